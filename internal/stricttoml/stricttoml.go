@@ -1,0 +1,189 @@
+// Package stricttoml reads TOML files that people write by hand, and refuses
+// every key that the reading struct does not have, naming the line and the
+// nearest key that it does have.
+//
+// It is not a TOML parser (github.com/BurntSushi/toml is, and only this package
+// imports it) and knows nothing of what the files say.
+package stricttoml
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Document remembers on which line each key of a file stands, so that whoever
+// judges the values can name the place.
+type Document struct {
+	name  string
+	lines map[string][]int
+	keys  map[string]bool
+}
+
+// Decode reads data, the content of the file called name, into the struct that
+// v points to. An unknown key, a value of another type and a syntax error are
+// errors that name the line.
+func Decode(name string, data []byte, v any) (*Document, error) {
+	doc := &Document{name: name, lines: lineIndex(string(data)), keys: map[string]bool{}}
+	meta, err := toml.Decode(string(data), v)
+	if err != nil {
+		var pe toml.ParseError
+		if errors.As(err, &pe) {
+			return nil, fmt.Errorf("%s:%d: %s", name, pe.Position.Line, strings.TrimPrefix(pe.Message, "toml: "))
+		}
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, key := range meta.Keys() {
+		doc.keys[key.String()] = true
+	}
+	for _, key := range meta.Undecoded() {
+		parent, last := key[:len(key)-1], key[len(key)-1]
+		fix := "remove it"
+		known := keysAt(reflect.TypeOf(v), parent)
+		if near := nearest(last, known); near != "" {
+			fix = fmt.Sprintf("did you mean %q?", near)
+		} else if len(known) > 0 {
+			fix = "known here: " + strings.Join(known, ", ")
+		}
+		return nil, doc.Errorf(key.String(), "unknown setting; %s", fix)
+	}
+	return doc, nil
+}
+
+// Has tells whether the file sets key (a dotted path), even to a zero value.
+func (d *Document) Has(key string) bool { return d.keys[key] }
+
+// Errorf makes an error about key (a dotted path such as "issuers.d1.url") that
+// names the file and the line where the key, or the nearest table around it,
+// stands.
+func (d *Document) Errorf(key, format string, args ...any) error {
+	return d.ErrorfAt(key, 0, format, args...)
+}
+
+// ErrorfAt is Errorf for the n-th (from 0) of keys that come several times, as
+// in an array of tables.
+func (d *Document) ErrorfAt(key string, n int, format string, args ...any) error {
+	message := fmt.Sprintf(format, args...)
+	for path := key; path != ""; path = parentOf(path) {
+		if at := d.lines[path]; len(at) > 0 {
+			return fmt.Errorf("%s:%d: %s: %s", d.name, at[min(n, len(at)-1)], key, message)
+		}
+	}
+	return fmt.Errorf("%s: %s: %s", d.name, key, message)
+}
+
+func parentOf(path string) string {
+	i := strings.LastIndexByte(path, '.')
+	return path[:max(i, 0)]
+}
+
+var (
+	tableLine = regexp.MustCompile(`^\s*\[\[?\s*([^\]]+?)\s*\]`)
+	keyLine   = regexp.MustCompile(`^\s*([A-Za-z0-9_.'"-]+)\s*=`)
+)
+
+// lineIndex finds the lines of keys by their looks. It serves error messages
+// only: TOML that hides a key from it costs a line number, nothing else.
+func lineIndex(text string) map[string][]int {
+	index := map[string][]int{}
+	table := ""
+	n := 0
+	for line := range strings.SplitSeq(text, "\n") {
+		n++
+		if m := tableLine.FindStringSubmatch(line); m != nil {
+			table = strings.NewReplacer(`"`, "", `'`, "", " ", "").Replace(m[1])
+			index[table] = append(index[table], n)
+			continue
+		}
+		if m := keyLine.FindStringSubmatch(line); m != nil {
+			key := strings.NewReplacer(`"`, "", `'`, "").Replace(m[1])
+			if table != "" {
+				key = table + "." + key
+			}
+			index[key] = append(index[key], n)
+		}
+	}
+	return index
+}
+
+// keysAt lists the TOML names of the fields that the struct at path has.
+func keysAt(t reflect.Type, path toml.Key) []string {
+	for _, part := range path {
+		t = deref(t)
+		switch t.Kind() {
+		case reflect.Map:
+			t = t.Elem()
+		case reflect.Struct:
+			field, ok := fieldByTag(t, part)
+			if !ok {
+				return nil
+			}
+			t = field
+		default:
+			return nil
+		}
+	}
+	if t = deref(t); t.Kind() != reflect.Struct {
+		return nil
+	}
+	var names []string
+	for i := range t.NumField() {
+		if tag := t.Field(i).Tag.Get("toml"); tag != "" && tag != "-" {
+			names = append(names, tag)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func deref(t reflect.Type) reflect.Type {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		t = t.Elem()
+	}
+	return t
+}
+
+func fieldByTag(t reflect.Type, tag string) (reflect.Type, bool) {
+	for i := range t.NumField() {
+		if t.Field(i).Tag.Get("toml") == tag {
+			return t.Field(i).Type, true
+		}
+	}
+	return nil, false
+}
+
+// nearest finds the candidate within an edit distance of a third of its length.
+func nearest(word string, candidates []string) string {
+	best, bestDistance := "", 1<<30
+	for _, c := range candidates {
+		if d := distance(word, c); d < bestDistance && d <= max(len(c), 3)/3+1 {
+			best, bestDistance = c, d
+		}
+	}
+	return best
+}
+
+// distance is the Levenshtein distance of two short words.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+		}
+	}
+	return row[len(b)]
+}
