@@ -1,0 +1,102 @@
+package assertion
+
+import (
+	"crypto"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"os"
+
+	"moneyer/internal/jose"
+)
+
+// idLength gives 126 bits, so that an id is unguessable and never repeats.
+const idLength = 21
+
+// NewID returns a fresh jti: 21 random characters of A-Z a-z 0-9 - and _.
+func NewID() string {
+	var random [16]byte
+	rand.Read(random[:])
+	return base64.RawURLEncoding.EncodeToString(random[:])[:idLength]
+}
+
+// GenerateKey makes a new private key for an algorithm; empty means ES256.
+func GenerateKey(alg string) (crypto.Signer, error) {
+	if alg == "" {
+		alg = string(jose.ES256)
+	}
+	key, err := jose.GenerateKey(jose.Alg(alg))
+	if err != nil {
+		return nil, fmt.Errorf("assertion: %w", err)
+	}
+	return key, nil
+}
+
+// LoadKey reads a private key from a file in one of the forms of ParseKey.
+func LoadKey(path string) (crypto.Signer, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("assertion: %w", err)
+	}
+	key, err := jose.ParsePrivate(data)
+	if err != nil {
+		return nil, fmt.Errorf("assertion: %s: %w", path, err)
+	}
+	return key, nil
+}
+
+// ParseKey reads a private key: PEM "PRIVATE KEY", "EC PRIVATE KEY" or "RSA
+// PRIVATE KEY" as openssl writes them, or a private JWK. It must be P-256, RSA
+// of 2048 to 4096 bits, or Ed25519, and not be under a passphrase.
+func ParseKey(data []byte) (crypto.Signer, error) {
+	key, err := jose.ParsePrivate(data)
+	if err != nil {
+		return nil, fmt.Errorf("assertion: %w", err)
+	}
+	return key, nil
+}
+
+// MarshalKey returns a private key as PEM "PRIVATE KEY" (PKCS #8). Keep it
+// where only its owner can read it.
+func MarshalKey(key crypto.Signer) ([]byte, error) {
+	pem, err := jose.MarshalPrivatePEM(key)
+	if err != nil {
+		return nil, fmt.Errorf("assertion: %w", err)
+	}
+	return pem, nil
+}
+
+// PublicPEM returns the public half of a key as PEM "PUBLIC KEY": what is to be
+// registered with the platform.
+func PublicPEM(key crypto.Signer) ([]byte, error) {
+	public, err := publicKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("assertion: %w", err)
+	}
+	return public.PEM(), nil
+}
+
+// Thumbprint returns the RFC 7638 SHA-256 thumbprint of a key, often its kid.
+func Thumbprint(key crypto.Signer) (string, error) {
+	public, err := publicKey(key)
+	if err != nil {
+		return "", fmt.Errorf("assertion: %w", err)
+	}
+	return public.Thumbprint(), nil
+}
+
+func publicKey(key crypto.Signer) (*jose.PublicKey, error) {
+	alg, err := jose.KeyAlg(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	return jose.NewPublicKey(key.Public(), alg)
+}
+
+// algFor returns the algorithm asked for, or the natural one of the key.
+func algFor(key crypto.Signer, alg string) (jose.Alg, error) {
+	if alg != "" {
+		return jose.Alg(alg), nil
+	}
+	return jose.KeyAlg(key.Public())
+}

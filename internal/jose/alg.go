@@ -1,0 +1,66 @@
+package jose
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+)
+
+// Alg is a JWS algorithm by its registered name.
+type Alg string
+
+// The algorithms of this package.
+const (
+	ES256 Alg = "ES256" // ECDSA, P-256, SHA-256: RFC 7518 section 3.4
+	RS256 Alg = "RS256" // RSASSA-PKCS1-v1_5, SHA-256: RFC 7518 section 3.3
+	PS256 Alg = "PS256" // RSASSA-PSS, SHA-256, MGF1 with SHA-256, 32 octets of salt: RFC 7518 section 3.5
+	EdDSA Alg = "EdDSA" // Ed25519: RFC 8037 section 3.1
+)
+
+// The ways in which keys and tokens are refused. Errors of this package wrap
+// one of them wherever a caller could want to tell them apart.
+var (
+	ErrMalformed    = errors.New("not a strict compact JWS")
+	ErrHeader       = errors.New("JWS header not acceptable")
+	ErrAlgMismatch  = errors.New("algorithm is not the one of the key")
+	ErrSignature    = errors.New("signature does not verify")
+	ErrClaims       = errors.New("JWT claims not acceptable")
+	ErrKey          = errors.New("not a usable key")
+	ErrWrongKeyType = errors.New("key type does not fit the algorithm")
+	ErrWrongCurve   = errors.New("wrong curve")
+	ErrWeakKey      = errors.New("weak key")
+	ErrPrivateKey   = errors.New("private key where a public key belongs")
+	ErrEncryptedKey = errors.New("private key is encrypted")
+)
+
+// Known tells whether a is one of the algorithms of this package.
+func (a Alg) Known() bool {
+	switch a {
+	case ES256, RS256, PS256, EdDSA:
+		return true
+	default:
+		return false
+	}
+}
+
+// KeyAlg returns the algorithm that a key is used with unless told otherwise:
+// ES256 for P-256, RS256 for RSA, EdDSA for Ed25519.
+func KeyAlg(pub crypto.PublicKey) (Alg, error) {
+	switch pub := pub.(type) {
+	case *ecdsa.PublicKey:
+		if pub.Curve != elliptic.P256() {
+			return "", fmt.Errorf("%w: only P-256 is supported", ErrWrongCurve)
+		}
+		return ES256, nil
+	case *rsa.PublicKey:
+		return RS256, nil
+	case ed25519.PublicKey:
+		return EdDSA, nil
+	default:
+		return "", fmt.Errorf("%w: %T is none of P-256, RSA and Ed25519", ErrWrongKeyType, pub)
+	}
+}

@@ -1,0 +1,251 @@
+package jose
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+
+	"moneyer/internal/strictjson"
+)
+
+// The bounds of a JWK set.
+const (
+	MaxJWKS     = 256 << 10 // octets
+	MaxJWKSKeys = 100
+)
+
+// maxKeyFile bounds one key, in any form, in octets.
+const maxKeyFile = 64 << 10
+
+// NamedKey is a public key with the key id under which its owner published it.
+type NamedKey struct {
+	Kid string // may be empty
+	Key *PublicKey
+}
+
+// ParseJWK reads one public key (RFC 7517 section 4). It is bound to the alg of
+// the JWK, or to defaultAlg where the JWK has none, or else to the natural
+// algorithm of its type; a JWK and a defaultAlg that disagree are refused with
+// ErrAlgMismatch. A key that holds a private or symmetric half is refused with
+// ErrPrivateKey, and so is one that is not for verifying signatures.
+func ParseJWK(data []byte, defaultAlg Alg) (key *PublicKey, kid string, err error) {
+	j, err := readJWK(data)
+	if err != nil {
+		return nil, "", err
+	}
+	if j.private() {
+		return nil, "", errRegisterPublic
+	}
+	key, err = j.publicKey(defaultAlg)
+	if err != nil {
+		return nil, "", err
+	}
+	return key, j.kid, nil
+}
+
+// ParseJWKS reads the public keys of a JWK set (RFC 7517 section 5). Keys that
+// it cannot use are skipped. A set that gives away a private or symmetric key,
+// or gives two keys one kid, is refused: whoever publishes that has lost
+// control of the set.
+func ParseJWKS(data []byte) ([]NamedKey, error) {
+	if len(data) > MaxJWKS {
+		return nil, fmt.Errorf("%w: JWK set longer than %d octets", ErrKey, MaxJWKS)
+	}
+	var keys []NamedKey
+	found, entries := false, 0
+	err := strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) error {
+		if name != "keys" {
+			return nil
+		}
+		found = true
+		return v.Elements(func(element strictjson.Value) error {
+			if entries++; entries > MaxJWKSKeys {
+				return fmt.Errorf("more than %d keys", MaxJWKSKeys)
+			}
+			key, kid, err := ParseJWK(element.Raw(), "")
+			switch {
+			case errors.Is(err, ErrPrivateKey):
+				return err
+			case err != nil:
+				return nil
+			case kid != "" && slices.ContainsFunc(keys, func(k NamedKey) bool { return k.Kid == kid }):
+				return fmt.Errorf("two keys with kid %q", kid)
+			}
+			keys = append(keys, NamedKey{Kid: kid, Key: key})
+			return nil
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: JWK set: %w", ErrKey, err)
+	}
+	if !found {
+		return nil, fmt.Errorf("%w: JWK set without keys", ErrKey)
+	}
+	return keys, nil
+}
+
+// jwk is a JWK as it was read, before it is judged. Octets are nil when absent.
+type jwk struct {
+	kty, crv, use, kid string
+	alg                Alg
+	ops                []string // nil when absent
+	n, e, x, y         []byte
+	d, p, q            []byte
+	symmetric          bool // has k
+	otherPrivate       bool // has dp, dq, qi or oth
+}
+
+// readJWK reads the members of a JWK.
+func readJWK(data []byte) (*jwk, error) {
+	if len(data) > maxKeyFile {
+		return nil, fmt.Errorf("%w: JWK longer than %d octets", ErrKey, maxKeyFile)
+	}
+	j := new(jwk)
+	err := strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) error {
+		if err := j.set(name, v); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w: JWK: %w", ErrKey, err)
+	}
+	return j, nil
+}
+
+func (j *jwk) set(name string, v strictjson.Value) (err error) {
+	switch name {
+	case "kty":
+		j.kty, err = boundedText(v, maxName)
+	case "crv":
+		j.crv, err = boundedText(v, maxName)
+	case "use":
+		j.use, err = boundedText(v, maxName)
+	case "kid":
+		j.kid, err = boundedText(v, maxName)
+	case "alg":
+		var alg string
+		alg, err = boundedText(v, maxName)
+		j.alg = Alg(alg)
+	case "key_ops":
+		j.ops, err = v.Texts()
+	case "n":
+		j.n, err = octets(v)
+	case "e":
+		j.e, err = octets(v)
+	case "x":
+		j.x, err = octets(v)
+	case "y":
+		j.y, err = octets(v)
+	case "d":
+		j.d, err = octets(v)
+	case "p":
+		j.p, err = octets(v)
+	case "q":
+		j.q, err = octets(v)
+	case "k":
+		j.symmetric = true
+	case "dp", "dq", "qi", "oth":
+		j.otherPrivate = true
+	}
+	return err
+}
+
+// octets reads a strict base64url string. It is never nil without an error.
+func octets(v strictjson.Value) ([]byte, error) {
+	text, err := v.Text()
+	if err != nil {
+		return nil, err
+	}
+	data, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(text) != base64.RawURLEncoding.EncodedLen(len(data)) {
+		return nil, errors.New("not strict base64url")
+	}
+	return data, nil
+}
+
+// private tells whether the JWK holds anything that is to be kept secret.
+func (j *jwk) private() bool {
+	return j.symmetric || j.otherPrivate || j.d != nil || j.p != nil || j.q != nil
+}
+
+// publicKey judges the public half.
+func (j *jwk) publicKey(defaultAlg Alg) (*PublicKey, error) {
+	if j.use != "" && j.use != "sig" {
+		return nil, fmt.Errorf("%w: JWK use is %.32q, want sig", ErrKey, j.use)
+	}
+	if j.ops != nil && !slices.Contains(j.ops, "verify") {
+		return nil, fmt.Errorf("%w: JWK key_ops lack verify", ErrKey)
+	}
+	alg := defaultAlg
+	if j.alg != "" {
+		if alg != "" && alg != j.alg {
+			return nil, fmt.Errorf("%w: JWK is for %.32q, want %s", ErrAlgMismatch, string(j.alg), alg)
+		}
+		alg = j.alg
+	}
+	pub, err := j.cryptoKey()
+	if err != nil {
+		return nil, err
+	}
+	if alg == "" {
+		if alg, err = KeyAlg(pub); err != nil {
+			return nil, err
+		}
+	}
+	return NewPublicKey(pub, alg)
+}
+
+// cryptoKey builds the public key of RFC 7518 section 6 or RFC 8037 section 2.
+func (j *jwk) cryptoKey() (crypto.PublicKey, error) {
+	switch j.kty {
+	case "EC":
+		return j.ecKey()
+	case "RSA":
+		return j.rsaKey()
+	case "OKP":
+		if j.crv != "Ed25519" {
+			return nil, fmt.Errorf("%w: OKP key on %.32q, want Ed25519", ErrWrongCurve, j.crv)
+		}
+		return ed25519.PublicKey(j.x), nil
+	default:
+		return nil, fmt.Errorf("%w: JWK kty is %.32q, want EC, RSA or OKP", ErrWrongKeyType, j.kty)
+	}
+}
+
+func (j *jwk) ecKey() (*ecdsa.PublicKey, error) {
+	if j.crv != "P-256" {
+		return nil, fmt.Errorf("%w: EC key on %.32q, want P-256", ErrWrongCurve, j.crv)
+	}
+	if len(j.x) != 32 || len(j.y) != 32 {
+		return nil, fmt.Errorf("%w: x and y of P-256 have 32 octets", ErrKey)
+	}
+	point := slices.Concat([]byte{4}, j.x, j.y)
+	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		return nil, fmt.Errorf("%w: the point is not on P-256", ErrKey)
+	}
+	return pub, nil
+}
+
+func (j *jwk) rsaKey() (*rsa.PublicKey, error) {
+	if !minimal(j.n) || !minimal(j.e) {
+		return nil, fmt.Errorf("%w: n and e of an RSA key are numbers without leading zeros", ErrKey)
+	}
+	e := new(big.Int).SetBytes(j.e)
+	if e.BitLen() > 31 {
+		return nil, fmt.Errorf("%w: RSA exponent is too large", ErrWeakKey)
+	}
+	return &rsa.PublicKey{N: new(big.Int).SetBytes(j.n), E: int(e.Int64())}, nil
+}
+
+// minimal tells whether n is a positive number in the fewest octets, as
+// Base64urlUInt demands (RFC 7518 section 2).
+func minimal(n []byte) bool { return len(n) > 0 && n[0] != 0 }

@@ -1,0 +1,106 @@
+package jose
+
+import (
+	"crypto"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"moneyer/internal/strictjson"
+)
+
+// Signer signs compact JWS with one key, one algorithm and one header. It is
+// safe for concurrent use if its crypto.Signer is.
+type Signer struct {
+	key    crypto.Signer
+	public *PublicKey
+	kid    string
+	prefix []byte // the encoded header and its dot
+}
+
+// NewSigner returns a Signer for any crypto.Signer, in memory or in hardware.
+// The header has alg, typ and kid in this order; an empty typ or kid is left
+// out.
+func NewSigner(key crypto.Signer, alg Alg, kid, typ string) (*Signer, error) {
+	if key == nil {
+		return nil, fmt.Errorf("%w: none given", ErrKey)
+	}
+	public, err := NewPublicKey(key.Public(), alg)
+	if err != nil {
+		return nil, err
+	}
+	if len(kid) > maxName || len(typ) > maxName || !utf8.ValidString(kid) || !utf8.ValidString(typ) {
+		return nil, fmt.Errorf("%w: kid and typ are UTF-8 of at most %d octets", ErrHeader, maxName)
+	}
+	header := append([]byte(`{"alg":"`), alg...)
+	header = append(header, '"')
+	if typ != "" {
+		header = append(header, `,"typ":`...)
+		header = strictjson.AppendString(header, typ)
+	}
+	if kid != "" {
+		header = append(header, `,"kid":`...)
+		header = strictjson.AppendString(header, kid)
+	}
+	header = append(header, '}')
+	prefix := base64.RawURLEncoding.AppendEncode(nil, header)
+	return &Signer{key: key, public: public, kid: kid, prefix: append(prefix, '.')}, nil
+}
+
+// Alg returns the algorithm of the header.
+func (s *Signer) Alg() Alg { return s.public.alg }
+
+// Kid returns the key id of the header, which may be empty.
+func (s *Signer) Kid() string { return s.kid }
+
+// Public returns the public half of the key.
+func (s *Signer) Public() *PublicKey { return s.public }
+
+// Sign appends the compact JWS of payload to dst (RFC 7515 section 5.1). It
+// signs nothing longer than MaxLength, which no reader of ours would take.
+func (s *Signer) Sign(dst, payload []byte) ([]byte, error) {
+	start := len(dst)
+	dst = append(dst, s.prefix...)
+	dst = base64.RawURLEncoding.AppendEncode(dst, payload)
+	var buf [maxRSABits / 8]byte
+	sig, err := s.signature(buf[:0], dst[start:])
+	if err != nil {
+		return nil, err
+	}
+	dst = append(dst, '.')
+	dst = base64.RawURLEncoding.AppendEncode(dst, sig)
+	if len(dst)-start > MaxLength {
+		return nil, fmt.Errorf("%w: longer than %d octets", ErrMalformed, MaxLength)
+	}
+	return dst, nil
+}
+
+// signature returns the JWS signature of input, in buf where it has to be
+// converted.
+func (s *Signer) signature(buf, input []byte) ([]byte, error) {
+	message, opts := input, crypto.SignerOpts(crypto.SHA256)
+	switch s.public.alg {
+	case EdDSA:
+		opts = crypto.Hash(0)
+	case PS256:
+		opts = pssOptions()
+		fallthrough
+	default:
+		digest := sha256.Sum256(input)
+		message = digest[:]
+	}
+	sig, err := s.key.Sign(rand.Reader, message, opts)
+	if err != nil {
+		return nil, fmt.Errorf("signing: %w", err)
+	}
+	if s.public.alg == ES256 {
+		return appendRaw(buf, sig)
+	}
+	if len(sig) == 0 {
+		return nil, errors.New("signer returned no signature")
+	}
+	return sig, nil
+}

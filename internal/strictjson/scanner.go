@@ -1,0 +1,270 @@
+package strictjson
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// scanner walks a text once. names is a stack: each open object owns the names
+// from its own start to the end.
+type scanner struct {
+	data   []byte
+	text   string // data as a string
+	pos    int
+	base   int // offset of data in the text given to Object
+	limits Limits
+	names  []string
+}
+
+// object walks an object whose brace is next. visit may be nil.
+func (s *scanner) object(depth int, visit func(string, Value) error) error {
+	if depth > s.limits.Depth {
+		return s.fail("nested too deep")
+	}
+	s.pos++
+	first := len(s.names)
+	s.space()
+	if s.skip('}') {
+		return nil
+	}
+	for {
+		if err := s.member(depth, first, visit); err != nil {
+			return err
+		}
+		s.space()
+		if s.skip('}') {
+			s.names = s.names[:first]
+			return nil
+		}
+		if !s.skip(',') {
+			return s.fail("want a comma or the end of the object")
+		}
+		s.space()
+	}
+}
+
+// member walks one name, its colon and its value.
+func (s *scanner) member(depth, first int, visit func(string, Value) error) error {
+	start := s.pos
+	if s.peek() != '"' {
+		return s.fail("want a member name")
+	}
+	v, err := s.value(depth)
+	if err != nil {
+		return err
+	}
+	name, err := v.Text()
+	if err != nil {
+		return err
+	}
+	if slices.Contains(s.names[first:], name) {
+		return s.failAt(start, fmt.Sprintf("member %.64q occurs twice", name))
+	}
+	if len(s.names)-first >= s.limits.Members {
+		return s.failAt(start, "too many members")
+	}
+	s.names = append(s.names, name)
+	s.space()
+	if !s.skip(':') {
+		return s.fail("want a colon")
+	}
+	s.space()
+	if v, err = s.value(depth); err != nil {
+		return err
+	}
+	if visit == nil {
+		return nil
+	}
+	return visit(name, v)
+}
+
+// array walks an array whose bracket is next. visit may be nil.
+func (s *scanner) array(depth int, visit func(Value) error) error {
+	if depth > s.limits.Depth {
+		return s.fail("nested too deep")
+	}
+	s.pos++
+	s.space()
+	if s.skip(']') {
+		return nil
+	}
+	for {
+		v, err := s.value(depth)
+		if err != nil {
+			return err
+		}
+		if visit != nil {
+			if err := visit(v); err != nil {
+				return err
+			}
+		}
+		s.space()
+		if s.skip(']') {
+			return nil
+		}
+		if !s.skip(',') {
+			return s.fail("want a comma or the end of the array")
+		}
+		s.space()
+	}
+}
+
+// value walks the value that is next, inside something at depth.
+func (s *scanner) value(depth int) (Value, error) {
+	var (
+		err   error
+		v     Value
+		start = s.pos
+	)
+	switch c := s.peek(); {
+	case c == '{':
+		v.kind, err = KindObject, s.object(depth+1, nil)
+	case c == '[':
+		v.kind, err = KindArray, s.array(depth+1, nil)
+	case c == '"':
+		v.kind = KindString
+		v.escaped, err = s.str()
+	case c == 't':
+		v.kind, err = KindBool, s.literal("true")
+	case c == 'f':
+		v.kind, err = KindBool, s.literal("false")
+	case c == 'n':
+		v.kind, err = KindNull, s.literal("null")
+	case c == '-' || isDigit(c):
+		v.kind, err = KindNumber, s.number()
+	default:
+		err = s.fail("want a value")
+	}
+	if err != nil {
+		return Value{}, err
+	}
+	v.raw, v.text, v.offset = s.data[start:s.pos:s.pos], s.text[start:s.pos], s.base+start
+	return v, nil
+}
+
+// str walks a string whose quote is next and tells whether it has escapes.
+func (s *scanner) str() (escaped bool, err error) {
+	s.pos++
+	for s.pos < len(s.text) {
+		switch c := s.text[s.pos]; {
+		case c == '"':
+			s.pos++
+			return escaped, nil
+		case c < 0x20:
+			return escaped, s.fail("control character in a string")
+		case c == '\\':
+			escaped = true
+			if err := s.escape(); err != nil {
+				return escaped, err
+			}
+		default:
+			s.pos++
+		}
+	}
+	return escaped, s.fail("string without end")
+}
+
+// escape walks one escape, or the two that make a surrogate pair.
+func (s *scanner) escape() error {
+	rest := s.text[s.pos:]
+	if len(rest) >= 2 && strings.IndexByte(`"\/bfnrt`, rest[1]) >= 0 {
+		s.pos += 2
+		return nil
+	}
+	r, ok := hex4(rest)
+	if !ok {
+		return s.fail("unknown escape")
+	}
+	if !utf16.IsSurrogate(r) {
+		s.pos += 6
+		return nil
+	}
+	low, ok := hex4(rest[6:])
+	if !ok || utf16.DecodeRune(r, low) == utf8.RuneError {
+		return s.fail("lone surrogate")
+	}
+	s.pos += 12
+	return nil
+}
+
+// number walks a number by the grammar of RFC 8259 section 6.
+func (s *scanner) number() error {
+	s.skip('-')
+	if s.peek() == '0' {
+		s.pos++
+		if isDigit(s.peek()) {
+			return s.fail("number with a leading zero")
+		}
+	} else if !s.digits() {
+		return s.fail("want a digit")
+	}
+	if s.skip('.') && !s.digits() {
+		return s.fail("want a digit")
+	}
+	if s.skip('e') || s.skip('E') {
+		if !s.skip('+') {
+			s.skip('-')
+		}
+		if !s.digits() {
+			return s.fail("want a digit")
+		}
+	}
+	return nil
+}
+
+// digits walks digits and tells whether there was one.
+func (s *scanner) digits() bool {
+	start := s.pos
+	for isDigit(s.peek()) {
+		s.pos++
+	}
+	return s.pos > start
+}
+
+func (s *scanner) literal(word string) error {
+	if !strings.HasPrefix(s.text[s.pos:], word) {
+		return s.fail("want a value")
+	}
+	s.pos += len(word)
+	return nil
+}
+
+// space skips white space.
+func (s *scanner) space() {
+	for s.pos < len(s.text) {
+		switch s.text[s.pos] {
+		case ' ', '\t', '\n', '\r':
+			s.pos++
+		default:
+			return
+		}
+	}
+}
+
+// peek returns the next octet, or 0 at the end: no token begins with 0.
+func (s *scanner) peek() byte {
+	if s.pos < len(s.text) {
+		return s.text[s.pos]
+	}
+	return 0
+}
+
+// skip walks over c if it is next.
+func (s *scanner) skip(c byte) bool {
+	if s.pos < len(s.text) && s.text[s.pos] == c {
+		s.pos++
+		return true
+	}
+	return false
+}
+
+func (s *scanner) fail(what string) error { return s.failAt(s.pos, what) }
+
+func (s *scanner) failAt(pos int, what string) error {
+	return &SyntaxError{Offset: s.base + pos, What: what}
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }

@@ -1,0 +1,226 @@
+// Package strictjson reads one JSON object as it arrives from the network: a
+// JOSE header, a set of JWT claims, a JWK or a JSON request body.
+//
+// It accepts a subset of RFC 8259 in which a text has one meaning for every
+// reader: member names are compared exactly after unescaping (RFC 8259
+// section 8.3), a name that occurs twice in one object is refused at every
+// depth (RFC 7515 section 4, RFC 7519 section 4), the text is valid UTF-8
+// without lone surrogates (RFC 7493 section 2.1), depth and number of members
+// are bounded, and nothing but white space surrounds the object.
+//
+// It is not a decoder: there is no reflection and no destination struct. A
+// caller names what it wants in a visit function and asks each Value for the
+// one type that it expects; nothing is converted on the way.
+package strictjson
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"strconv"
+	"unicode/utf8"
+)
+
+// Limits bound what Object will walk. A zero field means its default.
+type Limits struct {
+	Depth   int // nested objects and arrays, the outermost object included; default 8
+	Members int // members of any one object; default 64
+}
+
+const (
+	defaultDepth   = 8
+	defaultMembers = 64
+)
+
+// Kind is the JSON type of a Value.
+type Kind uint8
+
+// The kinds of a Value. The zero Kind belongs to the zero Value only.
+const (
+	KindNull Kind = iota + 1
+	KindBool
+	KindNumber
+	KindString
+	KindArray
+	KindObject
+)
+
+// String returns the kind with its article, for use in messages.
+func (k Kind) String() string {
+	switch k {
+	case KindNull:
+		return "null"
+	case KindBool:
+		return "a boolean"
+	case KindNumber:
+		return "a number"
+	case KindString:
+		return "a string"
+	case KindArray:
+		return "an array"
+	case KindObject:
+		return "an object"
+	default:
+		return "nothing"
+	}
+}
+
+// SyntaxError says what is wrong with a text, and where.
+type SyntaxError struct {
+	Offset int    // octets before the fault, counted from the start of the text given to Object
+	What   string // the fault, without the offset
+}
+
+// Error implements error.
+func (e *SyntaxError) Error() string {
+	return fmt.Sprintf("JSON at octet %d: %s", e.Offset, e.What)
+}
+
+// Object reads data, which must be a single JSON object, and calls visit for
+// each member of it in order. The members of nested objects are checked as
+// strictly but not visited.
+//
+// Members are visited as they are met, so a fault behind them is reported after
+// they were visited: what was visited counts only when Object returns nil. An
+// error of visit ends the walk and is returned as it is. The names and texts
+// given to visit share one copy of data and stay valid.
+func Object(data []byte, limits Limits, visit func(name string, v Value) error) error {
+	if limits.Depth == 0 {
+		limits.Depth = defaultDepth
+	}
+	if limits.Members == 0 {
+		limits.Members = defaultMembers
+	}
+	s := scanner{data: data, limits: limits, names: make([]string, 0, 16)}
+	if !utf8.Valid(data) {
+		return s.failAt(invalidUTF8(data), "not valid UTF-8")
+	}
+	s.text = string(data)
+	s.space()
+	if s.peek() != '{' {
+		return s.fail("want an object")
+	}
+	if err := s.object(1, visit); err != nil {
+		return err
+	}
+	s.space()
+	if s.pos != len(data) {
+		return s.fail("text after the object")
+	}
+	return nil
+}
+
+// Value is one value of an object that was walked.
+type Value struct {
+	raw     []byte
+	text    string // raw as a string
+	offset  int
+	kind    Kind
+	escaped bool // a string that holds a backslash
+}
+
+// Kind returns the JSON type of v.
+func (v Value) Kind() Kind { return v.kind }
+
+// Raw returns the octets of v as they stood in the text, without white space
+// around them. They are part of the slice given to Object.
+func (v Value) Raw() []byte { return v.raw }
+
+// Text returns the characters of a string.
+func (v Value) Text() (string, error) {
+	if v.kind != KindString {
+		return "", v.want("a string")
+	}
+	inner := v.text[1 : len(v.text)-1]
+	if !v.escaped {
+		return inner, nil
+	}
+	return unescape(inner), nil
+}
+
+// Bool returns a boolean.
+func (v Value) Bool() (bool, error) {
+	if v.kind != KindBool {
+		return false, v.want("a boolean")
+	}
+	return v.text == "true", nil
+}
+
+// Int returns an integer. A fraction or an exponent is refused even where its
+// value is whole, and so is negative zero: readers disagree about them.
+func (v Value) Int() (int64, error) {
+	if v.kind != KindNumber {
+		return 0, v.want("an integer")
+	}
+	if v.text == "-0" {
+		return 0, v.fail("negative zero")
+	}
+	n, err := strconv.ParseInt(v.text, 10, 64)
+	switch {
+	case err == nil:
+		return n, nil
+	case bytes.ContainsAny(v.raw, ".eE"):
+		return 0, v.fail("not an integer: a fraction or an exponent")
+	default:
+		return 0, v.fail("integer out of range")
+	}
+}
+
+// Seconds returns an integer from 0 to 2^53-1, the range in which every JSON
+// reader agrees (RFC 7493 section 2.2). It reads a NumericDate (RFC 7519
+// section 2) or a lifetime.
+func (v Value) Seconds() (int64, error) {
+	n, err := v.Int()
+	if err != nil {
+		return 0, err
+	}
+	if n < 0 || n > 1<<53-1 {
+		return 0, v.fail("integer out of range")
+	}
+	return n, nil
+}
+
+// Texts returns the elements of an array of strings.
+func (v Value) Texts() ([]string, error) {
+	texts := []string{}
+	err := v.Elements(func(element Value) error {
+		text, err := element.Text()
+		texts = append(texts, text)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return texts, nil
+}
+
+// Elements calls visit for each element of an array in order. An error of visit
+// ends the walk and is returned as it is.
+func (v Value) Elements(visit func(Value) error) error {
+	if v.kind != KindArray {
+		return v.want("an array")
+	}
+	s := scanner{data: v.raw, text: v.text, base: v.offset, limits: Limits{Depth: math.MaxInt, Members: math.MaxInt}}
+	return s.array(1, visit)
+}
+
+// want is the error for a value of another kind than the caller asked for.
+func (v Value) want(kind string) error {
+	return v.fail("want " + kind + ", have " + v.kind.String())
+}
+
+func (v Value) fail(what string) error {
+	return &SyntaxError{Offset: v.offset, What: what}
+}
+
+// invalidUTF8 returns the offset of the first octet that is not UTF-8.
+func invalidUTF8(data []byte) int {
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return len(data)
+}

@@ -1,0 +1,99 @@
+package strictjson
+
+import (
+	"strings"
+	"unicode/utf16"
+)
+
+// AppendString appends s to dst as a JSON string. Quote, backslash and control
+// characters are escaped, everything else is copied.
+//
+// A string that is not valid UTF-8 has no JSON form. Its octets are copied and
+// not replaced, so that the result is refused by a strict reader instead of
+// being read as another string; check with unicode/utf8 where s comes from
+// outside.
+func AppendString(dst []byte, s string) []byte {
+	const hex = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c == '\n':
+			dst = append(dst, '\\', 'n')
+		case c < 0x20:
+			dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}
+
+// unescape returns the characters of a string that str has found well formed.
+func unescape(s string) string {
+	var b strings.Builder
+	b.Grow(len(s))
+	for len(s) > 0 {
+		if s[0] != '\\' {
+			plain := strings.IndexByte(s, '\\')
+			if plain < 0 {
+				plain = len(s)
+			}
+			b.WriteString(s[:plain])
+			s = s[plain:]
+			continue
+		}
+		r, size := unescapeRune(s)
+		b.WriteRune(r)
+		s = s[size:]
+	}
+	return b.String()
+}
+
+// unescapeRune returns the character of the escape that begins s, and its length.
+func unescapeRune(s string) (r rune, size int) {
+	switch s[1] {
+	case 'b':
+		return '\b', 2
+	case 'f':
+		return '\f', 2
+	case 'n':
+		return '\n', 2
+	case 'r':
+		return '\r', 2
+	case 't':
+		return '\t', 2
+	case 'u':
+		r, _ = hex4(s)
+		if !utf16.IsSurrogate(r) {
+			return r, 6
+		}
+		low, _ := hex4(s[6:])
+		return utf16.DecodeRune(r, low), 12
+	default:
+		return rune(s[1]), 2
+	}
+}
+
+// hex4 reads the escape \uXXXX that begins s.
+func hex4(s string) (rune, bool) {
+	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
+		return 0, false
+	}
+	var r rune
+	for _, c := range []byte(s[2:6]) {
+		switch {
+		case isDigit(c):
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
