@@ -1,0 +1,75 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"moneyer/internal/jose"
+)
+
+// What stores answer beside plain failure.
+var (
+	// ErrNotFound: the registry has no such thing.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: somebody else changed it since it was read, or it exists already.
+	ErrConflict = errors.New("changed by somebody else meanwhile, or exists already")
+)
+
+// Registry answers who may ask for tokens. Every answer reflects each change
+// that was acknowledged before the question was put: disabled is disabled at
+// once. Answers are shared and must not be changed. What does not exist is
+// ErrNotFound; every other error means that the registry cannot tell.
+type Registry interface {
+	Client(ctx context.Context, issuer, id string) (*Client, error)
+	// ClientByAPIKey finds the client that holds an API key with that digest.
+	ClientByAPIKey(ctx context.Context, issuer string, key Digest) (*Client, error)
+	Merchant(ctx context.Context, issuer, id string) (*Merchant, error)
+	// CardTokens finds those of ids that exist, in no particular order.
+	CardTokens(ctx context.Context, issuer string, ids []string) ([]CardToken, error)
+	// Touch notes when a key or secret of a client was last used. It never waits
+	// and may lose the last few seconds when the process dies.
+	Touch(issuer, client, credential string, at time.Time)
+}
+
+// Ledger is the append-only record of every token minted and every change made.
+type Ledger interface {
+	// Append records e; when it returns nil, e is durable and chained. When use is
+	// not nil the same atomic step uses up use.Key: of all callers with one key,
+	// on any replica and through any crash, exactly one succeeds, and every other
+	// gets a *UsedError and records nothing. Any other error means that the
+	// outcome is unknown to the caller, who must then hand out no token.
+	Append(ctx context.Context, e *Entry, use *Use) error
+}
+
+// Use is the use-up of an assertion.
+type Use struct {
+	// Key stands for the assertion, within its issuer.
+	Key [32]byte
+	// Until is the first instant at which the assertion is refused for its age,
+	// and the key may be forgotten.
+	Until time.Time
+	// Sealed comes back in the UsedError of later callers. The store cannot read it.
+	Sealed []byte
+}
+
+// UsedError tells that an assertion had been used up before.
+type UsedError struct {
+	// Sealed is what the first user left.
+	Sealed []byte
+}
+
+// Error says so.
+func (*UsedError) Error() string { return "the assertion was used before" }
+
+// Keyring hands out the key that signs for an issuer.
+type Keyring interface {
+	// Signer returns the issuer's signing key at that instant.
+	Signer(issuer string, at time.Time) (*jose.Signer, error)
+}
+
+// KeySource reads the keys that a client publishes at its jwks_uri.
+type KeySource interface {
+	// Key returns the client's published key with that kid, or ErrNotFound.
+	Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error)
+}
