@@ -121,7 +121,29 @@ func checkRSA(pub *rsa.PublicKey) error {
 	case pub.E < minRSAExp || pub.E&1 == 0 || int64(pub.E) > 1<<31-1:
 		return fmt.Errorf("%w: RSA exponent must be odd, from %d to 2^31-1", ErrWeakKey, minRSAExp)
 	}
+	if roca(pub.N) {
+		return fmt.Errorf("%w: RSA modulus has the form of CVE-2017-15361 (ROCA)", ErrWeakKey)
+	}
 	return nil
+}
+
+// roca tells whether an RSA modulus was made by the broken library of
+// CVE-2017-15361, whose primes are powers of 65537 modulo many small primes.
+// Other moduli pass for one with a chance below 2^-27.
+func roca(n *big.Int) bool {
+	for p := int64(3); p <= 167; p += 2 {
+		if !big.NewInt(p).ProbablyPrime(0) {
+			continue
+		}
+		rest := new(big.Int).Mod(n, big.NewInt(p)).Int64()
+		power := int64(1)
+		for power != rest {
+			if power = power * 65537 % p; power == 1 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // Alg returns the algorithm that the key is bound to.

@@ -1,0 +1,81 @@
+package jose_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"moneyer/internal/jose"
+)
+
+func TestParseClaims(t *testing.T) {
+	for name, tc := range map[string]struct {
+		payload string
+		want    jose.Claims
+	}{
+		"empty": {`{}`, jose.Claims{}},
+		"all": {
+			`{"iss":"i","sub":"s","aud":"a","exp":3,"nbf":1,"iat":2,"jti":"j","client_id":"c","scope":"x y"}`,
+			jose.Claims{
+				Present: 1<<9 - 1, Issuer: "i", Subject: "s", Audience: []string{"a"},
+				Expiry: 3, NotBefore: 1, IssuedAt: 2, ID: "j", ClientID: "c", Scope: "x y",
+			},
+		},
+		"array of one":      {`{"aud":["a"]}`, jose.Claims{Present: jose.ClaimAudience, Audience: []string{"a"}, AudienceIsArray: true}},
+		"array of none":     {`{"aud":[]}`, jose.Claims{Present: jose.ClaimAudience, AudienceIsArray: true}},
+		"present but empty": {`{"iss":"","exp":0}`, jose.Claims{Present: jose.ClaimIssuer | jose.ClaimExpiry}},
+		"largest date":      {`{"exp":9007199254740991}`, jose.Claims{Present: jose.ClaimExpiry, Expiry: 1<<53 - 1}},
+		"other names":       {`{"ISS":"x","Exp":"x","i\u017fs":1,"a":{"iss":1}}`, jose.Claims{}},
+		"escaped":           {`{"\u0069ss":"\u0061\ud83d\ude00"}`, jose.Claims{Present: jose.ClaimIssuer, Issuer: "a😀"}},
+		"longest":           {fmt.Sprintf(`{"jti":%q}`, strings.Repeat("j", 256)), jose.Claims{Present: jose.ClaimID, ID: strings.Repeat("j", 256)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := jose.ParseClaims([]byte(tc.payload))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tc.want, *got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestParseClaimsRefuses(t *testing.T) {
+	many := strings.Repeat(`"a",`, 16) + `"a"`
+	for _, payload := range []string{
+		``, `null`, `[]`, `{"iss":"a"}x`, `{"iss":"a","iss":"a"}`, `{"a":{"b":1,"b":1}}`,
+		`{"iss":null}`, `{"iss":1}`, `{"sub":["a"]}`, `{"jti":1}`, `{"client_id":{}}`, `{"scope":["a"]}`,
+		`{"aud":null}`, `{"aud":1}`, `{"aud":[1]}`, `{"aud":["a",null]}`, `{"aud":[["a"]]}`, `{"aud":[` + many + `]}`,
+		`{"exp":"1"}`, `{"exp":1.0}`, `{"exp":1e3}`, `{"exp":1E0}`, `{"exp":-1}`, `{"exp":-0}`, `{"exp":null}`,
+		`{"exp":9007199254740992}`, `{"exp":99999999999999999999}`, `{"nbf":9223372036854775807}`, `{"iat":true}`, `{"exp":01}`,
+		`{"iss":"` + strings.Repeat("i", 257) + `"}`, `{"aud":"` + strings.Repeat("a", 1025) + `"}`, `{"scope":"` + strings.Repeat("s", 2049) + `"}`,
+	} {
+		claims, err := jose.ParseClaims([]byte(payload))
+		if !errors.Is(err, jose.ErrClaims) || claims != nil {
+			t.Errorf("%.60s: %v", payload, err)
+		}
+	}
+}
+
+func TestParseClaimsNamesTheClaim(t *testing.T) {
+	_, err := jose.ParseClaims([]byte(`{"iss":"a","exp":"soon"}`))
+	if want := "JWT claims not acceptable: exp: JSON at octet 17: want an integer, have a string"; err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+func TestParseClaimsAllocatesLittle(t *testing.T) {
+	payload := []byte(`{"iss":"issuer","sub":"subject","aud":"audience","exp":1636033366,"iat":1636033186,"jti":"abc"}`)
+	allocs := testing.AllocsPerRun(100, func() {
+		if _, err := jose.ParseClaims(payload); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocs > 5 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
