@@ -44,7 +44,10 @@ func ParsePrivate(data []byte) (crypto.Signer, error) {
 	if key == nil {
 		return nil, fmt.Errorf("%w: neither a PEM block nor a JWK", ErrKey)
 	}
-	return key, checkSigner(key)
+	if err := checkSigner(key); err != nil {
+		return nil, err
+	}
+	return key, nil
 }
 
 // privateBlock reads the key of one PEM block.

@@ -108,7 +108,7 @@ func p256Point(pub *ecdsa.PublicKey) ([]byte, error) {
 
 // checkRSA refuses moduli and exponents outside the accepted range.
 func checkRSA(pub *rsa.PublicKey) error {
-	if pub == nil || pub.N == nil {
+	if pub == nil || pub.N == nil || pub.N.Sign() < 0 {
 		return fmt.Errorf("%w: RSA key without a modulus", ErrKey)
 	}
 	switch bits := pub.N.BitLen(); {
