@@ -1,0 +1,108 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"moneyer/oauth"
+)
+
+// authenticate finds out who asks. The caller that it returns beside an error is
+// only named, not proven.
+func (a *Authority) authenticate(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
+	if issuer.Disabled {
+		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this issuer is disabled").
+			Because(&Refusal{Rule: "issuer enabled", Expected: "an enabled issuer", Found: "a disabled one"})
+	}
+	grant := issuer.Profile.Policy.Grant(req.GrantType)
+	if grant == nil {
+		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "this grant_type is not served here").
+			Because(&Refusal{Rule: "grant type", Expected: "one that the profile serves", Found: shorten(string(req.GrantType))})
+	}
+	if req.GrantType == oauth.JWTBearer {
+		return a.byGrantAssertion(ctx, issuer, req, now)
+	}
+	if !slices.Contains(grant.ClientAuth, req.Auth) {
+		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the profile lists", Found: string(req.Auth)})
+	}
+	switch req.Auth {
+	case oauth.AuthAPIKey:
+		return a.byAPIKey(ctx, issuer, req.Secret, now)
+	case oauth.AuthPrivateKeyJWT:
+		return a.byClientAssertion(ctx, issuer, req, now)
+	default:
+		return a.bySecret(ctx, issuer, req.ClientID, req.Secret, now)
+	}
+}
+
+// bySecret checks a client secret (RFC 6749 §2.3.1). An unknown client costs the
+// same and gets the same answer as a wrong secret.
+func (a *Authority) bySecret(ctx context.Context, issuer *Issuer, id, secret string, now time.Time) (*caller, error) {
+	digest := a.Pepper.Digest(secret)
+	client, err := a.Registry.Client(ctx, issuer.Name, id)
+	if errors.Is(err, ErrNotFound) {
+		return nil, badClient(&Refusal{Rule: "client", Expected: "a registered client_id", Found: shorten(id)})
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return client.bySecret(ClientSecret, digest, now)
+}
+
+// byAPIKey checks an API key, which names its client by itself.
+func (a *Authority) byAPIKey(ctx context.Context, issuer *Issuer, key string, now time.Time) (*caller, error) {
+	digest := a.Pepper.Digest(key)
+	client, err := a.Registry.ClientByAPIKey(ctx, issuer.Name, digest)
+	if errors.Is(err, ErrNotFound) {
+		return nil, badClient(&Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
+	}
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	return client.bySecret(APIKey, digest, now)
+}
+
+// bySecret finds the live secret of that kind with that digest. It looks at all
+// of them whatever it finds.
+func (c *Client) bySecret(kind SecretKind, digest Digest, now time.Time) (*caller, error) {
+	named := &caller{client: c}
+	var match *Secret
+	for i := range c.Secrets {
+		if s := &c.Secrets[i]; s.Kind == kind && s.Digest.Equal(digest) {
+			match = s
+		}
+	}
+	switch {
+	case match == nil:
+		return named, badClient(&Refusal{Rule: "secret", Expected: "one of the client's secrets", Found: "another"})
+	case !match.LiveAt(now):
+		return named, badClient(&Refusal{Rule: "secret in force", Expected: "an enabled secret before its end", Found: match.state(now)})
+	case c.Disabled:
+		return named, badClient(&Refusal{Rule: "client enabled", Expected: "an enabled client", Found: "a disabled one"})
+	}
+	named.credential = match.ID
+	return named, nil
+}
+
+func (s *Secret) state(now time.Time) string {
+	if s.Disabled {
+		return "secret " + s.ID + ", disabled"
+	}
+	return "secret " + s.ID + ", over since " + s.NotAfter.Sub(now).Abs().Round(time.Second).String()
+}
+
+// badClient is the one answer to every failed client authentication.
+func badClient(refusal *Refusal) error {
+	return oauth.Errorf(oauth.InvalidClient, "client authentication failed").Because(refusal)
+}
+
+// shorten bounds what a stranger sent before it goes to a log.
+func shorten(s string) string {
+	const most = 64
+	if len(s) > most {
+		return s[:most] + "..."
+	}
+	return s
+}

@@ -1,0 +1,204 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"moneyer/internal/limit"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// Authority gives tokens. Its fields are set before first use.
+type Authority struct {
+	Registry Registry
+	Ledger   Ledger
+	Keyring  Keyring
+	// KeySource reads clients' jwks_uri; nil means that nobody may use one.
+	KeySource KeySource
+	Pepper    Pepper
+	// ClientRate bounds what one client may ask for, once it is known who asks.
+	ClientRate *limit.Limiter[ClientName]
+	// Refusals records refusals of known clients at a bounded rate.
+	Refusals *Refusals
+	Now      func() time.Time
+}
+
+// ClientName names a client within the process.
+type ClientName struct{ Issuer, Client string }
+
+// Request is a token request with the wire shape removed.
+type Request struct {
+	GrantType oauth.GrantType
+	// Auth is how the client showed who it is; exactly the fields of that way are set.
+	Auth            oauth.ClientAuth
+	ClientID        string
+	Secret          string // client secret or API key
+	ClientAssertion string
+	// Assertion is the grant of RFC 7523 §2.1.
+	Assertion string
+	// Scope as asked for; empty means none was.
+	Scope string
+	// Params are the platform's own parameters.
+	Params []Param
+	// Correlation ties what is logged and recorded to the request.
+	Correlation string
+}
+
+// Param is a parameter of the platform's own.
+type Param struct {
+	Name  string
+	Value Attribute
+}
+
+// AccessToken is what was minted (RFC 6749 §5.1).
+type AccessToken struct {
+	Token   string
+	JTI     string
+	Client  string
+	Expires time.Time
+	// ExpiresIn is what is left of its life when it is handed out, in seconds.
+	ExpiresIn int64
+	Scope     oauth.Scope
+}
+
+// retryAfter is how long a caller should wait after trouble of ours.
+const retryAfter = time.Second
+
+// Exchange gives an access token for a request, or refuses with an *oauth.Error
+// whose chain may hold a *Refusal for the log. When it returns a token, the
+// token is in the ledger, and the assertion that bought it is used up.
+func (a *Authority) Exchange(ctx context.Context, issuer *Issuer, req *Request) (*AccessToken, error) {
+	now := a.Now()
+	caller, err := a.authenticate(ctx, issuer, req, now)
+	if err == nil {
+		err = a.admit(issuer, caller, now)
+	}
+	var grant *Grant
+	if err == nil {
+		grant, err = a.verify(ctx, issuer, req, caller)
+	}
+	var token *AccessToken
+	if err == nil {
+		token, err = a.mint(ctx, issuer, grant, now)
+	}
+	if err != nil {
+		return nil, a.refuse(ctx, issuer, req, caller, now, err)
+	}
+	a.Registry.Touch(issuer.Name, caller.client.ID, caller.credential, now)
+	return token, nil
+}
+
+// caller is who asks, once that is proven; before, only who is named.
+type caller struct {
+	client *Client
+	// credential is the kid or the secret's ID that proved it.
+	credential string
+	// assertion is what was presented, when one was.
+	assertion *presented
+}
+
+// name is the client's identifier, or "" when no known client was named.
+func (c *caller) name() string {
+	if c == nil || c.client == nil {
+		return ""
+	}
+	return c.client.ID
+}
+
+// Grant is verified evidence (RFC 6749 §1.3): what a token may say.
+type Grant struct {
+	Client  *Client
+	Subject string
+	Scope   oauth.Scope
+	// Merchant on whose behalf the client asks; nil where the profile has none.
+	Merchant    *Merchant
+	Params      []Param
+	Credential  string
+	Correlation string
+	// use uses up the assertion; nil when there is none to use up.
+	use *Use
+	// seal hides a token so that only the same assertion finds it again; nil
+	// unless the issuer answers the same assertion with the same token.
+	seal *tokenSeal
+}
+
+// admit refuses what is over the client's rate. It comes after authentication,
+// so that nobody uses up another's budget by naming it, and before anything is
+// used up, so that the same request may come again.
+func (a *Authority) admit(issuer *Issuer, c *caller, now time.Time) error {
+	wait, ok := a.ClientRate.Take(ClientName{issuer.Name, c.client.ID}, now)
+	if ok {
+		return nil
+	}
+	return oauth.Errorf(oauth.RateLimited, "too many requests of this client").After(wait).
+		Because(&Refusal{Rule: "client rate", Expected: "at most the configured rate", Found: "more"})
+}
+
+// unavailable is trouble of ours: the same request may succeed later.
+func unavailable(cause error) error {
+	return oauth.Errorf(oauth.TemporarilyUnavailable, "try again shortly").After(retryAfter).Because(cause)
+}
+
+// mint makes the token and records it in one durable step. Until that step has
+// succeeded the token leaves this function on no path.
+func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now time.Time) (*AccessToken, error) {
+	signer, err := a.Keyring.Signer(issuer.Name, now)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	token := newToken(issuer, grant, now)
+	claims, err := appendClaims(make([]byte, 0, 512), issuer, grant, token, now)
+	if err != nil {
+		return nil, err
+	}
+	compact, err := signer.Sign(make([]byte, 0, 1024), claims)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	token.Token = string(compact)
+	if grant.seal != nil {
+		grant.use.Sealed = grant.seal.hide(token)
+	}
+	err = a.Ledger.Append(ctx, &Entry{
+		Kind: EntryToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
+		JTI: token.JTI, Credential: grant.Credential, SigningKid: signer.Kid(), Subject: grant.Subject,
+		Scope: grant.Scope.String(), Expires: token.Expires.UTC(),
+	}, grant.use)
+	var used *UsedError
+	switch {
+	case err == nil:
+		return token, nil
+	case errors.As(err, &used):
+		return mintedBefore(grant, used, now)
+	default:
+		return nil, unavailable(err)
+	}
+}
+
+// mintedBefore answers an assertion that was used up: with the token that it
+// gave, where the issuer does that, else with a refusal.
+func mintedBefore(grant *Grant, used *UsedError, now time.Time) (*AccessToken, error) {
+	refusal := refuseAssertion(&Refusal{Rule: "one use", Expected: "an assertion that was not used before", Found: "one that was",
+		Hint: "sign a new assertion, with a new jti, for each token request"}, "the assertion was used before")
+	if grant.seal == nil {
+		return nil, refusal
+	}
+	token, err := grant.seal.find(used.Sealed)
+	if err != nil || !now.Before(token.Expires) {
+		return nil, refusal
+	}
+	token.Client = grant.Client.ID
+	token.ExpiresIn = int64(token.Expires.Sub(now) / time.Second)
+	return token, nil
+}
+
+// replayOf is the issuer's replay mode for a grant; client authentication is
+// always good for one use.
+func replayOf(issuer *Issuer, isGrant bool) profile.Replay {
+	if !isGrant {
+		return profile.Once
+	}
+	return issuer.Replay
+}

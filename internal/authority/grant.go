@@ -1,0 +1,109 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// verify finds out what the caller may have.
+func (a *Authority) verify(ctx context.Context, issuer *Issuer, req *Request, c *caller) (*Grant, error) {
+	if len(c.client.Grants) > 0 && !slices.Contains(c.client.Grants, req.GrantType) {
+		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use this grant_type").
+			Because(&Refusal{Rule: "client's grants", Expected: "a grant that the client is registered for", Found: string(req.GrantType)})
+	}
+	scope, err := grantScope(&issuer.Profile.Policy.Scope, c.client, req.Scope)
+	if err != nil {
+		return nil, err
+	}
+	grant := &Grant{Client: c.client, Subject: c.client.ID, Scope: scope, Params: req.Params,
+		Credential: c.credential, Correlation: req.Correlation}
+	if c.assertion != nil {
+		c.assertion.bind(grant)
+	}
+	if issuer.Profile.Policy.Merchant.Param != "" {
+		grant.Merchant, err = a.verifyMerchant(ctx, issuer, req, c.client)
+		if err != nil {
+			return nil, err
+		}
+		grant.Subject = grant.Merchant.ID
+	}
+	return grant, nil
+}
+
+// grantScope narrows what was asked for to what the client is registered for
+// (RFC 6749 §3.3).
+func grantScope(policy *profile.Scope, client *Client, asked string) (oauth.Scope, error) {
+	if asked == "" {
+		if policy.Default == profile.Registered {
+			return client.Scope, nil
+		}
+		return nil, nil
+	}
+	scope, err := oauth.ParseScope(asked)
+	if err != nil {
+		return nil, err
+	}
+	if policy.Unknown == profile.Ignore {
+		scope = slices.DeleteFunc(scope, func(word string) bool { return !slices.Contains(policy.Words, word) })
+	}
+	if word := scope.Missing(client.Scope); word != "" {
+		return nil, oauth.Errorf(oauth.InvalidScope, "the client is not registered for all of this scope").
+			Because(&Refusal{Rule: "scope", Expected: client.Scope.String(), Found: shorten(word)})
+	}
+	return scope, nil
+}
+
+// verifyMerchant holds a request to a merchant of the client and to card tokens
+// of that merchant.
+func (a *Authority) verifyMerchant(ctx context.Context, issuer *Issuer, req *Request, client *Client) (*Merchant, error) {
+	policy := &issuer.Profile.Policy.Merchant
+	id := req.param(policy.Param).Text
+	merchant, err := a.Registry.Merchant(ctx, issuer.Name, id)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return nil, unavailable(err)
+	}
+	if err != nil || merchant.Client != client.ID || merchant.Disabled {
+		return nil, oauth.Errorf(oauth.NotFound, "no such merchant").
+			Because(&Refusal{Rule: "merchant", Expected: "an enabled merchant of this client", Found: shorten(id)})
+	}
+	if policy.Cards == "" {
+		return merchant, nil
+	}
+	return merchant, a.verifyCards(ctx, issuer, merchant, req.param(policy.Cards).List)
+}
+
+func (a *Authority) verifyCards(ctx context.Context, issuer *Issuer, merchant *Merchant, ids []string) error {
+	found, err := a.Registry.CardTokens(ctx, issuer.Name, ids)
+	if err != nil {
+		return unavailable(err)
+	}
+	for _, card := range found {
+		switch {
+		case card.Merchant != merchant.ID:
+			return oauth.Errorf(oauth.InvalidRequest, "a card token belongs to another merchant").
+				Because(&Refusal{Rule: "card token's merchant", Expected: merchant.ID, Found: card.Merchant})
+		case !slices.Contains(issuer.Profile.Policy.Merchant.Schemes, card.Scheme):
+			return oauth.Errorf(oauth.InvalidRequest, "a card token is of another scheme").
+				Because(&Refusal{Rule: "card token's scheme", Expected: "one of the profile's schemes", Found: card.Scheme})
+		}
+	}
+	if len(found) != len(ids) {
+		return oauth.Errorf(oauth.NotFound, "no such card token").
+			Because(&Refusal{Rule: "card token", Expected: "registered card tokens", Found: "one that is not"})
+	}
+	return nil
+}
+
+// param finds a parameter of the platform's own; absent ones are empty.
+func (r *Request) param(name string) Attribute {
+	for i := range r.Params {
+		if r.Params[i].Name == name {
+			return r.Params[i].Value
+		}
+	}
+	return Attribute{}
+}

@@ -1,0 +1,384 @@
+package authority
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"moneyer/internal/jose"
+	"moneyer/profile"
+)
+
+// rule is one thing that must hold of an assertion. A refusal names the first
+// rule that does not; Explain shows them all.
+type rule struct {
+	name string
+	// tell is what the caller may know. Up to the signature it tells nothing of
+	// what is registered.
+	tell string
+	// holds may rely on every earlier rule.
+	holds    func(*presented) bool
+	expected func(*presented) string
+	found    func(*presented) string
+	hint     func(*presented) string // the likely mistake; may be nil
+}
+
+func (r *rule) refusal(p *presented) *Refusal {
+	refusal := &Refusal{Rule: r.name, Expected: r.expected(p), Found: r.found(p)}
+	if r.hint != nil {
+		refusal.Hint = r.hint(p)
+	}
+	return refusal
+}
+
+const unverified = "the assertion cannot be verified"
+
+// assertionRules in the order of DESIGN invariant 2: who and signature, then
+// time, then audience and subject. RFC 7523 §3 gives most of them.
+var assertionRules = []*rule{
+	&formRule, &claimsRule, &clientRule, &enabledRule, &kidRule, &keyInForceRule, &algRule, &signatureRule,
+	&typRule, &requiredRule, &expiredRule, &lifetimeRule, &notBeforeRule, &issuedAtRule, &audienceRule, &subjectRule,
+}
+
+// firstBroken finds the first rule that does not hold.
+func firstBroken(p *presented) *rule {
+	for _, r := range assertionRules {
+		if !r.holds(p) {
+			return r
+		}
+	}
+	return nil
+}
+
+func text(s string) func(*presented) string { return func(*presented) string { return s } }
+
+var formRule = rule{
+	name: "form", tell: "the assertion is not a well-formed signed JWT",
+	holds:    func(p *presented) bool { return p.formErr == nil },
+	expected: text("a compact JWS: header.payload.signature in base64url without padding"),
+	found:    func(p *presented) string { return errorOr(p.formErr, "that") },
+	hint: func(p *presented) string {
+		if p.formErr == nil {
+			return ""
+		}
+		return "send the compact form as your JWT library returns it, without Bearer, quotes or line breaks"
+	},
+}
+
+var claimsRule = rule{
+	name: "claims", tell: "the assertion is not a well-formed signed JWT",
+	holds:    func(p *presented) bool { return p.claimsErr == nil && p.claims != nil },
+	expected: text("a JSON object with each claim once and of its type; times as whole seconds"),
+	found:    func(p *presented) string { return errorOr(p.claimsErr, "that") },
+}
+
+var clientRule = rule{
+	name: "iss", tell: unverified,
+	holds:    func(p *presented) bool { return p.client != nil && (p.clientID == "" || p.clientID == p.client.ID) },
+	expected: text("the id of a registered client (and the same as client_id, when that is sent)"),
+	found:    func(p *presented) string { return quote(p.claims.Issuer) },
+	hint: func(p *presented) string {
+		if p.claims.Has(jose.ClaimIssuer) {
+			return ""
+		}
+		return "put the id that the platform gave you in iss"
+	},
+}
+
+var enabledRule = rule{
+	name: "client enabled", tell: unverified,
+	holds:    func(p *presented) bool { return !p.client.Disabled },
+	expected: text("an enabled client"),
+	found: func(p *presented) string {
+		if p.client.Disabled {
+			return "a disabled one"
+		}
+		return "that"
+	},
+}
+
+var kidRule = rule{
+	name: "kid", tell: unverified,
+	holds: func(p *presented) bool {
+		return p.key != nil && (p.jws.Header.Kid != "" || p.policy.Kid == profile.Optional)
+	},
+	expected: func(p *presented) string { return "a header kid among " + p.client.kids() },
+	found:    func(p *presented) string { return quote(p.jws.Header.Kid) },
+	hint: func(p *presented) string {
+		if p.jws.Header.Kid == "" {
+			return "the header has no kid: set it to the kid under which the public key was registered"
+		}
+		return ""
+	},
+}
+
+var keyInForceRule = rule{
+	name: "key in force", tell: unverified,
+	holds:    func(p *presented) bool { return p.key.LiveAt(p.now) },
+	expected: text("an enabled key between its not-before and not-after"),
+	found: func(p *presented) string {
+		switch {
+		case p.key.Disabled:
+			return "a disabled key"
+		case p.now.Before(p.key.NotBefore):
+			return "not before " + stamp(p.key.NotBefore)
+		case !p.key.LiveAt(p.now):
+			return "not after " + stamp(p.key.NotAfter)
+		}
+		return "that"
+	},
+}
+
+var algRule = rule{
+	name: "alg", tell: unverified,
+	holds: func(p *presented) bool {
+		alg := string(p.key.Public.Alg())
+		return p.jws.Header.Alg == alg && slices.Contains(p.policy.Algs, alg)
+	},
+	expected: func(p *presented) string { return "the registered key's own: " + string(p.key.Public.Alg()) },
+	found:    func(p *presented) string { return quote(p.jws.Header.Alg) },
+}
+
+var signatureRule = rule{
+	name: "signature", tell: unverified,
+	holds: func(p *presented) bool { return p.signed() },
+	expected: func(p *presented) string {
+		return "a signature by the private half of the key registered as " + quote(p.key.Kid)
+	},
+	found: func(p *presented) string {
+		if p.signed() {
+			return "that"
+		}
+		return fmt.Sprintf("%d octets that the key does not verify", len(p.jws.Signature))
+	},
+	hint: signatureHint,
+}
+
+func signatureHint(p *presented) string {
+	size := len(p.jws.Signature)
+	switch {
+	case p.signed():
+		return ""
+	case jose.LooksLikeDER(p.jws.Signature):
+		return "the signature is in DER, as openssl makes it: a JWS wants r and s as 64 plain octets (RFC 7518 section 3.4)"
+	case p.jws.Header.Alg == string(jose.ES256) && size == 96:
+		return "96 octets are a P-384 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
+	case p.jws.Header.Alg == string(jose.ES256) && size == 132:
+		return "132 octets are a P-521 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
+	}
+	return "signed with another private key than the registered one: compare thumbprints (moneyer inspect KEYFILE)"
+}
+
+var typRule = rule{
+	name: "typ", tell: "the assertion's typ is not that of an assertion",
+	holds: func(p *presented) bool {
+		switch strings.TrimPrefix(strings.ToLower(p.jws.Header.Typ), "application/") {
+		case "", "jwt":
+			return true
+		case "client-authentication+jwt":
+			return !p.isGrant
+		case "authorization-grant+jwt":
+			return p.isGrant
+		}
+		return false
+	},
+	expected: text("no typ, JWT, or the typ of RFC 10070 for its use"),
+	found:    func(p *presented) string { return quote(p.jws.Header.Typ) },
+}
+
+var requiredRule = rule{
+	name: "required claims", tell: "the assertion lacks a required claim",
+	holds:    func(p *presented) bool { return p.missing() == "" },
+	expected: func(p *presented) string { return "all of " + strings.Join(p.required(), " ") },
+	found: func(p *presented) string {
+		if missing := p.missing(); missing != "" {
+			return "no " + missing
+		}
+		return "all"
+	},
+}
+
+var claimBits = map[string]jose.ClaimSet{"iss": jose.ClaimIssuer, "sub": jose.ClaimSubject, "aud": jose.ClaimAudience,
+	"exp": jose.ClaimExpiry, "iat": jose.ClaimIssuedAt, "nbf": jose.ClaimNotBefore, "jti": jose.ClaimID}
+
+// required lists the claims that must be there. As client authentication that is
+// always iss, sub, aud and exp (RFC 7523 §3).
+func (p *presented) required() []string {
+	if !p.isGrant {
+		return []string{"iss", "sub", "aud", "exp"}
+	}
+	claims := p.policy.Require
+	if !slices.Contains(claims, "exp") {
+		claims = append([]string{"iss", "exp"}, claims...)
+	}
+	return claims
+}
+
+func (p *presented) missing() string {
+	for _, claim := range p.required() {
+		if !p.claims.Has(claimBits[claim]) {
+			return claim
+		}
+	}
+	return ""
+}
+
+var expiredRule = rule{
+	name: "exp not past", tell: "the assertion has expired",
+	holds:    func(p *presented) bool { return p.now.Before(p.expiry().Add(p.policy.Leeway)) },
+	expected: func(p *presented) string { return "exp after " + stamp(p.now.Add(-p.policy.Leeway)) + ", by our clock" },
+	found:    func(p *presented) string { return p.away(p.claims.Expiry) },
+	hint: func(p *presented) string {
+		if p.now.Before(p.expiry().Add(p.policy.Leeway)) {
+			return ""
+		}
+		return "make a new assertion for each request, and keep the clock in step (NTP)"
+	},
+}
+
+var lifetimeRule = rule{
+	name: "exp not too far", tell: "the assertion's exp is too far in the future",
+	holds:    func(p *presented) bool { return !p.expiry().After(p.latest()) },
+	expected: func(p *presented) string { return "exp at most " + stamp(p.latest()) + ", by our clock" },
+	found:    func(p *presented) string { return p.away(p.claims.Expiry) },
+	hint:     func(p *presented) string { return millisecondHint("exp", p.claims.Expiry) },
+}
+
+// latest is the last exp that is accepted: measured against our clock, never
+// against the assertion's own iat.
+func (p *presented) latest() time.Time { return p.now.Add(p.policy.MaxLifetime + p.policy.Leeway) }
+
+var notBeforeRule = rule{
+	name: "nbf not ahead", tell: "the assertion is not yet valid",
+	holds: func(p *presented) bool {
+		return !time.Unix(p.claims.NotBefore, 0).After(p.now.Add(p.policy.Leeway))
+	},
+	expected: func(p *presented) string { return "no nbf, or one up to " + stamp(p.now.Add(p.policy.Leeway)) },
+	found:    func(p *presented) string { return p.optionalTime(jose.ClaimNotBefore, p.claims.NotBefore) },
+	hint:     func(p *presented) string { return millisecondHint("nbf", p.claims.NotBefore) },
+}
+
+var issuedAtRule = rule{
+	name: "iat not ahead", tell: "the assertion was issued in the future",
+	holds: func(p *presented) bool {
+		return !time.Unix(p.claims.IssuedAt, 0).After(p.now.Add(p.policy.Leeway))
+	},
+	expected: func(p *presented) string { return "no iat, or one up to " + stamp(p.now.Add(p.policy.Leeway)) },
+	found:    func(p *presented) string { return p.optionalTime(jose.ClaimIssuedAt, p.claims.IssuedAt) },
+	hint:     func(p *presented) string { return millisecondHint("iat", p.claims.IssuedAt) },
+}
+
+var audienceRule = rule{
+	name: "aud", tell: "the assertion is not for this issuer",
+	holds: func(p *presented) bool {
+		if !p.claims.Has(jose.ClaimAudience) {
+			return true // requiredRule has judged that
+		}
+		if len(p.claims.Audience) != 1 {
+			return false
+		}
+		if !p.isGrant {
+			return !p.claims.AudienceIsArray && p.claims.Audience[0] == p.issuer.URL
+		}
+		return p.issuer.grantAudience(p.claims.Audience[0])
+	},
+	expected: func(p *presented) string {
+		if !p.isGrant {
+			return "the issuer URL alone, as a string: " + p.issuer.URL
+		}
+		return "exactly one of " + strings.Join(p.issuer.audiences(), " ")
+	},
+	found: func(p *presented) string {
+		if !p.claims.Has(jose.ClaimAudience) {
+			return "none"
+		}
+		return quote(strings.Join(p.claims.Audience, " "))
+	},
+}
+
+// audiences lists what grantAudience accepts, for people.
+func (i *Issuer) audiences() []string {
+	var all []string
+	policy := &i.Profile.Policy.Assertion
+	if policy.Accepts(profile.AudienceName) {
+		all = append(all, i.AudienceNames...)
+	}
+	if policy.Accepts(profile.AudienceIssuer) {
+		all = append(all, i.URL)
+	}
+	if policy.Accepts(profile.AudienceEndpoint) {
+		all = append(all, i.Endpoints()...)
+	}
+	return all
+}
+
+var subjectRule = rule{
+	name: "sub", tell: "the assertion's sub must equal its iss",
+	holds: func(p *presented) bool {
+		return !p.claims.Has(jose.ClaimSubject) || p.claims.Subject == p.claims.Issuer
+	},
+	expected: func(p *presented) string { return "the same as iss: " + quote(p.claims.Issuer) },
+	found: func(p *presented) string {
+		if !p.claims.Has(jose.ClaimSubject) {
+			return "none"
+		}
+		return quote(p.claims.Subject)
+	},
+}
+
+func (c *Client) kids() string {
+	if c == nil || len(c.Keys) == 0 && c.JWKSURI == "" {
+		return "the client's keys (it has none)"
+	}
+	var kids []string
+	for i := range c.Keys {
+		kids = append(kids, quote(c.Keys[i].Kid))
+	}
+	if c.JWKSURI != "" {
+		kids = append(kids, "those at "+c.JWKSURI)
+	}
+	return strings.Join(kids, ", ")
+}
+
+func errorOr(err error, otherwise string) string {
+	if err == nil {
+		return otherwise
+	}
+	return err.Error()
+}
+
+func quote(s string) string { return fmt.Sprintf("%q", shorten(s)) }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+
+// maxPlausible is a NumericDate (the year 5138) beyond which a value must be
+// meant in milliseconds.
+const maxPlausible = 100_000_000_000
+
+func millisecondHint(claim string, value int64) string {
+	if value < maxPlausible {
+		return ""
+	}
+	return claim + " looks like milliseconds: a NumericDate counts seconds (RFC 7519 section 2); divide by 1000"
+}
+
+// away shows a NumericDate with its distance from our clock.
+func (p *presented) away(seconds int64) string {
+	if seconds >= maxPlausible {
+		return fmt.Sprint(seconds)
+	}
+	t := time.Unix(seconds, 0)
+	distance := t.Sub(p.now).Round(time.Second)
+	if distance < 0 {
+		return fmt.Sprintf("%s (%s before our clock)", stamp(t), -distance)
+	}
+	return fmt.Sprintf("%s (%s after our clock)", stamp(t), distance)
+}
+
+func (p *presented) optionalTime(claim jose.ClaimSet, seconds int64) string {
+	if !p.claims.Has(claim) {
+		return "none"
+	}
+	return p.away(seconds)
+}
