@@ -1,0 +1,209 @@
+package authority
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"moneyer/oauth"
+)
+
+// OnboardingError says what is wrong with something that was to be registered.
+// Its text is for the operator.
+type OnboardingError struct{ Problem string }
+
+// Error gives the problem and, where there is one, the fix.
+func (e *OnboardingError) Error() string { return e.Problem }
+
+func reject(format string, args ...any) error {
+	return &OnboardingError{fmt.Sprintf(format, args...)}
+}
+
+// publishedKeys are RFC 7638 thumbprints of keys whose private halves stand on
+// public pages: the samples of two payment platforms, and of the RFCs that
+// people copy from.
+var publishedKeys = []string{
+	"VQuxBeR-8wKbnpwhah3azvW8jmcrRPX_Gk62fS7o9Jo", // Thales D1, OAuth page
+	"r1LkbBo3925Rb2ZFFrKyU3MVex9T2817Kx0vbi6i_Kc", // Thales D1, sample code
+	"oKIywvGUpTVTyxMQ3bwIIeQUudfr_CkLMjCE19ECD-U", // RFC 7515 appendix A.3
+	"IsUn6_e04MaShXFIISMp4kG62LWzMIPy_MvSA5pJgX8", // RFC 7515 appendix A.2
+	"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", // RFC 8037 appendix A
+}
+
+// maxKeys and maxSecrets bound what one client can hold.
+const (
+	maxKeys    = 32
+	maxSecrets = 32
+	maxMembers = 64 // attributes, scope words
+)
+
+// AddKey registers a public key under a kid. It refuses a key that the issuer's
+// profile does not accept, a published one, a kid or a key that the client has
+// already, and times that leave it no life. refused lists thumbprints that
+// configuration refuses beside the published ones.
+func (c *Client) AddKey(issuer *Issuer, refused []string, key Key) error {
+	thumbprint := key.Public.Thumbprint()
+	algs := issuer.Profile.Policy.Assertion.Algs
+	switch {
+	case key.Kid == "" || len(key.Kid) > 128 || !printableASCII(key.Kid):
+		return reject("a kid is 1 to 128 printable ASCII characters")
+	case len(algs) == 0:
+		return reject("profile %s uses no client keys; its clients have secrets or API keys", issuer.Profile.Name)
+	case !slices.Contains(algs, string(key.Public.Alg())):
+		return reject("this is a key for %s; profile %s takes %s", key.Public.Alg(), issuer.Profile.Name, strings.Join(algs, ", "))
+	case slices.Contains(publishedKeys, thumbprint) || slices.Contains(refused, thumbprint):
+		return reject("the private half of this key (thumbprint %s) is published or refused by configuration: make a new pair with 'moneyer keygen'", thumbprint)
+	case !key.NotAfter.IsZero() && !key.NotBefore.Before(key.NotAfter):
+		return reject("not-after must be later than not-before")
+	case len(c.Keys) >= maxKeys:
+		return reject("a client holds at most %d keys: remove one that is no longer used", maxKeys)
+	}
+	for i := range c.Keys {
+		if c.Keys[i].Kid == key.Kid {
+			return reject("the client has a key %q already; a new key needs a new kid", key.Kid)
+		}
+		if c.Keys[i].Public.Thumbprint() == thumbprint {
+			return reject("the client has this very key already, as %q", c.Keys[i].Kid)
+		}
+	}
+	key.Environment = issuer.Environment
+	c.Keys = append(slices.Clone(c.Keys), key)
+	return nil
+}
+
+func printableASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < 0x21 || r > 0x7E }) < 0
+}
+
+// NewSecret makes a client secret or an API key of 256 random bits and registers
+// its digest. The text is returned once and kept nowhere.
+func (c *Client) NewSecret(pepper Pepper, kind SecretKind, notAfter, now time.Time) (Secret, string, error) {
+	if len(c.Secrets) >= maxSecrets {
+		return Secret{}, "", reject("a client holds at most %d secrets and API keys: remove one that is no longer used", maxSecrets)
+	}
+	if !notAfter.IsZero() && !notAfter.After(now) {
+		return Secret{}, "", reject("not-after must be in the future")
+	}
+	prefix := map[SecretKind]string{ClientSecret: "mns_", APIKey: "mnk_"}[kind]
+	text := prefix + randomText(32)
+	secret := Secret{ID: randomText(9), Kind: kind, Digest: pepper.Digest(text), NotAfter: notAfter, Created: now}
+	c.Secrets = append(slices.Clone(c.Secrets), secret)
+	return secret, text, nil
+}
+
+func randomText(octets int) string {
+	random := make([]byte, octets)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	return base64.RawURLEncoding.EncodeToString(random)
+}
+
+// Check tells whether the client fits its issuer's profile.
+func (c *Client) Check(issuer *Issuer) error {
+	policy := &issuer.Profile.Policy
+	if !policy.ClientID.Accepts(c.ID) {
+		id := policy.ClientID
+		return reject("client id %q does not fit profile %s: it wants %d to %d characters (%s)", shorten(c.ID), issuer.Profile.Name, id.MinLength, id.MaxLength, id.Chars)
+	}
+	if len(c.Name) > 256 {
+		return reject("a name has at most 256 octets")
+	}
+	if len(c.Scope) > maxMembers || len(c.Scope.String()) > oauth.MaxScope {
+		return reject("a scope has at most %d words and %d octets", maxMembers, oauth.MaxScope)
+	}
+	if again, err := oauth.ParseScope(c.Scope.String()); err != nil || !slices.Equal(again, c.Scope) {
+		return reject("scope words are printable ASCII without space, quote or backslash, each once")
+	}
+	if words := policy.Scope.Words; len(words) > 0 {
+		if word := c.Scope.Missing(words); word != "" {
+			return reject("profile %s has no scope word %q; it has %s", issuer.Profile.Name, word, strings.Join(words, ", "))
+		}
+	}
+	for _, grant := range c.Grants {
+		if policy.Grant(grant) == nil {
+			return reject("profile %s does not serve grant %q", issuer.Profile.Name, grant)
+		}
+	}
+	known := policy.Token.ClientAttributes()
+	types := map[string]bool{}
+	for name, claim := range known {
+		types[name] = claim.Type == "strings"
+	}
+	return checkAttributes(c.Attributes, types, issuer.Profile.Name)
+}
+
+// Check tells whether the merchant fits its issuer's profile.
+func (m *Merchant) Check(issuer *Issuer) error {
+	policy := &issuer.Profile.Policy
+	if policy.Merchant.Param == "" {
+		return reject("profile %s knows no merchants", issuer.Profile.Name)
+	}
+	param := issuer.Profile.Wire.Param(policy.Merchant.Param)
+	if m.ID == "" || len(m.ID) > param.MaxLength || !param.Chars.Allow(m.ID) {
+		return reject("merchant id %q: must be 1 to %d octets of the profile's characters", shorten(m.ID), param.MaxLength)
+	}
+	if m.Client == "" {
+		return reject("merchant %s: client must name the client that may act for it", m.ID)
+	}
+	types := map[string]bool{}
+	for name, claim := range policy.Token.MerchantAttributes() {
+		types[name] = claim.Type == "strings"
+		if _, ok := m.Attributes[name]; claim.Required && !ok {
+			return reject("merchant %s: attribute %s is required by profile %s", m.ID, name, issuer.Profile.Name)
+		}
+	}
+	return checkAttributes(m.Attributes, types, issuer.Profile.Name)
+}
+
+// Check tells whether the card token fits its issuer's profile.
+func (t *CardToken) Check(issuer *Issuer) error {
+	policy := &issuer.Profile.Policy.Merchant
+	if policy.Cards == "" {
+		return reject("profile %s knows no card tokens", issuer.Profile.Name)
+	}
+	param := issuer.Profile.Wire.Param(policy.Cards)
+	switch {
+	case t.ID == "" || len(t.ID) > param.MaxLength || !param.Chars.Allow(t.ID):
+		return reject("card token id %q: must be 1 to %d octets of the profile's characters", shorten(t.ID), param.MaxLength)
+	case t.Merchant == "":
+		return reject("card token %s: merchant must name its merchant", t.ID)
+	case t.Scheme == "" || len(t.Scheme) > 32 || strings.ToLower(t.Scheme) != t.Scheme:
+		return reject("card token %s: scheme must be a lower-case name such as visa or mastercard", t.ID)
+	}
+	return nil
+}
+
+// checkAttributes holds attributes to the names and types that the profile's
+// claims use; isList gives the type by name.
+func checkAttributes(attributes map[string]Attribute, isList map[string]bool, profileName string) error {
+	if len(attributes) > maxMembers {
+		return reject("at most %d attributes", maxMembers)
+	}
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		value := attributes[name]
+		wantList, known := isList[name]
+		switch {
+		case !known && len(isList) == 0:
+			return reject("profile %s uses no attributes here, so %q would have no effect", profileName, name)
+		case !known:
+			return reject("profile %s uses no attribute %q here; it uses %s", profileName, name, strings.Join(slices.Sorted(maps.Keys(isList)), ", "))
+		case value.IsList != wantList && wantList:
+			return reject("attribute %s is a list", name)
+		case value.IsList != wantList:
+			return reject("attribute %s is one text, not a list", name)
+		case len(value.Text) > 1024 || len(value.List) > maxMembers || slices.ContainsFunc(value.List, func(s string) bool { return len(s) > 256 }):
+			return reject("attribute %s is too long", name)
+		}
+	}
+	return nil
+}
+
+// IsOnboarding tells whether err says what is wrong with the operator's input.
+func IsOnboarding(err error) bool {
+	var e *OnboardingError
+	return errors.As(err, &e)
+}
