@@ -1,0 +1,18 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// serverCommands run something.
+func (a *app) serverCommands() []*cobra.Command {
+	return []*cobra.Command{}
+}
+
+// onboardCommands talk to the admin API of a running server.
+func (a *app) onboardCommands() []*cobra.Command {
+	return []*cobra.Command{}
+}
+
+// partnerCommands need no server of ours.
+func (a *app) partnerCommands() []*cobra.Command {
+	return []*cobra.Command{}
+}

@@ -1,0 +1,106 @@
+// Command moneyer mints, hands over and checks the short-lived access tokens
+// that payment APIs accept from machines.
+//
+// This package introduces the others to each other and talks to people: one file
+// per noun, no rule of the domain.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes, as `moneyer --help` lists them.
+const (
+	exitOK      = 0
+	exitRefused = 1 // it was done as asked, and the answer is no
+	exitUsage   = 2 // the command, a file or a setting is wrong
+	exitTrouble = 3 // a server or a disk did not do its part
+)
+
+// version is set by the linker.
+var version = "development"
+
+// app is what every command needs of the world around it.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	now      func() time.Time
+	// json makes a command answer for scripts.
+	json bool
+	// color says that out is a terminal that wants colours.
+	color bool
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, now: time.Now, color: wantsColor(os.Stdout)}
+	code := a.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// run executes one command line and returns the exit code.
+func (a *app) run(ctx context.Context, args []string) int {
+	root := a.rootCommand()
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	var failure *failure
+	if !errors.As(err, &failure) {
+		failure = usage(err) // cobra's own: an unknown command, flag or argument
+	}
+	a.printFailure(failure)
+	return failure.code
+}
+
+func (a *app) rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "moneyer",
+		Short: "Mint, hand over and check the access tokens that payment APIs accept from machines",
+		Long: `Moneyer is an OAuth 2.0 authorization server for machine clients that speaks each
+payment platform's own token endpoint, with the tools for those who call such
+platforms.
+
+Exit codes: 0 done · 1 the answer is no · 2 wrong usage, file or setting ·
+3 a server or a disk did not do its part.`,
+		Example: `  moneyer sandbox                  every platform on loopback, ready to try
+  moneyer serve --config moneyer.toml
+  moneyer client add --issuer d1 merchant01`,
+		Version:       version,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.PersistentFlags().BoolVar(&a.json, "json", false, "answer in JSON, for scripts")
+	root.AddGroup(
+		&cobra.Group{ID: "server", Title: "Run a server:"},
+		&cobra.Group{ID: "onboard", Title: "Onboard and oversee (needs a running server):"},
+		&cobra.Group{ID: "partner", Title: "For those who call a platform (needs no server of ours):"},
+	)
+	for _, group := range []struct {
+		id       string
+		commands []*cobra.Command
+	}{
+		{"server", a.serverCommands()},
+		{"onboard", a.onboardCommands()},
+		{"partner", a.partnerCommands()},
+	} {
+		for _, c := range group.commands {
+			c.GroupID = group.id
+			root.AddCommand(c)
+		}
+	}
+	return root
+}

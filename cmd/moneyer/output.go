@@ -1,0 +1,96 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"golang.org/x/term"
+)
+
+// failure is an error with the exit code that it means.
+type failure struct {
+	code  int
+	cause error
+}
+
+func (f *failure) Error() string { return f.cause.Error() }
+func (f *failure) Unwrap() error { return f.cause }
+
+// usage: the command line, a file or a setting is wrong.
+func usage(err error) *failure { return &failure{exitUsage, err} }
+
+func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
+
+// refused: all went well, and the answer is no.
+func refused(err error) error { return &failure{exitRefused, err} }
+
+// trouble: a server or a disk did not do its part.
+func trouble(err error) error { return &failure{exitTrouble, err} }
+
+// errSilent ends a command whose output has said everything.
+var errSilent = errors.New("")
+
+func (a *app) printFailure(f *failure) {
+	if errors.Is(f.cause, errSilent) {
+		return
+	}
+	if a.json {
+		_ = json.NewEncoder(a.err).Encode(map[string]string{"error": f.Error()})
+		return
+	}
+	fmt.Fprintf(a.err, "moneyer: %s\n", f)
+	if f.code == exitUsage && strings.Contains(f.Error(), "unknown command") {
+		fmt.Fprintln(a.err, "Run 'moneyer --help' for the commands.")
+	}
+}
+
+// wantsColor: colours only on a terminal, and never when NO_COLOR is set.
+func wantsColor(f *os.File) bool {
+	return os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
+}
+
+// style is a terminal colour.
+type style string
+
+const (
+	good  style = "\x1b[32m"
+	bad   style = "\x1b[31m"
+	faint style = "\x1b[2m"
+	bold  style = "\x1b[1m"
+)
+
+// paint colours text where that is wanted.
+func (a *app) paint(s style, text string) string {
+	if !a.color {
+		return text
+	}
+	return string(s) + text + "\x1b[0m"
+}
+
+// printJSON writes v indented, for --json.
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// table writes rows in columns under a heading.
+func (a *app) table(heading []string, rows [][]string) error {
+	return writeTable(a.out, append([][]string{heading}, rows...))
+}
+
+func writeTable(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
+			return err
+		}
+	}
+	return tw.Flush()
+}
