@@ -46,17 +46,11 @@ func (s *scanner) object(depth int, visit func(string, Value) error) error {
 	}
 }
 
-// member walks one name, its colon and its value.
+// member walks one name, its colon and its value. The object owns the names
+// from first.
 func (s *scanner) member(depth, first int, visit func(string, Value) error) error {
 	start := s.pos
-	if s.peek() != '"' {
-		return s.fail("want a member name")
-	}
-	v, err := s.value(depth)
-	if err != nil {
-		return err
-	}
-	name, err := v.Text()
+	name, err := s.name()
 	if err != nil {
 		return err
 	}
@@ -72,13 +66,28 @@ func (s *scanner) member(depth, first int, visit func(string, Value) error) erro
 		return s.fail("want a colon")
 	}
 	s.space()
-	if v, err = s.value(depth); err != nil {
-		return err
+	v, err := s.value(depth)
+	if err == nil && visit != nil {
+		err = visit(name, v)
 	}
-	if visit == nil {
-		return nil
+	return err
+}
+
+// name walks a member name and returns it without escapes.
+func (s *scanner) name() (string, error) {
+	if s.peek() != '"' {
+		return "", s.fail("want a member name")
 	}
-	return visit(name, v)
+	start := s.pos
+	escaped, err := s.str()
+	if err != nil {
+		return "", err
+	}
+	inner := s.text[start+1 : s.pos-1]
+	if escaped {
+		inner = unescape(inner)
+	}
+	return inner, nil
 }
 
 // array walks an array whose bracket is next. visit may be nil.
