@@ -1,0 +1,78 @@
+package keyring
+
+import (
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"moneyer/internal/jose"
+)
+
+// maxPrivateFile bounds a file with a key, in octets.
+const maxPrivateFile = 64 << 10
+
+// Open returns the signer that lives at uri, outside the store:
+//
+//	file:PATH   a private key as PEM or JWK, in a file that only its owner may read
+//
+// Its errors name the scheme but not the rest of an unknown URI, which may hold a
+// PIN (RFC 7512 section 2.4).
+func Open(uri string) (crypto.Signer, error) {
+	scheme, rest, ok := strings.Cut(uri, ":")
+	if !ok {
+		return nil, errors.New("a signing key is named by a URI such as file:PATH")
+	}
+	switch scheme {
+	case "file":
+		return openFile(rest)
+	default:
+		return nil, fmt.Errorf("no signer by scheme %.32q; known are: file", scheme)
+	}
+}
+
+// openFile takes file:PATH, and file:///PATH as RFC 8089 has it.
+func openFile(path string) (crypto.Signer, error) {
+	if local, ok := strings.CutPrefix(path, "//"); ok {
+		if !strings.HasPrefix(local, "/") {
+			return nil, fmt.Errorf("file:%s names another host; want file:PATH", path)
+		}
+		path = local
+	}
+	data, err := readPrivate(path)
+	if err != nil {
+		return nil, fmt.Errorf("private key: %w", err)
+	}
+	key, err := jose.ParsePrivate(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return key, nil
+}
+
+// readPrivate reads a file that only its owner may read. The mode is taken from
+// the open file, so that it cannot change hands in between.
+func readPrivate(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, fmt.Errorf("%s is open to others than its owner (mode %04o); run: chmod 600 %s", path, mode, path)
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxPrivateFile+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxPrivateFile {
+		return nil, fmt.Errorf("%s is longer than %d octets", path, maxPrivateFile)
+	}
+	return data, nil
+}
