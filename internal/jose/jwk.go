@@ -65,21 +65,12 @@ func ParseJWKS(data []byte) ([]NamedKey, error) {
 			return nil
 		}
 		found = true
-		return v.Elements(func(element strictjson.Value) error {
+		return v.Elements(func(element strictjson.Value) (err error) {
 			if entries++; entries > MaxJWKSKeys {
 				return fmt.Errorf("more than %d keys", MaxJWKSKeys)
 			}
-			key, kid, err := ParseJWK(element.Raw(), "")
-			switch {
-			case errors.Is(err, ErrPrivateKey):
-				return err
-			case err != nil:
-				return nil
-			case kid != "" && slices.ContainsFunc(keys, func(k NamedKey) bool { return k.Kid == kid }):
-				return fmt.Errorf("two keys with kid %q", kid)
-			}
-			keys = append(keys, NamedKey{Kid: kid, Key: key})
-			return nil
+			keys, err = appendKey(keys, element.Raw())
+			return err
 		})
 	})
 	if err != nil {
@@ -89,6 +80,20 @@ func ParseJWKS(data []byte) ([]NamedKey, error) {
 		return nil, fmt.Errorf("%w: JWK set without keys", ErrKey)
 	}
 	return keys, nil
+}
+
+// appendKey appends the key of a set to keys if it can be used.
+func appendKey(keys []NamedKey, data []byte) ([]NamedKey, error) {
+	key, kid, err := ParseJWK(data, "")
+	switch {
+	case errors.Is(err, ErrPrivateKey):
+		return nil, err
+	case err != nil:
+		return keys, nil
+	case kid != "" && slices.ContainsFunc(keys, func(k NamedKey) bool { return k.Kid == kid }):
+		return nil, fmt.Errorf("two keys with kid %q", kid)
+	}
+	return append(keys, NamedKey{Kid: kid, Key: key}), nil
 }
 
 // jwk is a JWK as it was read, before it is judged. Octets are nil when absent.
@@ -154,6 +159,8 @@ func (j *jwk) set(name string, v strictjson.Value) (err error) {
 		j.symmetric = true
 	case "dp", "dq", "qi", "oth":
 		j.otherPrivate = true
+	case "keys":
+		return errors.New("a JWK set, where one of its keys belongs")
 	}
 	return err
 }

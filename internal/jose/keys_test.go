@@ -12,7 +12,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/big"
 	"os/exec"
 	"strings"
@@ -65,22 +64,8 @@ func TestOpenSSL(t *testing.T) {
 				t.Fatal(err)
 			}
 			public := openssl(t, private, "pkey", "-pubout")
-			certificate := openssl(t, private, "req", "-x509", "-new", "-key", "/dev/stdin", "-subj", "/CN=client", "-days", "1")
-			forms := map[string][]byte{
-				"PUBLIC KEY":           public,
-				"CRLF":                 bytes.ReplaceAll(public, []byte("\n"), []byte("\r\n")),
-				"blanks":               bytes.ReplaceAll(public, []byte("\n"), []byte(" \t\n  ")),
-				"no last newline":      bytes.TrimSpace(public),
-				"text around":          fmt.Appendf(nil, "the key of\nour bank:\n\n%s\nregards", public),
-				"twice":                append(bytes.Clone(public), public...),
-				"parameters":           append([]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"), public...),
-				"CERTIFICATE":          certificate,
-				"key, its certificate": append(bytes.Clone(public), certificate...),
-				"JWK":                  want.AppendJWK([]byte(" \n"), "k1"),
-			}
-			if tc.alg == jose.RS256 {
-				forms["RSA PUBLIC KEY"] = openssl(t, private, "rsa", "-RSAPublicKey_out")
-			}
+			forms := publicForms(t, private, public)
+			forms["JWK"] = want.AppendJWK([]byte(" \n"), "k1")
 			for form, data := range forms {
 				key, kid, err := jose.ParsePublic(data, "")
 				if err != nil {
@@ -94,21 +79,57 @@ func TestOpenSSL(t *testing.T) {
 			if got := openssl(t, want.PEM(), "pkey", "-pubin", "-pubout"); !bytes.Equal(got, public) {
 				t.Errorf("openssl reads our PEM as\n%s", got)
 			}
-			for _, data := range [][]byte{private, append(bytes.Clone(public), private...), bytes.TrimSuffix(private, []byte("-----\n"))} {
-				if _, _, err := jose.ParsePublic(data, ""); !errors.Is(err, jose.ErrPrivateKey) || !strings.Contains(err.Error(), "openssl ec -in") {
-					t.Errorf("private key as a public one: %v", err)
-				}
-			}
-			formats := [][]string{{"pkcs8", "-topk8", "-passout", "pass:secret"}}
-			if tc.alg != jose.EdDSA { // which has no older form
-				formats = append(formats, []string{"pkey", "-traditional", "-aes128", "-passout", "pass:secret"})
-			}
-			for _, format := range formats {
-				if _, err := jose.ParsePrivate(openssl(t, private, format...)); !errors.Is(err, jose.ErrEncryptedKey) {
-					t.Errorf("under a passphrase (%s): %v", format, err)
-				}
-			}
 		})
+	}
+}
+
+// publicForms returns one public key in the forms in which people send it.
+func publicForms(t *testing.T, private, public []byte) map[string][]byte {
+	t.Helper()
+	certificate := openssl(t, private, "req", "-x509", "-new", "-key", "/dev/stdin", "-subj", "/CN=client", "-days", "1")
+	forms := map[string][]byte{
+		"PUBLIC KEY":           public,
+		"CRLF":                 bytes.ReplaceAll(public, []byte("\n"), []byte("\r\n")),
+		"blanks":               bytes.ReplaceAll(public, []byte("\n"), []byte(" \t\n  ")),
+		"no last newline":      bytes.TrimSpace(public),
+		"text around":          fmt.Appendf(nil, "the key of\nour bank:\n\n%s\nregards", public),
+		"twice":                append(bytes.Clone(public), public...),
+		"parameters":           append([]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"), public...),
+		"CERTIFICATE":          certificate,
+		"key, its certificate": append(bytes.Clone(public), certificate...),
+	}
+	if len(private) > 1000 { // as only RSA is
+		forms["RSA PUBLIC KEY"] = openssl(t, private, "rsa", "-RSAPublicKey_out")
+	}
+	return forms
+}
+
+// TestOpenSSLPrivateAsPublic offers the file that clients send by mistake.
+func TestOpenSSLPrivateAsPublic(t *testing.T) {
+	for _, generate := range [][]string{
+		{"ecparam", "-name", "prime256v1", "-genkey"}, {"genrsa", "2048"}, {"genrsa", "-traditional", "2048"}, {"genpkey", "-algorithm", "ED25519"},
+	} {
+		private := openssl(t, nil, generate...)
+		public := openssl(t, private, "pkey", "-pubout")
+		encrypted := openssl(t, private, "pkcs8", "-topk8", "-passout", "pass:secret")
+		for _, data := range [][]byte{private, append(public, private...), bytes.TrimSuffix(private, []byte("-----\n")), encrypted} {
+			key, _, err := jose.ParsePublic(data, "")
+			if !errors.Is(err, jose.ErrPrivateKey) || key != nil || !strings.Contains(err.Error(), "openssl ec -in") {
+				t.Errorf("%s: %v", generate, err)
+			}
+		}
+	}
+}
+
+// TestOpenSSLEncrypted offers keys under a passphrase in both forms.
+func TestOpenSSLEncrypted(t *testing.T) {
+	private := openssl(t, nil, "ecparam", "-name", "prime256v1", "-genkey", "-noout")
+	for _, format := range [][]string{
+		{"pkcs8", "-topk8", "-passout", "pass:secret"}, {"pkey", "-traditional", "-aes128", "-passout", "pass:secret"},
+	} {
+		if _, err := jose.ParsePrivate(openssl(t, private, format...)); !errors.Is(err, jose.ErrEncryptedKey) {
+			t.Errorf("%s: %v", format, err)
+		}
 	}
 }
 
@@ -135,7 +156,7 @@ func TestParsePublicRefuses(t *testing.T) {
 		"parameters alone": {[]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"), "", jose.ErrKey},
 		"garbage inside":   {[]byte("-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"), "", jose.ErrKey},
 		"other block":      {[]byte("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"), "", jose.ErrKey},
-		"JWK set":          {[]byte(`{"keys":[]}`), "", jose.ErrWrongKeyType},
+		"JWK set":          {[]byte(`{"keys":[]}`), "", jose.ErrKey},
 	} {
 		t.Run(name, func(t *testing.T) {
 			key, _, err := jose.ParsePublic(tc.data, tc.alg)
@@ -406,118 +427,5 @@ func TestParsePrivateRefuses(t *testing.T) {
 				t.Errorf("%v, want %v", err, tc.want)
 			}
 		})
-	}
-}
-
-// hardware is a crypto.Signer that is not a key of the standard library, and
-// that answers as it is told.
-type hardware struct {
-	crypto.Signer
-	answer []byte
-	err    error
-}
-
-func (h hardware) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	if h.answer != nil || h.err != nil {
-		return h.answer, h.err
-	}
-	return h.Signer.Sign(random, digest, opts)
-}
-
-func testKey(t testing.TB, alg jose.Alg) crypto.Signer {
-	t.Helper()
-	key, err := jose.GenerateKey(alg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func TestSignerInHardware(t *testing.T) {
-	for _, alg := range algs {
-		signer, err := jose.NewSigner(hardware{Signer: testKey(t, alg)}, alg, "k", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		j, err := jose.Parse(sign(t, signer, `{}`))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := j.Verify(signer.Public()); err != nil {
-			t.Errorf("%s: %v", alg, err)
-		}
-		if signer.Alg() != alg || signer.Kid() != "k" {
-			t.Errorf("%s %q", signer.Alg(), signer.Kid())
-		}
-	}
-}
-
-// TestSignerRefusesWhatHardwareReturns holds ES256 to DER of P-256.
-func TestSignerRefusesWhatHardwareReturns(t *testing.T) {
-	integer := func(n ...byte) string { return "\x02" + string(rune(len(n))) + string(n) }
-	sequence := func(inner string) []byte { return []byte("\x30" + string(rune(len(inner))) + inner) }
-	for name, h := range map[string]hardware{
-		"raw":           {answer: bytes.Repeat([]byte{1}, 64)},
-		"empty":         {answer: []byte{}},
-		"wrong tag":     {answer: append([]byte{0x31}, sequence(integer(1) + integer(1))[1:]...)},
-		"one integer":   {answer: sequence(integer(1))},
-		"three":         {answer: sequence(integer(1) + integer(1) + integer(1))},
-		"negative":      {answer: sequence(integer(0x80) + integer(1))},
-		"zero":          {answer: sequence(integer(0) + integer(1))},
-		"not minimal":   {answer: sequence(integer(0, 1) + integer(1))},
-		"33 octets":     {answer: sequence(integer(append([]byte{1}, make([]byte, 32)...)...) + integer(1))},
-		"cut":           {answer: []byte{0x30, 3, 2, 2, 1}},
-		"tail":          {answer: append(sequence(integer(1)+integer(1)), 0)},
-		"empty integer": {answer: []byte{0x30, 5, 2, 0, 2, 1, 1}},
-		"its error":     {err: io.ErrClosedPipe},
-	} {
-		h.Signer = testKey(t, jose.ES256)
-		signer, err := jose.NewSigner(h, jose.ES256, "", "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		token, err := signer.Sign([]byte("before"), []byte(`{}`))
-		if err == nil || token != nil {
-			t.Errorf("%s: %v, %s", name, err, token)
-		}
-		if h.err != nil && !errors.Is(err, h.err) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	ed, err := jose.NewSigner(hardware{Signer: testKey(t, jose.EdDSA), answer: []byte{}}, jose.EdDSA, "", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := ed.Sign(nil, nil); err == nil {
-		t.Error("an empty signature was taken")
-	}
-}
-
-func TestNewSignerRefuses(t *testing.T) {
-	key := testKey(t, jose.ES256)
-	if _, err := jose.NewSigner(nil, jose.ES256, "", ""); !errors.Is(err, jose.ErrKey) {
-		t.Error(err)
-	}
-	if _, err := jose.NewSigner(key, jose.RS256, "", ""); !errors.Is(err, jose.ErrWrongKeyType) {
-		t.Error(err)
-	}
-	for _, bad := range []string{"\xff", strings.Repeat("k", 257)} {
-		if _, err := jose.NewSigner(key, jose.ES256, bad, ""); !errors.Is(err, jose.ErrHeader) {
-			t.Error(err)
-		}
-		if _, err := jose.NewSigner(key, jose.ES256, "", bad); !errors.Is(err, jose.ErrHeader) {
-			t.Error(err)
-		}
-	}
-	signer, err := jose.NewSigner(key, jose.ES256, "k", "JWT")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := signer.Sign(nil, make([]byte, jose.MaxLength)); !errors.Is(err, jose.ErrMalformed) {
-		t.Error(err)
-	}
-	header, _, _ := strings.Cut(sign(t, signer, ``), ".")
-	if want := b64(`{"alg":"ES256","typ":"JWT","kid":"k"}`); header != want {
-		t.Errorf("header %s, want %s", header, want)
 	}
 }
