@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"moneyer/internal/jose"
@@ -15,6 +16,19 @@ var (
 	// ErrConflict: somebody else changed it since it was read, or it exists already.
 	ErrConflict = errors.New("changed by somebody else meanwhile, or exists already")
 )
+
+// KeyTakenError tells that a key may not be registered because it is already,
+// under another client of the issuer or under another environment.
+type KeyTakenError struct {
+	// Issuer, Client, Kid and Environment name the registration that stands.
+	Issuer, Client, Kid, Environment string
+}
+
+// Error says who holds the key.
+func (e *KeyTakenError) Error() string {
+	return fmt.Sprintf("the key is registered already: key %q of client %q of issuer %q, environment %q",
+		e.Kid, e.Client, e.Issuer, e.Environment)
+}
 
 // Registry answers who may ask for tokens. Every answer reflects each change
 // that was acknowledged before the question was put: disabled is disabled at

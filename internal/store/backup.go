@@ -1,0 +1,36 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// Backup writes a consistent copy of the store to path, on the disk when it
+// returns, while the store goes on working. A file that exists is left alone and
+// is an error. Nobody but its owner may read the copy; it opens as a store.
+func (d *DB) Backup(ctx context.Context, path string) error {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	err = d.database.backup(ctx, path)
+	if err == nil {
+		err = errors.Join(file.Sync(), syncDirectory(filepath.Dir(path)))
+	}
+	if err = errors.Join(err, file.Close()); err != nil {
+		return errors.Join(fmt.Errorf("backup %s: %w", path, err), os.Remove(path))
+	}
+	return nil
+}
+
+// syncDirectory makes a new name in the directory durable.
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(directory.Sync(), directory.Close())
+}

@@ -1,0 +1,72 @@
+package store_test
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/store"
+)
+
+func open(tb testing.TB, path string) *store.DB {
+	tb.Helper()
+	db, err := store.Open(context.Background(), "sqlite:"+path, store.Options{Now: time.Now})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return db
+}
+
+// BenchmarkAppend measures tokens with their use-up, as callers at once wait for them.
+func BenchmarkAppend(b *testing.B) {
+	for _, callers := range []int{1, 32, 256} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			path := filepath.Join(b.TempDir(), "moneyer.db")
+			db := open(b, path)
+			var left atomic.Int64
+			left.Store(int64(b.N))
+			b.ReportAllocs()
+			b.ResetTimer()
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					for left.Add(-1) >= 0 {
+						if err := db.Append(context.Background(), tokenEntry(), use()); err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+			if err := db.Close(); err != nil {
+				b.Fatal(err)
+			}
+			if info, err := os.Stat(path); err == nil {
+				b.ReportMetric(float64(info.Size())/float64(b.N), "bytes/token")
+			}
+		})
+	}
+}
+
+func tokenEntry() *authority.Entry {
+	now := time.Now().UTC()
+	return &authority.Entry{Kind: authority.EntryToken, Time: now, Issuer: "d1-prd", Client: "bank-of-somewhere",
+		Correlation: rand.Text(), JTI: rand.Text(), Credential: "key-2026-11", SigningKid: "IrVbGFoKBqz6wJ3aFVv7FQJY7jZpYkq7sGf0wCkX1aM",
+		Subject: "bank-of-somewhere", Scope: "d1/cards:read d1/cards:write", Expires: now.Add(5 * time.Minute)}
+}
+
+func use() *authority.Use {
+	u := &authority.Use{Until: time.Now().Add(5 * time.Minute)}
+	_, _ = rand.Read(u.Key[:])
+	return u
+}

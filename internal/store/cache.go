@@ -1,0 +1,101 @@
+package store
+
+import (
+	"hash/maphash"
+	"sync"
+
+	"moneyer/internal/authority"
+)
+
+// named is the key of what an issuer calls by an ID.
+type named struct{ issuer, id string }
+
+// digested is the key of an API key.
+type digested struct {
+	issuer string
+	digest authority.Digest
+}
+
+// registryCache keeps what was read of the registry. What does not exist is not
+// kept.
+type registryCache struct {
+	clients    *cache[named, *authority.Client]
+	apiKeys    *cache[digested, string] // the ID of the client that holds it
+	merchants  *cache[named, *authority.Merchant]
+	cardTokens *cache[named, authority.CardToken]
+}
+
+func newRegistryCache(entries int) *registryCache {
+	return &registryCache{
+		clients:    newCache[named, *authority.Client](entries),
+		apiKeys:    newCache[digested, string](entries),
+		merchants:  newCache[named, *authority.Merchant](entries),
+		cardTokens: newCache[named, authority.CardToken](entries),
+	}
+}
+
+// cacheShards parts a cache, so that requests seldom meet at one lock.
+const cacheShards = 64
+
+// cache is a bounded map that never keeps a value older than the last drop of
+// its key. When a shard is full, any of its entries makes room.
+type cache[K comparable, V any] struct {
+	seed   maphash.Seed
+	bound  int // of each shard
+	shards [cacheShards]cacheShard[K, V]
+}
+
+type cacheShard[K comparable, V any] struct {
+	mu      sync.RWMutex
+	entries map[K]V
+	// epoch counts the drops. A value read before the last one may be stale.
+	epoch uint64
+}
+
+func newCache[K comparable, V any](entries int) *cache[K, V] {
+	c := &cache[K, V]{seed: maphash.MakeSeed(), bound: max(1, entries/cacheShards)}
+	for i := range c.shards {
+		c.shards[i].entries = map[K]V{}
+	}
+	return c
+}
+
+func (c *cache[K, V]) shard(key K) *cacheShard[K, V] {
+	return &c.shards[maphash.Comparable(c.seed, key)%cacheShards]
+}
+
+// get returns the value of key. When there is none, the epoch is to be handed to
+// put with what is read from the database from now on.
+func (c *cache[K, V]) get(key K) (value V, epoch uint64, ok bool) {
+	s := c.shard(key)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	value, ok = s.entries[key]
+	return value, s.epoch, ok
+}
+
+// put keeps value, unless something was dropped since get gave out epoch.
+func (c *cache[K, V]) put(key K, value V, epoch uint64) {
+	s := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch != epoch {
+		return
+	}
+	if len(s.entries) >= c.bound {
+		for any := range s.entries {
+			delete(s.entries, any)
+			break
+		}
+	}
+	s.entries[key] = value
+}
+
+// drop forgets key and whatever is being read for it at this moment.
+func (c *cache[K, V]) drop(key K) {
+	s := c.shard(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epoch++
+	delete(s.entries, key)
+}

@@ -1,0 +1,264 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"moneyer/internal/authority"
+)
+
+// Client implements authority.Registry.
+func (d *DB) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+	key := named{issuer, id}
+	c, epoch, ok := d.cache.clients.get(key)
+	if ok {
+		return c, nil
+	}
+	var document []byte
+	err := d.reads.row(ctx, `SELECT document FROM client WHERE issuer = $1 AND id = $2`,
+		[]any{issuer, id}, []any{&document})
+	if err != nil {
+		return nil, missing(err, "client", id)
+	}
+	if c, err = decodeClient(document); err != nil {
+		return nil, fmt.Errorf("client %q of issuer %q: %w", id, issuer, err)
+	}
+	d.cache.clients.put(key, c, epoch)
+	return c, nil
+}
+
+// ClientByAPIKey implements authority.Registry.
+func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest authority.Digest) (*authority.Client, error) {
+	key := digested{issuer, digest}
+	id, epoch, ok := d.cache.apiKeys.get(key)
+	if !ok {
+		err := d.reads.row(ctx, `SELECT client FROM client_api_key WHERE issuer = $1 AND digest = $2`,
+			[]any{issuer, digest[:]}, []any{&id})
+		if err != nil {
+			return nil, missing(err, "API key of issuer", issuer)
+		}
+		d.cache.apiKeys.put(key, id, epoch)
+	}
+	c, err := d.Client(ctx, issuer, id)
+	if err != nil {
+		return nil, err
+	}
+	// Between the two reads the client may have lost the key.
+	holds := func(s authority.Secret) bool { return s.Kind == authority.APIKey && s.Digest.Equal(digest) }
+	if !slices.ContainsFunc(c.Secrets, holds) {
+		return nil, fmt.Errorf("API key of issuer %q: %w", issuer, authority.ErrNotFound)
+	}
+	return c, nil
+}
+
+// Clients lists an issuer's clients whose IDs come after the given one, in the
+// order of their IDs: at most limit, or [MaxPage].
+func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*authority.Client, error) {
+	var clients []*authority.Client
+	err := d.reads.list(ctx, `SELECT document FROM client WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
+		[]any{issuer, after, page(limit)},
+		func(scan func(...any) error) error {
+			var document []byte
+			if err := scan(&document); err != nil {
+				return err
+			}
+			c, err := decodeClient(document)
+			clients = append(clients, c)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("clients of issuer %q: %w", issuer, err)
+	}
+	return clients, nil
+}
+
+// PutClient stores c under the revision after c.Revision, which must be the one
+// that is stored, or 0 for a client that does not exist yet; authority.ErrConflict
+// tells that it is not. c itself stays as it is. A *authority.KeyTakenError names
+// the holder of a key that may not be registered twice: under another client of
+// the same issuer, or under another environment anywhere, disabled or not. An
+// API key that another client holds is an authority.ErrConflict. e is recorded
+// with the change; without it there is none.
+func (d *DB) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+	stored := *c
+	stored.Revision++
+	for i := range stored.Keys {
+		if stored.Keys[i].Public == nil {
+			return fmt.Errorf("client %q: key %q has no public key", c.ID, stored.Keys[i].Kid)
+		}
+	}
+	document, err := json.Marshal(&stored)
+	if err != nil {
+		return fmt.Errorf("client %q: %w", c.ID, err)
+	}
+	return d.change(ctx, e, func(t *tx) error {
+		t.forgetClient(d.cache, c.Issuer, c.ID)
+		if err := t.writeClient(&stored, document); err != nil {
+			return err
+		}
+		if err := t.clearClientIndex(d.cache, c.Issuer, c.ID); err != nil {
+			return err
+		}
+		return t.indexClient(d.cache, &stored)
+	})
+}
+
+// RemoveClient removes a client with its keys and secrets. One that does not
+// exist is authority.ErrNotFound, one that still owns merchants is
+// authority.ErrConflict.
+func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error {
+	return d.change(ctx, e, func(t *tx) error {
+		t.forgetClient(d.cache, issuer, id)
+		var merchant string
+		err := t.row(`SELECT id FROM merchant WHERE issuer = $1 AND client = $2 LIMIT 1`,
+			[]any{issuer, id}, []any{&merchant})
+		if err == nil {
+			return conflictf("client %q still owns merchants, such as %q", id, merchant)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if err := t.clearClientIndex(d.cache, issuer, id); err != nil {
+			return err
+		}
+		if _, err := t.exec(`DELETE FROM last_used WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
+			return err
+		}
+		return t.remove("client", id, `DELETE FROM client WHERE issuer = $1 AND id = $2`, issuer, id)
+	})
+}
+
+// change runs fn and records e in one transaction.
+func (d *DB) change(ctx context.Context, e *authority.Entry, fn func(*tx) error) error {
+	l, err := encode(e)
+	if err != nil {
+		return err
+	}
+	return d.writer.do(ctx, func(t *tx) error {
+		if err := fn(t); err != nil {
+			return err
+		}
+		return t.record([]line{l})
+	})
+}
+
+// forgetClient has the cached client dropped when the transaction is over.
+func (t *tx) forgetClient(cache *registryCache, issuer, id string) {
+	t.forget = append(t.forget, func() { cache.clients.drop(named{issuer, id}) })
+}
+
+func (t *tx) forgetAPIKey(cache *registryCache, issuer string, digest authority.Digest) {
+	t.forget = append(t.forget, func() { cache.apiKeys.drop(digested{issuer, digest}) })
+}
+
+// writeClient inserts revision 1 and updates to any other.
+func (t *tx) writeClient(c *authority.Client, document []byte) error {
+	if c.Revision == 1 {
+		changed, err := t.exec(`INSERT INTO client (issuer, id, revision, document) VALUES ($1, $2, 1, $3)
+			ON CONFLICT DO NOTHING`, c.Issuer, c.ID, document)
+		return conflictUnless(changed, err)
+	}
+	changed, err := t.exec(`UPDATE client SET revision = $1, document = $2 WHERE issuer = $3 AND id = $4 AND revision = $5`,
+		c.Revision, document, c.Issuer, c.ID, c.Revision-1)
+	return conflictUnless(changed, err)
+}
+
+func conflictUnless(changed int64, err error) error {
+	if err == nil && changed == 0 {
+		return authority.ErrConflict
+	}
+	return err
+}
+
+// clearClientIndex removes what the index tables say of a client.
+func (t *tx) clearClientIndex(cache *registryCache, issuer, id string) error {
+	if _, err := t.exec(`DELETE FROM client_key WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
+		return err
+	}
+	return t.list(`DELETE FROM client_api_key WHERE issuer = $1 AND client = $2 RETURNING digest`, []any{issuer, id},
+		func(scan func(...any) error) error {
+			var digest []byte
+			if err := scan(&digest); err != nil {
+				return err
+			}
+			t.forgetAPIKey(cache, issuer, authority.Digest(digest))
+			return nil
+		})
+}
+
+// indexClient writes what the index tables are to say of a client.
+func (t *tx) indexClient(cache *registryCache, c *authority.Client) error {
+	for i := range c.Keys {
+		if err := t.indexKey(c, &c.Keys[i]); err != nil {
+			return err
+		}
+	}
+	for i := range c.Secrets {
+		s := &c.Secrets[i]
+		if s.Kind != authority.APIKey {
+			continue
+		}
+		t.forgetAPIKey(cache, c.Issuer, s.Digest)
+		changed, err := t.exec(`INSERT INTO client_api_key (issuer, digest, client) VALUES ($1, $2, $3)
+			ON CONFLICT DO NOTHING`, c.Issuer, s.Digest[:], c.ID)
+		if err != nil {
+			return err
+		}
+		if changed == 0 {
+			return conflictf("API key %q of client %q is registered already", s.ID, c.ID)
+		}
+	}
+	return nil
+}
+
+func (t *tx) indexKey(c *authority.Client, k *authority.Key) error {
+	thumbprint, taken := k.Public.Thumbprint(), &authority.KeyTakenError{}
+	err := t.row(`SELECT issuer, client, kid, environment FROM client_key
+		WHERE thumbprint = $1 AND (environment <> $2 OR issuer = $3 AND client <> $4) LIMIT 1`,
+		[]any{thumbprint, k.Environment, c.Issuer, c.ID},
+		[]any{&taken.Issuer, &taken.Client, &taken.Kid, &taken.Environment})
+	if err == nil {
+		return taken
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	var notAfter int64
+	if !k.NotAfter.IsZero() {
+		notAfter = k.NotAfter.UnixMilli()
+	}
+	changed, err := t.exec(`INSERT INTO client_key (issuer, client, kid, thumbprint, environment, not_after)
+		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
+		c.Issuer, c.ID, k.Kid, thumbprint, k.Environment, notAfter)
+	if err == nil && changed == 0 {
+		return conflictf("client %q has two keys with kid %q", c.ID, k.Kid)
+	}
+	return err
+}
+
+// remove deletes one thing; none is authority.ErrNotFound.
+func (t *tx) remove(what, id, query string, args ...any) error {
+	changed, err := t.exec(query, args...)
+	if err == nil && changed == 0 {
+		return fmt.Errorf("%s %q: %w", what, id, authority.ErrNotFound)
+	}
+	return err
+}
+
+// missing turns "no row" into authority.ErrNotFound that says what is missing.
+func missing(err error, what, id string) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("%s %q: %w", what, id, authority.ErrNotFound)
+	}
+	return fmt.Errorf("%s %q: %w", what, id, err)
+}
+
+func decodeClient(document []byte) (*authority.Client, error) {
+	c := &authority.Client{}
+	err := json.Unmarshal(document, c)
+	return c, err
+}

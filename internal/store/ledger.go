@@ -1,0 +1,247 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"math"
+	"time"
+
+	"moneyer/internal/authority"
+)
+
+// Append implements authority.Ledger. It may also return [ErrBusy] or
+// [ErrClosed]: nothing was recorded then. When ctx ends while the entry waits,
+// the entry may be recorded all the same.
+func (d *DB) Append(ctx context.Context, e *authority.Entry, use *authority.Use) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	l, err := encode(e)
+	if err != nil {
+		return err
+	}
+	return d.writer.append(ctx, l, use)
+}
+
+// line is an entry that is ready to be chained.
+type line struct {
+	text []byte // canonical, without a line feed
+	at   int64  // Unix milliseconds
+}
+
+func encode(e *authority.Entry) (line, error) {
+	if e == nil {
+		return line{}, errors.New("a change without its ledger entry")
+	}
+	text, err := e.AppendJSON(nil)
+	return line{text: text, at: e.Time.UnixMilli()}, err
+}
+
+// readHead reads the end of the chain unless it is known.
+func (t *tx) readHead() error {
+	if t.head.known {
+		return nil
+	}
+	var first, count int64
+	var last []byte
+	err := t.row(`SELECT first_seq, count, last FROM ledger_batch ORDER BY first_seq DESC LIMIT 1`,
+		nil, []any{&first, &count, &last})
+	if errors.Is(err, sql.ErrNoRows) {
+		t.head = head{known: true}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(last) != sha256.Size {
+		return errors.New("the ledger's last batch is broken")
+	}
+	t.head = head{known: true, seq: first + count - 1, hash: [sha256.Size]byte(last)}
+	return nil
+}
+
+// record chains the lines and writes them as one batch.
+func (t *tx) record(lines []line) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	first, previous := t.head.seq+1, t.head.hash
+	hashes := make([]byte, 0, len(lines)*sha256.Size)
+	texts := make([][]byte, 0, len(lines))
+	timeMin, timeMax := int64(math.MaxInt64), int64(math.MinInt64)
+	for _, l := range lines {
+		t.head.seq++
+		t.head.hash = authority.ChainHash(t.head.hash, l.text)
+		hashes = append(hashes, t.head.hash[:]...)
+		texts = append(texts, l.text)
+		timeMin, timeMax = min(timeMin, l.at), max(timeMax, l.at)
+	}
+	_, err := t.exec(`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, hashes, lines)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		first, len(lines), timeMin, timeMax, previous[:], t.head.hash[:], hashes, bytes.Join(texts, []byte{'\n'}))
+	return err
+}
+
+// batch is a row of the ledger, as it was read and not yet believed.
+type batch struct {
+	first, count           int64
+	previous, last, hashes []byte
+	lines                  [][]byte
+}
+
+// batchesAtOnce are read by one query: few enough to be held, and the database
+// is free while they are visited.
+const batchesAtOnce = 32
+
+// batches visits in order the batches that begin from first to last.
+func (d *DB) batches(ctx context.Context, first, last int64, visit func(*batch) error) error {
+	for {
+		some, err := d.someBatches(ctx, first, last)
+		if err != nil {
+			return err
+		}
+		for _, b := range some {
+			if err := visit(b); err != nil {
+				return err
+			}
+		}
+		if len(some) < batchesAtOnce {
+			return nil
+		}
+		first = some[len(some)-1].first + 1
+	}
+}
+
+func (d *DB) someBatches(ctx context.Context, first, last int64) (some []*batch, err error) {
+	err = d.reads.list(ctx, `SELECT first_seq, count, previous, last, hashes, lines FROM ledger_batch
+		WHERE first_seq >= $1 AND first_seq <= $2 ORDER BY first_seq LIMIT $3`,
+		[]any{first, last, batchesAtOnce},
+		func(scan func(...any) error) error {
+			b, text := &batch{}, []byte(nil)
+			err := scan(&b.first, &b.count, &b.previous, &b.last, &b.hashes, &text)
+			b.lines = bytes.Split(text, []byte{'\n'})
+			some = append(some, b)
+			return err
+		})
+	return some, err
+}
+
+// whole tells whether the batch has the shape in which it was written.
+func (b *batch) whole() bool {
+	return int64(len(b.lines)) == b.count && int64(len(b.hashes)) == b.count*sha256.Size && len(b.previous) == sha256.Size
+}
+
+// record returns the i-th entry of a whole batch.
+func (b *batch) record(i int) *authority.Record {
+	r := &authority.Record{
+		Seq:      b.first + int64(i),
+		Line:     b.lines[i],
+		Previous: [sha256.Size]byte(b.previous),
+		Hash:     [sha256.Size]byte(b.hashes[i*sha256.Size:]),
+	}
+	if i > 0 {
+		r.Previous = [sha256.Size]byte(b.hashes[(i-1)*sha256.Size:])
+	}
+	return r
+}
+
+// errEnough ends a walk that has found all it looked for.
+var errEnough = errors.New("enough")
+
+// Entries visits, in the order of their Seq, the entries that q selects, and
+// stops at the first error of visit, which it returns. It never holds more than
+// a few batches in memory; entries that are recorded meanwhile may be left out.
+func (d *DB) Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error {
+	first, last, err := d.queryRange(ctx, &q)
+	if err != nil {
+		return err
+	}
+	needles, found := needles(&q), 0
+	err = d.batches(ctx, first, last, func(b *batch) error {
+		if !b.whole() {
+			return brokenf(b.first, "its batch is not as it was written")
+		}
+		for i := range b.lines {
+			if b.first+int64(i) <= q.After || !containsAll(b.lines[i], needles) {
+				continue
+			}
+			r := b.record(i)
+			e, err := r.Entry()
+			if err != nil {
+				return err
+			}
+			if !q.Matches(e) {
+				continue
+			}
+			if err := visit(r); err != nil {
+				return err
+			}
+			if found++; found == q.Limit {
+				return errEnough
+			}
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
+
+// queryRange finds the first_seq of the first and last batch that may hold what
+// q selects.
+func (d *DB) queryRange(ctx context.Context, q *authority.Query) (first, last int64, err error) {
+	since, until := int64(math.MinInt64), int64(math.MaxInt64)
+	if !q.Since.IsZero() {
+		since = q.Since.UnixMilli()
+	}
+	if !q.Until.IsZero() {
+		until = q.Until.UnixMilli()
+	}
+	var from int64
+	if q.Since.IsZero() && q.Until.IsZero() {
+		err = d.reads.row(ctx, `SELECT coalesce(max(first_seq), 0) FROM ledger_batch`, nil, []any{&last})
+	} else {
+		err = d.reads.row(ctx, `SELECT coalesce(min(first_seq), 0), coalesce(max(first_seq), 0) FROM ledger_batch
+			WHERE time_max >= $1 AND time_min <= $2`, []any{since, until}, []any{&first, &last})
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	err = d.reads.row(ctx, `SELECT coalesce(max(first_seq), 0) FROM ledger_batch WHERE first_seq <= $1`,
+		[]any{q.After + 1}, []any{&from})
+	return max(first, from), last, err
+}
+
+// needles are texts that the line of each entry that q selects contains. They
+// spare decoding most of the others.
+func needles(q *authority.Query) [][]byte {
+	var needles [][]byte
+	for _, text := range []string{q.JTI, q.Correlation, q.Client, q.Issuer, string(q.Kind)} {
+		if text == "" {
+			continue
+		}
+		if needle, err := json.Marshal(text); err == nil {
+			needles = append(needles, needle)
+		}
+	}
+	return needles
+}
+
+func containsAll(line []byte, needles [][]byte) bool {
+	for _, needle := range needles {
+		if !bytes.Contains(line, needle) {
+			return false
+		}
+	}
+	return true
+}
+
+// ceilMilli is the first whole Unix millisecond not before t.
+func ceilMilli(t time.Time) int64 {
+	return t.Add(time.Millisecond - time.Nanosecond).UnixMilli()
+}

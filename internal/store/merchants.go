@@ -1,0 +1,219 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"moneyer/internal/authority"
+)
+
+// Merchant implements authority.Registry.
+func (d *DB) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
+	key := named{issuer, id}
+	m, epoch, ok := d.cache.merchants.get(key)
+	if ok {
+		return m, nil
+	}
+	var document []byte
+	err := d.reads.row(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id = $2`,
+		[]any{issuer, id}, []any{&document})
+	if err != nil {
+		return nil, missing(err, "merchant", id)
+	}
+	m = &authority.Merchant{}
+	if err := json.Unmarshal(document, m); err != nil {
+		return nil, fmt.Errorf("merchant %q of issuer %q: %w", id, issuer, err)
+	}
+	d.cache.merchants.put(key, m, epoch)
+	return m, nil
+}
+
+// Merchants lists an issuer's merchants whose IDs come after the given one, in
+// the order of their IDs: at most limit, or [MaxPage].
+func (d *DB) Merchants(ctx context.Context, issuer, after string, limit int) ([]authority.Merchant, error) {
+	var merchants []authority.Merchant
+	err := d.reads.list(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
+		[]any{issuer, after, page(limit)},
+		func(scan func(...any) error) error {
+			var document []byte
+			if err := scan(&document); err != nil {
+				return err
+			}
+			var m authority.Merchant
+			err := json.Unmarshal(document, &m)
+			merchants = append(merchants, m)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("merchants of issuer %q: %w", issuer, err)
+	}
+	return merchants, nil
+}
+
+// PutMerchants creates or replaces up to [MaxBulk] merchants, all or none, and
+// records e with the change. A client that does not exist is an
+// authority.ErrNotFound that names it.
+func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error {
+	if err := checkBulk(len(merchants)); err != nil {
+		return err
+	}
+	documents := make([][]byte, len(merchants))
+	for i := range merchants {
+		var err error
+		if documents[i], err = json.Marshal(&merchants[i]); err != nil {
+			return fmt.Errorf("merchant %q: %w", merchants[i].ID, err)
+		}
+	}
+	return d.change(ctx, e, func(t *tx) error {
+		for i := range merchants {
+			m := &merchants[i]
+			t.forgetMerchant(d.cache, m.Issuer, m.ID)
+			err := t.exists("client", m.Client, `SELECT 1 FROM client WHERE issuer = $1 AND id = $2`, m.Issuer, m.Client)
+			if err != nil {
+				return fmt.Errorf("merchant %q: %w", m.ID, err)
+			}
+			_, err = t.exec(`INSERT INTO merchant (issuer, id, client, document) VALUES ($1, $2, $3, $4)
+				ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document`,
+				m.Issuer, m.ID, m.Client, documents[i])
+			if err != nil {
+				return fmt.Errorf("merchant %q: %w", m.ID, err)
+			}
+		}
+		return nil
+	})
+}
+
+// RemoveMerchant removes a merchant. One that does not exist is
+// authority.ErrNotFound, one that still has card tokens is authority.ErrConflict.
+func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *authority.Entry) error {
+	return d.change(ctx, e, func(t *tx) error {
+		t.forgetMerchant(d.cache, issuer, id)
+		var token string
+		err := t.row(`SELECT id FROM card_token WHERE issuer = $1 AND merchant = $2 LIMIT 1`,
+			[]any{issuer, id}, []any{&token})
+		if err == nil {
+			return conflictf("merchant %q still has card tokens, such as %q", id, token)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		return t.remove("merchant", id, `DELETE FROM merchant WHERE issuer = $1 AND id = $2`, issuer, id)
+	})
+}
+
+// CardTokens implements authority.Registry. An id that is asked for twice is
+// answered twice.
+func (d *DB) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
+	found := make([]authority.CardToken, 0, len(ids))
+	for _, id := range ids {
+		token, err := d.cardToken(ctx, issuer, id)
+		switch {
+		case err == nil:
+			found = append(found, token)
+		case !errors.Is(err, authority.ErrNotFound):
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (d *DB) cardToken(ctx context.Context, issuer, id string) (authority.CardToken, error) {
+	key := named{issuer, id}
+	token, epoch, ok := d.cache.cardTokens.get(key)
+	if ok {
+		return token, nil
+	}
+	token = authority.CardToken{Issuer: issuer, ID: id}
+	err := d.reads.row(ctx, `SELECT merchant, scheme FROM card_token WHERE issuer = $1 AND id = $2`,
+		[]any{issuer, id}, []any{&token.Merchant, &token.Scheme})
+	if err != nil {
+		return token, missing(err, "card token", id)
+	}
+	d.cache.cardTokens.put(key, token, epoch)
+	return token, nil
+}
+
+// MerchantCardTokens lists a merchant's card tokens whose IDs come after the
+// given one, in the order of their IDs: at most limit, or [MaxPage].
+func (d *DB) MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]authority.CardToken, error) {
+	var tokens []authority.CardToken
+	err := d.reads.list(ctx, `SELECT id, scheme FROM card_token
+		WHERE issuer = $1 AND merchant = $2 AND id > $3 ORDER BY id LIMIT $4`,
+		[]any{issuer, merchant, after, page(limit)},
+		func(scan func(...any) error) error {
+			token := authority.CardToken{Issuer: issuer, Merchant: merchant}
+			err := scan(&token.ID, &token.Scheme)
+			tokens = append(tokens, token)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("card tokens of merchant %q: %w", merchant, err)
+	}
+	return tokens, nil
+}
+
+// PutCardTokens creates up to [MaxBulk] card tokens or changes their scheme, all
+// or none, and records e with the change. An ID that belongs to another merchant
+// is an authority.ErrConflict that names it, a merchant that does not exist an
+// authority.ErrNotFound that names it.
+func (d *DB) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error {
+	if err := checkBulk(len(tokens)); err != nil {
+		return err
+	}
+	return d.change(ctx, e, func(t *tx) error {
+		for i := range tokens {
+			c := &tokens[i]
+			t.forgetCardToken(d.cache, c.Issuer, c.ID)
+			err := t.exists("merchant", c.Merchant, `SELECT 1 FROM merchant WHERE issuer = $1 AND id = $2`, c.Issuer, c.Merchant)
+			if err != nil {
+				return fmt.Errorf("card token %q: %w", c.ID, err)
+			}
+			changed, err := t.exec(`INSERT INTO card_token (issuer, id, merchant, scheme) VALUES ($1, $2, $3, $4)
+				ON CONFLICT (issuer, id) DO UPDATE SET scheme = excluded.scheme
+				WHERE card_token.merchant = excluded.merchant`, c.Issuer, c.ID, c.Merchant, c.Scheme)
+			if err != nil {
+				return fmt.Errorf("card token %q: %w", c.ID, err)
+			}
+			if changed == 0 {
+				return conflictf("card token %q belongs to another merchant", c.ID)
+			}
+		}
+		return nil
+	})
+}
+
+// RemoveCardToken removes a card token. One that does not exist is
+// authority.ErrNotFound.
+func (d *DB) RemoveCardToken(ctx context.Context, issuer, id string, e *authority.Entry) error {
+	return d.change(ctx, e, func(t *tx) error {
+		t.forgetCardToken(d.cache, issuer, id)
+		return t.remove("card token", id, `DELETE FROM card_token WHERE issuer = $1 AND id = $2`, issuer, id)
+	})
+}
+
+func checkBulk(n int) error {
+	if n > MaxBulk {
+		return fmt.Errorf("%d in one change, at most %d are taken", n, MaxBulk)
+	}
+	return nil
+}
+
+func (t *tx) forgetMerchant(cache *registryCache, issuer, id string) {
+	t.forget = append(t.forget, func() { cache.merchants.drop(named{issuer, id}) })
+}
+
+func (t *tx) forgetCardToken(cache *registryCache, issuer, id string) {
+	t.forget = append(t.forget, func() { cache.cardTokens.drop(named{issuer, id}) })
+}
+
+// exists returns an authority.ErrNotFound unless query finds a row.
+func (t *tx) exists(what, id, query string, args ...any) error {
+	var one int
+	if err := t.row(query, args, []any{&one}); err != nil {
+		return missing(err, what, id)
+	}
+	return nil
+}

@@ -1,0 +1,92 @@
+CREATE TABLE client (
+	issuer   TEXT   NOT NULL,
+	id       TEXT   NOT NULL,
+	revision BIGINT NOT NULL,
+	document BLOB   NOT NULL,
+	PRIMARY KEY (issuer, id)
+) WITHOUT ROWID;
+
+-- What a client's document says of its keys, to find who holds one.
+CREATE TABLE client_key (
+	issuer      TEXT   NOT NULL,
+	client      TEXT   NOT NULL,
+	kid         TEXT   NOT NULL,
+	thumbprint  TEXT   NOT NULL,
+	environment TEXT   NOT NULL,
+	not_after   BIGINT NOT NULL,
+	PRIMARY KEY (issuer, client, kid),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX client_key_thumbprint ON client_key (thumbprint);
+
+-- What a client's document says of its API keys, to find who holds one.
+CREATE TABLE client_api_key (
+	issuer TEXT NOT NULL,
+	digest BLOB NOT NULL,
+	client TEXT NOT NULL,
+	PRIMARY KEY (issuer, digest),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX client_api_key_client ON client_api_key (issuer, client);
+
+CREATE TABLE merchant (
+	issuer   TEXT NOT NULL,
+	id       TEXT NOT NULL,
+	client   TEXT NOT NULL,
+	document BLOB NOT NULL,
+	PRIMARY KEY (issuer, id),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX merchant_client ON merchant (issuer, client);
+
+CREATE TABLE card_token (
+	issuer   TEXT NOT NULL,
+	id       TEXT NOT NULL,
+	merchant TEXT NOT NULL,
+	scheme   TEXT NOT NULL,
+	PRIMARY KEY (issuer, id),
+	FOREIGN KEY (issuer, merchant) REFERENCES merchant (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX card_token_merchant ON card_token (issuer, merchant, id);
+
+CREATE TABLE signing_keys (
+	issuer   TEXT   NOT NULL PRIMARY KEY,
+	revision BIGINT NOT NULL,
+	document BLOB   NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE last_used (
+	issuer     TEXT   NOT NULL,
+	client     TEXT   NOT NULL,
+	credential TEXT   NOT NULL,
+	at         BIGINT NOT NULL,
+	PRIMARY KEY (issuer, client, credential)
+) WITHOUT ROWID;
+
+-- Used-up assertions. The key covers the issuer.
+CREATE TABLE use_up (
+	key    BLOB   NOT NULL PRIMARY KEY,
+	until  BIGINT NOT NULL,
+	sealed BLOB   NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX use_up_until ON use_up (until);
+
+-- The entries of one commit: lines holds their canonical lines, parted by line
+-- feeds, hashes the 32 octets of the chain after each.
+CREATE TABLE ledger_batch (
+	first_seq INTEGER PRIMARY KEY,
+	count     BIGINT NOT NULL,
+	time_min  BIGINT NOT NULL,
+	time_max  BIGINT NOT NULL,
+	previous  BLOB   NOT NULL,
+	last      BLOB   NOT NULL,
+	hashes    BLOB   NOT NULL,
+	lines     BLOB   NOT NULL
+);
+
+CREATE INDEX ledger_batch_times ON ledger_batch (time_max, time_min);

@@ -1,0 +1,48 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"moneyer/internal/authority"
+)
+
+// SigningKeys reads an issuer's signing keys from the database, not from memory.
+// An issuer that has none yet has revision 0.
+func (d *DB) SigningKeys(ctx context.Context, issuer string) (authority.SigningKeys, error) {
+	keys := authority.SigningKeys{Issuer: issuer}
+	var document []byte
+	err := d.reads.row(ctx, `SELECT revision, document FROM signing_keys WHERE issuer = $1`,
+		[]any{issuer}, []any{&keys.Revision, &document})
+	if errors.Is(err, sql.ErrNoRows) {
+		return keys, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(document, &keys.Keys)
+	}
+	if err != nil {
+		return authority.SigningKeys{}, fmt.Errorf("signing keys of issuer %q: %w", issuer, err)
+	}
+	return keys, nil
+}
+
+// PutSigningKeys stores an issuer's signing keys under the revision after
+// keys.Revision, which must be the one that is stored, or 0 for the first;
+// authority.ErrConflict tells that it is not. e is recorded with the change.
+func (d *DB) PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error {
+	document, err := json.Marshal(keys.Keys)
+	if err != nil {
+		return fmt.Errorf("signing keys of issuer %q: %w", keys.Issuer, err)
+	}
+	return d.change(ctx, e, func(t *tx) error {
+		if keys.Revision == 0 {
+			return conflictUnless(t.exec(`INSERT INTO signing_keys (issuer, revision, document) VALUES ($1, 1, $2)
+				ON CONFLICT DO NOTHING`, keys.Issuer, document))
+		}
+		return conflictUnless(t.exec(`UPDATE signing_keys SET revision = $1, document = $2 WHERE issuer = $3 AND revision = $4`,
+			keys.Revision+1, document, keys.Issuer, keys.Revision))
+	})
+}

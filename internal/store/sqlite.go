@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"modernc.org/sqlite"
+)
+
+// readConnections serve the reads that memory cannot answer.
+const readConnections = 4
+
+// openSQLite opens the file at path, which nobody but its owner may read if it
+// is made now. The file is in WAL mode and a commit is on the disk when it
+// returns. One connection writes, a few read; this process alone holds the file.
+func openSQLite(path string) (*database, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	release, err := hold(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	writes, err := sqlitePool(path, 1, "synchronous(FULL)", "foreign_keys(1)", "cache_size(-65536)",
+		"wal_autocheckpoint(4096)", "journal_size_limit(67108864)")
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	reads, err := sqlitePool(path, readConnections, "query_only(1)")
+	if err != nil {
+		return nil, errors.Join(err, writes.Close(), release())
+	}
+	return &database{
+		reads:   reads,
+		writes:  writes,
+		begin:   "BEGIN IMMEDIATE",
+		backup:  func(ctx context.Context, to string) error { return backupSQLite(ctx, path, to) },
+		release: release,
+	}, nil
+}
+
+// sqlitePool opens up to connections to path, each with the pragmas.
+func sqlitePool(path string, connections int, pragmas ...string) (*sql.DB, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := file.Close(); err != nil {
+		return nil, err
+	}
+	query := url.Values{
+		"_dqs":       {"0"},
+		"_defensive": {"1"},
+		"_pragma":    append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "temp_store(MEMORY)"}, pragmas...),
+	}
+	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
+	if err != nil {
+		return nil, err
+	}
+	db := sql.OpenDB(connector)
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
+}
+
+// hold takes the lock file at path for this process alone. The system frees it
+// when the process ends, however it ends.
+func hold(path string) (release func() error, err error) {
+	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		holder, _ := io.ReadAll(io.LimitReader(lock, 32))
+		_ = lock.Close()
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, fmt.Errorf("lock %s: %w", path, err)
+		}
+		return nil, fmt.Errorf("in use by process %s, which holds %s", strings.TrimSpace(string(holder)), path)
+	}
+	if err := errors.Join(lock.Truncate(0), writePID(lock)); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock.Close, nil
+}
+
+func writePID(file *os.File) error {
+	_, err := fmt.Fprintln(file, os.Getpid())
+	return err
+}
+
+// backupSQLite copies the database at path to a new file, on a connection of its
+// own so that no other read waits for it.
+func backupSQLite(ctx context.Context, path, to string) error {
+	db, err := sqlitePool(path, 1)
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "VACUUM INTO $1", to)
+	return errors.Join(err, db.Close())
+}

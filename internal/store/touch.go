@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"sync"
+	"time"
+)
+
+// touchShards parts the noted times, so that requests seldom meet at one lock.
+const touchShards = 64
+
+// touchesAtOnce are written by one transaction.
+const touchesAtOnce = 500
+
+// credential is what a client used.
+type credential struct{ issuer, client, id string }
+
+// touched keeps the times of last use that are not written yet, in Unix
+// milliseconds.
+type touched struct {
+	seed   maphash.Seed
+	shards [touchShards]touchShard
+}
+
+type touchShard struct {
+	mu    sync.Mutex
+	times map[credential]int64
+}
+
+func newTouched() *touched {
+	t := &touched{seed: maphash.MakeSeed()}
+	for i := range t.shards {
+		t.shards[i].times = map[credential]int64{}
+	}
+	return t
+}
+
+// shard is that of the client, so that one client's times are together.
+func (t *touched) shard(issuer, client string) *touchShard {
+	return &t.shards[maphash.Comparable(t.seed, named{issuer, client})%touchShards]
+}
+
+// Touch implements authority.Registry. The time reaches the database within
+// Options.TouchInterval or at Close.
+func (d *DB) Touch(issuer, client, id string, at time.Time) {
+	s := d.touched.shard(issuer, client)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key, ms := credential{issuer, client, id}, at.UnixMilli()
+	if known, ok := s.times[key]; !ok || known < ms {
+		s.times[key] = ms
+	}
+}
+
+// LastUsed tells when each key or secret of a client was last used, to the
+// millisecond, by its kid or ID. Those never used are not there.
+func (d *DB) LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error) {
+	noted := d.touched.of(issuer, client) // before the database: a flush moves times there
+	last := map[string]time.Time{}
+	err := d.reads.list(ctx, `SELECT credential, at FROM last_used WHERE issuer = $1 AND client = $2`,
+		[]any{issuer, client},
+		func(scan func(...any) error) error {
+			var id string
+			var at int64
+			err := scan(&id, &at)
+			last[id] = time.UnixMilli(at).UTC()
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("last use of client %q: %w", client, err)
+	}
+	for id, at := range noted {
+		if at := time.UnixMilli(at).UTC(); at.After(last[id]) {
+			last[id] = at
+		}
+	}
+	return last, nil
+}
+
+// of returns what is noted of one client.
+func (t *touched) of(issuer, client string) map[string]int64 {
+	s := t.shard(issuer, client)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	noted := map[string]int64{}
+	for key, at := range s.times {
+		if key.issuer == issuer && key.client == client {
+			noted[key.id] = at
+		}
+	}
+	return noted
+}
+
+// flushTouches flushes at each interval until stop is closed. A flush that fails
+// is made up for by the next.
+func (d *DB) flushTouches(interval time.Duration, stop <-chan struct{}) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			_ = d.flush(context.Background())
+		case <-stop:
+			return
+		}
+	}
+}
+
+// flush writes the noted times and forgets those that it wrote.
+func (d *DB) flush(ctx context.Context) error {
+	for i := range d.touched.shards {
+		s := &d.touched.shards[i]
+		if err := d.flushShard(ctx, s); err != nil {
+			return fmt.Errorf("times of last use: %w", err)
+		}
+	}
+	return nil
+}
+
+func (d *DB) flushShard(ctx context.Context, s *touchShard) error {
+	s.mu.Lock()
+	noted := maps.Clone(s.times)
+	s.mu.Unlock()
+	for len(noted) > 0 {
+		written := map[credential]int64{}
+		for key, at := range noted {
+			if written[key] = at; len(written) == touchesAtOnce {
+				break
+			}
+		}
+		if err := d.writer.do(ctx, func(t *tx) error { return t.writeLastUsed(written) }); err != nil {
+			return err
+		}
+		s.forget(written)
+		maps.DeleteFunc(noted, func(key credential, _ int64) bool { _, ok := written[key]; return ok })
+	}
+	return nil
+}
+
+// forget removes what was written, but for what was touched again meanwhile.
+func (s *touchShard) forget(written map[credential]int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, at := range written {
+		if s.times[key] == at {
+			delete(s.times, key)
+		}
+	}
+}
+
+func (t *tx) writeLastUsed(times map[credential]int64) error {
+	for key, at := range times {
+		_, err := t.exec(`INSERT INTO last_used (issuer, client, credential, at) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (issuer, client, credential) DO UPDATE SET at = excluded.at WHERE last_used.at < excluded.at`,
+			key.issuer, key.client, key.id, at)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
