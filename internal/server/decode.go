@@ -1,0 +1,243 @@
+package server
+
+import (
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/strictjson"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+const (
+	maxBody       = 64 << 10
+	maxParameters = 64
+)
+
+// decode reads a token request of the profile's shape. What it returns fits the
+// profile: every parameter at most once, of its type and within its limits, and
+// at most one way of client authentication.
+func (w *wire) decode(rw http.ResponseWriter, r *http.Request) (*authority.Request, error) {
+	if r.URL.RawQuery != "" {
+		return nil, oauth.Errorf(oauth.InvalidRequest, "parameters belong in the body, not in the URL")
+	}
+	kind, err := w.bodyKind(r.Header)
+	if err != nil {
+		return nil, err
+	}
+	body, err := readBody(rw, r)
+	if err != nil {
+		return nil, err
+	}
+	p := &parameters{wire: w, req: &authority.Request{GrantType: w.grant}}
+	if kind == profile.JSON {
+		err = p.readJSON(body)
+	} else {
+		err = p.readForm(string(body))
+	}
+	if err == nil {
+		err = p.complete()
+	}
+	if err == nil {
+		err = p.authenticate(r.Header)
+	}
+	return p.req, err
+}
+
+// bodyKind judges the media type.
+func (w *wire) bodyKind(h http.Header) (profile.Body, error) {
+	kind := profile.Body("")
+	switch contentType := h.Get("Content-Type"); contentType {
+	case "application/x-www-form-urlencoded":
+		kind = profile.Form
+	case "application/json":
+		kind = profile.JSON
+	default:
+		media, params, err := mime.ParseMediaType(contentType)
+		charset := params["charset"]
+		if err == nil && (charset == "" || strings.EqualFold(charset, "utf-8")) {
+			kind = map[string]profile.Body{"application/x-www-form-urlencoded": profile.Form, "application/json": profile.JSON}[media]
+		}
+	}
+	if kind == "" || !w.Reads(kind) || h.Get("Content-Encoding") != "" {
+		return "", oauth.Errorf(oauth.UnsupportedMediaType, "the body must be %s", mediaTypes(w.Bodies))
+	}
+	return kind, nil
+}
+
+func mediaTypes(bodies []profile.Body) string {
+	var names []string
+	for _, b := range bodies {
+		names = append(names, map[profile.Body]string{profile.Form: "application/x-www-form-urlencoded", profile.JSON: "application/json"}[b])
+	}
+	return strings.Join(names, " or ")
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.ContentLength > maxBody {
+		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", maxBody)
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", maxBody)
+	case err != nil:
+		return nil, oauth.Errorf(oauth.InvalidRequest, "the body did not arrive whole").Because(err)
+	}
+	return body, nil
+}
+
+// parameters collects the parameters of one request.
+type parameters struct {
+	wire *wire
+	req  *authority.Request
+	// seen has a bit for each of wire.Params that came with a value.
+	seen          uint64
+	assertionType string
+}
+
+// readForm reads application/x-www-form-urlencoded. Unknown parameters are
+// ignored, repeated ones refused, empty ones as good as absent (RFC 6749 §3.2).
+func (p *parameters) readForm(body string) error {
+	var names []string
+	for pair := range strings.SplitSeq(body, "&") {
+		if pair == "" {
+			continue
+		}
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(rawName)
+		if err != nil {
+			return malformed("the form is malformed")
+		}
+		if slices.Contains(names, name) {
+			return malformed("a parameter is repeated")
+		}
+		if names = append(names, name); len(names) > maxParameters {
+			return malformed("too many parameters")
+		}
+		value, err := url.QueryUnescape(rawValue)
+		if err != nil || !utf8.ValidString(value) {
+			return malformed("the form is malformed")
+		}
+		if err := p.takeText(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readJSON reads one flat object.
+func (p *parameters) readJSON(body []byte) error {
+	err := strictjson.Object(body, strictjson.Limits{Depth: 4, Members: maxParameters}, func(name string, v strictjson.Value) error {
+		param := p.wire.Param(name)
+		if param == nil {
+			if p.wire.UnknownMembers == profile.Refuse {
+				return malformed("the body has a member that is not known here")
+			}
+			return nil
+		}
+		if param.Type == profile.Strings {
+			list, err := v.Texts()
+			if err != nil {
+				return malformed("%s must be an array of strings", param.Name)
+			}
+			return p.takeList(param, list)
+		}
+		text, err := v.Text()
+		if err != nil {
+			return malformed("%s must be a string", param.Name)
+		}
+		return p.takeText(name, text)
+	})
+	var refusal *oauth.Error
+	if err != nil && !errors.As(err, &refusal) {
+		return oauth.Errorf(oauth.InvalidRequest, "the body is not one well-formed JSON object").Because(err)
+	}
+	return err
+}
+
+func malformed(format string, args ...any) error {
+	return oauth.Errorf(oauth.InvalidRequest, format, args...)
+}
+
+func (p *parameters) takeText(name, value string) error {
+	i := slices.IndexFunc(p.wire.Params, func(param profile.Param) bool { return param.Name == name })
+	if i < 0 || value == "" {
+		return nil
+	}
+	param := &p.wire.Params[i]
+	if err := checkValue(param, value); err != nil {
+		return err
+	}
+	p.seen |= 1 << i
+	switch param.Means {
+	case profile.MeansGrantType:
+		p.req.GrantType = oauth.GrantType(value)
+	case profile.MeansAssertion:
+		p.req.Assertion = value
+	case profile.MeansScope:
+		p.req.Scope = value
+	case profile.MeansClientID:
+		p.req.ClientID = value
+	case profile.MeansClientSecret:
+		p.req.Secret = value
+	case profile.MeansClientAssertion:
+		p.req.ClientAssertion = value
+	case profile.MeansClientAssertionType:
+		p.assertionType = value
+	default:
+		p.req.Params = append(p.req.Params, authority.Param{Name: name, Value: authority.Attribute{Text: value}})
+	}
+	return nil
+}
+
+func (p *parameters) takeList(param *profile.Param, list []string) error {
+	if len(list) == 0 || len(list) > param.MaxItems {
+		return malformed("%s must have 1 to %d items", param.Name, param.MaxItems)
+	}
+	for i, value := range list {
+		if value == "" || slices.Contains(list[:i], value) {
+			return malformed("the items of %s must be distinct and not empty", param.Name)
+		}
+		if err := checkValue(param, value); err != nil {
+			return err
+		}
+	}
+	i := slices.IndexFunc(p.wire.Params, func(other profile.Param) bool { return other.Name == param.Name })
+	p.seen |= 1 << i
+	p.req.Params = append(p.req.Params, authority.Param{Name: param.Name, Value: authority.Attribute{List: list, IsList: true}})
+	return nil
+}
+
+func checkValue(param *profile.Param, value string) error {
+	switch {
+	case len(value) > param.MaxLength:
+		return malformed("%s is longer than %d octets", param.Name, param.MaxLength)
+	case !param.Chars.Allow(value):
+		return malformed("%s holds a character that is not allowed", param.Name)
+	case len(param.OneOf) > 0 && !slices.Contains(param.OneOf, value):
+		return malformed("%s is none of the values that are known here", param.Name)
+	}
+	return nil
+}
+
+// complete looks for required parameters that did not come.
+func (p *parameters) complete() error {
+	for i := range p.wire.Params {
+		if param := &p.wire.Params[i]; param.Required && p.seen&(1<<i) == 0 {
+			return malformed("%s is missing", param.Name)
+		}
+	}
+	if p.req.GrantType == "" {
+		return malformed("grant_type is missing")
+	}
+	return nil
+}

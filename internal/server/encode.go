@@ -1,0 +1,76 @@
+package server
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/strictjson"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// encode writes the token in the profile's answer (RFC 6749 §5.1).
+func (e *endpoint) encode(w http.ResponseWriter, token *authority.AccessToken) {
+	body := make([]byte, 0, len(token.Token)+256)
+	body = append(body, '{')
+	for i := range e.wire.Response {
+		member := &e.wire.Response[i]
+		if member.From == profile.FromScope && len(token.Scope) == 0 {
+			continue
+		}
+		if len(body) > 1 {
+			body = append(body, ',')
+		}
+		body = strictjson.AppendString(body, member.Name)
+		body = append(body, ':')
+		body = appendMember(body, member, token)
+	}
+	body = append(body, '}')
+	h := w.Header()
+	h["Content-Type"] = jsonType
+	h["Cache-Control"] = noStore
+	h["Pragma"] = noCache
+	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	_, _ = w.Write(body)
+}
+
+// Header values that every answer shares.
+var (
+	jsonType = []string{"application/json"}
+	noStore  = []string{"no-store"}
+	noCache  = []string{"no-cache"}
+)
+
+func appendMember(dst []byte, member *profile.Member, token *authority.AccessToken) []byte {
+	switch member.From {
+	case profile.FromAccessToken:
+		return strictjson.AppendString(dst, token.Token)
+	case profile.FromTokenType:
+		return strictjson.AppendString(dst, oauth.TokenTypeBearer)
+	case profile.FromExpiresIn:
+		return appendNumber(dst, member.Type, token.ExpiresIn)
+	case profile.FromExpiresAt:
+		if member.Type == profile.ISO8601 {
+			return strictjson.AppendString(dst, token.Expires.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+		}
+		return appendNumber(dst, member.Type, token.Expires.Unix())
+	default:
+		return strictjson.AppendString(dst, token.Scope.String())
+	}
+}
+
+// appendNumber writes a number, or the string that some platforms make of it.
+func appendNumber(dst []byte, as profile.ValueType, n int64) []byte {
+	if as == profile.String {
+		dst = append(dst, '"')
+		return append(strconv.AppendInt(dst, n, 10), '"')
+	}
+	return strconv.AppendInt(dst, n, 10)
+}
+
+// retrySeconds rounds up: to come back too early would be refused again.
+func retrySeconds(d time.Duration) string {
+	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
+}

@@ -1,0 +1,119 @@
+package server
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"moneyer/oauth"
+)
+
+const (
+	jwksPath     = "/.well-known/jwks.json"
+	metadataPath = "/.well-known/oauth-authorization-server" // RFC 8414 §3
+	openIDPath   = "/.well-known/openid-configuration"       // RFC 8414 §5
+)
+
+// JWKSMaxAge is how long a verifier may keep an issuer's keys. A key is
+// announced at least so long before it signs.
+const JWKSMaxAge = 5 * time.Minute
+
+// metadataPaths lists where an issuer's metadata stands: between host and path
+// as RFC 8414 §3.1 wants it, and behind the path as OpenID does.
+func metadataPaths(issuerPath string) []string {
+	return slices.Compact([]string{
+		metadataPath + issuerPath, issuerPath + metadataPath,
+		openIDPath + issuerPath, issuerPath + openIDPath,
+	})
+}
+
+// metadata is the document of RFC 8414 §2, fixed while the configuration is.
+type metadata struct {
+	Issuer                string            `json:"issuer"`
+	TokenEndpoint         string            `json:"token_endpoint"`
+	JWKSURI               string            `json:"jwks_uri"`
+	ScopesSupported       []string          `json:"scopes_supported,omitempty"`
+	ResponseTypes         []string          `json:"response_types_supported"`
+	GrantTypes            []oauth.GrantType `json:"grant_types_supported"`
+	AuthMethods           []string          `json:"token_endpoint_auth_methods_supported"`
+	AuthSigningAlgorithms []string          `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+}
+
+func (e *endpoint) metadata() http.HandlerFunc {
+	p := e.issuer.Profile
+	m := metadata{
+		Issuer: e.issuer.URL, TokenEndpoint: e.issuer.Endpoints()[0], JWKSURI: e.issuer.URL + jwksPath,
+		ScopesSupported: p.Policy.Scope.Words,
+		ResponseTypes:   []string{}, // there is no authorization endpoint
+		AuthMethods:     []string{},
+	}
+	for _, grant := range p.Policy.Grants {
+		m.GrantTypes = append(m.GrantTypes, grant.Type)
+		for _, auth := range grant.ClientAuth {
+			if auth != oauth.AuthAPIKey { // no registered method names it
+				m.AuthMethods = append(m.AuthMethods, string(auth))
+			}
+		}
+	}
+	if p.Policy.Uses(oauth.AuthPrivateKeyJWT) {
+		m.AuthSigningAlgorithms = p.Policy.Assertion.Algs
+	}
+	body, err := json.Marshal(m)
+	if err != nil {
+		panic(fmt.Sprintf("metadata of strings does not marshal: %v", err))
+	}
+	sum := sha256.Sum256(body)
+	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	return func(w http.ResponseWriter, r *http.Request) {
+		publish(w, r, "application/json", body, etag, JWKSMaxAge)
+	}
+}
+
+// jwks publishes the issuer's keys (RFC 7517 §5).
+func (e *endpoint) jwks(w http.ResponseWriter, r *http.Request) {
+	now := e.Now()
+	keys, err := e.Keyring.JWKS(e.issuer.Name, now)
+	if err != nil {
+		e.fail(w, r, newCorrelation(e.wire.Correlation.MaxLength), oauth.Errorf(oauth.TemporarilyUnavailable, "try again shortly").After(time.Second).Because(err), now)
+		return
+	}
+	age := JWKSMaxAge
+	if !keys.Until.IsZero() {
+		age = min(age, keys.Until.Sub(now))
+	}
+	publish(w, r, "application/jwk-set+json", keys.Body, keys.ETag, age)
+}
+
+// publish answers with a cacheable document, or 304 when the caller has it.
+func publish(w http.ResponseWriter, r *http.Request, contentType string, body []byte, etag string, age time.Duration) {
+	h := w.Header()
+	h.Set("ETag", etag)
+	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(max(age, 0)/time.Second)))
+	h.Set("Access-Control-Allow-Origin", "*")
+	if matches(r.Header.Get("If-None-Match"), etag) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body)
+	}
+}
+
+// matches compares weakly, as RFC 9110 §13.1.2 wants it.
+func matches(ifNoneMatch, etag string) bool {
+	for candidate := range strings.SplitSeq(ifNoneMatch, ",") {
+		candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")
+		if candidate == etag || candidate == "*" {
+			return true
+		}
+	}
+	return false
+}

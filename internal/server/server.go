@@ -1,0 +1,132 @@
+// Package server is the protocol over HTTP: it turns a request of a profile's
+// wire shape into an authority.Request, and tokens and refusals back into HTTP.
+// It also publishes each issuer's metadata and keys.
+//
+// It decides nothing about tokens (authority does) and it is the only package
+// that knows which error is which HTTP status. No platform has code here: what
+// differs between them is read from the profile.
+//
+// RFC 6749 (§2.3, §3.2, §5), RFC 7517 §5, RFC 8414, RFC 9110.
+package server
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/keyring"
+	"moneyer/internal/limit"
+	"moneyer/oauth"
+)
+
+// Server serves a set of issuers. Its fields are set before Handler is called.
+type Server struct {
+	Issuers   []*authority.Issuer
+	Authority *authority.Authority
+	Keyring   *keyring.Keyring
+	// Gate bounds the token requests in flight; beyond it they get 503.
+	Gate *limit.Gate
+	// AddressRate bounds what one address may ask without being known.
+	AddressRate *limit.Limiter[netip.Addr]
+	// TrustedProxies may tell a caller's address in X-Forwarded-For.
+	TrustedProxies []netip.Prefix
+	// Timeout bounds the work on one token request.
+	Timeout time.Duration
+	// Ready says why the process should get no requests now; nil error means it should.
+	Ready func(context.Context) error
+	// Refused writes the log line of a refusal.
+	Refused *RefusalLog
+	// Observe counts the outcome of one token request; code is "" for a token.
+	Observe func(issuer string, code oauth.Code, took time.Duration)
+	Log     *slog.Logger
+	Now     func() time.Time
+}
+
+// endpoint is one issuer's token endpoint with what is computed once.
+type endpoint struct {
+	*Server
+	issuer *authority.Issuer
+	wire   *wire
+}
+
+// Handler routes to every issuer. The error names two issuers that cannot be
+// told apart.
+func (s *Server) Handler() (http.Handler, error) {
+	mux := &router{mux: http.NewServeMux(), taken: map[string]string{}}
+	mux.handle("GET /healthz", "health", s.health)
+	mux.handle("GET /readyz", "health", s.ready)
+	shared := map[string]int{}
+	for _, issuer := range s.Issuers {
+		if u, err := url.Parse(issuer.URL); err == nil {
+			shared[u.Path]++
+		}
+	}
+	for _, issuer := range s.Issuers {
+		u, err := url.Parse(issuer.URL)
+		if err != nil {
+			return nil, fmt.Errorf("issuer %s: %w", issuer.Name, err)
+		}
+		host := ""
+		if shared[u.Path] > 1 {
+			host = u.Hostname() // issuers that share a path are told apart by host
+		}
+		s.route(mux, issuer, host, u.Path)
+	}
+	return mux.mux, mux.err
+}
+
+func (s *Server) route(mux *router, issuer *authority.Issuer, host, path string) {
+	e := &endpoint{Server: s, issuer: issuer, wire: newWire(issuer)}
+	for _, p := range issuer.Profile.Wire.Paths() {
+		mux.handle(host+path+p, issuer.Name, e.token)
+	}
+	mux.handle("GET "+host+path+jwksPath, issuer.Name, e.jwks)
+	metadata := e.metadata()
+	for _, p := range metadataPaths(path) {
+		mux.handle("GET "+host+p, issuer.Name, metadata)
+	}
+}
+
+// router refuses a pattern that is taken, where ServeMux would panic.
+type router struct {
+	mux   *http.ServeMux
+	taken map[string]string
+	err   error
+}
+
+func (r *router) handle(pattern, owner string, h http.HandlerFunc) {
+	other, taken := r.taken[pattern]
+	switch {
+	case !taken:
+		r.taken[pattern] = owner
+		r.mux.HandleFunc(pattern, h)
+	case other != owner && r.err == nil:
+		r.err = fmt.Errorf("issuers %s and %s both want %q: give them URLs with different paths or hosts", other, owner, pattern)
+	}
+}
+
+// health says that the process runs.
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) {
+	plain(w, http.StatusOK, "ok\n")
+}
+
+// ready says whether the process should get requests.
+func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
+	if err := s.Ready(r.Context()); err != nil {
+		plain(w, http.StatusServiceUnavailable, "not ready: "+err.Error()+"\n")
+		return
+	}
+	plain(w, http.StatusOK, "ready\n")
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text))
+}

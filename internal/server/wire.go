@@ -1,0 +1,70 @@
+package server
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+	"net/textproto"
+
+	"moneyer/internal/authority"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// wire is a profile's Wire with what the token endpoint wants to know at once.
+type wire struct {
+	*profile.Wire
+	policy *profile.Policy
+	// correlation and apiKey are canonical header names.
+	correlation string
+	apiKey      string
+	// grant is the only grant of a profile that has no grant_type parameter.
+	grant oauth.GrantType
+	// takesBasic and takesAPIKey say what the headers may hold.
+	takesBasic, takesAPIKey bool
+	realm                   string
+}
+
+func newWire(issuer *authority.Issuer) *wire {
+	p := issuer.Profile
+	w := &wire{
+		Wire:        &p.Wire,
+		policy:      &p.Policy,
+		correlation: textproto.CanonicalMIMEHeaderKey(p.Wire.Correlation.Header),
+		apiKey:      textproto.CanonicalMIMEHeaderKey(p.Wire.APIKey.Header),
+		takesBasic:  p.Policy.Uses(oauth.AuthBasic),
+		takesAPIKey: p.Policy.Uses(oauth.AuthAPIKey),
+		realm:       issuer.Name,
+	}
+	if p.Wire.Meaning(profile.MeansGrantType) == nil {
+		w.grant = p.Policy.Grants[0].Type
+	}
+	return w
+}
+
+// correlate reads the name that the caller gives its request, or makes one up,
+// and echoes it.
+func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (string, error) {
+	policy := &w.Correlation
+	values := r.Header[w.correlation]
+	if len(values) == 0 || len(values) == 1 && values[0] == "" {
+		made := newCorrelation(policy.MaxLength)
+		if policy.Required {
+			return made, oauth.Errorf(oauth.InvalidRequest, "the header %s is missing", policy.Header)
+		}
+		rw.Header()[w.correlation] = []string{made}
+		return made, nil
+	}
+	if len(values) > 1 || len(values[0]) > policy.MaxLength || !policy.Chars.Allow(values[0]) {
+		return newCorrelation(policy.MaxLength), oauth.Errorf(oauth.InvalidRequest, "the header %s is malformed", policy.Header)
+	}
+	rw.Header()[w.correlation] = values
+	return values[0], nil
+}
+
+func newCorrelation(most int) string {
+	var random [15]byte
+	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
+	id := base64.RawURLEncoding.EncodeToString(random[:])
+	return id[:min(len(id), most)]
+}
