@@ -54,6 +54,23 @@ func TestSignerInHardware(t *testing.T) {
 	}
 }
 
+// TestSignerPads has r and s shorter than 32 octets, as one in 128 are.
+func TestSignerPads(t *testing.T) {
+	signer, err := jose.NewSigner(hardware{Signer: testKey(t, jose.ES256), answer: []byte{0x30, 7, 2, 1, 1, 2, 2, 0, 0x80}}, jose.ES256, "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := jose.Parse(sign(t, signer, `{}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make([]byte, 64)
+	want[31], want[63] = 1, 0x80
+	if !bytes.Equal(j.Signature, want) {
+		t.Errorf("%x, want %x", j.Signature, want)
+	}
+}
+
 // TestSignerRefusesWhatHardwareReturns holds ES256 to DER of P-256.
 func TestSignerRefusesWhatHardwareReturns(t *testing.T) {
 	integer := func(n ...byte) string { return "\x02" + string(rune(len(n))) + string(n) }
