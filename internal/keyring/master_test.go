@@ -1,0 +1,150 @@
+package keyring_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"testing"
+
+	"moneyer/internal/jose"
+	"moneyer/internal/keyring"
+)
+
+// octets 0..31, and what HKDF-SHA-256 makes of them.
+const masterHex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+func TestParseMasterKey(t *testing.T) {
+	octets, _ := hex.DecodeString(masterHex)
+	octets[0] = 0xfb // gives a - or + in base64
+	for _, text := range []string{
+		hex.EncodeToString(octets),
+		strings.ToUpper(hex.EncodeToString(octets)) + "\r\n",
+		base64.StdEncoding.EncodeToString(octets),
+		base64.RawStdEncoding.EncodeToString(octets),
+		base64.URLEncoding.EncodeToString(octets),
+		base64.RawURLEncoding.EncodeToString(octets) + "\n",
+	} {
+		m, err := keyring.ParseMasterKey(text)
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+		} else if want := base64.RawURLEncoding.EncodeToString(octets); m.Text() != want {
+			t.Errorf("%q: is %s, want %s", text, m.Text(), want)
+		}
+	}
+	for _, text := range []string{
+		"", "secret", masterHex[:62], masterHex + "00", masterHex[:63] + "g",
+		base64.StdEncoding.EncodeToString(octets) + "=",
+		strings.Repeat("A", 42) + "B", // bits beyond the last octet
+		strings.Repeat("0", 64),
+		strings.Repeat("A", 43),
+	} {
+		_, err := keyring.ParseMasterKey(text)
+		wantText(t, err, "a master key is")
+		if text != "" && strings.Contains(err.Error(), text) {
+			t.Errorf("the error quotes the key: %v", err)
+		}
+	}
+}
+
+// The values were computed with Python's hmac by RFC 5869. Were they to change,
+// no store could be read any more.
+func TestDerivedKeysStayTheSame(t *testing.T) {
+	m, err := keyring.ParseMasterKey(masterHex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := hex.EncodeToString(m.Pepper()), "994b1b471336c6de787eedbe0958d05cc4e08334c60f8389d5d909cece11b55f"; got != want {
+		t.Errorf("pepper %s, want %s", got, want)
+	}
+	check, _ := base64.RawURLEncoding.DecodeString(m.Check())
+	if got, want := hex.EncodeToString(check), "c497b6f010449b4beaf5eb6482ec0c3e"; got != want {
+		t.Errorf("check %s, want %s", got, want)
+	}
+}
+
+func TestMasterKeysDiffer(t *testing.T) {
+	a, b := newMaster(t), newMaster(t)
+	if a.Text() == b.Text() || a.Check() == b.Check() || bytes.Equal(a.Pepper(), b.Pepper()) {
+		t.Error("two new master keys have something in common")
+	}
+}
+
+func TestMasterKeyDoesNotPrint(t *testing.T) {
+	m, err := keyring.ParseMasterKey(masterHex)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("m", "key", m, "value", *m)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "key", m, "value", *m)
+	text, _ := json.Marshal(m)
+	said := log.String() + string(text) + fmt.Sprintf("%v %+v %#v %x %s %d %v %x %d", m, m, m, m, m, m, *m, *m, *m)
+	for _, secret := range []string{m.Text(), "0001020304", "[0 1 2 3", "0x1, 0x2", "4 5 6 7"} {
+		if strings.Contains(said, secret) {
+			t.Errorf("%q is in %s", secret, said)
+		}
+	}
+}
+
+func TestReadMasterKey(t *testing.T) {
+	m, err := keyring.ReadMasterKey(writeFile(t, masterHex+"\n", 0o400))
+	if err != nil || m.Text() == "" {
+		t.Errorf("%v", err)
+	}
+	for _, mode := range []os.FileMode{0o640, 0o604, 0o620, 0o601, 0o644} {
+		path := writeFile(t, masterHex, mode)
+		_, err = keyring.ReadMasterKey(path)
+		wantText(t, err, "chmod 600 "+path)
+		wantText(t, err, fmt.Sprintf("%04o", mode))
+	}
+	path := writeFile(t, "hunter2", 0o600)
+	_, err = keyring.ReadMasterKey(path)
+	wantText(t, err, path)
+	_, err = keyring.ReadMasterKey("/nonexistent")
+	wantIs(t, err, os.ErrNotExist)
+	_, err = keyring.ReadMasterKey(t.TempDir())
+	if err == nil {
+		t.Error("read a directory")
+	}
+}
+
+func TestOpen(t *testing.T) {
+	path, pem := keyFile(t, jose.ES256)
+	for _, uri := range []string{"file:" + path, "file://" + path} {
+		if _, err := keyring.Open(uri); err != nil {
+			t.Errorf("%s: %v", uri, err)
+		}
+	}
+	jwk := writeFile(t, `{"kty":"OKP","crv":"Ed25519","d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A",`+
+		`"x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`, 0o600) // RFC 8037 appendix A.1
+	if _, err := keyring.Open("file:" + jwk); err != nil {
+		t.Error(err)
+	}
+	open := writeFile(t, pem, 0o644)
+	directory := t.TempDir()
+	if err := os.Chmod(directory, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for uri, says := range map[string]string{
+		"":                                      "URI such as file:PATH",
+		path:                                    "URI such as file:PATH",
+		"pkcs11:pin-value=1234":                 `no signer by scheme "pkcs11"; known are: file`,
+		"file://host/key":                       "another host",
+		"file:/nonexistent":                     "no such file",
+		"file:" + open:                          "chmod 600 " + open,
+		"file:" + directory:                     "is a directory",
+		"file:" + writeFile(t, "no key", 0o600): "neither a PEM block nor a JWK",
+		"file:" + writeFile(t, strings.Repeat("x", 64<<10+1), 0o600): "longer than",
+	} {
+		_, err := keyring.Open(uri)
+		wantText(t, err, says)
+		if err != nil && strings.Contains(err.Error(), "1234") {
+			t.Errorf("error gives the PIN away: %v", err)
+		}
+	}
+}
