@@ -1,0 +1,178 @@
+package tokensource
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// check holds scope and parameters to the profile.
+func (p *plan) check() error {
+	wire := &p.profile.Wire
+	if len(p.scope) > 0 && wire.Meaning(profile.MeansScope) == nil {
+		return fmt.Errorf("tokensource: %s takes no scope: a token gets what the client is registered for", p.profile.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.params)) {
+		if param := wire.Param(name); param == nil || param.Means != "" {
+			return fmt.Errorf("tokensource: %s has no parameter %q of its own; it has: %s", p.profile.Name, name, strings.Join(ownParams(wire), ", "))
+		}
+	}
+	for i := range wire.Params {
+		param := &wire.Params[i]
+		if err := checkParam(param, p.values(param, "(an assertion)")); err != nil {
+			return fmt.Errorf("tokensource: %s: parameter %q %w", p.profile.Name, param.Name, err)
+		}
+	}
+	return nil
+}
+
+// ownParams names the parameters that RFC 6749 does not know.
+func ownParams(wire *profile.Wire) []string {
+	var names []string
+	for _, param := range wire.Params {
+		if param.Means == "" {
+			names = append(names, param.Name)
+		}
+	}
+	return names
+}
+
+// checkParam holds the values of a parameter to its limits.
+func checkParam(param *profile.Param, values []string) error {
+	switch {
+	case len(values) == 0 && param.Required:
+		return fmt.Errorf("is required")
+	case len(values) > 1 && param.Type != profile.Strings:
+		return fmt.Errorf("has one value, not %d", len(values))
+	case len(values) > 1 && len(values) > param.MaxItems:
+		return fmt.Errorf("has at most %d values, not %d", param.MaxItems, len(values))
+	}
+	for i, value := range values {
+		switch {
+		case value == "":
+			return fmt.Errorf("has an empty value")
+		case len(value) > param.MaxLength:
+			return fmt.Errorf("is longer than %d octets", param.MaxLength)
+		case !param.Chars.Allow(value):
+			return fmt.Errorf("may hold only characters of the set %s", param.Chars)
+		case len(param.OneOf) > 0 && !slices.Contains(param.OneOf, value):
+			return fmt.Errorf("must be one of: %s", strings.Join(param.OneOf, ", "))
+		case slices.Contains(values[:i], value):
+			return fmt.Errorf("holds a value twice")
+		}
+	}
+	return nil
+}
+
+// values returns what a parameter carries in this request, which may be nothing.
+func (p *plan) values(param *profile.Param, signed string) []string {
+	one := func(needed bool, value string) []string {
+		if !needed || value == "" {
+			return nil
+		}
+		return []string{value}
+	}
+	switch param.Means {
+	case profile.MeansGrantType:
+		return one(true, string(p.grant))
+	case profile.MeansAssertion:
+		return one(p.grant == oauth.JWTBearer, signed)
+	case profile.MeansScope:
+		return one(true, p.scope.String())
+	case profile.MeansClientID:
+		return one(p.auth == oauth.AuthPost, p.credential.ClientID)
+	case profile.MeansClientSecret:
+		return one(p.auth == oauth.AuthPost, p.credential.Secret)
+	case profile.MeansClientAssertionType:
+		return one(p.auth == oauth.AuthPrivateKeyJWT, oauth.AssertionTypeJWT)
+	case profile.MeansClientAssertion:
+		return one(p.auth == oauth.AuthPrivateKeyJWT, signed)
+	default:
+		return p.params[param.Name]
+	}
+}
+
+// request builds the HTTP request of one try.
+func (p *plan) request(ctx context.Context, now time.Time) (*http.Request, error) {
+	var signed string
+	if p.signer != nil {
+		var err error
+		if signed, err = p.sign(now); err != nil {
+			return nil, err
+		}
+	}
+	encode, mediaType := p.form, "application/x-www-form-urlencoded"
+	wire := &p.profile.Wire
+	if wire.Bodies[0] == profile.JSON {
+		encode, mediaType = p.json, "application/json"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url.String(), bytes.NewReader(encode(signed)))
+	if err != nil {
+		return nil, err
+	}
+	req.GetBody = nil // what is sent again is signed again
+	req.Header.Set("Content-Type", mediaType)
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set(wire.Correlation.Header, p.correlation)
+	switch p.auth {
+	case oauth.AuthBasic: // form-encoded first: RFC 6749 §2.3.1
+		req.SetBasicAuth(url.QueryEscape(p.credential.ClientID), url.QueryEscape(p.credential.Secret))
+	case oauth.AuthAPIKey:
+		req.Header.Set(wire.APIKey.Header, strings.TrimSpace(wire.APIKey.Scheme+" "+p.credential.APIKey))
+	}
+	return req, nil
+}
+
+// form encodes the parameters in the profile's order.
+func (p *plan) form(signed string) []byte {
+	var body []byte
+	for i := range p.profile.Wire.Params {
+		param := &p.profile.Wire.Params[i]
+		for _, value := range p.values(param, signed) {
+			if len(body) > 0 {
+				body = append(body, '&')
+			}
+			body = append(body, url.QueryEscape(param.Name)+"="+url.QueryEscape(value)...)
+		}
+	}
+	return body
+}
+
+// json encodes the parameters as one flat object in the profile's order.
+func (p *plan) json(signed string) []byte {
+	body := []byte{'{'}
+	for i := range p.profile.Wire.Params {
+		param := &p.profile.Wire.Params[i]
+		values := p.values(param, signed)
+		if len(values) == 0 {
+			continue
+		}
+		if len(body) > 1 {
+			body = append(body, ',')
+		}
+		body = append(body, quote(param.Name)...)
+		body = append(body, ':')
+		if param.Type == profile.Strings {
+			body = append(body, quote(values)...)
+		} else {
+			body = append(body, quote(values[0])...)
+		}
+	}
+	return append(body, '}')
+}
+
+// quote is JSON of a string or strings, for which there is no error.
+func quote(v any) []byte {
+	text, _ := json.Marshal(v)
+	return text
+}
