@@ -1,0 +1,129 @@
+package bearer
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"moneyer/internal/jose"
+	"moneyer/internal/strictjson"
+	"moneyer/oauth"
+)
+
+// Claims are what a verified access token says (RFC 9068 §2.2). They may be
+// shared between calls: read them only. A claim that is absent has the zero
+// value.
+type Claims struct {
+	Issuer    string
+	Subject   string
+	Audience  []string
+	ClientID  string
+	Scope     oauth.Scope
+	ID        string // jti
+	Expiry    time.Time
+	IssuedAt  time.Time
+	NotBefore time.Time
+	// Payload is the whole claim set as JSON, as it was signed. Text and Texts read
+	// other claims out of it.
+	Payload []byte
+}
+
+// parseClaims reads a payload whose signature was verified.
+func parseClaims(payload []byte) (*Claims, error) {
+	c, err := jose.ParseClaims(payload)
+	if err != nil {
+		return nil, err
+	}
+	if !c.Has(jose.ClaimIssuer | jose.ClaimExpiry) {
+		return nil, errors.New("no iss or no exp")
+	}
+	scope, err := oauth.ParseScope(c.Scope)
+	if err != nil {
+		return nil, err
+	}
+	claims := &Claims{
+		Issuer:   c.Issuer,
+		Subject:  c.Subject,
+		Audience: c.Audience,
+		ClientID: c.ClientID,
+		Scope:    scope,
+		ID:       c.ID,
+		Expiry:   time.Unix(c.Expiry, 0),
+		Payload:  payload,
+	}
+	if c.Has(jose.ClaimIssuedAt) {
+		claims.IssuedAt = time.Unix(c.IssuedAt, 0)
+	}
+	if c.Has(jose.ClaimNotBefore) {
+		claims.NotBefore = time.Unix(c.NotBefore, 0)
+	}
+	return claims, nil
+}
+
+// Text returns a claim that is a string, and whether it is there as one.
+func (c *Claims) Text(name string) (string, bool) {
+	value, ok := c.value(name)
+	if !ok {
+		return "", false
+	}
+	text, err := value.Text()
+	return text, err == nil
+}
+
+// Texts returns a claim that is an array of strings, and whether it is there as
+// one.
+func (c *Claims) Texts(name string) ([]string, bool) {
+	value, ok := c.value(name)
+	if !ok {
+		return nil, false
+	}
+	texts, err := value.Texts()
+	return texts, err == nil
+}
+
+func (c *Claims) has(name string) bool {
+	_, ok := c.value(name)
+	return ok
+}
+
+// value finds a claim by its exact name.
+func (c *Claims) value(name string) (found strictjson.Value, ok bool) {
+	err := strictjson.Object(c.Payload, strictjson.Limits{}, func(member string, v strictjson.Value) error {
+		if member == name {
+			found, ok = v, true
+		}
+		return nil
+	})
+	return found, ok && err == nil
+}
+
+// require tells whether the token holds every word of scope; the error is
+// insufficient_scope (RFC 6750 §3.1).
+func (c *Claims) require(scope oauth.Scope) error {
+	if word := scope.Missing(c.Scope); word != "" {
+		return oauth.Errorf(oauth.InsufficientScope, "the access token lacks the scope %s", word)
+	}
+	return nil
+}
+
+// AllowsMerchant holds a call to the merchant that the token was minted for, its
+// sub, and to the card tokens in its claim "tokens" (thales-etp): merchantID must
+// be the one, and each of tokens among the others. The error is an *oauth.Error
+// with insufficient_scope, which is 403.
+func (c *Claims) AllowsMerchant(merchantID string, tokens ...string) error {
+	refused := oauth.Errorf(oauth.InsufficientScope, "the access token was not issued for this merchant or card token")
+	if merchantID == "" || merchantID != c.Subject {
+		return refused.Because(fmt.Errorf("merchant %.128q, sub %q", merchantID, c.Subject))
+	}
+	if len(tokens) == 0 {
+		return nil
+	}
+	granted, _ := c.Texts("tokens")
+	for _, token := range tokens {
+		if !slices.Contains(granted, token) {
+			return refused.Because(errors.New("a card token that is not among the claim's"))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,264 @@
+package bearer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"moneyer/internal/strictjson"
+)
+
+const (
+	retryKeysAfter  = time.Second      // after a first failure; doubles
+	unknownKidEvery = time.Minute      // between two fetches for kids that are unknown; also the longest pause after failures
+	defaultFresh    = 10 * time.Minute // of keys without Cache-Control
+	minFresh        = time.Minute
+	maxFresh        = time.Hour
+	defaultMaxStale = 24 * time.Hour
+	fetchLimit      = 10 * time.Second // of one fetch
+	maxDocument     = 256 << 10        // octets of metadata or of a JWK set
+)
+
+// RemoteKeys is a KeySource that fetches an issuer's JWK set (RFC 7517 §5) and
+// keeps it. Set the fields before the first use and leave them alone afterwards.
+// A RemoteKeys must not be copied.
+//
+// The set counts as fresh for the max-age of its Cache-Control, no less than a
+// minute and no more than an hour; without one, for 10 minutes. After that, or
+// for a kid that it lacks, it is fetched again: one fetch at a time, for unknown
+// kids one a minute. When the issuer does not answer, the set goes on serving
+// until MaxStale, and the issuer is asked again after 1 s, 2 s, and so on up to a
+// minute.
+type RemoteKeys struct {
+	// Issuer is the issuer URL, whose metadata (RFC 8414 §3) name the JWK set. It
+	// goes unused when URL is set.
+	Issuer string
+	// URL of the JWK set. It is https, or http on a loopback host, as Issuer.
+	URL string
+	// HTTPClient fetches; nil means one on http.DefaultTransport. Redirects are not
+	// followed and a fetch ends after 10 s, whatever the client says.
+	HTTPClient *http.Client
+	// MaxStale is how long after their fetch keys still serve when no newer can be
+	// had: from then on no token passes. 0 means 24 hours.
+	MaxStale time.Duration
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+
+	mu      sync.Mutex    // guards what follows
+	keys    StaticKeys    // nil before the first fetch
+	fetched time.Time     // when keys came
+	fresh   time.Time     // until when keys are fresh
+	asked   time.Time     // when a fetch last began
+	retryAt time.Time     // no fetch before this, after a failure
+	fails   int           // fetches that failed since the last that did not
+	err     error         // of the last fetch; nil after a success
+	flight  chan struct{} // closed when the fetch under way ends; nil without one
+}
+
+// Key implements KeySource. An error that does not wrap ErrUnknownKey means that
+// there are no keys to judge by, or ctx's own end.
+func (r *RemoteKeys) Key(ctx context.Context, kid string) (Key, error) {
+	key, err, flight := r.look(ctx, kid, true)
+	if flight == nil {
+		return key, err
+	}
+	select {
+	case <-flight:
+		key, err, _ = r.look(ctx, kid, false)
+		return key, err
+	case <-ctx.Done():
+		return Key{}, ctx.Err()
+	}
+}
+
+// look finds a key among those at hand. Where a fetch is due it begins one, and
+// returns what to wait for when the answer depends on it.
+func (r *RemoteKeys) look(ctx context.Context, kid string, fetch bool) (Key, error, <-chan struct{}) {
+	now := clock(r.Now)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	usable := r.keys != nil && now.Before(r.fetched.Add(r.maxStale()))
+	if !usable {
+		r.keys = nil
+	}
+	key, err := r.keys.Key(ctx, kid)
+	stale := !usable || !now.Before(r.fresh)
+	unknown := usable && err != nil && !now.Before(r.asked.Add(unknownKidEvery))
+	if fetch && (stale || unknown) && !now.Before(r.retryAt) && r.flight == nil {
+		r.begin(ctx, now)
+	}
+	if fetch && r.flight != nil && (err != nil || stale && r.err == nil) {
+		return Key{}, nil, r.flight
+	}
+	if !usable {
+		return Key{}, fmt.Errorf("no keys of the issuer: %w", r.err), nil
+	}
+	return key, err, nil
+}
+
+func (r *RemoteKeys) maxStale() time.Duration {
+	if r.MaxStale > 0 {
+		return r.MaxStale
+	}
+	return defaultMaxStale
+}
+
+// begin starts a fetch that no caller's end can stop. Caller holds mu.
+func (r *RemoteKeys) begin(ctx context.Context, now time.Time) {
+	r.asked = now
+	done := make(chan struct{})
+	r.flight = done
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
+	go func() {
+		defer cancel()
+		defer close(done)
+		keys, fresh, err := r.fetch(ctx)
+		now := clock(r.Now)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.flight, r.err = nil, err
+		if err != nil {
+			r.retryAt = now.Add(min(retryKeysAfter<<min(r.fails, 10), unknownKidEvery))
+			r.fails++
+			return
+		}
+		r.keys, r.fetched, r.fresh = keys, now, now.Add(fresh)
+		r.fails, r.retryAt = 0, time.Time{}
+	}()
+}
+
+// fetch gets the JWK set, and how long it is fresh.
+func (r *RemoteKeys) fetch(ctx context.Context) (StaticKeys, time.Duration, error) {
+	location := r.URL
+	if location == "" {
+		var err error
+		if location, err = r.discover(ctx); err != nil {
+			return nil, 0, err
+		}
+	}
+	body, header, err := r.get(ctx, location)
+	if err != nil {
+		return nil, 0, err
+	}
+	keys, err := ParseKeys(body)
+	if err != nil {
+		return nil, 0, err
+	}
+	if len(keys) == 0 {
+		return nil, 0, fmt.Errorf("bearer: the JWK set at %s has no key to verify with", location)
+	}
+	return keys, freshness(header), nil
+}
+
+// discover finds the JWK set's URL in the issuer's metadata (RFC 8414 §3). The
+// metadata must name the same issuer (§3.3).
+func (r *RemoteKeys) discover(ctx context.Context) (string, error) {
+	u, err := url.Parse(r.Issuer)
+	if err != nil {
+		return "", fmt.Errorf("bearer: issuer: %w", err)
+	}
+	u.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(u.Path, "/")
+	body, _, err := r.get(ctx, u.String())
+	if err != nil {
+		return "", err
+	}
+	var issuer, location string
+	err = strictjson.Object(body, strictjson.Limits{Members: 256}, func(name string, v strictjson.Value) (err error) {
+		switch name {
+		case "issuer":
+			issuer, err = v.Text()
+		case "jwks_uri":
+			location, err = v.Text()
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("bearer: metadata of %s: %w", r.Issuer, err)
+	case issuer != r.Issuer:
+		return "", fmt.Errorf("bearer: the metadata of %s name the issuer %.200q", r.Issuer, issuer)
+	case location == "":
+		return "", fmt.Errorf("bearer: the metadata of %s name no jwks_uri", r.Issuer)
+	}
+	return location, nil
+}
+
+// get fetches a JSON document.
+func (r *RemoteKeys) get(ctx context.Context, location string) ([]byte, http.Header, error) {
+	u, err := url.Parse(location)
+	if err != nil {
+		return nil, nil, fmt.Errorf("bearer: %w", err)
+	}
+	if u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+		return nil, nil, fmt.Errorf("bearer: %q must be an https URL; http is for loopback hosts only", u.Redacted())
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location, nil)
+	if err != nil {
+		return nil, nil, fmt.Errorf("bearer: %w", err)
+	}
+	req.Header.Set("Accept", "application/json, application/jwk-set+json")
+	resp, err := r.client().Do(req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("bearer: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, nil, fmt.Errorf("bearer: %s answered %d", u.Redacted(), resp.StatusCode)
+	}
+	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "text/html" {
+		return nil, nil, fmt.Errorf("bearer: %s answered with a web page", u.Redacted())
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
+	if err != nil {
+		return nil, nil, fmt.Errorf("bearer: %w", err)
+	}
+	if len(body) > maxDocument {
+		return nil, nil, errors.New("bearer: " + u.Redacted() + " answered with more than 256 KiB")
+	}
+	return body, resp.Header, nil
+}
+
+// client is the HTTPClient without redirects: keys come from where they were
+// said to be.
+func (r *RemoteKeys) client() *http.Client {
+	var client http.Client
+	if r.HTTPClient != nil {
+		client = *r.HTTPClient
+	}
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &client
+}
+
+// freshness reads max-age (RFC 9111 §5.2.2.1) within bounds. no-cache and no-store
+// ask for the shortest.
+func freshness(header http.Header) time.Duration {
+	fresh := defaultFresh
+	for directive := range strings.SplitSeq(strings.Join(header.Values("Cache-Control"), ","), ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
+		switch strings.ToLower(name) {
+		case "no-cache", "no-store":
+			return minFresh
+		case "max-age":
+			if seconds, err := strconv.ParseUint(strings.Trim(value, `"`), 10, 31); err == nil {
+				fresh = time.Duration(seconds) * time.Second
+			}
+		}
+	}
+	return min(max(fresh, minFresh), maxFresh)
+}
+
+func loopback(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.IsLoopback()
+	}
+	return strings.EqualFold(host, "localhost")
+}
