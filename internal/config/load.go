@@ -1,0 +1,221 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/stricttoml"
+	"moneyer/profile"
+)
+
+// AdminIssuer is the name of the issuer that guards the admin API.
+const AdminIssuer = "admin"
+
+// minAnnounce keeps a new key published for longer than verifiers may keep an
+// old key set.
+const minAnnounce = 10 * time.Minute
+
+// Load reads and checks a configuration file.
+func Load(path string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read configuration: %w", err)
+	}
+	return Parse(path, data)
+}
+
+// Parse checks the content of the configuration file called name. Paths in it
+// count from its folder.
+func Parse(name string, data []byte) (*Config, error) {
+	c := &Config{dir: filepath.Dir(name)}
+	doc, err := stricttoml.Decode(name, data, c)
+	if err != nil {
+		return nil, err
+	}
+	c.setDefaults()
+	check := &checker{doc: doc}
+	c.checkState(check)
+	c.checkListeners(check)
+	c.checkLimits(check)
+	c.checkIssuers(check)
+	return c, check.err
+}
+
+func (c *Config) setDefaults() {
+	a, l := &c.Admin, &c.Limits
+	a.Address = cmp.Or(a.Address, "127.0.0.1:8081")
+	scheme := "http://"
+	if a.TLSCert != "" {
+		scheme = "https://"
+	}
+	a.URL = strings.TrimSuffix(cmp.Or(a.URL, scheme+a.Address), "/")
+	l.ClientRate, l.ClientBurst = cmp.Or(l.ClientRate, 500), cmp.Or(l.ClientBurst, 1000)
+	l.AddressRate, l.AddressBurst = cmp.Or(l.AddressRate, 50), cmp.Or(l.AddressBurst, 500)
+	l.InFlight, l.RefusalsRecorded = cmp.Or(l.InFlight, 1024), cmp.Or(l.RefusalsRecorded, 50)
+	l.DrainDelay = max(cmp.Or(l.DrainDelay, 2*time.Second), 0)
+	l.RequestTimeout, l.DrainTimeout = cmp.Or(l.RequestTimeout, 2*time.Second), cmp.Or(l.DrainTimeout, 20*time.Second)
+	c.Log.Level, c.Log.Format = cmp.Or(c.Log.Level, "info"), cmp.Or(c.Log.Format, "json")
+}
+
+// checker keeps the first thing that is wrong.
+type checker struct {
+	doc *stricttoml.Document
+	err error
+}
+
+func (c *checker) want(ok bool, key, format string, args ...any) {
+	if c.err == nil && !ok {
+		c.err = c.doc.Errorf(key, format, args...)
+	}
+}
+
+func (c *Config) checkState(check *checker) {
+	kind, rest, _ := strings.Cut(c.Store, ":")
+	check.want(kind == "sqlite" && rest != "", "store", `must say where the state is kept, such as "sqlite:moneyer.db"`)
+	kind, rest, _ = strings.Cut(c.MasterKey, ":")
+	check.want((kind == "file" || kind == "env") && rest != "", "master_key",
+		`must be "file:PATH" or "env:NAME"; 'moneyer init' makes a master key`)
+	check.want(c.Ledger.Retention == 0 || c.Ledger.Retention >= 24*time.Hour, "ledger.retention", `must be 0 (for ever) or at least "24h"`)
+	check.want(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "log.level", `must be "debug", "info", "warn" or "error"`)
+	check.want(c.Log.Format == "json" || c.Log.Format == "text", "log.format", `must be "json" or "text"`)
+	for _, thumbprint := range c.RefusedKeys {
+		check.want(len(thumbprint) == 43, "refused_keys", "%q is not an RFC 7638 thumbprint: 43 characters of base64url", thumbprint)
+	}
+}
+
+func (c *Config) checkListeners(check *checker) {
+	check.want(c.Listen.Address != "", "listen.address", `must say where callers reach the server, such as "127.0.0.1:8080"`)
+	checkListener(check, "listen", c.Listen)
+	checkListener(check, "admin", c.Admin.listener())
+	check.want(c.Listen.Address != c.Admin.Address, "admin.address", "must differ from listen.address: the admin API has a listener of its own")
+	checkURL(check, "admin.url", c.Admin.URL)
+	for _, network := range c.Listen.TrustedProxies {
+		_, err := netip.ParsePrefix(network)
+		check.want(err == nil, "listen.trusted_proxies", `%q is not a network such as "10.0.0.0/8"`, network)
+	}
+}
+
+func (a Admin) listener() Listener {
+	return Listener{Address: a.Address, TLSCert: a.TLSCert, TLSKey: a.TLSKey, ClientCA: a.ClientCA}
+}
+
+func checkListener(check *checker, key string, l Listener) {
+	host, _, err := net.SplitHostPort(l.Address)
+	check.want(err == nil, key+".address", `%q is not an address such as "127.0.0.1:8080"`, l.Address)
+	check.want((l.TLSCert == "") == (l.TLSKey == ""), key+".tls_cert", "tls_cert and tls_key belong together")
+	check.want(l.TLSCert != "" || l.ClientCA == "", key+".client_ca", "needs tls_cert and tls_key: client certificates are shown within TLS")
+	check.want(l.TLSCert != "" || isLoopback(host), key+".address",
+		"%q is not on loopback: set tls_cert and tls_key, or listen on 127.0.0.1 behind a proxy on the same machine", l.Address)
+}
+
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
+}
+
+// checkURL holds an issuer URL to RFC 8414 §2: https (or http on loopback), no
+// query, no fragment, no trailing slash, a plain path.
+func checkURL(check *checker, key, text string) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" {
+		check.want(false, key, `must be a URL such as "https://auth.example.com/d1"`)
+		return
+	}
+	check.want(u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()), key, "%q must be https (plain http only on loopback)", text)
+	check.want(u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" && u.User == nil, key, "%q must have no query, fragment or user (RFC 8414 section 2)", text)
+	check.want(!strings.HasSuffix(text, "/"), key, "%q must not end in a slash", text)
+	check.want(u.EscapedPath() == u.Path && !strings.ContainsAny(u.Path, "{} ") && u.JoinPath().Path == u.Path, key, "%q must have a plain path", text)
+}
+
+func (c *Config) checkLimits(check *checker) {
+	l := &c.Limits
+	check.want(l.ClientRate == -1 || l.ClientRate > 0, "limits.client_rate", "must be over 0, or -1 for no limit")
+	check.want(l.AddressRate == -1 || l.AddressRate > 0, "limits.address_rate", "must be over 0, or -1 for no limit")
+	check.want(l.ClientBurst > 0, "limits.client_burst", "must be over 0")
+	check.want(l.AddressBurst > 0, "limits.address_burst", "must be over 0")
+	check.want(l.InFlight > 0, "limits.in_flight", "must be over 0")
+	check.want(l.RefusalsRecorded > 0, "limits.refusals_recorded", "must be over 0")
+	check.want(l.RequestTimeout >= 100*time.Millisecond && l.RequestTimeout <= time.Minute, "limits.request_timeout", `must be "100ms" to "1m"`)
+	check.want(l.DrainDelay <= time.Minute, "limits.drain_delay", `must be at most "1m"`)
+	check.want(l.DrainTimeout >= time.Second && l.DrainTimeout <= 10*time.Minute, "limits.drain_timeout", `must be "1s" to "10m"`)
+}
+
+func (c *Config) checkIssuers(check *checker) {
+	check.want(len(c.Issuers) > 0, "issuers", "there is none: add a table [issuers.NAME] with url and profile")
+	byURL := map[string]string{c.Admin.URL: AdminIssuer}
+	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
+		issuer := c.Issuers[name]
+		key := "issuers." + name
+		check.want(len(name) <= 40 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == "", key, "a name is 1 to 40 of a-z, 0-9 and -")
+		check.want(name != AdminIssuer, key, "the name %q is taken by the issuer of the admin API", AdminIssuer)
+		checkURL(check, key+".url", issuer.URL)
+		check.want(byURL[issuer.URL] == "", key+".url", "issuer %s has this URL already", byURL[issuer.URL])
+		byURL[issuer.URL] = name
+		made, err := c.makeIssuer(check, name, &issuer)
+		check.want(err == nil, key+".profile", "%v", err)
+		issuer.made = made
+		c.Issuers[name] = issuer
+	}
+}
+
+// makeIssuer joins an issuer's settings with its profile.
+func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*authority.Issuer, error) {
+	file := i.Profile
+	if strings.HasSuffix(file, ".toml") {
+		file = c.Path(file)
+	}
+	p, err := profile.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	key := "issuers." + name + "."
+	made := &authority.Issuer{
+		Name: name, URL: i.URL, Profile: p, Environment: i.Environment, AudienceNames: i.AudienceNames, ResourceAudience: i.ResourceAudience,
+		TokenLifetime: cmp.Or(i.TokenLifetime, p.Policy.Token.Lifetime), Replay: cmp.Or(profile.Replay(i.Replay), p.Policy.Assertion.Replay),
+		Alg: cmp.Or(i.Alg, p.Policy.Token.Alg), Disabled: i.Disabled,
+	}
+	i.Announce = cmp.Or(i.Announce, 24*time.Hour)
+	assertions := len(p.Policy.Assertion.Algs) > 0
+	names := assertions && p.Policy.Assertion.Accepts(profile.AudienceName)
+	check.want(names || len(i.AudienceNames) == 0, key+"audience_names", "profile %s takes no audience names", p.Name)
+	check.want(assertions || i.Replay == "", key+"replay", "profile %s takes no assertions, so nothing can be replayed", p.Name)
+	check.want(slices.Contains([]profile.Replay{profile.Once, profile.UntilExp, profile.SameToken}, made.Replay), key+"replay", `must be "once", "until-exp" or "same-token"`)
+	check.want(slices.Contains([]string{"ES256", "PS256", "RS256", "EdDSA"}, made.Alg), key+"alg", `must be "ES256", "PS256", "RS256" or "EdDSA"`)
+	usesAudience := slices.ContainsFunc(p.Policy.Token.Claims, func(c profile.Claim) bool { return c.From == profile.SourceAudience })
+	check.want(usesAudience == (i.ResourceAudience != ""), key+"resource_audience", audienceAdvice(usesAudience), p.Name)
+	check.want(made.TokenLifetime >= time.Second && made.TokenLifetime <= 24*time.Hour && made.TokenLifetime%time.Second == 0, key+"token_lifetime", `must be whole seconds from "1s" to "24h"`)
+	check.want(i.Rotate == 0 || i.Rotate > i.Announce, key+"rotate", "must be 0, or longer than announce")
+	check.want(i.Announce >= minAnnounce, key+"announce", "must be at least %s: verifiers may keep an old key set for some minutes", minAnnounce)
+	return made, nil
+}
+
+func audienceAdvice(used bool) string {
+	if used {
+		return "profile %s puts an aud into its tokens: name the API that they are for"
+	}
+	return "profile %s puts no resource audience into its tokens: remove this"
+}
+
+// Path makes a path of the file absolute: it counts from the file's folder.
+func (c *Config) Path(p string) string {
+	if filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.dir, p)
+}
+
+// Authority returns the issuer that Load made of the settings.
+func (i *Issuer) Authority() *authority.Issuer { return i.made }
+
+// AdminListener is the admin listener in the form of the other.
+func (c *Config) AdminListener() Listener { return c.Admin.listener() }

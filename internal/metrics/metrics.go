@@ -1,0 +1,69 @@
+// Package metrics counts what the server does, for Prometheus.
+//
+// Labels are issuers and error codes only: nothing that a caller chooses, and
+// nothing that tells who calls. Only this package imports the Prometheus library.
+package metrics
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"moneyer/oauth"
+)
+
+// Metrics are the counters of one process.
+type Metrics struct {
+	registry *prometheus.Registry
+	requests *prometheus.CounterVec
+	took     *prometheus.HistogramVec
+}
+
+// New makes the metrics. The functions are asked at each scrape: how many token
+// requests are in flight, and whether the store takes writes.
+func New(version string, inFlight func() int64, storeUp func() bool) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "moneyer_token_requests_total",
+			Help: "Token requests by issuer and outcome: token, or the error code of the refusal.",
+		}, []string{"issuer", "outcome"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "moneyer_token_request_seconds",
+			Help:    "Time from the head of a token request to its answer, by issuer and whether a token was given.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2},
+		}, []string{"issuer", "given"}),
+	}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "moneyer_build_info", Help: "Always 1; the label tells the version."}, []string{"version"})
+	build.WithLabelValues(version).Set(1)
+	m.registry.MustRegister(m.requests, m.took, build,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_token_requests_in_flight", Help: "Token requests in flight."},
+			func() float64 { return float64(inFlight()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_up", Help: "1 when the store takes writes, else 0."},
+			func() float64 {
+				if storeUp() {
+					return 1
+				}
+				return 0
+			}),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Token counts the outcome of one token request; code is "" for a token.
+func (m *Metrics) Token(issuer string, code oauth.Code, took time.Duration) {
+	outcome, given := string(code), "no"
+	if code == "" {
+		outcome, given = "token", "yes"
+	}
+	m.requests.WithLabelValues(issuer, outcome).Inc()
+	m.took.WithLabelValues(issuer, given).Observe(took.Seconds())
+}
+
+// Handler answers scrapes.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+}
