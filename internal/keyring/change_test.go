@@ -1,0 +1,240 @@
+package keyring_test
+
+import (
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+	"moneyer/internal/keyring"
+)
+
+func TestByHand(t *testing.T) {
+	w := newSigningWorld(t)
+	first := w.signing()
+	w.clock.add(time.Minute)
+	second := w.announce(keyring.NewKey{})
+	if w.signing() != first || !slices.Equal(w.jwks(), []string{second, first}) {
+		t.Error("an announced key is published and does not sign")
+	}
+	w.clock.add(time.Minute)
+	w.must(w.Activate(t.Context(), issuer, "bob", second))
+	if w.signing() != second || w.states() != "retired signing" {
+		t.Errorf("after Activate %s", w.states())
+	}
+	// A request may have come in just before.
+	if signer, err := w.Signer(issuer, w.clock.Now().Add(-time.Millisecond)); err != nil || signer.Kid() != first {
+		t.Errorf("just before %v, %v", signer, err)
+	}
+	w.clock.add(3 * time.Hour)
+	if !slices.Equal(w.jwks(), []string{second}) || w.states() != "removed signing" {
+		t.Errorf("after Keep %s", w.states())
+	}
+
+	last := w.store.entries[len(w.store.entries)-1]
+	if want := (authority.Entry{Kind: authority.EntryAdmin, Time: start.Add(2 * time.Minute), Issuer: issuer,
+		Actor: "bob", Action: "signing-key.activate", Object: second}); last != want {
+		t.Errorf("entry %+v, want %+v", last, want)
+	}
+}
+
+func TestWhatTheStateForbids(t *testing.T) {
+	w := newSigningWorld(t)
+	retired := w.signing()
+	signing := w.announce(keyring.NewKey{})
+	w.must(w.Activate(t.Context(), issuer, "alice", signing))
+	revoked := w.announce(keyring.NewKey{})
+	w.must(w.Revoke(t.Context(), issuer, "alice", revoked))
+	revision := w.store.keys[issuer].Revision
+
+	for name, err := range map[string]error{
+		"activate signing": w.Activate(t.Context(), issuer, "alice", signing),
+		"activate retired": w.Activate(t.Context(), issuer, "alice", retired),
+		"activate revoked": w.Activate(t.Context(), issuer, "alice", revoked),
+		"retire signing":   w.Retire(t.Context(), issuer, "alice", signing),
+		"retire retired":   w.Retire(t.Context(), issuer, "alice", retired),
+		"revoke revoked":   w.Revoke(t.Context(), issuer, "alice", revoked),
+	} {
+		t.Run(name, func(t *testing.T) { wantIs(t, err, keyring.ErrState) })
+	}
+	wantIs(t, w.Activate(t.Context(), issuer, "alice", "nobody"), authority.ErrNotFound)
+	wantIs(t, w.Retire(t.Context(), issuer, "alice", "nobody"), authority.ErrNotFound)
+	wantIs(t, w.Revoke(t.Context(), issuer, "alice", "nobody"), authority.ErrNotFound)
+	_, err := w.Announce(t.Context(), issuer, "alice", keyring.NewKey{ActiveAt: start.Add(-time.Second)})
+	wantIs(t, err, keyring.ErrState)
+	if w.store.keys[issuer].Revision != revision {
+		t.Error("something that was refused was stored")
+	}
+}
+
+func TestKeyFromAFile(t *testing.T) {
+	w := newSigningWorld(t)
+	path, _ := keyFile(t, jose.ES256)
+	kid := w.announce(keyring.NewKey{URI: "file:" + path, ActiveAt: start.Add(time.Hour)})
+	signer, err := w.Signer(issuer, start.Add(time.Hour))
+	w.must(err)
+	if signer.Kid() != kid || w.key(kid).URI != "file:"+path {
+		t.Errorf("%s signs", signer.Kid())
+	}
+	_, err = w.Announce(t.Context(), issuer, "alice", keyring.NewKey{URI: "file:" + path})
+	wantIs(t, err, keyring.ErrState)
+	_, err = w.Announce(t.Context(), issuer, "alice", keyring.NewKey{URI: "https://example.com/key"})
+	wantText(t, err, "known are: file")
+	other, _ := keyFile(t, jose.EdDSA)
+	_, err = w.Announce(t.Context(), issuer, "alice", keyring.NewKey{URI: "file:" + other})
+	wantIs(t, err, jose.ErrWrongKeyType)
+
+	// Once it has retired nobody needs the file, and once it was revoked the key
+	// does not come back.
+	w.clock.add(time.Hour)
+	w.must(w.Activate(t.Context(), issuer, "alice", w.announce(keyring.NewKey{})))
+	w.clock.add(time.Minute)
+	w.must(os.Rename(path, path+".old"))
+	w.must(w.Load(t.Context()))
+	if !slices.Contains(w.jwks(), kid) {
+		t.Error("a retired key is no longer published")
+	}
+	w.must(w.Revoke(t.Context(), issuer, "alice", kid))
+	if slices.Contains(w.jwks(), kid) {
+		t.Error("a revoked key is published")
+	}
+	_, err = w.Announce(t.Context(), issuer, "alice", keyring.NewKey{URI: "file:" + path + ".old"})
+	wantIs(t, err, keyring.ErrState)
+}
+
+func TestRevokeSigningKey(t *testing.T) {
+	w := newSigningWorld(t)
+	first := w.signing()
+	w.clock.add(time.Minute)
+	older := w.announce(keyring.NewKey{ActiveAt: start.Add(5 * time.Hour)})
+	w.clock.add(time.Minute)
+	newer := w.announce(keyring.NewKey{})
+
+	w.must(w.Revoke(t.Context(), issuer, "alice", first))
+	if w.signing() != newer || !slices.Equal(w.jwks(), []string{newer, older}) {
+		t.Errorf("%s signs, published are %v", w.signing(), w.jwks())
+	}
+	if signer, err := w.Signer(issuer, start.Add(5*time.Hour)); err != nil || signer.Kid() != older {
+		t.Error("the key that was decided on does not take over any more")
+	}
+
+	w.must(w.Revoke(t.Context(), issuer, "alice", older))
+	w.must(w.Revoke(t.Context(), issuer, "alice", newer))
+	made := w.signing()
+	if made == newer || !slices.Equal(w.jwks(), []string{made}) {
+		t.Errorf("%s signs, published are %v", made, w.jwks())
+	}
+	if got := w.store.actions(); got != "activate announce announce revoke revoke revoke" {
+		t.Errorf("ledger %q: a revocation and what it takes are one change", got)
+	}
+	for _, key := range w.store.keys[issuer].Keys {
+		if revoked := !key.RevokedAt.IsZero(); revoked != (key.Sealed == nil) {
+			t.Errorf("revoked %t, with a private half %t", revoked, key.Sealed != nil)
+		}
+	}
+	// A clock that is behind does not sign with a revoked key either.
+	_, err := w.Signer(issuer, start)
+	wantIs(t, err, keyring.ErrNoSigningKey)
+}
+
+// TestSuccessorTakenBack: when the successor goes, the key that would have
+// retired for it stays.
+func TestSuccessorTakenBack(t *testing.T) {
+	for name, takeBack := range map[string]func(w *world, kid string) error{
+		"retired": func(w *world, kid string) error { return w.Retire(w.t.Context(), issuer, "alice", kid) },
+		"revoked": func(w *world, kid string) error { return w.Revoke(w.t.Context(), issuer, "alice", kid) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newSigningWorld(t)
+			first := w.signing()
+			second := w.announce(keyring.NewKey{ActiveAt: start.Add(time.Hour)})
+			if w.key(first).RetiredAt.IsZero() {
+				t.Fatal("the first key does not retire")
+			}
+			w.must(takeBack(w, second))
+			if k := w.key(first); !k.RetiredAt.IsZero() || !k.RemovedAt.IsZero() {
+				t.Errorf("the first key still retires: %+v", k)
+			}
+			w.clock.add(2 * time.Hour)
+			if w.signing() != first {
+				t.Error("the first key does not sign any more")
+			}
+			if published := slices.Contains(w.jwks(), second); published != (name == "retired") {
+				t.Errorf("the second key is published: %t", published)
+			}
+		})
+	}
+}
+
+// TestFirstKeyAnnounced: an issuer without a signing key takes the one that its
+// operator announced.
+func TestFirstKeyAnnounced(t *testing.T) {
+	w := newWorld(t)
+	path, _ := keyFile(t, jose.ES256)
+	kid := w.announce(keyring.NewKey{URI: "file:" + path})
+	_, err := w.Signer(issuer, w.clock.Now())
+	wantIs(t, err, keyring.ErrNoSigningKey)
+	w.must(w.Ensure(t.Context(), issuer))
+	if w.signing() != kid || len(w.jwks()) != 1 {
+		t.Error("another key signs")
+	}
+}
+
+func TestNewestActiveSigns(t *testing.T) {
+	w := newSigningWorld(t)
+	older := w.signing()
+	w.clock.add(time.Minute)
+	newer := w.announce(keyring.NewKey{ActiveAt: start.Add(time.Hour)})
+	w.store.edit(issuer, func(keys []authority.SigningKey) []authority.SigningKey {
+		keys[0].RetiredAt, keys[0].RemovedAt = time.Time{}, time.Time{} // not by this package
+		return keys
+	})
+	w.clock.add(time.Hour)
+	w.must(w.Load(t.Context()))
+	if w.signing() != newer {
+		t.Error("the older key signs")
+	}
+	w.must(w.Retire(t.Context(), issuer, "alice", older))
+	if got := w.states(); got != "retired signing" {
+		t.Errorf("states %q", got)
+	}
+}
+
+// TestChangedMindInOneSecond: of two activations in one second the later holds.
+func TestChangedMindInOneSecond(t *testing.T) {
+	w := newSigningWorld(t)
+	second := w.announce(keyring.NewKey{})
+	third := w.announce(keyring.NewKey{})
+	w.must(w.Activate(t.Context(), issuer, "alice", third))
+	w.must(w.Activate(t.Context(), issuer, "alice", second))
+	if w.signing() != second || len(w.jwks()) != 3 {
+		t.Errorf("%s signs, published are %v", w.signing(), w.jwks())
+	}
+}
+
+// TestChangedMeanwhile lets somebody else be faster.
+func TestChangedMeanwhile(t *testing.T) {
+	w := newSigningWorld(t)
+	first := w.signing()
+	second := w.announce(keyring.NewKey{})
+	other := w.process()
+	w.store.puts = func() {
+		w.store.puts = nil
+		w.must(other.Activate(t.Context(), issuer, "bob", second))
+	}
+	wantIs(t, w.Activate(t.Context(), issuer, "alice", second), keyring.ErrState) // decided anew
+	w.store.puts = func() {
+		w.store.puts = nil
+		_, err := other.Announce(t.Context(), issuer, "bob", keyring.NewKey{})
+		w.must(err)
+	}
+	w.must(w.Revoke(t.Context(), issuer, "alice", second))
+	if len(w.jwks()) != 2 || slices.Contains(w.jwks(), second) || !slices.Contains(w.jwks(), first) {
+		t.Errorf("published are %v: the key announced meanwhile should sign", w.jwks())
+	}
+
+	w.store.writeErr = authority.ErrConflict
+	wantIs(t, w.Revoke(t.Context(), issuer, "alice", first), authority.ErrConflict)
+}
