@@ -1,0 +1,153 @@
+package admin
+
+import (
+	"context"
+	"crypto/sha256"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"moneyer/bearer"
+	"moneyer/internal/authority"
+	"moneyer/internal/keyring"
+)
+
+// Prefix is where the API lives below the URL of its listener.
+const Prefix = "/admin/v1"
+
+// The scopes that a token needs.
+const (
+	ScopeRead  = "admin:read"
+	ScopeWrite = "admin:write"
+)
+
+// API is the admin API. Its fields are set before Handler is called.
+type API struct {
+	// Issuers lists the issuers in force. It is asked on every request, so that
+	// configuration can be loaded anew.
+	Issuers func() []*authority.Issuer
+
+	Clients   Clients
+	Merchants Merchants
+	Ledger    Ledger
+	// Verify walks the whole ledger. A broken ledger is no error but a finding.
+	Verify  func(context.Context) (Verification, error)
+	Keyring *keyring.Keyring
+	// Authority explains assertions.
+	Authority *authority.Authority
+
+	// Verifier judges the access tokens of those who call. Unless it has a Refuse of
+	// its own, Handler gives it one that answers as the API does.
+	Verifier *bearer.Verifier
+	// Pepper keys the digests of the secrets that are made here.
+	Pepper authority.Pepper
+	// RefusedKeys are thumbprints of keys that may not be registered, beside
+	// those that authority knows to be published.
+	RefusedKeys []string
+	Log         *slog.Logger
+	Now         func() time.Time
+}
+
+// Clients keeps the clients. What it lists and finds is shared and must not be
+// changed. A change that is acknowledged holds for every later question, and is
+// recorded with its entry in one atomic step.
+type Clients interface {
+	// Client finds one, or answers authority.ErrNotFound.
+	Client(ctx context.Context, issuer, id string) (*authority.Client, error)
+	// Clients lists up to limit clients in the order of their IDs, from the first
+	// after the one given.
+	Clients(ctx context.Context, issuer, after string, limit int) ([]*authority.Client, error)
+	// PutClient stores a client of whom the stored revision is c.Revision (0 for
+	// none), else it answers authority.ErrConflict. A key that somebody else has
+	// is an *authority.KeyTakenError.
+	PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error
+	// RemoveClient removes one, unless it still owns merchants (authority.ErrConflict).
+	RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error
+	// LastUsed tells when each kid or secret's ID of a client was last used.
+	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
+}
+
+// Merchants keeps merchants and their card tokens, under the same guarantees as
+// Clients. A Put takes up to 1,000 rows, creates or replaces them, and stores all
+// of them or none.
+type Merchants interface {
+	Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error)
+	Merchants(ctx context.Context, issuer, after string, limit int) ([]authority.Merchant, error)
+	// PutMerchants answers authority.ErrNotFound for a client that does not exist.
+	PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error
+	// RemoveMerchant removes one, unless it still has card tokens (authority.ErrConflict).
+	RemoveMerchant(ctx context.Context, issuer, id string, e *authority.Entry) error
+
+	// CardTokens finds those of ids that exist.
+	CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error)
+	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]authority.CardToken, error)
+	// PutCardTokens answers authority.ErrNotFound for a merchant that does not
+	// exist, authority.ErrConflict for a token that belongs to another.
+	PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error
+	RemoveCardToken(ctx context.Context, issuer, id string, e *authority.Entry) error
+}
+
+// Ledger is read here; what is changed is recorded by those who store it.
+type Ledger interface {
+	// Entries visits the entries that q selects in the order of their Seq, without
+	// holding them in memory, and stops at the first error of visit.
+	Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error
+}
+
+// Verification is what a walk along the whole ledger found.
+type Verification struct {
+	// First and Last are the entries that the ledger holds; 0 when it holds none.
+	// Of a broken ledger, Last is the last entry that was found good.
+	First, Last int64
+	// Head is the chain after Last.
+	Head [sha256.Size]byte
+	// Broken is the first entry that is not as it was recorded; 0 means none.
+	Broken int64
+	// How says in what way it is broken.
+	How string
+}
+
+// Handler serves the API.
+func (a *API) Handler() http.Handler {
+	if a.Verifier.Refuse == nil {
+		a.Verifier.Refuse = refuseCaller
+	}
+	mux := http.NewServeMux()
+	for path, resource := range a.resources() {
+		mux.Handle(Prefix+path, resource)
+	}
+	mux.Handle("/", a.nothing())
+	return mux
+}
+
+// resources is the API: each path with what can be done there.
+func (a *API) resources() map[string]http.Handler {
+	const (
+		issuer   = "/issuers/{issuer}"
+		client   = issuer + "/clients/{client}"
+		merchant = issuer + "/merchants/{merchant}"
+	)
+	return map[string]http.Handler{
+		"/issuers":                   a.resource(methods{"GET": read(a.listIssuers)}),
+		issuer + "/explain":          a.resource(methods{"POST": read(a.explain)}),
+		issuer + "/clients":          a.resource(methods{"GET": read(a.listClients), "POST": write(a.addClient)}),
+		client:                       a.resource(methods{"GET": read(a.showClient), "PATCH": write(a.setClient), "DELETE": write(a.removeClient)}),
+		client + "/keys":             a.resource(methods{"GET": read(a.listKeys), "POST": write(a.addKey)}),
+		client + "/keys/{kid}":       a.resource(methods{"PATCH": write(a.setKey), "DELETE": write(a.removeKey)}),
+		client + "/secrets":          a.resource(methods{"GET": read(a.listSecrets), "POST": write(a.addSecret)}),
+		client + "/secrets/{secret}": a.resource(methods{"PATCH": write(a.setSecret), "DELETE": write(a.removeSecret)}),
+
+		issuer + "/merchants":           a.resource(methods{"GET": read(a.listMerchants)}),
+		issuer + "/merchants:import":    a.resource(methods{"POST": write(a.importMerchants)}),
+		merchant:                        a.resource(methods{"GET": read(a.showMerchant), "PUT": write(a.putMerchant), "DELETE": write(a.removeMerchant)}),
+		merchant + "/card-tokens":       a.resource(methods{"GET": read(a.listCardTokens)}),
+		issuer + "/card-tokens:import":  a.resource(methods{"POST": write(a.importCardTokens)}),
+		issuer + "/card-tokens/{token}": a.resource(methods{"GET": read(a.showCardToken), "PUT": write(a.putCardToken), "DELETE": write(a.removeCardToken)}),
+
+		issuer + "/signing-keys":       a.resource(methods{"GET": read(a.listSigningKeys), "POST": write(a.announceSigningKey)}),
+		issuer + "/signing-keys/{key}": a.resource(methods{"POST": write(a.changeSigningKey)}), // {kid}:activate and so on
+
+		"/ledger":        a.resource(methods{"GET": read(a.readLedger)}),
+		"/ledger/verify": a.resource(methods{"GET": read(a.verifyLedger)}),
+	}
+}

@@ -1,0 +1,213 @@
+package admin
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/oauth"
+)
+
+// Issuer is an issuer as the API shows it.
+type Issuer struct {
+	Name        string `json:"name"`
+	URL         string `json:"url"`
+	Profile     string `json:"profile"`
+	Environment string `json:"environment,omitempty"`
+	Disabled    bool   `json:"disabled"`
+}
+
+// Client is a client as the API shows it.
+type Client struct {
+	Issuer     string                         `json:"issuer"`
+	ID         string                         `json:"id"`
+	Name       string                         `json:"name,omitempty"`
+	Revision   int64                          `json:"revision"`
+	Disabled   bool                           `json:"disabled"`
+	Grants     []oauth.GrantType              `json:"grants,omitempty"`
+	Scope      string                         `json:"scope,omitempty"`
+	Attributes map[string]authority.Attribute `json:"attributes,omitempty"`
+	JWKSURI    string                         `json:"jwks_uri,omitempty"`
+	Created    time.Time                      `json:"created"`
+	// Keys and Secrets are shown of a single client, not in lists.
+	Keys    []Key    `json:"keys,omitempty"`
+	Secrets []Secret `json:"secrets,omitempty"`
+}
+
+func viewClient(c *authority.Client) Client {
+	return Client{Issuer: c.Issuer, ID: c.ID, Name: c.Name, Revision: c.Revision, Disabled: c.Disabled, Grants: c.Grants,
+		Scope: c.Scope.String(), Attributes: c.Attributes, JWKSURI: c.JWKSURI, Created: c.Created}
+}
+
+func (a *API) listIssuers(c *call) error {
+	issuers := a.Issuers()
+	views := make([]Issuer, len(issuers))
+	for n, i := range issuers {
+		views[n] = Issuer{Name: i.Name, URL: i.URL, Profile: i.Profile.Name, Environment: i.Environment, Disabled: i.Disabled}
+	}
+	return replyCut(c, views, func(i *Issuer) string { return i.Name })
+}
+
+func (a *API) listClients(c *call) error {
+	p, err := c.paging()
+	if err != nil {
+		return err
+	}
+	clients, err := a.Clients.Clients(c.r.Context(), c.issuer.Name, p.after, p.limit)
+	if err != nil {
+		return err
+	}
+	return replyPage(c, p, clients, func(c **authority.Client) string { return (*c).ID },
+		func(c **authority.Client) Client { return viewClient(*c) })
+}
+
+// client finds the client that the path names.
+func (a *API) client(c *call) (*authority.Client, error) {
+	return a.Clients.Client(c.r.Context(), c.issuer.Name, c.r.PathValue("client"))
+}
+
+// clientInUse finds the client that the path names and when its keys and secrets
+// were last used.
+func (a *API) clientInUse(c *call) (*authority.Client, map[string]time.Time, error) {
+	client, err := a.client(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	used, err := a.Clients.LastUsed(c.r.Context(), c.issuer.Name, client.ID)
+	return client, used, err
+}
+
+func (a *API) showClient(c *call) error {
+	client, used, err := a.clientInUse(c)
+	if err != nil {
+		return err
+	}
+	view := viewClient(client)
+	view.Keys, view.Secrets = viewKeys(client, used), viewSecrets(client, used)
+	return c.reply(view)
+}
+
+func (a *API) addClient(c *call) error {
+	client := &authority.Client{Issuer: c.issuer.Name, Created: a.Now().UTC()}
+	m := clientMembers(client)
+	m["id"] = text(&client.ID)
+	if err := c.decode(m); err != nil {
+		return err
+	}
+	if err := checkClient(client, c.issuer); err != nil {
+		return err
+	}
+	done := change{"client.add", "clients/" + client.ID}
+	err := a.Clients.PutClient(c.r.Context(), client, a.entry(c, done))
+	if errors.Is(err, authority.ErrConflict) {
+		return oauth.Errorf(CodeConflict, "client %s exists already", client.ID)
+	}
+	if err != nil {
+		return err
+	}
+	a.logged(c, done)
+	client.Revision++
+	return c.created(client.ID, viewClient(client))
+}
+
+// clientMembers are the members of a client that may be set and changed.
+func clientMembers(client *authority.Client) members {
+	return members{
+		"name":       text(&client.Name),
+		"scope":      scope(&client.Scope),
+		"grants":     grants(&client.Grants),
+		"attributes": attributes(&client.Attributes),
+		"jwks_uri":   text(&client.JWKSURI),
+		"disabled":   flag(&client.Disabled),
+	}
+}
+
+// checkClient holds a client to its profile and its jwks_uri to what may be
+// fetched at all.
+func checkClient(client *authority.Client, issuer *authority.Issuer) error {
+	if err := client.Check(issuer); err != nil {
+		return err
+	}
+	if client.JWKSURI == "" {
+		return nil
+	}
+	if len(issuer.Profile.Policy.Assertion.Algs) == 0 {
+		return refuse("profile %s uses no client keys, so a jwks_uri would have no effect", issuer.Profile.Name)
+	}
+	u, err := url.Parse(client.JWKSURI)
+	if err != nil || len(client.JWKSURI) > 1024 || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+		return refuse("a jwks_uri is an https URL of at most 1024 octets, with a host, without user and fragment")
+	}
+	return nil
+}
+
+func (a *API) setClient(c *call) error {
+	client, err := a.editClient(c, func(client *authority.Client) (change, error) {
+		before := client.Disabled
+		if err := c.decode(clientMembers(client)); err != nil {
+			return change{}, err
+		}
+		done := change{"client." + verb(before, client.Disabled), "clients/" + client.ID}
+		return done, checkClient(client, c.issuer)
+	})
+	if err != nil {
+		return err
+	}
+	return c.reply(viewClient(client))
+}
+
+// verb names a change by what it does to whether a thing is disabled.
+func verb(before, after bool) string {
+	switch {
+	case after && !before:
+		return "disable"
+	case before && !after:
+		return "enable"
+	default:
+		return "set"
+	}
+}
+
+func (a *API) removeClient(c *call) error {
+	id := c.r.PathValue("client")
+	done := change{"client.remove", "clients/" + id}
+	if err := a.Clients.RemoveClient(c.r.Context(), c.issuer.Name, id, a.entry(c, done)); err != nil {
+		return err
+	}
+	a.logged(c, done)
+	return c.gone()
+}
+
+// maxAttempts bounds how often a change is made anew because others were faster.
+const maxAttempts = 20
+
+// editClient lets edit change a copy of the client that the path names, and
+// stores it with its ledger entry. If somebody else changes the client in
+// between, edit works anew on what they left. Edit may not change in place what
+// the client's maps and slices hold.
+func (a *API) editClient(c *call, edit func(*authority.Client) (change, error)) (*authority.Client, error) {
+	var err error
+	for range maxAttempts {
+		var stored *authority.Client
+		if stored, err = a.client(c); err != nil {
+			return nil, err
+		}
+		edited := *stored
+		var done change
+		if done, err = edit(&edited); err != nil {
+			return nil, err
+		}
+		err = a.Clients.PutClient(c.r.Context(), &edited, a.entry(c, done))
+		if err == nil {
+			a.logged(c, done)
+			edited.Revision++
+			return &edited, nil
+		}
+		if err != authority.ErrConflict { //nolint:errorlint // a conflict that says more will not go away
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("client %q: %w, %d times in a row", c.r.PathValue("client"), err, maxAttempts)
+}

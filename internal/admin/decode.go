@@ -1,0 +1,254 @@
+package admin
+
+import (
+	"io"
+	"maps"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/strictjson"
+	"moneyer/oauth"
+)
+
+// maxBody bounds the body of a request that is one JSON object, in octets.
+const maxBody = 128 << 10
+
+// members says which members a JSON object may have and where each goes.
+type members map[string]func(strictjson.Value) error
+
+// decode reads one object. An unknown member is refused by name.
+func (m members) decode(data []byte) error {
+	return strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) error {
+		set, known := m[name]
+		if !known {
+			return invalid("unknown member %.64q; known here are: %s", name, strings.Join(slices.Sorted(maps.Keys(m)), ", "))
+		}
+		if err := set(v); err != nil {
+			return invalid("%s: %s", name, judge(err).Description)
+		}
+		return nil
+	})
+}
+
+// text takes a string; null takes it away.
+func text[T ~string](to *T) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		*to = ""
+		if v.Kind() == strictjson.KindNull {
+			return nil
+		}
+		s, err := v.Text()
+		*to = T(s)
+		return err
+	}
+}
+
+// flag takes a boolean; null means false.
+func flag(to *bool) func(strictjson.Value) error {
+	return func(v strictjson.Value) (err error) {
+		*to = false
+		if v.Kind() != strictjson.KindNull {
+			*to, err = v.Bool()
+		}
+		return err
+	}
+}
+
+// moment takes a time as RFC 3339 has it; null means none.
+func moment(to *time.Time) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		*to = time.Time{}
+		if v.Kind() == strictjson.KindNull {
+			return nil
+		}
+		s, err := v.Text()
+		if err != nil {
+			return err
+		}
+		*to, err = parseTime(s)
+		return err
+	}
+}
+
+// parseTime reads a time of this era in UTC.
+func parseTime(s string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil || t.Unix() <= 0 {
+		return time.Time{}, invalid("want a time such as 2026-12-31T23:59:59Z (RFC 3339)")
+	}
+	return t.UTC(), nil
+}
+
+// scope takes a space-delimited list (RFC 7591 §2).
+func scope(to *oauth.Scope) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		var words string
+		if err := text(&words)(v); err != nil {
+			return err
+		}
+		parsed, err := oauth.ParseScope(words)
+		*to = parsed
+		return err
+	}
+}
+
+// grants takes an array of grant types.
+func grants(to *[]oauth.GrantType) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		*to = nil
+		if v.Kind() == strictjson.KindNull {
+			return nil
+		}
+		return v.Elements(func(element strictjson.Value) error {
+			s, err := element.Text()
+			*to = append(*to, oauth.GrantType(s))
+			return err
+		})
+	}
+}
+
+// attributes merges an object of strings and arrays of strings into a copy of
+// what is there (RFC 7396): a null takes one away.
+func attributes(to *map[string]authority.Attribute) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		if v.Kind() == strictjson.KindNull {
+			*to = nil
+			return nil
+		}
+		merged := maps.Clone(*to)
+		if merged == nil {
+			merged = map[string]authority.Attribute{}
+		}
+		*to = merged
+		return strictjson.Object(v.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) error {
+			attribute, err := attributeOf(v)
+			if v.Kind() == strictjson.KindNull {
+				delete(merged, name)
+				return nil
+			}
+			merged[name] = attribute
+			return err
+		})
+	}
+}
+
+func attributeOf(v strictjson.Value) (a authority.Attribute, err error) {
+	if v.Kind() == strictjson.KindArray {
+		a.IsList = true
+		a.List, err = v.Texts()
+		return a, err
+	}
+	a.Text, err = v.Text()
+	return a, err
+}
+
+// textOrObject takes a string, or an object as the text that it is.
+func textOrObject(to *string) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		if v.Kind() == strictjson.KindObject {
+			*to = string(v.Raw())
+			return nil
+		}
+		return text(to)(v)
+	}
+}
+
+// body reads the request's JSON, once.
+func (c *call) body() ([]byte, error) {
+	if c.sent != nil {
+		return c.sent, nil
+	}
+	if err := wantType(c.r, "application/json", "application/merge-patch+json"); err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+	if err != nil {
+		return nil, unreadable(err)
+	}
+	c.sent = data
+	return data, nil
+}
+
+// decode reads the body's one object.
+func (c *call) decode(m members) error {
+	data, err := c.body()
+	if err != nil {
+		return err
+	}
+	return m.decode(data)
+}
+
+// wantType refuses a body of another media type than those.
+func wantType(r *http.Request, types ...string) error {
+	given, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || !slices.Contains(types, given) {
+		return oauth.Errorf(oauth.UnsupportedMediaType, "the body's media type must be %s", types[0])
+	}
+	return nil
+}
+
+// unreadable is the error of a body that could not be read to its end.
+func unreadable(err error) error {
+	if judge(err).Code == oauth.TooLarge {
+		return err
+	}
+	return invalid("the body ends early").(*oauth.Error).Because(err)
+}
+
+// parameters says which query parameters there may be and where each goes.
+type parameters map[string]func(string) error
+
+// query reads the query. An unknown or repeated parameter is refused by name.
+func (c *call) query(p parameters) error {
+	values, err := url.ParseQuery(c.r.URL.RawQuery)
+	if err != nil {
+		return invalid("the query is not form-encoded")
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		set, known := p[name]
+		switch {
+		case !known:
+			return invalid("unknown parameter %.64q; known here are: %s", name, strings.Join(slices.Sorted(maps.Keys(p)), ", "))
+		case len(values[name]) > 1:
+			return invalid("parameter %s comes more than once", name)
+		}
+		if err := set(values[name][0]); err != nil {
+			return invalid("%s: %s", name, judge(err).Description)
+		}
+	}
+	return nil
+}
+
+// number takes an integer from least to most.
+func number[T int | int64](to *T, least, most T) func(string) error {
+	return func(s string) error {
+		n, err := strconv.ParseInt(s, 10, 64)
+		if err != nil || n < int64(least) || n > int64(most) {
+			return invalid("want a number from %d to %d", least, most)
+		}
+		*to = T(n)
+		return nil
+	}
+}
+
+// word takes a text as it is.
+func word[T ~string](to *T) func(string) error {
+	return func(s string) error {
+		*to = T(s)
+		return nil
+	}
+}
+
+// instant takes a time as RFC 3339 has it.
+func instant(to *time.Time) func(string) (err error) {
+	return func(s string) (err error) {
+		*to, err = parseTime(s)
+		return err
+	}
+}

@@ -1,0 +1,118 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/keyring"
+	"moneyer/internal/strictjson"
+	"moneyer/oauth"
+)
+
+// The codes of what only an admin API refuses.
+const (
+	// CodeRefused: what was to be registered does not fit; the text says why.
+	CodeRefused oauth.Code = "refused"
+	// CodeConflict: it exists already, is in use, or is in a state that forbids it.
+	CodeConflict oauth.Code = "conflict"
+)
+
+// Failure is the body of every answer that is not a success.
+type Failure struct {
+	Code        oauth.Code `json:"error"`
+	Description string     `json:"error_description,omitempty"`
+}
+
+// retryAfter is how long to wait after trouble of ours.
+const retryAfter = time.Second
+
+// statuses gives each code its status; a code that is missing is a 500.
+var statuses = map[oauth.Code]int{
+	oauth.InvalidRequest:         http.StatusBadRequest,
+	oauth.NotFound:               http.StatusNotFound,
+	oauth.MethodNotAllowed:       http.StatusMethodNotAllowed,
+	CodeConflict:                 http.StatusConflict,
+	oauth.TooLarge:               http.StatusRequestEntityTooLarge,
+	oauth.UnsupportedMediaType:   http.StatusUnsupportedMediaType,
+	CodeRefused:                  http.StatusUnprocessableEntity,
+	oauth.TemporarilyUnavailable: http.StatusServiceUnavailable,
+}
+
+// judge says what the caller is told of an error. All of it is for an operator,
+// so the texts of what was refused go out; those of trouble stay in the log.
+func judge(err error) *oauth.Error {
+	var (
+		told       *oauth.Error
+		onboarding *authority.OnboardingError
+		taken      *authority.KeyTakenError
+		syntax     *strictjson.SyntaxError
+		tooLarge   *http.MaxBytesError
+	)
+	switch {
+	case errors.As(err, &told):
+		return told
+	case errors.As(err, &onboarding):
+		return oauth.Errorf(CodeRefused, "%s", onboarding)
+	case errors.As(err, &taken):
+		return oauth.Errorf(CodeConflict, "%s", taken)
+	case errors.As(err, &syntax):
+		return oauth.Errorf(oauth.InvalidRequest, "%s", syntax)
+	case errors.As(err, &tooLarge):
+		return oauth.Errorf(oauth.TooLarge, "the body is longer than %d octets", tooLarge.Limit)
+	case errors.Is(err, authority.ErrNotFound):
+		return oauth.Errorf(oauth.NotFound, "%s", err)
+	case errors.Is(err, authority.ErrConflict), errors.Is(err, keyring.ErrState):
+		return oauth.Errorf(CodeConflict, "%s", err)
+	default:
+		return oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot do that just now; its log says why").
+			After(retryAfter).Because(err)
+	}
+}
+
+// fail answers an error. It is the only place that does.
+func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
+	told := judge(err)
+	status, known := statuses[told.Code]
+	if !known {
+		status = http.StatusInternalServerError
+	}
+	if status >= http.StatusInternalServerError {
+		a.Log.LogAttrs(r.Context(), slog.LevelError, "admin request failed", slog.String("method", r.Method),
+			slog.String("pattern", r.Pattern), slog.String("error", told.Error()))
+	}
+	if told.Code.Retryable() {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(told.RetryAfter.Seconds()))))
+	}
+	writeJSON(w, status, Failure{Code: told.Code, Description: told.Description})
+}
+
+// writeJSON writes one JSON value. An error means that the caller has gone.
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(v)
+}
+
+// notFound is the error for something that is named and not there.
+func notFound(what, name string) error {
+	return fmt.Errorf("%s %q: %w", what, name, authority.ErrNotFound)
+}
+
+// invalid is the error for a request that has not the right form.
+func invalid(format string, args ...any) error {
+	return oauth.Errorf(oauth.InvalidRequest, format, args...)
+}
+
+// refuse is the error for something that may not be registered.
+func refuse(format string, args ...any) error {
+	return &authority.OnboardingError{Problem: fmt.Sprintf(format, args...)}
+}

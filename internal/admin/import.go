@@ -1,0 +1,190 @@
+package admin
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"moneyer/internal/authority"
+)
+
+// The bounds of an import.
+const (
+	maxLine = 64 << 10 // octets of one row
+	chunk   = 500      // rows of one transaction
+	// drained is how much is read and thrown away behind a row at fault, so that
+	// the caller hears of it.
+	drained = 64 << 20
+)
+
+// Progress is a line of the answer to an import. Rows are stored in their order:
+// at any time the first Done rows are stored.
+type Progress struct {
+	Done int64 `json:"done"`
+	// Finished is on the last line of an import that stored every row.
+	Finished bool `json:"finished,omitempty"`
+	// Line is the line at fault, counted from 1, and Error what is wrong with it.
+	// They are on the last line of an import that ended there. The rows before it
+	// are stored.
+	Line  int64  `json:"line,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// table is what rows are imported into.
+type table[R any] struct {
+	// imported is how the ledger names a chunk that was stored.
+	imported change
+	// row reads and checks one row.
+	row func(line []byte) (R, error)
+	// put stores rows with their ledger entry, all or none.
+	put func(context.Context, []R, *authority.Entry) error
+}
+
+// importRows stores the lines of the body as they come in, a chunk at a time, and
+// answers with a line of Progress after each.
+func importRows[R any](a *API, c *call, t *table[R]) error {
+	if err := wantType(c.r, "application/x-ndjson"); err != nil {
+		return err
+	}
+	control := http.NewResponseController(c.w)
+	if err := errors.Join(control.EnableFullDuplex(), unhurried(control)); err != nil {
+		return err
+	}
+	c.w.Header().Set("Content-Type", "application/x-ndjson")
+	enc := json.NewEncoder(c.w)
+	in := &importer[R]{api: a, call: c, table: t, rows: make([]R, 0, chunk), lines: make([]int64, 0, chunk),
+		tell: func(p Progress) error { return errors.Join(enc.Encode(p), control.Flush()) }}
+	err := in.run(c.r.Body)
+	last := Progress{Done: in.done, Finished: err == nil}
+	if err != nil {
+		last.Line = in.line
+		last.Error = fmt.Sprintf("%s (the %d lines before it are stored)", a.told(c, err), in.line-1)
+	}
+	_ = in.tell(last) // who has gone hears nothing
+	_, _ = io.CopyN(io.Discard, c.r.Body, drained)
+	a.Log.LogAttrs(c.r.Context(), slog.LevelInfo, "registry changed", slog.String("issuer", c.issuer.Name),
+		slog.String("action", t.imported.action), slog.Int64("rows", in.done), slog.String("actor", c.actor))
+	return nil
+}
+
+// unhurried lets an answer take its time.
+func unhurried(control *http.ResponseController) error {
+	return errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{}))
+}
+
+// told is what the caller may know of an error that ends a stream, whose status
+// is long gone. What the caller may not know goes to the log.
+func (a *API) told(c *call, err error) string {
+	told := judge(err)
+	if told.Code.Retryable() {
+		a.Log.LogAttrs(c.r.Context(), slog.LevelError, "admin request failed", slog.String("method", c.r.Method),
+			slog.String("pattern", c.r.Pattern), slog.String("error", told.Error()))
+	}
+	return told.Description
+}
+
+// importer is an import on its way.
+type importer[R any] struct {
+	api   *API
+	call  *call
+	table *table[R]
+	tell  func(Progress) error
+
+	rows  []R     // read and not yet stored
+	lines []int64 // on which line each of them stood
+	line  int64   // the line that is looked at; after an error the one at fault
+	done  int64   // rows stored
+}
+
+// run imports every line. On an error all that came before the line at fault is
+// stored.
+func (in *importer[R]) run(body io.Reader) error {
+	scanner := bufio.NewScanner(body)
+	scanner.Buffer(make([]byte, 0, 4<<10), maxLine)
+	for scanner.Scan() {
+		in.line++
+		if err := in.take(bytes.TrimSpace(scanner.Bytes())); err != nil {
+			return err
+		}
+	}
+	err := scanner.Err()
+	if err == nil {
+		return in.flush()
+	}
+	in.line++
+	if errors.Is(err, bufio.ErrTooLong) {
+		return in.stop(invalid("the line is longer than %d octets", maxLine))
+	}
+	return in.stop(unreadable(err))
+}
+
+// take reads one line, and stores what was read when a chunk is full. Empty lines
+// are passed over.
+func (in *importer[R]) take(line []byte) error {
+	if len(line) == 0 {
+		return nil
+	}
+	row, err := in.table.row(line)
+	if err != nil {
+		return in.stop(err)
+	}
+	in.rows, in.lines = append(in.rows, row), append(in.lines, in.line)
+	if len(in.rows) < chunk {
+		return nil
+	}
+	if err := in.flush(); err != nil {
+		return err
+	}
+	return in.tell(Progress{Done: in.done})
+}
+
+// stop stores what was read before the line at fault. A fault that comes to light
+// then is the first one.
+func (in *importer[R]) stop(fault error) error {
+	if err := in.flush(); err != nil {
+		return err
+	}
+	return fault
+}
+
+// flush stores what was read.
+func (in *importer[R]) flush() error {
+	stored, err := in.put(in.rows)
+	in.done += int64(stored)
+	if err != nil {
+		in.line = in.lines[stored]
+		return err
+	}
+	in.rows, in.lines = in.rows[:0], in.lines[:0]
+	return nil
+}
+
+// put stores rows and returns how many. All or none of a put is stored, so a put
+// that is refused is halved until the row at fault stands alone.
+func (in *importer[R]) put(rows []R) (stored int, err error) {
+	if len(rows) == 0 {
+		return 0, nil
+	}
+	entry := in.api.entry(in.call, in.table.imported)
+	entry.Count = int64(len(rows))
+	err = in.table.put(in.call.r.Context(), rows, entry)
+	if err == nil {
+		return len(rows), nil
+	}
+	if len(rows) == 1 || judge(err).Code.Retryable() {
+		return 0, err
+	}
+	half := len(rows) / 2
+	if stored, err = in.put(rows[:half]); err != nil {
+		return stored, err
+	}
+	more, err := in.put(rows[half:])
+	return stored + more, err
+}

@@ -1,0 +1,152 @@
+package admin
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+)
+
+// Key is a key of a client as the API shows it.
+type Key struct {
+	Kid         string    `json:"kid"`
+	Alg         string    `json:"alg"`
+	Thumbprint  string    `json:"thumbprint"`
+	Environment string    `json:"environment,omitempty"`
+	NotBefore   time.Time `json:"not_before,omitzero"`
+	NotAfter    time.Time `json:"not_after,omitzero"`
+	Disabled    bool      `json:"disabled"`
+	Created     time.Time `json:"created"`
+	// LastUsed is absent for a key that never was.
+	LastUsed time.Time `json:"last_used,omitzero"`
+}
+
+func viewKey(k *authority.Key, used map[string]time.Time) Key {
+	return Key{Kid: k.Kid, Alg: string(k.Public.Alg()), Thumbprint: k.Public.Thumbprint(), Environment: k.Environment,
+		NotBefore: k.NotBefore, NotAfter: k.NotAfter, Disabled: k.Disabled, Created: k.Created, LastUsed: used[k.Kid]}
+}
+
+func viewKeys(client *authority.Client, used map[string]time.Time) []Key {
+	views := make([]Key, len(client.Keys))
+	for i := range client.Keys {
+		views[i] = viewKey(&client.Keys[i], used)
+	}
+	return views
+}
+
+func (a *API) listKeys(c *call) error {
+	client, used, err := a.clientInUse(c)
+	if err != nil {
+		return err
+	}
+	return replyCut(c, viewKeys(client, used), func(k *Key) string { return k.Kid })
+}
+
+func (a *API) addKey(c *call) error {
+	key, err := a.decodeKey(c)
+	if err != nil {
+		return err
+	}
+	client, err := a.editClient(c, func(client *authority.Client) (change, error) {
+		return change{"key.add", keyObject(client, key.Kid)}, client.AddKey(c.issuer, a.RefusedKeys, key)
+	})
+	if err != nil {
+		return err
+	}
+	return c.created(key.Kid, viewKey(&client.Keys[len(client.Keys)-1], nil))
+}
+
+// decodeKey reads a key: PEM, a certificate or a JWK as text, or a JWK as an
+// object. Without a kid it is called by that of the JWK, or by its thumbprint.
+func (a *API) decodeKey(c *call) (authority.Key, error) {
+	key := authority.Key{Created: a.Now().UTC()}
+	var material, alg string
+	err := c.decode(members{
+		"kid":        text(&key.Kid),
+		"key":        textOrObject(&material),
+		"alg":        text(&alg),
+		"not_before": moment(&key.NotBefore),
+		"not_after":  moment(&key.NotAfter),
+	})
+	if err != nil {
+		return key, err
+	}
+	if material == "" {
+		return key, invalid("key is missing: a public key as PEM, certificate or JWK")
+	}
+	public, kid, err := jose.ParsePublic([]byte(material), jose.Alg(alg))
+	if err != nil {
+		return key, refuse("%s", err)
+	}
+	key.Public = public
+	key.Kid = cmp.Or(key.Kid, kid, public.Thumbprint())
+	return key, nil
+}
+
+func (a *API) setKey(c *call) error {
+	var set Key
+	client, err := a.editClient(c, func(client *authority.Client) (change, error) {
+		key, err := findKey(c, client)
+		if err != nil {
+			return change{}, err
+		}
+		before := key.Disabled
+		err = c.decode(members{
+			"not_before": moment(&key.NotBefore),
+			"not_after":  moment(&key.NotAfter),
+			"disabled":   flag(&key.Disabled),
+		})
+		if err != nil {
+			return change{}, err
+		}
+		if !key.NotAfter.IsZero() && !key.NotBefore.Before(key.NotAfter) {
+			return change{}, refuse("not-after must be later than not-before")
+		}
+		set = viewKey(key, nil)
+		return change{"key." + verb(before, key.Disabled), keyObject(client, key.Kid)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	used, err := a.Clients.LastUsed(c.r.Context(), c.issuer.Name, client.ID)
+	if err != nil {
+		return err
+	}
+	set.LastUsed = used[set.Kid]
+	return c.reply(set)
+}
+
+func (a *API) removeKey(c *call) error {
+	_, err := a.editClient(c, func(client *authority.Client) (change, error) {
+		key, err := findKey(c, client)
+		if err != nil {
+			return change{}, err
+		}
+		kid := key.Kid
+		client.Keys = slices.DeleteFunc(client.Keys, func(k authority.Key) bool { return k.Kid == kid })
+		return change{"key.remove", keyObject(client, kid)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.gone()
+}
+
+// findKey finds the key that the path names, among keys that are the client's
+// own from now on.
+func findKey(c *call, client *authority.Client) (*authority.Key, error) {
+	client.Keys = slices.Clone(client.Keys)
+	kid := c.r.PathValue("kid")
+	for i := range client.Keys {
+		if client.Keys[i].Kid == kid {
+			return &client.Keys[i], nil
+		}
+	}
+	return nil, notFound("key", kid)
+}
+
+func keyObject(client *authority.Client, kid string) string {
+	return "clients/" + client.ID + "/keys/" + kid
+}

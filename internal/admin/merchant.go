@@ -1,0 +1,78 @@
+package admin
+
+import (
+	"moneyer/internal/authority"
+)
+
+func merchantID(m *authority.Merchant) string { return m.ID }
+
+func (a *API) listMerchants(c *call) error {
+	p, err := c.paging()
+	if err != nil {
+		return err
+	}
+	merchants, err := a.Merchants.Merchants(c.r.Context(), c.issuer.Name, p.after, p.limit)
+	if err != nil {
+		return err
+	}
+	return replyPage(c, p, merchants, merchantID, same)
+}
+
+func (a *API) showMerchant(c *call) error {
+	merchant, err := a.Merchants.Merchant(c.r.Context(), c.issuer.Name, c.r.PathValue("merchant"))
+	if err != nil {
+		return err
+	}
+	return c.reply(merchant)
+}
+
+func (a *API) putMerchant(c *call) error {
+	merchant := authority.Merchant{Issuer: c.issuer.Name, ID: c.r.PathValue("merchant")}
+	if err := c.decode(merchantMembers(&merchant)); err != nil {
+		return err
+	}
+	if err := merchant.Check(c.issuer); err != nil {
+		return err
+	}
+	done := change{"merchant.put", "merchants/" + merchant.ID}
+	err := a.Merchants.PutMerchants(c.r.Context(), []authority.Merchant{merchant}, a.entry(c, done))
+	if err != nil {
+		return dangling(err)
+	}
+	a.logged(c, done)
+	return c.reply(merchant)
+}
+
+func merchantMembers(m *authority.Merchant) members {
+	return members{
+		"client":     text(&m.Client),
+		"disabled":   flag(&m.Disabled),
+		"attributes": attributes(&m.Attributes),
+	}
+}
+
+func (a *API) removeMerchant(c *call) error {
+	id := c.r.PathValue("merchant")
+	done := change{"merchant.remove", "merchants/" + id}
+	if err := a.Merchants.RemoveMerchant(c.r.Context(), c.issuer.Name, id, a.entry(c, done)); err != nil {
+		return err
+	}
+	a.logged(c, done)
+	return c.gone()
+}
+
+func (a *API) importMerchants(c *call) error {
+	return importRows(a, c, &table[authority.Merchant]{
+		imported: change{"merchant.import", "merchants"},
+		row: func(line []byte) (authority.Merchant, error) {
+			merchant := authority.Merchant{Issuer: c.issuer.Name}
+			m := merchantMembers(&merchant)
+			m["id"] = text(&merchant.ID)
+			if err := m.decode(line); err != nil {
+				return merchant, err
+			}
+			return merchant, merchant.Check(c.issuer)
+		},
+		put: a.Merchants.PutMerchants,
+	})
+}

@@ -1,0 +1,151 @@
+package admin
+
+import (
+	"slices"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/oauth"
+)
+
+// Secret is a client secret or an API key as the API shows it: without its text,
+// but for the one time when it is made.
+type Secret struct {
+	ID       string               `json:"id"`
+	Kind     authority.SecretKind `json:"kind"`
+	NotAfter time.Time            `json:"not_after,omitzero"`
+	Disabled bool                 `json:"disabled"`
+	Created  time.Time            `json:"created"`
+	// LastUsed is absent for a secret that never was.
+	LastUsed time.Time `json:"last_used,omitzero"`
+	// Text is the secret itself. It is in the answer that makes the secret and
+	// cannot be had again.
+	Text string `json:"text,omitempty"`
+}
+
+func viewSecret(s *authority.Secret, used map[string]time.Time) Secret {
+	return Secret{ID: s.ID, Kind: s.Kind, NotAfter: s.NotAfter, Disabled: s.Disabled, Created: s.Created, LastUsed: used[s.ID]}
+}
+
+func viewSecrets(client *authority.Client, used map[string]time.Time) []Secret {
+	views := make([]Secret, len(client.Secrets))
+	for i := range client.Secrets {
+		views[i] = viewSecret(&client.Secrets[i], used)
+	}
+	return views
+}
+
+func (a *API) listSecrets(c *call) error {
+	client, used, err := a.clientInUse(c)
+	if err != nil {
+		return err
+	}
+	return replyCut(c, viewSecrets(client, used), func(s *Secret) string { return s.ID })
+}
+
+func (a *API) addSecret(c *call) error {
+	var kind authority.SecretKind
+	var notAfter time.Time
+	if err := c.decode(members{"kind": text(&kind), "not_after": moment(&notAfter)}); err != nil {
+		return err
+	}
+	if err := checkKind(kind, c.issuer); err != nil {
+		return err
+	}
+	var made Secret
+	_, err := a.editClient(c, func(client *authority.Client) (change, error) {
+		secret, secretText, err := client.NewSecret(a.Pepper, kind, notAfter, a.Now().UTC())
+		made = viewSecret(&secret, nil)
+		made.Text = secretText
+		return change{action(kind, "add"), secretObject(client, secret.ID)}, err
+	})
+	if err != nil {
+		return err
+	}
+	return c.created(made.ID, made)
+}
+
+// checkKind refuses a kind of secret with which no client of the issuer could
+// authenticate.
+func checkKind(kind authority.SecretKind, issuer *authority.Issuer) error {
+	policy := &issuer.Profile.Policy
+	switch kind {
+	case authority.ClientSecret:
+		if !policy.Uses(oauth.AuthBasic) && !policy.Uses(oauth.AuthPost) {
+			return refuse("profile %s uses no client secrets", issuer.Profile.Name)
+		}
+	case authority.APIKey:
+		if !policy.Uses(oauth.AuthAPIKey) {
+			return refuse("profile %s uses no API keys", issuer.Profile.Name)
+		}
+	default:
+		return invalid("kind is %s or %s", authority.ClientSecret, authority.APIKey)
+	}
+	return nil
+}
+
+func (a *API) setSecret(c *call) error {
+	var set Secret
+	client, err := a.editClient(c, func(client *authority.Client) (change, error) {
+		secret, err := findSecret(c, client)
+		if err != nil {
+			return change{}, err
+		}
+		before := secret.Disabled
+		if err := c.decode(members{"not_after": moment(&secret.NotAfter), "disabled": flag(&secret.Disabled)}); err != nil {
+			return change{}, err
+		}
+		set = viewSecret(secret, nil)
+		return change{action(secret.Kind, verb(before, secret.Disabled)), secretObject(client, secret.ID)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	used, err := a.Clients.LastUsed(c.r.Context(), c.issuer.Name, client.ID)
+	if err != nil {
+		return err
+	}
+	set.LastUsed = used[set.ID]
+	return c.reply(set)
+}
+
+func (a *API) removeSecret(c *call) error {
+	_, err := a.editClient(c, func(client *authority.Client) (change, error) {
+		secret, err := findSecret(c, client)
+		if err != nil {
+			return change{}, err
+		}
+		id, kind := secret.ID, secret.Kind
+		client.Secrets = slices.DeleteFunc(client.Secrets, func(s authority.Secret) bool { return s.ID == id })
+		return change{action(kind, "remove"), secretObject(client, id)}, nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.gone()
+}
+
+// findSecret finds the secret that the path names, among secrets that are the
+// client's own from now on.
+func findSecret(c *call, client *authority.Client) (*authority.Secret, error) {
+	client.Secrets = slices.Clone(client.Secrets)
+	id := c.r.PathValue("secret")
+	for i := range client.Secrets {
+		if client.Secrets[i].ID == id {
+			return &client.Secrets[i], nil
+		}
+	}
+	return nil, notFound("secret", id)
+}
+
+func secretObject(client *authority.Client, id string) string {
+	return "clients/" + client.ID + "/secrets/" + id
+}
+
+// action names what was done to a secret of that kind.
+func action(kind authority.SecretKind, verb string) string {
+	if kind == authority.APIKey {
+		return "api-key." + verb
+	}
+	return "secret." + verb
+}

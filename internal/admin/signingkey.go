@@ -1,0 +1,58 @@
+package admin
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"moneyer/internal/keyring"
+	"moneyer/oauth"
+)
+
+func (a *API) listSigningKeys(c *call) error {
+	keys, err := a.Keyring.Keys(c.r.Context(), c.issuer.Name)
+	if err != nil {
+		return err
+	}
+	return replyCut(c, keys, func(k *keyring.KeyInfo) string { return k.Kid })
+}
+
+func (a *API) announceSigningKey(c *call) error {
+	var from keyring.NewKey
+	if err := c.decode(members{"uri": text(&from.URI), "active_at": moment(&from.ActiveAt)}); err != nil {
+		return err
+	}
+	if !from.ActiveAt.IsZero() && !from.ActiveAt.After(a.Now()) {
+		return refuse("active_at must be in the future; to let a key sign at once, announce it and activate it")
+	}
+	key, err := a.Keyring.Announce(c.r.Context(), c.issuer.Name, c.actor, from)
+	if err != nil {
+		return err
+	}
+	return c.created(key.Kid, key)
+}
+
+// changeSigningKey serves {kid}:activate, {kid}:retire and {kid}:revoke.
+func (a *API) changeSigningKey(c *call) error {
+	kid, verb, _ := strings.Cut(c.r.PathValue("key"), ":")
+	change, known := map[string]func(ctx context.Context, issuer, actor, kid string) error{
+		"activate": a.Keyring.Activate,
+		"retire":   a.Keyring.Retire,
+		"revoke":   a.Keyring.Revoke,
+	}[verb]
+	if !known {
+		return oauth.Errorf(oauth.NotFound, "a signing key takes :activate, :retire or :revoke")
+	}
+	if err := change(c.r.Context(), c.issuer.Name, c.actor, kid); err != nil {
+		return err
+	}
+	keys, err := a.Keyring.Keys(c.r.Context(), c.issuer.Name)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(keys, func(k keyring.KeyInfo) bool { return k.Kid == kid })
+	if i < 0 {
+		return notFound("signing key", kid)
+	}
+	return c.reply(keys[i])
+}
