@@ -1,0 +1,23 @@
+package store_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"moneyer/internal/store/storetest"
+)
+
+func openEmpty(tb testing.TB) storetest.Store {
+	tb.Helper()
+	db := open(tb, filepath.Join(tb.TempDir(), "moneyer.db"))
+	tb.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return db
+}
+
+func TestConformance(t *testing.T) { storetest.Run(t, openEmpty) }
+
+func TestMutants(t *testing.T) { storetest.RunMutants(t, openEmpty) }

@@ -1,0 +1,107 @@
+package storetest
+
+import (
+	"errors"
+	"strconv"
+	"testing"
+
+	"moneyer/internal/authority"
+)
+
+// changes is how often each coherence part changes what others read.
+const changes = 60
+
+// readers read meanwhile, so that there is always one whose answer was read
+// before a change and arrives after it.
+const readers = 4
+
+// clientCoherence changes a client that many read: whoever changed it sees the
+// change with the next read, and so does everybody.
+func clientCoherence(t testing.TB, s Store) {
+	putClient(t, s, "bank")
+	stop := besides(readers, func() { _, _ = s.Client(t.Context(), issuer, "bank") })
+	defer stop()
+	for n := 1; n <= changes; n++ {
+		c := &authority.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
+		must(t, s.PutClient(t.Context(), c, change("client.put")))
+		for range 10 {
+			got, err := s.Client(t.Context(), issuer, "bank")
+			must(t, err)
+			if got.Name != c.Name || got.Disabled != c.Disabled {
+				t.Fatalf("after change %d was acknowledged, change %s was read", n, got.Name)
+			}
+		}
+	}
+	stop()
+	must(t, s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
+	if _, err := s.Client(t.Context(), issuer, "bank"); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("a removed client: %v", err)
+	}
+}
+
+// apiKeyCoherence moves an API key between two clients that many look for.
+func apiKeyCoherence(t testing.TB, s Store) {
+	digest := apiKey("k").Digest
+	holders := []string{"a", "b"}
+	putClient(t, s, "a")
+	putClient(t, s, "b")
+	put := func(id string, revision int, secrets ...authority.Secret) {
+		c := &authority.Client{Issuer: issuer, ID: id, Revision: int64(revision), Secrets: secrets}
+		must(t, s.PutClient(t.Context(), c, change("client.put")))
+	}
+	stop := besides(readers, func() { _, _ = s.ClientByAPIKey(t.Context(), issuer, digest) })
+	defer stop()
+	for n := range changes / 2 {
+		holder := holders[n%2]
+		revision := 1 + n/2*2
+		if _, err := s.ClientByAPIKey(t.Context(), issuer, digest); !errors.Is(err, authority.ErrNotFound) {
+			t.Fatalf("move %d: an API key that nobody holds any more: %v", n, err)
+		}
+		put(holder, revision, apiKey("k"))
+		if c, err := s.ClientByAPIKey(t.Context(), issuer, digest); err != nil || c.ID != holder {
+			t.Fatalf("move %d: the API key of %s is held by %+v, %v", n, holder, c, err)
+		}
+		put(holder, revision+1)
+	}
+}
+
+// merchantCoherence disables and enables a merchant that many read.
+func merchantCoherence(t testing.TB, s Store) {
+	putClient(t, s, "bank")
+	putMerchant(t, s, "shop", "bank")
+	stop := besides(readers, func() { _, _ = s.Merchant(t.Context(), issuer, "shop") })
+	defer stop()
+	for n := range changes {
+		m := authority.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
+		must(t, s.PutMerchants(t.Context(), []authority.Merchant{m}, change("merchant.put")))
+		got, err := s.Merchant(t.Context(), issuer, "shop")
+		must(t, err)
+		if got.Disabled != m.Disabled {
+			t.Fatalf("change %d was acknowledged and is not read", n)
+		}
+	}
+	stop()
+	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
+	if _, err := s.Merchant(t.Context(), issuer, "shop"); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("a removed merchant: %v", err)
+	}
+}
+
+// cardTokenCoherence removes and adds a card token that many read.
+func cardTokenCoherence(t testing.TB, s Store) {
+	putClient(t, s, "bank")
+	putMerchant(t, s, "shop", "bank")
+	ids := []string{"t"}
+	stop := besides(readers, func() { _, _ = s.CardTokens(t.Context(), issuer, ids) })
+	defer stop()
+	for n := range changes / 2 {
+		must(t, s.PutCardTokens(t.Context(), []authority.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))
+		if found, err := s.CardTokens(t.Context(), issuer, ids); err != nil || len(found) != 1 {
+			t.Fatalf("card token %d was put and is not read: %v", n, err)
+		}
+		must(t, s.RemoveCardToken(t.Context(), issuer, "t", change("token.remove")))
+		if found, err := s.CardTokens(t.Context(), issuer, ids); err != nil || len(found) != 0 {
+			t.Fatalf("card token %d was removed and is read: %v", n, err)
+		}
+	}
+}

@@ -1,0 +1,230 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+)
+
+// useOnce offers each of many assertions 64 times at once, so that some meet in
+// one batch and others in different ones: one caller wins, all others learn what
+// the winner sealed, and the ledger knows one entry.
+func useOnce(t testing.TB, s Store) {
+	const callers, assertions = 64, 24
+	var winners, losers [assertions]atomic.Int64
+	var sealed [assertions]atomic.Value
+	var answers [assertions][callers]string
+	together(callers, func(caller int) {
+		for i := range assertions {
+			n := (i + caller/8) % assertions
+			mine := fmt.Sprintf("sealed by %d", caller)
+			err := s.Append(t.Context(), token(n), use(n, mine))
+			var used *authority.UsedError
+			switch {
+			case err == nil:
+				winners[n].Add(1)
+				sealed[n].Store(mine)
+			case errors.As(err, &used):
+				losers[n].Add(1)
+				answers[n][caller] = string(used.Sealed)
+			default:
+				t.Errorf("assertion %d: %v", n, err)
+			}
+		}
+	})
+	for n := range assertions {
+		if w, l := winners[n].Load(), losers[n].Load(); w != 1 || l != callers-1 {
+			t.Errorf("assertion %d had %d winners and %d losers", n, w, l)
+		}
+		for caller, got := range answers[n] {
+			if got != "" && got != sealed[n].Load() || got == "" && sealed[n].Load() != fmt.Sprintf("sealed by %d", caller) {
+				t.Errorf("assertion %d: caller %d was told %q, the winner left %q", n, caller, got, sealed[n].Load())
+			}
+		}
+		if _, found := records(t, s, authority.Query{JTI: token(n).JTI}); len(found) != 1 {
+			t.Errorf("assertion %d has %d entries", n, len(found))
+		}
+	}
+	if report := verified(t, s); report.Last != assertions {
+		t.Errorf("the ledger ends with entry %d, want %d", report.Last, assertions)
+	}
+}
+
+// usedStaysUsed offers an assertion again when its first use is long committed.
+func usedStaysUsed(t testing.TB, s Store) {
+	must(t, s.Append(t.Context(), token(1), use(1, "first")))
+	must(t, s.Append(t.Context(), token(2), use(2, "")))
+	must(t, s.Append(t.Context(), token(3), nil))
+	for n, want := range map[int]string{1: "first", 2: ""} {
+		for range 3 {
+			var used *authority.UsedError
+			err := s.Append(t.Context(), token(n), use(n, "later"))
+			if !errors.As(err, &used) || string(used.Sealed) != want {
+				t.Errorf("assertion %d again: %v, sealed %q, want %q", n, err, used.Sealed, want)
+			}
+		}
+	}
+	if _, found := records(t, s, authority.Query{}); len(found) != 3 {
+		t.Errorf("%d entries, want 3", len(found))
+	}
+}
+
+// acknowledgedIsRecorded looks for each entry the moment its Append returns, and
+// at the chain of all in the end.
+func acknowledgedIsRecorded(t testing.TB, s Store) {
+	const callers, each = 16, 12
+	together(callers, func(caller int) {
+		for i := range each {
+			e := token(caller*each + i)
+			if err := s.Append(t.Context(), e, nil); err != nil {
+				t.Error(err)
+				return
+			}
+			found := 0
+			err := s.Entries(t.Context(), authority.Query{JTI: e.JTI}, func(*authority.Record) error { found++; return nil })
+			if err != nil || found != 1 {
+				t.Errorf("entry %s is there %d times after its Append returned (%v)", e.JTI, found, err)
+			}
+		}
+	})
+	all, _ := records(t, s, authority.Query{})
+	checkChain(t, all)
+	if report := verified(t, s); report.First != 1 || report.Last != callers*each || report.Head != all[len(all)-1].Hash {
+		t.Errorf("verified from %d to %d, head %x", report.First, report.Last, report.Head)
+	}
+}
+
+// checkChain recomputes the chain of records from entry 1.
+func checkChain(t testing.TB, records []*authority.Record) {
+	t.Helper()
+	var hash [32]byte
+	for i, r := range records {
+		if r.Seq != int64(i+1) || r.Previous != hash {
+			t.Fatalf("record %d has seq %d and does not link to the one before", i+1, r.Seq)
+		}
+		if hash = authority.ChainHash(hash, r.Line); r.Hash != hash {
+			t.Fatalf("record %d has a wrong hash", i+1)
+		}
+	}
+}
+
+// goneCallers appends for a caller that has gone already.
+func goneCallers(t testing.TB, s Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Append(ctx, token(1), use(1, "")); !errors.Is(err, context.Canceled) {
+		t.Errorf("append for a gone caller: %v", err)
+	}
+	if err := s.Append(t.Context(), token(1), use(1, "")); err != nil {
+		t.Errorf("the assertion was used up for a gone caller: %v", err)
+	}
+}
+
+// entriesByQuery selects by each field of a query.
+func entriesByQuery(t testing.TB, s Store) {
+	for n := range 60 {
+		e := token(n)
+		e.Correlation = fmt.Sprintf("<correlation %d>", n)
+		must(t, s.Append(t.Context(), e, nil))
+	}
+	must(t, s.Append(t.Context(), &authority.Entry{Kind: authority.EntryRefusal, Time: start(), Issuer: "other"}, nil))
+	at := func(seconds int) time.Time { return start().Add(time.Duration(seconds) * time.Second) }
+	for _, test := range []struct {
+		name        string
+		q           authority.Query
+		count       int
+		first, last int64
+	}{
+		{"all", authority.Query{}, 61, 1, 61},
+		{"after", authority.Query{After: 58}, 3, 59, 61},
+		{"after the end", authority.Query{After: 61}, 0, 0, 0},
+		{"since", authority.Query{Since: at(50)}, 10, 51, 60},
+		{"until", authority.Query{Until: at(2)}, 3, 1, 61},
+		{"between", authority.Query{Since: at(10), Until: at(12)}, 2, 11, 12},
+		{"a fraction later", authority.Query{Since: at(58).Add(1)}, 1, 60, 60},
+		{"kind", authority.Query{Kind: authority.EntryRefusal}, 1, 61, 61},
+		{"issuer", authority.Query{Issuer: issuer}, 60, 1, 60},
+		{"client", authority.Query{Client: "client-1"}, 20, 2, 59},
+		{"correlation", authority.Query{Correlation: "<correlation 7>"}, 1, 8, 8},
+		{"jti", authority.Query{JTI: "jti-59"}, 1, 60, 60},
+		{"none", authority.Query{JTI: "jti"}, 0, 0, 0},
+		{"limit", authority.Query{Client: "client-0", Limit: 4}, 4, 1, 10},
+		{"all together", authority.Query{After: 5, Since: at(3), Until: at(30), Kind: authority.EntryToken,
+			Issuer: issuer, Client: "client-2", Limit: 5}, 5, 6, 18},
+	} {
+		found, _ := records(t, s, test.q)
+		var first, last int64
+		if len(found) > 0 {
+			first, last = found[0].Seq, found[len(found)-1].Seq
+		}
+		if len(found) != test.count || first != test.first || last != test.last {
+			t.Errorf("%s: %d entries from %d to %d, want %d from %d to %d",
+				test.name, len(found), first, last, test.count, test.first, test.last)
+		}
+		if !slices.IsSortedFunc(found, func(a, b *authority.Record) int { return int(a.Seq - b.Seq) }) {
+			t.Errorf("%s: out of order", test.name)
+		}
+	}
+	enough, visited := errors.New("enough"), 0
+	err := s.Entries(t.Context(), authority.Query{}, func(*authority.Record) error { visited++; return enough })
+	if !errors.Is(err, enough) || visited != 1 {
+		t.Errorf("a visit that fails: %d visits, %v", visited, err)
+	}
+}
+
+// prune takes away what is old, twice, and has the ledger stay verifiable.
+func prune(t testing.TB, s Store) {
+	for n := range 50 {
+		must(t, s.Append(t.Context(), token(n), nil))
+	}
+	for _, step := range []struct{ before, gone, first int64 }{{0, 0, 1}, {20, 20, 21}, {20, 0, 21}, {45, 25, 46}} {
+		gone, err := s.Prune(t.Context(), start().Add(time.Duration(step.before)*time.Second))
+		must(t, err)
+		if gone != step.gone {
+			t.Errorf("pruned %d entries older than %d s, want %d", gone, step.before, step.gone)
+		}
+		if report := verified(t, s); report.First != step.first {
+			t.Errorf("the ledger begins with %d, want %d", report.First, step.first)
+		}
+	}
+	if _, left := records(t, s, authority.Query{Client: "client-0"}); len(left) != 2 {
+		t.Errorf("%d entries of client-0 are left, want 2", len(left))
+	}
+	must(t, s.Append(t.Context(), token(50), nil))
+	_, err := s.Prune(t.Context(), start().AddDate(100, 0, 0))
+	must(t, err)
+	if report := verified(t, s); report.First <= 51 {
+		t.Errorf("after all was pruned the ledger begins with %d", report.First)
+	}
+	must(t, s.Append(t.Context(), token(51), nil))
+	verified(t, s)
+}
+
+// forget lets go of keys when, and only when, their assertions are refused for
+// their age.
+func forget(t testing.TB, s Store) {
+	const keys = 300
+	for n := range keys {
+		u := use(n, "")
+		u.Until = start().Add(time.Duration(n) * time.Second)
+		must(t, s.Append(t.Context(), token(n), u))
+	}
+	gone, err := s.Forget(t.Context(), start().Add(279*time.Second))
+	must(t, err)
+	if gone != 280 {
+		t.Errorf("%d keys forgotten, want 280", gone)
+	}
+	if err := s.Append(t.Context(), token(0), use(0, "")); err != nil {
+		t.Errorf("a forgotten key: %v", err)
+	}
+	var used *authority.UsedError
+	if err := s.Append(t.Context(), token(280), use(280, "")); !errors.As(err, &used) {
+		t.Errorf("a key that is still needed: %v", err)
+	}
+}

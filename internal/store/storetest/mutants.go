@@ -1,0 +1,410 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+)
+
+// Mutant is a store with one fault, and the part that must find it.
+type Mutant struct {
+	Name string
+	Part string
+	// Break wraps a sound store.
+	Break func(Store) Store
+}
+
+// Mutants are the faults that the suite is known to find.
+func Mutants() []Mutant {
+	return []Mutant{
+		{"checks, appends, then marks", "use once", func(s Store) Store { return &checkThenMark{Store: s} }},
+		{"yields between check and mark", "use once", func(s Store) Store { return &yieldBetween{Store: s} }},
+		{"forgets what was sealed", "used stays used", func(s Store) Store { return &forgetsSealed{s} }},
+		{"records losers", "use once", func(s Store) Store { return &recordsLosers{s} }},
+		{"acknowledges before the commit", "acknowledged is recorded", func(s Store) Store { return &acknowledgesEarly{Store: s} }},
+		{"loses entries", "acknowledged is recorded", func(s Store) Store { return &losesEntries{Store: s} }},
+		{"ignores gone callers", "gone callers record nothing", func(s Store) Store { return &ignoresGone{s} }},
+		{"serves stale clients", "client coherence", func(s Store) Store { return &staleClients{Store: s} }},
+		{"puts stale clients back", "client coherence", func(s Store) Store { return &putsBack{Store: s} }},
+		{"serves stale API keys", "API key coherence", func(s Store) Store { return &staleAPIKeys{Store: s} }},
+		{"serves stale merchants", "merchant coherence", func(s Store) Store { return &staleMerchants{Store: s} }},
+		{"serves stale card tokens", "card token coherence", func(s Store) Store { return &staleCardTokens{Store: s} }},
+		{"overwrites clients", "client revisions", func(s Store) Store { return &overwrites{s} }},
+		{"overwrites clients", "client revisions in a race", func(s Store) Store { return &overwrites{s} }},
+		{"overwrites signing keys", "signing keys", func(s Store) Store { return &overwrites{s} }},
+		{"says nothing of taken keys", "keys are registered once", func(s Store) Store { return &lenient{s} }},
+		{"says nothing of taken API keys", "API keys are registered once", func(s Store) Store { return &lenient{s} }},
+		{"says nothing of orphans", "removed clients", func(s Store) Store { return &lenient{s} }},
+		{"puts merchants one by one", "merchants", func(s Store) Store { return &piecemeal{s} }},
+		{"puts card tokens one by one", "card tokens", func(s Store) Store { return &piecemeal{s} }},
+		{"lists from the start", "client pages", func(s Store) Store { return &unpaged{s} }},
+		{"answers any query with all", "entries by query", func(s Store) Store { return &unselective{s} }},
+		{"visits backwards", "entries by query", func(s Store) Store { return &backwards{s} }},
+		{"prunes what is young", "prune", func(s Store) Store { return &hasty{s} }},
+		{"forgets keys that are needed", "forget", func(s Store) Store { return &hasty{s} }},
+		{"records another change", "changes are recorded", func(s Store) Store { return &misrecords{s} }},
+		{"never notes a use", "last use", func(s Store) Store { return &untouched{s} }},
+	}
+}
+
+// RunMutants proves that each mutant fails the part that is to find it.
+func RunMutants(t *testing.T, open func(testing.TB) Store) {
+	for _, m := range Mutants() {
+		t.Run(m.Part+" finds a store that "+m.Name, func(t *testing.T) {
+			i := slices.IndexFunc(Parts(), func(p Part) bool { return p.Name == m.Part })
+			broken := m.Break(open(t))
+			if !fails(t, func(t testing.TB) { Parts()[i].Test(t, broken) }) {
+				t.Error("the suite did not notice")
+			}
+		})
+	}
+}
+
+// fails tells whether test fails, without failing t.
+func fails(t testing.TB, test func(testing.TB)) bool {
+	r := &recorder{TB: t}
+	done := make(chan struct{})
+	go func() { // FailNow ends the goroutine that calls it
+		defer close(done)
+		test(r)
+	}()
+	<-done
+	return r.Failed()
+}
+
+// recorder is a testing.TB whose failures are noted and go no further.
+type recorder struct {
+	testing.TB
+	mu     sync.Mutex
+	failed bool
+}
+
+func (r *recorder) Fail() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.failed = true
+}
+
+func (r *recorder) Failed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
+}
+
+func (r *recorder) FailNow() {
+	r.Fail()
+	runtime.Goexit()
+}
+
+func (r *recorder) Error(...any)          { r.Fail() }
+func (r *recorder) Errorf(string, ...any) { r.Fail() }
+func (r *recorder) Fatal(...any)          { r.FailNow() }
+func (r *recorder) Fatalf(string, ...any) { r.FailNow() }
+
+// marks is a set of used keys that is safe to use, but not to use twice.
+type marks struct{ m sync.Map }
+
+func (m *marks) check(key [32]byte) error {
+	if sealed, ok := m.m.Load(key); ok {
+		return &authority.UsedError{Sealed: sealed.([]byte)}
+	}
+	return nil
+}
+
+func (m *marks) mark(u *authority.Use) { m.m.Store(u.Key, u.Sealed) }
+
+type checkThenMark struct {
+	Store
+	marks marks
+}
+
+func (s *checkThenMark) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+	if err := s.marks.check(u.Key); err != nil {
+		return err
+	}
+	defer s.marks.mark(u)
+	return s.Store.Append(ctx, e, nil)
+}
+
+type yieldBetween struct {
+	Store
+	marks marks
+}
+
+func (s *yieldBetween) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+	if err := s.marks.check(u.Key); err != nil {
+		return err
+	}
+	runtime.Gosched()
+	s.marks.mark(u)
+	return s.Store.Append(ctx, e, nil)
+}
+
+type forgetsSealed struct{ Store }
+
+func (s *forgetsSealed) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+	err := s.Store.Append(ctx, e, u)
+	if used := (*authority.UsedError)(nil); errors.As(err, &used) {
+		return &authority.UsedError{}
+	}
+	return err
+}
+
+type recordsLosers struct{ Store }
+
+func (s *recordsLosers) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+	err := s.Store.Append(ctx, e, u)
+	if err != nil {
+		_ = s.Store.Append(ctx, e, nil)
+	}
+	return err
+}
+
+// acknowledgesEarly commits an entry when the next one comes.
+type acknowledgesEarly struct {
+	Store
+	mu   sync.Mutex
+	held []*authority.Entry
+}
+
+func (s *acknowledgesEarly) Append(ctx context.Context, e *authority.Entry, _ *authority.Use) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held = append(s.held, e)
+	if len(s.held) == 1 {
+		return nil
+	}
+	e, s.held = s.held[0], s.held[1:]
+	return s.Store.Append(ctx, e, nil)
+}
+
+type losesEntries struct {
+	Store
+	mu    sync.Mutex
+	count int
+}
+
+func (s *losesEntries) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+	s.mu.Lock()
+	s.count++
+	lost := s.count%50 == 0
+	s.mu.Unlock()
+	if lost {
+		return nil
+	}
+	return s.Store.Append(ctx, e, u)
+}
+
+type ignoresGone struct{ Store }
+
+func (s *ignoresGone) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+	if err := s.Store.Append(context.WithoutCancel(ctx), e, u); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// staleClients keeps each client as it was first read.
+type staleClients struct {
+	Store
+	kept sync.Map
+}
+
+func (s *staleClients) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+	if c, ok := s.kept.Load(id); ok {
+		return c.(*authority.Client), nil
+	}
+	c, err := s.Store.Client(ctx, issuer, id)
+	if err == nil {
+		s.kept.Store(id, c)
+	}
+	return c, err
+}
+
+// putsBack drops a client when it is changed, but lets a read that began before
+// put it back.
+type putsBack struct {
+	Store
+	kept sync.Map
+}
+
+func (s *putsBack) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+	if c, ok := s.kept.Load(id); ok {
+		return c.(*authority.Client), nil
+	}
+	c, err := s.Store.Client(ctx, issuer, id)
+	for range 50 {
+		runtime.Gosched()
+	}
+	if err == nil {
+		s.kept.Store(id, c)
+	}
+	return c, err
+}
+
+func (s *putsBack) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+	defer s.kept.Delete(c.ID)
+	return s.Store.PutClient(ctx, c, e)
+}
+
+type staleAPIKeys struct {
+	Store
+	kept sync.Map
+}
+
+func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d authority.Digest) (*authority.Client, error) {
+	if id, ok := s.kept.Load(d); ok {
+		return s.Store.Client(ctx, issuer, id.(string))
+	}
+	c, err := s.Store.ClientByAPIKey(ctx, issuer, d)
+	if err == nil {
+		s.kept.Store(d, c.ID)
+	}
+	return c, err
+}
+
+type staleMerchants struct {
+	Store
+	kept sync.Map
+}
+
+func (s *staleMerchants) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
+	m, err := s.Store.Merchant(ctx, issuer, id)
+	if err != nil {
+		return nil, err
+	}
+	kept, _ := s.kept.LoadOrStore(id, m)
+	return kept.(*authority.Merchant), nil
+}
+
+type staleCardTokens struct {
+	Store
+	kept sync.Map
+}
+
+func (s *staleCardTokens) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
+	if kept, ok := s.kept.Load(ids[0]); ok {
+		return kept.([]authority.CardToken), nil
+	}
+	found, err := s.Store.CardTokens(ctx, issuer, ids)
+	if err == nil && len(found) > 0 {
+		s.kept.Store(ids[0], found)
+	}
+	return found, err
+}
+
+// overwrites puts on top of whatever is stored.
+type overwrites struct{ Store }
+
+func (s *overwrites) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+	for {
+		fresh := *c
+		fresh.Revision = 0
+		if current, err := s.Store.Client(ctx, c.Issuer, c.ID); err == nil {
+			fresh.Revision = current.Revision
+		}
+		if err := s.Store.PutClient(ctx, &fresh, e); !errors.Is(err, authority.ErrConflict) {
+			return err
+		}
+	}
+}
+
+func (s *overwrites) PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error {
+	current, err := s.Store.SigningKeys(ctx, keys.Issuer)
+	if err != nil {
+		return err
+	}
+	keys.Revision = current.Revision
+	return s.Store.PutSigningKeys(ctx, keys, e)
+}
+
+// lenient acknowledges what the store refused.
+type lenient struct{ Store }
+
+func (s *lenient) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+	err := s.Store.PutClient(ctx, c, e)
+	if taken := (*authority.KeyTakenError)(nil); errors.As(err, &taken) || errors.Is(err, authority.ErrConflict) {
+		return nil
+	}
+	return err
+}
+
+func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error {
+	if err := s.Store.RemoveClient(ctx, issuer, id, e); !errors.Is(err, authority.ErrConflict) {
+		return err
+	}
+	return nil
+}
+
+// piecemeal makes bulk changes one by one.
+type piecemeal struct{ Store }
+
+func (s *piecemeal) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error {
+	for i := range merchants {
+		if err := s.Store.PutMerchants(ctx, merchants[i:i+1], e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *piecemeal) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error {
+	for i := range tokens {
+		if err := s.Store.PutCardTokens(ctx, tokens[i:i+1], e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type unpaged struct{ Store }
+
+func (s *unpaged) Clients(ctx context.Context, issuer, _ string, limit int) ([]*authority.Client, error) {
+	return s.Store.Clients(ctx, issuer, "", limit)
+}
+
+type unselective struct{ Store }
+
+func (s *unselective) Entries(ctx context.Context, _ authority.Query, visit func(*authority.Record) error) error {
+	return s.Store.Entries(ctx, authority.Query{}, visit)
+}
+
+type backwards struct{ Store }
+
+func (s *backwards) Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error {
+	var found []*authority.Record
+	err := s.Store.Entries(ctx, q, func(r *authority.Record) error { found = append(found, r); return nil })
+	for _, r := range slices.Backward(found) {
+		if err == nil {
+			err = visit(r)
+		}
+	}
+	return err
+}
+
+// hasty removes what has a minute to go.
+type hasty struct{ Store }
+
+func (s *hasty) Prune(ctx context.Context, before time.Time) (int64, error) {
+	return s.Store.Prune(ctx, before.Add(time.Minute))
+}
+
+func (s *hasty) Forget(ctx context.Context, now time.Time) (int64, error) {
+	return s.Store.Forget(ctx, now.Add(time.Minute))
+}
+
+type misrecords struct{ Store }
+
+func (s *misrecords) RemoveClient(ctx context.Context, issuer, id string, _ *authority.Entry) error {
+	return s.Store.RemoveClient(ctx, issuer, id, change("something"))
+}
+
+type untouched struct{ Store }
+
+func (s *untouched) Touch(string, string, string, time.Time) {}

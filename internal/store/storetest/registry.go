@@ -1,0 +1,368 @@
+package storetest
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/oauth"
+)
+
+// clientRevisions stores a client with all that it can have and takes changes
+// only on top of what is stored.
+func clientRevisions(t testing.TB, s Store) {
+	c := &authority.Client{
+		Issuer: issuer, ID: "bank", Name: "A bank", Scope: oauth.Scope{"a", "b"}, Created: start(),
+		Attributes: map[string]authority.Attribute{"roles": {IsList: true, List: []string{"x"}}, "id": {Text: "7"}},
+		Keys:       []authority.Key{key(t, "k1", "prd")},
+		Secrets:    []authority.Secret{apiKey("k"), {ID: "s", Kind: authority.ClientSecret, Created: start()}},
+	}
+	must(t, s.PutClient(t.Context(), c, change("client.put")))
+	got, err := s.Client(t.Context(), issuer, "bank")
+	must(t, err)
+	want := *c
+	want.Revision = 1
+	if a, b := asJSON(t, got), asJSON(t, &want); a != b {
+		t.Errorf("stored %s\nread   %s", b, a)
+	}
+	if c.Revision != 0 {
+		t.Errorf("PutClient changed its argument to revision %d", c.Revision)
+	}
+	for _, stale := range []int64{0, 2, -1} {
+		c.Revision = stale
+		if err := s.PutClient(t.Context(), c, change("client.put")); !errors.Is(err, authority.ErrConflict) {
+			t.Errorf("put on top of revision %d: %v, want ErrConflict", stale, err)
+		}
+	}
+	c.Revision, c.Disabled = 1, true
+	must(t, s.PutClient(t.Context(), c, change("client.put")))
+	if got, err = s.Client(t.Context(), issuer, "bank"); err != nil || got.Revision != 2 || !got.Disabled {
+		t.Errorf("after the second change: %+v, %v", got, err)
+	}
+	c.ID = "nobody"
+	if err := s.PutClient(t.Context(), c, change("client.put")); !errors.Is(err, authority.ErrConflict) {
+		t.Errorf("a change of a client that does not exist: %v, want ErrConflict", err)
+	}
+	for _, missing := range [][2]string{{issuer, "nobody"}, {"other", "bank"}} {
+		if _, err := s.Client(t.Context(), missing[0], missing[1]); !errors.Is(err, authority.ErrNotFound) {
+			t.Errorf("client %q: %v, want ErrNotFound", missing, err)
+		}
+	}
+}
+
+func asJSON(t testing.TB, v any) string {
+	t.Helper()
+	text, err := json.Marshal(v)
+	must(t, err)
+	return string(text)
+}
+
+// clientRace has many change one revision at once: one of them does.
+func clientRace(t testing.TB, s Store) {
+	putClient(t, s, "bank")
+	for revision := int64(1); revision <= 5; revision++ {
+		var done, refused atomic.Int64
+		together(8, func(i int) {
+			c := &authority.Client{Issuer: issuer, ID: "bank", Name: strconv.Itoa(i), Revision: revision}
+			switch err := s.PutClient(t.Context(), c, change("client.put")); {
+			case err == nil:
+				done.Add(1)
+			case errors.Is(err, authority.ErrConflict):
+				refused.Add(1)
+			default:
+				t.Error(err)
+			}
+		})
+		if done.Load() != 1 || refused.Load() != 7 {
+			t.Errorf("revision %d was changed %d times and refused %d times", revision, done.Load(), refused.Load())
+		}
+	}
+}
+
+// keysOnce registers one key where it may be and where it may not be.
+func keysOnce(t testing.TB, s Store) {
+	k := key(t, "k", "prd")
+	elsewhere := k
+	elsewhere.Environment = "stg"
+	again := k
+	again.Kid = "the same under another kid"
+	holder := &authority.Client{Issuer: issuer, ID: "holder", Keys: []authority.Key{k, again}}
+	must(t, s.PutClient(t.Context(), holder, change("client.put")))
+	sibling := func(issuer, id string, k authority.Key) *authority.Client {
+		return &authority.Client{Issuer: issuer, ID: id, Keys: []authority.Key{key(t, "own", k.Environment), k}}
+	}
+	disabled := k
+	disabled.Disabled = true
+	for name, c := range map[string]*authority.Client{
+		"another client of the issuer":        sibling(issuer, "thief", k),
+		"another client, disabled":            sibling(issuer, "thief", disabled),
+		"another environment elsewhere":       sibling("other", "thief", elsewhere),
+		"another environment, the same owner": {Issuer: issuer, ID: "holder", Revision: 1, Keys: []authority.Key{k, elsewhere}},
+	} {
+		var taken *authority.KeyTakenError
+		err := s.PutClient(t.Context(), c, change("client.put"))
+		if !errors.As(err, &taken) {
+			t.Errorf("%s: %v, want a KeyTakenError", name, err)
+			continue
+		}
+		if taken.Issuer != issuer || taken.Client != "holder" || taken.Environment != "prd" {
+			t.Errorf("%s: the holder is said to be %+v", name, taken)
+		}
+	}
+	if _, err := s.Client(t.Context(), issuer, "thief"); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("a refused client is there: %v", err)
+	}
+	must(t, s.PutClient(t.Context(), sibling("other", "partner", k), change("client.put")))
+	twice := &authority.Client{Issuer: issuer, ID: "twice", Keys: []authority.Key{key(t, "k", "prd"), key(t, "k", "prd")}}
+	if err := s.PutClient(t.Context(), twice, change("client.put")); !errors.Is(err, authority.ErrConflict) {
+		t.Errorf("two keys with one kid: %v", err)
+	}
+
+	holder.Revision, holder.Keys = 1, nil
+	must(t, s.PutClient(t.Context(), holder, change("client.put")))
+	must(t, s.PutClient(t.Context(), sibling(issuer, "heir", k), change("client.put")))
+	must(t, s.RemoveClient(t.Context(), issuer, "heir", change("client.remove")))
+	must(t, s.PutClient(t.Context(), sibling(issuer, "next", k), change("client.put")))
+}
+
+// apiKeysOnce finds clients by API keys, of which each has one holder.
+func apiKeysOnce(t testing.TB, s Store) {
+	digest := apiKey("k").Digest
+	plain := apiKey("secret")
+	plain.Kind = authority.ClientSecret
+	holder := &authority.Client{Issuer: issuer, ID: "holder", Secrets: []authority.Secret{apiKey("k"), plain}}
+	must(t, s.PutClient(t.Context(), holder, change("client.put")))
+	other := &authority.Client{Issuer: issuer, ID: "other", Secrets: []authority.Secret{apiKey("k")}}
+	if err := s.PutClient(t.Context(), other, change("client.put")); !errors.Is(err, authority.ErrConflict) {
+		t.Errorf("an API key that another holds: %v", err)
+	}
+	if c, err := s.ClientByAPIKey(t.Context(), issuer, digest); err != nil || c.ID != "holder" {
+		t.Errorf("by API key: %+v, %v", c, err)
+	}
+	for _, missing := range []struct {
+		issuer string
+		digest authority.Digest
+	}{{"other", digest}, {issuer, apiKey("unknown").Digest}, {issuer, plain.Digest}} {
+		if _, err := s.ClientByAPIKey(t.Context(), missing.issuer, missing.digest); !errors.Is(err, authority.ErrNotFound) {
+			t.Errorf("by an API key that nobody holds: %v", err)
+		}
+	}
+}
+
+// clientPages lists clients page by page, each issuer's on its own.
+func clientPages(t testing.TB, s Store) {
+	for i := range 25 {
+		putClient(t, s, fmt.Sprintf("client-%02d", i))
+	}
+	must(t, s.PutClient(t.Context(), &authority.Client{Issuer: "other", ID: "stranger"}, change("client.put")))
+	var ids []string
+	for after := ""; ; after = ids[len(ids)-1] {
+		some, err := s.Clients(t.Context(), issuer, after, 10)
+		must(t, err)
+		for _, c := range some {
+			ids = append(ids, c.ID)
+		}
+		if len(some) < 10 || len(ids) > 25 {
+			break
+		}
+	}
+	for i, id := range ids {
+		if want := fmt.Sprintf("client-%02d", i); id != want {
+			t.Errorf("client %d of the list is %s, want %s", i, id, want)
+		}
+	}
+	if len(ids) != 25 {
+		t.Errorf("%d clients, want 25", len(ids))
+	}
+}
+
+// removedClients are gone with all their credentials, but not while somebody
+// depends on them.
+func removedClients(t testing.TB, s Store) {
+	c := &authority.Client{Issuer: issuer, ID: "bank", Secrets: []authority.Secret{apiKey("k")}}
+	must(t, s.PutClient(t.Context(), c, change("client.put")))
+	putMerchant(t, s, "shop", "bank")
+	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, authority.ErrConflict) {
+		t.Errorf("removed a client that owns a merchant: %v", err)
+	}
+	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("k").Digest); err != nil {
+		t.Errorf("after a refused removal: %v", err)
+	}
+	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
+	must(t, s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
+	if _, err := s.Client(t.Context(), issuer, "bank"); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("a removed client: %v", err)
+	}
+	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("k").Digest); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("the API key of a removed client: %v", err)
+	}
+	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("removed twice: %v", err)
+	}
+}
+
+// merchants are put in bulk, listed by page and removed.
+func merchants(t testing.TB, s Store) {
+	putClient(t, s, "bank")
+	putClient(t, s, "psp")
+	many := make([]authority.Merchant, 250)
+	for i := range many {
+		many[i] = authority.Merchant{Issuer: issuer, ID: fmt.Sprintf("m%03d", i), Client: "bank",
+			Attributes: map[string]authority.Attribute{"mcc": {Text: "5411"}}}
+	}
+	must(t, s.PutMerchants(t.Context(), many, change("merchants.put")))
+	first, err := s.Merchants(t.Context(), issuer, "", 200)
+	must(t, err)
+	rest, err := s.Merchants(t.Context(), issuer, "m199", 200)
+	must(t, err)
+	if all := append(first, rest...); !reflect.DeepEqual(all, many) {
+		t.Errorf("read %d merchants that are not the %d that were put", len(all), len(many))
+	}
+	moved := many[7]
+	moved.Client, moved.Disabled = "psp", true
+	bad := authority.Merchant{Issuer: issuer, ID: "bad", Client: "nobody"}
+	err = s.PutMerchants(t.Context(), []authority.Merchant{moved, bad}, change("merchants.put"))
+	if !errors.Is(err, authority.ErrNotFound) || !strings.Contains(err.Error(), "nobody") {
+		t.Errorf("a merchant of a client that does not exist: %v", err)
+	}
+	if m, err := s.Merchant(t.Context(), issuer, moved.ID); err != nil || m.Client != "bank" {
+		t.Errorf("half of a refused bulk change was made: %+v, %v", m, err)
+	}
+	must(t, s.PutMerchants(t.Context(), []authority.Merchant{moved}, change("merchants.put")))
+	if m, err := s.Merchant(t.Context(), issuer, moved.ID); err != nil || !reflect.DeepEqual(*m, moved) {
+		t.Errorf("a moved merchant: %+v, %v", m, err)
+	}
+	must(t, s.RemoveMerchant(t.Context(), issuer, moved.ID, change("merchant.remove")))
+	if _, err := s.Merchant(t.Context(), issuer, moved.ID); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("a removed merchant: %v", err)
+	}
+	if err := s.RemoveMerchant(t.Context(), issuer, moved.ID, change("merchant.remove")); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("removed twice: %v", err)
+	}
+}
+
+// cardTokens belong to one merchant for ever.
+func cardTokens(t testing.TB, s Store) {
+	putClient(t, s, "bank")
+	putMerchant(t, s, "shop", "bank")
+	putMerchant(t, s, "cafe", "bank")
+	token := func(id, merchant, scheme string) authority.CardToken {
+		return authority.CardToken{Issuer: issuer, ID: id, Merchant: merchant, Scheme: scheme}
+	}
+	must(t, s.PutCardTokens(t.Context(), []authority.CardToken{token("a", "shop", "visa"), token("b", "shop", "visa")}, change("tokens.put")))
+	must(t, s.PutCardTokens(t.Context(), []authority.CardToken{token("b", "shop", "mastercard"), token("c", "cafe", "visa")}, change("tokens.put")))
+	for name, refused := range map[string]struct {
+		tokens []authority.CardToken
+		is     error
+		names  string
+	}{
+		"another merchant's":  {[]authority.CardToken{token("a", "shop", "jcb"), token("new", "cafe", "visa"), token("b", "cafe", "visa")}, authority.ErrConflict, `"b"`},
+		"two merchants' own":  {[]authority.CardToken{token("new", "cafe", "visa"), token("new", "shop", "visa")}, authority.ErrConflict, `"new"`},
+		"nobody's":            {[]authority.CardToken{token("new", "cafe", "visa"), token("newer", "nowhere", "visa")}, authority.ErrNotFound, `"nowhere"`},
+		"of another issuer's": {[]authority.CardToken{{Issuer: "other", ID: "new", Merchant: "shop"}}, authority.ErrNotFound, `"shop"`},
+	} {
+		err := s.PutCardTokens(t.Context(), refused.tokens, change("tokens.put"))
+		if !errors.Is(err, refused.is) || !strings.Contains(err.Error(), refused.names) {
+			t.Errorf("%s: %v, want %v that names %s", name, err, refused.is, refused.names)
+		}
+	}
+	found, err := s.CardTokens(t.Context(), issuer, []string{"b", "new", "a", "unknown"})
+	must(t, err)
+	if len(found) != 2 || !(found[0] == token("a", "shop", "visa") || found[1] == token("a", "shop", "visa")) {
+		t.Errorf("card tokens a and b: %+v", found)
+	}
+	listed, err := s.MerchantCardTokens(t.Context(), issuer, "shop", "a", 10)
+	must(t, err)
+	if want := []authority.CardToken{token("b", "shop", "mastercard")}; !reflect.DeepEqual(listed, want) {
+		t.Errorf("after a: %+v, want %+v", listed, want)
+	}
+	if err := s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")); !errors.Is(err, authority.ErrConflict) {
+		t.Errorf("removed a merchant that has card tokens: %v", err)
+	}
+	must(t, s.RemoveCardToken(t.Context(), issuer, "a", change("token.remove")))
+	must(t, s.RemoveCardToken(t.Context(), issuer, "b", change("token.remove")))
+	if err := s.RemoveCardToken(t.Context(), issuer, "a", change("token.remove")); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("removed twice: %v", err)
+	}
+	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
+}
+
+// signingKeys are stored together, on top of the revision that was read.
+func signingKeys(t testing.TB, s Store) {
+	keys, err := s.SigningKeys(t.Context(), issuer)
+	must(t, err)
+	if keys.Issuer != issuer || keys.Revision != 0 || len(keys.Keys) != 0 {
+		t.Errorf("before the first key: %+v", keys)
+	}
+	keys.Keys = []authority.SigningKey{{Issuer: issuer, Kid: "k", Alg: "ES256", URI: "sealed:", Sealed: []byte{0, 1, 255},
+		JWK: json.RawMessage(`{"kty":"EC"}`), AnnouncedAt: start(), ActiveAt: start().Add(time.Hour)}}
+	must(t, s.PutSigningKeys(t.Context(), keys, change("key.rotate")))
+	if err := s.PutSigningKeys(t.Context(), keys, change("key.rotate")); !errors.Is(err, authority.ErrConflict) {
+		t.Errorf("made twice: %v", err)
+	}
+	got, err := s.SigningKeys(t.Context(), issuer)
+	must(t, err)
+	if got.Revision != 1 || !reflect.DeepEqual(got.Keys, keys.Keys) {
+		t.Errorf("read %+v, want %+v", got, keys)
+	}
+	must(t, s.PutSigningKeys(t.Context(), got, change("key.rotate")))
+	if err := s.PutSigningKeys(t.Context(), got, change("key.rotate")); !errors.Is(err, authority.ErrConflict) {
+		t.Errorf("put on top of a stale revision: %v", err)
+	}
+	if other, err := s.SigningKeys(t.Context(), "other"); err != nil || len(other.Keys) != 0 {
+		t.Errorf("another issuer's keys: %+v, %v", other, err)
+	}
+}
+
+// lastUse tells the latest time at once, whatever order they come in.
+func lastUse(t testing.TB, s Store) {
+	putClient(t, s, "bank")
+	if last, err := s.LastUsed(t.Context(), issuer, "bank"); err != nil || len(last) != 0 {
+		t.Errorf("before any use: %v, %v", last, err)
+	}
+	latest := start().Add(63 * time.Second)
+	together(64, func(i int) { s.Touch(issuer, "bank", "k1", start().Add(time.Duration(i)*time.Second)) })
+	s.Touch(issuer, "bank", "k2", start())
+	s.Touch(issuer, "other", "k3", start())
+	s.Touch("other", "bank", "k4", start())
+	last, err := s.LastUsed(t.Context(), issuer, "bank")
+	must(t, err)
+	if want := map[string]time.Time{"k1": latest, "k2": start()}; !reflect.DeepEqual(last, want) {
+		t.Errorf("last used %v, want %v", last, want)
+	}
+}
+
+// changesAreRecorded counts what each change, made or refused, leaves in the ledger.
+func changesAreRecorded(t testing.TB, s Store) {
+	putClient(t, s, "bank")
+	_ = s.PutClient(t.Context(), &authority.Client{Issuer: issuer, ID: "bank"}, change("refused"))
+	putMerchant(t, s, "shop", "bank")
+	_ = s.PutMerchants(t.Context(), []authority.Merchant{{Issuer: issuer, ID: "m", Client: "nobody"}}, change("refused"))
+	must(t, s.PutCardTokens(t.Context(), []authority.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("tokens.put")))
+	_ = s.RemoveCardToken(t.Context(), issuer, "u", change("refused"))
+	must(t, s.RemoveCardToken(t.Context(), issuer, "t", change("token.remove")))
+	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
+	must(t, s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
+	must(t, s.PutSigningKeys(t.Context(), authority.SigningKeys{Issuer: issuer}, change("key.rotate")))
+	_ = s.PutSigningKeys(t.Context(), authority.SigningKeys{Issuer: issuer}, change("refused"))
+	if err := s.PutClient(t.Context(), &authority.Client{Issuer: issuer, ID: "unrecorded"}, nil); err == nil {
+		t.Error("a change was made without an entry")
+	}
+	_, entries := records(t, s, authority.Query{Kind: authority.EntryAdmin})
+	var actions []string
+	for _, e := range entries {
+		actions = append(actions, e.Action)
+	}
+	want := []string{"client.put", "merchant.put", "tokens.put", "token.remove", "merchant.remove", "client.remove", "key.rotate"}
+	if !reflect.DeepEqual(actions, want) {
+		t.Errorf("recorded %v, want %v", actions, want)
+	}
+	verified(t, s)
+}

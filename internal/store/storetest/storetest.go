@@ -1,0 +1,227 @@
+// Package storetest is the suite that every store passes: what authority's ports
+// and administration rely on, each promise a [Part], with [Mutants] that each
+// break one and must be caught by it.
+//
+// It sees a store only through its methods. What only one dialect has, such as
+// files, locks and crashes, is tested beside that dialect.
+package storetest
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/store"
+)
+
+// Store is all that the suite asks of a store.
+type Store interface {
+	authority.Registry
+	authority.Ledger
+	Clients
+	Merchants
+	SigningKeys
+	History
+}
+
+// Clients administers clients.
+type Clients interface {
+	Clients(ctx context.Context, issuer, after string, limit int) ([]*authority.Client, error)
+	PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error
+	RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error
+	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
+}
+
+// Merchants administers merchants and their card tokens.
+type Merchants interface {
+	Merchants(ctx context.Context, issuer, after string, limit int) ([]authority.Merchant, error)
+	PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error
+	RemoveMerchant(ctx context.Context, issuer, id string, e *authority.Entry) error
+	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]authority.CardToken, error)
+	PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error
+	RemoveCardToken(ctx context.Context, issuer, id string, e *authority.Entry) error
+}
+
+// SigningKeys administers signing keys.
+type SigningKeys interface {
+	SigningKeys(ctx context.Context, issuer string) (authority.SigningKeys, error)
+	PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error
+}
+
+// History reads the ledger and takes away what is old.
+type History interface {
+	Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error
+	Verify(ctx context.Context) (store.VerifyReport, error)
+	Prune(ctx context.Context, before time.Time) (int64, error)
+	Forget(ctx context.Context, now time.Time) (int64, error)
+}
+
+// Part tests one promise on a new, empty store.
+type Part struct {
+	Name string
+	Test func(t testing.TB, s Store)
+}
+
+// Parts are all that the suite tests.
+func Parts() []Part {
+	return []Part{
+		{"use once", useOnce},
+		{"used stays used", usedStaysUsed},
+		{"acknowledged is recorded", acknowledgedIsRecorded},
+		{"gone callers record nothing", goneCallers},
+		{"entries by query", entriesByQuery},
+		{"prune", prune},
+		{"forget", forget},
+		{"client revisions", clientRevisions},
+		{"client revisions in a race", clientRace},
+		{"keys are registered once", keysOnce},
+		{"API keys are registered once", apiKeysOnce},
+		{"client pages", clientPages},
+		{"removed clients", removedClients},
+		{"client coherence", clientCoherence},
+		{"API key coherence", apiKeyCoherence},
+		{"merchant coherence", merchantCoherence},
+		{"card token coherence", cardTokenCoherence},
+		{"merchants", merchants},
+		{"card tokens", cardTokens},
+		{"signing keys", signingKeys},
+		{"last use", lastUse},
+		{"changes are recorded", changesAreRecorded},
+	}
+}
+
+// Run runs every part on a store of its own. open makes an empty store and has
+// it closed by t.Cleanup.
+func Run(t *testing.T, open func(testing.TB) Store) {
+	for _, part := range Parts() {
+		t.Run(part.Name, func(t *testing.T) { part.Test(t, open(t)) })
+	}
+}
+
+const issuer = "d1"
+
+// start is when the suite's time begins. No part depends on the time of day.
+func start() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC) }
+
+// token is the n-th ledger entry of a part, n seconds after its start.
+func token(n int) *authority.Entry {
+	return &authority.Entry{
+		Kind: authority.EntryToken, Time: start().Add(time.Duration(n) * time.Second),
+		Issuer: issuer, Client: fmt.Sprintf("client-%d", n%3), JTI: fmt.Sprintf("jti-%d", n),
+	}
+}
+
+// change is the entry of an administrative change.
+func change(action string) *authority.Entry {
+	return &authority.Entry{Kind: authority.EntryAdmin, Time: start(), Issuer: issuer, Actor: "suite", Action: action}
+}
+
+// use is the use-up of the n-th assertion.
+func use(n int, sealed string) *authority.Use {
+	return &authority.Use{
+		Key: sha256.Sum256(fmt.Append(nil, "assertion ", n)), Until: start().Add(5 * time.Minute), Sealed: []byte(sealed),
+	}
+}
+
+// key is a new public key.
+func key(t testing.TB, kid, environment string) authority.Key {
+	t.Helper()
+	public, _, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	text := fmt.Sprintf(`{"kid":%q,"environment":%q,"created":"2026-11-02T08:00:00Z","jwk":{"kty":"OKP","crv":"Ed25519","x":%q}}`,
+		kid, environment, base64.RawURLEncoding.EncodeToString(public))
+	var k authority.Key
+	must(t, json.Unmarshal([]byte(text), &k))
+	return k
+}
+
+// apiKey is the API key whose digest is made from name.
+func apiKey(name string) authority.Secret {
+	return authority.Secret{ID: name, Kind: authority.APIKey, Digest: sha256.Sum256([]byte(name)), Created: start()}
+}
+
+// putClient creates a client that has nothing but a name.
+func putClient(t testing.TB, s Store, id string) {
+	t.Helper()
+	must(t, s.PutClient(t.Context(), &authority.Client{Issuer: issuer, ID: id, Name: "0"}, change("client.put")))
+}
+
+// putMerchant creates a merchant of a client.
+func putMerchant(t testing.TB, s Store, id, client string) {
+	t.Helper()
+	must(t, s.PutMerchants(t.Context(), []authority.Merchant{{Issuer: issuer, ID: id, Client: client}}, change("merchant.put")))
+}
+
+// records reads all that q selects.
+func records(t testing.TB, s Store, q authority.Query) (records []*authority.Record, entries []*authority.Entry) {
+	t.Helper()
+	must(t, s.Entries(t.Context(), q, func(r *authority.Record) error {
+		e, err := r.Entry()
+		records, entries = append(records, r), append(entries, e)
+		return err
+	}))
+	return records, entries
+}
+
+// verified fails unless the ledger is whole.
+func verified(t testing.TB, s Store) store.VerifyReport {
+	t.Helper()
+	report, err := s.Verify(t.Context())
+	must(t, err)
+	if report.Broken != 0 {
+		t.Errorf("ledger entry %d: %s", report.Broken, report.How)
+	}
+	return report
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// together runs fn in n goroutines that start at one moment.
+func together(n int, fn func(i int)) {
+	begin := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-begin
+			fn(i)
+		})
+	}
+	close(begin)
+	wg.Wait()
+}
+
+// besides runs fn again and again in n goroutines until stop is called.
+func besides(n int, fn func()) (stop func()) {
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+					fn()
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	return sync.OnceFunc(func() {
+		close(done)
+		wg.Wait()
+	})
+}
