@@ -118,15 +118,15 @@ func (s *Source) client() *http.Client {
 	return &client
 }
 
-// observe compares the clocks (RFC 9110 §6.6.1). Date is in whole seconds, so
-// half a second is the fairest guess at what was cut off.
+// observe compares the clocks: the server's Date (RFC 9110 §6.6.1), which is in
+// whole seconds, and the middle of the exchange by ours.
 func (s *Source) observe(header http.Header, sent, received time.Time) time.Duration {
 	date, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
 		return 0
 	}
 	middle := sent.Add(received.Sub(sent) / 2)
-	skew := date.Add(time.Second / 2).Sub(middle).Round(time.Second)
+	skew := date.Sub(middle).Round(time.Second)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.skew = skew

@@ -1,0 +1,103 @@
+package tokensource_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+
+	"moneyer/assertion"
+	"moneyer/oauth"
+	"moneyer/profile"
+	"moneyer/tokensource"
+)
+
+// A merchant gateway calls Thales D1: each API call carries a token that is
+// fetched with a signed assertion, kept, and renewed in time.
+func Example() {
+	platform := standIn(`{"access_token":"the-token","token_type":"Bearer","expires_in":900}`)
+	defer platform.Close()
+
+	d1, err := profile.Builtin("thales-d1")
+	if err != nil {
+		log.Fatal(err)
+	}
+	key, err := assertion.GenerateKey("ES256") // assertion.LoadKey in a program
+	if err != nil {
+		log.Fatal(err)
+	}
+	source := &tokensource.Source{
+		Profile:    d1,
+		Issuer:     platform.URL,
+		Credential: tokensource.Credential{ClientID: "merchant01", Key: key, Kid: "key-2026"},
+	}
+	client := &http.Client{Transport: &tokensource.Transport{Source: source}}
+	resp, err := client.Get(platform.URL + "/cards")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(body))
+	// Output: called with "Bearer the-token"
+}
+
+// One Source serves many merchants, each with a token of its own.
+func ExampleSource_TokenFor() {
+	platform := standIn(`{"accessToken":"the-token"}`)
+	defer platform.Close()
+
+	etp, err := profile.Builtin("thales-etp")
+	if err != nil {
+		log.Fatal(err)
+	}
+	source := &tokensource.Source{
+		Profile:    etp,
+		Issuer:     platform.URL,
+		Credential: tokensource.Credential{APIKey: "the-key"},
+		Scope:      oauth.Scope{"PAYMENT_PASSKEY"},
+	}
+	token, err := source.TokenFor(context.Background(), tokensource.Request{
+		Params: url.Values{"merchantId": {"merchant-7"}, "tokens": {"card-1", "card-2"}},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(token.AccessToken)
+	// Output: the-token
+}
+
+// A refusal tells its code.
+func ExampleSource_Fetch() {
+	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"error":"invalid_client"}`)
+	}))
+	defer platform.Close()
+
+	source := &tokensource.Source{
+		Issuer:     platform.URL,
+		Credential: tokensource.Credential{ClientID: "shop", Secret: "wrong"},
+	}
+	_, err := source.Fetch(context.Background())
+	refused := oauth.AsError(err)
+	fmt.Println(refused.Code, refused.Code.Retryable())
+	// Output: invalid_client false
+}
+
+// standIn is a platform's token endpoint and API in one.
+func standIn(answer string) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPost {
+			fmt.Fprint(w, answer)
+			return
+		}
+		fmt.Fprintf(w, "called with %q", r.Header.Get("Authorization"))
+	}))
+}
