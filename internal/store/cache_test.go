@@ -1,0 +1,114 @@
+package store
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"fmt"
+	"runtime"
+	"testing"
+
+	"moneyer/internal/authority"
+)
+
+func TestCacheIsBounded(t *testing.T) {
+	c := newCache[int, int](cacheShards * 10)
+	for i := range 100_000 {
+		_, epoch, _ := c.get(i)
+		c.put(i, i, epoch)
+	}
+	kept := 0
+	for i := range c.shards {
+		kept += len(c.shards[i].entries)
+	}
+	if kept != cacheShards*10 {
+		t.Errorf("%d entries are kept, want %d", kept, cacheShards*10)
+	}
+	if _, _, ok := c.get(99_999); !ok {
+		t.Error("the last entry made room for an older one")
+	}
+}
+
+func TestCacheRefusesWhatWasReadBeforeADrop(t *testing.T) {
+	c := newCache[string, string](100)
+	_, before, _ := c.get("k")
+	c.drop("k")
+	c.put("k", "stale", before)
+	if v, _, ok := c.get("k"); ok {
+		t.Errorf("the cache took back %q", v)
+	}
+	_, after, _ := c.get("k")
+	c.put("k", "fresh", after)
+	if v, _, ok := c.get("k"); !ok || v != "fresh" {
+		t.Errorf("the cache kept %q, %t", v, ok)
+	}
+}
+
+func TestCachedReadsDoNotAllocate(t *testing.T) {
+	d := openNew(t)
+	putBenchClient(t, d, 0)
+	if _, err := d.Client(t.Context(), "d1", "client-0"); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(100, func() { _, _ = d.Client(t.Context(), "d1", "client-0") }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func putBenchClient(tb testing.TB, d *DB, n int) {
+	tb.Helper()
+	c := &authority.Client{Issuer: "d1", ID: fmt.Sprint("client-", n), Created: clock(), Keys: []authority.Key{testKey(tb)}}
+	e := &authority.Entry{Kind: authority.EntryAdmin, Time: clock()}
+	if err := d.PutClient(tb.Context(), c, e); err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func BenchmarkCachedClient(b *testing.B) {
+	d, err := Open(b.Context(), "sqlite:"+b.TempDir()+"/moneyer.db", Options{Now: clock})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	const clients = 1000
+	ids := make([]string, clients)
+	for i := range ids {
+		putBenchClient(b, d, i)
+		ids[i] = fmt.Sprint("client-", i)
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	for _, id := range ids {
+		if _, err := d.Client(b.Context(), "d1", id); err != nil {
+			b.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	ctx := b.Context()
+	b.ReportAllocs()
+	b.ResetTimer()
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			if _, err := d.Client(ctx, "d1", ids[i%clients]); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/clients, "bytes/client")
+}
+
+// testKey is a new public key of a client.
+func testKey(tb testing.TB) authority.Key {
+	tb.Helper()
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	k := authority.Key{}
+	text := fmt.Sprintf(`{"kid":"k","jwk":{"kty":"OKP","crv":"Ed25519","x":%q}}`, base64.RawURLEncoding.EncodeToString(public))
+	if err := k.UnmarshalJSON([]byte(text)); err != nil {
+		tb.Fatal(err)
+	}
+	return k
+}

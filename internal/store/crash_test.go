@@ -1,0 +1,215 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"moneyer/internal/authority"
+)
+
+var killRounds = flag.Int("kill-rounds", 3, "how often TestKill kills a store that is being written")
+
+// childTask and childPath tell the test binary that it is to be a child.
+const (
+	childTask = "MONEYER_STORE_TEST_TASK"
+	childPath = "MONEYER_STORE_TEST_PATH"
+)
+
+func TestMain(m *testing.M) {
+	path := os.Getenv(childPath)
+	switch os.Getenv(childTask) {
+	case "append":
+		exit(appendForEver(path))
+	case "limit":
+		exit(appendOnAFullDisk(path))
+	}
+	os.Exit(m.Run())
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func child(t *testing.T, task, path string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	cmd.Env = append(os.Environ(), childTask+"="+task, childPath+"="+path)
+	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// numbered is the use-up and the entry of the n-th assertion.
+func numbered(n int64) (*authority.Entry, *authority.Use) {
+	u := &authority.Use{Until: clock()}
+	binary.BigEndian.PutUint64(u.Key[:], uint64(n))
+	return testEntry(int(n)), u
+}
+
+// appendForEver prints the number of each assertion once its append is
+// acknowledged. Each number is offered once, also by later children.
+func appendForEver(path string) error {
+	d, err := Open(context.Background(), "sqlite:"+path, Options{Now: clock})
+	if err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	next, failed := int64(os.Getpid())<<32, make(chan error)
+	for range 32 {
+		go func() {
+			for {
+				mu.Lock()
+				next++
+				n := next
+				mu.Unlock()
+				e, u := numbered(n)
+				if err := d.Append(context.Background(), e, u); err != nil {
+					failed <- err
+					return
+				}
+				// One write: a line is whole, or the pipe is broken.
+				fmt.Fprintf(os.Stdout, "%d\n", n)
+			}
+		}()
+	}
+	return <-failed
+}
+
+// TestKill kills a process that writes and looks for each entry that it had
+// acknowledged.
+func TestKill(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "moneyer.db")
+	acknowledged := map[string]bool{}
+	for round := range *killRounds {
+		cmd := child(t, "append", path)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		for n := 0; lines.Scan(); n++ {
+			acknowledged[lines.Text()] = true
+			if n == 500+137*round {
+				if err := cmd.Process.Kill(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err := cmd.Wait(); err == nil || !strings.Contains(err.Error(), "killed") {
+			t.Fatalf("the child ended by itself: %v", err)
+		}
+		checkSurvivors(t, path, acknowledged)
+	}
+}
+
+// checkSurvivors fails unless each acknowledged entry is recorded and used up.
+func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
+	t.Helper()
+	d := openTest(t, path, Options{})
+	found := map[string]bool{}
+	err := d.Entries(t.Context(), authority.Query{}, func(r *authority.Record) error {
+		e, err := r.Entry()
+		if err == nil {
+			found[strings.TrimPrefix(e.JTI, "jti-")] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verified(t, d, int64(len(found)))
+	for text := range acknowledged {
+		if !found[text] {
+			t.Errorf("entry %s was acknowledged and is lost", text)
+		}
+		n, err := strconv.ParseInt(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, u := numbered(n); !isUsed(t, d, u.Key) {
+			t.Errorf("assertion %s was acknowledged and is not used up", text)
+		}
+	}
+	if used := count(t, d, `SELECT count(*) FROM use_up`); used != int64(len(found)) {
+		t.Errorf("%d assertions are used up for %d entries", used, len(found))
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func isUsed(t *testing.T, d *DB, key useKey) bool {
+	t.Helper()
+	var n int
+	if err := d.reads.row(t.Context(), `SELECT count(*) FROM use_up WHERE key = $1`, []any{key[:]}, []any{&n}); err != nil {
+		t.Fatal(err)
+	}
+	return n == 1
+}
+
+func TestFullDisk(t *testing.T) {
+	if out, err := child(t, "limit", filepath.Join(t.TempDir(), "moneyer.db")).Output(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// appendOnAFullDisk fills a store until its files may not grow, and goes on when
+// they may again.
+func appendOnAFullDisk(path string) error {
+	signal.Ignore(syscall.SIGXFSZ)
+	d, err := Open(context.Background(), "sqlite:"+path, Options{Now: clock})
+	if err != nil {
+		return err
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+		return err
+	}
+	n := int64(0)
+	for _, size := range []uint64{150_000, 300_000, 301_000} {
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: limit.Max}); err != nil {
+			return err
+		}
+		for {
+			e, u := numbered(n)
+			if err := d.Append(context.Background(), e, u); err != nil {
+				break
+			}
+			n++
+		}
+		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
+			return err
+		}
+		if err := d.Ping(context.Background()); err != nil {
+			return fmt.Errorf("the disk is free again after %d entries: %w", n, err)
+		}
+		e, u := numbered(n)
+		if err := d.Append(context.Background(), e, u); err != nil {
+			return fmt.Errorf("entry %d, which was refused before: %w", n, err)
+		}
+		n++
+	}
+	report, err := d.Verify(context.Background())
+	if err != nil || report.Broken != 0 || report.Last != n {
+		return fmt.Errorf("%d entries: %+v, %w", n, report, err)
+	}
+	return d.Close()
+}

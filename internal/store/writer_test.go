@@ -1,0 +1,269 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+)
+
+func clock() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC) }
+
+func openTest(t *testing.T, path string, options Options) *DB {
+	t.Helper()
+	if options.Now == nil {
+		options.Now = clock
+	}
+	d, err := Open(t.Context(), "sqlite:"+path, options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+func openNew(t *testing.T) *DB {
+	t.Helper()
+	return openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{})
+}
+
+func testEntry(n int) *authority.Entry {
+	return &authority.Entry{Kind: authority.EntryToken, Time: clock().Add(time.Duration(n) * time.Second), JTI: fmt.Sprint("jti-", n)}
+}
+
+func appendEntries(t *testing.T, d *DB, n int) {
+	t.Helper()
+	for i := range n {
+		if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// pause keeps the writer busy until resume is called.
+func pause(t *testing.T, d *DB) (resume func()) {
+	t.Helper()
+	paused, gate := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_ = d.writer.do(context.Background(), func(*tx) error {
+			close(paused)
+			<-gate
+			return nil
+		})
+	})
+	<-paused
+	return func() {
+		close(gate)
+		wg.Wait()
+	}
+}
+
+// queued waits until n appends wait for the writer.
+func queued(d *DB, n int) {
+	for len(d.writer.appends) < n {
+		runtime.Gosched()
+	}
+}
+
+// verified fails unless the ledger is whole and holds n entries from 1 on.
+func verified(t *testing.T, d *DB, n int64) {
+	t.Helper()
+	report, err := d.Verify(t.Context())
+	if err != nil || report.Broken != 0 || report.Last != n {
+		t.Errorf("verify: %+v, %v; want %d entries", report, err, n)
+	}
+}
+
+func count(t *testing.T, d *DB, query string) (n int64) {
+	t.Helper()
+	if err := d.reads.row(t.Context(), query, nil, []any{&n}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestAppendsThatWaitShareOneCommit(t *testing.T) {
+	const callers, keys = 300, 100
+	d := openNew(t)
+	resume := pause(t, d)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	won, lost := map[useKey]string{}, map[string]useKey{}
+	for i := range callers {
+		wg.Go(func() {
+			mine := fmt.Sprint("sealed ", i)
+			u := &authority.Use{Key: useKey{byte(i % keys)}, Until: clock(), Sealed: []byte(mine)}
+			err := d.Append(t.Context(), testEntry(i), u)
+			mu.Lock()
+			defer mu.Unlock()
+			var used *authority.UsedError
+			switch {
+			case err == nil:
+				won[u.Key] = mine
+			case errors.As(err, &used):
+				lost[string(used.Sealed)] = u.Key
+			default:
+				t.Error(err)
+			}
+		})
+	}
+	queued(d, callers)
+	resume()
+	wg.Wait()
+	if n := count(t, d, `SELECT count(*) FROM ledger_batch`); n != 1 {
+		t.Errorf("%d commits, want 1", n)
+	}
+	if len(won) != keys || len(lost) != keys {
+		t.Errorf("%d keys were won and %d lost, want %d", len(won), len(lost), keys)
+	}
+	for sealed, key := range lost {
+		if won[key] != sealed {
+			t.Errorf("key %d was won by %q, losers were told %q", key[0], won[key], sealed)
+		}
+	}
+	verified(t, d, keys)
+}
+
+func TestFullQueueIsBusy(t *testing.T) {
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Queue: 4})
+	resume := pause(t, d)
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	queued(d, 4)
+	if err := d.Append(t.Context(), testEntry(4), nil); !errors.Is(err, ErrBusy) {
+		t.Errorf("append to a full queue: %v", err)
+	}
+	resume()
+	wg.Wait()
+	verified(t, d, 4)
+}
+
+func TestCallerGoneBeforeTheBatchIsDropped(t *testing.T) {
+	d := openNew(t)
+	resume := pause(t, d)
+	u := &authority.Use{Key: useKey{1}, Until: clock()}
+	ctx, cancel := context.WithCancel(t.Context())
+	gone := make(chan error)
+	go func() { gone <- d.Append(ctx, testEntry(1), u) }()
+	queued(d, 1)
+	cancel()
+	if err := <-gone; !errors.Is(err, context.Canceled) {
+		t.Errorf("the caller who has gone got %v", err)
+	}
+	resume()
+	if err := d.Append(t.Context(), testEntry(2), u); err != nil {
+		t.Errorf("the key was used up for a caller who had gone: %v", err)
+	}
+	verified(t, d, 1)
+}
+
+func TestCloseCommitsWhatWaits(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "moneyer.db")
+	d := openTest(t, path, Options{})
+	resume := pause(t, d)
+	var wg sync.WaitGroup
+	for i := range 10 {
+		wg.Go(func() {
+			if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	queued(d, 10)
+	d.Touch("d1", "bank", "k", clock())
+	closed := make(chan error)
+	go func() { closed <- d.Close() }()
+	resume()
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	wg.Wait()
+	if err := d.Append(t.Context(), testEntry(0), nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("append to a closed store: %v", err)
+	}
+	if _, err := d.Forget(t.Context(), clock()); !errors.Is(err, ErrClosed) {
+		t.Errorf("forget in a closed store: %v", err)
+	}
+	if err := d.Close(); err != nil {
+		t.Errorf("closed twice: %v", err)
+	}
+	again := openTest(t, path, Options{})
+	verified(t, again, 10)
+	if last, err := again.LastUsed(t.Context(), "d1", "bank"); err != nil || !last["k"].Equal(clock()) {
+		t.Errorf("last used after Close: %v, %v", last, err)
+	}
+}
+
+// TestWriterRecovers has commits fail in ways that a disk makes them fail.
+func TestWriterRecovers(t *testing.T) {
+	for name, pragmas := range map[string][2]string{
+		"database full": {`PRAGMA max_page_count = 1`, `PRAGMA max_page_count = 1000000`},
+		"read-only":     {`PRAGMA query_only = 1`, `PRAGMA query_only = 0`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := openNew(t)
+			appendEntries(t, d, 3)
+			set := func(pragma string) {
+				if err := d.writer.do(t.Context(), func(tx *tx) error {
+					_, err := tx.exec(pragma)
+					return err
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			set(pragmas[0])
+			big := testEntry(3)
+			big.Object = string(make([]byte, 100_000))
+			u := &authority.Use{Key: useKey{1}, Until: clock()}
+			if err := d.Append(t.Context(), big, u); err == nil {
+				t.Fatal("an append was acknowledged that cannot have been written")
+			}
+			if d.writer.committed.Load() != 0 {
+				t.Error("after a failed commit the store says that it can be written")
+			}
+			set(pragmas[1])
+			if err := d.Append(t.Context(), big, u); err != nil {
+				t.Errorf("after the disk can be written again: %v", err)
+			}
+			verified(t, d, 4)
+			if err := d.Ping(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestPingTriesToWrite(t *testing.T) {
+	now := clock()
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: func() time.Time { return now }})
+	if err := d.Ping(t.Context()); err != nil {
+		t.Errorf("new store: %v", err)
+	}
+	now = now.Add(time.Hour)
+	if err := d.writer.do(t.Context(), func(tx *tx) error {
+		_, err := tx.exec(`PRAGMA query_only = 1`)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Ping(t.Context()); err != nil {
+		t.Errorf("a moment after a commit: %v", err)
+	}
+	now = now.Add(time.Hour)
+	if err := d.Ping(t.Context()); err == nil {
+		t.Error("a store that cannot be written answers a ping")
+	}
+}
