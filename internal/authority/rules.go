@@ -71,6 +71,12 @@ var claimsRule = rule{
 	holds:    func(p *presented) bool { return p.claimsErr == nil && p.claims != nil },
 	expected: text("a JSON object with each claim once and of its type; times as whole seconds"),
 	found:    func(p *presented) string { return errorOr(p.claimsErr, "that") },
+	hint: func(p *presented) string {
+		if p.claimsErr == nil {
+			return ""
+		}
+		return "write exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no fraction, no exponent"
+	},
 }
 
 var clientRule = rule{
@@ -79,10 +85,15 @@ var clientRule = rule{
 	expected: text("the id of a registered client (and the same as client_id, when that is sent)"),
 	found:    func(p *presented) string { return quote(p.claims.Issuer) },
 	hint: func(p *presented) string {
-		if p.claims.Has(jose.ClaimIssuer) {
-			return ""
+		switch {
+		case !p.claims.Has(jose.ClaimIssuer):
+			return "put the id that the platform gave you in iss"
+		case p.client == nil:
+			return "nobody is registered under this iss: compare it with the id that the platform gave you"
+		case p.clientID != "" && p.clientID != p.client.ID:
+			return "client_id names another client: send the same id in both"
 		}
-		return "put the id that the platform gave you in iss"
+		return ""
 	},
 }
 
@@ -106,8 +117,13 @@ var kidRule = rule{
 	expected: func(p *presented) string { return "a header kid among " + p.client.kids() },
 	found:    func(p *presented) string { return quote(p.jws.Header.Kid) },
 	hint: func(p *presented) string {
-		if p.jws.Header.Kid == "" {
+		switch {
+		case p.jws.Header.Kid == "" && p.policy.Kid == profile.Required:
 			return "the header has no kid: set it to the kid under which the public key was registered"
+		case p.key == nil && p.jws.Header.Kid == "":
+			return "the header has no kid, and the client has not just one key: set kid to the right one"
+		case p.key == nil:
+			return "no key is registered under this kid: use the kid of the registered key, or have this one registered"
 		}
 		return ""
 	},
@@ -136,8 +152,24 @@ var algRule = rule{
 		alg := string(p.key.Public.Alg())
 		return p.jws.Header.Alg == alg && slices.Contains(p.policy.Algs, alg)
 	},
-	expected: func(p *presented) string { return "the registered key's own: " + string(p.key.Public.Alg()) },
-	found:    func(p *presented) string { return quote(p.jws.Header.Alg) },
+	expected: func(p *presented) string {
+		alg := string(p.key.Public.Alg())
+		if !slices.Contains(p.policy.Algs, alg) {
+			return "one that the profile takes: " + strings.Join(p.policy.Algs, ", ")
+		}
+		return "the registered key's own: " + alg
+	},
+	found: func(p *presented) string { return quote(p.jws.Header.Alg) },
+	hint: func(p *presented) string {
+		alg := string(p.key.Public.Alg())
+		switch {
+		case !slices.Contains(p.policy.Algs, alg):
+			return "the registered key is for " + alg + ": register one for " + p.policy.Algs[0] + " (moneyer keygen --alg " + p.policy.Algs[0] + ")"
+		case p.jws.Header.Alg != alg:
+			return "set alg to " + alg + " and sign with the private half of the registered key"
+		}
+		return ""
+	},
 }
 
 var signatureRule = rule{
@@ -152,19 +184,23 @@ var signatureRule = rule{
 		}
 		return fmt.Sprintf("%d octets that the key does not verify", len(p.jws.Signature))
 	},
-	hint: signatureHint,
+	hint: func(p *presented) string {
+		if p.signed() {
+			return ""
+		}
+		return SignatureHint(p.jws)
+	},
 }
 
-func signatureHint(p *presented) string {
-	size := len(p.jws.Signature)
+// SignatureHint names the likely mistake behind a signature that does not verify.
+func SignatureHint(j *jose.JWS) string {
+	size := len(j.Signature)
 	switch {
-	case p.signed():
-		return ""
-	case jose.LooksLikeDER(p.jws.Signature):
+	case jose.LooksLikeDER(j.Signature):
 		return "the signature is in DER, as openssl makes it: a JWS wants r and s as 64 plain octets (RFC 7518 section 3.4)"
-	case p.jws.Header.Alg == string(jose.ES256) && size == 96:
+	case j.Header.Alg == string(jose.ES256) && size == 96:
 		return "96 octets are a P-384 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
-	case p.jws.Header.Alg == string(jose.ES256) && size == 132:
+	case j.Header.Alg == string(jose.ES256) && size == 132:
 		return "132 octets are a P-521 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
 	}
 	return "signed with another private key than the registered one: compare thumbprints (moneyer inspect KEYFILE)"
@@ -196,6 +232,12 @@ var requiredRule = rule{
 			return "no " + missing
 		}
 		return "all"
+	},
+	hint: func(p *presented) string {
+		if missing := p.missing(); missing != "" {
+			return "add " + missing + " to the claims"
+		}
+		return ""
 	},
 }
 
@@ -295,6 +337,24 @@ var audienceRule = rule{
 		}
 		return quote(strings.Join(p.claims.Audience, " "))
 	},
+	hint: audienceHint,
+}
+
+func audienceHint(p *presented) string {
+	aud := p.claims.Audience
+	switch {
+	case len(aud) > 1:
+		return "send one audience: who takes a token for several can be played off against the others"
+	case len(aud) == 0:
+		return ""
+	case !p.isGrant && p.claims.AudienceIsArray && aud[0] == p.issuer.URL:
+		return "send aud as a string, not as an array (RFC 10070)"
+	case strings.TrimSuffix(aud[0], "/") == p.issuer.URL && aud[0] != p.issuer.URL:
+		return "leave the last / out: names are compared exactly"
+	case !p.isGrant && p.issuer.isEndpoint(aud[0]):
+		return "as client authentication aud is the issuer URL, not the token endpoint (RFC 10070)"
+	}
+	return ""
 }
 
 // audiences lists what grantAudience accepts, for people.
@@ -324,6 +384,12 @@ var subjectRule = rule{
 			return "none"
 		}
 		return quote(p.claims.Subject)
+	},
+	hint: func(p *presented) string {
+		if !p.claims.Has(jose.ClaimSubject) || p.claims.Subject == p.claims.Issuer {
+			return ""
+		}
+		return "repeat iss in sub: a client speaks for itself"
 	},
 }
 
