@@ -1,0 +1,242 @@
+package main
+
+import (
+	"cmp"
+	"crypto"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"moneyer/assertion"
+	"moneyer/internal/jose"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// defaultAssertionLifetime leaves time to paste an assertion somewhere.
+const defaultAssertionLifetime = 5 * time.Minute
+
+// typClientAuthentication is the typ of a client assertion (RFC 10070).
+const typClientAuthentication = "client-authentication+jwt"
+
+// assertFlags are what a person says of an assertion.
+type assertFlags struct {
+	profile, client, issuer  string
+	signer                   signerFlags
+	audience, subject, id    string
+	lifetime                 time.Duration
+	noID, clientAuth bool
+}
+
+// assertCommand signs an assertion and prints it.
+func (a *app) assertCommand() *cobra.Command {
+	var f assertFlags
+	c := &cobra.Command{
+		Use:   "assert --profile PROFILE --key FILE --client ID",
+		Short: "Sign an assertion for a platform and print it",
+		Long: `Sign an assertion, the JWT that a client offers at a token endpoint, the way the
+platform wants it, and print it: nothing else goes to standard output.
+
+The profile gives the defaults: the audience is --audience, or else the issuer
+URL; sub is the client where the platform requires sub; exp keeps to what the
+platform allows. An assertion is as good as a password until it expires or is
+used: do not paste it into a web page.`,
+		Example: `  moneyer assert --profile thales-d1 --issuer https://d1.example/authz/v1 \
+      --client merchant01 --key key.pem --kid my-key-1
+  moneyer assert --profile thales-d1-banking --client issuer0001 --key key.pem --audience stg
+  moneyer assert ... | moneyer explain - --profile thales-d1 --issuer ... --key key.pem.pub`,
+		Args: noArguments,
+		RunE: func(*cobra.Command, []string) error { return a.assert(&f) },
+	}
+	profileFlag(c, &f.profile)
+	f.signer.add(c)
+	flags := c.Flags()
+	flags.StringVar(&f.client, "client", "", "the id that the platform gave you: iss")
+	flags.StringVar(&f.issuer, "issuer", "", "the issuer URL, exactly as the platform spells it")
+	flags.StringVar(&f.audience, "audience", "", "aud, such as an audience name of the platform (default the issuer URL)")
+	flags.StringVar(&f.subject, "subject", "", "sub (default the client, where the platform requires sub)")
+	flags.DurationVar(&f.lifetime, "lifetime", 0, "how long the assertion is good (default 5m, or less where the platform allows less)")
+	flags.StringVar(&f.id, "jti", "", "jti (default a fresh random one)")
+	flags.BoolVar(&f.noID, "no-jti", false, "leave jti out")
+	flags.BoolVar(&f.clientAuth, "client-auth", false, "make it for client authentication (RFC 7523 section 2.2) instead of as the grant")
+	complete(c, "client")
+	complete(c, "issuer")
+	complete(c, "audience")
+	c.MarkFlagsMutuallyExclusive("jti", "no-jti")
+	return c
+}
+
+func (a *app) assert(f *assertFlags) error {
+	p, err := loadProfile(f.profile)
+	if err != nil {
+		return err
+	}
+	if f.clientAuth, err = asClientAuth(p, f.clientAuth); err != nil {
+		return err
+	}
+	if f.client == "" {
+		return usagef("--client is missing: the id that the platform gave you")
+	}
+	if !p.Policy.ClientID.Accepts(f.client) {
+		return usagef("--client %q does not have the form of %s: %s characters%s", f.client, p.Name,
+			span(p.Policy.ClientID.MinLength, p.Policy.ClientID.MaxLength), charset(p.Policy.ClientID.Chars))
+	}
+	typ := ""
+	if f.clientAuth {
+		typ = typClientAuthentication
+	}
+	key, kid, err := a.loadSigner(&f.signer, p)
+	if err != nil {
+		return err
+	}
+	signer, err := assertion.NewSigner(key, f.signer.alg, kid, typ)
+	if err != nil {
+		return usage(plain(err))
+	}
+	claims, err := f.claims(p, a.now())
+	if err != nil {
+		return err
+	}
+	signed, err := signer.Sign(claims)
+	if err != nil {
+		return trouble(plain(err))
+	}
+	if a.json {
+		return a.printAssertion(signed)
+	}
+	fmt.Fprintln(a.out, signed)
+	return nil
+}
+
+// asClientAuth settles the use of an assertion: what the profile knows, and
+// where it knows both, as the grant unless asked otherwise.
+func asClientAuth(p *profile.Profile, asked bool) (bool, error) {
+	asGrant, asAuth := p.Policy.Grant(oauth.JWTBearer) != nil, p.Policy.Uses(oauth.AuthPrivateKeyJWT)
+	switch {
+	case !asGrant && !asAuth:
+		return false, usagef("profile %s takes no assertions; its callers show %s: get a token with 'moneyer token'", p.Name, callers(p))
+	case asked && !asAuth:
+		return false, usagef("profile %s takes assertions as the grant only: leave --client-auth out", p.Name)
+	}
+	return asked || !asGrant, nil
+}
+
+// claims fills in what the person left to the profile.
+func (f *assertFlags) claims(p *profile.Profile, now time.Time) (assertion.Assertion, error) {
+	policy := &p.Policy.Assertion
+	c := assertion.Assertion{Issuer: f.client, Subject: f.subject, ID: f.id, IssuedAt: now}
+	if c.ID == "" && !f.noID {
+		c.ID = assertion.NewID()
+	}
+	if f.noID && policy.Requires("jti") {
+		return c, usagef("profile %s requires jti: leave --no-jti out", p.Name)
+	}
+	if c.Subject == "" && (f.clientAuth || policy.Requires("sub")) {
+		c.Subject = f.client
+	}
+	if policy.Requires("nbf") {
+		c.NotBefore = now
+	}
+	lifetime := cmp.Or(f.lifetime, min(defaultAssertionLifetime, policy.MaxLifetime))
+	if lifetime < time.Second || lifetime > policy.MaxLifetime {
+		return c, usagef("--lifetime must be from 1s to the %s that profile %s allows", shortDuration(policy.MaxLifetime), p.Name)
+	}
+	c.Expiry = now.Add(lifetime)
+	aud, err := f.aud(p)
+	if aud != "" {
+		c.Audience = []string{aud}
+	}
+	return c, err
+}
+
+// aud is --audience, else what the profile accepts of the issuer.
+func (f *assertFlags) aud(p *profile.Profile) (string, error) {
+	policy := &p.Policy.Assertion
+	switch {
+	case f.clientAuth && f.audience != "" && f.issuer != "" && f.audience != f.issuer:
+		return "", usagef("for client authentication aud is the issuer URL alone (RFC 10070): leave --audience out")
+	case f.audience != "":
+		return f.audience, nil
+	case f.issuer != "" && (f.clientAuth || policy.Accepts(profile.AudienceIssuer)):
+		return f.issuer, nil
+	case f.issuer != "" && policy.Accepts(profile.AudienceEndpoint):
+		return strings.TrimSuffix(f.issuer, "/") + p.Wire.Path, nil
+	case !f.clientAuth && !policy.Requires("aud"):
+		return "", nil
+	}
+	return "", usagef("aud is missing: give --issuer URL, or --audience with the platform's name for itself")
+}
+
+// printAssertion shows an assertion with its parts.
+func (a *app) printAssertion(signed string) error {
+	jws, err := jose.Parse(signed)
+	if err != nil {
+		return trouble(err)
+	}
+	header, _ := decodeSegment(strings.SplitN(signed, ".", 2)[0])
+	return a.printJSON(struct {
+		Assertion string          `json:"assertion"`
+		Header    json.RawMessage `json:"header"`
+		Claims    json.RawMessage `json:"claims"`
+	}{signed, header, jws.Payload})
+}
+
+// signerFlags name a private key and how it is registered.
+type signerFlags struct{ key, kid, alg string }
+
+func (f *signerFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.key, "key", "", "file with the private key, PEM or JWK ('-' reads standard input)")
+	c.Flags().StringVar(&f.kid, "kid", "", "the name under which the public key is registered (default its thumbprint, where the platform requires a kid)")
+	c.Flags().StringVar(&f.alg, "alg", "", "algorithm: "+strings.Join(algs(), ", ")+" (default the natural one of the key; RS256 for RSA)")
+	complete(c, "kid")
+	complete(c, "alg", algs()...)
+}
+
+// loadSigner reads the private key and settles its kid.
+func (a *app) loadSigner(f *signerFlags, p *profile.Profile) (key crypto.Signer, kid string, err error) {
+	if f.key == "" {
+		return nil, "", usagef("--key is missing: the file with your private key, as 'moneyer keygen' makes it")
+	}
+	data, err := a.readFile(f.key)
+	if err != nil {
+		return nil, "", usagef("--key: %w", err)
+	}
+	if key, err = assertion.ParseKey(data); err != nil {
+		return nil, "", usagef("--key %s: %w", f.key, keyAdvice(plain(err)))
+	}
+	a.warnIfOpen(f.key)
+	natural, err := jose.KeyAlg(key.Public())
+	if err != nil {
+		return nil, "", usagef("--key %s: %w", f.key, keyAdvice(err))
+	}
+	algs := p.Policy.Assertion.Algs
+	if alg := cmp.Or(f.alg, string(natural)); !slices.Contains(algs, alg) {
+		return nil, "", usagef("--key %s is for %s, and profile %s takes %s: make one with 'moneyer keygen --alg %s'", f.key, alg, p.Name, strings.Join(algs, ", "), algs[0])
+	}
+	if f.kid != "" || p.Policy.Assertion.Kid == profile.Optional {
+		return key, f.kid, nil
+	}
+	if kid, err = assertion.Thumbprint(key); err != nil {
+		return nil, "", usage(plain(err))
+	}
+	a.note("%s requires a kid and none was given: using the key's thumbprint, %s", p.Name, kid)
+	return key, kid, nil
+}
+
+// warnIfOpen tells of a private key that others on this machine can read.
+func (a *app) warnIfOpen(name string) {
+	info, err := os.Stat(name)
+	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+		a.note("others on this machine may read %s: chmod 600 %[1]s", name)
+	}
+}
+
+// note tells the person something beside the answer.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.err, "moneyer: note: "+format+"\n", args...)
+}

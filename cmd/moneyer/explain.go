@@ -1,0 +1,306 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+	"moneyer/profile"
+)
+
+// explainFlags describe the platform that would judge the assertion.
+type explainFlags struct {
+	profile, issuer       string
+	key, kid, alg, client string
+	audienceNames         []string
+	now                   string
+	clientAuth            bool
+}
+
+// explainCommand tells why a platform refuses an assertion.
+func (a *app) explainCommand() *cobra.Command {
+	var f explainFlags
+	c := &cobra.Command{
+		Use:   "explain ASSERTION|FILE|- --profile PROFILE --issuer URL --key PUBLIC.pem",
+		Short: "Test an assertion against every rule of a platform, without sending it",
+		Long: `Test an assertion against every rule by which the platform judges it, and say of
+each what it expects, what it found and how to mend it. Nothing is sent and
+nothing is used up. The exit code is 1 when a rule is broken.
+
+The platform itself tells little about a refused assertion, so that strangers
+learn nothing. With your own public key this command can tell everything, save
+what only the platform knows: whether the client and its key are registered and
+enabled there, and whether the assertion was used before.`,
+		Example: `  moneyer explain assertion.txt --profile thales-d1 --issuer https://d1.example/authz/v1 \
+      --key key.pem.pub --kid my-key-1 --audience-name stg
+  moneyer assert ... | moneyer explain - --profile oauth2 --issuer https://as.example --key key.pem.pub`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usagef("%s takes one assertion: itself in quotes, a file, or '-' for standard input", c.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error { return a.explain(c.Context(), &f, args[0]) },
+	}
+	profileFlag(c, &f.profile)
+	flags := c.Flags()
+	flags.StringVar(&f.issuer, "issuer", "", "the issuer URL, exactly as the platform spells it")
+	flags.StringVar(&f.key, "key", "", "file with the public key that is registered with the platform (PEM or JWK)")
+	flags.StringVar(&f.kid, "kid", "", "the name under which it is registered (default the one in the assertion)")
+	flags.StringVar(&f.alg, "alg", "", "the algorithm for which an RSA key is registered: RS256 (the default) or PS256")
+	flags.StringVar(&f.client, "client", "", "the id that the platform gave you (default iss of the assertion)")
+	flags.StringArrayVar(&f.audienceNames, "audience-name", nil, "an audience name of the platform, such as stg; repeat for several")
+	flags.StringVar(&f.now, "now", "", "judge as of this time, RFC 3339 or seconds since 1970 (default now)")
+	flags.BoolVar(&f.clientAuth, "client-auth", false, "judge it as client authentication (RFC 7523 section 2.2) instead of as the grant")
+	for _, name := range []string{"issuer", "kid", "client", "audience-name", "now"} {
+		complete(c, name)
+	}
+	complete(c, "alg", "RS256", "PS256")
+	return c
+}
+
+// explained is what explain found out.
+type explained struct {
+	Profile  string              `json:"profile"`
+	Issuer   string              `json:"issuer"`
+	Client   string              `json:"client"`
+	Kid      string              `json:"kid"`
+	Accepted bool                `json:"accepted"`
+	Clock    string              `json:"clock"`
+	Findings []authority.Finding `json:"findings"`
+	notes    []string
+}
+
+func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
+	issuer, err := f.authority()
+	if err != nil {
+		return err
+	}
+	if f.clientAuth, err = asClientAuth(issuer.Profile, f.clientAuth); err != nil {
+		return err
+	}
+	key, _, err := a.readPublicKey("--key", f.key, f.alg)
+	if err != nil {
+		return err
+	}
+	now, err := f.instant(a.now())
+	if err != nil {
+		return err
+	}
+	raw, err := a.readArgument(arg)
+	if err != nil {
+		return err
+	}
+	token, mistakes := repair(string(raw))
+	if token == "" {
+		return usagef("there is nothing to explain: the input is empty")
+	}
+	e := &explained{Profile: issuer.Profile.Name, Issuer: issuer.URL}
+	jws, claims := e.read(f, token, key)
+	if len(f.audienceNames) == 0 && issuer.Profile.Policy.Assertion.Accepts(profile.AudienceName) {
+		e.notes = append(e.notes, "--audience-name was not given: aud can only be a URL of the issuer")
+	}
+	client, onboarding := e.register(issuer, key)
+	judge := &authority.Authority{Registry: onlyClient{client}}
+	findings, err := judge.Explain(ctx, issuer, token, !f.clientAuth, now)
+	if err != nil {
+		return trouble(err)
+	}
+	e.Findings = spelling(mistakes, findings)
+	if jws != nil { // otherwise nothing is known of client and key
+		e.Findings = append([]authority.Finding{onboarding}, e.Findings...)
+	}
+	e.Clock = clockWords(claims, now)
+	e.Accepted = broken(e.Findings) == 0
+	if err := a.printExplained(e); err != nil {
+		return err
+	}
+	if !e.Accepted {
+		return refused(errSilent)
+	}
+	return nil
+}
+
+// authority makes the issuer that judges.
+func (f *explainFlags) authority() (*authority.Issuer, error) {
+	p, err := loadProfile(f.profile)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case f.issuer == "":
+		return nil, usagef("--issuer is missing: the platform's issuer URL")
+	case f.key == "":
+		return nil, usagef("--key is missing: the file with your public key, such as key.pem.pub")
+	case f.alg != "" && !jose.Alg(f.alg).Known():
+		return nil, usagef("--alg %q is not known; choose from %s", f.alg, strings.Join(algs(), ", "))
+	}
+	return &authority.Issuer{
+		Name: p.Name, URL: strings.TrimSuffix(f.issuer, "/"), Profile: p, AudienceNames: f.audienceNames,
+		Replay: p.Policy.Assertion.Replay, TokenLifetime: p.Policy.Token.Lifetime, Alg: p.Policy.Token.Alg,
+	}, nil
+}
+
+// instant is the time as of which the assertion is judged.
+func (f *explainFlags) instant(now time.Time) (time.Time, error) {
+	if f.now == "" {
+		return now, nil
+	}
+	if seconds, err := strconv.ParseInt(f.now, 10, 64); err == nil && seconds >= 0 && seconds < maxPlausible {
+		return time.Unix(seconds, 0), nil
+	}
+	t, err := time.Parse(time.RFC3339, f.now)
+	if err != nil {
+		return now, usagef("--now is a time such as 2026-11-23T12:00:00Z, or seconds since 1970")
+	}
+	return t, nil
+}
+
+// read settles client and kid, from the assertion where they were not given.
+func (e *explained) read(f *explainFlags, token string, key *jose.PublicKey) (*jose.JWS, *jose.Claims) {
+	e.Client, e.Kid = f.client, f.kid
+	jws, err := jose.Parse(token)
+	if err != nil {
+		return nil, nil
+	}
+	claims, err := jose.ParseClaims(jws.Payload)
+	if e.Client == "" && err == nil && claims.Issuer != "" {
+		e.Client = claims.Issuer
+		e.notes = append(e.notes, "--client was not given: taking iss for it")
+	}
+	if e.Kid == "" {
+		e.Kid = cmp.Or(jws.Header.Kid, key.Thumbprint())
+		e.notes = append(e.notes, "--kid was not given: taking "+map[bool]string{true: "the assertion's", false: "the key's thumbprint"}[jws.Header.Kid != ""]+" for it")
+	}
+	return jws, claims
+}
+
+// register makes the client that the platform would know, and says whether it
+// would: a bad client id or key is named, and judged by all the same.
+func (e *explained) register(issuer *authority.Issuer, key *jose.PublicKey) (*authority.Client, authority.Finding) {
+	client := &authority.Client{Issuer: issuer.Name, ID: e.Client}
+	finding := authority.Finding{Rule: "onboarding", Holds: true, Expected: "a client id and a key that the platform would register", Found: "that"}
+	err := client.Check(issuer)
+	keyErr := client.AddKey(issuer, nil, authority.Key{Kid: cmp.Or(e.Kid, key.Thumbprint()), Public: key})
+	if keyErr != nil {
+		client.Keys = []authority.Key{{Kid: e.Kid, Public: key}}
+	}
+	if err = cmp.Or(err, keyErr); err != nil {
+		finding.Holds, finding.Found = false, err.Error()
+		finding.Hint = "register another; the other rules are tested by this one all the same"
+	}
+	return client, finding
+}
+
+// spelling puts in front what had to be repaired before the rules could be
+// tested.
+func spelling(mistakes []mistake, findings []authority.Finding) []authority.Finding {
+	if len(mistakes) == 0 {
+		return findings
+	}
+	form := findings[0]
+	var all []authority.Finding
+	for _, m := range mistakes {
+		all = append(all, authority.Finding{Rule: form.Rule, Expected: form.Expected, Found: m.found, Hint: m.fix})
+	}
+	if form.Holds {
+		findings = findings[1:]
+	}
+	return append(all, findings...)
+}
+
+// clockWords compares the clock that made the assertion with ours.
+func clockWords(claims *jose.Claims, now time.Time) string {
+	if claims == nil || !claims.Has(jose.ClaimIssuedAt) || claims.IssuedAt >= maxPlausible {
+		return "cannot be compared: the assertion has no usable iat"
+	}
+	ahead := time.Unix(claims.IssuedAt, 0).Sub(now)
+	if ahead > time.Second {
+		return fmt.Sprintf("the clock that made the assertion is at least %s ahead of this one", ahead.Round(time.Second))
+	}
+	return fmt.Sprintf("the assertion says it was made %s, by the clock of its maker", inWords(ahead))
+}
+
+func broken(findings []authority.Finding) int {
+	n := 0
+	for _, f := range findings {
+		if !f.Holds {
+			n++
+		}
+	}
+	return n
+}
+
+func (a *app) printExplained(e *explained) error {
+	if a.json {
+		return a.printJSON(e)
+	}
+	fmt.Fprintf(a.out, "%s\n", a.paint(bold, visible("As "+e.Profile+" at "+e.Issuer+" would judge it, for client "+e.Client)))
+	for _, note := range e.notes {
+		fmt.Fprintln(a.out, a.paint(faint, "note: "+note))
+	}
+	fmt.Fprintln(a.out)
+	for _, f := range e.Findings {
+		if f.Holds {
+			fmt.Fprintf(a.out, "%s %-15s %s\n", a.paint(good, "✓"), f.Rule, visible(held(f)))
+			continue
+		}
+		fmt.Fprintf(a.out, "%s %-15s expected %s\n", a.paint(bad, "✗"), f.Rule, visible(f.Expected))
+		fmt.Fprintf(a.out, "  %-15s found    %s\n", "", visible(f.Found))
+		if f.Hint != "" {
+			fmt.Fprintf(a.out, "  %-15s %s\n", "", a.paint(bold, "→ "+visible(f.Hint)))
+		}
+	}
+	fmt.Fprintf(a.out, "\nclock: %s\n", e.Clock)
+	if n := broken(e.Findings); n > 0 {
+		_, err := fmt.Fprintf(a.out, "%s (rules that build on a broken one are not listed)\n", a.paint(bad, fmt.Sprintf("✗ refused: %d of %d rules broken", n, len(e.Findings))))
+		return err
+	}
+	_, err := fmt.Fprintln(a.out, a.paint(good, "✓ every rule holds: the platform takes it, if it knows this client and key and has not seen it before"))
+	return err
+}
+
+// held is what to say of a rule that holds.
+func held(f authority.Finding) string {
+	if f.Found == "that" || f.Found == "all" || f.Found == `""` {
+		return f.Expected
+	}
+	return f.Found
+}
+
+// onlyClient is a registry of one client.
+type onlyClient struct{ client *authority.Client }
+
+// Client implements authority.Registry.
+func (r onlyClient) Client(_ context.Context, _, id string) (*authority.Client, error) {
+	if id != r.client.ID {
+		return nil, authority.ErrNotFound
+	}
+	return r.client, nil
+}
+
+// ClientByAPIKey implements authority.Registry.
+func (onlyClient) ClientByAPIKey(context.Context, string, authority.Digest) (*authority.Client, error) {
+	return nil, authority.ErrNotFound
+}
+
+// Merchant implements authority.Registry.
+func (onlyClient) Merchant(context.Context, string, string) (*authority.Merchant, error) {
+	return nil, authority.ErrNotFound
+}
+
+// CardTokens implements authority.Registry.
+func (onlyClient) CardTokens(context.Context, string, []string) ([]authority.CardToken, error) {
+	return nil, nil
+}
+
+// Touch implements authority.Registry.
+func (onlyClient) Touch(string, string, string, time.Time) {}
+

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"moneyer/internal/jose"
+)
+
+// keygenCommand makes key pairs for clients.
+func (a *app) keygenCommand() *cobra.Command {
+	var alg, out string
+	var jwk bool
+	c := &cobra.Command{
+		Use:   "keygen [--alg ALG] [--out FILE]",
+		Short: "Make a key pair, and say what of it to send to the platform",
+		Long: `Make a key pair with which a client signs its assertions.
+
+The private key goes to FILE, readable by its owner alone, as PEM (PKCS #8).
+The public key goes to FILE.pub. Neither file is ever overwritten. The kid that
+is printed is the RFC 7638 thumbprint of the key: it is the same for everybody
+who computes it, so both sides can compare it.`,
+		Example: `  moneyer keygen                               key.pem and key.pem.pub, for ES256
+  moneyer keygen --alg RS256 --out client.pem
+  moneyer keygen --jwk                         print the public key as a JWK too`,
+		Args: noArguments,
+		RunE: func(*cobra.Command, []string) error { return a.keygen(jose.Alg(alg), out, jwk) },
+	}
+	c.Flags().StringVar(&alg, "alg", string(jose.ES256), "algorithm of the key: "+strings.Join(algs(), ", "))
+	c.Flags().StringVar(&out, "out", "key.pem", "file for the private key; the public key goes to the same name with .pub")
+	c.Flags().BoolVar(&jwk, "jwk", false, "print the public key as a JWK too")
+	complete(c, "alg", algs()...)
+	return c
+}
+
+// keyPair is what keygen tells of a new key pair.
+type keyPair struct {
+	Alg     jose.Alg        `json:"alg"`
+	Kid     string          `json:"kid"`
+	Private string          `json:"private_key_file"`
+	Public  string          `json:"public_key_file"`
+	PEM     string          `json:"public_pem"`
+	JWK     json.RawMessage `json:"jwk"`
+}
+
+func (a *app) keygen(alg jose.Alg, out string, jwk bool) error {
+	if !alg.Known() {
+		return usagef("--alg %q is not known; choose from %s", alg, strings.Join(algs(), ", "))
+	}
+	key, err := jose.GenerateKey(alg)
+	if err != nil {
+		return trouble(err)
+	}
+	public, err := jose.NewPublicKey(key.Public(), alg)
+	if err != nil {
+		return trouble(err)
+	}
+	private, err := jose.MarshalPrivatePEM(key)
+	if err != nil {
+		return trouble(err)
+	}
+	pair := keyPair{Alg: alg, Kid: public.Thumbprint(), Private: out, Public: out + ".pub",
+		PEM: string(public.PEM()), JWK: public.AppendJWK(nil, public.Thumbprint())}
+	if err := pair.write(private); err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(pair)
+	}
+	return a.printKeyPair(&pair, jwk)
+}
+
+// write makes both files, or neither.
+func (p *keyPair) write(private []byte) error {
+	if err := writeNew(p.Public, []byte(p.PEM), 0o644); err != nil {
+		return err
+	}
+	if err := writeNew(p.Private, private, 0o600); err != nil {
+		return errors.Join(err, os.Remove(p.Public))
+	}
+	return nil
+}
+
+// writeNew makes a file that must not exist yet.
+func writeNew(name string, data []byte, mode fs.FileMode) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return usagef("%s exists and keys are never overwritten: move it away, or choose another name with --out", name)
+	case err != nil:
+		return trouble(err)
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return trouble(errors.Join(err, os.Remove(name)))
+	}
+	return nil
+}
+
+func (a *app) printKeyPair(p *keyPair, jwk bool) error {
+	fmt.Fprintf(a.out, "%s\n\n", a.paint(bold, "A new key pair for "+string(p.Alg)))
+	if err := writeTable(a.out, [][]string{
+		{"  kid", p.Kid},
+		{"  private key", p.Private},
+		{"  public key", p.Public},
+	}); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.out, `
+Send to the platform:  %s and the kid. If the platform gives the key
+                       another kid, use that one (--kid).
+Never send to anybody: %s. It stays on this machine, or goes to your
+                       secret store; nobody at the platform needs it.
+`, p.Public, p.Private)
+	if jwk {
+		fmt.Fprintf(a.out, "\n%s\n", p.JWK)
+	}
+	return nil
+}
+
+// algs names the algorithms of keys.
+func algs() []string {
+	return []string{string(jose.ES256), string(jose.RS256), string(jose.PS256), string(jose.EdDSA)}
+}
+
+// complete gives a flag's values to the shell.
+func complete(c *cobra.Command, flag string, values ...string) {
+	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // there is no such flag: a mistake in this program
+	}
+}
+
+// noArguments refuses arguments and does not repeat them: somebody may have put
+// a secret there.
+func noArguments(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes flags only, and %d arguments came without one; see '%s --help'", c.CommandPath(), len(args), c.CommandPath())
+	}
+	return nil
+}

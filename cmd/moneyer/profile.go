@@ -1,0 +1,336 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// profileCommand shows the platforms and checks an operator's own.
+func (a *app) profileCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "profile",
+		Short: "List, show and check profiles: the platforms' token endpoints as data",
+		Long: `A profile describes a payment platform's token endpoint: how a request and its
+answer look, what is accepted and what is granted. Some are built in. Your own
+is one TOML file, and stands wherever a profile's name can: --profile FILE.toml.`,
+		Example: `  moneyer profile list
+  moneyer profile show thales-d1 > mine.toml   start your own from a built-in one
+  moneyer profile check mine.toml`,
+	}
+	c.AddCommand(a.profileList(), a.profileShow(), a.profileCheck())
+	return c
+}
+
+func (a *app) profileList() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the built-in profiles",
+		Long:    "List the built-in profiles by the name that --profile takes.",
+		Example: "  moneyer profile list",
+		Args:    noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			type row struct {
+				Name  string `json:"name"`
+				Title string `json:"title"`
+				Path  string `json:"path"`
+			}
+			list := []row{}
+			rows := [][]string{}
+			for _, name := range profile.BuiltinNames() {
+				p, err := profile.Builtin(name)
+				if err != nil {
+					return err
+				}
+				list = append(list, row{p.Name, p.Title, p.Wire.Path})
+				rows = append(rows, []string{p.Name, p.Title, p.Wire.Path})
+			}
+			if a.json {
+				return a.printJSON(list)
+			}
+			return a.table([]string{"NAME", "PLATFORM", "TOKEN ENDPOINT BELOW THE ISSUER URL"}, rows)
+		},
+	}
+}
+
+func (a *app) profileShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show NAME|FILE",
+		Short: "Print a profile",
+		Long: `Print a profile as it was written, in TOML. With --json print it as it was
+understood, with every default filled in.`,
+		Example: `  moneyer profile show boltpay
+  moneyer profile show boltpay --json`,
+		Args:              oneProfile,
+		ValidArgsFunction: completeProfiles,
+		RunE: func(_ *cobra.Command, args []string) error {
+			p, err := loadProfile(args[0])
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.printJSON(tomlForm(reflect.ValueOf(*p)))
+			}
+			source, err := profile.BuiltinSource(args[0])
+			if strings.HasSuffix(args[0], ".toml") {
+				source, err = os.ReadFile(args[0])
+			}
+			if err == nil {
+				_, err = a.out.Write(source)
+			}
+			return err
+		},
+	}
+}
+
+func (a *app) profileCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check FILE",
+		Short: "Check a profile and say in words what it does",
+		Long: `Check a profile file and say in words what it does. A mistake is named with its
+line and its fix, and makes the exit code 2.`,
+		Example: `  moneyer profile check mine.toml
+  moneyer profile check thales-etp     what a built-in profile does`,
+		Args:              oneProfile,
+		ValidArgsFunction: completeProfiles,
+		RunE: func(_ *cobra.Command, args []string) error {
+			p, err := loadProfile(args[0])
+			if err != nil {
+				return err
+			}
+			rows := summarize(p)
+			if a.json {
+				summary := map[string]string{}
+				for _, row := range rows {
+					summary[row[0]] = row[1]
+				}
+				return a.printJSON(map[string]any{"name": p.Name, "title": p.Title, "summary": summary})
+			}
+			fmt.Fprintf(a.out, "%s %s: %s\n\n", a.paint(good, "✓"), a.paint(bold, p.Name), p.Title)
+			return writeTable(a.out, rows)
+		},
+	}
+}
+
+func oneProfile(c *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usagef("%s takes one profile: a name among %s, or a .toml file", c.CommandPath(), strings.Join(profile.BuiltinNames(), ", "))
+	}
+	return nil
+}
+
+// loadProfile finds the profile that --profile or an argument names.
+func loadProfile(name string) (*profile.Profile, error) {
+	if name == "" {
+		return nil, usagef("--profile is missing: it names the platform, one of %s, or a .toml file", strings.Join(profile.BuiltinNames(), ", "))
+	}
+	p, err := profile.Load(name)
+	if err != nil {
+		return nil, usage(err)
+	}
+	return p, nil
+}
+
+func completeProfiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return profile.BuiltinNames(), cobra.ShellCompDirectiveDefault // which adds files
+}
+
+// profileFlag gives a command its --profile.
+func profileFlag(c *cobra.Command, name *string) {
+	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(profile.BuiltinNames(), ", ")+", or a .toml file")
+	if err := c.RegisterFlagCompletionFunc("profile", completeProfiles); err != nil {
+		panic(err) // there is no such flag: a mistake in this program
+	}
+}
+
+// tomlForm turns a checked profile into what encoding/json writes under the
+// names that TOML has for it.
+func tomlForm(v reflect.Value) any {
+	switch v.Kind() {
+	case reflect.Struct:
+		form := map[string]any{}
+		for field, value := range v.Fields() {
+			form[field.Tag.Get("toml")] = tomlForm(value)
+		}
+		return form
+	case reflect.Slice:
+		list := make([]any, v.Len())
+		for i := range list {
+			list[i] = tomlForm(v.Index(i))
+		}
+		return list
+	}
+	if d, ok := v.Interface().(time.Duration); ok {
+		return d.String()
+	}
+	return v.Interface()
+}
+
+// summarize says in words what a profile does, topic by topic.
+func summarize(p *profile.Profile) [][]string {
+	wire, policy := &p.Wire, &p.Policy
+	rows := [][]string{
+		{"endpoint", "POST {issuer}" + strings.Join(wire.Paths(), " or ") + ", " + listed(wire.Bodies, " or ") + " body"},
+		{"callers", callers(p)},
+		{"client id", fmt.Sprintf("%s characters%s", span(policy.ClientID.MinLength, policy.ClientID.MaxLength), charset(policy.ClientID.Chars))},
+		{"parameters", paramWords(wire)},
+	}
+	if usesAssertions(p) {
+		rows = append(rows, []string{"assertion", assertionWords(&policy.Assertion)})
+	}
+	rows = append(rows, []string{"scope", scopeWords(p)})
+	if policy.Merchant.Param != "" {
+		rows = append(rows, []string{"merchant", merchantWords(&policy.Merchant)})
+	}
+	var claims, members []string
+	for _, claim := range policy.Token.Claims {
+		claims = append(claims, claim.Name)
+	}
+	for _, member := range wire.Response {
+		members = append(members, member.Name)
+	}
+	token := &policy.Token
+	return append(rows,
+		[]string{"token", fmt.Sprintf("%s, typ %s, good for %s", token.Alg, token.Typ, shortDuration(token.Lifetime))},
+		[]string{"claims", strings.Join(claims, " ")},
+		[]string{"answer", strings.Join(members, ", ")},
+		[]string{"errors", map[profile.ErrorStyle]string{profile.RFC6749: "JSON with error and error_description", profile.StatusOnly: "the HTTP status alone, no body"}[wire.Errors]},
+		[]string{"correlation", fmt.Sprintf("%s, %s, up to %d characters%s", wire.Correlation.Header, presence(wire.Correlation.Required), wire.Correlation.MaxLength, charset(wire.Correlation.Chars))},
+	)
+}
+
+// usesAssertions tells whether callers of the platform sign anything.
+func usesAssertions(p *profile.Profile) bool {
+	return p.Policy.Grant(oauth.JWTBearer) != nil || p.Policy.Uses(oauth.AuthPrivateKeyJWT)
+}
+
+// callers says how callers show who they are.
+func callers(p *profile.Profile) string {
+	var ways []string
+	for _, grant := range p.Policy.Grants {
+		for _, auth := range grant.ClientAuth {
+			switch auth {
+			case oauth.AuthNone:
+				ways = append(ways, "a signed assertion as the grant")
+			case oauth.AuthPrivateKeyJWT:
+				ways = append(ways, "a signed assertion as client authentication")
+			case oauth.AuthBasic:
+				ways = append(ways, "client id and secret by HTTP Basic")
+			case oauth.AuthPost:
+				ways = append(ways, "client id and secret in the body")
+			case oauth.AuthAPIKey:
+				ways = append(ways, "an API key in the header "+p.Wire.APIKey.Header)
+			}
+		}
+	}
+	return strings.Join(ways, "; ")
+}
+
+func paramWords(wire *profile.Wire) string {
+	var words []string
+	for i := range wire.Params {
+		param := &wire.Params[i]
+		word := param.Name + " (" + presence(param.Required)
+		if param.Type == profile.Strings {
+			word += fmt.Sprintf(", 1 to %d values", param.MaxItems)
+		}
+		if len(param.OneOf) > 0 {
+			word += ", one of " + strings.Join(param.OneOf, " ")
+		}
+		words = append(words, word+")")
+	}
+	return strings.Join(words, ", ")
+}
+
+func assertionWords(policy *profile.Assertion) string {
+	replay := map[profile.Replay]string{
+		profile.Once:      "good for one token",
+		profile.UntilExp:  "good for any number of tokens",
+		profile.SameToken: "gives the same token again",
+	}
+	audience := map[profile.AudienceKind]string{
+		profile.AudienceIssuer:   "the issuer URL",
+		profile.AudienceEndpoint: "the token endpoint",
+		profile.AudienceName:     "an audience name",
+	}
+	var names []string
+	for _, kind := range policy.Audience {
+		names = append(names, audience[kind])
+	}
+	return fmt.Sprintf("%s; kid %s; claims %s; aud is %s; exp at most %s ahead (leeway %s); %s",
+		strings.Join(policy.Algs, " or "), policy.Kid, strings.Join(policy.Require, " "), strings.Join(names, " or "),
+		shortDuration(policy.MaxLifetime), shortDuration(policy.Leeway), replay[policy.Replay])
+}
+
+func scopeWords(p *profile.Profile) string {
+	words := "any word that the client is registered for"
+	if len(p.Policy.Scope.Words) > 0 {
+		words = strings.Join(p.Policy.Scope.Words, " ")
+	}
+	switch {
+	case p.Wire.Meaning(profile.MeansScope) == nil:
+		return "not asked for; all that the client is registered for"
+	case p.Policy.Scope.Default == profile.Registered:
+		return words + "; none asked for: all that the client is registered for"
+	default:
+		return words + "; none asked for: none"
+	}
+}
+
+func merchantWords(m *profile.Merchant) string {
+	words := m.Param + " must be a merchant of the client"
+	if m.Cards != "" {
+		words += "; " + m.Cards + " must be its " + strings.Join(m.Schemes, " or ") + " card tokens"
+	}
+	return words
+}
+
+func listed[T ~string](words []T, separator string) string {
+	texts := make([]string, len(words))
+	for i, word := range words {
+		texts[i] = string(word)
+	}
+	return strings.Join(texts, separator)
+}
+
+func presence(required bool) string {
+	if required {
+		return "required"
+	}
+	return "optional"
+}
+
+func span(least, most int) string {
+	if least == most {
+		return fmt.Sprint(least)
+	}
+	return fmt.Sprintf("%d to %d", least, most)
+}
+
+func charset(c profile.Chars) string {
+	return map[profile.Chars]string{
+		profile.AnyChars: "",
+		profile.URLSafe:  " of A-Z a-z 0-9 - _",
+		profile.Digits:   ", digits only",
+		profile.Visible:  " of printable ASCII",
+	}[c]
+}
+
+// shortDuration writes 15m for what Go writes as 15m0s.
+func shortDuration(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

@@ -1,0 +1,362 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"moneyer/oauth"
+	"moneyer/profile"
+	"moneyer/tokensource"
+)
+
+// tokenFlags are what a person says of a token.
+type tokenFlags struct {
+	profile, issuer, url string
+	client, scope        string
+	audience, subject    string
+	secret, apiKey       secretFlags
+	signer               signerFlags
+	params               []string
+	tlsCert, tlsKey      string
+	header, verbose      bool
+}
+
+// tokenCommand gets an access token.
+func (a *app) tokenCommand() *cobra.Command {
+	var f tokenFlags
+	c := &cobra.Command{
+		Use:   "token --profile PROFILE --issuer URL",
+		Short: "Get an access token from a platform, and print it",
+		Long: `Get an access token from any server that speaks the profile, the platform's own
+or one of ours, and print it: nothing else goes to standard output.
+
+Show who you are with what the platform gave you: a key (--client, --key, --kid),
+a secret (--client, --secret-file or --secret-env) or an API key (--api-key-file
+or --api-key-env). No secret is taken from the command line itself: whoever can
+list the processes of this machine could read it there, and the shell would keep
+it in its history. A file named '-' is standard input.
+
+What is temporary (429, 503, a lost connection) is tried four times.`,
+		Example: `  moneyer token --profile thales-d1 --issuer https://d1.example/authz/v1 \
+      --client merchant01 --key key.pem --kid my-key-1
+  moneyer token --profile boltpay --issuer https://bolt.example --client shop \
+      --secret-file secret.txt --scope "openid roles"
+  moneyer token --profile thales-etp --issuer https://etp.example/tsh-cof --api-key-env ETP_KEY \
+      --scope PAYMENT_PASSKEY --param merchantId=m-1 --param tokens=tok1,tok2
+  curl -H "$(moneyer token ... --header)" https://api.example/things`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return a.token(c.Context(), &f) },
+	}
+	c.SetFlagErrorFunc(quietFlagError)
+	profileFlag(c, &f.profile)
+	f.secret.add(c, "secret", "client secret")
+	f.apiKey.add(c, "api-key", "API key")
+	f.signer.add(c)
+	flags := c.Flags()
+	flags.StringVar(&f.issuer, "issuer", "", "the issuer URL, exactly as the platform spells it")
+	flags.StringVar(&f.url, "url", "", "the token endpoint (default the issuer URL and the profile's path)")
+	flags.StringVar(&f.client, "client", "", "the id that the platform gave you")
+	flags.StringVar(&f.scope, "scope", "", "scope words to ask for, separated by spaces")
+	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the platform's own, name=value; a list as name=a,b or repeated")
+	flags.StringVar(&f.audience, "audience", "", "aud of the assertion, such as an audience name of the platform (default the issuer URL)")
+	flags.StringVar(&f.subject, "subject", "", "sub of the assertion (default the client)")
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, where the platform wants mutual TLS")
+	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
+	flags.BoolVar(&f.header, "header", false, `print "Authorization: Bearer ..." as curl takes it`)
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell on standard error what was asked and answered")
+	for _, name := range []string{"issuer", "url", "client", "scope", "param", "audience", "subject"} {
+		complete(c, name)
+	}
+	return c
+}
+
+func (a *app) token(ctx context.Context, f *tokenFlags) error {
+	if f.header && a.json {
+		return usagef("--header and --json exclude each other")
+	}
+	p, err := loadProfile(f.profile)
+	if err != nil {
+		return err
+	}
+	if f.issuer == "" && f.url == "" {
+		return usagef("--issuer is missing: the platform's issuer URL, to which %s adds %s (or --url with the whole token endpoint)", p.Name, p.Wire.Path)
+	}
+	source := &tokensource.Source{Profile: p, Issuer: f.issuer, TokenURL: f.url, Now: a.now}
+	if source.Scope, err = oauth.ParseScope(f.scope); err != nil {
+		return usagef("--scope: %s", oauth.AsError(err).Description)
+	}
+	if source.Params, err = readParams(p, f.params); err != nil {
+		return err
+	}
+	if source.Credential, err = a.credential(f, p); err != nil {
+		return err
+	}
+	base, err := transport(f.tlsCert, f.tlsKey)
+	if err != nil {
+		return err
+	}
+	w := &witness{base: base, app: a, verbose: f.verbose}
+	source.HTTPClient = &http.Client{Transport: w}
+	token, err := source.Fetch(ctx)
+	if err != nil {
+		return w.judge(err)
+	}
+	if f.verbose {
+		a.describe(token)
+	}
+	return a.printToken(token, f.header)
+}
+
+// credential collects what the person can show to the platform.
+func (a *app) credential(f *tokenFlags, p *profile.Profile) (tokensource.Credential, error) {
+	c := tokensource.Credential{ClientID: f.client, Subject: f.subject, Audience: f.audience, Alg: f.signer.alg}
+	var err error
+	if c.Secret, err = a.readSecret(&f.secret); err != nil {
+		return c, err
+	}
+	if c.APIKey, err = a.readSecret(&f.apiKey); err != nil {
+		return c, err
+	}
+	if f.signer.key != "" && usesAssertions(p) {
+		if c.Key, c.Kid, err = a.loadSigner(&f.signer, p); err != nil {
+			return c, err
+		}
+	}
+	for _, grant := range p.Policy.Grants {
+		if slices.ContainsFunc(grant.ClientAuth, func(auth oauth.ClientAuth) bool { return shows(&c, auth) }) {
+			return c, nil
+		}
+	}
+	return c, usagef("profile %s wants %s: give %s", p.Name, callers(p), wantedFlags(p))
+}
+
+// shows tells whether the credential has what a way of client authentication takes.
+func shows(c *tokensource.Credential, auth oauth.ClientAuth) bool {
+	switch auth {
+	case oauth.AuthAPIKey:
+		return c.APIKey != ""
+	case oauth.AuthBasic, oauth.AuthPost:
+		return c.ClientID != "" && c.Secret != ""
+	default:
+		return c.ClientID != "" && c.Key != nil
+	}
+}
+
+// wantedFlags names the flags with which a caller of the platform shows who it is.
+func wantedFlags(p *profile.Profile) string {
+	var flags []string
+	add := func(wanted string) {
+		if !slices.Contains(flags, wanted) {
+			flags = append(flags, wanted)
+		}
+	}
+	for _, grant := range p.Policy.Grants {
+		for _, auth := range grant.ClientAuth {
+			switch auth {
+			case oauth.AuthAPIKey:
+				add("--api-key-file or --api-key-env")
+			case oauth.AuthBasic, oauth.AuthPost:
+				add("--client and --secret-file or --secret-env")
+			default:
+				add("--client, --key and --kid")
+			}
+		}
+	}
+	return strings.Join(flags, "; or ")
+}
+
+// readParams reads name=value pairs. A list comes as name=a,b or repeated.
+func readParams(p *profile.Profile, pairs []string) (url.Values, error) {
+	values := url.Values{}
+	for _, pair := range pairs {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return nil, usagef("--param is written name=value, such as --param merchantId=m-1")
+		}
+		if param := p.Wire.Param(name); param != nil && param.Type == profile.Strings {
+			values[name] = append(values[name], strings.Split(value, ",")...)
+		} else {
+			values.Add(name, value)
+		}
+	}
+	return values, nil
+}
+
+// transport is the usual one, with a client certificate where there is one.
+func transport(cert, key string) (http.RoundTripper, error) {
+	if cert == "" && key == "" {
+		return http.DefaultTransport, nil
+	}
+	pair, err := tls.LoadX509KeyPair(cmp.Or(cert, key), cmp.Or(key, cert))
+	if err != nil {
+		return nil, usagef("--tls-cert, --tls-key: %w", err)
+	}
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok {
+		t = &http.Transport{Proxy: http.ProxyFromEnvironment}
+	}
+	t = t.Clone()
+	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	return t, nil
+}
+
+// witness sees whether anything was sent, and tells of it.
+type witness struct {
+	base    http.RoundTripper
+	app     *app
+	verbose bool
+	sent    bool
+}
+
+// RoundTrip implements http.RoundTripper.
+func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
+	w.sent = true
+	start := w.app.now()
+	resp, err := w.base.RoundTrip(req)
+	if w.verbose {
+		answer := "no answer"
+		if err == nil {
+			answer = resp.Status
+		}
+		fmt.Fprintf(w.app.err, "%s %s: %s in %s\n", req.Method, req.URL.Redacted(), answer, w.app.now().Sub(start).Round(time.Millisecond))
+	}
+	return resp, err
+}
+
+// judge tells wrong usage, a refusal and trouble apart.
+func (w *witness) judge(err error) error {
+	var refusal *oauth.Error
+	answered := errors.As(err, &refusal)
+	err = plain(err)
+	switch {
+	case !w.sent:
+		return usage(err)
+	case answered && refusal.Code != oauth.ServerError && !refusal.Code.Retryable():
+		return refused(err)
+	default:
+		return trouble(err)
+	}
+}
+
+// describe tells of a token without showing it.
+func (a *app) describe(token *tokensource.Token) {
+	fmt.Fprintf(a.err, "token until %s (%s)\n", token.Expiry.UTC().Format(time.RFC3339), inWords(token.Expiry.Sub(a.now())))
+	if scope := token.Scope.String(); scope != "" {
+		fmt.Fprintf(a.err, "scope %s\n", scope)
+	}
+	fmt.Fprintf(a.err, "correlation %s\n", token.Correlation)
+	if token.Skew.Abs() >= 2*time.Second {
+		fmt.Fprintf(a.err, "the platform's clock is %s ahead of this machine's (negative: behind)\n", token.Skew)
+	}
+}
+
+func (a *app) printToken(token *tokensource.Token, header bool) error {
+	switch {
+	case a.json:
+		return a.printJSON(struct {
+			AccessToken string    `json:"access_token"`
+			TokenType   string    `json:"token_type"`
+			ExpiresAt   time.Time `json:"expires_at"`
+			Scope       string    `json:"scope,omitempty"`
+			Correlation string    `json:"correlation"`
+		}{token.AccessToken, token.Type, token.Expiry.UTC().Truncate(time.Second), token.Scope.String(), token.Correlation})
+	case header:
+		fmt.Fprintf(a.out, "Authorization: %s %s\n", token.Type, token.AccessToken)
+	default:
+		fmt.Fprintln(a.out, token.AccessToken)
+	}
+	return nil
+}
+
+// secretFlags say where a secret is: in a file or in the environment.
+type secretFlags struct{ name, file, env string }
+
+func (f *secretFlags) add(c *cobra.Command, name, what string) {
+	f.name = name
+	c.Flags().StringVar(&f.file, name+"-file", "", "file that holds the "+what+" ('-' reads standard input)")
+	c.Flags().StringVar(&f.env, name+"-env", "", "environment variable that holds the "+what)
+	complete(c, name+"-env")
+}
+
+// readSecret reads a secret, which is empty when no flag names one. Line ends
+// after it do not belong to it. Errors repeat nothing that was given: it may be
+// the secret itself, by mistake.
+func (a *app) readSecret(f *secretFlags) (string, error) {
+	var secret string
+	switch {
+	case f.file != "" && f.env != "":
+		return "", usagef("--%s-file and --%[1]s-env exclude each other", f.name)
+	case f.file != "":
+		data, err := a.readFile(f.file)
+		if err != nil {
+			return "", usagef("--%s-file names a file that holds it: %w", f.name, withoutPath(err))
+		}
+		secret = string(bytes.TrimRight(data, "\r\n"))
+	case f.env != "":
+		value, ok := os.LookupEnv(f.env)
+		if !ok {
+			return "", usagef("--%s-env names an environment variable that holds it, and there is none of that name", f.name)
+		}
+		secret = value
+	default:
+		return "", nil
+	}
+	if secret == "" {
+		return "", usagef("the %s is empty", strings.ReplaceAll(f.name, "-", " "))
+	}
+	return secret, nil
+}
+
+// withoutPath takes the file's name out of an error.
+func withoutPath(err error) error {
+	var pathError *os.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	return err
+}
+
+// quietFlagError repeats nothing of what follows an unknown short flag: it may
+// be a secret, as in -pSECRET.
+func quietFlagError(_ *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "" {
+		return usagef("unknown flag -%s", unknown.GetSpecifiedName())
+	}
+	return err
+}
+
+// plainError is an error of one of our packages without the package's name,
+// which means nothing to people.
+type plainError struct{ error }
+
+func plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return plainError{err}
+}
+
+func (e plainError) Error() string {
+	text := e.error.Error()
+	for _, name := range []string{"assertion: ", "tokensource: "} {
+		text = strings.TrimPrefix(text, name)
+	}
+	return text
+}
+
+func (e plainError) Unwrap() error { return e.error }
+
