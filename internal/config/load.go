@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,12 +27,12 @@ const AdminIssuer = "admin"
 const minAnnounce = 10 * time.Minute
 
 // Load reads and checks a configuration file.
-func Load(path string) (*Config, error) {
-	data, err := os.ReadFile(path)
+func Load(file string) (*Config, error) {
+	data, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read configuration: %w", err)
 	}
-	return Parse(path, data)
+	return Parse(file, data)
 }
 
 // Parse checks the content of the configuration file called name. Paths in it
@@ -134,7 +135,7 @@ func checkURL(check *checker, key, text string) {
 	check.want(u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()), key, "%q must be https (plain http only on loopback)", text)
 	check.want(u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" && u.User == nil, key, "%q must have no query, fragment or user (RFC 8414 section 2)", text)
 	check.want(!strings.HasSuffix(text, "/"), key, "%q must not end in a slash", text)
-	check.want(u.EscapedPath() == u.Path && !strings.ContainsAny(u.Path, "{} ") && u.JoinPath().Path == u.Path, key, "%q must have a plain path", text)
+	check.want(u.EscapedPath() == u.Path && !strings.ContainsAny(u.Path, "{} ") && (u.Path == "" || path.Clean(u.Path) == u.Path), key, "%q must have a plain path", text)
 }
 
 func (c *Config) checkLimits(check *checker) {
@@ -215,7 +216,7 @@ func (c *Config) Path(p string) string {
 }
 
 // Authority returns the issuer that Load made of the settings.
-func (i *Issuer) Authority() *authority.Issuer { return i.made }
+func (i Issuer) Authority() *authority.Issuer { return i.made }
 
 // AdminListener is the admin listener in the form of the other.
 func (c *Config) AdminListener() Listener { return c.Admin.listener() }

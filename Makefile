@@ -1,0 +1,26 @@
+# Two commands do everything: `make run` tries Moneyer, `make test` passes every
+# test. Both install what they need, or say what is missing.
+SHELL := /bin/bash
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+
+.PHONY: run build test test-go test-interop lint fuzz kill coverage clean
+
+run: build ## build and start the sandbox: every platform on loopback
+	@bin/moneyer sandbox
+
+build: ## build bin/moneyer, one static binary
+	@echo "Building bin/moneyer ..."
+	@$(BUILD) -o bin/moneyer ./cmd/moneyer
+
+test: ## install what the tests need, then pass every test
+	@./test.sh
+
+lint: ## gofmt, go vet, golangci-lint and govulncheck
+	@./lint.sh
+
+fuzz: ## run every fuzz target for FUZZTIME (60s)
+	@./fuzz.sh
+
+clean: ## remove what was built; the sandbox folder stays
+	rm -rf bin coverage.out

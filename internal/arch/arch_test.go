@@ -1,0 +1,125 @@
+package arch
+
+import (
+	"go/build"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// policy lists what each package may import of this module, and which
+// third-party modules it alone may import. Arrows point inward: server and store
+// never meet.
+var policy = map[string][]string{
+	"oauth":               {},
+	"internal/strictjson": {},
+	"internal/limit":      {},
+	"internal/stricttoml": {"github.com/BurntSushi/toml"},
+	"internal/jose":       {"internal/strictjson"},
+	"profile":             {"oauth", "internal/stricttoml"},
+	"assertion":           {"internal/jose"},
+	"tokensource":         {"oauth", "profile", "assertion", "internal/strictjson"},
+	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
+	"bearer":              {"oauth", "internal/jose", "internal/strictjson"},
+	"internal/authority":  {"oauth", "profile", "internal/jose", "internal/strictjson", "internal/limit"},
+	"internal/keyring":    {"internal/jose", "internal/authority"},
+	"internal/store":      {"internal/authority", "modernc.org/sqlite"},
+	// The suite that every store passes: it tests, and is imported by tests alone.
+	"internal/store/storetest": {"oauth", "internal/authority", "internal/jose", "internal/store"},
+	"internal/server":          {"oauth", "profile", "internal/authority", "internal/keyring", "internal/limit", "internal/strictjson"},
+	"internal/admin":           {"oauth", "bearer", "internal/authority", "internal/keyring", "internal/jose", "internal/strictjson"},
+	"internal/metrics":         {"oauth", "github.com/prometheus/client_golang"},
+	"internal/config":          {"internal/authority", "internal/stricttoml", "profile"},
+	"internal/arch":            {},
+}
+
+// everything marks the package that introduces the others to each other.
+const everything = "cmd/moneyer"
+
+func TestImports(t *testing.T) {
+	seen := map[string]bool{}
+	for _, dir := range packages(t) {
+		name := filepath.ToSlash(dir)
+		if strings.HasPrefix(name, everything) {
+			continue
+		}
+		allowed, known := policy[name]
+		if !known {
+			t.Errorf("package %s is not in the policy: add it with the arrows that it needs", name)
+			continue
+		}
+		seen[name] = true
+		pkg, err := build.ImportDir(filepath.Join("../..", dir), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, path := range pkg.Imports {
+			if !permitted(path, allowed) {
+				t.Errorf("%s imports %s, which the policy does not allow", name, path)
+			}
+		}
+	}
+	for name := range policy {
+		if !seen[name] {
+			t.Errorf("the policy names %s, which is not there", name)
+		}
+	}
+}
+
+// permitted: the standard library always, our own packages and other modules
+// when they are listed.
+func permitted(path string, allowed []string) bool {
+	if own, ok := strings.CutPrefix(path, "moneyer/"); ok {
+		return slices.Contains(allowed, own)
+	}
+	if !strings.Contains(strings.SplitN(path, "/", 2)[0], ".") {
+		return true
+	}
+	return slices.ContainsFunc(allowed, func(module string) bool {
+		return path == module || strings.HasPrefix(path, module+"/")
+	})
+}
+
+// packages lists the folders that hold Go code other than tests.
+func packages(t *testing.T) []string {
+	t.Helper()
+	found := map[string]bool{}
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() && path != "../.." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules" || name == "interop" || name == "sandbox") {
+			return filepath.SkipDir
+		}
+		if strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
+			dir, err := filepath.Rel("../..", filepath.Dir(path))
+			found[dir] = true
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dirs []string
+	for dir := range found {
+		dirs = append(dirs, dir)
+	}
+	slices.Sort(dirs)
+	return dirs
+}
+
+// TestPermitted shows that the check can fail.
+func TestPermitted(t *testing.T) {
+	for path, want := range map[string]bool{
+		"net/http": true, "moneyer/oauth": true, "moneyer/internal/store": false,
+		"modernc.org/sqlite": true, "modernc.org/sqlite/lib": true, "modernc.org/sqlitex": false, "github.com/spf13/cobra": false,
+	} {
+		if got := permitted(path, []string{"oauth", "modernc.org/sqlite"}); got != want {
+			t.Errorf("permitted(%q) = %v", path, got)
+		}
+	}
+}
