@@ -185,11 +185,14 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(400, "application/json", `{"error":"invalid_grant","error_description":"no"}`)
 	f.Add(503, "text/html", `<html>`)
 	f.Add(200, "application/json", `{"access_token":"a","expires_at":1e14}`)
+	oauth2 := builtin(f, "oauth2")
 	f.Fuzz(func(t *testing.T, status int, contentType, body string) {
 		if status == 429 || status == 503 {
 			status = 500 // no pauses here
 		}
-		token, err := atNoon(always(status, body, "Content-Type", contentType)).Fetch(t.Context())
+		s := atNoon(always(status, body, "Content-Type", contentType))
+		s.Profile = oauth2
+		token, err := s.Fetch(t.Context())
 		if err != nil {
 			if token != nil {
 				t.Error("a token beside an error")
