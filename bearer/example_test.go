@@ -1,0 +1,92 @@
+package bearer_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"moneyer/assertion"
+	"moneyer/bearer"
+	"moneyer/oauth"
+)
+
+// An API lets calls pass that carry an access token of its issuer. Without Keys,
+// a Verifier fetches them from the issuer.
+func Example() {
+	verifier := &bearer.Verifier{
+		Issuer:   "https://issuer.example",
+		Audience: []string{"https://api.example"},
+	}
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "hello", bearer.ClaimsFrom(r.Context()).ClientID)
+	})
+	mux := http.NewServeMux()
+	mux.Handle("GET /payments", verifier.Require("payments:read")(handler))
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/payments", nil))
+	fmt.Println(w.Code, w.Header().Get("WWW-Authenticate"))
+	// Output: 401 Bearer
+}
+
+// Errors go out in the API's own style, under the headers of RFC 6750.
+func ExampleVerifier_Require() {
+	verifier := &bearer.Verifier{
+		Issuer:   "https://issuer.example",
+		Audience: []string{"https://api.example"},
+		Realm:    "payments",
+	}
+	verifier.Refuse = func(w http.ResponseWriter, _ *http.Request, status int, err *oauth.Error) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "title": err.Code})
+	}
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodGet, "/payments", nil)
+	r.Header.Set("Authorization", "Bearer nonsense")
+	verifier.Require()(http.NotFoundHandler()).ServeHTTP(w, r)
+	fmt.Print(w.Body)
+	// Output: {"status":401,"title":"invalid_token"}
+}
+
+// An API that has the issuer's key at hand needs no HTTP to verify.
+func ExampleVerifier_Verify() {
+	key, err := assertion.GenerateKey("ES256")
+	if err != nil {
+		log.Fatal(err)
+	}
+	public, err := bearer.NewKey(key.Public(), "ES256")
+	if err != nil {
+		log.Fatal(err)
+	}
+	verifier := &bearer.Verifier{
+		Issuer:   "https://issuer.example",
+		Audience: []string{"https://api.example"},
+		Keys:     bearer.StaticKeys{"key-1": public},
+	}
+
+	issuer, err := assertion.NewSigner(key, "", "key-1", "at+jwt") // stands for an issuer
+	if err != nil {
+		log.Fatal(err)
+	}
+	token, err := issuer.Sign(assertion.Assertion{
+		Issuer:   "https://issuer.example",
+		Subject:  "merchant-7",
+		Audience: []string{"https://api.example"},
+		Expiry:   time.Now().Add(time.Minute),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	claims, err := verifier.Verify(context.Background(), token)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(claims.Subject, claims.AllowsMerchant("merchant-8"))
+	// Output: merchant-7 insufficient_scope: the access token was not issued for this merchant or card token: merchant "merchant-8", sub "merchant-7"
+}
