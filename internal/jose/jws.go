@@ -80,7 +80,7 @@ func dots(compact string) (first, second int, err error) {
 		case c == '.':
 			return 0, 0, fmt.Errorf("%w: more than two dots", ErrMalformed)
 		default:
-			return 0, 0, fmt.Errorf("%w: octet %d is none of A-Z a-z 0-9 - _ .", ErrMalformed, i)
+			return 0, 0, fmt.Errorf("%w: octet %d is none of A-Z a-z 0-9 . _ -", ErrMalformed, i)
 		}
 	}
 	if second < 0 {

@@ -41,18 +41,23 @@ func Decode(name string, data []byte, v any) (*Document, error) {
 	for _, key := range meta.Keys() {
 		doc.keys[key.String()] = true
 	}
-	for _, key := range meta.Undecoded() {
-		parent, last := key[:len(key)-1], key[len(key)-1]
-		fix := "remove it"
-		known := keysAt(reflect.TypeOf(v), parent)
-		if near := nearest(last, known); near != "" {
-			fix = fmt.Sprintf("did you mean %q?", near)
-		} else if len(known) > 0 {
-			fix = "known here: " + strings.Join(known, ", ")
-		}
-		return nil, doc.Errorf(key.String(), "unknown setting; %s", fix)
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return nil, doc.unknown(unknown[0], reflect.TypeOf(v))
 	}
 	return doc, nil
+}
+
+// unknown refuses a key that the struct of type t does not have.
+func (d *Document) unknown(key toml.Key, t reflect.Type) error {
+	parent, last := key[:len(key)-1], key[len(key)-1]
+	fix := "remove it"
+	known := keysAt(t, parent)
+	if near := nearest(last, known); near != "" {
+		fix = fmt.Sprintf("did you mean %q?", near)
+	} else if len(known) > 0 {
+		fix = "known here: " + strings.Join(known, ", ")
+	}
+	return d.Errorf(key.String(), "unknown setting; %s", fix)
 }
 
 // Has tells whether the file sets key (a dotted path), even to a zero value.
