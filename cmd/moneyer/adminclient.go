@@ -395,6 +395,14 @@ func (o *onboarding) state(disabled bool, notBefore, notAfter time.Time) string 
 	}
 }
 
+// enabled says in a word whether something is not disabled.
+func (o *onboarding) enabled(disabled bool) string {
+	if disabled {
+		return o.paint(bad, "disabled")
+	}
+	return o.paint(good, "enabled")
+}
+
 // done tells what was done: v for scripts, a sentence for people.
 func (o *onboarding) done(v any, format string, args ...any) error {
 	if o.json {

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"moneyer/internal/authority"
+)
 
 // serverCommands run something.
 func (a *app) serverCommands() []*cobra.Command {
@@ -9,7 +13,11 @@ func (a *app) serverCommands() []*cobra.Command {
 
 // onboardCommands talk to the admin API of a running server.
 func (a *app) onboardCommands() []*cobra.Command {
-	return []*cobra.Command{}
+	o := &onboarding{app: a}
+	return []*cobra.Command{
+		o.clientCommand(), o.keyCommand(), o.secretCommand(authority.ClientSecret), o.secretCommand(authority.APIKey),
+		o.merchantCommand(), o.cardTokenCommand(), o.signingKeyCommand(), o.ledgerCommand(),
+	}
 }
 
 // partnerCommands need no server of ours.

@@ -91,12 +91,13 @@ func (a *API) nothing() http.Handler {
 	})
 }
 
-// change is what an operation did, as the ledger and the log name it.
-type change struct{ action, object string }
+// change is what an operation did, as the ledger and the log name it. A change of
+// what belongs to a client names the client.
+type change struct{ action, object, client string }
 
 // entry is the ledger entry of a change.
 func (a *API) entry(c *call, done change) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: a.Now().UTC(), Issuer: c.issuer.Name,
+	return &authority.Entry{Kind: authority.EntryAdmin, Time: a.Now().UTC(), Issuer: c.issuer.Name, Client: done.client,
 		Actor: c.actor, Action: done.action, Object: done.object}
 }
 

@@ -42,7 +42,7 @@ func (a *API) putCardToken(c *call) error {
 	if err := token.Check(c.issuer); err != nil {
 		return err
 	}
-	done := change{"card-token.put", "card-tokens/" + token.ID}
+	done := change{action: "card-token.put", object: "card-tokens/" + token.ID}
 	err := a.Merchants.PutCardTokens(c.r.Context(), []authority.CardToken{token}, a.entry(c, done))
 	if err != nil {
 		return dangling(err)
@@ -66,7 +66,7 @@ func dangling(err error) error {
 
 func (a *API) removeCardToken(c *call) error {
 	id := c.r.PathValue("token")
-	done := change{"card-token.remove", "card-tokens/" + id}
+	done := change{action: "card-token.remove", object: "card-tokens/" + id}
 	if err := a.Merchants.RemoveCardToken(c.r.Context(), c.issuer.Name, id, a.entry(c, done)); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (a *API) removeCardToken(c *call) error {
 
 func (a *API) importCardTokens(c *call) error {
 	return importRows(a, c, &table[authority.CardToken]{
-		imported: change{"card-token.import", "card-tokens"},
+		imported: change{action: "card-token.import", object: "card-tokens"},
 		row: func(line []byte) (authority.CardToken, error) {
 			token := authority.CardToken{Issuer: c.issuer.Name}
 			m := cardTokenMembers(&token)

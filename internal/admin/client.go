@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"moneyer/internal/authority"
@@ -47,6 +49,7 @@ func (a *API) listIssuers(c *call) error {
 	for n, i := range issuers {
 		views[n] = Issuer{Name: i.Name, URL: i.URL, Profile: i.Profile.Name, Environment: i.Environment, Disabled: i.Disabled}
 	}
+	slices.SortFunc(views, func(a, b Issuer) int { return strings.Compare(a.Name, b.Name) })
 	return replyCut(c, views, func(i *Issuer) string { return i.Name })
 }
 
@@ -99,7 +102,7 @@ func (a *API) addClient(c *call) error {
 	if err := checkClient(client, c.issuer); err != nil {
 		return err
 	}
-	done := change{"client.add", "clients/" + client.ID}
+	done := change{"client.add", "clients/" + client.ID, client.ID}
 	err := a.Clients.PutClient(c.r.Context(), client, a.entry(c, done))
 	if errors.Is(err, authority.ErrConflict) {
 		return oauth.Errorf(CodeConflict, "client %s exists already", client.ID)
@@ -149,7 +152,7 @@ func (a *API) setClient(c *call) error {
 		if err := c.decode(clientMembers(client)); err != nil {
 			return change{}, err
 		}
-		done := change{"client." + verb(before, client.Disabled), "clients/" + client.ID}
+		done := change{"client." + verb(before, client.Disabled), "clients/" + client.ID, client.ID}
 		return done, checkClient(client, c.issuer)
 	})
 	if err != nil {
@@ -172,7 +175,7 @@ func verb(before, after bool) string {
 
 func (a *API) removeClient(c *call) error {
 	id := c.r.PathValue("client")
-	done := change{"client.remove", "clients/" + id}
+	done := change{"client.remove", "clients/" + id, id}
 	if err := a.Clients.RemoveClient(c.r.Context(), c.issuer.Name, id, a.entry(c, done)); err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ func (a *API) addKey(c *call) error {
 		return err
 	}
 	client, err := a.editClient(c, func(client *authority.Client) (change, error) {
-		return change{"key.add", keyObject(client, key.Kid)}, client.AddKey(c.issuer, a.RefusedKeys, key)
+		return keyChange("add", client, key.Kid), client.AddKey(c.issuer, a.RefusedKeys, key)
 	})
 	if err != nil {
 		return err
@@ -105,7 +105,7 @@ func (a *API) setKey(c *call) error {
 			return change{}, refuse("not-after must be later than not-before")
 		}
 		set = viewKey(key, nil)
-		return change{"key." + verb(before, key.Disabled), keyObject(client, key.Kid)}, nil
+		return keyChange(verb(before, key.Disabled), client, key.Kid), nil
 	})
 	if err != nil {
 		return err
@@ -126,7 +126,7 @@ func (a *API) removeKey(c *call) error {
 		}
 		kid := key.Kid
 		client.Keys = slices.DeleteFunc(client.Keys, func(k authority.Key) bool { return k.Kid == kid })
-		return change{"key.remove", keyObject(client, kid)}, nil
+		return keyChange("remove", client, kid), nil
 	})
 	if err != nil {
 		return err
@@ -147,6 +147,6 @@ func findKey(c *call, client *authority.Client) (*authority.Key, error) {
 	return nil, notFound("key", kid)
 }
 
-func keyObject(client *authority.Client, kid string) string {
-	return "clients/" + client.ID + "/keys/" + kid
+func keyChange(verb string, client *authority.Client, kid string) change {
+	return change{"key." + verb, "clients/" + client.ID + "/keys/" + kid, client.ID}
 }

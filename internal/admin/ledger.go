@@ -2,8 +2,11 @@ package admin
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -22,9 +25,9 @@ type Record struct {
 	Entry json.RawMessage `json:"entry"`
 }
 
-// appendRecord appends the line of a record. Entry is copied, not encoded anew:
-// its octets are what the chain hashes.
-func appendRecord(dst []byte, r *authority.Record) []byte {
+// AppendRecord appends the one line that stands for a record, without a line
+// feed. Entry is copied, not encoded anew: its octets are what the chain hashes.
+func AppendRecord(dst []byte, r *authority.Record) []byte {
 	dst = append(dst, `{"seq":`...)
 	dst = strconv.AppendInt(dst, r.Seq, 10)
 	dst = append(dst, `,"previous":"`...)
@@ -33,7 +36,29 @@ func appendRecord(dst []byte, r *authority.Record) []byte {
 	dst = hex.AppendEncode(dst, r.Hash[:])
 	dst = append(dst, `","entry":`...)
 	dst = append(dst, r.Line...)
-	return append(dst, "}\n"...)
+	return append(dst, '}')
+}
+
+// ParseRecord reads a line that AppendRecord wrote, and no other spelling of it.
+// Whether the record fits the chain is for the caller to see.
+func ParseRecord(line []byte) (*authority.Record, error) {
+	var shown Record
+	if err := json.Unmarshal(line, &shown); err != nil {
+		return nil, fmt.Errorf("not a ledger entry: %w", err)
+	}
+	r := &authority.Record{Seq: shown.Seq, Line: shown.Entry}
+	if hex.DecodedLen(len(shown.Previous)) != len(r.Previous) || hex.DecodedLen(len(shown.Hash)) != len(r.Hash) {
+		return nil, errors.New("not a ledger entry: its hashes are not 32 octets")
+	}
+	_, err1 := hex.Decode(r.Previous[:], []byte(shown.Previous))
+	_, err2 := hex.Decode(r.Hash[:], []byte(shown.Hash))
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, fmt.Errorf("not a ledger entry: %w", err)
+	}
+	if !bytes.Equal(AppendRecord(nil, r), line) {
+		return nil, errors.New("not as the server writes an entry")
+	}
+	return r, nil
 }
 
 // readLedger streams the entries that the query selects. Trouble on the way is
@@ -61,7 +86,7 @@ func (a *API) readLedger(c *call) error {
 	out := bufio.NewWriterSize(c.w, 64<<10)
 	var line []byte
 	err = a.Ledger.Entries(c.r.Context(), q, func(r *authority.Record) error {
-		line = appendRecord(line[:0], r)
+		line = append(AppendRecord(line[:0], r), '\n')
 		_, err := out.Write(line)
 		return err
 	})

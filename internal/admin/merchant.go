@@ -34,7 +34,7 @@ func (a *API) putMerchant(c *call) error {
 	if err := merchant.Check(c.issuer); err != nil {
 		return err
 	}
-	done := change{"merchant.put", "merchants/" + merchant.ID}
+	done := change{action: "merchant.put", object: "merchants/" + merchant.ID}
 	err := a.Merchants.PutMerchants(c.r.Context(), []authority.Merchant{merchant}, a.entry(c, done))
 	if err != nil {
 		return dangling(err)
@@ -53,7 +53,7 @@ func merchantMembers(m *authority.Merchant) members {
 
 func (a *API) removeMerchant(c *call) error {
 	id := c.r.PathValue("merchant")
-	done := change{"merchant.remove", "merchants/" + id}
+	done := change{action: "merchant.remove", object: "merchants/" + id}
 	if err := a.Merchants.RemoveMerchant(c.r.Context(), c.issuer.Name, id, a.entry(c, done)); err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (a *API) removeMerchant(c *call) error {
 
 func (a *API) importMerchants(c *call) error {
 	return importRows(a, c, &table[authority.Merchant]{
-		imported: change{"merchant.import", "merchants"},
+		imported: change{action: "merchant.import", object: "merchants"},
 		row: func(line []byte) (authority.Merchant, error) {
 			merchant := authority.Merchant{Issuer: c.issuer.Name}
 			m := merchantMembers(&merchant)

@@ -57,7 +57,7 @@ func (a *API) addSecret(c *call) error {
 		secret, secretText, err := client.NewSecret(a.Pepper, kind, notAfter, a.Now().UTC())
 		made = viewSecret(&secret, nil)
 		made.Text = secretText
-		return change{action(kind, "add"), secretObject(client, secret.ID)}, err
+		return secretChange("add", client, &secret), err
 	})
 	if err != nil {
 		return err
@@ -96,7 +96,7 @@ func (a *API) setSecret(c *call) error {
 			return change{}, err
 		}
 		set = viewSecret(secret, nil)
-		return change{action(secret.Kind, verb(before, secret.Disabled)), secretObject(client, secret.ID)}, nil
+		return secretChange(verb(before, secret.Disabled), client, secret), nil
 	})
 	if err != nil {
 		return err
@@ -115,9 +115,10 @@ func (a *API) removeSecret(c *call) error {
 		if err != nil {
 			return change{}, err
 		}
-		id, kind := secret.ID, secret.Kind
+		done := secretChange("remove", client, secret)
+		id := secret.ID // not of what is deleted under it
 		client.Secrets = slices.DeleteFunc(client.Secrets, func(s authority.Secret) bool { return s.ID == id })
-		return change{action(kind, "remove"), secretObject(client, id)}, nil
+		return done, nil
 	})
 	if err != nil {
 		return err
@@ -138,14 +139,8 @@ func findSecret(c *call, client *authority.Client) (*authority.Secret, error) {
 	return nil, notFound("secret", id)
 }
 
-func secretObject(client *authority.Client, id string) string {
-	return "clients/" + client.ID + "/secrets/" + id
-}
-
-// action names what was done to a secret of that kind.
-func action(kind authority.SecretKind, verb string) string {
-	if kind == authority.APIKey {
-		return "api-key." + verb
-	}
-	return "secret." + verb
+// secretChange names what was done to a secret or an API key.
+func secretChange(verb string, client *authority.Client, s *authority.Secret) change {
+	what := map[authority.SecretKind]string{authority.ClientSecret: "secret.", authority.APIKey: "api-key."}[s.Kind]
+	return change{what + verb, "clients/" + client.ID + "/secrets/" + s.ID, client.ID}
 }

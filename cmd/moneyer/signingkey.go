@@ -1,0 +1,128 @@
+package main
+
+import (
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"moneyer/internal/keyring"
+)
+
+func (o *onboarding) signingKeyCommand() *cobra.Command {
+	return o.ofIssuer(&cobra.Command{
+		Use:   "signing-key",
+		Short: "Change the keys with which an issuer signs access tokens",
+		Long: `A signing key is announced (published, so that verifiers learn of it), signs, is
+retired (published for as long as its tokens may live) and is removed. Configured
+rotation does all of that by itself; these commands are for doing it by hand, and
+for the emergency: revoke takes a key out of the published set at once.`,
+		Example: `  moneyer signing-key announce --issuer d1 --active-at 24h
+  moneyer signing-key list --issuer d1`,
+	},
+		o.signingKeyList(), o.signingKeyAnnounce(),
+		o.signingKeyChange("activate", "Let an announced key sign from now on; the one that signs retires", "signs from now on"),
+		o.signingKeyChange("retire", "Take back an announced key", "is retired"),
+		o.signingKeyChange("revoke", "Take a compromised key out of the published set at once", "is revoked: no token that it signed is good any longer, as soon as verifiers read the keys again"))
+}
+
+func (o *onboarding) signingKeyList() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List the signing keys of an issuer",
+		Example: `  moneyer signing-key list --issuer d1`,
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			keys, err := o.signingKeys(c)
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for i := range keys {
+				k := &keys[i]
+				state := string(k.State)
+				if k.State == keyring.Signing {
+					state = o.paint(good, state)
+				}
+				rows = append(rows, []string{k.Kid, k.Alg, state, o.when(k.AnnouncedAt, "-"), o.when(k.ActiveAt, "-"),
+					o.when(k.RetiredAt, "-"), o.when(k.RemovedAt, "-"), visible(k.URI)})
+			}
+			return o.shown(keys, []string{"KEY", "ALG", "STATE", "ANNOUNCED", "SIGNS FROM", "RETIRES", "REMOVED", "LIVES AT"}, rows)
+		},
+	}
+}
+
+func (o *onboarding) signingKeys(c *cobra.Command) ([]keyring.KeyInfo, error) {
+	api, path, err := o.below(c.Context(), "signing-keys")
+	if err != nil {
+		return nil, err
+	}
+	return list[keyring.KeyInfo](c.Context(), api, path)
+}
+
+func (o *onboarding) signingKeyAnnounce() *cobra.Command {
+	var uri string
+	c := &cobra.Command{
+		Use:   "announce",
+		Short: "Publish a new key that does not sign yet",
+		Long: `Publish a new key that does not sign yet. It is made and sealed in the store,
+unless --uri names one that lives elsewhere. It signs from --active-at on, or when
+it is activated: leave verifiers the time to read the keys.`,
+		Example: `  moneyer signing-key announce --issuer d1 --active-at 24h
+  moneyer signing-key announce --issuer d1 --uri file:/run/secrets/signing.pem`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			members := map[string]any{}
+			if uri != "" {
+				members["uri"] = uri
+			}
+			if err := o.setMoment(c, "active-at", members); err != nil {
+				return err
+			}
+			api, path, err := o.below(c.Context(), "signing-keys")
+			if err != nil {
+				return err
+			}
+			var key keyring.KeyInfo
+			if err := api.do(c.Context(), http.MethodPost, path, members, &key); err != nil {
+				return err
+			}
+			return o.done(key, "signing key %s of issuer %s is announced; it signs: %s", key.Kid, o.issuer, o.when(key.ActiveAt, "when it is activated"))
+		},
+	}
+	c.Flags().StringVar(&uri, "uri", "", "where the private key lives, such as file:PATH on the server (default sealed in the store)")
+	c.Flags().String("active-at", "", "from when on it signs: "+momentWords)
+	return c
+}
+
+// signingKeyChange makes activate, retire and revoke.
+func (o *onboarding) signingKeyChange(verb, short, done string) *cobra.Command {
+	return &cobra.Command{
+		Use:               verb + " KID",
+		Short:             short,
+		Example:           "  moneyer signing-key " + verb + " KID --issuer d1",
+		Args:              wants("KID"),
+		ValidArgsFunction: o.completeSigningKeys,
+		RunE: func(c *cobra.Command, args []string) error {
+			api, path, err := o.below(c.Context(), "signing-keys", args[0]+":"+verb)
+			if err != nil {
+				return err
+			}
+			var key keyring.KeyInfo
+			if err := api.do(c.Context(), http.MethodPost, path, nil, &key); err != nil {
+				return err
+			}
+			return o.done(key, "signing key %s of issuer %s %s", key.Kid, o.issuer, done)
+		},
+	}
+}
+
+func (o *onboarding) completeSigningKeys(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var kids []string
+	if len(args) == 0 {
+		keys, _ := o.signingKeys(c) // no list, no help
+		for i := range keys {
+			kids = append(kids, cobra.CompletionWithDesc(keys[i].Kid, string(keys[i].State)))
+		}
+	}
+	return kids, cobra.ShellCompDirectiveNoFileComp
+}
