@@ -83,12 +83,10 @@ type Verifier struct {
 	cache *cache // nil for none
 }
 
-// The parts of a refusal that the caller sees.
-var (
-	errToken   = &oauth.Error{Code: oauth.InvalidToken, Description: "the access token is not valid here"}
-	errExpired = &oauth.Error{Code: oauth.InvalidToken, Description: "the access token has expired"}
-	errRevoked = &oauth.Error{Code: oauth.InvalidToken, Description: "the access token was revoked"}
-)
+// invalid is the refusal of a token. What the cause is, the caller need not know.
+func invalid(cause error) *oauth.Error {
+	return oauth.Errorf(oauth.InvalidToken, "the access token is not valid here").Because(cause)
+}
 
 // Verify judges an access token (RFC 9068 §4, RFC 6750 §3.1): its form, then the
 // signature, then time, then issuer, audience and typ, then required claims,
@@ -101,7 +99,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 		return nil, err
 	}
 	if v.Revoked != nil && v.Revoked(claims) {
-		return nil, errRevoked
+		return nil, oauth.Errorf(oauth.InvalidToken, "the access token was revoked")
 	}
 	if err := claims.require(v.RequiredScope); err != nil {
 		return nil, err
@@ -151,7 +149,7 @@ func (v *Verifier) ready() error {
 }
 
 func serverError(what string) *oauth.Error {
-	return (&oauth.Error{Code: oauth.ServerError}).Because(errors.New(what))
+	return oauth.Errorf(oauth.ServerError, "").Because(errors.New(what))
 }
 
 // verify judges a token without the cache. Before the signature is verified
@@ -159,32 +157,32 @@ func serverError(what string) *oauth.Error {
 func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Claims, error) {
 	jws, err := jose.Parse(token)
 	if err != nil {
-		return nil, errToken.Because(err)
+		return nil, invalid(err)
 	}
 	key, err := v.keys.Key(ctx, jws.Header.Kid)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
-		return nil, errToken.Because(err)
+		return nil, invalid(err)
 	case err != nil:
 		return nil, unavailable(err)
 	case key.public == nil:
 		return nil, serverError("bearer: the key source returned the zero Key")
 	}
 	if !v.accepts(key.Alg()) {
-		return nil, errToken.Because(fmt.Errorf("a key for %s, which is not among Algs", key.Alg()))
+		return nil, invalid(fmt.Errorf("a key for %s, which is not among Algs", key.Alg()))
 	}
 	if err := jws.Verify(key.public); err != nil {
-		return nil, errToken.Because(err)
+		return nil, invalid(err)
 	}
 	claims, err := parseClaims(jws.Payload)
 	if err != nil {
-		return nil, errToken.Because(err)
+		return nil, invalid(err)
 	}
 	if err := v.checkTime(claims, now); err != nil {
 		return nil, err
 	}
 	if err := v.checkNames(claims, jws.Header.Typ); err != nil {
-		return nil, errToken.Because(err)
+		return nil, invalid(err)
 	}
 	return claims, nil
 }
@@ -192,7 +190,7 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Cl
 // unavailable is the answer while nobody can judge: to say invalid_token would
 // make clients throw good tokens away.
 func unavailable(cause error) *oauth.Error {
-	e := &oauth.Error{Code: oauth.TemporarilyUnavailable, Description: "access tokens cannot be checked at the moment"}
+	e := oauth.Errorf(oauth.TemporarilyUnavailable, "access tokens cannot be checked at the moment")
 	return e.After(retryKeysAfter).Because(cause)
 }
 
@@ -203,10 +201,10 @@ func (v *Verifier) accepts(alg string) bool { return v.Algs == nil || slices.Con
 func (v *Verifier) checkTime(c *Claims, now time.Time) error {
 	leeway := max(v.Leeway, 0)
 	if !now.Before(c.Expiry.Add(leeway)) {
-		return errExpired.Because(fmt.Errorf("exp was %s", c.Expiry.UTC().Format(time.RFC3339)))
+		return oauth.Errorf(oauth.InvalidToken, "the access token has expired").Because(fmt.Errorf("exp was %s", c.Expiry.UTC().Format(time.RFC3339)))
 	}
 	if now.Before(c.NotBefore.Add(-leeway)) {
-		return errToken.Because(fmt.Errorf("nbf is %s", c.NotBefore.UTC().Format(time.RFC3339)))
+		return invalid(fmt.Errorf("nbf is %s", c.NotBefore.UTC().Format(time.RFC3339)))
 	}
 	return nil
 }

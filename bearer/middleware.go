@@ -11,9 +11,9 @@ import (
 	"moneyer/oauth"
 )
 
-// errNone is the absence of a credential, which RFC 6750 §3.1 answers without an
-// error code.
-var errNone = &oauth.Error{Code: oauth.InvalidToken, Description: "an access token is needed"}
+// errNone is the cause of a refusal for want of a credential, which RFC 6750 §3.1
+// answers without an error code.
+var errNone = errors.New("no bearer credential")
 
 // claimsKey is where the claims stand in a request's context.
 type claimsKey struct{}
@@ -62,20 +62,24 @@ func (v *Verifier) authorize(r *http.Request, needed oauth.Scope) (*Claims, erro
 func credential(r *http.Request) (string, error) {
 	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
-		return "", errNone
+		return "", noCredential()
 	}
 	if len(values) > 1 || strings.Contains(r.URL.RawQuery, "access_token=") && r.URL.Query().Has("access_token") {
 		return "", oauth.Errorf(oauth.InvalidRequest, "more than one credential")
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
 	if !strings.EqualFold(scheme, oauth.TokenTypeBearer) {
-		return "", errNone
+		return "", noCredential()
 	}
 	token = strings.TrimLeft(token, " ")
 	if token == "" || strings.ContainsAny(token, " ,\t") {
 		return "", oauth.Errorf(oauth.InvalidRequest, "the Authorization header is not Bearer and one token")
 	}
 	return token, nil
+}
+
+func noCredential() *oauth.Error {
+	return oauth.Errorf(oauth.InvalidToken, "an access token is needed").Because(errNone)
 }
 
 // refuse answers a request that does not pass.

@@ -13,19 +13,21 @@ import (
 	"moneyer/oauth"
 )
 
+// What WWW-Authenticate says.
+const (
+	plain     = `Bearer realm="payments"`
+	malformed = plain + `, error="invalid_request", error_description="the Authorization header is not Bearer and one token"`
+	two       = plain + `, error="invalid_request", error_description="more than one credential"`
+	invalid   = plain + `, error="invalid_token", error_description="the access token is not valid here"`
+	ended     = plain + `, error="invalid_token", error_description="the access token has expired"`
+	scope     = plain + `, error="insufficient_scope", error_description="the access token lacks the scope %s", scope="read write"`
+)
+
 func TestRequire(t *testing.T) {
 	m := newMint(t, jose.ES256, "k1", "at+jwt")
 	v := m.verifier(t)
 	v.Realm, v.RequiredScope = "payments", oauth.Scope{"read"}
 	good, expired := m.token(t, nil), m.token(t, map[string]any{"exp": 1})
-	const (
-		plain     = `Bearer realm="payments"`
-		malformed = plain + `, error="invalid_request", error_description="the Authorization header is not Bearer and one token"`
-		two       = plain + `, error="invalid_request", error_description="more than one credential"`
-		invalid   = plain + `, error="invalid_token", error_description="the access token is not valid here"`
-		ended     = plain + `, error="invalid_token", error_description="the access token has expired"`
-		scope     = plain + `, error="insufficient_scope", error_description="the access token lacks the scope %s", scope="read write"`
-	)
 	for _, test := range []struct {
 		name          string
 		authorization []string

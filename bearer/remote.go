@@ -67,42 +67,45 @@ type RemoteKeys struct {
 // Key implements KeySource. An error that does not wrap ErrUnknownKey means that
 // there are no keys to judge by, or ctx's own end.
 func (r *RemoteKeys) Key(ctx context.Context, kid string) (Key, error) {
-	key, err, flight := r.look(ctx, kid, true)
-	if flight == nil {
-		return key, err
+	if flight := r.refresh(ctx, kid); flight != nil {
+		select {
+		case <-flight:
+		case <-ctx.Done():
+			return Key{}, ctx.Err()
+		}
 	}
-	select {
-	case <-flight:
-		key, err, _ = r.look(ctx, kid, false)
-		return key, err
-	case <-ctx.Done():
-		return Key{}, ctx.Err()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.usable(clock(r.Now)) {
+		return Key{}, fmt.Errorf("no keys of the issuer: %w", r.err)
 	}
+	return r.keys.Key(ctx, kid)
 }
 
-// look finds a key among those at hand. Where a fetch is due it begins one, and
-// returns what to wait for when the answer depends on it.
-func (r *RemoteKeys) look(ctx context.Context, kid string, fetch bool) (Key, error, <-chan struct{}) {
+// refresh begins a fetch where one is due, and returns what to wait for when the
+// answer depends on it: when kid is not at hand, or is but stale, unless the
+// issuer is known to be down.
+func (r *RemoteKeys) refresh(ctx context.Context, kid string) <-chan struct{} {
 	now := clock(r.Now)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	usable := r.keys != nil && now.Before(r.fetched.Add(r.maxStale()))
-	if !usable {
-		r.keys = nil
-	}
-	key, err := r.keys.Key(ctx, kid)
+	usable := r.usable(now)
 	stale := !usable || !now.Before(r.fresh)
-	unknown := usable && err != nil && !now.Before(r.asked.Add(unknownKidEvery))
-	if fetch && (stale || unknown) && !now.Before(r.retryAt) && r.flight == nil {
+	_, err := r.keys.Key(ctx, kid)
+	missing := !usable || err != nil
+	due := stale || missing && !now.Before(r.asked.Add(unknownKidEvery))
+	if due && !now.Before(r.retryAt) && r.flight == nil {
 		r.begin(ctx, now)
 	}
-	if fetch && r.flight != nil && (err != nil || stale && r.err == nil) {
-		return Key{}, nil, r.flight
+	if missing || stale && r.err == nil {
+		return r.flight
 	}
-	if !usable {
-		return Key{}, fmt.Errorf("no keys of the issuer: %w", r.err), nil
-	}
-	return key, err, nil
+	return nil
+}
+
+// usable tells whether there are keys that may serve. Caller holds mu.
+func (r *RemoteKeys) usable(now time.Time) bool {
+	return r.keys != nil && now.Before(r.fetched.Add(r.maxStale()))
 }
 
 func (r *RemoteKeys) maxStale() time.Duration {

@@ -147,17 +147,24 @@ func (s *Source) renew(ctx context.Context, key string, e *entry, r Request) {
 		defer cancel()
 		defer close(f.done)
 		f.token, f.err = s.FetchFor(ctx, r)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		e.flight = nil
-		if f.err == nil {
-			f.token.key = key
-			e.keep(f.token)
-			return
+		s.land(key, e, f)
+		if f.err != nil {
+			s.log().Warn("no new access token", "error", f.err)
 		}
-		e.fail(f.err, s.now())
-		s.log().Warn("no new access token", "error", f.err, "next_try", e.retryAt)
 	}()
+}
+
+// land notes what an exchange brought.
+func (s *Source) land(key string, e *entry, f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e.flight = nil
+	if f.err != nil {
+		e.fail(f.err, s.now())
+		return
+	}
+	f.token.key = key
+	e.keep(f.token)
 }
 
 // keep takes a new token and picks the point of its renewal.

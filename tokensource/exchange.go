@@ -127,12 +127,19 @@ func (s *Source) observe(header http.Header, sent, received time.Time) time.Dura
 	}
 	middle := sent.Add(received.Sub(sent) / 2)
 	skew := date.Sub(middle).Round(time.Second)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.skew = skew
-	if skew.Abs() >= skewNoticed && !s.warned {
-		s.warned = true
+	if s.note(skew) {
 		s.log().Warn("the platform's clock differs from ours", "ahead", skew)
 	}
 	return skew
+}
+
+// note keeps the difference of clocks, and tells whether it is the first that is
+// worth a line in the log.
+func (s *Source) note(skew time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.skew = skew
+	first := skew.Abs() >= skewNoticed && !s.warned
+	s.warned = s.warned || first
+	return first
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -29,7 +30,7 @@ func (p *plan) check() error {
 	}
 	for i := range wire.Params {
 		param := &wire.Params[i]
-		if err := checkParam(param, p.values(param, "(an assertion)")); err != nil {
+		if err := checkParam(param, p.values(param, "assertion")); err != nil {
 			return fmt.Errorf("tokensource: %s: parameter %q %w", p.profile.Name, param.Name, err)
 		}
 	}
@@ -51,16 +52,16 @@ func ownParams(wire *profile.Wire) []string {
 func checkParam(param *profile.Param, values []string) error {
 	switch {
 	case len(values) == 0 && param.Required:
-		return fmt.Errorf("is required")
+		return errors.New("is required")
 	case len(values) > 1 && param.Type != profile.Strings:
 		return fmt.Errorf("has one value, not %d", len(values))
-	case len(values) > 1 && len(values) > param.MaxItems:
+	case len(values) > param.MaxItems:
 		return fmt.Errorf("has at most %d values, not %d", param.MaxItems, len(values))
 	}
 	for i, value := range values {
 		switch {
 		case value == "":
-			return fmt.Errorf("has an empty value")
+			return errors.New("has an empty value")
 		case len(value) > param.MaxLength:
 			return fmt.Errorf("is longer than %d octets", param.MaxLength)
 		case !param.Chars.Allow(value):
@@ -68,7 +69,7 @@ func checkParam(param *profile.Param, values []string) error {
 		case len(param.OneOf) > 0 && !slices.Contains(param.OneOf, value):
 			return fmt.Errorf("must be one of: %s", strings.Join(param.OneOf, ", "))
 		case slices.Contains(values[:i], value):
-			return fmt.Errorf("holds a value twice")
+			return errors.New("holds a value twice")
 		}
 	}
 	return nil

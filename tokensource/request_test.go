@@ -44,14 +44,17 @@ func show(e *endpoint) shown {
 	}
 }
 
-func TestRequestOfEachPlatform(t *testing.T) {
+// platformRequest is what a Source sends to a platform.
+type platformRequest struct {
+	name, profile string
+	source        *tokensource.Source
+	want          shown
+}
+
+func platformRequests(t *testing.T) []platformRequest {
 	const form = "application/x-www-form-urlencoded"
 	es256 := newKey(t, "ES256")
-	for _, test := range []struct {
-		name, profile string
-		source        *tokensource.Source
-		want          shown
-	}{{
+	return []platformRequest{{
 		"boltpay sends the secret in the body", "boltpay",
 		&tokensource.Source{
 			Issuer:     "https://pay.example",
@@ -106,7 +109,11 @@ func TestRequestOfEachPlatform(t *testing.T) {
 			"POST https://tokens.example/t?tenant=1", form, "",
 			"grant_type=client_credentials&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=JWT",
 		},
-	}} {
+	}}
+}
+
+func TestRequestOfEachPlatform(t *testing.T) {
+	for _, test := range platformRequests(t) {
 		t.Run(test.name, func(t *testing.T) {
 			e := always(200, `{"access_token":"a","accessToken":"a"}`)
 			source := test.source
