@@ -17,6 +17,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/config"
 	"moneyer/internal/jose"
+	"moneyer/internal/jwksuri"
 	"moneyer/internal/keyring"
 	"moneyer/internal/limit"
 	"moneyer/internal/metrics"
@@ -122,6 +123,7 @@ func (e *estate) build(ctx context.Context, cfg *config.Config) (*house, error) 
 	l := cfg.Limits
 	auth := &authority.Authority{
 		Registry: e.db, Ledger: e.db, Keyring: h.keys, Pepper: e.master.Pepper(), Refusals: e.refusals, Now: e.now,
+		KeySource:  jwksuri.New(prefixes(cfg.JWKSURINetworks), nil, e.now),
 		ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20),
 	}
 	front := &server.Server{

@@ -30,6 +30,7 @@ var policy = map[string][]string{
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "profile", "internal/authority", "internal/keyring", "internal/limit", "internal/strictjson"},
 	"internal/admin":           {"oauth", "bearer", "internal/authority", "internal/keyring", "internal/jose", "internal/strictjson"},
+	"internal/jwksuri":         {"internal/authority", "internal/jose", "internal/limit", "golang.org/x/sync"},
 	"internal/metrics":         {"oauth", "github.com/prometheus/client_golang"},
 	"internal/config":          {"internal/authority", "internal/stricttoml", "profile"},
 	"internal/arch":            {},

@@ -36,6 +36,9 @@ type Config struct {
 	// Thumbprints (RFC 7638) of client keys to refuse, beside the published ones:
 	// those of another environment's installation, say.
 	RefusedKeys []string `toml:"refused_keys"`
+	// Networks, such as ["10.8.0.0/16"], in which a client's jwks_uri may be fetched.
+	// Without them only public addresses are called.
+	JWKSURINetworks []string `toml:"jwks_uri_networks"`
 	// The issuers by short name: 1 to 40 of a-z, 0-9 and -. The name outlives a
 	// change of URL: what is registered belongs to the name.
 	Issuers map[string]Issuer `toml:"issuers"`

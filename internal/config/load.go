@@ -100,9 +100,14 @@ func (c *Config) checkListeners(check *checker) {
 	checkListener(check, "admin", c.Admin.listener())
 	check.want(c.Listen.Address != c.Admin.Address, "admin.address", "must differ from listen.address: the admin API has a listener of its own")
 	checkURL(check, "admin.url", c.Admin.URL)
-	for _, network := range c.Listen.TrustedProxies {
+	checkNetworks(check, "listen.trusted_proxies", c.Listen.TrustedProxies)
+	checkNetworks(check, "jwks_uri_networks", c.JWKSURINetworks)
+}
+
+func checkNetworks(check *checker, key string, networks []string) {
+	for _, network := range networks {
 		_, err := netip.ParsePrefix(network)
-		check.want(err == nil, "listen.trusted_proxies", `%q is not a network such as "10.0.0.0/8"`, network)
+		check.want(err == nil, key, `%q is not a network such as "10.0.0.0/8"`, network)
 	}
 }
 

@@ -1,0 +1,219 @@
+package jwksuri
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+)
+
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+
+// partner is a client's identity provider whose answer can be changed.
+type partner struct {
+	*httptest.Server
+	fetches atomic.Int64
+	handle  atomic.Pointer[http.HandlerFunc]
+}
+
+func newPartner(t *testing.T, answer http.HandlerFunc) *partner {
+	t.Helper()
+	p := &partner{}
+	p.handle.Store(&answer)
+	p.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p.fetches.Add(1)
+		(*p.handle.Load())(w, r)
+	}))
+	t.Cleanup(p.Close)
+	return p
+}
+
+func (p *partner) trust() *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AddCert(p.Certificate())
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+}
+
+func keySetOf(t *testing.T, kids ...string) string {
+	t.Helper()
+	var keys []string
+	for _, kid := range kids {
+		private, err := jose.GenerateKey(jose.ES256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := jose.NewPublicKey(private.Public(), jose.ES256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys = append(keys, string(public.AppendJWK(nil, kid)))
+	}
+	return `{"keys":[` + strings.Join(keys, ",") + `]}`
+}
+
+func answer(body string, headers ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for i := 0; i+1 < len(headers); i += 2 {
+			w.Header().Set(headers[i], headers[i+1])
+		}
+		_, _ = w.Write([]byte(body))
+	}
+}
+
+// clock is a time that the test moves.
+type clock struct{ at atomic.Int64 }
+
+func (c *clock) now() time.Time          { return time.Unix(1_800_000_000+c.at.Load(), 0) }
+func (c *clock) forward(d time.Duration) { c.at.Add(int64(d / time.Second)) }
+
+func TestKeyIsFetchedOnceAndKept(t *testing.T) {
+	p, c := newPartner(t, answer(keySetOf(t, "a", "b"))), &clock{}
+	s := New(loopback, p.trust(), c.now)
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			if _, err := s.Key(context.Background(), p.URL, "a"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if _, err := s.Key(context.Background(), p.URL, "b"); err != nil {
+		t.Error(err)
+	}
+	if n := p.fetches.Load(); n != 1 {
+		t.Errorf("%d fetches, want 1", n)
+	}
+}
+
+func TestUnknownKidRefetchesOnceAMinute(t *testing.T) {
+	p, c := newPartner(t, answer(keySetOf(t, "a"))), &clock{}
+	s := New(loopback, p.trust(), c.now)
+	for range 3 {
+		if _, err := s.Key(context.Background(), p.URL, "b"); !errors.Is(err, authority.ErrNotFound) {
+			t.Errorf("error %v, want not found", err)
+		}
+	}
+	if n := p.fetches.Load(); n != 1 {
+		t.Errorf("%d fetches for an unknown kid within a minute, want 1", n)
+	}
+	rotated := answer(keySetOf(t, "b"))
+	p.handle.Store(&rotated)
+	c.forward(minRefetch)
+	if _, err := s.Key(context.Background(), p.URL, "b"); err != nil {
+		t.Errorf("the new key is not found after a minute: %v", err)
+	}
+	if _, err := s.Key(context.Background(), p.URL, "a"); err == nil {
+		t.Error("a withdrawn key still lets in")
+	}
+}
+
+func TestKeysOutliveAnOutageUntilTheirTimeIsOver(t *testing.T) {
+	p, c := newPartner(t, answer(keySetOf(t, "a"), "Cache-Control", "public, max-age=900")), &clock{}
+	s := New(loopback, p.trust(), c.now)
+	if _, err := s.Key(context.Background(), p.URL, "a"); err != nil {
+		t.Fatal(err)
+	}
+	down := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	p.handle.Store(&down)
+	c.forward(2 * time.Minute)
+	if _, err := s.Key(context.Background(), p.URL, "unknown"); err == nil {
+		t.Error("an unknown kid was found while the partner is down")
+	}
+	if _, err := s.Key(context.Background(), p.URL, "a"); err != nil {
+		t.Errorf("a key within its max-age is refused: %v", err)
+	}
+	c.forward(14 * time.Minute)
+	if _, err := s.Key(context.Background(), p.URL, "a"); err == nil {
+		t.Error("a key is good beyond its max-age")
+	}
+}
+
+func TestHostileAnswers(t *testing.T) {
+	good := keySetOf(t, "a")
+	for name, handle := range map[string]http.HandlerFunc{
+		"redirect":     func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/elsewhere", http.StatusFound) },
+		"error status": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); _, _ = w.Write([]byte(good)) },
+		"too large":    answer(good + strings.Repeat(" ", maxBody)),
+		"not JSON":     answer("<html>"),
+		"private key":  answer(`{"keys":[{"kty":"EC","crv":"P-256","kid":"a","d":"AA","x":"AA","y":"AA"}]}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			p, c := newPartner(t, handle), &clock{}
+			if _, err := New(loopback, p.trust(), c.now).Key(context.Background(), p.URL, "a"); err == nil {
+				t.Error("a key was found")
+			}
+		})
+	}
+}
+
+func TestPrivateAddressIsRefused(t *testing.T) {
+	p, c := newPartner(t, answer(keySetOf(t, "a"))), &clock{}
+	_, err := New(nil, p.trust(), c.now).Key(context.Background(), p.URL, "a")
+	if err == nil || !strings.Contains(err.Error(), "not a public one") {
+		t.Errorf("error %v", err)
+	}
+	if p.fetches.Load() != 0 {
+		t.Error("the private address was called")
+	}
+}
+
+func TestGuard(t *testing.T) {
+	for address, ok := range map[string]bool{
+		"8.8.8.8:443": true, "[2606:4700::1]:443": true,
+		"127.0.0.1:443": false, "10.0.0.1:443": false, "172.16.0.1:443": false, "192.168.1.1:443": false,
+		"169.254.169.254:443": false, "100.64.0.1:443": false, "0.0.0.0:443": false, "224.0.0.1:443": false,
+		"255.255.255.255:443": false, "192.0.2.1:443": false, "198.18.0.1:443": false,
+		"[::1]:443": false, "[fe80::1]:443": false, "[fc00::1]:443": false, "[::ffff:127.0.0.1]:443": false,
+		"[::ffff:169.254.169.254]:443": false, "[64:ff9b::7f00:1]:443": false, "[2002:7f00:1::]:443": false, "[::]:443": false,
+		"nonsense": false,
+	} {
+		if err := guard(address, nil); (err == nil) != ok {
+			t.Errorf("guard(%s) = %v", address, err)
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	for uri, ok := range map[string]bool{
+		"https://idp.example.com/keys": true, "http://idp.example.com/keys": false, "https://": false, "file:///etc/passwd": false,
+		"https://user@idp.example.com/": false, "https://idp.example.com/#a": false, "https://idp.example.com/" + strings.Repeat("x", 1024): false,
+	} {
+		if err := Check(uri); (err == nil) != ok {
+			t.Errorf("Check(%.40s) = %v", uri, err)
+		}
+	}
+}
+
+func TestFreshness(t *testing.T) {
+	for header, want := range map[string]time.Duration{
+		"": minFresh, "no-store": minFresh, "max-age=1": minFresh, "public, MAX-AGE=600": 10 * time.Minute,
+		"max-age=99999999999": minFresh, "max-age=999999": maxFresh, "max-age=-5": minFresh, "max-age=x": minFresh,
+	} {
+		if got := freshness(header); got != want && header != "max-age=99999999999" {
+			t.Errorf("freshness(%q) = %v, want %v", header, got, want)
+		}
+	}
+}
+
+func TestCallerWhoLeavesDoesNotWait(t *testing.T) {
+	hold := make(chan struct{})
+	p, c := newPartner(t, func(http.ResponseWriter, *http.Request) { <-hold }), &clock{}
+	defer close(hold)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := New(loopback, p.trust(), c.now).Key(ctx, p.URL, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
