@@ -15,9 +15,11 @@ import (
 	"moneyer/internal/store"
 )
 
+func clock() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 123456789, time.UTC) }
+
 func open(tb testing.TB, path string) *store.DB {
 	tb.Helper()
-	db, err := store.Open(context.Background(), "sqlite:"+path, store.Options{Now: time.Now})
+	db, err := store.Open(context.Background(), "sqlite:"+path, store.Options{Now: clock})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -59,14 +61,14 @@ func BenchmarkAppend(b *testing.B) {
 }
 
 func tokenEntry() *authority.Entry {
-	now := time.Now().UTC()
+	now := clock()
 	return &authority.Entry{Kind: authority.EntryToken, Time: now, Issuer: "d1-prd", Client: "bank-of-somewhere",
 		Correlation: rand.Text(), JTI: rand.Text(), Credential: "key-2026-11", SigningKid: "IrVbGFoKBqz6wJ3aFVv7FQJY7jZpYkq7sGf0wCkX1aM",
 		Subject: "bank-of-somewhere", Scope: "d1/cards:read d1/cards:write", Expires: now.Add(5 * time.Minute)}
 }
 
 func use() *authority.Use {
-	u := &authority.Use{Until: time.Now().Add(5 * time.Minute)}
+	u := &authority.Use{Until: clock().Add(5 * time.Minute)}
 	_, _ = rand.Read(u.Key[:])
 	return u
 }

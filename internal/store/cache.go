@@ -83,8 +83,8 @@ func (c *cache[K, V]) put(key K, value V, epoch uint64) {
 		return
 	}
 	if len(s.entries) >= c.bound {
-		for any := range s.entries {
-			delete(s.entries, any)
+		for victim := range s.entries {
+			delete(s.entries, victim)
 			break
 		}
 	}

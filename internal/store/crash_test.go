@@ -10,6 +10,8 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -35,7 +37,27 @@ func TestMain(m *testing.M) {
 	case "limit":
 		exit(appendOnAFullDisk(path))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if leaked := leakedGoroutine(); code == 0 && leaked != "" {
+		exit(fmt.Errorf("a goroutine outlives its store:\n%s", leaked))
+	}
+	os.Exit(code)
+}
+
+// leakedGoroutine returns the stack of a goroutine of this package, other than
+// the one that calls it.
+func leakedGoroutine() (leaked string) {
+	for range 1000 { // what was told to end may need its turn
+		buffer := make([]byte, 1<<20)
+		stacks := strings.Split(string(buffer[:runtime.Stack(buffer, true)]), "\n\n")
+		i := slices.IndexFunc(stacks[1:], func(s string) bool { return strings.Contains(s, "moneyer/internal/store") })
+		if i < 0 {
+			return ""
+		}
+		leaked = stacks[1+i]
+		runtime.Gosched()
+	}
+	return leaked
 }
 
 func exit(err error) {

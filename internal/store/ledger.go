@@ -160,36 +160,50 @@ func (d *DB) Entries(ctx context.Context, q authority.Query, visit func(*authori
 	if err != nil {
 		return err
 	}
-	needles, found := needles(&q), 0
-	err = d.batches(ctx, first, last, func(b *batch) error {
-		if !b.whole() {
-			return brokenf(b.first, "its batch is not as it was written")
-		}
-		for i := range b.lines {
-			if b.first+int64(i) <= q.After || !containsAll(b.lines[i], needles) {
-				continue
-			}
-			r := b.record(i)
-			e, err := r.Entry()
-			if err != nil {
-				return err
-			}
-			if !q.Matches(e) {
-				continue
-			}
-			if err := visit(r); err != nil {
-				return err
-			}
-			if found++; found == q.Limit {
-				return errEnough
-			}
-		}
-		return nil
-	})
+	some := &selection{q: &q, needles: needles(&q), visit: visit}
+	err = d.batches(ctx, first, last, some.batch)
 	if errors.Is(err, errEnough) {
 		return nil
 	}
 	return err
+}
+
+// selection visits the entries that a query selects.
+type selection struct {
+	q       *authority.Query
+	needles [][]byte
+	visit   func(*authority.Record) error
+	visited int
+}
+
+// batch visits the selected entries of b; errEnough ends at the query's limit.
+func (s *selection) batch(b *batch) error {
+	if !b.whole() {
+		return brokenf(b.first, "its batch is not as it was written")
+	}
+	for i := range b.lines {
+		if b.first+int64(i) <= s.q.After || !containsAll(b.lines[i], s.needles) {
+			continue
+		}
+		if err := s.record(b.record(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *selection) record(r *authority.Record) error {
+	e, err := r.Entry()
+	if err != nil || !s.q.Matches(e) {
+		return err
+	}
+	if err := s.visit(r); err != nil {
+		return err
+	}
+	if s.visited++; s.visited == s.q.Limit {
+		return errEnough
+	}
+	return nil
 }
 
 // queryRange finds the first_seq of the first and last batch that may hold what

@@ -26,10 +26,10 @@ const pruneAction = "ledger.prune"
 // which entry is the last to go, without which Verify refuses a ledger that does
 // not begin with entry 1. A Prune that was cut short is finished by the next.
 func (d *DB) Prune(ctx context.Context, before time.Time) (int64, error) {
-	if err := d.hold(ctx); err != nil {
+	if err := d.maintain(ctx); err != nil {
 		return 0, err
 	}
-	defer d.unhold()
+	defer d.maintained()
 	first, keep, err := d.pruneRange(ctx, before)
 	if err != nil || first == keep {
 		return 0, err

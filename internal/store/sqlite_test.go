@@ -90,7 +90,7 @@ func TestOpenRefuses(t *testing.T) {
 func TestTouchIsFlushed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")
 	synctest.Test(t, func(t *testing.T) {
-		d, err := Open(context.Background(), "sqlite:"+path, Options{Now: time.Now, TouchInterval: time.Second})
+		d, err := Open(context.Background(), "sqlite:"+path, Options{Now: clock, TouchInterval: time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

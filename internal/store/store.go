@@ -117,7 +117,7 @@ func start(database *database, options Options) *DB {
 	d := &DB{
 		now:         options.Now,
 		database:    database,
-		reads:       &reader{db: database.reads},
+		reads:       &reader{db: database.reads, statements: map[string]*sql.Stmt{}},
 		writer:      newWriter(database, options),
 		cache:       newRegistryCache(options.CacheEntries),
 		touched:     newTouched(),
@@ -167,21 +167,29 @@ func (d *DB) Ping(ctx context.Context) error {
 
 // reader runs queries outside of the writer, each prepared once.
 type reader struct {
-	db         *sql.DB
-	statements sync.Map // query -> *sql.Stmt
+	db *sql.DB
+	mu sync.RWMutex
+	// statements by their text, under mu.
+	statements map[string]*sql.Stmt
 }
 
 func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error) {
-	if s, ok := r.statements.Load(query); ok {
-		return s.(*sql.Stmt), nil
+	r.mu.RLock()
+	s := r.statements[query]
+	r.mu.RUnlock()
+	if s != nil {
+		return s, nil
 	}
 	s, err := r.db.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	if earlier, loaded := r.statements.LoadOrStore(query, s); loaded {
-		return earlier.(*sql.Stmt), s.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if earlier := r.statements[query]; earlier != nil {
+		return earlier, s.Close()
 	}
+	r.statements[query] = s
 	return s, nil
 }
 

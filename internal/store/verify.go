@@ -42,10 +42,10 @@ func brokenf(seq int64, format string, args ...any) error {
 // ledger is no error but a report that says so; an error means that the walk
 // could not be made. Prune waits until the walk is over.
 func (d *DB) Verify(ctx context.Context) (VerifyReport, error) {
-	if err := d.hold(ctx); err != nil {
+	if err := d.maintain(ctx); err != nil {
 		return VerifyReport{}, err
 	}
-	defer d.unhold()
+	defer d.maintained()
 	var last int64
 	err := d.reads.row(ctx, `SELECT coalesce(max(first_seq), 0) FROM ledger_batch`, nil, []any{&last})
 	if err != nil {
@@ -64,8 +64,8 @@ func (d *DB) Verify(ctx context.Context) (VerifyReport, error) {
 	return report, err
 }
 
-// hold keeps other maintenance out.
-func (d *DB) hold(ctx context.Context) error {
+// maintain keeps other maintenance out until maintained is called.
+func (d *DB) maintain(ctx context.Context) error {
 	select {
 	case d.maintenance <- struct{}{}:
 		return nil
@@ -74,7 +74,7 @@ func (d *DB) hold(ctx context.Context) error {
 	}
 }
 
-func (d *DB) unhold() { <-d.maintenance }
+func (d *DB) maintained() { <-d.maintenance }
 
 // walk follows the chain batch by batch.
 type walk struct {

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,42 +17,56 @@ import (
 // the winner sealed, and the ledger knows one entry.
 func useOnce(t testing.TB, s Store) {
 	const callers, assertions = 64, 24
-	var winners, losers [assertions]atomic.Int64
-	var sealed [assertions]atomic.Value
-	var answers [assertions][callers]string
+	var races [assertions]race
 	together(callers, func(caller int) {
 		for i := range assertions {
 			n := (i + caller/8) % assertions
-			mine := fmt.Sprintf("sealed by %d", caller)
-			err := s.Append(t.Context(), token(n), use(n, mine))
-			var used *authority.UsedError
-			switch {
-			case err == nil:
-				winners[n].Add(1)
-				sealed[n].Store(mine)
-			case errors.As(err, &used):
-				losers[n].Add(1)
-				answers[n][caller] = string(used.Sealed)
-			default:
-				t.Errorf("assertion %d: %v", n, err)
-			}
+			races[n].offer(t, s, n, fmt.Sprint("sealed by ", caller))
 		}
 	})
-	for n := range assertions {
-		if w, l := winners[n].Load(), losers[n].Load(); w != 1 || l != callers-1 {
-			t.Errorf("assertion %d had %d winners and %d losers", n, w, l)
-		}
-		for caller, got := range answers[n] {
-			if got != "" && got != sealed[n].Load() || got == "" && sealed[n].Load() != fmt.Sprintf("sealed by %d", caller) {
-				t.Errorf("assertion %d: caller %d was told %q, the winner left %q", n, caller, got, sealed[n].Load())
-			}
-		}
+	for n := range races {
+		races[n].check(t, n, callers)
 		if _, found := records(t, s, authority.Query{JTI: token(n).JTI}); len(found) != 1 {
 			t.Errorf("assertion %d has %d entries", n, len(found))
 		}
 	}
 	if report := verified(t, s); report.Last != assertions {
 		t.Errorf("the ledger ends with entry %d, want %d", report.Last, assertions)
+	}
+}
+
+// race is what the callers who offered one assertion were told.
+type race struct {
+	mu sync.Mutex
+	// won is what the winners sealed, told what the losers got to see.
+	won, told []string
+}
+
+func (r *race) offer(t testing.TB, s Store, n int, sealed string) {
+	err := s.Append(t.Context(), token(n), use(n, sealed))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var used *authority.UsedError
+	switch {
+	case err == nil:
+		r.won = append(r.won, sealed)
+	case errors.As(err, &used):
+		r.told = append(r.told, string(used.Sealed))
+	default:
+		t.Errorf("assertion %d: %v", n, err)
+	}
+}
+
+func (r *race) check(t testing.TB, n, callers int) {
+	t.Helper()
+	if len(r.won) != 1 || len(r.told) != callers-1 {
+		t.Errorf("assertion %d had %d winners and %d losers", n, len(r.won), len(r.told))
+		return
+	}
+	for _, told := range r.told {
+		if told != r.won[0] {
+			t.Errorf("assertion %d: a loser was told %q, the winner left %q", n, told, r.won[0])
+		}
 	}
 }
 

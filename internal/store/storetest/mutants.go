@@ -107,17 +107,45 @@ func (r *recorder) Errorf(string, ...any) { r.Fail() }
 func (r *recorder) Fatal(...any)          { r.FailNow() }
 func (r *recorder) Fatalf(string, ...any) { r.FailNow() }
 
-// marks is a set of used keys that is safe to use, but not to use twice.
-type marks struct{ m sync.Map }
+// kept is a map whose calls are safe each, but not two in a row.
+type kept[K comparable, V any] struct {
+	mu     sync.Mutex
+	values map[K]V
+}
+
+func (k *kept[K, V]) load(key K) (V, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	value, ok := k.values[key]
+	return value, ok
+}
+
+func (k *kept[K, V]) store(key K, value V) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.values == nil {
+		k.values = map[K]V{}
+	}
+	k.values[key] = value
+}
+
+func (k *kept[K, V]) drop(key K) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.values, key)
+}
+
+// marks are the used keys with what was sealed.
+type marks struct{ kept[[32]byte, []byte] }
 
 func (m *marks) check(key [32]byte) error {
-	if sealed, ok := m.m.Load(key); ok {
-		return &authority.UsedError{Sealed: sealed.([]byte)}
+	if sealed, ok := m.load(key); ok {
+		return &authority.UsedError{Sealed: sealed}
 	}
 	return nil
 }
 
-func (m *marks) mark(u *authority.Use) { m.m.Store(u.Key, u.Sealed) }
+func (m *marks) mark(u *authority.Use) { m.store(u.Key, u.Sealed) }
 
 type checkThenMark struct {
 	Store
@@ -213,16 +241,16 @@ func (s *ignoresGone) Append(ctx context.Context, e *authority.Entry, u *authori
 // staleClients keeps each client as it was first read.
 type staleClients struct {
 	Store
-	kept sync.Map
+	kept kept[string, *authority.Client]
 }
 
 func (s *staleClients) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
-	if c, ok := s.kept.Load(id); ok {
-		return c.(*authority.Client), nil
+	if c, ok := s.kept.load(id); ok {
+		return c, nil
 	}
 	c, err := s.Store.Client(ctx, issuer, id)
 	if err == nil {
-		s.kept.Store(id, c)
+		s.kept.store(id, c)
 	}
 	return c, err
 }
@@ -231,70 +259,72 @@ func (s *staleClients) Client(ctx context.Context, issuer, id string) (*authorit
 // put it back.
 type putsBack struct {
 	Store
-	kept sync.Map
+	kept kept[string, *authority.Client]
 }
 
 func (s *putsBack) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
-	if c, ok := s.kept.Load(id); ok {
-		return c.(*authority.Client), nil
+	if c, ok := s.kept.load(id); ok {
+		return c, nil
 	}
 	c, err := s.Store.Client(ctx, issuer, id)
 	for range 50 {
 		runtime.Gosched()
 	}
 	if err == nil {
-		s.kept.Store(id, c)
+		s.kept.store(id, c)
 	}
 	return c, err
 }
 
 func (s *putsBack) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
-	defer s.kept.Delete(c.ID)
+	defer s.kept.drop(c.ID)
 	return s.Store.PutClient(ctx, c, e)
 }
 
 type staleAPIKeys struct {
 	Store
-	kept sync.Map
+	kept kept[authority.Digest, string]
 }
 
 func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d authority.Digest) (*authority.Client, error) {
-	if id, ok := s.kept.Load(d); ok {
-		return s.Store.Client(ctx, issuer, id.(string))
+	if id, ok := s.kept.load(d); ok {
+		return s.Store.Client(ctx, issuer, id)
 	}
 	c, err := s.Store.ClientByAPIKey(ctx, issuer, d)
 	if err == nil {
-		s.kept.Store(d, c.ID)
+		s.kept.store(d, c.ID)
 	}
 	return c, err
 }
 
 type staleMerchants struct {
 	Store
-	kept sync.Map
+	kept kept[string, *authority.Merchant]
 }
 
 func (s *staleMerchants) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
-	m, err := s.Store.Merchant(ctx, issuer, id)
-	if err != nil {
-		return nil, err
+	if m, ok := s.kept.load(id); ok {
+		return m, nil
 	}
-	kept, _ := s.kept.LoadOrStore(id, m)
-	return kept.(*authority.Merchant), nil
+	m, err := s.Store.Merchant(ctx, issuer, id)
+	if err == nil {
+		s.kept.store(id, m)
+	}
+	return m, err
 }
 
 type staleCardTokens struct {
 	Store
-	kept sync.Map
+	kept kept[string, []authority.CardToken]
 }
 
 func (s *staleCardTokens) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
-	if kept, ok := s.kept.Load(ids[0]); ok {
-		return kept.([]authority.CardToken), nil
+	if kept, ok := s.kept.load(ids[0]); ok {
+		return kept, nil
 	}
 	found, err := s.Store.CardTokens(ctx, issuer, ids)
 	if err == nil && len(found) > 0 {
-		s.kept.Store(ids[0], found)
+		s.kept.store(ids[0], found)
 	}
 	return found, err
 }
