@@ -213,7 +213,7 @@ func (r *RemoteKeys) get(ctx context.Context, location string) ([]byte, http.Hea
 	if err != nil {
 		return nil, nil, fmt.Errorf("bearer: %w", err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // read in full, or given up
 	if resp.StatusCode != http.StatusOK {
 		return nil, nil, fmt.Errorf("bearer: %s answered %d", u.Redacted(), resp.StatusCode)
 	}

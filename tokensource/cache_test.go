@@ -260,6 +260,33 @@ func TestCacheIsBounded(t *testing.T) {
 	})
 }
 
+// What is being fetched is not evicted: its callers would start another exchange.
+func TestCacheKeepsWhatIsUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := numbered(time.Hour)
+		answer := e.answer
+		e.answer = func(n int, req *http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return answer(n, req)
+		}
+		s := withSecret(e)
+		s.CacheSize = 1
+		var callers sync.WaitGroup
+		for _, word := range []string{"a", "b", "a", "b"} {
+			callers.Go(func() {
+				if _, err := s.TokenFor(t.Context(), tokensource.Request{Scope: oauth.Scope{word}}); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		callers.Wait()
+		if e.count() != 2 {
+			t.Errorf("%d exchanges for two requests", e.count())
+		}
+	})
+}
+
 func TestDiscard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := numbered(time.Hour)

@@ -77,7 +77,7 @@ func (s *Source) try(ctx context.Context, p *plan) (*Token, *failure) {
 	if err != nil {
 		return nil, p.unreachable(ctx, err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // read in full, or given up
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return nil, p.unreachable(ctx, err)

@@ -2,6 +2,7 @@ package tokensource_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net/http"
@@ -172,6 +173,12 @@ func TestUnprovenServerIsNotAskedAgain(t *testing.T) {
 	}
 	if requests != 0 {
 		t.Error("the credential went to a server that is not proven")
+	}
+	unproven := &endpoint{answer: func(int, *http.Request) (*http.Response, error) {
+		return nil, &tls.CertificateVerificationError{Err: errors.New("a stranger")}
+	}}
+	if _, err := withSecret(unproven).Fetch(t.Context()); err == nil || unproven.count() != 1 {
+		t.Errorf("%v after %d tries", err, unproven.count())
 	}
 	s.HTTPClient = server.Client()
 	if _, err := s.Fetch(t.Context()); err == nil || requests != 1 {
