@@ -26,11 +26,11 @@ const typClientAuthentication = "client-authentication+jwt"
 
 // assertFlags are what a person says of an assertion.
 type assertFlags struct {
-	profile, client, issuer  string
-	signer                   signerFlags
-	audience, subject, id    string
-	lifetime                 time.Duration
-	noID, clientAuth bool
+	profile, client, issuer string
+	signer                  signerFlags
+	audience, subject, id   string
+	lifetime                time.Duration
+	noID, clientAuth        bool
 }
 
 // assertCommand signs an assertion and prints it.

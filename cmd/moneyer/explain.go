@@ -303,4 +303,3 @@ func (onlyClient) CardTokens(context.Context, string, []string) ([]authority.Car
 
 // Touch implements authority.Registry.
 func (onlyClient) Touch(string, string, string, time.Time) {}
-

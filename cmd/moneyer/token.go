@@ -359,4 +359,3 @@ func (e plainError) Error() string {
 }
 
 func (e plainError) Unwrap() error { return e.error }
-
