@@ -3,13 +3,17 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"moneyer/internal/admin"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/profile"
@@ -22,6 +26,7 @@ type explainFlags struct {
 	audienceNames         []string
 	now                   string
 	clientAuth            bool
+	admin, issuerName     string
 }
 
 // explainCommand tells why a platform refuses an assertion.
@@ -37,10 +42,12 @@ nothing is used up. The exit code is 1 when a rule is broken.
 The platform itself tells little about a refused assertion, so that strangers
 learn nothing. With your own public key this command can tell everything, save
 what only the platform knows: whether the client and its key are registered and
-enabled there, and whether the assertion was used before.`,
+enabled there, and whether the assertion was used before. The operator of a
+Moneyer can ask the server itself, with --admin and --issuer-name.`,
 		Example: `  moneyer explain assertion.txt --profile thales-d1 --issuer https://d1.example/authz/v1 \
       --key key.pem.pub --kid my-key-1 --audience-name stg
-  moneyer assert ... | moneyer explain - --profile oauth2 --issuer https://as.example --key key.pem.pub`,
+  moneyer assert ... | moneyer explain - --profile oauth2 --issuer https://as.example --key key.pem.pub
+  moneyer explain assertion.txt --admin moneyer-admin.json --issuer-name d1`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return usagef("%s takes one assertion: itself in quotes, a file, or '-' for standard input", c.CommandPath())
@@ -59,7 +66,13 @@ enabled there, and whether the assertion was used before.`,
 	flags.StringArrayVar(&f.audienceNames, "audience-name", nil, "an audience name of the platform, such as stg; repeat for several")
 	flags.StringVar(&f.now, "now", "", "judge as of this time, RFC 3339 or seconds since 1970 (default now)")
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "judge it as client authentication (RFC 7523 section 2.2) instead of as the grant")
-	for _, name := range []string{"issuer", "kid", "client", "audience-name", "now"} {
+	flags.StringVar(&f.admin, "admin", "", "ask the running server of this admin file instead, which knows its clients and keys")
+	flags.StringVar(&f.issuerName, "issuer-name", "", "the issuer by its name on that server")
+	for _, other := range []string{"profile", "issuer", "key", "kid", "alg", "client", "audience-name", "now"} {
+		c.MarkFlagsMutuallyExclusive("admin", other)
+		c.MarkFlagsMutuallyExclusive("issuer-name", other)
+	}
+	for _, name := range []string{"issuer", "issuer-name", "kid", "client", "audience-name", "now"} {
 		complete(c, name)
 	}
 	complete(c, "alg", "RS256", "PS256")
@@ -68,56 +81,27 @@ enabled there, and whether the assertion was used before.`,
 
 // explained is what explain found out.
 type explained struct {
-	Profile  string              `json:"profile"`
+	Profile  string              `json:"profile,omitempty"`
 	Issuer   string              `json:"issuer"`
-	Client   string              `json:"client"`
-	Kid      string              `json:"kid"`
+	Client   string              `json:"client,omitempty"`
+	Kid      string              `json:"kid,omitempty"`
 	Accepted bool                `json:"accepted"`
 	Clock    string              `json:"clock"`
 	Findings []authority.Finding `json:"findings"`
-	notes    []string
+
+	heading string
+	notes   []string
 }
 
 func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
-	issuer, err := f.authority()
+	explain := a.explainHere
+	if f.admin != "" || f.issuerName != "" {
+		explain = a.explainThere
+	}
+	e, err := explain(ctx, f, arg)
 	if err != nil {
 		return err
 	}
-	if f.clientAuth, err = asClientAuth(issuer.Profile, f.clientAuth); err != nil {
-		return err
-	}
-	key, _, err := a.readPublicKey("--key", f.key, f.alg)
-	if err != nil {
-		return err
-	}
-	now, err := f.instant(a.now())
-	if err != nil {
-		return err
-	}
-	raw, err := a.readArgument(arg)
-	if err != nil {
-		return err
-	}
-	token, mistakes := repair(string(raw))
-	if token == "" {
-		return usagef("there is nothing to explain: the input is empty")
-	}
-	e := &explained{Profile: issuer.Profile.Name, Issuer: issuer.URL}
-	jws, claims := e.read(f, token, key)
-	if len(f.audienceNames) == 0 && issuer.Profile.Policy.Assertion.Accepts(profile.AudienceName) {
-		e.notes = append(e.notes, "--audience-name was not given: aud can only be a URL of the issuer")
-	}
-	client, onboarding := e.register(issuer, key)
-	judge := &authority.Authority{Registry: onlyClient{client}}
-	findings, err := judge.Explain(ctx, issuer, token, !f.clientAuth, now)
-	if err != nil {
-		return trouble(err)
-	}
-	e.Findings = spelling(mistakes, findings)
-	if jws != nil { // otherwise nothing is known of client and key
-		e.Findings = append([]authority.Finding{onboarding}, e.Findings...)
-	}
-	e.Clock = clockWords(claims, now)
 	e.Accepted = broken(e.Findings) == 0
 	if err := a.printExplained(e); err != nil {
 		return err
@@ -126,6 +110,95 @@ func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
 		return refused(errSilent)
 	}
 	return nil
+}
+
+// explainHere judges by the profile, with a registry of one client.
+func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
+	issuer, err := f.authority()
+	if err != nil {
+		return nil, err
+	}
+	if f.clientAuth, err = asClientAuth(issuer.Profile, f.clientAuth); err != nil {
+		return nil, err
+	}
+	key, err := a.readPublicKey("--key", f.key, f.alg)
+	if err != nil {
+		return nil, err
+	}
+	now, err := f.instant(a.now())
+	if err != nil {
+		return nil, err
+	}
+	token, mistakes, err := a.readAssertion(arg)
+	if err != nil {
+		return nil, err
+	}
+	e := &explained{Profile: issuer.Profile.Name, Issuer: issuer.URL}
+	jws, claims := e.read(f, token, key)
+	e.heading = "As " + e.Profile + " at " + e.Issuer + " would judge it, for client " + e.Client
+	e.Clock = clockWords(claims, now)
+	if len(f.audienceNames) == 0 && issuer.Profile.Policy.Assertion.Accepts(profile.AudienceName) {
+		e.notes = append(e.notes, "--audience-name was not given: aud can only be a URL of the issuer")
+	}
+	client, onboarding := e.register(issuer, key)
+	judge := &authority.Authority{Registry: onlyClient{client}}
+	findings, err := judge.Explain(ctx, issuer, token, !f.clientAuth, now)
+	if err != nil {
+		return nil, trouble(err)
+	}
+	e.Findings = spelling(mistakes, findings)
+	if jws != nil { // otherwise nothing is known of client and key
+		e.Findings = slices.Insert(e.Findings, 0, onboarding)
+	}
+	return e, nil
+}
+
+// explainThere asks a running server, which knows its clients and keys.
+func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
+	if f.issuerName == "" {
+		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
+	}
+	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName}
+	api, path, err := o.below(ctx, "explain")
+	if err != nil {
+		return nil, err
+	}
+	token, mistakes, err := a.readAssertion(arg)
+	if err != nil {
+		return nil, err
+	}
+	question := map[string]any{"assertion": token}
+	if f.clientAuth {
+		question["use"] = admin.UseClientAuth
+	}
+	var told admin.Findings
+	if err := api.do(ctx, http.MethodPost, path, question, &told); err != nil {
+		return nil, err
+	}
+	if len(told.Findings) == 0 {
+		return nil, trouble(errors.New("the server found nothing to say"))
+	}
+	e := &explained{Issuer: f.issuerName, Findings: spelling(mistakes, told.Findings)}
+	e.heading = "As the server judges it for its issuer " + f.issuerName
+	var claims *jose.Claims
+	if jws, err := jose.Parse(token); err == nil {
+		claims, _ = jose.ParseClaims(jws.Payload)
+	}
+	e.Clock = clockWords(claims, a.now())
+	return e, nil
+}
+
+// readAssertion reads the argument and takes off what does not belong to it.
+func (a *app) readAssertion(arg string) (string, []mistake, error) {
+	raw, err := a.readArgument(arg)
+	if err != nil {
+		return "", nil, err
+	}
+	token, mistakes := repair(string(raw))
+	if token == "" {
+		return "", nil, usagef("there is nothing to explain: the input is empty")
+	}
+	return token, mistakes, nil
 }
 
 // authority makes the issuer that judges.
@@ -242,7 +315,7 @@ func (a *app) printExplained(e *explained) error {
 	if a.json {
 		return a.printJSON(e)
 	}
-	fmt.Fprintf(a.out, "%s\n", a.paint(bold, visible("As "+e.Profile+" at "+e.Issuer+" would judge it, for client "+e.Client)))
+	fmt.Fprintf(a.out, "%s\n", a.paint(bold, visible(e.heading)))
 	for _, note := range e.notes {
 		fmt.Fprintln(a.out, a.paint(faint, "note: "+note))
 	}

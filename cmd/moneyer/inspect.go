@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"moneyer/bearer"
 	"moneyer/internal/authority"
@@ -182,8 +183,11 @@ func refusedKey(key *jose.PublicKey) string {
 
 // keyAdvice adds the way out to what is wrong with a key.
 func keyAdvice(err error) error {
-	if errors.Is(err, jose.ErrWrongCurve) || errors.Is(err, jose.ErrWeakKey) {
+	switch {
+	case errors.Is(err, jose.ErrWrongCurve):
 		return fmt.Errorf("%w: make a new pair with 'moneyer keygen', or with openssl ecparam -name prime256v1 -genkey -noout -out key.pem", err)
+	case errors.Is(err, jose.ErrWeakKey):
+		return fmt.Errorf("%w: make a new pair with 'moneyer keygen'", err)
 	}
 	return err
 }
@@ -330,7 +334,7 @@ func (a *app) keySource(f *inspectFlags, alg string) (bearer.KeySource, error) {
 		}
 		return keys, nil
 	case f.key != "":
-		public, _, err := a.readPublicKey("--key", f.key, alg)
+		public, err := a.readPublicKey("--key", f.key, alg)
 		if err != nil {
 			return nil, err
 		}
@@ -342,19 +346,19 @@ func (a *app) keySource(f *inspectFlags, alg string) (bearer.KeySource, error) {
 
 // readPublicKey reads a public key. PEM does not say whether an RSA key is for
 // RS256 or PS256: alg settles that.
-func (a *app) readPublicKey(flag, name, alg string) (*jose.PublicKey, string, error) {
+func (a *app) readPublicKey(flag, name, alg string) (*jose.PublicKey, error) {
 	data, err := a.readFile(name)
 	if err != nil {
-		return nil, "", usagef("%s: %w", flag, err)
+		return nil, usagef("%s: %w", flag, err)
 	}
-	key, kid, err := jose.ParsePublic(data, "")
+	key, _, err := jose.ParsePublic(data, "")
 	if err == nil && key.Alg() == jose.RS256 && alg == string(jose.PS256) {
-		key, kid, err = jose.ParsePublic(data, jose.PS256)
+		key, _, err = jose.ParsePublic(data, jose.PS256)
 	}
 	if err != nil {
-		return nil, "", usagef("%s %s: %w", flag, name, keyAdvice(err))
+		return nil, usagef("%s %s: %w", flag, name, keyAdvice(err))
 	}
-	return key, kid, nil
+	return key, nil
 }
 
 // maxPlausible is a NumericDate (the year 5138) beyond which a value must be
@@ -556,8 +560,10 @@ func (a *app) readFile(name string) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		in = f
+	} else if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		a.note("reading what you type or paste; end it with Ctrl-D on a line of its own")
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxInput+1))
 	if err == nil && len(data) > maxInput {

@@ -17,16 +17,15 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/script/*.txtar against the built command. To add a
 // test, add a script: "exec moneyer …" wants success, "exits 2 moneyer …" that
 // exit code. $PLATFORMS is a server that plays every built-in platform, below a
-// path of the profile's name.
+// path of the profile's name; $TLS_PLATFORMS is the same with mutual TLS.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
-			env.Setenv("PLATFORMS", startPlatforms(env))
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // which is a second for each command
-			return nil
+			return startPlatforms(env)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits},
 	})

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"cmp"
+	"crypto/tls"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,6 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"moneyer/internal/admin"
 	"moneyer/internal/jose"
 	"moneyer/oauth"
 )
@@ -30,7 +36,7 @@ const fakeToken = "fake.access-token.of-the-platform"
 const samplePassword = "p%40ss+w&rd@"
 
 // startPlatforms serves the platforms until the script ends.
-func startPlatforms(env *testscript.Env) string {
+func startPlatforms(env *testscript.Env) error {
 	p := &platforms{dir: env.WorkDir}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /thales-d1/oauth2/token", p.d1("thales-d1"))
@@ -47,9 +53,18 @@ func startPlatforms(env *testscript.Env) string {
 	})
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server/oauth2", p.metadata)
 	mux.HandleFunc("GET /oauth2/jwks", p.jwks)
+	mux.HandleFunc("POST "+admin.Prefix+"/issuers/d1/explain", adminExplains)
 	server := httptest.NewServer(mux)
 	env.Defer(server.Close)
-	return server.URL
+	env.Setenv("PLATFORMS", server.URL)
+	mutual := httptest.NewUnstartedServer(mux)
+	mutual.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	mutual.Config.ErrorLog = log.New(io.Discard, "", 0)
+	mutual.StartTLS()
+	env.Defer(mutual.Close)
+	env.Setenv("TLS_PLATFORMS", mutual.URL)
+	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: mutual.Certificate().Raw})
+	return os.WriteFile(filepath.Join(env.WorkDir, "server.crt"), certificate, 0o600)
 }
 
 // issuer is the issuer URL of the platform with that name.
@@ -141,10 +156,10 @@ func (p *platforms) oauth2(w http.ResponseWriter, r *http.Request) {
 	id, secret, basic := r.BasicAuth()
 	id, _ = url.QueryUnescape(id)
 	secret, _ = url.QueryUnescape(secret)
-	claims := p.verify(r.PostFormValue("client_assertion"))
+	claims := p.verify(cmp.Or(r.PostFormValue("client_assertion"), r.PostForm.Get("assertion")))
 	switch {
 	case basic && id == "shop" && secret == samplePassword, claims != nil && claims.Audience[0] == issuer(r, "oauth2"):
-		answer(w, `{"access_token":"`+fakeToken+`","token_type":"bearer","expires_in":"600","expires_at":"2026-11-23T12:00:00.000Z"}`)
+		answer(w, `{"access_token":"`+fakeToken+`","token_type":"bearer","expires_in":"600","expires_at":"2036-11-23T12:00:00.000Z"}`)
 	default:
 		refuse(w, http.StatusUnauthorized, oauth.InvalidClient)
 	}
@@ -152,6 +167,16 @@ func (p *platforms) oauth2(w http.ResponseWriter, r *http.Request) {
 
 func (p *platforms) metadata(w http.ResponseWriter, r *http.Request) {
 	answer(w, fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q}`, issuer(r, "oauth2"), issuer(r, "oauth2/jwks")))
+}
+
+// adminExplains plays the admin API.
+func adminExplains(w http.ResponseWriter, r *http.Request) {
+	if r.Header.Get("Authorization") != "Bearer "+fakeToken {
+		w.WriteHeader(http.StatusUnauthorized)
+		return
+	}
+	answer(w, `{"use":"grant","findings":[{"rule":"form","holds":true,"expected":"form","found":"that"},`+
+		`{"rule":"key in force","holds":false,"expected":"a key","found":"a disabled key","hint":"enable it"}]}`)
 }
 
 func (p *platforms) jwks(w http.ResponseWriter, _ *http.Request) {
