@@ -8,8 +8,12 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// MaxLength is the length of the longest compact JWS that is read or written.
-const MaxLength = 8 << 10
+// MaxLength is the length of the longest token that is read or written, and
+// MaxDocument of the longest document that an issuer signs beside its tokens.
+const (
+	MaxLength   = 8 << 10
+	MaxDocument = 4 << 20
+)
 
 // maxName bounds kid, typ and alg.
 const maxName = 256
@@ -35,8 +39,13 @@ type Header struct {
 // is one spelling of every token: the alphabet of base64url and exactly two
 // dots, no padding, no white space, no stray bits. The error wraps ErrMalformed
 // or ErrHeader.
-func Parse(compact string) (*JWS, error) {
-	first, second, err := dots(compact)
+func Parse(compact string) (*JWS, error) { return parse(compact, MaxLength) }
+
+// ParseDocument is Parse for what SignDocument made.
+func ParseDocument(compact string) (*JWS, error) { return parse(compact, MaxDocument) }
+
+func parse(compact string, most int) (*JWS, error) {
+	first, second, err := dots(compact, most)
 	if err != nil {
 		return nil, err
 	}
@@ -65,9 +74,9 @@ func Parse(compact string) (*JWS, error) {
 }
 
 // dots bounds compact, checks its alphabet and returns where its two dots are.
-func dots(compact string) (first, second int, err error) {
-	if len(compact) > MaxLength {
-		return 0, 0, fmt.Errorf("%w: longer than %d octets", ErrMalformed, MaxLength)
+func dots(compact string, most int) (first, second int, err error) {
+	if len(compact) > most {
+		return 0, 0, fmt.Errorf("%w: longer than %d octets", ErrMalformed, most)
 	}
 	first, second = -1, -1
 	for i := range len(compact) {

@@ -35,6 +35,17 @@ func NewSigner(key crypto.Signer, alg Alg, kid, typ string) (*Signer, error) {
 	if len(kid) > maxName || len(typ) > maxName || !utf8.ValidString(kid) || !utf8.ValidString(typ) {
 		return nil, fmt.Errorf("%w: kid and typ are UTF-8 of at most %d octets", ErrHeader, maxName)
 	}
+	return &Signer{key: key, public: public, kid: kid, prefix: headerPrefix(alg, kid, typ)}, nil
+}
+
+// As returns a Signer with the same key and another typ, for what is signed
+// beside access tokens and must not be taken for one (RFC 8725 section 3.11).
+func (s *Signer) As(typ string) *Signer {
+	return &Signer{key: s.key, public: s.public, kid: s.kid, prefix: headerPrefix(s.public.alg, s.kid, typ)}
+}
+
+// headerPrefix encodes the header, and its dot.
+func headerPrefix(alg Alg, kid, typ string) []byte {
 	header := append([]byte(`{"alg":"`), alg...)
 	header = append(header, '"')
 	if typ != "" {
@@ -47,7 +58,7 @@ func NewSigner(key crypto.Signer, alg Alg, kid, typ string) (*Signer, error) {
 	}
 	header = append(header, '}')
 	prefix := base64.RawURLEncoding.AppendEncode(nil, header)
-	return &Signer{key: key, public: public, kid: kid, prefix: append(prefix, '.')}, nil
+	return append(prefix, '.')
 }
 
 // Alg returns the algorithm of the header.
@@ -62,6 +73,14 @@ func (s *Signer) Public() *PublicKey { return s.public }
 // Sign appends the compact JWS of payload to dst (RFC 7515 section 5.1). It
 // signs nothing longer than MaxLength, which no reader of ours would take.
 func (s *Signer) Sign(dst, payload []byte) ([]byte, error) {
+	return s.sign(dst, payload, MaxLength)
+}
+
+// SignDocument signs what may be longer than a token: up to MaxDocument octets,
+// which ParseDocument takes.
+func (s *Signer) SignDocument(payload []byte) ([]byte, error) { return s.sign(nil, payload, MaxDocument) }
+
+func (s *Signer) sign(dst, payload []byte, most int) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, s.prefix...)
 	dst = base64.RawURLEncoding.AppendEncode(dst, payload)
@@ -72,8 +91,8 @@ func (s *Signer) Sign(dst, payload []byte) ([]byte, error) {
 	}
 	dst = append(dst, '.')
 	dst = base64.RawURLEncoding.AppendEncode(dst, sig)
-	if len(dst)-start > MaxLength {
-		return nil, fmt.Errorf("%w: longer than %d octets", ErrMalformed, MaxLength)
+	if len(dst)-start > most {
+		return nil, fmt.Errorf("%w: longer than %d octets", ErrMalformed, most)
 	}
 	return dst, nil
 }
