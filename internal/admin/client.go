@@ -208,7 +208,7 @@ func (a *API) editClient(c *call, edit func(*authority.Client) (change, error)) 
 			edited.Revision++
 			return &edited, nil
 		}
-		if err != authority.ErrConflict { //nolint:errorlint // a conflict that says more will not go away
+		if !errors.Is(err, authority.ErrConflict) {
 			return nil, err
 		}
 	}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/oauth"
 )
@@ -25,11 +27,30 @@ func (a *API) announceSigningKey(c *call) error {
 	if !from.ActiveAt.IsZero() && !from.ActiveAt.After(a.Now()) {
 		return refuse("active_at must be in the future; to let a key sign at once, announce it and activate it")
 	}
+	if err := checkOutside(from.URI, c.issuer); err != nil {
+		return err
+	}
 	key, err := a.Keyring.Announce(c.r.Context(), c.issuer.Name, c.actor, from)
 	if err != nil {
 		return err
 	}
 	return c.created(key.Kid, key)
+}
+
+// checkOutside tells the operator what is wrong with a key that lives outside the
+// store, before the keyring meets it.
+func checkOutside(uri string, issuer *authority.Issuer) error {
+	if uri == "" {
+		return nil
+	}
+	private, err := keyring.Open(uri)
+	if err != nil {
+		return refuse("%s", err)
+	}
+	if _, err := jose.NewPublicKey(private.Public(), jose.Alg(issuer.Alg)); err != nil {
+		return refuse("%s", err)
+	}
+	return nil
 }
 
 // changeSigningKey serves {kid}:activate, {kid}:retire and {kid}:revoke.

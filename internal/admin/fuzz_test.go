@@ -1,0 +1,109 @@
+package admin_test
+
+import (
+	"encoding/json"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/internal/admin"
+)
+
+// patient is a recorder that can do what an import asks of a connection.
+type patient struct{ *httptest.ResponseRecorder }
+
+func (patient) EnableFullDuplex() error          { return nil }
+func (patient) SetReadDeadline(time.Time) error  { return nil }
+func (patient) SetWriteDeadline(time.Time) error { return nil }
+
+// answer sends a body straight to the handler.
+func (w *world) answer(method, path, mediaType, body string) *httptest.ResponseRecorder {
+	req := httptest.NewRequest(method, admin.Prefix+path, strings.NewReader(body))
+	req.Header.Set("Authorization", "Bearer "+w.token)
+	req.Header.Set("Content-Type", mediaType)
+	rec := httptest.NewRecorder()
+	w.api.Handler().ServeHTTP(patient{rec}, req)
+	return rec
+}
+
+// FuzzBodies sends anything to everything that reads one JSON object. It is
+// answered by JSON, and never by trouble of ours.
+func FuzzBodies(f *testing.F) {
+	w := newWorld(f)
+	w.do("POST", "/issuers/plain/clients", `{"id":"c"}`, 201)
+	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
+	targets := []struct{ method, path string }{
+		{"POST", "/issuers/bolt/clients"}, {"PATCH", "/issuers/plain/clients/c"}, {"POST", "/issuers/plain/clients/c/keys"},
+		{"PATCH", "/issuers/plain/clients/c/keys/k"}, {"POST", "/issuers/plain/clients/c/secrets"},
+		{"PUT", "/issuers/etp/merchants/m"}, {"PUT", "/issuers/etp/card-tokens/t"}, {"POST", "/issuers/plain/explain"},
+	}
+	for i, body := range []string{
+		`{"id":"c","name":"n","scope":"openid roles","grants":["client_credentials"],"attributes":{"roles":["a"],"accountId":"1"}}`,
+		`{"name":null,"jwks_uri":"https://c.example/j","disabled":true,"attributes":null}`,
+		`{"kid":"k","key":{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},"not_after":"2030-01-01T00:00:00Z"}`,
+		`{"disabled":true,"not_before":null}`, `{"kind":"secret"}`, `{"client":"g","attributes":{"trId":"1"}}`, `{"merchant":"m","scheme":"visa"}`,
+		`{"assertion":"e30.e30.AA"}`,
+	} {
+		f.Add(uint8(i), body)
+	}
+	f.Fuzz(func(t *testing.T, target uint8, body string) {
+		to := targets[int(target)%len(targets)]
+		rec := w.answer(to.method, to.path, "application/json", body)
+		if rec.Code >= 500 || !json.Valid(rec.Body.Bytes()) {
+			t.Errorf("%s %s: status %d: %s", to.method, to.path, rec.Code, rec.Body)
+		}
+	})
+}
+
+// FuzzImport sends anything as rows. The answer ends by saying how it went.
+func FuzzImport(f *testing.F) {
+	w := newWorld(f)
+	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
+	w.do("PUT", "/issuers/etp/merchants/m", `{"client":"g","attributes":{"trId":"1"}}`, 200)
+	f.Add("merchants", `{"id":"a","client":"g","attributes":{"trId":"1"}}`+"\n\r\n"+`{"id":"b","client":"x","attributes":{"trId":"1"}}`)
+	f.Add("card-tokens", `{"id":"a","merchant":"m","scheme":"visa"}`+"\n"+`{"id":"b"}`)
+	f.Fuzz(func(t *testing.T, what, body string) {
+		if what != "merchants" {
+			what = "card-tokens"
+		}
+		rec := w.answer("POST", "/issuers/etp/"+what+":import", "application/x-ndjson", body)
+		lines := strings.Split(strings.TrimSpace(rec.Body.String()), "\n")
+		var last admin.Progress
+		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || rec.Code != 200 {
+			t.Fatalf("status %d: %s", rec.Code, rec.Body)
+		}
+		if last.Finished == (last.Error != "") || last.Finished == (last.Line != 0) || strings.Contains(last.Error, "just now") {
+			t.Errorf("the last line is %+v", last)
+		}
+	})
+}
+
+// FuzzQuery asks the ledger anything.
+func FuzzQuery(f *testing.F) {
+	w := newWorld(f)
+	f.Add("after=1&since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00%2B02:00&kind=admin&issuer=d1&client=c&correlation=x&jti=y&limit=3")
+	f.Add("limit=00&after=")
+	f.Fuzz(func(t *testing.T, query string) {
+		req := httptest.NewRequest("GET", admin.Prefix+"/ledger", nil)
+		req.URL.RawQuery = query
+		req.Header.Set("Authorization", "Bearer "+w.token)
+		rec := httptest.NewRecorder()
+		w.api.Handler().ServeHTTP(patient{rec}, req)
+		if rec.Code != 200 && rec.Code != 400 {
+			t.Errorf("status %d: %s", rec.Code, rec.Body)
+		}
+	})
+}
+
+// FuzzParseRecord holds the reader to the writer: there is one spelling.
+func FuzzParseRecord(f *testing.F) {
+	zero := strings.Repeat("0", 64)
+	f.Add([]byte(`{"seq":1,"previous":"` + zero + `","hash":"` + zero + `","entry":{"kind":"admin"}}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		r, err := admin.ParseRecord(line)
+		if err == nil && string(admin.AppendRecord(nil, r)) != string(line) {
+			t.Errorf("%q was read as %+v", line, r)
+		}
+	})
+}

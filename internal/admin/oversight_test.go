@@ -1,0 +1,273 @@
+package admin_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/internal/admin"
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+	"moneyer/internal/keyring"
+)
+
+func TestSigningKeyLife(t *testing.T) {
+	w := newWorld(t)
+	const path = "/issuers/d1/signing-keys"
+	list := func() []keyring.KeyInfo { return get[admin.Page[keyring.KeyInfo]](w, path).Items }
+	first := list()[0]
+	if first.State != keyring.Signing || first.URI != "sealed:" {
+		t.Fatalf("the first key is %+v", first)
+	}
+	w.wait(time.Minute)
+	var second, third keyring.KeyInfo
+	decode(t, w.do("POST", path, `{}`, 201), &second)
+	if second.State != keyring.Announced {
+		t.Errorf("the second key is %+v", second)
+	}
+	decode(t, w.do("POST", path+"/"+second.Kid+":activate", "", 200), &second)
+	signer, err := w.keys.Signer("d1", w.now())
+	must(t, err)
+	if second.State != keyring.Signing || signer.Kid() != second.Kid {
+		t.Errorf("the activated key is %+v, and %s signs", second, signer.Kid())
+	}
+	decode(t, w.do("POST", path, `{"active_at":"2026-11-24T00:00:00Z"}`, 201), &third)
+	decode(t, w.do("POST", path+"/"+third.Kid+":retire", "", 200), &third)
+	if third.State != keyring.Retired {
+		t.Errorf("the retired key is %+v", third)
+	}
+	decode(t, w.do("POST", path+"/"+first.Kid+":revoke", "", 200), &first)
+	if first.State != keyring.Revoked {
+		t.Errorf("the revoked key is %+v", first)
+	}
+	w.refused("POST", path+"/"+first.Kid+":activate", "", 409, "state")
+	w.refused("POST", path+"/"+second.Kid+":retire", "", 409)
+	w.refused("POST", path+"/"+second.Kid, "", 404, ":activate")
+	w.refused("POST", path+"/"+second.Kid+":sell", "", 404)
+	w.refused("POST", path+"/nobody:revoke", "", 404)
+	w.refused("POST", path, `{"active_at":"2020-01-01T00:00:00Z"}`, 422, "in the future")
+	w.refused("POST", path, `{"alg":"ES256"}`, 400)
+	w.refused("POST", path, `{"uri":"file:/nowhere/key.pem"}`, 422, "nowhere")
+	w.refused("GET", path+"?x=1", "", 400)
+	files := t.TempDir()
+	var outside keyring.KeyInfo
+	decode(t, w.do("POST", path, `{"uri":`+quoted(privateFile(t, files, jose.ES256))+`}`, 201), &outside)
+	w.refused("POST", path, `{"uri":`+quoted(outside.URI)+`}`, 409, "announced already")
+	w.refused("POST", path, `{"uri":`+quoted(privateFile(t, files, jose.RS256))+`}`, 422, "RSA key for ES256")
+	wantEntries(t, w, "signing-key.announce", "signing-key.activate", "signing-key.announce", "signing-key.retire", "signing-key.revoke", "signing-key.announce")
+}
+
+// privateFile writes a new private key and returns its URI.
+func privateFile(t *testing.T, dir string, alg jose.Alg) string {
+	t.Helper()
+	key, err := jose.GenerateKey(alg)
+	must(t, err)
+	pem, err := jose.MarshalPrivatePEM(key)
+	must(t, err)
+	path := filepath.Join(dir, string(alg)+".pem")
+	must(t, os.WriteFile(path, pem, 0o600))
+	return "file:" + path
+}
+
+func TestLedgerQueries(t *testing.T) {
+	w := newWorld(t)
+	for i := range 3 {
+		w.do("POST", "/issuers/plain/clients", fmt.Sprintf(`{"id":"c%d"}`, i), 201)
+		w.wait(time.Hour / 4)
+	}
+	w.do("POST", "/issuers/bolt/clients", `{"id":"c0"}`, 201)
+	count := func(query string) int { return strings.Count(w.do("GET", "/ledger"+query, "", 200), "\n") }
+	all := count("")
+	for query, want := range map[string]int{
+		"?kind=admin":                              all,
+		"?kind=token":                              0,
+		"?client=c0":                               2,
+		"?client=c0&issuer=bolt":                   1,
+		"?client=c0&since=2026-11-23T12:30:00Z":    1,
+		"?client=c0&until=2026-11-23T12:30:00Z":    1,
+		fmt.Sprintf("?after=%d", all-1):            1,
+		"?limit=2":                                 2,
+		"?jti=x":                                   0,
+		"?correlation=x":                           0,
+		"?since=2026-11-23T13%3A45%3A00%2B01%3A00": 1,
+	} {
+		if n := count(query); n != want {
+			t.Errorf("%s: %d entries, want %d of %d", query, n, want, all)
+		}
+	}
+	for _, query := range []string{"?after=-1", "?since=yesterday", "?colour=red", "?limit=0", "?kind=a&kind=b"} {
+		w.refused("GET", "/ledger"+query, "", 400)
+	}
+}
+
+func TestLedgerLinesFollowTheChain(t *testing.T) {
+	w := newWorld(t)
+	w.do("POST", "/issuers/plain/clients", `{"id":"c","name":"<Ünï & co>"}`, 201)
+	var previous [32]byte
+	last := int64(0)
+	for line := range strings.Lines(w.do("GET", "/ledger", "", 200)) {
+		line = strings.TrimSuffix(line, "\n")
+		r, err := admin.ParseRecord([]byte(line))
+		must(t, err)
+		if r.Seq != last+1 || r.Previous != previous || r.Hash != authority.ChainHash(previous, r.Line) {
+			t.Fatalf("entry %d does not follow entry %d", r.Seq, last)
+		}
+		if again := string(admin.AppendRecord(nil, r)); again != line {
+			t.Fatalf("line %s became %s", line, again)
+		}
+		last, previous = r.Seq, r.Hash
+	}
+	if v := get[admin.Verified](w, "/ledger/verify"); !v.Whole || v.First != 1 || v.Last != last || v.Head != fmt.Sprintf("%x", previous) {
+		t.Errorf("verified: %+v, want head %x", v, previous)
+	}
+}
+
+func TestParseRecordRefuses(t *testing.T) {
+	zero := strings.Repeat("0", 64)
+	good := `{"seq":1,"previous":"` + zero + `","hash":"` + zero + `","entry":{}}`
+	if _, err := admin.ParseRecord([]byte(good)); err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"", "{}", "nonsense", good + " ", strings.Replace(good, `:1`, `: 1`, 1), strings.Replace(good, `"seq":1`, `"seq":1,"seq":1`, 1),
+		strings.Replace(good, zero, zero[1:], 1), strings.ReplaceAll(good, zero, strings.Repeat("x", 64)), strings.Replace(good, "seq", "SEQ", 1),
+		strings.Replace(good, `{}}`, `{},"more":1}`, 1), strings.Replace(good, `,"entry":{}`, "", 1),
+	} {
+		if r, err := admin.ParseRecord([]byte(line)); err == nil {
+			t.Errorf("%q was read as %+v", line, r)
+		}
+	}
+}
+
+func TestBrokenLedgerIsAFinding(t *testing.T) {
+	w := newWorld(t, func(w *world) {
+		w.api.Verify = func(context.Context) (admin.Verification, error) {
+			return admin.Verification{First: 1, Last: 6, Broken: 7, How: "its line was changed"}, nil
+		}
+	})
+	if v := get[admin.Verified](w, "/ledger/verify"); v.Whole || v.Broken != 7 || v.How != "its line was changed" {
+		t.Errorf("verified: %+v", v)
+	}
+}
+
+var errDisk = errors.New("disk on fire: pepper")
+
+// troubled is a store whose disk is gone.
+type troubled struct{}
+
+func (troubled) Client(context.Context, string, string) (*authority.Client, error) {
+	return nil, errDisk
+}
+func (troubled) Clients(context.Context, string, string, int) ([]*authority.Client, error) {
+	return nil, errDisk
+}
+func (troubled) PutClient(context.Context, *authority.Client, *authority.Entry) error { return errDisk }
+func (troubled) RemoveClient(context.Context, string, string, *authority.Entry) error { return errDisk }
+func (troubled) LastUsed(context.Context, string, string) (map[string]time.Time, error) {
+	return nil, errDisk
+}
+func (troubled) Merchant(context.Context, string, string) (*authority.Merchant, error) {
+	return nil, errDisk
+}
+func (troubled) Merchants(context.Context, string, string, int) ([]authority.Merchant, error) {
+	return nil, errDisk
+}
+func (troubled) PutMerchants(context.Context, []authority.Merchant, *authority.Entry) error {
+	return errDisk
+}
+func (troubled) RemoveMerchant(context.Context, string, string, *authority.Entry) error {
+	return errDisk
+}
+func (troubled) CardTokens(context.Context, string, []string) ([]authority.CardToken, error) {
+	return nil, errDisk
+}
+func (troubled) MerchantCardTokens(context.Context, string, string, string, int) ([]authority.CardToken, error) {
+	return nil, errDisk
+}
+func (troubled) PutCardTokens(context.Context, []authority.CardToken, *authority.Entry) error {
+	return errDisk
+}
+func (troubled) RemoveCardToken(context.Context, string, string, *authority.Entry) error {
+	return errDisk
+}
+func (troubled) Entries(context.Context, authority.Query, func(*authority.Record) error) error {
+	return errDisk
+}
+
+func TestTrouble(t *testing.T) {
+	w := newWorld(t, func(w *world) {
+		w.api.Clients, w.api.Merchants, w.api.Ledger = troubled{}, troubled{}, troubled{}
+		w.api.Verify = func(context.Context) (admin.Verification, error) { return admin.Verification{}, errDisk }
+	})
+	for _, c := range []struct{ method, path, body string }{
+		{"GET", "/issuers/plain/clients", ""},
+		{"POST", "/issuers/plain/clients", `{"id":"c"}`},
+		{"GET", "/issuers/plain/clients/c", ""},
+		{"PATCH", "/issuers/plain/clients/c", `{}`},
+		{"DELETE", "/issuers/plain/clients/c", ""},
+		{"POST", "/issuers/plain/clients/c/secrets", `{"kind":"secret"}`},
+		{"GET", "/issuers/etp/merchants", ""},
+		{"PUT", "/issuers/etp/merchants/m", `{"client":"c","attributes":{"trId":"1"}}`},
+		{"GET", "/issuers/etp/merchants/m/card-tokens", ""},
+		{"GET", "/issuers/etp/card-tokens/t", ""},
+		{"PUT", "/issuers/etp/card-tokens/t", `{"merchant":"m","scheme":"visa"}`},
+		{"DELETE", "/issuers/etp/card-tokens/t", ""},
+		{"DELETE", "/issuers/etp/merchants/m", ""},
+		{"GET", "/ledger/verify", ""},
+	} {
+		resp := w.send(c.method, c.path, "application/json", strings.NewReader(c.body))
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" {
+			t.Errorf("%s %s: status %d, Retry-After %q", c.method, c.path, resp.StatusCode, resp.Header.Get("Retry-After"))
+		}
+	}
+	text := w.do("GET", "/ledger", "", 200)
+	if !strings.HasPrefix(text, `{"error":"temporarily_unavailable"`) || strings.Contains(text, "pepper") {
+		t.Errorf("the ledger ends with %s", text)
+	}
+	last := w.imports(t, "merchants", `{"id":"m","client":"c","attributes":{"trId":"1"}}`)
+	if last.Line != 1 || last.Finished || strings.Contains(last.Error, "pepper") {
+		t.Errorf("the import ends with %+v", last)
+	}
+	if n := strings.Count(w.log.String(), errDisk.Error()); n != 16 {
+		t.Errorf("the log tells the cause %d times, want 16", n)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	w := withClient(t)
+	signer, text := keyPair(t, jose.ES256)
+	w.do("POST", keysPath, `{"kid":"k1","key":`+quoted(text)+`}`, 201)
+	assertion := w.assert(signer, "one")
+	holds := func(body string, want bool) {
+		t.Helper()
+		var f admin.Findings
+		decode(t, w.do("POST", "/issuers/plain/explain", body, 200), &f)
+		all := len(f.Findings) > 10
+		for _, finding := range f.Findings {
+			all = all && finding.Holds
+		}
+		if all != want {
+			t.Errorf("%s: %+v", body, f)
+		}
+	}
+	for range 2 { // it is not used up
+		holds(`{"assertion":"`+assertion+`"}`, true)
+	}
+	holds(`{"assertion":"`+assertion+`","use":"client_authentication"}`, true)
+	w.do("PATCH", keysPath+"/k1", `{"disabled":true}`, 200)
+	holds(`{"assertion":"`+assertion+`"}`, false)
+	holds(`{"assertion":"nonsense"}`, false)
+	w.refused("POST", "/issuers/plain/explain", `{}`, 400, "missing")
+	w.refused("POST", "/issuers/plain/explain", `{"assertion":"x","use":"lunch"}`, 400, "use is")
+	w.refused("POST", "/issuers/etp/explain", `{"assertion":"x"}`, 422, "takes no assertions")
+	w.refused("POST", "/issuers/plain/explain", `{"jwt":"x"}`, 400)
+	if strings.Contains(w.log.String(), assertion) || len(w.entries()) != 3 {
+		t.Error("explaining left a trace")
+	}
+}
