@@ -78,7 +78,9 @@ func (s *Signer) Sign(dst, payload []byte) ([]byte, error) {
 
 // SignDocument signs what may be longer than a token: up to MaxDocument octets,
 // which ParseDocument takes.
-func (s *Signer) SignDocument(payload []byte) ([]byte, error) { return s.sign(nil, payload, MaxDocument) }
+func (s *Signer) SignDocument(payload []byte) ([]byte, error) {
+	return s.sign(nil, payload, MaxDocument)
+}
 
 func (s *Signer) sign(dst, payload []byte, most int) ([]byte, error) {
 	start := len(dst)
