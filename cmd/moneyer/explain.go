@@ -90,6 +90,7 @@ type explained struct {
 	Findings []authority.Finding `json:"findings"`
 
 	heading string
+	caveat  string // what else it takes to be accepted
 	notes   []string
 }
 
@@ -136,6 +137,7 @@ func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*ex
 	e := &explained{Profile: issuer.Profile.Name, Issuer: issuer.URL}
 	jws, claims := e.read(f, token, key)
 	e.heading = "As " + e.Profile + " at " + e.Issuer + " would judge it, for client " + e.Client
+	e.caveat = "if it knows this client and key and has not seen it before"
 	e.Clock = clockWords(claims, now)
 	if len(f.audienceNames) == 0 && issuer.Profile.Policy.Assertion.Accepts(profile.AudienceName) {
 		e.notes = append(e.notes, "--audience-name was not given: aud can only be a URL of the issuer")
@@ -180,6 +182,7 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 	}
 	e := &explained{Issuer: f.issuerName, Findings: spelling(mistakes, told.Findings)}
 	e.heading = "As the server judges it for its issuer " + f.issuerName
+	e.caveat = "if it has not seen it before"
 	var claims *jose.Claims
 	if jws, err := jose.Parse(token); err == nil {
 		claims, _ = jose.ParseClaims(jws.Payload)
@@ -336,7 +339,7 @@ func (a *app) printExplained(e *explained) error {
 		_, err := fmt.Fprintf(a.out, "%s (rules that build on a broken one are not listed)\n", a.paint(bad, fmt.Sprintf("✗ refused: %d of %d rules broken", n, len(e.Findings))))
 		return err
 	}
-	_, err := fmt.Fprintln(a.out, a.paint(good, "✓ every rule holds: the platform takes it, if it knows this client and key and has not seen it before"))
+	_, err := fmt.Fprintln(a.out, a.paint(good, "✓ every rule holds: the platform takes it, "+e.caveat))
 	return err
 }
 
