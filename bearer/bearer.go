@@ -5,6 +5,7 @@
 //   - Verifier.Require wraps an http.Handler; ClaimsFrom gives the handler what
 //     the token says.
 //   - Verifier.Verify is the same check without HTTP.
+//   - RevocationList polls what the issuer withdrew before its end.
 //   - RemoteKeys fetches the issuer's keys and keeps them; StaticKeys and KeyFunc
 //     are for an API that has them at hand.
 //   - Claims.AllowsMerchant holds a call to the merchant and the card tokens that
@@ -61,12 +62,13 @@ type Verifier struct {
 	RequiredClaims []string
 	// Keys finds the issuer's keys; nil means a RemoteKeys for Issuer.
 	Keys KeySource
-	// Revoked tells whether a token that is otherwise good was revoked; nil means
-	// that none is. It is asked for every call, also for tokens in the cache.
-	Revoked func(*Claims) bool
+	// Revocations tells whether a token that is otherwise good was revoked; nil
+	// means that none is. It is asked for every call, also for tokens in the cache.
+	// A RevocationList asks the issuer.
+	Revocations RevocationSource
 	// CacheSize is how many verified tokens are remembered, by their SHA-256
 	// digest, none beyond its exp; 0 means none. What is remembered outlives the
-	// withdrawal of its key; Revoked does reach it.
+	// withdrawal of its key; Revocations do reach it.
 	CacheSize int
 	// Realm is the realm of WWW-Authenticate; empty leaves it out.
 	Realm string
@@ -98,13 +100,28 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.Revoked != nil && v.Revoked(claims) {
-		return nil, oauth.Errorf(oauth.InvalidToken, "the access token was revoked")
+	if err := v.checkRevoked(ctx, claims); err != nil {
+		return nil, err
 	}
 	if err := claims.require(v.RequiredScope); err != nil {
 		return nil, err
 	}
 	return claims, nil
+}
+
+// checkRevoked asks Revocations, where there are any.
+func (v *Verifier) checkRevoked(ctx context.Context, c *Claims) error {
+	if v.Revocations == nil {
+		return nil
+	}
+	revoked, err := v.Revocations.Revoked(ctx, c)
+	if err != nil {
+		return unavailable(err)
+	}
+	if revoked {
+		return oauth.Errorf(oauth.InvalidToken, "the access token was revoked")
+	}
+	return nil
 }
 
 // verified judges what does not change while the token lives, by the cache where
@@ -178,6 +195,7 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Cl
 	if err != nil {
 		return nil, invalid(err)
 	}
+	claims.KeyID = jws.Header.Kid
 	if err := v.checkTime(claims, now); err != nil {
 		return nil, err
 	}

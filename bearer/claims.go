@@ -24,6 +24,8 @@ type Claims struct {
 	Expiry    time.Time
 	IssuedAt  time.Time
 	NotBefore time.Time
+	// KeyID is the kid of the key that signed; empty when the header has none.
+	KeyID string
 	// Payload is the whole claim set as JSON, as it was signed. Text and Texts read
 	// other claims out of it.
 	Payload []byte

@@ -2,12 +2,8 @@ package bearer
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"mime"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -197,48 +193,11 @@ func (r *RemoteKeys) discover(ctx context.Context) (string, error) {
 
 // get fetches a JSON document.
 func (r *RemoteKeys) get(ctx context.Context, location string) ([]byte, http.Header, error) {
-	u, err := url.Parse(location)
+	d, err := fetch(ctx, r.HTTPClient, location, "application/json, application/jwk-set+json", "", maxDocument)
 	if err != nil {
-		return nil, nil, fmt.Errorf("bearer: %w", err)
+		return nil, nil, err
 	}
-	if u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-		return nil, nil, fmt.Errorf("bearer: %q must be an https URL; http is for loopback hosts only", u.Redacted())
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, location, nil)
-	if err != nil {
-		return nil, nil, fmt.Errorf("bearer: %w", err)
-	}
-	req.Header.Set("Accept", "application/json, application/jwk-set+json")
-	resp, err := r.client().Do(req)
-	if err != nil {
-		return nil, nil, fmt.Errorf("bearer: %w", err)
-	}
-	defer func() { _ = resp.Body.Close() }() // read in full, or given up
-	if resp.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("bearer: %s answered %d", u.Redacted(), resp.StatusCode)
-	}
-	if kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); kind == "text/html" {
-		return nil, nil, fmt.Errorf("bearer: %s answered with a web page", u.Redacted())
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument+1))
-	if err != nil {
-		return nil, nil, fmt.Errorf("bearer: %w", err)
-	}
-	if len(body) > maxDocument {
-		return nil, nil, errors.New("bearer: " + u.Redacted() + " answered with more than 256 KiB")
-	}
-	return body, resp.Header, nil
-}
-
-// client is the HTTPClient without redirects: keys come from where they were
-// said to be.
-func (r *RemoteKeys) client() *http.Client {
-	var client http.Client
-	if r.HTTPClient != nil {
-		client = *r.HTTPClient
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &client
+	return d.body, d.header, nil
 }
 
 // freshness reads max-age (RFC 9111 §5.2.2.1) within bounds. no-cache and no-store
@@ -257,11 +216,4 @@ func freshness(header http.Header) time.Duration {
 		}
 	}
 	return min(max(fresh, minFresh), maxFresh)
-}
-
-func loopback(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.IsLoopback()
-	}
-	return strings.EqualFold(host, "localhost")
 }

@@ -40,7 +40,7 @@ func TestVerify(t *testing.T) {
 		got.Payload = nil
 		want := &bearer.Claims{
 			Issuer: issuer, Subject: "client-1", Audience: []string{audience}, ClientID: "client-1", Scope: oauth.Scope{"read", "write"},
-			ID: "id-1", Expiry: noon.Add(9 * time.Minute), IssuedAt: noon.Add(-time.Minute), NotBefore: noon,
+			ID: "id-1", Expiry: noon.Add(9 * time.Minute), IssuedAt: noon.Add(-time.Minute), NotBefore: noon, KeyID: "k1",
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s: %s", alg, diff)
@@ -133,8 +133,12 @@ func TestVerifierSettings(t *testing.T) {
 		{"required scope", at.token(t, nil), func(v *bearer.Verifier) { v.RequiredScope = oauth.Scope{"write", "read"} }, ""},
 		{"required scope that is not there", at.token(t, nil), func(v *bearer.Verifier) { v.RequiredScope = oauth.Scope{"Read"} }, oauth.InsufficientScope},
 		{"required claims", at.token(t, map[string]any{"x": 1}), func(v *bearer.Verifier) { v.RequiredClaims = []string{"sub", "x"} }, ""},
-		{"revoked", at.token(t, nil), func(v *bearer.Verifier) { v.Revoked = func(c *bearer.Claims) bool { return c.ID == "id-1" } }, oauth.InvalidToken},
-		{"not revoked", at.token(t, nil), func(v *bearer.Verifier) { v.Revoked = func(c *bearer.Claims) bool { return c.ID != "id-1" } }, ""},
+		{"revoked", at.token(t, nil), func(v *bearer.Verifier) {
+			v.Revocations = bearer.RevokedFunc(func(c *bearer.Claims) bool { return c.ID == "id-1" })
+		}, oauth.InvalidToken},
+		{"not revoked", at.token(t, nil), func(v *bearer.Verifier) {
+			v.Revocations = bearer.RevokedFunc(func(c *bearer.Claims) bool { return c.ID != "id-1" })
+		}, ""},
 		{"no issuer configured", at.token(t, map[string]any{"iss": ""}), func(v *bearer.Verifier) { v.Issuer = "" }, oauth.ServerError},
 		{"no audience configured", at.token(t, nil), func(v *bearer.Verifier) { v.Audience = nil }, oauth.ServerError},
 		{"a key source that is down", at.token(t, nil), func(v *bearer.Verifier) {
@@ -236,7 +240,7 @@ func TestCache(t *testing.T) {
 		lookups++
 		return keys.Key(ctx, kid)
 	})
-	v.Revoked = func(*bearer.Claims) bool { return revoked }
+	v.Revocations = bearer.RevokedFunc(func(*bearer.Claims) bool { return revoked })
 	v.CacheSize = 4
 	check := func(token string, want oauth.Code, wantLookups int) {
 		t.Helper()

@@ -1,0 +1,308 @@
+package bearer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"moneyer/internal/jose"
+	"moneyer/internal/strictjson"
+)
+
+// RevocationSource tells whether an issuer withdrew a token before its end. An
+// error means that it cannot tell, and the token does not pass for now.
+type RevocationSource interface {
+	Revoked(ctx context.Context, c *Claims) (bool, error)
+}
+
+// RevokedFunc is a RevocationSource made of a function that always can tell, for
+// an API in the issuer's own process.
+type RevokedFunc func(c *Claims) bool
+
+// Revoked calls f.
+func (f RevokedFunc) Revoked(_ context.Context, c *Claims) (bool, error) { return f(c), nil }
+
+const (
+	defaultInterval     = 10 * time.Second
+	defaultListMaxStale = 5 * time.Minute
+	retryListAfter      = time.Second
+	revocationsType     = "revocations+jwt"
+)
+
+// RevocationList is a RevocationSource that polls the signed list that an issuer
+// of ours publishes at {issuer}/revocations. Set the fields before the first use
+// and leave them alone afterwards. A RevocationList must not be copied.
+//
+// It needs no goroutine of its own: a call that finds the list older than
+// Interval asks for it anew, by ETag, and waits; one that finds it older than
+// half of that asks without waiting. So a revocation holds in this process no
+// later than Interval after it was made, as long as the issuer answers. While it
+// does not answer, the last list goes on serving until MaxStale after it was last
+// confirmed; from then on no token passes.
+type RevocationList struct {
+	// Issuer is the issuer URL. It has no default.
+	Issuer string
+	// URL of the list; empty means Issuer + "/revocations". It is https, or http on
+	// a loopback host.
+	URL string
+	// Keys finds the issuer's keys; nil means a RemoteKeys for Issuer.
+	Keys KeySource
+	// Interval between two polls; 0 means 10 s.
+	Interval time.Duration
+	// MaxStale bounds how long an unconfirmed list serves; 0 means 5 minutes.
+	MaxStale time.Duration
+	// HTTPClient fetches; nil means one on http.DefaultTransport. Redirects are not
+	// followed and a fetch ends after 10 s, whatever the client says.
+	HTTPClient *http.Client
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+
+	setup sync.Once
+	keys  KeySource
+
+	mu        sync.Mutex      // guards what follows
+	list      *revocations    // nil before the first fetch; never changed, only replaced
+	etag      string          // of list
+	confirmed time.Time       // when the issuer last said that list is the newest
+	retryAt   time.Time       // no fetch before this, after a failure
+	err       error           // of the last fetch; nil after a success
+	flight    <-chan struct{} // closed when the fetch under way ends; nil without one
+}
+
+// Revoked implements RevocationSource.
+func (l *RevocationList) Revoked(ctx context.Context, c *Claims) (bool, error) {
+	if flight := l.refresh(ctx); flight != nil {
+		select {
+		case <-flight:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+	now := clock(l.Now)
+	l.mu.Lock()
+	list, confirmed, err := l.list, l.confirmed, l.err
+	l.mu.Unlock()
+	if list == nil || !now.Before(confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale))) || !now.Before(list.expiry) {
+		return false, fmt.Errorf("no revocation list of the issuer: %w", err)
+	}
+	return list.names(c), nil
+}
+
+func orDefault(d, otherwise time.Duration) time.Duration {
+	if d > 0 {
+		return d
+	}
+	return otherwise
+}
+
+// refresh begins a fetch where one is due, and returns what to wait for when the
+// list is too old to answer by.
+func (l *RevocationList) refresh(ctx context.Context) <-chan struct{} {
+	l.setup.Do(func() {
+		if l.keys = l.Keys; l.keys == nil {
+			l.keys = &RemoteKeys{Issuer: l.Issuer, HTTPClient: l.HTTPClient, Now: l.Now}
+		}
+	})
+	now, interval := clock(l.Now), orDefault(l.Interval, defaultInterval)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	age := now.Sub(l.confirmed)
+	if l.list != nil && age < interval/2 {
+		return nil
+	}
+	if l.flight == nil && !now.Before(l.retryAt) {
+		l.begin(ctx)
+	}
+	if l.list == nil || age >= interval {
+		return l.flight
+	}
+	return nil
+}
+
+// begin starts a fetch that no caller's end can stop. Caller holds mu. The list
+// counts as confirmed from when it was asked for, not from when it came.
+func (l *RevocationList) begin(ctx context.Context) {
+	done := make(chan struct{})
+	l.flight = done
+	known, etag, asked := l.list, l.etag, clock(l.Now)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
+	go func() {
+		defer cancel()
+		defer close(done)
+		list, newTag, err := l.fetch(ctx, known, etag)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.flight, l.err = nil, err
+		if err != nil {
+			l.retryAt = clock(l.Now).Add(retryListAfter)
+			return
+		}
+		l.list, l.etag, l.confirmed, l.retryAt = list, newTag, asked, time.Time{}
+	}()
+}
+
+func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag string) (*revocations, string, error) {
+	location := l.URL
+	if location == "" {
+		location = strings.TrimSuffix(l.Issuer, "/") + "/revocations"
+	}
+	d, err := fetch(ctx, l.HTTPClient, location, "application/"+revocationsType, etag, jose.MaxDocument)
+	if err != nil {
+		return nil, "", err
+	}
+	if d.unchanged {
+		return known, etag, nil
+	}
+	list, err := l.open(ctx, string(d.body))
+	if err != nil {
+		return nil, "", fmt.Errorf("bearer: revocation list: %w", err)
+	}
+	if known != nil && list.issued < known.issued {
+		return nil, "", errors.New("bearer: the revocation list is older than the one at hand")
+	}
+	return list, d.header.Get("ETag"), nil
+}
+
+// open verifies a list and reads it.
+func (l *RevocationList) open(ctx context.Context, compact string) (*revocations, error) {
+	jws, err := jose.ParseDocument(compact)
+	if err != nil {
+		return nil, err
+	}
+	key, err := l.keys.Key(ctx, jws.Header.Kid)
+	if err != nil {
+		return nil, err
+	}
+	if err := jws.Verify(key.public); err != nil {
+		return nil, err
+	}
+	if jws.Header.Typ != revocationsType {
+		return nil, fmt.Errorf("typ is %.100q", jws.Header.Typ)
+	}
+	list, err := readRevocations(jws.Payload)
+	switch {
+	case err != nil:
+		return nil, err
+	case list.issuer != l.Issuer:
+		return nil, fmt.Errorf("iss is %.100q", list.issuer)
+	case !clock(l.Now).Before(list.expiry):
+		return nil, errors.New("it has expired")
+	}
+	return list, nil
+}
+
+// revocations is a list as it was read.
+type revocations struct {
+	issuer string
+	issued int64
+	expiry time.Time
+	// jtis and kids name tokens and signing keys.
+	jtis, kids map[string]bool
+	// claims names tokens by a claim and a value that it has, up to an instant in
+	// seconds.
+	claims map[string]map[string]int64
+	// before names every token that was issued before it, in seconds.
+	before int64
+}
+
+// names tells whether the list names a token.
+func (r *revocations) names(c *Claims) bool {
+	if r.jtis[c.ID] || r.kids[c.KeyID] {
+		return true
+	}
+	issued := c.IssuedAt.Unix()
+	if issued < r.before {
+		return true
+	}
+	for claim, before := range r.claims {
+		for _, value := range c.values(claim) {
+			if issued < before[value] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// values returns what a claim says, be it a string or an array of strings.
+func (c *Claims) values(name string) []string {
+	if text, ok := c.Text(name); ok {
+		return []string{text}
+	}
+	texts, _ := c.Texts(name)
+	return texts
+}
+
+// readRevocations reads the payload of a list. Unknown members are refused: they
+// might name tokens.
+func readRevocations(payload []byte) (*revocations, error) {
+	r := &revocations{jtis: map[string]bool{}, kids: map[string]bool{}, claims: map[string]map[string]int64{}}
+	err := strictjson.Object(payload, strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
+		switch name {
+		case "iss":
+			r.issuer, err = v.Text()
+		case "iat":
+			r.issued, err = v.Seconds()
+		case "exp":
+			var seconds int64
+			seconds, err = v.Seconds()
+			r.expiry = time.Unix(seconds, 0)
+		case "before":
+			r.before, err = v.Seconds()
+		case "jti":
+			err = collect(v, r.jtis)
+		case "kid":
+			err = collect(v, r.kids)
+		case "claim":
+			err = v.Elements(r.addClaim)
+		default:
+			err = fmt.Errorf("unknown member %.100q", name)
+		}
+		return err
+	})
+	if err == nil && (r.issued == 0 || r.expiry.IsZero()) {
+		err = errors.New("it has no iat or no exp")
+	}
+	return r, err
+}
+
+func collect(v strictjson.Value, into map[string]bool) error {
+	return v.Elements(func(element strictjson.Value) error {
+		text, err := element.Text()
+		into[text] = true
+		return err
+	})
+}
+
+func (r *revocations) addClaim(v strictjson.Value) error {
+	var claim, value string
+	var before int64
+	err := strictjson.Object(v.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
+		switch name {
+		case "claim":
+			claim, err = v.Text()
+		case "value":
+			value, err = v.Text()
+		case "before":
+			before, err = v.Seconds()
+		default:
+			err = fmt.Errorf("unknown member %.100q", name)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if claim == "" || before == 0 {
+		return errors.New("a claim without name or instant")
+	}
+	if r.claims[claim] == nil {
+		r.claims[claim] = map[string]int64{}
+	}
+	r.claims[claim][value] = max(before, r.claims[claim][value])
+	return nil
+}
