@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"moneyer/oauth"
@@ -21,18 +22,17 @@ func (a *Authority) authenticate(ctx context.Context, issuer *Issuer, req *Reque
 		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "this grant_type is not served here").
 			Because(&Refusal{Rule: "grant type", Expected: "one that the profile serves", Found: shorten(string(req.GrantType))})
 	}
-	if req.GrantType == oauth.JWTBearer {
-		return a.byGrantAssertion(ctx, issuer, req, now)
-	}
 	if !slices.Contains(grant.ClientAuth, req.Auth) {
-		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the profile lists", Found: string(req.Auth)})
+		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the profile lists for this grant_type", Found: string(req.Auth)})
 	}
 	switch req.Auth {
+	case oauth.AuthNone:
+		return a.byGrantAssertion(ctx, issuer, req, now)
 	case oauth.AuthAPIKey:
 		return a.byAPIKey(ctx, issuer, req.Secret, now)
 	case oauth.AuthPrivateKeyJWT:
 		return a.byClientAssertion(ctx, issuer, req, now)
-	default:
+	default: // AuthBasic, AuthPost
 		return a.bySecret(ctx, issuer, req.ClientID, req.Secret, now)
 	}
 }
@@ -98,11 +98,15 @@ func badClient(refusal *Refusal) error {
 	return oauth.Errorf(oauth.InvalidClient, "client authentication failed").Because(refusal)
 }
 
-// shorten bounds what a stranger sent before it goes to a log.
+// shorten bounds what a stranger sent before it goes to a log, and hides what
+// may be a credential in the wrong place, such as a secret sent as client_id.
 func shorten(s string) string {
 	const most = 64
-	if len(s) > most {
-		return s[:most] + "..."
+	switch {
+	case strings.Contains(s, secretPrefix), strings.Contains(s, apiKeyPrefix), strings.HasPrefix(s, "eyJ"):
+		return "something like a credential"
+	case len(s) > most:
+		return strings.ToValidUTF8(s[:most], "") + "..."
 	}
 	return s
 }

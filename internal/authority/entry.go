@@ -4,6 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -55,10 +58,80 @@ type Entry struct {
 	Object string `json:"object,omitempty"`
 }
 
-// AppendJSON appends the entry's one canonical line, which the chain hashes.
+// AppendJSON appends the entry's one canonical line, which the chain hashes: the
+// members in the order of the struct, times in UTC to the millisecond.
 func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
-	line, err := json.Marshal(e)
-	return append(dst, line...), err
+	const usualSize = 512
+	dst = append(slices.Grow(dst, usualSize), `{"kind":`...)
+	dst = appendText(dst, string(e.Kind))
+	dst = appendTime(append(dst, `,"time":`...), e.Time)
+	dst = appendMember(dst, `,"issuer":`, e.Issuer)
+	dst = appendMember(dst, `,"client":`, e.Client)
+	dst = appendMember(dst, `,"correlation":`, e.Correlation)
+	dst = appendMember(dst, `,"jti":`, e.JTI)
+	dst = appendMember(dst, `,"credential":`, e.Credential)
+	dst = appendMember(dst, `,"signing_kid":`, e.SigningKid)
+	dst = appendMember(dst, `,"subject":`, e.Subject)
+	dst = appendMember(dst, `,"scope":`, e.Scope)
+	if !e.Expires.IsZero() {
+		dst = appendTime(append(dst, `,"expires":`...), e.Expires)
+	}
+	dst = appendMember(dst, `,"code":`, e.Code)
+	dst = appendMember(dst, `,"rule":`, e.Rule)
+	dst = appendMember(dst, `,"expected":`, e.Expected)
+	dst = appendMember(dst, `,"found":`, e.Found)
+	if e.Count != 0 {
+		dst = strconv.AppendInt(append(dst, `,"count":`...), e.Count, 10)
+	}
+	dst = appendMember(dst, `,"actor":`, e.Actor)
+	dst = appendMember(dst, `,"action":`, e.Action)
+	dst = appendMember(dst, `,"object":`, e.Object)
+	if !hasRFC3339(e.Time) || !hasRFC3339(e.Expires) {
+		return nil, fmt.Errorf("ledger entry: a time outside the years 0 to 9999 has no form in RFC 3339")
+	}
+	return append(dst, '}'), nil
+}
+
+func appendMember(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	return appendText(append(dst, name...), value)
+}
+
+// escaped are the octets that encoding/json may write in another way.
+var escaped = func() (set [256]bool) {
+	for c := range set {
+		set[c] = c < 0x20 || c > 0x7E || strings.ContainsRune(`"\<>&`, rune(c))
+	}
+	return set
+}()
+
+// appendText writes a string as encoding/json does, by which searches of the
+// ledger find it again.
+func appendText(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if escaped[s[i]] {
+			text, _ := json.Marshal(s) // a string always marshals
+			return append(dst, text...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+func appendTime(dst []byte, t time.Time) []byte {
+	dst = append(dst, '"')
+	dst = t.UTC().AppendFormat(dst, time.RFC3339)
+	milli := t.Nanosecond() / int(time.Millisecond)
+	dst = append(dst[:len(dst)-len("Z")], '.', byte('0'+milli/100), byte('0'+milli/10%10), byte('0'+milli%10))
+	return append(dst, 'Z', '"')
+}
+
+func hasRFC3339(t time.Time) bool {
+	year := t.UTC().Year()
+	return 0 <= year && year <= 9999
 }
 
 // ChainHash links an entry's canonical line to the hash of the entry before it.

@@ -84,7 +84,7 @@ func (a *Authority) Exchange(ctx context.Context, issuer *Issuer, req *Request) 
 		token, err = a.mint(ctx, issuer, grant, now)
 	}
 	if err != nil {
-		return nil, a.refuse(ctx, issuer, req, caller, now, err)
+		return nil, a.refuse(issuer, req, caller, now, err)
 	}
 	a.Registry.Touch(issuer.Name, caller.client.ID, caller.credential, now)
 	return token, nil
@@ -186,11 +186,13 @@ func mintedBefore(grant *Grant, used *UsedError, now time.Time) (*AccessToken, e
 		return nil, refusal
 	}
 	token, err := grant.seal.find(used.Sealed)
-	if err != nil || !now.Before(token.Expires) {
+	if err != nil {
 		return nil, refusal
 	}
 	token.Client = grant.Client.ID
-	token.ExpiresIn = int64(token.Expires.Sub(now) / time.Second)
+	if token.ExpiresIn = int64(token.Expires.Sub(now) / time.Second); token.ExpiresIn <= 0 {
+		return nil, refusal
+	}
 	return token, nil
 }
 

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -34,9 +35,22 @@ func (a *Authority) Explain(ctx context.Context, issuer *Issuer, compact string,
 		if !holds {
 			f.Hint = refusal.Hint
 		}
+		if r == &signatureRule && !holds {
+			f.Hint = cmp.Or(p.otherKeyHint(), f.Hint)
+		}
 		findings = append(findings, f)
 	}
 	return findings, nil
+}
+
+// otherKeyHint finds the client's key that does verify the signature, if any.
+func (p *presented) otherKeyHint() string {
+	for i := range p.client.Keys {
+		if other := &p.client.Keys[i]; p.verifies(other.Public) {
+			return "it was signed with the client's key " + quote(other.Kid) + ": set kid to that"
+		}
+	}
+	return ""
 }
 
 // testable tells whether what the rule looks at is there.

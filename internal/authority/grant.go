@@ -45,7 +45,7 @@ func grantScope(policy *profile.Scope, client *Client, asked string) (oauth.Scop
 	}
 	scope, err := oauth.ParseScope(asked)
 	if err != nil {
-		return nil, err
+		return nil, oauth.AsError(err).Because(&Refusal{Rule: "scope", Expected: "words of RFC 6749 section 3.3", Found: "malformed ones"})
 	}
 	if policy.Unknown == profile.Ignore {
 		scope = slices.DeleteFunc(scope, func(word string) bool { return !slices.Contains(policy.Words, word) })

@@ -80,6 +80,13 @@ func printableASCII(s string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r < 0x21 || r > 0x7E }) < 0
 }
 
+// The texts of secrets and API keys begin so: whoever meets one in the wrong
+// place can tell what it is.
+const (
+	secretPrefix = "mns_"
+	apiKeyPrefix = "mnk_"
+)
+
 // NewSecret makes a client secret or an API key of 256 random bits and registers
 // its digest. The text is returned once and kept nowhere.
 func (c *Client) NewSecret(pepper Pepper, kind SecretKind, notAfter, now time.Time) (Secret, string, error) {
@@ -89,8 +96,7 @@ func (c *Client) NewSecret(pepper Pepper, kind SecretKind, notAfter, now time.Ti
 	if !notAfter.IsZero() && !notAfter.After(now) {
 		return Secret{}, "", reject("not-after must be in the future")
 	}
-	prefix := map[SecretKind]string{ClientSecret: "mns_", APIKey: "mnk_"}[kind]
-	text := prefix + randomText(32)
+	text := map[SecretKind]string{ClientSecret: secretPrefix, APIKey: apiKeyPrefix}[kind] + randomText(32)
 	secret := Secret{ID: randomText(9), Kind: kind, Digest: pepper.Digest(text), NotAfter: notAfter, Created: now}
 	c.Secrets = append(slices.Clone(c.Secrets), secret)
 	return secret, text, nil

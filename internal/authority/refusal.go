@@ -31,9 +31,8 @@ func (r *Refusal) Error() string {
 	return s
 }
 
-// refuse names the client in the refusal and records it. The refusal stands
-// even when the ledger is down: nothing is handed out, so nothing can be lost.
-func (a *Authority) refuse(ctx context.Context, issuer *Issuer, req *Request, c *caller, now time.Time, err error) error {
+// refuse names the client in the refusal and has it recorded.
+func (a *Authority) refuse(issuer *Issuer, req *Request, c *caller, now time.Time, err error) error {
 	e := oauth.AsError(err)
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
@@ -47,53 +46,77 @@ func (a *Authority) refuse(ctx context.Context, issuer *Issuer, req *Request, c 
 	if refusal != nil {
 		entry.Rule, entry.Expected, entry.Found = refusal.Rule, refusal.Expected, refusal.Found
 	}
-	if recordErr := a.Refusals.record(ctx, entry); recordErr != nil {
-		return unavailable(errors.Join(err, recordErr))
-	}
+	a.Refusals.record(entry)
 	return e
 }
 
 // Refusals writes refusals of known clients to the ledger, each by itself up to
-// a rate. Beyond it they are counted, and Flush, called every second, writes one
-// entry that tells how many: a flood neither fills the disk nor slows minting.
+// a rate; beyond it they are counted, so that a flood neither fills the disk nor
+// slows minting. Flush, called every second, does the writing. The refused never
+// wait for the ledger: an answer that takes as long as a commit would tell a
+// stranger that the client it named exists. Nothing was handed out, so a crash
+// loses no more than a second of refusals.
 type Refusals struct {
 	ledger Ledger
 	rate   *limit.Limiter[struct{}]
 
 	mu      sync.Mutex
+	waiting []*Entry // at most maxWaiting
 	counted int64
 }
+
+// maxWaiting bounds the refusals that wait for Flush one by one.
+const maxWaiting = 256
 
 // NewRefusals makes the recorder.
 func NewRefusals(ledger Ledger, rate limit.Rate) *Refusals {
 	return &Refusals{ledger: ledger, rate: limit.New[struct{}](rate, 1)}
 }
 
-func (r *Refusals) record(ctx context.Context, entry *Entry) error {
-	if _, ok := r.rate.Take(struct{}{}, entry.Time); ok {
-		return r.ledger.Append(ctx, entry, nil)
-	}
+func (r *Refusals) record(entry *Entry) {
+	_, ok := r.rate.Take(struct{}{}, entry.Time)
 	r.mu.Lock()
-	r.counted++
-	r.mu.Unlock()
-	return nil
+	defer r.mu.Unlock()
+	if ok && len(r.waiting) < maxWaiting {
+		r.waiting = append(r.waiting, entry)
+	} else {
+		r.counted++
+	}
 }
 
-// Flush writes what was counted since the last call; nothing when that is
-// nothing. What cannot be written stays counted.
+// Flush writes what was refused since the last call: each entry that waits, and
+// one that tells how many were counted. What cannot be written stays counted.
 func (r *Refusals) Flush(ctx context.Context, now time.Time) error {
 	r.mu.Lock()
-	count := r.counted
-	r.counted = 0
+	waiting, counted := r.waiting, r.counted
+	r.waiting, r.counted = nil, 0
 	r.mu.Unlock()
-	if count == 0 {
-		return nil
-	}
-	err := r.ledger.Append(ctx, &Entry{Kind: EntryRefusals, Time: now.UTC(), Count: count}, nil)
-	if err != nil {
-		r.mu.Lock()
-		r.counted += count
-		r.mu.Unlock()
+	err := r.write(ctx, waiting, &counted)
+	if counted > 0 {
+		countErr := r.ledger.Append(ctx, &Entry{Kind: EntryRefusals, Time: now.UTC(), Count: counted}, nil)
+		if countErr != nil {
+			r.mu.Lock()
+			r.counted += counted
+			r.mu.Unlock()
+		}
+		err = errors.Join(err, countErr)
 	}
 	return err
+}
+
+// write appends the entries at once, so that they share a commit, and counts
+// those that failed.
+func (r *Refusals) write(ctx context.Context, entries []*Entry, failed *int64) error {
+	errs := make([]error, len(entries))
+	var wg sync.WaitGroup
+	for i, entry := range entries {
+		wg.Go(func() { errs[i] = r.ledger.Append(ctx, entry, nil) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			*failed++
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -62,7 +63,7 @@ var formRule = rule{
 		if p.formErr == nil {
 			return ""
 		}
-		return "send the compact form as your JWT library returns it, without Bearer, quotes or line breaks"
+		return formHint(p.compact)
 	},
 }
 
@@ -75,7 +76,7 @@ var claimsRule = rule{
 		if p.claimsErr == nil {
 			return ""
 		}
-		return "write exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no fraction, no exponent"
+		return "check the JSON: each claim once, iss, sub and jti as strings, exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no fraction, no exponent"
 	},
 }
 
@@ -138,11 +139,17 @@ var keyInForceRule = rule{
 		case p.key.Disabled:
 			return "a disabled key"
 		case p.now.Before(p.key.NotBefore):
-			return "not before " + stamp(p.key.NotBefore)
+			return "one that begins at " + stamp(p.key.NotBefore)
 		case !p.key.LiveAt(p.now):
-			return "not after " + stamp(p.key.NotAfter)
+			return "one that ended at " + stamp(p.key.NotAfter)
 		}
 		return "that"
+	},
+	hint: func(p *presented) string {
+		if p.key.LiveAt(p.now) {
+			return ""
+		}
+		return "sign with another key of the client, or have this one enabled or its times changed"
 	},
 }
 
@@ -185,42 +192,56 @@ var signatureRule = rule{
 		return fmt.Sprintf("%d octets that the key does not verify", len(p.jws.Signature))
 	},
 	hint: func(p *presented) string {
-		if p.signed() {
+		switch {
+		case p.signed():
 			return ""
+		case p.jws.Header.Alg != string(p.key.Public.Alg()):
+			return "set alg right first"
 		}
 		return SignatureHint(p.jws)
 	},
 }
 
-// SignatureHint names the likely mistake behind a signature that does not verify.
-func SignatureHint(j *jose.JWS) string {
-	size := len(j.Signature)
-	switch {
-	case jose.LooksLikeDER(j.Signature):
-		return "the signature is in DER, as openssl makes it: a JWS wants r and s as 64 plain octets (RFC 7518 section 3.4)"
-	case j.Header.Alg == string(jose.ES256) && size == 96:
-		return "96 octets are a P-384 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
-	case j.Header.Alg == string(jose.ES256) && size == 132:
-		return "132 octets are a P-521 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
-	}
-	return "signed with another private key than the registered one: compare thumbprints (moneyer inspect KEYFILE)"
-}
-
 var typRule = rule{
 	name: "typ", tell: "the assertion's typ is not that of an assertion",
 	holds: func(p *presented) bool {
-		switch strings.TrimPrefix(strings.ToLower(p.jws.Header.Typ), "application/") {
-		case "", "jwt":
-			return true
-		case "client-authentication+jwt":
-			return !p.isGrant
-		case "authorization-grant+jwt":
-			return p.isGrant
-		}
-		return false
+		typ := p.jws.Header.Typ
+		return typ == "" || isType(typ, "JWT") || isType(typ, p.ownType())
 	},
-	expected: text("no typ, JWT, or the typ of RFC 10070 for its use"),
+	expected: func(p *presented) string { return "no typ, JWT or " + p.ownType() },
 	found:    func(p *presented) string { return quote(p.jws.Header.Typ) },
+	hint: func(p *presented) string {
+		switch typ := p.jws.Header.Typ; {
+		case isType(typ, "at+jwt"):
+			return "this is an access token: sign an assertion of your own, and take the token to the API"
+		case isType(typ, typeGrant) && !p.isGrant, isType(typ, typeClientAuth) && p.isGrant:
+			return "this typ is for the other use of an assertion: grant and client authentication are not exchanged"
+		}
+		return ""
+	},
+}
+
+// The types of RFC 10070, which tell the two uses of an assertion apart.
+const (
+	typeGrant      = "authorization-grant+jwt"
+	typeClientAuth = "client-authentication+jwt"
+)
+
+func (p *presented) ownType() string {
+	if p.isGrant {
+		return typeGrant
+	}
+	return typeClientAuth
+}
+
+// isType compares media types, which have no case and may go without
+// application/ (RFC 7515 section 4.1.9).
+func isType(typ, want string) bool {
+	const tree = "application/"
+	if len(typ) > len(tree) && strings.EqualFold(typ[:len(tree)], tree) {
+		typ = typ[len(tree):]
+	}
+	return strings.EqualFold(typ, want)
 }
 
 var requiredRule = rule{
@@ -229,7 +250,7 @@ var requiredRule = rule{
 	expected: func(p *presented) string { return "all of " + strings.Join(p.required(), " ") },
 	found: func(p *presented) string {
 		if missing := p.missing(); missing != "" {
-			return "no " + missing
+			return "no " + missing + ", or an empty one"
 		}
 		return "all"
 	},
@@ -241,29 +262,58 @@ var requiredRule = rule{
 	},
 }
 
-var claimBits = map[string]jose.ClaimSet{"iss": jose.ClaimIssuer, "sub": jose.ClaimSubject, "aud": jose.ClaimAudience,
-	"exp": jose.ClaimExpiry, "iat": jose.ClaimIssuedAt, "nbf": jose.ClaimNotBefore, "jti": jose.ClaimID}
+// Claims that must be there whatever the profile says: as client authentication
+// all of RFC 7523 §3, as a grant those without which nothing can be judged.
+var (
+	clientAuthRequires = []string{"iss", "sub", "aud", "exp"}
+	grantRequires      = []string{"iss", "exp"}
+)
 
-// required lists the claims that must be there. As client authentication that is
-// always iss, sub, aud and exp (RFC 7523 §3).
 func (p *presented) required() []string {
 	if !p.isGrant {
-		return []string{"iss", "sub", "aud", "exp"}
+		return clientAuthRequires
 	}
-	claims := p.policy.Require
-	if !slices.Contains(claims, "exp") {
-		claims = append([]string{"iss", "exp"}, claims...)
-	}
-	return claims
+	more := slices.DeleteFunc(slices.Clone(p.policy.Require), func(claim string) bool { return slices.Contains(grantRequires, claim) })
+	return append(slices.Clone(grantRequires), more...)
 }
 
+// missing is the first required claim that is not there, or "".
 func (p *presented) missing() string {
-	for _, claim := range p.required() {
-		if !p.claims.Has(claimBits[claim]) {
+	if !p.isGrant {
+		return p.firstMissing(clientAuthRequires)
+	}
+	return cmp.Or(p.firstMissing(grantRequires), p.firstMissing(p.policy.Require))
+}
+
+func (p *presented) firstMissing(claims []string) string {
+	for _, claim := range claims {
+		if !p.hasClaim(claim) {
 			return claim
 		}
 	}
 	return ""
+}
+
+// hasClaim tells whether a claim is there and says something: an empty text does
+// not.
+func (p *presented) hasClaim(name string) bool {
+	switch c := p.claims; name {
+	case "iss":
+		return c.Issuer != ""
+	case "sub":
+		return c.Subject != ""
+	case "jti":
+		return c.ID != ""
+	case "aud":
+		return c.Has(jose.ClaimAudience)
+	case "exp":
+		return c.Has(jose.ClaimExpiry)
+	case "iat":
+		return c.Has(jose.ClaimIssuedAt)
+	case "nbf":
+		return c.Has(jose.ClaimNotBefore)
+	}
+	return false // a claim that profile.Parse would not have let through
 }
 
 var expiredRule = rule{
@@ -340,23 +390,6 @@ var audienceRule = rule{
 	hint: audienceHint,
 }
 
-func audienceHint(p *presented) string {
-	aud := p.claims.Audience
-	switch {
-	case len(aud) > 1:
-		return "send one audience: who takes a token for several can be played off against the others"
-	case len(aud) == 0:
-		return ""
-	case !p.isGrant && p.claims.AudienceIsArray && aud[0] == p.issuer.URL:
-		return "send aud as a string, not as an array (RFC 10070)"
-	case strings.TrimSuffix(aud[0], "/") == p.issuer.URL && aud[0] != p.issuer.URL:
-		return "leave the last / out: names are compared exactly"
-	case !p.isGrant && p.issuer.isEndpoint(aud[0]):
-		return "as client authentication aud is the issuer URL, not the token endpoint (RFC 10070)"
-	}
-	return ""
-}
-
 // audiences lists what grantAudience accepts, for people.
 func (i *Issuer) audiences() []string {
 	var all []string
@@ -391,60 +424,4 @@ var subjectRule = rule{
 		}
 		return "repeat iss in sub: a client speaks for itself"
 	},
-}
-
-func (c *Client) kids() string {
-	if c == nil || len(c.Keys) == 0 && c.JWKSURI == "" {
-		return "the client's keys (it has none)"
-	}
-	var kids []string
-	for i := range c.Keys {
-		kids = append(kids, quote(c.Keys[i].Kid))
-	}
-	if c.JWKSURI != "" {
-		kids = append(kids, "those at "+c.JWKSURI)
-	}
-	return strings.Join(kids, ", ")
-}
-
-func errorOr(err error, otherwise string) string {
-	if err == nil {
-		return otherwise
-	}
-	return err.Error()
-}
-
-func quote(s string) string { return fmt.Sprintf("%q", shorten(s)) }
-
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// maxPlausible is a NumericDate (the year 5138) beyond which a value must be
-// meant in milliseconds.
-const maxPlausible = 100_000_000_000
-
-func millisecondHint(claim string, value int64) string {
-	if value < maxPlausible {
-		return ""
-	}
-	return claim + " looks like milliseconds: a NumericDate counts seconds (RFC 7519 section 2); divide by 1000"
-}
-
-// away shows a NumericDate with its distance from our clock.
-func (p *presented) away(seconds int64) string {
-	if seconds >= maxPlausible {
-		return fmt.Sprint(seconds)
-	}
-	t := time.Unix(seconds, 0)
-	distance := t.Sub(p.now).Round(time.Second)
-	if distance < 0 {
-		return fmt.Sprintf("%s (%s before our clock)", stamp(t), -distance)
-	}
-	return fmt.Sprintf("%s (%s after our clock)", stamp(t), distance)
-}
-
-func (p *presented) optionalTime(claim jose.ClaimSet, seconds int64) string {
-	if !p.claims.Has(claim) {
-		return "none"
-	}
-	return p.away(seconds)
 }

@@ -1,0 +1,47 @@
+package authority
+
+import (
+	"context"
+	"time"
+)
+
+// Judge judges an assertion as Exchange does and tells how many signatures it
+// checked on the way.
+func Judge(ctx context.Context, a *Authority, issuer *Issuer, req *Request, now time.Time) (verifications int, err error) {
+	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, isGrant: req.Assertion != "", clientID: req.ClientID, now: now}
+	_, err = a.byAssertion(ctx, p, req.Assertion+req.ClientAssertion)
+	return p.verifications, err
+}
+
+// DecoyAlg is the algorithm of the key on which time is wasted.
+func DecoyAlg(header string) string { return string(decoyFor(header).Alg()) }
+
+// RuleNames lists the rules for assertions in their order.
+func RuleNames() []string {
+	var names []string
+	for _, r := range assertionRules {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+// BeforeTime tells whether a rule looks at what is registered, up to the
+// signature.
+func BeforeTime(rule string) bool {
+	for _, r := range assertionRules {
+		if r.name == rule {
+			return r.tell == unverified
+		}
+	}
+	return false
+}
+
+// What tests look at by itself.
+var (
+	GrantScope = grantScope
+	Shorten    = shorten
+	FormHint   = formHint
+)
+
+// MaxWaiting bounds the refusals that wait for Flush one by one.
+const MaxWaiting = maxWaiting

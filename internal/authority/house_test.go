@@ -1,0 +1,383 @@
+package authority_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	_ "crypto/sha512" // for P-384
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+	"moneyer/internal/limit"
+	"moneyer/internal/store"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// noon is when every test begins: on a whole second, so that edges are exact.
+var noon = time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC)
+
+const (
+	clientID = "ACMEGW0001"
+	otherID  = "OTHERGW002"
+	kid      = "key-1"
+)
+
+var unlimited = limit.Rate{}
+
+// partnerKey signs the client's assertions, strangerKey is registered nowhere.
+var (
+	partnerKey  = newKey(jose.ES256)
+	secondKey   = newKey(jose.ES256)
+	strangerKey = newKey(jose.ES256)
+	tokenSigner = signerOf(newKey(jose.ES256), jose.ES256, "signing-1")
+)
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func newKey(alg jose.Alg) crypto.Signer { return must(jose.GenerateKey(alg)) }
+
+func signerOf(key crypto.Signer, alg jose.Alg, kid string) *jose.Signer {
+	return must(jose.NewSigner(key, alg, kid, "at+jwt"))
+}
+
+func publicOf(key crypto.Signer) *jose.PublicKey {
+	return must(jose.NewPublicKey(key.Public(), must(jose.KeyAlg(key.Public()))))
+}
+
+// house is an authority with all its neighbours in memory.
+type house struct {
+	*authority.Authority
+	registry *registry
+	ledger   *ledger
+	issuer   *authority.Issuer
+	now      time.Time
+	db       *store.DB // the ledger, where it is in SQLite
+	// secrets are what nobody may be told.
+	secrets []string
+}
+
+// newHouse has one issuer of the profile and two clients, with a key each.
+func newHouse(t testing.TB, profileName string) *house {
+	t.Helper()
+	p, err := profile.Builtin(profileName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &house{registry: &registry{clients: map[string]*authority.Client{}}, ledger: &ledger{}, now: noon}
+	h.issuer = &authority.Issuer{
+		Name: "d1", URL: "https://auth.example/d1", Profile: p, Environment: "stg", AudienceNames: []string{"stg", "prd"},
+		ResourceAudience: "https://api.example", TokenLifetime: p.Policy.Token.Lifetime,
+		Replay: p.Policy.Assertion.Replay, Alg: p.Policy.Token.Alg,
+	}
+	for id, key := range map[string]crypto.Signer{clientID: partnerKey, otherID: secondKey} {
+		h.registry.add(&authority.Client{Issuer: "d1", ID: id, Scope: oauth.Scope{"pay", "read"}, Created: noon,
+			Keys: []authority.Key{{Kid: kid, Public: publicOf(key)}, {Kid: "spare-" + id, Public: publicOf(newKey(jose.ES256))}}})
+	}
+	h.registry.clients[otherID].Keys[0].Kid = "key-2"
+	h.Authority = &authority.Authority{
+		Registry: h.registry, Ledger: h.ledger, Keyring: keyring{tokenSigner}, Pepper: authority.Pepper("pepper"),
+		ClientRate: limit.New[authority.ClientName](unlimited, 64), Refusals: authority.NewRefusals(h.ledger, unlimited),
+		Now: func() time.Time { return h.now },
+	}
+	return h
+}
+
+func (h *house) client() *authority.Client { return h.registry.clients[clientID] }
+
+func (h *house) exchange(req *authority.Request) (*authority.AccessToken, error) {
+	return h.Exchange(context.Background(), h.issuer, req)
+}
+
+// flush writes the refusals that wait.
+func (h *house) flush(t testing.TB) {
+	t.Helper()
+	if err := h.Refusals.Flush(t.Context(), h.now); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// keepSecret notes texts that may be told nowhere: whole, and the parts of a JWT.
+func (h *house) keepSecret(texts ...string) {
+	for _, text := range texts {
+		h.secrets = append(h.secrets, text)
+		h.secrets = append(h.secrets, strings.Split(text, ".")...)
+	}
+}
+
+// newSecret registers a secret or an API key of the client.
+func (h *house) newSecret(t testing.TB, kind authority.SecretKind) string {
+	t.Helper()
+	_, text, err := h.client().NewSecret(h.Pepper, kind, time.Time{}, h.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// addMerchant registers the client's merchant with two card tokens.
+func (h *house) addMerchant() *authority.Merchant {
+	m := &authority.Merchant{Issuer: "d1", ID: "shop-1", Client: clientID,
+		Attributes: map[string]authority.Attribute{"trId": {Text: "40012345678"}}}
+	h.registry.merchants = map[string]*authority.Merchant{"shop-1": m}
+	h.registry.cards = []authority.CardToken{
+		{Issuer: "d1", ID: "card-1", Merchant: "shop-1", Scheme: "visa"},
+		{Issuer: "d1", ID: "card-2", Merchant: "shop-1", Scheme: "mastercard"},
+	}
+	h.client().Scope = oauth.Scope{"PAYMENT_PASSKEY"}
+	return m
+}
+
+func secretRequest(secret string) *authority.Request {
+	return &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: clientID, Secret: secret, Correlation: "corr-1"}
+}
+
+func apiKeyRequest(key string) *authority.Request {
+	return &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthAPIKey, Secret: key, Scope: "PAYMENT_PASSKEY", Correlation: "corr-1",
+		Params: []authority.Param{
+			{Name: "merchantId", Value: authority.Attribute{Text: "shop-1"}},
+			{Name: "tokens", Value: authority.Attribute{List: []string{"card-1", "card-2"}, IsList: true}},
+		}}
+}
+
+// registry is a Registry in memory. Tests change what it holds before they ask.
+type registry struct {
+	clients   map[string]*authority.Client
+	merchants map[string]*authority.Merchant
+	cards     []authority.CardToken
+	err       error
+
+	mu      sync.Mutex
+	touched []string
+}
+
+func (r *registry) add(c *authority.Client) { r.clients[c.ID] = c }
+
+func (r *registry) Client(_ context.Context, issuer, id string) (*authority.Client, error) {
+	c := r.clients[id]
+	if r.err != nil {
+		return nil, r.err
+	}
+	if c == nil || c.Issuer != issuer {
+		return nil, authority.ErrNotFound
+	}
+	return c, nil
+}
+
+func (r *registry) ClientByAPIKey(_ context.Context, issuer string, key authority.Digest) (*authority.Client, error) {
+	for _, c := range r.clients {
+		if c.Issuer == issuer && slices.ContainsFunc(c.Secrets, func(s authority.Secret) bool { return s.Digest == key }) {
+			return c, r.err
+		}
+	}
+	return nil, errors.Join(r.err, authority.ErrNotFound)
+}
+
+func (r *registry) Merchant(_ context.Context, issuer, id string) (*authority.Merchant, error) {
+	m := r.merchants[id]
+	if r.err != nil {
+		return nil, r.err
+	}
+	if m == nil || m.Issuer != issuer {
+		return nil, authority.ErrNotFound
+	}
+	return m, nil
+}
+
+func (r *registry) CardTokens(_ context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
+	var found []authority.CardToken
+	for _, card := range r.cards {
+		if card.Issuer == issuer && slices.Contains(ids, card.ID) {
+			found = append(found, card)
+		}
+	}
+	return found, r.err
+}
+
+func (r *registry) Touch(issuer, client, credential string, _ time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.touched = append(r.touched, issuer+" "+client+" "+credential)
+}
+
+// ledger is a Ledger in memory.
+type ledger struct {
+	mu      sync.Mutex
+	entries []authority.Entry
+	used    map[[32]byte]*authority.Use
+	err     error // what every Append answers, when set
+}
+
+func (l *ledger) Append(_ context.Context, e *authority.Entry, use *authority.Use) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	if use != nil {
+		if first := l.used[use.Key]; first != nil {
+			return &authority.UsedError{Sealed: first.Sealed}
+		}
+		if l.used == nil {
+			l.used = map[[32]byte]*authority.Use{}
+		}
+		l.used[use.Key] = use
+	}
+	l.entries = append(l.entries, *e)
+	return nil
+}
+
+// of lists the entries of a kind.
+func (l *ledger) of(kind authority.EntryKind) []authority.Entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.entries), func(e authority.Entry) bool { return e.Kind != kind })
+}
+
+// keyring always signs with one key.
+type keyring struct{ signer *jose.Signer }
+
+func (k keyring) Signer(string, time.Time) (*jose.Signer, error) {
+	if k.signer == nil {
+		return nil, errors.New("no signing key is active")
+	}
+	return k.signer, nil
+}
+
+// spec is an assertion in the making. A test edits it; edits of the house that
+// go with it are made at once.
+type spec struct {
+	*house
+	header, claims map[string]any
+	key            crypto.Signer
+	// rawHeader and rawClaims replace header and claims.
+	rawHeader, rawClaims string
+	// clientID goes into the request beside the assertion.
+	clientID string
+	// resign changes a finished signature.
+	resign func(sig []byte) []byte
+	// rewrite changes the finished token.
+	rewrite func(string) string
+}
+
+// spec begins with an assertion that every profile accepts, in either use.
+func (h *house) spec() *spec {
+	return &spec{
+		house: h, key: partnerKey,
+		header: map[string]any{"alg": "ES256", "kid": kid},
+		claims: map[string]any{"iss": clientID, "sub": clientID, "aud": h.issuer.URL, "exp": h.at(5 * time.Minute)},
+	}
+}
+
+// at is a NumericDate that far from the house's clock.
+func (h *house) at(d time.Duration) int64 { return h.now.Add(d).Unix() }
+
+func (s *spec) String() string {
+	header, claims := s.rawHeader, s.rawClaims
+	if header == "" {
+		header = string(must(json.Marshal(s.header)))
+	}
+	if claims == "" {
+		claims = string(must(json.Marshal(s.claims)))
+	}
+	input := encode(header) + "." + encode(claims)
+	sig := rawSignature(s.key, input)
+	if s.resign != nil {
+		sig = s.resign(sig)
+	}
+	compact := input + "." + encode(string(sig))
+	if s.rewrite != nil {
+		compact = s.rewrite(compact)
+	}
+	return compact
+}
+
+func encode(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+
+func decode(text string) string { return string(must(base64.RawURLEncoding.DecodeString(text))) }
+
+// rawSignature signs as the key can, whatever the header says.
+func rawSignature(key crypto.Signer, input string) []byte {
+	if pair, ok := key.(*ecdsa.PrivateKey); ok {
+		hash, size := crypto.SHA256, 32
+		if pair.Curve == elliptic.P384() {
+			hash, size = crypto.SHA384, 48
+		}
+		digest := hash.New()
+		digest.Write([]byte(input))
+		r, s, err := ecdsa.Sign(rand.Reader, pair, digest.Sum(nil))
+		if err != nil {
+			panic(err)
+		}
+		return append(r.FillBytes(make([]byte, size)), s.FillBytes(make([]byte, size))...)
+	}
+	if pair, ok := key.(*rsa.PrivateKey); ok {
+		digest := sha256.Sum256([]byte(input))
+		return must(pair.Sign(rand.Reader, digest[:], crypto.SHA256))
+	}
+	return must(key.Sign(rand.Reader, []byte(input), crypto.Hash(0))) // Ed25519
+}
+
+// assertion makes one with its own jti.
+func (h *house) assertion() string {
+	s := h.spec()
+	s.claims["jti"] = rand.Text()
+	return s.String()
+}
+
+func grantRequest(assertion string) *authority.Request {
+	return &authority.Request{GrantType: oauth.JWTBearer, Auth: oauth.AuthNone, Assertion: assertion, Correlation: "corr-1"}
+}
+
+func clientAuthRequest(assertion string) *authority.Request {
+	return &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPrivateKeyJWT, ClientAssertion: assertion, Correlation: "corr-1"}
+}
+
+// refusalOf takes a refusal apart, which it must be.
+func refusalOf(t testing.TB, token *authority.AccessToken, err error) (*oauth.Error, *authority.Refusal) {
+	t.Helper()
+	if token != nil {
+		t.Fatalf("a token beside error %v", err)
+	}
+	var e *oauth.Error
+	if !errors.As(err, &e) {
+		t.Fatalf("error %v is no *oauth.Error", err)
+	}
+	refusal := &authority.Refusal{}
+	errors.As(err, &refusal)
+	return e, refusal
+}
+
+// claimsOf verifies a token of the house and gives its claims.
+func claimsOf(t testing.TB, token *authority.AccessToken) map[string]any {
+	t.Helper()
+	jws, err := jose.Parse(token.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := jws.Verify(tokenSigner.Public()); err != nil {
+		t.Fatal(err)
+	}
+	claims := map[string]any{}
+	if err := json.Unmarshal(jws.Payload, &claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}

@@ -1,0 +1,208 @@
+package authority_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/limit"
+	"moneyer/oauth"
+)
+
+// refuse has the client refused once, in a way that names it.
+func (h *house) refuse(t *testing.T) {
+	t.Helper()
+	s := h.spec()
+	s.key = strangerKey
+	token, err := h.exchange(grantRequest(s.String()))
+	refusalOf(t, token, err)
+}
+
+func TestRefusalsOfKnownClientsAreRecorded(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	h.refuse(t)
+	if len(h.ledger.entries) != 0 {
+		t.Fatal("the refused waited for the ledger, whose time tells that the client exists")
+	}
+	h.flush(t)
+	want := authority.Entry{
+		Kind: authority.EntryRefusal, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid,
+		Code: "invalid_grant", Rule: "signature", Expected: `a signature by the private half of the key registered as "key-1"`,
+		Found: "64 octets that the key does not verify",
+	}
+	if len(h.ledger.entries) != 1 || h.ledger.entries[0] != want {
+		t.Errorf("recorded %+v, want %+v", h.ledger.entries, want)
+	}
+	h.flush(t)
+	if len(h.ledger.entries) != 1 {
+		t.Error("the refusal is recorded twice")
+	}
+}
+
+func TestRefusalsOfStrangersAreNotRecorded(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	s := h.spec()
+	s.claims["iss"] = "NOBODY0000"
+	for _, req := range []*authority.Request{
+		grantRequest(s.String()), grantRequest("no JWT"), grantRequest(""), {GrantType: "password"},
+		{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: "NOBODY0000", Secret: "x"},
+	} {
+		token, err := h.exchange(req)
+		if _, refusal := refusalOf(t, token, err); refusal.Client != "" {
+			t.Errorf("the refusal names %q", refusal.Client)
+		}
+	}
+	h.flush(t)
+	if len(h.ledger.entries) != 0 {
+		t.Errorf("recorded %+v", h.ledger.entries)
+	}
+}
+
+// Trouble of ours is no refusal of the client.
+func TestTroubleIsNotRecorded(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	h.Keyring = keyring{}
+	token, err := h.exchange(grantRequest(h.assertion()))
+	refusalOf(t, token, err)
+	h.flush(t)
+	if len(h.ledger.entries) != 0 {
+		t.Errorf("recorded %+v", h.ledger.entries)
+	}
+}
+
+func TestTheRefusalNamesItsClient(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	s := h.spec()
+	s.key = strangerKey
+	_, err := h.exchange(grantRequest(s.String()))
+	if _, refusal := refusalOf(t, nil, err); refusal.Client != clientID {
+		t.Errorf("the refusal names %q", refusal.Client)
+	}
+	for _, part := range []string{"invalid_grant", "rule signature", "expected a signature", "found 64 octets", "(signed with another private key"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("the log does not say %q: %v", part, err)
+		}
+	}
+}
+
+func TestRefusalsBeyondTheRateAreCounted(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 2, Burst: 2})
+	for range 7 {
+		h.refuse(t)
+	}
+	h.flush(t)
+	if n := len(h.ledger.of(authority.EntryRefusal)); n != 2 {
+		t.Errorf("%d are recorded one by one, want 2", n)
+	}
+	h.wantCounted(t, 5)
+	h.now = h.now.Add(time.Second)
+	h.refuse(t)
+	h.flush(t)
+	if n := len(h.ledger.of(authority.EntryRefusal)); n != 3 {
+		t.Errorf("%d are recorded one by one a second later, want 3", n)
+	}
+	h.wantCounted(t, 5)
+}
+
+// wantCounted looks for one entry that counts so many.
+func (h *house) wantCounted(t *testing.T, n int64) {
+	t.Helper()
+	counted := h.ledger.of(authority.EntryRefusals)
+	if len(counted) != 1 || counted[0].Count != n || counted[0].Client != "" {
+		t.Errorf("counted %+v, want one entry of %d", counted, n)
+	}
+}
+
+// Refusals that wait for a ledger cost bounded memory.
+func TestWaitingRefusalsAreBounded(t *testing.T) {
+	h := newHouse(t, "boltpay")
+	req := secretRequest("wrong")
+	for range authority.MaxWaiting + 3 {
+		token, err := h.exchange(req)
+		refusalOf(t, token, err)
+	}
+	h.flush(t)
+	if n := len(h.ledger.of(authority.EntryRefusal)); n != authority.MaxWaiting {
+		t.Errorf("%d are recorded one by one, want %d", n, authority.MaxWaiting)
+	}
+	h.wantCounted(t, 3)
+}
+
+func TestAFailingLedgerKeepsTheCount(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 1, Burst: 1})
+	down := errors.New("disk full")
+	h.ledger.err = down
+	for range 3 {
+		h.refuse(t)
+	}
+	for range 2 {
+		if err := h.Refusals.Flush(t.Context(), h.now); !errors.Is(err, down) {
+			t.Fatalf("Flush says %v", err)
+		}
+	}
+	h.ledger.err = nil
+	h.flush(t)
+	h.wantCounted(t, 3)
+}
+
+// A ledger that is down changes no refusal: it would tell which clients exist.
+func TestARefusalStandsWhenTheLedgerIsDown(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	h.ledger.err = errors.New("disk full")
+	s := h.spec()
+	s.key = strangerKey
+	token, err := h.exchange(grantRequest(s.String()))
+	if e, _ := refusalOf(t, token, err); e.Code != oauth.InvalidGrant {
+		t.Errorf("told %s", e.Code)
+	}
+}
+
+// What a stranger sends reaches a log bounded, whole characters only, and not at
+// all when it looks like a credential.
+func TestShorten(t *testing.T) {
+	long := strings.Repeat("é", 40)
+	for in, want := range map[string]string{
+		"":                           "",
+		"ACMEGW0001":                 "ACMEGW0001",
+		strings.Repeat("a", 64):      strings.Repeat("a", 64),
+		strings.Repeat("a", 65):      strings.Repeat("a", 64) + "...",
+		"x" + long:                   "x" + long[:62] + "...",
+		"mns_AbCdEf":                 "something like a credential",
+		"APIKEY mnk_AbCdEf":          "something like a credential",
+		"eyJhbGciOiJFUzI1NiJ9.e30.x": "something like a credential",
+	} {
+		if got := authority.Shorten(in); got != want {
+			t.Errorf("%q becomes %q, want %q", in, got, want)
+		}
+	}
+}
+
+// errLedger fails for one kind of entry only.
+type errLedger struct {
+	*ledger
+	kind authority.EntryKind
+}
+
+func (l errLedger) Append(ctx context.Context, e *authority.Entry, use *authority.Use) error {
+	if e.Kind == l.kind {
+		return errors.New("disk full")
+	}
+	return l.ledger.Append(ctx, e, use)
+}
+
+// An entry that cannot be written by itself is counted.
+func TestUnwrittenRefusalsAreCounted(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	h.Refusals = authority.NewRefusals(errLedger{h.ledger, authority.EntryRefusal}, unlimited)
+	h.refuse(t)
+	h.refuse(t)
+	if err := h.Refusals.Flush(t.Context(), h.now); err == nil {
+		t.Error("Flush says nothing of the entries that it could not write")
+	}
+	h.wantCounted(t, 2)
+}
