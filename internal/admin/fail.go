@@ -84,13 +84,23 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 		status = http.StatusInternalServerError
 	}
 	if status >= http.StatusInternalServerError {
-		a.Log.LogAttrs(r.Context(), slog.LevelError, "admin request failed", slog.String("method", r.Method),
-			slog.String("pattern", r.Pattern), slog.String("error", told.Error()))
+		a.troubled(r, told)
 	}
 	if told.Code.Retryable() {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(told.RetryAfter.Seconds()))))
 	}
 	writeJSON(w, status, Failure{Code: told.Code, Description: told.Description})
+}
+
+// troubled tells the log of trouble of ours. Who leaves in the middle of a request
+// is none.
+func (a *API) troubled(r *http.Request, err error) {
+	level := slog.LevelError
+	if r.Context().Err() != nil {
+		level = slog.LevelInfo
+	}
+	a.Log.LogAttrs(r.Context(), level, "admin request failed", slog.String("method", r.Method),
+		slog.String("pattern", r.Pattern), slog.String("error", err.Error()))
 }
 
 // writeJSON writes one JSON value. An error means that the caller has gone.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -65,7 +64,7 @@ func importRows[R any](a *API, c *call, t *table[R]) error {
 	last := Progress{Done: in.done, Finished: err == nil}
 	if err != nil {
 		last.Line = in.line
-		last.Error = fmt.Sprintf("%s (the %d lines before it are stored)", a.told(c, err), in.line-1)
+		last.Error = a.told(c, err) + " (every line before it is stored)"
 	}
 	_ = in.tell(last) // who has gone hears nothing
 	_, _ = io.CopyN(io.Discard, c.r.Body, drained)
@@ -84,8 +83,7 @@ func unhurried(control *http.ResponseController) error {
 func (a *API) told(c *call, err error) string {
 	told := judge(err)
 	if told.Code.Retryable() {
-		a.Log.LogAttrs(c.r.Context(), slog.LevelError, "admin request failed", slog.String("method", c.r.Method),
-			slog.String("pattern", c.r.Pattern), slog.String("error", told.Error()))
+		a.troubled(c.r, told)
 	}
 	return told.Description
 }
