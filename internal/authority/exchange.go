@@ -22,7 +22,9 @@ type Authority struct {
 	ClientRate *limit.Limiter[ClientName]
 	// Refusals records refusals of known clients at a bounded rate.
 	Refusals *Refusals
-	Now      func() time.Time
+	// Revocations knows which tokens were withdrawn.
+	Revocations *Revocations
+	Now         func() time.Time
 }
 
 // ClientName names a client within the process.

@@ -254,6 +254,13 @@ func (l *ledger) of(kind authority.EntryKind) []authority.Entry {
 // keyring always signs with one key.
 type keyring struct{ signer *jose.Signer }
 
+func (k keyring) Public(_, kid string, _ time.Time) (*jose.PublicKey, error) {
+	if k.signer == nil || kid != k.signer.Kid() {
+		return nil, authority.ErrNotFound
+	}
+	return k.signer.Public(), nil
+}
+
 func (k keyring) Signer(string, time.Time) (*jose.Signer, error) {
 	if k.signer == nil {
 		return nil, errors.New("no signing key is active")

@@ -76,10 +76,13 @@ type UsedError struct {
 // Error says so.
 func (*UsedError) Error() string { return "the assertion was used before" }
 
-// Keyring hands out the key that signs for an issuer.
+// Keyring hands out the keys of issuers.
 type Keyring interface {
 	// Signer returns the issuer's signing key at that instant.
 	Signer(issuer string, at time.Time) (*jose.Signer, error)
+	// Public returns the key that is published for the issuer at that instant
+	// under that kid, or ErrNotFound.
+	Public(issuer, kid string, at time.Time) (*jose.PublicKey, error)
 }
 
 // KeySource reads the keys that a client publishes at its jwks_uri.

@@ -131,6 +131,20 @@ func (k *Keyring) JWKS(issuer string, at time.Time) (Published, error) {
 	return r.published.at(at), nil
 }
 
+// Public returns the key of the issuer's JWK set of that instant with that kid,
+// or authority.ErrNotFound.
+func (k *Keyring) Public(issuer, kid string, at time.Time) (*jose.PublicKey, error) {
+	set, err := k.JWKS(issuer, at)
+	if err != nil {
+		return nil, err
+	}
+	public := set.keys[kid]
+	if public == nil {
+		return nil, fmt.Errorf("signing key %.64q of issuer %q: %w", kid, issuer, authority.ErrNotFound)
+	}
+	return public, nil
+}
+
 // Keys lists the issuer's keys, the newest first, from the store.
 func (k *Keyring) Keys(ctx context.Context, issuer string) ([]KeyInfo, error) {
 	if _, err := k.settings(issuer); err != nil {
@@ -210,7 +224,7 @@ func (k *Keyring) open(issuer string, key *authority.SigningKey, typ string) (o 
 	if err != nil {
 		return o, err
 	}
-	o.jwk = public.AppendJWK(nil, key.Kid)
+	o.public = public
 	if reached(key.RetiredAt, k.now().Add(-afterglow)) {
 		return o, nil
 	}

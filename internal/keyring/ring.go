@@ -22,6 +22,8 @@ type Published struct {
 	// Until is the instant at which the set is known to change next; zero if none
 	// is known. A max-age that goes beyond it promises too much.
 	Until time.Time
+
+	keys map[string]*jose.PublicKey // what is in Body, by kid
 }
 
 // ring is what one issuer's keys come to, worked out ahead for every instant: the
@@ -37,8 +39,8 @@ const incomplete = -1
 
 // opened is a key in the forms in which it is used.
 type opened struct {
-	signer *jose.Signer // nil when it will not sign any more
-	jwk    []byte       // nil when it is not to be published
+	signer *jose.Signer    // nil when it will not sign any more
+	public *jose.PublicKey // nil when it is not to be published
 }
 
 // newRing works out the timetables; ready has the keys by kid.
@@ -66,19 +68,22 @@ func newRing(keys authority.SigningKeys, ready map[string]opened) *ring {
 // publish writes the JWK set of an instant, the newest key first.
 func publish(newest []authority.SigningKey, ready map[string]opened, at time.Time) Published {
 	body := []byte(`{"keys":[`)
+	keys := map[string]*jose.PublicKey{}
 	for i := range newest {
-		jwk := ready[newest[i].Kid].jwk
-		if jwk == nil || !published(&newest[i], at) {
+		kid := newest[i].Kid
+		public := ready[kid].public
+		if public == nil || !published(&newest[i], at) {
 			continue
 		}
-		if body[len(body)-1] == '}' {
+		if len(keys) > 0 {
 			body = append(body, ',')
 		}
-		body = append(body, jwk...)
+		body = public.AppendJWK(body, kid)
+		keys[kid] = public
 	}
 	body = append(body, `]}`...)
 	sum := sha256.Sum256(body)
-	return Published{Body: body, ETag: fmt.Sprintf("%q", base64.RawURLEncoding.EncodeToString(sum[:16]))}
+	return Published{Body: body, ETag: fmt.Sprintf("%q", base64.RawURLEncoding.EncodeToString(sum[:16])), keys: keys}
 }
 
 // newestFirst orders keys by when they were announced.

@@ -111,14 +111,25 @@ func readAnchor(r *authority.Record) (a anchor, ok bool) {
 	return a, true
 }
 
-// Forget removes the keys of used-up assertions that are refused for their age
-// at now, and returns how many.
+// Forget removes what is over at now: the keys of assertions that are refused for
+// their age, and revocations whose tokens have all ended. It returns how many.
 func (d *DB) Forget(ctx context.Context, now time.Time) (int64, error) {
+	keys, err := d.forget(ctx, `DELETE FROM use_up WHERE key IN
+		(SELECT key FROM use_up WHERE until <= $1 ORDER BY until LIMIT $2)`, now)
+	if err != nil {
+		return keys, err
+	}
+	revocations, err := d.forget(ctx, `DELETE FROM revocation WHERE (issuer, id) IN
+		(SELECT issuer, id FROM revocation WHERE until <= $1 ORDER BY until LIMIT $2)`, now)
+	return keys + revocations, err
+}
+
+// forget runs a statement until it finds fewer rows than it may take at once.
+func (d *DB) forget(ctx context.Context, statement string, now time.Time) (int64, error) {
 	for total := int64(0); ; {
 		var removed int64
 		err := d.writer.do(ctx, func(t *tx) (err error) {
-			removed, err = t.exec(`DELETE FROM use_up WHERE key IN
-				(SELECT key FROM use_up WHERE until <= $1 ORDER BY until LIMIT $2)`, now.UnixMilli(), forgetAtOnce)
+			removed, err = t.exec(statement, now.UnixMilli(), forgetAtOnce)
 			return err
 		})
 		if err != nil {

@@ -38,6 +38,8 @@ func Mutants() []Mutant {
 		{"overwrites clients", "client revisions", func(s Store) Store { return &overwrites{s} }},
 		{"overwrites clients", "client revisions in a race", func(s Store) Store { return &overwrites{s} }},
 		{"overwrites signing keys", "signing keys", func(s Store) Store { return &overwrites{s} }},
+		{"loses revocations", "revocations", func(s Store) Store { return &losesRevocations{Store: s} }},
+		{"forgets revocations that are needed", "revocations", func(s Store) Store { return &hasty{s} }},
 		{"says nothing of taken keys", "keys are registered once", func(s Store) Store { return &lenient{s} }},
 		{"says nothing of taken API keys", "API keys are registered once", func(s Store) Store { return &lenient{s} }},
 		{"says nothing of orphans", "removed clients", func(s Store) Store { return &lenient{s} }},
@@ -438,3 +440,10 @@ func (s *misrecords) RemoveClient(ctx context.Context, issuer, id string, _ *aut
 type untouched struct{ Store }
 
 func (s *untouched) Touch(string, string, string, time.Time) {}
+
+// losesRevocations records that something was revoked, and nothing else.
+type losesRevocations struct{ Store }
+
+func (m *losesRevocations) PutRevocation(ctx context.Context, _ *authority.Revocation, e *authority.Entry) error {
+	return m.Append(ctx, e, nil)
+}

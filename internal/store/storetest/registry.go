@@ -321,6 +321,31 @@ func signingKeys(t testing.TB, s Store) {
 	}
 }
 
+// revocations are there until they are over, each under its issuer.
+func revocations(t testing.TB, s Store) {
+	revoke := func(issuer, id string, until time.Time) *authority.Revocation {
+		return &authority.Revocation{Issuer: issuer, ID: id, JTIs: []string{id + "-1", id + "-2"}, Claim: "client_id", Value: "bank",
+			Before: start(), Until: until, Reason: "suite", Created: start()}
+	}
+	long, short := revoke(issuer, "long", start().Add(999*time.Hour+30*time.Second)), revoke(issuer, "short", start().Add(999*time.Hour))
+	must(t, s.PutRevocation(t.Context(), long, change("revoke")))
+	must(t, s.PutRevocation(t.Context(), short, change("revoke")))
+	must(t, s.PutRevocation(t.Context(), revoke("other", "theirs", start().Add(1000*time.Hour)), change("revoke")))
+	if err := s.PutRevocation(t.Context(), long, change("revoke")); !errors.Is(err, authority.ErrConflict) {
+		t.Errorf("an ID twice: %v", err)
+	}
+	got, err := s.Revocations(t.Context(), issuer)
+	must(t, err)
+	if want := []authority.Revocation{*short, *long}; !reflect.DeepEqual(got, want) {
+		t.Errorf("read %+v, want %+v", got, want)
+	}
+	gone, err := s.Forget(t.Context(), short.Until)
+	must(t, err)
+	if got, err = s.Revocations(t.Context(), issuer); gone != 1 || err != nil || len(got) != 1 || got[0].ID != "long" {
+		t.Errorf("%d forgotten, left %+v, %v", gone, got, err)
+	}
+}
+
 // lastUse tells the latest time at once, whatever order they come in.
 func lastUse(t testing.TB, s Store) {
 	putClient(t, s, "bank")

@@ -29,6 +29,7 @@ type Store interface {
 	Clients
 	Merchants
 	SigningKeys
+	Revocations
 	History
 }
 
@@ -54,6 +55,12 @@ type Merchants interface {
 type SigningKeys interface {
 	SigningKeys(ctx context.Context, issuer string) (authority.SigningKeys, error)
 	PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error
+}
+
+// Revocations administers revocations.
+type Revocations interface {
+	Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error)
+	PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error
 }
 
 // History reads the ledger and takes away what is old.
@@ -93,6 +100,7 @@ func Parts() []Part {
 		{"merchants", merchants},
 		{"card tokens", cardTokens},
 		{"signing keys", signingKeys},
+		{"revocations", revocations},
 		{"last use", lastUse},
 		{"changes are recorded", changesAreRecorded},
 	}

@@ -1,0 +1,32 @@
+package keyring_test
+
+import (
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/keyring"
+)
+
+// TestPublic: a key can be had for exactly as long as it is published.
+func TestPublic(t *testing.T) {
+	w := newSigningWorld(t)
+	kid := w.jwks()[0]
+	public, err := w.Public(issuer, kid, start)
+	w.must(err)
+	if public.Thumbprint() != kid {
+		t.Errorf("got key %s for %s", public.Thumbprint(), kid)
+	}
+	_, err = w.Public(issuer, kid, start.Add(-time.Second))
+	wantIs(t, err, authority.ErrNotFound)
+	_, err = w.Public(issuer, "unknown", start)
+	wantIs(t, err, authority.ErrNotFound)
+	_, err = w.Public("other", kid, start)
+	wantIs(t, err, authority.ErrNotFound)
+	next := w.announce(keyring.NewKey{})
+	_, err = w.Public(issuer, next, w.clock.Now())
+	w.must(err)
+	w.must(w.Revoke(t.Context(), issuer, "alice", kid))
+	_, err = w.Public(issuer, kid, w.clock.Now())
+	wantIs(t, err, authority.ErrNotFound)
+}

@@ -1,0 +1,43 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"moneyer/internal/authority"
+)
+
+// Revocations implements authority.RevocationStore.
+func (d *DB) Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error) {
+	var revocations []authority.Revocation
+	err := d.reads.list(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND until > $2 ORDER BY until, id`,
+		[]any{issuer, d.now().UnixMilli()},
+		func(scan func(...any) error) error {
+			var document []byte
+			if err := scan(&document); err != nil {
+				return err
+			}
+			var r authority.Revocation
+			err := json.Unmarshal(document, &r)
+			revocations = append(revocations, r)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("revocations of issuer %q: %w", issuer, err)
+	}
+	return revocations, nil
+}
+
+// PutRevocation stores a revocation under its ID and records e with it. An ID
+// that is taken is authority.ErrConflict.
+func (d *DB) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
+	document, err := json.Marshal(r)
+	if err != nil {
+		return fmt.Errorf("revocation %q: %w", r.ID, err)
+	}
+	return d.change(ctx, e, func(t *tx) error {
+		return conflictUnless(t.exec(`INSERT INTO revocation (issuer, id, until, document) VALUES ($1, $2, $3, $4)
+			ON CONFLICT DO NOTHING`, r.Issuer, r.ID, ceilMilli(r.Until), document))
+	})
+}
