@@ -1,0 +1,30 @@
+"""Signs assertions with the library that the argument names."""
+
+import json
+
+from work import for_each_piece, library
+
+
+def header_of(piece):
+    header = {"alg": piece["alg"], "typ": "JWT"}
+    if piece.get("kid"):
+        header["kid"] = piece["kid"]
+    return header
+
+
+def jwcrypto(piece):
+    from jwcrypto import jwk, jwt
+
+    key = jwk.JWK.from_pem(piece["pem"].encode())
+    token = jwt.JWT(header=json.dumps(header_of(piece)), claims=json.dumps(piece["claims"]))
+    token.make_signed_token(key)
+    return token.serialize()
+
+
+def authlib(piece):
+    from authlib.jose import JsonWebToken
+
+    return JsonWebToken([piece["alg"]]).encode(header_of(piece), piece["claims"], piece["pem"]).decode()
+
+
+for_each_piece({"jwcrypto": jwcrypto, "authlib": authlib}[library])
