@@ -26,10 +26,12 @@ func (p *parameters) authenticate(h http.Header) error {
 		}
 		req.Auth = oauth.AuthPrivateKeyJWT
 	}
-	switch {
-	case p.wire.takesAPIKey:
-		return p.apiKey(h.Values(p.wire.apiKey))
-	case p.wire.takesBasic:
+	if p.wire.takesAPIKey {
+		if err := p.apiKey(h.Values(p.wire.apiKey)); err != nil {
+			return err
+		}
+	}
+	if p.wire.takesBasic {
 		return p.basic(h.Values("Authorization"))
 	}
 	return nil

@@ -66,7 +66,7 @@ func (w *wire) bodyKind(h http.Header) (profile.Body, error) {
 			kind = map[string]profile.Body{"application/x-www-form-urlencoded": profile.Form, "application/json": profile.JSON}[media]
 		}
 	}
-	if kind == "" || !w.Reads(kind) || h.Get("Content-Encoding") != "" {
+	if kind == "" || !w.Reads(kind) || len(h["Content-Type"]) > 1 || h.Get("Content-Encoding") != "" {
 		return "", oauth.Errorf(oauth.UnsupportedMediaType, "the body must be %s", mediaTypes(w.Bodies))
 	}
 	return kind, nil

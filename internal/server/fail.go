@@ -60,8 +60,8 @@ func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, correlation stri
 	if refusal.Code == oauth.MethodNotAllowed {
 		h.Set("Allow", http.MethodPost)
 	}
-	if out.status == http.StatusUnauthorized && len(r.Header["Authorization"]) > 0 {
-		h.Set("WWW-Authenticate", e.wire.challenge())
+	if challenge := e.wire.challenge(); challenge != "" && out.status == http.StatusUnauthorized && len(r.Header["Authorization"]) > 0 {
+		h.Set("WWW-Authenticate", challenge)
 	}
 	e.Refused.write(r.Context(), e.issuer.Name, correlation, e.address(r).String(), out.status, refusal, started)
 	e.Observe(e.issuer.Name, refusal.Code, e.Now().Sub(started))
@@ -88,13 +88,16 @@ func appendError(dst []byte, code oauth.Code, description string) []byte {
 	return append(dst, '}')
 }
 
-// challenge is the WWW-Authenticate of a refused Authorization (RFC 9110 §11.6.1).
+// challenge is the WWW-Authenticate of a refused Authorization (RFC 9110
+// §11.6.1, RFC 6749 §5.2), or "" where nobody reads that header.
 func (w *wire) challenge() string {
-	scheme := "Basic"
-	if w.takesAPIKey && w.APIKey.Scheme != "" {
-		scheme = w.APIKey.Scheme
+	switch {
+	case w.takesAPIKey && w.apiKey == "Authorization" && w.APIKey.Scheme != "":
+		return w.APIKey.Scheme + ` realm="` + w.realm + `"`
+	case w.takesBasic:
+		return `Basic realm="` + w.realm + `"`
 	}
-	return scheme + ` realm="` + w.realm + `"`
+	return ""
 }
 
 // RefusalLog writes one line for each refusal, up to a rate; a flood must not

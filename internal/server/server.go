@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"time"
 
 	"moneyer/internal/authority"
@@ -73,11 +74,22 @@ func (s *Server) Handler() (http.Handler, error) {
 		}
 		host := ""
 		if shared[u.Path] > 1 {
-			host = u.Hostname() // issuers that share a path are told apart by host
+			host = strings.ToLower(u.Hostname()) // issuers that share a path are told apart by host
 		}
 		s.route(mux, issuer, host, u.Path)
 	}
-	return mux.mux, mux.err
+	return lowerHost(mux.mux), mux.err
+}
+
+// lowerHost lets hosts match in any case (RFC 9110 §4.2.3), which ServeMux does not.
+func lowerHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if lower := strings.ToLower(r.Host); lower != r.Host {
+			r = r.WithContext(r.Context())
+			r.Host = lower
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (s *Server) route(mux *router, issuer *authority.Issuer, host, path string) {

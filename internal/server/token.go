@@ -14,6 +14,9 @@ import (
 func (e *endpoint) token(w http.ResponseWriter, r *http.Request) {
 	started := e.Now()
 	correlation, err := e.wire.correlate(w, r)
+	if r.Method != http.MethodPost {
+		err = oauth.Errorf(oauth.MethodNotAllowed, "the token endpoint takes POST")
+	}
 	var token *authority.AccessToken
 	if err == nil {
 		token, err = e.exchange(w, r, correlation, started)
@@ -28,9 +31,6 @@ func (e *endpoint) token(w http.ResponseWriter, r *http.Request) {
 
 // exchange lets a request in, reads it and gets its token.
 func (e *endpoint) exchange(w http.ResponseWriter, r *http.Request, correlation string, now time.Time) (*authority.AccessToken, error) {
-	if r.Method != http.MethodPost {
-		return nil, oauth.Errorf(oauth.MethodNotAllowed, "the token endpoint takes POST")
-	}
 	if !e.Gate.Enter() {
 		return nil, oauth.Errorf(oauth.TemporarilyUnavailable, "too many requests at once").After(time.Second)
 	}

@@ -42,24 +42,26 @@ func newWire(issuer *authority.Issuer) *wire {
 	return w
 }
 
-// correlate reads the name that the caller gives its request, or makes one up,
-// and echoes it.
-func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (string, error) {
+// correlate reads the name that the caller gives its request and echoes it. In
+// place of one that is absent or malformed it makes one up, also for a refusal:
+// by it the caller and the log's reader find each other.
+func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (id string, err error) {
 	policy := &w.Correlation
 	values := r.Header[w.correlation]
-	if len(values) == 0 || len(values) == 1 && values[0] == "" {
-		made := newCorrelation(policy.MaxLength)
+	switch {
+	case len(values) == 0 || len(values) == 1 && values[0] == "":
+		id = newCorrelation(policy.MaxLength)
 		if policy.Required {
-			return made, oauth.Errorf(oauth.InvalidRequest, "the header %s is missing", policy.Header)
+			err = oauth.Errorf(oauth.InvalidRequest, "the header %s is missing", policy.Header)
 		}
-		rw.Header()[w.correlation] = []string{made}
-		return made, nil
+	case len(values) > 1 || len(values[0]) > policy.MaxLength || !policy.Chars.Allow(values[0]):
+		id = newCorrelation(policy.MaxLength)
+		err = oauth.Errorf(oauth.InvalidRequest, "the header %s is malformed", policy.Header)
+	default:
+		id = values[0]
 	}
-	if len(values) > 1 || len(values[0]) > policy.MaxLength || !policy.Chars.Allow(values[0]) {
-		return newCorrelation(policy.MaxLength), oauth.Errorf(oauth.InvalidRequest, "the header %s is malformed", policy.Header)
-	}
-	rw.Header()[w.correlation] = values
-	return values[0], nil
+	rw.Header()[w.correlation] = []string{id}
+	return id, err
 }
 
 func newCorrelation(most int) string {

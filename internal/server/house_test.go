@@ -1,0 +1,219 @@
+package server_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"moneyer/assertion"
+	"moneyer/bearer"
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+	"moneyer/internal/keyring"
+	"moneyer/internal/limit"
+	"moneyer/internal/server"
+	"moneyer/internal/store"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// noon is where every clock of these tests begins.
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// clock stands still until it is moved.
+type clock struct{ since atomic.Int64 }
+
+func (c *clock) Now() time.Time           { return noon.Add(time.Duration(c.since.Load())) }
+func (c *clock) Advance(by time.Duration) { c.since.Add(int64(by)) }
+
+// faults is the store with two switches. What is down answers with an error.
+type faults struct {
+	*store.DB
+	registryDown, ledgerDown atomic.Bool
+}
+
+var errDown = errors.New("switched off by the test")
+
+func (f *faults) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+	if f.registryDown.Load() {
+		return nil, errDown
+	}
+	return f.DB.Client(ctx, issuer, id)
+}
+
+func (f *faults) ClientByAPIKey(ctx context.Context, issuer string, d authority.Digest) (*authority.Client, error) {
+	if f.registryDown.Load() {
+		return nil, errDown
+	}
+	return f.DB.ClientByAPIKey(ctx, issuer, d)
+}
+
+func (f *faults) Append(ctx context.Context, e *authority.Entry, use *authority.Use) error {
+	if f.ledgerDown.Load() {
+		return errDown
+	}
+	return f.DB.Append(ctx, e, use)
+}
+
+// buffer is a log that can be read while it is written.
+type buffer struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *buffer) Reset() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text.Reset()
+}
+
+// house is the real thing: SQLite, keyring, authority and server, over TLS, with
+// a clock that stands still.
+type house struct {
+	clock
+	setup   *setup
+	store   *faults
+	keyring *keyring.Keyring
+	gate    *limit.Gate
+	// refusals wait here for the ledger until they are flushed.
+	refusals *authority.Refusals
+	log      buffer
+	handler  http.Handler
+	client   *http.Client
+	notice   atomic.Pointer[error] // what /readyz complains of
+	// verifiers judge tokens by the keys that the server publishes.
+	verifiers map[string]*bearer.Verifier
+}
+
+const maxInFlight = 4
+
+// open builds what the setup says.
+func (s *setup) open(t testing.TB) *house {
+	t.Helper()
+	h := &house{setup: s, gate: limit.NewGate(maxInFlight), verifiers: map[string]*bearer.Verifier{}}
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{Now: h.Now})
+	must(t, err)
+	t.Cleanup(func() { must(t, db.Close()) })
+	h.store = &faults{DB: db}
+	master, err := keyring.NewMasterKey()
+	must(t, err)
+	s.register(t, db, master.Pepper())
+	h.openKeys(t, master)
+	h.serve(t, master.Pepper())
+	return h
+}
+
+func (h *house) openKeys(t testing.TB, master *keyring.MasterKey) {
+	t.Helper()
+	h.keyring = &keyring.Keyring{Store: h.store, Master: master, Issuers: map[string]keyring.Settings{}, Now: h.Now, Log: slog.New(slog.NewJSONHandler(&h.log, nil))}
+	for _, issuer := range h.setup.issuers {
+		if !issuer.keyless {
+			h.keyring.Issuers[issuer.Name] = keyring.Settings{Alg: jose.Alg(issuer.Alg), Typ: issuer.Profile.Policy.Token.Typ, Announce: time.Hour, Keep: time.Hour}
+		}
+	}
+	must(t, h.keyring.Load(t.Context()))
+	for name := range h.keyring.Issuers {
+		must(t, h.keyring.Ensure(t.Context(), name))
+	}
+}
+
+func (h *house) serve(t testing.TB, pepper authority.Pepper) {
+	t.Helper()
+	log := slog.New(slog.NewJSONHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	plenty := limit.Rate{PerSecond: 1e6, Burst: 1e6}
+	h.refusals = authority.NewRefusals(h.store, plenty)
+	s := &server.Server{
+		Authority: &authority.Authority{
+			Registry: h.store, Ledger: h.store, Keyring: h.keyring, Pepper: pepper,
+			ClientRate: limit.New[authority.ClientName](h.setup.clientRate, 1000),
+			Refusals:   h.refusals, Now: h.Now,
+		},
+		Keyring: h.keyring, Gate: h.gate, AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
+		TrustedProxies: h.setup.proxies, Timeout: time.Minute, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
+		Observe: func(string, oauth.Code, time.Duration) {}, Log: log, Now: h.Now,
+	}
+	for _, issuer := range h.setup.issuers {
+		s.Issuers = append(s.Issuers, &issuer.Issuer)
+	}
+	var err error
+	h.handler, err = s.Handler()
+	must(t, err)
+	front := httptest.NewTLSServer(h.handler)
+	t.Cleanup(front.Close)
+	h.client = front.Client() // leads every host below example.com to the server
+	for _, issuer := range h.setup.issuers {
+		v := &bearer.Verifier{Issuer: issuer.URL, Audience: []string{issuer.ResourceAudience}, Typ: []string{issuer.Profile.Policy.Token.Typ},
+			RequiredClaims: []string{"iat", "jti"}, Now: h.Now,
+			Keys: &bearer.RemoteKeys{Issuer: issuer.URL, HTTPClient: h.client, Now: h.Now}}
+		if issuer.Profile.Policy.Token.Claim("aud").From == profile.SourceClient {
+			v.Audience, v.AnyAudience = nil, true
+		}
+		h.verifiers[issuer.URL] = v
+	}
+}
+
+func (h *house) ready(context.Context) error {
+	if err := h.notice.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// entries reads the ledger.
+func (h *house) entries(t testing.TB) []*authority.Record {
+	t.Helper()
+	var all []*authority.Record
+	must(t, h.store.Entries(context.Background(), authority.Query{}, func(r *authority.Record) error {
+		all = append(all, r)
+		return nil
+	}))
+	return all
+}
+
+// keyPool makes each key once in the life of the test binary: RSA takes long.
+var keyPool = struct {
+	sync.Mutex
+	keys map[string]crypto.Signer
+}{keys: map[string]crypto.Signer{}}
+
+func keyOf(t testing.TB, name, alg string) crypto.Signer {
+	t.Helper()
+	keyPool.Lock()
+	defer keyPool.Unlock()
+	id := alg + " " + name
+	if keyPool.keys[id] == nil {
+		key, err := assertion.GenerateKey(alg)
+		must(t, err)
+		keyPool.keys[id] = key
+	}
+	return keyPool.keys[id]
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,69 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/limit"
+	"moneyer/oauth"
+)
+
+// TestRefusalLog tells each refusal once, with all that is known of it, up to
+// its rate, and then how many it left out.
+func TestRefusalLog(t *testing.T) {
+	var text bytes.Buffer
+	l := NewRefusalLog(slog.New(slog.NewJSONHandler(&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: withoutTime})), limit.Rate{PerSecond: 1, Burst: 2})
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	write := func(status int, refusal *oauth.Error) {
+		l.write(t.Context(), "d1", "c-1", "192.0.2.1", status, refusal, now)
+	}
+	rule := &authority.Refusal{Rule: "kid", Expected: "k1", Found: "k2", Hint: "use k1", Client: "shop"}
+	write(400, oauth.Errorf(oauth.InvalidGrant, "no").Because(rule))
+	write(503, oauth.Errorf(oauth.TemporarilyUnavailable, "later").Because(errors.New("disk full")))
+	write(401, oauth.Errorf(oauth.InvalidClient, "one too many"))
+	write(401, oauth.Errorf(oauth.InvalidClient, "two too many"))
+	now = now.Add(time.Second)
+	write(401, oauth.Errorf(oauth.InvalidClient, "bad"))
+	now = now.Add(time.Second)
+	write(401, oauth.Errorf(oauth.InvalidClient, "bad"))
+	common := map[string]any{"msg": "token refused", "issuer": "d1", "correlation": "c-1", "address": "192.0.2.1"}
+	with := func(more map[string]any) map[string]any {
+		all := maps.Clone(common)
+		maps.Copy(all, more)
+		return all
+	}
+	want := []map[string]any{
+		with(map[string]any{"level": "INFO", "status": 400.0, "code": "invalid_grant", "description": "no",
+			"client": "shop", "rule": "kid", "expected": "k1", "found": "k2", "hint": "use k1"}),
+		with(map[string]any{"level": "ERROR", "status": 503.0, "code": "temporarily_unavailable", "description": "later", "cause": "disk full"}),
+		with(map[string]any{"level": "INFO", "status": 401.0, "code": "invalid_client", "description": "bad", "left_out": 2.0}),
+		with(map[string]any{"level": "INFO", "status": 401.0, "code": "invalid_client", "description": "bad"}),
+	}
+	lines := strings.Split(strings.TrimSpace(text.String()), "\n")
+	if len(lines) != len(want) {
+		t.Fatalf("%d lines, want %d:\n%s", len(lines), len(want), text.String())
+	}
+	for i, line := range lines {
+		var got map[string]any
+		if err := json.Unmarshal([]byte(line), &got); err != nil {
+			t.Fatal(err)
+		}
+		if !maps.Equal(got, want[i]) {
+			t.Errorf("line %d: %v\nwant %v", i+1, got, want[i])
+		}
+	}
+}
+
+func withoutTime(_ []string, a slog.Attr) slog.Attr {
+	if a.Key == slog.TimeKey {
+		return slog.Attr{}
+	}
+	return a
+}
