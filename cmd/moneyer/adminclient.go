@@ -45,7 +45,7 @@ func readAdminFile(path string) (adminFile, error) {
 	if err != nil {
 		return file, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	info, err := f.Stat()
 	if err != nil {
 		return file, err
@@ -169,7 +169,7 @@ func (api *adminAPI) do(ctx context.Context, method, url string, in, out any) er
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	if out == nil || resp.StatusCode == http.StatusNoContent {
 		return nil
 	}
@@ -193,7 +193,7 @@ func (api *adminAPI) send(ctx context.Context, method, url, mediaType string, bo
 		return nil, api.unreached(err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		defer resp.Body.Close()
+		defer func() { _ = resp.Body.Close() }()
 		return nil, api.refusal(resp)
 	}
 	return resp, nil

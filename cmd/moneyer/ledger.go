@@ -94,7 +94,7 @@ func (o *onboarding) entries(ctx context.Context, f *ledgerFlags, visit func(lin
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	err = eachLine(resp.Body, func(line []byte) error {
 		if bytes.HasPrefix(line, []byte(`{"error":`)) {
 			var told admin.Failure
@@ -286,7 +286,7 @@ func (o *onboarding) verifyFile(name string) (admin.Verified, error) {
 		if err != nil {
 			return admin.Verified{}, usage(err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		in = f
 	}
 	var w exportWalk

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/csv"
 	"encoding/json"
@@ -165,7 +164,7 @@ func (o *onboarding) importFile(ctx context.Context, kind rowKind, name, format 
 		if err != nil {
 			return usage(err)
 		}
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		rows = f
 	}
 	switch format {
@@ -173,7 +172,7 @@ func (o *onboarding) importFile(ctx context.Context, kind rowKind, name, format 
 		return o.importRows(ctx, kind, name, "line", rows)
 	case "csv":
 		converted := convert(kind, rows)
-		defer converted.Close()
+		defer func() { _ = converted.Close() }()
 		err := o.importRows(ctx, kind, name, "row", converted)
 		var bad *csvError
 		if errors.As(converted.failure(), &bad) {
@@ -197,7 +196,7 @@ func (o *onboarding) importRows(ctx context.Context, kind rowKind, name, unit st
 	if err != nil {
 		return err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	var last admin.Progress
 	dec := json.NewDecoder(resp.Body)
 	for !last.Finished && last.Error == "" {
@@ -254,49 +253,56 @@ func convert(kind rowKind, file io.Reader) *conversion {
 	return c
 }
 
-func convertRows(kind rowKind, in *csv.Reader, out *bufio.Writer) error {
+func convertRows(kind rowKind, in *csv.Reader, out io.Writer) error {
 	in.ReuseRecord = true
-	header, err := in.Read()
+	columns, err := kind.header(in)
 	if err != nil {
-		return &csvError{fmt.Errorf("the first row must name the columns: %w", err)}
+		return &csvError{err}
 	}
-	columns := slices.Clone(header)
-	columns[0] = strings.TrimPrefix(columns[0], "\ufeff")
-	for _, column := range columns {
-		if !kind.attributes && !slices.Contains(kind.columns, column) {
-			return &csvError{fmt.Errorf("unknown column %q; known are %s", column, strings.Join(kind.columns, ", "))}
-		}
-	}
-	var line bytes.Buffer
-	enc := json.NewEncoder(&line)
+	enc := json.NewEncoder(out)
 	for {
-		record, err := in.Read()
+		cells, err := in.Read()
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
 			return &csvError{err}
 		}
-		row, err := kind.row(columns, record)
+		row, err := kind.row(columns, cells)
 		if err != nil {
-			n, _ := in.FieldPos(0)
-			return &csvError{fmt.Errorf("line %d: %w", n, err)}
+			line, _ := in.FieldPos(0)
+			return &csvError{fmt.Errorf("line %d: %w", line, err)}
 		}
-		line.Reset()
 		if err := enc.Encode(row); err != nil {
 			return err
 		}
-		if _, err := out.Write(line.Bytes()); err != nil {
-			return err
+	}
+}
+
+// header reads the row that names the columns.
+func (k *rowKind) header(in *csv.Reader) ([]string, error) {
+	header, err := in.Read()
+	if err != nil {
+		return nil, fmt.Errorf("the first row must name the columns: %w", err)
+	}
+	columns := slices.Clone(header)
+	columns[0] = strings.TrimPrefix(columns[0], "\ufeff")
+	for i, column := range columns {
+		switch {
+		case !k.attributes && !slices.Contains(k.columns, column):
+			return nil, fmt.Errorf("unknown column %q; known are %s", column, strings.Join(k.columns, ", "))
+		case slices.Contains(columns[:i], column):
+			return nil, fmt.Errorf("two columns are called %q", column)
 		}
 	}
+	return columns, nil
 }
 
 // row makes the members of a row out of its cells; empty ones are left out.
 func (k *rowKind) row(columns, cells []string) (map[string]any, error) {
 	row, attributes := map[string]any{}, map[string]string{}
 	for i, column := range columns {
-		cell := strings.Clone(cells[i])
+		cell := cells[i]
 		switch {
 		case cell == "":
 		case !slices.Contains(k.columns, column):

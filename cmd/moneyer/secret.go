@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +17,7 @@ func (o *onboarding) secretRows(secrets []admin.Secret) [][]string {
 	var rows [][]string
 	for i := range secrets {
 		s := &secrets[i]
-		rows = append(rows, []string{s.ID, secretNouns[s.Kind].words, o.state(s.Disabled, s.Created, s.NotAfter),
+		rows = append(rows, []string{s.ID, secretNouns[s.Kind].words, o.state(s.Disabled, time.Time{}, s.NotAfter),
 			o.when(s.Created, ""), o.when(s.NotAfter, "no end"), o.when(s.LastUsed, "never")})
 	}
 	return rows

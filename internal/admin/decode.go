@@ -198,7 +198,7 @@ func unreadable(err error) error {
 	if judge(err).Code == oauth.TooLarge {
 		return err
 	}
-	return invalid("the body ends early").(*oauth.Error).Because(err)
+	return oauth.Errorf(oauth.InvalidRequest, "the body ends early").Because(err)
 }
 
 // parameters says which query parameters there may be and where each goes.
