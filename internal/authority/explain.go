@@ -29,13 +29,11 @@ func (a *Authority) Explain(ctx context.Context, issuer *Issuer, compact string,
 		if !testable(p, r) {
 			continue
 		}
-		holds := r.holds(p)
-		refusal := r.refusal(p)
-		f := Finding{Rule: r.name, Holds: holds, Expected: refusal.Expected, Found: refusal.Found}
-		if !holds {
-			f.Hint = refusal.Hint
+		f := Finding{Rule: r.name, Holds: r.holds(p), Expected: r.expected(p), Found: r.found(p)}
+		if !f.Holds && r.hint != nil {
+			f.Hint = r.hint(p)
 		}
-		if r == &signatureRule && !holds {
+		if !f.Holds && r == &signatureRule {
 			f.Hint = cmp.Or(p.otherKeyHint(), f.Hint)
 		}
 		findings = append(findings, f)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"moneyer/oauth"
+	"moneyer/profile"
 )
 
 // OnboardingError says what is wrong with something that was to be registered.
@@ -134,12 +135,7 @@ func (c *Client) Check(issuer *Issuer) error {
 			return reject("profile %s does not serve grant %q", issuer.Profile.Name, grant)
 		}
 	}
-	known := policy.Token.ClientAttributes()
-	types := map[string]bool{}
-	for name, claim := range known {
-		types[name] = claim.Type == "strings"
-	}
-	return checkAttributes(c.Attributes, types, issuer.Profile.Name)
+	return checkAttributes(c.Attributes, policy.Token.ClientAttributes(), issuer.Profile.Name)
 }
 
 // Check tells whether the merchant fits its issuer's profile.
@@ -155,14 +151,7 @@ func (m *Merchant) Check(issuer *Issuer) error {
 	if m.Client == "" {
 		return reject("merchant %s: client must name the client that may act for it", m.ID)
 	}
-	types := map[string]bool{}
-	for name, claim := range policy.Token.MerchantAttributes() {
-		types[name] = claim.Type == "strings"
-		if _, ok := m.Attributes[name]; claim.Required && !ok {
-			return reject("merchant %s: attribute %s is required by profile %s", m.ID, name, issuer.Profile.Name)
-		}
-	}
-	return checkAttributes(m.Attributes, types, issuer.Profile.Name)
+	return checkAttributes(m.Attributes, policy.Token.MerchantAttributes(), issuer.Profile.Name)
 }
 
 // Check tells whether the card token fits its issuer's profile.
@@ -184,22 +173,28 @@ func (t *CardToken) Check(issuer *Issuer) error {
 }
 
 // checkAttributes holds attributes to the names and types that the profile's
-// claims use; isList gives the type by name.
-func checkAttributes(attributes map[string]Attribute, isList map[string]bool, profileName string) error {
+// claims use, and looks for those without which no token is minted.
+func checkAttributes(attributes map[string]Attribute, claims map[string]profile.Claim, profileName string) error {
 	if len(attributes) > maxMembers {
 		return reject("at most %d attributes", maxMembers)
 	}
-	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+	names := slices.Sorted(maps.Keys(claims))
+	for _, name := range names {
 		value := attributes[name]
-		wantList, known := isList[name]
-		switch {
-		case !known && len(isList) == 0:
+		if claims[name].Required && value.Text == "" && len(value.List) == 0 {
+			return reject("attribute %s is required by profile %s, and not empty", name, profileName)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		claim, known := claims[name]
+		switch value := attributes[name]; {
+		case len(claims) == 0:
 			return reject("profile %s uses no attributes here, so %q would have no effect", profileName, name)
 		case !known:
-			return reject("profile %s uses no attribute %q here; it uses %s", profileName, name, strings.Join(slices.Sorted(maps.Keys(isList)), ", "))
-		case value.IsList != wantList && wantList:
+			return reject("profile %s uses no attribute %q here; it uses %s", profileName, name, strings.Join(names, ", "))
+		case claim.Type == profile.Strings && !value.IsList:
 			return reject("attribute %s is a list", name)
-		case value.IsList != wantList:
+		case claim.Type != profile.Strings && value.IsList:
 			return reject("attribute %s is one text, not a list", name)
 		case len(value.Text) > 1024 || len(value.List) > maxMembers || slices.ContainsFunc(value.List, func(s string) bool { return len(s) > 256 }):
 			return reject("attribute %s is too long", name)

@@ -22,7 +22,8 @@ type rule struct {
 	holds    func(*presented) bool
 	expected func(*presented) string
 	found    func(*presented) string
-	hint     func(*presented) string // the likely mistake; may be nil
+	// hint names the likely mistake once the rule is broken; nil when there is none.
+	hint func(*presented) string
 }
 
 func (r *rule) refusal(p *presented) *Refusal {
@@ -59,12 +60,7 @@ var formRule = rule{
 	holds:    func(p *presented) bool { return p.formErr == nil },
 	expected: text("a compact JWS: header.payload.signature in base64url without padding"),
 	found:    func(p *presented) string { return errorOr(p.formErr, "that") },
-	hint: func(p *presented) string {
-		if p.formErr == nil {
-			return ""
-		}
-		return formHint(p.compact)
-	},
+	hint:     func(p *presented) string { return formHint(p.compact) },
 }
 
 var claimsRule = rule{
@@ -72,12 +68,7 @@ var claimsRule = rule{
 	holds:    func(p *presented) bool { return p.claimsErr == nil && p.claims != nil },
 	expected: text("a JSON object with each claim once and of its type; times as whole seconds"),
 	found:    func(p *presented) string { return errorOr(p.claimsErr, "that") },
-	hint: func(p *presented) string {
-		if p.claimsErr == nil {
-			return ""
-		}
-		return "check the JSON: each claim once, iss, sub and jti as strings, exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no fraction, no exponent"
-	},
+	hint:     text("check the JSON: each claim once, iss, sub and jti as strings, exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no fraction, no exponent"),
 }
 
 var clientRule = rule{
@@ -145,12 +136,7 @@ var keyInForceRule = rule{
 		}
 		return "that"
 	},
-	hint: func(p *presented) string {
-		if p.key.LiveAt(p.now) {
-			return ""
-		}
-		return "sign with another key of the client, or have this one enabled or its times changed"
-	},
+	hint: text("sign with another key of the client, or have this one enabled or its times changed"),
 }
 
 var algRule = rule{
@@ -192,10 +178,7 @@ var signatureRule = rule{
 		return fmt.Sprintf("%d octets that the key does not verify", len(p.jws.Signature))
 	},
 	hint: func(p *presented) string {
-		switch {
-		case p.signed():
-			return ""
-		case p.jws.Header.Alg != string(p.key.Public.Alg()):
+		if p.jws.Header.Alg != string(p.key.Public.Alg()) {
 			return "set alg right first"
 		}
 		return SignatureHint(p.jws)
@@ -254,12 +237,7 @@ var requiredRule = rule{
 		}
 		return "all"
 	},
-	hint: func(p *presented) string {
-		if missing := p.missing(); missing != "" {
-			return "add " + missing + " to the claims"
-		}
-		return ""
-	},
+	hint: func(p *presented) string { return "add " + p.missing() + " to the claims" },
 }
 
 // Claims that must be there whatever the profile says: as client authentication
@@ -321,12 +299,7 @@ var expiredRule = rule{
 	holds:    func(p *presented) bool { return p.now.Before(p.expiry().Add(p.policy.Leeway)) },
 	expected: func(p *presented) string { return "exp after " + stamp(p.now.Add(-p.policy.Leeway)) + ", by our clock" },
 	found:    func(p *presented) string { return p.away(p.claims.Expiry) },
-	hint: func(p *presented) string {
-		if p.now.Before(p.expiry().Add(p.policy.Leeway)) {
-			return ""
-		}
-		return "make a new assertion for each request, and keep the clock in step (NTP)"
-	},
+	hint:     text("make a new assertion for each request, and keep the clock in step (NTP)"),
 }
 
 var lifetimeRule = rule{
@@ -334,7 +307,9 @@ var lifetimeRule = rule{
 	holds:    func(p *presented) bool { return !p.expiry().After(p.latest()) },
 	expected: func(p *presented) string { return "exp at most " + stamp(p.latest()) + ", by our clock" },
 	found:    func(p *presented) string { return p.away(p.claims.Expiry) },
-	hint:     func(p *presented) string { return millisecondHint("exp", p.claims.Expiry) },
+	hint: func(p *presented) string {
+		return cmp.Or(millisecondHint("exp", p.claims.Expiry), "let it live "+p.policy.MaxLifetime.String()+" at most, and keep the clock in step (NTP)")
+	},
 }
 
 // latest is the last exp that is accepted: measured against our clock, never
@@ -348,7 +323,9 @@ var notBeforeRule = rule{
 	},
 	expected: func(p *presented) string { return "no nbf, or one up to " + stamp(p.now.Add(p.policy.Leeway)) },
 	found:    func(p *presented) string { return p.optionalTime(jose.ClaimNotBefore, p.claims.NotBefore) },
-	hint:     func(p *presented) string { return millisecondHint("nbf", p.claims.NotBefore) },
+	hint: func(p *presented) string {
+		return cmp.Or(millisecondHint("nbf", p.claims.NotBefore), "keep the clock in step (NTP), or leave nbf out")
+	},
 }
 
 var issuedAtRule = rule{
@@ -358,7 +335,9 @@ var issuedAtRule = rule{
 	},
 	expected: func(p *presented) string { return "no iat, or one up to " + stamp(p.now.Add(p.policy.Leeway)) },
 	found:    func(p *presented) string { return p.optionalTime(jose.ClaimIssuedAt, p.claims.IssuedAt) },
-	hint:     func(p *presented) string { return millisecondHint("iat", p.claims.IssuedAt) },
+	hint: func(p *presented) string {
+		return cmp.Or(millisecondHint("iat", p.claims.IssuedAt), "keep the clock in step (NTP), or leave iat out")
+	},
 }
 
 var audienceRule = rule{
@@ -418,10 +397,5 @@ var subjectRule = rule{
 		}
 		return quote(p.claims.Subject)
 	},
-	hint: func(p *presented) string {
-		if !p.claims.Has(jose.ClaimSubject) || p.claims.Subject == p.claims.Issuer {
-			return ""
-		}
-		return "repeat iss in sub: a client speaks for itself"
-	},
+	hint: text("repeat iss in sub: a client speaks for itself"),
 }

@@ -1,0 +1,386 @@
+package authority_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+	"moneyer/internal/limit"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// The claims of each platform's token, in its order.
+func TestTokenClaims(t *testing.T) {
+	const jti = `"[A-Za-z0-9_-]{21}"`
+	rfc9068 := func(lifetime int) string {
+		return `{"iss":"https://auth.example/d1","sub":"ACMEGW0001","aud":"https://api.example","client_id":"ACMEGW0001","scope":"pay read",` +
+			fmt.Sprintf(`"iat":%d,"exp":%d,"jti":`, noon.Unix(), noon.Unix()+int64(lifetime)) + jti + `}`
+	}
+	want := map[string]string{
+		"grant": rfc9068(900), "private_key_jwt": rfc9068(600),
+		"secret":  fmt.Sprintf(`{"jti":%s,"iat":%d,"exp":%d,"iss":"https://auth.example/d1","aud":"ACMEGW0001"}`, jti, noon.Unix(), noon.Unix()+600),
+		"API key": fmt.Sprintf(`{"exp":%d,"iss":"https://auth.example/d1","iat":%d,"aud":"https://api.example","sub":"shop-1","trId":"40012345678","scope":"PAYMENT_PASSKEY","jti":%s,"tokens":\["card-1","card-2"\]}`, noon.Unix()+600, noon.Unix(), jti),
+	}
+	for _, c := range callers {
+		h := newHouse(t, c.profile)
+		h.now = noon.Add(999 * time.Millisecond)
+		token := h.gets(t, c.request(t, h))
+		claimsOf(t, token)
+		payload := decode(strings.Split(token.Token, ".")[1])
+		if !regexp.MustCompile("^" + want[c.name] + "$").MatchString(payload) {
+			t.Errorf("%s: claims\n%s\nwant\n%s", c.name, payload, want[c.name])
+		}
+		lifetime := h.issuer.TokenLifetime
+		if token.Client != clientID || !token.Expires.Equal(noon.Add(lifetime)) || token.ExpiresIn != int64(lifetime/time.Second) {
+			t.Errorf("%s: token %+v", c.name, token)
+		}
+		if len(h.registry.touched) != 1 || !strings.HasPrefix(h.registry.touched[0], "d1 "+clientID+" ") || h.registry.touched[0] != "d1 "+clientID+" "+h.tokens(t)[0].Credential {
+			t.Errorf("%s: last use is noted as %q", c.name, h.registry.touched)
+		}
+	}
+}
+
+// A scope word of boltPay releases the claim of its name.
+func TestReleasedClaims(t *testing.T) {
+	h := newHouse(t, "boltpay")
+	h.client().Scope = oauth.Scope{"openid", "roles", "username", "status"}
+	h.client().Attributes = map[string]authority.Attribute{
+		"roles": {List: []string{"admin", `qu"ote`}, IsList: true}, "username": {Text: "ann"}, "permissions": {List: []string{}, IsList: true}, "accountId": {Text: "7"},
+	}
+	req := secretRequest(h.newSecret(t, authority.ClientSecret))
+	req.Scope = "roles openid nonsense username status"
+	claims := claimsOf(t, h.gets(t, req))
+	if got := fmt.Sprintf("%v %v %v", claims["roles"], claims["username"], claims["scope"]); got != `[admin qu"ote] ann roles openid username status` {
+		t.Errorf("released %s", got)
+	}
+	for _, absent := range []string{"accountId", "permissions", "status", "sub", "openid"} {
+		if _, there := claims[absent]; there {
+			t.Errorf("claim %s is there, which was not asked for or has no value", absent)
+		}
+	}
+}
+
+func TestGrantScope(t *testing.T) {
+	bolt := &profile.Scope{Words: []string{"openid", "roles", "status"}, Unknown: profile.Ignore, Default: profile.Nothing}
+	d1 := &profile.Scope{Unknown: profile.Refuse, Default: profile.Registered}
+	client := &authority.Client{Scope: oauth.Scope{"openid", "roles"}}
+	for _, c := range []struct {
+		name, asked string
+		policy      *profile.Scope
+		want        string
+		refused     bool
+	}{
+		{"none asked, registered by default", "", d1, "openid roles", false},
+		{"none asked, nothing by default", "", bolt, "", false},
+		{"one of them", "roles", d1, "roles", false},
+		{"in the order asked for", "roles openid", d1, "roles openid", false},
+		{"one word twice", "roles roles", d1, "roles", false},
+		{"blanks around", "  roles  ", d1, "roles", false},
+		{"blanks alone ask for nothing at all", " ", d1, "", false},
+		{"not registered", "status", d1, "", true},
+		{"one of two not registered", "roles status", d1, "", true},
+		{"in other case", "Roles", d1, "", true},
+		{"unknown word dropped", "roles root", bolt, "roles", false},
+		{"only unknown words", "root", bolt, "", false},
+		{"known word that is not registered", "status", bolt, "", true},
+		{"tab between", "openid\troles", d1, "", true},
+		{"quote", `"roles"`, d1, "", true},
+		{"too long", strings.Repeat("a", oauth.MaxScope+1), bolt, "", true},
+	} {
+		scope, err := authority.GrantScope(c.policy, client, c.asked)
+		if c.refused {
+			if e, refusal := refusalOf(t, nil, err); e.Code != oauth.InvalidScope || refusal.Rule != "scope" {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			continue
+		}
+		if err != nil || scope.String() != c.want {
+			t.Errorf("%s: %q, %v, want %q", c.name, scope, err, c.want)
+		}
+	}
+	if client.Scope.String() != "openid roles" {
+		t.Error("the client's registered scope was changed")
+	}
+}
+
+// Who may use which grant.
+func TestGrantTypes(t *testing.T) {
+	for _, c := range []struct {
+		name, profile string
+		edit          func(*house, *authority.Request)
+		code          oauth.Code
+		rule          string
+	}{
+		{"unknown grant", "oauth2", func(_ *house, r *authority.Request) { r.GrantType = "password" }, oauth.UnsupportedGrantType, "grant type"},
+		{"no grant", "oauth2", func(_ *house, r *authority.Request) { r.GrantType = "" }, oauth.UnsupportedGrantType, "grant type"},
+		{"grant of another profile", "thales-d1", func(_ *house, r *authority.Request) { r.GrantType = oauth.ClientCredentials }, oauth.UnsupportedGrantType, "grant type"},
+		{"not this client's", "oauth2", func(h *house, _ *authority.Request) { h.client().Grants = []oauth.GrantType{oauth.ClientCredentials} }, oauth.UnauthorizedClient, "client's grants"},
+		{"this client's", "oauth2", func(h *house, _ *authority.Request) { h.client().Grants = []oauth.GrantType{oauth.JWTBearer} }, "", ""},
+		{"issuer disabled", "oauth2", func(h *house, _ *authority.Request) { h.issuer.Disabled = true }, oauth.UnauthorizedClient, "issuer enabled"},
+		{"a secret beside the assertion", "oauth2", func(_ *house, r *authority.Request) { r.Auth, r.Secret = oauth.AuthPost, "x" }, oauth.InvalidClient, "client authentication"},
+		{"client_id of another", "oauth2", func(_ *house, r *authority.Request) { r.ClientID = otherID }, oauth.InvalidGrant, "iss"},
+		{"no assertion", "oauth2", func(_ *house, r *authority.Request) { r.Assertion = "" }, oauth.InvalidRequest, "assertion"},
+	} {
+		h := newHouse(t, c.profile)
+		req := grantRequest(h.assertion())
+		c.edit(h, req)
+		token, err := h.exchange(req)
+		if c.code == "" {
+			if err != nil {
+				t.Errorf("%s: refused: %v", c.name, err)
+			}
+			continue
+		}
+		if e, refusal := refusalOf(t, token, err); e.Code != c.code || refusal.Rule != c.rule {
+			t.Errorf("%s: %s by rule %q, want %s by %q", c.name, e.Code, refusal.Rule, c.code, c.rule)
+		}
+		if len(h.ledger.used) != 0 {
+			t.Errorf("%s: the assertion was used up", c.name)
+		}
+	}
+}
+
+// Several secrets are good at once; each ends by itself.
+func TestSecretsOverlap(t *testing.T) {
+	h := newHouse(t, "boltpay")
+	old := h.newSecret(t, authority.ClientSecret)
+	h.client().Secrets[0].NotAfter = noon.Add(time.Hour)
+	fresh := h.newSecret(t, authority.ClientSecret)
+	h.gets(t, secretRequest(old))
+	h.gets(t, secretRequest(fresh))
+	h.now = noon.Add(time.Hour)
+	h.gets(t, secretRequest(fresh))
+	token, err := h.exchange(secretRequest(old))
+	_, refusal := refusalOf(t, token, err)
+	if id := h.client().Secrets[0].ID; refusal.Rule != "secret in force" || refusal.Found != "secret "+id+", over since 0s" {
+		t.Errorf("refused by %q: %s", refusal.Rule, refusal.Found)
+	}
+	h.client().Secrets[1].Disabled = true
+	_, err = h.exchange(secretRequest(fresh))
+	if _, refusal := refusalOf(t, nil, err); !strings.HasSuffix(refusal.Found, ", disabled") {
+		t.Errorf("found %s", refusal.Found)
+	}
+}
+
+// One secret is good for one client and one purpose.
+func TestSecretsOfOthers(t *testing.T) {
+	h := newHouse(t, "thales-etp")
+	h.addMerchant()
+	secret := h.newSecret(t, authority.ClientSecret)
+	token, err := h.exchange(apiKeyRequest(secret))
+	if e, _ := refusalOf(t, token, err); e.Code != oauth.InvalidClient {
+		t.Errorf("a client secret as API key: %s", e.Code)
+	}
+	token, err = h.exchange(apiKeyRequest("mnk_unknown"))
+	if e, refusal := refusalOf(t, token, err); e.Code != oauth.InvalidClient || refusal.Rule != "API key" {
+		t.Errorf("an unknown API key: %s by %q", e.Code, refusal.Rule)
+	}
+	h = newHouse(t, "boltpay")
+	req := secretRequest(h.newSecret(t, authority.ClientSecret))
+	req.ClientID = otherID
+	token, err = h.exchange(req)
+	if e, _ := refusalOf(t, token, err); e.Code != oauth.InvalidClient {
+		t.Errorf("another client's secret: %s", e.Code)
+	}
+}
+
+func TestMerchants(t *testing.T) {
+	tokens := func(ids ...string) func(*house, *authority.Request) {
+		return func(_ *house, r *authority.Request) {
+			setParam(r, "tokens", authority.Attribute{List: ids, IsList: true})
+		}
+	}
+	card := func(c authority.CardToken) func(*house, *authority.Request) {
+		return func(h *house, r *authority.Request) {
+			h.registry.cards = append(h.registry.cards, c)
+			tokens("card-1", c.ID)(h, r)
+		}
+	}
+	for _, c := range []struct {
+		name string
+		edit func(*house, *authority.Request)
+		code oauth.Code
+		rule string
+	}{
+		{"as it should be", func(*house, *authority.Request) {}, "", ""},
+		{"one card", tokens("card-2"), "", ""},
+		{"unknown merchant", func(_ *house, r *authority.Request) {
+			setParam(r, "merchantId", authority.Attribute{Text: "shop-9"})
+		}, oauth.NotFound, "merchant"},
+		{"no merchant", func(_ *house, r *authority.Request) { r.Params = nil }, oauth.NotFound, "merchant"},
+		{"another client's merchant", func(h *house, _ *authority.Request) { h.registry.merchants["shop-1"].Client = otherID }, oauth.NotFound, "merchant"},
+		{"merchant disabled", func(h *house, _ *authority.Request) { h.registry.merchants["shop-1"].Disabled = true }, oauth.NotFound, "merchant"},
+		{"another issuer's merchant", func(h *house, _ *authority.Request) { h.registry.merchants["shop-1"].Issuer = "d2" }, oauth.NotFound, "merchant"},
+		{"unknown card", tokens("card-1", "card-9"), oauth.NotFound, "card token"},
+		{"another issuer's card", card(authority.CardToken{Issuer: "d2", ID: "c", Merchant: "shop-1", Scheme: "visa"}), oauth.NotFound, "card token"},
+		{"another merchant's card", card(authority.CardToken{Issuer: "d1", ID: "c", Merchant: "shop-2", Scheme: "visa"}), oauth.InvalidRequest, "card token's merchant"},
+		{"another scheme", card(authority.CardToken{Issuer: "d1", ID: "c", Merchant: "shop-1", Scheme: "amex"}), oauth.InvalidRequest, "card token's scheme"},
+		{"scope not registered", func(h *house, _ *authority.Request) { h.client().Scope = nil }, oauth.InvalidScope, "scope"},
+	} {
+		h := newHouse(t, "thales-etp")
+		h.addMerchant()
+		req := apiKeyRequest(h.newSecret(t, authority.APIKey))
+		c.edit(h, req)
+		token, err := h.exchange(req)
+		if c.code == "" {
+			if err != nil || h.tokens(t)[0].Subject != "shop-1" {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			continue
+		}
+		if e, refusal := refusalOf(t, token, err); e.Code != c.code || refusal.Rule != c.rule {
+			t.Errorf("%s: %s by rule %q, want %s by %q", c.name, e.Code, refusal.Rule, c.code, c.rule)
+		}
+	}
+}
+
+// brokenCards is a registry that cannot tell about card tokens.
+type brokenCards struct{ *registry }
+
+func (brokenCards) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
+	return nil, errors.New("down")
+}
+
+func TestCardTokensThatCannotBeRead(t *testing.T) {
+	h := newHouse(t, "thales-etp")
+	h.addMerchant()
+	h.Registry = brokenCards{h.registry}
+	token, err := h.exchange(apiKeyRequest(h.newSecret(t, authority.APIKey)))
+	if e, _ := refusalOf(t, token, err); e.Code != oauth.TemporarilyUnavailable {
+		t.Errorf("told %s", e.Code)
+	}
+}
+
+func TestMerchantsThatCannotBeRead(t *testing.T) {
+	h := newHouse(t, "thales-etp")
+	h.addMerchant()
+	h.Registry = brokenMerchants{h.registry}
+	token, err := h.exchange(apiKeyRequest(h.newSecret(t, authority.APIKey)))
+	if e, _ := refusalOf(t, token, err); e.Code != oauth.TemporarilyUnavailable {
+		t.Errorf("told %s", e.Code)
+	}
+}
+
+type brokenMerchants struct{ *registry }
+
+func (brokenMerchants) Merchant(context.Context, string, string) (*authority.Merchant, error) {
+	return nil, errors.New("down")
+}
+
+// Naming a client uses up nothing of its rate.
+func TestClientRate(t *testing.T) {
+	h := newHouse(t, "boltpay")
+	h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 2}, 64)
+	req := secretRequest(h.newSecret(t, authority.ClientSecret))
+	wrong := secretRequest("wrong")
+	for range 5 {
+		token, err := h.exchange(wrong)
+		refusalOf(t, token, err)
+	}
+	h.gets(t, req)
+	h.gets(t, req)
+	token, err := h.exchange(req)
+	if e, _ := refusalOf(t, token, err); e.Code != oauth.RateLimited || e.RetryAfter != time.Second {
+		t.Errorf("%s after %s", e.Code, e.RetryAfter)
+	}
+	h.now = h.now.Add(time.Second)
+	h.gets(t, req)
+}
+
+// keySource is a client's jwks_uri.
+type keySource struct {
+	keys  map[string]*jose.PublicKey
+	asked []string
+	err   error
+}
+
+func (k *keySource) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error) {
+	k.asked = append(k.asked, uri+" "+kid)
+	if key := k.keys[kid]; key != nil && k.err == nil {
+		return key, ctx.Err()
+	}
+	return nil, cmp.Or(k.err, error(authority.ErrNotFound))
+}
+
+func TestKeysAtAJWKSURI(t *testing.T) {
+	const uri = "https://partner.example/jwks"
+	for _, c := range []struct {
+		name  string
+		edit  func(*spec, *keySource)
+		rule  string
+		asked bool
+	}{
+		{"published", func(*spec, *keySource) {}, ok, true},
+		{"not published", func(_ *spec, k *keySource) { k.keys = nil }, "kid", true},
+		{"does not answer", func(_ *spec, k *keySource) { k.err = errors.New("timeout") }, "kid", true},
+		{"another key", func(s *spec, _ *keySource) { s.key = strangerKey }, "signature", true},
+		{"no kid", func(s *spec, _ *keySource) { delete(s.header, "kid") }, "kid", false},
+		{"client disabled", func(s *spec, _ *keySource) { s.client().Disabled = true }, "client enabled", false},
+		{"registered too", func(s *spec, k *keySource) {
+			k.keys = nil
+			s.client().Keys = []authority.Key{{Kid: "remote", Public: publicOf(partnerKey)}}
+		}, ok, false},
+		{"registered and disabled", func(s *spec, _ *keySource) {
+			s.client().Keys = []authority.Key{{Kid: "remote", Public: publicOf(partnerKey), Disabled: true}}
+		}, "key in force", false},
+	} {
+		h := newHouse(t, "thales-d1")
+		source := &keySource{keys: map[string]*jose.PublicKey{"remote": publicOf(partnerKey)}}
+		h.KeySource, h.client().JWKSURI = source, uri
+		s := h.spec()
+		s.header["kid"] = "remote"
+		c.edit(s, source)
+		token, err := h.exchange(grantRequest(s.String()))
+		if c.rule == ok && err != nil {
+			t.Errorf("%s: refused: %v", c.name, err)
+		}
+		if c.rule != ok {
+			if _, refusal := refusalOf(t, token, err); refusal.Rule != c.rule {
+				t.Errorf("%s: refused by %q, want %q", c.name, refusal.Rule, c.rule)
+			}
+		}
+		if asked := slices.Equal(source.asked, []string{uri + " remote"}); asked != c.asked || !c.asked && len(source.asked) > 0 {
+			t.Errorf("%s: asked %v", c.name, source.asked)
+		}
+	}
+}
+
+func TestIssuerEndpoints(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	p := *h.issuer.Profile
+	p.Wire.Aliases = []string{"/token"}
+	h.issuer.Profile = &p
+	if got := h.issuer.Endpoints(); !slices.Equal(got, []string{endpoint, "https://auth.example/d1/token"}) {
+		t.Errorf("endpoints %v", got)
+	}
+	for aud, good := range map[string]bool{"https://auth.example/d1/token": true, "https://auth.example/d1/tokens": false, "https://auth.example/d2/token": false} {
+		s := h.spec()
+		s.claims["aud"] = aud
+		if _, err := h.exchange(grantRequest(s.String())); (err == nil) != good {
+			t.Errorf("aud %s: %v", aud, err)
+		}
+	}
+}
+
+// An identifier of 126 random bits, in characters that every platform takes.
+func TestJTIs(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	seen := map[string]bool{}
+	for range 200 {
+		jti := h.gets(t, grantRequest(h.assertion())).JTI
+		if raw, err := base64.RawURLEncoding.DecodeString(jti[:20]); err != nil || len(raw) != 15 || len(jti) != 21 || seen[jti] {
+			t.Fatalf("jti %q", jti)
+		}
+		seen[jti] = true
+	}
+}
