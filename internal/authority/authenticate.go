@@ -14,8 +14,7 @@ import (
 // only named, not proven.
 func (a *Authority) authenticate(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
 	if issuer.Disabled {
-		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this issuer is disabled").
-			Because(&Refusal{Rule: "issuer enabled", Expected: "an enabled issuer", Found: "a disabled one"})
+		return nil, disabledIssuer()
 	}
 	grant := issuer.Profile.Policy.Grant(req.GrantType)
 	if grant == nil {
@@ -25,9 +24,20 @@ func (a *Authority) authenticate(ctx context.Context, issuer *Issuer, req *Reque
 	if !slices.Contains(grant.ClientAuth, req.Auth) {
 		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the profile lists for this grant_type", Found: string(req.Auth)})
 	}
-	switch req.Auth {
-	case oauth.AuthNone:
+	if req.Auth == oauth.AuthNone {
 		return a.byGrantAssertion(ctx, issuer, req, now)
+	}
+	return a.byCredential(ctx, issuer, req, now)
+}
+
+func disabledIssuer() error {
+	return oauth.Errorf(oauth.UnauthorizedClient, "this issuer is disabled").
+		Because(&Refusal{Rule: "issuer enabled", Expected: "an enabled issuer", Found: "a disabled one"})
+}
+
+// byCredential checks what the client shows beside its request.
+func (a *Authority) byCredential(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
+	switch req.Auth {
 	case oauth.AuthAPIKey:
 		return a.byAPIKey(ctx, issuer, req.Secret, now)
 	case oauth.AuthPrivateKeyJWT:

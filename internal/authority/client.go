@@ -22,6 +22,8 @@ type Client struct {
 	Grants []oauth.GrantType `json:"grants,omitempty"`
 	// Scope is all that a token for this client may carry.
 	Scope oauth.Scope `json:"scope,omitempty"`
+	// Introspects: the client may ask about tokens of others (RFC 7662).
+	Introspects bool `json:"introspects,omitempty"`
 	// Attributes feed the claims that the profile takes from "client.NAME".
 	Attributes map[string]Attribute `json:"attributes,omitempty"`
 	Keys       []Key                `json:"keys,omitempty"`

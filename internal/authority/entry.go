@@ -17,6 +17,9 @@ type EntryKind string
 const (
 	// EntryToken: an access token was minted.
 	EntryToken EntryKind = "token"
+	// EntryAuthentication: a client authenticated by an assertion beside the token
+	// endpoint, which used it up.
+	EntryAuthentication EntryKind = "authentication"
 	// EntryRefusal: a known client was refused.
 	EntryRefusal EntryKind = "refusal"
 	// EntryRefusals: refusals beyond the recorded rate, counted together.

@@ -34,16 +34,80 @@ func (a *Authority) Introspect(ctx context.Context, issuer *Issuer, token string
 	if err != nil {
 		return nil, inactive(err)
 	}
-	if a.Revocations.names(issuer.Name, t) {
-		return nil, inactive(errors.New("it was revoked"))
-	}
-	switch err := a.stillEnabled(ctx, issuer, t); {
-	case errors.Is(err, errDisabled):
+	switch err := a.standing(ctx, issuer, t); {
+	case errors.Is(err, errWithdrawn):
 		return nil, inactive(err)
 	case err != nil:
 		return nil, unavailable(err)
 	}
 	return t, nil
+}
+
+// Withdrawn tells whether a token that is otherwise good was revoked, or what it
+// was minted for was disabled. kid and payload are those of a verified token.
+func (a *Authority) Withdrawn(ctx context.Context, issuer *Issuer, kid string, payload []byte) (bool, error) {
+	claims, err := jose.ParseClaims(payload)
+	if err != nil {
+		return false, err
+	}
+	err = a.standing(ctx, issuer, &ActiveToken{Kid: kid, Claims: claims, Payload: payload})
+	if errors.Is(err, errWithdrawn) {
+		return true, nil
+	}
+	return false, err
+}
+
+// errWithdrawn: the token was good once.
+var errWithdrawn = errors.New("withdrawn")
+
+// standing looks at what can change while a token lives, and finds out its
+// client. The error is errWithdrawn, or trouble with the registry.
+func (a *Authority) standing(ctx context.Context, issuer *Issuer, t *ActiveToken) error {
+	if err := a.findClient(ctx, issuer, t); err != nil {
+		return err
+	}
+	switch {
+	case a.Revocations.names(issuer.Name, t):
+		return fmt.Errorf("%w: it was revoked", errWithdrawn)
+	case issuer.Disabled:
+		return fmt.Errorf("%w: the issuer is disabled", errWithdrawn)
+	case t.Client == "":
+		return nil // the profile's tokens do not say
+	}
+	client, err := a.Registry.Client(ctx, issuer.Name, t.Client)
+	if errors.Is(err, ErrNotFound) || err == nil && client.Disabled {
+		return fmt.Errorf("%w: client %s is disabled or gone", errWithdrawn, shorten(t.Client))
+	}
+	return err
+}
+
+// findClient finds out for whom a token was minted: its client, or the one that
+// acts for its merchant.
+func (a *Authority) findClient(ctx context.Context, issuer *Issuer, t *ActiveToken) error {
+	if issuer.Profile.Policy.Merchant.Param == "" {
+		t.Client = t.text(claimFrom(issuer.Profile, profile.SourceClient))
+		return nil
+	}
+	id := t.text(claimFrom(issuer.Profile, profile.SourceMerchant))
+	merchant, err := a.Registry.Merchant(ctx, issuer.Name, id)
+	if errors.Is(err, ErrNotFound) || err == nil && merchant.Disabled {
+		return fmt.Errorf("%w: merchant %s is disabled or gone", errWithdrawn, shorten(id))
+	}
+	if err != nil {
+		return err
+	}
+	t.Client = merchant.Client
+	return nil
+}
+
+// claimFrom is the claim that always holds a source in a profile's tokens, or "".
+func claimFrom(p *profile.Profile, source profile.Source) string {
+	for i := range p.Policy.Token.Claims {
+		if claim := &p.Policy.Token.Claims[i]; claim.From == source && claim.Release == "" {
+			return claim.Name
+		}
+	}
+	return ""
 }
 
 func inactive(cause error) error {
@@ -74,9 +138,7 @@ func (a *Authority) ownToken(issuer *Issuer, token string, now time.Time) (*Acti
 	case !now.Before(time.Unix(claims.Expiry, 0)):
 		return nil, errors.New("it has expired")
 	}
-	t := &ActiveToken{Kid: jws.Header.Kid, Claims: claims, Payload: jws.Payload}
-	t.Client = t.text(clientClaim(issuer.Profile))
-	return t, nil
+	return &ActiveToken{Kid: jws.Header.Kid, Claims: claims, Payload: jws.Payload}, nil
 }
 
 // text is a claim that is a string, or "".
@@ -88,43 +150,4 @@ func (t *ActiveToken) text(claim string) (text string) {
 		return err
 	})
 	return text
-}
-
-var errDisabled = errors.New("what it was minted for is disabled or gone")
-
-// stillEnabled holds a live token to the registry: disabled is disabled on every
-// path.
-func (a *Authority) stillEnabled(ctx context.Context, issuer *Issuer, t *ActiveToken) error {
-	if issuer.Disabled {
-		return errDisabled
-	}
-	client := t.Client
-	if issuer.Profile.Policy.Merchant.Param != "" {
-		merchant, err := a.Registry.Merchant(ctx, issuer.Name, t.text(merchantClaim(issuer.Profile)))
-		if errors.Is(err, ErrNotFound) || err == nil && merchant.Disabled {
-			return errDisabled
-		}
-		if err != nil {
-			return err
-		}
-		client, t.Client = merchant.Client, merchant.Client
-	}
-	if client == "" {
-		return nil // the profile's tokens do not say
-	}
-	registered, err := a.Registry.Client(ctx, issuer.Name, client)
-	if errors.Is(err, ErrNotFound) || err == nil && registered.Disabled {
-		return errDisabled
-	}
-	return err
-}
-
-// merchantClaim is the claim that holds the merchant in a profile's tokens, or "".
-func merchantClaim(p *profile.Profile) string {
-	for i := range p.Policy.Token.Claims {
-		if claim := &p.Policy.Token.Claims[i]; claim.From == profile.SourceMerchant {
-			return claim.Name
-		}
-	}
-	return ""
 }

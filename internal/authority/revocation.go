@@ -54,30 +54,36 @@ const MaxRevokedAtOnce = 50_000
 // maxTokenLifetime is how long any token lives, whatever issuer and profile say.
 const maxTokenLifetime = 24 * time.Hour
 
+// MaxRevoked bounds how many tokens of one issuer can be revoked one by one at
+// the same time: what they cost in memory, and in every poll of the list.
+const MaxRevoked = 100_000
+
 // Revocations knows which tokens were withdrawn. Its memory is bounded by what is
-// in force: what names only tokens that have ended is left out.
+// in force: what names only tokens that have ended is let go.
 type Revocations struct {
 	store RevocationStore
-	// changing is held from writing to the store to replacing what is in force.
+	// changing is held from writing to the store to putting in force.
 	changing sync.Mutex
-	byIssuer sync.Map // issuer's name -> *atomic.Pointer[inForce]
+	byIssuer sync.Map // issuer's name -> *inForce
 }
 
 // NewRevocations makes an empty one; Load fills it.
 func NewRevocations(store RevocationStore) *Revocations { return &Revocations{store: store} }
 
-// inForce is what an issuer withdrew. It is never changed, only replaced.
+// inForce is what an issuer withdrew. Questions take no lock.
 type inForce struct {
-	list []Revocation
-	jtis map[string]bool
-	kids map[string]bool
-	// made is when it was put together; it names the version.
-	made time.Time
+	jtis  sync.Map // string -> time.Time, when the token ends
+	count atomic.Int64
+	// rules are the revocations that name tokens otherwise. The slice is replaced,
+	// never changed.
+	rules atomic.Pointer[[]Revocation]
+	// version goes up with every change.
+	version atomic.Int64
 }
 
 // Load reads what the issuers withdrew. It is called before the first question,
 // and again where other processes may have changed it.
-func (r *Revocations) Load(ctx context.Context, issuers []string, now time.Time) error {
+func (r *Revocations) Load(ctx context.Context, issuers []string) error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
 	for _, issuer := range issuers {
@@ -85,86 +91,118 @@ func (r *Revocations) Load(ctx context.Context, issuers []string, now time.Time)
 		if err != nil {
 			return fmt.Errorf("revocations of issuer %s: %w", issuer, err)
 		}
-		r.replace(issuer, list, now)
+		f := &inForce{}
+		for i := range list {
+			f.add(&list[i])
+		}
+		f.version.Store(r.of(issuer).version.Load() + 1)
+		r.byIssuer.Store(issuer, f)
 	}
 	return nil
+}
+
+// add puts one in force. Caller holds changing.
+func (f *inForce) add(v *Revocation) {
+	for _, jti := range v.JTIs {
+		if _, known := f.jtis.Swap(jti, v.Until); !known {
+			f.count.Add(1)
+		}
+	}
+	if len(v.JTIs) == 0 {
+		rules := append(slices.Clone(f.current()), *v)
+		f.rules.Store(&rules)
+	}
+	f.version.Add(1)
+}
+
+func (f *inForce) current() []Revocation {
+	if rules := f.rules.Load(); rules != nil {
+		return *rules
+	}
+	return nil
+}
+
+// of finds what is in force for an issuer; never nil.
+func (r *Revocations) of(issuer string) *inForce {
+	current, _ := r.byIssuer.Load(issuer)
+	if f, ok := current.(*inForce); ok {
+		return f
+	}
+	return &inForce{}
 }
 
 // Sweep lets go of what is over.
 func (r *Revocations) Sweep(now time.Time) {
 	r.changing.Lock()
 	defer r.changing.Unlock()
-	r.byIssuer.Range(func(issuer, _ any) bool {
-		name, _ := issuer.(string)
-		f := r.of(name)
-		if slices.ContainsFunc(f.list, func(v Revocation) bool { return !now.Before(v.Until) }) {
-			r.replace(name, f.list, now)
+	r.byIssuer.Range(func(_, value any) bool {
+		if f, ok := value.(*inForce); ok {
+			f.sweep(now)
 		}
 		return true
 	})
 }
 
-// replace puts in force what of list is not over. Caller holds changing.
-func (r *Revocations) replace(issuer string, list []Revocation, now time.Time) {
-	f := &inForce{jtis: map[string]bool{}, kids: map[string]bool{}, made: now}
-	for _, v := range list {
-		if !now.Before(v.Until) {
-			continue
+func (f *inForce) sweep(now time.Time) {
+	f.jtis.Range(func(jti, until any) bool {
+		if end, ok := until.(time.Time); ok && !now.Before(end) {
+			f.jtis.Delete(jti)
+			f.count.Add(-1)
+			f.version.Add(1)
 		}
-		f.list = append(f.list, v)
-		for _, jti := range v.JTIs {
-			f.jtis[jti] = true
-		}
-		if v.SigningKid != "" {
-			f.kids[v.SigningKid] = true
-		}
-	}
-	current, _ := r.byIssuer.LoadOrStore(issuer, &atomic.Pointer[inForce]{})
-	if p, ok := current.(*atomic.Pointer[inForce]); ok {
-		p.Store(f)
+		return true
+	})
+	over := func(v Revocation) bool { return !now.Before(v.Until) }
+	if slices.ContainsFunc(f.current(), over) {
+		rules := slices.DeleteFunc(slices.Clone(f.current()), over)
+		f.rules.Store(&rules)
+		f.version.Add(1)
 	}
 }
 
-func (r *Revocations) of(issuer string) *inForce {
-	if current, ok := r.byIssuer.Load(issuer); ok {
-		if p, ok := current.(*atomic.Pointer[inForce]); ok {
-			return p.Load()
-		}
-	}
-	return &inForce{}
-}
-
-// List returns what is in force for an issuer, and since when.
-func (r *Revocations) List(issuer string) ([]Revocation, time.Time) {
-	f := r.of(issuer)
-	return f.list, f.made
-}
+// Version of what an issuer withdrew: it goes up with every change.
+func (r *Revocations) Version(issuer string) int64 { return r.of(issuer).version.Load() }
 
 // Add puts a revocation in force: when it returns nil it is durable, recorded by
 // e, and every later question in this process knows it.
 func (r *Revocations) Add(ctx context.Context, v *Revocation, e *Entry) error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
+	f := r.of(v.Issuer)
+	if f.count.Load()+int64(len(v.JTIs)) > MaxRevoked {
+		return reject("more than %d tokens of issuer %s are revoked one by one: revoke a client, a signing key, or everything before an instant", MaxRevoked, v.Issuer)
+	}
 	if err := r.store.PutRevocation(ctx, v, e); err != nil {
 		return err
 	}
-	r.replace(v.Issuer, append(slices.Clone(r.of(v.Issuer).list), *v), e.Time)
+	f.add(v)
+	r.byIssuer.Store(v.Issuer, f)
 	return nil
 }
 
 // names tells whether an issuer withdrew a token.
 func (r *Revocations) names(issuer string, t *ActiveToken) bool {
 	f := r.of(issuer)
-	if f.jtis[t.Claims.ID] || f.kids[t.Kid] {
+	if _, revoked := f.jtis.Load(t.Claims.ID); revoked && t.Claims.ID != "" {
 		return true
 	}
-	for i := range f.list {
-		v := &f.list[i]
-		if (v.All || v.Claim != "" && t.holds(v.Claim, v.Value)) && t.Claims.IssuedAt < v.Before.Unix() {
+	for _, v := range f.current() {
+		if v.names(t) {
 			return true
 		}
 	}
 	return false
+}
+
+// names tells whether a revocation that is no list of tokens names one.
+func (v *Revocation) names(t *ActiveToken) bool {
+	switch {
+	case v.SigningKid != "":
+		return v.SigningKid == t.Kid
+	case t.Claims.IssuedAt >= v.Before.Unix():
+		return false
+	}
+	return v.All || v.Claim != "" && t.holds(v.Claim, v.Value)
 }
 
 // Target says what to revoke: exactly one of the first four, or Credential with
@@ -190,7 +228,7 @@ func (r *Revocations) Plan(ctx context.Context, issuer *Issuer, t Target, now ti
 		}
 		v.Before = t.At.UTC()
 	}
-	claim := clientClaim(issuer.Profile)
+	claim := claimFrom(issuer.Profile, profile.SourceClient)
 	switch {
 	case t.JTI != "":
 		v.Reason = "token " + t.JTI
@@ -216,16 +254,6 @@ func (r *Revocations) Plan(ctx context.Context, issuer *Issuer, t Target, now ti
 // nextSecond is the first whole second after now: iat has no finer grain, and
 // what was issued within this second must be named too.
 func nextSecond(now time.Time) time.Time { return now.UTC().Truncate(time.Second).Add(time.Second) }
-
-// clientClaim is the claim that holds the client in a profile's tokens, or "".
-func clientClaim(p *profile.Profile) string {
-	for i := range p.Policy.Token.Claims {
-		if claim := &p.Policy.Token.Claims[i]; claim.From == profile.SourceClient && claim.Release == "" {
-			return claim.Name
-		}
-	}
-	return ""
-}
 
 var errTooMany = errors.New("too many tokens")
 
@@ -264,14 +292,18 @@ const revocationListLifetime = 24 * time.Hour
 // AppendJSON appends the claims of the list that an issuer publishes; bearer's
 // RevocationList reads it.
 func (r *Revocations) AppendJSON(dst []byte, issuer *Issuer, now time.Time) []byte {
-	list, _ := r.List(issuer.Name)
+	f := r.of(issuer.Name)
 	var jtis, kids, claims []string
-	var before int64
-	for i := range list {
-		v := &list[i]
-		for _, jti := range v.JTIs {
-			jtis = append(jtis, quoted(jti))
+	f.jtis.Range(func(jti, until any) bool {
+		name, _ := jti.(string)
+		if end, ok := until.(time.Time); ok && now.Before(end) {
+			jtis = append(jtis, quoted(name))
 		}
+		return true
+	})
+	slices.Sort(jtis)
+	before := int64(0)
+	for _, v := range f.current() {
 		switch {
 		case v.SigningKid != "":
 			kids = append(kids, quoted(v.SigningKid))

@@ -1,0 +1,122 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"moneyer/oauth"
+)
+
+// This file is what a client may do beside asking for tokens: withdraw those it
+// has, and, where it was given that right, ask about others'.
+
+// Revoke withdraws a token that its own client gives back (RFC 7009). A token
+// that is not good, or is another's, changes nothing and tells nothing.
+func (a *Authority) Revoke(ctx context.Context, issuer *Issuer, req *Request, token string) error {
+	now := a.Now()
+	client, err := a.identify(ctx, issuer, req, now)
+	if err != nil {
+		return err
+	}
+	t, err := a.Introspect(ctx, issuer, token, now)
+	if err != nil || t.Client != client.ID || t.Claims.ID == "" {
+		return unlessRetryable(err)
+	}
+	v := &Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).UTC(),
+		Reason: "given back by its client", Created: now.UTC()}
+	err = a.Revocations.Add(ctx, v, &Entry{Kind: EntryAdmin, Time: now.UTC(), Issuer: issuer.Name, Client: client.ID, Correlation: req.Correlation,
+		JTI: t.Claims.ID, Actor: "client " + client.ID, Action: "revoke", Object: "tokens/" + t.Claims.ID})
+	if err != nil {
+		return unavailable(err)
+	}
+	return nil
+}
+
+// unlessRetryable swallows a judgement and keeps trouble of ours.
+func unlessRetryable(err error) error {
+	if err != nil && oauth.AsError(err).Code.Retryable() {
+		return err
+	}
+	return nil
+}
+
+// IntrospectFor tells a client about a token (RFC 7662): any token of the issuer
+// when it may introspect, else only its own. nil means that it is not active,
+// for whatever reason.
+func (a *Authority) IntrospectFor(ctx context.Context, issuer *Issuer, req *Request, token string) (*ActiveToken, error) {
+	now := a.Now()
+	client, err := a.identify(ctx, issuer, req, now)
+	if err != nil {
+		return nil, err
+	}
+	t, err := a.Introspect(ctx, issuer, token, now)
+	if err != nil || !client.Introspects && t.Client != client.ID {
+		return nil, unlessRetryable(err)
+	}
+	return t, nil
+}
+
+// identify authenticates a client beside the token endpoint, in any way that its
+// profile's grants take, or by a signed JWT where its clients have keys. The JWT
+// is used up.
+func (a *Authority) identify(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*Client, error) {
+	c, err := a.identified(ctx, issuer, req, now)
+	if err == nil {
+		err = a.admit(issuer, c, now)
+	}
+	if err == nil && c.assertion != nil {
+		err = a.useUp(ctx, issuer, req, c, now)
+	}
+	if err != nil {
+		return nil, a.refuse(issuer, req, c, now, err)
+	}
+	a.Registry.Touch(issuer.Name, c.client.ID, c.credential, now)
+	return c.client, nil
+}
+
+func (a *Authority) identified(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
+	switch {
+	case issuer.Disabled:
+		return nil, disabledIssuer()
+	case !slices.Contains(issuer.ResourceAuth(), req.Auth):
+		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the metadata list", Found: string(req.Auth)})
+	}
+	return a.byCredential(ctx, issuer, req, now)
+}
+
+// ResourceAuth lists how clients authenticate at the revocation and introspection
+// endpoints.
+func (i *Issuer) ResourceAuth() []oauth.ClientAuth {
+	var ways []oauth.ClientAuth
+	for _, grant := range i.Profile.Policy.Grants {
+		for _, auth := range grant.ClientAuth {
+			if auth == oauth.AuthNone {
+				auth = oauth.AuthPrivateKeyJWT // who signs grants can sign for itself
+			}
+			if !slices.Contains(ways, auth) {
+				ways = append(ways, auth)
+			}
+		}
+	}
+	return ways
+}
+
+// useUp makes sure that a JWT authenticates once. There is no token to record, so
+// the ledger tells that the client authenticated.
+func (a *Authority) useUp(ctx context.Context, issuer *Issuer, req *Request, c *caller, now time.Time) error {
+	var grant Grant
+	c.assertion.bind(&grant)
+	err := a.Ledger.Append(ctx, &Entry{Kind: EntryAuthentication, Time: now.UTC(), Issuer: issuer.Name, Client: c.client.ID,
+		Correlation: req.Correlation, Credential: c.credential}, grant.use)
+	var used *UsedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &used):
+		return badClient(&Refusal{Rule: "one use", Expected: "a client assertion that was not used before", Found: "one that was"})
+	default:
+		return unavailable(err)
+	}
+}
