@@ -32,27 +32,41 @@ func Decode(name string, data []byte, v any) (*Document, error) {
 	doc := &Document{name: name, lines: lineIndex(string(data)), keys: map[string]bool{}}
 	meta, err := toml.Decode(string(data), v)
 	if err != nil {
-		var pe toml.ParseError
-		if errors.As(err, &pe) {
-			return nil, fmt.Errorf("%s:%d: %s", name, pe.Position.Line, strings.TrimPrefix(pe.Message, "toml: "))
-		}
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, located(name, err)
+	}
+	undecoded := map[string]bool{}
+	for _, key := range meta.Undecoded() {
+		undecoded[key.String()] = true
 	}
 	for _, key := range meta.Keys() {
+		if undecoded[key.String()] || !spelt(reflect.TypeOf(v), key) {
+			return nil, doc.unknown(key, keysAt(reflect.TypeOf(v), key[:len(key)-1]))
+		}
 		doc.keys[key.String()] = true
-	}
-	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return nil, doc.unknown(unknown[0], reflect.TypeOf(v))
 	}
 	return doc, nil
 }
 
-// unknown refuses a key that the struct of type t does not have.
-func (d *Document) unknown(key toml.Key, t reflect.Type) error {
-	parent, last := key[:len(key)-1], key[len(key)-1]
+// typeError is how the parser words a value of another type, which has no type
+// of its own.
+var typeError = regexp.MustCompile(`^toml: line (\d+) \(last key "([^"]*)"\): (.*)`)
+
+// located puts the parser's line where this package's errors have it.
+func located(name string, err error) error {
+	var syntax toml.ParseError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("%s:%d: %s", name, syntax.Position.Line, strings.TrimPrefix(syntax.Message, "toml: "))
+	}
+	if m := typeError.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("%s:%s: %s: %s", name, m[1], m[2], m[3])
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
+
+// unknown refuses a key that is none of those known at its place.
+func (d *Document) unknown(key toml.Key, known []string) error {
 	fix := "remove it"
-	known := keysAt(t, parent)
-	if near := nearest(last, known); near != "" {
+	if near := nearest(key[len(key)-1], known); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", near)
 	} else if len(known) > 0 {
 		fix = "known here: " + strings.Join(known, ", ")
@@ -116,6 +130,27 @@ func lineIndex(text string) map[string][]int {
 	return index
 }
 
+// spelt tells whether each part of a key is a field's name to the letter: the
+// parser decodes names that differ in case, too.
+func spelt(t reflect.Type, key toml.Key) bool {
+	for _, part := range key {
+		t = deref(t)
+		switch t.Kind() {
+		case reflect.Map:
+			t = t.Elem()
+		case reflect.Struct:
+			field, ok := fieldByTag(t, part)
+			if !ok {
+				return false
+			}
+			t = field
+		default:
+			return true
+		}
+	}
+	return true
+}
+
 // keysAt lists the TOML names of the fields that the struct at path has.
 func keysAt(t reflect.Type, path toml.Key) []string {
 	for _, part := range path {
@@ -166,7 +201,7 @@ func fieldByTag(t reflect.Type, tag string) (reflect.Type, bool) {
 func nearest(word string, candidates []string) string {
 	best, bestDistance := "", 1<<30
 	for _, c := range candidates {
-		if d := distance(word, c); d < bestDistance && d <= max(len(c), 3)/3+1 {
+		if d := distance(strings.ToLower(word), c); d < bestDistance && d <= max(len(c), 3)/3+1 {
 			best, bestDistance = c, d
 		}
 	}
