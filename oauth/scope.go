@@ -5,8 +5,11 @@ import (
 	"strings"
 )
 
-// MaxScope bounds a scope parameter, in octets.
-const MaxScope = 2048
+// The bounds of a scope parameter, in octets and distinct words.
+const (
+	MaxScope      = 2048
+	MaxScopeWords = 128
+)
 
 // Scope is an ordered set of scope tokens (RFC 6749 §3.3). The zero value is
 // the empty scope.
@@ -14,7 +17,8 @@ type Scope []string
 
 // ParseScope reads a space-delimited list (RFC 6749 §3.3) and keeps the first
 // of words that come twice. A character outside %x21 / %x23-5B / %x5D-7E, or a
-// list over MaxScope octets, is an error with code invalid_scope.
+// list over MaxScope octets or MaxScopeWords words, is an error with code
+// invalid_scope.
 func ParseScope(s string) (Scope, error) {
 	if len(s) > MaxScope {
 		return nil, Errorf(InvalidScope, "scope is longer than %d octets", MaxScope)
@@ -26,6 +30,9 @@ func ParseScope(s string) (Scope, error) {
 		}
 		if !validScopeToken(word) {
 			return nil, Errorf(InvalidScope, "scope holds a character that RFC 6749 section 3.3 does not allow")
+		}
+		if len(scope) == MaxScopeWords {
+			return nil, Errorf(InvalidScope, "scope has more than %d words", MaxScopeWords)
 		}
 		scope = append(scope, word)
 	}
