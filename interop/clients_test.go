@@ -206,7 +206,7 @@ func orders(t *testing.T, c *client) []order {
 	add(privateKeyJWT+", another's name", oauth2, "", "invalid_client", func(f *fetching) { f.ClientID = odd })
 	for _, i := range []issuer{oauth2AS, d1, d1Banking} {
 		assertions := i.assertions(t)
-		grant := fetching{Issuer: i.url(t), Discovery: "oauth2", ClientID: plain, Auth: none, GrantType: jwtBearer}
+		grant := fetching{Issuer: i.url(t), Discovery: "oauth2", ClientID: assertions.client, Auth: none, GrantType: jwtBearer}
 		grant.Assertion = assertions.good
 		add("jwt-bearer, "+string(i), grant, scopes[i], "", nil)
 		add("jwt-bearer, "+string(i)+", used before", grant, "", "invalid_grant", nil)

@@ -13,59 +13,69 @@ import (
 	"time"
 )
 
-// gate is one frontend of HAProxy: it lets in who bears a token of one issuer for
+// gate is one backend of HAProxy: it lets in who bears a token of one issuer for
 // one audience, by one key and one algorithm.
 type gate struct {
 	Issuer, Audience, JWKSURI, Alg string
 	Ahead                          int
 }
 
-// verifyWithHAProxy asks a HAProxy that has a frontend for each way of judging.
-// The public key stands in a PEM file made from our key set.
+// verifyWithHAProxy asks a HAProxy that has a backend for each way of judging,
+// under a path of its own. The public key stands in a PEM file made from our key
+// set.
 func verifyWithHAProxy(t *testing.T, work []judging) (verdicts []string) {
-	dir := t.TempDir()
-	ports := map[gate]string{}
+	dir, address := t.TempDir(), "127.0.0.1:"+freePorts(1)[0]
+	gates := map[gate]string{}
 	config := &strings.Builder{}
-	fmt.Fprintln(config, "defaults\n  mode http\n  timeout client 10s\n  timeout server 10s\n  timeout connect 10s")
+	fmt.Fprintf(config, `
+global
+  noreuseport
+defaults
+  mode http
+  timeout client 10s
+  timeout server 10s
+  timeout connect 10s
+frontend door
+  bind %s
+  use_backend %%[path,field(2,/)]
+`, address)
 	for _, w := range work {
 		g := gate{w.Issuer, w.Audience, w.JWKSURI, w.Alg, w.Ahead}
-		if ports[g] == "" {
-			ports[g] = freePort()
-			g.write(t, config, dir, ports[g], len(ports))
+		if gates[g] == "" {
+			gates[g] = fmt.Sprint("gate", len(gates)+1)
+			g.write(t, config, dir, gates[g])
 		}
 	}
 	file := filepath.Join(dir, "haproxy.cfg")
 	if err := os.WriteFile(file, []byte(config.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	startHAProxy(t, file, ports)
-	for _, w := range work {
-		verdicts = append(verdicts, knock(t, ports[gate{w.Issuer, w.Audience, w.JWKSURI, w.Alg, w.Ahead}], w.Token))
-	}
-	for _, port := range ports {
-		if knock(t, port, "") != "401" {
-			t.Error("HAProxy lets in who shows nothing")
+	startHAProxy(t, file, address)
+	for g, name := range gates {
+		if knock(t, address, name, "") != "401" {
+			t.Errorf("HAProxy lets in who shows nothing: %+v", g)
 		}
-		break
+	}
+	for _, w := range work {
+		verdicts = append(verdicts, knock(t, address, gates[gate{w.Issuer, w.Audience, w.JWKSURI, w.Alg, w.Ahead}], w.Token))
 	}
 	return verdicts
 }
 
-// write writes the frontend as one would for production: algorithm, signature,
+// write writes the backend as one would for production: algorithm, signature,
 // time, issuer and audience, each refused with 401.
-func (g gate) write(t *testing.T, config *strings.Builder, dir, port string, number int) {
+func (g gate) write(t *testing.T, config *strings.Builder, dir, name string) {
 	t.Helper()
 	keys := publishedKeys(t, g.JWKSURI).Keys
 	if len(keys) != 1 {
 		t.Fatalf("%s has %d keys: this test knows only one", g.JWKSURI, len(keys))
 	}
-	file := filepath.Join(dir, fmt.Sprintf("key-%d.pem", number))
+	file := filepath.Join(dir, name+".pem")
 	if err := os.WriteFile(file, publicPEM(t, g.JWKSURI, keys[0].KeyID), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	fmt.Fprintf(config, `
-frontend gate%d
-  bind 127.0.0.1:%s
+backend %s
   http-request set-var(txn.token) http_auth_bearer
   http-request set-var(txn.alg) var(txn.token),jwt_header_query('$.alg')
   http-request deny deny_status 401 unless { var(txn.alg) -m str %s }
@@ -76,10 +86,11 @@ frontend gate%d
   http-request deny deny_status 401 unless { var(txn.token),jwt_payload_query('$.iss') -m str %s }
   http-request deny deny_status 401 unless { var(txn.token),jwt_payload_query('$.aud') -m str %s }
   http-request return status 200
-`, number, port, g.Alg, file, g.Ahead, g.Issuer, g.Audience)
+`, name, g.Alg, file, g.Ahead, g.Issuer, g.Audience)
 }
 
-func startHAProxy(t *testing.T, file string, ports map[gate]string) {
+// startHAProxy starts HAProxy and waits until it listens. It ends with the test.
+func startHAProxy(t *testing.T, file, address string) {
 	t.Helper()
 	log := &logBuffer{}
 	cmd := exec.Command("haproxy", "-f", file, "-db")
@@ -97,29 +108,24 @@ func startHAProxy(t *testing.T, file string, ports map[gate]string) {
 			_ = cmd.Process.Kill()
 		}
 	})
-	for _, port := range ports {
-		for end := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-			conn, err := net.Dial("tcp", "127.0.0.1:"+port)
-			if err == nil {
-				conn.Close()
-				break
-			}
-			select {
-			case <-exited:
-				t.Fatalf("haproxy does not run:\n%s", log)
-			default:
-			}
-			if time.Now().After(end) {
-				t.Fatalf("haproxy does not listen:\n%s", log)
-			}
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		select {
+		case <-exited:
+			t.Fatalf("haproxy does not run:\n%s", log)
+		default:
+		}
+		if conn, err := net.Dial("tcp", address); err == nil {
+			conn.Close()
+			return
 		}
 	}
+	t.Fatalf("haproxy does not listen:\n%s", log)
 }
 
-// knock shows a token to a frontend. "" is being let in.
-func knock(t *testing.T, port, token string) string {
+// knock shows a token to a backend. "" is being let in.
+func knock(t *testing.T, address, backend, token string) string {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://127.0.0.1:"+port+"/", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/"+backend, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -30,6 +31,10 @@ func TestMain(m *testing.M) {
 }
 
 func runAll(m *testing.M) (code int, err error) {
+	// A program with the race detector sleeps for a second when it ends.
+	if err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")); err != nil {
+		return 1, err
+	}
 	dir, err := os.MkdirTemp("", "moneyer-interop-")
 	if err != nil {
 		return 1, err
@@ -40,7 +45,9 @@ func runAll(m *testing.M) (code int, err error) {
 		return 1, err
 	}
 	moneyer = s
-	code = m.Run()
+	if code = m.Run(); code != 0 {
+		fmt.Fprintf(os.Stderr, "the sandbox said:\n%s", s.log)
+	}
 	return code, s.stop()
 }
 
@@ -67,8 +74,9 @@ func startSandbox(dir string) (*sandbox, error) {
 	if out, err := exec.Command("go", append(args, "-o", s.binary, "moneyer/cmd/moneyer")...).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build moneyer: %w\n%s", err, out)
 	}
+	ports := freePorts(2)
 	s.cmd = exec.Command(s.binary, "sandbox", "--dir", s.dir, "--json",
-		"--listen", "127.0.0.1:"+freePort(), "--admin-listen", "127.0.0.1:"+freePort())
+		"--listen", "127.0.0.1:"+ports[0], "--admin-listen", "127.0.0.1:"+ports[1])
 	s.cmd.Stderr = s.log
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -126,15 +134,18 @@ func (s *sandbox) stop() error {
 	}
 }
 
-// freePort finds a port that nobody listens on.
-func freePort() string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+// freePorts finds different ports on which nobody listens.
+func freePorts(n int) (ports []string) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			panic(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		ports = append(ports, port)
 	}
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	return ports
 }
 
 // logBuffer takes what a program says while others read it.

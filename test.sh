@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Passes every test, those with other people's clients and verifiers included
+# (interop/), and installs what they need: on Debian and its kin by apt-get, as
+# root or by sudo, and by npm below interop/node. Elsewhere it names what is
+# missing, runs the rest, and fails, so that nobody takes a part for the whole.
+set -uo pipefail
+cd "$(dirname "$0")" || exit 1
+
+bold='' red='' green='' plain=''
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then
+  bold=$'\e[1m' red=$'\e[31m' green=$'\e[32m' plain=$'\e[0m'
+fi
+say() { printf '%s%s%s\n' "$bold" "$*" "$plain"; }
+
+# Debian's own python: the python3-* packages belong to it, and to no other that
+# may stand before it in PATH.
+has_python() { /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
+
+# find_missing lists the Debian packages of what is not there.
+find_missing() {
+  missing=()
+  local command
+  for command in gcc openssl curl haproxy npm; do
+    command -v "$command" >/dev/null || missing+=("$command")
+  done
+  command -v node >/dev/null || missing+=(nodejs)
+  [ -e /usr/include/stdlib.h ] || [ "$(uname)" != Linux ] || missing+=(libc6-dev) # for the race detector
+  has_python jwcrypto || missing+=(python3-jwcrypto)
+  has_python authlib || missing+=(python3-authlib)
+  has_python requests || missing+=(python3-requests)
+}
+
+install_missing() {
+  local as_root=()
+  if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null || ! { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
+      say "Not root, and no sudo: nothing can be installed."
+      return
+    fi
+    as_root=(sudo)
+  fi
+  say "Installing ${missing[*]} ..."
+  local log
+  log=$(mktemp)
+  if ! { "${as_root[@]}" apt-get update -q &&
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    tail -n 20 "$log"
+    say "apt-get could not install everything."
+  fi
+  rm -f "$log"
+}
+
+# install_node installs the Node packages when the lock file has changed.
+install_node() {
+  local stamp=interop/node/node_modules/.installed-lock.json
+  command -v npm >/dev/null || return
+  cmp -s interop/node/package-lock.json "$stamp" && return
+  say "Installing the Node packages of interop/node ..."
+  if (cd interop/node && npm ci --no-audit --no-fund --loglevel=error); then
+    cp interop/node/package-lock.json "$stamp"
+  else
+    missing+=("the Node packages of interop/node")
+  fi
+}
+
+started=$SECONDS
+if ! command -v go >/dev/null; then
+  say "${red}red: Go is missing; go.mod tells which version"
+  exit 1
+fi
+find_missing
+if [ "${#missing[@]}" -gt 0 ] && command -v apt-get >/dev/null; then
+  install_missing
+  find_missing
+fi
+install_node
+
+failed=()
+export MONEYER_REQUIRE_ALL=1
+if [ "${#missing[@]}" -gt 0 ]; then
+  say "Missing: ${missing[*]}. The tests that need them are left out."
+  MONEYER_REQUIRE_ALL=0
+  failed+=("only a part was tested, for this is missing: ${missing[*]}")
+fi
+
+say "go vet ./..."
+go vet ./... || failed+=("go vet ./...")
+say "go test -race -shuffle=on ./..."
+go test -race -shuffle=on -timeout=12m ./... || failed+=("go test ./...")
+
+took="$((SECONDS - started)) s"
+if [ "${#failed[@]}" -gt 0 ]; then
+  printf '%sred after %s:%s\n' "$red$bold" "$took" "$plain"
+  printf '  %s\n' "${failed[@]}"
+  exit 1
+fi
+say "${green}green: go vet, and every test of every package with the race detector and every counterpart there ($took)"
