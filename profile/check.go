@@ -91,6 +91,10 @@ func (p *Profile) checkWire(c *checker) {
 		c.want(len(path) > 1 && path[0] == '/' && strings.Trim(path[1:], "/") == path[1:] && !strings.ContainsAny(path, "?#{}% "),
 			"wire.path", "%q must be a plain path such as /oauth2/token", path)
 	}
+	for _, path := range w.Paths() {
+		c.want(!slices.Contains([]string{"/revoke", "/introspect", "/revocations", "/check"}, path) && !strings.HasPrefix(path, "/.well-known"),
+			"wire.path", "%q is the path of another endpoint of every issuer", path)
+	}
 	c.want(len(w.Bodies) > 0, "wire.bodies", `must list "form", "json" or both`)
 	for _, b := range w.Bodies {
 		oneOf(c, "wire.bodies", b, Form, JSON)

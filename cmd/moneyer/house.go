@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -34,9 +36,11 @@ type estate struct {
 	gate     *limit.Gate
 	metrics  *metrics.Metrics
 	refusals *authority.Refusals
-	log      *slog.Logger
-	now      func() time.Time
-	draining atomic.Bool
+	// revocations are the same for every house.
+	revocations *authority.Revocations
+	log         *slog.Logger
+	now         func() time.Time
+	draining    atomic.Bool
 }
 
 // house is what one reading of the configuration makes of the estate.
@@ -59,7 +63,7 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 		return nil, trouble(err)
 	}
 	e := &estate{db: db, master: master, gate: limit.NewGate(cfg.Limits.InFlight), log: log, now: a.now,
-		refusals: authority.NewRefusals(db, recordedRate(cfg))}
+		refusals: authority.NewRefusals(db, recordedRate(cfg)), revocations: authority.NewRevocations(db)}
 	e.metrics = metrics.New(version, e.gate.Inside, func() bool { return e.storeUp() })
 	return e, nil
 }
@@ -112,25 +116,21 @@ func (e *estate) build(ctx context.Context, cfg *config.Config) (*house, error) 
 		h.issuers = append(h.issuers, issuer.Authority())
 		h.keys.Issuers[name] = settingsOf(issuer.Authority(), issuer.Rotate, issuer.Announce)
 	}
-	if err := h.keys.Load(ctx); err != nil {
+	if err := e.load(ctx, h.keys); err != nil {
 		return nil, err
-	}
-	for name := range h.keys.Issuers {
-		if err := h.keys.Ensure(ctx, name); err != nil {
-			return nil, err
-		}
 	}
 	l := cfg.Limits
 	auth := &authority.Authority{
 		Registry: e.db, Ledger: e.db, Keyring: h.keys, Pepper: e.master.Pepper(), Refusals: e.refusals, Now: e.now,
-		KeySource:  jwksuri.New(prefixes(cfg.JWKSURINetworks), nil, e.now),
-		ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20),
+		Revocations: e.revocations,
+		KeySource:   jwksuri.New(prefixes(cfg.JWKSURINetworks), nil, e.now),
+		ClientRate:  limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20),
 	}
 	front := &server.Server{
 		Issuers: h.issuers, Authority: auth, Keyring: h.keys, Gate: e.gate, Timeout: l.RequestTimeout, Ready: e.ready,
 		AddressRate:    limit.New[netip.Addr](limit.Rate{PerSecond: max(l.AddressRate, 0), Burst: l.AddressBurst}, 1<<16),
 		TrustedProxies: prefixes(cfg.Listen.TrustedProxies),
-		Refused:        server.NewRefusalLog(e.log, recordedRate(cfg)), Observe: e.metrics.Token, Now: e.now,
+		Refused:        server.NewRefusalLog(e.log, recordedRate(cfg)), Observe: e.metrics.Request, Now: e.now,
 	}
 	var err error
 	if h.public, err = front.Handler(); err != nil {
@@ -148,6 +148,20 @@ func (e *estate) build(ctx context.Context, cfg *config.Config) (*house, error) 
 	private.Handle("GET /metrics", e.metrics.Handler())
 	h.private = private
 	return h, nil
+}
+
+// load reads what the store has of the issuers: their signing keys, made where
+// there are none, and what they revoked.
+func (e *estate) load(ctx context.Context, keys *keyring.Keyring) error {
+	if err := keys.Load(ctx); err != nil {
+		return err
+	}
+	for name := range keys.Issuers {
+		if err := keys.Ensure(ctx, name); err != nil {
+			return err
+		}
+	}
+	return e.revocations.Load(ctx, slices.Collect(maps.Keys(keys.Issuers)))
 }
 
 // adminIssuer mints the tokens that the admin API accepts.
@@ -176,8 +190,9 @@ func (e *estate) adminAPI(cfg *config.Config, h *house, auth *authority.Authorit
 			r, err := e.db.Verify(ctx)
 			return admin.Verification(r), err
 		},
-		Verifier: &bearer.Verifier{Issuer: h.admin.URL, Audience: []string{h.admin.ResourceAudience}, Keys: ownKeys(h.keys, h.admin.Name, e.now), Now: e.now},
-		Pepper:   e.master.Pepper(), RefusedKeys: cfg.RefusedKeys, Log: e.log, Now: e.now,
+		Verifier: &bearer.Verifier{Issuer: h.admin.URL, Audience: []string{h.admin.ResourceAudience}, Keys: ownKeys(h.keys, h.admin.Name, e.now), Now: e.now,
+			Revocations: ownRevocations{auth, h.admin}},
+		Pepper: e.master.Pepper(), RefusedKeys: cfg.RefusedKeys, Log: e.log, Now: e.now,
 	}
 }
 
@@ -194,6 +209,18 @@ func ownKeys(keys *keyring.Keyring, issuer string, now func() time.Time) bearer.
 		}
 		return parsed.Key(ctx, kid)
 	}
+}
+
+// ownRevocations asks the authority in its own process: a revoked token, or one
+// of a disabled client, is refused at once.
+type ownRevocations struct {
+	authority *authority.Authority
+	issuer    *authority.Issuer
+}
+
+// Revoked implements bearer.RevocationSource.
+func (o ownRevocations) Revoked(ctx context.Context, c *bearer.Claims) (bool, error) {
+	return o.authority.Withdrawn(ctx, o.issuer, c.KeyID, c.Payload)
 }
 
 func prefixes(texts []string) []netip.Prefix {

@@ -215,6 +215,7 @@ func (r *running) everyMinute(ctx context.Context) {
 	h, cfg := r.house, r.cfg
 	r.mu.Unlock()
 	r.complain("rotate signing keys", h.keys.Rotate(ctx))
+	r.revocations.Sweep(r.now())
 	_, err := r.db.Forget(ctx, r.now().Add(-clockSlack))
 	r.complain("forget expired assertions", err)
 	if cfg.Ledger.Retention > 0 {

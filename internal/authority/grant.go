@@ -61,7 +61,7 @@ func grantScope(policy *profile.Scope, client *Client, asked string) (oauth.Scop
 // of that merchant.
 func (a *Authority) verifyMerchant(ctx context.Context, issuer *Issuer, req *Request, client *Client) (*Merchant, error) {
 	policy := &issuer.Profile.Policy.Merchant
-	id := req.param(policy.Param).Text
+	id := req.Param(policy.Param).Text
 	merchant, err := a.Registry.Merchant(ctx, issuer.Name, id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return nil, unavailable(err)
@@ -73,7 +73,7 @@ func (a *Authority) verifyMerchant(ctx context.Context, issuer *Issuer, req *Req
 	if policy.Cards == "" {
 		return merchant, nil
 	}
-	return merchant, a.verifyCards(ctx, issuer, merchant, req.param(policy.Cards).List)
+	return merchant, a.verifyCards(ctx, issuer, merchant, req.Param(policy.Cards).List)
 }
 
 func (a *Authority) verifyCards(ctx context.Context, issuer *Issuer, merchant *Merchant, ids []string) error {
@@ -98,8 +98,8 @@ func (a *Authority) verifyCards(ctx context.Context, issuer *Issuer, merchant *M
 	return nil
 }
 
-// param finds a parameter of the platform's own; absent ones are empty.
-func (r *Request) param(name string) Attribute {
+// Param finds a parameter of the platform's own; absent ones are empty.
+func (r *Request) Param(name string) Attribute {
 	for i := range r.Params {
 		if r.Params[i].Name == name {
 			return r.Params[i].Value

@@ -42,20 +42,28 @@ func unlessRetryable(err error) error {
 	return nil
 }
 
+// Introspection is what a client is told about a token.
+type Introspection struct {
+	// Caller is the client that asked.
+	Caller string
+	// Token is nil when it is not active, for whatever reason.
+	Token *ActiveToken
+}
+
 // IntrospectFor tells a client about a token (RFC 7662): any token of the issuer
-// when it may introspect, else only its own. nil means that it is not active,
-// for whatever reason.
-func (a *Authority) IntrospectFor(ctx context.Context, issuer *Issuer, req *Request, token string) (*ActiveToken, error) {
+// when it may introspect, else only its own.
+func (a *Authority) IntrospectFor(ctx context.Context, issuer *Issuer, req *Request, token string) (*Introspection, error) {
 	now := a.Now()
 	client, err := a.identify(ctx, issuer, req, now)
 	if err != nil {
 		return nil, err
 	}
+	found := &Introspection{Caller: client.ID}
 	t, err := a.Introspect(ctx, issuer, token, now)
-	if err != nil || !client.Introspects && t.Client != client.ID {
-		return nil, unlessRetryable(err)
+	if err == nil && (client.Introspects || t.Client == client.ID) {
+		found.Token = t
 	}
-	return t, nil
+	return found, unlessRetryable(err)
 }
 
 // identify authenticates a client beside the token endpoint, in any way that its

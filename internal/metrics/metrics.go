@@ -22,25 +22,25 @@ type Metrics struct {
 	took     *prometheus.HistogramVec
 }
 
-// New makes the metrics. The functions are asked at each scrape: how many token
+// New makes the metrics. The functions are asked at each scrape: how many
 // requests are in flight, and whether the store takes writes.
 func New(version string, inFlight func() int64, storeUp func() bool) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "moneyer_token_requests_total",
-			Help: "Token requests by issuer and outcome: token, or the error code of the refusal.",
-		}, []string{"issuer", "outcome"}),
+			Name: "moneyer_requests_total",
+			Help: "Requests by issuer, endpoint (token, revoke, introspect, check) and outcome: granted, or the error code of the refusal.",
+		}, []string{"issuer", "endpoint", "outcome"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "moneyer_token_request_seconds",
-			Help:    "Time from the head of a token request to its answer, by issuer and whether a token was given.",
+			Name:    "moneyer_request_seconds",
+			Help:    "Time from the head of a request to its answer, by issuer, endpoint and whether it was granted.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2},
-		}, []string{"issuer", "given"}),
+		}, []string{"issuer", "endpoint", "granted"}),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "moneyer_build_info", Help: "Always 1; the label tells the version."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.requests, m.took, build,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_token_requests_in_flight", Help: "Token requests in flight."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_requests_in_flight", Help: "Requests at the token, revocation and introspection endpoints in flight."},
 			func() float64 { return float64(inFlight()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_up", Help: "1 when the store takes writes, else 0."},
 			func() float64 {
@@ -53,14 +53,15 @@ func New(version string, inFlight func() int64, storeUp func() bool) *Metrics {
 	return m
 }
 
-// Token counts the outcome of one token request; code is "" for a token.
-func (m *Metrics) Token(issuer string, code oauth.Code, took time.Duration) {
-	outcome, given := string(code), "no"
+// Request counts the outcome of one request at an endpoint; code is "" when it
+// was granted.
+func (m *Metrics) Request(issuer, endpoint string, code oauth.Code, took time.Duration) {
+	outcome, granted := string(code), "no"
 	if code == "" {
-		outcome, given = "token", "yes"
+		outcome, granted = "granted", "yes"
 	}
-	m.requests.WithLabelValues(issuer, outcome).Inc()
-	m.took.WithLabelValues(issuer, given).Observe(took.Seconds())
+	m.requests.WithLabelValues(issuer, endpoint, outcome).Inc()
+	m.took.WithLabelValues(issuer, endpoint, granted).Observe(took.Seconds())
 }
 
 // Handler answers scrapes.

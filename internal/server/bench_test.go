@@ -149,10 +149,10 @@ func newBenchFixture(b *testing.B) *benchFixture {
 	s := &server.Server{
 		Issuers: []*authority.Issuer{issuer}, Keyring: keys, Gate: limit.NewGate(4 * callers), Timeout: 10 * time.Second,
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: keys, Pepper: master.Pepper(), Now: time.Now,
-			ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000), Refusals: authority.NewRefusals(db, limit.Rate{PerSecond: 1})},
+			ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000), Refusals: authority.NewRefusals(db, limit.Rate{PerSecond: 1}), Revocations: authority.NewRevocations(db)},
 		AddressRate: limit.New[netip.Addr](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000),
 		Ready:       func(context.Context) error { return nil }, Refused: server.NewRefusalLog(log, limit.Rate{PerSecond: 1}),
-		Observe: func(string, oauth.Code, time.Duration) {}, Now: time.Now,
+		Observe: func(string, string, oauth.Code, time.Duration) {}, Now: time.Now,
 	}
 	h, err := s.Handler()
 	if err != nil {

@@ -64,7 +64,7 @@ func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, correlation stri
 		h.Set("WWW-Authenticate", challenge)
 	}
 	e.Refused.write(r.Context(), e.issuer.Name, correlation, e.address(r).String(), out.status, refusal, started)
-	e.Observe(e.issuer.Name, refusal.Code, e.Now().Sub(started))
+	e.Observe(e.issuer.Name, e.name, refusal.Code, e.Now().Sub(started))
 	if e.wire.Errors == profile.StatusOnly {
 		h.Set("Content-Length", "0")
 		w.WriteHeader(out.status)

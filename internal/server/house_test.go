@@ -148,11 +148,11 @@ func (h *house) serve(t testing.TB, pepper authority.Pepper) {
 		Authority: &authority.Authority{
 			Registry: h.store, Ledger: h.store, Keyring: h.keyring, Pepper: pepper,
 			ClientRate: limit.New[authority.ClientName](h.setup.clientRate, 1000),
-			Refusals:   h.refusals, Now: h.Now,
+			Refusals:   h.refusals, Revocations: authority.NewRevocations(h.store), Now: h.Now,
 		},
 		Keyring: h.keyring, Gate: h.gate, AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
 		TrustedProxies: h.setup.proxies, Timeout: time.Minute, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
-		Observe: func(string, oauth.Code, time.Duration) {}, Log: log, Now: h.Now,
+		Observe: func(string, string, oauth.Code, time.Duration) {}, Log: log, Now: h.Now,
 	}
 	for _, issuer := range h.setup.issuers {
 		s.Issuers = append(s.Issuers, &issuer.Issuer)

@@ -43,15 +43,26 @@ type metadata struct {
 	GrantTypes            []oauth.GrantType `json:"grant_types_supported"`
 	AuthMethods           []string          `json:"token_endpoint_auth_methods_supported"`
 	AuthSigningAlgorithms []string          `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	// RFC 7009, RFC 7662 and RFC 9701, with how clients authenticate there.
+	RevocationEndpoint       string             `json:"revocation_endpoint"`
+	RevocationAuthMethods    []oauth.ClientAuth `json:"revocation_endpoint_auth_methods_supported"`
+	IntrospectionEndpoint    string             `json:"introspection_endpoint"`
+	IntrospectionAuthMethods []oauth.ClientAuth `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAlgorithms  []string           `json:"introspection_signing_alg_values_supported"`
+	// RevocationList is where package bearer polls; no RFC has it.
+	RevocationList string `json:"revocation_list_uri"`
 }
 
 func (e *endpoint) metadata() http.HandlerFunc {
 	p := e.issuer.Profile
 	m := metadata{
 		Issuer: e.issuer.URL, TokenEndpoint: e.issuer.Endpoints()[0], JWKSURI: e.issuer.URL + jwksPath,
-		ScopesSupported: p.Policy.Scope.Words,
-		ResponseTypes:   []string{}, // there is no authorization endpoint
-		AuthMethods:     []string{},
+		ScopesSupported:    p.Policy.Scope.Words,
+		ResponseTypes:      []string{}, // there is no authorization endpoint
+		AuthMethods:        []string{},
+		RevocationEndpoint: e.issuer.URL + revokePath, RevocationAuthMethods: registered(e.issuer.ResourceAuth()),
+		IntrospectionEndpoint: e.issuer.URL + introspectPath, IntrospectionAuthMethods: registered(e.issuer.ResourceAuth()),
+		IntrospectionAlgorithms: []string{e.issuer.Alg}, RevocationList: e.issuer.URL + revocationsPath,
 	}
 	for _, grant := range p.Policy.Grants {
 		m.GrantTypes = append(m.GrantTypes, grant.Type)
@@ -73,6 +84,11 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		publish(w, r, "application/json", body, etag, JWKSMaxAge)
 	}
+}
+
+// registered leaves out what no registered method names.
+func registered(ways []oauth.ClientAuth) []oauth.ClientAuth {
+	return slices.DeleteFunc(ways, func(auth oauth.ClientAuth) bool { return auth == oauth.AuthAPIKey })
 }
 
 // jwks publishes the issuer's keys (RFC 7517 §5).

@@ -42,15 +42,18 @@ type Server struct {
 	Ready func(context.Context) error
 	// Refused writes the log line of a refusal.
 	Refused *RefusalLog
-	// Observe counts the outcome of one token request; code is "" for a token.
-	Observe func(issuer string, code oauth.Code, took time.Duration)
+	// Observe counts the outcome of one request at an endpoint (token, revoke,
+	// introspect or check); code is "" when it was granted.
+	Observe func(issuer, endpoint string, code oauth.Code, took time.Duration)
 	Log     *slog.Logger
 	Now     func() time.Time
 }
 
-// endpoint is one issuer's token endpoint with what is computed once.
+// endpoint is one issuer's endpoint with what is computed once.
 type endpoint struct {
 	*Server
+	// name of the endpoint in the log and the metrics.
+	name   string
 	issuer *authority.Issuer
 	wire   *wire
 }
@@ -93,11 +96,16 @@ func lowerHost(next http.Handler) http.Handler {
 }
 
 func (s *Server) route(mux *router, issuer *authority.Issuer, host, path string) {
-	e := &endpoint{Server: s, issuer: issuer, wire: newWire(issuer)}
+	e := &endpoint{Server: s, name: "token", issuer: issuer, wire: newWire(issuer)}
 	for _, p := range issuer.Profile.Wire.Paths() {
 		mux.handle(host+path+p, issuer.Name, e.token)
 	}
 	mux.handle("GET "+host+path+jwksPath, issuer.Name, e.jwks)
+	mux.handle(host+path+revokePath, issuer.Name, e.clientEndpoint("revoke").revoke)
+	mux.handle(host+path+introspectPath, issuer.Name, e.clientEndpoint("introspect").introspect)
+	mux.handle("GET "+host+path+revocationsPath, issuer.Name, e.revocations(&signedList{}))
+	mux.handle(host+path+checkPath, issuer.Name, e.check)
+	mux.handle(host+path+checkPath+"/{rest...}", issuer.Name, e.check)
 	metadata := e.metadata()
 	for _, p := range metadataPaths(path) {
 		mux.handle("GET "+host+p, issuer.Name, metadata)

@@ -12,45 +12,56 @@ import (
 
 // token is the token endpoint (RFC 6749 §3.2): decode, exchange, encode, or fail.
 func (e *endpoint) token(w http.ResponseWriter, r *http.Request) {
+	e.post(w, r, func(ctx context.Context, req *authority.Request) error {
+		token, err := e.Authority.Exchange(ctx, e.issuer, req)
+		if err != nil {
+			return err
+		}
+		e.encode(w, token)
+		return nil
+	})
+}
+
+// post reads a request, hands it on, and fails where that does. answer writes the
+// answer when it returns nil, and nothing otherwise.
+func (e *endpoint) post(w http.ResponseWriter, r *http.Request, answer func(context.Context, *authority.Request) error) {
 	started := e.Now()
 	correlation, err := e.wire.correlate(w, r)
 	if r.Method != http.MethodPost {
-		err = oauth.Errorf(oauth.MethodNotAllowed, "the token endpoint takes POST")
+		err = oauth.Errorf(oauth.MethodNotAllowed, "this endpoint takes POST")
 	}
-	var token *authority.AccessToken
 	if err == nil {
-		token, err = e.exchange(w, r, correlation, started)
+		err = e.admit(w, r, correlation, started, answer)
 	}
 	if err != nil {
 		e.fail(w, r, correlation, err, started)
 		return
 	}
-	e.encode(w, token)
-	e.Observe(e.issuer.Name, "", e.Now().Sub(started))
+	e.Observe(e.issuer.Name, e.name, "", e.Now().Sub(started))
 }
 
-// exchange lets a request in, reads it and gets its token.
-func (e *endpoint) exchange(w http.ResponseWriter, r *http.Request, correlation string, now time.Time) (*authority.AccessToken, error) {
+// admit lets a request in where there is room, and reads it.
+func (e *endpoint) admit(w http.ResponseWriter, r *http.Request, correlation string, now time.Time, answer func(context.Context, *authority.Request) error) error {
 	if !e.Gate.Enter() {
-		return nil, oauth.Errorf(oauth.TemporarilyUnavailable, "too many requests at once").After(time.Second)
+		return oauth.Errorf(oauth.TemporarilyUnavailable, "too many requests at once").After(time.Second)
 	}
 	defer e.Gate.Leave()
 	address := e.address(r)
 	if wait, ok := e.AddressRate.Take(address, now); !ok {
-		return nil, oauth.Errorf(oauth.RateLimited, "too many refused requests from this address").After(wait)
+		return oauth.Errorf(oauth.RateLimited, "too many refused requests from this address").After(wait)
 	}
 	req, err := e.wire.decode(w, r)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	req.Correlation = correlation
 	ctx, cancel := context.WithTimeout(r.Context(), e.Timeout)
 	defer cancel()
-	token, err := e.Authority.Exchange(ctx, e.issuer, req)
+	err = answer(ctx, req)
 	if err == nil || oauth.AsError(err).Code.Retryable() {
 		e.AddressRate.Return(address) // only what is refused for its own fault counts
 	}
-	return token, err
+	return err
 }
 
 // address is who sends the request: the peer, or behind trusted proxies the last

@@ -1,0 +1,145 @@
+package server
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/strictjson"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// The endpoints that a client calls beside the token endpoint. Their wire is the
+// RFCs' own, whatever the profile's is.
+const (
+	revokePath     = "/revoke"     // RFC 7009
+	introspectPath = "/introspect" // RFC 7662, RFC 9701
+)
+
+// clientEndpoint is an endpoint with the wire of RFC 7009 and RFC 7662: a form
+// with the token, and the client authentication that the issuer's clients have.
+func (e *endpoint) clientEndpoint(name string) *endpoint {
+	p := e.issuer.Profile
+	correlation := p.Wire.Correlation
+	correlation.Required = false
+	ways := e.issuer.ResourceAuth()
+	return &endpoint{Server: e.Server, name: name, issuer: e.issuer, wire: &wire{
+		Wire: &profile.Wire{
+			Bodies: []profile.Body{profile.Form}, Errors: profile.RFC6749, Correlation: correlation, APIKey: p.Wire.APIKey,
+			Params: []profile.Param{
+				{Name: "token", Type: profile.String, Required: true, MaxLength: 8192},
+				{Name: "token_type_hint", Type: profile.String, MaxLength: 64},
+				{Name: "client_id", Means: profile.MeansClientID, Type: profile.String, MaxLength: 256},
+				{Name: "client_secret", Means: profile.MeansClientSecret, Type: profile.String, MaxLength: 1024},
+				{Name: "client_assertion_type", Means: profile.MeansClientAssertionType, Type: profile.String, MaxLength: 256},
+				{Name: "client_assertion", Means: profile.MeansClientAssertion, Type: profile.String, MaxLength: 8192},
+			},
+		},
+		grant:       oauth.ClientCredentials, // there is no grant_type to miss
+		correlation: e.wire.correlation, apiKey: e.wire.apiKey, realm: e.wire.realm,
+		takesBasic:  slices.Contains(ways, oauth.AuthBasic),
+		takesAPIKey: slices.Contains(ways, oauth.AuthAPIKey),
+	}}
+}
+
+// revoke lets a client give a token back (RFC 7009 §2).
+func (e *endpoint) revoke(w http.ResponseWriter, r *http.Request) {
+	e.post(w, r, func(ctx context.Context, req *authority.Request) error {
+		if err := e.Authority.Revoke(ctx, e.issuer, req, req.Param("token").Text); err != nil {
+			return err
+		}
+		h := w.Header()
+		h["Cache-Control"], h["Pragma"] = noStore, noCache
+		h.Set("Content-Length", "0")
+		w.WriteHeader(http.StatusOK)
+		return nil
+	})
+}
+
+// introspectionType is the media type of a signed answer (RFC 9701 §5).
+const introspectionType = "token-introspection+jwt"
+
+// introspect tells a client about a token (RFC 7662 §2), in JSON or, when it asks
+// so, in a signed JWT (RFC 9701).
+func (e *endpoint) introspect(w http.ResponseWriter, r *http.Request) {
+	e.post(w, r, func(ctx context.Context, req *authority.Request) error {
+		found, err := e.Authority.IntrospectFor(ctx, e.issuer, req, req.Param("token").Text)
+		if err != nil {
+			return err
+		}
+		body, contentType := appendIntrospection(nil, found.Token), "application/json"
+		if accepts(r.Header, introspectionType) {
+			if body, err = e.signIntrospection(body, found.Caller); err != nil {
+				return err
+			}
+			contentType = "application/" + introspectionType
+		}
+		h := w.Header()
+		h.Set("Content-Type", contentType)
+		h["Cache-Control"], h["Pragma"] = noStore, noCache
+		h.Set("Content-Length", strconv.Itoa(len(body)))
+		_, _ = w.Write(body)
+		return nil
+	})
+}
+
+// accepts tells whether the caller names the media type. Weights do not matter:
+// whoever names this one wants it.
+func accepts(h http.Header, mediaType string) bool {
+	for _, value := range h.Values("Accept") {
+		for part := range strings.SplitSeq(value, ",") {
+			name, _, _ := strings.Cut(part, ";")
+			if strings.EqualFold(strings.TrimSpace(name), "application/"+mediaType) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// appendIntrospection appends the answer of RFC 7662 §2.2: what the token says,
+// and for whom it was minted. A token that is not active says no more than that.
+func appendIntrospection(dst []byte, t *authority.ActiveToken) []byte {
+	if t == nil {
+		return append(dst, `{"active":false}`...)
+	}
+	dst = append(dst, `{"active":true,"token_type":"Bearer"`...)
+	if t.Client != "" {
+		dst = append(dst, `,"client_id":`...)
+		dst = strictjson.AppendString(dst, t.Client)
+	}
+	_ = strictjson.Object(t.Payload, strictjson.Limits{}, func(name string, v strictjson.Value) error {
+		switch name {
+		case "active", "token_type", "client_id":
+			return nil
+		}
+		dst = append(dst, ',')
+		dst = strictjson.AppendString(dst, name)
+		dst = append(dst, ':')
+		dst = append(dst, v.Raw()...)
+		return nil
+	})
+	return append(dst, '}')
+}
+
+// signIntrospection makes the JWT of RFC 9701 §5 for the client that asked.
+func (e *endpoint) signIntrospection(answer []byte, caller string) ([]byte, error) {
+	now := e.Now()
+	signer, err := e.Keyring.Signer(e.issuer.Name, now)
+	if err != nil {
+		return nil, oauth.Errorf(oauth.TemporarilyUnavailable, "try again shortly").After(time.Second).Because(err)
+	}
+	claims := append([]byte(`{"iss":`), strictjson.AppendString(nil, e.issuer.URL)...)
+	claims = append(claims, `,"aud":`...)
+	claims = strictjson.AppendString(claims, caller)
+	claims = append(claims, `,"iat":`...)
+	claims = strconv.AppendInt(claims, now.Unix(), 10)
+	claims = append(claims, `,"token_introspection":`...)
+	claims = append(append(claims, answer...), '}')
+	return signer.As(introspectionType).Sign(nil, claims)
+}
