@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,8 @@ const (
 	defaultValueLength = 8192
 	defaultItems       = 16
 	maxTokenLifetime   = 24 * time.Hour
+	// maxParams is as many as the server's bit set of parameters holds.
+	maxParams = 64
 )
 
 // setDefaults fills in what the comments of the fields promise.
@@ -87,13 +90,9 @@ func isSlug(s string) bool {
 
 func (p *Profile) checkWire(c *checker) {
 	w := &p.Wire
-	for _, path := range w.Paths() {
-		c.want(len(path) > 1 && path[0] == '/' && strings.Trim(path[1:], "/") == path[1:] && !strings.ContainsAny(path, "?#{}% "),
-			"wire.path", "%q must be a plain path such as /oauth2/token", path)
-	}
-	for _, path := range w.Paths() {
-		c.want(!slices.Contains([]string{"/revoke", "/introspect", "/revocations", "/check"}, path) && !strings.HasPrefix(path, "/.well-known"),
-			"wire.path", "%q is the path of another endpoint of every issuer", path)
+	c.plainPath("wire.path", w.Path)
+	for _, alias := range w.Aliases {
+		c.plainPath("wire.aliases", alias)
 	}
 	c.want(len(w.Bodies) > 0, "wire.bodies", `must list "form", "json" or both`)
 	for _, b := range w.Bodies {
@@ -102,21 +101,49 @@ func (p *Profile) checkWire(c *checker) {
 	oneOf(c, "wire.unknown_members", w.UnknownMembers, Refuse, Ignore)
 	oneOf(c, "wire.errors", w.Errors, RFC6749, StatusOnly)
 	oneOf(c, "wire.correlation.chars", w.Correlation.Chars, Visible, URLSafe, Digits, AnyChars)
-	c.want(w.Correlation.Header != "", "wire.correlation.header", "must name the header that ties a request to its log lines")
+	c.want(isToken(w.Correlation.Header), "wire.correlation.header", "must name the header that ties a request to its log lines")
 	c.want(w.Correlation.MaxLength > 0 && w.Correlation.MaxLength <= 256, "wire.correlation.max_length", "must be 1 to 256")
-	if p.Policy.Uses(oauth.AuthAPIKey) {
-		c.want(w.APIKey.Header != "", "wire.api_key.header", "must name the header that holds the API key")
-	}
+	p.checkAPIKey(c)
 	for _, code := range slices.Sorted(maps.Keys(w.Status)) {
 		status := w.Status[code]
+		oneOf(c, "wire.status."+string(code), code, answerCodes...)
 		c.want(status >= 400 && status < 600 && http.StatusText(status) != "", "wire.status."+string(code), "%d is not an HTTP error status", status)
 		c.want(!code.Retryable() && status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable,
 			"wire.status."+string(code), "429 and 503 belong to the retryable errors alone")
 	}
 }
 
+// answerCodes are the refusals of a token endpoint whose status a profile may set.
+var answerCodes = []oauth.Code{
+	oauth.InvalidRequest, oauth.InvalidClient, oauth.InvalidGrant, oauth.UnauthorizedClient, oauth.UnsupportedGrantType,
+	oauth.InvalidScope, oauth.NotFound, oauth.MethodNotAllowed, oauth.TooLarge, oauth.UnsupportedMediaType, oauth.ServerError,
+}
+
+// plainPath wants a path that a request can have in one spelling only.
+func (c *checker) plainPath(key, text string) {
+	ok := len(text) > 1 && text[0] == '/' && path.Clean(text) == text && Visible.Allow(text) && !strings.ContainsAny(text, `?#{}%\ `)
+	c.want(ok, key, "%q must be a plain path such as /oauth2/token", text)
+}
+
+// isToken tells whether s is a token of RFC 9110 §5.6.2, as header names and
+// schemes are; of its characters the usual ones.
+func isToken(s string) bool { return s != "" && URLSafe.Allow(s) }
+
+func (p *Profile) checkAPIKey(c *checker) {
+	k := &p.Wire.APIKey
+	if !p.Policy.Uses(oauth.AuthAPIKey) {
+		return
+	}
+	c.want(isToken(k.Header), "wire.api_key.header", "must name the header that holds the API key")
+	c.want(k.Scheme == "" || isToken(k.Scheme), "wire.api_key.scheme", "%q is not a word that may stand before a key", k.Scheme)
+	c.want(k.MaxLength > 0 && k.MaxLength <= 4096, "wire.api_key.max_length", "must be 1 to 4096")
+	c.want(k.Scheme != "" || !strings.EqualFold(k.Header, "Authorization") || !p.Policy.Uses(oauth.AuthBasic),
+		"wire.api_key.scheme", "is needed to tell the key from Basic in the same header")
+}
+
 func (p *Profile) checkParams(c *checker) {
 	seen, means := map[string]bool{}, map[Meaning]bool{}
+	c.want(len(p.Wire.Params) <= maxParams, "wire.params", "has more than %d parameters", maxParams)
 	for _, param := range p.Wire.Params {
 		key := "wire.params"
 		c.want(param.Name != "", key, "each parameter needs a name")
@@ -139,9 +166,12 @@ func (p *Profile) checkParams(c *checker) {
 
 func (p *Profile) checkResponse(c *checker) {
 	var token bool
+	seen := map[string]bool{}
 	for _, m := range p.Wire.Response {
 		key := "wire.response"
 		c.want(m.Name != "", key, "each member needs a name")
+		c.want(!seen[m.Name], key, "%q stands twice", m.Name)
+		seen[m.Name] = true
 		oneOf(c, key, m.From, FromAccessToken, FromTokenType, FromExpiresIn, FromExpiresAt, FromScope)
 		oneOf(c, key, m.Type, "", String, Number, ISO8601)
 		c.want(m.Type != ISO8601 || m.From == FromExpiresAt, key, "%q: only expires_at can be iso8601", m.Name)
@@ -159,7 +189,8 @@ func (p *Profile) checkGrants(c *checker) {
 			c.want(p.Wire.Meaning(m) != nil, key, "%s needs a parameter that means %q", auth, m)
 		}
 	}
-	for _, g := range p.Policy.Grants {
+	for i, g := range p.Policy.Grants {
+		c.want(p.Policy.Grant(g.Type) == &p.Policy.Grants[i], key, "%q stands twice", g.Type)
 		oneOf(c, key, g.Type, oauth.ClientCredentials, oauth.JWTBearer)
 		c.want(len(g.ClientAuth) > 0, key, "%s: client_auth must say how its clients authenticate", g.Type)
 		for _, auth := range g.ClientAuth {
@@ -180,7 +211,7 @@ func (p *Profile) checkGrants(c *checker) {
 	}
 	c.want(len(p.Policy.Grants) == 1 || p.Wire.Meaning(MeansGrantType) != nil, key, "several grants need a parameter that means \"grant_type\"")
 	oneOf(c, "policy.client_id.chars", p.Policy.ClientID.Chars, AnyChars, Visible, URLSafe, Digits)
-	c.want(p.Policy.ClientID.MinLength <= p.Policy.ClientID.MaxLength && p.Policy.ClientID.MaxLength <= 256, "policy.client_id", "min_length must not pass max_length, nor that 256")
+	c.want(p.Policy.ClientID.MinLength > 0 && p.Policy.ClientID.MinLength <= p.Policy.ClientID.MaxLength && p.Policy.ClientID.MaxLength <= 256, "policy.client_id", "min_length must be over 0 and not pass max_length, nor that 256")
 }
 
 func (p *Profile) checkAssertion(c *checker) {
@@ -223,7 +254,8 @@ func (p *Profile) checkMerchant(c *checker) {
 		return
 	}
 	param := p.Wire.Param(m.Param)
-	c.want(param != nil && param.Type == String && param.Required, "policy.merchant.param", "%q must be a required string among wire.params", m.Param)
+	c.want(param != nil && param.Means == "" && param.Type == String && param.Required, "policy.merchant.param",
+		"%q must be a required string of the platform's own among wire.params", m.Param)
 	if m.Cards == "" {
 		return
 	}
@@ -246,9 +278,10 @@ func (p *Profile) checkToken(c *checker) {
 			"%q: release names %q, which is not among policy.scope.words", claim.Name, claim.Release)
 		p.checkSource(c, claim)
 	}
-	for claim, source := range map[string]Source{"iss": SourceIssuer, "iat": SourceIssuedAt, "exp": SourceExpiry, "jti": SourceJTI} {
-		found := t.Claim(claim)
-		c.want(found != nil && found.From == source, "policy.token.claims", "%q must be among the claims, from %q: without it a token cannot be checked or revoked", claim, source)
+	for _, want := range []Claim{{Name: "iss", From: SourceIssuer}, {Name: "iat", From: SourceIssuedAt}, {Name: "exp", From: SourceExpiry}, {Name: "jti", From: SourceJTI}} {
+		found := t.Claim(want.Name)
+		c.want(found != nil && found.From == want.From && found.Release == "", "policy.token.claims",
+			"%q must be among the claims, from %q and always: without it a token cannot be checked or revoked", want.Name, want.From)
 	}
 }
 
