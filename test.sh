@@ -16,6 +16,8 @@ say() { printf '%s%s%s\n' "$bold" "$*" "$plain"; }
 # may stand before it in PATH.
 has_python() { /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
 
+PATH=$PATH:/usr/sbin # where Debian keeps haproxy
+
 # find_missing lists the Debian packages of what is not there.
 find_missing() {
   missing=()

@@ -31,8 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 func runAll(m *testing.M) (code int, err error) {
-	// A program with the race detector sleeps for a second when it ends.
-	if err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")); err != nil {
+	if err := setEnvironment(); err != nil {
 		return 1, err
 	}
 	dir, err := os.MkdirTemp("", "moneyer-interop-")
@@ -49,6 +48,16 @@ func runAll(m *testing.M) (code int, err error) {
 		fmt.Fprintf(os.Stderr, "the sandbox said:\n%s", s.log)
 	}
 	return code, s.stop()
+}
+
+// setEnvironment sets what every program that is started shall see.
+func setEnvironment() error {
+	return errors.Join(
+		// A program with the race detector sleeps for a second when it ends.
+		os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")),
+		// Debian keeps haproxy where not everybody looks.
+		os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin"),
+	)
 }
 
 // sandbox is a running `moneyer sandbox`.
