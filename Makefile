@@ -4,9 +4,10 @@ SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
 
-.PHONY: run build test test-go test-interop lint fuzz kill coverage clean
+.PHONY: run build test lint fuzz bench clean
 
 run: build ## build and start the sandbox: every platform on loopback
+	@echo "Starting the sandbox; its folder is sandbox/ ..."
 	@bin/moneyer sandbox
 
 build: ## build bin/moneyer, one static binary
@@ -21,6 +22,9 @@ lint: ## gofmt, go vet, golangci-lint and govulncheck
 
 fuzz: ## run every fuzz target for FUZZTIME (60s)
 	@./fuzz.sh
+
+bench: ## measure a token request beside what it must at least cost
+	go test ./internal/server -run='^$$' -bench='Ceiling|Request' -cpu=1 -count=5
 
 clean: ## remove what was built; the sandbox folder stays
 	rm -rf bin coverage.out

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Checks form and habits: gofmt, go vet, golangci-lint at the version that tools/
+# pins, and govulncheck where its database can be reached.
+set -uo pipefail
+cd "$(dirname "$0")" || exit 1
+
+failed=()
+unformatted=$(git ls-files '*.go' | xargs gofmt -l)
+[ -z "$unformatted" ] || failed+=("gofmt: $unformatted")
+go vet ./... || failed+=("go vet")
+
+echo "golangci-lint (the first time it is built, which takes some minutes) ..."
+mkdir -p bin
+if go build -C tools -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint; then
+  bin/golangci-lint run || failed+=("golangci-lint")
+else
+  failed+=("golangci-lint could not be built")
+fi
+
+echo "govulncheck ..."
+report=$(go run -C tools golang.org/x/vuln/cmd/govulncheck -C .. ./... 2>&1)
+case $? in
+0) ;;
+3) printf '%s\n' "$report"; failed+=("govulncheck") ;;
+*) echo "  left out: its database cannot be reached from here" ;;
+esac
+
+if [ "${#failed[@]}" -gt 0 ]; then
+  printf 'red: %s\n' "${failed[@]}"
+  exit 1
+fi
+echo "green: nothing to complain about"
