@@ -29,7 +29,7 @@ type Config struct {
 	Admin Admin `toml:"admin"`
 	// Rates and bounds.
 	Limits Limits `toml:"limits"`
-	// The ledger.
+	// What the ledger keeps.
 	Ledger Ledger `toml:"ledger"`
 	// The log, on standard error.
 	Log Log `toml:"log"`
@@ -49,7 +49,7 @@ type Config struct {
 
 // Listener is an address with what it speaks.
 type Listener struct {
-	// Address, such as "0.0.0.0:8443". Without TLS it must be on loopback.
+	// Address, such as "0.0.0.0:8443". Without TLS it must be on loopback. Required.
 	Address string `toml:"address"`
 	// Certificate chain in PEM. Read again on SIGHUP and when it changes.
 	TLSCert string `toml:"tls_cert"`
@@ -91,7 +91,7 @@ type Limits struct {
 	RefusalsRecorded float64 `toml:"refusals_recorded"`
 	// How long a token request may take before it gets 503. Default "2s".
 	RequestTimeout time.Duration `toml:"request_timeout"`
-	// How long a stop goes on taking requests after /readyz has fallen, so that a load balancer notices. Default "2s"; "-1s" for not at all.
+	// How long a stop goes on taking requests after /readyz has fallen, so that a load balancer notices. Default "2s"; "0s" for not at all.
 	DrainDelay time.Duration `toml:"drain_delay"`
 	// How long a stop then waits for requests in flight. Default "20s".
 	DrainTimeout time.Duration `toml:"drain_timeout"`
@@ -133,7 +133,7 @@ type Issuer struct {
 	Rotate time.Duration `toml:"rotate"`
 	// How long a successor is published before it signs. At least "10m". Default "24h".
 	Announce time.Duration `toml:"announce"`
-	// A disabled issuer mints nothing; its keys stay published.
+	// A disabled issuer mints nothing; its keys stay published. Default false.
 	Disabled bool `toml:"disabled"`
 
 	// What Load made of it.

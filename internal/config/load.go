@@ -2,6 +2,8 @@ package config
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"maps"
 	"net"
@@ -43,29 +45,47 @@ func Parse(name string, data []byte) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.setDefaults()
+	c.setDefaults(doc)
 	check := &checker{doc: doc}
 	c.checkState(check)
 	c.checkListeners(check)
 	c.checkLimits(check)
 	c.checkIssuers(check)
-	return c, check.err
+	if check.err != nil {
+		return nil, check.err
+	}
+	return c, nil
 }
 
-func (c *Config) setDefaults() {
+// setDefaults fills in what the file does not set. A zero that somebody wrote is
+// meant, and judged.
+func (c *Config) setDefaults(doc *stricttoml.Document) {
 	a, l := &c.Admin, &c.Limits
-	a.Address = cmp.Or(a.Address, "127.0.0.1:8081")
+	orDefault(doc, "admin.address", &a.Address, "127.0.0.1:8081")
 	scheme := "http://"
 	if a.TLSCert != "" {
 		scheme = "https://"
 	}
-	a.URL = strings.TrimSuffix(cmp.Or(a.URL, scheme+a.Address), "/")
-	l.ClientRate, l.ClientBurst = cmp.Or(l.ClientRate, 500), cmp.Or(l.ClientBurst, 1000)
-	l.AddressRate, l.AddressBurst = cmp.Or(l.AddressRate, 50), cmp.Or(l.AddressBurst, 500)
-	l.InFlight, l.RefusalsRecorded = cmp.Or(l.InFlight, 1024), cmp.Or(l.RefusalsRecorded, 50)
-	l.DrainDelay = max(cmp.Or(l.DrainDelay, 2*time.Second), 0)
-	l.RequestTimeout, l.DrainTimeout = cmp.Or(l.RequestTimeout, 2*time.Second), cmp.Or(l.DrainTimeout, 20*time.Second)
-	c.Log.Level, c.Log.Format = cmp.Or(c.Log.Level, "info"), cmp.Or(c.Log.Format, "json")
+	orDefault(doc, "admin.url", &a.URL, scheme+a.Address)
+	a.URL = strings.TrimSuffix(a.URL, "/")
+	orDefault(doc, "limits.client_rate", &l.ClientRate, 500)
+	orDefault(doc, "limits.client_burst", &l.ClientBurst, 1000)
+	orDefault(doc, "limits.address_rate", &l.AddressRate, 50)
+	orDefault(doc, "limits.address_burst", &l.AddressBurst, 500)
+	orDefault(doc, "limits.in_flight", &l.InFlight, 1024)
+	orDefault(doc, "limits.refusals_recorded", &l.RefusalsRecorded, 50)
+	orDefault(doc, "limits.request_timeout", &l.RequestTimeout, 2*time.Second)
+	orDefault(doc, "limits.drain_delay", &l.DrainDelay, 2*time.Second)
+	l.DrainDelay = max(l.DrainDelay, 0)
+	orDefault(doc, "limits.drain_timeout", &l.DrainTimeout, 20*time.Second)
+	orDefault(doc, "log.level", &c.Log.Level, "info")
+	orDefault(doc, "log.format", &c.Log.Format, "json")
+}
+
+func orDefault[T any](doc *stricttoml.Document, key string, field *T, value T) {
+	if !doc.Has(key) {
+		*field = value
+	}
 }
 
 // checker keeps the first thing that is wrong.
@@ -90,7 +110,8 @@ func (c *Config) checkState(check *checker) {
 	check.want(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "log.level", `must be "debug", "info", "warn" or "error"`)
 	check.want(c.Log.Format == "json" || c.Log.Format == "text", "log.format", `must be "json" or "text"`)
 	for _, thumbprint := range c.RefusedKeys {
-		check.want(len(thumbprint) == 43, "refused_keys", "%q is not an RFC 7638 thumbprint: 43 characters of base64url", thumbprint)
+		raw, err := base64.RawURLEncoding.Strict().DecodeString(thumbprint)
+		check.want(err == nil && len(raw) == sha256.Size, "refused_keys", "%q is not an RFC 7638 thumbprint: 43 characters of base64url", thumbprint)
 	}
 }
 
@@ -143,14 +164,24 @@ func checkURL(check *checker, key, text string) {
 	check.want(u.EscapedPath() == u.Path && !strings.ContainsAny(u.Path, "{} ") && (u.Path == "" || path.Clean(u.Path) == u.Path), key, "%q must have a plain path", text)
 }
 
+// The bounds within which no reckoning with rates and counts overflows.
+const (
+	minRate  = 0.01
+	maxRate  = 1_000_000
+	maxCount = 1_000_000
+)
+
+func isRate(perSecond float64) bool { return perSecond >= minRate && perSecond <= maxRate }
+func isCount(n int) bool            { return n >= 1 && n <= maxCount }
+
 func (c *Config) checkLimits(check *checker) {
 	l := &c.Limits
-	check.want(l.ClientRate == -1 || l.ClientRate > 0, "limits.client_rate", "must be over 0, or -1 for no limit")
-	check.want(l.AddressRate == -1 || l.AddressRate > 0, "limits.address_rate", "must be over 0, or -1 for no limit")
-	check.want(l.ClientBurst > 0, "limits.client_burst", "must be over 0")
-	check.want(l.AddressBurst > 0, "limits.address_burst", "must be over 0")
-	check.want(l.InFlight > 0, "limits.in_flight", "must be over 0")
-	check.want(l.RefusalsRecorded > 0, "limits.refusals_recorded", "must be over 0")
+	check.want(l.ClientRate == -1 || isRate(l.ClientRate), "limits.client_rate", "must be %v to %d, or -1 for no limit", minRate, maxRate)
+	check.want(l.AddressRate == -1 || isRate(l.AddressRate), "limits.address_rate", "must be %v to %d, or -1 for no limit", minRate, maxRate)
+	check.want(isRate(l.RefusalsRecorded), "limits.refusals_recorded", "must be %v to %d", minRate, maxRate)
+	check.want(isCount(l.ClientBurst), "limits.client_burst", "must be 1 to %d", maxCount)
+	check.want(isCount(l.AddressBurst), "limits.address_burst", "must be 1 to %d", maxCount)
+	check.want(isCount(l.InFlight), "limits.in_flight", "must be 1 to %d", maxCount)
 	check.want(l.RequestTimeout >= 100*time.Millisecond && l.RequestTimeout <= time.Minute, "limits.request_timeout", `must be "100ms" to "1m"`)
 	check.want(l.DrainDelay <= time.Minute, "limits.drain_delay", `must be at most "1m"`)
 	check.want(l.DrainTimeout >= time.Second && l.DrainTimeout <= 10*time.Minute, "limits.drain_timeout", `must be "1s" to "10m"`)
@@ -162,7 +193,7 @@ func (c *Config) checkIssuers(check *checker) {
 	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
 		issuer := c.Issuers[name]
 		key := "issuers." + name
-		check.want(len(name) <= 40 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == "", key, "a name is 1 to 40 of a-z, 0-9 and -")
+		check.want(name != "" && len(name) <= 40 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == "", key, "a name is 1 to 40 of a-z, 0-9 and -")
 		check.want(name != AdminIssuer, key, "the name %q is taken by the issuer of the admin API", AdminIssuer)
 		checkURL(check, key+".url", issuer.URL)
 		check.want(byURL[issuer.URL] == "", key+".url", "issuer %s has this URL already", byURL[issuer.URL])
@@ -187,13 +218,17 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*authority.
 	key := "issuers." + name + "."
 	made := &authority.Issuer{
 		Name: name, URL: i.URL, Profile: p, Environment: i.Environment, AudienceNames: i.AudienceNames, ResourceAudience: i.ResourceAudience,
-		TokenLifetime: cmp.Or(i.TokenLifetime, p.Policy.Token.Lifetime), Replay: cmp.Or(profile.Replay(i.Replay), p.Policy.Assertion.Replay),
+		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(profile.Replay(i.Replay), p.Policy.Assertion.Replay),
 		Alg: cmp.Or(i.Alg, p.Policy.Token.Alg), Disabled: i.Disabled,
 	}
-	i.Announce = cmp.Or(i.Announce, 24*time.Hour)
+	orDefault(check.doc, key+"token_lifetime", &made.TokenLifetime, p.Policy.Token.Lifetime)
+	orDefault(check.doc, key+"announce", &i.Announce, 24*time.Hour)
 	assertions := len(p.Policy.Assertion.Algs) > 0
 	names := assertions && p.Policy.Assertion.Accepts(profile.AudienceName)
 	check.want(names || len(i.AudienceNames) == 0, key+"audience_names", "profile %s takes no audience names", p.Name)
+	for _, name := range i.AudienceNames {
+		check.want(name != "" && len(name) <= 1024, key+"audience_names", "a name has 1 to 1024 octets")
+	}
 	check.want(assertions || i.Replay == "", key+"replay", "profile %s takes no assertions, so nothing can be replayed", p.Name)
 	check.want(slices.Contains([]profile.Replay{profile.Once, profile.UntilExp, profile.SameToken}, made.Replay), key+"replay", `must be "once", "until-exp" or "same-token"`)
 	check.want(slices.Contains([]string{"ES256", "PS256", "RS256", "EdDSA"}, made.Alg), key+"alg", `must be "ES256", "PS256", "RS256" or "EdDSA"`)

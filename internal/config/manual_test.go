@@ -1,0 +1,303 @@
+package config_test
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/configuration.md anew")
+
+const manual = "../../docs/configuration.md"
+
+// The reference page is what the comments of the structs say.
+func TestManual(t *testing.T) {
+	want := writeManual(t)
+	if *update {
+		if err := os.WriteFile(manual, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := os.ReadFile(manual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != want {
+		t.Errorf("%s is stale: go test ./internal/config -run TestManual -update", manual)
+	}
+}
+
+// The example of the page is one that the server takes, and it leaves nothing out.
+func TestManualExample(t *testing.T) {
+	page, err := os.ReadFile(manual)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```toml\n")
+	text, _, found := strings.Cut(rest, "```")
+	if !found {
+		t.Fatal("the page has no example")
+	}
+	c := parse(t, text)
+	if len(c.Issuers) != 5 {
+		t.Errorf("%d issuers, want one of each platform", len(c.Issuers))
+	}
+	for _, table := range readTables(t) {
+		for _, s := range table.settings {
+			if !regexp.MustCompile(`(?m)^` + s.name + ` =`).MatchString(text) {
+				t.Errorf("the example does not show %s of %s", s.name, table.title)
+			}
+		}
+	}
+}
+
+// Every default that a comment states is the one that the file gets.
+func TestManualDefaults(t *testing.T) {
+	c := reflect.ValueOf(*parse(t, good))
+	for _, table := range readTables(t) {
+		v := c
+		switch {
+		case table.field == "":
+		case table.field == "Issuers":
+			v = c.FieldByName("Issuers").MapIndex(reflect.ValueOf("d1"))
+		default:
+			v = c.FieldByName(table.field)
+		}
+		for _, s := range table.settings {
+			if !isValue.MatchString(s.value) {
+				continue // in words
+			}
+			if got := toml(v.FieldByName(s.field)); got != s.value {
+				t.Errorf("%s.%s: the comment says %s, the default is %s", table.title, s.name, s.value, got)
+			}
+		}
+	}
+}
+
+var isValue = regexp.MustCompile(`^(".*"|[0-9]+|false)$`)
+
+// toml writes a value as in the file.
+func toml(v reflect.Value) string {
+	if stringer, ok := v.Interface().(fmt.Stringer); ok {
+		if v.IsZero() {
+			return "0"
+		}
+		return `"` + strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(stringer.String()) + `"`
+	}
+	if v.Kind() == reflect.String {
+		return fmt.Sprintf("%q", v.String())
+	}
+	return fmt.Sprint(v.Interface())
+}
+
+// table is one table of the file, setting one of its settings.
+type (
+	table struct {
+		title, field, about string
+		settings            []setting
+	}
+	setting struct{ name, field, value, meaning string }
+)
+
+// readTables reads the structs of config.go.
+func readTables(t *testing.T) []table {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
+	if err != nil {
+		t.Fatal(err)
+	}
+	structs := map[string]*ast.StructType{}
+	ast.Inspect(file, func(n ast.Node) bool {
+		if spec, ok := n.(*ast.TypeSpec); ok {
+			if s, ok := spec.Type.(*ast.StructType); ok {
+				structs[spec.Name.Name] = s
+			}
+		}
+		return true
+	})
+	tables := []table{{title: "Top level", about: "They stand before the first table."}}
+	for _, f := range structs["Config"].Fields.List {
+		name, about := tagOf(f), textOf(f)
+		if name == "" {
+			continue
+		}
+		title, of := "["+name+"]", f.Type
+		if m, ok := f.Type.(*ast.MapType); ok {
+			title, of = "["+name+".NAME]", m.Value
+		}
+		ident, ok := of.(*ast.Ident)
+		if !ok || structs[ident.Name] == nil {
+			tables[0].settings = append(tables[0].settings, settingOf(f))
+			continue
+		}
+		sub := table{title: title, field: f.Names[0].Name, about: about}
+		for _, f := range structs[ident.Name].Fields.List {
+			if tagOf(f) != "" {
+				sub.settings = append(sub.settings, settingOf(f))
+			}
+		}
+		tables = append(tables, sub)
+	}
+	return tables
+}
+
+func tagOf(f *ast.Field) string {
+	if f.Tag == nil {
+		return ""
+	}
+	return reflect.StructTag(strings.Trim(f.Tag.Value, "`")).Get("toml")
+}
+
+func textOf(f *ast.Field) string { return strings.Join(strings.Fields(f.Doc.Text()), " ") }
+
+var (
+	statedDefault = regexp.MustCompile(`\s*Default:? (.+?)(?:; (.+?))?\.(?:\s|$)`)
+	literal       = regexp.MustCompile(`\["[^\]]*\]|"[^"]*"`)
+)
+
+// settingOf splits a comment into the default that it states and the rest.
+func settingOf(f *ast.Field) setting {
+	s := setting{name: tagOf(f), field: f.Names[0].Name, meaning: textOf(f)}
+	if m := statedDefault.FindStringSubmatch(s.meaning); m != nil {
+		s.value = m[1]
+		s.meaning = strings.Replace(s.meaning, m[0], " ", 1)
+		if m[2] != "" {
+			s.meaning = strings.TrimSpace(s.meaning) + " " + strings.ToUpper(m[2][:1]) + m[2][1:] + "."
+		}
+	}
+	if rest, ok := strings.CutSuffix(s.meaning, " Required."); ok {
+		s.value, s.meaning = "required", rest
+	}
+	s.meaning = strings.TrimSpace(s.meaning)
+	return s
+}
+
+// code sets literals apart.
+func code(text string) string {
+	return strings.ReplaceAll(literal.ReplaceAllString(text, "`$0`"), "|", `\|`)
+}
+
+func (s setting) cell() string {
+	switch {
+	case s.value == "", s.value == "required", strings.HasPrefix(s.value, "the "):
+		return cmp.Or(s.value, "none")
+	default:
+		return "`" + s.value + "`"
+	}
+}
+
+func writeManual(t *testing.T) string {
+	var b strings.Builder
+	b.WriteString(manualHead)
+	for _, table := range readTables(t) {
+		fmt.Fprintf(&b, "## %s\n\n%s\n\n| setting | default | meaning |\n|---|---|---|\n", table.title, code(table.about))
+		for _, s := range table.settings {
+			if s.meaning == "" {
+				t.Errorf("%s of %s has no comment", s.name, table.title)
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.name, s.cell(), code(s.meaning))
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString(manualExample)
+	return b.String()
+}
+
+const manualHead = `<!-- Made from internal/config/config.go: go test ./internal/config -run TestManual -update -->
+
+# Configuration
+
+A Moneyer server reads one file, in [TOML](https://toml.io/en/v1.0.0), usually ` + "`moneyer.toml`" + `. It holds no secret. Reading is strict:
+an unknown setting, a value of another type or two settings that contradict each other are refused, with the line and the
+fix. ` + "`moneyer serve --check`" + ` says whether a file is good.
+
+Times are strings such as ` + "`\"90s\"`, `\"15m\"` or `\"24h\"`" + `. Rates are per second and may have a fraction. Paths that are not
+absolute count from the folder of the file. A [complete example](#example) is at the end.
+
+`
+
+const manualExample = `## Example
+
+Every setting, with an issuer of each platform. Most are best left out: the [defaults](#top-level) are meant for production.
+
+` + "```toml" + `
+store = "sqlite:/var/lib/moneyer/moneyer.db"
+master_key = "file:/etc/moneyer/master.key"
+refused_keys = ["VQuxBeR-8wKbnpwhah3azvW8jmcrRPX_Gk62fS7o9Jo"]
+jwks_uri_networks = ["10.8.0.0/16"]
+
+[listen]
+address = "0.0.0.0:8443"
+tls_cert = "server.crt"
+tls_key = "server.key"
+client_ca = "partners-ca.crt"
+trusted_proxies = ["10.0.0.0/8"]
+
+[admin]
+address = "10.1.0.5:8444"
+url = "https://moneyer-admin.example.com"
+tls_cert = "admin.crt"
+tls_key = "admin.key"
+client_ca = "operators-ca.crt"
+
+[limits]
+client_rate = 200
+client_burst = 400
+address_rate = 20
+address_burst = 200
+in_flight = 1024
+refusals_recorded = 50
+request_timeout = "2s"
+drain_delay = "5s"
+drain_timeout = "20s"
+
+[ledger]
+retention = "9600h" # 400 days
+
+[log]
+level = "info"
+format = "json"
+
+[issuers.d1-stg]
+url = "https://auth.example.com/d1/authz/v1"
+profile = "thales-d1"
+environment = "stg"
+audience_names = ["stg"]
+resource_audience = "https://api.example.com/d1"
+token_lifetime = "15m"
+replay = "same-token" # merchants retry over bad links
+alg = "ES256"
+rotate = "720h" # 30 days
+announce = "24h"
+disabled = false
+
+[issuers.d1-banking-stg]
+url = "https://auth.example.com/d1-banking/authz/v1"
+profile = "thales-d1-banking"
+environment = "stg"
+audience_names = ["stg"]
+resource_audience = "https://api.example.com/d1-banking"
+
+[issuers.bolt]
+url = "https://auth.example.com/bolt"
+profile = "boltpay"
+
+[issuers.etp]
+url = "https://auth.example.com/tsh-cof"
+profile = "thales-etp"
+resource_audience = "https://api.example.com/passkeys"
+
+[issuers.partners]
+url = "https://auth.example.com/partners"
+profile = "oauth2"
+resource_audience = "https://api.example.com"
+` + "```" + `
+`
