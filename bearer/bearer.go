@@ -94,7 +94,8 @@ func invalid(cause error) *oauth.Error {
 // signature, then time, then issuer, audience and typ, then required claims,
 // revocation and scope. The error is always an *oauth.Error: invalid_token with a
 // private cause, insufficient_scope, temporarily_unavailable when the issuer's
-// keys cannot be had, or server_error when the Verifier itself is at fault.
+// keys or what it revoked cannot be had, or server_error when the Verifier itself
+// is at fault.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	claims, err := v.verified(ctx, token)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
+	"moneyer/bearer"
 	"moneyer/internal/jose"
 )
 
@@ -63,6 +64,39 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkRevocationList: a cached token by an issuer that withdrew none, or ten
+// thousand others by their jti, or by a claim.
+func BenchmarkRevocationList(b *testing.B) {
+	ids := manyIDs(10_000)
+	claim := make([]map[string]any, len(ids))
+	for i, id := range ids {
+		claim[i] = map[string]any{"claim": "client_id", "value": id, "before": noon.Unix()}
+	}
+	for name, changes := range map[string]map[string]any{"none": nil, "10000-jti": revokes(ids...), "10000-claim": {"claim": claim}} {
+		r := newRevoker(b, changes)
+		token := r.mint.token(b, nil)
+		b.Run(name, func(b *testing.B) {
+			v, list := r.verifier(b)
+			v.Now, list.Now, v.CacheSize = atNoon, atNoon, 100
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := v.Verify(b.Context(), token); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(name+"/read", func(b *testing.B) {
+			for b.Loop() {
+				_, list := r.verifier(b)
+				list.Now = atNoon
+				if _, err := list.Revoked(b.Context(), &bearer.Claims{Payload: []byte("{}")}); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 }
 
 // BenchmarkRequire: a request through the middleware with a cached token.

@@ -11,6 +11,7 @@ import (
 
 	"moneyer/assertion"
 	"moneyer/bearer"
+	"moneyer/internal/jose"
 	"moneyer/oauth"
 )
 
@@ -89,4 +90,44 @@ func ExampleVerifier_Verify() {
 	}
 	fmt.Println(claims.Subject, claims.AllowsMerchant("merchant-8"))
 	// Output: merchant-7 insufficient_scope: the access token was not issued for this merchant or card token: merchant "merchant-8", sub "merchant-7"
+}
+
+// An API asks its issuer what was revoked; RemoteKeys, here StaticKeys, serve
+// tokens and list.
+func ExampleRevocationList() {
+	key, err := assertion.GenerateKey("ES256")
+	if err != nil {
+		log.Fatal(err)
+	}
+	public, err := bearer.NewKey(key.Public(), "ES256")
+	if err != nil {
+		log.Fatal(err)
+	}
+	issuer, err := jose.NewSigner(key, "ES256", "key-1", "at+jwt") // stands for an issuer, with the server
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		now := time.Now().Unix()
+		list, _ := issuer.As("revocations+jwt").SignDocument(fmt.Appendf(nil, `{"iss":"http://%s","iat":%d,"exp":%d,"jti":["token-2"]}`, r.Host, now, now+60))
+		_, _ = w.Write(list)
+	}))
+	defer server.Close()
+
+	keys := bearer.StaticKeys{"key-1": public}
+	verifier := &bearer.Verifier{
+		Issuer:      server.URL,
+		Audience:    []string{"https://api.example"},
+		Keys:        keys,
+		CacheSize:   10_000,
+		Revocations: &bearer.RevocationList{Issuer: server.URL, Keys: keys, Interval: 5 * time.Second},
+	}
+	for _, id := range []string{"token-1", "token-2"} {
+		token, _ := issuer.Sign(nil, fmt.Appendf(nil, `{"iss":%q,"aud":"https://api.example","exp":%d,"jti":%q}`, server.URL, time.Now().Unix()+60, id))
+		_, err := verifier.Verify(context.Background(), string(token))
+		fmt.Println(id, err)
+	}
+	// Output:
+	// token-1 <nil>
+	// token-2 invalid_token: the access token was revoked
 }

@@ -1,6 +1,7 @@
 package bearer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,7 +32,14 @@ const (
 	defaultListMaxStale = 5 * time.Minute
 	retryListAfter      = time.Second
 	revocationsType     = "revocations+jwt"
+	// knownDown is how long after a failure no call waits for the issuer. It is
+	// longer than a pause and a fetch that ends by its limit, so that a busy API
+	// waits for an issuer that hangs but once.
+	knownDown = 2 * fetchLimit
 )
+
+// errOutdated is why a list that came does not serve.
+var errOutdated = errors.New("the last one is too old")
 
 // RevocationList is a RevocationSource that polls the signed list that an issuer
 // of ours publishes at {issuer}/revocations. Set the fields before the first use
@@ -40,16 +48,21 @@ const (
 // It needs no goroutine of its own: a call that finds the list older than
 // Interval asks for it anew, by ETag, and waits; one that finds it older than
 // half of that asks without waiting. So a revocation holds in this process no
-// later than Interval after it was made, as long as the issuer answers. While it
-// does not answer, the last list goes on serving until MaxStale after it was last
-// confirmed; from then on no token passes.
+// later than Interval, and the time that the issuer takes to answer, after it was
+// made. After a failure the issuer is asked once a second, for 20 s no call waits
+// for it, and the last list goes on serving until MaxStale after it was last
+// confirmed, or its own exp; from then on no token passes.
+//
+// A list is only ever replaced by one that the issuer made no earlier. A token
+// without iat counts as issued in 1970.
 type RevocationList struct {
-	// Issuer is the issuer URL. It has no default.
+	// Issuer is the issuer URL, which iss of the list must be. It has no default.
 	Issuer string
 	// URL of the list; empty means Issuer + "/revocations". It is https, or http on
 	// a loopback host.
 	URL string
-	// Keys finds the issuer's keys; nil means a RemoteKeys for Issuer.
+	// Keys finds the issuer's keys; nil means a RemoteKeys for Issuer. Give it the
+	// RemoteKeys of the Verifier, and they are fetched once for both.
 	Keys KeySource
 	// Interval between two polls; 0 means 10 s.
 	Interval time.Duration
@@ -68,7 +81,7 @@ type RevocationList struct {
 	list      *revocations    // nil before the first fetch; never changed, only replaced
 	etag      string          // of list
 	confirmed time.Time       // when the issuer last said that list is the newest
-	retryAt   time.Time       // no fetch before this, after a failure
+	failed    time.Time       // when the last fetch failed; zero after a success
 	err       error           // of the last fetch; nil after a success
 	flight    <-chan struct{} // closed when the fetch under way ends; nil without one
 }
@@ -84,12 +97,17 @@ func (l *RevocationList) Revoked(ctx context.Context, c *Claims) (bool, error) {
 	}
 	now := clock(l.Now)
 	l.mu.Lock()
-	list, confirmed, err := l.list, l.confirmed, l.err
+	list, usable, err := l.list, l.usable(now), l.err
 	l.mu.Unlock()
-	if list == nil || !now.Before(confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale))) || !now.Before(list.expiry) {
-		return false, fmt.Errorf("no revocation list of the issuer: %w", err)
+	if !usable {
+		return false, fmt.Errorf("no revocation list of the issuer: %w", cmp.Or(err, errOutdated))
 	}
-	return list.names(c), nil
+	return list.names(c)
+}
+
+// usable tells whether there is a list that may serve. Caller holds mu.
+func (l *RevocationList) usable(now time.Time) bool {
+	return l.list != nil && now.Before(l.list.expiry) && now.Before(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)))
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
@@ -110,25 +128,30 @@ func (l *RevocationList) refresh(ctx context.Context) <-chan struct{} {
 	now, interval := clock(l.Now), orDefault(l.Interval, defaultInterval)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	age := now.Sub(l.confirmed)
-	if l.list != nil && age < interval/2 {
+	usable, age := l.usable(now), now.Sub(l.confirmed)
+	if usable && age < interval/2 {
 		return nil
 	}
-	if l.flight == nil && !now.Before(l.retryAt) {
-		l.begin(ctx)
+	if l.flight == nil && !now.Before(l.failed.Add(retryListAfter)) {
+		l.begin(ctx, now, interval)
 	}
-	if l.list == nil || age >= interval {
+	if !usable || age >= interval && !now.Before(l.failed.Add(knownDown)) {
 		return l.flight
 	}
 	return nil
 }
 
 // begin starts a fetch that no caller's end can stop. Caller holds mu. The list
-// counts as confirmed from when it was asked for, not from when it came.
-func (l *RevocationList) begin(ctx context.Context) {
+// counts as confirmed from when it was asked for, not from when it came. One that
+// ends within the interval is asked for without ETag: that it is unchanged would
+// be of no help.
+func (l *RevocationList) begin(ctx context.Context, asked time.Time, interval time.Duration) {
 	done := make(chan struct{})
 	l.flight = done
-	known, etag, asked := l.list, l.etag, clock(l.Now)
+	known, etag := l.list, l.etag
+	if known != nil && !asked.Add(interval).Before(known.expiry) {
+		etag = ""
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
 	go func() {
 		defer cancel()
@@ -138,14 +161,18 @@ func (l *RevocationList) begin(ctx context.Context) {
 		defer l.mu.Unlock()
 		l.flight, l.err = nil, err
 		if err != nil {
-			l.retryAt = clock(l.Now).Add(retryListAfter)
+			l.failed = clock(l.Now)
 			return
 		}
-		l.list, l.etag, l.confirmed, l.retryAt = list, newTag, asked, time.Time{}
+		l.list, l.etag, l.confirmed, l.failed = list, newTag, asked, time.Time{}
 	}()
 }
 
+// fetch gets the list and its ETag; known and etag when that is unchanged.
 func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag string) (*revocations, string, error) {
+	if l.Issuer == "" {
+		return nil, "", errors.New("bearer: RevocationList.Issuer is not set")
+	}
 	location := l.URL
 	if location == "" {
 		location = strings.TrimSuffix(l.Issuer, "/") + "/revocations"
@@ -176,6 +203,9 @@ func (l *RevocationList) open(ctx context.Context, compact string) (*revocations
 	key, err := l.keys.Key(ctx, jws.Header.Kid)
 	if err != nil {
 		return nil, err
+	}
+	if key.public == nil {
+		return nil, errors.New("the key source returned the zero Key")
 	}
 	if err := jws.Verify(key.public); err != nil {
 		return nil, err
@@ -209,32 +239,44 @@ type revocations struct {
 	before int64
 }
 
-// names tells whether the list names a token.
-func (r *revocations) names(c *Claims) bool {
-	if r.jtis[c.ID] || r.kids[c.KeyID] {
-		return true
+// names tells whether the list names a token. The error is for claims that no
+// Verifier made.
+func (r *revocations) names(c *Claims) (bool, error) {
+	var issued int64
+	if !c.IssuedAt.IsZero() {
+		issued = c.IssuedAt.Unix()
 	}
-	issued := c.IssuedAt.Unix()
-	if issued < r.before {
-		return true
+	if r.jtis[c.ID] || r.kids[c.KeyID] || issued < r.before {
+		return true, nil
 	}
-	for claim, before := range r.claims {
-		for _, value := range c.values(claim) {
-			if issued < before[value] {
-				return true
-			}
+	if len(r.claims) == 0 {
+		return false, nil
+	}
+	named := false
+	err := strictjson.Object(c.Payload, strictjson.Limits{}, func(name string, v strictjson.Value) error {
+		before, ok := r.claims[name]
+		if !ok {
+			return nil
 		}
-	}
-	return false
+		return eachText(v, func(text string) { named = named || issued < before[text] })
+	})
+	return named, err
 }
 
-// values returns what a claim says, be it a string or an array of strings.
-func (c *Claims) values(name string) []string {
-	if text, ok := c.Text(name); ok {
-		return []string{text}
+// eachText visits what a claim says: a string, or the strings of an array.
+func eachText(v strictjson.Value, visit func(string)) error {
+	if v.Kind() == strictjson.KindArray {
+		return v.Elements(func(element strictjson.Value) error {
+			if text, err := element.Text(); err == nil {
+				visit(text)
+			}
+			return nil
+		})
 	}
-	texts, _ := c.Texts(name)
-	return texts
+	if text, err := v.Text(); err == nil {
+		visit(text)
+	}
+	return nil
 }
 
 // readRevocations reads the payload of a list. Unknown members are refused: they
@@ -270,14 +312,19 @@ func readRevocations(payload []byte) (*revocations, error) {
 	return r, err
 }
 
+// collect takes the names of an array. An empty one names nothing: least of all a
+// token that has no jti or no kid.
 func collect(v strictjson.Value, into map[string]bool) error {
 	return v.Elements(func(element strictjson.Value) error {
 		text, err := element.Text()
-		into[text] = true
+		if text != "" {
+			into[text] = true
+		}
 		return err
 	})
 }
 
+// addClaim takes one of the claims.
 func (r *revocations) addClaim(v strictjson.Value) error {
 	var claim, value string
 	var before int64
@@ -297,8 +344,8 @@ func (r *revocations) addClaim(v strictjson.Value) error {
 	if err != nil {
 		return err
 	}
-	if claim == "" || before == 0 {
-		return errors.New("a claim without name or instant")
+	if claim == "" || value == "" || before == 0 {
+		return errors.New("a claim without name, value or instant")
 	}
 	if r.claims[claim] == nil {
 		r.claims[claim] = map[string]int64{}
