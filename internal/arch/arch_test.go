@@ -33,6 +33,7 @@ var policy = map[string][]string{
 	"internal/jwksuri":         {"internal/authority", "internal/jose", "internal/limit", "golang.org/x/sync"},
 	"internal/metrics":         {"oauth", "github.com/prometheus/client_golang"},
 	"internal/config":          {"internal/authority", "internal/stricttoml", "profile"},
+	"internal/agent":           {"oauth", "profile", "assertion", "tokensource", "internal/stricttoml"},
 	"internal/arch":            {},
 }
 

@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"time"
+
+	"moneyer/oauth"
+	"moneyer/profile"
+	"moneyer/tokensource"
+)
+
+// Config is agent.toml: the whole file, as Load has checked it. It holds secrets,
+// none of which printing shows.
+type Config struct {
+	// Where programs reach the agent: "unix:/run/moneyer/agent.sock", or an address
+	// on loopback such as "127.0.0.1:7070". Required.
+	Listen string `toml:"listen"`
+	// Who may use the Unix socket, in octal. Default "0600": its owner alone.
+	Mode string `toml:"mode"`
+	// How long a stop waits for requests in flight. Default "20s".
+	DrainTimeout time.Duration `toml:"drain_timeout"`
+	// The log, on standard error.
+	Log Log `toml:"log"`
+	// The tokens by name: 1 to 40 of a-z, 0-9 and -.
+	Tokens map[string]*Token `toml:"tokens"`
+	// The APIs behind the agent.
+	Upstreams map[string]*Upstream `toml:"upstreams"`
+	// The files that hold a token.
+	Files map[string]*File `toml:"files"`
+
+	dir      string // of the file
+	mode     fs.FileMode
+	warnings []string
+}
+
+// Log settings.
+type Log struct {
+	// Lowest level: "debug", "info", "warn" or "error". Default "info".
+	Level string `toml:"level"`
+	// "json" or "text". Default "json".
+	Format string `toml:"format"`
+}
+
+// Token says how an access token is got. Paths count from the folder of the
+// configuration file, as everywhere in it.
+type Token struct {
+	// A built-in profile's name, or a profile file ending in .toml. Required.
+	Profile string `toml:"profile"`
+	// The issuer URL, exactly as the platform spells it.
+	Issuer string `toml:"issuer"`
+	// The token endpoint. Default: the issuer URL and the profile's path.
+	TokenURL string `toml:"token_url"`
+	// The id that the platform gave to the partner.
+	Client string `toml:"client"`
+	// The partner's private key, PEM or JWK, ...
+	KeyFile string `toml:"key_file"`
+	// ... the name under which the platform knows it, ...
+	Kid string `toml:"kid"`
+	// ... and its algorithm. Default: the natural one of the key.
+	Alg string `toml:"alg"`
+	// Or a file that holds a client secret ...
+	SecretFile string `toml:"secret_file"`
+	// ... or one that holds an API key. Line ends after them do not count.
+	APIKeyFile string `toml:"api_key_file"`
+	// Scope words to ask for, separated by spaces.
+	Scope string `toml:"scope"`
+	// The aud of the assertion. Default: the issuer URL.
+	Audience string `toml:"audience"`
+	// The sub of the assertion. Default: the client.
+	Subject string `toml:"subject"`
+	// The platform's own parameters: strings, or lists of strings.
+	Params map[string]any `toml:"params"`
+	// Certificate and private key to show where the platform wants mutual TLS, PEM.
+	TLSCert string `toml:"tls_cert"`
+	TLSKey  string `toml:"tls_key"`
+	// Who may have signed the platform's certificate, PEM. Default: the system's authorities.
+	CAFile string `toml:"ca_file"`
+
+	profile     *profile.Profile
+	credential  *tokensource.Credential // a pointer, which no printing follows
+	scope       oauth.Scope
+	params      url.Values
+	transport   http.RoundTripper
+	fingerprint [sha256.Size]byte // of all settings and all that the files hold
+}
+
+// Upstream is an API that takes a token.
+type Upstream struct {
+	// The prefix of the agent's paths that lead to it, such as "/d1/". Required.
+	Path string `toml:"path"`
+	// What stands in for the prefix: https, or http on loopback. Required.
+	URL string `toml:"url"`
+	// The name of the token that it gets. Required.
+	Token string `toml:"token"`
+	// The only methods that are let through. Default: all but CONNECT and TRACE.
+	Methods []string `toml:"methods"`
+	// How long the API may take to begin its answer. Default "30s".
+	AnswerTimeout time.Duration `toml:"answer_timeout"`
+	// How long the whole exchange may take. Default "5m", at most "15m".
+	TotalTimeout time.Duration `toml:"total_timeout"`
+	// The largest request body, in octets. Default 16777216.
+	MaxBody int64 `toml:"max_body"`
+	// Certificate and private key to show where the API wants mutual TLS, PEM.
+	TLSCert string `toml:"tls_cert"`
+	TLSKey  string `toml:"tls_key"`
+	// Who may have signed the API's certificate, PEM. Default: the system's authorities.
+	CAFile string `toml:"ca_file"`
+
+	url       *url.URL
+	transport *http.Transport
+}
+
+// File is a file that always holds a token that is good.
+type File struct {
+	// Where it is. Its folder must exist. Required.
+	Path string `toml:"path"`
+	// The name of the token. Required.
+	Token string `toml:"token"`
+	// Who may read it, in octal. Default "0600": its owner alone.
+	Mode string `toml:"mode"`
+
+	path string
+	mode fs.FileMode
+}
+
+// Warnings tells what is allowed but unwise.
+func (c *Config) Warnings() []string { return c.warnings }

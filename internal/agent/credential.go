@@ -1,0 +1,246 @@
+package agent
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"moneyer/assertion"
+	"moneyer/oauth"
+	"moneyer/profile"
+	"moneyer/tokensource"
+)
+
+func (c *Config) checkTokens(check *checker) {
+	check.want(len(c.Tokens) > 0, "tokens", "there is none: add a table [tokens.NAME] with profile, issuer and a credential")
+	for _, name := range slices.Sorted(maps.Keys(c.Tokens)) {
+		t, key := c.Tokens[name], "tokens."+name
+		check.name(key, name)
+		c.checkToken(check, key, t)
+		if check.err == nil {
+			check.accept(key, t.rehearse())
+		}
+	}
+}
+
+// checkToken reads all that a token's settings point to.
+func (c *Config) checkToken(check *checker, key string, t *Token) {
+	file := t.Profile
+	if strings.HasSuffix(file, ".toml") {
+		file = c.path(file)
+	}
+	var err error
+	if t.profile, err = profile.Load(file); err != nil {
+		check.accept(key+".profile", err)
+		return
+	}
+	t.fingerprint = c.fingerprint(t) // first: a file that changes now makes the next reload see a change
+	check.want(t.Issuer != "" || t.TokenURL != "", key+".issuer",
+		"is missing: the platform's issuer URL, to which %s adds %s (or token_url with the whole endpoint)", t.profile.Name, t.profile.Wire.Path)
+	if t.scope, err = oauth.ParseScope(t.Scope); err != nil {
+		check.want(false, key+".scope", "%s", oauth.AsError(err).Description)
+	}
+	t.params, err = readParams(t.Params)
+	check.accept(key+".params", err)
+	c.checkCredential(check, key, t)
+	t.transport, err = c.transport(t.TLSCert, t.TLSKey, t.CAFile)
+	check.accept(key, err)
+}
+
+// checkCredential wants the one kind of credential that the profile takes.
+func (c *Config) checkCredential(check *checker, key string, t *Token) {
+	t.credential = &tokensource.Credential{ClientID: t.Client, Kid: t.Kid, Alg: t.Alg, Subject: t.Subject, Audience: t.Audience}
+	given := 0
+	for _, file := range []string{t.KeyFile, t.SecretFile, t.APIKeyFile} {
+		if file != "" {
+			given++
+		}
+	}
+	fits := slices.ContainsFunc(t.profile.Policy.Grants, func(g profile.Grant) bool { return slices.ContainsFunc(g.ClientAuth, t.serves) })
+	check.want(given == 1 && fits, key, "profile %s wants %s: set that and no other credential", t.profile.Name, wanted(t.profile))
+	check.want(t.KeyFile == "" || t.Kid != "" || t.profile.Policy.Assertion.Kid != profile.Required, key+".kid",
+		"is missing: the name under which %s knows the key", t.profile.Name)
+	var err error
+	switch {
+	case t.KeyFile != "":
+		var text string
+		if text, err = c.readSecret(t.KeyFile); err == nil {
+			t.credential.Key, err = assertion.ParseKey([]byte(text))
+		}
+		check.accept(key+".key_file", plain(err))
+	case t.SecretFile != "":
+		t.credential.Secret, err = c.readSecret(t.SecretFile)
+		check.accept(key+".secret_file", err)
+	case t.APIKeyFile != "":
+		t.credential.APIKey, err = c.readSecret(t.APIKeyFile)
+		check.accept(key+".api_key_file", err)
+	}
+}
+
+// serves tells whether the settings have what a way of client authentication takes.
+func (t *Token) serves(auth oauth.ClientAuth) bool {
+	switch auth {
+	case oauth.AuthAPIKey:
+		return t.APIKeyFile != ""
+	case oauth.AuthBasic, oauth.AuthPost:
+		return t.Client != "" && t.SecretFile != ""
+	default:
+		return t.Client != "" && t.KeyFile != ""
+	}
+}
+
+// wanted names the settings that a profile's callers need.
+func wanted(p *profile.Profile) string {
+	var ways []string
+	for _, grant := range p.Policy.Grants {
+		for _, auth := range grant.ClientAuth {
+			way := "client, key_file and kid"
+			switch auth {
+			case oauth.AuthAPIKey:
+				way = "api_key_file"
+			case oauth.AuthBasic, oauth.AuthPost:
+				way = "client and secret_file"
+			}
+			if !slices.Contains(ways, way) {
+				ways = append(ways, way)
+			}
+		}
+	}
+	return strings.Join(ways, "; or ")
+}
+
+// readSecret reads a file that should be for its owner alone. Errors do not
+// repeat its name, which may be the secret itself by mistake.
+func (c *Config) readSecret(file string) (string, error) {
+	data, err := os.ReadFile(c.path(file))
+	var pathError *os.PathError
+	if errors.As(err, &pathError) {
+		return "", fmt.Errorf("must name a file that can be read: %w", pathError.Err)
+	}
+	if info, err := os.Stat(c.path(file)); err == nil && info.Mode()&0o007 != 0 {
+		c.warnings = append(c.warnings, fmt.Sprintf("%s can be read by everybody on this machine: chmod 600 %[1]s", c.path(file)))
+	}
+	secret := string(bytes.TrimRight(data, "\r\n"))
+	if secret == "" {
+		return "", errors.New("the file is empty")
+	}
+	return secret, nil
+}
+
+// readParams takes strings and lists of strings.
+func readParams(params map[string]any) (url.Values, error) {
+	values := url.Values{}
+	for name, value := range params {
+		list, isList := value.([]any)
+		if !isList {
+			list = []any{value}
+		}
+		for _, item := range list {
+			text, ok := item.(string)
+			if !ok {
+				return nil, fmt.Errorf("%s must be a string, or a list of strings", name)
+			}
+			values.Add(name, text)
+		}
+	}
+	return values, nil
+}
+
+// transport is a connection pool of its own, with a client certificate and
+// authorities where they are set. It changes nothing of what passes.
+func (c *Config) transport(cert, key, ca string) (*http.Transport, error) {
+	t := &http.Transport{
+		Proxy:               http.ProxyFromEnvironment,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 10 * time.Second,
+		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: 32,
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true,
+	}
+	if cert != "" || key != "" {
+		pair, err := tls.LoadX509KeyPair(c.path(cmp.Or(cert, key)), c.path(cmp.Or(key, cert)))
+		if err != nil {
+			return nil, fmt.Errorf("tls_cert, tls_key: %w", err)
+		}
+		t.TLSClientConfig.Certificates = []tls.Certificate{pair}
+	}
+	if ca != "" {
+		pem, err := os.ReadFile(c.path(ca))
+		if err != nil {
+			return nil, fmt.Errorf("ca_file: %w", err)
+		}
+		t.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
+			return nil, errors.New("ca_file holds no certificate in PEM")
+		}
+	}
+	return t, nil
+}
+
+// fingerprint tells whether a reload must give up a token: it covers the
+// settings, the profile, and what the files hold.
+func (c *Config) fingerprint(t *Token) (sum [sha256.Size]byte) {
+	h := sha256.New()
+	enc := json.NewEncoder(h)
+	_ = enc.Encode(t) // neither a hash nor these types have errors
+	_ = enc.Encode(t.profile)
+	for _, file := range []string{t.KeyFile, t.SecretFile, t.APIKeyFile, t.TLSCert, t.TLSKey, t.CAFile} {
+		if data, err := os.ReadFile(c.path(file)); file != "" && err == nil {
+			_ = enc.Encode(data)
+		}
+	}
+	h.Sum(sum[:0])
+	return sum
+}
+
+// source makes a token source of the settings.
+func (t *Token) source(log *slog.Logger, now func() time.Time) *tokensource.Source {
+	return &tokensource.Source{
+		Profile: t.profile, Issuer: t.Issuer, TokenURL: t.TokenURL, Credential: *t.credential, Scope: t.scope, Params: t.params,
+		HTTPClient: &http.Client{Transport: t.transport}, Logger: log, Now: now,
+	}
+}
+
+// rehearse asks for a token with nobody to ask, which finds out whether the
+// profile takes what the settings say.
+func (t *Token) rehearse() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	s := t.source(nil, nil)
+	s.HTTPClient.Transport = nobody{}
+	if _, err := s.Fetch(ctx); !errors.Is(err, context.Canceled) {
+		return plain(err)
+	}
+	return nil
+}
+
+// nobody is a network without anybody on it.
+type nobody struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (nobody) RoundTrip(req *http.Request) (*http.Response, error) { return nil, req.Context().Err() }
+
+// plain takes our packages' names out of an error: they mean nothing to people.
+func plain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "assertion: "), "tokensource: "))
+}

@@ -1,0 +1,44 @@
+package agent
+
+import (
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// admit refuses what no program of this machine asks for. On a TCP listener a
+// web page could: by a name of its own that it lets point to loopback (DNS
+// rebinding), which the Host betrays, or by a plain cross-site request, which
+// browsers mark with Origin or Sec-Fetch-Site. They reach no Unix socket.
+func (a *Agent) admit(r *http.Request) *refusal {
+	switch {
+	case r.Method == http.MethodConnect || r.URL.Host != "":
+		return &notForwarding
+	case barred(r.Method):
+		return &methodNotAllowed
+	case a.guarded && !isLoopback(hostname(r.Host)):
+		return &wrongHost
+	case a.guarded && (r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != ""):
+		return &noBrowsers
+	case dotted(r.URL.Path):
+		return &badPath
+	default:
+		return nil
+	}
+}
+
+// hostname takes the port off a Host header (RFC 9110 §7.2).
+func hostname(host string) string {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		return name
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+}
+
+// dotted tells whether a decoded path has segments that lead elsewhere. The
+// upstream's URL is where the token may go, and nothing above it.
+func dotted(path string) bool {
+	segments := strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' })
+	return slices.Contains(segments, "..") || slices.Contains(segments, ".")
+}

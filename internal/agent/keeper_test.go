@@ -1,0 +1,193 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"moneyer/tokensource"
+)
+
+// endpoint is a token endpoint without a network.
+type endpoint struct {
+	life time.Duration
+	mu   sync.Mutex
+	n    int
+	down bool
+}
+
+func (e *endpoint) RoundTrip(*http.Request) (*http.Response, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.n++
+	resp := &http.Response{StatusCode: 200, Header: http.Header{}}
+	if e.down {
+		resp.StatusCode = http.StatusUnauthorized
+	}
+	// Tokens of different lengths, all ending with their only full stop.
+	body := fmt.Sprintf(`{"access_token":"%s-%d.","token_type":"Bearer","expires_in":%d}`, strings.Repeat("x", e.n%7*1000), e.n, int(e.life.Seconds()))
+	resp.Body = io.NopCloser(strings.NewReader(body))
+	return resp, nil
+}
+
+func (e *endpoint) set(down bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.down = down
+}
+
+func (e *endpoint) count() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.n
+}
+
+func newKeeper(e *endpoint, files ...*tokenFile) *keeper {
+	return &keeper{name: "t", files: files, now: time.Now, log: slog.New(slog.DiscardHandler), source: &tokensource.Source{
+		Issuer: "https://issuer.example", HTTPClient: &http.Client{Transport: e}, Credential: tokensource.Credential{ClientID: "c", Secret: "s"}}}
+}
+
+// The file holds at every moment a token that is good, by the clock and through
+// an outage that is shorter than what a token has left.
+func TestFileIsAlwaysGood(t *testing.T) {
+	for _, life := range []time.Duration{2 * time.Second, time.Minute, 10 * time.Minute, time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			e := &endpoint{life: life}
+			f := &tokenFile{name: "f", path: filepath.Join(t.TempDir(), "f"), mode: 0o640}
+			k := newKeeper(e, f)
+			ctx, cancel := context.WithCancel(t.Context())
+			go k.watch(ctx)
+			for i := range 200 {
+				synctest.Wait()
+				expiry, _ := k.state()
+				data, err := os.ReadFile(f.path)
+				if err != nil || !strings.HasSuffix(string(data), ".") || !expiry.After(time.Now()) {
+					t.Fatalf("life %s: %v, %q, %s left", life, err, data, time.Until(expiry))
+				}
+				e.set(i%20 == 17)
+				time.Sleep(life / 20) // of the test's own clock: no time passes
+			}
+			if n := e.count(); n < 10 || n > 60 {
+				t.Errorf("life %s: the platform was asked %d times in ten lives", life, n)
+			}
+			if info, err := os.Stat(f.path); err != nil || info.Mode() != 0o640 {
+				t.Errorf("%v, %v", info.Mode(), err)
+			}
+			cancel()
+			synctest.Wait()
+		})
+	}
+}
+
+// While the platform refuses, the agent asks ever less often, and once it gives a
+// token again the file has it within half a minute.
+func TestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &endpoint{life: time.Minute, down: true}
+		f := &tokenFile{name: "f", path: filepath.Join(t.TempDir(), "f"), mode: 0o600}
+		k := newKeeper(e, f)
+		ctx, cancel := context.WithCancel(t.Context())
+		go k.watch(ctx)
+		time.Sleep(10 * time.Minute)
+		if n := e.count(); n < 20 || n > 60 {
+			t.Errorf("it was asked %d times in ten minutes", n)
+		}
+		if _, reason := k.state(); reason != "invalid_client" {
+			t.Errorf("reason %q", reason)
+		}
+		if _, err := os.Stat(f.path); err == nil {
+			t.Error("there is a file without a token")
+		}
+		e.set(false)
+		time.Sleep(longestPause)
+		synctest.Wait()
+		if _, err := os.Stat(f.path); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		synctest.Wait()
+	})
+}
+
+// A file that cannot be written is told of once, and written once it can be.
+func TestFileTrouble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := filepath.Join(t.TempDir(), "later")
+		f := &tokenFile{name: "f", path: filepath.Join(dir, "f"), mode: 0o600}
+		k := newKeeper(&endpoint{life: time.Hour}, f)
+		log := &journal{}
+		k.log = slog.New(slog.NewTextHandler(log, nil))
+		g := &generation{keepers: []*keeper{k}}
+		g.start()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := strings.Count(log.String(), "not up to date"); n != 1 || g.readiness(time.Now()).Ready {
+			t.Errorf("told of %d times, ready %v:\n%s", n, g.readiness(time.Now()).Ready, log)
+		}
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !g.readiness(time.Now()).Ready || !strings.Contains(log.String(), "wrote the token file") {
+			t.Errorf("not written:\n%s", log)
+		}
+		g.retire()
+	})
+}
+
+// Whoever reads the file while it is written reads one whole token.
+func TestReadersSeeWholeTokens(t *testing.T) {
+	dir := t.TempDir()
+	f := &tokenFile{path: filepath.Join(dir, "f"), mode: 0o600}
+	if err := replace(f.path, f.mode, "."); err != nil {
+		t.Fatal(err)
+	}
+	stop, reads := make(chan struct{}), make(chan int)
+	go func() {
+		n := 0
+		for {
+			data, err := os.ReadFile(f.path)
+			if s := string(data); err != nil || strings.IndexByte(s, '.') != len(s)-1 || s == "" {
+				t.Errorf("read %.20q, %v", data, err)
+			}
+			n++
+			select {
+			case <-stop:
+				reads <- n
+				return
+			default:
+			}
+		}
+	}()
+	for n := range 200 {
+		if !f.update(&tokensource.Token{AccessToken: strings.Repeat("x", n%9*5000) + "."}) {
+			t.Error("nothing changed")
+		}
+	}
+	close(stop)
+	if n := <-reads; n < 100 {
+		t.Errorf("only %d reads", n)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 {
+		t.Errorf("left behind: %v", left)
+	}
+	if err := os.Mkdir(filepath.Join(dir, "d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := replace(filepath.Join(dir, "d"), 0o600, "x"); err == nil {
+		t.Error("a folder was replaced")
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 2 {
+		t.Errorf("left behind: %v", left)
+	}
+}

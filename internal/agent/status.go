@@ -1,0 +1,77 @@
+package agent
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// ownPrefix is where the agent answers about itself.
+const ownPrefix = "/-/"
+
+func reserved(path string) bool { return strings.HasPrefix(path, ownPrefix) }
+
+// readiness is the answer of /-/readyz.
+type readiness struct {
+	Ready  bool                  `json:"ready"`
+	Tokens map[string]tokenState `json:"tokens"`
+	Files  map[string]fileState  `json:"files,omitempty"`
+}
+
+type tokenState struct {
+	Ready   bool       `json:"ready"`
+	Expires *time.Time `json:"expires,omitempty"`
+	Reason  string     `json:"reason,omitempty"`
+}
+
+type fileState struct {
+	Ready bool `json:"ready"`
+}
+
+// status answers /-/healthz, that the process lives, and /-/readyz, that there is
+// a good token under every name and in every file.
+func (g *generation) status(w http.ResponseWriter, r *http.Request, now time.Time) {
+	var answer any = map[string]string{"status": "ok"}
+	code := http.StatusOK
+	switch {
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		w.Header().Set("Allow", "GET, HEAD")
+		methodNotAllowed.write(w)
+		return
+	case r.URL.Path == ownPrefix+"readyz":
+		ready := g.readiness(now)
+		if !ready.Ready {
+			code = http.StatusServiceUnavailable
+		}
+		answer = ready
+	case r.URL.Path != ownPrefix+"healthz":
+		notFound.write(w)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(answer) // whoever does not read it has gone
+}
+
+func (g *generation) readiness(now time.Time) readiness {
+	all := readiness{Ready: true, Tokens: map[string]tokenState{}, Files: map[string]fileState{}}
+	for _, k := range g.keepers {
+		k.mu.Lock()
+		token := tokenState{Ready: k.expiry.After(now), Reason: k.reason}
+		if !k.expiry.IsZero() {
+			expires := k.expiry.UTC().Truncate(time.Second)
+			token.Expires = &expires
+		}
+		all.Tokens[k.name] = token
+		all.Ready = all.Ready && token.Ready
+		for _, f := range k.files {
+			file := fileState{Ready: token.Ready && f.written != nil && f.err == nil}
+			all.Files[f.name] = file
+			all.Ready = all.Ready && file.Ready
+		}
+		k.mu.Unlock()
+	}
+	return all
+}

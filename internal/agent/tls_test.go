@@ -1,0 +1,81 @@
+package agent
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"testing"
+
+	"moneyer/assertion"
+)
+
+// pair writes a server's certificate and key, which here serve a client as well.
+func pair(t *testing.T, dir string, s *httptest.Server) {
+	t.Helper()
+	c := s.TLS.Certificates[0]
+	write(t, filepath.Join(dir, "cert.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[0]})))
+	key, err := x509.MarshalPKCS8PrivateKey(c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
+}
+
+// An upstream that wants mutual TLS gets the certificate that is set for it, and
+// the token goes to nobody who cannot prove who they are.
+func TestTLS(t *testing.T) {
+	var arrived int
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived++
+		fmt.Fprint(w, len(r.TLS.PeerCertificates), " ", r.Header.Get("Authorization"))
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	p, dir := newPlatform(t), folder(t)
+	pair(t, dir, s)
+	r := start(t, dir, settings(p.URL, s.URL, "ca_file = \"cert.pem\"\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n"))
+	resp := r.do(t, "GET", "/api/x", nil)
+	if got := text(t, resp); got != "1 Bearer token-1" {
+		t.Errorf("%d %s", resp.StatusCode, got)
+	}
+	for _, lacking := range []string{"", "ca_file = \"cert.pem\"\n", "tls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n"} {
+		wantStatus(t, start(t, dir, settings(p.URL, s.URL, lacking)).do(t, "GET", "/api/x", nil), 502, "upstream_unreachable")
+	}
+	if arrived != 1 {
+		t.Errorf("%d requests arrived", arrived)
+	}
+}
+
+// The same for the platform.
+func TestTLSToThePlatform(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"access_token":"token-1","token_type":"Bearer","expires_in":600}`)
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	dir, a := folder(t), newAPI(t, nil)
+	pair(t, dir, s)
+	key, err := assertion.GenerateKey("ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := assertion.MarshalKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "sign.pem"), string(text))
+	d1 := "listen = \"127.0.0.1:0\"\n[tokens.d1]\nprofile = \"thales-d1\"\nissuer = %q\nclient = \"merchant01\"\nkey_file = \"sign.pem\"\nkid = \"k\"\n" +
+		"ca_file = \"cert.pem\"\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n[upstreams.api]\npath = \"/\"\nurl = %q\ntoken = \"d1\"\n"
+	r := start(t, dir, fmt.Sprintf(d1, s.URL, a.URL))
+	wantStatus(t, r.do(t, "GET", "/anything", nil), 200, "")
+	if got := a.only(t); got.uri != "/anything" || got.header.Get("Authorization") != "Bearer token-1" {
+		t.Errorf("%+v", got)
+	}
+}

@@ -1,0 +1,79 @@
+package agent
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"moneyer/tokensource"
+)
+
+// tokenFile is a file that holds the current token and nothing else, not even a
+// line end. Whoever opens it reads one whole token.
+type tokenFile struct {
+	name, path string
+	mode       fs.FileMode
+
+	written *tokensource.Token // what it holds; nil when that is not known
+	err     error              // of the last attempt
+}
+
+// update writes a token that is not there yet, and tells whether something
+// changed: a new token, or another error than before.
+func (f *tokenFile) update(token *tokensource.Token) bool {
+	if f.written == token {
+		return false
+	}
+	err := replace(f.path, f.mode, token.AccessToken)
+	changed := err == nil || f.err == nil || err.Error() != f.err.Error()
+	f.err = err
+	if err == nil {
+		f.written = token
+	}
+	return changed
+}
+
+// replace puts text at path in one step: readers see the old or the new, and
+// after a crash one of them is there.
+func replace(path string, mode fs.FileMode, text string) error {
+	dir := filepath.Dir(path)
+	temp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // 0600
+	if err != nil {
+		return withoutPath(err)
+	}
+	_, err = temp.WriteString(text)
+	err = errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(temp.Name())
+		return withoutPath(err)
+	}
+	return syncFolder(dir)
+}
+
+// syncFolder makes a rename last.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// withoutPath takes random names out of an error, so that it can be compared
+// with the one before.
+func withoutPath(err error) error {
+	var pathError *fs.PathError
+	var linkError *os.LinkError
+	switch {
+	case errors.As(err, &pathError):
+		return pathError.Err
+	case errors.As(err, &linkError):
+		return linkError.Err
+	default:
+		return err
+	}
+}
