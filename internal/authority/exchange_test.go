@@ -3,9 +3,11 @@ package authority_test
 import (
 	"cmp"
 	"context"
+	"crypto"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -382,5 +384,54 @@ func TestJTIs(t *testing.T) {
 			t.Fatalf("jti %q", jti)
 		}
 		seen[jti] = true
+	}
+}
+
+// brokenSigner is a key whose hardware is gone.
+type brokenSigner struct{ crypto.Signer }
+
+func (brokenSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("the HSM is gone")
+}
+
+func TestASignerThatFails(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	h.Keyring = keyring{signerOf(brokenSigner{newKey(jose.ES256)}, jose.ES256, "hsm")}
+	compact := h.assertion()
+	token, err := h.exchange(grantRequest(compact))
+	if e, _ := refusalOf(t, token, err); e.Code != oauth.TemporarilyUnavailable || !strings.Contains(err.Error(), "the HSM is gone") {
+		t.Errorf("%v", err)
+	}
+	h.Keyring = keyring{tokenSigner}
+	h.gets(t, grantRequest(compact))
+}
+
+// A platform may know merchants without their card tokens, and parameters that
+// become claims only when they are sent.
+func TestMerchantsWithoutCards(t *testing.T) {
+	h := newHouse(t, "thales-etp")
+	h.addMerchant()
+	p := *h.issuer.Profile
+	p.Policy.Merchant.Cards = ""
+	h.issuer.Profile = &p
+	req := apiKeyRequest(h.newSecret(t, authority.APIKey))
+	req.Params = req.Params[:1]
+	if _, there := claimsOf(t, h.gets(t, req))["tokens"]; there {
+		t.Error("a claim without its parameter")
+	}
+}
+
+func TestSignatureHints(t *testing.T) {
+	for _, c := range []struct {
+		alg  string
+		size int
+		hint string
+	}{
+		{"ES256", 96, "P-384"}, {"ES256", 132, "P-521"}, {"ES256", 64, "another private key"}, {"RS256", 96, "another private key"},
+	} {
+		hint := authority.SignatureHint(&jose.JWS{Header: jose.Header{Alg: c.alg}, Signature: make([]byte, c.size)})
+		if !strings.Contains(hint, c.hint) {
+			t.Errorf("%s of %d octets: %q, want %q", c.alg, c.size, hint, c.hint)
+		}
 	}
 }

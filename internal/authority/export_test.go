@@ -25,17 +25,6 @@ func RuleNames() []string {
 	return names
 }
 
-// BeforeTime tells whether a rule looks at what is registered, up to the
-// signature.
-func BeforeTime(rule string) bool {
-	for _, r := range assertionRules {
-		if r.name == rule {
-			return r.tell == unverified
-		}
-	}
-	return false
-}
-
 // What tests look at by itself.
 var (
 	GrantScope = grantScope
