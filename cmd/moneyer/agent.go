@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"moneyer/internal/agent"
+	"moneyer/internal/config"
+)
+
+// agentExample is a whole agent.toml.
+const agentExample = `  moneyer agent --config agent.toml --check
+  moneyer agent --config agent.toml
+  curl --unix-socket /run/moneyer/agent.sock http://localhost/d1/cards
+  curl http://127.0.0.1:7070/-/readyz       when it listens on TCP
+
+  # agent.toml
+  listen = "unix:/run/moneyer/agent.sock"   # or "127.0.0.1:7070"
+  mode = "0660"                             # of the socket; default "0600"
+
+  [tokens.d1]                               # a key that signs assertions
+  profile = "thales-d1"
+  issuer = "https://d1.example/authz/v1"
+  client = "merchant01"
+  key_file = "d1.pem"
+  kid = "my-key-1"
+
+  [tokens.etp]                              # an API key
+  profile = "thales-etp"
+  issuer = "https://etp.example/tsh-cof"
+  api_key_file = "etp.key"
+  scope = "PAYMENT_PASSKEY"
+  params = { merchantId = "m-1", tokens = ["tok1", "tok2"] }
+
+  [upstreams.d1]                            # /d1/cards is https://d1.example/api/cards
+  path = "/d1/"
+  url = "https://d1.example/api"
+  token = "d1"
+  methods = ["GET", "POST"]                 # default: all but CONNECT and TRACE
+  answer_timeout = "30s"
+  total_timeout = "5m"
+  max_body = 16777216
+
+  [files.etp]                               # the token itself, kept good
+  path = "/run/moneyer/etp.token"
+  token = "etp"
+  mode = "0640"                             # default "0600"`
+
+func (a *app) agentCommand() *cobra.Command {
+	var file string
+	var check bool
+	c := &cobra.Command{
+		Use:   "agent --config FILE",
+		Short: "Put tokens on the requests of this machine's programs",
+		Long: `A small proxy for programs in any language. It holds your key or secret, gets and
+renews the tokens, and puts them on the requests for the upstreams that its
+configuration names; or it keeps a token in a file. It listens on a Unix socket
+or on loopback and nowhere else.
+
+Answers of its own carry Moneyer-Agent-Error: 503 when there is no token to be
+had, 502 and 504 when the upstream does not answer. GET /-/healthz and /-/readyz
+tell how it is.
+
+SIGHUP reads the configuration, keys and secrets anew without dropping a request;
+when something in them is wrong, what was in force stays. SIGTERM finishes the
+requests in flight first.
+
+Exit codes: 0 it ended as it was told, or the configuration is good · 2 the
+configuration, or a key that it names, is wrong · 3 it could not listen, or not
+finish in time.`,
+		Example: agentExample,
+		Args:    noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := agent.Load(file)
+			if err != nil {
+				return usage(err)
+			}
+			if check {
+				return a.praise(file, cfg)
+			}
+			return a.agent(cmd.Context(), cfg, func() (*agent.Config, error) { return agent.Load(file) })
+		},
+	}
+	c.Flags().StringVar(&file, "config", "agent.toml", "the configuration `file`")
+	c.Flags().BoolVar(&check, "check", false, "only say whether the configuration, its keys and its secrets are good; asks nobody")
+	return c
+}
+
+// praise says that a configuration is good, and what is unwise in it.
+func (a *app) praise(file string, cfg *agent.Config) error {
+	for _, warning := range cfg.Warnings() {
+		a.note("%s", warning)
+	}
+	fmt.Fprintf(a.out, "%s is good: %d tokens, %d upstreams, %d files\n", file, len(cfg.Tokens), len(cfg.Upstreams), len(cfg.Files))
+	return nil
+}
+
+// agent serves until ctx ends, reloads when it is told, and drains.
+func (a *app) agent(ctx context.Context, cfg *agent.Config, reload func() (*agent.Config, error)) error {
+	log := newLog(a.err, config.Log(cfg.Log))
+	listener, err := agent.Listen(ctx, cfg)
+	if err != nil {
+		return trouble(err)
+	}
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	running := agent.New(cfg, log, a.now)
+	ended := make(chan error, 1)
+	go func() { ended <- running.Serve(listener) }()
+	log.Info("serving", "version", version, "address", listener.Addr().String(), "tokens", len(cfg.Tokens), "upstreams", len(cfg.Upstreams), "files", len(cfg.Files))
+	for ctx.Err() == nil && err == nil {
+		select {
+		case <-hangups:
+			reloadAgent(running, reload, log)
+		case err = <-ended:
+		case <-ctx.Done():
+		}
+	}
+	hurry, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // a second signal cuts the wait short
+	defer stop()
+	limited, cancel := context.WithTimeout(hurry, cfg.DrainTimeout)
+	defer cancel()
+	log.Info("stopping")
+	if err = errors.Join(err, running.Shutdown(limited)); err != nil {
+		return trouble(err)
+	}
+	log.Info("stopped")
+	return nil
+}
+
+func reloadAgent(running *agent.Agent, read func() (*agent.Config, error), log *slog.Logger) {
+	cfg, err := read()
+	if err == nil {
+		err = running.Reload(cfg)
+	}
+	if err != nil {
+		log.Error("reload refused: what was in force stays", "cause", err.Error())
+		return
+	}
+	log.Info("reloaded", "tokens", len(cfg.Tokens), "upstreams", len(cfg.Upstreams), "files", len(cfg.Files))
+}
