@@ -151,7 +151,13 @@ func (m *Merchant) Check(issuer *Issuer) error {
 	if m.Client == "" {
 		return reject("merchant %s: client must name the client that may act for it", m.ID)
 	}
-	return checkAttributes(m.Attributes, policy.Token.MerchantAttributes(), issuer.Profile.Name)
+	claims := policy.Token.MerchantAttributes()
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		if value := m.Attributes[name]; claims[name].Required && !value.IsList && value.Text == "" {
+			return reject("merchant %s: attribute %s is required by profile %s, and not empty", m.ID, name, issuer.Profile.Name)
+		}
+	}
+	return checkAttributes(m.Attributes, claims, issuer.Profile.Name)
 }
 
 // Check tells whether the card token fits its issuer's profile.
@@ -173,17 +179,10 @@ func (t *CardToken) Check(issuer *Issuer) error {
 }
 
 // checkAttributes holds attributes to the names and types that the profile's
-// claims use, and looks for those without which no token is minted.
+// claims use.
 func checkAttributes(attributes map[string]Attribute, claims map[string]profile.Claim, profileName string) error {
 	if len(attributes) > maxMembers {
 		return reject("at most %d attributes", maxMembers)
-	}
-	names := slices.Sorted(maps.Keys(claims))
-	for _, name := range names {
-		value := attributes[name]
-		if claims[name].Required && value.Text == "" && len(value.List) == 0 {
-			return reject("attribute %s is required by profile %s, and not empty", name, profileName)
-		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		claim, known := claims[name]
@@ -191,7 +190,7 @@ func checkAttributes(attributes map[string]Attribute, claims map[string]profile.
 		case len(claims) == 0:
 			return reject("profile %s uses no attributes here, so %q would have no effect", profileName, name)
 		case !known:
-			return reject("profile %s uses no attribute %q here; it uses %s", profileName, name, strings.Join(names, ", "))
+			return reject("profile %s uses no attribute %q here; it uses %s", profileName, name, strings.Join(slices.Sorted(maps.Keys(claims)), ", "))
 		case claim.Type == profile.Strings && !value.IsList:
 			return reject("attribute %s is a list", name)
 		case claim.Type != profile.Strings && value.IsList:
