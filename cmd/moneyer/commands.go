@@ -16,13 +16,13 @@ func (a *app) onboardCommands() []*cobra.Command {
 	o := &onboarding{app: a}
 	return []*cobra.Command{
 		o.clientCommand(), o.keyCommand(), o.secretCommand(authority.ClientSecret), o.secretCommand(authority.APIKey),
-		o.merchantCommand(), o.cardTokenCommand(), o.signingKeyCommand(), o.revokeCommand(), o.ledgerCommand(),
+		o.merchantCommand(), o.cardTokenCommand(), o.signingKeyCommand(), o.ledgerCommand(),
 	}
 }
 
 // partnerCommands need no server of ours.
 func (a *app) partnerCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.keygenCommand(), a.assertCommand(), a.tokenCommand(), a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.profileCommand(), a.agentCommand(),
+		a.keygenCommand(), a.assertCommand(), a.tokenCommand(), a.inspectCommand(), a.explainCommand(), a.profileCommand(), a.agentCommand(),
 	}
 }
