@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,10 +18,9 @@ import (
 // demoPartner is the sandbox's client of one issuer. What it needs follows from
 // the issuer's profile alone.
 type demoPartner struct {
-	app     *app
-	running *running
-	issuer  *authority.Issuer
-	dir     string
+	*estate
+	issuer *authority.Issuer
+	dir    string
 }
 
 const (
@@ -42,17 +42,32 @@ func (p *demoPartner) credential() string {
 // secret or an API key.
 func (p *demoPartner) usesKeys() bool { return p.issuer.Profile.Policy.Grant(oauth.JWTBearer) != nil }
 
-// onboard registers the partner, unless it is known already.
+// onboard registers what is not known yet of the partner. One whose credential
+// was lost gets another.
 func (p *demoPartner) onboard(ctx context.Context) error {
-	db := p.running.db
-	if _, err := db.Client(ctx, p.issuer.Name, demoClient); !missing(err) {
+	known, err := p.db.Client(ctx, p.issuer.Name, demoClient)
+	if err != nil && !missing(err) {
 		return err
 	}
-	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+	there, err := exists(p.credential())
+	if err != nil {
 		return err
 	}
-	client := &authority.Client{Issuer: p.issuer.Name, ID: demoClient, Name: "Demo partner", Created: p.running.now().UTC(),
+	if known == nil || !there {
+		if err := p.register(ctx, known); err != nil {
+			return err
+		}
+	}
+	return p.onboardMerchant(ctx)
+}
+
+// register gives the partner a new credential and writes its own half of it.
+func (p *demoPartner) register(ctx context.Context, known *authority.Client) error {
+	client := &authority.Client{Issuer: p.issuer.Name, ID: demoClient, Name: "Demo partner", Created: p.now().UTC(),
 		Scope: p.scope(), Attributes: demoAttributes(p.issuer.Profile.Policy.Token.ClientAttributes())}
+	if known != nil {
+		client.Revision = known.Revision
+	}
 	secret, err := p.giveCredential(client)
 	if err != nil {
 		return err
@@ -60,25 +75,28 @@ func (p *demoPartner) onboard(ctx context.Context) error {
 	if err := client.Check(p.issuer); err != nil {
 		return err
 	}
-	if err := db.PutClient(ctx, client, p.entry("client.add", "clients/"+demoClient)); err != nil {
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
 		return err
 	}
 	if err := os.WriteFile(p.credential(), secret, 0o600); err != nil {
 		return err
 	}
-	return p.onboardMerchant(ctx)
+	if err := p.db.PutClient(ctx, client, p.entry("client.add", "clients/"+demoClient)); err != nil {
+		return errors.Join(err, os.Remove(p.credential())) // the next start tries again
+	}
+	return nil
 }
 
 // giveCredential makes a key pair or a secret and returns the half that the
 // partner keeps.
 func (p *demoPartner) giveCredential(client *authority.Client) ([]byte, error) {
-	now := p.running.now().UTC()
+	now := p.now().UTC()
 	if !p.usesKeys() {
 		kind := authority.ClientSecret
 		if p.issuer.Profile.Policy.Uses(oauth.AuthAPIKey) {
 			kind = authority.APIKey
 		}
-		_, text, err := client.NewSecret(p.running.master.Pepper(), kind, now.AddDate(1, 0, 0), now)
+		_, text, err := client.NewSecret(p.master.Pepper(), kind, now.AddDate(1, 0, 0), now)
 		return []byte(text), err
 	}
 	signer, err := assertion.GenerateKey(p.issuer.Profile.Policy.Assertion.Algs[0])
@@ -95,25 +113,35 @@ func (p *demoPartner) giveCredential(client *authority.Client) ([]byte, error) {
 	return assertion.MarshalKey(signer)
 }
 
+// onboardMerchant registers a merchant with a card token, where the profile
+// knows such.
 func (p *demoPartner) onboardMerchant(ctx context.Context) error {
 	policy := p.issuer.Profile.Policy.Merchant
 	if policy.Param == "" {
 		return nil
 	}
-	merchant := authority.Merchant{Issuer: p.issuer.Name, ID: demoMerchant, Client: demoClient,
-		Attributes: demoAttributes(p.issuer.Profile.Policy.Token.MerchantAttributes())}
-	if err := p.running.db.PutMerchants(ctx, []authority.Merchant{merchant}, p.entry("merchant.add", "merchants/"+demoMerchant)); err != nil {
+	if _, err := p.db.Merchant(ctx, p.issuer.Name, demoMerchant); missing(err) {
+		merchant := authority.Merchant{Issuer: p.issuer.Name, ID: demoMerchant, Client: demoClient,
+			Attributes: demoAttributes(p.issuer.Profile.Policy.Token.MerchantAttributes())}
+		if err := p.db.PutMerchants(ctx, []authority.Merchant{merchant}, p.entry("merchant.add", "merchants/"+demoMerchant)); err != nil {
+			return err
+		}
+	} else if err != nil {
 		return err
 	}
 	if policy.Cards == "" {
 		return nil
 	}
+	cards, err := p.db.CardTokens(ctx, p.issuer.Name, []string{demoCard})
+	if err != nil || len(cards) > 0 {
+		return err
+	}
 	card := authority.CardToken{Issuer: p.issuer.Name, ID: demoCard, Merchant: demoMerchant, Scheme: policy.Schemes[0]}
-	return p.running.db.PutCardTokens(ctx, []authority.CardToken{card}, p.entry("card-token.add", "card-tokens/"+demoCard))
+	return p.db.PutCardTokens(ctx, []authority.CardToken{card}, p.entry("card-token.add", "card-tokens/"+demoCard))
 }
 
 func (p *demoPartner) entry(action, object string) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: p.running.now().UTC(), Issuer: p.issuer.Name,
+	return &authority.Entry{Kind: authority.EntryAdmin, Time: p.now().UTC(), Issuer: p.issuer.Name,
 		Actor: "moneyer sandbox", Action: action, Object: object}
 }
 
@@ -143,35 +171,42 @@ func demoAttributes(claims map[string]profile.Claim) map[string]authority.Attrib
 // tokenCommand is the call of the SDK's command that gets a token.
 func (p *demoPartner) tokenCommand() string {
 	args := []string{os.Args[0], "token", "--profile", p.issuer.Profile.Name, "--issuer", p.issuer.URL}
-	wire := &p.issuer.Profile.Wire
+	merchant := p.issuer.Profile.Policy.Merchant
 	switch {
 	case p.usesKeys():
 		args = append(args, "--client", demoClient, "--key", p.credential(), "--kid", demoKid)
-	case wire.APIKey.Header != "":
-		args = append(args, "--api-key-file", p.credential(), "--param", p.issuer.Profile.Policy.Merchant.Param+"="+demoMerchant,
-			"--param", p.issuer.Profile.Policy.Merchant.Cards+"="+demoCard, "--scope", p.scope().String())
+	case p.issuer.Profile.Wire.APIKey.Header != "":
+		args = append(args, "--api-key-file", p.credential(), "--param", merchant.Param+"="+demoMerchant,
+			"--param", merchant.Cards+"="+demoCard, "--scope", p.scope().String())
 	default:
-		args = append(args, "--client", demoClient, "--secret-file", p.credential(), "--scope", "'"+p.scope().String()+"'")
+		args = append(args, "--client", demoClient, "--secret-file", p.credential(), "--scope", p.scope().String())
 	}
-	return strings.Join(args, " ")
+	return command(args...)
 }
 
 // curl is the plain command that gets a token, as a partner's own program would.
 func (p *demoPartner) curl() string {
-	endpoint := p.issuer.Endpoints()[0]
-	wire, scope := &p.issuer.Profile.Wire, p.scope().String()
+	wire, merchant := &p.issuer.Profile.Wire, p.issuer.Profile.Policy.Merchant
+	curl := "curl -s " + quote(p.issuer.Endpoints()[0])
 	switch {
 	case p.usesKeys():
-		assert := fmt.Sprintf("%s assert --profile %s --issuer %s --client %s --key %s --kid %s",
-			os.Args[0], p.issuer.Profile.Name, p.issuer.URL, demoClient, p.credential(), demoKid)
-		return fmt.Sprintf("curl -s %s -d grant_type=%s -d assertion=$(%s)", endpoint, oauth.JWTBearer, assert)
+		return fmt.Sprintf("%s -d grant_type=%s -d assertion=$(%s)", curl, oauth.JWTBearer,
+			command(os.Args[0], "assert", "--profile", p.issuer.Profile.Name, "--issuer", p.issuer.URL,
+				"--client", demoClient, "--key", p.credential(), "--kid", demoKid))
 	case wire.APIKey.Header != "":
-		body := fmt.Sprintf(`{"%s":"%s","%s":["%s"],"scope":"%s"}`,
-			p.issuer.Profile.Policy.Merchant.Param, demoMerchant, p.issuer.Profile.Policy.Merchant.Cards, demoCard, scope)
-		return fmt.Sprintf(`curl -s %s -H "%s: %s $(cat %s)" -H "%s: try-1" -H "Content-Type: application/json" -d '%s'`,
-			endpoint, wire.APIKey.Header, wire.APIKey.Scheme, p.credential(), wire.Correlation.Header, body)
+		return fmt.Sprintf(`%s -H "%s: %s $(cat %s)" -H "%s: try-1" -H "Content-Type: application/json" -d '{"%s":"%s","%s":["%s"],"scope":"%s"}'`,
+			curl, wire.APIKey.Header, wire.APIKey.Scheme, quote(p.credential()), wire.Correlation.Header,
+			merchant.Param, demoMerchant, merchant.Cards, demoCard, p.scope())
 	default:
-		return fmt.Sprintf("curl -s %s -d grant_type=%s -d client_id=%s --data-urlencode client_secret@%s -d 'scope=%s'",
-			endpoint, oauth.ClientCredentials, demoClient, p.credential(), scope)
+		return fmt.Sprintf("%s -d grant_type=%s -d client_id=%s --data-urlencode %s -d %s", curl, oauth.ClientCredentials, demoClient,
+			quote("client_secret@"+p.credential()), quote("scope="+p.scope().String()))
 	}
+}
+
+// command is a command line for a shell.
+func command(words ...string) string {
+	for i := range words {
+		words[i] = quote(words[i])
+	}
+	return strings.Join(words, " ")
 }

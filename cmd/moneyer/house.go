@@ -2,15 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +36,7 @@ import (
 // key, and what counts.
 type estate struct {
 	db       *store.DB
+	copyPath string // where a copy of the store is made for a backup
 	master   *keyring.MasterKey
 	gate     *limit.Gate
 	metrics  *metrics.Metrics
@@ -39,6 +44,7 @@ type estate struct {
 	// revocations are the same for every house.
 	revocations *authority.Revocations
 	log         *slog.Logger
+	complaints  complaints
 	now         func() time.Time
 	draining    atomic.Bool
 }
@@ -48,8 +54,26 @@ type house struct {
 	issuers []*authority.Issuer
 	keys    *keyring.Keyring
 	admin   *authority.Issuer
+	// clientKeys keeps what clients publish at their own jwks_uri, fetched within networks.
+	clientKeys *jwksuri.Source
+	networks   []string
 	// public and private answer on the two listeners.
 	public, private http.Handler
+}
+
+// papers are what the configuration names in files, other than secrets.
+type papers struct{ public, private *tlsState }
+
+// readPapers reads them, and makes sure that no two issuers want one path.
+func readPapers(cfg *config.Config) (p papers, err error) {
+	if p.public, err = tlsFilesOf(cfg, cfg.Listen).read(); err != nil {
+		return p, fmt.Errorf("listen: %w", err)
+	}
+	if p.private, err = tlsFilesOf(cfg, cfg.AdminListener()).read(); err != nil {
+		return p, fmt.Errorf("admin: %w", err)
+	}
+	_, err = (&server.Server{Issuers: issuersOf(cfg)}).Handler()
+	return p, err
 }
 
 // openEstate reads the master key and opens the store.
@@ -62,9 +86,13 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 	if err != nil {
 		return nil, trouble(err)
 	}
-	e := &estate{db: db, master: master, gate: limit.NewGate(cfg.Limits.InFlight), log: log, now: a.now,
+	e := &estate{db: db, copyPath: storePath(cfg) + ".copy", master: master, gate: limit.NewGate(cfg.Limits.InFlight), log: log,
+		complaints: complaints{log: log, open: map[string]bool{}}, now: a.now,
 		refusals: authority.NewRefusals(db, recordedRate(cfg)), revocations: authority.NewRevocations(db)}
 	e.metrics = metrics.New(version, e.gate.Inside, func() bool { return e.storeUp() })
+	if err := os.Remove(e.copyPath); err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed may have left it
+		return nil, trouble(errors.Join(err, db.Close()))
+	}
 	return e, nil
 }
 
@@ -74,32 +102,44 @@ func (e *estate) storeUp() bool {
 	return e.db.Ping(ctx) == nil
 }
 
-// ready tells why the process should get no requests now.
+// ready tells why the process should get no requests now. Anybody may ask, so
+// what ails the store goes to the log.
 func (e *estate) ready(ctx context.Context) error {
 	if e.draining.Load() {
-		return fmt.Errorf("shutting down")
+		return errors.New("shutting down")
 	}
-	if err := e.db.Ping(ctx); err != nil {
-		return fmt.Errorf("the store takes no writes: %w", err)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	err := e.db.Ping(ctx)
+	e.complaints.tell("write to the store", err)
+	if err != nil {
+		return errors.New("the store takes no writes")
 	}
 	return nil
 }
 
 func readMasterKey(cfg *config.Config) (*keyring.MasterKey, error) {
 	kind, where, _ := strings.Cut(cfg.MasterKey, ":")
-	if kind == "env" {
-		key, err := keyring.ParseMasterKey(os.Getenv(where))
-		if err != nil {
-			return nil, fmt.Errorf("master key in the environment variable %s: %w", where, err)
-		}
-		return key, nil
+	if kind != "env" {
+		return keyring.ReadMasterKey(cfg.Path(where))
 	}
-	return keyring.ReadMasterKey(cfg.Path(where))
+	text, set := os.LookupEnv(where)
+	if !set {
+		return nil, fmt.Errorf("master key: the environment variable %s is not set", where)
+	}
+	key, err := keyring.ParseMasterKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("master key in the environment variable %s: %w", where, err)
+	}
+	return key, nil
 }
 
-func storeURL(cfg *config.Config) string {
-	kind, path, _ := strings.Cut(cfg.Store, ":")
-	return kind + ":" + cfg.Path(path)
+func storeURL(cfg *config.Config) string { return "sqlite:" + storePath(cfg) }
+
+// storePath is the path of the store, of which config knows one kind.
+func storePath(cfg *config.Config) string {
+	_, path, _ := strings.Cut(cfg.Store, ":")
+	return cfg.Path(path)
 }
 
 func recordedRate(cfg *config.Config) limit.Rate {
@@ -107,46 +147,29 @@ func recordedRate(cfg *config.Config) limit.Rate {
 	return limit.Rate{PerSecond: rate, Burst: int(max(rate, 1))}
 }
 
-// build makes the house: every issuer with its keys, and the admin API.
-func (e *estate) build(ctx context.Context, cfg *config.Config) (*house, error) {
-	h := &house{admin: adminIssuer(cfg)}
+// build makes the house: every issuer with its keys, and the admin API. was is
+// the house before, or nil.
+func (e *estate) build(ctx context.Context, cfg *config.Config, was *house) (*house, error) {
+	h := &house{admin: adminIssuer(cfg), issuers: issuersOf(cfg), networks: cfg.JWKSURINetworks}
 	h.keys = &keyring.Keyring{Store: e.db, Master: e.master, Issuers: map[string]keyring.Settings{}, Now: e.now, Log: e.log}
 	h.keys.Issuers[h.admin.Name] = settingsOf(h.admin, 30*24*time.Hour, time.Hour)
 	for name, issuer := range cfg.Issuers {
-		h.issuers = append(h.issuers, issuer.Authority())
 		h.keys.Issuers[name] = settingsOf(issuer.Authority(), issuer.Rotate, issuer.Announce)
 	}
-	if err := e.load(ctx, h.keys); err != nil {
-		return nil, err
+	if was != nil && slices.Equal(was.networks, h.networks) {
+		h.clientKeys = was.clientKeys // whose keys serve on while a client's own server is down
+	} else {
+		h.clientKeys = jwksuri.New(prefixes(h.networks), nil, e.now)
 	}
-	l := cfg.Limits
-	auth := &authority.Authority{
-		Registry: e.db, Ledger: e.db, Keyring: h.keys, Pepper: e.master.Pepper(), Refusals: e.refusals, Now: e.now,
-		Revocations: e.revocations,
-		KeySource:   jwksuri.New(prefixes(cfg.JWKSURINetworks), nil, e.now),
-		ClientRate:  limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20),
+	if err := e.furnish(cfg, h); err != nil {
+		return nil, usage(err)
 	}
-	front := &server.Server{
-		Issuers: h.issuers, Authority: auth, Keyring: h.keys, Gate: e.gate, Timeout: l.RequestTimeout, Ready: e.ready,
-		AddressRate:    limit.New[netip.Addr](limit.Rate{PerSecond: max(l.AddressRate, 0), Burst: l.AddressBurst}, 1<<16),
-		TrustedProxies: prefixes(cfg.Listen.TrustedProxies),
-		Refused:        server.NewRefusalLog(e.log, recordedRate(cfg)), Observe: e.metrics.Request, Now: e.now,
+	switch err := e.load(ctx, h.keys); {
+	case errors.Is(err, keyring.ErrOtherMaster):
+		return nil, usage(fmt.Errorf("master_key %q is another than the one under which the keys in %q were sealed", cfg.MasterKey, cfg.Store))
+	case err != nil:
+		return nil, trouble(err)
 	}
-	var err error
-	if h.public, err = front.Handler(); err != nil {
-		return nil, err
-	}
-	back := *front
-	back.Issuers, back.TrustedProxies = []*authority.Issuer{h.admin}, nil
-	tokens, err := back.Handler()
-	if err != nil {
-		return nil, err
-	}
-	private := http.NewServeMux()
-	private.Handle("/", tokens)
-	private.Handle(admin.Prefix+"/", e.adminAPI(cfg, h, auth).Handler())
-	private.Handle("GET /metrics", e.metrics.Handler())
-	h.private = private
 	return h, nil
 }
 
@@ -156,12 +179,59 @@ func (e *estate) load(ctx context.Context, keys *keyring.Keyring) error {
 	if err := keys.Load(ctx); err != nil {
 		return err
 	}
-	for name := range keys.Issuers {
-		if err := keys.Ensure(ctx, name); err != nil {
-			return err
-		}
+	if err := keys.Rotate(ctx); err != nil {
+		return err
 	}
 	return e.revocations.Load(ctx, slices.Collect(maps.Keys(keys.Issuers)))
+}
+
+// issuersOf lists the configured issuers by name.
+func issuersOf(cfg *config.Config) []*authority.Issuer {
+	var issuers []*authority.Issuer
+	for _, name := range slices.Sorted(maps.Keys(cfg.Issuers)) {
+		issuers = append(issuers, cfg.Issuers[name].Authority())
+	}
+	return issuers
+}
+
+// furnish makes what answers on the two listeners.
+func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
+	l := cfg.Limits
+	auth := &authority.Authority{
+		Registry: e.db, Ledger: e.db, Keyring: h.keys, Pepper: e.master.Pepper(), Refusals: e.refusals, Now: e.now,
+		KeySource: h.clientKeys, Revocations: e.revocations,
+		ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20),
+	}
+	front := &server.Server{
+		Issuers: h.issuers, Authority: auth, Keyring: h.keys, Gate: e.gate, Timeout: l.RequestTimeout, Ready: e.ready,
+		AddressRate:    limit.New[netip.Addr](limit.Rate{PerSecond: max(l.AddressRate, 0), Burst: l.AddressBurst}, 1<<16),
+		TrustedProxies: prefixes(cfg.Listen.TrustedProxies),
+		Refused:        server.NewRefusalLog(e.log, recordedRate(cfg)), Observe: e.metrics.Request, Now: e.now,
+	}
+	if h.public, err = front.Handler(); err != nil {
+		return err
+	}
+	back := *front
+	back.Issuers, back.TrustedProxies = []*authority.Issuer{h.admin}, nil
+	tokens, err := back.Handler()
+	if err != nil {
+		return err
+	}
+	private := http.NewServeMux()
+	private.Handle("/", tokens)
+	private.Handle(pathOf(h.admin.URL)+admin.Prefix+"/", e.adminAPI(cfg, h, auth).Handler())
+	private.Handle("GET /metrics", e.metrics.Handler())
+	h.private = private
+	return nil
+}
+
+// pathOf is the path of a URL that config has checked.
+func pathOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return ""
+	}
+	return u.Path
 }
 
 // adminIssuer mints the tokens that the admin API accepts.
@@ -184,12 +254,14 @@ func settingsOf(issuer *authority.Issuer, rotate, announce time.Duration) keyrin
 
 func (e *estate) adminAPI(cfg *config.Config, h *house, auth *authority.Authority) *admin.API {
 	return &admin.API{
+		Base:    pathOf(h.admin.URL),
 		Issuers: func() []*authority.Issuer { return append([]*authority.Issuer{h.admin}, h.issuers...) },
 		Clients: e.db, Merchants: e.db, Ledger: e.db, Keyring: h.keys, Authority: auth,
 		Verify: func(ctx context.Context) (admin.Verification, error) {
 			r, err := e.db.Verify(ctx)
 			return admin.Verification(r), err
 		},
+		Backup: e.copyStore,
 		Verifier: &bearer.Verifier{Issuer: h.admin.URL, Audience: []string{h.admin.ResourceAudience}, Keys: ownKeys(h.keys, h.admin.Name, e.now), Now: e.now,
 			Revocations: ownRevocations{auth, h.admin}},
 		Pepper: e.master.Pepper(), RefusedKeys: cfg.RefusedKeys, Log: e.log, Now: e.now,
@@ -243,4 +315,31 @@ func newLog(w io.Writer, settings config.Log) *slog.Logger {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// complaints tells the log of a trouble when it begins and when it is over, and
+// not each time that it is met in between.
+type complaints struct {
+	log  *slog.Logger
+	mu   sync.Mutex
+	open map[string]bool // by what does not work
+}
+
+func (c *complaints) tell(what string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return
+	}
+	failed := err != nil
+	c.mu.Lock()
+	told := c.open[what] == failed
+	c.open[what] = failed
+	c.mu.Unlock()
+	switch {
+	case told:
+	case failed:
+		cause, _, _ := strings.Cut(err.Error(), "\n") // many at once fail of one cause
+		c.log.Error("this does not work for now", "what", what, "cause", cause)
+	default:
+		c.log.Info("this works again", "what", what)
+	}
 }

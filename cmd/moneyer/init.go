@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -40,8 +40,12 @@ profile = "oauth2"                    # 'moneyer profile list' shows the others
 resource_audience = "https://api.example.com"
 `
 
-// adminFileName is where init leaves the first admin key.
-const adminFileName = "moneyer-admin.json"
+// The names of what init leaves in its folder: the configuration, and the first
+// admin key.
+const (
+	configFileName = "moneyer.toml"
+	adminFileName  = "moneyer-admin.json"
+)
 
 func (a *app) initCommand() *cobra.Command {
 	var dir string
@@ -49,9 +53,12 @@ func (a *app) initCommand() *cobra.Command {
 		Use:   "init",
 		Short: "Make a configuration, a master key and the first admin key",
 		Long: `Make what a server needs before its first start: a configuration to edit, a
-master key, the store, and the key of the first admin client. What is there
-already stays as it is, so it can be called again to replace a lost admin key
-(remove its file first). The server must not be running meanwhile.`,
+master key, the store, and the key of the first admin client. Nobody but their
+owner may read them. What is there already stays as it is.
+
+To replace a lost admin key, stop the server, remove its file and call this
+again; then remove the lost key with 'moneyer key remove'. A lost master key
+cannot be replaced: put back the copy of it.`,
 		Example: `  moneyer init --dir /etc/moneyer
   moneyer serve --config /etc/moneyer/moneyer.toml`,
 		Args: cobra.NoArgs,
@@ -60,50 +67,42 @@ already stays as it is, so it can be called again to replace a lost admin key
 			if err != nil {
 				return err
 			}
-			if a.json {
-				return a.printJSON(map[string]any{"made": made})
-			}
-			for _, path := range made {
-				fmt.Fprintf(a.out, "made %s\n", path)
-			}
-			fmt.Fprintf(a.out, "Next: edit %[1]s, then 'moneyer serve --config %[1]s'; onboard with '--admin %[2]s'.\n",
-				filepath.Join(dir, "moneyer.toml"), filepath.Join(dir, adminFileName))
-			return nil
+			return a.initialized(dir, made)
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", ".", "the `folder` to make it in")
 	return c
 }
 
+// initialized tells what was made.
+func (a *app) initialized(dir string, made []string) error {
+	if a.json {
+		return a.printJSON(map[string][]string{"made": made})
+	}
+	for _, path := range made {
+		fmt.Fprintf(a.out, "made %s\n", path)
+	}
+	if len(made) == 0 {
+		fmt.Fprintln(a.out, "nothing was missing")
+	}
+	_, err := fmt.Fprintf(a.out, "Next: edit %[1]s, then 'moneyer serve --config %[1]s'; onboard with '--admin %[2]s'.\n",
+		filepath.Join(dir, configFileName), filepath.Join(dir, adminFileName))
+	return err
+}
+
 // initFolder makes what is missing in dir and returns the paths that it made.
-func (a *app) initFolder(ctx context.Context, dir, configuration string) (made []string, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, trouble(err)
-	}
-	file := filepath.Join(dir, "moneyer.toml")
-	if ok, err := makeMissing(file, []byte(configuration), 0o644); err != nil {
-		return nil, trouble(err)
-	} else if ok {
-		made = append(made, file)
-	}
-	cfg, err := config.Load(file)
+func (a *app) initFolder(ctx context.Context, dir, configuration string) ([]string, error) {
+	made := []string{}
+	cfg, err := makeConfig(dir, configuration, &made)
 	if err != nil {
-		return nil, usage(err)
+		return nil, err
 	}
-	if path, ok := masterKeyFile(cfg); ok {
-		key, err := keyring.NewMasterKey()
-		if err != nil {
-			return nil, trouble(err)
-		}
-		if ok, err := makeMissing(path, []byte(key.Text()+"\n"), 0o600); err != nil {
-			return nil, trouble(err)
-		} else if ok {
-			made = append(made, path)
-		}
+	if err := makeMasterKey(cfg, &made); err != nil {
+		return nil, err
 	}
 	adminPath := filepath.Join(dir, adminFileName)
-	if _, err := os.Stat(adminPath); err == nil {
-		return made, nil
+	if there, err := exists(adminPath); there || err != nil {
+		return made, err
 	}
 	if err := a.makeAdmin(ctx, cfg, adminPath); err != nil {
 		return nil, err
@@ -111,25 +110,77 @@ func (a *app) initFolder(ctx context.Context, dir, configuration string) (made [
 	return append(made, adminPath), nil
 }
 
-func masterKeyFile(cfg *config.Config) (string, bool) {
-	const scheme = "file:"
-	if len(cfg.MasterKey) <= len(scheme) || cfg.MasterKey[:len(scheme)] != scheme {
-		return "", false
+// makeConfig makes the folder and, if there is no configuration, one of that
+// content. What would not be read later is not written.
+func makeConfig(dir, content string, made *[]string) (*config.Config, error) {
+	file := filepath.Join(dir, configFileName)
+	if there, err := exists(file); err != nil {
+		return nil, err
+	} else if there {
+		cfg, err := config.Load(file)
+		if err != nil {
+			return nil, usage(err)
+		}
+		return cfg, nil
 	}
-	return cfg.Path(cfg.MasterKey[len(scheme):]), true
+	cfg, err := config.Parse(file, []byte(content))
+	if err != nil {
+		return nil, usage(err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, trouble(err)
+	}
+	return cfg, makePrivate(file, []byte(content), made)
 }
 
-// makeMissing writes a file unless it exists, and tells whether it did.
-func makeMissing(path string, data []byte, mode os.FileMode) (bool, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if errors.Is(err, fs.ErrExist) {
-		return false, nil
+// makeMasterKey makes a master key, if one is missing and none ever was: nothing
+// in a store could be used under another.
+func makeMasterKey(cfg *config.Config, made *[]string) error {
+	file, ok := strings.CutPrefix(cfg.MasterKey, "file:")
+	if !ok {
+		return nil
 	}
+	path := cfg.Path(file)
+	if there, err := exists(path); there || err != nil {
+		return err
+	}
+	if orphan, err := exists(storePath(cfg)); err != nil {
+		return err
+	} else if orphan {
+		return usagef("%s is missing, and the store %s was made under it: put back the copy of the master key", path, storePath(cfg))
+	}
+	key, err := keyring.NewMasterKey()
 	if err != nil {
-		return false, err
+		return trouble(err)
+	}
+	return makePrivate(path, []byte(key.Text()+"\n"), made)
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	default:
+		return false, trouble(err)
+	}
+}
+
+// makePrivate makes a file that nobody but its owner may read, whole and on the
+// disk or not at all. It must not exist.
+func makePrivate(path string, data []byte, made *[]string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return trouble(err)
 	}
 	_, err = f.Write(data)
-	return true, errors.Join(err, f.Close())
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return trouble(errors.Join(err, os.Remove(path)))
+	}
+	*made = append(*made, path)
+	return nil
 }
 
 // makeAdmin gives the admin client a new key and writes the file that holds it.
@@ -141,48 +192,61 @@ func (a *app) makeAdmin(ctx context.Context, cfg *config.Config, path string) er
 	if err != nil {
 		return trouble(err)
 	}
-	defer db.Close()
-	signer, err := assertion.GenerateKey("")
-	if err != nil {
-		return trouble(err)
-	}
-	file, err := a.addAdminKey(ctx, db, adminIssuer(cfg), signer)
-	if err != nil {
-		return trouble(err)
-	}
-	if err := writeAdminFile(path, file); err != nil {
+	err = a.addAdminKey(ctx, db, adminIssuer(cfg), path)
+	if err := errors.Join(err, db.Close()); err != nil {
 		return trouble(err)
 	}
 	return nil
 }
 
-// addAdminKey registers the key with the client "admin" of the admin issuer.
-func (a *app) addAdminKey(ctx context.Context, db *store.DB, issuer *authority.Issuer, signer crypto.Signer) (adminFile, error) {
-	public, err := jose.NewPublicKey(signer.Public(), jose.ES256)
+// addAdminKey writes the admin file and registers its key with the client
+// "admin" of the admin issuer. A file without its key is taken back.
+func (a *app) addAdminKey(ctx context.Context, db *store.DB, issuer *authority.Issuer, path string) error {
+	signer, err := assertion.GenerateKey("")
 	if err != nil {
-		return adminFile{}, err
+		return err
 	}
 	pem, err := assertion.MarshalKey(signer)
 	if err != nil {
-		return adminFile{}, err
+		return err
 	}
-	client := &authority.Client{Issuer: issuer.Name, ID: "admin", Name: "First administrator", Created: a.now().UTC(),
-		Scope: oauth.Scope{admin.ScopeRead, admin.ScopeWrite}, Grants: []oauth.GrantType{oauth.JWTBearer}}
-	known, err := db.Client(ctx, issuer.Name, client.ID)
-	if err == nil {
-		copied := *known
-		client = &copied
-	} else if !errors.Is(err, authority.ErrNotFound) {
-		return adminFile{}, err
+	public, err := jose.NewPublicKey(signer.Public(), jose.ES256)
+	if err != nil {
+		return err
+	}
+	client, err := a.adminClient(ctx, db, issuer)
+	if err != nil {
+		return err
 	}
 	kid := public.Thumbprint()
 	if err := client.AddKey(issuer, nil, authority.Key{Kid: kid, Public: public, Created: a.now().UTC()}); err != nil {
-		return adminFile{}, err
+		return err
+	}
+	file := adminFile{URL: issuer.URL, Issuer: issuer.URL, ClientID: client.ID, Kid: kid, PrivateKey: string(pem)}
+	if err := writeAdminFile(path, file); err != nil {
+		return err
 	}
 	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: a.now().UTC(), Issuer: issuer.Name, Client: client.ID,
 		Actor: "moneyer init", Action: "key.add", Object: "clients/" + client.ID + "/keys/" + kid}
 	if err := db.PutClient(ctx, client, entry); err != nil {
-		return adminFile{}, err
+		return errors.Join(err, os.Remove(path))
 	}
-	return adminFile{URL: issuer.URL, Issuer: issuer.URL, ClientID: client.ID, Kid: kid, PrivateKey: string(pem)}, nil
+	return nil
+}
+
+// adminClient is the first administrator, as registered or new. Whoever calls
+// this owns the store, so the client is fit to administer in any case.
+func (a *app) adminClient(ctx context.Context, db *store.DB, issuer *authority.Issuer) (*authority.Client, error) {
+	client := authority.Client{Issuer: issuer.Name, ID: "admin", Name: "First administrator", Created: a.now().UTC()}
+	known, err := db.Client(ctx, issuer.Name, client.ID)
+	switch {
+	case err == nil:
+		client = *known
+	case !missing(err):
+		return nil, err
+	}
+	client.Disabled = false
+	client.Scope = oauth.Scope{admin.ScopeRead, admin.ScopeWrite}
+	client.Grants = []oauth.GrantType{oauth.JWTBearer}
+	return &client, nil
 }

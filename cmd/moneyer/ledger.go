@@ -223,22 +223,26 @@ func entryWords(e *authority.Entry) string {
 }
 
 func (o *onboarding) ledgerVerify() *cobra.Command {
-	var file string
+	var file, storeFile string
 	c := &cobra.Command{
 		Use:   "verify",
 		Short: "Follow the chain of hashes, and name the first broken entry",
-		Long: `Follow the chain of hashes along the whole ledger, on the server or in an export,
-and name the first entry that is not as it was recorded. The exit code is 1 when
-there is one.
+		Long: `Follow the chain of hashes along the whole ledger, on the server, in an export or
+in a backup, and name the first entry that is not as it was recorded. The exit
+code is 1 when there is one.
 
 Note the head elsewhere: a later ledger that lacks it was cut or rewritten.`,
 		Example: `  moneyer ledger verify
-  moneyer ledger verify --file ledger.ndjson     without a server`,
+  moneyer ledger verify --file ledger.ndjson     without a server
+  moneyer ledger verify --store backup.db        without a server`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			verify := func() (admin.Verified, error) { return o.verifyServer(c.Context()) }
-			if file != "" {
+			switch {
+			case file != "":
 				verify = func() (admin.Verified, error) { return o.verifyFile(file) }
+			case storeFile != "":
+				verify = func() (admin.Verified, error) { return verifyStore(c.Context(), storeFile) }
 			}
 			v, err := verify()
 			if err != nil {
@@ -248,6 +252,8 @@ Note the head elsewhere: a later ledger that lacks it was cut or rewritten.`,
 		},
 	}
 	c.Flags().StringVar(&file, "file", "", "verify that export, or standard input when it is called '-', not the server's ledger")
+	c.Flags().StringVar(&storeFile, "store", "", "verify the ledger in that `file`, a backup or a store whose server is down")
+	c.MarkFlagsMutuallyExclusive("file", "store")
 	return c
 }
 

@@ -1,15 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -23,31 +26,31 @@ type door struct {
 	server   *http.Server
 	// handler can be swapped while requests are in flight.
 	handler atomic.Pointer[http.Handler]
-	// certificate is read again when told to; nil without TLS.
-	certificate *certificate
+	// files, and what they held when they were last read; zero and nil without TLS.
+	files tlsFiles
+	tls   atomic.Pointer[tlsState]
 }
 
 // openDoor listens, bounded against slow and large requests.
-func openDoor(ctx context.Context, cfg *config.Config, name string, l config.Listener, log *slog.Logger) (*door, error) {
-	d := &door{name: name}
+func (e *estate) openDoor(ctx context.Context, cfg *config.Config, name string, l config.Listener, state *tlsState) (*door, error) {
+	d := &door{name: name, files: tlsFilesOf(cfg, l)}
+	d.tls.Store(state)
 	d.server = &http.Server{
-		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*d.handler.Load()).ServeHTTP(w, r) }),
+		Handler:           e.through(d),
 		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Minute, // an import streams; token bodies are bounded by size and by the request's own time
+		ReadTimeout:       10 * time.Minute, // an import streams
 		WriteTimeout:      10 * time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:          log.New(connectionLog{e.log}, "", 0),
 	}
 	if name == "public" {
-		d.server.ReadTimeout, d.server.WriteTimeout = 10*time.Second, 20*time.Second
+		d.server.ReadTimeout = 10 * time.Second
+		d.server.WriteTimeout = 90 * time.Second // beyond the reading and the longest limits.request_timeout
 	}
-	if l.TLSCert != "" {
-		tlsConfig, err := d.tls(cfg, l)
-		if err != nil {
-			return nil, err
-		}
-		d.server.TLSConfig = tlsConfig
+	if state != nil {
+		d.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12,
+			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return d.tls.Load().config, nil }}
 	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", l.Address)
 	if err != nil {
@@ -57,30 +60,22 @@ func openDoor(ctx context.Context, cfg *config.Config, name string, l config.Lis
 	return d, nil
 }
 
-func (d *door) tls(cfg *config.Config, l config.Listener) (*tls.Config, error) {
-	d.certificate = &certificate{cert: cfg.Path(l.TLSCert), key: cfg.Path(l.TLSKey)}
-	if err := d.certificate.read(); err != nil {
-		return nil, err
-	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: d.certificate.get}
-	if l.ClientCA == "" {
-		return t, nil
-	}
-	pem, err := os.ReadFile(cfg.Path(l.ClientCA))
-	if err != nil {
-		return nil, err
-	}
-	t.ClientCAs, t.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !t.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM", l.ClientCA)
-	}
-	return t, nil
+// through leads into the house of the moment. While the server drains, each
+// connection is closed behind its answer, so that the caller's next request goes
+// elsewhere instead of meeting a connection that is just being closed.
+func (e *estate) through(d *door) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if e.draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		(*d.handler.Load()).ServeHTTP(w, r)
+	})
 }
 
 // serve answers until the door is shut.
 func (d *door) serve() error {
 	var err error
-	if d.certificate != nil {
+	if d.server.TLSConfig != nil {
 		err = d.server.ServeTLS(d.listener, "", "")
 	} else {
 		err = d.server.Serve(d.listener)
@@ -91,40 +86,86 @@ func (d *door) serve() error {
 	return fmt.Errorf("the %s listener: %w", d.name, err)
 }
 
-// certificate is a TLS certificate that can change while the process runs.
-type certificate struct {
-	cert, key string // paths
-	current   atomic.Pointer[tls.Certificate]
-	changed   atomic.Int64 // when the file last changed, as far as was read
-}
-
-// read takes the files anew. When they are bad the old certificate stays.
-func (c *certificate) read() error {
-	pair, err := tls.LoadX509KeyPair(c.cert, c.key)
-	if err != nil {
-		return fmt.Errorf("TLS certificate: %w", err)
+// refresh reads the TLS files if they have changed. When they are bad, what was
+// read before stays.
+func (d *door) refresh() error {
+	if was := d.tls.Load(); was == nil || was.look == d.files.look() {
+		return nil
 	}
-	c.current.Store(&pair)
-	c.changed.Store(c.modified())
+	state, err := d.files.read()
+	if err != nil {
+		return err
+	}
+	d.tls.Store(state)
 	return nil
 }
 
-func (c *certificate) modified() int64 {
-	info, err := os.Stat(c.cert)
+// tlsFiles are the paths of what a listener shows within TLS, and of whom it lets
+// in; all empty without TLS.
+type tlsFiles struct{ cert, key, clientCA string }
+
+func tlsFilesOf(cfg *config.Config, l config.Listener) tlsFiles {
+	if l.TLSCert == "" {
+		return tlsFiles{}
+	}
+	files := tlsFiles{cert: cfg.Path(l.TLSCert), key: cfg.Path(l.TLSKey)}
+	if l.ClientCA != "" {
+		files.clientCA = cfg.Path(l.ClientCA)
+	}
+	return files
+}
+
+// tlsState is what the files held at one moment.
+type tlsState struct {
+	config *tls.Config
+	look   string
+}
+
+// read reads all files; there is no state without TLS.
+func (f tlsFiles) read() (*tlsState, error) {
+	if f.cert == "" {
+		return nil, nil
+	}
+	look := f.look() // first: a change while the files are read must be seen later
+	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
 	if err != nil {
-		return 0
+		return nil, fmt.Errorf("TLS certificate %s: %w", f.cert, err)
 	}
-	return info.ModTime().UnixNano()
+	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
+	if f.clientCA == "" {
+		return &tlsState{t, look}, nil
+	}
+	pem, err := os.ReadFile(f.clientCA)
+	if err != nil {
+		return nil, fmt.Errorf("client_ca: %w", err)
+	}
+	t.ClientCAs, t.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+	if !t.ClientCAs.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("client_ca %s holds no certificate in PEM", f.clientCA)
+	}
+	return &tlsState{t, look}, nil
 }
 
-// refresh reads the files when they have changed.
-func (c *certificate) refresh() error {
-	if c == nil || c.modified() == c.changed.Load() {
-		return nil
+// look tells by their times and sizes whether the files have changed.
+func (f tlsFiles) look() string {
+	var b strings.Builder
+	for _, path := range []string{f.cert, f.key, f.clientCA} {
+		if info, err := os.Stat(path); err == nil {
+			fmt.Fprintln(&b, path, info.ModTime().UnixNano(), info.Size())
+		}
 	}
-	return c.read()
+	return b.String()
 }
 
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return c.current.Load(), nil
+// connectionLog takes what net/http says. What callers do to their connections
+// is for debugging; a panic, or a socket that cannot be had, is ours.
+type connectionLog struct{ log *slog.Logger }
+
+func (c connectionLog) Write(line []byte) (int, error) {
+	level := slog.LevelDebug
+	if bytes.HasPrefix(line, []byte("http: panic")) || bytes.HasPrefix(line, []byte("http: Accept")) {
+		level = slog.LevelError
+	}
+	c.log.Log(context.Background(), level, strings.TrimSpace(string(line)))
+	return len(line), nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +17,9 @@ import (
 	"moneyer/internal/config"
 	"moneyer/profile"
 )
+
+// sandboxEnvironment is the environment of every issuer of a sandbox.
+const sandboxEnvironment = "sandbox"
 
 func (a *app) sandboxCommand() *cobra.Command {
 	var dir, address, adminAddress string
@@ -32,8 +36,8 @@ the folder to begin anew. It is a place to try things, not one for production:
 		Example: `  moneyer sandbox
   moneyer sandbox --dir /tmp/moneyer --listen 127.0.0.1:9080 --admin-listen 127.0.0.1:9081`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.sandbox(cmd.Context(), dir, address, adminAddress)
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.sandbox(c, dir, sandboxConfig(address, adminAddress))
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "sandbox", "the `folder` that holds everything")
@@ -42,19 +46,53 @@ the folder to begin anew. It is a place to try things, not one for production:
 	return c
 }
 
-func (a *app) sandbox(ctx context.Context, dir, address, adminAddress string) error {
-	if _, err := a.initFolder(ctx, dir, sandboxConfig(address, adminAddress)); err != nil {
+func (a *app) sandbox(c *cobra.Command, dir, configuration string) error {
+	file := filepath.Join(dir, configFileName)
+	if there, err := exists(file); err != nil {
+		return err
+	} else if there {
+		if err := fitsSandbox(c, file); err != nil {
+			return usage(err)
+		}
+	}
+	if _, err := a.initFolder(c.Context(), dir, configuration); err != nil {
 		return err
 	}
-	file := filepath.Join(dir, "moneyer.toml")
+	return a.serve(c.Context(), serving{
+		read:   func() (*config.Config, error) { return readSandbox(file) },
+		front:  withDemoAPI,
+		opened: func(ctx context.Context, r *running) error { return a.welcome(ctx, r, dir) },
+	})
+}
+
+// fitsSandbox refuses a configuration with other addresses than the flags ask
+// for, which would else be ignored.
+func fitsSandbox(c *cobra.Command, file string) error {
+	cfg, err := readSandbox(file)
+	if err != nil {
+		return err
+	}
+	for flag, has := range map[string]string{"listen": cfg.Listen.Address, "admin-listen": cfg.Admin.Address} {
+		if c.Flags().Changed(flag) && c.Flag(flag).Value.String() != has {
+			return fmt.Errorf("--%s is for a new folder, and %s says %s: name another folder with --dir, or edit that file", flag, file, has)
+		}
+	}
+	return nil
+}
+
+// readSandbox refuses a configuration that is not a sandbox's: there must be no
+// demo partners elsewhere.
+func readSandbox(file string) (*config.Config, error) {
 	cfg, err := config.Load(file)
 	if err != nil {
-		return usage(err)
+		return nil, err
 	}
-	return a.serve(ctx, cfg, func() (*config.Config, error) { return config.Load(file) }, func(r *running) error {
-		r.addDemoAPI()
-		return a.welcome(ctx, r, dir)
-	})
+	for _, issuer := range issuersOf(cfg) {
+		if issuer.Environment != sandboxEnvironment {
+			return nil, fmt.Errorf("%s: issuer %s is not of environment %q, so this is no sandbox; 'moneyer serve' serves it", file, issuer.Name, sandboxEnvironment)
+		}
+	}
+	return cfg, nil
 }
 
 // demoIssuer is what the sandbox adds to a profile's own name.
@@ -99,7 +137,7 @@ drain_delay = "-1s"
 `, address, adminAddress)
 	for _, name := range profile.BuiltinNames() {
 		d := demoIssuerOf(name)
-		fmt.Fprintf(&b, "\n[issuers.%s]\nurl = \"http://%s%s\"\nprofile = %q\nenvironment = \"sandbox\"\n", d.name, address, d.path, name)
+		fmt.Fprintf(&b, "\n[issuers.%s]\nurl = \"http://%s%s\"\nprofile = %q\nenvironment = %q\n", d.name, address, d.path, name, sandboxEnvironment)
 		if usesAudience(name) {
 			fmt.Fprintf(&b, "resource_audience = %q\n", "https://api.example.com/"+d.name)
 		}
@@ -115,22 +153,22 @@ func usesAudience(name string) bool {
 	return err == nil && p.Policy.Token.Claim("aud") != nil && p.Policy.Token.Claim("aud").From == profile.SourceAudience
 }
 
-// addDemoAPI puts beside each issuer an API that takes its tokens and answers
+// withDemoAPI puts beside each issuer an API that takes its tokens and answers
 // with what they say.
-func (r *running) addDemoAPI() {
+func withDemoAPI(h *house) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", r.house.public)
-	for _, issuer := range r.house.issuers {
-		v := &bearer.Verifier{Issuer: issuer.URL, Keys: ownKeys(r.house.keys, issuer.Name, r.now), Now: r.now,
+	mux.Handle("/", h.public)
+	for _, issuer := range h.issuers {
+		v := &bearer.Verifier{Issuer: issuer.URL, Keys: ownKeys(h.keys, issuer.Name, h.keys.Now), Now: h.keys.Now,
 			Typ: []string{issuer.Profile.Policy.Token.Typ}, AnyAudience: issuer.ResourceAudience == ""}
 		if issuer.ResourceAudience != "" {
 			v.Audience = []string{issuer.ResourceAudience}
 		}
-		path := strings.TrimPrefix(issuer.URL, "http://"+r.cfg.Listen.Address) + demoAPIPath
-		mux.Handle("GET "+path, v.Require()(http.HandlerFunc(whoami)))
+		if u, err := url.Parse(issuer.URL); err == nil { // config has checked it
+			mux.Handle("GET "+u.Hostname()+u.Path+demoAPIPath, v.Require()(http.HandlerFunc(whoami)))
+		}
 	}
-	var h http.Handler = mux
-	r.public.handler.Store(&h)
+	return mux
 }
 
 const demoAPIPath = "/demo/whoami"
@@ -152,18 +190,18 @@ type demo struct {
 
 // welcome onboards the demo partners that are missing and tells how to try them.
 func (a *app) welcome(ctx context.Context, r *running, dir string) error {
-	var demos []demo
+	demos := []demo{}
 	for _, name := range profile.BuiltinNames() {
 		issuer := r.cfg.Issuers[demoIssuerOf(name).name].Authority()
 		if issuer == nil {
-			continue // somebody edited the sandbox's configuration
+			continue // somebody took it out of the sandbox's configuration
 		}
-		p := &demoPartner{app: a, running: r, issuer: issuer, dir: filepath.Join(dir, "partners")}
+		p := &demoPartner{estate: r.estate, issuer: issuer, dir: filepath.Join(dir, "partners")}
 		if err := p.onboard(ctx); err != nil {
 			return fmt.Errorf("onboard the demo partner of %s: %w", issuer.Name, err)
 		}
-		demos = append(demos, demo{Profile: name, Title: issuer.Profile.Title, Issuer: issuer.URL, Token: p.curl(),
-			Check: fmt.Sprintf(`curl -s %s -H "Authorization: Bearer $(%s)"`, issuer.URL+demoAPIPath, p.tokenCommand())})
+		demos = append(demos, demo{Profile: issuer.Profile.Name, Title: issuer.Profile.Title, Issuer: issuer.URL, Token: p.curl(),
+			Check: fmt.Sprintf(`curl -s %s -H "Authorization: Bearer $(%s)"`, quote(issuer.URL+demoAPIPath), p.tokenCommand())})
 	}
 	if a.json {
 		return a.printJSON(demos)
@@ -172,12 +210,23 @@ func (a *app) welcome(ctx context.Context, r *running, dir string) error {
 		fmt.Fprintf(a.out, "\n%s · %s\n  %s\n  %s\n  %s\n  %s\n", a.paint(bold, d.Title), d.Issuer,
 			a.paint(faint, "# get a token"), d.Token, a.paint(faint, "# call an API with one, which checks it"), d.Check)
 	}
-	fmt.Fprintf(a.out, `
+	_, err := fmt.Fprintf(a.out, `
 %s on http://%s · admin API on %s · everything is in %s/
 Onboard your own:  export MONEYER_ADMIN=%s; %s client add --issuer oauth2 me
 Ctrl-C ends it.
-`, a.paint(good, "The sandbox is ready"), r.cfg.Listen.Address, r.cfg.Admin.URL, dir, filepath.Join(dir, adminFileName), os.Args[0])
-	return nil
+`, a.paint(good, "The sandbox is ready"), r.cfg.Listen.Address, r.cfg.Admin.URL, dir, quote(filepath.Join(dir, adminFileName)), quote(os.Args[0]))
+	return err
+}
+
+// quote makes a word of text for a shell, as it is where that will do.
+func quote(text string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/.:_-+,@%=", r)
+	}
+	if text != "" && strings.TrimFunc(text, plain) == "" {
+		return text
+	}
+	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // missing tells whether the registry lacks something.

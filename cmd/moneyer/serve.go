@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"sync"
@@ -24,172 +24,262 @@ func (a *app) serveCommand() *cobra.Command {
 		Short: "Serve the issuers that a configuration file names",
 		Long: `Serve the issuers that a configuration file names, until SIGTERM or SIGINT.
 
-SIGHUP reads the configuration, the profiles and the certificates anew without
-dropping a request; when something in them is wrong, what was in force stays.
+SIGHUP reads the configuration, the profiles and the TLS files anew without
+dropping a request; when something in them is wrong, all that was in force stays.
 SIGTERM lets /readyz fall first, goes on for limits.drain_delay, then finishes
-the requests in flight.`,
+the requests in flight; a second one cuts the waiting short.`,
 		Example: `  moneyer init --dir /etc/moneyer        write a configuration to start from
   moneyer serve --config /etc/moneyer/moneyer.toml
   moneyer serve --config moneyer.toml --check`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg, err := config.Load(file)
-			if err != nil {
-				return usage(err)
-			}
 			if check {
-				fmt.Fprintf(a.out, "%s is good: %d issuers\n", file, len(cfg.Issuers))
-				return nil
+				return a.checkConfig(file)
 			}
-			return a.serve(cmd.Context(), cfg, func() (*config.Config, error) { return config.Load(file) }, nil)
+			return a.serve(cmd.Context(), serving{read: func() (*config.Config, error) { return config.Load(file) }})
 		},
 	}
 	c.Flags().StringVar(&file, "config", "moneyer.toml", "the configuration `file`")
-	c.Flags().BoolVar(&check, "check", false, "only say whether the configuration is good")
+	c.Flags().BoolVar(&check, "check", false, "only say whether the configuration, and the files that it names, are good")
 	return c
+}
+
+// checkConfig looks at all that a start reads before it opens the store.
+func (a *app) checkConfig(file string) error {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return usage(err)
+	}
+	_, papersErr := readPapers(cfg)
+	_, masterErr := readMasterKey(cfg)
+	if err := errors.Join(papersErr, masterErr); err != nil {
+		return usage(err)
+	}
+	if a.json {
+		return a.printJSON(map[string]any{"good": true, "issuers": len(cfg.Issuers)})
+	}
+	fmt.Fprintf(a.out, "%s is good: %d issuers\n", file, len(cfg.Issuers))
+	return nil
+}
+
+// serving is what a server is asked to do.
+type serving struct {
+	// read reads the configuration, at the start and on SIGHUP.
+	read func() (*config.Config, error)
+	// front, when not nil, answers on the public listener in a house's stead.
+	front func(*house) http.Handler
+	// opened, when not nil, is called once the server answers.
+	opened func(context.Context, *running) error
 }
 
 // running is a server at work.
 type running struct {
 	*estate
-	cfg             *config.Config
+	serving
 	public, private *door
-	house           *house
-	mu              sync.Mutex // one reload at a time
+
+	mu    sync.Mutex // one at a time reloads or rotates; guards what follows
+	cfg   *config.Config
+	house *house
 }
 
-// serve opens everything, answers until ctx ends, and closes everything. opened,
-// when not nil, is called once the server answers.
-func (a *app) serve(ctx context.Context, cfg *config.Config, reload func() (*config.Config, error), opened func(*running) error) error {
-	log := newLog(a.err, cfg.Log)
-	e, err := a.openEstate(ctx, cfg, log)
+// serve opens everything, answers until ctx ends, and closes everything.
+func (a *app) serve(ctx context.Context, s serving) error {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP) // from the first: one that comes early must not end the process
+	defer signal.Stop(hangups)
+	r, err := a.start(ctx, s)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil // it was told to stop while it started
+		}
 		return err
 	}
-	defer e.db.Close()
-	r := &running{estate: e, cfg: cfg}
-	if r.house, err = e.build(ctx, cfg); err != nil {
+	if err := errors.Join(r.run(ctx, hangups), r.db.Close()); err != nil {
 		return trouble(err)
 	}
-	if r.public, err = openDoor(ctx, cfg, "public", cfg.Listen, log); err != nil {
+	r.log.Info("stopped")
+	return nil
+}
+
+// start opens everything, or leaves nothing open.
+func (a *app) start(ctx context.Context, s serving) (*running, error) {
+	cfg, err := s.read()
+	if err != nil {
+		return nil, usage(err)
+	}
+	p, err := readPapers(cfg)
+	if err != nil {
+		return nil, usage(err)
+	}
+	e, err := a.openEstate(ctx, cfg, newLog(a.err, cfg.Log))
+	if err != nil {
+		return nil, err
+	}
+	r := &running{estate: e, serving: s, cfg: cfg}
+	if err := r.open(ctx, p); err != nil {
+		r.abandon()
+		return nil, err
+	}
+	r.log.Info("serving", "version", version, "address", r.public.listener.Addr().String(),
+		"admin", r.private.listener.Addr().String(), "issuers", len(cfg.Issuers))
+	return r, nil
+}
+
+// open makes the house and its doors.
+func (r *running) open(ctx context.Context, p papers) (err error) {
+	if r.house, err = r.build(ctx, r.cfg, nil); err != nil {
+		return err
+	}
+	if r.public, err = r.openDoor(ctx, r.cfg, "public", r.cfg.Listen, p.public); err != nil {
 		return trouble(err)
 	}
-	if r.private, err = openDoor(ctx, cfg, "admin", cfg.AdminListener(), log); err != nil {
-		r.public.listener.Close()
+	if r.private, err = r.openDoor(ctx, r.cfg, "admin", r.cfg.AdminListener(), p.private); err != nil {
 		return trouble(err)
 	}
 	r.move(r.house)
-	log.Info("serving", "version", version, "address", cfg.Listen.Address, "admin", cfg.Admin.Address, "issuers", len(cfg.Issuers))
-	if err := r.run(ctx, reload, opened); err != nil {
-		return trouble(err)
-	}
-	log.Info("stopped")
 	return nil
+}
+
+// abandon closes what a start had opened when it failed, which is the error to tell.
+func (r *running) abandon() {
+	if r.public != nil {
+		_ = r.public.listener.Close()
+	}
+	_ = r.db.Close()
 }
 
 // move lets the doors lead into a house.
 func (r *running) move(h *house) {
-	r.public.handler.Store(&h.public)
+	public := h.public
+	if r.front != nil {
+		public = r.front(h)
+	}
+	r.public.handler.Store(&public)
 	r.private.handler.Store(&h.private)
 }
 
-// run answers, keeps house and reloads until ctx ends, then drains.
-func (r *running) run(ctx context.Context, reload func() (*config.Config, error), opened func(*running) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+// run answers, keeps house and reloads until asked ends or a listener fails, then
+// drains.
+func (r *running) run(asked context.Context, hangups <-chan os.Signal) error {
+	ctx, stop := context.WithCancelCause(asked)
+	defer stop(nil)
 	var wg sync.WaitGroup
-	for _, d := range []*door{r.public, r.private} {
-		wg.Go(func() { cancel(d.serve()) })
+	for _, d := range r.doors() {
+		wg.Go(func() { stop(d.serve()) })
 	}
 	wg.Go(func() { r.keepHouse(ctx) })
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
-	if opened != nil {
-		if err := opened(r); err != nil {
-			cancel(err)
+	if r.opened != nil {
+		if err := r.opened(ctx, r); err != nil {
+			stop(err)
 		}
 	}
 	for ctx.Err() == nil {
 		select {
 		case <-hangups:
-			r.reload(ctx, reload)
+			r.reload(ctx)
 		case <-ctx.Done():
 		}
 	}
-	err := errors.Join(r.drain(), context.Cause(ctx))
+	var failed error
+	if asked.Err() == nil {
+		failed = context.Cause(ctx)
+	}
+	cut := r.drain()
 	wg.Wait()
-	last, done := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	last, done := context.WithTimeout(context.Background(), time.Second)
 	defer done()
-	r.complain("count refusals", r.refusals.Flush(last, r.now()))
-	if errors.Is(err, context.Canceled) {
-		return nil
+	r.complaints.tell("record refusals", r.refusals.Flush(last, r.now()))
+	return errors.Join(failed, cut)
+}
+
+func (r *running) doors() []*door { return []*door{r.public, r.private} }
+
+// drain stops in order: readiness falls, requests go on for a while on
+// connections that are closed behind them, then those in flight are finished. A
+// second signal cuts the waiting short.
+func (r *running) drain() error {
+	hurry, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	limits := r.cfg.Limits
+	r.draining.Store(true)
+	r.log.Info("stopping", "delay", limits.DrainDelay.String())
+	select {
+	case <-time.After(limits.DrainDelay):
+	case <-hurry.Done():
+	}
+	ctx, cancel := context.WithTimeout(hurry, limits.DrainTimeout)
+	defer cancel()
+	var err error
+	for _, d := range r.doors() {
+		if d.server.Shutdown(ctx) != nil {
+			err = errors.New("requests that were still in flight were cut off")
+			_ = d.server.Close()
+		}
 	}
 	return err
 }
 
-// drain stops in order: readiness falls, requests go on for a while, then those
-// in flight are finished. A second signal cuts the wait short.
-func (r *running) drain() error {
-	r.draining.Store(true)
-	hurry, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	r.log.Info("stopping", "delay", r.cfg.Limits.DrainDelay.String())
-	select {
-	case <-time.After(r.cfg.Limits.DrainDelay):
-	case <-hurry.Done():
-	}
-	ctx, cancel := context.WithTimeout(hurry, r.cfg.Limits.DrainTimeout)
-	defer cancel()
-	return errors.Join(r.public.server.Shutdown(ctx), r.private.server.Shutdown(ctx))
-}
-
 // reload moves to a house built of the configuration as it stands now. Whatever
 // is wrong leaves all as it was.
-func (r *running) reload(ctx context.Context, read func() (*config.Config, error)) {
+func (r *running) reload(ctx context.Context) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	err := errors.Join(r.public.certificate.refresh(), r.private.certificate.refresh())
-	var cfg *config.Config
-	if err == nil {
-		cfg, err = read()
-	}
-	if err == nil {
-		err = r.sameGround(cfg)
-	}
-	var h *house
-	if err == nil {
-		h, err = r.build(ctx, cfg)
-	}
-	if err != nil {
+	if err := r.renew(ctx); err != nil {
 		r.log.Error("reload refused: what was in force stays", "cause", err.Error())
 		return
 	}
+	r.log.Info("reloaded", "issuers", len(r.cfg.Issuers))
+}
+
+// renew reads everything before it changes anything.
+func (r *running) renew(ctx context.Context) error {
+	cfg, err := r.read()
+	if err != nil {
+		return err
+	}
+	if err := sameGround(r.cfg, cfg); err != nil {
+		return err
+	}
+	p, err := readPapers(cfg)
+	if err != nil {
+		return err
+	}
+	h, err := r.build(ctx, cfg, r.house)
+	if err != nil {
+		return err
+	}
 	r.cfg, r.house = cfg, h
+	r.public.tls.Store(p.public)
+	r.private.tls.Store(p.private)
 	r.move(h)
-	r.log.Info("reloaded", "issuers", len(cfg.Issuers))
+	return nil
 }
 
 // sameGround refuses what only a restart can change.
-func (r *running) sameGround(cfg *config.Config) error {
-	was, is := *r.cfg, *cfg
-	was.Listen.TrustedProxies, is.Listen.TrustedProxies = nil, nil
+func sameGround(was, is *config.Config) error {
 	for _, s := range []struct {
-		name string
-		same bool
+		name    string
+		was, is any
 	}{
-		{"store", was.Store == is.Store}, {"master_key", was.MasterKey == is.MasterKey}, {"log", was.Log == is.Log},
-		{"listen", was.Listen.Address == is.Listen.Address && was.Listen.TLSCert == is.Listen.TLSCert && was.Listen.TLSKey == is.Listen.TLSKey && was.Listen.ClientCA == is.Listen.ClientCA},
-		{"admin", was.Admin == is.Admin}, {"limits.in_flight", was.Limits.InFlight == is.Limits.InFlight},
+		{"store", was.Store, is.Store},
+		{"master_key", was.MasterKey, is.MasterKey},
+		{"log", was.Log, is.Log},
+		{"listen.address", was.Listen.Address, is.Listen.Address},
+		{"listen's TLS files", tlsFilesOf(was, was.Listen), tlsFilesOf(is, is.Listen)},
+		{"admin", was.Admin, is.Admin},
+		{"limits.in_flight", was.Limits.InFlight, is.Limits.InFlight},
+		{"limits.refusals_recorded", was.Limits.RefusalsRecorded, is.Limits.RefusalsRecorded},
 	} {
-		if !s.same {
+		if s.was != s.is {
 			return fmt.Errorf("a change of %s needs a restart", s.name)
 		}
 	}
 	return nil
 }
 
-// keepHouse does what is due by the clock.
+// keepHouse does what is due by the clock. What fails is tried again at the next
+// tick.
 func (r *running) keepHouse(ctx context.Context) {
 	second, minute := time.NewTicker(time.Second), time.NewTicker(time.Minute)
 	defer second.Stop()
@@ -199,7 +289,7 @@ func (r *running) keepHouse(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-second.C:
-			r.complain("count refusals", r.refusals.Flush(ctx, r.now()))
+			r.complaints.tell("record refusals", r.refusals.Flush(ctx, r.now()))
 		case <-minute.C:
 			r.everyMinute(ctx)
 		}
@@ -211,24 +301,24 @@ func (r *running) keepHouse(ctx context.Context) {
 const clockSlack = 10 * time.Minute
 
 func (r *running) everyMinute(ctx context.Context) {
-	r.mu.Lock()
-	h, cfg := r.house, r.cfg
-	r.mu.Unlock()
-	r.complain("rotate signing keys", h.keys.Rotate(ctx))
+	retention := r.refresh(ctx)
 	r.revocations.Sweep(r.now())
 	_, err := r.db.Forget(ctx, r.now().Add(-clockSlack))
-	r.complain("forget expired assertions", err)
-	if cfg.Ledger.Retention > 0 {
-		_, err := r.db.Prune(ctx, r.now().Add(-cfg.Ledger.Retention))
-		r.complain("prune the ledger", err)
-	}
-	for _, d := range []*door{r.public, r.private} {
-		r.complain("read the TLS certificate", d.certificate.refresh())
+	r.complaints.tell("forget expired assertions", err)
+	if retention > 0 {
+		_, err := r.db.Prune(ctx, r.now().Add(-retention))
+		r.complaints.tell("prune the ledger", err)
 	}
 }
 
-func (r *running) complain(what string, err error) {
-	if err != nil && !errors.Is(err, context.Canceled) {
-		r.log.Error(what, slog.String("cause", err.Error()))
+// refresh rotates the signing keys and reads TLS files that have changed, and
+// returns how long the ledger's entries are kept.
+func (r *running) refresh(ctx context.Context) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.complaints.tell("rotate signing keys", r.house.keys.Rotate(ctx))
+	for _, d := range r.doors() {
+		r.complaints.tell("read the TLS files of the "+d.name+" listener", d.refresh())
 	}
+	return r.cfg.Ledger.Retention
 }

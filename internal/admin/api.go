@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"log/slog"
 	"net/http"
+	"os"
 	"time"
 
 	"moneyer/bearer"
@@ -23,6 +24,8 @@ const (
 
 // API is the admin API. Its fields are set before Handler is called.
 type API struct {
+	// Base is the path of the listener's URL, if it has one: Prefix follows it.
+	Base string
 	// Issuers lists the issuers in force. It is asked on every request, so that
 	// configuration can be loaded anew.
 	Issuers func() []*authority.Issuer
@@ -31,7 +34,10 @@ type API struct {
 	Merchants Merchants
 	Ledger    Ledger
 	// Verify walks the whole ledger. A broken ledger is no error but a finding.
-	Verify  func(context.Context) (Verification, error)
+	Verify func(context.Context) (Verification, error)
+	// Backup opens a consistent copy of the whole store, of which nothing is left
+	// once it is closed. While another copy is being made it answers fs.ErrExist.
+	Backup  func(context.Context) (*os.File, error)
 	Keyring *keyring.Keyring
 	// Authority explains assertions.
 	Authority *authority.Authority
@@ -114,7 +120,7 @@ func (a *API) Handler() http.Handler {
 	}
 	mux := http.NewServeMux()
 	for path, resource := range a.resources() {
-		mux.Handle(Prefix+path, resource)
+		mux.Handle(a.Base+Prefix+path, resource)
 	}
 	mux.Handle("/", a.nothing())
 	return mux
@@ -149,5 +155,6 @@ func (a *API) resources() map[string]http.Handler {
 
 		"/ledger":        a.resource(methods{"GET": read(a.readLedger)}),
 		"/ledger/verify": a.resource(methods{"GET": read(a.verifyLedger)}),
+		"/backup":        a.resource(methods{"GET": write(a.backup)}), // it holds what admin:read is not shown
 	}
 }

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"moneyer/internal/admin"
+	"moneyer/internal/store"
+)
+
+func (o *onboarding) backupCommand() *cobra.Command {
+	return o.noun(&cobra.Command{
+		Use:   "backup FILE",
+		Short: "Take a copy of the store while the server goes on",
+		Long: `Take a consistent copy of the whole store, registry and ledger, while the server
+goes on minting, and verify its ledger. FILE must not exist; nobody but its owner
+may read it. The server needs as much room beside its store for a moment. The
+master key is not in the copy: keep one of it elsewhere.
+
+To restore, stop the server, remove the store with its -wal and -shm, put FILE in
+its place, and start. What happened after the backup is forgotten: assertions that
+were used up since then are good once more until they expire, and a client
+that was disabled since then is enabled again.`,
+		Example: `  moneyer backup /backups/moneyer-2026-11-23.db
+  moneyer ledger verify --store /backups/moneyer-2026-11-23.db`,
+		Args: wants("FILE"),
+		RunE: func(c *cobra.Command, args []string) error { return o.backup(c.Context(), args[0]) },
+	})
+}
+
+// backup takes one. A copy that is not whole is removed; a whole copy of a broken
+// ledger stays, and is no success.
+func (o *onboarding) backup(ctx context.Context, path string) error {
+	api, err := o.open()
+	if err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return usagef("%s exists and is not overwritten", path)
+	}
+	if err != nil {
+		return usage(err)
+	}
+	size, err := api.copyTo(ctx, file)
+	err = errors.Join(err, file.Close())
+	var v admin.Verified
+	if err == nil {
+		v, err = verifyStore(ctx, path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return o.backedUp(path, size, &v)
+}
+
+// copyTo asks for the copy and has it on the disk when it returns.
+func (api *adminAPI) copyTo(ctx context.Context, file *os.File) (int64, error) {
+	resp, err := api.send(ctx, http.MethodGet, api.path("backup"), "", nil)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	size, err := io.Copy(file, resp.Body)
+	if err == nil && size != resp.ContentLength {
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		return 0, trouble(fmt.Errorf("the copy ends early: %w", err))
+	}
+	if err := errors.Join(file.Sync(), syncFolder(filepath.Dir(file.Name()))); err != nil {
+		return 0, trouble(err)
+	}
+	return size, nil
+}
+
+// syncFolder makes a new name in the folder durable.
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+func (o *onboarding) backedUp(path string, size int64, v *admin.Verified) error {
+	if !o.json {
+		fmt.Fprintf(o.out, "%s holds the store: %d octets\n", path, size)
+		return o.verified(v)
+	}
+	if err := o.printJSON(map[string]any{"file": path, "size": size, "ledger": v}); err != nil || v.Whole {
+		return err
+	}
+	return refused(errSilent)
+}
+
+// verifyStore follows the chain of the ledger in a store's file.
+func verifyStore(ctx context.Context, path string) (admin.Verified, error) {
+	r, err := store.VerifyFile(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return admin.Verified{}, usage(err)
+	}
+	if err != nil {
+		return admin.Verified{}, trouble(err)
+	}
+	return admin.Verified{Whole: r.Broken == 0, First: r.First, Last: r.Last, Head: hex.EncodeToString(r.Head[:]), Broken: r.Broken, How: r.How}, nil
+}
+
+// copyStore makes a consistent copy of the store and opens it. Its name is gone
+// by then, so that not even a process that is killed leaves it behind.
+func (e *estate) copyStore(ctx context.Context) (*os.File, error) {
+	if err := e.db.Backup(ctx, e.copyPath); err != nil {
+		return nil, err
+	}
+	file, err := os.Open(e.copyPath)
+	if err := errors.Join(err, os.Remove(e.copyPath)); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}

@@ -1,0 +1,45 @@
+package admin
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"net/http"
+	"strconv"
+
+	"moneyer/internal/authority"
+	"moneyer/oauth"
+)
+
+// backup streams a consistent copy of the store. Who takes one is recorded
+// before it is made, so that the copy tells of itself. Its length is announced: a
+// copy that breaks off is not taken for a whole one.
+func (a *API) backup(c *call) error {
+	if err := c.query(parameters{}); err != nil {
+		return err
+	}
+	if err := unhurried(http.NewResponseController(c.w)); err != nil {
+		return err
+	}
+	ctx := c.r.Context()
+	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: a.Now().UTC(), Actor: c.actor, Action: "store.backup", Object: "store"}
+	if err := a.Authority.Ledger.Append(ctx, entry, nil); err != nil {
+		return err
+	}
+	file, err := a.Backup(ctx)
+	if errors.Is(err, fs.ErrExist) {
+		return oauth.Errorf(CodeConflict, "somebody else is taking a backup; try again when it is made")
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }() // it was only read
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Content-Type", "application/vnd.sqlite3")
+	c.w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
+	_, _ = io.Copy(c.w, file) // the caller sees by the length what is missing
+	return nil
+}

@@ -1,0 +1,59 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestVerifyFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "moneyer.db")
+	d := openTest(t, path, Options{})
+	appendEntries(t, d, 3)
+	copied := filepath.Join(t.TempDir(), "a%20b?copy.db")
+	if err := d.Backup(t.Context(), copied); err != nil {
+		t.Fatal(err)
+	}
+	before, err := os.ReadFile(copied)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{copied, path} { // the second one is open, and written to
+		report, err := VerifyFile(t.Context(), file)
+		if err != nil || report.Broken != 0 || report.First != 1 || report.Last != 3 {
+			t.Errorf("%s: %+v, %v", file, report, err)
+		}
+	}
+	after, err := os.ReadFile(copied)
+	if err != nil || string(before) != string(after) {
+		t.Errorf("verifying changed the file, %v", err)
+	}
+	for _, suffix := range []string{"-wal", "-shm", "-journal", ".lock"} {
+		checkMissing(t, copied+suffix)
+	}
+	appendEntries(t, d, 1)
+	tamper(t, d, `UPDATE ledger_batch SET lines = replace(lines, 'token', 'taken') WHERE first_seq = 1`)
+	report, err := VerifyFile(t.Context(), path)
+	if err != nil || report.Broken == 0 {
+		t.Errorf("a broken ledger: %+v, %v", report, err)
+	}
+}
+
+func TestVerifyFileRefuses(t *testing.T) {
+	dir := t.TempDir()
+	other := filepath.Join(dir, "other.db")
+	if err := os.WriteFile(other, []byte(strings.Repeat("this is no database ", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		other:                           "not a database",
+		dir:                             "not a file",
+		filepath.Join(dir, "absent.db"): "no such file",
+	} {
+		if _, err := VerifyFile(t.Context(), path); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+	checkMissing(t, filepath.Join(dir, "absent.db"))
+}
