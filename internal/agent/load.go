@@ -22,7 +22,7 @@ import (
 
 const (
 	maxTotal      = 15 * time.Minute // of one request
-	maxSocketPath = 100              // octets; systems end at 103 or 107
+	maxSocketPath = 90               // octets; systems end at 103 or 107, and it is made in a folder beside
 	unixPrefix    = "unix:"
 	nameChars     = "abcdefghijklmnopqrstuvwxyz0123456789-"
 	methodChars   = "ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
@@ -158,7 +158,7 @@ func (c *Config) checkName(check *checker, key, token string) {
 
 // plainPath tells whether p is a prefix that no encoding can disguise.
 func plainPath(p string) bool {
-	const chars = nameChars + methodChars + "._~/"
+	const chars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/"
 	return strings.HasPrefix(p, "/") && strings.HasSuffix(p, "/") && strings.Trim(p, chars) == "" &&
 		(p == "/" || path.Clean(p)+"/" == p)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -34,6 +35,7 @@ func TestTLS(t *testing.T) {
 		fmt.Fprint(w, len(r.TLS.PeerCertificates), " ", r.Header.Get("Authorization"))
 	}))
 	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // handshakes fail on purpose
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	p, dir := newPlatform(t), folder(t)
@@ -58,6 +60,7 @@ func TestTLSToThePlatform(t *testing.T) {
 		fmt.Fprint(w, `{"access_token":"token-1","token_type":"Bearer","expires_in":600}`)
 	}))
 	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // handshakes fail on purpose
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	dir, a := folder(t), newAPI(t, nil)
