@@ -133,7 +133,7 @@ func TestCurlClientAssertion(t *testing.T) {
 	set, endpoint := oauth2AS.assertions(t), oauth2AS.endpoint(t)
 	for _, c := range []struct{ name, want, assertion string }{
 		{"good", "200", set.good},
-		{"used before", "refused", set.good},
+		{"used before", "401 invalid_client", set.good},
 		{"tampered", "401 invalid_client", tamperClaims(set.spare)},
 		{"wrong audience", "401 invalid_client", set.elsewhere},
 	} {

@@ -66,15 +66,23 @@ func (a *Authority) byAssertion(ctx context.Context, p *presented, compact strin
 	if p.verifications == 0 && p.claims != nil {
 		p.wasteTime()
 	}
-	if p.isGrant {
-		return c, refuseAssertion(broken.refusal(p), broken.tell)
-	}
-	return c, badClient(broken.refusal(p))
+	return c, p.refuse(broken.refusal(p), broken.tell)
 }
 
-// refuseAssertion is the answer to an assertion that is bad in any way.
-func refuseAssertion(refusal *Refusal, tell string) error {
-	return oauth.Errorf(oauth.InvalidGrant, "%s", tell).Because(refusal)
+// refuse is the answer to an assertion that is bad in any way: invalid_grant with
+// a word of why for a grant (RFC 7523 §3.1), and invalid_client without one for
+// client authentication (§3.2).
+func (p *presented) refuse(refusal *Refusal, tell string) error {
+	if p.isGrant {
+		return oauth.Errorf(oauth.InvalidGrant, "%s", tell).Because(refusal)
+	}
+	return badClient(refusal)
+}
+
+// refuseUsed is the answer to an assertion that was used up before.
+func (p *presented) refuseUsed() error {
+	return p.refuse(&Refusal{Rule: "one use", Expected: "an assertion that was not used before", Found: "one that was",
+		Hint: "sign a new assertion, with a new jti, for each request"}, "the assertion was used before")
 }
 
 // present takes the assertion apart and looks up whom it names. Only trouble
@@ -145,6 +153,7 @@ func (p *presented) bind(grant *Grant) {
 	if replay == profile.UntilExp {
 		return
 	}
+	grant.assertion = p
 	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
 	grant.use = &Use{Key: p.useKey(canonical), Until: p.expiry().Add(p.policy.Leeway)}
 	if replay == profile.SameToken {

@@ -119,8 +119,9 @@ type Grant struct {
 	Params      []Param
 	Credential  string
 	Correlation string
-	// use uses up the assertion; nil when there is none to use up.
-	use *Use
+	// assertion is used up by use; both are nil when there is none to use up.
+	assertion *presented
+	use       *Use
 	// seal hides a token so that only the same assertion finds it again; nil
 	// unless the issuer answers the same assertion with the same token.
 	seal *tokenSeal
@@ -182,18 +183,16 @@ func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now 
 // mintedBefore answers an assertion that was used up: with the token that it
 // gave, where the issuer does that, else with a refusal.
 func mintedBefore(grant *Grant, used *UsedError, now time.Time) (*AccessToken, error) {
-	refusal := refuseAssertion(&Refusal{Rule: "one use", Expected: "an assertion that was not used before", Found: "one that was",
-		Hint: "sign a new assertion, with a new jti, for each token request"}, "the assertion was used before")
 	if grant.seal == nil {
-		return nil, refusal
+		return nil, grant.assertion.refuseUsed()
 	}
 	token, err := grant.seal.find(used.Sealed)
 	if err != nil {
-		return nil, refusal
+		return nil, grant.assertion.refuseUsed()
 	}
 	token.Client = grant.Client.ID
 	if token.ExpiresIn = int64(token.Expires.Sub(now) / time.Second); token.ExpiresIn <= 0 {
-		return nil, refusal
+		return nil, grant.assertion.refuseUsed()
 	}
 	return token, nil
 }

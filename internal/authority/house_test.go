@@ -81,6 +81,7 @@ func newHouse(t testing.TB, profileName string) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.Policy.Assertion.MaxLifetime = maxLifetime // one bound, so that one table of edges does for all
 	h := &house{registry: &registry{clients: map[string]*authority.Client{}}, ledger: &ledger{}, now: noon}
 	h.issuer = &authority.Issuer{
 		Name: "d1", URL: "https://auth.example/d1", Profile: p, Environment: "stg", AudienceNames: []string{"stg", "prd"},

@@ -38,9 +38,12 @@ func (h *house) usedBefore(t *testing.T, req *authority.Request) {
 	t.Helper()
 	token, err := h.exchange(req)
 	e, refusal := refusalOf(t, token, err)
-	want := oauth.InvalidGrant
-	if e.Code != want || refusal.Rule != "one use" || e.Description != "the assertion was used before" || e.RetryAfter != 0 {
-		t.Errorf("%s by rule %q: %q, want invalid_grant: used before", e.Code, refusal.Rule, e.Description)
+	want, tell := oauth.InvalidGrant, "the assertion was used before"
+	if req.ClientAssertion != "" {
+		want, tell = oauth.InvalidClient, "client authentication failed" // RFC 7523 §3.2
+	}
+	if e.Code != want || refusal.Rule != "one use" || e.Description != tell || e.RetryAfter != 0 {
+		t.Errorf("%s by rule %q: %q, want %s: %s", e.Code, refusal.Rule, e.Description, want, tell)
 	}
 }
 

@@ -123,7 +123,7 @@ func (a *Authority) useUp(ctx context.Context, issuer *Issuer, req *Request, c *
 	case err == nil:
 		return nil
 	case errors.As(err, &used):
-		return badClient(&Refusal{Rule: "one use", Expected: "a client assertion that was not used before", Found: "one that was"})
+		return c.assertion.refuseUsed()
 	default:
 		return unavailable(err)
 	}

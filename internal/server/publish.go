@@ -41,13 +41,13 @@ type metadata struct {
 	ScopesSupported       []string          `json:"scopes_supported,omitempty"`
 	ResponseTypes         []string          `json:"response_types_supported"`
 	GrantTypes            []oauth.GrantType `json:"grant_types_supported"`
-	AuthMethods           []string          `json:"token_endpoint_auth_methods_supported"`
+	AuthMethods           []string          `json:"token_endpoint_auth_methods_supported,omitempty"`
 	AuthSigningAlgorithms []string          `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
 	// RFC 7009, RFC 7662 and RFC 9701, with how clients authenticate there.
 	RevocationEndpoint       string             `json:"revocation_endpoint"`
-	RevocationAuthMethods    []oauth.ClientAuth `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAuthMethods    []oauth.ClientAuth `json:"revocation_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionEndpoint    string             `json:"introspection_endpoint"`
-	IntrospectionAuthMethods []oauth.ClientAuth `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAuthMethods []oauth.ClientAuth `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionAlgorithms  []string           `json:"introspection_signing_alg_values_supported"`
 	// RevocationList is where package bearer polls; no RFC has it.
 	RevocationList string `json:"revocation_list_uri"`
@@ -59,7 +59,6 @@ func (e *endpoint) metadata() http.HandlerFunc {
 		Issuer: e.issuer.URL, TokenEndpoint: e.issuer.Endpoints()[0], JWKSURI: e.issuer.URL + jwksPath,
 		ScopesSupported:    p.Policy.Scope.Words,
 		ResponseTypes:      []string{}, // there is no authorization endpoint
-		AuthMethods:        []string{},
 		RevocationEndpoint: e.issuer.URL + revokePath, RevocationAuthMethods: registered(e.issuer.ResourceAuth()),
 		IntrospectionEndpoint: e.issuer.URL + introspectPath, IntrospectionAuthMethods: registered(e.issuer.ResourceAuth()),
 		IntrospectionAlgorithms: []string{e.issuer.Alg}, RevocationList: e.issuer.URL + revocationsPath,
