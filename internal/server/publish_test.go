@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"moneyer/bearer"
@@ -266,5 +267,19 @@ func TestAddressBudget(t *testing.T) {
 	want := []int{200, 200, 200, 401, 401, 429, 200, 429, 200, 401, 401, 429, 200}
 	if !slices.Equal(got, want) {
 		t.Errorf("statuses %v, want %v", got, want)
+	}
+}
+
+// TestBodyCutShort answers what it can of a body that breaks off: 400, and no
+// rule of authentication was asked.
+func TestBodyCutShort(t *testing.T) {
+	h := readSetup(t, "testdata/transcripts/boltpay", "").open(t)
+	body := io.MultiReader(strings.NewReader("grant_type=client_credentials"), iotest.ErrReader(io.ErrUnexpectedEOF))
+	req := httptest.NewRequestWithContext(t.Context(), "POST", "/auth/token", body)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	h.handler.ServeHTTP(w, req)
+	if want := `{"error":"invalid_request","error_description":"the body did not arrive whole"}`; w.Code != 400 || w.Body.String() != want {
+		t.Errorf("%d %s", w.Code, w.Body)
 	}
 }
