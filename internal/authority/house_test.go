@@ -42,6 +42,7 @@ var (
 	partnerKey  = newKey(jose.ES256)
 	secondKey   = newKey(jose.ES256)
 	strangerKey = newKey(jose.ES256)
+	sparePublic = publicOf(newKey(jose.ES256))
 	tokenSigner = signerOf(newKey(jose.ES256), jose.ES256, "signing-1")
 )
 
@@ -90,7 +91,7 @@ func newHouse(t testing.TB, profileName string) *house {
 	}
 	for id, key := range map[string]crypto.Signer{clientID: partnerKey, otherID: secondKey} {
 		h.registry.add(&authority.Client{Issuer: "d1", ID: id, Scope: oauth.Scope{"pay", "read"}, Created: noon,
-			Keys: []authority.Key{{Kid: kid, Public: publicOf(key)}, {Kid: "spare-" + id, Public: publicOf(newKey(jose.ES256))}}})
+			Keys: []authority.Key{{Kid: kid, Public: publicOf(key)}, {Kid: "spare-" + id, Public: sparePublic}}})
 	}
 	h.registry.clients[otherID].Keys[0].Kid = "key-2"
 	h.Authority = &authority.Authority{
