@@ -24,6 +24,6 @@ func (a *app) onboardCommands() []*cobra.Command {
 // partnerCommands need no server of ours.
 func (a *app) partnerCommands() []*cobra.Command {
 	return []*cobra.Command{
-		a.keygenCommand(), a.assertCommand(), a.tokenCommand(), a.inspectCommand(), a.explainCommand(), a.profileCommand(), a.agentCommand(),
+		a.keygenCommand(), a.assertCommand(), a.tokenCommand(), a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.profileCommand(), a.agentCommand(),
 	}
 }

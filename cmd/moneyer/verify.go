@@ -1,0 +1,356 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"moneyer/bearer"
+	"moneyer/internal/jose"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// verifyFlags describe the API that would judge the token.
+type verifyFlags struct {
+	issuer, jwks, profile string
+	audience, typ         []string
+	scope                 string
+	revocations           string
+	noRevocations         bool
+}
+
+// verifyCommand judges an access token as an API would.
+func (a *app) verifyCommand() *cobra.Command {
+	var f verifyFlags
+	c := &cobra.Command{
+		Use:   "verify [TOKEN|FILE|-] --issuer URL",
+		Short: "Judge an access token as an API would, and say why",
+		Long: `Judge an access token as an API that guards itself with package bearer would, and
+say of each check how it went. Without an argument, or with '-', read standard
+input: a live token is better piped in than written on the command line, where
+others on this machine can see it. The token is never printed.
+
+The keys come from the issuer's metadata (RFC 8414) or from --jwks, and what was
+revoked from the issuer's list: an issuer without one wants --no-revocations. An
+audience is checked when --audience names one; --profile knows the typ of a
+platform's tokens, and whether their aud is the client.
+
+Exit codes: 0 good · 1 not good · 2 wrong usage · 3 the keys or the list of what
+was revoked cannot be had, and nobody can tell.`,
+		Example: `  moneyer token ... | moneyer verify --issuer https://as.example --audience https://api.example
+  moneyer verify token.txt --issuer https://bolt.example --profile boltpay --scope roles
+  moneyer verify token.txt --issuer https://d1.example/authz/v1 --jwks keys.json --no-revocations`,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usagef("%s takes one file or token; quote it if it holds blanks", c.CommandPath())
+			}
+			return nil
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.verify(c.Context(), &f, append(args, "-")[0])
+		},
+	}
+	c.SetFlagErrorFunc(quietFlagError)
+	profileFlag(c, &f.profile)
+	flags := c.Flags()
+	flags.StringVar(&f.issuer, "issuer", "", "the issuer URL, exactly as iss of the token spells it")
+	flags.StringArrayVar(&f.audience, "audience", nil, "a name of the API: aud must hold one; repeat for several")
+	flags.StringArrayVar(&f.typ, "typ", nil, "what typ of the header may be; repeat for several (default the profile's, else at+jwt)")
+	flags.StringVar(&f.scope, "scope", "", "scope words that the token must hold, separated by spaces")
+	flags.StringVar(&f.jwks, "jwks", "", "the issuer's keys: the JWK set in this file or at this URL (default as the issuer's metadata say)")
+	flags.StringVar(&f.revocations, "revocations", "", "the URL of the list of what was revoked (default the issuer URL and /revocations)")
+	flags.BoolVar(&f.noRevocations, "no-revocations", false, "do not ask what was revoked")
+	for _, name := range []string{"issuer", "audience", "typ", "scope", "revocations"} {
+		complete(c, name)
+	}
+	c.MarkFlagsMutuallyExclusive("revocations", "no-revocations")
+	return c
+}
+
+// The results of a check.
+const (
+	checkHolds   = "holds"
+	checkFails   = "fails"
+	checkSkipped = "not checked" // nobody asked for it
+	checkUnknown = "unknown"     // nobody can tell
+)
+
+// check is one thing that a token is held to.
+type check struct {
+	Name     string `json:"check"`
+	Result   string `json:"result"`
+	Found    string `json:"found"`
+	Expected string `json:"expected,omitempty"`
+}
+
+// verified is the verdict on a token, and the checks that explain it.
+type verified struct {
+	Good bool `json:"good"`
+	// Error is the code of RFC 6750 section 3.1 that an API answers with.
+	Error     oauth.Code `json:"error,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
+	GoodUntil string     `json:"good_until,omitempty"` // RFC 3339
+	Checks    []check    `json:"checks"`
+	Notes     []string   `json:"notes,omitempty"`
+
+	left time.Duration // until then
+}
+
+func (a *app) verify(ctx context.Context, f *verifyFlags, arg string) error {
+	a = a.still()
+	api, err := a.guard(f)
+	if err != nil {
+		return err
+	}
+	data, err := a.readArgument(arg)
+	if err != nil {
+		return err
+	}
+	token, mistakes := repair(string(data))
+	if token == "" {
+		return usagef("there is nothing to verify: the input is empty")
+	}
+	v := &verified{Good: true}
+	for _, m := range mistakes {
+		v.Notes = append(v.Notes, "judged without "+m.found)
+	}
+	claims, verdict := api.verifier().Verify(ctx, token)
+	if verdict == nil {
+		v.GoodUntil, v.left = claims.Expiry.UTC().Format(time.RFC3339), claims.Expiry.Sub(a.now())
+	} else {
+		v.Good, v.Error, v.Reason = false, oauth.AsError(verdict).Code, verdict.Error()
+	}
+	if v.Checks, err = api.explain(ctx, token); err != nil {
+		return trouble(fmt.Errorf("the keys to check by cannot be had: %w", err))
+	}
+	if err := a.printVerified(v); err != nil {
+		return err
+	}
+	switch v.Error {
+	case "":
+		return nil
+	case oauth.TemporarilyUnavailable:
+		return trouble(fmt.Errorf("what was revoked cannot be had (--no-revocations judges without): %w", cmp.Or(errors.Unwrap(verdict), verdict)))
+	default:
+		return refused(errSilent)
+	}
+}
+
+// still is a with a clock that stands still, so that verdict and checks are of
+// one instant.
+func (a *app) still() *app {
+	now, still := a.now(), *a
+	still.now = func() time.Time { return now }
+	return &still
+}
+
+// guard is an API that judges tokens.
+type guard struct {
+	issuer      string
+	audience    []string
+	audienceIs  string // what aud is when it is held to nothing
+	typ         []string
+	scope       oauth.Scope
+	keys        bearer.KeySource
+	revocations bearer.RevocationSource // nil for none
+	now         func() time.Time
+}
+
+// guard makes the API that the flags describe.
+func (a *app) guard(f *verifyFlags) (*guard, error) {
+	if f.issuer == "" {
+		return nil, usagef("--issuer is missing: the issuer URL, as iss of the token spells it")
+	}
+	g := &guard{issuer: f.issuer, audience: f.audience, typ: f.typ, audienceIs: "give --audience to check it", now: a.now}
+	var err error
+	if g.scope, err = oauth.ParseScope(f.scope); err != nil {
+		return nil, usagef("--scope: %s", oauth.AsError(err).Description)
+	}
+	if f.profile != "" {
+		if err := g.wear(f.profile); err != nil {
+			return nil, err
+		}
+	}
+	if g.typ == nil {
+		g.typ = []string{"at+jwt", "application/at+jwt"}
+	}
+	where := &inspectFlags{jwks: f.jwks}
+	if f.jwks == "" {
+		where.issuer = f.issuer
+	}
+	if g.keys, err = a.keySource(where, ""); err != nil {
+		return nil, err
+	}
+	if !f.noRevocations {
+		g.revocations = &bearer.RevocationList{Issuer: f.issuer, URL: f.revocations, Keys: g.keys, Now: a.now}
+	}
+	return g, nil
+}
+
+// wear takes from a profile what its tokens look like.
+func (g *guard) wear(name string) error {
+	p, err := loadProfile(name)
+	if err != nil {
+		return err
+	}
+	if g.typ == nil {
+		g.typ = []string{p.Policy.Token.Typ}
+	}
+	if slices.ContainsFunc(p.Policy.Token.Claims, func(c profile.Claim) bool {
+		return c.Name == "aud" && c.From == profile.SourceClient
+	}) {
+		g.audienceIs = "the client, in tokens of " + p.Name
+	}
+	return nil
+}
+
+// verifier judges by everything.
+func (g *guard) verifier() *bearer.Verifier {
+	return &bearer.Verifier{
+		Issuer: g.issuer, Audience: g.audience, AnyAudience: len(g.audience) == 0, Typ: g.typ, RequiredScope: g.scope,
+		Keys: g.keys, Revocations: g.revocations, Now: g.now,
+	}
+}
+
+// demand is one check, and what a Verifier demands for it.
+type demand struct {
+	check
+	add func(*bearer.Verifier) // nil when nobody asked for it
+}
+
+// explain says how each check went. A check is a Verifier that demands a good
+// signature and this one thing, so that bearer judges here too. The error is that
+// there are no keys.
+func (g *guard) explain(ctx context.Context, token string) ([]check, error) {
+	jws, err := jose.Parse(token)
+	if err != nil {
+		return []check{{"form", checkFails, err.Error(), "a signed JWT; of an opaque token only its issuer can tell"}}, nil
+	}
+	claims, err := jose.ParseClaims(jws.Payload)
+	if err != nil {
+		claims = &jose.Claims{} // bearer will say the same
+	}
+	judge := func(add func(*bearer.Verifier)) error {
+		v := &bearer.Verifier{
+			Issuer: cmp.Or(claims.Issuer, g.issuer), AnyAudience: true, Typ: []string{jws.Header.Typ}, Leeway: noTimeLimit, Keys: g.keys, Now: g.now,
+		}
+		add(v)
+		_, err := v.Verify(ctx, token)
+		return err
+	}
+	checks, err := signatureChecks(jws, judge(func(*bearer.Verifier) {}))
+	if err != nil || checks[len(checks)-1].Result == checkFails {
+		return checks, err
+	}
+	for _, d := range g.demands(claims, jws.Header.Typ) {
+		if d.Result = checkSkipped; d.add != nil {
+			d.settle(judge(d.add))
+		}
+		checks = append(checks, d.check)
+	}
+	return checks, nil
+}
+
+// signatureChecks tells how a Verifier that demands nothing else judged. What it
+// refuses for another reason is not what an access token says.
+func signatureChecks(jws *jose.JWS, err error) ([]check, error) {
+	cause := cmp.Or(errors.Unwrap(err), err)
+	holds := check{"signature", checkHolds, jws.Header.Alg + " by key " + cmp.Or(jws.Header.Kid, "without a name"), ""}
+	switch {
+	case err == nil:
+		return []check{holds}, nil
+	case oauth.AsError(err).Code != oauth.InvalidToken:
+		return nil, cause
+	case errors.Is(err, jose.ErrSignature), errors.Is(err, jose.ErrAlgMismatch), errors.Is(err, bearer.ErrUnknownKey):
+		return []check{{"signature", checkFails, cause.Error(), "one by a key of the issuer; nothing else can be believed, so nothing else was checked"}}, nil
+	default:
+		return []check{holds, {"claims", checkFails, cause.Error(), "those of an access token"}}, nil
+	}
+}
+
+// demands are the checks of a token whose signature verified.
+func (g *guard) demands(c *jose.Claims, typ string) []demand {
+	audience := demand{check: check{Name: "audience", Found: cmp.Or(strings.Join(c.Audience, ", "), "none"), Expected: strings.Join(g.audience, " or ")}}
+	if len(g.audience) > 0 {
+		audience.add = func(v *bearer.Verifier) { v.Audience = g.audience }
+	} else {
+		audience.Expected = g.audienceIs
+	}
+	revocation := demand{check: check{Name: "revocation", Found: "what was revoked was not asked"}}
+	if g.revocations != nil {
+		revocation.Found = "not on the list of the issuer"
+		revocation.add = func(v *bearer.Verifier) { v.Revocations = g.revocations }
+	}
+	return []demand{
+		{check{"time", "", timesOf(c, g.now()), ""}, func(v *bearer.Verifier) { v.Leeway = 0 }},
+		{check{"issuer", "", c.Issuer, g.issuer}, func(v *bearer.Verifier) { v.Issuer = g.issuer }},
+		audience,
+		{check{"typ", "", cmp.Or(typ, "none"), strings.Join(g.typ, " or ")}, func(v *bearer.Verifier) { v.Typ = g.typ }},
+		{check{"scope", "", cmp.Or(c.Scope, "none"), g.scope.String()}, func(v *bearer.Verifier) { v.RequiredScope = g.scope }},
+		revocation,
+	}
+}
+
+// settle notes how bearer judged.
+func (d *demand) settle(err error) {
+	switch {
+	case err == nil:
+		d.Result = checkHolds
+	case oauth.AsError(err).Code == oauth.TemporarilyUnavailable:
+		d.Result, d.Found = checkUnknown, cmp.Or(errors.Unwrap(err), err).Error()
+	default:
+		if d.Result = checkFails; d.Name == "revocation" {
+			d.Found = "the issuer revoked it"
+		}
+	}
+}
+
+// timesOf says in words when a token was issued and when it ends.
+func timesOf(c *jose.Claims, now time.Time) string {
+	words := timeProblems(c, now)
+	if c.Has(jose.ClaimIssuedAt) && c.IssuedAt < maxPlausible {
+		words = append(words, "issued "+inWords(time.Unix(c.IssuedAt, 0).Sub(now)))
+	}
+	if end := time.Unix(c.Expiry, 0); now.Before(end) && c.Expiry < maxPlausible {
+		words = append(words, "ends "+inWords(end.Sub(now)))
+	}
+	return strings.Join(words, ", ")
+}
+
+func (a *app) printVerified(v *verified) error {
+	if a.json {
+		return a.printJSON(v)
+	}
+	for _, note := range v.Notes {
+		fmt.Fprintln(a.out, "! "+visible(note))
+	}
+	for _, c := range v.Checks {
+		mark, expected := map[string]string{
+			checkHolds: a.paint(good, "✓"), checkFails: a.paint(bad, "✗"), checkSkipped: a.paint(bold, "-"), checkUnknown: a.paint(bold, "?"),
+		}[c.Result], ""
+		switch {
+		case c.Result == checkFails && c.Expected != "":
+			expected = "; expected " + c.Expected
+		case c.Result == checkSkipped:
+			expected = a.paint(faint, strings.TrimSuffix(" NOT CHECKED: "+c.Expected, ": "))
+		}
+		fmt.Fprintf(a.out, "%s %-10s %s%s\n", mark, c.Name, visible(c.Found), expected)
+	}
+	var err error
+	switch {
+	case v.Good:
+		_, err = fmt.Fprintln(a.out, a.paint(good, "✓ good until "+v.GoodUntil+" ("+inWords(v.left)+")"))
+	case v.Error == oauth.TemporarilyUnavailable:
+		_, err = fmt.Fprintln(a.out, a.paint(bold, "? nobody can tell"))
+	default:
+		_, err = fmt.Fprintln(a.out, a.paint(bad, "✗ not good: "+visible(v.Reason)))
+	}
+	return err
+}
