@@ -256,7 +256,7 @@ func (e *estate) adminAPI(cfg *config.Config, h *house, auth *authority.Authorit
 	return &admin.API{
 		Base:    pathOf(h.admin.URL),
 		Issuers: func() []*authority.Issuer { return append([]*authority.Issuer{h.admin}, h.issuers...) },
-		Clients: e.db, Merchants: e.db, Ledger: e.db, Keyring: h.keys, Authority: auth,
+		Clients: e.db, Merchants: e.db, Ledger: e.db, Revocations: e.db, Keyring: h.keys, Authority: auth,
 		Verify: func(ctx context.Context) (admin.Verification, error) {
 			r, err := e.db.Verify(ctx)
 			return admin.Verification(r), err

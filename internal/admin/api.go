@@ -33,13 +33,15 @@ type API struct {
 	Clients   Clients
 	Merchants Merchants
 	Ledger    Ledger
+	// Revocations lists what was revoked; Authority's own put it in force.
+	Revocations Revocations
 	// Verify walks the whole ledger. A broken ledger is no error but a finding.
 	Verify func(context.Context) (Verification, error)
 	// Backup opens a consistent copy of the whole store, of which nothing is left
 	// once it is closed. While another copy is being made it answers fs.ErrExist.
 	Backup  func(context.Context) (*os.File, error)
 	Keyring *keyring.Keyring
-	// Authority explains assertions.
+	// Authority explains assertions and revokes tokens.
 	Authority *authority.Authority
 
 	// Verifier judges the access tokens of those who call. Unless it has a Refuse of
@@ -100,6 +102,13 @@ type Ledger interface {
 	Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error
 }
 
+// Revocations lists what issuers withdrew.
+type Revocations interface {
+	// Revocations lists an issuer's that are not over, in the order in which they
+	// will be.
+	Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error)
+}
+
 // Verification is what a walk along the whole ledger found.
 type Verification struct {
 	// First and Last are the entries that the ledger holds; 0 when it holds none.
@@ -152,6 +161,8 @@ func (a *API) resources() map[string]http.Handler {
 
 		issuer + "/signing-keys":       a.resource(methods{"GET": read(a.listSigningKeys), "POST": write(a.announceSigningKey)}),
 		issuer + "/signing-keys/{key}": a.resource(methods{"POST": write(a.changeSigningKey)}), // {kid}:activate and so on
+
+		issuer + "/revocations": a.resource(methods{"GET": read(a.listRevocations), "POST": write(a.revoke)}),
 
 		"/ledger":        a.resource(methods{"GET": read(a.readLedger)}),
 		"/ledger/verify": a.resource(methods{"GET": read(a.verifyLedger)}),

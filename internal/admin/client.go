@@ -23,16 +23,18 @@ type Issuer struct {
 
 // Client is a client as the API shows it.
 type Client struct {
-	Issuer     string                         `json:"issuer"`
-	ID         string                         `json:"id"`
-	Name       string                         `json:"name,omitempty"`
-	Revision   int64                          `json:"revision"`
-	Disabled   bool                           `json:"disabled"`
-	Grants     []oauth.GrantType              `json:"grants,omitempty"`
-	Scope      string                         `json:"scope,omitempty"`
-	Attributes map[string]authority.Attribute `json:"attributes,omitempty"`
-	JWKSURI    string                         `json:"jwks_uri,omitempty"`
-	Created    time.Time                      `json:"created"`
+	Issuer   string            `json:"issuer"`
+	ID       string            `json:"id"`
+	Name     string            `json:"name,omitempty"`
+	Revision int64             `json:"revision"`
+	Disabled bool              `json:"disabled"`
+	Grants   []oauth.GrantType `json:"grants,omitempty"`
+	Scope    string            `json:"scope,omitempty"`
+	// Introspects: it may ask about tokens of others.
+	Introspects bool                           `json:"introspects,omitempty"`
+	Attributes  map[string]authority.Attribute `json:"attributes,omitempty"`
+	JWKSURI     string                         `json:"jwks_uri,omitempty"`
+	Created     time.Time                      `json:"created"`
 	// Keys and Secrets are shown of a single client, not in lists.
 	Keys    []Key    `json:"keys,omitempty"`
 	Secrets []Secret `json:"secrets,omitempty"`
@@ -40,7 +42,7 @@ type Client struct {
 
 func viewClient(c *authority.Client) Client {
 	return Client{Issuer: c.Issuer, ID: c.ID, Name: c.Name, Revision: c.Revision, Disabled: c.Disabled, Grants: c.Grants,
-		Scope: c.Scope.String(), Attributes: c.Attributes, JWKSURI: c.JWKSURI, Created: c.Created}
+		Scope: c.Scope.String(), Introspects: c.Introspects, Attributes: c.Attributes, JWKSURI: c.JWKSURI, Created: c.Created}
 }
 
 func (a *API) listIssuers(c *call) error {
@@ -118,12 +120,13 @@ func (a *API) addClient(c *call) error {
 // clientMembers are the members of a client that may be set and changed.
 func clientMembers(client *authority.Client) members {
 	return members{
-		"name":       text(&client.Name),
-		"scope":      scope(&client.Scope),
-		"grants":     grants(&client.Grants),
-		"attributes": attributes(&client.Attributes),
-		"jwks_uri":   text(&client.JWKSURI),
-		"disabled":   flag(&client.Disabled),
+		"name":        text(&client.Name),
+		"scope":       scope(&client.Scope),
+		"grants":      grants(&client.Grants),
+		"attributes":  attributes(&client.Attributes),
+		"jwks_uri":    text(&client.JWKSURI),
+		"introspects": flag(&client.Introspects),
+		"disabled":    flag(&client.Disabled),
 	}
 }
 

@@ -1,6 +1,6 @@
 // Package admin is the admin API: JSON over HTTP by which clients, their keys and
 // secrets, merchants, card tokens and signing keys are registered and changed,
-// and by which the ledger is read.
+// access tokens are revoked, and the ledger is read.
 //
 // It is a resource server of our own authority: every request carries one of our
 // access tokens, whose scope is admin:read for what changes nothing and
@@ -9,7 +9,7 @@
 // from the next request on.
 //
 //   - API.Handler serves all of it, below Prefix.
-//   - Client, Key, Secret, Issuer, Page, Record, Progress and Failure are what it
+//   - Client, Key, Secret, Issuer, Revocation, Page, Record, Progress and Failure are what it
 //     answers; programs that call it decode into the same types.
 //
 // What is sent is decoded strictly: an unknown, repeated or mistyped member is

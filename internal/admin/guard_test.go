@@ -39,6 +39,8 @@ var operations = []struct{ method, path, scope string }{
 	{"GET", "/issuers/d1/signing-keys", admin.ScopeRead},
 	{"POST", "/issuers/d1/signing-keys", admin.ScopeWrite},
 	{"POST", "/issuers/d1/signing-keys/k:activate", admin.ScopeWrite},
+	{"GET", "/issuers/d1/revocations", admin.ScopeRead},
+	{"POST", "/issuers/d1/revocations", admin.ScopeWrite},
 	{"POST", "/issuers/d1/explain", admin.ScopeRead},
 	{"GET", "/ledger", admin.ScopeRead},
 	{"GET", "/ledger/verify", admin.ScopeRead},

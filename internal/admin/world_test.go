@@ -37,6 +37,7 @@ type world struct {
 	t       testing.TB
 	url     string // of the API, with its prefix
 	api     *admin.API
+	file    string // of the store
 	db      *store.DB
 	keys    *keyring.Keyring
 	issuers []*authority.Issuer
@@ -58,27 +59,29 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		w.issuers = append(w.issuers, newIssuer(t, name, profileName))
 	}
 	slices.SortFunc(w.issuers, func(a, b *authority.Issuer) int { return strings.Compare(a.Name, b.Name) })
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "test.db"), store.Options{Now: w.now})
+	w.file = filepath.Join(t.TempDir(), "test.db")
+	db, err := store.Open(t.Context(), "sqlite:"+w.file, store.Options{Now: w.now})
 	must(t, err)
-	t.Cleanup(func() { must(t, db.Close()) })
+	t.Cleanup(func() { must(t, w.db.Close()) })
 	w.db = db
 	master, err := keyring.NewMasterKey()
 	must(t, err)
 	w.keys = &keyring.Keyring{Store: db, Master: master, Issuers: map[string]keyring.Settings{}, Now: w.now}
 	for _, issuer := range w.issuers {
-		w.keys.Issuers[issuer.Name] = keyring.Settings{Alg: jose.ES256, Typ: "at+jwt", Keep: time.Hour}
+		w.keys.Issuers[issuer.Name] = keyring.Settings{Alg: jose.ES256, Typ: issuer.Profile.Policy.Token.Typ, Keep: time.Hour}
 	}
 	must(t, w.keys.Load(t.Context()))
 	must(t, w.keys.Rotate(t.Context()))
 	w.api = &admin.API{
 		Issuers: func() []*authority.Issuer { return w.issuers },
-		Clients: db, Merchants: db, Ledger: db, Keyring: w.keys,
+		Clients: db, Merchants: db, Ledger: db, Revocations: db, Keyring: w.keys,
 		Verify: func(ctx context.Context) (admin.Verification, error) {
 			report, err := db.Verify(ctx)
 			return admin.Verification(report), err
 		},
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: w.keys, Pepper: master.Pepper(), Now: w.now,
-			ClientRate: limit.New[authority.ClientName](limit.Rate{}, 1), Refusals: authority.NewRefusals(db, limit.Rate{})},
+			ClientRate: limit.New[authority.ClientName](limit.Rate{}, 1), Refusals: authority.NewRefusals(db, limit.Rate{}),
+			Revocations: authority.NewRevocations(db)},
 		Verifier: &bearer.Verifier{Issuer: "https://admin.example", Audience: []string{"https://admin.example/api"}, Now: w.now,
 			Keys: bearer.KeyFunc(w.verificationKey)},
 		Pepper: master.Pepper(), Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: w.now,

@@ -109,10 +109,20 @@ func (f *inForce) add(v *Revocation) {
 		}
 	}
 	if len(v.JTIs) == 0 {
-		rules := append(slices.Clone(f.current()), *v)
+		rules := append(slices.DeleteFunc(slices.Clone(f.current()), v.covers), *v)
 		f.rules.Store(&rules)
 	}
 	f.version.Add(1)
+}
+
+// unknown counts the tokens that are not revoked one by one already.
+func (f *inForce) unknown(jtis []string) (n int64) {
+	for _, jti := range jtis {
+		if _, known := f.jtis.Load(jti); !known {
+			n++
+		}
+	}
+	return n
 }
 
 func (f *inForce) current() []Revocation {
@@ -169,7 +179,7 @@ func (r *Revocations) Add(ctx context.Context, v *Revocation, e *Entry) error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
 	f := r.of(v.Issuer)
-	if f.count.Load()+int64(len(v.JTIs)) > MaxRevoked {
+	if f.count.Load()+f.unknown(v.JTIs) > MaxRevoked {
 		return reject("more than %d tokens of issuer %s are revoked one by one: revoke a client, a signing key, or everything before an instant", MaxRevoked, v.Issuer)
 	}
 	if err := r.store.PutRevocation(ctx, v, e); err != nil {
@@ -205,6 +215,13 @@ func (v *Revocation) names(t *ActiveToken) bool {
 	return v.All || v.Claim != "" && t.holds(v.Claim, v.Value)
 }
 
+// covers tells whether a revocation that is no list of tokens names all that
+// another names, for as long.
+func (v *Revocation) covers(w Revocation) bool {
+	return v.SigningKid == w.SigningKid && v.All == w.All && v.Claim == w.Claim && v.Value == w.Value &&
+		!w.Before.After(v.Before) && !w.Until.After(v.Until)
+}
+
 // Target says what to revoke: exactly one of the first four, or Credential with
 // its Client, or All.
 type Target struct {
@@ -213,9 +230,11 @@ type Target struct {
 	// that this credential bought.
 	Client, Credential string
 	SigningKid         string
-	// All means every token that was issued before At.
+	// All means every token.
 	All bool
-	At  time.Time
+	// At bounds Client and All to tokens that were issued before it, rounded up to
+	// a whole second; zero means until now.
+	At time.Time
 }
 
 // Plan works out which tokens a target means at now. It changes nothing. What
@@ -226,21 +245,22 @@ func (r *Revocations) Plan(ctx context.Context, issuer *Issuer, t Target, now ti
 		if t.At.After(now) {
 			return nil, reject("tokens of the future cannot be revoked: give an instant that has passed")
 		}
-		v.Before = t.At.UTC()
+		v.Before = wholeSecond(t.At)
 	}
+	ofClient := Query{Client: t.Client, Until: wholeSecond(t.At)}
 	claim := claimFrom(issuer.Profile, profile.SourceClient)
 	switch {
 	case t.JTI != "":
 		v.Reason = "token " + t.JTI
 		return r.planTokens(ctx, v, Query{JTI: t.JTI}, "", now)
 	case t.Client != "" && t.Credential != "":
-		v.Reason = "client " + t.Client + ", credential " + t.Credential
-		return r.planTokens(ctx, v, Query{Client: t.Client}, t.Credential, now)
+		v.Reason = "client " + t.Client + ", credential " + t.Credential + until(t.At)
+		return r.planTokens(ctx, v, ofClient, t.Credential, now)
 	case t.Client != "" && claim == "":
-		v.Reason = "client " + t.Client
-		return r.planTokens(ctx, v, Query{Client: t.Client}, "", now)
+		v.Reason = "client " + t.Client + until(t.At)
+		return r.planTokens(ctx, v, ofClient, "", now)
 	case t.Client != "":
-		v.Reason, v.Claim, v.Value = "client "+t.Client, claim, t.Client
+		v.Reason, v.Claim, v.Value = "client "+t.Client+until(t.At), claim, t.Client
 	case t.SigningKid != "":
 		v.Reason, v.SigningKid, v.Before = "signing key "+t.SigningKid, t.SigningKid, time.Time{}
 	case t.All:
@@ -254,6 +274,20 @@ func (r *Revocations) Plan(ctx context.Context, issuer *Issuer, t Target, now ti
 // nextSecond is the first whole second after now: iat has no finer grain, and
 // what was issued within this second must be named too.
 func nextSecond(now time.Time) time.Time { return now.UTC().Truncate(time.Second).Add(time.Second) }
+
+// wholeSecond rounds an instant up: of what was issued within its second iat does
+// not tell what came before it. Zero stays zero.
+func wholeSecond(at time.Time) time.Time {
+	return at.UTC().Add(time.Second - 1).Truncate(time.Second)
+}
+
+// until says which of a client's tokens are meant.
+func until(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return ", issued before " + stamp(wholeSecond(at))
+}
 
 var errTooMany = errors.New("too many tokens")
 
@@ -281,7 +315,7 @@ func (r *Revocations) planTokens(ctx context.Context, v *Revocation, q Query, cr
 	case err != nil:
 		return nil, err
 	case len(v.JTIs) == 0:
-		return nil, fmt.Errorf("live tokens of %s: %w", v.Reason, ErrNotFound)
+		return nil, fmt.Errorf("a live token (%s): %w", v.Reason, ErrNotFound)
 	}
 	return v, nil
 }

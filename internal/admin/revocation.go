@@ -1,0 +1,189 @@
+package admin
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/keyring"
+	"moneyer/internal/strictjson"
+)
+
+// Revocation is access tokens withdrawn before their end, as the API shows it.
+type Revocation struct {
+	ID string `json:"id"`
+	// Reason says in words which tokens.
+	Reason string `json:"reason"`
+	// Tokens counts them where they are named one by one.
+	Tokens int `json:"tokens,omitempty"`
+	// Before, where it is there: tokens issued from then on are not meant.
+	Before time.Time `json:"before,omitzero"`
+	// Until is when the last of them has ended, and the revocation is forgotten.
+	Until   time.Time `json:"until"`
+	Created time.Time `json:"created"`
+	// Note is in the answer to a revocation that may have missed a token, and tells
+	// how to be sure.
+	Note string `json:"note,omitempty"`
+}
+
+// inFlight is the note where a client's tokens are named one by one: the ledger
+// tells of those that were minted, and a request under way may mint another.
+const inFlight = "a token that was being minted just then may not be among them: with the credential disabled or removed, revoke once more when limits.request_timeout has passed"
+
+func viewRevocation(v *authority.Revocation) Revocation {
+	return Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created}
+}
+
+// listRevocations lists what is in force. A page goes on after the end of the one
+// that it names: whatever came before it was over earlier.
+func (a *API) listRevocations(c *call) error {
+	list, err := a.Revocations.Revocations(c.r.Context(), c.issuer.Name)
+	if err != nil {
+		return err
+	}
+	views := make([]Revocation, len(list))
+	for i := range list {
+		views[i] = viewRevocation(&list[i])
+	}
+	return replyCut(c, views, func(v *Revocation) string { return v.ID })
+}
+
+// revoke puts a revocation in force. A credential should be disabled or removed
+// before its tokens are revoked, else it goes on to get new ones.
+func (a *API) revoke(c *call) error {
+	target, err := c.target()
+	if err == nil {
+		err = a.checkTarget(c, &target)
+	}
+	if err != nil {
+		return err
+	}
+	planned, err := a.Authority.Revocations.Plan(c.r.Context(), c.issuer, target, a.Now())
+	if err != nil {
+		return err
+	}
+	done := change{"revoke", revoked(&target), target.Client}
+	e := a.entry(c, done)
+	e.JTI = target.JTI
+	answer := viewRevocation(planned)
+	if target.JTI == "" && answer.Tokens > 0 {
+		e.Count, answer.Note = int64(answer.Tokens), inFlight
+	}
+	if err := a.Authority.Revocations.Add(c.r.Context(), planned, e); err != nil {
+		return err
+	}
+	a.logged(c, done)
+	return c.reply(answer)
+}
+
+// target reads what to revoke.
+func (c *call) target() (authority.Target, error) {
+	var t authority.Target
+	err := c.decode(members{
+		"jti":         named(&t.JTI),
+		"client":      named(&t.Client),
+		"credential":  named(&t.Credential),
+		"signing_kid": named(&t.SigningKid),
+		"all":         flag(&t.All),
+		"at":          moment(&t.At),
+	})
+	if err != nil {
+		return t, err
+	}
+	ways := 0
+	for _, given := range []bool{t.JTI != "", t.Client != "", t.SigningKid != "", t.All} {
+		if given {
+			ways++
+		}
+	}
+	switch {
+	case ways != 1:
+		return t, invalid("say what to revoke by one of jti, client, signing_kid and all")
+	case t.Credential != "" && t.Client == "":
+		return t, invalid("credential comes with the client whose it is")
+	case !t.At.IsZero() && t.Client == "" && !t.All:
+		return t, invalid("at comes with client or all")
+	}
+	return t, nil
+}
+
+// named takes a name. An empty one is refused: it would let a target mean more
+// than was meant.
+func named(to *string) func(strictjson.Value) error {
+	return func(v strictjson.Value) (err error) {
+		if *to, err = v.Text(); err == nil && *to == "" {
+			err = invalid("want a name that is not empty")
+		}
+		return err
+	}
+}
+
+// checkTarget refuses what is spelled wrong, and would else be a revocation of
+// nothing, and a key whose next tokens would be revoked too.
+func (a *API) checkTarget(c *call, t *authority.Target) error {
+	switch {
+	case t.SigningKid != "":
+		return a.checkSigningKid(c, t.SigningKid)
+	case t.Client != "" && t.Credential == "":
+		return a.checkClientSeen(c, t.Client)
+	default:
+		return nil
+	}
+}
+
+func (a *API) checkSigningKid(c *call, kid string) error {
+	keys, err := a.Keyring.Keys(c.r.Context(), c.issuer.Name)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(keys, func(k keyring.KeyInfo) bool { return k.Kid == kid })
+	switch {
+	case i < 0:
+		return notFound("signing key", kid)
+	case keys[i].State == keyring.Signing || keys[i].State == keyring.Announced:
+		return refuse("signing key %s is %s, and what it signs from now on would be revoked too: activate another first, or revoke the key", kid, keys[i].State)
+	}
+	return nil
+}
+
+// recently is longer than any access token lives.
+const recently = 25 * time.Hour
+
+// checkClientSeen wants a client that is registered, or was when it got a token
+// that may still live.
+func (a *API) checkClientSeen(c *call, id string) error {
+	_, unknown := a.Clients.Client(c.r.Context(), c.issuer.Name, id)
+	if !errors.Is(unknown, authority.ErrNotFound) {
+		return unknown
+	}
+	seen := false
+	err := a.Ledger.Entries(c.r.Context(), authority.Query{Kind: authority.EntryToken, Issuer: c.issuer.Name, Client: id,
+		Since: a.Now().Add(-recently), Limit: 1}, func(*authority.Record) error {
+		seen = true
+		return nil
+	})
+	if err == nil && !seen {
+		err = unknown
+	}
+	return err
+}
+
+// revoked names a target as the ledger does.
+func revoked(t *authority.Target) string {
+	object := "tokens"
+	switch {
+	case t.JTI != "":
+		object = "tokens/" + t.JTI
+	case t.Credential != "":
+		object = "clients/" + t.Client + "/credentials/" + t.Credential + "/tokens"
+	case t.Client != "":
+		object = "clients/" + t.Client + "/tokens"
+	case t.SigningKid != "":
+		object = "signing-keys/" + t.SigningKid + "/tokens"
+	}
+	if !t.At.IsZero() {
+		object += " before " + t.At.Format(time.RFC3339Nano)
+	}
+	return object
+}

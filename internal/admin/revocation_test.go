@@ -1,0 +1,334 @@
+package admin_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/internal/admin"
+	"moneyer/internal/authority"
+	"moneyer/internal/keyring"
+	"moneyer/internal/store"
+	"moneyer/oauth"
+)
+
+// buyer is a credential of a client with which it gets tokens.
+type buyer struct {
+	issuer *authority.Issuer
+	client string
+	secret admin.Secret
+}
+
+// tokensOf is a world with tokens of two clients of an issuer, one of whom has
+// two credentials: they are called a, b and other, and were bought in this order,
+// each a minute after the one before, in the middle of a second.
+type tokensOf struct {
+	*world
+	issuer *authority.Issuer
+	buyers map[string]buyer
+	tokens map[string]*authority.AccessToken
+}
+
+var names = []string{"a", "b", "other"}
+
+func withTokens(t *testing.T, issuer string) *tokensOf {
+	t.Helper()
+	w := &tokensOf{world: newWorld(t), buyers: map[string]buyer{}, tokens: map[string]*authority.AccessToken{}}
+	w.issuer = w.issuers[slices.IndexFunc(w.issuers, func(i *authority.Issuer) bool { return i.Name == issuer })]
+	for _, client := range []string{"one", "two"} {
+		w.do("POST", w.path("clients"), fmt.Sprintf(`{"id":%q,"scope":%q}`, client, map[string]string{"etp": "PAYMENT_PASSKEY"}[issuer]), 201)
+		if issuer == "etp" {
+			w.do("PUT", w.path("merchants/"+client), fmt.Sprintf(`{"client":%q,"attributes":{"trId":"40000000001"}}`, client), 200)
+		}
+	}
+	for name, client := range map[string]string{"a": "one", "b": "one", "other": "two"} {
+		kind := authority.ClientSecret
+		if issuer == "etp" {
+			kind = authority.APIKey
+		}
+		b := buyer{issuer: w.issuer, client: client}
+		decode(t, w.do("POST", w.path("clients/"+client+"/secrets"), fmt.Sprintf(`{"kind":%q}`, kind), 201), &b.secret)
+		w.buyers[name] = b
+	}
+	w.wait(500 * time.Millisecond)
+	for _, name := range names {
+		w.tokens[name] = w.buy(name)
+		w.wait(time.Minute)
+	}
+	return w
+}
+
+func (w *tokensOf) path(below string) string { return "/issuers/" + w.issuer.Name + "/" + below }
+
+// buy gets a token by a credential.
+func (w *tokensOf) buy(name string) *authority.AccessToken {
+	w.t.Helper()
+	b := w.buyers[name]
+	req := &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: b.client, Secret: b.secret.Text}
+	if b.secret.Kind == authority.APIKey {
+		req.Auth, req.ClientID = oauth.AuthAPIKey, ""
+		req.Params = []authority.Param{{Name: "merchantId", Value: authority.Attribute{Text: b.client}},
+			{Name: "tokens", Value: authority.Attribute{IsList: true}}}
+	}
+	token, err := w.api.Authority.Exchange(w.t.Context(), b.issuer, req)
+	must(w.t, err)
+	return token
+}
+
+// dead are the tokens that an authority says are not active.
+func (w *tokensOf) dead(a *authority.Authority) []string {
+	w.t.Helper()
+	dead := []string{}
+	for _, name := range names {
+		switch _, err := a.Introspect(w.t.Context(), w.issuer, w.tokens[name].Token, w.now()); {
+		case err == nil:
+		case oauth.AsError(err).Code == oauth.InvalidToken && strings.Contains(fmt.Sprint(errors.Unwrap(err)), "revoked"):
+			dead = append(dead, name)
+		default:
+			w.t.Fatalf("token %s: %v: %v", name, err, errors.Unwrap(err))
+		}
+	}
+	return dead
+}
+
+// reopened is an authority that knows only what the store does after it was
+// closed and opened.
+func (w *tokensOf) reopened() *authority.Authority {
+	w.t.Helper()
+	must(w.t, w.db.Close())
+	db, err := store.Open(w.t.Context(), "sqlite:"+w.file, store.Options{Now: w.now})
+	must(w.t, err)
+	w.db = db
+	again := *w.api.Authority
+	again.Registry, again.Ledger, again.Revocations = db, db, authority.NewRevocations(db)
+	must(w.t, again.Revocations.Load(w.t.Context(), []string{w.issuer.Name}))
+	return &again
+}
+
+// activate lets a new key sign and returns the one that signed before.
+func (w *tokensOf) activate() string {
+	w.t.Helper()
+	old := get[admin.Page[keyring.KeyInfo]](w.world, w.path("signing-keys")).Items[0].Kid
+	var next keyring.KeyInfo
+	decode(w.t, w.do("POST", w.path("signing-keys"), `{}`, 201), &next)
+	w.do("POST", w.path("signing-keys/"+next.Kid+":activate"), "", 200)
+	return old
+}
+
+// Every way to name tokens withdraws those and no others: at once, in the
+// ledger, in the list, and after the store was opened anew.
+func TestRevokeByEveryName(t *testing.T) {
+	const afterA = "2026-11-23T12:00:30Z"
+	for _, c := range []struct {
+		name, issuer string
+		// body, where A stands for the jti of a, B for the ID of b's secret, and KID for
+		// the key that signed.
+		body   string
+		dead   string
+		tokens int
+		object string
+		note   bool
+	}{
+		{"jti", "plain", `{"jti":"A"}`, "a", 1, "tokens/A", false},
+		{"client", "plain", `{"client":"one"}`, "a b", 0, "clients/one/tokens", false},
+		{"client until", "plain", `{"client":"one","at":"` + afterA + `"}`, "a", 0, "clients/one/tokens before " + afterA, false},
+		{"credential", "plain", `{"client":"one","credential":"B"}`, "b", 1, "clients/one/credentials/B/tokens", true},
+		{"signing key", "plain", `{"signing_kid":"KID"}`, "a b other", 0, "signing-keys/KID/tokens", false},
+		{"all", "plain", `{"all":true}`, "a b other", 0, "tokens", false},
+		{"all until", "plain", `{"all":true,"at":"2026-11-23T14:01:30+02:00"}`, "a b", 0, "tokens before 2026-11-23T12:01:30Z", false},
+		{"all within a second", "plain", `{"all":true,"at":"2026-11-23T12:01:00.25Z"}`, "a b", 0, "tokens before 2026-11-23T12:01:00.25Z", false},
+		{"all before a second", "plain", `{"all":true,"at":"2026-11-23T12:01:00Z"}`, "a", 0, "tokens before 2026-11-23T12:01:00Z", false},
+		{"client, whom aud names", "bolt", `{"client":"one"}`, "a b", 0, "clients/one/tokens", false},
+		{"client, whom no claim names", "etp", `{"client":"one"}`, "a b", 2, "clients/one/tokens", true},
+		{"client until, whom no claim names", "etp", `{"client":"one","at":"` + afterA + `"}`, "a", 1, "clients/one/tokens before " + afterA, true},
+		{"API key", "etp", `{"client":"one","credential":"B"}`, "b", 1, "clients/one/credentials/B/tokens", true},
+		{"credential until", "etp", `{"client":"one","credential":"B","at":"2026-11-23T12:01:00.25Z"}`, "b", 1, "clients/one/credentials/B/tokens before 2026-11-23T12:01:00.25Z", true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := withTokens(t, c.issuer)
+			fill := strings.NewReplacer("KID", w.activate(), `"A"`, quoted(w.tokens["a"].JTI), "/A", "/"+w.tokens["a"].JTI,
+				`"B"`, quoted(w.buyers["b"].secret.ID), "/B/", "/"+w.buyers["b"].secret.ID+"/")
+			if dead := w.dead(w.api.Authority); len(dead) > 0 {
+				t.Fatalf("dead before: %s", dead)
+			}
+			var made admin.Revocation
+			decode(t, w.do("POST", w.path("revocations"), fill.Replace(c.body), 200), &made)
+			dead := strings.Join(w.dead(w.api.Authority), " ")
+			if dead != c.dead || made.Tokens != c.tokens || (made.Note != "") != c.note || !made.Until.After(w.now()) || made.Reason == "" {
+				t.Errorf("dead at once: %s; answered: %+v", dead, made)
+			}
+			w.wait(time.Second)
+			w.tokens["later"] = w.buy("a")
+			if _, err := w.api.Authority.Introspect(t.Context(), w.issuer, w.tokens["later"].Token, w.now()); err != nil {
+				t.Errorf("a token that was bought later: %v", err)
+			}
+			w.wantRevoked(t, fill.Replace(c.object), c.tokens, c.note)
+			list := get[admin.Page[admin.Revocation]](w.world, w.path("revocations"))
+			if made.Note = ""; len(list.Items) != 1 || list.Items[0] != made {
+				t.Errorf("the list is %+v, want %+v", list, made)
+			}
+			if dead := strings.Join(w.dead(w.reopened()), " "); dead != c.dead {
+				t.Errorf("dead after the store was opened anew: %s", dead)
+			}
+		})
+	}
+}
+
+// wantRevoked wants the newest entry of the ledger to tell of a revocation.
+func (w *tokensOf) wantRevoked(t *testing.T, object string, tokens int, counted bool) {
+	t.Helper()
+	entries := w.entries()
+	e := entries[len(entries)-1]
+	want := authority.Entry{Kind: authority.EntryAdmin, Time: e.Time, Issuer: w.issuer.Name, Actor: "operator", Action: "revoke", Object: object}
+	if client, below := strings.CutPrefix(object, "clients/"); below {
+		want.Client, _, _ = strings.Cut(client, "/")
+	}
+	if jti, below := strings.CutPrefix(object, "tokens/"); below {
+		want.JTI = jti
+	}
+	if counted {
+		want.Count = int64(tokens)
+	}
+	if e != want {
+		t.Errorf("the entry is %+v\nwant %+v", e, want)
+	}
+}
+
+func TestRevokeRefusals(t *testing.T) {
+	w := withTokens(t, "plain")
+	path := w.path("revocations")
+	signing := get[admin.Page[keyring.KeyInfo]](w.world, w.path("signing-keys")).Items[0].Kid
+	var announced keyring.KeyInfo
+	decode(t, w.do("POST", w.path("signing-keys"), `{}`, 201), &announced)
+	before := len(w.entries())
+	for _, c := range []struct {
+		body   string
+		status int
+		text   string
+	}{
+		{`{}`, 400, "by one of jti, client, signing_kid and all"},
+		{`{"all":false}`, 400, "by one of"},
+		{`{"jti":"x","client":"one"}`, 400, "by one of"},
+		{`{"client":"one","all":true}`, 400, "by one of"},
+		{`{"credential":"k"}`, 400, "by one of"},
+		{`{"signing_kid":"k","credential":"k"}`, 400, "credential comes with the client"},
+		{`{"jti":"x","at":"2026-11-23T12:00:00Z"}`, 400, "at comes with client or all"},
+		{`{"signing_kid":"x","at":"2026-11-23T12:00:00Z"}`, 400, "at comes with client or all"},
+		{`{"client":"one","credential":""}`, 400, "credential: want a name that is not empty"},
+		{`{"client":"one","credential":null}`, 400, "want a string, have null"},
+		{`{"all":true,"at":"now"}`, 400, "at: want a time"},
+		{`{"token":"x"}`, 400, "unknown member 'token'"},
+		{`{"all":true,"at":"2026-11-23T12:03:01Z"}`, 422, "of the future"},
+		{`{"jti":"x"}`, 404, "a live token (token x): not found"},
+		{`{"client":"nobody"}`, 404, "client 'nobody': not found"},
+		{`{"client":"one","credential":"k"}`, 404, "a live token (client one, credential k): not found"},
+		{`{"client":"two","credential":"` + w.buyers["a"].secret.ID + `"}`, 404, "a live token"},
+		{`{"signing_kid":"k"}`, 404, "signing key 'k': not found"},
+		{`{"signing_kid":"` + signing + `"}`, 422, "is signing, and what it signs from now on"},
+		{`{"signing_kid":"` + announced.Kid + `"}`, 422, "is announced"},
+	} {
+		w.refused("POST", path, c.body, c.status, c.text)
+	}
+	w.refused("DELETE", path, "", 405, "GET, POST")
+	w.refused("GET", path+"?x=1", "", 400, "unknown parameter")
+	w.refused("POST", "/issuers/nobody/revocations", `{"all":true}`, 404, "issuer 'nobody'")
+	w.refused("POST", "/issuers/etp/revocations", `{"jti":"`+w.tokens["a"].JTI+`"}`, 404, "a live token")
+	if list := get[admin.Page[admin.Revocation]](w.world, path).Items; len(list) != 0 || len(w.dead(w.api.Authority)) != 0 || len(w.entries()) != before {
+		t.Errorf("what was refused did something: %+v", list)
+	}
+	w.wait(w.issuer.TokenLifetime)
+	w.refused("POST", path, `{"jti":"`+w.tokens["a"].JTI+`"}`, 404, "a live token")
+}
+
+// A client that was removed may have left tokens to APIs that check them on their
+// own.
+func TestRevokeTokensOfRemovedClient(t *testing.T) {
+	w := withTokens(t, "plain")
+	w.do("DELETE", w.path("clients/one"), "", 204)
+	w.do("POST", w.path("revocations"), `{"client":"one"}`, 200)
+	w.wait(26 * time.Hour)
+	w.token = w.mint("operator", both, time.Hour)
+	w.refused("POST", w.path("revocations"), `{"client":"one"}`, 404, "client 'one'")
+}
+
+// What is in force is listed page by page, and for as long as it is.
+func TestRevocationPages(t *testing.T) {
+	w := withTokens(t, "plain")
+	for _, name := range names {
+		w.do("POST", w.path("revocations"), `{"jti":"`+w.tokens[name].JTI+`"}`, 200)
+	}
+	page := func(after string) admin.Page[admin.Revocation] {
+		t.Helper()
+		return get[admin.Page[admin.Revocation]](w.world, w.path("revocations?limit=1&after="+after))
+	}
+	first := page("")
+	w.wait(w.issuer.TokenLifetime - 3*time.Minute) // the first is over between two pages
+	second := page(first.Next)
+	third := page(second.Next)
+	var reasons []string
+	for _, v := range slices.Concat(first.Items, second.Items, third.Items, page(third.Next).Items) {
+		reasons = append(reasons, v.Reason)
+	}
+	want := []string{"token " + w.tokens["a"].JTI, "token " + w.tokens["b"].JTI, "token " + w.tokens["other"].JTI}
+	if !slices.Equal(reasons, want) {
+		t.Errorf("the pages are %q, want %q", reasons, want)
+	}
+	w.wait(2 * time.Minute)
+	if list := get[admin.Page[admin.Revocation]](w.world, w.path("revocations")).Items; len(list) != 0 {
+		t.Errorf("what is over is listed: %+v", list)
+	}
+}
+
+// To revoke again what is revoked takes no room: it is not counted twice, and
+// what the issuer publishes does not grow.
+func TestRevokeAgain(t *testing.T) {
+	w := withTokens(t, "plain")
+	r := w.api.Authority.Revocations
+	for _, body := range []string{`{"client":"one","at":"2026-11-23T12:00:00Z"}`, `{"client":"one"}`, `{"client":"two"}`, `{"client":"one"}`} {
+		w.do("POST", w.path("revocations"), body, 200)
+		w.wait(time.Second)
+	}
+	published := string(r.AppendJSON(nil, w.issuer, w.now()))
+	if strings.Count(published, `"value":"one"`) != 1 || strings.Count(published, `"value":"two"`) != 1 {
+		t.Errorf("a client is published more than once: %s", published)
+	}
+	w.do("POST", w.path("revocations"), `{"client":"one","at":"2026-11-23T12:00:00Z"}`, 200)
+	if dead := w.dead(w.api.Authority); len(dead) != 3 {
+		t.Errorf("after less was revoked, dead are only %s", dead)
+	}
+	jtis := make([]string, authority.MaxRevoked/2+1)
+	for i := range jtis {
+		jtis[i] = fmt.Sprint("token-", i)
+	}
+	for i := range 2 {
+		v := &authority.Revocation{Issuer: "plain", ID: fmt.Sprint(i), JTIs: jtis, Until: w.now().Add(time.Hour), Created: w.now()}
+		if err := r.Add(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: w.now(), Issuer: "plain"}); err != nil {
+			t.Fatalf("time %d: %v", i+1, err)
+		}
+	}
+}
+
+func TestClientThatIntrospects(t *testing.T) {
+	w := withTokens(t, "plain")
+	asks := func() bool {
+		t.Helper()
+		b := w.buyers["other"]
+		found, err := w.api.Authority.IntrospectFor(t.Context(), w.issuer, &authority.Request{Auth: oauth.AuthPost, ClientID: b.client, Secret: b.secret.Text}, w.tokens["a"].Token)
+		must(t, err)
+		return found.Token != nil
+	}
+	shown := func() bool { return get[admin.Client](w.world, w.path("clients/two")).Introspects }
+	for _, c := range []struct {
+		body string
+		want bool
+	}{{`{}`, false}, {`{"introspects":true}`, true}, {`{"name":"two"}`, true}, {`{"introspects":null}`, false}} {
+		w.do("PATCH", w.path("clients/two"), c.body, 200)
+		if asks() != c.want || shown() != c.want {
+			t.Errorf("after %s it is told: %v, and shown: %v", c.body, asks(), shown())
+		}
+	}
+	w.refused("PATCH", w.path("clients/two"), `{"introspects":"yes"}`, 400, "introspects:")
+}
