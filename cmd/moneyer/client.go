@@ -32,6 +32,7 @@ them ('moneyer profile show PROFILE').`,
 type clientFlags struct {
 	name, scope, jwksURI string
 	grants               []string
+	introspects          bool
 	attributes           attributeFlags
 }
 
@@ -41,6 +42,7 @@ func (f *clientFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.scope, "scope", "", "all `words` that a token may carry, separated by spaces")
 	flags.StringArrayVar(&f.grants, "grant", nil, "a `grant` that the client may use: client_credentials or jwt-bearer; repeat for more (default all of the profile)")
 	flags.StringVar(&f.jwksURI, "jwks-uri", "", "the https `URL` where the client publishes its keys")
+	flags.BoolVar(&f.introspects, "introspects", false, "whether the client may ask about tokens of others (RFC 7662): true or false")
 	complete(c, "grant", string(oauth.ClientCredentials), "jwt-bearer")
 	f.attributes.add(c)
 }
@@ -52,6 +54,9 @@ func (f *clientFlags) members(c *cobra.Command) (map[string]any, error) {
 		if c.Flags().Changed(flag) {
 			members[strings.ReplaceAll(flag, "-", "_")] = value
 		}
+	}
+	if c.Flags().Changed("introspects") {
+		members["introspects"] = f.introspects
 	}
 	if c.Flags().Changed("grant") {
 		grants := []oauth.GrantType{}
@@ -170,6 +175,9 @@ func (o *onboarding) showClient(client *admin.Client) error {
 		add("attribute "+name, attributeWords(client.Attributes[name]))
 	}
 	add("jwks_uri", client.JWKSURI)
+	if client.Introspects {
+		add("introspects", "tokens of others too")
+	}
 	add("registered", o.when(client.Created, ""))
 	if err := writeTable(o.out, rows); err != nil {
 		return err
@@ -233,7 +241,8 @@ func (o *onboarding) clientSet() *cobra.Command {
 		Use:   "set CLIENT",
 		Short: "Change a client: what no flag names stays as it is",
 		Example: `  moneyer client set merchant01 --issuer d1 --scope "a b"
-  moneyer client set shop --issuer bolt --attribute-list roles=buyer --attribute accountId=`,
+  moneyer client set shop --issuer bolt --attribute-list roles=buyer --attribute accountId=
+  moneyer client set gateway --issuer bolt --introspects=true`,
 		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeIDs("clients"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -242,7 +251,7 @@ func (o *onboarding) clientSet() *cobra.Command {
 				return err
 			}
 			if len(members) == 0 {
-				return usagef("nothing to change: give --name, --scope, --grant, --attribute, --attribute-list or --jwks-uri")
+				return usagef("nothing to change: give --name, --scope, --grant, --attribute, --attribute-list, --jwks-uri or --introspects")
 			}
 			return o.patchClient(c, args[0], members, "changed")
 		},

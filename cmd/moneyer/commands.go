@@ -17,7 +17,7 @@ func (a *app) onboardCommands() []*cobra.Command {
 	return []*cobra.Command{
 		o.backupCommand(),
 		o.clientCommand(), o.keyCommand(), o.secretCommand(authority.ClientSecret), o.secretCommand(authority.APIKey),
-		o.merchantCommand(), o.cardTokenCommand(), o.signingKeyCommand(), o.ledgerCommand(),
+		o.merchantCommand(), o.cardTokenCommand(), o.signingKeyCommand(), o.revokeCommand(), o.ledgerCommand(),
 	}
 }
 

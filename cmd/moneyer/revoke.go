@@ -1,0 +1,230 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"moneyer/internal/admin"
+	"moneyer/internal/jose"
+)
+
+// revokeFlags say what to revoke.
+type revokeFlags struct {
+	token, client, key, secret, signingKey, allBefore string
+	keep                                              bool
+}
+
+func (o *onboarding) revokeCommand() *cobra.Command {
+	var f revokeFlags
+	c := &cobra.Command{
+		Use:   "revoke",
+		Short: "Withdraw access tokens before their end",
+		Long: `Withdraw access tokens before their end: one token, all of a client, those that
+one of its keys or secrets bought, those that a signing key signed, or all that
+were issued before an instant.
+
+The server refuses them at once, where it is asked: introspection and /check. APIs
+that poll its list of revocations refuse them when they next do. All other APIs
+take them to their end: what ends soon needs no list.
+
+A client that is not disabled gets new tokens all the while. With --key and
+--secret the key or secret is disabled first, unless --keep is given. The ledger
+tells which tokens it bought; one that was being minted just then may be missed,
+so revoke once more when the server's limits.request_timeout has passed.
+
+A token itself is taken from standard input only, by --token -: its jti is read
+here, and nothing but the jti is sent.`,
+		Example: `  moneyer revoke --issuer d1 --token PGhOJGbTVwNuzbBNRhdEz
+  moneyer revoke --issuer d1 --token - < token.txt
+  moneyer revoke --issuer d1 --client merchant01
+  moneyer revoke --issuer d1 --client merchant01 --key key-1
+  moneyer revoke --issuer d1 --signing-key KID
+  moneyer revoke --issuer d1 --all-before now
+  moneyer revoke list --issuer d1`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return o.revoke(c, &f) },
+	}
+	f.add(c)
+	o.ofIssuer(c, o.revokeList())
+	for flag, completion := range map[string]cobra.CompletionFunc{"client": o.completeIDs("clients"), "signing-key": o.completeSigningKeys} {
+		if err := c.RegisterFlagCompletionFunc(flag, completion); err != nil {
+			panic(err) // there is no such flag: a mistake in this program
+		}
+	}
+	return c
+}
+
+func (f *revokeFlags) add(c *cobra.Command) {
+	flags := c.Flags()
+	flags.StringVar(&f.token, "token", "", "one token by its `jti`, or '-' to read the token itself from standard input")
+	flags.StringVar(&f.client, "client", "", "all tokens of the client with that `id`")
+	flags.StringVar(&f.key, "key", "", "of the client's tokens those that its key with that `kid` bought; the key is disabled first")
+	flags.StringVar(&f.secret, "secret", "", "of the client's tokens those that its secret or API key with that `id` bought; it is disabled first")
+	flags.BoolVar(&f.keep, "keep", false, "do not disable the key or secret first")
+	flags.StringVar(&f.signingKey, "signing-key", "", "all tokens that the issuer's key with that `kid` signed")
+	flags.StringVar(&f.allBefore, "all-before", "", "all tokens issued before that `time`: a time, a date, a span from now such as -1h, or now")
+	for _, name := range []string{"token", "key", "secret", "all-before"} {
+		complete(c, name)
+	}
+	c.MarkFlagsOneRequired("token", "client", "signing-key", "all-before")
+	c.MarkFlagsMutuallyExclusive("token", "client", "signing-key", "all-before")
+	c.MarkFlagsMutuallyExclusive("key", "secret")
+}
+
+// check refuses flags that do not go together, and empty ones: an empty --key is
+// a variable that was not set, not a wish to revoke all of the client's tokens.
+func (f *revokeFlags) check(c *cobra.Command) error {
+	for _, flag := range []string{"token", "client", "key", "secret", "signing-key", "all-before"} {
+		if c.Flags().Changed(flag) && c.Flag(flag).Value.String() == "" {
+			return usagef("--%s is empty", flag)
+		}
+	}
+	switch credential := f.key + f.secret; {
+	case credential != "" && f.client == "":
+		return usagef("--key and --secret come with --client, whose they are")
+	case credential == "" && f.keep:
+		return usagef("--keep comes with --key or --secret")
+	}
+	return nil
+}
+
+func (o *onboarding) revoke(c *cobra.Command, f *revokeFlags) error {
+	if err := f.check(c); err != nil {
+		return err
+	}
+	target, err := o.target(f)
+	if err != nil {
+		return err
+	}
+	api, path, err := o.below(c.Context(), "revocations")
+	if err != nil {
+		return err
+	}
+	if f.key+f.secret != "" && !f.keep {
+		if err := o.disableFirst(c.Context(), f); err != nil {
+			return err
+		}
+	}
+	var revoked admin.Revocation
+	if err := api.do(c.Context(), http.MethodPost, path, target, &revoked); err != nil {
+		return err
+	}
+	if revoked.Note != "" {
+		o.note("%s", visible(revoked.Note))
+	}
+	return o.done(revoked, "revoked at issuer %s: %s (tokens: %s)", o.issuer, revoked.Reason, tokenCount(&revoked))
+}
+
+// target is the request that the flags ask for.
+func (o *onboarding) target(f *revokeFlags) (map[string]any, error) {
+	switch {
+	case f.token != "":
+		jti, err := o.tokenID(f.token)
+		return map[string]any{"jti": jti}, err
+	case f.client != "":
+		target := map[string]any{"client": f.client}
+		if credential := cmp.Or(f.key, f.secret); credential != "" {
+			target["credential"] = credential
+		}
+		return target, nil
+	case f.signingKey != "":
+		return map[string]any{"signing_kid": f.signingKey}, nil
+	case f.allBefore == "now":
+		return map[string]any{"all": true}, nil
+	}
+	at, err := parseMoment("all-before", f.allBefore, o.now())
+	if err == nil && at.IsZero() {
+		err = usagef("--all-before wants an instant, or now")
+	}
+	return map[string]any{"all": true, "at": at}, err
+}
+
+// tokenID is the jti of a token: what was given, or that of the token on standard
+// input, whose signature is the server's business. Errors do not repeat what was
+// given: it may be a live token.
+func (o *onboarding) tokenID(given string) (string, error) {
+	if given != "-" {
+		if strings.HasPrefix(given, "eyJ") || strings.Contains(given, ".") {
+			return "", usagef("--token takes a jti, and this is a token: on a command line others on this machine can read it, and the shell keeps it; pipe it into --token -")
+		}
+		return given, nil
+	}
+	data, err := o.readFile("-")
+	if err != nil {
+		return "", usagef("standard input: %w", err)
+	}
+	text, _ := repair(string(data))
+	token, err := jose.Parse(text)
+	if err != nil {
+		return "", usagef("standard input holds no access token: %w", err)
+	}
+	claims, err := jose.ParseClaims(token.Payload)
+	if err != nil {
+		return "", usagef("standard input holds no access token: %w", err)
+	}
+	if claims.ID == "" {
+		return "", usagef("the token on standard input has no jti")
+	}
+	return claims.ID, nil
+}
+
+// disableFirst lets the key or secret buy no more tokens.
+func (o *onboarding) disableFirst(ctx context.Context, f *revokeFlags) error {
+	kind, noun, id := "keys", "key", f.key
+	if f.secret != "" {
+		kind, noun, id = "secrets", "secret", f.secret
+	}
+	api, path, err := o.below(ctx, "clients", f.client, kind, id)
+	if err != nil {
+		return err
+	}
+	err = api.do(ctx, http.MethodPatch, path, map[string]any{"disabled": true}, nil)
+	var failed *failure
+	if errors.As(err, &failed) && failed.code == exitRefused {
+		return refused(fmt.Errorf("%w; nothing was revoked (--keep revokes without disabling first)", failed.cause))
+	}
+	if err == nil {
+		o.note("%s", visible(fmt.Sprintf("%s %s of client %s is disabled: it gets no more tokens", noun, id, f.client)))
+	}
+	return err
+}
+
+// tokenCount tells how many tokens were revoked, where somebody counted.
+func tokenCount(r *admin.Revocation) string {
+	if r.Tokens == 0 {
+		return "all"
+	}
+	return strconv.Itoa(r.Tokens)
+}
+
+func (o *onboarding) revokeList() *cobra.Command {
+	return &cobra.Command{
+		Use:     "list",
+		Short:   "List what is revoked, until the last token of it has ended",
+		Example: `  moneyer revoke list --issuer d1`,
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			api, path, err := o.below(c.Context(), "revocations")
+			if err != nil {
+				return err
+			}
+			revocations, err := list[admin.Revocation](c.Context(), api, path)
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for i := range revocations {
+				r := &revocations[i]
+				rows = append(rows, []string{r.ID, visible(r.Reason), tokenCount(r), o.when(r.Created, ""), o.when(r.Until, "")})
+			}
+			return o.shown(revocations, []string{"REVOCATION", "OF", "TOKENS", "MADE", "OVER"}, rows)
+		},
+	}
+}
