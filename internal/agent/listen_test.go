@@ -66,6 +66,11 @@ func TestStaleSocket(t *testing.T) {
 	dead.(*net.UnixListener).SetUnlinkOnClose(false)
 	dead.Close()
 	cfg := load(t, dir, "listen = \"unix:a.sock\"\nmode = \"0660\"\n"+boltToken+boltFile)
+	unsure, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Listen(unsure, cfg); err == nil || !strings.Contains(err.Error(), "cannot be replaced") {
+		t.Errorf("it may be answered on, and was replaced: %v", err)
+	}
 	l, err := Listen(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
