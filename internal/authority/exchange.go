@@ -86,7 +86,7 @@ func (a *Authority) Exchange(ctx context.Context, issuer *Issuer, req *Request) 
 		token, err = a.mint(ctx, issuer, grant, now)
 	}
 	if err != nil {
-		return nil, a.refuse(issuer, req, caller, now, err)
+		return nil, a.refuse(ctx, issuer, req, caller, now, err)
 	}
 	a.Registry.Touch(issuer.Name, caller.client.ID, caller.credential, now)
 	return token, nil
@@ -174,7 +174,7 @@ func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now 
 	case err == nil:
 		return token, nil
 	case errors.As(err, &used):
-		return mintedBefore(grant, used, now)
+		return a.mintedBefore(ctx, issuer, grant, used, now)
 	default:
 		return nil, unavailable(err)
 	}
@@ -182,13 +182,16 @@ func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now 
 
 // mintedBefore answers an assertion that was used up: with the token that it
 // gave, where the issuer does that, else with a refusal.
-func mintedBefore(grant *Grant, used *UsedError, now time.Time) (*AccessToken, error) {
+func (a *Authority) mintedBefore(ctx context.Context, issuer *Issuer, grant *Grant, used *UsedError, now time.Time) (*AccessToken, error) {
 	if grant.seal == nil {
 		return nil, grant.assertion.refuseUsed()
 	}
 	token, err := grant.seal.find(used.Sealed)
 	if err != nil {
 		return nil, grant.assertion.refuseUsed()
+	}
+	if _, err := a.Introspect(ctx, issuer, token.Token, now); err != nil {
+		return nil, grant.assertion.refuseUsed() // it was revoked meanwhile
 	}
 	token.Client = grant.Client.ID
 	if token.ExpiresIn = int64(token.Expires.Sub(now) / time.Second); token.ExpiresIn <= 0 {

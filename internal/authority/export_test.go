@@ -31,6 +31,3 @@ var (
 	Shorten    = shorten
 	FormHint   = formHint
 )
-
-// MaxWaiting bounds the refusals that wait for Flush one by one.
-const MaxWaiting = maxWaiting

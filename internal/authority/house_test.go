@@ -96,7 +96,7 @@ func newHouse(t testing.TB, profileName string) *house {
 	h.registry.clients[otherID].Keys[0].Kid = "key-2"
 	h.Authority = &authority.Authority{
 		Registry: h.registry, Ledger: h.ledger, Keyring: keyring{tokenSigner}, Pepper: authority.Pepper("pepper"),
-		ClientRate: limit.New[authority.ClientName](unlimited, 64), Refusals: authority.NewRefusals(h.ledger, unlimited),
+		ClientRate: limit.New[authority.ClientName](unlimited, 64), Revocations: authority.NewRevocations(nil), Refusals: authority.NewRefusals(h.ledger, unlimited),
 		Now: func() time.Time { return h.now },
 	}
 	return h

@@ -2,6 +2,7 @@ package authority
 
 import (
 	"crypto/rand"
+	"encoding/base32"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -98,9 +99,17 @@ func (c *Client) NewSecret(pepper Pepper, kind SecretKind, notAfter, now time.Ti
 		return Secret{}, "", reject("not-after must be in the future")
 	}
 	text := map[SecretKind]string{ClientSecret: secretPrefix, APIKey: apiKeyPrefix}[kind] + randomText(32)
-	secret := Secret{ID: randomText(9), Kind: kind, Digest: pepper.Digest(text), NotAfter: notAfter, Created: now}
+	secret := Secret{ID: newSecretID(), Kind: kind, Digest: pepper.Digest(text), NotAfter: notAfter, Created: now}
 	c.Secrets = append(slices.Clone(c.Secrets), secret)
 	return secret, text, nil
+}
+
+// newSecretID makes a name for a secret that nobody takes for a flag: base64url
+// may begin with a hyphen, base32 does not.
+func newSecretID() string {
+	random := make([]byte, 10)
+	_, _ = rand.Read(random) // never fails (crypto/rand)
+	return strings.ToLower(base32.StdEncoding.EncodeToString(random))
 }
 
 func randomText(octets int) string {

@@ -131,6 +131,9 @@ func TestNewSecret(t *testing.T) {
 		if !strings.HasPrefix(text, prefix) || len(decode(text[4:])) != 32 || seen[text] || seen[secret.ID] || strings.Contains(text, secret.ID) {
 			t.Errorf("secret %s, text %s", secret.ID, text)
 		}
+		if len(secret.ID) != 16 || strings.Trim(secret.ID, "abcdefghijklmnopqrstuvwxyz234567") != "" {
+			t.Errorf("the ID %q is not 16 characters of base32", secret.ID)
+		}
 		seen[text], seen[secret.ID] = true, true
 		if secret.Kind != kind || secret.Digest != h.Pepper.Digest(text) || !secret.Created.Equal(noon) || !secret.NotAfter.Equal(noon.Add(time.Hour)) || !secret.LiveAt(noon) {
 			t.Errorf("registered %+v", secret)

@@ -3,7 +3,7 @@ package authority
 import (
 	"context"
 	"errors"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"moneyer/internal/limit"
@@ -31,92 +31,76 @@ func (r *Refusal) Error() string {
 	return s
 }
 
-// refuse names the client in the refusal and has it recorded.
-func (a *Authority) refuse(issuer *Issuer, req *Request, c *caller, now time.Time, err error) error {
+// recordTimeout bounds how long a refusal waits for its record. Who hangs up
+// does not get out of it.
+const recordTimeout = 2 * time.Second
+
+// refuse names the client in the refusal and has it recorded. The refusal stands
+// also when the ledger is down: nothing is handed out.
+func (a *Authority) refuse(ctx context.Context, issuer *Issuer, req *Request, c *caller, now time.Time, err error) error {
 	e := oauth.AsError(err)
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
 		refusal.Client = c.name()
 	}
-	if c.name() == "" || e.Code == oauth.TemporarilyUnavailable || e.Code == oauth.ServerError {
+	if e.Code == oauth.TemporarilyUnavailable || e.Code == oauth.ServerError {
 		return e
 	}
 	entry := &Entry{Kind: EntryRefusal, Time: now.UTC(), Issuer: issuer.Name, Client: c.name(), Correlation: req.Correlation,
-		Credential: c.credential, Code: string(e.Code)}
+		Code: string(e.Code)}
+	if c != nil {
+		entry.Credential = c.credential
+	}
 	if refusal != nil {
 		entry.Rule, entry.Expected, entry.Found = refusal.Rule, refusal.Expected, refusal.Found
 	}
-	a.Refusals.record(entry)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	defer cancel()
+	a.Refusals.record(ctx, entry)
 	return e
 }
 
-// Refusals writes refusals of known clients to the ledger, each by itself up to
-// a rate; beyond it they are counted, so that a flood neither fills the disk nor
-// slows minting. Flush, called every second, does the writing. The refused never
-// wait for the ledger: an answer that takes as long as a commit would tell a
-// stranger that the client it named exists. Nothing was handed out, so a crash
-// loses no more than a second of refusals.
+// Refusals writes refusals to the ledger, each by itself up to a rate, durable
+// before the refused hears of it. Beyond the rate they are counted, and Flush,
+// called every second, writes one entry that tells how many: a flood neither
+// fills the disk nor slows minting.
+//
+// Strangers' refusals are written like those of known clients: an answer that
+// took a commit longer would tell that the client exists. They have a rate of
+// their own, so that strangers do not crowd out what is said of clients.
 type Refusals struct {
-	ledger Ledger
-	rate   *limit.Limiter[struct{}]
-
-	mu      sync.Mutex
-	waiting []*Entry // at most maxWaiting
-	counted int64
+	ledger          Ledger
+	known, stranger *limit.Limiter[struct{}]
+	counted         atomic.Int64
 }
 
-// maxWaiting bounds the refusals that wait for Flush one by one.
-const maxWaiting = 256
-
-// NewRefusals makes the recorder.
+// NewRefusals makes the recorder, with the rate for each of clients and strangers.
 func NewRefusals(ledger Ledger, rate limit.Rate) *Refusals {
-	return &Refusals{ledger: ledger, rate: limit.New[struct{}](rate, 1)}
+	return &Refusals{ledger: ledger, known: limit.New[struct{}](rate, 1), stranger: limit.New[struct{}](rate, 1)}
 }
 
-func (r *Refusals) record(entry *Entry) {
-	_, ok := r.rate.Take(struct{}{}, entry.Time)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if ok && len(r.waiting) < maxWaiting {
-		r.waiting = append(r.waiting, entry)
-	} else {
-		r.counted++
+// record writes the entry, or counts it.
+func (r *Refusals) record(ctx context.Context, entry *Entry) {
+	rate := r.known
+	if entry.Client == "" {
+		rate = r.stranger
 	}
+	if _, ok := rate.Take(struct{}{}, entry.Time); ok && r.ledger.Append(ctx, entry, nil) == nil {
+		return
+	}
+	r.counted.Add(1)
 }
 
-// Flush writes what was refused since the last call: each entry that waits, and
-// one that tells how many were counted. What cannot be written stays counted.
+// Flush writes how many were counted since the last call, if any. What cannot be
+// written stays counted.
 func (r *Refusals) Flush(ctx context.Context, now time.Time) error {
-	r.mu.Lock()
-	waiting, counted := r.waiting, r.counted
-	r.waiting, r.counted = nil, 0
-	r.mu.Unlock()
-	err := r.write(ctx, waiting, &counted)
-	if counted > 0 {
-		countErr := r.ledger.Append(ctx, &Entry{Kind: EntryRefusals, Time: now.UTC(), Count: counted}, nil)
-		if countErr != nil {
-			r.mu.Lock()
-			r.counted += counted
-			r.mu.Unlock()
-		}
-		err = errors.Join(err, countErr)
+	counted := r.counted.Swap(0)
+	if counted == 0 {
+		return nil
+	}
+	err := r.ledger.Append(ctx, &Entry{Kind: EntryRefusals, Time: now.UTC(), Count: counted}, nil)
+	if err != nil {
+		r.counted.Add(counted)
 	}
 	return err
-}
-
-// write appends the entries at once, so that they share a commit, and counts
-// those that failed.
-func (r *Refusals) write(ctx context.Context, entries []*Entry, failed *int64) error {
-	errs := make([]error, len(entries))
-	var wg sync.WaitGroup
-	for i, entry := range entries {
-		wg.Go(func() { errs[i] = r.ledger.Append(ctx, entry, nil) })
-	}
-	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			*failed++
-		}
-	}
-	return errors.Join(errs...)
 }

@@ -24,10 +24,6 @@ func (h *house) refuse(t *testing.T) {
 func TestRefusalsOfKnownClientsAreRecorded(t *testing.T) {
 	h := newHouse(t, "thales-d1")
 	h.refuse(t)
-	if len(h.ledger.entries) != 0 {
-		t.Fatal("the refused waited for the ledger, whose time tells that the client exists")
-	}
-	h.flush(t)
 	want := authority.Entry{
 		Kind: authority.EntryRefusal, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid,
 		Code: "invalid_grant", Rule: "signature", Expected: `a signature by the private half of the key registered as "key-1"`,
@@ -42,23 +38,40 @@ func TestRefusalsOfKnownClientsAreRecorded(t *testing.T) {
 	}
 }
 
-func TestRefusalsOfStrangersAreNotRecorded(t *testing.T) {
+// Strangers are recorded too: else the time of a commit would tell who exists.
+func TestRefusalsOfStrangersAreRecorded(t *testing.T) {
 	h := newHouse(t, "oauth2")
 	s := h.spec()
 	s.claims["iss"] = "NOBODY0000"
-	for _, req := range []*authority.Request{
+	requests := []*authority.Request{
 		grantRequest(s.String()), grantRequest("no JWT"), grantRequest(""), {GrantType: "password"},
 		{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: "NOBODY0000", Secret: "x"},
-	} {
+	}
+	for i, req := range requests {
 		token, err := h.exchange(req)
 		if _, refusal := refusalOf(t, token, err); refusal.Client != "" {
 			t.Errorf("the refusal names %q", refusal.Client)
 		}
+		if len(h.ledger.entries) != i+1 || h.ledger.entries[i].Client != "" || h.ledger.entries[i].Kind != authority.EntryRefusal {
+			t.Errorf("recorded %+v", h.ledger.entries)
+		}
+	}
+}
+
+// Strangers use up their own rate, not that of clients.
+func TestStrangersDoNotCrowdOutClients(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 1, Burst: 1})
+	for range 3 {
+		token, err := h.exchange(grantRequest("no JWT"))
+		refusalOf(t, token, err)
+	}
+	h.refuse(t)
+	if recorded := h.ledger.of(authority.EntryRefusal); len(recorded) != 2 || recorded[1].Client != clientID {
+		t.Errorf("recorded %+v", recorded)
 	}
 	h.flush(t)
-	if len(h.ledger.entries) != 0 {
-		t.Errorf("recorded %+v", h.ledger.entries)
-	}
+	h.wantCounted(t, 2)
 }
 
 // Trouble of ours is no refusal of the client.
@@ -115,21 +128,6 @@ func (h *house) wantCounted(t *testing.T, n int64) {
 	if len(counted) != 1 || counted[0].Count != n || counted[0].Client != "" {
 		t.Errorf("counted %+v, want one entry of %d", counted, n)
 	}
-}
-
-// Refusals that wait for a ledger cost bounded memory.
-func TestWaitingRefusalsAreBounded(t *testing.T) {
-	h := newHouse(t, "boltpay")
-	req := secretRequest("wrong")
-	for range authority.MaxWaiting + 3 {
-		token, err := h.exchange(req)
-		refusalOf(t, token, err)
-	}
-	h.flush(t)
-	if n := len(h.ledger.of(authority.EntryRefusal)); n != authority.MaxWaiting {
-		t.Errorf("%d are recorded one by one, want %d", n, authority.MaxWaiting)
-	}
-	h.wantCounted(t, 3)
 }
 
 func TestAFailingLedgerKeepsTheCount(t *testing.T) {
@@ -201,8 +199,6 @@ func TestUnwrittenRefusalsAreCounted(t *testing.T) {
 	h.Refusals = authority.NewRefusals(errLedger{h.ledger, authority.EntryRefusal}, unlimited)
 	h.refuse(t)
 	h.refuse(t)
-	if err := h.Refusals.Flush(t.Context(), h.now); err == nil {
-		t.Error("Flush says nothing of the entries that it could not write")
-	}
+	h.flush(t)
 	h.wantCounted(t, 2)
 }

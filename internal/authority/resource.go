@@ -78,7 +78,7 @@ func (a *Authority) identify(ctx context.Context, issuer *Issuer, req *Request, 
 		err = a.useUp(ctx, issuer, req, c, now)
 	}
 	if err != nil {
-		return nil, a.refuse(issuer, req, c, now, err)
+		return nil, a.refuse(ctx, issuer, req, c, now, err)
 	}
 	a.Registry.Touch(issuer.Name, c.client.ID, c.credential, now)
 	return c.client, nil

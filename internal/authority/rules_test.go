@@ -343,7 +343,7 @@ func testRule(t *testing.T, u use, c ruleCase) {
 		t.Errorf("the refusal does not tell what was expected and found: %v", err)
 	}
 	testAnswer(t, u, e, want)
-	if len(h.ledger.used) != 0 || len(h.ledger.entries) != 0 {
+	if len(h.ledger.used) != 0 || len(h.ledger.of(authority.EntryToken)) != 0 {
 		t.Error("a refused assertion was used up or recorded as a token")
 	}
 }
