@@ -41,6 +41,8 @@ func (p *Profile) setDefaults() {
 	for i := range p.Policy.Token.Claims {
 		claim := &p.Policy.Token.Claims[i]
 		claim.Type = cmp.Or(claim.Type, String)
+		form := &claim.Form
+		form.MinLength, form.MaxLength = cmp.Or(form.MinLength, 1), cmp.Or(form.MaxLength, 1024)
 	}
 }
 
@@ -276,6 +278,9 @@ func (p *Profile) checkToken(c *checker) {
 		oneOf(c, "policy.token.claims", claim.Type, String, Strings)
 		c.want(claim.Release == "" || slices.Contains(p.Policy.Scope.Words, claim.Release), "policy.token.claims",
 			"%q: release names %q, which is not among policy.scope.words", claim.Name, claim.Release)
+		oneOf(c, "policy.token.claims", claim.Form.Chars, AnyChars, Visible, URLSafe, Digits)
+		c.want(claim.Form.MinLength <= claim.Form.MaxLength && claim.Form.MaxLength <= 1024, "policy.token.claims",
+			"%q: the form's min_length must not pass max_length, nor that 1024", claim.Name)
 		p.checkSource(c, claim)
 	}
 	for _, want := range []Claim{{Name: "iss", From: SourceIssuer}, {Name: "iat", From: SourceIssuedAt}, {Name: "exp", From: SourceExpiry}, {Name: "jti", From: SourceJTI}} {

@@ -237,6 +237,11 @@ func TestChars(t *testing.T) {
 			t.Errorf("Accepts(%q) is %v", s, !want)
 		}
 	}
+	for id, want := range map[Identifier]string{{MinLength: 1, MaxLength: 128}: "1 to 128 characters", {MinLength: 10, MaxLength: 10}: "exactly 10 characters"} {
+		if got := id.Length(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }
 
 func TestAttributes(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"moneyer/internal/stricttoml"
@@ -21,6 +22,7 @@ func BuiltinNames() []string {
 	for i, file := range files {
 		names[i] = strings.TrimSuffix(path.Base(file), ".toml")
 	}
+	slices.Sort(names) // the files are: "a-b.toml" before "a.toml"
 	return names
 }
 

@@ -1,6 +1,16 @@
 package profile
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
+
+func TestBuiltinNamesAreSorted(t *testing.T) {
+	want := []string{"boltpay", "oauth2", "thales-d1", "thales-d1-banking", "thales-etp"}
+	if got := BuiltinNames(); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
 
 func TestBuiltin(t *testing.T) {
 	for _, name := range BuiltinNames() {

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -118,6 +119,22 @@ func (c Chars) allowByte(b byte) bool {
 	default:
 		return true
 	}
+}
+
+// Length tells the length for people, such as "exactly 11 characters".
+func (i Identifier) Length() string {
+	if i.MinLength == i.MaxLength {
+		return fmt.Sprintf("exactly %d characters", i.MinLength)
+	}
+	return fmt.Sprintf("%d to %d characters", i.MinLength, i.MaxLength)
+}
+
+// String tells the form for people, such as "exactly 11 characters (digits)".
+func (i Identifier) String() string {
+	if i.Chars == AnyChars {
+		return i.Length()
+	}
+	return i.Length() + " (" + string(i.Chars) + ")"
 }
 
 // Accepts tells whether s has the identifier's form.

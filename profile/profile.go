@@ -203,10 +203,10 @@ type Policy struct {
 	Token Token `toml:"token"`
 }
 
-// Identifier bounds an identifier that is given at onboarding.
+// Identifier bounds a text that is given at onboarding.
 type Identifier struct {
 	MinLength int   `toml:"min_length"` // 0 means 1
-	MaxLength int   `toml:"max_length"` // 0 means 128
+	MaxLength int   `toml:"max_length"` // 0 means 128, of an attribute 1024
 	Chars     Chars `toml:"chars"`
 }
 
@@ -323,6 +323,8 @@ type Claim struct {
 	// Required attributes must be registered, or no token is minted. Others are
 	// left out when they are absent.
 	Required bool `toml:"required"`
+	// Form bounds the texts of an attribute that is given at onboarding.
+	Form Identifier `toml:"form"`
 }
 
 // Source says where a claim's value comes from.

@@ -42,7 +42,7 @@ func FuzzBodies(f *testing.F) {
 		`{"id":"c","name":"n","scope":"openid roles","grants":["client_credentials"],"attributes":{"roles":["a"],"accountId":"1"}}`,
 		`{"name":null,"jwks_uri":"https://c.example/j","disabled":true,"attributes":null}`,
 		`{"kid":"k","key":{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},"not_after":"2030-01-01T00:00:00Z"}`,
-		`{"disabled":true,"not_before":null}`, `{"kind":"secret"}`, `{"client":"g","attributes":{"trId":"1"}}`, `{"merchant":"m","scheme":"visa"}`,
+		`{"disabled":true,"not_before":null}`, `{"kind":"secret"}`, `{"client":"g","attributes":{"trId":"40000000001"}}`, `{"merchant":"m","scheme":"visa"}`,
 		`{"assertion":"e30.e30.AA"}`,
 	} {
 		f.Add(uint8(i), body)
@@ -60,8 +60,8 @@ func FuzzBodies(f *testing.F) {
 func FuzzImport(f *testing.F) {
 	w := newWorld(f)
 	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
-	w.do("PUT", "/issuers/etp/merchants/m", `{"client":"g","attributes":{"trId":"1"}}`, 200)
-	f.Add("merchants", `{"id":"a","client":"g","attributes":{"trId":"1"}}`+"\n\r\n"+`{"id":"b","client":"x","attributes":{"trId":"1"}}`)
+	w.do("PUT", "/issuers/etp/merchants/m", `{"client":"g","attributes":{"trId":"40000000001"}}`, 200)
+	f.Add("merchants", `{"id":"a","client":"g","attributes":{"trId":"40000000001"}}`+"\n\r\n"+`{"id":"b","client":"x","attributes":{"trId":"40000000001"}}`)
 	f.Add("card-tokens", `{"id":"a","merchant":"m","scheme":"visa"}`+"\n"+`{"id":"b"}`)
 	f.Fuzz(func(t *testing.T, what, body string) {
 		if what != "merchants" {

@@ -213,7 +213,7 @@ func TestTrouble(t *testing.T) {
 		{"DELETE", "/issuers/plain/clients/c", ""},
 		{"POST", "/issuers/plain/clients/c/secrets", `{"kind":"secret"}`},
 		{"GET", "/issuers/etp/merchants", ""},
-		{"PUT", "/issuers/etp/merchants/m", `{"client":"c","attributes":{"trId":"1"}}`},
+		{"PUT", "/issuers/etp/merchants/m", `{"client":"c","attributes":{"trId":"40000000001"}}`},
 		{"GET", "/issuers/etp/merchants/m/card-tokens", ""},
 		{"GET", "/issuers/etp/card-tokens/t", ""},
 		{"PUT", "/issuers/etp/card-tokens/t", `{"merchant":"m","scheme":"visa"}`},
@@ -230,7 +230,7 @@ func TestTrouble(t *testing.T) {
 	if !strings.HasPrefix(text, `{"error":"temporarily_unavailable"`) || strings.Contains(text, "pepper") {
 		t.Errorf("the ledger ends with %s", text)
 	}
-	last := w.imports(t, "merchants", `{"id":"m","client":"c","attributes":{"trId":"1"}}`)
+	last := w.imports(t, "merchants", `{"id":"m","client":"c","attributes":{"trId":"40000000001"}}`)
 	if last.Line != 1 || last.Finished || strings.Contains(last.Error, "pepper") {
 		t.Errorf("the import ends with %+v", last)
 	}

@@ -30,6 +30,7 @@ type presented struct {
 	claimsErr error
 	client    *Client // nil when no client has that iss
 	key       *Key    // nil when the client has no such key
+	keyErr    error   // why none was found at the client's jwks_uri
 	// verified is what signed found; verifications counts the signatures checked.
 	verified      bool
 	verifications int
@@ -114,7 +115,12 @@ func (a *Authority) present(ctx context.Context, p *presented, compact string) e
 // does not answer is a missing key, not trouble of ours.
 func (a *Authority) presentRemoteKey(ctx context.Context, p *presented) error {
 	public, err := a.KeySource.Key(ctx, p.client.JWKSURI, p.jws.Header.Kid)
-	if err == nil {
+	switch {
+	case err != nil:
+		p.keyErr = err
+	case isRefused(public, a.RefusedKeys):
+		p.keyErr = errors.New("the private half of the key there is published, or refused by configuration")
+	default:
 		p.key = &Key{Kid: p.jws.Header.Kid, Public: public}
 	}
 	return ctx.Err()

@@ -17,6 +17,9 @@ type Authority struct {
 	Keyring  Keyring
 	// KeySource reads clients' jwks_uri; nil means that nobody may use one.
 	KeySource KeySource
+	// RefusedKeys are thumbprints of keys that may not be used, beside the
+	// published ones.
+	RefusedKeys []string
 	Pepper    Pepper
 	// ClientRate bounds what one client may ask for, once it is known who asks.
 	ClientRate *limit.Limiter[ClientName]

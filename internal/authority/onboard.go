@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/jose"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -58,7 +59,7 @@ func (c *Client) AddKey(issuer *Issuer, refused []string, key Key) error {
 		return reject("profile %s uses no client keys; its clients have secrets or API keys", issuer.Profile.Name)
 	case !slices.Contains(algs, string(key.Public.Alg())):
 		return reject("this is a key for %s; profile %s takes %s", key.Public.Alg(), issuer.Profile.Name, strings.Join(algs, ", "))
-	case slices.Contains(publishedKeys, thumbprint) || slices.Contains(refused, thumbprint):
+	case isRefused(key.Public, refused):
 		return reject("the private half of this key (thumbprint %s) is published or refused by configuration: make a new pair with 'moneyer keygen'", thumbprint)
 	case !key.NotAfter.IsZero() && !key.NotBefore.Before(key.NotAfter):
 		return reject("not-after must be later than not-before")
@@ -76,6 +77,12 @@ func (c *Client) AddKey(issuer *Issuer, refused []string, key Key) error {
 	key.Environment = issuer.Environment
 	c.Keys = append(slices.Clone(c.Keys), key)
 	return nil
+}
+
+// isRefused tells whether a key is published, or refused by configuration.
+func isRefused(key *jose.PublicKey, refused []string) bool {
+	thumbprint := key.Thumbprint()
+	return slices.Contains(publishedKeys, thumbprint) || slices.Contains(refused, thumbprint)
 }
 
 func printableASCII(s string) bool {
@@ -122,8 +129,7 @@ func randomText(octets int) string {
 func (c *Client) Check(issuer *Issuer) error {
 	policy := &issuer.Profile.Policy
 	if !policy.ClientID.Accepts(c.ID) {
-		id := policy.ClientID
-		return reject("client id %q does not fit profile %s: it wants %d to %d characters (%s)", shorten(c.ID), issuer.Profile.Name, id.MinLength, id.MaxLength, id.Chars)
+		return reject("client id %q does not fit profile %s: it wants %s", shorten(c.ID), issuer.Profile.Name, policy.ClientID)
 	}
 	if len(c.Name) > 256 {
 		return reject("a name has at most 256 octets")
@@ -206,6 +212,8 @@ func checkAttributes(attributes map[string]Attribute, claims map[string]profile.
 			return reject("attribute %s is one text, not a list", name)
 		case len(value.Text) > 1024 || len(value.List) > maxMembers || slices.ContainsFunc(value.List, func(s string) bool { return len(s) > 256 }):
 			return reject("attribute %s is too long", name)
+		case value.Text != "" && !claim.Form.Accepts(value.Text):
+			return reject("attribute %s does not fit profile %s: it wants %s", name, profileName, claim.Form)
 		}
 	}
 	return nil

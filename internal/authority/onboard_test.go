@@ -176,8 +176,8 @@ func TestClientCheck(t *testing.T) {
 	}{
 		{"good", "boltpay", bolt(func(*authority.Client) {}), ""},
 		{"no id", "boltpay", bolt(func(c *authority.Client) { c.ID = "" }), "does not fit profile boltpay: it wants 1 to 128 characters (visible)"},
-		{"id too short", "thales-d1", &authority.Client{ID: "ACME"}, "it wants 10 to 10 characters (url-safe)"},
-		{"id too long", "thales-d1", &authority.Client{ID: "ACMEGATEWAY"}, "it wants 10 to 10"},
+		{"id too short", "thales-d1", &authority.Client{ID: "ACME"}, "it wants exactly 10 characters (url-safe)"},
+		{"id too long", "thales-d1", &authority.Client{ID: "ACMEGATEWAY"}, "it wants exactly 10"},
 		{"id of other characters", "thales-d1", &authority.Client{ID: "ACME GW 01"}, "(url-safe)"},
 		{"name too long", "boltpay", bolt(func(c *authority.Client) { c.Name = strings.Repeat("n", 257) }), "at most 256 octets"},
 		{"64 words of scope", "oauth2", &authority.Client{ID: "c", Scope: words[:64]}, ""},
@@ -220,7 +220,8 @@ func TestMerchantCheck(t *testing.T) {
 		{"attribute missing", "thales-etp", authority.Merchant{ID: "shop-1", Client: "c"}, "attribute trId is required"},
 		{"attribute a list", "thales-etp", authority.Merchant{ID: "shop-1", Client: "c", Attributes: map[string]authority.Attribute{"trId": {List: []string{"4"}, IsList: true}}}, "trId is one text"},
 		{"attribute empty", "thales-etp", authority.Merchant{ID: "shop-1", Client: "c", Attributes: map[string]authority.Attribute{"trId": {}}}, "attribute trId is required"},
-		{"unknown attribute", "thales-etp", authority.Merchant{ID: "shop-1", Client: "c", Attributes: map[string]authority.Attribute{"trId": {Text: "4"}, "x": {}}}, `uses no attribute "x"`},
+		{"attribute of another form", "thales-etp", authority.Merchant{ID: "shop-1", Client: "c", Attributes: map[string]authority.Attribute{"trId": {Text: "abc"}}}, "it wants exactly 11 characters (digits)"},
+		{"unknown attribute", "thales-etp", authority.Merchant{ID: "shop-1", Client: "c", Attributes: map[string]authority.Attribute{"trId": {Text: "40012345678"}, "x": {}}}, `uses no attribute "x"`},
 	} {
 		wantProblem(t, c.name, c.merchant.Check(newHouse(t, c.profile).issuer), c.problem)
 	}

@@ -107,9 +107,16 @@ var kidRule = rule{
 		return p.key != nil && (p.jws.Header.Kid != "" || p.policy.Kid == profile.Optional)
 	},
 	expected: func(p *presented) string { return "a header kid among " + p.client.kids() },
-	found:    func(p *presented) string { return quote(p.jws.Header.Kid) },
+	found: func(p *presented) string {
+		if p.keyErr != nil {
+			return quote(p.jws.Header.Kid) + "; jwks_uri: " + p.keyErr.Error()
+		}
+		return quote(p.jws.Header.Kid)
+	},
 	hint: func(p *presented) string {
 		switch {
+		case p.keyErr != nil:
+			return "publish the key at the jwks_uri, or register it"
 		case p.jws.Header.Kid == "" && p.policy.Kid == profile.Required:
 			return "the header has no kid: set it to the kid under which the public key was registered"
 		case p.key == nil && p.jws.Header.Kid == "":

@@ -31,7 +31,7 @@ import (
 
 const (
 	maxBody      = 256 << 10
-	fetchTimeout = 2 * time.Second
+	fetchTimeout = 1500 * time.Millisecond // within the time of a token request
 	// An unknown kid sends for the keys again, but not more often than this.
 	minRefetch = time.Minute
 	// Keys are good for what Cache-Control says, within these bounds.
