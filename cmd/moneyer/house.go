@@ -54,6 +54,8 @@ type house struct {
 	issuers []*authority.Issuer
 	keys    *keyring.Keyring
 	admin   *authority.Issuer
+	// authority gives tokens for all of them.
+	authority *authority.Authority
 	// clientKeys keeps what clients publish at their own jwks_uri, fetched within networks.
 	clientKeys *jwksuri.Source
 	networks   []string
@@ -199,9 +201,10 @@ func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
 	l := cfg.Limits
 	auth := &authority.Authority{
 		Registry: e.db, Ledger: e.db, Keyring: h.keys, Pepper: e.master.Pepper(), Refusals: e.refusals, Now: e.now,
-		KeySource: h.clientKeys, Revocations: e.revocations,
+		KeySource: h.clientKeys, RefusedKeys: cfg.RefusedKeys, Revocations: e.revocations,
 		ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20),
 	}
+	h.authority = auth
 	front := &server.Server{
 		Issuers: h.issuers, Authority: auth, Keyring: h.keys, Gate: e.gate, Timeout: l.RequestTimeout, Ready: e.ready,
 		AddressRate:    limit.New[netip.Addr](limit.Rate{PerSecond: max(l.AddressRate, 0), Burst: l.AddressBurst}, 1<<16),
