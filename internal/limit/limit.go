@@ -33,14 +33,20 @@ type shard[K comparable] struct {
 	due map[K]time.Time // when the key's schedule is level again
 }
 
+// longest bounds a burst times the time between two events, lest a sum of both
+// be more than a time.Duration holds. A slower rate is raised to fit its burst.
+const longest = 100 * 365 * 24 * time.Hour
+
 // New makes a limiter that remembers about maxKeys keys. When more are busy at
 // once, the memory of arbitrary ones is lost, which errs on the side of letting
 // them through.
 func New[K comparable](rate Rate, maxKeys int) *Limiter[K] {
 	l := &Limiter[K]{maxKeys: max(maxKeys/shards, 1), seed: maphash.MakeSeed()}
 	if rate.PerSecond > 0 {
-		l.interval = time.Duration(float64(time.Second) / rate.PerSecond)
-		l.slack = l.interval * time.Duration(max(rate.Burst, 1)-1)
+		burst := max(rate.Burst, 1)
+		interval := min(float64(time.Second)/rate.PerSecond, float64(longest)/float64(burst))
+		l.interval = max(time.Duration(interval), 1)
+		l.slack = l.interval * time.Duration(burst-1)
 	}
 	for i := range l.shard {
 		l.shard[i].due = map[K]time.Time{}

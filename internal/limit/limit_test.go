@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -41,6 +42,9 @@ func TestTake(t *testing.T) {
 		{"a clock that goes back gives nothing away", Rate{PerSecond: 1, Burst: 1}, []step{
 			{time.Minute, 1, 1, 0}, {0, 1, 0, 61 * time.Second}, {61 * time.Second, 2, 1, time.Second},
 		}},
+		{"a tiny rate has its burst", Rate{PerSecond: 1e-12, Burst: 1000}, []step{{0, 1001, 1000, longest / 1000}}},
+		{"a huge burst is had", Rate{PerSecond: 1, Burst: math.MaxInt}, []step{{0, 1000, 1000, 0}}},
+		{"a rate beyond the clock's ticks", Rate{PerSecond: 1e12}, []step{{0, 2, 1, 1}}},
 		{"no rate is no limit", Rate{Burst: 1}, []step{{0, 1000, 1000, 0}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
