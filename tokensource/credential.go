@@ -131,8 +131,7 @@ func (c *Credential) check(p *profile.Profile, auth oauth.ClientAuth) error {
 		return nil
 	}
 	if id := p.Policy.ClientID; !id.Accepts(c.ClientID) {
-		return fmt.Errorf("tokensource: ClientID %q does not have the form of %s: %d to %d characters, %s",
-			c.ClientID, p.Name, id.MinLength, id.MaxLength, id.Chars)
+		return fmt.Errorf("tokensource: ClientID %q does not have the form of %s: %s, %s", c.ClientID, p.Name, id.Length(), id.Chars)
 	}
 	if c.AssertionLifetime < 0 {
 		return errors.New("tokensource: AssertionLifetime is negative")
@@ -140,10 +139,14 @@ func (c *Credential) check(p *profile.Profile, auth oauth.ClientAuth) error {
 	return nil
 }
 
+// leastWithheld is the length of the shortest secret that is taken out of a text,
+// in octets. A shorter one is in many words by chance.
+const leastWithheld = 8
+
 // withhold takes the secrets out of what a server says: some quote the request.
 func (c *Credential) withhold(text string) string {
 	for _, secret := range []string{c.Secret, c.APIKey} {
-		if secret != "" {
+		if len(secret) >= leastWithheld {
 			text = strings.ReplaceAll(text, secret, "[withheld]")
 		}
 	}

@@ -87,3 +87,23 @@ func TestNothingLogsASecret(t *testing.T) {
 		}
 	})
 }
+
+// A secret of a few octets is in words by chance: a refusal stays readable.
+func TestTinySecretsGarbleNothing(t *testing.T) {
+	for secret, want := range map[string]string{
+		"s":        "wrong secret of s",
+		"secret":   "wrong secret of secret",
+		"1234567":  "wrong secret of 1234567",
+		"12345678": "wrong secret of [withheld]",
+	} {
+		s := platform(t, "boltpay")
+		s.Credential.Secret = secret
+		e := &endpoint{answer: func(int, *http.Request) (*http.Response, error) {
+			return reply(401, fmt.Sprintf(`{"error":"invalid_client","error_description":"wrong secret of %s"}`, secret)), nil
+		}}
+		s.HTTPClient = e.client()
+		if _, err := s.Token(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", secret, err, want)
+		}
+	}
+}
