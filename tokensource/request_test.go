@@ -255,7 +255,7 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 		{"API key too long", "thales-etp", func(s *source) { s.Credential.APIKey = strings.Repeat("k", 513) }, "1 to 512"},
 		{"no kid", "thales-d1", func(s *source) { s.Credential.Kid = "" }, "wants a kid"},
 		{"no client", "thales-d1", func(s *source) { s.Credential.ClientID = "" }, "needs ClientID and Key"},
-		{"client id too short", "thales-d1", func(s *source) { s.Credential.ClientID = "short" }, "10 to 10"},
+		{"client id too short", "thales-d1", func(s *source) { s.Credential.ClientID = "short" }, "exactly 10 characters"},
 		{"wrong kind of key", "thales-d1", func(s *source) { s.Credential.Key = newKey(t, "EdDSA") }, "takes ES256"},
 		{"wrong alg for the key", "thales-d1", func(s *source) { s.Credential.Alg = "RS256" }, "tokensource: "},
 		{"negative lifetime", "thales-d1", func(s *source) { s.Credential.AssertionLifetime = -1 }, "negative"},

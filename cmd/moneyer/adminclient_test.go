@@ -6,6 +6,7 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -20,7 +21,7 @@ import (
 
 // TestOnboardingScripts runs testdata/script/onboard/*.txtar as TestScripts does,
 // each with a sandbox of its own, whose admin file is $MONEYER_ADMIN and whose
-// platforms answer at $SANDBOX.
+// platforms answer at $SANDBOX, and whose log is sandbox.log.
 func TestOnboardingScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("testdata", "script", "onboard"),
@@ -58,7 +59,12 @@ func startSandbox(env *testscript.Env) error {
 	}
 	dir := filepath.Join(env.WorkDir, "sandbox")
 	server := exec.Command("moneyer", "sandbox", "--dir", dir, "--listen", public, "--admin-listen", private)
-	server.Stderr = os.Stderr
+	log, err := os.Create(filepath.Join(env.WorkDir, "sandbox.log"))
+	if err != nil {
+		return err
+	}
+	env.Defer(func() { _ = log.Close() })
+	server.Stderr = log
 	out, err := server.StdoutPipe()
 	if err != nil {
 		return err
@@ -79,7 +85,8 @@ func startSandbox(env *testscript.Env) error {
 			return nil
 		}
 	}
-	return errors.New("the sandbox ended before it was ready")
+	said, err := os.ReadFile(log.Name())
+	return errors.Join(fmt.Errorf("the sandbox ended before it was ready; it said:\n%s", said), err)
 }
 
 func unusedAddress() (string, error) {

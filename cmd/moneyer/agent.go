@@ -98,7 +98,8 @@ func (a *app) praise(file string, cfg *agent.Config) error {
 	for _, warning := range cfg.Warnings() {
 		a.note("%s", warning)
 	}
-	fmt.Fprintf(a.out, "%s is good: %d tokens, %d upstreams, %d files\n", file, len(cfg.Tokens), len(cfg.Upstreams), len(cfg.Files))
+	fmt.Fprintf(a.out, "%s is good: %s, %s, %s\n", file,
+		count(len(cfg.Tokens), "token"), count(len(cfg.Upstreams), "upstream"), count(len(cfg.Files), "file"))
 	return nil
 }
 

@@ -83,8 +83,8 @@ func (a *app) assert(f *assertFlags) error {
 		return usagef("--client is missing: the id that the platform gave you")
 	}
 	if !p.Policy.ClientID.Accepts(f.client) {
-		return usagef("--client %q does not have the form of %s: %s characters%s", f.client, p.Name,
-			span(p.Policy.ClientID.MinLength, p.Policy.ClientID.MaxLength), charset(p.Policy.ClientID.Chars))
+		return usagef("--client %q does not have the form of %s: %s%s", f.client, p.Name,
+			p.Policy.ClientID.Length(), charset(p.Policy.ClientID.Chars))
 	}
 	typ := ""
 	if f.clientAuth {

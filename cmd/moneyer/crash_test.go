@@ -31,6 +31,9 @@ var killRounds = flag.Int("kill-rounds", 20, "how often TestKill9 kills the serv
 // TestKill9 kills the server under load again and again. Whatever a caller was
 // given must be in the ledger, the chain must hold, and no assertion may have
 // bought two tokens, not even when its first outcome was lost with the server.
+// Before a change to the store or the writer lands, have it do more rounds:
+//
+//	go test ./cmd/moneyer -run TestKill9 -kill-rounds 200 -timeout 30m -v
 func TestKill9(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short")

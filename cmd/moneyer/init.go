@@ -56,9 +56,10 @@ func (a *app) initCommand() *cobra.Command {
 master key, the store, and the key of the first admin client. Nobody but their
 owner may read them. What is there already stays as it is.
 
-To replace a lost admin key, stop the server, remove its file and call this
-again; then remove the lost key with 'moneyer key remove'. A lost master key
-cannot be replaced: put back the copy of it.`,
+The admin file holds the address of [admin] at the time: after a change of that,
+or to replace a lost admin key, stop the
+server, remove the file and call this again; then remove the old key with
+'moneyer key remove'. A lost master key cannot be replaced: put back the copy.`,
 		Example: `  moneyer init --dir /etc/moneyer
   moneyer serve --config /etc/moneyer/moneyer.toml`,
 		Args: cobra.NoArgs,
@@ -85,8 +86,10 @@ func (a *app) initialized(dir string, made []string) error {
 	if len(made) == 0 {
 		fmt.Fprintln(a.out, "nothing was missing")
 	}
-	_, err := fmt.Fprintf(a.out, "Next: edit %[1]s, then 'moneyer serve --config %[1]s'; onboard with '--admin %[2]s'.\n",
-		filepath.Join(dir, configFileName), filepath.Join(dir, adminFileName))
+	_, err := fmt.Fprintf(a.out, `Next: edit %[1]s, then 'moneyer serve --config %[1]s'; onboard with '--admin %[2]s'.
+%[2]s holds the address that [admin] has now. When you change that, remove
+this file and run init again while the server is stopped.
+`, filepath.Join(dir, configFileName), filepath.Join(dir, adminFileName))
 	return err
 }
 

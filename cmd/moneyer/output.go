@@ -72,6 +72,14 @@ func (a *app) paint(s style, text string) string {
 	return string(s) + text + "\x1b[0m"
 }
 
+// count says how many there are of a thing.
+func count(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprint(n, " ", thing)
+}
+
 // printJSON writes v indented, for --json.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)

@@ -179,7 +179,7 @@ func summarize(p *profile.Profile) [][]string {
 	rows := [][]string{
 		{"endpoint", "POST {issuer}" + strings.Join(wire.Paths(), " or ") + ", " + listed(wire.Bodies, " or ") + " body"},
 		{"callers", callers(p)},
-		{"client id", fmt.Sprintf("%s characters%s", span(policy.ClientID.MinLength, policy.ClientID.MaxLength), charset(policy.ClientID.Chars))},
+		{"client id", policy.ClientID.Length() + charset(policy.ClientID.Chars)},
 		{"parameters", paramWords(wire)},
 	}
 	if usesAssertions(p) {
@@ -305,13 +305,6 @@ func presence(required bool) string {
 		return "required"
 	}
 	return "optional"
-}
-
-func span(least, most int) string {
-	if least == most {
-		return fmt.Sprint(least)
-	}
-	return fmt.Sprintf("%d to %d", least, most)
 }
 
 func charset(c profile.Chars) string {

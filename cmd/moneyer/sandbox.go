@@ -129,7 +129,7 @@ address = %q
 address = %q
 
 [log]
-level = "warn"
+level = "info" # refusals too, each with its rule
 format = "text"
 
 [limits]

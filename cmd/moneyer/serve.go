@@ -58,7 +58,7 @@ func (a *app) checkConfig(file string) error {
 	if a.json {
 		return a.printJSON(map[string]any{"good": true, "issuers": len(cfg.Issuers)})
 	}
-	fmt.Fprintf(a.out, "%s is good: %d issuers\n", file, len(cfg.Issuers))
+	fmt.Fprintf(a.out, "%s is good: %s\n", file, count(len(cfg.Issuers), "issuer"))
 	return nil
 }
 
