@@ -131,7 +131,7 @@ func (c *Credential) check(p *profile.Profile, auth oauth.ClientAuth) error {
 		return nil
 	}
 	if id := p.Policy.ClientID; !id.Accepts(c.ClientID) {
-		return fmt.Errorf("tokensource: ClientID %q does not have the form of %s: %s, %s", c.ClientID, p.Name, id.Length(), id.Chars)
+		return fmt.Errorf("tokensource: ClientID %q does not have the form of %s: %s", c.ClientID, p.Name, id)
 	}
 	if c.AssertionLifetime < 0 {
 		return errors.New("tokensource: AssertionLifetime is negative")
