@@ -49,6 +49,8 @@ used: do not paste it into a web page.`,
 		Example: `  moneyer assert --profile thales-d1 --issuer https://d1.example/authz/v1 \
       --client merchant01 --key key.pem --kid my-key-1
   moneyer assert --profile thales-d1-banking --client issuer0001 --key key.pem --audience stg
+  moneyer assert --client-auth --profile thales-d1 --issuer https://d1.example/authz/v1 \
+      --client merchant01 --key key.pem --kid my-key-1          # to give a token back at {issuer}/revoke
   moneyer assert ... | moneyer explain - --profile thales-d1 --issuer ... --key key.pem.pub`,
 		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return a.assert(&f) },
@@ -63,7 +65,7 @@ used: do not paste it into a web page.`,
 	flags.DurationVar(&f.lifetime, "lifetime", 0, "how long the assertion is good (default 5m, or less where the platform allows less)")
 	flags.StringVar(&f.id, "jti", "", "jti (default a fresh random one)")
 	flags.BoolVar(&f.noID, "no-jti", false, "leave jti out")
-	flags.BoolVar(&f.clientAuth, "client-auth", false, "make it for client authentication (RFC 7523 section 2.2) instead of as the grant")
+	flags.BoolVar(&f.clientAuth, "client-auth", false, "make it for client authentication (RFC 7523 section 2.2), as {issuer}/revoke and /introspect want it, instead of as the grant")
 	complete(c, "client")
 	complete(c, "issuer")
 	complete(c, "audience")
@@ -113,15 +115,13 @@ func (a *app) assert(f *assertFlags) error {
 	return nil
 }
 
-// asClientAuth settles the use of an assertion: what the profile knows, and
-// where it knows both, as the grant unless asked otherwise.
+// asClientAuth settles the use of an assertion: as the grant where the profile
+// takes one so, unless asked otherwise. Whoever signs grants can sign for itself,
+// at the revocation and introspection endpoints.
 func asClientAuth(p *profile.Profile, asked bool) (bool, error) {
 	asGrant, asAuth := p.Policy.Grant(oauth.JWTBearer) != nil, p.Policy.Uses(oauth.AuthPrivateKeyJWT)
-	switch {
-	case !asGrant && !asAuth:
+	if !asGrant && !asAuth {
 		return false, usagef("profile %s takes no assertions; its callers show %s: get a token with 'moneyer token'", p.Name, callers(p))
-	case asked && !asAuth:
-		return false, usagef("profile %s takes assertions as the grant only: leave --client-auth out", p.Name)
 	}
 	return asked || !asGrant, nil
 }
