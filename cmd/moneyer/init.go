@@ -62,7 +62,7 @@ server, remove the file and call this again; then remove the old key with
 'moneyer key remove'. A lost master key cannot be replaced: put back the copy.`,
 		Example: `  moneyer init --dir /etc/moneyer
   moneyer serve --config /etc/moneyer/moneyer.toml`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			made, err := a.initFolder(cmd.Context(), dir, starter)
 			if err != nil {

@@ -8,9 +8,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -102,5 +104,9 @@ Exit codes: 0 done · 1 the answer is no · 2 wrong usage, file or setting ·
 			root.AddCommand(c)
 		}
 	}
+	a.guide(root)
+	root.SetUsageTemplate(usageTemplate(root))
+	root.SetFlagErrorFunc(quietFlagError)
+	root.SetVersionTemplate(fmt.Sprintf("moneyer %s, made with %s for %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH))
 	return root
 }

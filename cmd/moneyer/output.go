@@ -44,9 +44,6 @@ func (a *app) printFailure(f *failure) {
 		return
 	}
 	fmt.Fprintf(a.err, "moneyer: %s\n", f)
-	if f.code == exitUsage && strings.Contains(f.Error(), "unknown command") {
-		fmt.Fprintln(a.err, "Run 'moneyer --help' for the commands.")
-	}
 }
 
 // wantsColor: colours only on a terminal, and never when NO_COLOR is set.

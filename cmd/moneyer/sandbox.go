@@ -35,7 +35,7 @@ the folder to begin anew. It is a place to try things, not one for production:
 'moneyer init' begins that.`,
 		Example: `  moneyer sandbox
   moneyer sandbox --dir /tmp/moneyer --listen 127.0.0.1:9080 --admin-listen 127.0.0.1:9081`,
-		Args: cobra.NoArgs,
+		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.sandbox(c, dir, sandboxConfig(address, adminAddress))
 		},

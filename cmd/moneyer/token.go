@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -60,7 +59,6 @@ What is temporary (429, 503, a lost connection) is tried four times.`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return a.token(c.Context(), &f) },
 	}
-	c.SetFlagErrorFunc(quietFlagError)
 	profileFlag(c, &f.profile)
 	f.secret.add(c, "secret", "client secret")
 	f.apiKey.add(c, "api-key", "API key")
@@ -325,16 +323,6 @@ func withoutPath(err error) error {
 	var pathError *os.PathError
 	if errors.As(err, &pathError) {
 		return pathError.Err
-	}
-	return err
-}
-
-// quietFlagError repeats nothing of what follows an unknown short flag: it may
-// be a secret, as in -pSECRET.
-func quietFlagError(_ *cobra.Command, err error) error {
-	var unknown *pflag.NotExistError
-	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "" {
-		return usagef("unknown flag -%s", unknown.GetSpecifiedName())
 	}
 	return err
 }

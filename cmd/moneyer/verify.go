@@ -57,7 +57,6 @@ was revoked cannot be had, and nobody can tell.`,
 			return a.verify(c.Context(), &f, append(args, "-")[0])
 		},
 	}
-	c.SetFlagErrorFunc(quietFlagError)
 	profileFlag(c, &f.profile)
 	flags := c.Flags()
 	flags.StringVar(&f.issuer, "issuer", "", "the issuer URL, exactly as iss of the token spells it")

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// holdsOthers marks a command that only holds others.
+const holdsOthers = "holds-others"
+
+// guide makes the commands that only hold others answer whoever names none of
+// those: cobra would show the help and call it a success.
+func (a *app) guide(c *cobra.Command) {
+	for _, child := range c.Commands() {
+		a.guide(child)
+	}
+	if c.Runnable() {
+		return
+	}
+	c.Annotations = map[string]string{holdsOthers: "true"}
+	c.SuggestionsMinimumDistance = 2
+	c.Args = wantsCommand
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		c.SetOut(a.err)
+		return errors.Join(usage(errSilent), c.Help())
+	}
+}
+
+// usageTemplate is cobra's, but for that a command which only holds others is not
+// shown as if it ran by itself.
+func usageTemplate(c *cobra.Command) string {
+	return strings.Replace(c.UsageTemplate(), "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+holdsOthers+`"))}}`, 1)
+}
+
+// wantsCommand refuses what is none of the commands that c holds.
+func wantsCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	if !repeatable(args[0]) {
+		return usagef("unknown command; run '%s --help' for the commands", c.CommandPath())
+	}
+	advice := fmt.Sprintf("run '%s --help' for the commands", c.CommandPath())
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		advice = fmt.Sprintf("did you mean '%s %s'?", c.CommandPath(), strings.Join(near, "' or '"+c.CommandPath()+" "))
+	}
+	return usagef("unknown command %q; %s", args[0], advice)
+}
+
+// repeatable tells whether a word may be shown to whoever typed it. What is not
+// like a command's or a flag's name may be a token or a secret.
+func repeatable(word string) bool {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-"
+	return len(word) <= 32 && !strings.HasPrefix(word, "eyJ") && strings.Trim(word, letters) == ""
+}
+
+// quietFlagError repeats nothing of what follows an unknown short flag, which may
+// be a secret, as in -pSECRET, and no long flag that is not like one.
+func quietFlagError(_ *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	switch {
+	case !errors.As(err, &unknown):
+		return err
+	case unknown.GetSpecifiedShortnames() != "":
+		return usagef("unknown flag -%s", unknown.GetSpecifiedName())
+	case !repeatable(unknown.GetSpecifiedName()):
+		return usagef("unknown flag")
+	}
+	return err
+}
