@@ -58,6 +58,10 @@ const maxTokenLifetime = 24 * time.Hour
 // the same time: what they cost in memory, and in every poll of the list.
 const MaxRevoked = 100_000
 
+// MaxGroups bounds the clients and signing keys of one issuer whose tokens can be
+// revoked at the same time, so that the list stays short enough to be signed.
+const MaxGroups = 1_000
+
 // Revocations knows which tokens were withdrawn. Its memory is bounded by what is
 // in force: what names only tokens that have ended is let go.
 type Revocations struct {
@@ -72,13 +76,30 @@ func NewRevocations(store RevocationStore) *Revocations { return &Revocations{st
 
 // inForce is what an issuer withdrew. Questions take no lock.
 type inForce struct {
-	jtis  sync.Map // string -> time.Time, when the token ends
-	count atomic.Int64
-	// rules are the revocations that name tokens otherwise. The slice is replaced,
-	// never changed.
-	rules atomic.Pointer[[]Revocation]
+	jtis   sync.Map // string -> time.Time, when the token ends
+	groups sync.Map // group -> extent
+	// named counts jtis, grouped counts groups.
+	named, grouped atomic.Int64
 	// version goes up with every change.
 	version atomic.Int64
+}
+
+// group is tokens that are named together: those of a signing key, those whose
+// claim has, or holds, a value, or all.
+type group struct {
+	kid, claim, value string
+	all               bool
+}
+
+// extent is how far the revocation of a group goes.
+type extent struct {
+	before time.Time // names what was issued before it; zero names the whole group
+	until  time.Time // when the last token that it names has ended
+}
+
+// group that a revocation names; zero when it names tokens one by one.
+func (v *Revocation) group() group {
+	return group{kid: v.SigningKid, claim: v.Claim, value: v.Value, all: v.All}
 }
 
 // Load reads what the issuers withdrew. It is called before the first question,
@@ -105,14 +126,37 @@ func (r *Revocations) Load(ctx context.Context, issuers []string) error {
 func (f *inForce) add(v *Revocation) {
 	for _, jti := range v.JTIs {
 		if _, known := f.jtis.Swap(jti, v.Until); !known {
-			f.count.Add(1)
+			f.named.Add(1)
 		}
 	}
-	if len(v.JTIs) == 0 {
-		rules := append(slices.DeleteFunc(slices.Clone(f.current()), v.covers), *v)
-		f.rules.Store(&rules)
+	if g := v.group(); g != (group{}) {
+		e := extent{v.Before, v.Until}
+		if known, ok := f.extentOf(g); ok {
+			e = known.with(e)
+		} else {
+			f.grouped.Add(1)
+		}
+		f.groups.Store(g, e)
 	}
 	f.version.Add(1)
+}
+
+// with is an extent that goes as far as both do. Both name either a whole group or
+// what was issued before an instant, as the group's kind wants it.
+func (e extent) with(other extent) extent {
+	if other.before.After(e.before) {
+		e.before = other.before
+	}
+	if other.until.After(e.until) {
+		e.until = other.until
+	}
+	return e
+}
+
+func (f *inForce) extentOf(g group) (extent, bool) {
+	value, _ := f.groups.Load(g)
+	e, ok := value.(extent)
+	return e, ok
 }
 
 // unknown counts the tokens that are not revoked one by one already.
@@ -123,13 +167,6 @@ func (f *inForce) unknown(jtis []string) (n int64) {
 		}
 	}
 	return n
-}
-
-func (f *inForce) current() []Revocation {
-	if rules := f.rules.Load(); rules != nil {
-		return *rules
-	}
-	return nil
 }
 
 // of finds what is in force for an issuer; never nil.
@@ -157,17 +194,19 @@ func (f *inForce) sweep(now time.Time) {
 	f.jtis.Range(func(jti, until any) bool {
 		if end, ok := until.(time.Time); ok && !now.Before(end) {
 			f.jtis.Delete(jti)
-			f.count.Add(-1)
+			f.named.Add(-1)
 			f.version.Add(1)
 		}
 		return true
 	})
-	over := func(v Revocation) bool { return !now.Before(v.Until) }
-	if slices.ContainsFunc(f.current(), over) {
-		rules := slices.DeleteFunc(slices.Clone(f.current()), over)
-		f.rules.Store(&rules)
-		f.version.Add(1)
-	}
+	f.groups.Range(func(g, value any) bool {
+		if e, ok := value.(extent); ok && !now.Before(e.until) {
+			f.groups.Delete(g)
+			f.grouped.Add(-1)
+			f.version.Add(1)
+		}
+		return true
+	})
 }
 
 // Version of what an issuer withdrew: it goes up with every change.
@@ -179,8 +218,8 @@ func (r *Revocations) Add(ctx context.Context, v *Revocation, e *Entry) error {
 	r.changing.Lock()
 	defer r.changing.Unlock()
 	f := r.of(v.Issuer)
-	if f.count.Load()+f.unknown(v.JTIs) > MaxRevoked {
-		return reject("more than %d tokens of issuer %s are revoked one by one: revoke a client, a signing key, or everything before an instant", MaxRevoked, v.Issuer)
+	if err := f.room(v); err != nil {
+		return err
 	}
 	if err := r.store.PutRevocation(ctx, v, e); err != nil {
 		return err
@@ -190,36 +229,52 @@ func (r *Revocations) Add(ctx context.Context, v *Revocation, e *Entry) error {
 	return nil
 }
 
+// room refuses what would make the list too long.
+func (f *inForce) room(v *Revocation) error {
+	_, known := f.extentOf(v.group())
+	switch {
+	case f.named.Load()+f.unknown(v.JTIs) > MaxRevoked:
+		return reject("more than %d tokens of issuer %s are revoked one by one: revoke a client, a signing key, or everything before an instant", MaxRevoked, v.Issuer)
+	case len(v.JTIs) == 0 && !known && f.grouped.Load() >= MaxGroups:
+		return reject("the tokens of %d clients and signing keys of issuer %s are revoked: revoke everything before an instant", MaxGroups, v.Issuer)
+	}
+	return nil
+}
+
 // names tells whether an issuer withdrew a token.
-func (r *Revocations) names(issuer string, t *ActiveToken) bool {
+func (r *Revocations) names(issuer string, t *ActiveToken) (named bool) {
 	f := r.of(issuer)
-	if _, revoked := f.jtis.Load(t.Claims.ID); revoked && t.Claims.ID != "" {
+	if _, revoked := f.jtis.Load(t.Claims.ID); revoked {
 		return true
 	}
-	for _, v := range f.current() {
-		if v.names(t) {
-			return true
-		}
-	}
-	return false
-}
-
-// names tells whether a revocation that is no list of tokens names one.
-func (v *Revocation) names(t *ActiveToken) bool {
-	switch {
-	case v.SigningKid != "":
-		return v.SigningKid == t.Kid
-	case t.Claims.IssuedAt >= v.Before.Unix():
+	if f.grouped.Load() == 0 {
 		return false
 	}
-	return v.All || v.Claim != "" && t.holds(v.Claim, v.Value)
+	if f.reaches(group{all: true}, t) || f.reaches(group{kid: t.Kid}, t) {
+		return true
+	}
+	_ = strictjson.Object(t.Payload, strictjson.Limits{}, func(claim string, v strictjson.Value) error {
+		for _, text := range texts(v) {
+			named = named || f.reaches(group{claim: claim, value: text}, t)
+		}
+		return nil
+	})
+	return named
 }
 
-// covers tells whether a revocation that is no list of tokens names all that
-// another names, for as long.
-func (v *Revocation) covers(w Revocation) bool {
-	return v.SigningKid == w.SigningKid && v.All == w.All && v.Claim == w.Claim && v.Value == w.Value &&
-		!w.Before.After(v.Before) && !w.Until.After(v.Until)
+// reaches tells whether a group is revoked as far as to a token of it.
+func (f *inForce) reaches(g group, t *ActiveToken) bool {
+	e, ok := f.extentOf(g)
+	return ok && (e.before.IsZero() || t.Claims.IssuedAt < e.before.Unix())
+}
+
+// texts are what a claim says: a string, or a list of strings.
+func texts(v strictjson.Value) []string {
+	if text, err := v.Text(); err == nil {
+		return []string{text}
+	}
+	list, _ := v.Texts() // of what is no list of strings nothing
+	return list
 }
 
 // Target says what to revoke: exactly one of the first four, or Credential with
@@ -335,17 +390,22 @@ func (r *Revocations) AppendJSON(dst []byte, issuer *Issuer, now time.Time) []by
 		}
 		return true
 	})
-	slices.Sort(jtis)
 	before := int64(0)
-	for _, v := range f.current() {
+	f.groups.Range(func(key, value any) bool {
+		g, _ := key.(group)
+		e, _ := value.(extent)
 		switch {
-		case v.SigningKid != "":
-			kids = append(kids, quoted(v.SigningKid))
-		case v.All:
-			before = max(before, v.Before.Unix())
-		case v.Claim != "":
-			claims = append(claims, fmt.Sprintf(`{"claim":%s,"value":%s,"before":%d}`, quoted(v.Claim), quoted(v.Value), v.Before.Unix()))
+		case g.kid != "":
+			kids = append(kids, quoted(g.kid))
+		case g.all:
+			before = e.before.Unix()
+		default:
+			claims = append(claims, fmt.Sprintf(`{"claim":%s,"value":%s,"before":%d}`, quoted(g.claim), quoted(g.value), e.before.Unix()))
 		}
+		return true
+	})
+	for _, names := range [][]string{jtis, kids, claims} {
+		slices.Sort(names)
 	}
 	return fmt.Appendf(dst, `{"iss":%s,"iat":%d,"exp":%d,"before":%d,"jti":[%s],"kid":[%s],"claim":[%s]}`,
 		quoted(issuer.URL), now.Unix(), now.Add(revocationListLifetime).Unix(), before,
@@ -353,20 +413,3 @@ func (r *Revocations) AppendJSON(dst []byte, issuer *Issuer, now time.Time) []by
 }
 
 func quoted(s string) string { return string(strictjson.AppendString(nil, s)) }
-
-// holds tells whether a claim of the token is that value, or a list that has it.
-func (t *ActiveToken) holds(name, value string) (found bool) {
-	_ = strictjson.Object(t.Payload, strictjson.Limits{}, func(member string, v strictjson.Value) error {
-		if member != name {
-			return nil
-		}
-		if text, err := v.Text(); err == nil {
-			found = text == value
-			return nil
-		}
-		texts, err := v.Texts()
-		found = err == nil && slices.Contains(texts, value)
-		return nil
-	})
-	return found
-}
