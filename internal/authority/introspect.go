@@ -82,7 +82,7 @@ func (a *Authority) standing(ctx context.Context, issuer *Issuer, t *ActiveToken
 }
 
 // findClient finds out for whom a token was minted: its client, or the one that
-// acts for its merchant.
+// acts for its merchant. It fills in the client of a disabled merchant, too.
 func (a *Authority) findClient(ctx context.Context, issuer *Issuer, t *ActiveToken) error {
 	if issuer.Profile.Policy.Merchant.Param == "" {
 		t.Client = t.text(claimFrom(issuer.Profile, profile.SourceClient))
@@ -90,14 +90,13 @@ func (a *Authority) findClient(ctx context.Context, issuer *Issuer, t *ActiveTok
 	}
 	id := t.text(claimFrom(issuer.Profile, profile.SourceMerchant))
 	merchant, err := a.Registry.Merchant(ctx, issuer.Name, id)
+	if err == nil {
+		t.Client = merchant.Client
+	}
 	if errors.Is(err, ErrNotFound) || err == nil && merchant.Disabled {
 		return fmt.Errorf("%w: merchant %s is disabled or gone", errWithdrawn, shorten(id))
 	}
-	if err != nil {
-		return err
-	}
-	t.Client = merchant.Client
-	return nil
+	return err
 }
 
 // claimFrom is the claim that always holds a source in a profile's tokens, or "".

@@ -13,16 +13,24 @@ import (
 // has, and, where it was given that right, ask about others'.
 
 // Revoke withdraws a token that its own client gives back (RFC 7009). A token
-// that is not good, or is another's, changes nothing and tells nothing.
+// that is not good, or is another's, changes nothing and tells nothing. One that
+// is refused for now because its merchant or issuer is disabled is withdrawn, too:
+// that may end, and its client was told that the token is gone.
 func (a *Authority) Revoke(ctx context.Context, issuer *Issuer, req *Request, token string) error {
 	now := a.Now()
 	client, err := a.identify(ctx, issuer, req, now)
 	if err != nil {
 		return err
 	}
-	t, err := a.Introspect(ctx, issuer, token, now)
-	if err != nil || t.Client != client.ID || t.Claims.ID == "" {
-		return unlessRetryable(err)
+	t, err := a.ownToken(issuer, token, now)
+	if err != nil {
+		return nil // it is no good already (RFC 7009 §2.2)
+	}
+	if err := a.findClient(ctx, issuer, t); err != nil && !errors.Is(err, errWithdrawn) {
+		return unavailable(err)
+	}
+	if t.Client != client.ID || t.Claims.ID == "" || a.Revocations.names(issuer.Name, t) {
+		return nil
 	}
 	v := &Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).UTC(),
 		Reason: "given back by its client", Created: now.UTC()}
@@ -68,7 +76,8 @@ func (a *Authority) IntrospectFor(ctx context.Context, issuer *Issuer, req *Requ
 
 // identify authenticates a client beside the token endpoint, in any way that its
 // profile's grants take, or by a signed JWT where its clients have keys. The JWT
-// is used up.
+// is used up. A disabled issuer's clients can still ask, and are told that no token
+// is active.
 func (a *Authority) identify(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*Client, error) {
 	c, err := a.identified(ctx, issuer, req, now)
 	if err == nil {
@@ -85,10 +94,7 @@ func (a *Authority) identify(ctx context.Context, issuer *Issuer, req *Request, 
 }
 
 func (a *Authority) identified(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
-	switch {
-	case issuer.Disabled:
-		return nil, disabledIssuer()
-	case !slices.Contains(issuer.ResourceAuth(), req.Auth):
+	if !slices.Contains(issuer.ResourceAuth(), req.Auth) {
 		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the metadata list", Found: string(req.Auth)})
 	}
 	return a.byCredential(ctx, issuer, req, now)
