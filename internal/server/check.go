@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/base64"
 	"net/http"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -49,17 +51,43 @@ func (e *endpoint) checked(r *http.Request) (*authority.ActiveToken, error) {
 	if err != nil {
 		return nil, err
 	}
-	query := r.URL.Query()
-	held := strings.Fields(token.Claims.Scope)
-	for _, scope := range query["scope"] {
-		if word := oauth.Scope(strings.Fields(scope)).Missing(held); word != "" {
-			return nil, oauth.Errorf(oauth.InsufficientScope, "the access token lacks a required scope")
+	scope, audiences, err := required(r.URL.RawQuery)
+	if err != nil {
+		return nil, err
+	}
+	for _, audience := range audiences {
+		if !slices.Contains(token.Claims.Audience, audience) {
+			return nil, oauth.Errorf(oauth.InvalidToken, "the access token is for another audience")
 		}
 	}
-	if audience := oauth.Scope(query["audience"]).Missing(token.Claims.Audience); audience != "" {
-		return nil, oauth.Errorf(oauth.InvalidToken, "the access token is for another audience")
+	if scope.Missing(strings.Fields(token.Claims.Scope)) != "" {
+		return nil, oauth.Errorf(oauth.InsufficientScope, "the access token lacks a required scope")
 	}
 	return token, nil
+}
+
+// required reads what the query requires. Other parameters, which may be the
+// request's own and may be malformed, are passed over; a requirement never is.
+// (url.ParseQuery passes over what it cannot read, and above 10,000 parameters
+// over everything.)
+func required(query string) (scope oauth.Scope, audiences []string, err error) {
+	for pair := range strings.SplitSeq(query, "&") {
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, _ := url.QueryUnescape(rawName)
+		if name != "scope" && name != "audience" {
+			continue
+		}
+		value, err := url.QueryUnescape(rawValue)
+		if err != nil {
+			return nil, nil, oauth.Errorf(oauth.InvalidRequest, "%s in the query is malformed", name)
+		}
+		if name == "scope" {
+			scope = append(scope, strings.Fields(value)...)
+		} else {
+			audiences = append(audiences, value)
+		}
+	}
+	return scope, audiences, nil
 }
 
 var errNoToken = oauth.Errorf(oauth.InvalidToken, "")
@@ -88,25 +116,30 @@ func (e *endpoint) deny(w http.ResponseWriter, r *http.Request, err error, start
 		h.Set("Retry-After", retrySeconds(refusal.RetryAfter))
 	case refusal.Code == oauth.ServerError:
 		status = http.StatusInternalServerError
+	case refusal.Code == oauth.InvalidRequest:
+		status = http.StatusBadRequest
+		challenge += `, error="invalid_request", error_description="` + refusal.Description + `"`
 	case refusal.Code == oauth.InsufficientScope:
 		status = http.StatusForbidden
-		challenge += `, error="insufficient_scope", scope="` + quotable(strings.Join(r.URL.Query()["scope"], " ")) + `"`
+		scope, _, _ := required(r.URL.RawQuery)
+		challenge += `, error="insufficient_scope", scope="` + quotable(scope) + `"`
 	case refusal.Description != "":
 		challenge += `, error="invalid_token", error_description="` + refusal.Description + `"`
 	}
 	if status < http.StatusInternalServerError {
 		h.Set("WWW-Authenticate", challenge)
 	}
+	correlation, _ := e.wire.correlate(w, r) // a malformed one is replaced, and no reason to refuse
 	now := e.Now()
-	e.Refused.write(r.Context(), e.issuer.Name, r.Header.Get(e.wire.correlation), e.address(r).String(), status, refusal, now)
+	e.Refused.write(r.Context(), e.issuer.Name, correlation, e.address(r).String(), status, refusal, now)
 	e.Observe(e.issuer.Name, "check", refusal.Code, now.Sub(started))
 	h.Set("Content-Length", "0")
 	w.WriteHeader(status)
 }
 
 // quotable keeps to what a quoted scope may hold (RFC 6750 §3).
-func quotable(scope string) string {
-	parsed, err := oauth.ParseScope(scope)
+func quotable(scope oauth.Scope) string {
+	parsed, err := oauth.ParseScope(scope.String())
 	if err != nil {
 		return ""
 	}
@@ -122,13 +155,13 @@ func (e *endpoint) hand(h http.Header, t *authority.ActiveToken) {
 	}
 }
 
-// headerValue writes what is no visible ASCII in percent-encoding, and the
-// percent sign itself.
+// headerValue writes in percent-encoding what is no visible ASCII, the percent sign
+// itself, and a space at either end, which readers of HTTP take off.
 func headerValue(s string) string {
 	const hex = "0123456789ABCDEF"
 	var b strings.Builder
 	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c > 0x7E || c == '%' {
+		if c := s[i]; c < ' ' || c > '~' || c == '%' || c == ' ' && (i == 0 || i == len(s)-1) {
 			b.WriteString(string([]byte{'%', hex[c>>4], hex[c&15]}))
 		} else {
 			b.WriteByte(c)

@@ -2,11 +2,11 @@ package server
 
 import (
 	"context"
+	"mime"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"moneyer/internal/authority"
 	"moneyer/internal/strictjson"
@@ -88,13 +88,15 @@ func (e *endpoint) introspect(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// accepts tells whether the caller names the media type. Weights do not matter:
-// whoever names this one wants it.
+// accepts tells whether the caller names the media type. Weights do not matter,
+// but for zero, which is a refusal (RFC 9110 §12.4.2): whoever else names this one
+// wants it.
 func accepts(h http.Header, mediaType string) bool {
 	for _, value := range h.Values("Accept") {
 		for part := range strings.SplitSeq(value, ",") {
-			name, _, _ := strings.Cut(part, ";")
-			if strings.EqualFold(strings.TrimSpace(name), "application/"+mediaType) {
+			name, params, err := mime.ParseMediaType(part)
+			weight, weighed := params["q"]
+			if err == nil && name == "application/"+mediaType && (!weighed || strings.Trim(weight, "0.") != "") {
 				return true
 			}
 		}
@@ -132,7 +134,7 @@ func (e *endpoint) signIntrospection(answer []byte, caller string) ([]byte, erro
 	now := e.Now()
 	signer, err := e.Keyring.Signer(e.issuer.Name, now)
 	if err != nil {
-		return nil, oauth.Errorf(oauth.TemporarilyUnavailable, "try again shortly").After(time.Second).Because(err)
+		return nil, tryAgain(err)
 	}
 	claims := append([]byte(`{"iss":`), strictjson.AppendString(nil, e.issuer.URL)...)
 	claims = append(claims, `,"aud":`...)
@@ -141,5 +143,9 @@ func (e *endpoint) signIntrospection(answer []byte, caller string) ([]byte, erro
 	claims = strconv.AppendInt(claims, now.Unix(), 10)
 	claims = append(claims, `,"token_introspection":`...)
 	claims = append(append(claims, answer...), '}')
-	return signer.As(introspectionType).Sign(nil, claims)
+	signed, err := signer.As(introspectionType).SignDocument(claims) // longer than the token that it tells of
+	if err != nil {
+		return nil, tryAgain(err)
+	}
+	return signed, nil
 }

@@ -77,6 +77,11 @@ func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, correlation stri
 	_, _ = w.Write(body)
 }
 
+// tryAgain is trouble of ours: the same request may succeed later.
+func tryAgain(cause error) error {
+	return oauth.Errorf(oauth.TemporarilyUnavailable, "try again shortly").After(time.Second).Because(cause)
+}
+
 // appendError writes the body of RFC 6749 §5.2.
 func appendError(dst []byte, code oauth.Code, description string) []byte {
 	dst = append(dst, `{"error":`...)

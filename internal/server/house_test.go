@@ -58,6 +58,20 @@ func (f *faults) ClientByAPIKey(ctx context.Context, issuer string, d authority.
 	return f.DB.ClientByAPIKey(ctx, issuer, d)
 }
 
+func (f *faults) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
+	if f.registryDown.Load() {
+		return nil, errDown
+	}
+	return f.DB.Merchant(ctx, issuer, id)
+}
+
+func (f *faults) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
+	if f.ledgerDown.Load() {
+		return errDown
+	}
+	return f.DB.PutRevocation(ctx, r, e)
+}
+
 func (f *faults) Append(ctx context.Context, e *authority.Entry, use *authority.Use) error {
 	if f.ledgerDown.Load() {
 		return errDown
@@ -93,10 +107,12 @@ func (b *buffer) Reset() {
 // a clock that stands still.
 type house struct {
 	clock
-	setup   *setup
-	store   *faults
-	keyring *keyring.Keyring
-	gate    *limit.Gate
+	setup     *setup
+	pepper    authority.Pepper
+	store     *faults
+	keyring   *keyring.Keyring
+	gate      *limit.Gate
+	authority *authority.Authority
 	// refusals wait here for the ledger until they are flushed.
 	refusals *authority.Refusals
 	log      buffer
@@ -121,7 +137,8 @@ func (s *setup) open(t testing.TB) *house {
 	must(t, err)
 	s.register(t, db, master.Pepper())
 	h.openKeys(t, master)
-	h.serve(t, master.Pepper())
+	h.pepper = master.Pepper()
+	h.serve(t)
 	return h
 }
 
@@ -139,23 +156,25 @@ func (h *house) openKeys(t testing.TB, master *keyring.MasterKey) {
 	}
 }
 
-func (h *house) serve(t testing.TB, pepper authority.Pepper) {
+// serve starts the server. Called once more, it starts another on the same store.
+func (h *house) serve(t testing.TB) {
 	t.Helper()
 	log := slog.New(slog.NewJSONHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	plenty := limit.Rate{PerSecond: 1e6, Burst: 1e6}
 	h.refusals = authority.NewRefusals(h.store, plenty)
+	h.authority = &authority.Authority{
+		Registry: h.store, Ledger: h.store, Keyring: h.keyring, Pepper: h.pepper,
+		ClientRate: limit.New[authority.ClientName](h.setup.clientRate, 1000),
+		Refusals:   h.refusals, Revocations: authority.NewRevocations(h.store), Now: h.Now,
+	}
 	s := &server.Server{
-		Authority: &authority.Authority{
-			Registry: h.store, Ledger: h.store, Keyring: h.keyring, Pepper: pepper,
-			ClientRate: limit.New[authority.ClientName](h.setup.clientRate, 1000),
-			Refusals:   h.refusals, Revocations: authority.NewRevocations(h.store), Now: h.Now,
-		},
-		Keyring: h.keyring, Gate: h.gate, AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
+		Authority: h.authority, Keyring: h.keyring, Gate: h.gate, AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
 		TrustedProxies: h.setup.proxies, Timeout: time.Minute, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
 		Observe: func(string, string, oauth.Code, time.Duration) {}, Log: log, Now: h.Now,
 	}
 	for _, issuer := range h.setup.issuers {
 		s.Issuers = append(s.Issuers, &issuer.Issuer)
+		must(t, h.authority.Revocations.Load(t.Context(), []string{issuer.Name}))
 	}
 	var err error
 	h.handler, err = s.Handler()

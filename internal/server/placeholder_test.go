@@ -31,10 +31,11 @@ import (
 //	    member out; head and more are JSON members to append; by signs with another
 //	    key; form is one of forms below; as keeps it for {again NAME}.
 //	{again NAME [form=]}  an assertion that was sent before, perhaps in another form
+//	{token NAME [form=]}  the token of an answer that @ keep NAME stood before
 //	{basic ID SECRET}     the base64 of Basic, form-encoded before as RFC 6749 wants
 //	{basic-raw ID:SECRET} the base64 of what stands there
 //	{fill N}              N times x
-var placeholder = regexp.MustCompile(`\{(assert|again|basic|basic-raw|fill)( (?:[^}'"]|'[^']*'|"[^"]*")*)\}`)
+var placeholder = regexp.MustCompile(`\{(assert|again|token|basic|basic-raw|fill)( (?:[^}'"]|'[^']*'|"[^"]*")*)\}`)
 
 // expand replaces the placeholders of one line.
 func (r *run) expand(line string) string {
@@ -44,7 +45,7 @@ func (r *run) expand(line string) string {
 		switch parts[1] {
 		case "assert":
 			return r.assert(f)
-		case "again":
+		case "again", "token":
 			kept, ok := r.kept[f.words[0]]
 			if !ok {
 				r.Fatalf("nothing was kept as %s", f.words[0])
@@ -80,8 +81,8 @@ func (r *run) assert(f *fields) string {
 	claims := r.object(f, map[string]string{"iss": key.client, "sub": key.client, "aud": key.issuer.URL, "exp": "+300"},
 		"iss", "sub", "aud", "exp", "iat", "nbf", "jti")
 	claims = appendMember(claims, f.take("more"))
-	if len(f.named) > 0 {
-		r.Fatalf("{assert} knows nothing of %v", f.named)
+	if len(f.named) > 0 || len(f.words) > 1 {
+		r.Fatalf("{assert} knows nothing of %v %v", f.named, f.words[1:])
 	}
 	input := segment(head) + "." + segment(claims)
 	signature, err := sign(signer.private, signer.alg, input)

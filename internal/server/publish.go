@@ -46,21 +46,23 @@ type metadata struct {
 	// RFC 7009, RFC 7662 and RFC 9701, with how clients authenticate there.
 	RevocationEndpoint       string             `json:"revocation_endpoint"`
 	RevocationAuthMethods    []oauth.ClientAuth `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	RevocationAuthAlgs       []string           `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
 	IntrospectionEndpoint    string             `json:"introspection_endpoint"`
 	IntrospectionAuthMethods []oauth.ClientAuth `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionAuthAlgs    []string           `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
 	IntrospectionAlgorithms  []string           `json:"introspection_signing_alg_values_supported"`
 	// RevocationList is where package bearer polls; no RFC has it.
 	RevocationList string `json:"revocation_list_uri"`
 }
 
 func (e *endpoint) metadata() http.HandlerFunc {
-	p := e.issuer.Profile
+	p, ways := e.issuer.Profile, registered(e.issuer.ResourceAuth())
 	m := metadata{
 		Issuer: e.issuer.URL, TokenEndpoint: e.issuer.Endpoints()[0], JWKSURI: e.issuer.URL + jwksPath,
 		ScopesSupported:    p.Policy.Scope.Words,
 		ResponseTypes:      []string{}, // there is no authorization endpoint
-		RevocationEndpoint: e.issuer.URL + revokePath, RevocationAuthMethods: registered(e.issuer.ResourceAuth()),
-		IntrospectionEndpoint: e.issuer.URL + introspectPath, IntrospectionAuthMethods: registered(e.issuer.ResourceAuth()),
+		RevocationEndpoint: e.issuer.URL + revokePath, RevocationAuthMethods: ways,
+		IntrospectionEndpoint: e.issuer.URL + introspectPath, IntrospectionAuthMethods: ways,
 		IntrospectionAlgorithms: []string{e.issuer.Alg}, RevocationList: e.issuer.URL + revocationsPath,
 	}
 	for _, grant := range p.Policy.Grants {
@@ -73,6 +75,9 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	}
 	if p.Policy.Uses(oauth.AuthPrivateKeyJWT) {
 		m.AuthSigningAlgorithms = p.Policy.Assertion.Algs
+	}
+	if slices.Contains(ways, oauth.AuthPrivateKeyJWT) {
+		m.RevocationAuthAlgs, m.IntrospectionAuthAlgs = p.Policy.Assertion.Algs, p.Policy.Assertion.Algs
 	}
 	body, err := json.Marshal(m)
 	if err != nil {
@@ -95,7 +100,7 @@ func (e *endpoint) jwks(w http.ResponseWriter, r *http.Request) {
 	now := e.Now()
 	keys, err := e.Keyring.JWKS(e.issuer.Name, now)
 	if err != nil {
-		e.fail(w, r, newCorrelation(e.wire.Correlation.MaxLength), oauth.Errorf(oauth.TemporarilyUnavailable, "try again shortly").After(time.Second).Because(err), now)
+		e.fail(w, r, newCorrelation(e.wire.Correlation.MaxLength), tryAgain(err), now)
 		return
 	}
 	age := JWKSMaxAge

@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"moneyer/oauth"
 )
 
 // revocationsPath is where package bearer's RevocationList polls.
@@ -39,7 +37,7 @@ func (e *endpoint) revocations(list *signedList) http.HandlerFunc {
 		now := e.Now()
 		body, etag, err := list.current(e, now)
 		if err != nil {
-			e.fail(w, r, newCorrelation(e.wire.Correlation.MaxLength), oauth.Errorf(oauth.TemporarilyUnavailable, "try again shortly").After(time.Second).Because(err), now)
+			e.fail(w, r, newCorrelation(e.wire.Correlation.MaxLength), tryAgain(err), now)
 			return
 		}
 		publish(w, r, "application/"+revocationsType, body, etag, 0)

@@ -26,7 +26,7 @@ import (
 //
 //	profile  NAME, or FILE.toml beside the setup
 //	issuer   NAME URL [environment= names=A,B resource= replay= lifetime=] [disabled] [keyless]
-//	client   ID [scope= grants=A,B ATTRIBUTE=TEXT ATTRIBUTE=[A,B]] [disabled]
+//	client   ID [scope= grants=A,B ATTRIBUTE=TEXT ATTRIBUTE=[A,B]] [disabled] [introspects]
 //	key      KID [alg= not-before= not-after=] [disabled]
 //	secret   ID TEXT [not-after=] [disabled]
 //	apikey   ID TEXT [not-after=] [disabled]
@@ -172,7 +172,7 @@ func (f *fields) attributes() map[string]authority.Attribute {
 // line obeys one line; what it does not understand of it is an error.
 func (s *setup) line(t testing.TB, f *fields) error {
 	word := f.words[0]
-	disabled, keyless := f.flag("disabled"), f.flag("keyless")
+	disabled, keyless, introspects := f.flag("disabled"), f.flag("keyless"), f.flag("introspects")
 	text := func(i int) string { return append(f.words, "", "", "")[i] }
 	used := 2
 	var err error
@@ -183,7 +183,7 @@ func (s *setup) line(t testing.TB, f *fields) error {
 		used = 3
 		s.addIssuer(text(1), text(2), f, disabled, keyless)
 	case "client":
-		s.addClient(text(1), f, disabled)
+		s.addClient(text(1), f, disabled, introspects)
 	case "key":
 		err = s.addKey(t, text(1), f, disabled)
 	case "secret", "apikey":
@@ -242,9 +242,9 @@ func (s *setup) current() (*issuerSetup, *authority.Client) {
 	return issuer, issuer.clients[len(issuer.clients)-1]
 }
 
-func (s *setup) addClient(id string, f *fields, disabled bool) {
+func (s *setup) addClient(id string, f *fields, disabled, introspects bool) {
 	issuer := s.issuers[len(s.issuers)-1]
-	c := &authority.Client{Issuer: issuer.Name, ID: id, Disabled: disabled, Created: noon}
+	c := &authority.Client{Issuer: issuer.Name, ID: id, Disabled: disabled, Introspects: introspects, Created: noon}
 	for _, grant := range f.list("grants") {
 		c.Grants = append(c.Grants, oauth.GrantType(grant))
 	}

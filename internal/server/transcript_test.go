@@ -40,7 +40,8 @@ var update = flag.Bool("update", false, "write the answers of testdata/transcrip
 //	header and claims of a token in it
 //
 // Before the request may stand @ advance 5m, @ registry|ledger down|up,
-// @ gate full|free.
+// @ gate full|free, @ disable|enable client|merchant|issuer ID, of the first issuer,
+// and @ keep NAME, for a later {token NAME} of what it gets.
 func TestTranscripts(t *testing.T) {
 	for _, dir := range transcriptDirs(t) {
 		t.Run(filepath.Base(dir), func(t *testing.T) {
@@ -82,7 +83,8 @@ type exchange struct {
 type run struct {
 	testing.TB
 	house   *house
-	kept    map[string]string // assertions by name
+	kept    map[string]string // assertions and tokens by name
+	keep    string            // under which name the next token is kept
 	secrets []string          // what must be in no log
 	jtis    []string          // of tokens that were handed out
 	refused int               // requests that the log must tell of
@@ -180,11 +182,42 @@ func (r *run) obey(words []string) {
 			h.gate.Leave()
 		}
 	default:
+		if words[0] == "keep" {
+			r.keep = words[1]
+			return
+		}
+		if words[0] == "disable" || words[0] == "enable" {
+			r.able(words[1], words[2], words[0] == "disable")
+			return
+		}
 		by, err := time.ParseDuration(words[len(words)-1])
 		if words[0] != "advance" || err != nil {
 			r.Fatalf("cannot %v", words)
 		}
 		h.Advance(by)
+	}
+}
+
+// able disables something of the first issuer, or enables it.
+func (r *run) able(what, id string, disabled bool) {
+	issuer, entry := r.house.setup.issuers[0], &authority.Entry{Kind: authority.EntryAdmin, Time: r.house.Now(), Actor: "test"}
+	switch what {
+	case "client":
+		c, err := r.house.store.DB.Client(r.Context(), issuer.Name, id)
+		must(r, err)
+		changed := *c
+		changed.Disabled = disabled
+		must(r, r.house.store.PutClient(r.Context(), &changed, entry))
+	case "merchant":
+		m, err := r.house.store.DB.Merchant(r.Context(), issuer.Name, id)
+		must(r, err)
+		changed := *m
+		changed.Disabled = disabled
+		must(r, r.house.store.PutMerchants(r.Context(), []authority.Merchant{changed}, entry))
+	case "issuer":
+		issuer.Disabled = disabled
+	default:
+		r.Fatalf("cannot disable a %s", what)
 	}
 }
 
@@ -238,7 +271,7 @@ func (r *run) hideCredentials(req *http.Request, body string) {
 			values.Add(name, fmt.Sprint(value))
 		}
 	}
-	for _, name := range []string{"assertion", "client_assertion", "client_secret", "clientAssertion", "clientSecret"} {
+	for _, name := range []string{"token", "assertion", "client_assertion", "client_secret", "clientAssertion", "clientSecret"} {
 		for _, value := range values[name] {
 			r.hide(value)
 			r.hide(value[strings.LastIndexByte(value, '.')+1:]) // its signature
@@ -264,7 +297,7 @@ func (r *run) show(title string, req *http.Request, resp *http.Response, body st
 	slices.Sort(names[len(headerOrder):])
 	for _, name := range names {
 		for _, value := range resp.Header[name] {
-			fmt.Fprintf(&b, "%s: %s\n", name, r.maskCorrelation(req, name, value))
+			fmt.Fprintln(&b, strings.TrimRight(name+": "+r.maskHeader(req, name, value), " "))
 		}
 	}
 	token := compactJWS.FindString(body)
@@ -272,19 +305,60 @@ func (r *run) show(title string, req *http.Request, resp *http.Response, body st
 	if retryable != (resp.Header.Get("Retry-After") != "") {
 		r.Errorf("%s: status %d with Retry-After %q", title, resp.StatusCode, resp.Header.Get("Retry-After"))
 	}
-	if req.Method == http.MethodPost && (token != "") != (resp.StatusCode == http.StatusOK) {
+	if req.Method == http.MethodPost && r.mints(req) && (token != "") != (resp.StatusCode == http.StatusOK) {
 		r.Errorf("%s: status %d with token %q", title, resp.StatusCode, token)
 	}
-	if resp.StatusCode >= 400 && resp.Header.Get("Pragma") != "" { // our own answer, not the mux's
+	if resp.StatusCode >= 400 && (resp.Header.Get("Pragma") != "" || r.correlated(resp)) { // our own answer, not the mux's
 		r.refused++
 	}
 	if body != "" {
-		b.WriteString("\n" + strings.TrimSuffix(strings.Replace(body, token, "{token}", min(len(token), 1)), "\n") + "\n")
+		b.WriteString("\n" + strings.TrimSuffix(r.maskJTIs(strings.Replace(body, token, "{token}", min(len(token), 1))), "\n") + "\n")
 	}
-	if token != "" {
+	switch {
+	case token != "" && r.mints(req):
 		b.WriteString(r.showToken(title, req, token))
+	case token != "":
+		b.WriteString(r.showSigned(title, req, token))
 	}
 	return b.String() + "\n"
+}
+
+// mints tells whether a request goes to a token endpoint.
+func (r *run) mints(req *http.Request) bool {
+	for _, issuer := range r.house.setup.issuers {
+		if slices.Contains(issuer.Endpoints(), "https://"+req.URL.Host+req.URL.Path) {
+			return true
+		}
+	}
+	return false
+}
+
+// correlated tells whether an answer has the name of its request.
+func (r *run) correlated(resp *http.Response) bool {
+	for _, issuer := range r.house.setup.issuers {
+		if resp.Header.Get(issuer.Profile.Wire.Correlation.Header) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// maskHeader hides what differs from run to run, and decodes X-Token-Claims.
+func (r *run) maskHeader(req *http.Request, name, value string) string {
+	if name != "X-Token-Claims" {
+		return r.maskJTIs(r.maskCorrelation(req, name, value))
+	}
+	claims, err := base64.RawURLEncoding.DecodeString(value)
+	must(r, err)
+	return "base64url of " + r.maskJTIs(string(claims))
+}
+
+// maskJTIs hides the jti of every token that was handed out.
+func (r *run) maskJTIs(text string) string {
+	for _, jti := range r.jtis {
+		text = strings.ReplaceAll(text, jti, "{jti}")
+	}
+	return text
 }
 
 var compactJWS = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`)
@@ -340,8 +414,28 @@ func (r *run) showToken(title string, req *http.Request, token string) string {
 		r.Errorf("%s: jti %q, kid %q", title, said.Jti, said.Kid)
 	}
 	r.jtis = append(r.jtis, said.Jti)
+	if r.keep != "" {
+		r.kept[r.keep], r.keep = token, ""
+	}
 	return "header " + strings.Replace(string(header), quoteJSON(said.Kid), `"{kid}"`, 1) +
 		"\nclaims " + strings.Replace(string(claims), quoteJSON(said.Jti), `"{jti}"`, 1) + "\n"
+}
+
+// showSigned verifies a signed answer, which no verifier of tokens takes, by the
+// keys that the issuer publishes.
+func (r *run) showSigned(title string, req *http.Request, signed string) string {
+	r.Helper()
+	for url, verifier := range r.house.verifiers {
+		if _, err := verifier.Verify(r.Context(), signed); err == nil {
+			r.Errorf("%s: the verifier of %s takes this for an access token", title, url)
+		}
+	}
+	issuer := "https://" + req.URL.Host + strings.TrimSuffix(req.URL.Path, "/introspect")
+	jws := r.house.published(r, issuer, signed)
+	header, err := base64.RawURLEncoding.DecodeString(signed[:strings.IndexByte(signed, '.')])
+	must(r, err)
+	return "header " + strings.Replace(string(header), jws.Header.Kid, "{kid}", 1) +
+		"\nclaims " + r.maskJTIs(string(jws.Payload)) + "\n"
 }
 
 // checkLedger holds the ledger to DESIGN invariant 3: each token that was handed
