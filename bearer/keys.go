@@ -38,6 +38,23 @@ func (k Key) Alg() string {
 	return string(k.public.Alg())
 }
 
+// Signed returns the payload of a compact JWS that the key signed (RFC 7515
+// §5.2), such as the answer of an introspection endpoint (RFC 9701). It judges the
+// signature and nothing else: access tokens are for a Verifier.
+func (k Key) Signed(compact string) ([]byte, error) {
+	if k.public == nil {
+		return nil, errors.New("bearer: the zero Key verifies nothing")
+	}
+	jws, err := jose.ParseDocument(compact)
+	if err != nil {
+		return nil, err
+	}
+	if err := jws.Verify(k.public); err != nil {
+		return nil, err
+	}
+	return jws.Payload, nil
+}
+
 // KeySource finds a key of the issuer by the kid of a token's header, which may
 // be empty. It returns an error that wraps ErrUnknownKey when the issuer has no
 // such key. It is called for every token that is not in the cache, from many

@@ -274,3 +274,31 @@ func TestCache(t *testing.T) {
 	now = noon.Add(9 * time.Minute)
 	check(token, oauth.InvalidToken, 44)
 }
+
+// TestSigned: a Key judges the signature of what is no access token, and nothing
+// else.
+func TestSigned(t *testing.T) {
+	m := newMint(t, jose.ES256, "k", "token-introspection+jwt")
+	key, err := bearer.NewKey(m.key.Public(), "ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const payload = `{"token_introspection":{"active":false}}`
+	signed := m.sign(t, payload)
+	if got, err := key.Signed(signed); err != nil || string(got) != payload {
+		t.Errorf("%q, %v", got, err)
+	}
+	other := newMint(t, jose.ES256, "k", "").sign(t, payload)
+	for name, bad := range map[string]func() ([]byte, error){
+		"another key":   func() ([]byte, error) { return key.Signed(other) },
+		"no JWS":        func() ([]byte, error) { return key.Signed("x") },
+		"nothing":       func() ([]byte, error) { return key.Signed("") },
+		"the zero Key":  func() ([]byte, error) { return bearer.Key{}.Signed(signed) },
+		"another alg":   func() ([]byte, error) { return key.Signed(newMint(t, jose.EdDSA, "k", "").sign(t, payload)) },
+		"one char less": func() ([]byte, error) { return key.Signed(signed[:len(signed)-1]) },
+	} {
+		if got, err := bad(); err == nil || got != nil {
+			t.Errorf("%s: %q, %v", name, got, err)
+		}
+	}
+}

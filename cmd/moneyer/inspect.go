@@ -35,9 +35,13 @@ func (a *app) inspectCommand() *cobra.Command {
 		Use:   "inspect [FILE|TOKEN|-]",
 		Short: "Show what a token, assertion, key or key set says, and check it",
 		Long: `Show what a token, an assertion, a key file (PEM or JWK) or a JWK set says, with
-times in words and the thumbprints of keys. Without an argument, or with '-',
-read standard input: a live token is better piped in than written on the command
-line, where others on this machine can see it.
+times in words and the thumbprints of keys. What issuers sign beside tokens, the
+list at {issuer}/revocations and signed answers of {issuer}/introspect, is judged
+by what it is.
+
+Without an argument, or with '-', read standard input: a live token is better
+piped in than written on the command line, where others on this machine can see
+it.
 
 The signature is checked when one of --key, --jwks or --issuer says by which
 keys; otherwise it is NOT CHECKED and nothing that the token says can be
@@ -232,12 +236,15 @@ func (a *app) inspectToken(ctx context.Context, f *inspectFlags, i *inspected, r
 	for _, m := range mistakes {
 		i.Notes = append(i.Notes, m.found+": "+m.fix)
 	}
-	jws, err := jose.Parse(token)
+	jws, kind, err := parseSigned(token)
 	if err != nil {
 		return i.malformed(token, err)
 	}
 	i.Header, _ = decodeSegment(token[:strings.IndexByte(token, '.')])
 	i.Claims = jsonOrNil(jws.Payload)
+	if kind != nil {
+		return a.inspectDocument(ctx, f, i, kind, token, jws)
+	}
 	claims, err := jose.ParseClaims(jws.Payload)
 	if err != nil {
 		i.Problems = append(i.Problems, err.Error())
@@ -463,7 +470,7 @@ func (a *app) printMembers(title string, object json.RawMessage) error {
 	fmt.Fprintln(a.out, title)
 	var rows [][]string
 	err := strictjson.Object(object, strictjson.Limits{Members: 1 << 10, Depth: 1 << 10}, func(name string, v strictjson.Value) error {
-		row := []string{"  " + visible(name), visible(string(v.Raw()))}
+		row := []string{"  " + visible(name), visible(abridged(v.Raw()))}
 		if words := a.timeWords(name, v); words != "" {
 			row = append(row, words)
 		}
@@ -474,6 +481,15 @@ func (a *app) printMembers(title string, object json.RawMessage) error {
 		rows = append(rows, []string{"  " + visible(err.Error())})
 	}
 	return writeTable(a.out, rows)
+}
+
+// abridged shows as much of a value as a person reads.
+func abridged(raw []byte) string {
+	const most = 1000
+	if len(raw) <= most {
+		return string(raw)
+	}
+	return fmt.Sprintf("%s... (%d octets; --json shows all)", strings.ToValidUTF8(string(raw[:most]), ""), len(raw))
 }
 
 // timeWords explains a claim that is a time.
@@ -549,8 +565,9 @@ func (a *app) readArgument(arg string) ([]byte, error) {
 	return nil, usagef("the argument is neither a token nor a file that can be read (%w)", withoutPath(err))
 }
 
-// maxInput bounds what is read from a file or standard input, in octets.
-const maxInput = 1 << 20
+// maxInput bounds what is read from a file or standard input, in octets: a list of
+// revocations may be as long.
+const maxInput = jose.MaxDocument + 1<<10
 
 // readFile reads a small file, or standard input when it is called '-'.
 func (a *app) readFile(name string) ([]byte, error) {

@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"moneyer/bearer"
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+	"moneyer/internal/strictjson"
+)
+
+// documentKind is a kind of JWT that our issuers sign beside access tokens.
+type documentKind struct {
+	name string
+	// read takes from the payload what is judged, and says in notes what it tells.
+	read func(payload []byte, now time.Time) (document, error)
+}
+
+// document is what such a JWT says.
+type document struct {
+	issuer string
+	issued int64
+	notes  []string
+}
+
+// documentKinds by the typ of the header.
+var documentKinds = map[string]*documentKind{
+	"revocations+jwt":         {"list of revocations", readRevocations},
+	"token-introspection+jwt": {"answer about a token (RFC 9701)", readIntrospection},
+}
+
+// parseSigned reads a JWS of the length that its kind may have. The kind is nil
+// for a token or an assertion.
+func parseSigned(compact string) (*jose.JWS, *documentKind, error) {
+	jws, err := jose.ParseDocument(compact)
+	if err != nil {
+		return nil, nil, err
+	}
+	typ := strings.TrimPrefix(strings.ToLower(jws.Header.Typ), "application/")
+	if kind := documentKinds[typ]; kind != nil {
+		return jws, kind, nil
+	}
+	jws, err = jose.Parse(compact)
+	return jws, nil, err
+}
+
+// inspectDocument judges a document by what it is, which is no token.
+func (a *app) inspectDocument(ctx context.Context, f *inspectFlags, i *inspected, kind *documentKind, compact string, jws *jose.JWS) error {
+	i.Kind = kind.name
+	d, err := kind.read(jws.Payload, a.now())
+	switch {
+	case err != nil:
+		i.Problems = append(i.Problems, err.Error())
+	case d.issuer == "" || d.issued == 0:
+		i.Problems = append(i.Problems, "iss or iat is missing")
+	case f.issuer != "" && d.issuer != f.issuer:
+		i.Problems = append(i.Problems, fmt.Sprintf("iss is %.100q", d.issuer))
+	}
+	i.Notes = append(i.Notes, d.notes...)
+	return a.checkDocumentSignature(ctx, f, i, compact, jws)
+}
+
+func (a *app) checkDocumentSignature(ctx context.Context, f *inspectFlags, i *inspected, compact string, jws *jose.JWS) error {
+	keys, err := a.keySource(f, jws.Header.Alg)
+	if err != nil || keys == nil {
+		return err
+	}
+	i.checked = true
+	key, err := keys.Key(ctx, jws.Header.Kid)
+	if err != nil && !errors.Is(err, bearer.ErrUnknownKey) {
+		return trouble(fmt.Errorf("the keys to check by cannot be had: %w", err))
+	}
+	if err == nil {
+		_, err = key.Signed(compact)
+	}
+	switch {
+	case err == nil:
+		i.Signature = sigVerified
+		return nil
+	case errors.Is(err, jose.ErrSignature):
+		err = errors.New(authority.SignatureHint(jws))
+	}
+	i.Signature = sigBad
+	i.Problems = append(i.Problems, err.Error())
+	return nil
+}
+
+// readRevocations reads what bearer.RevocationList polls.
+func readRevocations(payload []byte, now time.Time) (document, error) {
+	var d document
+	var expiry, before int64
+	named := map[string]int{}
+	err := strictjson.Object(payload, strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
+		switch name {
+		case "iss":
+			d.issuer, err = v.Text()
+		case "iat":
+			d.issued, err = v.Seconds()
+		case "exp":
+			expiry, err = v.Seconds()
+		case "before":
+			before, err = v.Seconds()
+		case "jti", "kid", "claim":
+			err = v.Elements(func(strictjson.Value) error {
+				named[name]++
+				return nil
+			})
+		default:
+			err = fmt.Errorf("unknown member %.64q: an API takes no list that might name more than it understands", name)
+		}
+		return err
+	})
+	if err != nil {
+		return d, err
+	}
+	d.notes = append(d.notes, fmt.Sprintf("it withdraws %s by their jti, all tokens of %s, and all that match %s",
+		count(named["jti"], "token"), count(named["kid"], "signing key"), count(named["claim"], "claim")))
+	if before > 0 {
+		d.notes = append(d.notes, "it withdraws every token issued before "+time.Unix(before, 0).UTC().Format(time.RFC3339))
+	}
+	switch left := time.Unix(expiry, 0).Sub(now); {
+	case expiry == 0:
+		return d, errors.New("exp is missing")
+	case left <= 0:
+		return d, fmt.Errorf("it expired %s: an API must fetch a newer one", inWords(left))
+	}
+	return d, nil
+}
+
+// readIntrospection reads a signed answer about a token. It has no exp: it tells
+// what was so when it was made.
+func readIntrospection(payload []byte, now time.Time) (document, error) {
+	var d document
+	said := "nothing"
+	err := strictjson.Object(payload, strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
+		switch name {
+		case "iss":
+			d.issuer, err = v.Text()
+		case "iat":
+			d.issued, err = v.Seconds()
+		case "token_introspection":
+			said, err = activeWord(v)
+		}
+		return err
+	})
+	if err == nil && said == "nothing" {
+		err = errors.New("token_introspection says not whether the token is active")
+	}
+	if err == nil {
+		d.notes = []string{fmt.Sprintf("the token was %s when this was made, %s; this is no access token itself", said, inWords(time.Unix(d.issued, 0).Sub(now)))}
+	}
+	return d, err
+}
+
+// activeWord says what an answer tells of a token (RFC 7662 section 2.2).
+func activeWord(answer strictjson.Value) (string, error) {
+	word := "nothing"
+	err := strictjson.Object(answer.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) error {
+		if name != "active" {
+			return nil
+		}
+		active, err := v.Bool()
+		if word = "not active"; active {
+			word = "active"
+		}
+		return err
+	})
+	return word, err
+}
