@@ -69,7 +69,7 @@ func (api *adminAPI) copyTo(ctx context.Context, file *os.File) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }() // it was only read
 	size, err := io.Copy(file, resp.Body)
 	if err == nil && size != resp.ContentLength {
 		err = io.ErrUnexpectedEOF

@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -101,7 +100,6 @@ func (f *crashFixture) start(t *testing.T) {
 	t.Helper()
 	f.started = time.Now()
 	f.server = exec.Command("moneyer", "sandbox", "--dir", f.dir, "--listen", f.address, "--admin-listen", f.admin)
-	f.server.Stderr = os.Stderr
 	out, err := f.server.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ type Authority struct {
 	// RefusedKeys are thumbprints of keys that may not be used, beside the
 	// published ones.
 	RefusedKeys []string
-	Pepper    Pepper
+	Pepper      Pepper
 	// ClientRate bounds what one client may ask for, once it is known who asks.
 	ClientRate *limit.Limiter[ClientName]
 	// Refusals records refusals of known clients at a bounded rate.

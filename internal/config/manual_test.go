@@ -64,9 +64,9 @@ func TestManualDefaults(t *testing.T) {
 	c := reflect.ValueOf(*parse(t, good))
 	for _, table := range readTables(t) {
 		v := c
-		switch {
-		case table.field == "":
-		case table.field == "Issuers":
+		switch table.field {
+		case "":
+		case "Issuers":
 			v = c.FieldByName("Issuers").MapIndex(reflect.ValueOf("d1"))
 		default:
 			v = c.FieldByName(table.field)

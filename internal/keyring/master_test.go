@@ -82,7 +82,7 @@ func TestMasterKeyDoesNotPrint(t *testing.T) {
 	var log bytes.Buffer
 	slog.New(slog.NewTextHandler(&log, nil)).Info("m", "key", m, "value", *m)
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "key", m, "value", *m)
-	text, _ := json.Marshal(m)
+	text, _ := json.Marshal(m) //nolint:staticcheck // that it says nothing is what is tested
 	said := log.String() + string(text) + fmt.Sprintf("%v %+v %#v %x %s %d %v %x %d", m, m, m, m, m, m, *m, *m, *m)
 	for _, secret := range []string{m.Text(), "0001020304", "[0 1 2 3", "0x1, 0x2", "4 5 6 7"} {
 		if strings.Contains(said, secret) {

@@ -87,7 +87,7 @@ func TestWaitIsEnough(t *testing.T) {
 			t.Fatalf("event %d: told to wait %v, then %v more", i, wait, again)
 		}
 	}
-	if now == noon {
+	if now.Equal(noon) {
 		t.Error("nothing was ever refused")
 	}
 }

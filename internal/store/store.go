@@ -32,9 +32,9 @@ const (
 )
 
 var (
-	// ErrBusy: more appends wait than the queue holds. Nothing was recorded.
+	// ErrBusy means that more appends wait than the queue holds. Nothing was recorded.
 	ErrBusy = errors.New("the ledger's queue is full")
-	// ErrClosed: the store was closed. Nothing was recorded.
+	// ErrClosed means that the store was closed. Nothing was recorded.
 	ErrClosed = errors.New("the store is closed")
 )
 
@@ -187,7 +187,7 @@ func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if earlier := r.statements[query]; earlier != nil {
-		return earlier, s.Close()
+		return earlier, s.Close() //nolint:sqlclosecheck // the other statement is the one that is kept
 	}
 	r.statements[query] = s
 	return s, nil
@@ -195,7 +195,7 @@ func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error)
 
 // row reads one row into dest; no row is sql.ErrNoRows.
 func (r *reader) row(ctx context.Context, query string, args, dest []any) error {
-	s, err := r.statement(ctx, query)
+	s, err := r.statement(ctx, query) //nolint:sqlclosecheck // kept until the store is closed
 	if err != nil {
 		return err
 	}
@@ -204,7 +204,7 @@ func (r *reader) row(ctx context.Context, query string, args, dest []any) error 
 
 // list reads every row of query; scan is called with the scanner of each.
 func (r *reader) list(ctx context.Context, query string, args []any, scan func(scan func(...any) error) error) error {
-	s, err := r.statement(ctx, query)
+	s, err := r.statement(ctx, query) //nolint:sqlclosecheck // kept until the store is closed
 	if err != nil {
 		return err
 	}

@@ -262,7 +262,7 @@ func (t *tx) run(change func(*tx) error) error {
 
 // exec runs a statement and returns how many rows it changed.
 func (t *tx) exec(query string, args ...any) (int64, error) {
-	s, err := t.session.statement(query)
+	s, err := t.session.statement(query) //nolint:sqlclosecheck // kept until the session is dropped
 	if err != nil {
 		return 0, err
 	}

@@ -19,7 +19,7 @@ const readers = 4
 // change with the next read, and so does everybody.
 func clientCoherence(t testing.TB, s Store) {
 	putClient(t, s, "bank")
-	stop := besides(readers, func() { _, _ = s.Client(t.Context(), issuer, "bank") })
+	stop := besides(func() { _, _ = s.Client(t.Context(), issuer, "bank") })
 	defer stop()
 	for n := 1; n <= changes; n++ {
 		c := &authority.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
@@ -49,7 +49,7 @@ func apiKeyCoherence(t testing.TB, s Store) {
 		c := &authority.Client{Issuer: issuer, ID: id, Revision: int64(revision), Secrets: secrets}
 		must(t, s.PutClient(t.Context(), c, change("client.put")))
 	}
-	stop := besides(readers, func() { _, _ = s.ClientByAPIKey(t.Context(), issuer, digest) })
+	stop := besides(func() { _, _ = s.ClientByAPIKey(t.Context(), issuer, digest) })
 	defer stop()
 	for n := range changes / 2 {
 		holder := holders[n%2]
@@ -68,8 +68,8 @@ func apiKeyCoherence(t testing.TB, s Store) {
 // merchantCoherence disables and enables a merchant that many read.
 func merchantCoherence(t testing.TB, s Store) {
 	putClient(t, s, "bank")
-	putMerchant(t, s, "shop", "bank")
-	stop := besides(readers, func() { _, _ = s.Merchant(t.Context(), issuer, "shop") })
+	putMerchant(t, s, "shop")
+	stop := besides(func() { _, _ = s.Merchant(t.Context(), issuer, "shop") })
 	defer stop()
 	for n := range changes {
 		m := authority.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
@@ -90,9 +90,9 @@ func merchantCoherence(t testing.TB, s Store) {
 // cardTokenCoherence removes and adds a card token that many read.
 func cardTokenCoherence(t testing.TB, s Store) {
 	putClient(t, s, "bank")
-	putMerchant(t, s, "shop", "bank")
+	putMerchant(t, s, "shop")
 	ids := []string{"t"}
-	stop := besides(readers, func() { _, _ = s.CardTokens(t.Context(), issuer, ids) })
+	stop := besides(func() { _, _ = s.CardTokens(t.Context(), issuer, ids) })
 	defer stop()
 	for n := range changes / 2 {
 		must(t, s.PutCardTokens(t.Context(), []authority.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))

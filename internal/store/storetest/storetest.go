@@ -163,9 +163,9 @@ func putClient(t testing.TB, s Store, id string) {
 }
 
 // putMerchant creates a merchant of a client.
-func putMerchant(t testing.TB, s Store, id, client string) {
+func putMerchant(t testing.TB, s Store, id string) {
 	t.Helper()
-	must(t, s.PutMerchants(t.Context(), []authority.Merchant{{Issuer: issuer, ID: id, Client: client}}, change("merchant.put")))
+	must(t, s.PutMerchants(t.Context(), []authority.Merchant{{Issuer: issuer, ID: id, Client: "bank"}}, change("merchant.put")))
 }
 
 // records reads all that q selects.
@@ -211,11 +211,11 @@ func together(n int, fn func(i int)) {
 	wg.Wait()
 }
 
-// besides runs fn again and again in n goroutines until stop is called.
-func besides(n int, fn func()) (stop func()) {
+// besides runs fn again and again in a few goroutines until stop is called.
+func besides(fn func()) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
-	for range n {
+	for range readers {
 		wg.Go(func() {
 			for {
 				select {
