@@ -160,7 +160,8 @@ func withDemoAPI(h *house) http.Handler {
 	mux.Handle("/", h.public)
 	for _, issuer := range h.issuers {
 		v := &bearer.Verifier{Issuer: issuer.URL, Keys: ownKeys(h.keys, issuer.Name, h.keys.Now), Now: h.keys.Now,
-			Typ: []string{issuer.Profile.Policy.Token.Typ}, AnyAudience: issuer.ResourceAudience == ""}
+			Typ: []string{issuer.Profile.Policy.Token.Typ}, AnyAudience: issuer.ResourceAudience == "",
+			Revocations: ownRevocations{h.authority, issuer}}
 		if issuer.ResourceAudience != "" {
 			v.Audience = []string{issuer.ResourceAudience}
 		}
