@@ -178,6 +178,9 @@ func verb(before, after bool) string {
 
 func (a *API) removeClient(c *call) error {
 	id := c.r.PathValue("client")
+	if a.isSelf(c, id) {
+		return lockout("it would remove the client that asks")
+	}
 	done := change{"client.remove", "clients/" + id, id}
 	if err := a.Clients.RemoveClient(c.r.Context(), c.issuer.Name, id, a.entry(c, done)); err != nil {
 		return err
@@ -203,6 +206,9 @@ func (a *API) editClient(c *call, edit func(*authority.Client) (change, error)) 
 		edited := *stored
 		var done change
 		if done, err = edit(&edited); err != nil {
+			return nil, err
+		}
+		if err = a.checkSelf(c, stored, &edited); err != nil {
 			return nil, err
 		}
 		err = a.Clients.PutClient(c.r.Context(), &edited, a.entry(c, done))

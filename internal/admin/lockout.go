@@ -1,0 +1,44 @@
+package admin
+
+import (
+	"slices"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/oauth"
+)
+
+// This file keeps administrators from locking themselves out by a slip: what would
+// do that takes another administrator.
+
+// isSelf tells whether a client of the path's issuer is the one that asks.
+func (a *API) isSelf(c *call, client string) bool {
+	return c.issuer.URL == a.Verifier.Issuer && client == c.actor
+}
+
+// checkSelf refuses a change after which the client that asks could not come back
+// to undo it.
+func (a *API) checkSelf(c *call, before, after *authority.Client) error {
+	if !a.isSelf(c, after.ID) {
+		return nil
+	}
+	now := a.Now()
+	switch {
+	case after.Disabled:
+		return lockout("it would disable the client that asks")
+	case hasLiveKey(before, now) && !hasLiveKey(after, now):
+		return lockout("it would leave the client that asks without a key in force: add the next key first")
+	case before.Scope.Has(ScopeWrite) && !after.Scope.Has(ScopeWrite):
+		return lockout("it would take " + ScopeWrite + " from the client that asks")
+	}
+	return nil
+}
+
+func hasLiveKey(client *authority.Client, now time.Time) bool {
+	return client.JWKSURI != "" || slices.ContainsFunc(client.Keys, func(k authority.Key) bool { return k.LiveAt(now) })
+}
+
+// lockout is the error for a change that would lock out who asks for it.
+func lockout(how string) error {
+	return oauth.Errorf(CodeConflict, "%s; another administrator can do that", how)
+}
