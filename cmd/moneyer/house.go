@@ -252,7 +252,7 @@ func adminIssuer(cfg *config.Config) *authority.Issuer {
 func settingsOf(issuer *authority.Issuer, rotate, announce time.Duration) keyring.Settings {
 	const clocks = 5 * time.Minute
 	return keyring.Settings{Alg: jose.Alg(issuer.Alg), Typ: issuer.Profile.Policy.Token.Typ, Rotate: rotate, Announce: announce,
-		Keep: issuer.TokenLifetime + server.JWKSMaxAge + clocks}
+		MaxAge: server.JWKSMaxAge, Keep: issuer.TokenLifetime + server.JWKSMaxAge + clocks}
 }
 
 func (e *estate) adminAPI(cfg *config.Config, h *house, auth *authority.Authority) *admin.API {

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/keyring"
+	"moneyer/internal/server"
 )
 
 func (o *onboarding) signingKeyCommand() *cobra.Command {
@@ -19,8 +21,7 @@ for the emergency: revoke takes a key out of the published set at once.`,
 		Example: `  moneyer signing-key announce --issuer d1 --active-at 24h
   moneyer signing-key list --issuer d1`,
 	},
-		o.signingKeyList(), o.signingKeyAnnounce(),
-		o.signingKeyChange("activate", "Let an announced key sign from now on; the one that signs retires", "signs from now on"),
+		o.signingKeyList(), o.signingKeyAnnounce(), o.signingKeyActivate(),
 		o.signingKeyChange("retire", "Take back an announced key", "is retired"),
 		o.signingKeyChange("revoke", "Take a compromised key out of the published set at once", "is revoked: no token that it signed is good any longer, as soon as verifiers read the keys again"))
 }
@@ -66,7 +67,7 @@ func (o *onboarding) signingKeyAnnounce() *cobra.Command {
 		Short: "Publish a new key that does not sign yet",
 		Long: `Publish a new key that does not sign yet. It is made and sealed in the store,
 unless --uri names one that lives elsewhere. It signs from --active-at on, or when
-it is activated: leave verifiers the time to read the keys.`,
+it is activated, but not before verifiers had the time to read the keys.`,
 		Example: `  moneyer signing-key announce --issuer d1 --active-at 24h
   moneyer signing-key announce --issuer d1 --uri file:/run/secrets/signing.pem`,
 		Args: noArguments,
@@ -94,6 +95,43 @@ it is activated: leave verifiers the time to read the keys.`,
 	return c
 }
 
+func (o *onboarding) signingKeyActivate() *cobra.Command {
+	var atOnce bool
+	c := o.signingKeyChange("activate", "Let an announced key sign from now on; the one that signs retires", "signs from now on")
+	c.Long = fmt.Sprintf(`Let an announced key sign from now on; the one that signs retires.
+
+Verifiers keep the set of keys for up to %s. A key that was announced later than
+that ago is refused, with the time from when on all know it: until then those
+that do not would refuse its tokens. With --at-once it signs all the same. That is
+for when tokens of the key that signs now are worse than refused ones; when it is
+compromised, revoke it instead.`, shortDuration(server.JWKSMaxAge))
+	c.Flags().BoolVar(&atOnce, "at-once", false, "also while there may be verifiers that do not know the key and refuse its tokens")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		var body any
+		if atOnce {
+			body = map[string]bool{"at_once": true}
+		}
+		key, err := o.changeSigningKey(c, args[0], "activate", body, "signs from now on")
+		if known := key.AnnouncedAt.Add(server.JWKSMaxAge); err == nil && o.now().Before(known) {
+			o.note("verifiers that keep the keys of before it was announced refuse its tokens until they read them again, %s at the latest", inWords(known.Sub(o.now())))
+		}
+		return err
+	}
+	return c
+}
+
+// changeSigningKey does what the verb says to a key, and tells what is done.
+func (o *onboarding) changeSigningKey(c *cobra.Command, kid, verb string, body any, done string) (key keyring.KeyInfo, err error) {
+	api, path, err := o.below(c.Context(), "signing-keys", kid+":"+verb)
+	if err != nil {
+		return key, err
+	}
+	if err := api.do(c.Context(), http.MethodPost, path, body, &key); err != nil {
+		return key, err
+	}
+	return key, o.done(key, "signing key %s of issuer %s %s", key.Kid, o.issuer, done)
+}
+
 // signingKeyChange makes activate, retire and revoke.
 func (o *onboarding) signingKeyChange(verb, short, done string) *cobra.Command {
 	return &cobra.Command{
@@ -103,15 +141,8 @@ func (o *onboarding) signingKeyChange(verb, short, done string) *cobra.Command {
 		Args:              wants("KID"),
 		ValidArgsFunction: o.completeSigningKeys,
 		RunE: func(c *cobra.Command, args []string) error {
-			api, path, err := o.below(c.Context(), "signing-keys", args[0]+":"+verb)
-			if err != nil {
-				return err
-			}
-			var key keyring.KeyInfo
-			if err := api.do(c.Context(), http.MethodPost, path, nil, &key); err != nil {
-				return err
-			}
-			return o.done(key, "signing key %s of issuer %s %s", key.Kid, o.issuer, done)
+			_, err := o.changeSigningKey(c, args[0], verb, nil, done)
+			return err
 		},
 	}
 }

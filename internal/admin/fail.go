@@ -52,6 +52,7 @@ func judge(err error) *oauth.Error {
 		told       *oauth.Error
 		onboarding *authority.OnboardingError
 		taken      *authority.KeyTakenError
+		early      *keyring.EarlyError
 		syntax     *strictjson.SyntaxError
 		tooLarge   *http.MaxBytesError
 	)
@@ -62,6 +63,8 @@ func judge(err error) *oauth.Error {
 		return oauth.Errorf(CodeRefused, "%s", onboarding)
 	case errors.As(err, &taken):
 		return oauth.Errorf(CodeConflict, "%s", taken)
+	case errors.As(err, &early):
+		return oauth.Errorf(CodeConflict, "%s; have it sign then, or activate it at once if that must be (at_once, --at-once)", early)
 	case errors.As(err, &syntax):
 		return oauth.Errorf(oauth.InvalidRequest, "%s", syntax)
 	case errors.As(err, &tooLarge):

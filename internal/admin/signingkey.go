@@ -53,14 +53,24 @@ func checkOutside(uri string, issuer *authority.Issuer) error {
 	return nil
 }
 
-// changeSigningKey serves {kid}:activate, {kid}:retire and {kid}:revoke.
+// changeSigningKey serves {kid}:activate, which may come with {"at_once": true},
+// {kid}:retire and {kid}:revoke.
 func (a *API) changeSigningKey(c *call) error {
 	kid, verb, _ := strings.Cut(c.r.PathValue("key"), ":")
+	atOnce := false
+	if verb == "activate" && c.r.ContentLength != 0 {
+		if err := c.decode(members{"at_once": flag(&atOnce)}); err != nil {
+			return err
+		}
+	}
 	change, known := map[string]func(ctx context.Context, issuer, actor, kid string) error{
 		"activate": a.Keyring.Activate,
 		"retire":   a.Keyring.Retire,
 		"revoke":   a.Keyring.Revoke,
 	}[verb]
+	if atOnce {
+		change = a.Keyring.ActivateAtOnce
+	}
 	if !known {
 		return oauth.Errorf(oauth.NotFound, "a signing key takes :activate, :retire or :revoke")
 	}

@@ -51,6 +51,9 @@ func (k *Keyring) Announce(ctx context.Context, issuer, actor string, from NewKe
 			return step{}, err
 		}
 		if !at.IsZero() {
+			if err := d.wantKnown(kid, at); err != nil {
+				return step{}, err
+			}
 			d.follow(kid, at)
 		}
 		info = infoOf(d.find(kid), d.now)
@@ -63,10 +66,24 @@ func (k *Keyring) Announce(ctx context.Context, issuer, actor string, from NewKe
 }
 
 // Activate lets an announced key sign from now on. The key that signed until now
-// retires, and leaves the JWK set after Keep.
+// retires, and leaves the JWK set after Keep. While some verifiers may not know
+// the key it does nothing but return an *EarlyError.
 func (k *Keyring) Activate(ctx context.Context, issuer, actor, kid string) error {
+	return k.activate(ctx, issuer, actor, kid, false)
+}
+
+// ActivateAtOnce is Activate for a key that some verifiers may not know yet: they
+// refuse its tokens until they read the keys again.
+func (k *Keyring) ActivateAtOnce(ctx context.Context, issuer, actor, kid string) error {
+	return k.activate(ctx, issuer, actor, kid, true)
+}
+
+func (k *Keyring) activate(ctx context.Context, issuer, actor, kid string, atOnce bool) error {
 	return k.once(ctx, issuer, actor, func(d *draft) (step, error) {
 		if err := d.want(kid, Announced); err != nil {
+			return step{}, err
+		}
+		if err := d.wantKnown(kid, d.now); err != nil && !atOnce {
 			return step{}, err
 		}
 		d.follow(kid, d.now)

@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"errors"
 	"os"
 	"slices"
 	"testing"
@@ -237,4 +238,53 @@ func TestChangedMeanwhile(t *testing.T) {
 
 	w.store.writeErr = authority.ErrConflict
 	wantIs(t, w.Revoke(t.Context(), issuer, "alice", first), authority.ErrConflict)
+}
+
+// TestKnownBeforeItSigns: no verifier that keeps the set for MaxAge meets a kid
+// that it does not know, unless somebody says that it must be.
+func TestKnownBeforeItSigns(t *testing.T) {
+	w := newSigningWorld(t)
+	w.set(func(s *keyring.Settings) { s.MaxAge = 5 * time.Minute })
+	first := w.signing()
+	second := w.announce(keyring.NewKey{})
+	known := start.Add(5*time.Minute + time.Second)
+	wantEarly := func(what string, err error, kid string) {
+		t.Helper()
+		var early *keyring.EarlyError
+		if !errors.As(err, &early) || !early.KnownAt.Equal(known) || kid != "" && early.Kid != kid {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	wantEarly("at once", w.Activate(t.Context(), issuer, "alice", second), second)
+	_, err := w.Announce(t.Context(), issuer, "alice", keyring.NewKey{ActiveAt: known.Add(-time.Second)})
+	wantEarly("announced for too soon", err, "")
+	third := w.announce(keyring.NewKey{ActiveAt: known})
+	w.clock.add(5 * time.Minute)
+	wantEarly("a second too soon", w.Activate(t.Context(), issuer, "alice", second), second)
+	if got := w.store.actions(); w.signing() != first || got != "activate announce announce" {
+		t.Errorf("what was refused was done: %s", got)
+	}
+
+	w.clock.add(time.Second)
+	if w.signing() != third {
+		t.Error("the key that was decided on does not sign")
+	}
+	w.must(w.Activate(t.Context(), issuer, "alice", second))
+	fourth := w.announce(keyring.NewKey{})
+	w.must(w.ActivateAtOnce(t.Context(), issuer, "alice", fourth))
+	if w.signing() != fourth {
+		t.Error("the key does not sign at once")
+	}
+	w.must(w.Revoke(t.Context(), issuer, "alice", fourth)) // an emergency knows no age
+	if w.signing() == fourth {
+		t.Error("the revoked key signs")
+	}
+}
+
+// TestFirstKeyNeedsNoAge: where no key signs there is no token that a verifier
+// could miss.
+func TestFirstKeyNeedsNoAge(t *testing.T) {
+	w := newWorld(t)
+	w.set(func(s *keyring.Settings) { s.MaxAge = 5 * time.Minute })
+	w.must(w.Activate(t.Context(), issuer, "alice", w.announce(keyring.NewKey{})))
 }

@@ -182,6 +182,19 @@ func (d *draft) want(kid string, states ...State) error {
 	return nil
 }
 
+// wantKnown makes sure that every verifier knows the key when it is to sign.
+// Where no key signs there is nothing to lose.
+func (d *draft) wantKnown(kid string, at time.Time) error {
+	known := d.find(kid).AnnouncedAt.Add(d.settings.MaxAge)
+	if d.settings.MaxAge > 0 {
+		known = known.Add(time.Second) // what is written down are whole seconds
+	}
+	if d.signing() != nil && at.Before(known) {
+		return &EarlyError{Kid: kid, KnownAt: known}
+	}
+	return nil
+}
+
 // find returns the key with that kid, or nil.
 func (d *draft) find(kid string) *authority.SigningKey {
 	i := slices.IndexFunc(d.keys, func(key authority.SigningKey) bool { return key.Kid == kid })

@@ -32,6 +32,19 @@ var (
 	ErrState = errors.New("the state of the key does not allow it")
 )
 
+// EarlyError: at that instant verifiers may not know the key yet, and would refuse
+// what it signs.
+type EarlyError struct {
+	Kid string
+	// KnownAt is from when on every verifier knows it.
+	KnownAt time.Time
+}
+
+// Error tells the instant.
+func (e *EarlyError) Error() string {
+	return fmt.Sprintf("verifiers may keep the key set of before %s was announced, and refuse its tokens, until %s", e.Kid, e.KnownAt.Format(time.RFC3339))
+}
+
 // Store keeps the signing keys.
 type Store interface {
 	// SigningKeys returns the keys of an issuer as of the last Put that succeeded,
@@ -55,11 +68,14 @@ type Settings struct {
 	// somebody says so. A successor is made in the store, so leave it 0 for keys
 	// that live elsewhere.
 	Rotate time.Duration
-	// Announce is how long a successor is published before it signs: at least the
-	// max-age of the JWK set and the time between two calls of Rotate.
+	// Announce is how long a successor is published before it signs: at least
+	// MaxAge and the time between two calls of Rotate.
 	Announce time.Duration
+	// MaxAge is how long a verifier may keep the JWK set. A key that was announced
+	// later than that ago is one that some do not know.
+	MaxAge time.Duration
 	// Keep is how long a retired key stays published: at least the lifetime of a
-	// token, the max-age of the JWK set, and some leeway for clocks.
+	// token, MaxAge, and some leeway for clocks.
 	Keep time.Duration
 }
 
@@ -67,10 +83,12 @@ func (s *Settings) check() error {
 	switch {
 	case !s.Alg.Known():
 		return fmt.Errorf("unknown algorithm %.32q", string(s.Alg))
-	case s.Rotate < 0 || s.Announce < 0 || s.Keep < 0:
-		return errors.New("rotate, announce and keep are not negative")
+	case s.Rotate < 0 || s.Announce < 0 || s.Keep < 0 || s.MaxAge < 0:
+		return errors.New("rotate, announce, keep and max-age are not negative")
 	case s.Rotate > 0 && (s.Announce == 0 || s.Keep == 0 || s.Announce >= s.Rotate):
 		return errors.New("rotation takes an announce time shorter than itself, and a keep time")
+	case s.Rotate > 0 && s.Announce < s.MaxAge:
+		return errors.New("a successor is announced for at least the max-age")
 	default:
 		return nil
 	}

@@ -402,11 +402,13 @@ func TestSealedKeyDoesNotMove(t *testing.T) {
 
 func TestSettingsAreChecked(t *testing.T) {
 	for name, change := range map[string]func(*keyring.Settings){
-		"unknown algorithm":     func(s *keyring.Settings) { s.Alg = "HS256" },
-		"negative keep":         func(s *keyring.Settings) { s.Keep = -1 },
-		"no announce":           func(s *keyring.Settings) { s.Announce = 0 },
-		"no keep":               func(s *keyring.Settings) { s.Keep = 0 },
-		"announce beyond cycle": func(s *keyring.Settings) { s.Announce = s.Rotate },
+		"unknown algorithm":      func(s *keyring.Settings) { s.Alg = "HS256" },
+		"negative keep":          func(s *keyring.Settings) { s.Keep = -1 },
+		"no announce":            func(s *keyring.Settings) { s.Announce = 0 },
+		"no keep":                func(s *keyring.Settings) { s.Keep = 0 },
+		"announce below max-age": func(s *keyring.Settings) { s.MaxAge = s.Announce + 1 },
+		"negative max-age":       func(s *keyring.Settings) { s.MaxAge = -1 },
+		"announce beyond cycle":  func(s *keyring.Settings) { s.Announce = s.Rotate },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
