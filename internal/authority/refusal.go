@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -65,35 +66,55 @@ func (a *Authority) refuse(ctx context.Context, issuer *Issuer, req *Request, c 
 // called every second, writes one entry that tells how many: a flood neither
 // fills the disk nor slows minting.
 //
-// Strangers' refusals are written like those of known clients: an answer that
-// took a commit longer would tell that the client exists. They have a rate of
-// their own, so that strangers do not crowd out what is said of clients.
+// Whether the refused waits for the commit is decided by one rate for all: an
+// answer that takes a commit longer must not tell that the client exists, in a
+// flood of strangers neither. What is said of clients then is within a rate of
+// their own, which strangers do not use up, and is written by the next Flush.
 type Refusals struct {
-	ledger          Ledger
-	known, stranger *limit.Limiter[struct{}]
-	counted         atomic.Int64
+	ledger     Ledger
+	all, known *limit.Limiter[struct{}]
+	counted    atomic.Int64
+
+	mu   sync.Mutex
+	late []*Entry // for the next Flush; under mu
 }
 
-// NewRefusals makes the recorder, with the rate for each of clients and strangers.
+// NewRefusals makes the recorder, with the rate for all and for clients.
 func NewRefusals(ledger Ledger, rate limit.Rate) *Refusals {
-	return &Refusals{ledger: ledger, known: limit.New[struct{}](rate, 1), stranger: limit.New[struct{}](rate, 1)}
+	return &Refusals{ledger: ledger, all: limit.New[struct{}](rate, 1), known: limit.New[struct{}](rate, 1)}
 }
 
-// record writes the entry, or counts it.
+// record writes the entry, keeps it for Flush, or counts it.
 func (r *Refusals) record(ctx context.Context, entry *Entry) {
-	rate := r.known
-	if entry.Client == "" {
-		rate = r.stranger
+	keep := false
+	if entry.Client != "" {
+		_, keep = r.known.Take(struct{}{}, entry.Time)
 	}
-	if _, ok := rate.Take(struct{}{}, entry.Time); ok && r.ledger.Append(ctx, entry, nil) == nil {
-		return
+	_, now := r.all.Take(struct{}{}, entry.Time)
+	switch {
+	case now && r.ledger.Append(ctx, entry, nil) == nil:
+	case keep && !now:
+		r.mu.Lock()
+		r.late = append(r.late, entry)
+		r.mu.Unlock()
+	default:
+		r.counted.Add(1)
 	}
-	r.counted.Add(1)
 }
 
-// Flush writes how many were counted since the last call, if any. What cannot be
-// written stays counted.
+// Flush writes what was kept since the last call, and how many were counted, if
+// any. What cannot be written is counted.
 func (r *Refusals) Flush(ctx context.Context, now time.Time) error {
+	r.mu.Lock()
+	late := r.late
+	r.late = nil
+	r.mu.Unlock()
+	for i, entry := range late {
+		if err := r.ledger.Append(ctx, entry, nil); err != nil {
+			r.counted.Add(int64(len(late) - i))
+			return err
+		}
+	}
 	counted := r.counted.Swap(0)
 	if counted == 0 {
 		return nil

@@ -58,8 +58,9 @@ func TestRefusalsOfStrangersAreRecorded(t *testing.T) {
 	}
 }
 
-// Strangers use up their own rate, not that of clients.
-func TestStrangersDoNotCrowdOutClients(t *testing.T) {
+// Strangers do not use up the rate of clients, and in their flood nobody waits for
+// a commit: else its time would tell who exists.
+func TestAFloodOfStrangersHidesNeitherRefusalsNorTellsOfClients(t *testing.T) {
 	h := newHouse(t, "thales-d1")
 	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 1, Burst: 1})
 	for range 3 {
@@ -67,11 +68,30 @@ func TestStrangersDoNotCrowdOutClients(t *testing.T) {
 		refusalOf(t, token, err)
 	}
 	h.refuse(t)
+	if recorded := h.ledger.of(authority.EntryRefusal); len(recorded) != 1 || recorded[0].Client != "" {
+		t.Errorf("a client waited for %+v where strangers do not wait", recorded)
+	}
+	h.flush(t)
 	if recorded := h.ledger.of(authority.EntryRefusal); len(recorded) != 2 || recorded[1].Client != clientID {
 		t.Errorf("recorded %+v", recorded)
 	}
-	h.flush(t)
 	h.wantCounted(t, 2)
+}
+
+// What a Flush cannot write is counted by the next.
+func TestKeptRefusalsThatCannotBeWrittenAreCounted(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 1, Burst: 1})
+	token, err := h.exchange(grantRequest("no JWT"))
+	refusalOf(t, token, err)
+	h.refuse(t)
+	h.ledger.err = errors.New("disk full")
+	if err := h.Refusals.Flush(t.Context(), h.now); err == nil {
+		t.Error("Flush hides that the disk is full")
+	}
+	h.ledger.err = nil
+	h.flush(t)
+	h.wantCounted(t, 1)
 }
 
 // Trouble of ours is no refusal of the client.
