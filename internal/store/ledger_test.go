@@ -109,6 +109,26 @@ func TestPrunedStartNeedsItsAnchor(t *testing.T) {
 	}
 }
 
+// TestAnchorsThatPointNowhere rewrites the chain with an anchor for an entry that
+// was never there: a finding, not a crash.
+func TestAnchorsThatPointNowhere(t *testing.T) {
+	for _, object := range []string{"1000000 ", "9223372036854775807 ", "-1 ", "21 "} {
+		d := openNew(t)
+		for range 4 {
+			appendBatch(t, d, 4)
+		}
+		forged := testEntry(0)
+		forged.Kind, forged.Action, forged.Object = authority.EntryAdmin, pruneAction, object+strings.Repeat("00", 32)
+		if err := d.Append(t.Context(), forged, nil); err != nil {
+			t.Fatal(err)
+		}
+		tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq < 9`)
+		if report, err := d.Verify(t.Context()); err != nil || report.Broken != 9 {
+			t.Errorf("an anchor for %s: %+v, %v", object, report, err)
+		}
+	}
+}
+
 // TestPruneInSteps prunes more than one transaction removes.
 func TestPruneInSteps(t *testing.T) {
 	d := openNew(t)

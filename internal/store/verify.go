@@ -142,7 +142,7 @@ func (w *walk) entry(b *batch, i int) error {
 // and from where the ledger begins the chain leads to that very hash.
 func (d *DB) checkAnchors(ctx context.Context, w *walk) error {
 	for _, a := range w.anchors {
-		if a.seq < w.first-1 {
+		if a.seq < w.first-1 || a.seq > w.seq {
 			continue
 		}
 		hash, err := d.hashAfter(ctx, w, a.seq)
@@ -156,7 +156,8 @@ func (d *DB) checkAnchors(ctx context.Context, w *walk) error {
 	return brokenf(w.first, "the entries before it are gone, and no anchor tells that they were pruned")
 }
 
-// hashAfter returns the chain after an entry that was walked past, or before the first.
+// hashAfter returns the chain after an entry that was walked past, or before the
+// first. Of any other it cannot be asked.
 func (d *DB) hashAfter(ctx context.Context, w *walk, seq int64) (hash [sha256.Size]byte, err error) {
 	if seq == w.first-1 {
 		return w.start, nil
