@@ -56,10 +56,10 @@ func (a *app) initCommand() *cobra.Command {
 master key, the store, and the key of the first admin client. Nobody but their
 owner may read them. What is there already stays as it is.
 
-The admin file holds the address of [admin] at the time: after a change of that,
-or to replace a lost admin key, stop the
-server, remove the file and call this again; then remove the old key with
-'moneyer key remove'. A lost master key cannot be replaced: put back the copy.`,
+The admin file holds the address of [admin] at the time. After a change of that,
+or to replace a lost admin key, stop the server, remove the file and call this
+again; then remove the old key with 'moneyer key remove'. A lost master key
+cannot be replaced: put back the copy.`,
 		Example: `  moneyer init --dir /etc/moneyer
   moneyer serve --config /etc/moneyer/moneyer.toml`,
 		Args: noArguments,

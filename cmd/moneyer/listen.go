@@ -26,6 +26,7 @@ type door struct {
 	server   *http.Server
 	// handler can be swapped while requests are in flight.
 	handler atomic.Pointer[http.Handler]
+	inside  atomic.Int64 // requests in flight
 	// files, and what they held when they were last read; zero and nil without TLS.
 	files tlsFiles
 	tls   atomic.Pointer[tlsState]
@@ -65,6 +66,8 @@ func (e *estate) openDoor(ctx context.Context, cfg *config.Config, name string, 
 // elsewhere instead of meeting a connection that is just being closed.
 func (e *estate) through(d *door) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.inside.Add(1)
+		defer d.inside.Add(-1)
 		if e.draining.Load() {
 			w.Header().Set("Connection", "close")
 		}
@@ -86,13 +89,31 @@ func (d *door) serve() error {
 	return fmt.Errorf("the %s listener: %w", d.name, err)
 }
 
-// refresh reads the TLS files if they have changed. When they are bad, what was
-// read before stays.
-func (d *door) refresh() error {
-	if was := d.tls.Load(); was == nil || was.look == d.files.look() {
+// shut closes the listener and waits for the requests in flight, until ctx ends.
+// The rest are cut off.
+func (d *door) shut(ctx context.Context) error {
+	if d.server.Shutdown(ctx) == nil {
 		return nil
 	}
-	state, err := d.files.read()
+	cut := d.inside.Load() // connections without a request are no loss
+	if err := d.server.Close(); err != nil || cut == 0 {
+		return err
+	}
+	return fmt.Errorf("the %s listener: requests in flight were cut off: %d", d.name, cut)
+}
+
+// refresh takes the TLS files anew if they have changed. When they are bad, what
+// was read before stays.
+func (d *door) refresh() error {
+	was := d.tls.Load()
+	if was == nil {
+		return nil
+	}
+	texts, err := d.files.texts()
+	if err != nil || texts == was.texts {
+		return err
+	}
+	state, err := d.files.state(texts)
 	if err != nil {
 		return err
 	}
@@ -115,46 +136,51 @@ func tlsFilesOf(cfg *config.Config, l config.Listener) tlsFiles {
 	return files
 }
 
-// tlsState is what the files held at one moment.
+// tlsTexts are the contents of the files at one moment.
+type tlsTexts struct{ cert, key, clientCA string }
+
+// tlsState is what follows from them.
 type tlsState struct {
+	texts  tlsTexts
 	config *tls.Config
-	look   string
 }
 
-// read reads all files; there is no state without TLS.
+// read makes the state of what the files hold now; there is none without TLS.
 func (f tlsFiles) read() (*tlsState, error) {
 	if f.cert == "" {
 		return nil, nil
 	}
-	look := f.look() // first: a change while the files are read must be seen later
-	pair, err := tls.LoadX509KeyPair(f.cert, f.key)
+	texts, err := f.texts()
 	if err != nil {
-		return nil, fmt.Errorf("TLS certificate %s: %w", f.cert, err)
+		return nil, err
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
-	if f.clientCA == "" {
-		return &tlsState{t, look}, nil
-	}
-	pem, err := os.ReadFile(f.clientCA)
-	if err != nil {
-		return nil, fmt.Errorf("client_ca: %w", err)
-	}
-	t.ClientCAs, t.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-	if !t.ClientCAs.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("client_ca %s holds no certificate in PEM", f.clientCA)
-	}
-	return &tlsState{t, look}, nil
+	return f.state(texts)
 }
 
-// look tells by their times and sizes whether the files have changed.
-func (f tlsFiles) look() string {
-	var b strings.Builder
-	for _, path := range []string{f.cert, f.key, f.clientCA} {
-		if info, err := os.Stat(path); err == nil {
-			fmt.Fprintln(&b, path, info.ModTime().UnixNano(), info.Size())
+func (f tlsFiles) texts() (tlsTexts, error) {
+	cert, err1 := os.ReadFile(f.cert)
+	key, err2 := os.ReadFile(f.key)
+	var clientCA []byte
+	var err3 error
+	if f.clientCA != "" {
+		clientCA, err3 = os.ReadFile(f.clientCA)
+	}
+	return tlsTexts{string(cert), string(key), string(clientCA)}, errors.Join(err1, err2, err3)
+}
+
+func (f tlsFiles) state(t tlsTexts) (*tlsState, error) {
+	pair, err := tls.X509KeyPair([]byte(t.cert), []byte(t.key))
+	if err != nil {
+		return nil, fmt.Errorf("certificate %s with key %s: %w", f.cert, f.key, err)
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
+	if f.clientCA != "" {
+		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
+		if !config.ClientCAs.AppendCertsFromPEM([]byte(t.clientCA)) {
+			return nil, fmt.Errorf("client_ca %s holds no certificate in PEM", f.clientCA)
 		}
 	}
-	return b.String()
+	return &tlsState{t, config}, nil
 }
 
 // connectionLog takes what net/http says. What callers do to their connections

@@ -210,14 +210,7 @@ func (r *running) drain() error {
 	}
 	ctx, cancel := context.WithTimeout(hurry, limits.DrainTimeout)
 	defer cancel()
-	var err error
-	for _, d := range r.doors() {
-		if d.server.Shutdown(ctx) != nil {
-			err = errors.New("requests that were still in flight were cut off")
-			_ = d.server.Close()
-		}
-	}
-	return err
+	return errors.Join(r.public.shut(ctx), r.private.shut(ctx))
 }
 
 // reload moves to a house built of the configuration as it stands now. Whatever

@@ -17,6 +17,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/config"
 	"moneyer/internal/jose"
+	"moneyer/internal/jwksuri"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -200,23 +202,32 @@ type program struct {
 // is looked at line by line.
 func begin(t *testing.T, args ...string) *program {
 	t.Helper()
-	p := &program{t: t, cmd: exec.Command("moneyer", args...), lines: make(chan string, 1<<16)}
-	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	return follow(t, exec.Command("moneyer", args...))
+}
+
+// follow is begin for a command whose environment and standard error may be set.
+func follow(t *testing.T, cmd *exec.Cmd) *program {
+	t.Helper()
+	p := &program{t: t, cmd: cmd, lines: make(chan string, 1<<16)}
+	cmd.Env = append(cmd.Environ(), "GORACE=atexit_sleep_ms=0")
 	out, in, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.cmd.Stdout, p.cmd.Stderr = in, in
-	if err := p.cmd.Start(); err != nil {
+	cmd.Stdout = in
+	if cmd.Stderr == nil {
+		cmd.Stderr = in
+	}
+	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	_ = in.Close()
 	go p.read(out)
 	t.Cleanup(func() {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("moneyer %s\n%s", strings.Join(args, " "), p.output())
+			t.Logf("%s\n%s", cmd, p.output())
 		}
 	})
 	return p
@@ -688,6 +699,10 @@ func TestSecondSignal(t *testing.T) {
 			if busy {
 				i.slowRequest()
 				want = exitTrouble
+			} else if conn, err := net.Dial("tcp", i.address); err != nil { // without a request there is nothing to cut off
+				t.Fatal(err)
+			} else {
+				defer conn.Close()
 			}
 			p.signal(syscall.SIGINT)
 			p.await(`"stopping"`)
@@ -740,6 +755,7 @@ func TestStartRefuses(t *testing.T) {
 // TestServeInProcess looks at what only the process itself can see: whatever way
 // it ends, it leaves no goroutine, no listener and no lock.
 func TestServeInProcess(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which closes what was forgotten
 	i := install(t)
 	busy, err := net.Listen("tcp", i.admin)
 	if err != nil {
@@ -795,6 +811,43 @@ func TestServeInProcess(t *testing.T) {
 	})
 	i.client.CloseIdleConnections()
 	check("told to stop", exitOK, code, text)
+}
+
+// TestReloadInProcess: a hangup that comes while the server starts is heeded once
+// it serves, and what clients published outlives a reload.
+func TestReloadInProcess(t *testing.T) {
+	i := install(t)
+	ctx, cancel := context.WithTimeout(t.Context(), tooLong)
+	defer cancel()
+	var r *running
+	var first, same *jwksuri.Source
+	reads := 0
+	a := &app{out: io.Discard, err: io.Discard, now: time.Now}
+	err := a.serve(ctx, serving{
+		read: func() (*config.Config, error) {
+			reads++
+			switch reads {
+			case 1:
+				if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+					t.Error(err)
+				}
+			case 2: // the hangup
+				first = r.house.clientKeys
+			}
+			return config.Load(i.file)
+		},
+		opened: func(_ context.Context, opened *running) error { r = opened; return nil },
+		front: func(h *house) http.Handler {
+			if h.clientKeys == first {
+				same = first
+				cancel()
+			}
+			return h.public
+		},
+	})
+	if err != nil || reads != 2 || same == nil {
+		t.Errorf("%v, %d reads", err, reads)
+	}
 }
 
 // leakedGoroutine returns the stack of a goroutine that serves.

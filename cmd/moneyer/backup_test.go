@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/store"
+)
+
+// TestBackup takes a backup of a server under load and restores it.
+func TestBackup(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	leftover := i.store() + ".copy" // of a server that was killed
+	if err := os.WriteFile(leftover, []byte("half a copy"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := i.serve()
+	var body struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.Unmarshal([]byte(i.token(i.byKey()).body), &body); err != nil {
+		t.Fatal(err)
+	}
+	jti := jtiOf(body.Token)
+	l := i.load()
+	l.await(t, 50)
+
+	file := filepath.Join(t.TempDir(), "backup.db")
+	if out := i.does("backup", file); !strings.Contains(out, "whole: entries 1 to ") {
+		t.Errorf("the backup was not verified: %s", out)
+	}
+	l.await(t, 50)
+	l.stop()
+	checkPrivate(t, filepath.Dir(file), "backup.db")
+	taken := readFile(t, file)
+	if code, out := i.cli("backup", file); code != exitUsage || !strings.Contains(out, "is not overwritten") || readFile(t, file) != taken {
+		t.Errorf("a second backup to the same file: exit code %d, %s", code, out)
+	}
+	if entries, err := filepath.Glob(i.store() + ".copy*"); err != nil || len(entries) > 0 {
+		t.Errorf("the server left a copy: %v", entries)
+	}
+	v := begin(t, "ledger", "verify", "--store", file)
+	if code := v.ended(); code != exitOK {
+		t.Errorf("exit code %d", code)
+	}
+	if names, err := os.ReadDir(filepath.Dir(file)); err != nil || len(names) != 1 {
+		t.Errorf("beside the backup: %v", names)
+	}
+
+	i.does("client", "add", "later", "--scope", "pay")
+	p.stop()
+	if files, err := filepath.Glob(i.store() + "-*"); err != nil || len(files) > 0 {
+		t.Errorf("a server that has stopped left %v", files)
+	}
+	replaceFile(t, i.store(), []byte(taken))
+	p = i.serve()
+	i.wantToken(600)
+	i.does("client", "show", "shop")
+	if code, out := i.cli("client", "show", "later"); code != exitRefused {
+		t.Errorf("a client that came after the backup: exit code %d, %s", code, out)
+	}
+	if out := i.does("ledger", "list", "--jti", jti); !strings.Contains(out, jti) {
+		t.Errorf("the token from before is not in the ledger: %s", out)
+	}
+	if out := i.does("ledger", "list", "--kind", "admin"); strings.Count(out, "store.backup store by admin") != 1 {
+		t.Errorf("the ledger does not tell who took the backup: %s", out)
+	}
+	i.does("ledger", "verify")
+	p.stop()
+}
+
+// TestBackupOfABrokenLedger: the copy is kept, and is no success.
+func TestBackupOfABrokenLedger(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	p := i.serve()
+	i.wantToken(600)
+	p.stop()
+	tamper(t, i.store())
+	p = i.serve()
+	file := filepath.Join(t.TempDir(), "backup.db")
+	for _, args := range [][]string{{"backup", file}, {"backup", file + "2", "--json"}, {"ledger", "verify", "--store", file}} {
+		if code, out := i.cli(args...); code != exitRefused || !strings.Contains(out, "changed") {
+			t.Errorf("%v: exit code %d, %s", args, code, out)
+		}
+	}
+	checkPrivate(t, filepath.Dir(file), "backup.db", "backup.db2")
+	p.stop()
+}
+
+// TestBackupThatBreaksOff: what is not a whole copy does not stay.
+func TestBackupThatBreaksOff(t *testing.T) {
+	whole := wholeStore(t)
+	for name, c := range map[string]struct {
+		answer func(http.ResponseWriter)
+		code   int
+		text   string
+	}{
+		"whole": {func(w http.ResponseWriter) {
+			w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
+			_, _ = w.Write(whole)
+		}, exitOK, ""},
+		"short":   {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "99999999"); _, _ = w.Write(whole) }, exitTrouble, "ends early"},
+		"empty":   {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "0") }, exitTrouble, ""},
+		"endless": {func(w http.ResponseWriter) { w.(http.Flusher).Flush(); _, _ = w.Write(whole) }, exitTrouble, "ends early"},
+		"foreign": {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") }, exitTrouble, "not a database"},
+		"refused": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }, exitRefused, "not granted"},
+		"busy":    {func(w http.ResponseWriter) { w.WriteHeader(http.StatusConflict) }, exitRefused, ""},
+		"trouble": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, exitTrouble, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { c.answer(w) }))
+			defer server.Close()
+			file := filepath.Join(t.TempDir(), "backup.db")
+			var out bytes.Buffer
+			o := &onboarding{app: &app{out: &out, now: time.Now}, api: &adminAPI{adminFile: adminFile{URL: server.URL}, http: server.Client()}}
+			err := o.backup(t.Context(), file)
+			there, _ := exists(file)
+			if c.code == exitOK {
+				if err != nil || !there {
+					t.Errorf("%v, there: %t", err, there)
+				}
+				return
+			}
+			var f *failure
+			if !errors.As(err, &f) || f.code != c.code || !strings.Contains(err.Error(), c.text) || there {
+				t.Errorf("%v, there: %t; want exit code %d, %q", err, there, c.code, c.text)
+			}
+		})
+	}
+}
+
+// wholeStore is a store's file with one entry.
+func wholeStore(t *testing.T) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	var copied []byte
+	withoutForks(func() {
+		db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"), store.Options{Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if err := db.Append(t.Context(), &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now()}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Backup(t.Context(), filepath.Join(dir, "copy.db")); err != nil {
+			t.Fatal(err)
+		}
+		copied = []byte(readFile(t, filepath.Join(dir, "copy.db")))
+	})
+	return copied
+}
+
+// tamper changes a word of the ledger behind the store's back.
+func tamper(t *testing.T, path string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	result, err := db.ExecContext(t.Context(), `UPDATE ledger_batch SET lines = CAST(replace(CAST(lines AS TEXT), '"shop"', '"shod"') AS BLOB)`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := result.RowsAffected(); err != nil || n == 0 {
+		t.Fatal(n, err)
+	}
+}

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/store"
+	"moneyer/profile"
+)
+
+// checkPrivate fails for each file below dir that others than its owner may read.
+func checkPrivate(t *testing.T, dir string, want ...string) {
+	t.Helper()
+	found := map[string]bool{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && path != dir && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %v", path, info.Mode())
+		}
+		found[d.Name()] = true
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range want {
+		if !found[name] {
+			t.Errorf("there is no %s", name)
+		}
+	}
+}
+
+func TestInitIsPrivate(t *testing.T) {
+	i := install(t)
+	checkPrivate(t, i.dir, configFileName, adminFileName, "master.key", "moneyer.db")
+	p := i.serve()
+	i.wantToken(600)
+	checkPrivate(t, i.dir, "moneyer.db-wal")
+	p.stop()
+}
+
+// TestInitReplacesALostAdminKey: the new one works, whatever became of the
+// administrator.
+func TestInitReplacesALostAdminKey(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	i.withStore(func(db *store.DB) error {
+		known, err := db.Client(t.Context(), "admin", "admin")
+		if err != nil {
+			return err
+		}
+		client := *known
+		client.Disabled, client.Scope = true, nil
+		return db.PutClient(t.Context(), &client, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Action: "client.set"})
+	})
+	lost := readFile(t, i.adminFile)
+	if err := os.Remove(i.adminFile); err != nil {
+		t.Fatal(err)
+	}
+	if code := begin(t, "init", "--dir", i.dir).ended(); code != exitOK {
+		t.Fatalf("exit code %d", code)
+	}
+	var before, after adminFile
+	for text, file := range map[string]*adminFile{lost: &before, readFile(t, i.adminFile): &after} {
+		if err := json.Unmarshal([]byte(text), file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if after.Kid == before.Kid || after.PrivateKey == before.PrivateKey {
+		t.Error("it is the same key")
+	}
+	p := i.serve()
+	i.does("client", "add", "other", "--scope", "pay")
+	out := i.does("ledger", "list", "--json")
+	if n := strings.Count(out, `"moneyer init"`); n != 2 {
+		t.Errorf("the ledger tells of init %d times:\n%s", n, out)
+	}
+	p.stop()
+}
+
+// TestMakePrivate: what is there stays, and is an error.
+func TestMakePrivate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	var made []string
+	if err := makePrivate(path, []byte("first"), &made); err != nil {
+		t.Fatal(err)
+	}
+	if err := makePrivate(path, []byte("second"), &made); err == nil || readFile(t, path) != "first" || len(made) != 1 {
+		t.Errorf("%v, %q, %v", err, readFile(t, path), made)
+	}
+}
+
+// TestInitTakesBackAnAdminFileWithoutAKey: when the key cannot be registered
+// there is no file that promises it.
+func TestInitTakesBackAnAdminFileWithoutAKey(t *testing.T) {
+	i := install(t)
+	if err := os.Remove(i.adminFile); err != nil {
+		t.Fatal(err)
+	}
+	p, err := profile.Builtin("oauth2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.withStore(func(db *store.DB) error {
+		a := &app{out: io.Discard, err: io.Discard, now: func() time.Time { return time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) }} // no ledger entry takes that
+		if err := a.addAdminKey(t.Context(), db, &authority.Issuer{Name: "admin", Profile: p}, i.adminFile); err == nil {
+			t.Error("the key was registered in the year 20000")
+		}
+		return nil
+	})
+	if there, err := exists(i.adminFile); there || err != nil {
+		t.Errorf("the file is there, %v", err)
+	}
+}
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}

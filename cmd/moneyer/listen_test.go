@@ -1,0 +1,401 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"moneyer/internal/admin"
+	"moneyer/internal/config"
+)
+
+// certifier issues certificates for a test.
+type certifier struct {
+	t    *testing.T
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	pem  []byte
+}
+
+func newCertifier(t *testing.T) *certifier {
+	t.Helper()
+	c := &certifier{t: t}
+	c.cert, c.key, c.pem = issue(t, &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil)
+	return c
+}
+
+// issue signs a certificate, by its own key when there is no certifier.
+func issue(t *testing.T, template *x509.Certificate, by *certifier) (*x509.Certificate, *ecdsa.PrivateKey, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	parent, signer := template, key
+	if by != nil {
+		parent, signer = by.cert, by.key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// pair is a certificate with that serial number and its key, in PEM.
+func (c *certifier) pair(serial int64) (certPEM, keyPEM []byte) {
+	c.t.Helper()
+	_, key, certPEM := issue(c.t, &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}, c)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return certPEM, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+}
+
+func (c *certifier) clientCertificate(serial int64) tls.Certificate {
+	c.t.Helper()
+	cert, err := tls.X509KeyPair(c.pair(serial))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return cert
+}
+
+// replaceCertificate puts a new certificate into the installation.
+func (i *installation) replaceCertificate(c *certifier, serial int64) {
+	i.t.Helper()
+	cert, key := c.pair(serial)
+	replaceFile(i.t, filepath.Join(i.dir, "server.crt"), cert)
+	replaceFile(i.t, filepath.Join(i.dir, "server.key"), key)
+}
+
+// withTLS installs with TLS on both listeners.
+func withTLS(c *certifier, more string) func(*installation) {
+	return func(i *installation) {
+		i.scheme = "https"
+		i.listen = "tls_cert = \"server.crt\"\ntls_key = \"server.key\"\n" + more
+		i.adminSettings = "tls_cert = \"server.crt\"\ntls_key = \"server.key\""
+		i.replaceCertificate(c, 100)
+		i.client = c.caller(nil)
+		i.t.Cleanup(i.client.CloseIdleConnections)
+	}
+}
+
+// caller is an HTTP client that trusts the certifier, with connections of its own.
+func (c *certifier) caller(sessions tls.ClientSessionCache, certs ...tls.Certificate) *http.Client {
+	roots := x509.NewCertPool()
+	roots.AddCert(c.cert)
+	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64,
+		TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs, ClientSessionCache: sessions}}}
+}
+
+// shown is what a request met.
+type shown struct {
+	serial          int64
+	proto           int
+	reused, resumed bool
+	status          int
+}
+
+// ask asks the public listener whether it is well.
+func (i *installation) ask(client *http.Client) (s shown, err error) {
+	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { s.reused = info.Reused }}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(context.Background(), trace), http.MethodGet, "https://"+i.address+"/healthz", nil)
+	if err != nil {
+		return s, err
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return s, err
+	}
+	defer resp.Body.Close()
+	s.status, s.proto = resp.StatusCode, resp.ProtoMajor
+	s.serial, s.resumed = resp.TLS.PeerCertificates[0].SerialNumber.Int64(), resp.TLS.DidResume
+	return s, nil
+}
+
+func (i *installation) mustAsk(client *http.Client) shown {
+	i.t.Helper()
+	s, err := i.ask(client)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	return s
+}
+
+func (p *program) reload(want string) string {
+	p.t.Helper()
+	p.signal(syscall.SIGHUP)
+	return p.await(want)
+}
+
+// TestReloadCertificate: who is connected stays so, whoever comes meets the new
+// certificate, and a bad one changes nothing.
+func TestReloadCertificate(t *testing.T) {
+	t.Parallel()
+	ca := newCertifier(t)
+	i := install(t, withTLS(ca, ""))
+	p := i.serve()
+	i.wantToken(600)
+	resident := ca.caller(nil)
+	defer resident.CloseIdleConnections()
+	if s := i.mustAsk(resident); s.serial != 100 || s.proto != 2 || s.status != http.StatusOK {
+		t.Errorf("at first: %+v", s)
+	}
+	l := i.load()
+	l.await(t, 10)
+
+	i.replaceCertificate(ca, 101)
+	p.reload(`"reloaded"`)
+	if s := i.mustAsk(resident); !s.reused || s.serial != 100 {
+		t.Errorf("who is connected: %+v", s)
+	}
+	newcomer := func(serial int64) {
+		t.Helper()
+		client := ca.caller(nil)
+		defer client.CloseIdleConnections()
+		if s := i.mustAsk(client); s.reused || s.serial != serial {
+			t.Errorf("whoever comes: %+v, want serial %d", s, serial)
+		}
+	}
+	newcomer(101)
+
+	good := i.config()
+	i.replaceCertificate(ca, 102)
+	i.rewrite(good + "nonsense = 1\n")
+	p.reload("reload refused")
+	newcomer(101) // all or nothing: the certificate was good, and stays out
+
+	i.rewrite(good)
+	replaceFile(t, filepath.Join(i.dir, "server.crt"), []byte("no certificate"))
+	if line := p.reload("reload refused"); !strings.Contains(line, "server.crt") {
+		t.Errorf("the line does not name the file: %s", line)
+	}
+	newcomer(101)
+	i.replaceCertificate(ca, 103)
+	p.reload(`"reloaded"`)
+	newcomer(103)
+	l.await(t, 10)
+	l.stop()
+
+	if s := i.mustAsk(resident); !s.reused {
+		t.Error("a connection was dropped")
+	}
+	t.Run("admin", func(t *testing.T) {
+		if a := i.get(i.admin, "/readyz"); a.status != http.StatusOK {
+			t.Errorf("%d", a.status)
+		}
+		roots := filepath.Join(i.dir, "ca.pem")
+		replaceFile(t, roots, ca.pem)
+		cli := begin(t, "client", "list", "--issuer", "plain", "--admin", i.adminFile)
+		if code := cli.ended(); code != exitTrouble {
+			t.Errorf("a stranger's certificate: exit code %d", code)
+		}
+		cmd := exec.Command("moneyer", "client", "list", "--issuer", "plain", "--admin", i.adminFile)
+		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+roots)
+		cli = follow(t, cmd)
+		if code := cli.ended(); code != exitOK || !strings.Contains(cli.output(), "shop") {
+			t.Errorf("exit code %d", code)
+		}
+	})
+	p.stop()
+}
+
+// TestMutualTLS: only who shows a certificate of client_ca comes in, and only for
+// as long as it is the client_ca.
+func TestMutualTLS(t *testing.T) {
+	t.Parallel()
+	ca, strangers, next := newCertifier(t), newCertifier(t), newCertifier(t)
+	i := install(t, withTLS(ca, `client_ca = "clients.pem"`))
+	clients := filepath.Join(i.dir, "clients.pem")
+	replaceFile(t, clients, ca.pem)
+	p := i.serve()
+	sessions := tls.NewLRUClientSessionCache(10)
+	known := func() *http.Client { return ca.caller(sessions, ca.clientCertificate(200)) }
+	if s := i.mustAsk(known()); s.status != http.StatusOK {
+		t.Errorf("a known client: %+v", s)
+	}
+	if s := i.mustAsk(known()); s.reused || !s.resumed {
+		t.Errorf("it comes again: %+v", s) // or the last question below asks nothing
+	}
+	refused := func(who string, client *http.Client) {
+		t.Helper()
+		if s, err := i.ask(client); err == nil {
+			t.Errorf("%s came in: %+v", who, s)
+		}
+	}
+	refused("who shows nothing", ca.caller(nil))
+	refused("a stranger", ca.caller(nil, strangers.clientCertificate(201)))
+
+	for _, nobody := range []string{"nothing", ""} {
+		replaceFile(t, clients, []byte(nobody))
+		p.reload("holds no certificate")
+		refused("who shows nothing", ca.caller(nil))
+	}
+	if s := i.mustAsk(known()); s.status != http.StatusOK {
+		t.Errorf("after a refused reload: %+v", s)
+	}
+	replaceFile(t, clients, next.pem)
+	p.reload(`"reloaded"`)
+	refused("who was known before", known())
+	if s := i.mustAsk(ca.caller(nil, next.clientCertificate(202))); s.status != http.StatusOK {
+		t.Errorf("a client of the next CA: %+v", s)
+	}
+	p.stop()
+}
+
+// TestRefreshTLS is what happens every minute: changed files are read, and bad
+// ones are not taken.
+func TestRefreshTLS(t *testing.T) {
+	ca := newCertifier(t)
+	i := &installation{t: t, dir: t.TempDir()}
+	i.replaceCertificate(ca, 1)
+	d := &door{files: tlsFiles{cert: filepath.Join(i.dir, "server.crt"), key: filepath.Join(i.dir, "server.key")}}
+	state, err := d.files.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.tls.Store(state)
+	serial := func() int64 { return d.tls.Load().config.Certificates[0].Leaf.SerialNumber.Int64() }
+	if err := d.refresh(); err != nil || d.tls.Load() != state {
+		t.Errorf("nothing has changed, and yet: %v", err)
+	}
+	i.replaceCertificate(ca, 22)
+	if err := d.refresh(); err != nil || serial() != 22 {
+		t.Errorf("serial %d, %v", serial(), err)
+	}
+	_, key := ca.pair(333)
+	replaceFile(t, d.files.key, key) // the key comes before its certificate
+	for range 2 {
+		if err := d.refresh(); err == nil || serial() != 22 {
+			t.Errorf("half a change: serial %d, %v", serial(), err)
+		}
+	}
+	if err := os.Remove(d.files.cert); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.refresh(); err == nil || serial() != 22 {
+		t.Errorf("no file: serial %d, %v", serial(), err)
+	}
+	i.replaceCertificate(ca, 4444)
+	if err := d.refresh(); err != nil || serial() != 4444 {
+		t.Errorf("serial %d, %v", serial(), err)
+	}
+	cert, key := ca.pair(5)
+	one := tlsFiles{cert: filepath.Join(i.dir, "both.pem"), key: filepath.Join(i.dir, "both.pem")}
+	replaceFile(t, one.cert, append(cert, key...))
+	if state, err := one.read(); err != nil || state.config.Certificates[0].Leaf.SerialNumber.Int64() != 5 {
+		t.Errorf("both in one file: %v", err)
+	}
+	if err := (&door{}).refresh(); err != nil {
+		t.Errorf("without TLS: %v", err)
+	}
+}
+
+func TestIPv6Loopback(t *testing.T) {
+	t.Parallel()
+	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
+		t.Skip("this machine has no IPv6")
+	} else {
+		_ = l.Close()
+	}
+	i := install(t, func(i *installation) {
+		i.address = strings.Replace(i.address, "127.0.0.1", "[::1]", 1)
+		i.admin = strings.Replace(i.admin, "127.0.0.1", "[::1]", 1)
+	})
+	p := i.serve()
+	i.wantToken(600)
+	if a := i.token(i.byKey()); a.status != http.StatusOK {
+		t.Errorf("by key: %d %s", a.status, a.body)
+	}
+	i.does("client", "show", "shop")
+	p.stop()
+}
+
+// TestAdminURLWithAPath: the admin API is where its URL says, and nowhere else.
+func TestAdminURLWithAPath(t *testing.T) {
+	t.Parallel()
+	i := install(t, func(i *installation) { i.adminSettings = `url = "http://` + i.admin + `/behind/a/proxy"` })
+	p := i.serve()
+	i.does("client", "show", "shop")
+	i.does("client", "add", "other", "--scope", "pay")
+	for path, status := range map[string]int{"/behind/a/proxy" + admin.Prefix + "/issuers": 401, admin.Prefix + "/issuers": 404, "/metrics": 200} {
+		if a := i.get(i.admin, path); a.status != status {
+			t.Errorf("%s: %d, want %d", path, a.status, status)
+		}
+	}
+	p.stop()
+}
+
+// TestConnectionLog: what callers do to their connections is no news, what
+// happens to ours is.
+func TestConnectionLog(t *testing.T) {
+	var log strings.Builder
+	c := connectionLog{slog.New(slog.NewTextHandler(&log, nil))}
+	for _, line := range []string{"http: TLS handshake error from 192.0.2.1: EOF", "http: panic serving 192.0.2.1: boom", "http: Accept error: too many open files; retrying"} {
+		if _, err := fmt.Fprintln(c, line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if text := log.String(); strings.Contains(text, "handshake") || strings.Count(text, "level=ERROR") != 2 {
+		t.Error(text)
+	}
+}
+
+// TestDoorMoves: requests come into the house of the moment.
+func TestDoorMoves(t *testing.T) {
+	e := &estate{log: slog.New(slog.DiscardHandler)}
+	d, err := e.openDoor(t.Context(), &config.Config{}, "public", config.Listener{Address: "127.0.0.1:0"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error)
+	go func() { served <- d.serve() }()
+	var calls atomic.Int64
+	for n := range int64(3) {
+		var h http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1 << (10 * n)) })
+		d.handler.Store(&h)
+		resp, err := http.Get("http://" + d.listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+	if n := calls.Load(); n != 1<<20+1<<10+1 {
+		t.Errorf("%b", n)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if err := d.server.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}

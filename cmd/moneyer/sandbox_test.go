@@ -1,0 +1,220 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"moneyer/profile"
+)
+
+// sandboxFolder is a folder in which a test runs sandboxes, one after the other.
+type sandboxFolder struct {
+	t                   *testing.T
+	dir, address, admin string
+}
+
+func newSandbox(t *testing.T, name string) *sandboxFolder {
+	t.Helper()
+	return &sandboxFolder{t: t, dir: filepath.Join(t.TempDir(), name), address: ownAddress(t), admin: ownAddress(t)}
+}
+
+// start runs the sandbox and returns what it tells about each platform.
+func (s *sandboxFolder) start() (*program, []demo) {
+	s.t.Helper()
+	cmd := exec.Command("moneyer", "sandbox", "--json", "--dir", s.dir, "--listen", s.address, "--admin-listen", s.admin)
+	cmd.Stderr = io.Discard // its log
+	p := follow(s.t, cmd)
+	p.await("[")
+	lines := []string{"["}
+	for line := ""; line != "]"; lines = append(lines, line) {
+		line = p.await("")
+	}
+	var demos []demo
+	if err := json.Unmarshal([]byte(strings.Join(lines, "\n")), &demos); err != nil {
+		s.t.Fatal(err)
+	}
+	return p, demos
+}
+
+// config is the text of the sandbox's configuration.
+func (s *sandboxFolder) config() string { return readFile(s.t, filepath.Join(s.dir, configFileName)) }
+
+func (s *sandboxFolder) rewrite(text string) {
+	s.t.Helper()
+	replaceFile(s.t, filepath.Join(s.dir, configFileName), []byte(text))
+}
+
+// secrets are the contents of the files that nobody else may know, by path.
+func (s *sandboxFolder) secrets() map[string]string {
+	s.t.Helper()
+	secrets := map[string]string{}
+	for _, pattern := range []string{"master.key", adminFileName, "partners/*"} {
+		paths, err := filepath.Glob(filepath.Join(s.dir, pattern))
+		if err != nil || len(paths) == 0 {
+			s.t.Fatalf("there is no %s: %v", pattern, err)
+		}
+		for _, path := range paths {
+			secrets[strings.TrimPrefix(path, s.dir)] = readFile(s.t, path)
+		}
+	}
+	return secrets
+}
+
+// wantShell skips the test where the printed commands cannot be run.
+func wantShell(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"bash", "curl"} {
+		if _, err := exec.LookPath(name); err != nil {
+			if os.Getenv("MONEYER_REQUIRE_ALL") != "" {
+				t.Fatal(err)
+			}
+			t.Skip(err)
+		}
+	}
+}
+
+// shell runs a command as a person would who copied it, and returns the JSON that
+// it printed.
+func shell(t *testing.T, command string) map[string]any {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", command)
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || stderr.Len() > 0 {
+		t.Errorf("%s\n%v\n%s", command, err, &stderr)
+	}
+	var members map[string]any
+	if err := json.Unmarshal(out, &members); err != nil {
+		t.Errorf("%s\n%v\n%s", command, err, out)
+	}
+	return members
+}
+
+// works runs both commands of a demo.
+func (d *demo) works(t *testing.T) {
+	t.Helper()
+	token, _ := shell(t, d.Token)["access_token"].(string)
+	if token == "" {
+		token, _ = shell(t, d.Token)["accessToken"].(string)
+	}
+	if claims, err := decodePart(token, 1); err != nil || claims["iss"] != d.Issuer {
+		t.Errorf("%s: %s: a token that says %v, %v", d.Profile, d.Token, claims, err)
+	}
+	if claims := shell(t, d.Check); claims["iss"] != d.Issuer || claims["exp"] == nil {
+		t.Errorf("%s: %s: %v", d.Profile, d.Check, claims)
+	}
+}
+
+// TestSandboxCommands runs every command that the sandbox prints, in a folder of
+// a name that a shell would not take as it is.
+func TestSandboxCommands(t *testing.T) {
+	t.Parallel()
+	wantShell(t)
+	s := newSandbox(t, "it's a $sandbox")
+	p, demos := s.start()
+	var names []string
+	for _, d := range demos {
+		names = append(names, d.Profile)
+		d.works(t)
+	}
+	if !slices.Equal(names, profile.BuiltinNames()) {
+		t.Errorf("demos of %v, want %v", names, profile.BuiltinNames())
+	}
+	checkPrivate(t, s.dir, configFileName, adminFileName, "master.key", "partners")
+	p.stop()
+}
+
+// TestSandboxSecrets: a new folder has secrets of its own and keeps them.
+func TestSandboxSecrets(t *testing.T) {
+	t.Parallel()
+	s, other := newSandbox(t, "one"), newSandbox(t, "other")
+	var firstCommands []demo
+	first := map[string]string{}
+	for start := range 2 {
+		p, demos := s.start()
+		p.stop()
+		if start == 0 {
+			first, firstCommands = s.secrets(), demos
+			continue
+		}
+		for path, secret := range s.secrets() {
+			if secret != first[path] {
+				t.Errorf("%s is another one at the second start", path)
+			}
+		}
+		if !slices.Equal(demos, firstCommands) {
+			t.Error("the commands are others at the second start")
+		}
+	}
+	p, _ := other.start()
+	p.stop()
+	seen := map[string]string{}
+	for _, folder := range []*sandboxFolder{s, other} {
+		for path, secret := range folder.secrets() {
+			if seen[secret] != "" {
+				t.Errorf("%s is the same as %s", path, seen[secret])
+			}
+			seen[secret] = path
+		}
+	}
+}
+
+// TestSandboxMends: what somebody took out stays out, what got lost is made anew,
+// and the rest works.
+func TestSandboxMends(t *testing.T) {
+	t.Parallel()
+	wantShell(t)
+	s := newSandbox(t, "sandbox")
+	p, all := s.start()
+	p.stop()
+	section := regexp.MustCompile(`(?s)\n\[issuers\.d1\]\n.*?(\n\[)`)
+	if !section.MatchString(s.config()) {
+		t.Fatal("there is no issuer d1")
+	}
+	s.rewrite(section.ReplaceAllString(s.config(), "$1"))
+	if err := os.RemoveAll(filepath.Join(s.dir, "partners")); err != nil {
+		t.Fatal(err)
+	}
+	p, demos := s.start()
+	if len(demos) != len(all)-1 {
+		t.Errorf("%d demos of %d are left", len(demos), len(all))
+	}
+	for _, d := range demos {
+		if d.Profile == "thales-d1" {
+			t.Error("the issuer is back")
+		}
+		d.works(t)
+	}
+
+	// A reload brings another issuer, with its demo API, and keeps those of the others.
+	s.rewrite(s.config() + "\n[issuers.mine]\nurl = \"http://" + s.address + "/mine\"\nprofile = \"boltpay\"\nenvironment = \"sandbox\"\n")
+	p.signal(syscall.SIGHUP)
+	i := &installation{t: t, scheme: "http", client: &http.Client{Timeout: 20 * time.Second}}
+	i.gets(s.address, "/mine"+demoAPIPath, 401)
+	demos[0].works(t)
+	p.stop()
+}
+
+func TestQuote(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "''", "plain/path-1.pem": "plain/path-1.pem", "a b": "'a b'", "it's": `'it'\''s'`, "$(rm)": "'$(rm)'",
+		"http://[::1]:8080/x": "'http://[::1]:8080/x'", "~": "'~'",
+	} {
+		if got := quote(text); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
