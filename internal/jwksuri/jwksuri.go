@@ -164,8 +164,13 @@ func (s *Source) kept(uri string) *keySet {
 }
 
 // refresh fetches the keys and keeps them; on failure it keeps the old ones and
-// the time of the attempt.
+// the time of the attempt. What was not attempted for want of room may be so at
+// once: other clients' slow servers must not cost this one a minute.
 func (s *Source) refresh(uri string) (any, error) {
+	if !s.gate.Enter() {
+		return nil, errors.New("too many key sets are being fetched")
+	}
+	defer s.gate.Leave()
 	now := s.now()
 	keys, age, err := s.fetch(uri)
 	s.mu.Lock()
@@ -188,10 +193,6 @@ func (s *Source) fetch(uri string) (map[string]*jose.PublicKey, time.Duration, e
 	if err := Check(uri); err != nil {
 		return nil, 0, err
 	}
-	if !s.gate.Enter() {
-		return nil, 0, errors.New("too many key sets are being fetched")
-	}
-	defer s.gate.Leave()
 	// It serves all who wait, so nobody's leaving ends it: the client's own timeout does.
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, uri, nil)
 	if err != nil {

@@ -217,3 +217,21 @@ func TestCallerWhoLeavesDoesNotWait(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// Whoever finds all fetches taken is served as soon as one is free.
+func TestAFullGateIsNoAttempt(t *testing.T) {
+	p, c := newPartner(t, answer(keySetOf(t, "k1"))), &clock{}
+	s := New(loopback, p.trust(), c.now)
+	for range atOnce {
+		s.gate.Enter()
+	}
+	if _, err := s.Key(t.Context(), p.URL, "k1"); err == nil || p.fetches.Load() != 0 {
+		t.Fatalf("with %d fetches going on: %v", atOnce, err)
+	}
+	for range atOnce {
+		s.gate.Leave()
+	}
+	if key, err := s.Key(t.Context(), p.URL, "k1"); err != nil || key == nil {
+		t.Errorf("after them: %v", err)
+	}
+}
