@@ -36,9 +36,13 @@ func hostname(host string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }
 
-// dotted tells whether a decoded path has segments that lead elsewhere. The
+// dotted tells whether a decoded path has segments that lead elsewhere, also for
+// servers that take off a segment's parameters first (..;x, RFC 3986 §3.3). The
 // upstream's URL is where the token may go, and nothing above it.
 func dotted(path string) bool {
 	segments := strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' })
-	return slices.Contains(segments, "..") || slices.Contains(segments, ".")
+	return slices.ContainsFunc(segments, func(segment string) bool {
+		name, _, _ := strings.Cut(segment, ";")
+		return name == ".." || name == "."
+	})
 }

@@ -65,6 +65,7 @@ func TestPaths(t *testing.T) {
 	}{
 		{"GET", "/", 404, "not_found"}, {"GET", "/apis", 404, "not_found"}, {"GET", "/%61pi/x", 404, "not_found"}, {"GET", "/-/else", 404, "not_found"},
 		{"GET", "/api/../x", 400, "bad_path"}, {"GET", "/api/%2e%2e/x", 400, "bad_path"}, {"GET", "/api/a%2f..%2fb", 400, "bad_path"},
+		{"GET", "/api/..;/x", 400, "bad_path"}, {"GET", "/api/a/%2e%2e%3Bv=1/x", 400, "bad_path"},
 		{"GET", `/api/a%5C..%5Cb`, 400, "bad_path"}, {"GET", "/api/./x", 400, "bad_path"},
 		{"TRACE", "/api/x", 405, "method_not_allowed"}, {"POST", "/api/deep/x", 405, "method_not_allowed"}, {"POST", "/-/healthz", 405, "method_not_allowed"},
 	} {
