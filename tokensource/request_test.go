@@ -131,7 +131,7 @@ func TestRequestOfEachPlatform(t *testing.T) {
 func TestAssertion(t *testing.T) {
 	key := newKey(t, "ES256")
 	grant := tokensource.Credential{ClientID: "merchant01", Key: key, Kid: "k1"}
-	jwtBearer := tokensource.Credential{ClientID: "shop", Key: key, Grant: oauth.JWTBearer, AssertionLifetime: time.Hour}
+	jwtBearer := tokensource.Credential{ClientID: "shop", Key: key, Grant: oauth.JWTBearer, AssertionLifetime: 2 * time.Hour}
 	named := grant
 	named.Audience, named.Subject, named.AssertionLifetime, named.Typ = "stg", "customer01", time.Minute, "JWT"
 	for _, test := range []struct {
@@ -150,7 +150,7 @@ func TestAssertion(t *testing.T) {
 	}, {
 		"grant where client authentication would come first", "oauth2", jwtBearer,
 		map[string]any{"alg": "ES256"},
-		map[string]any{"iss": "shop", "sub": "shop", "aud": "https://issuer.example", "life": 900.0},
+		map[string]any{"iss": "shop", "sub": "shop", "aud": "https://issuer.example", "life": 3600.0},
 	}, {
 		"client authentication", "oauth2", tokensource.Credential{ClientID: "shop", Key: newKey(t, "EdDSA"), Kid: "k2"},
 		map[string]any{"alg": "EdDSA", "kid": "k2", "typ": "client-authentication+jwt"},
