@@ -13,10 +13,11 @@ import (
 
 const (
 	defaultCacheSize = 1000
-	renewalLimit     = time.Minute      // of an exchange that nobody may be waiting for
-	failureHeld      = time.Second      // that a failure answers for, at least
-	failureHeldMost  = time.Minute      // and at most, when Retry-After asks for more
-	discardPause     = 10 * time.Second // between two tokens discarded under one key
+	renewalLimit     = time.Minute // of an exchange that nobody may be waiting for
+	failureHeld      = time.Second // that a failure answers for, at least
+	failureHeldMost  = time.Minute // and at most, when Retry-After asks for more
+	discardPause     = time.Second // between two tokens discarded under one key; doubles
+	discardPauseMost = time.Minute // the longest
 )
 
 // entry is what is known under one key. Source.mu guards it.
@@ -27,7 +28,8 @@ type entry struct {
 	err       error     // of the last exchange; nil after a success
 	retryAt   time.Time // before this no exchange follows a failure
 	used      time.Time
-	discarded time.Time // when Discard last took the token
+	discarded time.Time     // when Discard last took the token
+	pause     time.Duration // before it takes another one
 }
 
 // flight is one exchange for all who wait. What it brings is set before done is
@@ -79,8 +81,9 @@ func (s *Source) TokenFor(ctx context.Context, r Request) (*Token, error) {
 
 // Discard gives up a kept token that an API refused, and tells whether the next
 // call can bring another one. It cannot when the Source never kept the token,
-// nor when one was discarded for the same Request within the last 10 s: then the
-// token is not what is wrong.
+// nor when one was discarded for the same Request within the last second: then the
+// token may not be what is wrong. That time doubles, up to a minute, each time that
+// a token is discarded before it has served for twice as long.
 func (s *Source) Discard(token *Token) bool {
 	now := s.now()
 	s.mu.Lock()
@@ -91,8 +94,15 @@ func (s *Source) Discard(token *Token) bool {
 		return false
 	case e.token != token: // somebody else was faster
 		return true
-	case now.Sub(e.discarded) < discardPause:
+	}
+	served := now.Sub(e.discarded)
+	if served < e.pause {
 		return false
+	}
+	if served > 2*e.pause {
+		e.pause = discardPause
+	} else {
+		e.pause = min(2*e.pause, discardPauseMost)
 	}
 	e.token, e.discarded = nil, now
 	return true

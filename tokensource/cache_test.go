@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -303,15 +304,43 @@ func TestDiscard(t *testing.T) {
 			t.Error("the second was thrown away for the first")
 		}
 		if s.Discard(second) {
-			t.Error("twice within 10 s")
+			t.Error("twice within a second")
 		}
-		time.Sleep(10 * time.Second)
+		time.Sleep(time.Second)
 		if !s.Discard(second) || mustToken(t, s).AccessToken != "token-3" {
-			t.Error("not after 10 s")
+			t.Error("not after a second")
 		}
 		loose, err := s.Fetch(t.Context())
 		if err != nil || s.Discard(loose) {
 			t.Error("discarded what was not kept")
+		}
+	})
+}
+
+// An API that refuses every token does not cost the platform a token for each
+// call; one that takes them again is taken at its word.
+func TestDiscardPausesGrow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := numbered(24 * time.Hour)
+		s := withSecret(e)
+		discards := func(span time.Duration) (pauses []time.Duration) {
+			last := time.Now()
+			for end := last.Add(span); time.Now().Before(end); time.Sleep(70 * time.Millisecond) {
+				if s.Discard(mustToken(t, s)) {
+					pauses = append(pauses, time.Since(last).Round(time.Second))
+					last = time.Now()
+				}
+			}
+			return pauses
+		}
+		const second = time.Second
+		want := []time.Duration{0, second, 2 * second, 4 * second, 8 * second, 16 * second, 32 * second, time.Minute, time.Minute}
+		if got := discards(200 * second); !slices.Equal(got, want) {
+			t.Errorf("discarded after %v, want %v", got, want)
+		}
+		time.Sleep(2*time.Minute + second)
+		if got := discards(2 * second); !slices.Equal(got, want[:2]) {
+			t.Errorf("discarded after %v, when a token had served for two minutes", got)
 		}
 	})
 }

@@ -16,9 +16,9 @@ import (
 // another host, or over plain http to a host that is not loopback, is refused
 // with an error and not sent.
 //
-// When the API answers 401, the token is discarded and the request is sent once
-// more with a new one, if its body can be had again (http.Request.GetBody); else
-// the 401 is returned.
+// When the API answers 401, the token is discarded, see Source.Discard, and the
+// request is sent once more with a new one. If its body cannot be had again
+// (http.Request.GetBody), the 401 is returned, and the next call has a new token.
 type Transport struct {
 	// Source of the token.
 	Source *Source
@@ -60,10 +60,11 @@ func (t *Transport) send(req *http.Request, token *Token) (*http.Response, error
 	return t.base().RoundTrip(withToken(req, token))
 }
 
-// renewed prepares a second try with another token than the one refused.
+// renewed gives up the token that was refused, and prepares a second try with
+// another one.
 func (t *Transport) renewed(req *http.Request, refused *Token) (*http.Request, bool) {
 	replayable := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
-	if !replayable || !t.Source.Discard(refused) {
+	if another := t.Source.Discard(refused); !another || !replayable {
 		return nil, false
 	}
 	token, err := t.Source.TokenFor(req.Context(), t.Request)

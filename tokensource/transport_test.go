@@ -91,6 +91,27 @@ func TestTransportRenewsOnceOn401(t *testing.T) {
 	}
 }
 
+// A token that was refused is given up also where the request cannot be sent
+// again: its caller sees the 401, and the next call has a new token.
+func TestTransportGivesUpTheTokenOfABodyThatIsGone(t *testing.T) {
+	a := newAPI(t, "token-2")
+	e := numbered(time.Hour)
+	client := &http.Client{Transport: &tokensource.Transport{Source: withSecret(e)}}
+	for _, want := range []int{http.StatusUnauthorized, http.StatusOK, http.StatusOK} {
+		resp, err := client.Post(a.URL, "text/plain", io.MultiReader(strings.NewReader("x")))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("status %d, want %d", resp.StatusCode, want)
+		}
+	}
+	if shown := strings.Join(a.tokens, " "); shown != "Bearer token-1 Bearer token-2 Bearer token-2" || e.count() != 2 {
+		t.Errorf("shown: %s; %d tokens fetched", shown, e.count())
+	}
+}
+
 // When a token dies under many calls at once, all of them are served with the
 // next one, which is fetched once.
 func TestTransportManyCallsOneRenewal(t *testing.T) {
