@@ -50,7 +50,8 @@ type Credential struct {
 	AssertionLifetime time.Duration
 
 	// Grant and Auth force a choice where the profile and the credential leave
-	// several; empty means the first.
+	// several; empty means the first. With a Key and a Subject or Audience it means
+	// the assertion as the grant.
 	Grant oauth.GrantType
 	Auth  oauth.ClientAuth
 }
@@ -67,10 +68,15 @@ func (c Credential) LogValue() slog.Value {
 }
 
 // choose returns the first grant and client authentication of the policy that
-// the credential can serve.
-func (c *Credential) choose(p *profile.Profile) (oauth.GrantType, oauth.ClientAuth, error) {
+// the credential can serve. A subject or audience that r names is an assertion's
+// that is the grant.
+func (c *Credential) choose(p *profile.Profile, r Request) (oauth.GrantType, oauth.ClientAuth, error) {
+	wish := c.Grant
+	if wish == "" && c.Key != nil && (r.Subject != "" || r.Audience != "") {
+		wish = oauth.JWTBearer
+	}
 	for _, grant := range p.Policy.Grants {
-		if c.Grant != "" && c.Grant != grant.Type {
+		if wish != "" && wish != grant.Type {
 			continue
 		}
 		for _, auth := range grant.ClientAuth {

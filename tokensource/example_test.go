@@ -48,6 +48,38 @@ func Example() {
 	// Output: called with "Bearer the-token"
 }
 
+// A platform calls its customers, as Thales D1 does: there it is the client, and
+// each customer says how it wants to be asked. One wants a secret, another an
+// assertion that says for whom it is meant.
+func Example_outbound() {
+	withSecret := standIn(`{"access_token":"of-the-first","token_type":"Bearer","expires_in":"600","expires_at":"2026-11-23T12:10:00.000Z"}`)
+	defer withSecret.Close()
+	withKey := standIn(`{"access_token":"of-the-second","token_type":"Bearer","expires_in":600}`)
+	defer withKey.Close()
+
+	key, err := assertion.GenerateKey("ES256") // assertion.LoadKey in a program
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, customer := range []*tokensource.Source{{
+		TokenURL:   withSecret.URL + "/oauth/token",
+		Credential: tokensource.Credential{ClientID: "d1-platform", Secret: "the-secret"}, // Authorization: Basic
+		Scope:      oauth.Scope{"notifications"},
+	}, {
+		TokenURL:   withKey.URL + "/token",
+		Credential: tokensource.Credential{ClientID: "d1", Subject: "customer01", Key: key, Kid: "d1-2026"},
+	}} {
+		token, err := customer.Token(context.Background())
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(token.AccessToken)
+	}
+	// Output:
+	// of-the-first
+	// of-the-second
+}
+
 // One Source serves many merchants, each with a token of its own.
 func ExampleSource_TokenFor() {
 	platform := standIn(`{"accessToken":"the-token"}`)

@@ -62,7 +62,7 @@ func (s *Source) plan(r Request) (*plan, error) {
 	}
 	r = s.merge(r)
 	p := &plan{profile: platform, credential: &s.Credential, scope: r.Scope, params: r.Params}
-	if p.grant, p.auth, err = p.credential.choose(platform); err != nil {
+	if p.grant, p.auth, err = p.credential.choose(platform, r); err != nil {
 		return nil, err
 	}
 	if err := p.credential.check(platform, p.auth); err != nil {
