@@ -16,21 +16,47 @@ say() { printf '%s%s%s\n' "$bold" "$*" "$plain"; }
 # may stand before it in PATH.
 has_python() { /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
 
-PATH=$PATH:/usr/sbin # where Debian keeps haproxy
+PATH=$PATH:/usr/sbin # where Debian keeps haproxy, nginx and apache2
 
 # find_missing lists the Debian packages of what is not there.
 find_missing() {
   missing=()
   local command
-  for command in gcc openssl curl haproxy npm; do
+  for command in gcc openssl curl haproxy nginx caddy npm; do
     command -v "$command" >/dev/null || missing+=("$command")
   done
   command -v node >/dev/null || missing+=(nodejs)
   [ -e /usr/include/stdlib.h ] || [ "$(uname)" != Linux ] || missing+=(libc6-dev) # for the race detector
+  command -v apache2 >/dev/null || missing+=(apache2-bin) # apache2 itself is the service
+  [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ] || missing+=(libapache2-mod-auth-openidc)
   has_python jwcrypto || missing+=(python3-jwcrypto)
   has_python authlib || missing+=(python3-authlib)
   has_python requests || missing+=(python3-requests)
+  has_python yaml || missing+=(python3-yaml)
 }
+
+# without_services runs a command that installs, and lets it start no server: what
+# the tests want of nginx, HAProxy and Caddy is the program. Debian asks policy-rc.d
+# before a package starts its service; a policy that is there already stays. The
+# services of what is installed here are switched off for the next boot, too.
+without_services() (
+  local policy=/usr/sbin/policy-rc.d server
+  if [ ! -e "$policy" ]; then
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+  fi
+  "$@" || exit
+  for server in nginx haproxy caddy; do
+    case " ${missing[*]} " in *" $server "*)
+      if command -v systemctl >/dev/null; then
+        "${as_root[@]}" systemctl disable --now "$server"
+      else
+        "${as_root[@]}" update-rc.d "$server" disable
+      fi || true ;;
+    esac
+  done
+)
 
 install_missing() {
   local as_root=()
@@ -45,7 +71,7 @@ install_missing() {
   local log
   log=$(mktemp)
   if ! { "${as_root[@]}" apt-get update -q &&
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    without_services "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
     tail -n 20 "$log"
     say "apt-get could not install everything."
   fi
