@@ -113,10 +113,16 @@ func badClient(refusal *Refusal) error {
 func shorten(s string) string {
 	const most = 64
 	switch {
-	case strings.Contains(s, secretPrefix), strings.Contains(s, apiKeyPrefix), strings.HasPrefix(s, "eyJ"):
+	case LooksLikeCredential(s):
 		return "something like a credential"
 	case len(s) > most:
 		return strings.ToValidUTF8(s[:most], "") + "..."
 	}
 	return s
+}
+
+// LooksLikeCredential tells whether a text may be a secret of ours, or a JWT, in a
+// place that logs and the ledger show.
+func LooksLikeCredential(s string) bool {
+	return strings.Contains(s, secretPrefix) || strings.Contains(s, apiKeyPrefix) || strings.HasPrefix(s, "eyJ")
 }

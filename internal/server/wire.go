@@ -44,7 +44,8 @@ func newWire(issuer *authority.Issuer) *wire {
 
 // correlate reads the name that the caller gives its request and echoes it. In
 // place of one that is absent or malformed it makes one up, also for a refusal:
-// by it the caller and the log's reader find each other.
+// by it the caller and the log's reader find each other. A secret in its place is
+// malformed: it would stand in the log and the ledger.
 func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (id string, err error) {
 	policy := &w.Correlation
 	values := r.Header[w.correlation]
@@ -54,7 +55,7 @@ func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (id string, er
 		if policy.Required {
 			err = oauth.Errorf(oauth.InvalidRequest, "the header %s is missing", policy.Header)
 		}
-	case len(values) > 1 || len(values[0]) > policy.MaxLength || !policy.Chars.Allow(values[0]):
+	case len(values) > 1 || len(values[0]) > policy.MaxLength || !policy.Chars.Allow(values[0]) || authority.LooksLikeCredential(values[0]):
 		id = newCorrelation(policy.MaxLength)
 		err = oauth.Errorf(oauth.InvalidRequest, "the header %s is malformed", policy.Header)
 	default:
