@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -21,6 +23,7 @@ import (
 
 	"moneyer/assertion"
 	"moneyer/internal/admin"
+	"moneyer/internal/jose"
 	"moneyer/oauth"
 	"moneyer/tokensource"
 )
@@ -36,6 +39,39 @@ type adminFile struct {
 	Kid      string `json:"kid"`
 	// PrivateKey as PEM.
 	PrivateKey string `json:"private_key"`
+	// TLSCA is a file with the authorities to trust instead of the system's, for a
+	// listener whose certificate is by a private one. TLSCert and TLSKey are the
+	// client certificate to show where the listener has a client_ca. All are PEM,
+	// and their paths count from the folder of the admin file.
+	TLSCA   string `json:"tls_ca,omitempty"`
+	TLSCert string `json:"tls_cert,omitempty"`
+	TLSKey  string `json:"tls_key,omitempty"`
+}
+
+// newKey puts a new key into the file and returns the public half.
+func (f *adminFile) newKey() (*jose.PublicKey, error) {
+	signer, err := assertion.GenerateKey("")
+	if err != nil {
+		return nil, err
+	}
+	pem, err := assertion.MarshalKey(signer)
+	if err != nil {
+		return nil, err
+	}
+	public, err := jose.NewPublicKey(signer.Public(), jose.ES256)
+	if err != nil {
+		return nil, err
+	}
+	f.Kid, f.PrivateKey = public.Thumbprint(), string(pem)
+	return public, nil
+}
+
+// beside is the path of a file that the admin file at path names.
+func beside(path, name string) string {
+	if name == "" || filepath.IsAbs(name) {
+		return name
+	}
+	return filepath.Join(filepath.Dir(path), name)
 }
 
 // readAdminFile reads a file that nobody but its owner may read.
@@ -135,9 +171,13 @@ func (o *onboarding) open() (*adminAPI, error) {
 	if err != nil {
 		return nil, usagef("%s: private_key: %w", path, plain(err))
 	}
-	source := &tokensource.Source{Issuer: file.Issuer, Now: o.now,
+	base, err := transport(beside(path, file.TLSCA), beside(path, file.TLSCert), beside(path, file.TLSKey))
+	if err != nil {
+		return nil, usagef("%s: tls_ca, tls_cert, tls_key: %w", path, err)
+	}
+	source := &tokensource.Source{Issuer: file.Issuer, Now: o.now, HTTPClient: &http.Client{Transport: base},
 		Credential: tokensource.Credential{ClientID: file.ClientID, Key: key, Kid: file.Kid, Grant: oauth.JWTBearer}}
-	o.api = &adminAPI{file: path, adminFile: file, http: &http.Client{Transport: &tokensource.Transport{Source: source}}}
+	o.api = &adminAPI{file: path, adminFile: file, http: &http.Client{Transport: &tokensource.Transport{Source: source, Base: base}}}
 	return o.api, nil
 }
 
@@ -207,7 +247,10 @@ func (api *adminAPI) unreached(err error) error {
 		err = wrapped.Err
 	}
 	var told *oauth.Error
+	var stranger x509.UnknownAuthorityError
 	switch {
+	case errors.As(err, &stranger):
+		return trouble(fmt.Errorf("%s: %w; if a private authority made it, name its certificate as tls_ca in %s", api.URL, plain(err), api.file))
 	case errors.As(err, &told) && !told.Code.Retryable() && told.Code != oauth.ServerError:
 		return refused(fmt.Errorf("%s: the server gives client %q no token for key %q: %s", api.file, api.ClientID, api.Kid, told.Description))
 	case errors.Is(err, syscall.ECONNREFUSED):

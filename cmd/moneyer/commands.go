@@ -15,7 +15,7 @@ func (a *app) serverCommands() []*cobra.Command {
 func (a *app) onboardCommands() []*cobra.Command {
 	o := &onboarding{app: a}
 	return []*cobra.Command{
-		o.backupCommand(),
+		o.adminCommand(), o.backupCommand(),
 		o.clientCommand(), o.keyCommand(), o.secretCommand(authority.ClientSecret), o.secretCommand(authority.APIKey),
 		o.merchantCommand(), o.cardTokenCommand(), o.signingKeyCommand(), o.revokeCommand(), o.ledgerCommand(),
 	}

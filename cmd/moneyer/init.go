@@ -11,11 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"moneyer/assertion"
 	"moneyer/internal/admin"
 	"moneyer/internal/authority"
 	"moneyer/internal/config"
-	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/store"
 	"moneyer/oauth"
@@ -205,32 +203,23 @@ func (a *app) makeAdmin(ctx context.Context, cfg *config.Config, path string) er
 // addAdminKey writes the admin file and registers its key with the client
 // "admin" of the admin issuer. A file without its key is taken back.
 func (a *app) addAdminKey(ctx context.Context, db *store.DB, issuer *authority.Issuer, path string) error {
-	signer, err := assertion.GenerateKey("")
-	if err != nil {
-		return err
-	}
-	pem, err := assertion.MarshalKey(signer)
-	if err != nil {
-		return err
-	}
-	public, err := jose.NewPublicKey(signer.Public(), jose.ES256)
-	if err != nil {
-		return err
-	}
 	client, err := a.adminClient(ctx, db, issuer)
 	if err != nil {
 		return err
 	}
-	kid := public.Thumbprint()
-	if err := client.AddKey(issuer, nil, authority.Key{Kid: kid, Public: public, Created: a.now().UTC()}); err != nil {
+	file := adminFile{URL: issuer.URL, Issuer: issuer.URL, ClientID: client.ID}
+	public, err := file.newKey()
+	if err != nil {
 		return err
 	}
-	file := adminFile{URL: issuer.URL, Issuer: issuer.URL, ClientID: client.ID, Kid: kid, PrivateKey: string(pem)}
+	if err := client.AddKey(issuer, nil, authority.Key{Kid: file.Kid, Public: public, Created: a.now().UTC()}); err != nil {
+		return err
+	}
 	if err := writeAdminFile(path, file); err != nil {
 		return err
 	}
 	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: a.now().UTC(), Issuer: issuer.Name, Client: client.ID,
-		Actor: "moneyer init", Action: "key.add", Object: "clients/" + client.ID + "/keys/" + kid}
+		Actor: "moneyer init", Action: "key.add", Object: "clients/" + client.ID + "/keys/" + file.Kid}
 	if err := db.PutClient(ctx, client, entry); err != nil {
 		return errors.Join(err, os.Remove(path))
 	}

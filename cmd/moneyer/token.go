@@ -2,9 +2,7 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -102,9 +100,9 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if source.Credential, err = a.credential(f, p); err != nil {
 		return err
 	}
-	base, err := transport(f.tlsCert, f.tlsKey)
+	base, err := transport("", f.tlsCert, f.tlsKey)
 	if err != nil {
-		return err
+		return usagef("--tls-cert, --tls-key: %w", err)
 	}
 	w := &witness{base: base, app: a, verbose: f.verbose}
 	source.HTTPClient = &http.Client{Transport: w}
@@ -191,24 +189,6 @@ func readParams(p *profile.Profile, pairs []string) (url.Values, error) {
 		}
 	}
 	return values, nil
-}
-
-// transport is the usual one, with a client certificate where there is one.
-func transport(cert, key string) (http.RoundTripper, error) {
-	if cert == "" && key == "" {
-		return http.DefaultTransport, nil
-	}
-	pair, err := tls.LoadX509KeyPair(cmp.Or(cert, key), cmp.Or(key, cert))
-	if err != nil {
-		return nil, usagef("--tls-cert, --tls-key: %w", err)
-	}
-	t, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		t = &http.Transport{Proxy: http.ProxyFromEnvironment}
-	}
-	t = t.Clone()
-	t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
-	return t, nil
 }
 
 // witness sees whether anything was sent, and tells of it.
