@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -255,9 +256,19 @@ func (api *adminAPI) unreached(err error) error {
 		return refused(fmt.Errorf("%s: the server gives client %q no token for key %q: %s", api.file, api.ClientID, api.Kid, told.Description))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return trouble(fmt.Errorf("no server at %s: start it with 'moneyer serve'", api.URL))
+	case told == nil && api.mayLackCertificate(err):
+		return trouble(fmt.Errorf("%w; if the listener wants a client certificate, name one as tls_cert and tls_key in %s", plain(err), api.file))
 	default:
 		return trouble(plain(err))
 	}
+}
+
+// mayLackCertificate tells whether a request may have failed for want of a client
+// certificate. What a listener says of that does not always arrive.
+func (api *adminAPI) mayLackCertificate(err error) bool {
+	var op *net.OpError
+	unconnected := errors.As(err, &op) && op.Op == "dial"
+	return api.TLSCert == "" && strings.HasPrefix(api.URL, "https:") && !unconnected
 }
 
 // refusal is the failure that an answer tells of.

@@ -101,7 +101,7 @@ client_ca = "ca.crt"`
 		}
 	}
 	refuses(exitTrouble, "name its certificate as tls_ca in "+i.adminFile, func(*adminFile) {})
-	refuses(exitTrouble, "certificate required", func(f *adminFile) { f.TLSCA = "ca.crt" })
+	refuses(exitTrouble, "name one as tls_cert and tls_key in "+i.adminFile, func(f *adminFile) { f.TLSCA = "ca.crt" })
 	refuses(exitUsage, "nowhere.crt", func(f *adminFile) { f.TLSCA = "nowhere.crt" })
 	refuses(exitUsage, "ca.key holds no certificate", func(f *adminFile) { f.TLSCA = "ca.key" })
 	refuses(exitUsage, "tls_cert", func(f *adminFile) { f.TLSCA, f.TLSCert, f.TLSKey = "ca.crt", "alice.crt", "ca.key" })
