@@ -35,6 +35,7 @@ var policy = map[string][]string{
 	"internal/config":          {"internal/authority", "internal/stricttoml", "profile"},
 	"internal/agent":           {"oauth", "profile", "assertion", "tokensource", "internal/stricttoml"},
 	"internal/arch":            {},
+	"internal/wholelife":       {}, // it has tests alone
 }
 
 // everything marks the package that introduces the others to each other.
