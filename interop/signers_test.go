@@ -218,7 +218,7 @@ func assertionsFor(t *testing.T, i issuer, client string, registered, stranger *
 		othersKey, strangeKid,
 		with("wrong audience", "400 invalid_grant", map[string]any{"aud": "https://auth.example.org"}),
 		with("a stranger among the audiences", "400 invalid_grant", map[string]any{"aud": []string{meta.Issuer, "https://auth.example.org"}}),
-		with("an hour", "400 invalid_grant", map[string]any{"exp": now + 3600}),
+		with("two hours", "400 invalid_grant", map[string]any{"exp": now + 7200}),
 		with("expired", "400 invalid_grant", map[string]any{"iat": now - 1200, "exp": now - 600}),
 		with("not yet", "400 invalid_grant", map[string]any{"nbf": now + 600}),
 		with("no exp", "400 invalid_grant", map[string]any{"exp": nil}),
