@@ -95,9 +95,9 @@ func newHouse(t testing.TB, profileName string) *house {
 	}
 	h.registry.clients[otherID].Keys[0].Kid = "key-2"
 	h.Authority = &authority.Authority{
-		Registry: h.registry, Ledger: h.ledger, Keyring: keyring{tokenSigner}, Pepper: authority.Pepper("pepper"),
-		ClientRate: limit.New[authority.ClientName](unlimited, 64), Revocations: authority.NewRevocations(nil), Refusals: authority.NewRefusals(h.ledger, unlimited),
-		Now: func() time.Time { return h.now },
+		Registry: h.registry, Ledger: h.ledger, Keyring: keyring{tokenSigner.As(p.Policy.Token.Typ)}, Pepper: authority.Pepper("pepper"),
+		ClientRate: limit.New[authority.ClientName](unlimited, 64), Refusals: authority.NewRefusals(h.ledger, unlimited),
+		Revocations: authority.NewRevocations(h.ledger), Now: func() time.Time { return h.now },
 	}
 	return h
 }
@@ -224,7 +224,9 @@ type ledger struct {
 	mu      sync.Mutex
 	entries []authority.Entry
 	used    map[[32]byte]*authority.Use
-	err     error // what every Append answers, when set
+	// revocations that were put.
+	revocations []authority.Revocation
+	err         error // what every Append answers, when set
 }
 
 func (l *ledger) Append(_ context.Context, e *authority.Entry, use *authority.Use) error {
@@ -244,6 +246,41 @@ func (l *ledger) Append(_ context.Context, e *authority.Entry, use *authority.Us
 	}
 	l.entries = append(l.entries, *e)
 	return nil
+}
+
+// Revocations implements authority.RevocationStore.
+func (l *ledger) Revocations(_ context.Context, issuer string) ([]authority.Revocation, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(l.revocations), func(r authority.Revocation) bool { return r.Issuer != issuer }), l.err
+}
+
+func (l *ledger) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
+	if err := l.Append(ctx, e, nil); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.revocations = append(l.revocations, *r)
+	return nil
+}
+
+func (l *ledger) Entries(_ context.Context, q authority.Query, visit func(*authority.Record) error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.entries {
+		if !q.Matches(&l.entries[i]) {
+			continue
+		}
+		line, err := l.entries[i].AppendJSON(nil)
+		if err != nil {
+			return err
+		}
+		if err := visit(&authority.Record{Seq: int64(i + 1), Line: line}); err != nil {
+			return err
+		}
+	}
+	return l.err
 }
 
 // of lists the entries of a kind.

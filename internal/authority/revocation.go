@@ -235,7 +235,7 @@ func (f *inForce) room(v *Revocation) error {
 	switch {
 	case f.named.Load()+f.unknown(v.JTIs) > MaxRevoked:
 		return reject("more than %d tokens of issuer %s are revoked one by one: revoke a client, a signing key, or everything before an instant", MaxRevoked, v.Issuer)
-	case len(v.JTIs) == 0 && !known && f.grouped.Load() >= MaxGroups:
+	case len(v.JTIs) == 0 && !v.All && !known && f.grouped.Load() >= MaxGroups:
 		return reject("the tokens of %d clients and signing keys of issuer %s are revoked: revoke everything before an instant", MaxGroups, v.Issuer)
 	}
 	return nil

@@ -1,0 +1,441 @@
+package authority_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/strictjson"
+	"moneyer/profile"
+)
+
+// mint gets a token of the client by a secret, or by an API key for its merchant.
+func (h *house) mint(t testing.TB, credential string) *authority.AccessToken {
+	t.Helper()
+	req := secretRequest(credential)
+	if h.issuer.Profile.Name == "thales-etp" {
+		req = apiKeyRequest(credential)
+	}
+	token, err := h.exchange(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func (h *house) plan(t testing.TB, target authority.Target) *authority.Revocation {
+	t.Helper()
+	v, err := h.Revocations.Plan(t.Context(), h.issuer, target, h.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (h *house) add(t testing.TB, v *authority.Revocation) error {
+	t.Helper()
+	return h.Revocations.Add(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: h.now, Issuer: v.Issuer, Action: "revoke"})
+}
+
+// put puts a revocation in force that ends in an hour.
+func (h *house) put(t testing.TB, v authority.Revocation) error {
+	t.Helper()
+	v.Issuer, v.ID = "d1", fmt.Sprint(h.Revocations.Version("d1"))
+	if v.Until.IsZero() {
+		v.Until = h.now.Add(time.Hour)
+	}
+	return h.add(t, &v)
+}
+
+// live tells whether a token is good.
+func (h *house) live(t testing.TB, token *authority.AccessToken) bool {
+	t.Helper()
+	_, err := h.Introspect(t.Context(), h.issuer, token.Token, h.now)
+	return err == nil
+}
+
+// TestPlan works out what each target means, to the second, and puts nothing in
+// force.
+func TestPlan(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	h.now = noon.Add(300 * time.Millisecond)
+	first := h.mint(t, h.newSecret(t, authority.ClientSecret))
+	second := h.mint(t, h.newSecret(t, authority.ClientSecret))
+	credential := h.client().Secrets[1].ID
+	day := h.now.Add(24 * time.Hour)
+	for name, row := range map[string]struct {
+		target authority.Target
+		want   authority.Revocation
+	}{
+		"a token": {authority.Target{JTI: first.JTI},
+			authority.Revocation{JTIs: []string{first.JTI}, Until: first.Expires, Reason: "token " + first.JTI}},
+		"a client": {authority.Target{Client: clientID},
+			authority.Revocation{Claim: "client_id", Value: clientID, Before: noon.Add(time.Second), Until: day, Reason: "client " + clientID}},
+		"a client before an instant": {authority.Target{Client: clientID, At: noon.Add(-time.Millisecond)},
+			authority.Revocation{Claim: "client_id", Value: clientID, Before: noon, Until: day, Reason: "client " + clientID + ", issued before 2026-11-02T12:00:00Z"}},
+		"a client before now": {authority.Target{Client: clientID, At: h.now},
+			authority.Revocation{Claim: "client_id", Value: clientID, Before: noon.Add(time.Second), Until: day, Reason: "client " + clientID + ", issued before 2026-11-02T12:00:01Z"}},
+		"a credential": {authority.Target{Client: clientID, Credential: credential},
+			authority.Revocation{JTIs: []string{second.JTI}, Until: second.Expires, Reason: "client " + clientID + ", credential " + credential}},
+		"a signing key": {authority.Target{SigningKid: "signing-1"},
+			authority.Revocation{SigningKid: "signing-1", Until: day, Reason: "signing key signing-1"}},
+		"everything": {authority.Target{All: true},
+			authority.Revocation{All: true, Before: noon.Add(time.Second), Until: day, Reason: "everything issued before 2026-11-02T12:00:01Z"}},
+	} {
+		got := h.plan(t, row.target)
+		want := row.want
+		want.Issuer, want.ID, want.Created = "d1", got.ID, h.now
+		if !reflect.DeepEqual(*got, want) || len(got.ID) != 21 {
+			t.Errorf("%s:\n%+v, want\n%+v", name, *got, want)
+		}
+	}
+	if !h.live(t, first) || !h.live(t, second) || h.Revocations.Version("d1") != 0 {
+		t.Error("a plan changed something")
+	}
+}
+
+// TestPlanOfUnnamedClient: where tokens do not name their client, those that live
+// are named one by one.
+func TestPlanOfUnnamedClient(t *testing.T) {
+	h := newHouse(t, "thales-etp")
+	h.addMerchant()
+	key := h.newSecret(t, authority.APIKey)
+	over := h.mint(t, key)
+	h.now = over.Expires.Add(-time.Second)
+	early := h.mint(t, key)
+	h.now = h.now.Add(time.Second)
+	late := h.mint(t, key)
+	if v := h.plan(t, authority.Target{Client: clientID}); !slices.Equal(v.JTIs, []string{early.JTI, late.JTI}) || !v.Until.Equal(late.Expires) || !v.Before.IsZero() {
+		t.Errorf("planned %+v", v)
+	}
+	if v := h.plan(t, authority.Target{Client: clientID, At: h.now}); !slices.Equal(v.JTIs, []string{early.JTI}) || !v.Until.Equal(early.Expires) {
+		t.Errorf("planned %+v", v)
+	}
+}
+
+// TestPlanRefused says why nothing can be revoked.
+func TestPlanRefused(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	for name, row := range map[string]struct {
+		target  authority.Target
+		problem string
+	}{
+		"nothing":                    {authority.Target{}, "say what to revoke"},
+		"a credential of nobody":     {authority.Target{Credential: "k"}, "say what to revoke"},
+		"the future":                 {authority.Target{All: true, At: noon.Add(time.Nanosecond)}, "tokens of the future"},
+		"a token that never was":     {authority.Target{JTI: "x"}, ""},
+		"a credential never used":    {authority.Target{Client: clientID, Credential: "k"}, ""},
+		"another issuer's or ended":  {authority.Target{JTI: "ended"}, ""},
+		"a client's, of the future,": {authority.Target{Client: clientID, At: noon.Add(time.Second)}, "tokens of the future"},
+	} {
+		h.ledger.entries = []authority.Entry{
+			{Kind: authority.EntryToken, Time: noon, Issuer: "d2", JTI: "x", Expires: noon.Add(time.Hour)},
+			{Kind: authority.EntryToken, Time: noon, Issuer: "d1", JTI: "ended", Expires: noon},
+			{Kind: authority.EntryAdmin, Time: noon, Issuer: "d1", JTI: "x", Expires: noon.Add(time.Hour)},
+		}
+		v, err := h.Revocations.Plan(t.Context(), h.issuer, row.target, h.now)
+		var refused *authority.OnboardingError
+		switch {
+		case v != nil || err == nil:
+			t.Errorf("%s: %+v, %v", name, v, err)
+		case row.problem == "" && !errors.Is(err, authority.ErrNotFound):
+			t.Errorf("%s: %v, want that nothing was found", name, err)
+		case row.problem != "" && (!errors.As(err, &refused) || !strings.Contains(refused.Problem, row.problem)):
+			t.Errorf("%s: %v, want %q", name, err, row.problem)
+		}
+	}
+	down := errors.New("down")
+	h.ledger.err = down
+	if _, err := h.Revocations.Plan(t.Context(), h.issuer, authority.Target{JTI: "y"}, h.now); !errors.Is(err, down) {
+		t.Errorf("a ledger that cannot tell: %v", err)
+	}
+}
+
+// TestPlanTooMany names as many tokens one by one as are allowed, and one more not.
+func TestPlanTooMany(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	entry := authority.Entry{Kind: authority.EntryToken, Time: noon, Issuer: "d1", Client: clientID, Credential: "s", Expires: noon.Add(time.Hour)}
+	for i := range authority.MaxRevokedAtOnce {
+		entry.JTI = fmt.Sprint(i)
+		h.ledger.entries = append(h.ledger.entries, entry)
+	}
+	target := authority.Target{Client: clientID, Credential: "s"}
+	if v := h.plan(t, target); len(v.JTIs) != authority.MaxRevokedAtOnce {
+		t.Errorf("%d tokens", len(v.JTIs))
+	}
+	h.ledger.entries = append(h.ledger.entries, entry)
+	_, err := h.Revocations.Plan(t.Context(), h.issuer, target, h.now)
+	var refused *authority.OnboardingError
+	if !errors.As(err, &refused) || !strings.Contains(refused.Problem, "more than 50000 tokens") {
+		t.Errorf("one more: %v", err)
+	}
+}
+
+// TestNames holds each kind of revocation to the tokens that it names, and to no
+// others.
+func TestNames(t *testing.T) {
+	all := []string{"first", "second", "another client's"}
+	for name, row := range map[string]struct {
+		revocation func(jti string) authority.Revocation
+		named      []string
+	}{
+		"a token":            {func(jti string) authority.Revocation { return authority.Revocation{JTIs: []string{jti}} }, all[:1]},
+		"a client":           {func(string) authority.Revocation { return byClaim("client_id", clientID, time.Minute) }, all[:2]},
+		"up to an instant":   {func(string) authority.Revocation { return byClaim("client_id", clientID, time.Second) }, all[:1]},
+		"a claim of another": {func(string) authority.Revocation { return byClaim("sub", otherID, time.Minute) }, all[2:]},
+		"a claim of none":    {func(string) authority.Revocation { return byClaim("client_id", "", time.Minute) }, nil},
+		"no text":            {func(string) authority.Revocation { return byClaim("iat", fmt.Sprint(noon.Unix()), time.Minute) }, nil},
+		"a signing key":      {func(string) authority.Revocation { return authority.Revocation{SigningKid: "signing-1"} }, all},
+		"another key":        {func(string) authority.Revocation { return authority.Revocation{SigningKid: "signing-2"} }, nil},
+		"everything": {func(string) authority.Revocation {
+			return authority.Revocation{All: true, Before: noon.Add(time.Second)}
+		}, all[:1]},
+		"nothing": {func(string) authority.Revocation { return authority.Revocation{Before: noon.Add(time.Hour)} }, nil},
+	} {
+		h := newHouse(t, "oauth2")
+		secret := h.newSecret(t, authority.ClientSecret)
+		h.registry.clients[otherID].Secrets = h.client().Secrets
+		tokens := map[string]*authority.AccessToken{all[0]: h.mint(t, secret)}
+		h.now = noon.Add(time.Second)
+		tokens[all[1]] = h.mint(t, secret)
+		other := secretRequest(secret)
+		other.ClientID = otherID
+		tokens[all[2]] = must(h.exchange(other))
+		if err := h.put(t, row.revocation(tokens[all[0]].JTI)); err != nil {
+			t.Fatal(err)
+		}
+		for _, which := range all {
+			if named := !h.live(t, tokens[which]); named != slices.Contains(row.named, which) {
+				t.Errorf("%s: the %s token is named: %v", name, which, named)
+			}
+		}
+		elsewhere := *h.issuer
+		elsewhere.Name = "d2"
+		if withdrawn, err := h.Withdrawn(t.Context(), &elsewhere, "signing-1", []byte(`{"client_id":"x"}`)); err != nil || !withdrawn {
+			t.Errorf("%s: a client that the other issuer has not: %v, %v", name, withdrawn, err)
+		}
+	}
+}
+
+func byClaim(claim, value string, before time.Duration) authority.Revocation {
+	return authority.Revocation{Claim: claim, Value: value, Before: noon.Add(before)}
+}
+
+// TestNamesInList: a claim that is a list is named by each of its items.
+func TestNamesInList(t *testing.T) {
+	h := newHouse(t, "thales-etp")
+	h.addMerchant()
+	token := h.mint(t, h.newSecret(t, authority.APIKey))
+	for _, value := range []string{"card", "card-2"} {
+		if err := h.put(t, byClaim("tokens", value, time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		if h.live(t, token) != (value == "card") {
+			t.Errorf("after %s: live is %v", value, value != "card")
+		}
+	}
+}
+
+// TestRevocationsMeet: the second of two revocations of one group takes nothing
+// back, whichever came first, and it needs no room of its own.
+func TestRevocationsMeet(t *testing.T) {
+	early, late := byClaim("client_id", clientID, -time.Hour), byClaim("client_id", clientID, time.Second)
+	early.Until, late.Until = noon.Add(2*time.Hour), noon.Add(time.Hour)
+	for name, order := range map[string][]authority.Revocation{"early first": {early, late}, "late first": {late, early}} {
+		h := newHouse(t, "oauth2")
+		token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+		for _, v := range order {
+			if err := h.put(t, v); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if h.live(t, token) {
+			t.Errorf("%s: the token is good", name)
+		}
+		h.Revocations.Sweep(noon.Add(time.Hour))
+		want := fmt.Sprintf(`"claim":[{"claim":"client_id","value":%q,"before":%d}]`, clientID, noon.Add(time.Second).Unix())
+		if list := string(h.Revocations.AppendJSON(nil, h.issuer, noon)); !strings.Contains(list, want) {
+			t.Errorf("%s: %s", name, list)
+		}
+		if h.Revocations.Sweep(noon.Add(2 * time.Hour)); !h.live(t, token) {
+			t.Errorf("%s: what is over is in force", name)
+		}
+	}
+}
+
+// TestSweep lets go of what is over to the instant, and of nothing else, and is
+// seen in the version.
+func TestSweep(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	for i, v := range []authority.Revocation{{JTIs: []string{"a", "b"}}, {JTIs: []string{"c"}}, {SigningKid: "k"}, {SigningKid: "l"}, {All: true, Before: noon}} {
+		v.Until = noon.Add(time.Duration(1+i%2) * time.Minute)
+		if err := h.put(t, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func() string { return string(h.Revocations.AppendJSON(nil, h.issuer, noon)) }
+	version, before := h.Revocations.Version("d1"), list()
+	h.Revocations.Sweep(noon.Add(time.Minute - time.Nanosecond))
+	if h.Revocations.Version("d1") != version || list() != before {
+		t.Errorf("too early: %s", list())
+	}
+	h.Revocations.Sweep(noon.Add(time.Minute))
+	if h.Revocations.Version("d1") == version || !strings.HasSuffix(list(), `,"before":0,"jti":["c"],"kid":["l"],"claim":[]}`) {
+		t.Errorf("after a minute: %s", list())
+	}
+	h.Revocations.Sweep(noon.Add(time.Hour))
+	if !strings.HasSuffix(list(), `,"before":0,"jti":[],"kid":[],"claim":[]}`) {
+		t.Errorf("after an hour: %s", list())
+	}
+}
+
+// TestBounds: what was let go of, or is known already, takes no room.
+func TestBounds(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	put := func(what string, v authority.Revocation) {
+		t.Helper()
+		if err := h.put(t, v); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	for n := 0; n < authority.MaxRevoked; n += authority.MaxRevokedAtOnce {
+		v := authority.Revocation{}
+		for i := range authority.MaxRevokedAtOnce {
+			v.JTIs = append(v.JTIs, strconv.Itoa(n+i))
+		}
+		put("within the bounds", v)
+	}
+	for i := range authority.MaxGroups {
+		put("within the bounds", authority.Revocation{SigningKid: strconv.Itoa(i)})
+	}
+	put("a known token", authority.Revocation{JTIs: []string{"0", "99999"}})
+	put("a known key", authority.Revocation{SigningKid: "0"})
+	stored := len(h.ledger.revocations)
+	for _, v := range []authority.Revocation{{JTIs: []string{"0", "one more"}}, {SigningKid: "one more"}} {
+		var refused *authority.OnboardingError
+		if err := h.put(t, v); !errors.As(err, &refused) || !strings.HasSuffix(refused.Problem, "everything before an instant") {
+			t.Errorf("%+v: %v", v, err)
+		}
+	}
+	if len(h.ledger.revocations) != stored {
+		t.Error("what was refused is in the store")
+	}
+	put("everything, as the advice is,", authority.Revocation{All: true, Before: noon})
+	h.Revocations.Sweep(noon.Add(time.Hour))
+	put("there is room again", authority.Revocation{JTIs: []string{"one more"}})
+	put("there is room again", authority.Revocation{SigningKid: "one more"})
+}
+
+// TestAddNotStored: what is not durable is not in force.
+func TestAddNotStored(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+	h.ledger.err = errors.New("down")
+	if err := h.put(t, authority.Revocation{JTIs: []string{token.JTI}}); !errors.Is(err, h.ledger.err) || !h.live(t, token) {
+		t.Errorf("error %v", err)
+	}
+	if err := h.Revocations.Load(t.Context(), []string{"d1"}); !errors.Is(err, h.ledger.err) {
+		t.Errorf("loading: %v", err)
+	}
+	h.ledger.err = nil
+	if err := h.put(t, authority.Revocation{JTIs: []string{token.JTI}}); err != nil || h.live(t, token) {
+		t.Errorf("error %v", err)
+	}
+}
+
+// TestLoad finds what another process put in force; its version is new.
+func TestLoad(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+	for _, v := range []authority.Revocation{{JTIs: []string{token.JTI, "b"}}, byClaim("client_id", "c", 0), {SigningKid: "k"}, {All: true, Before: noon}} {
+		if err := h.put(t, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := string(h.Revocations.AppendJSON(nil, h.issuer, noon))
+	next := authority.NewRevocations(h.ledger)
+	for range 2 {
+		version := next.Version("d1")
+		if err := next.Load(t.Context(), []string{"d1", "d2"}); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(next.AppendJSON(nil, h.issuer, noon)); got != want || next.Version("d1") <= version {
+			t.Errorf("version %d after %d, list\n%s, want\n%s", next.Version("d1"), version, got, want)
+		}
+	}
+	if h.Revocations = next; h.live(t, token) {
+		t.Error("the token is good")
+	}
+}
+
+// TestRevocationsAtOnce asks while others revoke, sweep and publish: what Add
+// returned for is refused from then on.
+func TestRevocationsAtOnce(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	secret := h.newSecret(t, authority.ClientSecret)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		token := h.mint(t, secret)
+		wg.Go(func() {
+			if err := h.Revocations.Add(t.Context(), &authority.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: token.Expires}, &authority.Entry{Kind: authority.EntryAdmin, Time: noon}); err != nil {
+				t.Error(err)
+			}
+			if err := h.Revocations.Add(t.Context(), &authority.Revocation{Issuer: "d1", SigningKid: fmt.Sprint(i), Until: noon.Add(time.Second)}, &authority.Entry{Kind: authority.EntryAdmin, Time: noon}); err != nil {
+				t.Error(err)
+			}
+			h.Revocations.Sweep(noon)
+			if h.live(t, token) || !strings.Contains(string(h.Revocations.AppendJSON(nil, h.issuer, noon)), token.JTI) {
+				t.Error("the token is good, or not in the list")
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestListIsJSON whatever clients and keys are called.
+func TestListIsJSON(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	hostile := "\"}],\"before\":99999999999,\\\x00<\u2028é"
+	for _, v := range []authority.Revocation{{JTIs: []string{hostile, "b", "a"}}, byClaim(hostile, hostile, 0), {SigningKid: hostile}, {All: true, Before: noon}} {
+		if err := h.put(t, v); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.issuer.URL = "https://a.example/" + hostile
+	list := h.Revocations.AppendJSON([]byte("x"), h.issuer, noon)
+	if err := strictjson.Object(list[1:], strictjson.Limits{}, func(string, strictjson.Value) error { return nil }); err != nil || list[0] != 'x' {
+		t.Fatalf("%s: %v", list, err)
+	}
+	var got map[string]any
+	if err := json.Unmarshal(list[1:], &got); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"iss": h.issuer.URL, "iat": float64(noon.Unix()), "exp": float64(noon.Add(24 * time.Hour).Unix()), "before": float64(noon.Unix()),
+		"jti": []any{hostile, "a", "b"}, "kid": []any{hostile},
+		"claim": []any{map[string]any{"claim": hostile, "value": hostile, "before": float64(noon.Unix())}}}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want\n%v", got, want)
+	}
+}
+
+// TestResourceAuth: how clients authenticate beside the token endpoint, each way
+// once, and never not at all.
+func TestResourceAuth(t *testing.T) {
+	for name, want := range map[string]string{
+		"oauth2": "[client_secret_basic client_secret_post private_key_jwt]", "boltpay": "[client_secret_post client_secret_basic]",
+		"thales-d1": "[private_key_jwt]", "thales-d1-banking": "[private_key_jwt]", "thales-etp": "[api_key]",
+	} {
+		p := must(profile.Builtin(name))
+		if got := fmt.Sprint((&authority.Issuer{Profile: p}).ResourceAuth()); got != want {
+			t.Errorf("%s: %s, want %s", name, got, want)
+		}
+	}
+}
