@@ -32,8 +32,8 @@ var (
 	ErrState = errors.New("the state of the key does not allow it")
 )
 
-// EarlyError: at that instant verifiers may not know the key yet, and would refuse
-// what it signs.
+// EarlyError says that at that instant verifiers may not know the key yet, and
+// would refuse what it signs.
 type EarlyError struct {
 	Kid string
 	// KnownAt is from when on every verifier knows it.
