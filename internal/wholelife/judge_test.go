@@ -275,7 +275,7 @@ func (s *story) figures() string {
 		}
 	}
 	var lines strings.Builder
-	fmt.Fprintf(&lines, "%s: %d calls, %d of them failed in outages, %d accepted by the API with tokens of %d signing keys\n",
+	fmt.Fprintf(&lines, "%s: %d calls, of which %d failed, %d accepted by the API with tokens of %d signing keys\n",
 		s.ended.Sub(s.began).Round(time.Millisecond), len(s.of(called, 0)), failed, len(s.of(accepted, 0)), len(kids))
 	fmt.Fprintf(&lines, "%d tokens in the ledger, %d arrived in %d requests; the API fetched keys %d times\n",
 		len(s.ledger), len(s.of(asked, http.StatusOK)), len(s.of(asked, 0)), s.fetches)
