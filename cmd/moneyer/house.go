@@ -206,16 +206,17 @@ func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
 	}
 	h.authority = auth
 	front := &server.Server{
-		Issuers: h.issuers, Authority: auth, Keyring: h.keys, Gate: e.gate, Timeout: l.RequestTimeout, Ready: e.ready,
-		AddressRate:    limit.New[netip.Addr](limit.Rate{PerSecond: max(l.AddressRate, 0), Burst: l.AddressBurst}, 1<<16),
+		Issuers: h.issuers, Authority: auth, Keyring: h.keys, Gate: e.gate, Readers: limit.NewGate(readersPerWorker * l.InFlight), Timeout: l.RequestTimeout, Ready: e.ready,
+		AddressRate:    addressRate(l),
 		TrustedProxies: prefixes(cfg.Listen.TrustedProxies),
 		Refused:        server.NewRefusalLog(e.log, recordedRate(cfg)), Observe: e.metrics.Request, Now: e.now,
 	}
 	if h.public, err = front.Handler(); err != nil {
 		return err
 	}
-	back := *front
+	back := *front // shares no bound with the callers: who administers gets in when they crowd
 	back.Issuers, back.TrustedProxies = []*authority.Issuer{h.admin}, nil
+	back.Gate, back.Readers, back.AddressRate = limit.NewGate(l.InFlight), limit.NewGate(readersPerWorker*l.InFlight), addressRate(l)
 	tokens, err := back.Handler()
 	if err != nil {
 		return err
@@ -235,6 +236,14 @@ func pathOf(text string) string {
 		return ""
 	}
 	return u.Path
+}
+
+// readersPerWorker is how many requests may be read for each that may be at
+// work: a body takes longer to come than an answer to make.
+const readersPerWorker = 8
+
+func addressRate(l config.Limits) *limit.Limiter[netip.Addr] {
+	return limit.New[netip.Addr](limit.Rate{PerSecond: max(l.AddressRate, 0), Burst: l.AddressBurst}, 1<<16)
 }
 
 // adminIssuer mints the tokens that the admin API accepts.

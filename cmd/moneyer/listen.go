@@ -46,7 +46,7 @@ func (e *estate) openDoor(ctx context.Context, cfg *config.Config, name string, 
 		ErrorLog:          log.New(connectionLog{e.log}, "", 0),
 	}
 	if name == "public" {
-		d.server.ReadTimeout = 10 * time.Second
+		d.server.ReadTimeout = 5 * time.Second
 		d.server.WriteTimeout = 90 * time.Second // beyond the reading and the longest limits.request_timeout
 	}
 	if state != nil {

@@ -25,6 +25,9 @@ func RuleNames() []string {
 	return names
 }
 
+// VerifierLeeway is how much longer than its token a revocation is known.
+const VerifierLeeway = verifierLeeway
+
 // What tests look at by itself.
 var (
 	GrantScope = grantScope

@@ -32,7 +32,10 @@ func (a *Authority) Revoke(ctx context.Context, issuer *Issuer, req *Request, to
 	if t.Client != client.ID || t.Claims.ID == "" || a.Revocations.names(issuer.Name, t) {
 		return nil
 	}
-	v := &Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).UTC(),
+	if err := a.Revocations.mayGiveBack(issuer.Name, client.ID, now); err != nil {
+		return err
+	}
+	v := &Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).Add(verifierLeeway).UTC(),
 		Reason: "given back by its client", Created: now.UTC()}
 	err = a.Revocations.Add(ctx, v, &Entry{Kind: EntryAdmin, Time: now.UTC(), Issuer: issuer.Name, Client: client.ID, Correlation: req.Correlation,
 		JTI: t.Claims.ID, Actor: "client " + client.ID, Action: "revoke", Object: "tokens/" + t.Claims.ID})

@@ -10,7 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"moneyer/internal/limit"
 	"moneyer/internal/strictjson"
+	"moneyer/oauth"
 	"moneyer/profile"
 )
 
@@ -69,10 +71,38 @@ type Revocations struct {
 	// changing is held from writing to the store to putting in force.
 	changing sync.Mutex
 	byIssuer sync.Map // issuer's name -> *inForce
+	// given bounds what one client gives back.
+	given *limit.Limiter[ClientName]
 }
 
 // NewRevocations makes an empty one; Load fills it.
-func NewRevocations(store RevocationStore) *Revocations { return &Revocations{store: store} }
+func NewRevocations(store RevocationStore) *Revocations {
+	return &Revocations{store: store, given: limit.New[ClientName](givenBack, 1<<16)}
+}
+
+// givenBack is how many tokens one client may give back, and maxGivenBack how
+// many of an issuer's places all clients together may take: no client, and not
+// all of them, use up what an administrator needs.
+var givenBack = limit.Rate{PerSecond: 5, Burst: 200}
+
+const maxGivenBack = MaxRevoked / 2
+
+// mayGiveBack refuses what is over a client's bound or that of all.
+func (r *Revocations) mayGiveBack(issuer, client string, now time.Time) error {
+	wait, ok := r.given.Take(ClientName{issuer, client}, now)
+	if ok && r.of(issuer).named.Load() >= maxGivenBack {
+		wait, ok = time.Minute, false
+	}
+	if ok {
+		return nil
+	}
+	return oauth.Errorf(oauth.RateLimited, "too many tokens given back").After(wait).
+		Because(&Refusal{Rule: "tokens given back", Expected: "at most the rate for one client, and half of the places", Found: "more"})
+}
+
+// verifierLeeway is how long after its end a token may still pass somewhere, for
+// clocks that differ, and its revocation must be known.
+const verifierLeeway = 5 * time.Minute
 
 // inForce is what an issuer withdrew. Questions take no lock.
 type inForce struct {
@@ -359,8 +389,8 @@ func (r *Revocations) planTokens(ctx context.Context, v *Revocation, q Query, cr
 			return errTooMany
 		}
 		v.JTIs = append(v.JTIs, e.JTI)
-		if e.Expires.After(v.Until) {
-			v.Until = e.Expires.UTC()
+		if until := e.Expires.Add(verifierLeeway).UTC(); until.After(v.Until) {
+			v.Until = until
 		}
 		return nil
 	})

@@ -76,7 +76,7 @@ func TestPlan(t *testing.T) {
 		want   authority.Revocation
 	}{
 		"a token": {authority.Target{JTI: first.JTI},
-			authority.Revocation{JTIs: []string{first.JTI}, Until: first.Expires, Reason: "token " + first.JTI}},
+			authority.Revocation{JTIs: []string{first.JTI}, Until: first.Expires.Add(authority.VerifierLeeway), Reason: "token " + first.JTI}},
 		"a client": {authority.Target{Client: clientID},
 			authority.Revocation{Claim: "client_id", Value: clientID, Before: noon.Add(time.Second), Until: day, Reason: "client " + clientID}},
 		"a client before an instant": {authority.Target{Client: clientID, At: noon.Add(-time.Millisecond)},
@@ -84,7 +84,7 @@ func TestPlan(t *testing.T) {
 		"a client before now": {authority.Target{Client: clientID, At: h.now},
 			authority.Revocation{Claim: "client_id", Value: clientID, Before: noon.Add(time.Second), Until: day, Reason: "client " + clientID + ", issued before 2026-11-02T12:00:01Z"}},
 		"a credential": {authority.Target{Client: clientID, Credential: credential},
-			authority.Revocation{JTIs: []string{second.JTI}, Until: second.Expires, Reason: "client " + clientID + ", credential " + credential}},
+			authority.Revocation{JTIs: []string{second.JTI}, Until: second.Expires.Add(authority.VerifierLeeway), Reason: "client " + clientID + ", credential " + credential}},
 		"a signing key": {authority.Target{SigningKid: "signing-1"},
 			authority.Revocation{SigningKid: "signing-1", Until: day, Reason: "signing key signing-1"}},
 		"everything": {authority.Target{All: true},
@@ -113,10 +113,10 @@ func TestPlanOfUnnamedClient(t *testing.T) {
 	early := h.mint(t, key)
 	h.now = h.now.Add(time.Second)
 	late := h.mint(t, key)
-	if v := h.plan(t, authority.Target{Client: clientID}); !slices.Equal(v.JTIs, []string{early.JTI, late.JTI}) || !v.Until.Equal(late.Expires) || !v.Before.IsZero() {
+	if v := h.plan(t, authority.Target{Client: clientID}); !slices.Equal(v.JTIs, []string{early.JTI, late.JTI}) || !v.Until.Equal(late.Expires.Add(authority.VerifierLeeway)) || !v.Before.IsZero() {
 		t.Errorf("planned %+v", v)
 	}
-	if v := h.plan(t, authority.Target{Client: clientID, At: h.now}); !slices.Equal(v.JTIs, []string{early.JTI}) || !v.Until.Equal(early.Expires) {
+	if v := h.plan(t, authority.Target{Client: clientID, At: h.now}); !slices.Equal(v.JTIs, []string{early.JTI}) || !v.Until.Equal(early.Expires.Add(authority.VerifierLeeway)) {
 		t.Errorf("planned %+v", v)
 	}
 }

@@ -147,7 +147,7 @@ func newBenchFixture(b *testing.B) *benchFixture {
 		b.Fatal(err)
 	}
 	s := &server.Server{
-		Issuers: []*authority.Issuer{issuer}, Keyring: keys, Gate: limit.NewGate(4 * callers), Timeout: 10 * time.Second,
+		Issuers: []*authority.Issuer{issuer}, Keyring: keys, Gate: limit.NewGate(4 * callers), Readers: limit.NewGate(4 * callers), Timeout: 10 * time.Second,
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: keys, Pepper: master.Pepper(), Now: time.Now,
 			ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000), Refusals: authority.NewRefusals(db, limit.Rate{PerSecond: 1}), Revocations: authority.NewRevocations(db)},
 		AddressRate: limit.New[netip.Addr](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000),

@@ -45,6 +45,10 @@ func (e *endpoint) checked(r *http.Request) (*authority.ActiveToken, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !e.Gate.Enter() {
+		return nil, tooMany()
+	}
+	defer e.Gate.Leave()
 	ctx, cancel := context.WithTimeout(r.Context(), e.Timeout)
 	defer cancel()
 	token, err := e.Authority.Introspect(ctx, e.issuer, presented, e.Now())

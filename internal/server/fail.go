@@ -107,23 +107,24 @@ func (w *wire) challenge() string {
 
 // RefusalLog writes one line for each refusal, up to a rate; a flood must not
 // fill the log's disk. A line tells how many were left out before it.
+// Trouble of ours has a rate of its own, so that refusals do not hide it.
 type RefusalLog struct {
-	log     *slog.Logger
-	rate    *limit.Limiter[struct{}]
-	skipped atomic.Int64
+	log           *slog.Logger
+	refused, ours *limit.Limiter[struct{}]
+	skipped       atomic.Int64
 }
 
 // NewRefusalLog makes a log of refusals.
 func NewRefusalLog(log *slog.Logger, rate limit.Rate) *RefusalLog {
-	return &RefusalLog{log: log, rate: limit.New[struct{}](rate, 1)}
+	return &RefusalLog{log: log, refused: limit.New[struct{}](rate, 1), ours: limit.New[struct{}](rate, 1)}
 }
 
 func (l *RefusalLog) write(ctx context.Context, issuer, correlation, address string, status int, refusal *oauth.Error, at time.Time) {
-	level, ours := slog.LevelInfo, status >= 500
-	if ours {
-		level = slog.LevelError
+	level, rate := slog.LevelInfo, l.refused
+	if status >= http.StatusInternalServerError {
+		level, rate = slog.LevelError, l.ours
 	}
-	if _, ok := l.rate.Take(struct{}{}, at); !ok {
+	if _, ok := rate.Take(struct{}{}, at); !ok {
 		l.skipped.Add(1)
 		return
 	}

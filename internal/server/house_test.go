@@ -168,7 +168,7 @@ func (h *house) serve(t testing.TB) {
 		Refusals:   h.refusals, Revocations: authority.NewRevocations(h.store), Now: h.Now,
 	}
 	s := &server.Server{
-		Authority: h.authority, Keyring: h.keyring, Gate: h.gate, AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
+		Authority: h.authority, Keyring: h.keyring, Gate: h.gate, Readers: limit.NewGate(1000), AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
 		TrustedProxies: h.setup.proxies, Timeout: time.Minute, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
 		Observe: func(string, string, oauth.Code, time.Duration) {}, Log: log, Now: h.Now,
 	}

@@ -26,9 +26,10 @@ func TestRefusalLog(t *testing.T) {
 	}
 	rule := &authority.Refusal{Rule: "kid", Expected: "k1", Found: "k2", Hint: "use k1", Client: "shop"}
 	write(400, oauth.Errorf(oauth.InvalidGrant, "no").Because(rule))
-	write(503, oauth.Errorf(oauth.TemporarilyUnavailable, "later").Because(errors.New("disk full")))
+	write(400, oauth.Errorf(oauth.InvalidGrant, "no").Because(rule))
 	write(401, oauth.Errorf(oauth.InvalidClient, "one too many"))
 	write(401, oauth.Errorf(oauth.InvalidClient, "two too many"))
+	write(503, oauth.Errorf(oauth.TemporarilyUnavailable, "later").Because(errors.New("disk full"))) // has a rate of its own
 	now = now.Add(time.Second)
 	write(401, oauth.Errorf(oauth.InvalidClient, "bad"))
 	now = now.Add(time.Second)
@@ -39,11 +40,12 @@ func TestRefusalLog(t *testing.T) {
 		maps.Copy(all, more)
 		return all
 	}
+	refused := with(map[string]any{"level": "INFO", "status": 400.0, "code": "invalid_grant", "description": "no",
+		"client": "shop", "rule": "kid", "expected": "k1", "found": "k2", "hint": "use k1"})
 	want := []map[string]any{
-		with(map[string]any{"level": "INFO", "status": 400.0, "code": "invalid_grant", "description": "no",
-			"client": "shop", "rule": "kid", "expected": "k1", "found": "k2", "hint": "use k1"}),
-		with(map[string]any{"level": "ERROR", "status": 503.0, "code": "temporarily_unavailable", "description": "later", "cause": "disk full"}),
-		with(map[string]any{"level": "INFO", "status": 401.0, "code": "invalid_client", "description": "bad", "left_out": 2.0}),
+		refused, refused,
+		with(map[string]any{"level": "ERROR", "status": 503.0, "code": "temporarily_unavailable", "description": "later", "cause": "disk full", "left_out": 2.0}),
+		with(map[string]any{"level": "INFO", "status": 401.0, "code": "invalid_client", "description": "bad"}),
 		with(map[string]any{"level": "INFO", "status": 401.0, "code": "invalid_client", "description": "bad"}),
 	}
 	lines := strings.Split(strings.TrimSpace(text.String()), "\n")

@@ -30,8 +30,9 @@ type Server struct {
 	Issuers   []*authority.Issuer
 	Authority *authority.Authority
 	Keyring   *keyring.Keyring
-	// Gate bounds the token requests in flight; beyond it they get 503.
-	Gate *limit.Gate
+	// Gate bounds the requests at work, and Readers those that are being read:
+	// beyond either they get 503.
+	Gate, Readers *limit.Gate
 	// AddressRate bounds what one address may ask without being known.
 	AddressRate *limit.Limiter[netip.Addr]
 	// TrustedProxies may tell a caller's address in X-Forwarded-For.

@@ -42,26 +42,44 @@ func (e *endpoint) post(w http.ResponseWriter, r *http.Request, answer func(cont
 
 // admit lets a request in where there is room, and reads it.
 func (e *endpoint) admit(w http.ResponseWriter, r *http.Request, correlation string, now time.Time, answer func(context.Context, *authority.Request) error) error {
-	if !e.Gate.Enter() {
-		return oauth.Errorf(oauth.TemporarilyUnavailable, "too many requests at once").After(time.Second)
-	}
-	defer e.Gate.Leave()
 	address := e.address(r)
 	if wait, ok := e.AddressRate.Take(address, now); !ok {
 		return oauth.Errorf(oauth.RateLimited, "too many refused requests from this address").After(wait)
 	}
-	req, err := e.wire.decode(w, r)
-	if err != nil {
-		return err
+	req, err := e.read(w, r)
+	if err == nil {
+		req.Correlation = correlation
+		err = e.work(r, req, answer)
 	}
-	req.Correlation = correlation
-	ctx, cancel := context.WithTimeout(r.Context(), e.Timeout)
-	defer cancel()
-	err = answer(ctx, req)
 	if err == nil || oauth.AsError(err).Code.Retryable() {
 		e.AddressRate.Return(address) // only what is refused for its own fault counts
 	}
 	return err
+}
+
+// read reads a request. Who sends slowly keeps a place among the readers, and
+// none among those that are at work.
+func (e *endpoint) read(w http.ResponseWriter, r *http.Request) (*authority.Request, error) {
+	if !e.Readers.Enter() {
+		return nil, tooMany()
+	}
+	defer e.Readers.Leave()
+	return e.wire.decode(w, r)
+}
+
+// work answers a request that was read, within its time.
+func (e *endpoint) work(r *http.Request, req *authority.Request, answer func(context.Context, *authority.Request) error) error {
+	if !e.Gate.Enter() {
+		return tooMany()
+	}
+	defer e.Gate.Leave()
+	ctx, cancel := context.WithTimeout(r.Context(), e.Timeout)
+	defer cancel()
+	return answer(ctx, req)
+}
+
+func tooMany() error {
+	return oauth.Errorf(oauth.TemporarilyUnavailable, "too many requests at once").After(time.Second)
 }
 
 // address is who sends the request: the peer, or behind trusted proxies the last
