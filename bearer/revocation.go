@@ -48,8 +48,8 @@ var errOutdated = errors.New("the last one is too old")
 // It needs no goroutine of its own: a call that finds the list older than
 // Interval asks for it anew, by ETag, and waits; one that finds it older than
 // half of that asks without waiting. So a revocation holds in this process no
-// later than Interval, and the time that the issuer takes to answer, after it was
-// made. After a failure the issuer is asked once a second, for 20 s no call waits
+// later than Interval, the time that the issuer takes to answer, and the second
+// for which it may keep a signed list, after it was made. After a failure the issuer is asked once a second, for 20 s no call waits
 // for it, and the last list goes on serving until MaxStale after it was last
 // confirmed, or its own exp; from then on no token passes.
 //

@@ -28,6 +28,9 @@ func RuleNames() []string {
 // VerifierLeeway is how much longer than its token a revocation is known.
 const VerifierLeeway = verifierLeeway
 
+// GivenBackBurst is how many tokens one client may give back at once.
+var GivenBackBurst = givenBack.Burst
+
 // What tests look at by itself.
 var (
 	GrantScope = grantScope

@@ -367,3 +367,29 @@ func TestWithdrawn(t *testing.T) {
 		t.Errorf("registry down: %v, %v", got, err)
 	}
 }
+
+// TestGivenBackWithinBounds: no client takes more places than its rate gives it,
+// and what it may not give back is not counted against others.
+func TestGivenBackWithinBounds(t *testing.T) {
+	h := newHouse(t, "boltpay")
+	secret := h.newSecret(t, authority.ClientSecret)
+	req := secretRequest(secret)
+	given := 0
+	for range authority.GivenBackBurst + 20 {
+		err := h.Revoke(t.Context(), h.issuer, req, h.mint(t, secret).Token)
+		if err == nil {
+			given++
+			continue
+		}
+		if e, refusal := refusalOf(t, nil, err); e.Code != oauth.RateLimited || e.RetryAfter <= 0 || refusal.Rule != "tokens given back" {
+			t.Fatalf("told %v", err)
+		}
+	}
+	if given != authority.GivenBackBurst {
+		t.Errorf("%d given back at once, want %d", given, authority.GivenBackBurst)
+	}
+	h.now = h.now.Add(time.Second)
+	if err := h.Revoke(t.Context(), h.issuer, req, h.mint(t, secret).Token); err != nil {
+		t.Errorf("a second later: %v", err)
+	}
+}

@@ -112,6 +112,7 @@ type house struct {
 	store     *faults
 	keyring   *keyring.Keyring
 	gate      *limit.Gate
+	readers   *limit.Gate
 	authority *authority.Authority
 	// refusals wait here for the ledger until they are flushed.
 	refusals *authority.Refusals
@@ -128,7 +129,7 @@ const maxInFlight = 4
 // open builds what the setup says.
 func (s *setup) open(t testing.TB) *house {
 	t.Helper()
-	h := &house{setup: s, gate: limit.NewGate(maxInFlight), verifiers: map[string]*bearer.Verifier{}}
+	h := &house{setup: s, gate: limit.NewGate(maxInFlight), readers: limit.NewGate(1000), verifiers: map[string]*bearer.Verifier{}}
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{Now: h.Now})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
@@ -168,7 +169,7 @@ func (h *house) serve(t testing.TB) {
 		Refusals:   h.refusals, Revocations: authority.NewRevocations(h.store), Now: h.Now,
 	}
 	s := &server.Server{
-		Authority: h.authority, Keyring: h.keyring, Gate: h.gate, Readers: limit.NewGate(1000), AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
+		Authority: h.authority, Keyring: h.keyring, Gate: h.gate, Readers: h.readers, AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
 		TrustedProxies: h.setup.proxies, Timeout: time.Minute, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
 		Observe: func(string, string, oauth.Code, time.Duration) {}, Log: log, Now: h.Now,
 	}

@@ -1,0 +1,50 @@
+package server_test
+
+import (
+	"io"
+	"net/http"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// TestSlowSendersKeepNobodyOut: whoever sends a body slowly is among the readers
+// and takes no place from those whose requests have come.
+func TestSlowSendersKeepNobodyOut(t *testing.T) {
+	h := readSetup(t, "testdata/transcripts/boltpay", "").open(t)
+	url := h.setup.issuers[0].Endpoints()[0]
+	answered := make(chan int)
+	var bodies []*io.PipeWriter
+	for range maxInFlight + 1 {
+		body, sender := io.Pipe()
+		bodies = append(bodies, sender)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, body)
+		must(t, err)
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		go func() {
+			status := 0
+			if resp, err := h.client.Do(req); err == nil {
+				status = resp.StatusCode
+				_ = resp.Body.Close()
+			}
+			answered <- status
+		}()
+		_, err = sender.Write([]byte("grant_type="))
+		must(t, err)
+	}
+	for h.readers.Inside() <= maxInFlight {
+		runtime.Gosched()
+	}
+	resp, err := h.client.Post(url, "application/x-www-form-urlencoded", strings.NewReader("grant_type=client_credentials"))
+	must(t, err)
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized { // judged, not turned away
+		t.Errorf("status %d while others send slowly, want 401", resp.StatusCode)
+	}
+	for _, sender := range bodies {
+		must(t, sender.Close())
+		if status := <-answered; status != http.StatusBadRequest {
+			t.Errorf("a slow request that came in the end: status %d, want 400", status)
+		}
+	}
+}
