@@ -768,8 +768,9 @@ func TestServeInProcess(t *testing.T) {
 		if log.Len() > 0 && strings.Contains(log.String(), `"level":"ERROR"`) {
 			t.Error(log.String())
 		}
-		if err != nil {
-			return err.(*failure).code, err.Error()
+		var failed *failure
+		if errors.As(err, &failed) {
+			return failed.code, err.Error()
 		}
 		return exitOK, ""
 	}

@@ -275,7 +275,7 @@ func (t *tx) exec(query string, args ...any) (int64, error) {
 
 // row reads one row into dest; no row is sql.ErrNoRows.
 func (t *tx) row(query string, args, dest []any) error {
-	s, err := t.session.statement(query)
+	s, err := t.session.statement(query) //nolint:sqlclosecheck // kept until the session is dropped
 	if err != nil {
 		return err
 	}
@@ -284,7 +284,7 @@ func (t *tx) row(query string, args, dest []any) error {
 
 // list reads every row of query.
 func (t *tx) list(query string, args []any, scan func(scan func(...any) error) error) error {
-	s, err := t.session.statement(query)
+	s, err := t.session.statement(query) //nolint:sqlclosecheck // kept until the session is dropped
 	if err != nil {
 		return err
 	}
