@@ -112,7 +112,7 @@ func withTLS(c *certifier, more string) func(*installation) {
 func (c *certifier) caller(sessions tls.ClientSessionCache, certs ...tls.Certificate) *http.Client {
 	roots := x509.NewCertPool()
 	roots.AddCert(c.cert)
-	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64,
+	return &http.Client{Timeout: tooLong, Transport: &http.Transport{ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 64,
 		TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs, ClientSessionCache: sessions}}}
 }
 

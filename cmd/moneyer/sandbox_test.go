@@ -13,7 +13,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"moneyer/profile"
 )
@@ -27,6 +26,16 @@ type sandboxFolder struct {
 func newSandbox(t *testing.T, name string) *sandboxFolder {
 	t.Helper()
 	return &sandboxFolder{t: t, dir: filepath.Join(t.TempDir(), name), address: ownAddress(t), admin: ownAddress(t)}
+}
+
+// patient makes the folder, with the configuration that it would get, but for
+// requests that wait for a disk that others keep busy.
+func (s *sandboxFolder) patient() {
+	s.t.Helper()
+	if err := os.Mkdir(s.dir, 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	s.rewrite(strings.Replace(sandboxConfig(s.address, s.admin), "[limits]", "[limits]\n"+patient, 1))
 }
 
 // start runs the sandbox and returns what it tells about each platform.
@@ -124,6 +133,7 @@ func TestSandboxCommands(t *testing.T) {
 	t.Parallel()
 	wantShell(t)
 	s := newSandbox(t, "it's a $sandbox")
+	s.patient()
 	p, demos := s.start()
 	var names []string
 	for _, d := range demos {
@@ -178,6 +188,7 @@ func TestSandboxMends(t *testing.T) {
 	t.Parallel()
 	wantShell(t)
 	s := newSandbox(t, "sandbox")
+	s.patient()
 	p, all := s.start()
 	p.stop()
 	section := regexp.MustCompile(`(?s)\n\[issuers\.d1\]\n.*?(\n\[)`)
@@ -202,7 +213,7 @@ func TestSandboxMends(t *testing.T) {
 	// A reload brings another issuer, with its demo API, and keeps those of the others.
 	s.rewrite(s.config() + "\n[issuers.mine]\nurl = \"http://" + s.address + "/mine\"\nprofile = \"boltpay\"\nenvironment = \"sandbox\"\n")
 	p.signal(syscall.SIGHUP)
-	i := &installation{t: t, scheme: "http", client: &http.Client{Timeout: 20 * time.Second}}
+	i := &installation{t: t, scheme: "http", client: &http.Client{Timeout: tooLong}}
 	i.gets(s.address, "/mine"+demoAPIPath, 401)
 	demos[0].works(t)
 	p.stop()
