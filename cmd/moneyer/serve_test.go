@@ -930,7 +930,7 @@ func TestDisabledAtOnce(t *testing.T) {
 // another program, and gives it back.
 func TestStoreOutage(t *testing.T) {
 	t.Parallel()
-	i := install(t, func(i *installation) { i.limitLines = "request_timeout = \"100ms\"\ndrain_delay = \"-1s\"" })
+	i := install(t, func(i *installation) { i.limitLines = "request_timeout = \"1s\"\ndrain_delay = \"-1s\"" })
 	p := i.serve()
 	i.retriesUntilToken()
 	db, err := sql.Open("sqlite", i.store())
