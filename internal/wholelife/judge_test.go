@@ -23,9 +23,6 @@ const (
 	renewedAfter = lifetime * 7 / 10
 	// listAge is how long the server publishes a list of revocations at least.
 	listAge = time.Second
-	// namedAfterEnd is how long after its end the list still names a token. The
-	// server names none that has ended, so that the API's leeway lets it pass again.
-	namedAfterEnd = 0
 	// An exchange is tried four times, which takes no less than exchangeTime with
 	// the second that a failure is held.
 	tries        = 4
@@ -59,7 +56,7 @@ func (r *revocation) names(e *event) bool { return e.JTI == r.JTI || e.Client ==
 
 // late is how long after the revocation of its token a call passed.
 func (r *revocation) late(e *event) time.Duration {
-	if !r.names(e) || !e.Start.Before(e.Expiry.Add(namedAfterEnd)) {
+	if !r.names(e) {
 		return 0
 	}
 	return e.Start.Sub(r.Acknowledged)

@@ -71,6 +71,7 @@ func TestJudge(t *testing.T) {
 		"a token after its end":          {func(s *story) { find(s, accepted, 3).Start = at(6) }, "accepted token two"},
 		"no token was shown after it":    {func(s *story) { find(s, probed, 1).Start = at(5.9) }, "no token was shown after its end"},
 		"a revoked token":                {func(s *story) { find(s, accepted, 1).Start = at(3.2) }, "2.2s after it was revoked; the bound is 1.6s"},
+		"a revoked token after its end":  {func(s *story) { find(s, accepted, 1).Start = at(4.5) }, "3.5s after it was revoked"},
 		"a token of a revoked client":    {func(s *story) { s.revoked[0] = revocation{Client: "a", Acknowledged: at(1)} }, "after it was revoked"},
 		"a revocation that was not seen": {func(s *story) { find(s, probed, 0).Start = at(0.9) }, "no revoked token was shown"},
 		"a token without an entry":       {func(s *story) { s.ledger = s.ledger[1:] }, "token one is not in the ledger"},
