@@ -104,6 +104,9 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	if err := v.checkRevoked(ctx, claims); err != nil {
 		return nil, err
 	}
+	if err := v.checkTime(claims, clock(v.Now)); err != nil {
+		return nil, err // keys or list were waited for, and it ended meanwhile
+	}
 	if err := claims.require(v.RequiredScope); err != nil {
 		return nil, err
 	}
