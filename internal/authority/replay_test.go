@@ -2,6 +2,7 @@ package authority_test
 
 import (
 	"errors"
+	"flag"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -56,46 +57,56 @@ func (h *house) gets(t *testing.T, req *authority.Request) *authority.AccessToke
 	return token
 }
 
+var oneUseRounds = flag.Int("one-use-rounds", 1, "how many dozens of assertions TestInvariant3OneTokenFromOneAssertion sends 64 times each")
+
 func TestInvariant3OneTokenFromOneAssertion(t *testing.T) {
 	onStores(t, "thales-d1", func(t *testing.T, h *house) {
 		const assertions, callers = 12, 64
-		compacts := make([]string, assertions)
-		for i := range compacts {
-			compacts[i] = h.assertion()
+		for range *oneUseRounds {
+			h.race(t, assertions, callers)
 		}
-		var mu sync.Mutex
-		won, lost := map[string]int{}, map[string]int{}
-		start := make(chan struct{})
-		var wg sync.WaitGroup
-		for _, compact := range compacts {
-			for range callers {
-				wg.Go(func() {
-					<-start
-					_, err := h.exchange(grantRequest(compact))
-					mu.Lock()
-					defer mu.Unlock()
-					switch {
-					case err == nil:
-						won[compact]++
-					case oauth.AsError(err).Code == oauth.InvalidGrant:
-						lost[compact]++
-					default:
-						t.Errorf("a loser is told %v", err)
-					}
-				})
-			}
-		}
-		close(start)
-		wg.Wait()
-		for _, compact := range compacts {
-			if won[compact] != 1 || lost[compact] != callers-1 {
-				t.Errorf("%d uses succeeded and %d were refused, want 1 and %d", won[compact], lost[compact], callers-1)
-			}
-		}
-		if n := len(h.tokens(t)); n != assertions {
-			t.Errorf("%d tokens are recorded, want %d", n, assertions)
+		if n := len(h.tokens(t)); n != *oneUseRounds*assertions {
+			t.Errorf("%d tokens are recorded, want %d", n, *oneUseRounds*assertions)
 		}
 	})
+}
+
+// race sends each of some assertions from many callers at once: one must win.
+func (h *house) race(t *testing.T, assertions, callers int) {
+	t.Helper()
+	compacts := make([]string, assertions)
+	for i := range compacts {
+		compacts[i] = h.assertion()
+	}
+	var mu sync.Mutex
+	won, lost := map[string]int{}, map[string]int{}
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for _, compact := range compacts {
+		for range callers {
+			wg.Go(func() {
+				<-start
+				_, err := h.exchange(grantRequest(compact))
+				mu.Lock()
+				defer mu.Unlock()
+				switch {
+				case err == nil:
+					won[compact]++
+				case oauth.AsError(err).Code == oauth.InvalidGrant:
+					lost[compact]++
+				default:
+					t.Errorf("a loser is told %v", err)
+				}
+			})
+		}
+	}
+	close(start)
+	wg.Wait()
+	for _, compact := range compacts {
+		if won[compact] != 1 || lost[compact] != callers-1 {
+			t.Errorf("%d uses succeeded and %d were refused, want 1 and %d", won[compact], lost[compact], callers-1)
+		}
+	}
 }
 
 // tokens are the recorded tokens.
