@@ -159,10 +159,10 @@ func demoAttributes(claims map[string]profile.Claim) map[string]authority.Attrib
 		switch {
 		case claim.Type == profile.Strings:
 			attributes[name] = authority.Attribute{List: []string{"demo"}, IsList: true}
-		case name == "trId":
-			attributes[name] = authority.Attribute{Text: "40000000001"} // 11 digits
-		default:
+		case claim.Form.Accepts("demo"):
 			attributes[name] = authority.Attribute{Text: "demo"}
+		default: // digits are in every set of characters
+			attributes[name] = authority.Attribute{Text: strings.Repeat("4", claim.Form.MinLength)}
 		}
 	}
 	return attributes

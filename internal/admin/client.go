@@ -3,7 +3,6 @@ package admin
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -101,7 +100,7 @@ func (a *API) addClient(c *call) error {
 	if err := c.decode(m); err != nil {
 		return err
 	}
-	if err := checkClient(client, c.issuer); err != nil {
+	if err := client.Check(c.issuer); err != nil {
 		return err
 	}
 	done := change{"client.add", "clients/" + client.ID, client.ID}
@@ -130,25 +129,6 @@ func clientMembers(client *authority.Client) members {
 	}
 }
 
-// checkClient holds a client to its profile and its jwks_uri to what may be
-// fetched at all.
-func checkClient(client *authority.Client, issuer *authority.Issuer) error {
-	if err := client.Check(issuer); err != nil {
-		return err
-	}
-	if client.JWKSURI == "" {
-		return nil
-	}
-	if len(issuer.Profile.Policy.Assertion.Algs) == 0 {
-		return refuse("profile %s uses no client keys, so a jwks_uri would have no effect", issuer.Profile.Name)
-	}
-	u, err := url.Parse(client.JWKSURI)
-	if err != nil || len(client.JWKSURI) > 1024 || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
-		return refuse("a jwks_uri is an https URL of at most 1024 octets, with a host, without user and fragment")
-	}
-	return nil
-}
-
 func (a *API) setClient(c *call) error {
 	client, err := a.editClient(c, func(client *authority.Client) (change, error) {
 		before := client.Disabled
@@ -156,7 +136,7 @@ func (a *API) setClient(c *call) error {
 			return change{}, err
 		}
 		done := change{"client." + verb(before, client.Disabled), "clients/" + client.ID, client.ID}
-		return done, checkClient(client, c.issuer)
+		return done, client.Check(c.issuer)
 	})
 	if err != nil {
 		return err

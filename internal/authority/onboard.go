@@ -4,9 +4,9 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -150,6 +150,14 @@ func (c *Client) Check(issuer *Issuer) error {
 			return reject("profile %s does not serve grant %q", issuer.Profile.Name, grant)
 		}
 	}
+	if c.JWKSURI != "" {
+		if len(policy.Assertion.Algs) == 0 {
+			return reject("profile %s uses no client keys, so a jwks_uri would have no effect", issuer.Profile.Name)
+		}
+		if err := CheckJWKSURI(c.JWKSURI); err != nil {
+			return err
+		}
+	}
 	return checkAttributes(c.Attributes, policy.Token.ClientAttributes(), issuer.Profile.Name)
 }
 
@@ -219,8 +227,12 @@ func checkAttributes(attributes map[string]Attribute, claims map[string]profile.
 	return nil
 }
 
-// IsOnboarding tells whether err says what is wrong with the operator's input.
-func IsOnboarding(err error) bool {
-	var e *OnboardingError
-	return errors.As(err, &e)
+// CheckJWKSURI tells whether a URL may be a client's jwks_uri (RFC 7591 §2). What
+// it resolves to is judged when it is fetched.
+func CheckJWKSURI(uri string) error {
+	u, err := url.Parse(uri)
+	if err != nil || len(uri) > 1024 || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+		return reject("a jwks_uri is an https URL of at most 1024 octets, with a host, without user and fragment")
+	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -27,7 +28,10 @@ func openssl(t *testing.T, input []byte, args ...string) []byte {
 	t.Helper()
 	path, err := exec.LookPath("openssl")
 	if err != nil {
-		t.Skip("openssl is not installed")
+		if os.Getenv("MONEYER_REQUIRE_ALL") == "1" {
+			t.Fatal("openssl is missing")
+		}
+		t.Skip("openssl is missing")
 	}
 	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Stdin = bytes.NewReader(input)

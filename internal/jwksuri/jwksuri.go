@@ -15,7 +15,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -75,20 +74,6 @@ func New(networks []netip.Prefix, trust *tls.Config, now func() time.Time) *Sour
 			},
 		},
 	}
-}
-
-// Check tells whether a URL may be registered as a jwks_uri.
-func Check(uri string) error {
-	u, err := url.Parse(uri)
-	switch {
-	case err != nil || u.Scheme != "https" || u.Host == "":
-		return fmt.Errorf("a jwks_uri is an https URL")
-	case u.User != nil || u.Fragment != "":
-		return fmt.Errorf("a jwks_uri has no user and no fragment")
-	case len(uri) > 1024:
-		return fmt.Errorf("a jwks_uri has at most 1024 characters")
-	}
-	return nil
 }
 
 // guard judges the address that a name resolved to, at the moment of dialling.
@@ -190,7 +175,7 @@ func (s *Source) refresh(uri string) (any, error) {
 }
 
 func (s *Source) fetch(uri string) (map[string]*jose.PublicKey, time.Duration, error) {
-	if err := Check(uri); err != nil {
+	if err := authority.CheckJWKSURI(uri); err != nil {
 		return nil, 0, err
 	}
 	// It serves all who wait, so nobody's leaving ends it: the client's own timeout does.

@@ -190,8 +190,8 @@ func TestCheck(t *testing.T) {
 		"https://idp.example.com/keys": true, "http://idp.example.com/keys": false, "https://": false, "file:///etc/passwd": false,
 		"https://user@idp.example.com/": false, "https://idp.example.com/#a": false, "https://idp.example.com/" + strings.Repeat("x", 1024): false,
 	} {
-		if err := Check(uri); (err == nil) != ok {
-			t.Errorf("Check(%.40s) = %v", uri, err)
+		if err := authority.CheckJWKSURI(uri); (err == nil) != ok {
+			t.Errorf("CheckJWKSURI(%.40s) = %v", uri, err)
 		}
 	}
 }

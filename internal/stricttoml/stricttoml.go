@@ -81,16 +81,10 @@ func (d *Document) Has(key string) bool { return d.keys[key] }
 // names the file and the line where the key, or the nearest table around it,
 // stands.
 func (d *Document) Errorf(key, format string, args ...any) error {
-	return d.ErrorfAt(key, 0, format, args...)
-}
-
-// ErrorfAt is Errorf for the n-th (from 0) of keys that come several times, as
-// in an array of tables.
-func (d *Document) ErrorfAt(key string, n int, format string, args ...any) error {
 	message := fmt.Sprintf(format, args...)
 	for path := key; path != ""; path = parentOf(path) {
 		if at := d.lines[path]; len(at) > 0 {
-			return fmt.Errorf("%s:%d: %s: %s", d.name, at[min(n, len(at)-1)], key, message)
+			return fmt.Errorf("%s:%d: %s: %s", d.name, at[0], key, message)
 		}
 	}
 	return fmt.Errorf("%s: %s: %s", d.name, key, message)
