@@ -150,13 +150,8 @@ func (c *Client) Check(issuer *Issuer) error {
 			return reject("profile %s does not serve grant %q", issuer.Profile.Name, grant)
 		}
 	}
-	if c.JWKSURI != "" {
-		if len(policy.Assertion.Algs) == 0 {
-			return reject("profile %s uses no client keys, so a jwks_uri would have no effect", issuer.Profile.Name)
-		}
-		if err := CheckJWKSURI(c.JWKSURI); err != nil {
-			return err
-		}
+	if err := c.checkJWKSURI(issuer.Profile); err != nil {
+		return err
 	}
 	return checkAttributes(c.Attributes, policy.Token.ClientAttributes(), issuer.Profile.Name)
 }
@@ -225,6 +220,18 @@ func checkAttributes(attributes map[string]Attribute, claims map[string]profile.
 		}
 	}
 	return nil
+}
+
+// checkJWKSURI: where the client's profile has no use for keys, it has none for
+// their address.
+func (c *Client) checkJWKSURI(p *profile.Profile) error {
+	switch {
+	case c.JWKSURI == "":
+		return nil
+	case len(p.Policy.Assertion.Algs) == 0:
+		return reject("profile %s uses no client keys, so a jwks_uri would have no effect", p.Name)
+	}
+	return CheckJWKSURI(c.JWKSURI)
 }
 
 // CheckJWKSURI tells whether a URL may be a client's jwks_uri (RFC 7591 §2). What
