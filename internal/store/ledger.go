@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"time"
 
 	"moneyer/internal/authority"
 )
@@ -60,8 +59,12 @@ func (t *tx) readHead() error {
 	if len(last) != sha256.Size {
 		return errors.New("the ledger's last batch is broken")
 	}
-	t.head = head{known: true, seq: first + count - 1, hash: [sha256.Size]byte(last)}
-	return nil
+	stored := head{known: true, seq: first + count - 1, hash: [sha256.Size]byte(last)}
+	if stored.hash == t.head.hash {
+		err = t.used.addAll(t.head.unsure)
+	}
+	t.head = stored
+	return err
 }
 
 // record chains the lines and writes them as one batch.
@@ -70,27 +73,33 @@ func (t *tx) record(lines []line) error {
 		return nil
 	}
 	first, previous := t.head.seq+1, t.head.hash
-	hashes := make([]byte, 0, len(lines)*sha256.Size)
-	texts := make([][]byte, 0, len(lines))
+	marks := make([]byte, 0, len(lines)*markSize)
 	timeMin, timeMax := int64(math.MaxInt64), int64(math.MinInt64)
-	for _, l := range lines {
+	for i := range lines {
+		l := &lines[i]
 		t.head.seq++
 		t.head.hash = authority.ChainHash(t.head.hash, l.text)
-		hashes = append(hashes, t.head.hash[:]...)
-		texts = append(texts, l.text)
+		marks = append(marks, t.head.hash[:markSize]...)
 		timeMin, timeMax = min(timeMin, l.at), max(timeMax, l.at)
 	}
-	_, err := t.exec(`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, hashes, lines)
+	_, err := t.exec(`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-		first, len(lines), timeMin, timeMax, previous[:], t.head.hash[:], hashes, bytes.Join(texts, []byte{'\n'}))
+		first, len(lines), timeMin, timeMax, previous[:], t.head.hash[:], marks, t.packer.pack(nil, lines))
 	return err
 }
 
+// markSize is how much of each link is kept, to name a broken entry. What proves
+// that the batch is whole is the link after its last entry.
+const markSize = 4
+
 // batch is a row of the ledger, as it was read and not yet believed.
 type batch struct {
-	first, count           int64
-	previous, last, hashes []byte
-	lines                  [][]byte
+	first, count          int64
+	previous, last, marks []byte
+	lines                 [][]byte
+	unreadable            error // why there are no lines
+	// hashes is the chain after each line; chained fills it.
+	hashes [][sha256.Size]byte
 }
 
 // batchesAtOnce are read by one query: few enough to be held, and the database
@@ -117,34 +126,41 @@ func (d *DB) batches(ctx context.Context, first, last int64, visit func(*batch) 
 }
 
 func (d *DB) someBatches(ctx context.Context, first, last int64) (some []*batch, err error) {
-	err = d.reads.list(ctx, `SELECT first_seq, count, previous, last, hashes, lines FROM ledger_batch
+	err = d.reads.list(ctx, `SELECT first_seq, count, previous, last, marks, lines FROM ledger_batch
 		WHERE first_seq >= $1 AND first_seq <= $2 ORDER BY first_seq LIMIT $3`,
 		[]any{first, last, batchesAtOnce},
 		func(scan func(...any) error) error {
-			b, text := &batch{}, []byte(nil)
-			err := scan(&b.first, &b.count, &b.previous, &b.last, &b.hashes, &text)
-			b.lines = bytes.Split(text, []byte{'\n'})
+			b, packed := &batch{}, []byte(nil)
+			err := scan(&b.first, &b.count, &b.previous, &b.last, &b.marks, &packed)
+			b.lines, b.unreadable = d.packer.unpack(packed)
 			some = append(some, b)
 			return err
 		})
 	return some, err
 }
 
-// whole tells whether the batch has the shape in which it was written.
-func (b *batch) whole() bool {
-	return int64(len(b.lines)) == b.count && int64(len(b.hashes)) == b.count*sha256.Size && len(b.previous) == sha256.Size
+// chained computes the chain of a batch that has the shape in which it was
+// written, and tells whether it has.
+func (b *batch) chained() bool {
+	if b.unreadable != nil || int64(len(b.lines)) != b.count || len(b.previous) != sha256.Size {
+		return false
+	}
+	hash := [sha256.Size]byte(b.previous)
+	b.hashes = make([][sha256.Size]byte, len(b.lines))
+	for i, line := range b.lines {
+		hash = authority.ChainHash(hash, line)
+		b.hashes[i] = hash
+	}
+	return true
 }
 
-// record returns the i-th entry of a whole batch.
+// record returns the i-th entry of a chained batch.
 func (b *batch) record(i int) *authority.Record {
-	r := &authority.Record{
-		Seq:      b.first + int64(i),
-		Line:     b.lines[i],
-		Previous: [sha256.Size]byte(b.previous),
-		Hash:     [sha256.Size]byte(b.hashes[i*sha256.Size:]),
-	}
+	r := &authority.Record{Seq: b.first + int64(i), Line: b.lines[i], Hash: b.hashes[i]}
 	if i > 0 {
-		r.Previous = [sha256.Size]byte(b.hashes[(i-1)*sha256.Size:])
+		r.Previous = b.hashes[i-1]
+	} else {
+		r.Previous = [sha256.Size]byte(b.previous)
 	}
 	return r
 }
@@ -178,7 +194,7 @@ type selection struct {
 
 // batch visits the selected entries of b; errEnough ends at the query's limit.
 func (s *selection) batch(b *batch) error {
-	if !b.whole() {
+	if !b.chained() {
 		return brokenf(b.first, "its batch is not as it was written")
 	}
 	for i := range b.lines {
@@ -253,9 +269,4 @@ func containsAll(line []byte, needles [][]byte) bool {
 		}
 	}
 	return true
-}
-
-// ceilMilli is the first whole Unix millisecond not before t.
-func ceilMilli(t time.Time) int64 {
-	return t.Add(time.Millisecond - time.Nanosecond).UnixMilli()
 }

@@ -47,32 +47,40 @@ func appendBatch(t *testing.T, d *DB, n int) {
 // which holds the entries 4 to 8.
 func TestVerifyNamesTheFirstBrokenEntry(t *testing.T) {
 	for _, test := range []struct {
-		name, tamper, how string
-		seq               int64
+		name, tamper string
+		edit         func(lines [][]byte) [][]byte
+		how          string
+		seq          int64
 	}{
-		{"sound", `UPDATE ledger_batch SET count = count`, "", 0},
-		{"changed line", `UPDATE ledger_batch SET lines = CAST(replace(lines, 'jti-2', 'jti-7') AS BLOB) WHERE first_seq = 4`, "line was changed", 6},
-		{"changed hash", `UPDATE ledger_batch SET hashes = CAST(zeroblob(160) AS BLOB) WHERE first_seq = 4`, "line was changed", 4},
-		{"removed batch", `DELETE FROM ledger_batch WHERE first_seq = 4`, "missing", 4},
-		{"moved batch", `UPDATE ledger_batch SET first_seq = 5 WHERE first_seq = 4`, "missing", 4},
-		{"wrong link", `UPDATE ledger_batch SET previous = zeroblob(32) WHERE first_seq = 4`, "link", 4},
-		{"no link", `UPDATE ledger_batch SET previous = zeroblob(3) WHERE first_seq = 4`, "link", 4},
-		{"wrong end", `UPDATE ledger_batch SET last = zeroblob(32) WHERE first_seq = 4`, "ends with", 8},
-		{"added line", `UPDATE ledger_batch SET lines = CAST(lines || char(10) || '{}' AS BLOB) WHERE first_seq = 4`, "added", 8},
-		{"cut line", `UPDATE ledger_batch SET lines = substr(lines, 1, 40) WHERE first_seq = 4`, "line was changed", 4},
-		{"removed lines", `UPDATE ledger_batch SET lines = CAST(substr(CAST(lines AS TEXT), 1, instr(CAST(lines AS TEXT), char(10)) - 1) AS BLOB)
-			WHERE first_seq = 4`, "line is missing", 5},
-		{"no lines", `UPDATE ledger_batch SET lines = zeroblob(0) WHERE first_seq = 4`, "line", 4},
-		{"removed hash", `UPDATE ledger_batch SET hashes = substr(hashes, 1, 70) WHERE first_seq = 4`, "hash is missing", 6},
-		{"smaller count", `UPDATE ledger_batch SET count = 2 WHERE first_seq = 4`, "added", 5},
-		{"no start", `DELETE FROM ledger_batch WHERE first_seq < 4`, "no anchor", 4},
+		{"sound", `UPDATE ledger_batch SET count = count`, nil, "", 0},
+		{"changed line", "", func(l [][]byte) [][]byte { l[2][20] ^= 1; return l }, "line was changed", 6},
+		{"changed line and no marks", `UPDATE ledger_batch SET marks = x''`, func(l [][]byte) [][]byte { l[2][20] ^= 1; return l }, "up to entry 8", 4},
+		{"changed line and its mark", `UPDATE ledger_batch SET marks = substr(marks, 1, 8)`, func(l [][]byte) [][]byte { l[2][20] ^= 1; return l }, "up to entry 8", 4},
+		{"changed mark", `UPDATE ledger_batch SET marks = CAST(zeroblob(20) AS BLOB) WHERE first_seq = 4`, nil, "line was changed", 4},
+		{"removed batch", `DELETE FROM ledger_batch WHERE first_seq = 4`, nil, "missing", 4},
+		{"moved batch", `UPDATE ledger_batch SET first_seq = 5 WHERE first_seq = 4`, nil, "missing", 4},
+		{"wrong link", `UPDATE ledger_batch SET previous = zeroblob(32) WHERE first_seq = 4`, nil, "link", 4},
+		{"no link", `UPDATE ledger_batch SET previous = zeroblob(3) WHERE first_seq = 4`, nil, "link", 4},
+		{"wrong end", `UPDATE ledger_batch SET last = zeroblob(32) WHERE first_seq = 4`, nil, "hash at its end", 4},
+		{"added line", "", func(l [][]byte) [][]byte { return append(l, []byte("{}")) }, "added", 8},
+		{"cut line", "", func(l [][]byte) [][]byte { l[0] = l[0][:40]; return l }, "line was changed", 4},
+		{"removed lines", "", func(l [][]byte) [][]byte { return l[:1] }, "line is missing", 5},
+		{"no lines", `UPDATE ledger_batch SET lines = zeroblob(0) WHERE first_seq = 4`, nil, "line was changed", 4},
+		{"not packed", `UPDATE ledger_batch SET lines = zeroblob(100) WHERE first_seq = 4`, nil, "cannot be read", 4},
+		{"smaller count", `UPDATE ledger_batch SET count = 2 WHERE first_seq = 4`, nil, "added", 5},
+		{"no start", `DELETE FROM ledger_batch WHERE first_seq < 4`, nil, "no anchor", 4},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d := openNew(t)
 			for _, n := range []int{3, 5, 3, 3} {
 				appendBatch(t, d, n)
 			}
-			tamper(t, d, test.tamper)
+			if test.edit != nil {
+				editLines(t, d, 4, test.edit)
+			}
+			if test.tamper != "" {
+				tamper(t, d, test.tamper)
+			}
 			report, err := d.Verify(t.Context())
 			if err != nil {
 				t.Fatal(err)
@@ -81,6 +89,44 @@ func TestVerifyNamesTheFirstBrokenEntry(t *testing.T) {
 				t.Errorf("%+v, want entry %d with %q", report, test.seq, test.how)
 			}
 		})
+	}
+}
+
+// editLines changes the lines of the batch that begins with entry first, behind
+// the store's back.
+func editLines(t *testing.T, d *DB, first int64, edit func([][]byte) [][]byte) {
+	t.Helper()
+	err := d.batches(t.Context(), first, first, func(b *batch) error {
+		var lines []line
+		for _, text := range edit(b.lines) {
+			lines = append(lines, line{text: text})
+		}
+		tamper(t, d, `UPDATE ledger_batch SET lines = $1 WHERE first_seq = $2`, d.packer.pack(nil, lines), first)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOlderBatches: a ledger whose first batches are from before lines were packed
+// is read, listed and verified as one.
+func TestOlderBatches(t *testing.T) {
+	d := openNew(t)
+	for _, n := range []int{3, 5, 3} {
+		appendBatch(t, d, n)
+	}
+	err := d.batches(t.Context(), 0, 4, func(b *batch) error {
+		tamper(t, d, `UPDATE ledger_batch SET lines = $1, marks = x'' WHERE first_seq = $2`, bytes.Join(b.lines, []byte{'\n'}), b.first)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	verified(t, d, 11)
+	found := 0
+	if err := d.Entries(t.Context(), authority.Query{}, func(*authority.Record) error { found++; return nil }); err != nil || found != 11 {
+		t.Errorf("%d entries, %v", found, err)
 	}
 }
 
@@ -150,7 +196,7 @@ func TestPruneInSteps(t *testing.T) {
 func TestEntriesOfABrokenBatch(t *testing.T) {
 	d := openNew(t)
 	appendBatch(t, d, 3)
-	tamper(t, d, `UPDATE ledger_batch SET hashes = zeroblob(1)`)
+	tamper(t, d, `UPDATE ledger_batch SET lines = zeroblob(1)`)
 	err := d.Entries(t.Context(), authority.Query{}, func(*authority.Record) error { return nil })
 	if err == nil || !strings.Contains(err.Error(), "entry 1 is broken") {
 		t.Errorf("entries of a broken batch: %v", err)

@@ -19,7 +19,11 @@ func VerifyFile(ctx context.Context, path string) (VerifyReport, error) {
 	if err != nil {
 		return VerifyReport{}, fmt.Errorf("store %s: %w", path, err)
 	}
-	d := &DB{reads: &reader{db: reads, statements: map[string]*sql.Stmt{}}, maintenance: make(chan struct{}, 1)}
+	packer, err := newPacker()
+	if err != nil {
+		return VerifyReport{}, errors.Join(err, reads.Close())
+	}
+	d := &DB{reads: newReader(reads), packer: packer, maintenance: make(chan struct{}, 1)}
 	report, err := d.Verify(ctx)
 	if err := errors.Join(err, reads.Close()); err != nil {
 		return VerifyReport{}, fmt.Errorf("store %s: %w", path, err)

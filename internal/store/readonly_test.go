@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,9 @@ func TestVerifyFile(t *testing.T) {
 		checkMissing(t, copied+suffix)
 	}
 	appendEntries(t, d, 1)
-	tamper(t, d, `UPDATE ledger_batch SET lines = replace(lines, 'token', 'taken') WHERE first_seq = 1`)
+	editLines(t, d, 1, func(lines [][]byte) [][]byte {
+		return [][]byte{bytes.Replace(lines[0], []byte("token"), []byte("taken"), 1)}
+	})
 	report, err := VerifyFile(t.Context(), path)
 	if err != nil || report.Broken == 0 {
 		t.Errorf("a broken ledger: %+v, %v", report, err)

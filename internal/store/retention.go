@@ -14,7 +14,7 @@ import (
 // What one transaction removes: few enough that the writer is soon free again.
 const (
 	pruneAtOnce  = 2048 // entries
-	forgetAtOnce = 256  // keys
+	forgetAtOnce = 256  // rows
 )
 
 // pruneAction is the Action of the entry that tells what Prune removed. Its
@@ -114,10 +114,16 @@ func readAnchor(r *authority.Record) (a anchor, ok bool) {
 // Forget removes what is over at now: the keys of assertions that are refused for
 // their age, and revocations whose tokens have all ended. It returns how many.
 func (d *DB) Forget(ctx context.Context, now time.Time) (int64, error) {
-	keys, err := d.forget(ctx, `DELETE FROM use_up WHERE key IN
-		(SELECT key FROM use_up WHERE until <= $1 ORDER BY until LIMIT $2)`, now)
-	if err != nil {
-		return keys, err
+	keys := d.used.forget(now)
+	for _, statement := range []string{
+		`DELETE FROM used_batch WHERE (until, first_seq) IN
+		(SELECT until, first_seq FROM used_batch WHERE until <= $1 ORDER BY until LIMIT $2)`,
+		`DELETE FROM use_up WHERE key IN
+		(SELECT key FROM use_up WHERE until <= $1 ORDER BY until LIMIT $2)`,
+	} {
+		if _, err := d.forget(ctx, statement, now); err != nil {
+			return keys, err
+		}
 	}
 	revocations, err := d.forget(ctx, `DELETE FROM revocation WHERE (issuer, id) IN
 		(SELECT issuer, id FROM revocation WHERE until <= $1 ORDER BY until LIMIT $2)`, now)

@@ -72,6 +72,8 @@ type DB struct {
 	now      func() time.Time
 	database *database
 	reads    *reader
+	packer   *packer
+	used     *used
 	writer   *writer
 	cache    *registryCache
 	touched  *touched
@@ -109,16 +111,31 @@ func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	if err := migrate(ctx, database); err != nil {
 		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), database.close())
 	}
-	return start(database, options), nil
+	d, err := start(ctx, database, options)
+	if err != nil {
+		return nil, fmt.Errorf("store %s: %w", path, errors.Join(err, database.close()))
+	}
+	return d, nil
 }
 
-// start sets the goroutines of a store going.
-func start(database *database, options Options) *DB {
+// start makes what is kept in memory and sets the goroutines of a store going.
+func start(ctx context.Context, database *database, options Options) (*DB, error) {
+	reads := newReader(database.reads)
+	used, err := loadUsed(ctx, reads)
+	if err != nil {
+		return nil, err
+	}
+	packer, err := newPacker()
+	if err != nil {
+		return nil, err
+	}
 	d := &DB{
 		now:         options.Now,
 		database:    database,
-		reads:       &reader{db: database.reads, statements: map[string]*sql.Stmt{}},
-		writer:      newWriter(database, options),
+		reads:       reads,
+		packer:      packer,
+		used:        used,
+		writer:      newWriter(database, options, used, packer),
 		cache:       newRegistryCache(options.CacheEntries),
 		touched:     newTouched(),
 		maintenance: make(chan struct{}, 1),
@@ -135,7 +152,7 @@ func start(database *database, options Options) *DB {
 		d.writer.stop()
 		return errors.Join(err, database.close())
 	})
-	return d
+	return d, nil
 }
 
 // Close records what waits, writes the times of last use, and gives the files
@@ -172,6 +189,8 @@ type reader struct {
 	// statements by their text, under mu.
 	statements map[string]*sql.Stmt
 }
+
+func newReader(db *sql.DB) *reader { return &reader{db: db, statements: map[string]*sql.Stmt{}} }
 
 func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error) {
 	r.mu.RLock()

@@ -1,96 +1,70 @@
 package store
 
 import (
-	"fmt"
-	"strings"
+	"slices"
+	"time"
 
 	"moneyer/internal/authority"
 )
 
-// useUpChunk is the most keys that one statement inserts. Smaller numbers go in
-// powers of two, so that few statements are ever prepared.
-const useUpChunk = 64
-
-type useKey = [32]byte
-
-// useUp marks the keys of a batch as used and sets lost on each append whose key
-// had been used before, by an earlier transaction or earlier in this batch.
+// useUp decides which appends of a batch are the first with their assertion, by
+// the set in memory and by what the batch itself brings, and records the keys of
+// those; on each other one it sets lost. The set takes the keys once they are
+// committed.
 func (t *tx) useUp(batch []*appending) error {
-	first := make(map[useKey]*appending, len(batch))
-	var contenders, repeaters []*appending
+	winners := make(map[usedKey]*appending, len(batch))
+	t.usedUp = t.usedUp[:0]
+	latest := uint32(0)
 	for _, a := range batch {
-		a.lost = nil
-		switch {
-		case a.use == nil:
-		case first[a.use.Key] == nil:
-			first[a.use.Key] = a
-			contenders = append(contenders, a)
-		default:
-			repeaters = append(repeaters, a)
-		}
-	}
-	for size := useUpChunk; len(contenders) > 0; {
-		for size > len(contenders) {
-			size /= 2
-		}
-		if err := t.insertKeys(contenders[:size]); err != nil {
-			return err
-		}
-		contenders = contenders[size:]
-	}
-	for _, a := range repeaters {
-		winner := first[a.use.Key]
-		if a.lost = winner.lost; a.lost == nil {
-			a.lost = &authority.UsedError{Sealed: winner.use.Sealed}
-		}
-	}
-	return nil
-}
-
-// insertKeys inserts the keys that are not there yet and sets lost on the others.
-func (t *tx) insertKeys(contenders []*appending) error {
-	args := make([]any, 0, 3*len(contenders))
-	for _, a := range contenders {
-		sealed := a.use.Sealed
-		if sealed == nil {
-			sealed = []byte{}
-		}
-		args = append(args, a.use.Key[:], ceilMilli(a.use.Until), sealed)
-	}
-	won := make(map[useKey]bool, len(contenders))
-	err := t.list(insertUseUp(len(contenders)), args, func(scan func(...any) error) error {
-		var key []byte
-		if err := scan(&key); err != nil {
-			return err
-		}
-		won[useKey(key)] = true
-		return nil
-	})
-	if err != nil || len(won) == len(contenders) {
-		return err
-	}
-	for _, a := range contenders {
-		if won[a.use.Key] {
+		if a.lost = nil; a.use == nil {
 			continue
 		}
-		a.lost = &authority.UsedError{}
-		if err := t.row(`SELECT sealed FROM use_up WHERE key = $1`, []any{a.use.Key[:]}, []any{&a.lost.Sealed}); err != nil {
+		key := usedKeyOf(a.use)
+		if err := t.judge(a, key, winners[key]); err != nil {
 			return err
 		}
+		if a.lost != nil {
+			continue
+		}
+		winners[key] = a
+		until := ceilSecond(a.use.Until)
+		latest = max(latest, until)
+		t.usedUp = appendUsed(t.usedUp, key, until)
 	}
-	return nil
+	if len(t.usedUp) == 0 {
+		return nil
+	}
+	_, err := t.exec(`INSERT INTO used_batch (until, first_seq, keys) VALUES ($1, $2, $3)`,
+		int64(latest)*1000, t.head.seq+1, t.usedUp)
+	return err
 }
 
-// insertUseUp is the statement that inserts n keys and returns those that were new.
-func insertUseUp(n int) string {
-	var b strings.Builder
-	b.WriteString(`INSERT INTO use_up (key, until, sealed) VALUES `)
-	for i := range n {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		fmt.Fprintf(&b, "($%d, $%d, $%d)", 3*i+1, 3*i+2, 3*i+3)
+// judge sets lost on a if its assertion was used up before, in this batch by
+// winner or in an earlier one.
+func (t *tx) judge(a *appending, key usedKey, winner *appending) error {
+	switch {
+	case winner != nil:
+		a.lost = &authority.UsedError{Sealed: slices.Clone(winner.use.Sealed)}
+		return nil
+	case t.used.has(key):
+		used := &authority.UsedError{}
+		a.lost = used
+		return t.list(`SELECT sealed FROM use_up WHERE key = $1`, []any{a.use.Key[:]},
+			func(scan func(...any) error) error { return scan(&used.Sealed) })
+	case t.used.full(key):
+		a.lost = errTooManyUsed
+		return nil
+	case len(a.use.Sealed) == 0:
+		return nil
 	}
-	b.WriteString(` ON CONFLICT DO NOTHING RETURNING key`)
-	return b.String()
+	// An earlier use may be forgotten in memory and not yet in the table.
+	_, err := t.exec(`INSERT INTO use_up (key, until, sealed) VALUES ($1, $2, $3)
+		ON CONFLICT (key) DO UPDATE SET until = excluded.until, sealed = excluded.sealed`,
+		a.use.Key[:], ceilMilli(a.use.Until), a.use.Sealed)
+	return err
+}
+
+// ceilMilli is the first whole Unix millisecond not before t.
+func ceilMilli(t time.Time) int64 {
+	return t.Add(time.Millisecond - time.Nanosecond).UnixMilli()
 }

@@ -103,6 +103,9 @@ func (w *walk) batch(b *batch) error {
 	case !bytes.Equal(b.previous, w.hash[:]):
 		return brokenf(b.first, "its link to the entry before is wrong")
 	}
+	if b.unreadable != nil {
+		return brokenf(b.first, "it cannot be read, nor the rest of its batch: %v", b.unreadable)
+	}
 	for i := range b.count {
 		if err := w.entry(b, int(i)); err != nil {
 			return err
@@ -112,22 +115,19 @@ func (w *walk) batch(b *batch) error {
 		return brokenf(w.seq, "lines were added after it")
 	}
 	if !bytes.Equal(b.last, w.hash[:]) {
-		return brokenf(w.seq, "its batch ends with a wrong hash")
+		return brokenf(b.first, "its batch, up to entry %d, does not lead to the hash at its end", w.seq)
 	}
 	return nil
 }
 
-// entry checks the i-th entry of b.
+// entry checks the i-th entry of b, as far as its mark goes.
 func (w *walk) entry(b *batch, i int) error {
 	seq := w.seq + 1
 	if i >= len(b.lines) {
 		return brokenf(seq, "its line is missing")
 	}
-	if len(b.hashes) < (i+1)*sha256.Size {
-		return brokenf(seq, "its hash is missing")
-	}
 	hash := authority.ChainHash(w.hash, b.lines[i])
-	if !bytes.Equal(hash[:], b.hashes[i*sha256.Size:][:sha256.Size]) {
+	if len(b.marks) >= (i+1)*markSize && !bytes.Equal(hash[:markSize], b.marks[i*markSize:][:markSize]) {
 		return brokenf(seq, "its line was changed")
 	}
 	w.seq, w.hash = seq, hash
@@ -163,12 +163,15 @@ func (d *DB) hashAfter(ctx context.Context, w *walk, seq int64) (hash [sha256.Si
 		return w.start, nil
 	}
 	var first int64
-	var hashes []byte
-	err = d.reads.row(ctx, `SELECT first_seq, hashes FROM ledger_batch WHERE first_seq <= $1
-		ORDER BY first_seq DESC LIMIT 1`, []any{seq}, []any{&first, &hashes})
+	err = d.reads.row(ctx, `SELECT max(first_seq) FROM ledger_batch WHERE first_seq <= $1`, []any{seq}, []any{&first})
 	if err != nil {
 		return hash, err
 	}
-	copy(hash[:], hashes[(seq-first)*sha256.Size:])
-	return hash, nil
+	err = d.batches(ctx, first, first, func(b *batch) error {
+		if b.chained() {
+			hash = b.hashes[seq-first] // the walk has passed it
+		}
+		return nil
+	})
+	return hash, err
 }

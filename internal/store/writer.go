@@ -31,6 +31,8 @@ type writer struct {
 	session session
 	head    head
 	batch   []*appending
+	used    *used
+	packer  *packer
 }
 
 // head is the end of the chain. It is read from the database whenever it is not
@@ -39,6 +41,9 @@ type head struct {
 	known bool
 	seq   int64
 	hash  [sha256.Size]byte
+	// unsure are the assertions that a transaction used up whose COMMIT failed. It
+	// did commit if the database's chain ends with hash.
+	unsure []byte
 }
 
 // appending is an append that waits for its commit.
@@ -48,7 +53,7 @@ type appending struct {
 	gone <-chan struct{} // the caller's ctx.Done()
 	done chan error      // takes one answer without blocking
 
-	lost *authority.UsedError // set when the key was used before
+	lost error // set when the assertion was used before, or cannot be remembered
 }
 
 // changing is another transaction that waits for its commit.
@@ -57,7 +62,7 @@ type changing struct {
 	done   chan error // takes one answer without blocking
 }
 
-func newWriter(database *database, options Options) *writer {
+func newWriter(database *database, options Options, used *used, packer *packer) *writer {
 	w := &writer{
 		now:     options.Now,
 		appends: make(chan *appending, options.Queue),
@@ -65,6 +70,8 @@ func newWriter(database *database, options Options) *writer {
 		quit:    make(chan struct{}),
 		stopped: make(chan struct{}),
 		session: session{db: database.writes, begin: database.begin},
+		used:    used,
+		packer:  packer,
 	}
 	go w.run()
 	return w
@@ -214,7 +221,7 @@ func (w *writer) commit(batch []*appending) {
 // transact runs change in one transaction. What change asked to have forgotten
 // is forgotten before transact returns, whether the commit succeeded or not.
 func (w *writer) transact(change func(*tx) error) error {
-	t := &tx{session: &w.session, head: w.head}
+	t := &tx{session: &w.session, head: w.head, used: w.used, packer: w.packer}
 	err := t.run(change)
 	for _, forget := range t.forget {
 		forget()
@@ -235,6 +242,9 @@ type tx struct {
 	session *session
 	head    head
 	forget  []func()
+	used    *used
+	packer  *packer
+	usedUp  []byte // the assertions that the transaction uses up, packed
 }
 
 func (t *tx) run(change func(*tx) error) error {
@@ -251,8 +261,9 @@ func (t *tx) run(change func(*tx) error) error {
 	}
 	if err == nil {
 		if _, err = t.exec("COMMIT"); err == nil {
-			return nil
+			return t.used.addAll(t.usedUp)
 		}
+		t.head.unsure = t.usedUp
 	}
 	if _, rollback := t.exec("ROLLBACK"); rollback != nil {
 		t.session.drop() // SQLite has rolled back by itself, or the connection is broken

@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -226,7 +229,7 @@ func TestWriterRecovers(t *testing.T) {
 			}
 			set(pragmas[0])
 			big := testEntry(3)
-			big.Object = string(make([]byte, 100_000))
+			big.Object = incompressible(100_000)
 			u := &authority.Use{Key: useKey{1}, Until: clock()}
 			if err := d.Append(t.Context(), big, u); err == nil {
 				t.Fatal("an append was acknowledged that cannot have been written")
@@ -266,4 +269,100 @@ func TestPingTriesToWrite(t *testing.T) {
 	if err := d.Ping(t.Context()); err == nil {
 		t.Error("a store that cannot be written answers a ping")
 	}
+}
+
+// TestDoubtfulCommit: after a COMMIT that failed the database is asked whether it
+// took place, and only then are its assertions used up.
+func TestDoubtfulCommit(t *testing.T) {
+	for name, committed := range map[string]bool{"it did commit": true, "it did not": false} {
+		t.Run(name, func(t *testing.T) {
+			d := openNew(t)
+			appendEntries(t, d, 1)
+			u := &authority.Use{Key: useKey{1}, Until: clock().Add(time.Minute)}
+			l, err := encode(testEntry(2))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = d.writer.do(t.Context(), func(tx *tx) error {
+				if err := errors.Join(tx.useUp([]*appending{{line: l, use: u}}), tx.record([]line{l})); err != nil {
+					t.Error(err)
+				}
+				tx.head.unsure, tx.usedUp, tx.head.known = tx.usedUp, nil, false
+				if !committed {
+					return errors.New("rolled back")
+				}
+				return nil
+			})
+			if isUsed(t, d, u.Key) {
+				t.Error("an assertion is used up before its commit is certain")
+			}
+			err = d.Append(t.Context(), testEntry(3), u)
+			if used := (*authority.UsedError)(nil); errors.As(err, &used) != committed {
+				t.Errorf("the same assertion again: %v", err)
+			}
+			verified(t, d, 2)
+		})
+	}
+}
+
+// TestUsedIsRemembered: what was used up before the store was closed is used up
+// when it is open again, and forgotten in its time, in memory and in the file.
+func TestUsedIsRemembered(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "moneyer.db")
+	d := openTest(t, path, Options{})
+	uses := []*authority.Use{
+		{Key: useKey{1}, Until: clock().Add(time.Minute)},
+		{Key: useKey{2}, Until: clock().Add(time.Minute), Sealed: []byte("left")},
+	}
+	for _, u := range uses {
+		if err := d.Append(t.Context(), testEntry(1), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = openTest(t, path, Options{})
+	for _, u := range uses {
+		err := d.Append(t.Context(), testEntry(1), u)
+		if used := (*authority.UsedError)(nil); !errors.As(err, &used) || string(used.Sealed) != string(u.Sealed) {
+			t.Errorf("after the store was opened again: %v", err)
+		}
+	}
+	if n, err := d.Forget(t.Context(), clock().Add(time.Hour)); n != 2 || err != nil {
+		t.Errorf("%d are forgotten, %v", n, err)
+	}
+	if rows := count(t, d, `SELECT (SELECT count(*) FROM used_batch) + (SELECT count(*) FROM use_up)`); rows != 0 {
+		t.Errorf("%d rows are left", rows)
+	}
+	for _, u := range uses {
+		if err := d.Append(t.Context(), testEntry(1), u); err != nil {
+			t.Errorf("a forgotten assertion: %v", err)
+		}
+	}
+}
+
+// TestNoRoomToRemember: what cannot be remembered is refused.
+func TestNoRoomToRemember(t *testing.T) {
+	d := openNew(t)
+	shard := &d.used.shard[7]
+	for n := range uint32(maxUsed / len(d.used.shard)) {
+		shard.until[usedKey{7, byte(n >> 16), byte(n >> 8), byte(n)}] = math.MaxUint32
+	}
+	u := &authority.Use{Key: useKey{7, 255}, Until: clock().Add(time.Minute)}
+	if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, errTooManyUsed) {
+		t.Errorf("append without room: %v", err)
+	}
+	u.Key[0] = 8
+	if err := d.Append(t.Context(), testEntry(1), u); err != nil {
+		t.Errorf("append where there is room: %v", err)
+	}
+	verified(t, d, 1)
+}
+
+// incompressible is text that no packing makes much smaller.
+func incompressible(size int) string {
+	text := make([]byte, size*3/4)
+	_, _ = rand.Read(text)
+	return base64.StdEncoding.EncodeToString(text)
 }

@@ -1,0 +1,144 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"sync"
+	"time"
+
+	"moneyer/internal/authority"
+)
+
+// maxUsed bounds the assertions that are remembered at once, each in about 30
+// octets of memory. Beyond it appends are refused: to forget one would be to let
+// it be used twice.
+const maxUsed = 20_000_000
+
+// errTooManyUsed tells that maxUsed is reached.
+var errTooManyUsed = errors.New("more assertions are to be remembered than there is room for; shorter lives of assertions need less")
+
+// usedKey stands for an assertion in memory and in used_batch: the first half of
+// its authority.Use.Key. To make two of its own assertions meet in it costs a
+// client 2^64 hashes, and gains it a refusal; to meet another's costs 2^128.
+type usedKey [16]byte
+
+func usedKeyOf(u *authority.Use) usedKey { return usedKey(u.Key[:16]) }
+
+// used is the set of assertions that were used up and could still come again.
+// It is made from the database at the start; after that the writer, which alone
+// writes the file, asks the set and adds to it what it has committed.
+type used struct {
+	shard [256]usedShard
+}
+
+type usedShard struct {
+	mu sync.Mutex
+	// until is when an assertion may be forgotten, in Unix seconds, rounded up.
+	until map[usedKey]uint32
+}
+
+func newUsed() *used {
+	u := &used{}
+	for i := range u.shard {
+		u.shard[i].until = map[usedKey]uint32{}
+	}
+	return u
+}
+
+func (u *used) of(key usedKey) *usedShard { return &u.shard[key[0]] }
+
+func (u *used) has(key usedKey) bool {
+	s := u.of(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.until[key]
+	return ok
+}
+
+// full tells whether the shard of key takes no more.
+func (u *used) full(key usedKey) bool {
+	s := u.of(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.until) >= maxUsed/len(u.shard)
+}
+
+func (u *used) add(key usedKey, until uint32) {
+	s := u.of(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.until[key] = until
+}
+
+// forget removes what is over at now and returns how many. It holds up one shard
+// after the other, each for a moment.
+func (u *used) forget(now time.Time) (n int64) {
+	for i := range u.shard {
+		n += u.shard[i].forget(now.Unix())
+	}
+	return n
+}
+
+func (s *usedShard) forget(now int64) (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, until := range s.until {
+		if int64(until) <= now {
+			delete(s.until, key)
+			n++
+		}
+	}
+	return n
+}
+
+// ceilSecond is the first whole Unix second not before t.
+func ceilSecond(t time.Time) uint32 {
+	return uint32(min(max(t.Add(time.Second-time.Nanosecond).Unix(), 0), math.MaxUint32))
+}
+
+// usedSize is what an assertion takes in used_batch: its key and its until.
+const usedSize = len(usedKey{}) + 4
+
+func appendUsed(dst []byte, key usedKey, until uint32) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, key[:]...), until)
+}
+
+// addAll adds what appendUsed packed.
+func (u *used) addAll(packed []byte) error {
+	if len(packed)%usedSize != 0 {
+		return errors.New("a row of used_batch is broken")
+	}
+	for ; len(packed) > 0; packed = packed[usedSize:] {
+		u.add(usedKey(packed), binary.BigEndian.Uint32(packed[len(usedKey{}):]))
+	}
+	return nil
+}
+
+// loadUsed makes the set from what the database holds.
+func loadUsed(ctx context.Context, reads *reader) (*used, error) {
+	u := newUsed()
+	err := reads.list(ctx, `SELECT keys FROM used_batch`, nil, func(scan func(...any) error) error {
+		var packed []byte
+		if err := scan(&packed); err != nil {
+			return err
+		}
+		return u.addAll(packed)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, reads.list(ctx, `SELECT key, until FROM use_up`, nil, func(scan func(...any) error) error {
+		var key []byte
+		var until int64
+		if err := scan(&key, &until); err != nil {
+			return err
+		}
+		if len(key) < len(usedKey{}) {
+			return errors.New("a row of use_up is broken")
+		}
+		u.add(usedKey(key), ceilSecond(time.UnixMilli(until)))
+		return nil
+	})
+}
