@@ -1,0 +1,219 @@
+package peers
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+
+	"moneyer/assertion"
+)
+
+// assertionLife is how long an assertion is good for: the bodies of a round are
+// all made before its first request.
+const assertionLife = 5 * time.Minute
+
+// A client is the machine client that a peer is told of. It authenticates with
+// the secret under ID, and with the key under KeyID.
+type client struct {
+	ID, Secret string
+	KeyID      string // client_id of the client that has a key instead of a secret
+	Key        *ecdsa.PrivateKey
+	Kid        string
+	signer     *assertion.Signer
+}
+
+func newClient() (*client, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	c := &client{ID: "bench", Secret: newSecret(), KeyID: "bench-key", Key: key, Kid: "bench-1"}
+	c.signer, err = assertion.NewSigner(key, "ES256", c.Kid, "JWT")
+	return c, err
+}
+
+// newSecret returns 256 random bits, so that no server has a reason to hash
+// slowly. They are hex digits: one peer stops reading a secret at some signs.
+func newSecret() string {
+	secret := make([]byte, 32)
+	rand.Read(secret) // never fails, by its documentation
+	return fmt.Sprintf("%x", secret)
+}
+
+// secretBody makes client_credentials requests with the secret in the body,
+// which saves every server the decoding of a header.
+func (c *client) secretBody(more url.Values) func(int) ([]byte, error) {
+	form := url.Values{
+		"grant_type":    {"client_credentials"},
+		"client_id":     {c.ID},
+		"client_secret": {c.Secret},
+	}
+	body := encode(form, more)
+	return func(int) ([]byte, error) { return body, nil }
+}
+
+// keyBody makes client_credentials requests of a client that authenticates with
+// private_key_jwt (RFC 7523 section 2.2).
+func (c *client) keyBody(audience string, more url.Values) func(int) ([]byte, error) {
+	return func(int) ([]byte, error) {
+		token, err := c.sign(c.KeyID, c.KeyID, audience)
+		return encode(url.Values{
+			"grant_type":            {"client_credentials"},
+			"client_id":             {c.KeyID},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+			"client_assertion":      {token},
+		}, more), err
+	}
+}
+
+// bearerBody makes requests with an assertion as the grant (RFC 7523 section 2.1).
+func (c *client) bearerBody(issuer, subject, audience string, more url.Values) func(int) ([]byte, error) {
+	return func(int) ([]byte, error) {
+		token, err := c.sign(issuer, subject, audience)
+		return encode(url.Values{
+			"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"},
+			"assertion":  {token},
+		}, more), err
+	}
+}
+
+// sign makes an assertion with a jti of its own.
+func (c *client) sign(issuer, subject, audience string) (string, error) {
+	now := time.Now()
+	return c.signer.Sign(assertion.Assertion{
+		Issuer:   issuer,
+		Subject:  subject,
+		Audience: []string{audience},
+		ID:       assertion.NewID(),
+		IssuedAt: now,
+		Expiry:   now.Add(assertionLife),
+	})
+}
+
+func encode(form, more url.Values) []byte {
+	for name, values := range more {
+		form[name] = values
+	}
+	return []byte(form.Encode())
+}
+
+// form is the header of a token request.
+func form() http.Header {
+	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+}
+
+// answers returns a Ready that wants a 200 from a page.
+func answers(page string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("%s: %s", page, response.Status)
+		}
+		return nil
+	}
+}
+
+// A jwk is a key as JSON (RFC 7517).
+type jwk map[string]string
+
+// publicJWK returns the public half of a P-256 key.
+func publicJWK(key *ecdsa.PublicKey, kid string) (jwk, error) {
+	point, err := key.Bytes()
+	if err != nil {
+		return nil, err
+	}
+	half := len(point) / 2 // after the octet that says "uncompressed"
+	return jwk{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": kid,
+		"x": base64URL(point[1 : 1+half]), "y": base64URL(point[1+half:])}, nil
+}
+
+// newECKey returns a new private P-256 key.
+func newECKey(kid string) (jwk, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	written, err := publicJWK(&key.PublicKey, kid)
+	if err != nil {
+		return nil, err
+	}
+	scalar, err := key.Bytes()
+	written["d"] = base64URL(scalar)
+	return written, err
+}
+
+// newRSAKey returns a new private RSA key of 2048 bits.
+func newRSAKey(kid string) (jwk, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return nil, err
+	}
+	return jwk{"kty": "RSA", "use": "sig", "alg": "RS256", "kid": kid,
+		"n": base64URL(key.N.Bytes()), "e": base64URL(big.NewInt(int64(key.E)).Bytes()), "d": base64URL(key.D.Bytes()),
+		"p": base64URL(key.Primes[0].Bytes()), "q": base64URL(key.Primes[1].Bytes()),
+		"dp": base64URL(key.Precomputed.Dp.Bytes()), "dq": base64URL(key.Precomputed.Dq.Bytes()),
+		"qi": base64URL(key.Precomputed.Qinv.Bytes())}, nil
+}
+
+func base64URL(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
+
+// config is what the small servers below this folder read.
+type config struct {
+	Listen       string `json:"listen"`
+	Issuer       string `json:"issuer"`
+	ClientID     string `json:"client_id"`
+	ClientSecret string `json:"client_secret"`
+	KeyClientID  string `json:"key_client_id"`
+	ClientKey    jwk    `json:"client_key"`
+	SigningKeys  []jwk  `json:"signing_keys"`
+	// Database is the file of a server that keeps something.
+	Database string `json:"database,omitempty"`
+}
+
+// writeConfig writes the configuration for a client and new signing keys, and
+// returns the file's name.
+func (c *client) writeConfig(folder, address, issuer string, keys ...jwk) (string, error) {
+	public, err := publicJWK(&c.Key.PublicKey, c.Kid)
+	if err != nil {
+		return "", err
+	}
+	return writeJSON(folder, "config.json", config{
+		Listen:       address,
+		Issuer:       issuer,
+		ClientID:     c.ID,
+		ClientSecret: c.Secret,
+		KeyClientID:  c.KeyID,
+		ClientKey:    public,
+		SigningKeys:  keys,
+		Database:     filepath.Join(folder, "store.db"),
+	})
+}
+
+// writeJSON writes a file that only its owner can read.
+func writeJSON(folder, name string, value any) (string, error) {
+	text, err := json.MarshalIndent(value, "", "  ")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(folder, name)
+	return path, os.WriteFile(path, text, 0o600)
+}

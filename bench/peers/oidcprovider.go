@@ -1,0 +1,186 @@
+package peers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"moneyer/bench/subject"
+)
+
+// oidcProvider is npm's oidc-provider with its own in-memory adapter, in one
+// process of a Node.js that it supports, which npm brings, too.
+func oidcProvider() peer {
+	return peer{
+		installed: oidcProviderInstalled,
+		Server: subject.Server{
+			Name:  "oidc-provider",
+			Keeps: "nothing (its in-memory adapter)",
+			Cannot: map[subject.Kind]string{
+				subject.JWTBearerES256: "no such grant",
+			},
+			Install:   installOIDCProvider,
+			Configure: configureOIDCProvider,
+		},
+	}
+}
+
+// oidcProviderFiles are copied beside the packages, for Node.js looks for those
+// from the folder of the program upwards.
+var oidcProviderFiles = []string{".npmrc", "package.json", "package-lock.json", "server.mjs"}
+
+// oidcProviderStamp is the last that is written: the files that were installed.
+const oidcProviderStamp = "installed"
+
+func oidcProviderInstalled() error {
+	from, to, err := oidcProviderFolders()
+	if err != nil {
+		return err
+	}
+	want, err := oidcProviderContents(from)
+	if err != nil {
+		return err
+	}
+	have, err := os.ReadFile(filepath.Join(to, oidcProviderStamp))
+	if err != nil || !bytes.Equal(have, want) {
+		return errors.New("oidc-provider is not installed, or not what its lock file names")
+	}
+	return nil
+}
+
+// oidcProviderContents returns the files, one after the other.
+func oidcProviderContents(folder string) ([]byte, error) {
+	var all []byte
+	for _, name := range oidcProviderFiles {
+		text, err := os.ReadFile(filepath.Join(folder, name))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, text...)
+	}
+	return all, nil
+}
+
+func installOIDCProvider(ctx context.Context, log io.Writer) (string, error) {
+	from, to, err := oidcProviderFolders()
+	if err != nil {
+		return "", err
+	}
+	if oidcProviderInstalled() != nil {
+		fmt.Fprintln(log, "oidc-provider: installing the packages of its lock file by npm")
+		if err := npmInstall(ctx, from, to); err != nil {
+			return "", err
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(to, "node_modules", "oidc-provider", "package.json"))
+	if err != nil {
+		return "", err
+	}
+	var about struct{ Version string }
+	if err := json.Unmarshal(text, &about); err != nil {
+		return "", err
+	}
+	node, err := exec.CommandContext(ctx, nodeJS(to), "--version").Output()
+	return fmt.Sprintf("%s, Node.js %s", about.Version, strings.TrimSpace(string(node))), err
+}
+
+// npmInstall copies the files and installs the packages that they name.
+func npmInstall(ctx context.Context, from, to string) error {
+	if _, err := exec.LookPath("npm"); err != nil {
+		return errors.New("npm is missing; on Debian: apt-get install npm")
+	}
+	for _, name := range oidcProviderFiles {
+		text, err := os.ReadFile(filepath.Join(from, name))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(to, name), text, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := run(ctx, to, "npm", "ci", "--loglevel=error"); err != nil {
+		return err
+	}
+	stamp, err := oidcProviderContents(from)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(to, oidcProviderStamp), stamp, 0o644)
+}
+
+func configureOIDCProvider(_ context.Context, folder, address string) (*subject.Setup, error) {
+	_, program, err := oidcProviderFolders()
+	if err != nil {
+		return nil, err
+	}
+	issuer := "http://" + address
+	c, err := newClient()
+	if err != nil {
+		return nil, err
+	}
+	ec, err := newECKey("es256")
+	if err != nil {
+		return nil, err
+	}
+	rsa, err := newRSAKey("rs256")
+	if err != nil {
+		return nil, err
+	}
+	file, err := c.writeConfig(folder, address, issuer, ec, rsa)
+	if err != nil {
+		return nil, err
+	}
+	command := exec.Command(nodeJS(program), filepath.Join(program, "server.mjs"), file)
+	command.Dir = folder
+	command.Env = append(os.Environ(), "NODE_ENV=production")
+	exchange := subject.Exchange{
+		Kind:   subject.ClientCredentialsES256,
+		URL:    issuer + "/token",
+		Header: form(),
+		Body:   c.secretBody(nil),
+		Keys:   issuer + "/jwks",
+		Alg:    "ES256",
+	}
+	rs256 := exchange
+	rs256.Kind, rs256.Alg = subject.ClientCredentialsRS256, "RS256"
+	rs256.Body = c.secretBody(url.Values{"resource": {"urn:bench:rs256"}})
+	byKey := exchange
+	byKey.Kind = subject.PrivateKeyJWTES256
+	byKey.Body = c.keyBody(issuer, nil)
+	byKey.Note = "replay check find-then-save, in memory, the last 1,000 to 2,000 ids"
+	return &subject.Setup{
+		Server:    subject.Program{Command: command, Ready: answers(exchange.Keys)},
+		Exchanges: []subject.Exchange{exchange, rs256, byKey},
+	}, nil
+}
+
+// nodeJS returns the Node.js that npm installed, or on other machines the one
+// in PATH.
+func nodeJS(folder string) string {
+	arch := map[string]string{"amd64": "x64"}[runtime.GOARCH]
+	if arch == "" {
+		arch = runtime.GOARCH
+	}
+	node := filepath.Join(folder, "node_modules", "node-"+runtime.GOOS+"-"+arch, "bin", "node")
+	if _, err := os.Stat(node); err != nil {
+		return "node"
+	}
+	return node
+}
+
+func oidcProviderFolders() (from, to string, err error) {
+	if from, err = source("oidc-provider"); err != nil {
+		return "", "", err
+	}
+	to, err = cache("oidc-provider")
+	return from, to, err
+}

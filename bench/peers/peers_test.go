@@ -1,0 +1,222 @@
+package peers
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+
+	"moneyer/bench/subject"
+)
+
+// TestTokens starts each peer that is installed and asks it for every exchange
+// twice: what it answers must be a token that verifies with its own keys.
+func TestTokens(t *testing.T) {
+	for _, p := range all() {
+		t.Run(p.Name, func(t *testing.T) {
+			if testing.Short() {
+				t.Skip("starts servers")
+			}
+			if err := p.installed(); err != nil {
+				t.Skipf("not installed: %v", err)
+			}
+			setup, err := p.Configure(t.Context(), emptyFolder(t), freeAddress(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, program := range append(setup.Beside, setup.Server) {
+				start(t, program)
+			}
+			if len(setup.Exchanges) == 0 {
+				t.Fatal("nothing to ask for")
+			}
+			for _, exchange := range setup.Exchanges {
+				t.Run(string(exchange.Kind), func(t *testing.T) {
+					for n := range 2 {
+						exchangeOnce(t, exchange, n)
+					}
+				})
+			}
+		})
+	}
+}
+
+// TestTable holds each peer against the kinds: it does one, or says why not.
+func TestTable(t *testing.T) {
+	for _, p := range all() {
+		t.Run(p.Name, func(t *testing.T) {
+			if p.Name == "" || p.Keeps == "" || p.Install == nil {
+				t.Fatal("the table wants a name, what is kept, and how to install it")
+			}
+			setup, err := p.Configure(t.Context(), emptyFolder(t), "127.0.0.1:1")
+			if err != nil {
+				if installed := p.installed(); installed != nil {
+					t.Skipf("cannot be set up without being installed: %v", err)
+				}
+				t.Fatal(err)
+			}
+			does := map[subject.Kind]bool{}
+			for _, exchange := range setup.Exchanges {
+				does[exchange.Kind] = true
+				first, err := exchange.Body(0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				second, err := exchange.Body(1)
+				if err != nil {
+					t.Fatal(err)
+				}
+				assertion := exchange.Kind == subject.JWTBearerES256 || exchange.Kind == subject.PrivateKeyJWTES256
+				if assertion == bytes.Equal(first, second) {
+					t.Errorf("%s: an assertion must be new each time, and nothing else", exchange.Kind)
+				}
+			}
+			for _, kind := range []subject.Kind{subject.ClientCredentialsES256, subject.JWTBearerES256} {
+				if does[kind] == (p.Cannot[kind] != "") {
+					t.Errorf("%s: it is done, or Cannot says why not", kind)
+				}
+			}
+		})
+	}
+}
+
+// start runs a program until the end of the test and waits until it is ready.
+func start(t *testing.T, program subject.Program) {
+	t.Helper()
+	var output bytes.Buffer
+	program.Command.Stdout, program.Command.Stderr = &output, &output
+	if err := program.Command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		program.Command.Wait()
+	}()
+	t.Cleanup(func() { stop(t, program.Command, ended) })
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		err := program.Ready(t.Context())
+		if err == nil {
+			break
+		}
+		select {
+		case <-ended:
+			t.Fatalf("%s ended:\n%s", program.Command.Path, &output)
+		case <-time.After(20 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", program.Command.Path, err)
+		}
+	}
+	if program.Prepare == nil {
+		return
+	}
+	if err := program.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// stop ends a program as the benchmark does.
+func stop(t *testing.T, command *exec.Cmd, ended <-chan struct{}) {
+	command.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-ended:
+	case <-time.After(10 * time.Second):
+		t.Errorf("%s does not stop by SIGTERM", command.Path)
+		command.Process.Kill()
+		<-ended
+	}
+}
+
+// exchangeOnce asks for a token and verifies it.
+func exchangeOnce(t *testing.T, exchange subject.Exchange, n int) {
+	t.Helper()
+	body, err := exchange.Body(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, exchange.URL, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = exchange.Header
+	status, answer := do(t, request)
+	if status != http.StatusOK {
+		t.Fatalf("%d: %s", status, answer)
+	}
+	var token struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.Unmarshal(answer, &token); err != nil {
+		t.Fatal(err)
+	}
+	if exchange.Token != nil {
+		if token.AccessToken, err = exchange.Token(answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	parsed, err := jwt.ParseSigned(token.AccessToken, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(exchange.Alg)})
+	if err != nil {
+		t.Fatalf("%v: %s", err, answer)
+	}
+	request, err = http.NewRequestWithContext(t.Context(), http.MethodGet, exchange.Keys, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys jose.JSONWebKeySet
+	if _, answer = do(t, request); json.Unmarshal(answer, &keys) != nil {
+		t.Fatalf("no key set: %s", answer)
+	}
+	var claims jwt.Claims
+	if err := parsed.Claims(&keys, &claims); err != nil {
+		t.Fatalf("%v: %s", err, token.AccessToken)
+	}
+	if claims.Expiry.Time().Before(time.Now()) {
+		t.Errorf("the token expired at %s", claims.Expiry.Time())
+	}
+}
+
+func do(t *testing.T, request *http.Request) (status int, body []byte) {
+	t.Helper()
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, err = io.ReadAll(response.Body); err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, body
+}
+
+// emptyFolder returns a new folder below the system's temporary one: the folder
+// of a test is too long a path for a Unix socket.
+func emptyFolder(t *testing.T) string {
+	t.Helper()
+	folder, err := os.MkdirTemp("", "peers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	return folder
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	return listener.Addr().String()
+}
