@@ -31,5 +31,6 @@ type peer struct {
 func all() []peer {
 	return []peer{
 		oidcProvider(),
+		zitadel(),
 	}
 }

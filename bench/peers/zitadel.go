@@ -1,0 +1,64 @@
+package peers
+
+import (
+	"context"
+	"os/exec"
+
+	"moneyer/bench/subject"
+)
+
+// zitadel is the OpenID provider library zitadel/oidc with the storage of its
+// example server, which holds every token in a map, and gives JWTs.
+func zitadel() peer {
+	built := goServer{name: "zitadel", main: ".", module: "github.com/zitadel/oidc/v3"}
+	return peer{
+		installed: built.installed,
+		Server: subject.Server{
+			Name:  "zitadel/oidc",
+			Keeps: "nothing (every token in a map, which grows)",
+			Cannot: map[subject.Kind]string{
+				subject.ClientCredentialsRS256: "set up with one key, ES256",
+				subject.PrivateKeyJWTES256:     "not for client_credentials",
+			},
+			Install: built.build,
+			Configure: func(_ context.Context, folder, address string) (*subject.Setup, error) {
+				return configureZitadel(built, folder, address)
+			},
+		},
+	}
+}
+
+func configureZitadel(built goServer, folder, address string) (*subject.Setup, error) {
+	binary, err := built.binary()
+	if err != nil {
+		return nil, err
+	}
+	c, err := newClient()
+	if err != nil {
+		return nil, err
+	}
+	key, err := newECKey("es256")
+	if err != nil {
+		return nil, err
+	}
+	issuer := "http://" + address
+	file, err := c.writeConfig(folder, address, issuer, key)
+	if err != nil {
+		return nil, err
+	}
+	exchange := subject.Exchange{
+		Kind:   subject.ClientCredentialsES256,
+		URL:    issuer + "/oauth/token",
+		Header: form(),
+		Body:   c.secretBody(nil),
+		Keys:   issuer + "/keys",
+		Alg:    "ES256",
+	}
+	bearer := exchange
+	bearer.Kind, bearer.Note = subject.JWTBearerES256, "no replay check"
+	bearer.Body = c.bearerBody(c.ID, c.ID, issuer, nil)
+	return &subject.Setup{
+		Server:    subject.Program{Command: exec.Command(binary, file), Ready: answers(exchange.Keys)},
+		Exchanges: []subject.Exchange{exchange, bearer},
+	}, nil
+}
