@@ -143,7 +143,9 @@ func ChainHash(previous [sha256.Size]byte, line []byte) [sha256.Size]byte {
 	h := sha256.New()
 	h.Write(previous[:])
 	h.Write(line)
-	return [sha256.Size]byte(h.Sum(nil))
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	return sum
 }
 
 // Record is an entry as the ledger keeps it.

@@ -3,8 +3,10 @@ package authority
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
+	"moneyer/internal/jose"
 	"moneyer/internal/limit"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -28,6 +30,8 @@ type Authority struct {
 	// Revocations knows which tokens were withdrawn.
 	Revocations *Revocations
 	Now         func() time.Time
+
+	drafts sync.Pool // of *draft
 }
 
 // ClientName names a client within the process.
@@ -155,15 +159,9 @@ func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now 
 		return nil, unavailable(err)
 	}
 	token := newToken(issuer, grant, now)
-	claims, err := appendClaims(make([]byte, 0, 512), issuer, grant, token, now)
-	if err != nil {
+	if token.Token, err = a.sign(signer, issuer, grant, token, now); err != nil {
 		return nil, err
 	}
-	compact, err := signer.Sign(make([]byte, 0, 1024), claims)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	token.Token = string(compact)
 	if grant.seal != nil {
 		grant.use.Sealed = grant.seal.hide(token)
 	}
@@ -181,6 +179,25 @@ func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now 
 	default:
 		return nil, unavailable(err)
 	}
+}
+
+// draft is where a token is composed before it is a string of its own.
+type draft struct{ claims, compact []byte }
+
+// sign composes the claims of token and signs them.
+func (a *Authority) sign(signer *jose.Signer, issuer *Issuer, grant *Grant, token *AccessToken, now time.Time) (compact string, err error) {
+	d, ok := a.drafts.Get().(*draft)
+	if !ok {
+		d = &draft{}
+	}
+	defer a.drafts.Put(d)
+	if d.claims, err = appendClaims(d.claims[:0], issuer, grant, token, now); err != nil {
+		return "", err
+	}
+	if d.compact, err = signer.Sign(d.compact[:0], d.claims); err != nil {
+		return "", unavailable(err)
+	}
+	return string(d.compact), nil
 }
 
 // mintedBefore answers an assertion that was used up: with the token that it

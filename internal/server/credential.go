@@ -12,7 +12,7 @@ import (
 // authenticate finds the one way in which the client shows who it is. Two ways
 // at once are refused (RFC 6749 §2.3).
 func (p *parameters) authenticate(h http.Header) error {
-	req := p.req
+	req := &p.req
 	req.Auth = oauth.AuthNone
 	if req.Secret != "" {
 		req.Auth = oauth.AuthPost

@@ -36,7 +36,7 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request) (*authority.Reque
 	if err != nil {
 		return nil, err
 	}
-	p := &parameters{wire: w, req: &authority.Request{GrantType: w.grant}}
+	p := &parameters{wire: w, req: authority.Request{GrantType: w.grant}}
 	if kind == profile.JSON {
 		err = p.readJSON(body)
 	} else {
@@ -48,7 +48,7 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request) (*authority.Reque
 	if err == nil {
 		err = p.authenticate(r.Header)
 	}
-	return p.req, err
+	return &p.req, err
 }
 
 // bodyKind judges the media type.
@@ -84,21 +84,29 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBody {
 		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", maxBody)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", maxBody)
-	case err != nil:
-		return nil, oauth.Errorf(oauth.InvalidRequest, "the body did not arrive whole").Because(err)
+	if r.ContentLength >= 0 {
+		body := make([]byte, r.ContentLength)
+		_, err := io.ReadFull(r.Body, body)
+		return body, notWhole(err)
 	}
-	return body, nil
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", maxBody)
+	}
+	return body, notWhole(err)
+}
+
+func notWhole(err error) error {
+	if err == nil {
+		return nil
+	}
+	return oauth.Errorf(oauth.InvalidRequest, "the body did not arrive whole").Because(err)
 }
 
 // parameters collects the parameters of one request.
 type parameters struct {
 	wire *wire
-	req  *authority.Request
+	req  authority.Request
 	// seen has a bit for each of wire.Params that came with a value.
 	seen          uint64
 	assertionType string
@@ -107,7 +115,8 @@ type parameters struct {
 // readForm reads application/x-www-form-urlencoded. Unknown parameters are
 // ignored, repeated ones refused, empty ones as good as absent (RFC 6749 §3.2).
 func (p *parameters) readForm(body string) error {
-	var names []string
+	var usual [16]string // more names than most requests have
+	names := usual[:0]
 	for pair := range strings.SplitSeq(body, "&") {
 		if pair == "" {
 			continue
