@@ -32,5 +32,6 @@ func all() []peer {
 	return []peer{
 		oidcProvider(),
 		zitadel(),
+		fosite(),
 	}
 }

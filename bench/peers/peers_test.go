@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -44,9 +45,31 @@ func TestTokens(t *testing.T) {
 					for n := range 2 {
 						exchangeOnce(t, exchange, n)
 					}
+					testReplay(t, exchange)
 				})
 			}
 		})
+	}
+}
+
+// testReplay sends an assertion twice: it is refused, or a note says that nobody
+// looks.
+func testReplay(t *testing.T, exchange subject.Exchange) {
+	if exchange.Kind != subject.JWTBearerES256 && exchange.Kind != subject.PrivateKeyJWTES256 {
+		return
+	}
+	body, err := exchange.Body(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, answer := ask(t, exchange, body)
+	if first != http.StatusOK {
+		t.Fatalf("%d: %s", first, answer)
+	}
+	second, answer := ask(t, exchange, body)
+	accepted := second == http.StatusOK
+	if said := strings.Contains(exchange.Note, "no replay check"); said != accepted {
+		t.Errorf("an assertion sent again: %d %s; the note says %q", second, answer, exchange.Note)
 	}
 }
 
@@ -145,12 +168,7 @@ func exchangeOnce(t *testing.T, exchange subject.Exchange, n int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, exchange.URL, bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request.Header = exchange.Header
-	status, answer := do(t, request)
+	status, answer := ask(t, exchange, body)
 	if status != http.StatusOK {
 		t.Fatalf("%d: %s", status, answer)
 	}
@@ -169,7 +187,7 @@ func exchangeOnce(t *testing.T, exchange subject.Exchange, n int) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, answer)
 	}
-	request, err = http.NewRequestWithContext(t.Context(), http.MethodGet, exchange.Keys, nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, exchange.Keys, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,6 +202,17 @@ func exchangeOnce(t *testing.T, exchange subject.Exchange, n int) {
 	if claims.Expiry.Time().Before(time.Now()) {
 		t.Errorf("the token expired at %s", claims.Expiry.Time())
 	}
+}
+
+// ask sends a token request.
+func ask(t *testing.T, exchange subject.Exchange, body []byte) (status int, answer []byte) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, exchange.URL, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header = exchange.Header
+	return do(t, request)
 }
 
 func do(t *testing.T, request *http.Request) (status int, body []byte) {

@@ -1,0 +1,67 @@
+package peers
+
+import (
+	"context"
+	"os/exec"
+
+	"moneyer/bench/subject"
+)
+
+// fosite is a minimal server on the library ory/fosite with a durable store, as
+// one writes who builds a token endpoint of one's own.
+func fosite() peer {
+	built := goServer{name: "fosite", main: ".", module: "github.com/ory/fosite"}
+	return peer{
+		installed: built.installed,
+		Server: subject.Server{
+			Name:  "ory/fosite",
+			Keeps: "a row per token and per used assertion, a transaction each, SQLite (WAL, synchronous=FULL)",
+			Cannot: map[subject.Kind]string{
+				subject.ClientCredentialsRS256: "set up with one key, ES256",
+			},
+			Install: built.build,
+			Configure: func(_ context.Context, folder, address string) (*subject.Setup, error) {
+				return configureFosite(built, folder, address)
+			},
+		},
+	}
+}
+
+func configureFosite(built goServer, folder, address string) (*subject.Setup, error) {
+	binary, err := built.binary()
+	if err != nil {
+		return nil, err
+	}
+	c, err := newClient()
+	if err != nil {
+		return nil, err
+	}
+	key, err := newECKey("es256")
+	if err != nil {
+		return nil, err
+	}
+	issuer := "http://" + address
+	file, err := c.writeConfig(folder, address, issuer, key)
+	if err != nil {
+		return nil, err
+	}
+	exchange := subject.Exchange{
+		Kind:   subject.ClientCredentialsES256,
+		Note:   "secret by SHA-256 instead of its default, bcrypt",
+		URL:    issuer + "/token",
+		Header: form(),
+		Body:   c.secretBody(nil),
+		Keys:   issuer + "/keys",
+		Alg:    "ES256",
+	}
+	bearer := exchange
+	bearer.Kind, bearer.Note = subject.JWTBearerES256, ""
+	bearer.Body = c.bearerBody(c.ID, c.ID, exchange.URL, nil)
+	byKey := exchange
+	byKey.Kind, byKey.Note = subject.PrivateKeyJWTES256, ""
+	byKey.Body = c.keyBody(exchange.URL, nil)
+	return &subject.Setup{
+		Server:    subject.Program{Command: exec.Command(binary, file), Ready: answers(exchange.Keys)},
+		Exchanges: []subject.Exchange{exchange, bearer, byKey},
+	}, nil
+}
