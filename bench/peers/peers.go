@@ -33,5 +33,6 @@ func all() []peer {
 		oidcProvider(),
 		zitadel(),
 		fosite(),
+		dex(),
 	}
 }

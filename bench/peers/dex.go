@@ -1,0 +1,58 @@
+package peers
+
+import (
+	"context"
+	"os/exec"
+
+	"moneyer/bench/subject"
+)
+
+// dex is dex of August 2026, whose releases the module proxy does not serve
+// under their names, with its in-memory storage and its own ES256 signer.
+func dex() peer {
+	built := goServer{name: "dex", main: ".", module: "github.com/dexidp/dex"}
+	return peer{
+		installed: built.installed,
+		Server: subject.Server{
+			Name:  "dex",
+			Keeps: "nothing",
+			Cannot: map[subject.Kind]string{
+				subject.ClientCredentialsRS256: "set up with one key, ES256",
+				subject.JWTBearerES256:         "no such grant",
+				subject.PrivateKeyJWTES256:     "no such client authentication",
+			},
+			Install: built.build,
+			Configure: func(_ context.Context, folder, address string) (*subject.Setup, error) {
+				return configureDex(built, folder, address)
+			},
+		},
+	}
+}
+
+func configureDex(built goServer, folder, address string) (*subject.Setup, error) {
+	binary, err := built.binary()
+	if err != nil {
+		return nil, err
+	}
+	c, err := newClient()
+	if err != nil {
+		return nil, err
+	}
+	issuer := "http://" + address
+	file, err := c.writeConfig(folder, address, issuer)
+	if err != nil {
+		return nil, err
+	}
+	exchange := subject.Exchange{
+		Kind:   subject.ClientCredentialsES256,
+		URL:    issuer + "/token",
+		Header: form(),
+		Body:   c.secretBody(nil),
+		Keys:   issuer + "/keys",
+		Alg:    "ES256",
+	}
+	return &subject.Setup{
+		Server:    subject.Program{Command: exec.Command(binary, file), Ready: answers(exchange.Keys)},
+		Exchanges: []subject.Exchange{exchange},
+	}, nil
+}
