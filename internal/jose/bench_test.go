@@ -4,12 +4,67 @@ import (
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
+	"runtime"
+	"strings"
 	"testing"
 
 	"moneyer/internal/jose"
 )
 
 const benchClaims = `{"iss":"https://issuer.example","sub":"client-1","aud":"https://api.example","exp":1795435200,"iat":1795434900,"jti":"0123456789abcdefABCDE"}`
+
+var benchAlgs = []jose.Alg{jose.ES256, jose.RS256, jose.PS256, jose.EdDSA}
+
+// BenchmarkSign and BenchmarkVerify take a token's signature alone, by whatever
+// this build signs with (see internal/openssl). Those with 64 show what waiting
+// for each other costs; run them with -cpu 1, pinned to one processor.
+func BenchmarkSign(b *testing.B) {
+	for _, alg := range benchAlgs {
+		signer := newSigner(b, alg, "key-1", "at+jwt")
+		input := []byte(rfc7515ES256[:strings.LastIndexByte(rfc7515ES256, '.')])
+		one := func() error {
+			_, err := jose.SignInput(signer, input)
+			return err
+		}
+		b.Run(string(alg), func(b *testing.B) { repeat(b, one) })
+		b.Run(string(alg)+"x64", func(b *testing.B) { repeatIn64(b, one) })
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	for _, alg := range benchAlgs {
+		signer := newSigner(b, alg, "key-1", "at+jwt")
+		j, err := jose.Parse(sign(b, signer, benchClaims))
+		if err != nil {
+			b.Fatal(err)
+		}
+		one := func() error { return j.Verify(signer.Public()) }
+		b.Run(string(alg), func(b *testing.B) { repeat(b, one) })
+		b.Run(string(alg)+"x64", func(b *testing.B) { repeatIn64(b, one) })
+	}
+}
+
+func repeat(b *testing.B, one func() error) {
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := one(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func repeatIn64(b *testing.B, one func() error) {
+	b.ReportAllocs()
+	b.SetParallelism((64 + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if err := one(); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}
 
 func BenchmarkSignES256(b *testing.B) {
 	key, ok := testKey(b, jose.ES256).(*ecdsa.PrivateKey)

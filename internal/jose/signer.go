@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
+	"moneyer/internal/openssl"
 	"moneyer/internal/strictjson"
 )
 
@@ -35,7 +36,7 @@ func NewSigner(key crypto.Signer, alg Alg, kid, typ string) (*Signer, error) {
 	if len(kid) > maxName || len(typ) > maxName || !utf8.ValidString(kid) || !utf8.ValidString(typ) {
 		return nil, fmt.Errorf("%w: kid and typ are UTF-8 of at most %d octets", ErrHeader, maxName)
 	}
-	return &Signer{key: key, public: public, kid: kid, prefix: headerPrefix(alg, kid, typ)}, nil
+	return &Signer{key: openssl.Signer(key, alg.signerOpts()), public: public, kid: kid, prefix: headerPrefix(alg, kid, typ)}, nil
 }
 
 // As returns a Signer with the same key and another typ, for what is signed
@@ -99,21 +100,27 @@ func (s *Signer) sign(dst, payload []byte, most int) ([]byte, error) {
 	return dst, nil
 }
 
+// signerOpts are what a crypto.Signer is to be asked with.
+func (a Alg) signerOpts() crypto.SignerOpts {
+	switch a {
+	case PS256:
+		return pssOptions()
+	case EdDSA:
+		return crypto.Hash(0)
+	default:
+		return crypto.SHA256
+	}
+}
+
 // signature returns the JWS signature of input, in buf where it has to be
 // converted.
 func (s *Signer) signature(buf, input []byte) ([]byte, error) {
-	message, opts := input, crypto.SignerOpts(crypto.SHA256)
-	switch s.public.alg {
-	case EdDSA:
-		opts = crypto.Hash(0)
-	case PS256:
-		opts = pssOptions()
-		fallthrough
-	default:
+	message := input
+	if s.public.alg != EdDSA {
 		digest := sha256.Sum256(input)
 		message = digest[:]
 	}
-	sig, err := s.key.Sign(rand.Reader, message, opts)
+	sig, err := s.key.Sign(rand.Reader, message, s.public.alg.signerOpts())
 	if err != nil {
 		return nil, fmt.Errorf("signing: %w", err)
 	}

@@ -1,0 +1,192 @@
+//go:build openssl
+
+package openssl
+
+/*
+#cgo LDFLAGS: -lcrypto
+#cgo noescape moneyer_sign
+#cgo nocallback moneyer_sign
+
+#include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#if OPENSSL_VERSION_NUMBER < 0x30000000L
+#error "OpenSSL 3.0 or newer is needed"
+#endif
+
+// Returns a context that signs SHA-256 digests, or NULL. It holds the only
+// reference to its key, so contexts share nothing.
+static EVP_PKEY_CTX *moneyer_context(const unsigned char *der, long size, int padding) {
+	EVP_PKEY *key = d2i_AutoPrivateKey(NULL, &der, size);
+	EVP_PKEY_CTX *ctx = key == NULL ? NULL : EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	EVP_PKEY_free(key);
+	if (ctx != NULL && EVP_PKEY_sign_init(ctx) == 1 && EVP_PKEY_CTX_set_signature_md(ctx, EVP_sha256()) == 1 &&
+	    (padding == 0 || EVP_PKEY_CTX_set_rsa_padding(ctx, padding) == 1) &&
+	    (padding != RSA_PKCS1_PSS_PADDING || EVP_PKEY_CTX_set_rsa_pss_saltlen(ctx, RSA_PSS_SALTLEN_DIGEST) == 1))
+		return ctx;
+	EVP_PKEY_CTX_free(ctx);
+	ERR_clear_error();
+	return NULL;
+}
+
+// Returns 0, or why not. Errors lie in a queue of the thread, and the next call
+// may come from another one: they are taken here.
+static unsigned long moneyer_sign(EVP_PKEY_CTX *ctx, const unsigned char *digest, unsigned char *sig, size_t *size) {
+	if (EVP_PKEY_sign(ctx, sig, size, digest, 32) == 1)
+		return 0;
+	unsigned long why = ERR_peek_last_error();
+	ERR_clear_error();
+	return why == 0 ? ERR_PACK(ERR_LIB_EVP, 0, ERR_R_INTERNAL_ERROR) : why;
+}
+*/
+import "C"
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/fips140"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"unsafe"
+)
+
+// maxP256 is the length of the longest signature of P-256 in DER.
+const maxP256 = 72
+
+// pssSalt is the salt of PS256 in octets (RFC 7518 section 3.5).
+const pssSalt = sha256.Size
+
+// Version names what makes the signatures, and what verifies them.
+func Version() string {
+	return fmt.Sprintf("OpenSSL %s for signing, Go %s",
+		C.GoString(C.OpenSSL_version(C.OPENSSL_VERSION_STRING)), strings.TrimPrefix(runtime.Version(), "go"))
+}
+
+// Signer returns a signer for SHA-256 digests under opts that does with OpenSSL
+// what key does. It returns key itself where that is not a P-256 or RSA key in
+// memory (a key in hardware stays there), where OpenSSL does not take it, and
+// where Go is to be the FIPS 140 module.
+func Signer(key crypto.Signer, opts crypto.SignerOpts) crypto.Signer {
+	s := &signer{key: key}
+	switch private := key.(type) {
+	case *ecdsa.PrivateKey:
+		if private.Curve != elliptic.P256() {
+			return key
+		}
+		s.size = maxP256
+	case *rsa.PrivateKey:
+		s.size, s.padding = private.Size(), paddingOf(opts)
+		if s.padding == 0 {
+			return key
+		}
+	default:
+		return key
+	}
+	if fips140.Enabled() {
+		return key
+	}
+	first := s.newContext()
+	if first == nil {
+		return key
+	}
+	s.contexts = make(chan *C.EVP_PKEY_CTX, runtime.GOMAXPROCS(0))
+	s.contexts <- first
+	for range cap(s.contexts) - 1 {
+		s.contexts <- nil
+	}
+	runtime.AddCleanup(s, free, s.contexts)
+	return s
+}
+
+// paddingOf returns the padding that opts ask an RSA key for, or 0 where they
+// want what is not done here.
+func paddingOf(opts crypto.SignerOpts) C.int {
+	if opts.HashFunc() != crypto.SHA256 {
+		return 0
+	}
+	pss, ok := opts.(*rsa.PSSOptions)
+	switch {
+	case !ok:
+		return C.RSA_PKCS1_PADDING
+	case pss.SaltLength == rsa.PSSSaltLengthEqualsHash || pss.SaltLength == pssSalt:
+		return C.RSA_PKCS1_PSS_PADDING
+	default:
+		return 0
+	}
+}
+
+// signer signs with contexts that were set up before: in OpenSSL 3 that takes as
+// long as a tenth of a signature of P-256. It has one for each processor of Go,
+// for whoever has to wait for one would find no processor free either, and a
+// longer queue in C would only be more threads. The last are made when they are
+// first needed; until then nil holds their place.
+type signer struct {
+	key      crypto.Signer
+	padding  C.int // 0 for P-256
+	size     int   // of a signature: of every one for RSA, at most for P-256
+	contexts chan *C.EVP_PKEY_CTX
+}
+
+// newContext returns nil where OpenSSL does not take the key.
+func (s *signer) newContext() *C.EVP_PKEY_CTX {
+	der, err := x509.MarshalPKCS8PrivateKey(s.key)
+	if err != nil {
+		return nil
+	}
+	defer clear(der)
+	return C.moneyer_context((*C.uchar)(unsafe.SliceData(der)), C.long(len(der)), s.padding)
+}
+
+// free runs when nobody can reach the signer any more, so all its contexts are
+// back in their places.
+func free(contexts chan *C.EVP_PKEY_CTX) {
+	for range cap(contexts) {
+		C.EVP_PKEY_CTX_free(<-contexts)
+	}
+}
+
+func (s *signer) Public() crypto.PublicKey { return s.key.Public() }
+
+// Sign signs as the key itself would. What the contexts were not set up for is
+// left to the key, and so is ECDSA without a random source (RFC 6979).
+func (s *signer) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
+	fits := len(digest) == sha256.Size && opts.HashFunc() == crypto.SHA256
+	if s.padding == 0 {
+		fits = fits && random != nil
+	} else {
+		fits = fits && paddingOf(opts) == s.padding
+	}
+	if !fits {
+		return s.key.Sign(random, digest, opts)
+	}
+	sig := make([]byte, s.size)
+	n := C.size_t(len(sig))
+	ctx := <-s.contexts
+	if ctx == nil {
+		ctx = s.newContext()
+	}
+	if ctx == nil {
+		s.contexts <- nil
+		return nil, errors.New("openssl: no memory for a signature")
+	}
+	why := C.moneyer_sign(ctx, (*C.uchar)(unsafe.SliceData(digest)), (*C.uchar)(unsafe.SliceData(sig)), &n)
+	s.contexts <- ctx
+	runtime.KeepAlive(s) // else free could run while the context is out
+	if why != 0 {
+		return nil, fmt.Errorf("openssl: error %X: %s", uint64(why), C.GoString(C.ERR_reason_error_string(why)))
+	}
+	if s.padding != 0 && int(n) != s.size {
+		return nil, fmt.Errorf("openssl: an RSA signature of %d octets, want %d", int(n), s.size)
+	}
+	return sig[:n], nil
+}

@@ -1,0 +1,297 @@
+//go:build openssl
+
+package openssl_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/sha512"
+	"fmt"
+	"math/big"
+	"os"
+	"regexp"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"moneyer/internal/openssl"
+)
+
+var (
+	pkcs1 = crypto.SHA256
+	pss   = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
+)
+
+func newP256(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func newRSA(t testing.TB, bits int) *rsa.PrivateKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// replaced returns the signer of OpenSSL, and fails where there is none.
+func replaced(t testing.TB, key crypto.Signer, opts crypto.SignerOpts) crypto.Signer {
+	t.Helper()
+	signer := openssl.Signer(key, opts)
+	if signer == key {
+		t.Fatalf("OpenSSL does not take a %T", key)
+	}
+	if signer.Public() != key.Public() {
+		t.Error("another public key")
+	}
+	return signer
+}
+
+// good tells whether Go, asked as strictly as internal/jose does, takes sig.
+func good(key crypto.PublicKey, opts crypto.SignerOpts, digest, sig []byte) bool {
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		return ecdsa.VerifyASN1(key, digest, sig)
+	case *rsa.PublicKey:
+		if opts == pss {
+			return rsa.VerifyPSS(key, crypto.SHA256, digest, sig, pss) == nil
+		}
+		return rsa.VerifyPKCS1v15(key, crypto.SHA256, digest, sig) == nil
+	default:
+		return false
+	}
+}
+
+// TestAgainstGo has Go verify what OpenSSL signed, and compares the octets where
+// a signature can only be one.
+func TestAgainstGo(t *testing.T) {
+	for name, tc := range map[string]struct {
+		key   crypto.Signer
+		opts  crypto.SignerOpts
+		times int
+	}{
+		"ES256":      {newP256(t), crypto.SHA256, 2000}, // r and s of every length that comes by
+		"RS256 2048": {newRSA(t, 2048), pkcs1, 20},
+		"RS256 2056": {newRSA(t, 2056), pkcs1, 3},
+		"RS256 3072": {newRSA(t, 3072), pkcs1, 3},
+		"RS256 4096": {newRSA(t, 4096), pkcs1, 3},
+		"PS256 2048": {newRSA(t, 2048), pss, 20},
+		"PS256 2049": {newRSA(t, 2049), pss, 3}, // the encoded message is an octet shorter than the modulus
+		"PS256 4096": {newRSA(t, 4096), pss, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			signer := replaced(t, tc.key, tc.opts)
+			seen := map[string]bool{}
+			for i := range tc.times {
+				digest := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
+				if i == 0 {
+					clear(digest[:])
+				}
+				sig, err := signer.Sign(rand.Reader, digest[:], tc.opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !good(tc.key.Public(), tc.opts, digest[:], sig) {
+					t.Fatalf("does not verify: %x", sig)
+				}
+				theirs, err := tc.key.Sign(rand.Reader, digest[:], tc.opts)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if same := bytes.Equal(sig, theirs); same != (tc.opts == pkcs1 && len(sig) >= 256) {
+					t.Fatalf("the octets of Go: %t", same)
+				}
+				seen[string(sig[:len(sig)/2])] = true
+			}
+			if len(seen) != tc.times {
+				t.Errorf("%d of %d signatures differ in the first half", len(seen), tc.times)
+			}
+		})
+	}
+}
+
+// TestRandomized signs one digest twice. Two signatures of P-256 with one r would
+// give the key away.
+func TestRandomized(t *testing.T) {
+	digest := sha256.Sum256(nil)
+	for _, tc := range []struct {
+		key  crypto.Signer
+		opts crypto.SignerOpts
+	}{{newP256(t), crypto.SHA256}, {newRSA(t, 2048), pss}} {
+		signer := replaced(t, tc.key, tc.opts)
+		one, _ := signer.Sign(rand.Reader, digest[:], tc.opts)
+		two, _ := signer.Sign(rand.Reader, digest[:], tc.opts)
+		if len(one) == 0 || bytes.Equal(one[:36], two[:36]) {
+			t.Errorf("%T: %x and %x", tc.key, one, two)
+		}
+	}
+}
+
+// inHardware is a key that does not leave its place.
+type inHardware struct{ crypto.Signer }
+
+func TestLeavesAlone(t *testing.T) {
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, ed, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := newRSA(t, 2048)
+	impossible := &ecdsa.PrivateKey{PublicKey: newP256(t).PublicKey, D: new(big.Int)}
+	for name, tc := range map[string]struct {
+		key  crypto.Signer
+		opts crypto.SignerOpts
+	}{
+		"P-384":         {p384, crypto.SHA256},
+		"Ed25519":       {ed, crypto.Hash(0)},
+		"hardware":      {inHardware{key}, crypto.SHA256},
+		"SHA-512":       {key, crypto.SHA512},
+		"another salt":  {key, &rsa.PSSOptions{SaltLength: 20, Hash: crypto.SHA256}},
+		"any salt":      {key, &rsa.PSSOptions{Hash: crypto.SHA256}},
+		"not a key":     {impossible, crypto.SHA256},
+		"not a modulus": {&rsa.PrivateKey{PublicKey: rsa.PublicKey{N: big.NewInt(15), E: 3}, D: big.NewInt(3)}, crypto.SHA256},
+	} {
+		if signer := openssl.Signer(tc.key, tc.opts); fmt.Sprintf("%T", signer) != fmt.Sprintf("%T", tc.key) {
+			t.Errorf("%s: became a %T", name, signer)
+		}
+	}
+}
+
+// TestOtherQuestions asks a signer for what it was not made for: the key answers.
+func TestOtherQuestions(t *testing.T) {
+	p256, key := newP256(t), newRSA(t, 2048)
+	short, long := sha256.Sum256(nil), sha512.Sum512(nil)
+
+	forP256 := replaced(t, p256, crypto.SHA256)
+	one, err := forP256.Sign(nil, short[:], crypto.SHA256)
+	two, _ := p256.Sign(nil, short[:], crypto.SHA256)
+	if err != nil || !bytes.Equal(one, two) {
+		t.Errorf("not the signature of RFC 6979: %v", err)
+	}
+	if sig, err := forP256.Sign(rand.Reader, long[:], crypto.SHA512); err != nil || !ecdsa.VerifyASN1(&p256.PublicKey, long[:], sig) {
+		t.Errorf("a longer digest: %v", err)
+	}
+
+	forRSA := replaced(t, key, pkcs1)
+	if sig, err := forRSA.Sign(rand.Reader, short[:], pss); err != nil || !good(key.Public(), pss, short[:], sig) {
+		t.Errorf("another padding: %v", err)
+	}
+	if sig, err := forRSA.Sign(rand.Reader, long[:], crypto.SHA512); err != nil || rsa.VerifyPKCS1v15(&key.PublicKey, crypto.SHA512, long[:], sig) != nil {
+		t.Errorf("another hash: %v", err)
+	}
+	if sig, err := forRSA.Sign(rand.Reader, long[:], crypto.SHA256); err == nil {
+		t.Errorf("a digest of 64 octets was signed as SHA-256: %x", sig)
+	}
+}
+
+// TestTogether has many goroutines share a key, most of them in the queue for a
+// context.
+func TestTogether(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
+	for _, tc := range []struct {
+		key   crypto.Signer
+		opts  crypto.SignerOpts
+		times int
+	}{{newP256(t), crypto.SHA256, 100}, {newRSA(t, 2048), pkcs1, 5}, {newRSA(t, 2048), pss, 5}} {
+		signer := replaced(t, tc.key, tc.opts)
+		var all sync.WaitGroup
+		for i := range 64 {
+			all.Go(func() {
+				for j := range tc.times {
+					digest := sha256.Sum256([]byte{byte(i), byte(j)})
+					sig, err := signer.Sign(rand.Reader, digest[:], tc.opts)
+					if err != nil || !good(tc.key.Public(), tc.opts, digest[:], sig) {
+						t.Errorf("%T: %v, %x", tc.key, err, sig)
+						return
+					}
+				}
+			})
+		}
+		all.Wait()
+	}
+}
+
+// TestMemory signs 100,000 times, and makes and drops 1,500 signers. Half a
+// kilobyte lost by a signer, or a few octets by a signature, would show.
+func TestMemory(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("reads /proc")
+	}
+	p256, key := newP256(t), newRSA(t, 2048)
+	digest := sha256.Sum256(nil)
+	signer := replaced(t, p256, crypto.SHA256)
+	signs := func(times int) {
+		for range times {
+			if _, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	signers := func(times int) {
+		for i := range times {
+			s, opts := replaced(t, p256, crypto.SHA256), crypto.SignerOpts(crypto.SHA256)
+			if i%2 == 0 {
+				s, opts = replaced(t, key, pss), pss
+			}
+			if i%16 < 2 {
+				if _, err := s.Sign(rand.Reader, digest[:], opts); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if i%50 == 0 {
+				runtime.GC()
+			}
+		}
+	}
+	signs(20_000)
+	signers(500)
+	before := resident(t)
+	signs(100_000)
+	if grown := resident(t) - before; grown > 2<<20 {
+		t.Errorf("100,000 signatures took %d kB", grown>>10)
+	}
+	signers(1500)
+	if grown := resident(t) - before; grown > 2<<20 {
+		t.Errorf("1,500 signers took %d kB", grown>>10)
+	}
+}
+
+// resident returns the octets that this process has in memory.
+func resident(t *testing.T) int {
+	t.Helper()
+	for range 3 {
+		runtime.GC()
+		time.Sleep(10 * time.Millisecond) // for the cleanups
+	}
+	statm, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var size, pages int
+	if _, err := fmt.Sscan(string(statm), &size, &pages); err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
+
+func TestVersion(t *testing.T) {
+	if v := openssl.Version(); !regexp.MustCompile(`^OpenSSL [3-9]\.\d+\.\d+ for signing, Go 1\.`).MatchString(v) {
+		t.Error(v)
+	}
+}
