@@ -64,6 +64,9 @@ const (
 // An Exchange is one kind of token request and how its answer is judged.
 type Exchange struct {
 	Kind Kind
+	// Variant tells exchanges of one kind apart, such as by the profile; empty for
+	// the only one.
+	Variant string
 	// Note says what a reader of the table must know, such as "no replay check".
 	Note string
 	// URL of the token endpoint.
@@ -77,6 +80,7 @@ type Exchange struct {
 	// member access_token.
 	Token func(body []byte) (string, error)
 	// Keys is the URL of the JWK set that the tokens verify with, and Alg their
-	// algorithm, which Token's answer must name.
+	// algorithm, which Token's answer must name. Without an Alg the answer holds
+	// no token, and its status is all that is judged: an empty reference server.
 	Keys, Alg string
 }

@@ -1,0 +1,258 @@
+package load
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// maxResponse bounds an answer, in octets.
+const maxResponse = 1 << 20
+
+// response is the framing of one answer.
+type response struct {
+	status int
+	// body is valid until the next read.
+	body []byte
+	// retryAfter tells whether the answer has that field.
+	retryAfter bool
+	// last tells that the connection ends after this answer.
+	last bool
+}
+
+// reader reads answers from a connection.
+type reader struct {
+	from   io.Reader
+	buffer []byte // what was read
+	used   int    // how much of it was taken
+	chunks []byte // the body of a chunked answer, put together
+}
+
+func newReader(from io.Reader) *reader {
+	return &reader{from: from, buffer: make([]byte, 0, 8<<10)}
+}
+
+// fill reads more, and keeps what was not taken.
+func (r *reader) fill() error {
+	if r.used > 0 && r.used == len(r.buffer) {
+		r.buffer, r.used = r.buffer[:0], 0
+	}
+	if len(r.buffer) == cap(r.buffer) {
+		if len(r.buffer)-r.used > maxResponse {
+			return fmt.Errorf("an answer of more than %d octets", maxResponse)
+		}
+		bigger := make([]byte, len(r.buffer)-r.used, 2*cap(r.buffer))
+		copy(bigger, r.buffer[r.used:])
+		r.buffer, r.used = bigger, 0
+	}
+	n, err := r.from.Read(r.buffer[len(r.buffer):cap(r.buffer)])
+	r.buffer = r.buffer[:len(r.buffer)+n]
+	if n > 0 {
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+// response reads one answer to a POST.
+func (r *reader) response() (response, error) {
+	for {
+		var answer response
+		framing, err := r.head(&answer)
+		if err != nil {
+			return answer, cutShort(err)
+		}
+		if answer.status < 200 {
+			continue // RFC 9110 §15.2: an interim answer comes before the real one
+		}
+		err = r.body(&answer, framing)
+		if err == nil && !answer.last && r.used != len(r.buffer) {
+			err = errors.New("the server sent more than its answer")
+		}
+		return answer, cutShort(err)
+	}
+}
+
+func cutShort(err error) error {
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("the answer is cut short: %w", io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// framing says how the end of a body is found; neither means at the end of the connection.
+type framing struct {
+	length  int // -1 when it is not told
+	chunked bool
+}
+
+// line takes the next line, without its end.
+func (r *reader) line() ([]byte, error) {
+	for seen := 0; ; {
+		if i := bytes.IndexByte(r.buffer[r.used+seen:], '\n'); i >= 0 {
+			line := r.buffer[r.used : r.used+seen+i]
+			r.used += seen + i + 1
+			return bytes.TrimSuffix(line, []byte{'\r'}), nil
+		}
+		seen = len(r.buffer) - r.used
+		if err := r.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// head reads the status line and the header.
+func (r *reader) head(answer *response) (framing, error) {
+	f := framing{length: -1}
+	first, err := r.line()
+	if err != nil {
+		return f, err
+	}
+	version, rest, _ := bytes.Cut(first, []byte{' '})
+	code, _, _ := bytes.Cut(rest, []byte{' '})
+	status, err := strconv.Atoi(string(code))
+	if !bytes.HasPrefix(version, []byte("HTTP/1.")) || err != nil || len(code) != 3 {
+		return f, fmt.Errorf("not the first line of an answer: %.80q", first)
+	}
+	answer.status = status
+	answer.last = string(version) == "HTTP/1.0"
+	for {
+		line, err := r.line()
+		if err != nil {
+			return f, err
+		}
+		if len(line) == 0 {
+			return f, nil
+		}
+		if err := answer.field(line, &f); err != nil {
+			return f, err
+		}
+	}
+}
+
+// field heeds a header field that matters here.
+func (a *response) field(line []byte, f *framing) error {
+	name, value, found := bytes.Cut(line, []byte{':'})
+	if !found {
+		return fmt.Errorf("not a header field: %.80q", line)
+	}
+	value = bytes.TrimSpace(value)
+	switch len(name) {
+	case len("connection"):
+		if is(name, "connection") {
+			a.last = is(value, "close") || a.last && !is(value, "keep-alive")
+		}
+	case len("retry-after"):
+		a.retryAfter = a.retryAfter || is(name, "retry-after")
+	case len("content-length"):
+		if is(name, "content-length") {
+			n, err := strconv.Atoi(string(value))
+			if err != nil || n < 0 || n > maxResponse {
+				return fmt.Errorf("not a content-length: %.40q", value)
+			}
+			f.length = n
+		}
+	case len("transfer-encoding"):
+		if is(name, "transfer-encoding") {
+			if !is(value, "chunked") {
+				return fmt.Errorf("unknown transfer-encoding %.40q", value)
+			}
+			f.chunked = true
+		}
+	}
+	return nil
+}
+
+// is compares without regard to case; want is in lower case.
+func is(text []byte, want string) bool {
+	if len(text) != len(want) {
+		return false
+	}
+	for i := range text {
+		c := text[i]
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		if c != want[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// body reads the body (RFC 9112 §6.3).
+func (r *reader) body(answer *response, f framing) (err error) {
+	switch {
+	case answer.status == 204 || answer.status == 304:
+	case f.chunked:
+		answer.body, err = r.chunked()
+	case f.length >= 0:
+		answer.body, err = r.take(f.length)
+	default:
+		answer.last = true
+		answer.body, err = r.rest()
+	}
+	return err
+}
+
+// take takes the next n octets.
+func (r *reader) take(n int) ([]byte, error) {
+	for len(r.buffer)-r.used < n {
+		if err := r.fill(); err != nil {
+			return nil, err
+		}
+	}
+	taken := r.buffer[r.used : r.used+n]
+	r.used += n
+	return taken, nil
+}
+
+// rest takes all until the end of the connection.
+func (r *reader) rest() ([]byte, error) {
+	for {
+		if err := r.fill(); errors.Is(err, io.EOF) {
+			return r.take(len(r.buffer) - r.used)
+		} else if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// chunked puts chunks together (RFC 9112 §7.1).
+func (r *reader) chunked() ([]byte, error) {
+	r.chunks = r.chunks[:0]
+	for {
+		line, err := r.line()
+		if err != nil {
+			return nil, err
+		}
+		digits, _, _ := bytes.Cut(line, []byte{';'})
+		size, err := strconv.ParseUint(string(bytes.TrimSpace(digits)), 16, 31)
+		if err != nil || len(r.chunks)+int(size) > maxResponse {
+			return nil, fmt.Errorf("not the size of a chunk: %.40q", line)
+		}
+		if size == 0 {
+			return r.chunks, r.trailer()
+		}
+		chunk, err := r.take(int(size))
+		if err != nil {
+			return nil, err
+		}
+		r.chunks = append(r.chunks, chunk...)
+		if end, err := r.line(); err != nil || len(end) != 0 {
+			return nil, errors.Join(err, errors.New("a chunk does not end where it says"))
+		}
+	}
+}
+
+func (r *reader) trailer() error {
+	for {
+		if line, err := r.line(); err != nil || len(line) == 0 {
+			return err
+		}
+	}
+}

@@ -1,0 +1,128 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// worker is one connection and what was answered on it.
+type worker struct {
+	round  *Round
+	dialer net.Dialer
+	// stopped is set when the round is interrupted from outside.
+	stopped atomic.Bool
+
+	mu   sync.Mutex // guards changes of conn, which the worker's goroutine makes
+	conn net.Conn   // nil between connections
+
+	// Owned by the worker's goroutine.
+	reader  *reader
+	answers []Answer
+	arena   []byte // where bodies are kept
+	last    time.Duration
+	err     error
+}
+
+func (w *worker) dial(ctx context.Context) error {
+	conn, err := w.dialer.DialContext(ctx, "tcp", w.round.Endpoint.Address)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn, w.reader = conn, newReader(conn)
+	return conn.SetDeadline(time.Now().Add(w.round.Duration + w.timeout()))
+}
+
+func (w *worker) timeout() time.Duration {
+	if w.round.Timeout > 0 {
+		return w.round.Timeout
+	}
+	return time.Minute
+}
+
+func (w *worker) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != nil {
+		_ = w.conn.Close()
+		w.conn = nil
+	}
+}
+
+// interrupt ends the work from another goroutine, an answer that is waited for too.
+func (w *worker) interrupt() {
+	w.stopped.Store(true)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.conn != nil {
+		_ = w.conn.SetDeadline(time.Now())
+	}
+}
+
+// work sends what is due until the schedule or the requests end.
+func (w *worker) work(pacing *schedule, requests *queue) {
+	defer w.close()
+	for !w.stopped.Load() {
+		due, more := pacing.next()
+		if !more {
+			return
+		}
+		index, request := requests.take()
+		if request == nil {
+			pacing.stop()
+			return
+		}
+		retryable, err := w.exchange(pacing.begin, due, index, request)
+		if err != nil {
+			w.err = fmt.Errorf("request %d: %w", index, err)
+			pacing.stop()
+			return
+		}
+		if retryable && w.round.Again {
+			requests.putBack(index)
+		}
+	}
+}
+
+// exchange sends one request and keeps its answer.
+func (w *worker) exchange(begin, due time.Time, index int, request []byte) (retryable bool, err error) {
+	if w.conn == nil {
+		if err := w.dial(context.Background()); err != nil {
+			return false, err
+		}
+	}
+	if _, err := w.conn.Write(request); err != nil {
+		return false, err
+	}
+	answer, err := w.reader.response()
+	if err != nil {
+		return false, err
+	}
+	now := time.Now()
+	w.last = now.Sub(begin)
+	kept := Answer{Index: index, Status: answer.status, RetryAfter: answer.retryAfter, At: w.last, Latency: now.Sub(due)}
+	if !w.round.Discard || answer.status != 200 {
+		kept.Body = w.keep(answer.body)
+	}
+	w.answers = append(w.answers, kept)
+	if answer.last {
+		w.close()
+	}
+	return answer.status == 429 || answer.status == 503, nil
+}
+
+// keep copies a body to where it stays.
+func (w *worker) keep(body []byte) []byte {
+	const size = 256 << 10
+	if cap(w.arena)-len(w.arena) < len(body) {
+		w.arena = make([]byte, 0, max(size, len(body)))
+	}
+	begin := len(w.arena)
+	w.arena = append(w.arena, body...)
+	return w.arena[begin:len(w.arena):len(w.arena)]
+}

@@ -1,0 +1,73 @@
+// Command bench measures Moneyer on this machine, beside what a token request
+// must at least cost and beside the servers that one could pick instead.
+//
+// It installs and starts everything itself, keeps the servers on one core and
+// asks them from another, in turns, and checks every answer. What it finds goes
+// to standard output and, with -out, to Markdown, JSON and SVG. Linux only.
+//
+//	go run ./bench -quick                     Moneyer and the ceiling, two minutes
+//	go run ./bench -out docs/benchmarks       everything, twenty minutes
+//	go run ./bench -servers moneyer,dex -kinds client_credentials -connections 64
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"moneyer/bench/ceiling"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// run does what the arguments ask for. The first three commands are how the
+// benchmark starts itself as a process of its own.
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return measure(ctx, args)
+	}
+	switch args[0] {
+	case "reference":
+		if len(args) != 4 {
+			return errors.New("usage: bench reference WORK ADDRESS CLIENT")
+		}
+		return ceiling.Serve(ctx, ceiling.Work(args[1]), args[2], args[3])
+	case "raw":
+		if len(args) != 2 {
+			return errors.New("usage: bench raw ADDRESS")
+		}
+		return ceiling.ServeRaw(ctx, args[1])
+	case "micro":
+		return micro(ctx, args[1:])
+	default:
+		return measure(ctx, args)
+	}
+}
+
+func micro(ctx context.Context, args []string) error {
+	if len(args) != 2 {
+		return errors.New("usage: bench micro FOLDER TIME")
+	}
+	each, err := time.ParseDuration(args[1])
+	if err != nil {
+		return err
+	}
+	m, err := ceiling.Measure(ctx, args[0], each)
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(m)
+}

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/term"
+
+	"moneyer/bench/ceiling"
+	"moneyer/bench/moneyer"
+	"moneyer/bench/peers"
+	"moneyer/bench/report"
+	"moneyer/bench/subject"
+	"moneyer/bench/trial"
+)
+
+// measure is the benchmark itself.
+func measure(ctx context.Context, args []string) error {
+	c, err := parse(args, os.Stderr)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	root, err := repository()
+	if err != nil {
+		return err
+	}
+	// On the disk that the stores live on; a folder of temporary files may be memory.
+	cache := filepath.Join(root, "bench", ".cache")
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp(cache, "run-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(folder) }()
+	progress := trial.NewProgress(os.Stderr, term.IsTerminal(int(os.Stderr.Fd())))
+	r, err := c.try(ctx, root, folder, progress)
+	if err != nil {
+		return err
+	}
+	r.Command = strings.Join(append([]string{"go run ./bench"}, args...), " ")
+	if err := r.Markdown(os.Stdout); err != nil || c.out == "" {
+		return err
+	}
+	return r.Write(c.out)
+}
+
+// try runs the whole trial.
+func (c *choices) try(ctx context.Context, root, folder string, progress *trial.Progress) (*report.Report, error) {
+	restarts := 3
+	if c.quick {
+		restarts = 1
+	}
+	t, err := trial.New(trial.Settings{Rounds: c.rounds, Duration: c.duration, Connections: c.connections,
+		Wanted: c.exchange, Restarts: restarts, Folder: folder, Progress: progress})
+	if err != nil {
+		return nil, err
+	}
+	model, err := moneyer.Model()
+	if err != nil {
+		return nil, err
+	}
+	references, err := ceiling.References(model)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.Install(ctx, references, true); err != nil {
+		return nil, err
+	}
+	if err := t.Install(ctx, c.contenders(root, progress), false); err != nil {
+		return nil, err
+	}
+	if err := t.Pin(); err != nil {
+		return nil, err
+	}
+	return t.Run(ctx, nil)
+}
+
+// contenders are the servers that are wanted.
+func (c *choices) contenders(root string, progress *trial.Progress) []subject.Server {
+	base := moneyer.Options{Root: root, Log: progress.Detail()}
+	servers := []subject.Server{moneyer.Server(base)}
+	if _, err := os.Stat(filepath.Join(root, openSSLBinary)); err == nil {
+		faster := base
+		faster.Name, faster.Binary = "moneyer (OpenSSL)", openSSLBinary
+		servers = append(servers, moneyer.Server(faster))
+	}
+	if c.scale {
+		for _, many := range []moneyer.Options{
+			{Name: "moneyer, 10,000 clients", Clients: 10_000},
+			{Name: "moneyer, 1,000,000 clients", Clients: 1_000_000},
+			{Name: "moneyer, 10,000,000 ledger entries", Entries: 10_000_000},
+		} {
+			many.Root, many.Log = base.Root, base.Log
+			servers = append(servers, moneyer.Server(many))
+		}
+	}
+	if c.peers {
+		servers = append(servers, peers.All()...)
+	}
+	return slices.DeleteFunc(servers, func(s subject.Server) bool { return !c.server(s.Name) })
+}
+
+// openSSLBinary is Moneyer with OpenSSL's signatures, where somebody has built it.
+const openSSLBinary = "bin/moneyer-openssl"
+
+// repository finds the root of the module from where the program was started.
+func repository() (string, error) {
+	at, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		text, err := os.ReadFile(filepath.Join(at, "go.mod"))
+		if err == nil && strings.HasPrefix(string(text), "module moneyer\n") {
+			return at, nil
+		}
+		above := filepath.Dir(at)
+		if above == at {
+			return "", fmt.Errorf("start it in the repository: no go.mod of module moneyer found")
+		}
+		at = above
+	}
+}

@@ -1,0 +1,74 @@
+package moneyer
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The issuers, by short name.
+const (
+	d1      = "d1"
+	banking = "d1-banking"
+	plain   = "oauth2"
+	bolt    = "boltpay"
+	etp     = "etp"
+)
+
+const (
+	audienceName = "stg"
+	d1Scope      = "d1-s2s:api:merchant-gtw"
+	bankingScope = "d1-api:account:full d1-api:consumer:read"
+	plainScope   = "bench:read bench:write"
+	boltScope    = "openid accountId username roles"
+	etpScope     = "PAYMENT_PASSKEY"
+)
+
+// issuerSettings of each issuer beside its URL.
+const issuerSettings = `
+[issuers.d1]
+url = "http://%[1]s/d1/authz/v1"
+profile = "thales-d1"
+environment = "bench"
+audience_names = ["stg"]
+resource_audience = "https://api.example.com/d1"
+
+[issuers.d1-banking]
+url = "http://%[1]s/d1-banking/authz/v1"
+profile = "thales-d1-banking"
+environment = "bench"
+audience_names = ["stg"]
+resource_audience = "https://api.example.com/d1-banking"
+
+[issuers.oauth2]
+url = "http://%[1]s/oauth2"
+profile = "oauth2"
+environment = "bench"
+resource_audience = "https://api.example.com/oauth2"
+
+[issuers.boltpay]
+url = "http://%[1]s/boltpay"
+profile = "boltpay"
+environment = "bench"
+
+[issuers.etp]
+url = "http://%[1]s/tsh-cof"
+profile = "thales-etp"
+environment = "bench"
+resource_audience = "https://api.example.com/etp"
+`
+
+// configuration of a server: the defaults, but for what Options change.
+func configuration(o *Options, store, address, admin string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", "sqlite:"+store)
+	fmt.Fprintf(&b, "[listen]\naddress = %q\n\n[admin]\naddress = %q\n\n[limits]\ndrain_delay = \"0s\"\n", address, admin)
+	if !o.Limits {
+		// One client and one address ask for all there is.
+		fmt.Fprint(&b, "client_rate = -1\naddress_rate = -1\n")
+	}
+	if o.Retention > 0 {
+		fmt.Fprintf(&b, "\n[ledger]\nretention = %q\n", o.Retention)
+	}
+	fmt.Fprintf(&b, issuerSettings, address)
+	return b.String()
+}

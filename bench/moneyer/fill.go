@@ -1,0 +1,189 @@
+package moneyer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"moneyer/assertion"
+	"moneyer/internal/authority"
+	"moneyer/internal/config"
+	"moneyer/internal/jose"
+	"moneyer/internal/keyring"
+	"moneyer/internal/store"
+)
+
+// The names of what is in a server's folder.
+const (
+	configFile = "moneyer.toml"
+	masterFile = "master.key"
+	storeFile  = "moneyer.db"
+	filledFile = "filled" // is there when the store has all that it shall have
+)
+
+// appenders fill the ledger at once, so that a commit takes many entries.
+const appenders = 4096
+
+// fill makes in a folder the master key, and the store with all clients and entries,
+// unless it is there.
+func (o *Options) fill(ctx context.Context, folder, configuration string) error {
+	if _, err := os.Stat(filepath.Join(folder, filledFile)); err == nil {
+		return nil
+	}
+	cfg, err := config.Parse(filepath.Join(folder, configFile), []byte(configuration))
+	if err != nil {
+		return err
+	}
+	master, err := keyring.NewMasterKey()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(folder, masterFile), []byte(master.Text()), 0o600); err != nil {
+		return err
+	}
+	// Filled where commits cost nothing, if there is such a place, then moved to the disk.
+	workshop, err := os.MkdirTemp(memoryFolder(), "moneyer-bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(workshop) }()
+	db, err := store.Open(ctx, "sqlite:"+filepath.Join(workshop, storeFile), store.Options{Now: time.Now, CacheEntries: 1})
+	if err != nil {
+		return err
+	}
+	f := &filling{Options: o, db: db, pepper: master.Pepper(), issuers: cfg.Issuers, now: time.Now().UTC()}
+	if err := errors.Join(f.all(ctx), db.Close()); err != nil {
+		return fmt.Errorf("fill the store: %w", err)
+	}
+	if err := move(filepath.Join(workshop, storeFile), filepath.Join(folder, storeFile)); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, filledFile), nil, 0o600)
+}
+
+// filling is a store that is being filled.
+type filling struct {
+	*Options
+	db      *store.DB
+	pepper  authority.Pepper
+	issuers map[string]config.Issuer
+	now     time.Time
+}
+
+func (f *filling) all(ctx context.Context) error {
+	if f.Clients == 1 {
+		if err := f.one(ctx); err != nil {
+			return err
+		}
+	} else if err := f.many(ctx); err != nil {
+		return err
+	}
+	return f.entries(ctx)
+}
+
+// one client with every issuer.
+func (f *filling) one(ctx context.Context) error {
+	for issuer, scope := range map[string]string{d1: d1Scope, banking: bankingScope, plain: plainScope, bolt: boltScope, etp: etpScope} {
+		if err := f.register(ctx, issuer, scope, 0); err != nil {
+			return err
+		}
+	}
+	merchant := authority.Merchant{Issuer: etp, ID: merchantID, Client: id(0), Attributes: map[string]authority.Attribute{"trId": {Text: "40010012345"}}}
+	if err := f.db.PutMerchants(ctx, []authority.Merchant{merchant}, f.entry(etp, "merchant.add")); err != nil {
+		return err
+	}
+	card := authority.CardToken{Issuer: etp, ID: cardToken, Merchant: merchantID, Scheme: "visa"}
+	return f.db.PutCardTokens(ctx, []authority.CardToken{card}, f.entry(etp, "card-token.add"))
+}
+
+// many clients with the issuer for plain OAuth 2.0.
+func (f *filling) many(ctx context.Context) error {
+	return f.each(ctx, f.Clients, 8, "clients", func(n int) error { return f.register(ctx, plain, plainScope, n) })
+}
+
+// register registers client n with its key and secret.
+func (f *filling) register(ctx context.Context, issuer, scope string, n int) error {
+	of := f.issuers[issuer].Authority()
+	c := &authority.Client{Issuer: issuer, ID: id(n), Scope: strings.Fields(scope), Created: f.now, Attributes: attributes(issuer)}
+	if of.Profile.Policy.Assertion.Algs != nil {
+		private, err := key(n)
+		if err != nil {
+			return err
+		}
+		public, err := jose.NewPublicKey(private.Public(), jose.ES256)
+		if err != nil {
+			return err
+		}
+		if err := c.AddKey(of, nil, authority.Key{Kid: kid, Public: public, Created: f.now}); err != nil {
+			return err
+		}
+	}
+	kind := authority.ClientSecret
+	if issuer == etp {
+		kind = authority.APIKey
+	}
+	c.Secrets = []authority.Secret{{ID: "bench", Kind: kind, Digest: f.pepper.Digest(secret(issuer, n)), Created: f.now}}
+	return f.db.PutClient(ctx, c, f.entry(issuer, "client.add"))
+}
+
+func attributes(issuer string) map[string]authority.Attribute {
+	if issuer != bolt {
+		return nil
+	}
+	return map[string]authority.Attribute{"accountId": {Text: "acc-77"}, "username": {Text: "api-shop-1"},
+		"roles": {List: []string{"MERCHANT", "REFUNDER"}, IsList: true}}
+}
+
+func (f *filling) entry(issuer, action string) *authority.Entry {
+	return &authority.Entry{Kind: authority.EntryAdmin, Time: f.now, Issuer: issuer, Actor: "bench", Action: action}
+}
+
+// entries of tokens that were minted in a past that ends Age ago.
+func (f *filling) entries(ctx context.Context) error {
+	const perSecond = 1000
+	signing, credential := assertion.NewID()+assertion.NewID(), kid
+	end := f.now.Add(-f.Age)
+	return f.each(ctx, f.Entries, appenders, "ledger entries", func(n int) error {
+		at := end.Add(-time.Duration(f.Entries-n) * time.Second / perSecond)
+		return f.db.Append(ctx, &authority.Entry{Kind: authority.EntryToken, Time: at, Issuer: plain, Client: id(0), Correlation: assertion.NewID(),
+			JTI: assertion.NewID(), Credential: credential, SigningKid: signing, Subject: id(0), Scope: plainScope, Expires: at.Add(10 * time.Minute)}, nil)
+	})
+}
+
+// each does something for the numbers from 0 to count, many at once, and tells
+// how far it is.
+func (f *filling) each(ctx context.Context, count, atOnce int, what string, do func(n int) error) error {
+	if count == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var running sync.WaitGroup
+	begin := time.Now()
+	for range min(atOnce, count) {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				n := int(next.Add(1) - 1)
+				if n >= count {
+					return
+				}
+				if err := do(n); err != nil {
+					cancel(err)
+				}
+				if n > 0 && n%(max(count/10, cacheFrom)) == 0 {
+					left := time.Since(begin) * time.Duration(count-n) / time.Duration(n)
+					fmt.Fprintf(f.Log, "  %s: %d of %d, %v to go\n", what, n, count, left.Round(time.Second))
+				}
+			}
+		})
+	}
+	running.Wait()
+	return context.Cause(ctx)
+}

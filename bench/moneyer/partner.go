@@ -1,0 +1,134 @@
+package moneyer
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"time"
+
+	"moneyer/assertion"
+	"moneyer/bench/ceiling"
+	"moneyer/oauth"
+)
+
+// What clients are registered with.
+const (
+	kid        = "bench-1"
+	merchantID = "bench-merchant"
+	cardToken  = "bench-visa-1"
+	// assertionLife is as long as the strictest profile allows.
+	assertionLife = 14 * time.Minute
+)
+
+// Partners are the clients that ask for tokens. Keys and secrets follow from the
+// number of a client, so that a store that was filled once serves again, and a
+// million of them take no room. They protect nothing.
+type Partners struct {
+	// Count of the clients; requests are spread over them at random.
+	Count int
+
+	signers map[int]*assertion.Signer
+	random  *rand.Rand
+}
+
+// NewPartners makes count clients.
+func NewPartners(count int) *Partners {
+	return &Partners{Count: count, signers: map[int]*assertion.Signer{}, random: rand.New(rand.NewPCG(1, uint64(count)))}
+}
+
+// some client, each as likely as any other.
+func (p *Partners) some() int { return p.random.IntN(p.Count) }
+
+// id of client n, as long as a D1 identifier.
+func id(n int) string { return fmt.Sprintf("gw%08d", n) }
+
+func derive(purpose string, n int) [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "moneyer benchmark %s %d", purpose, n))
+}
+
+// key of client n.
+func key(n int) (*ecdsa.PrivateKey, error) {
+	scalar := derive("key", n)
+	return ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar[:])
+}
+
+// secret of client n with an issuer.
+func secret(issuer string, n int) string {
+	sum := derive("secret of "+issuer, n)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// signer of client n. Those of a few are kept.
+func (p *Partners) signer(n int) (*assertion.Signer, error) {
+	if s, ok := p.signers[n]; ok {
+		return s, nil
+	}
+	k, err := key(n)
+	if err != nil {
+		return nil, err
+	}
+	s, err := assertion.NewSigner(k, "ES256", kid, "")
+	if err == nil && len(p.signers) < 10_000 {
+		p.signers[n] = s
+	}
+	return s, err
+}
+
+// assert signs an assertion of client n.
+func (p *Partners) assert(n int, audience string) (string, error) {
+	signer, err := p.signer(n)
+	if err != nil {
+		return "", err
+	}
+	now := time.Now()
+	return signer.Sign(assertion.Assertion{Issuer: id(n), Subject: id(n), Audience: []string{audience},
+		ID: assertion.NewID(), IssuedAt: now, Expiry: now.Add(assertionLife)})
+}
+
+// grant makes bodies of the jwt-bearer grant (RFC 7523 §2.1).
+func (p *Partners) grant(audience string) func(int) ([]byte, error) {
+	return func(int) ([]byte, error) {
+		signed, err := p.assert(p.some(), audience)
+		return []byte("grant_type=" + url.QueryEscape(string(oauth.JWTBearer)) + "&assertion=" + signed), err
+	}
+}
+
+// clientAssertion makes bodies of client_credentials with private_key_jwt (RFC 7523 §2.2).
+func (p *Partners) clientAssertion(audience string) func(int) ([]byte, error) {
+	return func(int) ([]byte, error) {
+		signed, err := p.assert(p.some(), audience)
+		return []byte("grant_type=client_credentials&client_assertion_type=" +
+			url.QueryEscape("urn:ietf:params:oauth:client-assertion-type:jwt-bearer") + "&client_assertion=" + signed), err
+	}
+}
+
+// secretPost makes bodies of client_credentials with client_secret_post (RFC 6749 §2.3.1).
+func (p *Partners) secretPost(issuer, scope string) func(int) ([]byte, error) {
+	return func(int) ([]byte, error) {
+		n := p.some()
+		body := "grant_type=client_credentials&client_id=" + id(n) + "&client_secret=" + secret(issuer, n)
+		if scope != "" {
+			body += "&scope=" + url.QueryEscape(scope)
+		}
+		return []byte(body), nil
+	}
+}
+
+func formHeader() http.Header {
+	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
+}
+
+// Model is what a Moneyer with one client is asked, for the reference servers.
+func Model() (ceiling.Model, error) {
+	p := NewPartners(1)
+	k, err := key(0)
+	if err != nil {
+		return ceiling.Model{}, err
+	}
+	return ceiling.Model{Client: k.Public(), Grant: p.grant(audienceName), Credentials: p.secretPost(plain, ""), RS256: p.secretPost(bolt, boltScope)}, nil
+}

@@ -1,0 +1,188 @@
+package moneyer
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"moneyer/bench/subject"
+)
+
+// Options say how a Moneyer is set up.
+type Options struct {
+	// Name in tables; empty means "moneyer".
+	Name string
+	// Root is the folder of the repository.
+	Root string
+	// Binary to start, counted from Root; empty means bin/moneyer, which is built.
+	Binary string
+	// Clients that are registered, and ask; 0 means 1.
+	Clients int
+	// Entries that the ledger holds before the start, and how old they are at least.
+	Entries int
+	Age     time.Duration
+	// Retention of the ledger; 0 means for ever.
+	Retention time.Duration
+	// Limits leaves the limits as they come, where else no client is held back.
+	Limits bool
+	// Log is told what takes long.
+	Log io.Writer
+}
+
+// cacheFrom is how many clients or entries make a store worth keeping from run to run.
+const cacheFrom = 5000
+
+// Server describes a Moneyer.
+func Server(o Options) subject.Server {
+	if o.Name == "" {
+		o.Name = "moneyer"
+	}
+	if o.Binary == "" {
+		o.Binary = "bin/moneyer"
+	}
+	o.Clients = max(o.Clients, 1)
+	return subject.Server{
+		Name:   o.Name,
+		Keeps:  "a ledger entry per token and each used assertion: SQLite, on the disk before the answer",
+		Cannot: map[subject.Kind]string{},
+		Install: func(ctx context.Context, log io.Writer) (string, error) {
+			return o.install(ctx, log)
+		},
+		Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
+			return o.configure(ctx, folder, address)
+		},
+	}
+}
+
+func (o *Options) binary() string { return filepath.Join(o.Root, o.Binary) }
+
+// install builds the program, unless it is one that somebody else has built, and
+// asks for its version.
+func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
+	if o.Binary == "bin/moneyer" {
+		build := exec.CommandContext(ctx, "make", "build")
+		build.Dir, build.Stdout, build.Stderr = o.Root, log, log
+		if err := build.Run(); err != nil {
+			return "", fmt.Errorf("make build: %w", err)
+		}
+	}
+	version, err := exec.CommandContext(ctx, o.binary(), "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("%s --version: %w", o.Binary, err)
+	}
+	return strings.TrimPrefix(strings.TrimSpace(string(version)), "moneyer "), nil
+}
+
+func (o *Options) configure(ctx context.Context, folder, address string) (*subject.Setup, error) {
+	admin, err := freeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	home := folder
+	if o.Retention == 0 && (o.Clients >= cacheFrom || o.Entries >= cacheFrom) {
+		if home, err = o.cacheFolder(); err != nil {
+			return nil, err
+		}
+	}
+	text := configuration(o, storeFile, address, admin)
+	if err := o.fill(ctx, home, text); err != nil {
+		return nil, err
+	}
+	file := filepath.Join(home, configFile)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	return &subject.Setup{
+		Server: subject.Program{
+			Command: exec.CommandContext(context.WithoutCancel(ctx), o.binary(), "serve", "--config", file),
+			Ready:   ready("http://" + address + "/readyz"),
+		},
+		Exchanges: o.exchanges("http://" + address),
+	}, nil
+}
+
+// Store is the file that the server of a folder keeps everything in.
+func Store(folder string) string { return filepath.Join(folder, storeFile) }
+
+func ready(url string) func(context.Context) error {
+	client := &http.Client{Timeout: time.Second}
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = response.Body.Close() }()
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
+		}
+		return nil
+	}
+}
+
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// exchanges of every profile; of many clients those of plain OAuth 2.0, with
+// which alone they are registered.
+func (o *Options) exchanges(base string) []subject.Exchange {
+	p := NewPartners(o.Clients)
+	exchange := func(kind subject.Kind, variant, path, endpoint string, body func(int) ([]byte, error)) subject.Exchange {
+		alg := "ES256"
+		if kind == subject.ClientCredentialsRS256 {
+			alg = "RS256"
+		}
+		return subject.Exchange{Kind: kind, Variant: variant, URL: base + path + endpoint, Header: formHeader(), Body: body,
+			Keys: base + path + "/.well-known/jwks.json", Alg: alg}
+	}
+	plainIssuer := base + "/oauth2"
+	oauth2 := []subject.Exchange{
+		exchange(subject.JWTBearerES256, "oauth2", "/oauth2", "/oauth2/token", p.grant(plainIssuer)),
+		exchange(subject.ClientCredentialsES256, "oauth2", "/oauth2", "/oauth2/token", p.secretPost(plain, "")),
+	}
+	if o.Clients > 1 || o.Entries > 0 {
+		return oauth2
+	}
+	merchant := exchange(subject.ClientCredentialsES256, "thales-etp", "/tsh-cof", "/auth/accessToken", func(int) ([]byte, error) {
+		return []byte(`{"merchantId":"` + merchantID + `","tokens":["` + cardToken + `"],"scope":"` + etpScope + `"}`), nil
+	})
+	merchant.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"APIKEY " + secret(etp, 0)}, "X-Correlation-Id": {"bench-1"}}
+	merchant.Token = etpToken
+	return append([]subject.Exchange{
+		exchange(subject.JWTBearerES256, "thales-d1", "/d1/authz/v1", "/oauth2/token", p.grant(audienceName)),
+		exchange(subject.JWTBearerES256, "thales-d1-banking", "/d1-banking/authz/v1", "/oauth2/token", p.grant(audienceName)),
+		exchange(subject.PrivateKeyJWTES256, "oauth2", "/oauth2", "/oauth2/token", p.clientAssertion(plainIssuer)),
+		exchange(subject.ClientCredentialsRS256, "boltpay", "/boltpay", "/auth/token", p.secretPost(bolt, boltScope)),
+		merchant,
+	}, oauth2...)
+}
+
+func etpToken(body []byte) (string, error) {
+	var answer struct {
+		Token string `json:"accessToken"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return "", err
+	}
+	if answer.Token == "" {
+		return "", errors.New("no accessToken")
+	}
+	return answer.Token, nil
+}

@@ -1,0 +1,64 @@
+package trial
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// restart measures how long each server takes from its start to its first token:
+// stopped and started again, with its store as it is. What runs beside it stays.
+func (t *Trial) restart(ctx context.Context) error {
+	if t.Restarts > 0 {
+		t.Progress.Say("restarting each server %d times", t.Restarts)
+	}
+	for _, c := range t.contenders {
+		if c.reference {
+			continue
+		}
+		for range t.Restarts {
+			took, err := t.coldStart(ctx, c)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			if err != nil {
+				t.fail("restart of %s: %v", c.server.Name, err)
+				break
+			}
+			c.coldStart = append(c.coldStart, microseconds(took)/1000)
+		}
+	}
+	return nil
+}
+
+// coldStart leaves out what registering clients through an admin API takes.
+func (t *Trial) coldStart(ctx context.Context, c *contender) (time.Duration, error) {
+	first := t.firstRow(c)
+	if first == nil {
+		return 0, fmt.Errorf("%s gives no token", c.server.Name)
+	}
+	err := c.main.Stop()
+	c.main = nil
+	if err != nil {
+		return 0, err
+	}
+	ready, err := c.startMain(ctx)
+	if err != nil {
+		return 0, err
+	}
+	result, err := t.ask(ctx, first, 1, 1)
+	if err != nil {
+		return 0, err
+	}
+	return ready + result.Elapsed, nil
+}
+
+// firstRow of a server that gives tokens.
+func (t *Trial) firstRow(c *contender) *row {
+	for _, r := range t.rows {
+		if r.contender == c && r.err == nil {
+			return r
+		}
+	}
+	return nil
+}

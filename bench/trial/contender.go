@@ -1,0 +1,126 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"moneyer/bench/process"
+	"moneyer/bench/report"
+	"moneyer/bench/subject"
+)
+
+// contender is a server that takes part.
+type contender struct {
+	server    subject.Server
+	version   string
+	reference bool
+
+	folder string
+	cores  []int
+	setup  *subject.Setup
+	beside []*process.Process
+	main   *process.Process
+
+	memory    int64
+	coldStart []float64 // milliseconds
+}
+
+// start starts what belongs beside the server, and then the server.
+func (c *contender) start(ctx context.Context) error {
+	for i, program := range c.setup.Beside {
+		p, _, _, err := process.Start(ctx, program, c.log("beside-"+strconv.Itoa(i)), c.cores...)
+		if err != nil {
+			return err
+		}
+		c.beside = append(c.beside, p)
+	}
+	_, err := c.startMain(ctx)
+	return err
+}
+
+// startMain starts the server itself and tells how long it took to be ready.
+func (c *contender) startMain(ctx context.Context) (time.Duration, error) {
+	p, ready, _, err := process.Start(ctx, c.setup.Server, c.log("server"), c.cores...)
+	c.main = p
+	// A command can be run once: the next start wants a copy.
+	c.setup.Server.Command = again(c.setup.Server.Command)
+	return ready, err
+}
+
+func (c *contender) log(name string) string { return filepath.Join(c.folder, name+".log") }
+
+// again is the same command, to be run once more.
+func again(command *exec.Cmd) *exec.Cmd {
+	return &exec.Cmd{Path: command.Path, Args: command.Args, Env: command.Env, Dir: command.Dir, SysProcAttr: command.SysProcAttr}
+}
+
+// stop stops the server and then what is beside it, last first.
+func (c *contender) stop() error {
+	var err error
+	if c.main != nil {
+		err = c.main.Stop()
+		c.main = nil
+	}
+	for _, p := range slices.Backward(c.beside) {
+		err = errors.Join(err, p.Stop())
+	}
+	c.beside = nil
+	return err
+}
+
+// family lists all processes that the server's work is spread over.
+func (c *contender) family() ([]int, error) {
+	if c.main == nil {
+		return nil, errors.New("the server does not run")
+	}
+	var all []int
+	for _, p := range append([]*process.Process{c.main}, c.beside...) {
+		if err := p.Alive(); err != nil {
+			return nil, err
+		}
+		some, err := p.Family()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
+	}
+	return all, nil
+}
+
+func (c *contender) report() report.Server {
+	s := report.Server{Name: c.server.Name, Version: c.version, Keeps: c.server.Keeps, Reference: c.reference,
+		Memory: c.memory, ColdStart: report.SpreadOf(c.coldStart)}
+	for kind, why := range c.server.Cannot {
+		if s.Cannot == nil {
+			s.Cannot = map[string]string{}
+		}
+		s.Cannot[string(kind)] = why
+	}
+	return s
+}
+
+// freeAddress finds a port below those that the system gives to callers, so that
+// no connection of the load takes it.
+func (t *Trial) freeAddress(ctx context.Context) (string, error) {
+	const first, last = 18100, 32000
+	if t.port == 0 {
+		t.port = first
+	}
+	for ; t.port < last; t.port++ {
+		address := fmt.Sprintf("127.0.0.1:%d", t.port)
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		if err != nil {
+			continue
+		}
+		t.port++
+		return address, l.Close()
+	}
+	return "", errors.New("no free port")
+}

@@ -1,0 +1,52 @@
+package trial
+
+import (
+	"context"
+	"time"
+
+	"moneyer/bench/ceiling"
+	"moneyer/bench/plan"
+	"moneyer/bench/report"
+)
+
+// report gathers what was found.
+func (t *Trial) report(ctx context.Context) *report.Report {
+	r := &report.Report{
+		Date:     time.Now().UTC().Truncate(time.Second),
+		Machine:  machine(ctx, len(t.LoadCores) > 0),
+		Settings: report.Settings{Rounds: t.Rounds, Seconds: t.Duration.Seconds(), Connections: t.Connections},
+		Ceiling:  t.micro.operations(),
+		Failed:   t.failed,
+	}
+	var rate, cpu []float64
+	for _, g := range t.generator {
+		rate, cpu = append(rate, g.rate), append(cpu, g.cpu)
+	}
+	r.Generator = report.Generator{Connections: generatorConnections, Rate: report.SpreadOf(rate), CPU: report.SpreadOf(cpu)}
+	for _, c := range t.contenders {
+		r.Servers = append(r.Servers, c.report())
+	}
+	for _, row := range t.rows {
+		for _, connections := range t.Connections {
+			r.Rows = append(r.Rows, row.report(connections, t.bound))
+		}
+	}
+	return r
+}
+
+// bound is what was the ceiling of a work in the round of a step: the reference
+// server at as many connections, but for RS256, where it is the bare signature.
+func (t *Trial) bound(work ceiling.Work, step plan.Step) float64 {
+	if work == ceiling.SignRSA {
+		if step.Round < len(t.micro.rounds) {
+			return t.micro.rounds[step.Round].SignRS256
+		}
+		return 0
+	}
+	for _, r := range t.rows {
+		if r.contender.reference && r.contender.server.Name == string(work) {
+			return r.found[step].rate
+		}
+	}
+	return 0
+}

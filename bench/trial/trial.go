@@ -1,0 +1,207 @@
+// Package trial starts servers, asks them in turns and gathers what was found.
+//
+// It knows no server, and nothing of tables: servers are told by bench/subject,
+// tables are made by bench/report.
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"moneyer/bench/pin"
+	"moneyer/bench/plan"
+	"moneyer/bench/report"
+	"moneyer/bench/subject"
+)
+
+// Settings of a run.
+type Settings struct {
+	Rounds      int
+	Duration    time.Duration // of a round
+	Connections []int
+	// Wanted tells which exchanges are measured; nil means all.
+	Wanted func(server string, kind subject.Kind, variant string) bool
+	// Restarts for the time of a cold start.
+	Restarts int
+	// Folder for the servers' files.
+	Folder   string
+	Progress *Progress
+}
+
+// A Trial is servers that run and what was found of them so far.
+type Trial struct {
+	Settings
+	// ServerCores and LoadCores are apart; both are empty where nothing is pinned.
+	ServerCores, LoadCores []int
+
+	contenders []*contender
+	rows       []*row
+	micro      *microFigures
+	generator  []generatorRound
+	failed     []string
+	port       int
+}
+
+// New prepares a trial, and says so when there is only one core.
+func New(s Settings) (*Trial, error) {
+	cores, err := pin.Cores()
+	if err != nil {
+		return nil, err
+	}
+	t := &Trial{Settings: s, micro: &microFigures{}}
+	if len(cores) < 2 {
+		s.Progress.Say("There is one core only: servers and load share it, and the figures say little.")
+		return t, nil
+	}
+	t.ServerCores, t.LoadCores = cores[:1], cores[1:2]
+	return t, nil
+}
+
+// Pin moves this process to the load's core, once everything is installed.
+func (t *Trial) Pin() error {
+	if len(t.LoadCores) == 0 {
+		return nil
+	}
+	if err := pin.Self(t.LoadCores...); err != nil {
+		return err
+	}
+	runtime.GOMAXPROCS(len(t.LoadCores))
+	return nil
+}
+
+// Install installs the servers. What cannot be installed is left out, and told.
+func (t *Trial) Install(ctx context.Context, servers []subject.Server, reference bool) error {
+	for _, s := range servers {
+		if !reference {
+			t.Progress.Say("installing %s", s.Name)
+		}
+		log := t.Progress.Detail()
+		version, err := s.Install(ctx, log)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			t.fail("%s cannot be installed: %v", s.Name, err)
+			continue
+		}
+		t.contenders = append(t.contenders, &contender{server: s, version: version, reference: reference})
+	}
+	return nil
+}
+
+func (t *Trial) fail(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	t.failed = append(t.failed, text)
+	t.Progress.Say("✗ %s", text)
+}
+
+// Run starts the servers, measures them in turns, and stops them again. After, when it is
+// not nil, is called while they run, with what was found so far.
+func (t *Trial) Run(ctx context.Context, after func(context.Context, *report.Report) error) (*report.Report, error) {
+	defer t.stop()
+	if err := t.start(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.calibrate(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.restart(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.rounds(ctx); err != nil {
+		return nil, err
+	}
+	r := t.report(ctx)
+	if after == nil {
+		return r, nil
+	}
+	err := after(ctx, r)
+	r.Failed = t.failed
+	return r, err
+}
+
+// start starts every server, and drops those that do not start.
+func (t *Trial) start(ctx context.Context) error {
+	var started []*contender
+	for _, c := range t.contenders {
+		if !c.reference {
+			t.Progress.Say("starting %s", c.server.Name)
+		}
+		err := t.raise(ctx, c)
+		if ctx.Err() != nil {
+			return errors.Join(ctx.Err(), c.stop())
+		}
+		if err != nil {
+			t.fail("%s does not start: %v", c.server.Name, errors.Join(err, c.stop()))
+			continue
+		}
+		started = append(started, c)
+		for i := range c.setup.Exchanges {
+			e := &c.setup.Exchanges[i]
+			if t.Wanted == nil || c.reference || t.Wanted(c.server.Name, e.Kind, e.Variant) {
+				t.rows = append(t.rows, newRow(c, e))
+			}
+		}
+	}
+	t.contenders = started
+	return nil
+}
+
+// raise sets a server up in a new folder and starts all that belongs to it.
+func (t *Trial) raise(ctx context.Context, c *contender) error {
+	folder, err := os.MkdirTemp(t.Folder, "server-")
+	if err != nil {
+		return err
+	}
+	address, err := t.freeAddress(ctx)
+	if err != nil {
+		return err
+	}
+	c.folder, c.cores = folder, t.ServerCores
+	if c.setup, err = c.server.Configure(ctx, folder, address); err != nil {
+		return err
+	}
+	return c.start(ctx)
+}
+
+func (t *Trial) stop() {
+	for _, c := range t.contenders {
+		if err := c.stop(); err != nil {
+			t.fail("%s: %v", c.server.Name, err)
+		}
+	}
+}
+
+// rounds measures every row at every number of connections, in turns.
+func (t *Trial) rounds(ctx context.Context) error {
+	steps := plan.Interleave(t.Rounds, t.Connections, len(t.rows))
+	t.Progress.Begin(len(steps))
+	last := -1
+	for _, step := range steps {
+		if step.Round != last {
+			last = step.Round
+			if err := t.bare(ctx); err != nil {
+				return err
+			}
+		}
+		row := t.rows[step.Row]
+		t.Progress.Step("round %d of %d, %d connections: %s", step.Round+1, t.Rounds, step.Connections, row.name())
+		if row.err != nil {
+			continue
+		}
+		err := t.measure(ctx, row, step)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			row.err = err
+			t.fail("%s, %d connections: %v", row.name(), step.Connections, err)
+		}
+	}
+	t.Progress.End()
+	return nil
+}
