@@ -39,6 +39,7 @@ type estate struct {
 	copyPath string // where a copy of the store is made for a backup
 	master   *keyring.MasterKey
 	gate     *limit.Gate
+	lag      *limit.Lag
 	metrics  *metrics.Metrics
 	refusals *authority.Refusals
 	// revocations are the same for every house.
@@ -78,6 +79,10 @@ func readPapers(cfg *config.Config) (p papers, err error) {
 	return p, err
 }
 
+// longestLag is how long requests may wait before they are read. With more of
+// them than can be answered it becomes the time that those who are let in take.
+const longestLag = 250 * time.Millisecond
+
 // openEstate reads the master key and opens the store.
 func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logger) (*estate, error) {
 	master, err := readMasterKey(cfg)
@@ -88,15 +93,22 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 	if err != nil {
 		return nil, trouble(err)
 	}
-	e := &estate{db: db, copyPath: storePath(cfg) + ".copy", master: master, gate: limit.NewGate(cfg.Limits.InFlight), log: log,
+	lag, err := limit.NewLag(longestLag)
+	if err != nil {
+		return nil, trouble(errors.Join(err, db.Close()))
+	}
+	e := &estate{db: db, lag: lag, copyPath: storePath(cfg) + ".copy", master: master, gate: limit.NewGate(cfg.Limits.InFlight), log: log,
 		complaints: complaints{log: log, open: map[string]bool{}}, now: a.now,
 		refusals: authority.NewRefusals(db, recordedRate(cfg)), revocations: authority.NewRevocations(db)}
 	e.metrics = metrics.New(version, e.gate.Inside, func() bool { return e.storeUp() })
 	if err := os.Remove(e.copyPath); err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed may have left it
-		return nil, trouble(errors.Join(err, db.Close()))
+		return nil, trouble(errors.Join(err, e.close()))
 	}
 	return e, nil
 }
+
+// close gives back what the estate holds.
+func (e *estate) close() error { return errors.Join(e.db.Close(), e.lag.Close()) }
 
 func (e *estate) storeUp() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -206,7 +218,7 @@ func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
 	}
 	h.authority = auth
 	front := &server.Server{
-		Issuers: h.issuers, Authority: auth, Keyring: h.keys, Gate: e.gate, Readers: limit.NewGate(readersPerWorker * l.InFlight), Timeout: l.RequestTimeout, Ready: e.ready,
+		Issuers: h.issuers, Authority: auth, Keyring: h.keys, Gate: e.gate, Readers: limit.NewGate(readersPerWorker * l.InFlight), Lag: e.lag, Timeout: l.RequestTimeout, Ready: e.ready,
 		AddressRate:    addressRate(l),
 		TrustedProxies: prefixes(cfg.Listen.TrustedProxies),
 		Refused:        server.NewRefusalLog(e.log, recordedRate(cfg)), Observe: e.metrics.Request, Now: e.now,
@@ -216,6 +228,7 @@ func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
 	}
 	back := *front // shares no bound with the callers: who administers gets in when they crowd
 	back.Issuers, back.TrustedProxies = []*authority.Issuer{h.admin}, nil
+	back.Lag = nil
 	back.Gate, back.Readers, back.AddressRate = limit.NewGate(l.InFlight), limit.NewGate(readersPerWorker*l.InFlight), addressRate(l)
 	tokens, err := back.Handler()
 	if err != nil {

@@ -95,7 +95,7 @@ func (a *app) serve(ctx context.Context, s serving) error {
 		}
 		return err
 	}
-	if err := errors.Join(r.run(ctx, hangups), r.db.Close()); err != nil {
+	if err := errors.Join(r.run(ctx, hangups), r.close()); err != nil {
 		return trouble(err)
 	}
 	r.log.Info("stopped")
@@ -146,7 +146,7 @@ func (r *running) abandon() {
 	if r.public != nil {
 		_ = r.public.listener.Close()
 	}
-	_ = r.db.Close()
+	_ = r.close()
 }
 
 // move lets the doors lead into a house.

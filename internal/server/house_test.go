@@ -113,6 +113,7 @@ type house struct {
 	keyring   *keyring.Keyring
 	gate      *limit.Gate
 	readers   *limit.Gate
+	lag       *limit.Lag
 	authority *authority.Authority
 	// refusals wait here for the ledger until they are flushed.
 	refusals *authority.Refusals
@@ -169,7 +170,7 @@ func (h *house) serve(t testing.TB) {
 		Refusals:   h.refusals, Revocations: authority.NewRevocations(h.store), Now: h.Now,
 	}
 	s := &server.Server{
-		Authority: h.authority, Keyring: h.keyring, Gate: h.gate, Readers: h.readers, AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
+		Authority: h.authority, Keyring: h.keyring, Gate: h.gate, Readers: h.readers, Lag: h.lag, AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
 		TrustedProxies: h.setup.proxies, Timeout: time.Minute, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
 		Observe: func(string, string, oauth.Code, time.Duration) {}, Log: log, Now: h.Now,
 	}

@@ -33,6 +33,9 @@ type Server struct {
 	// Gate bounds the requests at work, and Readers those that are being read:
 	// beyond either they get 503.
 	Gate, Readers *limit.Gate
+	// Lag tells when requests wait too long before they are read; while they do,
+	// those that are read get 503. May be nil.
+	Lag *limit.Lag
 	// AddressRate bounds what one address may ask without being known.
 	AddressRate *limit.Limiter[netip.Addr]
 	// TrustedProxies may tell a caller's address in X-Forwarded-For.

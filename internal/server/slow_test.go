@@ -6,6 +6,9 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
+
+	"moneyer/internal/limit"
 )
 
 // TestSlowSendersKeepNobodyOut: whoever sends a body slowly is among the readers
@@ -47,4 +50,29 @@ func TestSlowSendersKeepNobodyOut(t *testing.T) {
 			t.Errorf("a slow request that came in the end: status %d, want 400", status)
 		}
 	}
+}
+
+// TestLongWaitIsRefused: when requests wait too long before they are read, those
+// that are read are told to come again, before their bodies are looked at.
+func TestLongWaitIsRefused(t *testing.T) {
+	h := readSetup(t, "testdata/transcripts/boltpay", "").open(t)
+	lag, err := limit.NewLag(-time.Hour) // every wait is too long
+	must(t, err)
+	defer func() { must(t, lag.Close()) }()
+	h.lag = lag
+	h.serve(t)
+	url := h.setup.issuers[0].Endpoints()[0]
+	for range 1000 { // a measurement is believed for a moment only, and a busy machine lets it pass
+		resp, err := h.client.Post(url, "application/x-www-form-urlencoded", strings.NewReader("grant_type=client_credentials"))
+		must(t, err)
+		_ = resp.Body.Close()
+		if resp.StatusCode == http.StatusUnauthorized {
+			continue
+		}
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" {
+			t.Errorf("status %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
+		}
+		return
+	}
+	t.Error("no request was told to come again")
 }

@@ -30,6 +30,9 @@ func (e *endpoint) post(w http.ResponseWriter, r *http.Request, answer func(cont
 	if r.Method != http.MethodPost {
 		err = oauth.Errorf(oauth.MethodNotAllowed, "this endpoint takes POST")
 	}
+	if err == nil && e.Lag.TooLong() {
+		err = tooMany()
+	}
 	if err == nil {
 		err = e.admit(w, r, correlation, started, answer)
 	}
