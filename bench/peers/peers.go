@@ -34,5 +34,6 @@ func all() []peer {
 		zitadel(),
 		fosite(),
 		dex(),
+		glewlwyd(),
 	}
 }
