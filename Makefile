@@ -3,8 +3,10 @@
 SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
+# Resolving names and users stays Go's, as in the static binary.
+BUILD_OPENSSL := $(subst CGO_ENABLED=0,CGO_ENABLED=1,$(BUILD)) -tags openssl,netgo,osusergo
 
-.PHONY: run build test lint fuzz bench clean
+.PHONY: run build build-openssl test lint fuzz bench clean
 
 run: build ## build and start the sandbox: every platform on loopback
 	@echo "Starting the sandbox; its folder is sandbox/ ..."
@@ -13,6 +15,10 @@ run: build ## build and start the sandbox: every platform on loopback
 build: ## build bin/moneyer, one static binary
 	@echo "Building bin/moneyer ..."
 	@$(BUILD) -o bin/moneyer ./cmd/moneyer
+
+build-openssl: ## build bin/moneyer-openssl, which signs with the OpenSSL installed here
+	@echo "Building bin/moneyer-openssl ..."
+	@$(BUILD_OPENSSL) -o bin/moneyer-openssl ./cmd/moneyer
 
 test: ## install what the tests need, then pass every test
 	@./test.sh

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"moneyer/internal/openssl"
 )
 
 // The exit codes, as `moneyer --help` lists them.
@@ -107,6 +109,7 @@ Exit codes: 0 done · 1 the answer is no · 2 wrong usage, file or setting ·
 	a.guide(root)
 	root.SetUsageTemplate(usageTemplate(root))
 	root.SetFlagErrorFunc(quietFlagError)
-	root.SetVersionTemplate(fmt.Sprintf("moneyer %s, made with %s for %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH))
+	root.SetVersionTemplate(fmt.Sprintf("moneyer %s, made with %s for %s/%s\ncrypto: %s\n",
+		version, runtime.Version(), runtime.GOOS, runtime.GOARCH, openssl.Version()))
 	return root
 }
