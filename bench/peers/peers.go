@@ -35,5 +35,6 @@ func all() []peer {
 		fosite(),
 		dex(),
 		glewlwyd(),
+		hydra(),
 	}
 }

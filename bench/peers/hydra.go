@@ -1,0 +1,205 @@
+package peers
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"moneyer/bench/subject"
+)
+
+// hydra is Ory Hydra as its own command, on PostgreSQL.
+//
+// It is the newest that the module proxy serves under a name: those after it
+// moved into a version scheme that Go's modules do not know.
+func hydra() peer {
+	built := goServer{name: "hydra", main: "github.com/ory/hydra/v2", module: "github.com/ory/hydra/v2"}
+	return peer{
+		installed: func() error {
+			_, err := postgresPrograms()
+			return errors.Join(err, built.installed())
+		},
+		Server: subject.Server{
+			Name:  "Ory Hydra",
+			Keeps: "rows per token and per used assertion, PostgreSQL (synchronous_commit=on)",
+			Cannot: map[subject.Kind]string{
+				subject.ClientCredentialsRS256: "set up with one key, ES256",
+			},
+			Install: func(ctx context.Context, log io.Writer) (string, error) {
+				return installHydra(ctx, log, built)
+			},
+			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
+				return configureHydra(ctx, built, folder, address)
+			},
+		},
+	}
+}
+
+func installHydra(ctx context.Context, log io.Writer, built goServer) (string, error) {
+	if err := installPostgres(ctx, log); err != nil {
+		return "", err
+	}
+	version, err := built.build(ctx, log)
+	if err != nil {
+		return "", err
+	}
+	postgres, err := postgresVersion(ctx)
+	return version + ", PostgreSQL " + postgres, err
+}
+
+func configureHydra(ctx context.Context, built goServer, folder, address string) (*subject.Setup, error) {
+	binary, err := built.binary()
+	if err != nil {
+		return nil, err
+	}
+	if err := built.installed(); err != nil {
+		return nil, err
+	}
+	db, err := newDatabase(ctx, folder)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newClient()
+	if err != nil {
+		return nil, err
+	}
+	// Outside development mode an issuer is https: it thinks that a proxy in front
+	// of it ends TLS, and serves plain HTTP.
+	issuer, base := "https://"+address, "http://"+address
+	admin := filepath.Join(folder, "admin.sock")
+	file, err := writeHydraConfig(folder, address, issuer, admin, db.url())
+	if err != nil {
+		return nil, err
+	}
+	exchange := subject.Exchange{
+		Kind:   subject.ClientCredentialsES256,
+		Note:   "secret by PBKDF2 with 1 iteration instead of its default, 25,000",
+		URL:    base + "/oauth2/token",
+		Header: form(),
+		Body:   c.secretBody(nil),
+		Keys:   base + "/.well-known/jwks.json",
+		Alg:    "ES256",
+	}
+	bearer := exchange
+	bearer.Kind, bearer.Note = subject.JWTBearerES256, "for a public client, which it demands to be named"
+	bearer.Body = c.bearerBody(hydraIssuer, hydraIssuer, issuer+"/oauth2/token", url.Values{"client_id": {hydraPublic}})
+	byKey := exchange
+	byKey.Kind, byKey.Note = subject.PrivateKeyJWTES256, ""
+	byKey.Body = c.keyBody(issuer+"/oauth2/token", nil)
+	command := exec.Command(binary, "serve", "all", "--config", file)
+	command.Dir = folder
+	return &subject.Setup{
+		Beside: []subject.Program{db.program(func(ctx context.Context) error {
+			return run(ctx, folder, binary, "migrate", "sql", "up", "--yes", "--config", file, db.url())
+		})},
+		Server: subject.Program{
+			Command: command,
+			Ready:   answers(base + "/health/ready"),
+			Prepare: func(ctx context.Context) error { return prepareHydra(ctx, admin, c) },
+		},
+		Exchanges: []subject.Exchange{exchange, bearer, byKey},
+	}, nil
+}
+
+const (
+	hydraPublic = "bench-public" // a client without a secret, for the JWT bearer grant
+	hydraIssuer = "bench-issuer" // of assertions, and their subject
+)
+
+func writeHydraConfig(folder, address, issuer, admin, dsn string) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", err
+	}
+	number, err := json.Number(port).Int64()
+	if err != nil {
+		return "", err
+	}
+	type object = map[string]any
+	return writeJSON(folder, "hydra.json", object{
+		"dsn":  dsn,
+		"urls": object{"self": object{"issuer": issuer}},
+		"serve": object{
+			"public": object{"host": host, "port": number},
+			"admin":  object{"host": "unix:" + admin},
+		},
+		"secrets":    object{"system": []string{newSecret()}},
+		"strategies": object{"access_token": "jwt"},
+		"webfinger":  object{"jwks": object{"broadcast_keys": []string{"hydra.jwt.access-token"}}},
+		"oauth2":     object{"hashers": object{"algorithm": "pbkdf2", "pbkdf2": object{"iterations": 1}}},
+		"log":        object{"level": "warn"},
+		"sqa":        object{"opt_out": true},
+	})
+}
+
+// prepareHydra gives it a P-256 key to sign with, and the clients.
+func prepareHydra(ctx context.Context, socket string, c *client) error {
+	key, err := newECKey("es256")
+	if err != nil {
+		return err
+	}
+	public, err := publicJWK(&c.Key.PublicKey, c.Kid)
+	if err != nil {
+		return err
+	}
+	const bearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+	type object = map[string]any
+	for _, call := range []struct {
+		method, path string
+		body         any
+	}{
+		{http.MethodPut, "/admin/keys/hydra.jwt.access-token", object{"keys": []jwk{key}}},
+		{http.MethodPost, "/admin/clients", object{"client_id": c.ID, "client_secret": c.Secret,
+			"grant_types": []string{"client_credentials"}, "token_endpoint_auth_method": "client_secret_post"}},
+		{http.MethodPost, "/admin/clients", object{"client_id": c.KeyID, "jwks": object{"keys": []jwk{public}},
+			"grant_types": []string{"client_credentials"}, "token_endpoint_auth_method": "private_key_jwt",
+			"token_endpoint_auth_signing_alg": "ES256"}},
+		{http.MethodPost, "/admin/clients", object{"client_id": hydraPublic,
+			"grant_types": []string{bearer}, "token_endpoint_auth_method": "none"}},
+		{http.MethodPost, "/admin/trust/grants/jwt-bearer/issuers", object{"issuer": hydraIssuer, "subject": hydraIssuer,
+			"scope": []string{"bench"}, "jwk": public, "expires_at": time.Now().Add(24 * time.Hour)}},
+	} {
+		if err := callUnix(ctx, socket, call.method, call.path, call.body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// callUnix sends JSON to a server at a Unix socket.
+func callUnix(ctx context.Context, socket, method, path string, body any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	transport := &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", socket)
+		},
+	}
+	response, err := (&http.Client{Transport: transport}).Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode/100 != 2 {
+		answer, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
+		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, answer)
+	}
+	return nil
+}

@@ -1,0 +1,132 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"moneyer/bench/subject"
+)
+
+// postgresUser runs PostgreSQL when the benchmark is run by root, for whom
+// PostgreSQL refuses to work. Debian's package makes this user.
+const postgresUser = "postgres"
+
+// postgresPrograms finds the newest PostgreSQL server of Debian's.
+func postgresPrograms() (string, error) {
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if err != nil || len(found) == 0 {
+		return "", errors.New("the Debian package postgresql is missing")
+	}
+	return filepath.Dir(slices.Max(found)), nil
+}
+
+// installPostgres installs PostgreSQL, and no cluster of Debian's that it would
+// start at boot.
+func installPostgres(ctx context.Context, log io.Writer) error {
+	if _, err := postgresPrograms(); err == nil {
+		return nil
+	}
+	return aptInstall(ctx, log, "postgresql")
+}
+
+// A database is a PostgreSQL server with a folder and a loopback port of its own.
+type database struct {
+	programs, data string
+	port           string
+}
+
+// newDatabase makes the data folder.
+func newDatabase(ctx context.Context, folder string) (*database, error) {
+	programs, err := postgresPrograms()
+	if err != nil {
+		return nil, err
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	d := &database{programs: programs, data: filepath.Join(folder, "postgres"), port: port}
+	if err := os.Mkdir(d.data, 0o700); err != nil {
+		return nil, err
+	}
+	if os.Geteuid() == 0 {
+		if err := run(ctx, folder, "chown", postgresUser, d.data); err != nil {
+			return nil, err
+		}
+		// The user must come through to its folder; what else is here only root reads.
+		if err := os.Chmod(folder, 0o711); err != nil {
+			return nil, err
+		}
+	}
+	initdb := d.command("initdb", "--pgdata="+d.data, "--username=bench", "--auth=trust", "--encoding=UTF8", "--no-locale")
+	if output, err := initdb.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("initdb: %w\n%s", err, output)
+	}
+	return d, nil
+}
+
+// command returns one of PostgreSQL's programs, not as root.
+func (d *database) command(name string, args ...string) *exec.Cmd {
+	words := append([]string{filepath.Join(d.programs, name)}, args...)
+	if os.Geteuid() == 0 {
+		words = append([]string{"setpriv", "--reuid=" + postgresUser, "--regid=" + postgresUser, "--clear-groups", "--"}, words...)
+	}
+	command := exec.Command(words[0], words[1:]...)
+	command.Dir = d.data
+	return command
+}
+
+// program is the server, as it comes but for where it listens: synchronous_commit
+// and fsync are on.
+func (d *database) program(prepare func(context.Context) error) subject.Program {
+	return subject.Program{
+		Command: d.command("postgres", "-D", d.data, "-p", d.port,
+			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "synchronous_commit=on"),
+		Ready: func(ctx context.Context) error {
+			return exec.CommandContext(ctx, filepath.Join(d.programs, "pg_isready"),
+				"--quiet", "--host=127.0.0.1", "--port="+d.port).Run()
+		},
+		Prepare: prepare,
+	}
+}
+
+// url is how a client connects.
+func (d *database) url() string {
+	return "postgres://bench@127.0.0.1:" + d.port + "/postgres?sslmode=disable"
+}
+
+// postgresVersion returns the version number.
+func postgresVersion(ctx context.Context) (string, error) {
+	programs, err := postgresPrograms()
+	if err != nil {
+		return "", err
+	}
+	text, err := exec.CommandContext(ctx, filepath.Join(programs, "postgres"), "--version").Output()
+	if err != nil {
+		return "", err
+	}
+	words := strings.Fields(string(text)) // postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)
+	if len(words) < 3 {
+		return "", fmt.Errorf("postgres --version says %q", text)
+	}
+	return words[2], nil
+}
+
+// freePort returns a loopback port that nobody listens at.
+func freePort() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	return port, err
+}
