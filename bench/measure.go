@@ -62,7 +62,7 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 		restarts = 1
 	}
 	t, err := trial.New(trial.Settings{Rounds: c.rounds, Duration: c.duration, Connections: c.connections,
-		Wanted: c.exchange, Restarts: restarts, Folder: folder, Progress: progress})
+		Wanted: c.exchange, Sparse: sparse, Restarts: restarts, Folder: folder, Progress: progress})
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,23 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err := t.Pin(); err != nil {
 		return nil, err
 	}
-	return t.Run(ctx, nil)
+	var after func(context.Context, *report.Report) error
+	if c.further && c.server(own) {
+		f := &further{choices: c, Trial: t, base: moneyer.Options{Root: root, Log: progress.Detail()}}
+		after = f.run
+	}
+	r, err := t.Run(ctx, after)
+	if err != nil {
+		return nil, err
+	}
+	r.Targets = targets(r)
+	return r, nil
+}
+
+// sparse: profiles that differ little from the one that stands for them, and
+// many clients, are asked with fewer numbers of connections.
+func sparse(server string, _ subject.Kind, variant string) bool {
+	return variant == "thales-d1-banking" || variant == "thales-etp" || strings.HasPrefix(server, own+", ")
 }
 
 // contenders are the servers that are wanted.
@@ -92,14 +108,14 @@ func (c *choices) contenders(root string, progress *trial.Progress) []subject.Se
 	servers := []subject.Server{moneyer.Server(base)}
 	if _, err := os.Stat(filepath.Join(root, openSSLBinary)); err == nil {
 		faster := base
-		faster.Name, faster.Binary = "moneyer (OpenSSL)", openSSLBinary
+		faster.Name, faster.Binary = ownFaster, openSSLBinary
 		servers = append(servers, moneyer.Server(faster))
 	}
 	if c.scale {
 		for _, many := range []moneyer.Options{
 			{Name: "moneyer, 10,000 clients", Clients: 10_000},
-			{Name: "moneyer, 1,000,000 clients", Clients: 1_000_000},
-			{Name: "moneyer, 10,000,000 ledger entries", Entries: 10_000_000},
+			{Name: ownMany, Clients: 1_000_000},
+			{Name: ownLong, Entries: 10_000_000},
 		} {
 			many.Root, many.Log = base.Root, base.Log
 			servers = append(servers, moneyer.Server(many))

@@ -7,10 +7,13 @@ import (
 )
 
 // Latencies of the answers, in rising order.
-func (r *Result) Latencies() []time.Duration {
-	all := make([]time.Duration, len(r.Answers))
-	for i := range r.Answers {
-		all[i] = r.Answers[i].Latency
+func (r *Result) Latencies() []time.Duration { return Latencies(r.Answers) }
+
+// Latencies of answers, in rising order.
+func Latencies(answers []Answer) []time.Duration {
+	all := make([]time.Duration, len(answers))
+	for i := range answers {
+		all[i] = answers[i].Latency
 	}
 	slices.Sort(all)
 	return all

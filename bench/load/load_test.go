@@ -131,7 +131,7 @@ func TestAgainAfterRefusal(t *testing.T) {
 	}))
 	defer server.Close()
 	e := endpoint(t, server.URL)
-	round := &Round{Endpoint: e, Connections: 1, Duration: time.Minute, Requests: requests(e, 10), Again: true, Discard: true}
+	round := &Round{Endpoint: e, Connections: 1, Duration: time.Minute, Requests: requests(e, 10), Again: true}
 	result, err := round.Closed(t.Context())
 	if err != nil {
 		t.Fatal(err)

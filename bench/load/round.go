@@ -28,8 +28,6 @@ type Round struct {
 	Sources []netip.Addr
 	// Timeout of one answer; 0 means a minute.
 	Timeout time.Duration
-	// Discard lets go of the bodies of good answers, in rounds that are too long to keep them.
-	Discard bool
 }
 
 // An Answer is what came of one request.
@@ -42,8 +40,9 @@ type Answer struct {
 	RetryAfter bool
 	// At is when the answer was there, since the round began.
 	At time.Duration
-	// Latency from the instant at which the request was sent (closed) or due (open).
-	Latency time.Duration
+	// Latency from the instant at which the request was due, which in a closed
+	// round is when it was sent; Served from when it was sent.
+	Latency, Served time.Duration
 }
 
 // A Result is what a round found.
@@ -94,17 +93,23 @@ func (r *Round) Open(ctx context.Context, rate float64) (*Result, error) {
 	return result, nil
 }
 
+// Quiet puts off the collection of garbage, which would count as the server's
+// latency, until restore is called. What rounds make meanwhile is bounded.
+func Quiet() (restore func()) {
+	runtime.GC()
+	collect, bound := debug.SetGCPercent(-1), debug.SetMemoryLimit(6<<30)
+	return func() {
+		debug.SetGCPercent(collect)
+		debug.SetMemoryLimit(bound)
+	}
+}
+
 // run connects, lets every connection work by the schedule, and gathers the answers.
 func (r *Round) run(ctx context.Context, requests *queue, plan func(begin time.Time) *schedule) (*Result, error) {
 	workers, err := r.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	// A collection of garbage would be the server's latency. What a round makes
-	// is bounded by the memory limit, and collected after it.
-	runtime.GC()
-	collect, bound := debug.SetGCPercent(-1), debug.SetMemoryLimit(6<<30)
-	defer func() { debug.SetGCPercent(collect); debug.SetMemoryLimit(bound) }()
 	cpu, begin := processorTime(), time.Now()
 	pacing := plan(begin)
 	stop := context.AfterFunc(ctx, func() {

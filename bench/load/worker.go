@@ -96,6 +96,7 @@ func (w *worker) exchange(begin, due time.Time, index int, request []byte) (retr
 			return false, err
 		}
 	}
+	sent := time.Now()
 	if _, err := w.conn.Write(request); err != nil {
 		return false, err
 	}
@@ -105,11 +106,8 @@ func (w *worker) exchange(begin, due time.Time, index int, request []byte) (retr
 	}
 	now := time.Now()
 	w.last = now.Sub(begin)
-	kept := Answer{Index: index, Status: answer.status, RetryAfter: answer.retryAfter, At: w.last, Latency: now.Sub(due)}
-	if !w.round.Discard || answer.status != 200 {
-		kept.Body = w.keep(answer.body)
-	}
-	w.answers = append(w.answers, kept)
+	w.answers = append(w.answers, Answer{Index: index, Status: answer.status, Body: w.keep(answer.body), RetryAfter: answer.retryAfter,
+		At: w.last, Latency: now.Sub(due), Served: now.Sub(sent)})
 	if answer.last {
 		w.close()
 	}

@@ -29,8 +29,8 @@ const (
 // number of a client, so that a store that was filled once serves again, and a
 // million of them take no room. They protect nothing.
 type Partners struct {
-	// Count of the clients; requests are spread over them at random.
-	Count int
+	// Requests are spread at random over the clients from First to Count.
+	First, Count int
 
 	signers map[int]*assertion.Signer
 	random  *rand.Rand
@@ -42,7 +42,7 @@ func NewPartners(count int) *Partners {
 }
 
 // some client, each as likely as any other.
-func (p *Partners) some() int { return p.random.IntN(p.Count) }
+func (p *Partners) some() int { return p.First + p.random.IntN(p.Count-p.First) }
 
 // id of client n, as long as a D1 identifier.
 func id(n int) string { return fmt.Sprintf("gw%08d", n) }

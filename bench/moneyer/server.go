@@ -34,6 +34,9 @@ type Options struct {
 	Retention time.Duration
 	// Limits leaves the limits as they come, where else no client is held back.
 	Limits bool
+	// Apart parts the requests of the first client from those of all others: two
+	// exchanges with jwt-bearer.
+	Apart bool
 	// Log is told what takes long.
 	Log io.Writer
 }
@@ -156,6 +159,14 @@ func (o *Options) exchanges(base string) []subject.Exchange {
 	oauth2 := []subject.Exchange{
 		exchange(subject.JWTBearerES256, "oauth2", "/oauth2", "/oauth2/token", p.grant(plainIssuer)),
 		exchange(subject.ClientCredentialsES256, "oauth2", "/oauth2", "/oauth2/token", p.secretPost(plain, "")),
+	}
+	if o.Apart {
+		first, others := NewPartners(1), NewPartners(o.Clients)
+		others.First = 1
+		return []subject.Exchange{
+			exchange(subject.JWTBearerES256, "the first client", "/oauth2", "/oauth2/token", first.grant(plainIssuer)),
+			exchange(subject.JWTBearerES256, "the others", "/oauth2", "/oauth2/token", others.grant(plainIssuer)),
+		}
 	}
 	if o.Clients > 1 || o.Entries > 0 {
 		return oauth2

@@ -137,13 +137,16 @@ type Overload struct {
 	Connections int     `json:"connections"`
 	Seconds     float64 `json:"seconds"`
 	Capacity    float64 `json:"capacity_per_second"`
-	Asked       float64 `json:"asked_per_second"`
-	Goodput     float64 `json:"granted_per_second"`
-	Refused     float64 `json:"refused_per_second"`
+	// Due is how much was to be asked for, Asked how much was.
+	Due     float64 `json:"due_per_second"`
+	Asked   float64 `json:"asked_per_second"`
+	Goodput float64 `json:"granted_per_second"`
+	Refused float64 `json:"refused_per_second"`
 	// RetryAfter is the share of refusals that say when to come again.
 	RetryAfter float64 `json:"refusals_with_retry_after"`
 	// Other counts answers that are neither tokens nor 429 or 503.
-	Other int `json:"other_answers"`
+	Other      int    `json:"other_answers"`
+	FirstOther string `json:"first_other_answer,omitempty"`
 	// P99 of what was granted and of what was refused, from when it was sent, in milliseconds.
 	P99        float64 `json:"p99_granted_ms"`
 	P99Refused float64 `json:"p99_refused_ms"`
@@ -155,7 +158,8 @@ type Overload struct {
 // Noisy is what one client that asks for far too much leaves to the others.
 type Noisy struct {
 	Clients   int     `json:"clients"`
-	Asked     float64 `json:"noisy_asked_per_second"`
+	Asked     float64 `json:"noisy_due_per_second"`
+	Sent      float64 `json:"noisy_asked_per_second"`
 	Got       float64 `json:"noisy_granted_per_second"`
 	Limit     float64 `json:"limit_per_second"`
 	Others    float64 `json:"others_asked_per_second"`

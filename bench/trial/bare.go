@@ -27,9 +27,6 @@ type microFigures struct{ rounds []ceiling.Micro }
 // generatorRound is what the load generator could do in a round.
 type generatorRound struct{ rate, cpu float64 }
 
-// generatorConnections are as many as in the round that servers are compared by.
-const generatorConnections = 64
-
 // bare measures the bare operations and the load generator itself, once per round.
 func (t *Trial) bare(ctx context.Context) error {
 	m, err := t.measureMicro(ctx)
@@ -91,7 +88,7 @@ func (t *Trial) measureGenerator(ctx context.Context) (g generatorRound, err err
 		return g, err
 	}
 	body := strings.Repeat("x", 480) + ceiling.RawRequest // as long as an assertion
-	round := load.Round{Endpoint: endpoint, Connections: generatorConnections, Duration: t.Duration / 2, Requests: [][]byte{endpoint.Request([]byte(body))}, Repeat: true}
+	round := load.Round{Endpoint: endpoint, Connections: Compared, Duration: t.Duration / 2, Requests: [][]byte{endpoint.Request([]byte(body))}, Repeat: true}
 	result, err := round.Closed(ctx)
 	if err != nil {
 		return g, err

@@ -22,7 +22,7 @@ func (t *Trial) restart(ctx context.Context) error {
 				return ctx.Err()
 			}
 			if err != nil {
-				t.fail("restart of %s: %v", c.server.Name, err)
+				t.Fail("restart of %s: %v", c.server.Name, err)
 				break
 			}
 			c.coldStart = append(c.coldStart, microseconds(took)/1000)

@@ -22,13 +22,15 @@ func (t *Trial) report(ctx context.Context) *report.Report {
 	for _, g := range t.generator {
 		rate, cpu = append(rate, g.rate), append(cpu, g.cpu)
 	}
-	r.Generator = report.Generator{Connections: generatorConnections, Rate: report.SpreadOf(rate), CPU: report.SpreadOf(cpu)}
+	r.Generator = report.Generator{Connections: Compared, Rate: report.SpreadOf(rate), CPU: report.SpreadOf(cpu)}
 	for _, c := range t.contenders {
 		r.Servers = append(r.Servers, c.report())
 	}
 	for _, row := range t.rows {
 		for _, connections := range t.Connections {
-			r.Rows = append(r.Rows, row.report(connections, t.bound))
+			if t.asks(row, connections) {
+				r.Rows = append(r.Rows, row.report(connections, t.bound))
+			}
 		}
 	}
 	return r

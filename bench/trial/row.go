@@ -91,7 +91,7 @@ func (t *Trial) calibrate(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if r.err != nil {
-			t.fail("%s: %v", r.name(), r.err)
+			t.Fail("%s: %v", r.name(), r.err)
 		}
 	}
 	return nil
@@ -141,7 +141,9 @@ func (t *Trial) measure(ctx context.Context, r *row, step plan.Step) error {
 	if err != nil {
 		return err
 	}
+	restore := load.Quiet()
 	result, err := round.Closed(ctx)
+	restore()
 	if err != nil {
 		return err
 	}
@@ -155,7 +157,7 @@ func (t *Trial) measure(ctx context.Context, r *row, step plan.Step) error {
 	if err := r.judge.Round(ctx, result.Answers); err != nil {
 		return err
 	}
-	if step.Connections == 64 && step.Round == 0 {
+	if step.Connections == Compared && step.Round == 0 {
 		memory, err := process.Memory(family)
 		if err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"time"
 
 	"moneyer/bench/pin"
@@ -25,6 +26,9 @@ type Settings struct {
 	Connections []int
 	// Wanted tells which exchanges are measured; nil means all.
 	Wanted func(server string, kind subject.Kind, variant string) bool
+	// Sparse tells which exchanges are asked with the first and the main number of
+	// connections only; nil means none.
+	Sparse func(server string, kind subject.Kind, variant string) bool
 	// Restarts for the time of a cold start.
 	Restarts int
 	// Folder for the servers' files.
@@ -85,7 +89,7 @@ func (t *Trial) Install(ctx context.Context, servers []subject.Server, reference
 			return ctx.Err()
 		}
 		if err != nil {
-			t.fail("%s cannot be installed: %v", s.Name, err)
+			t.Fail("%s cannot be installed: %v", s.Name, err)
 			continue
 		}
 		t.contenders = append(t.contenders, &contender{server: s, version: version, reference: reference})
@@ -93,7 +97,8 @@ func (t *Trial) Install(ctx context.Context, servers []subject.Server, reference
 	return nil
 }
 
-func (t *Trial) fail(format string, args ...any) {
+// Fail notes what could not be measured, and goes on.
+func (t *Trial) Fail(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	t.failed = append(t.failed, text)
 	t.Progress.Say("✗ %s", text)
@@ -136,7 +141,7 @@ func (t *Trial) start(ctx context.Context) error {
 			return errors.Join(ctx.Err(), c.stop())
 		}
 		if err != nil {
-			t.fail("%s does not start: %v", c.server.Name, errors.Join(err, c.stop()))
+			t.Fail("%s does not start: %v", c.server.Name, errors.Join(err, c.stop()))
 			continue
 		}
 		started = append(started, c)
@@ -171,14 +176,24 @@ func (t *Trial) raise(ctx context.Context, c *contender) error {
 func (t *Trial) stop() {
 	for _, c := range t.contenders {
 		if err := c.stop(); err != nil {
-			t.fail("%s: %v", c.server.Name, err)
+			t.Fail("%s: %v", c.server.Name, err)
 		}
 	}
+}
+
+// Compared is the number of connections by which servers are compared.
+const Compared = 64
+
+// asks tells whether a row is measured at a number of connections.
+func (t *Trial) asks(r *row, connections int) bool {
+	return connections == t.Connections[0] || connections == Compared || t.Sparse == nil || r.contender.reference ||
+		!t.Sparse(r.contender.server.Name, r.exchange.Kind, r.exchange.Variant)
 }
 
 // rounds measures every row at every number of connections, in turns.
 func (t *Trial) rounds(ctx context.Context) error {
 	steps := plan.Interleave(t.Rounds, t.Connections, len(t.rows))
+	steps = slices.DeleteFunc(steps, func(s plan.Step) bool { return !t.asks(t.rows[s.Row], s.Connections) })
 	t.Progress.Begin(len(steps))
 	last := -1
 	for _, step := range steps {
@@ -199,7 +214,7 @@ func (t *Trial) rounds(ctx context.Context) error {
 		}
 		if err != nil {
 			row.err = err
-			t.fail("%s, %d connections: %v", row.name(), step.Connections, err)
+			t.Fail("%s, %d connections: %v", row.name(), step.Connections, err)
 		}
 	}
 	t.Progress.End()

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"moneyer/bench/moneyer"
+	"moneyer/bench/report"
+	"moneyer/bench/subject"
+	"moneyer/bench/trial"
+)
+
+// The exchanges of Moneyer's that its targets are about.
+const (
+	own        = "moneyer"
+	ownFaster  = "moneyer (OpenSSL)"
+	ownMany    = "moneyer, 1,000,000 clients"
+	ownLong    = "moneyer, 10,000,000 ledger entries"
+	ownGrant   = "thales-d1"
+	ownPlain   = "oauth2"
+	ownRSA     = "boltpay"
+	clientRate = 500 // limits.client_rate as it comes
+)
+
+// further measures what rounds do not tell: half load, overload, one noisy
+// client, the ledger on the disk. What fails is told and leaves the rest alone.
+type further struct {
+	*choices
+	*trial.Trial
+	base moneyer.Options
+	r    *report.Report
+}
+
+// run measures one after another.
+func (f *further) run(ctx context.Context, r *report.Report) error {
+	f.r = r
+	steps := []struct {
+		name string
+		do   func(context.Context) error
+	}{
+		{"half of capacity", f.half}, {"overload", f.overload}, {"one noisy client", f.noisy}, {"the ledger's size", f.ledger},
+	}
+	if !f.quick {
+		steps = append(steps, struct {
+			name string
+			do   func(context.Context) error
+		}{"pruning", f.prune})
+	}
+	for _, s := range steps {
+		err := s.do(ctx)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			f.Fail("%s: %v", s.name, err)
+		}
+	}
+	return nil
+}
+
+func (f *further) half(ctx context.Context) error {
+	for _, k := range []struct {
+		kind    subject.Kind
+		variant string
+		also    []subject.Kind
+	}{
+		{subject.JWTBearerES256, ownGrant, []subject.Kind{subject.PrivateKeyJWTES256}},
+		{subject.ClientCredentialsES256, ownPlain, nil},
+	} {
+		found, err := f.Paced(ctx, own, k.variant, k.kind, k.also...)
+		if err != nil {
+			return err
+		}
+		f.r.Paced = append(f.r.Paced, found...)
+	}
+	return nil
+}
+
+// crowdClients are so many that the limit of each binds none.
+const crowdClients = 100
+
+func (f *further) overload(ctx context.Context) (err error) {
+	duration := time.Minute
+	if f.quick {
+		duration = 5 * time.Second
+	}
+	o := f.base
+	o.Name, o.Limits, o.Clients = "moneyer with its limits", true, crowdClients
+	f.r.Overload, err = f.Trial.Overload(ctx, moneyer.Server(o), duration)
+	return err
+}
+
+func (f *further) noisy(ctx context.Context) (err error) {
+	duration := 10 * time.Second
+	if f.quick {
+		duration = 4 * time.Second
+	}
+	o := f.base
+	o.Name, o.Limits, o.Clients, o.Apart = "moneyer with a noisy client", true, crowdClients, true
+	f.r.Noisy, err = f.Trial.Noisy(ctx, moneyer.Server(o), crowdClients, clientRate, duration)
+	return err
+}
+
+func (f *further) ledger(ctx context.Context) (err error) {
+	o := f.base
+	o.Name = "moneyer with a new store"
+	f.r.Ledger, err = f.Trial.Ledger(ctx, moneyer.Server(o), subject.JWTBearerES256, subject.ClientCredentialsES256)
+	return err
+}
+
+func (f *further) prune(ctx context.Context) (err error) {
+	const entries, most = 1_000_000, 2000
+	rate := float64(most)
+	if row := f.r.Row(own, string(subject.ClientCredentialsES256), ownPlain, trial.Compared); row != nil {
+		rate = min(rate, row.Rate.Median/2)
+	}
+	o := f.base
+	o.Name, o.Entries, o.Age, o.Retention = "moneyer with old entries", entries, 48*time.Hour, 24*time.Hour
+	f.r.Prune, err = f.Trial.Prune(ctx, moneyer.Server(o), entries, subject.ClientCredentialsES256, rate)
+	return err
+}

@@ -1,0 +1,128 @@
+package trial
+
+import (
+	"context"
+	"io/fs"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"moneyer/bench/load"
+	"moneyer/bench/report"
+	"moneyer/bench/subject"
+)
+
+// Ledger measures how much a server's files grow for a token of a kind, from one
+// clean stop to the next.
+func (t *Trial) Ledger(ctx context.Context, s subject.Server, kinds ...subject.Kind) ([]report.Ledger, error) {
+	var found []report.Ledger
+	err := t.alone(ctx, s, func(c *contender) error {
+		for i := range c.setup.Exchanges {
+			e := &c.setup.Exchanges[i]
+			if len(found) == len(kinds) || e.Kind != kinds[len(found)] {
+				continue
+			}
+			l, err := t.grow(ctx, c, e)
+			if err != nil {
+				return err
+			}
+			found = append(found, *l)
+		}
+		return nil
+	})
+	return found, err
+}
+
+// grow asks a server for tokens between two stops.
+func (t *Trial) grow(ctx context.Context, c *contender, e *subject.Exchange) (*report.Ledger, error) {
+	before, err := t.sizeStopped(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	r := newRow(c, e)
+	if err := t.calibrateRow(ctx, r); err != nil {
+		return nil, err
+	}
+	if _, err := t.ask(ctx, r, Compared, int(r.rate[0]*2*t.Duration.Seconds())+1); err != nil {
+		return nil, err
+	}
+	after, err := t.sizeStopped(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &report.Ledger{Kind: string(e.Kind), Tokens: r.made, Bytes: float64(after-before) / float64(r.made)}, nil
+}
+
+// sizeStopped is how much the server's files take while it is stopped; then it runs again.
+func (t *Trial) sizeStopped(ctx context.Context, c *contender) (int64, error) {
+	err := c.main.Stop()
+	c.main = nil
+	if err != nil {
+		return 0, err
+	}
+	size, err := folderSize(c.folder)
+	if err != nil {
+		return 0, err
+	}
+	_, err = c.startMain(ctx)
+	return size, err
+}
+
+// folderSize sums the files in a folder, logs aside.
+func folderSize(folder string) (int64, error) {
+	var sum int64
+	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || strings.HasSuffix(path, ".log") {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			sum += info.Size()
+		}
+		return err
+	})
+	return sum, err
+}
+
+// Prune asks a server at a fixed rate while it removes old entries of its ledger, which it
+// does once a minute, and tells the longest request before and while.
+func (t *Trial) Prune(ctx context.Context, s subject.Server, entries int, kind subject.Kind, rate float64) (*report.Prune, error) {
+	const quiet, whole = 55 * time.Second, 75 * time.Second
+	p := &report.Prune{Entries: entries, Rate: rate}
+	err := t.alone(ctx, s, func(c *contender) error {
+		started := time.Now()
+		var r *row
+		for i := range c.setup.Exchanges {
+			if c.setup.Exchanges[i].Kind == kind {
+				r = newRow(c, &c.setup.Exchanges[i])
+			}
+		}
+		requests, err := r.requests(ctx, int(rate*whole.Seconds())+1)
+		if err != nil {
+			return err
+		}
+		t.Progress.Say("asking for %v at %.0f requests/s", whole, rate)
+		round := &load.Round{Endpoint: r.endpoint, Connections: Compared, Duration: whole - time.Since(started), Requests: requests}
+		late := time.Since(started)
+		result, err := open(ctx, round, rate)
+		if err != nil {
+			return err
+		}
+		if err := r.judge.Round(ctx, result.Answers); err != nil {
+			return err
+		}
+		var before, during []load.Answer
+		for _, a := range result.Answers {
+			if a.At+late < quiet {
+				before = append(before, a)
+			} else {
+				during = append(during, a)
+			}
+		}
+		p.Before = microseconds(load.Quantile(load.Latencies(before), 1)) / 1000
+		p.During = microseconds(load.Quantile(load.Latencies(during), 1)) / 1000
+		p.P999 = microseconds(load.Quantile(load.Latencies(during), 0.999)) / 1000
+		return nil
+	})
+	return p, err
+}

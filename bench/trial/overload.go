@@ -1,0 +1,219 @@
+package trial
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"moneyer/bench/load"
+	"moneyer/bench/report"
+	"moneyer/bench/subject"
+)
+
+const (
+	crowd     = 2048 // connections that ask for more than there is
+	addresses = 256  // from which they ask
+	excess    = 3    // times the capacity
+)
+
+// alone starts a server beside those of the trial, lets do measure it, and stops it.
+func (t *Trial) alone(ctx context.Context, s subject.Server, do func(*contender) error) (err error) {
+	t.Progress.Say("starting %s", s.Name)
+	c := &contender{server: s}
+	defer func() { err = errors.Join(err, c.stop()) }()
+	if err := t.raise(ctx, c); err != nil {
+		return err
+	}
+	return do(c)
+}
+
+// sources are addresses of this machine that callers come from.
+func sources(network byte) []netip.Addr {
+	all := make([]netip.Addr, addresses)
+	for i := range all {
+		all[i] = netip.AddrFrom4([4]byte{127, network, byte(i), 1})
+	}
+	return all
+}
+
+// Overload asks a server, with the gates that it comes with, for three times what it can.
+func (t *Trial) Overload(ctx context.Context, s subject.Server, duration time.Duration) (*report.Overload, error) {
+	var o *report.Overload
+	err := t.alone(ctx, s, func(c *contender) (err error) {
+		r := newRow(c, &c.setup.Exchanges[0])
+		if o, err = t.overload(ctx, r, duration); err != nil {
+			return err
+		}
+		return t.recovery(ctx, r, o)
+	})
+	return o, err
+}
+
+// capacity is what a row reaches at best.
+func (t *Trial) capacity(ctx context.Context, r *row) (float64, error) {
+	if err := t.calibrateRow(ctx, r); err != nil {
+		return 0, err
+	}
+	defer load.Quiet()()
+	result, err := t.ask(ctx, r, 4*Compared, int(r.rate[0]*max(t.Duration, time.Second).Seconds())+1)
+	if err != nil {
+		return 0, err
+	}
+	return result.Rate(), nil
+}
+
+func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*report.Overload, error) {
+	capacity, err := t.capacity(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	t.Progress.Say("preparing %v at %.0f requests/s, %d times the capacity", duration, excess*capacity, excess)
+	requests, err := r.requests(ctx, int(1.2*capacity*duration.Seconds())+2*crowd)
+	if err != nil {
+		return nil, err
+	}
+	round := &load.Round{Endpoint: r.endpoint, Connections: crowd, Duration: duration, Requests: requests, Again: true, Sources: sources(1)}
+	result, err := open(ctx, round, excess*capacity)
+	if err != nil {
+		return nil, err
+	}
+	if result.Early {
+		return nil, errors.New("more was granted than requests were made for")
+	}
+	sorted := sortAnswers(result.Answers)
+	if err := r.judge.Round(ctx, sorted.granted); err != nil {
+		return nil, err
+	}
+	seconds := result.Elapsed.Seconds()
+	return &report.Overload{
+		Kind: string(r.exchange.Kind), Connections: crowd, Seconds: duration.Seconds(), Capacity: capacity,
+		Asked: float64(len(result.Answers)) / seconds, Due: excess * capacity,
+		Goodput: float64(len(sorted.granted)) / seconds, Refused: float64(len(sorted.refused)) / seconds,
+		RetryAfter: sorted.retryAfter(), Other: len(sorted.other), FirstOther: sorted.firstOther(),
+		P99: served(sorted.granted, 0.99), P99Refused: served(sorted.refused, 0.99),
+	}, nil
+}
+
+// recovery asks for half of the capacity, a while after.
+func (t *Trial) recovery(ctx context.Context, r *row, o *report.Overload) error {
+	if err := settle(ctx, 5*time.Second); err != nil {
+		return err
+	}
+	duration := max(t.Duration, 2*time.Second)
+	requests, err := r.requests(ctx, int(o.Capacity/2*duration.Seconds())+1)
+	if err != nil {
+		return err
+	}
+	round := &load.Round{Endpoint: r.endpoint, Connections: Compared, Duration: duration, Requests: requests, Sources: sources(1)}
+	result, err := open(ctx, round, o.Capacity/2)
+	if err != nil {
+		return err
+	}
+	granted := sortAnswers(result.Answers).granted
+	o.After = float64(len(granted)) / float64(len(requests))
+	o.P99After = microseconds(load.Quantile(load.Latencies(granted), 0.99)) / 1000
+	return nil
+}
+
+// Noisy lets one client ask for twice the capacity while all others ask for a quarter
+// of it. The server's first exchange is the noisy client's, the second the others'.
+func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit float64, duration time.Duration) (*report.Noisy, error) {
+	n := &report.Noisy{Clients: clients, Limit: limit}
+	err := t.alone(ctx, s, func(c *contender) error {
+		if len(c.setup.Exchanges) < 2 {
+			return fmt.Errorf("%s has no exchange of other clients", s.Name)
+		}
+		noisy, others := newRow(c, &c.setup.Exchanges[0]), newRow(c, &c.setup.Exchanges[1])
+		capacity, err := t.capacity(ctx, others)
+		if err != nil {
+			return err
+		}
+		return t.noise(ctx, n, noisy, others, capacity, duration)
+	})
+	return n, err
+}
+
+func (t *Trial) noise(ctx context.Context, n *report.Noisy, noisy, others *row, capacity float64, duration time.Duration) error {
+	n.Asked, n.Others = 2*capacity, capacity/4
+	loud, err := noisy.requests(ctx, int(2*n.Limit*(duration.Seconds()+2))+crowd)
+	if err != nil {
+		return err
+	}
+	calm, err := others.requests(ctx, int(n.Others*duration.Seconds())+1)
+	if err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	var loudResult *load.Result
+	go func() {
+		round := &load.Round{Endpoint: noisy.endpoint, Connections: crowd / 8, Duration: duration, Requests: loud, Again: true, Sources: sources(2)}
+		var err error
+		loudResult, err = round.Open(ctx, n.Asked)
+		done <- err
+	}()
+	round := &load.Round{Endpoint: others.endpoint, Connections: Compared, Duration: duration, Requests: calm, Sources: sources(3)}
+	result, err := open(ctx, round, n.Others)
+	if err := errors.Join(err, <-done); err != nil {
+		return err
+	}
+	granted, got := sortAnswers(result.Answers).granted, sortAnswers(loudResult.Answers).granted
+	if err := errors.Join(others.judge.Round(ctx, granted), noisy.judge.Round(ctx, got)); err != nil {
+		return err
+	}
+	n.Got = float64(len(got)) / loudResult.Elapsed.Seconds()
+	n.Sent = float64(len(loudResult.Answers)) / loudResult.Elapsed.Seconds()
+	n.OthersGot = float64(len(granted)) / float64(len(calm))
+	n.OthersP99 = microseconds(load.Quantile(load.Latencies(granted), 0.99)) / 1000
+	return nil
+}
+
+// sorted are answers by what they say.
+type sorted struct{ granted, refused, other []load.Answer }
+
+func sortAnswers(answers []load.Answer) (s sorted) {
+	for _, a := range answers {
+		switch a.Status {
+		case http.StatusOK:
+			s.granted = append(s.granted, a)
+		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+			s.refused = append(s.refused, a)
+		default:
+			s.other = append(s.other, a)
+		}
+	}
+	return s
+}
+
+// retryAfter is the share of the refusals that say when to come again.
+func (s *sorted) retryAfter() float64 {
+	if len(s.refused) == 0 {
+		return 0
+	}
+	count := 0
+	for _, a := range s.refused {
+		if a.RetryAfter {
+			count++
+		}
+	}
+	return float64(count) / float64(len(s.refused))
+}
+
+func (s *sorted) firstOther() string {
+	if len(s.other) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %s", s.other[0].Status, s.other[0].Body)
+}
+
+// served is a quantile of the time from when requests were sent, in milliseconds.
+func served(answers []load.Answer, q float64) float64 {
+	times := make([]load.Answer, len(answers))
+	copy(times, answers)
+	for i := range times {
+		times[i].Latency = times[i].Served
+	}
+	return microseconds(load.Quantile(load.Latencies(times), q)) / 1000
+}

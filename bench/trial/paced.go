@@ -1,0 +1,116 @@
+package trial
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"moneyer/bench/load"
+	"moneyer/bench/report"
+	"moneyer/bench/subject"
+)
+
+// pacedRow is a row that is asked at a fixed rate.
+type pacedRow struct {
+	*row
+	rate           float64
+	p50, p99, p999 []float64
+	err            error
+}
+
+// Paced asks each server at half of what one of them, the model, reaches with
+// the kind at 64 connections. Kinds that are also compared with the model's come after it.
+func (t *Trial) Paced(ctx context.Context, model, variant string, kind subject.Kind, also ...subject.Kind) ([]report.Paced, error) {
+	rate := t.median(func(r *row) bool {
+		return r.contender.server.Name == model && r.exchange.Kind == kind && r.exchange.Variant == variant
+	}) / 2
+	if rate == 0 {
+		return nil, nil
+	}
+	var rows []*pacedRow
+	for _, r := range t.rows {
+		if r.err == nil && !r.contender.reference && t.compares(r, model, variant, kind, also) {
+			rows = append(rows, &pacedRow{row: r, rate: rate})
+		}
+	}
+	t.Progress.Begin(t.Rounds * len(rows))
+	for round := range t.Rounds {
+		for _, r := range rows {
+			t.Progress.Step("%.0f requests/s, round %d of %d: %s", rate, round+1, t.Rounds, r.name())
+			if reaches := t.median(func(other *row) bool { return other == r.row }); r.err == nil && reaches < rate {
+				r.err = fmt.Errorf("reaches %.0f/s", reaches)
+			}
+			if r.err == nil {
+				r.err = t.pace(ctx, r)
+			}
+			if ctx.Err() != nil {
+				return nil, ctx.Err()
+			}
+		}
+	}
+	t.Progress.End()
+	var found []report.Paced
+	for _, r := range rows {
+		found = append(found, r.report())
+	}
+	return found, nil
+}
+
+// compares tells whether a row stands beside the model's: the model itself once,
+// of the others all with the kind, and those with a kind that comes near it.
+func (t *Trial) compares(r *row, model, variant string, kind subject.Kind, also []subject.Kind) bool {
+	if r.contender.server.Name == model {
+		return r.exchange.Kind == kind && r.exchange.Variant == variant
+	}
+	if r.exchange.Kind == kind {
+		return r.exchange.Variant == variant || r.exchange.Variant == ""
+	}
+	for _, k := range also {
+		if r.exchange.Kind == k && r.exchange.Variant == "" {
+			return true
+		}
+	}
+	return false
+}
+
+// median rate of the first row of that kind, at the number of connections that servers are compared by.
+func (t *Trial) median(of func(*row) bool) float64 {
+	for _, r := range t.rows {
+		if of(r) {
+			return r.report(Compared, t.bound).Rate.Median
+		}
+	}
+	return 0
+}
+
+func (t *Trial) pace(ctx context.Context, r *pacedRow) error {
+	duration := max(t.Duration, time.Second)
+	requests, err := r.requests(ctx, int(r.rate*duration.Seconds())+1)
+	if err != nil {
+		return err
+	}
+	round := &load.Round{Endpoint: r.endpoint, Connections: Compared, Duration: duration, Requests: requests}
+	result, err := open(ctx, round, r.rate)
+	if err != nil {
+		return err
+	}
+	if result.Unsent > 0 {
+		return fmt.Errorf("%d requests of %d were never sent: it does not keep up", result.Unsent, len(requests))
+	}
+	if err := r.judge.Round(ctx, result.Answers); err != nil {
+		return err
+	}
+	f := figuresOf(result, 0)
+	r.p50, r.p99, r.p999 = append(r.p50, f.p50), append(r.p99, f.p99), append(r.p999, f.p999)
+	return nil
+}
+
+func (r *pacedRow) report() report.Paced {
+	out := report.Paced{Server: r.contender.server.Name, Kind: string(r.exchange.Kind), Variant: r.exchange.Variant, Rate: r.rate}
+	if r.err != nil {
+		out.Error = r.err.Error()
+		return out
+	}
+	out.P50, out.P99, out.P999 = report.SpreadOf(r.p50), report.SpreadOf(r.p99), report.SpreadOf(r.p999)
+	return out
+}
