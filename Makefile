@@ -6,7 +6,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERS
 # Resolving names and users stays Go's, as in the static binary.
 BUILD_OPENSSL := $(subst CGO_ENABLED=0,CGO_ENABLED=1,$(BUILD)) -tags openssl,netgo,osusergo
 
-.PHONY: run build build-openssl test lint fuzz bench clean
+.PHONY: run build build-openssl test lint fuzz bench bench-quick bench-micro bench-compare clean
 
 run: build ## build and start the sandbox: every platform on loopback
 	@echo "Starting the sandbox; its folder is sandbox/ ..."
@@ -29,8 +29,19 @@ lint: ## gofmt, go vet, golangci-lint and govulncheck
 fuzz: ## run every fuzz target for FUZZTIME (60s)
 	@./fuzz.sh
 
-bench: ## measure a token request beside what it must at least cost
-	go test ./internal/server -run='^$$' -bench='Ceiling|Request' -cpu=1 -count=5
+bench: ## measure Moneyer, its ceiling and other servers, write docs/benchmarks (under 20 minutes)
+	@go run ./bench -out docs/benchmarks
+
+bench-quick: ## measure Moneyer and its ceiling (under 2 minutes), write nothing
+	@go run ./bench -quick
+
+BENCH ?= .
+COUNT ?= 1
+bench-micro: ## the Go micro-benchmarks, with allocations: BENCH=pattern COUNT=n
+	@go test -run='^$$' -bench='$(BENCH)' -benchmem -cpu=1 -count=$(COUNT) $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+
+bench-compare: ## the micro-benchmarks of two commits in turns, by benchstat: OLD=commit [NEW=commit]
+	@BENCH='$(BENCH)' PACKAGES='$(PACKAGES)' ./bench/compare.sh '$(OLD)' '$(NEW)'
 
 clean: ## remove what was built; the sandbox folder stays
 	rm -rf bin coverage.out

@@ -48,11 +48,28 @@ func measure(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	r.Command = strings.Join(append([]string{"go run ./bench"}, args...), " ")
+	r.Command = command(args)
 	if err := r.Markdown(os.Stdout); err != nil || c.out == "" {
 		return err
 	}
 	return r.Write(c.out)
+}
+
+// command is how the same is measured again, without what is a matter of this machine.
+func command(args []string) string {
+	words := []string{"go run ./bench"}
+	for _, arg := range args {
+		if name, value, found := strings.Cut(arg, "="); found && filepath.IsAbs(value) {
+			arg = name + "=" + filepath.Base(value)
+		} else if filepath.IsAbs(arg) {
+			arg = filepath.Base(arg)
+		}
+		if strings.ContainsAny(arg, " ;&|<>()$`\"'*?") {
+			arg = "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		}
+		words = append(words, arg)
+	}
+	return strings.Join(words, " ")
 }
 
 // try runs the whole trial.
@@ -105,12 +122,9 @@ func sparse(server string, _ subject.Kind, variant string) bool {
 // contenders are the servers that are wanted.
 func (c *choices) contenders(root string, progress *trial.Progress) []subject.Server {
 	base := moneyer.Options{Root: root, Log: progress.Detail()}
-	servers := []subject.Server{moneyer.Server(base)}
-	if _, err := os.Stat(filepath.Join(root, openSSLBinary)); err == nil {
-		faster := base
-		faster.Name, faster.Binary = ownFaster, openSSLBinary
-		servers = append(servers, moneyer.Server(faster))
-	}
+	faster := base
+	faster.Name, faster.OpenSSL = ownFaster, true
+	servers := []subject.Server{moneyer.Server(base), moneyer.Server(faster)}
 	if c.scale {
 		for _, many := range []moneyer.Options{
 			{Name: "moneyer, 10,000 clients", Clients: 10_000},
@@ -126,9 +140,6 @@ func (c *choices) contenders(root string, progress *trial.Progress) []subject.Se
 	}
 	return slices.DeleteFunc(servers, func(s subject.Server) bool { return !c.server(s.Name) })
 }
-
-// openSSLBinary is Moneyer with OpenSSL's signatures, where somebody has built it.
-const openSSLBinary = "bin/moneyer-openssl"
 
 // repository finds the root of the module from where the program was started.
 func repository() (string, error) {

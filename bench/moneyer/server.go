@@ -23,8 +23,8 @@ type Options struct {
 	Name string
 	// Root is the folder of the repository.
 	Root string
-	// Binary to start, counted from Root; empty means bin/moneyer, which is built.
-	Binary string
+	// OpenSSL asks for the build that signs with the OpenSSL that is installed.
+	OpenSSL bool
 	// Clients that are registered, and ask; 0 means 1.
 	Clients int
 	// Entries that the ledger holds before the start, and how old they are at least.
@@ -49,9 +49,6 @@ func Server(o Options) subject.Server {
 	if o.Name == "" {
 		o.Name = "moneyer"
 	}
-	if o.Binary == "" {
-		o.Binary = "bin/moneyer"
-	}
 	o.Clients = max(o.Clients, 1)
 	return subject.Server{
 		Name:   o.Name,
@@ -66,23 +63,28 @@ func Server(o Options) subject.Server {
 	}
 }
 
-func (o *Options) binary() string { return filepath.Join(o.Root, o.Binary) }
+// build is the target of the Makefile, and what it makes.
+func (o *Options) build() (target, binary string) {
+	if o.OpenSSL {
+		return "build-openssl", filepath.Join(o.Root, "bin/moneyer-openssl")
+	}
+	return "build", filepath.Join(o.Root, "bin/moneyer")
+}
 
-// install builds the program, unless it is one that somebody else has built, and
-// asks for its version.
+// install builds the program and asks it for its version.
 func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
-	if o.Binary == "bin/moneyer" {
-		build := exec.CommandContext(ctx, "make", "build")
-		build.Dir, build.Stdout, build.Stderr = o.Root, log, log
-		if err := build.Run(); err != nil {
-			return "", fmt.Errorf("make build: %w", err)
-		}
+	target, binary := o.build()
+	build := exec.CommandContext(ctx, "make", "--no-print-directory", target)
+	build.Dir, build.Stdout, build.Stderr = o.Root, log, log
+	if err := build.Run(); err != nil {
+		return "", fmt.Errorf("make %s: %w", target, err)
 	}
-	version, err := exec.CommandContext(ctx, o.binary(), "--version").Output()
+	version, err := exec.CommandContext(ctx, binary, "--version").Output()
 	if err != nil {
-		return "", fmt.Errorf("%s --version: %w", o.Binary, err)
+		return "", fmt.Errorf("%s --version: %w", filepath.Base(binary), err)
 	}
-	return strings.TrimPrefix(strings.TrimSpace(string(version)), "moneyer "), nil
+	text := strings.ReplaceAll(strings.TrimSpace(string(version)), "\n", "; ")
+	return strings.TrimPrefix(text, "moneyer "), nil
 }
 
 func (o *Options) configure(ctx context.Context, folder, address string) (*subject.Setup, error) {
@@ -96,6 +98,7 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 			return nil, err
 		}
 	}
+	_, binary := o.build()
 	text := configuration(o, storeFile, address, admin)
 	if err := o.fill(ctx, home, text); err != nil {
 		return nil, err
@@ -106,15 +109,12 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 	}
 	return &subject.Setup{
 		Server: subject.Program{
-			Command: exec.CommandContext(context.WithoutCancel(ctx), o.binary(), "serve", "--config", file),
+			Command: exec.CommandContext(context.WithoutCancel(ctx), binary, "serve", "--config", file),
 			Ready:   ready("http://" + address + "/readyz"),
 		},
 		Exchanges: o.exchanges("http://" + address),
 	}, nil
 }
-
-// Store is the file that the server of a folder keeps everything in.
-func Store(folder string) string { return filepath.Join(folder, storeFile) }
 
 func ready(url string) func(context.Context) error {
 	client := &http.Client{Timeout: time.Second}

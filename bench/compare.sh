@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Runs the Go micro-benchmarks of two commits in turns, so that noise hits both
+# alike, and lets benchstat say what differs. NEW is the working tree as it is,
+# unless a commit is named.
+#
+#   make bench-compare OLD=v1.2.0
+#   make bench-compare OLD=HEAD~1 NEW=HEAD PACKAGES="./internal/jose" BENCH=Sign COUNT=10
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+old=${1:?usage: make bench-compare OLD=commit [NEW=commit]}
+new=${2:-}
+bench=${BENCH:-.}
+count=${COUNT:-6}
+time=${BENCHTIME:-0.3s}
+
+work=$(mktemp -d)
+cleanup() {
+  for side in old new; do
+    [ ! -e "$work/$side/.git" ] || git worktree remove --force "$work/$side"
+  done
+  rm -rf "$work"
+}
+trap cleanup EXIT
+
+# tree SIDE COMMIT: check a commit out beside this tree.
+tree() { git worktree add --quiet --detach "$work/$1" "$2"; }
+
+tree old "$old"
+if [ -n "$new" ]; then
+  tree new "$new"
+  new_tree=$work/new
+else
+  new_tree=$PWD
+fi
+
+# with_benchmarks TREE: the packages of the module that have some.
+with_benchmarks() {
+  (cd "$1" && git grep -l --untracked '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+}
+packages=${PACKAGES:-$(comm -12 <(with_benchmarks "$work/old") <(with_benchmarks "$new_tree"))}
+
+echo "building benchstat and the benchmarks ..." >&2
+mkdir -p bin
+go build -C tools -o ../bin/benchstat golang.org/x/perf/cmd/benchstat
+for package in $packages; do
+  name=${package//[.\/]/_}
+  go test -C "$work/old" -c -o "$work/old$name.test" "$package"
+  go test -C "$new_tree" -c -o "$work/new$name.test" "$package"
+done
+
+# run SIDE TREE PACKAGE: each benchmark once, in the package's own folder.
+run() {
+  (cd "$2/$3" && "$work/$1${3//[.\/]/_}.test" -test.run='^$' -test.bench="$bench" -test.benchmem -test.cpu=1 -test.benchtime="$time") >>"$work/$1.txt"
+}
+
+for ((i = 1; i <= count; i++)); do
+  for package in $packages; do
+    echo "[$i/$count] $package" >&2
+    # In turns: who was first last time is second now.
+    if ((i % 2)); then
+      run old "$work/old" "$package"
+      run new "$new_tree" "$package"
+    else
+      run new "$new_tree" "$package"
+      run old "$work/old" "$package"
+    fi
+  done
+done
+
+bin/benchstat "old=$work/old.txt" "new=$work/new.txt"
