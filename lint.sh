@@ -13,6 +13,9 @@ echo "golangci-lint (the first time it is built, which takes some minutes) ..."
 mkdir -p bin
 if go build -C tools -o ../bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint; then
   bin/golangci-lint run || failed+=("golangci-lint")
+  if echo '#include <openssl/evp.h>' | gcc -E - >/dev/null 2>&1; then
+    CGO_ENABLED=1 bin/golangci-lint run --build-tags openssl ./internal/openssl ./internal/jose || failed+=("golangci-lint --build-tags openssl")
+  fi
 else
   failed+=("golangci-lint could not be built")
 fi

@@ -16,6 +16,9 @@ say() { printf '%s%s%s\n' "$bold" "$*" "$plain"; }
 # may stand before it in PATH.
 has_python() { /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
 
+# has_libcrypto tells whether the build with OpenSSL finds it.
+has_libcrypto() { echo '#include <openssl/evp.h>' | gcc -E - >/dev/null 2>&1; }
+
 PATH=$PATH:/usr/sbin # where Debian keeps haproxy, nginx and apache2
 
 # find_missing lists the Debian packages of what is not there.
@@ -27,6 +30,7 @@ find_missing() {
   done
   command -v node >/dev/null || missing+=(nodejs)
   [ -e /usr/include/stdlib.h ] || [ "$(uname)" != Linux ] || missing+=(libc6-dev) # for the race detector
+  has_libcrypto || missing+=(libssl-dev)
   command -v apache2 >/dev/null || missing+=(apache2-bin) # apache2 itself is the service
   [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ] || missing+=(libapache2-mod-auth-openidc)
   has_python jwcrypto || missing+=(python3-jwcrypto)
@@ -115,6 +119,12 @@ say "go vet ./..."
 go vet ./... || failed+=("go vet ./...")
 say "go test -race -shuffle=on ./..."
 go test -race -shuffle=on -timeout=12m ./... || failed+=("go test ./...")
+if has_libcrypto; then
+  say "go test -race -tags openssl, where keys sign and tokens are verified"
+  go vet -tags openssl ./internal/openssl &&
+    CGO_ENABLED=1 go test -race -shuffle=on -tags openssl ./internal/openssl ./internal/jose ./bearer ./internal/authority ||
+    failed+=("go test -tags openssl")
+fi
 
 took="$((SECONDS - started)) s"
 if [ "${#failed[@]}" -gt 0 ]; then

@@ -99,12 +99,11 @@ func Signer(key crypto.Signer, opts crypto.SignerOpts) crypto.Signer {
 	if first == nil {
 		return key
 	}
-	s.contexts = make(chan *C.EVP_PKEY_CTX, runtime.GOMAXPROCS(0))
+	s.contexts = make(chan *keyContext, runtime.GOMAXPROCS(0))
 	s.contexts <- first
 	for range cap(s.contexts) - 1 {
 		s.contexts <- nil
 	}
-	runtime.AddCleanup(s, free, s.contexts)
 	return s
 }
 
@@ -134,25 +133,30 @@ type signer struct {
 	key      crypto.Signer
 	padding  C.int // 0 for P-256
 	size     int   // of a signature: of every one for RSA, at most for P-256
-	contexts chan *C.EVP_PKEY_CTX
+	contexts chan *keyContext
+}
+
+// keyContext is one context, freed when nobody can reach it any more. The signer
+// is there for its size: the smallest objects share memory, and live on together.
+type keyContext struct {
+	ctx *C.EVP_PKEY_CTX
+	_   *signer
 }
 
 // newContext returns nil where OpenSSL does not take the key.
-func (s *signer) newContext() *C.EVP_PKEY_CTX {
+func (s *signer) newContext() *keyContext {
 	der, err := x509.MarshalPKCS8PrivateKey(s.key)
 	if err != nil {
 		return nil
 	}
 	defer clear(der)
-	return C.moneyer_context((*C.uchar)(unsafe.SliceData(der)), C.long(len(der)), s.padding)
-}
-
-// free runs when nobody can reach the signer any more, so all its contexts are
-// back in their places.
-func free(contexts chan *C.EVP_PKEY_CTX) {
-	for range cap(contexts) {
-		C.EVP_PKEY_CTX_free(<-contexts)
+	ctx := C.moneyer_context((*C.uchar)(unsafe.SliceData(der)), C.long(len(der)), s.padding)
+	if ctx == nil {
+		return nil
 	}
+	c := &keyContext{ctx: ctx}
+	runtime.AddCleanup(c, func(ctx *C.EVP_PKEY_CTX) { C.EVP_PKEY_CTX_free(ctx) }, ctx)
+	return c
 }
 
 func (s *signer) Public() crypto.PublicKey { return s.key.Public() }
@@ -160,7 +164,7 @@ func (s *signer) Public() crypto.PublicKey { return s.key.Public() }
 // Sign signs as the key itself would. What the contexts were not set up for is
 // left to the key, and so is ECDSA without a random source (RFC 6979).
 func (s *signer) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
-	fits := len(digest) == sha256.Size && opts.HashFunc() == crypto.SHA256
+	fits := len(digest) == sha256.Size && opts != nil && opts.HashFunc() == crypto.SHA256
 	if s.padding == 0 {
 		fits = fits && random != nil
 	} else {
@@ -171,17 +175,16 @@ func (s *signer) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) (
 	}
 	sig := make([]byte, s.size)
 	n := C.size_t(len(sig))
-	ctx := <-s.contexts
-	if ctx == nil {
-		ctx = s.newContext()
+	c := <-s.contexts
+	if c == nil {
+		c = s.newContext()
 	}
-	if ctx == nil {
+	if c == nil {
 		s.contexts <- nil
 		return nil, errors.New("openssl: no memory for a signature")
 	}
-	why := C.moneyer_sign(ctx, (*C.uchar)(unsafe.SliceData(digest)), (*C.uchar)(unsafe.SliceData(sig)), &n)
-	s.contexts <- ctx
-	runtime.KeepAlive(s) // else free could run while the context is out
+	why := C.moneyer_sign(c.ctx, (*C.uchar)(unsafe.SliceData(digest)), (*C.uchar)(unsafe.SliceData(sig)), &n)
+	s.contexts <- c // which also keeps it from being freed until here
 	if why != 0 {
 		return nil, fmt.Errorf("openssl: error %X: %s", uint64(why), C.GoString(C.ERR_reason_error_string(why)))
 	}
