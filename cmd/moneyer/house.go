@@ -81,7 +81,7 @@ func readPapers(cfg *config.Config) (p papers, err error) {
 
 // longestLag is how long requests may wait before they are read. With more of
 // them than can be answered it becomes the time that those who are let in take.
-const longestLag = 250 * time.Millisecond
+const longestLag = 150 * time.Millisecond
 
 // openEstate reads the master key and opens the store.
 func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logger) (*estate, error) {

@@ -9,7 +9,7 @@ import (
 const (
 	// lagEvery is how often at most the lag is measured.
 	lagEvery = 5 * time.Millisecond
-	// lagKnown is how long a measurement is believed.
+	// lagKnown is how long a measurement counts for the next.
 	lagKnown = 50 * time.Millisecond
 )
 
@@ -20,12 +20,18 @@ const (
 // It sends an octet through a pipe now and then, whose reader waits like any
 // connection, first come, first served. Nothing runs while nobody asks.
 type Lag struct {
-	most             time.Duration
-	reader, writer   *os.File
-	start            time.Time
-	sent             atomic.Int64 // when the octet in the pipe was sent, since start; 0 without one
-	measured, passed atomic.Int64 // when the last one was received, and how long it took
+	most           time.Duration
+	reader, writer *os.File
+	start          time.Time
+	sent           atomic.Int64 // when the octet in the pipe was sent, since start; 0 without one
+	measured       atomic.Int64 // when the last one was received
+	// late counts the octets in a row that took over most. One alone may be the
+	// whole machine that stood still.
+	late atomic.Int64
 }
+
+// tooManyLate is how many late octets in a row make a wait too long.
+const tooManyLate = 2
 
 // NewLag makes a Lag that calls a wait over most too long. Close gives its pipe
 // back.
@@ -42,8 +48,7 @@ func NewLag(most time.Duration) (*Lag, error) {
 // Close ends the measurements; a closed Lag finds no wait too long.
 func (l *Lag) Close() error {
 	err := l.writer.Close() // which the reader sees as the end
-	l.sent.Store(0)
-	l.measured.Store(0)
+	l.late.Store(0)
 	return err
 }
 
@@ -54,11 +59,18 @@ func (l *Lag) receive() {
 		if _, err := l.reader.Read(octet[:]); err != nil {
 			return
 		}
-		now := int64(time.Since(l.start))
-		l.passed.Store(now - l.sent.Load())
-		l.measured.Store(now)
-		l.sent.Store(0)
+		l.received(int64(time.Since(l.start)))
 	}
+}
+
+func (l *Lag) received(now int64) {
+	if time.Duration(now-l.sent.Load()) > l.most {
+		l.late.Add(1)
+	} else {
+		l.late.Store(0)
+	}
+	l.measured.Store(now)
+	l.sent.Store(0)
 }
 
 // TooLong tells whether those who are read now have waited too long. A nil Lag
@@ -67,15 +79,18 @@ func (l *Lag) TooLong() bool {
 	if l == nil {
 		return false
 	}
-	now := int64(time.Since(l.start))
-	if sent := l.sent.Load(); sent != 0 {
-		return time.Duration(now-sent) > l.most
-	}
+	return l.tooLong(int64(time.Since(l.start)))
+}
+
+func (l *Lag) tooLong(now int64) bool {
 	since := time.Duration(now - l.measured.Load())
-	if since > lagEvery && l.sent.CompareAndSwap(0, now) {
+	if l.sent.Load() == 0 && since > lagEvery && l.sent.CompareAndSwap(0, now) {
+		if since > lagKnown {
+			l.late.Store(0) // of another time
+		}
 		if _, err := l.writer.Write([]byte{0}); err != nil {
 			l.sent.Store(0) // closed
 		}
 	}
-	return since < lagKnown && time.Duration(l.passed.Load()) > l.most
+	return l.late.Load() >= tooManyLate
 }

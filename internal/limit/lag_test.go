@@ -35,43 +35,44 @@ func TestLagMeasures(t *testing.T) {
 		t.Error("too long before anything was measured")
 	}
 	settle(t, l)
-	if l.measured.Load() == 0 || time.Duration(l.passed.Load()) > time.Minute {
-		t.Errorf("measured at %d: %d ns", l.measured.Load(), l.passed.Load())
-	}
-	if l.TooLong() {
-		t.Error("a short wait is called too long")
+	if l.measured.Load() == 0 || l.late.Load() != 0 || l.TooLong() {
+		t.Errorf("measured at %d, %d late", l.measured.Load(), l.late.Load())
 	}
 }
 
-// TestLagTooLong: a long wait that was measured a moment ago, and an octet that
-// has been waiting for long.
+// TestLagTooLong: two late octets in a row, and none that came long ago.
 func TestLagTooLong(t *testing.T) {
 	l := newLag(t)
-	now := func() int64 { return int64(time.Since(l.start)) }
-	l.passed.Store(int64(2 * time.Minute))
-	l.measured.Store(now())
-	if !l.TooLong() {
-		t.Error("a long wait is not called too long")
+	now := int64(time.Since(l.start))
+	// pass asks for an octet, receives it after wait, and tells whether it is too
+	// long then.
+	pass := func(wait time.Duration) bool {
+		t.Helper()
+		now += int64(lagEvery) + 1
+		l.sent.Store(now) // no octet is in the pipe
+		now += int64(wait)
+		l.received(now)
+		return l.tooLong(now)
+	}
+	for i, step := range []struct {
+		wait time.Duration
+		want bool
+	}{{time.Second, false}, {time.Minute + 1, false}, {2 * time.Minute, true}, {2 * time.Minute, true}, {time.Minute, false}, {time.Hour, false}, {time.Hour, true}} {
+		if got := pass(step.wait); got != step.want {
+			t.Errorf("step %d, after a wait of %v: %v", i, step.wait, got)
+		}
+	}
+	if !l.tooLong(now + int64(lagEvery)) {
+		t.Error("a measurement is forgotten before there is a new one")
+	}
+	if l.tooLong(now + int64(lagKnown) + 1) {
+		t.Error("what was measured long ago counts")
 	}
 	settle(t, l)
-	l.passed.Store(int64(2 * time.Minute))
-	l.measured.Store(now() - int64(time.Hour))
-	if l.TooLong() {
-		t.Error("a wait of an hour ago is believed")
-	}
-	settle(t, l)
-	l.sent.Store(now() - int64(2*time.Minute)) // as if it were in the pipe
-	if !l.TooLong() {
-		t.Error("an octet that waits for two minutes is overlooked")
-	}
-	l.sent.Store(now())
-	if l.TooLong() {
-		t.Error("an octet that was just sent is called late")
-	}
 }
 
 func TestLagClosed(t *testing.T) {
-	l, err := NewLag(0)
+	l, err := NewLag(-time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
