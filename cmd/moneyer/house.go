@@ -215,6 +215,7 @@ func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
 		Registry: e.db, Ledger: e.db, Keyring: h.keys, Pepper: e.master.Pepper(), Refusals: e.refusals, Now: e.now,
 		KeySource: h.clientKeys, RefusedKeys: cfg.RefusedKeys, Revocations: e.revocations,
 		ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20),
+		Noisy:      limit.NewHolds[authority.ClientAt](1 << 16),
 	}
 	h.authority = auth
 	front := &server.Server{

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"moneyer/internal/admin"
+	"moneyer/internal/authority"
 	"moneyer/internal/store"
 )
 
@@ -68,7 +69,15 @@ func TestBackup(t *testing.T) {
 	if err != nil || report.Broken != 0 || report.Last == 0 {
 		t.Errorf("%+v, %v", report, err)
 	}
-	if text := string(body); !strings.Contains(text, `"actor":"operator","action":"store.backup","object":"store"`) {
+	whole, err := store.Open(t.Context(), "sqlite:"+received, store.Options{Now: w.now})
+	must(t, err)
+	defer func() { must(t, whole.Close()) }()
+	told := false
+	must(t, whole.Entries(t.Context(), authority.Query{Kind: authority.EntryAdmin}, func(r *authority.Record) error {
+		told = told || strings.Contains(string(r.Line), `"actor":"operator","action":"store.backup","object":"store"`)
+		return nil
+	}))
+	if !told {
 		t.Error("the copy does not tell who took it")
 	}
 

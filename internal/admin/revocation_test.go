@@ -102,10 +102,11 @@ func (w *tokensOf) reopened() *authority.Authority {
 	db, err := store.Open(w.t.Context(), "sqlite:"+w.file, store.Options{Now: w.now})
 	must(w.t, err)
 	w.db = db
-	again := *w.api.Authority
-	again.Registry, again.Ledger, again.Revocations = db, db, authority.NewRevocations(db)
+	before := w.api.Authority
+	again := &authority.Authority{Registry: db, Ledger: db, Keyring: before.Keyring, Pepper: before.Pepper, ClientRate: before.ClientRate,
+		Refusals: before.Refusals, Revocations: authority.NewRevocations(db), Now: before.Now}
 	must(w.t, again.Revocations.Load(w.t.Context(), []string{w.issuer.Name}))
-	return &again
+	return again
 }
 
 // activate lets a new key sign and returns the one that signed before.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"time"
 
 	"moneyer/internal/jose"
@@ -21,6 +22,7 @@ type presented struct {
 	isGrant bool
 	// clientID is the request's client_id, which must then name the same client.
 	clientID string
+	address  netip.Addr
 	now      time.Time
 
 	compact   string
@@ -42,13 +44,13 @@ func (a *Authority) byGrantAssertion(ctx context.Context, issuer *Issuer, req *R
 		return nil, oauth.Errorf(oauth.InvalidRequest, "assertion is missing").
 			Because(&Refusal{Rule: "assertion", Expected: "an assertion parameter", Found: "none"})
 	}
-	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, isGrant: true, clientID: req.ClientID, now: now}
+	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, isGrant: true, clientID: req.ClientID, address: req.Address, now: now}
 	return a.byAssertion(ctx, p, req.Assertion)
 }
 
 // byClientAssertion authenticates a client by a signed JWT (RFC 7523 §2.2).
 func (a *Authority) byClientAssertion(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
-	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, clientID: req.ClientID, now: now}
+	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, clientID: req.ClientID, address: req.Address, now: now}
 	return a.byAssertion(ctx, p, req.ClientAssertion)
 }
 
@@ -59,6 +61,9 @@ func (a *Authority) byAssertion(ctx context.Context, p *presented, compact strin
 	c := &caller{client: p.client, assertion: p}
 	if p.key != nil {
 		c.credential = p.key.Kid
+	}
+	if err := a.admitUnproven(p); err != nil {
+		return c, err
 	}
 	broken := firstBroken(p)
 	if broken == nil {

@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -25,6 +26,10 @@ type Authority struct {
 	Pepper      Pepper
 	// ClientRate bounds what one client may ask for, once it is known who asks.
 	ClientRate *limit.Limiter[ClientName]
+	// Noisy holds clients that were over ClientRate, at the address from which they
+	// were: their next assertions from there need no check of a signature to be
+	// refused. nil holds nobody.
+	Noisy *limit.Holds[ClientAt]
 	// Refusals records refusals of known clients at a bounded rate.
 	Refusals *Refusals
 	// Revocations knows which tokens were withdrawn.
@@ -36,6 +41,12 @@ type Authority struct {
 
 // ClientName names a client within the process.
 type ClientName struct{ Issuer, Client string }
+
+// ClientAt is a client at the address of its requests.
+type ClientAt struct {
+	ClientName
+	Address netip.Addr
+}
 
 // Request is a token request with the wire shape removed.
 type Request struct {
@@ -53,6 +64,8 @@ type Request struct {
 	Params []Param
 	// Correlation ties what is logged and recorded to the request.
 	Correlation string
+	// Address is where the request came from.
+	Address netip.Addr
 }
 
 // Param is a parameter of the platform's own.
@@ -82,7 +95,7 @@ func (a *Authority) Exchange(ctx context.Context, issuer *Issuer, req *Request) 
 	now := a.Now()
 	caller, err := a.authenticate(ctx, issuer, req, now)
 	if err == nil {
-		err = a.admit(issuer, caller, now)
+		err = a.admit(issuer, req, caller, now)
 	}
 	var grant *Grant
 	if err == nil {
@@ -137,11 +150,33 @@ type Grant struct {
 // admit refuses what is over the client's rate. It comes after authentication,
 // so that nobody uses up another's budget by naming it, and before anything is
 // used up, so that the same request may come again.
-func (a *Authority) admit(issuer *Issuer, c *caller, now time.Time) error {
-	wait, ok := a.ClientRate.Take(ClientName{issuer.Name, c.client.ID}, now)
+func (a *Authority) admit(issuer *Issuer, req *Request, c *caller, now time.Time) error {
+	name := ClientName{issuer.Name, c.client.ID}
+	wait, ok := a.ClientRate.Take(name, now)
 	if ok {
 		return nil
 	}
+	if a.Noisy != nil {
+		a.Noisy.Hold(ClientAt{name, req.Address}, now.Add(wait), now)
+	}
+	return overRate(wait)
+}
+
+// admitUnproven refuses whoever names a client that was over its rate a moment
+// ago, at the same address. There the check of a signature would only keep a
+// processor from the requests of others, and the answer tells nobody anything new.
+func (a *Authority) admitUnproven(p *presented) error {
+	if a.Noisy == nil || p.client == nil {
+		return nil
+	}
+	wait := a.Noisy.Left(ClientAt{ClientName{p.issuer.Name, p.client.ID}, p.address}, p.now)
+	if wait == 0 {
+		return nil
+	}
+	return overRate(wait)
+}
+
+func overRate(wait time.Duration) error {
 	return oauth.Errorf(oauth.RateLimited, "too many requests of this client").After(wait).
 		Because(&Refusal{Rule: "client rate", Expected: "at most the configured rate", Found: "more"})
 }

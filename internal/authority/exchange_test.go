@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -297,6 +298,41 @@ func TestClientRate(t *testing.T) {
 	}
 	h.now = h.now.Add(time.Second)
 	h.gets(t, req)
+}
+
+// TestNoisyClient: once a client was over its rate, whoever names it at the same
+// address is refused without a look at the signature until its time has come.
+// Elsewhere naming it does nothing, and an unproven request holds nobody up.
+func TestNoisyClient(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 1}, 64)
+	h.Noisy = limit.NewHolds[authority.ClientAt](64)
+	here, elsewhere := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	forged := h.spec()
+	forged.key = strangerKey
+	ask := func(address netip.Addr, assertion string, want oauth.Code) {
+		t.Helper()
+		req := grantRequest(assertion)
+		req.Address = address
+		token, err := h.exchange(req)
+		if want == "" && err == nil {
+			return
+		}
+		if e, _ := refusalOf(t, token, err); e.Code != want {
+			t.Errorf("%s, want %q", e.Code, want)
+		}
+	}
+	for range 3 {
+		ask(here, forged.String(), oauth.InvalidGrant)
+	}
+	ask(here, h.assertion(), "")
+	ask(here, forged.String(), oauth.InvalidGrant)
+	ask(here, h.assertion(), oauth.RateLimited)
+	ask(here, forged.String(), oauth.RateLimited)
+	ask(elsewhere, forged.String(), oauth.InvalidGrant)
+	h.now = h.now.Add(time.Second)
+	ask(here, forged.String(), oauth.InvalidGrant)
+	ask(here, h.assertion(), "")
 }
 
 // keySource is a client's jwks_uri.

@@ -84,7 +84,7 @@ func (a *Authority) IntrospectFor(ctx context.Context, issuer *Issuer, req *Requ
 func (a *Authority) identify(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*Client, error) {
 	c, err := a.identified(ctx, issuer, req, now)
 	if err == nil {
-		err = a.admit(issuer, c, now)
+		err = a.admit(issuer, req, c, now)
 	}
 	if err == nil && c.assertion != nil {
 		err = a.useUp(ctx, issuer, req, c, now)

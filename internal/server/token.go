@@ -51,7 +51,7 @@ func (e *endpoint) admit(w http.ResponseWriter, r *http.Request, correlation str
 	}
 	req, err := e.read(w, r)
 	if err == nil {
-		req.Correlation = correlation
+		req.Correlation, req.Address = correlation, address
 		err = e.work(r, req, answer)
 	}
 	if err == nil || oauth.AsError(err).Code.Retryable() {
