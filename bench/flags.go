@@ -98,7 +98,8 @@ func numbers(text string) ([]int, error) {
 
 // server tells whether one is wanted.
 func (c *choices) server(name string) bool {
-	return len(c.servers) == 0 || slices.ContainsFunc(c.servers, func(w string) bool { return strings.Contains(name, w) })
+	name = strings.ToLower(name)
+	return len(c.servers) == 0 || slices.ContainsFunc(c.servers, func(w string) bool { return strings.Contains(name, strings.ToLower(w)) })
 }
 
 // exchange tells whether one is wanted.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -49,10 +50,27 @@ func measure(ctx context.Context, args []string) error {
 		return err
 	}
 	r.Command = command(args)
+	scrub(r, root)
 	if err := r.Markdown(os.Stdout); err != nil || c.out == "" {
 		return err
 	}
 	return r.Write(c.out)
+}
+
+// elsewhere are addresses of other machines.
+var elsewhere = regexp.MustCompile(`https?://[a-zA-Z][^\s"]*`)
+
+// scrub takes out of what failed what is a matter of this machine.
+func scrub(r *report.Report, root string) {
+	clean := func(text string) string {
+		return elsewhere.ReplaceAllString(strings.ReplaceAll(text, root+string(filepath.Separator), ""), "(an address)")
+	}
+	for i := range r.Failed {
+		r.Failed[i] = clean(r.Failed[i])
+	}
+	for i := range r.Rows {
+		r.Rows[i].Error = clean(r.Rows[i].Error)
+	}
 }
 
 // command is how the same is measured again, without what is a matter of this machine.

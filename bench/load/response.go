@@ -141,28 +141,22 @@ func (a *response) field(line []byte, f *framing) error {
 		return fmt.Errorf("not a header field: %.80q", line)
 	}
 	value = bytes.TrimSpace(value)
-	switch len(name) {
-	case len("connection"):
-		if is(name, "connection") {
-			a.last = is(value, "close") || a.last && !is(value, "keep-alive")
+	switch {
+	case is(name, "connection"):
+		a.last = is(value, "close") || a.last && !is(value, "keep-alive")
+	case is(name, "retry-after"):
+		a.retryAfter = true
+	case is(name, "content-length"):
+		n, err := strconv.Atoi(string(value))
+		if err != nil || n < 0 || n > maxResponse {
+			return fmt.Errorf("not a content-length: %.40q", value)
 		}
-	case len("retry-after"):
-		a.retryAfter = a.retryAfter || is(name, "retry-after")
-	case len("content-length"):
-		if is(name, "content-length") {
-			n, err := strconv.Atoi(string(value))
-			if err != nil || n < 0 || n > maxResponse {
-				return fmt.Errorf("not a content-length: %.40q", value)
-			}
-			f.length = n
+		f.length = n
+	case is(name, "transfer-encoding"):
+		if !is(value, "chunked") {
+			return fmt.Errorf("unknown transfer-encoding %.40q", value)
 		}
-	case len("transfer-encoding"):
-		if is(name, "transfer-encoding") {
-			if !is(value, "chunked") {
-				return fmt.Errorf("unknown transfer-encoding %.40q", value)
-			}
-			f.chunked = true
-		}
+		f.chunked = true
 	}
 	return nil
 }

@@ -58,9 +58,9 @@ resource_audience = "https://api.example.com/etp"
 `
 
 // configuration of a server: the defaults, but for what Options change.
-func configuration(o *Options, store, address, admin string) string {
+func configuration(o *Options, address, admin string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", "sqlite:"+store)
+	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", "sqlite:"+storeFile)
 	fmt.Fprintf(&b, "[listen]\naddress = %q\n\n[admin]\naddress = %q\n\n[limits]\ndrain_delay = \"0s\"\n", address, admin)
 	if !o.Limits {
 		// One client and one address ask for all there is.

@@ -166,21 +166,20 @@ func (f *filling) each(ctx context.Context, count, atOnce int, what string, do f
 	defer cancel(nil)
 	var next atomic.Int64
 	var running sync.WaitGroup
-	begin := time.Now()
+	begin, tenth := time.Now(), max(count/10, cacheFrom)
+	one := func(n int) {
+		if err := do(n); err != nil {
+			cancel(err)
+		}
+		if n > 0 && n%tenth == 0 {
+			left := time.Since(begin) * time.Duration(count-n) / time.Duration(n)
+			fmt.Fprintf(f.Log, "  %s: %d of %d, %v to go\n", what, n, count, left.Round(time.Second))
+		}
+	}
 	for range min(atOnce, count) {
 		running.Go(func() {
-			for ctx.Err() == nil {
-				n := int(next.Add(1) - 1)
-				if n >= count {
-					return
-				}
-				if err := do(n); err != nil {
-					cancel(err)
-				}
-				if n > 0 && n%(max(count/10, cacheFrom)) == 0 {
-					left := time.Since(begin) * time.Duration(count-n) / time.Duration(n)
-					fmt.Fprintf(f.Log, "  %s: %d of %d, %v to go\n", what, n, count, left.Round(time.Second))
-				}
+			for n := int(next.Add(1) - 1); n < count && ctx.Err() == nil; n = int(next.Add(1) - 1) {
+				one(n)
 			}
 		})
 	}

@@ -99,7 +99,7 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 		}
 	}
 	_, binary := o.build()
-	text := configuration(o, storeFile, address, admin)
+	text := configuration(o, address, admin)
 	if err := o.fill(ctx, home, text); err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ func Start(ctx context.Context, program subject.Program, log string, cores ...in
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("%w%s", err, p.said()), p.Stop())
+			err = errors.Join(fmt.Errorf("%w%s", err, p.Said()), p.Stop())
 			p = nil
 		}
 	}()
@@ -116,7 +116,7 @@ func (p *Process) await(ctx context.Context, ready func(context.Context) error) 
 func (p *Process) Alive() error {
 	select {
 	case <-p.ended:
-		return fmt.Errorf("%s has ended: %w%s", p.name(), p.outcome(), p.said())
+		return fmt.Errorf("%s has ended: %w%s", p.name(), p.outcome(), p.Said())
 	default:
 		return nil
 	}
@@ -148,8 +148,8 @@ func (p *Process) Stop() error {
 
 func (p *Process) name() string { return filepath.Base(p.command.Path) }
 
-// said is the end of what the program wrote, to tell why it failed.
-func (p *Process) said() string {
+// Said is the end of what the program wrote, to tell why it failed.
+func (p *Process) Said() string {
 	const most = 2000
 	info, err := p.log.Stat()
 	if err != nil || info.Size() == 0 {

@@ -114,6 +114,9 @@ type Row struct {
 	// reached, round by round.
 	Ceiling string  `json:"ceiling,omitempty"`
 	Ratio   *Spread `json:"ratio_to_ceiling,omitempty"`
+	// CPURatio is the processor time of the ceiling in that of the row: what
+	// others do on the machine changes it less.
+	CPURatio *Spread `json:"cpu_ratio_to_ceiling,omitempty"`
 	// Error says why there are no figures.
 	Error string `json:"error,omitempty"`
 }

@@ -19,9 +19,6 @@ const (
 
 // Write writes the report into a folder: Markdown, JSON, and the plots.
 func (r *Report) Write(folder string) error {
-	if folder == "" {
-		return errNoFolder
-	}
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}

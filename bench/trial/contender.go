@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"moneyer/bench/process"
@@ -73,6 +74,14 @@ func (c *contender) stop() error {
 	}
 	c.beside = nil
 	return err
+}
+
+// said is what the server wrote last, for the eyes of who runs this.
+func (c *contender) said() string {
+	if c.main == nil {
+		return ""
+	}
+	return strings.TrimSpace(c.main.Said())
 }
 
 // family lists all processes that the server's work is spread over.

@@ -2,8 +2,10 @@ package trial
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,12 +93,11 @@ func (t *Trial) Prune(ctx context.Context, s subject.Server, entries int, kind s
 	p := &report.Prune{Entries: entries, Rate: rate}
 	err := t.alone(ctx, s, func(c *contender) error {
 		started := time.Now()
-		var r *row
-		for i := range c.setup.Exchanges {
-			if c.setup.Exchanges[i].Kind == kind {
-				r = newRow(c, &c.setup.Exchanges[i])
-			}
+		i := slices.IndexFunc(c.setup.Exchanges, func(e subject.Exchange) bool { return e.Kind == kind })
+		if i < 0 {
+			return fmt.Errorf("%s has no %s", s.Name, kind)
 		}
+		r := newRow(c, &c.setup.Exchanges[i])
 		requests, err := r.requests(ctx, int(rate*whole.Seconds())+1)
 		if err != nil {
 			return err
@@ -111,18 +112,23 @@ func (t *Trial) Prune(ctx context.Context, s subject.Server, entries int, kind s
 		if err := r.judge.Round(ctx, result.Answers); err != nil {
 			return err
 		}
-		var before, during []load.Answer
-		for _, a := range result.Answers {
-			if a.At+late < quiet {
-				before = append(before, a)
-			} else {
-				during = append(during, a)
-			}
-		}
+		before, during := partAt(result.Answers, quiet-late)
 		p.Before = microseconds(load.Quantile(load.Latencies(before), 1)) / 1000
 		p.During = microseconds(load.Quantile(load.Latencies(during), 1)) / 1000
 		p.P999 = microseconds(load.Quantile(load.Latencies(during), 0.999)) / 1000
 		return nil
 	})
 	return p, err
+}
+
+// partAt parts answers by whether they came before an instant of the round.
+func partAt(answers []load.Answer, at time.Duration) (before, after []load.Answer) {
+	for _, a := range answers {
+		if a.At < at {
+			before = append(before, a)
+		} else {
+			after = append(after, a)
+		}
+	}
+	return before, after
 }

@@ -27,19 +27,11 @@ func (t *Trial) Paced(ctx context.Context, model, variant string, kind subject.K
 	if rate == 0 {
 		return nil, nil
 	}
-	var rows []*pacedRow
-	for _, r := range t.rows {
-		if r.err == nil && !r.contender.reference && t.compares(r, model, variant, kind, also) {
-			rows = append(rows, &pacedRow{row: r, rate: rate})
-		}
-	}
+	rows := t.pacedRows(rate, func(r *row) bool { return compares(r, model, variant, kind, also) })
 	t.Progress.Begin(t.Rounds * len(rows))
 	for round := range t.Rounds {
 		for _, r := range rows {
 			t.Progress.Step("%.0f requests/s, round %d of %d: %s", rate, round+1, t.Rounds, r.name())
-			if reaches := t.median(func(other *row) bool { return other == r.row }); r.err == nil && reaches < rate {
-				r.err = fmt.Errorf("reaches %.0f/s", reaches)
-			}
 			if r.err == nil {
 				r.err = t.pace(ctx, r)
 			}
@@ -56,9 +48,26 @@ func (t *Trial) Paced(ctx context.Context, model, variant string, kind subject.K
 	return found, nil
 }
 
+// pacedRows are the rows that give tokens and are wanted. Those that do not reach the
+// rate are there with the reason.
+func (t *Trial) pacedRows(rate float64, wanted func(*row) bool) []*pacedRow {
+	var rows []*pacedRow
+	for _, r := range t.rows {
+		if r.err != nil || r.contender.reference || !wanted(r) {
+			continue
+		}
+		p := &pacedRow{row: r, rate: rate}
+		if reaches := t.median(func(other *row) bool { return other == r }); reaches < rate {
+			p.err = fmt.Errorf("reaches %.0f/s", reaches)
+		}
+		rows = append(rows, p)
+	}
+	return rows
+}
+
 // compares tells whether a row stands beside the model's: the model itself once,
 // of the others all with the kind, and those with a kind that comes near it.
-func (t *Trial) compares(r *row, model, variant string, kind subject.Kind, also []subject.Kind) bool {
+func compares(r *row, model, variant string, kind subject.Kind, also []subject.Kind) bool {
 	if r.contender.server.Name == model {
 		return r.exchange.Kind == kind && r.exchange.Variant == variant
 	}

@@ -37,18 +37,23 @@ func (t *Trial) report(ctx context.Context) *report.Report {
 }
 
 // bound is what was the ceiling of a work in the round of a step: the reference
-// server at as many connections, but for RS256, where it is the bare signature.
-func (t *Trial) bound(work ceiling.Work, step plan.Step) float64 {
+// server at as many connections. Of RS256 it is the bare signature, which is
+// measured at the begin of rounds only: the median of all.
+func (t *Trial) bound(work ceiling.Work, step plan.Step) figures {
 	if work == ceiling.SignRSA {
-		if step.Round < len(t.micro.rounds) {
-			return t.micro.rounds[step.Round].SignRS256
+		var rates []float64
+		for i := range t.micro.rounds {
+			rates = append(rates, t.micro.rounds[i].SignRS256)
 		}
-		return 0
+		if rate := report.SpreadOf(rates).Median; rate > 0 {
+			return figures{rate: rate, cpu: 1e6 / rate}
+		}
+		return figures{}
 	}
 	for _, r := range t.rows {
 		if r.contender.reference && r.contender.server.Name == string(work) {
-			return r.found[step].rate
+			return r.found[step]
 		}
 	}
-	return 0
+	return figures{}
 }

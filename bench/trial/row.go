@@ -92,6 +92,7 @@ func (t *Trial) calibrate(ctx context.Context) error {
 		}
 		if r.err != nil {
 			t.Fail("%s: %v", r.name(), r.err)
+			t.Progress.Say("%s", r.contender.said())
 		}
 	}
 	return nil
@@ -183,7 +184,7 @@ func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // report of the row at a number of connections. bound tells what the ceiling was
 // in a round.
-func (r *row) report(connections int, bound func(ceiling.Work, plan.Step) float64) report.Row {
+func (r *row) report(connections int, bound func(ceiling.Work, plan.Step) figures) report.Row {
 	out := report.Row{Server: r.contender.server.Name, Kind: string(r.exchange.Kind), Variant: r.exchange.Variant,
 		Note: r.exchange.Note, Reference: r.contender.reference, Connections: connections}
 	if r.err != nil {
@@ -191,23 +192,22 @@ func (r *row) report(connections int, bound func(ceiling.Work, plan.Step) float6
 		return out
 	}
 	work := ceiling.Of(r.exchange.Kind)
-	var rate, p50, p99, p999, cpu, ratio []float64
+	var rate, p50, p99, p999, cpu, ratio, cpuRatio []float64
 	for step, f := range r.found {
 		if step.Connections != connections {
 			continue
 		}
 		out.Tokens += f.tokens
 		rate, p50, p99, p999, cpu = append(rate, f.rate), append(p50, f.p50), append(p99, f.p99), append(p999, f.p999), append(cpu, f.cpu)
-		if most := bound(work, step); most > 0 {
-			ratio = append(ratio, f.rate/most)
+		if most := bound(work, step); most.rate > 0 && f.cpu > 0 {
+			ratio, cpuRatio = append(ratio, f.rate/most.rate), append(cpuRatio, most.cpu/f.cpu)
 		}
 	}
 	out.Rounds = len(rate)
 	out.Rate, out.P50, out.P99 = report.SpreadOf(rate), report.SpreadOf(p50), report.SpreadOf(p99)
 	out.P999, out.CPU = report.SpreadOf(p999), report.SpreadOf(cpu)
 	if len(ratio) > 0 && !r.contender.reference {
-		spread := report.SpreadOf(ratio)
-		out.Ceiling, out.Ratio = string(work), &spread
+		out.Ceiling, out.Ratio, out.CPURatio = string(work), new(report.SpreadOf(ratio)), new(report.SpreadOf(cpuRatio))
 	}
 	return out
 }

@@ -215,6 +215,7 @@ func (t *Trial) rounds(ctx context.Context) error {
 		if err != nil {
 			row.err = err
 			t.Fail("%s, %d connections: %v", row.name(), step.Connections, err)
+			t.Progress.Say("%s", row.contender.said())
 		}
 	}
 	t.Progress.End()

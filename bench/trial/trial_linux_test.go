@@ -1,0 +1,173 @@
+package trial
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/bench/ceiling"
+	"moneyer/bench/plan"
+	"moneyer/bench/report"
+	"moneyer/bench/subject"
+)
+
+// TestMain lets this program be what a trial starts: itself under other commands.
+func TestMain(m *testing.M) {
+	ctx := context.Background()
+	if len(os.Args) < 2 {
+		os.Exit(m.Run())
+	}
+	switch os.Args[1] {
+	case "reference":
+		exit(ceiling.Serve(ctx, ceiling.Work(os.Args[2]), os.Args[3], os.Args[4]))
+	case "raw":
+		exit(ceiling.ServeRaw(ctx, os.Args[2]))
+	case "micro":
+		figures, err := ceiling.Measure(ctx, os.Args[2], 1)
+		if err == nil {
+			fmt.Printf(`{"go_sign_rs256_per_second": %v}`, figures.SignRS256)
+		}
+		exit(err)
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// servers: the references, two of which pretend to be a server.
+func servers(t *testing.T) (references, others []subject.Server) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := func(int) ([]byte, error) { return []byte("grant_type=client_credentials"), nil }
+	references, err = ceiling.References(ceiling.Model{Client: key.Public(), Grant: body, Credentials: body, RS256: body})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pretend := func(name string, from subject.Server, change func(*subject.Exchange)) subject.Server {
+		configure := from.Configure
+		from.Name, from.Keeps = name, "nothing"
+		from.Configure = func(ctx context.Context, folder, address string) (*subject.Setup, error) {
+			setup, err := configure(ctx, folder, address)
+			if err == nil {
+				change(&setup.Exchanges[0])
+			}
+			return setup, err
+		}
+		return from
+	}
+	sign := references[2]
+	good := pretend("good", sign, func(e *subject.Exchange) { e.Kind = subject.ClientCredentialsES256 })
+	wrong := pretend("wrong", sign, func(e *subject.Exchange) { e.Kind, e.Alg = subject.ClientCredentialsES256, "RS256" })
+	broken := subject.Server{Name: "broken", Install: func(context.Context, io.Writer) (string, error) { return "", errors.New("no network") }}
+	return []subject.Server{references[0], sign}, []subject.Server{good, wrong, broken}
+}
+
+func TestTrial(t *testing.T) {
+	var said strings.Builder
+	trial, err := New(Settings{Rounds: 2, Duration: 50 * time.Millisecond, Connections: []int{1, Compared}, Restarts: 1,
+		Folder: t.TempDir(), Progress: NewProgress(&said, false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	references, others := servers(t)
+	if err := errors.Join(trial.Install(t.Context(), references, true), trial.Install(t.Context(), others, false)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := trial.Run(t.Context(), func(ctx context.Context, r *report.Report) (err error) {
+		r.Paced, err = trial.Paced(ctx, "good", "", subject.ClientCredentialsES256)
+		return err
+	})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	row := r.Row("good", string(subject.ClientCredentialsES256), "", Compared)
+	if row == nil || row.Rounds != 2 || row.Tokens == 0 || row.Rate.Median <= 0 || row.CPU.Median <= 0 || row.Ratio == nil || row.Ceiling != string(ceiling.Sign) {
+		t.Errorf("the good server's row: %+v", row)
+	}
+	for _, row := range r.Rows {
+		if row.Server == "wrong" && !strings.Contains(row.Error, "not with RS256") {
+			t.Errorf("wrong tokens have figures: %+v", row)
+		}
+	}
+	if len(r.Failed) != 2 || !strings.Contains(r.Failed[0], "broken cannot be installed: no network") {
+		t.Errorf("failed: %q", r.Failed)
+	}
+	if len(r.Paced) != 1 || r.Paced[0].Error == "" && r.Paced[0].P99.Median <= 0 {
+		t.Errorf("paced: %+v", r.Paced)
+	}
+	for _, s := range r.Servers {
+		if !s.Reference && s.Name == "good" && (s.ColdStart.Median <= 0 || s.Memory <= 0) {
+			t.Errorf("%+v", s)
+		}
+	}
+	if r.Generator.Rate.Median <= 0 {
+		t.Errorf("the load generator: %+v", r.Generator)
+	}
+}
+
+func TestOverloadAndGrowth(t *testing.T) {
+	trial, err := New(Settings{Rounds: 1, Duration: 50 * time.Millisecond, Connections: []int{1}, Folder: t.TempDir(), Progress: NewProgress(io.Discard, false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, others := servers(t)
+	found, err := trial.Ledger(t.Context(), others[0], subject.ClientCredentialsES256)
+	if err != nil || len(found) != 1 || found[0].Bytes != 0 || found[0].Tokens == 0 {
+		t.Errorf("a server that keeps nothing grew: %+v, %v", found, err)
+	}
+	if _, err := trial.Ledger(t.Context(), others[1], subject.ClientCredentialsES256); err == nil {
+		t.Error("wrong tokens were counted")
+	}
+}
+
+func TestBound(t *testing.T) {
+	step := plan.Step{Round: 1, Connections: 4}
+	sign := &row{contender: &contender{reference: true, server: subject.Server{Name: string(ceiling.Sign)}}, found: map[plan.Step]figures{step: {rate: 200, cpu: 5}}}
+	own := &row{contender: &contender{}, exchange: &subject.Exchange{Kind: subject.ClientCredentialsES256}, found: map[plan.Step]figures{step: {tokens: 7, rate: 150, cpu: 10}}}
+	trial := &Trial{rows: []*row{sign, own}, micro: &microFigures{rounds: []ceiling.Micro{{SignRS256: 1000}, {SignRS256: 3000}}}}
+	out := own.report(4, trial.bound)
+	if out.Ratio == nil || out.Ratio.Median != 0.75 || out.CPURatio.Median != 0.5 || out.Tokens != 7 {
+		t.Errorf("%+v", out)
+	}
+	if f := trial.bound(ceiling.SignRSA, step); f.rate != 2000 || f.cpu != 500 {
+		t.Errorf("RS256: %+v", f)
+	}
+	if f := trial.bound(ceiling.VerifySign, step); f.rate != 0 {
+		t.Errorf("what was not measured: %+v", f)
+	}
+	own.exchange.Kind = subject.ClientCredentialsRS256
+	if out := own.report(4, trial.bound); out.Ratio.Median != 0.075 {
+		t.Errorf("%+v", out)
+	}
+}
+
+func TestProgress(t *testing.T) {
+	var out strings.Builder
+	p := NewProgress(&out, true)
+	p.Begin(2)
+	p.Step("one of %d", 2)
+	p.Say("hello")
+	p.Step("two")
+	p.End()
+	if got := out.String(); !strings.HasPrefix(got, "[1/2] one of 2\r\x1b[Khello\n[2/2, ") || !strings.HasSuffix(got, "two\r\x1b[K") {
+		t.Errorf("%q", got)
+	}
+}
