@@ -56,7 +56,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"strings"
 	"unsafe"
 )
 
@@ -68,8 +67,10 @@ const pssSalt = sha256.Size
 
 // Version names what makes the signatures, and what verifies them.
 func Version() string {
-	return fmt.Sprintf("OpenSSL %s for signing, Go %s",
-		C.GoString(C.OpenSSL_version(C.OPENSSL_VERSION_STRING)), strings.TrimPrefix(runtime.Version(), "go"))
+	if fips140.Enabled() {
+		return goVersion()
+	}
+	return fmt.Sprintf("OpenSSL %s for signing, %s", C.GoString(C.OpenSSL_version(C.OPENSSL_VERSION_STRING)), goVersion())
 }
 
 // Signer returns a signer for SHA-256 digests under opts that does with OpenSSL

@@ -6,3 +6,10 @@
 // both accept the same, and nothing that came over a network reaches C but a
 // SHA-256 digest.
 package openssl
+
+import (
+	"runtime"
+	"strings"
+)
+
+func goVersion() string { return "Go " + strings.TrimPrefix(runtime.Version(), "go") }
