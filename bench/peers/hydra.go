@@ -76,7 +76,8 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 	// of it ends TLS, and serves plain HTTP.
 	issuer, base := "https://"+address, "http://"+address
 	admin := filepath.Join(folder, "admin.sock")
-	file, err := writeHydraConfig(folder, address, issuer, admin, db.url())
+	dsn := fmt.Sprintf("%s&max_conns=%d&max_idle_conns=%[2]d", db.url(), connections)
+	file, err := writeHydraConfig(folder, address, issuer, admin, dsn)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +100,7 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 	command.Dir = folder
 	return &subject.Setup{
 		Beside: []subject.Program{db.program(func(ctx context.Context) error {
-			return run(ctx, folder, binary, "migrate", "sql", "up", "--yes", "--config", file, db.url())
+			return run(ctx, folder, binary, "migrate", "sql", "up", "--yes", "--config", file, dsn)
 		})},
 		Server: subject.Program{
 			Command: command,

@@ -84,12 +84,18 @@ func (d *database) command(name string, args ...string) *exec.Cmd {
 	return command
 }
 
-// program is the server, as it comes but for where it listens: synchronous_commit
-// and fsync are on.
+// connections is how many a peer may open: more than the benchmark's requests at
+// once, for Hydra asks for a second one while it holds the first, and stands still
+// for ever when every request holds one and waits.
+const connections = 300
+
+// program is the server, as it comes but for where it listens and how many it
+// serves: synchronous_commit and fsync are on.
 func (d *database) program(prepare func(context.Context) error) subject.Program {
 	return subject.Program{
 		Command: d.command("postgres", "-D", d.data, "-p", d.port,
-			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "synchronous_commit=on"),
+			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "synchronous_commit=on",
+			"-c", fmt.Sprint("max_connections=", connections+10)),
 		Ready: func(ctx context.Context) error {
 			return exec.CommandContext(ctx, filepath.Join(d.programs, "pg_isready"),
 				"--quiet", "--host=127.0.0.1", "--port="+d.port).Run()
@@ -100,7 +106,7 @@ func (d *database) program(prepare func(context.Context) error) subject.Program 
 
 // url is how a client connects.
 func (d *database) url() string {
-	return "postgres://bench@127.0.0.1:" + d.port + "/postgres?sslmode=disable"
+	return fmt.Sprintf("postgres://bench@127.0.0.1:%s/postgres?sslmode=disable", d.port)
 }
 
 // postgresVersion returns the version number.
