@@ -99,6 +99,9 @@ func (t *Token) attributes(of func(Source) (string, bool)) map[string]Claim {
 
 // Allow tells whether every character of s is in the set.
 func (c Chars) Allow(s string) bool {
+	if c != URLSafe && c != Digits && c != Visible {
+		return true // the set of all
+	}
 	for i := range len(s) {
 		if !c.allowByte(s[i]) {
 			return false
@@ -114,10 +117,8 @@ func (c Chars) allowByte(b byte) bool {
 		return digit || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || b == '-' || b == '_'
 	case Digits:
 		return digit
-	case Visible:
+	default: // Visible
 		return 0x20 <= b && b <= 0x7E
-	default:
-		return true
 	}
 }
 

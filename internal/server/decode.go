@@ -122,7 +122,7 @@ func (p *parameters) readForm(body string) error {
 			continue
 		}
 		rawName, rawValue, _ := strings.Cut(pair, "=")
-		name, err := url.QueryUnescape(rawName)
+		name, err := unescape(rawName)
 		if err != nil {
 			return malformed("the form is malformed")
 		}
@@ -132,7 +132,7 @@ func (p *parameters) readForm(body string) error {
 		if names = append(names, name); len(names) > maxParameters {
 			return malformed("too many parameters")
 		}
-		value, err := url.QueryUnescape(rawValue)
+		value, err := unescape(rawValue)
 		if err != nil || !utf8.ValidString(value) {
 			return malformed("the form is malformed")
 		}
@@ -141,6 +141,14 @@ func (p *parameters) readForm(body string) error {
 		}
 	}
 	return nil
+}
+
+// unescape is url.QueryUnescape, at once where there is nothing to do.
+func unescape(s string) (string, error) {
+	if strings.IndexByte(s, '%') < 0 && strings.IndexByte(s, '+') < 0 {
+		return s, nil
+	}
+	return url.QueryUnescape(s)
 }
 
 // readJSON reads one flat object.
