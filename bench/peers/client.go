@@ -124,7 +124,7 @@ func answers(page string) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer response.Body.Close()
+		defer func() { _ = response.Body.Close() }() // it was only read
 		if response.StatusCode != http.StatusOK {
 			return fmt.Errorf("%s: %s", page, response.Status)
 		}

@@ -2,7 +2,6 @@ package peers
 
 import (
 	"context"
-	"os/exec"
 
 	"moneyer/bench/subject"
 )
@@ -22,14 +21,14 @@ func dex() peer {
 				subject.PrivateKeyJWTES256:     "no such client authentication",
 			},
 			Install: built.build,
-			Configure: func(_ context.Context, folder, address string) (*subject.Setup, error) {
-				return configureDex(built, folder, address)
+			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
+				return configureDex(ctx, built, folder, address)
 			},
 		},
 	}
 }
 
-func configureDex(built goServer, folder, address string) (*subject.Setup, error) {
+func configureDex(ctx context.Context, built goServer, folder, address string) (*subject.Setup, error) {
 	binary, err := built.binary()
 	if err != nil {
 		return nil, err
@@ -52,7 +51,7 @@ func configureDex(built goServer, folder, address string) (*subject.Setup, error
 		Alg:    "ES256",
 	}
 	return &subject.Setup{
-		Server:    subject.Program{Command: exec.Command(binary, file), Ready: answers(exchange.Keys)},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: answers(exchange.Keys)},
 		Exchanges: []subject.Exchange{exchange},
 	}, nil
 }

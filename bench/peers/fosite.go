@@ -2,7 +2,6 @@ package peers
 
 import (
 	"context"
-	"os/exec"
 
 	"moneyer/bench/subject"
 )
@@ -20,14 +19,14 @@ func fosite() peer {
 				subject.ClientCredentialsRS256: "set up with one key, ES256",
 			},
 			Install: built.build,
-			Configure: func(_ context.Context, folder, address string) (*subject.Setup, error) {
-				return configureFosite(built, folder, address)
+			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
+				return configureFosite(ctx, built, folder, address)
 			},
 		},
 	}
 }
 
-func configureFosite(built goServer, folder, address string) (*subject.Setup, error) {
+func configureFosite(ctx context.Context, built goServer, folder, address string) (*subject.Setup, error) {
 	binary, err := built.binary()
 	if err != nil {
 		return nil, err
@@ -61,7 +60,7 @@ func configureFosite(built goServer, folder, address string) (*subject.Setup, er
 	byKey.Kind, byKey.Note = subject.PrivateKeyJWTES256, ""
 	byKey.Body = c.keyBody(exchange.URL, nil)
 	return &subject.Setup{
-		Server:    subject.Program{Command: exec.Command(binary, file), Ready: answers(exchange.Keys)},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: answers(exchange.Keys)},
 		Exchanges: []subject.Exchange{exchange, bearer, byKey},
 	}, nil
 }

@@ -80,7 +80,7 @@ func configureGlewlwyd(ctx context.Context, folder, address string) (*subject.Se
 	byKey.Kind = subject.PrivateKeyJWTES256
 	byKey.Note = "replay check without an index: slower the more ids are kept"
 	byKey.Body = c.keyBody(exchange.URL, scope)
-	command := exec.Command("/usr/bin/glewlwyd", "--config-file="+file)
+	command := program(ctx, "/usr/bin/glewlwyd", "--config-file="+file)
 	command.Dir = folder
 	return &subject.Setup{
 		Server:    subject.Program{Command: command, Ready: answers(exchange.Keys)},

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -96,10 +95,10 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 	byKey := exchange
 	byKey.Kind, byKey.Note = subject.PrivateKeyJWTES256, ""
 	byKey.Body = c.keyBody(issuer+"/oauth2/token", nil)
-	command := exec.Command(binary, "serve", "all", "--config", file)
+	command := program(ctx, binary, "serve", "all", "--config", file)
 	command.Dir = folder
 	return &subject.Setup{
-		Beside: []subject.Program{db.program(func(ctx context.Context) error {
+		Beside: []subject.Program{db.program(ctx, func(ctx context.Context) error {
 			return run(ctx, folder, binary, "migrate", "sql", "up", "--yes", "--config", file, dsn)
 		})},
 		Server: subject.Program{
@@ -197,7 +196,7 @@ func callUnix(ctx context.Context, socket, method, path string, body any) error 
 	if err != nil {
 		return err
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }() // it was only read
 	if response.StatusCode/100 != 2 {
 		answer, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
 		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, answer)

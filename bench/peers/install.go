@@ -74,6 +74,11 @@ func run(ctx context.Context, folder, name string, args ...string) error {
 	return fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, bytes.TrimSpace(output))
 }
 
+// program returns a command that outlives the setting up: who starts it ends it.
+func program(ctx context.Context, name string, args ...string) *exec.Cmd {
+	return exec.CommandContext(context.WithoutCancel(ctx), name, args...)
+}
+
 // A goServer is a peer that is built by the go command from the module in the
 // folder of its name.
 type goServer struct {
@@ -167,13 +172,21 @@ func aptInstall(ctx context.Context, log io.Writer, packages ...string) error {
 		if err := as("sh", "-c", `printf '#!/bin/sh\nexit 101\n' >`+policy+` && chmod 755 `+policy); err != nil {
 			return err
 		}
-		defer as("rm", "-f", policy)
+		defer func() { _ = as("rm", "-f", policy) }() // a policy left behind starts no service, which hurts less
 	}
 	if err := as("apt-get", "update", "-q"); err != nil {
 		return err
 	}
-	return as(append([]string{"env", "DEBIAN_FRONTEND=noninteractive",
-		"apt-get", "install", "-qy", "--no-install-recommends"}, packages...)...)
+	if err := as(append([]string{"env", "DEBIAN_FRONTEND=noninteractive",
+		"apt-get", "install", "-qy", "--no-install-recommends"}, packages...)...); err != nil {
+		return err
+	}
+	for _, name := range packages {
+		if _, err := os.Stat(filepath.Join("/etc/init.d", name)); err == nil {
+			_ = as("update-rc.d", name, "disable") // for the next boot, where there is one
+		}
+	}
+	return nil
 }
 
 // debianVersion returns the version of an installed Debian package.

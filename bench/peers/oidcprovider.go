@@ -117,8 +117,8 @@ func npmInstall(ctx context.Context, from, to string) error {
 	return os.WriteFile(filepath.Join(to, oidcProviderStamp), stamp, 0o644)
 }
 
-func configureOIDCProvider(_ context.Context, folder, address string) (*subject.Setup, error) {
-	_, program, err := oidcProviderFolders()
+func configureOIDCProvider(ctx context.Context, folder, address string) (*subject.Setup, error) {
+	_, installed, err := oidcProviderFolders()
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func configureOIDCProvider(_ context.Context, folder, address string) (*subject.
 	if err != nil {
 		return nil, err
 	}
-	command := exec.Command(nodeJS(program), filepath.Join(program, "server.mjs"), file)
+	command := program(ctx, nodeJS(installed), filepath.Join(installed, "server.mjs"), file)
 	command.Dir = folder
 	command.Env = append(os.Environ(), "NODE_ENV=production")
 	exchange := subject.Exchange{

@@ -232,7 +232,7 @@ func do(t *testing.T, request *http.Request) (status int, body []byte) {
 // of a test is too long a path for a Unix socket.
 func emptyFolder(t *testing.T) string {
 	t.Helper()
-	folder, err := os.MkdirTemp("", "peers")
+	folder, err := os.MkdirTemp("", "peers") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

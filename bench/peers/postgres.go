@@ -28,8 +28,7 @@ func postgresPrograms() (string, error) {
 	return filepath.Dir(slices.Max(found)), nil
 }
 
-// installPostgres installs PostgreSQL, and no cluster of Debian's that it would
-// start at boot.
+// installPostgres installs Debian's PostgreSQL where there is none.
 func installPostgres(ctx context.Context, log io.Writer) error {
 	if _, err := postgresPrograms(); err == nil {
 		return nil
@@ -49,7 +48,7 @@ func newDatabase(ctx context.Context, folder string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +65,7 @@ func newDatabase(ctx context.Context, folder string) (*database, error) {
 			return nil, err
 		}
 	}
-	initdb := d.command("initdb", "--pgdata="+d.data, "--username=bench", "--auth=trust", "--encoding=UTF8", "--no-locale")
+	initdb := d.command(ctx, "initdb", "--pgdata="+d.data, "--username=bench", "--auth=trust", "--encoding=UTF8", "--no-locale")
 	if output, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, output)
 	}
@@ -74,12 +73,12 @@ func newDatabase(ctx context.Context, folder string) (*database, error) {
 }
 
 // command returns one of PostgreSQL's programs, not as root.
-func (d *database) command(name string, args ...string) *exec.Cmd {
+func (d *database) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	words := append([]string{filepath.Join(d.programs, name)}, args...)
 	if os.Geteuid() == 0 {
 		words = append([]string{"setpriv", "--reuid=" + postgresUser, "--regid=" + postgresUser, "--clear-groups", "--"}, words...)
 	}
-	command := exec.Command(words[0], words[1:]...)
+	command := program(ctx, words[0], words[1:]...)
 	command.Dir = d.data
 	return command
 }
@@ -91,9 +90,9 @@ const connections = 300
 
 // program is the server, as it comes but for where it listens and how many it
 // serves: synchronous_commit and fsync are on.
-func (d *database) program(prepare func(context.Context) error) subject.Program {
+func (d *database) program(ctx context.Context, prepare func(context.Context) error) subject.Program {
 	return subject.Program{
-		Command: d.command("postgres", "-D", d.data, "-p", d.port,
+		Command: d.command(ctx, "postgres", "-D", d.data, "-p", d.port,
 			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "synchronous_commit=on",
 			"-c", fmt.Sprint("max_connections=", connections+10)),
 		Ready: func(ctx context.Context) error {
@@ -127,12 +126,12 @@ func postgresVersion(ctx context.Context) (string, error) {
 }
 
 // freePort returns a loopback port that nobody listens at.
-func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func freePort(ctx context.Context) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }() // nothing came
 	_, port, err := net.SplitHostPort(listener.Addr().String())
 	return port, err
 }

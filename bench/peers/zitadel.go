@@ -2,7 +2,6 @@ package peers
 
 import (
 	"context"
-	"os/exec"
 
 	"moneyer/bench/subject"
 )
@@ -21,14 +20,14 @@ func zitadel() peer {
 				subject.PrivateKeyJWTES256:     "not for client_credentials",
 			},
 			Install: built.build,
-			Configure: func(_ context.Context, folder, address string) (*subject.Setup, error) {
-				return configureZitadel(built, folder, address)
+			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
+				return configureZitadel(ctx, built, folder, address)
 			},
 		},
 	}
 }
 
-func configureZitadel(built goServer, folder, address string) (*subject.Setup, error) {
+func configureZitadel(ctx context.Context, built goServer, folder, address string) (*subject.Setup, error) {
 	binary, err := built.binary()
 	if err != nil {
 		return nil, err
@@ -58,7 +57,7 @@ func configureZitadel(built goServer, folder, address string) (*subject.Setup, e
 	bearer.Kind, bearer.Note = subject.JWTBearerES256, "no replay check"
 	bearer.Body = c.bearerBody(c.ID, c.ID, issuer, nil)
 	return &subject.Setup{
-		Server:    subject.Program{Command: exec.Command(binary, file), Ready: answers(exchange.Keys)},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: answers(exchange.Keys)},
 		Exchanges: []subject.Exchange{exchange, bearer},
 	}, nil
 }
