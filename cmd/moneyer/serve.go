@@ -290,8 +290,9 @@ func (r *running) keepHouse(ctx context.Context) {
 }
 
 // clockSlack keeps a used-up assertion on record beyond its end, in case the
-// clock is set back.
-const clockSlack = 10 * time.Minute
+// clock is set back a little. When it goes back further the store refuses what it
+// may have forgotten.
+const clockSlack = time.Minute
 
 func (r *running) everyMinute(ctx context.Context) {
 	retention := r.refresh(ctx)

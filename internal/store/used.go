@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"moneyer/internal/authority"
@@ -19,6 +20,10 @@ const maxUsed = 20_000_000
 // errTooManyUsed tells that maxUsed is reached.
 var errTooManyUsed = errors.New("more assertions are to be remembered than there is room for; shorter lives of assertions need less")
 
+// errClockBack tells that an assertion is younger than what was forgotten for its
+// age: the clock was set back, and its use may be among what was forgotten.
+var errClockBack = errors.New("the clock was set back, and whether the assertion was used before is forgotten; wait until the clock has caught up, or start the process again once it is right")
+
 // usedKey stands for an assertion in memory and in used_batch: the first half of
 // its authority.Use.Key. To make two of its own assertions meet in it costs a
 // client 2^64 hashes, and gains it a refusal; to meet another's costs 2^128.
@@ -31,6 +36,8 @@ func usedKeyOf(u *authority.Use) usedKey { return usedKey(u.Key[:16]) }
 // writes the file, asks the set and adds to it what it has committed.
 type used struct {
 	shard [256]usedShard
+	// forgotten is up to when it forgot, in Unix seconds.
+	forgotten atomic.Int64
 }
 
 type usedShard struct {
@@ -75,6 +82,7 @@ func (u *used) add(key usedKey, until uint32) {
 // forget removes what is over at now and returns how many. It holds up one shard
 // after the other, each for a moment.
 func (u *used) forget(now time.Time) (n int64) {
+	u.forgotten.Store(max(now.Unix(), u.forgotten.Load()))
 	for i := range u.shard {
 		n += u.shard[i].forget(now.Unix())
 	}

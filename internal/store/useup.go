@@ -51,6 +51,9 @@ func (t *tx) judge(a *appending, key usedKey, winner *appending) error {
 		a.lost = used
 		return t.list(`SELECT sealed FROM use_up WHERE key = $1`, []any{a.use.Key[:]},
 			func(scan func(...any) error) error { return scan(&used.Sealed) })
+	case int64(ceilSecond(a.use.Until)) <= t.used.forgotten.Load():
+		a.lost = errClockBack
+		return nil
 	case t.used.full(key):
 		a.lost = errTooManyUsed
 		return nil

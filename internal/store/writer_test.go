@@ -336,8 +336,12 @@ func TestUsedIsRemembered(t *testing.T) {
 		t.Errorf("%d rows are left", rows)
 	}
 	for _, u := range uses {
+		if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, errClockBack) {
+			t.Errorf("a forgotten assertion, by a clock that was set back: %v", err)
+		}
+		u.Until = clock().Add(2 * time.Hour)
 		if err := d.Append(t.Context(), testEntry(1), u); err != nil {
-			t.Errorf("a forgotten assertion: %v", err)
+			t.Errorf("an assertion that lives longer than what was forgotten: %v", err)
 		}
 	}
 }
