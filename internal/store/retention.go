@@ -14,7 +14,7 @@ import (
 // What one transaction removes: few enough that the writer is soon free again.
 const (
 	pruneAtOnce  = 2048 // entries
-	forgetAtOnce = 256  // rows
+	forgetAtOnce = 128  // rows
 )
 
 // pruneAction is the Action of the entry that tells what Prune removed. Its
