@@ -36,7 +36,7 @@ func measure(ctx context.Context, args []string) error {
 	}
 	// On the disk that the stores live on; a folder of temporary files may be memory.
 	cache := filepath.Join(root, "bench", ".cache")
-	if err := os.MkdirAll(cache, 0o700); err != nil {
+	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
 	}
 	folder, err := os.MkdirTemp(cache, "run-")
@@ -44,6 +44,9 @@ func measure(ctx context.Context, args []string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(folder) }()
+	if err := os.Chmod(folder, 0o755); err != nil { // some databases run as another user
+		return err
+	}
 	progress := trial.NewProgress(os.Stderr, term.IsTerminal(int(os.Stderr.Fd())))
 	r, err := c.try(ctx, root, folder, progress)
 	if err != nil {

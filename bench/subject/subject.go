@@ -46,7 +46,8 @@ type Program struct {
 	// Ready is asked again and again until it returns nil. It must not take long.
 	Ready func(ctx context.Context) error
 	// Prepare, when it is not nil, is called once after Ready, such as to register
-	// clients through an admin API.
+	// clients through an admin API; after a restart only if the server then refuses
+	// what it granted before.
 	Prepare func(ctx context.Context) error
 }
 

@@ -162,6 +162,9 @@ func (t *Trial) raise(ctx context.Context, c *contender) error {
 	if err != nil {
 		return err
 	}
+	if err := os.Chmod(folder, 0o755); err != nil { // some databases run as another user
+		return err
+	}
 	address, err := t.freeAddress(ctx)
 	if err != nil {
 		return err
