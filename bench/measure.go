@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/term"
-
 	"moneyer/bench/ceiling"
 	"moneyer/bench/moneyer"
 	"moneyer/bench/peers"
@@ -47,7 +45,7 @@ func measure(ctx context.Context, args []string) error {
 	if err := os.Chmod(folder, 0o755); err != nil { // some databases run as another user
 		return err
 	}
-	progress := trial.NewProgress(os.Stderr, term.IsTerminal(int(os.Stderr.Fd())))
+	progress := trial.NewProgress(os.Stderr, terminal(os.Stderr))
 	r, err := c.try(ctx, root, folder, progress)
 	if err != nil {
 		return err
@@ -58,6 +56,12 @@ func measure(ctx context.Context, args []string) error {
 		return err
 	}
 	return r.Write(c.out)
+}
+
+// terminal tells whether lines can be written over there.
+func terminal(file *os.File) bool {
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // elsewhere are addresses of other machines.

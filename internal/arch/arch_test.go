@@ -40,7 +40,7 @@ var policy = map[string][]string{
 	"internal/wholelife":       {}, // it has tests alone
 	// The benchmark: a program that starts Moneyer as others would. Only
 	// bench/moneyer, which fills stores, looks inside.
-	"bench":         {"bench/ceiling", "bench/moneyer", "bench/peers", "bench/report", "bench/subject", "bench/trial", "golang.org/x/term"},
+	"bench":         {"bench/ceiling", "bench/moneyer", "bench/peers", "bench/report", "bench/subject", "bench/trial"},
 	"bench/ceiling": {"bench/subject"},
 	"bench/judge":   {"bench/load", "bench/subject", "github.com/go-jose/go-jose/v4"},
 	"bench/load":    {"golang.org/x/sys"},
