@@ -23,6 +23,7 @@ type choices struct {
 	servers     []string
 	kinds       []string
 	peers       bool
+	openSSL     bool
 	scale       bool
 	further     bool
 }
@@ -39,6 +40,7 @@ func parse(args []string, help io.Writer) (*choices, error) {
 	servers := flags.String("servers", "", "only servers whose name contains one of these `words`; the ceiling is always measured")
 	kinds := flags.String("kinds", "", "only exchanges whose kind or profile contains one of these `words`")
 	flags.BoolVar(&c.peers, "peers", true, "measure other servers too")
+	flags.BoolVar(&c.openSSL, "openssl", true, "measure the build of Moneyer that signs with OpenSSL too")
 	flags.BoolVar(&c.scale, "scale", true, "measure Moneyer with many clients and a long ledger too")
 	flags.BoolVar(&c.further, "further", true, "measure half load, overload, pruning and the ledger's size too")
 	if err := flags.Parse(args); err != nil {
@@ -74,6 +76,7 @@ func (c *choices) quicken(given map[string]bool, connections *string) {
 	set("connections", func() { *connections = "1,64" })
 	set("peers", func() { c.peers = false })
 	set("scale", func() { c.scale = false })
+	set("openssl", func() { c.openSSL = false })
 }
 
 func words(text string) []string {
@@ -103,8 +106,11 @@ func (c *choices) server(name string) bool {
 }
 
 // exchange tells whether one is wanted.
-func (c *choices) exchange(_ string, kind subject.Kind, variant string) bool {
-	return len(c.kinds) == 0 || slices.ContainsFunc(c.kinds, func(w string) bool {
+func (c *choices) exchange(server string, kind subject.Kind, variant string) bool {
+	if len(c.kinds) == 0 {
+		return !c.quick || !sparse(server, kind, variant)
+	}
+	return slices.ContainsFunc(c.kinds, func(w string) bool {
 		return strings.Contains(string(kind), w) || strings.Contains(variant, w)
 	})
 }

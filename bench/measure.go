@@ -147,9 +147,12 @@ func sparse(server string, _ subject.Kind, variant string) bool {
 // contenders are the servers that are wanted.
 func (c *choices) contenders(root string, progress *trial.Progress) []subject.Server {
 	base := moneyer.Options{Root: root, Log: progress.Detail()}
-	faster := base
-	faster.Name, faster.OpenSSL = ownFaster, true
-	servers := []subject.Server{moneyer.Server(base), moneyer.Server(faster)}
+	servers := []subject.Server{moneyer.Server(base)}
+	if c.openSSL {
+		faster := base
+		faster.Name, faster.OpenSSL = ownFaster, true
+		servers = append(servers, moneyer.Server(faster))
+	}
 	if c.scale {
 		for _, many := range []moneyer.Options{
 			{Name: "moneyer, 10,000 clients", Clients: 10_000},
