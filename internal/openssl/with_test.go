@@ -14,12 +14,10 @@ import (
 	"crypto/sha512"
 	"fmt"
 	"math/big"
-	"os"
 	"regexp"
 	"runtime"
 	"sync"
 	"testing"
-	"time"
 
 	"moneyer/internal/openssl"
 )
@@ -227,69 +225,6 @@ func TestTogether(t *testing.T) {
 		}
 		all.Wait()
 	}
-}
-
-// TestMemory signs 100,000 times, and makes and drops 1,500 signers. Half a
-// kilobyte lost by a signer, or a few octets by a signature, would show.
-func TestMemory(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("reads /proc")
-	}
-	p256, key := newP256(t), newRSA(t, 2048)
-	digest := sha256.Sum256(nil)
-	signer := replaced(t, p256, crypto.SHA256)
-	signs := func(times int) {
-		for range times {
-			if _, err := signer.Sign(rand.Reader, digest[:], crypto.SHA256); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	signers := func(times int) {
-		for i := range times {
-			s, opts := replaced(t, p256, crypto.SHA256), crypto.SignerOpts(crypto.SHA256)
-			if i%2 == 0 {
-				s, opts = replaced(t, key, pss), pss
-			}
-			if i%16 < 2 {
-				if _, err := s.Sign(rand.Reader, digest[:], opts); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if i%50 == 0 {
-				runtime.GC()
-			}
-		}
-	}
-	signs(20_000)
-	signers(500)
-	before := resident(t)
-	signs(100_000)
-	if grown := resident(t) - before; grown > 2<<20 {
-		t.Errorf("100,000 signatures took %d kB", grown>>10)
-	}
-	signers(1500)
-	if grown := resident(t) - before; grown > 2<<20 {
-		t.Errorf("1,500 signers took %d kB", grown>>10)
-	}
-}
-
-// resident returns the octets that this process has in memory.
-func resident(t *testing.T) int {
-	t.Helper()
-	for range 3 {
-		runtime.GC()
-		time.Sleep(10 * time.Millisecond) // for the cleanups
-	}
-	statm, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var size, pages int
-	if _, err := fmt.Sscan(string(statm), &size, &pages); err != nil {
-		t.Fatal(err)
-	}
-	return pages * os.Getpagesize()
 }
 
 func TestVersion(t *testing.T) {
