@@ -35,7 +35,7 @@ func parse(args []string, help io.Writer) (*choices, error) {
 	flags.BoolVar(&c.quick, "quick", false, "only Moneyer and the ceiling, few and short rounds, no scale: two minutes")
 	flags.StringVar(&c.out, "out", "", "write README.md, results.json and plots to this `folder`")
 	flags.IntVar(&c.rounds, "rounds", 3, "how often each is measured")
-	flags.DurationVar(&c.duration, "duration", 1500*time.Millisecond, "how long each round is")
+	flags.DurationVar(&c.duration, "duration", time.Second, "how long each round is")
 	connections := flags.String("connections", "1,16,64,256", "numbers of connections")
 	servers := flags.String("servers", "", "only servers whose name contains one of these `words`; the ceiling is always measured")
 	kinds := flags.String("kinds", "", "only exchanges whose kind or profile contains one of these `words`")

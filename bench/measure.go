@@ -32,6 +32,12 @@ func measure(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	progress := trial.NewProgress(os.Stderr, terminal(os.Stderr))
+	end, err := takeTurn(ctx, progress)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = end() }()
 	// On the disk that the stores live on; a folder of temporary files may be memory.
 	cache := filepath.Join(root, "bench", ".cache")
 	if err := os.MkdirAll(cache, 0o755); err != nil {
@@ -45,7 +51,6 @@ func measure(ctx context.Context, args []string) error {
 	if err := os.Chmod(folder, 0o755); err != nil { // some databases run as another user
 		return err
 	}
-	progress := trial.NewProgress(os.Stderr, terminal(os.Stderr))
 	r, err := c.try(ctx, root, folder, progress)
 	if err != nil {
 		return err

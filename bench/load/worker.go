@@ -114,10 +114,13 @@ func (w *worker) exchange(begin, due time.Time, index int, request []byte) (retr
 	return answer.status == 429 || answer.status == 503, nil
 }
 
+// arenas is about how much memory all connections set aside at once for bodies.
+const arenas = 64 << 20
+
 // keep copies a body to where it stays.
 func (w *worker) keep(body []byte) []byte {
-	const size = 256 << 10
 	if cap(w.arena)-len(w.arena) < len(body) {
+		size := min(max(arenas/w.round.Connections, 4<<10), 256<<10)
 		w.arena = make([]byte, 0, max(size, len(body)))
 	}
 	begin := len(w.arena)

@@ -32,7 +32,7 @@ func (r *Report) trouble(p *page) {
 		p.printf("\n## Overload\n\n%s with the limits as they come, %.0f s, %d connections from many addresses.\n", o.Kind, o.Seconds, o.Connections)
 		p.table(true, "", "")
 		p.row("capacity", figure(o.Capacity)+"/s")
-		p.row("asked", fmt.Sprintf("%s/s, %.1f times as many", figure(o.Asked), o.Asked/o.Capacity))
+		p.row("asked", fmt.Sprintf("%s/s of %s due, %.1f times the capacity; the load generator's core was %.0f %% busy", figure(o.Asked), figure(o.Due), o.Asked/o.Capacity, 100*o.Busy))
 		p.row("granted", fmt.Sprintf("%s/s, %.0f %% of capacity", figure(o.Goodput), 100*o.Goodput/o.Capacity))
 		p.row("refused with 429 or 503", fmt.Sprintf("%s/s, %.0f %% of them with Retry-After", figure(o.Refused), 100*o.RetryAfter))
 		p.row("other answers", strings.TrimSpace(fmt.Sprint(o.Other, " ", cut(o.FirstOther))))

@@ -141,7 +141,9 @@ type Overload struct {
 	Seconds     float64 `json:"seconds"`
 	Capacity    float64 `json:"capacity_per_second"`
 	// Due is how much was to be asked for, Asked how much was.
-	Due     float64 `json:"due_per_second"`
+	Due float64 `json:"due_per_second"`
+	// Busy is the share of the load generator's core that asking took.
+	Busy    float64 `json:"generator_busy"`
 	Asked   float64 `json:"asked_per_second"`
 	Goodput float64 `json:"granted_per_second"`
 	Refused float64 `json:"refused_per_second"`

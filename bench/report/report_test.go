@@ -42,7 +42,7 @@ func sample() *Report {
 			{Name: "moneyer", Version: "v1", Keeps: "each token", Memory: 37e6, ColdStart: s(16), Cannot: map[string]string{"jwt-bearer ES256": "for this test"}}},
 		Rows:     []Row{reference, own, other, failed},
 		Paced:    []Paced{{Server: "moneyer", Kind: "client_credentials ES256", Rate: 4500, P50: s(500), P99: s(2000), P999: s(4000)}, {Server: "other", Kind: "client_credentials ES256", Rate: 4500, Error: "reaches 265/s"}},
-		Overload: &Overload{Kind: "jwt-bearer ES256", Connections: 2048, Seconds: 60, Capacity: 6000, Due: 18000, Asked: 17900, Goodput: 5100, Refused: 12800, RetryAfter: 1, P99: 200, P99Refused: 3, After: 1, P99After: 2},
+		Overload: &Overload{Kind: "jwt-bearer ES256", Connections: 2048, Seconds: 60, Capacity: 6000, Due: 18000, Busy: 0.4, Asked: 17900, Goodput: 5100, Refused: 12800, RetryAfter: 1, P99: 200, P99Refused: 3, After: 1, P99After: 2},
 		Noisy:    &Noisy{Clients: 100, Asked: 12000, Sent: 11000, Got: 500, Limit: 500, Others: 1500, OthersGot: 0.999, OthersP99: 3},
 		Ledger:   []Ledger{{Kind: "jwt-bearer ES256", Tokens: 12345, Bytes: 105.3}},
 		Prune:    &Prune{Entries: 1e6, Rate: 2000, Before: 4, During: 8, P999: 6},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"moneyer/bench/load"
@@ -14,10 +15,21 @@ import (
 )
 
 const (
-	crowd     = 2048 // connections that ask for more than there is
-	addresses = 256  // from which they ask
-	excess    = 3    // times the capacity
+	// crowd is how many connections ask for more than there is: so many that
+	// requests are sent when they are due, though others wait for their answers.
+	crowd     = 8192
+	addresses = 256 // from which they ask
+	excess    = 3   // times the capacity
 )
+
+// crowdHere is the crowd, or as many as this process may have open files.
+func crowdHere() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return Compared
+	}
+	return int(min(crowd, limit.Cur/2))
+}
 
 // alone starts a server beside those of the trial, lets do measure it, and stops it.
 func (t *Trial) alone(ctx context.Context, s subject.Server, do func(*contender) error) (err error) {
@@ -71,11 +83,12 @@ func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*
 		return nil, err
 	}
 	t.Progress.Say("preparing %v at %.0f requests/s, %d times the capacity", duration, excess*capacity, excess)
-	requests, err := r.requests(ctx, int(1.2*capacity*duration.Seconds())+2*crowd)
+	connections := crowdHere()
+	requests, err := r.requests(ctx, int(1.2*capacity*duration.Seconds())+2*connections)
 	if err != nil {
 		return nil, err
 	}
-	round := &load.Round{Endpoint: r.endpoint, Connections: crowd, Duration: duration, Requests: requests, Again: true, Sources: sources(1)}
+	round := &load.Round{Endpoint: r.endpoint, Connections: connections, Duration: duration, Requests: requests, Again: true, Sources: sources(1)}
 	result, err := open(ctx, round, excess*capacity)
 	if err != nil {
 		return nil, err
@@ -89,11 +102,11 @@ func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*
 	}
 	seconds := result.Elapsed.Seconds()
 	return &report.Overload{
-		Kind: string(r.exchange.Kind), Connections: crowd, Seconds: duration.Seconds(), Capacity: capacity,
+		Kind: string(r.exchange.Kind), Connections: connections, Seconds: duration.Seconds(), Capacity: capacity,
 		Asked: float64(len(result.Answers)) / seconds, Due: excess * capacity,
 		Goodput: float64(len(sorted.granted)) / seconds, Refused: float64(len(sorted.refused)) / seconds,
 		RetryAfter: sorted.retryAfter(), Other: len(sorted.other), FirstOther: sorted.firstOther(),
-		P99: served(sorted.granted, 0.99), P99Refused: served(sorted.refused, 0.99),
+		P99: served(sorted.granted, 0.99), P99Refused: served(sorted.refused, 0.99), Busy: result.CPU.Seconds() / seconds,
 	}, nil
 }
 
@@ -113,7 +126,7 @@ func (t *Trial) recovery(ctx context.Context, r *row, o *report.Overload) error 
 		return err
 	}
 	granted := sortAnswers(result.Answers).granted
-	o.After = float64(len(granted)) / float64(len(requests))
+	o.After = share(granted, result)
 	o.P99After = microseconds(load.Quantile(load.Latencies(granted), 0.99)) / 1000
 	return nil
 }
@@ -136,9 +149,12 @@ func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit 
 	return n, err
 }
 
+// noisyConnections are those of the one noisy client.
+const noisyConnections = 256
+
 func (t *Trial) noise(ctx context.Context, n *report.Noisy, noisy, others *row, capacity float64, duration time.Duration) error {
 	n.Asked, n.Others = 2*capacity, capacity/4
-	loud, err := noisy.requests(ctx, int(2*n.Limit*(duration.Seconds()+2))+crowd)
+	loud, err := noisy.requests(ctx, int(2*n.Limit*(duration.Seconds()+2))+noisyConnections)
 	if err != nil {
 		return err
 	}
@@ -149,7 +165,7 @@ func (t *Trial) noise(ctx context.Context, n *report.Noisy, noisy, others *row, 
 	done := make(chan error, 1)
 	var loudResult *load.Result
 	go func() {
-		round := &load.Round{Endpoint: noisy.endpoint, Connections: crowd / 8, Duration: duration, Requests: loud, Again: true, Sources: sources(2)}
+		round := &load.Round{Endpoint: noisy.endpoint, Connections: noisyConnections, Duration: duration, Requests: loud, Again: true, Sources: sources(2)}
 		var err error
 		loudResult, err = round.Open(ctx, n.Asked)
 		done <- err
@@ -165,9 +181,14 @@ func (t *Trial) noise(ctx context.Context, n *report.Noisy, noisy, others *row, 
 	}
 	n.Got = float64(len(got)) / loudResult.Elapsed.Seconds()
 	n.Sent = float64(len(loudResult.Answers)) / loudResult.Elapsed.Seconds()
-	n.OthersGot = float64(len(granted)) / float64(len(calm))
+	n.OthersGot = share(granted, result)
 	n.OthersP99 = microseconds(load.Quantile(load.Latencies(granted), 0.99)) / 1000
 	return nil
+}
+
+// share of what was due that was granted.
+func share(granted []load.Answer, result *load.Result) float64 {
+	return float64(len(granted)) / float64(len(result.Answers)+result.Unsent)
 }
 
 // sorted are answers by what they say.
