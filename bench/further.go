@@ -12,14 +12,15 @@ import (
 
 // The exchanges of Moneyer's that its targets are about.
 const (
-	own        = "moneyer"
-	ownFaster  = "moneyer (OpenSSL)"
-	ownMany    = "moneyer, 1,000,000 clients"
-	ownLong    = "moneyer, 10,000,000 ledger entries"
-	ownGrant   = "thales-d1"
-	ownPlain   = "oauth2"
-	ownRSA     = "boltpay"
-	clientRate = 500 // limits.client_rate as it comes
+	own       = "moneyer"
+	ownFaster = "moneyer (OpenSSL)"
+	ownMany   = "moneyer, 1,000,000 clients"
+	ownLong   = "moneyer, 10,000,000 ledger entries"
+	ownGrant  = "thales-d1"
+	ownPlain  = "oauth2"
+	ownRSA    = "boltpay"
+	// limits.client_rate and client_burst as they come
+	clientRate, clientBurst = 500, 1000
 )
 
 // further measures what rounds do not tell: half load, overload, one noisy
@@ -97,7 +98,7 @@ func (f *further) noisy(ctx context.Context) (err error) {
 	}
 	o := f.base
 	o.Name, o.Limits, o.Clients, o.Apart = "moneyer with a noisy client", true, crowdClients, true
-	f.r.Noisy, err = f.Trial.Noisy(ctx, moneyer.Server(o), crowdClients, clientRate, duration)
+	f.r.Noisy, err = f.Trial.Noisy(ctx, moneyer.Server(o), crowdClients, clientRate+clientBurst/duration.Seconds(), duration)
 	return err
 }
 

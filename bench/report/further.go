@@ -43,8 +43,11 @@ func (r *Report) trouble(p *page) {
 	if n := r.Noisy; n != nil {
 		p.printf("\n## One noisy client among %d\n", n.Clients)
 		p.table(true, "", "asked/s", "granted/s", "p99 ms")
-		p.row(fmt.Sprintf("the noisy one, whose limit is %s/s", figure(n.Limit)), figure(n.Sent), figure(n.Got), "")
+		p.row(fmt.Sprintf("the noisy one, whose limit with its burst is %s/s", figure(n.Limit)), figure(n.Sent), figure(n.Got), "")
 		p.row("all others", figure(n.Others), fmt.Sprintf("%s (%.1f %%)", figure(n.Others*n.OthersGot), 100*n.OthersGot), figure(n.OthersP99))
+		if n.OthersRefused > 0 || n.OthersUnsent > 0 {
+			p.printf("\nOf what the others asked %.1f %% was refused, and %.1f %% was never sent because their connections waited.\n", 100*n.OthersRefused, 100*n.OthersUnsent)
+		}
 	}
 }
 

@@ -170,6 +170,10 @@ type Noisy struct {
 	Others    float64 `json:"others_asked_per_second"`
 	OthersGot float64 `json:"others_granted_share"`
 	OthersP99 float64 `json:"others_p99_ms"`
+	// Of what the others did not get: how much was refused, and how much never
+	// sent because all their connections waited.
+	OthersRefused float64 `json:"others_refused_share"`
+	OthersUnsent  float64 `json:"others_unsent_share"`
 }
 
 // Ledger is what a token takes on the disk.

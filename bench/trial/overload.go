@@ -175,7 +175,10 @@ func (t *Trial) noise(ctx context.Context, n *report.Noisy, noisy, others *row, 
 	if err := errors.Join(err, <-done); err != nil {
 		return err
 	}
-	granted, got := sortAnswers(result.Answers).granted, sortAnswers(loudResult.Answers).granted
+	calmly := sortAnswers(result.Answers)
+	granted, got := calmly.granted, sortAnswers(loudResult.Answers).granted
+	due := float64(len(result.Answers) + result.Unsent)
+	n.OthersRefused, n.OthersUnsent = float64(len(calmly.refused))/due, float64(result.Unsent)/due
 	if err := errors.Join(others.judge.Round(ctx, granted), noisy.judge.Round(ctx, got)); err != nil {
 		return err
 	}
