@@ -84,7 +84,7 @@ func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*
 	}
 	t.Progress.Say("preparing %v at %.0f requests/s, %d times the capacity", duration, excess*capacity, excess)
 	connections := crowdHere()
-	requests, err := r.requests(ctx, int(1.2*capacity*duration.Seconds())+2*connections)
+	requests, err := r.requests(ctx, int(1.3*capacity*duration.Seconds())+2*connections)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +93,8 @@ func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*
 	if err != nil {
 		return nil, err
 	}
-	if result.Early {
-		return nil, errors.New("more was granted than requests were made for")
+	if result.Early && result.Elapsed < duration/2 {
+		return nil, fmt.Errorf("requests ran out after %v: the capacity was found too low", result.Elapsed.Round(time.Millisecond))
 	}
 	sorted := sortAnswers(result.Answers)
 	if err := r.judge.Round(ctx, sorted.granted); err != nil {
@@ -102,7 +102,7 @@ func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*
 	}
 	seconds := result.Elapsed.Seconds()
 	return &report.Overload{
-		Kind: string(r.exchange.Kind), Connections: connections, Seconds: duration.Seconds(), Capacity: capacity,
+		Kind: string(r.exchange.Kind), Connections: connections, Seconds: seconds, Capacity: capacity,
 		Asked: float64(len(result.Answers)) / seconds, Due: excess * capacity,
 		Goodput: float64(len(sorted.granted)) / seconds, Refused: float64(len(sorted.refused)) / seconds,
 		RetryAfter: sorted.retryAfter(), Other: len(sorted.other), FirstOther: sorted.firstOther(),
@@ -149,8 +149,11 @@ func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit 
 	return n, err
 }
 
-// noisyConnections are those of the one noisy client.
-const noisyConnections = 256
+// The connections of the one noisy client, and of each other.
+const (
+	noisyConnections  = 256
+	othersConnections = 4
+)
 
 func (t *Trial) noise(ctx context.Context, n *report.Noisy, noisy, others *row, capacity float64, duration time.Duration) error {
 	n.Asked, n.Others = 2*capacity, capacity/4
@@ -170,7 +173,7 @@ func (t *Trial) noise(ctx context.Context, n *report.Noisy, noisy, others *row, 
 		loudResult, err = round.Open(ctx, n.Asked)
 		done <- err
 	}()
-	round := &load.Round{Endpoint: others.endpoint, Connections: Compared, Duration: duration, Requests: calm, Sources: sources(3)}
+	round := &load.Round{Endpoint: others.endpoint, Connections: othersConnections * n.Clients, Duration: duration, Requests: calm, Sources: sources(3)}
 	result, err := open(ctx, round, n.Others)
 	if err := errors.Join(err, <-done); err != nil {
 		return err
