@@ -83,6 +83,41 @@ func clock(id int) (time.Duration, error) {
 	return time.Duration(t.Nano()), err
 }
 
+// Busy is the processor time that a core has spent on whatever, interrupts and
+// what the hypervisor kept included.
+func Busy(core int) (time.Duration, error) {
+	text, err := os.ReadFile("/proc/stat")
+	if err != nil {
+		return 0, err
+	}
+	return busyOf(text, core)
+}
+
+// busyOf reads the line of a core in /proc/stat: user, nice, system, idle, iowait,
+// irq, softirq, steal.
+func busyOf(text []byte, core int) (time.Duration, error) {
+	for line := range bytes.Lines(text) {
+		rest, found := bytes.CutPrefix(line, fmt.Appendf(nil, "cpu%d ", core))
+		if !found {
+			continue
+		}
+		fields := bytes.Fields(rest)
+		if len(fields) < 8 {
+			break
+		}
+		var ticks int64
+		for _, i := range []int{0, 1, 2, 5, 6, 7} {
+			n, err := strconv.ParseInt(string(fields[i]), 10, 64)
+			if err != nil {
+				return 0, err
+			}
+			ticks += n
+		}
+		return time.Duration(ticks) * tick, nil
+	}
+	return 0, fmt.Errorf("/proc/stat does not tell of core %d", core)
+}
+
 // Memory is what the processes hold, in octets, with what they share counted once.
 func Memory(processes []int) (int64, error) {
 	var sum int64

@@ -65,6 +65,18 @@ func TestParseStat(t *testing.T) {
 	}
 }
 
+func TestBusyOf(t *testing.T) {
+	text := []byte("cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 3 100 100 4 5 6 0 0\ncpu11 1 1 1 1 1 1 1 1 0 0\ncpu1 x\n")
+	if busy, err := busyOf(text, 0); err != nil || busy != 210*time.Millisecond {
+		t.Errorf("%v, %v", busy, err)
+	}
+	for _, core := range []int{1, 2} {
+		if busy, err := busyOf(text, core); err == nil {
+			t.Errorf("core %d: %v", core, busy)
+		}
+	}
+}
+
 func TestFamilyOf(t *testing.T) {
 	all := []stat{{id: 1}, {id: 5, parent: 3}, {id: 2, parent: 1, group: 2}, {id: 3, parent: 2}, {id: 4, parent: 1}, {id: 9, parent: 1, group: 2}}
 	got := familyOf(2, all)

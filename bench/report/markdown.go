@@ -80,6 +80,9 @@ func (r *Report) method(p *page) {
 	p.row("by", "`"+r.Command+"`")
 	p.row("machine", fmt.Sprintf("%s, %d cores, %.0f GB, %s", m.CPU, m.Cores, float64(m.Memory)/1e9, m.Kernel))
 	p.row("pinned", pinned)
+	if m.Pinned {
+		p.row("disturbed", fmt.Sprintf("%.1f %% of the servers' core went to something else while they were asked (interrupts included)", 100*r.Others))
+	}
 	p.row("Go, OpenSSL", m.Go+", "+openSSL)
 	p.row("rounds", fmt.Sprintf("%d of %v s for each figure, all in turns; each cell is the median, with least and greatest in brackets where there is room", r.Settings.Rounds, r.Settings.Seconds))
 	p.printf("\nEvery answer is checked: status 200, a token of the right algorithm, none twice, and of each round some fifty\n" +

@@ -14,6 +14,8 @@ type Report struct {
 	Command  string    `json:"command"`
 	Machine  Machine   `json:"machine"`
 	Settings Settings  `json:"settings"`
+	// Others is the share of the servers' core that something else took in rounds.
+	Others float64 `json:"others_share_of_core"`
 	// Ceiling are the bare operations, by name in the order of the table.
 	Ceiling   []Operation `json:"ceiling"`
 	Generator Generator   `json:"load_generator"`

@@ -91,7 +91,7 @@ func folderSize(folder string) (int64, error) {
 func (t *Trial) Prune(ctx context.Context, s subject.Server, entries int, kind subject.Kind, rate float64) (*report.Prune, error) {
 	const quiet, whole = 55 * time.Second, 75 * time.Second
 	p := &report.Prune{Entries: entries, Rate: rate}
-	err := t.alone(ctx, s, func(c *contender) error {
+	return only(p, t.alone(ctx, s, func(c *contender) error {
 		started := time.Now()
 		i := slices.IndexFunc(c.setup.Exchanges, func(e subject.Exchange) bool { return e.Kind == kind })
 		if i < 0 {
@@ -117,8 +117,7 @@ func (t *Trial) Prune(ctx context.Context, s subject.Server, entries int, kind s
 		p.During = microseconds(load.Quantile(load.Latencies(during), 1)) / 1000
 		p.P999 = microseconds(load.Quantile(load.Latencies(during), 0.999)) / 1000
 		return nil
-	})
-	return p, err
+	}))
 }
 
 // partAt parts answers by whether they came before an instant of the round.

@@ -61,20 +61,34 @@ func (t *Trial) Overload(ctx context.Context, s subject.Server, duration time.Du
 		}
 		return t.recovery(ctx, r, o)
 	})
-	return o, err
+	return only(o, err)
 }
 
-// capacity is what a row reaches at best.
-func (t *Trial) capacity(ctx context.Context, r *row) (float64, error) {
-	if err := t.calibrateRow(ctx, r); err != nil {
-		return 0, err
+// capacity is what a row grants to as many connections as servers are compared
+// by. Its gates may refuse some, who come again.
+func (t *Trial) capacity(ctx context.Context, r *row) (granted float64, err error) {
+	for n := 500; ; n = int(granted*max(t.Duration, time.Second).Seconds()) + 1 {
+		requests, err := r.requests(ctx, n)
+		if err != nil {
+			return 0, err
+		}
+		round := &load.Round{Endpoint: r.endpoint, Connections: Compared, Duration: time.Minute, Requests: requests, Again: true}
+		restore := load.Quiet()
+		result, err := round.Closed(ctx)
+		restore()
+		if err != nil {
+			return 0, err
+		}
+		sorted := sortAnswers(result.Answers)
+		if err := r.judge.Round(ctx, sorted.granted); err != nil {
+			return 0, err
+		}
+		warm := granted > 0
+		granted = float64(len(sorted.granted)) / result.Elapsed.Seconds()
+		if warm {
+			return granted, nil
+		}
 	}
-	defer load.Quiet()()
-	result, err := t.ask(ctx, r, 4*Compared, int(r.rate[0]*max(t.Duration, time.Second).Seconds())+1)
-	if err != nil {
-		return 0, err
-	}
-	return result.Rate(), nil
 }
 
 func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*report.Overload, error) {
@@ -135,7 +149,7 @@ func (t *Trial) recovery(ctx context.Context, r *row, o *report.Overload) error 
 // of it. The server's first exchange is the noisy client's, the second the others'.
 func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit float64, duration time.Duration) (*report.Noisy, error) {
 	n := &report.Noisy{Clients: clients, Limit: limit}
-	err := t.alone(ctx, s, func(c *contender) error {
+	return only(n, t.alone(ctx, s, func(c *contender) error {
 		if len(c.setup.Exchanges) < 2 {
 			return fmt.Errorf("%s has no exchange of other clients", s.Name)
 		}
@@ -145,8 +159,15 @@ func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit 
 			return err
 		}
 		return t.noise(ctx, n, noisy, others, capacity, duration)
-	})
-	return n, err
+	}))
+}
+
+// only what was measured to its end is told.
+func only[T any](found *T, err error) (*T, error) {
+	if err != nil {
+		return nil, err
+	}
+	return found, nil
 }
 
 // The connections of the one noisy client, and of each other.

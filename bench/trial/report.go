@@ -14,6 +14,7 @@ func (t *Trial) report(ctx context.Context) *report.Report {
 	r := &report.Report{
 		Date:     time.Now().UTC().Truncate(time.Second),
 		Machine:  machine(ctx, len(t.LoadCores) > 0),
+		Others:   t.disturbed.share(),
 		Settings: report.Settings{Rounds: t.Rounds, Seconds: t.Duration.Seconds(), Connections: t.Connections},
 		Ceiling:  t.micro.operations(),
 		Failed:   t.failed,

@@ -138,6 +138,10 @@ func (t *Trial) measure(ctx context.Context, r *row, step plan.Step) error {
 	if err != nil {
 		return err
 	}
+	watch, err := t.watch()
+	if err != nil {
+		return err
+	}
 	before, err := process.CPU(family)
 	if err != nil {
 		return err
@@ -153,6 +157,9 @@ func (t *Trial) measure(ctx context.Context, r *row, step plan.Step) error {
 	}
 	cpu, err := process.CPU(family)
 	if err != nil {
+		return err
+	}
+	if err := t.watched(watch, cpu-before); err != nil {
 		return err
 	}
 	if err := r.judge.Round(ctx, result.Answers); err != nil {

@@ -46,6 +46,7 @@ type Trial struct {
 	rows       []*row
 	micro      *microFigures
 	generator  []generatorRound
+	disturbed  disturbance
 	failed     []string
 	port       int
 }
