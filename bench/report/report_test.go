@@ -35,6 +35,7 @@ func sample() *Report {
 	return &Report{
 		Date: time.Date(2026, 11, 23, 4, 5, 6, 0, time.UTC), Command: "go run ./bench -out docs/benchmarks",
 		Machine:   Machine{CPU: "A processor", Cores: 2, Pinned: true, Kernel: "Linux 6", Go: "go1.26", Memory: 24e9},
+		Others:    0.023,
 		Settings:  Settings{Rounds: 3, Seconds: 1.5, Connections: []int{64}},
 		Ceiling:   []Operation{{Name: "Go ES256 sign", PerSecond: s(32000)}, {Name: "OpenSSL ES256 sign"}},
 		Generator: Generator{Connections: 64, Rate: s(190000), CPU: s(5)},
