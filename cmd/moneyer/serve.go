@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -95,7 +96,10 @@ func (a *app) serve(ctx context.Context, s serving) error {
 		}
 		return err
 	}
-	if err := errors.Join(r.run(ctx, hangups), r.close()); err != nil {
+	weight := ballast()
+	err = errors.Join(r.run(ctx, hangups), r.close())
+	runtime.KeepAlive(weight)
+	if err != nil {
 		return trouble(err)
 	}
 	r.log.Info("stopped")

@@ -16,7 +16,8 @@ import (
 var policy = map[string][]string{
 	"oauth":               {},
 	"internal/strictjson": {},
-	"internal/limit":      {},
+	"internal/turn":       {},
+	"internal/limit":      {"internal/turn"},
 	"internal/stricttoml": {"github.com/BurntSushi/toml"},
 	"internal/openssl":    {"C"},
 	"internal/jose":       {"internal/strictjson", "internal/openssl"},
@@ -27,7 +28,7 @@ var policy = map[string][]string{
 	"bearer":              {"oauth", "internal/jose", "internal/strictjson"},
 	"internal/authority":  {"oauth", "profile", "internal/jose", "internal/strictjson", "internal/limit"},
 	"internal/keyring":    {"internal/jose", "internal/authority"},
-	"internal/store":      {"internal/authority", "modernc.org/sqlite", "github.com/klauspost/compress"},
+	"internal/store":      {"internal/authority", "internal/turn", "modernc.org/sqlite", "github.com/klauspost/compress"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "profile", "internal/authority", "internal/keyring", "internal/limit", "internal/strictjson"},

@@ -43,7 +43,7 @@ func ParsePublic(data []byte, alg Alg) (key *PublicKey, kid string, err error) {
 		if err != nil {
 			return nil, "", err
 		}
-		if key != nil && key.thumbprint != next.thumbprint {
+		if key != nil && key.Thumbprint() != next.Thumbprint() {
 			return nil, "", fmt.Errorf("%w: several different keys in one text", ErrKey)
 		}
 		key = next

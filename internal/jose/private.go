@@ -102,7 +102,7 @@ func parsePrivateJWK(data []byte) (crypto.Signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if have.thumbprint != want.thumbprint {
+	if have.Thumbprint() != want.Thumbprint() {
 		return nil, fmt.Errorf("%w: the halves of the JWK are not of one key", ErrKey)
 	}
 	return key, nil

@@ -27,11 +27,8 @@ const (
 // PublicKey is a public key that was found good, bound to one algorithm. It is
 // immutable and safe for concurrent use.
 type PublicKey struct {
-	alg        Alg
-	key        crypto.PublicKey // *ecdsa.PublicKey, *rsa.PublicKey or ed25519.PublicKey
-	members    []byte           // the required JWK members in the order of RFC 7638 section 3.3, without braces
-	thumbprint string
-	pem        []byte
+	alg Alg
+	key crypto.PublicKey // *ecdsa.PublicKey, *rsa.PublicKey or ed25519.PublicKey
 }
 
 // NewPublicKey binds pub to alg. It refuses a key of another type or curve than
@@ -41,56 +38,49 @@ func NewPublicKey(pub crypto.PublicKey, alg Alg) (*PublicKey, error) {
 	if !alg.Known() {
 		return nil, fmt.Errorf("%w: unknown algorithm %.32q", ErrWrongKeyType, string(alg))
 	}
-	members, err := publicMembers(pub, alg)
-	if err != nil {
+	if err := checkPublic(pub, alg); err != nil {
 		return nil, err
 	}
-	der, err := x509.MarshalPKIXPublicKey(pub)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrKey, err)
-	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "{%s}", members))
-	return &PublicKey{
-		alg:        alg,
-		key:        pub,
-		members:    members,
-		thumbprint: base64.RawURLEncoding.EncodeToString(sum[:]),
-		pem:        pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}),
-	}, nil
+	return &PublicKey{alg: alg, key: pub}, nil
 }
 
-// publicMembers checks pub against alg and returns its required JWK members.
-func publicMembers(pub crypto.PublicKey, alg Alg) ([]byte, error) {
-	b64 := base64.RawURLEncoding.EncodeToString
+// checkPublic refuses what alg cannot be verified with.
+func checkPublic(pub crypto.PublicKey, alg Alg) error {
 	switch pub := pub.(type) {
 	case *ecdsa.PublicKey:
 		if alg != ES256 {
-			return nil, fmt.Errorf("%w: an EC key for %s", ErrWrongKeyType, alg)
+			return fmt.Errorf("%w: an EC key for %s", ErrWrongKeyType, alg)
 		}
-		point, err := p256Point(pub)
-		if err != nil {
-			return nil, err
-		}
-		return fmt.Appendf(nil, `"crv":"P-256","kty":"EC","x":%q,"y":%q`, b64(point[1:33]), b64(point[33:])), nil
+		_, err := p256Point(pub)
+		return err
 	case *rsa.PublicKey:
 		if alg != RS256 && alg != PS256 {
-			return nil, fmt.Errorf("%w: an RSA key for %s", ErrWrongKeyType, alg)
+			return fmt.Errorf("%w: an RSA key for %s", ErrWrongKeyType, alg)
 		}
-		if err := checkRSA(pub); err != nil {
-			return nil, err
-		}
-		e := big.NewInt(int64(pub.E)).Bytes()
-		return fmt.Appendf(nil, `"e":%q,"kty":"RSA","n":%q`, b64(e), b64(pub.N.Bytes())), nil
+		return checkRSA(pub)
 	case ed25519.PublicKey:
 		if alg != EdDSA {
-			return nil, fmt.Errorf("%w: an Ed25519 key for %s", ErrWrongKeyType, alg)
+			return fmt.Errorf("%w: an Ed25519 key for %s", ErrWrongKeyType, alg)
 		}
-		if err := checkEd25519(pub); err != nil {
-			return nil, err
-		}
-		return fmt.Appendf(nil, `"crv":"Ed25519","kty":"OKP","x":%q`, b64(pub)), nil
+		return checkEd25519(pub)
 	default:
-		return nil, fmt.Errorf("%w: %T is none of P-256, RSA and Ed25519", ErrWrongKeyType, pub)
+		return fmt.Errorf("%w: %T is none of P-256, RSA and Ed25519", ErrWrongKeyType, pub)
+	}
+}
+
+// appendMembers appends the required JWK members in the order of RFC 7638 section
+// 3.3, without braces.
+func (k *PublicKey) appendMembers(dst []byte) []byte {
+	b64 := base64.RawURLEncoding.EncodeToString
+	switch pub := k.key.(type) {
+	case *ecdsa.PublicKey:
+		point, _ := p256Point(pub) // was found good
+		return fmt.Appendf(dst, `"crv":"P-256","kty":"EC","x":%q,"y":%q`, b64(point[1:33]), b64(point[33:]))
+	case *rsa.PublicKey:
+		e := big.NewInt(int64(pub.E)).Bytes()
+		return fmt.Appendf(dst, `"e":%q,"kty":"RSA","n":%q`, b64(e), b64(pub.N.Bytes()))
+	default:
+		return fmt.Appendf(dst, `"crv":"Ed25519","kty":"OKP","x":%q`, b64(k.key.(ed25519.PublicKey)))
 	}
 }
 
@@ -154,16 +144,22 @@ func (k *PublicKey) CryptoKey() crypto.PublicKey { return k.key }
 
 // Thumbprint returns the base64url SHA-256 thumbprint of RFC 7638. It does not
 // depend on the algorithm or the key id.
-func (k *PublicKey) Thumbprint() string { return k.thumbprint }
+func (k *PublicKey) Thumbprint() string {
+	sum := sha256.Sum256(append(k.appendMembers([]byte{'{'}), '}'))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
 
 // PEM returns the key as a PEM block "PUBLIC KEY" (RFC 7468 section 13).
-func (k *PublicKey) PEM() []byte { return append([]byte(nil), k.pem...) }
+func (k *PublicKey) PEM() []byte {
+	der, _ := x509.MarshalPKIXPublicKey(k.key) // has a form for each type of key that is taken
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+}
 
 // AppendJWK appends the key to dst as a JWK with alg and use, and with kid
 // unless kid is empty (RFC 7517 section 4).
 func (k *PublicKey) AppendJWK(dst []byte, kid string) []byte {
 	dst = append(dst, '{')
-	dst = append(dst, k.members...)
+	dst = k.appendMembers(dst)
 	if kid != "" {
 		dst = append(dst, `,"kid":`...)
 		dst = strictjson.AppendString(dst, kid)

@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// settle waits until the octet in the pipe was received.
+// settle waits until the turn has come.
 func settle(t *testing.T, l *Lag) {
 	t.Helper()
 	for range 1_000_000 {
-		if l.sent.Load() == 0 {
+		if l.asked.Load() == 0 {
 			return
 		}
 		runtime.Gosched()
 	}
-	t.Fatal("the octet is not received")
+	t.Fatal("the turn does not come")
 }
 
 func newLag(t *testing.T) *Lag {
@@ -28,7 +28,7 @@ func newLag(t *testing.T) *Lag {
 	return l
 }
 
-// TestLagMeasures: who asks sends an octet, whose way is the measurement.
+// TestLagMeasures: who asks takes a turn, whose time is the measurement.
 func TestLagMeasures(t *testing.T) {
 	l := newLag(t)
 	if l.TooLong() {
@@ -40,18 +40,18 @@ func TestLagMeasures(t *testing.T) {
 	}
 }
 
-// TestLagTooLong: two late octets in a row, and none that came long ago.
+// TestLagTooLong: two late turns in a row, and none that came long ago.
 func TestLagTooLong(t *testing.T) {
 	l := newLag(t)
 	now := int64(time.Since(l.start))
-	// pass asks for an octet, receives it after wait, and tells whether it is too
+	// pass asks for a turn that comes after wait, and tells whether it is too
 	// long then.
 	pass := func(wait time.Duration) bool {
 		t.Helper()
 		now += int64(lagEvery) + 1
-		l.sent.Store(now) // no octet is in the pipe
+		l.asked.Store(now) // without one that is to come
 		now += int64(wait)
-		l.received(now)
+		l.came(now)
 		return l.tooLong(now)
 	}
 	for i, step := range []struct {

@@ -1,14 +1,14 @@
 package store
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -85,31 +85,41 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestTouchIsFlushed runs a store in a bubble: time passes at once there, and a
-// goroutine that outlives Close fails the test.
+// TestTouchIsFlushed: what is noted is written at the interval, and never set back.
 func TestTouchIsFlushed(t *testing.T) {
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{TouchInterval: time.Millisecond})
+	const credentials = 3 * touchesAtOnce
+	for i := range credentials {
+		d.Touch("d1", "bank", time.Duration(i).String(), clock())
+	}
+	d.Touch("d1", "bank", "0s", clock().Add(-time.Hour))
+	for len(d.touched.of("d1", "bank")) > 0 { // the test's own time limit ends it
+		runtime.Gosched()
+	}
+	d.Touch("d1", "bank", "0s", clock().Add(-time.Hour))
+	last, err := d.LastUsed(t.Context(), "d1", "bank")
+	if err != nil || len(last) != credentials || !last["0s"].Equal(clock()) {
+		t.Errorf("%d credentials, the first used at %v, %v", len(last), last["0s"], err)
+	}
+}
+
+// TestTouchIsBounded: a flood of credentials is noted as far as there is room,
+// those that are noted stay up to date, and Close writes all of them.
+func TestTouchIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")
-	synctest.Test(t, func(t *testing.T) {
-		d, err := Open(context.Background(), "sqlite:"+path, Options{Now: clock, TouchInterval: time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range 3 * touchesAtOnce {
-			d.Touch("d1", "bank", time.Duration(i).String(), clock())
-		}
-		d.Touch("d1", "bank", "0s", clock().Add(-time.Hour))
-		time.Sleep(1500 * time.Millisecond)
-		synctest.Wait()
-		if n := len(d.touched.of("d1", "bank")); n != 0 {
-			t.Errorf("%d times are not written after the interval", n)
-		}
-		d.Touch("d1", "bank", "0s", clock().Add(-time.Hour))
-		last, err := d.LastUsed(context.Background(), "d1", "bank")
-		if err != nil || len(last) != 3*touchesAtOnce || !last["0s"].Equal(clock()) {
-			t.Errorf("%d credentials, the first used at %v, %v", len(last), last["0s"], err)
-		}
-		if err := d.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	d := openTest(t, path, Options{TouchInterval: time.Hour})
+	for i := range 2 * mostTouched {
+		d.Touch("d1", "bank", strconv.Itoa(i), clock())
+	}
+	d.Touch("d1", "bank", "0", clock().Add(time.Hour))
+	if noted := d.touched.of("d1", "bank"); len(noted) != mostTouched || noted["0"] != clock().Add(time.Hour).UnixMilli() {
+		t.Errorf("%d are noted, want %d; the first at %d", len(noted), mostTouched, noted["0"])
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	last, err := openTest(t, path, Options{}).LastUsed(t.Context(), "d1", "bank")
+	if err != nil || len(last) != mostTouched {
+		t.Errorf("%d are written, %v", len(last), err)
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +44,7 @@ type Options struct {
 	// Now tells the time. It must not be nil.
 	Now func() time.Time
 	// CacheEntries bounds what is kept in memory, of clients, API keys, merchants
-	// and card tokens each. 0 means 100,000; a client takes about 1 KB.
+	// and card tokens each. 0 means 1,000,000; a client takes somewhat less than 1 KB.
 	CacheEntries int
 	// Queue bounds the appends that wait for the writer. 0 means 8,192.
 	Queue int
@@ -56,7 +57,7 @@ func (o *Options) setDefaults() error {
 		return errors.New("store options: no clock")
 	}
 	if o.CacheEntries == 0 {
-		o.CacheEntries = 100_000
+		o.CacheEntries = 1_000_000
 	}
 	if o.Queue == 0 {
 		o.Queue = 8192
@@ -129,13 +130,17 @@ func start(ctx context.Context, database *database, options Options) (*DB, error
 	if err != nil {
 		return nil, err
 	}
+	writer, err := newWriter(database, options, used, packer)
+	if err != nil {
+		return nil, err
+	}
 	d := &DB{
 		now:         options.Now,
 		database:    database,
 		reads:       reads,
 		packer:      packer,
 		used:        used,
-		writer:      newWriter(database, options, used, packer),
+		writer:      writer,
 		cache:       newRegistryCache(options.CacheEntries),
 		touched:     newTouched(),
 		maintenance: make(chan struct{}, 1),
@@ -148,7 +153,7 @@ func start(ctx context.Context, database *database, options Options) (*DB, error
 	d.close = sync.OnceValue(func() error {
 		close(stop)
 		<-flushed
-		err := d.flush(context.Background())
+		err := d.flush(context.Background(), math.MaxInt)
 		d.writer.stop()
 		return errors.Join(err, database.close())
 	})

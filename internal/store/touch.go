@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"hash/maphash"
-	"maps"
 	"sync"
 	"time"
 )
@@ -12,8 +11,16 @@ import (
 // touchShards parts the noted times, so that requests seldom meet at one lock.
 const touchShards = 64
 
-// touchesAtOnce are written by one transaction.
-const touchesAtOnce = 500
+const (
+	// touchesAtOnce are written by one transaction.
+	touchesAtOnce = 250
+	// touchesPerSecond bounds what the times of last use cost where hundreds of
+	// thousands of clients come in turns: the others wait in memory.
+	touchesPerSecond = 1000
+	// mostTouched bounds the times in one shard. Beyond it that of a credential
+	// which is not among them is noted at a later use.
+	mostTouched = 2048
+)
 
 // credential is what a client used.
 type credential struct{ issuer, client, id string }
@@ -23,6 +30,7 @@ type credential struct{ issuer, client, id string }
 type touched struct {
 	seed   maphash.Seed
 	shards [touchShards]touchShard
+	next   int // the shard with which the next flush begins
 }
 
 type touchShard struct {
@@ -44,13 +52,14 @@ func (t *touched) shard(issuer, client string) *touchShard {
 }
 
 // Touch implements authority.Registry. The time reaches the database within
-// Options.TouchInterval or at Close.
+// Options.TouchInterval or at Close, or later where more than touchesPerSecond
+// credentials are used.
 func (d *DB) Touch(issuer, client, id string, at time.Time) {
 	s := d.touched.shard(issuer, client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key, ms := credential{issuer, client, id}, at.UnixMilli()
-	if known, ok := s.times[key]; !ok || known < ms {
+	if known, ok := s.times[key]; ok && known < ms || !ok && len(s.times) < mostTouched {
 		s.times[key] = ms
 	}
 }
@@ -99,45 +108,52 @@ func (t *touched) of(issuer, client string) map[string]int64 {
 func (d *DB) flushTouches(interval time.Duration, stop <-chan struct{}) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
+	most := max(int(interval.Seconds()*touchesPerSecond), touchesAtOnce)
 	for {
 		select {
 		case <-ticker.C:
-			_ = d.flush(context.Background())
+			_ = d.flush(context.Background(), most)
 		case <-stop:
 			return
 		}
 	}
 }
 
-// flush writes the noted times and forgets those that it wrote.
-func (d *DB) flush(ctx context.Context) error {
-	for i := range d.touched.shards {
-		s := &d.touched.shards[i]
-		if err := d.flushShard(ctx, s); err != nil {
-			return fmt.Errorf("times of last use: %w", err)
+// flush writes up to most of the noted times, or a little more, and forgets those
+// that it wrote. Only one flush may be under way.
+func (d *DB) flush(ctx context.Context, most int) error {
+	for range d.touched.shards {
+		s := &d.touched.shards[d.touched.next]
+		for {
+			written := s.some(touchesAtOnce)
+			if len(written) == 0 {
+				break
+			}
+			if err := d.writer.do(ctx, func(t *tx) error { return t.writeLastUsed(written) }); err != nil {
+				return fmt.Errorf("times of last use: %w", err)
+			}
+			s.forget(written)
+			if most -= len(written); most <= 0 {
+				return nil
+			}
 		}
+		d.touched.next = (d.touched.next + 1) % touchShards
 	}
 	return nil
 }
 
-func (d *DB) flushShard(ctx context.Context, s *touchShard) error {
+// some returns up to most of the noted times.
+func (s *touchShard) some(most int) map[credential]int64 {
 	s.mu.Lock()
-	noted := maps.Clone(s.times)
-	s.mu.Unlock()
-	for len(noted) > 0 {
-		written := map[credential]int64{}
-		for key, at := range noted {
-			if written[key] = at; len(written) == touchesAtOnce {
-				break
-			}
+	defer s.mu.Unlock()
+	some := make(map[credential]int64, min(most, len(s.times)))
+	for key, at := range s.times {
+		if len(some) == most {
+			break
 		}
-		if err := d.writer.do(ctx, func(t *tx) error { return t.writeLastUsed(written) }); err != nil {
-			return err
-		}
-		s.forget(written)
-		maps.DeleteFunc(noted, func(key credential, _ int64) bool { _, ok := written[key]; return ok })
+		some[key] = at
 	}
-	return nil
+	return some
 }
 
 // forget removes what was written, but for what was touched again meanwhile.

@@ -5,15 +5,19 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"database/sql/driver"
-	"runtime"
 	"sync/atomic"
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/turn"
 )
 
-// maxBatch bounds the appends of one transaction.
-const maxBatch = 1024
+const (
+	// maxBatch bounds the appends of one transaction.
+	maxBatch = 1024
+	// leastEnough is the smallest crowd that need not wait for more.
+	leastEnough = 16
+)
 
 // writer is the one goroutine that writes. It alone uses the write connection,
 // so a transaction never waits for another and the chain has one end.
@@ -26,8 +30,15 @@ type writer struct {
 	// committed is when the last transaction succeeded, in Unix milliseconds; 0
 	// after one that failed.
 	committed atomic.Int64
+	// turn lets come who is ready to be read, and then writes to came. crowd is
+	// written when enough appends wait, a number that doubles as long as they come
+	// before the turn does, and else is halved.
+	turn        *turn.Turn
+	came, crowd chan struct{}
+	enough      atomic.Int64
 
 	// Owned by the goroutine.
+	asked   bool // for a turn that has not come
 	session session
 	head    head
 	batch   []*appending
@@ -62,8 +73,8 @@ type changing struct {
 	done   chan error // takes one answer without blocking
 }
 
-func newWriter(database *database, options Options, used *used, packer *packer) *writer {
-	w := &writer{
+func newWriter(database *database, options Options, used *used, packer *packer) (w *writer, err error) {
+	w = &writer{
 		now:     options.Now,
 		appends: make(chan *appending, options.Queue),
 		changes: make(chan *changing),
@@ -72,9 +83,15 @@ func newWriter(database *database, options Options, used *used, packer *packer) 
 		session: session{db: database.writes, begin: database.begin},
 		used:    used,
 		packer:  packer,
+		came:    make(chan struct{}, 1),
+		crowd:   make(chan struct{}, 1),
+	}
+	w.enough.Store(leastEnough)
+	if w.turn, err = turn.New(func() { w.came <- struct{}{} }); err != nil {
+		return nil, err
 	}
 	go w.run()
-	return w
+	return w, nil
 }
 
 // stop lets the writer commit what waits and returns when it has ended.
@@ -97,6 +114,12 @@ func (w *writer) append(ctx context.Context, l line, use *authority.Use) error {
 	case w.appends <- a:
 	default:
 		return ErrBusy
+	}
+	if int64(len(w.appends)) >= w.enough.Load() {
+		select {
+		case w.crowd <- struct{}{}:
+		default:
+		}
 	}
 	return w.wait(ctx, a.done)
 }
@@ -134,6 +157,7 @@ func (w *writer) wait(ctx context.Context, done <-chan error) error {
 func (w *writer) run() {
 	defer close(w.stopped)
 	defer w.session.drop()
+	defer func() { _ = w.turn.Close() }()
 	for {
 		select {
 		case a := <-w.appends:
@@ -159,14 +183,24 @@ func (w *writer) drain() {
 	}
 }
 
-// gather takes the appends that wait, first included, but for those whose
-// callers have gone.
+// gather takes the appends that wait, first included, but for those whose callers
+// have gone. Before, it lets all come who are ready to be read now, so that they
+// share the commit; or, in a crowd, enough of them: the others keep the processors
+// busy while the disk is.
 func (w *writer) gather(first *appending) []*appending {
-	// The callers of the last batch are awake by now and about to queue; let
-	// them, so that they share this commit and need not wait for the next.
-	runtime.Gosched()
-	w.batch = w.batch[:0]
-	w.batch = first.join(w.batch)
+	w.batch = first.join(w.batch[:0])
+	if !w.asked {
+		w.asked = w.turn.Ask() == nil
+	}
+	if w.asked {
+		select {
+		case <-w.came:
+			w.asked = false
+			w.enough.Store(max(w.enough.Load()/2, leastEnough))
+		case <-w.crowd:
+			w.enough.Store(min(w.enough.Load()*2, maxBatch/4))
+		}
+	}
 	for len(w.batch) < maxBatch {
 		select {
 		case a := <-w.appends:
