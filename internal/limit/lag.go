@@ -10,8 +10,11 @@ import (
 const (
 	// lagEvery is how often at most the lag is measured.
 	lagEvery = 5 * time.Millisecond
-	// lagKnown is how long a measurement counts for the next.
+	// lagKnown is how long a measurement is believed once the next is overdue.
 	lagKnown = 50 * time.Millisecond
+	// lagCrowd is how many must have been read during a long wait. After fewer it
+	// was no crowd that kept the processors busy, but the machine that stood still.
+	lagCrowd = 200
 )
 
 // Lag tells how long a connection that has something to read waits until a
@@ -24,14 +27,10 @@ type Lag struct {
 	turn     *turn.Turn
 	start    time.Time
 	asked    atomic.Int64 // when the turn was asked for that has not come, since start; 0 without one
+	crowd    atomic.Int64 // how many were read since then
 	measured atomic.Int64 // when the last one came
-	// late counts the turns in a row that took over most. One alone may be the whole
-	// machine that stood still.
-	late atomic.Int64
+	late     atomic.Bool  // it had taken too long
 }
-
-// tooManyLate is how many late turns in a row make a wait too long.
-const tooManyLate = 2
 
 // NewLag makes a Lag that calls a wait over most too long.
 func NewLag(most time.Duration) (l *Lag, err error) {
@@ -43,22 +42,22 @@ func NewLag(most time.Duration) (l *Lag, err error) {
 // Close ends the measurements; a closed Lag finds no wait too long.
 func (l *Lag) Close() error {
 	err := l.turn.Close()
-	l.late.Store(0)
+	l.late.Store(false)
 	return err
 }
 
 func (l *Lag) came(now int64) {
-	if time.Duration(now-l.asked.Load()) > l.most {
-		l.late.Add(1)
-	} else {
-		l.late.Store(0)
-	}
+	l.late.Store(l.tooLate(now, l.asked.Load()))
 	l.measured.Store(now)
 	l.asked.Store(0)
 }
 
-// TooLong tells whether those who are read now have waited too long. A nil Lag
-// finds no wait too long.
+func (l *Lag) tooLate(now, asked int64) bool {
+	return time.Duration(now-asked) > l.most && l.crowd.Load() >= lagCrowd
+}
+
+// TooLong tells whoever is read now whether it has waited too long. A nil Lag finds
+// no wait too long.
 func (l *Lag) TooLong() bool {
 	if l == nil {
 		return false
@@ -67,14 +66,19 @@ func (l *Lag) TooLong() bool {
 }
 
 func (l *Lag) tooLong(now int64) bool {
+	if asked := l.asked.Load(); asked != 0 {
+		l.crowd.Add(1)
+		return l.late.Load() || l.tooLate(now, asked)
+	}
 	since := time.Duration(now - l.measured.Load())
-	if l.asked.Load() == 0 && since > lagEvery && l.asked.CompareAndSwap(0, now) {
-		if since > lagKnown {
-			l.late.Store(0) // of another time
-		}
+	if since > lagKnown {
+		l.late.Store(false) // of another time
+	}
+	if since > lagEvery && l.asked.CompareAndSwap(0, now) {
+		l.crowd.Store(0)
 		if err := l.turn.Ask(); err != nil {
 			l.asked.Store(0) // closed
 		}
 	}
-	return l.late.Load() >= tooManyLate
+	return l.late.Load()
 }

@@ -35,33 +35,50 @@ func TestLagMeasures(t *testing.T) {
 		t.Error("too long before anything was measured")
 	}
 	settle(t, l)
-	if l.measured.Load() == 0 || l.late.Load() != 0 || l.TooLong() {
-		t.Errorf("measured at %d, %d late", l.measured.Load(), l.late.Load())
+	if l.measured.Load() == 0 || l.late.Load() || l.TooLong() {
+		t.Errorf("measured at %d, late: %v", l.measured.Load(), l.late.Load())
 	}
 }
 
-// TestLagTooLong: two late turns in a row, and none that came long ago.
+// TestLagTooLong follows one turn after another: how long each takes, how many are
+// read meanwhile, and what the last of them and the next are told.
 func TestLagTooLong(t *testing.T) {
 	l := newLag(t)
 	now := int64(time.Since(l.start))
-	// pass asks for a turn that comes after wait, and tells whether it is too
-	// long then.
-	pass := func(wait time.Duration) bool {
-		t.Helper()
-		now += int64(lagEvery) + 1
-		l.asked.Store(now) // without one that is to come
-		now += int64(wait)
-		l.came(now)
-		return l.tooLong(now)
-	}
 	for i, step := range []struct {
-		wait time.Duration
-		want bool
-	}{{time.Second, false}, {time.Minute + 1, false}, {2 * time.Minute, true}, {2 * time.Minute, true}, {time.Minute, false}, {time.Hour, false}, {time.Hour, true}} {
-		if got := pass(step.wait); got != step.want {
-			t.Errorf("step %d, after a wait of %v: %v", i, step.wait, got)
+		wait           time.Duration
+		read           int
+		during, behind bool
+	}{
+		{time.Second, 10 * lagCrowd, false, false},
+		{time.Minute, lagCrowd, false, false},
+		{time.Minute + 1, lagCrowd - 1, false, false}, // the machine stood still
+		{time.Minute + 1, lagCrowd, true, true},
+		{time.Second, lagCrowd, true, false}, // what the turn before took holds until this one has come
+		{time.Hour, lagCrowd, true, true},
+		{time.Hour, 1, true, false},
+	} {
+		now += int64(lagEvery) + 1
+		l.asked.Store(now) // a turn that is to come when the test says so
+		l.crowd.Store(0)
+		now += int64(step.wait)
+		during := false
+		for range step.read {
+			during = l.tooLong(now)
+		}
+		l.came(now)
+		if behind := l.tooLong(now); during != step.during || behind != step.behind {
+			t.Errorf("step %d: %v and %v, want %v and %v", i, during, behind, step.during, step.behind)
 		}
 	}
+}
+
+// TestLagForgets: what was measured long ago counts for nothing.
+func TestLagForgets(t *testing.T) {
+	l := newLag(t)
+	now := int64(time.Since(l.start))
+	l.measured.Store(now)
+	l.late.Store(true)
 	if !l.tooLong(now + int64(lagEvery)) {
 		t.Error("a measurement is forgotten before there is a new one")
 	}
@@ -79,7 +96,7 @@ func TestLagClosed(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 {
+	for range 2 * lagCrowd {
 		if l.TooLong() {
 			t.Error("a closed Lag measures")
 		}

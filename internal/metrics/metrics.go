@@ -6,6 +6,7 @@ package metrics
 
 import (
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,6 +21,19 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
+	outcomes sync.Map // of outcome to *measured, which spares looking for labels
+}
+
+// outcome is what requests are told apart by.
+type outcome struct {
+	issuer, endpoint string
+	code             oauth.Code
+}
+
+// measured is what one outcome counts in.
+type measured struct {
+	requests prometheus.Counter
+	took     prometheus.Observer
 }
 
 // New makes the metrics. The functions are asked at each scrape: how many
@@ -56,12 +70,22 @@ func New(version string, inFlight func() int64, storeUp func() bool) *Metrics {
 // Request counts the outcome of one request at an endpoint; code is "" when it
 // was granted.
 func (m *Metrics) Request(issuer, endpoint string, code oauth.Code, took time.Duration) {
-	outcome, granted := string(code), "no"
-	if code == "" {
-		outcome, granted = "granted", "yes"
+	key := outcome{issuer, endpoint, code}
+	found, ok := m.outcomes.Load(key)
+	if !ok {
+		found, _ = m.outcomes.LoadOrStore(key, m.measured(key))
 	}
-	m.requests.WithLabelValues(issuer, endpoint, outcome).Inc()
-	m.took.WithLabelValues(issuer, endpoint, granted).Observe(took.Seconds())
+	of := found.(*measured)
+	of.requests.Inc()
+	of.took.Observe(took.Seconds())
+}
+
+func (m *Metrics) measured(key outcome) *measured {
+	name, granted := string(key.code), "no"
+	if key.code == "" {
+		name, granted = "granted", "yes"
+	}
+	return &measured{m.requests.WithLabelValues(key.issuer, key.endpoint, name), m.took.WithLabelValues(key.issuer, key.endpoint, granted)}
 }
 
 // Handler answers scrapes.

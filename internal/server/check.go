@@ -117,7 +117,7 @@ func (e *endpoint) deny(w http.ResponseWriter, r *http.Request, err error, start
 	switch {
 	case refusal.Code.Retryable():
 		status = http.StatusServiceUnavailable
-		h.Set("Retry-After", retrySeconds(refusal.RetryAfter))
+		h["Retry-After"] = retrySeconds(refusal.RetryAfter)
 	case refusal.Code == oauth.ServerError:
 		status = http.StatusInternalServerError
 	case refusal.Code == oauth.InvalidRequest:
@@ -135,7 +135,7 @@ func (e *endpoint) deny(w http.ResponseWriter, r *http.Request, err error, start
 	}
 	correlation, _ := e.wire.correlate(w, r) // a malformed one is replaced, and no reason to refuse
 	now := e.Now()
-	e.Refused.write(r.Context(), e.issuer.Name, correlation, e.address(r).String(), status, refusal, now)
+	e.Refused.write(r.Context(), e.issuer.Name, correlation, func() string { return e.address(r).String() }, status, refusal, now)
 	e.Observe(e.issuer.Name, "check", refusal.Code, now.Sub(started))
 	h.Set("Content-Length", "0")
 	w.WriteHeader(status)

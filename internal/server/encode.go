@@ -70,7 +70,13 @@ func appendNumber(dst []byte, as profile.ValueType, n int64) []byte {
 	return strconv.AppendInt(dst, n, 10)
 }
 
+// oneSecond is what most are told to wait.
+var oneSecond = []string{"1"}
+
 // retrySeconds rounds up: to come back too early would be refused again.
-func retrySeconds(d time.Duration) string {
-	return strconv.FormatInt(max(1, int64((d+time.Second-1)/time.Second)), 10)
+func retrySeconds(d time.Duration) []string {
+	if d <= time.Second {
+		return oneSecond
+	}
+	return []string{strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)}
 }

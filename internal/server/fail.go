@@ -55,7 +55,7 @@ func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, correlation stri
 	h["Cache-Control"] = noStore
 	h["Pragma"] = noCache
 	if refusal.Code.Retryable() {
-		h.Set("Retry-After", retrySeconds(refusal.RetryAfter))
+		h["Retry-After"] = retrySeconds(refusal.RetryAfter)
 	}
 	if refusal.Code == oauth.MethodNotAllowed {
 		h.Set("Allow", http.MethodPost)
@@ -63,7 +63,7 @@ func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, correlation stri
 	if challenge := e.wire.challenge(); challenge != "" && out.status == http.StatusUnauthorized && len(r.Header["Authorization"]) > 0 {
 		h.Set("WWW-Authenticate", challenge)
 	}
-	e.Refused.write(r.Context(), e.issuer.Name, correlation, e.address(r).String(), out.status, refusal, started)
+	e.Refused.write(r.Context(), e.issuer.Name, correlation, func() string { return e.address(r).String() }, out.status, refusal, started)
 	e.Observe(e.issuer.Name, e.name, refusal.Code, e.Now().Sub(started))
 	if e.wire.Errors == profile.StatusOnly {
 		h.Set("Content-Length", "0")
@@ -119,7 +119,7 @@ func NewRefusalLog(log *slog.Logger, rate limit.Rate) *RefusalLog {
 	return &RefusalLog{log: log, refused: limit.New[struct{}](rate, 1), ours: limit.New[struct{}](rate, 1)}
 }
 
-func (l *RefusalLog) write(ctx context.Context, issuer, correlation, address string, status int, refusal *oauth.Error, at time.Time) {
+func (l *RefusalLog) write(ctx context.Context, issuer, correlation string, address func() string, status int, refusal *oauth.Error, at time.Time) {
 	level, rate := slog.LevelInfo, l.refused
 	if status >= http.StatusInternalServerError {
 		level, rate = slog.LevelError, l.ours
@@ -129,7 +129,7 @@ func (l *RefusalLog) write(ctx context.Context, issuer, correlation, address str
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("issuer", issuer), slog.String("correlation", correlation), slog.String("address", address),
+		slog.String("issuer", issuer), slog.String("correlation", correlation), slog.String("address", address()),
 		slog.Int("status", status), slog.String("code", string(refusal.Code)), slog.String("description", refusal.Description),
 	}
 	var rule *authority.Refusal

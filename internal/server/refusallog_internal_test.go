@@ -22,7 +22,7 @@ func TestRefusalLog(t *testing.T) {
 	l := NewRefusalLog(slog.New(slog.NewJSONHandler(&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: withoutTime})), limit.Rate{PerSecond: 1, Burst: 2})
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	write := func(status int, refusal *oauth.Error) {
-		l.write(t.Context(), "d1", "c-1", "192.0.2.1", status, refusal, now)
+		l.write(t.Context(), "d1", "c-1", func() string { return "192.0.2.1" }, status, refusal, now)
 	}
 	rule := &authority.Refusal{Rule: "kid", Expected: "k1", Found: "k2", Hint: "use k1", Client: "shop"}
 	write(400, oauth.Errorf(oauth.InvalidGrant, "no").Because(rule))
