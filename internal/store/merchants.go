@@ -18,7 +18,7 @@ func (d *DB) Merchant(ctx context.Context, issuer, id string) (*authority.Mercha
 		return m, nil
 	}
 	var document []byte
-	err := d.reads.row(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id = $2`,
+	err := d.lookups.get(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&document})
 	if err != nil {
 		return nil, missing(err, "merchant", id)
@@ -127,7 +127,7 @@ func (d *DB) cardToken(ctx context.Context, issuer, id string) (authority.CardTo
 		return token, nil
 	}
 	token = authority.CardToken{Issuer: issuer, ID: id}
-	err := d.reads.row(ctx, `SELECT merchant, scheme FROM card_token WHERE issuer = $1 AND id = $2`,
+	err := d.lookups.get(ctx, `SELECT merchant, scheme FROM card_token WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&token.Merchant, &token.Scheme})
 	if err != nil {
 		return token, missing(err, "card token", id)
