@@ -40,6 +40,7 @@ type estate struct {
 	master   *keyring.MasterKey
 	gate     *limit.Gate
 	lag      *limit.Lag
+	crowded  *limit.Limiter[struct{}] // tells the log of a crowd now and then
 	metrics  *metrics.Metrics
 	refusals *authority.Refusals
 	// revocations are the same for every house.
@@ -97,7 +98,7 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 	if err != nil {
 		return nil, trouble(errors.Join(err, db.Close()))
 	}
-	e := &estate{db: db, lag: lag, copyPath: storePath(cfg) + ".copy", master: master, gate: limit.NewGate(cfg.Limits.InFlight), log: log,
+	e := &estate{db: db, lag: lag, crowded: limit.New[struct{}](limit.Rate{PerSecond: 0.1}, 1), copyPath: storePath(cfg) + ".copy", master: master, gate: limit.NewGate(cfg.Limits.InFlight), log: log,
 		complaints: complaints{log: log, open: map[string]bool{}}, now: a.now,
 		refusals: authority.NewRefusals(db, recordedRate(cfg)), revocations: authority.NewRevocations(db)}
 	e.metrics = metrics.New(version, e.gate.Inside, func() bool { return e.storeUp() })
