@@ -83,27 +83,12 @@ type keyRecord struct {
 	Created     time.Time       `json:"created"`
 }
 
-// MarshalJSON writes the key with its public JWK.
+// MarshalJSON writes the key with its public JWK, as [DecodeClient] reads it.
 func (k Key) MarshalJSON() ([]byte, error) {
 	return json.Marshal(keyRecord{
 		Kid: k.Kid, JWK: k.Public.AppendJWK(nil, k.Kid), Environment: k.Environment,
 		NotBefore: k.NotBefore, NotAfter: k.NotAfter, Disabled: k.Disabled, Created: k.Created,
 	})
-}
-
-// UnmarshalJSON reads what MarshalJSON wrote.
-func (k *Key) UnmarshalJSON(data []byte) error {
-	var r keyRecord
-	if err := json.Unmarshal(data, &r); err != nil {
-		return err
-	}
-	public, _, err := jose.ParseJWK(r.JWK, "")
-	if err != nil {
-		return err
-	}
-	*k = Key{Kid: r.Kid, Public: public, Environment: r.Environment,
-		NotBefore: r.NotBefore, NotAfter: r.NotAfter, Disabled: r.Disabled, Created: r.Created}
-	return nil
 }
 
 // LiveAt tells whether the key may be used at that instant.

@@ -12,6 +12,8 @@ import (
 // the honest.
 type Digest [sha256.Size]byte
 
+var strictBase64 = base64.RawURLEncoding.Strict()
+
 // Pepper keys the digests. It is derived from the master key and is in no store.
 type Pepper []byte
 
@@ -32,10 +34,10 @@ func (d Digest) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads base64url.
 func (d *Digest) UnmarshalText(text []byte) error {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(string(text))
-	if err != nil || len(b) != len(d) {
-		return fmt.Errorf("a digest is %d octets in base64url", len(d))
+	if base64.RawURLEncoding.DecodedLen(len(text)) == len(d) {
+		if n, err := strictBase64.Decode(d[:], text); err == nil && n == len(d) {
+			return nil
+		}
 	}
-	copy(d[:], b)
-	return nil
+	return fmt.Errorf("a digest is %d octets in base64url", len(d))
 }

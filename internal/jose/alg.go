@@ -47,6 +47,17 @@ func (a Alg) Known() bool {
 	}
 }
 
+// constant returns a known algorithm as its constant, which keeps alive no text
+// that it was read from.
+func (a Alg) constant() Alg {
+	for _, known := range []Alg{ES256, RS256, PS256, EdDSA} {
+		if a == known {
+			return known
+		}
+	}
+	return a
+}
+
 // KeyAlg returns the algorithm that a key is used with unless told otherwise:
 // ES256 for P-256, RS256 for RSA, EdDSA for Ed25519.
 func KeyAlg(pub crypto.PublicKey) (Alg, error) {

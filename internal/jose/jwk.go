@@ -138,7 +138,7 @@ func (j *jwk) set(name string, v strictjson.Value) (err error) {
 	case "alg":
 		var alg string
 		alg, err = boundedText(v, maxName)
-		j.alg = Alg(alg)
+		j.alg = Alg(alg).constant()
 	case "key_ops":
 		j.ops, err = v.Texts()
 	case "n":
@@ -165,13 +165,15 @@ func (j *jwk) set(name string, v strictjson.Value) (err error) {
 	return err
 }
 
+var strictBase64 = base64.RawURLEncoding.Strict()
+
 // octets reads a strict base64url string. It is never nil without an error.
 func octets(v strictjson.Value) ([]byte, error) {
 	text, err := v.Text()
 	if err != nil {
 		return nil, err
 	}
-	data, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	data, err := strictBase64.DecodeString(text)
 	if err != nil || len(text) != base64.RawURLEncoding.EncodedLen(len(data)) {
 		return nil, errors.New("not strict base64url")
 	}
@@ -206,6 +208,9 @@ func (j *jwk) publicKey(defaultAlg Alg) (*PublicKey, error) {
 		if alg, err = KeyAlg(pub); err != nil {
 			return nil, err
 		}
+	}
+	if _, onCurve := pub.(*ecdsa.PublicKey); onCurve && alg == ES256 {
+		return &PublicKey{alg: alg, key: pub}, nil // NewPublicKey would check the point once more
 	}
 	return NewPublicKey(pub, alg)
 }

@@ -100,7 +100,7 @@ func dots(compact string, most int) (first, second int, err error) {
 
 // decodePart decodes src to the end of buf and returns both.
 func decodePart(buf, src []byte, what string) (part, rest []byte, err error) {
-	decoded, err := base64.RawURLEncoding.Strict().AppendDecode(buf, src)
+	decoded, err := strictBase64.AppendDecode(buf, src)
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %s is not strict base64url", ErrMalformed, what)
 	}

@@ -2,12 +2,12 @@ package store
 
 import (
 	"crypto/ed25519"
-	"encoding/base64"
 	"fmt"
 	"runtime"
 	"testing"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/jose"
 )
 
 func TestCacheIsBounded(t *testing.T) {
@@ -105,10 +105,9 @@ func testKey(tb testing.TB) authority.Key {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	k := authority.Key{}
-	text := fmt.Sprintf(`{"kid":"k","jwk":{"kty":"OKP","crv":"Ed25519","x":%q}}`, base64.RawURLEncoding.EncodeToString(public))
-	if err := k.UnmarshalJSON([]byte(text)); err != nil {
+	key, err := jose.NewPublicKey(public, jose.EdDSA)
+	if err != nil {
 		tb.Fatal(err)
 	}
-	return k
+	return authority.Key{Kid: "k", Public: key}
 }

@@ -24,7 +24,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*authority.Client, 
 	if err != nil {
 		return nil, missing(err, "client", id)
 	}
-	if c, err = decodeClient(document); err != nil {
+	if c, err = authority.DecodeClient(document); err != nil {
 		return nil, fmt.Errorf("client %q of issuer %q: %w", id, issuer, err)
 	}
 	d.cache.clients.put(key, c, epoch)
@@ -66,7 +66,7 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*a
 			if err := scan(&document); err != nil {
 				return err
 			}
-			c, err := decodeClient(document)
+			c, err := authority.DecodeClient(document)
 			clients = append(clients, c)
 			return err
 		})
@@ -255,10 +255,4 @@ func missing(err error, what, id string) error {
 		return fmt.Errorf("%s %q: %w", what, id, authority.ErrNotFound)
 	}
 	return fmt.Errorf("%s %q: %w", what, id, err)
-}
-
-func decodeClient(document []byte) (*authority.Client, error) {
-	c := &authority.Client{}
-	err := json.Unmarshal(document, c)
-	return c, err
 }

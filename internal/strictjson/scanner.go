@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// scanner walks a text once. names is a stack: each open object owns the names
+// scanner walks a text. names is a stack: each open object owns the names
 // from its own start to the end.
 type scanner struct {
 	data   []byte
@@ -17,6 +17,7 @@ type scanner struct {
 	base   int // offset of data in the text given to Object
 	limits Limits
 	names  []string
+	again  bool // the text was walked before, and its names were found to differ
 }
 
 // object walks an object whose brace is next. visit may be nil.
@@ -54,13 +55,15 @@ func (s *scanner) member(depth, first int, visit func(string, Value) error) erro
 	if err != nil {
 		return err
 	}
-	if slices.Contains(s.names[first:], name) {
-		return s.failAt(start, fmt.Sprintf("member %.64q occurs twice", name))
+	if !s.again {
+		if slices.Contains(s.names[first:], name) {
+			return s.failAt(start, fmt.Sprintf("member %.64q occurs twice", name))
+		}
+		if len(s.names)-first >= s.limits.Members {
+			return s.failAt(start, "too many members")
+		}
+		s.names = append(s.names, name)
 	}
-	if len(s.names)-first >= s.limits.Members {
-		return s.failAt(start, "too many members")
-	}
-	s.names = append(s.names, name)
 	s.space()
 	if !s.skip(':') {
 		return s.fail("want a colon")
@@ -157,23 +160,29 @@ func (s *scanner) value(depth int) (Value, error) {
 // str walks a string whose quote is next and tells whether it has escapes.
 func (s *scanner) str() (escaped bool, err error) {
 	s.pos++
-	for s.pos < len(s.text) {
-		switch c := s.text[s.pos]; {
-		case c == '"':
+	for {
+		rest := s.text[s.pos:]
+		plain := 0
+		for plain < len(rest) && rest[plain] != '"' && rest[plain] != '\\' && rest[plain] >= 0x20 {
+			plain++
+		}
+		s.pos += plain
+		switch s.peek() {
+		case '"':
 			s.pos++
 			return escaped, nil
-		case c < 0x20:
-			return escaped, s.fail("control character in a string")
-		case c == '\\':
+		case '\\':
 			escaped = true
 			if err := s.escape(); err != nil {
 				return escaped, err
 			}
 		default:
-			s.pos++
+			if plain == len(rest) {
+				return escaped, s.fail("string without end")
+			}
+			return escaped, s.fail("control character in a string")
 		}
 	}
-	return escaped, s.fail("string without end")
 }
 
 // escape walks one escape, or the two that make a surrogate pair.

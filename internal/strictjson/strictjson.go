@@ -78,7 +78,7 @@ func (e *SyntaxError) Error() string {
 
 // Object reads data, which must be a single JSON object, and calls visit for
 // each member of it in order. The members of nested objects are checked as
-// strictly but not visited.
+// strictly and visited by Members.
 //
 // Members are visited as they are met, so a fault behind them is reported after
 // they were visited: what was visited counts only when Object returns nil. An
@@ -200,8 +200,23 @@ func (v Value) Elements(visit func(Value) error) error {
 	if v.kind != KindArray {
 		return v.want("an array")
 	}
-	s := scanner{data: v.raw, text: v.text, base: v.offset, limits: Limits{Depth: math.MaxInt, Members: math.MaxInt}}
+	s := v.again()
 	return s.array(1, visit)
+}
+
+// Members calls visit for each member of an object in order. An error of visit ends
+// the walk and is returned as it is. Names and texts share the copy that Object made.
+func (v Value) Members(visit func(name string, v Value) error) error {
+	if v.kind != KindObject {
+		return v.want("an object")
+	}
+	s := v.again()
+	return s.object(1, visit)
+}
+
+// again walks v once more.
+func (v Value) again() scanner {
+	return scanner{data: v.raw, text: v.text, base: v.offset, limits: Limits{Depth: math.MaxInt}, again: true}
 }
 
 // want is the error for a value of another kind than the caller asked for.

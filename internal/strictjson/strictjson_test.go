@@ -286,6 +286,21 @@ func TestElements(t *testing.T) {
 	}
 }
 
+func TestMembers(t *testing.T) {
+	var nested []string
+	err := value(t, `{"a":[1],"\u0062" : {"a":{}} }`).Members(func(name string, v strictjson.Value) error {
+		nested = append(nested, name+string(v.Raw()))
+		return nil
+	})
+	if diff := cmp.Diff([]string{`a[1]`, `b{"a":{}}`}, nested); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	const want = "JSON at octet 5: want an object, have an array"
+	if err := value(t, `[]`).Members(nil); err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 func TestNothingIsAllocatedPerMember(t *testing.T) {
 	data := []byte(`{"iss":"a","aud":["b","c"],"nested":{"x":1,"y":[1,2,3]},"exp":1}`)
 	allocs := testing.AllocsPerRun(100, func() {
@@ -387,7 +402,7 @@ func meaning(v strictjson.Value) (any, error) {
 		return elements, err
 	default:
 		members := map[string]any{}
-		err := strictjson.Object(v.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
+		err := v.Members(func(name string, v strictjson.Value) (err error) {
 			members[name], err = meaning(v)
 			return err
 		})

@@ -10,8 +10,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"sync"
@@ -19,6 +17,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/jose"
 	"moneyer/internal/store"
 )
 
@@ -144,11 +143,9 @@ func key(t testing.TB, kid, environment string) authority.Key {
 	t.Helper()
 	public, _, err := ed25519.GenerateKey(nil)
 	must(t, err)
-	text := fmt.Sprintf(`{"kid":%q,"environment":%q,"created":"2026-11-02T08:00:00Z","jwk":{"kty":"OKP","crv":"Ed25519","x":%q}}`,
-		kid, environment, base64.RawURLEncoding.EncodeToString(public))
-	var k authority.Key
-	must(t, json.Unmarshal([]byte(text), &k))
-	return k
+	key, err := jose.NewPublicKey(public, jose.EdDSA)
+	must(t, err)
+	return authority.Key{Kid: kid, Environment: environment, Public: key, Created: start()}
 }
 
 // apiKey is the API key whose digest is made from name.
