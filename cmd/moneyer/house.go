@@ -94,7 +94,7 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 	if err != nil {
 		return nil, trouble(err)
 	}
-	lag, err := limit.NewLag(longestLag)
+	lag, err := limit.NewLag(longestLag, a.now)
 	if err != nil {
 		return nil, trouble(errors.Join(err, db.Close()))
 	}

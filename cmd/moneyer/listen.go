@@ -60,7 +60,7 @@ func (e *estate) openDoor(ctx context.Context, cfg *config.Config, name string, 
 	}
 	d.listener = listener
 	if name == "public" && state == nil {
-		d.listener = &shed.Listener{Listener: listener, TooLong: e.lag.TooLong, Refused: e.turnedAway}
+		d.listener = &shed.Listener{Listener: listener, TooLong: e.lag.TooLong, Refused: e.turnedAway, Now: e.now}
 		d.server.ConnState = shed.ConnState
 	}
 	return d, nil

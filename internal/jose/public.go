@@ -79,8 +79,10 @@ func (k *PublicKey) appendMembers(dst []byte) []byte {
 	case *rsa.PublicKey:
 		e := big.NewInt(int64(pub.E)).Bytes()
 		return fmt.Appendf(dst, `"e":%q,"kty":"RSA","n":%q`, b64(e), b64(pub.N.Bytes()))
+	case ed25519.PublicKey:
+		return fmt.Appendf(dst, `"crv":"Ed25519","kty":"OKP","x":%q`, b64(pub))
 	default:
-		return fmt.Appendf(dst, `"crv":"Ed25519","kty":"OKP","x":%q`, b64(k.key.(ed25519.PublicKey)))
+		return dst // there is no other
 	}
 }
 

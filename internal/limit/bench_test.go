@@ -24,7 +24,7 @@ func BenchmarkTake(b *testing.B) {
 
 // BenchmarkTooLong is what each request pays to know that it need not wait.
 func BenchmarkTooLong(b *testing.B) {
-	l, err := NewLag(time.Minute)
+	l, err := NewLag(time.Minute, time.Now)
 	if err != nil {
 		b.Fatal(err)
 	}

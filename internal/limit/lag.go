@@ -24,6 +24,7 @@ const (
 // It takes a turn among them now and then. Nothing runs while nobody asks.
 type Lag struct {
 	most     time.Duration
+	now      func() time.Time
 	turn     *turn.Turn
 	start    time.Time
 	asked    atomic.Int64 // when the turn was asked for that has not come, since start; 0 without one
@@ -33,11 +34,14 @@ type Lag struct {
 }
 
 // NewLag makes a Lag that calls a wait over most too long.
-func NewLag(most time.Duration) (l *Lag, err error) {
-	l = &Lag{most: most, start: time.Now().Add(-time.Hour)}
-	l.turn, err = turn.New(func() { l.came(int64(time.Since(l.start))) })
+func NewLag(most time.Duration, now func() time.Time) (l *Lag, err error) {
+	l = &Lag{most: most, now: now, start: now().Add(-time.Hour)}
+	l.turn, err = turn.New(func() { l.came(l.clock()) })
 	return l, err
 }
+
+// clock is the time since start.
+func (l *Lag) clock() int64 { return int64(l.now().Sub(l.start)) }
 
 // Close ends the measurements; a closed Lag finds no wait too long.
 func (l *Lag) Close() error {
@@ -62,7 +66,7 @@ func (l *Lag) TooLong() bool {
 	if l == nil {
 		return false
 	}
-	return l.tooLong(int64(time.Since(l.start)))
+	return l.tooLong(l.clock())
 }
 
 func (l *Lag) tooLong(now int64) bool {

@@ -20,7 +20,7 @@ func settle(t *testing.T, l *Lag) {
 
 func newLag(t *testing.T) *Lag {
 	t.Helper()
-	l, err := NewLag(time.Minute)
+	l, err := NewLag(time.Minute, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +44,7 @@ func TestLagMeasures(t *testing.T) {
 // read meanwhile, and what the last of them and the next are told.
 func TestLagTooLong(t *testing.T) {
 	l := newLag(t)
-	now := int64(time.Since(l.start))
+	now := l.clock()
 	for i, step := range []struct {
 		wait           time.Duration
 		read           int
@@ -76,7 +76,7 @@ func TestLagTooLong(t *testing.T) {
 // TestLagForgets: what was measured long ago counts for nothing.
 func TestLagForgets(t *testing.T) {
 	l := newLag(t)
-	now := int64(time.Since(l.start))
+	now := l.clock()
 	l.measured.Store(now)
 	l.late.Store(true)
 	if !l.tooLong(now + int64(lagEvery)) {
@@ -89,7 +89,7 @@ func TestLagForgets(t *testing.T) {
 }
 
 func TestLagClosed(t *testing.T) {
-	l, err := NewLag(-time.Hour)
+	l, err := NewLag(-time.Hour, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

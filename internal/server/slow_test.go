@@ -56,7 +56,7 @@ func TestSlowSendersKeepNobodyOut(t *testing.T) {
 // that are read are told to come again, before their bodies are looked at.
 func TestLongWaitIsRefused(t *testing.T) {
 	h := readSetup(t, "testdata/transcripts/boltpay", "").open(t)
-	lag, err := limit.NewLag(-time.Hour) // every wait of a crowd is too long
+	lag, err := limit.NewLag(-time.Hour, time.Now) // every wait of a crowd is too long
 	must(t, err)
 	defer func() { must(t, lag.Close()) }()
 	h.lag = lag

@@ -82,7 +82,9 @@ func visible(text []byte) bool {
 // token tells whether name is one of letters, digits, hyphens and underscores.
 func token(name []byte) bool {
 	for _, c := range name {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '_') {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
 			return false
 		}
 	}

@@ -21,6 +21,7 @@ type Listener struct {
 	TooLong func() bool
 	// Refused is called for each request that was refused here.
 	Refused func()
+	Now     func() time.Time
 }
 
 // Accept implements net.Listener.
@@ -97,7 +98,7 @@ func (c *conn) refusable(read []byte) bool {
 }
 
 func (c *conn) refuse() error {
-	if err := c.SetWriteDeadline(time.Now().Add(answerTime)); err != nil {
+	if err := c.SetWriteDeadline(c.listener.Now().Add(answerTime)); err != nil {
 		return err
 	}
 	c.listener.Refused()
