@@ -104,24 +104,44 @@ func (f *filling) one(ctx context.Context) error {
 
 // many clients with the issuer for plain OAuth 2.0.
 func (f *filling) many(ctx context.Context) error {
-	return f.each(ctx, f.Clients, 8, "clients", func(n int) error { return f.register(ctx, plain, plainScope, n) })
+	const bulk = store.MaxBulk
+	return f.each(ctx, (f.Clients+bulk-1)/bulk, 8, "thousands of clients", func(i int) error {
+		clients := make([]*authority.Client, 0, bulk)
+		for n := i * bulk; n < min((i+1)*bulk, f.Clients); n++ {
+			c, err := f.client(plain, plainScope, n)
+			if err != nil {
+				return err
+			}
+			clients = append(clients, c)
+		}
+		return f.db.PutClients(ctx, clients, f.entry(plain, "client.add"))
+	})
 }
 
 // register registers client n with its key and secret.
 func (f *filling) register(ctx context.Context, issuer, scope string, n int) error {
+	c, err := f.client(issuer, scope, n)
+	if err != nil {
+		return err
+	}
+	return f.db.PutClient(ctx, c, f.entry(issuer, "client.add"))
+}
+
+// client makes client n with its key and secret.
+func (f *filling) client(issuer, scope string, n int) (*authority.Client, error) {
 	of := f.issuers[issuer].Authority()
 	c := &authority.Client{Issuer: issuer, ID: id(n), Scope: strings.Fields(scope), Created: f.now, Attributes: attributes(issuer)}
 	if of.Profile.Policy.Assertion.Algs != nil {
 		private, err := key(n)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		public, err := jose.NewPublicKey(private.Public(), jose.ES256)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := c.AddKey(of, nil, authority.Key{Kid: kid, Public: public, Created: f.now}); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	kind := authority.ClientSecret
@@ -129,7 +149,7 @@ func (f *filling) register(ctx context.Context, issuer, scope string, n int) err
 		kind = authority.APIKey
 	}
 	c.Secrets = []authority.Secret{{ID: "bench", Kind: kind, Digest: f.pepper.Digest(secret(issuer, n)), Created: f.now}}
-	return f.db.PutClient(ctx, c, f.entry(issuer, "client.add"))
+	return c, nil
 }
 
 func attributes(issuer string) map[string]authority.Attribute {

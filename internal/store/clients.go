@@ -84,27 +84,72 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*a
 // API key that another client holds is an authority.ErrConflict. e is recorded
 // with the change; without it there is none.
 func (d *DB) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
-	stored := *c
-	stored.Revision++
-	for i := range stored.Keys {
-		if stored.Keys[i].Public == nil {
-			return fmt.Errorf("client %q: key %q has no public key", c.ID, stored.Keys[i].Kid)
-		}
-	}
-	document, err := json.Marshal(&stored)
+	p, err := prepare(c)
 	if err != nil {
-		return fmt.Errorf("client %q: %w", c.ID, err)
+		return err
+	}
+	return d.change(ctx, e, func(t *tx) error { return t.putClient(d.cache, p) })
+}
+
+// PutClients is PutClient for up to [MaxBulk] clients, all or none. The error names
+// the client that is refused.
+func (d *DB) PutClients(ctx context.Context, clients []*authority.Client, e *authority.Entry) error {
+	if err := checkBulk(len(clients)); err != nil {
+		return err
+	}
+	prepared := make([]*clientPut, len(clients))
+	for i, c := range clients {
+		var err error
+		if prepared[i], err = prepare(c); err != nil {
+			return err
+		}
 	}
 	return d.change(ctx, e, func(t *tx) error {
-		t.forgetClient(d.cache, c.Issuer, c.ID)
-		if err := t.writeClient(&stored, document); err != nil {
-			return err
+		for _, p := range prepared {
+			if err := t.putClient(d.cache, p); err != nil {
+				return fmt.Errorf("client %q: %w", p.stored.ID, err)
+			}
 		}
-		if err := t.clearClientIndex(d.cache, c.Issuer, c.ID); err != nil {
-			return err
-		}
-		return t.indexClient(d.cache, &stored)
+		return nil
 	})
+}
+
+// clientPut is a client under its new revision, with all of it that can be worked
+// out before the writer has to wait for it.
+type clientPut struct {
+	stored      authority.Client
+	document    []byte
+	thumbprints []string // of its keys
+}
+
+func prepare(c *authority.Client) (*clientPut, error) {
+	p := &clientPut{stored: *c}
+	p.stored.Revision++
+	for _, k := range c.Keys {
+		if k.Public == nil {
+			return nil, fmt.Errorf("client %q: key %q has no public key", c.ID, k.Kid)
+		}
+		p.thumbprints = append(p.thumbprints, k.Public.Thumbprint())
+	}
+	var err error
+	if p.document, err = json.Marshal(&p.stored); err != nil {
+		return nil, fmt.Errorf("client %q: %w", c.ID, err)
+	}
+	return p, nil
+}
+
+func (t *tx) putClient(cache *registryCache, p *clientPut) error {
+	c := &p.stored
+	t.forgetClient(cache, c.Issuer, c.ID)
+	if err := t.writeClient(c, p.document); err != nil {
+		return err
+	}
+	if c.Revision > 1 { // of a new client the index tables say nothing
+		if err := t.clearClientIndex(cache, c.Issuer, c.ID); err != nil {
+			return err
+		}
+	}
+	return t.indexClient(cache, p)
 }
 
 // RemoveClient removes a client with its keys and secrets. One that does not
@@ -191,9 +236,10 @@ func (t *tx) clearClientIndex(cache *registryCache, issuer, id string) error {
 }
 
 // indexClient writes what the index tables are to say of a client.
-func (t *tx) indexClient(cache *registryCache, c *authority.Client) error {
+func (t *tx) indexClient(cache *registryCache, p *clientPut) error {
+	c := &p.stored
 	for i := range c.Keys {
-		if err := t.indexKey(c, &c.Keys[i]); err != nil {
+		if err := t.indexKey(c, &c.Keys[i], p.thumbprints[i]); err != nil {
 			return err
 		}
 	}
@@ -215,8 +261,8 @@ func (t *tx) indexClient(cache *registryCache, c *authority.Client) error {
 	return nil
 }
 
-func (t *tx) indexKey(c *authority.Client, k *authority.Key) error {
-	thumbprint, taken := k.Public.Thumbprint(), &authority.KeyTakenError{}
+func (t *tx) indexKey(c *authority.Client, k *authority.Key, thumbprint string) error {
+	taken := &authority.KeyTakenError{}
 	err := t.row(`SELECT issuer, client, kid, environment FROM client_key
 		WHERE thumbprint = $1 AND (environment <> $2 OR issuer = $3 AND client <> $4) LIMIT 1`,
 		[]any{thumbprint, k.Environment, c.Issuer, c.ID},

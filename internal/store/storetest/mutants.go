@@ -43,6 +43,7 @@ func Mutants() []Mutant {
 		{"says nothing of taken keys", "keys are registered once", func(s Store) Store { return &lenient{s} }},
 		{"says nothing of taken API keys", "API keys are registered once", func(s Store) Store { return &lenient{s} }},
 		{"says nothing of orphans", "removed clients", func(s Store) Store { return &lenient{s} }},
+		{"puts clients one by one", "clients in bulk", func(s Store) Store { return &piecemeal{s} }},
 		{"puts merchants one by one", "merchants", func(s Store) Store { return &piecemeal{s} }},
 		{"puts card tokens one by one", "card tokens", func(s Store) Store { return &piecemeal{s} }},
 		{"lists from the start", "client pages", func(s Store) Store { return &unpaged{s} }},
@@ -376,6 +377,15 @@ func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *author
 
 // piecemeal makes bulk changes one by one.
 type piecemeal struct{ Store }
+
+func (s *piecemeal) PutClients(ctx context.Context, clients []*authority.Client, e *authority.Entry) error {
+	for _, c := range clients {
+		if err := s.Store.PutClient(ctx, c, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 func (s *piecemeal) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error {
 	for i := range merchants {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/store"
 	"moneyer/oauth"
 )
 
@@ -205,6 +206,69 @@ func removedClients(t testing.TB, s Store) {
 	}
 	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, authority.ErrNotFound) {
 		t.Errorf("removed twice: %v", err)
+	}
+}
+
+// clientsInBulk are all put or none, by the rules for one, with one entry.
+func clientsInBulk(t testing.TB, s Store) {
+	many := make([]*authority.Client, 250)
+	for i := range many {
+		many[i] = &authority.Client{Issuer: issuer, ID: fmt.Sprintf("c%03d", i), Keys: []authority.Key{key(t, "k", "prd")}}
+	}
+	many[0].Secrets = []authority.Secret{apiKey("a")}
+	must(t, s.PutClients(t.Context(), many, change("clients.put")))
+	stored, err := s.Clients(t.Context(), issuer, "", 0)
+	must(t, err)
+	if len(stored) != len(many) || stored[249].ID != "c249" || stored[249].Revision != 1 {
+		t.Errorf("%d clients are there, want %d", len(stored), len(many))
+	}
+	if _, entries := records(t, s, authority.Query{}); len(entries) != 1 {
+		t.Errorf("%d entries for one change", len(entries))
+	}
+	first := *stored[0]
+	first.Name, first.Secrets = "changed", nil
+	thief := &authority.Client{Issuer: issuer, ID: "thief", Keys: []authority.Key{key(t, "own", "prd"), many[1].Keys[0]}}
+	taken := (*authority.KeyTakenError)(nil)
+	err = s.PutClients(t.Context(), []*authority.Client{&first, thief}, change("clients.put"))
+	if !errors.As(err, &taken) || taken.Client != "c001" || !strings.Contains(err.Error(), "thief") {
+		t.Errorf("a key that another client has: %v", err)
+	}
+	unchanged(t, s, stored[0])
+	fresh := &authority.Client{Issuer: issuer, ID: "fresh", Keys: []authority.Key{key(t, "k", "prd")}}
+	for what, second := range map[string]*authority.Client{
+		"itself":           fresh,
+		"a stale revision": {Issuer: issuer, ID: "c001"},
+		"the same key":     {Issuer: issuer, ID: "other", Keys: fresh.Keys},
+	} {
+		if err := s.PutClients(t.Context(), []*authority.Client{fresh, second}, change("clients.put")); err == nil {
+			t.Errorf("a client with %s was put", what)
+		}
+		if _, err := s.Client(t.Context(), issuer, "fresh"); !errors.Is(err, authority.ErrNotFound) {
+			t.Errorf("half of a refused bulk change was made: %v", err)
+		}
+	}
+	must(t, s.PutClients(t.Context(), []*authority.Client{&first, fresh}, change("clients.put")))
+	if c, err := s.Client(t.Context(), issuer, "c000"); err != nil || c.Name != "changed" || c.Revision != 2 {
+		t.Errorf("a changed client: %+v, %v", c, err)
+	}
+	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("a").Digest); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("by an API key that was taken away: %v", err)
+	}
+	if err := s.PutClients(t.Context(), make([]*authority.Client, store.MaxBulk+1), change("clients.put")); err == nil {
+		t.Error("more clients than MaxBulk were taken")
+	}
+}
+
+// unchanged wants to find c, with its API keys, as it was.
+func unchanged(t testing.TB, s Store, c *authority.Client) {
+	t.Helper()
+	if got, err := s.Client(t.Context(), c.Issuer, c.ID); err != nil || !reflect.DeepEqual(got, c) {
+		t.Errorf("half of a refused bulk change was made: %+v, %v", got, err)
+	}
+	for _, secret := range c.Secrets {
+		if got, err := s.ClientByAPIKey(t.Context(), c.Issuer, secret.Digest); err != nil || got.ID != c.ID {
+			t.Errorf("half of a refused bulk change was made: %+v, %v", got, err)
+		}
 	}
 }
 

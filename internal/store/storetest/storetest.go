@@ -36,6 +36,7 @@ type Store interface {
 type Clients interface {
 	Clients(ctx context.Context, issuer, after string, limit int) ([]*authority.Client, error)
 	PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error
+	PutClients(ctx context.Context, clients []*authority.Client, e *authority.Entry) error
 	RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
@@ -90,6 +91,7 @@ func Parts() []Part {
 		{"client revisions in a race", clientRace},
 		{"keys are registered once", keysOnce},
 		{"API keys are registered once", apiKeysOnce},
+		{"clients in bulk", clientsInBulk},
 		{"client pages", clientPages},
 		{"removed clients", removedClients},
 		{"client coherence", clientCoherence},
