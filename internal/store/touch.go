@@ -12,11 +12,13 @@ import (
 const touchShards = 64
 
 const (
-	// touchesAtOnce are written by one transaction.
-	touchesAtOnce = 250
+	// touchesAtOnce are written by one transaction, which tokens wait for: each is
+	// on a page of its own where there are many, and takes 10 to 20 microseconds.
+	touchesAtOnce = 100
 	// touchesPerSecond bounds what the times of last use cost where hundreds of
-	// thousands of clients come in turns: the others wait in memory.
-	touchesPerSecond = 1000
+	// thousands of clients come in turns, to half a percent of a processor: the
+	// others wait in memory.
+	touchesPerSecond = 250
 	// mostTouched bounds the times in one shard. Beyond it that of a credential
 	// which is not among them is noted at a later use.
 	mostTouched = 2048
