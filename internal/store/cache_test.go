@@ -1,10 +1,14 @@
 package store
 
 import (
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
+	"unsafe"
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
@@ -40,6 +44,27 @@ func TestCacheRefusesWhatWasReadBeforeADrop(t *testing.T) {
 	c.put("k", "fresh", after)
 	if v, _, ok := c.get("k"); !ok || v != "fresh" {
 		t.Errorf("the cache kept %q, %t", v, ok)
+	}
+}
+
+// TestCacheKeepsNoRequest: what a request calls a client by is a part of its text,
+// all of which would stay in memory with it.
+func TestCacheKeepsNoRequest(t *testing.T) {
+	d := openNew(t)
+	putBenchClient(t, d, 0)
+	asked := strings.Clone("client-0")
+	c, err := d.Client(t.Context(), "d1", asked)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shard := d.cache.clients.shard(named{"d1", asked})
+	for key := range shard.entries {
+		if unsafe.StringData(key.id) != unsafe.StringData(c.ID) {
+			t.Error("the cache keeps the text of the request")
+		}
+	}
+	if len(shard.entries) != 1 {
+		t.Error("the client is not in the cache")
 	}
 }
 
@@ -96,6 +121,43 @@ func BenchmarkCachedClient(b *testing.B) {
 		}
 	})
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/clients, "bytes/client")
+}
+
+// BenchmarkUncachedClient reads clients that memory does not hold, for a caller who
+// may go.
+func BenchmarkUncachedClient(b *testing.B) {
+	d, err := Open(b.Context(), "sqlite:"+b.TempDir()+"/moneyer.db", Options{Now: clock, CacheEntries: 1})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = d.Close() }()
+	const clients = 10_000
+	ids, bulk := make([]string, clients), make([]*authority.Client, MaxBulk)
+	for n := range clients {
+		ids[n] = fmt.Sprint("client-", n)
+		private, err := ecdsa.GenerateKey(elliptic.P256(), nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		public, err := jose.NewPublicKey(private.Public(), jose.ES256)
+		if err != nil {
+			b.Fatal(err)
+		}
+		bulk[n%MaxBulk] = &authority.Client{Issuer: "d1", ID: ids[n], Created: clock(),
+			Keys:    []authority.Key{{Kid: "k", Public: public, Environment: "prd", Created: clock()}},
+			Secrets: []authority.Secret{{ID: "s", Kind: authority.ClientSecret, Created: clock()}}}
+		if n%MaxBulk == MaxBulk-1 {
+			if err := d.PutClients(b.Context(), bulk, &authority.Entry{Kind: authority.EntryAdmin, Time: clock()}); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportAllocs()
+	for n := 0; b.Loop(); n++ {
+		if _, err := d.Client(b.Context(), "d1", ids[n*7919%clients]); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // testKey is a new public key of a client.

@@ -27,7 +27,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*authority.Client, 
 	if c, err = authority.DecodeClient(document); err != nil {
 		return nil, fmt.Errorf("client %q of issuer %q: %w", id, issuer, err)
 	}
-	d.cache.clients.put(key, c, epoch)
+	d.cache.clients.put(named{c.Issuer, c.ID}, c, epoch) // id may be a part of a whole request
 	return c, nil
 }
 

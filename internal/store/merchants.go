@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"moneyer/internal/authority"
 )
@@ -27,7 +28,7 @@ func (d *DB) Merchant(ctx context.Context, issuer, id string) (*authority.Mercha
 	if err := json.Unmarshal(document, m); err != nil {
 		return nil, fmt.Errorf("merchant %q of issuer %q: %w", id, issuer, err)
 	}
-	d.cache.merchants.put(key, m, epoch)
+	d.cache.merchants.put(named{m.Issuer, m.ID}, m, epoch) // id may be a part of a whole request
 	return m, nil
 }
 
@@ -126,7 +127,8 @@ func (d *DB) cardToken(ctx context.Context, issuer, id string) (authority.CardTo
 	if ok {
 		return token, nil
 	}
-	token = authority.CardToken{Issuer: issuer, ID: id}
+	key.id = strings.Clone(id) // which may be a part of a whole request
+	token = authority.CardToken{Issuer: issuer, ID: key.id}
 	err := d.lookups.get(ctx, `SELECT merchant, scheme FROM card_token WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&token.Merchant, &token.Scheme})
 	if err != nil {
