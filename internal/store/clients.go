@@ -19,7 +19,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*authority.Client, 
 		return c, nil
 	}
 	var document []byte
-	err := d.lookups.get(ctx, `SELECT document FROM client WHERE issuer = $1 AND id = $2`,
+	err := d.reads.get(ctx, `SELECT document FROM client WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&document})
 	if err != nil {
 		return nil, missing(err, "client", id)
@@ -36,7 +36,7 @@ func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest authority
 	key := digested{issuer, digest}
 	id, epoch, ok := d.cache.apiKeys.get(key)
 	if !ok {
-		err := d.lookups.get(ctx, `SELECT client FROM client_api_key WHERE issuer = $1 AND digest = $2`,
+		err := d.reads.get(ctx, `SELECT client FROM client_api_key WHERE issuer = $1 AND digest = $2`,
 			[]any{issuer, digest[:]}, []any{&id})
 		if err != nil {
 			return nil, missing(err, "API key of issuer", issuer)

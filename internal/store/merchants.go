@@ -19,7 +19,7 @@ func (d *DB) Merchant(ctx context.Context, issuer, id string) (*authority.Mercha
 		return m, nil
 	}
 	var document []byte
-	err := d.lookups.get(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id = $2`,
+	err := d.reads.get(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&document})
 	if err != nil {
 		return nil, missing(err, "merchant", id)
@@ -129,7 +129,7 @@ func (d *DB) cardToken(ctx context.Context, issuer, id string) (authority.CardTo
 	}
 	key.id = strings.Clone(id) // which may be a part of a whole request
 	token = authority.CardToken{Issuer: issuer, ID: key.id}
-	err := d.lookups.get(ctx, `SELECT merchant, scheme FROM card_token WHERE issuer = $1 AND id = $2`,
+	err := d.reads.get(ctx, `SELECT merchant, scheme FROM card_token WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&token.Merchant, &token.Scheme})
 	if err != nil {
 		return token, missing(err, "card token", id)

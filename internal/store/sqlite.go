@@ -15,17 +15,10 @@ import (
 	"modernc.org/sqlite"
 )
 
-const (
-	// readConnections serve the reads that memory cannot answer, and as many those
-	// by key.
-	readConnections = 4
-	// mapped is how many octets of the file lookups see as memory, the most that
-	// SQLite can. A lookup touches up to ten pages far from each other, and reading
-	// each into a cache of its own costs as much as all else. What was touched
-	// counts as memory of this process, but the system takes it back when it wants;
-	// other reads, which go through the whole ledger, do not see it so.
-	mapped = "2147418112"
-)
+// readConnections serve the reads that memory cannot answer. To give them a larger
+// cache, or the file as memory, gains nothing: whatever they hold is thrown away by
+// their first read after a commit of the writer.
+const readConnections = 4
 
 // openSQLite opens the file at path, which nobody but its owner may read if it
 // is made now. The file is in WAL mode and a commit is on the disk when it
@@ -48,13 +41,8 @@ func openSQLite(path string) (*database, error) {
 	if err != nil {
 		return nil, errors.Join(err, writes.Close(), release())
 	}
-	lookups, err := sqlitePool(path, readConnections, "query_only(1)", "mmap_size("+mapped+")")
-	if err != nil {
-		return nil, errors.Join(err, reads.Close(), writes.Close(), release())
-	}
 	return &database{
 		reads:   reads,
-		lookups: lookups,
 		writes:  writes,
 		begin:   "BEGIN IMMEDIATE",
 		backup:  func(ctx context.Context, to string) error { return backupSQLite(ctx, path, to) },

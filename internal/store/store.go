@@ -73,7 +73,6 @@ type DB struct {
 	now      func() time.Time
 	database *database
 	reads    *reader
-	lookups  *reader
 	packer   *packer
 	used     *used
 	writer   *writer
@@ -87,13 +86,11 @@ type DB struct {
 // database is an opened SQL database with what its dialect does in its own way.
 type database struct {
 	reads, writes *sql.DB
-	// lookups is for what is found by its key, of the registry alone.
-	lookups *sql.DB
 	// begin starts a transaction that will write.
 	begin string
 	// backup writes a consistent copy to a path.
 	backup func(ctx context.Context, path string) error
-	// release gives up the exclusive hold after the pools were closed.
+	// release gives up the exclusive hold after both pools were closed.
 	release func() error
 }
 
@@ -141,7 +138,6 @@ func start(ctx context.Context, database *database, options Options) (*DB, error
 		now:         options.Now,
 		database:    database,
 		reads:       reads,
-		lookups:     newReader(database.lookups),
 		packer:      packer,
 		used:        used,
 		writer:      writer,
@@ -169,7 +165,7 @@ func start(ctx context.Context, database *database, options Options) (*DB, error
 func (d *DB) Close() error { return d.close() }
 
 func (d *database) close() error {
-	return errors.Join(d.lookups.Close(), d.reads.Close(), d.writes.Close(), d.release())
+	return errors.Join(d.reads.Close(), d.writes.Close(), d.release())
 }
 
 // freshWrite is how long a successful commit proves that writing is possible.
