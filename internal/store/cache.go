@@ -91,6 +91,28 @@ func (c *cache[K, V]) put(key K, value V, epoch uint64) {
 	s.entries[key] = value
 }
 
+// epochs are those of all shards, to be handed to add with what is read from now on.
+func (c *cache[K, V]) epochs() (epochs [cacheShards]uint64) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.RLock()
+		epochs[i] = s.epoch
+		s.mu.RUnlock()
+	}
+	return epochs
+}
+
+// add keeps value as put does, but makes no room for it.
+func (c *cache[K, V]) add(key K, value V, epochs *[cacheShards]uint64) {
+	i := maphash.Comparable(c.seed, key) % cacheShards
+	s := &c.shards[i]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.epoch == epochs[i] && len(s.entries) < c.bound {
+		s.entries[key] = value
+	}
+}
+
 // drop forgets key and whatever is being read for it at this moment.
 func (c *cache[K, V]) drop(key K) {
 	s := c.shard(key)

@@ -145,14 +145,13 @@ func start(ctx context.Context, database *database, options Options) (*DB, error
 		touched:     newTouched(),
 		maintenance: make(chan struct{}, 1),
 	}
-	stop, flushed := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(flushed)
-		d.flushTouches(options.TouchInterval, stop)
-	}()
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var ended sync.WaitGroup
+	ended.Go(func() { d.warm(background) })
+	ended.Go(func() { d.flushTouches(background, options.TouchInterval) })
 	d.close = sync.OnceValue(func() error {
-		close(stop)
-		<-flushed
+		stop()
+		ended.Wait()
 		err := d.flush(context.Background(), math.MaxInt)
 		d.writer.stop()
 		return errors.Join(err, database.close())

@@ -105,17 +105,17 @@ func (t *touched) of(issuer, client string) map[string]int64 {
 	return noted
 }
 
-// flushTouches flushes at each interval until stop is closed. A flush that fails
+// flushTouches flushes at each interval until ctx ends. A flush that fails
 // is made up for by the next.
-func (d *DB) flushTouches(interval time.Duration, stop <-chan struct{}) {
+func (d *DB) flushTouches(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	most := max(int(interval.Seconds()*touchesPerSecond), touchesAtOnce)
 	for {
 		select {
 		case <-ticker.C:
-			_ = d.flush(context.Background(), most)
-		case <-stop:
+			_ = d.flush(context.WithoutCancel(ctx), most)
+		case <-ctx.Done():
 			return
 		}
 	}
