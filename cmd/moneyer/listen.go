@@ -60,7 +60,8 @@ func (e *estate) openDoor(ctx context.Context, cfg *config.Config, name string, 
 	}
 	d.listener = listener
 	if name == "public" && state == nil {
-		d.listener = &shed.Listener{Listener: listener, TooLong: e.lag.TooLong, Refused: e.turnedAway, Now: e.now}
+		d.listener = &shed.Listener{Listener: listener, TooLong: func() bool { return !e.draining.Load() && e.lag.TooLong() },
+			Refused: e.turnedAway, IdleTimeout: d.server.IdleTimeout, Now: e.now}
 		d.server.ConnState = shed.ConnState
 	}
 	return d, nil

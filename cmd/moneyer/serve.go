@@ -79,6 +79,10 @@ type running struct {
 	serving
 	public, private *door
 
+	// minute is when forget was called last, and leapt when the clock last leapt
+	// forward; only forget knows them.
+	minute, leapt time.Time
+
 	mu    sync.Mutex // one at a time reloads or rotates; guards what follows
 	cfg   *config.Config
 	house *house
@@ -120,7 +124,7 @@ func (a *app) start(ctx context.Context, s serving) (*running, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &running{estate: e, serving: s, cfg: cfg}
+	r := &running{estate: e, serving: s, cfg: cfg, minute: a.now()}
 	if err := r.open(ctx, p); err != nil {
 		r.abandon()
 		return nil, err
@@ -293,16 +297,34 @@ func (r *running) keepHouse(ctx context.Context) {
 	}
 }
 
-// clockSlack keeps a used-up assertion on record beyond its end, in case the
-// clock is set back a little. When it goes back further the store refuses what it
-// may have forgotten.
-const clockSlack = time.Minute
+// clockSlack keeps a used-up assertion on record beyond its end: the clock may be
+// set back a little, and a profile's leeway may grow by so much. When the clock
+// goes back further the store refuses what it may have forgotten.
+const clockSlack = 5 * time.Minute
+
+// distrust is how long nothing is forgotten after the clock leapt forward: whoever
+// sets it right then finds everything remembered.
+const distrust = time.Hour
+
+// forget lets the store forget assertions that are refused for their age.
+func (r *running) forget(ctx context.Context) {
+	now := r.now()
+	leap := now.Round(0).Sub(r.minute.Round(0)) - now.Sub(r.minute) // Round strips the time that no clock changes
+	if r.minute = now; leap > clockSlack {
+		r.leapt = now
+		r.log.Warn("the clock leapt forward: used assertions are kept", "by", leap, "for", distrust)
+	}
+	if !r.leapt.IsZero() && now.Sub(r.leapt) < distrust {
+		return
+	}
+	_, err := r.db.Forget(ctx, now.Add(-clockSlack))
+	r.complaints.tell("forget expired assertions", err)
+}
 
 func (r *running) everyMinute(ctx context.Context) {
 	retention := r.refresh(ctx)
 	r.revocations.Sweep(r.now())
-	_, err := r.db.Forget(ctx, r.now().Add(-clockSlack))
-	r.complaints.tell("forget expired assertions", err)
+	r.forget(ctx)
 	if retention > 0 {
 		_, err := r.db.Prune(ctx, r.now().Add(-retention))
 		r.complaints.tell("prune the ledger", err)

@@ -164,7 +164,8 @@ func (a *Authority) admit(issuer *Issuer, req *Request, c *caller, now time.Time
 
 // admitUnproven refuses whoever names a client that was over its rate a moment
 // ago, at the same address. There the check of a signature would only keep a
-// processor from the requests of others, and the answer tells nobody anything new.
+// processor from the requests of others. Who shares the address could learn that
+// the client is busy.
 func (a *Authority) admitUnproven(p *presented) error {
 	if a.Noisy == nil || p.client == nil {
 		return nil

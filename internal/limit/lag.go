@@ -12,9 +12,10 @@ const (
 	lagEvery = 5 * time.Millisecond
 	// lagKnown is how long a measurement is believed once the next is overdue.
 	lagKnown = 50 * time.Millisecond
-	// lagCrowd is how many must have been read during a long wait. After fewer it
-	// was no crowd that kept the processors busy, but the machine that stood still.
-	lagCrowd = 200
+	// lagCrowd is how often somebody must have asked during a long wait; a request on
+	// a plain connection asks twice. After fewer it was no crowd that kept the
+	// processors busy, but the machine that stood still.
+	lagCrowd = 600
 )
 
 // Lag tells how long a connection that has something to read waits until a

@@ -18,6 +18,7 @@ import (
 
 const (
 	maxBody       = 64 << 10
+	usualBody     = 8 << 10 // for which there is room before anything has come
 	maxParameters = 64
 )
 
@@ -84,7 +85,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	if r.ContentLength > maxBody {
 		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", maxBody)
 	}
-	if r.ContentLength >= 0 {
+	if 0 <= r.ContentLength && r.ContentLength <= usualBody {
 		body := make([]byte, r.ContentLength)
 		_, err := io.ReadFull(r.Body, body)
 		return body, notWhole(err)

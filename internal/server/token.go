@@ -30,9 +30,6 @@ func (e *endpoint) post(w http.ResponseWriter, r *http.Request, answer func(cont
 	if r.Method != http.MethodPost {
 		err = oauth.Errorf(oauth.MethodNotAllowed, "this endpoint takes POST")
 	}
-	if err == nil && e.Lag.TooLong() {
-		err = tooMany()
-	}
 	if err == nil {
 		err = e.admit(w, r, correlation, started, answer)
 	}
@@ -63,7 +60,7 @@ func (e *endpoint) admit(w http.ResponseWriter, r *http.Request, correlation str
 // read reads a request. Who sends slowly keeps a place among the readers, and
 // none among those that are at work.
 func (e *endpoint) read(w http.ResponseWriter, r *http.Request) (*authority.Request, error) {
-	if !e.Readers.Enter() {
+	if e.Lag.TooLong() || !e.Readers.Enter() {
 		return nil, tooMany()
 	}
 	defer e.Readers.Leave()

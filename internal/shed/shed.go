@@ -21,7 +21,9 @@ type Listener struct {
 	TooLong func() bool
 	// Refused is called for each request that was refused here.
 	Refused func()
-	Now     func() time.Time
+	// IdleTimeout is how long a connection may be idle after a refusal.
+	IdleTimeout time.Duration
+	Now         func() time.Time
 }
 
 // Accept implements net.Listener.
@@ -51,9 +53,9 @@ type conn struct {
 	plain bool
 	// idle: net/http has answered all that was handed on.
 	idle bool
-	// early is the octet that net/http took of the next request while it still
-	// answered the one before, to see whether the caller is there; 0 for none.
-	early byte
+	// early holds the octet, if any, that net/http took of the next request while it
+	// still answered the one before, to see whether the caller is there.
+	early []byte
 }
 
 // answer has no body: it is the same for each platform.
@@ -82,14 +84,14 @@ func (c *conn) Read(p []byte) (int, error) {
 // refusable tells whether what was read is a request that may be refused here, and
 // whether the connection stays plain.
 func (c *conn) refusable(read []byte) bool {
-	if len(read) == 1 && !c.idle && c.early == 0 {
-		c.early = read[0]
+	if len(read) == 1 && !c.idle && c.early == nil {
+		c.early = []byte{read[0]}
 		return false
 	}
-	if c.early != 0 { // the request is net/http's, which has its first octet
-		read = append([]byte{c.early}, read...)
+	if c.early != nil { // the request is net/http's, which has its first octet
+		read = append(c.early, read...)
 		length, _ := request(read)
-		c.plain, c.early = length == len(read), 0
+		c.plain, c.early = length == len(read), nil
 		return false
 	}
 	length, post := request(read)
@@ -102,6 +104,16 @@ func (c *conn) refuse() error {
 		return err
 	}
 	c.listener.Refused()
-	_, err := c.Write(answer)
-	return err
+	if _, err := c.Write(answer); err != nil {
+		return err
+	}
+	return c.SetReadDeadline(c.listener.Now().Add(c.listener.IdleTimeout))
+}
+
+// CloseWrite lets net/http end a connection so that its last answer arrives.
+func (c *conn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
 }

@@ -64,7 +64,7 @@ func newHouse(t *testing.T) *house {
 		})}
 	conn, servers := net.Pipe()
 	h.conn, h.answers = conn, bufio.NewReader(conn)
-	l := &Listener{Listener: &one{Conn: servers, closed: make(chan struct{})}, TooLong: h.tooLong.Load, Refused: func() { h.refused.Add(1) }, Now: time.Now}
+	l := &Listener{Listener: &one{Conn: servers, closed: make(chan struct{})}, TooLong: h.tooLong.Load, Refused: func() { h.refused.Add(1) }, IdleTimeout: time.Minute, Now: time.Now}
 	go func() { _ = s.Serve(l) }()
 	t.Cleanup(func() {
 		_ = s.Close()

@@ -170,7 +170,7 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 			t.Errorf("assertion %s was acknowledged and is not used up", text)
 		}
 	}
-	if used := d.used.size(); used != len(found) {
+	if used := d.used.size.Load(); used != int64(len(found)) {
 		t.Errorf("%d assertions are used up for %d entries", used, len(found))
 	}
 	if err := d.Close(); err != nil {
@@ -184,14 +184,6 @@ type useKey = [32]byte
 func isUsed(t *testing.T, d *DB, key useKey) bool {
 	t.Helper()
 	return d.used.has(usedKey(key[:16]))
-}
-
-// size counts what is remembered.
-func (u *used) size() (n int) {
-	for i := range u.shard {
-		n += len(u.shard[i].until)
-	}
-	return n
 }
 
 func TestFullDisk(t *testing.T) {

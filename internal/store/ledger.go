@@ -126,7 +126,7 @@ func (d *DB) batches(ctx context.Context, first, last int64, visit func(*batch) 
 }
 
 func (d *DB) someBatches(ctx context.Context, first, last int64) (some []*batch, err error) {
-	err = d.reads.list(ctx, `SELECT first_seq, count, previous, last, marks, lines FROM ledger_batch
+	err = d.reads.list(ctx, `SELECT first_seq, count, previous, last, `+d.marks+`, lines FROM ledger_batch
 		WHERE first_seq >= $1 AND first_seq <= $2 ORDER BY first_seq LIMIT $3`,
 		[]any{first, last, batchesAtOnce},
 		func(scan func(...any) error) error {
@@ -139,8 +139,8 @@ func (d *DB) someBatches(ctx context.Context, first, last int64) (some []*batch,
 	return some, err
 }
 
-// chained computes the chain of a batch that has the shape in which it was
-// written, and tells whether it has.
+// chained computes the chain of a batch, and tells whether it leads to where it
+// led when the batch was written.
 func (b *batch) chained() bool {
 	if b.unreadable != nil || int64(len(b.lines)) != b.count || len(b.previous) != sha256.Size {
 		return false
@@ -151,7 +151,7 @@ func (b *batch) chained() bool {
 		hash = authority.ChainHash(hash, line)
 		b.hashes[i] = hash
 	}
-	return true
+	return bytes.Equal(b.last, hash[:])
 }
 
 // record returns the i-th entry of a chained batch.

@@ -194,12 +194,21 @@ func TestPruneInSteps(t *testing.T) {
 }
 
 func TestEntriesOfABrokenBatch(t *testing.T) {
-	d := openNew(t)
-	appendBatch(t, d, 3)
-	tamper(t, d, `UPDATE ledger_batch SET lines = zeroblob(1)`)
-	err := d.Entries(t.Context(), authority.Query{}, func(*authority.Record) error { return nil })
-	if err == nil || !strings.Contains(err.Error(), "entry 1 is broken") {
-		t.Errorf("entries of a broken batch: %v", err)
+	for name, tampering := range map[string]func(*testing.T, *DB){
+		"not packed": func(t *testing.T, d *DB) { tamper(t, d, `UPDATE ledger_batch SET lines = zeroblob(1)`) },
+		"changed line": func(t *testing.T, d *DB) {
+			editLines(t, d, 1, func(lines [][]byte) [][]byte { lines[1][20] ^= 1; return lines })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := openNew(t)
+			appendBatch(t, d, 3)
+			tampering(t, d)
+			err := d.Entries(t.Context(), authority.Query{}, func(*authority.Record) error { return nil })
+			if err == nil || !strings.Contains(err.Error(), "entry 1 is broken") {
+				t.Errorf("entries of a broken batch: %v", err)
+			}
+		})
 	}
 }
 

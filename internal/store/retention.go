@@ -114,7 +114,14 @@ func readAnchor(r *authority.Record) (a anchor, ok bool) {
 // Forget removes what is over at now: the keys of assertions that are refused for
 // their age, and revocations whose tokens have all ended. It returns how many.
 func (d *DB) Forget(ctx context.Context, now time.Time) (int64, error) {
-	keys := d.used.forget(now)
+	err := d.writer.do(ctx, func(t *tx) error { // first, so that no restart knows less than the set did
+		_, err := t.exec(`UPDATE used_forgotten SET at = $1 WHERE at < $1`, now.Unix())
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	keys := d.used.forget(now.Unix())
 	for _, statement := range []string{
 		`DELETE FROM used_batch WHERE (until, first_seq) IN
 		(SELECT until, first_seq FROM used_batch WHERE until <= $1 ORDER BY until LIMIT $2)`,

@@ -74,6 +74,7 @@ type DB struct {
 	database *database
 	reads    *reader
 	packer   *packer
+	marks    string // the column, or what stands for it in a file from before it was there
 	used     *used
 	writer   *writer
 	cache    *registryCache
@@ -139,6 +140,7 @@ func start(ctx context.Context, database *database, options Options) (*DB, error
 		database:    database,
 		reads:       reads,
 		packer:      packer,
+		marks:       "marks",
 		used:        used,
 		writer:      writer,
 		cache:       newRegistryCache(options.CacheEntries),

@@ -18,10 +18,10 @@ const (
 	// touchesPerSecond bounds what the times of last use cost where hundreds of
 	// thousands of clients come in turns, to half a percent of a processor: the
 	// others wait in memory.
-	touchesPerSecond = 250
+	touchesPerSecond = 500
 	// mostTouched bounds the times in one shard. Beyond it that of a credential
 	// which is not among them is noted at a later use.
-	mostTouched = 2048
+	mostTouched = 4096
 )
 
 // credential is what a client used.
@@ -67,7 +67,8 @@ func (d *DB) Touch(issuer, client, id string, at time.Time) {
 }
 
 // LastUsed tells when each key or secret of a client was last used, to the
-// millisecond, by its kid or ID. Those never used are not there.
+// millisecond, by its kid or ID. Those never used are not there, nor those
+// whose time is not noted yet ([DB.Touch]).
 func (d *DB) LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error) {
 	noted := d.touched.of(issuer, client) // before the database: a flush moves times there
 	last := map[string]time.Time{}

@@ -22,7 +22,7 @@ var errTooManyUsed = errors.New("more assertions are to be remembered than there
 
 // errClockBack tells that an assertion is younger than what was forgotten for its
 // age: the clock was set back, and its use may be among what was forgotten.
-var errClockBack = errors.New("the clock was set back, and whether the assertion was used before is forgotten; wait until the clock has caught up, or start the process again once it is right")
+var errClockBack = errors.New("the clock was set back, and whether the assertion was used before is forgotten: such assertions are refused until the clock has caught up")
 
 // usedKey stands for an assertion in memory and in used_batch: the first half of
 // its authority.Use.Key. To make two of its own assertions meet in it costs a
@@ -36,7 +36,9 @@ func usedKeyOf(u *authority.Use) usedKey { return usedKey(u.Key[:16]) }
 // writes the file, asks the set and adds to it what it has committed.
 type used struct {
 	shard [256]usedShard
-	// forgotten is up to when it forgot, in Unix seconds.
+	size  atomic.Int64 // of all shards
+	// forgotten is up to when it forgot, in Unix seconds; never further than the
+	// database says.
 	forgotten atomic.Int64
 }
 
@@ -64,28 +66,27 @@ func (u *used) has(key usedKey) bool {
 	return ok
 }
 
-// full tells whether the shard of key takes no more.
-func (u *used) full(key usedKey) bool {
-	s := u.of(key)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.until) >= maxUsed/len(u.shard)
-}
+// full tells whether it takes no more.
+func (u *used) full() bool { return u.size.Load() >= maxUsed }
 
 func (u *used) add(key usedKey, until uint32) {
 	s := u.of(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, known := s.until[key]; !known {
+		u.size.Add(1)
+	}
 	s.until[key] = until
 }
 
-// forget removes what is over at now and returns how many. It holds up one shard
-// after the other, each for a moment.
-func (u *used) forget(now time.Time) (n int64) {
-	u.forgotten.Store(max(now.Unix(), u.forgotten.Load()))
+// forget removes what is over at now, in Unix seconds, and returns how many. It
+// holds up one shard after the other, each for a moment.
+func (u *used) forget(now int64) (n int64) {
+	u.forgotten.Store(max(now, u.forgotten.Load()))
 	for i := range u.shard {
-		n += u.shard[i].forget(now.Unix())
+		n += u.shard[i].forget(now)
 	}
+	u.size.Add(-n)
 	return n
 }
 
@@ -118,8 +119,11 @@ func (u *used) addAll(packed []byte) error {
 	if len(packed)%usedSize != 0 {
 		return errors.New("a row of used_batch is broken")
 	}
+	forgotten := u.forgotten.Load()
 	for ; len(packed) > 0; packed = packed[usedSize:] {
-		u.add(usedKey(packed), binary.BigEndian.Uint32(packed[len(usedKey{}):]))
+		if until := binary.BigEndian.Uint32(packed[len(usedKey{}):]); int64(until) > forgotten {
+			u.add(usedKey(packed), until)
+		}
 	}
 	return nil
 }
@@ -127,6 +131,11 @@ func (u *used) addAll(packed []byte) error {
 // loadUsed makes the set from what the database holds.
 func loadUsed(ctx context.Context, reads *reader) (*used, error) {
 	u := newUsed()
+	var forgotten int64
+	if err := reads.row(ctx, `SELECT at FROM used_forgotten`, nil, []any{&forgotten}); err != nil {
+		return nil, err
+	}
+	u.forgotten.Store(forgotten)
 	err := reads.list(ctx, `SELECT keys FROM used_batch`, nil, func(scan func(...any) error) error {
 		var packed []byte
 		if err := scan(&packed); err != nil {

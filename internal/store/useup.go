@@ -14,7 +14,7 @@ import (
 func (t *tx) useUp(batch []*appending) error {
 	winners := make(map[usedKey]*appending, len(batch))
 	t.usedUp = t.usedUp[:0]
-	latest := uint32(0)
+	minutes := map[int64][]byte{} // what ends in a minute is forgotten at once, however long others live
 	for _, a := range batch {
 		if a.lost = nil; a.use == nil {
 			continue
@@ -28,15 +28,18 @@ func (t *tx) useUp(batch []*appending) error {
 		}
 		winners[key] = a
 		until := ceilSecond(a.use.Until)
-		latest = max(latest, until)
+		minute := int64(until)/60 + 1
+		minutes[minute] = appendUsed(minutes[minute], key, until)
 		t.usedUp = appendUsed(t.usedUp, key, until)
 	}
-	if len(t.usedUp) == 0 {
-		return nil
+	for minute, keys := range minutes {
+		_, err := t.exec(`INSERT INTO used_batch (until, first_seq, keys) VALUES ($1, $2, $3)`,
+			minute*60_000, t.head.seq+1, keys)
+		if err != nil {
+			return err
+		}
 	}
-	_, err := t.exec(`INSERT INTO used_batch (until, first_seq, keys) VALUES ($1, $2, $3)`,
-		int64(latest)*1000, t.head.seq+1, t.usedUp)
-	return err
+	return nil
 }
 
 // judge sets lost on a if its assertion was used up before, in this batch by
@@ -54,7 +57,7 @@ func (t *tx) judge(a *appending, key usedKey, winner *appending) error {
 	case int64(ceilSecond(a.use.Until)) <= t.used.forgotten.Load():
 		a.lost = errClockBack
 		return nil
-	case t.used.full(key):
+	case t.used.full():
 		a.lost = errTooManyUsed
 		return nil
 	case len(a.use.Sealed) == 0:

@@ -17,6 +17,8 @@ const (
 	maxBatch = 1024
 	// leastEnough is the smallest crowd that need not wait for more.
 	leastEnough = 16
+	// longestTurn is how long a batch waits for the turn.
+	longestTurn = 10 * time.Millisecond
 )
 
 // writer is the one goroutine that writes. It alone uses the write connection,
@@ -38,12 +40,13 @@ type writer struct {
 	enough      atomic.Int64
 
 	// Owned by the goroutine.
-	asked   bool // for a turn that has not come
-	session session
-	head    head
-	batch   []*appending
-	used    *used
-	packer  *packer
+	asked    bool // for a turn that has not come
+	patience *time.Timer
+	session  session
+	head     head
+	batch    []*appending
+	used     *used
+	packer   *packer
 }
 
 // head is the end of the chain. It is read from the database whenever it is not
@@ -84,7 +87,9 @@ func newWriter(database *database, options Options, used *used, packer *packer) 
 		used:    used,
 		packer:  packer,
 		came:    make(chan struct{}, 1),
-		crowd:   make(chan struct{}, 1),
+
+		patience: time.NewTimer(0),
+		crowd:    make(chan struct{}, 1),
 	}
 	w.enough.Store(leastEnough)
 	if w.turn, err = turn.New(func() { w.came <- struct{}{} }); err != nil {
@@ -193,7 +198,9 @@ func (w *writer) gather(first *appending) []*appending {
 		w.asked = w.turn.Ask() == nil
 	}
 	if w.asked {
+		w.patience.Reset(longestTurn)
 		select {
+		case <-w.patience.C:
 		case <-w.came:
 			w.asked = false
 			w.enough.Store(max(w.enough.Load()/2, leastEnough))

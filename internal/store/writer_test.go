@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -335,6 +334,10 @@ func TestUsedIsRemembered(t *testing.T) {
 	if rows := count(t, d, `SELECT (SELECT count(*) FROM used_batch) + (SELECT count(*) FROM use_up)`); rows != 0 {
 		t.Errorf("%d rows are left", rows)
 	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d = openTest(t, path, Options{}) // which knows what was forgotten before
 	for _, u := range uses {
 		if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, errClockBack) {
 			t.Errorf("a forgotten assertion, by a clock that was set back: %v", err)
@@ -349,15 +352,12 @@ func TestUsedIsRemembered(t *testing.T) {
 // TestNoRoomToRemember: what cannot be remembered is refused.
 func TestNoRoomToRemember(t *testing.T) {
 	d := openNew(t)
-	shard := &d.used.shard[7]
-	for n := range uint32(maxUsed / len(d.used.shard)) {
-		shard.until[usedKey{7, byte(n >> 16), byte(n >> 8), byte(n)}] = math.MaxUint32
-	}
+	d.used.size.Store(maxUsed)
 	u := &authority.Use{Key: useKey{7, 255}, Until: clock().Add(time.Minute)}
 	if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, errTooManyUsed) {
 		t.Errorf("append without room: %v", err)
 	}
-	u.Key[0] = 8
+	d.used.size.Add(-1)
 	if err := d.Append(t.Context(), testEntry(1), u); err != nil {
 		t.Errorf("append where there is room: %v", err)
 	}
@@ -369,4 +369,31 @@ func incompressible(size int) string {
 	text := make([]byte, size*3/4)
 	_, _ = rand.Read(text)
 	return base64.StdEncoding.EncodeToString(text)
+}
+
+// TestLongLivesPinNoOthers: what ends soon is forgotten soon, though an assertion
+// of the same batch lives for long.
+func TestLongLivesPinNoOthers(t *testing.T) {
+	d := openNew(t)
+	resume := pause(t, d)
+	var wg sync.WaitGroup
+	for i, life := range []time.Duration{time.Minute, time.Minute, time.Hour} {
+		wg.Go(func() {
+			if err := d.Append(t.Context(), testEntry(i), &authority.Use{Key: useKey{byte(i)}, Until: clock().Add(life)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	queued(d, 3)
+	resume()
+	wg.Wait()
+	if _, err := d.Forget(t.Context(), clock().Add(5*time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if rows, octets := count(t, d, `SELECT count(*) FROM used_batch`), count(t, d, `SELECT sum(length(keys)) FROM used_batch`); rows != 1 || octets != int64(usedSize) {
+		t.Errorf("%d rows of %d octets are left, want one assertion", rows, octets)
+	}
+	if !isUsed(t, d, useKey{2}) || isUsed(t, d, useKey{1}) {
+		t.Error("the wrong ones are forgotten")
+	}
 }
