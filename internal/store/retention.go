@@ -11,11 +11,9 @@ import (
 	"moneyer/internal/authority"
 )
 
-// What one transaction removes: few enough that the writer is soon free again.
-const (
-	pruneAtOnce  = 2048 // entries
-	forgetAtOnce = 128  // rows
-)
+// pruneAtOnce is how many entries one transaction removes: few enough that the
+// writer is soon free again.
+const pruneAtOnce = 2048
 
 // pruneAction is the Action of the entry that tells what Prune removed. Its
 // Object is the last entry that it removed and the chain after it.
@@ -109,47 +107,4 @@ func readAnchor(r *authority.Record) (a anchor, ok bool) {
 	}
 	a.hash = [sha256.Size]byte(hash)
 	return a, true
-}
-
-// Forget removes what is over at now: the keys of assertions that are refused for
-// their age, and revocations whose tokens have all ended. It returns how many.
-func (d *DB) Forget(ctx context.Context, now time.Time) (int64, error) {
-	err := d.writer.do(ctx, func(t *tx) error { // first, so that no restart knows less than the set did
-		_, err := t.exec(`UPDATE used_forgotten SET at = $1 WHERE at < $1`, now.Unix())
-		return err
-	})
-	if err != nil {
-		return 0, err
-	}
-	keys := d.used.forget(now.Unix())
-	for _, statement := range []string{
-		`DELETE FROM used_batch WHERE (until, first_seq) IN
-		(SELECT until, first_seq FROM used_batch WHERE until <= $1 ORDER BY until LIMIT $2)`,
-		`DELETE FROM use_up WHERE key IN
-		(SELECT key FROM use_up WHERE until <= $1 ORDER BY until LIMIT $2)`,
-	} {
-		if _, err := d.forget(ctx, statement, now); err != nil {
-			return keys, err
-		}
-	}
-	revocations, err := d.forget(ctx, `DELETE FROM revocation WHERE (issuer, id) IN
-		(SELECT issuer, id FROM revocation WHERE until <= $1 ORDER BY until LIMIT $2)`, now)
-	return keys + revocations, err
-}
-
-// forget runs a statement until it finds fewer rows than it may take at once.
-func (d *DB) forget(ctx context.Context, statement string, now time.Time) (int64, error) {
-	for total := int64(0); ; {
-		var removed int64
-		err := d.writer.do(ctx, func(t *tx) (err error) {
-			removed, err = t.exec(statement, now.UnixMilli(), forgetAtOnce)
-			return err
-		})
-		if err != nil {
-			return total, err
-		}
-		if total += removed; removed < forgetAtOnce {
-			return total, nil
-		}
-	}
 }
