@@ -19,6 +19,9 @@ has_python() { /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
 # has_libcrypto tells whether the build with OpenSSL finds it.
 has_libcrypto() { echo '#include <openssl/evp.h>' | gcc -E - >/dev/null 2>&1; }
 
+# has_postgres: Debian keeps the server out of PATH.
+has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; }
+
 PATH=$PATH:/usr/sbin # where Debian keeps haproxy, nginx and apache2
 
 # find_missing lists the Debian packages of what is not there.
@@ -31,6 +34,7 @@ find_missing() {
   command -v node >/dev/null || missing+=(nodejs)
   [ -e /usr/include/stdlib.h ] || [ "$(uname)" != Linux ] || missing+=(libc6-dev) # for the race detector
   has_libcrypto || missing+=(libssl-dev)
+  has_postgres || missing+=(postgresql)
   command -v apache2 >/dev/null || missing+=(apache2-bin) # apache2 itself is the service
   [ -e /usr/lib/apache2/modules/mod_auth_openidc.so ] || missing+=(libapache2-mod-auth-openidc)
   has_python jwcrypto || missing+=(python3-jwcrypto)
@@ -40,7 +44,7 @@ find_missing() {
 }
 
 # without_services runs a command that installs, and lets it start no server: what
-# the tests want of nginx, HAProxy and Caddy is the program. Debian asks policy-rc.d
+# the tests want of nginx, HAProxy, Caddy and PostgreSQL is the program. Debian asks policy-rc.d
 # before a package starts its service; a policy that is there already stays. The
 # services of what is installed here are switched off for the next boot, too.
 without_services() (
@@ -51,7 +55,7 @@ without_services() (
     "${as_root[@]}" chmod 755 "$policy"
   fi
   "$@" || exit
-  for server in nginx haproxy caddy; do
+  for server in nginx haproxy caddy postgresql; do
     case " ${missing[*]} " in *" $server "*)
       if command -v systemctl >/dev/null; then
         "${as_root[@]}" systemctl disable --now "$server"
