@@ -121,3 +121,14 @@ func (c *cache[K, V]) drop(key K) {
 	s.epoch++
 	delete(s.entries, key)
 }
+
+// clear forgets every key.
+func (c *cache[K, V]) clear() {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.epoch++
+		clear(s.entries)
+		s.mu.Unlock()
+	}
+}

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -88,7 +89,7 @@ func (d *DB) PutClient(ctx context.Context, c *authority.Client, e *authority.En
 	if err != nil {
 		return err
 	}
-	return d.change(ctx, e, func(t *tx) error { return t.putClient(d.cache, p) })
+	return d.change(ctx, e, func(t *tx) error { return t.putClient(p) })
 }
 
 // PutClients is PutClient for up to [MaxBulk] clients, all or none. The error names
@@ -106,7 +107,7 @@ func (d *DB) PutClients(ctx context.Context, clients []*authority.Client, e *aut
 	}
 	return d.change(ctx, e, func(t *tx) error {
 		for _, p := range prepared {
-			if err := t.putClient(d.cache, p); err != nil {
+			if err := t.putClient(p); err != nil {
 				return fmt.Errorf("client %q: %w", p.stored.ID, err)
 			}
 		}
@@ -138,18 +139,18 @@ func prepare(c *authority.Client) (*clientPut, error) {
 	return p, nil
 }
 
-func (t *tx) putClient(cache *registryCache, p *clientPut) error {
+func (t *tx) putClient(p *clientPut) error {
 	c := &p.stored
-	t.forgetClient(cache, c.Issuer, c.ID)
+	t.changed(ChangedClient, c.Issuer, c.ID)
 	if err := t.writeClient(c, p.document); err != nil {
 		return err
 	}
 	if c.Revision > 1 { // of a new client the index tables say nothing
-		if err := t.clearClientIndex(cache, c.Issuer, c.ID); err != nil {
+		if err := t.clearClientIndex(c.Issuer, c.ID); err != nil {
 			return err
 		}
 	}
-	return t.indexClient(cache, p)
+	return t.indexClient(p)
 }
 
 // RemoveClient removes a client with its keys and secrets. One that does not
@@ -157,7 +158,7 @@ func (t *tx) putClient(cache *registryCache, p *clientPut) error {
 // authority.ErrConflict.
 func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error {
 	return d.change(ctx, e, func(t *tx) error {
-		t.forgetClient(d.cache, issuer, id)
+		t.changed(ChangedClient, issuer, id)
 		var merchant string
 		err := t.row(`SELECT id FROM merchant WHERE issuer = $1 AND client = $2 LIMIT 1`,
 			[]any{issuer, id}, []any{&merchant})
@@ -167,7 +168,7 @@ func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *authority.E
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		if err := t.clearClientIndex(d.cache, issuer, id); err != nil {
+		if err := t.clearClientIndex(issuer, id); err != nil {
 			return err
 		}
 		if _, err := t.exec(`DELETE FROM last_used WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
@@ -184,20 +185,14 @@ func (d *DB) change(ctx context.Context, e *authority.Entry, fn func(*tx) error)
 		return err
 	}
 	return d.writer.do(ctx, func(t *tx) error {
+		if err := t.changing(t); err != nil {
+			return err
+		}
 		if err := fn(t); err != nil {
 			return err
 		}
-		return t.record([]line{l})
+		return t.recordLines([]line{l})
 	})
-}
-
-// forgetClient has the cached client dropped when the transaction is over.
-func (t *tx) forgetClient(cache *registryCache, issuer, id string) {
-	t.forget = append(t.forget, func() { cache.clients.drop(named{issuer, id}) })
-}
-
-func (t *tx) forgetAPIKey(cache *registryCache, issuer string, digest authority.Digest) {
-	t.forget = append(t.forget, func() { cache.apiKeys.drop(digested{issuer, digest}) })
 }
 
 // writeClient inserts revision 1 and updates to any other.
@@ -220,7 +215,7 @@ func conflictUnless(changed int64, err error) error {
 }
 
 // clearClientIndex removes what the index tables say of a client.
-func (t *tx) clearClientIndex(cache *registryCache, issuer, id string) error {
+func (t *tx) clearClientIndex(issuer, id string) error {
 	if _, err := t.exec(`DELETE FROM client_key WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
 		return err
 	}
@@ -230,13 +225,13 @@ func (t *tx) clearClientIndex(cache *registryCache, issuer, id string) error {
 			if err := scan(&digest); err != nil {
 				return err
 			}
-			t.forgetAPIKey(cache, issuer, authority.Digest(digest))
+			t.changed(ChangedAPIKey, issuer, hex.EncodeToString(digest))
 			return nil
 		})
 }
 
 // indexClient writes what the index tables are to say of a client.
-func (t *tx) indexClient(cache *registryCache, p *clientPut) error {
+func (t *tx) indexClient(p *clientPut) error {
 	c := &p.stored
 	for i := range c.Keys {
 		if err := t.indexKey(c, &c.Keys[i], p.thumbprints[i]); err != nil {
@@ -248,7 +243,7 @@ func (t *tx) indexClient(cache *registryCache, p *clientPut) error {
 		if s.Kind != authority.APIKey {
 			continue
 		}
-		t.forgetAPIKey(cache, c.Issuer, s.Digest)
+		t.changed(ChangedAPIKey, c.Issuer, hex.EncodeToString(s.Digest[:]))
 		changed, err := t.exec(`INSERT INTO client_api_key (issuer, digest, client) VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING`, c.Issuer, s.Digest[:], c.ID)
 		if err != nil {

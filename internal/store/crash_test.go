@@ -170,7 +170,7 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 			t.Errorf("assertion %s was acknowledged and is not used up", text)
 		}
 	}
-	if used := d.used.size.Load(); used != int64(len(found)) {
+	if used := usedOf(d).size.Load(); used != int64(len(found)) {
 		t.Errorf("%d assertions are used up for %d entries", used, len(found))
 	}
 	if err := d.Close(); err != nil {
@@ -183,7 +183,7 @@ type useKey = [32]byte
 
 func isUsed(t *testing.T, d *DB, key useKey) bool {
 	t.Helper()
-	return d.used.has(usedKey(key[:16]))
+	return usedOf(d).has(usedKey(key[:16]))
 }
 
 func TestFullDisk(t *testing.T) {
@@ -233,4 +233,10 @@ func appendOnAFullDisk(path string) error {
 		return fmt.Errorf("%d entries: %+v, %w", n, report, err)
 	}
 	return d.Close()
+}
+
+// usedOf is the set in memory of a store in a file.
+func usedOf(d *DB) *used {
+	file, _ := d.database.(*sqliteFile)
+	return file.used
 }

@@ -12,6 +12,16 @@ const forgetAtOnce = 128
 // Forget removes what is over at now: the keys of assertions that are refused for
 // their age, and revocations whose tokens have all ended. It returns how many.
 func (d *DB) Forget(ctx context.Context, now time.Time) (int64, error) {
+	keys, err := d.database.forgetUsed(ctx, d, now)
+	if err != nil {
+		return keys, err
+	}
+	revocations, err := d.forget(ctx, `DELETE FROM revocation WHERE (issuer, id) IN
+		(SELECT issuer, id FROM revocation WHERE until <= $1 ORDER BY until LIMIT $2)`, now)
+	return keys + revocations, err
+}
+
+func (s *sqliteFile) forgetUsed(ctx context.Context, d *DB, now time.Time) (int64, error) {
 	err := d.writer.do(ctx, func(t *tx) error { // first, so that no restart knows less than the set did
 		_, err := t.exec(`UPDATE used_forgotten SET at = $1 WHERE at < $1`, now.Unix())
 		return err
@@ -19,7 +29,7 @@ func (d *DB) Forget(ctx context.Context, now time.Time) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	keys := d.used.forget(now.Unix())
+	keys := s.used.forget(now.Unix())
 	for _, statement := range []string{
 		`DELETE FROM used_batch WHERE (until, first_seq) IN
 		(SELECT until, first_seq FROM used_batch WHERE until <= $1 ORDER BY until LIMIT $2)`,
@@ -30,9 +40,7 @@ func (d *DB) Forget(ctx context.Context, now time.Time) (int64, error) {
 			return keys, err
 		}
 	}
-	revocations, err := d.forget(ctx, `DELETE FROM revocation WHERE (issuer, id) IN
-		(SELECT issuer, id FROM revocation WHERE until <= $1 ORDER BY until LIMIT $2)`, now)
-	return keys + revocations, err
+	return keys, nil
 }
 
 // forget runs a statement until it finds fewer rows than it may take at once.

@@ -38,7 +38,7 @@ func appendBatch(t *testing.T, d *DB, n int) {
 		}
 		lines[i] = l
 	}
-	if err := d.writer.do(t.Context(), func(tx *tx) error { return tx.record(lines) }); err != nil {
+	if err := d.writer.do(t.Context(), func(tx *tx) error { return tx.recordLines(lines) }); err != nil {
 		t.Fatal(err)
 	}
 }

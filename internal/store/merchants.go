@@ -71,7 +71,7 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e
 	return d.change(ctx, e, func(t *tx) error {
 		for i := range merchants {
 			m := &merchants[i]
-			t.forgetMerchant(d.cache, m.Issuer, m.ID)
+			t.changed(ChangedMerchant, m.Issuer, m.ID)
 			err := t.exists("client", m.Client, `SELECT 1 FROM client WHERE issuer = $1 AND id = $2`, m.Issuer, m.Client)
 			if err != nil {
 				return fmt.Errorf("merchant %q: %w", m.ID, err)
@@ -91,7 +91,7 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e
 // authority.ErrNotFound, one that still has card tokens is authority.ErrConflict.
 func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *authority.Entry) error {
 	return d.change(ctx, e, func(t *tx) error {
-		t.forgetMerchant(d.cache, issuer, id)
+		t.changed(ChangedMerchant, issuer, id)
 		var token string
 		err := t.row(`SELECT id FROM card_token WHERE issuer = $1 AND merchant = $2 LIMIT 1`,
 			[]any{issuer, id}, []any{&token})
@@ -168,7 +168,7 @@ func (d *DB) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e 
 	return d.change(ctx, e, func(t *tx) error {
 		for i := range tokens {
 			c := &tokens[i]
-			t.forgetCardToken(d.cache, c.Issuer, c.ID)
+			t.changed(ChangedCardToken, c.Issuer, c.ID)
 			err := t.exists("merchant", c.Merchant, `SELECT 1 FROM merchant WHERE issuer = $1 AND id = $2`, c.Issuer, c.Merchant)
 			if err != nil {
 				return fmt.Errorf("card token %q: %w", c.ID, err)
@@ -191,7 +191,7 @@ func (d *DB) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e 
 // authority.ErrNotFound.
 func (d *DB) RemoveCardToken(ctx context.Context, issuer, id string, e *authority.Entry) error {
 	return d.change(ctx, e, func(t *tx) error {
-		t.forgetCardToken(d.cache, issuer, id)
+		t.changed(ChangedCardToken, issuer, id)
 		return t.remove("card token", id, `DELETE FROM card_token WHERE issuer = $1 AND id = $2`, issuer, id)
 	})
 }
@@ -201,14 +201,6 @@ func checkBulk(n int) error {
 		return fmt.Errorf("%d in one change, at most %d are taken", n, MaxBulk)
 	}
 	return nil
-}
-
-func (t *tx) forgetMerchant(cache *registryCache, issuer, id string) {
-	t.forget = append(t.forget, func() { cache.merchants.drop(named{issuer, id}) })
-}
-
-func (t *tx) forgetCardToken(cache *registryCache, issuer, id string) {
-	t.forget = append(t.forget, func() { cache.cardTokens.drop(named{issuer, id}) })
 }
 
 // exists returns an authority.ErrNotFound unless query finds a row.

@@ -17,17 +17,17 @@ var migrations embed.FS
 
 // migrate brings the schema forward, all steps in one transaction, or leaves it
 // as it was. A schema that is newer than the last known step is refused.
-func migrate(ctx context.Context, database *database) error {
+func migrate(ctx context.Context, db *sql.DB) error {
 	steps, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil {
 		return err
 	}
-	conn, err := database.writes.Conn(ctx)
+	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	if _, err := conn.ExecContext(ctx, database.begin); err != nil {
+	if _, err := conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return err
 	}
 	if err := applySteps(ctx, conn, steps); err != nil {

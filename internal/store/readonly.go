@@ -23,7 +23,7 @@ func VerifyFile(ctx context.Context, path string) (VerifyReport, error) {
 	if err != nil {
 		return VerifyReport{}, errors.Join(err, reads.Close())
 	}
-	d := &DB{reads: newReader(reads), packer: packer, marks: "marks", maintenance: make(chan struct{}, 1)}
+	d := &DB{reads: newReader(reads, true), packer: packer, marks: "marks", maintenance: make(chan struct{}, 1)}
 	var version int
 	if err := d.reads.row(ctx, `SELECT version FROM schema_version`, nil, []any{&version}); err != nil {
 		return VerifyReport{}, errors.Join(fmt.Errorf("store %s: %w", path, err), reads.Close())

@@ -85,7 +85,7 @@ func (t *tx) writeAnchor(keep int64, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	return t.record([]line{l})
+	return t.recordLines([]line{l})
 }
 
 // readAnchor reads the anchor that a record holds, if it holds one.

@@ -37,6 +37,7 @@ func (d *DB) PutRevocation(ctx context.Context, r *authority.Revocation, e *auth
 		return fmt.Errorf("revocation %q: %w", r.ID, err)
 	}
 	return d.change(ctx, e, func(t *tx) error {
+		t.changed(ChangedRevocations, r.Issuer, r.ID)
 		return conflictUnless(t.exec(`INSERT INTO revocation (issuer, id, until, document) VALUES ($1, $2, $3, $4)
 			ON CONFLICT DO NOTHING`, r.Issuer, r.ID, ceilMilli(r.Until), document))
 	})

@@ -38,6 +38,7 @@ func (d *DB) PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *
 		return fmt.Errorf("signing keys of issuer %q: %w", keys.Issuer, err)
 	}
 	return d.change(ctx, e, func(t *tx) error {
+		t.changed(ChangedSigningKeys, keys.Issuer, "")
 		if keys.Revision == 0 {
 			return conflictUnless(t.exec(`INSERT INTO signing_keys (issuer, revision, document) VALUES ($1, 1, $2)
 				ON CONFLICT DO NOTHING`, keys.Issuer, document))

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"modernc.org/sqlite"
 )
@@ -20,34 +21,68 @@ import (
 // their first read after a commit of the writer.
 const readConnections = 4
 
+// sqliteFile is a file that this process alone holds.
+type sqliteFile struct {
+	path          string
+	reads, writes *sql.DB
+	session       *sqliteSession
+	used          *used
+	unlock        func() error
+}
+
 // openSQLite opens the file at path, which nobody but its owner may read if it
-// is made now. The file is in WAL mode and a commit is on the disk when it
-// returns. One connection writes, a few read; this process alone holds the file.
-func openSQLite(path string) (*database, error) {
+// is made now, and brings its schema forward. The file is in WAL mode and a commit
+// is on the disk when it returns. One connection writes, a few read.
+func openSQLite(ctx context.Context, path string) (*sqliteFile, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	release, err := hold(path + ".lock")
+	unlock, err := hold(path + ".lock")
 	if err != nil {
 		return nil, err
 	}
-	writes, err := sqlitePool(path, 1, "synchronous(FULL)", "foreign_keys(1)", "cache_size(-65536)",
+	s := &sqliteFile{path: path, unlock: unlock}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s *sqliteFile) open(ctx context.Context) (err error) {
+	s.writes, err = sqlitePool(s.path, 1, "synchronous(FULL)", "foreign_keys(1)", "cache_size(-65536)",
 		"wal_autocheckpoint(4096)", "journal_size_limit(67108864)")
 	if err != nil {
-		return nil, errors.Join(err, release())
+		return err
 	}
-	reads, err := sqlitePool(path, readConnections, "query_only(1)")
-	if err != nil {
-		return nil, errors.Join(err, writes.Close(), release())
+	if s.reads, err = sqlitePool(s.path, readConnections, "query_only(1)"); err != nil {
+		return err
 	}
-	return &database{
-		reads:   reads,
-		writes:  writes,
-		begin:   "BEGIN IMMEDIATE",
-		backup:  func(ctx context.Context, to string) error { return backupSQLite(ctx, path, to) },
-		release: release,
-	}, nil
+	if err := migrate(ctx, s.writes); err != nil {
+		return err
+	}
+	if s.used, err = loadUsed(ctx, newReader(s.pool())); err != nil {
+		return err
+	}
+	s.session = &sqliteSession{db: s.writes, used: s.used}
+	return nil
+}
+
+func (s *sqliteFile) pool() (reads *sql.DB, local bool) { return s.reads, true }
+func (s *sqliteFile) writing() session                 { return s.session }
+
+// follow returns at once: nobody else has the file.
+func (s *sqliteFile) follow(context.Context, *registryCache) {}
+func (s *sqliteFile) heard(now time.Time) time.Time          { return now }
+
+func (s *sqliteFile) close() error {
+	var errs []error
+	for _, pool := range []*sql.DB{s.reads, s.writes} {
+		if pool != nil {
+			errs = append(errs, pool.Close())
+		}
+	}
+	return errors.Join(append(errs, s.unlock())...)
 }
 
 // sqlitePool opens up to connections to path, each with the pragmas.
@@ -100,10 +135,10 @@ func writePID(file *os.File) error {
 	return err
 }
 
-// backupSQLite copies the database at path to a new file, on a connection of its
-// own so that no other read waits for it.
-func backupSQLite(ctx context.Context, path, to string) error {
-	db, err := sqlitePool(path, 1)
+// backup copies the database on a connection of its own, so that no other read
+// waits for it.
+func (s *sqliteFile) backup(ctx context.Context, to string) error {
+	db, err := sqlitePool(s.path, 1)
 	if err != nil {
 		return err
 	}

@@ -71,11 +71,10 @@ func (o *Options) setDefaults() error {
 // DB is an open store. Its methods may be called from many goroutines.
 type DB struct {
 	now      func() time.Time
-	database *database
+	database database
 	reads    *reader
 	packer   *packer
 	marks    string // the column, or what stands for it in a file from before it was there
-	used     *used
 	writer   *writer
 	cache    *registryCache
 	touched  *touched
@@ -84,66 +83,80 @@ type DB struct {
 	close       func() error
 }
 
-// database is an opened SQL database with what its dialect does in its own way.
-type database struct {
-	reads, writes *sql.DB
-	// begin starts a transaction that will write.
-	begin string
-	// backup writes a consistent copy to a path.
-	backup func(ctx context.Context, path string) error
-	// release gives up the exclusive hold after both pools were closed.
-	release func() error
+// database is an open SQLite file or PostgreSQL database, with what each does in
+// its own way.
+type database interface {
+	// pool is for reads; local tells that one by its key is over in microseconds.
+	pool() (reads *sql.DB, local bool)
+	// writing is the session of the one writer.
+	writing() session
+	// forgetUsed removes what is over at now of the assertions that were used up, and returns how many.
+	forgetUsed(ctx context.Context, d *DB, now time.Time) (int64, error)
+	// writeLastUsed notes times of last use.
+	writeLastUsed(ctx context.Context, d *DB, times map[credential]int64) error
+	// backup writes a consistent copy to path, an empty file.
+	backup(ctx context.Context, path string) error
+	// follow drops from the cache what other processes change, until ctx ends.
+	follow(ctx context.Context, cache *registryCache)
+	// heard tells until when all that other processes changed is known.
+	heard(now time.Time) time.Time
+	// close closes what the writer does not.
+	close() error
 }
 
-// Open opens the store at url, "sqlite:PATH", makes it if it does not exist, and
-// brings its schema forward. It refuses a file that another process has open
-// and a schema newer than it knows.
+// Open opens the store at url, "sqlite:PATH" or "postgres://...", and makes it if
+// it does not exist. It brings the schema of a file forward, and that of a database
+// that has none; any other database is brought forward by [Migrate]. It refuses a
+// file that another process has open and a schema newer than it can work with.
 func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	if err := options.setDefaults(); err != nil {
 		return nil, err
 	}
-	path, ok := strings.CutPrefix(url, "sqlite:")
-	if !ok || path == "" {
-		return nil, errors.New(`the store's URL is not "sqlite:PATH"`)
-	}
-	database, err := openSQLite(path)
+	database, name, err := openDatabase(ctx, url, &options)
 	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", path, err)
-	}
-	if err := migrate(ctx, database); err != nil {
-		return nil, errors.Join(fmt.Errorf("store %s: %w", path, err), database.close())
+		return nil, fmt.Errorf("store %s: %w", name, err)
 	}
 	d, err := start(ctx, database, options)
 	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", path, errors.Join(err, database.close()))
+		return nil, fmt.Errorf("store %s: %w", name, errors.Join(err, database.close()))
 	}
 	return d, nil
 }
 
-// start makes what is kept in memory and sets the goroutines of a store going.
-func start(ctx context.Context, database *database, options Options) (*DB, error) {
-	reads := newReader(database.reads)
-	used, err := loadUsed(ctx, reads)
-	if err != nil {
-		return nil, err
+// openDatabase opens what url names; name is url without what is not for logs.
+func openDatabase(ctx context.Context, url string, options *Options) (d database, name string, err error) {
+	path, file := strings.CutPrefix(url, "sqlite:")
+	switch {
+	case file && path != "":
+		d, err = openSQLite(ctx, path)
+		return d, path, err
+	case IsPostgres(url):
+		d, err = openPostgres(ctx, url, options)
+		return d, nameOf(url), err
+	default:
+		return nil, "", errors.New(`its URL is neither "sqlite:PATH" nor "postgres://HOST/DATABASE"`)
 	}
+}
+
+// start makes what is kept in memory and sets the goroutines of a store going.
+func start(ctx context.Context, database database, options Options) (*DB, error) {
 	packer, err := newPacker()
 	if err != nil {
 		return nil, err
 	}
-	writer, err := newWriter(database, options, used, packer)
+	cache := newRegistryCache(options.CacheEntries)
+	writer, err := newWriter(database.writing(), options, packer, cache.drop)
 	if err != nil {
 		return nil, err
 	}
 	d := &DB{
 		now:         options.Now,
 		database:    database,
-		reads:       reads,
+		reads:       newReader(database.pool()),
 		packer:      packer,
 		marks:       "marks",
-		used:        used,
 		writer:      writer,
-		cache:       newRegistryCache(options.CacheEntries),
+		cache:       cache,
 		touched:     newTouched(),
 		maintenance: make(chan struct{}, 1),
 	}
@@ -151,6 +164,7 @@ func start(ctx context.Context, database *database, options Options) (*DB, error
 	var ended sync.WaitGroup
 	ended.Go(func() { d.warm(background) })
 	ended.Go(func() { d.flushTouches(background, options.TouchInterval) })
+	ended.Go(func() { database.follow(background, cache) })
 	d.close = sync.OnceValue(func() error {
 		stop()
 		ended.Wait()
@@ -164,10 +178,6 @@ func start(ctx context.Context, database *database, options Options) (*DB, error
 // Close records what waits, writes the times of last use, and gives the files
 // back. Calls that come later get ErrClosed or the error of a closed database.
 func (d *DB) Close() error { return d.close() }
-
-func (d *database) close() error {
-	return errors.Join(d.reads.Close(), d.writes.Close(), d.release())
-}
 
 // freshWrite is how long a successful commit proves that writing is possible.
 const freshWrite = 5 * time.Second
@@ -190,13 +200,16 @@ func (d *DB) Ping(ctx context.Context) error {
 
 // reader runs queries outside of the writer, each prepared once.
 type reader struct {
-	db *sql.DB
-	mu sync.RWMutex
+	db    *sql.DB
+	local bool // a read by its key is over in microseconds
+	mu    sync.RWMutex
 	// statements by their text, under mu.
 	statements map[string]*sql.Stmt
 }
 
-func newReader(db *sql.DB) *reader { return &reader{db: db, statements: map[string]*sql.Stmt{}} }
+func newReader(db *sql.DB, local bool) *reader {
+	return &reader{db: db, local: local, statements: map[string]*sql.Stmt{}}
+}
 
 func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error) {
 	r.mu.RLock()
@@ -227,11 +240,14 @@ func (r *reader) row(ctx context.Context, query string, args, dest []any) error 
 	return s.QueryRowContext(ctx, args...).Scan(dest...)
 }
 
-// get is row for what is found by its key. That is over in microseconds, so ctx is
+// get is row for what is found by its key. Where that is over in microseconds ctx is
 // asked but once: to have an eye on it meanwhile takes two goroutines more.
 func (r *reader) get(ctx context.Context, query string, args, dest []any) error {
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if !r.local {
+		return r.row(ctx, query, args, dest)
 	}
 	return r.row(context.WithoutCancel(ctx), query, args, dest)
 }

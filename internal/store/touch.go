@@ -132,7 +132,7 @@ func (d *DB) flush(ctx context.Context, most int) error {
 			if len(written) == 0 {
 				break
 			}
-			if err := d.writer.do(ctx, func(t *tx) error { return t.writeLastUsed(written) }); err != nil {
+			if err := d.database.writeLastUsed(ctx, d, written); err != nil {
 				return fmt.Errorf("times of last use: %w", err)
 			}
 			s.forget(written)
@@ -170,14 +170,16 @@ func (s *touchShard) forget(written map[credential]int64) {
 	}
 }
 
-func (t *tx) writeLastUsed(times map[credential]int64) error {
-	for key, at := range times {
-		_, err := t.exec(`INSERT INTO last_used (issuer, client, credential, at) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (issuer, client, credential) DO UPDATE SET at = excluded.at WHERE last_used.at < excluded.at`,
-			key.issuer, key.client, key.id, at)
-		if err != nil {
-			return err
+func (s *sqliteFile) writeLastUsed(ctx context.Context, d *DB, times map[credential]int64) error {
+	return d.writer.do(ctx, func(t *tx) error {
+		for key, at := range times {
+			_, err := t.exec(`INSERT INTO last_used (issuer, client, credential, at) VALUES ($1, $2, $3, $4)
+				ON CONFLICT (issuer, client, credential) DO UPDATE SET at = excluded.at WHERE last_used.at < excluded.at`,
+				key.issuer, key.client, key.id, at)
+			if err != nil {
+				return err
+			}
 		}
-	}
-	return nil
+		return nil
+	})
 }

@@ -2,9 +2,8 @@ package store
 
 import (
 	"context"
-	"crypto/sha256"
-	"database/sql"
-	"database/sql/driver"
+	"errors"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -39,25 +38,15 @@ type writer struct {
 	came, crowd chan struct{}
 	enough      atomic.Int64
 
+	// changed is told what a transaction may have changed, before anybody is answered.
+	changed func([]Change)
+
 	// Owned by the goroutine.
 	asked    bool // for a turn that has not come
 	patience *time.Timer
 	session  session
-	head     head
 	batch    []*appending
-	used     *used
 	packer   *packer
-}
-
-// head is the end of the chain. It is read from the database whenever it is not
-// certain: at the start and after each transaction that failed.
-type head struct {
-	known bool
-	seq   int64
-	hash  [sha256.Size]byte
-	// unsure are the assertions that a transaction used up whose COMMIT failed. It
-	// did commit if the database's chain ends with hash.
-	unsure []byte
 }
 
 // appending is an append that waits for its commit.
@@ -73,21 +62,21 @@ type appending struct {
 // changing is another transaction that waits for its commit.
 type changing struct {
 	change func(*tx) error
+	gone   <-chan struct{}
 	done   chan error // takes one answer without blocking
 }
 
-func newWriter(database *database, options Options, used *used, packer *packer) (w *writer, err error) {
+func newWriter(session session, options Options, packer *packer, changed func([]Change)) (w *writer, err error) {
 	w = &writer{
-		now:     options.Now,
-		appends: make(chan *appending, options.Queue),
-		changes: make(chan *changing),
-		quit:    make(chan struct{}),
-		stopped: make(chan struct{}),
-		session: session{db: database.writes, begin: database.begin},
-		used:    used,
-		packer:  packer,
-		came:    make(chan struct{}, 1),
-
+		now:      options.Now,
+		appends:  make(chan *appending, options.Queue),
+		changes:  make(chan *changing),
+		quit:     make(chan struct{}),
+		stopped:  make(chan struct{}),
+		session:  session,
+		changed:  changed,
+		packer:   packer,
+		came:     make(chan struct{}, 1),
 		patience: time.NewTimer(0),
 		crowd:    make(chan struct{}, 1),
 	}
@@ -132,7 +121,7 @@ func (w *writer) append(ctx context.Context, l line, use *authority.Use) error {
 // do runs change in a transaction of its own and waits for its commit. When
 // change fails nothing is written and its error is returned.
 func (w *writer) do(ctx context.Context, change func(*tx) error) error {
-	c := &changing{change: change, done: make(chan error, 1)}
+	c := &changing{change: change, gone: ctx.Done(), done: make(chan error, 1)}
 	select {
 	case w.changes <- c:
 		return w.wait(ctx, c.done)
@@ -161,14 +150,14 @@ func (w *writer) wait(ctx context.Context, done <-chan error) error {
 
 func (w *writer) run() {
 	defer close(w.stopped)
-	defer w.session.drop()
+	defer w.session.leave()
 	defer func() { _ = w.turn.Close() }()
 	for {
 		select {
 		case a := <-w.appends:
 			w.commit(w.gather(a))
 		case c := <-w.changes:
-			c.done <- w.transact(c.change)
+			c.done <- w.transact(func() *tx { return &tx{} }, c.change, func() bool { return waits(c.gone) })
 		case <-w.quit:
 			w.drain()
 			return
@@ -221,11 +210,19 @@ func (w *writer) gather(first *appending) []*appending {
 
 // join puts a into the batch, unless its caller has gone and waits for no answer.
 func (a *appending) join(batch []*appending) []*appending {
-	select {
-	case <-a.gone:
+	if !waits(a.gone) {
 		return batch
+	}
+	return append(batch, a)
+}
+
+// waits tells whether a caller has not gone.
+func waits(gone <-chan struct{}) bool {
+	select {
+	case <-gone:
+		return false
 	default:
-		return append(batch, a)
+		return true
 	}
 }
 
@@ -234,18 +231,17 @@ func (w *writer) commit(batch []*appending) {
 	if len(batch) == 0 {
 		return
 	}
-	err := w.transact(func(t *tx) error {
-		if err := t.useUp(batch); err != nil {
-			return err
-		}
-		lines := make([]line, 0, len(batch))
-		for _, a := range batch {
-			if a.lost == nil {
-				lines = append(lines, a.line)
+	wanted := func() bool {
+		batch = slices.DeleteFunc(batch, func(a *appending) bool {
+			gone := !waits(a.gone)
+			if gone {
+				a.done <- context.Canceled // what the next try leaves out is not recorded
 			}
-		}
-		return t.record(lines)
-	})
+			return gone
+		})
+		return len(batch) > 0
+	}
+	err := w.transact(func() *tx { return &tx{batch: batch} }, (*tx).appendAll, wanted)
 	for _, a := range batch {
 		switch {
 		case err != nil:
@@ -259,142 +255,71 @@ func (w *writer) commit(batch []*appending) {
 	clear(batch)
 }
 
-// transact runs change in one transaction. What change asked to have forgotten
-// is forgotten before transact returns, whether the commit succeeded or not.
-func (w *writer) transact(change func(*tx) error) error {
-	t := &tx{session: &w.session, head: w.head, used: w.used, packer: w.packer}
-	err := t.run(change)
-	for _, forget := range t.forget {
-		forget()
-	}
-	w.head = t.head
-	if err != nil {
-		w.head.known = false
-		w.committed.Store(0)
-		return err
-	}
-	w.committed.Store(w.now().UnixMilli())
-	return nil
-}
-
-// tx is one transaction of the writer. It cannot be cancelled: a statement cut
-// short would leave its outcome unknown.
-type tx struct {
-	session *session
-	head    head
-	forget  []func()
-	used    *used
-	packer  *packer
-	usedUp  []byte // the assertions that the transaction uses up, packed
-}
-
-func (t *tx) run(change func(*tx) error) error {
-	if err := t.session.open(); err != nil {
-		return err
-	}
-	if _, err := t.exec(t.session.begin); err != nil {
-		t.session.drop()
-		return err
-	}
-	err := t.readHead()
-	if err == nil {
-		err = change(t)
-	}
-	if err == nil {
-		if _, err = t.exec("COMMIT"); err == nil {
-			return t.used.addAll(t.usedUp)
+// appendAll records the appends of the batch, but for those whose assertion was
+// used up before.
+func (t *tx) appendAll() error {
+	lines := make([]line, 0, len(t.batch))
+	for _, a := range t.batch {
+		if a.lost == nil {
+			lines = append(lines, a.line)
 		}
-		t.head.unsure = t.usedUp
 	}
-	if _, rollback := t.exec("ROLLBACK"); rollback != nil {
-		t.session.drop() // SQLite has rolled back by itself, or the connection is broken
-	}
-	return err
+	return t.recordLines(lines)
 }
 
-// exec runs a statement and returns how many rows it changed.
-func (t *tx) exec(query string, args ...any) (int64, error) {
-	s, err := t.session.statement(query) //nolint:sqlclosecheck // kept until the session is dropped
-	if err != nil {
-		return 0, err
-	}
-	result, err := s.ExecContext(context.Background(), args...)
-	if err != nil {
-		return 0, err
-	}
-	return result.RowsAffected()
-}
-
-// row reads one row into dest; no row is sql.ErrNoRows.
-func (t *tx) row(query string, args, dest []any) error {
-	s, err := t.session.statement(query) //nolint:sqlclosecheck // kept until the session is dropped
-	if err != nil {
-		return err
-	}
-	return s.QueryRowContext(context.Background(), args...).Scan(dest...)
-}
-
-// list reads every row of query.
-func (t *tx) list(query string, args []any, scan func(scan func(...any) error) error) error {
-	s, err := t.session.statement(query) //nolint:sqlclosecheck // kept until the session is dropped
-	if err != nil {
-		return err
-	}
-	rows, err := s.QueryContext(context.Background(), args...)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		if err := scan(rows.Scan); err != nil {
+// transact runs change in one transaction. Those who remember hear what it changed
+// before transact returns, whether the commit succeeded or not. Where the database
+// fails for a cause that passes, such as a lost connection, it is tried again as
+// long as somebody waits; where it is in doubt whether a transaction took place,
+// that is found out before anything else.
+func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func() bool) error {
+	for try := 0; ; try++ {
+		t := fresh()
+		t.session, t.packer = w.session, w.packer
+		err := t.run(change)
+		if doubtful := (*doubt)(nil); errors.As(err, &doubtful) {
+			err = w.settle(t, doubtful, wanted)
+		}
+		if len(t.changes) > 0 {
+			w.changed(t.changes)
+		}
+		if err == nil {
+			w.committed.Store(w.now().UnixMilli())
+			return nil
+		}
+		w.committed.Store(0)
+		if !w.session.passing(err) || !w.rest(try) || !wanted() {
 			return err
 		}
 	}
-	return rows.Err()
 }
 
-// session is the write connection with its statements, each prepared once. It is
-// dropped when the connection can no longer be trusted, and opened anew.
-type session struct {
-	db         *sql.DB
-	begin      string
-	conn       *sql.Conn
-	statements map[string]*sql.Stmt
+// settle finds out whether a transaction committed: no error says that it did.
+func (w *writer) settle(t *tx, doubtful *doubt, wanted func() bool) error {
+	for try := 0; ; try++ {
+		committed, err := w.session.settle(t)
+		switch {
+		case err == nil && committed:
+			return nil
+		case err == nil:
+			return errLost
+		case !w.session.passing(err) || !w.rest(try) || !wanted():
+			return doubtful
+		}
+	}
 }
 
-func (s *session) open() error {
-	if s.conn != nil {
-		return nil
-	}
-	conn, err := s.db.Conn(context.Background())
-	if err != nil {
-		return err
-	}
-	s.conn, s.statements = conn, map[string]*sql.Stmt{}
-	return nil
-}
+// errLost: a transaction did not take place after all.
+var errLost = errors.New("the connection was lost before the commit")
 
-func (s *session) statement(query string) (*sql.Stmt, error) {
-	if statement, ok := s.statements[query]; ok {
-		return statement, nil
+// rest waits a moment before the next try. It returns false when the writer stops.
+func (w *writer) rest(try int) bool {
+	const first, longest = 5 * time.Millisecond, 100 * time.Millisecond
+	w.patience.Reset(min(first<<min(try, 10), longest))
+	select {
+	case <-w.patience.C:
+		return true
+	case <-w.quit:
+		return false
 	}
-	statement, err := s.conn.PrepareContext(context.Background(), query)
-	if err != nil {
-		return nil, err
-	}
-	s.statements[query] = statement
-	return statement, nil
-}
-
-// drop closes the connection for good instead of giving it back to the pool.
-func (s *session) drop() {
-	if s.conn == nil {
-		return
-	}
-	for _, statement := range s.statements {
-		_ = statement.Close()
-	}
-	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn })
-	_ = s.conn.Close()
-	s.conn, s.statements = nil, nil
 }

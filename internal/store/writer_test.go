@@ -282,16 +282,21 @@ func TestDoubtfulCommit(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_ = d.writer.do(t.Context(), func(tx *tx) error {
-				if err := errors.Join(tx.useUp([]*appending{{line: l, use: u}}), tx.record([]line{l})); err != nil {
-					t.Error(err)
+			batch := []*appending{{line: l, use: u}}
+			err = d.writer.transact(func() *tx { return &tx{batch: batch} }, func(tx *tx) error {
+				if err := tx.appendAll(); err != nil {
+					return err
 				}
-				tx.head.unsure, tx.usedUp, tx.head.known = tx.usedUp, nil, false
-				if !committed {
-					return errors.New("rolled back")
+				word := "ROLLBACK"
+				if committed {
+					word = "COMMIT"
 				}
-				return nil
-			})
+				_, err := tx.exec(word) // so that the COMMIT that follows fails
+				return err
+			}, func() bool { return true })
+			if doubtful := (*doubt)(nil); !errors.As(err, &doubtful) {
+				t.Errorf("a commit in doubt: %v", err)
+			}
 			if isUsed(t, d, u.Key) {
 				t.Error("an assertion is used up before its commit is certain")
 			}
@@ -352,12 +357,12 @@ func TestUsedIsRemembered(t *testing.T) {
 // TestNoRoomToRemember: what cannot be remembered is refused.
 func TestNoRoomToRemember(t *testing.T) {
 	d := openNew(t)
-	d.used.size.Store(maxUsed)
+	usedOf(d).size.Store(maxUsed)
 	u := &authority.Use{Key: useKey{7, 255}, Until: clock().Add(time.Minute)}
 	if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, errTooManyUsed) {
 		t.Errorf("append without room: %v", err)
 	}
-	d.used.size.Add(-1)
+	usedOf(d).size.Add(-1)
 	if err := d.Append(t.Context(), testEntry(1), u); err != nil {
 		t.Errorf("append where there is room: %v", err)
 	}
