@@ -40,8 +40,9 @@ var policy = map[string][]string{
 	"internal/agent":           {"oauth", "profile", "assertion", "tokensource", "internal/stricttoml"},
 	"internal/arch":            {},
 	"internal/wholelife":       {}, // it has tests alone
-	// PostgreSQL for tests and `make cluster`: no part of the server.
-	"internal/pgserver": {"github.com/jackc/pgx/v5"},
+	// PostgreSQL for tests and `make cluster`, and what cleans up behind them: no part of the server.
+	"internal/keeper":   {},
+	"internal/pgserver": {"internal/keeper", "github.com/jackc/pgx/v5"},
 	// The benchmark: a program that starts Moneyer as others would. Only
 	// bench/moneyer, which fills stores, looks inside.
 	"bench":         {"bench/ceiling", "bench/moneyer", "bench/peers", "bench/report", "bench/subject", "bench/trial"},

@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"moneyer/internal/keeper"
 )
 
 // User is the superuser of each server. It needs no password.
@@ -52,9 +54,8 @@ type Options struct {
 type Server struct {
 	name    string
 	parent  string // where the folder is
-	folder  string
+	folder  *keeper.Folder
 	port    int
-	keeper  *keeper
 	process *process // nil when it does not run
 }
 
@@ -75,16 +76,16 @@ func newServer(name, parent string) (*Server, error) {
 	if _, err := Programs(); err != nil {
 		return nil, err
 	}
-	folder, err := os.MkdirTemp(parent, "moneyer-postgres-")
+	folder, err := keeper.New(parent, "moneyer-postgres-")
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{name: name, parent: parent, folder: folder}
-	if s.keeper, err = keep(folder); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
-	}
 	// Its user must come through to its own folder; what else is here is its log.
-	return s, errors.Join(os.Chmod(folder, 0o711), s.makeData())
+	if err := errors.Join(os.Chmod(folder.Path, 0o711), s.makeData()); err != nil {
+		return nil, errors.Join(err, folder.Remove())
+	}
+	return s, nil
 }
 
 // makeData makes the data folder anew, for the user that the server runs as.
@@ -150,7 +151,7 @@ func (s *Server) append(name, text string) error {
 // startAtFreePort starts the server at a port of its own, which it keeps.
 func (s *Server) startAtFreePort(ctx context.Context) (err error) {
 	for range 5 { // another program may take the port first
-		if s.port, err = freePort(ctx); err != nil {
+		if s.port, err = FreePort(ctx); err != nil {
 			return err
 		}
 		if err = s.launch(ctx); err == nil || !strings.Contains(err.Error(), "could not bind") {
@@ -160,9 +161,9 @@ func (s *Server) startAtFreePort(ctx context.Context) (err error) {
 	return err
 }
 
-// freePort returns a port that nobody listens at, below those that systems give
+// FreePort returns a port that nobody listens at, below those that systems give
 // to outgoing connections: one of them could take it while the server is away.
-func freePort(ctx context.Context) (int, error) {
+func FreePort(ctx context.Context) (int, error) {
 	for range 100 {
 		port := 12000 + rand.IntN(20000)
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:"+strconv.Itoa(port))
@@ -295,11 +296,11 @@ func (s *Server) Restart(ctx context.Context) error {
 func (s *Server) Remove() error {
 	err := s.Kill()
 	removeSharedMemory(s.data())
-	return errors.Join(err, s.keeper.remove())
+	return errors.Join(err, s.folder.Remove())
 }
 
-func (s *Server) data() string { return filepath.Join(s.folder, "data") }
-func (s *Server) log() string  { return filepath.Join(s.folder, "log") }
+func (s *Server) data() string { return filepath.Join(s.folder.Path, "data") }
+func (s *Server) log() string  { return filepath.Join(s.folder.Path, "log") }
 
 // said returns the end of what the server told.
 func (s *Server) said() string {

@@ -1,35 +1,16 @@
 package pgserver
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 )
-
-// childTask tells the test binary to start a server and wait to be killed.
-const childTask = "MONEYER_PGSERVER_TEST_CHILD"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(childTask) != "" {
-		s, err := Start(context.Background(), Options{})
-		if err != nil {
-			fmt.Println(err)
-			os.Exit(1)
-		}
-		fmt.Println(s.folder, s.process.pid, s.keeper.cmd.Process.Pid)
-		select {}
-	}
-	os.Exit(m.Run())
-}
 
 func start(t *testing.T) *Server {
 	t.Helper()
@@ -46,8 +27,8 @@ func removed(t *testing.T, s *Server) {
 		if err := s.Remove(); err != nil {
 			t.Error(err)
 		}
-		if _, err := os.Stat(s.folder); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s stays: %v", s.folder, err)
+		if _, err := os.Stat(s.folder.Path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s stays: %v", s.folder.Path, err)
 		}
 		if s.Running() {
 			t.Errorf("%s runs still", s.name)
@@ -185,40 +166,6 @@ func waits(t *testing.T, primary, standby *Server) {
 	}
 }
 
-// TestKilledParent: a server goes with who started it, even by SIGKILL.
-func TestKilledParent(t *testing.T) {
-	_, err := Programs()
-	Require(t, err)
-	child := exec.CommandContext(t.Context(), os.Args[0])
-	child.Env = append(os.Environ(), childTask+"=1")
-	out, err := child.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := child.Start(); err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	var folder string
-	var server, keeper int
-	if _, err := fmt.Sscan(line, &folder, &server, &keeper); err != nil {
-		t.Fatalf("%q: %v", line, err)
-	}
-	if err := errors.Join(child.Process.Signal(syscall.SIGKILL), awaitState(keeper, 0)); err != nil {
-		t.Fatal(err)
-	}
-	_ = child.Wait() // it was killed
-	if state, _ := status(server); state != 0 && state != 'Z' {
-		t.Errorf("the server is %c", state)
-	}
-	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("its folder: %v", err)
-	}
-}
-
 func TestShared(t *testing.T) {
 	var shared Shared
 	var url string
@@ -244,7 +191,7 @@ func TestShared(t *testing.T) {
 			t.Errorf("two tests got %s", url)
 		}
 	})
-	folder := shared.server.folder
+	folder := shared.server.folder.Path
 	if err := shared.Close(); err != nil {
 		t.Fatal(err)
 	}

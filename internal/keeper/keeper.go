@@ -1,0 +1,86 @@
+// Package keeper makes folders for programs that tests start, and has them removed
+// with every process that works in them when the program that made them ends,
+// however that comes about: a panic, a time-out of the tests or SIGKILL.
+//
+// It knows a process by its working folder, which whoever starts it must set.
+// Where there is no /proc only the folder goes.
+package keeper
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+)
+
+// script: the end of its input is the end of who made the folder. Processes are
+// asked to end, which lets PostgreSQL release what it shares, and killed if they
+// are still there after a while.
+const script = `
+cat >/dev/null
+inside() {
+  for link in /proc/[0-9]*/cwd; do
+    case $(readlink "$link" 2>/dev/null) in "$1" | "$1"/* | "$1 (deleted)" | "$1"/*" (deleted)")
+      process=${link#/proc/}
+      echo "${process%/cwd}" ;;
+    esac
+  done
+}
+tries=0
+while left=$(inside "$1") && [ -n "$left" ] && [ "$tries" -lt 100 ]; do
+  case $tries in
+    0) kill -QUIT $left; kill -CONT $left ;;
+    [1-9]?) kill -KILL $left ;;
+  esac 2>/dev/null
+  sleep 0.1
+  tries=$((tries + 1))
+done
+rm -rf "$1"
+`
+
+// A Folder is a folder that is kept. The zero value is none.
+type Folder struct {
+	// Path is absolute and has no links in it.
+	Path string
+
+	sweeper *exec.Cmd
+	input   io.Closer
+}
+
+// New makes a folder as os.MkdirTemp does.
+func New(dir, pattern string) (*Folder, error) {
+	path, err := os.MkdirTemp(dir, pattern)
+	if err != nil {
+		return nil, err
+	}
+	f := &Folder{}
+	if f.Path, err = filepath.Abs(path); err == nil {
+		f.Path, err = filepath.EvalSymlinks(f.Path)
+	}
+	if err == nil {
+		err = f.keep()
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(path))
+	}
+	return f, nil
+}
+
+func (f *Folder) keep() (err error) {
+	// No context: it must outlive everything. A group of its own: a terminal's Ctrl-C
+	// is not for it.
+	f.sweeper = exec.CommandContext(context.Background(), "sh", "-c", script, "sh", f.Path)
+	f.sweeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if f.input, err = f.sweeper.StdinPipe(); err != nil {
+		return err
+	}
+	return f.sweeper.Start()
+}
+
+// Remove ends what still works in the folder, and removes it.
+func (f *Folder) Remove() error {
+	return errors.Join(f.input.Close(), f.sweeper.Wait())
+}
