@@ -29,7 +29,7 @@ var policy = map[string][]string{
 	"bearer":              {"oauth", "internal/jose", "internal/strictjson"},
 	"internal/authority":  {"oauth", "profile", "internal/jose", "internal/strictjson", "internal/limit"},
 	"internal/keyring":    {"internal/jose", "internal/authority"},
-	"internal/store":      {"internal/authority", "internal/turn", "modernc.org/sqlite", "github.com/klauspost/compress"},
+	"internal/store":      {"internal/authority", "internal/turn", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/klauspost/compress"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "profile", "internal/authority", "internal/keyring", "internal/limit", "internal/strictjson"},
@@ -43,6 +43,11 @@ var policy = map[string][]string{
 	// PostgreSQL for tests and `make cluster`, and what cleans up behind them: no part of the server.
 	"internal/keeper":   {},
 	"internal/pgserver": {"internal/keeper", "github.com/jackc/pgx/v5"},
+	// The cluster on loopback: a program that starts Moneyer as others would.
+	"cluster":       {"cluster/stand"},
+	"cluster/fault": {"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog"},
+	"cluster/load":  {"assertion", "oauth"},
+	"cluster/stand": {"assertion", "oauth", "tokensource", "cluster/fault", "internal/keeper", "internal/pgserver"},
 	// The benchmark: a program that starts Moneyer as others would. Only
 	// bench/moneyer, which fills stores, looks inside.
 	"bench":         {"bench/ceiling", "bench/moneyer", "bench/peers", "bench/report", "bench/subject", "bench/trial"},

@@ -7,6 +7,11 @@ import (
 	"moneyer/internal/authority"
 )
 
+const (
+	chainShift = 40
+	maxChain   = 8191
+)
+
 // head is the end of the chain.
 type head struct {
 	seq  int64

@@ -18,6 +18,12 @@ func openEmpty(tb testing.TB) storetest.Store {
 	return db
 }
 
-func TestConformance(t *testing.T) { storetest.Run(t, openEmpty) }
+func TestConformance(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) { storetest.Run(t, openEmpty) })
+	t.Run("PostgreSQL", func(t *testing.T) { storetest.Run(t, openPostgres) })
+}
 
-func TestMutants(t *testing.T) { storetest.RunMutants(t, openEmpty) }
+func TestMutants(t *testing.T) {
+	t.Run("SQLite", func(t *testing.T) { storetest.RunMutants(t, openEmpty) })
+	t.Run("PostgreSQL", func(t *testing.T) { storetest.RunMutants(t, openPostgres) })
+}

@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/pgserver"
 )
 
 var killRounds = flag.Int("kill-rounds", 3, "how often TestKill kills a store that is being written")
@@ -29,6 +30,9 @@ const (
 	childPath = "MONEYER_STORE_TEST_PATH"
 )
 
+// PostgresForTests is the server of this package's tests.
+var PostgresForTests pgserver.Shared
+
 func TestMain(m *testing.M) {
 	path := os.Getenv(childPath)
 	switch os.Getenv(childTask) {
@@ -38,6 +42,9 @@ func TestMain(m *testing.M) {
 		exit(appendOnAFullDisk(path))
 	}
 	code := m.Run()
+	if err := PostgresForTests.Close(); err != nil {
+		exit(err)
+	}
 	if leaked := leakedGoroutine(); code == 0 && leaked != "" {
 		exit(fmt.Errorf("a goroutine outlives its store:\n%s", leaked))
 	}

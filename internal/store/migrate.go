@@ -12,13 +12,13 @@ import (
 // migrations holds one file per step of the schema, named NNNN_what.sql and
 // numbered from 1 without a gap. A released file is never changed.
 //
-//go:embed migrations/*.sql
+//go:embed migrations
 var migrations embed.FS
 
 // migrate brings the schema forward, all steps in one transaction, or leaves it
 // as it was. A schema that is newer than the last known step is refused.
 func migrate(ctx context.Context, db *sql.DB) error {
-	steps, err := fs.Glob(migrations, "migrations/*.sql")
+	steps, err := fs.Glob(migrations, "migrations/sqlite/*.sql")
 	if err != nil {
 		return err
 	}

@@ -69,7 +69,7 @@ func (s *sqliteFile) open(ctx context.Context) (err error) {
 }
 
 func (s *sqliteFile) pool() (reads *sql.DB, local bool) { return s.reads, true }
-func (s *sqliteFile) writing() session                 { return s.session }
+func (s *sqliteFile) writing() session                  { return s.session }
 
 // follow returns at once: nobody else has the file.
 func (s *sqliteFile) follow(context.Context, *registryCache) {}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -26,6 +27,10 @@ const (
 
 // credential is what a client used.
 type credential struct{ issuer, client, id string }
+
+func (c credential) compare(other credential) int {
+	return cmp.Or(cmp.Compare(c.issuer, other.issuer), cmp.Compare(c.client, other.client), cmp.Compare(c.id, other.id))
+}
 
 // touched keeps the times of last use that are not written yet, in Unix
 // milliseconds.

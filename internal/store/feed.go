@@ -1,0 +1,214 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	// beat is how often a replica says that it is up, and asks what others changed,
+	// when nobody wakes it before.
+	beat = 250 * time.Millisecond
+	// Trust is how long a replica that heard nothing believes its memory.
+	Trust = time.Second
+	// mostChanges is how many are dropped one by one; with more all is dropped.
+	mostChanges = 10_000
+	// changesKept is how long changes stay: far longer than a replica believes its memory.
+	changesKept = 10 * time.Minute
+)
+
+// feed tells a replica what the others change. At each beat it writes the replica's
+// row, which only a server that takes writes acknowledges, and reads the revision
+// of the registry in the same transaction. A notification makes the next beat come
+// at once; when it is lost, that beat comes in its time.
+type feed struct {
+	url     *postgresURL
+	replica string
+	now     func() time.Time
+	options *Options
+
+	// since is when the last beat began that was heard out, in Unix nanoseconds.
+	since atomic.Int64
+
+	// Owned by whoever follows.
+	conn     *pgx.Conn
+	revision int64
+}
+
+func (f *feed) heard() time.Time { return time.Unix(0, f.since.Load()) }
+
+// begin says that the replica is up. What was changed until now nobody here remembers.
+func (f *feed) begin(ctx context.Context) error {
+	heard, err := f.beat(ctx)
+	if err != nil {
+		return err
+	}
+	f.revision = heard.revision
+	f.since.Store(heard.began.UnixNano())
+	return nil
+}
+
+// follow drops from the cache what others change, until ctx ends.
+func (f *feed) follow(ctx context.Context, cache *registryCache) {
+	for ctx.Err() == nil {
+		if err := f.hear(ctx, cache); err != nil {
+			f.drop()
+		}
+		f.rest(ctx)
+	}
+}
+
+// rest waits for the next beat, or for somebody who changes something.
+func (f *feed) rest(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, beat)
+	defer cancel()
+	if f.conn == nil {
+		<-ctx.Done()
+		return
+	}
+	if _, err := f.conn.WaitForNotification(ctx); err != nil && !pgconn.Timeout(err) {
+		f.drop()
+		<-ctx.Done()
+	}
+}
+
+// hear is one beat, and what follows from it.
+func (f *feed) hear(ctx context.Context, cache *registryCache) error {
+	heard, err := f.beat(ctx)
+	if err != nil {
+		return err
+	}
+	if heard.revision != f.revision {
+		changes, err := f.changes(ctx, heard)
+		if err != nil {
+			return err
+		}
+		if changes == nil {
+			cache.clear()
+			changes = []Change{{Kind: ChangedSigningKeys}, {Kind: ChangedRevocations}}
+		}
+		cache.drop(changes)
+		if err := f.tell(ctx, changes); err != nil {
+			return err
+		}
+	}
+	f.revision = heard.revision
+	f.since.Store(heard.began.UnixNano())
+	return nil
+}
+
+// tell lets those hear who remember what is not in the cache.
+func (f *feed) tell(ctx context.Context, changes []Change) error {
+	if f.options.Changed == nil {
+		return nil
+	}
+	told := map[Change]bool{}
+	for _, c := range changes {
+		if c.ID = ""; c.Kind != ChangedSigningKeys && c.Kind != ChangedRevocations || told[c] {
+			continue
+		}
+		if err := f.options.Changed(ctx, c); err != nil {
+			return fmt.Errorf("%s of issuer %q: %w", c.Kind, c.Issuer, err)
+		}
+		told[c] = true
+	}
+	return nil
+}
+
+// pulse is what a beat brings.
+type pulse struct {
+	began          time.Time
+	revision, gone int64
+}
+
+// beat writes the replica's row and reads the revision, in one transaction of one
+// round trip.
+func (f *feed) beat(ctx context.Context) (p pulse, err error) {
+	if f.conn == nil {
+		conn, _, err := f.url.dial(ctx, writeSettings())
+		if err != nil {
+			return p, err
+		}
+		f.conn = conn
+		if _, err := conn.Exec(ctx, "LISTEN moneyer"); err != nil {
+			return p, unavailable(err)
+		}
+	}
+	spent := []byte{}
+	if f.options.Beat != nil {
+		spent = f.options.Beat()
+	}
+	p.began = f.now()
+	var batch pgx.Batch
+	batch.Queue(`INSERT INTO replica (id, seen, spent) VALUES ($1, now(), $2)
+		ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, spent = excluded.spent`, f.replica, spent)
+	batch.Queue(`SELECT revision, gone FROM registry_revision`).QueryRow(func(row pgx.Row) error { return row.Scan(&p.revision, &p.gone) })
+	batch.Queue(`SELECT id, spent FROM replica WHERE id <> $1 AND seen > now() - interval '10 seconds'`, f.replica).Query(f.others)
+	if err := f.conn.SendBatch(context.WithoutCancel(ctx), &batch).Close(); err != nil {
+		return p, unavailable(err)
+	}
+	return p, nil
+}
+
+// others hears what the other replicas spent.
+func (f *feed) others(rows pgx.Rows) error {
+	var id string
+	var spent []byte
+	_, err := pgx.ForEachRow(rows, []any{&id, &spent}, func() error {
+		if f.options.Heard != nil {
+			f.options.Heard(id, spent)
+		}
+		return nil
+	})
+	return err
+}
+
+// changes reads what was changed since the last beat; nil when there is too much
+// of it, or it is not kept any more.
+func (f *feed) changes(ctx context.Context, p pulse) ([]Change, error) {
+	if f.revision < p.gone || p.revision < f.revision {
+		return nil, nil
+	}
+	changes := []Change{}
+	rows, err := f.conn.Query(ctx, `SELECT kind, issuer, id FROM registry_change
+		WHERE revision > $1 AND revision <= $2 ORDER BY revision LIMIT $3`, f.revision, p.revision, mostChanges+1)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	var c Change
+	_, err = pgx.ForEachRow(rows, []any{&c.Kind, &c.Issuer, &c.ID}, func() error {
+		changes = append(changes, c)
+		return nil
+	})
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if len(changes) > mostChanges {
+		return nil, nil
+	}
+	return changes, nil
+}
+
+// forget removes what every replica has heard long ago, and replicas that are gone.
+func (f *feed) forget(ctx context.Context, t pgx.Tx) error {
+	_, err1 := t.Exec(ctx, `WITH old AS (DELETE FROM registry_change WHERE at < now() - make_interval(secs => $1) RETURNING revision)
+		UPDATE registry_revision SET gone = greatest(gone, (SELECT max(revision) FROM old)) WHERE EXISTS (SELECT FROM old)`, changesKept.Seconds())
+	_, err2 := t.Exec(ctx, `DELETE FROM replica WHERE seen < now() - interval '1 day'`)
+	return errors.Join(err1, err2)
+}
+
+func (f *feed) drop() {
+	if f.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), writePatience)
+	defer cancel()
+	_ = f.conn.Close(ctx)
+	f.conn = nil
+}

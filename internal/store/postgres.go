@@ -1,0 +1,137 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// postgres is a database that any number of replicas write.
+type postgres struct {
+	url     *postgresURL
+	reads   *sql.DB
+	session *postgresSession
+	feed    *feed
+}
+
+// openPostgres opens the database, and brings its schema forward if that is not as
+// this program knows it. Reads go to the same server as writes, so that each sees
+// what was acknowledged before.
+func openPostgres(ctx context.Context, text string, options *Options) (*postgres, error) {
+	u, err := parsePostgres(text)
+	if err != nil {
+		return nil, err
+	}
+	if err := migratePostgres(ctx, u, newest); err != nil {
+		return nil, err
+	}
+	p := &postgres{url: u, reads: readPool(u)}
+	replica := rand.Text()
+	p.session = &postgresSession{url: u, holder: replica, days: &partitions{url: u, days: map[int64]bool{}}}
+	p.feed = &feed{url: u, replica: replica, now: options.Now, options: options}
+	// A replica is known before it takes a chain, so that no other takes it for free.
+	if err := p.feed.begin(ctx); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// readPool opens the connections that read. What they ask may be cancelled: it
+// changes nothing but times of last use, and what is over.
+func readPool(u *postgresURL) *sql.DB {
+	config := u.config.Copy()
+	if _, set := config.RuntimeParams["statement_timeout"]; !set {
+		config.RuntimeParams["statement_timeout"] = "30000" // of a walk along the ledger; what requests wait for ends sooner
+	}
+	config.RuntimeParams["lock_timeout"] = "1000"
+	db := stdlib.OpenDB(*config)
+	db.SetMaxOpenConns(u.pool)
+	db.SetMaxIdleConns(u.pool)
+	db.SetConnMaxLifetime(10 * time.Minute)
+	return db
+}
+
+func (p *postgres) pool() (reads *sql.DB, local bool) { return p.reads, false }
+func (p *postgres) writing() session                  { return p.session }
+func (p *postgres) heard(time.Time) time.Time         { return p.feed.heard() }
+
+func (p *postgres) follow(ctx context.Context, cache *registryCache) { p.feed.follow(ctx, cache) }
+
+func (p *postgres) close() error {
+	p.feed.drop()
+	return p.reads.Close()
+}
+
+// forgetPostgres is how many used assertions one statement removes.
+const forgetPostgres = 5000
+
+// forgetUsed first says up to when, under a lock that no use-up passes: one that
+// begins after it knows, and one that began before is over.
+func (p *postgres) forgetUsed(ctx context.Context, _ *DB, now time.Time) (forgotten int64, err error) {
+	if err := p.mark(ctx, now); err != nil {
+		return 0, err
+	}
+	for {
+		result, err := p.reads.ExecContext(ctx, `DELETE FROM use_up WHERE key = ANY(ARRAY(
+			SELECT key FROM use_up WHERE until <= $1 ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED))`,
+			now.UnixMilli(), forgetPostgres)
+		if err != nil {
+			return forgotten, err
+		}
+		removed, err := result.RowsAffected()
+		if forgotten += removed; err != nil || removed < forgetPostgres {
+			return forgotten, err
+		}
+	}
+}
+
+func (p *postgres) mark(ctx context.Context, now time.Time) error {
+	conn, _, err := p.url.dial(ctx, writeSettings())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	return pgx.BeginFunc(ctx, conn, func(t pgx.Tx) error {
+		var marked int64
+		if err := t.QueryRow(ctx, `SELECT at FROM used_forgotten`).Scan(&marked); err != nil || marked >= now.Unix() {
+			return err
+		}
+		if _, err := t.Exec(ctx, `LOCK TABLE use_up IN SHARE MODE`); err != nil {
+			return err
+		}
+		if _, err := t.Exec(ctx, `UPDATE used_forgotten SET at = $1 WHERE at < $1`, now.Unix()); err != nil {
+			return err
+		}
+		return p.feed.forget(ctx, t)
+	})
+}
+
+// writeLastUsed takes the rows in order, so that two replicas never wait for each other.
+func (p *postgres) writeLastUsed(ctx context.Context, _ *DB, times map[credential]int64) error {
+	keys := slices.SortedFunc(maps.Keys(times), credential.compare)
+	issuers, clients, ids, ats := make([]string, len(keys)), make([]string, len(keys)), make([]string, len(keys)), make([]int64, len(keys))
+	for i, key := range keys {
+		issuers[i], clients[i], ids[i], ats[i] = key.issuer, key.client, key.id, times[key]
+	}
+	_, err := p.reads.ExecContext(ctx, `INSERT INTO last_used (issuer, client, credential, at)
+		SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[])
+		ON CONFLICT (issuer, client, credential) DO UPDATE SET at = excluded.at WHERE last_used.at < excluded.at`,
+		issuers, clients, ids, ats)
+	if err != nil {
+		return fmt.Errorf("last_used: %w", err)
+	}
+	return nil
+}
+
+// backup is a copy in a SQLite file.
+func (p *postgres) backup(context.Context, string) error {
+	return errors.New("not here yet")
+}

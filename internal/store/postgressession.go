@@ -1,0 +1,472 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"moneyer/internal/authority"
+)
+
+// postgresSession writes a database that other replicas write, too. Of what it
+// read before a transaction it believes nothing: the end of its chain and the
+// assertions that are used up are read in the transaction, under locks.
+//
+// Statements are gathered and sent together, so that a transaction that appends
+// takes two round trips: one to take the end of the chain and use up assertions,
+// one to record the entries and commit.
+type postgresSession struct {
+	url    *postgresURL
+	holder string // what this replica is called in ledger_chain
+	days   *partitions
+
+	conn   *pgx.Conn
+	warned *atomic.Bool
+	queued pgx.Batch
+	chain  int64 // that this replica goes on with
+	held   bool  // whether it holds chain, as far as it knows
+}
+
+// writeSettings make the server give up on a session that has lost its client, but
+// never on a commit that waits for its standbys.
+func writeSettings() map[string]string {
+	return map[string]string{
+		"statement_timeout":                   "0",
+		"lock_timeout":                        "1000",
+		"idle_in_transaction_session_timeout": "2000",
+		"synchronous_commit":                  "on",
+		"tcp_keepalives_idle":                 "5",
+		"tcp_keepalives_interval":             "2",
+		"tcp_keepalives_count":                "3",
+	}
+}
+
+func (s *postgresSession) open() error {
+	if s.conn == nil {
+		conn, warned, err := s.url.dial(context.Background(), writeSettings())
+		if err != nil {
+			return err
+		}
+		s.conn, s.warned = conn, warned
+	}
+	if s.held {
+		return nil
+	}
+	return s.claim()
+}
+
+// claim takes a chain that nobody goes on with, or begins one.
+func (s *postgresSession) claim() error {
+	err := s.row(`UPDATE ledger_chain SET holder = $1 WHERE id = (
+			SELECT id FROM ledger_chain AS free
+			WHERE holder = $1 OR NOT EXISTS (SELECT FROM replica WHERE replica.id = free.holder AND seen > now() - interval '1 minute')
+			ORDER BY holder = $1 DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+		RETURNING id`, []any{s.holder}, []any{&s.chain})
+	if errors.Is(err, sql.ErrNoRows) {
+		err = s.row(`INSERT INTO ledger_chain (id, holder, seq, hash)
+			SELECT id, $1, id << 40, $2 FROM (SELECT coalesce(max(id), -1) + 1 AS id FROM ledger_chain) AS next
+			ON CONFLICT DO NOTHING RETURNING id`, []any{s.holder, make([]byte, sha256.Size)}, []any{&s.chain})
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return errUsurped // another replica began that chain at this moment
+	}
+	if err != nil {
+		return fmt.Errorf("a chain of the ledger to go on with: %w", err)
+	}
+	if s.chain > maxChain {
+		return fmt.Errorf("the ledger has more than %d chains", maxChain)
+	}
+	s.held = true
+	return nil
+}
+
+// leave gives the chain back, for the next replica that starts.
+func (s *postgresSession) leave() {
+	if s.conn != nil && s.held {
+		_, _ = s.exec(`UPDATE ledger_chain SET holder = '' WHERE id = $1 AND holder = $2`, s.chain, s.holder)
+		_, _ = s.exec(`DELETE FROM replica WHERE id = $1`, s.holder)
+	}
+	s.drop()
+}
+
+var (
+	// errUsurped: another replica goes on with the chain, because this one seemed dead.
+	errUsurped = errors.New("another replica has taken the chain")
+	// errChainBroken: the row of the chain cannot be what this program wrote.
+	errChainBroken = errors.New("the end of the ledger's chain is broken")
+)
+
+func (s *postgresSession) begin(t *tx) error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	s.queued = pgx.Batch{}
+	s.queued.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
+	s.queueEnd(s.chain, func(end head, holder string) error {
+		if t.head = end; holder != s.holder {
+			return errUsurped
+		}
+		return nil
+	})
+	uses := usesOf(t.batch)
+	uses.queue(&s.queued)
+	if err := s.flush(); err != nil {
+		s.held = s.held && !errors.Is(err, errUsurped)
+		return err
+	}
+	return uses.judge(s)
+}
+
+// queueEnd reads the end of a chain, and holds it.
+func (s *postgresSession) queueEnd(chain int64, read func(end head, holder string) error) {
+	s.queued.Queue(`SELECT seq, hash, holder FROM ledger_chain WHERE id = $1 FOR UPDATE`, chain).QueryRow(func(row pgx.Row) error {
+		var end head
+		var hash []byte
+		var holder string
+		if err := row.Scan(&end.seq, &hash, &holder); err != nil {
+			return fmt.Errorf("end of chain %d: %w", chain, err)
+		}
+		if len(hash) != sha256.Size || end.seq>>chainShift != chain {
+			return errChainBroken
+		}
+		end.hash = [sha256.Size]byte(hash)
+		return read(end, holder)
+	})
+}
+
+// changing takes the turn among all who change the registry, and the revision of
+// the change.
+func (s *postgresSession) changing(*tx) error {
+	_, err := s.exec(`UPDATE registry_revision SET revision = revision + 1`)
+	return err
+}
+
+func (s *postgresSession) record(t *tx, r *ledgerRow) error {
+	if err := s.days.ensure(r.timeMax); err != nil {
+		return err
+	}
+	s.queued.Queue(`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		r.first, r.count, r.timeMin, r.timeMax, r.previous, r.last, r.marks, r.lines)
+	s.queued.Queue(`UPDATE ledger_chain SET seq = $1, hash = $2 WHERE id = $3`, t.head.seq, t.head.hash[:], s.chain)
+	return nil
+}
+
+func (s *postgresSession) commit(t *tx) error {
+	s.announce(t.changes)
+	s.warned.Store(false)
+	word := ""
+	s.queued.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+		word = tag.String()
+		return nil
+	})
+	err := s.flush()
+	switch {
+	case err != nil && s.conn == nil:
+		return &doubt{err}
+	case err != nil:
+		return err // of a statement: the transaction is over without a trace
+	case s.warned.Load():
+		s.drop()
+		return &doubt{errors.New("the database warned that the commit may not have reached its standbys")}
+	case word != "COMMIT":
+		return fmt.Errorf("the database answered COMMIT with %s", word)
+	}
+	return nil
+}
+
+// announce writes what is changed for the other replicas, and wakes them.
+func (s *postgresSession) announce(changes []Change) {
+	if len(changes) == 0 {
+		return
+	}
+	var kinds, issuers, ids []string
+	for _, c := range changes {
+		kinds, issuers, ids = append(kinds, string(c.Kind)), append(issuers, c.Issuer), append(ids, c.ID)
+	}
+	s.queued.Queue(`INSERT INTO registry_change (revision, at, kind, issuer, id)
+		SELECT revision, now(), kind, issuer, id FROM registry_revision, unnest($1::text[], $2::text[], $3::text[]) AS c (kind, issuer, id)`,
+		kinds, issuers, ids)
+	s.queued.Queue(`SELECT pg_notify('moneyer', '')`)
+}
+
+func (s *postgresSession) rollback() {
+	s.queued = pgx.Batch{}
+	if s.conn == nil {
+		return
+	}
+	if _, err := s.exec("ROLLBACK"); err != nil {
+		s.drop()
+	}
+}
+
+// settle waits until the session that sent the COMMIT is over, by the lock that it
+// holds, and looks for the batch. What is found must have reached the standbys, too,
+// before anybody is told of it: a commit of its own proves that.
+func (s *postgresSession) settle(t *tx) (committed bool, err error) {
+	if err := s.open(); err != nil {
+		return false, err
+	}
+	if t.first == 0 {
+		return false, nil // it recorded nothing, and can be tried again
+	}
+	s.queued = pgx.Batch{}
+	s.queued.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
+	s.queueEnd(t.first>>chainShift, func(head, string) error { return nil })
+	err = s.list(`SELECT last FROM ledger_batch WHERE first_seq = $1`, []any{t.first}, func(scan func(...any) error) error {
+		var last []byte
+		err := scan(&last)
+		committed = bytes.Equal(last, t.head.hash[:])
+		return err
+	})
+	if err != nil {
+		s.rollback()
+		return false, err
+	}
+	s.queued.Queue(`UPDATE ledger_chain SET seq = seq WHERE id = $1`, t.first>>chainShift)
+	if err := s.commit(&tx{}); err != nil {
+		s.rollback()
+		if doubtful := (*doubt)(nil); errors.As(err, &doubtful) {
+			err = &broken{doubtful.cause}
+		}
+		return false, err
+	}
+	return committed, nil
+}
+
+// passing: a lost connection, a server that starts, stops or changes places, a lock
+// that was not to be had.
+func (s *postgresSession) passing(err error) bool {
+	var told *pgconn.PgError
+	var gone *broken
+	if doubtful := (*doubt)(nil); errors.As(err, &doubtful) {
+		return false
+	}
+	if errors.As(err, &told) {
+		return slices.Contains([]string{"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25006", "25P03", "53300"}, told.Code) ||
+			told.Code[:2] == "08"
+	}
+	return errors.As(err, &gone) || errors.Is(err, errUsurped) || errors.Is(err, errLost)
+}
+
+func (s *postgresSession) exec(query string, args ...any) (changed int64, err error) {
+	s.queued.Queue(query, args...).Exec(func(tag pgconn.CommandTag) error {
+		changed = tag.RowsAffected()
+		return nil
+	})
+	return changed, s.flush()
+}
+
+func (s *postgresSession) row(query string, args, dest []any) error {
+	s.queued.Queue(query, args...).QueryRow(func(row pgx.Row) error { return row.Scan(dest...) })
+	return s.flush()
+}
+
+func (s *postgresSession) list(query string, args []any, scan func(scan func(...any) error) error) error {
+	s.queued.Queue(query, args...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := scan(rows.Scan); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+	return s.flush()
+}
+
+// flush sends what is queued, and reads all answers.
+func (s *postgresSession) flush() error {
+	if s.conn == nil {
+		return &broken{errors.New("the connection was lost")}
+	}
+	batch := s.queued
+	s.queued = pgx.Batch{}
+	err := s.conn.SendBatch(context.Background(), &batch).Close()
+	var told *pgconn.PgError
+	switch {
+	case err == nil, errors.Is(err, sql.ErrNoRows):
+		return err
+	case errors.As(err, &told):
+		if told.SeverityUnlocalized != "ERROR" {
+			s.drop()
+		}
+		return err
+	case s.conn.IsClosed():
+		s.drop()
+		return &broken{err}
+	}
+	return err
+}
+
+// drop closes the connection, which must not take longer than the network does.
+func (s *postgresSession) drop() {
+	if s.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), writePatience)
+	defer cancel()
+	_ = s.conn.Close(ctx)
+	s.conn = nil
+}
+
+// uses are the assertions that a batch wants to use up.
+type uses struct {
+	batch     []*appending
+	wanted    []*appending // the first with each key, in the order of keys
+	won       map[usedKey]bool
+	forgotten int64
+}
+
+// usesOf finds them. Among those with one key the first has its way.
+func usesOf(batch []*appending) *uses {
+	u := &uses{batch: batch, won: map[usedKey]bool{}}
+	for _, a := range batch {
+		if a.lost = nil; a.use != nil {
+			u.wanted = append(u.wanted, a)
+		}
+	}
+	// In order, so that two replicas never wait for each other.
+	slices.SortStableFunc(u.wanted, func(a, b *appending) int { return bytes.Compare(a.use.Key[:], b.use.Key[:]) })
+	u.wanted = slices.CompactFunc(u.wanted, func(a, b *appending) bool { return usedKeyOf(a.use) == usedKeyOf(b.use) })
+	return u
+}
+
+// queue inserts their keys. What is there already, or is there once another
+// replica has committed, comes not back. What was forgotten is read after the
+// insert, which nobody who forgets can do beside it.
+func (u *uses) queue(batch *pgx.Batch) {
+	if len(u.wanted) == 0 {
+		return
+	}
+	keys, untils, sealed := make([][]byte, len(u.wanted)), make([]int64, len(u.wanted)), make([][]byte, len(u.wanted))
+	for i, a := range u.wanted {
+		key := usedKeyOf(a.use)
+		keys[i], untils[i], sealed[i] = key[:], ceilMilli(a.use.Until), append([]byte{}, a.use.Sealed...)
+	}
+	batch.Queue(`INSERT INTO use_up (key, until, sealed) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])
+		ON CONFLICT (key) DO NOTHING RETURNING key`, keys, untils, sealed).Query(func(rows pgx.Rows) error {
+		var key []byte
+		_, err := pgx.ForEachRow(rows, []any{&key}, func() error {
+			if len(key) == len(usedKey{}) {
+				u.won[usedKey(key)] = true
+			}
+			return nil
+		})
+		return err
+	})
+	batch.Queue(`SELECT at FROM used_forgotten`).QueryRow(func(row pgx.Row) error { return row.Scan(&u.forgotten) })
+}
+
+// judge sets lost on those who were not the first.
+func (u *uses) judge(s *postgresSession) error {
+	if len(u.wanted) == 0 {
+		return nil
+	}
+	first := make(map[usedKey]*appending, len(u.wanted))
+	var used [][]byte
+	for _, a := range u.wanted {
+		key := usedKeyOf(a.use)
+		first[key] = a
+		switch {
+		case !u.won[key]:
+			used = append(used, key[:])
+		case int64(ceilSecond(a.use.Until)) <= u.forgotten:
+			a.lost = errClockBack
+		}
+	}
+	left, err := leftBehind(s, used)
+	if err != nil {
+		return err
+	}
+	for _, a := range u.batch {
+		if a.use == nil {
+			continue
+		}
+		key := usedKeyOf(a.use)
+		switch winner := first[key]; {
+		case !u.won[key]:
+			a.lost = &authority.UsedError{Sealed: left[key]}
+		case a != winner:
+			a.lost = cmp.Or(winner.lost, lostTo(winner))
+		}
+	}
+	return nil
+}
+
+// leftBehind reads what the first users of assertions left.
+func leftBehind(s *postgresSession, keys [][]byte) (map[usedKey][]byte, error) {
+	left := make(map[usedKey][]byte, len(keys))
+	if len(keys) == 0 {
+		return left, nil
+	}
+	err := s.list(`SELECT key, sealed FROM use_up WHERE key = ANY($1)`, []any{keys}, func(scan func(...any) error) error {
+		var key, sealed []byte
+		err := scan(&key, &sealed)
+		if err == nil && len(key) == len(usedKey{}) {
+			left[usedKey(key)] = bytes.Clone(sealed)
+		}
+		return err
+	})
+	return left, err
+}
+
+// partitions knows for which days the ledger has one.
+type partitions struct {
+	url  *postgresURL
+	days map[int64]bool
+}
+
+const day = int64(24 * time.Hour / time.Millisecond)
+
+// ensure makes the partition of an instant, in Unix milliseconds, and that of the next
+// day, on a connection of its own: it waits for locks that no append should hold up.
+func (p *partitions) ensure(at int64) error {
+	of := at / day
+	if p.days[of] {
+		return nil
+	}
+	conn, _, err := p.url.dial(context.Background(), writeSettings())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	for d := of; d < of+2; d++ {
+		if err := makePartition(conn, d); err != nil {
+			return fmt.Errorf("partition of the ledger: %w", err)
+		}
+		p.days[d] = d == of // the next is looked at again in its time
+	}
+	return nil
+}
+
+func makePartition(conn *pgx.Conn, d int64) error {
+	name := partitionOf(d)
+	var there bool
+	err := conn.QueryRow(context.Background(), `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&there)
+	if err != nil || there {
+		return err
+	}
+	_, err = conn.PgConn().Exec(context.Background(), fmt.Sprintf(`BEGIN;
+		CREATE TABLE %[1]s (LIKE ledger_batch INCLUDING ALL);
+		ALTER TABLE ledger_batch ATTACH PARTITION %[1]s FOR VALUES FROM (%[2]d) TO (%[3]d);
+		COMMIT`, name, d*day, (d+1)*day)).ReadAll()
+	var told *pgconn.PgError
+	if errors.As(err, &told) && slices.Contains([]string{"42P07", "23505"}, told.Code) {
+		return nil // another replica was faster
+	}
+	return err
+}
+
+func partitionOf(d int64) string {
+	return "ledger_batch_" + time.UnixMilli(d*day).UTC().Format("20060102")
+}

@@ -1,0 +1,167 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// IsPostgres tells whether a store's URL names a PostgreSQL database.
+func IsPostgres(text string) bool {
+	return strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://")
+}
+
+const (
+	// connectPatience is how long one host may take to answer, unless the URL sets connect_timeout.
+	connectPatience = time.Second
+	// writePatience is how long the database may take to answer a statement of the
+	// writer: less than a request waits.
+	writePatience = 1500 * time.Millisecond
+	// readPatience is how long a read by its key may take.
+	readPatience = time.Second
+	// readStatements are the connections that read, unless the URL sets pool_max_conns.
+	defaultPool = 8
+)
+
+// postgresURL is what a store's URL says.
+type postgresURL struct {
+	config *pgx.ConnConfig
+	pool   int
+	name   string // for people: no user, no parameters
+}
+
+// parsePostgres reads a URL as libpq does, with three rules of our own: no password
+// stands in it, TLS with a verified certificate guards all that is not loopback, and
+// of several hosts the one that takes writes is meant. pool_max_conns bounds the
+// connections that read.
+func parsePostgres(text string) (*postgresURL, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, errors.New("the URL of the store is malformed") // the error would show all of it
+	}
+	if _, set := u.User.Password(); set || u.Query().Has("password") {
+		return nil, errors.New("the store's URL holds a password: put it into a file that the URL names by passfile=, or into the environment as PGPASSWORD")
+	}
+	p := &postgresURL{pool: defaultPool, name: u.Scheme + "://" + u.Host + u.Path}
+	query := u.Query()
+	if text := query.Get("pool_max_conns"); text != "" {
+		if p.pool, err = strconv.Atoi(text); err != nil || p.pool < 2 || p.pool > 1000 {
+			return nil, fmt.Errorf("pool_max_conns in the store's URL is %q, and must be a number from 2 to 1000", text)
+		}
+		query.Del("pool_max_conns")
+	}
+	if !query.Has("target_session_attrs") {
+		query.Set("target_session_attrs", "read-write")
+	}
+	u.RawQuery = query.Encode()
+	if p.config, err = pgx.ParseConfig(u.String()); err != nil {
+		return nil, fmt.Errorf("the URL of the store: %w", err)
+	}
+	if p.config.ConnectTimeout == 0 || !query.Has("connect_timeout") {
+		p.config.ConnectTimeout = connectPatience
+	}
+	p.config.RuntimeParams["application_name"] = "moneyer"
+	return p, p.checkTLS()
+}
+
+func (p *postgresURL) checkTLS() error {
+	hosts := append([]*pgconn.FallbackConfig{{Host: p.config.Host, TLSConfig: p.config.TLSConfig}}, p.config.Fallbacks...)
+	for _, h := range hosts {
+		verified := h.TLSConfig != nil && (!h.TLSConfig.InsecureSkipVerify || h.TLSConfig.VerifyPeerCertificate != nil || h.TLSConfig.VerifyConnection != nil)
+		if !verified && !isLocal(h.Host) {
+			return fmt.Errorf("the store's host %s is not on this machine: say sslmode=verify-full in the URL, and sslrootcert= if its certificate is of your own making", h.Host)
+		}
+	}
+	return nil
+}
+
+// isLocal: loopback, or a socket in the file system.
+func isLocal(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || strings.HasPrefix(host, "/") || err == nil && addr.IsLoopback()
+}
+
+// nameOf is a URL of a PostgreSQL store without what is not for logs.
+func nameOf(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "postgres"
+	}
+	return u.Scheme + "://" + u.Host + u.Path
+}
+
+// dial opens a connection on which no statement is ever cancelled: a backend that
+// waits for its standbys answers a cancel as if the commit had reached them. warned
+// tells whether the server warned of anything, such as that.
+func (p *postgresURL) dial(ctx context.Context, settings map[string]string) (conn *pgx.Conn, warned *atomic.Bool, err error) {
+	config := p.config.Copy()
+	for name, value := range settings {
+		config.RuntimeParams[name] = value
+	}
+	var open atomic.Bool
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if open.Load() { // it would be to cancel
+			return nil, errors.New("writes are not cancelled")
+		}
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return impatient{c}, nil
+	}
+	warned = &atomic.Bool{}
+	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		if n.SeverityUnlocalized == "WARNING" {
+			warned.Store(true)
+		}
+	}
+	conn, err = pgx.ConnectConfig(ctx, config)
+	open.Store(true)
+	if err != nil {
+		return nil, nil, unavailable(err)
+	}
+	return conn, warned, nil
+}
+
+// impatient is a connection that fails when the other side is silent for too long.
+type impatient struct{ net.Conn }
+
+func (c impatient) Read(b []byte) (int, error) {
+	if err := c.SetReadDeadline(deadline()); err != nil {
+		return 0, err
+	}
+	return c.Conn.Read(b)
+}
+
+func (c impatient) Write(b []byte) (int, error) {
+	if err := c.SetWriteDeadline(deadline()); err != nil {
+		return 0, err
+	}
+	return c.Conn.Write(b)
+}
+
+// deadline is one of the network, which knows no other clock than the machine's.
+func deadline() time.Time { return time.Now().Add(writePatience) } //nolint:forbidigo // see above
+
+// unavailable keeps what the driver says of hosts and users to one line.
+func unavailable(err error) error {
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	return &broken{errors.New(first)}
+}
+
+// broken tells that the connection is of no use any more.
+type broken struct{ cause error }
+
+func (b *broken) Error() string { return "the database cannot be reached: " + b.cause.Error() }
+func (b *broken) Unwrap() error { return b.cause }
