@@ -6,7 +6,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERS
 # Resolving names and users stays Go's, as in the static binary.
 BUILD_OPENSSL := $(subst CGO_ENABLED=0,CGO_ENABLED=1,$(BUILD)) -tags openssl,netgo,osusergo
 
-.PHONY: run build build-openssl test lint fuzz bench bench-quick bench-micro bench-compare clean
+.PHONY: run build build-openssl cluster test test-cluster lint fuzz bench bench-quick bench-micro bench-compare clean
 
 run: build ## build and start the sandbox: every platform on loopback
 	@echo "Starting the sandbox; its folder is sandbox/ ..."
@@ -20,8 +20,14 @@ build-openssl: ## build bin/moneyer-openssl, which signs with the OpenSSL instal
 	@echo "Building bin/moneyer-openssl ..."
 	@$(BUILD_OPENSSL) -o bin/moneyer-openssl ./cmd/moneyer
 
+cluster: build ## three replicas, PostgreSQL with two synchronous standbys, HAProxy, on loopback
+	@go run ./cluster
+
 test: ## install what the tests need, then pass every test
 	@./test.sh
+
+test-cluster: ## break the cluster for up to an hour, print what was measured
+	@MONEYER_REQUIRE_ALL=1 go test ./cluster -run='$(or $(RUN),.)' -v -count=1 -timeout=90m -args -long
 
 lint: ## gofmt, go vet, golangci-lint and govulncheck
 	@./lint.sh

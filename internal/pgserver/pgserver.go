@@ -230,6 +230,9 @@ func (s *Server) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
 // Name is what the server is called in synchronous_standby_names.
 func (s *Server) Name() string { return s.name }
 
+// PID is the postmaster's, the last one that was started.
+func (s *Server) PID() int { return s.process.pid }
+
 // Running tells whether the server has been started and has not ended since.
 func (s *Server) Running() bool {
 	if s.process == nil {

@@ -160,11 +160,16 @@ func (s *Server) awaitStream(ctx context.Context, primary *Server) error {
 	ctx, cancel := context.WithTimeout(ctx, followTimeout)
 	defer cancel()
 	return s.wait(ctx, func(ctx context.Context) error {
-		ok, err := query[bool](ctx, primary,
-			"SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name = $1 AND state = 'streaming')", s.name)
-		if err == nil && !ok {
-			err = fmt.Errorf("%s does not follow %s", s.name, primary.name)
+		if !s.Follows(ctx, primary) {
+			return fmt.Errorf("%s does not follow %s", s.name, primary.name)
 		}
-		return err
+		return nil
 	})
+}
+
+// Follows tells whether the server receives what the primary writes.
+func (s *Server) Follows(ctx context.Context, primary *Server) bool {
+	ok, err := query[bool](ctx, primary,
+		"SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name = $1 AND state = 'streaming')", s.name)
+	return err == nil && ok
 }

@@ -1,0 +1,104 @@
+package stand
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"moneyer/internal/pgserver"
+)
+
+// database is what the store is called.
+const database = "moneyer"
+
+func (s *Stand) startDatabase(ctx context.Context) (err error) {
+	s.say("Starting PostgreSQL: a primary and %d standbys, of which each commit waits for one ...", s.options.Standbys)
+	if s.Primary, err = pgserver.Start(ctx, pgserver.Options{}); err != nil {
+		return err
+	}
+	s.Servers = append(s.Servers, s.Primary)
+	for n := range s.options.Standbys {
+		standby, err := s.Primary.Standby(ctx, fmt.Sprint("standby", n+1))
+		if err != nil {
+			return err
+		}
+		s.Servers = append(s.Servers, standby)
+	}
+	if err := s.Primary.SetSync(ctx, 1, s.others(s.Primary)...); err != nil {
+		return err
+	}
+	return s.Primary.Exec(ctx, "CREATE DATABASE "+database)
+}
+
+// others are all servers but one.
+func (s *Stand) others(but ...*pgserver.Server) []*pgserver.Server {
+	return slices.DeleteFunc(slices.Clone(s.Servers), func(server *pgserver.Server) bool { return slices.Contains(but, server) })
+}
+
+// FailOver promotes the standby that has received the most in the stead of a
+// primary that is gone, and has the others follow it. The old primary stays as it is.
+func (s *Stand) FailOver(ctx context.Context) error {
+	old := s.Primary
+	if old.Running() {
+		return errors.New("the primary runs still: two would take writes")
+	}
+	running := slices.DeleteFunc(s.others(old), func(server *pgserver.Server) bool { return !server.Running() })
+	heir, err := pgserver.Newest(ctx, running...)
+	if err != nil {
+		return err
+	}
+	if err := heir.Promote(ctx, 1, s.others(heir)...); err != nil {
+		return err
+	}
+	s.Primary = heir
+	for _, server := range running {
+		if server == heir {
+			continue
+		}
+		if err := server.Follow(ctx, heir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Complete starts what is not running, and returns when every replica is ready and
+// every server follows the primary.
+func (s *Stand) Complete(ctx context.Context) error {
+	if err := s.completeDatabase(ctx); err != nil {
+		return err
+	}
+	for _, r := range s.Replicas {
+		if r.Running() {
+			continue
+		}
+		if err := r.Launch(); err != nil {
+			return err
+		}
+	}
+	for _, r := range s.Replicas {
+		if err := r.AwaitReady(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stand) completeDatabase(ctx context.Context) error {
+	if !s.Primary.Running() {
+		if err := s.Primary.Restart(ctx); err != nil {
+			return err
+		}
+	}
+	standbys := s.others(s.Primary)
+	for _, server := range standbys {
+		if server.Running() && server.Follows(ctx, s.Primary) {
+			continue
+		}
+		if err := server.Follow(ctx, s.Primary); err != nil {
+			return err
+		}
+	}
+	return s.Primary.SetSync(ctx, 1, standbys...)
+}

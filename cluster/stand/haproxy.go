@@ -1,0 +1,190 @@
+package stand
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"moneyer/internal/pgserver"
+)
+
+// ErrNoHAProxy tells that HAProxy is not installed.
+var ErrNoHAProxy = errors.New("HAProxy is missing: apt-get install haproxy")
+
+// haproxyProgram finds it also where Debian keeps it from users' PATH.
+func haproxyProgram() (string, error) {
+	for _, name := range []string{"haproxy", "/usr/sbin/haproxy"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", ErrNoHAProxy
+}
+
+// haproxy is the load balancer in front.
+type haproxy struct {
+	folder string
+	// Where it listens: for callers, for callers by TLS and HTTP/2, for administrators.
+	public, secure, admin string
+}
+
+func newHAProxy(ctx context.Context, folder string) (*haproxy, error) {
+	h := &haproxy{folder: filepath.Join(folder, "haproxy")}
+	for _, address := range []*string{&h.public, &h.secure, &h.admin} {
+		port, err := pgserver.FreePort(ctx)
+		if err != nil {
+			return nil, err
+		}
+		*address = loopback(port)
+	}
+	return h, os.Mkdir(h.folder, 0o700)
+}
+
+// configuration: a POST is never sent twice, for an assertion is good for one use;
+// where there was no connection, nothing was sent.
+const haproxyConfiguration = `global
+    maxconn 4096
+    nbthread 1
+
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 30s
+    timeout server 30s
+    timeout check 500ms
+    retries 3
+    retry-on conn-failure
+    option redispatch 1
+    option forwardfor
+    option httpchk GET /readyz
+    http-check expect status 200
+    default-server check inter 100ms fall 1 rise 1
+
+frontend callers
+    bind %s
+    bind %s ssl crt certificate.pem alpn h2,http/1.1
+    default_backend replicas
+
+frontend administrators
+    bind %s
+    default_backend admins
+
+backend replicas
+    balance roundrobin
+%s
+backend admins
+    balance roundrobin
+%s`
+
+func (h *haproxy) start(ctx context.Context, replicas []*Replica) error {
+	var public, admin strings.Builder
+	for _, r := range replicas {
+		fmt.Fprintf(&public, "    server %s %s\n", r.Name, r.Public)
+		fmt.Fprintf(&admin, "    server %s %s\n", r.Name, r.Admin)
+	}
+	text := fmt.Sprintf(haproxyConfiguration, h.public, h.secure, h.admin, &public, &admin)
+	if err := os.WriteFile(filepath.Join(h.folder, "haproxy.cfg"), []byte(text), 0o600); err != nil {
+		return err
+	}
+	if err := writeCertificate(filepath.Join(h.folder, "certificate.pem")); err != nil {
+		return err
+	}
+	program, err := haproxyProgram()
+	if err != nil {
+		return err
+	}
+	log, err := os.Create(filepath.Join(h.folder, "log"))
+	if err != nil {
+		return err
+	}
+	// It is ended with its folder.
+	command := exec.CommandContext(context.WithoutCancel(ctx), program, "-db", "-f", "haproxy.cfg")
+	command.Dir = h.folder
+	command.Stdout, command.Stderr = log, log
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := errors.Join(command.Start(), log.Close()); err != nil {
+		return err
+	}
+	return h.await(ctx, command)
+}
+
+// await waits until it lets requests through to the replicas.
+func (h *haproxy) await(ctx context.Context, command *exec.Cmd) error {
+	ended := make(chan struct{})
+	go func() {
+		_ = command.Wait() // its log tells
+		close(ended)
+	}()
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	for _, address := range []string{h.public, h.admin} {
+		err := await(ctx, ended, func(ctx context.Context) error {
+			status, _, err := get(ctx, "http://"+address+"/readyz")
+			if err == nil && status != http.StatusOK {
+				err = fmt.Errorf("it answers %d", status)
+			}
+			return err
+		})
+		if err != nil {
+			said, _ := os.ReadFile(filepath.Join(h.folder, "log")) // the error is enough without
+			return fmt.Errorf("HAProxy: %w\n%s", err, said)
+		}
+	}
+	return nil
+}
+
+// get asks on a connection of its own.
+func get(ctx context.Context, url string) (status int, body string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	req.Close = true
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = resp.Body.Close() }() // it was only read
+	text, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(text), err
+}
+
+// writeCertificate writes a certificate that nobody vouches for, with its key.
+func writeCertificate(path string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "moneyer cluster"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	}
+	certificate, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		return err
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return err
+	}
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
+	return os.WriteFile(path, text, 0o600)
+}

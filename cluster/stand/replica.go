@@ -1,0 +1,256 @@
+package stand
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"moneyer/cluster/fault"
+	"moneyer/internal/pgserver"
+)
+
+const (
+	// readyTimeout is how long anything may take until it is ready.
+	readyTimeout = 60 * time.Second
+	// stopTimeout is beyond the drain delay and the longest request.
+	stopTimeout = 30 * time.Second
+	askAgain    = 5 * time.Millisecond
+)
+
+// A Replica is one process of Moneyer.
+type Replica struct {
+	Name   string
+	Folder string
+	// Public and Admin are the addresses of its listeners.
+	Public, Admin string
+	// Links lead to the servers of PostgreSQL, in their order; none without Faults.
+	Links []*fault.Link
+
+	binary  string
+	command *exec.Cmd
+	ended   chan struct{}
+	outcome error // how it ended; set before ended is closed
+}
+
+// newReplica makes a replica's folder with its configuration.
+func (s *Stand) newReplica(ctx context.Context, number int) (*Replica, error) {
+	r := &Replica{Name: fmt.Sprint("replica", number), binary: s.options.Binary}
+	r.Folder = filepath.Join(s.Folder(), r.Name)
+	if err := os.Mkdir(r.Folder, 0o700); err != nil {
+		return nil, err
+	}
+	for _, address := range []*string{&r.Public, &r.Admin} {
+		port, err := pgserver.FreePort(ctx)
+		if err != nil {
+			return nil, err
+		}
+		*address = loopback(port)
+	}
+	var hosts []string
+	for _, server := range s.Servers {
+		host := server.Addr()
+		if s.Network != nil {
+			link, err := s.Network.Link(host)
+			if err != nil {
+				return nil, err
+			}
+			r.Links = append(r.Links, link)
+			host = link.Address()
+		}
+		hosts = append(hosts, host)
+	}
+	store := fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", pgserver.User, strings.Join(hosts, ","), database)
+	return r, os.WriteFile(filepath.Join(r.Folder, "moneyer.toml"), []byte(s.configuration(r, store)), 0o600)
+}
+
+func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
+
+// configuration differs among the replicas in where they listen alone.
+func (s *Stand) configuration(r *Replica, store string) string {
+	return fmt.Sprintf(`store = %q
+master_key = "file:master.key"
+
+[listen]
+address = %q
+trusted_proxies = ["127.0.0.0/8"]
+
+[admin]
+address = %q
+url = %q
+
+[issuers.%s]
+url = %q
+profile = "oauth2"
+resource_audience = %q
+%s
+%s
+`, store, r.Public, r.Admin, s.AdminURL(), Issuer, s.IssuerURL(), Audience, s.options.IssuerConfig, s.options.Config)
+}
+
+// Launch starts the process and does not wait for it.
+func (r *Replica) Launch() error {
+	if r.Running() {
+		return fmt.Errorf("%s runs already", r.Name)
+	}
+	log, err := os.OpenFile(r.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	// It is ended by Stop and Kill, or with its folder.
+	command := exec.CommandContext(context.Background(), r.binary, "serve", "--config", "moneyer.toml")
+	command.Dir = r.Folder
+	command.Stdout, command.Stderr = log, log
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is not for it
+	if err := errors.Join(command.Start(), log.Close()); err != nil {
+		return err
+	}
+	ended := make(chan struct{})
+	r.command, r.ended = command, ended
+	go func() {
+		r.outcome = command.Wait()
+		close(ended)
+	}()
+	return nil
+}
+
+// Running tells whether the process has been started and has not ended.
+func (r *Replica) Running() bool {
+	if r.command == nil {
+		return false
+	}
+	select {
+	case <-r.ended:
+		return false
+	default:
+		return true
+	}
+}
+
+// PID is the process that was launched last.
+func (r *Replica) PID() int { return r.command.Process.Pid }
+
+// Ended is closed when the process that was launched last has ended.
+func (r *Replica) Ended() <-chan struct{} { return r.ended }
+
+// AwaitReady returns when /readyz says so.
+func (r *Replica) AwaitReady(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	err := await(ctx, r.ended, func(ctx context.Context) error {
+		ready, told, err := r.Ready(ctx)
+		if err == nil && !ready {
+			err = errors.New(told)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("%s is not ready: %w\n%s", r.Name, err, r.Said())
+	}
+	return nil
+}
+
+// await asks until there is no error, or what is asked for has ended.
+func await(ctx context.Context, ended <-chan struct{}, ask func(context.Context) error) error {
+	again := time.NewTicker(askAgain)
+	defer again.Stop()
+	for {
+		err := ask(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-again.C:
+		case <-ended:
+			return errors.New("it has ended")
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// Ready asks /readyz once, and tells what it says.
+func (r *Replica) Ready(ctx context.Context) (ready bool, told string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	status, body, err := get(ctx, "http://"+r.Public+"/readyz")
+	return status == http.StatusOK, strings.TrimSpace(body), err
+}
+
+// IssuerURL leads to the issuer on this replica, past the proxy.
+func (r *Replica) IssuerURL() string { return "http://" + r.Public + issuerPath }
+
+// Kill ends the process by SIGKILL.
+func (r *Replica) Kill() error {
+	if !r.Running() {
+		return nil
+	}
+	if err := r.command.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	<-r.ended
+	return nil
+}
+
+// Stop ends the process by SIGTERM and waits until it has drained.
+func (r *Replica) Stop() error {
+	if err := r.command.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	select {
+	case <-r.ended:
+	case <-time.After(stopTimeout):
+		return errors.Join(fmt.Errorf("%s did not stop within %v\n%s", r.Name, stopTimeout, r.Said()), r.Kill())
+	}
+	if r.outcome != nil {
+		return fmt.Errorf("%s: %w\n%s", r.Name, r.outcome, r.Said())
+	}
+	return nil
+}
+
+// Pause holds the process up, and Resume lets it go on.
+func (r *Replica) Pause() error { return r.command.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused process go on.
+func (r *Replica) Resume() error { return r.command.Process.Signal(syscall.SIGCONT) }
+
+// Metric returns the sum of a metric's values, 0 when there is none.
+func (r *Replica) Metric(ctx context.Context, name string) (float64, error) {
+	_, text, err := get(ctx, "http://"+r.Admin+"/metrics")
+	if err != nil {
+		return 0, err
+	}
+	sum := 0.0
+	for line := range strings.Lines(text) {
+		rest, ok := strings.CutPrefix(line, name)
+		if !ok || rest[0] != '{' && rest[0] != ' ' {
+			continue
+		}
+		words := strings.Fields(rest)
+		value, err := strconv.ParseFloat(words[len(words)-1], 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += value
+	}
+	return sum, nil
+}
+
+func (r *Replica) log() string { return filepath.Join(r.Folder, "log") }
+
+// Said returns the end of what the replica told.
+func (r *Replica) Said() string {
+	const most = 8 << 10
+	text, err := os.ReadFile(r.log())
+	if err != nil {
+		return err.Error()
+	}
+	return string(text[max(0, len(text)-most):])
+}
