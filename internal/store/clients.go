@@ -7,7 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
+	"strings"
+	"unicode/utf8"
 
 	"moneyer/internal/authority"
 )
@@ -16,7 +17,7 @@ import (
 func (d *DB) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
 	key := named{issuer, id}
 	c, epoch, ok := d.cache.clients.get(key)
-	if ok {
+	if ok && d.trusts() {
 		return c, nil
 	}
 	var document []byte
@@ -36,7 +37,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*authority.Client, 
 func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest authority.Digest) (*authority.Client, error) {
 	key := digested{issuer, digest}
 	id, epoch, ok := d.cache.apiKeys.get(key)
-	if !ok {
+	if !ok || !d.trusts() {
 		err := d.reads.get(ctx, `SELECT client FROM client_api_key WHERE issuer = $1 AND digest = $2`,
 			[]any{issuer, digest[:]}, []any{&id})
 		if err != nil {
@@ -48,10 +49,8 @@ func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest authority
 	if err != nil {
 		return nil, err
 	}
-	// Between the two reads the client may have lost the key.
-	holds := func(s authority.Secret) bool { return s.Kind == authority.APIKey && s.Digest.Equal(digest) }
-	if !slices.ContainsFunc(c.Secrets, holds) {
-		return nil, fmt.Errorf("API key of issuer %q: %w", issuer, authority.ErrNotFound)
+	if err := holds(c, digest); err != nil { // between the two reads the client may have lost the key
+		return nil, err
 	}
 	return c, nil
 }
@@ -290,9 +289,10 @@ func (t *tx) remove(what, id, query string, args ...any) error {
 	return err
 }
 
-// missing turns "no row" into authority.ErrNotFound that says what is missing.
+// missing turns "no row" into authority.ErrNotFound that says what is missing. What
+// no database can store does not exist either.
 func missing(err error, what, id string) error {
-	if errors.Is(err, sql.ErrNoRows) {
+	if errors.Is(err, sql.ErrNoRows) || !utf8.ValidString(id) || strings.Contains(id, "\x00") {
 		return fmt.Errorf("%s %q: %w", what, id, authority.ErrNotFound)
 	}
 	return fmt.Errorf("%s %q: %w", what, id, err)

@@ -33,15 +33,29 @@ type feed struct {
 	now     func() time.Time
 	options *Options
 
-	// since is when the last beat began that was heard out, in Unix nanoseconds.
-	since atomic.Int64
+	// since is when the last beat began that was heard out, and failure why there was
+	// none after it.
+	since   atomic.Pointer[time.Time]
+	failure atomic.Pointer[error]
 
 	// Owned by whoever follows.
 	conn     *pgx.Conn
 	revision int64
 }
 
-func (f *feed) heard() time.Time { return time.Unix(0, f.since.Load()) }
+func (f *feed) heard() time.Time { return *f.since.Load() }
+
+func (f *feed) healthy(now time.Time) error {
+	silent := now.Sub(f.heard())
+	if silent < Trust {
+		return nil
+	}
+	err := fmt.Errorf("nothing was heard of the database for %s", silent.Round(time.Millisecond))
+	if failure := f.failure.Load(); failure != nil {
+		err = fmt.Errorf("%w: %w", err, *failure)
+	}
+	return err
+}
 
 // begin says that the replica is up. What was changed until now nobody here remembers.
 func (f *feed) begin(ctx context.Context) error {
@@ -50,7 +64,7 @@ func (f *feed) begin(ctx context.Context) error {
 		return err
 	}
 	f.revision = heard.revision
-	f.since.Store(heard.began.UnixNano())
+	f.since.Store(&heard.began)
 	return nil
 }
 
@@ -58,6 +72,7 @@ func (f *feed) begin(ctx context.Context) error {
 func (f *feed) follow(ctx context.Context, cache *registryCache) {
 	for ctx.Err() == nil {
 		if err := f.hear(ctx, cache); err != nil {
+			f.failure.Store(&err)
 			f.drop()
 		}
 		f.rest(ctx)
@@ -99,7 +114,7 @@ func (f *feed) hear(ctx context.Context, cache *registryCache) error {
 		}
 	}
 	f.revision = heard.revision
-	f.since.Store(heard.began.UnixNano())
+	f.since.Store(&heard.began)
 	return nil
 }
 

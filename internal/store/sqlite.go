@@ -73,6 +73,7 @@ func (s *sqliteFile) writing() session                  { return s.session }
 
 // follow returns at once: nobody else has the file.
 func (s *sqliteFile) follow(context.Context, *registryCache) {}
+func (s *sqliteFile) healthy(time.Time) error                { return nil }
 func (s *sqliteFile) heard(now time.Time) time.Time          { return now }
 
 func (s *sqliteFile) close() error {

@@ -85,6 +85,7 @@ type DB struct {
 	marks    string // the column, or what stands for it in a file from before it was there
 	writer   *writer
 	cache    *registryCache
+	alone    bool // no other process changes anything
 	touched  *touched
 	// maintenance is held by whoever prunes or verifies: neither may see the other half done.
 	maintenance chan struct{}
@@ -106,8 +107,10 @@ type database interface {
 	backup(ctx context.Context, path string) error
 	// follow drops from the cache what other processes change, until ctx ends.
 	follow(ctx context.Context, cache *registryCache)
-	// heard tells until when all that other processes changed is known.
+	// heard tells until when all that other processes changed is known, and healthy
+	// why that is too long ago. Neither is asked where there is one process.
 	heard(now time.Time) time.Time
+	healthy(now time.Time) error
 	// close closes what the writer does not.
 	close() error
 }
@@ -157,10 +160,12 @@ func start(ctx context.Context, database database, options Options) (*DB, error)
 	if err != nil {
 		return nil, err
 	}
+	reads, local := database.pool()
 	d := &DB{
 		now:         options.Now,
+		alone:       local,
 		database:    database,
-		reads:       newReader(database.pool()),
+		reads:       newReader(reads, local),
 		packer:      packer,
 		marks:       "marks",
 		writer:      writer,
@@ -190,9 +195,12 @@ func (d *DB) Close() error { return d.close() }
 // freshWrite is how long a successful commit proves that writing is possible.
 const freshWrite = 5 * time.Second
 
-// Ping tells whether the store can be written: the last commit succeeded a
-// moment ago, or else a trial write does now.
+// Ping tells whether the store can be written, and knows what other processes
+// changed: the last commit succeeded a moment ago, or else a trial write does now.
 func (d *DB) Ping(ctx context.Context) error {
+	if !d.alone {
+		return d.database.healthy(d.now())
+	}
 	if at := d.writer.committed.Load(); at != 0 && d.now().Sub(time.UnixMilli(at)) < freshWrite {
 		return ctx.Err()
 	}
@@ -204,6 +212,27 @@ func (d *DB) Ping(ctx context.Context) error {
 		return fmt.Errorf("the store cannot be written: %w", err)
 	}
 	return nil
+}
+
+// Heard tells until when everything that other processes changed is known here,
+// and whether that is so recent that memory is trusted. A process that holds its
+// store alone knows all.
+func (d *DB) Heard() (until time.Time, fresh bool) {
+	now := d.now()
+	if d.alone {
+		return now, true
+	}
+	until = d.database.heard(now)
+	return until, now.Sub(until) < Trust
+}
+
+// trusts tells whether what is in the cache may be believed.
+func (d *DB) trusts() bool {
+	if d.alone {
+		return true
+	}
+	_, fresh := d.Heard()
+	return fresh
 }
 
 // reader runs queries outside of the writer, each prepared once.

@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"moneyer/internal/authority"
+)
+
+// LastKnown answers from memory alone, as things were when the database was last
+// heard ([DB.Heard]): for questions that had better get an old answer than none.
+// What is not in memory is not authority.ErrNotFound but a failure.
+func (d *DB) LastKnown() authority.Registry { return lastKnown{d} }
+
+type lastKnown struct{ d *DB }
+
+var errNotRemembered = errors.New("the database cannot be asked, and memory does not hold it")
+
+// Client implements authority.Registry.
+func (l lastKnown) Client(_ context.Context, issuer, id string) (*authority.Client, error) {
+	if c, _, ok := l.d.cache.clients.get(named{issuer, id}); ok {
+		return c, nil
+	}
+	return nil, fmt.Errorf("client %q: %w", id, errNotRemembered)
+}
+
+// ClientByAPIKey implements authority.Registry.
+func (l lastKnown) ClientByAPIKey(ctx context.Context, issuer string, digest authority.Digest) (*authority.Client, error) {
+	id, _, ok := l.d.cache.apiKeys.get(digested{issuer, digest})
+	if !ok {
+		return nil, fmt.Errorf("API key of issuer %q: %w", issuer, errNotRemembered)
+	}
+	c, err := l.Client(ctx, issuer, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := holds(c, digest); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Merchant implements authority.Registry.
+func (l lastKnown) Merchant(_ context.Context, issuer, id string) (*authority.Merchant, error) {
+	if m, _, ok := l.d.cache.merchants.get(named{issuer, id}); ok {
+		return m, nil
+	}
+	return nil, fmt.Errorf("merchant %q: %w", id, errNotRemembered)
+}
+
+// CardTokens implements authority.Registry.
+func (l lastKnown) CardTokens(_ context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
+	found := make([]authority.CardToken, len(ids))
+	for i, id := range ids {
+		var ok bool
+		if found[i], _, ok = l.d.cache.cardTokens.get(named{issuer, id}); !ok {
+			return nil, fmt.Errorf("card token %q: %w", id, errNotRemembered)
+		}
+	}
+	return found, nil
+}
+
+// Touch implements authority.Registry.
+func (l lastKnown) Touch(issuer, client, id string, at time.Time) { l.d.Touch(issuer, client, id, at) }
+
+// holds returns authority.ErrNotFound unless the client has an API key.
+func holds(c *authority.Client, digest authority.Digest) error {
+	is := func(s authority.Secret) bool { return s.Kind == authority.APIKey && s.Digest.Equal(digest) }
+	if !slices.ContainsFunc(c.Secrets, is) {
+		return fmt.Errorf("API key of issuer %q: %w", c.Issuer, authority.ErrNotFound)
+	}
+	return nil
+}
