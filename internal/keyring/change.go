@@ -190,7 +190,7 @@ func (k *Keyring) attempt(ctx context.Context, issuer, actor string, decide func
 		if r := k.ring(issuer); r != nil && r.revision == stored.Revision {
 			return step{}, nil
 		}
-		return step{}, k.refresh(ctx, issuer)
+		return step{}, k.Refresh(ctx, issuer)
 	}
 	next := authority.SigningKeys{Issuer: issuer, Revision: stored.Revision, Keys: d.keys}
 	err = k.Store.PutSigningKeys(ctx, next, &authority.Entry{
@@ -201,7 +201,7 @@ func (k *Keyring) attempt(ctx context.Context, issuer, actor string, decide func
 	}
 	k.log().LogAttrs(ctx, slog.LevelInfo, "signing keys changed", slog.String("issuer", issuer),
 		slog.String("action", taken.action), slog.String("kid", taken.kid), slog.String("actor", actor))
-	if err := k.refresh(ctx, issuer); err != nil {
+	if err := k.Refresh(ctx, issuer); err != nil {
 		return step{}, fmt.Errorf("%s is recorded, but the keys do not load: %w", taken.action, err)
 	}
 	return taken, nil

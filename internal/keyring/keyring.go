@@ -188,10 +188,10 @@ func (k *Keyring) ring(issuer string) *ring {
 	return (*rings)[issuer]
 }
 
-// refresh loads the keys of one issuer and leaves the others as they are. A key
+// Refresh loads the keys of one issuer and leaves the others as they are. A key
 // that does not open does not sign, but never keeps a revocation from being
 // learned: the rest is taken over, and the next Rotate tries again.
-func (k *Keyring) refresh(ctx context.Context, issuer string) error {
+func (k *Keyring) Refresh(ctx context.Context, issuer string) error {
 	k.loading.Lock()
 	defer k.loading.Unlock()
 	r, err := k.read(ctx, issuer)
