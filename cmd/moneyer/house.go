@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +50,8 @@ type estate struct {
 	complaints  complaints
 	now         func() time.Time
 	draining    atomic.Bool
+	// current is the house that the doors lead into; nil until there is one.
+	current atomic.Pointer[house]
 }
 
 // house is what one reading of the configuration makes of the estate.
@@ -58,6 +61,8 @@ type house struct {
 	admin   *authority.Issuer
 	// authority gives tokens for all of them.
 	authority *authority.Authority
+	// share makes a client's rate hold over all replicas; nil where there is one.
+	share *limit.Share
 	// clientKeys keeps what clients publish at their own jwks_uri, fetched within networks.
 	clientKeys *jwksuri.Source
 	networks   []string
@@ -90,18 +95,18 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 	if err != nil {
 		return nil, usage(err)
 	}
-	db, err := store.Open(ctx, storeURL(cfg), store.Options{Now: a.now})
+	lag, err := limit.NewLag(longestLag, a.now)
 	if err != nil {
 		return nil, trouble(err)
 	}
-	lag, err := limit.NewLag(longestLag, a.now)
+	e := &estate{lag: lag, crowded: limit.New[struct{}](limit.Rate{PerSecond: 0.1}, 1), copyPath: copyPath(cfg), master: master,
+		gate: limit.NewGate(cfg.Limits.InFlight), log: log, complaints: complaints{log: log, open: map[string]bool{}}, now: a.now}
+	e.db, err = store.Open(ctx, storeURL(cfg), store.Options{Now: a.now, Changed: e.changedElsewhere, Beat: e.beat, Heard: e.heardBeat})
 	if err != nil {
-		return nil, trouble(errors.Join(err, db.Close()))
+		return nil, trouble(errors.Join(err, lag.Close()))
 	}
-	e := &estate{db: db, lag: lag, crowded: limit.New[struct{}](limit.Rate{PerSecond: 0.1}, 1), copyPath: storePath(cfg) + ".copy", master: master, gate: limit.NewGate(cfg.Limits.InFlight), log: log,
-		complaints: complaints{log: log, open: map[string]bool{}}, now: a.now,
-		refusals: authority.NewRefusals(db, recordedRate(cfg)), revocations: authority.NewRevocations(db)}
-	e.metrics = metrics.New(version, e.gate.Inside, func() bool { return e.storeUp() })
+	e.refusals, e.revocations = authority.NewRefusals(e.db, recordedRate(cfg)), authority.NewRevocations(e.db)
+	e.metrics = metrics.New(version, e.gate.Inside, func() bool { return e.storeUp() }, e.silence)
 	if err := os.Remove(e.copyPath); err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed may have left it
 		return nil, trouble(errors.Join(err, e.close()))
 	}
@@ -149,12 +154,28 @@ func readMasterKey(cfg *config.Config) (*keyring.MasterKey, error) {
 	return key, nil
 }
 
-func storeURL(cfg *config.Config) string { return "sqlite:" + storePath(cfg) }
+// storeURL is where the store is, from wherever it is asked.
+func storeURL(cfg *config.Config) string {
+	if path, file := storePath(cfg); file {
+		return "sqlite:" + path
+	}
+	return cfg.Store
+}
 
-// storePath is the path of the store, of which config knows one kind.
-func storePath(cfg *config.Config) string {
-	_, path, _ := strings.Cut(cfg.Store, ":")
-	return cfg.Path(path)
+// storePath is the path of a store in a file.
+func storePath(cfg *config.Config) (path string, file bool) {
+	path, file = strings.CutPrefix(cfg.Store, "sqlite:")
+	return cfg.Path(path), file
+}
+
+// copyPath is where a copy of the store is made for a backup: beside its file, or
+// where temporary files go.
+func copyPath(cfg *config.Config) string {
+	path, file := storePath(cfg)
+	if !file {
+		return filepath.Join(os.TempDir(), fmt.Sprintf("moneyer-%d.copy", os.Getpid()))
+	}
+	return path + ".copy"
 }
 
 func recordedRate(cfg *config.Config) limit.Rate {
@@ -212,10 +233,14 @@ func issuersOf(cfg *config.Config) []*authority.Issuer {
 // furnish makes what answers on the two listeners.
 func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
 	l := cfg.Limits
+	rate := limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20)
+	if store.IsPostgres(cfg.Store) {
+		h.share = limit.NewShare(rate, e.now)
+	}
 	auth := &authority.Authority{
 		Registry: e.db, Ledger: e.db, Keyring: h.keys, Pepper: e.master.Pepper(), Refusals: e.refusals, Now: e.now,
 		KeySource: h.clientKeys, RefusedKeys: cfg.RefusedKeys, Revocations: e.revocations,
-		ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20),
+		ClientRate: rate,
 		Noisy:      limit.NewHolds[authority.ClientAt](1 << 16),
 	}
 	h.authority = auth

@@ -98,7 +98,7 @@ func (a *app) initFolder(ctx context.Context, dir, configuration string) ([]stri
 	if err != nil {
 		return nil, err
 	}
-	if err := makeMasterKey(cfg, &made); err != nil {
+	if err := a.makeMasterKey(ctx, cfg, &made); err != nil {
 		return nil, err
 	}
 	adminPath := filepath.Join(dir, adminFileName)
@@ -136,7 +136,7 @@ func makeConfig(dir, content string, made *[]string) (*config.Config, error) {
 
 // makeMasterKey makes a master key, if one is missing and none ever was: nothing
 // in a store could be used under another.
-func makeMasterKey(cfg *config.Config, made *[]string) error {
+func (a *app) makeMasterKey(ctx context.Context, cfg *config.Config, made *[]string) error {
 	file, ok := strings.CutPrefix(cfg.MasterKey, "file:")
 	if !ok {
 		return nil
@@ -145,16 +145,32 @@ func makeMasterKey(cfg *config.Config, made *[]string) error {
 	if there, err := exists(path); there || err != nil {
 		return err
 	}
-	if orphan, err := exists(storePath(cfg)); err != nil {
+	if orphan, err := a.hasKeys(ctx, cfg); err != nil {
 		return err
 	} else if orphan {
-		return usagef("%s is missing, and the store %s was made under it: put back the copy of the master key", path, storePath(cfg))
+		return usagef("%s is missing, and the store %s was made under it: put back the copy of the master key", path, strings.TrimPrefix(storeURL(cfg), "sqlite:"))
 	}
 	key, err := keyring.NewMasterKey()
 	if err != nil {
 		return trouble(err)
 	}
 	return makePrivate(path, []byte(key.Text()+"\n"), made)
+}
+
+// hasKeys tells whether a store may hold keys that are sealed under a master key.
+func (a *app) hasKeys(ctx context.Context, cfg *config.Config) (bool, error) {
+	if path, file := storePath(cfg); file {
+		return exists(path)
+	}
+	db, err := store.Open(ctx, storeURL(cfg), store.Options{Now: a.now})
+	if err != nil {
+		return false, trouble(err)
+	}
+	keys, err := db.SigningKeys(ctx, config.AdminIssuer)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return false, trouble(err)
+	}
+	return keys.Revision > 0, nil
 }
 
 func exists(path string) (bool, error) {

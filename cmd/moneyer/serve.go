@@ -159,6 +159,7 @@ func (r *running) abandon() {
 
 // move lets the doors lead into a house.
 func (r *running) move(h *house) {
+	r.current.Store(h)
 	public := h.public
 	if r.front != nil {
 		public = r.front(h)
@@ -254,6 +255,7 @@ func (r *running) renew(ctx context.Context) error {
 	r.public.tls.Store(p.public)
 	r.private.tls.Store(p.private)
 	r.move(h)
+	r.complaints.tell("read the signing keys", h.keys.Load(ctx)) // which another replica may have changed meanwhile
 	return nil
 }
 

@@ -16,8 +16,11 @@ import (
 // Config is the whole file. The comments of the fields are the manual;
 // docs/configuration.md is made from them.
 type Config struct {
-	// Where the registry and the ledger are kept, such as "sqlite:/var/lib/moneyer/moneyer.db".
-	// A path that is not absolute counts from the folder of this file. Required.
+	// Where the registry and the ledger are kept: "sqlite:/var/lib/moneyer/moneyer.db" for one
+	// process (a path that is not absolute counts from the folder of this file), or for any number of
+	// replicas a PostgreSQL URL as libpq reads it, such as "postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full",
+	// without a password (passfile= names a file that holds it) and with TLS off loopback. Beside libpq's
+	// parameters, pool_max_conns bounds the connections that read (8). Required.
 	Store string `toml:"store"`
 	// Where the master key is found: "file:PATH" (readable by its owner alone) or
 	// "env:NAME". It seals signing keys and keys the digests of secrets: keep a copy

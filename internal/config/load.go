@@ -102,7 +102,8 @@ func (c *checker) want(ok bool, key, format string, args ...any) {
 
 func (c *Config) checkState(check *checker) {
 	kind, rest, _ := strings.Cut(c.Store, ":")
-	check.want(kind == "sqlite" && rest != "", "store", `must say where the state is kept, such as "sqlite:moneyer.db"`)
+	check.want((kind == "sqlite" || kind == "postgres" || kind == "postgresql") && rest != "", "store",
+		`must say where the state is kept, such as "sqlite:moneyer.db" or "postgres://moneyer@db1,db2/moneyer?sslmode=verify-full"`)
 	kind, rest, _ = strings.Cut(c.MasterKey, ":")
 	check.want((kind == "file" || kind == "env") && rest != "", "master_key",
 		`must be "file:PATH" or "env:NAME"; 'moneyer init' makes a master key`)

@@ -38,8 +38,9 @@ type measured struct {
 }
 
 // New makes the metrics. The functions are asked at each scrape: how many
-// requests are in flight, and whether the store takes writes.
-func New(version string, inFlight func() int64, storeUp func() bool) *Metrics {
+// requests are in flight, whether the store takes writes, and how long nothing was
+// heard of what other replicas change.
+func New(version string, inFlight func() int64, storeUp func() bool, silence func() time.Duration) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -59,6 +60,9 @@ func New(version string, inFlight func() int64, storeUp func() bool) *Metrics {
 	m.registry.MustRegister(m.requests, m.took, m.away, build,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_requests_in_flight", Help: "Requests at the token, revocation and introspection endpoints in flight."},
 			func() float64 { return float64(inFlight()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_silence_seconds",
+			Help: "How long nothing was heard of what other replicas change; above 1 memory is not trusted. 0 with a store of one process."},
+			func() float64 { return silence().Seconds() }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_up", Help: "1 when the store takes writes, else 0."},
 			func() float64 {
 				if storeUp() {

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"moneyer/internal/store"
+)
+
+// changedElsewhere reads anew what another replica changed and memory holds. While it
+// fails the store says that it does not know what others changed.
+func (e *estate) changedElsewhere(ctx context.Context, c store.Change) error {
+	h := e.current.Load()
+	if h == nil {
+		return errors.New("still starting")
+	}
+	issuers := slices.Sorted(maps.Keys(h.keys.Issuers))
+	if c.Issuer != "" {
+		issuers = slices.DeleteFunc(issuers, func(name string) bool { return name != c.Issuer }) // another may serve more of them
+	}
+	if c.Kind == store.ChangedRevocations {
+		return e.revocations.Load(ctx, issuers)
+	}
+	var errs []error
+	for _, issuer := range issuers {
+		errs = append(errs, h.keys.Refresh(ctx, issuer))
+	}
+	return errors.Join(errs...)
+}
+
+// beat returns what this replica's clients spent, for the other replicas.
+func (e *estate) beat() []byte {
+	if h := e.current.Load(); h != nil {
+		return h.share.Beat()
+	}
+	return nil
+}
+
+// heardBeat takes what another replica's clients spent.
+func (e *estate) heardBeat(replica string, said []byte) {
+	if h := e.current.Load(); h != nil {
+		h.share.Heard(replica, said)
+	}
+}
+
+// silence is how long nothing was heard of what other replicas change.
+func (e *estate) silence() time.Duration {
+	until, _ := e.db.Heard()
+	return e.now().Sub(until)
+}
