@@ -157,7 +157,7 @@ func (f *feed) beat(ctx context.Context) (p pulse, err error) {
 	}
 	spent := []byte{}
 	if f.options.Beat != nil {
-		spent = f.options.Beat()
+		spent = append(spent, f.options.Beat()...) // nil would be NULL
 	}
 	p.began = f.now()
 	var batch pgx.Batch
