@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"time"
 
@@ -44,15 +45,18 @@ func openPostgres(ctx context.Context, text string, options *Options) (*postgres
 	return p, nil
 }
 
-// readPool opens the connections that read. What they ask may be cancelled: it
-// changes nothing but times of last use, and what is over.
+// readPool opens the connections that read, and note what needs no entry: times of
+// last use, and what is over.
 func readPool(u *postgresURL) *sql.DB {
 	config := u.config.Copy()
 	if _, set := config.RuntimeParams["statement_timeout"]; !set {
 		config.RuntimeParams["statement_timeout"] = "30000" // of a walk along the ledger; what requests wait for ends sooner
 	}
 	config.RuntimeParams["lock_timeout"] = "1000"
-	db := stdlib.OpenDB(*config)
+	db := stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
+		withoutCancel(c, func(c net.Conn) net.Conn { return c })
+		return nil
+	}))
 	db.SetMaxOpenConns(u.pool)
 	db.SetMaxIdleConns(u.pool)
 	db.SetConnMaxLifetime(10 * time.Minute)
@@ -117,6 +121,8 @@ func (p *postgres) mark(ctx context.Context, now time.Time) error {
 
 // writeLastUsed takes the rows in order, so that two replicas never wait for each other.
 func (p *postgres) writeLastUsed(ctx context.Context, _ *DB, times map[credential]int64) error {
+	ctx, cancel := context.WithTimeout(ctx, asidePatience)
+	defer cancel()
 	keys := slices.SortedFunc(maps.Keys(times), credential.compare)
 	issuers, clients, ids, ats := make([]string, len(keys)), make([]string, len(keys)), make([]string, len(keys)), make([]int64, len(keys))
 	for i, key := range keys {

@@ -22,14 +22,17 @@ func IsPostgres(text string) bool {
 }
 
 const (
-	// connectPatience is how long one host may take to answer, unless the URL sets connect_timeout.
-	connectPatience = time.Second
+	// connectPatience is how long one host may take to answer, unless the URL sets
+	// connect_timeout. A distance of 500 ms leaves room for it.
+	connectPatience = 1500 * time.Millisecond
 	// writePatience is how long the database may take to answer a statement of the
 	// writer: less than a request waits.
 	writePatience = 1500 * time.Millisecond
 	// readPatience is how long a read by its key may take.
 	readPatience = time.Second
-	// readStatements are the connections that read, unless the URL sets pool_max_conns.
+	// asidePatience is how long it may take to note what no request waits for.
+	asidePatience = 5 * time.Second
+	// defaultPool is how many connections read, unless the URL sets pool_max_conns.
 	defaultPool = 8
 )
 
@@ -100,38 +103,46 @@ func nameOf(text string) string {
 	return u.Scheme + "://" + u.Host + u.Path
 }
 
-// dial opens a connection on which no statement is ever cancelled: a backend that
-// waits for its standbys answers a cancel as if the commit had reached them. warned
-// tells whether the server warned of anything, such as that.
+// dial opens a connection of the writer or the feed. warned tells whether the server
+// warned of anything, such as a commit that did not reach the standbys.
 func (p *postgresURL) dial(ctx context.Context, settings map[string]string) (conn *pgx.Conn, warned *atomic.Bool, err error) {
 	config := p.config.Copy()
 	for name, value := range settings {
 		config.RuntimeParams[name] = value
 	}
-	var open atomic.Bool
-	dial := config.DialFunc
-	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
-		if open.Load() { // it would be to cancel
-			return nil, errors.New("writes are not cancelled")
-		}
-		c, err := dial(ctx, network, address)
-		if err != nil {
-			return nil, err
-		}
-		return impatient{c}, nil
-	}
+	withoutCancel(config, func(c net.Conn) net.Conn { return impatient{c} })
 	warned = &atomic.Bool{}
 	config.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
 		if n.SeverityUnlocalized == "WARNING" {
 			warned.Store(true)
 		}
 	}
-	conn, err = pgx.ConnectConfig(ctx, config)
-	open.Store(true)
-	if err != nil {
+	if conn, err = pgx.ConnectConfig(ctx, config); err != nil {
 		return nil, nil, unavailable(err)
 	}
 	return conn, warned, nil
+}
+
+// withoutCancel has no statement cancelled on the one connection that is made of
+// config: a backend that waits for its standbys answers a cancel as if the commit had
+// reached them. What was given up on ends with its connection.
+func withoutCancel(config *pgx.ConnConfig, wrap func(net.Conn) net.Conn) {
+	var open atomic.Bool
+	dial := config.DialFunc
+	config.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if open.Load() { // it would be to cancel
+			return nil, errors.New("nothing is cancelled")
+		}
+		c, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return wrap(c), nil
+	}
+	config.AfterConnect = func(context.Context, *pgconn.PgConn) error {
+		open.Store(true)
+		return nil
+	}
 }
 
 // impatient is a connection that fails when the other side is silent for too long.

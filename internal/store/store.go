@@ -284,6 +284,8 @@ func (r *reader) get(ctx context.Context, query string, args, dest []any) error 
 		return err
 	}
 	if !r.local {
+		ctx, cancel := context.WithTimeout(ctx, readPatience)
+		defer cancel()
 		return r.row(ctx, query, args, dest)
 	}
 	return r.row(context.WithoutCancel(ctx), query, args, dest)
