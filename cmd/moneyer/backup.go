@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -55,7 +55,7 @@ func (o *onboarding) backup(ctx context.Context, path string) error {
 	err = errors.Join(err, file.Close())
 	var v admin.Verified
 	if err == nil {
-		v, err = verifyStore(ctx, path)
+		v, err = api.verifyCopy(ctx, path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(path))
@@ -103,16 +103,29 @@ func (o *onboarding) backedUp(path string, size int64, v *admin.Verified) error 
 	return refused(errSilent)
 }
 
-// verifyStore follows the chain of the ledger in a store's file.
-func verifyStore(ctx context.Context, path string) (admin.Verified, error) {
-	r, err := store.VerifyFile(ctx, path)
+// verifyCopy verifies the ledger of a copy that the server made, with its key.
+func (api *adminAPI) verifyCopy(ctx context.Context, path string) (v admin.Verified, err error) {
+	told, err := api.checkpointKey(ctx)
+	if err != nil {
+		return v, err
+	}
+	key, err := admin.ParseCheckpointKey(told.Key)
+	if err != nil {
+		return v, trouble(err)
+	}
+	return verifyStore(ctx, path, key)
+}
+
+// verifyStore follows the chains of the ledger in a store's file.
+func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (admin.Verified, error) {
+	report, err := store.VerifyFile(ctx, path, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return admin.Verified{}, usage(err)
 	}
 	if err != nil {
 		return admin.Verified{}, trouble(err)
 	}
-	return admin.Verified{Whole: r.Broken == 0, First: r.First, Last: r.Last, Head: hex.EncodeToString(r.Head[:]), Broken: r.Broken, How: r.How}, nil
+	return admin.ShowVerified(&report, key), nil
 }
 
 // copyStore makes a consistent copy of the store and opens it. Its name is gone

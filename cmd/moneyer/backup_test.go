@@ -122,7 +122,13 @@ func TestBackupThatBreaksOff(t *testing.T) {
 		"trouble": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, exitTrouble, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { c.answer(w) }))
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.URL.Path, "/ledger/checkpoint-key") {
+					_, _ = io.WriteString(w, `{"alg":"Ed25519","key":"4V9vZ3u0DTGoCvk1TWMSLQ-SScT5Z8Y8lka6P_mjJgY"}`)
+					return
+				}
+				c.answer(w)
+			}))
 			defer server.Close()
 			file := filepath.Join(t.TempDir(), "backup.db")
 			var out bytes.Buffer

@@ -226,7 +226,7 @@ func (f *crashFixture) check(t *testing.T, round int) {
 		t.Fatalf("round %d: %v", round, err)
 	}
 	defer db.Close()
-	report, err := db.Verify(ctx)
+	report, err := db.Verify(ctx, nil)
 	if err != nil || report.Broken != 0 {
 		t.Fatalf("round %d: the chain breaks at %d (%s), error %v", round, report.Broken, report.How, err)
 	}

@@ -309,11 +309,11 @@ func (e *estate) adminAPI(cfg *config.Config, h *house, auth *authority.Authorit
 		Base:    pathOf(h.admin.URL),
 		Issuers: func() []*authority.Issuer { return append([]*authority.Issuer{h.admin}, h.issuers...) },
 		Clients: e.db, Merchants: e.db, Ledger: e.db, Revocations: e.db, Keyring: h.keys, Authority: auth,
-		Verify: func(ctx context.Context) (admin.Verification, error) {
-			r, err := e.db.Verify(ctx)
-			return admin.Verification(r), err
+		Verify: func(ctx context.Context) (authority.VerifyReport, error) {
+			return e.db.Verify(ctx, e.master.CheckpointKey())
 		},
-		Backup: e.copyStore,
+		CheckpointKey: e.master.CheckpointKey(),
+		Backup:        e.copyStore,
 		Verifier: &bearer.Verifier{Issuer: h.admin.URL, Audience: []string{h.admin.ResourceAudience}, Keys: ownKeys(h.keys, h.admin.Name, e.now), Now: e.now,
 			Revocations: ownRevocations{auth, h.admin}},
 		Pepper: e.master.Pepper(), RefusedKeys: cfg.RefusedKeys, Log: e.log, Now: e.now,

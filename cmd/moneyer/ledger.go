@@ -5,15 +5,14 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/hex"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,16 +28,21 @@ func (o *onboarding) ledgerCommand() *cobra.Command {
 		Short: "Read and verify the record of every token minted and every change made",
 		Long: `The ledger has an entry for every access token minted, every refusal of a known
 client, and every change made by an administrator. Each entry is chained to the
-one before by a hash, so that none can be changed or taken out unnoticed.`,
+one before by a hash, so that none can be changed or taken out unnoticed.
+
+A server has one chain, 0. Of several replicas each writes a chain of its own:
+entry 3-1201 is the 1201st of chain 3. Once a minute each signs a checkpoint that
+names the ends of all chains.`,
 		Example: `  moneyer ledger list --client merchant01 --since 1d
   moneyer ledger export --kind token > tokens.ndjson
   moneyer ledger verify`,
-	}, o.ledgerList(), o.ledgerExport(), o.ledgerVerify())
+	}, o.ledgerList(), o.ledgerExport(), o.ledgerVerify(), o.ledgerKey())
 }
 
 // ledgerFlags select entries.
 type ledgerFlags struct {
-	since, until, after                    string
+	since, until                           string
+	after                                  []string
 	kind, issuer, client, correlation, jti string
 }
 
@@ -46,21 +50,26 @@ func (f *ledgerFlags) add(c *cobra.Command, o *onboarding) {
 	flags := c.Flags()
 	flags.StringVar(&f.since, "since", f.since, "entries from then on: a `time`, a date, or a span before now such as 2d")
 	flags.StringVar(&f.until, "until", "", "entries before then: a `time`, a date, or a span before now")
-	flags.StringVar(&f.kind, "kind", "", "entries of that `kind`: token, refusal, refusals or admin")
+	flags.StringVar(&f.kind, "kind", "", "entries of that `kind`: "+strings.Join(entryKinds(), ", "))
 	flags.StringVar(&f.issuer, "issuer", "", "entries of that `issuer`")
 	flags.StringVar(&f.client, "client", "", "entries of that `client`")
 	flags.StringVar(&f.correlation, "correlation", "", "entries of the request with that correlation `id`")
 	flags.StringVar(&f.jti, "jti", "", "the entry of the token with that `jti`")
-	complete(c, "kind", string(authority.EntryToken), string(authority.EntryRefusal), string(authority.EntryRefusals), string(authority.EntryAdmin))
+	complete(c, "kind", entryKinds()...)
 	if err := c.RegisterFlagCompletionFunc("issuer", o.completeIssuers); err != nil {
 		panic(err) // there is no such flag: a mistake in this program
 	}
 }
 
+func entryKinds() []string {
+	return []string{string(authority.EntryToken), string(authority.EntryAuthentication), string(authority.EntryRefusal),
+		string(authority.EntryRefusals), string(authority.EntryAdmin), string(authority.EntryCheckpoint)}
+}
+
 // query is the query of the admin API.
 func (f *ledgerFlags) query(now time.Time) (url.Values, error) {
 	query := url.Values{}
-	for name, value := range map[string]string{"kind": f.kind, "issuer": f.issuer, "client": f.client, "correlation": f.correlation, "jti": f.jti, "after": f.after} {
+	for name, value := range map[string]string{"kind": f.kind, "issuer": f.issuer, "client": f.client, "correlation": f.correlation, "jti": f.jti, "after": strings.Join(f.after, ",")} {
 		if value != "" {
 			query.Set(name, value)
 		}
@@ -130,10 +139,12 @@ func (o *onboarding) ledgerExport() *cobra.Command {
 		Use:   "export",
 		Short: "Write entries as lines of JSON, with their hashes",
 		Long: `Write entries to standard output as lines of JSON, each with its number, its hash
-and that of the entry before. Without filters the export can be verified anywhere
-by 'moneyer ledger verify --file'.`,
+and that of the entry before, one chain after the other. Without filters the export
+can be verified anywhere by 'moneyer ledger verify --file'. The number of an entry
+is chain * 2^40 + its place in the chain; --after takes it so or as CHAIN-PLACE.`,
 		Example: `  moneyer ledger export > ledger.ndjson
-  moneyer ledger export --after 120000 >> ledger.ndjson`,
+  moneyer ledger export --after 120000 >> ledger.ndjson
+  moneyer ledger export --after 1-5077,3-1201 >> ledger.ndjson`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := bufio.NewWriter(o.out)
@@ -145,7 +156,7 @@ by 'moneyer ledger verify --file'.`,
 		},
 	}
 	f.add(c, o)
-	c.Flags().StringVar(&f.after, "after", "", "entries after that `number`")
+	c.Flags().StringSliceVar(&f.after, "after", nil, "entries after that `number`; of several chains, after the number given for each")
 	return c
 }
 
@@ -164,14 +175,12 @@ func (o *onboarding) ledgerList() *cobra.Command {
 				return err
 			}
 			var rows [][]string
+			records := make([]admin.Record, len(newest)) // never null in JSON
 			for i := range newest {
-				row, err := o.entryRow(&newest[i])
-				if err != nil {
-					return trouble(err)
-				}
-				rows = append(rows, row)
+				records[i] = newest[i].record
+				rows = append(rows, entryRow(&newest[i]))
 			}
-			return o.shown(newest, []string{"ENTRY", "TIME", "KIND", "ISSUER", "CLIENT", "WHAT"}, rows)
+			return o.shown(records, []string{"ENTRY", "TIME", "KIND", "ISSUER", "CLIENT", "WHAT"}, rows)
 		},
 	}
 	f.add(c, o)
@@ -179,29 +188,42 @@ func (o *onboarding) ledgerList() *cobra.Command {
 	return c
 }
 
-// newest keeps the last entries that the flags select.
-func (o *onboarding) newest(ctx context.Context, f *ledgerFlags, limit int) ([]admin.Record, error) {
-	newest := []admin.Record{}
+// dated is a line of the ledger with its decoded entry.
+type dated struct {
+	record admin.Record
+	entry  authority.Entry
+}
+
+// newest keeps the newest entries of all chains that the flags select, the oldest
+// of them first.
+func (o *onboarding) newest(ctx context.Context, f *ledgerFlags, limit int) ([]dated, error) {
+	var newest []dated
+	sorted := func() []dated {
+		slices.SortFunc(newest, func(a, b dated) int {
+			return cmp.Or(a.entry.Time.Compare(b.entry.Time), cmp.Compare(a.record.Seq, b.record.Seq))
+		})
+		return newest[max(0, len(newest)-limit):]
+	}
 	err := o.entries(ctx, f, func(line []byte) error {
-		var r admin.Record
-		if err := json.Unmarshal(line, &r); err != nil {
+		var d dated
+		if err := json.Unmarshal(line, &d.record); err != nil {
 			return err
 		}
-		if newest = append(newest, r); len(newest) == 2*limit {
-			newest = newest[:copy(newest, newest[limit:])]
+		if err := json.Unmarshal(d.record.Entry, &d.entry); err != nil {
+			return err
+		}
+		if newest = append(newest, d); len(newest) >= 2*limit {
+			newest = newest[:copy(newest, sorted())]
 		}
 		return nil
 	})
-	return newest[max(0, len(newest)-limit):], err
+	return sorted(), err
 }
 
-func (o *onboarding) entryRow(r *admin.Record) ([]string, error) {
-	var e authority.Entry
-	if err := json.Unmarshal(r.Entry, &e); err != nil {
-		return nil, err
-	}
-	return []string{strconv.FormatInt(r.Seq, 10), e.Time.UTC().Format("2006-01-02 15:04:05Z"), string(e.Kind), visible(e.Issuer),
-		visible(cmp.Or(e.Client, "-")), visible(entryWords(&e))}, nil
+func entryRow(d *dated) []string {
+	e := &d.entry
+	return []string{authority.ShowSeq(d.record.Seq), e.Time.UTC().Format("2006-01-02 15:04:05Z"), string(e.Kind), visible(cmp.Or(e.Issuer, "-")),
+		visible(cmp.Or(e.Client, "-")), visible(entryWords(e))}
 }
 
 // entryWords says in a few words what an entry records.
@@ -211,6 +233,15 @@ func entryWords(e *authority.Entry) string {
 		return fmt.Sprintf("token %s for %s by %s", e.JTI, e.Subject, e.Credential)
 	case authority.EntryRefusal:
 		return fmt.Sprintf("%s: %s: expected %s, found %s", e.Code, e.Rule, e.Expected, e.Found)
+	case authority.EntryAuthentication:
+		return fmt.Sprintf("%s by %s", e.Subject, e.Credential)
+	case authority.EntryCheckpoint:
+		words := "heads"
+		heads, _ := authority.ParseHeads(e.Heads) // what is wrong with them is for verify to say
+		for i := range heads {
+			words += " " + authority.ShowSeq(heads[i].Seq)
+		}
+		return words
 	case authority.EntryRefusals:
 		return fmt.Sprintf("%d further refusals", e.Count)
 	default:
@@ -223,28 +254,28 @@ func entryWords(e *authority.Entry) string {
 }
 
 func (o *onboarding) ledgerVerify() *cobra.Command {
-	var file, storeFile string
+	var file, storeFile, keyText string
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "Follow the chain of hashes, and name the first broken entry",
+		Short: "Follow the chains of hashes, and name the first broken entry",
 		Long: `Follow the chain of hashes along the whole ledger, on the server, in an export or
-in a backup, and name the first entry that is not as it was recorded. The exit
-code is 1 when there is one.
+in a backup, and name the first entry of each chain that is not as it was recorded.
+The exit code is 1 when there is one.
 
-Note the head elsewhere: a later ledger that lacks it was cut or rewritten.`,
+Each checkpoint must be true, too: what it names must be in the ledger, and with
+the checkpoint key ('moneyer ledger key' shows it, anybody may have it) it must be
+signed by the master key of the installation. So nobody who can merely write to
+the database can rewrite or cut a chain, up to its last entry that a checkpoint in
+any chain names.
+
+Note the heads elsewhere: a later ledger that lacks one was cut or rewritten.`,
 		Example: `  moneyer ledger verify
   moneyer ledger verify --file ledger.ndjson     without a server
-  moneyer ledger verify --store backup.db        without a server`,
+  moneyer ledger verify --store backup.db        without a server
+  moneyer ledger verify --store backup.db --checkpoint-key 4V9vZ3u0DTGoCvk1TWMSLQ-SScT5Z8Y8lka6P_mjJgY`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			verify := func() (admin.Verified, error) { return o.verifyServer(c.Context()) }
-			switch {
-			case file != "":
-				verify = func() (admin.Verified, error) { return o.verifyFile(file) }
-			case storeFile != "":
-				verify = func() (admin.Verified, error) { return verifyStore(c.Context(), storeFile) }
-			}
-			v, err := verify()
+			v, err := o.verify(c.Context(), file, storeFile, keyText)
 			if err != nil {
 				return err
 			}
@@ -253,30 +284,44 @@ Note the head elsewhere: a later ledger that lacks it was cut or rewritten.`,
 	}
 	c.Flags().StringVar(&file, "file", "", "verify that export, or standard input when it is called '-', not the server's ledger")
 	c.Flags().StringVar(&storeFile, "store", "", "verify the ledger in that `file`, a backup or a store whose server is down")
+	c.Flags().StringVar(&keyText, "checkpoint-key", "", "check the signatures of checkpoints with that `key`; without it only a server does, with its own")
 	c.MarkFlagsMutuallyExclusive("file", "store")
 	return c
 }
 
-func (o *onboarding) verifyServer(ctx context.Context) (v admin.Verified, err error) {
+// verify verifies an export, a store, or else the server's ledger.
+func (o *onboarding) verify(ctx context.Context, file, storeFile, keyText string) (v admin.Verified, err error) {
+	var key ed25519.PublicKey
+	if keyText != "" {
+		if key, err = admin.ParseCheckpointKey(keyText); err != nil {
+			return v, usagef("--checkpoint-key: %w", err)
+		}
+	}
+	switch {
+	case file != "":
+		return o.verifyFile(file, key)
+	case storeFile != "":
+		return verifyStore(ctx, storeFile, key)
+	}
 	api, err := o.open()
 	if err != nil {
 		return v, err
 	}
-	return v, api.do(ctx, http.MethodGet, api.path("ledger", "verify"), nil, &v)
+	err = api.do(ctx, http.MethodGet, api.path("ledger", "verify"), nil, &v)
+	if err == nil && key != nil && v.CheckpointKey != keyText {
+		return v, usagef("--checkpoint-key is another than that of the server, %s", visible(v.CheckpointKey))
+	}
+	return v, err
 }
 
+// verified tells what was found.
 func (o *onboarding) verified(v *admin.Verified) error {
-	switch {
-	case o.json:
+	if o.json {
 		if err := o.printJSON(v); err != nil {
 			return err
 		}
-	case v.Whole && v.Last == 0:
-		fmt.Fprintln(o.out, "there are no entries")
-	case v.Whole:
-		fmt.Fprintf(o.out, "%s: entries %d to %d; the head is %s\n", o.paint(good, "whole"), v.First, v.Last, v.Head)
-	default:
-		fmt.Fprintf(o.out, "%s: entry %d: %s\n", o.paint(bad, "broken"), v.Broken, visible(v.How))
+	} else {
+		o.tellVerified(v)
 	}
 	if !v.Whole {
 		return refused(errSilent)
@@ -284,63 +329,50 @@ func (o *onboarding) verified(v *admin.Verified) error {
 	return nil
 }
 
-// verifyFile follows the chain along an export.
-func (o *onboarding) verifyFile(name string) (admin.Verified, error) {
-	in := o.in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return admin.Verified{}, usage(err)
+func (o *onboarding) tellVerified(v *admin.Verified) {
+	if len(v.Chains) == 0 {
+		fmt.Fprintln(o.out, "there are no entries")
+	}
+	for i := range v.Chains {
+		c := &v.Chains[i]
+		if c.Broken != 0 {
+			fmt.Fprintf(o.out, "%s: entry %s: %s\n", o.paint(bad, "broken"), authority.ShowSeq(c.Broken), visible(c.How))
+			continue
 		}
-		defer func() { _ = f.Close() }()
-		in = f
+		fmt.Fprintf(o.out, "%s: entries %s to %s; the head is %s\n", o.paint(good, "whole"), authority.ShowSeq(c.First), authority.ShowSeq(c.Last), c.Head)
 	}
-	var w exportWalk
-	err := eachLine(in, w.line)
-	var broken *brokenExport
-	if err != nil && !errors.As(err, &broken) {
-		return admin.Verified{}, usagef("%s: %w", name, err)
-	}
-	v := admin.Verified{Whole: broken == nil, First: w.first, Last: w.last, Head: hex.EncodeToString(w.head[:])}
-	if broken != nil {
-		v.Broken, v.How = broken.seq, broken.how
-	}
-	return v, nil
-}
-
-// brokenExport names the first entry of an export that is not as it was recorded.
-type brokenExport struct {
-	seq int64
-	how string
-}
-
-func (e *brokenExport) Error() string { return fmt.Sprintf("entry %d: %s", e.seq, e.how) }
-
-// exportWalk follows the chain. What was pruned before the first entry is not
-// its business.
-type exportWalk struct {
-	first, last int64
-	head        [32]byte
-}
-
-func (w *exportWalk) line(line []byte) error {
-	r, err := admin.ParseRecord(line)
 	switch {
-	case err != nil:
-		return &brokenExport{w.last + 1, err.Error()}
-	case r.Hash != authority.ChainHash(r.Previous, r.Line):
-		return &brokenExport{r.Seq, "it was changed: its hash is not that of what it says"}
-	case w.first == 0 && r.Seq == 1 && r.Previous != [32]byte{}:
-		return &brokenExport{r.Seq, "it claims a predecessor"}
-	case w.first == 0:
-		w.first = r.Seq
-	case r.Seq > w.last+1:
-		return &brokenExport{w.last + 1, "it is missing (only an export without filters can be verified)"}
-	case r.Seq <= w.last:
-		return &brokenExport{r.Seq, "it is there twice, or out of order"}
-	case r.Previous != w.head:
-		return &brokenExport{r.Seq, "it does not follow from the entry before"}
+	case v.Checkpoints == 0:
+	case v.CheckpointKey == "":
+		fmt.Fprintf(o.out, "%s, whose signatures were not checked for want of --checkpoint-key\n", count(int(v.Checkpoints), "checkpoint"))
+	default:
+		fmt.Fprintf(o.out, "%s, signatures checked with key %s\n", count(int(v.Checkpoints), "checkpoint"), visible(v.CheckpointKey))
 	}
-	w.last, w.head = r.Seq, r.Hash
-	return nil
+}
+
+func (o *onboarding) ledgerKey() *cobra.Command {
+	return &cobra.Command{
+		Use:   "key",
+		Short: "Show the public key that checks the signatures of checkpoints",
+		Long: `Show the public half of the Ed25519 key that signs checkpoints. It is derived from
+the master key, and stays the same as long as that does. Give it to whoever audits
+the ledger: 'moneyer ledger verify --checkpoint-key KEY' needs nothing else.`,
+		Example: `  moneyer ledger key`,
+		Args:    noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			api, err := o.open()
+			if err != nil {
+				return err
+			}
+			key, err := api.checkpointKey(c.Context())
+			if err != nil {
+				return err
+			}
+			return o.done(key, "%s", visible(key.Key))
+		},
+	}
+}
+
+func (api *adminAPI) checkpointKey(ctx context.Context) (key admin.CheckpointKey, err error) {
+	return key, api.do(ctx, http.MethodGet, api.path("ledger", "checkpoint-key"), nil, &key)
 }

@@ -199,6 +199,7 @@ func (r *running) run(asked context.Context, hangups <-chan os.Signal) error {
 	last, done := context.WithTimeout(context.Background(), time.Second)
 	defer done()
 	r.complaints.tell("record refusals", r.refusals.Flush(last, r.now()))
+	r.complaints.tell("sign a checkpoint", r.db.Checkpoint(last, r.master.SignCheckpoint))
 	return errors.Join(failed, cut)
 }
 
@@ -331,6 +332,7 @@ func (r *running) everyMinute(ctx context.Context) {
 		_, err := r.db.Prune(ctx, r.now().Add(-retention))
 		r.complaints.tell("prune the ledger", err)
 	}
+	r.complaints.tell("sign a checkpoint", r.db.Checkpoint(ctx, r.master.SignCheckpoint))
 }
 
 // refresh rotates the signing keys and reads TLS files that have changed, and

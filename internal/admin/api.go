@@ -2,7 +2,7 @@ package admin
 
 import (
 	"context"
-	"crypto/sha256"
+	"crypto/ed25519"
 	"log/slog"
 	"net/http"
 	"os"
@@ -36,7 +36,9 @@ type API struct {
 	// Revocations lists what was revoked; Authority's own put it in force.
 	Revocations Revocations
 	// Verify walks the whole ledger. A broken ledger is no error but a finding.
-	Verify func(context.Context) (Verification, error)
+	Verify func(context.Context) (authority.VerifyReport, error)
+	// CheckpointKey checks the signatures of the ledger's checkpoints.
+	CheckpointKey ed25519.PublicKey
 	// Backup opens a consistent copy of the whole store, of which nothing is left
 	// once it is closed. While another copy is being made it answers fs.ErrExist.
 	Backup  func(context.Context) (*os.File, error)
@@ -97,8 +99,9 @@ type Merchants interface {
 
 // Ledger is read here; what is changed is recorded by those who store it.
 type Ledger interface {
-	// Entries visits the entries that q selects in the order of their Seq, without
-	// holding them in memory, and stops at the first error of visit.
+	// Entries visits the entries that q selects, chain after chain and each in the
+	// order of its Seq, without holding them in memory, and stops at the first error
+	// of visit.
 	Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error
 }
 
@@ -107,19 +110,6 @@ type Revocations interface {
 	// Revocations lists an issuer's that are not over, in the order in which they
 	// will be.
 	Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error)
-}
-
-// Verification is what a walk along the whole ledger found.
-type Verification struct {
-	// First and Last are the entries that the ledger holds; 0 when it holds none.
-	// Of a broken ledger, Last is the last entry that was found good.
-	First, Last int64
-	// Head is the chain after Last.
-	Head [sha256.Size]byte
-	// Broken is the first entry that is not as it was recorded; 0 means none.
-	Broken int64
-	// How says in what way it is broken.
-	How string
 }
 
 // Handler serves the API.
@@ -164,8 +154,9 @@ func (a *API) resources() map[string]http.Handler {
 
 		issuer + "/revocations": a.resource(methods{"GET": read(a.listRevocations), "POST": write(a.revoke)}),
 
-		"/ledger":        a.resource(methods{"GET": read(a.readLedger)}),
-		"/ledger/verify": a.resource(methods{"GET": read(a.verifyLedger)}),
-		"/backup":        a.resource(methods{"GET": write(a.backup)}), // it holds what admin:read is not shown
+		"/ledger":                a.resource(methods{"GET": read(a.readLedger)}),
+		"/ledger/verify":         a.resource(methods{"GET": read(a.verifyLedger)}),
+		"/ledger/checkpoint-key": a.resource(methods{"GET": read(a.showCheckpointKey)}),
+		"/backup":                a.resource(methods{"GET": write(a.backup)}), // it holds what admin:read is not shown
 	}
 }

@@ -65,7 +65,7 @@ func TestBackup(t *testing.T) {
 	}
 	received := filepath.Join(t.TempDir(), "received.db")
 	must(t, os.WriteFile(received, body, 0o600))
-	report, err := store.VerifyFile(t.Context(), received)
+	report, err := store.VerifyFile(t.Context(), received, nil)
 	if err != nil || report.Broken != 0 || report.Last == 0 {
 		t.Errorf("%+v, %v", report, err)
 	}

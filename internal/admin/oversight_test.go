@@ -2,6 +2,7 @@ package admin_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net/http"
@@ -92,6 +93,8 @@ func TestLedgerQueries(t *testing.T) {
 		"?client=c0&since=2026-11-23T12:30:00Z":    1,
 		"?client=c0&until=2026-11-23T12:30:00Z":    1,
 		fmt.Sprintf("?after=%d", all-1):            1,
+		fmt.Sprintf("?after=3-7,%d,4-0", all-1):    1,
+		"?after=3-7":                               all,
 		"?limit=2":                                 2,
 		"?jti=x":                                   0,
 		"?correlation=x":                           0,
@@ -101,7 +104,7 @@ func TestLedgerQueries(t *testing.T) {
 			t.Errorf("%s: %d entries, want %d of %d", query, n, want, all)
 		}
 	}
-	for _, query := range []string{"?after=-1", "?since=yesterday", "?colour=red", "?limit=0", "?kind=a&kind=b"} {
+	for _, query := range []string{"?after=-1", "?after=", "?after=1,", "?after=1,2", "?after=8192-1", "?since=yesterday", "?colour=red", "?limit=0", "?kind=a&kind=b"} {
 		w.refused("GET", "/ledger"+query, "", 400)
 	}
 }
@@ -123,7 +126,8 @@ func TestLedgerLinesFollowTheChain(t *testing.T) {
 		}
 		last, previous = r.Seq, r.Hash
 	}
-	if v := get[admin.Verified](w, "/ledger/verify"); !v.Whole || v.First != 1 || v.Last != last || v.Head != fmt.Sprintf("%x", previous) {
+	if v := get[admin.Verified](w, "/ledger/verify"); !v.Whole || v.First != 1 || v.Last != last || v.Head != fmt.Sprintf("%x", previous) ||
+		v.CheckpointKey != get[admin.CheckpointKey](w, "/ledger/checkpoint-key").Key || len(v.Chains) != 1 || v.Chains[0].Head != v.Head {
 		t.Errorf("verified: %+v, want head %x", v, previous)
 	}
 }
@@ -147,11 +151,12 @@ func TestParseRecordRefuses(t *testing.T) {
 
 func TestBrokenLedgerIsAFinding(t *testing.T) {
 	w := newWorld(t, func(w *world) {
-		w.api.Verify = func(context.Context) (admin.Verification, error) {
-			return admin.Verification{First: 1, Last: 6, Broken: 7, How: "its line was changed"}, nil
+		w.api.Verify = func(context.Context) (authority.VerifyReport, error) {
+			return authority.Report([]authority.ChainReport{{Chain: 3, First: 3<<40 | 1, Last: 3<<40 | 2}, {First: 1, Last: 6, Broken: 7, How: "its line was changed"}}), nil
 		}
 	})
-	if v := get[admin.Verified](w, "/ledger/verify"); v.Whole || v.Broken != 7 || v.How != "its line was changed" {
+	if v := get[admin.Verified](w, "/ledger/verify"); v.Whole || v.Broken != 7 || v.How != "its line was changed" ||
+		v.First != 0 || v.Head != "" || v.CheckpointKey != "" || len(v.Chains) != 2 || v.Chains[0].Broken != 7 || v.Chains[1].Last != 3<<40|2 {
 		t.Errorf("verified: %+v", v)
 	}
 }
@@ -203,7 +208,7 @@ func (troubled) Entries(context.Context, authority.Query, func(*authority.Record
 func TestTrouble(t *testing.T) {
 	w := newWorld(t, func(w *world) {
 		w.api.Clients, w.api.Merchants, w.api.Ledger = troubled{}, troubled{}, troubled{}
-		w.api.Verify = func(context.Context) (admin.Verification, error) { return admin.Verification{}, errDisk }
+		w.api.Verify = func(context.Context) (authority.VerifyReport, error) { return authority.VerifyReport{}, errDisk }
 	})
 	for _, c := range []struct{ method, path, body string }{
 		{"GET", "/issuers/plain/clients", ""},
@@ -297,5 +302,18 @@ func TestActivateAtOnce(t *testing.T) {
 	decode(t, w.do("POST", path+"/"+key.Kid+":activate", "", 200), &key)
 	if key.State != keyring.Signing {
 		t.Errorf("the key that all know is %+v", key)
+	}
+}
+
+func TestCheckpointKeyText(t *testing.T) {
+	key := ed25519.PublicKey(strings.Repeat("k", ed25519.PublicKeySize))
+	text := admin.ShowCheckpointKey(key)
+	if got, err := admin.ParseCheckpointKey(text); err != nil || !got.Equal(key) {
+		t.Errorf("%s is read as %x, %v", text, got, err)
+	}
+	for _, text := range []string{"", text[1:], text + "A", text + "=", text[:42] + "_"} {
+		if key, err := admin.ParseCheckpointKey(text); err == nil {
+			t.Errorf("%q is read as %x", text, key)
+		}
 	}
 }

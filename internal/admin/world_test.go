@@ -75,10 +75,10 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	w.api = &admin.API{
 		Issuers: func() []*authority.Issuer { return w.issuers },
 		Clients: db, Merchants: db, Ledger: db, Revocations: db, Keyring: w.keys,
-		Verify: func(ctx context.Context) (admin.Verification, error) {
-			report, err := db.Verify(ctx)
-			return admin.Verification(report), err
+		Verify: func(ctx context.Context) (authority.VerifyReport, error) {
+			return db.Verify(ctx, master.CheckpointKey())
 		},
+		CheckpointKey: master.CheckpointKey(),
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: w.keys, Pepper: master.Pepper(), Now: w.now,
 			ClientRate: limit.New[authority.ClientName](limit.Rate{}, 1), Refusals: authority.NewRefusals(db, limit.Rate{}),
 			Revocations: authority.NewRevocations(db)},

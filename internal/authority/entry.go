@@ -26,6 +26,8 @@ const (
 	EntryRefusals EntryKind = "refusals"
 	// EntryAdmin: the registry, a signing key or the ledger itself was changed.
 	EntryAdmin EntryKind = "admin"
+	// EntryCheckpoint: a writer names the heads of all chains under its signature.
+	EntryCheckpoint EntryKind = "checkpoint"
 )
 
 // Entry is one ledger entry. It never holds a secret, an assertion, a token or
@@ -59,6 +61,11 @@ type Entry struct {
 	Actor  string `json:"actor,omitempty"`
 	Action string `json:"action,omitempty"`
 	Object string `json:"object,omitempty"`
+
+	// Of a checkpoint: the heads of all chains before it, by FormatHeads, and the
+	// signature of its CheckpointMessage in base64url.
+	Heads     string `json:"heads,omitempty"`
+	Signature string `json:"signature,omitempty"`
 }
 
 // AppendJSON appends the entry's one canonical line, which the chain hashes: the
@@ -89,6 +96,8 @@ func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
 	dst = appendMember(dst, `,"actor":`, e.Actor)
 	dst = appendMember(dst, `,"action":`, e.Action)
 	dst = appendMember(dst, `,"object":`, e.Object)
+	dst = appendMember(dst, `,"heads":`, e.Heads)
+	dst = appendMember(dst, `,"signature":`, e.Signature)
 	if !hasRFC3339(e.Time) || !hasRFC3339(e.Expires) {
 		return nil, fmt.Errorf("ledger entry: a time outside the years 0 to 9999 has no form in RFC 3339")
 	}
@@ -138,7 +147,7 @@ func hasRFC3339(t time.Time) bool {
 }
 
 // ChainHash links an entry's canonical line to the hash of the entry before it.
-// The first entry's predecessor is the zero hash.
+// The predecessor of a chain's first entry is the zero hash.
 func ChainHash(previous [sha256.Size]byte, line []byte) [sha256.Size]byte {
 	h := sha256.New()
 	h.Write(previous[:])
@@ -150,7 +159,8 @@ func ChainHash(previous [sha256.Size]byte, line []byte) [sha256.Size]byte {
 
 // Record is an entry as the ledger keeps it.
 type Record struct {
-	// Seq counts entries from 1 without a gap.
+	// Seq is the entry's number, which tells its chain and its place there: see
+	// ChainOf and PlaceOf.
 	Seq int64
 	// Line is the canonical line.
 	Line []byte
@@ -162,14 +172,16 @@ type Record struct {
 func (r *Record) Entry() (*Entry, error) {
 	e := &Entry{}
 	if err := json.Unmarshal(r.Line, e); err != nil {
-		return nil, fmt.Errorf("ledger entry %d: %w", r.Seq, err)
+		return nil, fmt.Errorf("ledger entry %s: %w", ShowSeq(r.Seq), err)
 	}
 	return e, nil
 }
 
 // Query selects ledger entries. Zero fields select everything.
 type Query struct {
-	After        int64 // entries with a greater Seq
+	// After has at most one position for a chain: of that chain, entries with a
+	// greater Seq. Of a chain without one, all.
+	After        []int64
 	Since, Until time.Time
 	Kind         EntryKind
 	Issuer       string
@@ -179,7 +191,17 @@ type Query struct {
 	Limit        int // at most so many; 0 means no limit
 }
 
-// Matches tells whether the query selects e.
+// From is the first entry of a chain that is after the position given for it.
+func (q *Query) From(chain int64) int64 {
+	for _, after := range q.After {
+		if ChainOf(after) == chain {
+			return after + 1
+		}
+	}
+	return Numbered(chain, 1)
+}
+
+// Matches tells whether the query selects e, wherever in the ledger it is.
 func (q *Query) Matches(e *Entry) bool {
 	return (q.Kind == "" || q.Kind == e.Kind) &&
 		(q.Issuer == "" || q.Issuer == e.Issuer) &&

@@ -151,7 +151,7 @@ func TestQueryMatches(t *testing.T) {
 	e := fullEntry()
 	for _, q := range []authority.Query{
 		{}, {Kind: e.Kind}, {Issuer: e.Issuer}, {Client: e.Client}, {Correlation: e.Correlation}, {JTI: e.JTI},
-		{Since: e.Time}, {Until: e.Time.Add(time.Nanosecond)}, {After: 9, Limit: 1},
+		{Since: e.Time}, {Until: e.Time.Add(time.Nanosecond)}, {After: []int64{9}, Limit: 1},
 	} {
 		if !q.Matches(&e) {
 			t.Errorf("%+v does not match", q)

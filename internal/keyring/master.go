@@ -2,8 +2,10 @@ package keyring
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/sha256"
@@ -12,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"moneyer/internal/authority"
@@ -28,6 +31,8 @@ type MasterKey struct {
 	sealer cipher.AEAD
 	pepper authority.Pepper
 	check  []byte
+	// checkpoint signs the ledger's checkpoints.
+	checkpoint ed25519.PrivateKey
 }
 
 // NewMasterKey makes a new one.
@@ -82,7 +87,8 @@ func newMasterKey(octets [masterSize]byte) (*MasterKey, error) {
 	seal, err1 := derive("moneyer seal v1", 32)
 	pepper, err2 := derive("moneyer pepper v1", 32)
 	check, err3 := derive("moneyer check v1", 16)
-	if err := errors.Join(err1, err2, err3); err != nil {
+	checkpoint, err4 := derive("moneyer checkpoint v1", ed25519.SeedSize)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return nil, fmt.Errorf("deriving from the master key: %w", err)
 	}
 	block, err := aes.NewCipher(seal)
@@ -93,7 +99,7 @@ func newMasterKey(octets [masterSize]byte) (*MasterKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &MasterKey{octets: octets, sealer: sealer, pepper: pepper, check: check}, nil
+	return &MasterKey{octets: octets, sealer: sealer, pepper: pepper, check: check, checkpoint: ed25519.NewKeyFromSeed(checkpoint)}, nil
 }
 
 // Text returns the master key in base64url, as ParseMasterKey reads it.
@@ -105,6 +111,18 @@ func (m *MasterKey) Pepper() authority.Pepper { return bytes.Clone(m.pepper) }
 // Check returns a fingerprint that tells master keys apart and tells nothing of
 // them. Kept in the store, it lets a start under the wrong master key be noticed.
 func (m *MasterKey) Check() string { return base64.RawURLEncoding.EncodeToString(m.check) }
+
+// SignCheckpoint signs the message of a checkpoint of the ledger with Ed25519
+// (RFC 8032).
+func (m *MasterKey) SignCheckpoint(message []byte) ([]byte, error) {
+	return m.checkpoint.Sign(nil, message, crypto.Hash(0))
+}
+
+// CheckpointKey is the public half of the key that signs checkpoints. Whoever has
+// it can check them, and sign none.
+func (m *MasterKey) CheckpointKey() ed25519.PublicKey {
+	return slices.Clone(ed25519.PublicKey(m.checkpoint[ed25519.SeedSize:]))
+}
 
 // Format prints a placeholder, whatever the verb.
 func (MasterKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[master key]") }

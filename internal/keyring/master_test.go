@@ -2,6 +2,7 @@ package keyring_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -51,7 +52,7 @@ func TestParseMasterKey(t *testing.T) {
 	}
 }
 
-// The values were computed with Python's hmac by RFC 5869. Were they to change,
+// The values were computed with Python's hmac by RFC 5869, and OpenSSL. Were they to change,
 // no store could be read any more.
 func TestDerivedKeysStayTheSame(t *testing.T) {
 	m, err := keyring.ParseMasterKey(masterHex)
@@ -64,6 +65,25 @@ func TestDerivedKeysStayTheSame(t *testing.T) {
 	check, _ := base64.RawURLEncoding.DecodeString(m.Check())
 	if got, want := hex.EncodeToString(check), "c497b6f010449b4beaf5eb6482ec0c3e"; got != want {
 		t.Errorf("check %s, want %s", got, want)
+	}
+	if got, want := hex.EncodeToString(m.CheckpointKey()), "e15f6f677bb40d31a80af9354d63122d0f9249c4f967c63c9646ba3ff9a32606"; got != want {
+		t.Errorf("checkpoint key %s, want %s", got, want)
+	}
+}
+
+func TestCheckpointSignatures(t *testing.T) {
+	a, b := newMaster(t), newMaster(t)
+	message := []byte("heads")
+	signature, err := a.SignCheckpoint(message)
+	if err != nil || !ed25519.Verify(a.CheckpointKey(), message, signature) {
+		t.Errorf("signature %x, %v", signature, err)
+	}
+	if ed25519.Verify(b.CheckpointKey(), message, signature) || ed25519.Verify(a.CheckpointKey(), message[1:], signature) {
+		t.Error("the signature is good under another key or for another message")
+	}
+	clear(a.CheckpointKey())
+	if again, err := a.SignCheckpoint(message); err != nil || !bytes.Equal(again, signature) {
+		t.Errorf("whoever got the public half changed the key: %v", err)
 	}
 }
 

@@ -444,7 +444,7 @@ func (r *run) checkLedger() {
 	r.Helper()
 	r.house.store.ledgerDown.Store(false)
 	must(r, r.house.refusals.Flush(r.Context(), r.house.Now()))
-	report, err := r.house.store.Verify(r.Context())
+	report, err := r.house.store.Verify(r.Context(), nil)
 	must(r, err)
 	if report.Broken != 0 {
 		r.Errorf("the ledger is broken at %d: %s", report.Broken, report.How)

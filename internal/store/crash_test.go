@@ -235,7 +235,7 @@ func appendOnAFullDisk(path string) error {
 		}
 		n++
 	}
-	report, err := d.Verify(context.Background())
+	report, err := d.Verify(context.Background(), nil)
 	if err != nil || report.Broken != 0 || report.Last != n {
 		return fmt.Errorf("%d entries: %+v, %w", n, report, err)
 	}

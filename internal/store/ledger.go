@@ -42,48 +42,131 @@ func encode(e *authority.Entry) (line, error) {
 // batch is a row of the ledger, as it was read and not yet believed.
 type batch struct {
 	first, count          int64
+	timeMax               int64 // Unix milliseconds
 	previous, last, marks []byte
 	lines                 [][]byte
 	unreadable            error // why there are no lines
-	// hashes is the chain after each line; chained fills it.
+	// hashes is the chain after each line; chained fills it, and so does a walk.
 	hashes [][sha256.Size]byte
 }
 
-// batchesAtOnce are read by one query: few enough to be held, and the database
-// is free while they are visited.
-const batchesAtOnce = 32
+// What one query reads of the ledger: few batches first, of which the first may be
+// enough, then more, but never much more text than that. The database is free
+// while they are visited.
+const (
+	leastAtOnce = 32
+	mostAtOnce  = 1024
+	textAtOnce  = 1 << 20 // octets
+)
+
+// batchReader reads in order the batches that begin from next to last.
+type batchReader struct {
+	d          *DB
+	next, last int64
+	atOnce     int
+	ahead      []*batch
+}
+
+func (d *DB) batchReader(first, last int64) *batchReader {
+	return &batchReader{d: d, next: first, last: last, atOnce: leastAtOnce}
+}
+
+// read returns the next batch, or nil after the last.
+func (r *batchReader) read(ctx context.Context) (*batch, error) {
+	if len(r.ahead) == 0 && r.next <= r.last {
+		if err := r.fill(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if len(r.ahead) == 0 {
+		return nil, nil
+	}
+	b := r.ahead[0]
+	r.ahead = r.ahead[1:]
+	return b, nil
+}
+
+func (r *batchReader) fill(ctx context.Context) error {
+	r.ahead = nil
+	text := 0
+	err := r.d.reads.list(ctx, `SELECT first_seq, count, time_max, previous, last, `+r.d.marks+`, lines FROM ledger_batch
+		WHERE first_seq >= $1 AND first_seq <= $2 ORDER BY first_seq LIMIT $3`,
+		[]any{r.next, r.last, r.atOnce},
+		func(scan func(...any) error) error {
+			b, packed := &batch{}, []byte(nil)
+			if err := scan(&b.first, &b.count, &b.timeMax, &b.previous, &b.last, &b.marks, &packed); err != nil {
+				return err
+			}
+			b.lines, b.unreadable = r.d.packer.unpack(packed)
+			r.ahead = append(r.ahead, b)
+			for _, line := range b.lines {
+				text += len(line)
+			}
+			if text >= textAtOnce {
+				return errEnough
+			}
+			return nil
+		})
+	switch {
+	case errors.Is(err, errEnough) || err == nil && len(r.ahead) == r.atOnce:
+		r.next, err = r.ahead[len(r.ahead)-1].first+1, nil
+	default:
+		r.next = math.MaxInt64
+	}
+	r.atOnce = min(2*r.atOnce, mostAtOnce)
+	return err
+}
 
 // batches visits in order the batches that begin from first to last.
 func (d *DB) batches(ctx context.Context, first, last int64, visit func(*batch) error) error {
+	r := d.batchReader(first, last)
 	for {
-		some, err := d.someBatches(ctx, first, last)
-		if err != nil {
+		b, err := r.read(ctx)
+		if err != nil || b == nil {
 			return err
 		}
-		for _, b := range some {
-			if err := visit(b); err != nil {
-				return err
-			}
+		if err := visit(b); err != nil {
+			return err
 		}
-		if len(some) < batchesAtOnce {
-			return nil
-		}
-		first = some[len(some)-1].first + 1
 	}
 }
 
-func (d *DB) someBatches(ctx context.Context, first, last int64) (some []*batch, err error) {
-	err = d.reads.list(ctx, `SELECT first_seq, count, previous, last, `+d.marks+`, lines FROM ledger_batch
-		WHERE first_seq >= $1 AND first_seq <= $2 ORDER BY first_seq LIMIT $3`,
-		[]any{first, last, batchesAtOnce},
-		func(scan func(...any) error) error {
-			b, packed := &batch{}, []byte(nil)
-			err := scan(&b.first, &b.count, &b.previous, &b.last, &b.marks, &packed)
-			b.lines, b.unreadable = d.packer.unpack(packed)
-			some = append(some, b)
-			return err
+// chain is what the ledger holds of one chain: the entries from first to the head.
+type chain struct {
+	number, first int64
+	lastBatch     int64 // begins with that entry
+	head          authority.Head
+}
+
+// chains finds the chains, and the end of each as it is at one instant: what any
+// of them says of another is there.
+func (d *DB) chains(ctx context.Context) ([]chain, error) {
+	var chains []chain
+	err := d.reads.list(ctx, `
+		WITH RECURSIVE chain (first) AS (
+			SELECT min(first_seq) FROM ledger_batch WHERE first_seq >= 0
+			UNION ALL
+			SELECT (SELECT min(first_seq) FROM ledger_batch WHERE first_seq >= ((chain.first >> 40) + 1) << 40)
+			FROM chain WHERE chain.first IS NOT NULL
+		), span (first, last) AS (
+			SELECT first, (SELECT max(first_seq) FROM ledger_batch
+				WHERE first_seq >= chain.first AND first_seq < ((chain.first >> 40) + 1) << 40)
+			FROM chain WHERE first IS NOT NULL
+		)
+		SELECT span.first, span.last, b.count, b.last FROM span JOIN ledger_batch b ON b.first_seq = span.last ORDER BY span.first`,
+		nil, func(scan func(...any) error) error {
+			var c chain
+			var count int64
+			var hash []byte
+			if err := scan(&c.first, &c.lastBatch, &count, &hash); err != nil {
+				return err
+			}
+			c.number, c.head.Seq = authority.ChainOf(c.first), c.lastBatch+count-1
+			copy(c.head.Hash[:], hash)
+			chains = append(chains, c)
+			return nil
 		})
-	return some, err
+	return chains, err
 }
 
 // chained computes the chain of a batch, and tells whether it leads to where it
@@ -115,26 +198,34 @@ func (b *batch) record(i int) *authority.Record {
 // errEnough ends a walk that has found all it looked for.
 var errEnough = errors.New("enough")
 
-// Entries visits, in the order of their Seq, the entries that q selects, and
-// stops at the first error of visit, which it returns. It never holds more than
-// a few batches in memory; entries that are recorded meanwhile may be left out.
+// Entries visits the entries that q selects, chain after chain and in the order of
+// their Seq, and stops at the first error of visit, which it returns. It never
+// holds more than a few batches in memory; entries that are recorded meanwhile may
+// be left out. Whoever wants the newest of all chains sorts them by time.
 func (d *DB) Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error {
-	first, last, err := d.queryRange(ctx, &q)
+	ranges, err := d.queryRanges(ctx, &q)
 	if err != nil {
 		return err
 	}
 	some := &selection{q: &q, needles: needles(&q), visit: visit}
-	err = d.batches(ctx, first, last, some.batch)
-	if errors.Is(err, errEnough) {
-		return nil
+	for _, r := range ranges {
+		some.from = r.from
+		err := d.batches(ctx, r.first, r.last, some.batch)
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
 	}
-	return err
+	return nil
 }
 
 // selection visits the entries that a query selects.
 type selection struct {
 	q       *authority.Query
 	needles [][]byte
+	from    int64 // the first entry of the chain that may be selected
 	visit   func(*authority.Record) error
 	visited int
 }
@@ -145,7 +236,7 @@ func (s *selection) batch(b *batch) error {
 		return brokenf(b.first, "its batch is not as it was written")
 	}
 	for i := range b.lines {
-		if b.first+int64(i) <= s.q.After || !containsAll(b.lines[i], s.needles) {
+		if b.first+int64(i) < s.from || !containsAll(b.lines[i], s.needles) {
 			continue
 		}
 		if err := s.record(b.record(i)); err != nil {
@@ -169,9 +260,52 @@ func (s *selection) record(r *authority.Record) error {
 	return nil
 }
 
-// queryRange finds the first_seq of the first and last batch that may hold what
-// q selects.
-func (d *DB) queryRange(ctx context.Context, q *authority.Query) (first, last int64, err error) {
+// queryRange is where entries of one chain that a query selects may be: from entry
+// from on, in the batches that begin from first to last.
+type queryRange struct{ from, first, last int64 }
+
+// queryRanges finds them, in the order of the chains.
+func (d *DB) queryRanges(ctx context.Context, q *authority.Query) ([]queryRange, error) {
+	chains, err := d.chains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	within, err := d.batchesWithin(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var ranges []queryRange
+	for i := range chains {
+		c := &chains[i]
+		r := queryRange{from: q.From(c.number), first: c.first, last: c.lastBatch}
+		if within != nil {
+			in, some := within[c.number]
+			if !some {
+				continue
+			}
+			r.first, r.last = in.first, min(in.last, r.last) // the later ones came since
+		}
+		if r.from > c.head.Seq {
+			continue
+		}
+		if r.from > r.first {
+			err := d.reads.row(ctx, `SELECT coalesce(max(first_seq), 0) FROM ledger_batch WHERE first_seq >= $1 AND first_seq <= $2`,
+				[]any{r.first, r.from}, []any{&r.first})
+			if err != nil {
+				return nil, err
+			}
+		}
+		ranges = append(ranges, r)
+	}
+	return ranges, nil
+}
+
+// batchesWithin finds of each chain the first and last batch that may hold entries
+// of the time that q selects; nil means any.
+func (d *DB) batchesWithin(ctx context.Context, q *authority.Query) (map[int64]queryRange, error) {
+	if q.Since.IsZero() && q.Until.IsZero() {
+		return nil, nil
+	}
 	since, until := int64(math.MinInt64), int64(math.MaxInt64)
 	if !q.Since.IsZero() {
 		since = q.Since.UnixMilli()
@@ -179,19 +313,17 @@ func (d *DB) queryRange(ctx context.Context, q *authority.Query) (first, last in
 	if !q.Until.IsZero() {
 		until = q.Until.UnixMilli()
 	}
-	var from int64
-	if q.Since.IsZero() && q.Until.IsZero() {
-		err = d.reads.row(ctx, `SELECT coalesce(max(first_seq), 0) FROM ledger_batch`, nil, []any{&last})
-	} else {
-		err = d.reads.row(ctx, `SELECT coalesce(min(first_seq), 0), coalesce(max(first_seq), 0) FROM ledger_batch
-			WHERE time_max >= $1 AND time_min <= $2`, []any{since, until}, []any{&first, &last})
-	}
-	if err != nil {
-		return 0, 0, err
-	}
-	err = d.reads.row(ctx, `SELECT coalesce(max(first_seq), 0) FROM ledger_batch WHERE first_seq <= $1`,
-		[]any{q.After + 1}, []any{&from})
-	return max(first, from), last, err
+	within := map[int64]queryRange{}
+	err := d.reads.list(ctx, `SELECT first_seq >> 40, min(first_seq), max(first_seq) FROM ledger_batch
+		WHERE time_max >= $1 AND time_min <= $2 GROUP BY first_seq >> 40`, []any{since, until},
+		func(scan func(...any) error) error {
+			var number int64
+			var r queryRange
+			err := scan(&number, &r.first, &r.last)
+			within[number] = r
+			return err
+		})
+	return within, err
 }
 
 // needles are texts that the line of each entry that q selects contains. They

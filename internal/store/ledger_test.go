@@ -81,7 +81,7 @@ func TestVerifyNamesTheFirstBrokenEntry(t *testing.T) {
 			if test.tamper != "" {
 				tamper(t, d, test.tamper)
 			}
-			report, err := d.Verify(t.Context())
+			report, err := d.Verify(t.Context(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -138,19 +138,19 @@ func TestPrunedStartNeedsItsAnchor(t *testing.T) {
 		appendBatch(t, d, 4)
 	}
 	appendEntries(t, d, 40)
-	if err := d.writer.do(t.Context(), func(tx *tx) error { return tx.writeAnchor(17, clock()) }); err != nil {
+	if err := d.writer.do(t.Context(), func(tx *tx) error { return tx.writeAnchors([]pruneRange{{1, 17}}, clock()) }); err != nil {
 		t.Fatal(err)
 	}
 	for _, first := range []int64{1, 5, 9, 17} {
 		if first > 1 {
 			tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq < $1`, first)
 		}
-		if report, err := d.Verify(t.Context()); err != nil || report.Broken != 0 || report.First != first {
+		if report, err := d.Verify(t.Context(), nil); err != nil || report.Broken != 0 || report.First != first {
 			t.Errorf("pruned up to %d: %+v, %v", first, report, err)
 		}
 	}
 	tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq < 21`)
-	if report, err := d.Verify(t.Context()); err != nil || report.Broken != 21 {
+	if report, err := d.Verify(t.Context(), nil); err != nil || report.Broken != 21 {
 		t.Errorf("pruned beyond the anchor: %+v, %v", report, err)
 	}
 }
@@ -169,7 +169,7 @@ func TestAnchorsThatPointNowhere(t *testing.T) {
 			t.Fatal(err)
 		}
 		tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq < 9`)
-		if report, err := d.Verify(t.Context()); err != nil || report.Broken != 9 {
+		if report, err := d.Verify(t.Context(), nil); err != nil || report.Broken != 9 {
 			t.Errorf("an anchor for %s: %+v, %v", object, report, err)
 		}
 	}
@@ -187,7 +187,7 @@ func TestPruneInSteps(t *testing.T) {
 	if err != nil || gone != 7000 {
 		t.Errorf("pruned %d entries, %v", gone, err)
 	}
-	report, err := d.Verify(t.Context())
+	report, err := d.Verify(t.Context(), nil)
 	if err != nil || report.Broken != 0 || report.First != 7001 || report.Last != 7006 {
 		t.Errorf("after pruning: %+v, %v", report, err)
 	}

@@ -21,7 +21,7 @@ func TestVerifyFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{copied, path} { // the second one is open, and written to
-		report, err := VerifyFile(t.Context(), file)
+		report, err := VerifyFile(t.Context(), file, nil)
 		if err != nil || report.Broken != 0 || report.First != 1 || report.Last != 3 {
 			t.Errorf("%s: %+v, %v", file, report, err)
 		}
@@ -37,7 +37,7 @@ func TestVerifyFile(t *testing.T) {
 	editLines(t, d, 1, func(lines [][]byte) [][]byte {
 		return [][]byte{bytes.Replace(lines[0], []byte("token"), []byte("taken"), 1)}
 	})
-	report, err := VerifyFile(t.Context(), path)
+	report, err := VerifyFile(t.Context(), path, nil)
 	if err != nil || report.Broken == 0 {
 		t.Errorf("a broken ledger: %+v, %v", report, err)
 	}
@@ -54,7 +54,7 @@ func TestVerifyFileRefuses(t *testing.T) {
 		dir:                             "not a file",
 		filepath.Join(dir, "absent.db"): "no such file",
 	} {
-		if _, err := VerifyFile(t.Context(), path); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := VerifyFile(t.Context(), path, nil); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
 		}
 	}
@@ -68,7 +68,7 @@ func TestVerifyFileFromBefore(t *testing.T) {
 	appendEntries(t, d, 5)
 	tamper(t, d, `ALTER TABLE ledger_batch DROP COLUMN marks`)
 	tamper(t, d, `UPDATE schema_version SET version = 2`)
-	if report, err := VerifyFile(t.Context(), path); err != nil || report.Broken != 0 || report.Last != 5 {
+	if report, err := VerifyFile(t.Context(), path, nil); err != nil || report.Broken != 0 || report.Last != 5 {
 		t.Errorf("%+v, %v", report, err)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"moneyer/internal/authority"
@@ -15,81 +17,106 @@ import (
 // writer is soon free again.
 const pruneAtOnce = 2048
 
-// pruneAction is the Action of the entry that tells what Prune removed. Its
-// Object is the last entry that it removed and the chain after it.
+// pruneAction is the Action of the entry that tells what Prune removed of a chain.
+// Its Object is the last entry that it removed and the chain after it. It may stand
+// in another chain.
 const pruneAction = "ledger.prune"
 
 // Prune removes the entries older than before and returns how many: whole
-// batches from the start of the ledger, never the last one. First it records
-// which entry is the last to go, without which Verify refuses a ledger that does
-// not begin with entry 1. A Prune that was cut short is finished by the next.
+// batches from the start of each chain, never its last one. First it records
+// which entry is the last to go, without which Verify refuses a chain that does
+// not begin with its first entry; and that of every chain that was pruned earlier,
+// for what tells it may go now. A Prune that was cut short is finished by the next.
 func (d *DB) Prune(ctx context.Context, before time.Time) (int64, error) {
 	if err := d.maintain(ctx); err != nil {
 		return 0, err
 	}
 	defer d.maintained()
-	first, keep, err := d.pruneRange(ctx, before)
-	if err != nil || first == keep {
+	ranges, err := d.pruneRanges(ctx, before)
+	if err != nil || !slices.ContainsFunc(ranges, func(r pruneRange) bool { return r.first < r.keep }) {
 		return 0, err
 	}
-	if err := d.writer.do(ctx, func(t *tx) error { return t.writeAnchor(keep, d.now()) }); err != nil {
+	if err := d.writer.do(ctx, func(t *tx) error { return t.writeAnchors(ranges, d.now()) }); err != nil {
 		return 0, err
 	}
-	for from := first; from < keep; {
-		to := min(from+pruneAtOnce, keep)
-		err := d.writer.do(ctx, func(t *tx) error {
-			_, err := t.exec(`DELETE FROM ledger_batch WHERE first_seq < $1`, to)
+	return d.dropBefore(ctx, ranges)
+}
+
+// pruneRange are the entries of a chain that are to go, from first on, up to the
+// batch that begins with keep. It is empty when keep is first.
+type pruneRange struct{ first, keep int64 }
+
+// pruneRanges finds what each chain has that is older than before.
+func (d *DB) pruneRanges(ctx context.Context, before time.Time) ([]pruneRange, error) {
+	chains, err := d.chains(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ranges := make([]pruneRange, 0, len(chains))
+	for i := range chains {
+		c := &chains[i]
+		r := pruneRange{first: c.first}
+		err = d.reads.row(ctx, `SELECT coalesce(min(first_seq), $3) FROM ledger_batch
+			WHERE first_seq >= $2 AND first_seq <= $3 AND time_max >= $1`,
+			[]any{before.UnixMilli(), c.first, c.lastBatch}, []any{&r.keep})
+		if err != nil {
+			return nil, err
+		}
+		ranges = append(ranges, r)
+	}
+	return ranges, nil
+}
+
+// dropBefore removes what is old, which the ledger says already, and returns how
+// many entries. The batches from keep on stay, whatever their times.
+func (d *DB) dropBefore(ctx context.Context, ranges []pruneRange) (int64, error) {
+	removed := int64(0)
+	for _, r := range ranges {
+		for r.first < r.keep {
+			to := min(r.first+pruneAtOnce, r.keep)
+			err := d.writer.do(ctx, func(t *tx) error {
+				_, err := t.exec(`DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`, r.first, to)
+				return err
+			})
+			if err != nil {
+				return removed, err
+			}
+			removed += to - r.first
+			r.first = to
+		}
+	}
+	return removed, nil
+}
+
+// writeAnchors records of each chain what is gone or may go.
+func (t *tx) writeAnchors(ranges []pruneRange, now time.Time) error {
+	var lines []line
+	for _, r := range ranges {
+		if authority.PlaceOf(r.keep) == 1 {
+			continue
+		}
+		var previous []byte
+		err := t.row(`SELECT previous FROM ledger_batch WHERE first_seq = $1`, []any{r.keep}, []any{&previous})
+		if err != nil {
 			return err
+		}
+		l, err := encode(&authority.Entry{
+			Kind:   authority.EntryAdmin,
+			Time:   now,
+			Actor:  "moneyer",
+			Action: pruneAction,
+			Object: fmt.Sprintf("%s %x", authority.ShowSeq(r.keep-1), previous),
 		})
 		if err != nil {
-			return from - first, err
+			return err
 		}
-		from = to
+		lines = append(lines, l)
 	}
-	return keep - first, nil
-}
-
-// pruneRange finds where the ledger begins and the first batch that is to stay.
-func (d *DB) pruneRange(ctx context.Context, before time.Time) (first, keep int64, err error) {
-	var last int64
-	err = d.reads.row(ctx, `SELECT coalesce(min(first_seq), 0), coalesce(max(first_seq), 0) FROM ledger_batch`,
-		nil, []any{&first, &last})
-	if err != nil {
-		return 0, 0, err
-	}
-	err = d.reads.row(ctx, `SELECT coalesce(min(first_seq), $2) FROM ledger_batch WHERE time_max >= $1`,
-		[]any{before.UnixMilli(), last}, []any{&keep})
-	return first, keep, err
-}
-
-// anchor names the last entry that Prune removed, and the chain after it.
-type anchor struct {
-	seq  int64
-	hash [sha256.Size]byte
-}
-
-// writeAnchor records that all before entry keep, the first of its batch, may go.
-func (t *tx) writeAnchor(keep int64, now time.Time) error {
-	var previous []byte
-	err := t.row(`SELECT previous FROM ledger_batch WHERE first_seq = $1`, []any{keep}, []any{&previous})
-	if err != nil {
-		return err
-	}
-	l, err := encode(&authority.Entry{
-		Kind:   authority.EntryAdmin,
-		Time:   now,
-		Actor:  "moneyer",
-		Action: pruneAction,
-		Object: fmt.Sprintf("%d %x", keep-1, previous),
-	})
-	if err != nil {
-		return err
-	}
-	return t.recordLines([]line{l})
+	return t.recordLines(lines)
 }
 
 // readAnchor reads the anchor that a record holds, if it holds one.
-func readAnchor(r *authority.Record) (a anchor, ok bool) {
+func readAnchor(r *authority.Record) (a authority.Head, ok bool) {
 	if !bytes.Contains(r.Line, []byte(`"`+pruneAction+`"`)) {
 		return a, false
 	}
@@ -97,14 +124,11 @@ func readAnchor(r *authority.Record) (a anchor, ok bool) {
 	if err != nil || e.Kind != authority.EntryAdmin || e.Action != pruneAction {
 		return a, false
 	}
-	var text string
-	if _, err := fmt.Sscanf(e.Object, "%d %s", &a.seq, &text); err != nil {
+	seqText, hashText, _ := strings.Cut(e.Object, " ")
+	seq, err1 := authority.ParseSeq(seqText)
+	hash, err2 := hex.DecodeString(hashText)
+	if err1 != nil || err2 != nil || len(hash) != sha256.Size {
 		return a, false
 	}
-	hash, err := hex.DecodeString(text)
-	if err != nil || len(hash) != sha256.Size {
-		return a, false
-	}
-	a.hash = [sha256.Size]byte(hash)
-	return a, true
+	return authority.Head{Seq: seq, Hash: [sha256.Size]byte(hash)}, true
 }

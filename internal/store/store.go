@@ -89,6 +89,7 @@ type DB struct {
 	touched  *touched
 	// maintenance is held by whoever prunes or verifies: neither may see the other half done.
 	maintenance chan struct{}
+	checkpoints checkpoints
 	close       func() error
 }
 

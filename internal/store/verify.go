@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -10,58 +11,18 @@ import (
 	"moneyer/internal/authority"
 )
 
-// VerifyReport is what a walk along the whole ledger found.
-type VerifyReport struct {
-	// First and Last are the entries that the ledger holds; 0 when it holds none.
-	// Of a broken ledger, Last is the last entry that was found good.
-	First, Last int64
-	// Head is the chain after Last. Whoever noted an earlier head elsewhere can
-	// tell from it that no entry was taken off the end.
-	Head [sha256.Size]byte
-	// Broken is the first entry that is not as it was recorded; 0 means none.
-	Broken int64
-	// How says in what way it is broken.
-	How string
-}
-
-// brokenError names the first broken entry.
+// brokenError names a broken entry.
 type brokenError struct {
 	seq int64
 	how string
 }
 
 func (e *brokenError) Error() string {
-	return fmt.Sprintf("ledger entry %d is broken: %s", e.seq, e.how)
+	return fmt.Sprintf("ledger entry %s is broken: %s", authority.ShowSeq(e.seq), e.how)
 }
 
 func brokenf(seq int64, format string, args ...any) error {
 	return &brokenError{seq: seq, how: fmt.Sprintf(format, args...)}
-}
-
-// Verify walks the ledger up to the entry that was last when it began. A broken
-// ledger is no error but a report that says so; an error means that the walk
-// could not be made. Prune waits until the walk is over.
-func (d *DB) Verify(ctx context.Context) (VerifyReport, error) {
-	if err := d.maintain(ctx); err != nil {
-		return VerifyReport{}, err
-	}
-	defer d.maintained()
-	var last int64
-	err := d.reads.row(ctx, `SELECT coalesce(max(first_seq), 0) FROM ledger_batch`, nil, []any{&last})
-	if err != nil {
-		return VerifyReport{}, fmt.Errorf("ledger: %w", err)
-	}
-	w := &walk{}
-	err = d.batches(ctx, 0, last, w.batch)
-	if err == nil && w.first > 1 {
-		err = d.checkAnchors(ctx, w)
-	}
-	report := VerifyReport{First: w.first, Last: w.seq, Head: w.hash}
-	if broken := (*brokenError)(nil); errors.As(err, &broken) {
-		report.Broken, report.How = broken.seq, broken.how
-		return report, nil
-	}
-	return report, err
 }
 
 // maintain keeps other maintenance out until maintained is called.
@@ -76,14 +37,247 @@ func (d *DB) maintain(ctx context.Context) error {
 
 func (d *DB) maintained() { <-d.maintenance }
 
-// walk follows the chain batch by batch.
+// Verify walks all chains of the ledger up to the entries that were last when it
+// began, and holds each checkpoint that it passes to what it says; to its
+// signature, too, unless key is nil. A broken ledger is no error but a report that
+// says so; an error means that the walk could not be made. Prune waits until the
+// walk is over.
+func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (authority.VerifyReport, error) {
+	if key != nil && len(key) != ed25519.PublicKeySize {
+		return authority.VerifyReport{}, errors.New("a checkpoint key has 32 octets")
+	}
+	if err := d.maintain(ctx); err != nil {
+		return authority.VerifyReport{}, err
+	}
+	defer d.maintained()
+	chains, err := d.chains(ctx)
+	if err != nil {
+		return authority.VerifyReport{}, fmt.Errorf("ledger: %w", err)
+	}
+	v := &verification{key: key}
+	for i := range chains {
+		c := &chains[i]
+		v.walks = append(v.walks, &walk{d: d, chain: c, reader: d.batchReader(c.first, c.lastBatch),
+			seq: c.first - 1, confirmed: c.first - 1, anchored: authority.PlaceOf(c.first) == 1})
+	}
+	if err := v.run(ctx); err != nil {
+		return authority.VerifyReport{}, fmt.Errorf("ledger: %w", err)
+	}
+	return v.report(), nil
+}
+
+// verification walks all chains side by side, in the order of their times. So
+// what a checkpoint says of another chain was passed there a moment ago.
+type verification struct {
+	key         ed25519.PublicKey
+	walks       []*walk // by chain
+	missing     []authority.ChainReport
+	checkpoints int64
+}
+
+func (v *verification) run(ctx context.Context) error {
+	for _, w := range v.walks {
+		if err := w.read(ctx); err != nil {
+			return err
+		}
+		if w.next != nil {
+			copy(w.start[:], w.next.previous)
+			w.hash = w.start
+		}
+	}
+	for w := v.oldest(); w != nil; w = v.oldest() {
+		if err := v.pass(ctx, w); err != nil {
+			return err
+		}
+	}
+	v.checkStarts()
+	return nil
+}
+
+// oldest is the walk whose next batch is the oldest, or nil at the end of all.
+func (v *verification) oldest() *walk {
+	var oldest *walk
+	for _, w := range v.walks {
+		if w.next != nil && (oldest == nil || w.next.timeMax < oldest.next.timeMax) {
+			oldest = w
+		}
+	}
+	return oldest
+}
+
+// pass checks the next batch of a chain, and what its entries say of others.
+func (v *verification) pass(ctx context.Context, w *walk) error {
+	b := w.next
+	if err := w.batch(b); err != nil {
+		w.next, w.stopped = nil, true
+		return w.fail(err)
+	}
+	w.meet(b)
+	for i, line := range b.lines {
+		if err := v.entry(ctx, w, &authority.Record{Seq: b.first + int64(i), Line: line}); err != nil {
+			return err
+		}
+	}
+	return w.read(ctx)
+}
+
+// entry follows up what an entry says of others.
+func (v *verification) entry(ctx context.Context, w *walk, r *authority.Record) error {
+	if a, ok := readAnchor(r); ok {
+		return v.claim(ctx, claim{Head: a, by: r.Seq, anchor: true})
+	}
+	heads, err := r.Checkpoint(v.key)
+	if err != nil {
+		return w.fail(brokenf(r.Seq, "%v", err))
+	}
+	if heads != nil {
+		v.checkpoints++
+	}
+	for _, head := range heads {
+		if err := v.claim(ctx, claim{Head: head, by: r.Seq}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim is what an entry says of the chain after another: that of a checkpoint must
+// be true, that of an anchor accounts for the entries before if it is.
+type claim struct {
+	authority.Head
+	by     int64
+	anchor bool
+}
+
+// claim finds out whether c is true, or leaves it to the walk that has not come so far.
+func (v *verification) claim(ctx context.Context, c claim) error {
+	w := v.walk(authority.ChainOf(c.Seq))
+	switch {
+	case w == nil:
+		v.miss(&c)
+		return nil
+	case c.Seq < w.chain.first-1: // it was pruned
+		return nil
+	case c.anchor && (w.anchored || c.Seq > w.chain.head.Seq):
+		return nil
+	case c.Seq > w.chain.head.Seq:
+		return w.fail(brokenf(w.chain.head.Seq+1, "it is missing, with all up to entry %s, which checkpoint %s names",
+			authority.ShowSeq(c.Seq), authority.ShowSeq(c.by)))
+	case c.Seq > w.seq && w.stopped:
+		return nil
+	case c.Seq > w.seq && len(w.expected) < mostExpected:
+		w.expect(c)
+		return nil
+	}
+	hash, err := w.hashAfter(ctx, c.Seq)
+	if err != nil {
+		return err
+	}
+	return w.judge(&c, hash)
+}
+
+func (v *verification) walk(number int64) *walk {
+	for _, w := range v.walks {
+		if w.chain.number == number {
+			return w
+		}
+	}
+	return nil
+}
+
+// miss notes that a whole chain is missing.
+func (v *verification) miss(c *claim) {
+	number := authority.ChainOf(c.Seq)
+	for i := range v.missing {
+		if v.missing[i].Chain == number {
+			return
+		}
+	}
+	if c.anchor {
+		return
+	}
+	v.missing = append(v.missing, authority.ChainReport{Chain: number, Broken: authority.Numbered(number, 1),
+		How: fmt.Sprintf("its whole chain is missing, of which checkpoint %s names entry %s", authority.ShowSeq(c.by), authority.ShowSeq(c.Seq))})
+}
+
+// checkStarts accepts a chain that does not begin with its first entry only if an
+// anchor was found true. Where a walk was stopped, the anchor may be in the rest.
+func (v *verification) checkStarts() {
+	for _, w := range v.walks {
+		if w.stopped {
+			return
+		}
+	}
+	for _, w := range v.walks {
+		if !w.anchored {
+			_ = w.fail(brokenf(w.chain.first, "the entries before it are gone, and no anchor tells that they were pruned"))
+		}
+	}
+}
+
+func (v *verification) report() authority.VerifyReport {
+	chains := v.missing
+	for _, w := range v.walks {
+		c := authority.ChainReport{Chain: w.chain.number, First: w.chain.first, Last: w.seq, Head: w.hash}
+		if w.confirmed >= w.chain.first {
+			c.Confirmed = w.confirmed
+		}
+		if w.broken != nil {
+			c.Broken, c.How = w.broken.seq, w.broken.how
+		}
+		chains = append(chains, c)
+	}
+	r := authority.Report(chains)
+	r.Checkpoints, r.Signed = v.checkpoints, v.key != nil
+	return r
+}
+
+// walk follows one chain batch by batch.
 type walk struct {
-	first int64             // the first entry there is
-	start [sha256.Size]byte // the chain before it
-	seq   int64             // the last entry found good
-	hash  [sha256.Size]byte // the chain after it
-	// anchors were left by Prune in the entries passed so far.
-	anchors []anchor
+	d      *DB
+	chain  *chain
+	reader *batchReader
+	next   *batch            // nil at the end, or where the walk was stopped
+	start  [sha256.Size]byte // the chain before its first entry
+	seq    int64             // the last entry found good
+	hash   [sha256.Size]byte // the chain after it
+	// stopped tells that the entries no longer follow from each other, broken what
+	// is known as the first broken entry.
+	stopped bool
+	broken  *brokenError
+	// anchored tells that no entry is missing before the first, confirmed is the
+	// last entry that a checkpoint named truly.
+	anchored  bool
+	confirmed int64
+	// recent are the ends of the last batches, expected the claims on entries that
+	// are still to come, by their Seq.
+	recent   [mostRecent]authority.Head
+	passed   int
+	expected []claim
+}
+
+// What is kept of a walk. Claims on what is further away are looked up.
+const (
+	mostRecent   = 256
+	mostExpected = 4096
+)
+
+// read reads the next batch.
+func (w *walk) read(ctx context.Context) (err error) {
+	w.next, err = w.reader.read(ctx)
+	return err
+}
+
+// fail notes a broken entry, unless an earlier one is known; any other error is returned.
+func (w *walk) fail(err error) error {
+	broken := (*brokenError)(nil)
+	if !errors.As(err, &broken) {
+		return err
+	}
+	if w.broken == nil || broken.seq < w.broken.seq {
+		w.broken = broken
+	}
+	return nil
 }
 
 // batch checks one batch and moves past it.
@@ -91,13 +285,14 @@ func (w *walk) batch(b *batch) error {
 	if len(b.previous) != sha256.Size {
 		return brokenf(b.first, "its link to the entry before is not a hash")
 	}
-	if w.first == 0 {
-		w.first, w.start, w.seq = b.first, [sha256.Size]byte(b.previous), b.first-1
-		w.hash = w.start
-	}
+	show := authority.ShowSeq
 	switch {
+	case authority.PlaceOf(b.first) == 0 || w.chain.number > authority.MaxChain:
+		return brokenf(b.first, "no entry has such a number")
+	case authority.PlaceOf(b.first) == 1 && w.start != [sha256.Size]byte{}:
+		return brokenf(b.first, "it claims a predecessor")
 	case b.first > w.seq+1:
-		return brokenf(w.seq+1, "it is missing, with all up to entry %d", b.first-1)
+		return brokenf(w.seq+1, "it is missing, with all up to entry %s", show(b.first-1))
 	case b.first < w.seq+1:
 		return brokenf(b.first, "it is there twice")
 	case !bytes.Equal(b.previous, w.hash[:]):
@@ -106,6 +301,7 @@ func (w *walk) batch(b *batch) error {
 	if b.unreadable != nil {
 		return brokenf(b.first, "it cannot be read, nor the rest of its batch: %v", b.unreadable)
 	}
+	b.hashes = b.hashes[:0]
 	for i := range b.count {
 		if err := w.entry(b, int(i)); err != nil {
 			return err
@@ -115,8 +311,10 @@ func (w *walk) batch(b *batch) error {
 		return brokenf(w.seq, "lines were added after it")
 	}
 	if !bytes.Equal(b.last, w.hash[:]) {
-		return brokenf(b.first, "its batch, up to entry %d, does not lead to the hash at its end", w.seq)
+		return brokenf(b.first, "its batch, up to entry %s, does not lead to the hash at its end", show(w.seq))
 	}
+	w.recent[w.passed%mostRecent] = authority.Head{Seq: w.seq, Hash: w.hash}
+	w.passed++
 	return nil
 }
 
@@ -131,45 +329,71 @@ func (w *walk) entry(b *batch, i int) error {
 		return brokenf(seq, "its line was changed")
 	}
 	w.seq, w.hash = seq, hash
-	if a, ok := readAnchor(&authority.Record{Seq: seq, Line: b.lines[i]}); ok {
-		w.anchors = append(w.anchors, a)
+	b.hashes = append(b.hashes, hash)
+	return nil
+}
+
+// expect keeps a claim until the walk has come to its entry.
+func (w *walk) expect(c claim) {
+	i := len(w.expected)
+	for i > 0 && w.expected[i-1].Seq > c.Seq {
+		i--
+	}
+	w.expected = append(w.expected, claim{})
+	copy(w.expected[i+1:], w.expected[i:])
+	w.expected[i] = c
+}
+
+// meet judges the claims on entries of b, which was passed.
+func (w *walk) meet(b *batch) {
+	for len(w.expected) > 0 && w.expected[0].Seq <= w.seq {
+		c := w.expected[0]
+		w.expected = w.expected[1:]
+		_ = w.judge(&c, b.hashes[c.Seq-b.first]) // it can only be broken
+	}
+}
+
+// judge compares a claim with the chain as it is.
+func (w *walk) judge(c *claim, hash [sha256.Size]byte) error {
+	switch {
+	case c.anchor:
+		w.anchored = w.anchored || hash == c.Hash
+	case hash == c.Hash:
+		w.confirmed = max(w.confirmed, c.Seq)
+	case w.confirmed >= w.chain.first && w.confirmed < c.Seq:
+		return w.fail(brokenf(c.Seq, "it is not the entry that checkpoint %s names: it was rewritten with all that follow, or one after entry %s was",
+			authority.ShowSeq(c.by), authority.ShowSeq(w.confirmed)))
+	default:
+		return w.fail(brokenf(c.Seq, "it is not the entry that checkpoint %s names: it was rewritten with all that follow, or one before it was",
+			authority.ShowSeq(c.by)))
 	}
 	return nil
 }
 
-// checkAnchors accepts a ledger that does not begin with entry 1 if an anchor
-// covers what is gone: it names an entry and its hash, all before may be pruned,
-// and from where the ledger begins the chain leads to that very hash.
-func (d *DB) checkAnchors(ctx context.Context, w *walk) error {
-	for _, a := range w.anchors {
-		if a.seq < w.first-1 || a.seq > w.seq {
-			continue
-		}
-		hash, err := d.hashAfter(ctx, w, a.seq)
-		if err != nil {
-			return err
-		}
-		if hash == a.hash {
-			return nil
-		}
-	}
-	return brokenf(w.first, "the entries before it are gone, and no anchor tells that they were pruned")
-}
-
-// hashAfter returns the chain after an entry that was walked past, or before the
-// first. Of any other it cannot be asked.
-func (d *DB) hashAfter(ctx context.Context, w *walk, seq int64) (hash [sha256.Size]byte, err error) {
-	if seq == w.first-1 {
+// hashAfter returns the chain after an entry that the ledger holds, or before the
+// first. Where it is not as it was written the zero hash is as wrong as any.
+func (w *walk) hashAfter(ctx context.Context, seq int64) (hash [sha256.Size]byte, err error) {
+	if seq == w.chain.first-1 {
 		return w.start, nil
 	}
+	for i := range min(w.passed, mostRecent) {
+		end := &w.recent[(w.passed-1-i)%mostRecent]
+		if end.Seq == seq {
+			return end.Hash, nil
+		}
+		if end.Seq < seq {
+			break
+		}
+	}
 	var first int64
-	err = d.reads.row(ctx, `SELECT max(first_seq) FROM ledger_batch WHERE first_seq <= $1`, []any{seq}, []any{&first})
+	err = w.d.reads.row(ctx, `SELECT coalesce(max(first_seq), 0) FROM ledger_batch WHERE first_seq >= $1 AND first_seq <= $2`,
+		[]any{w.chain.first, seq}, []any{&first})
 	if err != nil {
 		return hash, err
 	}
-	err = d.batches(ctx, first, first, func(b *batch) error {
-		if b.chained() {
-			hash = b.hashes[seq-first] // the walk has passed it
+	err = w.d.batches(ctx, first, first, func(b *batch) error {
+		if i := seq - first; b.chained() && i < int64(len(b.hashes)) {
+			hash = b.hashes[i]
 		}
 		return nil
 	})

@@ -77,7 +77,7 @@ func queued(d *DB, n int) {
 // verified fails unless the ledger is whole and holds n entries from 1 on.
 func verified(t *testing.T, d *DB, n int64) {
 	t.Helper()
-	report, err := d.Verify(t.Context())
+	report, err := d.Verify(t.Context(), nil)
 	if err != nil || report.Broken != 0 || report.Last != n {
 		t.Errorf("verify: %+v, %v; want %d entries", report, err, n)
 	}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
@@ -30,8 +31,8 @@ func useOnce(t testing.TB, s Store) {
 			t.Errorf("assertion %d has %d entries", n, len(found))
 		}
 	}
-	if report := verified(t, s); report.Last != assertions {
-		t.Errorf("the ledger ends with entry %d, want %d", report.Last, assertions)
+	if report := verified(t, s); authority.PlaceOf(report.Last) != assertions {
+		t.Errorf("the ledger ends with entry %s, want the %dth of its chain", authority.ShowSeq(report.Last), assertions)
 	}
 }
 
@@ -109,18 +110,18 @@ func acknowledgedIsRecorded(t testing.TB, s Store) {
 	})
 	all, _ := records(t, s, authority.Query{})
 	checkChain(t, all)
-	if report := verified(t, s); report.First != 1 || report.Last != callers*each || report.Head != all[len(all)-1].Hash {
-		t.Errorf("verified from %d to %d, head %x", report.First, report.Last, report.Head)
+	if report := verified(t, s); report.First != all[0].Seq || authority.PlaceOf(report.Last) != callers*each || report.Head != all[len(all)-1].Hash {
+		t.Errorf("verified from %s to %s, head %x", authority.ShowSeq(report.First), authority.ShowSeq(report.Last), report.Head)
 	}
 }
 
-// checkChain recomputes the chain of records from entry 1.
+// checkChain recomputes the one chain of records from its first entry.
 func checkChain(t testing.TB, records []*authority.Record) {
 	t.Helper()
 	var hash [32]byte
 	for i, r := range records {
-		if r.Seq != int64(i+1) || r.Previous != hash {
-			t.Fatalf("record %d has seq %d and does not link to the one before", i+1, r.Seq)
+		if r.Seq != authority.Numbered(authority.ChainOf(records[0].Seq), int64(i+1)) || r.Previous != hash {
+			t.Fatalf("record %d has number %s and does not link to the one before", i+1, authority.ShowSeq(r.Seq))
 		}
 		if hash = authority.ChainHash(hash, r.Line); r.Hash != hash {
 			t.Fatalf("record %d has a wrong hash", i+1)
@@ -148,6 +149,9 @@ func entriesByQuery(t testing.TB, s Store) {
 		must(t, s.Append(t.Context(), e, nil))
 	}
 	must(t, s.Append(t.Context(), &authority.Entry{Kind: authority.EntryRefusal, Time: start(), Issuer: "other"}, nil))
+	all, _ := records(t, s, authority.Query{Limit: 1})
+	chain := authority.ChainOf(all[0].Seq)
+	after := func(n int64) []int64 { return []int64{authority.Numbered(chain, n), authority.Numbered(chain+1, 1)} }
 	at := func(seconds int) time.Time { return start().Add(time.Duration(seconds) * time.Second) }
 	for _, test := range []struct {
 		name        string
@@ -156,8 +160,9 @@ func entriesByQuery(t testing.TB, s Store) {
 		first, last int64
 	}{
 		{"all", authority.Query{}, 61, 1, 61},
-		{"after", authority.Query{After: 58}, 3, 59, 61},
-		{"after the end", authority.Query{After: 61}, 0, 0, 0},
+		{"after", authority.Query{After: after(58)}, 3, 59, 61},
+		{"after the end", authority.Query{After: after(61)}, 0, 0, 0},
+		{"after the end of another chain", authority.Query{After: after(58)[1:]}, 61, 1, 61},
 		{"since", authority.Query{Since: at(50)}, 10, 51, 60},
 		{"until", authority.Query{Until: at(2)}, 3, 1, 61},
 		{"between", authority.Query{Since: at(10), Until: at(12)}, 2, 11, 12},
@@ -169,13 +174,13 @@ func entriesByQuery(t testing.TB, s Store) {
 		{"jti", authority.Query{JTI: "jti-59"}, 1, 60, 60},
 		{"none", authority.Query{JTI: "jti"}, 0, 0, 0},
 		{"limit", authority.Query{Client: "client-0", Limit: 4}, 4, 1, 10},
-		{"all together", authority.Query{After: 5, Since: at(3), Until: at(30), Kind: authority.EntryToken,
+		{"all together", authority.Query{After: after(5), Since: at(3), Until: at(30), Kind: authority.EntryToken,
 			Issuer: issuer, Client: "client-2", Limit: 5}, 5, 6, 18},
 	} {
 		found, _ := records(t, s, test.q)
 		var first, last int64
 		if len(found) > 0 {
-			first, last = found[0].Seq, found[len(found)-1].Seq
+			first, last = authority.PlaceOf(found[0].Seq), authority.PlaceOf(found[len(found)-1].Seq)
 		}
 		if len(found) != test.count || first != test.first || last != test.last {
 			t.Errorf("%s: %d entries from %d to %d, want %d from %d to %d",
@@ -203,8 +208,8 @@ func prune(t testing.TB, s Store) {
 		if gone != step.gone {
 			t.Errorf("pruned %d entries older than %d s, want %d", gone, step.before, step.gone)
 		}
-		if report := verified(t, s); report.First != step.first {
-			t.Errorf("the ledger begins with %d, want %d", report.First, step.first)
+		if report := verified(t, s); authority.PlaceOf(report.First) != step.first {
+			t.Errorf("the ledger begins with %s, want the %dth of its chain", authority.ShowSeq(report.First), step.first)
 		}
 	}
 	if _, left := records(t, s, authority.Query{Client: "client-0"}); len(left) != 2 {
@@ -213,8 +218,8 @@ func prune(t testing.TB, s Store) {
 	must(t, s.Append(t.Context(), token(50), nil))
 	_, err := s.Prune(t.Context(), start().AddDate(100, 0, 0))
 	must(t, err)
-	if report := verified(t, s); report.First <= 51 {
-		t.Errorf("after all was pruned the ledger begins with %d", report.First)
+	if report := verified(t, s); authority.PlaceOf(report.First) <= 51 {
+		t.Errorf("after all was pruned the ledger begins with %s", authority.ShowSeq(report.First))
 	}
 	must(t, s.Append(t.Context(), token(51), nil))
 	verified(t, s)
@@ -241,4 +246,49 @@ func forget(t testing.TB, s Store) {
 	if err := s.Append(t.Context(), token(280), use(280, "")); !errors.As(err, &used) {
 		t.Errorf("a key that is still needed: %v", err)
 	}
+}
+
+// checkpoint names the head of the ledger under a signature, when there is
+// something new to name.
+func checkpoint(t testing.TB, s Store) {
+	public, private, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	other, _, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	sign := func(message []byte) ([]byte, error) { return ed25519.Sign(private, message), nil }
+	must(t, s.Checkpoint(t.Context(), sign))
+	if all, _ := records(t, s, authority.Query{}); len(all) != 0 {
+		t.Errorf("a ledger without entries got %d", len(all))
+	}
+	for n := range 3 {
+		must(t, s.Append(t.Context(), token(n), nil))
+		for range 2 { // there is nothing new the second time
+			must(t, s.Checkpoint(t.Context(), sign))
+		}
+		all, entries := records(t, s, authority.Query{})
+		if len(all) != 2*n+2 {
+			t.Fatalf("%d entries, want %d", len(all), 2*n+2)
+		}
+		r, e, before := all[2*n+1], entries[2*n+1], all[2*n]
+		heads, err := r.Checkpoint(public)
+		if err != nil || len(heads) != 1 || heads[0] != (authority.Head{Seq: before.Seq, Hash: before.Hash}) || e.Kind != authority.EntryCheckpoint {
+			t.Errorf("the checkpoint %s says %+v, %v", r.Line, heads, err)
+		}
+	}
+	for _, c := range []struct {
+		key           ed25519.PublicKey
+		signed, whole bool
+	}{{public, true, true}, {nil, false, true}, {other, true, false}} {
+		report, err := s.Verify(t.Context(), c.key)
+		must(t, err)
+		if report.Signed != c.signed || (report.Broken == 0) != c.whole || c.whole && (report.Checkpoints != 3 || authority.PlaceOf(report.Chains[0].Confirmed) != 5) {
+			t.Errorf("verified with key %x: %+v", c.key, report)
+		}
+	}
+	trouble := errors.New("no key")
+	must(t, s.Append(t.Context(), token(4), nil))
+	if err := s.Checkpoint(t.Context(), func([]byte) ([]byte, error) { return nil, trouble }); !errors.Is(err, trouble) {
+		t.Errorf("a checkpoint that nobody signs: %v", err)
+	}
+	verified(t, s)
 }

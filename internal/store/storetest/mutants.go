@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"runtime"
 	"slices"
@@ -50,6 +51,10 @@ func Mutants() []Mutant {
 		{"answers any query with all", "entries by query", func(s Store) Store { return &unselective{s} }},
 		{"visits backwards", "entries by query", func(s Store) Store { return &backwards{s} }},
 		{"prunes what is young", "prune", func(s Store) Store { return &hasty{s} }},
+		{"makes no checkpoints", "checkpoint", func(s Store) Store { return &unchecked{s} }},
+		{"makes a checkpoint of nothing new", "checkpoint", func(s Store) Store { return &restless{s} }},
+		{"signs something else", "checkpoint", func(s Store) Store { return &signsElse{s} }},
+		{"believes any signature", "checkpoint", func(s Store) Store { return &credulous{s} }},
 		{"forgets keys that are needed", "forget", func(s Store) Store { return &hasty{s} }},
 		{"records another change", "changes are recorded", func(s Store) Store { return &misrecords{s} }},
 		{"never notes a use", "last use", func(s Store) Store { return &untouched{s} }},
@@ -439,6 +444,37 @@ func (s *hasty) Prune(ctx context.Context, before time.Time) (int64, error) {
 
 func (s *hasty) Forget(ctx context.Context, now time.Time) (int64, error) {
 	return s.Store.Forget(ctx, now.Add(time.Minute))
+}
+
+// unchecked makes no checkpoints.
+type unchecked struct{ Store }
+
+func (s *unchecked) Checkpoint(context.Context, func([]byte) ([]byte, error)) error { return nil }
+
+// restless always finds something new.
+type restless struct{ Store }
+
+func (s *restless) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, error)) error {
+	if err := s.Append(ctx, change("restless"), nil); err != nil {
+		return err
+	}
+	return s.Store.Checkpoint(ctx, sign)
+}
+
+// signsElse signs another message than it records.
+type signsElse struct{ Store }
+
+func (s *signsElse) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, error)) error {
+	return s.Store.Checkpoint(ctx, func(message []byte) ([]byte, error) { return sign(append(message, 0)) })
+}
+
+// credulous looks at no signature.
+type credulous struct{ Store }
+
+func (s *credulous) Verify(ctx context.Context, key ed25519.PublicKey) (authority.VerifyReport, error) {
+	report, err := s.Store.Verify(ctx, nil)
+	report.Signed = key != nil
+	return report, err
 }
 
 type misrecords struct{ Store }

@@ -18,7 +18,6 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
-	"moneyer/internal/store"
 )
 
 // Store is all that the suite asks of a store.
@@ -66,7 +65,8 @@ type Revocations interface {
 // History reads the ledger and takes away what is old.
 type History interface {
 	Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error
-	Verify(ctx context.Context) (store.VerifyReport, error)
+	Verify(ctx context.Context, key ed25519.PublicKey) (authority.VerifyReport, error)
+	Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, error)) error
 	Prune(ctx context.Context, before time.Time) (int64, error)
 	Forget(ctx context.Context, now time.Time) (int64, error)
 }
@@ -86,6 +86,7 @@ func Parts() []Part {
 		{"gone callers record nothing", goneCallers},
 		{"entries by query", entriesByQuery},
 		{"prune", prune},
+		{"checkpoint", checkpoint},
 		{"forget", forget},
 		{"client revisions", clientRevisions},
 		{"client revisions in a race", clientRace},
@@ -179,12 +180,12 @@ func records(t testing.TB, s Store, q authority.Query) (records []*authority.Rec
 }
 
 // verified fails unless the ledger is whole.
-func verified(t testing.TB, s Store) store.VerifyReport {
+func verified(t testing.TB, s Store) authority.VerifyReport {
 	t.Helper()
-	report, err := s.Verify(t.Context())
+	report, err := s.Verify(t.Context(), nil)
 	must(t, err)
 	if report.Broken != 0 {
-		t.Errorf("ledger entry %d: %s", report.Broken, report.How)
+		t.Errorf("ledger entry %s: %s", authority.ShowSeq(report.Broken), report.How)
 	}
 	return report
 }

@@ -1,0 +1,447 @@
+package store
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+)
+
+// signer signs checkpoints with the key that is made of name.
+func signer(name string) (ed25519.PublicKey, func([]byte) ([]byte, error)) {
+	private := ed25519.NewKeyFromSeed(fmt.Appendf(nil, "%-32s", name))
+	public := ed25519.PublicKey(slices.Clone(private[ed25519.SeedSize:]))
+	return public, func(message []byte) ([]byte, error) { return ed25519.Sign(private, message), nil }
+}
+
+// another is a writer of another chain of the same ledger.
+type another struct {
+	d   *DB
+	end head
+	// late is how much its clock is ahead.
+	late time.Duration
+}
+
+func newAnother(d *DB, chain int64) *another {
+	return &another{d: d, end: head{seq: authority.Numbered(chain, 0)}}
+}
+
+// write puts a batch of entries into the chain.
+func (a *another) write(t *testing.T, entries ...*authority.Entry) {
+	t.Helper()
+	err := a.d.writer.do(t.Context(), func(own *tx) error {
+		var lines []line
+		for _, e := range entries {
+			l, err := encode(e)
+			if err != nil {
+				return err
+			}
+			lines = append(lines, l)
+		}
+		other := *own
+		other.head = a.end
+		err := other.recordLines(lines)
+		a.end = other.head
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// append puts n entries into the chain, the i-th of them i seconds after at.
+func (a *another) append(t *testing.T, at, n int) {
+	t.Helper()
+	var entries []*authority.Entry
+	for i := range n {
+		entries = append(entries, timed(at+i, a.late))
+	}
+	a.write(t, entries...)
+}
+
+func timed(seconds int, late time.Duration) *authority.Entry {
+	return &authority.Entry{Kind: authority.EntryToken, Time: clock().Add(time.Duration(seconds)*time.Second + late),
+		JTI: fmt.Sprint("jti-", seconds)}
+}
+
+// checkpoint names the heads of all chains.
+func (a *another) checkpoint(t *testing.T, at int, sign func([]byte) ([]byte, error)) {
+	t.Helper()
+	chains, err := a.d.chains(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := timed(at, a.late)
+	e.Kind, e.JTI = authority.EntryCheckpoint, ""
+	if _, err := signed(withOwn(chains, a.end.seq, a.end.hash), authority.ChainOf(a.end.seq), e, sign); err != nil {
+		t.Fatal(err)
+	}
+	a.write(t, e)
+}
+
+func own(t *testing.T, d *DB, at int) {
+	t.Helper()
+	if err := d.Append(t.Context(), timed(at, 0), nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const (
+	chain2 = int64(2) << authority.ChainShift
+	chain5 = int64(5) << authority.ChainShift
+)
+
+// severalChains makes a ledger of three chains:
+//
+//	chain 0: 1, 2, 3 a checkpoint (0-2 2-6 5-7), 4, 5 a checkpoint (0-4 2-9 5-8)
+//	chain 2: 1 to 3, 4 a checkpoint (0-1 2-3), 5 to 6, 7 to 9
+//	chain 5: 1 to 7, 8 a checkpoint (0-3 2-6 5-7)
+func severalChains(t *testing.T, late time.Duration) (*DB, *another, *another) {
+	t.Helper()
+	_, sign := signer("key")
+	d := openNew(t)
+	now := 0
+	d.now = func() time.Time { return clock().Add(time.Duration(now) * time.Second) }
+	two, five := newAnother(d, 2), newAnother(d, 5)
+	two.late, five.late = late, -late
+	checkpoint := func(at int) {
+		now = at
+		if err := d.Checkpoint(t.Context(), sign); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own(t, d, 0)
+	two.append(t, 1, 3)
+	two.checkpoint(t, 5, sign)
+	two.append(t, 10, 2)
+	five.append(t, 13, 7)
+	own(t, d, 20)
+	checkpoint(21)
+	five.checkpoint(t, 22, sign)
+	own(t, d, 25)
+	two.append(t, 30, 3)
+	checkpoint(40)
+	return d, two, five
+}
+
+func seqs(seqs ...int64) string {
+	var words []string
+	for _, seq := range seqs {
+		words = append(words, authority.ShowSeq(seq))
+	}
+	return strings.Join(words, " ")
+}
+
+// TestVerifySeveralChains walks three chains whose clocks agree, and others whose
+// clocks are far from each other, so that a checkpoint is met long before or after
+// what it names.
+func TestVerifySeveralChains(t *testing.T) {
+	key, _ := signer("key")
+	for _, late := range []time.Duration{0, time.Hour, -time.Hour} {
+		d, two, _ := severalChains(t, late)
+		for range 2 {
+			report, err := d.Verify(t.Context(), key)
+			if err != nil || report.Broken != 0 || report.Checkpoints != 4 || !report.Signed || len(report.Chains) != 3 {
+				t.Fatalf("%v late: %+v, %v", late, report, err)
+			}
+			got := ""
+			for _, c := range report.Chains {
+				got += fmt.Sprintf("%d: %s; ", c.Chain, seqs(c.First, c.Last, c.Confirmed))
+			}
+			if want := fmt.Sprintf("0: 1 5 4; 2: 2-1 %s 2-9; 5: 5-1 5-8 5-8; ", seqs(two.end.seq)); got != want {
+				t.Errorf("%v late: first, last and confirmed are %s, want %s", late, got, want)
+			}
+			two.append(t, 50, 600) // which no checkpoint names
+		}
+	}
+}
+
+// reads reads the batch that begins with entry first.
+func readBatch(t *testing.T, d *DB, first int64) (found *batch) {
+	t.Helper()
+	if err := d.batches(t.Context(), first, first, func(b *batch) error { found = b; return nil }); err != nil || found == nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// rewrite writes the batches of a chain from entry first on anew, all links right.
+func rewrite(t *testing.T, d *DB, first int64, change func(*authority.Entry)) {
+	t.Helper()
+	b := readBatch(t, d, first)
+	a := &another{d: d, end: head{seq: first - 1, hash: [32]byte(b.previous)}}
+	var later []*batch
+	err := d.batches(t.Context(), first, first|(1<<authority.ChainShift-1), func(b *batch) error { later = append(later, b); return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq <= $2`, first, later[len(later)-1].first)
+	for _, b := range later {
+		var entries []*authority.Entry
+		for i := range b.lines {
+			e, err := (&authority.Record{Line: b.lines[i]}).Entry()
+			if err != nil {
+				t.Fatal(err)
+			}
+			change(e)
+			entries = append(entries, e)
+		}
+		a.write(t, entries...)
+	}
+}
+
+// TestVerifyFindsWhatWasDoneToAChain tampers with the ledger of severalChains.
+func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
+	key, sign := signer("key")
+	_, foreign := signer("another key")
+	statement := func(query string, args ...any) func(*testing.T, *DB) {
+		return func(t *testing.T, d *DB) { tamper(t, d, query, args...) }
+	}
+	for _, test := range []struct {
+		name   string
+		tamper func(*testing.T, *DB)
+		broken string // the first broken entry of each broken chain
+		how    string
+		// unsigned tells that it is found without the key, too.
+		unsigned bool
+	}{
+		{"nothing", func(*testing.T, *DB) {}, "", "", true},
+		{"changed entry", func(t *testing.T, d *DB) {
+			editLines(t, d, chain2+5, func(l [][]byte) [][]byte { l[1][20] ^= 1; return l })
+		}, "2-6", "changed", true},
+		{"changed entry of another", func(t *testing.T, d *DB) {
+			editLines(t, d, chain5+1, func(l [][]byte) [][]byte { l[6][20] ^= 1; return l })
+		}, "5-7", "changed", true},
+		{"missing entries", statement(`DELETE FROM ledger_batch WHERE first_seq = $1`, chain2+5), "2-5", "missing, with all up to entry 2-6", true},
+		{"inserted entry", func(t *testing.T, d *DB) {
+			a := &another{d: d, end: head{seq: chain2 + 5}}
+			a.append(t, 20, 1)
+		}, "2-6", "there twice", true},
+		{"no start", statement(`DELETE FROM ledger_batch WHERE first_seq = $1`, chain2+1), "2-4", "no anchor", true},
+		{"missing chain", statement(`DELETE FROM ledger_batch WHERE first_seq > $1 AND first_seq < $2`, chain2, chain5), "2-1", "whole chain is missing, of which checkpoint", true},
+		{"both changed and cut", func(t *testing.T, d *DB) {
+			tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`, chain2+7, chain5)
+			editLines(t, d, chain2+1, func(l [][]byte) [][]byte { l[1][20] ^= 1; return l })
+		}, "2-2", "changed", true},
+		{"cut tail", statement(`DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`, chain2+7, chain5), "2-7", "up to entry 2-9, which checkpoint 5 names", true},
+		{"cut own tail", statement(`DELETE FROM ledger_batch WHERE first_seq >= 3 AND first_seq < $1`, chain2), "3", "which checkpoint 5-8 names", true},
+		{"rewritten tail", func(t *testing.T, d *DB) {
+			rewrite(t, d, chain2+7, func(e *authority.Entry) { e.JTI += "x" })
+		}, "2-9", "not the entry that checkpoint 5 names", true},
+		{"rewritten chain", func(t *testing.T, d *DB) {
+			rewrite(t, d, chain5+1, func(e *authority.Entry) { e.JTI += "x" })
+		}, "5-7", "rewritten with all that follow", true},
+		{"false head, signed by another", func(t *testing.T, d *DB) {
+			rewrite(t, d, chain5+8, func(e *authority.Entry) { resign(t, e, 5, foreign) })
+		}, "5-8", "", true},
+		{"true heads, signed by another", func(t *testing.T, d *DB) {
+			rewrite(t, d, 5, func(e *authority.Entry) { resign(t, e, 0, foreign) })
+		}, "5", "its signature is not by the checkpoint key", false},
+		{"signature of another checkpoint", func(t *testing.T, d *DB) {
+			rewrite(t, d, 5, func(e *authority.Entry) { e.Signature = "AAAA" + e.Signature[4:] })
+		}, "5", "its signature is not by the checkpoint key", false},
+		{"no signature", func(t *testing.T, d *DB) {
+			rewrite(t, d, 5, func(e *authority.Entry) { e.Signature = "" })
+		}, "5", "its signature is not by the checkpoint key", false},
+		{"signature that is none", func(t *testing.T, d *DB) {
+			rewrite(t, d, 5, func(e *authority.Entry) { e.Signature = "=" })
+		}, "5", "not base64url", true},
+		{"checkpoint moved to another chain", func(t *testing.T, d *DB) {
+			e, err := readBatch(t, d, 5).record0().Entry()
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := readBatch(t, d, chain5+8)
+			(&another{d: d, end: head{seq: chain5 + 8, hash: [32]byte(b.last)}}).write(t, e)
+		}, "5-9", "its signature is not by the checkpoint key", false},
+		{"heads that are none", func(t *testing.T, d *DB) {
+			rewrite(t, d, 5, func(e *authority.Entry) { e.Heads = "0-4"; resign(t, e, 0, sign) })
+		}, "5", "hash", true},
+		{"no heads", func(t *testing.T, d *DB) {
+			rewrite(t, d, 5, func(e *authority.Entry) { e.Heads = ""; resign(t, e, 0, sign) })
+		}, "5", "no number", true},
+		{"a head amid a batch", func(t *testing.T, d *DB) { // which is true, if odd
+			hash := readBatch(t, d, chain5+1)
+			hash.chained()
+			rewrite(t, d, 5, func(e *authority.Entry) {
+				e.Heads = authority.FormatHeads([]authority.Head{{Seq: chain5 + 3, Hash: hash.hashes[2]}})
+				resign(t, e, 0, sign)
+			})
+		}, "", "", true},
+		{"a number that no entry has", statement(`UPDATE ledger_batch SET first_seq = $1 WHERE first_seq = $2`, chain5, chain5+1), "5-0", "no entry has such a number", true},
+		{"a chain that there cannot be", func(t *testing.T, d *DB) { newAnother(d, authority.MaxChain+1).append(t, 1, 1) }, "8192-1", "such a number", true},
+		{"a chain with a predecessor", func(t *testing.T, d *DB) {
+			(&another{d: d, end: head{seq: 7 << authority.ChainShift, hash: [32]byte{1}}}).append(t, 1, 1)
+		}, "7-1", "claims a predecessor", true},
+	} {
+		for _, late := range []time.Duration{0, time.Hour, -time.Hour} {
+			t.Run(fmt.Sprintf("%s, %v late", test.name, late), func(t *testing.T) {
+				d, _, _ := severalChains(t, late)
+				test.tamper(t, d)
+				for _, key := range []ed25519.PublicKey{key, nil} {
+					want := test.broken
+					if key == nil && !test.unsigned {
+						want = ""
+					}
+					report, err := d.Verify(t.Context(), key)
+					var broken []string
+					for _, c := range report.Chains {
+						if c.Broken != 0 {
+							broken = append(broken, authority.ShowSeq(c.Broken))
+						}
+					}
+					if err != nil || strings.Join(broken, " ") != want || want != "" && !strings.Contains(report.How, test.how) {
+						t.Errorf("with key %x: %+v, %v; want %q with %q", key, report, err, want, test.how)
+					}
+				}
+			})
+		}
+	}
+}
+
+func (b *batch) record0() *authority.Record {
+	return &authority.Record{Seq: b.first, Line: b.lines[0]}
+}
+
+func resign(t *testing.T, e *authority.Entry, chain int64, sign func([]byte) ([]byte, error)) {
+	t.Helper()
+	signature, err := sign(e.CheckpointMessage(chain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Signature = encodeSignature(signature)
+}
+
+// TestVerifyLooksUpWhatIsFarAway: claims on entries that a walk passed long ago, or
+// comes to much later.
+func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
+	key, sign := signer("key")
+	for _, late := range []time.Duration{0, time.Hour, -time.Hour} {
+		d := openNew(t)
+		two := newAnother(d, 2)
+		two.late = late
+		for i := range 2 * mostRecent {
+			two.append(t, i, 2)
+		}
+		chains, err := d.chains(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		own(t, d, 0)
+		for i, c := range []authority.Head{chains[0].head, {Seq: chain2 + 4, Hash: [32]byte(readBatch(t, d, chain2+3).last)}} {
+			e := timed(10*mostRecent, 0)
+			e.Kind = authority.EntryCheckpoint
+			e.Heads = authority.FormatHeads([]authority.Head{c})
+			resign(t, e, 0, sign)
+			if err := d.Append(t.Context(), e, nil); err != nil {
+				t.Fatal(err)
+			}
+			if report, err := d.Verify(t.Context(), key); err != nil || report.Broken != 0 || report.Checkpoints != int64(i+1) || report.Chains[1].Confirmed != chains[0].head.Seq {
+				t.Errorf("%v late: %+v, %v", late, report, err)
+			}
+		}
+		rewrite(t, d, chain2+3, func(e *authority.Entry) { e.JTI += "x" })
+		if report, err := d.Verify(t.Context(), key); err != nil || report.Broken != chain2+4 || report.Chains[0].Broken != 0 {
+			t.Errorf("%v late, rewritten: %+v, %v", late, report, err)
+		}
+	}
+}
+
+func TestEntriesOfSeveralChains(t *testing.T) {
+	d, _, _ := severalChains(t, 0)
+	at := func(seconds int) time.Time { return clock().Add(time.Duration(seconds) * time.Second) }
+	place := func(chain, n int64) int64 { return authority.Numbered(chain, n) }
+	for name, test := range map[string]struct {
+		q    authority.Query
+		want string
+	}{
+		"all":                     {authority.Query{}, "1 2 3 4 5 2-1 2-2 2-3 2-4 2-5 2-6 2-7 2-8 2-9 5-1 5-2 5-3 5-4 5-5 5-6 5-7 5-8"},
+		"after one position":      {authority.Query{After: []int64{place(2, 7)}}, "1 2 3 4 5 2-8 2-9 5-1 5-2 5-3 5-4 5-5 5-6 5-7 5-8"},
+		"after all positions":     {authority.Query{After: []int64{4, place(2, 9), place(5, 6)}}, "5 5-7 5-8"},
+		"after ends":              {authority.Query{After: []int64{place(5, 8), place(2, 1000), 5, place(7, 1)}}, ""},
+		"limit over chains":       {authority.Query{After: []int64{3, place(2, 8)}, Limit: 4}, "4 5 2-9 5-1"},
+		"since":                   {authority.Query{Since: at(21)}, "3 4 5 2-7 2-8 2-9 5-8"},
+		"between":                 {authority.Query{Since: at(11), Until: at(14)}, "2-6 5-1"},
+		"between, in one chain":   {authority.Query{Since: at(32), Until: at(35)}, "2-9"},
+		"since, after a position": {authority.Query{Since: at(21), After: []int64{place(2, 8), place(5, 8)}}, "3 4 5 2-9"},
+		"kind":                    {authority.Query{Kind: authority.EntryCheckpoint}, "3 5 2-4 5-8"},
+		"jti":                     {authority.Query{JTI: "jti-13"}, "5-1"},
+	} {
+		var found []int64
+		err := d.Entries(t.Context(), test.q, func(r *authority.Record) error {
+			found = append(found, r.Seq)
+			return nil
+		})
+		if err != nil || seqs(found...) != test.want {
+			t.Errorf("%s: %s, %v; want %s", name, seqs(found...), err, test.want)
+		}
+	}
+}
+
+// TestPruneSeveralChains: each chain keeps at least its last batch, and its
+// shortened start is accepted for an entry in the chain of who pruned.
+func TestPruneSeveralChains(t *testing.T) {
+	key, sign := signer("key")
+	d, _, _ := severalChains(t, 0)
+	for _, step := range []struct {
+		before, gone int
+		first        string
+	}{{0, 0, "1 2-1 5-1"}, {4, 4, "2 2-4 5-1"}, {12, 3, "2 2-7 5-1"}, {12, 0, "2 2-7 5-1"}, {20, 7, "2 2-7 5-8"}, {100, 8, "10 2-7 5-8"}, {1000, 3, "13 2-7 5-8"}} {
+		gone, err := d.Prune(t.Context(), clock().Add(time.Duration(step.before)*time.Second))
+		if err != nil || gone != int64(step.gone) {
+			t.Errorf("older than %d s: %d are gone, %v; want %d", step.before, gone, err, step.gone)
+		}
+		report, err := d.Verify(t.Context(), key)
+		var first []int64
+		for _, c := range report.Chains {
+			first = append(first, c.First)
+		}
+		if err != nil || report.Broken != 0 || seqs(first...) != step.first {
+			t.Errorf("older than %d s: %+v, %v; want the chains to begin with %s", step.before, report, err, step.first)
+		}
+	}
+	own(t, d, 50)
+	if err := d.Checkpoint(t.Context(), sign); err != nil {
+		t.Fatal(err)
+	}
+	tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq < 19`)
+	report, err := d.Verify(t.Context(), key)
+	if err != nil || slices.ContainsFunc(report.Chains, func(c authority.ChainReport) bool { return c.Broken == 0 }) {
+		t.Errorf("pruned without an anchor: %+v, %v", report, err)
+	}
+}
+
+// TestCheckpointsOfOthersAreNoNews: replicas that have nothing to do do not keep
+// each other busy with checkpoints.
+func TestCheckpointsOfOthersAreNoNews(t *testing.T) {
+	_, sign := signer("key")
+	d := openNew(t)
+	two := newAnother(d, 2)
+	rows := func() int64 { return count(t, d, `SELECT count(*) FROM ledger_batch`) }
+	expect := func(what string, more int64) {
+		t.Helper()
+		before := rows()
+		if err := d.Checkpoint(t.Context(), sign); err != nil || rows() != before+more {
+			t.Errorf("%s: %d checkpoints more, %v; want %d", what, rows()-before, err, more)
+		}
+	}
+	expect("an empty ledger", 0)
+	two.append(t, 1, 1)
+	expect("the first entry of another chain", 1)
+	expect("nothing", 0)
+	two.checkpoint(t, 2, sign)
+	expect("a checkpoint of another", 0)
+	two.append(t, 3, 1)
+	expect("an entry of another", 1)
+	newAnother(d, 3).checkpoint(t, 4, sign)
+	expect("a checkpoint of a new chain", 0)
+	own(t, d, 5)
+	expect("an entry of one's own", 1)
+	two.append(t, 6, 1)
+	tamper(t, d, `UPDATE ledger_batch SET lines = zeroblob(9) WHERE first_seq = $1`, two.end.seq)
+	expect("an entry that cannot be read", 1)
+}

@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"sync"
+
+	"moneyer/internal/authority"
+)
+
+// checkpoints is what this process knows of those that it made.
+type checkpoints struct {
+	mu sync.Mutex
+	// covered is up to which entry of each chain the last one goes, itself included;
+	// nil before there is one.
+	covered []int64
+}
+
+// Checkpoint records the heads of all chains under a signature, unless nothing but
+// other checkpoints came since the last one of this process. Whoever can write to
+// the database and cannot sign can no more cut or rewrite a chain unnoticed, up to
+// where a checkpoint in any chain names it.
+func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, error)) error {
+	c := &d.checkpoints
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	chains, err := d.chains(ctx)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	if news, err := d.news(ctx, c.covered); err != nil || !news || len(chains) == 0 {
+		return err
+	}
+	var covered []int64
+	err = d.writer.do(ctx, func(t *tx) error {
+		heads := withOwn(chains, t.head.seq, t.head.hash)
+		l, err := signed(heads, authority.ChainOf(t.head.seq), &authority.Entry{Kind: authority.EntryCheckpoint, Time: d.now()}, sign)
+		if err != nil {
+			return err
+		}
+		if err := t.recordLines([]line{l}); err != nil {
+			return err
+		}
+		covered = []int64{t.head.seq}
+		for i := range heads {
+			if authority.ChainOf(heads[i].Seq) != authority.ChainOf(t.head.seq) {
+				covered = append(covered, heads[i].Seq)
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		c.covered = covered
+	}
+	return err
+}
+
+// news tells whether anything but checkpoints was recorded since covered. A ledger
+// that cannot be read is news to those who verify it.
+func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
+	if covered == nil {
+		return true, nil
+	}
+	err := d.Entries(ctx, authority.Query{After: covered}, func(r *authority.Record) error {
+		if e, err := r.Entry(); err != nil || e.Kind != authority.EntryCheckpoint {
+			return errNews
+		}
+		return nil
+	})
+	if broken := (*brokenError)(nil); errors.Is(err, errNews) || errors.As(err, &broken) {
+		return true, nil
+	}
+	return false, err
+}
+
+var errNews = errors.New("news")
+
+// withOwn returns the heads of the chains, that of the writer's own as it is now.
+func withOwn(chains []chain, seq int64, hash [32]byte) []authority.Head {
+	var heads []authority.Head
+	own := authority.Head{Seq: seq, Hash: hash}
+	done := authority.PlaceOf(seq) == 0
+	for i := range chains {
+		if !done && chains[i].number >= authority.ChainOf(seq) {
+			heads, done = append(heads, own), true
+		}
+		if chains[i].number != authority.ChainOf(seq) {
+			heads = append(heads, chains[i].head)
+		}
+	}
+	if !done {
+		heads = append(heads, own)
+	}
+	return heads
+}
+
+// signed makes the line of a checkpoint of those heads.
+func signed(heads []authority.Head, chain int64, e *authority.Entry, sign func([]byte) ([]byte, error)) (line, error) {
+	e.Heads = authority.FormatHeads(heads)
+	signature, err := sign(e.CheckpointMessage(chain))
+	if err != nil {
+		return line{}, fmt.Errorf("signing a checkpoint: %w", err)
+	}
+	e.Signature = encodeSignature(signature)
+	return encode(e)
+}
+
+func encodeSignature(signature []byte) string { return base64.RawURLEncoding.EncodeToString(signature) }
