@@ -6,9 +6,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -253,10 +257,19 @@ func (s *postgresSession) passing(err error) bool {
 		return false
 	}
 	if errors.As(err, &told) {
-		return slices.Contains([]string{"40001", "40P01", "55P03", "57P01", "57P02", "57P03", "25006", "25P03", "53300"}, told.Code) ||
-			told.Code[:2] == "08"
+		return isLost(err) || slices.Contains([]string{"40001", "40P01", "55P03", "25006", "53300"}, told.Code)
 	}
 	return errors.As(err, &gone) || errors.Is(err, errUsurped) || errors.Is(err, errLost)
+}
+
+// isLost tells whether err is that a connection is no more.
+func isLost(err error) bool {
+	var told *pgconn.PgError
+	if errors.As(err, &told) {
+		return slices.Contains([]string{"57P01", "57P02", "57P03", "25P03"}, told.Code) || strings.HasPrefix(told.Code, "08")
+	}
+	var network *net.OpError
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &network)
 }
 
 func (s *postgresSession) exec(query string, args ...any) (changed int64, err error) {

@@ -146,9 +146,11 @@ func openDatabase(ctx context.Context, url string, options *Options) (d database
 		d, err = openPostgres(ctx, url, options)
 		return d, nameOf(url), err
 	default:
-		return nil, "", errors.New(`its URL is neither "sqlite:PATH" nor "postgres://HOST/DATABASE"`)
+		return nil, "", errURL
 	}
 }
+
+var errURL = errors.New(`its URL is neither "sqlite:PATH" nor "postgres://HOST/DATABASE"`)
 
 // start makes what is kept in memory and sets the goroutines of a store going.
 func start(ctx context.Context, database database, options Options) (*DB, error) {
@@ -240,13 +242,18 @@ func (d *DB) trusts() bool {
 type reader struct {
 	db    *sql.DB
 	local bool // a read by its key is over in microseconds
+	tries int  // how often a connection may turn out to be lost
 	mu    sync.RWMutex
 	// statements by their text, under mu.
 	statements map[string]*sql.Stmt
 }
 
 func newReader(db *sql.DB, local bool) *reader {
-	return &reader{db: db, local: local, statements: map[string]*sql.Stmt{}}
+	r := &reader{db: db, local: local, statements: map[string]*sql.Stmt{}}
+	if !local {
+		r.tries = db.Stats().MaxOpenConnections + 1
+	}
+	return r
 }
 
 func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -271,11 +278,23 @@ func (r *reader) statement(ctx context.Context, query string) (*sql.Stmt, error)
 
 // row reads one row into dest; no row is sql.ErrNoRows.
 func (r *reader) row(ctx context.Context, query string, args, dest []any) error {
-	s, err := r.statement(ctx, query) //nolint:sqlclosecheck // kept until the store is closed
-	if err != nil {
-		return err
+	return r.tried(ctx, func() error {
+		s, err := r.statement(ctx, query) //nolint:sqlclosecheck // kept until the store is closed
+		if err != nil {
+			return err
+		}
+		return s.QueryRowContext(ctx, args...).Scan(dest...)
+	})
+}
+
+// tried reads again when a connection turns out to be lost, as all that are kept
+// do when the database has moved. read must have told nobody anything by then.
+func (r *reader) tried(ctx context.Context, read func() error) error {
+	err := read()
+	for try := 0; try < r.tries && ctx.Err() == nil && isLost(err); try++ {
+		err = read()
 	}
-	return s.QueryRowContext(ctx, args...).Scan(dest...)
+	return err
 }
 
 // get is row for what is found by its key. Where that is over in microseconds ctx is
@@ -294,11 +313,15 @@ func (r *reader) get(ctx context.Context, query string, args, dest []any) error 
 
 // list reads every row of query; scan is called with the scanner of each.
 func (r *reader) list(ctx context.Context, query string, args []any, scan func(scan func(...any) error) error) error {
-	s, err := r.statement(ctx, query) //nolint:sqlclosecheck // kept until the store is closed
-	if err != nil {
+	var rows *sql.Rows
+	err := r.tried(ctx, func() error {
+		s, err := r.statement(ctx, query) //nolint:sqlclosecheck // kept until the store is closed
+		if err != nil {
+			return err
+		}
+		rows, err = s.QueryContext(ctx, args...) //nolint:sqlclosecheck,rowserrcheck // below
 		return err
-	}
-	rows, err := s.QueryContext(ctx, args...)
+	})
 	if err != nil {
 		return err
 	}
