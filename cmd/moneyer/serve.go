@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/config"
+	"moneyer/internal/store"
 )
 
 func (a *app) serveCommand() *cobra.Command {
@@ -329,7 +330,11 @@ func (r *running) everyMinute(ctx context.Context) {
 	r.revocations.Sweep(r.now())
 	r.forget(ctx)
 	if retention > 0 {
-		_, err := r.db.Prune(ctx, r.now().Add(-retention))
+		before := r.now().Add(-retention)
+		if store.IsPostgres(r.cfg.Store) {
+			before = before.UTC().Truncate(24 * time.Hour) // whole days go at once, as partitions
+		}
+		_, err := r.db.Prune(ctx, before)
 		r.complaints.tell("prune the ledger", err)
 	}
 	r.complaints.tell("sign a checkpoint", r.db.Checkpoint(ctx, r.master.SignCheckpoint))

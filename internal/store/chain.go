@@ -7,10 +7,7 @@ import (
 	"moneyer/internal/authority"
 )
 
-const (
-	chainShift = 40
-	maxChain   = 8191
-)
+const chainShift = authority.ChainShift
 
 // head is the end of the chain.
 type head struct {

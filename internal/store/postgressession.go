@@ -14,7 +14,6 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -87,8 +86,8 @@ func (s *postgresSession) claim() error {
 	if err != nil {
 		return fmt.Errorf("a chain of the ledger to go on with: %w", err)
 	}
-	if s.chain > maxChain {
-		return fmt.Errorf("the ledger has more than %d chains", maxChain)
+	if s.chain > authority.MaxChain {
+		return fmt.Errorf("the ledger has more than %d chains", authority.MaxChain)
 	}
 	s.held = true
 	return nil
@@ -140,7 +139,7 @@ func (s *postgresSession) queueEnd(chain int64, read func(end head, holder strin
 		if err := row.Scan(&end.seq, &hash, &holder); err != nil {
 			return fmt.Errorf("end of chain %d: %w", chain, err)
 		}
-		if len(hash) != sha256.Size || end.seq>>chainShift != chain {
+		if len(hash) != sha256.Size || authority.ChainOf(end.seq) != chain {
 			return errChainBroken
 		}
 		end.hash = [sha256.Size]byte(hash)
@@ -226,7 +225,7 @@ func (s *postgresSession) settle(t *tx) (committed bool, err error) {
 	}
 	s.queued = pgx.Batch{}
 	s.queued.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
-	s.queueEnd(t.first>>chainShift, func(head, string) error { return nil })
+	s.queueEnd(authority.ChainOf(t.first), func(head, string) error { return nil })
 	err = s.list(`SELECT last FROM ledger_batch WHERE first_seq = $1`, []any{t.first}, func(scan func(...any) error) error {
 		var last []byte
 		err := scan(&last)
@@ -237,7 +236,7 @@ func (s *postgresSession) settle(t *tx) (committed bool, err error) {
 		s.rollback()
 		return false, err
 	}
-	s.queued.Queue(`UPDATE ledger_chain SET seq = seq WHERE id = $1`, t.first>>chainShift)
+	s.queued.Queue(`UPDATE ledger_chain SET seq = seq WHERE id = $1`, authority.ChainOf(t.first))
 	if err := s.commit(&tx{}); err != nil {
 		s.rollback()
 		if doubtful := (*doubt)(nil); errors.As(err, &doubtful) {
@@ -431,55 +430,4 @@ func leftBehind(s *postgresSession, keys [][]byte) (map[usedKey][]byte, error) {
 		return err
 	})
 	return left, err
-}
-
-// partitions knows for which days the ledger has one.
-type partitions struct {
-	url  *postgresURL
-	days map[int64]bool
-}
-
-const day = int64(24 * time.Hour / time.Millisecond)
-
-// ensure makes the partition of an instant, in Unix milliseconds, and that of the next
-// day, on a connection of its own: it waits for locks that no append should hold up.
-func (p *partitions) ensure(at int64) error {
-	of := at / day
-	if p.days[of] {
-		return nil
-	}
-	conn, _, err := p.url.dial(context.Background(), writeSettings())
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close(context.Background()) }()
-	for d := of; d < of+2; d++ {
-		if err := makePartition(conn, d); err != nil {
-			return fmt.Errorf("partition of the ledger: %w", err)
-		}
-		p.days[d] = d == of // the next is looked at again in its time
-	}
-	return nil
-}
-
-func makePartition(conn *pgx.Conn, d int64) error {
-	name := partitionOf(d)
-	var there bool
-	err := conn.QueryRow(context.Background(), `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&there)
-	if err != nil || there {
-		return err
-	}
-	_, err = conn.PgConn().Exec(context.Background(), fmt.Sprintf(`BEGIN;
-		CREATE TABLE %[1]s (LIKE ledger_batch INCLUDING ALL);
-		ALTER TABLE ledger_batch ATTACH PARTITION %[1]s FOR VALUES FROM (%[2]d) TO (%[3]d);
-		COMMIT`, name, d*day, (d+1)*day)).ReadAll()
-	var told *pgconn.PgError
-	if errors.As(err, &told) && slices.Contains([]string{"42P07", "23505"}, told.Code) {
-		return nil // another replica was faster
-	}
-	return err
-}
-
-func partitionOf(d int64) string {
-	return "ledger_batch_" + time.UnixMilli(d*day).UTC().Format("20060102")
 }

@@ -69,24 +69,35 @@ func (d *DB) pruneRanges(ctx context.Context, before time.Time) ([]pruneRange, e
 
 // dropBefore removes what is old, which the ledger says already, and returns how
 // many entries. The batches from keep on stay, whatever their times.
-func (d *DB) dropBefore(ctx context.Context, ranges []pruneRange) (int64, error) {
-	removed := int64(0)
+func (d *DB) dropBefore(ctx context.Context, ranges []pruneRange) (removed int64, err error) {
+	if err := d.database.dropWhole(ctx, ranges); err != nil {
+		return 0, err
+	}
 	for _, r := range ranges {
-		for r.first < r.keep {
-			to := min(r.first+pruneAtOnce, r.keep)
+		left := r
+		err := d.reads.row(ctx, `SELECT coalesce(min(first_seq), $2) FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`,
+			[]any{r.first, r.keep}, []any{&left.first})
+		if err != nil {
+			return removed, err
+		}
+		for left.first < left.keep {
+			to := min(left.first+pruneAtOnce, left.keep)
 			err := d.writer.do(ctx, func(t *tx) error {
-				_, err := t.exec(`DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`, r.first, to)
+				_, err := t.exec(`DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`, left.first, to)
 				return err
 			})
 			if err != nil {
-				return removed, err
+				return removed + left.first - r.first, err
 			}
-			removed += to - r.first
-			r.first = to
+			left.first = to
 		}
+		removed += r.keep - r.first
 	}
 	return removed, nil
 }
+
+// dropWhole: a file has no part that could go as a whole.
+func (s *sqliteFile) dropWhole(context.Context, []pruneRange) error { return nil }
 
 // writeAnchors records of each chain what is gone or may go.
 func (t *tx) writeAnchors(ranges []pruneRange, now time.Time) error {

@@ -102,6 +102,8 @@ type database interface {
 	writing() session
 	// forgetUsed removes what is over at now of the assertions that were used up, and returns how many.
 	forgetUsed(ctx context.Context, d *DB, now time.Time) (int64, error)
+	// dropWhole drops such parts of the ledger in which nothing has to stay.
+	dropWhole(ctx context.Context, ranges []pruneRange) error
 	// writeLastUsed notes times of last use.
 	writeLastUsed(ctx context.Context, d *DB, times map[credential]int64) error
 	// backup writes a consistent copy to path, an empty file.

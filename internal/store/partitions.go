@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// partitions knows for which days the ledger has one.
+type partitions struct {
+	url  *postgresURL
+	days map[int64]bool
+}
+
+const day = int64(24 * time.Hour / time.Millisecond)
+
+// ensure makes the partition of an instant, in Unix milliseconds, and that of the next
+// day, on a connection of its own: it waits for locks that no append should hold up.
+func (p *partitions) ensure(at int64) error {
+	of := at / day
+	if p.days[of] {
+		return nil
+	}
+	conn, _, err := p.url.dial(context.Background(), writeSettings())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	for d := of; d < of+2; d++ {
+		if err := makePartition(conn, d); err != nil {
+			return fmt.Errorf("partition of the ledger: %w", err)
+		}
+		p.days[d] = d == of // the next is looked at again in its time
+	}
+	return nil
+}
+
+func makePartition(conn *pgx.Conn, d int64) error {
+	name := partitionOf(d)
+	var there bool
+	err := conn.QueryRow(context.Background(), `SELECT to_regclass($1) IS NOT NULL`, name).Scan(&there)
+	if err != nil || there {
+		return err
+	}
+	_, err = conn.PgConn().Exec(context.Background(), fmt.Sprintf(`BEGIN;
+		CREATE TABLE %[1]s (LIKE ledger_batch INCLUDING ALL);
+		ALTER TABLE ledger_batch ATTACH PARTITION %[1]s FOR VALUES FROM (%[2]d) TO (%[3]d);
+		COMMIT`, name, d*day, (d+1)*day)).ReadAll()
+	var told *pgconn.PgError
+	if errors.As(err, &told) && slices.Contains([]string{"42P07", "23505"}, told.Code) { // another replica was faster
+		_, err = conn.Exec(context.Background(), "ROLLBACK")
+	}
+	return err
+}
+
+func partitionOf(d int64) string {
+	return "ledger_batch_" + time.UnixMilli(d*day).UTC().Format("20060102")
+}
+
+// dropWhole drops the partitions of days of which all goes. It waits for their locks
+// but a moment, for appends wait behind it: a long read of the ledger puts it off
+// until the next time.
+func (p *postgres) dropWhole(ctx context.Context, ranges []pruneRange) error {
+	conn, _, err := p.url.dial(ctx, writeSettings())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	if _, err := conn.Exec(ctx, `SET lock_timeout = 100`); err != nil {
+		return err
+	}
+	rows, err := conn.Query(ctx, `SELECT relname::text FROM pg_inherits JOIN pg_class ON oid = inhrelid
+		WHERE inhparent = 'ledger_batch'::regclass ORDER BY relname`)
+	if err != nil {
+		return err
+	}
+	names, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		whole, err := goesWhole(ctx, conn, name, ranges)
+		if err != nil {
+			return err
+		}
+		if !whole {
+			continue
+		}
+		if _, err := conn.Exec(ctx, `DROP TABLE `+pgx.Identifier{name}.Sanitize()); err != nil {
+			return fmt.Errorf("drop the partition %s of the ledger: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// goesWhole tells whether a partition has rows, and all of them go.
+func goesWhole(ctx context.Context, conn *pgx.Conn, name string, ranges []pruneRange) (whole bool, err error) {
+	firsts, keeps := make([]int64, len(ranges)), make([]int64, len(ranges))
+	for i, r := range ranges {
+		firsts[i], keeps[i] = r.first, r.keep
+	}
+	table := pgx.Identifier{name}.Sanitize()
+	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+table+`) AND NOT EXISTS (SELECT FROM `+table+` AS batch WHERE NOT EXISTS (
+		SELECT FROM unnest($1::bigint[], $2::bigint[]) AS goes (first, keep) WHERE first_seq >= first AND first_seq < keep))`,
+		firsts, keeps).Scan(&whole)
+	return whole, err
+}
