@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -51,7 +52,8 @@ var errOutdated = errors.New("the last one is too old")
 // later than Interval, the time that the issuer takes to answer, and the second
 // for which it may keep a signed list, after it was made. After a failure the issuer is asked once a second, for 20 s no call waits
 // for it, and the last list goes on serving until MaxStale after it was last
-// confirmed, or its own exp; from then on no token passes.
+// confirmed, or its own exp; from then on no token passes. An issuer that has lost
+// its store says in Age how old that makes its answer, which counts.
 //
 // A list is only ever replaced by one that the issuer made no earlier. A token
 // without iat counts as issued in 1970.
@@ -81,6 +83,7 @@ type RevocationList struct {
 	list      *revocations    // nil before the first fetch; never changed, only replaced
 	etag      string          // of list
 	confirmed time.Time       // when the issuer last said that list is the newest
+	age       time.Duration   // how old it said that its knowledge was then
 	failed    time.Time       // when the last fetch failed; zero after a success
 	err       error           // of the last fetch; nil after a success
 	flight    <-chan struct{} // closed when the fetch under way ends; nil without one
@@ -107,7 +110,7 @@ func (l *RevocationList) Revoked(ctx context.Context, c *Claims) (bool, error) {
 
 // usable tells whether there is a list that may serve. Caller holds mu.
 func (l *RevocationList) usable(now time.Time) bool {
-	return l.list != nil && now.Before(l.list.expiry) && now.Before(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)))
+	return l.list != nil && now.Before(l.list.expiry) && now.Before(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)-l.age))
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
@@ -156,7 +159,7 @@ func (l *RevocationList) begin(ctx context.Context, asked time.Time, interval ti
 	go func() {
 		defer cancel()
 		defer close(done)
-		list, newTag, err := l.fetch(ctx, known, etag)
+		list, newTag, age, err := l.fetch(ctx, known, etag)
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.flight, l.err = nil, err
@@ -164,14 +167,15 @@ func (l *RevocationList) begin(ctx context.Context, asked time.Time, interval ti
 			l.failed = clock(l.Now)
 			return
 		}
-		l.list, l.etag, l.confirmed, l.failed = list, newTag, asked, time.Time{}
+		l.list, l.etag, l.confirmed, l.age, l.failed = list, newTag, asked, age, time.Time{}
 	}()
 }
 
-// fetch gets the list and its ETag; known and etag when that is unchanged.
-func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag string) (*revocations, string, error) {
+// fetch gets the list and its ETag, known and etag when that is unchanged, and the
+// age of the answer.
+func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag string) (*revocations, string, time.Duration, error) {
 	if l.Issuer == "" {
-		return nil, "", errors.New("bearer: RevocationList.Issuer is not set")
+		return nil, "", 0, errors.New("bearer: RevocationList.Issuer is not set")
 	}
 	location := l.URL
 	if location == "" {
@@ -179,19 +183,28 @@ func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag str
 	}
 	d, err := fetch(ctx, l.HTTPClient, location, "application/"+revocationsType, etag, jose.MaxDocument)
 	if err != nil {
-		return nil, "", err
+		return nil, "", 0, err
 	}
 	if d.unchanged {
-		return known, etag, nil
+		return known, etag, ageOf(d.header), nil
 	}
 	list, err := l.open(ctx, string(d.body))
 	if err != nil {
-		return nil, "", fmt.Errorf("bearer: revocation list: %w", err)
+		return nil, "", 0, fmt.Errorf("bearer: revocation list: %w", err)
 	}
 	if known != nil && list.issued < known.issued {
-		return nil, "", errors.New("bearer: the revocation list is older than the one at hand")
+		return nil, "", 0, errors.New("bearer: the revocation list is older than the one at hand")
 	}
-	return list, d.header.Get("ETag"), nil
+	return list, d.header.Get("ETag"), ageOf(d.header), nil
+}
+
+// ageOf is how old an answer says that it is (RFC 9111 §5.1).
+func ageOf(h http.Header) time.Duration {
+	seconds, err := strconv.ParseUint(h.Get("Age"), 10, 31)
+	if err != nil {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // open verifies a list and reads it.

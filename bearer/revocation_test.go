@@ -59,6 +59,7 @@ type revoker struct {
 	mint       *mint
 	list, etag string
 	takes      time.Duration // to answer
+	age        string        // header Age of the answers
 	down       bool
 	conditions []string // If-None-Match of each request
 }
@@ -81,9 +82,9 @@ func newRevoker(t testing.TB, changes map[string]any) *revoker {
 		case r.etag == "":
 			return reply(200, r.list), nil
 		case r.etag == condition:
-			return reply(304, ""), nil
+			return reply(304, "", "Age", r.age), nil
 		}
-		return reply(200, r.list, "ETag", r.etag), nil
+		return reply(200, r.list, "ETag", r.etag, "Age", r.age), nil
 	}
 	return r
 }
@@ -309,6 +310,39 @@ func TestIssuerOfRevocationsIsDown(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What an issuer says of its own age counts, whether the list is sent anew or not,
+// and makes nobody poll more often.
+func TestRevocationListOfAge(t *testing.T) {
+	for age, lasts := range map[string]time.Duration{"": 5 * time.Minute, "x": 5 * time.Minute, "-9": 5 * time.Minute, "100": 200 * time.Second, "290": 10 * time.Second} {
+		for _, etag := range []string{`"1"`, `W/"2"`} {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRevoker(t, nil)
+				r.etag, r.age = `"1"`, ""
+				v, _ := r.verifier(t)
+				api := &calls{t, v, r.mint.token(t, nil)}
+				api.want("", 0)
+				time.Sleep(10 * time.Second)
+				r.age, r.etag = age, etag // unchanged, or sent anew
+				api.want("", 0)
+				api.want("", 0)
+				r.fetches(t, 2)
+				r.down = true
+				confirmed := time.Now()
+				time.Sleep(lasts - time.Millisecond)
+				api.want("", 0)
+				time.Sleep(time.Until(confirmed.Add(lasts)))
+				api.want(oauth.TemporarilyUnavailable, 0)
+			})
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		r := newRevoker(t, nil)
+		r.etag, r.age = `"1"`, "300" // older than MaxStale from the start
+		v, _ := r.verifier(t)
+		(&calls{t, v, r.mint.token(t, nil)}).want(oauth.TemporarilyUnavailable, 0)
+	})
 }
 
 // An issuer that failed once, long ago, is waited for again.

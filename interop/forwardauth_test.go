@@ -17,7 +17,7 @@ import (
 )
 
 // tokenHeaders are what a proxy hands on to the API.
-var tokenHeaders = []string{"X-Token-Issuer", "X-Token-Client", "X-Token-Subject", "X-Token-Scope", "X-Token-Id", "X-Token-Expires", "X-Token-Claims"}
+var tokenHeaders = []string{"X-Token-Issuer", "X-Token-Client", "X-Token-Subject", "X-Token-Scope", "X-Token-Id", "X-Token-Expires", "X-Token-As-Of", "X-Token-Claims"}
 
 // front is a proxy in front of an API, configured by its file below examples/.
 type front struct {
@@ -337,7 +337,7 @@ func (g *guarding) tells(t *testing.T, p *place) http.Header {
 	return resp.Header
 }
 
-// told wants the API to have seen the seven headers, and no token. An empty header
+// told wants the API to have seen the eight headers, and no token. An empty header
 // may as well be none.
 func told(t *testing.T, name string, seen *call, want http.Header) {
 	t.Helper()

@@ -9,7 +9,7 @@
 
 local token_headers = {
   "x-token-issuer", "x-token-client", "x-token-subject", "x-token-scope",
-  "x-token-id", "x-token-expires", "x-token-claims",
+  "x-token-id", "x-token-expires", "x-token-as-of", "x-token-claims",
 }
 
 core.register_action("moneyer-check", { "http-req" }, function(txn, path)

@@ -27,7 +27,7 @@ func (a *Authority) authenticate(ctx context.Context, issuer *Issuer, req *Reque
 	if req.Auth == oauth.AuthNone {
 		return a.byGrantAssertion(ctx, issuer, req, now)
 	}
-	return a.byCredential(ctx, issuer, req, now)
+	return a.byCredential(ctx, &view{registry: a.Registry, now: now}, issuer, req)
 }
 
 func disabledIssuer() error {
@@ -36,42 +36,42 @@ func disabledIssuer() error {
 }
 
 // byCredential checks what the client shows beside its request.
-func (a *Authority) byCredential(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
+func (a *Authority) byCredential(ctx context.Context, v *view, issuer *Issuer, req *Request) (*caller, error) {
 	switch req.Auth {
 	case oauth.AuthAPIKey:
-		return a.byAPIKey(ctx, issuer, req.Secret, now)
+		return a.byAPIKey(ctx, v, issuer, req.Secret)
 	case oauth.AuthPrivateKeyJWT:
-		return a.byClientAssertion(ctx, issuer, req, now)
+		return a.byClientAssertion(ctx, issuer, req, v.now)
 	default: // AuthBasic, AuthPost
-		return a.bySecret(ctx, issuer, req.ClientID, req.Secret, now)
+		return a.bySecret(ctx, v, issuer, req.ClientID, req.Secret)
 	}
 }
 
 // bySecret checks a client secret (RFC 6749 §2.3.1). An unknown client costs the
 // same and gets the same answer as a wrong secret.
-func (a *Authority) bySecret(ctx context.Context, issuer *Issuer, id, secret string, now time.Time) (*caller, error) {
+func (a *Authority) bySecret(ctx context.Context, v *view, issuer *Issuer, id, secret string) (*caller, error) {
 	digest := a.Pepper.Digest(secret)
-	client, err := a.Registry.Client(ctx, issuer.Name, id)
+	client, err := v.client(ctx, issuer.Name, id)
 	if errors.Is(err, ErrNotFound) {
 		return nil, badClient(&Refusal{Rule: "client", Expected: "a registered client_id", Found: shorten(id)})
 	}
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return client.bySecret(ClientSecret, digest, now)
+	return client.bySecret(ClientSecret, digest, v.now)
 }
 
 // byAPIKey checks an API key, which names its client by itself.
-func (a *Authority) byAPIKey(ctx context.Context, issuer *Issuer, key string, now time.Time) (*caller, error) {
+func (a *Authority) byAPIKey(ctx context.Context, v *view, issuer *Issuer, key string) (*caller, error) {
 	digest := a.Pepper.Digest(key)
-	client, err := a.Registry.ClientByAPIKey(ctx, issuer.Name, digest)
+	client, err := v.clientByAPIKey(ctx, issuer.Name, digest)
 	if errors.Is(err, ErrNotFound) {
 		return nil, badClient(&Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
 	}
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return client.bySecret(APIKey, digest, now)
+	return client.bySecret(APIKey, digest, v.now)
 }
 
 // bySecret finds the live secret of that kind with that digest. It looks at all

@@ -16,8 +16,18 @@ import (
 // Authority gives tokens. Its fields are set before first use.
 type Authority struct {
 	Registry Registry
-	Ledger   Ledger
-	Keyring  Keyring
+	// LastKnown answers from memory, at once, what was known last where Registry
+	// cannot tell: for introspection, the check endpoint, and who asks there by secret
+	// or API key; nil for none. Nothing is minted or changed by it. Its ErrNotFound
+	// means that there was no such thing; of what it does not have in memory it cannot
+	// tell.
+	LastKnown Registry
+	// Fresh tells whether all that changed anywhere is known, revocations included,
+	// and else since when it is not; nil means always. While it is, since is a moment
+	// ago.
+	Fresh   func() (since time.Time, fresh bool)
+	Ledger  Ledger
+	Keyring Keyring
 	// KeySource reads clients' jwks_uri; nil means that nobody may use one.
 	KeySource KeySource
 	// RefusedKeys are thumbprints of keys that may not be used, beside the
@@ -246,7 +256,10 @@ func (a *Authority) mintedBefore(ctx context.Context, issuer *Issuer, grant *Gra
 	if err != nil {
 		return nil, grant.assertion.refuseUsed()
 	}
-	if _, err := a.Introspect(ctx, issuer, token.Token, now); err != nil {
+	if _, err := a.introspect(ctx, a.strictView(now), issuer, token.Token); err != nil {
+		if trouble := unlessRetryable(err); trouble != nil {
+			return nil, trouble
+		}
 		return nil, grant.assertion.refuseUsed() // it was revoked meanwhile
 	}
 	token.Client = grant.Client.ID

@@ -22,37 +22,53 @@ type ActiveToken struct {
 	Payload []byte
 	// Client that it was minted for; empty where the profile's tokens do not say.
 	Client string
+	// AsOf is until when it is known to be good: while the store cannot be asked, it
+	// was judged by what was known last. Zero means now.
+	AsOf time.Time
 }
 
 // Introspect judges an access token of the issuer as things stand at now: its
 // form and signature, its time, issuer and typ, whether it was revoked, and
 // whether issuer, client and merchant are still enabled. A token that is not good
 // is an *oauth.Error with invalid_token, whose cause is for the log; what cannot
-// be judged is temporarily_unavailable.
+// be judged is temporarily_unavailable. While the registry cannot tell, it goes by
+// what was known last.
 func (a *Authority) Introspect(ctx context.Context, issuer *Issuer, token string, now time.Time) (*ActiveToken, error) {
-	t, err := a.ownToken(issuer, token, now)
+	return a.introspect(ctx, a.viewOf(now), issuer, token)
+}
+
+func (a *Authority) introspect(ctx context.Context, v *view, issuer *Issuer, token string) (*ActiveToken, error) {
+	t, err := a.ownToken(issuer, token, v.now)
 	if err != nil {
 		return nil, inactive(err)
 	}
-	switch err := a.standing(ctx, issuer, t); {
+	switch err := a.standing(ctx, v, issuer, t); {
 	case errors.Is(err, errWithdrawn):
 		return nil, inactive(err)
 	case err != nil:
+		return nil, unavailable(err)
+	}
+	if t.AsOf, err = a.asOf(v); err != nil {
 		return nil, unavailable(err)
 	}
 	return t, nil
 }
 
 // Withdrawn tells whether a token that is otherwise good was revoked, or what it
-// was minted for was disabled. kid and payload are those of a verified token.
+// was minted for was disabled. kid and payload are those of a verified token. What
+// was known last does not do here: who asks may be about to change something.
 func (a *Authority) Withdrawn(ctx context.Context, issuer *Issuer, kid string, payload []byte) (bool, error) {
 	claims, err := jose.ParseClaims(payload)
 	if err != nil {
 		return false, err
 	}
-	err = a.standing(ctx, issuer, &ActiveToken{Kid: kid, Claims: claims, Payload: payload})
+	v := a.strictView(a.Now())
+	err = a.standing(ctx, v, issuer, &ActiveToken{Kid: kid, Claims: claims, Payload: payload})
 	if errors.Is(err, errWithdrawn) {
 		return true, nil
+	}
+	if err == nil {
+		_, err = a.asOf(v)
 	}
 	return false, err
 }
@@ -62,8 +78,8 @@ var errWithdrawn = errors.New("withdrawn")
 
 // standing looks at what can change while a token lives, and finds out its
 // client. The error is errWithdrawn, or trouble with the registry.
-func (a *Authority) standing(ctx context.Context, issuer *Issuer, t *ActiveToken) error {
-	if err := a.findClient(ctx, issuer, t); err != nil {
+func (a *Authority) standing(ctx context.Context, v *view, issuer *Issuer, t *ActiveToken) error {
+	if err := findClient(ctx, v, issuer, t); err != nil {
 		return err
 	}
 	switch {
@@ -74,7 +90,7 @@ func (a *Authority) standing(ctx context.Context, issuer *Issuer, t *ActiveToken
 	case t.Client == "":
 		return nil // the profile's tokens do not say
 	}
-	client, err := a.Registry.Client(ctx, issuer.Name, t.Client)
+	client, err := v.client(ctx, issuer.Name, t.Client)
 	if errors.Is(err, ErrNotFound) || err == nil && client.Disabled {
 		return fmt.Errorf("%w: client %s is disabled or gone", errWithdrawn, shorten(t.Client))
 	}
@@ -83,13 +99,13 @@ func (a *Authority) standing(ctx context.Context, issuer *Issuer, t *ActiveToken
 
 // findClient finds out for whom a token was minted: its client, or the one that
 // acts for its merchant. It fills in the client of a disabled merchant, too.
-func (a *Authority) findClient(ctx context.Context, issuer *Issuer, t *ActiveToken) error {
+func findClient(ctx context.Context, v *view, issuer *Issuer, t *ActiveToken) error {
 	if issuer.Profile.Policy.Merchant.Param == "" {
 		t.Client = t.text(claimFrom(issuer.Profile, profile.SourceClient))
 		return nil
 	}
 	id := t.text(claimFrom(issuer.Profile, profile.SourceMerchant))
-	merchant, err := a.Registry.Merchant(ctx, issuer.Name, id)
+	merchant, err := v.merchant(ctx, issuer.Name, id)
 	if err == nil {
 		t.Client = merchant.Client
 	}

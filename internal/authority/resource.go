@@ -18,7 +18,8 @@ import (
 // that may end, and its client was told that the token is gone.
 func (a *Authority) Revoke(ctx context.Context, issuer *Issuer, req *Request, token string) error {
 	now := a.Now()
-	client, err := a.identify(ctx, issuer, req, now)
+	v := a.strictView(now)
+	client, err := a.identify(ctx, v, issuer, req)
 	if err != nil {
 		return err
 	}
@@ -26,7 +27,7 @@ func (a *Authority) Revoke(ctx context.Context, issuer *Issuer, req *Request, to
 	if err != nil {
 		return nil // it is no good already (RFC 7009 §2.2)
 	}
-	if err := a.findClient(ctx, issuer, t); err != nil && !errors.Is(err, errWithdrawn) {
+	if err := findClient(ctx, v, issuer, t); err != nil && !errors.Is(err, errWithdrawn) {
 		return unavailable(err)
 	}
 	if t.Client != client.ID || t.Claims.ID == "" || a.Revocations.names(issuer.Name, t) {
@@ -35,9 +36,9 @@ func (a *Authority) Revoke(ctx context.Context, issuer *Issuer, req *Request, to
 	if err := a.Revocations.mayGiveBack(issuer.Name, client.ID, now); err != nil {
 		return err
 	}
-	v := &Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).Add(verifierLeeway).UTC(),
+	given := &Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).Add(verifierLeeway).UTC(),
 		Reason: "given back by its client", Created: now.UTC()}
-	err = a.Revocations.Add(ctx, v, &Entry{Kind: EntryAdmin, Time: now.UTC(), Issuer: issuer.Name, Client: client.ID, Correlation: req.Correlation,
+	err = a.Revocations.Add(ctx, given, &Entry{Kind: EntryAdmin, Time: now.UTC(), Issuer: issuer.Name, Client: client.ID, Correlation: req.Correlation,
 		JTI: t.Claims.ID, Actor: "client " + client.ID, Action: "revoke", Object: "tokens/" + t.Claims.ID})
 	if err != nil {
 		return unavailable(err)
@@ -59,48 +60,59 @@ type Introspection struct {
 	Caller string
 	// Token is nil when it is not active, for whatever reason.
 	Token *ActiveToken
+	// AsOf is until when the answer is known to be right: while the store cannot be
+	// asked, it goes by what was known last. Zero means now.
+	AsOf time.Time
 }
 
 // IntrospectFor tells a client about a token (RFC 7662): any token of the issuer
-// when it may introspect, else only its own.
+// when it may introspect, else only its own. While the registry cannot tell, it
+// goes by what was known last; but who authenticates by a JWT has to wait, since
+// that is used up.
 func (a *Authority) IntrospectFor(ctx context.Context, issuer *Issuer, req *Request, token string) (*Introspection, error) {
-	now := a.Now()
-	client, err := a.identify(ctx, issuer, req, now)
+	v := a.viewOf(a.Now())
+	client, err := a.identify(ctx, v, issuer, req)
 	if err != nil {
 		return nil, err
 	}
 	found := &Introspection{Caller: client.ID}
-	t, err := a.Introspect(ctx, issuer, token, now)
+	t, err := a.introspect(ctx, v, issuer, token)
 	if err == nil && (client.Introspects || t.Client == client.ID) {
 		found.Token = t
 	}
-	return found, unlessRetryable(err)
+	if err := unlessRetryable(err); err != nil {
+		return nil, err
+	}
+	if found.AsOf, err = a.asOf(v); err != nil {
+		return nil, unavailable(err)
+	}
+	return found, nil
 }
 
 // identify authenticates a client beside the token endpoint, in any way that its
 // profile's grants take, or by a signed JWT where its clients have keys. The JWT
 // is used up. A disabled issuer's clients can still ask, and are told that no token
 // is active.
-func (a *Authority) identify(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*Client, error) {
-	c, err := a.identified(ctx, issuer, req, now)
+func (a *Authority) identify(ctx context.Context, v *view, issuer *Issuer, req *Request) (*Client, error) {
+	c, err := a.identified(ctx, v, issuer, req)
 	if err == nil {
-		err = a.admit(issuer, req, c, now)
+		err = a.admit(issuer, req, c, v.now)
 	}
 	if err == nil && c.assertion != nil {
-		err = a.useUp(ctx, issuer, req, c, now)
+		err = a.useUp(ctx, issuer, req, c, v.now)
 	}
 	if err != nil {
-		return nil, a.refuse(ctx, issuer, req, c, now, err)
+		return nil, a.refuse(ctx, issuer, req, c, v.now, err)
 	}
-	a.Registry.Touch(issuer.Name, c.client.ID, c.credential, now)
+	a.Registry.Touch(issuer.Name, c.client.ID, c.credential, v.now)
 	return c.client, nil
 }
 
-func (a *Authority) identified(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
+func (a *Authority) identified(ctx context.Context, v *view, issuer *Issuer, req *Request) (*caller, error) {
 	if !slices.Contains(issuer.ResourceAuth(), req.Auth) {
 		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the metadata list", Found: string(req.Auth)})
 	}
-	return a.byCredential(ctx, issuer, req, now)
+	return a.byCredential(ctx, v, issuer, req)
 }
 
 // ResourceAuth lists how clients authenticate at the revocation and introspection

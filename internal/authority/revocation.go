@@ -409,13 +409,15 @@ func (r *Revocations) planTokens(ctx context.Context, v *Revocation, q Query, cr
 const revocationListLifetime = 24 * time.Hour
 
 // AppendJSON appends the claims of the list that an issuer publishes; bearer's
-// RevocationList reads it.
-func (r *Revocations) AppendJSON(dst []byte, issuer *Issuer, now time.Time) []byte {
+// RevocationList reads it. Its iat is the instant until which it is complete: it
+// names whatever was revoked before, on any replica. Replicas that know the same
+// make the same list of one instant.
+func (r *Revocations) AppendJSON(dst []byte, issuer *Issuer, complete time.Time) []byte {
 	f := r.of(issuer.Name)
 	var jtis, kids, claims []string
 	f.jtis.Range(func(jti, until any) bool {
 		name, _ := jti.(string)
-		if end, ok := until.(time.Time); ok && now.Before(end) {
+		if end, ok := until.(time.Time); ok && complete.Before(end) {
 			jtis = append(jtis, quoted(name))
 		}
 		return true
@@ -425,6 +427,7 @@ func (r *Revocations) AppendJSON(dst []byte, issuer *Issuer, now time.Time) []by
 		g, _ := key.(group)
 		e, _ := value.(extent)
 		switch {
+		case !complete.Before(e.until):
 		case g.kid != "":
 			kids = append(kids, quoted(g.kid))
 		case g.all:
@@ -438,7 +441,7 @@ func (r *Revocations) AppendJSON(dst []byte, issuer *Issuer, now time.Time) []by
 		slices.Sort(names)
 	}
 	return fmt.Appendf(dst, `{"iss":%s,"iat":%d,"exp":%d,"before":%d,"jti":[%s],"kid":[%s],"claim":[%s]}`,
-		quoted(issuer.URL), now.Unix(), now.Add(revocationListLifetime).Unix(), before,
+		quoted(issuer.URL), complete.Unix(), complete.Add(revocationListLifetime).Unix(), before,
 		strings.Join(jtis, ","), strings.Join(kids, ","), strings.Join(claims, ","))
 }
 

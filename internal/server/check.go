@@ -21,7 +21,8 @@ const checkPath = "/check"
 
 // tokenHeaders are what a proxy hands on to the API. All of them are in every
 // answer that lets through, so that none that the caller made up can remain.
-var tokenHeaders = []string{"X-Token-Issuer", "X-Token-Client", "X-Token-Subject", "X-Token-Scope", "X-Token-Id", "X-Token-Expires", "X-Token-Claims"}
+// X-Token-As-Of is empty unless the token was judged by what was known last.
+var tokenHeaders = []string{"X-Token-Issuer", "X-Token-Client", "X-Token-Subject", "X-Token-Scope", "X-Token-Id", "X-Token-Expires", "X-Token-As-Of", "X-Token-Claims"}
 
 // check judges the token in Authorization (RFC 6750 §2.1, §3) against the scope
 // and audience that the query requires. Each may be repeated; what the request's
@@ -153,7 +154,11 @@ func quotable(scope oauth.Scope) string {
 // hand puts what the token says into headers, all of tokenHeaders.
 func (e *endpoint) hand(h http.Header, t *authority.ActiveToken) {
 	c := t.Claims
-	for i, value := range []string{c.Issuer, t.Client, c.Subject, c.Scope, c.ID, strconv.FormatInt(c.Expiry, 10),
+	asOf := ""
+	if !t.AsOf.IsZero() {
+		asOf = strconv.FormatInt(t.AsOf.Unix(), 10)
+	}
+	for i, value := range []string{c.Issuer, t.Client, c.Subject, c.Scope, c.ID, strconv.FormatInt(c.Expiry, 10), asOf,
 		base64.RawURLEncoding.EncodeToString(t.Payload)} {
 		h[tokenHeaders[i]] = []string{headerValue(value)}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"moneyer/internal/authority"
@@ -108,7 +109,7 @@ func FuzzBearerToken(f *testing.F) {
 func FuzzIntrospection(f *testing.F) {
 	for _, payload := range []string{
 		`{"iss":"https://a","aud":["x","y"],"exp":1}`, `{"active":false,"token_type":"mac","client_id":"other","sub":"s"}`,
-		`{"client_id":"a","client_id":"b"}`, `{"a":1,"\u0061":2}`, `{"a":{"b":1,"b":2}}`, `{"a":1}}`, `{"a":`, "", `[]`, `{"":null, "\ud83d\ude00" : [ ] }`,
+		`{"client_id":"a","client_id":"b"}`, `{"as_of":1,"sub":"s"}`, `{"a":1,"\u0061":2}`, `{"a":{"b":1,"b":2}}`, `{"a":1}}`, `{"a":`, "", `[]`, `{"":null, "\ud83d\ude00" : [ ] }`,
 	} {
 		f.Add("gateway-1", []byte(payload))
 		f.Add("\"},\"active\":true,\"\x00é", []byte(payload))
@@ -123,7 +124,7 @@ func FuzzIntrospection(f *testing.F) {
 		if err != nil || !utf8.ValidString(client) {
 			return // nothing that we signed, nobody that we know
 		}
-		answer := appendIntrospection(nil, &authority.ActiveToken{Client: client, Payload: payload})
+		answer := appendIntrospection(nil, &authority.ActiveToken{Client: client, Payload: payload}, time.Time{})
 		told := map[string]string{}
 		err = strictjson.Object(answer, strictjson.Limits{Depth: 9, Members: 100}, func(name string, v strictjson.Value) error {
 			told[name] = string(v.Raw())
@@ -134,6 +135,7 @@ func FuzzIntrospection(f *testing.F) {
 		}
 		claims["active"], claims["token_type"] = "true", `"Bearer"`
 		delete(claims, "client_id")
+		delete(claims, "as_of")
 		if client != "" {
 			claims["client_id"] = string(strictjson.AppendString(nil, client))
 		}
@@ -150,7 +152,10 @@ func FuzzIntrospection(f *testing.F) {
 
 // TestIntrospectionOfNothing says no more than that.
 func TestIntrospectionOfNothing(t *testing.T) {
-	if got := string(appendIntrospection([]byte("x"), nil)); got != `x{"active":false}` {
+	if got := string(appendIntrospection([]byte("x"), nil, time.Time{})); got != `x{"active":false}` {
+		t.Error(got)
+	}
+	if got := string(appendIntrospection(nil, nil, time.Unix(1795435200, 999))); got != `{"active":false,"as_of":1795435200}` {
 		t.Error(got)
 	}
 }

@@ -10,19 +10,19 @@ import (
 	"moneyer/internal/jose"
 )
 
-// TestCheckHeaders: all seven headers are there, also those that say nothing, each
+// TestCheckHeaders: all eight headers are there, also those that say nothing, each
 // once, whatever the caller sent; and what is no visible ASCII is encoded.
 func TestCheckHeaders(t *testing.T) {
 	w := &town{platform: platforms[1], house: readSetup(t, "testdata/transcripts/boltpay", "").open(t)}
 	w.watch()
 	token := w.mint(t, form+"\ngrant_type=client_credentials&client_id=shop+5%26co&client_secret=secret-of-the-shop-with-an-odd-name")
 	jti, _ := payloadOf(t, token)
-	resp, body := w.do(t, "GET "+w.host()+"/check\nAuthorization: Bearer "+token+"\nX-Token-Subject: admin\nX-Token-Scope: admin\nX-Token-Client: admin")
+	resp, body := w.do(t, "GET "+w.host()+"/check\nAuthorization: Bearer "+token+"\nX-Token-Subject: admin\nX-Token-Scope: admin\nX-Token-Client: admin\nX-Token-As-Of: 1")
 	if resp.StatusCode != http.StatusOK || body != "" || resp.Header.Get("Cache-Control") != "no-store" {
 		t.Fatalf("%d %q %v", resp.StatusCode, body, resp.Header)
 	}
 	for name, want := range map[string]string{
-		"X-Token-Issuer": w.url, "X-Token-Client": "shop 5&co", "X-Token-Subject": "", "X-Token-Scope": "", "X-Token-Id": jti, "X-Token-Expires": "1795435800",
+		"X-Token-Issuer": w.url, "X-Token-Client": "shop 5&co", "X-Token-Subject": "", "X-Token-Scope": "", "X-Token-Id": jti, "X-Token-Expires": "1795435800", "X-Token-As-Of": "",
 	} {
 		if got := resp.Header[name]; len(got) != 1 || got[0] != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

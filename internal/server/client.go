@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"moneyer/internal/authority"
 	"moneyer/internal/strictjson"
@@ -72,7 +73,7 @@ func (e *endpoint) introspect(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return err
 		}
-		body, contentType := appendIntrospection(nil, found.Token), "application/json"
+		body, contentType := appendIntrospection(nil, found.Token, found.AsOf), "application/json"
 		if accepts(r.Header, introspectionType) {
 			if body, err = e.signIntrospection(body, found.Caller); err != nil {
 				return err
@@ -106,18 +107,27 @@ func accepts(h http.Header, mediaType string) bool {
 
 // appendIntrospection appends the answer of RFC 7662 §2.2: what the token says,
 // and for whom it was minted. A token that is not active says no more than that.
-func appendIntrospection(dst []byte, t *authority.ActiveToken) []byte {
-	if t == nil {
-		return append(dst, `{"active":false}`...)
+// While the store cannot be asked, as_of tells until when the answer is surely right,
+// as a NumericDate (RFC 7519 §2); else it is not there.
+func appendIntrospection(dst []byte, t *authority.ActiveToken, asOf time.Time) []byte {
+	active := t != nil
+	dst = append(dst, `{"active":`...)
+	dst = strconv.AppendBool(dst, active)
+	if !asOf.IsZero() {
+		dst = append(dst, `,"as_of":`...)
+		dst = strconv.AppendInt(dst, asOf.Unix(), 10)
 	}
-	dst = append(dst, `{"active":true,"token_type":"Bearer"`...)
+	if !active {
+		return append(dst, '}')
+	}
+	dst = append(dst, `,"token_type":"Bearer"`...)
 	if t.Client != "" {
 		dst = append(dst, `,"client_id":`...)
 		dst = strictjson.AppendString(dst, t.Client)
 	}
 	_ = strictjson.Object(t.Payload, strictjson.Limits{}, func(name string, v strictjson.Value) error {
 		switch name {
-		case "active", "token_type", "client_id":
+		case "active", "as_of", "token_type", "client_id":
 			return nil
 		}
 		dst = append(dst, ',')

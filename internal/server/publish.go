@@ -131,7 +131,7 @@ func publish(w http.ResponseWriter, r *http.Request, contentType string, body []
 func matches(ifNoneMatch, etag string) bool {
 	for candidate := range strings.SplitSeq(ifNoneMatch, ",") {
 		candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")
-		if candidate == etag || candidate == "*" {
+		if candidate == strings.TrimPrefix(etag, "W/") || candidate == "*" {
 			return true
 		}
 	}

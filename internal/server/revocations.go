@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -19,6 +20,10 @@ const (
 	minListAge = time.Second
 	// and at least this often, so that its iat and exp move on.
 	maxListAge = time.Hour
+	// listStep is in which steps its iat moves on where there are replicas: those that
+	// know the same publish the same, so that who polls now one, now the other, is not
+	// given a list that is older than the one at hand, nor one anew that it has.
+	listStep = time.Minute
 )
 
 // signedList is an issuer's revocation list as it was last signed.
@@ -27,25 +32,36 @@ type signedList struct {
 	version int64
 	kid     string
 	made    time.Time
-	body    []byte
-	etag    string
+	// complete is until when it surely names all that was revoked.
+	complete time.Time
+	body     []byte
+	etag     string
 }
 
-// revocations publishes what the issuer withdrew.
+// revocations publishes what the issuer withdrew. While the store cannot be asked,
+// that is what was known last; Age (RFC 9111 §5.1) tells since when it is.
 func (e *endpoint) revocations(list *signedList) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		now := e.Now()
-		body, etag, err := list.current(e, now)
+		complete, err := e.Authority.KnownUntil(now)
+		var body []byte
+		var etag string
+		if err == nil {
+			body, etag, err = list.current(e, now, complete)
+		}
 		if err != nil {
 			e.fail(w, r, newCorrelation(e.wire.Correlation.MaxLength), tryAgain(err), now)
 			return
+		}
+		if age := now.Sub(complete) / time.Second; age > 0 {
+			w.Header().Set("Age", strconv.Itoa(int(age)))
 		}
 		publish(w, r, "application/"+revocationsType, body, etag, 0)
 	}
 }
 
 // current returns the list, signed anew where that is due.
-func (l *signedList) current(e *endpoint, now time.Time) ([]byte, string, error) {
+func (l *signedList) current(e *endpoint, now, complete time.Time) ([]byte, string, error) {
 	signer, err := e.Keyring.Signer(e.issuer.Name, now)
 	if err != nil {
 		return nil, "", err
@@ -55,15 +71,20 @@ func (l *signedList) current(e *endpoint, now time.Time) ([]byte, string, error)
 	version := e.Authority.Revocations.Version(e.issuer.Name)
 	age := now.Sub(l.made)
 	changed := l.version != version && age >= minListAge
+	if e.Authority.Fresh != nil { // there are replicas
+		complete = complete.Truncate(listStep)
+		changed = changed || complete.After(l.complete)
+	}
 	if l.body != nil && l.kid == signer.Kid() && !changed && age < maxListAge {
 		return l.body, l.etag, nil
 	}
-	body, err := signer.As(revocationsType).SignDocument(e.Authority.Revocations.AppendJSON(nil, e.issuer, now))
+	claims := e.Authority.Revocations.AppendJSON(nil, e.issuer, complete)
+	body, err := signer.As(revocationsType).SignDocument(claims)
 	if err != nil {
 		return nil, "", err
 	}
-	sum := sha256.Sum256(body)
-	l.body, l.version, l.kid, l.made = body, version, signer.Kid(), now
-	l.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	sum := sha256.Sum256(append(claims, signer.Kid()...)) // no two signatures are alike
+	l.body, l.version, l.kid, l.made, l.complete = body, version, signer.Kid(), now, complete
+	l.etag = `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 	return l.body, l.etag, nil
 }
