@@ -67,7 +67,13 @@ func (p *postgres) pool() (reads *sql.DB, local bool) { return p.reads, false }
 func (p *postgres) writing() session                  { return p.session }
 func (p *postgres) heard(time.Time) time.Time         { return p.feed.heard() }
 
-func (p *postgres) healthy(now time.Time) error                      { return p.feed.healthy(now) }
+func (p *postgres) healthy(now time.Time) error {
+	if p.session.back.Load() {
+		return errWentBack
+	}
+	return p.feed.healthy(now)
+}
+
 func (p *postgres) follow(ctx context.Context, cache *registryCache) { p.feed.follow(ctx, cache) }
 
 func (p *postgres) close() error {

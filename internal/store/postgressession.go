@@ -38,6 +38,10 @@ type postgresSession struct {
 	queued pgx.Batch
 	chain  int64 // that this replica goes on with
 	held   bool  // whether it holds chain, as far as it knows
+	// acknowledged is how far the chain went when it was last written, and back tells
+	// that the database went back behind it.
+	acknowledged head
+	back         atomic.Bool
 }
 
 // writeSettings make the server give up on a session that has lost its client, but
@@ -105,6 +109,10 @@ func (s *postgresSession) leave() {
 var (
 	// errUsurped: another replica goes on with the chain, because this one seemed dead.
 	errUsurped = errors.New("another replica has taken the chain")
+	// errWentBack: the database lost what it had acknowledged, as one does that fails over
+	// to a standby for which no commit waited. Among it may be that an assertion was used, so
+	// nothing more is written until somebody has seen to it and started the program again.
+	errWentBack = errors.New("the database lost entries of the ledger that it had acknowledged: find out what failed over, or was restored, and start this replica again")
 	// errChainBroken: the row of the chain cannot be what this program wrote.
 	errChainBroken = errors.New("the end of the ledger's chain is broken")
 )
@@ -116,7 +124,12 @@ func (s *postgresSession) begin(t *tx) error {
 	s.queued = pgx.Batch{}
 	s.queued.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	s.queueEnd(s.chain, func(end head, holder string) error {
-		if t.head = end; holder != s.holder {
+		t.head = end
+		switch {
+		case authority.ChainOf(s.acknowledged.seq) == s.chain && end.seq < s.acknowledged.seq:
+			s.back.Store(true)
+			return errWentBack
+		case holder != s.holder:
 			return errUsurped
 		}
 		return nil
@@ -184,6 +197,9 @@ func (s *postgresSession) commit(t *tx) error {
 		return &doubt{errors.New("the database warned that the commit may not have reached its standbys")}
 	case word != "COMMIT":
 		return fmt.Errorf("the database answered COMMIT with %s", word)
+	}
+	if t.first != 0 {
+		s.acknowledged = t.head
 	}
 	return nil
 }

@@ -1,0 +1,46 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// TestDatabaseThatWentBack: a database that lost what it had acknowledged gets no
+// more entries, for it may have lost that an assertion was used.
+func TestDatabaseThatWentBack(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	d, err := Open(t.Context(), url, Options{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	appendEntries(t, d, 3)
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	_, err = conn.Exec(t.Context(), `UPDATE ledger_chain SET seq = 2, hash = (SELECT last FROM ledger_batch WHERE first_seq = 2);
+		DELETE FROM ledger_batch WHERE first_seq = 3`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := d.Append(t.Context(), testEntry(4), nil); !errors.Is(err, errWentBack) {
+			t.Errorf("append to a database that went back: %v", err)
+		}
+	}
+	if err := d.Ping(t.Context()); !errors.Is(err, errWentBack) {
+		t.Errorf("ping of a database that went back: %v", err)
+	}
+	again, err := Open(t.Context(), url, Options{Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = again.Close() })
+	appendEntries(t, again, 1)
+}
