@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -186,4 +187,46 @@ func tamper(t *testing.T, path string) {
 	if n, err := result.RowsAffected(); err != nil || n == 0 {
 		t.Fatal(n, err)
 	}
+}
+
+// TestCheckpoints: a server that stops leaves a checkpoint, whose signature anybody
+// can check who was given the public key.
+func TestCheckpoints(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	p := i.serve()
+	i.wantToken(600)
+	key := strings.TrimSpace(i.does("ledger", "key"))
+	p.stop()
+	const another = "4V9vZ3u0DTGoCvk1TWMSLQ-SScT5Z8Y8lka6P_mjJgY"
+	p = i.serve()
+	export := filepath.Join(t.TempDir(), "ledger.ndjson")
+	if err := os.WriteFile(export, []byte(i.does("ledger", "export")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, where := range [][]string{{"--store", i.store()}, {"--file", export}, nil} {
+		verify := func(args ...string) (int, string) {
+			return i.cli(slices.Concat([]string{"ledger", "verify"}, where, args)...)
+		}
+		if code, out := verify("--checkpoint-key", key); code != exitOK || !strings.Contains(out, "1 checkpoint, signatures checked with key "+key) {
+			t.Errorf("%v with the key: exit code %d, %s", where, code, out)
+		}
+		code, out := verify("--checkpoint-key", another)
+		if where == nil && (code != exitUsage || !strings.Contains(out, key)) || where != nil && (code != exitRefused || !strings.Contains(out, "not by the checkpoint key")) {
+			t.Errorf("%v with another key: exit code %d, %s", where, code, out)
+		}
+		if code, out := verify("--checkpoint-key", "x"); code != exitUsage || !strings.Contains(out, "32 octets") {
+			t.Errorf("%v with no key: exit code %d, %s", where, code, out)
+		}
+		if code, out := verify(); code != exitOK || strings.Contains(out, "were not checked") == (where == nil) {
+			t.Errorf("%v without a key: exit code %d, %s", where, code, out)
+		}
+	}
+	if out := i.does("ledger", "list", "--kind", "checkpoint"); strings.Count(out, "heads ") != 1 {
+		t.Errorf("the ledger has not one checkpoint: %s", out)
+	}
+	if out := i.does("backup", filepath.Join(t.TempDir(), "backup.db")); !strings.Contains(out, "signatures checked with key "+key) {
+		t.Errorf("the backup was verified without the key: %s", out)
+	}
+	p.stop()
 }

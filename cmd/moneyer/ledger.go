@@ -170,10 +170,11 @@ func (o *onboarding) ledgerList() *cobra.Command {
   moneyer ledger list --client merchant01 --kind refusal --since 7d`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			newest, err := o.newest(c.Context(), &f, max(limit, 1))
-			if err != nil {
+			entries := newestEntries{limit: max(limit, 1)}
+			if err := o.entries(c.Context(), &f, entries.line); err != nil {
 				return err
 			}
+			newest := entries.sorted()
 			var rows [][]string
 			records := make([]admin.Record, len(newest)) // never null in JSON
 			for i := range newest {
@@ -194,30 +195,32 @@ type dated struct {
 	entry  authority.Entry
 }
 
-// newest keeps the newest entries of all chains that the flags select, the oldest
-// of them first.
-func (o *onboarding) newest(ctx context.Context, f *ledgerFlags, limit int) ([]dated, error) {
-	var newest []dated
-	sorted := func() []dated {
-		slices.SortFunc(newest, func(a, b dated) int {
-			return cmp.Or(a.entry.Time.Compare(b.entry.Time), cmp.Compare(a.record.Seq, b.record.Seq))
-		})
-		return newest[max(0, len(newest)-limit):]
+// newestEntries keeps the newest entries of all chains, up to a limit.
+type newestEntries struct {
+	limit int
+	kept  []dated
+}
+
+func (n *newestEntries) line(line []byte) error {
+	var d dated
+	if err := json.Unmarshal(line, &d.record); err != nil {
+		return err
 	}
-	err := o.entries(ctx, f, func(line []byte) error {
-		var d dated
-		if err := json.Unmarshal(line, &d.record); err != nil {
-			return err
-		}
-		if err := json.Unmarshal(d.record.Entry, &d.entry); err != nil {
-			return err
-		}
-		if newest = append(newest, d); len(newest) >= 2*limit {
-			newest = newest[:copy(newest, sorted())]
-		}
-		return nil
+	if err := json.Unmarshal(d.record.Entry, &d.entry); err != nil {
+		return err
+	}
+	if n.kept = append(n.kept, d); len(n.kept) >= 2*n.limit {
+		n.kept = n.kept[:copy(n.kept, n.sorted())]
+	}
+	return nil
+}
+
+// sorted returns them, the oldest first.
+func (n *newestEntries) sorted() []dated {
+	slices.SortFunc(n.kept, func(a, b dated) int {
+		return cmp.Or(a.entry.Time.Compare(b.entry.Time), cmp.Compare(a.record.Seq, b.record.Seq))
 	})
-	return sorted(), err
+	return n.kept[max(0, len(n.kept)-n.limit):]
 }
 
 func entryRow(d *dated) []string {

@@ -189,7 +189,9 @@ func (c *exportChain) meet(seq int64, hash [32]byte) {
 
 func (c *exportChain) judge(claim exportClaim, hash [32]byte) {
 	if claim.Hash == hash {
-		c.confirmed = max(c.confirmed, claim.Seq)
+		if claim.Seq >= c.first {
+			c.confirmed = max(c.confirmed, claim.Seq)
+		}
 		return
 	}
 	c.fail(claim.Seq, fmt.Sprintf("it is not the entry that checkpoint %s names: it was rewritten with all that follow, or one before it was",

@@ -3,8 +3,10 @@ package store
 import (
 	"crypto/ed25519"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,13 +105,14 @@ const (
 func severalChains(t *testing.T, late time.Duration) (*DB, *another, *another) {
 	t.Helper()
 	_, sign := signer("key")
-	d := openNew(t)
-	now := 0
-	d.now = func() time.Time { return clock().Add(time.Duration(now) * time.Second) }
+	var now atomic.Int64
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: func() time.Time {
+		return clock().Add(time.Duration(now.Load()) * time.Second)
+	}})
 	two, five := newAnother(d, 2), newAnother(d, 5)
 	two.late, five.late = late, -late
-	checkpoint := func(at int) {
-		now = at
+	checkpoint := func(at int64) {
+		now.Store(at)
 		if err := d.Checkpoint(t.Context(), sign); err != nil {
 			t.Fatal(err)
 		}
@@ -444,4 +447,21 @@ func TestCheckpointsOfOthersAreNoNews(t *testing.T) {
 	two.append(t, 6, 1)
 	tamper(t, d, `UPDATE ledger_batch SET lines = zeroblob(9) WHERE first_seq = $1`, two.end.seq)
 	expect("an entry that cannot be read", 1)
+}
+
+// TestAFileGoesOnWithItsOwnChain: a file that holds other chains, too, as a copy of
+// a database does.
+func TestAFileGoesOnWithItsOwnChain(t *testing.T) {
+	d, two, _ := severalChains(t, 0)
+	path := filepath.Join(t.TempDir(), "copy.db")
+	if err := d.Backup(t.Context(), path); err != nil {
+		t.Fatal(err)
+	}
+	again := openTest(t, path, Options{})
+	appendEntries(t, again, 2)
+	key, _ := signer("key")
+	report, err := again.Verify(t.Context(), key)
+	if err != nil || report.Broken != 0 || report.Chains[0].Last != 7 || report.Chains[1].Last != two.end.seq {
+		t.Errorf("%+v, %v", report, err)
+	}
 }

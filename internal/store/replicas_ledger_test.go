@@ -1,0 +1,136 @@
+package store
+
+import (
+	"slices"
+	"sync"
+	"testing"
+
+	"moneyer/internal/authority"
+)
+
+// replicas opens a new database as often as that.
+func replicas(t *testing.T, n int) []*DB {
+	t.Helper()
+	url := PostgresForTests.NewDatabase(t)
+	var all []*DB
+	for range n {
+		d, err := Open(t.Context(), url, Options{Now: clock})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = d.Close() })
+		all = append(all, d)
+	}
+	return all
+}
+
+// TestReplicasConfirmEachOther: what was done to the chain of one replica is found
+// by the checkpoints of another.
+func TestReplicasConfirmEachOther(t *testing.T) {
+	key, sign := signer("key")
+	for name, test := range map[string]struct {
+		tamper string
+		broken string
+	}{
+		"nothing":         {"", ""},
+		"a missing chain": {`DELETE FROM ledger_batch WHERE first_seq >> 40 = 1`, "1-1"},
+		"a cut tail":      {`DELETE FROM ledger_batch WHERE first_seq >> 40 = 1 AND first_seq & 255 > 3`, "1-4"},
+		"a changed entry": {`UPDATE ledger_batch SET lines = '\x00' WHERE first_seq >> 40 = 0 AND first_seq & 255 = 2`, "2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			all := replicas(t, 3)
+			for _, d := range all[:2] {
+				appendEntries(t, d, 5)
+			}
+			for _, d := range all {
+				if err := d.Checkpoint(t.Context(), sign); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if test.tamper != "" {
+				tamper(t, all[2], test.tamper)
+			}
+			report, err := all[0].Verify(t.Context(), key)
+			var broken []int64
+			for _, c := range report.Chains {
+				if c.Broken != 0 {
+					broken = append(broken, c.Broken)
+				}
+			}
+			if err != nil || seqs(broken...) != test.broken || len(report.Chains) != 3 {
+				t.Errorf("%+v, %v; want %q broken", report, err, test.broken)
+			}
+		})
+	}
+}
+
+// TestVerifyWhileReplicasWrite: whatever they write meanwhile, no checkpoint names
+// what a walk does not find, and no entry is missing from an export.
+func TestVerifyWhileReplicasWrite(t *testing.T) {
+	key, sign := signer("key")
+	all := replicas(t, 3)
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	for _, d := range all {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+					t.Error(err)
+				}
+				if err := d.Checkpoint(t.Context(), sign); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	for round := 0; ; round++ {
+		report, err := all[0].Verify(t.Context(), key)
+		if err != nil || report.Broken != 0 {
+			t.Errorf("round %d: %+v, %v", round, report, err)
+		}
+		last := map[int64]int64{}
+		err = all[1].Entries(t.Context(), authority.Query{}, func(r *authority.Record) error {
+			chain := authority.ChainOf(r.Seq)
+			if authority.PlaceOf(r.Seq) != last[chain]+1 {
+				t.Errorf("round %d: %s follows %d", round, authority.ShowSeq(r.Seq), last[chain])
+			}
+			last[chain]++
+			return nil
+		})
+		if err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
+		if round > 20 && report.Checkpoints > 200 || t.Failed() {
+			break
+		}
+	}
+	close(done)
+	wg.Wait()
+}
+
+// TestReplicasPruneOneLedger: any replica prunes all chains, one after the other.
+func TestReplicasPruneOneLedger(t *testing.T) {
+	key, sign := signer("key")
+	all := replicas(t, 3)
+	for round := range 4 {
+		for _, d := range all {
+			appendEntries(t, d, 3)
+			if err := d.Checkpoint(t.Context(), sign); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := all[round%3].Prune(t.Context(), clock().AddDate(1, 0, 0)); err != nil {
+			t.Fatal(err)
+		}
+		report, err := all[2].Verify(t.Context(), key)
+		if err != nil || report.Broken != 0 || len(report.Chains) != 3 ||
+			slices.ContainsFunc(report.Chains, func(c authority.ChainReport) bool { return authority.PlaceOf(c.First) == 1 }) {
+			t.Errorf("round %d: %+v, %v", round, report, err)
+		}
+	}
+}
