@@ -234,14 +234,15 @@ func issuersOf(cfg *config.Config) []*authority.Issuer {
 func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
 	l := cfg.Limits
 	rate := limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20)
-	if store.IsPostgres(cfg.Store) {
-		h.share = limit.NewShare(rate, e.now)
-	}
 	auth := &authority.Authority{
 		Registry: e.db, Ledger: e.db, Keyring: h.keys, Pepper: e.master.Pepper(), Refusals: e.refusals, Now: e.now,
 		KeySource: h.clientKeys, RefusedKeys: cfg.RefusedKeys, Revocations: e.revocations,
 		ClientRate: rate,
 		Noisy:      limit.NewHolds[authority.ClientAt](1 << 16),
+	}
+	if store.IsPostgres(cfg.Store) { // there are replicas
+		h.share = limit.NewShare(rate, e.now)
+		auth.LastKnown, auth.Fresh = e.db.LastKnown(), e.db.Heard
 	}
 	h.authority = auth
 	front := &server.Server{

@@ -115,6 +115,7 @@ func (f *feed) hear(ctx context.Context, cache *registryCache) error {
 	}
 	f.revision = heard.revision
 	f.since.Store(&heard.began)
+	f.failure.Store(nil)
 	return nil
 }
 
