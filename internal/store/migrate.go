@@ -18,7 +18,7 @@ var migrations embed.FS
 // migrate brings the schema forward, all steps in one transaction, or leaves it
 // as it was. A schema that is newer than the last known step is refused.
 func migrate(ctx context.Context, db *sql.DB) error {
-	steps, err := fs.Glob(migrations, "migrations/sqlite/*.sql")
+	steps, err := fileSteps()
 	if err != nil {
 		return err
 	}
@@ -37,6 +37,8 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	_, err = conn.ExecContext(ctx, "COMMIT")
 	return err
 }
+
+func fileSteps() ([]string, error) { return fs.Glob(migrations, "migrations/sqlite/*.sql") }
 
 func applySteps(ctx context.Context, conn *sql.Conn, steps []string) error {
 	version, err := schemaVersion(ctx, conn)

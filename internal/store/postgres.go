@@ -42,6 +42,10 @@ func openPostgres(ctx context.Context, text string, options *Options) (*postgres
 	if err := p.feed.begin(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
+	if err := refuseUnfinishedDatabase(ctx, p.reads); err != nil {
+		_, undo := p.reads.ExecContext(ctx, `DELETE FROM replica WHERE id = $1`, replica)
+		return nil, errors.Join(err, undo, p.close())
+	}
 	return p, nil
 }
 
@@ -144,7 +148,16 @@ func (p *postgres) writeLastUsed(ctx context.Context, _ *DB, times map[credentia
 	return nil
 }
 
-// backup is a copy in a SQLite file.
-func (p *postgres) backup(context.Context, string) error {
-	return errors.New("not here yet")
+// backup is a copy in a SQLite file. Whoever asked for it verifies its ledger.
+func (p *postgres) backup(ctx context.Context, path string) error {
+	source, err := openSourceDatabase(ctx, p.url)
+	if err != nil {
+		return err
+	}
+	target, err := openTargetFile(ctx, path)
+	if err != nil {
+		return errors.Join(err, source.close())
+	}
+	c := &copying{source: source, target: target, progress: func(string, int64, int64) {}}
+	return errors.Join(c.run(ctx), target.close(), source.close())
 }

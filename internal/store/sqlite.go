@@ -61,6 +61,9 @@ func (s *sqliteFile) open(ctx context.Context) (err error) {
 	if err := migrate(ctx, s.writes); err != nil {
 		return err
 	}
+	if err := refuseUnfinishedFile(ctx, s.reads); err != nil {
+		return err
+	}
 	if s.used, err = loadUsed(ctx, newReader(s.pool())); err != nil {
 		return err
 	}

@@ -154,7 +154,8 @@ func (s *sqliteSession) judge(a *appending, key usedKey, winner *appending) erro
 	case s.used.has(key):
 		used := &authority.UsedError{}
 		a.lost = used
-		return s.list(`SELECT sealed FROM use_up WHERE key = $1`, []any{a.use.Key[:]},
+		// What comes from a copy of a PostgreSQL database has the half of its key.
+		return s.list(`SELECT sealed FROM use_up WHERE key IN ($1, $2) ORDER BY until DESC LIMIT 1`, []any{a.use.Key[:], key[:]},
 			func(scan func(...any) error) error { return scan(&used.Sealed) })
 	case int64(ceilSecond(a.use.Until)) <= s.used.forgotten.Load():
 		a.lost = errClockBack

@@ -152,8 +152,6 @@ func openDatabase(ctx context.Context, url string, options *Options) (d database
 	}
 }
 
-var errURL = errors.New(`its URL is neither "sqlite:PATH" nor "postgres://HOST/DATABASE"`)
-
 // start makes what is kept in memory and sets the goroutines of a store going.
 func start(ctx context.Context, database database, options Options) (*DB, error) {
 	packer, err := newPacker()

@@ -102,6 +102,27 @@ func (s *usedShard) forget(now int64) (n int64) {
 	return n
 }
 
+// each visits every key, and holds up one shard after the other.
+func (u *used) each(visit func(key usedKey, until uint32) error) error {
+	for i := range u.shard {
+		if err := u.shard[i].each(visit); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *usedShard) each(visit func(key usedKey, until uint32) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, until := range s.until {
+		if err := visit(key, until); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ceilSecond is the first whole Unix second not before t.
 func ceilSecond(t time.Time) uint32 {
 	return uint32(min(max(t.Add(time.Second-time.Nanosecond).Unix(), 0), math.MaxUint32))
@@ -146,7 +167,7 @@ func loadUsed(ctx context.Context, reads *reader) (*used, error) {
 	if err != nil {
 		return nil, err
 	}
-	return u, reads.list(ctx, `SELECT key, until FROM use_up`, nil, func(scan func(...any) error) error {
+	return u, reads.list(ctx, `SELECT key, until FROM use_up WHERE until > $1`, []any{forgotten * 1000}, func(scan func(...any) error) error {
 		var key []byte
 		var until int64
 		if err := scan(&key, &until); err != nil {

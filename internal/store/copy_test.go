@@ -1,0 +1,410 @@
+package store
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+)
+
+func must(tb testing.TB, err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+func openURL(tb testing.TB, url string) *DB {
+	tb.Helper()
+	d, err := Open(tb.Context(), url, Options{Now: time.Now})
+	must(tb, err)
+	tb.Cleanup(func() { _ = d.Close() })
+	return d
+}
+
+func newFile(tb testing.TB) string { return "sqlite:" + filepath.Join(tb.TempDir(), "moneyer.db") }
+
+func changeEntry() *authority.Entry {
+	return &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Actor: "test", Action: "fill"}
+}
+
+// soon is when assertions of these tests end.
+func soon() time.Time { return time.Now().Add(time.Hour).Truncate(time.Second) }
+
+// fill puts something into every table: n clients, and as many assertions or 200, of
+// which one in three left something behind.
+func fill(tb testing.TB, d *DB, n int) {
+	tb.Helper()
+	ctx := tb.Context()
+	for from := 0; from < n; from += MaxBulk {
+		var clients []*authority.Client
+		for i := from; i < min(n, from+MaxBulk); i++ {
+			clients = append(clients, testClient(tb, i))
+		}
+		must(tb, d.PutClients(ctx, clients, changeEntry()))
+	}
+	must(tb, d.PutMerchants(ctx, []authority.Merchant{{Issuer: "d1", ID: "shop ü", Client: "client-0"}, {Issuer: "d1", ID: "stall", Client: "client-1"}}, changeEntry()))
+	must(tb, d.PutCardTokens(ctx, []authority.CardToken{{Issuer: "d1", ID: "4711", Merchant: "stall", Scheme: "visa"}}, changeEntry()))
+	must(tb, d.PutSigningKeys(ctx, authority.SigningKeys{Issuer: "d1"}, changeEntry()))
+	must(tb, d.PutRevocation(ctx, &authority.Revocation{Issuer: "d1", ID: "r", All: true, Until: soon()}, changeEntry()))
+	d.Touch("d1", "client-0", "k", time.Now())
+	must(tb, d.flush(ctx, 1000))
+	var all sync.WaitGroup
+	for worker := range 8 {
+		all.Go(func() {
+			for i := worker; i < min(n, 200); i += 8 {
+				if err := d.Append(ctx, testEntry(i), testUse(i)); err != nil {
+					tb.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func testClient(tb testing.TB, i int) *authority.Client {
+	tb.Helper()
+	public, _, err := ed25519.GenerateKey(nil)
+	must(tb, err)
+	key, err := jose.NewPublicKey(public, jose.EdDSA)
+	must(tb, err)
+	return &authority.Client{
+		Issuer: "d1", ID: fmt.Sprint("client-", i), Name: "A bank",
+		Keys:    []authority.Key{{Kid: "k", Environment: "prd", Public: key}},
+		Secrets: []authority.Secret{{ID: "s", Kind: authority.APIKey, Digest: sha256.Sum256(fmt.Append(nil, i))}},
+	}
+}
+
+func testUse(i int) *authority.Use {
+	u := &authority.Use{Key: sha256.Sum256(fmt.Append(nil, "use", i)), Until: soon().Add(time.Duration(i%5) * time.Minute)}
+	if i%3 == 0 {
+		u.Sealed = fmt.Append(nil, "left by ", i)
+	}
+	return u
+}
+
+// contents reads all that a store holds, at the URL of which nobody else writes.
+func contents(tb testing.TB, url string) map[string]string {
+	tb.Helper()
+	s, err := openSource(tb.Context(), url)
+	must(tb, err)
+	defer s.close()
+	all := map[string]string{"heads": fmt.Sprintf("%x", s.point.heads), "forgotten": fmt.Sprint(s.point.forgotten), "used": fmt.Sprint(s.point.counts["use_up"])}
+	for _, t := range append(registryTables(), ledgerTable()) {
+		t.atOnce = 1 << 30
+		found, err := t.read(tb.Context(), s.q, nil)
+		must(tb, err)
+		if found.n == 0 {
+			tb.Errorf("%s has no rows", t.name)
+		}
+		for i := range found.n {
+			all[fmt.Sprint(t.name, found.row(i, t.key))] = fmt.Sprintf("%q", found.row(i, len(found.columns)))
+		}
+	}
+	must(tb, s.eachUsed(tb.Context(), func(key usedKey, until int64, sealed []byte) error {
+		name := fmt.Sprintf("used %x", key)
+		if len(sealed) > 0 || all[name] == "" {
+			all[name] = fmt.Sprintf("%d %s", ceilSecond(time.UnixMilli(until)), sealed)
+		}
+		return nil
+	}))
+	return all
+}
+
+func sameContents(tb testing.TB, want, got map[string]string) {
+	tb.Helper()
+	for name := range want {
+		if got[name] != want[name] {
+			tb.Errorf("%s is %.300s, want %.300s", name, got[name], want[name])
+		}
+	}
+	if !maps.Equal(want, got) {
+		tb.Errorf("%d values, want %d", len(got), len(want))
+	}
+}
+
+func copied(tb testing.TB, from, to string) CopyReport {
+	tb.Helper()
+	report, err := Copy(tb.Context(), from, to, nil)
+	if err != nil || report.Broken != "" {
+		tb.Fatalf("%+v, %v", report, err)
+	}
+	return report
+}
+
+// TestCopyThereAndBack copies between all kinds of stores; each goes on as the
+// first would.
+func TestCopyThereAndBack(t *testing.T) {
+	first := newFile(t)
+	d := openURL(t, first)
+	fill(t, d, 1200)
+	_, err := d.Forget(t.Context(), time.Now())
+	must(t, err)
+	must(t, d.Close())
+	want := contents(t, first)
+
+	from := first
+	for _, to := range []string{PostgresForTests.NewDatabase(t), PostgresForTests.NewDatabase(t), newFile(t), newFile(t)} {
+		report := copied(t, from, to)
+		if len(report.Heads) != 1 || report.Rows[0] != (CopiedRows{"client", 1200}) || report.Resumed {
+			t.Errorf("%+v", report)
+		}
+		sameContents(t, want, contents(t, to))
+		from = to
+	}
+	for _, url := range []string{first, from} { // by the file that the last copy is
+		goesOn(t, url, 5000)
+	}
+	database := PostgresForTests.NewDatabase(t)
+	copied(t, from, database)
+	goesOn(t, database, 6000)
+}
+
+// goesOn uses up what was and what was not, and follows the chain.
+func goesOn(t *testing.T, url string, unused int) {
+	t.Helper()
+	d := openURL(t, url)
+	defer d.Close()
+	for _, i := range []int{0, 3, 4, 199} {
+		var used *authority.UsedError
+		if err := d.Append(t.Context(), testEntry(i), testUse(i)); !errors.As(err, &used) || string(used.Sealed) != string(testUse(i).Sealed) {
+			t.Errorf("%s: assertion %d: %v, %+v", url, i, err, used)
+		}
+	}
+	must(t, d.Append(t.Context(), testEntry(1), testUse(unused)))
+	report, err := d.Verify(t.Context(), nil)
+	if err != nil || report.Broken != 0 {
+		t.Errorf("%s: %+v, %v", url, report, err)
+	}
+	c, err := d.Client(t.Context(), "d1", "client-7")
+	if err != nil || c.Name != "A bank" {
+		t.Errorf("%s: %+v, %v", url, c, err)
+	}
+}
+
+// TestCopyIsCut cuts a copy at every place where it tells how far it is, and lets
+// nobody open what there is.
+func TestCopyIsCut(t *testing.T) {
+	first := newFile(t)
+	d := openURL(t, first)
+	fill(t, d, 1100)
+	must(t, d.Close())
+	want := contents(t, first)
+	for name, to := range map[string]string{"SQLite": newFile(t), "PostgreSQL": PostgresForTests.NewDatabase(t)} {
+		t.Run(name, func(t *testing.T) {
+			cuts := 0
+			for stop := 1; ; stop += 3 {
+				ctx, cancel := context.WithCancel(t.Context())
+				told := 0
+				report, err := Copy(ctx, first, to, func(string, int64, int64) {
+					if told++; told == stop {
+						cancel()
+					}
+				})
+				cancel()
+				if err == nil {
+					if !report.Resumed || report.Broken != "" {
+						t.Errorf("%+v", report)
+					}
+					break
+				}
+				if cuts++; !errors.Is(err, context.Canceled) {
+					t.Fatal(err)
+				}
+				if _, err := Open(t.Context(), to, Options{Now: time.Now}); !errors.Is(err, errUnfinished) {
+					t.Fatalf("half of a copy is opened: %v", err)
+				}
+				if _, err := Copy(t.Context(), to, newFile(t), nil); !errors.Is(err, errUnfinished) {
+					t.Fatalf("half of a copy is copied: %v", err)
+				}
+			}
+			if cuts < 3 {
+				t.Errorf("cut %d times", cuts)
+			}
+			sameContents(t, want, contents(t, to))
+			openURL(t, to)
+		})
+	}
+}
+
+func TestCopyRefuses(t *testing.T) {
+	first, other := newFile(t), newFile(t)
+	fill(t, openURL(t, other), 3)
+	d := openURL(t, first)
+	fill(t, d, 3)
+	refused(t, first, newFile(t), "in use by process")
+	must(t, d.Close())
+	database := PostgresForTests.NewDatabase(t)
+	served := PostgresForTests.NewDatabase(t)
+	openURL(t, served)
+	refused(t, first, served, "1 replicas serve it")
+	openURL(t, served) // no mark is left in what was refused
+	refused(t, first, other, "in use by process")
+	refused(t, first, "sqlite:", "URL")
+	refused(t, "mysql:x", first, "URL")
+	refused(t, "sqlite:"+t.TempDir()+"/missing.db", database, "no such file")
+	refused(t, first, first, "in use by process")
+	refused(t, database, newFile(t), "holds no store")
+	copied(t, first, database)
+	refused(t, first, database, "it is not empty: client has rows")
+	refused(t, database, first, "it is not empty: client has rows")
+
+	d = openURL(t, first)
+	tamper(t, d, `UPDATE schema_version SET version = version - 1`)
+	must(t, d.Close())
+	refused(t, first, newFile(t), "moneyer store migrate")
+}
+
+func refused(t *testing.T, from, to, want string) {
+	t.Helper()
+	if _, err := Copy(t.Context(), from, to, nil); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("%s to %s: %v, want %q", from, to, err, want)
+	}
+}
+
+// TestCopyOfWhatChanged goes on with a copy after its source went on.
+func TestCopyOfWhatChanged(t *testing.T) {
+	for name, change := range map[string]func(*testing.T, *DB){
+		"an entry": func(t *testing.T, d *DB) { must(t, d.Append(t.Context(), testEntry(9), nil)) },
+		"a time of last use": func(t *testing.T, d *DB) {
+			d.Touch("d1", "client-0", "k", time.Now().Add(time.Minute))
+			must(t, d.flush(t.Context(), 100))
+		},
+		"what was forgotten": func(t *testing.T, d *DB) {
+			_, err := d.Forget(t.Context(), time.Now())
+			must(t, err)
+		},
+	} {
+		for _, from := range []string{newFile(t), PostgresForTests.NewDatabase(t)} {
+			t.Run(name+" in "+from[:6], func(t *testing.T) {
+				d := openURL(t, from)
+				fill(t, d, 5)
+				must(t, d.Close())
+				to := newFile(t)
+				ctx, cancel := context.WithCancel(t.Context())
+				if _, err := Copy(ctx, from, to, func(string, int64, int64) { cancel() }); err == nil {
+					t.Fatal("not cut")
+				}
+				d = openURL(t, from)
+				change(t, d)
+				must(t, d.Close())
+				refused(t, from, to, "before it changed")
+			})
+		}
+	}
+}
+
+// TestCopyOfABrokenLedger is made, and says so.
+func TestCopyOfABrokenLedger(t *testing.T) {
+	first := newFile(t)
+	d := openURL(t, first)
+	fill(t, d, 5)
+	tamper(t, d, `UPDATE ledger_batch SET marks = zeroblob(length(marks)) WHERE first_seq = 2`)
+	must(t, d.Close())
+	database := PostgresForTests.NewDatabase(t)
+	for _, c := range [][2]string{{first, database}, {database, newFile(t)}} {
+		report, err := Copy(t.Context(), c[0], c[1], nil)
+		if err != nil || !strings.Contains(report.Broken, "entry 2 is broken") {
+			t.Errorf("%+v, %v", report, err)
+		}
+		openURL(t, c[1])
+	}
+}
+
+// TestBackupUnderLoad backs a database up while two replicas write it: what was used
+// up has its entry, and the other way round.
+func TestBackupUnderLoad(t *testing.T) {
+	database := PostgresForTests.NewDatabase(t)
+	replicas := []*DB{openURL(t, database), openURL(t, database)}
+	fill(t, replicas[0], 10)
+	must(t, replicas[1].Append(t.Context(), testEntry(10), testUse(10)))
+	ctx, stop := context.WithCancel(t.Context())
+	written := make(chan int, 1000)
+	var all sync.WaitGroup
+	for worker := range 8 {
+		all.Go(func() {
+			for i := worker + 100; ctx.Err() == nil; i += 8 {
+				if err := replicas[worker%2].Append(t.Context(), testEntry(i), testUse(i)); err != nil {
+					t.Error(err)
+				}
+				select {
+				case written <- i:
+				default:
+				}
+			}
+		})
+	}
+	for range 3 {
+		<-written
+		path := filepath.Join(t.TempDir(), "backup.db")
+		must(t, replicas[1].Backup(t.Context(), path))
+		checkBackup(t, path)
+	}
+	stop()
+	all.Wait()
+}
+
+func checkBackup(t *testing.T, path string) {
+	t.Helper()
+	entries, err := filepath.Glob(path + "*")
+	if err != nil || len(entries) != 1 {
+		t.Errorf("there are %v", entries)
+	}
+	checkMode(t, path)
+	d := openURL(t, "sqlite:"+path)
+	defer d.Close()
+	tokens := map[int]bool{}
+	must(t, d.Entries(t.Context(), authority.Query{Kind: authority.EntryToken}, func(r *authority.Record) error {
+		e, err := r.Entry()
+		if err != nil {
+			return err
+		}
+		var i int
+		_, err = fmt.Sscanf(e.JTI, "jti-%d", &i)
+		tokens[i] = true
+		return err
+	}))
+	if used := usedOf(d).size.Load(); used != int64(len(tokens)) {
+		t.Errorf("%d assertions are used up for %d tokens", used, len(tokens))
+	}
+	for i := range tokens {
+		if !isUsed(t, d, testUse(i).Key) {
+			t.Errorf("token %d has no used assertion", i)
+		}
+	}
+	heads, err := lastBatches(t.Context(), d.reads.db)
+	if err != nil || len(heads) != 2 {
+		t.Errorf("%d chains, %v", len(heads), err)
+	}
+}
+
+// TestCopyHasAnotherRevision: a replica that remembers the database that was here
+// before must not believe that nothing changed.
+func TestCopyHasAnotherRevision(t *testing.T) {
+	from, to := PostgresForTests.NewDatabase(t), PostgresForTests.NewDatabase(t)
+	d := openURL(t, from)
+	fill(t, d, 3)
+	must(t, d.Close())
+	copied(t, from, to)
+	for _, known := range []int64{0, 1, 7, 1 << 60} {
+		replica, _ := openURL(t, to).database.(*postgres)
+		f := &feed{url: replica.url, replica: "test", now: time.Now, options: &Options{}, revision: known}
+		heard, err := f.beat(t.Context())
+		must(t, err)
+		changes, err := f.changes(t.Context(), heard)
+		if err != nil || changes != nil || heard.revision == known {
+			t.Errorf("after revision %d: %+v, %v", known, changes, err)
+		}
+		f.drop()
+	}
+}
