@@ -247,7 +247,7 @@ func TestKnownBeforeItSigns(t *testing.T) {
 	w.set(func(s *keyring.Settings) { s.MaxAge = 5 * time.Minute })
 	first := w.signing()
 	second := w.announce(keyring.NewKey{})
-	known := start.Add(5*time.Minute + time.Second)
+	known := start.Add(5*time.Minute + 5*time.Second)
 	wantEarly := func(what string, err error, kid string) {
 		t.Helper()
 		var early *keyring.EarlyError
@@ -259,7 +259,7 @@ func TestKnownBeforeItSigns(t *testing.T) {
 	_, err := w.Announce(t.Context(), issuer, "alice", keyring.NewKey{ActiveAt: known.Add(-time.Second)})
 	wantEarly("announced for too soon", err, "")
 	third := w.announce(keyring.NewKey{ActiveAt: known})
-	w.clock.add(5 * time.Minute)
+	w.clock.add(5*time.Minute + 4*time.Second)
 	wantEarly("a second too soon", w.Activate(t.Context(), issuer, "alice", second), second)
 	if got := w.store.actions(); w.signing() != first || got != "activate announce announce" {
 		t.Errorf("what was refused was done: %s", got)

@@ -14,6 +14,11 @@ import (
 // ever, without its private half, so that it can never be announced again.
 const forgetAfter = 30 * 24 * time.Hour
 
+// spread is how long it takes at most until an announced key is published
+// everywhere: what is written down are whole seconds, and other processes hear of it
+// a moment later.
+const spread = 5 * time.Second
+
 // draft is one issuer's keys while a change to them is decided. Keys are named by
 // kid: a pointer into keys is good until the next add.
 type draft struct {
@@ -49,6 +54,9 @@ func (d *draft) rotate() (step, error) {
 // that is too far ahead, or a successor was decided on before.
 func (d *draft) succession(signing *authority.SigningKey) time.Time {
 	earliest := d.now.Add(d.settings.Announce)
+	if d.settings.MaxAge > 0 {
+		earliest = d.now.Add(max(d.settings.Announce, d.settings.MaxAge+spread))
+	}
 	if signing.Alg == string(d.settings.Alg) &&
 		(d.settings.Rotate == 0 || signing.ActiveAt.Add(d.settings.Rotate).After(earliest)) {
 		return time.Time{}
@@ -187,7 +195,7 @@ func (d *draft) want(kid string, states ...State) error {
 func (d *draft) wantKnown(kid string, at time.Time) error {
 	known := d.find(kid).AnnouncedAt.Add(d.settings.MaxAge)
 	if d.settings.MaxAge > 0 {
-		known = known.Add(time.Second) // what is written down are whole seconds
+		known = known.Add(spread)
 	}
 	if d.signing() != nil && at.Before(known) {
 		return &EarlyError{Kid: kid, KnownAt: known}

@@ -107,7 +107,8 @@ type Keyring struct {
 	// Log is told of every change; nil for no log.
 	Log *slog.Logger
 
-	loading sync.Mutex                       // held from reading the store to swapping rings, so that the later reading wins
+	setup   sync.Once
+	loading chan struct{}                    // holds one from reading the store to swapping rings, so that the later reading wins
 	rings   atomic.Pointer[map[string]*ring] // by issuer; never changed, only swapped
 }
 
@@ -115,8 +116,11 @@ type Keyring struct {
 // key that is registered. It is called at the start, before anything is signed,
 // and again on a signal. On an error what was loaded before stays.
 func (k *Keyring) Load(ctx context.Context) error {
-	k.loading.Lock()
-	defer k.loading.Unlock()
+	leave, err := k.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	rings, errs := map[string]*ring{}, []error{}
 	for _, issuer := range k.issuers() {
 		r, err := k.read(ctx, issuer)
@@ -188,12 +192,28 @@ func (k *Keyring) ring(issuer string) *ring {
 	return (*rings)[issuer]
 }
 
-// Refresh loads the keys of one issuer and leaves the others as they are. A key
-// that does not open does not sign, but never keeps a revocation from being
-// learned: the rest is taken over, and the next Rotate tries again.
+// enter waits until nobody else loads, and no longer than ctx: a store that hangs
+// for one must not hold up others beyond their time.
+func (k *Keyring) enter(ctx context.Context) (leave func(), err error) {
+	k.setup.Do(func() { k.loading = make(chan struct{}, 1) })
+	select {
+	case k.loading <- struct{}{}:
+		return func() { <-k.loading }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("the signing keys are being loaded: %w", ctx.Err())
+	}
+}
+
+// Refresh loads the keys of one issuer, which another process may have changed, and
+// leaves the others as they are. A key that does not open does not sign, but never
+// keeps a revocation from being learned: the rest is taken over, and the next Rotate
+// tries again.
 func (k *Keyring) Refresh(ctx context.Context, issuer string) error {
-	k.loading.Lock()
-	defer k.loading.Unlock()
+	leave, err := k.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	r, err := k.read(ctx, issuer)
 	if r == nil {
 		return err

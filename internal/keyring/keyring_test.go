@@ -31,13 +31,16 @@ type memory struct {
 	mu      sync.Mutex
 	keys    map[string]authority.SigningKeys
 	entries []authority.Entry
-	// puts is called before each Put, without the lock.
-	puts func()
+	// puts is called before each Put, without the lock, and reads after each reading.
+	puts, reads func()
 	// reads and writes fail with these.
 	readErr, writeErr error
 }
 
 func (m *memory) SigningKeys(_ context.Context, issuer string) (authority.SigningKeys, error) {
+	if m.reads != nil {
+		defer m.reads()
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	keys := m.keys[issuer]

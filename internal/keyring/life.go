@@ -74,12 +74,16 @@ func signingKey(keys []authority.SigningKey, at time.Time) *authority.SigningKey
 	return signing
 }
 
+// clocks is how far the clocks of processes may be apart: a key that another one
+// has just announced is published at once.
+const clocks = time.Minute
+
 // published tells whether the key is in the JWK set at that instant.
 func published(key *authority.SigningKey, at time.Time) bool {
 	switch stateOf(key, at) {
 	case Revoked, Removed:
 		return false
 	default:
-		return reached(key.AnnouncedAt, at)
+		return reached(key.AnnouncedAt, at.Add(clocks))
 	}
 }

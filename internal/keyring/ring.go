@@ -49,7 +49,7 @@ func newRing(keys authority.SigningKeys, ready map[string]opened) *ring {
 	var turns, changes []time.Time
 	for i := range newest {
 		turns = append(turns, newest[i].ActiveAt, newest[i].RetiredAt, newest[i].RemovedAt)
-		changes = append(changes, newest[i].AnnouncedAt, newest[i].RemovedAt)
+		changes = append(changes, newest[i].AnnouncedAt.Add(-clocks), newest[i].RemovedAt)
 	}
 	signing := newTimetable(turns, func(at time.Time) *jose.Signer {
 		if key := signingKey(newest, at); key != nil {
