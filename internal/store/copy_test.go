@@ -388,6 +388,23 @@ func checkBackup(t *testing.T, path string) {
 	}
 }
 
+// TestPruneWaitsForTheCopy: what a copy is about to read stays until it is over.
+func TestPruneWaitsForTheCopy(t *testing.T) {
+	database := PostgresForTests.NewDatabase(t)
+	d := openURL(t, database)
+	fill(t, d, 10)
+	source, err := openSource(t.Context(), database)
+	must(t, err)
+	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0)); n != 0 || err != nil {
+		t.Errorf("%d entries were removed, %v", n, err)
+	}
+	must(t, source.close())
+	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0)); n == 0 || err != nil {
+		t.Errorf("%d entries were removed, %v", n, err)
+	}
+	copied(t, database, newFile(t))
+}
+
 // TestCopyHasAnotherRevision: a replica that remembers the database that was here
 // before must not believe that nothing changed.
 func TestCopyHasAnotherRevision(t *testing.T) {

@@ -124,10 +124,6 @@ func openSourceDatabase(ctx context.Context, u *postgresURL) (*copySource, error
 	return s, nil
 }
 
-// lockOldEntries is an advisory lock: shared by those who read the ledger from its
-// start, and exclusive to those who remove entries from there.
-const lockOldEntries = 7305814
-
 func (s *copySource) checkDatabase(ctx context.Context) error {
 	steps, err := postgresSteps(migrations)
 	if err != nil {

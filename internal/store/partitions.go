@@ -62,6 +62,22 @@ func partitionOf(d int64) string {
 	return "ledger_batch_" + time.UnixMilli(d*day).UTC().Format("20060102")
 }
 
+// lockOldEntries is an advisory lock: shared by those who copy the ledger from its
+// start, and exclusive to those who remove entries from there.
+const lockOldEntries = 7305814
+
+func (p *postgres) removing(ctx context.Context) (end func(), ok bool, err error) {
+	conn, _, err := p.url.dial(ctx, writeSettings())
+	if err != nil {
+		return nil, false, err
+	}
+	end = func() { _ = conn.Close(context.WithoutCancel(ctx)) }
+	if err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, lockOldEntries).Scan(&ok); err != nil || !ok {
+		end()
+	}
+	return end, ok, err
+}
+
 // dropWhole drops the partitions of days of which all goes. It waits for their locks
 // but a moment, for appends wait behind it: a long read of the ledger puts it off
 // until the next time.

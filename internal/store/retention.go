@@ -26,12 +26,18 @@ const pruneAction = "ledger.prune"
 // batches from the start of each chain, never its last one. First it records
 // which entry is the last to go, without which Verify refuses a chain that does
 // not begin with its first entry; and that of every chain that was pruned earlier,
-// for what tells it may go now. A Prune that was cut short is finished by the next.
+// for what tells it may go now. A Prune that was cut short is finished by the next;
+// so is one that comes while the ledger is copied, or pruned by another process.
 func (d *DB) Prune(ctx context.Context, before time.Time) (int64, error) {
 	if err := d.maintain(ctx); err != nil {
 		return 0, err
 	}
 	defer d.maintained()
+	end, ok, err := d.database.removing(ctx)
+	if err != nil || !ok {
+		return 0, err
+	}
+	defer end()
 	ranges, err := d.pruneRanges(ctx, before)
 	if err != nil || !slices.ContainsFunc(ranges, func(r pruneRange) bool { return r.first < r.keep }) {
 		return 0, err
@@ -94,6 +100,11 @@ func (d *DB) dropBefore(ctx context.Context, ranges []pruneRange) (removed int64
 		removed += r.keep - r.first
 	}
 	return removed, nil
+}
+
+// removing: the file is held by this process, and a backup of it sees one instant.
+func (s *sqliteFile) removing(context.Context) (end func(), ok bool, err error) {
+	return func() {}, true, nil
 }
 
 // dropWhole: a file has no part that could go as a whole.

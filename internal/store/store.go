@@ -102,6 +102,9 @@ type database interface {
 	writing() session
 	// forgetUsed removes what is over at now of the assertions that were used up, and returns how many.
 	forgetUsed(ctx context.Context, d *DB, now time.Time) (int64, error)
+	// removing makes sure that nobody copies the old entries of the ledger until end is
+	// called, nor another removes them; unless somebody does now.
+	removing(ctx context.Context) (end func(), ok bool, err error)
 	// dropWhole drops such parts of the ledger in which nothing has to stay.
 	dropWhole(ctx context.Context, ranges []pruneRange) error
 	// writeLastUsed notes times of last use.
