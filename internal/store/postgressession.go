@@ -136,11 +136,15 @@ func (s *postgresSession) begin(t *tx) error {
 	})
 	uses := usesOf(t.batch)
 	uses.queue(&s.queued)
-	if err := s.flush(); err != nil {
-		s.held = s.held && !errors.Is(err, errUsurped)
-		return err
+	err := s.flush()
+	s.held = s.held && !errors.Is(err, errUsurped)
+	if err == nil {
+		err = uses.judge(s)
 	}
-	return uses.judge(s)
+	if err != nil {
+		s.rollback() // else the connection serves no other transaction
+	}
+	return err
 }
 
 // queueEnd reads the end of a chain, and holds it.
