@@ -140,8 +140,11 @@ func (s *copySource) checkDatabase(ctx context.Context) error {
 	if err := s.q.QueryRowContext(ctx, `SELECT version, oldest FROM schema_version`).Scan(&version, &oldest); err != nil {
 		return err
 	}
-	if version < len(steps) || oldest > len(steps) {
-		return fmt.Errorf("its schema has version %d, and this program copies version %d: bring it forward with `moneyer store migrate`, or use a newer program", version, len(steps))
+	if version > len(steps) { // it may hold what this program would leave behind
+		return fmt.Errorf("its schema has version %d, and this program copies version %d: use the newer program", version, len(steps))
+	}
+	if err := checkVersion(version, oldest, len(steps)); err != nil {
+		return err
 	}
 	return refuseUnfinishedDatabase(ctx, s.q)
 }

@@ -74,7 +74,7 @@ func openTargetDatabase(ctx context.Context, url string) (*copyTarget, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := migratePostgres(ctx, u, newest); err != nil {
+	if err := preparePostgres(ctx, u, migrations); err != nil {
 		return nil, err
 	}
 	db, conn, err := patientConn(ctx, u)

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
+	"strings"
 )
 
 // migrations holds one file per step of the schema, named NNNN_what.sql and
@@ -71,4 +73,67 @@ func schemaVersion(ctx context.Context, conn *sql.Conn) (version int, err error)
 		_, err = conn.ExecContext(ctx, `INSERT INTO schema_version (version) VALUES (0)`)
 	}
 	return version, err
+}
+
+// Where Migrate is to bring a schema, if not to a version that is named.
+const (
+	Newest = -1 // every step that this program knows
+	Back   = -2 // one step back
+)
+
+// Migration is what Migrate did to a schema.
+type Migration struct{ From, To int }
+
+// Migrate brings the schema of the store at url to a version, all in one transaction,
+// or leaves it as it was. A database may be in use meanwhile: programs that know one
+// step less work on. Before one step back, those that need the step must have ended.
+// A file must not be open, and has no way back.
+func Migrate(ctx context.Context, url string, to int) (Migration, error) {
+	m, err := migrateURL(ctx, url, to)
+	if err != nil {
+		return Migration{}, fmt.Errorf("store %s: %w", nameOfStore(url), err)
+	}
+	return m, nil
+}
+
+func migrateURL(ctx context.Context, url string, to int) (Migration, error) {
+	path, file := strings.CutPrefix(url, "sqlite:")
+	switch {
+	case file && path != "":
+		return migrateFile(ctx, path, to)
+	case IsPostgres(url):
+		u, err := parsePostgres(url)
+		if err != nil {
+			return Migration{}, err
+		}
+		return migratePostgres(ctx, u, migrations, to)
+	default:
+		return Migration{}, errURL
+	}
+}
+
+func migrateFile(ctx context.Context, path string, to int) (m Migration, err error) {
+	steps, err := fileSteps()
+	if err != nil {
+		return m, err
+	}
+	if to != Newest && to != len(steps) {
+		return m, errors.New("the schema of a file goes to the newest version alone: to go back, restore a backup")
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return m, err
+	}
+	unlock, err := hold(path + ".lock")
+	if err != nil {
+		return m, err
+	}
+	db, err := sqlitePool(path, 1, "synchronous(FULL)")
+	if err != nil {
+		return m, errors.Join(err, unlock())
+	}
+	m.To = len(steps)
+	if m.From, err = fileVersion(ctx, db); err != nil {
+		m.From = 0 // a new file
+	}
+	return m, errors.Join(migrate(ctx, db), db.Close(), unlock())
 }

@@ -23,15 +23,14 @@ type postgres struct {
 	feed    *feed
 }
 
-// openPostgres opens the database, and brings its schema forward if that is not as
-// this program knows it. Reads go to the same server as writes, so that each sees
+// openPostgres opens the database, and makes its schema if there is none. Reads go to the same server as writes, so that each sees
 // what was acknowledged before.
 func openPostgres(ctx context.Context, text string, options *Options) (*postgres, error) {
 	u, err := parsePostgres(text)
 	if err != nil {
 		return nil, err
 	}
-	if err := migratePostgres(ctx, u, newest); err != nil {
+	if err := preparePostgres(ctx, u, migrations); err != nil {
 		return nil, err
 	}
 	p := &postgres{url: u, reads: readPool(u)}
