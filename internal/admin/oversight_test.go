@@ -289,16 +289,16 @@ func TestActivateAtOnce(t *testing.T) {
 	var key keyring.KeyInfo
 	decode(t, w.do("POST", path, `{}`, 201), &key)
 	for _, body := range []string{"", "{}", `{"at_once":false}`} {
-		w.refused("POST", path+"/"+key.Kid+":activate", body, 409, "until 2026-11-23T12:05:01Z", "at_once")
+		w.refused("POST", path+"/"+key.Kid+":activate", body, 409, "until 2026-11-23T12:05:05Z", "at_once")
 	}
-	w.refused("POST", path, `{"active_at":"2026-11-23T12:05:00Z"}`, 409, "until 2026-11-23T12:05:01Z")
+	w.refused("POST", path, `{"active_at":"2026-11-23T12:05:00Z"}`, 409, "until 2026-11-23T12:05:05Z")
 	w.refused("POST", path+"/"+key.Kid+":activate", `{"at_twice":true}`, 400, "at_once")
 	decode(t, w.do("POST", path+"/"+key.Kid+":activate", `{"at_once":true}`, 200), &key)
 	if key.State != keyring.Signing {
 		t.Errorf("the key is %+v", key)
 	}
 	decode(t, w.do("POST", path, `{}`, 201), &key)
-	w.wait(5*time.Minute + time.Second)
+	w.wait(5*time.Minute + 5*time.Second)
 	decode(t, w.do("POST", path+"/"+key.Kid+":activate", "", 200), &key)
 	if key.State != keyring.Signing {
 		t.Errorf("the key that all know is %+v", key)

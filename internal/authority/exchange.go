@@ -200,6 +200,9 @@ func unavailable(cause error) error {
 // mint makes the token and records it in one durable step. Until that step has
 // succeeded the token leaves this function on no path.
 func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now time.Time) (*AccessToken, error) {
+	if _, err := a.KnownUntil(now); err != nil {
+		return nil, unavailable(err) // the key that signs here may be gone everywhere else
+	}
 	signer, err := a.Keyring.Signer(issuer.Name, now)
 	if err != nil {
 		return nil, unavailable(err)

@@ -227,6 +227,8 @@ type ledger struct {
 	// revocations that were put.
 	revocations []authority.Revocation
 	err         error // what every Append answers, when set
+	// listed is called after each reading of revocations, and puts before each is put.
+	listed, puts func()
 }
 
 func (l *ledger) Append(_ context.Context, e *authority.Entry, use *authority.Use) error {
@@ -250,12 +252,18 @@ func (l *ledger) Append(_ context.Context, e *authority.Entry, use *authority.Us
 
 // Revocations implements authority.RevocationStore.
 func (l *ledger) Revocations(_ context.Context, issuer string) ([]authority.Revocation, error) {
+	if l.listed != nil {
+		defer l.listed()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(l.revocations), func(r authority.Revocation) bool { return r.Issuer != issuer }), l.err
 }
 
 func (l *ledger) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
+	if l.puts != nil {
+		l.puts()
+	}
 	if err := l.Append(ctx, e, nil); err != nil {
 		return err
 	}

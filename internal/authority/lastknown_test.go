@@ -201,6 +201,21 @@ func TestKnownUntil(t *testing.T) {
 	}
 }
 
+// TestMintingByKeysThatAreKnown: nothing is minted by a key of which it is not known
+// whether the others have forgotten it.
+func TestMintingByKeysThatAreKnown(t *testing.T) {
+	c := newHouse(t, "oauth2").cut()
+	c.registry.err, c.ledger.err = nil, nil
+	req := secretRequest(c.newSecret(t, authority.ClientSecret))
+	for age, good := range map[time.Duration]bool{time.Second: true, authority.MaxStale: true, authority.MaxStale + 1: false} {
+		c.since = noon.Add(-age)
+		_, err := c.exchange(req)
+		if (err == nil) != good || !good && oauth.AsError(err).Code != oauth.TemporarilyUnavailable {
+			t.Errorf("known until %v ago: %v", age, err)
+		}
+	}
+}
+
 // TestSameTokenNotByLastKnown: whether a token may be given once more is not told
 // by what was known last, and who asks is not told that the assertion was used.
 func TestSameTokenNotByLastKnown(t *testing.T) {

@@ -68,8 +68,9 @@ const MaxGroups = 1_000
 // in force: what names only tokens that have ended is let go.
 type Revocations struct {
 	store RevocationStore
-	// changing is held from writing to the store to putting in force.
-	changing sync.Mutex
+	// changing holds one from reading or writing the store to putting in force: what
+	// was read before another was added does not come over it.
+	changing chan struct{}
 	byIssuer sync.Map // issuer's name -> *inForce
 	// given bounds what one client gives back.
 	given *limit.Limiter[ClientName]
@@ -77,7 +78,7 @@ type Revocations struct {
 
 // NewRevocations makes an empty one; Load fills it.
 func NewRevocations(store RevocationStore) *Revocations {
-	return &Revocations{store: store, given: limit.New[ClientName](givenBack, 1<<16)}
+	return &Revocations{store: store, changing: make(chan struct{}, 1), given: limit.New[ClientName](givenBack, 1<<16)}
 }
 
 // givenBack is how many tokens one client may give back, and maxGivenBack how
@@ -132,11 +133,26 @@ func (v *Revocation) group() group {
 	return group{kid: v.SigningKid, claim: v.Claim, value: v.Value, all: v.All}
 }
 
+// enter waits until nobody else changes what is in force, and no longer than ctx: a
+// store that hangs for one must not hold up others beyond their time.
+func (r *Revocations) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case r.changing <- struct{}{}:
+		return func() { <-r.changing }, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("other revocations are being stored or loaded: %w", ctx.Err())
+	}
+}
+
 // Load reads what the issuers withdrew. It is called before the first question,
-// and again where other processes may have changed it.
+// and again where other processes may have changed it. What this process added
+// meanwhile stays.
 func (r *Revocations) Load(ctx context.Context, issuers []string) error {
-	r.changing.Lock()
-	defer r.changing.Unlock()
+	leave, err := r.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	for _, issuer := range issuers {
 		list, err := r.store.Revocations(ctx, issuer)
 		if err != nil {
@@ -208,10 +224,14 @@ func (r *Revocations) of(issuer string) *inForce {
 	return &inForce{}
 }
 
-// Sweep lets go of what is over.
+// Sweep lets go of what is over; while somebody changes what is in force, not now.
 func (r *Revocations) Sweep(now time.Time) {
-	r.changing.Lock()
-	defer r.changing.Unlock()
+	select {
+	case r.changing <- struct{}{}:
+		defer func() { <-r.changing }()
+	default:
+		return
+	}
 	r.byIssuer.Range(func(_, value any) bool {
 		if f, ok := value.(*inForce); ok {
 			f.sweep(now)
@@ -245,8 +265,11 @@ func (r *Revocations) Version(issuer string) int64 { return r.of(issuer).version
 // Add puts a revocation in force: when it returns nil it is durable, recorded by
 // e, and every later question in this process knows it.
 func (r *Revocations) Add(ctx context.Context, v *Revocation, e *Entry) error {
-	r.changing.Lock()
-	defer r.changing.Unlock()
+	leave, err := r.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	f := r.of(v.Issuer)
 	if err := f.room(v); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package authority_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"moneyer/internal/authority"
@@ -438,4 +440,117 @@ func TestResourceAuth(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
+}
+
+// TestLoadLosesNothing: what was added while a Load had read already, and had not
+// put it in force yet, is in force afterwards.
+func TestLoadLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, "oauth2")
+		token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+		read, goOn := make(chan struct{}), make(chan struct{})
+		h.ledger.listed = func() {
+			h.ledger.listed = nil
+			close(read)
+			<-goOn
+		}
+		loaded, added := make(chan error), make(chan error)
+		go func() { loaded <- h.Revocations.Load(context.Background(), []string{"d1"}) }()
+		<-read
+		v := &authority.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: h.now.Add(time.Hour)}
+		go func() {
+			added <- h.Revocations.Add(context.Background(), v, &authority.Entry{Kind: authority.EntryAdmin})
+		}()
+		synctest.Wait()
+		close(goOn)
+		for _, done := range []chan error{loaded, added} {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		if h.live(t, token) {
+			t.Error("the revocation is lost")
+		}
+	})
+}
+
+// TestRevocationsHoldUpNobody: while the store hangs for one, others wait for as
+// long as they have, nothing is said to be done, and questions are answered.
+func TestRevocationsHoldUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, "oauth2")
+		token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+		hangs, first := make(chan struct{}), make(chan error)
+		h.ledger.puts = func() { <-hangs }
+		v := &authority.Revocation{Issuer: "d1", JTIs: []string{"other"}, Until: h.now.Add(time.Hour)}
+		go func() {
+			first <- h.Revocations.Add(context.Background(), v, &authority.Entry{Kind: authority.EntryAdmin})
+		}()
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		mine := &authority.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: h.now.Add(time.Hour)}
+		if err := h.Revocations.Add(ctx, mine, &authority.Entry{Kind: authority.EntryAdmin}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("adding: %v", err)
+		}
+		if err := h.Revocations.Load(ctx, []string{"d1"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("loading: %v", err)
+		}
+		h.Revocations.Sweep(h.now)
+		if !h.live(t, token) || len(h.ledger.revocations) != 0 {
+			t.Error("what was not stored is in force")
+		}
+		close(hangs)
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		if err := h.put(t, *mine); err != nil || h.live(t, token) {
+			t.Errorf("afterwards: %v", err)
+		}
+	})
+}
+
+// TestLoadAndAddTogether: each revocation is in force from when Add returns, however
+// often others load and ask.
+func TestLoadAndAddTogether(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	done, others := make(chan struct{}), sync.WaitGroup{}
+	for range 2 {
+		others.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if err := h.Revocations.Load(context.Background(), []string{"d1", "d2"}); err != nil {
+					t.Error(err)
+				}
+				h.Revocations.AppendJSON(nil, h.issuer, h.now)
+				h.Revocations.Sweep(h.now)
+			}
+		})
+	}
+	var adders sync.WaitGroup
+	for n := range 4 {
+		adders.Go(func() {
+			version := h.Revocations.Version("d1")
+			for i := range 200 {
+				jti := fmt.Sprint(n, "-", i)
+				v := &authority.Revocation{Issuer: "d1", JTIs: []string{jti}, Until: h.now.Add(time.Hour)}
+				if err := h.Revocations.Add(context.Background(), v, &authority.Entry{Kind: authority.EntryAdmin}); err != nil {
+					t.Error(err)
+				}
+				named, err := h.Withdrawn(context.Background(), h.issuer, "k", fmt.Appendf(nil, `{"client_id":%q,"jti":%q}`, clientID, jti))
+				if now := h.Revocations.Version("d1"); err != nil || !named || now <= version {
+					t.Errorf("%s: %v, %v, version %d after %d", jti, named, err, now, version)
+				} else {
+					version = now
+				}
+			}
+		})
+	}
+	adders.Wait()
+	close(done)
+	others.Wait()
 }
