@@ -122,7 +122,15 @@ func shorten(s string) string {
 }
 
 // LooksLikeCredential tells whether a text may be a secret of ours, or a JWT, in a
-// place that logs and the ledger show.
+// place that logs and the ledger show. It is no such text for how it begins alone:
+// one random identifier in 262,144 begins like a JWT.
 func LooksLikeCredential(s string) bool {
-	return strings.Contains(s, secretPrefix) || strings.Contains(s, apiKeyPrefix) || strings.HasPrefix(s, "eyJ")
+	return strings.HasPrefix(s, "eyJ") && strings.Contains(s, ".") || hasSecret(s, secretPrefix) || hasSecret(s, apiKeyPrefix)
+}
+
+// hasSecret tells whether more than an identifier has room for follows the prefix.
+func hasSecret(s, prefix string) bool {
+	const half = 22 // of a secret's 43 characters
+	_, rest, found := strings.Cut(s, prefix)
+	return found && len(rest) >= half
 }
