@@ -48,7 +48,10 @@ type Answer struct {
 	Told string
 	// Token is what was granted, and JTI its name.
 	Token, JTI string
-	Took       time.Duration
+	// URL is the issuer's that was asked, and At when.
+	URL  string
+	At   time.Time
+	Took time.Duration
 }
 
 // An Attempt is an assertion with the name of its requests.
@@ -76,14 +79,15 @@ func NewHTTP(timeout time.Duration) *http.Client {
 func (c *Client) Attempt() (Attempt, error) {
 	signed, err := c.Signer.Sign(assertion.Assertion{Issuer: c.ID, Subject: c.ID, Audience: []string{c.Issuer},
 		ID: assertion.NewID(), Expiry: time.Now().Add(10 * time.Minute)})
-	return Attempt{Correlation: assertion.NewID(), Assertion: signed}, err
+	// The prefix keeps it from looking like a JWT by chance, which the server refuses.
+	return Attempt{Correlation: "load-" + assertion.NewID(), Assertion: signed}, err
 }
 
 // Send asks the token endpoint below an issuer's URL, once.
 func (c *Client) Send(ctx context.Context, url string, a Attempt) Answer {
 	began := time.Now()
 	answer := c.send(ctx, url, a)
-	answer.Took = time.Since(began)
+	answer.URL, answer.At, answer.Took = url, began, time.Since(began)
 	return answer
 }
 
@@ -232,8 +236,14 @@ func (r *Run) Count(k Kind) int {
 	return r.counts[k]
 }
 
-// Await returns when there have been so many more answers of a kind.
+// patience is beyond everything that is waited for.
+const patience = 30 * time.Second
+
+// Await returns when there have been so many more answers of a kind, or with an
+// error when that takes half a minute.
 func (r *Run) Await(ctx context.Context, k Kind, more int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	enough := r.Count(k) + more
 	again := time.NewTicker(2 * time.Millisecond)
 	defer again.Stop()
@@ -245,6 +255,15 @@ func (r *Run) Await(ctx context.Context, k Kind, more int) error {
 		}
 	}
 	return nil
+}
+
+// Seen calls visit with each record that there is by now.
+func (r *Run) Seen(visit func(*Record)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for n := range r.records {
+		visit(&r.records[n])
+	}
 }
 
 // Stop ends the run when its last requests are answered, and returns all.

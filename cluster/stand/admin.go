@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
+	"time"
 
 	"moneyer/assertion"
 	"moneyer/oauth"
@@ -104,9 +106,11 @@ type Entry struct {
 	Client      string `json:"client"`
 }
 
-// Tokens visits the ledger's entry of each token of the issuer.
-func (a *Admin) Tokens(ctx context.Context, visit func(Entry)) error {
-	return a.send(ctx, http.MethodGet, "/ledger?kind=token&issuer="+Issuer, nil, func(answer io.Reader) error {
+// Tokens visits the ledger's entry of each token of the issuer that was minted
+// from then on.
+func (a *Admin) Tokens(ctx context.Context, since time.Time, visit func(Entry)) error {
+	query := url.Values{"kind": {"token"}, "issuer": {Issuer}, "since": {since.UTC().Format(time.RFC3339)}}
+	return a.send(ctx, http.MethodGet, "/ledger?"+query.Encode(), nil, func(answer io.Reader) error {
 		lines := json.NewDecoder(answer)
 		for {
 			var line struct {

@@ -14,7 +14,7 @@ const database = "moneyer"
 
 func (s *Stand) startDatabase(ctx context.Context) (err error) {
 	s.say("Starting PostgreSQL: a primary and %d standbys, of which each commit waits for one ...", s.options.Standbys)
-	if s.Primary, err = pgserver.Start(ctx, pgserver.Options{}); err != nil {
+	if s.Primary, err = pgserver.Start(ctx, s.options.Database); err != nil {
 		return err
 	}
 	s.Servers = append(s.Servers, s.Primary)

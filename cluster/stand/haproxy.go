@@ -74,7 +74,7 @@ defaults
     option forwardfor
     option httpchk GET /readyz
     http-check expect status 200
-    default-server check inter 100ms fall 1 rise 1
+    default-server check inter 100ms fall 2 rise 1
 
 frontend callers
     bind %s

@@ -35,8 +35,11 @@ type Options struct {
 	Binary string
 	// Replicas is how many there are; 0 means 3.
 	Replicas int
-	// Standbys is how many follow the primary; 0 means 2. A commit waits for one of them.
+	// Standbys is how many follow the primary; 0 means 2, and less than 0 none. A commit
+	// waits for one of them.
 	Standbys int
+	// Database is how PostgreSQL is started.
+	Database pgserver.Options
 	// Faults puts a network between the replicas and the database that can be broken.
 	Faults bool
 	// Config is added to the replicas' configuration: whole tables of it, but for listen,
@@ -71,6 +74,7 @@ func Start(ctx context.Context, options Options) (s *Stand, err error) {
 	if options.Standbys == 0 {
 		options.Standbys = 2
 	}
+	options.Standbys = max(options.Standbys, 0)
 	if options.Log == nil {
 		options.Log = io.Discard
 	}

@@ -1,5 +1,5 @@
 // Package keeper makes folders for programs that tests start, and has them removed
-// with every process that works in them when the program that made them ends,
+// with every process that works in them, and what is mounted there, when the program that made them ends,
 // however that comes about: a panic, a time-out of the tests or SIGKILL.
 //
 // It knows a process by its working folder, which whoever starts it must set.
@@ -38,6 +38,9 @@ while left=$(inside "$1") && [ -n "$left" ] && [ "$tries" -lt 100 ]; do
   sleep 0.1
   tries=$((tries + 1))
 done
+while read -r _ at _; do
+  case $at in "$1"/*) umount "$at" || umount -l "$at" ;; esac
+done </proc/mounts 2>/dev/null
 rm -rf "$1"
 `
 

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"moneyer/cluster/load"
+	"moneyer/cluster/stand"
+	"moneyer/internal/keeper"
+	"moneyer/internal/pgserver"
+)
+
+// TestReadOnly makes the database take no writes: no token without its entry, 503
+// with Retry-After instead, and tokens again by itself.
+func TestReadOnly(t *testing.T) {
+	s := world(t)
+	for range often(2, 10) {
+		withoutLedger(t, s, func() error {
+			return errors.Join(s.Primary.Exec(t.Context(), "ALTER SYSTEM SET default_transaction_read_only = on"),
+				s.Primary.Exec(t.Context(), "SELECT pg_reload_conf()"))
+		}, func() error {
+			// The setting holds for this session, too, and keeps nobody from ALTER SYSTEM.
+			return errors.Join(s.Primary.Exec(t.Context(), "ALTER SYSTEM RESET default_transaction_read_only"),
+				s.Primary.Exec(t.Context(), "SELECT pg_reload_conf()"))
+		})
+	}
+}
+
+// TestDiskFull fills the disk that the database is on, and makes room again.
+func TestDiskFull(t *testing.T) {
+	world(t) // which skips where it should
+	folder, err := keeper.New("", "moneyer-disk-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := folder.Remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	disk := filepath.Join(folder.Path, "disk")
+	if err := errors.Join(os.Chmod(folder.Path, 0o711), os.Mkdir(disk, 0o711)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=160m,mode=0711", "moneyer-test", disk).CombinedOutput(); err != nil {
+		t.Skipf("a disk of its own, to be filled, takes root: %v\n%s", err, out)
+	}
+	o := options(shared.binary)
+	o.Replicas, o.Standbys = 1, -1
+	o.Database = pgserver.Options{Dir: disk, Settings: map[string]string{
+		"min_wal_size": "32MB", "max_wal_size": "48MB", "wal_keep_size": "0"}}
+	s, err := stand.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the replica said:\n%s", s.Replicas[0].Said())
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	ballast := filepath.Join(disk, "ballast")
+	for range often(2, 10) {
+		withoutLedger(t, s, func() error { return fill(ballast) }, func() error {
+			if err := os.Remove(ballast); err != nil {
+				return err
+			}
+			return s.Complete(t.Context()) // PostgreSQL may have ended when it found no room to begin in
+		})
+	}
+}
+
+// fill writes a file until there is no room.
+func fill(path string) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	block := make([]byte, 1<<20)
+	for err == nil {
+		_, err = file.Write(block)
+	}
+	for block = block[:4096]; ; {
+		if _, err = file.Write(block); err != nil {
+			return file.Close()
+		}
+	}
+}
+
+// withoutLedger takes the ledger away and gives it back.
+func withoutLedger(t *testing.T, s *stand.Stand, take, give func() error) {
+	t.Helper()
+	c := caller(t, s)
+	since := time.Now()
+	run := c.Start(8, urls(s)...)
+	if err := run.Await(t.Context(), load.Granted, 100); err != nil {
+		t.Fatalf("%v; %s", err, tally(stopped(t, run)))
+	}
+	if err := take(); err != nil {
+		t.Fatal(err)
+	}
+	taken := time.Now()
+	err := run.Await(t.Context(), load.Later, 8)
+	without := time.Since(taken)
+	if err := errors.Join(err, give()); err != nil {
+		t.Fatalf("%v; %s", err, tally(stopped(t, run)))
+	}
+	given := time.Now()
+	for _, r := range s.Replicas {
+		if err := grantedAt(t.Context(), run, r, given); err != nil {
+			t.Fatalf("%v; %s", err, tally(stopped(t, run)))
+		}
+	}
+	again := time.Since(given)
+	records := stopped(t, run)
+	t.Logf("8 answers to come later after %v; tokens again after %v; %s", without, again, tally(records))
+	if again > 2*time.Second {
+		t.Errorf("tokens again after %v", again)
+	}
+	if took := slowest(records); took > deadline+slack {
+		t.Errorf("an answer took %v", took)
+	}
+	for _, r := range records {
+		for _, a := range r.Answers {
+			if a.Kind == load.Lost {
+				t.Errorf("no answer: %+v", a)
+			}
+		}
+	}
+	checkLedger(t, s, since, records)
+}

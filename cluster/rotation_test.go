@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"moneyer/bearer"
+	"moneyer/cluster/load"
+	"moneyer/cluster/stand"
+)
+
+// keysKept is how long the verifiers of the test keep an issuer's keys. They stand
+// for real ones, which keep them for the five minutes that Cache-Control allows.
+const keysKept = 300 * time.Millisecond
+
+// cachedKeys asks one replica for the keys when those that it has are too
+// old, and never for a key that it does not know.
+type cachedKeys struct {
+	url string
+
+	mu      sync.Mutex
+	keys    bearer.StaticKeys
+	fetched time.Time
+}
+
+func (k *cachedKeys) key(ctx context.Context, kid string) (bearer.Key, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if time.Since(k.fetched) > keysKept {
+		began := time.Now()
+		keys, err := fetchKeys(ctx, k.url)
+		if err != nil {
+			return bearer.Key{}, err
+		}
+		k.keys, k.fetched = keys, began
+	}
+	return k.keys.Key(ctx, kid)
+}
+
+func fetchKeys(ctx context.Context, url string) (bearer.StaticKeys, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url+"/.well-known/jwks.json", nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	return bearer.ParseKeys(text)
+}
+
+// TestRotation changes the signing key under load, again and again: every token of
+// every replica is good at every verifier, whichever replica gave it its keys and
+// however old they are, and all replicas change over within a second.
+func TestRotation(t *testing.T) {
+	s := world(t)
+	c := caller(t, s)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var workers sync.WaitGroup
+	var mu sync.Mutex
+	verified, failures := 0, []error{}
+	signedBy := map[string]string{} // the replica's URL: the kid
+	for n, url := range urls(s) {
+		workers.Go(func() {
+			var verifiers []*bearer.Verifier
+			for _, from := range urls(s) {
+				keys := &cachedKeys{url: from}
+				verifiers = append(verifiers, &bearer.Verifier{Issuer: s.IssuerURL(), Audience: []string{stand.Audience}, Keys: bearer.KeyFunc(keys.key)})
+			}
+			for turn := n; ctx.Err() == nil; turn++ {
+				kid, err := mintAndVerify(c, url, verifiers)
+				mu.Lock()
+				verified += len(verifiers)
+				signedBy[url] = kid
+				if err != nil {
+					failures = append(failures, err)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	rounds, slowestChange := often(5, 100), time.Duration(0)
+	for range rounds {
+		kid := announce(t, s)
+		pause(t, keysKept+time.Second+100*time.Millisecond) // each replica knows it after a second, and each verifier later by what it keeps
+		activate(t, s, kid)
+		slowestChange = max(slowestChange, eventually(t, 10*time.Second, func(context.Context) error {
+			mu.Lock()
+			defer mu.Unlock()
+			for url, by := range signedBy {
+				if by != kid {
+					return fmt.Errorf("%s signs with %s", url, by)
+				}
+			}
+			return nil
+		}))
+	}
+	stop()
+	workers.Wait()
+	if len(failures) > 0 {
+		t.Errorf("%d of %d verifications failed: %v", len(failures), verified, errors.Join(failures[:min(5, len(failures))]...))
+	}
+	if slowestChange > time.Second+slack {
+		t.Errorf("a replica signed with the old key for %v", slowestChange)
+	}
+	t.Logf("%d rotations, %d verifications, none failed; the last replica changed over after %v at the longest", rounds, verified, slowestChange)
+}
+
+func mintAndVerify(c *load.Client, url string, verifiers []*bearer.Verifier) (kid string, err error) {
+	a, err := c.Attempt()
+	if err != nil {
+		return "", err
+	}
+	answer := c.Send(context.Background(), url, a)
+	if answer.Kind != load.Granted {
+		return "", fmt.Errorf("%+v", answer)
+	}
+	for _, v := range verifiers {
+		if _, err := v.Verify(context.Background(), answer.Token); err != nil {
+			return "", fmt.Errorf("a token of %s: %w", url, err)
+		}
+	}
+	return kidOf(answer.Token)
+}
+
+// announce publishes a new signing key, on whichever replica the proxy chooses.
+func announce(t *testing.T, s *stand.Stand) string {
+	t.Helper()
+	var key struct{ Kid string }
+	if err := administrator(t, s, nil).Call(t.Context(), http.MethodPost, issuerPath+"/signing-keys", map[string]any{}, &key); err != nil {
+		t.Fatal(err)
+	}
+	return key.Kid
+}
+
+func activate(t *testing.T, s *stand.Stand, kid string) {
+	t.Helper()
+	if err := administrator(t, s, nil).Call(t.Context(), http.MethodPost, issuerPath+"/signing-keys/"+kid+":activate", map[string]any{"at_once": true}, nil); err != nil {
+		t.Fatal(err)
+	}
+}
