@@ -88,8 +88,10 @@ func (p *postgres) close() error {
 const forgetPostgres = 5000
 
 // forgetUsed first says up to when, under a lock that no use-up passes: one that
-// begins after it knows, and one that began before is over.
+// begins after it knows, and one that began before is over. It says so to the second,
+// and nothing that ends later may go.
 func (p *postgres) forgetUsed(ctx context.Context, _ *DB, now time.Time) (forgotten int64, err error) {
+	now = now.Truncate(time.Second)
 	if err := p.mark(ctx, now); err != nil {
 		return 0, err
 	}

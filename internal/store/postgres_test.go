@@ -27,3 +27,18 @@ func openReplica(tb testing.TB, url string) *store.DB {
 	})
 	return db
 }
+
+// openReplicas opens a new, empty database n times.
+func openReplicas(tb testing.TB, n int) []storetest.Store {
+	tb.Helper()
+	url := store.PostgresForTests.NewDatabase(tb)
+	stores := make([]storetest.Store, n)
+	for i := range stores {
+		stores[i] = openReplica(tb, url)
+	}
+	return stores
+}
+
+func TestReplicas(t *testing.T) { storetest.RunReplicas(t, openReplicas) }
+
+func TestReplicaMutants(t *testing.T) { storetest.RunReplicaMutants(t, openReplicas) }

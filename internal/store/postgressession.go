@@ -405,7 +405,7 @@ func (u *uses) judge(s *postgresSession) error {
 		return nil
 	}
 	first := make(map[usedKey]*appending, len(u.wanted))
-	var used [][]byte
+	var used, refused [][]byte
 	for _, a := range u.wanted {
 		key := usedKeyOf(a.use)
 		first[key] = a
@@ -414,6 +414,12 @@ func (u *uses) judge(s *postgresSession) error {
 			used = append(used, key[:])
 		case int64(ceilSecond(a.use.Until)) <= u.forgotten:
 			a.lost = errClockBack
+			refused = append(refused, key[:])
+		}
+	}
+	if len(refused) > 0 { // what they sealed is nobody's, and must not be found
+		if _, err := s.exec(`DELETE FROM use_up WHERE key = ANY($1)`, refused); err != nil {
+			return err
 		}
 	}
 	left, err := leftBehind(s, used)

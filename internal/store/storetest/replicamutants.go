@@ -1,0 +1,138 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+
+	"moneyer/internal/authority"
+)
+
+// ReplicaMutant is a replica with one fault, and the part that must find it.
+type ReplicaMutant struct {
+	Name string
+	Part string
+	// Break wraps each of the sound stores.
+	Break func(Store) Store
+}
+
+// ReplicaMutants are the faults that [ReplicaParts] are known to find.
+func ReplicaMutants() []ReplicaMutant {
+	return []ReplicaMutant{
+		{"knows its own uses alone", "use once on any replica", func(s Store) Store { return &knowsItsOwn{Store: s} }},
+		{"forgets what was sealed", "used is used everywhere", func(s Store) Store { return &forgetsSealed{s} }},
+		{"grants what may be forgotten", "forget while others use", func(s Store) Store { return &grantsForgotten{s} }},
+		{"grants what may be forgotten", "forget everywhere at once", func(s Store) Store { return &grantsForgotten{s} }},
+		{"forgets keys that are needed", "forget everywhere at once", func(s Store) Store { return &hasty{s} }},
+		{"overwrites clients", "clients of one revision", func(s Store) Store { return &overwrites{s} }},
+		{"says nothing of taken keys", "keys of two clients", func(s Store) Store { return &lenient{s} }},
+		{"says nothing of taken API keys", "API keys of two clients", func(s Store) Store { return &lenient{s} }},
+		{"overwrites signing keys", "signing keys of one revision", func(s Store) Store { return &overwrites{s} }},
+		{"hears nothing of clients", "changed clients", func(s Store) Store { return &deaf{Store: s} }},
+		{"hears nothing of API keys", "changed API keys", func(s Store) Store { return &deaf{Store: s} }},
+		{"hears nothing of merchants", "changed merchants", func(s Store) Store { return &deaf{Store: s} }},
+		{"hears nothing of card tokens", "changed card tokens", func(s Store) Store { return &deaf{Store: s} }},
+		{"loses revocations", "new revocations", func(s Store) Store { return &losesRevocations{Store: s} }},
+		{"loses entries", "a chain for each", func(s Store) Store { return &losesEntries{Store: s} }},
+	}
+}
+
+// RunReplicaMutants proves that each mutant fails the part that is to find it.
+func RunReplicaMutants(t *testing.T, open func(t testing.TB, n int) []Store) {
+	for _, m := range ReplicaMutants() {
+		t.Run(m.Part+" finds a replica that "+m.Name, func(t *testing.T) {
+			i := slices.IndexFunc(ReplicaParts(), func(p ReplicaPart) bool { return p.Name == m.Part })
+			broken := open(t, replicas)
+			for i, s := range broken {
+				broken[i] = m.Break(s)
+			}
+			if !fails(t, func(t testing.TB) { ReplicaParts()[i].Test(t, broken) }) {
+				t.Error("the suite did not notice")
+			}
+		})
+	}
+}
+
+// knowsItsOwn judges uses, soundly, by what it granted itself.
+type knowsItsOwn struct {
+	Store
+	mu    sync.Mutex
+	marks marks
+}
+
+func (s *knowsItsOwn) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+	if u == nil {
+		return s.Store.Append(ctx, e, u)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.marks.check(u.Key); err != nil {
+		return err
+	}
+	s.marks.mark(u)
+	return s.Store.Append(ctx, e, nil)
+}
+
+// grantsForgotten takes an assertion for new that it cannot tell from a forgotten one.
+type grantsForgotten struct{ Store }
+
+func (s *grantsForgotten) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+	err := s.Store.Append(ctx, e, u)
+	var used *authority.UsedError
+	if err == nil || errors.As(err, &used) || ctx.Err() != nil {
+		return err
+	}
+	return s.Store.Append(ctx, e, nil)
+}
+
+// deaf believes for ever what it read, but for what it changed itself.
+type deaf struct {
+	Store
+	clients    kept[string, *authority.Client]
+	apiKeys    kept[authority.Digest, *authority.Client]
+	merchants  kept[string, *authority.Merchant]
+	cardTokens kept[string, []authority.CardToken]
+}
+
+func remembered[K comparable, V any](k *kept[K, V], key K, read func() (V, error)) (V, error) {
+	if v, ok := k.load(key); ok {
+		return v, nil
+	}
+	v, err := read()
+	if err == nil {
+		k.store(key, v)
+	}
+	return v, err
+}
+
+func (s *deaf) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+	return remembered(&s.clients, id, func() (*authority.Client, error) { return s.Store.Client(ctx, issuer, id) })
+}
+
+func (s *deaf) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+	defer s.clients.drop(c.ID)
+	return s.Store.PutClient(ctx, c, e)
+}
+
+func (s *deaf) ClientByAPIKey(ctx context.Context, issuer string, d authority.Digest) (*authority.Client, error) {
+	return remembered(&s.apiKeys, d, func() (*authority.Client, error) { return s.Store.ClientByAPIKey(ctx, issuer, d) })
+}
+
+func (s *deaf) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
+	return remembered(&s.merchants, id, func() (*authority.Merchant, error) { return s.Store.Merchant(ctx, issuer, id) })
+}
+
+func (s *deaf) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error {
+	defer func() {
+		for i := range merchants {
+			s.merchants.drop(merchants[i].ID)
+		}
+	}()
+	return s.Store.PutMerchants(ctx, merchants, e)
+}
+
+func (s *deaf) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
+	return remembered(&s.cardTokens, ids[0], func() ([]authority.CardToken, error) { return s.Store.CardTokens(ctx, issuer, ids) })
+}

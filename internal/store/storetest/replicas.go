@@ -1,0 +1,433 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+)
+
+// within is how soon every replica acts on what one of them changed.
+const within = time.Second
+
+// replicas is how many stores a [ReplicaPart] has.
+const replicas = 3
+
+// ReplicaPart tests one promise on several stores of one new, empty database.
+type ReplicaPart struct {
+	Name string
+	Test func(t testing.TB, stores []Store)
+}
+
+// ReplicaParts are all that is tested of stores that share a database.
+func ReplicaParts() []ReplicaPart {
+	return []ReplicaPart{
+		{"use once on any replica", useOnceAnywhere},
+		{"used is used everywhere", usedEverywhere},
+		{"forget while others use", forgetWhileUsed},
+		{"forget everywhere at once", forgetAtOnce},
+		{"clients of one revision", revisionsAnywhere},
+		{"keys of two clients", keysAnywhere},
+		{"API keys of two clients", apiKeysAnywhere},
+		{"signing keys of one revision", signingKeysAnywhere},
+		{"changed clients", clientsEverywhere},
+		{"changed API keys", apiKeysEverywhere},
+		{"changed merchants", merchantsEverywhere},
+		{"changed card tokens", cardTokensEverywhere},
+		{"new revocations", revocationsEverywhere},
+		{"a chain for each", chainForEach},
+	}
+}
+
+// RunReplicas runs every part on n stores of a database of its own. open makes an
+// empty database, opens it n times, and has all closed by t.Cleanup.
+func RunReplicas(t *testing.T, open func(t testing.TB, n int) []Store) {
+	for _, part := range ReplicaParts() {
+		t.Run(part.Name, func(t *testing.T) { part.Test(t, open(t, replicas)) })
+	}
+}
+
+// useOnceAnywhere offers each of many assertions 64 times at once over all
+// replicas, to one after the other in opposite orders, so that a replica which
+// kept one assertion while it waits for the next would wait for ever.
+func useOnceAnywhere(t testing.TB, stores []Store) {
+	const callers, assertions = 64, 24
+	var races [assertions]race
+	together(callers, func(caller int) {
+		for i := range assertions {
+			n := (i + caller/8) % assertions
+			if caller%2 == 1 {
+				n = assertions - 1 - n
+			}
+			races[n].offer(t, stores[caller%len(stores)], n, fmt.Sprint("sealed by ", caller))
+		}
+	})
+	for n := range races {
+		races[n].check(t, n, callers)
+		for i, s := range stores {
+			if _, found := records(t, s, authority.Query{JTI: token(n).JTI}); len(found) != 1 {
+				t.Errorf("replica %d finds %d entries of assertion %d", i, len(found), n)
+			}
+		}
+	}
+	verified(t, stores[0])
+}
+
+// usedEverywhere uses an assertion on one replica and offers it to the others.
+func usedEverywhere(t testing.TB, stores []Store) {
+	for n := range 12 {
+		first := n % len(stores)
+		sealed := fmt.Sprint("sealed by ", first)
+		must(t, stores[first].Append(t.Context(), token(n), use(n, sealed)))
+		for i, s := range stores {
+			var used *authority.UsedError
+			err := s.Append(t.Context(), token(n), use(n, "later"))
+			if !errors.As(err, &used) || string(used.Sealed) != sealed {
+				t.Errorf("assertion %d, used on replica %d, again on %d: %v, sealed %q", n, first, i, err, used.Sealed)
+			}
+		}
+	}
+}
+
+// dying is the use-up of the n-th of assertions that end one after the other, some
+// within one second.
+func dying(n int) *authority.Use {
+	u := use(n, "")
+	u.Until = start().Add(time.Duration(n) * 100 * time.Millisecond)
+	return u
+}
+
+// forgetWhileUsed offers assertions to two replicas while the third forgets those
+// that are over, and once more after that: by a clock that is behind, as those of
+// two machines are. Whatever is forgotten, none is used twice.
+func forgetWhileUsed(t testing.TB, stores []Store) {
+	const assertions = 160
+	var won [assertions]atomic.Int64
+	offer := func(s Store, n int) {
+		if err := s.Append(t.Context(), token(n), dying(n)); err == nil {
+			won[n].Add(1)
+		}
+	}
+	var offered atomic.Int64
+	stop := make(chan struct{})
+	var forgetting sync.WaitGroup
+	forgetting.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			now := start().Add(time.Duration(offered.Load())*100*time.Millisecond - 50*time.Millisecond)
+			if _, err := stores[0].Forget(t.Context(), now); err != nil {
+				t.Errorf("forget: %v", err)
+				return
+			}
+		}
+	})
+	together(16, func(caller int) {
+		for i := range assertions / 8 {
+			n := i*8 + caller/2
+			offer(stores[1+caller%2], n)
+			offered.Store(int64(n))
+		}
+	})
+	close(stop)
+	forgetting.Wait()
+	_, err := stores[0].Forget(t.Context(), start().Add(assertions*100*time.Millisecond/2+950*time.Millisecond))
+	must(t, err)
+	together(16, func(caller int) {
+		for i := range assertions / 16 {
+			offer(stores[caller%len(stores)], i*16+caller)
+		}
+	})
+	for n := range won {
+		if times := won[n].Load(); times > 1 {
+			t.Errorf("assertion %d was used %d times", n, times)
+		}
+		if _, found := records(t, stores[0], authority.Query{JTI: token(n).JTI}); int64(len(found)) != won[n].Load() {
+			t.Errorf("assertion %d was granted %d times and has %d entries", n, won[n].Load(), len(found))
+		}
+	}
+}
+
+// forgetAtOnce has all replicas forget at one moment: each key goes once, and those
+// that are needed stay.
+func forgetAtOnce(t testing.TB, stores []Store) {
+	const keys, over = 200, 150
+	for n := range keys {
+		u := use(n, "")
+		u.Until = start().Add(time.Duration(n) * time.Second)
+		must(t, stores[n%len(stores)].Append(t.Context(), token(n), u))
+	}
+	var gone atomic.Int64
+	together(len(stores), func(i int) {
+		n, err := stores[i].Forget(t.Context(), start().Add((over-1)*time.Second))
+		if err != nil {
+			t.Errorf("forget: %v", err)
+		}
+		gone.Add(n)
+	})
+	if n := gone.Load(); n != over {
+		t.Errorf("%d keys were forgotten, want %d", n, over)
+	}
+	for _, s := range stores {
+		old := use(over-1, "")
+		old.Until = start().Add((over - 1) * time.Second)
+		var used *authority.UsedError
+		if err := s.Append(t.Context(), token(over-1), old); err == nil || errors.As(err, &used) {
+			t.Errorf("an assertion that may be among the forgotten: %v", err)
+		}
+		if err := s.Append(t.Context(), token(over), use(over, "")); !errors.As(err, &used) {
+			t.Errorf("a key that is still needed: %v", err)
+		}
+	}
+}
+
+// winners runs a change on all replicas at once and returns how many succeeded. All
+// others must fail as lost says.
+func winners(t testing.TB, stores []Store, change func(s Store, i int) error, lost func(error) bool) int {
+	t.Helper()
+	errs := make([]error, len(stores)*2)
+	together(len(errs), func(i int) { errs[i] = change(stores[i%len(stores)], i) })
+	won := 0
+	for _, err := range errs {
+		switch {
+		case err == nil:
+			won++
+		case !lost(err):
+			t.Errorf("a loser was told: %v", err)
+		}
+	}
+	return won
+}
+
+func isConflict(err error) bool { return errors.Is(err, authority.ErrConflict) }
+
+// revisionsAnywhere puts a client under one revision on all replicas at once.
+func revisionsAnywhere(t testing.TB, stores []Store) {
+	for revision := range int64(12) {
+		won := winners(t, stores, func(s Store, i int) error {
+			c := &authority.Client{Issuer: issuer, ID: "bank", Revision: revision, Name: strconv.Itoa(i)}
+			return s.PutClient(t.Context(), c, change("client.put"))
+		}, isConflict)
+		if won != 1 {
+			t.Errorf("revision %d was put %d times", revision+1, won)
+		}
+	}
+	_, entries := records(t, stores[0], authority.Query{Kind: authority.EntryAdmin})
+	if len(entries) != 12 {
+		t.Errorf("12 changes have %d entries", len(entries))
+	}
+}
+
+// keysAnywhere registers one key under several clients at once.
+func keysAnywhere(t testing.TB, stores []Store) {
+	for round := range 6 {
+		shared := key(t, "k", "")
+		won := winners(t, stores, func(s Store, i int) error {
+			c := &authority.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Keys: []authority.Key{shared}}
+			return s.PutClient(t.Context(), c, change("client.put"))
+		}, func(err error) bool {
+			var taken *authority.KeyTakenError
+			return errors.As(err, &taken)
+		})
+		if won != 1 {
+			t.Errorf("a key was registered %d times", won)
+		}
+	}
+}
+
+// apiKeysAnywhere registers one API key under several clients at once.
+func apiKeysAnywhere(t testing.TB, stores []Store) {
+	for round := range 6 {
+		shared := apiKey(fmt.Sprint("shared ", round))
+		won := winners(t, stores, func(s Store, i int) error {
+			c := &authority.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Secrets: []authority.Secret{shared}}
+			return s.PutClient(t.Context(), c, change("client.put"))
+		}, isConflict)
+		if won != 1 {
+			t.Errorf("an API key was registered %d times", won)
+		}
+		for i, s := range stores {
+			if c, err := s.ClientByAPIKey(t.Context(), issuer, shared.Digest); err != nil || c.Issuer != issuer {
+				t.Errorf("replica %d does not find the one that won: %v", i, err)
+			}
+		}
+	}
+}
+
+// signingKeysAnywhere has all replicas rotate at once.
+func signingKeysAnywhere(t testing.TB, stores []Store) {
+	for revision := range int64(12) {
+		won := winners(t, stores, func(s Store, i int) error {
+			keys := authority.SigningKeys{Issuer: issuer, Revision: revision, Keys: []authority.SigningKey{{Kid: fmt.Sprint(revision, "-", i)}}}
+			return s.PutSigningKeys(t.Context(), keys, change("keys.rotate"))
+		}, isConflict)
+		if won != 1 {
+			t.Errorf("revision %d was put %d times", revision+1, won)
+		}
+		for i, s := range stores {
+			keys, err := s.SigningKeys(t.Context(), issuer)
+			if err != nil || keys.Revision != revision+1 || len(keys.Keys) != 1 {
+				t.Errorf("replica %d reads %+v, %v", i, keys, err)
+			}
+		}
+	}
+}
+
+// seen waits until every replica sees a change that was acknowledged a moment ago.
+func seen(t testing.TB, stores []Store, what string, sees func(s Store) bool) {
+	t.Helper()
+	late := time.NewTimer(within)
+	defer late.Stop()
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for {
+		i := slices.IndexFunc(stores, func(s Store) bool { return !sees(s) })
+		if i < 0 {
+			return
+		}
+		select {
+		case <-again.C:
+		case <-late.C:
+			t.Fatalf("%s: replica %d does not see it after %v", what, i, within)
+		}
+	}
+}
+
+// rounds is how often each part changes what all replicas have in memory.
+const rounds = 9
+
+// clientsEverywhere changes a client on one replica after the other.
+func clientsEverywhere(t testing.TB, stores []Store) {
+	putClient(t, stores[0], "bank")
+	stop := besides(func() {
+		for _, s := range stores {
+			_, _ = s.Client(t.Context(), issuer, "bank")
+		}
+	})
+	defer stop()
+	for n := 1; n <= rounds; n++ {
+		c := &authority.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
+		must(t, stores[n%len(stores)].PutClient(t.Context(), c, change("client.put")))
+		seen(t, stores, c.Name, func(s Store) bool {
+			got, err := s.Client(t.Context(), issuer, "bank")
+			return err == nil && got.Name == c.Name && got.Disabled == c.Disabled
+		})
+	}
+	must(t, stores[0].RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
+	seen(t, stores, "a removed client", func(s Store) bool {
+		_, err := s.Client(t.Context(), issuer, "bank")
+		return errors.Is(err, authority.ErrNotFound)
+	})
+}
+
+// apiKeysEverywhere moves an API key from one client to another and back.
+func apiKeysEverywhere(t testing.TB, stores []Store) {
+	digest := apiKey("k").Digest
+	revisions := map[string]int64{}
+	put := func(s Store, id string, secrets ...authority.Secret) {
+		c := &authority.Client{Issuer: issuer, ID: id, Revision: revisions[id], Secrets: secrets}
+		must(t, s.PutClient(t.Context(), c, change("client.put")))
+		revisions[id]++
+	}
+	for n := range rounds {
+		holder := []string{"a", "b"}[n%2]
+		put(stores[n%len(stores)], holder, apiKey("k"))
+		seen(t, stores, "an API key", func(s Store) bool {
+			c, err := s.ClientByAPIKey(t.Context(), issuer, digest)
+			return err == nil && c.ID == holder
+		})
+		put(stores[(n+1)%len(stores)], holder)
+		seen(t, stores, "an API key that nobody holds", func(s Store) bool {
+			_, err := s.ClientByAPIKey(t.Context(), issuer, digest)
+			return errors.Is(err, authority.ErrNotFound)
+		})
+	}
+}
+
+// merchantsEverywhere disables and enables a merchant.
+func merchantsEverywhere(t testing.TB, stores []Store) {
+	putClient(t, stores[0], "bank")
+	for n := range rounds {
+		m := authority.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
+		must(t, stores[n%len(stores)].PutMerchants(t.Context(), []authority.Merchant{m}, change("merchant.put")))
+		seen(t, stores, "a merchant", func(s Store) bool {
+			got, err := s.Merchant(t.Context(), issuer, "shop")
+			return err == nil && got.Disabled == m.Disabled
+		})
+	}
+	must(t, stores[0].RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
+	seen(t, stores, "a removed merchant", func(s Store) bool {
+		_, err := s.Merchant(t.Context(), issuer, "shop")
+		return errors.Is(err, authority.ErrNotFound)
+	})
+}
+
+// cardTokensEverywhere adds and removes a card token.
+func cardTokensEverywhere(t testing.TB, stores []Store) {
+	putClient(t, stores[0], "bank")
+	putMerchant(t, stores[0], "shop")
+	for n := range rounds {
+		s := stores[n%len(stores)]
+		must(t, s.PutCardTokens(t.Context(), []authority.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))
+		count := func(want int) func(Store) bool {
+			return func(s Store) bool {
+				found, err := s.CardTokens(t.Context(), issuer, []string{"t"})
+				return err == nil && len(found) == want
+			}
+		}
+		seen(t, stores, "a card token", count(1))
+		must(t, s.RemoveCardToken(t.Context(), issuer, "t", change("token.remove")))
+		seen(t, stores, "a removed card token", count(0))
+	}
+}
+
+// revocationsEverywhere revokes on one replica; the others know when they are asked.
+func revocationsEverywhere(t testing.TB, stores []Store) {
+	for n := range rounds {
+		r := &authority.Revocation{Issuer: issuer, ID: fmt.Sprint("r", n), Until: time.Now().AddDate(1, 0, 0)} //nolint:forbidigo // of the store's own clock
+		must(t, stores[n%len(stores)].PutRevocation(t.Context(), r, change("token.revoke")))
+		for i, s := range stores {
+			found, err := s.Revocations(t.Context(), issuer)
+			if err != nil || len(found) != n+1 {
+				t.Errorf("replica %d knows %d revocations of %d: %v", i, len(found), n+1, err)
+			}
+		}
+	}
+}
+
+// chainForEach has all replicas append side by side: each in a chain of its own,
+// all of which are whole, and each reads the entries of all.
+func chainForEach(t testing.TB, stores []Store) {
+	const each = 40
+	together(len(stores)*4, func(caller int) {
+		for i := range each {
+			if err := stores[caller%len(stores)].Append(t.Context(), token(caller*each+i), nil); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for i, s := range stores {
+		if all, _ := records(t, s, authority.Query{}); len(all) != len(stores)*4*each {
+			t.Errorf("replica %d reads %d entries", i, len(all))
+		}
+		report := verified(t, s)
+		if len(report.Chains) != len(stores) {
+			t.Errorf("%d replicas wrote %d chains", len(stores), len(report.Chains))
+		}
+		for _, c := range report.Chains {
+			if n := authority.PlaceOf(c.Last); n != 4*each {
+				t.Errorf("chain %d has %d entries, want %d", c.Chain, n, 4*each)
+			}
+		}
+	}
+}
