@@ -8,7 +8,7 @@ import (
 
 // serverCommands run something.
 func (a *app) serverCommands() []*cobra.Command {
-	return []*cobra.Command{a.sandboxCommand(), a.initCommand(), a.serveCommand()}
+	return []*cobra.Command{a.sandboxCommand(), a.initCommand(), a.serveCommand(), a.storeCommand()}
 }
 
 // onboardCommands talk to the admin API of a running server.

@@ -1,0 +1,358 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/config"
+	"moneyer/internal/store"
+)
+
+func (a *app) storeCommand() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "store",
+		Short: "Look after the store itself: its schema, its health, a copy of it",
+		Long: `The store is a SQLite file, which one server holds, or a PostgreSQL database, which
+any number of replicas share. These commands open it themselves, by the URL that
+the configuration names or by --store; they need no running server.`,
+		Example: `  moneyer store check --config /etc/moneyer/moneyer.toml
+  moneyer store copy --store sqlite:/var/lib/moneyer/moneyer.db postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full`,
+	}
+	c.AddCommand(a.storeMigrate(), a.storeStatus(), a.storeCheck(), a.storeCopy())
+	return c
+}
+
+// storeFlags name a store.
+type storeFlags struct{ config, store string }
+
+func (f *storeFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.config, "config", "moneyer.toml", "the configuration `file`, which names the store")
+	c.Flags().StringVar(&f.store, "store", "", "the store itself: a `URL`, sqlite:FILE or postgres://HOST/DATABASE")
+	c.MarkFlagsMutuallyExclusive("config", "store")
+}
+
+// url is that of the store. A path alone is a file's.
+func (f *storeFlags) url() (string, error) {
+	if f.store != "" {
+		return urlOf(f.store), nil
+	}
+	cfg, err := config.Load(f.config)
+	if err != nil {
+		return "", usage(err)
+	}
+	return storeURL(cfg), nil
+}
+
+func urlOf(text string) string {
+	if strings.HasPrefix(text, "sqlite:") || strings.Contains(text, "://") {
+		return text
+	}
+	return "sqlite:" + text
+}
+
+// storeFailure: what is not there was named wrongly, all else is trouble.
+func storeFailure(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return usage(err)
+	}
+	return trouble(err)
+}
+
+func (a *app) storeMigrate() *cobra.Command {
+	var f storeFlags
+	var back bool
+	var to int
+	c := &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the schema of the store forward, or one step back",
+		Long: `Bring the schema of the store to what this program knows, all in one transaction.
+A database may be in use meanwhile: replicas that know one step less work on, so
+migrate first, and then replace one replica after the other. A server brings a file
+forward when it starts; here that must be stopped.
+
+--back goes one step back, where the step has a way back: first put the older
+program in place everywhere, then run the newer one's migrate --back.`,
+		Example: `  moneyer store migrate --config moneyer.toml
+  moneyer store migrate --config moneyer.toml --back`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if back {
+				to = store.Back
+			}
+			return a.migrateStore(c.Context(), &f, to)
+		},
+	}
+	f.add(c)
+	c.Flags().BoolVar(&back, "back", false, "go one step back")
+	c.Flags().IntVar(&to, "to", store.Newest, "go to that `version`, instead of the newest")
+	c.MarkFlagsMutuallyExclusive("back", "to")
+	return c
+}
+
+func (a *app) migrateStore(ctx context.Context, f *storeFlags, to int) error {
+	url, err := f.url()
+	if err != nil {
+		return err
+	}
+	m, err := store.Migrate(ctx, url, to)
+	switch {
+	case err != nil:
+		return storeFailure(err)
+	case a.json:
+		return a.printJSON(map[string]any{"from": m.From, "to": m.To})
+	case m.From == m.To:
+		fmt.Fprintf(a.out, "the schema has version %d already\n", m.To)
+	default:
+		fmt.Fprintf(a.out, "the schema went from version %d to %d\n", m.From, m.To)
+	}
+	return nil
+}
+
+func (a *app) storeStatus() *cobra.Command {
+	var f storeFlags
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "Tell how the store is: schema, replicas, ends of the ledger, size",
+		Long: `Tell how the store is, by what is cheap to know. It changes nothing, and disturbs no
+server that has the store open.`,
+		Example: `  moneyer store status --config moneyer.toml
+  moneyer store status --store sqlite:/backups/moneyer.db --json`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return a.showStatus(c.Context(), &f) },
+	}
+	f.add(c)
+	return c
+}
+
+func (a *app) showStatus(ctx context.Context, f *storeFlags) error {
+	url, err := f.url()
+	if err != nil {
+		return err
+	}
+	s, err := store.ReadStatus(ctx, url)
+	switch {
+	case err != nil:
+		return storeFailure(err)
+	case a.json:
+		return a.printJSON(statusJSON(&s))
+	}
+	fmt.Fprintf(a.out, "%s: %s\nschema version %d, for programs that know %d or more; this one knows %d\n", s.Name, octets(s.Octets), s.Version, s.Oldest, s.Known)
+	if s.Unfinished {
+		fmt.Fprintln(a.out, a.paint(bad, "it is half of a copy: run moneyer store copy again"))
+	}
+	var rows [][]string
+	for _, c := range s.Chains {
+		rows = append(rows, []string{fmt.Sprint(authority.ChainOf(c.Seq)), authority.ShowSeq(c.Seq), hex.EncodeToString(c.Hash[:8]), cmp.Or(c.Holder, "-")})
+	}
+	if err := a.section([]string{"CHAIN", "LAST ENTRY", "HASH", "REPLICA"}, rows); err != nil {
+		return err
+	}
+	rows = nil
+	for _, r := range s.Replicas {
+		rows = append(rows, []string{r.ID, r.Silent.Round(time.Millisecond).String() + " ago"})
+	}
+	if err := a.section([]string{"REPLICA", "HEARD"}, rows); err != nil {
+		return err
+	}
+	rows = nil
+	for _, t := range s.Sizes {
+		rows = append(rows, []string{t.Table, octets(t.Octets), fmt.Sprintf("about %d", t.Rows)})
+	}
+	return a.section([]string{"TABLE", "SIZE", "ROWS"}, rows)
+}
+
+// section is a table after an empty line, unless it has no rows.
+func (a *app) section(heading []string, rows [][]string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	return a.table(heading, rows)
+}
+
+func statusJSON(s *store.Status) map[string]any {
+	chains, replicas, sizes := []map[string]any{}, []map[string]any{}, []map[string]any{}
+	for _, c := range s.Chains {
+		chains = append(chains, map[string]any{"chain": authority.ChainOf(c.Seq), "last": authority.ShowSeq(c.Seq), "head": hex.EncodeToString(c.Hash[:]), "replica": c.Holder})
+	}
+	for _, r := range s.Replicas {
+		replicas = append(replicas, map[string]any{"id": r.ID, "silent_seconds": r.Silent.Seconds()})
+	}
+	for _, t := range s.Sizes {
+		sizes = append(sizes, map[string]any{"table": t.Table, "octets": t.Octets, "rows": t.Rows})
+	}
+	return map[string]any{"store": s.Name, "version": s.Version, "oldest": s.Oldest, "known": s.Known, "unfinished_copy": s.Unfinished,
+		"octets": s.Octets, "chains": chains, "replicas": replicas, "tables": sizes}
+}
+
+// octets shows a size to people.
+func octets(n int64) string {
+	const unit = 1024
+	switch {
+	case n >= unit*unit*unit:
+		return fmt.Sprintf("%.1f GB", float64(n)/unit/unit/unit)
+	case n >= unit*unit:
+		return fmt.Sprintf("%.1f MB", float64(n)/unit/unit)
+	}
+	return fmt.Sprintf("%.0f KB", float64(n)/unit)
+}
+
+func (a *app) storeCheck() *cobra.Command {
+	var f storeFlags
+	c := &cobra.Command{
+		Use:   "check",
+		Short: "Look at what must be so before the store can be relied on",
+		Long: `Look at what must be so before the store can be relied on, and say what to do where
+it is not. Of PostgreSQL: its version, that it takes writes and loses none, its
+standbys, TLS, the clock, the role's rights, and whether a proxy gets into the way.
+Of a file that no server has open: every page, by SQLite itself. It changes nothing.
+
+Run it where a replica is to run. The exit code is 1 when something is bad.`,
+		Example: `  moneyer store check --config moneyer.toml
+  moneyer store check --store postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full --json`,
+		Args: noArguments,
+		RunE: func(c *cobra.Command, _ []string) error { return a.checkStore(c.Context(), &f) },
+	}
+	f.add(c)
+	return c
+}
+
+func (a *app) checkStore(ctx context.Context, f *storeFlags) error {
+	url, err := f.url()
+	if err != nil {
+		return err
+	}
+	findings, err := store.Check(ctx, url, a.now)
+	if err != nil {
+		return usage(err)
+	}
+	isGood := true
+	list := []map[string]any{}
+	for _, found := range findings {
+		isGood = isGood && found.Level != store.Bad
+		list = append(list, map[string]any{"what": found.What, "level": found.Level, "found": found.Found, "advice": found.Advice})
+		if !a.json {
+			a.printFinding(&found)
+		}
+	}
+	if a.json {
+		if err := a.printJSON(map[string]any{"good": isGood, "findings": list}); err != nil {
+			return err
+		}
+	}
+	if !isGood {
+		return refused(errSilent)
+	}
+	return nil
+}
+
+func (a *app) printFinding(f *store.Finding) {
+	color := map[store.Level]style{store.Good: good, store.Warn: bold, store.Bad: bad}[f.Level]
+	fmt.Fprintf(a.out, "%s  %s: %s\n", a.paint(color, fmt.Sprintf("%-4s", f.Level)), f.What, visible(f.Found))
+	if f.Advice != "" {
+		fmt.Fprintf(a.out, "      %s\n", a.paint(faint, f.Advice))
+	}
+}
+
+func (a *app) storeCopy() *cobra.Command {
+	var f storeFlags
+	c := &cobra.Command{
+		Use:   "copy TO",
+		Short: "Copy the store to another URL, whole and verified",
+		Long: `Copy the whole store, registry and ledger, to an empty one: from a file to a
+database to begin with replicas, from a database to a file for a backup, from a
+backup to a database to restore it. The copy is verified: every table by the number
+of its rows, and the ledger by its chains. The master key is not in the store; the
+copy needs the same.
+
+A file must not be open: stop its server. A database may be in use: the copy is
+what it held when the copy began, so stop its replicas first if they are to go on
+with the copy. A copy that was cut is gone on with by the same command; until it is
+whole no server opens it.`,
+		Example: `  moneyer store copy --store sqlite:/var/lib/moneyer/moneyer.db postgres://moneyer@db1/moneyer?sslmode=verify-full
+  moneyer store copy --config moneyer.toml sqlite:/backups/moneyer.db
+  moneyer store copy --store sqlite:/backups/moneyer.db postgres://moneyer@new/moneyer?sslmode=verify-full`,
+		Args: wants("TO"),
+		RunE: func(c *cobra.Command, args []string) error { return a.copyStore(c.Context(), &f, urlOf(args[0])) },
+	}
+	f.add(c)
+	return c
+}
+
+func (a *app) copyStore(ctx context.Context, f *storeFlags, to string) error {
+	from, err := f.url()
+	if err != nil {
+		return err
+	}
+	show, end := a.copyProgress()
+	report, err := store.Copy(ctx, from, to, show)
+	end()
+	if err != nil {
+		return storeFailure(err)
+	}
+	if a.json {
+		err = a.printJSON(copyJSON(&report))
+	} else {
+		err = a.printCopy(&report)
+	}
+	if err == nil && report.Broken != "" {
+		return refused(errSilent)
+	}
+	return err
+}
+
+func (a *app) printCopy(r *store.CopyReport) error {
+	var rows [][]string
+	for _, t := range r.Rows {
+		rows = append(rows, []string{t.Table, fmt.Sprint(t.Rows)})
+	}
+	if err := a.table([]string{"TABLE", "ROWS"}, rows); err != nil {
+		return err
+	}
+	if r.Broken != "" {
+		fmt.Fprintf(a.out, "%s\n", a.paint(bad, "copied, as it was: "+r.Broken))
+		return nil
+	}
+	for _, h := range r.Heads {
+		fmt.Fprintf(a.out, "chain %d leads to entry %s, %x, as in the source\n", authority.ChainOf(h.Seq), authority.ShowSeq(h.Seq), h.Hash[:8])
+	}
+	fmt.Fprintln(a.out, a.paint(good, "copied and verified"))
+	return nil
+}
+
+func copyJSON(r *store.CopyReport) map[string]any {
+	rows, heads := map[string]int64{}, []map[string]any{}
+	for _, t := range r.Rows {
+		rows[t.Table] = t.Rows
+	}
+	for _, h := range r.Heads {
+		heads = append(heads, map[string]any{"chain": authority.ChainOf(h.Seq), "last": authority.ShowSeq(h.Seq), "head": hex.EncodeToString(h.Hash[:])})
+	}
+	return map[string]any{"rows": rows, "chains": heads, "resumed": r.Resumed, "verified": r.Broken == "", "broken": r.Broken}
+}
+
+// copyProgress tells people at a terminal how far a copy is.
+func (a *app) copyProgress() (show func(table string, done, total int64), end func()) {
+	f, ok := a.err.(*os.File)
+	if !ok || a.json || !term.IsTerminal(int(f.Fd())) {
+		return nil, func() {}
+	}
+	show = func(table string, done, total int64) {
+		fmt.Fprintf(f, "\r\x1b[K%s: %d of %d rows", table, done, total)
+		if done == total && table == "ledger_batch" {
+			fmt.Fprint(f, "\r\x1b[Kverifying the ledger of the copy")
+		}
+	}
+	return show, func() { fmt.Fprint(f, "\r\x1b[K") }
+}
