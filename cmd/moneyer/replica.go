@@ -12,21 +12,25 @@ import (
 
 // changedElsewhere reads anew what another replica changed and memory holds. While it
 // fails the store says that it does not know what others changed.
-func (e *estate) changedElsewhere(ctx context.Context, c store.Change) error {
+func (e *estate) changedElsewhere(ctx context.Context, kind store.ChangeKind, issuer string, ids []string) error {
 	h := e.current.Load()
 	if h == nil {
 		return errors.New("still starting")
 	}
-	issuers := slices.Sorted(maps.Keys(h.keys.Issuers))
-	if c.Issuer != "" {
-		issuers = slices.DeleteFunc(issuers, func(name string) bool { return name != c.Issuer }) // another may serve more of them
+	issuers := slices.Collect(maps.Keys(h.keys.Issuers))
+	if issuer != "" {
+		issuers = slices.DeleteFunc(issuers, func(name string) bool { return name != issuer }) // another may serve more of them
 	}
-	if c.Kind == store.ChangedRevocations {
+	if kind == store.ChangedRevocations && ids == nil {
 		return e.revocations.Load(ctx, issuers)
 	}
 	var errs []error
 	for _, issuer := range issuers {
-		errs = append(errs, h.keys.Refresh(ctx, issuer))
+		if kind == store.ChangedRevocations {
+			errs = append(errs, e.revocations.Learn(ctx, issuer, ids))
+		} else {
+			errs = append(errs, h.keys.Refresh(ctx, issuer))
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -260,6 +260,18 @@ func (l *ledger) Revocations(_ context.Context, issuer string) ([]authority.Revo
 	return slices.DeleteFunc(slices.Clone(l.revocations), func(r authority.Revocation) bool { return r.Issuer != issuer }), l.err
 }
 
+// Revocation implements authority.RevocationStore.
+func (l *ledger) Revocation(_ context.Context, issuer, id string) (*authority.Revocation, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range l.revocations {
+		if r := l.revocations[i]; r.Issuer == issuer && r.ID == id {
+			return &r, l.err
+		}
+	}
+	return nil, authority.ErrNotFound
+}
+
 func (l *ledger) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
 	if l.puts != nil {
 		l.puts()

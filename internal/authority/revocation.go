@@ -43,6 +43,8 @@ type Revocation struct {
 type RevocationStore interface {
 	// Revocations lists an issuer's, all that were acknowledged and are not over.
 	Revocations(ctx context.Context, issuer string) ([]Revocation, error)
+	// Revocation reads one of them, or ErrNotFound.
+	Revocation(ctx context.Context, issuer, id string) (*Revocation, error)
 	// PutRevocation stores one and appends e to the ledger in one atomic, durable step.
 	PutRevocation(ctx context.Context, r *Revocation, e *Entry) error
 	// Entries visits the ledger entries that q selects, in order, until visit
@@ -165,6 +167,29 @@ func (r *Revocations) Load(ctx context.Context, issuers []string) error {
 		f.version.Store(r.of(issuer).version.Load() + 1)
 		r.byIssuer.Store(issuer, f)
 	}
+	return nil
+}
+
+// Learn puts in force what another process has stored. It is to Load what a line is to
+// a book: where one of many is new, the others are not read again.
+func (r *Revocations) Learn(ctx context.Context, issuer string, ids []string) error {
+	leave, err := r.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	f := r.of(issuer)
+	for _, id := range ids {
+		v, err := r.store.Revocation(ctx, issuer, id)
+		if errors.Is(err, ErrNotFound) {
+			continue // it is over
+		}
+		if err != nil {
+			return err
+		}
+		f.add(v)
+	}
+	r.byIssuer.Store(issuer, f)
 	return nil
 }
 

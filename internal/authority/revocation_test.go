@@ -378,6 +378,35 @@ func TestLoad(t *testing.T) {
 	}
 }
 
+// TestLearn puts in force what it is told of, and keeps what was in force.
+func TestLearn(t *testing.T) {
+	h := newHouse(t, "oauth2")
+	secret := h.newSecret(t, authority.ClientSecret)
+	first, second := h.mint(t, secret), h.mint(t, secret)
+	for id, token := range map[string]*authority.AccessToken{"1": first, "2": second} {
+		v := &authority.Revocation{Issuer: "d1", ID: id, JTIs: []string{token.JTI}, Until: token.Expires}
+		if err := h.ledger.PutRevocation(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: noon}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := h.Revocations.Learn(t.Context(), "d1", []string{"1", "gone"}); err != nil {
+		t.Fatal(err)
+	}
+	if h.live(t, first) || !h.live(t, second) {
+		t.Error("after the first was told of, the first is good or the second is not")
+	}
+	if err := h.Revocations.Learn(t.Context(), "d1", []string{"2"}); err != nil {
+		t.Fatal(err)
+	}
+	if h.live(t, first) || h.live(t, second) {
+		t.Error("after both were told of, one of them is good")
+	}
+	h.ledger.err = errors.New("away")
+	if err := h.Revocations.Learn(t.Context(), "d1", []string{"2"}); !errors.Is(err, h.ledger.err) {
+		t.Errorf("of a store that is away it learned: %v", err)
+	}
+}
+
 // TestRevocationsAtOnce asks while others revoke, sweep and publish: what Add
 // returned for is refused from then on.
 func TestRevocationsAtOnce(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -119,20 +120,31 @@ func (f *feed) hear(ctx context.Context, cache *registryCache) error {
 	return nil
 }
 
+// mostTold is how many revocations of an issuer are told one by one.
+const mostTold = 100
+
 // tell lets those hear who remember what is not in the cache.
 func (f *feed) tell(ctx context.Context, changes []Change) error {
 	if f.options.Changed == nil {
 		return nil
 	}
-	told := map[Change]bool{}
+	type of struct {
+		kind   ChangeKind
+		issuer string
+	}
+	ids := map[of][]string{}
 	for _, c := range changes {
-		if c.ID = ""; c.Kind != ChangedSigningKeys && c.Kind != ChangedRevocations || told[c] {
-			continue
+		if c.Kind == ChangedSigningKeys || c.Kind == ChangedRevocations {
+			ids[of{c.Kind, c.Issuer}] = append(ids[of{c.Kind, c.Issuer}], c.ID)
 		}
-		if err := f.options.Changed(ctx, c); err != nil {
-			return fmt.Errorf("%s of issuer %q: %w", c.Kind, c.Issuer, err)
+	}
+	for what, ids := range ids {
+		if len(ids) > mostTold || slices.Contains(ids, "") {
+			ids = nil
 		}
-		told[c] = true
+		if err := f.options.Changed(ctx, what.kind, what.issuer, ids); err != nil {
+			return fmt.Errorf("%s of issuer %q: %w", what.kind, what.issuer, err)
+		}
 	}
 	return nil
 }

@@ -29,6 +29,21 @@ func (d *DB) Revocations(ctx context.Context, issuer string) ([]authority.Revoca
 	return revocations, nil
 }
 
+// Revocation implements authority.RevocationStore.
+func (d *DB) Revocation(ctx context.Context, issuer, id string) (*authority.Revocation, error) {
+	var document []byte
+	err := d.reads.get(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND id = $2 AND until > $3`,
+		[]any{issuer, id, d.now().UnixMilli()}, []any{&document})
+	if err != nil {
+		return nil, missing(err, "revocation", id)
+	}
+	r := &authority.Revocation{}
+	if err := json.Unmarshal(document, r); err != nil {
+		return nil, fmt.Errorf("revocation %q: %w", id, err)
+	}
+	return r, nil
+}
+
 // PutRevocation stores a revocation under its ID and records e with it. An ID
 // that is taken is authority.ErrConflict.
 func (d *DB) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {

@@ -51,9 +51,9 @@ type Options struct {
 	// TouchInterval is how often the times of last use are written. 0 means 10 s.
 	TouchInterval time.Duration
 	// Changed, if any, is told that another process changed an issuer's signing keys
-	// or revocations; of every issuer's when the name is empty. While it returns an
-	// error the store says that it does not know what others changed.
-	Changed func(ctx context.Context, c Change) error
+	// or revocations, those with ids or any; of every issuer's when the name is empty.
+	// While it returns an error the store says that it does not know what others changed.
+	Changed func(ctx context.Context, kind ChangeKind, issuer string, ids []string) error
 	// Beat, if any, returns what the other replicas are to hear with the next beat,
 	// and Heard is told what they say, some of it more than once.
 	Beat  func() []byte

@@ -403,6 +403,12 @@ func revocations(t testing.TB, s Store) {
 	if want := []authority.Revocation{*short, *long}; !reflect.DeepEqual(got, want) {
 		t.Errorf("read %+v, want %+v", got, want)
 	}
+	if got, err := s.Revocation(t.Context(), issuer, "long"); err != nil || !reflect.DeepEqual(got, long) {
+		t.Errorf("one of them: %+v, %v", got, err)
+	}
+	if _, err := s.Revocation(t.Context(), issuer, "theirs"); !errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("one of another issuer: %v", err)
+	}
 	gone, err := s.Forget(t.Context(), short.Until)
 	must(t, err)
 	if got, err = s.Revocations(t.Context(), issuer); gone != 1 || err != nil || len(got) != 1 || got[0].ID != "long" {

@@ -59,6 +59,7 @@ type SigningKeys interface {
 // Revocations administers revocations.
 type Revocations interface {
 	Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error)
+	Revocation(ctx context.Context, issuer, id string) (*authority.Revocation, error)
 	PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error
 }
 
