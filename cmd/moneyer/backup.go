@@ -23,13 +23,17 @@ func (o *onboarding) backupCommand() *cobra.Command {
 		Short: "Take a copy of the store while the server goes on",
 		Long: `Take a consistent copy of the whole store, registry and ledger, while the server
 goes on minting, and verify its ledger. FILE must not exist; nobody but its owner
-may read it. The server needs as much room beside its store for a moment. The
-master key is not in the copy: keep one of it elsewhere.
+may read it. It is a SQLite file, also where the store is a PostgreSQL database. The
+server needs as much room for a moment: beside its store, or in TMPDIR where that is
+a database. The master key is not in the copy: keep one of it elsewhere.
 
-To restore, stop the server, remove the store with its -wal and -shm, put FILE in
-its place, and start. What happened after the backup is forgotten: assertions that
-were used up since then are good once more until they expire, and a client
-that was disabled since then is enabled again.`,
+To restore a file, stop the server, remove the store with its -wal and -shm, put
+FILE in its place, and start. To restore a database, stop every replica, make a new
+database, 'moneyer store copy --store FILE' to it, and start.
+
+What happened after the backup is forgotten: assertions that were used up since
+then are good once more until they expire, and a client that was disabled since
+then is enabled again.`,
 		Example: `  moneyer backup /backups/moneyer-2026-11-23.db
   moneyer ledger verify --store /backups/moneyer-2026-11-23.db`,
 		Args: wants("FILE"),
@@ -130,12 +134,25 @@ func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (admin
 
 // copyStore makes a consistent copy of the store and opens it. Its name is gone
 // by then, so that not even a process that is killed leaves it behind.
-func (e *estate) copyStore(ctx context.Context) (*os.File, error) {
-	if err := e.db.Backup(ctx, e.copyPath); err != nil {
+func (e *estate) copyStore(ctx context.Context) (file *os.File, err error) {
+	if !e.copying.TryLock() {
+		return nil, fs.ErrExist
+	}
+	defer e.copying.Unlock()
+	path := e.copyPath
+	if path == "" {
+		folder, err := os.MkdirTemp("", "moneyer-backup-") // which nobody else may enter
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = os.RemoveAll(folder) }()
+		path = filepath.Join(folder, "moneyer.db")
+	}
+	if err := e.db.Backup(ctx, path); err != nil {
 		return nil, err
 	}
-	file, err := os.Open(e.copyPath)
-	if err := errors.Join(err, os.Remove(e.copyPath)); err != nil {
+	file, err = os.Open(path)
+	if err := errors.Join(err, os.Remove(path)); err != nil {
 		_ = file.Close()
 		return nil, err
 	}

@@ -12,7 +12,6 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -37,7 +36,8 @@ import (
 // key, and what counts.
 type estate struct {
 	db       *store.DB
-	copyPath string // where a copy of the store is made for a backup
+	copyPath string // where a copy of the store is made for a backup; "" is a new folder for each
+	copying  sync.Mutex
 	master   *keyring.MasterKey
 	gate     *limit.Gate
 	lag      *limit.Lag
@@ -107,7 +107,7 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 	}
 	e.refusals, e.revocations = authority.NewRefusals(e.db, recordedRate(cfg)), authority.NewRevocations(e.db)
 	e.metrics = metrics.New(version, e.gate.Inside, func() bool { return e.storeUp() }, e.silence)
-	if err := os.Remove(e.copyPath); err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed may have left it
+	if err := os.Remove(e.copyPath); e.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed may have left it
 		return nil, trouble(errors.Join(err, e.close()))
 	}
 	return e, nil
@@ -169,13 +169,12 @@ func storePath(cfg *config.Config) (path string, file bool) {
 }
 
 // copyPath is where a copy of the store is made for a backup: beside its file, or
-// where temporary files go.
+// nowhere in particular.
 func copyPath(cfg *config.Config) string {
-	path, file := storePath(cfg)
-	if !file {
-		return filepath.Join(os.TempDir(), fmt.Sprintf("moneyer-%d.copy", os.Getpid()))
+	if path, file := storePath(cfg); file {
+		return path + ".copy"
 	}
-	return path + ".copy"
+	return ""
 }
 
 func recordedRate(cfg *config.Config) limit.Rate {
