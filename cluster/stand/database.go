@@ -9,10 +9,13 @@ import (
 	"moneyer/internal/pgserver"
 )
 
-// database is what the store is called.
-const database = "moneyer"
+// Database is what the store is called.
+const Database = "moneyer"
 
 func (s *Stand) startDatabase(ctx context.Context) (err error) {
+	if len(s.options.Addresses) > 0 {
+		return nil
+	}
 	s.say("Starting PostgreSQL: a primary and %d standbys, of which each commit waits for one ...", s.options.Standbys)
 	if s.Primary, err = pgserver.Start(ctx, s.options.Database); err != nil {
 		return err
@@ -28,7 +31,16 @@ func (s *Stand) startDatabase(ctx context.Context) (err error) {
 	if err := s.Primary.SetSync(ctx, 1, s.others(s.Primary)...); err != nil {
 		return err
 	}
-	return s.Primary.Exec(ctx, "CREATE DATABASE "+database)
+	return s.Primary.Exec(ctx, "CREATE DATABASE "+Database)
+}
+
+// addresses are where PostgreSQL listens.
+func (s *Stand) addresses() []string {
+	list := slices.Clone(s.options.Addresses)
+	for _, server := range s.Servers {
+		list = append(list, server.Addr())
+	}
+	return list
 }
 
 // others are all servers but one.
@@ -86,6 +98,9 @@ func (s *Stand) Complete(ctx context.Context) error {
 }
 
 func (s *Stand) completeDatabase(ctx context.Context) error {
+	if s.Primary == nil {
+		return nil
+	}
 	if !s.Primary.Running() {
 		if err := s.Primary.Restart(ctx); err != nil {
 			return err

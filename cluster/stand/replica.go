@@ -55,8 +55,7 @@ func (s *Stand) newReplica(ctx context.Context, number int) (*Replica, error) {
 		*address = loopback(port)
 	}
 	var hosts []string
-	for _, server := range s.Servers {
-		host := server.Addr()
+	for _, host := range s.addresses() {
 		if s.Network != nil {
 			link, err := s.Network.Link(host)
 			if err != nil {
@@ -67,7 +66,7 @@ func (s *Stand) newReplica(ctx context.Context, number int) (*Replica, error) {
 		}
 		hosts = append(hosts, host)
 	}
-	store := fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", pgserver.User, strings.Join(hosts, ","), database)
+	store := fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", pgserver.User, strings.Join(hosts, ","), Database)
 	return r, os.WriteFile(filepath.Join(r.Folder, "moneyer.toml"), []byte(s.configuration(r, store)), 0o600)
 }
 

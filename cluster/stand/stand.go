@@ -40,6 +40,9 @@ type Options struct {
 	Standbys int
 	// Database is how PostgreSQL is started.
 	Database pgserver.Options
+	// Addresses of servers of PostgreSQL that somebody else runs, with an empty database
+	// moneyer; then none is started here.
+	Addresses []string
 	// Faults puts a network between the replicas and the database that can be broken.
 	Faults bool
 	// Config is added to the replicas' configuration: whole tables of it, but for listen,

@@ -44,10 +44,11 @@ var policy = map[string][]string{
 	"internal/keeper":   {},
 	"internal/pgserver": {"internal/keeper", "github.com/jackc/pgx/v5"},
 	// The cluster on loopback: a program that starts Moneyer as others would.
-	"cluster":       {"cluster/stand"},
-	"cluster/fault": {"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog"},
-	"cluster/load":  {"assertion", "oauth"},
-	"cluster/stand": {"assertion", "oauth", "tokensource", "cluster/fault", "internal/keeper", "internal/pgserver"},
+	"cluster":         {"cluster/stand"},
+	"cluster/fault":   {"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog"},
+	"cluster/load":    {"assertion", "oauth"},
+	"cluster/patroni": {"internal/keeper", "internal/pgserver", "github.com/jackc/pgx/v5"},
+	"cluster/stand":   {"assertion", "oauth", "tokensource", "cluster/fault", "internal/keeper", "internal/pgserver"},
 	// The benchmark: a program that starts Moneyer as others would. Only
 	// bench/moneyer, which fills stores, looks inside.
 	"bench":         {"bench/ceiling", "bench/moneyer", "bench/peers", "bench/report", "bench/subject", "bench/trial"},

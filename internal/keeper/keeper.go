@@ -9,11 +9,15 @@ package keeper
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // script: the end of its input is the end of who made the folder. Processes are
@@ -86,4 +90,50 @@ func (f *Folder) keep() (err error) {
 // Remove ends what still works in the folder, and removes it.
 func (f *Folder) Remove() error {
 	return errors.Join(f.input.Close(), f.sweeper.Wait())
+}
+
+// Kill ends all processes that work in a folder at once, by SIGKILL, and returns
+// when they are gone.
+func Kill(folder string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	again := time.NewTicker(5 * time.Millisecond)
+	defer again.Stop()
+	// None can start another, or tell another to end, while all stand still.
+	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
+		for _, pid := range inside(folder) {
+			if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+		}
+	}
+	for {
+		left := inside(folder)
+		if len(left) == 0 {
+			return nil
+		}
+		for _, pid := range left {
+			_ = syscall.Kill(pid, syscall.SIGKILL) // one that was being started
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return fmt.Errorf("processes %v in %s do not end", left, folder)
+		}
+	}
+}
+
+// inside lists the processes that work in a folder.
+func inside(folder string) (found []int) {
+	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // the pattern is well formed
+	for _, link := range links {
+		at, err := os.Readlink(link)
+		if err != nil || at != folder && !strings.HasPrefix(at, folder+"/") {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(link))); err == nil {
+			found = append(found, pid)
+		}
+	}
+	return found
 }

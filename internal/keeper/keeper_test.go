@@ -73,6 +73,29 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+func TestKill(t *testing.T) {
+	f, err := New("", "moneyer-keeper-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := stubborn(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Kill(filepath.Join(f.Path, "elsewhere")); err != nil || len(inside(f.Path)) != 1 {
+		t.Errorf("in the folder work %v, %v", inside(f.Path), err)
+	}
+	if err := Kill(f.Path); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := out.ReadString(0); text != "" || err == nil {
+		t.Errorf("the program said %q, %v", text, err)
+	}
+	if err := f.Remove(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestKilled: the end of the maker's life is the end of all that is in the folder.
 func TestKilled(t *testing.T) {
 	child := exec.Command(os.Args[0])
@@ -89,7 +112,7 @@ func TestKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	path := strings.TrimSpace(line)
-	if at := workers(t, path); len(at) != 1 {
+	if at := inside(path); len(at) != 1 {
 		t.Fatalf("in %s work %v, want one process", path, at)
 	}
 	if err := child.Process.Signal(syscall.SIGKILL); err != nil {
@@ -108,22 +131,7 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("%s is still there", path)
 		}
 	}
-	if at := workers(t, path); len(at) != 0 {
+	if at := inside(path); len(at) != 0 {
 		t.Errorf("in %s, which is removed, work %v", path, at)
 	}
-}
-
-// workers lists the processes that work below a folder.
-func workers(t *testing.T, path string) (found []string) {
-	t.Helper()
-	links, err := filepath.Glob("/proc/[0-9]*/cwd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, link := range links {
-		if at, err := os.Readlink(link); err == nil && strings.HasPrefix(at, path) {
-			found = append(found, link)
-		}
-	}
-	return found
 }
