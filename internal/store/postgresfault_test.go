@@ -58,7 +58,10 @@ func eventually(t *testing.T, within time.Duration, what string, so func() bool)
 		select {
 		case <-again.C:
 		case <-late.C:
-			t.Fatalf("after %v it is still not so: %s", within, what)
+			if !so() { // a slow machine has had no time to look
+				t.Fatalf("after %v it is still not so: %s", within, what)
+			}
+			return
 		}
 	}
 }
@@ -259,12 +262,11 @@ func halfOpenIsNoGrant(t *testing.T) {
 			return arrives
 		}
 	})
-	const patience = 500 * time.Millisecond
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
 	began := time.Now()
 	err := d.Append(ctx, testEntry(1), useOf(1, "of who gave up"))
-	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > patience+300*time.Millisecond {
+	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > time.Second {
 		t.Fatalf("after %v: %v", took, err)
 	}
 	if err := d.Append(t.Context(), testEntry(2), useOf(1, "of who came later")); err != nil {
@@ -291,7 +293,7 @@ func TestCommitWithoutStandby(t *testing.T) {
 			answer := make(chan error, 1)
 			go func() { answer <- d.Append(context.Background(), testEntry(i+1), useOf(i+1, "")) }()
 			interrupted := map[int32]bool{}
-			eventually(t, 20*time.Second, "three commits that waited are interrupted", func() bool {
+			eventually(t, 2*patience, "three commits that waited are interrupted", func() bool {
 				for _, pid := range waitingForStandby(t, conn) {
 					mustExec(t, conn, "SELECT "+end+"($1)", pid)
 					interrupted[pid] = true
@@ -326,7 +328,7 @@ func setStandbys(t *testing.T, server *pgserver.Server, names string) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, 5*time.Second, "the server knows its standbys", func() bool {
+	eventually(t, patience, "the server knows its standbys", func() bool {
 		conn, err := pgx.Connect(t.Context(), server.URL("postgres"))
 		if err != nil {
 			return false

@@ -1,0 +1,328 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+)
+
+func putNamed(t *testing.T, d *DB, id string, revision int64, name string, disabled bool) {
+	t.Helper()
+	c := &authority.Client{Issuer: "d1", ID: id, Revision: revision, Name: name, Disabled: disabled}
+	if err := d.PutClient(t.Context(), c, testEntry(0)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// clientName reads a client's name as requests do.
+func clientName(t *testing.T, d *DB, id string) string {
+	t.Helper()
+	c, err := d.Client(t.Context(), "d1", id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.Name
+}
+
+// TestFeed tries the feed of one replica in several ways at once.
+func TestFeed(t *testing.T) {
+	all := atOnce{T: t}
+	defer all.wait()
+	all.run("woken", func(t *testing.T) { changesAreHeard(t, false) })
+	all.run("not woken", func(t *testing.T) { changesAreHeard(t, true) })
+	all.run("held up", feedHeldUp)
+	all.run("too much", func(t *testing.T) { dropsAll(t, tooManyChanges) })
+	all.run("gone", func(t *testing.T) { dropsAll(t, forgottenChanges) })
+	all.run("went back", func(t *testing.T) { dropsAll(t, wentBack) })
+	all.run("told", tellsOfWhatIsRemembered)
+	all.run("told of all", tellsOfAll)
+}
+
+// changesAreHeard: a change is in memory elsewhere within a second, and far sooner
+// where the database wakes those who listen.
+func changesAreHeard(t *testing.T, deaf bool) {
+	const changes = 12
+	url := PostgresForTests.NewDatabase(t)
+	p, through := newProxy(t, url)
+	p.set(func() { p.deaf = deaf })
+	a, b := startReplica(t, url, Options{}), startReplica(t, through, Options{})
+	putNamed(t, a, "bank", 0, "0", false)
+	began := time.Now()
+	for n := 1; n <= changes; n++ {
+		_ = clientName(t, b, "bank") // which remembers it now
+		name := fmt.Sprint(n)
+		putNamed(t, a, "bank", int64(n), name, false)
+		eventually(t, Trust, "the change is seen", func() bool { return clientName(t, b, "bank") == name })
+	}
+	took := time.Since(began)
+	switch heard := p.notifications.Load(); {
+	case heard < changes/2:
+		t.Errorf("%d changes were notified of", heard)
+	case deaf && took < changes*beat/2:
+		t.Errorf("%d changes were heard within %v though nobody told of them", changes, took)
+	case !deaf && took > changes*beat*9/10:
+		t.Errorf("%d changes took %v: notifications wake nobody", changes, took)
+	}
+}
+
+// holdUp locks the row that a replica writes at each beat.
+func holdUp(t *testing.T, url string, d *DB) (release func()) {
+	t.Helper()
+	conn := connectTo(t, url)
+	held, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := held.Exec(t.Context(), `SELECT FROM replica WHERE id = $1 FOR UPDATE`, feedOf(t, d).replica); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		t.Helper()
+		if err := held.Rollback(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func feedOf(t *testing.T, d *DB) *feed {
+	t.Helper()
+	p, ok := d.database.(*postgres)
+	if !ok {
+		t.Fatal("the store is not on PostgreSQL")
+	}
+	return p.feed
+}
+
+// hears waits until a replica has heard of all that was changed before.
+func hears(t *testing.T, d *DB) {
+	t.Helper()
+	now := time.Now()
+	eventually(t, patience, "the feed is heard", func() bool { until, fresh := d.Heard(); return fresh && until.After(now) })
+}
+
+// patience is how long the tests wait for what nobody promises to come sooner.
+const patience = 15 * time.Second
+
+func isFresh(d *DB) bool {
+	_, fresh := d.Heard()
+	return fresh
+}
+
+// feedHeldUp: who has not heard for a second trusts no memory, and says so; who
+// asks for what was known last is told that.
+func feedHeldUp(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
+	putNamed(t, a, "bank", 0, "before", false)
+	putNamed(t, a, "shop", 0, "before", false)
+	hears(t, b)
+	for _, id := range []string{"bank", "shop"} {
+		_ = clientName(t, b, id)
+	}
+	release := holdUp(t, url, b)
+	putNamed(t, a, "bank", 1, "after", true)
+	putNamed(t, a, "shop", 1, "after", true)
+	eventually(t, patience, "memory is distrusted", func() bool { return !isFresh(b) })
+	until, _ := b.Heard()
+	if c, err := b.LastKnown().Client(t.Context(), "d1", "bank"); err != nil || c.Disabled {
+		t.Errorf("what was known last of a client: %+v, %v", c, err)
+	}
+	if _, err := b.LastKnown().Client(t.Context(), "d1", "nobody"); err == nil || errors.Is(err, authority.ErrNotFound) {
+		t.Errorf("a client of whom nothing was known: %v", err)
+	}
+	for range 100 {
+		if c, err := b.Client(t.Context(), "d1", "shop"); err != nil || !c.Disabled {
+			t.Fatalf("a client that is disabled elsewhere: %+v, %v", c, err)
+		}
+	}
+	eventually(t, patience, "Ping says why", func() bool {
+		err := b.Ping(t.Context())
+		return err != nil && strings.Contains(err.Error(), "nothing was heard") && strings.Contains(err.Error(), "lock timeout")
+	})
+	if err := a.Ping(t.Context()); err != nil {
+		t.Errorf("the replica that hears: %v", err)
+	}
+	if later, _ := b.Heard(); !later.Equal(until) {
+		t.Error("the feed went on while it was held up")
+	}
+	release()
+	eventually(t, patience, "the feed recovers", func() bool { return isFresh(b) && b.Ping(t.Context()) == nil })
+	if c, err := b.LastKnown().Client(t.Context(), "d1", "bank"); err == nil && !c.Disabled {
+		t.Error("what was heard of is still remembered as it was")
+	}
+	if name := clientName(t, b, "bank"); name != "after" {
+		t.Errorf("the client is as it was %s", name)
+	}
+}
+
+// dropsAll: where not each change can be heard of, nothing is remembered. Behind
+// the store's back a client is changed of which no change tells.
+func dropsAll(t *testing.T, lose func(t *testing.T, url string, a *DB)) {
+	url := PostgresForTests.NewDatabase(t)
+	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
+	putNamed(t, a, "bank", 0, "before", false)
+	putNamed(t, a, "other", 0, "before", false)
+	hears(t, b)
+	_ = clientName(t, b, "bank") // which remembers it now
+	conn := connectTo(t, url)
+	mustExec(t, conn, `UPDATE client SET document = convert_to(replace(convert_from(document, 'UTF8'), 'before', 'after'), 'UTF8') WHERE id = 'bank'`)
+	putNamed(t, a, "other", 1, "after", false)
+	hears(t, b)
+	if name := clientName(t, b, "bank"); name != "before" {
+		t.Fatalf("b remembers nothing: the client is as it was %s", name)
+	}
+	release := holdUp(t, url, b)
+	lose(t, url, a)
+	release()
+	eventually(t, patience, "nothing is remembered", func() bool {
+		c, err := b.LastKnown().Client(t.Context(), "d1", "bank")
+		return isFresh(b) && (err != nil || c.Name == "after")
+	})
+	if name := clientName(t, b, "bank"); name != "after" {
+		t.Errorf("the client is as it was %s", name)
+	}
+}
+
+func tooManyChanges(t *testing.T, url string, _ *DB) {
+	mustExec(t, connectTo(t, url), `WITH now AS (UPDATE registry_revision SET revision = revision + 1 RETURNING revision)
+		INSERT INTO registry_change (revision, at, kind, issuer, id)
+		SELECT revision, now(), 'merchant', 'd1', n::text FROM now, generate_series(1, $1) AS n`, mostChanges+1)
+}
+
+// forgottenChanges has changes forgotten that b has not heard of.
+func forgottenChanges(t *testing.T, url string, a *DB) {
+	putNamed(t, a, "other", 2, "later", false)
+	mustExec(t, connectTo(t, url), `UPDATE registry_change SET at = at - make_interval(secs => $1)`, changesKept.Seconds()+1)
+	if _, err := a.Forget(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	conn := connectTo(t, url)
+	var left, gone int64
+	if err := conn.QueryRow(t.Context(), `SELECT (SELECT count(*) FROM registry_change), gone FROM registry_revision`).Scan(&left, &gone); err != nil {
+		t.Fatal(err)
+	}
+	if left != 0 || gone != 4 {
+		t.Errorf("%d changes are left, and those up to %d are gone", left, gone)
+	}
+}
+
+func wentBack(t *testing.T, url string, _ *DB) {
+	mustExec(t, connectTo(t, url), `UPDATE registry_revision SET revision = revision - 1`)
+}
+
+// told is what Options.Changed was told.
+type told struct {
+	mu      sync.Mutex
+	changes []Change
+	failure error
+}
+
+func (c *told) changed(_ context.Context, change Change) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes = append(c.changes, change)
+	return c.failure
+}
+
+func (c *told) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failure, c.changes = err, nil
+}
+
+func (c *told) times(change Change) (n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, known := range c.changes {
+		if known == change {
+			n++
+		}
+	}
+	return n
+}
+
+// tellsOfWhatIsRemembered: who remembers signing keys and revocations is told of
+// each change, again and again while that fails; meanwhile nothing counts as heard.
+func tellsOfWhatIsRemembered(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	var heard told
+	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{Changed: heard.changed})
+	keys, revocations := Change{Kind: ChangedSigningKeys, Issuer: "d1"}, Change{Kind: ChangedRevocations, Issuer: "d2"}
+	if err := a.PutSigningKeys(t.Context(), authority.SigningKeys{Issuer: "d1"}, testEntry(0)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, "signing keys are told of", func() bool { return heard.times(keys) == 1 })
+
+	heard.fail(errors.New("the keys cannot be read"))
+	r := &authority.Revocation{Issuer: "d2", ID: "r1", Until: time.Now().Add(time.Hour)}
+	if err := a.PutRevocation(t.Context(), r, testEntry(1)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, patience, "revocations are told of", func() bool { return heard.times(revocations) >= 1 })
+	until, _ := b.Heard()
+	eventually(t, patience, "it is told again, and memory is distrusted", func() bool {
+		return heard.times(revocations) >= 3 && !isFresh(b)
+	})
+	if later, _ := b.Heard(); !later.Equal(until) {
+		t.Error("what could not be told counts as heard")
+	}
+	if err := b.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "the keys cannot be read") {
+		t.Errorf("ping: %v", err)
+	}
+	heard.fail(nil)
+	eventually(t, patience, "it recovers", func() bool { return isFresh(b) && b.Ping(t.Context()) == nil })
+	if n := heard.times(revocations); n != 1 || heard.times(keys) != 0 {
+		t.Errorf("revocations were told of %d times after it worked, keys %d times", n, heard.times(keys))
+	}
+}
+
+// tellsOfAll: where not each change is known, it is told that all may have changed.
+func tellsOfAll(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	var heard told
+	d := startReplica(t, url, Options{Changed: heard.changed})
+	release := holdUp(t, url, d)
+	tooManyChanges(t, url, nil)
+	release()
+	eventually(t, patience, "all is told of", func() bool {
+		return heard.times(Change{Kind: ChangedSigningKeys}) == 1 && heard.times(Change{Kind: ChangedRevocations}) == 1
+	})
+}
+
+// TestBeatCarriesWhatIsSaid: what a replica says with its beat the others hear, and
+// not itself.
+func TestBeatCarriesWhatIsSaid(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	var mu sync.Mutex
+	heard := map[string]map[string]string{}
+	start := func(name string) *DB {
+		return startReplica(t, url, Options{
+			Beat: func() []byte { return []byte("of " + name) },
+			Heard: func(replica string, said []byte) {
+				mu.Lock()
+				defer mu.Unlock()
+				if heard[name] == nil {
+					heard[name] = map[string]string{}
+				}
+				heard[name][replica] = string(said)
+			},
+		})
+	}
+	a, b := start("a"), start("b")
+	eventually(t, patience, "each hears the other", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return heard["a"][feedOf(t, b).replica] == "of b" && heard["b"][feedOf(t, a).replica] == "of a"
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	if len(heard["a"]) != 1 || len(heard["b"]) != 1 {
+		t.Errorf("heard %v", heard)
+	}
+}
