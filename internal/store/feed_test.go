@@ -216,17 +216,23 @@ func wentBack(t *testing.T, url string, _ *DB) {
 	mustExec(t, connectTo(t, url), `UPDATE registry_revision SET revision = revision - 1`)
 }
 
-// told is what Options.Changed was told.
+// told is what Options.Changed was told; with no IDs it is of all, and noted as one
+// change without an ID.
 type told struct {
 	mu      sync.Mutex
 	changes []Change
 	failure error
 }
 
-func (c *told) changed(_ context.Context, change Change) error {
+func (c *told) changed(_ context.Context, kind ChangeKind, issuer string, ids []string) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.changes = append(c.changes, change)
+	if len(ids) == 0 {
+		ids = []string{""}
+	}
+	for _, id := range ids {
+		c.changes = append(c.changes, Change{Kind: kind, Issuer: issuer, ID: id})
+	}
 	return c.failure
 }
 
@@ -253,7 +259,7 @@ func tellsOfWhatIsRemembered(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var heard told
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{Changed: heard.changed})
-	keys, revocations := Change{Kind: ChangedSigningKeys, Issuer: "d1"}, Change{Kind: ChangedRevocations, Issuer: "d2"}
+	keys, revocations := Change{Kind: ChangedSigningKeys, Issuer: "d1"}, Change{Kind: ChangedRevocations, Issuer: "d2", ID: "r1"}
 	if err := a.PutSigningKeys(t.Context(), authority.SigningKeys{Issuer: "d1"}, testEntry(0)); err != nil {
 		t.Fatal(err)
 	}
