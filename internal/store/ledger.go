@@ -148,12 +148,14 @@ func (d *DB) chains(ctx context.Context) ([]chain, error) {
 			UNION ALL
 			SELECT (SELECT min(first_seq) FROM ledger_batch WHERE first_seq >= ((chain.first >> 40) + 1) << 40)
 			FROM chain WHERE chain.first IS NOT NULL
-		), span (first, last) AS (
+		), span (first, last) AS MATERIALIZED (
 			SELECT first, (SELECT max(first_seq) FROM ledger_batch
 				WHERE first_seq >= chain.first AND first_seq < ((chain.first >> 40) + 1) << 40)
 			FROM chain WHERE first IS NOT NULL
 		)
-		SELECT span.first, span.last, b.count, b.last FROM span JOIN ledger_batch b ON b.first_seq = span.last ORDER BY span.first`,
+		SELECT first, last, (SELECT count FROM ledger_batch WHERE first_seq = span.last),
+			(SELECT ledger_batch.last FROM ledger_batch WHERE first_seq = span.last)
+		FROM span ORDER BY first`,
 		nil, func(scan func(...any) error) error {
 			var c chain
 			var count int64

@@ -56,6 +56,7 @@ func readPool(u *postgresURL) *sql.DB {
 		config.RuntimeParams["statement_timeout"] = "30000" // of a walk along the ledger; what requests wait for ends sooner
 	}
 	config.RuntimeParams["lock_timeout"] = "1000"
+	config.RuntimeParams["jit"] = "off" // with hundreds of partitions it compiles for a second what runs for milliseconds
 	db := stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
 		withoutCancel(c, func(c net.Conn) net.Conn { return c })
 		return nil
