@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"moneyer/internal/keyring"
 	"moneyer/internal/store"
 )
 
@@ -29,7 +30,11 @@ func (e *estate) changedElsewhere(ctx context.Context, kind store.ChangeKind, is
 		if kind == store.ChangedRevocations {
 			errs = append(errs, e.revocations.Learn(ctx, issuer, ids))
 		} else {
-			errs = append(errs, h.keys.Refresh(ctx, issuer))
+			err := h.keys.Refresh(ctx, issuer)
+			e.complaints.tell("open the signing keys of "+issuer, err)
+			if !errors.Is(err, keyring.ErrUnopened) { // it does not sign here, and all the rest is known
+				errs = append(errs, err)
+			}
 		}
 	}
 	return errors.Join(errs...)

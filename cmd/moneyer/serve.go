@@ -340,12 +340,17 @@ func (r *running) everyMinute(ctx context.Context) {
 	r.complaints.tell("sign a checkpoint", r.db.Checkpoint(ctx, r.master.SignCheckpoint))
 }
 
+// mostForKeys is how long a rotation may wait for the store: a reload waits for it.
+const mostForKeys = 10 * time.Second
+
 // refresh rotates the signing keys and reads TLS files that have changed, and
 // returns how long the ledger's entries are kept.
 func (r *running) refresh(ctx context.Context) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.complaints.tell("rotate signing keys", r.house.keys.Rotate(ctx))
+	due, cancel := context.WithTimeout(ctx, mostForKeys)
+	defer cancel()
+	r.complaints.tell("rotate signing keys", r.house.keys.Rotate(due))
 	for _, d := range r.doors() {
 		r.complaints.tell("read the TLS files of the "+d.name+" listener", d.refresh())
 	}

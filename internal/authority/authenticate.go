@@ -113,7 +113,7 @@ func badClient(refusal *Refusal) error {
 func shorten(s string) string {
 	const most = 64
 	switch {
-	case LooksLikeCredential(s):
+	case strings.Contains(s, secretPrefix), strings.Contains(s, apiKeyPrefix), strings.HasPrefix(s, "eyJ"):
 		return "something like a credential"
 	case len(s) > most:
 		return strings.ToValidUTF8(s[:most], "") + "..."
@@ -121,9 +121,9 @@ func shorten(s string) string {
 	return s
 }
 
-// LooksLikeCredential tells whether a text may be a secret of ours, or a JWT, in a
-// place that logs and the ledger show. It is no such text for how it begins alone:
-// one random identifier in 262,144 begins like a JWT.
+// LooksLikeCredential tells whether a text is a secret of ours, or a JWT, in a place
+// that logs and the ledger show. How it begins is not enough to refuse it: one
+// random identifier in 262,144 begins like a JWT.
 func LooksLikeCredential(s string) bool {
 	return strings.HasPrefix(s, "eyJ") && strings.Contains(s, ".") || hasSecret(s, secretPrefix) || hasSecret(s, apiKeyPrefix)
 }

@@ -161,7 +161,7 @@ func TestPaths(t *testing.T) {
 // where, and the fix.
 var refusals = []struct{ name, old, text, want string }{
 	{"no store", `store = "sqlite:moneyer.db"`, ``, `moneyer.toml: store: must say where the state is kept, such as "sqlite:moneyer.db" or "postgres://moneyer@db1,db2/moneyer?sslmode=verify-full"`},
-	{"another store", `sqlite:moneyer.db`, `postgres://x`, `moneyer.toml:1: store: must say where`},
+	{"another store", `sqlite:moneyer.db`, `mysql://x`, `moneyer.toml:1: store: must say where`},
 	{"store without a path", `sqlite:moneyer.db`, `sqlite:`, `moneyer.toml:1: store: must say where`},
 	{"no master key", `master_key = "file:master.key"`, ``, `moneyer.toml: master_key: must be "file:PATH" or "env:NAME"; 'moneyer init' makes`},
 	{"master key in the file", `file:master.key`, `q83vEjRWeJA`, `moneyer.toml:2: master_key: must be "file:PATH"`},

@@ -28,6 +28,9 @@ const afterglow = time.Minute
 var (
 	// ErrNoSigningKey: no key of the issuer signs at that instant.
 	ErrNoSigningKey = errors.New("no signing key")
+	// ErrUnopened: a private key cannot be opened here, such as one in a file that is
+	// not on this machine.
+	ErrUnopened = errors.New("it does not open")
 	// ErrState: the key is not in a state in which that can be done to it.
 	ErrState = errors.New("the state of the key does not allow it")
 )
@@ -207,7 +210,7 @@ func (k *Keyring) enter(ctx context.Context) (leave func(), err error) {
 // Refresh loads the keys of one issuer, which another process may have changed, and
 // leaves the others as they are. A key that does not open does not sign, but never
 // keeps a revocation from being learned: the rest is taken over, and the next Rotate
-// tries again.
+// tries again; the error is ErrUnopened then.
 func (k *Keyring) Refresh(ctx context.Context, issuer string) error {
 	leave, err := k.enter(ctx)
 	if err != nil {
@@ -246,7 +249,7 @@ func (k *Keyring) read(ctx context.Context, issuer string) (*ring, error) {
 	for i := range keys.Keys {
 		key := &keys.Keys[i]
 		if ready[key.Kid], err = k.open(issuer, key, settings.Typ); err != nil {
-			errs = append(errs, fmt.Errorf("issuer %q, signing key %s: %w", issuer, key.Kid, err))
+			errs = append(errs, fmt.Errorf("issuer %q, signing key %s: %w: %w", issuer, key.Kid, ErrUnopened, err))
 		}
 	}
 	return newRing(keys, ready), errors.Join(errs...)

@@ -177,7 +177,7 @@ func (f *feed) beat(ctx context.Context) (p pulse, err error) {
 	batch.Queue(`INSERT INTO replica (id, seen, spent) VALUES ($1, now(), $2)
 		ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, spent = excluded.spent`, f.replica, spent)
 	batch.Queue(`SELECT revision, gone FROM registry_revision`).QueryRow(func(row pgx.Row) error { return row.Scan(&p.revision, &p.gone) })
-	batch.Queue(`SELECT id, spent FROM replica WHERE id <> $1 AND seen > now() - interval '10 seconds'`, f.replica).Query(f.others)
+	batch.Queue(`SELECT id, spent FROM replica WHERE id <> $1 AND seen > now() - interval '2 seconds'`, f.replica).Query(f.others)
 	if err := f.conn.SendBatch(context.WithoutCancel(ctx), &batch).Close(); err != nil {
 		return p, unavailable(err)
 	}
