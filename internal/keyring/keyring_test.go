@@ -373,6 +373,7 @@ func TestLoadRefuses(t *testing.T) {
 			}
 			wantText(t, err, test.says)
 			wantText(t, err, `issuer "d1"`)
+			wantIs(t, err, keyring.ErrUnopened)
 			if strings.Contains(err.Error(), "1234") {
 				t.Errorf("error gives the PIN away: %v", err)
 			}
