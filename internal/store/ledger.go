@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 
 	"moneyer/internal/authority"
 )
@@ -102,19 +103,31 @@ func (r *batchReader) fill(ctx context.Context) error {
 			for _, line := range b.lines {
 				text += len(line)
 			}
-			if text >= textAtOnce {
+			if text >= textAtOnce && len(r.ahead) > 1 {
 				return errEnough
 			}
 			return nil
 		})
-	switch {
-	case errors.Is(err, errEnough) || err == nil && len(r.ahead) == r.atOnce:
-		r.next, err = r.ahead[len(r.ahead)-1].first+1, nil
-	default:
+	if errors.Is(err, errEnough) || err == nil && len(r.ahead) == r.atOnce {
+		r.turnPage()
+		err = nil
+	} else {
 		r.next = math.MaxInt64
 	}
 	r.atOnce = min(2*r.atOnce, mostAtOnce)
 	return err
+}
+
+// turnPage lets the next query begin with the last batch of this one, which is
+// left to it: where somebody put it in twice, both are read.
+func (r *batchReader) turnPage() {
+	last := r.ahead[len(r.ahead)-1].first
+	if r.ahead[0].first == last {
+		r.next = last + 1
+		return
+	}
+	r.next = last
+	r.ahead = slices.DeleteFunc(r.ahead, func(b *batch) bool { return b.first == last })
 }
 
 // batches visits in order the batches that begin from first to last.
@@ -153,8 +166,8 @@ func (d *DB) chains(ctx context.Context) ([]chain, error) {
 				WHERE first_seq >= chain.first AND first_seq < ((chain.first >> 40) + 1) << 40)
 			FROM chain WHERE first IS NOT NULL
 		)
-		SELECT first, last, (SELECT count FROM ledger_batch WHERE first_seq = span.last),
-			(SELECT ledger_batch.last FROM ledger_batch WHERE first_seq = span.last)
+		SELECT first, last, (SELECT count FROM ledger_batch WHERE first_seq = span.last LIMIT 1),
+			(SELECT ledger_batch.last FROM ledger_batch WHERE first_seq = span.last LIMIT 1)
 		FROM span ORDER BY first`,
 		nil, func(scan func(...any) error) error {
 			var c chain

@@ -35,6 +35,10 @@ func TestReplicasConfirmEachOther(t *testing.T) {
 		"nothing":         {"", ""},
 		"a missing chain": {`DELETE FROM ledger_batch WHERE first_seq >> 40 = 1`, "1-1"},
 		"a cut tail":      {`DELETE FROM ledger_batch WHERE first_seq >> 40 = 1 AND first_seq & 255 > 3`, "1-4"},
+		"an entry twice": {`INSERT INTO ledger_batch SELECT first_seq, count, time_min, time_max + 1, previous, last, marks, lines
+			FROM ledger_batch WHERE first_seq >> 40 = 1 AND first_seq & 255 = 3`, "1-3"},
+		"the last entry twice": {`INSERT INTO ledger_batch SELECT first_seq, count, time_min, time_max + 1, previous, last, marks, lines
+			FROM ledger_batch WHERE first_seq >> 40 = 1 AND first_seq & 255 = 6`, "1-6"},
 		"a changed entry": {`UPDATE ledger_batch SET lines = '\x00' WHERE first_seq >> 40 = 0 AND first_seq & 255 = 2`, "2"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -132,5 +136,21 @@ func TestReplicasPruneOneLedger(t *testing.T) {
 			slices.ContainsFunc(report.Chains, func(c authority.ChainReport) bool { return authority.PlaceOf(c.First) == 1 }) {
 			t.Errorf("round %d: %+v, %v", round, report, err)
 		}
+	}
+}
+
+// TestEachBatchIsReadOnce, wherever pages end, and both of two with one number.
+func TestEachBatchIsReadOnce(t *testing.T) {
+	d := replicas(t, 1)[0]
+	appendEntries(t, d, 5*leastAtOnce)
+	for _, at := range []int64{leastAtOnce - 1, leastAtOnce, leastAtOnce + 1} {
+		tamper(t, d, `INSERT INTO ledger_batch SELECT first_seq, count, time_min, time_max + 1, previous, last, marks, lines
+			FROM ledger_batch WHERE first_seq & 255 = $1`, at)
+		found := map[int64]int{}
+		err := d.batches(t.Context(), 0, 5*leastAtOnce, func(b *batch) error { found[b.first]++; return nil })
+		if err != nil || len(found) != 5*leastAtOnce || found[at] != 2 {
+			t.Errorf("%d batches are found, number %d of them %d times, %v", len(found), at, found[at], err)
+		}
+		tamper(t, d, `DELETE FROM ledger_batch AS one USING ledger_batch AS other WHERE one.first_seq = other.first_seq AND one.time_max > other.time_max`)
 	}
 }
