@@ -147,6 +147,10 @@ func (a *app) showStatus(ctx context.Context, f *storeFlags) error {
 	case a.json:
 		return a.printJSON(statusJSON(&s))
 	}
+	if s.Version == 0 {
+		fmt.Fprintf(a.out, "%s holds no store yet: the first start makes it\n", s.Name)
+		return nil
+	}
 	fmt.Fprintf(a.out, "%s: %s\nschema version %d, for programs that know %d or more; this one knows %d\n", s.Name, octets(s.Octets), s.Version, s.Oldest, s.Known)
 	if s.Unfinished {
 		fmt.Fprintln(a.out, a.paint(bad, "it is half of a copy: run moneyer store copy again"))

@@ -159,7 +159,11 @@ func TestCheckFile(t *testing.T) {
 
 func TestStatus(t *testing.T) {
 	database := PostgresForTests.NewDatabase(t)
-	empty, err := ReadStatus(t.Context(), database)
+	must(t, openURL(t, database).Close())
+	if s, err := ReadStatus(t.Context(), database); err != nil || len(s.Replicas) != 0 {
+		t.Errorf("replicas that are gone: %+v, %v", s.Replicas, err)
+	}
+	empty, err := ReadStatus(t.Context(), PostgresForTests.NewDatabase(t))
 	if err != nil || empty.Version != 0 || empty.Known == 0 {
 		t.Errorf("%+v, %v", empty, err)
 	}

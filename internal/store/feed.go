@@ -231,6 +231,14 @@ func (f *feed) forget(ctx context.Context, t pgx.Tx) error {
 	return errors.Join(err1, err2)
 }
 
+// leave says that the replica is gone, also one that never wrote, and drops the connection.
+func (f *feed) leave() {
+	if f.conn != nil {
+		_, _ = f.conn.Exec(context.Background(), `DELETE FROM replica WHERE id = $1`, f.replica) // else it seems up for a while
+	}
+	f.drop()
+}
+
 func (f *feed) drop() {
 	if f.conn == nil {
 		return

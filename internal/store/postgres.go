@@ -42,8 +42,7 @@ func openPostgres(ctx context.Context, text string, options *Options) (*postgres
 		return nil, errors.Join(err, p.close())
 	}
 	if err := refuseUnfinishedDatabase(ctx, p.reads); err != nil {
-		_, undo := p.reads.ExecContext(ctx, `DELETE FROM replica WHERE id = $1`, replica)
-		return nil, errors.Join(err, undo, p.close())
+		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
 }
@@ -81,7 +80,7 @@ func (p *postgres) healthy(now time.Time) error {
 func (p *postgres) follow(ctx context.Context, cache *registryCache) { p.feed.follow(ctx, cache) }
 
 func (p *postgres) close() error {
-	p.feed.drop()
+	p.feed.leave()
 	return p.reads.Close()
 }
 

@@ -172,7 +172,7 @@ func (e *examination) judgeStandbys(names string, all []standby) {
 	case inStep < needed:
 		e.add("standbys", Bad, fmt.Sprintf("%s; %d needed and %d there", text, needed, inStep), "commits wait for standbys that are not there, and no token is minted: start them")
 	case inStep == needed:
-		e.add("standbys", Warn, text, "none may be lost: one more standby than are needed lets the others go on")
+		e.add("standbys", Warn, text, "none may be lost, unless something such as Patroni puts another in its place: keep one more than are needed")
 	default:
 		e.add("standbys", Good, text, "")
 	}

@@ -165,10 +165,9 @@ func (c impatient) Write(b []byte) (int, error) {
 // deadline is one of the network, which knows no other clock than the machine's.
 func deadline() time.Time { return time.Now().Add(writePatience) } //nolint:forbidigo // see above
 
-// unavailable keeps what the driver says of hosts and users to one line.
+// unavailable puts what the driver says of each host on one line.
 func unavailable(err error) error {
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	return &broken{errors.New(first)}
+	return &broken{errors.New(strings.Join(strings.Fields(err.Error()), " "))}
 }
 
 // broken tells that the connection is of no use any more.
