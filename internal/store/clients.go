@@ -7,8 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"moneyer/internal/authority"
 )
@@ -156,7 +154,7 @@ func (t *tx) putClient(p *clientPut) error {
 // exist is authority.ErrNotFound, one that still owns merchants is
 // authority.ErrConflict.
 func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error {
-	return d.change(ctx, e, func(t *tx) error {
+	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedClient, issuer, id)
 		var merchant string
 		err := t.row(`SELECT id FROM merchant WHERE issuer = $1 AND client = $2 LIMIT 1`,
@@ -175,6 +173,15 @@ func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *authority.E
 		}
 		return t.remove("client", id, `DELETE FROM client WHERE issuer = $1 AND id = $2`, issuer, id)
 	})
+	return removed(err, "client", id)
+}
+
+// removed is the outcome of a removal. What the database cannot store was not there.
+func removed(err error, what, id string) error {
+	if isUnstorable(err) {
+		return missing(err, what, id)
+	}
+	return err
 }
 
 // change runs fn and records e in one transaction.
@@ -290,9 +297,9 @@ func (t *tx) remove(what, id, query string, args ...any) error {
 }
 
 // missing turns "no row" into authority.ErrNotFound that says what is missing. What
-// no database can store does not exist either.
+// the database cannot store does not exist in it either.
 func missing(err error, what, id string) error {
-	if errors.Is(err, sql.ErrNoRows) || !utf8.ValidString(id) || strings.Contains(id, "\x00") {
+	if errors.Is(err, sql.ErrNoRows) || isUnstorable(err) {
 		return fmt.Errorf("%s %q: %w", what, id, authority.ErrNotFound)
 	}
 	return fmt.Errorf("%s %q: %w", what, id, err)

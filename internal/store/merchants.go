@@ -90,7 +90,7 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e
 // RemoveMerchant removes a merchant. One that does not exist is
 // authority.ErrNotFound, one that still has card tokens is authority.ErrConflict.
 func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *authority.Entry) error {
-	return d.change(ctx, e, func(t *tx) error {
+	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedMerchant, issuer, id)
 		var token string
 		err := t.row(`SELECT id FROM card_token WHERE issuer = $1 AND merchant = $2 LIMIT 1`,
@@ -103,6 +103,7 @@ func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *authority
 		}
 		return t.remove("merchant", id, `DELETE FROM merchant WHERE issuer = $1 AND id = $2`, issuer, id)
 	})
+	return removed(err, "merchant", id)
 }
 
 // CardTokens implements authority.Registry. An id that is asked for twice is
@@ -190,10 +191,11 @@ func (d *DB) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e 
 // RemoveCardToken removes a card token. One that does not exist is
 // authority.ErrNotFound.
 func (d *DB) RemoveCardToken(ctx context.Context, issuer, id string, e *authority.Entry) error {
-	return d.change(ctx, e, func(t *tx) error {
+	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedCardToken, issuer, id)
 		return t.remove("card token", id, `DELETE FROM card_token WHERE issuer = $1 AND id = $2`, issuer, id)
 	})
+	return removed(err, "card token", id)
 }
 
 func checkBulk(n int) error {

@@ -23,6 +23,9 @@ const day = int64(24 * time.Hour / time.Millisecond)
 // day, on a connection of its own: it waits for locks that no append should hold up.
 func (p *partitions) ensure(at int64) error {
 	of := at / day
+	if at%day < 0 { // before 1970
+		of--
+	}
 	if p.days[of] {
 		return nil
 	}
@@ -52,7 +55,7 @@ func makePartition(conn *pgx.Conn, d int64) error {
 		ALTER TABLE ledger_batch ATTACH PARTITION %[1]s FOR VALUES FROM (%[2]d) TO (%[3]d);
 		COMMIT`, name, d*day, (d+1)*day)).ReadAll()
 	var told *pgconn.PgError
-	if errors.As(err, &told) && slices.Contains([]string{"42P07", "23505"}, told.Code) { // another replica was faster
+	if errors.As(err, &told) && slices.Contains([]string{"42P07", "42710", "23505"}, told.Code) { // another replica was faster
 		_, err = conn.Exec(context.Background(), "ROLLBACK")
 	}
 	return err

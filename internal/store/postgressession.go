@@ -113,6 +113,8 @@ var (
 	// to a standby for which no commit waited. Among it may be that an assertion was used, so
 	// nothing more is written until somebody has seen to it and started the program again.
 	errWentBack = errors.New("the database lost entries of the ledger that it had acknowledged: find out what failed over, or was restored, and start this replica again")
+	// errNoChain: the database failed over, or was restored, to before the chain was begun.
+	errNoChain = errors.New("the chain of the ledger is gone")
 	// errChainBroken: the row of the chain cannot be what this program wrote.
 	errChainBroken = errors.New("the end of the ledger's chain is broken")
 )
@@ -137,6 +139,9 @@ func (s *postgresSession) begin(t *tx) error {
 	uses := usesOf(t.batch)
 	uses.queue(&s.queued)
 	err := s.flush()
+	if errors.Is(err, errNoChain) {
+		err = s.lostChain()
+	}
 	s.held = s.held && !errors.Is(err, errUsurped)
 	if err == nil {
 		err = uses.judge(s)
@@ -147,13 +152,24 @@ func (s *postgresSession) begin(t *tx) error {
 	return err
 }
 
+// lostChain: a chain is gone, with the entries that were acknowledged in it, if any.
+func (s *postgresSession) lostChain() error {
+	if authority.ChainOf(s.acknowledged.seq) != s.chain || authority.PlaceOf(s.acknowledged.seq) == 0 {
+		return errUsurped
+	}
+	s.back.Store(true)
+	return errWentBack
+}
+
 // queueEnd reads the end of a chain, and holds it.
 func (s *postgresSession) queueEnd(chain int64, read func(end head, holder string) error) {
 	s.queued.Queue(`SELECT seq, hash, holder FROM ledger_chain WHERE id = $1 FOR UPDATE`, chain).QueryRow(func(row pgx.Row) error {
 		var end head
 		var hash []byte
 		var holder string
-		if err := row.Scan(&end.seq, &hash, &holder); err != nil {
+		if err := row.Scan(&end.seq, &hash, &holder); errors.Is(err, sql.ErrNoRows) {
+			return errNoChain
+		} else if err != nil {
 			return fmt.Errorf("end of chain %d: %w", chain, err)
 		}
 		if len(hash) != sha256.Size || authority.ChainOf(end.seq) != chain {
@@ -289,6 +305,12 @@ func isLost(err error) bool {
 	}
 	var network *net.OpError
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &network)
+}
+
+// isUnstorable tells whether err is that a text has octets that PostgreSQL takes for none.
+func isUnstorable(err error) bool {
+	var told *pgconn.PgError
+	return errors.As(err, &told) && told.Code == "22021"
 }
 
 func (s *postgresSession) exec(query string, args ...any) (changed int64, err error) {
