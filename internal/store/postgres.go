@@ -115,19 +115,20 @@ func (p *postgres) mark(ctx context.Context, now time.Time) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	return pgx.BeginFunc(ctx, conn, func(t pgx.Tx) error {
-		var marked int64
-		if err := t.QueryRow(ctx, `SELECT at FROM used_forgotten`).Scan(&marked); err != nil || marked >= now.Unix() {
-			return err
-		}
-		if _, err := t.Exec(ctx, `LOCK TABLE use_up IN SHARE MODE`); err != nil {
-			return err
-		}
-		if _, err := t.Exec(ctx, `UPDATE used_forgotten SET at = $1 WHERE at < $1`, now.Unix()); err != nil {
-			return err
-		}
-		return p.feed.forget(ctx, t)
-	})
+	var marked int64
+	if err := conn.QueryRow(ctx, `SELECT at FROM used_forgotten`).Scan(&marked); err != nil || marked >= now.Unix() {
+		return err
+	}
+	// In one message: over a slow network the lock would keep everybody else waiting
+	// from one answer to the next question.
+	_, err = conn.PgConn().Exec(ctx, fmt.Sprintf(`BEGIN;
+		LOCK TABLE use_up IN SHARE MODE;
+		UPDATE used_forgotten SET at = %[1]d WHERE at < %[1]d;
+		COMMIT`, now.Unix())).ReadAll()
+	if err != nil {
+		return fmt.Errorf("used_forgotten: %w", err)
+	}
+	return pgx.BeginFunc(ctx, conn, func(t pgx.Tx) error { return p.feed.forget(ctx, t) })
 }
 
 // writeLastUsed takes the rows in order, so that two replicas never wait for each other.
