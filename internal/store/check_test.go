@@ -52,12 +52,25 @@ func TestCheckDatabase(t *testing.T) {
 	wantFindings(t, all, map[string]Level{
 		"server": Good, "primary": Good, "TLS": Good, "fsync": Bad, "full_page_writes": Bad, "synchronous_commit": Good, "standbys": Warn,
 		"clock": Good, "server_encoding": Good, "default_transaction_isolation": Good, "idle_session_timeout": Good, "max_connections": Good,
-		"pooler": Good, "notifications": Good, "schema": Good, "replicas": Warn, "partitions": Good, "rights": Warn,
+		"session": Good, "pooler": Good, "notifications": Good, "schema": Good, "replicas": Warn, "partitions": Good, "rights": Warn,
 	})
 	openURL(t, database)
 	wantFindings(t, checked(t, database, time.Now), map[string]Level{"replicas": Good})
 	wantFindings(t, checked(t, database, func() time.Time { return time.Now().Add(time.Second) }), map[string]Level{"clock": Warn})
 	wantFindings(t, checked(t, database, func() time.Time { return time.Now().Add(-time.Minute) }), map[string]Level{"clock": Bad})
+}
+
+// TestCheckSession: a proxy may drop what a session asks for.
+func TestCheckSession(t *testing.T) {
+	u := newPostgresURL(t, PostgresForTests.NewDatabase(t))
+	for level, settings := range map[Level]map[string]string{Good: writeSettings(), Bad: nil} {
+		conn, _, err := u.dial(t.Context(), settings)
+		must(t, err)
+		e := &examination{url: u, now: time.Now, conn: conn}
+		must(t, e.kept(t.Context()))
+		wantFindings(t, e.findings, map[string]Level{"session": level})
+		must(t, conn.Close(t.Context()))
+	}
 }
 
 // TestCheckRole: settings and rights of the role are seen.

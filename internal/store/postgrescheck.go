@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func checkDatabase(ctx context.Context, u *postgresURL, now func() time.Time) []
 		at   func(context.Context) error
 	}{
 		{"server", e.server}, {"TLS", e.tls}, {"durability", e.durability}, {"standbys", e.standbys}, {"clock", e.clock},
-		{"settings", e.settings}, {"pooler", e.pooler}, {"notifications", e.notifications}, {"schema", e.database}, {"rights", e.rights},
+		{"settings", e.settings}, {"session", e.kept}, {"pooler", e.pooler}, {"notifications", e.notifications}, {"schema", e.database}, {"rights", e.rights},
 	} {
 		if err := look.at(ctx); err != nil {
 			e.add(look.what, Bad, unavailable(err).Error(), "look at the server's log")
@@ -231,6 +232,27 @@ func (e *examination) settings(ctx context.Context) error {
 	fit := most / (e.url.pool + beside)
 	e.judge("max_connections", fit >= 4, Warn, fmt.Sprintf("room for %d replicas with pool_max_conns=%d", fit, e.url.pool),
 		"raise max_connections, or lower pool_max_conns in the URL")
+	return nil
+}
+
+// kept: what the writer asks for at the start of a session must arrive.
+func (e *examination) kept(ctx context.Context) error {
+	var lost []string
+	for name, want := range writeSettings() {
+		is, err := value[string](ctx, e.conn, `SELECT setting FROM pg_settings WHERE name = $1`, name)
+		if err != nil {
+			return err
+		}
+		if is != want && !strings.HasPrefix(name, "tcp_") { // which a socket in the file system has not
+			lost = append(lost, name)
+		}
+	}
+	slices.Sort(lost)
+	found := "as Moneyer asks for them"
+	if len(lost) > 0 {
+		found = "not as Moneyer asks for them: " + strings.Join(lost, ", ")
+	}
+	e.judge("session", len(lost) == 0, Bad, found, "let nothing between here and the server drop them, such as pgbouncer's ignore_startup_parameters: without them one lost replica can hold up all")
 	return nil
 }
 
