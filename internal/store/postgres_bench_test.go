@@ -28,7 +28,7 @@ func BenchmarkReplicas(b *testing.B) {
 	pool := poolOf(b, url, 256)
 	for _, callers := range []int{64, 256} {
 		b.Run(fmt.Sprint("shared/", callers), func(b *testing.B) {
-			spread(b, callers, func(caller int) error {
+			spread(b, pool, callers, func(caller int) error {
 				e, u := tokenEntry(), use()
 				e.Time, u.Until = time.Now(), time.Now().Add(5*time.Minute)
 				return replicas[caller%len(replicas)].Append(context.Background(), e, u)
@@ -36,7 +36,7 @@ func BenchmarkReplicas(b *testing.B) {
 		})
 		b.Run(fmt.Sprint("each/", callers), func(b *testing.B) {
 			connections := make(chan struct{}, callers)
-			spread(b, callers, func(int) error {
+			spread(b, pool, callers, func(int) error {
 				connections <- struct{}{}
 				defer func() { <-connections }()
 				return insertOne(pool)
@@ -85,9 +85,17 @@ func poolOf(b *testing.B, url string, connections int32) *pgxpool.Pool {
 	return pool
 }
 
-// spread has so many callers at once do b.N things.
-func spread(b *testing.B, callers int, do func(caller int) error) {
+// spread has so many callers at once do b.N things, and reports what the primary
+// wrote to its log for each.
+func spread(b *testing.B, pool *pgxpool.Pool, callers int, do func(caller int) error) {
 	b.Helper()
+	written := func() (octets float64) {
+		if err := pool.QueryRow(context.Background(), `SELECT pg_current_wal_lsn() - '0/0'`).Scan(&octets); err != nil {
+			b.Fatal(err)
+		}
+		return octets
+	}
+	before := written()
 	var left atomic.Int64
 	left.Store(int64(b.N))
 	b.ResetTimer()
@@ -105,6 +113,7 @@ func spread(b *testing.B, callers int, do func(caller int) error) {
 	wg.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "tokens/s")
+	b.ReportMetric((written()-before)/float64(b.N), "WAL-bytes/token")
 }
 
 // insertOne is what a token costs without a shared commit, in one round trip.
