@@ -1,12 +1,14 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -234,6 +236,32 @@ func TestCopyIsCut(t *testing.T) {
 			sameContents(t, want, contents(t, to))
 			openURL(t, to)
 		})
+	}
+}
+
+// TestCopyOfWhatWasKilled: what stands in the file's log and not yet in the file is
+// copied, too, and the source stays as it was.
+func TestCopyOfWhatWasKilled(t *testing.T) {
+	store := newFile(t)
+	d := openURL(t, store)
+	fill(t, d, 50)
+	killed := filepath.Join(t.TempDir(), "moneyer.db")
+	read := func(path string) (text []byte) {
+		for _, suffix := range []string{"", "-wal"} {
+			part, err := os.ReadFile(path + suffix)
+			must(t, err)
+			text = append(text, part...)
+			must(t, os.WriteFile(killed+suffix, part, 0o600))
+		}
+		return text
+	}
+	before := read(strings.TrimPrefix(store, "sqlite:"))
+	must(t, d.Close())
+	to := newFile(t)
+	copied(t, "sqlite:"+killed, to)
+	sameContents(t, contents(t, store), contents(t, to))
+	if !bytes.Equal(before, read(killed)) {
+		t.Error("the source was changed")
 	}
 }
 
