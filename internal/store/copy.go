@@ -216,7 +216,7 @@ func (c *copying) count(ctx context.Context) error {
 			return err
 		}
 	}
-	n, err := c.target.usedCount(ctx)
+	n, err := c.target.usedCount(ctx, c.source.file != nil)
 	if err != nil {
 		return err
 	}

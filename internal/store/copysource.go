@@ -214,32 +214,45 @@ func (s *copySource) readPoint(ctx context.Context) (err error) {
 }
 
 // eachUsed visits the used-up assertions that may still come again, until in Unix
-// milliseconds. It may visit one a second time, and then without what it left behind.
+// milliseconds. Those that left something behind in a file are visited a second time,
+// without it, as the file has them twice.
 func (s *copySource) eachUsed(ctx context.Context, visit func(key usedKey, until int64, sealed []byte) error) error {
-	t := usedTable()
+	t, only := usedTable(), ""
+	if s.file != nil {
+		only = "AND length(sealed) > 0"
+	}
+	clause := fmt.Sprintf("WHERE until > $1 AND key > $2 %s ORDER BY key LIMIT %d", only, t.atOnce)
 	for after := any([]byte{}); ; {
-		some, err := t.query(ctx, s.q, fmt.Sprintf("WHERE until > $1 AND key > $2 ORDER BY key LIMIT %d", t.atOnce), s.point.forgotten*1000, after)
+		some, err := t.query(ctx, s.q, clause, s.point.forgotten*1000, after)
 		if err != nil {
 			return err
 		}
-		keys, untils, sealed := some.columns[0].octets, some.columns[1].numbers, some.columns[2].octets
-		for i := range some.n {
-			if len(keys[i]) < len(usedKey{}) {
-				return errors.New("a row of use_up is broken")
-			}
-			if err := visit(usedKey(keys[i]), untils[i], sealed[i]); err != nil {
-				return err
-			}
+		if err := some.eachUsed(visit); err != nil {
+			return err
 		}
 		if some.n < t.atOnce {
 			break
 		}
-		after = keys[some.n-1]
+		after = some.columns[0].at(some.n - 1)
 	}
 	if s.file == nil {
 		return nil
 	}
 	return s.used.each(func(key usedKey, until uint32) error { return visit(key, int64(until)*1000, nil) })
+}
+
+// eachUsed visits the rows of use_up.
+func (r *rows) eachUsed(visit func(key usedKey, until int64, sealed []byte) error) error {
+	keys, untils, sealed := r.columns[0].octets, r.columns[1].numbers, r.columns[2].octets
+	for i := range r.n {
+		if len(keys[i]) < len(usedKey{}) {
+			return errors.New("a row of use_up is broken")
+		}
+		if err := visit(usedKey(keys[i]), untils[i], sealed[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // chainEnds reads the heads that a database keeps.

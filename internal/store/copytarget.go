@@ -289,17 +289,19 @@ func putHeads(ctx context.Context, q querier, heads []authority.Head) error {
 	return err
 }
 
-// usedCount tells how many used-up assertions there are.
-func (t *copyTarget) usedCount(ctx context.Context) (n int64, err error) {
-	if !t.file {
-		table := usedTable()
-		return table.count(ctx, t.conn)
+// usedCount tells how many used-up assertions there are. A copy of a file has those that
+// left something behind twice, as the file has.
+func (t *copyTarget) usedCount(ctx context.Context, ofFile bool) (n int64, err error) {
+	table := usedTable()
+	if n, err = table.count(ctx, t.conn); err != nil || !t.file {
+		return n, err
 	}
-	used, err := loadUsed(ctx, newReader(t.db, true))
-	if err != nil {
-		return 0, err
+	var packed int64
+	err = t.conn.QueryRowContext(ctx, `SELECT coalesce(sum(length(keys) / $1), 0) FROM used_batch`, usedSize).Scan(&packed)
+	if ofFile {
+		return packed, err
 	}
-	return used.size.Load(), nil
+	return n + packed, err
 }
 
 // packedAtOnce are the assertions of one row of used_batch.
@@ -324,8 +326,7 @@ func newUsedWriter(target *copyTarget) *usedWriter {
 func (w *usedWriter) put(ctx context.Context, key usedKey, until int64, sealed []byte) error {
 	if !w.target.file || len(sealed) > 0 {
 		w.left.add(key[:], until, sealed)
-	}
-	if w.target.file {
+	} else {
 		second := ceilSecond(time.UnixMilli(until))
 		minute := int64(second)/60 + 1
 		w.minutes[minute] = appendUsed(w.minutes[minute], key, second)
