@@ -48,15 +48,18 @@ type postgresURL struct {
 // of several hosts the one that takes writes is meant. pool_max_conns bounds the
 // connections that read.
 func parsePostgres(text string) (*postgresURL, error) {
-	u, err := url.Parse(text)
+	u, hosts, err := takeApart(text)
 	if err != nil {
-		return nil, errors.New("the URL of the store is malformed") // the error would show all of it
+		return nil, err
 	}
 	if _, set := u.User.Password(); set || u.Query().Has("password") {
 		return nil, errors.New("the store's URL holds a password: put it into a file that the URL names by passfile=, or into the environment as PGPASSWORD")
 	}
-	p := &postgresURL{pool: defaultPool, name: u.Scheme + "://" + u.Host + u.Path}
+	p := &postgresURL{pool: defaultPool, name: u.Scheme + "://" + hosts + u.Path}
 	query := u.Query()
+	if err := addHosts(query, hosts); err != nil {
+		return nil, err
+	}
 	if text := query.Get("pool_max_conns"); text != "" {
 		if p.pool, err = strconv.Atoi(text); err != nil || p.pool < 2 || p.pool > 1000 {
 			return nil, fmt.Errorf("pool_max_conns in the store's URL is %q, and must be a number from 2 to 1000", text)
@@ -68,7 +71,8 @@ func parsePostgres(text string) (*postgresURL, error) {
 	}
 	u.RawQuery = query.Encode()
 	if p.config, err = pgx.ParseConfig(u.String()); err != nil {
-		return nil, fmt.Errorf("the URL of the store: %w", err)
+		_, what, _ := strings.Cut(err.Error(), "`: ") // before it stands the URL
+		return nil, fmt.Errorf("the URL of the store: %s", what)
 	}
 	if p.config.ConnectTimeout == 0 || !query.Has("connect_timeout") {
 		p.config.ConnectTimeout = connectPatience
@@ -96,11 +100,64 @@ func isLocal(host string) bool {
 
 // nameOf is a URL of a PostgreSQL store without what is not for logs.
 func nameOf(text string) string {
-	u, err := url.Parse(text)
+	u, hosts, err := takeApart(text)
 	if err != nil {
 		return "postgres"
 	}
-	return u.Scheme + "://" + u.Host + u.Path
+	return u.Scheme + "://" + hosts + u.Path
+}
+
+// errMalformed shows nothing of the URL, of which any part may be a password.
+var errMalformed = errors.New("the URL of the store is malformed: what has a meaning in URLs, such as / ? # @ in a name, is written there as % and two digits")
+
+// takeApart parses a URL without its hosts: several, with a port or without, are more
+// than package url understands.
+func takeApart(text string) (u *url.URL, hosts string, err error) {
+	scheme, rest, _ := strings.Cut(text, "://")
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	user := strings.LastIndex(rest[:end], "@") + 1
+	u, err = url.Parse(scheme + "://" + rest[:user] + rest[end:])
+	if err != nil || u.Fragment != "" || strings.Contains(u.EscapedPath(), "@") {
+		return nil, "", errMalformed
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, "", errMalformed
+	}
+	for key := range query {
+		if strings.Contains(key, "@") {
+			return nil, "", errMalformed
+		}
+	}
+	return u, rest[user:end], nil
+}
+
+// addHosts adds the hosts of a URL to its parameters, unless they name others.
+func addHosts(query url.Values, text string) error {
+	if text == "" || query.Has("host") {
+		return nil
+	}
+	var hosts, ports []string
+	anyNamed := false
+	for host := range strings.SplitSeq(text, ",") {
+		port, named := "5432", false
+		if i := strings.LastIndex(host, ":"); i > strings.LastIndex(host, "]") {
+			host, port, named = host[:i], host[i+1:], true
+		}
+		host, err := url.PathUnescape(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
+		if _, badPort := strconv.ParseUint(port, 10, 16); err != nil || badPort != nil || host == "" {
+			return errMalformed
+		}
+		hosts, ports, anyNamed = append(hosts, host), append(ports, port), anyNamed || named
+	}
+	query.Set("host", strings.Join(hosts, ","))
+	if anyNamed && !query.Has("port") { // else PGPORT has its say
+		query.Set("port", strings.Join(ports, ","))
+	}
+	return nil
 }
 
 // dial opens a connection of the writer or the feed. warned tells whether the server
