@@ -66,14 +66,38 @@ func TestDiskFull(t *testing.T) {
 		}
 	})
 	ballast := filepath.Join(disk, "ballast")
-	for range often(2, 10) {
-		withoutLedger(t, s, func() error { return fill(ballast) }, func() error {
+	for round := range often(2, 10) {
+		withoutLedger(t, s, func() error {
+			if err := fill(ballast); err != nil || round%2 == 0 {
+				return err
+			}
+			return panicked(t, s.Primary)
+		}, func() error {
 			if err := os.Remove(ballast); err != nil {
 				return err
 			}
-			return s.Complete(t.Context()) // PostgreSQL may have ended when it found no room to begin in
+			// PostgreSQL may have ended when it found no room to begin again.
+			eventually(t, 30*time.Second, s.Complete)
+			return nil
 		})
 	}
+}
+
+// panicked makes PostgreSQL begin new segments of its log until there is no room for
+// one, of which it dies.
+func panicked(t *testing.T, server *pgserver.Server) error {
+	t.Helper()
+	for range 20 {
+		if err := server.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS room (n int); SELECT pg_switch_wal()"); err != nil {
+			t.Logf("PostgreSQL has no room for its log: %v", err)
+			return nil
+		}
+		if err := server.Exec(t.Context(), "SELECT pg_logical_emit_message(true, 'room', repeat('x', 100000))"); err != nil {
+			t.Logf("PostgreSQL has no room for its log: %v", err)
+			return nil
+		}
+	}
+	return errors.New("PostgreSQL goes on with no room for its log")
 }
 
 // fill writes a file until there is no room.
