@@ -7,8 +7,6 @@ import (
 	"moneyer/internal/authority"
 )
 
-const chainShift = authority.ChainShift
-
 // head is the end of the chain.
 type head struct {
 	seq  int64

@@ -109,7 +109,12 @@ func openSourceDatabase(ctx context.Context, u *postgresURL) (*copySource, error
 	if err != nil {
 		return nil, err
 	}
-	s := &copySource{q: conn, close: func() error { return errors.Join(conn.Close(), db.Close()) }}
+	s := &copySource{q: conn}
+	s.close = func() error {
+		// The server would see that the connection has gone, but who knows when.
+		ctx := context.WithoutCancel(ctx)
+		return errors.Join(s.exec(ctx, "ROLLBACK"), s.exec(ctx, "SELECT pg_advisory_unlock_all()"), conn.Close(), db.Close())
+	}
 	// Whoever removes old entries of the ledger waits until they are copied.
 	err = errors.Join(s.exec(ctx, fmt.Sprintf("SELECT pg_advisory_lock_shared(%d)", lockOldEntries)),
 		s.exec(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"))

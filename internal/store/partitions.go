@@ -65,20 +65,28 @@ func partitionOf(d int64) string {
 	return "ledger_batch_" + time.UnixMilli(d*day).UTC().Format("20060102")
 }
 
-// lockOldEntries is an advisory lock: shared by those who copy the ledger from its
+// lockOldEntries is an advisory lock: shared by those who read the ledger from its
 // start, and exclusive to those who remove entries from there.
 const lockOldEntries = 7305814
 
-func (p *postgres) removing(ctx context.Context) (end func(), ok bool, err error) {
+func (p *postgres) holdOldEntries(ctx context.Context, remove bool) (end func() error, ok bool, err error) {
 	conn, _, err := p.url.dial(ctx, writeSettings())
 	if err != nil {
 		return nil, false, err
 	}
-	end = func() { _ = conn.Close(context.WithoutCancel(ctx)) }
-	if err = conn.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, lockOldEntries).Scan(&ok); err != nil || !ok {
-		end()
+	lock := `SELECT pg_try_advisory_lock_shared($1)`
+	if remove {
+		lock = `SELECT pg_try_advisory_lock($1)`
 	}
-	return end, ok, err
+	end = func() error { // waits until it is given back: the next may come at once
+		ctx := context.WithoutCancel(ctx)
+		_, err := conn.Exec(ctx, `SELECT pg_advisory_unlock_all()`)
+		return errors.Join(err, conn.Close(ctx))
+	}
+	if err = conn.QueryRow(ctx, lock, lockOldEntries).Scan(&ok); err != nil || !ok {
+		return nil, false, errors.Join(err, end())
+	}
+	return end, true, nil
 }
 
 // dropWhole drops the partitions of days of which all goes. It waits for their locks

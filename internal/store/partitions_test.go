@@ -67,3 +67,49 @@ func partitionsLeft(t *testing.T, url string) string {
 	}
 	return fmt.Sprint(days)
 }
+
+// TestMaintenanceOfSeveral: what one replica reads from the start of the ledger no
+// other removes meanwhile, and nobody reads what is being removed.
+func TestMaintenanceOfSeveral(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	var replicas [2]*DB
+	for i := range replicas {
+		d, err := Open(t.Context(), url, Options{Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = d.Close() })
+		replicas[i] = d
+	}
+	appendEntries(t, replicas[0], 3)
+	hold := func(remove bool) (end func() error) {
+		end, ok, err := replicas[0].maintain(t.Context(), remove)
+		if err != nil || !ok {
+			t.Fatalf("maintenance that nobody is in the way of: %v, %v", ok, err)
+		}
+		return end
+	}
+	late := clock().AddDate(1, 0, 0)
+
+	reading := hold(false)
+	if n, err := replicas[1].Prune(t.Context(), late); n != 0 || err != nil {
+		t.Errorf("%d entries were removed while another replica read them, %v", n, err)
+	}
+	if _, err := replicas[1].Verify(t.Context(), nil); err != nil {
+		t.Errorf("two read at once: %v", err)
+	}
+	if err := reading(); err != nil {
+		t.Fatal(err)
+	}
+
+	removing := hold(true)
+	if _, err := replicas[1].Verify(t.Context(), nil); err == nil {
+		t.Error("a ledger of which entries are being removed was found whole")
+	}
+	if err := removing(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := replicas[1].Prune(t.Context(), late); n != 2 || err != nil {
+		t.Errorf("%d entries were removed, %v; want all but the last", n, err)
+	}
+}

@@ -29,15 +29,11 @@ const pruneAction = "ledger.prune"
 // for what tells it may go now. A Prune that was cut short is finished by the next;
 // so is one that comes while the ledger is copied, or pruned by another process.
 func (d *DB) Prune(ctx context.Context, before time.Time) (int64, error) {
-	if err := d.maintain(ctx); err != nil {
-		return 0, err
-	}
-	defer d.maintained()
-	end, ok, err := d.database.removing(ctx)
+	end, ok, err := d.maintain(ctx, true)
 	if err != nil || !ok {
 		return 0, err
 	}
-	defer end()
+	defer func() { _ = end() }()
 	ranges, err := d.pruneRanges(ctx, before)
 	if err != nil || !slices.ContainsFunc(ranges, func(r pruneRange) bool { return r.first < r.keep }) {
 		return 0, err
@@ -102,9 +98,9 @@ func (d *DB) dropBefore(ctx context.Context, ranges []pruneRange) (removed int64
 	return removed, nil
 }
 
-// removing: the file is held by this process, and a backup of it sees one instant.
-func (s *sqliteFile) removing(context.Context) (end func(), ok bool, err error) {
-	return func() {}, true, nil
+// holdOldEntries: this process alone holds the file, and knows what it does with it.
+func (s *sqliteFile) holdOldEntries(context.Context, bool) (end func() error, ok bool, err error) {
+	return func() error { return nil }, true, nil
 }
 
 // dropWhole: a file has no part that could go as a whole.

@@ -102,9 +102,10 @@ type database interface {
 	writing() session
 	// forgetUsed removes what is over at now of the assertions that were used up, and returns how many.
 	forgetUsed(ctx context.Context, d *DB, now time.Time) (int64, error)
-	// removing makes sure that nobody copies the old entries of the ledger until end is
-	// called, nor another removes them; unless somebody does now.
-	removing(ctx context.Context) (end func(), ok bool, err error)
+	// holdOldEntries keeps those away who would remove old entries of the ledger, or
+	// to remove them those who read them from the start; ok is false when they are at
+	// it. The error of end tells that the hold was lost before.
+	holdOldEntries(ctx context.Context, remove bool) (end func() error, ok bool, err error)
 	// dropWhole drops such parts of the ledger in which nothing has to stay.
 	dropWhole(ctx context.Context, ranges []pruneRange) error
 	// writeLastUsed notes times of last use.

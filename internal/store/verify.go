@@ -25,17 +25,27 @@ func brokenf(seq int64, format string, args ...any) error {
 	return &brokenError{seq: seq, how: fmt.Sprintf(format, args...)}
 }
 
-// maintain keeps other maintenance out until maintained is called.
-func (d *DB) maintain(ctx context.Context) error {
+// maintain keeps other maintenance out until end is called: in this process any, in
+// others what does not go with it. ok is false while another process is at it.
+func (d *DB) maintain(ctx context.Context, remove bool) (end func() error, ok bool, err error) {
 	select {
 	case d.maintenance <- struct{}{}:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return nil, false, ctx.Err()
 	}
+	if d.database == nil { // a file that is only read
+		return func() error { <-d.maintenance; return nil }, true, nil
+	}
+	release, ok, err := d.database.holdOldEntries(ctx, remove)
+	if err != nil || !ok {
+		<-d.maintenance
+		return nil, false, err
+	}
+	return func() error {
+		defer func() { <-d.maintenance }()
+		return release()
+	}, true, nil
 }
-
-func (d *DB) maintained() { <-d.maintenance }
 
 // Verify walks all chains of the ledger up to the entries that were last when it
 // began, and holds each checkpoint that it passes to what it says; to its
@@ -46,13 +56,24 @@ func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (authority.Verif
 	if key != nil && len(key) != ed25519.PublicKeySize {
 		return authority.VerifyReport{}, errors.New("a checkpoint key has 32 octets")
 	}
-	if err := d.maintain(ctx); err != nil {
-		return authority.VerifyReport{}, err
+	end, ok, err := d.maintain(ctx, false)
+	switch {
+	case err != nil:
+		return authority.VerifyReport{}, fmt.Errorf("ledger: %w", err)
+	case !ok:
+		return authority.VerifyReport{}, errors.New("ledger: old entries are being removed at this moment: try again in a minute")
 	}
-	defer d.maintained()
+	report, err := d.verify(ctx, key)
+	if err := errors.Join(err, end()); err != nil {
+		return authority.VerifyReport{}, fmt.Errorf("ledger: %w", err)
+	}
+	return report, nil
+}
+
+func (d *DB) verify(ctx context.Context, key ed25519.PublicKey) (report authority.VerifyReport, err error) {
 	chains, err := d.chains(ctx)
 	if err != nil {
-		return authority.VerifyReport{}, fmt.Errorf("ledger: %w", err)
+		return report, err
 	}
 	v := &verification{key: key}
 	for i := range chains {
@@ -61,7 +82,7 @@ func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (authority.Verif
 			seq: c.first - 1, confirmed: c.first - 1, anchored: authority.PlaceOf(c.first) == 1})
 	}
 	if err := v.run(ctx); err != nil {
-		return authority.VerifyReport{}, fmt.Errorf("ledger: %w", err)
+		return report, err
 	}
 	return v.report(), nil
 }
