@@ -105,12 +105,28 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 	if err != nil {
 		return nil, trouble(errors.Join(err, lag.Close()))
 	}
+	e.tellOfStore(ctx, storeURL(cfg))
 	e.refusals, e.revocations = authority.NewRefusals(e.db, recordedRate(cfg)), authority.NewRevocations(e.db)
 	e.metrics = metrics.New(version, e.gate.Inside, func() bool { return e.storeUp() }, e.silence)
 	if err := os.Remove(e.copyPath); e.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed may have left it
 		return nil, trouble(errors.Join(err, e.close()))
 	}
 	return e, nil
+}
+
+// tellOfStore tells the log what of a database cannot be relied on: it serves all the
+// same, and nobody looks as long as nothing is lost.
+func (e *estate) tellOfStore(ctx context.Context, url string) {
+	if !store.IsPostgres(url) {
+		return
+	}
+	findings, err := store.Check(ctx, url, e.now)
+	e.complaints.tell("check the store", err)
+	for _, f := range findings {
+		if f.Level != store.Good && f.What != "replicas" { // of which this may be the first
+			e.log.Warn("the store is not as it should be", "what", f.What, "found", f.Found, "advice", f.Advice)
+		}
+	}
 }
 
 // close gives back what the estate holds.
