@@ -40,8 +40,12 @@ type step struct {
 type action string
 
 const (
-	mint       action = "mint"       // with a key
-	introspect action = "introspect" // a token
+	mint action = "mint" // with a key
+	// introspect asks about a token. That it is active says two things, each of which
+	// was so at some instant: its client was enabled, and it was not revoked.
+	introspect action = "introspect"
+	enabled    action = "introspect: client is enabled"
+	unrevoked  action = "introspect: token is not revoked"
 	disable    action = "disable"
 	enable     action = "enable"
 	disableKey action = "disable key"
@@ -84,7 +88,11 @@ var model = porcupine.Model{
 		case mint:
 			return output.(bool) == (!s.disabled && !s.keys[in.key]), s
 		case introspect:
-			return output.(bool) == (!s.disabled && s.revoked&(1<<in.token) == 0), s
+			return !output.(bool) && (s.disabled || s.revoked&(1<<in.token) != 0), s
+		case enabled:
+			return !s.disabled, s
+		case unrevoked:
+			return s.revoked&(1<<in.token) == 0, s
 		case disable, enable:
 			s.disabled = in.do == disable
 		case disableKey, enableKey:
@@ -100,33 +108,35 @@ var model = porcupine.Model{
 // TestModel shows that histories which break a promise are found.
 func TestModel(t *testing.T) {
 	const ms = int64(time.Millisecond)
-	done := func(do action, from, to int64) porcupine.Operation {
-		return porcupine.Operation{Input: step{do: do}, Call: from * ms, Return: to * ms}
+	done := func(do action, from, to int64) []porcupine.Operation {
+		return []porcupine.Operation{{Input: step{do: do}, Call: from * ms, Return: to * ms}}
 	}
-	asked := func(do action, from, to int64, yes bool) porcupine.Operation {
+	asked := func(do action, from, to int64, yes bool) []porcupine.Operation {
 		return question(step{do: do}, time.Duration(from*ms), time.Duration(to*ms), time.Duration(math.MaxInt64), yes)
 	}
 	for _, c := range []struct {
 		name    string
 		good    bool
-		history []porcupine.Operation
+		history [][]porcupine.Operation
 	}{
-		{"refused at once", true, []porcupine.Operation{done(disable, 0, 10), asked(mint, 20, 30, false)}},
-		{"granted within the bound", true, []porcupine.Operation{done(disable, 0, 10), asked(mint, 900, 910, true)}},
-		{"granted beyond the bound", false, []porcupine.Operation{done(disable, 0, 10), asked(mint, 1020, 1030, true)}},
-		{"refused before it was asked", false, []porcupine.Operation{asked(mint, 0, 10, false), done(disable, 20, 30)}},
-		{"refused while it was asked", true, []porcupine.Operation{done(disable, 0, 50), asked(mint, 10, 20, false)}},
-		{"refused long after it was enabled", false, []porcupine.Operation{done(disable, 0, 10), done(enable, 20, 30), asked(mint, 1200, 1210, false)}},
-		{"active beyond the bound", false, []porcupine.Operation{done(revoke, 0, 10), asked(introspect, 1020, 1030, true)}},
-		{"active while its client is disabled", false, []porcupine.Operation{done(disable, 0, 10), asked(introspect, 1020, 1030, true)}},
-		{"granted by a disabled key", false, []porcupine.Operation{done(disableKey, 0, 10), asked(mint, 1020, 1030, true)}},
-		{"active though its key is disabled", true, []porcupine.Operation{done(disableKey, 0, 10), asked(introspect, 1020, 1030, true)}},
-		{"a change of which nobody knows", true, []porcupine.Operation{done(disable, 0, math.MaxInt64/ms), asked(mint, 5000, 5010, true), asked(mint, 8000, 8010, false)}},
-		{"there and back", false, []porcupine.Operation{done(disable, 0, math.MaxInt64/ms), asked(mint, 5000, 5010, false), asked(mint, 8000, 8010, true)}},
-		{"as of long ago, and it says so", true, []porcupine.Operation{done(revoke, 2000, 2010),
+		{"refused at once", true, [][]porcupine.Operation{done(disable, 0, 10), asked(mint, 20, 30, false)}},
+		{"granted within the bound", true, [][]porcupine.Operation{done(disable, 0, 10), asked(mint, 900, 910, true)}},
+		{"granted beyond the bound", false, [][]porcupine.Operation{done(disable, 0, 10), asked(mint, 1020, 1030, true)}},
+		{"refused before it was asked", false, [][]porcupine.Operation{asked(mint, 0, 10, false), done(disable, 20, 30)}},
+		{"refused while it was asked", true, [][]porcupine.Operation{done(disable, 0, 50), asked(mint, 10, 20, false)}},
+		{"refused long after it was enabled", false, [][]porcupine.Operation{done(disable, 0, 10), done(enable, 20, 30), asked(mint, 1200, 1210, false)}},
+		{"active beyond the bound", false, [][]porcupine.Operation{done(revoke, 0, 10), asked(introspect, 1020, 1030, true)}},
+		{"active while its client is disabled", false, [][]porcupine.Operation{done(disable, 0, 10), asked(introspect, 1020, 1030, true)}},
+		{"inactive without a cause", false, [][]porcupine.Operation{asked(introspect, 2000, 2010, false)}},
+		{"inactive while its client is disabled", true, [][]porcupine.Operation{done(disable, 0, 10), asked(introspect, 2000, 2010, false)}},
+		{"granted by a disabled key", false, [][]porcupine.Operation{done(disableKey, 0, 10), asked(mint, 1020, 1030, true)}},
+		{"active though its key is disabled", true, [][]porcupine.Operation{done(disableKey, 0, 10), asked(introspect, 1020, 1030, true)}},
+		{"a change of which nobody knows", true, [][]porcupine.Operation{done(disable, 0, math.MaxInt64/ms), asked(mint, 5000, 5010, true), asked(mint, 8000, 8010, false)}},
+		{"there and back", false, [][]porcupine.Operation{done(disable, 0, math.MaxInt64/ms), asked(mint, 5000, 5010, false), asked(mint, 8000, 8010, true)}},
+		{"as of long ago, and it says so", true, [][]porcupine.Operation{done(revoke, 2000, 2010),
 			question(step{do: introspect}, 9*time.Second, 9100*time.Millisecond, time.Second, true)}},
 	} {
-		if got := porcupine.CheckOperations(model, c.history); got != c.good {
+		if got := porcupine.CheckOperations(model, slices.Concat(c.history...)); got != c.good {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
@@ -134,9 +144,16 @@ func TestModel(t *testing.T) {
 
 // question is a step that was answered: as of the time of the call less the bound,
 // or as of an earlier one that the answer named.
-func question(in step, called, answered, asOf time.Duration, yes bool) porcupine.Operation {
+func question(in step, called, answered, asOf time.Duration, yes bool) (said []porcupine.Operation) {
 	from := min(called-bound, asOf)
-	return porcupine.Operation{Input: in, Call: int64(from), Output: yes, Return: int64(answered)}
+	says := []action{in.do}
+	if in.do == introspect && yes {
+		says = []action{enabled, unrevoked}
+	}
+	for _, in.do = range says {
+		said = append(said, porcupine.Operation{Input: in, Call: int64(from), Output: yes, Return: int64(answered)})
+	}
+	return said
 }
 
 // TestHistories does things at random to many clients, on all replicas, while
@@ -389,11 +406,13 @@ func someAction() action {
 	}
 }
 
-func (h *history) add(worker int, o porcupine.Operation) {
+func (h *history) add(worker int, said ...porcupine.Operation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	o.ClientId = worker
-	h.operations = append(h.operations, o)
+	for _, o := range said {
+		o.ClientId = worker
+		h.operations = append(h.operations, o)
+	}
 }
 
 // lost notes a step of which the outcome is not known, or not of this model.
@@ -421,7 +440,7 @@ func (h *history) mint(worker int, in step, replica int) {
 	answered := time.Since(h.began)
 	switch answer.Kind {
 	case load.Granted, load.Refused:
-		h.add(worker, question(in, called, answered, now, answer.Kind == load.Granted))
+		h.add(worker, question(in, called, answered, now, answer.Kind == load.Granted)...)
 	case load.Wrong:
 		h.lost(fmt.Sprintf("%+v", answer))
 	default:
@@ -449,9 +468,9 @@ func (h *history) introspect(worker int, in step, replica int) {
 	case err != nil:
 		h.lost("")
 	case asOf == 0:
-		h.add(worker, question(in, called, answered, now, active))
+		h.add(worker, question(in, called, answered, now, active)...)
 	default:
-		h.add(worker, question(in, called, answered, time.Unix(asOf, 0).Sub(h.began), active))
+		h.add(worker, question(in, called, answered, time.Unix(asOf, 0).Sub(h.began), active)...)
 	}
 }
 
