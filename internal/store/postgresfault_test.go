@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -118,7 +119,8 @@ func TestCommitInDoubt(t *testing.T) {
 		{"COMMIT", silent},
 		{"COMMIT", lost},
 		{first, lost},
-		{first, halfOpen}, // the server gives up on who is idle in a transaction
+		{first, halfOpen},    // the server waits for an idle session
+		{"COMMIT", halfOpen}, // the server waits for the rest of what a session says
 	} {
 		all.run(fmt.Sprint(test.statement[:6], " ", test.fate), func(t *testing.T) {
 			p, url := newProxy(t, PostgresForTests.NewDatabase(t))
@@ -256,7 +258,8 @@ func halfOpenIsNoGrant(t *testing.T) {
 	p.set(func() {
 		var done atomic.Bool
 		p.rule = func(statement string) fate {
-			if len(statement) > 24 && statement[:24] == "INSERT INTO ledger_batch" && !done.Swap(true) {
+			if strings.HasPrefix(statement, "INSERT INTO ledger_batch") && !done.Swap(true) {
+				p.set(func() { p.held = true })
 				return halfOpen
 			}
 			return arrives
@@ -269,6 +272,7 @@ func halfOpenIsNoGrant(t *testing.T) {
 	if took := time.Since(began); !errors.Is(err, context.DeadlineExceeded) || took > time.Second {
 		t.Fatalf("after %v: %v", took, err)
 	}
+	p.set(func() { p.held = false })
 	if err := d.Append(t.Context(), testEntry(2), useOf(1, "of who came later")); err != nil {
 		t.Errorf("the assertion of who gave up: %v", err)
 	}

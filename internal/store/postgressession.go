@@ -34,6 +34,7 @@ type postgresSession struct {
 	days   *partitions
 
 	conn   *pgx.Conn
+	before bool // there was another
 	warned *atomic.Bool
 	queued pgx.Batch
 	chain  int64 // that this replica goes on with
@@ -60,16 +61,35 @@ func writeSettings() map[string]string {
 
 func (s *postgresSession) open() error {
 	if s.conn == nil {
-		conn, warned, err := s.url.dial(context.Background(), writeSettings())
-		if err != nil {
+		if err := s.connect(); err != nil {
 			return err
 		}
-		s.conn, s.warned = conn, warned
 	}
 	if s.held {
 		return nil
 	}
 	return s.claim()
+}
+
+// connect opens a connection, and ends the session before it if that still waits for its
+// client: with half a transaction it would do so, and hold the chain, for as long as the
+// network does not tell the server. One that commits is left alone.
+func (s *postgresSession) connect() error {
+	settings := writeSettings()
+	settings["application_name"] = "moneyer writer " + s.holder
+	conn, warned, err := s.url.dial(context.Background(), settings)
+	if err != nil {
+		return err
+	}
+	s.conn, s.warned, s.queued = conn, warned, pgx.Batch{}
+	if s.before {
+		_, err = s.exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE application_name = $1 AND wait_event_type = 'Client' AND pid <> pg_backend_pid()`, settings["application_name"])
+	}
+	if s.before = true; s.conn == nil {
+		return err
+	}
+	return nil // who may not end sessions waits for the server to do it
 }
 
 // claim takes a chain that nobody goes on with, or begins one.

@@ -39,16 +39,18 @@ type proxy struct {
 
 	mu      sync.Mutex
 	links   map[*link]bool
-	changed chan struct{} // closed when held or down change
-	held    bool          // nothing goes through, and nothing is lost
-	down    bool          // who connects is sent away
-	delay   time.Duration // of each direction
+	working map[uint32]bool // the server's processes that were told to do something
+	changed chan struct{}   // closed when held or down change
+	held    bool            // nothing goes through, and nothing is lost
+	down    bool            // who connects is sent away
+	delay   time.Duration   // of each direction
 	// rule decides about each statement that is carried out, but for those of a
 	// client that is only being told what it looks like.
 	rule func(statement string) fate
 	// deaf has no notification go through.
 	deaf bool
 
+	// cancels are those of sessions that had carried out a statement.
 	cancels, notifications atomic.Int64
 	ended                  sync.WaitGroup
 }
@@ -60,7 +62,7 @@ func newProxy(t *testing.T, text string) (p *proxy, through string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p = &proxy{server: u.Host, links: map[*link]bool{}, changed: make(chan struct{})}
+	p = &proxy{server: u.Host, links: map[*link]bool{}, working: map[uint32]bool{}, changed: make(chan struct{})}
 	if p.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
 		t.Fatal(err)
 	}
@@ -133,12 +135,13 @@ func (p *proxy) connect(client net.Conn) {
 	p.mu.Lock()
 	down := p.down
 	p.mu.Unlock()
-	server, err := net.Dial("tcp", p.server)
-	if down || err != nil {
+	if down {
 		l.end(client)
-		if err == nil {
-			_ = server.Close()
-		}
+		return
+	}
+	server, err := net.Dial("tcp", p.server)
+	if err != nil {
+		l.end(client)
 		return
 	}
 	l.server = server
@@ -159,6 +162,7 @@ type link struct {
 	proxy          *proxy
 	client, server net.Conn
 	started        bool
+	pid            atomic.Uint32     // of the server's process
 	statements     map[string]string // that are prepared
 	over           chan struct{}     // closed by end
 	once           sync.Once
@@ -265,8 +269,8 @@ func (l *link) up(message []byte) bool {
 	const cancel = 80877102
 	if !l.started {
 		l.started = true
-		if len(message) >= 8 && binary.BigEndian.Uint32(message[4:]) == cancel {
-			l.proxy.cancels.Add(1)
+		if len(message) >= 12 && binary.BigEndian.Uint32(message[4:]) == cancel {
+			l.proxy.cancelled(binary.BigEndian.Uint32(message[8:]))
 		}
 		return true
 	}
@@ -280,7 +284,10 @@ func (l *link) up(message []byte) bool {
 	case 'Q':
 		statement = string(words[0])
 	}
-	if statement != "" {
+	if statement != "" && statement != "show transaction_read_only" { // by which servers are told apart
+		l.proxy.mu.Lock()
+		l.proxy.working[l.pid.Load()] = true
+		l.proxy.mu.Unlock()
 		l.meet(statement)
 	}
 	return !l.refused.Load()
@@ -320,8 +327,20 @@ func (l *link) abandon() {
 	}
 }
 
+// cancelled notes a wish to cancel what a process of the server does.
+func (p *proxy) cancelled(pid uint32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.working[pid] {
+		p.cancels.Add(1)
+	}
+}
+
 // down looks at what the server answers.
 func (l *link) down(message []byte) bool {
+	if message[0] == 'K' && len(message) >= 9 {
+		l.pid.Store(binary.BigEndian.Uint32(message[5:]))
+	}
 	l.proxy.mu.Lock()
 	deaf := l.proxy.deaf
 	l.proxy.mu.Unlock()
