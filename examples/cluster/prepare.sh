@@ -34,7 +34,7 @@ certificate() {
 }
 
 for db in db1 db2 db3; do
-	certificate $db $db
+	certificate $db $db localhost
 done
 certificate replica moneyer1 moneyer2 moneyer3
 # Replace this one by one that your callers trust.
