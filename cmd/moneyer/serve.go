@@ -321,7 +321,10 @@ func (r *running) forget(ctx context.Context) {
 	if !r.leapt.IsZero() && now.Sub(r.leapt) < distrust {
 		return
 	}
-	_, err := r.db.Forget(ctx, now.Add(-clockSlack))
+	past, err := r.db.Past(ctx, now)
+	if err == nil {
+		_, err = r.db.Forget(ctx, past.Add(-clockSlack))
+	}
 	r.complaints.tell("forget expired assertions", err)
 }
 
@@ -330,14 +333,23 @@ func (r *running) everyMinute(ctx context.Context) {
 	r.revocations.Sweep(r.now())
 	r.forget(ctx)
 	if retention > 0 {
-		before := r.now().Add(-retention)
-		if store.IsPostgres(r.cfg.Store) {
-			before = before.UTC().Truncate(24 * time.Hour) // whole days go at once, as partitions
-		}
-		_, err := r.db.Prune(ctx, before)
-		r.complaints.tell("prune the ledger", err)
+		r.complaints.tell("prune the ledger", r.prune(ctx, retention))
 	}
 	r.complaints.tell("sign a checkpoint", r.db.Checkpoint(ctx, r.master.SignCheckpoint))
+}
+
+// prune removes the entries of the ledger that are older than retention.
+func (r *running) prune(ctx context.Context, retention time.Duration) error {
+	past, err := r.db.Past(ctx, r.now())
+	if err != nil {
+		return err
+	}
+	before := past.Add(-retention)
+	if store.IsPostgres(r.cfg.Store) {
+		before = before.UTC().Truncate(24 * time.Hour) // whole days go at once, as partitions
+	}
+	_, err = r.db.Prune(ctx, before)
+	return err
 }
 
 // mostForKeys is how long a rotation may wait for the store: a reload waits for it.

@@ -233,6 +233,23 @@ func (d *DB) Heard() (until time.Time, fresh bool) {
 	return until, now.Sub(until) < Trust
 }
 
+// Past is now, or what the database's clock says where that is earlier. By it is told
+// what is so old that it can be removed: of several replicas one whose clock is ahead
+// would else remove what the others still need.
+func (d *DB) Past(ctx context.Context, now time.Time) (time.Time, error) {
+	if d.alone {
+		return now, nil
+	}
+	var there time.Time
+	if err := d.reads.get(ctx, `SELECT clock_timestamp()`, nil, []any{&there}); err != nil {
+		return time.Time{}, fmt.Errorf("the database's clock: %w", err)
+	}
+	if there.Before(now) {
+		return there, nil
+	}
+	return now, nil
+}
+
 // trusts tells whether what is in the cache may be believed.
 func (d *DB) trusts() bool {
 	if d.alone {
