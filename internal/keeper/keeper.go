@@ -21,8 +21,8 @@ import (
 )
 
 // script: the end of its input is the end of who made the folder. Processes are
-// asked to end, which lets PostgreSQL release what it shares, and killed if they
-// are still there after a while.
+// asked to end, and killed if they are still there after a while. What a PostgreSQL
+// that was killed leaves in the kernel goes by what its last file says of it.
 const script = `
 cat >/dev/null
 inside() {
@@ -41,6 +41,10 @@ while left=$(inside "$1") && [ -n "$left" ] && [ "$tries" -lt 100 ]; do
   esac 2>/dev/null
   sleep 0.1
   tries=$((tries + 1))
+done
+for file in "$1"/postmaster.pid "$1"/*/postmaster.pid "$1"/*/*/postmaster.pid; do
+  memory=$(sed -n '7s/.* //p' "$file" 2>/dev/null)
+  [ -z "$memory" ] || ipcrm -m "$memory" 2>/dev/null
 done
 while read -r _ at _; do
   case $at in "$1"/*) umount "$at" || umount -l "$at" ;; esac

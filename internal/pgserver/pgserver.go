@@ -297,9 +297,7 @@ func (s *Server) Restart(ctx context.Context) error {
 
 // Remove ends the server at once and removes its folder.
 func (s *Server) Remove() error {
-	err := s.Kill()
-	removeSharedMemory(s.data())
-	return errors.Join(err, s.folder.Remove())
+	return errors.Join(s.Kill(), s.folder.Remove())
 }
 
 func (s *Server) data() string { return filepath.Join(s.folder.Path, "data") }
