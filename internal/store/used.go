@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -179,4 +180,14 @@ func loadUsed(ctx context.Context, reads *reader) (*used, error) {
 		u.add(usedKey(key), ceilSecond(time.UnixMilli(until)))
 		return nil
 	})
+}
+
+// lostTo is what the second use of an assertion in one batch gets.
+func lostTo(winner *appending) error {
+	return &authority.UsedError{Sealed: slices.Clone(winner.use.Sealed)}
+}
+
+// ceilMilli is the first whole Unix millisecond not before t.
+func ceilMilli(t time.Time) int64 {
+	return t.Add(time.Millisecond - time.Nanosecond).UnixMilli()
 }
