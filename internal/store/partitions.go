@@ -21,6 +21,7 @@ const day = int64(24 * time.Hour / time.Millisecond)
 
 // ensure makes the partition of an instant, in Unix milliseconds, and that of the next
 // day, on a connection of its own: it waits for locks that no append should hold up.
+// The next can also be made in its time, and keeps nobody from recording today.
 func (p *partitions) ensure(at int64) error {
 	of := at / day
 	if at%day < 0 { // before 1970
@@ -34,12 +35,11 @@ func (p *partitions) ensure(at int64) error {
 		return err
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
-	for d := of; d < of+2; d++ {
-		if err := makePartition(conn, d); err != nil {
-			return fmt.Errorf("partition of the ledger: %w", err)
-		}
-		p.days[d] = d == of // the next is looked at again in its time
+	if err := makePartition(conn, of); err != nil {
+		return fmt.Errorf("partition of the ledger: %w", err)
 	}
+	p.days[of] = true
+	_ = makePartition(conn, of+1)
 	return nil
 }
 

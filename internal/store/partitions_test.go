@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"moneyer/internal/authority"
 )
 
 // TestWholeDaysGoAsPartitions: a partition of which all goes is dropped, one in which
@@ -111,5 +113,25 @@ func TestMaintenanceOfSeveral(t *testing.T) {
 	}
 	if n, err := replicas[1].Prune(t.Context(), late); n != 2 || err != nil {
 		t.Errorf("%d entries were removed, %v; want all but the last", n, err)
+	}
+}
+
+// TestTomorrowKeepsNobodyFromToday: that the next day's partition cannot be made stops
+// no append of today.
+func TestTomorrowKeepsNobodyFromToday(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	d := startReplica(t, url, Options{})
+	entry := func(days int) *authority.Entry {
+		e := testEntry(days)
+		e.Time = clock().AddDate(0, 0, days)
+		return e
+	}
+	if err := d.Append(t.Context(), entry(0), nil); err != nil { // makes the partition of day 1, too
+		t.Fatal(err)
+	}
+	after := clock().UnixMilli()/day + 2
+	mustExec(t, connectTo(t, url), fmt.Sprintf(`CREATE TABLE in_the_way PARTITION OF ledger_batch FOR VALUES FROM (%d) TO (%d)`, after*day, (after+1)*day))
+	if err := d.Append(t.Context(), entry(1), nil); err != nil {
+		t.Errorf("an entry of a day whose partition is there: %v", err)
 	}
 }
