@@ -26,12 +26,8 @@ import (
 const script = `
 cat >/dev/null
 inside() {
-  for link in /proc/[0-9]*/cwd; do
-    case $(readlink "$link" 2>/dev/null) in "$1" | "$1"/* | "$1 (deleted)" | "$1"/*" (deleted)")
-      process=${link#/proc/}
-      echo "${process%/cwd}" ;;
-    esac
-  done
+  find /proc/[0-9]*/cwd -maxdepth 0 \( -lname "$1" -o -lname "$1/*" -o -lname "$1 (deleted)" \) 2>/dev/null |
+    sed 's|^/proc/||; s|/cwd$||'
 }
 tries=0
 while left=$(inside "$1") && [ -n "$left" ] && [ "$tries" -lt 100 ]; do
