@@ -56,6 +56,7 @@ func writeSettings() map[string]string {
 		"tcp_keepalives_idle":                 "5",
 		"tcp_keepalives_interval":             "2",
 		"tcp_keepalives_count":                "3",
+		"tcp_user_timeout":                    "11000", // of what it sent, of which keepalives know nothing
 	}
 }
 
@@ -135,6 +136,8 @@ var (
 	errWentBack = errors.New("the database lost entries of the ledger that it had acknowledged: find out what failed over, or was restored, and start this replica again")
 	// errNoChain: the database failed over, or was restored, to before the chain was begun.
 	errNoChain = errors.New("the chain of the ledger is gone")
+	// errNotReplicated: the server was told to stop waiting for its standbys.
+	errNotReplicated = errors.New("the database warned that the commit may not have reached its standbys")
 	// errChainBroken: the row of the chain cannot be what this program wrote.
 	errChainBroken = errors.New("the end of the ledger's chain is broken")
 )
@@ -234,7 +237,7 @@ func (s *postgresSession) commit(t *tx) error {
 		return err // of a statement: the transaction is over without a trace
 	case s.warned.Load():
 		s.drop()
-		return &doubt{errors.New("the database warned that the commit may not have reached its standbys")}
+		return &doubt{errNotReplicated}
 	case word != "COMMIT":
 		return fmt.Errorf("the database answered COMMIT with %s", word)
 	}
