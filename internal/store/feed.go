@@ -22,6 +22,8 @@ const (
 	mostChanges = 10_000
 	// changesKept is how long changes stay: far longer than a replica believes its memory.
 	changesKept = 10 * time.Minute
+	// tellPatience is how long those who remember may take to read anew what was changed.
+	tellPatience = 10 * time.Second
 )
 
 // feed tells a replica what the others change. At each beat it writes the replica's
@@ -39,8 +41,13 @@ type feed struct {
 	since   atomic.Pointer[time.Time]
 	failure atomic.Pointer[error]
 
+	// servers counts the servers that were met, and started tells of the last when it
+	// did, in Unix microseconds.
+	servers, started atomic.Int64
+
 	// Owned by whoever follows.
 	conn     *pgx.Conn
+	warned   *atomic.Bool
 	revision int64
 }
 
@@ -91,6 +98,11 @@ func (f *feed) rest(ctx context.Context) {
 	if _, err := f.conn.WaitForNotification(ctx); err != nil && !pgconn.Timeout(err) {
 		f.drop()
 		<-ctx.Done()
+		return
+	}
+	cancel() // the next beat hears what others told meanwhile: they need none of their own
+	for err := error(nil); err == nil; {
+		_, err = f.conn.WaitForNotification(ctx)
 	}
 }
 
@@ -128,6 +140,9 @@ func (f *feed) tell(ctx context.Context, changes []Change) error {
 	if f.options.Changed == nil {
 		return nil
 	}
+	// Beats wait for it, and who reads by a connection that died would wait for long.
+	ctx, cancel := context.WithTimeout(ctx, tellPatience)
+	defer cancel()
 	type of struct {
 		kind   ChangeKind
 		issuer string
@@ -159,13 +174,8 @@ type pulse struct {
 // round trip.
 func (f *feed) beat(ctx context.Context) (p pulse, err error) {
 	if f.conn == nil {
-		conn, _, err := f.url.dial(ctx, writeSettings())
-		if err != nil {
+		if err := f.connect(ctx); err != nil {
 			return p, err
-		}
-		f.conn = conn
-		if _, err := conn.Exec(ctx, "LISTEN moneyer"); err != nil {
-			return p, unavailable(err)
 		}
 	}
 	spent := []byte{}
@@ -173,6 +183,7 @@ func (f *feed) beat(ctx context.Context) (p pulse, err error) {
 		spent = append(spent, f.options.Beat()...) // nil would be NULL
 	}
 	p.began = f.now()
+	f.warned.Store(false)
 	var batch pgx.Batch
 	batch.Queue(`INSERT INTO replica (id, seen, spent) VALUES ($1, now(), $2)
 		ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, spent = excluded.spent`, f.replica, spent)
@@ -181,7 +192,34 @@ func (f *feed) beat(ctx context.Context) (p pulse, err error) {
 	if err := f.conn.SendBatch(context.WithoutCancel(ctx), &batch).Close(); err != nil {
 		return p, unavailable(err)
 	}
+	if f.warned.Load() {
+		return p, errNotReplicated
+	}
 	return p, nil
+}
+
+// unheard is a revision after which nothing was heard.
+const unheard = -1
+
+// connect opens the connection. On another server than before a revision may stand for
+// other changes, where a failover lost some; and the server before may not know that it
+// takes no writes any more, so nothing is read there.
+func (f *feed) connect(ctx context.Context) (err error) {
+	if f.conn, f.warned, err = f.url.dial(ctx, writeSettings()); err != nil {
+		return err
+	}
+	if _, err := f.conn.Exec(ctx, "LISTEN moneyer"); err != nil {
+		return unavailable(err)
+	}
+	var started time.Time
+	if err := f.conn.QueryRow(ctx, "SELECT pg_postmaster_start_time()").Scan(&started); err != nil {
+		return unavailable(err)
+	}
+	if before := f.started.Swap(started.UnixMicro()); before != 0 && before != started.UnixMicro() {
+		f.servers.Add(1)
+		f.revision = unheard
+	}
+	return nil
 }
 
 // others hears what the other replicas spent.

@@ -32,6 +32,7 @@ func clientName(t *testing.T, d *DB, id string) string {
 
 // TestFeed tries the feed of one replica in several ways at once.
 func TestFeed(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	all := atOnce{T: t}
 	defer all.wait()
 	all.run("woken", func(t *testing.T) { changesAreHeard(t, false) })
@@ -40,6 +41,9 @@ func TestFeed(t *testing.T) {
 	all.run("too much", func(t *testing.T) { dropsAll(t, tooManyChanges) })
 	all.run("gone", func(t *testing.T) { dropsAll(t, forgottenChanges) })
 	all.run("went back", func(t *testing.T) { dropsAll(t, wentBack) })
+	all.run("another server", func(t *testing.T) { dropsAll(t, anotherServer) })
+	all.run("reads of another server", readsFollow)
+	all.run("told for ever", toldForEver)
 	all.run("told", tellsOfWhatIsRemembered)
 	all.run("told of all", tellsOfAll)
 }
@@ -163,7 +167,7 @@ func feedHeldUp(t *testing.T) {
 
 // dropsAll: where not each change can be heard of, nothing is remembered. Behind
 // the store's back a client is changed of which no change tells.
-func dropsAll(t *testing.T, lose func(t *testing.T, url string, a *DB)) {
+func dropsAll(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
 	url := PostgresForTests.NewDatabase(t)
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
 	putNamed(t, a, "bank", 0, "before", false)
@@ -178,7 +182,7 @@ func dropsAll(t *testing.T, lose func(t *testing.T, url string, a *DB)) {
 		t.Fatalf("b remembers nothing: the client is as it was %s", name)
 	}
 	release := holdUp(t, url, b)
-	lose(t, url, a)
+	lose(t, url, a, b)
 	release()
 	eventually(t, patience, "nothing is remembered", func() bool {
 		c, err := b.LastKnown().Client(t.Context(), "d1", "bank")
@@ -189,14 +193,14 @@ func dropsAll(t *testing.T, lose func(t *testing.T, url string, a *DB)) {
 	}
 }
 
-func tooManyChanges(t *testing.T, url string, _ *DB) {
+func tooManyChanges(t *testing.T, url string, _, _ *DB) {
 	mustExec(t, connectTo(t, url), `WITH now AS (UPDATE registry_revision SET revision = revision + 1 RETURNING revision)
 		INSERT INTO registry_change (revision, at, kind, issuer, id)
 		SELECT revision, now(), 'merchant', 'd1', n::text FROM now, generate_series(1, $1) AS n`, mostChanges+1)
 }
 
 // forgottenChanges has changes forgotten that b has not heard of.
-func forgottenChanges(t *testing.T, url string, a *DB) {
+func forgottenChanges(t *testing.T, url string, a, _ *DB) {
 	putNamed(t, a, "other", 2, "later", false)
 	mustExec(t, connectTo(t, url), `UPDATE registry_change SET at = at - make_interval(secs => $1)`, changesKept.Seconds()+1)
 	if _, err := a.Forget(t.Context(), time.Now()); err != nil {
@@ -212,8 +216,65 @@ func forgottenChanges(t *testing.T, url string, a *DB) {
 	}
 }
 
-func wentBack(t *testing.T, url string, _ *DB) {
+func wentBack(t *testing.T, url string, _, _ *DB) {
 	mustExec(t, connectTo(t, url), `UPDATE registry_revision SET revision = revision - 1`)
+}
+
+// anotherServer has b find another server than it knew, at the same revision.
+func anotherServer(t *testing.T, _ string, _, b *DB) {
+	servers := feedOf(t, b).servers.Load()
+	feedOf(t, b).started.Store(1)
+	eventually(t, patience, "another server is met", func() bool { return feedOf(t, b).servers.Load() > servers })
+}
+
+// readsFollow: once the feed has met another server, nothing is read from the one before.
+func readsFollow(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	d := startReplica(t, url, Options{})
+	reader := func() (pid int) {
+		if err := d.reads.row(t.Context(), `SELECT pg_backend_pid()`, nil, []any{&pid}); err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	before := map[int]bool{}
+	eventually(t, patience, "a connection is used again", func() bool {
+		pid := reader()
+		known := before[pid]
+		before[pid] = true
+		return known
+	})
+	release := holdUp(t, url, d)
+	anotherServer(t, url, nil, d)
+	release()
+	for range 20 {
+		if pid := reader(); before[pid] {
+			t.Fatalf("it reads by session %d, of the server before", pid)
+		}
+	}
+}
+
+// toldForEver: who is told and hears nothing of the database any more is not waited for
+// without an end.
+func toldForEver(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	bounded := make(chan bool, 1)
+	a := startReplica(t, url, Options{})
+	_ = startReplica(t, url, Options{Changed: func(ctx context.Context, _ ChangeKind, _ string, _ []string) error {
+		_, ok := ctx.Deadline()
+		select {
+		case bounded <- ok:
+		default:
+		}
+		return nil
+	}})
+	r := &authority.Revocation{Issuer: "d1", ID: "r", Until: time.Now().Add(time.Hour)}
+	if err := a.PutRevocation(t.Context(), r, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if !<-bounded {
+		t.Error("it may take for ever")
+	}
 }
 
 // told is what Options.Changed was told; with no IDs it is of all, and noted as one
@@ -294,7 +355,7 @@ func tellsOfAll(t *testing.T) {
 	var heard told
 	d := startReplica(t, url, Options{Changed: heard.changed})
 	release := holdUp(t, url, d)
-	tooManyChanges(t, url, nil)
+	tooManyChanges(t, url, nil, nil)
 	release()
 	eventually(t, patience, "all is told of", func() bool {
 		return heard.times(Change{Kind: ChangedSigningKeys}) == 1 && heard.times(Change{Kind: ChangedRevocations}) == 1

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
 )
 
@@ -33,10 +35,10 @@ func openPostgres(ctx context.Context, text string, options *Options) (*postgres
 	if err := preparePostgres(ctx, u, migrations); err != nil {
 		return nil, err
 	}
-	p := &postgres{url: u, reads: readPool(u)}
 	replica := rand.Text()
+	p := &postgres{url: u, feed: &feed{url: u, replica: replica, now: options.Now, options: options}}
+	p.reads = readPool(u, p.feed.servers.Load)
 	p.session = &postgresSession{url: u, holder: replica, days: &partitions{url: u, days: map[int64]bool{}}}
-	p.feed = &feed{url: u, replica: replica, now: options.Now, options: options}
 	// A replica is known before it takes a chain, so that no other takes it for free.
 	if err := p.feed.begin(ctx); err != nil {
 		return nil, errors.Join(err, p.close())
@@ -48,16 +50,29 @@ func openPostgres(ctx context.Context, text string, options *Options) (*postgres
 }
 
 // readPool opens the connections that read, and note what needs no entry: times of
-// last use, and what is over.
-func readPool(u *postgresURL) *sql.DB {
+// last use, and what is over. Once another server was met, by the number that servers
+// returns, those opened before are used no more.
+func readPool(u *postgresURL, servers func() int64) *sql.DB {
 	config := u.config.Copy()
 	if _, set := config.RuntimeParams["statement_timeout"]; !set {
 		config.RuntimeParams["statement_timeout"] = "30000" // of a walk along the ledger; what requests wait for ends sooner
 	}
 	config.RuntimeParams["lock_timeout"] = "1000"
 	config.RuntimeParams["jit"] = "off" // with hundreds of partitions it compiles for a second what runs for milliseconds
+	const of = "server"
 	db := stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
+		server := servers()
 		withoutCancel(c, func(c net.Conn) net.Conn { return c })
+		after := c.AfterConnect
+		c.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+			conn.CustomData()[of] = server
+			return after(ctx, conn)
+		}
+		return nil
+	}), stdlib.OptionResetSession(func(_ context.Context, conn *pgx.Conn) error {
+		if conn.PgConn().CustomData()[of] != servers() {
+			return driver.ErrBadConn
+		}
 		return nil
 	}))
 	db.SetMaxOpenConns(u.pool)
