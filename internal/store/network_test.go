@@ -178,6 +178,7 @@ func labelled(t *testing.T, test func(running func() int)) {
 // longer than its caller waits, the store works again within two seconds of its end,
 // and nothing is left of it.
 func TestNetwork(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	all := atOnce{T: t}
 	defer all.wait()
 	pass := func(p *proxy) { p.set(func() { p.held, p.down, p.delay = false, false, 0 }) }
@@ -243,6 +244,7 @@ func endure(t *testing.T, d *DB, running func() int, begin, end func(), lasts, w
 
 // TestCloseWithoutDatabase: a store can be closed whatever becomes of its database.
 func TestCloseWithoutDatabase(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	all := atOnce{T: t}
 	defer all.wait()
 	for name, begin := range map[string]func(p *proxy){

@@ -106,6 +106,7 @@ func checkWhole(t *testing.T, d *DB, entries int64) {
 // TestCommitInDoubt: whatever becomes of a COMMIT and of its answer, who waits is
 // told what took place, and it takes place once.
 func TestCommitInDoubt(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	const first = "INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)\n\t\tVALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
 	all := atOnce{T: t}
 	defer all.wait()

@@ -51,6 +51,7 @@ func seemDead(t *testing.T, url string, d *DB) {
 // TestChains: whatever becomes of replicas, each chain has one writer at a time and
 // stays whole, and no chain is begun while one is free.
 func TestChains(t *testing.T) {
+	t.Parallel() // most of the time it waits
 	all := atOnce{T: t}
 	defer all.wait()
 	all.run("a replica that seemed dead", func(t *testing.T) {

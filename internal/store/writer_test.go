@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -249,12 +250,13 @@ func TestWriterRecovers(t *testing.T) {
 }
 
 func TestPingTriesToWrite(t *testing.T) {
-	now := clock()
-	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: func() time.Time { return now }})
+	var later atomic.Int64 // which others read, too
+	now := func() time.Time { return clock().Add(time.Duration(later.Load())) }
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: now})
 	if err := d.Ping(t.Context()); err != nil {
 		t.Errorf("new store: %v", err)
 	}
-	now = now.Add(time.Hour)
+	later.Add(int64(time.Hour))
 	if err := d.writer.do(t.Context(), func(tx *tx) error {
 		_, err := tx.exec(`PRAGMA query_only = 1`)
 		return err
@@ -264,7 +266,7 @@ func TestPingTriesToWrite(t *testing.T) {
 	if err := d.Ping(t.Context()); err != nil {
 		t.Errorf("a moment after a commit: %v", err)
 	}
-	now = now.Add(time.Hour)
+	later.Add(int64(time.Hour))
 	if err := d.Ping(t.Context()); err == nil {
 		t.Error("a store that cannot be written answers a ping")
 	}

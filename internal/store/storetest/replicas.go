@@ -278,6 +278,10 @@ func signingKeysAnywhere(t testing.TB, stores []Store) {
 			if err != nil || keys.Revision != revision+1 || len(keys.Keys) != 1 {
 				t.Errorf("replica %d reads %+v, %v", i, keys, err)
 			}
+			late := authority.SigningKeys{Issuer: issuer, Revision: revision}
+			if err := s.PutSigningKeys(t.Context(), late, change("keys.rotate")); !isConflict(err) {
+				t.Errorf("replica %d puts keys under a revision that is over: %v", i, err)
+			}
 		}
 	}
 }
