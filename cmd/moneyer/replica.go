@@ -22,19 +22,21 @@ func (e *estate) changedElsewhere(ctx context.Context, kind store.ChangeKind, is
 	if issuer != "" {
 		issuers = slices.DeleteFunc(issuers, func(name string) bool { return name != issuer }) // another may serve more of them
 	}
+	if kind == store.ChangedRevocations && issuer != "" {
+		issuers = []string{issuer} // also one that a reload is about to add, and has read before
+	}
 	if kind == store.ChangedRevocations && ids == nil {
 		return e.revocations.Load(ctx, issuers)
 	}
+	if kind == store.ChangedRevocations {
+		return e.revocations.Learn(ctx, issuer, ids)
+	}
 	var errs []error
 	for _, issuer := range issuers {
-		if kind == store.ChangedRevocations {
-			errs = append(errs, e.revocations.Learn(ctx, issuer, ids))
-		} else {
-			err := h.keys.Refresh(ctx, issuer)
-			e.complaints.tell("open the signing keys of "+issuer, err)
-			if !errors.Is(err, keyring.ErrUnopened) { // it does not sign here, and all the rest is known
-				errs = append(errs, err)
-			}
+		err := h.keys.Refresh(ctx, issuer)
+		e.complaints.tell("open the signing keys of "+issuer, err)
+		if !errors.Is(err, keyring.ErrUnopened) { // it does not sign here, and all the rest is known
+			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)

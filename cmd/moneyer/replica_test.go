@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"moneyer/internal/authority"
+	"moneyer/internal/keyring"
+	"moneyer/internal/store"
+)
+
+// revoked is a store of one revocation of every issuer.
+type revoked struct{ authority.RevocationStore }
+
+func (revoked) Revocation(_ context.Context, issuer, id string) (*authority.Revocation, error) {
+	return &authority.Revocation{Issuer: issuer, ID: id, JTIs: []string{"token"}, Until: time.Now().Add(time.Hour)}, nil
+}
+
+func (r revoked) Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error) {
+	v, err := r.Revocation(ctx, issuer, "one")
+	return []authority.Revocation{*v}, err
+}
+
+// TestRevocationsOfAnIssuerToCome: a reload reads the revocations of an issuer that it
+// adds before it moves. What is revoked between is told of once.
+func TestRevocationsOfAnIssuerToCome(t *testing.T) {
+	for name, ids := range map[string][]string{"one by one": {"one"}, "all of the issuer": nil} {
+		e := &estate{revocations: authority.NewRevocations(revoked{})}
+		e.current.Store(&house{keys: &keyring.Keyring{Issuers: map[string]keyring.Settings{"served": {}}}})
+		if err := e.changedElsewhere(t.Context(), store.ChangedRevocations, "added", ids); err != nil {
+			t.Fatal(err)
+		}
+		if e.revocations.Version("added") == 0 {
+			t.Errorf("%s: it is not known", name)
+		}
+	}
+}
