@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"moneyer/bearer"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
@@ -287,4 +288,25 @@ func TestFirstKeyNeedsNoAge(t *testing.T) {
 	w := newWorld(t)
 	w.set(func(s *keyring.Settings) { s.MaxAge = 5 * time.Minute })
 	w.must(w.Activate(t.Context(), issuer, "alice", w.announce(keyring.NewKey{})))
+}
+
+// TestFullSet: no key is published beyond what verifiers take, and a key of a full set
+// can be replaced in an emergency all the same.
+func TestFullSet(t *testing.T) {
+	w := newSigningWorld(t)
+	kid := w.signing()
+	for range 99 {
+		w.announce(keyring.NewKey{})
+	}
+	_, err := w.Announce(t.Context(), issuer, "test", keyring.NewKey{})
+	wantIs(t, err, keyring.ErrState)
+	set, err := w.JWKS(issuer, w.Now())
+	w.must(err)
+	if _, err := bearer.ParseKeys(set.Body); err != nil {
+		t.Errorf("a full set: %v", err)
+	}
+	w.must(w.Revoke(t.Context(), issuer, "test", kid))
+	if next := w.signing(); next == kid || next == "" {
+		t.Errorf("after the emergency %q signs", next)
+	}
 }

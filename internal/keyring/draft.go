@@ -99,8 +99,21 @@ func (d *draft) takeOver() (string, error) {
 	return kid, nil
 }
 
+// mostPublished is how many keys a JWK set holds: verifiers refuse a longer one as a
+// whole, those of package bearer do.
+const mostPublished = 100
+
 // add announces the key at uri, or a new one, and returns its kid.
 func (d *draft) add(uri string) (kid string, err error) {
+	n := 0
+	for i := range d.keys {
+		if published(&d.keys[i], d.now) {
+			n++
+		}
+	}
+	if n >= mostPublished {
+		return "", fmt.Errorf("%w: %d keys are published, and verifiers take no longer set; wait until one leaves it", ErrState, n)
+	}
 	private, err := d.private(uri)
 	if err != nil {
 		return "", err
