@@ -303,6 +303,9 @@ func (s *postgresSession) settle(t *tx) (committed bool, err error) {
 		}
 		return false, err
 	}
+	if committed {
+		s.acknowledged = t.head
+	}
 	return committed, nil
 }
 

@@ -44,3 +44,23 @@ func TestDatabaseThatWentBack(t *testing.T) {
 	t.Cleanup(func() { _ = again.Close() })
 	appendEntries(t, again, 1)
 }
+
+// TestDatabaseThatLostWhatWasLookedUp: what was found after a lost answer counts among
+// what a database must not lose.
+func TestDatabaseThatLostWhatWasLookedUp(t *testing.T) {
+	t.Parallel()
+	direct := PostgresForTests.NewDatabase(t)
+	p, url := newProxy(t, direct)
+	d := startReplica(t, url, Options{})
+	appendEntries(t, d, 1)
+	p.once("COMMIT", unanswered)
+	if err := d.Append(t.Context(), testEntry(1), nil); err != nil {
+		t.Fatal(err)
+	}
+	conn := connectTo(t, direct)
+	mustExec(t, conn, `UPDATE ledger_chain SET seq = 1, hash = (SELECT last FROM ledger_batch WHERE first_seq = 1)`)
+	mustExec(t, conn, `DELETE FROM ledger_batch WHERE first_seq = 2`)
+	if err := d.Append(t.Context(), testEntry(2), nil); !errors.Is(err, errWentBack) {
+		t.Errorf("append to a database that went back: %v", err)
+	}
+}
