@@ -77,8 +77,19 @@ func parsePostgres(text string) (*postgresURL, error) {
 	if p.config.ConnectTimeout == 0 || !query.Has("connect_timeout") {
 		p.config.ConnectTimeout = connectPatience
 	}
+	p.config.LookupFunc = lookupWithin(p.config.ConnectTimeout, p.config.LookupFunc)
 	p.config.RuntimeParams["application_name"] = "moneyer"
 	return p, p.checkTLS()
+}
+
+// lookupWithin bounds the time to find a host's addresses, to which the driver sets no
+// limit: one name that nobody answers for must not keep from the other hosts.
+func lookupWithin(limit time.Duration, lookup pgconn.LookupFunc) pgconn.LookupFunc {
+	return func(ctx context.Context, host string) ([]string, error) {
+		ctx, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		return lookup(ctx, host)
+	}
 }
 
 func (p *postgresURL) checkTLS() error {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/pem"
@@ -196,4 +197,22 @@ func certificate(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// TestNameThatNobodyAnswersFor: a lookup ends, whatever the patience of who asks.
+func TestNameThatNobodyAnswersFor(t *testing.T) {
+	u, err := parsePostgres("postgres://localhost/moneyer?connect_timeout=1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if addrs, err := u.config.LookupFunc(t.Context(), "localhost"); err != nil || len(addrs) == 0 {
+		t.Errorf("localhost: %v, %v", addrs, err)
+	}
+	hang := func(ctx context.Context, _ string) ([]string, error) {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	if _, err := lookupWithin(time.Millisecond, hang)(t.Context(), "db1"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a lookup that hangs: %v", err)
+	}
 }
