@@ -54,7 +54,7 @@ type feed struct {
 func (f *feed) heard() time.Time { return *f.since.Load() }
 
 func (f *feed) healthy(now time.Time) error {
-	silent := now.Sub(f.heard())
+	silent := silence(now, f.heard())
 	if silent < Trust {
 		return nil
 	}

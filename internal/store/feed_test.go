@@ -282,6 +282,25 @@ func toldForEver(t *testing.T) {
 	}
 }
 
+// TestSilence: memory is as old as the clock says that tells more, and one that was set
+// tells nothing.
+func TestSilence(t *testing.T) {
+	heard := time.Now()
+	for _, test := range []struct {
+		name string
+		now  time.Time
+		want time.Duration
+	}{
+		{"a moment later", heard.Add(time.Millisecond), time.Millisecond},
+		{"two seconds later", heard.Add(2 * time.Second), 2 * time.Second},
+		{"the clock was set back", heard.Round(0).Add(-time.Hour), time.Hour},
+	} {
+		if silent := silence(test.now, heard); silent < test.want || silent > test.want+time.Minute {
+			t.Errorf("%s: %v of silence, want %v", test.name, silent, test.want)
+		}
+	}
+}
+
 // told is what Options.Changed was told; with no IDs it is of all, and noted as one
 // change without an ID.
 type told struct {

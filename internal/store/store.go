@@ -230,7 +230,13 @@ func (d *DB) Heard() (until time.Time, fresh bool) {
 		return now, true
 	}
 	until = d.database.heard(now)
-	return until, now.Sub(until) < Trust
+	return until, silence(now, until) < Trust
+}
+
+// silence is how long ago something was heard, by the clock that tells more: one of them
+// stands still while the machine sleeps.
+func silence(now, heard time.Time) time.Duration {
+	return max(now.Sub(heard), now.Round(0).Sub(heard.Round(0)).Abs()) // Round strips the time that no clock changes
 }
 
 // Past is now, or what the database's clock says where that is earlier. By it is told
