@@ -79,17 +79,21 @@ func (f *feed) begin(ctx context.Context) error {
 // follow drops from the cache what others change, until ctx ends.
 func (f *feed) follow(ctx context.Context, cache *registryCache) {
 	for ctx.Err() == nil {
+		began := f.now()
 		if err := f.hear(ctx, cache); err != nil {
 			f.failure.Store(&err)
 			f.drop()
 		}
-		f.rest(ctx)
+		f.rest(ctx, max(beat-f.now().Sub(began), breath))
 	}
 }
 
+// breath is the least rest: of a database far away a beat takes longer than beat.
+const breath = 20 * time.Millisecond
+
 // rest waits for the next beat, or for somebody who changes something.
-func (f *feed) rest(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, beat)
+func (f *feed) rest(ctx context.Context, most time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	if f.conn == nil {
 		<-ctx.Done()
