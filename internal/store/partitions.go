@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -111,29 +112,43 @@ func (p *postgres) dropWhole(ctx context.Context, ranges []pruneRange) error {
 		return err
 	}
 	for _, name := range names {
-		whole, err := goesWhole(ctx, conn, name, ranges)
-		if err != nil {
-			return err
-		}
-		if !whole {
-			continue
-		}
-		if _, err := conn.Exec(ctx, `DROP TABLE `+pgx.Identifier{name}.Sanitize()); err != nil {
+		if err := dropIfWhole(ctx, conn, name, ranges); err != nil {
 			return fmt.Errorf("drop the partition %s of the ledger: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// goesWhole tells whether a partition has rows, and all of them go.
-func goesWhole(ctx context.Context, conn *pgx.Conn, name string, ranges []pruneRange) (whole bool, err error) {
-	firsts, keeps := make([]int64, len(ranges)), make([]int64, len(ranges))
-	for i, r := range ranges {
-		firsts[i], keeps[i] = r.first, r.keep
-	}
+// dropIfWhole drops a partition that has rows, if all of them go. Nobody can record
+// anything there in between.
+func dropIfWhole(ctx context.Context, conn *pgx.Conn, name string, ranges []pruneRange) error {
 	table := pgx.Identifier{name}.Sanitize()
-	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+table+`) AND NOT EXISTS (SELECT FROM `+table+` AS batch WHERE NOT EXISTS (
-		SELECT FROM unnest($1::bigint[], $2::bigint[]) AS goes (first, keep) WHERE first_seq >= first AND first_seq < keep))`,
-		firsts, keeps).Scan(&whole)
+	if whole, err := goesWhole(ctx, conn, table, ranges); err != nil || !whole {
+		return err
+	}
+	return pgx.BeginFunc(ctx, conn, func(t pgx.Tx) error {
+		if _, err := t.Exec(ctx, `LOCK TABLE `+table+` IN SHARE MODE`); err != nil {
+			return err
+		}
+		if whole, err := goesWhole(ctx, conn, table, ranges); err != nil || !whole {
+			return err
+		}
+		_, err := t.Exec(ctx, `DROP TABLE `+table)
+		return err
+	})
+}
+
+// goesWhole tells whether a partition has rows, and none between those that go. It is
+// asked of the index: a day may have millions.
+func goesWhole(ctx context.Context, conn *pgx.Conn, table string, ranges []pruneRange) (whole bool, err error) {
+	firsts, lasts := []int64{math.MinInt64}, make([]int64, 0, len(ranges)+1)
+	for _, r := range ranges { // in the order of chains
+		firsts, lasts = append(firsts, r.keep), append(lasts, r.first-1)
+	}
+	lasts = append(lasts, math.MaxInt64)
+	err = conn.QueryRow(ctx, `SELECT EXISTS (SELECT FROM `+table+`) AND NOT EXISTS (
+		SELECT FROM unnest($1::bigint[], $2::bigint[]) AS stays (from_seq, to_seq)
+		WHERE (SELECT first_seq FROM `+table+` WHERE first_seq >= stays.from_seq AND first_seq <= stays.to_seq ORDER BY first_seq LIMIT 1) IS NOT NULL)`,
+		firsts, lasts).Scan(&whole)
 	return whole, err
 }
