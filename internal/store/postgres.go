@@ -10,7 +10,9 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -147,10 +149,12 @@ func (p *postgres) mark(ctx context.Context, now time.Time) error {
 }
 
 // writeLastUsed takes the rows in order, so that two replicas never wait for each other.
+// A name that the database cannot store, which a client may give a key of its own jwks_uri,
+// is left out: it must not keep the times of others away.
 func (p *postgres) writeLastUsed(ctx context.Context, _ *DB, times map[credential]int64) error {
 	ctx, cancel := context.WithTimeout(ctx, asidePatience)
 	defer cancel()
-	keys := slices.SortedFunc(maps.Keys(times), credential.compare)
+	keys := slices.DeleteFunc(slices.SortedFunc(maps.Keys(times), credential.compare), credential.unstorable)
 	issuers, clients, ids, ats := make([]string, len(keys)), make([]string, len(keys)), make([]string, len(keys)), make([]int64, len(keys))
 	for i, key := range keys {
 		issuers[i], clients[i], ids[i], ats[i] = key.issuer, key.client, key.id, times[key]
@@ -163,6 +167,12 @@ func (p *postgres) writeLastUsed(ctx context.Context, _ *DB, times map[credentia
 		return fmt.Errorf("last_used: %w", err)
 	}
 	return nil
+}
+
+// unstorable tells whether PostgreSQL takes a name for no text.
+func (c credential) unstorable() bool {
+	all := c.issuer + " " + c.client + " " + c.id
+	return strings.Contains(all, "\x00") || !utf8.ValidString(all)
 }
 
 // backup is a copy in a SQLite file. Whoever asked for it verifies its ledger.

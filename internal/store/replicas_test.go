@@ -301,3 +301,19 @@ func TestTextThatPostgresRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestLastUseOfAnOddName: a name of a key that the database cannot store keeps no
+// other's time of last use away.
+func TestLastUseOfAnOddName(t *testing.T) {
+	d := startReplica(t, PostgresForTests.NewDatabase(t), Options{})
+	now := time.Now()
+	for _, id := range []string{"a\x00", "\xff", "plain"} {
+		d.Touch("d1", "bank", id, now)
+	}
+	if err := d.flush(t.Context(), 100); err != nil {
+		t.Error(err)
+	}
+	if n := count(t, d, `SELECT count(*) FROM last_used`); n != 1 {
+		t.Errorf("%d times are noted", n)
+	}
+}
