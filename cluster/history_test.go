@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"net/http"
@@ -29,131 +30,111 @@ import (
 // answered as if it had come so much earlier. It is what the documentation promises.
 const bound = time.Second
 
-// A step is one thing that is done to a client, or asked of one.
+// A step is a question or a change, and the one switch that it is about.
 type step struct {
-	client int // in its history
-	do     action
-	key    int
-	token  int
+	of switchName
+	do action
 }
+
+// A switchName names what can be off: a client, one of its keys, or one of its
+// tokens. Each client has only switches of one kind that are ever turned, so that an
+// answer tells of one.
+type switchName struct {
+	client int // in its history
+	kind   switchKind
+	number int // of the key or token
+}
+
+type switchKind string
+
+const (
+	clientSwitch switchKind = "client"
+	keySwitch    switchKind = "key"
+	tokenSwitch  switchKind = "token"
+	noSwitch     switchKind = "nothing" // of what nobody turns off
+)
 
 type action string
 
 const (
-	mint action = "mint" // with a key
-	// introspect asks about a token. That it is active says two things, each of which
-	// was so at some instant: its client was enabled, and it was not revoked.
+	mint       action = "mint"
 	introspect action = "introspect"
-	enabled    action = "introspect: client is enabled"
-	unrevoked  action = "introspect: token is not revoked"
-	disable    action = "disable"
-	enable     action = "enable"
-	disableKey action = "disable key"
-	enableKey  action = "enable key"
-	revoke     action = "revoke" // a token
+	turnOff    action = "turn off" // disable or revoke
+	turnOn     action = "turn on"
 )
 
-// keysPerClient is how many keys a client has.
-const keysPerClient = 2
-
-// standing is what is so of one client.
-type standing struct {
-	disabled bool
-	keys     [keysPerClient]bool // disabled
-	revoked  uint64              // one bit a token
-}
-
-const mostTokens = 64
+const (
+	keysPerClient = 2
+	mostTokens    = 64
+)
 
 // model tells what may be answered: the output of a question is whether a token was
-// given, or is active. A change that was acknowledged has happened at an instant
-// between its request and its answer.
+// given, or is active, which is so while the switch is not off. A change that was
+// acknowledged has happened at an instant between its request and its answer.
 var model = porcupine.Model{
-	Partition: func(history []porcupine.Operation) [][]porcupine.Operation {
-		of := map[int][]porcupine.Operation{}
+	Partition: func(history []porcupine.Operation) (parts [][]porcupine.Operation) {
+		of := map[switchName][]porcupine.Operation{}
 		for _, o := range history {
-			client := o.Input.(step).client
-			of[client] = append(of[client], o)
+			name := o.Input.(step).of
+			of[name] = append(of[name], o)
 		}
-		var parts [][]porcupine.Operation
-		for _, part := range of {
-			parts = append(parts, part)
-		}
-		return parts
+		return slices.Collect(maps.Values(of))
 	},
-	Init: func() any { return standing{} },
-	Step: func(state, input, output any) (bool, any) {
-		s, in := state.(standing), input.(step)
-		switch in.do {
-		case mint:
-			return output.(bool) == (!s.disabled && !s.keys[in.key]), s
-		case introspect:
-			return !output.(bool) && (s.disabled || s.revoked&(1<<in.token) != 0), s
-		case enabled:
-			return !s.disabled, s
-		case unrevoked:
-			return s.revoked&(1<<in.token) == 0, s
-		case disable, enable:
-			s.disabled = in.do == disable
-		case disableKey, enableKey:
-			s.keys[in.key] = in.do == disableKey
-		case revoke:
-			s.revoked |= 1 << in.token
+	Init: func() any { return false },
+	Step: func(off, input, output any) (bool, any) {
+		switch input.(step).do {
+		case turnOff:
+			return true, true
+		case turnOn:
+			return true, false
+		default:
+			return output.(bool) != off.(bool), off
 		}
-		return true, s
 	},
-	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%+v: %v", input, output) },
+	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%s: %v", input.(step).do, output) },
 }
 
 // TestModel shows that histories which break a promise are found.
 func TestModel(t *testing.T) {
 	const ms = int64(time.Millisecond)
-	done := func(do action, from, to int64) []porcupine.Operation {
-		return []porcupine.Operation{{Input: step{do: do}, Call: from * ms, Return: to * ms}}
+	done := func(do action, from, to int64) porcupine.Operation {
+		return porcupine.Operation{Input: step{do: do}, Call: from * ms, Return: to * ms}
 	}
-	asked := func(do action, from, to int64, yes bool) []porcupine.Operation {
-		return question(step{do: do}, time.Duration(from*ms), time.Duration(to*ms), time.Duration(math.MaxInt64), yes)
+	asked := func(from, to int64, yes bool) porcupine.Operation {
+		return question(step{do: mint}, time.Duration(from*ms), time.Duration(to*ms), now, yes)
 	}
 	for _, c := range []struct {
 		name    string
 		good    bool
-		history [][]porcupine.Operation
+		history []porcupine.Operation
 	}{
-		{"refused at once", true, [][]porcupine.Operation{done(disable, 0, 10), asked(mint, 20, 30, false)}},
-		{"granted within the bound", true, [][]porcupine.Operation{done(disable, 0, 10), asked(mint, 900, 910, true)}},
-		{"granted beyond the bound", false, [][]porcupine.Operation{done(disable, 0, 10), asked(mint, 1020, 1030, true)}},
-		{"refused before it was asked", false, [][]porcupine.Operation{asked(mint, 0, 10, false), done(disable, 20, 30)}},
-		{"refused while it was asked", true, [][]porcupine.Operation{done(disable, 0, 50), asked(mint, 10, 20, false)}},
-		{"refused long after it was enabled", false, [][]porcupine.Operation{done(disable, 0, 10), done(enable, 20, 30), asked(mint, 1200, 1210, false)}},
-		{"active beyond the bound", false, [][]porcupine.Operation{done(revoke, 0, 10), asked(introspect, 1020, 1030, true)}},
-		{"active while its client is disabled", false, [][]porcupine.Operation{done(disable, 0, 10), asked(introspect, 1020, 1030, true)}},
-		{"inactive without a cause", false, [][]porcupine.Operation{asked(introspect, 2000, 2010, false)}},
-		{"inactive while its client is disabled", true, [][]porcupine.Operation{done(disable, 0, 10), asked(introspect, 2000, 2010, false)}},
-		{"granted by a disabled key", false, [][]porcupine.Operation{done(disableKey, 0, 10), asked(mint, 1020, 1030, true)}},
-		{"active though its key is disabled", true, [][]porcupine.Operation{done(disableKey, 0, 10), asked(introspect, 1020, 1030, true)}},
-		{"a change of which nobody knows", true, [][]porcupine.Operation{done(disable, 0, math.MaxInt64/ms), asked(mint, 5000, 5010, true), asked(mint, 8000, 8010, false)}},
-		{"there and back", false, [][]porcupine.Operation{done(disable, 0, math.MaxInt64/ms), asked(mint, 5000, 5010, false), asked(mint, 8000, 8010, true)}},
-		{"as of long ago, and it says so", true, [][]porcupine.Operation{done(revoke, 2000, 2010),
+		{"refused at once", true, []porcupine.Operation{done(turnOff, 0, 10), asked(20, 30, false)}},
+		{"granted within the bound", true, []porcupine.Operation{done(turnOff, 0, 10), asked(900, 910, true)}},
+		{"granted beyond the bound", false, []porcupine.Operation{done(turnOff, 0, 10), asked(1020, 1030, true)}},
+		{"refused before it was turned off", false, []porcupine.Operation{asked(0, 10, false), done(turnOff, 20, 30)}},
+		{"refused while it was turned off", true, []porcupine.Operation{done(turnOff, 0, 50), asked(10, 20, false)}},
+		{"refused long after it was turned on", false, []porcupine.Operation{done(turnOff, 0, 10), done(turnOn, 20, 30), asked(1200, 1210, false)}},
+		{"refused without a cause", false, []porcupine.Operation{asked(2000, 2010, false)}},
+		{"a change of which nobody knows", true, []porcupine.Operation{done(turnOff, 0, math.MaxInt64/ms), asked(5000, 5010, true), asked(8000, 8010, false)}},
+		{"there and back", false, []porcupine.Operation{done(turnOff, 0, math.MaxInt64/ms), asked(5000, 5010, false), asked(8000, 8010, true)}},
+		{"as of long ago, and it says so", true, []porcupine.Operation{done(turnOff, 2000, 2010),
 			question(step{do: introspect}, 9*time.Second, 9100*time.Millisecond, time.Second, true)}},
+		{"of another switch", true, []porcupine.Operation{done(turnOff, 0, 10),
+			question(step{of: switchName{client: 1}, do: mint}, 2*time.Second, 2100*time.Millisecond, now, true)}},
 	} {
-		if got := porcupine.CheckOperations(model, slices.Concat(c.history...)); got != c.good {
+		if got := porcupine.CheckOperations(model, c.history); got != c.good {
 			t.Errorf("%s: %v", c.name, got)
 		}
 	}
 }
 
+// now is the instant of an answer that named no earlier one.
+const now = time.Duration(math.MaxInt64)
+
 // question is a step that was answered: as of the time of the call less the bound,
 // or as of an earlier one that the answer named.
-func question(in step, called, answered, asOf time.Duration, yes bool) (said []porcupine.Operation) {
-	from := min(called-bound, asOf)
-	says := []action{in.do}
-	if in.do == introspect && yes {
-		says = []action{enabled, unrevoked}
-	}
-	for _, in.do = range says {
-		said = append(said, porcupine.Operation{Input: in, Call: int64(from), Output: yes, Return: int64(answered)})
-	}
-	return said
+func question(in step, called, answered, asOf time.Duration, yes bool) porcupine.Operation {
+	return porcupine.Operation{Input: in, Call: int64(min(called-bound, asOf)), Output: yes, Return: int64(answered)}
 }
 
 // TestHistories does things at random to many clients, on all replicas, while
@@ -192,10 +173,10 @@ func TestHistories(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	t.Logf("%d histories with %d steps, and %d more of which the outcome is not known; the slowest was checked in %v, %d clients were not decided",
+	t.Logf("%d histories with %d steps, and %d more of which the outcome is not known; the slowest was checked in %v, %d switches were not decided",
 		batches*together, asked, unknown, slowestCheck.Round(time.Millisecond), undecided)
 	if undecided > batches*together/50 {
-		t.Errorf("%d clients of %d histories were not decided", undecided, batches*together)
+		t.Errorf("%d switches of %d histories were not decided", undecided, batches*together)
 	}
 }
 
@@ -270,7 +251,7 @@ func failOver(t *testing.T, s *stand.Stand) error {
 	return s.Complete(t.Context())
 }
 
-// A history is what is done to two clients.
+// A history is what is done to three clients, of each kind of switches one.
 type history struct {
 	stand   *stand.Stand
 	clients []*subject
@@ -287,8 +268,9 @@ type history struct {
 
 // A subject is a client of a history.
 type subject struct {
-	id   string
-	keys [keysPerClient]*load.Client
+	id    string
+	turns switchKind // what of it is turned off and on
+	keys  [keysPerClient]*load.Client
 
 	mu     sync.Mutex
 	tokens []load.Answer
@@ -302,8 +284,8 @@ func newHistory(t *testing.T, s *stand.Stand, name string) *history {
 		h.admins = append(h.admins, administrator(t, s, r))
 	}
 	h.checker = registerChecker(t, s, name+"-checker")
-	for n := range 2 {
-		c := &subject{id: fmt.Sprintf("%s-%d", name, n)}
+	for n, turns := range []switchKind{clientSwitch, keySwitch, tokenSwitch} {
+		c := &subject{id: fmt.Sprintf("%s-%d", name, n), turns: turns}
 		change(t, s, http.MethodPost, "/clients", map[string]any{"id": c.id, "scope": stand.Scope}, nil)
 		for k := range c.keys {
 			c.keys[k] = registerKey(t, s, c.id, fmt.Sprint("key-", k), h.http)
@@ -363,27 +345,37 @@ func (h *history) work(ctx context.Context, worker int) {
 }
 
 func (h *history) take(worker int) {
-	n := rand.IntN(len(h.clients))
+	n, replica := rand.IntN(len(h.clients)), rand.IntN(len(h.stand.Replicas))
 	c := h.clients[n]
-	in := step{client: n, key: rand.IntN(keysPerClient), do: someAction()}
-	if in.do == introspect || in.do == revoke {
-		c.mu.Lock()
-		tokens := len(c.tokens)
-		c.mu.Unlock()
-		if tokens == 0 {
-			in.do = mint
-		} else {
-			in.token = rand.IntN(tokens)
-		}
+	key, do := rand.IntN(keysPerClient), someAction()
+	c.mu.Lock()
+	tokens := len(c.tokens)
+	c.mu.Unlock()
+	if tokens == 0 && (do == introspect || c.turns == tokenSwitch) {
+		do = mint
 	}
-	replica := rand.IntN(len(h.stand.Replicas))
-	switch in.do {
+	token := rand.IntN(max(tokens, 1))
+	switch do {
 	case mint:
-		h.mint(worker, in, replica)
+		h.mint(worker, step{c.about(n, keySwitch, key), mint}, key, replica)
 	case introspect:
-		h.introspect(worker, in, replica)
+		h.introspect(worker, step{c.about(n, tokenSwitch, token), introspect}, token, replica)
 	default:
-		h.change(worker, in, replica)
+		number := map[switchKind]int{keySwitch: key, tokenSwitch: token}[c.turns]
+		h.change(worker, step{switchName{n, c.turns, number}, do}, replica)
+	}
+}
+
+// about is the switch that an answer depends on, when the question is about a key or
+// a token.
+func (c *subject) about(client int, kind switchKind, number int) switchName {
+	switch c.turns {
+	case kind:
+		return switchName{client, kind, number}
+	case clientSwitch:
+		return switchName{client, clientSwitch, 0}
+	default:
+		return switchName{client, noSwitch, 0}
 	}
 }
 
@@ -393,26 +385,18 @@ func someAction() action {
 		return mint
 	case n < 78:
 		return introspect
-	case n < 84:
-		return disable
-	case n < 91:
-		return enable
-	case n < 94:
-		return disableKey
-	case n < 98:
-		return enableKey
+	case n < 88:
+		return turnOff
 	default:
-		return revoke
+		return turnOn
 	}
 }
 
-func (h *history) add(worker int, said ...porcupine.Operation) {
+func (h *history) add(worker int, o porcupine.Operation) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, o := range said {
-		o.ClientId = worker
-		h.operations = append(h.operations, o)
-	}
+	o.ClientId = worker
+	h.operations = append(h.operations, o)
 }
 
 // lost notes a step of which the outcome is not known, or not of this model.
@@ -425,11 +409,9 @@ func (h *history) lost(wrong string) {
 	}
 }
 
-const now = time.Duration(math.MaxInt64) // no earlier instant was named
-
-func (h *history) mint(worker int, in step, replica int) {
-	c := h.clients[in.client]
-	by := c.keys[in.key]
+func (h *history) mint(worker int, in step, key, replica int) {
+	c := h.clients[in.of.client]
+	by := c.keys[key]
 	a, err := by.Attempt()
 	if err != nil {
 		h.lost(err.Error())
@@ -440,7 +422,7 @@ func (h *history) mint(worker int, in step, replica int) {
 	answered := time.Since(h.began)
 	switch answer.Kind {
 	case load.Granted, load.Refused:
-		h.add(worker, question(in, called, answered, now, answer.Kind == load.Granted)...)
+		h.add(worker, question(in, called, answered, now, answer.Kind == load.Granted))
 	case load.Wrong:
 		h.lost(fmt.Sprintf("%+v", answer))
 	default:
@@ -459,8 +441,8 @@ func (c *subject) token(n int) load.Answer {
 	return c.tokens[n]
 }
 
-func (h *history) introspect(worker int, in step, replica int) {
-	token := h.clients[in.client].token(in.token)
+func (h *history) introspect(worker int, in step, number, replica int) {
+	token := h.clients[in.of.client].token(number)
 	called := time.Since(h.began)
 	active, asOf, err := h.ask(h.stand.Replicas[replica].IssuerURL(), token.Token)
 	answered := time.Since(h.began)
@@ -468,9 +450,9 @@ func (h *history) introspect(worker int, in step, replica int) {
 	case err != nil:
 		h.lost("")
 	case asOf == 0:
-		h.add(worker, question(in, called, answered, now, active)...)
+		h.add(worker, question(in, called, answered, now, active))
 	default:
-		h.add(worker, question(in, called, answered, time.Unix(asOf, 0).Sub(h.began), active)...)
+		h.add(worker, question(in, called, answered, time.Unix(asOf, 0).Sub(h.began), active))
 	}
 }
 
@@ -505,17 +487,16 @@ func (h *history) ask(issuer, token string) (active bool, asOf int64, err error)
 // change is acknowledged, refused without a trace because somebody else changed the
 // client at the same moment, or its outcome is not known: it may come late.
 func (h *history) change(worker int, in step, replica int) {
-	c := h.clients[in.client]
-	client, method := issuerPath+"/clients/"+c.id, http.MethodPatch
-	var path string
-	var body any
-	switch in.do {
-	case disable, enable:
-		path, body = client, map[string]any{"disabled": in.do == disable}
-	case disableKey, enableKey:
-		path, body = fmt.Sprintf("%s/keys/key-%d", client, in.key), map[string]any{"disabled": in.do == disableKey}
-	case revoke:
-		method, path, body = http.MethodPost, issuerPath+"/revocations", map[string]any{"jti": c.token(in.token).JTI}
+	c := h.clients[in.of.client]
+	method, path := http.MethodPatch, issuerPath+"/clients/"+c.id
+	body := map[string]any{"disabled": in.do == turnOff}
+	switch {
+	case in.of.kind == keySwitch:
+		path += fmt.Sprint("/keys/key-", in.of.number)
+	case in.of.kind == tokenSwitch && in.do == turnOff:
+		method, path, body = http.MethodPost, issuerPath+"/revocations", map[string]any{"jti": c.token(in.of.number).JTI}
+	case in.of.kind == tokenSwitch:
+		return // it is for good
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
 	defer cancel()
@@ -538,7 +519,7 @@ func (h *history) change(worker int, in step, replica int) {
 }
 
 // check fails the test when what was answered cannot have been so. Whether it can is
-// hard to tell where many changes have no known outcome: it counts those clients of
+// hard to tell where many changes have no known outcome: it counts those switches of
 // which that was not found out in half a minute.
 func (h *history) check(t *testing.T) (undecided int) {
 	t.Helper()
@@ -551,8 +532,9 @@ func (h *history) check(t *testing.T) (undecided int) {
 		case porcupine.Unknown:
 			undecided++
 		case porcupine.Illegal:
-			t.Errorf("this cannot have been so of client %s (a question begins %v before it was asked):\n%s",
-				h.clients[part[0].Input.(step).client].id, bound, tell(part))
+			of := part[0].Input.(step).of
+			t.Errorf("this cannot have been so of client %s, %s %d (a question begins %v before it was asked):\n%s",
+				h.clients[of.client].id, of.kind, of.number, bound, tell(part))
 		}
 	}
 	return undecided
