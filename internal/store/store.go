@@ -162,12 +162,12 @@ func start(ctx context.Context, database database, options Options) (*DB, error)
 	if err != nil {
 		return nil, err
 	}
+	reads, local := database.pool()
 	cache := newRegistryCache(options.CacheEntries)
-	writer, err := newWriter(database.writing(), options, packer, cache.drop)
+	writer, err := newWriter(database.writing(), !local, options, packer, cache.drop)
 	if err != nil {
 		return nil, err
 	}
-	reads, local := database.pool()
 	d := &DB{
 		now:         options.Now,
 		alone:       local,

@@ -134,6 +134,37 @@ func TestAppendsThatWaitShareOneCommit(t *testing.T) {
 	verified(t, d, keys)
 }
 
+// TestCommitsThatWaitAreShared: where a commit takes long, whoever was answered by the
+// last shares the next.
+func TestCommitsThatWaitAreShared(t *testing.T) {
+	d := openNew(t)
+	err := d.writer.do(t.Context(), func(*tx) error { // on the writer's goroutine
+		d.writer.far, d.writer.took, d.writer.longest, d.writer.expected = true, time.Hour, time.Hour, 3
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	appendOne := func(i int) {
+		wg.Go(func() {
+			if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	appendOne(0)
+	appendOne(1)
+	for len(d.writer.appends) > 0 { // until both are in a batch
+		runtime.Gosched()
+	}
+	appendOne(2)
+	wg.Wait()
+	if n := count(t, d, `SELECT count(*) FROM ledger_batch`); n != 1 {
+		t.Errorf("%d commits, want 1", n)
+	}
+}
+
 func TestFullQueueIsBusy(t *testing.T) {
 	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Queue: 4})
 	resume := pause(t, d)
