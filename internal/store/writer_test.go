@@ -134,34 +134,37 @@ func TestAppendsThatWaitShareOneCommit(t *testing.T) {
 	verified(t, d, keys)
 }
 
-// TestCommitsThatWaitAreShared: where a commit takes long, whoever was answered by the
-// last shares the next.
-func TestCommitsThatWaitAreShared(t *testing.T) {
-	d := openNew(t)
-	err := d.writer.do(t.Context(), func(*tx) error { // on the writer's goroutine
-		d.writer.far, d.writer.took, d.writer.longest, d.writer.expected = true, time.Hour, time.Hour, 3
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	appendOne := func(i int) {
-		wg.Go(func() {
-			if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
-				t.Error(err)
+// TestLinger: where a commit takes long, a batch waits for as many as were answered by
+// the last and wait already, and not for ever.
+func TestLinger(t *testing.T) {
+	for name, test := range map[string]struct {
+		far            bool
+		took           time.Duration
+		expected, want int
+	}{
+		"all come":         {true, time.Hour, 3, 3},
+		"enough are there": {true, time.Hour, 1, 1},
+		"nobody else came": {true, time.Microsecond, 3, 1},
+		"in a file":        {false, time.Hour, 3, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := &writer{appends: make(chan *appending), patience: time.NewTimer(0), batch: []*appending{{}},
+				far: test.far, took: test.took, longest: time.Hour, expected: test.expected}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for range test.want - 1 {
+					w.appends <- &appending{}
+				}
+			}()
+			w.linger()
+			if len(w.batch) != test.want {
+				t.Errorf("a batch of %d, want %d", len(w.batch), test.want)
+			}
+			if len(w.batch) == test.want {
+				<-done
 			}
 		})
-	}
-	appendOne(0)
-	appendOne(1)
-	for len(d.writer.appends) > 0 { // until both are in a batch
-		runtime.Gosched()
-	}
-	appendOne(2)
-	wg.Wait()
-	if n := count(t, d, `SELECT count(*) FROM ledger_batch`); n != 1 {
-		t.Errorf("%d commits, want 1", n)
 	}
 }
 
