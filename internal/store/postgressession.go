@@ -204,9 +204,14 @@ func (s *postgresSession) queueEnd(chain int64, read func(end head, holder strin
 }
 
 // changing takes the turn among all who change the registry, and the revision of
-// the change.
+// the change. It waits for it but a moment, for appends wait behind it.
 func (s *postgresSession) changing(*tx) error {
+	s.queued.Queue(`SET LOCAL lock_timeout = 200`)
 	_, err := s.exec(`UPDATE registry_revision SET revision = revision + 1`)
+	var told *pgconn.PgError
+	if errors.As(err, &told) && told.Code == "55P03" {
+		return errNoTurn
+	}
 	return err
 }
 

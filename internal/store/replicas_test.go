@@ -317,3 +317,52 @@ func TestLastUseOfAnOddName(t *testing.T) {
 		t.Errorf("%d times are noted", n)
 	}
 }
+
+// TestChangeThatWaits: a change that waits for its turn keeps no append waiting for long,
+// and takes place once the turn comes.
+func TestChangeThatWaits(t *testing.T) {
+	t.Parallel()
+	url := PostgresForTests.NewDatabase(t)
+	d := startReplica(t, url, Options{})
+	appendTo(t, 1, d)
+	turn, err := connectTo(t, url).Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := turn.Exec(t.Context(), `SELECT FROM registry_revision FOR UPDATE`); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	changed := make(chan error, 1)
+	go func() {
+		changed <- d.PutClient(ctx, &authority.Client{Issuer: "d1", ID: "bank", Name: "bank"}, testEntry(0))
+	}()
+	waiting := time.NewTimer(3 * time.Second)
+	defer waiting.Stop()
+	for longest := time.Duration(0); ; {
+		began := time.Now()
+		appendTo(t, 1, d)
+		longest = max(longest, time.Since(began))
+		select {
+		case <-waiting.C:
+			if longest > 2*time.Second {
+				t.Errorf("an append took %v", longest)
+			}
+		case err := <-changed:
+			t.Fatalf("the change did not wait for its turn: %v", err)
+		default:
+			continue
+		}
+		break
+	}
+	if err := turn.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-changed; err != nil {
+		t.Error(err)
+	}
+	if name := clientName(t, d, "bank"); name != "bank" {
+		t.Errorf("the client is %q", name)
+	}
+}

@@ -165,13 +165,32 @@ func (w *writer) run() {
 		case a := <-w.appends:
 			w.commit(w.gather(a))
 		case c := <-w.changes:
-			c.done <- w.transact(func() *tx { return &tx{} }, c.change, func() bool { return waits(c.gone) })
+			c.done <- w.turnTo(c)
 		case <-w.quit:
 			w.drain()
 			return
 		}
 	}
 }
+
+// turnTo carries out a change. While another process has the turn to change the
+// registry, the appends that wait are not kept waiting.
+func (w *writer) turnTo(c *changing) error {
+	for try := 0; ; try++ {
+		err := w.transact(func() *tx { return &tx{} }, c.change, func() bool { return waits(c.gone) })
+		if !errors.Is(err, errNoTurn) || !w.rest(try) || !waits(c.gone) {
+			return err
+		}
+		select {
+		case a := <-w.appends:
+			w.commit(w.gather(a))
+		default:
+		}
+	}
+}
+
+// errNoTurn: others are changing the registry. Nothing was changed.
+var errNoTurn = errors.New("others are changing the registry")
 
 // drain commits what was queued before the writer was stopped.
 func (w *writer) drain() {
