@@ -209,9 +209,15 @@ const unheard = -1
 // other changes, where a failover lost some; and the server before may not know that it
 // takes no writes any more, so nothing is read there.
 func (f *feed) connect(ctx context.Context) (err error) {
-	if f.conn, f.warned, err = f.url.dial(ctx, writeSettings()); err != nil {
+	settings := writeSettings()
+	settings["application_name"] = "moneyer feed " + f.replica
+	if f.conn, f.warned, err = f.url.dial(ctx, settings); err != nil {
 		return err
 	}
+	// The session before may hold the replica's row, and wait for the rest of a beat. Who
+	// may not end sessions waits for the server to do it.
+	_, _ = f.conn.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE application_name = $1 AND wait_event_type = 'Client' AND pid <> pg_backend_pid()`, settings["application_name"])
 	if _, err := f.conn.Exec(ctx, "LISTEN moneyer"); err != nil {
 		return unavailable(err)
 	}

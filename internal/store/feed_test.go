@@ -47,6 +47,7 @@ func TestFeed(t *testing.T) {
 	all.run("another server", func(t *testing.T) { dropsAll(t, anotherServer) })
 	all.run("reads of another server", readsFollow)
 	all.run("told for ever", toldForEver)
+	all.run("half a beat", halfABeat)
 	all.run("told", tellsOfWhatIsRemembered)
 	all.run("told of all", tellsOfAll)
 }
@@ -257,6 +258,30 @@ func readsFollow(t *testing.T) {
 			t.Fatalf("it reads by session %d, of the server before", pid)
 		}
 	}
+}
+
+// halfABeat: a session that was cut off in the middle of a beat holds the replica's row
+// until the server notices, and the next one does not wait for that.
+func halfABeat(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	d := startReplica(t, url, Options{})
+	config, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.RuntimeParams["application_name"] = "moneyer feed " + feedOf(t, d).replica
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	beat := conn.PgConn().StartPipeline(t.Context())
+	beat.SendQueryParams(`SELECT FROM replica WHERE id = $1 FOR UPDATE`, [][]byte{[]byte(feedOf(t, d).replica)}, nil, nil, nil)
+	if err := beat.Flush(); err != nil { // and no end of it
+		t.Fatal(err)
+	}
+	eventually(t, patience, "the row is held", func() bool { return feedOf(t, d).failure.Load() != nil })
+	hears(t, d)
 }
 
 // toldForEver: who is told and hears nothing of the database any more is not waited for
