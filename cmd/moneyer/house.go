@@ -105,7 +105,6 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 	if err != nil {
 		return nil, trouble(errors.Join(err, lag.Close()))
 	}
-	e.tellOfStore(ctx, storeURL(cfg))
 	e.refusals, e.revocations = authority.NewRefusals(e.db, recordedRate(cfg)), authority.NewRevocations(e.db)
 	e.metrics = metrics.New(version, e.gate.Inside, func() bool { return e.storeUp() }, e.silence)
 	if err := os.Remove(e.copyPath); e.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed may have left it

@@ -179,6 +179,8 @@ func (r *running) run(asked context.Context, hangups <-chan os.Signal) error {
 		wg.Go(func() { stop(d.serve()) })
 	}
 	wg.Go(func() { r.keepHouse(ctx) })
+	url := storeURL(r.cfg)
+	wg.Go(func() { r.tellOfStore(ctx, url) }) // callers need not wait for it
 	if r.opened != nil {
 		if err := r.opened(ctx, r); err != nil {
 			stop(err)
