@@ -104,8 +104,12 @@ func (d *DB) PutClients(ctx context.Context, clients []*authority.Client, e *aut
 	}
 	return d.change(ctx, e, func(t *tx) error {
 		for _, p := range prepared {
-			if err := t.putClient(p); err != nil {
-				return fmt.Errorf("client %q: %w", p.stored.ID, err)
+			err := t.putClient(p)
+			if taken := (*authority.KeyTakenError)(nil); errors.As(err, &taken) { // all else names its client, which may be one before
+				err = fmt.Errorf("client %q: %w", p.stored.ID, err)
+			}
+			if err != nil {
+				return err
 			}
 		}
 		return nil
@@ -203,14 +207,18 @@ func (d *DB) change(ctx context.Context, e *authority.Entry, fn func(*tx) error)
 
 // writeClient inserts revision 1 and updates to any other.
 func (t *tx) writeClient(c *authority.Client, document []byte) error {
-	if c.Revision == 1 {
-		changed, err := t.exec(`INSERT INTO client (issuer, id, revision, document) VALUES ($1, $2, 1, $3)
-			ON CONFLICT DO NOTHING`, c.Issuer, c.ID, document)
-		return conflictUnless(changed, err)
+	judge := func(changed int64) error {
+		if changed == 0 {
+			return fmt.Errorf("client %q: %w", c.ID, authority.ErrConflict)
+		}
+		return nil
 	}
-	changed, err := t.exec(`UPDATE client SET revision = $1, document = $2 WHERE issuer = $3 AND id = $4 AND revision = $5`,
+	if c.Revision == 1 {
+		return t.later(judge, `INSERT INTO client (issuer, id, revision, document) VALUES ($1, $2, 1, $3)
+			ON CONFLICT DO NOTHING`, c.Issuer, c.ID, document)
+	}
+	return t.later(judge, `UPDATE client SET revision = $1, document = $2 WHERE issuer = $3 AND id = $4 AND revision = $5`,
 		c.Revision, document, c.Issuer, c.ID, c.Revision-1)
-	return conflictUnless(changed, err)
 }
 
 func conflictUnless(changed int64, err error) error {
@@ -250,13 +258,15 @@ func (t *tx) indexClient(p *clientPut) error {
 			continue
 		}
 		t.changed(ChangedAPIKey, c.Issuer, hex.EncodeToString(s.Digest[:]))
-		changed, err := t.exec(`INSERT INTO client_api_key (issuer, digest, client) VALUES ($1, $2, $3)
+		err := t.later(func(changed int64) error {
+			if changed == 0 {
+				return conflictf("API key %q of client %q is registered already", s.ID, c.ID)
+			}
+			return nil
+		}, `INSERT INTO client_api_key (issuer, digest, client) VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING`, c.Issuer, s.Digest[:], c.ID)
 		if err != nil {
 			return err
-		}
-		if changed == 0 {
-			return conflictf("API key %q of client %q is registered already", s.ID, c.ID)
 		}
 	}
 	return nil
@@ -278,13 +288,14 @@ func (t *tx) indexKey(c *authority.Client, k *authority.Key, thumbprint string) 
 	if !k.NotAfter.IsZero() {
 		notAfter = k.NotAfter.UnixMilli()
 	}
-	changed, err := t.exec(`INSERT INTO client_key (issuer, client, kid, thumbprint, environment, not_after)
+	return t.later(func(changed int64) error {
+		if changed == 0 {
+			return conflictf("client %q has two keys with kid %q", c.ID, k.Kid)
+		}
+		return nil
+	}, `INSERT INTO client_key (issuer, client, kid, thumbprint, environment, not_after)
 		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
 		c.Issuer, c.ID, k.Kid, thumbprint, k.Environment, notAfter)
-	if err == nil && changed == 0 {
-		return conflictf("client %q has two keys with kid %q", c.ID, k.Kid)
-	}
-	return err
 }
 
 // remove deletes one thing; none is authority.ErrNotFound.

@@ -69,14 +69,18 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e
 		}
 	}
 	return d.change(ctx, e, func(t *tx) error {
+		owners := map[named]error{}
 		for i := range merchants {
 			m := &merchants[i]
 			t.changed(ChangedMerchant, m.Issuer, m.ID)
-			err := t.exists("client", m.Client, `SELECT 1 FROM client WHERE issuer = $1 AND id = $2`, m.Issuer, m.Client)
-			if err != nil {
+			owner := named{m.Issuer, m.Client}
+			if _, asked := owners[owner]; !asked {
+				owners[owner] = t.exists("client", m.Client, `SELECT 1 FROM client WHERE issuer = $1 AND id = $2`, m.Issuer, m.Client)
+			}
+			if err := owners[owner]; err != nil {
 				return fmt.Errorf("merchant %q: %w", m.ID, err)
 			}
-			_, err = t.exec(`INSERT INTO merchant (issuer, id, client, document) VALUES ($1, $2, $3, $4)
+			err := t.later(func(int64) error { return nil }, `INSERT INTO merchant (issuer, id, client, document) VALUES ($1, $2, $3, $4)
 				ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document`,
 				m.Issuer, m.ID, m.Client, documents[i])
 			if err != nil {
@@ -167,21 +171,27 @@ func (d *DB) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e 
 		return err
 	}
 	return d.change(ctx, e, func(t *tx) error {
+		owners := map[named]error{}
 		for i := range tokens {
 			c := &tokens[i]
 			t.changed(ChangedCardToken, c.Issuer, c.ID)
-			err := t.exists("merchant", c.Merchant, `SELECT 1 FROM merchant WHERE issuer = $1 AND id = $2`, c.Issuer, c.Merchant)
-			if err != nil {
+			owner := named{c.Issuer, c.Merchant}
+			if _, asked := owners[owner]; !asked {
+				owners[owner] = t.exists("merchant", c.Merchant, `SELECT 1 FROM merchant WHERE issuer = $1 AND id = $2`, c.Issuer, c.Merchant)
+			}
+			if err := owners[owner]; err != nil {
 				return fmt.Errorf("card token %q: %w", c.ID, err)
 			}
-			changed, err := t.exec(`INSERT INTO card_token (issuer, id, merchant, scheme) VALUES ($1, $2, $3, $4)
+			err := t.later(func(changed int64) error {
+				if changed == 0 {
+					return conflictf("card token %q belongs to another merchant", c.ID)
+				}
+				return nil
+			}, `INSERT INTO card_token (issuer, id, merchant, scheme) VALUES ($1, $2, $3, $4)
 				ON CONFLICT (issuer, id) DO UPDATE SET scheme = excluded.scheme
 				WHERE card_token.merchant = excluded.merchant`, c.Issuer, c.ID, c.Merchant, c.Scheme)
 			if err != nil {
 				return fmt.Errorf("card token %q: %w", c.ID, err)
-			}
-			if changed == 0 {
-				return conflictf("card token %q belongs to another merchant", c.ID)
 			}
 		}
 		return nil

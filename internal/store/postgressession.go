@@ -37,8 +37,10 @@ type postgresSession struct {
 	before bool // there was another
 	warned *atomic.Bool
 	queued pgx.Batch
-	chain  int64 // that this replica goes on with
-	held   bool  // whether it holds chain, as far as it knows
+	// unjudged tells that something is queued whose outcome may forbid the commit.
+	unjudged bool
+	chain    int64 // that this replica goes on with
+	held     bool  // whether it holds chain, as far as it knows
 	// acknowledged is how far the chain went when it was last written, and back tells
 	// that the database went back behind it.
 	acknowledged head
@@ -227,6 +229,11 @@ func (s *postgresSession) record(t *tx, r *ledgerRow) error {
 }
 
 func (s *postgresSession) commit(t *tx) error {
+	if s.unjudged {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
 	s.announce(t.changes)
 	s.warned.Store(false)
 	word := ""
@@ -268,7 +275,7 @@ func (s *postgresSession) announce(changes []Change) {
 }
 
 func (s *postgresSession) rollback() {
-	s.queued = pgx.Batch{}
+	s.queued, s.unjudged = pgx.Batch{}, false
 	if s.conn == nil {
 		return
 	}
@@ -352,6 +359,17 @@ func (s *postgresSession) exec(query string, args ...any) (changed int64, err er
 	return changed, s.flush()
 }
 
+// sentTogether bounds what is sent before an answer is read.
+const sentTogether = 256
+
+func (s *postgresSession) later(judge func(changed int64) error, query string, args ...any) error {
+	s.queued.Queue(query, args...).Exec(func(tag pgconn.CommandTag) error { return judge(tag.RowsAffected()) })
+	if s.unjudged = s.queued.Len() < sentTogether; s.unjudged {
+		return nil
+	}
+	return s.flush()
+}
+
 func (s *postgresSession) row(query string, args, dest []any) error {
 	s.queued.Queue(query, args...).QueryRow(func(row pgx.Row) error { return row.Scan(dest...) })
 	return s.flush()
@@ -375,7 +393,7 @@ func (s *postgresSession) flush() error {
 		return &broken{errors.New("the connection was lost")}
 	}
 	batch := s.queued
-	s.queued = pgx.Batch{}
+	s.queued, s.unjudged = pgx.Batch{}, false
 	err := s.conn.SendBatch(context.Background(), &batch).Close()
 	var told *pgconn.PgError
 	switch {

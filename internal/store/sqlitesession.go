@@ -209,6 +209,14 @@ func (s *sqliteSession) exec(query string, args ...any) (int64, error) {
 	return result.RowsAffected()
 }
 
+func (s *sqliteSession) later(judge func(changed int64) error, query string, args ...any) error {
+	changed, err := s.exec(query, args...)
+	if err != nil {
+		return err
+	}
+	return judge(changed)
+}
+
 func (s *sqliteSession) row(query string, args, dest []any) error {
 	statement, err := s.statement(query) //nolint:sqlclosecheck // kept until the session is dropped
 	if err != nil {

@@ -13,6 +13,9 @@ type session interface {
 	begin(t *tx) error
 	// exec runs a statement and returns how many rows it changed.
 	exec(query string, args ...any) (int64, error)
+	// later runs a statement whose outcome nothing that follows depends on: it may be
+	// sent together with others. judge is told how many rows it changed, before the commit.
+	later(judge func(changed int64) error, query string, args ...any) error
 	// row reads one row into dest; no row is sql.ErrNoRows.
 	row(query string, args, dest []any) error
 	// list reads every row of query.
