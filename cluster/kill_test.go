@@ -54,11 +54,7 @@ func TestKillReplica(t *testing.T) {
 			t.Fatalf("round %d: %s", round, tally(records))
 		}
 	}
-	limit := 2 * time.Second
-	if !*long {
-		limit = 10 * time.Second // beside all other tests, with the race detector
-	}
-	if longest > limit {
+	if longest > busy(2*time.Second) {
 		t.Errorf("a replica took %v to be ready again", longest)
 	}
 	verifyLedger(t, s)
@@ -136,7 +132,7 @@ func TestKillPrimary(t *testing.T) {
 		again := time.Since(killed)
 		records := stopped(t, run)
 		t.Logf("round %d: promoted after %v, all replicas mint again after %v; %s", round, promoted, again, tally(records))
-		if took := slowest(records); took > deadline+slack {
+		if took := slowest(records); took > busy(deadline) {
 			t.Errorf("an answer took %v", took)
 		}
 		checkLedger(t, s, since, records)
@@ -149,7 +145,7 @@ func TestKillPrimary(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if longest > 10*time.Second {
+	if longest > busy(10*time.Second) {
 		t.Errorf("%v without a token", longest)
 	}
 	verifyLedger(t, s)
