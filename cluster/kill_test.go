@@ -132,9 +132,7 @@ func TestKillPrimary(t *testing.T) {
 		again := time.Since(killed)
 		records := stopped(t, run)
 		t.Logf("round %d: promoted after %v, all replicas mint again after %v; %s", round, promoted, again, tally(records))
-		if took := slowest(records); took > busy(deadline) {
-			t.Errorf("an answer took %v", took)
-		}
+		inTime(t, records)
 		checkLedger(t, s, since, records)
 		kept(t, s, p)
 		longest, total = max(longest, again), total+len(records)

@@ -263,14 +263,17 @@ func harmed(r *load.Record) bool {
 	return first.Kind != load.Granted && (!turnedAway || last.Kind != load.Granted)
 }
 
-// slowest is the longest that an answer took.
-func slowest(records []load.Record) (longest time.Duration) {
+// inTime fails the test by each answer that came after the deadline of a request.
+func inTime(t *testing.T, records []load.Record) {
+	t.Helper()
 	for _, r := range records {
 		for _, a := range r.Answers {
-			longest = max(longest, a.Took)
+			if a.Took > busy(deadline) {
+				a.Token = ""
+				t.Errorf("%s: late: %+v", r.Correlation, a)
+			}
 		}
 	}
-	return longest
 }
 
 // checkLedger holds the records, which began at an instant, against the ledger: each
