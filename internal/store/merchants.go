@@ -84,7 +84,7 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e
 				ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document`,
 				m.Issuer, m.ID, m.Client, documents[i])
 			if err != nil {
-				return fmt.Errorf("merchant %q: %w", m.ID, err)
+				return err
 			}
 		}
 		return nil
@@ -173,29 +173,32 @@ func (d *DB) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e 
 	return d.change(ctx, e, func(t *tx) error {
 		owners := map[named]error{}
 		for i := range tokens {
-			c := &tokens[i]
-			t.changed(ChangedCardToken, c.Issuer, c.ID)
-			owner := named{c.Issuer, c.Merchant}
-			if _, asked := owners[owner]; !asked {
-				owners[owner] = t.exists("merchant", c.Merchant, `SELECT 1 FROM merchant WHERE issuer = $1 AND id = $2`, c.Issuer, c.Merchant)
-			}
-			if err := owners[owner]; err != nil {
-				return fmt.Errorf("card token %q: %w", c.ID, err)
-			}
-			err := t.later(func(changed int64) error {
-				if changed == 0 {
-					return conflictf("card token %q belongs to another merchant", c.ID)
-				}
-				return nil
-			}, `INSERT INTO card_token (issuer, id, merchant, scheme) VALUES ($1, $2, $3, $4)
-				ON CONFLICT (issuer, id) DO UPDATE SET scheme = excluded.scheme
-				WHERE card_token.merchant = excluded.merchant`, c.Issuer, c.ID, c.Merchant, c.Scheme)
-			if err != nil {
-				return fmt.Errorf("card token %q: %w", c.ID, err)
+			if err := t.putCardToken(&tokens[i], owners); err != nil { // it names its card token, which may be one before
+				return err
 			}
 		}
 		return nil
 	})
+}
+
+// putCardToken asks for each merchant once.
+func (t *tx) putCardToken(c *authority.CardToken, owners map[named]error) error {
+	t.changed(ChangedCardToken, c.Issuer, c.ID)
+	owner := named{c.Issuer, c.Merchant}
+	if _, asked := owners[owner]; !asked {
+		owners[owner] = t.exists("merchant", c.Merchant, `SELECT 1 FROM merchant WHERE issuer = $1 AND id = $2`, c.Issuer, c.Merchant)
+	}
+	if err := owners[owner]; err != nil {
+		return fmt.Errorf("card token %q: %w", c.ID, err)
+	}
+	return t.later(func(changed int64) error {
+		if changed == 0 {
+			return conflictf("card token %q belongs to another merchant", c.ID)
+		}
+		return nil
+	}, `INSERT INTO card_token (issuer, id, merchant, scheme) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (issuer, id) DO UPDATE SET scheme = excluded.scheme
+		WHERE card_token.merchant = excluded.merchant`, c.Issuer, c.ID, c.Merchant, c.Scheme)
 }
 
 // RemoveCardToken removes a card token. One that does not exist is
