@@ -32,8 +32,8 @@ func (r *Refusal) Error() string {
 	return s
 }
 
-// recordTimeout bounds how long a refusal waits for its record. Who hangs up
-// does not get out of it.
+// recordTimeout bounds how long a refusal waits for its record, as the end of the
+// request's time does. Who hangs up does not get out of it.
 const recordTimeout = 2 * time.Second
 
 // refuse names the client in the refusal and has it recorded. The refusal stands
@@ -55,9 +55,13 @@ func (a *Authority) refuse(ctx context.Context, issuer *Issuer, req *Request, c 
 	if refusal != nil {
 		entry.Rule, entry.Expected, entry.Found = refusal.Rule, refusal.Expected, refusal.Found
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
-	a.Refusals.record(ctx, entry)
+	if end, ok := ctx.Deadline(); ok {
+		recording, cancel = context.WithDeadline(recording, end)
+		defer cancel()
+	}
+	a.Refusals.record(recording, entry)
 	return e
 }
 

@@ -38,6 +38,35 @@ func TestRefusalsOfKnownClientsAreRecorded(t *testing.T) {
 	}
 }
 
+// The record of a refusal takes no longer than the request may: the refused waits for it.
+func TestRefusalIsRecordedWithinTheRequest(t *testing.T) {
+	h := newHouse(t, "thales-d1")
+	deadlines := &deadlineLedger{ledger: h.ledger}
+	h.Refusals = authority.NewRefusals(deadlines, unlimited)
+	s := h.spec()
+	s.key = strangerKey
+	end := time.Now().Add(time.Second) // less than a record may take by itself
+	ctx, cancel := context.WithDeadline(t.Context(), end)
+	cancel() // who hangs up does not get out of it
+	token, err := h.Exchange(ctx, h.issuer, grantRequest(s.String()))
+	refusalOf(t, token, err)
+	if len(deadlines.seen) != 1 || !deadlines.seen[0].Equal(end) {
+		t.Errorf("the record had until %v, want %v", deadlines.seen, end)
+	}
+}
+
+// deadlineLedger notes until when each append may take.
+type deadlineLedger struct {
+	*ledger
+	seen []time.Time
+}
+
+func (l *deadlineLedger) Append(ctx context.Context, e *authority.Entry, use *authority.Use) error {
+	end, _ := ctx.Deadline()
+	l.seen = append(l.seen, end)
+	return l.ledger.Append(ctx, e, use)
+}
+
 // Strangers are recorded too: else the time of a commit would tell who exists.
 func TestRefusalsOfStrangersAreRecorded(t *testing.T) {
 	h := newHouse(t, "oauth2")
