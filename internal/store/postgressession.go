@@ -331,9 +331,14 @@ func (s *postgresSession) passing(err error) bool {
 	return errors.As(err, &gone) || errors.Is(err, errUsurped) || errors.Is(err, errLost)
 }
 
-// isLost tells whether err is that a connection is no more.
+// isLost tells whether err is that a connection is no more. One that cannot be made
+// is another matter: to try that again at once is to storm a database in trouble.
 func isLost(err error) bool {
 	var told *pgconn.PgError
+	var dialed *pgconn.ConnectError
+	if errors.As(err, &dialed) {
+		return false
+	}
 	if errors.As(err, &told) {
 		return slices.Contains([]string{"57P01", "57P02", "57P03", "25P03"}, told.Code) || strings.HasPrefix(told.Code, "08")
 	}
