@@ -26,8 +26,8 @@ cluster: build ## three replicas, PostgreSQL with two synchronous standbys, HAPr
 test: ## install what the tests need, then pass every test
 	@./test.sh
 
-test-cluster: ## break the cluster for up to an hour, print what was measured
-	@MONEYER_REQUIRE_ALL=1 go test ./cluster -run='$(or $(RUN),.)' -v -count=1 -timeout=90m -args -long
+test-cluster: ## install what it needs, break the cluster for up to an hour, print what was measured: RUN=pattern
+	@./test.sh cluster '$(or $(RUN),.)'
 
 lint: ## gofmt, go vet, golangci-lint and govulncheck
 	@./lint.sh

@@ -3,6 +3,9 @@
 # (interop/), and installs what they need: on Debian and its kin by apt-get, as
 # root or by sudo, and by npm below interop/node. Elsewhere it names what is
 # missing, runs the rest, and fails, so that nobody takes a part for the whole.
+#
+#   ./test.sh                    every test
+#   ./test.sh cluster [pattern]  the long run of cluster/ alone, up to an hour
 set -uo pipefail
 cd "$(dirname "$0")" || exit 1
 
@@ -28,6 +31,14 @@ PATH=$PATH:/usr/sbin # where Debian keeps haproxy, nginx and apache2
 find_missing() {
   missing=()
   local command
+  if [ "$mode" = cluster ]; then
+    has_postgres || missing+=(postgresql)
+    for command in haproxy patroni; do
+      command -v "$command" >/dev/null || missing+=("$command")
+    done
+    command -v etcd >/dev/null || missing+=(etcd-server)
+    return
+  fi
   for command in gcc openssl curl haproxy nginx caddy npm; do
     command -v "$command" >/dev/null || missing+=("$command")
   done
@@ -55,8 +66,8 @@ without_services() (
     "${as_root[@]}" chmod 755 "$policy"
   fi
   "$@" || exit
-  for server in nginx haproxy caddy postgresql; do
-    case " ${missing[*]} " in *" $server "*)
+  for server in nginx haproxy caddy postgresql patroni etcd; do
+    case " ${missing[*]/etcd-server/etcd} " in *" $server "*)
       if command -v systemctl >/dev/null; then
         "${as_root[@]}" systemctl disable --now "$server"
       else
@@ -99,6 +110,7 @@ install_node() {
   fi
 }
 
+mode=${1:-all}
 started=$SECONDS
 if ! command -v go >/dev/null; then
   say "${red}red: Go is missing; go.mod tells which version"
@@ -108,6 +120,10 @@ find_missing
 if [ "${#missing[@]}" -gt 0 ] && command -v apt-get >/dev/null; then
   install_missing
   find_missing
+fi
+if [ "$mode" = cluster ]; then
+  [ "${#missing[@]}" -eq 0 ] || say "Missing: ${missing[*]}. The tests that need them fail."
+  MONEYER_REQUIRE_ALL=1 exec go test ./cluster -run="${2:-.}" -v -count=1 -timeout=90m -args -long
 fi
 install_node
 
