@@ -164,13 +164,10 @@ func (s *postgresSession) begin(t *tx) error {
 		err = s.lostChain()
 	}
 	s.held = s.held && !errors.Is(err, errUsurped)
-	if err == nil {
-		err = uses.judge(s)
-	}
 	if err != nil {
-		s.rollback() // else the connection serves no other transaction
+		return err
 	}
-	return err
+	return uses.judge(s)
 }
 
 // lostChain: a chain is gone, with the entries that were acknowledged in it, if any.
@@ -282,7 +279,7 @@ func (s *postgresSession) rollback() {
 
 // settle waits until the session that sent the COMMIT is over, by the lock that it
 // holds, and looks for the batch. What is found must have reached the standbys, too,
-// before anybody is told of it: a commit of its own proves that.
+// before anybody is told of it: a commit of its own, of that lock, proves that.
 func (s *postgresSession) settle(t *tx) (committed bool, err error) {
 	if err := s.open(); err != nil {
 		return false, err
@@ -303,7 +300,6 @@ func (s *postgresSession) settle(t *tx) (committed bool, err error) {
 		s.rollback()
 		return false, err
 	}
-	s.queued.Queue(`UPDATE ledger_chain SET seq = seq WHERE id = $1`, authority.ChainOf(t.first))
 	if err := s.commit(&tx{}); err != nil {
 		s.rollback()
 		if doubtful := (*doubt)(nil); errors.As(err, &doubtful) {

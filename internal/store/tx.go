@@ -34,9 +34,7 @@ type session interface {
 	// passing tells whether the transaction failed for a cause that is over once the
 	// session is opened again, and did not commit.
 	passing(err error) bool
-	// drop closes the connection for good.
-	drop()
-	// leave gives back what the session holds beside, and drops it.
+	// leave gives back what the session holds, and closes its connection.
 	leave()
 }
 
@@ -58,16 +56,18 @@ type tx struct {
 	packer  *packer
 }
 
-// run runs change in a transaction.
+// run runs change in a transaction. Whatever fails, its beginning included, leaves
+// the session fit for the next.
 func (t *tx) run(change func(*tx) error) error {
 	err := t.begin(t)
 	if err == nil {
-		if err = change(t); err == nil {
-			err = t.commit(t)
-		}
-		if doubtful := (*doubt)(nil); err != nil && !errors.As(err, &doubtful) {
-			t.rollback()
-		}
+		err = change(t)
+	}
+	if err == nil {
+		err = t.commit(t)
+	}
+	if doubtful := (*doubt)(nil); err != nil && !errors.As(err, &doubtful) {
+		t.rollback()
 	}
 	return err
 }

@@ -283,6 +283,30 @@ func TestWriterRecovers(t *testing.T) {
 	}
 }
 
+// TestFailedBeginLeavesNothing: a transaction whose use-up fails does not spoil the next.
+func TestFailedBeginLeavesNothing(t *testing.T) {
+	d := openNew(t)
+	run := func(statement string) {
+		t.Helper()
+		if err := d.writer.do(t.Context(), func(tx *tx) error {
+			_, err := tx.exec(statement)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	run(`CREATE TRIGGER refuse BEFORE INSERT ON used_batch BEGIN SELECT RAISE(ABORT, 'not now'); END`)
+	u := &authority.Use{Key: useKey{1}, Until: clock().Add(time.Minute)}
+	if err := d.Append(t.Context(), testEntry(1), u); err == nil {
+		t.Fatal("an assertion that could not be recorded is used up")
+	}
+	run(`DROP TRIGGER refuse`)
+	if err := d.Append(t.Context(), testEntry(1), u); err != nil {
+		t.Error(err)
+	}
+	verified(t, d, 1)
+}
+
 func TestPingTriesToWrite(t *testing.T) {
 	var later atomic.Int64 // which others read, too
 	now := func() time.Time { return clock().Add(time.Duration(later.Load())) }
