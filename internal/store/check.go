@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -47,18 +46,14 @@ func (f *findings) judge(what string, ok bool, otherwise Level, found, advice st
 // Check looks at what must be so before a store can be relied on, and changes nothing
 // in it. An error tells that the URL is wrong, and all else is a finding.
 func Check(ctx context.Context, url string, now func() time.Time) ([]Finding, error) {
-	path, file := strings.CutPrefix(url, "sqlite:")
+	path, u, err := whereOf(url)
 	switch {
-	case file && path != "":
+	case err != nil:
+		return nil, err
+	case u == nil:
 		return checkFile(ctx, path)
-	case IsPostgres(url):
-		u, err := parsePostgres(url)
-		if err != nil {
-			return nil, err
-		}
-		return checkDatabase(ctx, u, now), nil
 	default:
-		return nil, errURL
+		return checkDatabase(ctx, u, now), nil
 	}
 }
 

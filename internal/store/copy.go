@@ -65,8 +65,6 @@ func Copy(ctx context.Context, from, to string, progress func(table string, done
 	return c.report, nil
 }
 
-var errURL = errors.New(`its URL is neither "sqlite:PATH" nor "postgres://HOST/DATABASE"`)
-
 // nameOfStore is a URL without what is not for logs.
 func nameOfStore(url string) string {
 	if path, file := strings.CutPrefix(url, "sqlite:"); file {

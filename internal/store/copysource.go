@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5/stdlib"
@@ -42,18 +41,14 @@ func (p *point) mark() string {
 
 // openSource opens the store at url for reading, as it is at this moment.
 func openSource(ctx context.Context, url string) (*copySource, error) {
-	path, file := strings.CutPrefix(url, "sqlite:")
+	path, u, err := whereOf(url)
 	switch {
-	case file && path != "":
+	case err != nil:
+		return nil, err
+	case u == nil:
 		return openSourceFile(ctx, path)
-	case IsPostgres(url):
-		u, err := parsePostgres(url)
-		if err != nil {
-			return nil, err
-		}
-		return openSourceDatabase(ctx, u)
 	default:
-		return nil, errURL
+		return openSourceDatabase(ctx, u)
 	}
 }
 

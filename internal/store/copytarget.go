@@ -24,14 +24,14 @@ type copyTarget struct {
 
 // openTarget opens the store at url for nothing but a copy, and makes its schema.
 func openTarget(ctx context.Context, url string) (*copyTarget, error) {
-	path, file := strings.CutPrefix(url, "sqlite:")
+	path, u, err := whereOf(url)
 	switch {
-	case file && path != "":
+	case err != nil:
+		return nil, err
+	case u == nil:
 		return holdTargetFile(ctx, path)
-	case IsPostgres(url):
-		return openTargetDatabase(ctx, url)
 	default:
-		return nil, errURL
+		return openTargetDatabase(ctx, u)
 	}
 }
 
@@ -69,11 +69,7 @@ func openTargetFile(ctx context.Context, path string) (*copyTarget, error) {
 	return &copyTarget{db: db, conn: conn, file: true, close: func() error { return errors.Join(conn.Close(), db.Close()) }}, nil
 }
 
-func openTargetDatabase(ctx context.Context, url string) (*copyTarget, error) {
-	u, err := parsePostgres(url)
-	if err != nil {
-		return nil, err
-	}
+func openTargetDatabase(ctx context.Context, u *postgresURL) (*copyTarget, error) {
 	if err := preparePostgres(ctx, u, migrations); err != nil {
 		return nil, err
 	}

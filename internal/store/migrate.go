@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"strings"
 )
 
 // migrations holds one file per step of the schema, named NNNN_what.sql and
@@ -97,18 +96,14 @@ func Migrate(ctx context.Context, url string, to int) (Migration, error) {
 }
 
 func migrateURL(ctx context.Context, url string, to int) (Migration, error) {
-	path, file := strings.CutPrefix(url, "sqlite:")
+	path, u, err := whereOf(url)
 	switch {
-	case file && path != "":
+	case err != nil:
+		return Migration{}, err
+	case u == nil:
 		return migrateFile(ctx, path, to)
-	case IsPostgres(url):
-		u, err := parsePostgres(url)
-		if err != nil {
-			return Migration{}, err
-		}
-		return migratePostgres(ctx, u, migrations, to)
 	default:
-		return Migration{}, errURL
+		return migratePostgres(ctx, u, migrations, to)
 	}
 }
 

@@ -29,11 +29,7 @@ type postgres struct {
 
 // openPostgres opens the database, and makes its schema if there is none. Reads go to the same server as writes, so that each sees
 // what was acknowledged before.
-func openPostgres(ctx context.Context, text string, options *Options) (*postgres, error) {
-	u, err := parsePostgres(text)
-	if err != nil {
-		return nil, err
-	}
+func openPostgres(ctx context.Context, u *postgresURL, options *Options) (*postgres, error) {
 	if err := preparePostgres(ctx, u, migrations); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,22 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+var errURL = errors.New(`its URL is neither "sqlite:PATH" nor "postgres://HOST/DATABASE"`)
+
+// whereOf reads the URL of a store: it is in the file at path, or where u says.
+func whereOf(url string) (path string, u *postgresURL, err error) {
+	path, file := strings.CutPrefix(url, "sqlite:")
+	switch {
+	case file && path != "":
+		return path, nil, nil
+	case IsPostgres(url):
+		u, err = parsePostgres(url)
+		return "", u, err
+	default:
+		return "", nil, errURL
+	}
+}
+
 // IsPostgres tells whether a store's URL names a PostgreSQL database.
 func IsPostgres(text string) bool {
 	return strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://")

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -62,14 +61,14 @@ func ReadStatus(ctx context.Context, url string) (Status, error) {
 }
 
 func readStatus(ctx context.Context, url string) (Status, error) {
-	path, file := strings.CutPrefix(url, "sqlite:")
+	path, u, err := whereOf(url)
 	switch {
-	case file && path != "":
+	case err != nil:
+		return Status{}, err
+	case u == nil:
 		return fileStatus(ctx, path)
-	case IsPostgres(url):
-		return databaseStatus(ctx, url)
 	default:
-		return Status{}, errURL
+		return databaseStatus(ctx, u)
 	}
 }
 
@@ -107,12 +106,8 @@ func fileStatus(ctx context.Context, path string) (s Status, err error) {
 	return s, err
 }
 
-func databaseStatus(ctx context.Context, url string) (s Status, err error) {
+func databaseStatus(ctx context.Context, u *postgresURL) (s Status, err error) {
 	steps, err := postgresSteps(migrations)
-	if err != nil {
-		return s, err
-	}
-	u, err := parsePostgres(url)
 	if err != nil {
 		return s, err
 	}

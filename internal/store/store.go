@@ -18,7 +18,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"time"
 
@@ -130,29 +129,26 @@ func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	if err := options.setDefaults(); err != nil {
 		return nil, err
 	}
-	database, name, err := openDatabase(ctx, url, &options)
+	database, err := openDatabase(ctx, url, &options)
 	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", name, err)
+		return nil, fmt.Errorf("store %s: %w", nameOfStore(url), err)
 	}
 	d, err := start(ctx, database, options)
 	if err != nil {
-		return nil, fmt.Errorf("store %s: %w", name, errors.Join(err, database.close()))
+		return nil, fmt.Errorf("store %s: %w", nameOfStore(url), errors.Join(err, database.close()))
 	}
 	return d, nil
 }
 
-// openDatabase opens what url names; name is url without what is not for logs.
-func openDatabase(ctx context.Context, url string, options *Options) (d database, name string, err error) {
-	path, file := strings.CutPrefix(url, "sqlite:")
+func openDatabase(ctx context.Context, url string, options *Options) (database, error) {
+	path, u, err := whereOf(url)
 	switch {
-	case file && path != "":
-		d, err = openSQLite(ctx, path)
-		return d, path, err
-	case IsPostgres(url):
-		d, err = openPostgres(ctx, url, options)
-		return d, nameOf(url), err
+	case err != nil:
+		return nil, err
+	case u == nil:
+		return openSQLite(ctx, path)
 	default:
-		return nil, "", errURL
+		return openPostgres(ctx, u, options)
 	}
 }
 
