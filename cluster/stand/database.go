@@ -81,20 +81,7 @@ func (s *Stand) Complete(ctx context.Context) error {
 	if err := s.completeDatabase(ctx); err != nil {
 		return err
 	}
-	for _, r := range s.Replicas {
-		if r.Running() {
-			continue
-		}
-		if err := r.Launch(); err != nil {
-			return err
-		}
-	}
-	for _, r := range s.Replicas {
-		if err := r.AwaitReady(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.launchReplicas(ctx)
 }
 
 func (s *Stand) completeDatabase(ctx context.Context) error {

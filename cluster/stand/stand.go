@@ -161,7 +161,15 @@ func (s *Stand) initialize(ctx context.Context) error {
 // startReplicas starts all at once, as after a power cut.
 func (s *Stand) startReplicas(ctx context.Context) error {
 	s.say("Starting %d replicas ...", len(s.Replicas))
+	return s.launchReplicas(ctx)
+}
+
+// launchReplicas starts those that do not run, and returns when all are ready.
+func (s *Stand) launchReplicas(ctx context.Context) error {
 	for _, r := range s.Replicas {
+		if r.Running() {
+			continue
+		}
 		if err := r.Launch(); err != nil {
 			return err
 		}
