@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/admin"
+	"moneyer/internal/adminclient"
 	"moneyer/internal/config"
 	"moneyer/internal/jose"
 	"moneyer/oauth"
@@ -68,7 +69,7 @@ func (o *onboarding) addAdmin(ctx context.Context, name string, scope oauth.Scop
 	if err != nil {
 		return trouble(err)
 	}
-	err = writeAdminFile(out, file)
+	err = file.Write(out)
 	if errors.Is(err, fs.ErrExist) {
 		return usagef("%s exists and is not overwritten", out)
 	}
@@ -87,9 +88,9 @@ func (o *onboarding) addAdmin(ctx context.Context, name string, scope oauth.Scop
 
 // successor makes the content of an admin file at out for another client, with a
 // new key, whose public half it returns.
-func (api *adminAPI) successor(client, out string) (adminFile, *jose.PublicKey, error) {
-	file := adminFile{URL: api.URL, Issuer: api.Issuer, ClientID: client}
-	public, err := file.newKey()
+func (api *adminAPI) successor(client, out string) (adminclient.File, *jose.PublicKey, error) {
+	file := adminclient.File{URL: api.URL, Issuer: api.Issuer, ClientID: client}
+	public, err := file.NewKey()
 	if err != nil {
 		return file, nil, err
 	}
@@ -101,7 +102,7 @@ func (api *adminAPI) successor(client, out string) (adminFile, *jose.PublicKey, 
 
 // register makes the client of an admin file and gives it the key. A client that
 // got none is taken back.
-func (api *adminAPI) register(ctx context.Context, file *adminFile, scope oauth.Scope, public *jose.PublicKey) error {
+func (api *adminAPI) register(ctx context.Context, file *adminclient.File, scope oauth.Scope, public *jose.PublicKey) error {
 	clients := api.path("issuers", config.AdminIssuer, "clients")
 	client := map[string]any{"id": file.ClientID, "scope": scope.String(), "grants": []oauth.GrantType{oauth.JWTBearer}}
 	if err := api.do(ctx, http.MethodPost, clients, client, nil); err != nil {

@@ -24,48 +24,10 @@ import (
 
 	"moneyer/assertion"
 	"moneyer/internal/admin"
-	"moneyer/internal/jose"
+	"moneyer/internal/adminclient"
 	"moneyer/oauth"
 	"moneyer/tokensource"
 )
-
-// adminFile tells the admin commands where the admin API is and with which key
-// to enter it. `moneyer init` writes the first one.
-type adminFile struct {
-	// URL of the admin listener.
-	URL string `json:"url"`
-	// Issuer of the access tokens that the admin API accepts.
-	Issuer   string `json:"issuer"`
-	ClientID string `json:"client_id"`
-	Kid      string `json:"kid"`
-	// PrivateKey as PEM.
-	PrivateKey string `json:"private_key"`
-	// TLSCA is a file with the authorities to trust instead of the system's, for a
-	// listener whose certificate is by a private one. TLSCert and TLSKey are the
-	// client certificate to show where the listener has a client_ca. All are PEM,
-	// and their paths count from the folder of the admin file.
-	TLSCA   string `json:"tls_ca,omitempty"`
-	TLSCert string `json:"tls_cert,omitempty"`
-	TLSKey  string `json:"tls_key,omitempty"`
-}
-
-// newKey puts a new key into the file and returns the public half.
-func (f *adminFile) newKey() (*jose.PublicKey, error) {
-	signer, err := assertion.GenerateKey("")
-	if err != nil {
-		return nil, err
-	}
-	pem, err := assertion.MarshalKey(signer)
-	if err != nil {
-		return nil, err
-	}
-	public, err := jose.NewPublicKey(signer.Public(), jose.ES256)
-	if err != nil {
-		return nil, err
-	}
-	f.Kid, f.PrivateKey = public.Thumbprint(), string(pem)
-	return public, nil
-}
 
 // beside is the path of a file that the admin file at path names.
 func beside(path, name string) string {
@@ -73,46 +35,6 @@ func beside(path, name string) string {
 		return name
 	}
 	return filepath.Join(filepath.Dir(path), name)
-}
-
-// readAdminFile reads a file that nobody but its owner may read.
-func readAdminFile(path string) (adminFile, error) {
-	var file adminFile
-	f, err := os.Open(path)
-	if err != nil {
-		return file, err
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return file, err
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return file, fmt.Errorf("%s holds a private key and is open to others than its owner (mode %04o); run: chmod 600 %[1]s", path, mode)
-	}
-	dec := json.NewDecoder(io.LimitReader(f, maxInput))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&file); err != nil {
-		return file, fmt.Errorf("%s is no admin file: %w", path, err)
-	}
-	if file.URL == "" || file.Issuer == "" || file.ClientID == "" || file.PrivateKey == "" {
-		return file, fmt.Errorf("%s is no admin file: it wants url, issuer, client_id, kid and private_key", path)
-	}
-	return file, nil
-}
-
-// writeAdminFile writes a new file that nobody but its owner may read.
-func writeAdminFile(path string, file adminFile) error {
-	text, err := json.MarshalIndent(file, "", "  ")
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(append(text, '\n'))
-	return errors.Join(err, f.Close())
 }
 
 // onboarding is what the commands share that talk to the admin API.
@@ -124,7 +46,7 @@ type onboarding struct {
 
 // noun makes the command of a noun, whose verbs talk to the admin API.
 func (o *onboarding) noun(c *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
-	c.PersistentFlags().StringVar(&o.file, "admin", "", "the admin `file` (default $MONEYER_ADMIN, else "+adminFileName+")")
+	c.PersistentFlags().StringVar(&o.file, "admin", "", "the admin `file` (default $MONEYER_ADMIN, else "+adminclient.DefaultFile+")")
 	c.AddCommand(verbs...)
 	return c
 }
@@ -151,7 +73,7 @@ func wants(names ...string) cobra.PositionalArgs {
 // adminAPI is the admin API as the commands call it.
 type adminAPI struct {
 	file string // where its address and key stand
-	adminFile
+	adminclient.File
 	http *http.Client
 }
 
@@ -160,8 +82,8 @@ func (o *onboarding) open() (*adminAPI, error) {
 	if o.api != nil {
 		return o.api, nil
 	}
-	path := cmp.Or(o.file, os.Getenv("MONEYER_ADMIN"), adminFileName)
-	file, err := readAdminFile(path)
+	path := cmp.Or(o.file, os.Getenv("MONEYER_ADMIN"), adminclient.DefaultFile)
+	file, err := adminclient.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usagef("there is no admin file %s: name it with --admin or $MONEYER_ADMIN ('moneyer init' makes the first)", path)
 	}
@@ -178,7 +100,7 @@ func (o *onboarding) open() (*adminAPI, error) {
 	}
 	source := &tokensource.Source{Issuer: file.Issuer, Now: o.now, HTTPClient: &http.Client{Transport: base},
 		Credential: tokensource.Credential{ClientID: file.ClientID, Key: key, Kid: file.Kid, Grant: oauth.JWTBearer}}
-	o.api = &adminAPI{file: path, adminFile: file, http: &http.Client{Transport: &tokensource.Transport{Source: source, Base: base}}}
+	o.api = &adminAPI{file: path, File: file, http: &http.Client{Transport: &tokensource.Transport{Source: source, Base: base}}}
 	return o.api, nil
 }
 

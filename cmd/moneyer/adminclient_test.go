@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"moneyer/internal/adminclient"
 	"net"
 	"os"
 	"os/exec"
@@ -76,7 +77,7 @@ func startSandbox(env *testscript.Env) error {
 		_ = server.Process.Signal(os.Interrupt)
 		_ = server.Wait()
 	})
-	env.Setenv("MONEYER_ADMIN", filepath.Join(dir, adminFileName))
+	env.Setenv("MONEYER_ADMIN", filepath.Join(dir, adminclient.DefaultFile))
 	env.Setenv("SANDBOX", "http://"+public)
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {

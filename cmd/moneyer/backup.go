@@ -131,30 +131,3 @@ func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (admin
 	}
 	return admin.ShowVerified(&report, key), nil
 }
-
-// copyStore makes a consistent copy of the store and opens it. Its name is gone
-// by then, so that not even a process that is killed leaves it behind.
-func (e *estate) copyStore(ctx context.Context) (file *os.File, err error) {
-	if !e.copying.TryLock() {
-		return nil, fs.ErrExist
-	}
-	defer e.copying.Unlock()
-	path := e.copyPath
-	if path == "" {
-		folder, err := os.MkdirTemp("", "moneyer-backup-") // which nobody else may enter
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = os.RemoveAll(folder) }()
-		path = filepath.Join(folder, "moneyer.db")
-	}
-	if err := e.db.Backup(ctx, path); err != nil {
-		return nil, err
-	}
-	file, err = os.Open(path)
-	if err := errors.Join(err, os.Remove(path)); err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	return file, nil
-}

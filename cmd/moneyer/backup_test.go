@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"moneyer/internal/adminclient"
 	"moneyer/internal/authority"
 	"moneyer/internal/store"
 )
@@ -133,9 +134,10 @@ func TestBackupThatBreaksOff(t *testing.T) {
 			defer server.Close()
 			file := filepath.Join(t.TempDir(), "backup.db")
 			var out bytes.Buffer
-			o := &onboarding{app: &app{out: &out, now: time.Now}, api: &adminAPI{adminFile: adminFile{URL: server.URL}, http: server.Client()}}
+			o := &onboarding{app: &app{out: &out, now: time.Now}, api: &adminAPI{File: adminclient.File{URL: server.URL}, http: server.Client()}}
 			err := o.backup(t.Context(), file)
-			there, _ := exists(file)
+			_, missing := os.Lstat(file)
+			there := missing == nil
 			if c.code == exitOK {
 				if err != nil || !there {
 					t.Errorf("%v, there: %t", err, there)

@@ -4,13 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"moneyer/assertion"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/store"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -18,7 +21,9 @@ import (
 // demoPartner is the sandbox's client of one issuer. What it needs follows from
 // the issuer's profile alone.
 type demoPartner struct {
-	*estate
+	db     *store.DB
+	pepper authority.Pepper
+	now    func() time.Time
 	issuer *authority.Issuer
 	dir    string
 }
@@ -49,11 +54,7 @@ func (p *demoPartner) onboard(ctx context.Context) error {
 	if err != nil && !missing(err) {
 		return err
 	}
-	there, err := exists(p.credential())
-	if err != nil {
-		return err
-	}
-	if known == nil || !there {
+	if _, err := os.Lstat(p.credential()); known == nil || errors.Is(err, fs.ErrNotExist) {
 		if err := p.register(ctx, known); err != nil {
 			return err
 		}
@@ -96,7 +97,7 @@ func (p *demoPartner) giveCredential(client *authority.Client) ([]byte, error) {
 		if p.issuer.Profile.Policy.Uses(oauth.AuthAPIKey) {
 			kind = authority.APIKey
 		}
-		_, text, err := client.NewSecret(p.master.Pepper(), kind, now.AddDate(1, 0, 0), now)
+		_, text, err := client.NewSecret(p.pepper, kind, now.AddDate(1, 0, 0), now)
 		return []byte(text), err
 	}
 	signer, err := assertion.GenerateKey(p.issuer.Profile.Policy.Assertion.Algs[0])

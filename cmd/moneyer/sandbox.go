@@ -13,8 +13,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/bearer"
+	"moneyer/internal/adminclient"
 	"moneyer/internal/authority"
 	"moneyer/internal/config"
+	"moneyer/internal/daemon"
 	"moneyer/profile"
 )
 
@@ -47,22 +49,19 @@ the folder to begin anew. It is a place to try things, not one for production:
 }
 
 func (a *app) sandbox(c *cobra.Command, dir, configuration string) error {
-	file := filepath.Join(dir, configFileName)
-	if there, err := exists(file); err != nil {
-		return err
-	} else if there {
+	file := filepath.Join(dir, daemon.ConfigFile)
+	if _, err := os.Lstat(file); err == nil {
 		if err := fitsSandbox(c, file); err != nil {
 			return usage(err)
 		}
 	}
-	if _, err := a.initFolder(c.Context(), dir, configuration); err != nil {
-		return err
+	if _, err := daemon.Init(c.Context(), dir, configuration, a.now); err != nil {
+		return serverFailure(err)
 	}
-	return a.serve(c.Context(), serving{
-		read:   func() (*config.Config, error) { return readSandbox(file) },
-		front:  withDemoAPI,
-		opened: func(ctx context.Context, r *running) error { return a.welcome(ctx, r, dir) },
-	})
+	return a.serve(c.Context(), daemon.Options{
+		Load:   func() (*config.Config, error) { return readSandbox(file) },
+		Public: withDemoAPI,
+	}, func(ctx context.Context, s *daemon.Server) error { return a.welcome(ctx, s, dir) })
 }
 
 // fitsSandbox refuses a configuration with other addresses than the flags ask
@@ -87,7 +86,7 @@ func readSandbox(file string) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, issuer := range issuersOf(cfg) {
+	for _, issuer := range cfg.Served() {
 		if issuer.Environment != sandboxEnvironment {
 			return nil, fmt.Errorf("%s: issuer %s is not of environment %q, so this is no sandbox; 'moneyer serve' serves it", file, issuer.Name, sandboxEnvironment)
 		}
@@ -155,18 +154,12 @@ func usesAudience(name string) bool {
 
 // withDemoAPI puts beside each issuer an API that takes its tokens and answers
 // with what they say.
-func withDemoAPI(h *house) http.Handler {
+func withDemoAPI(snapshot *daemon.Snapshot) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", h.public)
-	for _, issuer := range h.issuers {
-		v := &bearer.Verifier{Issuer: issuer.URL, Keys: ownKeys(h.keys, issuer.Name, h.keys.Now), Now: h.keys.Now,
-			Typ: []string{issuer.Profile.Policy.Token.Typ}, AnyAudience: issuer.ResourceAudience == "",
-			Revocations: ownRevocations{h.authority, issuer}}
-		if issuer.ResourceAudience != "" {
-			v.Audience = []string{issuer.ResourceAudience}
-		}
+	mux.Handle("/", snapshot.Public)
+	for _, issuer := range snapshot.Issuers {
 		if u, err := url.Parse(issuer.URL); err == nil { // config has checked it
-			mux.Handle("GET "+u.Hostname()+u.Path+demoAPIPath, v.Require()(http.HandlerFunc(whoami)))
+			mux.Handle("GET "+u.Hostname()+u.Path+demoAPIPath, snapshot.Verifier(issuer).Require()(http.HandlerFunc(whoami)))
 		}
 	}
 	return mux
@@ -190,14 +183,14 @@ type demo struct {
 }
 
 // welcome onboards the demo partners that are missing and tells how to try them.
-func (a *app) welcome(ctx context.Context, r *running, dir string) error {
-	demos := []demo{}
+func (a *app) welcome(ctx context.Context, s *daemon.Server, dir string) error {
+	cfg, demos := s.Config(), []demo{}
 	for _, name := range profile.BuiltinNames() {
-		issuer := r.cfg.Issuers[demoIssuerOf(name).name].Authority()
+		issuer := cfg.Issuers[demoIssuerOf(name).name].Authority()
 		if issuer == nil {
 			continue // somebody took it out of the sandbox's configuration
 		}
-		p := &demoPartner{estate: r.estate, issuer: issuer, dir: filepath.Join(dir, "partners")}
+		p := &demoPartner{db: s.Store(), pepper: s.Pepper(), now: a.now, issuer: issuer, dir: filepath.Join(dir, "partners")}
 		if err := p.onboard(ctx); err != nil {
 			return fmt.Errorf("onboard the demo partner of %s: %w", issuer.Name, err)
 		}
@@ -215,7 +208,7 @@ func (a *app) welcome(ctx context.Context, r *running, dir string) error {
 %s on http://%s · admin API on %s · everything is in %s/
 Onboard your own:  export MONEYER_ADMIN=%s; %s client add --issuer oauth2 me
 Ctrl-C ends it.
-`, a.paint(good, "The sandbox is ready"), r.cfg.Listen.Address, r.cfg.Admin.URL, dir, quote(filepath.Join(dir, adminFileName)), quote(os.Args[0]))
+`, a.paint(good, "The sandbox is ready"), cfg.Listen.Address, cfg.Admin.URL, dir, quote(filepath.Join(dir, adminclient.DefaultFile)), quote(os.Args[0]))
 	return err
 }
 

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 
+	"moneyer/internal/adminclient"
+	"moneyer/internal/daemon"
 	"moneyer/profile"
 )
 
@@ -57,18 +59,20 @@ func (s *sandboxFolder) start() (*program, []demo) {
 }
 
 // config is the text of the sandbox's configuration.
-func (s *sandboxFolder) config() string { return readFile(s.t, filepath.Join(s.dir, configFileName)) }
+func (s *sandboxFolder) config() string {
+	return readFile(s.t, filepath.Join(s.dir, daemon.ConfigFile))
+}
 
 func (s *sandboxFolder) rewrite(text string) {
 	s.t.Helper()
-	replaceFile(s.t, filepath.Join(s.dir, configFileName), []byte(text))
+	replaceFile(s.t, filepath.Join(s.dir, daemon.ConfigFile), []byte(text))
 }
 
 // secrets are the contents of the files that nobody else may know, by path.
 func (s *sandboxFolder) secrets() map[string]string {
 	s.t.Helper()
 	secrets := map[string]string{}
-	for _, pattern := range []string{"master.key", adminFileName, "partners/*"} {
+	for _, pattern := range []string{"master.key", adminclient.DefaultFile, "partners/*"} {
 		paths, err := filepath.Glob(filepath.Join(s.dir, pattern))
 		if err != nil || len(paths) == 0 {
 			s.t.Fatalf("there is no %s: %v", pattern, err)
@@ -143,7 +147,7 @@ func TestSandboxCommands(t *testing.T) {
 	if !slices.Equal(names, profile.BuiltinNames()) {
 		t.Errorf("demos of %v, want %v", names, profile.BuiltinNames())
 	}
-	checkPrivate(t, s.dir, configFileName, adminFileName, "master.key", "partners")
+	checkPrivate(t, s.dir, daemon.ConfigFile, adminclient.DefaultFile, "master.key", "partners")
 	p.stop()
 }
 

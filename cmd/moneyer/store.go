@@ -51,7 +51,7 @@ func (f *storeFlags) url() (string, error) {
 	if err != nil {
 		return "", usage(err)
 	}
-	return storeURL(cfg), nil
+	return cfg.StoreURL(), nil
 }
 
 func urlOf(text string) string {

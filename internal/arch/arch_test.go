@@ -38,8 +38,12 @@ var policy = map[string][]string{
 	"internal/metrics":         {"oauth", "github.com/prometheus/client_golang"},
 	"internal/config":          {"internal/authority", "internal/stricttoml", "profile"},
 	"internal/agent":           {"oauth", "profile", "assertion", "tokensource", "internal/stricttoml"},
-	"internal/arch":            {},
-	"internal/wholelife":       {}, // it has tests alone
+	"internal/tlsfiles":        {},
+	"internal/adminclient":     {"assertion", "internal/jose"},
+	"internal/daemon": {"bearer", "oauth", "profile", "internal/admin", "internal/adminclient", "internal/authority", "internal/config", "internal/jose",
+		"internal/jwksuri", "internal/keyring", "internal/limit", "internal/metrics", "internal/server", "internal/shed", "internal/store", "internal/tlsfiles"},
+	"internal/arch":      {},
+	"internal/wholelife": {}, // it has tests alone
 	// PostgreSQL for tests and `make cluster`, and what cleans up behind them: no part of the server.
 	"internal/keeper":   {},
 	"internal/pgserver": {"internal/keeper", "github.com/jackc/pgx/v5"},

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -23,15 +23,15 @@ func (r revoked) Revocations(ctx context.Context, issuer string) ([]authority.Re
 }
 
 // TestRevocationsOfAnIssuerToCome: a reload reads the revocations of an issuer that it
-// adds before it moves. What is revoked between is told of once.
+// adds before it swaps them in. What is revoked between is told of once.
 func TestRevocationsOfAnIssuerToCome(t *testing.T) {
 	for name, ids := range map[string][]string{"one by one": {"one"}, "all of the issuer": nil} {
-		e := &estate{revocations: authority.NewRevocations(revoked{})}
-		e.current.Store(&house{keys: &keyring.Keyring{Issuers: map[string]keyring.Settings{"served": {}}}})
-		if err := e.changedElsewhere(t.Context(), store.ChangedRevocations, "added", ids); err != nil {
+		s := &state{revocations: authority.NewRevocations(revoked{})}
+		s.current.Store(&Snapshot{keys: &keyring.Keyring{Issuers: map[string]keyring.Settings{"served": {}}}})
+		if err := s.changedElsewhere(t.Context(), store.ChangedRevocations, "added", ids); err != nil {
 			t.Fatal(err)
 		}
-		if e.revocations.Version("added") == 0 {
+		if s.revocations.Version("added") == 0 {
 			t.Errorf("%s: it is not known", name)
 		}
 	}

@@ -1,4 +1,4 @@
-package main
+package daemon
 
 import (
 	"context"
@@ -13,12 +13,12 @@ import (
 
 // changedElsewhere reads anew what another replica changed and memory holds. While it
 // fails the store says that it does not know what others changed.
-func (e *estate) changedElsewhere(ctx context.Context, kind store.ChangeKind, issuer string, ids []string) error {
-	h := e.current.Load()
-	if h == nil {
+func (s *state) changedElsewhere(ctx context.Context, kind store.ChangeKind, issuer string, ids []string) error {
+	snapshot := s.current.Load()
+	if snapshot == nil {
 		return errors.New("still starting")
 	}
-	issuers := slices.Collect(maps.Keys(h.keys.Issuers))
+	issuers := slices.Collect(maps.Keys(snapshot.keys.Issuers))
 	if issuer != "" {
 		issuers = slices.DeleteFunc(issuers, func(name string) bool { return name != issuer }) // another may serve more of them
 	}
@@ -26,15 +26,15 @@ func (e *estate) changedElsewhere(ctx context.Context, kind store.ChangeKind, is
 		issuers = []string{issuer} // also one that a reload is about to add, and has read before
 	}
 	if kind == store.ChangedRevocations && ids == nil {
-		return e.revocations.Load(ctx, issuers)
+		return s.revocations.Load(ctx, issuers)
 	}
 	if kind == store.ChangedRevocations {
-		return e.revocations.Learn(ctx, issuer, ids)
+		return s.revocations.Learn(ctx, issuer, ids)
 	}
 	var errs []error
 	for _, issuer := range issuers {
-		err := h.keys.Refresh(ctx, issuer)
-		e.complaints.tell("open the signing keys of "+issuer, err)
+		err := snapshot.keys.Refresh(ctx, issuer)
+		s.problems.report("open the signing keys of "+issuer, err)
 		if !errors.Is(err, keyring.ErrUnopened) { // it does not sign here, and all the rest is known
 			errs = append(errs, err)
 		}
@@ -43,22 +43,22 @@ func (e *estate) changedElsewhere(ctx context.Context, kind store.ChangeKind, is
 }
 
 // beat returns what this replica's clients spent, for the other replicas.
-func (e *estate) beat() []byte {
-	if h := e.current.Load(); h != nil {
-		return h.share.Beat()
+func (s *state) beat() []byte {
+	if snapshot := s.current.Load(); snapshot != nil {
+		return snapshot.share.Beat()
 	}
 	return nil
 }
 
 // heardBeat takes what another replica's clients spent.
-func (e *estate) heardBeat(replica string, said []byte) {
-	if h := e.current.Load(); h != nil {
-		h.share.Heard(replica, said)
+func (s *state) heardBeat(replica string, said []byte) {
+	if snapshot := s.current.Load(); snapshot != nil {
+		snapshot.share.Heard(replica, said)
 	}
 }
 
 // silence is how long nothing was heard of what other replicas change.
-func (e *estate) silence() time.Duration {
-	until, _ := e.db.Heard()
-	return e.now().Sub(until)
+func (s *state) silence() time.Duration {
+	until, _ := s.db.Heard()
+	return s.now().Sub(until)
 }
