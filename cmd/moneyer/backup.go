@@ -5,15 +5,14 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 	"moneyer/internal/store"
 )
 
@@ -55,11 +54,11 @@ func (o *onboarding) backup(ctx context.Context, path string) error {
 	if err != nil {
 		return usage(err)
 	}
-	size, err := api.copyTo(ctx, file)
+	size, err := copyTo(ctx, api, file)
 	err = errors.Join(err, file.Close())
-	var v admin.Verified
+	var v adminapi.Verified
 	if err == nil {
-		v, err = api.verifyCopy(ctx, path)
+		v, err = verifyCopy(ctx, api, path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(path))
@@ -68,18 +67,10 @@ func (o *onboarding) backup(ctx context.Context, path string) error {
 }
 
 // copyTo asks for the copy and has it on the disk when it returns.
-func (api *adminAPI) copyTo(ctx context.Context, file *os.File) (int64, error) {
-	resp, err := api.send(ctx, http.MethodGet, api.path("backup"), "", nil)
+func copyTo(ctx context.Context, api *adminclient.Client, file *os.File) (int64, error) {
+	size, err := api.Backup(ctx, file)
 	if err != nil {
 		return 0, err
-	}
-	defer func() { _ = resp.Body.Close() }() // it was only read
-	size, err := io.Copy(file, resp.Body)
-	if err == nil && size != resp.ContentLength {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return 0, trouble(fmt.Errorf("the copy ends early: %w", err))
 	}
 	if err := errors.Join(file.Sync(), syncFolder(filepath.Dir(file.Name()))); err != nil {
 		return 0, trouble(err)
@@ -96,7 +87,7 @@ func syncFolder(path string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-func (o *onboarding) backedUp(path string, size int64, v *admin.Verified) error {
+func (o *onboarding) backedUp(path string, size int64, v *adminapi.Verified) error {
 	if !o.json {
 		fmt.Fprintf(o.out, "%s holds the store: %d octets\n", path, size)
 		return o.verified(v)
@@ -108,12 +99,12 @@ func (o *onboarding) backedUp(path string, size int64, v *admin.Verified) error 
 }
 
 // verifyCopy verifies the ledger of a copy that the server made, with its key.
-func (api *adminAPI) verifyCopy(ctx context.Context, path string) (v admin.Verified, err error) {
-	told, err := api.checkpointKey(ctx)
+func verifyCopy(ctx context.Context, api *adminclient.Client, path string) (v adminapi.Verified, err error) {
+	told, err := api.CheckpointKey(ctx)
 	if err != nil {
 		return v, err
 	}
-	key, err := admin.ParseCheckpointKey(told.Key)
+	key, err := adminapi.ParseCheckpointKey(told.Key)
 	if err != nil {
 		return v, trouble(err)
 	}
@@ -121,13 +112,13 @@ func (api *adminAPI) verifyCopy(ctx context.Context, path string) (v admin.Verif
 }
 
 // verifyStore follows the chains of the ledger in a store's file.
-func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (admin.Verified, error) {
+func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (adminapi.Verified, error) {
 	report, err := store.VerifyFile(ctx, path, key)
 	if errors.Is(err, fs.ErrNotExist) {
-		return admin.Verified{}, usage(err)
+		return adminapi.Verified{}, usage(err)
 	}
 	if err != nil {
-		return admin.Verified{}, trouble(err)
+		return adminapi.Verified{}, trouble(err)
 	}
-	return admin.ShowVerified(&report, key), nil
+	return adminapi.ShowVerified(&report, key), nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -134,7 +133,7 @@ func TestBackupThatBreaksOff(t *testing.T) {
 			defer server.Close()
 			file := filepath.Join(t.TempDir(), "backup.db")
 			var out bytes.Buffer
-			o := &onboarding{app: &app{out: &out, now: time.Now}, api: &adminAPI{File: adminclient.File{URL: server.URL}, http: server.Client()}}
+			o := &onboarding{app: &app{out: &out, now: time.Now}, api: adminclient.New("", adminclient.File{URL: server.URL}, server.Client())}
 			err := o.backup(t.Context(), file)
 			_, missing := os.Lstat(file)
 			there := missing == nil
@@ -144,8 +143,7 @@ func TestBackupThatBreaksOff(t *testing.T) {
 				}
 				return
 			}
-			var f *failure
-			if !errors.As(err, &f) || f.code != c.code || !strings.Contains(err.Error(), c.text) || there {
+			if err == nil || failureOf(err).code != c.code || !strings.Contains(err.Error(), c.text) || there {
 				t.Errorf("%v, there: %t; want exit code %d, %q", err, there, c.code, c.text)
 			}
 		})

@@ -1,14 +1,14 @@
 package main
 
 import (
-	"net/http"
+	"context"
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 
 	"github.com/spf13/cobra"
-
-	"moneyer/internal/authority"
 )
 
-var cardTokenRows = rowKind{command: "cardtoken", plural: "card tokens", path: "card-tokens:import", columns: []string{"id", "merchant", "scheme"},
+var cardTokenRows = rowKind{command: "cardtoken", plural: "card tokens", rows: adminclient.CardTokenRows,
 	example: `  {"id":"tok-1","merchant":"m-1","scheme":"visa"}
 
 or, as CSV:
@@ -28,24 +28,19 @@ merchant. It is neither an access token nor a card number.`,
 }
 
 func (o *onboarding) cardTokenAdd() *cobra.Command {
-	var token authority.CardToken
+	var token adminapi.NewCardToken
 	c := &cobra.Command{
 		Use:     "add TOKEN",
 		Short:   "Register a card token, or change its scheme",
 		Example: `  moneyer cardtoken add tok-1 --issuer etp --merchant m-1 --scheme visa`,
 		Args:    wants("TOKEN"),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, path, err := o.below(c.Context(), "card-tokens", args[0])
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			made, err := at.PutCardToken(ctx, args[0], token)
 			if err != nil {
 				return err
 			}
-			members := map[string]any{"merchant": token.Merchant, "scheme": token.Scheme}
-			var made authority.CardToken
-			if err := api.do(c.Context(), http.MethodPut, path, members, &made); err != nil {
-				return err
-			}
 			return o.done(made, "card token %s (%s) of merchant %s is registered with issuer %s", made.ID, made.Scheme, made.Merchant, made.Issuer)
-		},
+		}),
 	}
 	c.Flags().StringVar(&token.Merchant, "merchant", "", "the `merchant` to whom it belongs")
 	c.Flags().StringVar(&token.Scheme, "scheme", "", "the card `scheme` in lower case, such as visa or mastercard")
@@ -59,13 +54,9 @@ func (o *onboarding) cardTokenList() *cobra.Command {
 		Short:             "List the card tokens of a merchant",
 		Example:           `  moneyer cardtoken list m-1 --issuer etp`,
 		Args:              wants("MERCHANT"),
-		ValidArgsFunction: o.completeIDs("merchants"),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, path, err := o.below(c.Context(), "merchants", args[0], "card-tokens")
-			if err != nil {
-				return err
-			}
-			tokens, err := list[authority.CardToken](c.Context(), api, path)
+		ValidArgsFunction: o.completeIDs((*adminclient.Issuer).MerchantIDs),
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			tokens, err := at.CardTokens(ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -74,7 +65,7 @@ func (o *onboarding) cardTokenList() *cobra.Command {
 				rows = append(rows, []string{visible(t.ID), visible(t.Scheme)})
 			}
 			return o.shown(tokens, []string{"TOKEN", "SCHEME"}, rows)
-		},
+		}),
 	}
 }
 
@@ -84,15 +75,8 @@ func (o *onboarding) cardTokenRemove() *cobra.Command {
 		Short:   "Remove a card token",
 		Example: `  moneyer cardtoken remove tok-1 --issuer etp`,
 		Args:    wants("TOKEN"),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, path, err := o.below(c.Context(), "card-tokens", args[0])
-			if err != nil {
-				return err
-			}
-			if err := api.do(c.Context(), http.MethodDelete, path, nil, nil); err != nil {
-				return err
-			}
-			return o.removed("card token", args[0], "")
-		},
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			return o.removed(at.RemoveCardToken(ctx, args[0]), "card token", args[0], "")
+		}),
 	}
 }

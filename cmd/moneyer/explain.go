@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/profile"
@@ -161,7 +160,7 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
 	}
 	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName}
-	api, path, err := o.below(ctx, "explain")
+	at, err := o.at(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -169,12 +168,12 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 	if err != nil {
 		return nil, err
 	}
-	question := map[string]any{"assertion": token}
+	question := adminapi.Question{Assertion: token}
 	if f.clientAuth {
-		question["use"] = admin.UseClientAuth
+		question.Use = adminapi.UseClientAuth
 	}
-	var told admin.Findings
-	if err := api.do(ctx, http.MethodPost, path, question, &told); err != nil {
+	told, err := at.Explain(ctx, question)
+	if err != nil {
 		return nil, err
 	}
 	if len(told.Findings) == 0 {

@@ -8,26 +8,26 @@ import (
 	"os"
 	"slices"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 )
 
 // verifyFile follows the chains along an export.
-func (o *onboarding) verifyFile(name string, key ed25519.PublicKey) (admin.Verified, error) {
+func (o *onboarding) verifyFile(name string, key ed25519.PublicKey) (adminapi.Verified, error) {
 	w := &exportWalk{key: key, chains: map[int64]*exportChain{}, passed: map[int64]exportClaim{}}
 	if err := o.eachExported(name, w.line); err != nil {
-		return admin.Verified{}, err
+		return adminapi.Verified{}, err
 	}
 	if len(w.passed) > 0 {
 		if name == "-" {
-			return admin.Verified{}, usagef("checkpoints name entries that came before: verify an export of several chains as a file, not from standard input")
+			return adminapi.Verified{}, usagef("checkpoints name entries that came before: verify an export of several chains as a file, not from standard input")
 		}
 		if err := o.eachExported(name, w.again); err != nil {
-			return admin.Verified{}, err
+			return adminapi.Verified{}, err
 		}
 	}
 	report := w.report()
-	return admin.ShowVerified(&report, key), nil
+	return adminapi.ShowVerified(&report, key), nil
 }
 
 func (o *onboarding) eachExported(name string, visit func(line []byte) error) error {
@@ -40,7 +40,7 @@ func (o *onboarding) eachExported(name string, visit func(line []byte) error) er
 		defer func() { _ = f.Close() }()
 		in = io.Reader(f)
 	}
-	if err := eachLine(in, visit); err != nil {
+	if err := adminapi.EachLine(in, visit); err != nil {
 		return usagef("%s: %w", name, err)
 	}
 	return nil
@@ -88,7 +88,7 @@ func (w *exportWalk) chain(number int64) *exportChain {
 
 // line checks the next line.
 func (w *exportWalk) line(line []byte) error {
-	r, err := admin.ParseRecord(line)
+	r, err := adminapi.ParseRecord(line)
 	if err != nil {
 		w.chain(authority.ChainOf(w.at)).stop(w.at+1, err.Error())
 		return nil
@@ -212,7 +212,7 @@ func (c *exportChain) stop(seq int64, how string) {
 
 // again judges what was left behind.
 func (w *exportWalk) again(line []byte) error {
-	r, err := admin.ParseRecord(line)
+	r, err := adminapi.ParseRecord(line)
 	if err != nil {
 		return nil //nolint:nilerr // the first walk has told of it
 	}

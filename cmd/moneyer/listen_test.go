@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"moneyer/internal/adminapi"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -20,8 +21,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
-	"moneyer/internal/admin"
 )
 
 // certifier issues certificates for a test.
@@ -294,7 +293,7 @@ func TestAdminURLWithAPath(t *testing.T) {
 	p := i.serve()
 	i.does("client", "show", "shop")
 	i.does("client", "add", "other", "--scope", "pay")
-	for path, status := range map[string]int{"/behind/a/proxy" + admin.Prefix + "/issuers": 401, admin.Prefix + "/issuers": 404, "/metrics": 200} {
+	for path, status := range map[string]int{"/behind/a/proxy" + adminapi.Prefix + "/issuers": 401, adminapi.Prefix + "/issuers": 404, "/metrics": 200} {
 		if a := i.get(i.admin, path); a.status != status {
 			t.Errorf("%s: %d, want %d", path, a.status, status)
 		}

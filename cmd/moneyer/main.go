@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,10 +61,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	var failure *failure
-	if !errors.As(err, &failure) {
-		failure = usage(err) // cobra's own: an unknown command, flag or argument
-	}
+	failure := failureOf(err)
 	a.printFailure(failure)
 	return failure.code
 }

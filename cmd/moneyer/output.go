@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"moneyer/internal/adminclient"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -31,6 +32,23 @@ func refused(err error) error { return &failure{exitRefused, err} }
 
 // trouble: a server or a disk did not do its part.
 func trouble(err error) error { return &failure{exitTrouble, err} }
+
+// failureOf is the failure that ends a command. What a server said is shown with care.
+func failureOf(err error) *failure {
+	var told *failure
+	var no *adminclient.RefusedError
+	var away *adminclient.UnavailableError
+	switch {
+	case errors.As(err, &told):
+		return told
+	case errors.As(err, &no):
+		return &failure{exitRefused, errors.New(visible(err.Error()))}
+	case errors.As(err, &away):
+		return &failure{exitTrouble, errors.New(visible(err.Error()))}
+	default: // cobra's own: an unknown command, flag or argument
+		return usage(err)
+	}
+}
 
 // errSilent ends a command whose output has said everything.
 var errSilent = errors.New("")

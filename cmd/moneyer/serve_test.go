@@ -26,7 +26,7 @@ import (
 	"time"
 
 	"moneyer/assertion"
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
 	"moneyer/internal/authority"
 	"moneyer/internal/config"
@@ -565,13 +565,13 @@ func TestServe(t *testing.T) {
 		{i.address, "/plain/.well-known/jwks.json", 200, `"kid"`},
 		{i.address, "/.well-known/oauth-authorization-server/plain", 200, "/plain/oauth2/token"},
 		{i.address, "/metrics", 404, ""},
-		{i.address, admin.Prefix + "/issuers", 404, ""},
+		{i.address, adminapi.Prefix + "/issuers", 404, ""},
 		{i.address, "/oauth2/token", 404, ""}, // of the admin issuer
 		{i.admin, "/readyz", 200, "ready"},
 		{i.admin, "/.well-known/jwks.json", 200, `"kid"`},
 		{i.admin, "/metrics", 200, `moneyer_requests_total{endpoint="token",issuer="plain",outcome="granted"} 2`},
-		{i.admin, admin.Prefix + "/issuers", 401, ""},
-		{i.admin, admin.Prefix + "/backup", 401, ""},
+		{i.admin, adminapi.Prefix + "/issuers", 401, ""},
+		{i.admin, adminapi.Prefix + "/backup", 401, ""},
 		{i.admin, "/plain/.well-known/jwks.json", 404, ""},
 	} {
 		if a := i.get(c.address, c.path); a.status != c.status || !strings.Contains(a.body, c.body) {

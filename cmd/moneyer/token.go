@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"moneyer/internal/tlsfiles"
 	"moneyer/oauth"
 	"moneyer/profile"
 	"moneyer/tokensource"
@@ -100,7 +101,7 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if source.Credential, err = a.credential(f, p); err != nil {
 		return err
 	}
-	base, err := transport("", f.tlsCert, f.tlsKey)
+	base, err := tlsfiles.Transport("", f.tlsCert, f.tlsKey)
 	if err != nil {
 		return usagef("--tls-cert, --tls-key: %w", err)
 	}

@@ -9,17 +9,9 @@ import (
 	"time"
 
 	"moneyer/bearer"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
-)
-
-// Prefix is where the API lives below the URL of its listener.
-const Prefix = "/admin/v1"
-
-// The scopes that a token needs.
-const (
-	ScopeRead  = "admin:read"
-	ScopeWrite = "admin:write"
 )
 
 // API is the admin API. Its fields are set before Handler is called.
@@ -119,7 +111,7 @@ func (a *API) Handler() http.Handler {
 	}
 	mux := http.NewServeMux()
 	for path, resource := range a.resources() {
-		mux.Handle(a.Base+Prefix+path, resource)
+		mux.Handle(a.Base+adminapi.Prefix+path, resource)
 	}
 	mux.Handle("/", a.nothing())
 	return mux

@@ -8,9 +8,9 @@
 // with the change itself, under the client identifier of the token, and holds
 // from the next request on.
 //
-//   - API.Handler serves all of it, below Prefix.
-//   - Client, Key, Secret, Issuer, Revocation, Page, Record, Progress and Failure are what it
-//     answers; programs that call it decode into the same types.
+//   - API.Handler serves all of it, below adminapi.Prefix.
+//   - What is sent and answered is in package adminapi, and package adminclient calls
+//     it by the same types.
 //
 // What is sent is decoded strictly: an unknown, repeated or mistyped member is
 // refused by name. A PATCH is a JSON merge patch: what is absent stays, null

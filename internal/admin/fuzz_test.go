@@ -2,12 +2,11 @@ package admin_test
 
 import (
 	"encoding/json"
+	"moneyer/internal/adminapi"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
-
-	"moneyer/internal/admin"
 )
 
 // patient is a recorder that can do what an import asks of a connection.
@@ -19,7 +18,7 @@ func (patient) SetWriteDeadline(time.Time) error { return nil }
 
 // answer sends a body straight to the handler.
 func (w *world) answer(method, path, mediaType, body string) *httptest.ResponseRecorder {
-	req := httptest.NewRequest(method, admin.Prefix+path, strings.NewReader(body))
+	req := httptest.NewRequest(method, adminapi.Prefix+path, strings.NewReader(body))
 	req.Header.Set("Authorization", "Bearer "+w.token)
 	req.Header.Set("Content-Type", mediaType)
 	rec := httptest.NewRecorder()
@@ -69,7 +68,7 @@ func FuzzImport(f *testing.F) {
 		}
 		rec := w.answer("POST", "/issuers/etp/"+what+":import", "application/x-ndjson", body)
 		lines := strings.Split(strings.TrimSpace(rec.Body.String()), "\n")
-		var last admin.Progress
+		var last adminapi.Progress
 		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || rec.Code != 200 {
 			t.Fatalf("status %d: %s", rec.Code, rec.Body)
 		}
@@ -85,7 +84,7 @@ func FuzzQuery(f *testing.F) {
 	f.Add("after=1&since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00%2B02:00&kind=admin&issuer=d1&client=c&correlation=x&jti=y&limit=3")
 	f.Add("limit=00&after=")
 	f.Fuzz(func(t *testing.T, query string) {
-		req := httptest.NewRequest("GET", admin.Prefix+"/ledger", nil)
+		req := httptest.NewRequest("GET", adminapi.Prefix+"/ledger", nil)
 		req.URL.RawQuery = query
 		req.Header.Set("Authorization", "Bearer "+w.token)
 		rec := httptest.NewRecorder()
@@ -101,8 +100,8 @@ func FuzzParseRecord(f *testing.F) {
 	zero := strings.Repeat("0", 64)
 	f.Add([]byte(`{"seq":1,"previous":"` + zero + `","hash":"` + zero + `","entry":{"kind":"admin"}}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		r, err := admin.ParseRecord(line)
-		if err == nil && string(admin.AppendRecord(nil, r)) != string(line) {
+		r, err := adminapi.ParseRecord(line)
+		if err == nil && string(adminapi.AppendRecord(nil, r)) != string(line) {
 			t.Errorf("%q was read as %+v", line, r)
 		}
 	})

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 )
 
@@ -33,11 +33,11 @@ func TestMerchantLife(t *testing.T) {
 	if token := get[authority.CardToken](w, "/issuers/etp/card-tokens/t1"); token.Scheme != "mastercard" || token.Merchant != "m" {
 		t.Errorf("the card token is %+v", token)
 	}
-	page := get[admin.Page[authority.CardToken]](w, "/issuers/etp/merchants/m/card-tokens?limit=1")
+	page := get[adminapi.Page[authority.CardToken]](w, "/issuers/etp/merchants/m/card-tokens?limit=1")
 	if len(page.Items) != 1 || page.Items[0].ID != "t1" || page.Next != "t1" {
 		t.Errorf("the first page is %+v", page)
 	}
-	merchants := get[admin.Page[authority.Merchant]](w, "/issuers/etp/merchants")
+	merchants := get[adminapi.Page[authority.Merchant]](w, "/issuers/etp/merchants")
 	if len(merchants.Items) != 1 || merchants.Next != "" {
 		t.Errorf("the merchants are %+v", merchants)
 	}
@@ -73,14 +73,14 @@ func TestMerchantRefusals(t *testing.T) {
 }
 
 // progress reads the lines of an import's answer.
-func progress(t *testing.T, resp *http.Response) (lines []admin.Progress) {
+func progress(t *testing.T, resp *http.Response) (lines []adminapi.Progress) {
 	t.Helper()
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/x-ndjson" {
 		t.Fatalf("status %d, %s", resp.StatusCode, resp.Header.Get("Content-Type"))
 	}
 	dec := json.NewDecoder(resp.Body)
 	for {
-		var p admin.Progress
+		var p adminapi.Progress
 		err := dec.Decode(&p)
 		if err == io.EOF {
 			return lines
@@ -90,7 +90,7 @@ func progress(t *testing.T, resp *http.Response) (lines []admin.Progress) {
 	}
 }
 
-func (w *world) imports(t *testing.T, what, body string) admin.Progress {
+func (w *world) imports(t *testing.T, what, body string) adminapi.Progress {
 	t.Helper()
 	lines := progress(t, w.send("POST", "/issuers/etp/"+what+":import", "application/x-ndjson", strings.NewReader(body)))
 	return lines[len(lines)-1]
@@ -116,7 +116,7 @@ func TestImportOfManyRows(t *testing.T) {
 			t.Fatalf("line %d is %+v", i, p)
 		}
 	}
-	if last := lines[len(lines)-1]; last != (admin.Progress{Done: many, Finished: true}) {
+	if last := lines[len(lines)-1]; last != (adminapi.Progress{Done: many, Finished: true}) {
 		t.Errorf("the last line is %+v", last)
 	}
 	if token := get[authority.CardToken](w, "/issuers/etp/card-tokens/t-049999"); token.Merchant != "m" {
@@ -142,7 +142,7 @@ func TestImportStreams(t *testing.T) {
 	resp := w.send("POST", "/issuers/etp/card-tokens:import", "application/x-ndjson", in)
 	dec := json.NewDecoder(resp.Body)
 	for n := range 3 {
-		var p admin.Progress
+		var p adminapi.Progress
 		must(t, dec.Decode(&p))
 		if p.Done != int64(n+1)*500 {
 			t.Fatalf("after %d rows: %+v", (n+1)*500, p)
@@ -205,7 +205,7 @@ func TestImportThatBreaksOff(t *testing.T) {
 		}
 	}()
 	resp := w.send("POST", "/issuers/etp/card-tokens:import", "application/x-ndjson", in)
-	var p admin.Progress
+	var p adminapi.Progress
 	must(t, json.NewDecoder(resp.Body).Decode(&p))
 	_ = out.CloseWithError(io.ErrUnexpectedEOF)
 	_, _ = io.Copy(io.Discard, resp.Body)

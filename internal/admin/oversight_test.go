@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
@@ -21,7 +21,7 @@ import (
 func TestSigningKeyLife(t *testing.T) {
 	w := newWorld(t)
 	const path = "/issuers/d1/signing-keys"
-	list := func() []keyring.KeyInfo { return get[admin.Page[keyring.KeyInfo]](w, path).Items }
+	list := func() []keyring.KeyInfo { return get[adminapi.Page[keyring.KeyInfo]](w, path).Items }
 	first := list()[0]
 	if first.State != keyring.Signing || first.URI != "sealed:" {
 		t.Fatalf("the first key is %+v", first)
@@ -116,18 +116,18 @@ func TestLedgerLinesFollowTheChain(t *testing.T) {
 	last := int64(0)
 	for line := range strings.Lines(w.do("GET", "/ledger", "", 200)) {
 		line = strings.TrimSuffix(line, "\n")
-		r, err := admin.ParseRecord([]byte(line))
+		r, err := adminapi.ParseRecord([]byte(line))
 		must(t, err)
 		if r.Seq != last+1 || r.Previous != previous || r.Hash != authority.ChainHash(previous, r.Line) {
 			t.Fatalf("entry %d does not follow entry %d", r.Seq, last)
 		}
-		if again := string(admin.AppendRecord(nil, r)); again != line {
+		if again := string(adminapi.AppendRecord(nil, r)); again != line {
 			t.Fatalf("line %s became %s", line, again)
 		}
 		last, previous = r.Seq, r.Hash
 	}
-	if v := get[admin.Verified](w, "/ledger/verify"); !v.Whole || v.First != 1 || v.Last != last || v.Head != fmt.Sprintf("%x", previous) ||
-		v.CheckpointKey != get[admin.CheckpointKey](w, "/ledger/checkpoint-key").Key || len(v.Chains) != 1 || v.Chains[0].Head != v.Head {
+	if v := get[adminapi.Verified](w, "/ledger/verify"); !v.Whole || v.First != 1 || v.Last != last || v.Head != fmt.Sprintf("%x", previous) ||
+		v.CheckpointKey != get[adminapi.CheckpointKey](w, "/ledger/checkpoint-key").Key || len(v.Chains) != 1 || v.Chains[0].Head != v.Head {
 		t.Errorf("verified: %+v, want head %x", v, previous)
 	}
 }
@@ -135,7 +135,7 @@ func TestLedgerLinesFollowTheChain(t *testing.T) {
 func TestParseRecordRefuses(t *testing.T) {
 	zero := strings.Repeat("0", 64)
 	good := `{"seq":1,"previous":"` + zero + `","hash":"` + zero + `","entry":{}}`
-	if _, err := admin.ParseRecord([]byte(good)); err != nil {
+	if _, err := adminapi.ParseRecord([]byte(good)); err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
@@ -143,7 +143,7 @@ func TestParseRecordRefuses(t *testing.T) {
 		strings.Replace(good, zero, zero[1:], 1), strings.ReplaceAll(good, zero, strings.Repeat("x", 64)), strings.Replace(good, "seq", "SEQ", 1),
 		strings.Replace(good, `{}}`, `{},"more":1}`, 1), strings.Replace(good, `,"entry":{}`, "", 1),
 	} {
-		if r, err := admin.ParseRecord([]byte(line)); err == nil {
+		if r, err := adminapi.ParseRecord([]byte(line)); err == nil {
 			t.Errorf("%q was read as %+v", line, r)
 		}
 	}
@@ -155,7 +155,7 @@ func TestBrokenLedgerIsAFinding(t *testing.T) {
 			return authority.Report([]authority.ChainReport{{Chain: 3, First: 3<<40 | 1, Last: 3<<40 | 2}, {First: 1, Last: 6, Broken: 7, How: "its line was changed"}}), nil
 		}
 	})
-	if v := get[admin.Verified](w, "/ledger/verify"); v.Whole || v.Broken != 7 || v.How != "its line was changed" ||
+	if v := get[adminapi.Verified](w, "/ledger/verify"); v.Whole || v.Broken != 7 || v.How != "its line was changed" ||
 		v.First != 0 || v.Head != "" || v.CheckpointKey != "" || len(v.Chains) != 2 || v.Chains[0].Broken != 7 || v.Chains[1].Last != 3<<40|2 {
 		t.Errorf("verified: %+v", v)
 	}
@@ -251,7 +251,7 @@ func TestExplain(t *testing.T) {
 	assertion := w.assert(signer, "one")
 	holds := func(body string, want bool) {
 		t.Helper()
-		var f admin.Findings
+		var f adminapi.Findings
 		decode(t, w.do("POST", "/issuers/plain/explain", body, 200), &f)
 		all := len(f.Findings) > 10
 		for _, finding := range f.Findings {
@@ -307,12 +307,12 @@ func TestActivateAtOnce(t *testing.T) {
 
 func TestCheckpointKeyText(t *testing.T) {
 	key := ed25519.PublicKey(strings.Repeat("k", ed25519.PublicKeySize))
-	text := admin.ShowCheckpointKey(key)
-	if got, err := admin.ParseCheckpointKey(text); err != nil || !got.Equal(key) {
+	text := adminapi.ShowCheckpointKey(key)
+	if got, err := adminapi.ParseCheckpointKey(text); err != nil || !got.Equal(key) {
 		t.Errorf("%s is read as %x, %v", text, got, err)
 	}
 	for _, text := range []string{"", text[1:], text + "A", text + "=", text[:42] + "_"} {
-		if key, err := admin.ParseCheckpointKey(text); err == nil {
+		if key, err := adminapi.ParseCheckpointKey(text); err == nil {
 			t.Errorf("%q is read as %x", text, key)
 		}
 	}

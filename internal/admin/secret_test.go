@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/oauth"
 )
@@ -14,7 +14,7 @@ const secretsPath = "/issuers/plain/clients/c/secrets"
 
 func TestSecretLife(t *testing.T) {
 	w := withClient(t)
-	var made admin.Secret
+	var made adminapi.Secret
 	text := w.do("POST", secretsPath, `{"kind":"secret","not_after":"2026-12-01T00:00:00Z"}`, 201)
 	decode(t, text, &made)
 	if len(made.Text) < 43 || !strings.HasPrefix(made.Text, "mns_") || made.ID == "" || made.Kind != authority.ClientSecret {
@@ -36,7 +36,7 @@ func TestSecretLife(t *testing.T) {
 	w.wait(30 * 24 * time.Hour)
 	w.token = w.mint("operator", both, time.Hour)
 	works(false, "its end")
-	var set admin.Secret
+	var set adminapi.Secret
 	decode(t, w.do("PATCH", path, `{"not_after":null}`, 200), &set)
 	works(true, "no not-after")
 	if set.Text != "" || !set.NotAfter.IsZero() || !set.LastUsed.Equal(start) {
@@ -64,7 +64,7 @@ func TestAPIKeyLife(t *testing.T) {
 	w.do("POST", "/issuers/etp/clients", `{"id":"gateway","scope":"PAYMENT_PASSKEY"}`, 201)
 	w.do("PUT", "/issuers/etp/merchants/m1", `{"client":"gateway","attributes":{"trId":"40000000001"}}`, 200)
 	w.do("PUT", "/issuers/etp/card-tokens/t1", `{"merchant":"m1","scheme":"visa"}`, 200)
-	var made admin.Secret
+	var made adminapi.Secret
 	decode(t, w.do("POST", "/issuers/etp/clients/gateway/secrets", `{"kind":"api_key"}`, 201), &made)
 	req := &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthAPIKey, Secret: made.Text, Scope: "PAYMENT_PASSKEY",
 		Params: []authority.Param{{Name: "merchantId", Value: authority.Attribute{Text: "m1"}}, {Name: "tokens", Value: authority.Attribute{List: []string{"t1"}, IsList: true}}}}

@@ -19,6 +19,7 @@ import (
 
 	"moneyer/bearer"
 	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
@@ -30,7 +31,7 @@ import (
 // start is when every test begins.
 var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-const both = admin.ScopeRead + " " + admin.ScopeWrite
+const both = adminapi.ScopeRead + " " + adminapi.ScopeWrite
 
 // world is the admin API on loopback over a real store and keyring.
 type world struct {
@@ -91,7 +92,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	}
 	server := httptest.NewServer(w.api.Handler())
 	t.Cleanup(server.Close)
-	w.url = server.URL + admin.Prefix
+	w.url = server.URL + adminapi.Prefix
 	w.token = w.mint("operator", both, time.Hour)
 	return w
 }
@@ -185,7 +186,7 @@ func get[T any](w *world, path string) (v T) {
 // refused wants a status and a description that holds all of texts.
 func (w *world) refused(method, path, body string, status int, texts ...string) {
 	w.t.Helper()
-	var f admin.Failure
+	var f adminapi.Failure
 	decode(w.t, w.do(method, path, body, status), &f)
 	for _, text := range texts {
 		if !strings.Contains(f.Description, text) {
@@ -201,7 +202,7 @@ func (w *world) refused(method, path, body string, status int, texts ...string) 
 func (w *world) entries() (found []authority.Entry) {
 	w.t.Helper()
 	for line := range strings.Lines(w.do("GET", "/ledger?kind=admin", "", 200)) {
-		r, err := admin.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))
+		r, err := adminapi.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))
 		must(w.t, err)
 		e, err := r.Entry()
 		must(w.t, err)

@@ -1,4 +1,3 @@
-// Package adminclient calls the admin API.
 package adminclient
 
 import (
@@ -103,4 +102,18 @@ func beside(path, name string) string {
 		return name
 	}
 	return filepath.Join(filepath.Dir(path), name)
+}
+
+// Successor makes the content of a file at path for another administrator, with a new
+// key, whose public half it returns.
+func (c *Client) Successor(clientID, path string) (File, *jose.PublicKey, error) {
+	file := File{URL: c.File.URL, Issuer: c.File.Issuer, ClientID: clientID}
+	public, err := file.NewKey()
+	if err != nil {
+		return file, nil, err
+	}
+	if file.TLSCA = c.File.TLSCA; file.TLSCA != "" && filepath.Dir(path) != filepath.Dir(c.path) {
+		file.TLSCA, err = filepath.Abs(beside(c.path, c.File.TLSCA))
+	}
+	return file, public, err
 }

@@ -33,14 +33,15 @@ var policy = map[string][]string{
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "profile", "internal/authority", "internal/keyring", "internal/limit", "internal/strictjson"},
-	"internal/admin":           {"oauth", "bearer", "internal/authority", "internal/keyring", "internal/jose", "internal/strictjson"},
+	"internal/admin":           {"oauth", "bearer", "internal/adminapi", "internal/authority", "internal/keyring", "internal/jose", "internal/strictjson"},
 	"internal/jwksuri":         {"internal/authority", "internal/jose", "internal/limit", "golang.org/x/sync"},
 	"internal/metrics":         {"oauth", "github.com/prometheus/client_golang"},
 	"internal/config":          {"internal/authority", "internal/stricttoml", "profile"},
 	"internal/agent":           {"oauth", "profile", "assertion", "tokensource", "internal/stricttoml"},
 	"internal/tlsfiles":        {},
-	"internal/adminclient":     {"assertion", "internal/jose"},
-	"internal/daemon": {"bearer", "oauth", "profile", "internal/admin", "internal/adminclient", "internal/authority", "internal/config", "internal/jose",
+	"internal/adminapi":        {"oauth", "internal/authority"},
+	"internal/adminclient":     {"oauth", "assertion", "tokensource", "internal/adminapi", "internal/authority", "internal/jose", "internal/keyring", "internal/tlsfiles"},
+	"internal/daemon": {"bearer", "oauth", "profile", "internal/admin", "internal/adminapi", "internal/adminclient", "internal/authority", "internal/config", "internal/jose",
 		"internal/jwksuri", "internal/keyring", "internal/limit", "internal/metrics", "internal/server", "internal/shed", "internal/store", "internal/tlsfiles"},
 	"internal/arch":      {},
 	"internal/wholelife": {}, // it has tests alone

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
 	"moneyer/internal/authority"
 	"moneyer/internal/config"
@@ -170,7 +170,7 @@ func (i *initial) adminClient(ctx context.Context, db *store.DB, issuer *authori
 		return nil, err
 	}
 	client.Disabled = false
-	client.Scope = oauth.Scope{admin.ScopeRead, admin.ScopeWrite}
+	client.Scope = oauth.Scope{adminapi.ScopeRead, adminapi.ScopeWrite}
 	client.Grants = []oauth.GrantType{oauth.JWTBearer}
 	return &client, nil
 }

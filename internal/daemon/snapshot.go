@@ -13,6 +13,7 @@ import (
 
 	"moneyer/bearer"
 	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/config"
 	"moneyer/internal/jose"
@@ -133,7 +134,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	}
 	private := http.NewServeMux()
 	private.Handle("/", tokens)
-	private.Handle(pathOf(snap.admin.URL)+admin.Prefix+"/", s.adminAPI(cfg, snap, auth).Handler())
+	private.Handle(pathOf(snap.admin.URL)+adminapi.Prefix+"/", s.adminAPI(cfg, snap, auth).Handler())
 	private.Handle("GET /metrics", s.metrics.Handler())
 	snap.private = private
 	return nil
@@ -163,7 +164,7 @@ func adminIssuer(cfg *config.Config) *authority.Issuer {
 		panic(err) // it is compiled in, and its test reads it
 	}
 	return &authority.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
-		ResourceAudience: cfg.Admin.URL + admin.Prefix, TokenLifetime: 5 * time.Minute, Replay: profile.Once, Alg: p.Policy.Token.Alg}
+		ResourceAudience: cfg.Admin.URL + adminapi.Prefix, TokenLifetime: 5 * time.Minute, Replay: profile.Once, Alg: p.Policy.Token.Alg}
 }
 
 // settingsOf keeps a retired key published for as long as a token of it may be

@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 )
 
@@ -94,4 +95,19 @@ func Client(ca, cert, key string) (*tls.Config, error) {
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
+}
+
+// Transport is the usual one, but for what Client makes of the files that are named.
+func Transport(ca, cert, key string) (http.RoundTripper, error) {
+	t, ok := http.DefaultTransport.(*http.Transport)
+	if !ok || ca == "" && cert == "" && key == "" {
+		return http.DefaultTransport, nil
+	}
+	config, err := Client(ca, cert, key)
+	if err != nil {
+		return nil, err
+	}
+	t = t.Clone()
+	t.TLSClientConfig = config
+	return t, nil
 }
