@@ -44,6 +44,7 @@ func (p *Profile) setDefaults() {
 		form := &claim.Form
 		form.MinLength, form.MaxLength = cmp.Or(form.MinLength, 1), cmp.Or(form.MaxLength, 1024)
 	}
+	p.Demo.setDefaults(p.Name)
 }
 
 // checker collects the first thing that is wrong.
@@ -83,6 +84,7 @@ func (p *Profile) check(doc *stricttoml.Document) error {
 	p.checkScope(c)
 	p.checkMerchant(c)
 	p.checkToken(c)
+	p.checkDemo(c)
 	return c.err
 }
 

@@ -28,6 +28,8 @@ type Profile struct {
 	Wire Wire `toml:"wire"`
 	// Policy is what is accepted and granted.
 	Policy Policy `toml:"policy"`
+	// Demo is what a sandbox registers to try the platform; optional.
+	Demo Demo `toml:"demo"`
 }
 
 // Wire is the HTTP shape of a token endpoint.

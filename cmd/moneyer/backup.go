@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,7 +12,6 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
-	"moneyer/internal/store"
 )
 
 func (o *onboarding) backupCommand() *cobra.Command {
@@ -109,16 +107,4 @@ func verifyCopy(ctx context.Context, api *adminclient.Client, path string) (v ad
 		return v, trouble(err)
 	}
 	return verifyStore(ctx, path, key)
-}
-
-// verifyStore follows the chains of the ledger in a store's file.
-func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (adminapi.Verified, error) {
-	report, err := store.VerifyFile(ctx, path, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return adminapi.Verified{}, usage(err)
-	}
-	if err != nil {
-		return adminapi.Verified{}, trouble(err)
-	}
-	return adminapi.ShowVerified(&report, key), nil
 }

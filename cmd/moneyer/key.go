@@ -33,8 +33,6 @@ was), then remove it.`,
 	}, append(o.keySwitches(), o.keyAdd(), o.keyList(), o.keySet(), o.keyRemove())...)
 }
 
-const momentWords = "a `time`, a date, a span from now such as 90d, or never"
-
 func (o *onboarding) keyAdd() *cobra.Command {
 	var kid, alg string
 	c := &cobra.Command{

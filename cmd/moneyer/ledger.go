@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
 	"moneyer/internal/authority"
+	"moneyer/internal/store"
 )
 
 func (o *onboarding) ledgerCommand() *cobra.Command {
@@ -336,4 +338,16 @@ the ledger: 'moneyer ledger verify --checkpoint-key KEY' needs nothing else.`,
 			return o.done(key, "%s", visible(key.Key))
 		},
 	}
+}
+
+// verifyStore follows the chains of the ledger in a store's file.
+func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (adminapi.Verified, error) {
+	report, err := store.VerifyFile(ctx, path, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return adminapi.Verified{}, usage(err)
+	}
+	if err != nil {
+		return adminapi.Verified{}, trouble(err)
+	}
+	return adminapi.ShowVerified(&report, key), nil
 }

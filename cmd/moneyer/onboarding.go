@@ -157,34 +157,6 @@ func (o *onboarding) switches(names []string, disable, enable string, example fu
 	return []*cobra.Command{command("disable", disable, true), command("enable", enable, false)}
 }
 
-// day is the format of a date in a flag.
-const day = "2006-01-02"
-
-// parseMoment reads a time in a flag: a point in time, a date, a span from now
-// such as 90d or 12h, or never, which is the zero time.
-func parseMoment(flag, text string, now time.Time) (time.Time, error) {
-	if text == "" || text == "never" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{time.RFC3339, day} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	hours := text
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		hours = days + "h"
-	}
-	span, err := time.ParseDuration(hours)
-	if err != nil {
-		return time.Time{}, usagef("--%s wants a time such as 2026-12-31T23:59:59Z, a date, a span from now such as 90d or 12h, or never", flag)
-	}
-	if hours != text {
-		span *= 24
-	}
-	return now.Add(span).UTC().Truncate(time.Second), nil
-}
-
 // moment reads the time of a flag for a request; nil when the flag was not given.
 func (o *onboarding) moment(c *cobra.Command, flag string) (*adminapi.Moment, error) {
 	if !c.Flags().Changed(flag) {
@@ -192,14 +164,6 @@ func (o *onboarding) moment(c *cobra.Command, flag string) (*adminapi.Moment, er
 	}
 	t, err := parseMoment(flag, c.Flag(flag).Value.String(), o.now())
 	return &adminapi.Moment{Time: t}, err
-}
-
-// given is the value of a flag for a request; nil when the flag was not given.
-func given[T any](c *cobra.Command, flag string, value T) *T {
-	if !c.Flags().Changed(flag) {
-		return nil
-	}
-	return &value
 }
 
 // when shows a time by its distance from now, and none as otherwise says.
@@ -231,28 +195,6 @@ func (o *onboarding) enabled(disabled bool) string {
 		return o.paint(bad, "disabled")
 	}
 	return o.paint(good, "enabled")
-}
-
-// done tells what was done: v for scripts, a sentence for people.
-func (o *onboarding) done(v any, format string, args ...any) error {
-	if o.json {
-		return o.printJSON(v)
-	}
-	_, err := fmt.Fprintln(o.out, visible(fmt.Sprintf(format, args...)))
-	return err
-}
-
-// shown answers with a table for people, with v for scripts.
-func (o *onboarding) shown(v any, heading []string, rows [][]string) error {
-	switch {
-	case o.json:
-		return o.printJSON(v)
-	case len(rows) == 0:
-		_, err := fmt.Fprintln(o.out, "none")
-		return err
-	default:
-		return o.table(heading, rows)
-	}
 }
 
 // removed tells what was removed, unless it was not.

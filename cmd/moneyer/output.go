@@ -2,67 +2,14 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"moneyer/internal/adminclient"
 	"os"
 	"strings"
 	"text/tabwriter"
 
 	"golang.org/x/term"
 )
-
-// failure is an error with the exit code that it means.
-type failure struct {
-	code  int
-	cause error
-}
-
-func (f *failure) Error() string { return f.cause.Error() }
-func (f *failure) Unwrap() error { return f.cause }
-
-// usage: the command line, a file or a setting is wrong.
-func usage(err error) *failure { return &failure{exitUsage, err} }
-
-func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
-
-// refused: all went well, and the answer is no.
-func refused(err error) error { return &failure{exitRefused, err} }
-
-// trouble: a server or a disk did not do its part.
-func trouble(err error) error { return &failure{exitTrouble, err} }
-
-// failureOf is the failure that ends a command. What a server said is shown with care.
-func failureOf(err error) *failure {
-	var told *failure
-	var no *adminclient.RefusedError
-	var away *adminclient.UnavailableError
-	switch {
-	case errors.As(err, &told):
-		return told
-	case errors.As(err, &no):
-		return &failure{exitRefused, errors.New(visible(err.Error()))}
-	case errors.As(err, &away):
-		return &failure{exitTrouble, errors.New(visible(err.Error()))}
-	default: // cobra's own: an unknown command, flag or argument
-		return usage(err)
-	}
-}
-
-// errSilent ends a command whose output has said everything.
-var errSilent = errors.New("")
-
-func (a *app) printFailure(f *failure) {
-	if errors.Is(f.cause, errSilent) {
-		return
-	}
-	if a.json {
-		_ = json.NewEncoder(a.err).Encode(map[string]string{"error": f.Error()})
-		return
-	}
-	fmt.Fprintf(a.err, "moneyer: %s\n", f)
-}
 
 // wantsColor: colours only on a terminal, and never when NO_COLOR is set.
 func wantsColor(f *os.File) bool {
@@ -87,14 +34,6 @@ func (a *app) paint(s style, text string) string {
 	return string(s) + text + "\x1b[0m"
 }
 
-// count says how many there are of a thing.
-func count(n int, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return fmt.Sprint(n, " ", thing)
-}
-
 // printJSON writes v indented, for --json.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)
@@ -116,4 +55,40 @@ func writeTable(w io.Writer, rows [][]string) error {
 		}
 	}
 	return tw.Flush()
+}
+
+// note tells the person something beside the answer.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.err, "moneyer: note: "+format+"\n", args...)
+}
+
+// section is a table after an empty line, unless it has no rows.
+func (a *app) section(heading []string, rows [][]string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	return a.table(heading, rows)
+}
+
+// done tells what was done: v for scripts, a sentence for people.
+func (a *app) done(v any, format string, args ...any) error {
+	if a.json {
+		return a.printJSON(v)
+	}
+	_, err := fmt.Fprintln(a.out, visible(fmt.Sprintf(format, args...)))
+	return err
+}
+
+// shown answers with a table for people, with v for scripts.
+func (a *app) shown(v any, heading []string, rows [][]string) error {
+	switch {
+	case a.json:
+		return a.printJSON(v)
+	case len(rows) == 0:
+		_, err := fmt.Fprintln(a.out, "none")
+		return err
+	default:
+		return a.table(heading, rows)
+	}
 }

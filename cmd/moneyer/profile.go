@@ -126,30 +126,6 @@ func oneProfile(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// loadProfile finds the profile that --profile or an argument names.
-func loadProfile(name string) (*profile.Profile, error) {
-	if name == "" {
-		return nil, usagef("--profile is missing: it names the platform, one of %s, or a .toml file", strings.Join(profile.BuiltinNames(), ", "))
-	}
-	p, err := profile.Load(name)
-	if err != nil {
-		return nil, usage(err)
-	}
-	return p, nil
-}
-
-func completeProfiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return profile.BuiltinNames(), cobra.ShellCompDirectiveDefault // which adds files
-}
-
-// profileFlag gives a command its --profile.
-func profileFlag(c *cobra.Command, name *string) {
-	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(profile.BuiltinNames(), ", ")+", or a .toml file")
-	if err := c.RegisterFlagCompletionFunc("profile", completeProfiles); err != nil {
-		panic(err) // there is no such flag: a mistake in this program
-	}
-}
-
 // tomlForm turns a checked profile into what encoding/json writes under the
 // names that TOML has for it.
 func tomlForm(v reflect.Value) any {
@@ -292,21 +268,6 @@ func merchantWords(m *profile.Merchant) string {
 	return words
 }
 
-func listed[T ~string](words []T, separator string) string {
-	texts := make([]string, len(words))
-	for i, word := range words {
-		texts[i] = string(word)
-	}
-	return strings.Join(texts, separator)
-}
-
-func presence(required bool) string {
-	if required {
-		return "required"
-	}
-	return "optional"
-}
-
 func charset(c profile.Chars) string {
 	return map[profile.Chars]string{
 		profile.AnyChars: "",
@@ -314,16 +275,4 @@ func charset(c profile.Chars) string {
 		profile.Digits:   ", digits only",
 		profile.Visible:  " of printable ASCII",
 	}[c]
-}
-
-// shortDuration writes 15m for what Go writes as 15m0s.
-func shortDuration(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

@@ -16,6 +16,7 @@ import (
 
 	"moneyer/internal/adminclient"
 	"moneyer/internal/daemon"
+	"moneyer/internal/sandbox"
 	"moneyer/profile"
 )
 
@@ -37,11 +38,11 @@ func (s *sandboxFolder) patient() {
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
-	s.rewrite(strings.Replace(sandboxConfig(s.address, s.admin), "[limits]", "[limits]\n"+patient, 1))
+	s.rewrite(strings.Replace(sandbox.Configuration(s.address, s.admin), "[limits]", "[limits]\n"+patient, 1))
 }
 
 // start runs the sandbox and returns what it tells about each platform.
-func (s *sandboxFolder) start() (*program, []demo) {
+func (s *sandboxFolder) start() (*program, []sandbox.Demo) {
 	s.t.Helper()
 	cmd := exec.Command("moneyer", "sandbox", "--json", "--dir", s.dir, "--listen", s.address, "--admin-listen", s.admin)
 	cmd.Stderr = io.Discard // its log
@@ -51,7 +52,7 @@ func (s *sandboxFolder) start() (*program, []demo) {
 	for line := ""; line != "]"; lines = append(lines, line) {
 		line = p.await("")
 	}
-	var demos []demo
+	var demos []sandbox.Demo
 	if err := json.Unmarshal([]byte(strings.Join(lines, "\n")), &demos); err != nil {
 		s.t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func shell(t *testing.T, command string) map[string]any {
 }
 
 // works runs both commands of a demo.
-func (d *demo) works(t *testing.T) {
+func works(t *testing.T, d *sandbox.Demo) {
 	t.Helper()
 	token, _ := shell(t, d.Token)["access_token"].(string)
 	if token == "" {
@@ -142,7 +143,7 @@ func TestSandboxCommands(t *testing.T) {
 	var names []string
 	for _, d := range demos {
 		names = append(names, d.Profile)
-		d.works(t)
+		works(t, &d)
 	}
 	if !slices.Equal(names, profile.BuiltinNames()) {
 		t.Errorf("demos of %v, want %v", names, profile.BuiltinNames())
@@ -155,7 +156,7 @@ func TestSandboxCommands(t *testing.T) {
 func TestSandboxSecrets(t *testing.T) {
 	t.Parallel()
 	s, other := newSandbox(t, "one"), newSandbox(t, "other")
-	var firstCommands []demo
+	var firstCommands []sandbox.Demo
 	first := map[string]string{}
 	for start := range 2 {
 		p, demos := s.start()
@@ -211,25 +212,14 @@ func TestSandboxMends(t *testing.T) {
 		if d.Profile == "thales-d1" {
 			t.Error("the issuer is back")
 		}
-		d.works(t)
+		works(t, &d)
 	}
 
 	// A reload brings another issuer, with its demo API, and keeps those of the others.
 	s.rewrite(s.config() + "\n[issuers.mine]\nurl = \"http://" + s.address + "/mine\"\nprofile = \"boltpay\"\nenvironment = \"sandbox\"\n")
 	p.signal(syscall.SIGHUP)
 	i := &installation{t: t, scheme: "http", client: &http.Client{Timeout: tooLong}}
-	i.gets(s.address, "/mine"+demoAPIPath, 401)
-	demos[0].works(t)
+	i.gets(s.address, "/mine"+sandbox.APIPath, 401)
+	works(t, &demos[0])
 	p.stop()
-}
-
-func TestQuote(t *testing.T) {
-	for text, want := range map[string]string{
-		"": "''", "plain/path-1.pem": "plain/path-1.pem", "a b": "'a b'", "it's": `'it'\''s'`, "$(rm)": "'$(rm)'",
-		"http://[::1]:8080/x": "'http://[::1]:8080/x'", "~": "'~'",
-	} {
-		if got := quote(text); got != want {
-			t.Errorf("%q: %s, want %s", text, got, want)
-		}
-	}
 }

@@ -176,15 +176,6 @@ func (a *app) showStatus(ctx context.Context, f *storeFlags) error {
 	return a.section([]string{"TABLE", "SIZE", "ROWS"}, rows)
 }
 
-// section is a table after an empty line, unless it has no rows.
-func (a *app) section(heading []string, rows [][]string) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	fmt.Fprintln(a.out)
-	return a.table(heading, rows)
-}
-
 func statusJSON(s *store.Status) map[string]any {
 	chains, replicas, sizes := []map[string]any{}, []map[string]any{}, []map[string]any{}
 	for _, c := range s.Chains {
@@ -198,18 +189,6 @@ func statusJSON(s *store.Status) map[string]any {
 	}
 	return map[string]any{"store": s.Name, "version": s.Version, "oldest": s.Oldest, "known": s.Known, "unfinished_copy": s.Unfinished,
 		"octets": s.Octets, "chains": chains, "replicas": replicas, "tables": sizes}
-}
-
-// octets shows a size to people.
-func octets(n int64) string {
-	const unit = 1024
-	switch {
-	case n >= unit*unit*unit:
-		return fmt.Sprintf("%.1f GB", float64(n)/unit/unit/unit)
-	case n >= unit*unit:
-		return fmt.Sprintf("%.1f MB", float64(n)/unit/unit)
-	}
-	return fmt.Sprintf("%.0f KB", float64(n)/unit)
 }
 
 func (a *app) storeCheck() *cobra.Command {

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -259,72 +257,3 @@ func (a *app) printToken(token *tokensource.Token, header bool) error {
 	}
 	return nil
 }
-
-// secretFlags say where a secret is: in a file or in the environment.
-type secretFlags struct{ name, file, env string }
-
-func (f *secretFlags) add(c *cobra.Command, name, what string) {
-	f.name = name
-	c.Flags().StringVar(&f.file, name+"-file", "", "file that holds the "+what+" ('-' reads standard input)")
-	c.Flags().StringVar(&f.env, name+"-env", "", "environment variable that holds the "+what)
-	complete(c, name+"-env")
-}
-
-// readSecret reads a secret, which is empty when no flag names one. Line ends
-// after it do not belong to it. Errors repeat nothing that was given: it may be
-// the secret itself, by mistake.
-func (a *app) readSecret(f *secretFlags) (string, error) {
-	var secret string
-	switch {
-	case f.file != "" && f.env != "":
-		return "", usagef("--%s-file and --%[1]s-env exclude each other", f.name)
-	case f.file != "":
-		data, err := a.readFile(f.file)
-		if err != nil {
-			return "", usagef("--%s-file names a file that holds it: %w", f.name, withoutPath(err))
-		}
-		secret = string(bytes.TrimRight(data, "\r\n"))
-	case f.env != "":
-		value, ok := os.LookupEnv(f.env)
-		if !ok {
-			return "", usagef("--%s-env names an environment variable that holds it, and there is none of that name", f.name)
-		}
-		secret = value
-	default:
-		return "", nil
-	}
-	if secret == "" {
-		return "", usagef("the %s is empty", strings.ReplaceAll(f.name, "-", " "))
-	}
-	return secret, nil
-}
-
-// withoutPath takes the file's name out of an error.
-func withoutPath(err error) error {
-	var pathError *os.PathError
-	if errors.As(err, &pathError) {
-		return pathError.Err
-	}
-	return err
-}
-
-// plainError is an error of one of our packages without the package's name,
-// which means nothing to people.
-type plainError struct{ error }
-
-func plain(err error) error {
-	if err == nil {
-		return nil
-	}
-	return plainError{err}
-}
-
-func (e plainError) Error() string {
-	text := e.error.Error()
-	for _, name := range []string{"assertion: ", "tokensource: "} {
-		text = strings.TrimPrefix(text, name)
-	}
-	return text
-}
-
-func (e plainError) Unwrap() error { return e.error }

@@ -72,13 +72,3 @@ func quietFlagError(_ *cobra.Command, err error) error {
 	}
 	return err
 }
-
-// wants refuses another number of arguments than those named.
-func wants(names ...string) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if len(args) != len(names) {
-			return usagef("%s wants %s, and %d arguments came; see '%s --help'", c.CommandPath(), strings.Join(names, " "), len(args), c.CommandPath())
-		}
-		return nil
-	}
-}

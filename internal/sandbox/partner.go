@@ -1,0 +1,168 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"moneyer/assertion"
+	"moneyer/internal/authority"
+	"moneyer/internal/jose"
+	"moneyer/oauth"
+	"moneyer/profile"
+)
+
+// Registry is where the demo clients are registered. What is not there is
+// authority.ErrNotFound.
+type Registry interface {
+	Client(ctx context.Context, issuer, id string) (*authority.Client, error)
+	PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error
+	Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error)
+	PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error
+	CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error)
+	PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error
+}
+
+// partner is the sandbox's client of one issuer.
+type partner struct {
+	registry Registry
+	pepper   authority.Pepper
+	now      time.Time
+	issuer   *authority.Issuer
+	demo     *profile.Demo
+	dir      string // of the credentials
+}
+
+// kid is the name of every demo key.
+const kid = "demo-1"
+
+// credential is the file that holds the partner's own private key or secret.
+func (p *partner) credential() string {
+	if p.demo.Credential == profile.KeyCredential {
+		return filepath.Join(p.dir, p.issuer.Name+".pem")
+	}
+	return filepath.Join(p.dir, p.issuer.Name+".secret")
+}
+
+// onboard registers what is not known yet of the partner. One whose credential
+// was lost gets another.
+func (p *partner) onboard(ctx context.Context) error {
+	known, err := p.registry.Client(ctx, p.issuer.Name, p.demo.Client)
+	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+		return err
+	}
+	if _, err := os.Lstat(p.credential()); known == nil || errors.Is(err, fs.ErrNotExist) {
+		if err := p.register(ctx, known); err != nil {
+			return err
+		}
+	}
+	return p.onboardMerchant(ctx)
+}
+
+// register gives the partner a new credential and writes its own half of it.
+func (p *partner) register(ctx context.Context, known *authority.Client) error {
+	policy := &p.issuer.Profile.Policy
+	client := &authority.Client{Issuer: p.issuer.Name, ID: p.demo.Client, Name: "Demo partner", Created: p.now,
+		Scope: oauth.Scope(p.demo.Scope), Attributes: attributes(p.demo.Attributes, policy.Token.ClientAttributes())}
+	if known != nil {
+		client.Revision = known.Revision
+	}
+	secret, err := p.giveCredential(client)
+	if err != nil {
+		return err
+	}
+	if err := client.Check(p.issuer); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(p.dir, 0o700); err != nil {
+		return err
+	}
+	if err := os.WriteFile(p.credential(), secret, 0o600); err != nil {
+		return err
+	}
+	if err := p.registry.PutClient(ctx, client, p.entry("client.add", "clients/"+client.ID)); err != nil {
+		return errors.Join(err, os.Remove(p.credential())) // the next start tries again
+	}
+	return nil
+}
+
+// giveCredential makes a key pair or a secret and returns the half that the
+// partner keeps.
+func (p *partner) giveCredential(client *authority.Client) ([]byte, error) {
+	if p.demo.Credential != profile.KeyCredential {
+		kind := authority.ClientSecret
+		if p.demo.Credential == profile.APIKeyCredential {
+			kind = authority.APIKey
+		}
+		_, text, err := client.NewSecret(p.pepper, kind, p.now.AddDate(1, 0, 0), p.now)
+		return []byte(text), err
+	}
+	alg := p.issuer.Profile.Policy.Assertion.Algs[0]
+	signer, err := assertion.GenerateKey(alg)
+	if err != nil {
+		return nil, err
+	}
+	public, err := jose.NewPublicKey(signer.Public(), jose.Alg(alg))
+	if err != nil {
+		return nil, err
+	}
+	if err := client.AddKey(p.issuer, nil, authority.Key{Kid: kid, Public: public, Created: p.now}); err != nil {
+		return nil, err
+	}
+	return assertion.MarshalKey(signer)
+}
+
+// onboardMerchant registers the merchant and the card tokens that the demo's requests
+// name.
+func (p *partner) onboardMerchant(ctx context.Context) error {
+	policy := p.issuer.Profile.Policy.Merchant
+	if policy.Param == "" {
+		return nil
+	}
+	id := p.demo.Params[policy.Param][0]
+	_, err := p.registry.Merchant(ctx, p.issuer.Name, id)
+	if errors.Is(err, authority.ErrNotFound) {
+		merchant := authority.Merchant{Issuer: p.issuer.Name, ID: id, Client: p.demo.Client,
+			Attributes: attributes(p.demo.MerchantAttributes, p.issuer.Profile.Policy.Token.MerchantAttributes())}
+		err = p.registry.PutMerchants(ctx, []authority.Merchant{merchant}, p.entry("merchant.add", "merchants/"+id))
+	}
+	if err != nil {
+		return err
+	}
+	for _, card := range p.demo.Params[policy.Cards] {
+		if err := p.onboardCard(ctx, id, card, policy.Schemes[0]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *partner) onboardCard(ctx context.Context, merchant, id, scheme string) error {
+	known, err := p.registry.CardTokens(ctx, p.issuer.Name, []string{id})
+	if err != nil || len(known) > 0 {
+		return err
+	}
+	card := authority.CardToken{Issuer: p.issuer.Name, ID: id, Merchant: merchant, Scheme: scheme}
+	return p.registry.PutCardTokens(ctx, []authority.CardToken{card}, p.entry("card-token.add", "card-tokens/"+id))
+}
+
+func (p *partner) entry(action, object string) *authority.Entry {
+	return &authority.Entry{Kind: authority.EntryAdmin, Time: p.now, Issuer: p.issuer.Name,
+		Actor: "moneyer sandbox", Action: action, Object: object}
+}
+
+// attributes gives the texts of a demo the types of the claims that use them.
+func attributes(texts map[string]profile.Texts, claims map[string]profile.Claim) map[string]authority.Attribute {
+	typed := map[string]authority.Attribute{}
+	for name, list := range texts {
+		if claims[name].Type == profile.Strings {
+			typed[name] = authority.Attribute{List: list, IsList: true}
+		} else {
+			typed[name] = authority.Attribute{Text: list[0]}
+		}
+	}
+	return typed
+}
