@@ -63,9 +63,7 @@ used: do not paste it into a web page.`,
 	flags.StringVar(&f.id, "jti", "", "jti (default a fresh random one)")
 	flags.BoolVar(&f.noID, "no-jti", false, "leave jti out")
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "make it for client authentication (RFC 7523 section 2.2), as {issuer}/revoke and /introspect want it, instead of as the grant")
-	complete(c, "client")
-	complete(c, "issuer")
-	complete(c, "audience")
+	completeNothing(c, "client", "issuer", "audience")
 	c.MarkFlagsMutuallyExclusive("jti", "no-jti")
 	return c
 }

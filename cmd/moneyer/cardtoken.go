@@ -4,6 +4,7 @@ import (
 	"context"
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
+	"moneyer/internal/authority"
 
 	"github.com/spf13/cobra"
 )
@@ -57,14 +58,9 @@ func (o *onboarding) cardTokenList() *cobra.Command {
 		ValidArgsFunction: o.completeIDs((*adminclient.Issuer).MerchantIDs),
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			tokens, err := at.CardTokens(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			var rows [][]string
-			for _, t := range tokens {
-				rows = append(rows, []string{visible(t.ID), visible(t.Scheme)})
-			}
-			return o.shown(tokens, []string{"TOKEN", "SCHEME"}, rows)
+			return show(o, tokens, err, []string{"TOKEN", "SCHEME"}, func(t *authority.CardToken) []string {
+				return []string{visible(t.ID), visible(t.Scheme)}
+			})
 		}),
 	}
 }

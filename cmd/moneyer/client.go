@@ -56,10 +56,11 @@ func (f *clientFlags) change(c *cobra.Command) (adminapi.ClientChange, error) {
 	if c.Flags().Changed("grant") {
 		grants := []oauth.GrantType{}
 		for _, name := range f.grants {
-			if name == "jwt-bearer" {
-				name = string(oauth.JWTBearer)
-			}
-			if name != "" {
+			switch name {
+			case "":
+			case "jwt-bearer":
+				grants = append(grants, oauth.JWTBearer)
+			default:
 				grants = append(grants, oauth.GrantType(name))
 			}
 		}
@@ -76,30 +77,29 @@ type attributeFlags struct{ texts, lists []string }
 func (f *attributeFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.texts, "attribute", nil, "an attribute, `name=value`; without a value it is taken away; repeat for more")
 	c.Flags().StringArrayVar(&f.lists, "attribute-list", nil, "an attribute that is a list, `name=a,b`; repeat for more")
-	complete(c, "attribute")
-	complete(c, "attribute-list")
+	completeNothing(c, "attribute", "attribute-list")
 }
 
 // read reads the attributes by name: nil takes one away.
 func (f *attributeFlags) read() (map[string]*authority.Attribute, error) {
-	if len(f.texts)+len(f.lists) == 0 {
+	unnamed := func(pair string) bool { return strings.IndexByte(pair, '=') < 1 }
+	switch {
+	case slices.ContainsFunc(f.texts, unnamed):
+		return nil, usagef("--attribute is written name=value")
+	case slices.ContainsFunc(f.lists, unnamed):
+		return nil, usagef("--attribute-list is written name=a,b")
+	case len(f.texts)+len(f.lists) == 0:
 		return nil, nil
 	}
 	attributes := map[string]*authority.Attribute{}
 	for _, pair := range f.texts {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return nil, usagef("--attribute is written name=value")
-		}
+		name, value, _ := strings.Cut(pair, "=")
 		if attributes[name] = nil; value != "" {
 			attributes[name] = &authority.Attribute{Text: value}
 		}
 	}
 	for _, pair := range f.lists {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return nil, usagef("--attribute-list is written name=a,b")
-		}
+		name, value, _ := strings.Cut(pair, "=")
 		list := strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
 		attributes[name] = &authority.Attribute{List: list, IsList: true}
 	}
@@ -177,13 +177,13 @@ func (o *onboarding) showClient(client *adminapi.Client) error {
 	}
 	if len(client.Keys) > 0 {
 		fmt.Fprintln(o.out)
-		if err := o.table(keyHeading, o.keyRows(client.Keys)); err != nil {
+		if err := o.table(keyHeading, rowsOf(client.Keys, o.keyRow)); err != nil {
 			return err
 		}
 	}
 	if len(client.Secrets) > 0 {
 		fmt.Fprintln(o.out)
-		return o.table(secretHeading, o.secretRows(client.Secrets))
+		return o.table(secretHeading, rowsOf(client.Secrets, o.secretRow))
 	}
 	return nil
 }
@@ -211,15 +211,9 @@ func (o *onboarding) clientList() *cobra.Command {
 		Args:    noArguments,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 			clients, err := at.Clients(ctx)
-			if err != nil {
-				return err
-			}
-			var rows [][]string
-			for i := range clients {
-				cl := &clients[i]
-				rows = append(rows, []string{visible(cl.ID), visible(cl.Name), o.enabled(cl.Disabled), visible(cl.Scope), o.when(cl.Created, "")})
-			}
-			return o.shown(clients, []string{"CLIENT", "NAME", "STATE", "SCOPE", "REGISTERED"}, rows)
+			return show(o, clients, err, []string{"CLIENT", "NAME", "STATE", "SCOPE", "REGISTERED"}, func(c *adminapi.Client) []string {
+				return []string{visible(c.ID), visible(c.Name), o.enabled(c.Disabled), visible(c.Scope), o.when(c.Created, "")}
+			})
 		}),
 	}
 }

@@ -71,9 +71,7 @@ Moneyer can ask the server itself, with --admin and --issuer-name.`,
 		c.MarkFlagsMutuallyExclusive("admin", other)
 		c.MarkFlagsMutuallyExclusive("issuer-name", other)
 	}
-	for _, name := range []string{"issuer", "issuer-name", "kid", "client", "audience-name", "now"} {
-		complete(c, name)
-	}
+	completeNothing(c, "issuer", "issuer-name", "kid", "client", "audience-name", "now")
 	complete(c, "alg", "RS256", "PS256")
 	return c
 }

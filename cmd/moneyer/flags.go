@@ -10,9 +10,28 @@ import (
 
 // complete gives a flag's values to the shell.
 func complete(c *cobra.Command, flag string, values ...string) {
-	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+	completeBy(c, flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// completeNothing keeps the shell from offering files for flags that name none.
+func completeNothing(c *cobra.Command, flags ...string) {
+	for _, flag := range flags {
+		complete(c, flag)
+	}
+}
+
+func completeBy(c *cobra.Command, flag string, values cobra.CompletionFunc) {
+	if err := c.RegisterFlagCompletionFunc(flag, values); err != nil {
 		panic(err) // there is no such flag: a mistake in this program
 	}
+}
+
+// atMostOne wants one file or token, or none.
+func atMostOne(c *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usagef("%s takes one file or token; quote it if it holds blanks", c.CommandPath())
+	}
+	return nil
 }
 
 // noArguments refuses arguments and does not repeat them: somebody may have put
@@ -75,9 +94,7 @@ func given[T any](c *cobra.Command, flag string, value T) *T {
 // profileFlag gives a command its --profile.
 func profileFlag(c *cobra.Command, name *string) {
 	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(profile.BuiltinNames(), ", ")+", or a .toml file")
-	if err := c.RegisterFlagCompletionFunc("profile", completeProfiles); err != nil {
-		panic(err) // there is no such flag: a mistake in this program
-	}
+	completeBy(c, "profile", completeProfiles)
 }
 
 // loadProfile finds the profile that --profile or an argument names.

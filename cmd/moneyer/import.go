@@ -7,13 +7,11 @@ import (
 	"io"
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 )
 
 // rowKind is what can be imported.
@@ -53,16 +51,13 @@ func (o *onboarding) importFile(ctx context.Context, kind rowKind, name, format 
 			format = "csv"
 		}
 	}
-	rows := o.in
+	rows, err := o.openInput(name)
+	if err != nil {
+		return usage(err)
+	}
+	defer func() { _ = rows.Close() }()
 	if name == "-" {
 		name = "standard input"
-	} else {
-		f, err := os.Open(name)
-		if err != nil {
-			return usage(err)
-		}
-		defer func() { _ = f.Close() }()
-		rows = f
 	}
 	switch format {
 	case "ndjson":
@@ -103,8 +98,8 @@ func (o *onboarding) importRows(ctx context.Context, kind rowKind, name, unit st
 
 // progress tells people at a terminal how far an import is.
 func (o *onboarding) progress(p adminapi.Progress, start time.Time) {
-	f, ok := o.err.(*os.File)
-	if !ok || o.json || !term.IsTerminal(int(f.Fd())) {
+	f := o.terminal()
+	if f == nil {
 		return
 	}
 	fmt.Fprintf(f, "\r\x1b[K%d rows, %.0f rows/s", p.Done, float64(p.Done)/max(o.now().Sub(start).Seconds(), 0.001))

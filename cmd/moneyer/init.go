@@ -10,25 +10,6 @@ import (
 	"moneyer/internal/daemon"
 )
 
-// starter is the configuration that `moneyer init` writes.
-const starter = `# The configuration of a Moneyer server. Every setting: docs/configuration.md.
-store = "sqlite:moneyer.db"
-master_key = "file:master.key" # keep a copy apart from the backups of the store
-
-[listen]
-address = "127.0.0.1:8080" # elsewhere than on loopback it wants TLS:
-# tls_cert = "server.crt"
-# tls_key = "server.key"
-
-[admin]
-address = "127.0.0.1:8081"
-
-[issuers.example]
-url = "http://127.0.0.1:8080/example" # as callers reach it
-profile = "oauth2"                    # 'moneyer profile list' shows the others
-resource_audience = "https://api.example.com"
-`
-
 func (a *app) initCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
@@ -46,7 +27,7 @@ cannot be replaced: put back the copy.`,
   moneyer serve --config /etc/moneyer/moneyer.toml`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			made, err := daemon.Init(cmd.Context(), dir, starter, a.now)
+			made, err := daemon.Init(cmd.Context(), dir, daemon.StarterConfig, a.now)
 			if err != nil {
 				return serverFailure(err)
 			}

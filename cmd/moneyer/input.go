@@ -62,17 +62,22 @@ func (a *app) readArgument(arg string) ([]byte, error) {
 // revocations may be as long.
 const maxInput = jose.MaxDocument + 1<<10
 
+// openInput opens a file, or standard input when it is called '-'.
+func (a *app) openInput(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(a.in), nil
+	}
+	return os.Open(name)
+}
+
 // readFile reads a small file, or standard input when it is called '-'.
 func (a *app) readFile(name string) ([]byte, error) {
-	in := a.in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = f.Close() }()
-		in = f
-	} else if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+	in, err := a.openInput(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = in.Close() }()
+	if f, ok := a.in.(*os.File); ok && name == "-" && term.IsTerminal(int(f.Fd())) {
 		a.note("reading what you type or paste; end it with Ctrl-D on a line of its own")
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxInput+1))

@@ -42,25 +42,16 @@ form or the time of a token, or a key that nobody should use.`,
   moneyer inspect key.pem.pub
   moneyer assert ... | moneyer inspect --key key.pem.pub
   moneyer inspect --jwks https://api.example/.well-known/jwks.json token.txt`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef("%s takes one file or token; quote it if it holds blanks", c.CommandPath())
-			}
-			return nil
-		},
+		Args: atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
-			arg := "-"
-			if len(args) == 1 {
-				arg = args[0]
-			}
-			return a.inspect(c.Context(), &f, arg)
+			return a.inspect(c.Context(), &f, append(args, "-")[0])
 		},
 	}
 	flags := c.Flags()
 	flags.StringVar(&f.key, "key", "", "check the signature by the public key in this file (PEM or JWK)")
 	flags.StringVar(&f.jwks, "jwks", "", "check the signature by the JWK set in this file or at this URL")
 	flags.StringVar(&f.issuer, "issuer", "", "check the signature by the keys that this issuer's metadata name (RFC 8414)")
-	complete(c, "issuer")
+	completeNothing(c, "issuer")
 	c.MarkFlagsMutuallyExclusive("key", "jwks", "issuer")
 	return c
 }

@@ -10,14 +10,9 @@ import (
 
 var keyHeading = []string{"KEY", "ALG", "STATE", "FROM", "UNTIL", "LAST USED", "THUMBPRINT"}
 
-func (o *onboarding) keyRows(keys []adminapi.Key) [][]string {
-	var rows [][]string
-	for i := range keys {
-		k := &keys[i]
-		rows = append(rows, []string{visible(k.Kid), k.Alg, o.state(k.Disabled, k.NotBefore, k.NotAfter),
-			o.when(k.NotBefore, "always"), o.when(k.NotAfter, "no end"), o.when(k.LastUsed, "never"), k.Thumbprint})
-	}
-	return rows
+func (o *onboarding) keyRow(k *adminapi.Key) []string {
+	return []string{visible(k.Kid), k.Alg, o.state(k.Disabled, k.NotBefore, k.NotAfter),
+		o.when(k.NotBefore, "always"), o.when(k.NotAfter, "no end"), o.when(k.LastUsed, "never"), k.Thumbprint}
 }
 
 func (o *onboarding) keyCommand() *cobra.Command {
@@ -95,10 +90,7 @@ func (o *onboarding) keyList() *cobra.Command {
 		ValidArgsFunction: o.completeClients,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			keys, err := at.Keys(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return o.shown(keys, keyHeading, o.keyRows(keys))
+			return show(o, keys, err, keyHeading, o.keyRow)
 		}),
 	}
 }

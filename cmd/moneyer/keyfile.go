@@ -23,7 +23,7 @@ func (f *signerFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.key, "key", "", "file with the private key, PEM or JWK ('-' reads standard input)")
 	c.Flags().StringVar(&f.kid, "kid", "", "the name under which the public key is registered (default its thumbprint, where the platform requires a kid)")
 	c.Flags().StringVar(&f.alg, "alg", "", "algorithm: "+strings.Join(algs(), ", ")+" (default the natural one of the key; RS256 for RSA)")
-	complete(c, "kid")
+	completeNothing(c, "kid")
 	complete(c, "alg", algs()...)
 }
 

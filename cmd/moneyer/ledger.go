@@ -55,9 +55,7 @@ func (f *ledgerFlags) add(c *cobra.Command, o *onboarding) {
 	flags.StringVar(&f.correlation, "correlation", "", "entries of the request with that correlation `id`")
 	flags.StringVar(&f.jti, "jti", "", "the entry of the token with that `jti`")
 	complete(c, "kind", entryKinds()...)
-	if err := c.RegisterFlagCompletionFunc("issuer", o.completeIssuers); err != nil {
-		panic(err) // there is no such flag: a mistake in this program
-	}
+	completeBy(c, "issuer", o.completeIssuers)
 }
 
 func entryKinds() []string {
@@ -139,13 +137,11 @@ func (o *onboarding) ledgerList() *cobra.Command {
 				return err
 			}
 			newest := entries.sorted()
-			var rows [][]string
 			records := make([]adminapi.Record, len(newest)) // never null in JSON
 			for i := range newest {
 				records[i] = newest[i].record
-				rows = append(rows, entryRow(&newest[i]))
 			}
-			return o.shown(records, []string{"ENTRY", "TIME", "KIND", "ISSUER", "CLIENT", "WHAT"}, rows)
+			return o.shown(records, []string{"ENTRY", "TIME", "KIND", "ISSUER", "CLIENT", "WHAT"}, rowsOf(newest, entryRow))
 		},
 	}
 	f.add(c, o)

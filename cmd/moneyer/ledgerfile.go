@@ -3,9 +3,7 @@ package main
 import (
 	"crypto/ed25519"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"slices"
 
 	"moneyer/internal/adminapi"
@@ -31,15 +29,11 @@ func (o *onboarding) verifyFile(name string, key ed25519.PublicKey) (adminapi.Ve
 }
 
 func (o *onboarding) eachExported(name string, visit func(line []byte) error) error {
-	in := o.in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return usage(err)
-		}
-		defer func() { _ = f.Close() }()
-		in = io.Reader(f)
+	in, err := o.openInput(name)
+	if err != nil {
+		return usage(err)
 	}
+	defer func() { _ = in.Close() }()
 	if err := adminapi.EachLine(in, visit); err != nil {
 		return usagef("%s: %w", name, err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
+	"moneyer/internal/authority"
 
 	"github.com/spf13/cobra"
 )
@@ -65,15 +66,9 @@ func (o *onboarding) merchantList() *cobra.Command {
 		Args:    noArguments,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 			merchants, err := at.Merchants(ctx)
-			if err != nil {
-				return err
-			}
-			var rows [][]string
-			for i := range merchants {
-				m := &merchants[i]
-				rows = append(rows, []string{visible(m.ID), visible(m.Client), o.enabled(m.Disabled), visible(attributesWords(m.Attributes))})
-			}
-			return o.shown(merchants, []string{"MERCHANT", "CLIENT", "STATE", "ATTRIBUTES"}, rows)
+			return show(o, merchants, err, []string{"MERCHANT", "CLIENT", "STATE", "ATTRIBUTES"}, func(m *authority.Merchant) []string {
+				return []string{visible(m.ID), visible(m.Client), o.enabled(m.Disabled), visible(attributesWords(m.Attributes))}
+			})
 		}),
 	}
 }

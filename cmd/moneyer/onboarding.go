@@ -34,9 +34,7 @@ func (o *onboarding) noun(c *cobra.Command, verbs ...*cobra.Command) *cobra.Comm
 // ofIssuer is noun for what belongs to an issuer.
 func (o *onboarding) ofIssuer(c *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
 	c.PersistentFlags().StringVar(&o.issuer, "issuer", "", "the issuer by its `name` (default the server's only one)")
-	if err := c.RegisterFlagCompletionFunc("issuer", o.completeIssuers); err != nil {
-		panic(err) // there is no such flag: a mistake in this program
-	}
+	completeBy(c, "issuer", o.completeIssuers)
 	return o.noun(c, verbs...)
 }
 
@@ -111,11 +109,10 @@ func issuerNames(ctx context.Context, api *adminclient.Client) ([]string, error)
 }
 
 func (o *onboarding) completeIssuers(c *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	api, err := o.open()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveNoFileComp
+	var names []string
+	if api, err := o.open(); err == nil {
+		names, _ = issuerNames(c.Context(), api) // no list, no help
 	}
-	names, _ := issuerNames(c.Context(), api)
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
@@ -125,11 +122,10 @@ func (o *onboarding) completeIDs(list func(*adminclient.Issuer, context.Context)
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveDefault // a file may follow
 		}
-		at, err := o.at(c.Context())
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
+		var ids []string
+		if at, err := o.at(c.Context()); err == nil {
+			ids, _ = list(at, c.Context()) // no list, no help
 		}
-		ids, _ := list(at, c.Context()) // no list, no help
 		return slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, typed) }), cobra.ShellCompDirectiveNoFileComp
 	}
 }
@@ -195,6 +191,14 @@ func (o *onboarding) enabled(disabled bool) string {
 		return o.paint(bad, "disabled")
 	}
 	return o.paint(good, "enabled")
+}
+
+// show answers with a list, unless it could not be had.
+func show[T any](o *onboarding, items []T, err error, heading []string, row func(*T) []string) error {
+	if err != nil {
+		return err
+	}
+	return o.shown(items, heading, rowsOf(items, row))
 }
 
 // removed tells what was removed, unless it was not.

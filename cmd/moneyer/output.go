@@ -57,6 +57,14 @@ func writeTable(w io.Writer, rows [][]string) error {
 	return tw.Flush()
 }
 
+// terminal is where people are shown how far something is; nil where nobody looks.
+func (a *app) terminal() *os.File {
+	if f, ok := a.err.(*os.File); ok && !a.json && term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	return nil
+}
+
 // note tells the person something beside the answer.
 func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.err, "moneyer: note: "+format+"\n", args...)
@@ -78,6 +86,15 @@ func (a *app) done(v any, format string, args ...any) error {
 	}
 	_, err := fmt.Fprintln(a.out, visible(fmt.Sprintf(format, args...)))
 	return err
+}
+
+// rowsOf makes the rows of a table.
+func rowsOf[T any](items []T, row func(*T) []string) [][]string {
+	rows := make([][]string, len(items))
+	for i := range items {
+		rows[i] = row(&items[i])
+	}
+	return rows
 }
 
 // shown answers with a table for people, with v for scripts.

@@ -53,11 +53,8 @@ here, and nothing but the jti is sent.`,
 	}
 	f.add(c)
 	o.ofIssuer(c, o.revokeList())
-	for flag, completion := range map[string]cobra.CompletionFunc{"client": o.completeClients, "signing-key": o.completeSigningKeys} {
-		if err := c.RegisterFlagCompletionFunc(flag, completion); err != nil {
-			panic(err) // there is no such flag: a mistake in this program
-		}
-	}
+	completeBy(c, "client", o.completeClients)
+	completeBy(c, "signing-key", o.completeSigningKeys)
 	return c
 }
 
@@ -70,9 +67,7 @@ func (f *revokeFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.keep, "keep", false, "do not disable the key or secret first")
 	flags.StringVar(&f.signingKey, "signing-key", "", "all tokens that the issuer's key with that `kid` signed")
 	flags.StringVar(&f.allBefore, "all-before", "", "all tokens issued before that `time`: a time, a date, a span from now such as -1h, or now")
-	for _, name := range []string{"token", "key", "secret", "all-before"} {
-		complete(c, name)
-	}
+	completeNothing(c, "token", "key", "secret", "all-before")
 	c.MarkFlagsOneRequired("token", "client", "signing-key", "all-before")
 	c.MarkFlagsMutuallyExclusive("token", "client", "signing-key", "all-before")
 	c.MarkFlagsMutuallyExclusive("key", "secret")
@@ -206,15 +201,9 @@ func (o *onboarding) revokeList() *cobra.Command {
 		Args:    noArguments,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 			revocations, err := at.Revocations(ctx)
-			if err != nil {
-				return err
-			}
-			var rows [][]string
-			for i := range revocations {
-				r := &revocations[i]
-				rows = append(rows, []string{r.ID, visible(r.Reason), tokenCount(r), o.when(r.Created, ""), o.when(r.Until, "")})
-			}
-			return o.shown(revocations, []string{"REVOCATION", "OF", "TOKENS", "MADE", "OVER"}, rows)
+			return show(o, revocations, err, []string{"REVOCATION", "OF", "TOKENS", "MADE", "OVER"}, func(r *adminapi.Revocation) []string {
+				return []string{r.ID, visible(r.Reason), tokenCount(r), o.when(r.Created, ""), o.when(r.Until, "")}
+			})
 		}),
 	}
 }

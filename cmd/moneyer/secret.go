@@ -15,14 +15,9 @@ import (
 
 var secretHeading = []string{"ID", "KIND", "STATE", "MADE", "UNTIL", "LAST USED"}
 
-func (o *onboarding) secretRows(secrets []adminapi.Secret) [][]string {
-	var rows [][]string
-	for i := range secrets {
-		s := &secrets[i]
-		rows = append(rows, []string{s.ID, secretNouns[s.Kind].words, o.state(s.Disabled, time.Time{}, s.NotAfter),
-			o.when(s.Created, ""), o.when(s.NotAfter, "no end"), o.when(s.LastUsed, "never")})
-	}
-	return rows
+func (o *onboarding) secretRow(s *adminapi.Secret) []string {
+	return []string{s.ID, secretNouns[s.Kind].words, o.state(s.Disabled, time.Time{}, s.NotAfter),
+		o.when(s.Created, ""), o.when(s.NotAfter, "no end"), o.when(s.LastUsed, "never")}
 }
 
 // secretNoun is one of the two kinds of secrets as the commands call it.
@@ -96,11 +91,8 @@ func (o *onboarding) secretList(n secretNoun) *cobra.Command {
 		ValidArgsFunction: o.completeClients,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			secrets, err := at.Secrets(ctx, args[0])
-			if err != nil {
-				return err
-			}
 			secrets = slices.DeleteFunc(secrets, func(s adminapi.Secret) bool { return s.Kind != n.kind })
-			return o.shown(secrets, secretHeading, o.secretRows(secrets))
+			return show(o, secrets, err, secretHeading, o.secretRow)
 		}),
 	}
 }

@@ -13,12 +13,6 @@ import (
 )
 
 func (o *onboarding) signingKeyCommand() *cobra.Command {
-	retire := func(ctx context.Context, at *adminclient.Issuer, kid string) (keyring.KeyInfo, error) {
-		return at.RetireSigningKey(ctx, kid)
-	}
-	revoke := func(ctx context.Context, at *adminclient.Issuer, kid string) (keyring.KeyInfo, error) {
-		return at.RevokeSigningKey(ctx, kid)
-	}
 	return o.ofIssuer(&cobra.Command{
 		Use:   "signing-key",
 		Short: "Change the keys with which an issuer signs access tokens",
@@ -30,8 +24,9 @@ for the emergency: revoke takes a key out of the published set at once.`,
   moneyer signing-key list --issuer d1`,
 	},
 		o.signingKeyList(), o.signingKeyAnnounce(), o.signingKeyActivate(),
-		o.signingKeyChange("retire", "Take back an announced key", "is retired", retire),
-		o.signingKeyChange("revoke", "Take a compromised key out of the published set at once", "is revoked: no token that it signed is good any longer, as soon as verifiers read the keys again", revoke))
+		o.signingKeyChange("retire", "Take back an announced key", "is retired", (*adminclient.Issuer).RetireSigningKey),
+		o.signingKeyChange("revoke", "Take a compromised key out of the published set at once", "is revoked: no token that it signed is good any longer, as soon as verifiers read the keys again",
+			(*adminclient.Issuer).RevokeSigningKey))
 }
 
 func (o *onboarding) signingKeyList() *cobra.Command {
@@ -42,20 +37,15 @@ func (o *onboarding) signingKeyList() *cobra.Command {
 		Args:    noArguments,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 			keys, err := at.SigningKeys(ctx)
-			if err != nil {
-				return err
-			}
-			var rows [][]string
-			for i := range keys {
-				k := &keys[i]
+			heading := []string{"KEY", "ALG", "STATE", "ANNOUNCED", "SIGNS FROM", "RETIRES", "REMOVED", "LIVES AT"}
+			return show(o, keys, err, heading, func(k *keyring.KeyInfo) []string {
 				state := string(k.State)
 				if k.State == keyring.Signing {
 					state = o.paint(good, state)
 				}
-				rows = append(rows, []string{k.Kid, k.Alg, state, o.when(k.AnnouncedAt, "-"), o.when(k.ActiveAt, "-"),
-					o.when(k.RetiredAt, "-"), o.when(k.RemovedAt, "-"), visible(k.URI)})
-			}
-			return o.shown(keys, []string{"KEY", "ALG", "STATE", "ANNOUNCED", "SIGNS FROM", "RETIRES", "REMOVED", "LIVES AT"}, rows)
+				return []string{k.Kid, k.Alg, state, o.when(k.AnnouncedAt, "-"), o.when(k.ActiveAt, "-"),
+					o.when(k.RetiredAt, "-"), o.when(k.RemovedAt, "-"), visible(k.URI)}
+			})
 		}),
 	}
 }
@@ -95,7 +85,7 @@ it is activated, but not before verifiers had the time to read the keys.`,
 func (o *onboarding) signingKeyActivate() *cobra.Command {
 	var atOnce bool
 	c := o.signingKeyChange("activate", "Let an announced key sign from now on; the one that signs retires", "signs from now on",
-		func(ctx context.Context, at *adminclient.Issuer, kid string) (keyring.KeyInfo, error) {
+		func(at *adminclient.Issuer, ctx context.Context, kid string) (keyring.KeyInfo, error) {
 			key, err := at.ActivateSigningKey(ctx, kid, adminapi.Activation{AtOnce: atOnce})
 			if known := key.AnnouncedAt.Add(server.JWKSMaxAge); err == nil && o.now().Before(known) {
 				o.note("verifiers that keep the keys of before it was announced refuse its tokens until they read them again, %s at the latest", inWords(known.Sub(o.now())))
@@ -114,7 +104,7 @@ compromised, revoke it instead.`, shortDuration(server.JWKSMaxAge))
 }
 
 // signingKeyChange makes activate, retire and revoke.
-func (o *onboarding) signingKeyChange(verb, short, done string, change func(context.Context, *adminclient.Issuer, string) (keyring.KeyInfo, error)) *cobra.Command {
+func (o *onboarding) signingKeyChange(verb, short, done string, change func(*adminclient.Issuer, context.Context, string) (keyring.KeyInfo, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:               verb + " KID",
 		Short:             short,
@@ -122,7 +112,7 @@ func (o *onboarding) signingKeyChange(verb, short, done string, change func(cont
 		Args:              wants("KID"),
 		ValidArgsFunction: o.completeSigningKeys,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
-			key, err := change(ctx, at, args[0])
+			key, err := change(at, ctx, args[0])
 			if err != nil {
 				return err
 			}
@@ -133,11 +123,7 @@ func (o *onboarding) signingKeyChange(verb, short, done string, change func(cont
 
 func (o *onboarding) completeSigningKeys(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var kids []string
-	if len(args) == 0 {
-		at, err := o.at(c.Context())
-		if err != nil {
-			return nil, cobra.ShellCompDirectiveNoFileComp
-		}
+	if at, err := o.at(c.Context()); err == nil && len(args) == 0 {
 		keys, _ := at.SigningKeys(c.Context()) // no list, no help
 		for i := range keys {
 			kids = append(kids, cobra.CompletionWithDesc(keys[i].Kid, string(keys[i].State)))

@@ -72,9 +72,7 @@ What is temporary (429, 503, a lost connection) is tried four times.`,
 	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
 	flags.BoolVar(&f.header, "header", false, `print "Authorization: Bearer ..." as curl takes it`)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell on standard error what was asked and answered")
-	for _, name := range []string{"issuer", "url", "client", "scope", "param", "audience", "subject"} {
-		complete(c, name)
-	}
+	completeNothing(c, "issuer", "url", "client", "scope", "param", "audience", "subject")
 	return c
 }
 
@@ -153,20 +151,17 @@ func shows(c *tokensource.Credential, auth oauth.ClientAuth) bool {
 // wantedFlags names the flags with which a caller of the platform shows who it is.
 func wantedFlags(p *profile.Profile) string {
 	var flags []string
-	add := func(wanted string) {
-		if !slices.Contains(flags, wanted) {
-			flags = append(flags, wanted)
-		}
-	}
 	for _, grant := range p.Policy.Grants {
 		for _, auth := range grant.ClientAuth {
+			wanted := "--client, --key and --kid"
 			switch auth {
 			case oauth.AuthAPIKey:
-				add("--api-key-file or --api-key-env")
+				wanted = "--api-key-file or --api-key-env"
 			case oauth.AuthBasic, oauth.AuthPost:
-				add("--client and --secret-file or --secret-env")
-			default:
-				add("--client, --key and --kid")
+				wanted = "--client and --secret-file or --secret-env"
+			}
+			if !slices.Contains(flags, wanted) {
+				flags = append(flags, wanted)
 			}
 		}
 	}

@@ -22,6 +22,25 @@ import (
 // ConfigFile is the name of the configuration that Init makes.
 const ConfigFile = "moneyer.toml"
 
+// StarterConfig is a configuration to start from.
+const StarterConfig = `# The configuration of a Moneyer server. Every setting: docs/configuration.md.
+store = "sqlite:moneyer.db"
+master_key = "file:master.key" # keep a copy apart from the backups of the store
+
+[listen]
+address = "127.0.0.1:8080" # elsewhere than on loopback it wants TLS:
+# tls_cert = "server.crt"
+# tls_key = "server.key"
+
+[admin]
+address = "127.0.0.1:8081"
+
+[issuers.example]
+url = "http://127.0.0.1:8080/example" # as callers reach it
+profile = "oauth2"                    # 'moneyer profile list' shows the others
+resource_audience = "https://api.example.com"
+`
+
 // Init makes what is missing in dir for a first start: the configuration, with the
 // text given, the master key, the store, and the file of the first administrator. It
 // returns the paths that it made.
