@@ -20,7 +20,7 @@ type inspected struct {
 	Problems []string `json:"problems,omitempty"`
 	// Notes do not.
 	Notes []string `json:"notes,omitempty"`
-	// checked tells whether problems count.
+	// checked: problems count.
 	checked bool
 }
 

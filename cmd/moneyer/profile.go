@@ -182,7 +182,7 @@ func summarize(p *profile.Profile) [][]string {
 	)
 }
 
-// usesAssertions tells whether callers of the platform sign anything.
+// usesAssertions reports whether callers of the platform sign anything.
 func usesAssertions(p *profile.Profile) bool {
 	return p.Policy.Grant(oauth.JWTBearer) != nil || p.Policy.Uses(oauth.AuthPrivateKeyJWT)
 }

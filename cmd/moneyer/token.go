@@ -136,7 +136,7 @@ func (a *app) credential(f *tokenFlags, p *profile.Profile) (tokensource.Credent
 	return c, usagef("profile %s wants %s: give %s", p.Name, callers(p), wantedFlags(p))
 }
 
-// shows tells whether the credential has what a way of client authentication takes.
+// shows reports whether the credential has what a way of client authentication takes.
 func shows(c *tokensource.Credential, auth oauth.ClientAuth) bool {
 	switch auth {
 	case oauth.AuthAPIKey:

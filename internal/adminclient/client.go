@@ -13,6 +13,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -49,7 +50,7 @@ func Open(path string, now func() time.Time) (*Client, error) {
 	}
 	base, err := tlsfiles.Transport(beside(path, file.TLSCA), beside(path, file.TLSCert), beside(path, file.TLSKey))
 	if err != nil {
-		return nil, fmt.Errorf("%s: tls_ca, tls_cert, tls_key: %v", path, err) // not fs.ErrNotExist, which would be of the file itself
+		return nil, errors.New(path + ": tls_ca, tls_cert, tls_key: " + err.Error()) // not fs.ErrNotExist, which is for the file itself
 	}
 	source := &tokensource.Source{Issuer: file.Issuer, Now: now, HTTPClient: &http.Client{Transport: base},
 		Credential: tokensource.Credential{ClientID: file.ClientID, Key: key, Kid: file.Kid, Grant: oauth.JWTBearer}}

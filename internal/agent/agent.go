@@ -39,7 +39,7 @@ type Agent struct {
 	// what no browser sends.
 	guarded bool
 
-	current atomic.Pointer[generation]
+	current atomic.Pointer[snapshot]
 	mu      sync.Mutex // one reload at a time; guards what follows
 	cfg     *Config
 }
@@ -85,7 +85,7 @@ func (a *Agent) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Reload moves to another configuration without dropping a request. Tokens whose
+// Reload swaps in another configuration without dropping a request. Tokens whose
 // settings and credentials are the same as before are kept. What only a restart
 // can change is an error, and all stays as it was.
 func (a *Agent) Reload(cfg *Config) error {

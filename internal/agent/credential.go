@@ -92,7 +92,7 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 	}
 }
 
-// serves tells whether the settings have what a way of client authentication takes.
+// serves reports whether the settings have what a way of client authentication takes.
 func (t *Token) serves(auth oauth.ClientAuth) bool {
 	switch auth {
 	case oauth.AuthAPIKey:
@@ -194,7 +194,7 @@ func (c *Config) transport(cert, key, ca string) (*http.Transport, error) {
 	return t, nil
 }
 
-// fingerprint tells whether a reload must give up a token: it covers the
+// fingerprint changes when a reload must give up a token: it covers the
 // settings, the profile, and what the files hold.
 func (c *Config) fingerprint(t *Token) (sum [sha256.Size]byte) {
 	h := sha256.New()

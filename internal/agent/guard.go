@@ -36,7 +36,7 @@ func hostname(host string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }
 
-// dotted tells whether a decoded path has segments that lead elsewhere, also for
+// dotted reports whether a decoded path has segments that lead elsewhere, also for
 // servers that take off a segment's parameters first (..;x, RFC 3986 §3.3). The
 // upstream's URL is where the token may go, and nothing above it.
 func dotted(path string) bool {

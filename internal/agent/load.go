@@ -156,7 +156,7 @@ func (c *Config) checkName(check *checker, key, token string) {
 	check.want(c.Tokens[token] != nil, key+".token", "must be one of: %s", strings.Join(slices.Sorted(maps.Keys(c.Tokens)), ", "))
 }
 
-// plainPath tells whether p is a prefix that no encoding can disguise.
+// plainPath reports whether p is a prefix that no encoding can disguise.
 func plainPath(p string) bool {
 	const chars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/"
 	return strings.HasPrefix(p, "/") && strings.HasSuffix(p, "/") && strings.Trim(p, chars) == "" &&

@@ -19,7 +19,7 @@ type tokenFile struct {
 	err     error              // of the last attempt
 }
 
-// update writes a token that is not there yet, and tells whether something
+// update writes a token that is not there yet, and reports whether something
 // changed: a new token, or another error than before.
 func (f *tokenFile) update(token *tokensource.Token) bool {
 	if f.written == token {

@@ -11,18 +11,18 @@ import (
 	"moneyer/tokensource"
 )
 
-// generation is one reading of the configuration, at work.
-type generation struct {
+// snapshot is one reading of the configuration, at work.
+type snapshot struct {
 	routes  []*route  // longest prefix first
 	keepers []*keeper // by name
 	watches sync.WaitGroup
 	cancel  context.CancelFunc // of the watches
 }
 
-// build makes a generation that takes over what an older one, if there is one,
+// build makes a snapshot that takes over what an older one, if there is one,
 // knows of tokens that have not changed.
-func (a *Agent) build(cfg *Config, old *generation) *generation {
-	g := &generation{}
+func (a *Agent) build(cfg *Config, old *snapshot) *snapshot {
+	g := &snapshot{}
 	sources := map[string]*tokensource.Source{}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Tokens)) {
 		log := a.log.With("token", name)
@@ -54,12 +54,12 @@ func (a *Agent) build(cfg *Config, old *generation) *generation {
 	return g
 }
 
-// keeper finds the keeper of a token; a nil generation has none.
-func (g *generation) keeper(name string) *keeper {
-	if g == nil {
+// keeper finds the keeper of a token; a nil snapshot has none.
+func (s *snapshot) keeper(name string) *keeper {
+	if s == nil {
 		return nil
 	}
-	for _, k := range g.keepers {
+	for _, k := range s.keepers {
 		if k.name == name {
 			return k
 		}
@@ -68,27 +68,27 @@ func (g *generation) keeper(name string) *keeper {
 }
 
 // start begins to keep the tokens fresh.
-func (g *generation) start() {
+func (s *snapshot) start() {
 	ctx, cancel := context.WithCancel(context.Background())
-	g.cancel = cancel
-	for _, k := range g.keepers {
-		g.watches.Go(func() { k.watch(ctx) })
+	s.cancel = cancel
+	for _, k := range s.keepers {
+		s.watches.Go(func() { k.watch(ctx) })
 	}
 }
 
 // retire ends that, and returns when nothing is written any more. Requests in
 // flight go on.
-func (g *generation) retire() {
-	g.cancel()
-	g.watches.Wait()
-	for _, r := range g.routes {
+func (s *snapshot) retire() {
+	s.cancel()
+	s.watches.Wait()
+	for _, r := range s.routes {
 		r.settings.transport.CloseIdleConnections()
 	}
 }
 
 // find returns the route of a path, or nil.
-func (g *generation) find(path string) *route {
-	for _, r := range g.routes {
+func (s *snapshot) find(path string) *route {
+	for _, r := range s.routes {
 		if rest, ok := strings.CutPrefix(path, r.prefix); ok && (rest == "" || rest[0] == '/') {
 			return r
 		}
