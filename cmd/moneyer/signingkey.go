@@ -9,7 +9,6 @@ import (
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
 	"moneyer/internal/keyring"
-	"moneyer/internal/server"
 )
 
 func (o *onboarding) signingKeyCommand() *cobra.Command {
@@ -87,7 +86,7 @@ func (o *onboarding) signingKeyActivate() *cobra.Command {
 	c := o.signingKeyChange("activate", "Let an announced key sign from now on; the one that signs retires", "signs from now on",
 		func(at *adminclient.Issuer, ctx context.Context, kid string) (keyring.KeyInfo, error) {
 			key, err := at.ActivateSigningKey(ctx, kid, adminapi.Activation{AtOnce: atOnce})
-			if known := key.AnnouncedAt.Add(server.JWKSMaxAge); err == nil && o.now().Before(known) {
+			if known := key.AnnouncedAt.Add(keyring.JWKSMaxAge); err == nil && o.now().Before(known) {
 				o.note("verifiers that keep the keys of before it was announced refuse its tokens until they read them again, %s at the latest", inWords(known.Sub(o.now())))
 			}
 			return key, err
@@ -98,7 +97,7 @@ Verifiers keep the set of keys for up to %s. A key that was announced later than
 that ago is refused, with the time from when on all know it: until then those
 that do not would refuse its tokens. With --at-once it signs all the same. That is
 for when tokens of the key that signs now are worse than refused ones; when it is
-compromised, revoke it instead.`, shortDuration(server.JWKSMaxAge))
+compromised, revoke it instead.`, shortDuration(keyring.JWKSMaxAge))
 	c.Flags().BoolVar(&atOnce, "at-once", false, "also while there may be verifiers that do not know the key and refuse its tokens")
 	return c
 }

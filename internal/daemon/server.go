@@ -1,22 +1,9 @@
-// Package daemon is the running server: it builds what a configuration says, listens,
-// reloads, does what is due by the clock, and drains. The programs and the tests that
-// run a server of ours in their own process start it here.
-//
-//   - Start opens everything and answers; Server.Reload reads the configuration anew
-//     without dropping a request; Server.Shutdown drains and closes.
-//   - Check judges a configuration without opening the store.
-//   - Init makes what a server needs before its first start.
-//
-// It has no rules of the domain and no signals: who runs it says when to reload and
-// when to stop.
 package daemon
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"sync"
 	"time"
 
@@ -24,28 +11,6 @@ import (
 	"moneyer/internal/config"
 	"moneyer/internal/store"
 )
-
-// Options say what to run.
-type Options struct {
-	// Load reads the configuration, at the start and at each reload. Required.
-	Load func() (*config.Config, error)
-	// Public, when not nil, makes what answers on the public listener: Snapshot.Public
-	// with something beside it.
-	Public func(*Snapshot) http.Handler
-	// Log is what the log is written to. Required.
-	Log io.Writer
-	// Version is for the log and the metrics.
-	Version string
-	// Now is the clock. Required.
-	Now func() time.Time
-}
-
-// ConfigError is a mistake in the configuration, or in a file that it names. Other
-// errors are of the machine.
-type ConfigError struct{ Err error }
-
-func (e *ConfigError) Error() string { return e.Err.Error() }
-func (e *ConfigError) Unwrap() error { return e.Err }
 
 // Server is a server at work. Obtain it from Start; its methods are safe for
 // concurrent use.
@@ -171,8 +136,8 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // connections that are closed behind them, then those in flight are finished. The end
 // of ctx cuts the waiting short.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop() // first: a rotation that waits for the store holds the configuration
 	limits := s.Config().Limits
-	s.stop()
 	s.draining.Store(true)
 	s.log.Info("stopping", "delay", limits.DrainDelay.String())
 	select {

@@ -172,7 +172,7 @@ func adminIssuer(cfg *config.Config) *authority.Issuer {
 func settingsOf(issuer *authority.Issuer, rotate, announce time.Duration) keyring.Settings {
 	const clocks = 5 * time.Minute
 	return keyring.Settings{Alg: jose.Alg(issuer.Alg), Typ: issuer.Profile.Policy.Token.Typ, Rotate: rotate, Announce: announce,
-		MaxAge: server.JWKSMaxAge, Keep: issuer.TokenLifetime + server.JWKSMaxAge + clocks}
+		MaxAge: keyring.JWKSMaxAge, Keep: issuer.TokenLifetime + keyring.JWKSMaxAge + clocks}
 }
 
 func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Authority) *admin.API {

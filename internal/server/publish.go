@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/keyring"
 	"moneyer/oauth"
 )
 
@@ -19,10 +20,6 @@ const (
 	metadataPath = "/.well-known/oauth-authorization-server" // RFC 8414 §3
 	openIDPath   = "/.well-known/openid-configuration"       // RFC 8414 §5
 )
-
-// JWKSMaxAge is how long a verifier may keep an issuer's keys. A key is
-// announced at least so long before it signs.
-const JWKSMaxAge = 5 * time.Minute
 
 // metadataPaths lists where an issuer's metadata stands: between host and path
 // as RFC 8414 §3.1 wants it, and behind the path as OpenID does.
@@ -86,7 +83,7 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	sum := sha256.Sum256(body)
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 	return func(w http.ResponseWriter, r *http.Request) {
-		publish(w, r, "application/json", body, etag, JWKSMaxAge)
+		publish(w, r, "application/json", body, etag, keyring.JWKSMaxAge)
 	}
 }
 
@@ -103,7 +100,7 @@ func (e *endpoint) jwks(w http.ResponseWriter, r *http.Request) {
 		e.fail(w, r, newCorrelation(e.wire.Correlation.MaxLength), tryAgain(err), now)
 		return
 	}
-	age := JWKSMaxAge
+	age := keyring.JWKSMaxAge
 	if !keys.Until.IsZero() {
 		age = min(age, keys.Until.Sub(now))
 	}
