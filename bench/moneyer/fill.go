@@ -16,6 +16,7 @@ import (
 	"moneyer/internal/config"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
 
@@ -160,8 +161,8 @@ func attributes(issuer string) map[string]authority.Attribute {
 		"roles": {List: []string{"MERCHANT", "REFUNDER"}, IsList: true}}
 }
 
-func (f *filling) entry(issuer, action string) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: f.now, Issuer: issuer, Actor: "bench", Action: action}
+func (f *filling) entry(issuer, action string) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindAdmin, Time: f.now, Issuer: issuer, Actor: "bench", Action: action}
 }
 
 // entries of tokens that were minted in a past that ends Age ago.
@@ -171,7 +172,7 @@ func (f *filling) entries(ctx context.Context) error {
 	end := f.now.Add(-f.Age)
 	return f.each(ctx, f.Entries, appenders, "ledger entries", func(n int) error {
 		at := end.Add(-time.Duration(f.Entries-n) * time.Second / perSecond)
-		return f.db.Append(ctx, &authority.Entry{Kind: authority.EntryToken, Time: at, Issuer: plain, Client: id(0), Correlation: assertion.NewID(),
+		return f.db.Append(ctx, &ledger.Entry{Kind: ledger.KindToken, Time: at, Issuer: plain, Client: id(0), Correlation: assertion.NewID(),
 			JTI: assertion.NewID(), Credential: credential, SigningKid: signing, Subject: id(0), Scope: plainScope, Expires: at.Add(10 * time.Minute)}, nil)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"moneyer/assertion"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -140,8 +141,8 @@ func (p *demoPartner) onboardMerchant(ctx context.Context) error {
 	return p.db.PutCardTokens(ctx, []authority.CardToken{card}, p.entry("card-token.add", "card-tokens/"+demoCard))
 }
 
-func (p *demoPartner) entry(action, object string) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: p.now().UTC(), Issuer: p.issuer.Name,
+func (p *demoPartner) entry(action, object string) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindAdmin, Time: p.now().UTC(), Issuer: p.issuer.Name,
 		Actor: "moneyer sandbox", Action: action, Object: object}
 }
 

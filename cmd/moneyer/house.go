@@ -25,6 +25,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/jwksuri"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/metrics"
 	"moneyer/internal/server"
@@ -324,7 +325,7 @@ func (e *estate) adminAPI(cfg *config.Config, h *house, auth *authority.Authorit
 		Base:    pathOf(h.admin.URL),
 		Issuers: func() []*authority.Issuer { return append([]*authority.Issuer{h.admin}, h.issuers...) },
 		Clients: e.db, Merchants: e.db, Ledger: e.db, Revocations: e.db, Keyring: h.keys, Authority: auth,
-		Verify: func(ctx context.Context) (authority.VerifyReport, error) {
+		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
 			return e.db.Verify(ctx, e.master.CheckpointKey())
 		},
 		CheckpointKey: e.master.CheckpointKey(),

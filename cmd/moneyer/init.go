@@ -15,6 +15,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/config"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -234,7 +235,7 @@ func (a *app) addAdminKey(ctx context.Context, db *store.DB, issuer *authority.I
 	if err := writeAdminFile(path, file); err != nil {
 		return err
 	}
-	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: a.now().UTC(), Issuer: issuer.Name, Client: client.ID,
+	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: a.now().UTC(), Issuer: issuer.Name, Client: client.ID,
 		Actor: "moneyer init", Action: "key.add", Object: "clients/" + client.ID + "/keys/" + file.Kid}
 	if err := db.PutClient(ctx, client, entry); err != nil {
 		return errors.Join(err, os.Remove(path))

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 	"moneyer/profile"
 )
@@ -61,7 +62,7 @@ func TestInitReplacesALostAdminKey(t *testing.T) {
 		}
 		client := *known
 		client.Disabled, client.Scope = true, nil
-		return db.PutClient(t.Context(), &client, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Action: "client.set"})
+		return db.PutClient(t.Context(), &client, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Action: "client.set"})
 	})
 	lost := readFile(t, i.adminFile)
 	if err := os.Remove(i.adminFile); err != nil {

@@ -31,6 +31,7 @@ import (
 	"moneyer/internal/config"
 	"moneyer/internal/jose"
 	"moneyer/internal/jwksuri"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -141,7 +142,7 @@ func (i *installation) register() {
 		i.t.Fatal(err)
 	}
 	i.withStore(func(db *store.DB) error {
-		return db.PutClient(i.t.Context(), client, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Action: "client.add"})
+		return db.PutClient(i.t.Context(), client, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Action: "client.add"})
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"moneyer/bearer"
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 )
 
 // Prefix is where the API lives below the URL of its listener.
@@ -36,7 +37,7 @@ type API struct {
 	// Revocations lists what was revoked; Authority's own put it in force.
 	Revocations Revocations
 	// Verify walks the whole ledger. A broken ledger is no error but a finding.
-	Verify func(context.Context) (authority.VerifyReport, error)
+	Verify func(context.Context) (ledger.VerifyReport, error)
 	// CheckpointKey checks the signatures of the ledger's checkpoints.
 	CheckpointKey ed25519.PublicKey
 	// Backup opens a consistent copy of the whole store, of which nothing is left
@@ -70,9 +71,9 @@ type Clients interface {
 	// PutClient stores a client of whom the stored revision is c.Revision (0 for
 	// none), else it answers authority.ErrConflict. A key that somebody else has
 	// is an *authority.KeyTakenError.
-	PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error
+	PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error
 	// RemoveClient removes one, unless it still owns merchants (authority.ErrConflict).
-	RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error
+	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
 	// LastUsed tells when each kid or secret's ID of a client was last used.
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
@@ -84,17 +85,17 @@ type Merchants interface {
 	Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error)
 	Merchants(ctx context.Context, issuer, after string, limit int) ([]authority.Merchant, error)
 	// PutMerchants answers authority.ErrNotFound for a client that does not exist.
-	PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error
+	PutMerchants(ctx context.Context, merchants []authority.Merchant, e *ledger.Entry) error
 	// RemoveMerchant removes one, unless it still has card tokens (authority.ErrConflict).
-	RemoveMerchant(ctx context.Context, issuer, id string, e *authority.Entry) error
+	RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error
 
 	// CardTokens finds those of ids that exist.
 	CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error)
 	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]authority.CardToken, error)
 	// PutCardTokens answers authority.ErrNotFound for a merchant that does not
 	// exist, authority.ErrConflict for a token that belongs to another.
-	PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error
-	RemoveCardToken(ctx context.Context, issuer, id string, e *authority.Entry) error
+	PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *ledger.Entry) error
+	RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error
 }
 
 // Ledger is read here; what is changed is recorded by those who store it.
@@ -102,7 +103,7 @@ type Ledger interface {
 	// Entries visits the entries that q selects, chain after chain and each in the
 	// order of its Seq, without holding them in memory, and stops at the first error
 	// of visit.
-	Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error
+	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
 }
 
 // Revocations lists what issuers withdrew.

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/oauth"
 )
 
@@ -96,8 +97,8 @@ func (a *API) nothing() http.Handler {
 type change struct{ action, object, client string }
 
 // entry is the ledger entry of a change.
-func (a *API) entry(c *call, done change) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: a.Now().UTC(), Issuer: c.issuer.Name, Client: done.client,
+func (a *API) entry(c *call, done change) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindAdmin, Time: a.Now().UTC(), Issuer: c.issuer.Name, Client: done.client,
 		Actor: c.actor, Action: done.action, Object: done.object}
 }
 

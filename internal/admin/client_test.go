@@ -12,6 +12,7 @@ import (
 	"moneyer/internal/admin"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 )
 
 func TestIssuers(t *testing.T) {
@@ -166,7 +167,7 @@ type clientStore = admin.Clients
 // busyClients lets every change come too late.
 type busyClients struct{ clientStore }
 
-func (busyClients) PutClient(context.Context, *authority.Client, *authority.Entry) error {
+func (busyClients) PutClient(context.Context, *authority.Client, *ledger.Entry) error {
 	return authority.ErrConflict
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 	"moneyer/internal/strictjson"
 )
 
@@ -158,8 +159,8 @@ func (a *API) checkClientSeen(c *call, id string) error {
 		return unknown
 	}
 	seen := false
-	err := a.Ledger.Entries(c.r.Context(), authority.Query{Kind: authority.EntryToken, Issuer: c.issuer.Name, Client: id,
-		Since: a.Now().Add(-recently), Limit: 1}, func(*authority.Record) error {
+	err := a.Ledger.Entries(c.r.Context(), ledger.Query{Kind: ledger.KindToken, Issuer: c.issuer.Name, Client: id,
+		Since: a.Now().Add(-recently), Limit: 1}, func(*ledger.Record) error {
 		seen = true
 		return nil
 	})

@@ -11,6 +11,7 @@ import (
 	"moneyer/internal/admin"
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -183,7 +184,7 @@ func (w *tokensOf) wantRevoked(t *testing.T, object string, tokens int, counted 
 	t.Helper()
 	entries := w.entries()
 	e := entries[len(entries)-1]
-	want := authority.Entry{Kind: authority.EntryAdmin, Time: e.Time, Issuer: w.issuer.Name, Actor: "operator", Action: "revoke", Object: object}
+	want := ledger.Entry{Kind: ledger.KindAdmin, Time: e.Time, Issuer: w.issuer.Name, Actor: "operator", Action: "revoke", Object: object}
 	if client, below := strings.CutPrefix(object, "clients/"); below {
 		want.Client, _, _ = strings.Cut(client, "/")
 	}
@@ -306,7 +307,7 @@ func TestRevokeAgain(t *testing.T) {
 	}
 	for i := range 2 {
 		v := &authority.Revocation{Issuer: "plain", ID: fmt.Sprint(i), JTIs: jtis, Until: w.now().Add(time.Hour), Created: w.now()}
-		if err := r.Add(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: w.now(), Issuer: "plain"}); err != nil {
+		if err := r.Add(t.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: w.now(), Issuer: "plain"}); err != nil {
 			t.Fatalf("time %d: %v", i+1, err)
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/store"
 	"moneyer/profile"
@@ -75,7 +76,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	w.api = &admin.API{
 		Issuers: func() []*authority.Issuer { return w.issuers },
 		Clients: db, Merchants: db, Ledger: db, Revocations: db, Keyring: w.keys,
-		Verify: func(ctx context.Context) (authority.VerifyReport, error) {
+		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
 			return db.Verify(ctx, master.CheckpointKey())
 		},
 		CheckpointKey: master.CheckpointKey(),
@@ -198,7 +199,7 @@ func (w *world) refused(method, path, body string, status int, texts ...string) 
 }
 
 // entries reads the admin entries of the operator.
-func (w *world) entries() (found []authority.Entry) {
+func (w *world) entries() (found []ledger.Entry) {
 	w.t.Helper()
 	for line := range strings.Lines(w.do("GET", "/ledger?kind=admin", "", 200)) {
 		r, err := admin.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))

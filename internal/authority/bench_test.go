@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/oauth"
 )
@@ -13,10 +14,10 @@ import (
 // noLedger records nothing, so that what is measured is the authority's own work.
 type noLedger struct{}
 
-func (noLedger) Append(context.Context, *authority.Entry, *authority.Use) error { return nil }
+func (noLedger) Append(context.Context, *ledger.Entry, *authority.Use) error { return nil }
 
 // quiet is a registry that notes no last use.
-type quiet struct{ *registry }
+type quiet struct{ *memoryRegistry }
 
 func (quiet) Touch(string, string, string, time.Time) {}
 

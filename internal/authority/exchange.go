@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -214,8 +215,8 @@ func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now 
 	if grant.seal != nil {
 		grant.use.Sealed = grant.seal.hide(token)
 	}
-	err = a.Ledger.Append(ctx, &Entry{
-		Kind: EntryToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
+	err = a.Ledger.Append(ctx, &ledger.Entry{
+		Kind: ledger.KindToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
 		JTI: token.JTI, Credential: grant.Credential, SigningKid: signer.Kid(), Subject: grant.Subject,
 		Scope: grant.Scope.String(), Expires: token.Expires.UTC(),
 	}, grant.use)

@@ -248,7 +248,7 @@ func TestMerchants(t *testing.T) {
 }
 
 // brokenCards is a registry that cannot tell about card tokens.
-type brokenCards struct{ *registry }
+type brokenCards struct{ *memoryRegistry }
 
 func (brokenCards) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
 	return nil, errors.New("down")
@@ -274,7 +274,7 @@ func TestMerchantsThatCannotBeRead(t *testing.T) {
 	}
 }
 
-type brokenMerchants struct{ *registry }
+type brokenMerchants struct{ *memoryRegistry }
 
 func (brokenMerchants) Merchant(context.Context, string, string) (*authority.Merchant, error) {
 	return nil, errors.New("down")

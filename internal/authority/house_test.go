@@ -20,6 +20,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/store"
 	"moneyer/oauth"
@@ -66,8 +67,8 @@ func publicOf(key crypto.Signer) *jose.PublicKey {
 // house is an authority with all its neighbours in memory.
 type house struct {
 	*authority.Authority
-	registry *registry
-	ledger   *ledger
+	registry *memoryRegistry
+	ledger   *memoryLedger
 	issuer   *authority.Issuer
 	now      time.Time
 	db       *store.DB // the ledger, where it is in SQLite
@@ -83,7 +84,7 @@ func newHouse(t testing.TB, profileName string) *house {
 		t.Fatal(err)
 	}
 	p.Policy.Assertion.MaxLifetime = maxLifetime // one bound, so that one table of edges does for all
-	h := &house{registry: &registry{clients: map[string]*authority.Client{}}, ledger: &ledger{}, now: noon}
+	h := &house{registry: &memoryRegistry{clients: map[string]*authority.Client{}}, ledger: &memoryLedger{}, now: noon}
 	h.issuer = &authority.Issuer{
 		Name: "d1", URL: "https://auth.example/d1", Profile: p, Environment: "stg", AudienceNames: []string{"stg", "prd"},
 		ResourceAudience: "https://api.example", TokenLifetime: p.Policy.Token.Lifetime,
@@ -159,8 +160,8 @@ func apiKeyRequest(key string) *authority.Request {
 		}}
 }
 
-// registry is a Registry in memory. Tests change what it holds before they ask.
-type registry struct {
+// memoryRegistry is a Registry in memory. Tests change what it holds before they ask.
+type memoryRegistry struct {
 	clients   map[string]*authority.Client
 	merchants map[string]*authority.Merchant
 	cards     []authority.CardToken
@@ -170,9 +171,9 @@ type registry struct {
 	touched []string
 }
 
-func (r *registry) add(c *authority.Client) { r.clients[c.ID] = c }
+func (r *memoryRegistry) add(c *authority.Client) { r.clients[c.ID] = c }
 
-func (r *registry) Client(_ context.Context, issuer, id string) (*authority.Client, error) {
+func (r *memoryRegistry) Client(_ context.Context, issuer, id string) (*authority.Client, error) {
 	c := r.clients[id]
 	if r.err != nil {
 		return nil, r.err
@@ -183,7 +184,7 @@ func (r *registry) Client(_ context.Context, issuer, id string) (*authority.Clie
 	return c, nil
 }
 
-func (r *registry) ClientByAPIKey(_ context.Context, issuer string, key authority.Digest) (*authority.Client, error) {
+func (r *memoryRegistry) ClientByAPIKey(_ context.Context, issuer string, key authority.Digest) (*authority.Client, error) {
 	for _, c := range r.clients {
 		if c.Issuer == issuer && slices.ContainsFunc(c.Secrets, func(s authority.Secret) bool { return s.Digest == key }) {
 			return c, r.err
@@ -192,7 +193,7 @@ func (r *registry) ClientByAPIKey(_ context.Context, issuer string, key authorit
 	return nil, errors.Join(r.err, authority.ErrNotFound)
 }
 
-func (r *registry) Merchant(_ context.Context, issuer, id string) (*authority.Merchant, error) {
+func (r *memoryRegistry) Merchant(_ context.Context, issuer, id string) (*authority.Merchant, error) {
 	m := r.merchants[id]
 	if r.err != nil {
 		return nil, r.err
@@ -203,7 +204,7 @@ func (r *registry) Merchant(_ context.Context, issuer, id string) (*authority.Me
 	return m, nil
 }
 
-func (r *registry) CardTokens(_ context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
+func (r *memoryRegistry) CardTokens(_ context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
 	var found []authority.CardToken
 	for _, card := range r.cards {
 		if card.Issuer == issuer && slices.Contains(ids, card.ID) {
@@ -213,16 +214,16 @@ func (r *registry) CardTokens(_ context.Context, issuer string, ids []string) ([
 	return found, r.err
 }
 
-func (r *registry) Touch(issuer, client, credential string, _ time.Time) {
+func (r *memoryRegistry) Touch(issuer, client, credential string, _ time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.touched = append(r.touched, issuer+" "+client+" "+credential)
 }
 
-// ledger is a Ledger in memory.
-type ledger struct {
+// memoryLedger is a Ledger in memory.
+type memoryLedger struct {
 	mu      sync.Mutex
-	entries []authority.Entry
+	entries []ledger.Entry
 	used    map[[32]byte]*authority.Use
 	// revocations that were put.
 	revocations []authority.Revocation
@@ -231,7 +232,7 @@ type ledger struct {
 	listed, puts func()
 }
 
-func (l *ledger) Append(_ context.Context, e *authority.Entry, use *authority.Use) error {
+func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, use *authority.Use) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
@@ -251,7 +252,7 @@ func (l *ledger) Append(_ context.Context, e *authority.Entry, use *authority.Us
 }
 
 // Revocations implements authority.RevocationStore.
-func (l *ledger) Revocations(_ context.Context, issuer string) ([]authority.Revocation, error) {
+func (l *memoryLedger) Revocations(_ context.Context, issuer string) ([]authority.Revocation, error) {
 	if l.listed != nil {
 		defer l.listed()
 	}
@@ -261,7 +262,7 @@ func (l *ledger) Revocations(_ context.Context, issuer string) ([]authority.Revo
 }
 
 // Revocation implements authority.RevocationStore.
-func (l *ledger) Revocation(_ context.Context, issuer, id string) (*authority.Revocation, error) {
+func (l *memoryLedger) Revocation(_ context.Context, issuer, id string) (*authority.Revocation, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.revocations {
@@ -272,7 +273,7 @@ func (l *ledger) Revocation(_ context.Context, issuer, id string) (*authority.Re
 	return nil, authority.ErrNotFound
 }
 
-func (l *ledger) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
+func (l *memoryLedger) PutRevocation(ctx context.Context, r *authority.Revocation, e *ledger.Entry) error {
 	if l.puts != nil {
 		l.puts()
 	}
@@ -285,7 +286,7 @@ func (l *ledger) PutRevocation(ctx context.Context, r *authority.Revocation, e *
 	return nil
 }
 
-func (l *ledger) Entries(_ context.Context, q authority.Query, visit func(*authority.Record) error) error {
+func (l *memoryLedger) Entries(_ context.Context, q ledger.Query, visit func(*ledger.Record) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.entries {
@@ -296,7 +297,7 @@ func (l *ledger) Entries(_ context.Context, q authority.Query, visit func(*autho
 		if err != nil {
 			return err
 		}
-		if err := visit(&authority.Record{Seq: int64(i + 1), Line: line}); err != nil {
+		if err := visit(&ledger.Record{Seq: int64(i + 1), Line: line}); err != nil {
 			return err
 		}
 	}
@@ -304,10 +305,10 @@ func (l *ledger) Entries(_ context.Context, q authority.Query, visit func(*autho
 }
 
 // of lists the entries of a kind.
-func (l *ledger) of(kind authority.EntryKind) []authority.Entry {
+func (l *memoryLedger) of(kind ledger.Kind) []ledger.Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.entries), func(e authority.Entry) bool { return e.Kind != kind })
+	return slices.DeleteFunc(slices.Clone(l.entries), func(e ledger.Entry) bool { return e.Kind != kind })
 }
 
 // keyring always signs with one key.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/oauth"
 )
@@ -120,9 +121,9 @@ func TestInvariant3NoTokenLeavesUnrecorded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		entries := h.ledger.of(authority.EntryToken)
-		want := authority.Entry{
-			Kind: authority.EntryToken, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", JTI: token.JTI,
+		entries := h.ledger.of(ledger.KindToken)
+		want := ledger.Entry{
+			Kind: ledger.KindToken, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", JTI: token.JTI,
 			Credential: kid, SigningKid: "signing-1", Subject: clientID, Scope: "pay read", Expires: noon.Add(h.issuer.TokenLifetime),
 		}
 		if len(entries) != 1 || entries[0] != want {
@@ -332,7 +333,7 @@ var misuses = []struct {
 		h.ClientRate.Take(authority.ClientName{Issuer: "d1", Client: clientID}, h.now)
 	}},
 	{"registry down", func(h *house, _ *authority.Request) { h.registry.err = errors.New("down") }},
-	{"ledger down", func(h *house, _ *authority.Request) { h.Ledger = &ledger{err: errors.New("down")} }},
+	{"ledger down", func(h *house, _ *authority.Request) { h.Ledger = &memoryLedger{err: errors.New("down")} }},
 	{"keyring down", func(h *house, _ *authority.Request) { h.Keyring = keyring{} }},
 	{"issuer disabled", func(h *house, _ *authority.Request) { h.issuer.Disabled = true }},
 	{"grants of another kind", func(h *house, _ *authority.Request) { h.client().Grants = []oauth.GrantType{"device"} }},

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -18,7 +19,7 @@ import (
 // cutOff is a house whose registry and ledger cannot be asked, and what it knew last.
 type cutOff struct {
 	*house
-	last  *registry
+	last  *memoryRegistry
 	since time.Time
 	fresh bool
 }
@@ -26,7 +27,7 @@ type cutOff struct {
 // cut takes the store away. What was known last is what the registry has now.
 func (h *house) cut() *cutOff {
 	c := &cutOff{house: h, since: h.now.Add(-10 * time.Second),
-		last: &registry{clients: maps.Clone(h.registry.clients), merchants: maps.Clone(h.registry.merchants)}}
+		last: &memoryRegistry{clients: maps.Clone(h.registry.clients), merchants: maps.Clone(h.registry.merchants)}}
 	h.LastKnown = c.last
 	h.Fresh = func() (time.Time, bool) { return c.since, c.fresh }
 	h.registry.err, h.ledger.err = errors.New("down"), errors.New("down")
@@ -102,7 +103,7 @@ func TestJudgedByLastKnown(t *testing.T) {
 		}, inactive, 10 * time.Second},
 		"revoked": {"oauth2", func(c *cutOff) {
 			c.ledger.err = nil
-			_ = c.Revocations.Add(context.Background(), &authority.Revocation{Issuer: "d1", All: true, Before: noon.Add(time.Hour), Until: noon.Add(time.Hour)}, &authority.Entry{Kind: authority.EntryAdmin, Time: noon})
+			_ = c.Revocations.Add(context.Background(), &authority.Revocation{Issuer: "d1", All: true, Before: noon.Add(time.Hour), Until: noon.Add(time.Hour)}, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon})
 		}, inactive, 10 * time.Second},
 	} {
 		h := newHouse(t, row.profile)
@@ -237,7 +238,7 @@ func TestSameTokenNotByLastKnown(t *testing.T) {
 
 // counting counts the questions to a registry that hangs.
 type counting struct {
-	*registry
+	*memoryRegistry
 	asked int
 }
 
@@ -258,7 +259,7 @@ func TestRegistryHangs(t *testing.T) {
 			token := must(h.exchange(req))
 			c := h.cut()
 			c.fresh = fresh
-			hangs := &counting{registry: h.registry}
+			hangs := &counting{memoryRegistry: h.registry}
 			h.Authority.Registry = hangs
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 )
 
 // What stores answer beside plain failure.
@@ -53,7 +54,7 @@ type Ledger interface {
 	// on any replica and through any crash, exactly one succeeds, and every other
 	// gets a *UsedError and records nothing. Any other error means that the
 	// outcome is unknown to the caller, who must then hand out no token.
-	Append(ctx context.Context, e *Entry, use *Use) error
+	Append(ctx context.Context, e *ledger.Entry, use *Use) error
 }
 
 // Use is the use-up of an assertion.

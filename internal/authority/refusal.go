@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/oauth"
 )
@@ -47,7 +48,7 @@ func (a *Authority) refuse(ctx context.Context, issuer *Issuer, req *Request, c 
 	if e.Code == oauth.TemporarilyUnavailable || e.Code == oauth.ServerError {
 		return e
 	}
-	entry := &Entry{Kind: EntryRefusal, Time: now.UTC(), Issuer: issuer.Name, Client: c.name(), Correlation: req.Correlation,
+	entry := &ledger.Entry{Kind: ledger.KindRefusal, Time: now.UTC(), Issuer: issuer.Name, Client: c.name(), Correlation: req.Correlation,
 		Code: string(e.Code)}
 	if c != nil {
 		entry.Credential = c.credential
@@ -80,7 +81,7 @@ type Refusals struct {
 	counted    atomic.Int64
 
 	mu   sync.Mutex
-	late []*Entry // for the next Flush; under mu
+	late []*ledger.Entry // for the next Flush; under mu
 }
 
 // NewRefusals makes the recorder, with the rate for all and for clients.
@@ -89,7 +90,7 @@ func NewRefusals(ledger Ledger, rate limit.Rate) *Refusals {
 }
 
 // record writes the entry, keeps it for Flush, or counts it.
-func (r *Refusals) record(ctx context.Context, entry *Entry) {
+func (r *Refusals) record(ctx context.Context, entry *ledger.Entry) {
 	keep := false
 	if entry.Client != "" {
 		_, keep = r.known.Take(struct{}{}, entry.Time)
@@ -123,7 +124,7 @@ func (r *Refusals) Flush(ctx context.Context, now time.Time) error {
 	if counted == 0 {
 		return nil
 	}
-	err := r.ledger.Append(ctx, &Entry{Kind: EntryRefusals, Time: now.UTC(), Count: counted}, nil)
+	err := r.ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindRefusals, Time: now.UTC(), Count: counted}, nil)
 	if err != nil {
 		r.counted.Add(counted)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -110,13 +111,13 @@ func (h *house) race(t *testing.T, assertions, callers int) {
 }
 
 // tokens are the recorded tokens.
-func (h *house) tokens(t testing.TB) []authority.Entry {
+func (h *house) tokens(t testing.TB) []ledger.Entry {
 	t.Helper()
 	if h.db == nil {
-		return h.ledger.of(authority.EntryToken)
+		return h.ledger.of(ledger.KindToken)
 	}
-	var entries []authority.Entry
-	err := h.db.Entries(t.Context(), authority.Query{Kind: authority.EntryToken}, func(r *authority.Record) error {
+	var entries []ledger.Entry
+	err := h.db.Entries(t.Context(), ledger.Query{Kind: ledger.KindToken}, func(r *ledger.Record) error {
 		e, err := r.Entry()
 		entries = append(entries, *e)
 		return err

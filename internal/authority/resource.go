@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"moneyer/internal/ledger"
 	"moneyer/oauth"
 )
 
@@ -38,7 +39,7 @@ func (a *Authority) Revoke(ctx context.Context, issuer *Issuer, req *Request, to
 	}
 	given := &Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).Add(verifierLeeway).UTC(),
 		Reason: "given back by its client", Created: now.UTC()}
-	err = a.Revocations.Add(ctx, given, &Entry{Kind: EntryAdmin, Time: now.UTC(), Issuer: issuer.Name, Client: client.ID, Correlation: req.Correlation,
+	err = a.Revocations.Add(ctx, given, &ledger.Entry{Kind: ledger.KindAdmin, Time: now.UTC(), Issuer: issuer.Name, Client: client.ID, Correlation: req.Correlation,
 		JTI: t.Claims.ID, Actor: "client " + client.ID, Action: "revoke", Object: "tokens/" + t.Claims.ID})
 	if err != nil {
 		return unavailable(err)
@@ -137,7 +138,7 @@ func (i *Issuer) ResourceAuth() []oauth.ClientAuth {
 func (a *Authority) useUp(ctx context.Context, issuer *Issuer, req *Request, c *caller, now time.Time) error {
 	var grant Grant
 	c.assertion.bind(&grant)
-	err := a.Ledger.Append(ctx, &Entry{Kind: EntryAuthentication, Time: now.UTC(), Issuer: issuer.Name, Client: c.client.ID,
+	err := a.Ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindAuthentication, Time: now.UTC(), Issuer: issuer.Name, Client: c.client.ID,
 		Correlation: req.Correlation, Credential: c.credential}, grant.use)
 	var used *UsedError
 	switch {

@@ -12,6 +12,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/oauth"
 )
@@ -87,9 +88,9 @@ func TestIdentify(t *testing.T) {
 			t.Errorf("the assertion once more: %v, %v", active, err)
 		}
 		h.flush(t)
-		want := []authority.Entry{
-			{Kind: authority.EntryAuthentication, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid},
-			{Kind: authority.EntryRefusal, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid,
+		want := []ledger.Entry{
+			{Kind: ledger.KindAuthentication, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid},
+			{Kind: ledger.KindRefusal, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid,
 				Code: "invalid_client", Rule: "one use", Expected: refusal.Expected, Found: refusal.Found},
 		}
 		if !slices.Equal(h.ledger.entries, want) {
@@ -124,7 +125,7 @@ func TestIdentifyRefused(t *testing.T) {
 			_, alike := refusalOf(t, nil, h.Revoke(t.Context(), h.issuer, &asked, token.Token))
 			undo()
 			h.flush(t)
-			refused := h.ledger.of(authority.EntryRefusal)
+			refused := h.ledger.of(ledger.KindRefusal)
 			if refusal.Rule != fault.rule || alike.Rule != fault.rule || len(refused) != 2 || refused[0].Rule != fault.rule || len(h.ledger.entries) != 2 {
 				t.Errorf("%s: rules %q and %q, the ledger has %+v", name, refusal.Rule, alike.Rule, h.ledger.entries)
 			}
@@ -191,8 +192,8 @@ func TestGivenBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		given := h.ledger.of(authority.EntryAdmin)
-		want := authority.Entry{Kind: authority.EntryAdmin, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", JTI: token.JTI,
+		given := h.ledger.of(ledger.KindAdmin)
+		want := ledger.Entry{Kind: ledger.KindAdmin, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", JTI: token.JTI,
 			Actor: "client " + clientID, Action: "revoke", Object: "tokens/" + token.JTI}
 		if len(given) != 1 || given[0] != want {
 			t.Errorf("the ledger has\n%+v, want\n%+v", given, want)
@@ -256,7 +257,7 @@ func TestGivenBackWhileMerchantCannotBeFound(t *testing.T) {
 }
 
 // noMerchants cannot tell of merchants.
-type noMerchants struct{ *registry }
+type noMerchants struct{ *memoryRegistry }
 
 func (noMerchants) Merchant(context.Context, string, string) (*authority.Merchant, error) {
 	return nil, errors.New("down")

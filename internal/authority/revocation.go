@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
@@ -46,10 +47,10 @@ type RevocationStore interface {
 	// Revocation reads one of them, or ErrNotFound.
 	Revocation(ctx context.Context, issuer, id string) (*Revocation, error)
 	// PutRevocation stores one and appends e to the ledger in one atomic, durable step.
-	PutRevocation(ctx context.Context, r *Revocation, e *Entry) error
+	PutRevocation(ctx context.Context, r *Revocation, e *ledger.Entry) error
 	// Entries visits the ledger entries that q selects, in order, until visit
 	// returns an error.
-	Entries(ctx context.Context, q Query, visit func(*Record) error) error
+	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
 }
 
 // MaxRevokedAtOnce bounds how many tokens one revocation names one by one.
@@ -289,7 +290,7 @@ func (r *Revocations) Version(issuer string) int64 { return r.of(issuer).version
 
 // Add puts a revocation in force: when it returns nil it is durable, recorded by
 // e, and every later question in this process knows it.
-func (r *Revocations) Add(ctx context.Context, v *Revocation, e *Entry) error {
+func (r *Revocations) Add(ctx context.Context, v *Revocation, e *ledger.Entry) error {
 	leave, err := r.enter(ctx)
 	if err != nil {
 		return err
@@ -380,12 +381,12 @@ func (r *Revocations) Plan(ctx context.Context, issuer *Issuer, t Target, now ti
 		}
 		v.Before = wholeSecond(t.At)
 	}
-	ofClient := Query{Client: t.Client, Until: wholeSecond(t.At)}
+	ofClient := ledger.Query{Client: t.Client, Until: wholeSecond(t.At)}
 	claim := claimFrom(issuer.Profile, profile.SourceClient)
 	switch {
 	case t.JTI != "":
 		v.Reason = "token " + t.JTI
-		return r.planTokens(ctx, v, Query{JTI: t.JTI}, "", now)
+		return r.planTokens(ctx, v, ledger.Query{JTI: t.JTI}, "", now)
 	case t.Client != "" && t.Credential != "":
 		v.Reason = "client " + t.Client + ", credential " + t.Credential + until(t.At)
 		return r.planTokens(ctx, v, ofClient, t.Credential, now)
@@ -425,10 +426,10 @@ func until(at time.Time) string {
 var errTooMany = errors.New("too many tokens")
 
 // planTokens names tokens one by one, from the ledger.
-func (r *Revocations) planTokens(ctx context.Context, v *Revocation, q Query, credential string, now time.Time) (*Revocation, error) {
-	q.Kind, q.Issuer, q.Since = EntryToken, v.Issuer, now.Add(-maxTokenLifetime)
+func (r *Revocations) planTokens(ctx context.Context, v *Revocation, q ledger.Query, credential string, now time.Time) (*Revocation, error) {
+	q.Kind, q.Issuer, q.Since = ledger.KindToken, v.Issuer, now.Add(-maxTokenLifetime)
 	v.Before, v.Until = time.Time{}, time.Time{}
-	err := r.store.Entries(ctx, q, func(record *Record) error {
+	err := r.store.Entries(ctx, q, func(record *ledger.Record) error {
 		e, err := record.Entry()
 		if err != nil || !now.Before(e.Expires) || credential != "" && e.Credential != credential {
 			return err

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/strictjson"
 	"moneyer/profile"
 )
@@ -44,7 +45,7 @@ func (h *house) plan(t testing.TB, target authority.Target) *authority.Revocatio
 
 func (h *house) add(t testing.TB, v *authority.Revocation) error {
 	t.Helper()
-	return h.Revocations.Add(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: h.now, Issuer: v.Issuer, Action: "revoke"})
+	return h.Revocations.Add(t.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: h.now, Issuer: v.Issuer, Action: "revoke"})
 }
 
 // put puts a revocation in force that ends in an hour.
@@ -138,10 +139,10 @@ func TestPlanRefused(t *testing.T) {
 		"another issuer's or ended":  {authority.Target{JTI: "ended"}, ""},
 		"a client's, of the future,": {authority.Target{Client: clientID, At: noon.Add(time.Second)}, "tokens of the future"},
 	} {
-		h.ledger.entries = []authority.Entry{
-			{Kind: authority.EntryToken, Time: noon, Issuer: "d2", JTI: "x", Expires: noon.Add(time.Hour)},
-			{Kind: authority.EntryToken, Time: noon, Issuer: "d1", JTI: "ended", Expires: noon},
-			{Kind: authority.EntryAdmin, Time: noon, Issuer: "d1", JTI: "x", Expires: noon.Add(time.Hour)},
+		h.ledger.entries = []ledger.Entry{
+			{Kind: ledger.KindToken, Time: noon, Issuer: "d2", JTI: "x", Expires: noon.Add(time.Hour)},
+			{Kind: ledger.KindToken, Time: noon, Issuer: "d1", JTI: "ended", Expires: noon},
+			{Kind: ledger.KindAdmin, Time: noon, Issuer: "d1", JTI: "x", Expires: noon.Add(time.Hour)},
 		}
 		v, err := h.Revocations.Plan(t.Context(), h.issuer, row.target, h.now)
 		var refused *authority.OnboardingError
@@ -164,7 +165,7 @@ func TestPlanRefused(t *testing.T) {
 // TestPlanTooMany names as many tokens one by one as are allowed, and one more not.
 func TestPlanTooMany(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	entry := authority.Entry{Kind: authority.EntryToken, Time: noon, Issuer: "d1", Client: clientID, Credential: "s", Expires: noon.Add(time.Hour)}
+	entry := ledger.Entry{Kind: ledger.KindToken, Time: noon, Issuer: "d1", Client: clientID, Credential: "s", Expires: noon.Add(time.Hour)}
 	for i := range authority.MaxRevokedAtOnce {
 		entry.JTI = fmt.Sprint(i)
 		h.ledger.entries = append(h.ledger.entries, entry)
@@ -385,7 +386,7 @@ func TestLearn(t *testing.T) {
 	first, second := h.mint(t, secret), h.mint(t, secret)
 	for id, token := range map[string]*authority.AccessToken{"1": first, "2": second} {
 		v := &authority.Revocation{Issuer: "d1", ID: id, JTIs: []string{token.JTI}, Until: token.Expires}
-		if err := h.ledger.PutRevocation(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: noon}); err != nil {
+		if err := h.ledger.PutRevocation(t.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -416,10 +417,10 @@ func TestRevocationsAtOnce(t *testing.T) {
 	for i := range 8 {
 		token := h.mint(t, secret)
 		wg.Go(func() {
-			if err := h.Revocations.Add(t.Context(), &authority.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: token.Expires}, &authority.Entry{Kind: authority.EntryAdmin, Time: noon}); err != nil {
+			if err := h.Revocations.Add(t.Context(), &authority.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: token.Expires}, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon}); err != nil {
 				t.Error(err)
 			}
-			if err := h.Revocations.Add(t.Context(), &authority.Revocation{Issuer: "d1", SigningKid: fmt.Sprint(i), Until: noon.Add(time.Second)}, &authority.Entry{Kind: authority.EntryAdmin, Time: noon}); err != nil {
+			if err := h.Revocations.Add(t.Context(), &authority.Revocation{Issuer: "d1", SigningKid: fmt.Sprint(i), Until: noon.Add(time.Second)}, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon}); err != nil {
 				t.Error(err)
 			}
 			h.Revocations.Sweep(noon)
@@ -488,7 +489,7 @@ func TestLoadLosesNothing(t *testing.T) {
 		<-read
 		v := &authority.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: h.now.Add(time.Hour)}
 		go func() {
-			added <- h.Revocations.Add(context.Background(), v, &authority.Entry{Kind: authority.EntryAdmin})
+			added <- h.Revocations.Add(context.Background(), v, &ledger.Entry{Kind: ledger.KindAdmin})
 		}()
 		synctest.Wait()
 		close(goOn)
@@ -513,13 +514,13 @@ func TestRevocationsHoldUpNobody(t *testing.T) {
 		h.ledger.puts = func() { <-hangs }
 		v := &authority.Revocation{Issuer: "d1", JTIs: []string{"other"}, Until: h.now.Add(time.Hour)}
 		go func() {
-			first <- h.Revocations.Add(context.Background(), v, &authority.Entry{Kind: authority.EntryAdmin})
+			first <- h.Revocations.Add(context.Background(), v, &ledger.Entry{Kind: ledger.KindAdmin})
 		}()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
 		mine := &authority.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: h.now.Add(time.Hour)}
-		if err := h.Revocations.Add(ctx, mine, &authority.Entry{Kind: authority.EntryAdmin}); !errors.Is(err, context.DeadlineExceeded) {
+		if err := h.Revocations.Add(ctx, mine, &ledger.Entry{Kind: ledger.KindAdmin}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("adding: %v", err)
 		}
 		if err := h.Revocations.Load(ctx, []string{"d1"}); !errors.Is(err, context.DeadlineExceeded) {
@@ -567,7 +568,7 @@ func TestLoadAndAddTogether(t *testing.T) {
 			for i := range 200 {
 				jti := fmt.Sprint(n, "-", i)
 				v := &authority.Revocation{Issuer: "d1", JTIs: []string{jti}, Until: h.now.Add(time.Hour)}
-				if err := h.Revocations.Add(context.Background(), v, &authority.Entry{Kind: authority.EntryAdmin}); err != nil {
+				if err := h.Revocations.Add(context.Background(), v, &ledger.Entry{Kind: ledger.KindAdmin}); err != nil {
 					t.Error(err)
 				}
 				named, err := h.Withdrawn(context.Background(), h.issuer, "k", fmt.Appendf(nil, `{"client_id":%q,"jti":%q}`, clientID, jti))

@@ -15,6 +15,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 	"moneyer/oauth"
 )
 
@@ -330,7 +331,7 @@ func testRule(t *testing.T, u use, c ruleCase) {
 		if err != nil {
 			t.Fatalf("refused: %v", err)
 		}
-		if len(h.ledger.of(authority.EntryToken)) != 1 || len(h.ledger.used) != 1 {
+		if len(h.ledger.of(ledger.KindToken)) != 1 || len(h.ledger.used) != 1 {
 			t.Error("the token is not recorded, or its assertion not used up")
 		}
 		return
@@ -343,7 +344,7 @@ func testRule(t *testing.T, u use, c ruleCase) {
 		t.Errorf("the refusal does not tell what was expected and found: %v", err)
 	}
 	testAnswer(t, u, e, want)
-	if len(h.ledger.used) != 0 || len(h.ledger.of(authority.EntryToken)) != 0 {
+	if len(h.ledger.used) != 0 || len(h.ledger.of(ledger.KindToken)) != 0 {
 		t.Error("a refused assertion was used up or recorded as a token")
 	}
 }

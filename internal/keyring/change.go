@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // The actions of ledger entries.
@@ -193,8 +194,8 @@ func (k *Keyring) attempt(ctx context.Context, issuer, actor string, decide func
 		return step{}, k.Refresh(ctx, issuer)
 	}
 	next := authority.SigningKeys{Issuer: issuer, Revision: stored.Revision, Keys: d.keys}
-	err = k.Store.PutSigningKeys(ctx, next, &authority.Entry{
-		Kind: authority.EntryAdmin, Time: d.now, Issuer: issuer, Actor: actor, Action: taken.action, Object: taken.kid,
+	err = k.Store.PutSigningKeys(ctx, next, &ledger.Entry{
+		Kind: ledger.KindAdmin, Time: d.now, Issuer: issuer, Actor: actor, Action: taken.action, Object: taken.kid,
 	})
 	if err != nil {
 		return step{}, fmt.Errorf("keys of issuer %q: %w", issuer, err)

@@ -11,6 +11,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 )
 
 func TestByHand(t *testing.T) {
@@ -36,7 +37,7 @@ func TestByHand(t *testing.T) {
 	}
 
 	last := w.store.entries[len(w.store.entries)-1]
-	if want := (authority.Entry{Kind: authority.EntryAdmin, Time: start.Add(2 * time.Minute), Issuer: issuer,
+	if want := (ledger.Entry{Kind: ledger.KindAdmin, Time: start.Add(2 * time.Minute), Issuer: issuer,
 		Actor: "bob", Action: "signing-key.activate", Object: second}); last != want {
 		t.Errorf("entry %+v, want %+v", last, want)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 )
 
 // sealedURI names the private keys that live in the store.
@@ -57,7 +58,7 @@ type Store interface {
 	// in one atomic, durable step, and raises the revision by one. When
 	// keys.Revision is not the one stored it does nothing but return
 	// authority.ErrConflict.
-	PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error
+	PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *ledger.Entry) error
 }
 
 // Settings say how an issuer's keys are made and when they change.

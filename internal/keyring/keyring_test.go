@@ -17,6 +17,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 )
 
 var _ authority.Keyring = (*keyring.Keyring)(nil)
@@ -30,7 +31,7 @@ const issuer = "d1"
 type memory struct {
 	mu      sync.Mutex
 	keys    map[string]authority.SigningKeys
-	entries []authority.Entry
+	entries []ledger.Entry
 	// puts is called before each Put, without the lock, and reads after each reading.
 	puts, reads func()
 	// reads and writes fail with these.
@@ -47,7 +48,7 @@ func (m *memory) SigningKeys(_ context.Context, issuer string) (authority.Signin
 	return authority.SigningKeys{Issuer: issuer, Revision: keys.Revision, Keys: stored(keys.Keys)}, m.readErr
 }
 
-func (m *memory) PutSigningKeys(_ context.Context, keys authority.SigningKeys, e *authority.Entry) error {
+func (m *memory) PutSigningKeys(_ context.Context, keys authority.SigningKeys, e *ledger.Entry) error {
 	if m.puts != nil {
 		m.puts()
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // BenchmarkCheck is a request of a proxy without the network: an ES256 token judged,
@@ -23,7 +24,7 @@ func BenchmarkCheckRevoked(b *testing.B) {
 	w := openTown(b)
 	for i := range authority.MaxGroups {
 		v := &authority.Revocation{Issuer: "plain", ID: fmt.Sprint(i), Claim: "client_id", Value: fmt.Sprint("gone-", i), Before: w.Now(), Until: w.Now().AddDate(1, 0, 0)}
-		must(b, w.authority.Revocations.Add(b.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: w.Now()}))
+		must(b, w.authority.Revocations.Add(b.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: w.Now()}))
 	}
 	benchmark(b, w, http.MethodGet, "/check?scope=read", http.Header{"Authorization": {"Bearer " + w.mint(b, w.one)}}, "")
 }

@@ -20,6 +20,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
@@ -176,7 +177,7 @@ func onboardBench(b *testing.B, ctx context.Context, db *store.DB, issuer *autho
 	if err := c.AddKey(issuer, nil, authority.Key{Kid: "k1", Public: public}); err != nil {
 		b.Fatal(err)
 	}
-	if err := db.PutClient(ctx, c, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Action: "client.add"}); err != nil {
+	if err := db.PutClient(ctx, c, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Action: "client.add"}); err != nil {
 		b.Fatal(err)
 	}
 	signer, err := assertion.NewSigner(key, "", "k1", "")

@@ -20,6 +20,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
@@ -65,14 +66,14 @@ func (f *faults) Merchant(ctx context.Context, issuer, id string) (*authority.Me
 	return f.DB.Merchant(ctx, issuer, id)
 }
 
-func (f *faults) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
+func (f *faults) PutRevocation(ctx context.Context, r *authority.Revocation, e *ledger.Entry) error {
 	if f.ledgerDown.Load() {
 		return errDown
 	}
 	return f.DB.PutRevocation(ctx, r, e)
 }
 
-func (f *faults) Append(ctx context.Context, e *authority.Entry, use *authority.Use) error {
+func (f *faults) Append(ctx context.Context, e *ledger.Entry, use *authority.Use) error {
 	if f.ledgerDown.Load() {
 		return errDown
 	}
@@ -203,10 +204,10 @@ func (h *house) ready(context.Context) error {
 }
 
 // entries reads the ledger.
-func (h *house) entries(t testing.TB) []*authority.Record {
+func (h *house) entries(t testing.TB) []*ledger.Record {
 	t.Helper()
-	var all []*authority.Record
-	must(t, h.store.Entries(context.Background(), authority.Query{}, func(r *authority.Record) error {
+	var all []*ledger.Record
+	must(t, h.store.Entries(context.Background(), ledger.Query{}, func(r *ledger.Record) error {
 		all = append(all, r)
 		return nil
 	}))

@@ -17,6 +17,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
 )
 
 // published verifies a signed document by the keys that its issuer publishes.
@@ -156,7 +157,7 @@ func (w *town) revoke(t testing.TB, target authority.Target) {
 	issuer := &w.setup.issuers[0].Issuer
 	v, err := w.authority.Revocations.Plan(t.Context(), issuer, target, w.Now())
 	must(t, err)
-	must(t, w.authority.Revocations.Add(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: w.Now(), Actor: "test", Action: "revoke"}))
+	must(t, w.authority.Revocations.Add(t.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: w.Now(), Actor: "test", Action: "revoke"}))
 }
 
 func payloadOf(t testing.TB, token string) (jti, kid string) {
@@ -355,7 +356,7 @@ func TestRevocationListWithoutKey(t *testing.T) {
 // TestLongestList: the list at its bounds is signed, and an API takes it.
 func TestLongestList(t *testing.T) {
 	w := platforms[0].open(t)
-	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: noon, Actor: "test"}
+	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: noon, Actor: "test"}
 	add := func(v authority.Revocation) error {
 		v.Issuer, v.ID, v.Until = "plain", strconv.Itoa(int(w.authority.Revocations.Version("plain"))), noon.Add(time.Hour)
 		return w.authority.Revocations.Add(t.Context(), &v, entry)

@@ -13,6 +13,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/store"
 	"moneyer/oauth"
@@ -286,7 +287,7 @@ func rateOf(text string) limit.Rate {
 // register puts all into the store, by the rules of onboarding.
 func (s *setup) register(t testing.TB, db *store.DB, pepper authority.Pepper) {
 	t.Helper()
-	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: noon, Actor: "test"}
+	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: noon, Actor: "test"}
 	for _, issuer := range s.issuers {
 		for _, c := range issuer.clients {
 			for i, text := range issuer.texts[c] {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 var update = flag.Bool("update", false, "write the answers of testdata/transcripts/*/*.http anew")
@@ -200,7 +201,7 @@ func (r *run) obey(words []string) {
 
 // able disables something of the first issuer, or enables it.
 func (r *run) able(what, id string, disabled bool) {
-	issuer, entry := r.house.setup.issuers[0], &authority.Entry{Kind: authority.EntryAdmin, Time: r.house.Now(), Actor: "test"}
+	issuer, entry := r.house.setup.issuers[0], &ledger.Entry{Kind: ledger.KindAdmin, Time: r.house.Now(), Actor: "test"}
 	switch what {
 	case "client":
 		c, err := r.house.store.DB.Client(r.Context(), issuer.Name, id)
@@ -453,7 +454,7 @@ func (r *run) checkLedger() {
 	for _, record := range r.house.entries(r) {
 		entry, err := record.Entry()
 		must(r, err)
-		if entry.Kind == authority.EntryToken {
+		if entry.Kind == ledger.KindToken {
 			recorded[entry.JTI]++
 		}
 	}

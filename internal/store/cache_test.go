@@ -12,6 +12,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 )
 
 func TestCacheIsBounded(t *testing.T) {
@@ -82,7 +83,7 @@ func TestCachedReadsDoNotAllocate(t *testing.T) {
 func putBenchClient(tb testing.TB, d *DB, n int) {
 	tb.Helper()
 	c := &authority.Client{Issuer: "d1", ID: fmt.Sprint("client-", n), Created: clock(), Keys: []authority.Key{testKey(tb)}}
-	e := &authority.Entry{Kind: authority.EntryAdmin, Time: clock()}
+	e := &ledger.Entry{Kind: ledger.KindAdmin, Time: clock()}
 	if err := d.PutClient(tb.Context(), c, e); err != nil {
 		tb.Fatal(err)
 	}
@@ -147,7 +148,7 @@ func BenchmarkUncachedClient(b *testing.B) {
 			Keys:    []authority.Key{{Kid: "k", Public: public, Environment: "prd", Created: clock()}},
 			Secrets: []authority.Secret{{ID: "s", Kind: authority.ClientSecret, Created: clock()}}}
 		if n%MaxBulk == MaxBulk-1 {
-			if err := d.PutClients(b.Context(), bulk, &authority.Entry{Kind: authority.EntryAdmin, Time: clock()}); err != nil {
+			if err := d.PutClients(b.Context(), bulk, &ledger.Entry{Kind: ledger.KindAdmin, Time: clock()}); err != nil {
 				b.Fatal(err)
 			}
 		}

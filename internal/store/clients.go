@@ -9,6 +9,7 @@ import (
 	"fmt"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // Client implements authority.Registry.
@@ -81,7 +82,7 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*a
 // the same issuer, or under another environment anywhere, disabled or not. An
 // API key that another client holds is an authority.ErrConflict. e is recorded
 // with the change; without it there is none.
-func (d *DB) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+func (d *DB) PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error {
 	p, err := prepare(c)
 	if err != nil {
 		return err
@@ -91,7 +92,7 @@ func (d *DB) PutClient(ctx context.Context, c *authority.Client, e *authority.En
 
 // PutClients is PutClient for up to [MaxBulk] clients, all or none. The error names
 // the client that is refused.
-func (d *DB) PutClients(ctx context.Context, clients []*authority.Client, e *authority.Entry) error {
+func (d *DB) PutClients(ctx context.Context, clients []*authority.Client, e *ledger.Entry) error {
 	if err := checkBulk(len(clients)); err != nil {
 		return err
 	}
@@ -157,7 +158,7 @@ func (t *tx) putClient(p *clientPut) error {
 // RemoveClient removes a client with its keys and secrets. One that does not
 // exist is authority.ErrNotFound, one that still owns merchants is
 // authority.ErrConflict.
-func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error {
+func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedClient, issuer, id)
 		var merchant string
@@ -189,7 +190,7 @@ func removed(err error, what, id string) error {
 }
 
 // change runs fn and records e in one transaction.
-func (d *DB) change(ctx context.Context, e *authority.Entry, fn func(*tx) error) error {
+func (d *DB) change(ctx context.Context, e *ledger.Entry, fn func(*tx) error) error {
 	l, err := encode(e)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 )
 
 func must(tb testing.TB, err error) {
@@ -36,8 +37,8 @@ func openURL(tb testing.TB, url string) *DB {
 
 func newFile(tb testing.TB) string { return "sqlite:" + filepath.Join(tb.TempDir(), "moneyer.db") }
 
-func changeEntry() *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Actor: "test", Action: "fill"}
+func changeEntry() *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Actor: "test", Action: "fill"}
 }
 
 // soon is when assertions of these tests end.
@@ -392,7 +393,7 @@ func checkBackup(t *testing.T, path string) {
 	d := openURL(t, "sqlite:"+path)
 	defer d.Close()
 	tokens := map[int]bool{}
-	must(t, d.Entries(t.Context(), authority.Query{Kind: authority.EntryToken}, func(r *authority.Record) error {
+	must(t, d.Entries(t.Context(), ledger.Query{Kind: ledger.KindToken}, func(r *ledger.Record) error {
 		e, err := r.Entry()
 		if err != nil {
 			return err

@@ -19,6 +19,7 @@ import (
 	"testing"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/pgserver"
 )
 
@@ -84,7 +85,7 @@ func child(t *testing.T, task, path string) *exec.Cmd {
 }
 
 // numbered is the use-up and the entry of the n-th assertion.
-func numbered(n int64) (*authority.Entry, *authority.Use) {
+func numbered(n int64) (*ledger.Entry, *authority.Use) {
 	u := &authority.Use{Until: clock()}
 	binary.BigEndian.PutUint64(u.Key[:], uint64(n))
 	return testEntry(int(n)), u
@@ -154,7 +155,7 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 	t.Helper()
 	d := openTest(t, path, Options{})
 	found := map[string]bool{}
-	err := d.Entries(t.Context(), authority.Query{}, func(r *authority.Record) error {
+	err := d.Entries(t.Context(), ledger.Query{}, func(r *ledger.Record) error {
 		e, err := r.Entry()
 		if err == nil {
 			found[strings.TrimPrefix(e.JTI, "jti-")] = true

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 func putNamed(t *testing.T, d *DB, id string, revision int64, name string, disabled bool) {
@@ -299,7 +300,7 @@ func toldForEver(t *testing.T) {
 		return nil
 	}})
 	r := &authority.Revocation{Issuer: "d1", ID: "r", Until: time.Now().Add(time.Hour)}
-	if err := a.PutRevocation(t.Context(), r, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now()}); err != nil {
+	if err := a.PutRevocation(t.Context(), r, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	if !<-bounded {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // Merchant implements authority.Registry.
@@ -57,7 +58,7 @@ func (d *DB) Merchants(ctx context.Context, issuer, after string, limit int) ([]
 // PutMerchants creates or replaces up to [MaxBulk] merchants, all or none, and
 // records e with the change. A client that does not exist is an
 // authority.ErrNotFound that names it.
-func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error {
+func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *ledger.Entry) error {
 	if err := checkBulk(len(merchants)); err != nil {
 		return err
 	}
@@ -93,7 +94,7 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e
 
 // RemoveMerchant removes a merchant. One that does not exist is
 // authority.ErrNotFound, one that still has card tokens is authority.ErrConflict.
-func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *authority.Entry) error {
+func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedMerchant, issuer, id)
 		var token string
@@ -166,7 +167,7 @@ func (d *DB) MerchantCardTokens(ctx context.Context, issuer, merchant, after str
 // or none, and records e with the change. An ID that belongs to another merchant
 // is an authority.ErrConflict that names it, a merchant that does not exist an
 // authority.ErrNotFound that names it.
-func (d *DB) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error {
+func (d *DB) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *ledger.Entry) error {
 	if err := checkBulk(len(tokens)); err != nil {
 		return err
 	}
@@ -203,7 +204,7 @@ func (t *tx) putCardToken(c *authority.CardToken, owners map[named]error) error 
 
 // RemoveCardToken removes a card token. One that does not exist is
 // authority.ErrNotFound.
-func (d *DB) RemoveCardToken(ctx context.Context, issuer, id string, e *authority.Entry) error {
+func (d *DB) RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedCardToken, issuer, id)
 		return t.remove("card token", id, `DELETE FROM card_token WHERE issuer = $1 AND id = $2`, issuer, id)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // recovery is how long after its return a database is made use of again.
@@ -106,7 +107,7 @@ func (l *load) append(ctx context.Context) error {
 func (l *load) change(ctx context.Context) error {
 	r := &authority.Revocation{Issuer: "d1", ID: fmt.Sprint("r", l.n.Add(1)), Until: time.Now().Add(time.Hour)}
 	l.d.Touch("d1", "bank", "key", time.Now())
-	return l.d.PutRevocation(ctx, r, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now()})
+	return l.d.PutRevocation(ctx, r, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()})
 }
 
 // worksSince tells whether all that is asked has succeeded after a time.
@@ -126,7 +127,7 @@ func (l *load) worksSince(at time.Time) bool {
 func (l *load) check(t *testing.T) {
 	t.Helper()
 	found := map[string]int{}
-	err := l.d.Entries(t.Context(), authority.Query{Kind: authority.EntryToken}, func(r *authority.Record) error {
+	err := l.d.Entries(t.Context(), ledger.Query{Kind: ledger.KindToken}, func(r *ledger.Record) error {
 		e, err := r.Entry()
 		if err == nil {
 			found[e.JTI]++

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/pgserver"
 )
 
@@ -75,7 +76,7 @@ func useOf(n int, sealed string) *authority.Use {
 // recorded counts the entries with the JTI of testEntry(n).
 func recorded(t *testing.T, d *DB, n int) (found int) {
 	t.Helper()
-	err := d.Entries(t.Context(), authority.Query{JTI: testEntry(n).JTI}, func(*authority.Record) error { found++; return nil })
+	err := d.Entries(t.Context(), ledger.Query{JTI: testEntry(n).JTI}, func(*ledger.Record) error { found++; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,11 +92,11 @@ func checkWhole(t *testing.T, d *DB, entries int64) {
 	}
 	total := int64(0)
 	for _, c := range report.Chains {
-		total += authority.PlaceOf(c.Last)
+		total += ledger.PlaceOf(c.Last)
 		var seq int64
 		err := d.reads.row(t.Context(), `SELECT seq FROM ledger_chain WHERE id = $1`, []any{c.Chain}, []any{&seq})
 		if err != nil || seq != c.Last {
-			t.Errorf("chain %d goes on after entry %s and ends with %s: %v", c.Chain, authority.ShowSeq(seq), authority.ShowSeq(c.Last), err)
+			t.Errorf("chain %d goes on after entry %s and ends with %s: %v", c.Chain, ledger.ShowSeq(seq), ledger.ShowSeq(c.Last), err)
 		}
 	}
 	if entries >= 0 && total != entries {

@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // chainOf is the chain that a replica goes on with.
 func chainOf(t *testing.T, d *DB) (chain int64) {
 	t.Helper()
 	err := d.writer.do(t.Context(), func(tx *tx) error {
-		chain = authority.ChainOf(tx.head.seq)
+		chain = ledger.ChainOf(tx.head.seq)
 		return nil
 	})
 	if err != nil {
@@ -210,7 +211,7 @@ func TestDays(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	stores := []*DB{startReplica(t, url, Options{}), startReplica(t, url, Options{}), startReplica(t, url, Options{})}
 	midnight := time.Date(2026, 11, 3, 0, 0, 0, 0, time.UTC)
-	at := func(n int, at time.Time) *authority.Entry {
+	at := func(n int, at time.Time) *ledger.Entry {
 		e := testEntry(n)
 		e.Time = at
 		return e
@@ -256,7 +257,7 @@ func TestDays(t *testing.T) {
 		{midnight.AddDate(0, 0, 1), midnight.AddDate(0, 0, 3), 3},
 	} {
 		found := 0
-		err := stores[2].Entries(t.Context(), authority.Query{Since: test.since, Until: test.until}, func(*authority.Record) error { found++; return nil })
+		err := stores[2].Entries(t.Context(), ledger.Query{Since: test.since, Until: test.until}, func(*ledger.Record) error { found++; return nil })
 		if err != nil || found != test.want {
 			t.Errorf("from %v to %v there are %d entries, want %d: %v", test.since, test.until, found, test.want, err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // Revocations implements authority.RevocationStore.
@@ -46,7 +47,7 @@ func (d *DB) Revocation(ctx context.Context, issuer, id string) (*authority.Revo
 
 // PutRevocation stores a revocation under its ID and records e with it. An ID
 // that is taken is authority.ErrConflict.
-func (d *DB) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
+func (d *DB) PutRevocation(ctx context.Context, r *authority.Revocation, e *ledger.Entry) error {
 	document, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("revocation %q: %w", r.ID, err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // SigningKeys reads an issuer's signing keys from the database, not from memory.
@@ -32,7 +33,7 @@ func (d *DB) SigningKeys(ctx context.Context, issuer string) (authority.SigningK
 // PutSigningKeys stores an issuer's signing keys under the revision after
 // keys.Revision, which must be the one that is stored, or 0 for the first;
 // authority.ErrConflict tells that it is not. e is recorded with the change.
-func (d *DB) PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error {
+func (d *DB) PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *ledger.Entry) error {
 	document, err := json.Marshal(keys.Keys)
 	if err != nil {
 		return fmt.Errorf("signing keys of issuer %q: %w", keys.Issuer, err)

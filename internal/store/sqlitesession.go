@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // sqliteSession writes a file that this process alone holds. So the end of the
@@ -86,7 +87,7 @@ func (s *sqliteSession) readEnd() error {
 	var last []byte
 	// A copy of a database has other chains, too, with which nobody goes on here.
 	err := s.row(`SELECT first_seq, count, last FROM ledger_batch WHERE first_seq < $1 ORDER BY first_seq DESC LIMIT 1`,
-		[]any{authority.Numbered(1, 0)}, []any{&first, &count, &last})
+		[]any{ledger.Numbered(1, 0)}, []any{&first, &count, &last})
 	if errors.Is(err, sql.ErrNoRows) {
 		s.end, s.endKnown = head{}, true
 		return nil

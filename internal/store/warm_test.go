@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // cached counts the clients in memory.
@@ -31,7 +32,7 @@ func TestWarm(t *testing.T) {
 		for i := range clients / 2 {
 			some = append(some, &authority.Client{Issuer: issuer, ID: fmt.Sprint("client-", i), Created: clock()})
 		}
-		if err := d.PutClients(t.Context(), some, &authority.Entry{Kind: authority.EntryAdmin, Time: clock()}); err != nil {
+		if err := d.PutClients(t.Context(), some, &ledger.Entry{Kind: ledger.KindAdmin, Time: clock()}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 func clock() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC) }
@@ -36,8 +37,8 @@ func openNew(t *testing.T) *DB {
 	return openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{})
 }
 
-func testEntry(n int) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryToken, Time: clock().Add(time.Duration(n) * time.Second), JTI: fmt.Sprint("jti-", n)}
+func testEntry(n int) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindToken, Time: clock().Add(time.Duration(n) * time.Second), JTI: fmt.Sprint("jti-", n)}
 }
 
 func appendEntries(t *testing.T, d *DB, n int) {

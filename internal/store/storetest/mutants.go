@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // Mutant is a store with one fault, and the part that must find it.
@@ -160,7 +161,7 @@ type checkThenMark struct {
 	marks marks
 }
 
-func (s *checkThenMark) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *checkThenMark) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
 	if err := s.marks.check(u.Key); err != nil {
 		return err
 	}
@@ -173,7 +174,7 @@ type yieldBetween struct {
 	marks marks
 }
 
-func (s *yieldBetween) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *yieldBetween) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
 	if err := s.marks.check(u.Key); err != nil {
 		return err
 	}
@@ -184,7 +185,7 @@ func (s *yieldBetween) Append(ctx context.Context, e *authority.Entry, u *author
 
 type forgetsSealed struct{ Store }
 
-func (s *forgetsSealed) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *forgetsSealed) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
 	err := s.Store.Append(ctx, e, u)
 	if used := (*authority.UsedError)(nil); errors.As(err, &used) {
 		return &authority.UsedError{}
@@ -194,7 +195,7 @@ func (s *forgetsSealed) Append(ctx context.Context, e *authority.Entry, u *autho
 
 type recordsLosers struct{ Store }
 
-func (s *recordsLosers) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *recordsLosers) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
 	err := s.Store.Append(ctx, e, u)
 	if err != nil {
 		_ = s.Store.Append(ctx, e, nil)
@@ -206,10 +207,10 @@ func (s *recordsLosers) Append(ctx context.Context, e *authority.Entry, u *autho
 type acknowledgesEarly struct {
 	Store
 	mu   sync.Mutex
-	held []*authority.Entry
+	held []*ledger.Entry
 }
 
-func (s *acknowledgesEarly) Append(ctx context.Context, e *authority.Entry, _ *authority.Use) error {
+func (s *acknowledgesEarly) Append(ctx context.Context, e *ledger.Entry, _ *authority.Use) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = append(s.held, e)
@@ -226,7 +227,7 @@ type losesEntries struct {
 	count int
 }
 
-func (s *losesEntries) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *losesEntries) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
 	s.mu.Lock()
 	s.count++
 	lost := s.count%50 == 0
@@ -239,7 +240,7 @@ func (s *losesEntries) Append(ctx context.Context, e *authority.Entry, u *author
 
 type ignoresGone struct{ Store }
 
-func (s *ignoresGone) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *ignoresGone) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
 	if err := s.Store.Append(context.WithoutCancel(ctx), e, u); err != nil {
 		return err
 	}
@@ -284,7 +285,7 @@ func (s *putsBack) Client(ctx context.Context, issuer, id string) (*authority.Cl
 	return c, err
 }
 
-func (s *putsBack) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+func (s *putsBack) PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error {
 	defer s.kept.drop(c.ID)
 	return s.Store.PutClient(ctx, c, e)
 }
@@ -340,7 +341,7 @@ func (s *staleCardTokens) CardTokens(ctx context.Context, issuer string, ids []s
 // overwrites puts on top of whatever is stored.
 type overwrites struct{ Store }
 
-func (s *overwrites) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+func (s *overwrites) PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error {
 	for {
 		fresh := *c
 		fresh.Revision = 0
@@ -353,7 +354,7 @@ func (s *overwrites) PutClient(ctx context.Context, c *authority.Client, e *auth
 	}
 }
 
-func (s *overwrites) PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error {
+func (s *overwrites) PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *ledger.Entry) error {
 	current, err := s.Store.SigningKeys(ctx, keys.Issuer)
 	if err != nil {
 		return err
@@ -365,7 +366,7 @@ func (s *overwrites) PutSigningKeys(ctx context.Context, keys authority.SigningK
 // lenient acknowledges what the store refused.
 type lenient struct{ Store }
 
-func (s *lenient) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+func (s *lenient) PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error {
 	err := s.Store.PutClient(ctx, c, e)
 	if taken := (*authority.KeyTakenError)(nil); errors.As(err, &taken) || errors.Is(err, authority.ErrConflict) {
 		return nil
@@ -373,7 +374,7 @@ func (s *lenient) PutClient(ctx context.Context, c *authority.Client, e *authori
 	return err
 }
 
-func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error {
+func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	if err := s.Store.RemoveClient(ctx, issuer, id, e); !errors.Is(err, authority.ErrConflict) {
 		return err
 	}
@@ -383,7 +384,7 @@ func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *author
 // piecemeal makes bulk changes one by one.
 type piecemeal struct{ Store }
 
-func (s *piecemeal) PutClients(ctx context.Context, clients []*authority.Client, e *authority.Entry) error {
+func (s *piecemeal) PutClients(ctx context.Context, clients []*authority.Client, e *ledger.Entry) error {
 	for _, c := range clients {
 		if err := s.Store.PutClient(ctx, c, e); err != nil {
 			return err
@@ -392,7 +393,7 @@ func (s *piecemeal) PutClients(ctx context.Context, clients []*authority.Client,
 	return nil
 }
 
-func (s *piecemeal) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error {
+func (s *piecemeal) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *ledger.Entry) error {
 	for i := range merchants {
 		if err := s.Store.PutMerchants(ctx, merchants[i:i+1], e); err != nil {
 			return err
@@ -401,7 +402,7 @@ func (s *piecemeal) PutMerchants(ctx context.Context, merchants []authority.Merc
 	return nil
 }
 
-func (s *piecemeal) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error {
+func (s *piecemeal) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *ledger.Entry) error {
 	for i := range tokens {
 		if err := s.Store.PutCardTokens(ctx, tokens[i:i+1], e); err != nil {
 			return err
@@ -418,15 +419,15 @@ func (s *unpaged) Clients(ctx context.Context, issuer, _ string, limit int) ([]*
 
 type unselective struct{ Store }
 
-func (s *unselective) Entries(ctx context.Context, _ authority.Query, visit func(*authority.Record) error) error {
-	return s.Store.Entries(ctx, authority.Query{}, visit)
+func (s *unselective) Entries(ctx context.Context, _ ledger.Query, visit func(*ledger.Record) error) error {
+	return s.Store.Entries(ctx, ledger.Query{}, visit)
 }
 
 type backwards struct{ Store }
 
-func (s *backwards) Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error {
-	var found []*authority.Record
-	err := s.Store.Entries(ctx, q, func(r *authority.Record) error { found = append(found, r); return nil })
+func (s *backwards) Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error {
+	var found []*ledger.Record
+	err := s.Store.Entries(ctx, q, func(r *ledger.Record) error { found = append(found, r); return nil })
 	for _, r := range slices.Backward(found) {
 		if err == nil {
 			err = visit(r)
@@ -471,7 +472,7 @@ func (s *signsElse) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, e
 // credulous looks at no signature.
 type credulous struct{ Store }
 
-func (s *credulous) Verify(ctx context.Context, key ed25519.PublicKey) (authority.VerifyReport, error) {
+func (s *credulous) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
 	report, err := s.Store.Verify(ctx, nil)
 	report.Signed = key != nil
 	return report, err
@@ -479,7 +480,7 @@ func (s *credulous) Verify(ctx context.Context, key ed25519.PublicKey) (authorit
 
 type misrecords struct{ Store }
 
-func (s *misrecords) RemoveClient(ctx context.Context, issuer, id string, _ *authority.Entry) error {
+func (s *misrecords) RemoveClient(ctx context.Context, issuer, id string, _ *ledger.Entry) error {
 	return s.Store.RemoveClient(ctx, issuer, id, change("something"))
 }
 
@@ -490,6 +491,6 @@ func (s *untouched) Touch(string, string, string, time.Time) {}
 // losesRevocations records that something was revoked, and nothing else.
 type losesRevocations struct{ Store }
 
-func (m *losesRevocations) PutRevocation(ctx context.Context, _ *authority.Revocation, e *authority.Entry) error {
+func (m *losesRevocations) PutRevocation(ctx context.Context, _ *authority.Revocation, e *ledger.Entry) error {
 	return m.Append(ctx, e, nil)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -222,7 +223,7 @@ func clientsInBulk(t testing.TB, s Store) {
 	if len(stored) != len(many) || stored[249].ID != "c249" || stored[249].Revision != 1 {
 		t.Errorf("%d clients are there, want %d", len(stored), len(many))
 	}
-	if _, entries := records(t, s, authority.Query{}); len(entries) != 1 {
+	if _, entries := records(t, s, ledger.Query{}); len(entries) != 1 {
 		t.Errorf("%d entries for one change", len(entries))
 	}
 	first := *stored[0]
@@ -450,7 +451,7 @@ func changesAreRecorded(t testing.TB, s Store) {
 	if err := s.PutClient(t.Context(), &authority.Client{Issuer: issuer, ID: "unrecorded"}, nil); err == nil {
 		t.Error("a change was made without an entry")
 	}
-	_, entries := records(t, s, authority.Query{Kind: authority.EntryAdmin})
+	_, entries := records(t, s, ledger.Query{Kind: ledger.KindAdmin})
 	var actions []string
 	for _, e := range entries {
 		actions = append(actions, e.Action)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // ReplicaMutant is a replica with one fault, and the part that must find it.
@@ -62,7 +63,7 @@ type knowsItsOwn struct {
 	marks marks
 }
 
-func (s *knowsItsOwn) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *knowsItsOwn) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
 	if u == nil {
 		return s.Store.Append(ctx, e, u)
 	}
@@ -78,7 +79,7 @@ func (s *knowsItsOwn) Append(ctx context.Context, e *authority.Entry, u *authori
 // grantsForgotten takes an assertion for new that it cannot tell from a forgotten one.
 type grantsForgotten struct{ Store }
 
-func (s *grantsForgotten) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
 	err := s.Store.Append(ctx, e, u)
 	var used *authority.UsedError
 	if err == nil || errors.As(err, &used) || ctx.Err() != nil {
@@ -111,7 +112,7 @@ func (s *deaf) Client(ctx context.Context, issuer, id string) (*authority.Client
 	return remembered(&s.clients, id, func() (*authority.Client, error) { return s.Store.Client(ctx, issuer, id) })
 }
 
-func (s *deaf) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+func (s *deaf) PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error {
 	defer s.clients.drop(c.ID)
 	return s.Store.PutClient(ctx, c, e)
 }
@@ -124,7 +125,7 @@ func (s *deaf) Merchant(ctx context.Context, issuer, id string) (*authority.Merc
 	return remembered(&s.merchants, id, func() (*authority.Merchant, error) { return s.Store.Merchant(ctx, issuer, id) })
 }
 
-func (s *deaf) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error {
+func (s *deaf) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *ledger.Entry) error {
 	defer func() {
 		for i := range merchants {
 			s.merchants.drop(merchants[i].ID)

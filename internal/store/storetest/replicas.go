@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // within is how soon every replica acts on what one of them changed.
@@ -71,7 +72,7 @@ func useOnceAnywhere(t testing.TB, stores []Store) {
 	for n := range races {
 		races[n].check(t, n, callers)
 		for i, s := range stores {
-			if _, found := records(t, s, authority.Query{JTI: token(n).JTI}); len(found) != 1 {
+			if _, found := records(t, s, ledger.Query{JTI: token(n).JTI}); len(found) != 1 {
 				t.Errorf("replica %d finds %d entries of assertion %d", i, len(found), n)
 			}
 		}
@@ -151,7 +152,7 @@ func forgetWhileUsed(t testing.TB, stores []Store) {
 		if times := won[n].Load(); times > 1 {
 			t.Errorf("assertion %d was used %d times", n, times)
 		}
-		if _, found := records(t, stores[0], authority.Query{JTI: token(n).JTI}); int64(len(found)) != won[n].Load() {
+		if _, found := records(t, stores[0], ledger.Query{JTI: token(n).JTI}); int64(len(found)) != won[n].Load() {
 			t.Errorf("assertion %d was granted %d times and has %d entries", n, won[n].Load(), len(found))
 		}
 	}
@@ -221,7 +222,7 @@ func revisionsAnywhere(t testing.TB, stores []Store) {
 			t.Errorf("revision %d was put %d times", revision+1, won)
 		}
 	}
-	_, entries := records(t, stores[0], authority.Query{Kind: authority.EntryAdmin})
+	_, entries := records(t, stores[0], ledger.Query{Kind: ledger.KindAdmin})
 	if len(entries) != 12 {
 		t.Errorf("12 changes have %d entries", len(entries))
 	}
@@ -424,7 +425,7 @@ func chainForEach(t testing.TB, stores []Store) {
 		}
 	})
 	for i, s := range stores {
-		if all, _ := records(t, s, authority.Query{}); len(all) != len(stores)*4*each {
+		if all, _ := records(t, s, ledger.Query{}); len(all) != len(stores)*4*each {
 			t.Errorf("replica %d reads %d entries", i, len(all))
 		}
 		report := verified(t, s)
@@ -432,7 +433,7 @@ func chainForEach(t testing.TB, stores []Store) {
 			t.Errorf("%d replicas wrote %d chains", len(stores), len(report.Chains))
 		}
 		for _, c := range report.Chains {
-			if n := authority.PlaceOf(c.Last); n != 4*each {
+			if n := ledger.PlaceOf(c.Last); n != 4*each {
 				t.Errorf("chain %d has %d entries, want %d", c.Chain, n, 4*each)
 			}
 		}

@@ -1,4 +1,4 @@
-package authority
+package ledger
 
 import (
 	"bytes"
@@ -105,7 +105,7 @@ func ParseHeads(text string) ([]Head, error) {
 // the record holds something else. Its signature must be that of key, unless key
 // is nil.
 func (r *Record) Checkpoint(key ed25519.PublicKey) ([]Head, error) {
-	if !bytes.HasPrefix(r.Line, []byte(`{"kind":"`+EntryCheckpoint+`"`)) {
+	if !bytes.HasPrefix(r.Line, []byte(`{"kind":"`+KindCheckpoint+`"`)) {
 		return nil, nil
 	}
 	e, err := r.Entry()

@@ -1,4 +1,4 @@
-package authority
+package ledger
 
 import (
 	"crypto/sha256"
@@ -11,29 +11,29 @@ import (
 )
 
 // EntryKind tells what a ledger entry records.
-type EntryKind string
+type Kind string
 
 // The kinds of entries.
 const (
 	// EntryToken: an access token was minted.
-	EntryToken EntryKind = "token"
+	KindToken Kind = "token"
 	// EntryAuthentication: a client authenticated by an assertion beside the token
 	// endpoint, which used it up.
-	EntryAuthentication EntryKind = "authentication"
+	KindAuthentication Kind = "authentication"
 	// EntryRefusal: a known client was refused.
-	EntryRefusal EntryKind = "refusal"
+	KindRefusal Kind = "refusal"
 	// EntryRefusals: refusals beyond the recorded rate, counted together.
-	EntryRefusals EntryKind = "refusals"
+	KindRefusals Kind = "refusals"
 	// EntryAdmin: the registry, a signing key or the ledger itself was changed.
-	EntryAdmin EntryKind = "admin"
+	KindAdmin Kind = "admin"
 	// EntryCheckpoint: a writer names the heads of all chains under its signature.
-	EntryCheckpoint EntryKind = "checkpoint"
+	KindCheckpoint Kind = "checkpoint"
 )
 
 // Entry is one ledger entry. It never holds a secret, an assertion, a token or
 // any other thing with which somebody could act.
 type Entry struct {
-	Kind   EntryKind `json:"kind"`
+	Kind   Kind      `json:"kind"`
 	Time   time.Time `json:"time"`
 	Issuer string    `json:"issuer,omitempty"`
 	Client string    `json:"client,omitempty"`
@@ -183,7 +183,7 @@ type Query struct {
 	// greater Seq. Of a chain without one, all.
 	After        []int64
 	Since, Until time.Time
-	Kind         EntryKind
+	Kind         Kind
 	Issuer       string
 	Client       string
 	Correlation  string
