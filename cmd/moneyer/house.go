@@ -28,6 +28,7 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/metrics"
+	"moneyer/internal/registry"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/profile"
@@ -57,9 +58,9 @@ type estate struct {
 
 // house is what one reading of the configuration makes of the estate.
 type house struct {
-	issuers []*authority.Issuer
+	issuers []*registry.Issuer
 	keys    *keyring.Keyring
-	admin   *authority.Issuer
+	admin   *registry.Issuer
 	// authority gives tokens for all of them.
 	authority *authority.Authority
 	// share makes a client's rate hold over all replicas; nil where there is one.
@@ -237,8 +238,8 @@ func (e *estate) load(ctx context.Context, keys *keyring.Keyring) error {
 }
 
 // issuersOf lists the configured issuers by name.
-func issuersOf(cfg *config.Config) []*authority.Issuer {
-	var issuers []*authority.Issuer
+func issuersOf(cfg *config.Config) []*registry.Issuer {
+	var issuers []*registry.Issuer
 	for _, name := range slices.Sorted(maps.Keys(cfg.Issuers)) {
 		issuers = append(issuers, cfg.Issuers[name].Authority())
 	}
@@ -270,7 +271,7 @@ func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
 		return err
 	}
 	back := *front // shares no bound with the callers: who administers gets in when they crowd
-	back.Issuers, back.TrustedProxies = []*authority.Issuer{h.admin}, nil
+	back.Issuers, back.TrustedProxies = []*registry.Issuer{h.admin}, nil
 	back.Lag = nil
 	back.Gate, back.Readers, back.AddressRate = limit.NewGate(l.InFlight), limit.NewGate(readersPerWorker*l.InFlight), addressRate(l)
 	tokens, err := back.Handler()
@@ -303,18 +304,18 @@ func addressRate(l config.Limits) *limit.Limiter[netip.Addr] {
 }
 
 // adminIssuer mints the tokens that the admin API accepts.
-func adminIssuer(cfg *config.Config) *authority.Issuer {
+func adminIssuer(cfg *config.Config) *registry.Issuer {
 	p, err := profile.Builtin("oauth2")
 	if err != nil {
 		panic(err) // it is compiled in, and its test reads it
 	}
-	return &authority.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
+	return &registry.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
 		ResourceAudience: cfg.Admin.URL + admin.Prefix, TokenLifetime: 5 * time.Minute, Replay: profile.Once, Alg: p.Policy.Token.Alg}
 }
 
 // settingsOf keeps a retired key published for as long as a token of it may be
 // checked by a verifier that fetched the keys before.
-func settingsOf(issuer *authority.Issuer, rotate, announce time.Duration) keyring.Settings {
+func settingsOf(issuer *registry.Issuer, rotate, announce time.Duration) keyring.Settings {
 	const clocks = 5 * time.Minute
 	return keyring.Settings{Alg: jose.Alg(issuer.Alg), Typ: issuer.Profile.Policy.Token.Typ, Rotate: rotate, Announce: announce,
 		MaxAge: server.JWKSMaxAge, Keep: issuer.TokenLifetime + server.JWKSMaxAge + clocks}
@@ -323,7 +324,7 @@ func settingsOf(issuer *authority.Issuer, rotate, announce time.Duration) keyrin
 func (e *estate) adminAPI(cfg *config.Config, h *house, auth *authority.Authority) *admin.API {
 	return &admin.API{
 		Base:    pathOf(h.admin.URL),
-		Issuers: func() []*authority.Issuer { return append([]*authority.Issuer{h.admin}, h.issuers...) },
+		Issuers: func() []*registry.Issuer { return append([]*registry.Issuer{h.admin}, h.issuers...) },
 		Clients: e.db, Merchants: e.db, Ledger: e.db, Revocations: e.db, Keyring: h.keys, Authority: auth,
 		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
 			return e.db.Verify(ctx, e.master.CheckpointKey())
@@ -355,7 +356,7 @@ func ownKeys(keys *keyring.Keyring, issuer string, now func() time.Time) bearer.
 // of a disabled client, is refused at once.
 type ownRevocations struct {
 	authority *authority.Authority
-	issuer    *authority.Issuer
+	issuer    *registry.Issuer
 }
 
 // Revoked implements bearer.RevocationSource.

@@ -10,8 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/profile"
 )
@@ -114,7 +114,7 @@ func TestInitTakesBackAnAdminFileWithoutAKey(t *testing.T) {
 	}
 	i.withStore(func(db *store.DB) error {
 		a := &app{out: io.Discard, err: io.Discard, now: func() time.Time { return time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) }} // no ledger entry takes that
-		if err := a.addAdminKey(t.Context(), db, &authority.Issuer{Name: "admin", Profile: p}, i.adminFile); err == nil {
+		if err := a.addAdminKey(t.Context(), db, &registry.Issuer{Name: "admin", Profile: p}, i.adminFile); err == nil {
 			t.Error("the key was registered in the year 20000")
 		}
 		return nil

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/bearer"
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
+	"moneyer/internal/registry"
 	"moneyer/profile"
 )
 
@@ -231,4 +231,4 @@ func quote(text string) string {
 }
 
 // missing tells whether the registry lacks something.
-func missing(err error) bool { return errors.Is(err, authority.ErrNotFound) }
+func missing(err error) bool { return errors.Is(err, registry.ErrNotFound) }

@@ -12,6 +12,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // Prefix is where the API lives below the URL of its listener.
@@ -29,7 +30,7 @@ type API struct {
 	Base string
 	// Issuers lists the issuers in force. It is asked on every request, so that
 	// configuration can be loaded anew.
-	Issuers func() []*authority.Issuer
+	Issuers func() []*registry.Issuer
 
 	Clients   Clients
 	Merchants Merchants
@@ -51,7 +52,7 @@ type API struct {
 	// its own, Handler gives it one that answers as the API does.
 	Verifier *bearer.Verifier
 	// Pepper keys the digests of the secrets that are made here.
-	Pepper authority.Pepper
+	Pepper registry.Pepper
 	// RefusedKeys are thumbprints of keys that may not be registered, beside
 	// those that authority knows to be published.
 	RefusedKeys []string
@@ -64,14 +65,14 @@ type API struct {
 // recorded with its entry in one atomic step.
 type Clients interface {
 	// Client finds one, or answers authority.ErrNotFound.
-	Client(ctx context.Context, issuer, id string) (*authority.Client, error)
+	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	// Clients lists up to limit clients in the order of their IDs, from the first
 	// after the one given.
-	Clients(ctx context.Context, issuer, after string, limit int) ([]*authority.Client, error)
+	Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error)
 	// PutClient stores a client of whom the stored revision is c.Revision (0 for
 	// none), else it answers authority.ErrConflict. A key that somebody else has
 	// is an *authority.KeyTakenError.
-	PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error
+	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
 	// RemoveClient removes one, unless it still owns merchants (authority.ErrConflict).
 	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
 	// LastUsed tells when each kid or secret's ID of a client was last used.
@@ -82,19 +83,19 @@ type Clients interface {
 // Clients. A Put takes up to 1,000 rows, creates or replaces them, and stores all
 // of them or none.
 type Merchants interface {
-	Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error)
-	Merchants(ctx context.Context, issuer, after string, limit int) ([]authority.Merchant, error)
+	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
+	Merchants(ctx context.Context, issuer, after string, limit int) ([]registry.Merchant, error)
 	// PutMerchants answers authority.ErrNotFound for a client that does not exist.
-	PutMerchants(ctx context.Context, merchants []authority.Merchant, e *ledger.Entry) error
+	PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error
 	// RemoveMerchant removes one, unless it still has card tokens (authority.ErrConflict).
 	RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error
 
 	// CardTokens finds those of ids that exist.
-	CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error)
-	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]authority.CardToken, error)
+	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
+	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]registry.CardToken, error)
 	// PutCardTokens answers authority.ErrNotFound for a merchant that does not
 	// exist, authority.ErrConflict for a token that belongs to another.
-	PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *ledger.Entry) error
+	PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error
 	RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error
 }
 

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -20,7 +20,7 @@ type call struct {
 	// actor is the client identifier of the token.
 	actor string
 	// issuer that the path names; nil where it names none.
-	issuer *authority.Issuer
+	issuer *registry.Issuer
 	// sent is the body, once it was read.
 	sent []byte
 }
@@ -77,7 +77,7 @@ func (a *API) findIssuer(c *call) error {
 		return nil
 	}
 	issuers := a.Issuers()
-	i := slices.IndexFunc(issuers, func(i *authority.Issuer) bool { return i.Name == name })
+	i := slices.IndexFunc(issuers, func(i *registry.Issuer) bool { return i.Name == name })
 	if i < 0 {
 		return notFound("issuer", name)
 	}

@@ -13,10 +13,10 @@ import (
 	"time"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 func TestSigningKeyLife(t *testing.T) {
@@ -167,36 +167,36 @@ var errDisk = errors.New("disk on fire: pepper")
 // troubled is a store whose disk is gone.
 type troubled struct{}
 
-func (troubled) Client(context.Context, string, string) (*authority.Client, error) {
+func (troubled) Client(context.Context, string, string) (*registry.Client, error) {
 	return nil, errDisk
 }
-func (troubled) Clients(context.Context, string, string, int) ([]*authority.Client, error) {
+func (troubled) Clients(context.Context, string, string, int) ([]*registry.Client, error) {
 	return nil, errDisk
 }
-func (troubled) PutClient(context.Context, *authority.Client, *ledger.Entry) error { return errDisk }
+func (troubled) PutClient(context.Context, *registry.Client, *ledger.Entry) error  { return errDisk }
 func (troubled) RemoveClient(context.Context, string, string, *ledger.Entry) error { return errDisk }
 func (troubled) LastUsed(context.Context, string, string) (map[string]time.Time, error) {
 	return nil, errDisk
 }
-func (troubled) Merchant(context.Context, string, string) (*authority.Merchant, error) {
+func (troubled) Merchant(context.Context, string, string) (*registry.Merchant, error) {
 	return nil, errDisk
 }
-func (troubled) Merchants(context.Context, string, string, int) ([]authority.Merchant, error) {
+func (troubled) Merchants(context.Context, string, string, int) ([]registry.Merchant, error) {
 	return nil, errDisk
 }
-func (troubled) PutMerchants(context.Context, []authority.Merchant, *ledger.Entry) error {
+func (troubled) PutMerchants(context.Context, []registry.Merchant, *ledger.Entry) error {
 	return errDisk
 }
 func (troubled) RemoveMerchant(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) CardTokens(context.Context, string, []string) ([]authority.CardToken, error) {
+func (troubled) CardTokens(context.Context, string, []string) ([]registry.CardToken, error) {
 	return nil, errDisk
 }
-func (troubled) MerchantCardTokens(context.Context, string, string, string, int) ([]authority.CardToken, error) {
+func (troubled) MerchantCardTokens(context.Context, string, string, string, int) ([]registry.CardToken, error) {
 	return nil, errDisk
 }
-func (troubled) PutCardTokens(context.Context, []authority.CardToken, *ledger.Entry) error {
+func (troubled) PutCardTokens(context.Context, []registry.CardToken, *ledger.Entry) error {
 	return errDisk
 }
 func (troubled) RemoveCardToken(context.Context, string, string, *ledger.Entry) error {

@@ -8,6 +8,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 )
 
@@ -155,7 +156,7 @@ const recently = 25 * time.Hour
 // that may still live.
 func (a *API) checkClientSeen(c *call, id string) error {
 	_, unknown := a.Clients.Client(c.r.Context(), c.issuer.Name, id)
-	if !errors.Is(unknown, authority.ErrNotFound) {
+	if !errors.Is(unknown, registry.ErrNotFound) {
 		return unknown
 	}
 	seen := false

@@ -12,13 +12,14 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
 
 // buyer is a credential of a client with which it gets tokens.
 type buyer struct {
-	issuer *authority.Issuer
+	issuer *registry.Issuer
 	client string
 	secret admin.Secret
 }
@@ -28,7 +29,7 @@ type buyer struct {
 // each a minute after the one before, in the middle of a second.
 type tokensOf struct {
 	*world
-	issuer *authority.Issuer
+	issuer *registry.Issuer
 	buyers map[string]buyer
 	tokens map[string]*authority.AccessToken
 }
@@ -38,7 +39,7 @@ var names = []string{"a", "b", "other"}
 func withTokens(t *testing.T, issuer string) *tokensOf {
 	t.Helper()
 	w := &tokensOf{world: newWorld(t), buyers: map[string]buyer{}, tokens: map[string]*authority.AccessToken{}}
-	w.issuer = w.issuers[slices.IndexFunc(w.issuers, func(i *authority.Issuer) bool { return i.Name == issuer })]
+	w.issuer = w.issuers[slices.IndexFunc(w.issuers, func(i *registry.Issuer) bool { return i.Name == issuer })]
 	for _, client := range []string{"one", "two"} {
 		w.do("POST", w.path("clients"), fmt.Sprintf(`{"id":%q,"scope":%q}`, client, map[string]string{"etp": "PAYMENT_PASSKEY"}[issuer]), 201)
 		if issuer == "etp" {
@@ -46,9 +47,9 @@ func withTokens(t *testing.T, issuer string) *tokensOf {
 		}
 	}
 	for name, client := range map[string]string{"a": "one", "b": "one", "other": "two"} {
-		kind := authority.ClientSecret
+		kind := registry.ClientSecret
 		if issuer == "etp" {
-			kind = authority.APIKey
+			kind = registry.APIKey
 		}
 		b := buyer{issuer: w.issuer, client: client}
 		decode(t, w.do("POST", w.path("clients/"+client+"/secrets"), fmt.Sprintf(`{"kind":%q}`, kind), 201), &b.secret)
@@ -69,10 +70,10 @@ func (w *tokensOf) buy(name string) *authority.AccessToken {
 	w.t.Helper()
 	b := w.buyers[name]
 	req := &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: b.client, Secret: b.secret.Text}
-	if b.secret.Kind == authority.APIKey {
+	if b.secret.Kind == registry.APIKey {
 		req.Auth, req.ClientID = oauth.AuthAPIKey, ""
-		req.Params = []authority.Param{{Name: "merchantId", Value: authority.Attribute{Text: b.client}},
-			{Name: "tokens", Value: authority.Attribute{IsList: true}}}
+		req.Params = []authority.Param{{Name: "merchantId", Value: registry.Attribute{Text: b.client}},
+			{Name: "tokens", Value: registry.Attribute{IsList: true}}}
 	}
 	token, err := w.api.Authority.Exchange(w.t.Context(), b.issuer, req)
 	must(w.t, err)

@@ -24,6 +24,7 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/profile"
 )
@@ -41,7 +42,7 @@ type world struct {
 	file    string // of the store
 	db      *store.DB
 	keys    *keyring.Keyring
-	issuers []*authority.Issuer
+	issuers []*registry.Issuer
 	log     *logBuffer
 	moved   atomic.Int64
 	token   string // with both scopes, of client "operator"
@@ -59,7 +60,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	for name, profileName := range map[string]string{"admin": "oauth2", "plain": "oauth2", "d1": "thales-d1", "bolt": "boltpay", "etp": "thales-etp"} {
 		w.issuers = append(w.issuers, newIssuer(t, name, profileName))
 	}
-	slices.SortFunc(w.issuers, func(a, b *authority.Issuer) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(w.issuers, func(a, b *registry.Issuer) int { return strings.Compare(a.Name, b.Name) })
 	w.file = filepath.Join(t.TempDir(), "test.db")
 	db, err := store.Open(t.Context(), "sqlite:"+w.file, store.Options{Now: w.now})
 	must(t, err)
@@ -74,7 +75,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	must(t, w.keys.Load(t.Context()))
 	must(t, w.keys.Rotate(t.Context()))
 	w.api = &admin.API{
-		Issuers: func() []*authority.Issuer { return w.issuers },
+		Issuers: func() []*registry.Issuer { return w.issuers },
 		Clients: db, Merchants: db, Ledger: db, Revocations: db, Keyring: w.keys,
 		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
 			return db.Verify(ctx, master.CheckpointKey())
@@ -97,11 +98,11 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	return w
 }
 
-func newIssuer(t testing.TB, name, profileName string) *authority.Issuer {
+func newIssuer(t testing.TB, name, profileName string) *registry.Issuer {
 	t.Helper()
 	p, err := profile.Builtin(profileName)
 	must(t, err)
-	return &authority.Issuer{Name: name, URL: "https://" + name + ".example", Profile: p, Environment: "test",
+	return &registry.Issuer{Name: name, URL: "https://" + name + ".example", Profile: p, Environment: "test",
 		ResourceAudience: "https://api.example", TokenLifetime: 10 * time.Minute, Replay: profile.Once, Alg: "ES256"}
 }
 

@@ -8,6 +8,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -42,12 +43,12 @@ func BenchmarkExchange(b *testing.B) {
 		benchmarkExchange(b, "oauth2", func(h *house) *authority.Request { return clientAuthRequest(h.assertion()) }, "")
 	})
 	b.Run("client_secret", func(b *testing.B) {
-		benchmarkExchange(b, "oauth2", func(h *house) *authority.Request { return secretRequest(h.newSecret(b, authority.ClientSecret)) }, "")
+		benchmarkExchange(b, "oauth2", func(h *house) *authority.Request { return secretRequest(h.newSecret(b, registry.ClientSecret)) }, "")
 	})
 	b.Run("api_key", func(b *testing.B) {
 		benchmarkExchange(b, "thales-etp", func(h *house) *authority.Request {
 			h.addMerchant()
-			return apiKeyRequest(h.newSecret(b, authority.APIKey))
+			return apiKeyRequest(h.newSecret(b, registry.APIKey))
 		}, "")
 	})
 }

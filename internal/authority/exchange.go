@@ -10,6 +10,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -34,7 +35,7 @@ type Authority struct {
 	// RefusedKeys are thumbprints of keys that may not be used, beside the
 	// published ones.
 	RefusedKeys []string
-	Pepper      Pepper
+	Pepper      registry.Pepper
 	// ClientRate bounds what one client may ask for, once it is known who asks.
 	ClientRate *limit.Limiter[ClientName]
 	// Noisy holds clients that were over ClientRate, at the address from which they
@@ -82,7 +83,7 @@ type Request struct {
 // Param is a parameter of the platform's own.
 type Param struct {
 	Name  string
-	Value Attribute
+	Value registry.Attribute
 }
 
 // AccessToken is what was minted (RFC 6749 §5.1).
@@ -102,7 +103,7 @@ const retryAfter = time.Second
 // Exchange gives an access token for a request, or refuses with an *oauth.Error
 // whose chain may hold a *Refusal for the log. When it returns a token, the
 // token is in the ledger, and the assertion that bought it is used up.
-func (a *Authority) Exchange(ctx context.Context, issuer *Issuer, req *Request) (*AccessToken, error) {
+func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *Request) (*AccessToken, error) {
 	now := a.Now()
 	caller, err := a.authenticate(ctx, issuer, req, now)
 	if err == nil {
@@ -125,7 +126,7 @@ func (a *Authority) Exchange(ctx context.Context, issuer *Issuer, req *Request) 
 
 // caller is who asks, once that is proven; before, only who is named.
 type caller struct {
-	client *Client
+	client *registry.Client
 	// credential is the kid or the secret's ID that proved it.
 	credential string
 	// assertion is what was presented, when one was.
@@ -142,11 +143,11 @@ func (c *caller) name() string {
 
 // Grant is verified evidence (RFC 6749 §1.3): what a token may say.
 type Grant struct {
-	Client  *Client
+	Client  *registry.Client
 	Subject string
 	Scope   oauth.Scope
 	// Merchant on whose behalf the client asks; nil where the profile has none.
-	Merchant    *Merchant
+	Merchant    *registry.Merchant
 	Params      []Param
 	Credential  string
 	Correlation string
@@ -161,7 +162,7 @@ type Grant struct {
 // admit refuses what is over the client's rate. It comes after authentication,
 // so that nobody uses up another's budget by naming it, and before anything is
 // used up, so that the same request may come again.
-func (a *Authority) admit(issuer *Issuer, req *Request, c *caller, now time.Time) error {
+func (a *Authority) admit(issuer *registry.Issuer, req *Request, c *caller, now time.Time) error {
 	name := ClientName{issuer.Name, c.client.ID}
 	wait, ok := a.ClientRate.Take(name, now)
 	if ok {
@@ -200,7 +201,7 @@ func unavailable(cause error) error {
 
 // mint makes the token and records it in one durable step. Until that step has
 // succeeded the token leaves this function on no path.
-func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now time.Time) (*AccessToken, error) {
+func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Grant, now time.Time) (*AccessToken, error) {
 	if _, err := a.KnownUntil(now); err != nil {
 		return nil, unavailable(err) // the key that signs here may be gone everywhere else
 	}
@@ -235,7 +236,7 @@ func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now 
 type draft struct{ claims, compact []byte }
 
 // sign composes the claims of token and signs them.
-func (a *Authority) sign(signer *jose.Signer, issuer *Issuer, grant *Grant, token *AccessToken, now time.Time) (compact string, err error) {
+func (a *Authority) sign(signer *jose.Signer, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) (compact string, err error) {
 	d, ok := a.drafts.Get().(*draft)
 	if !ok {
 		d = &draft{}
@@ -252,7 +253,7 @@ func (a *Authority) sign(signer *jose.Signer, issuer *Issuer, grant *Grant, toke
 
 // mintedBefore answers an assertion that was used up: with the token that it
 // gave, where the issuer does that, else with a refusal.
-func (a *Authority) mintedBefore(ctx context.Context, issuer *Issuer, grant *Grant, used *UsedError, now time.Time) (*AccessToken, error) {
+func (a *Authority) mintedBefore(ctx context.Context, issuer *registry.Issuer, grant *Grant, used *UsedError, now time.Time) (*AccessToken, error) {
 	if grant.seal == nil {
 		return nil, grant.assertion.refuseUsed()
 	}
@@ -275,7 +276,7 @@ func (a *Authority) mintedBefore(ctx context.Context, issuer *Issuer, grant *Gra
 
 // replayOf is the issuer's replay mode for a grant; client authentication is
 // always good for one use.
-func replayOf(issuer *Issuer, isGrant bool) profile.Replay {
+func replayOf(issuer *registry.Issuer, isGrant bool) profile.Replay {
 	if !isGrant {
 		return profile.Once
 	}

@@ -22,6 +22,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -69,7 +70,7 @@ type house struct {
 	*authority.Authority
 	registry *memoryRegistry
 	ledger   *memoryLedger
-	issuer   *authority.Issuer
+	issuer   *registry.Issuer
 	now      time.Time
 	db       *store.DB // the ledger, where it is in SQLite
 	// secrets are what nobody may be told.
@@ -84,26 +85,26 @@ func newHouse(t testing.TB, profileName string) *house {
 		t.Fatal(err)
 	}
 	p.Policy.Assertion.MaxLifetime = maxLifetime // one bound, so that one table of edges does for all
-	h := &house{registry: &memoryRegistry{clients: map[string]*authority.Client{}}, ledger: &memoryLedger{}, now: noon}
-	h.issuer = &authority.Issuer{
+	h := &house{registry: &memoryRegistry{clients: map[string]*registry.Client{}}, ledger: &memoryLedger{}, now: noon}
+	h.issuer = &registry.Issuer{
 		Name: "d1", URL: "https://auth.example/d1", Profile: p, Environment: "stg", AudienceNames: []string{"stg", "prd"},
 		ResourceAudience: "https://api.example", TokenLifetime: p.Policy.Token.Lifetime,
 		Replay: p.Policy.Assertion.Replay, Alg: p.Policy.Token.Alg,
 	}
 	for id, key := range map[string]crypto.Signer{clientID: partnerKey, otherID: secondKey} {
-		h.registry.add(&authority.Client{Issuer: "d1", ID: id, Scope: oauth.Scope{"pay", "read"}, Created: noon,
-			Keys: []authority.Key{{Kid: kid, Public: publicOf(key)}, {Kid: "spare-" + id, Public: sparePublic}}})
+		h.registry.add(&registry.Client{Issuer: "d1", ID: id, Scope: oauth.Scope{"pay", "read"}, Created: noon,
+			Keys: []registry.Key{{Kid: kid, Public: publicOf(key)}, {Kid: "spare-" + id, Public: sparePublic}}})
 	}
 	h.registry.clients[otherID].Keys[0].Kid = "key-2"
 	h.Authority = &authority.Authority{
-		Registry: h.registry, Ledger: h.ledger, Keyring: keyring{tokenSigner.As(p.Policy.Token.Typ)}, Pepper: authority.Pepper("pepper"),
+		Registry: h.registry, Ledger: h.ledger, Keyring: keyring{tokenSigner.As(p.Policy.Token.Typ)}, Pepper: registry.Pepper("pepper"),
 		ClientRate: limit.New[authority.ClientName](unlimited, 64), Refusals: authority.NewRefusals(h.ledger, unlimited),
 		Revocations: authority.NewRevocations(h.ledger), Now: func() time.Time { return h.now },
 	}
 	return h
 }
 
-func (h *house) client() *authority.Client { return h.registry.clients[clientID] }
+func (h *house) client() *registry.Client { return h.registry.clients[clientID] }
 
 func (h *house) exchange(req *authority.Request) (*authority.AccessToken, error) {
 	return h.Exchange(context.Background(), h.issuer, req)
@@ -126,9 +127,9 @@ func (h *house) keepSecret(texts ...string) {
 }
 
 // newSecret registers a secret or an API key of the client.
-func (h *house) newSecret(t testing.TB, kind authority.SecretKind) string {
+func (h *house) newSecret(t testing.TB, kind registry.SecretKind) string {
 	t.Helper()
-	_, text, err := h.client().NewSecret(h.Pepper, kind, time.Time{}, h.now)
+	_, text, err := h.client().NewSecret(h.issuer, h.Pepper, kind, time.Time{}, h.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,11 +137,11 @@ func (h *house) newSecret(t testing.TB, kind authority.SecretKind) string {
 }
 
 // addMerchant registers the client's merchant with two card tokens.
-func (h *house) addMerchant() *authority.Merchant {
-	m := &authority.Merchant{Issuer: "d1", ID: "shop-1", Client: clientID,
-		Attributes: map[string]authority.Attribute{"trId": {Text: "40012345678"}}}
-	h.registry.merchants = map[string]*authority.Merchant{"shop-1": m}
-	h.registry.cards = []authority.CardToken{
+func (h *house) addMerchant() *registry.Merchant {
+	m := &registry.Merchant{Issuer: "d1", ID: "shop-1", Client: clientID,
+		Attributes: map[string]registry.Attribute{"trId": {Text: "40012345678"}}}
+	h.registry.merchants = map[string]*registry.Merchant{"shop-1": m}
+	h.registry.cards = []registry.CardToken{
 		{Issuer: "d1", ID: "card-1", Merchant: "shop-1", Scheme: "visa"},
 		{Issuer: "d1", ID: "card-2", Merchant: "shop-1", Scheme: "mastercard"},
 	}
@@ -155,57 +156,57 @@ func secretRequest(secret string) *authority.Request {
 func apiKeyRequest(key string) *authority.Request {
 	return &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthAPIKey, Secret: key, Scope: "PAYMENT_PASSKEY", Correlation: "corr-1",
 		Params: []authority.Param{
-			{Name: "merchantId", Value: authority.Attribute{Text: "shop-1"}},
-			{Name: "tokens", Value: authority.Attribute{List: []string{"card-1", "card-2"}, IsList: true}},
+			{Name: "merchantId", Value: registry.Attribute{Text: "shop-1"}},
+			{Name: "tokens", Value: registry.Attribute{List: []string{"card-1", "card-2"}, IsList: true}},
 		}}
 }
 
 // memoryRegistry is a Registry in memory. Tests change what it holds before they ask.
 type memoryRegistry struct {
-	clients   map[string]*authority.Client
-	merchants map[string]*authority.Merchant
-	cards     []authority.CardToken
+	clients   map[string]*registry.Client
+	merchants map[string]*registry.Merchant
+	cards     []registry.CardToken
 	err       error
 
 	mu      sync.Mutex
 	touched []string
 }
 
-func (r *memoryRegistry) add(c *authority.Client) { r.clients[c.ID] = c }
+func (r *memoryRegistry) add(c *registry.Client) { r.clients[c.ID] = c }
 
-func (r *memoryRegistry) Client(_ context.Context, issuer, id string) (*authority.Client, error) {
+func (r *memoryRegistry) Client(_ context.Context, issuer, id string) (*registry.Client, error) {
 	c := r.clients[id]
 	if r.err != nil {
 		return nil, r.err
 	}
 	if c == nil || c.Issuer != issuer {
-		return nil, authority.ErrNotFound
+		return nil, registry.ErrNotFound
 	}
 	return c, nil
 }
 
-func (r *memoryRegistry) ClientByAPIKey(_ context.Context, issuer string, key authority.Digest) (*authority.Client, error) {
+func (r *memoryRegistry) ClientByAPIKey(_ context.Context, issuer string, key registry.Digest) (*registry.Client, error) {
 	for _, c := range r.clients {
-		if c.Issuer == issuer && slices.ContainsFunc(c.Secrets, func(s authority.Secret) bool { return s.Digest == key }) {
+		if c.Issuer == issuer && slices.ContainsFunc(c.Secrets, func(s registry.Secret) bool { return s.Digest == key }) {
 			return c, r.err
 		}
 	}
-	return nil, errors.Join(r.err, authority.ErrNotFound)
+	return nil, errors.Join(r.err, registry.ErrNotFound)
 }
 
-func (r *memoryRegistry) Merchant(_ context.Context, issuer, id string) (*authority.Merchant, error) {
+func (r *memoryRegistry) Merchant(_ context.Context, issuer, id string) (*registry.Merchant, error) {
 	m := r.merchants[id]
 	if r.err != nil {
 		return nil, r.err
 	}
 	if m == nil || m.Issuer != issuer {
-		return nil, authority.ErrNotFound
+		return nil, registry.ErrNotFound
 	}
 	return m, nil
 }
 
-func (r *memoryRegistry) CardTokens(_ context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
-	var found []authority.CardToken
+func (r *memoryRegistry) CardTokens(_ context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
+	var found []registry.CardToken
 	for _, card := range r.cards {
 		if card.Issuer == issuer && slices.Contains(ids, card.ID) {
 			found = append(found, card)
@@ -270,7 +271,7 @@ func (l *memoryLedger) Revocation(_ context.Context, issuer, id string) (*author
 			return &r, l.err
 		}
 	}
-	return nil, authority.ErrNotFound
+	return nil, registry.ErrNotFound
 }
 
 func (l *memoryLedger) PutRevocation(ctx context.Context, r *authority.Revocation, e *ledger.Entry) error {
@@ -316,7 +317,7 @@ type keyring struct{ signer *jose.Signer }
 
 func (k keyring) Public(_, kid string, _ time.Time) (*jose.PublicKey, error) {
 	if k.signer == nil || kid != k.signer.Kid() {
-		return nil, authority.ErrNotFound
+		return nil, registry.ErrNotFound
 	}
 	return k.signer.Public(), nil
 }

@@ -16,6 +16,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -162,21 +163,21 @@ func TestInvariant4ExpIsMeasuredByOurClock(t *testing.T) {
 var callers = []struct {
 	name, profile string
 	request       func(testing.TB, *house) *authority.Request
-	credential    func(*authority.Client) *bool
+	credential    func(*registry.Client) *bool
 }{
 	{"grant", "thales-d1", func(_ testing.TB, h *house) *authority.Request { return grantRequest(h.assertion()) }, firstKey},
 	{"private_key_jwt", "oauth2", func(_ testing.TB, h *house) *authority.Request { return clientAuthRequest(h.assertion()) }, firstKey},
 	{"secret", "boltpay", func(t testing.TB, h *house) *authority.Request {
-		return secretRequest(h.newSecret(t, authority.ClientSecret))
+		return secretRequest(h.newSecret(t, registry.ClientSecret))
 	}, firstSecret},
 	{"API key", "thales-etp", func(t testing.TB, h *house) *authority.Request {
 		h.addMerchant()
-		return apiKeyRequest(h.newSecret(t, authority.APIKey))
+		return apiKeyRequest(h.newSecret(t, registry.APIKey))
 	}, firstSecret},
 }
 
-func firstKey(c *authority.Client) *bool    { return &c.Keys[0].Disabled }
-func firstSecret(c *authority.Client) *bool { return &c.Secrets[0].Disabled }
+func firstKey(c *registry.Client) *bool    { return &c.Keys[0].Disabled }
+func firstSecret(c *registry.Client) *bool { return &c.Secrets[0].Disabled }
 
 func TestInvariant5DisabledMeansDisabled(t *testing.T) {
 	for _, c := range callers {
@@ -311,7 +312,7 @@ var misuses = []struct {
 		req.GrantType = oauth.GrantType(req.Assertion + req.ClientAssertion + req.Secret)
 	}},
 	{"secret as merchant", func(_ *house, req *authority.Request) {
-		setParam(req, "merchantId", authority.Attribute{Text: req.Secret})
+		setParam(req, "merchantId", registry.Attribute{Text: req.Secret})
 	}},
 	{"secret as iss", func(h *house, req *authority.Request) {
 		leak(h, req, func(s *spec, secret string) { s.claims["iss"] = secret })
@@ -353,13 +354,13 @@ func leak(h *house, req *authority.Request, put func(*spec, string)) {
 	}
 }
 
-func disableSecrets(c *authority.Client) {
+func disableSecrets(c *registry.Client) {
 	for i := range c.Secrets {
 		c.Secrets[i].Disabled = true
 	}
 }
 
-func setParam(req *authority.Request, name string, value authority.Attribute) {
+func setParam(req *authority.Request, name string, value registry.Attribute) {
 	for i := range req.Params {
 		if req.Params[i].Name == name {
 			req.Params[i].Value = value
@@ -407,12 +408,12 @@ func TestFailedSecretsAreAlike(t *testing.T) {
 		func(h *house, _ *authority.Request) { h.client().Disabled = true },
 		func(h *house, _ *authority.Request) { h.client().Secrets[0].Disabled = true },
 		func(h *house, _ *authority.Request) { h.client().Secrets[0].NotAfter = noon },
-		func(h *house, _ *authority.Request) { h.client().Secrets[0].Kind = authority.APIKey },
+		func(h *house, _ *authority.Request) { h.client().Secrets[0].Kind = registry.APIKey },
 		func(_ *house, req *authority.Request) { req.Auth = oauth.AuthNone },
 		func(_ *house, req *authority.Request) { req.Auth = oauth.AuthAPIKey },
 	} {
 		h := newHouse(t, "boltpay")
-		req := secretRequest(h.newSecret(t, authority.ClientSecret))
+		req := secretRequest(h.newSecret(t, registry.ClientSecret))
 		edit(h, req)
 		token, err := h.exchange(req)
 		e, _ := refusalOf(t, token, err)

@@ -12,6 +12,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -108,13 +109,13 @@ func TestJudgedByLastKnown(t *testing.T) {
 	} {
 		h := newHouse(t, row.profile)
 		h.addMerchant()
-		api := &authority.Client{Issuer: "d1", ID: "api-1", Introspects: true}
-		_, text, err := api.NewSecret(h.Pepper, authority.ClientSecret, time.Time{}, noon)
-		req := &authority.Request{Auth: oauth.AuthPost, ClientID: "api-1", Secret: text}
+		api := &registry.Client{Issuer: "d1", ID: "api-1", Introspects: true}
+		kind, auth, id := registry.ClientSecret, oauth.AuthPost, "api-1"
 		if row.profile == "thales-etp" {
-			_, text, err = api.NewSecret(h.Pepper, authority.APIKey, time.Time{}, noon)
-			req = &authority.Request{Auth: oauth.AuthAPIKey, Secret: text}
+			kind, auth, id = registry.APIKey, oauth.AuthAPIKey, ""
 		}
+		_, text, err := api.NewSecret(h.issuer, h.Pepper, kind, time.Time{}, noon)
+		req := &authority.Request{Auth: auth, ClientID: id, Secret: text}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,7 +153,7 @@ func TestJudgedByLastKnown(t *testing.T) {
 	}
 }
 
-func disabled(clients map[string]*authority.Client) map[string]*authority.Client {
+func disabled(clients map[string]*registry.Client) map[string]*registry.Client {
 	c := *clients[clientID]
 	c.Disabled = true
 	clients = maps.Clone(clients)
@@ -207,7 +208,7 @@ func TestKnownUntil(t *testing.T) {
 func TestMintingByKeysThatAreKnown(t *testing.T) {
 	c := newHouse(t, "oauth2").cut()
 	c.registry.err, c.ledger.err = nil, nil
-	req := secretRequest(c.newSecret(t, authority.ClientSecret))
+	req := secretRequest(c.newSecret(t, registry.ClientSecret))
 	for age, good := range map[time.Duration]bool{time.Second: true, authority.MaxStale: true, authority.MaxStale + 1: false} {
 		c.since = noon.Add(-age)
 		_, err := c.exchange(req)
@@ -242,7 +243,7 @@ type counting struct {
 	asked int
 }
 
-func (c *counting) Client(ctx context.Context, _, _ string) (*authority.Client, error) {
+func (c *counting) Client(ctx context.Context, _, _ string) (*registry.Client, error) {
 	c.asked++
 	<-ctx.Done()
 	return nil, fmt.Errorf("no answer: %w", ctx.Err())
@@ -255,7 +256,7 @@ func TestRegistryHangs(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t, "oauth2")
 			h.ClientRate = limit.New[authority.ClientName](unlimited, 64)
-			req := secretRequest(h.newSecret(t, authority.ClientSecret))
+			req := secretRequest(h.newSecret(t, registry.ClientSecret))
 			token := must(h.exchange(req))
 			c := h.cut()
 			c.fresh = fresh

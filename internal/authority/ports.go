@@ -2,46 +2,24 @@ package authority
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
-
-// What stores answer beside plain failure.
-var (
-	// ErrNotFound: the registry has no such thing.
-	ErrNotFound = errors.New("not found")
-	// ErrConflict: somebody else changed it since it was read, or it exists already.
-	ErrConflict = errors.New("changed by somebody else meanwhile, or exists already")
-)
-
-// KeyTakenError tells that a key may not be registered because it is already,
-// under another client of the issuer or under another environment.
-type KeyTakenError struct {
-	// Issuer, Client, Kid and Environment name the registration that stands.
-	Issuer, Client, Kid, Environment string
-}
-
-// Error says who holds the key.
-func (e *KeyTakenError) Error() string {
-	return fmt.Sprintf("the key is registered already: key %q of client %q of issuer %q, environment %q",
-		e.Kid, e.Client, e.Issuer, e.Environment)
-}
 
 // Registry answers who may ask for tokens. Every answer reflects each change
 // that was acknowledged before the question was put: disabled is disabled at
 // once. Answers are shared and must not be changed. What does not exist is
 // ErrNotFound; every other error means that the registry cannot tell.
 type Registry interface {
-	Client(ctx context.Context, issuer, id string) (*Client, error)
+	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	// ClientByAPIKey finds the client that holds an API key with that digest.
-	ClientByAPIKey(ctx context.Context, issuer string, key Digest) (*Client, error)
-	Merchant(ctx context.Context, issuer, id string) (*Merchant, error)
+	ClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error)
+	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
 	// CardTokens finds those of ids that exist, in no particular order.
-	CardTokens(ctx context.Context, issuer string, ids []string) ([]CardToken, error)
+	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
 	// Touch notes when a key or secret of a client was last used. It never waits
 	// and may lose the last few seconds when the process dies.
 	Touch(issuer, client, credential string, at time.Time)

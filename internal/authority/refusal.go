@@ -9,6 +9,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -39,7 +40,7 @@ const recordTimeout = 2 * time.Second
 
 // refuse names the client in the refusal and has it recorded. The refusal stands
 // also when the ledger is down: nothing is handed out.
-func (a *Authority) refuse(ctx context.Context, issuer *Issuer, req *Request, c *caller, now time.Time, err error) error {
+func (a *Authority) refuse(ctx context.Context, issuer *registry.Issuer, req *Request, c *caller, now time.Time, err error) error {
 	e := oauth.AsError(err)
 	var refusal *Refusal
 	if errors.As(err, &refusal) {

@@ -10,6 +10,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -224,7 +225,7 @@ func TestShorten(t *testing.T) {
 		"APIKEY mnk_AbCdEf":          "something like a credential",
 		"eyJhbGciOiJFUzI1NiJ9.e30.x": "something like a credential",
 	} {
-		if got := authority.Shorten(in); got != want {
+		if got := registry.Excerpt(in); got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
 		}
 	}

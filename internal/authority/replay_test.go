@@ -11,6 +11,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -144,7 +145,7 @@ func TestReplayKeys(t *testing.T) {
 		{"one jti, another key of the client", withJTI("a"), all(withJTI("a"), func(s *spec) {
 			s.header["kid"], s.key = "key-3", strangerKey
 			c := s.client()
-			c.Keys = append(c.Keys, authority.Key{Kid: "key-3", Public: publicOf(strangerKey)})
+			c.Keys = append(c.Keys, registry.Key{Kid: "key-3", Public: publicOf(strangerKey)})
 		}), true},
 		{"one jti, another client", withJTI("a"), all(withJTI("a"), claim("iss", otherID), claim("sub", otherID), func(s *spec) {
 			s.header["kid"], s.key = "key-2", secondKey

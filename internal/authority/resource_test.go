@@ -14,23 +14,24 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
 // asking is each way in which a client authenticates beside the token endpoint.
 var asking = map[string]func(h *house, t testing.TB) *authority.Request{
 	"oauth2 client_secret_post": func(h *house, t testing.TB) *authority.Request {
-		return secretRequest(h.newSecret(t, authority.ClientSecret))
+		return secretRequest(h.newSecret(t, registry.ClientSecret))
 	},
 	"oauth2 client_secret_basic": func(h *house, t testing.TB) *authority.Request {
-		req := secretRequest(h.newSecret(t, authority.ClientSecret))
+		req := secretRequest(h.newSecret(t, registry.ClientSecret))
 		req.Auth = oauth.AuthBasic
 		return req
 	},
 	"oauth2 private_key_jwt":    func(h *house, _ testing.TB) *authority.Request { return clientAuthRequest(h.assertion()) },
 	"thales-d1 private_key_jwt": func(h *house, _ testing.TB) *authority.Request { return clientAuthRequest(h.assertion()) },
 	"thales-etp api_key": func(h *house, t testing.TB) *authority.Request {
-		return &authority.Request{Auth: oauth.AuthAPIKey, Secret: h.newSecret(t, authority.APIKey), Correlation: "corr-1"}
+		return &authority.Request{Auth: oauth.AuthAPIKey, Secret: h.newSecret(t, registry.APIKey), Correlation: "corr-1"}
 	},
 }
 
@@ -45,7 +46,7 @@ func eachWay(t *testing.T, test func(t *testing.T, h *house, req *authority.Requ
 			switch profileName {
 			case "thales-etp":
 				h.addMerchant()
-				token = h.mint(t, h.newSecret(t, authority.APIKey))
+				token = h.mint(t, h.newSecret(t, registry.APIKey))
 			default:
 				token = must(h.exchange(grantRequest(h.assertion())))
 			}
@@ -220,10 +221,12 @@ func TestGivenBackDuringTrouble(t *testing.T) {
 			"registry": func(h *house, err error) { h.registry.err = err },
 		} {
 			h := newHouse(t, profileName)
-			req := secretRequest(h.newSecret(t, authority.ClientSecret))
+			var req *authority.Request
 			if profileName == "thales-etp" {
 				h.addMerchant()
-				req = apiKeyRequest(h.newSecret(t, authority.APIKey))
+				req = apiKeyRequest(h.newSecret(t, registry.APIKey))
+			} else {
+				req = secretRequest(h.newSecret(t, registry.ClientSecret))
 			}
 			token := must(h.exchange(req))
 			trouble(h, errors.New("down"))
@@ -245,7 +248,7 @@ func TestGivenBackDuringTrouble(t *testing.T) {
 func TestGivenBackWhileMerchantCannotBeFound(t *testing.T) {
 	h := newHouse(t, "thales-etp")
 	h.addMerchant()
-	req := apiKeyRequest(h.newSecret(t, authority.APIKey))
+	req := apiKeyRequest(h.newSecret(t, registry.APIKey))
 	token := must(h.exchange(req))
 	h.Authority.Registry = noMerchants{h.registry}
 	if e, _ := refusalOf(t, nil, h.Revoke(t.Context(), h.issuer, req, token.Token)); e.Code != oauth.TemporarilyUnavailable {
@@ -259,7 +262,7 @@ func TestGivenBackWhileMerchantCannotBeFound(t *testing.T) {
 // noMerchants cannot tell of merchants.
 type noMerchants struct{ *memoryRegistry }
 
-func (noMerchants) Merchant(context.Context, string, string) (*authority.Merchant, error) {
+func (noMerchants) Merchant(context.Context, string, string) (*registry.Merchant, error) {
 	return nil, errors.New("down")
 }
 
@@ -279,7 +282,7 @@ func TestAuthenticationNotRecorded(t *testing.T) {
 func TestIntrospectFor(t *testing.T) {
 	h := newHouse(t, "oauth2")
 	mine := must(h.exchange(grantRequest(h.assertion())))
-	req := secretRequest(h.newSecret(t, authority.ClientSecret))
+	req := secretRequest(h.newSecret(t, registry.ClientSecret))
 	other := *req
 	other.ClientID = otherID
 	h.registry.clients[otherID].Secrets = h.client().Secrets
@@ -373,7 +376,7 @@ func TestWithdrawn(t *testing.T) {
 // and what it may not give back is not counted against others.
 func TestGivenBackWithinBounds(t *testing.T) {
 	h := newHouse(t, "boltpay")
-	secret := h.newSecret(t, authority.ClientSecret)
+	secret := h.newSecret(t, registry.ClientSecret)
 	req := secretRequest(secret)
 	given := 0
 	for range authority.GivenBackBurst + 20 {

@@ -12,6 +12,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -182,7 +183,7 @@ func (r *Revocations) Learn(ctx context.Context, issuer string, ids []string) er
 	f := r.of(issuer)
 	for _, id := range ids {
 		v, err := r.store.Revocation(ctx, issuer, id)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, registry.ErrNotFound) {
 			continue // it is over
 		}
 		if err != nil {
@@ -313,9 +314,9 @@ func (f *inForce) room(v *Revocation) error {
 	_, known := f.extentOf(v.group())
 	switch {
 	case f.named.Load()+f.unknown(v.JTIs) > MaxRevoked:
-		return reject("more than %d tokens of issuer %s are revoked one by one: revoke a client, a signing key, or everything before an instant", MaxRevoked, v.Issuer)
+		return registry.Invalidf("more than %d tokens of issuer %s are revoked one by one: revoke a client, a signing key, or everything before an instant", MaxRevoked, v.Issuer)
 	case len(v.JTIs) == 0 && !v.All && !known && f.grouped.Load() >= MaxGroups:
-		return reject("the tokens of %d clients and signing keys of issuer %s are revoked: revoke everything before an instant", MaxGroups, v.Issuer)
+		return registry.Invalidf("the tokens of %d clients and signing keys of issuer %s are revoked: revoke everything before an instant", MaxGroups, v.Issuer)
 	}
 	return nil
 }
@@ -373,11 +374,11 @@ type Target struct {
 
 // Plan works out which tokens a target means at now. It changes nothing. What
 // cannot be named is an *OnboardingError that says why.
-func (r *Revocations) Plan(ctx context.Context, issuer *Issuer, t Target, now time.Time) (*Revocation, error) {
+func (r *Revocations) Plan(ctx context.Context, issuer *registry.Issuer, t Target, now time.Time) (*Revocation, error) {
 	v := &Revocation{Issuer: issuer.Name, ID: newJTI(), Created: now.UTC(), Until: now.Add(maxTokenLifetime).UTC(), Before: nextSecond(now)}
 	if !t.At.IsZero() {
 		if t.At.After(now) {
-			return nil, reject("tokens of the future cannot be revoked: give an instant that has passed")
+			return nil, registry.Invalidf("tokens of the future cannot be revoked: give an instant that has passed")
 		}
 		v.Before = wholeSecond(t.At)
 	}
@@ -400,7 +401,7 @@ func (r *Revocations) Plan(ctx context.Context, issuer *Issuer, t Target, now ti
 	case t.All:
 		v.Reason, v.All = "everything issued before "+stamp(v.Before), true
 	default:
-		return nil, reject("say what to revoke: a token's jti, a client, a client's key or secret, a signing key, or everything before an instant")
+		return nil, registry.Invalidf("say what to revoke: a token's jti, a client, a client's key or secret, a signing key, or everything before an instant")
 	}
 	return v, nil
 }
@@ -445,11 +446,11 @@ func (r *Revocations) planTokens(ctx context.Context, v *Revocation, q ledger.Qu
 	})
 	switch {
 	case errors.Is(err, errTooMany):
-		return nil, reject("more than %d tokens to revoke one by one: revoke the client, the signing key, or everything before an instant", MaxRevokedAtOnce)
+		return nil, registry.Invalidf("more than %d tokens to revoke one by one: revoke the client, the signing key, or everything before an instant", MaxRevokedAtOnce)
 	case err != nil:
 		return nil, err
 	case len(v.JTIs) == 0:
-		return nil, fmt.Errorf("a live token (%s): %w", v.Reason, ErrNotFound)
+		return nil, fmt.Errorf("a live token (%s): %w", v.Reason, registry.ErrNotFound)
 	}
 	return v, nil
 }
@@ -461,7 +462,7 @@ const revocationListLifetime = 24 * time.Hour
 // RevocationList reads it. Its iat is the instant until which it is complete: it
 // names whatever was revoked before, on any replica. Replicas that know the same
 // make the same list of one instant.
-func (r *Revocations) AppendJSON(dst []byte, issuer *Issuer, complete time.Time) []byte {
+func (r *Revocations) AppendJSON(dst []byte, issuer *registry.Issuer, complete time.Time) []byte {
 	f := r.of(issuer.Name)
 	var jtis, kids, claims []string
 	f.jtis.Range(func(jti, until any) bool {

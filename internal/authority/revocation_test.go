@@ -16,6 +16,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/profile"
 )
@@ -70,8 +71,8 @@ func (h *house) live(t testing.TB, token *authority.AccessToken) bool {
 func TestPlan(t *testing.T) {
 	h := newHouse(t, "oauth2")
 	h.now = noon.Add(300 * time.Millisecond)
-	first := h.mint(t, h.newSecret(t, authority.ClientSecret))
-	second := h.mint(t, h.newSecret(t, authority.ClientSecret))
+	first := h.mint(t, h.newSecret(t, registry.ClientSecret))
+	second := h.mint(t, h.newSecret(t, registry.ClientSecret))
 	credential := h.client().Secrets[1].ID
 	day := h.now.Add(24 * time.Hour)
 	for name, row := range map[string]struct {
@@ -110,7 +111,7 @@ func TestPlan(t *testing.T) {
 func TestPlanOfUnnamedClient(t *testing.T) {
 	h := newHouse(t, "thales-etp")
 	h.addMerchant()
-	key := h.newSecret(t, authority.APIKey)
+	key := h.newSecret(t, registry.APIKey)
 	over := h.mint(t, key)
 	h.now = over.Expires.Add(-time.Second)
 	early := h.mint(t, key)
@@ -145,11 +146,11 @@ func TestPlanRefused(t *testing.T) {
 			{Kind: ledger.KindAdmin, Time: noon, Issuer: "d1", JTI: "x", Expires: noon.Add(time.Hour)},
 		}
 		v, err := h.Revocations.Plan(t.Context(), h.issuer, row.target, h.now)
-		var refused *authority.OnboardingError
+		var refused *registry.InvalidError
 		switch {
 		case v != nil || err == nil:
 			t.Errorf("%s: %+v, %v", name, v, err)
-		case row.problem == "" && !errors.Is(err, authority.ErrNotFound):
+		case row.problem == "" && !errors.Is(err, registry.ErrNotFound):
 			t.Errorf("%s: %v, want that nothing was found", name, err)
 		case row.problem != "" && (!errors.As(err, &refused) || !strings.Contains(refused.Problem, row.problem)):
 			t.Errorf("%s: %v, want %q", name, err, row.problem)
@@ -176,7 +177,7 @@ func TestPlanTooMany(t *testing.T) {
 	}
 	h.ledger.entries = append(h.ledger.entries, entry)
 	_, err := h.Revocations.Plan(t.Context(), h.issuer, target, h.now)
-	var refused *authority.OnboardingError
+	var refused *registry.InvalidError
 	if !errors.As(err, &refused) || !strings.Contains(refused.Problem, "more than 50000 tokens") {
 		t.Errorf("one more: %v", err)
 	}
@@ -204,7 +205,7 @@ func TestNames(t *testing.T) {
 		"nothing": {func(string) authority.Revocation { return authority.Revocation{Before: noon.Add(time.Hour)} }, nil},
 	} {
 		h := newHouse(t, "oauth2")
-		secret := h.newSecret(t, authority.ClientSecret)
+		secret := h.newSecret(t, registry.ClientSecret)
 		h.registry.clients[otherID].Secrets = h.client().Secrets
 		tokens := map[string]*authority.AccessToken{all[0]: h.mint(t, secret)}
 		h.now = noon.Add(time.Second)
@@ -236,7 +237,7 @@ func byClaim(claim, value string, before time.Duration) authority.Revocation {
 func TestNamesInList(t *testing.T) {
 	h := newHouse(t, "thales-etp")
 	h.addMerchant()
-	token := h.mint(t, h.newSecret(t, authority.APIKey))
+	token := h.mint(t, h.newSecret(t, registry.APIKey))
 	for _, value := range []string{"card", "card-2"} {
 		if err := h.put(t, byClaim("tokens", value, time.Second)); err != nil {
 			t.Fatal(err)
@@ -254,7 +255,7 @@ func TestRevocationsMeet(t *testing.T) {
 	early.Until, late.Until = noon.Add(2*time.Hour), noon.Add(time.Hour)
 	for name, order := range map[string][]authority.Revocation{"early first": {early, late}, "late first": {late, early}} {
 		h := newHouse(t, "oauth2")
-		token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+		token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 		for _, v := range order {
 			if err := h.put(t, v); err != nil {
 				t.Fatal(err)
@@ -323,7 +324,7 @@ func TestBounds(t *testing.T) {
 	put("a known key", authority.Revocation{SigningKid: "0"})
 	stored := len(h.ledger.revocations)
 	for _, v := range []authority.Revocation{{JTIs: []string{"0", "one more"}}, {SigningKid: "one more"}} {
-		var refused *authority.OnboardingError
+		var refused *registry.InvalidError
 		if err := h.put(t, v); !errors.As(err, &refused) || !strings.HasSuffix(refused.Problem, "everything before an instant") {
 			t.Errorf("%+v: %v", v, err)
 		}
@@ -340,7 +341,7 @@ func TestBounds(t *testing.T) {
 // TestAddNotStored: what is not durable is not in force.
 func TestAddNotStored(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+	token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 	h.ledger.err = errors.New("down")
 	if err := h.put(t, authority.Revocation{JTIs: []string{token.JTI}}); !errors.Is(err, h.ledger.err) || !h.live(t, token) {
 		t.Errorf("error %v", err)
@@ -357,7 +358,7 @@ func TestAddNotStored(t *testing.T) {
 // TestLoad finds what another process put in force; its version is new.
 func TestLoad(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+	token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 	for _, v := range []authority.Revocation{{JTIs: []string{token.JTI, "b"}}, byClaim("client_id", "c", 0), {SigningKid: "k"}, {All: true, Before: noon}} {
 		if err := h.put(t, v); err != nil {
 			t.Fatal(err)
@@ -382,7 +383,7 @@ func TestLoad(t *testing.T) {
 // TestLearn puts in force what it is told of, and keeps what was in force.
 func TestLearn(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	secret := h.newSecret(t, authority.ClientSecret)
+	secret := h.newSecret(t, registry.ClientSecret)
 	first, second := h.mint(t, secret), h.mint(t, secret)
 	for id, token := range map[string]*authority.AccessToken{"1": first, "2": second} {
 		v := &authority.Revocation{Issuer: "d1", ID: id, JTIs: []string{token.JTI}, Until: token.Expires}
@@ -412,7 +413,7 @@ func TestLearn(t *testing.T) {
 // returned for is refused from then on.
 func TestRevocationsAtOnce(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	secret := h.newSecret(t, authority.ClientSecret)
+	secret := h.newSecret(t, registry.ClientSecret)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		token := h.mint(t, secret)
@@ -466,7 +467,7 @@ func TestResourceAuth(t *testing.T) {
 		"thales-d1": "[private_key_jwt]", "thales-d1-banking": "[private_key_jwt]", "thales-etp": "[api_key]",
 	} {
 		p := must(profile.Builtin(name))
-		if got := fmt.Sprint((&authority.Issuer{Profile: p}).ResourceAuth()); got != want {
+		if got := fmt.Sprint((&registry.Issuer{Profile: p}).ResourceAuth()); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
@@ -477,7 +478,7 @@ func TestResourceAuth(t *testing.T) {
 func TestLoadLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, "oauth2")
-		token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+		token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 		read, goOn := make(chan struct{}), make(chan struct{})
 		h.ledger.listed = func() {
 			h.ledger.listed = nil
@@ -509,7 +510,7 @@ func TestLoadLosesNothing(t *testing.T) {
 func TestRevocationsHoldUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, "oauth2")
-		token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+		token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 		hangs, first := make(chan struct{}), make(chan error)
 		h.ledger.puts = func() { <-hangs }
 		v := &authority.Revocation{Issuer: "d1", JTIs: []string{"other"}, Until: h.now.Add(time.Hour)}

@@ -106,7 +106,7 @@ var kidRule = rule{
 	holds: func(p *presented) bool {
 		return p.key != nil && (p.jws.Header.Kid != "" || p.policy.Kid == profile.Optional)
 	},
-	expected: func(p *presented) string { return "a header kid among " + p.client.kids() },
+	expected: func(p *presented) string { return "a header kid among " + kids(p.client) },
 	found: func(p *presented) string {
 		if p.keyErr != nil {
 			return quote(p.jws.Header.Kid) + "; jwks_uri: " + p.keyErr.Error()
@@ -359,13 +359,13 @@ var audienceRule = rule{
 		if !p.isGrant {
 			return !p.claims.AudienceIsArray && p.claims.Audience[0] == p.issuer.URL
 		}
-		return p.issuer.grantAudience(p.claims.Audience[0])
+		return p.issuer.AcceptsAudience(p.claims.Audience[0])
 	},
 	expected: func(p *presented) string {
 		if !p.isGrant {
 			return "the issuer URL alone, as a string: " + p.issuer.URL
 		}
-		return "exactly one of " + strings.Join(p.issuer.audiences(), " ")
+		return "exactly one of " + strings.Join(p.issuer.Audiences(), " ")
 	},
 	found: func(p *presented) string {
 		if !p.claims.Has(jose.ClaimAudience) {
@@ -374,22 +374,6 @@ var audienceRule = rule{
 		return quote(strings.Join(p.claims.Audience, " "))
 	},
 	hint: audienceHint,
-}
-
-// audiences lists what grantAudience accepts, for people.
-func (i *Issuer) audiences() []string {
-	var all []string
-	policy := &i.Profile.Policy.Assertion
-	if policy.Accepts(profile.AudienceName) {
-		all = append(all, i.AudienceNames...)
-	}
-	if policy.Accepts(profile.AudienceIssuer) {
-		all = append(all, i.URL)
-	}
-	if policy.Accepts(profile.AudienceEndpoint) {
-		all = append(all, i.Endpoints()...)
-	}
-	return all
 }
 
 var subjectRule = rule{

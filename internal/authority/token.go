@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -21,7 +22,7 @@ func newJTI() string {
 	return base64.RawURLEncoding.EncodeToString(random[:])[:jtiLength]
 }
 
-func newToken(issuer *Issuer, grant *Grant, now time.Time) *AccessToken {
+func newToken(issuer *registry.Issuer, grant *Grant, now time.Time) *AccessToken {
 	issued := now.Truncate(time.Second)
 	return &AccessToken{
 		JTI:       newJTI(),
@@ -34,7 +35,7 @@ func newToken(issuer *Issuer, grant *Grant, now time.Time) *AccessToken {
 
 // appendClaims appends the claims of the access token in the profile's order
 // (RFC 9068 §2.2 where the platform says nothing).
-func appendClaims(dst []byte, issuer *Issuer, grant *Grant, token *AccessToken, now time.Time) ([]byte, error) {
+func appendClaims(dst []byte, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) ([]byte, error) {
 	dst = append(dst, '{')
 	claims := issuer.Profile.Policy.Token.Claims
 	for i := range claims {
@@ -63,7 +64,7 @@ func appendClaims(dst []byte, issuer *Issuer, grant *Grant, token *AccessToken, 
 }
 
 // appendClaim appends one claim's value; ok is false when there is none.
-func appendClaim(dst []byte, claim *profile.Claim, issuer *Issuer, grant *Grant, token *AccessToken, now time.Time) (filled []byte, ok bool) {
+func appendClaim(dst []byte, claim *profile.Claim, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) (filled []byte, ok bool) {
 	switch claim.From {
 	case profile.SourceIssuer:
 		return strictjson.AppendString(dst, issuer.URL), true
@@ -88,11 +89,11 @@ func appendClaim(dst []byte, claim *profile.Claim, issuer *Issuer, grant *Grant,
 	if !ok {
 		return dst, false
 	}
-	return value.appendJSON(dst), true
+	return value.AppendJSON(dst), true
 }
 
 // attribute finds what a source such as client.roles names.
-func (g *Grant) attribute(source profile.Source) (Attribute, bool) {
+func (g *Grant) attribute(source profile.Source) (registry.Attribute, bool) {
 	if name, ok := source.ClientAttribute(); ok {
 		value, ok := g.Client.Attributes[name]
 		return value, ok
@@ -107,19 +108,5 @@ func (g *Grant) attribute(source profile.Source) (Attribute, bool) {
 			return g.Params[i].Value, true
 		}
 	}
-	return Attribute{}, false
-}
-
-func (a Attribute) appendJSON(dst []byte) []byte {
-	if !a.IsList {
-		return strictjson.AppendString(dst, a.Text)
-	}
-	dst = append(dst, '[')
-	for i, text := range a.List {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = strictjson.AppendString(dst, text)
-	}
-	return append(dst, ']')
+	return registry.Attribute{}, false
 }

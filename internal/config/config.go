@@ -10,7 +10,7 @@ package config
 import (
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // Config is the whole file. The comments of the fields are the manual;
@@ -140,5 +140,5 @@ type Issuer struct {
 	Disabled bool `toml:"disabled"`
 
 	// What Load made of it.
-	made *authority.Issuer
+	made *registry.Issuer
 }

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
+	"moneyer/internal/registry"
 	"moneyer/profile"
 )
 
@@ -132,7 +132,7 @@ disabled = true
 		}
 	}
 	made := c.Issuers["d1"].Authority()
-	want := authority.Issuer{
+	want := registry.Issuer{
 		Name: "d1", URL: "http://localhost:8443/d1", Profile: made.Profile, Environment: "stg", AudienceNames: []string{"stg", "prd"},
 		ResourceAudience: "https://api.example.com", TokenLifetime: 24 * time.Hour, Replay: profile.SameToken, Alg: "PS256", Disabled: true,
 	}

@@ -16,7 +16,7 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/internal/stricttoml"
 	"moneyer/profile"
 )
@@ -207,7 +207,7 @@ func (c *Config) checkIssuers(check *checker) {
 }
 
 // makeIssuer joins an issuer's settings with its profile.
-func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*authority.Issuer, error) {
+func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.Issuer, error) {
 	file := i.Profile
 	if strings.HasSuffix(file, ".toml") {
 		file = c.Path(file)
@@ -217,7 +217,7 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*authority.
 		return nil, err
 	}
 	key := "issuers." + name + "."
-	made := &authority.Issuer{
+	made := &registry.Issuer{
 		Name: name, URL: i.URL, Profile: p, Environment: i.Environment, AudienceNames: i.AudienceNames, ResourceAudience: i.ResourceAudience,
 		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(profile.Replay(i.Replay), p.Policy.Assertion.Replay),
 		Alg: cmp.Or(i.Alg, p.Policy.Token.Alg), Disabled: i.Disabled,
@@ -257,7 +257,7 @@ func (c *Config) Path(p string) string {
 }
 
 // Authority returns the issuer that Load made of the settings.
-func (i Issuer) Authority() *authority.Issuer { return i.made }
+func (i Issuer) Authority() *registry.Issuer { return i.made }
 
 // AdminListener is the admin listener in the form of the other.
 func (c *Config) AdminListener() Listener { return c.Admin.listener() }

@@ -23,9 +23,9 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 )
 
 const (
@@ -126,7 +126,7 @@ func (s *Source) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, err
 		return set.keys[kid], nil
 	}
 	if set != nil && now.Sub(set.fetched) < minRefetch {
-		return nil, fmt.Errorf("kid %.64q at %s: %w", kid, uri, authority.ErrNotFound)
+		return nil, fmt.Errorf("kid %.64q at %s: %w", kid, uri, registry.ErrNotFound)
 	}
 	select {
 	case r := <-s.flight.DoChan(uri, func() (any, error) { return s.refresh(uri) }):
@@ -139,7 +139,7 @@ func (s *Source) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, err
 	if set = s.kept(uri); set != nil && set.keys[kid] != nil && s.now().Before(set.fresh) {
 		return set.keys[kid], nil
 	}
-	return nil, fmt.Errorf("kid %.64q at %s: %w", kid, uri, authority.ErrNotFound)
+	return nil, fmt.Errorf("kid %.64q at %s: %w", kid, uri, registry.ErrNotFound)
 }
 
 func (s *Source) kept(uri string) *keySet {
@@ -175,7 +175,7 @@ func (s *Source) refresh(uri string) (any, error) {
 }
 
 func (s *Source) fetch(uri string) (map[string]*jose.PublicKey, time.Duration, error) {
-	if err := authority.CheckJWKSURI(uri); err != nil {
+	if err := registry.CheckJWKSURI(uri); err != nil {
 		return nil, 0, err
 	}
 	// It serves all who wait, so nobody's leaving ends it: the client's own timeout does.

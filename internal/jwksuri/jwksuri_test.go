@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/registry"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -101,7 +101,7 @@ func TestUnknownKidRefetchesOnceAMinute(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a"))), &clock{}
 	s := New(loopback, p.trust(), c.now)
 	for range 3 {
-		if _, err := s.Key(context.Background(), p.URL, "b"); !errors.Is(err, authority.ErrNotFound) {
+		if _, err := s.Key(context.Background(), p.URL, "b"); !errors.Is(err, registry.ErrNotFound) {
 			t.Errorf("error %v, want not found", err)
 		}
 	}
@@ -190,7 +190,7 @@ func TestCheck(t *testing.T) {
 		"https://idp.example.com/keys": true, "http://idp.example.com/keys": false, "https://": false, "file:///etc/passwd": false,
 		"https://user@idp.example.com/": false, "https://idp.example.com/#a": false, "https://idp.example.com/" + strings.Repeat("x", 1024): false,
 	} {
-		if err := authority.CheckJWKSURI(uri); (err == nil) != ok {
+		if err := registry.CheckJWKSURI(uri); (err == nil) != ok {
 			t.Errorf("CheckJWKSURI(%.40s) = %v", uri, err)
 		}
 	}

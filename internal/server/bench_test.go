@@ -22,6 +22,7 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
@@ -132,7 +133,7 @@ func newBenchFixture(b *testing.B) *benchFixture {
 	if err != nil {
 		b.Fatal(err)
 	}
-	issuer := &authority.Issuer{Name: "d1", URL: "http://127.0.0.1", Profile: p, AudienceNames: []string{"stg"}, ResourceAudience: "https://api.example.com",
+	issuer := &registry.Issuer{Name: "d1", URL: "http://127.0.0.1", Profile: p, AudienceNames: []string{"stg"}, ResourceAudience: "https://api.example.com",
 		TokenLifetime: 15 * time.Minute, Replay: profile.Once, Alg: "ES256"}
 	f := &benchFixture{signer: onboardBench(b, ctx, db, issuer)}
 	master, err := keyring.NewMasterKey()
@@ -148,7 +149,7 @@ func newBenchFixture(b *testing.B) *benchFixture {
 		b.Fatal(err)
 	}
 	s := &server.Server{
-		Issuers: []*authority.Issuer{issuer}, Keyring: keys, Gate: limit.NewGate(4 * callers), Readers: limit.NewGate(4 * callers), Timeout: 10 * time.Second,
+		Issuers: []*registry.Issuer{issuer}, Keyring: keys, Gate: limit.NewGate(4 * callers), Readers: limit.NewGate(4 * callers), Timeout: 10 * time.Second,
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: keys, Pepper: master.Pepper(), Now: time.Now,
 			ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000), Refusals: authority.NewRefusals(db, limit.Rate{PerSecond: 1}), Revocations: authority.NewRevocations(db)},
 		AddressRate: limit.New[netip.Addr](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000),
@@ -163,7 +164,7 @@ func newBenchFixture(b *testing.B) *benchFixture {
 	return f
 }
 
-func onboardBench(b *testing.B, ctx context.Context, db *store.DB, issuer *authority.Issuer) *assertion.Signer {
+func onboardBench(b *testing.B, ctx context.Context, db *store.DB, issuer *registry.Issuer) *assertion.Signer {
 	b.Helper()
 	key, err := assertion.GenerateKey("ES256")
 	if err != nil {
@@ -173,8 +174,8 @@ func onboardBench(b *testing.B, ctx context.Context, db *store.DB, issuer *autho
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := &authority.Client{Issuer: "d1", ID: benchClient, Scope: oauth.Scope{"d1-s2s:api:merchant-gtw"}}
-	if err := c.AddKey(issuer, nil, authority.Key{Kid: "k1", Public: public}); err != nil {
+	c := &registry.Client{Issuer: "d1", ID: benchClient, Scope: oauth.Scope{"d1-s2s:api:merchant-gtw"}}
+	if err := c.AddKey(issuer, nil, registry.Key{Kid: "k1", Public: public}); err != nil {
 		b.Fatal(err)
 	}
 	if err := db.PutClient(ctx, c, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Action: "client.add"}); err != nil {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -212,7 +213,7 @@ func (p *parameters) takeText(name, value string) error {
 	case profile.MeansClientAssertionType:
 		p.assertionType = value
 	default:
-		p.req.Params = append(p.req.Params, authority.Param{Name: name, Value: authority.Attribute{Text: value}})
+		p.req.Params = append(p.req.Params, authority.Param{Name: name, Value: registry.Attribute{Text: value}})
 	}
 	return nil
 }
@@ -231,7 +232,7 @@ func (p *parameters) takeList(param *profile.Param, list []string) error {
 	}
 	i := slices.IndexFunc(p.wire.Params, func(other profile.Param) bool { return other.Name == param.Name })
 	p.seen |= 1 << i
-	p.req.Params = append(p.req.Params, authority.Param{Name: param.Name, Value: authority.Attribute{List: list, IsList: true}})
+	p.req.Params = append(p.req.Params, authority.Param{Name: param.Name, Value: registry.Attribute{List: list, IsList: true}})
 	return nil
 }
 

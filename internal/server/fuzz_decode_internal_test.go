@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -38,7 +39,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := newWire(&authority.Issuer{Name: "i", URL: "https://i.example.com", Profile: p})
+		w := newWire(&registry.Issuer{Name: "i", URL: "https://i.example.com", Profile: p})
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", bytes.NewReader(body))
 		r.Header.Set("Content-Type", map[bool]string{true: "application/json", false: "application/x-www-form-urlencoded"}[isJSON])
 		req, err := w.decode(httptest.NewRecorder(), r)

@@ -22,6 +22,7 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
@@ -45,21 +46,21 @@ type faults struct {
 
 var errDown = errors.New("switched off by the test")
 
-func (f *faults) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+func (f *faults) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	if f.registryDown.Load() {
 		return nil, errDown
 	}
 	return f.DB.Client(ctx, issuer, id)
 }
 
-func (f *faults) ClientByAPIKey(ctx context.Context, issuer string, d authority.Digest) (*authority.Client, error) {
+func (f *faults) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
 	if f.registryDown.Load() {
 		return nil, errDown
 	}
 	return f.DB.ClientByAPIKey(ctx, issuer, d)
 }
 
-func (f *faults) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
+func (f *faults) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
 	if f.registryDown.Load() {
 		return nil, errDown
 	}
@@ -109,7 +110,7 @@ func (b *buffer) Reset() {
 type house struct {
 	clock
 	setup     *setup
-	pepper    authority.Pepper
+	pepper    registry.Pepper
 	store     *faults
 	keyring   *keyring.Keyring
 	gate      *limit.Gate

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"moneyer/bearer"
-	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/registry"
 	"moneyer/internal/server"
 	"moneyer/profile"
 )
@@ -200,7 +200,7 @@ func TestConflictingIssuers(t *testing.T) {
 			for i, url := range []string{row.a, row.b} {
 				p, err := profile.Builtin([]string{row.pa, row.pb}[i])
 				must(t, err)
-				s.Issuers = append(s.Issuers, &authority.Issuer{Name: []string{"one", "two"}[i], URL: url, Profile: p})
+				s.Issuers = append(s.Issuers, &registry.Issuer{Name: []string{"one", "two"}[i], URL: url, Profile: p})
 			}
 			_, err := s.Handler()
 			switch {

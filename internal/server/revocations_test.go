@@ -18,6 +18,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // published verifies a signed document by the keys that its issuer publishes.
@@ -371,7 +372,7 @@ func TestLongestList(t *testing.T) {
 	for i := range authority.MaxGroups { // the longest client ids, each octet escaped
 		must(t, add(authority.Revocation{Claim: "client_id", Value: fmt.Sprintf("%04d", i) + strings.Repeat(`"`, 252), Before: noon}))
 	}
-	var refused *authority.OnboardingError
+	var refused *registry.InvalidError
 	for _, v := range []authority.Revocation{{JTIs: []string{"one more"}}, {SigningKid: "one more"}} {
 		if err := add(v); !errors.As(err, &refused) || !strings.Contains(refused.Problem, "everything before an instant") {
 			t.Errorf("%+v: %v", v, err)

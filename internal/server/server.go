@@ -22,12 +22,13 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
 	"moneyer/internal/limit"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
 // Server serves a set of issuers. Its fields are set before Handler is called.
 type Server struct {
-	Issuers   []*authority.Issuer
+	Issuers   []*registry.Issuer
 	Authority *authority.Authority
 	Keyring   *keyring.Keyring
 	// Gate bounds the requests at work, and Readers those that are being read:
@@ -58,7 +59,7 @@ type endpoint struct {
 	*Server
 	// name of the endpoint in the log and the metrics.
 	name   string
-	issuer *authority.Issuer
+	issuer *registry.Issuer
 	wire   *wire
 }
 
@@ -99,7 +100,7 @@ func lowerHost(next http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) route(mux *router, issuer *authority.Issuer, host, path string) {
+func (s *Server) route(mux *router, issuer *registry.Issuer, host, path string) {
 	e := &endpoint{Server: s, name: "token", issuer: issuer, wire: newWire(issuer)}
 	for _, p := range issuer.Profile.Wire.Paths() {
 		mux.handle(host+path+p, issuer.Name, e.token)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -25,7 +26,7 @@ func benchEndpoint(b *testing.B, profileName string) *endpoint {
 	if err != nil {
 		b.Fatal(err)
 	}
-	issuer := &authority.Issuer{Name: "bench", URL: "https://auth.example.com", Profile: p}
+	issuer := &registry.Issuer{Name: "bench", URL: "https://auth.example.com", Profile: p}
 	return &endpoint{Server: &Server{Now: time.Now}, name: "token", issuer: issuer, wire: newWire(issuer)}
 }
 

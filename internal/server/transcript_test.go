@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 var update = flag.Bool("update", false, "write the answers of testdata/transcripts/*/*.http anew")
@@ -214,7 +214,7 @@ func (r *run) able(what, id string, disabled bool) {
 		must(r, err)
 		changed := *m
 		changed.Disabled = disabled
-		must(r, r.house.store.PutMerchants(r.Context(), []authority.Merchant{changed}, entry))
+		must(r, r.house.store.PutMerchants(r.Context(), []registry.Merchant{changed}, entry))
 	case "issuer":
 		issuer.Disabled = disabled
 	default:

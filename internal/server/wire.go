@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"net/textproto"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -25,7 +25,7 @@ type wire struct {
 	realm                   string
 }
 
-func newWire(issuer *authority.Issuer) *wire {
+func newWire(issuer *registry.Issuer) *wire {
 	p := issuer.Profile
 	w := &wire{
 		Wire:        &p.Wire,
@@ -55,7 +55,7 @@ func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (id string, er
 		if policy.Required {
 			err = oauth.Errorf(oauth.InvalidRequest, "the header %s is missing", policy.Header)
 		}
-	case len(values) > 1 || len(values[0]) > policy.MaxLength || !policy.Chars.Allow(values[0]) || authority.LooksLikeCredential(values[0]):
+	case len(values) > 1 || len(values[0]) > policy.MaxLength || !policy.Chars.Allow(values[0]) || registry.LooksLikeCredential(values[0]):
 		id = newCorrelation(policy.MaxLength)
 		err = oauth.Errorf(oauth.InvalidRequest, "the header %s is malformed", policy.Header)
 	default:

@@ -18,6 +18,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 func must(tb testing.TB, err error) {
@@ -50,15 +51,15 @@ func fill(tb testing.TB, d *DB, n int) {
 	tb.Helper()
 	ctx := tb.Context()
 	for from := 0; from < n; from += MaxBulk {
-		var clients []*authority.Client
+		var clients []*registry.Client
 		for i := from; i < min(n, from+MaxBulk); i++ {
 			clients = append(clients, testClient(tb, i))
 		}
 		must(tb, d.PutClients(ctx, clients, changeEntry()))
 	}
-	must(tb, d.PutMerchants(ctx, []authority.Merchant{{Issuer: "d1", ID: "shop ü", Client: "client-0"}, {Issuer: "d1", ID: "stall", Client: "client-1"}}, changeEntry()))
-	must(tb, d.PutCardTokens(ctx, []authority.CardToken{{Issuer: "d1", ID: "4711", Merchant: "stall", Scheme: "visa"}}, changeEntry()))
-	must(tb, d.PutSigningKeys(ctx, authority.SigningKeys{Issuer: "d1"}, changeEntry()))
+	must(tb, d.PutMerchants(ctx, []registry.Merchant{{Issuer: "d1", ID: "shop ü", Client: "client-0"}, {Issuer: "d1", ID: "stall", Client: "client-1"}}, changeEntry()))
+	must(tb, d.PutCardTokens(ctx, []registry.CardToken{{Issuer: "d1", ID: "4711", Merchant: "stall", Scheme: "visa"}}, changeEntry()))
+	must(tb, d.PutSigningKeys(ctx, registry.SigningKeys{Issuer: "d1"}, changeEntry()))
 	must(tb, d.PutRevocation(ctx, &authority.Revocation{Issuer: "d1", ID: "r", All: true, Until: soon()}, changeEntry()))
 	d.Touch("d1", "client-0", "k", time.Now())
 	must(tb, d.flush(ctx, 1000))
@@ -75,16 +76,16 @@ func fill(tb testing.TB, d *DB, n int) {
 	all.Wait()
 }
 
-func testClient(tb testing.TB, i int) *authority.Client {
+func testClient(tb testing.TB, i int) *registry.Client {
 	tb.Helper()
 	public, _, err := ed25519.GenerateKey(nil)
 	must(tb, err)
 	key, err := jose.NewPublicKey(public, jose.EdDSA)
 	must(tb, err)
-	return &authority.Client{
+	return &registry.Client{
 		Issuer: "d1", ID: fmt.Sprint("client-", i), Name: "A bank",
-		Keys:    []authority.Key{{Kid: "k", Environment: "prd", Public: key}},
-		Secrets: []authority.Secret{{ID: "s", Kind: authority.APIKey, Digest: sha256.Sum256(fmt.Append(nil, i))}},
+		Keys:    []registry.Key{{Kid: "k", Environment: "prd", Public: key}},
+		Secrets: []registry.Secret{{ID: "s", Kind: registry.APIKey, Digest: sha256.Sum256(fmt.Append(nil, i))}},
 	}
 }
 

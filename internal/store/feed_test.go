@@ -14,11 +14,12 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 func putNamed(t *testing.T, d *DB, id string, revision int64, name string, disabled bool) {
 	t.Helper()
-	c := &authority.Client{Issuer: "d1", ID: id, Revision: revision, Name: name, Disabled: disabled}
+	c := &registry.Client{Issuer: "d1", ID: id, Revision: revision, Name: name, Disabled: disabled}
 	if err := d.PutClient(t.Context(), c, testEntry(0)); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +143,7 @@ func feedHeldUp(t *testing.T) {
 	if c, err := b.LastKnown().Client(t.Context(), "d1", "bank"); err != nil || c.Disabled {
 		t.Errorf("what was known last of a client: %+v, %v", c, err)
 	}
-	if _, err := b.LastKnown().Client(t.Context(), "d1", "nobody"); err == nil || errors.Is(err, authority.ErrNotFound) {
+	if _, err := b.LastKnown().Client(t.Context(), "d1", "nobody"); err == nil || errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a client of whom nothing was known: %v", err)
 	}
 	for range 100 {
@@ -371,7 +372,7 @@ func tellsOfWhatIsRemembered(t *testing.T) {
 	var heard told
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{Changed: heard.changed})
 	keys, revocations := Change{Kind: ChangedSigningKeys, Issuer: "d1"}, Change{Kind: ChangedRevocations, Issuer: "d2", ID: "r1"}
-	if err := a.PutSigningKeys(t.Context(), authority.SigningKeys{Issuer: "d1"}, testEntry(0)); err != nil {
+	if err := a.PutSigningKeys(t.Context(), registry.SigningKeys{Issuer: "d1"}, testEntry(0)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, patience, "signing keys are told of", func() bool { return heard.times(keys) == 1 })

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // tamper changes the ledger behind the store's back.
@@ -216,7 +216,7 @@ func TestEntriesOfABrokenBatch(t *testing.T) {
 func TestBackup(t *testing.T) {
 	d := openNew(t)
 	appendEntries(t, d, 20)
-	c := &authority.Client{Issuer: "d1", ID: "bank"}
+	c := &registry.Client{Issuer: "d1", ID: "bank"}
 	if err := d.PutClient(t.Context(), c, &ledger.Entry{Kind: ledger.KindAdmin, Time: clock()}); err != nil {
 		t.Fatal(err)
 	}

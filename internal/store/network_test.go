@@ -13,6 +13,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // recovery is how long after its return a database is made use of again.
@@ -64,7 +65,7 @@ func startLoad(d *DB, from int64) *load {
 		return err
 	})
 	call("uncached read", func(ctx context.Context) error {
-		if _, err := d.Client(ctx, "d1", "nobody"); !errors.Is(err, authority.ErrNotFound) {
+		if _, err := d.Client(ctx, "d1", "nobody"); !errors.Is(err, registry.ErrNotFound) {
 			return err
 		}
 		return nil

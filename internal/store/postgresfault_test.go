@@ -15,6 +15,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/pgserver"
+	"moneyer/internal/registry"
 )
 
 // startReplica opens a store on PostgreSQL. Close may be called before the test ends.
@@ -137,7 +138,7 @@ func TestCommitInDoubt(t *testing.T) {
 			}
 			checkWhole(t, d, 4)
 
-			c := &authority.Client{Issuer: "d1", ID: "bank", Name: "0"}
+			c := &registry.Client{Issuer: "d1", ID: "bank", Name: "0"}
 			met = p.once(test.statement, test.fate)
 			if err := d.PutClient(t.Context(), c, testEntry(4)); err != nil || met.Load() == 0 {
 				t.Errorf("a change whose commit is in doubt: %v", err)

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // chainOf is the chain that a replica goes on with.
@@ -274,13 +274,13 @@ func TestTextThatPostgresRefuses(t *testing.T) {
 				lookups := map[string]func() error{
 					"client":      func() error { _, err := d.Client(ctx, "d1", id); return err },
 					"merchant":    func() error { _, err := d.Merchant(ctx, "d1", id); return err },
-					"API key":     func() error { _, err := d.ClientByAPIKey(ctx, "d1", authority.Digest{}); return err },
+					"API key":     func() error { _, err := d.ClientByAPIKey(ctx, "d1", registry.Digest{}); return err },
 					"no client":   func() error { return d.RemoveClient(ctx, "d1", id, testEntry(0)) },
 					"no merchant": func() error { return d.RemoveMerchant(ctx, "d1", id, testEntry(0)) },
 					"no token":    func() error { return d.RemoveCardToken(ctx, "d1", id, testEntry(0)) },
 				}
 				for what, look := range lookups {
-					if err := look(); !errors.Is(err, authority.ErrNotFound) {
+					if err := look(); !errors.Is(err, registry.ErrNotFound) {
 						t.Errorf("%s: %v", what, err)
 					}
 				}
@@ -337,7 +337,7 @@ func TestChangeThatWaits(t *testing.T) {
 	defer cancel()
 	changed := make(chan error, 1)
 	go func() {
-		changed <- d.PutClient(ctx, &authority.Client{Issuer: "d1", ID: "bank", Name: "bank"}, testEntry(0))
+		changed <- d.PutClient(ctx, &registry.Client{Issuer: "d1", ID: "bank", Name: "bank"}, testEntry(0))
 	}()
 	waiting := time.NewTimer(3 * time.Second)
 	defer waiting.Stop()

@@ -21,7 +21,7 @@ import (
 	"sync"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // MaxPage bounds the lists that one call answers, and MaxBulk what one bulk
@@ -371,6 +371,6 @@ type conflict string
 func (c conflict) Error() string { return string(c) }
 
 // Is makes a conflict an authority.ErrConflict to errors.Is.
-func (conflict) Is(target error) bool { return target == authority.ErrConflict }
+func (conflict) Is(target error) bool { return target == registry.ErrConflict }
 
 func conflictf(format string, args ...any) error { return conflict(fmt.Sprintf(format, args...)) }

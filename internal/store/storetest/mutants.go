@@ -12,6 +12,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // Mutant is a store with one fault, and the part that must find it.
@@ -250,10 +251,10 @@ func (s *ignoresGone) Append(ctx context.Context, e *ledger.Entry, u *authority.
 // staleClients keeps each client as it was first read.
 type staleClients struct {
 	Store
-	kept kept[string, *authority.Client]
+	kept kept[string, *registry.Client]
 }
 
-func (s *staleClients) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+func (s *staleClients) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	if c, ok := s.kept.load(id); ok {
 		return c, nil
 	}
@@ -268,10 +269,10 @@ func (s *staleClients) Client(ctx context.Context, issuer, id string) (*authorit
 // put it back.
 type putsBack struct {
 	Store
-	kept kept[string, *authority.Client]
+	kept kept[string, *registry.Client]
 }
 
-func (s *putsBack) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+func (s *putsBack) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	if c, ok := s.kept.load(id); ok {
 		return c, nil
 	}
@@ -285,17 +286,17 @@ func (s *putsBack) Client(ctx context.Context, issuer, id string) (*authority.Cl
 	return c, err
 }
 
-func (s *putsBack) PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error {
+func (s *putsBack) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	defer s.kept.drop(c.ID)
 	return s.Store.PutClient(ctx, c, e)
 }
 
 type staleAPIKeys struct {
 	Store
-	kept kept[authority.Digest, string]
+	kept kept[registry.Digest, string]
 }
 
-func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d authority.Digest) (*authority.Client, error) {
+func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
 	if id, ok := s.kept.load(d); ok {
 		return s.Store.Client(ctx, issuer, id)
 	}
@@ -308,10 +309,10 @@ func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d auth
 
 type staleMerchants struct {
 	Store
-	kept kept[string, *authority.Merchant]
+	kept kept[string, *registry.Merchant]
 }
 
-func (s *staleMerchants) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
+func (s *staleMerchants) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
 	if m, ok := s.kept.load(id); ok {
 		return m, nil
 	}
@@ -324,10 +325,10 @@ func (s *staleMerchants) Merchant(ctx context.Context, issuer, id string) (*auth
 
 type staleCardTokens struct {
 	Store
-	kept kept[string, []authority.CardToken]
+	kept kept[string, []registry.CardToken]
 }
 
-func (s *staleCardTokens) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
+func (s *staleCardTokens) CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
 	if kept, ok := s.kept.load(ids[0]); ok {
 		return kept, nil
 	}
@@ -341,20 +342,20 @@ func (s *staleCardTokens) CardTokens(ctx context.Context, issuer string, ids []s
 // overwrites puts on top of whatever is stored.
 type overwrites struct{ Store }
 
-func (s *overwrites) PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error {
+func (s *overwrites) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	for {
 		fresh := *c
 		fresh.Revision = 0
 		if current, err := s.Store.Client(ctx, c.Issuer, c.ID); err == nil {
 			fresh.Revision = current.Revision
 		}
-		if err := s.Store.PutClient(ctx, &fresh, e); !errors.Is(err, authority.ErrConflict) {
+		if err := s.Store.PutClient(ctx, &fresh, e); !errors.Is(err, registry.ErrConflict) {
 			return err
 		}
 	}
 }
 
-func (s *overwrites) PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *ledger.Entry) error {
+func (s *overwrites) PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *ledger.Entry) error {
 	current, err := s.Store.SigningKeys(ctx, keys.Issuer)
 	if err != nil {
 		return err
@@ -366,16 +367,16 @@ func (s *overwrites) PutSigningKeys(ctx context.Context, keys authority.SigningK
 // lenient acknowledges what the store refused.
 type lenient struct{ Store }
 
-func (s *lenient) PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error {
+func (s *lenient) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	err := s.Store.PutClient(ctx, c, e)
-	if taken := (*authority.KeyTakenError)(nil); errors.As(err, &taken) || errors.Is(err, authority.ErrConflict) {
+	if taken := (*registry.KeyTakenError)(nil); errors.As(err, &taken) || errors.Is(err, registry.ErrConflict) {
 		return nil
 	}
 	return err
 }
 
 func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
-	if err := s.Store.RemoveClient(ctx, issuer, id, e); !errors.Is(err, authority.ErrConflict) {
+	if err := s.Store.RemoveClient(ctx, issuer, id, e); !errors.Is(err, registry.ErrConflict) {
 		return err
 	}
 	return nil
@@ -384,7 +385,7 @@ func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *ledger
 // piecemeal makes bulk changes one by one.
 type piecemeal struct{ Store }
 
-func (s *piecemeal) PutClients(ctx context.Context, clients []*authority.Client, e *ledger.Entry) error {
+func (s *piecemeal) PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error {
 	for _, c := range clients {
 		if err := s.Store.PutClient(ctx, c, e); err != nil {
 			return err
@@ -393,7 +394,7 @@ func (s *piecemeal) PutClients(ctx context.Context, clients []*authority.Client,
 	return nil
 }
 
-func (s *piecemeal) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *ledger.Entry) error {
+func (s *piecemeal) PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error {
 	for i := range merchants {
 		if err := s.Store.PutMerchants(ctx, merchants[i:i+1], e); err != nil {
 			return err
@@ -402,7 +403,7 @@ func (s *piecemeal) PutMerchants(ctx context.Context, merchants []authority.Merc
 	return nil
 }
 
-func (s *piecemeal) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *ledger.Entry) error {
+func (s *piecemeal) PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error {
 	for i := range tokens {
 		if err := s.Store.PutCardTokens(ctx, tokens[i:i+1], e); err != nil {
 			return err
@@ -413,7 +414,7 @@ func (s *piecemeal) PutCardTokens(ctx context.Context, tokens []authority.CardTo
 
 type unpaged struct{ Store }
 
-func (s *unpaged) Clients(ctx context.Context, issuer, _ string, limit int) ([]*authority.Client, error) {
+func (s *unpaged) Clients(ctx context.Context, issuer, _ string, limit int) ([]*registry.Client, error) {
 	return s.Store.Clients(ctx, issuer, "", limit)
 }
 

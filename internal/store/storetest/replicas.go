@@ -12,6 +12,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // within is how soon every replica acts on what one of them changed.
@@ -209,13 +210,13 @@ func winners(t testing.TB, stores []Store, change func(s Store, i int) error, lo
 	return won
 }
 
-func isConflict(err error) bool { return errors.Is(err, authority.ErrConflict) }
+func isConflict(err error) bool { return errors.Is(err, registry.ErrConflict) }
 
 // revisionsAnywhere puts a client under one revision on all replicas at once.
 func revisionsAnywhere(t testing.TB, stores []Store) {
 	for revision := range int64(12) {
 		won := winners(t, stores, func(s Store, i int) error {
-			c := &authority.Client{Issuer: issuer, ID: "bank", Revision: revision, Name: strconv.Itoa(i)}
+			c := &registry.Client{Issuer: issuer, ID: "bank", Revision: revision, Name: strconv.Itoa(i)}
 			return s.PutClient(t.Context(), c, change("client.put"))
 		}, isConflict)
 		if won != 1 {
@@ -233,10 +234,10 @@ func keysAnywhere(t testing.TB, stores []Store) {
 	for round := range 6 {
 		shared := key(t, "k", "")
 		won := winners(t, stores, func(s Store, i int) error {
-			c := &authority.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Keys: []authority.Key{shared}}
+			c := &registry.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Keys: []registry.Key{shared}}
 			return s.PutClient(t.Context(), c, change("client.put"))
 		}, func(err error) bool {
-			var taken *authority.KeyTakenError
+			var taken *registry.KeyTakenError
 			return errors.As(err, &taken)
 		})
 		if won != 1 {
@@ -250,7 +251,7 @@ func apiKeysAnywhere(t testing.TB, stores []Store) {
 	for round := range 6 {
 		shared := apiKey(fmt.Sprint("shared ", round))
 		won := winners(t, stores, func(s Store, i int) error {
-			c := &authority.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Secrets: []authority.Secret{shared}}
+			c := &registry.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Secrets: []registry.Secret{shared}}
 			return s.PutClient(t.Context(), c, change("client.put"))
 		}, isConflict)
 		if won != 1 {
@@ -268,7 +269,7 @@ func apiKeysAnywhere(t testing.TB, stores []Store) {
 func signingKeysAnywhere(t testing.TB, stores []Store) {
 	for revision := range int64(12) {
 		won := winners(t, stores, func(s Store, i int) error {
-			keys := authority.SigningKeys{Issuer: issuer, Revision: revision, Keys: []authority.SigningKey{{Kid: fmt.Sprint(revision, "-", i)}}}
+			keys := registry.SigningKeys{Issuer: issuer, Revision: revision, Keys: []registry.SigningKey{{Kid: fmt.Sprint(revision, "-", i)}}}
 			return s.PutSigningKeys(t.Context(), keys, change("keys.rotate"))
 		}, isConflict)
 		if won != 1 {
@@ -279,7 +280,7 @@ func signingKeysAnywhere(t testing.TB, stores []Store) {
 			if err != nil || keys.Revision != revision+1 || len(keys.Keys) != 1 {
 				t.Errorf("replica %d reads %+v, %v", i, keys, err)
 			}
-			late := authority.SigningKeys{Issuer: issuer, Revision: revision}
+			late := registry.SigningKeys{Issuer: issuer, Revision: revision}
 			if err := s.PutSigningKeys(t.Context(), late, change("keys.rotate")); !isConflict(err) {
 				t.Errorf("replica %d puts keys under a revision that is over: %v", i, err)
 			}
@@ -323,7 +324,7 @@ func clientsEverywhere(t testing.TB, stores []Store) {
 	})
 	defer stop()
 	for n := 1; n <= rounds; n++ {
-		c := &authority.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
+		c := &registry.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
 		must(t, stores[n%len(stores)].PutClient(t.Context(), c, change("client.put")))
 		seen(t, stores, c.Name, func(s Store) bool {
 			got, err := s.Client(t.Context(), issuer, "bank")
@@ -333,7 +334,7 @@ func clientsEverywhere(t testing.TB, stores []Store) {
 	must(t, stores[0].RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
 	seen(t, stores, "a removed client", func(s Store) bool {
 		_, err := s.Client(t.Context(), issuer, "bank")
-		return errors.Is(err, authority.ErrNotFound)
+		return errors.Is(err, registry.ErrNotFound)
 	})
 }
 
@@ -341,8 +342,8 @@ func clientsEverywhere(t testing.TB, stores []Store) {
 func apiKeysEverywhere(t testing.TB, stores []Store) {
 	digest := apiKey("k").Digest
 	revisions := map[string]int64{}
-	put := func(s Store, id string, secrets ...authority.Secret) {
-		c := &authority.Client{Issuer: issuer, ID: id, Revision: revisions[id], Secrets: secrets}
+	put := func(s Store, id string, secrets ...registry.Secret) {
+		c := &registry.Client{Issuer: issuer, ID: id, Revision: revisions[id], Secrets: secrets}
 		must(t, s.PutClient(t.Context(), c, change("client.put")))
 		revisions[id]++
 	}
@@ -356,7 +357,7 @@ func apiKeysEverywhere(t testing.TB, stores []Store) {
 		put(stores[(n+1)%len(stores)], holder)
 		seen(t, stores, "an API key that nobody holds", func(s Store) bool {
 			_, err := s.ClientByAPIKey(t.Context(), issuer, digest)
-			return errors.Is(err, authority.ErrNotFound)
+			return errors.Is(err, registry.ErrNotFound)
 		})
 	}
 }
@@ -365,8 +366,8 @@ func apiKeysEverywhere(t testing.TB, stores []Store) {
 func merchantsEverywhere(t testing.TB, stores []Store) {
 	putClient(t, stores[0], "bank")
 	for n := range rounds {
-		m := authority.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
-		must(t, stores[n%len(stores)].PutMerchants(t.Context(), []authority.Merchant{m}, change("merchant.put")))
+		m := registry.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
+		must(t, stores[n%len(stores)].PutMerchants(t.Context(), []registry.Merchant{m}, change("merchant.put")))
 		seen(t, stores, "a merchant", func(s Store) bool {
 			got, err := s.Merchant(t.Context(), issuer, "shop")
 			return err == nil && got.Disabled == m.Disabled
@@ -375,7 +376,7 @@ func merchantsEverywhere(t testing.TB, stores []Store) {
 	must(t, stores[0].RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
 	seen(t, stores, "a removed merchant", func(s Store) bool {
 		_, err := s.Merchant(t.Context(), issuer, "shop")
-		return errors.Is(err, authority.ErrNotFound)
+		return errors.Is(err, registry.ErrNotFound)
 	})
 }
 
@@ -385,7 +386,7 @@ func cardTokensEverywhere(t testing.TB, stores []Store) {
 	putMerchant(t, stores[0], "shop")
 	for n := range rounds {
 		s := stores[n%len(stores)]
-		must(t, s.PutCardTokens(t.Context(), []authority.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))
+		must(t, s.PutCardTokens(t.Context(), []registry.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))
 		count := func(want int) func(Store) bool {
 			return func(s Store) bool {
 				found, err := s.CardTokens(t.Context(), issuer, []string{"t"})

@@ -19,6 +19,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // Store is all that the suite asks of a store.
@@ -34,27 +35,27 @@ type Store interface {
 
 // Clients administers clients.
 type Clients interface {
-	Clients(ctx context.Context, issuer, after string, limit int) ([]*authority.Client, error)
-	PutClient(ctx context.Context, c *authority.Client, e *ledger.Entry) error
-	PutClients(ctx context.Context, clients []*authority.Client, e *ledger.Entry) error
+	Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error)
+	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
+	PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error
 	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
 
 // Merchants administers merchants and their card tokens.
 type Merchants interface {
-	Merchants(ctx context.Context, issuer, after string, limit int) ([]authority.Merchant, error)
-	PutMerchants(ctx context.Context, merchants []authority.Merchant, e *ledger.Entry) error
+	Merchants(ctx context.Context, issuer, after string, limit int) ([]registry.Merchant, error)
+	PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error
 	RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error
-	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]authority.CardToken, error)
-	PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *ledger.Entry) error
+	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]registry.CardToken, error)
+	PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error
 	RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error
 }
 
 // SigningKeys administers signing keys.
 type SigningKeys interface {
-	SigningKeys(ctx context.Context, issuer string) (authority.SigningKeys, error)
-	PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *ledger.Entry) error
+	SigningKeys(ctx context.Context, issuer string) (registry.SigningKeys, error)
+	PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *ledger.Entry) error
 }
 
 // Revocations administers revocations.
@@ -144,30 +145,30 @@ func use(n int, sealed string) *authority.Use {
 }
 
 // key is a new public key.
-func key(t testing.TB, kid, environment string) authority.Key {
+func key(t testing.TB, kid, environment string) registry.Key {
 	t.Helper()
 	public, _, err := ed25519.GenerateKey(nil)
 	must(t, err)
 	key, err := jose.NewPublicKey(public, jose.EdDSA)
 	must(t, err)
-	return authority.Key{Kid: kid, Environment: environment, Public: key, Created: start()}
+	return registry.Key{Kid: kid, Environment: environment, Public: key, Created: start()}
 }
 
 // apiKey is the API key whose digest is made from name.
-func apiKey(name string) authority.Secret {
-	return authority.Secret{ID: name, Kind: authority.APIKey, Digest: sha256.Sum256([]byte(name)), Created: start()}
+func apiKey(name string) registry.Secret {
+	return registry.Secret{ID: name, Kind: registry.APIKey, Digest: sha256.Sum256([]byte(name)), Created: start()}
 }
 
 // putClient creates a client that has nothing but a name.
 func putClient(t testing.TB, s Store, id string) {
 	t.Helper()
-	must(t, s.PutClient(t.Context(), &authority.Client{Issuer: issuer, ID: id, Name: "0"}, change("client.put")))
+	must(t, s.PutClient(t.Context(), &registry.Client{Issuer: issuer, ID: id, Name: "0"}, change("client.put")))
 }
 
 // putMerchant creates a merchant of a client.
 func putMerchant(t testing.TB, s Store, id string) {
 	t.Helper()
-	must(t, s.PutMerchants(t.Context(), []authority.Merchant{{Issuer: issuer, ID: id, Client: "bank"}}, change("merchant.put")))
+	must(t, s.PutMerchants(t.Context(), []registry.Merchant{{Issuer: issuer, ID: id, Client: "bank"}}, change("merchant.put")))
 }
 
 // records reads all that q selects.

@@ -1,9 +1,10 @@
-package authority
+package registry
 
 import (
 	"slices"
 	"time"
 
+	"moneyer/oauth"
 	"moneyer/profile"
 )
 
@@ -42,19 +43,53 @@ func (i *Issuer) Endpoints() []string {
 	return urls
 }
 
-// grantAudience tells whether aud is a name for this issuer in an assertion that
+// AcceptsAudience tells whether aud is a name for this issuer in an assertion that
 // is a grant (RFC 7523 §3, rule 3).
-func (i *Issuer) grantAudience(aud string) bool {
+func (i *Issuer) AcceptsAudience(aud string) bool {
 	policy := &i.Profile.Policy.Assertion
 	return policy.Accepts(profile.AudienceIssuer) && aud == i.URL ||
 		policy.Accepts(profile.AudienceName) && slices.Contains(i.AudienceNames, aud) ||
-		policy.Accepts(profile.AudienceEndpoint) && i.isEndpoint(aud)
+		policy.Accepts(profile.AudienceEndpoint) && i.IsTokenEndpoint(aud)
 }
 
-func (i *Issuer) isEndpoint(url string) bool {
+// IsTokenEndpoint reports whether url is the token endpoint or an alias of it.
+func (i *Issuer) IsTokenEndpoint(url string) bool {
 	if len(url) <= len(i.URL) || url[:len(i.URL)] != i.URL {
 		return false
 	}
 	path, wire := url[len(i.URL):], &i.Profile.Wire
 	return path == wire.Path || slices.Contains(wire.Aliases, path)
+}
+
+// Audiences lists what AcceptsAudience accepts, for people.
+func (i *Issuer) Audiences() []string {
+	var all []string
+	policy := &i.Profile.Policy.Assertion
+	if policy.Accepts(profile.AudienceName) {
+		all = append(all, i.AudienceNames...)
+	}
+	if policy.Accepts(profile.AudienceIssuer) {
+		all = append(all, i.URL)
+	}
+	if policy.Accepts(profile.AudienceEndpoint) {
+		all = append(all, i.Endpoints()...)
+	}
+	return all
+}
+
+// ResourceAuth lists how clients authenticate at the revocation and introspection
+// endpoints.
+func (i *Issuer) ResourceAuth() []oauth.ClientAuth {
+	var ways []oauth.ClientAuth
+	for _, grant := range i.Profile.Policy.Grants {
+		for _, auth := range grant.ClientAuth {
+			if auth == oauth.AuthNone {
+				auth = oauth.AuthPrivateKeyJWT // who signs grants can sign for itself
+			}
+			if !slices.Contains(ways, auth) {
+				ways = append(ways, auth)
+			}
+		}
+	}
+	return ways
 }

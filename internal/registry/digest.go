@@ -1,4 +1,4 @@
-package authority
+package registry
 
 import (
 	"crypto/hmac"
@@ -11,8 +11,6 @@ import (
 // secrets are 256 random bits of our own making, so a slow hash would only slow
 // the honest.
 type Digest [sha256.Size]byte
-
-var strictBase64 = base64.RawURLEncoding.Strict()
 
 // Pepper keys the digests. It is derived from the master key and is in no store.
 type Pepper []byte
@@ -41,3 +39,5 @@ func (d *Digest) UnmarshalText(text []byte) error {
 	}
 	return fmt.Errorf("a digest is %d octets in base64url", len(d))
 }
+
+var strictBase64 = base64.RawURLEncoding.Strict()

@@ -1,4 +1,4 @@
-package authority_test
+package registry_test
 
 import (
 	"encoding/json"
@@ -7,27 +7,27 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
 func TestClientComesBackAsItWas(t *testing.T) {
-	want := authority.Client{
+	want := registry.Client{
 		Issuer: "d1", ID: clientID, Name: "Acme", Revision: 3, Disabled: true, Grants: []oauth.GrantType{oauth.JWTBearer}, Scope: oauth.Scope{"a", "b"},
-		Attributes: map[string]authority.Attribute{"roles": {List: []string{"x"}, IsList: true}, "none": {List: []string{}, IsList: true}, "name": {Text: "n"}, "empty": {}},
-		Keys: []authority.Key{
-			{Kid: "key-1", Public: publicOf(partnerKey), Environment: "stg", NotBefore: noon, NotAfter: noon.Add(time.Hour), Disabled: true, Created: noon},
-			{Kid: "key-2", Public: publicOf(edKey), Created: noon},
+		Attributes: map[string]registry.Attribute{"roles": {List: []string{"x"}, IsList: true}, "none": {List: []string{}, IsList: true}, "name": {Text: "n"}, "empty": {}},
+		Keys: []registry.Key{
+			{Kid: "key-1", Public: partnerKey, Environment: "stg", NotBefore: noon, NotAfter: noon.Add(time.Hour), Disabled: true, Created: noon},
+			{Kid: "key-2", Public: edKey, Created: noon},
 		},
 		JWKSURI: "https://acme.example/jwks",
-		Secrets: []authority.Secret{{ID: "s", Kind: authority.APIKey, Digest: authority.Pepper("p").Digest("text"), NotAfter: noon, Disabled: true, Created: noon}},
+		Secrets: []registry.Secret{{ID: "s", Kind: registry.APIKey, Digest: registry.Pepper("p").Digest("text"), NotAfter: noon, Disabled: true, Created: noon}},
 		Created: noon,
 	}
 	text, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got authority.Client
+	var got registry.Client
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func TestBrokenRecords(t *testing.T) {
 		{"digest with stray bits", `{"secrets":[{"digest":"` + strings.Repeat("A", 42) + `B"}]}`},
 		{"digest in another alphabet", `{"secrets":[{"digest":"` + strings.Repeat("+", 43) + `"}]}`},
 	} {
-		var client authority.Client
+		var client registry.Client
 		if err := json.Unmarshal([]byte(c.text), &client); err == nil {
 			t.Errorf("%s: read as %+v", c.what, client)
 		}
@@ -55,12 +55,11 @@ func TestBrokenRecords(t *testing.T) {
 }
 
 func TestDigest(t *testing.T) {
-	pepper := authority.Pepper("pepper")
-	digest := pepper.Digest("secret")
-	if !digest.Equal(pepper.Digest("secret")) {
+	digest := registry.Pepper(pepper).Digest("secret")
+	if !digest.Equal(registry.Pepper(pepper).Digest("secret")) {
 		t.Error("a digest differs from itself")
 	}
-	for what, other := range map[string]authority.Digest{"secret": pepper.Digest("Secret"), "pepper": authority.Pepper("salt").Digest("secret")} {
+	for what, other := range map[string]registry.Digest{"secret": registry.Pepper(pepper).Digest("Secret"), "pepper": registry.Pepper("salt").Digest("secret")} {
 		if digest.Equal(other) {
 			t.Errorf("the digest does not depend on the %s", what)
 		}
@@ -71,21 +70,21 @@ func TestLiveAt(t *testing.T) {
 	before, after := noon.Add(-time.Nanosecond), noon.Add(time.Nanosecond)
 	for _, c := range []struct {
 		name string
-		key  authority.Key
+		key  registry.Key
 		live bool
 	}{
-		{"without bounds", authority.Key{}, true},
-		{"disabled", authority.Key{Disabled: true}, false},
-		{"begins now", authority.Key{NotBefore: noon}, true},
-		{"begins soon", authority.Key{NotBefore: after}, false},
-		{"ends now", authority.Key{NotAfter: noon}, false},
-		{"ends soon", authority.Key{NotAfter: after}, true},
-		{"ended", authority.Key{NotAfter: before}, false},
+		{"without bounds", registry.Key{}, true},
+		{"disabled", registry.Key{Disabled: true}, false},
+		{"begins now", registry.Key{NotBefore: noon}, true},
+		{"begins soon", registry.Key{NotBefore: after}, false},
+		{"ends now", registry.Key{NotAfter: noon}, false},
+		{"ends soon", registry.Key{NotAfter: after}, true},
+		{"ended", registry.Key{NotAfter: before}, false},
 	} {
 		if c.key.LiveAt(noon) != c.live {
 			t.Errorf("key %s: live is %v", c.name, !c.live)
 		}
-		secret := authority.Secret{NotAfter: c.key.NotAfter, Disabled: c.key.Disabled}
+		secret := registry.Secret{NotAfter: c.key.NotAfter, Disabled: c.key.Disabled}
 		if c.key.NotBefore.IsZero() && secret.LiveAt(noon) != c.live {
 			t.Errorf("secret %s: live is %v", c.name, !c.live)
 		}
