@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
-	"moneyer/internal/strictjson"
+	"moneyer/internal/revocation"
 )
 
 // RevocationSource tells whether an issuer withdrew a token before its end. An
@@ -32,7 +32,6 @@ const (
 	defaultInterval     = 10 * time.Second
 	defaultListMaxStale = 5 * time.Minute
 	retryListAfter      = time.Second
-	revocationsType     = "revocations+jwt"
 	// knownDown is how long after a failure no call waits for the issuer. It is
 	// longer than a pause and a fetch that ends by its limit, so that a busy API
 	// waits for an issuer that hangs but once.
@@ -79,14 +78,14 @@ type RevocationList struct {
 	setup sync.Once
 	keys  KeySource
 
-	mu        sync.Mutex      // guards what follows
-	list      *revocations    // nil before the first fetch; never changed, only replaced
-	etag      string          // of list
-	confirmed time.Time       // when the issuer last said that list is the newest
-	age       time.Duration   // how old it said that its knowledge was then
-	failed    time.Time       // when the last fetch failed; zero after a success
-	err       error           // of the last fetch; nil after a success
-	flight    <-chan struct{} // closed when the fetch under way ends; nil without one
+	mu        sync.Mutex       // guards what follows
+	list      *revocation.List // nil before the first fetch; never changed, only replaced
+	etag      string           // of list
+	confirmed time.Time        // when the issuer last said that list is the newest
+	age       time.Duration    // how old it said that its knowledge was then
+	failed    time.Time        // when the last fetch failed; zero after a success
+	err       error            // of the last fetch; nil after a success
+	flight    <-chan struct{}  // closed when the fetch under way ends; nil without one
 }
 
 // Revoked implements RevocationSource.
@@ -105,12 +104,16 @@ func (l *RevocationList) Revoked(ctx context.Context, c *Claims) (bool, error) {
 	if !usable {
 		return false, fmt.Errorf("no revocation list of the issuer: %w", cmp.Or(err, errOutdated))
 	}
-	return list.names(c)
+	t := revocation.Token{ID: c.ID, KeyID: c.KeyID, Payload: c.Payload}
+	if !c.IssuedAt.IsZero() {
+		t.IssuedAt = c.IssuedAt.Unix()
+	}
+	return list.Matches(t)
 }
 
 // usable tells whether there is a list that may serve. Caller holds mu.
 func (l *RevocationList) usable(now time.Time) bool {
-	return l.list != nil && now.Before(l.list.expiry) && now.Before(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)-l.age))
+	return l.list != nil && now.Before(l.list.Expiry) && now.Before(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)-l.age))
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
@@ -152,7 +155,7 @@ func (l *RevocationList) begin(ctx context.Context, asked time.Time, interval ti
 	done := make(chan struct{})
 	l.flight = done
 	known, etag := l.list, l.etag
-	if known != nil && !asked.Add(interval).Before(known.expiry) {
+	if known != nil && !asked.Add(interval).Before(known.Expiry) {
 		etag = ""
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
@@ -173,7 +176,7 @@ func (l *RevocationList) begin(ctx context.Context, asked time.Time, interval ti
 
 // fetch gets the list and its ETag, known and etag when that is unchanged, and the
 // age of the answer.
-func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag string) (*revocations, string, time.Duration, error) {
+func (l *RevocationList) fetch(ctx context.Context, known *revocation.List, etag string) (*revocation.List, string, time.Duration, error) {
 	if l.Issuer == "" {
 		return nil, "", 0, errors.New("bearer: RevocationList.Issuer is not set")
 	}
@@ -181,7 +184,7 @@ func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag str
 	if location == "" {
 		location = strings.TrimSuffix(l.Issuer, "/") + "/revocations"
 	}
-	d, err := fetch(ctx, l.HTTPClient, location, "application/"+revocationsType, etag, jose.MaxDocument)
+	d, err := fetch(ctx, l.HTTPClient, location, "application/"+revocation.ListType, etag, jose.MaxDocument)
 	if err != nil {
 		return nil, "", 0, err
 	}
@@ -192,7 +195,7 @@ func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag str
 	if err != nil {
 		return nil, "", 0, fmt.Errorf("bearer: revocation list: %w", err)
 	}
-	if known != nil && list.issued < known.issued {
+	if known != nil && list.IssuedAt < known.IssuedAt {
 		return nil, "", 0, errors.New("bearer: the revocation list is older than the one at hand")
 	}
 	return list, d.header.Get("ETag"), ageOf(d.header), nil
@@ -208,7 +211,7 @@ func ageOf(h http.Header) time.Duration {
 }
 
 // open verifies a list and reads it.
-func (l *RevocationList) open(ctx context.Context, compact string) (*revocations, error) {
+func (l *RevocationList) open(ctx context.Context, compact string) (*revocation.List, error) {
 	jws, err := jose.ParseDocument(compact)
 	if err != nil {
 		return nil, err
@@ -223,146 +226,17 @@ func (l *RevocationList) open(ctx context.Context, compact string) (*revocations
 	if err := jws.Verify(key.public); err != nil {
 		return nil, err
 	}
-	if jws.Header.Typ != revocationsType {
+	if jws.Header.Typ != revocation.ListType {
 		return nil, fmt.Errorf("typ is %.100q", jws.Header.Typ)
 	}
-	list, err := readRevocations(jws.Payload)
+	list, err := revocation.ParseList(jws.Payload)
 	switch {
 	case err != nil:
 		return nil, err
-	case list.issuer != l.Issuer:
-		return nil, fmt.Errorf("iss is %.100q", list.issuer)
-	case !clock(l.Now).Before(list.expiry):
+	case list.Issuer != l.Issuer:
+		return nil, fmt.Errorf("iss is %.100q", list.Issuer)
+	case !clock(l.Now).Before(list.Expiry):
 		return nil, errors.New("it has expired")
 	}
 	return list, nil
-}
-
-// revocations is a list as it was read.
-type revocations struct {
-	issuer string
-	issued int64
-	expiry time.Time
-	// jtis and kids name tokens and signing keys.
-	jtis, kids map[string]bool
-	// claims names tokens by a claim and a value that it has, up to an instant in
-	// seconds.
-	claims map[string]map[string]int64
-	// before names every token that was issued before it, in seconds.
-	before int64
-}
-
-// names tells whether the list names a token. The error is for claims that no
-// Verifier made.
-func (r *revocations) names(c *Claims) (bool, error) {
-	var issued int64
-	if !c.IssuedAt.IsZero() {
-		issued = c.IssuedAt.Unix()
-	}
-	if r.jtis[c.ID] || r.kids[c.KeyID] || issued < r.before {
-		return true, nil
-	}
-	if len(r.claims) == 0 {
-		return false, nil
-	}
-	named := false
-	err := strictjson.Object(c.Payload, strictjson.Limits{}, func(name string, v strictjson.Value) error {
-		before, ok := r.claims[name]
-		if !ok {
-			return nil
-		}
-		return eachText(v, func(text string) { named = named || issued < before[text] })
-	})
-	return named, err
-}
-
-// eachText visits what a claim says: a string, or the strings of an array.
-func eachText(v strictjson.Value, visit func(string)) error {
-	if v.Kind() == strictjson.KindArray {
-		return v.Elements(func(element strictjson.Value) error {
-			if text, err := element.Text(); err == nil {
-				visit(text)
-			}
-			return nil
-		})
-	}
-	if text, err := v.Text(); err == nil {
-		visit(text)
-	}
-	return nil
-}
-
-// readRevocations reads the payload of a list. Unknown members are refused: they
-// might name tokens.
-func readRevocations(payload []byte) (*revocations, error) {
-	r := &revocations{jtis: map[string]bool{}, kids: map[string]bool{}, claims: map[string]map[string]int64{}}
-	err := strictjson.Object(payload, strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
-		switch name {
-		case "iss":
-			r.issuer, err = v.Text()
-		case "iat":
-			r.issued, err = v.Seconds()
-		case "exp":
-			var seconds int64
-			seconds, err = v.Seconds()
-			r.expiry = time.Unix(seconds, 0)
-		case "before":
-			r.before, err = v.Seconds()
-		case "jti":
-			err = collect(v, r.jtis)
-		case "kid":
-			err = collect(v, r.kids)
-		case "claim":
-			err = v.Elements(r.addClaim)
-		default:
-			err = fmt.Errorf("unknown member %.100q", name)
-		}
-		return err
-	})
-	if err == nil && (r.issued == 0 || r.expiry.IsZero()) {
-		err = errors.New("it has no iat or no exp")
-	}
-	return r, err
-}
-
-// collect takes the names of an array. An empty one names nothing: least of all a
-// token that has no jti or no kid.
-func collect(v strictjson.Value, into map[string]bool) error {
-	return v.Elements(func(element strictjson.Value) error {
-		text, err := element.Text()
-		if text != "" {
-			into[text] = true
-		}
-		return err
-	})
-}
-
-// addClaim takes one of the claims.
-func (r *revocations) addClaim(v strictjson.Value) error {
-	var claim, value string
-	var before int64
-	err := strictjson.Object(v.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
-		switch name {
-		case "claim":
-			claim, err = v.Text()
-		case "value":
-			value, err = v.Text()
-		case "before":
-			before, err = v.Seconds()
-		default:
-			err = fmt.Errorf("unknown member %.100q", name)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if claim == "" || value == "" || before == 0 {
-		return errors.New("a claim without name, value or instant")
-	}
-	if r.claims[claim] == nil {
-		r.claims[claim] = map[string]int64{}
-	}
-	r.claims[claim][value] = max(before, r.claims[claim][value])
-	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // Prefix is where the API lives below the URL of its listener.
@@ -111,7 +112,7 @@ type Ledger interface {
 type Revocations interface {
 	// Revocations lists an issuer's that are not over, in the order in which they
 	// will be.
-	Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error)
+	Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error)
 }
 
 // Handler serves the API.

@@ -9,6 +9,7 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/strictjson"
 )
 
@@ -33,7 +34,7 @@ type Revocation struct {
 // tells of those that were minted, and a request under way may mint another.
 const inFlight = "a token that was being minted just then may not be among them: with the credential disabled or removed, revoke once more when limits.request_timeout has passed"
 
-func viewRevocation(v *authority.Revocation) Revocation {
+func viewRevocation(v *revocation.Revocation) Revocation {
 	return Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created}
 }
 

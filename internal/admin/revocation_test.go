@@ -13,6 +13,7 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -294,7 +295,7 @@ func TestRevokeAgain(t *testing.T) {
 		w.do("POST", w.path("revocations"), body, 200)
 		w.wait(time.Second)
 	}
-	published := string(r.AppendJSON(nil, w.issuer, w.now()))
+	published := string(r.AppendList(nil, w.issuer, w.now()))
 	if strings.Count(published, `"value":"one"`) != 1 || strings.Count(published, `"value":"two"`) != 1 {
 		t.Errorf("a client is published more than once: %s", published)
 	}
@@ -302,12 +303,12 @@ func TestRevokeAgain(t *testing.T) {
 	if dead := w.dead(w.api.Authority); len(dead) != 3 {
 		t.Errorf("after less was revoked, dead are only %s", dead)
 	}
-	jtis := make([]string, authority.MaxRevoked/2+1)
+	jtis := make([]string, revocation.MaxTokens/2+1)
 	for i := range jtis {
 		jtis[i] = fmt.Sprint("token-", i)
 	}
 	for i := range 2 {
-		v := &authority.Revocation{Issuer: "plain", ID: fmt.Sprint(i), JTIs: jtis, Until: w.now().Add(time.Hour), Created: w.now()}
+		v := &revocation.Revocation{Issuer: "plain", ID: fmt.Sprint(i), JTIs: jtis, Until: w.now().Add(time.Hour), Created: w.now()}
 		if err := r.Add(t.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: w.now(), Issuer: "plain"}); err != nil {
 			t.Fatalf("time %d: %v", i+1, err)
 		}

@@ -23,6 +23,7 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -227,7 +228,7 @@ type memoryLedger struct {
 	entries []ledger.Entry
 	used    map[[32]byte]*authority.Use
 	// revocations that were put.
-	revocations []authority.Revocation
+	revocations []revocation.Revocation
 	err         error // what every Append answers, when set
 	// listed is called after each reading of revocations, and puts before each is put.
 	listed, puts func()
@@ -253,17 +254,17 @@ func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, use *authority
 }
 
 // Revocations implements authority.RevocationStore.
-func (l *memoryLedger) Revocations(_ context.Context, issuer string) ([]authority.Revocation, error) {
+func (l *memoryLedger) Revocations(_ context.Context, issuer string) ([]revocation.Revocation, error) {
 	if l.listed != nil {
 		defer l.listed()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.revocations), func(r authority.Revocation) bool { return r.Issuer != issuer }), l.err
+	return slices.DeleteFunc(slices.Clone(l.revocations), func(r revocation.Revocation) bool { return r.Issuer != issuer }), l.err
 }
 
 // Revocation implements authority.RevocationStore.
-func (l *memoryLedger) Revocation(_ context.Context, issuer, id string) (*authority.Revocation, error) {
+func (l *memoryLedger) Revocation(_ context.Context, issuer, id string) (*revocation.Revocation, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.revocations {
@@ -274,7 +275,7 @@ func (l *memoryLedger) Revocation(_ context.Context, issuer, id string) (*author
 	return nil, registry.ErrNotFound
 }
 
-func (l *memoryLedger) PutRevocation(ctx context.Context, r *authority.Revocation, e *ledger.Entry) error {
+func (l *memoryLedger) PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error {
 	if l.puts != nil {
 		l.puts()
 	}

@@ -84,7 +84,7 @@ func (a *Authority) standing(ctx context.Context, v *view, issuer *registry.Issu
 		return err
 	}
 	switch {
-	case a.Revocations.names(issuer.Name, t):
+	case a.Revocations.matches(issuer.Name, t):
 		return fmt.Errorf("%w: it was revoked", errWithdrawn)
 	case issuer.Disabled:
 		return fmt.Errorf("%w: the issuer is disabled", errWithdrawn)

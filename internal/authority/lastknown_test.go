@@ -13,6 +13,7 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -104,7 +105,7 @@ func TestJudgedByLastKnown(t *testing.T) {
 		}, inactive, 10 * time.Second},
 		"revoked": {"oauth2", func(c *cutOff) {
 			c.ledger.err = nil
-			_ = c.Revocations.Add(context.Background(), &authority.Revocation{Issuer: "d1", All: true, Before: noon.Add(time.Hour), Until: noon.Add(time.Hour)}, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon})
+			_ = c.Revocations.Add(context.Background(), &revocation.Revocation{Issuer: "d1", All: true, Before: noon.Add(time.Hour), Until: noon.Add(time.Hour)}, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon})
 		}, inactive, 10 * time.Second},
 	} {
 		h := newHouse(t, row.profile)

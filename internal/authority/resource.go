@@ -8,6 +8,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/oauth"
 )
 
@@ -32,13 +33,13 @@ func (a *Authority) Revoke(ctx context.Context, issuer *registry.Issuer, req *Re
 	if err := findClient(ctx, v, issuer, t); err != nil && !errors.Is(err, errWithdrawn) {
 		return unavailable(err)
 	}
-	if t.Client != client.ID || t.Claims.ID == "" || a.Revocations.names(issuer.Name, t) {
+	if t.Client != client.ID || t.Claims.ID == "" || a.Revocations.matches(issuer.Name, t) {
 		return nil
 	}
 	if err := a.Revocations.mayGiveBack(issuer.Name, client.ID, now); err != nil {
 		return err
 	}
-	given := &Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).Add(verifierLeeway).UTC(),
+	given := &revocation.Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).Add(verifierLeeway).UTC(),
 		Reason: "given back by its client", Created: now.UTC()}
 	err = a.Revocations.Add(ctx, given, &ledger.Entry{Kind: ledger.KindAdmin, Time: now.UTC(), Issuer: issuer.Name, Client: client.ID, Correlation: req.Correlation,
 		JTI: t.Claims.ID, Actor: "client " + client.ID, Action: "revoke", Object: "tokens/" + t.Claims.ID})

@@ -15,6 +15,7 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/oauth"
 )
 
@@ -345,10 +346,10 @@ func TestWithdrawn(t *testing.T) {
 	payload := func(client, jti string) []byte {
 		return []byte(fmt.Sprintf(`{"client_id":%q,"jti":%q,"iat":%d}`, client, jti, noon.Unix()))
 	}
-	if err := h.put(t, authority.Revocation{JTIs: []string{"gone"}}); err != nil {
+	if err := h.put(t, revocation.Revocation{JTIs: []string{"gone"}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.put(t, authority.Revocation{SigningKid: "old"}); err != nil {
+	if err := h.put(t, revocation.Revocation{SigningKid: "old"}); err != nil {
 		t.Fatal(err)
 	}
 	for name, row := range map[string]struct {

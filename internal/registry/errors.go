@@ -26,13 +26,13 @@ func (e *KeyTakenError) Error() string {
 		e.Kid, e.Client, e.Issuer, e.Environment)
 }
 
-// OnboardingError says what is wrong with something that was to be registered.
-// Its text is for the operator.
+// InvalidError says what is wrong with what an operator asked for. Its text is for the operator.
 type InvalidError struct{ Problem string }
 
 // Error gives the problem and, where there is one, the fix.
 func (e *InvalidError) Error() string { return e.Problem }
 
+// Invalidf makes an *InvalidError.
 func Invalidf(format string, args ...any) error {
 	return &InvalidError{fmt.Sprintf(format, args...)}
 }

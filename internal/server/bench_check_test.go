@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/revocation"
 )
 
 // BenchmarkCheck is a request of a proxy without the network: an ES256 token judged,
@@ -22,8 +22,8 @@ func BenchmarkCheck(b *testing.B) {
 // token's.
 func BenchmarkCheckRevoked(b *testing.B) {
 	w := openTown(b)
-	for i := range authority.MaxGroups {
-		v := &authority.Revocation{Issuer: "plain", ID: fmt.Sprint(i), Claim: "client_id", Value: fmt.Sprint("gone-", i), Before: w.Now(), Until: w.Now().AddDate(1, 0, 0)}
+	for i := range revocation.MaxGroups {
+		v := &revocation.Revocation{Issuer: "plain", ID: fmt.Sprint(i), Claim: "client_id", Value: fmt.Sprint("gone-", i), Before: w.Now(), Until: w.Now().AddDate(1, 0, 0)}
 		must(b, w.authority.Revocations.Add(b.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: w.Now()}))
 	}
 	benchmark(b, w, http.MethodGet, "/check?scope=read", http.Header{"Authorization": {"Bearer " + w.mint(b, w.one)}}, "")

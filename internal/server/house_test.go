@@ -23,6 +23,7 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
@@ -67,7 +68,7 @@ func (f *faults) Merchant(ctx context.Context, issuer, id string) (*registry.Mer
 	return f.DB.Merchant(ctx, issuer, id)
 }
 
-func (f *faults) PutRevocation(ctx context.Context, r *authority.Revocation, e *ledger.Entry) error {
+func (f *faults) PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error {
 	if f.ledgerDown.Load() {
 		return errDown
 	}

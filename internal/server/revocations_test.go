@@ -19,6 +19,7 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // published verifies a signed document by the keys that its issuer publishes.
@@ -358,7 +359,7 @@ func TestRevocationListWithoutKey(t *testing.T) {
 func TestLongestList(t *testing.T) {
 	w := platforms[0].open(t)
 	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: noon, Actor: "test"}
-	add := func(v authority.Revocation) error {
+	add := func(v revocation.Revocation) error {
 		v.Issuer, v.ID, v.Until = "plain", strconv.Itoa(int(w.authority.Revocations.Version("plain"))), noon.Add(time.Hour)
 		return w.authority.Revocations.Add(t.Context(), &v, entry)
 	}
@@ -367,20 +368,20 @@ func TestLongestList(t *testing.T) {
 		for i := range jtis {
 			jtis[i] = fmt.Sprintf("%021d", half*len(jtis)+i)
 		}
-		must(t, add(authority.Revocation{JTIs: jtis}))
+		must(t, add(revocation.Revocation{JTIs: jtis}))
 	}
-	for i := range authority.MaxGroups { // the longest client ids, each octet escaped
-		must(t, add(authority.Revocation{Claim: "client_id", Value: fmt.Sprintf("%04d", i) + strings.Repeat(`"`, 252), Before: noon}))
+	for i := range revocation.MaxGroups { // the longest client ids, each octet escaped
+		must(t, add(revocation.Revocation{Claim: "client_id", Value: fmt.Sprintf("%04d", i) + strings.Repeat(`"`, 252), Before: noon}))
 	}
 	var refused *registry.InvalidError
-	for _, v := range []authority.Revocation{{JTIs: []string{"one more"}}, {SigningKid: "one more"}} {
+	for _, v := range []revocation.Revocation{{JTIs: []string{"one more"}}, {SigningKid: "one more"}} {
 		if err := add(v); !errors.As(err, &refused) || !strings.Contains(refused.Problem, "everything before an instant") {
 			t.Errorf("%+v: %v", v, err)
 		}
 	}
-	must(t, add(authority.Revocation{JTIs: []string{fmt.Sprintf("%021d", 7)}}))
-	must(t, add(authority.Revocation{Claim: "client_id", Value: fmt.Sprintf("%04d", 7) + strings.Repeat(`"`, 252), Before: noon.Add(time.Second)}))
-	if _, l, _ := w.poll(t); len(l.JTIs) != authority.MaxRevoked || len(l.Claims) != authority.MaxGroups {
+	must(t, add(revocation.Revocation{JTIs: []string{fmt.Sprintf("%021d", 7)}}))
+	must(t, add(revocation.Revocation{Claim: "client_id", Value: fmt.Sprintf("%04d", 7) + strings.Repeat(`"`, 252), Before: noon.Add(time.Second)}))
+	if _, l, _ := w.poll(t); len(l.JTIs) != revocation.MaxTokens || len(l.Claims) != revocation.MaxGroups {
 		t.Errorf("the list has %d tokens and %d clients", len(l.JTIs), len(l.Claims))
 	}
 	revoked, err := w.list.Revoked(t.Context(), &bearer.Claims{ID: fmt.Sprintf("%021d", 99_999)})
@@ -392,7 +393,7 @@ func TestLongestList(t *testing.T) {
 	if _, l, _ := w.poll(t); len(l.JTIs)+len(l.Claims) != 0 {
 		t.Errorf("what is over is still listed: %d tokens, %d clients", len(l.JTIs), len(l.Claims))
 	}
-	must(t, add(authority.Revocation{SigningKid: "now there is room"}))
+	must(t, add(revocation.Revocation{SigningKid: "now there is room"}))
 }
 
 // TestTypesAreApart: of the three things that an issuer signs none passes for

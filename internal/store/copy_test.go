@@ -19,6 +19,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 func must(tb testing.TB, err error) {
@@ -60,7 +61,7 @@ func fill(tb testing.TB, d *DB, n int) {
 	must(tb, d.PutMerchants(ctx, []registry.Merchant{{Issuer: "d1", ID: "shop ü", Client: "client-0"}, {Issuer: "d1", ID: "stall", Client: "client-1"}}, changeEntry()))
 	must(tb, d.PutCardTokens(ctx, []registry.CardToken{{Issuer: "d1", ID: "4711", Merchant: "stall", Scheme: "visa"}}, changeEntry()))
 	must(tb, d.PutSigningKeys(ctx, registry.SigningKeys{Issuer: "d1"}, changeEntry()))
-	must(tb, d.PutRevocation(ctx, &authority.Revocation{Issuer: "d1", ID: "r", All: true, Until: soon()}, changeEntry()))
+	must(tb, d.PutRevocation(ctx, &revocation.Revocation{Issuer: "d1", ID: "r", All: true, Until: soon()}, changeEntry()))
 	d.Touch("d1", "client-0", "k", time.Now())
 	must(tb, d.flush(ctx, 1000))
 	var all sync.WaitGroup

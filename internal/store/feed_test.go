@@ -12,9 +12,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 func putNamed(t *testing.T, d *DB, id string, revision int64, name string, disabled bool) {
@@ -300,7 +300,7 @@ func toldForEver(t *testing.T) {
 		}
 		return nil
 	}})
-	r := &authority.Revocation{Issuer: "d1", ID: "r", Until: time.Now().Add(time.Hour)}
+	r := &revocation.Revocation{Issuer: "d1", ID: "r", Until: time.Now().Add(time.Hour)}
 	if err := a.PutRevocation(t.Context(), r, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +378,7 @@ func tellsOfWhatIsRemembered(t *testing.T) {
 	eventually(t, patience, "signing keys are told of", func() bool { return heard.times(keys) == 1 })
 
 	heard.fail(errors.New("the keys cannot be read"))
-	r := &authority.Revocation{Issuer: "d2", ID: "r1", Until: time.Now().Add(time.Hour)}
+	r := &revocation.Revocation{Issuer: "d2", ID: "r1", Until: time.Now().Add(time.Hour)}
 	if err := a.PutRevocation(t.Context(), r, testEntry(1)); err != nil {
 		t.Fatal(err)
 	}

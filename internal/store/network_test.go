@@ -14,6 +14,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // recovery is how long after its return a database is made use of again.
@@ -106,7 +107,7 @@ func (l *load) append(ctx context.Context) error {
 }
 
 func (l *load) change(ctx context.Context) error {
-	r := &authority.Revocation{Issuer: "d1", ID: fmt.Sprint("r", l.n.Add(1)), Until: time.Now().Add(time.Hour)}
+	r := &revocation.Revocation{Issuer: "d1", ID: fmt.Sprint("r", l.n.Add(1)), Until: time.Now().Add(time.Hour)}
 	l.d.Touch("d1", "bank", "key", time.Now())
 	return l.d.PutRevocation(ctx, r, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()})
 }

@@ -13,6 +13,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // Mutant is a store with one fault, and the part that must find it.
@@ -492,6 +493,6 @@ func (s *untouched) Touch(string, string, string, time.Time) {}
 // losesRevocations records that something was revoked, and nothing else.
 type losesRevocations struct{ Store }
 
-func (m *losesRevocations) PutRevocation(ctx context.Context, _ *authority.Revocation, e *ledger.Entry) error {
+func (m *losesRevocations) PutRevocation(ctx context.Context, _ *revocation.Revocation, e *ledger.Entry) error {
 	return m.Append(ctx, e, nil)
 }

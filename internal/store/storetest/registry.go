@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -389,8 +389,8 @@ func signingKeys(t testing.TB, s Store) {
 
 // revocations are there until they are over, each under its issuer.
 func revocations(t testing.TB, s Store) {
-	revoke := func(issuer, id string, until time.Time) *authority.Revocation {
-		return &authority.Revocation{Issuer: issuer, ID: id, JTIs: []string{id + "-1", id + "-2"}, Claim: "client_id", Value: "bank",
+	revoke := func(issuer, id string, until time.Time) *revocation.Revocation {
+		return &revocation.Revocation{Issuer: issuer, ID: id, JTIs: []string{id + "-1", id + "-2"}, Claim: "client_id", Value: "bank",
 			Before: start(), Until: until, Reason: "suite", Created: start()}
 	}
 	long, short := revoke(issuer, "long", start().Add(999*time.Hour+30*time.Second)), revoke(issuer, "short", start().Add(999*time.Hour))
@@ -402,7 +402,7 @@ func revocations(t testing.TB, s Store) {
 	}
 	got, err := s.Revocations(t.Context(), issuer)
 	must(t, err)
-	if want := []authority.Revocation{*short, *long}; !reflect.DeepEqual(got, want) {
+	if want := []revocation.Revocation{*short, *long}; !reflect.DeepEqual(got, want) {
 		t.Errorf("read %+v, want %+v", got, want)
 	}
 	if got, err := s.Revocation(t.Context(), issuer, "long"); err != nil || !reflect.DeepEqual(got, long) {

@@ -13,6 +13,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // within is how soon every replica acts on what one of them changed.
@@ -402,7 +403,7 @@ func cardTokensEverywhere(t testing.TB, stores []Store) {
 // revocationsEverywhere revokes on one replica; the others know when they are asked.
 func revocationsEverywhere(t testing.TB, stores []Store) {
 	for n := range rounds {
-		r := &authority.Revocation{Issuer: issuer, ID: fmt.Sprint("r", n), Until: time.Now().AddDate(1, 0, 0)} //nolint:forbidigo // of the store's own clock
+		r := &revocation.Revocation{Issuer: issuer, ID: fmt.Sprint("r", n), Until: time.Now().AddDate(1, 0, 0)} //nolint:forbidigo // of the store's own clock
 		must(t, stores[n%len(stores)].PutRevocation(t.Context(), r, change("token.revoke")))
 		for i, s := range stores {
 			found, err := s.Revocations(t.Context(), issuer)

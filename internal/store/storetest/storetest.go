@@ -20,6 +20,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // Store is all that the suite asks of a store.
@@ -60,9 +61,9 @@ type SigningKeys interface {
 
 // Revocations administers revocations.
 type Revocations interface {
-	Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error)
-	Revocation(ctx context.Context, issuer, id string) (*authority.Revocation, error)
-	PutRevocation(ctx context.Context, r *authority.Revocation, e *ledger.Entry) error
+	Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error)
+	Revocation(ctx context.Context, issuer, id string) (*revocation.Revocation, error)
+	PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error
 }
 
 // History reads the ledger and takes away what is old.
