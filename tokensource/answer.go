@@ -14,8 +14,8 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // read turns an answer into a token or a failure (RFC 6749 §5).
@@ -89,24 +89,24 @@ func readMembers(body []byte) (map[string]json.RawMessage, error) {
 
 // spellings are the names under which a value is looked for when the profile's
 // own is not there: the RFC's, and the same in camel case.
-var spellings = map[profile.ResponseValue][]string{
-	profile.FromAccessToken: {"access_token", "accessToken"},
-	profile.FromTokenType:   {"token_type", "tokenType"},
-	profile.FromExpiresIn:   {"expires_in", "expiresIn"},
-	profile.FromExpiresAt:   {"expires_at", "expiresAt"},
-	profile.FromScope:       {"scope"},
+var spellings = map[platform.ResponseValue][]string{
+	platform.FromAccessToken: {"access_token", "accessToken"},
+	platform.FromTokenType:   {"token_type", "tokenType"},
+	platform.FromExpiresIn:   {"expires_in", "expiresIn"},
+	platform.FromExpiresAt:   {"expires_at", "expiresAt"},
+	platform.FromScope:       {"scope"},
 }
 
 // answer is a successful answer under the names that its platform gives to the
 // members.
 type answer struct {
 	members map[string]json.RawMessage
-	wire    *profile.Wire
+	wire    *platform.Wire
 }
 
 // take removes a value from the answer and returns it; nil when it is absent or
 // null.
-func (a *answer) take(value profile.ResponseValue) json.RawMessage {
+func (a *answer) take(value platform.ResponseValue) json.RawMessage {
 	var names []string
 	for _, member := range a.wire.Response {
 		if member.From == value {
@@ -128,20 +128,20 @@ func (a *answer) take(value profile.ResponseValue) json.RawMessage {
 func (a *answer) token(sent time.Time) (*Token, error) {
 	t := &Token{Type: oauth.TokenTypeBearer, obtained: sent}
 	var ok bool
-	raw := a.take(profile.FromAccessToken)
+	raw := a.take(platform.FromAccessToken)
 	if t.AccessToken, ok = text(raw); !ok || t.AccessToken == "" {
 		return nil, errors.New("no access token")
 	}
 	if !visible(t.AccessToken) {
 		return nil, errors.New("the access token holds characters that no header can carry")
 	}
-	if raw := a.take(profile.FromTokenType); raw != nil {
+	if raw := a.take(platform.FromTokenType); raw != nil {
 		if kind, ok := text(raw); !ok || !strings.EqualFold(kind, oauth.TokenTypeBearer) {
 			return nil, fmt.Errorf("token_type is %.40s; only Bearer is understood", raw)
 		}
 	}
 	var err error
-	if t.Scope, err = readScope(a.take(profile.FromScope)); err != nil {
+	if t.Scope, err = readScope(a.take(platform.FromScope)); err != nil {
 		return nil, err
 	}
 	if t.Expiry, err = a.expiry(t.AccessToken, sent); err != nil {
@@ -174,7 +174,7 @@ func readScope(raw json.RawMessage) (oauth.Scope, error) {
 
 // expiry finds out when the token ends; see Token.Expiry.
 func (a *answer) expiry(token string, sent time.Time) (time.Time, error) {
-	in, at := a.take(profile.FromExpiresIn), a.take(profile.FromExpiresAt)
+	in, at := a.take(platform.FromExpiresIn), a.take(platform.FromExpiresAt)
 	if in != nil {
 		seconds, ok := number(in)
 		if !ok || seconds < 0 {

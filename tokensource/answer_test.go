@@ -159,11 +159,11 @@ func (endless) Read(p []byte) (int, error) {
 
 // The profile's name for a member goes before a usual name that is there too.
 func TestNamesOfTheProfile(t *testing.T) {
-	p := *builtin(t, "oauth2")
-	p.Wire.Response = append(p.Wire.Response[:0:0], p.Wire.Response...)
-	p.Wire.Response[0].Name, p.Wire.Response[2].Name = "jeton", "duree"
+	p := builtin(t, "oauth2")
+	response := p.Definition().Wire.Response
+	response[0].Name, response[2].Name = "jeton", "duree"
 	s := atNoon(always(200, `{"access_token":"usual","expires_in":1,"jeton":"own","duree":600,"customer":"c1"}`))
-	s.Profile = &p
+	s.Profile = p
 	token := mustToken(t, s)
 	if token.AccessToken != "own" || token.Expiry.Sub(noon) != 10*time.Minute {
 		t.Errorf("%s until %s", token.AccessToken, token.Expiry)

@@ -9,8 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // defaultAssertionLifetime is enough for an assertion that is used at once.
@@ -70,7 +70,7 @@ func (c Credential) LogValue() slog.Value {
 // choose returns the first grant and client authentication of the policy that
 // the credential can serve. A subject or audience that r names is an assertion's
 // that is the grant.
-func (c *Credential) choose(p *profile.Profile, r Request) (oauth.GrantType, oauth.ClientAuth, error) {
+func (c *Credential) choose(p *platform.Profile, r Request) (oauth.GrantType, oauth.ClientAuth, error) {
 	wish := c.Grant
 	if wish == "" && c.Key != nil && (r.Subject != "" || r.Audience != "") {
 		wish = oauth.JWTBearer
@@ -104,7 +104,7 @@ func (c *Credential) serves(auth oauth.ClientAuth) bool {
 }
 
 // wanted says what a credential needs for each grant of the profile.
-func wanted(p *profile.Profile) string {
+func wanted(p *platform.Profile) string {
 	var text string
 	for _, grant := range p.Policy.Grants {
 		for _, auth := range grant.ClientAuth {
@@ -129,7 +129,7 @@ func fields(auth oauth.ClientAuth) string {
 }
 
 // check holds the credential to the profile's limits.
-func (c *Credential) check(p *profile.Profile, auth oauth.ClientAuth) error {
+func (c *Credential) check(p *platform.Profile, auth oauth.ClientAuth) error {
 	if auth == oauth.AuthAPIKey {
 		if len(c.APIKey) > p.Wire.APIKey.MaxLength || !visible(c.APIKey) {
 			return fmt.Errorf("tokensource: the API key must be 1 to %d visible ASCII characters without blanks", p.Wire.APIKey.MaxLength)

@@ -18,8 +18,8 @@ import (
 // A merchant gateway calls Thales D1: each API call carries a token that is
 // fetched with a signed assertion, kept, and renewed in time.
 func Example() {
-	platform := standIn(`{"access_token":"the-token","token_type":"Bearer","expires_in":900}`)
-	defer platform.Close()
+	server := standIn(`{"access_token":"the-token","token_type":"Bearer","expires_in":900}`)
+	defer server.Close()
 
 	d1, err := profile.Builtin("thales-d1")
 	if err != nil {
@@ -31,11 +31,11 @@ func Example() {
 	}
 	source := &tokensource.Source{
 		Profile:    d1,
-		Issuer:     platform.URL,
+		Issuer:     server.URL,
 		Credential: tokensource.Credential{ClientID: "merchant01", Key: key, Kid: "key-2026"},
 	}
 	client := &http.Client{Transport: &tokensource.Transport{Source: source}}
-	resp, err := client.Get(platform.URL + "/cards")
+	resp, err := client.Get(server.URL + "/cards")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -82,8 +82,8 @@ func Example_outbound() {
 
 // One Source serves many merchants, each with a token of its own.
 func ExampleSource_TokenFor() {
-	platform := standIn(`{"accessToken":"the-token"}`)
-	defer platform.Close()
+	server := standIn(`{"accessToken":"the-token"}`)
+	defer server.Close()
 
 	etp, err := profile.Builtin("thales-etp")
 	if err != nil {
@@ -91,7 +91,7 @@ func ExampleSource_TokenFor() {
 	}
 	source := &tokensource.Source{
 		Profile:    etp,
-		Issuer:     platform.URL,
+		Issuer:     server.URL,
 		Credential: tokensource.Credential{APIKey: "the-key"},
 		Scope:      oauth.Scope{"PAYMENT_PASSKEY"},
 	}
@@ -107,14 +107,14 @@ func ExampleSource_TokenFor() {
 
 // A refusal tells its code.
 func ExampleSource_Fetch() {
-	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprint(w, `{"error":"invalid_client"}`)
 	}))
-	defer platform.Close()
+	defer server.Close()
 
 	source := &tokensource.Source{
-		Issuer:     platform.URL,
+		Issuer:     server.URL,
 		Credential: tokensource.Credential{ClientID: "shop", Secret: "wrong"},
 	}
 	_, err := source.Fetch(context.Background())

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"moneyer/assertion"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // typClientAuthentication is the typ of a client assertion (RFC 10070).
@@ -24,7 +24,7 @@ const typClientAuthentication = "client-authentication+jwt"
 // plan is a token request that was checked: all of it that is the same for each
 // try.
 type plan struct {
-	profile     *profile.Profile
+	profile     *platform.Profile
 	credential  *Credential
 	url         *url.URL
 	grant       oauth.GrantType
@@ -56,22 +56,22 @@ func (s *Source) merge(r Request) Request {
 
 // plan checks a request against the profile before anything is sent.
 func (s *Source) plan(r Request) (*plan, error) {
-	platform, err := s.platform()
+	definition, err := s.definition()
 	if err != nil {
 		return nil, err
 	}
 	r = s.merge(r)
-	p := &plan{profile: platform, credential: &s.Credential, scope: r.Scope, params: r.Params}
-	if p.grant, p.auth, err = p.credential.choose(platform, r); err != nil {
+	p := &plan{profile: definition, credential: &s.Credential, scope: r.Scope, params: r.Params}
+	if p.grant, p.auth, err = p.credential.choose(definition, r); err != nil {
 		return nil, err
 	}
-	if err := p.credential.check(platform, p.auth); err != nil {
+	if err := p.credential.check(definition, p.auth); err != nil {
 		return nil, err
 	}
-	if p.url, err = endpoint(cmp.Or(s.TokenURL, strings.TrimSuffix(s.Issuer, "/")+platform.Wire.Path)); err != nil {
+	if p.url, err = endpoint(cmp.Or(s.TokenURL, strings.TrimSuffix(s.Issuer, "/")+definition.Wire.Path)); err != nil {
 		return nil, err
 	}
-	if p.correlation, err = correlation(platform.Wire.Correlation, r.Correlation); err != nil {
+	if p.correlation, err = correlation(definition.Wire.Correlation, r.Correlation); err != nil {
 		return nil, err
 	}
 	if err := p.planAssertion(s.Issuer, r); err != nil {
@@ -118,16 +118,16 @@ func hostPort(u *url.URL) string {
 }
 
 // correlation returns the caller's identifier, or makes one, within the limits.
-func correlation(c profile.Correlation, given string) (string, error) {
+func correlation(c platform.Correlation, given string) (string, error) {
 	limit := cmp.Or(c.MaxLength, 64)
 	if given != "" {
-		if len(given) > limit || !c.Chars.Allow(given) || !profile.Visible.Allow(given) || strings.TrimSpace(given) != given {
-			return "", fmt.Errorf("tokensource: correlation %q must be 1 to %d characters, %s", given, limit, cmp.Or(c.Chars, profile.Visible))
+		if len(given) > limit || !c.Chars.Allow(given) || !platform.CharsVisible.Allow(given) || strings.TrimSpace(given) != given {
+			return "", fmt.Errorf("tokensource: correlation %q must be 1 to %d characters, %s", given, limit, cmp.Or(c.Chars, platform.CharsVisible))
 		}
 		return given, nil
 	}
 	made := assertion.NewID()
-	if c.Chars == profile.Digits {
+	if c.Chars == platform.CharsDigits {
 		made = digits(len(made))
 	}
 	return made[:min(limit, len(made))], nil
@@ -164,7 +164,7 @@ func (p *plan) planAssertion(issuer string, r Request) error {
 		return errors.New("tokensource: an assertion needs an audience; set Issuer, or Credential.Audience to the platform's name for itself")
 	}
 	policy := &p.profile.Policy.Assertion
-	if c.Kid == "" && policy.Kid == profile.Required {
+	if c.Kid == "" && policy.Kid == platform.KidRequired {
 		return fmt.Errorf("tokensource: %s wants a kid; set Credential.Kid to the name under which the key is registered", p.profile.Name)
 	}
 	signer, err := assertion.NewSigner(c.Key, c.Alg, c.Kid, typ)
@@ -182,9 +182,9 @@ func (p *plan) planAssertion(issuer string, r Request) error {
 func (p *plan) defaultAudience(issuer string) string {
 	policy := &p.profile.Policy.Assertion
 	switch {
-	case policy.Accepts(profile.AudienceIssuer) && issuer != "":
+	case policy.Accepts(platform.AudienceIssuer) && issuer != "":
 		return issuer
-	case policy.Accepts(profile.AudienceEndpoint):
+	case policy.Accepts(platform.AudienceEndpoint):
 		return p.url.String()
 	default:
 		return ""

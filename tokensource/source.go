@@ -24,6 +24,7 @@ import (
 	"sync"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -137,10 +138,10 @@ func (s *Source) log() *slog.Logger {
 	return s.Logger
 }
 
-// platform returns the profile in force.
-func (s *Source) platform() (*profile.Profile, error) {
+// definition is what the source's profile says.
+func (s *Source) definition() (*platform.Profile, error) {
 	if s.Profile != nil {
-		return s.Profile, nil
+		return s.Profile.Definition(), nil
 	}
-	return profile.Builtin("oauth2")
+	return platform.Builtin("oauth2")
 }

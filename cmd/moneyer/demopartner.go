@@ -11,9 +11,9 @@ import (
 	"moneyer/assertion"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // demoPartner is the sandbox's client of one issuer. What it needs follows from
@@ -154,11 +154,11 @@ func (p *demoPartner) scope() oauth.Scope {
 }
 
 // demoAttributes fills in every attribute that the profile's claims use.
-func demoAttributes(claims map[string]profile.Claim) map[string]registry.Attribute {
+func demoAttributes(claims map[string]platform.Claim) map[string]registry.Attribute {
 	attributes := map[string]registry.Attribute{}
 	for name, claim := range claims {
 		switch {
-		case claim.Type == profile.Strings:
+		case claim.Type == platform.TypeStrings:
 			attributes[name] = registry.Attribute{List: []string{"demo"}, IsList: true}
 		case claim.Form.Accepts("demo"):
 			attributes[name] = registry.Attribute{Text: "demo"}

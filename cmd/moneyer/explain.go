@@ -16,8 +16,8 @@ import (
 	"moneyer/internal/admin"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
-	"moneyer/profile"
 )
 
 // explainFlags describe the platform that would judge the assertion.
@@ -140,7 +140,7 @@ func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*ex
 	e.heading = "As " + e.Profile + " at " + e.Issuer + " would judge it, for client " + e.Client
 	e.caveat = "if it knows this client and key and has not seen it before"
 	e.Clock = clockWords(claims, now)
-	if len(f.audienceNames) == 0 && issuer.Profile.Policy.Assertion.Accepts(profile.AudienceName) {
+	if len(f.audienceNames) == 0 && issuer.Profile.Policy.Assertion.Accepts(platform.AudienceName) {
 		e.notes = append(e.notes, "--audience-name was not given: aud can only be a URL of the issuer")
 	}
 	client, onboarding := e.register(issuer, key)

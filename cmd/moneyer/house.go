@@ -28,10 +28,10 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
 	"moneyer/internal/metrics"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
-	"moneyer/profile"
 )
 
 // estate is what outlives a reload of the configuration: the store, the master
@@ -305,12 +305,12 @@ func addressRate(l config.Limits) *limit.Limiter[netip.Addr] {
 
 // adminIssuer mints the tokens that the admin API accepts.
 func adminIssuer(cfg *config.Config) *registry.Issuer {
-	p, err := profile.Builtin("oauth2")
+	p, err := platform.Builtin("oauth2")
 	if err != nil {
 		panic(err) // it is compiled in, and its test reads it
 	}
 	return &registry.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
-		ResourceAudience: cfg.Admin.URL + admin.Prefix, TokenLifetime: 5 * time.Minute, Replay: profile.Once, Alg: p.Policy.Token.Alg}
+		ResourceAudience: cfg.Admin.URL + admin.Prefix, TokenLifetime: 5 * time.Minute, Replay: platform.ReplayOnce, Alg: p.Policy.Token.Alg}
 }
 
 // settingsOf keeps a retired key published for as long as a token of it may be

@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/store"
-	"moneyer/profile"
 )
 
 // checkPrivate fails for each file below dir that others than its owner may read.
@@ -108,7 +108,7 @@ func TestInitTakesBackAnAdminFileWithoutAKey(t *testing.T) {
 	if err := os.Remove(i.adminFile); err != nil {
 		t.Fatal(err)
 	}
-	p, err := profile.Builtin("oauth2")
+	p, err := platform.Builtin("oauth2")
 	if err != nil {
 		t.Fatal(err)
 	}

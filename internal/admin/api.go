@@ -65,16 +65,16 @@ type API struct {
 // changed. A change that is acknowledged holds for every later question, and is
 // recorded with its entry in one atomic step.
 type Clients interface {
-	// Client finds one, or answers authority.ErrNotFound.
+	// Client finds one, or answers registry.ErrNotFound.
 	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	// Clients lists up to limit clients in the order of their IDs, from the first
 	// after the one given.
 	Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error)
 	// PutClient stores a client of whom the stored revision is c.Revision (0 for
-	// none), else it answers authority.ErrConflict. A key that somebody else has
-	// is an *authority.KeyTakenError.
+	// none), else it answers registry.ErrConflict. A key that somebody else has
+	// is an *registry.KeyTakenError.
 	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
-	// RemoveClient removes one, unless it still owns merchants (authority.ErrConflict).
+	// RemoveClient removes one, unless it still owns merchants (registry.ErrConflict).
 	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
 	// LastUsed tells when each kid or secret's ID of a client was last used.
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
@@ -86,16 +86,16 @@ type Clients interface {
 type Merchants interface {
 	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
 	Merchants(ctx context.Context, issuer, after string, limit int) ([]registry.Merchant, error)
-	// PutMerchants answers authority.ErrNotFound for a client that does not exist.
+	// PutMerchants answers registry.ErrNotFound for a client that does not exist.
 	PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error
-	// RemoveMerchant removes one, unless it still has card tokens (authority.ErrConflict).
+	// RemoveMerchant removes one, unless it still has card tokens (registry.ErrConflict).
 	RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error
 
 	// CardTokens finds those of ids that exist.
 	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
 	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]registry.CardToken, error)
-	// PutCardTokens answers authority.ErrNotFound for a merchant that does not
-	// exist, authority.ErrConflict for a token that belongs to another.
+	// PutCardTokens answers registry.ErrNotFound for a merchant that does not
+	// exist, registry.ErrConflict for a token that belongs to another.
 	PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error
 	RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error
 }

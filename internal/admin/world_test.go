@@ -24,9 +24,9 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/store"
-	"moneyer/profile"
 )
 
 // start is when every test begins.
@@ -100,10 +100,10 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 
 func newIssuer(t testing.TB, name, profileName string) *registry.Issuer {
 	t.Helper()
-	p, err := profile.Builtin(profileName)
+	p, err := platform.Builtin(profileName)
 	must(t, err)
 	return &registry.Issuer{Name: name, URL: "https://" + name + ".example", Profile: p, Environment: "test",
-		ResourceAudience: "https://api.example", TokenLifetime: 10 * time.Minute, Replay: profile.Once, Alg: "ES256"}
+		ResourceAudience: "https://api.example", TokenLifetime: 10 * time.Minute, Replay: platform.ReplayOnce, Alg: "ES256"}
 }
 
 func (w *world) verificationKey(ctx context.Context, kid string) (bearer.Key, error) {

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"moneyer/assertion"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
 	"moneyer/profile"
 	"moneyer/tokensource"
@@ -51,7 +52,7 @@ func (c *Config) checkToken(check *checker, key string, t *Token) {
 	}
 	t.fingerprint = c.fingerprint(t) // first: a file that changes now makes the next reload see a change
 	check.want(t.Issuer != "" || t.TokenURL != "", key+".issuer",
-		"is missing: the platform's issuer URL, to which %s adds %s (or token_url with the whole endpoint)", t.profile.Name, t.profile.Wire.Path)
+		"is missing: the platform's issuer URL, to which %s adds %s (or token_url with the whole endpoint)", t.profile.Name(), t.profile.Definition().Wire.Path)
 	if t.scope, err = oauth.ParseScope(t.Scope); err != nil {
 		check.want(false, key+".scope", "%s", oauth.AsError(err).Description)
 	}
@@ -71,10 +72,10 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 			given++
 		}
 	}
-	fits := slices.ContainsFunc(t.profile.Policy.Grants, func(g profile.Grant) bool { return slices.ContainsFunc(g.ClientAuth, t.serves) })
-	check.want(given == 1 && fits, key, "profile %s wants %s: set that and no other credential", t.profile.Name, wanted(t.profile))
-	check.want(t.KeyFile == "" || t.Kid != "" || t.profile.Policy.Assertion.Kid != profile.Required, key+".kid",
-		"is missing: the name under which %s knows the key", t.profile.Name)
+	fits := slices.ContainsFunc(t.profile.Definition().Policy.Grants, func(g platform.Grant) bool { return slices.ContainsFunc(g.ClientAuth, t.serves) })
+	check.want(given == 1 && fits, key, "profile %s wants %s: set that and no other credential", t.profile.Name(), wanted(t.profile.Definition()))
+	check.want(t.KeyFile == "" || t.Kid != "" || t.profile.Definition().Policy.Assertion.Kid != platform.KidRequired, key+".kid",
+		"is missing: the name under which %s knows the key", t.profile.Name())
 	var err error
 	switch {
 	case t.KeyFile != "":
@@ -105,7 +106,7 @@ func (t *Token) serves(auth oauth.ClientAuth) bool {
 }
 
 // wanted names the settings that a profile's callers need.
-func wanted(p *profile.Profile) string {
+func wanted(p *platform.Profile) string {
 	var ways []string
 	for _, grant := range p.Policy.Grants {
 		for _, auth := range grant.ClientAuth {
@@ -200,7 +201,7 @@ func (c *Config) fingerprint(t *Token) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
 	_ = enc.Encode(t) // neither a hash nor these types have errors
-	_ = enc.Encode(t.profile)
+	_ = enc.Encode(t.profile.Definition())
 	for _, file := range []string{t.KeyFile, t.SecretFile, t.APIKeyFile, t.TLSCert, t.TLSKey, t.CAFile} {
 		if data, err := os.ReadFile(c.path(file)); file != "" && err == nil {
 			_ = enc.Encode(data)

@@ -9,16 +9,17 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // presented is an assertion as it came, with everything that the rules look at.
 // Until the signature rule holds, its claims only select a client and a key.
 type presented struct {
 	issuer *registry.Issuer
-	policy *profile.Assertion
+	policy *platform.Assertion
 	// isGrant tells a grant (RFC 7523 §2.1) from client authentication (§2.2).
 	isGrant bool
 	// clientID is the request's client_id, which must then name the same client.
@@ -149,13 +150,13 @@ func (p *presented) verifies(key *jose.PublicKey) bool {
 // is found again. (Its subject is the client: subjectRule.)
 func (p *presented) bind(grant *Grant) {
 	replay := replayOf(p.issuer, p.isGrant)
-	if replay == profile.UntilExp {
+	if replay == platform.ReplayUntilExp {
 		return
 	}
 	grant.assertion = p
 	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
-	grant.use = &Use{Key: p.useKey(canonical), Until: p.expiry().Add(p.policy.Leeway)}
-	if replay == profile.SameToken {
+	grant.use = &ledger.Consumed{Value: p.useKey(canonical), Until: p.expiry().Add(p.policy.Leeway)}
+	if replay == platform.ReplaySameToken {
 		grant.seal = newTokenSeal(canonical)
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // Authority gives tokens. Its fields are set before first use.
@@ -153,7 +153,7 @@ type Grant struct {
 	Correlation string
 	// assertion is used up by use; both are nil when there is none to use up.
 	assertion *presented
-	use       *Use
+	use       *ledger.Consumed
 	// seal hides a token so that only the same assertion finds it again; nil
 	// unless the issuer answers the same assertion with the same token.
 	seal *tokenSeal
@@ -221,7 +221,7 @@ func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Gr
 		JTI: token.JTI, Credential: grant.Credential, SigningKid: signer.Kid(), Subject: grant.Subject,
 		Scope: grant.Scope.String(), Expires: token.Expires.UTC(),
 	}, grant.use)
-	var used *UsedError
+	var used *ledger.ReplayedError
 	switch {
 	case err == nil:
 		return token, nil
@@ -253,7 +253,7 @@ func (a *Authority) sign(signer *jose.Signer, issuer *registry.Issuer, grant *Gr
 
 // mintedBefore answers an assertion that was used up: with the token that it
 // gave, where the issuer does that, else with a refusal.
-func (a *Authority) mintedBefore(ctx context.Context, issuer *registry.Issuer, grant *Grant, used *UsedError, now time.Time) (*AccessToken, error) {
+func (a *Authority) mintedBefore(ctx context.Context, issuer *registry.Issuer, grant *Grant, used *ledger.ReplayedError, now time.Time) (*AccessToken, error) {
 	if grant.seal == nil {
 		return nil, grant.assertion.refuseUsed()
 	}
@@ -276,9 +276,9 @@ func (a *Authority) mintedBefore(ctx context.Context, issuer *registry.Issuer, g
 
 // replayOf is the issuer's replay mode for a grant; client authentication is
 // always good for one use.
-func replayOf(issuer *registry.Issuer, isGrant bool) profile.Replay {
+func replayOf(issuer *registry.Issuer, isGrant bool) platform.Replay {
 	if !isGrant {
-		return profile.Once
+		return platform.ReplayOnce
 	}
 	return issuer.Replay
 }

@@ -18,9 +18,9 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/limit"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // The claims of each platform's token, in its order.
@@ -75,12 +75,12 @@ func TestReleasedClaims(t *testing.T) {
 }
 
 func TestGrantScope(t *testing.T) {
-	bolt := &profile.Scope{Words: []string{"openid", "roles", "status"}, Unknown: profile.Ignore, Default: profile.Nothing}
-	d1 := &profile.Scope{Unknown: profile.Refuse, Default: profile.Registered}
+	bolt := &platform.Scope{Words: []string{"openid", "roles", "status"}, Unknown: platform.UnknownIgnore, Default: platform.DefaultNothing}
+	d1 := &platform.Scope{Unknown: platform.UnknownRefuse, Default: platform.DefaultRegistered}
 	client := &registry.Client{Scope: oauth.Scope{"openid", "roles"}}
 	for _, c := range []struct {
 		name, asked string
-		policy      *profile.Scope
+		policy      *platform.Scope
 		want        string
 		refused     bool
 	}{

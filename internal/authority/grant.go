@@ -5,9 +5,9 @@ import (
 	"errors"
 	"slices"
 
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // verify finds out what the caller may have.
@@ -37,9 +37,9 @@ func (a *Authority) verify(ctx context.Context, issuer *registry.Issuer, req *Re
 
 // grantScope narrows what was asked for to what the client is registered for
 // (RFC 6749 §3.3).
-func grantScope(policy *profile.Scope, client *registry.Client, asked string) (oauth.Scope, error) {
+func grantScope(policy *platform.Scope, client *registry.Client, asked string) (oauth.Scope, error) {
 	if asked == "" {
-		if policy.Default == profile.Registered {
+		if policy.Default == platform.DefaultRegistered {
 			return client.Scope, nil
 		}
 		return nil, nil
@@ -48,7 +48,7 @@ func grantScope(policy *profile.Scope, client *registry.Client, asked string) (o
 	if err != nil {
 		return nil, oauth.AsError(err).Because(&Refusal{Rule: "scope", Expected: "words of RFC 6749 section 3.3", Found: "malformed ones"})
 	}
-	if policy.Unknown == profile.Ignore {
+	if policy.Unknown == platform.UnknownIgnore {
 		scope = slices.DeleteFunc(scope, func(word string) bool { return !slices.Contains(policy.Words, word) })
 	}
 	if word := scope.Missing(client.Scope); word != "" {

@@ -22,11 +22,11 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/internal/store"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // noon is when every test begins: on a whole second, so that edges are exact.
@@ -81,7 +81,7 @@ type house struct {
 // newHouse has one issuer of the profile and two clients, with a key each.
 func newHouse(t testing.TB, profileName string) *house {
 	t.Helper()
-	p, err := profile.Builtin(profileName)
+	p, err := platform.Builtin(profileName)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +226,7 @@ func (r *memoryRegistry) Touch(issuer, client, credential string, _ time.Time) {
 type memoryLedger struct {
 	mu      sync.Mutex
 	entries []ledger.Entry
-	used    map[[32]byte]*authority.Use
+	used    map[[32]byte]*ledger.Consumed
 	// revocations that were put.
 	revocations []revocation.Revocation
 	err         error // what every Append answers, when set
@@ -234,20 +234,20 @@ type memoryLedger struct {
 	listed, puts func()
 }
 
-func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, use *authority.Use) error {
+func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, use *ledger.Consumed) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return l.err
 	}
 	if use != nil {
-		if first := l.used[use.Key]; first != nil {
-			return &authority.UsedError{Sealed: first.Sealed}
+		if first := l.used[use.Value]; first != nil {
+			return &ledger.ReplayedError{Sealed: first.Sealed}
 		}
 		if l.used == nil {
-			l.used = map[[32]byte]*authority.Use{}
+			l.used = map[[32]byte]*ledger.Consumed{}
 		}
-		l.used[use.Key] = use
+		l.used[use.Value] = use
 	}
 	l.entries = append(l.entries, *e)
 	return nil

@@ -8,10 +8,10 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // ActiveToken is an access token of ours that is good now (RFC 7662 §2.2).
@@ -102,10 +102,10 @@ func (a *Authority) standing(ctx context.Context, v *view, issuer *registry.Issu
 // acts for its merchant. It fills in the client of a disabled merchant, too.
 func findClient(ctx context.Context, v *view, issuer *registry.Issuer, t *ActiveToken) error {
 	if issuer.Profile.Policy.Merchant.Param == "" {
-		t.Client = t.text(claimFrom(issuer.Profile, profile.SourceClient))
+		t.Client = t.text(claimFrom(issuer.Profile, platform.SourceClient))
 		return nil
 	}
-	id := t.text(claimFrom(issuer.Profile, profile.SourceMerchant))
+	id := t.text(claimFrom(issuer.Profile, platform.SourceMerchant))
 	merchant, err := v.merchant(ctx, issuer.Name, id)
 	if err == nil {
 		t.Client = merchant.Client
@@ -117,7 +117,7 @@ func findClient(ctx context.Context, v *view, issuer *registry.Issuer, t *Active
 }
 
 // claimFrom is the claim that always holds a source in a profile's tokens, or "".
-func claimFrom(p *profile.Profile, source profile.Source) string {
+func claimFrom(p *platform.Profile, source platform.Source) string {
 	for i := range p.Policy.Token.Claims {
 		if claim := &p.Policy.Token.Claims[i]; claim.From == source && claim.Release == "" {
 			return claim.Name

@@ -12,10 +12,10 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // cutOff is a house whose registry and ledger cannot be asked, and what it knew last.
@@ -223,7 +223,7 @@ func TestMintingByKeysThatAreKnown(t *testing.T) {
 // by what was known last, and who asks is not told that the assertion was used.
 func TestSameTokenNotByLastKnown(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.issuer.Replay = profile.SameToken
+	h.issuer.Replay = platform.ReplaySameToken
 	req := grantRequest(h.assertion())
 	token := must(h.exchange(req))
 	c := h.cut()

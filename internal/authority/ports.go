@@ -32,28 +32,8 @@ type Ledger interface {
 	// on any replica and through any crash, exactly one succeeds, and every other
 	// gets a *UsedError and records nothing. Any other error means that the
 	// outcome is unknown to the caller, who must then hand out no token.
-	Append(ctx context.Context, e *ledger.Entry, use *Use) error
+	Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error
 }
-
-// Use is the use-up of an assertion.
-type Use struct {
-	// Key stands for the assertion, within its issuer.
-	Key [32]byte
-	// Until is the first instant at which the assertion is refused for its age,
-	// and the key may be forgotten.
-	Until time.Time
-	// Sealed comes back in the UsedError of later callers. The store cannot read it.
-	Sealed []byte
-}
-
-// UsedError tells that an assertion had been used up before.
-type UsedError struct {
-	// Sealed is what the first user left.
-	Sealed []byte
-}
-
-// Error says so.
-func (*UsedError) Error() string { return "the assertion was used before" }
 
 // Keyring hands out the keys of issuers.
 type Keyring interface {

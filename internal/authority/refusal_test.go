@@ -63,7 +63,7 @@ type deadlineLedger struct {
 	seen []time.Time
 }
 
-func (l *deadlineLedger) Append(ctx context.Context, e *ledger.Entry, use *authority.Use) error {
+func (l *deadlineLedger) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
 	end, _ := ctx.Deadline()
 	l.seen = append(l.seen, end)
 	return l.memoryLedger.Append(ctx, e, use)
@@ -237,7 +237,7 @@ type errLedger struct {
 	kind ledger.Kind
 }
 
-func (l errLedger) Append(ctx context.Context, e *ledger.Entry, use *authority.Use) error {
+func (l errLedger) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
 	if e.Kind == l.kind {
 		return errors.New("disk full")
 	}

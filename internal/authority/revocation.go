@@ -11,10 +11,10 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // RevocationStore keeps revocations until they are over.
@@ -212,7 +212,7 @@ func (r *Revocations) Plan(ctx context.Context, issuer *registry.Issuer, t Targe
 		v.Before = wholeSecond(t.At)
 	}
 	ofClient := ledger.Query{Client: t.Client, Until: wholeSecond(t.At)}
-	claim := claimFrom(issuer.Profile, profile.SourceClient)
+	claim := claimFrom(issuer.Profile, platform.SourceClient)
 	switch {
 	case t.JTI != "":
 		v.Reason = "token " + t.JTI

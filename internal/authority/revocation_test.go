@@ -16,10 +16,10 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/internal/strictjson"
-	"moneyer/profile"
 )
 
 // mint gets a token of the client by a secret, or by an API key for its merchant.
@@ -467,7 +467,7 @@ func TestResourceAuth(t *testing.T) {
 		"oauth2": "[client_secret_basic client_secret_post private_key_jwt]", "boltpay": "[client_secret_post client_secret_basic]",
 		"thales-d1": "[private_key_jwt]", "thales-d1-banking": "[private_key_jwt]", "thales-etp": "[api_key]",
 	} {
-		p := must(profile.Builtin(name))
+		p := must(platform.Builtin(name))
 		if got := fmt.Sprint((&registry.Issuer{Profile: p}).ResourceAuth()); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}

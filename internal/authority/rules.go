@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
-	"moneyer/profile"
+	"moneyer/internal/platform"
 )
 
 // rule is one thing that must hold of an assertion. A refusal names the first
@@ -104,7 +104,7 @@ var enabledRule = rule{
 var kidRule = rule{
 	name: "kid", tell: unverified,
 	holds: func(p *presented) bool {
-		return p.key != nil && (p.jws.Header.Kid != "" || p.policy.Kid == profile.Optional)
+		return p.key != nil && (p.jws.Header.Kid != "" || p.policy.Kid == platform.KidOptional)
 	},
 	expected: func(p *presented) string { return "a header kid among " + kids(p.client) },
 	found: func(p *presented) string {
@@ -117,7 +117,7 @@ var kidRule = rule{
 		switch {
 		case p.keyErr != nil:
 			return "publish the key at the jwks_uri, or register it"
-		case p.jws.Header.Kid == "" && p.policy.Kid == profile.Required:
+		case p.jws.Header.Kid == "" && p.policy.Kid == platform.KidRequired:
 			return "the header has no kid: set it to the kid under which the public key was registered"
 		case p.key == nil && p.jws.Header.Kid == "":
 			return "the header has no kid, and the client has not just one key: set kid to the right one"

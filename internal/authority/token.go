@@ -7,10 +7,10 @@ import (
 	"strconv"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // jtiLength is 21 url-safe characters: 126 random bits.
@@ -64,25 +64,25 @@ func appendClaims(dst []byte, issuer *registry.Issuer, grant *Grant, token *Acce
 }
 
 // appendClaim appends one claim's value; ok is false when there is none.
-func appendClaim(dst []byte, claim *profile.Claim, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) (filled []byte, ok bool) {
+func appendClaim(dst []byte, claim *platform.Claim, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) (filled []byte, ok bool) {
 	switch claim.From {
-	case profile.SourceIssuer:
+	case platform.SourceIssuer:
 		return strictjson.AppendString(dst, issuer.URL), true
-	case profile.SourceSubject:
+	case platform.SourceSubject:
 		return strictjson.AppendString(dst, grant.Subject), true
-	case profile.SourceAudience:
+	case platform.SourceAudience:
 		return strictjson.AppendString(dst, issuer.ResourceAudience), true
-	case profile.SourceClient:
+	case platform.SourceClient:
 		return strictjson.AppendString(dst, grant.Client.ID), true
-	case profile.SourceScope:
+	case platform.SourceScope:
 		return strictjson.AppendString(dst, grant.Scope.String()), len(grant.Scope) > 0
-	case profile.SourceJTI:
+	case platform.SourceJTI:
 		return strictjson.AppendString(dst, token.JTI), true
-	case profile.SourceIssuedAt:
+	case platform.SourceIssuedAt:
 		return strconv.AppendInt(dst, now.Unix(), 10), true
-	case profile.SourceExpiry:
+	case platform.SourceExpiry:
 		return strconv.AppendInt(dst, token.Expires.Unix(), 10), true
-	case profile.SourceMerchant:
+	case platform.SourceMerchant:
 		return strictjson.AppendString(dst, grant.Merchant.ID), true
 	}
 	value, ok := grant.attribute(claim.From)
@@ -93,7 +93,7 @@ func appendClaim(dst []byte, claim *profile.Claim, issuer *registry.Issuer, gran
 }
 
 // attribute finds what a source such as client.roles names.
-func (g *Grant) attribute(source profile.Source) (registry.Attribute, bool) {
+func (g *Grant) attribute(source platform.Source) (registry.Attribute, bool) {
 	if name, ok := source.ClientAttribute(); ok {
 		value, ok := g.Client.Attributes[name]
 		return value, ok

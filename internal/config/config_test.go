@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"moneyer/internal/config"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
-	"moneyer/profile"
 )
 
 // good is the least that a server needs, a line for each thing that tests replace.
@@ -58,7 +58,7 @@ func TestDefaults(t *testing.T) {
 	}
 	made := issuer.Authority()
 	if made.Name != "d1" || made.URL != "https://auth.example.com/d1" || made.Profile.Name != "thales-d1" || made.ResourceAudience != "https://api.example.com" ||
-		made.TokenLifetime != 15*time.Minute || made.Replay != profile.Once || made.Alg != "ES256" || made.Disabled {
+		made.TokenLifetime != 15*time.Minute || made.Replay != platform.ReplayOnce || made.Alg != "ES256" || made.Disabled {
 		t.Errorf("issuer %+v", made)
 	}
 }
@@ -134,7 +134,7 @@ disabled = true
 	made := c.Issuers["d1"].Authority()
 	want := registry.Issuer{
 		Name: "d1", URL: "http://localhost:8443/d1", Profile: made.Profile, Environment: "stg", AudienceNames: []string{"stg", "prd"},
-		ResourceAudience: "https://api.example.com", TokenLifetime: 24 * time.Hour, Replay: profile.SameToken, Alg: "PS256", Disabled: true,
+		ResourceAudience: "https://api.example.com", TokenLifetime: 24 * time.Hour, Replay: platform.ReplaySameToken, Alg: "PS256", Disabled: true,
 	}
 	if !reflect.DeepEqual(*made, want) {
 		t.Errorf("issuer %+v, want %+v", *made, want)

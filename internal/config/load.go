@@ -16,9 +16,9 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/stricttoml"
-	"moneyer/profile"
 )
 
 // AdminIssuer is the name of the issuer that guards the admin API.
@@ -212,28 +212,28 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	if strings.HasSuffix(file, ".toml") {
 		file = c.Path(file)
 	}
-	p, err := profile.Load(file)
+	p, err := platform.Load(file)
 	if err != nil {
 		return nil, err
 	}
 	key := "issuers." + name + "."
 	made := &registry.Issuer{
 		Name: name, URL: i.URL, Profile: p, Environment: i.Environment, AudienceNames: i.AudienceNames, ResourceAudience: i.ResourceAudience,
-		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(profile.Replay(i.Replay), p.Policy.Assertion.Replay),
+		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(platform.Replay(i.Replay), p.Policy.Assertion.Replay),
 		Alg: cmp.Or(i.Alg, p.Policy.Token.Alg), Disabled: i.Disabled,
 	}
 	orDefault(check.doc, key+"token_lifetime", &made.TokenLifetime, p.Policy.Token.Lifetime)
 	orDefault(check.doc, key+"announce", &i.Announce, 24*time.Hour)
 	assertions := len(p.Policy.Assertion.Algs) > 0
-	names := assertions && p.Policy.Assertion.Accepts(profile.AudienceName)
+	names := assertions && p.Policy.Assertion.Accepts(platform.AudienceName)
 	check.want(names || len(i.AudienceNames) == 0, key+"audience_names", "profile %s takes no audience names", p.Name)
 	for _, name := range i.AudienceNames {
 		check.want(name != "" && len(name) <= 1024, key+"audience_names", "a name has 1 to 1024 octets")
 	}
 	check.want(assertions || i.Replay == "", key+"replay", "profile %s takes no assertions, so nothing can be replayed", p.Name)
-	check.want(slices.Contains([]profile.Replay{profile.Once, profile.UntilExp, profile.SameToken}, made.Replay), key+"replay", `must be "once", "until-exp" or "same-token"`)
+	check.want(slices.Contains([]platform.Replay{platform.ReplayOnce, platform.ReplayUntilExp, platform.ReplaySameToken}, made.Replay), key+"replay", `must be "once", "until-exp" or "same-token"`)
 	check.want(slices.Contains([]string{"ES256", "PS256", "RS256", "EdDSA"}, made.Alg), key+"alg", `must be "ES256", "PS256", "RS256" or "EdDSA"`)
-	usesAudience := slices.ContainsFunc(p.Policy.Token.Claims, func(c profile.Claim) bool { return c.From == profile.SourceAudience })
+	usesAudience := slices.ContainsFunc(p.Policy.Token.Claims, func(c platform.Claim) bool { return c.From == platform.SourceAudience })
 	check.want(usesAudience == (i.ResourceAudience != ""), key+"resource_audience", audienceAdvice(usesAudience), p.Name)
 	check.want(made.TokenLifetime >= time.Second && made.TokenLifetime <= 24*time.Hour && made.TokenLifetime%time.Second == 0, key+"token_lifetime", `must be whole seconds from "1s" to "24h"`)
 	check.want(i.Rotate == 0 || i.Rotate > i.Announce, key+"rotate", "must be 0, or longer than announce")

@@ -57,7 +57,7 @@ type Store interface {
 	// PutSigningKeys replaces the keys of keys.Issuer and appends e to the ledger
 	// in one atomic, durable step, and raises the revision by one. When
 	// keys.Revision is not the one stored it does nothing but return
-	// authority.ErrConflict.
+	// registry.ErrConflict.
 	PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *ledger.Entry) error
 }
 
@@ -158,7 +158,7 @@ func (k *Keyring) JWKS(issuer string, at time.Time) (Published, error) {
 }
 
 // Public returns the key of the issuer's JWK set of that instant with that kid,
-// or authority.ErrNotFound.
+// or registry.ErrNotFound.
 func (k *Keyring) Public(issuer, kid string, at time.Time) (*jose.PublicKey, error) {
 	set, err := k.JWKS(issuer, at)
 	if err != nil {

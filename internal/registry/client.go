@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // Client is a registered caller (RFC 6749 §2) with all that belongs to it. A
@@ -136,7 +136,7 @@ func (c *Client) Check(issuer *Issuer) error {
 
 // checkAttributes holds attributes to the names and types that the profile's
 // claims use.
-func checkAttributes(attributes map[string]Attribute, claims map[string]profile.Claim, profileName string) error {
+func checkAttributes(attributes map[string]Attribute, claims map[string]platform.Claim, profileName string) error {
 	if len(attributes) > maxMembers {
 		return Invalidf("at most %d attributes", maxMembers)
 	}
@@ -147,9 +147,9 @@ func checkAttributes(attributes map[string]Attribute, claims map[string]profile.
 			return Invalidf("profile %s uses no attributes here, so %q would have no effect", profileName, name)
 		case !known:
 			return Invalidf("profile %s uses no attribute %q here; it uses %s", profileName, name, strings.Join(slices.Sorted(maps.Keys(claims)), ", "))
-		case claim.Type == profile.Strings && !value.IsList:
+		case claim.Type == platform.TypeStrings && !value.IsList:
 			return Invalidf("attribute %s is a list", name)
-		case claim.Type != profile.Strings && value.IsList:
+		case claim.Type != platform.TypeStrings && value.IsList:
 			return Invalidf("attribute %s is one text, not a list", name)
 		case len(value.Text) > 1024 || len(value.List) > maxMembers || slices.ContainsFunc(value.List, func(s string) bool { return len(s) > 256 }):
 			return Invalidf("attribute %s is too long", name)
@@ -162,7 +162,7 @@ func checkAttributes(attributes map[string]Attribute, claims map[string]profile.
 
 // checkJWKSURI: where the client's profile has no use for keys, it has none for
 // their address.
-func (c *Client) checkJWKSURI(p *profile.Profile) error {
+func (c *Client) checkJWKSURI(p *platform.Profile) error {
 	switch {
 	case c.JWKSURI == "":
 		return nil

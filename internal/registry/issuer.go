@@ -4,8 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // Issuer is one authorization-server identity (RFC 8414 §2): a URL that wears a
@@ -16,7 +16,7 @@ type Issuer struct {
 	Name string
 	// URL is the issuer identifier, without a trailing slash.
 	URL     string
-	Profile *profile.Profile
+	Profile *platform.Profile
 	// Environment, such as "stg" or "prd": one key may not serve in two.
 	Environment string
 	// AudienceNames may stand in an assertion's aud, beside what the profile allows.
@@ -26,7 +26,7 @@ type Issuer struct {
 	// TokenLifetime of access tokens.
 	TokenLifetime time.Duration
 	// Replay says what a second use of an assertion gets.
-	Replay profile.Replay
+	Replay platform.Replay
 	// Alg signs access tokens.
 	Alg string
 	// Disabled issuers mint nothing; their keys stay published.
@@ -47,9 +47,9 @@ func (i *Issuer) Endpoints() []string {
 // is a grant (RFC 7523 §3, rule 3).
 func (i *Issuer) AcceptsAudience(aud string) bool {
 	policy := &i.Profile.Policy.Assertion
-	return policy.Accepts(profile.AudienceIssuer) && aud == i.URL ||
-		policy.Accepts(profile.AudienceName) && slices.Contains(i.AudienceNames, aud) ||
-		policy.Accepts(profile.AudienceEndpoint) && i.IsTokenEndpoint(aud)
+	return policy.Accepts(platform.AudienceIssuer) && aud == i.URL ||
+		policy.Accepts(platform.AudienceName) && slices.Contains(i.AudienceNames, aud) ||
+		policy.Accepts(platform.AudienceEndpoint) && i.IsTokenEndpoint(aud)
 }
 
 // IsTokenEndpoint reports whether url is the token endpoint or an alias of it.
@@ -65,13 +65,13 @@ func (i *Issuer) IsTokenEndpoint(url string) bool {
 func (i *Issuer) Audiences() []string {
 	var all []string
 	policy := &i.Profile.Policy.Assertion
-	if policy.Accepts(profile.AudienceName) {
+	if policy.Accepts(platform.AudienceName) {
 		all = append(all, i.AudienceNames...)
 	}
-	if policy.Accepts(profile.AudienceIssuer) {
+	if policy.Accepts(platform.AudienceIssuer) {
 		all = append(all, i.URL)
 	}
-	if policy.Accepts(profile.AudienceEndpoint) {
+	if policy.Accepts(platform.AudienceEndpoint) {
 		all = append(all, i.Endpoints()...)
 	}
 	return all

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // SecretKind tells a client secret from an API key.
@@ -21,7 +21,7 @@ const (
 )
 
 // check refuses a kind with which no client of the profile could authenticate.
-func (kind SecretKind) check(p *profile.Profile) error {
+func (kind SecretKind) check(p *platform.Profile) error {
 	switch kind {
 	case ClientSecret:
 		if !p.Policy.Uses(oauth.AuthBasic) && !p.Policy.Uses(oauth.AuthPost) {

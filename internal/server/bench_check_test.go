@@ -45,7 +45,7 @@ func BenchmarkIntrospectSigned(b *testing.B) {
 func openTown(b *testing.B) *town {
 	b.Helper()
 	s := readSetup(b, "testdata/transcripts/oauth2", "limit client=1e9/1000000000 address=1e9/1000000000")
-	return &town{platform: platforms[0], house: s.open(b)}
+	return &town{platformCase: platforms[0], house: s.open(b)}
 }
 
 func benchmark(b *testing.B, w *town, method, target string, header http.Header, body string) {

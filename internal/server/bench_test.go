@@ -22,11 +22,11 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // callers at once, for each benchmark over HTTP: enough to keep a core busy while
@@ -129,12 +129,12 @@ func newBenchFixture(b *testing.B) *benchFixture {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
-	p, err := profile.Builtin("thales-d1")
+	p, err := platform.Builtin("thales-d1")
 	if err != nil {
 		b.Fatal(err)
 	}
 	issuer := &registry.Issuer{Name: "d1", URL: "http://127.0.0.1", Profile: p, AudienceNames: []string{"stg"}, ResourceAudience: "https://api.example.com",
-		TokenLifetime: 15 * time.Minute, Replay: profile.Once, Alg: "ES256"}
+		TokenLifetime: 15 * time.Minute, Replay: platform.ReplayOnce, Alg: "ES256"}
 	f := &benchFixture{signer: onboardBench(b, ctx, db, issuer)}
 	master, err := keyring.NewMasterKey()
 	if err != nil {

@@ -10,9 +10,9 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/platform"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // The endpoints that a client calls beside the token endpoint. Their wire is the
@@ -30,15 +30,15 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 	correlation.Required = false
 	ways := e.issuer.ResourceAuth()
 	return &endpoint{Server: e.Server, name: name, issuer: e.issuer, wire: &wire{
-		Wire: &profile.Wire{
-			Bodies: []profile.Body{profile.Form}, Errors: profile.RFC6749, Correlation: correlation, APIKey: p.Wire.APIKey,
-			Params: []profile.Param{
-				{Name: "token", Type: profile.String, Required: true, MaxLength: 8192},
-				{Name: "token_type_hint", Type: profile.String, MaxLength: 64},
-				{Name: "client_id", Means: profile.MeansClientID, Type: profile.String, MaxLength: 256},
-				{Name: "client_secret", Means: profile.MeansClientSecret, Type: profile.String, MaxLength: 1024},
-				{Name: "client_assertion_type", Means: profile.MeansClientAssertionType, Type: profile.String, MaxLength: 256},
-				{Name: "client_assertion", Means: profile.MeansClientAssertion, Type: profile.String, MaxLength: 8192},
+		Wire: &platform.Wire{
+			Bodies: []platform.Body{platform.BodyForm}, Errors: platform.ErrorsRFC6749, Correlation: correlation, APIKey: p.Wire.APIKey,
+			Params: []platform.Param{
+				{Name: "token", Type: platform.TypeString, Required: true, MaxLength: 8192},
+				{Name: "token_type_hint", Type: platform.TypeString, MaxLength: 64},
+				{Name: "client_id", Means: platform.MeansClientID, Type: platform.TypeString, MaxLength: 256},
+				{Name: "client_secret", Means: platform.MeansClientSecret, Type: platform.TypeString, MaxLength: 1024},
+				{Name: "client_assertion_type", Means: platform.MeansClientAssertionType, Type: platform.TypeString, MaxLength: 256},
+				{Name: "client_assertion", Means: platform.MeansClientAssertion, Type: platform.TypeString, MaxLength: 8192},
 			},
 		},
 		grant:       oauth.ClientCredentials, // there is no grant_type to miss

@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 const (
@@ -39,7 +39,7 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request) (*authority.Reque
 		return nil, err
 	}
 	p := &parameters{wire: w, req: authority.Request{GrantType: w.grant}}
-	if kind == profile.JSON {
+	if kind == platform.BodyJSON {
 		err = p.readJSON(body)
 	} else {
 		err = p.readForm(string(body))
@@ -54,18 +54,18 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request) (*authority.Reque
 }
 
 // bodyKind judges the media type.
-func (w *wire) bodyKind(h http.Header) (profile.Body, error) {
-	kind := profile.Body("")
+func (w *wire) bodyKind(h http.Header) (platform.Body, error) {
+	kind := platform.Body("")
 	switch contentType := h.Get("Content-Type"); contentType {
 	case "application/x-www-form-urlencoded":
-		kind = profile.Form
+		kind = platform.BodyForm
 	case "application/json":
-		kind = profile.JSON
+		kind = platform.BodyJSON
 	default:
 		media, params, err := mime.ParseMediaType(contentType)
 		charset := params["charset"]
 		if err == nil && (charset == "" || strings.EqualFold(charset, "utf-8")) {
-			kind = map[string]profile.Body{"application/x-www-form-urlencoded": profile.Form, "application/json": profile.JSON}[media]
+			kind = map[string]platform.Body{"application/x-www-form-urlencoded": platform.BodyForm, "application/json": platform.BodyJSON}[media]
 		}
 	}
 	if kind == "" || !w.Reads(kind) || len(h["Content-Type"]) > 1 || h.Get("Content-Encoding") != "" {
@@ -74,10 +74,10 @@ func (w *wire) bodyKind(h http.Header) (profile.Body, error) {
 	return kind, nil
 }
 
-func mediaTypes(bodies []profile.Body) string {
+func mediaTypes(bodies []platform.Body) string {
 	var names []string
 	for _, b := range bodies {
-		names = append(names, map[profile.Body]string{profile.Form: "application/x-www-form-urlencoded", profile.JSON: "application/json"}[b])
+		names = append(names, map[platform.Body]string{platform.BodyForm: "application/x-www-form-urlencoded", platform.BodyJSON: "application/json"}[b])
 	}
 	return strings.Join(names, " or ")
 }
@@ -158,12 +158,12 @@ func (p *parameters) readJSON(body []byte) error {
 	err := strictjson.Object(body, strictjson.Limits{Depth: 4, Members: maxParameters}, func(name string, v strictjson.Value) error {
 		param := p.wire.Param(name)
 		if param == nil {
-			if p.wire.UnknownMembers == profile.Refuse {
+			if p.wire.UnknownMembers == platform.UnknownRefuse {
 				return malformed("the body has a member that is not known here")
 			}
 			return nil
 		}
-		if param.Type == profile.Strings {
+		if param.Type == platform.TypeStrings {
 			list, err := v.Texts()
 			if err != nil {
 				return malformed("%s must be an array of strings", param.Name)
@@ -188,7 +188,7 @@ func malformed(format string, args ...any) error {
 }
 
 func (p *parameters) takeText(name, value string) error {
-	i := slices.IndexFunc(p.wire.Params, func(param profile.Param) bool { return param.Name == name })
+	i := slices.IndexFunc(p.wire.Params, func(param platform.Param) bool { return param.Name == name })
 	if i < 0 || value == "" {
 		return nil
 	}
@@ -198,19 +198,19 @@ func (p *parameters) takeText(name, value string) error {
 	}
 	p.seen |= 1 << i
 	switch param.Means {
-	case profile.MeansGrantType:
+	case platform.MeansGrantType:
 		p.req.GrantType = oauth.GrantType(value)
-	case profile.MeansAssertion:
+	case platform.MeansAssertion:
 		p.req.Assertion = value
-	case profile.MeansScope:
+	case platform.MeansScope:
 		p.req.Scope = value
-	case profile.MeansClientID:
+	case platform.MeansClientID:
 		p.req.ClientID = value
-	case profile.MeansClientSecret:
+	case platform.MeansClientSecret:
 		p.req.Secret = value
-	case profile.MeansClientAssertion:
+	case platform.MeansClientAssertion:
 		p.req.ClientAssertion = value
-	case profile.MeansClientAssertionType:
+	case platform.MeansClientAssertionType:
 		p.assertionType = value
 	default:
 		p.req.Params = append(p.req.Params, authority.Param{Name: name, Value: registry.Attribute{Text: value}})
@@ -218,7 +218,7 @@ func (p *parameters) takeText(name, value string) error {
 	return nil
 }
 
-func (p *parameters) takeList(param *profile.Param, list []string) error {
+func (p *parameters) takeList(param *platform.Param, list []string) error {
 	if len(list) == 0 || len(list) > param.MaxItems {
 		return malformed("%s must have 1 to %d items", param.Name, param.MaxItems)
 	}
@@ -230,13 +230,13 @@ func (p *parameters) takeList(param *profile.Param, list []string) error {
 			return err
 		}
 	}
-	i := slices.IndexFunc(p.wire.Params, func(other profile.Param) bool { return other.Name == param.Name })
+	i := slices.IndexFunc(p.wire.Params, func(other platform.Param) bool { return other.Name == param.Name })
 	p.seen |= 1 << i
 	p.req.Params = append(p.req.Params, authority.Param{Name: param.Name, Value: registry.Attribute{List: list, IsList: true}})
 	return nil
 }
 
-func checkValue(param *profile.Param, value string) error {
+func checkValue(param *platform.Param, value string) error {
 	switch {
 	case len(value) > param.MaxLength:
 		return malformed("%s is longer than %d octets", param.Name, param.MaxLength)

@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/platform"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // encode writes the token in the profile's answer (RFC 6749 §5.1).
@@ -17,7 +17,7 @@ func (e *endpoint) encode(w http.ResponseWriter, token *authority.AccessToken) {
 	body = append(body, '{')
 	for i := range e.wire.Response {
 		member := &e.wire.Response[i]
-		if member.From == profile.FromScope && len(token.Scope) == 0 {
+		if member.From == platform.FromScope && len(token.Scope) == 0 {
 			continue
 		}
 		if len(body) > 1 {
@@ -43,16 +43,16 @@ var (
 	noCache  = []string{"no-cache"}
 )
 
-func appendMember(dst []byte, member *profile.Member, token *authority.AccessToken) []byte {
+func appendMember(dst []byte, member *platform.Member, token *authority.AccessToken) []byte {
 	switch member.From {
-	case profile.FromAccessToken:
+	case platform.FromAccessToken:
 		return strictjson.AppendString(dst, token.Token)
-	case profile.FromTokenType:
+	case platform.FromTokenType:
 		return strictjson.AppendString(dst, oauth.TokenTypeBearer)
-	case profile.FromExpiresIn:
+	case platform.FromExpiresIn:
 		return appendNumber(dst, member.Type, token.ExpiresIn)
-	case profile.FromExpiresAt:
-		if member.Type == profile.ISO8601 {
+	case platform.FromExpiresAt:
+		if member.Type == platform.TypeISO8601 {
 			return strictjson.AppendString(dst, token.Expires.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 		}
 		return appendNumber(dst, member.Type, token.Expires.Unix())
@@ -62,8 +62,8 @@ func appendMember(dst []byte, member *profile.Member, token *authority.AccessTok
 }
 
 // appendNumber writes a number, or the string that some platforms make of it.
-func appendNumber(dst []byte, as profile.ValueType, n int64) []byte {
-	if as == profile.String {
+func appendNumber(dst []byte, as platform.ValueType, n int64) []byte {
+	if as == platform.TypeString {
 		dst = append(dst, '"')
 		return append(strconv.AppendInt(dst, n, 10), '"')
 	}

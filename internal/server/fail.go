@@ -11,9 +11,9 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/limit"
+	"moneyer/internal/platform"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // answer is how a refusal looks on the wire: the status, and the error code of
@@ -65,7 +65,7 @@ func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, correlation stri
 	}
 	e.Refused.write(r.Context(), e.issuer.Name, correlation, func() string { return e.address(r).String() }, out.status, refusal, started)
 	e.Observe(e.issuer.Name, e.name, refusal.Code, e.Now().Sub(started))
-	if e.wire.Errors == profile.StatusOnly {
+	if e.wire.Errors == platform.ErrorsStatusOnly {
 		h.Set("Content-Length", "0")
 		w.WriteHeader(out.status)
 		return

@@ -22,12 +22,12 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // noon is where every clock of these tests begins.
@@ -75,7 +75,7 @@ func (f *faults) PutRevocation(ctx context.Context, r *revocation.Revocation, e 
 	return f.DB.PutRevocation(ctx, r, e)
 }
 
-func (f *faults) Append(ctx context.Context, e *ledger.Entry, use *authority.Use) error {
+func (f *faults) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
 	if f.ledgerDown.Load() {
 		return errDown
 	}
@@ -191,7 +191,7 @@ func (h *house) serve(t testing.TB) {
 		v := &bearer.Verifier{Issuer: issuer.URL, Audience: []string{issuer.ResourceAudience}, Typ: []string{issuer.Profile.Policy.Token.Typ},
 			RequiredClaims: []string{"iat", "jti"}, Now: h.Now,
 			Keys: &bearer.RemoteKeys{Issuer: issuer.URL, HTTPClient: h.client, Now: h.Now}}
-		if issuer.Profile.Policy.Token.Claim("aud").From == profile.SourceClient {
+		if issuer.Profile.Policy.Token.Claim("aud").From == platform.SourceClient {
 			v.Audience, v.AnyAudience = nil, true
 		}
 		h.verifiers[issuer.URL] = v

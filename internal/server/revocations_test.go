@@ -59,8 +59,8 @@ func (h *house) do(t testing.TB, text string) (*http.Response, string) {
 
 const form = "\nContent-Type: application/x-www-form-urlencoded\n"
 
-// platform is what the tests of revocation need to know of a platform.
-type platform struct {
+// platformCase is what the tests of revocation need to know of a platform.
+type platformCase struct {
 	dir, url, path string
 	// one and two are requests of one client with two credentials, named in
 	// credentials; other is of another client.
@@ -72,7 +72,7 @@ type platform struct {
 
 const assertionType = "&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion="
 
-var platforms = []platform{
+var platforms = []platformCase{
 	{
 		dir: "oauth2", url: "https://auth.example.com", path: "/oauth2/token", client: "app-1", credentials: []string{"s1", "k1"},
 		one:         form + "\ngrant_type=client_credentials&client_id=app-1&client_secret=secret-of-app-1",
@@ -104,14 +104,14 @@ func etpRequest(key, merchant, card string) string {
 // town is a platform's house with its tokens.
 type town struct {
 	*house
-	platform
+	platformCase
 	list     *bearer.RevocationList
 	verifier *bearer.Verifier
 }
 
-func (p platform) open(t *testing.T) *town {
+func (p platformCase) open(t *testing.T) *town {
 	t.Helper()
-	w := &town{house: readSetup(t, "testdata/transcripts/"+p.dir, "").open(t), platform: p}
+	w := &town{house: readSetup(t, "testdata/transcripts/"+p.dir, "").open(t), platformCase: p}
 	w.watch()
 	return w
 }
@@ -247,7 +247,7 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-func (w *town) clientID() string { return w.platform.client }
+func (w *town) clientID() string { return w.platformCase.client }
 
 // listed is the published list, verified.
 type listed struct {

@@ -14,6 +14,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/limit"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/oauth"
@@ -222,14 +223,14 @@ func (s *setup) load(name string) (*profile.Profile, error) {
 }
 
 func (s *setup) addIssuer(name, url string, f *fields, disabled, keyless bool) {
-	policy := &s.profile.Policy
+	policy := &s.profile.Definition().Policy
 	issuer := &issuerSetup{keyless: keyless, texts: map[*registry.Client][]string{}, Issuer: registry.Issuer{
-		Name: name, URL: url, Profile: s.profile, Environment: f.take("environment"), AudienceNames: f.list("names"),
+		Name: name, URL: url, Profile: s.profile.Definition(), Environment: f.take("environment"), AudienceNames: f.list("names"),
 		ResourceAudience: f.take("resource"), TokenLifetime: policy.Token.Lifetime, Replay: policy.Assertion.Replay,
 		Alg: policy.Token.Alg, Disabled: disabled,
 	}}
 	if replay := f.take("replay"); replay != "" {
-		issuer.Replay = profile.Replay(replay)
+		issuer.Replay = platform.Replay(replay)
 	}
 	if lifetime := f.take("lifetime"); lifetime != "" {
 		issuer.TokenLifetime, _ = time.ParseDuration(lifetime)

@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // nowhere is a ResponseWriter that keeps nothing.
@@ -22,7 +22,7 @@ func (n nowhere) WriteHeader(int)             {}
 
 func benchEndpoint(b *testing.B, profileName string) *endpoint {
 	b.Helper()
-	p, err := profile.Builtin(profileName)
+	p, err := platform.Builtin(profileName)
 	if err != nil {
 		b.Fatal(err)
 	}

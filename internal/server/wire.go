@@ -6,15 +6,15 @@ import (
 	"net/http"
 	"net/textproto"
 
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // wire is a profile's Wire with what the token endpoint wants to know at once.
 type wire struct {
-	*profile.Wire
-	policy *profile.Policy
+	*platform.Wire
+	policy *platform.Policy
 	// correlation and apiKey are canonical header names.
 	correlation string
 	apiKey      string
@@ -36,7 +36,7 @@ func newWire(issuer *registry.Issuer) *wire {
 		takesAPIKey: p.Policy.Uses(oauth.AuthAPIKey),
 		realm:       issuer.Name,
 	}
-	if p.Wire.Meaning(profile.MeansGrantType) == nil {
+	if p.Wire.Meaning(platform.MeansGrantType) == nil {
 		w.grant = p.Policy.Grants[0].Type
 	}
 	return w

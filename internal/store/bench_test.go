@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
@@ -68,8 +67,8 @@ func tokenEntry() *ledger.Entry {
 		Subject: "bank-of-somewhere", Scope: "d1/cards:read d1/cards:write", Expires: now.Add(5 * time.Minute)}
 }
 
-func use() *authority.Use {
-	u := &authority.Use{Until: clock().Add(5 * time.Minute)}
-	_, _ = rand.Read(u.Key[:])
+func use() *ledger.Consumed {
+	u := &ledger.Consumed{Until: clock().Add(5 * time.Minute)}
+	_, _ = rand.Read(u.Value[:])
 	return u
 }

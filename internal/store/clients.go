@@ -85,11 +85,11 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*r
 }
 
 // PutClient stores c under the revision after c.Revision, which must be the one
-// that is stored, or 0 for a client that does not exist yet; authority.ErrConflict
-// tells that it is not. c itself stays as it is. A *authority.KeyTakenError names
+// that is stored, or 0 for a client that does not exist yet; registry.ErrConflict
+// tells that it is not. c itself stays as it is. A *registry.KeyTakenError names
 // the holder of a key that may not be registered twice: under another client of
 // the same issuer, or under another environment anywhere, disabled or not. An
-// API key that another client holds is an authority.ErrConflict. e is recorded
+// API key that another client holds is an registry.ErrConflict. e is recorded
 // with the change; without it there is none.
 func (d *DB) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	p, err := prepare(c)
@@ -165,8 +165,8 @@ func (t *tx) putClient(p *clientPut) error {
 }
 
 // RemoveClient removes a client with its keys and secrets. One that does not
-// exist is authority.ErrNotFound, one that still owns merchants is
-// authority.ErrConflict.
+// exist is registry.ErrNotFound, one that still owns merchants is
+// registry.ErrConflict.
 func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedClient, issuer, id)
@@ -308,7 +308,7 @@ func (t *tx) indexKey(c *registry.Client, k *registry.Key, thumbprint string) er
 		c.Issuer, c.ID, k.Kid, thumbprint, k.Environment, notAfter)
 }
 
-// remove deletes one thing; none is authority.ErrNotFound.
+// remove deletes one thing; none is registry.ErrNotFound.
 func (t *tx) remove(what, id, query string, args ...any) error {
 	changed, err := t.exec(query, args...)
 	if err == nil && changed == 0 {
@@ -317,7 +317,7 @@ func (t *tx) remove(what, id, query string, args ...any) error {
 	return err
 }
 
-// missing turns "no row" into authority.ErrNotFound that says what is missing. What
+// missing turns "no row" into registry.ErrNotFound that says what is missing. What
 // the database cannot store does not exist in it either.
 func missing(err error, what, id string) error {
 	if errors.Is(err, sql.ErrNoRows) || isUnstorable(err) {

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
@@ -90,8 +89,8 @@ func testClient(tb testing.TB, i int) *registry.Client {
 	}
 }
 
-func testUse(i int) *authority.Use {
-	u := &authority.Use{Key: sha256.Sum256(fmt.Append(nil, "use", i)), Until: soon().Add(time.Duration(i%5) * time.Minute)}
+func testUse(i int) *ledger.Consumed {
+	u := &ledger.Consumed{Value: sha256.Sum256(fmt.Append(nil, "use", i)), Until: soon().Add(time.Duration(i%5) * time.Minute)}
 	if i%3 == 0 {
 		u.Sealed = fmt.Append(nil, "left by ", i)
 	}
@@ -181,7 +180,7 @@ func goesOn(t *testing.T, url string, unused int) {
 	d := openURL(t, url)
 	defer d.Close()
 	for _, i := range []int{0, 3, 4, 199} {
-		var used *authority.UsedError
+		var used *ledger.ReplayedError
 		if err := d.Append(t.Context(), testEntry(i), testUse(i)); !errors.As(err, &used) || string(used.Sealed) != string(testUse(i).Sealed) {
 			t.Errorf("%s: assertion %d: %v, %+v", url, i, err, used)
 		}
@@ -409,7 +408,7 @@ func checkBackup(t *testing.T, path string) {
 		t.Errorf("%d assertions are used up for %d tokens", used, len(tokens))
 	}
 	for i := range tokens {
-		if !isUsed(t, d, testUse(i).Key) {
+		if !isUsed(t, d, testUse(i).Value) {
 			t.Errorf("token %d has no used assertion", i)
 		}
 	}

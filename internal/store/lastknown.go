@@ -13,7 +13,7 @@ import (
 
 // LastKnown answers from memory alone, as things were when the database was last
 // heard ([DB.Heard]): for questions that had better get an old answer than none.
-// What is not in memory is not authority.ErrNotFound but a failure.
+// What is not in memory is not registry.ErrNotFound but a failure.
 func (d *DB) LastKnown() authority.Registry { return lastKnown{d} }
 
 type lastKnown struct{ d *DB }
@@ -67,7 +67,7 @@ func (l lastKnown) CardTokens(_ context.Context, issuer string, ids []string) ([
 // Touch implements authority.Registry.
 func (l lastKnown) Touch(issuer, client, id string, at time.Time) { l.d.Touch(issuer, client, id, at) }
 
-// holds returns authority.ErrNotFound unless the client has an API key.
+// holds returns registry.ErrNotFound unless the client has an API key.
 func holds(c *registry.Client, digest registry.Digest) error {
 	is := func(s registry.Secret) bool { return s.Kind == registry.APIKey && s.Digest.Equal(digest) }
 	if !slices.ContainsFunc(c.Secrets, is) {

@@ -9,14 +9,13 @@ import (
 	"math"
 	"slices"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 )
 
 // Append implements authority.Ledger. It may also return [ErrBusy] or
 // [ErrClosed]: nothing was recorded then. When ctx ends while the entry waits,
 // the entry may be recorded all the same.
-func (d *DB) Append(ctx context.Context, e *ledger.Entry, use *authority.Use) error {
+func (d *DB) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

@@ -57,7 +57,7 @@ func (d *DB) Merchants(ctx context.Context, issuer, after string, limit int) ([]
 
 // PutMerchants creates or replaces up to [MaxBulk] merchants, all or none, and
 // records e with the change. A client that does not exist is an
-// authority.ErrNotFound that names it.
+// registry.ErrNotFound that names it.
 func (d *DB) PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error {
 	if err := checkBulk(len(merchants)); err != nil {
 		return err
@@ -93,7 +93,7 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []registry.Merchant, e 
 }
 
 // RemoveMerchant removes a merchant. One that does not exist is
-// authority.ErrNotFound, one that still has card tokens is authority.ErrConflict.
+// registry.ErrNotFound, one that still has card tokens is registry.ErrConflict.
 func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedMerchant, issuer, id)
@@ -165,8 +165,8 @@ func (d *DB) MerchantCardTokens(ctx context.Context, issuer, merchant, after str
 
 // PutCardTokens creates up to [MaxBulk] card tokens or changes their scheme, all
 // or none, and records e with the change. An ID that belongs to another merchant
-// is an authority.ErrConflict that names it, a merchant that does not exist an
-// authority.ErrNotFound that names it.
+// is an registry.ErrConflict that names it, a merchant that does not exist an
+// registry.ErrNotFound that names it.
 func (d *DB) PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error {
 	if err := checkBulk(len(tokens)); err != nil {
 		return err
@@ -203,7 +203,7 @@ func (t *tx) putCardToken(c *registry.CardToken, owners map[named]error) error {
 }
 
 // RemoveCardToken removes a card token. One that does not exist is
-// authority.ErrNotFound.
+// registry.ErrNotFound.
 func (d *DB) RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedCardToken, issuer, id)
@@ -219,7 +219,7 @@ func checkBulk(n int) error {
 	return nil
 }
 
-// exists returns an authority.ErrNotFound unless query finds a row.
+// exists returns an registry.ErrNotFound unless query finds a row.
 func (t *tx) exists(what, id, query string, args ...any) error {
 	var one int
 	if err := t.row(query, args, []any{&one}); err != nil {

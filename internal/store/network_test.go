@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
@@ -96,7 +95,7 @@ func (l *load) append(ctx context.Context) error {
 	err := l.d.Append(ctx, testEntry(n), useOf(n, ""))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var used *authority.UsedError
+	var used *ledger.ReplayedError
 	switch {
 	case err == nil:
 		l.granted[n] = true

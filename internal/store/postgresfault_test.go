@@ -12,7 +12,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/pgserver"
 	"moneyer/internal/registry"
@@ -70,8 +69,8 @@ func eventually(t *testing.T, within time.Duration, what string, so func() bool)
 }
 
 // useOf is the use-up of the n-th assertion, which lives for a minute.
-func useOf(n int, sealed string) *authority.Use {
-	return &authority.Use{Key: useKey{1, byte(n >> 16), byte(n >> 8), byte(n)}, Until: time.Now().Add(time.Minute), Sealed: []byte(sealed)}
+func useOf(n int, sealed string) *ledger.Consumed {
+	return &ledger.Consumed{Value: useKey{1, byte(n >> 16), byte(n >> 8), byte(n)}, Until: time.Now().Add(time.Minute), Sealed: []byte(sealed)}
 }
 
 // recorded counts the entries with the JTI of testEntry(n).
@@ -176,10 +175,10 @@ func batchInDoubt(t *testing.T, d *DB) {
 	resume := stopWriter(d)
 	var wg sync.WaitGroup
 	var won, used atomic.Int64
-	offer := func(n int, u *authority.Use) {
+	offer := func(n int, u *ledger.Consumed) {
 		defer wg.Done()
 		err := d.Append(context.Background(), testEntry(n), u)
-		told := (*authority.UsedError)(nil)
+		told := (*ledger.ReplayedError)(nil)
 		switch {
 		case err == nil:
 			won.Add(1)
@@ -205,7 +204,7 @@ func batchInDoubt(t *testing.T, d *DB) {
 			t.Errorf("entry %d is there %d times", n, found)
 		}
 	}
-	told := (*authority.UsedError)(nil)
+	told := (*ledger.ReplayedError)(nil)
 	if err := d.Append(t.Context(), testEntry(1), useOf(1, "later")); !errors.As(err, &told) || string(told.Sealed) != "sealed" {
 		t.Errorf("the assertion once more: %v", err)
 	}

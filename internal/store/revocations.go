@@ -46,7 +46,7 @@ func (d *DB) Revocation(ctx context.Context, issuer, id string) (*revocation.Rev
 }
 
 // PutRevocation stores a revocation under its ID and records e with it. An ID
-// that is taken is authority.ErrConflict.
+// that is taken is registry.ErrConflict.
 func (d *DB) PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error {
 	document, err := json.Marshal(r)
 	if err != nil {

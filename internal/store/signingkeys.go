@@ -32,7 +32,7 @@ func (d *DB) SigningKeys(ctx context.Context, issuer string) (registry.SigningKe
 
 // PutSigningKeys stores an issuer's signing keys under the revision after
 // keys.Revision, which must be the one that is stored, or 0 for the first;
-// authority.ErrConflict tells that it is not. e is recorded with the change.
+// registry.ErrConflict tells that it is not. e is recorded with the change.
 func (d *DB) PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *ledger.Entry) error {
 	document, err := json.Marshal(keys.Keys)
 	if err != nil {

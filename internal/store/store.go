@@ -365,12 +365,12 @@ func page(limit int) int {
 	return limit
 }
 
-// conflict is an authority.ErrConflict that says what is in the way.
+// conflict is an registry.ErrConflict that says what is in the way.
 type conflict string
 
 func (c conflict) Error() string { return string(c) }
 
-// Is makes a conflict an authority.ErrConflict to errors.Is.
+// Is makes a conflict an registry.ErrConflict to errors.Is.
 func (conflict) Is(target error) bool { return target == registry.ErrConflict }
 
 func conflictf(format string, args ...any) error { return conflict(fmt.Sprintf(format, args...)) }

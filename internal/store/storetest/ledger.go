@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 )
 
@@ -48,7 +47,7 @@ func (r *race) offer(t testing.TB, s Store, n int, sealed string) {
 	err := s.Append(t.Context(), token(n), use(n, sealed))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var used *authority.UsedError
+	var used *ledger.ReplayedError
 	switch {
 	case err == nil:
 		r.won = append(r.won, sealed)
@@ -79,7 +78,7 @@ func usedStaysUsed(t testing.TB, s Store) {
 	must(t, s.Append(t.Context(), token(3), nil))
 	for n, want := range map[int]string{1: "first", 2: ""} {
 		for range 3 {
-			var used *authority.UsedError
+			var used *ledger.ReplayedError
 			err := s.Append(t.Context(), token(n), use(n, "later"))
 			if !errors.As(err, &used) || string(used.Sealed) != want {
 				t.Errorf("assertion %d again: %v, sealed %q, want %q", n, err, used.Sealed, want)
@@ -243,7 +242,7 @@ func forget(t testing.TB, s Store) {
 	if err := s.Append(t.Context(), token(0), use(0, "")); err != nil {
 		t.Errorf("a forgotten key: %v", err)
 	}
-	var used *authority.UsedError
+	var used *ledger.ReplayedError
 	if err := s.Append(t.Context(), token(280), use(280, "")); !errors.As(err, &used) {
 		t.Errorf("a key that is still needed: %v", err)
 	}

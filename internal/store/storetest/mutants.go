@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
@@ -151,20 +150,20 @@ type marks struct{ kept[[32]byte, []byte] }
 
 func (m *marks) check(key [32]byte) error {
 	if sealed, ok := m.load(key); ok {
-		return &authority.UsedError{Sealed: sealed}
+		return &ledger.ReplayedError{Sealed: sealed}
 	}
 	return nil
 }
 
-func (m *marks) mark(u *authority.Use) { m.store(u.Key, u.Sealed) }
+func (m *marks) mark(u *ledger.Consumed) { m.store(u.Value, u.Sealed) }
 
 type checkThenMark struct {
 	Store
 	marks marks
 }
 
-func (s *checkThenMark) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
-	if err := s.marks.check(u.Key); err != nil {
+func (s *checkThenMark) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
+	if err := s.marks.check(u.Value); err != nil {
 		return err
 	}
 	defer s.marks.mark(u)
@@ -176,8 +175,8 @@ type yieldBetween struct {
 	marks marks
 }
 
-func (s *yieldBetween) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
-	if err := s.marks.check(u.Key); err != nil {
+func (s *yieldBetween) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
+	if err := s.marks.check(u.Value); err != nil {
 		return err
 	}
 	runtime.Gosched()
@@ -187,17 +186,17 @@ func (s *yieldBetween) Append(ctx context.Context, e *ledger.Entry, u *authority
 
 type forgetsSealed struct{ Store }
 
-func (s *forgetsSealed) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
+func (s *forgetsSealed) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	err := s.Store.Append(ctx, e, u)
-	if used := (*authority.UsedError)(nil); errors.As(err, &used) {
-		return &authority.UsedError{}
+	if used := (*ledger.ReplayedError)(nil); errors.As(err, &used) {
+		return &ledger.ReplayedError{}
 	}
 	return err
 }
 
 type recordsLosers struct{ Store }
 
-func (s *recordsLosers) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
+func (s *recordsLosers) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	err := s.Store.Append(ctx, e, u)
 	if err != nil {
 		_ = s.Store.Append(ctx, e, nil)
@@ -212,7 +211,7 @@ type acknowledgesEarly struct {
 	held []*ledger.Entry
 }
 
-func (s *acknowledgesEarly) Append(ctx context.Context, e *ledger.Entry, _ *authority.Use) error {
+func (s *acknowledgesEarly) Append(ctx context.Context, e *ledger.Entry, _ *ledger.Consumed) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = append(s.held, e)
@@ -229,7 +228,7 @@ type losesEntries struct {
 	count int
 }
 
-func (s *losesEntries) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
+func (s *losesEntries) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	s.mu.Lock()
 	s.count++
 	lost := s.count%50 == 0
@@ -242,7 +241,7 @@ func (s *losesEntries) Append(ctx context.Context, e *ledger.Entry, u *authority
 
 type ignoresGone struct{ Store }
 
-func (s *ignoresGone) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
+func (s *ignoresGone) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	if err := s.Store.Append(context.WithoutCancel(ctx), e, u); err != nil {
 		return err
 	}

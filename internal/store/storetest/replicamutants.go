@@ -7,7 +7,6 @@ import (
 	"sync"
 	"testing"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 )
@@ -64,13 +63,13 @@ type knowsItsOwn struct {
 	marks marks
 }
 
-func (s *knowsItsOwn) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
+func (s *knowsItsOwn) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	if u == nil {
 		return s.Store.Append(ctx, e, u)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.marks.check(u.Key); err != nil {
+	if err := s.marks.check(u.Value); err != nil {
 		return err
 	}
 	s.marks.mark(u)
@@ -80,9 +79,9 @@ func (s *knowsItsOwn) Append(ctx context.Context, e *ledger.Entry, u *authority.
 // grantsForgotten takes an assertion for new that it cannot tell from a forgotten one.
 type grantsForgotten struct{ Store }
 
-func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, u *authority.Use) error {
+func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	err := s.Store.Append(ctx, e, u)
-	var used *authority.UsedError
+	var used *ledger.ReplayedError
 	if err == nil || errors.As(err, &used) || ctx.Err() != nil {
 		return err
 	}

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
@@ -89,7 +88,7 @@ func usedEverywhere(t testing.TB, stores []Store) {
 		sealed := fmt.Sprint("sealed by ", first)
 		must(t, stores[first].Append(t.Context(), token(n), use(n, sealed)))
 		for i, s := range stores {
-			var used *authority.UsedError
+			var used *ledger.ReplayedError
 			err := s.Append(t.Context(), token(n), use(n, "later"))
 			if !errors.As(err, &used) || string(used.Sealed) != sealed {
 				t.Errorf("assertion %d, used on replica %d, again on %d: %v, sealed %q", n, first, i, err, used.Sealed)
@@ -100,7 +99,7 @@ func usedEverywhere(t testing.TB, stores []Store) {
 
 // dying is the use-up of the n-th of assertions that end one after the other, some
 // within one second.
-func dying(n int) *authority.Use {
+func dying(n int) *ledger.Consumed {
 	u := use(n, "")
 	u.Until = start().Add(time.Duration(n) * 100 * time.Millisecond)
 	return u
@@ -183,7 +182,7 @@ func forgetAtOnce(t testing.TB, stores []Store) {
 	for _, s := range stores {
 		old := use(over-1, "")
 		old.Until = start().Add((over - 1) * time.Second)
-		var used *authority.UsedError
+		var used *ledger.ReplayedError
 		if err := s.Append(t.Context(), token(over-1), old); err == nil || errors.As(err, &used) {
 			t.Errorf("an assertion that may be among the forgotten: %v", err)
 		}

@@ -139,9 +139,9 @@ func change(action string) *ledger.Entry {
 }
 
 // use is the use-up of the n-th assertion.
-func use(n int, sealed string) *authority.Use {
-	return &authority.Use{
-		Key: sha256.Sum256(fmt.Append(nil, "assertion ", n)), Until: start().Add(5 * time.Minute), Sealed: []byte(sealed),
+func use(n int, sealed string) *ledger.Consumed {
+	return &ledger.Consumed{
+		Value: sha256.Sum256(fmt.Append(nil, "assertion ", n)), Until: start().Add(5 * time.Minute), Sealed: []byte(sealed),
 	}
 }
 

@@ -1,4 +1,4 @@
-package profile
+package platform
 
 import (
 	"cmp"
@@ -26,21 +26,21 @@ func (p *Profile) setDefaults() {
 	w := &p.Wire
 	for i := range w.Params {
 		param := &w.Params[i]
-		param.Type = cmp.Or(param.Type, String)
+		param.Type = cmp.Or(param.Type, TypeString)
 		param.MaxLength = cmp.Or(param.MaxLength, defaultValueLength)
 		param.MaxItems = cmp.Or(param.MaxItems, defaultItems)
 	}
-	w.UnknownMembers = cmp.Or(w.UnknownMembers, Refuse)
+	w.UnknownMembers = cmp.Or(w.UnknownMembers, UnknownRefuse)
 	w.APIKey.MaxLength = cmp.Or(w.APIKey.MaxLength, 512)
 	w.Correlation.MaxLength = cmp.Or(w.Correlation.MaxLength, 64)
 	id := &p.Policy.ClientID
-	id.MinLength, id.MaxLength, id.Chars = cmp.Or(id.MinLength, 1), cmp.Or(id.MaxLength, 128), cmp.Or(id.Chars, Visible)
-	p.Policy.Scope.Unknown = cmp.Or(p.Policy.Scope.Unknown, Refuse)
-	p.Policy.Assertion.Kid = cmp.Or(p.Policy.Assertion.Kid, Required)
-	p.Policy.Assertion.Replay = cmp.Or(p.Policy.Assertion.Replay, Once)
+	id.MinLength, id.MaxLength, id.Chars = cmp.Or(id.MinLength, 1), cmp.Or(id.MaxLength, 128), cmp.Or(id.Chars, CharsVisible)
+	p.Policy.Scope.Unknown = cmp.Or(p.Policy.Scope.Unknown, UnknownRefuse)
+	p.Policy.Assertion.Kid = cmp.Or(p.Policy.Assertion.Kid, KidRequired)
+	p.Policy.Assertion.Replay = cmp.Or(p.Policy.Assertion.Replay, ReplayOnce)
 	for i := range p.Policy.Token.Claims {
 		claim := &p.Policy.Token.Claims[i]
-		claim.Type = cmp.Or(claim.Type, String)
+		claim.Type = cmp.Or(claim.Type, TypeString)
 		form := &claim.Form
 		form.MinLength, form.MaxLength = cmp.Or(form.MinLength, 1), cmp.Or(form.MaxLength, 1024)
 	}
@@ -98,11 +98,11 @@ func (p *Profile) checkWire(c *checker) {
 	}
 	c.want(len(w.Bodies) > 0, "wire.bodies", `must list "form", "json" or both`)
 	for _, b := range w.Bodies {
-		oneOf(c, "wire.bodies", b, Form, JSON)
+		oneOf(c, "wire.bodies", b, BodyForm, BodyJSON)
 	}
-	oneOf(c, "wire.unknown_members", w.UnknownMembers, Refuse, Ignore)
-	oneOf(c, "wire.errors", w.Errors, RFC6749, StatusOnly)
-	oneOf(c, "wire.correlation.chars", w.Correlation.Chars, Visible, URLSafe, Digits, AnyChars)
+	oneOf(c, "wire.unknown_members", w.UnknownMembers, UnknownRefuse, UnknownIgnore)
+	oneOf(c, "wire.errors", w.Errors, ErrorsRFC6749, ErrorsStatusOnly)
+	oneOf(c, "wire.correlation.chars", w.Correlation.Chars, CharsVisible, CharsURLSafe, CharsDigits, CharsAny)
 	c.want(isToken(w.Correlation.Header), "wire.correlation.header", "must name the header that ties a request to its log lines")
 	c.want(w.Correlation.MaxLength > 0 && w.Correlation.MaxLength <= 256, "wire.correlation.max_length", "must be 1 to 256")
 	p.checkAPIKey(c)
@@ -123,13 +123,13 @@ var answerCodes = []oauth.Code{
 
 // plainPath wants a path that a request can have in one spelling only.
 func (c *checker) plainPath(key, text string) {
-	ok := len(text) > 1 && text[0] == '/' && path.Clean(text) == text && Visible.Allow(text) && !strings.ContainsAny(text, `?#{}%\ `)
+	ok := len(text) > 1 && text[0] == '/' && path.Clean(text) == text && CharsVisible.Allow(text) && !strings.ContainsAny(text, `?#{}%\ `)
 	c.want(ok, key, "%q must be a plain path such as /oauth2/token", text)
 }
 
 // isToken tells whether s is a token of RFC 9110 §5.6.2, as header names and
 // schemes are; of its characters the usual ones.
-func isToken(s string) bool { return s != "" && URLSafe.Allow(s) }
+func isToken(s string) bool { return s != "" && CharsURLSafe.Allow(s) }
 
 func (p *Profile) checkAPIKey(c *checker) {
 	k := &p.Wire.APIKey
@@ -151,16 +151,16 @@ func (p *Profile) checkParams(c *checker) {
 		c.want(param.Name != "", key, "each parameter needs a name")
 		c.want(!seen[param.Name], key, "%q stands twice", param.Name)
 		seen[param.Name] = true
-		oneOf(c, key, param.Type, String, Strings)
-		oneOf(c, key, param.Chars, AnyChars, Visible, URLSafe, Digits)
+		oneOf(c, key, param.Type, TypeString, TypeStrings)
+		oneOf(c, key, param.Chars, CharsAny, CharsVisible, CharsURLSafe, CharsDigits)
 		c.want(param.MaxLength > 0 && param.MaxLength <= defaultValueLength, key, "%q: max_length must be 1 to %d", param.Name, defaultValueLength)
 		c.want(param.MaxItems > 0 && param.MaxItems <= 100, key, "%q: max_items must be 1 to 100", param.Name)
-		c.want(param.Type == String || !p.Wire.Reads(Form), key, "%q: a form cannot carry a list", param.Name)
+		c.want(param.Type == TypeString || !p.Wire.Reads(BodyForm), key, "%q: a form cannot carry a list", param.Name)
 		if param.Means == "" {
 			continue
 		}
 		oneOf(c, key, param.Means, MeansGrantType, MeansAssertion, MeansScope, MeansClientID, MeansClientSecret, MeansClientAssertion, MeansClientAssertionType)
-		c.want(param.Type == String, key, "%q: what means %s is a string", param.Name, param.Means)
+		c.want(param.Type == TypeString, key, "%q: what means %s is a string", param.Name, param.Means)
 		c.want(!means[param.Means], key, "two parameters mean %q", param.Means)
 		means[param.Means] = true
 	}
@@ -175,9 +175,9 @@ func (p *Profile) checkResponse(c *checker) {
 		c.want(!seen[m.Name], key, "%q stands twice", m.Name)
 		seen[m.Name] = true
 		oneOf(c, key, m.From, FromAccessToken, FromTokenType, FromExpiresIn, FromExpiresAt, FromScope)
-		oneOf(c, key, m.Type, "", String, Number, ISO8601)
-		c.want(m.Type != ISO8601 || m.From == FromExpiresAt, key, "%q: only expires_at can be iso8601", m.Name)
-		c.want(m.Type != Number || m.From == FromExpiresAt || m.From == FromExpiresIn, key, "%q: only a time can be a number", m.Name)
+		oneOf(c, key, m.Type, "", TypeString, TypeNumber, TypeISO8601)
+		c.want(m.Type != TypeISO8601 || m.From == FromExpiresAt, key, "%q: only expires_at can be iso8601", m.Name)
+		c.want(m.Type != TypeNumber || m.From == FromExpiresAt || m.From == FromExpiresIn, key, "%q: only a time can be a number", m.Name)
 		token = token || m.From == FromAccessToken
 	}
 	c.want(token, "wire.response", "no member holds the access_token")
@@ -212,7 +212,7 @@ func (p *Profile) checkGrants(c *checker) {
 		}
 	}
 	c.want(len(p.Policy.Grants) == 1 || p.Wire.Meaning(MeansGrantType) != nil, key, "several grants need a parameter that means \"grant_type\"")
-	oneOf(c, "policy.client_id.chars", p.Policy.ClientID.Chars, AnyChars, Visible, URLSafe, Digits)
+	oneOf(c, "policy.client_id.chars", p.Policy.ClientID.Chars, CharsAny, CharsVisible, CharsURLSafe, CharsDigits)
 	c.want(p.Policy.ClientID.MinLength > 0 && p.Policy.ClientID.MinLength <= p.Policy.ClientID.MaxLength && p.Policy.ClientID.MaxLength <= 256, "policy.client_id", "min_length must be over 0 and not pass max_length, nor that 256")
 }
 
@@ -225,7 +225,7 @@ func (p *Profile) checkAssertion(c *checker) {
 	for _, alg := range a.Algs {
 		oneOf(c, key+"algs", alg, "ES256", "PS256", "RS256", "EdDSA")
 	}
-	oneOf(c, key+"kid", a.Kid, Required, Optional)
+	oneOf(c, key+"kid", a.Kid, KidRequired, KidOptional)
 	for _, claim := range a.Require {
 		oneOf(c, key+"require", claim, "iss", "sub", "aud", "exp", "iat", "nbf", "jti")
 	}
@@ -235,14 +235,14 @@ func (p *Profile) checkAssertion(c *checker) {
 	}
 	c.want(a.MaxLifetime > 0 && a.MaxLifetime <= maxTokenLifetime, key+"max_lifetime", "must be over 0 and at most 24h")
 	c.want(a.Leeway >= 0 && a.Leeway <= 5*time.Minute, key+"leeway", "must be 0 to 5m")
-	oneOf(c, key+"replay", a.Replay, Once, UntilExp, SameToken)
+	oneOf(c, key+"replay", a.Replay, ReplayOnce, ReplayUntilExp, ReplaySameToken)
 }
 
 func (p *Profile) checkScope(c *checker) {
 	s := &p.Policy.Scope
-	oneOf(c, "policy.scope.unknown", s.Unknown, Refuse, Ignore)
-	oneOf(c, "policy.scope.default", s.Default, Registered, Nothing)
-	c.want(s.Unknown == Refuse || len(s.Words) > 0, "policy.scope.unknown", `"ignore" needs words: without them no word is unknown`)
+	oneOf(c, "policy.scope.unknown", s.Unknown, UnknownRefuse, UnknownIgnore)
+	oneOf(c, "policy.scope.default", s.Default, DefaultRegistered, DefaultNothing)
+	c.want(s.Unknown == UnknownRefuse || len(s.Words) > 0, "policy.scope.unknown", `"ignore" needs words: without them no word is unknown`)
 	for _, word := range s.Words {
 		scope, err := oauth.ParseScope(word)
 		c.want(err == nil && len(scope) == 1, "policy.scope.words", "%q is not a scope word (RFC 6749 section 3.3)", word)
@@ -256,13 +256,13 @@ func (p *Profile) checkMerchant(c *checker) {
 		return
 	}
 	param := p.Wire.Param(m.Param)
-	c.want(param != nil && param.Means == "" && param.Type == String && param.Required, "policy.merchant.param",
+	c.want(param != nil && param.Means == "" && param.Type == TypeString && param.Required, "policy.merchant.param",
 		"%q must be a required string of the platform's own among wire.params", m.Param)
 	if m.Cards == "" {
 		return
 	}
 	cards := p.Wire.Param(m.Cards)
-	c.want(cards != nil && cards.Type == Strings, "policy.merchant.cards", "%q must be a list among wire.params", m.Cards)
+	c.want(cards != nil && cards.Type == TypeStrings, "policy.merchant.cards", "%q must be a list among wire.params", m.Cards)
 	c.want(len(m.Schemes) > 0, "policy.merchant.schemes", "must list the card schemes whose tokens are accepted")
 }
 
@@ -275,10 +275,10 @@ func (p *Profile) checkToken(c *checker) {
 		c.want(claim.Name != "", "policy.token.claims", "each claim needs a name")
 		c.want(!seen[claim.Name], "policy.token.claims", "%q stands twice", claim.Name)
 		seen[claim.Name] = true
-		oneOf(c, "policy.token.claims", claim.Type, String, Strings)
+		oneOf(c, "policy.token.claims", claim.Type, TypeString, TypeStrings)
 		c.want(claim.Release == "" || slices.Contains(p.Policy.Scope.Words, claim.Release), "policy.token.claims",
 			"%q: release names %q, which is not among policy.scope.words", claim.Name, claim.Release)
-		oneOf(c, "policy.token.claims", claim.Form.Chars, AnyChars, Visible, URLSafe, Digits)
+		oneOf(c, "policy.token.claims", claim.Form.Chars, CharsAny, CharsVisible, CharsURLSafe, CharsDigits)
 		c.want(claim.Form.MinLength <= claim.Form.MaxLength && claim.Form.MaxLength <= 1024, "policy.token.claims",
 			"%q: the form's min_length must not pass max_length, nor that 1024", claim.Name)
 		p.checkSource(c, claim)
@@ -307,6 +307,6 @@ func (p *Profile) checkSource(c *checker, claim Claim) {
 		c.want(p.Policy.Merchant.Param != "", "policy.token.claims", "%q: from %q needs policy.merchant", claim.Name, claim.From)
 		return
 	}
-	c.want(claim.Type == String && !claim.Required, "policy.token.claims", "%q: from %q has a type of its own and is always there", claim.Name, claim.From)
+	c.want(claim.Type == TypeString && !claim.Required, "policy.token.claims", "%q: from %q has a type of its own and is always there", claim.Name, claim.From)
 	oneOf(c, "policy.token.claims", claim.From, SourceIssuer, SourceSubject, SourceAudience, SourceClient, SourceScope, SourceJTI, SourceIssuedAt, SourceExpiry)
 }

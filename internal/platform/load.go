@@ -1,26 +1,22 @@
-package profile
+package platform
 
 import (
-	"embed"
 	"fmt"
 	"io/fs"
 	"os"
-	"path"
 	"slices"
 	"strings"
 
 	"moneyer/internal/stricttoml"
+	"moneyer/profile/builtin"
 )
-
-//go:embed builtin/*.toml
-var builtin embed.FS
 
 // BuiltinNames lists the profiles that come with the program, sorted.
 func BuiltinNames() []string {
-	files, _ := fs.Glob(builtin, "builtin/*.toml") // the pattern is well-formed: no error
+	files, _ := fs.Glob(builtin.Files, "*.toml") // the pattern is well-formed: no error
 	names := make([]string, len(files))
 	for i, file := range files {
-		names[i] = strings.TrimSuffix(path.Base(file), ".toml")
+		names[i] = strings.TrimSuffix(file, ".toml")
 	}
 	slices.Sort(names) // the files are: "a-b.toml" before "a.toml"
 	return names
@@ -37,7 +33,7 @@ func Builtin(name string) (*Profile, error) {
 
 // BuiltinSource returns the TOML text of a profile that comes with the program.
 func BuiltinSource(name string) ([]byte, error) {
-	source, err := builtin.ReadFile("builtin/" + name + ".toml")
+	source, err := builtin.Files.ReadFile(name + ".toml")
 	if err != nil {
 		return nil, fmt.Errorf("there is no built-in profile %q; there are: %s", name, strings.Join(BuiltinNames(), ", "))
 	}

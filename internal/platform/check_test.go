@@ -1,4 +1,4 @@
-package profile
+package platform
 
 import (
 	"fmt"
@@ -191,22 +191,22 @@ claims = [{ name = "iss", from = "issuer" }, { name = "iat", from = "iat" }, { n
 		t.Fatal(err)
 	}
 	w, a := &p.Wire, &p.Policy.Assertion
-	if w.UnknownMembers != Refuse || w.Correlation.MaxLength != 64 || w.APIKey.MaxLength != 512 {
+	if w.UnknownMembers != UnknownRefuse || w.Correlation.MaxLength != 64 || w.APIKey.MaxLength != 512 {
 		t.Errorf("wire %+v", w)
 	}
-	if param := w.Param("assertion"); param.Type != String || param.MaxLength != 8192 || param.MaxItems != 16 {
+	if param := w.Param("assertion"); param.Type != TypeString || param.MaxLength != 8192 || param.MaxItems != 16 {
 		t.Errorf("param %+v", param)
 	}
-	if p.Policy.ClientID != (Identifier{1, 128, Visible}) || p.Policy.Scope.Unknown != Refuse {
+	if p.Policy.ClientID != (Identifier{1, 128, CharsVisible}) || p.Policy.Scope.Unknown != UnknownRefuse {
 		t.Errorf("policy %+v", p.Policy)
 	}
-	if a.Kid != Required || a.Replay != Once || a.Leeway != 0 || a.MaxLifetime != time.Minute {
+	if a.Kid != KidRequired || a.Replay != ReplayOnce || a.Leeway != 0 || a.MaxLifetime != time.Minute {
 		t.Errorf("assertion %+v", a)
 	}
 	if !a.Requires("iss") || !a.Requires("exp") || a.Requires("aud") || !a.Accepts(AudienceIssuer) || a.Accepts(AudienceName) {
 		t.Errorf("iss and exp are always required, and only they: %+v", a)
 	}
-	if p.Policy.Token.Claim("iss").Type != String || p.Policy.Token.Claim("none") != nil || p.Policy.Grant(oauth.ClientCredentials) != nil {
+	if p.Policy.Token.Claim("iss").Type != TypeString || p.Policy.Token.Claim("none") != nil || p.Policy.Grant(oauth.ClientCredentials) != nil {
 		t.Error("claims or grants that are not there")
 	}
 }
@@ -217,10 +217,10 @@ func TestChars(t *testing.T) {
 		allowed string
 		refused string
 	}{
-		{AnyChars, "aZ09-_ ~é\x00\n\"", ""},
-		{Visible, " !\"az~09\\", "\x1f\x7fé\n"},
-		{URLSafe, "azAZ09-_", " .~+/=é@[`{"},
-		{Digits, "0123456789", "a /:-"},
+		{CharsAny, "aZ09-_ ~é\x00\n\"", ""},
+		{CharsVisible, " !\"az~09\\", "\x1f\x7fé\n"},
+		{CharsURLSafe, "azAZ09-_", " .~+/=é@[`{"},
+		{CharsDigits, "0123456789", "a /:-"},
 	} {
 		if !row.chars.Allow(row.allowed) || !row.chars.Allow("") {
 			t.Errorf("%q refuses %q", row.chars, row.allowed)
@@ -231,7 +231,7 @@ func TestChars(t *testing.T) {
 			}
 		}
 	}
-	id := Identifier{MinLength: 2, MaxLength: 3, Chars: Digits}
+	id := Identifier{MinLength: 2, MaxLength: 3, Chars: CharsDigits}
 	for s, want := range map[string]bool{"1": false, "12": true, "123": true, "1234": false, "1a": false} {
 		if id.Accepts(s) != want {
 			t.Errorf("Accepts(%q) is %v", s, !want)
@@ -246,7 +246,7 @@ func TestChars(t *testing.T) {
 
 func TestAttributes(t *testing.T) {
 	bolt, etp := builtinOf(t, "boltpay"), builtinOf(t, "thales-etp")
-	if c := bolt.Policy.Token.ClientAttributes(); len(c) != 6 || c["roles"].Type != Strings || c["accountId"].Release != "accountId" {
+	if c := bolt.Policy.Token.ClientAttributes(); len(c) != 6 || c["roles"].Type != TypeStrings || c["accountId"].Release != "accountId" {
 		t.Errorf("boltpay's client attributes: %v", c)
 	}
 	if m := bolt.Policy.Token.MerchantAttributes(); len(m) != 0 {

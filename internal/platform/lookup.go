@@ -1,4 +1,4 @@
-package profile
+package platform
 
 import (
 	"fmt"
@@ -99,7 +99,7 @@ func (t *Token) attributes(of func(Source) (string, bool)) map[string]Claim {
 
 // Allow tells whether every character of s is in the set.
 func (c Chars) Allow(s string) bool {
-	if c != URLSafe && c != Digits && c != Visible {
+	if c != CharsURLSafe && c != CharsDigits && c != CharsVisible {
 		return true // the set of all
 	}
 	for i := range len(s) {
@@ -113,9 +113,9 @@ func (c Chars) Allow(s string) bool {
 func (c Chars) allowByte(b byte) bool {
 	digit := '0' <= b && b <= '9'
 	switch c {
-	case URLSafe:
+	case CharsURLSafe:
 		return digit || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || b == '-' || b == '_'
-	case Digits:
+	case CharsDigits:
 		return digit
 	default: // Visible
 		return 0x20 <= b && b <= 0x7E
@@ -132,7 +132,7 @@ func (i Identifier) Length() string {
 
 // String tells the form for people, such as "exactly 11 characters (digits)".
 func (i Identifier) String() string {
-	if i.Chars == AnyChars {
+	if i.Chars == CharsAny {
 		return i.Length()
 	}
 	return i.Length() + " (" + string(i.Chars) + ")"
