@@ -20,9 +20,10 @@ const (
 	minFresh        = time.Minute
 	maxFresh        = time.Hour
 	defaultMaxStale = 24 * time.Hour
-	fetchLimit      = 10 * time.Second // of one fetch
-	maxDocument     = 256 << 10        // octets of metadata or of a JWK set
+	maxDocument     = 256 << 10 // bytes of metadata or of a JWK set
 )
+
+const acceptJSON = "application/json, application/jwk-set+json"
 
 // RemoteKeys is a KeySource that fetches an issuer's JWK set (RFC 7517 §5) and
 // keeps it. Set the fields before the first use and leave them alone afterwards.
@@ -144,18 +145,18 @@ func (r *RemoteKeys) fetch(ctx context.Context) (StaticKeys, time.Duration, erro
 			return nil, 0, err
 		}
 	}
-	body, header, err := r.get(ctx, location)
+	answer, err := get(ctx, r.HTTPClient, location, acceptJSON, "", maxDocument)
 	if err != nil {
 		return nil, 0, err
 	}
-	keys, err := ParseKeys(body)
+	keys, err := ParseKeys(answer.Body)
 	if err != nil {
 		return nil, 0, err
 	}
 	if len(keys) == 0 {
 		return nil, 0, fmt.Errorf("bearer: the JWK set at %s has no key to verify with", location)
 	}
-	return keys, freshness(header), nil
+	return keys, freshness(answer.Header), nil
 }
 
 // discover finds the JWK set's URL in the issuer's metadata (RFC 8414 §3). The
@@ -166,12 +167,12 @@ func (r *RemoteKeys) discover(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("bearer: issuer: %w", err)
 	}
 	u.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(u.Path, "/")
-	body, _, err := r.get(ctx, u.String())
+	answer, err := get(ctx, r.HTTPClient, u.String(), acceptJSON, "", maxDocument)
 	if err != nil {
 		return "", err
 	}
 	var issuer, location string
-	err = strictjson.Object(body, strictjson.Limits{Members: 256}, func(name string, v strictjson.Value) (err error) {
+	err = strictjson.Object(answer.Body, strictjson.Limits{Members: 256}, func(name string, v strictjson.Value) (err error) {
 		switch name {
 		case "issuer":
 			issuer, err = v.Text()
@@ -189,15 +190,6 @@ func (r *RemoteKeys) discover(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("bearer: the metadata of %s name no jwks_uri", r.Issuer)
 	}
 	return location, nil
-}
-
-// get fetches a JSON document.
-func (r *RemoteKeys) get(ctx context.Context, location string) ([]byte, http.Header, error) {
-	d, err := fetch(ctx, r.HTTPClient, location, "application/json, application/jwk-set+json", "", maxDocument)
-	if err != nil {
-		return nil, nil, err
-	}
-	return d.body, d.header, nil
 }
 
 // freshness reads max-age (RFC 9111 §5.2.2.1) within bounds. no-cache and no-store

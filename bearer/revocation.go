@@ -181,21 +181,21 @@ func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag str
 	if location == "" {
 		location = strings.TrimSuffix(l.Issuer, "/") + "/revocations"
 	}
-	d, err := fetch(ctx, l.HTTPClient, location, "application/"+revocationsType, etag, jose.MaxDocument)
+	answer, err := get(ctx, l.HTTPClient, location, "application/"+revocationsType, etag, jose.MaxDocument)
 	if err != nil {
 		return nil, "", 0, err
 	}
-	if d.unchanged {
-		return known, etag, ageOf(d.header), nil
+	if answer.Status == http.StatusNotModified {
+		return known, etag, ageOf(answer.Header), nil
 	}
-	list, err := l.open(ctx, string(d.body))
+	list, err := l.open(ctx, string(answer.Body))
 	if err != nil {
 		return nil, "", 0, fmt.Errorf("bearer: revocation list: %w", err)
 	}
 	if known != nil && list.issued < known.issued {
 		return nil, "", 0, errors.New("bearer: the revocation list is older than the one at hand")
 	}
-	return list, d.header.Get("ETag"), ageOf(d.header), nil
+	return list, answer.Header.Get("ETag"), ageOf(answer.Header), nil
 }
 
 // ageOf is how old an answer says that it is (RFC 9111 §5.1).

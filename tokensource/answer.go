@@ -9,31 +9,31 @@ import (
 	"io"
 	"math"
 	"mime"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"moneyer/internal/fetch"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
 
 // read turns an answer into a token or a failure (RFC 6749 §5).
-func (p *plan) read(resp *http.Response, body []byte, sent time.Time, skew time.Duration) (*Token, *failure) {
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, p.refusal(resp, body, sent, skew)
+func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*Token, *failure) {
+	if resp.Status < 200 || resp.Status > 299 {
+		return nil, p.refusal(resp, sent, skew)
 	}
 	wrong := func(err error) *failure {
 		return &failure{err: fmt.Errorf("tokensource: the answer of %s (correlation %s): %w", p.url.Host, p.correlation, err)}
 	}
-	if isHTML(resp.Header.Get("Content-Type"), body) {
+	if isHTML(resp.Header.Get("Content-Type"), resp.Body) {
 		return nil, wrong(errors.New("a web page, not a token: is this the token endpoint?"))
 	}
-	members, err := readMembers(body)
+	members, err := readMembers(resp.Body)
 	if err != nil {
 		return nil, wrong(err)
 	}
-	if code, description := errorMembers(body); code != "" { // a refusal under a good status
+	if code, description := errorMembers(resp.Body); code != "" { // a refusal under a good status
 		return nil, wrong(oauth.Errorf(oauth.Code(code), "%s", p.credential.withhold(description)))
 	}
 	token, err := (&answer{members: members, wire: &p.profile.Wire}).token(sent)

@@ -5,11 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"moneyer/internal/fetch"
 )
 
 const (
@@ -17,8 +18,8 @@ const (
 	tryLimit    = 15 * time.Second       // of one try
 	firstPause  = 250 * time.Millisecond // before the second try, at most; doubles
 	longestWait = 30 * time.Second       // that a Retry-After may ask for
-	maxAnswer   = 128 << 10              // octets
-	maxDrained  = 4 << 10                // octets read to keep a connection
+	maxAnswer   = 128 << 10              // bytes
+	maxDrained  = 4 << 10                // bytes read to keep a connection
 	skewNoticed = 10 * time.Second       // from here on a difference of clocks is logged
 )
 
@@ -66,27 +67,20 @@ func wait(ctx context.Context, d time.Duration) error {
 
 // try asks once.
 func (s *Source) try(ctx context.Context, p *plan) (*Token, *failure) {
-	limited, cancel := context.WithTimeout(ctx, tryLimit)
-	defer cancel()
 	sent := s.now()
-	req, err := p.request(limited, sent)
+	req, err := p.request(ctx, sent)
 	if err != nil {
 		return nil, &failure{err: fmt.Errorf("tokensource: %w", err)}
 	}
-	resp, err := s.client().Do(req)
-	if err != nil {
-		return nil, p.unreachable(ctx, err)
+	resp, err := fetch.Do(s.HTTPClient, req, fetch.Limits{Bytes: maxAnswer, Time: tryLimit})
+	if errors.Is(err, fetch.ErrTooLarge) {
+		return nil, &failure{err: fmt.Errorf("tokensource: %s answered with more than %d octets", p.url.Host, maxAnswer)}
 	}
-	defer func() { _ = resp.Body.Close() }() // read in full, or given up
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return nil, p.unreachable(ctx, err)
 	}
 	skew := s.observe(resp.Header, sent, s.now())
-	if len(body) > maxAnswer {
-		return nil, &failure{err: fmt.Errorf("tokensource: %s answered with more than %d octets", p.url.Host, maxAnswer)}
-	}
-	token, failed := p.read(resp, body, sent, skew)
+	token, failed := p.read(resp, sent, skew)
 	if failed != nil {
 		return nil, failed
 	}
@@ -105,17 +99,6 @@ func (p *plan) unreachable(ctx context.Context, err error) *failure {
 		err:   fmt.Errorf("tokensource: asking %s: %w", p.url.Host, err),
 		retry: !errors.As(err, &unproven),
 	}
-}
-
-// client is the HTTPClient without redirects: a credential goes to the URL that
-// was configured and nowhere else.
-func (s *Source) client() *http.Client {
-	var client http.Client
-	if s.HTTPClient != nil {
-		client = *s.HTTPClient
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &client
 }
 
 // observe compares the clocks: the server's Date (RFC 9110 §6.6.1), which is in

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"moneyer/assertion"
+	"moneyer/internal/fetch"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -90,22 +90,10 @@ func endpoint(text string) (*url.URL, error) {
 	if u.Host == "" || u.User != nil || u.Fragment != "" {
 		return nil, fmt.Errorf("tokensource: token endpoint %q must be an absolute URL without user and fragment; set Issuer or TokenURL", u.Redacted())
 	}
-	if !secure(u) {
+	if !fetch.Secure(u) {
 		return nil, fmt.Errorf("tokensource: token endpoint %q must be https; http is for loopback hosts only", u.Redacted())
 	}
 	return u, nil
-}
-
-// secure tells whether what is sent to u stays private: https, or this machine.
-func secure(u *url.URL) bool {
-	return u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())
-}
-
-func loopback(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.IsLoopback()
-	}
-	return strings.EqualFold(host, "localhost")
 }
 
 // hostPort returns the host of u with its port, also where that is the usual one.

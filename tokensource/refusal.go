@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/fetch"
 	"moneyer/oauth"
 )
 
@@ -19,13 +20,13 @@ const (
 
 // refusal reads an answer that is not a token. An *oauth.Error is in its chain:
 // from the body by RFC 6749 §5.2, or else from the status alone.
-func (p *plan) refusal(resp *http.Response, body []byte, sent time.Time, skew time.Duration) *failure {
-	status := resp.StatusCode
+func (p *plan) refusal(resp *fetch.Answer, sent time.Time, skew time.Duration) *failure {
+	status := resp.Status
 	if status >= 300 && status < 400 {
 		return &failure{err: fmt.Errorf("tokensource: %s answered %d, a redirect, which a credential does not follow", p.url.Host, status)}
 	}
 	refused := statusError(status)
-	if code, description := errorMembers(body); code != "" {
+	if code, description := errorMembers(resp.Body); code != "" {
 		if !refused.Code.Retryable() {
 			refused.Code = oauth.Code(code)
 		}

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+
+	"moneyer/internal/fetch"
 )
 
 // Transport is an http.RoundTripper that puts an access token on each request
@@ -88,7 +90,7 @@ func withToken(req *http.Request, token *Token) *http.Request {
 
 // allow tells whether the token may go where req goes.
 func (t *Transport) allow(req *http.Request) error {
-	if !secure(req.URL) {
+	if !fetch.Secure(req.URL) {
 		return fmt.Errorf("tokensource: the token does not go to %s: https, or http on a loopback host, is needed", req.URL.Host)
 	}
 	host := hostPort(req.URL)

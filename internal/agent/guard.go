@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"moneyer/internal/fetch"
 )
 
 // admit refuses what no program of this machine asks for. On a TCP listener a
@@ -17,7 +19,7 @@ func (a *Agent) admit(r *http.Request) *refusal {
 		return &notForwarding
 	case barred(r.Method):
 		return &methodNotAllowed
-	case a.guarded && !isLoopback(hostname(r.Host)):
+	case a.guarded && !fetch.Loopback(hostname(r.Host)):
 		return &wrongHost
 	case a.guarded && (r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != ""):
 		return &noBrowsers

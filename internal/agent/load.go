@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"path"
@@ -17,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/fetch"
 	"moneyer/internal/stricttoml"
 )
 
@@ -107,15 +107,8 @@ func (c *Config) checkListen(check *checker) {
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	check.want(err == nil, "listen", `%q is neither "unix:PATH" nor an address such as "127.0.0.1:7070"`, c.Listen)
-	check.want(isLoopback(host), "listen", "%q is not on loopback: whoever reaches the agent has the tokens' power", c.Listen)
+	check.want(fetch.Loopback(host), "listen", "%q is not on loopback: whoever reaches the agent has the tokens' power", c.Listen)
 	check.want(c.Mode == "", "mode", "is for a Unix socket: remove it, or listen on one")
-}
-
-func isLoopback(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.IsLoopback()
-	}
-	return strings.EqualFold(host, "localhost")
 }
 
 func (c *Config) checkUpstreams(check *checker) {
@@ -174,7 +167,7 @@ func checkURL(check *checker, key, text string) *url.URL {
 		check.want(false, key, `must be a URL such as "https://api.example.com/v1"`)
 		return nil
 	}
-	check.want(u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()), key,
+	check.want(fetch.Secure(u), key,
 		"%q must be https (plain http only on loopback): a token goes there", u.Redacted())
 	check.want(u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "", key, "%q must have no user, query or fragment", u.Redacted())
 	check.want(!dotted(u.Path), key, "%q must have no . or .. in its path", u.Redacted())

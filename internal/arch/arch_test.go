@@ -16,6 +16,7 @@ import (
 var policy = map[string][]string{
 	"oauth":               {},
 	"internal/strictjson": {},
+	"internal/fetch":      {},
 	"internal/turn":       {},
 	"internal/shed":       {},
 	"internal/limit":      {"internal/turn"},
@@ -24,9 +25,9 @@ var policy = map[string][]string{
 	"internal/jose":       {"internal/strictjson", "internal/openssl"},
 	"profile":             {"oauth", "internal/stricttoml"},
 	"assertion":           {"internal/jose"},
-	"tokensource":         {"oauth", "profile", "assertion", "internal/strictjson"},
+	"tokensource":         {"oauth", "profile", "assertion", "internal/fetch"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
-	"bearer":              {"oauth", "internal/jose", "internal/strictjson"},
+	"bearer":              {"oauth", "internal/fetch", "internal/jose", "internal/strictjson"},
 	"internal/authority":  {"oauth", "profile", "internal/jose", "internal/strictjson", "internal/limit"},
 	"internal/keyring":    {"internal/jose", "internal/authority"},
 	"internal/store":      {"internal/authority", "internal/turn", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/klauspost/compress"},
@@ -34,10 +35,10 @@ var policy = map[string][]string{
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "profile", "internal/authority", "internal/keyring", "internal/limit", "internal/strictjson"},
 	"internal/admin":           {"oauth", "bearer", "internal/authority", "internal/keyring", "internal/jose", "internal/strictjson"},
-	"internal/jwksuri":         {"internal/authority", "internal/jose", "internal/limit", "golang.org/x/sync"},
+	"internal/jwksuri":         {"internal/authority", "internal/fetch", "internal/jose", "internal/limit", "code.dny.dev/ssrf", "golang.org/x/sync"},
 	"internal/metrics":         {"oauth", "github.com/prometheus/client_golang"},
 	"internal/config":          {"internal/authority", "internal/stricttoml", "profile"},
-	"internal/agent":           {"oauth", "profile", "assertion", "tokensource", "internal/stricttoml"},
+	"internal/agent":           {"oauth", "profile", "assertion", "tokensource", "internal/fetch", "internal/stricttoml"},
 	"internal/arch":            {},
 	"internal/wholelife":       {}, // it has tests alone
 	// PostgreSQL for tests and `make cluster`, and what cleans up behind them: no part of the server.

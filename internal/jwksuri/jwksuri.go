@@ -1,7 +1,7 @@
 // Package jwksuri reads the keys that clients publish at a URL of their own
-// (RFC 7591 §2, jwks_uri). A client chooses that URL, so each fetch goes through
-// a guard: https alone, no redirect, no address of a private or special network
-// once the name is resolved, a small body, a short time, a bounded number at once.
+// (RFC 7591 §2, jwks_uri). A client chooses that URL, so each fetch is restricted:
+// https alone, no redirect, no address of a private or special network once the
+// name is resolved, a small body, a short time, a bounded number at once.
 //
 // It is not for the keys of an issuer: package bearer reads those.
 package jwksuri
@@ -11,7 +11,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -21,9 +20,11 @@ import (
 	"syscall"
 	"time"
 
+	"code.dny.dev/ssrf"
 	"golang.org/x/sync/singleflight"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/fetch"
 	"moneyer/internal/jose"
 	"moneyer/internal/limit"
 )
@@ -60,59 +61,26 @@ type keySet struct {
 // New makes a source. Addresses that are not public are refused unless one of
 // the networks holds them. trust, when not nil, replaces the system's TLS roots.
 func New(networks []netip.Prefix, trust *tls.Config, now func() time.Time) *Source {
-	dialer := &net.Dialer{Timeout: fetchTimeout, Control: func(_, address string, _ syscall.RawConn) error {
-		return guard(address, networks)
-	}}
+	dialer := &net.Dialer{Timeout: fetchTimeout, Control: guard(networks)}
 	return &Source{
 		now: now, gate: limit.NewGate(atOnce), sets: map[string]*keySet{},
-		client: &http.Client{
-			Timeout:       fetchTimeout,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("it redirects, which is not followed") },
-			Transport: &http.Transport{
-				Proxy: nil, DialContext: dialer.DialContext, TLSClientConfig: trust, DisableKeepAlives: true,
-				TLSHandshakeTimeout: fetchTimeout, ResponseHeaderTimeout: fetchTimeout, MaxResponseHeaderBytes: 16 << 10,
-			},
-		},
+		client: &http.Client{Transport: &http.Transport{
+			Proxy: nil, DialContext: dialer.DialContext, TLSClientConfig: trust, DisableKeepAlives: true,
+			TLSHandshakeTimeout: fetchTimeout, MaxResponseHeaderBytes: 16 << 10,
+		}},
 	}
 }
 
-// guard judges the address that a name resolved to, at the moment of dialling.
-func guard(address string, networks []netip.Prefix) error {
-	peer, err := netip.ParseAddrPort(address)
-	if err != nil {
-		return fmt.Errorf("address %q: %w", address, err)
-	}
-	addr := peer.Addr().Unmap()
-	for _, network := range networks {
-		if network.Contains(addr) {
-			return nil
+// guard judges the address that a name resolved to, at the moment of dialling. It
+// refuses the special-purpose networks of the IANA registries (RFC 6890).
+func guard(networks []netip.Prefix) func(network, address string, c syscall.RawConn) error {
+	guardian := ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(networks...), ssrf.WithAllowedV6Prefixes(networks...))
+	return func(network, address string, c syscall.RawConn) error {
+		if err := guardian.Safe(network, address, c); err != nil {
+			return fmt.Errorf("address %s is not a public one: %w", address, err)
 		}
+		return nil
 	}
-	if !public(addr) {
-		return fmt.Errorf("address %s is not a public one", addr)
-	}
-	return nil
-}
-
-// special networks that netip's own predicates do not know (RFC 6890).
-var special = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.51.100.0/24"),
-	netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"), netip.MustParsePrefix("2001::/23"),
-	netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("fec0::/10"),
-}
-
-func public(addr netip.Addr) bool {
-	if !addr.IsGlobalUnicast() || addr.IsPrivate() || addr.IsLoopback() || addr.IsLinkLocalUnicast() {
-		return false
-	}
-	for _, network := range special {
-		if network.Contains(addr) {
-			return false
-		}
-	}
-	return true
 }
 
 // Key finds a client's published key. An unknown kid sends for the keys again at
@@ -178,25 +146,13 @@ func (s *Source) fetch(uri string) (map[string]*jose.PublicKey, time.Duration, e
 	if err := authority.CheckJWKSURI(uri); err != nil {
 		return nil, 0, err
 	}
-	// It serves all who wait, so nobody's leaving ends it: the client's own timeout does.
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, uri, nil)
-	if err != nil {
-		return nil, 0, err
-	}
-	req.Header.Set("Accept", "application/jwk-set+json, application/json")
-	resp, err := s.client.Do(req)
+	// It serves all who wait, so it does not end with the context of one of them.
+	header := http.Header{"Accept": {"application/jwk-set+json, application/json"}}
+	answer, err := fetch.Get(context.Background(), s.client, uri, header, fetch.Limits{Bytes: maxBody, Time: fetchTimeout})
 	if err != nil {
 		return nil, 0, fmt.Errorf("fetch keys: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }() // it was only read
-	if resp.StatusCode != http.StatusOK {
-		return nil, 0, fmt.Errorf("fetch keys: %s answers %d", uri, resp.StatusCode)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err != nil || len(body) > maxBody {
-		return nil, 0, fmt.Errorf("fetch keys: %s is cut short or over %d octets", uri, maxBody)
-	}
-	named, err := jose.ParseJWKS(body)
+	named, err := jose.ParseJWKS(answer.Body)
 	if err != nil {
 		return nil, 0, fmt.Errorf("fetch keys: %w", err)
 	}
@@ -206,7 +162,7 @@ func (s *Source) fetch(uri string) (map[string]*jose.PublicKey, time.Duration, e
 			keys[n.Kid] = n.Key
 		}
 	}
-	return keys, freshness(resp.Header.Get("Cache-Control")), nil
+	return keys, freshness(answer.Header.Get("Cache-Control")), nil
 }
 
 // freshness reads max-age within our bounds.
