@@ -1,19 +1,19 @@
-// Package bearer is the API's side of an access token: it verifies a JWT that an
-// issuer of ours minted, holds it to the scopes that a handler requires, and
-// answers in the words of RFC 6750 where it does not pass.
+// Package bearer verifies access tokens in an API: JWTs that a Moneyer issuer
+// signed (RFC 9068). It checks the scope that a handler requires, and answers a
+// request without a good token as RFC 6750 says.
 //
-//   - Verifier.Require wraps an http.Handler; ClaimsFrom gives the handler what
-//     the token says.
-//   - Verifier.Verify is the same check without HTTP.
-//   - RevocationList polls what the issuer withdrew before its end.
-//   - RemoteKeys fetches the issuer's keys and keeps them; StaticKeys and KeyFunc
-//     are for an API that has them at hand.
-//   - Claims.AllowsMerchant holds a call to the merchant and the card tokens that
-//     the access token was minted for.
+//   - Verifier.Require is middleware for an http.Handler, which finds the claims of
+//     the token with ClaimsFrom.
+//   - Verifier.VerifyRequest verifies the token of one request, and Verifier.Verify
+//     a token without HTTP.
+//   - RemoteKeys fetches the issuer's keys; StaticKeys and KeyFunc are for an API
+//     that has them.
+//   - RevocationList fetches which tokens the issuer has revoked.
+//   - Claims.Text and Claims.Texts read the claims of a platform's own.
 //
-// It does not introspect (RFC 7662), takes no opaque token, and reads a token
-// from the Authorization header alone, never from a query or a body (RFC 6750
-// §2.2 and §2.3 are left out on purpose).
+// It does not ask the issuer about each token (RFC 7662), and does not accept
+// opaque tokens. It reads a token from the Authorization header alone, never from
+// a query or a body: RFC 6750 §2.2 and §2.3 are left out on purpose.
 //
 // RFC 6750, RFC 9068 §4, RFC 7519 §4.1, RFC 7517, RFC 8414 §3, RFC 8725.
 package bearer
@@ -44,6 +44,9 @@ type Verifier struct {
 	// AnyAudience accepts every aud, and none, when Audience is empty. It is for
 	// platforms whose aud is the client (boltpay).
 	AnyAudience bool
+	// TokenType is the scheme of the Authorization header that carries the token;
+	// empty means "Bearer". VerifyRequest and Require use it.
+	TokenType oauth.TokenType
 	// Typ lists what the header's typ may be, compared without case; nil means
 	// "at+jwt" and "application/at+jwt" (RFC 9068 §4). Give "JWT" for platforms
 	// that write that, and know that such a token may be an ID token or an

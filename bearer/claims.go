@@ -2,8 +2,6 @@ package bearer
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	"moneyer/internal/jose"
@@ -105,27 +103,6 @@ func (c *Claims) value(name string) (found strictjson.Value, ok bool) {
 func (c *Claims) require(scope oauth.Scope) error {
 	if word := scope.Missing(c.Scope); word != "" {
 		return oauth.Errorf(oauth.InsufficientScope, "the access token lacks the scope %s", word)
-	}
-	return nil
-}
-
-// AllowsMerchant holds a call to the merchant that the token was minted for, its
-// sub, and to the card tokens in its claim "tokens" (thales-etp): merchantID must
-// be the one, and each of tokens among the others. The error is an *oauth.Error
-// with insufficient_scope, which is 403.
-func (c *Claims) AllowsMerchant(merchantID string, tokens ...string) error {
-	refused := oauth.Errorf(oauth.InsufficientScope, "the access token was not issued for this merchant or card token")
-	if merchantID == "" || merchantID != c.Subject {
-		return refused.Because(fmt.Errorf("merchant %.128q, sub %q", merchantID, c.Subject))
-	}
-	if len(tokens) == 0 {
-		return nil
-	}
-	granted, _ := c.Texts("tokens")
-	for _, token := range tokens {
-		if !slices.Contains(granted, token) {
-			return refused.Because(errors.New("a card token that is not among the claim's"))
-		}
 	}
 	return nil
 }

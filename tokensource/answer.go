@@ -136,7 +136,8 @@ func (a *answer) token(sent time.Time) (*Token, error) {
 		return nil, errors.New("the access token holds characters that no header can carry")
 	}
 	if raw := a.take(profile.FromTokenType); raw != nil {
-		if kind, ok := text(raw); !ok || !strings.EqualFold(kind, oauth.TokenTypeBearer) {
+		kind, _ := text(raw)
+		if t.Type, ok = oauth.ParseTokenType(kind); !ok {
 			return nil, fmt.Errorf("token_type is %.40s; only Bearer is understood", raw)
 		}
 	}

@@ -25,8 +25,10 @@ const (
 type Token struct {
 	// AccessToken is the token.
 	AccessToken string `json:"-"`
-	// Type is always "Bearer", however the platform spells it (RFC 6750).
-	Type string
+	// Type is the scheme of the Authorization header that carries the token. A
+	// platform may leave it out or write it in another case; a type that package
+	// oauth does not know is refused.
+	Type oauth.TokenType
 	// Expiry is the end of the token by our clock: from expires_in, counted from
 	// the moment of asking; else from expires_at; else from the exp of a token
 	// that is a JWT; else DefaultLifetime after asking.

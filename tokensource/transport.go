@@ -84,7 +84,7 @@ func (t *Transport) renewed(req *http.Request, refused *Token) (*http.Request, b
 
 func withToken(req *http.Request, token *Token) *http.Request {
 	req = req.Clone(req.Context())
-	req.Header.Set("Authorization", token.Type+" "+token.AccessToken)
+	req.Header.Set("Authorization", string(token.Type)+" "+token.AccessToken)
 	return req
 }
 

@@ -138,7 +138,7 @@ func (u *route) forget(r *http.Request) {
 		return // the transport has done so, if there was a point in it
 	}
 	token, err := u.source.Token(r.Context())
-	if err == nil && r.Header.Get("Authorization") == token.Type+" "+token.AccessToken {
+	if err == nil && r.Header.Get("Authorization") == string(token.Type)+" "+token.AccessToken {
 		u.source.Discard(token)
 	}
 }

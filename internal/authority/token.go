@@ -24,6 +24,7 @@ func newJTI() string {
 func newToken(issuer *Issuer, grant *Grant, now time.Time) *AccessToken {
 	issued := now.Truncate(time.Second)
 	return &AccessToken{
+		Type:      oauth.TokenTypeBearer,
 		JTI:       newJTI(),
 		Client:    grant.Client.ID,
 		Expires:   issued.Add(issuer.TokenLifetime),

@@ -7,7 +7,6 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/strictjson"
-	"moneyer/oauth"
 	"moneyer/profile"
 )
 
@@ -48,7 +47,7 @@ func appendMember(dst []byte, member *profile.Member, token *authority.AccessTok
 	case profile.FromAccessToken:
 		return strictjson.AppendString(dst, token.Token)
 	case profile.FromTokenType:
-		return strictjson.AppendString(dst, oauth.TokenTypeBearer)
+		return strictjson.AppendString(dst, string(token.Type))
 	case profile.FromExpiresIn:
 		return appendNumber(dst, member.Type, token.ExpiresIn)
 	case profile.FromExpiresAt:

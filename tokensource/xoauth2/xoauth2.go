@@ -29,5 +29,5 @@ func (get adapter) Token() (*oauth2.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &oauth2.Token{AccessToken: token.AccessToken, TokenType: token.Type, Expiry: token.Expiry}, nil
+	return &oauth2.Token{AccessToken: token.AccessToken, TokenType: string(token.Type), Expiry: token.Expiry}, nil
 }
