@@ -50,13 +50,13 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 	return token, nil
 }
 
-// isHTML tells a web page, such as a proxy's, from an answer.
+// isHTML reports whether an answer is a web page, such as a proxy's.
 func isHTML(contentType string, body []byte) bool {
 	mediaType, _, _ := mime.ParseMediaType(contentType)
 	return mediaType == "text/html" || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
 }
 
-// readMembers reads one JSON object. Names are exact and occur once.
+// readMembers reads one JSON object. No name may occur twice.
 func readMembers(body []byte) (map[string]json.RawMessage, error) {
 	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))))
 	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
@@ -173,7 +173,7 @@ func readScope(raw json.RawMessage) (oauth.Scope, error) {
 	return scope, err
 }
 
-// expiry finds out when the token ends; see Token.Expiry.
+// expiry returns when the token expires; see Token.Expiry.
 func (a *answer) expiry(token string, sent time.Time) (time.Time, error) {
 	in, at := a.take(profile.FromExpiresIn), a.take(profile.FromExpiresAt)
 	if in != nil {
@@ -183,7 +183,7 @@ func (a *answer) expiry(token string, sent time.Time) (time.Time, error) {
 		}
 		return sent.Add(time.Duration(min(seconds, maxLifetime.Seconds()) * float64(time.Second))), nil
 	}
-	end := sent.Add(DefaultLifetime)
+	end := sent.Add(defaultLifetime)
 	if at != nil {
 		var ok bool
 		if end, ok = instant(at); !ok {
@@ -208,8 +208,8 @@ func number(raw json.RawMessage) (float64, bool) {
 	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }
 
-// layouts of ISO 8601 in the wild: RFC 3339, a zone without a colon, and none,
-// which is taken for UTC. Fractions of a second are understood in all.
+// layouts of ISO 8601 that platforms use: RFC 3339, a zone without a colon, and no
+// zone, which means UTC. All may have fractions of a second.
 var layouts = []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05"}
 
 // instant reads a point in time: ISO 8601, or seconds since 1970 as a number or
@@ -232,8 +232,8 @@ func instant(raw json.RawMessage) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// jwtExpiry reads exp out of a token that is a JWT (RFC 7519 §4.1.4). Nothing is
-// verified: it only tells us when to ask again.
+// jwtExpiry reads exp of a token that is a JWT (RFC 7519 §4.1.4). It is not
+// verified: it only says when to renew the token.
 func jwtExpiry(token string) (time.Time, bool) {
 	_, rest, _ := strings.Cut(token, ".")
 	middle, _, ok := strings.Cut(rest, ".")

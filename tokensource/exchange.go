@@ -17,10 +17,10 @@ const (
 	tries       = 4                      // of one exchange
 	tryLimit    = 15 * time.Second       // of one try
 	firstPause  = 250 * time.Millisecond // before the second try, at most; doubles
-	longestWait = 30 * time.Second       // that a Retry-After may ask for
+	longestWait = 30 * time.Second       // the longest Retry-After that is waited for
 	maxAnswer   = 128 << 10              // bytes
 	maxDrained  = 4 << 10                // bytes read to keep a connection
-	skewNoticed = 10 * time.Second       // from here on a difference of clocks is logged
+	skewNoticed = 10 * time.Second       // the least difference of clocks that is logged
 )
 
 // failure is why a try gave no token.
@@ -30,7 +30,7 @@ type failure struct {
 	after time.Duration // what Retry-After asks for; 0 when it does not
 }
 
-// exchange tries until it has a token or there is no point in trying on.
+// exchange tries until it has a token, or another try cannot succeed.
 func (s *Source) exchange(ctx context.Context, p *plan) (*Token, error) {
 	for n := 0; ; n++ {
 		token, failed := s.try(ctx, p)
@@ -46,8 +46,8 @@ func (s *Source) exchange(ctx context.Context, p *plan) (*Token, error) {
 	}
 }
 
-// pause is how long to wait after try n: what the platform asks for, or an
-// exponentially growing time, and a random part so that clients spread.
+// pause is how long to wait after try n: what Retry-After says, or an exponentially
+// growing time, and a random part so that clients do not come back together.
 func pause(n int, after time.Duration) time.Duration {
 	limit := firstPause << n
 	return max(after, limit/2) + rand.N(limit/2)
@@ -65,7 +65,7 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// try asks once.
+// try makes one request.
 func (s *Source) try(ctx context.Context, p *plan) (*Token, *failure) {
 	sent := s.now()
 	req, err := p.request(ctx, sent)
@@ -88,21 +88,21 @@ func (s *Source) try(ctx context.Context, p *plan) (*Token, *failure) {
 	return token, nil
 }
 
-// unreachable is the failure of a connection. It may be tried again, unless the
-// caller has gone or the server is not who it should be.
+// unreachable is the failure of a connection. It may be tried again, unless ctx has
+// ended or the server's certificate is not trusted.
 func (p *plan) unreachable(ctx context.Context, err error) *failure {
 	if ctx.Err() != nil {
 		return &failure{err: fmt.Errorf("tokensource: asking %s: %w", p.url.Host, ctx.Err())}
 	}
-	var unproven *tls.CertificateVerificationError
+	var untrusted *tls.CertificateVerificationError
 	return &failure{
 		err:   fmt.Errorf("tokensource: asking %s: %w", p.url.Host, err),
-		retry: !errors.As(err, &unproven),
+		retry: !errors.As(err, &untrusted),
 	}
 }
 
-// observe compares the clocks: the server's Date (RFC 9110 §6.6.1), which is in
-// whole seconds, and the middle of the exchange by ours.
+// observe returns how far the server's clock is ahead of ours: its Date (RFC 9110
+// §6.6.1), which is in whole seconds, less the middle of the exchange.
 func (s *Source) observe(header http.Header, sent, received time.Time) time.Duration {
 	date, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
@@ -110,19 +110,8 @@ func (s *Source) observe(header http.Header, sent, received time.Time) time.Dura
 	}
 	middle := sent.Add(received.Sub(sent) / 2)
 	skew := date.Sub(middle).Round(time.Second)
-	if s.note(skew) {
-		s.log().Warn("the platform's clock differs from ours", "ahead", skew)
+	if skew.Abs() >= skewNoticed {
+		s.skewLogged.Do(func() { s.log().Warn("the platform's clock differs from ours", "ahead", skew) })
 	}
 	return skew
-}
-
-// note keeps the difference of clocks, and tells whether it is the first that is
-// worth a line in the log.
-func (s *Source) note(skew time.Duration) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.skew = skew
-	first := skew.Abs() >= skewNoticed && !s.warned
-	s.warned = s.warned || first
-	return first
 }
