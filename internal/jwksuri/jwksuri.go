@@ -32,15 +32,15 @@ import (
 const (
 	maxBody      = 256 << 10
 	fetchTimeout = 1500 * time.Millisecond // within the time of a token request
-	// An unknown kid sends for the keys again, but not more often than this.
+	// The least time between two fetches of the same keys.
 	minRefetch = time.Minute
-	// Keys are good for what Cache-Control says, within these bounds.
+	// The bounds of the max-age of Cache-Control.
 	minFresh, maxFresh = 5 * time.Minute, time.Hour
 	maxURLs            = 10_000
 	atOnce             = 16
 )
 
-// Source fetches and keeps clients' keys. It implements authority.KeySource.
+// Source fetches and caches clients' keys. It implements authority.KeySource.
 type Source struct {
 	client *http.Client
 	now    func() time.Time
@@ -51,15 +51,16 @@ type Source struct {
 	sets map[string]*keySet
 }
 
-// keySet is what was found at one URL. It is not changed once it is stored.
+// keySet is what one URL has. It is not changed once it is stored.
 type keySet struct {
 	keys map[string]*jose.PublicKey
-	// fetched is when somebody last asked for it, with or without success.
+	// fetched is when the last fetch began, whether it succeeded or not; fresh is until
+	// when the keys may be used.
 	fetched, fresh time.Time
 }
 
-// New makes a source. Addresses that are not public are refused unless one of
-// the networks holds them. trust, when not nil, replaces the system's TLS roots.
+// New makes a source. It refuses addresses that are not public, unless they are in
+// one of the networks. trust, when not nil, replaces the system's TLS roots.
 func New(networks []netip.Prefix, trust *tls.Config, now func() time.Time) *Source {
 	dialer := &net.Dialer{Timeout: fetchTimeout, Control: guard(networks)}
 	return &Source{
@@ -83,9 +84,9 @@ func guard(networks []netip.Prefix) func(network, address string, c syscall.RawC
 	}
 }
 
-// Key finds a client's published key. An unknown kid sends for the keys again at
-// most once a minute, whoever asks; keys that cannot be fetched again are good
-// until their time is over, and then nobody is let in by them.
+// Key returns a key that a client publishes. For an unknown kid the keys are fetched
+// again, at most once a minute for all callers. When that fails, the old keys are
+// used until their max-age is over, and not after that.
 func (s *Source) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error) {
 	now := s.now()
 	set := s.kept(uri)
@@ -116,9 +117,10 @@ func (s *Source) kept(uri string) *keySet {
 	return s.sets[uri]
 }
 
-// refresh fetches the keys and keeps them; on failure it keeps the old ones and
-// the time of the attempt. What was not attempted for want of room may be so at
-// once: other clients' slow servers must not cost this one a minute.
+// refresh fetches the keys and stores them. On failure it stores the old ones with
+// the time of the attempt. When too many fetches are in progress there is no attempt,
+// and the next may be at once: the slow servers of other clients must not cost this
+// one a minute.
 func (s *Source) refresh(uri string) (any, error) {
 	if !s.gate.Enter() {
 		return nil, errors.New("too many key sets are being fetched")
@@ -133,7 +135,7 @@ func (s *Source) refresh(uri string) (any, error) {
 		next.keys, next.fresh = old.keys, old.fresh
 	}
 	if _, known := s.sets[uri]; !known && len(s.sets) >= maxURLs {
-		for other := range s.sets { // any will do: it is fetched again when asked for
+		for other := range s.sets { // any one: it is fetched again when it is needed
 			delete(s.sets, other)
 			break
 		}
@@ -165,7 +167,7 @@ func (s *Source) fetch(uri string) (map[string]*jose.PublicKey, time.Duration, e
 	return keys, freshness(answer.Header.Get("Cache-Control")), nil
 }
 
-// freshness reads max-age within our bounds.
+// freshness returns the max-age of Cache-Control, within the bounds.
 func freshness(cacheControl string) time.Duration {
 	for directive := range strings.SplitSeq(cacheControl, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
