@@ -47,7 +47,8 @@ const AssertionTypeJWT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 // scheme of the Authorization header that carries the token.
 type TokenType string
 
-// TokenTypeBearer is the type of a token that whoever holds it may use (RFC 6750).
+// TokenTypeBearer is the type of a token that is used without any other proof
+// (RFC 6750).
 const TokenTypeBearer TokenType = "Bearer"
 
 // ParseTokenType returns the token type that s names, without regard to case, and

@@ -22,14 +22,14 @@ import (
 
 const (
 	maxTotal      = 15 * time.Minute // of one request
-	maxSocketPath = 90               // octets; systems end at 103 or 107, and it is made in a folder beside
+	maxSocketPath = 90               // bytes; systems allow 103 or 107, and it is made in a folder beside
 	unixPrefix    = "unix:"
 	nameChars     = "abcdefghijklmnopqrstuvwxyz0123456789-"
 	methodChars   = "ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
 )
 
 // Load reads and checks a configuration file, with the keys and secrets that it
-// names. Errors tell the line and the fix.
+// names. Errors have the line and the fix.
 func Load(file string) (*Config, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -69,12 +69,12 @@ func (c *checker) accept(key string, err error) {
 	c.want(err == nil, key, "%v", err)
 }
 
-// name holds the name of a table to its form.
+// name checks the name of a table.
 func (c *checker) name(key, name string) {
 	c.want(name != "" && len(name) <= 40 && strings.Trim(name, nameChars) == "", key, "a name is 1 to 40 of a-z, 0-9 and -")
 }
 
-// mode reads who may use a file; others than the owner and the group never may.
+// mode parses the mode of a file, which may be for the owner and the group only.
 func (c *checker) mode(key, text string) fs.FileMode {
 	bits, err := strconv.ParseUint(text, 8, 32)
 	c.want(err == nil && bits <= 0o770 && bits&0o007 == 0 && bits&0o600 == 0o600, key,
@@ -144,12 +144,12 @@ func (u *Upstream) checkBounds(check *checker, key string) {
 	check.want(u.MaxBody > 0, key+".max_body", "must be over 0")
 }
 
-// checkName wants the name of a token that there is.
+// checkName checks that there is a token with this name.
 func (c *Config) checkName(check *checker, key, token string) {
 	check.want(c.Tokens[token] != nil, key+".token", "must be one of: %s", strings.Join(slices.Sorted(maps.Keys(c.Tokens)), ", "))
 }
 
-// plainPath tells whether p is a prefix that no encoding can disguise.
+// plainPath reports whether p is a prefix that has no other encoding.
 func plainPath(p string) bool {
 	const chars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/"
 	return strings.HasPrefix(p, "/") && strings.HasSuffix(p, "/") && strings.Trim(p, chars) == "" &&
@@ -160,7 +160,7 @@ func plainPath(p string) bool {
 // with the request's own headers (RFC 9110 §9.3.8), the token among them.
 func barred(method string) bool { return method == http.MethodConnect || method == http.MethodTrace }
 
-// checkURL holds the base of an upstream to where a token may go.
+// checkURL checks the base URL of an upstream: a token is sent there.
 func checkURL(check *checker, key, text string) *url.URL {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
@@ -192,7 +192,7 @@ func (c *Config) checkFiles(check *checker) {
 	}
 }
 
-// checkUse refuses tokens that would be got for nobody.
+// checkUse refuses tokens that nothing uses.
 func (c *Config) checkUse(check *checker) {
 	used := map[string]bool{}
 	for _, u := range c.Upstreams {
