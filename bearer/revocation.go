@@ -52,7 +52,7 @@ var errOutdated = errors.New("the last one is too old")
 // effect in this process after at most Interval, the time that the issuer takes to
 // answer, and the second for which the issuer may reuse a signed list.
 //
-// After a failed fetch there is another one each second, and no call waits for 20 s.
+// After a failed fetch there is another one each second, and for 20 s no call waits.
 // The last list is used until MaxStale after it was last confirmed, or until its own
 // exp; after that no token is accepted. When the issuer cannot reach its store, Age
 // in its answer says how old the answer is, and that counts toward MaxStale.

@@ -94,8 +94,8 @@ type Request struct {
 // the token endpoint and the API; use a Transport of your own where they differ.
 //
 // The client may be used for as long as the Source. A request, and its wait for a
-// token, end with the request's context: the client has no timeout of its own
-// unless the caller sets one. HTTPClient's timeout and cookies have no effect.
+// token, end with the context of the request: the client has no timeout unless
+// you set one. The timeout and cookies of HTTPClient have no effect.
 func (s *Source) Client() *http.Client {
 	t := &Transport{Source: s}
 	if s.HTTPClient != nil {

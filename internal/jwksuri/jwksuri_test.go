@@ -115,7 +115,7 @@ func TestUnknownKidRefetchesOnceAMinute(t *testing.T) {
 		t.Errorf("the new key is not found after a minute: %v", err)
 	}
 	if _, err := s.Key(context.Background(), p.URL, "a"); err == nil {
-		t.Error("a withdrawn key still lets in")
+		t.Error("a key that is no longer published is accepted")
 	}
 }
 
