@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"time"
 
 	"moneyer/assertion"
 	"moneyer/oauth"
@@ -34,7 +35,7 @@ func Example() {
 		Issuer:     server.URL,
 		Credential: tokensource.Credential{ClientID: "merchant01", Key: key, Kid: "key-2026"},
 	}
-	client := &http.Client{Transport: &tokensource.Transport{Source: source}}
+	client := source.Client()
 	resp, err := client.Get(server.URL + "/cards")
 	if err != nil {
 		log.Fatal(err)
@@ -105,7 +106,29 @@ func ExampleSource_TokenFor() {
 	// Output: the-token
 }
 
-// A refusal tells its code.
+// A Transport says which token a client adds, and which hosts the token is for.
+func ExampleTransport() {
+	server := standIn(`{"access_token":"the-token","expires_in":900}`)
+	defer server.Close()
+
+	source := &tokensource.Source{
+		Issuer:     server.URL,
+		Credential: tokensource.Credential{ClientID: "shop", Secret: "the-secret"},
+	}
+	client := &http.Client{
+		Timeout: 30 * time.Second,
+		Transport: &tokensource.Transport{
+			Source:  source,
+			Request: tokensource.Request{Scope: oauth.Scope{"payments:read"}},
+			Hosts:   []string{"api.example"},
+		},
+	}
+	_, err := client.Get(server.URL + "/payments")
+	fmt.Println(err != nil)
+	// Output: true
+}
+
+// A refusal has a code.
 func ExampleSource_Fetch() {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"moneyer/assertion"
+	"moneyer/internal/fetch"
 	"moneyer/internal/platform"
 	"moneyer/oauth"
 )
@@ -21,8 +21,7 @@ import (
 // typClientAuthentication is the typ of a client assertion (RFC 10070).
 const typClientAuthentication = "client-authentication+jwt"
 
-// plan is a token request that was checked: all of it that is the same for each
-// try.
+// plan is a token request that was checked. It holds what is the same for each try.
 type plan struct {
 	profile     *platform.Profile
 	credential  *Credential
@@ -37,7 +36,7 @@ type plan struct {
 	audience    string
 }
 
-// merge gives r the Source's values where it has none of its own.
+// merge sets the fields that are empty in r to the Source's.
 func (s *Source) merge(r Request) Request {
 	if len(r.Scope) == 0 {
 		r.Scope = s.Scope
@@ -80,8 +79,8 @@ func (s *Source) plan(r Request) (*plan, error) {
 	return p, p.check()
 }
 
-// endpoint parses the token endpoint's URL. A credential is sent over TLS, or
-// within this machine (RFC 6749 §3.2).
+// endpoint parses the token endpoint's URL. A credential is sent over TLS (RFC 6749
+// §3.2), or to this machine.
 func endpoint(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -90,25 +89,14 @@ func endpoint(text string) (*url.URL, error) {
 	if u.Host == "" || u.User != nil || u.Fragment != "" {
 		return nil, fmt.Errorf("tokensource: token endpoint %q must be an absolute URL without user and fragment; set Issuer or TokenURL", u.Redacted())
 	}
-	if !secure(u) {
+	if !fetch.Secure(u) {
 		return nil, fmt.Errorf("tokensource: token endpoint %q must be https; http is for loopback hosts only", u.Redacted())
 	}
 	return u, nil
 }
 
-// secure tells whether what is sent to u stays private: https, or this machine.
-func secure(u *url.URL) bool {
-	return u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())
-}
-
-func loopback(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.IsLoopback()
-	}
-	return strings.EqualFold(host, "localhost")
-}
-
-// hostPort returns the host of u with its port, also where that is the usual one.
+// hostPort returns the host of u with its port, or with the default one of its
+// scheme.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -117,7 +105,7 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// correlation returns the caller's identifier, or makes one, within the limits.
+// correlation returns the caller's identifier after a check, or a random one.
 func correlation(c platform.Correlation, given string) (string, error) {
 	limit := cmp.Or(c.MaxLength, 64)
 	if given != "" {
@@ -143,7 +131,7 @@ func digits(n int) string {
 	return string(random)
 }
 
-// planAssertion settles who signs and for whom, when an assertion is needed.
+// planAssertion sets signer, subject and audience when an assertion is needed.
 func (p *plan) planAssertion(issuer string, r Request) error {
 	c := p.credential
 	if p.grant != oauth.JWTBearer && (r.Subject != "" || r.Audience != "") {
@@ -178,7 +166,7 @@ func (p *plan) planAssertion(issuer string, r Request) error {
 	return nil
 }
 
-// defaultAudience is the aud of a grant whose caller names none (RFC 7523 §3).
+// defaultAudience is the aud of a grant when the caller sets none (RFC 7523 §3).
 func (p *plan) defaultAudience(issuer string) string {
 	policy := &p.profile.Policy.Assertion
 	switch {
@@ -191,7 +179,7 @@ func (p *plan) defaultAudience(issuer string) string {
 	}
 }
 
-// sign makes the assertion of one try: it is good for one use.
+// sign makes the assertion of one try: it can be used once.
 func (p *plan) sign(now time.Time) (string, error) {
 	lifetime := cmp.Or(p.credential.AssertionLifetime, defaultAssertionLifetime)
 	return p.signer.Sign(assertion.Assertion{

@@ -17,7 +17,7 @@ import (
 	"moneyer/oauth"
 )
 
-// check holds scope and parameters to the profile.
+// check checks scope and parameters against the profile.
 func (p *plan) check() error {
 	wire := &p.profile.Wire
 	if len(p.scope) > 0 && wire.Meaning(platform.MeansScope) == nil {
@@ -48,7 +48,7 @@ func ownParams(wire *platform.Wire) []string {
 	return names
 }
 
-// checkParam holds the values of a parameter to its limits.
+// checkParam checks the values of a parameter against its limits.
 func checkParam(param *platform.Param, values []string) error {
 	switch {
 	case len(values) == 0 && param.Required:
@@ -75,7 +75,7 @@ func checkParam(param *platform.Param, values []string) error {
 	return nil
 }
 
-// values returns what a parameter carries in this request, which may be nothing.
+// values returns the values of a parameter in this request; there may be none.
 func (p *plan) values(param *platform.Param, signed string) []string {
 	one := func(needed bool, value string) []string {
 		if !needed || value == "" {

@@ -88,7 +88,7 @@ func TestNothingLogsASecret(t *testing.T) {
 	})
 }
 
-// A secret of a few octets is in words by chance: a refusal stays readable.
+// A secret of a few bytes may be part of a word by chance: a refusal stays readable.
 func TestTinySecretsGarbleNothing(t *testing.T) {
 	for secret, want := range map[string]string{
 		"s":        "wrong secret of s",

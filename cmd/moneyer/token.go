@@ -251,7 +251,7 @@ func (a *app) printToken(token *tokensource.Token, header bool) error {
 			ExpiresAt   time.Time `json:"expires_at"`
 			Scope       string    `json:"scope,omitempty"`
 			Correlation string    `json:"correlation"`
-		}{token.AccessToken, token.Type, token.Expiry.UTC().Truncate(time.Second), token.Scope.String(), token.Correlation})
+		}{token.AccessToken, string(token.Type), token.Expiry.UTC().Truncate(time.Second), token.Scope.String(), token.Correlation})
 	case header:
 		fmt.Fprintf(a.out, "Authorization: %s %s\n", token.Type, token.AccessToken)
 	default:

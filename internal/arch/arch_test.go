@@ -16,6 +16,7 @@ import (
 var policy = map[string][]string{
 	"oauth":               {},
 	"internal/strictjson": {},
+	"internal/fetch":      {},
 	"internal/turn":       {},
 	"internal/shed":       {},
 	"internal/limit":      {"internal/turn"},
@@ -26,9 +27,9 @@ var policy = map[string][]string{
 	"internal/platform":   {"oauth", "profile/builtin", "internal/stricttoml"},
 	"profile":             {"internal/platform"},
 	"assertion":           {"internal/jose"},
-	"tokensource":         {"oauth", "profile", "assertion", "internal/platform"},
+	"tokensource":         {"oauth", "profile", "assertion", "internal/fetch", "internal/platform"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
-	"bearer":              {"oauth", "internal/jose", "internal/revocation", "internal/strictjson"},
+	"bearer":              {"oauth", "internal/fetch", "internal/jose", "internal/revocation", "internal/strictjson"},
 	"internal/ledger":     {},
 	"internal/revocation": {"internal/strictjson"},
 	"internal/registry":   {"oauth", "internal/platform", "internal/jose", "internal/strictjson"},
@@ -39,10 +40,10 @@ var policy = map[string][]string{
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "internal/platform", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/limit", "internal/strictjson"},
 	"internal/admin":           {"oauth", "bearer", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/keyring", "internal/jose", "internal/strictjson"},
-	"internal/jwksuri":         {"internal/registry", "internal/jose", "internal/limit", "golang.org/x/sync"},
+	"internal/jwksuri":         {"internal/fetch", "internal/registry", "internal/jose", "internal/limit", "code.dny.dev/ssrf", "golang.org/x/sync"},
 	"internal/metrics":         {"oauth", "github.com/prometheus/client_golang"},
 	"internal/config":          {"internal/registry", "internal/stricttoml", "internal/platform"},
-	"internal/agent":           {"oauth", "profile", "internal/platform", "assertion", "tokensource", "internal/stricttoml"},
+	"internal/agent":           {"oauth", "profile", "internal/platform", "assertion", "tokensource", "internal/fetch", "internal/stricttoml"},
 	"internal/arch":            {},
 	"internal/wholelife":       {}, // it has tests alone
 	// PostgreSQL for tests and `make cluster`, and what cleans up behind them: no part of the server.

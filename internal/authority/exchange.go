@@ -89,6 +89,7 @@ type Param struct {
 // AccessToken is what was minted (RFC 6749 §5.1).
 type AccessToken struct {
 	Token   string
+	Type    oauth.TokenType
 	JTI     string
 	Client  string
 	Expires time.Time

@@ -237,8 +237,7 @@ func TestInvariant6OnlyErrorsSayWhatCallersMayKnow(t *testing.T) {
 
 func TestInvariant7OnlyRetryableErrorsSayWhenToComeBack(t *testing.T) {
 	everyRefusal(t, func(name string, _ *house, err error) {
-		e := oauth.AsError(err)
-		if e.Code.Retryable() != (e.RetryAfter > 0) {
+		if e := oauth.AsError(err); e != nil && e.Code.Retryable() != (e.RetryAfter > 0) {
 			t.Errorf("%s: %s with RetryAfter %s", name, e.Code, e.RetryAfter)
 		}
 	})

@@ -143,12 +143,12 @@ func TestJudgedByLastKnown(t *testing.T) {
 			t.Errorf("%s: introspection: %s, %+v, %v", name, got, found, err)
 		}
 		checked, err := h.Introspect(t.Context(), h.issuer, token, h.now)
-		switch code := oauth.AsError(err).Code; {
-		case err == nil:
+		switch e := oauth.AsError(err); {
+		case e == nil:
 			if row.want != active || !checked.AsOf.Equal(wantAsOf) {
 				t.Errorf("%s: check: %+v", name, checked)
 			}
-		case code == oauth.InvalidToken && row.want != inactive, code == oauth.TemporarilyUnavailable && row.want != unknown:
+		case e.Code == oauth.InvalidToken && row.want != inactive, e.Code == oauth.TemporarilyUnavailable && row.want != unknown:
 			t.Errorf("%s: check: %v", name, err)
 		}
 	}

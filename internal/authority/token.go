@@ -25,6 +25,7 @@ func newJTI() string {
 func newToken(issuer *registry.Issuer, grant *Grant, now time.Time) *AccessToken {
 	issued := now.Truncate(time.Second)
 	return &AccessToken{
+		Type:      oauth.TokenTypeBearer,
 		JTI:       newJTI(),
 		Client:    grant.Client.ID,
 		Expires:   issued.Add(issuer.TokenLifetime),

@@ -8,7 +8,6 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/platform"
 	"moneyer/internal/strictjson"
-	"moneyer/oauth"
 )
 
 // encode writes the token in the profile's answer (RFC 6749 §5.1).
@@ -48,7 +47,7 @@ func appendMember(dst []byte, member *platform.Member, token *authority.AccessTo
 	case platform.FromAccessToken:
 		return strictjson.AppendString(dst, token.Token)
 	case platform.FromTokenType:
-		return strictjson.AppendString(dst, oauth.TokenTypeBearer)
+		return strictjson.AppendString(dst, string(token.Type))
 	case platform.FromExpiresIn:
 		return appendNumber(dst, member.Type, token.ExpiresIn)
 	case platform.FromExpiresAt:
