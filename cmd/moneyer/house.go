@@ -41,7 +41,6 @@ type estate struct {
 	master   *keyring.MasterKey
 	gate     *limit.Gate
 	lag      *limit.Lag
-	crowded  *limit.Limiter[struct{}] // tells the log of a crowd now and then
 	metrics  *metrics.Metrics
 	refusals *authority.Refusals
 	// revocations are the same for every house.
@@ -99,7 +98,7 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 	if err != nil {
 		return nil, trouble(err)
 	}
-	e := &estate{lag: lag, crowded: limit.New[struct{}](limit.Rate{PerSecond: 0.1}, 1), copyPath: copyPath(cfg), master: master,
+	e := &estate{lag: lag, copyPath: copyPath(cfg), master: master,
 		gate: limit.NewGate(cfg.Limits.InFlight), log: log, complaints: complaints{log: log, open: map[string]bool{}}, now: a.now}
 	e.db, err = store.Open(ctx, storeURL(cfg), store.Options{Now: a.now, Changed: e.changedElsewhere, Beat: e.beat, Heard: e.heardBeat})
 	if err != nil {

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"moneyer/internal/config"
-	"moneyer/internal/shed"
 )
 
 // door is one listener and what answers on it.
@@ -59,20 +58,7 @@ func (e *estate) openDoor(ctx context.Context, cfg *config.Config, name string, 
 		return nil, fmt.Errorf("the %s listener: %w", name, err)
 	}
 	d.listener = listener
-	if name == "public" && state == nil {
-		d.listener = &shed.Listener{Listener: listener, TooLong: func() bool { return !e.draining.Load() && e.lag.TooLong() },
-			Refused: e.turnedAway, IdleTimeout: d.server.IdleTimeout, Now: e.now}
-		d.server.ConnState = shed.ConnState
-	}
 	return d, nil
-}
-
-// turnedAway counts a request that was refused before anybody looked at it.
-func (e *estate) turnedAway() {
-	e.metrics.TurnedAway()
-	if _, ok := e.crowded.Take(struct{}{}, e.now()); ok {
-		e.log.Warn("requests wait too long to be read: refused with 503", "longest", longestLag)
-	}
 }
 
 // through leads into the house of the moment. While the server drains, each

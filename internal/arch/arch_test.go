@@ -17,7 +17,6 @@ var policy = map[string][]string{
 	"oauth":               {},
 	"internal/strictjson": {},
 	"internal/turn":       {},
-	"internal/shed":       {},
 	"internal/limit":      {"internal/turn"},
 	"internal/stricttoml": {"github.com/BurntSushi/toml"},
 	"internal/openssl":    {"C"},

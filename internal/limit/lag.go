@@ -12,10 +12,9 @@ const (
 	lagEvery = 5 * time.Millisecond
 	// lagKnown is how long a measurement is believed once the next is overdue.
 	lagKnown = 50 * time.Millisecond
-	// lagCrowd is how often somebody must have asked during a long wait; a request on
-	// a plain connection asks twice. After fewer it was no crowd that kept the
-	// processors busy, but the machine that stood still.
-	lagCrowd = 600
+	// lagCrowd is how many requests must have been read during a long wait. After fewer
+	// it was no crowd that kept the processors busy, but the machine that stood still.
+	lagCrowd = 300
 )
 
 // Lag tells how long a connection that has something to read waits until a
