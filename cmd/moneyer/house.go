@@ -60,8 +60,6 @@ type house struct {
 	admin   *authority.Issuer
 	// authority gives tokens for all of them.
 	authority *authority.Authority
-	// share makes a client's rate hold over all replicas; nil where there is one.
-	share *limit.Share
 	// clientKeys keeps what clients publish at their own jwks_uri, fetched within networks.
 	clientKeys *jwksuri.Source
 	networks   []string
@@ -100,7 +98,7 @@ func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logg
 	}
 	e := &estate{lag: lag, copyPath: copyPath(cfg), master: master,
 		gate: limit.NewGate(cfg.Limits.InFlight), log: log, complaints: complaints{log: log, open: map[string]bool{}}, now: a.now}
-	e.db, err = store.Open(ctx, storeURL(cfg), store.Options{Now: a.now, Changed: e.changedElsewhere, Beat: e.beat, Heard: e.heardBeat})
+	e.db, err = store.Open(ctx, storeURL(cfg), store.Options{Now: a.now, Changed: e.changedElsewhere})
 	if err != nil {
 		return nil, trouble(errors.Join(err, lag.Close()))
 	}
@@ -254,7 +252,6 @@ func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
 		Noisy:      limit.NewHolds[authority.ClientAt](1 << 16),
 	}
 	if store.IsPostgres(cfg.Store) { // there are replicas
-		h.share = limit.NewShare(rate, e.now)
 		auth.LastKnown, auth.Fresh = e.db.LastKnown(), e.db.Heard
 	}
 	h.authority = auth

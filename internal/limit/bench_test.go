@@ -22,21 +22,6 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-// BenchmarkTakeShared is one event in a cluster.
-func BenchmarkTakeShared(b *testing.B) {
-	l := New[client](Rate{PerSecond: 1e6, Burst: 1e6}, 1<<20)
-	s := NewShare(l, time.Now)
-	now, n := time.Now(), 0
-	b.ReportAllocs()
-	for b.Loop() {
-		if n++; n%10_000 == 0 {
-			s.Beat()
-		}
-		l.Take(shop, now)
-		l.Return(shop)
-	}
-}
-
 // BenchmarkTooLong is what each request pays to know that it need not wait.
 func BenchmarkTooLong(b *testing.B) {
 	l, err := NewLag(time.Minute, time.Now)

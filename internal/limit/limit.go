@@ -1,7 +1,6 @@
 // Package limit holds rates: how often one key (an address, a client) may do a
 // thing. It is the generic cell rate algorithm over a bounded, sharded map, so
 // that no lock is shared by all and a flood of new keys costs bounded memory.
-// A [Share] makes a rate hold over all replicas of a cluster.
 //
 // It is not a queue: nobody ever waits in it.
 package limit
@@ -30,9 +29,8 @@ type Limiter[K comparable] struct {
 }
 
 type shard[K comparable] struct {
-	mu   sync.Mutex
-	due  map[K]time.Time // when the key's schedule is level again
-	busy map[K]*tally    // what is to be told to other replicas; nil where there are none
+	mu  sync.Mutex
+	due map[K]time.Time // when the key's schedule is level again
 }
 
 // longest bounds a burst times the time between two events, lest a sum of both
@@ -75,7 +73,7 @@ func (l *Limiter[K]) Take(key K, now time.Time) (wait time.Duration, ok bool) {
 	if !known && len(s.due) >= l.maxKeys {
 		s.makeRoom(now)
 	}
-	s.due[key] = due.Add(l.interval + s.count(key, l.maxKeys))
+	s.due[key] = due.Add(l.interval)
 	return 0, true
 }
 
@@ -89,9 +87,6 @@ func (l *Limiter[K]) Return(key K) {
 	defer s.mu.Unlock()
 	if due, ok := s.due[key]; ok {
 		s.due[key] = due.Add(-l.interval)
-	}
-	if t := s.busy[key]; t != nil && t.taken > 0 {
-		t.taken--
 	}
 }
 
