@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/oauth"
 )
 
@@ -101,7 +101,7 @@ func TestInvariant2RefusedIsNotUsedUp(t *testing.T) {
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.InvalidScope {
 		t.Fatalf("code %s, want invalid_scope", e.Code)
 	}
-	h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 1}, 64)
+	h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 1}, 64)
 	h.ClientRate.Take(authority.ClientName{Issuer: "d1", Client: clientID}, h.now)
 	token, err = h.exchange(clientAuthRequest(compact))
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.RateLimited || e.RetryAfter != time.Second {
@@ -328,7 +328,7 @@ var misuses = []struct {
 		leak(h, req, func(s *spec, secret string) { s.header["typ"] = secret })
 	}},
 	{"over its rate", func(h *house, _ *authority.Request) {
-		h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1}, 64)
+		h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1}, 64)
 		h.ClientRate.Take(authority.ClientName{Issuer: "d1", Client: clientID}, h.now)
 	}},
 	{"registry down", func(h *house, _ *authority.Request) { h.registry.err = errors.New("down") }},

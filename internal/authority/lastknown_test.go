@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -253,7 +253,7 @@ func TestRegistryHangs(t *testing.T) {
 	for fresh, want := range map[bool]time.Duration{false: 250 * time.Millisecond, true: 2 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t, "oauth2")
-			h.ClientRate = limit.New[authority.ClientName](unlimited, 64)
+			h.ClientRate = overload.NewLimiter[authority.ClientName](unlimited, 64)
 			req := secretRequest(h.newSecret(t, authority.ClientSecret))
 			token := must(h.exchange(req))
 			c := h.cut()

@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -75,18 +75,18 @@ type Revocations struct {
 	changing chan struct{}
 	byIssuer sync.Map // issuer's name -> *inForce
 	// given bounds what one client gives back.
-	given *limit.Limiter[ClientName]
+	given *overload.Limiter[ClientName]
 }
 
 // NewRevocations makes an empty one; Load fills it.
 func NewRevocations(store RevocationStore) *Revocations {
-	return &Revocations{store: store, changing: make(chan struct{}, 1), given: limit.New[ClientName](givenBack, 1<<16)}
+	return &Revocations{store: store, changing: make(chan struct{}, 1), given: overload.NewLimiter[ClientName](givenBack, 1<<16)}
 }
 
 // givenBack is how many tokens one client may give back, and maxGivenBack how
 // many of an issuer's places all clients together may take: no client, and not
 // all of them, use up what an administrator needs.
-var givenBack = limit.Rate{PerSecond: 5, Burst: 200}
+var givenBack = overload.Rate{PerSecond: 5, Burst: 200}
 
 const maxGivenBack = MaxRevoked / 2
 

@@ -25,7 +25,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 )
 
 const (
@@ -41,10 +41,10 @@ const (
 
 // Source fetches and keeps clients' keys. It implements authority.KeySource.
 type Source struct {
-	client *http.Client
-	now    func() time.Time
-	gate   *limit.Gate
-	flight singleflight.Group
+	client  *http.Client
+	now     func() time.Time
+	fetches *overload.ConcurrencyLimit
+	flight  singleflight.Group
 
 	mu   sync.Mutex
 	sets map[string]*keySet
@@ -64,7 +64,7 @@ func New(networks []netip.Prefix, trust *tls.Config, now func() time.Time) *Sour
 		return guard(address, networks)
 	}}
 	return &Source{
-		now: now, gate: limit.NewGate(atOnce), sets: map[string]*keySet{},
+		now: now, fetches: overload.NewConcurrencyLimit(atOnce), sets: map[string]*keySet{},
 		client: &http.Client{
 			Timeout:       fetchTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("it redirects, which is not followed") },
@@ -152,10 +152,10 @@ func (s *Source) kept(uri string) *keySet {
 // the time of the attempt. What was not attempted for want of room may be so at
 // once: other clients' slow servers must not cost this one a minute.
 func (s *Source) refresh(uri string) (any, error) {
-	if !s.gate.Enter() {
+	if !s.fetches.Acquire() {
 		return nil, errors.New("too many key sets are being fetched")
 	}
-	defer s.gate.Leave()
+	defer s.fetches.Release()
 	now := s.now()
 	keys, age, err := s.fetch(uri)
 	s.mu.Lock()

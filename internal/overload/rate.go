@@ -1,9 +1,4 @@
-// Package limit holds rates: how often one key (an address, a client) may do a
-// thing. It is the generic cell rate algorithm over a bounded, sharded map, so
-// that no lock is shared by all and a flood of new keys costs bounded memory.
-//
-// It is not a queue: nobody ever waits in it.
-package limit
+package overload
 
 import (
 	"hash/maphash"
@@ -19,7 +14,10 @@ type Rate struct {
 
 const shards = 64
 
-// Limiter holds one rate for each of many keys. It is safe for concurrent use.
+// Limiter bounds how often each of many keys (an address, a client) may do a thing.
+// It is the generic cell rate algorithm over a bounded, sharded map, so that no lock
+// is shared by all and a flood of new keys costs bounded memory. It is safe for
+// concurrent use.
 type Limiter[K comparable] struct {
 	interval time.Duration // between two events at the sustained rate
 	slack    time.Duration // how far ahead of its schedule a key may run
@@ -37,10 +35,10 @@ type shard[K comparable] struct {
 // be more than a time.Duration holds. A slower rate is raised to fit its burst.
 const longest = 100 * 365 * 24 * time.Hour
 
-// New makes a limiter that remembers about maxKeys keys. When more are busy at
+// NewLimiter makes a limiter that remembers about maxKeys keys. When more are busy at
 // once, the memory of arbitrary ones is lost, which errs on the side of letting
 // them through.
-func New[K comparable](rate Rate, maxKeys int) *Limiter[K] {
+func NewLimiter[K comparable](rate Rate, maxKeys int) *Limiter[K] {
 	l := &Limiter[K]{maxKeys: max(maxKeys/shards, 1), seed: maphash.MakeSeed()}
 	if rate.PerSecond > 0 {
 		burst := max(rate.Burst, 1)
@@ -77,8 +75,8 @@ func (l *Limiter[K]) Take(key K, now time.Time) (wait time.Duration, ok bool) {
 	return 0, true
 }
 
-// Return takes back one event that Take counted.
-func (l *Limiter[K]) Return(key K) {
+// Refund takes back one event that Take counted.
+func (l *Limiter[K]) Refund(key K) {
 	if l.interval == 0 {
 		return
 	}
