@@ -47,7 +47,7 @@ func (e *endpoint) check(w http.ResponseWriter, r *http.Request) {
 func (e *endpoint) checkEndpoint() *endpoint {
 	return &endpoint{Server: e.Server, name: "check", issuer: e.issuer, wire: &wire{
 		Wire:        &profile.Wire{Errors: rfc6750, Correlation: e.wire.Correlation},
-		correlation: e.wire.correlation, realm: e.wire.realm,
+		correlation: e.wire.correlation,
 	}}
 }
 

@@ -41,7 +41,7 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 			},
 		},
 		grant:       oauth.ClientCredentials, // there is no grant_type to miss
-		correlation: e.wire.correlation, apiKey: e.wire.apiKey, realm: e.wire.realm,
+		correlation: e.wire.correlation, apiKey: e.wire.apiKey,
 		takesBasic:  slices.Contains(ways, oauth.AuthBasic),
 		takesAPIKey: slices.Contains(ways, oauth.AuthAPIKey),
 	}}

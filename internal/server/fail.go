@@ -115,42 +115,40 @@ func appendError(dst []byte, code oauth.Code, description string) []byte {
 	return append(dst, '}')
 }
 
-// challenge is the WWW-Authenticate of a refusal, or "" for none.
+// challenge is the WWW-Authenticate of a refusal (RFC 9110 §11.6.1), or "" for none.
+// At the endpoints of clients it answers an Authorization that is read there (RFC 6749
+// §5.2).
 func (c *call) challenge(status int, refusal *oauth.Error) string {
+	wire := c.wire
+	checks := wire.Errors == rfc6750
+	if status >= http.StatusInternalServerError || !checks && (status != http.StatusUnauthorized || len(c.r.Header["Authorization"]) == 0) {
+		return ""
+	}
+	realm := ` realm="` + c.issuer.Name + `"`
 	switch {
-	case c.wire.Errors == rfc6750 && status < http.StatusInternalServerError:
-		return c.bearerChallenge(refusal)
-	case status == http.StatusUnauthorized && len(c.r.Header["Authorization"]) > 0:
-		return c.wire.challenge()
+	case checks:
+		return "Bearer" + realm + c.tokenError(refusal)
+	case wire.takesAPIKey && wire.apiKey == "Authorization" && wire.APIKey.Scheme != "":
+		return wire.APIKey.Scheme + realm
+	case wire.takesBasic:
+		return "Basic" + realm
 	}
 	return ""
 }
 
-// challenge is that of a refused Authorization (RFC 9110 §11.6.1, RFC 6749 §5.2), or
-// "" where nobody reads that header.
-func (w *wire) challenge() string {
-	switch {
-	case w.takesAPIKey && w.apiKey == "Authorization" && w.APIKey.Scheme != "":
-		return w.APIKey.Scheme + ` realm="` + w.realm + `"`
-	case w.takesBasic:
-		return `Basic realm="` + w.realm + `"`
-	}
-	return ""
-}
-
-// bearerChallenge is that of a token (RFC 6750 §3). Of no token it says nothing.
-func (c *call) bearerChallenge(refusal *oauth.Error) string {
-	challenge := `Bearer realm="` + c.wire.realm + `"`
+// tokenError says what is wrong with a token (RFC 6750 §3), and nothing where there
+// is none.
+func (c *call) tokenError(refusal *oauth.Error) string {
 	switch {
 	case refusal.Code == oauth.InsufficientScope:
 		scope, _, _ := required(c.r.URL.RawQuery)
-		return challenge + `, error="insufficient_scope", scope="` + quotable(scope) + `"`
+		return `, error="insufficient_scope", scope="` + quotable(scope) + `"`
 	case refusal.Code == oauth.InvalidRequest:
-		return challenge + `, error="invalid_request", error_description="` + refusal.Description + `"`
+		return `, error="invalid_request", error_description="` + refusal.Description + `"`
 	case refusal.Description != "":
-		return challenge + `, error="invalid_token", error_description="` + refusal.Description + `"`
+		return `, error="invalid_token", error_description="` + refusal.Description + `"`
 	}
-	return challenge
+	return ""
 }
 
 // quotable keeps to what a quoted scope may hold (RFC 6750 §3).

@@ -172,7 +172,7 @@ func (h *house) serve(t testing.TB) {
 	h.admission.TrustedProxies = h.setup.proxies
 	s := &server.Server{
 		Authority: h.authority, Keyring: h.keyring, Admission: h.admission, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
-		Observe: func(string, string, oauth.Code, time.Duration) {}, Log: log, Now: h.Now,
+		Observe: func(string, string, oauth.Code, time.Duration) {}, Now: h.Now,
 	}
 	for _, issuer := range h.setup.issuers {
 		s.Issuers = append(s.Issuers, &issuer.Issuer)

@@ -12,7 +12,6 @@ package server
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"strings"
@@ -38,7 +37,6 @@ type Server struct {
 	// Observe counts the outcome of one request at an endpoint (token, revoke,
 	// introspect or check); code is "" when it was granted.
 	Observe func(issuer, endpoint string, code oauth.Code, took time.Duration)
-	Log     *slog.Logger
 	Now     func() time.Time
 }
 
