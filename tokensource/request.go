@@ -48,31 +48,33 @@ func ownParams(wire *platform.Wire) []string {
 	return names
 }
 
-// checkParam checks the values of a parameter against its limits.
+// checkParam holds the values of a parameter to its limits.
 func checkParam(param *platform.Param, values []string) error {
-	switch {
-	case len(values) == 0 && param.Required:
-		return errors.New("is required")
-	case len(values) > 1 && param.Type != platform.TypeStrings:
-		return fmt.Errorf("has one value, not %d", len(values))
-	case len(values) > param.MaxItems:
-		return fmt.Errorf("has at most %d values, not %d", param.MaxItems, len(values))
-	}
-	for i, value := range values {
-		switch {
-		case value == "":
-			return errors.New("has an empty value")
-		case len(value) > param.MaxLength:
-			return fmt.Errorf("is longer than %d octets", param.MaxLength)
-		case !param.Chars.Allow(value):
-			return fmt.Errorf("may hold only characters of the set %s", param.Chars)
-		case len(param.OneOf) > 0 && !slices.Contains(param.OneOf, value):
-			return fmt.Errorf("must be one of: %s", strings.Join(param.OneOf, ", "))
-		case slices.Contains(values[:i], value):
-			return errors.New("holds a value twice")
+	if len(values) == 0 {
+		if param.Required {
+			return errors.New("is required")
 		}
+		return nil
 	}
-	return nil
+	switch param.Fault(values...) {
+	case "":
+		return nil
+	case platform.WrongCount:
+		if param.Type != platform.TypeStrings {
+			return fmt.Errorf("has one value, not %d", len(values))
+		}
+		return fmt.Errorf("has at most %d values, not %d", param.MaxItems, len(values))
+	case platform.Empty:
+		return errors.New("has an empty value")
+	case platform.Repeated:
+		return errors.New("holds a value twice")
+	case platform.TooLong:
+		return fmt.Errorf("is longer than %d octets", param.MaxLength)
+	case platform.BadChars:
+		return fmt.Errorf("may hold only characters of the set %s", param.Chars)
+	default:
+		return fmt.Errorf("must be one of: %s", strings.Join(param.OneOf, ", "))
+	}
 }
 
 // values returns the values of a parameter in this request; there may be none.

@@ -23,7 +23,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/store"
@@ -82,7 +82,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 		},
 		CheckpointKey: master.CheckpointKey(),
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: w.keys, Pepper: master.Pepper(), Now: w.now,
-			ClientRate: limit.New[authority.ClientName](limit.Rate{}, 1), Refusals: authority.NewRefusals(db, limit.Rate{}),
+			ClientRate: overload.NewLimiter[authority.ClientName](overload.Rate{}, 1), Refusals: authority.NewRefusals(db, overload.Rate{}),
 			Revocations: authority.NewRevocations(db)},
 		Verifier: &bearer.Verifier{Issuer: "https://admin.example", Audience: []string{"https://admin.example/api"}, Now: w.now,
 			Keys: bearer.KeyFunc(w.verificationKey)},

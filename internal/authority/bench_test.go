@@ -7,7 +7,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -25,7 +25,7 @@ func (quiet) Touch(string, string, string, time.Time) {}
 func benchmarkExchange(b *testing.B, profileName string, request func(*house) *authority.Request, code oauth.Code) {
 	h := newHouse(b, profileName)
 	req := request(h)
-	h.Ledger, h.Registry, h.Refusals = noLedger{}, quiet{h.registry}, authority.NewRefusals(noLedger{}, limit.Rate{PerSecond: 0.01})
+	h.Ledger, h.Registry, h.Refusals = noLedger{}, quiet{h.registry}, authority.NewRefusals(noLedger{}, overload.Rate{PerSecond: 0.01})
 	b.ReportAllocs()
 	for b.Loop() {
 		token, err := h.Exchange(b.Context(), h.issuer, req)

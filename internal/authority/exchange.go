@@ -9,7 +9,7 @@ import (
 
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -37,11 +37,11 @@ type Authority struct {
 	RefusedKeys []string
 	Pepper      registry.Pepper
 	// ClientRate bounds what one client may ask for, once it is known who asks.
-	ClientRate *limit.Limiter[ClientName]
-	// Noisy holds clients that were over ClientRate, at the address from which they
+	ClientRate *overload.Limiter[ClientName]
+	// Penalty is for clients that were over ClientRate, at the address from which they
 	// were: their next assertions from there need no check of a signature to be
-	// refused. nil holds nobody.
-	Noisy *limit.Holds[ClientAt]
+	// refused. nil is for nobody.
+	Penalty *overload.Penalty[ClientAt]
 	// Refusals records refusals of known clients at a bounded rate.
 	Refusals *Refusals
 	// Revocations knows which tokens were withdrawn.
@@ -169,8 +169,8 @@ func (a *Authority) admit(issuer *registry.Issuer, req *Request, c *caller, now 
 	if ok {
 		return nil
 	}
-	if a.Noisy != nil {
-		a.Noisy.Hold(ClientAt{name, req.Address}, now.Add(wait), now)
+	if a.Penalty != nil {
+		a.Penalty.Impose(ClientAt{name, req.Address}, now.Add(wait), now)
 	}
 	return overRate(wait)
 }
@@ -180,10 +180,10 @@ func (a *Authority) admit(issuer *registry.Issuer, req *Request, c *caller, now 
 // processor from the requests of others. Who shares the address could learn that
 // the client is busy.
 func (a *Authority) admitUnproven(p *presented) error {
-	if a.Noisy == nil || p.client == nil {
+	if a.Penalty == nil || p.client == nil {
 		return nil
 	}
-	wait := a.Noisy.Left(ClientAt{ClientName{p.issuer.Name, p.client.ID}, p.address}, p.now)
+	wait := a.Penalty.Remaining(ClientAt{ClientName{p.issuer.Name, p.client.ID}, p.address}, p.now)
 	if wait == 0 {
 		return nil
 	}

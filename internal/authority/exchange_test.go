@@ -17,7 +17,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -286,7 +286,7 @@ func (brokenMerchants) Merchant(context.Context, string, string) (*registry.Merc
 // Naming a client uses up nothing of its rate.
 func TestClientRate(t *testing.T) {
 	h := newHouse(t, "boltpay")
-	h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 2}, 64)
+	h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 2}, 64)
 	req := secretRequest(h.newSecret(t, registry.ClientSecret))
 	wrong := secretRequest("wrong")
 	for range 5 {
@@ -303,13 +303,13 @@ func TestClientRate(t *testing.T) {
 	h.gets(t, req)
 }
 
-// TestNoisyClient: once a client was over its rate, whoever names it at the same
+// TestClientPenalty: once a client was over its rate, whoever names it at the same
 // address is refused without a look at the signature until its time has come.
 // Elsewhere naming it does nothing, and an unproven request holds nobody up.
-func TestNoisyClient(t *testing.T) {
+func TestClientPenalty(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 1}, 64)
-	h.Noisy = limit.NewHolds[authority.ClientAt](64)
+	h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 1}, 64)
+	h.Penalty = overload.NewPenalty[authority.ClientAt](64)
 	here, elsewhere := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	forged := h.spec()
 	forged.key = strangerKey

@@ -21,7 +21,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
@@ -38,7 +38,7 @@ const (
 	kid      = "key-1"
 )
 
-var unlimited = limit.Rate{}
+var unlimited = overload.Rate{}
 
 // partnerKey signs the client's assertions, strangerKey is registered nowhere.
 var (
@@ -99,7 +99,7 @@ func newHouse(t testing.TB, profileName string) *house {
 	h.registry.clients[otherID].Keys[0].Kid = "key-2"
 	h.Authority = &authority.Authority{
 		Registry: h.registry, Ledger: h.ledger, Keyring: keyring{tokenSigner.As(p.Policy.Token.Typ)}, Pepper: registry.Pepper("pepper"),
-		ClientRate: limit.New[authority.ClientName](unlimited, 64), Refusals: authority.NewRefusals(h.ledger, unlimited),
+		ClientRate: overload.NewLimiter[authority.ClientName](unlimited, 64), Refusals: authority.NewRefusals(h.ledger, unlimited),
 		Revocations: authority.NewRevocations(h.ledger), Now: func() time.Time { return h.now },
 	}
 	return h

@@ -15,7 +15,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -103,7 +103,7 @@ func TestInvariant2RefusedIsNotUsedUp(t *testing.T) {
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.InvalidScope {
 		t.Fatalf("code %s, want invalid_scope", e.Code)
 	}
-	h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 1}, 64)
+	h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 1}, 64)
 	h.ClientRate.Take(authority.ClientName{Issuer: "d1", Client: clientID}, h.now)
 	token, err = h.exchange(clientAuthRequest(compact))
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.RateLimited || e.RetryAfter != time.Second {
@@ -329,7 +329,7 @@ var misuses = []struct {
 		leak(h, req, func(s *spec, secret string) { s.header["typ"] = secret })
 	}},
 	{"over its rate", func(h *house, _ *authority.Request) {
-		h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1}, 64)
+		h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1}, 64)
 		h.ClientRate.Take(authority.ClientName{Issuer: "d1", Client: clientID}, h.now)
 	}},
 	{"registry down", func(h *house, _ *authority.Request) { h.registry.err = errors.New("down") }},

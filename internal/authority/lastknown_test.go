@@ -11,7 +11,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
@@ -256,7 +256,7 @@ func TestRegistryHangs(t *testing.T) {
 	for fresh, want := range map[bool]time.Duration{false: 250 * time.Millisecond, true: 2 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t, "oauth2")
-			h.ClientRate = limit.New[authority.ClientName](unlimited, 64)
+			h.ClientRate = overload.NewLimiter[authority.ClientName](unlimited, 64)
 			req := secretRequest(h.newSecret(t, registry.ClientSecret))
 			token := must(h.exchange(req))
 			c := h.cut()

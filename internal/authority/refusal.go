@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -78,7 +78,7 @@ func (a *Authority) refuse(ctx context.Context, issuer *registry.Issuer, req *Re
 // their own, which strangers do not use up, and is written by the next Flush.
 type Refusals struct {
 	ledger     Ledger
-	all, known *limit.Limiter[struct{}]
+	all, known *overload.Limiter[struct{}]
 	counted    atomic.Int64
 
 	mu   sync.Mutex
@@ -86,8 +86,8 @@ type Refusals struct {
 }
 
 // NewRefusals makes the recorder, with the rate for all and for clients.
-func NewRefusals(ledger Ledger, rate limit.Rate) *Refusals {
-	return &Refusals{ledger: ledger, all: limit.New[struct{}](rate, 1), known: limit.New[struct{}](rate, 1)}
+func NewRefusals(ledger Ledger, rate overload.Rate) *Refusals {
+	return &Refusals{ledger: ledger, all: overload.NewLimiter[struct{}](rate, 1), known: overload.NewLimiter[struct{}](rate, 1)}
 }
 
 // record writes the entry, keeps it for Flush, or counts it.

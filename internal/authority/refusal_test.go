@@ -9,7 +9,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -93,7 +93,7 @@ func TestRefusalsOfStrangersAreRecorded(t *testing.T) {
 // a commit: else its time would tell who exists.
 func TestAFloodOfStrangersHidesNeitherRefusalsNorTellsOfClients(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 1, Burst: 1})
+	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
 	for range 3 {
 		token, err := h.exchange(grantRequest("no JWT"))
 		refusalOf(t, token, err)
@@ -112,7 +112,7 @@ func TestAFloodOfStrangersHidesNeitherRefusalsNorTellsOfClients(t *testing.T) {
 // What a Flush cannot write is counted by the next.
 func TestKeptRefusalsThatCannotBeWrittenAreCounted(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 1, Burst: 1})
+	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
 	token, err := h.exchange(grantRequest("no JWT"))
 	refusalOf(t, token, err)
 	h.refuse(t)
@@ -154,7 +154,7 @@ func TestTheRefusalNamesItsClient(t *testing.T) {
 
 func TestRefusalsBeyondTheRateAreCounted(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 2, Burst: 2})
+	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 2, Burst: 2})
 	for range 7 {
 		h.refuse(t)
 	}
@@ -183,7 +183,7 @@ func (h *house) wantCounted(t *testing.T, n int64) {
 
 func TestAFailingLedgerKeepsTheCount(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 1, Burst: 1})
+	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
 	down := errors.New("disk full")
 	h.ledger.err = down
 	for range 3 {

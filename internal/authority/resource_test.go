@@ -13,7 +13,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/oauth"
@@ -114,9 +114,9 @@ func TestIdentifyRefused(t *testing.T) {
 				return func() { h.client().Disabled = false }
 			}},
 			"over its rate": {"client rate", func(*authority.Request) func() {
-				h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 1}, 64)
+				h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 1}, 64)
 				h.ClientRate.Take(authority.ClientName{Issuer: "d1", Client: clientID}, h.now)
-				return func() { h.ClientRate = limit.New[authority.ClientName](unlimited, 64) }
+				return func() { h.ClientRate = overload.NewLimiter[authority.ClientName](unlimited, 64) }
 			}},
 		} {
 			asked := *req

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
@@ -45,18 +45,18 @@ type Revocations struct {
 	changing *semaphore.Weighted
 	byIssuer sync.Map // issuer's name -> *revocation.Set
 	// given bounds what one client gives back.
-	given *limit.Limiter[ClientName]
+	given *overload.Limiter[ClientName]
 }
 
 // NewRevocations makes an empty one; Load fills it.
 func NewRevocations(store RevocationStore) *Revocations {
-	return &Revocations{store: store, changing: semaphore.NewWeighted(1), given: limit.New[ClientName](givenBack, 1<<16)}
+	return &Revocations{store: store, changing: semaphore.NewWeighted(1), given: overload.NewLimiter[ClientName](givenBack, 1<<16)}
 }
 
 // givenBack is how many tokens one client may give back, and maxGivenBack how
 // many of an issuer's places all clients together may take: no client, and not
 // all of them, use up what an administrator needs.
-var givenBack = limit.Rate{PerSecond: 5, Burst: 200}
+var givenBack = overload.Rate{PerSecond: 5, Burst: 200}
 
 const maxGivenBack = revocation.MaxTokens / 2
 

@@ -298,7 +298,7 @@ func (p *presented) hasClaim(name string) bool {
 	case "nbf":
 		return c.Has(jose.ClaimNotBefore)
 	}
-	return false // a claim that profile.Parse would not have let through
+	return false // a claim that platform.Parse would not have let through
 }
 
 var expiredRule = rule{

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"moneyer/internal/config"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 )
@@ -42,6 +43,9 @@ func TestDefaults(t *testing.T) {
 	}
 	if c.Limits != want {
 		t.Errorf("limits %+v, want %+v", c.Limits, want)
+	}
+	if c.Limits.Overload() != overload.Default() {
+		t.Errorf("limits %+v, want those of a server whose configuration sets none", c.Limits.Overload())
 	}
 	if c.Log != (config.Log{Level: "info", Format: "json"}) || c.Ledger != (config.Ledger{}) {
 		t.Errorf("log %+v, ledger %+v", c.Log, c.Ledger)

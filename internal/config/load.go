@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/stricttoml"
@@ -60,7 +61,7 @@ func Parse(name string, data []byte) (*Config, error) {
 // setDefaults fills in what the file does not set. A zero that somebody wrote is
 // meant, and judged.
 func (c *Config) setDefaults(doc *stricttoml.Document) {
-	a, l := &c.Admin, &c.Limits
+	a, l, usual := &c.Admin, &c.Limits, overload.Default()
 	orDefault(doc, "admin.address", &a.Address, "127.0.0.1:8081")
 	scheme := "http://"
 	if a.TLSCert != "" {
@@ -68,13 +69,13 @@ func (c *Config) setDefaults(doc *stricttoml.Document) {
 	}
 	orDefault(doc, "admin.url", &a.URL, scheme+a.Address)
 	a.URL = strings.TrimSuffix(a.URL, "/")
-	orDefault(doc, "limits.client_rate", &l.ClientRate, 500)
-	orDefault(doc, "limits.client_burst", &l.ClientBurst, 1000)
-	orDefault(doc, "limits.address_rate", &l.AddressRate, 50)
-	orDefault(doc, "limits.address_burst", &l.AddressBurst, 500)
-	orDefault(doc, "limits.in_flight", &l.InFlight, 1024)
-	orDefault(doc, "limits.refusals_recorded", &l.RefusalsRecorded, 50)
-	orDefault(doc, "limits.request_timeout", &l.RequestTimeout, 2*time.Second)
+	orDefault(doc, "limits.client_rate", &l.ClientRate, usual.ClientRate.PerSecond)
+	orDefault(doc, "limits.client_burst", &l.ClientBurst, usual.ClientRate.Burst)
+	orDefault(doc, "limits.address_rate", &l.AddressRate, usual.AddressRate.PerSecond)
+	orDefault(doc, "limits.address_burst", &l.AddressBurst, usual.AddressRate.Burst)
+	orDefault(doc, "limits.in_flight", &l.InFlight, usual.AtWork)
+	orDefault(doc, "limits.refusals_recorded", &l.RefusalsRecorded, usual.Refusals.PerSecond)
+	orDefault(doc, "limits.request_timeout", &l.RequestTimeout, usual.RequestTime)
 	orDefault(doc, "limits.drain_delay", &l.DrainDelay, 2*time.Second)
 	l.DrainDelay = max(l.DrainDelay, 0)
 	orDefault(doc, "limits.drain_timeout", &l.DrainTimeout, 20*time.Second)

@@ -25,7 +25,7 @@ import (
 
 	"moneyer/internal/fetch"
 	"moneyer/internal/jose"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/registry"
 )
 
@@ -42,10 +42,10 @@ const (
 
 // Source fetches and caches clients' keys. It implements authority.KeySource.
 type Source struct {
-	client *http.Client
-	now    func() time.Time
-	gate   *limit.Gate
-	flight singleflight.Group
+	client  *http.Client
+	now     func() time.Time
+	fetches *overload.ConcurrencyLimit
+	flight  singleflight.Group
 
 	mu   sync.Mutex
 	sets map[string]*keySet
@@ -64,7 +64,7 @@ type keySet struct {
 func New(networks []netip.Prefix, trust *tls.Config, now func() time.Time) *Source {
 	dialer := &net.Dialer{Timeout: fetchTimeout, Control: guard(networks)}
 	return &Source{
-		now: now, gate: limit.NewGate(atOnce), sets: map[string]*keySet{},
+		now: now, fetches: overload.NewConcurrencyLimit(atOnce), sets: map[string]*keySet{},
 		client: &http.Client{Transport: &http.Transport{
 			Proxy: nil, DialContext: dialer.DialContext, TLSClientConfig: trust, DisableKeepAlives: true,
 			TLSHandshakeTimeout: fetchTimeout, MaxResponseHeaderBytes: 16 << 10,
@@ -122,10 +122,10 @@ func (s *Source) kept(uri string) *keySet {
 // and the next may be at once: the slow servers of other clients must not cost this
 // one a minute.
 func (s *Source) refresh(uri string) (any, error) {
-	if !s.gate.Enter() {
+	if !s.fetches.Acquire() {
 		return nil, errors.New("too many key sets are being fetched")
 	}
-	defer s.gate.Leave()
+	defer s.fetches.Release()
 	now := s.now()
 	keys, age, err := s.fetch(uri)
 	s.mu.Lock()

@@ -250,13 +250,13 @@ func TestAFullGateIsNoAttempt(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "k1"))), &clock{}
 	s := New(loopback, p.trust(), c.now)
 	for range atOnce {
-		s.gate.Enter()
+		s.fetches.Acquire()
 	}
 	if _, err := s.Key(t.Context(), p.URL, "k1"); err == nil || p.fetches.Load() != 0 {
 		t.Fatalf("with %d fetches going on: %v", atOnce, err)
 	}
 	for range atOnce {
-		s.gate.Leave()
+		s.fetches.Release()
 	}
 	if key, err := s.Key(t.Context(), p.URL, "k1"); err != nil || key == nil {
 		t.Errorf("after them: %v", err)

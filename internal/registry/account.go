@@ -33,7 +33,7 @@ func (m *Merchant) Check(issuer *Issuer) error {
 		return Invalidf("profile %s knows no merchants", issuer.Profile.Name)
 	}
 	param := issuer.Profile.Wire.Param(policy.Merchant.Param)
-	if m.ID == "" || len(m.ID) > param.MaxLength || !param.Chars.Allow(m.ID) {
+	if param.Fault(m.ID) != "" {
 		return Invalidf("merchant id %q: must be 1 to %d octets of the profile's characters", Excerpt(m.ID), param.MaxLength)
 	}
 	if m.Client == "" {
@@ -56,7 +56,7 @@ func (t *CardToken) Check(issuer *Issuer) error {
 	}
 	param := issuer.Profile.Wire.Param(policy.Cards)
 	switch {
-	case t.ID == "" || len(t.ID) > param.MaxLength || !param.Chars.Allow(t.ID):
+	case param.Fault(t.ID) != "":
 		return Invalidf("card token id %q: must be 1 to %d octets of the profile's characters", Excerpt(t.ID), param.MaxLength)
 	case t.Merchant == "":
 		return Invalidf("card token %s: merchant must name its merchant", t.ID)

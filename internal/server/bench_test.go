@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -21,7 +20,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/server"
@@ -148,12 +147,13 @@ func newBenchFixture(b *testing.B) *benchFixture {
 	if err := keys.Ensure(ctx, "d1"); err != nil {
 		b.Fatal(err)
 	}
+	limits := overload.Default()
+	limits.AddressRate, limits.Readers, limits.AtWork, limits.RequestTime = overload.Rate{PerSecond: 1e6, Burst: 1e6}, 4*callers, 4*callers, 10*time.Second
 	s := &server.Server{
-		Issuers: []*registry.Issuer{issuer}, Keyring: keys, Gate: limit.NewGate(4 * callers), Readers: limit.NewGate(4 * callers), Timeout: 10 * time.Second,
+		Issuers: []*registry.Issuer{issuer}, Keyring: keys, Admission: overload.NewAdmission(limits),
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: keys, Pepper: master.Pepper(), Now: time.Now,
-			ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000), Refusals: authority.NewRefusals(db, limit.Rate{PerSecond: 1}), Revocations: authority.NewRevocations(db)},
-		AddressRate: limit.New[netip.Addr](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000),
-		Ready:       func(context.Context) error { return nil }, Refused: server.NewRefusalLog(log, limit.Rate{PerSecond: 1}),
+			ClientRate: overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1e6, Burst: 1e6}, 1000), Refusals: authority.NewRefusals(db, overload.Rate{PerSecond: 1}), Revocations: authority.NewRevocations(db)},
+		Ready: func(context.Context) error { return nil }, Refused: server.NewRefusalLog(log, overload.Rate{PerSecond: 1}),
 		Observe: func(string, string, oauth.Code, time.Duration) {}, Now: time.Now,
 	}
 	h, err := s.Handler()

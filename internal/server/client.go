@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"mime"
 	"net/http"
 	"slices"
@@ -42,7 +41,7 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 			},
 		},
 		grant:       oauth.ClientCredentials, // there is no grant_type to miss
-		correlation: e.wire.correlation, apiKey: e.wire.apiKey, realm: e.wire.realm,
+		correlation: e.wire.correlation, apiKey: e.wire.apiKey,
 		takesBasic:  slices.Contains(ways, oauth.AuthBasic),
 		takesAPIKey: slices.Contains(ways, oauth.AuthAPIKey),
 	}}
@@ -50,16 +49,16 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 
 // revoke lets a client give a token back (RFC 7009 §2).
 func (e *endpoint) revoke(w http.ResponseWriter, r *http.Request) {
-	e.post(w, r, func(ctx context.Context, req *authority.Request) error {
-		if err := e.Authority.Revoke(ctx, e.issuer, req, req.Param("token").Text); err != nil {
-			return err
-		}
-		h := w.Header()
-		h["Cache-Control"], h["Pragma"] = noStore, noCache
-		h.Set("Content-Length", "0")
-		w.WriteHeader(http.StatusOK)
-		return nil
-	})
+	ctx, c, err := e.begin(w, r)
+	defer c.end()
+	if err == nil {
+		err = e.Authority.Revoke(ctx, e.issuer, c.req, c.req.Param("token").Text)
+	}
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.grant(nil, nil)
 }
 
 // introspectionType is the media type of a signed answer (RFC 9701 §5).
@@ -68,25 +67,26 @@ const introspectionType = "token-introspection+jwt"
 // introspect tells a client about a token (RFC 7662 §2), in JSON or, when it asks
 // so, in a signed JWT (RFC 9701).
 func (e *endpoint) introspect(w http.ResponseWriter, r *http.Request) {
-	e.post(w, r, func(ctx context.Context, req *authority.Request) error {
-		found, err := e.Authority.IntrospectFor(ctx, e.issuer, req, req.Param("token").Text)
-		if err != nil {
-			return err
+	ctx, c, err := e.begin(w, r)
+	defer c.end()
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	found, err := e.Authority.IntrospectFor(ctx, e.issuer, c.req, c.req.Param("token").Text)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	body, contentType := appendIntrospection(nil, found.Token, found.AsOf), jsonType
+	if accepts(r.Header, introspectionType) {
+		if body, err = e.signIntrospection(body, found.Caller); err != nil {
+			c.fail(err)
+			return
 		}
-		body, contentType := appendIntrospection(nil, found.Token, found.AsOf), "application/json"
-		if accepts(r.Header, introspectionType) {
-			if body, err = e.signIntrospection(body, found.Caller); err != nil {
-				return err
-			}
-			contentType = "application/" + introspectionType
-		}
-		h := w.Header()
-		h.Set("Content-Type", contentType)
-		h["Cache-Control"], h["Pragma"] = noStore, noCache
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-		_, _ = w.Write(body)
-		return nil
-	})
+		contentType = []string{"application/" + introspectionType}
+	}
+	c.grant(contentType, body)
 }
 
 // accepts tells whether the caller names the media type. Weights do not matter,

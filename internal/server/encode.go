@@ -1,7 +1,6 @@
 package server
 
 import (
-	"net/http"
 	"strconv"
 	"time"
 
@@ -11,11 +10,11 @@ import (
 )
 
 // encode writes the token in the profile's answer (RFC 6749 §5.1).
-func (e *endpoint) encode(w http.ResponseWriter, token *authority.AccessToken) {
+func (c *call) encode(token *authority.AccessToken) {
 	body := make([]byte, 0, len(token.Token)+256)
 	body = append(body, '{')
-	for i := range e.wire.Response {
-		member := &e.wire.Response[i]
+	for i := range c.wire.Response {
+		member := &c.wire.Response[i]
 		if member.From == platform.FromScope && len(token.Scope) == 0 {
 			continue
 		}
@@ -27,12 +26,20 @@ func (e *endpoint) encode(w http.ResponseWriter, token *authority.AccessToken) {
 		body = appendMember(body, member, token)
 	}
 	body = append(body, '}')
-	h := w.Header()
-	h["Content-Type"] = jsonType
+	c.grant(jsonType, body)
+}
+
+// grant writes an answer that no cache may keep.
+func (c *call) grant(contentType []string, body []byte) {
+	h := c.w.Header()
+	if contentType != nil {
+		h["Content-Type"] = contentType
+	}
 	h["Cache-Control"] = noStore
 	h["Pragma"] = noCache
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	_, _ = w.Write(body)
+	_, _ = c.w.Write(body)
+	c.code = ""
 }
 
 // Header values that every answer shares.

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -42,7 +43,8 @@ func FuzzDecode(f *testing.F) {
 		w := newWire(&registry.Issuer{Name: "i", URL: "https://i.example.com", Profile: p})
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", bytes.NewReader(body))
 		r.Header.Set("Content-Type", map[bool]string{true: "application/json", false: "application/x-www-form-urlencoded"}[isJSON])
-		req, err := w.decode(httptest.NewRecorder(), r)
+		limits := overload.Default()
+		req, err := w.decode(httptest.NewRecorder(), r, &limits)
 		if err != nil {
 			if code := oauth.AsError(err).Code; code == oauth.ServerError || code.Retryable() {
 				t.Fatalf("a body of the caller's own making is refused with %v", err)

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -21,7 +20,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
@@ -114,9 +113,7 @@ type house struct {
 	pepper    registry.Pepper
 	store     *faults
 	keyring   *keyring.Keyring
-	gate      *limit.Gate
-	readers   *limit.Gate
-	lag       *limit.Lag
+	admission *overload.Admission
 	authority *authority.Authority
 	// refusals wait here for the ledger until they are flushed.
 	refusals *authority.Refusals
@@ -133,7 +130,7 @@ const maxInFlight = 4
 // open builds what the setup says.
 func (s *setup) open(t testing.TB) *house {
 	t.Helper()
-	h := &house{setup: s, gate: limit.NewGate(maxInFlight), readers: limit.NewGate(1000), verifiers: map[string]*bearer.Verifier{}}
+	h := &house{setup: s, verifiers: map[string]*bearer.Verifier{}}
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{Now: h.Now})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
@@ -165,17 +162,20 @@ func (h *house) openKeys(t testing.TB, master *keyring.MasterKey) {
 func (h *house) serve(t testing.TB) {
 	t.Helper()
 	log := slog.New(slog.NewJSONHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	plenty := limit.Rate{PerSecond: 1e6, Burst: 1e6}
+	plenty := overload.Rate{PerSecond: 1e6, Burst: 1e6}
 	h.refusals = authority.NewRefusals(h.store, plenty)
 	h.authority = &authority.Authority{
 		Registry: h.store, Ledger: h.store, Keyring: h.keyring, Pepper: h.pepper,
-		ClientRate: limit.New[authority.ClientName](h.setup.clientRate, 1000),
+		ClientRate: overload.NewLimiter[authority.ClientName](h.setup.clientRate, 1000),
 		Refusals:   h.refusals, Revocations: authority.NewRevocations(h.store), Now: h.Now,
 	}
+	limits := overload.Default()
+	limits.AddressRate, limits.Readers, limits.AtWork, limits.RequestTime = h.setup.addressRate, 1000, maxInFlight, time.Minute
+	h.admission = overload.NewAdmission(limits)
+	h.admission.TrustedProxies = h.setup.proxies
 	s := &server.Server{
-		Authority: h.authority, Keyring: h.keyring, Gate: h.gate, Readers: h.readers, Lag: h.lag, AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
-		TrustedProxies: h.setup.proxies, Timeout: time.Minute, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
-		Observe: func(string, string, oauth.Code, time.Duration) {}, Log: log, Now: h.Now,
+		Authority: h.authority, Keyring: h.keyring, Admission: h.admission, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
+		Observe: func(string, string, oauth.Code, time.Duration) {}, Now: h.Now,
 	}
 	for _, issuer := range h.setup.issuers {
 		s.Issuers = append(s.Issuers, &issuer.Issuer)

@@ -50,7 +50,7 @@ func (e *endpoint) revocations(list *signedList) http.HandlerFunc {
 			body, etag, err = list.current(e, now, complete)
 		}
 		if err != nil {
-			e.fail(w, r, newCorrelation(e.wire.Correlation.MaxLength), tryAgain(err), now)
+			e.unavailable(w, r, err)
 			return
 		}
 		if age := now.Sub(complete) / time.Second; age > 0 {

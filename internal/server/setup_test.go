@@ -13,7 +13,7 @@ import (
 
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/store"
@@ -44,7 +44,7 @@ type setup struct {
 	issuers                 []*issuerSetup
 	keys                    map[string]*clientKey // by kid
 	secrets                 []string              // texts that nobody may see again
-	clientRate, addressRate limit.Rate
+	clientRate, addressRate overload.Rate
 	proxies                 []netip.Prefix
 	sdk                     *fields
 }
@@ -277,9 +277,9 @@ func (s *setup) addSecret(kind registry.SecretKind, id, text string, f *fields, 
 	s.secrets = append(s.secrets, text)
 }
 
-func rateOf(text string) limit.Rate {
+func rateOf(text string) overload.Rate {
 	perSecond, burst, _ := strings.Cut(text, "/")
-	rate := limit.Rate{}
+	rate := overload.Rate{}
 	rate.PerSecond, _ = strconv.ParseFloat(perSecond, 64)
 	rate.Burst, _ = strconv.Atoi(burst)
 	return rate

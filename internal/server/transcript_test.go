@@ -176,11 +176,11 @@ func (r *run) obey(words []string) {
 	case "ledger down", "ledger up":
 		h.store.ledgerDown.Store(words[1] == "down")
 	case "gate full":
-		for h.gate.Enter() {
+		for h.admission.AtWork.Acquire() {
 		}
 	case "gate free":
 		for range maxInFlight {
-			h.gate.Leave()
+			h.admission.AtWork.Release()
 		}
 	default:
 		if words[0] == "keep" {

@@ -14,7 +14,6 @@ import (
 // wire is a profile's Wire with what the token endpoint wants to know at once.
 type wire struct {
 	*platform.Wire
-	policy *platform.Policy
 	// correlation and apiKey are canonical header names.
 	correlation string
 	apiKey      string
@@ -22,19 +21,16 @@ type wire struct {
 	grant oauth.GrantType
 	// takesBasic and takesAPIKey say what the headers may hold.
 	takesBasic, takesAPIKey bool
-	realm                   string
 }
 
 func newWire(issuer *registry.Issuer) *wire {
 	p := issuer.Profile
 	w := &wire{
 		Wire:        &p.Wire,
-		policy:      &p.Policy,
 		correlation: textproto.CanonicalMIMEHeaderKey(p.Wire.Correlation.Header),
 		apiKey:      textproto.CanonicalMIMEHeaderKey(p.Wire.APIKey.Header),
 		takesBasic:  p.Policy.Uses(oauth.AuthBasic),
 		takesAPIKey: p.Policy.Uses(oauth.AuthAPIKey),
-		realm:       issuer.Name,
 	}
 	if p.Wire.Meaning(platform.MeansGrantType) == nil {
 		w.grant = p.Policy.Grants[0].Type

@@ -412,35 +412,3 @@ func tellsOfAll(t *testing.T) {
 		return heard.times(Change{Kind: ChangedSigningKeys}) == 1 && heard.times(Change{Kind: ChangedRevocations}) == 1
 	})
 }
-
-// TestBeatCarriesWhatIsSaid: what a replica says with its beat the others hear, and
-// not itself.
-func TestBeatCarriesWhatIsSaid(t *testing.T) {
-	url := PostgresForTests.NewDatabase(t)
-	var mu sync.Mutex
-	heard := map[string]map[string]string{}
-	start := func(name string) *DB {
-		return startReplica(t, url, Options{
-			Beat: func() []byte { return []byte("of " + name) },
-			Heard: func(replica string, said []byte) {
-				mu.Lock()
-				defer mu.Unlock()
-				if heard[name] == nil {
-					heard[name] = map[string]string{}
-				}
-				heard[name][replica] = string(said)
-			},
-		})
-	}
-	a, b := start("a"), start("b")
-	eventually(t, patience, "each hears the other", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return heard["a"][feedOf(t, b).replica] == "of b" && heard["b"][feedOf(t, a).replica] == "of a"
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	if len(heard["a"]) != 1 || len(heard["b"]) != 1 {
-		t.Errorf("heard %v", heard)
-	}
-}

@@ -134,7 +134,7 @@ func TestChains(t *testing.T) {
 		appendTo(t, 1, a)
 		conn := connectTo(t, url)
 		mustExec(t, conn, `UPDATE ledger_chain SET holder = 'died'`)
-		mustExec(t, conn, `INSERT INTO replica (id, seen, spent) VALUES ('died', now() - interval '50 seconds', '')`)
+		mustExec(t, conn, `INSERT INTO replica (id, seen) VALUES ('died', now() - interval '50 seconds')`)
 		b := startReplica(t, url, Options{})
 		appendTo(t, 1, a, b)
 		if a, b := chainOf(t, a), chainOf(t, b); a == 0 || b == 0 || a == b {

@@ -53,10 +53,6 @@ type Options struct {
 	// or revocations, those with ids or any; of every issuer's when the name is empty.
 	// While it returns an error the store says that it does not know what others changed.
 	Changed func(ctx context.Context, kind ChangeKind, issuer string, ids []string) error
-	// Beat, if any, returns what the other replicas are to hear with the next beat,
-	// and Heard is told what they say, some of it more than once.
-	Beat  func() []byte
-	Heard func(replica string, said []byte)
 }
 
 func (o *Options) setDefaults() error {

@@ -1,4 +1,4 @@
-package server
+package overload
 
 import (
 	"net/http"
@@ -7,9 +7,9 @@ import (
 )
 
 func TestAddress(t *testing.T) {
-	e := &endpoint{Server: &Server{TrustedProxies: []netip.Prefix{
+	a := &Admission{TrustedProxies: []netip.Prefix{
 		netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("2001:db8:ffff::/48"),
-	}}}
+	}}
 	for _, row := range []struct {
 		name, peer string
 		forwarded  []string
@@ -36,7 +36,7 @@ func TestAddress(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r := &http.Request{RemoteAddr: row.peer, Header: http.Header{"X-Forwarded-For": row.forwarded}}
-			if got := e.address(r).String(); got != row.want {
+			if got := a.Address(r).String(); got != row.want {
 				t.Errorf("address %s, want %s", got, row.want)
 			}
 		})

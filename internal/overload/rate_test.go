@@ -1,9 +1,8 @@
-package limit
+package overload
 
 import (
 	"math"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -48,7 +47,7 @@ func TestTake(t *testing.T) {
 		{"no rate is no limit", Rate{Burst: 1}, []step{{0, 1000, 1000, 0}}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			l := New[string](row.rate, 1000)
+			l := NewLimiter[string](row.rate, 1000)
 			for _, s := range row.steps {
 				ok, first := 0, time.Duration(0)
 				for range s.take {
@@ -72,7 +71,7 @@ func TestTake(t *testing.T) {
 
 // TestWaitIsEnough: who waits as told succeeds, and not a nanosecond earlier.
 func TestWaitIsEnough(t *testing.T) {
-	l := New[int](Rate{PerSecond: 7, Burst: 4}, 1000)
+	l := NewLimiter[int](Rate{PerSecond: 7, Burst: 4}, 1000)
 	now := noon
 	for i := range 100 {
 		wait, ok := l.Take(1, now)
@@ -93,7 +92,7 @@ func TestWaitIsEnough(t *testing.T) {
 }
 
 func TestKeysApart(t *testing.T) {
-	l := New[int](Rate{PerSecond: 1, Burst: 1}, 10000)
+	l := NewLimiter[int](Rate{PerSecond: 1, Burst: 1}, 10000)
 	for key := range 500 {
 		if _, ok := l.Take(key, noon); !ok {
 			t.Fatalf("key %d pays for another", key)
@@ -104,9 +103,9 @@ func TestKeysApart(t *testing.T) {
 	}
 }
 
-func TestReturn(t *testing.T) {
-	l := New[string](Rate{PerSecond: 1, Burst: 2}, 1000)
-	l.Return("never seen")
+func TestRefund(t *testing.T) {
+	l := NewLimiter[string](Rate{PerSecond: 1, Burst: 2}, 1000)
+	l.Refund("never seen")
 	take := func(want bool) {
 		t.Helper()
 		if _, ok := l.Take("a", noon); ok != want {
@@ -116,23 +115,23 @@ func TestReturn(t *testing.T) {
 	take(true)
 	take(true)
 	take(false)
-	l.Return("a")
+	l.Refund("a")
 	take(true)
 	take(false)
 	for range 5 { // more than was taken is no credit
-		l.Return("a")
+		l.Refund("a")
 	}
 	take(true)
 	take(true)
 	take(false)
-	New[string](Rate{}, 1).Return("a") // no limit, nothing to give back
+	NewLimiter[string](Rate{}, 1).Refund("a") // no limit, nothing to give back
 }
 
 // TestBound: a flood of keys costs bounded memory, forgets those that are level
 // again before those that are not, and errs on the side of letting through.
 func TestBound(t *testing.T) {
 	const keys = 640
-	l := New[int](Rate{PerSecond: 1, Burst: 1}, keys)
+	l := NewLimiter[int](Rate{PerSecond: 1, Burst: 1}, keys)
 	size := func() (n int) {
 		for i := range l.shard {
 			n += len(l.shard[i].due)
@@ -153,7 +152,7 @@ func TestBound(t *testing.T) {
 	if n := size(); n > keys {
 		t.Errorf("%d keys are remembered after a minute, want at most %d", n, keys)
 	}
-	tiny := New[int](Rate{PerSecond: 1, Burst: 1}, 0) // still one in each shard
+	tiny := NewLimiter[int](Rate{PerSecond: 1, Burst: 1}, 0) // still one in each shard
 	if _, ok := tiny.Take(1, noon); !ok {
 		t.Error("the first was refused")
 	}
@@ -182,7 +181,7 @@ func TestMakeRoomForgetsTheLevel(t *testing.T) {
 
 // TestTogether: however many take at once, no more than the burst get it.
 func TestTogether(t *testing.T) {
-	l := New[string](Rate{PerSecond: 1, Burst: 50}, 1000)
+	l := NewLimiter[string](Rate{PerSecond: 1, Burst: 50}, 1000)
 	var mu sync.Mutex
 	taken := 0
 	var wg sync.WaitGroup
@@ -200,52 +199,5 @@ func TestTogether(t *testing.T) {
 	wg.Wait()
 	if taken != 50 {
 		t.Errorf("%d were taken of a burst of 50", taken)
-	}
-}
-
-func TestGate(t *testing.T) {
-	g := NewGate(2)
-	enter := func(want bool, inside int64) {
-		t.Helper()
-		if g.Enter() != want || g.Inside() != inside {
-			t.Errorf("entered %v, %d inside; want %v, %d", !want, g.Inside(), want, inside)
-		}
-	}
-	enter(true, 1)
-	enter(true, 2)
-	enter(false, 2)
-	g.Leave()
-	enter(true, 2)
-	g.Leave()
-	g.Leave()
-	if g.Inside() != 0 {
-		t.Errorf("%d inside of an empty gate", g.Inside())
-	}
-	if NewGate(0).Enter() {
-		t.Error("a gate for none let one in")
-	}
-}
-
-// TestGateTogether: never more inside than it is for, and nobody is lost.
-func TestGateTogether(t *testing.T) {
-	g := NewGate(3)
-	var inside atomic.Int64
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			for range 500 {
-				if g.Enter() {
-					if n := inside.Add(1); n > 3 {
-						t.Errorf("%d inside", n)
-					}
-					inside.Add(-1)
-					g.Leave()
-				}
-			}
-		})
-	}
-	wg.Wait()
-	if g.Inside() != 0 {
-		t.Errorf("%d are still inside", g.Inside())
 	}
 }

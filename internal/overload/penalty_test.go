@@ -1,28 +1,28 @@
-package limit
+package overload
 
 import (
 	"testing"
 	"time"
 )
 
-func TestHolds(t *testing.T) {
-	h := NewHolds[string](640)
-	h.Hold("a", noon.Add(time.Second), noon)
+func TestPenalty(t *testing.T) {
+	p := NewPenalty[string](640)
+	p.Impose("a", noon.Add(time.Second), noon)
 	for _, row := range []struct {
 		key  string
 		at   time.Duration
 		left time.Duration
 	}{{"a", 0, time.Second}, {"b", 0, 0}, {"a", 999 * time.Millisecond, time.Millisecond}, {"a", time.Second, 0}, {"a", 0, 0}} {
-		if left := h.Left(row.key, noon.Add(row.at)); left != row.left {
+		if left := p.Remaining(row.key, noon.Add(row.at)); left != row.left {
 			t.Errorf("%s after %v: held for %v more, want %v", row.key, row.at, left, row.left)
 		}
 	}
 	for key := range 10_000 {
-		h.Hold(string(rune(key)), noon.Add(time.Hour), noon)
+		p.Impose(string(rune(key)), noon.Add(time.Hour), noon)
 	}
 	held := 0
 	for key := range 10_000 {
-		if h.Left(string(rune(key)), noon) > 0 {
+		if p.Remaining(string(rune(key)), noon) > 0 {
 			held++
 		}
 	}

@@ -1,4 +1,4 @@
-package limit
+package overload
 
 import (
 	"fmt"
@@ -10,36 +10,21 @@ import (
 func BenchmarkTake(b *testing.B) {
 	for _, keys := range []int{1, 100_000} {
 		b.Run(fmt.Sprint(keys), func(b *testing.B) {
-			l := New[int](Rate{PerSecond: 1e6, Burst: 1e6}, 1<<20)
+			l := NewLimiter[int](Rate{PerSecond: 1e6, Burst: 1e6}, 1<<20)
 			now, n := time.Now(), 0
 			b.ReportAllocs()
 			for b.Loop() {
 				n = (n + 7919) % keys
 				l.Take(n, now)
-				l.Return(n)
+				l.Refund(n)
 			}
 		})
 	}
 }
 
-// BenchmarkTakeShared is one event in a cluster.
-func BenchmarkTakeShared(b *testing.B) {
-	l := New[client](Rate{PerSecond: 1e6, Burst: 1e6}, 1<<20)
-	s := NewShare(l, time.Now)
-	now, n := time.Now(), 0
-	b.ReportAllocs()
-	for b.Loop() {
-		if n++; n%10_000 == 0 {
-			s.Beat()
-		}
-		l.Take(shop, now)
-		l.Return(shop)
-	}
-}
-
 // BenchmarkTooLong is what each request pays to know that it need not wait.
 func BenchmarkTooLong(b *testing.B) {
-	l, err := NewLag(time.Minute, time.Now)
+	l, err := NewQueueDelay(time.Minute, time.Now)
 	if err != nil {
 		b.Fatal(err)
 	}

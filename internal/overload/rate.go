@@ -1,10 +1,4 @@
-// Package limit holds rates: how often one key (an address, a client) may do a
-// thing. It is the generic cell rate algorithm over a bounded, sharded map, so
-// that no lock is shared by all and a flood of new keys costs bounded memory.
-// A [Share] makes a rate hold over all replicas of a cluster.
-//
-// It is not a queue: nobody ever waits in it.
-package limit
+package overload
 
 import (
 	"hash/maphash"
@@ -20,7 +14,10 @@ type Rate struct {
 
 const shards = 64
 
-// Limiter holds one rate for each of many keys. It is safe for concurrent use.
+// Limiter bounds how often each of many keys (an address, a client) may do a thing.
+// It is the generic cell rate algorithm over a bounded, sharded map, so that no lock
+// is shared by all and a flood of new keys costs bounded memory. It is safe for
+// concurrent use.
 type Limiter[K comparable] struct {
 	interval time.Duration // between two events at the sustained rate
 	slack    time.Duration // how far ahead of its schedule a key may run
@@ -30,19 +27,18 @@ type Limiter[K comparable] struct {
 }
 
 type shard[K comparable] struct {
-	mu   sync.Mutex
-	due  map[K]time.Time // when the key's schedule is level again
-	busy map[K]*tally    // what is to be told to other replicas; nil where there are none
+	mu  sync.Mutex
+	due map[K]time.Time // when the key's schedule is level again
 }
 
 // longest bounds a burst times the time between two events, lest a sum of both
 // be more than a time.Duration holds. A slower rate is raised to fit its burst.
 const longest = 100 * 365 * 24 * time.Hour
 
-// New makes a limiter that remembers about maxKeys keys. When more are busy at
+// NewLimiter makes a limiter that remembers about maxKeys keys. When more are busy at
 // once, the memory of arbitrary ones is lost, which errs on the side of letting
 // them through.
-func New[K comparable](rate Rate, maxKeys int) *Limiter[K] {
+func NewLimiter[K comparable](rate Rate, maxKeys int) *Limiter[K] {
 	l := &Limiter[K]{maxKeys: max(maxKeys/shards, 1), seed: maphash.MakeSeed()}
 	if rate.PerSecond > 0 {
 		burst := max(rate.Burst, 1)
@@ -75,12 +71,12 @@ func (l *Limiter[K]) Take(key K, now time.Time) (wait time.Duration, ok bool) {
 	if !known && len(s.due) >= l.maxKeys {
 		s.makeRoom(now)
 	}
-	s.due[key] = due.Add(l.interval + s.count(key, l.maxKeys))
+	s.due[key] = due.Add(l.interval)
 	return 0, true
 }
 
-// Return takes back one event that Take counted.
-func (l *Limiter[K]) Return(key K) {
+// Refund takes back one event that Take counted.
+func (l *Limiter[K]) Refund(key K) {
 	if l.interval == 0 {
 		return
 	}
@@ -89,9 +85,6 @@ func (l *Limiter[K]) Return(key K) {
 	defer s.mu.Unlock()
 	if due, ok := s.due[key]; ok {
 		s.due[key] = due.Add(-l.interval)
-	}
-	if t := s.busy[key]; t != nil && t.taken > 0 {
-		t.taken--
 	}
 }
 
