@@ -70,9 +70,9 @@ func (w *tokensOf) path(below string) string { return "/issuers/" + w.issuer.Nam
 func (w *tokensOf) buy(name string) *authority.AccessToken {
 	w.t.Helper()
 	b := w.buyers[name]
-	req := &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: b.client, Secret: b.secret.Text}
+	req := &authority.Request{GrantType: oauth.ClientCredentials, Credentials: []authority.Credential{{Method: oauth.AuthPost, ID: b.client, Secret: b.secret.Text}}}
 	if b.secret.Kind == registry.APIKey {
-		req.Auth, req.ClientID = oauth.AuthAPIKey, ""
+		req.Credentials[0] = authority.Credential{Method: oauth.AuthAPIKey, APIKey: b.secret.Text}
 		req.Params = []authority.Param{{Name: "merchantId", Value: registry.Attribute{Text: b.client}},
 			{Name: "tokens", Value: registry.Attribute{IsList: true}}}
 	}
@@ -320,7 +320,7 @@ func TestClientThatIntrospects(t *testing.T) {
 	asks := func() bool {
 		t.Helper()
 		b := w.buyers["other"]
-		found, err := w.api.Authority.IntrospectFor(t.Context(), w.issuer, &authority.Request{Auth: oauth.AuthPost, ClientID: b.client, Secret: b.secret.Text}, w.tokens["a"].Token)
+		found, err := w.api.Authority.IntrospectFor(t.Context(), w.issuer, &authority.Request{Credentials: []authority.Credential{{Method: oauth.AuthPost, ID: b.client, Secret: b.secret.Text}}}, w.tokens["a"].Token)
 		must(t, err)
 		return found.Token != nil
 	}

@@ -131,7 +131,9 @@ func TestGrantTypes(t *testing.T) {
 		{"not this client's", "oauth2", func(h *house, _ *authority.Request) { h.client().Grants = []oauth.GrantType{oauth.ClientCredentials} }, oauth.UnauthorizedClient, "client's grants"},
 		{"this client's", "oauth2", func(h *house, _ *authority.Request) { h.client().Grants = []oauth.GrantType{oauth.JWTBearer} }, "", ""},
 		{"issuer disabled", "oauth2", func(h *house, _ *authority.Request) { h.issuer.Disabled = true }, oauth.UnauthorizedClient, "issuer enabled"},
-		{"a secret beside the assertion", "oauth2", func(_ *house, r *authority.Request) { r.Auth, r.Secret = oauth.AuthPost, "x" }, oauth.InvalidClient, "client authentication"},
+		{"a secret beside the assertion", "oauth2", func(_ *house, r *authority.Request) {
+			r.Credentials = []authority.Credential{{Method: oauth.AuthPost, Secret: "x"}}
+		}, oauth.InvalidClient, "client authentication"},
 		{"client_id of another", "oauth2", func(_ *house, r *authority.Request) { r.ClientID = otherID }, oauth.InvalidGrant, "iss"},
 		{"no assertion", "oauth2", func(_ *house, r *authority.Request) { r.Assertion = "" }, oauth.InvalidRequest, "assertion"},
 	} {
@@ -166,7 +168,7 @@ func TestSecretsOverlap(t *testing.T) {
 	h.gets(t, secretRequest(fresh))
 	token, err := h.exchange(secretRequest(old))
 	_, refusal := refusalOf(t, token, err)
-	if id := h.client().Secrets[0].ID; refusal.Rule != "secret in force" || refusal.Found != "secret "+id+", over since 0s" {
+	if id := h.client().Secrets[0].ID; refusal.Rule != "secret active" || refusal.Found != "secret "+id+", over since 0s" {
 		t.Errorf("refused by %q: %s", refusal.Rule, refusal.Found)
 	}
 	h.client().Secrets[1].Disabled = true
@@ -193,7 +195,7 @@ func TestSecretsOfOthers(t *testing.T) {
 	}
 	h = newHouse(t, "boltpay")
 	req := secretRequest(h.newSecret(t, registry.ClientSecret))
-	req.ClientID = otherID
+	as(req, otherID)
 	token, err = h.exchange(req)
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.InvalidClient {
 		t.Errorf("another client's secret: %s", e.Code)
@@ -373,7 +375,7 @@ func TestKeysAtAJWKSURI(t *testing.T) {
 		}, ok, false},
 		{"registered and disabled", func(s *spec, _ *keySource) {
 			s.client().Keys = []registry.Key{{Kid: "remote", Public: publicOf(partnerKey), Disabled: true}}
-		}, "key in force", false},
+		}, "key active", false},
 	} {
 		h := newHouse(t, "thales-d1")
 		source := &keySource{keys: map[string]*jose.PublicKey{"remote": publicOf(partnerKey)}}

@@ -151,11 +151,11 @@ func (h *house) addMerchant() *registry.Merchant {
 }
 
 func secretRequest(secret string) *authority.Request {
-	return &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: clientID, Secret: secret, Correlation: "corr-1"}
+	return &authority.Request{GrantType: oauth.ClientCredentials, ClientID: clientID, Credentials: []authority.Credential{{Method: oauth.AuthPost, ID: clientID, Secret: secret}}, Correlation: "corr-1"}
 }
 
 func apiKeyRequest(key string) *authority.Request {
-	return &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthAPIKey, Secret: key, Scope: "PAYMENT_PASSKEY", Correlation: "corr-1",
+	return &authority.Request{GrantType: oauth.ClientCredentials, Credentials: []authority.Credential{{Method: oauth.AuthAPIKey, APIKey: key}}, Scope: "PAYMENT_PASSKEY", Correlation: "corr-1",
 		Params: []authority.Param{
 			{Name: "merchantId", Value: registry.Attribute{Text: "shop-1"}},
 			{Name: "tokens", Value: registry.Attribute{List: []string{"card-1", "card-2"}, IsList: true}},
@@ -412,11 +412,11 @@ func (h *house) assertion() string {
 }
 
 func grantRequest(assertion string) *authority.Request {
-	return &authority.Request{GrantType: oauth.JWTBearer, Auth: oauth.AuthNone, Assertion: assertion, Correlation: "corr-1"}
+	return &authority.Request{GrantType: oauth.JWTBearer, Assertion: assertion, Correlation: "corr-1"}
 }
 
 func clientAuthRequest(assertion string) *authority.Request {
-	return &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPrivateKeyJWT, ClientAssertion: assertion, Correlation: "corr-1"}
+	return &authority.Request{GrantType: oauth.ClientCredentials, Credentials: []authority.Credential{{Method: oauth.AuthPrivateKeyJWT, Assertion: assertion}}, Correlation: "corr-1"}
 }
 
 // refusalOf takes a refusal apart, which it must be.
@@ -449,4 +449,28 @@ func claimsOf(t testing.TB, token *authority.AccessToken) map[string]any {
 		t.Fatal(err)
 	}
 	return claims
+}
+
+// shown is the credential of a request; empty where the grant proves who asks.
+func shown(req *authority.Request) *authority.Credential {
+	if len(req.Credentials) == 0 {
+		return &authority.Credential{}
+	}
+	return &req.Credentials[0]
+}
+
+// secretOf is the secret or API key of a request.
+func secretOf(req *authority.Request) string { return shown(req).Secret + shown(req).APIKey }
+
+// as makes another client ask.
+func as(req *authority.Request, id string) *authority.Request {
+	req.ClientID, shown(req).ID = id, id
+	return req
+}
+
+// copyOf shares no credential with req.
+func copyOf(req *authority.Request) *authority.Request {
+	other := *req
+	other.Credentials = slices.Clone(req.Credentials)
+	return &other
 }

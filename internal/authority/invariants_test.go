@@ -268,7 +268,7 @@ func TestInvariant8NoSecretIsTold(t *testing.T) {
 func everyRefusal(t *testing.T, visit func(name string, h *house, err error)) {
 	t.Helper()
 	try := func(name string, h *house, req *authority.Request) {
-		h.keepSecret(req.Assertion, req.ClientAssertion, req.Secret)
+		h.keepSecret(req.Assertion, shown(req).Assertion, secretOf(req))
 		token, err := h.exchange(req)
 		if token != nil {
 			h.keepSecret(token.Token)
@@ -289,7 +289,7 @@ func everyRefusal(t *testing.T, visit func(name string, h *house, err error)) {
 		for _, m := range misuses {
 			h := newHouse(t, c.profile)
 			req := c.request(t, h)
-			h.keepSecret(req.Secret)
+			h.keepSecret(secretOf(req))
 			m.edit(h, req)
 			try(c.name+" "+m.name, h, req)
 		}
@@ -303,15 +303,21 @@ var misuses = []struct {
 }{
 	{"as it should be", func(*house, *authority.Request) {}},
 	{"used before", func(h *house, req *authority.Request) { _, _ = h.exchange(req) }},
-	{"another secret", func(_ *house, req *authority.Request) { req.Secret += "x" }},
-	{"secret as client_id", func(_ *house, req *authority.Request) { req.ClientID, req.Secret = req.Secret, req.ClientID }},
+	{"another secret", func(_ *house, req *authority.Request) { shown(req).Secret += "x" }},
+	{"secret as client_id", func(_ *house, req *authority.Request) {
+		c := shown(req)
+		c.ID, c.Secret = c.Secret, c.ID
+		req.ClientID = c.ID
+	}},
 	{"secret disabled", func(h *house, _ *authority.Request) { disableSecrets(h.client()) }},
-	{"assertion as scope", func(_ *house, req *authority.Request) { req.Scope = req.Assertion + req.ClientAssertion + req.Secret }},
+	{"assertion as scope", func(_ *house, req *authority.Request) {
+		req.Scope = req.Assertion + shown(req).Assertion + secretOf(req)
+	}},
 	{"assertion as grant_type", func(_ *house, req *authority.Request) {
-		req.GrantType = oauth.GrantType(req.Assertion + req.ClientAssertion + req.Secret)
+		req.GrantType = oauth.GrantType(req.Assertion + shown(req).Assertion + secretOf(req))
 	}},
 	{"secret as merchant", func(_ *house, req *authority.Request) {
-		setParam(req, "merchantId", registry.Attribute{Text: req.Secret})
+		setParam(req, "merchantId", registry.Attribute{Text: secretOf(req)})
 	}},
 	{"secret as iss", func(h *house, req *authority.Request) {
 		leak(h, req, func(s *spec, secret string) { s.claims["iss"] = secret })
@@ -346,8 +352,8 @@ func leak(h *house, req *authority.Request, put func(*spec, string)) {
 	h.keepSecret(secret)
 	s := h.spec()
 	put(s, secret)
-	if req.ClientAssertion != "" {
-		req.ClientAssertion = s.String()
+	if shown(req).Assertion != "" {
+		shown(req).Assertion = s.String()
 	} else {
 		req.Assertion = s.String()
 	}
@@ -392,7 +398,7 @@ func TestPreSignatureFailuresAreAlike(t *testing.T) {
 		}
 	}
 	for header, decoy := range map[string]string{"ES256": "ES256", "RS256": "RS256", "PS256": "PS256", "EdDSA": "EdDSA", "HS256": "ES256", "": "ES256"} {
-		if alg := authority.DecoyAlg(header); alg != decoy {
+		if alg := authority.DummyAlg(header); alg != decoy {
 			t.Errorf("time is wasted on %s for header alg %q, want %s", alg, header, decoy)
 		}
 	}
@@ -401,15 +407,15 @@ func TestPreSignatureFailuresAreAlike(t *testing.T) {
 func TestFailedSecretsAreAlike(t *testing.T) {
 	var answers []string
 	for _, edit := range []func(*house, *authority.Request){
-		func(_ *house, req *authority.Request) { req.ClientID = "NOBODY0000" },
-		func(_ *house, req *authority.Request) { req.Secret = "wrong" },
-		func(_ *house, req *authority.Request) { req.Secret = "" },
+		func(_ *house, req *authority.Request) { as(req, "NOBODY0000") },
+		func(_ *house, req *authority.Request) { shown(req).Secret = "wrong" },
+		func(_ *house, req *authority.Request) { shown(req).Secret = "" },
 		func(h *house, _ *authority.Request) { h.client().Disabled = true },
 		func(h *house, _ *authority.Request) { h.client().Secrets[0].Disabled = true },
 		func(h *house, _ *authority.Request) { h.client().Secrets[0].NotAfter = noon },
 		func(h *house, _ *authority.Request) { h.client().Secrets[0].Kind = registry.APIKey },
-		func(_ *house, req *authority.Request) { req.Auth = oauth.AuthNone },
-		func(_ *house, req *authority.Request) { req.Auth = oauth.AuthAPIKey },
+		func(_ *house, req *authority.Request) { req.Credentials = nil },
+		func(_ *house, req *authority.Request) { shown(req).Method = oauth.AuthAPIKey },
 	} {
 		h := newHouse(t, "boltpay")
 		req := secretRequest(h.newSecret(t, registry.ClientSecret))

@@ -76,7 +76,7 @@ func TestRefusalsOfStrangersAreRecorded(t *testing.T) {
 	s.claims["iss"] = "NOBODY0000"
 	requests := []*authority.Request{
 		grantRequest(s.String()), grantRequest("no JWT"), grantRequest(""), {GrantType: "password"},
-		{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: "NOBODY0000", Secret: "x"},
+		{GrantType: oauth.ClientCredentials, Credentials: []authority.Credential{{Method: oauth.AuthPost, ID: "NOBODY0000", Secret: "x"}}},
 	}
 	for i, req := range requests {
 		token, err := h.exchange(req)

@@ -42,7 +42,7 @@ func (h *house) usedBefore(t *testing.T, req *authority.Request) {
 	token, err := h.exchange(req)
 	e, refusal := refusalOf(t, token, err)
 	want, tell := oauth.InvalidGrant, "the assertion was used before"
-	if req.ClientAssertion != "" {
+	if shown(req).Assertion != "" {
 		want, tell = oauth.InvalidClient, "client authentication failed" // RFC 7523 §3.2
 	}
 	if e.Code != want || refusal.Rule != "one use" || e.Description != tell || e.RetryAfter != 0 {

@@ -26,13 +26,13 @@ var asking = map[string]func(h *house, t testing.TB) *authority.Request{
 	},
 	"oauth2 client_secret_basic": func(h *house, t testing.TB) *authority.Request {
 		req := secretRequest(h.newSecret(t, registry.ClientSecret))
-		req.Auth = oauth.AuthBasic
+		shown(req).Method = oauth.AuthBasic
 		return req
 	},
 	"oauth2 private_key_jwt":    func(h *house, _ testing.TB) *authority.Request { return clientAuthRequest(h.assertion()) },
 	"thales-d1 private_key_jwt": func(h *house, _ testing.TB) *authority.Request { return clientAuthRequest(h.assertion()) },
 	"thales-etp api_key": func(h *house, t testing.TB) *authority.Request {
-		return &authority.Request{Auth: oauth.AuthAPIKey, Secret: h.newSecret(t, registry.APIKey), Correlation: "corr-1"}
+		return &authority.Request{Credentials: []authority.Credential{{Method: oauth.AuthAPIKey, APIKey: h.newSecret(t, registry.APIKey)}}, Correlation: "corr-1"}
 	},
 }
 
@@ -72,14 +72,14 @@ func TestIdentify(t *testing.T) {
 			t.Fatalf("active %v, %v", active, err)
 		}
 		credential := kid
-		if req.Auth != oauth.AuthPrivateKeyJWT {
+		if shown(req).Method != oauth.AuthPrivateKeyJWT {
 			credential = h.client().Secrets[len(h.client().Secrets)-1].ID
 		}
 		if want := []string{"d1 " + clientID + " " + credential}; !slices.Equal(h.registry.touched, want) {
 			t.Errorf("touched %q, want %q", h.registry.touched, want)
 		}
 		active, err := h.introspect(req, token.Token)
-		if req.Auth != oauth.AuthPrivateKeyJWT {
+		if shown(req).Method != oauth.AuthPrivateKeyJWT {
 			if err != nil || !active || len(h.ledger.entries) != 0 {
 				t.Errorf("once more: %v, %v; the ledger has %+v", active, err, h.ledger.entries)
 			}
@@ -108,7 +108,7 @@ func TestIdentifyRefused(t *testing.T) {
 			rule string
 			make func(*authority.Request) (undo func())
 		}{
-			"not at all": {"client authentication", func(r *authority.Request) func() { r.Auth = oauth.AuthNone; return func() {} }},
+			"not at all": {"client authentication", func(r *authority.Request) func() { r.Credentials = nil; return func() {} }},
 			"disabled": {"client enabled", func(*authority.Request) func() {
 				h.client().Disabled = true
 				return func() { h.client().Disabled = false }
@@ -119,7 +119,7 @@ func TestIdentifyRefused(t *testing.T) {
 				return func() { h.ClientRate = overload.NewLimiter[authority.ClientName](unlimited, 64) }
 			}},
 		} {
-			asked := *req
+			asked := *copyOf(req)
 			undo := fault.make(&asked)
 			h.ledger.entries = nil
 			_, err := h.introspect(&asked, token.Token)
@@ -170,7 +170,7 @@ func TestIdentifyAudience(t *testing.T) {
 func TestGivenBack(t *testing.T) {
 	eachWay(t, func(t *testing.T, h *house, req *authority.Request, token *authority.AccessToken) {
 		again := func() *authority.Request {
-			if req.Auth == oauth.AuthPrivateKeyJWT {
+			if shown(req).Method == oauth.AuthPrivateKeyJWT {
 				return clientAuthRequest(h.assertion())
 			}
 			return req
@@ -284,13 +284,12 @@ func TestIntrospectFor(t *testing.T) {
 	h := newHouse(t, "oauth2")
 	mine := must(h.exchange(grantRequest(h.assertion())))
 	req := secretRequest(h.newSecret(t, registry.ClientSecret))
-	other := *req
-	other.ClientID = otherID
+	other := as(copyOf(req), otherID)
 	h.registry.clients[otherID].Secrets = h.client().Secrets
 	for _, row := range []struct {
 		req                 *authority.Request
 		introspects, active bool
-	}{{req, false, true}, {&other, false, false}, {&other, true, true}, {req, true, true}} {
+	}{{req, false, true}, {other, false, false}, {other, true, true}, {req, true, true}} {
 		h.registry.clients[row.req.ClientID].Introspects = row.introspects
 		found, err := h.IntrospectFor(t.Context(), h.issuer, row.req, mine.Token)
 		if err != nil || found.Caller != row.req.ClientID || (found.Token != nil) != row.active || row.active && found.Token.Client != clientID {
@@ -360,15 +359,15 @@ func TestWithdrawn(t *testing.T) {
 		"good": {"k", payload(clientID, "j"), false}, "revoked": {"k", payload(clientID, "gone"), true},
 		"of a revoked key": {"old", payload(clientID, "j"), true}, "of nobody": {"k", payload("GONE", "j"), true},
 	} {
-		if got, err := h.Withdrawn(t.Context(), h.issuer, row.kid, row.payload); err != nil || got != row.want {
+		if got, err := h.Revoked(t.Context(), h.issuer, row.kid, row.payload); err != nil || got != row.want {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	if _, err := h.Withdrawn(t.Context(), h.issuer, "k", []byte("{")); err == nil {
+	if _, err := h.Revoked(t.Context(), h.issuer, "k", []byte("{")); err == nil {
 		t.Error("no claims: no error")
 	}
 	h.registry.err = errors.New("down")
-	if got, err := h.Withdrawn(t.Context(), h.issuer, "k", payload(clientID, "j")); err == nil || got {
+	if got, err := h.Revoked(t.Context(), h.issuer, "k", payload(clientID, "j")); err == nil || got {
 		t.Errorf("registry down: %v, %v", got, err)
 	}
 }

@@ -212,7 +212,7 @@ func TestNames(t *testing.T) {
 		h.now = noon.Add(time.Second)
 		tokens[all[1]] = h.mint(t, secret)
 		other := secretRequest(secret)
-		other.ClientID = otherID
+		as(other, otherID)
 		tokens[all[2]] = must(h.exchange(other))
 		if err := h.put(t, row.revocation(tokens[all[0]].JTI)); err != nil {
 			t.Fatal(err)
@@ -224,7 +224,7 @@ func TestNames(t *testing.T) {
 		}
 		elsewhere := *h.issuer
 		elsewhere.Name = "d2"
-		if withdrawn, err := h.Withdrawn(t.Context(), &elsewhere, "signing-1", []byte(`{"client_id":"x"}`)); err != nil || !withdrawn {
+		if withdrawn, err := h.Revoked(t.Context(), &elsewhere, "signing-1", []byte(`{"client_id":"x"}`)); err != nil || !withdrawn {
 			t.Errorf("%s: a client that the other issuer has not: %v, %v", name, withdrawn, err)
 		}
 	}
@@ -573,7 +573,7 @@ func TestLoadAndAddTogether(t *testing.T) {
 				if err := h.Revocations.Add(context.Background(), v, &ledger.Entry{Kind: ledger.KindAdmin}); err != nil {
 					t.Error(err)
 				}
-				named, err := h.Withdrawn(context.Background(), h.issuer, "k", fmt.Appendf(nil, `{"client_id":%q,"jti":%q}`, clientID, jti))
+				named, err := h.Revoked(context.Background(), h.issuer, "k", fmt.Appendf(nil, `{"client_id":%q,"jti":%q}`, clientID, jti))
 				if now := h.Revocations.Version("d1"); err != nil || !named || now <= version {
 					t.Errorf("%s: %v, %v, version %d after %d", jti, named, err, now, version)
 				} else {

@@ -28,8 +28,8 @@ func (w *town) cut(since time.Time) *feed {
 
 // heardBy makes the server one of several.
 func (w *town) heardBy(f *feed) {
-	w.authority.LastKnown = w.store.DB
-	w.authority.Fresh = func() (time.Time, bool) {
+	w.authority.Stale = w.store.DB
+	w.authority.Staleness = func() (time.Time, bool) {
 		if since := f.since.Load(); since != nil {
 			return *since, false
 		}
@@ -168,7 +168,7 @@ func TestListsOfReplicas(t *testing.T) {
 	for i := range 40 { // for as long as the revocation is known
 		if i == 20 { // the first replica loses the store, and all that is revoked then
 			since := lost
-			first.Fresh = func() (time.Time, bool) { return since, false }
+			first.Staleness = func() (time.Time, bool) { return since, false }
 		}
 		if revoked, err := list.Revoked(t.Context(), &bearer.Claims{ID: jti}); err != nil || !revoked {
 			t.Errorf("poll %d: %v, %v", i, revoked, err)

@@ -11,68 +11,43 @@ import (
 	"moneyer/internal/platform"
 )
 
-// rule is one thing that must hold of an assertion. A refusal names the first
-// rule that does not; Explain shows them all.
-type rule struct {
-	name string
-	// tell is what the caller may know. Up to the signature it tells nothing of
-	// what is registered.
-	tell string
-	// holds may rely on every earlier rule.
-	holds    func(*presented) bool
-	expected func(*presented) string
-	found    func(*presented) string
-	// hint names the likely mistake once the rule is broken; nil when there is none.
-	hint func(*presented) string
-}
-
-func (r *rule) refusal(p *presented) *Refusal {
-	refusal := &Refusal{Rule: r.name, Expected: r.expected(p), Found: r.found(p)}
-	if r.hint != nil {
-		refusal.Hint = r.hint(p)
-	}
-	return refusal
-}
-
 const unverified = "the assertion cannot be verified"
 
-// assertionRules in the order of DESIGN invariant 2: who and signature, then
-// time, then audience and subject. RFC 7523 §3 gives most of them.
-var assertionRules = []*rule{
-	&formRule, &claimsRule, &clientRule, &enabledRule, &kidRule, &keyInForceRule, &algRule, &signatureRule,
+// assertionRules in their order: who and signature, then time, then audience and
+// subject, and consumption after all of them. RFC 7523 §3 gives most of them.
+var assertionRules = []*rule[*presented]{
+	&formRule, &claimsRule, &clientRule, &enabledRule, &kidRule, &keyActiveRule, &algRule, &signatureRule,
 	&typRule, &requiredRule, &expiredRule, &lifetimeRule, &notBeforeRule, &issuedAtRule, &audienceRule, &subjectRule,
-}
-
-// firstBroken finds the first rule that does not hold.
-func firstBroken(p *presented) *rule {
-	for _, r := range assertionRules {
-		if !r.holds(p) {
-			return r
-		}
-	}
-	return nil
 }
 
 func text(s string) func(*presented) string { return func(*presented) string { return s } }
 
-var formRule = rule{
+// What a rule looks at, for rule.testable.
+func hasClaims(p *presented) bool { return p.claims != nil }
+func hasClient(p *presented) bool { return p.client != nil }
+func hasKey(p *presented) bool    { return p.key != nil }
+
+var formRule = rule[*presented]{
 	name: "form", tell: "the assertion is not a well-formed signed JWT",
+	testable: func(*presented) bool { return true },
 	holds:    func(p *presented) bool { return p.formErr == nil },
 	expected: text("a compact JWS: header.payload.signature in base64url without padding"),
 	found:    func(p *presented) string { return errorOr(p.formErr, "that") },
 	hint:     func(p *presented) string { return formHint(p.compact) },
 }
 
-var claimsRule = rule{
+var claimsRule = rule[*presented]{
 	name: "claims", tell: "the assertion is not a well-formed signed JWT",
+	testable: func(p *presented) bool { return p.jws != nil },
 	holds:    func(p *presented) bool { return p.claimsErr == nil && p.claims != nil },
 	expected: text("a JSON object with each claim once and of its type; times as whole seconds"),
 	found:    func(p *presented) string { return errorOr(p.claimsErr, "that") },
 	hint:     text("check the JSON: each claim once, iss, sub and jti as strings, exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no fraction, no exponent"),
 }
 
-var clientRule = rule{
+var clientRule = rule[*presented]{
 	name: "iss", tell: unverified,
+	testable: hasClaims,
 	holds:    func(p *presented) bool { return p.client != nil && (p.clientID == "" || p.clientID == p.client.ID) },
 	expected: text("the id of a registered client (and the same as client_id, when that is sent)"),
 	found:    func(p *presented) string { return quote(p.claims.Issuer) },
@@ -89,8 +64,9 @@ var clientRule = rule{
 	},
 }
 
-var enabledRule = rule{
+var enabledRule = rule[*presented]{
 	name: "client enabled", tell: unverified,
+	testable: hasClient,
 	holds:    func(p *presented) bool { return !p.client.Disabled },
 	expected: text("an enabled client"),
 	found: func(p *presented) string {
@@ -101,8 +77,9 @@ var enabledRule = rule{
 	},
 }
 
-var kidRule = rule{
+var kidRule = rule[*presented]{
 	name: "kid", tell: unverified,
+	testable: hasClient,
 	holds: func(p *presented) bool {
 		return p.key != nil && (p.jws.Header.Kid != "" || p.policy.Kid == platform.KidOptional)
 	},
@@ -128,8 +105,9 @@ var kidRule = rule{
 	},
 }
 
-var keyInForceRule = rule{
-	name: "key in force", tell: unverified,
+var keyActiveRule = rule[*presented]{
+	name: "key active", tell: unverified,
+	testable: hasKey,
 	holds:    func(p *presented) bool { return p.key.LiveAt(p.now) },
 	expected: text("an enabled key between its not-before and not-after"),
 	found: func(p *presented) string {
@@ -146,8 +124,9 @@ var keyInForceRule = rule{
 	hint: text("sign with another key of the client, or have this one enabled or its times changed"),
 }
 
-var algRule = rule{
+var algRule = rule[*presented]{
 	name: "alg", tell: unverified,
+	testable: hasKey,
 	holds: func(p *presented) bool {
 		alg := string(p.key.Public.Alg())
 		return p.jws.Header.Alg == alg && slices.Contains(p.policy.Algs, alg)
@@ -172,9 +151,10 @@ var algRule = rule{
 	},
 }
 
-var signatureRule = rule{
+var signatureRule = rule[*presented]{
 	name: "signature", tell: unverified,
-	holds: func(p *presented) bool { return p.signed() },
+	testable: hasKey,
+	holds:    func(p *presented) bool { return p.signed() },
 	expected: func(p *presented) string {
 		return "a signature by the private half of the key registered as " + quote(p.key.Kid)
 	},
@@ -192,8 +172,9 @@ var signatureRule = rule{
 	},
 }
 
-var typRule = rule{
+var typRule = rule[*presented]{
 	name: "typ", tell: "the assertion's typ is not that of an assertion",
+	testable: hasClaims,
 	holds: func(p *presented) bool {
 		typ := p.jws.Header.Typ
 		return typ == "" || isType(typ, "JWT") || isType(typ, p.ownType())
@@ -234,8 +215,9 @@ func isType(typ, want string) bool {
 	return strings.EqualFold(typ, want)
 }
 
-var requiredRule = rule{
+var requiredRule = rule[*presented]{
 	name: "required claims", tell: "the assertion lacks a required claim",
+	testable: hasClaims,
 	holds:    func(p *presented) bool { return p.missing() == "" },
 	expected: func(p *presented) string { return "all of " + strings.Join(p.required(), " ") },
 	found: func(p *presented) string {
@@ -301,16 +283,18 @@ func (p *presented) hasClaim(name string) bool {
 	return false // a claim that platform.Parse would not have let through
 }
 
-var expiredRule = rule{
+var expiredRule = rule[*presented]{
 	name: "exp not past", tell: "the assertion has expired",
+	testable: hasClaims,
 	holds:    func(p *presented) bool { return p.now.Before(p.expiry().Add(p.policy.Leeway)) },
 	expected: func(p *presented) string { return "exp after " + stamp(p.now.Add(-p.policy.Leeway)) + ", by our clock" },
 	found:    func(p *presented) string { return p.away(p.claims.Expiry) },
 	hint:     text("make a new assertion for each request, and keep the clock in step (NTP)"),
 }
 
-var lifetimeRule = rule{
+var lifetimeRule = rule[*presented]{
 	name: "exp not too far", tell: "the assertion's exp is too far in the future",
+	testable: hasClaims,
 	holds:    func(p *presented) bool { return !p.expiry().After(p.latest()) },
 	expected: func(p *presented) string { return "exp at most " + stamp(p.latest()) + ", by our clock" },
 	found:    func(p *presented) string { return p.away(p.claims.Expiry) },
@@ -323,8 +307,9 @@ var lifetimeRule = rule{
 // against the assertion's own iat.
 func (p *presented) latest() time.Time { return p.now.Add(p.policy.MaxLifetime + p.policy.Leeway) }
 
-var notBeforeRule = rule{
+var notBeforeRule = rule[*presented]{
 	name: "nbf not ahead", tell: "the assertion is not yet valid",
+	testable: hasClaims,
 	holds: func(p *presented) bool {
 		return !time.Unix(p.claims.NotBefore, 0).After(p.now.Add(p.policy.Leeway))
 	},
@@ -335,8 +320,9 @@ var notBeforeRule = rule{
 	},
 }
 
-var issuedAtRule = rule{
+var issuedAtRule = rule[*presented]{
 	name: "iat not ahead", tell: "the assertion was issued in the future",
+	testable: hasClaims,
 	holds: func(p *presented) bool {
 		return !time.Unix(p.claims.IssuedAt, 0).After(p.now.Add(p.policy.Leeway))
 	},
@@ -347,8 +333,9 @@ var issuedAtRule = rule{
 	},
 }
 
-var audienceRule = rule{
+var audienceRule = rule[*presented]{
 	name: "aud", tell: "the assertion is not for this issuer",
+	testable: hasClaims,
 	holds: func(p *presented) bool {
 		if !p.claims.Has(jose.ClaimAudience) {
 			return true // requiredRule has judged that
@@ -376,8 +363,9 @@ var audienceRule = rule{
 	hint: audienceHint,
 }
 
-var subjectRule = rule{
+var subjectRule = rule[*presented]{
 	name: "sub", tell: "the assertion's sub must equal its iss",
+	testable: hasClaims,
 	holds: func(p *presented) bool {
 		return !p.claims.Has(jose.ClaimSubject) || p.claims.Subject == p.claims.Issuer
 	},

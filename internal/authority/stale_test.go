@@ -30,8 +30,8 @@ type cutOff struct {
 func (h *house) cut() *cutOff {
 	c := &cutOff{house: h, since: h.now.Add(-10 * time.Second),
 		last: &memoryRegistry{clients: maps.Clone(h.registry.clients), merchants: maps.Clone(h.registry.merchants)}}
-	h.LastKnown = c.last
-	h.Fresh = func() (time.Time, bool) { return c.since, c.fresh }
+	h.Stale = c.last
+	h.Staleness = func() (time.Time, bool) { return c.since, c.fresh }
 	h.registry.err, h.ledger.err = errors.New("down"), errors.New("down")
 	return c
 }
@@ -42,7 +42,7 @@ func TestLastKnown(t *testing.T) {
 	eachWay(t, func(t *testing.T, h *house, req *authority.Request, token *authority.AccessToken) {
 		c := h.cut()
 		found, err := h.IntrospectFor(t.Context(), h.issuer, req, token.Token)
-		if req.Auth == oauth.AuthPrivateKeyJWT {
+		if shown(req).Method == oauth.AuthPrivateKeyJWT {
 			if e, _ := refusalOf(t, nil, err); e.Code != oauth.TemporarilyUnavailable || e.RetryAfter == 0 {
 				t.Errorf("who has to use up an assertion is told %v", err)
 			}
@@ -54,7 +54,7 @@ func TestLastKnown(t *testing.T) {
 		case "thales-d1":
 			minting = grantRequest(h.assertion())
 		case "thales-etp":
-			minting = apiKeyRequest(req.Secret)
+			minting = apiKeyRequest(secretOf(req))
 		}
 		h.ledger.err = nil // the registry alone is away
 		for name, err := range map[string]error{
@@ -65,11 +65,11 @@ func TestLastKnown(t *testing.T) {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
-		if withdrawn, err := h.Withdrawn(t.Context(), h.issuer, "signing-1", []byte(`{"client_id":"`+clientID+`"}`)); err == nil || withdrawn {
+		if withdrawn, err := h.Revoked(t.Context(), h.issuer, "signing-1", []byte(`{"client_id":"`+clientID+`"}`)); err == nil || withdrawn {
 			t.Errorf("a token for the admin API: %v, %v", withdrawn, err)
 		}
 		h.registry.err = nil // but nothing is heard
-		if withdrawn, err := h.Withdrawn(t.Context(), h.issuer, "signing-1", []byte(`{}`)); err == nil && !withdrawn {
+		if withdrawn, err := h.Revoked(t.Context(), h.issuer, "signing-1", []byte(`{}`)); err == nil && !withdrawn {
 			t.Error("a token for the admin API is judged by revocations that are not all known")
 		}
 	})
@@ -92,7 +92,7 @@ func TestJudgedByLastKnown(t *testing.T) {
 		"a client that was not":      {"oauth2", func(c *cutOff) { delete(c.last.clients, clientID) }, inactive, 10 * time.Second},
 		"a merchant that was not":    {"thales-etp", func(c *cutOff) { c.last.merchants = nil }, inactive, 10 * time.Second},
 		"nothing in memory":          {"oauth2", func(c *cutOff) { c.last.err = errors.New("not in memory") }, unknown, 0},
-		"no memory":                  {"oauth2", func(c *cutOff) { c.LastKnown = nil }, unknown, 0},
+		"no memory":                  {"oauth2", func(c *cutOff) { c.Stale = nil }, unknown, 0},
 		"at the edge":                {"oauth2", func(c *cutOff) { c.since = noon.Add(-authority.MaxStale) }, active, authority.MaxStale},
 		"too old":                    {"oauth2", func(c *cutOff) { c.since = noon.Add(-authority.MaxStale - 1) }, unknown, 0},
 		"just lost":                  {"oauth2", func(c *cutOff) { c.fresh, c.since = true, noon.Add(-time.Second) }, active, time.Second},
@@ -116,7 +116,7 @@ func TestJudgedByLastKnown(t *testing.T) {
 			kind, auth, id = registry.APIKey, oauth.AuthAPIKey, ""
 		}
 		_, text, err := api.NewSecret(h.issuer, h.Pepper, kind, time.Time{}, noon)
-		req := &authority.Request{Auth: auth, ClientID: id, Secret: text}
+		req := &authority.Request{ClientID: id, Credentials: []authority.Credential{{Method: auth, ID: id, Secret: text, APIKey: text}}}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -179,7 +179,7 @@ func TestSecretByLastKnown(t *testing.T) {
 func TestLastKnownOfNoClock(t *testing.T) {
 	h := newHouse(t, "oauth2")
 	token := must(h.exchange(grantRequest(h.assertion())))
-	h.cut().Fresh = nil
+	h.cut().Staleness = nil
 	found, err := h.Introspect(t.Context(), h.issuer, token.Token, h.now)
 	if err != nil || !found.AsOf.Equal(h.now) {
 		t.Errorf("%+v, %v", found, err)
