@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"moneyer/assertion"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 	"moneyer/tokensource"
 )
 
@@ -199,7 +199,7 @@ func TestCorrelation(t *testing.T) {
 		"thales-etp": `^[!-~]{16,36}$`,
 	} {
 		e := always(200, `{"access_token":"a"}`)
-		source := platform(t, name)
+		source := sourceFor(t, name)
 		source.HTTPClient = e.client()
 		for range 2 {
 			token, err := source.Fetch(t.Context())
@@ -224,23 +224,22 @@ func TestCorrelation(t *testing.T) {
 	}
 }
 
-// platform is a Source that is ready to ask, with what the profile's demo shows.
-func platform(t testing.TB, name string) *tokensource.Source {
-	p := builtin(t, name)
-	s := &tokensource.Source{Profile: p, Issuer: "https://issuer.example"}
+// sourceFor is a Source that is ready to ask, with what the profile's demo shows.
+func sourceFor(t testing.TB, name string) *tokensource.Source {
+	s := &tokensource.Source{Profile: builtin(t, name), Issuer: "https://issuer.example", Params: url.Values{}}
+	p := s.Profile.Definition()
 	switch p.Demo.Credential {
-	case profile.APIKeyCredential:
+	case platform.APIKeyCredential:
 		s.Credential.APIKey = "key-in-the-test"
-	case profile.KeyCredential:
+	case platform.KeyCredential:
 		s.Credential = tokensource.Credential{ClientID: "merchant01", Key: newKey(t, p.Policy.Assertion.Algs[0]), Kid: "k1"}
 	default:
 		s.Credential = tokensource.Credential{ClientID: "shop", Secret: "s3cret-in-the-test"}
 	}
-	s.Params = url.Values{}
 	for _, param := range p.Wire.Params {
 		if texts := p.Demo.Params[param.Name]; texts != nil {
 			s.Params[param.Name] = texts
-		} else if param.Means == profile.MeansScope && param.Required {
+		} else if param.Means == platform.MeansScope && param.Required {
 			s.Scope = p.Demo.Scope
 		}
 	}
@@ -290,7 +289,7 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := numbered(time.Minute)
-			s := platform(t, test.profile)
+			s := sourceFor(t, test.profile)
 			s.HTTPClient = e.client()
 			test.spoil(s)
 			_, err := s.Token(t.Context())
@@ -310,7 +309,7 @@ func TestCorrelationThatThePlatformRefuses(t *testing.T) {
 		"thales-etp": strings.Repeat("x", 37),
 		"boltpay":    "line\nbreak",
 	} {
-		s := platform(t, name)
+		s := sourceFor(t, name)
 		s.HTTPClient = numbered(time.Minute).client()
 		if _, err := s.FetchFor(t.Context(), tokensource.Request{Correlation: given}); err == nil {
 			t.Errorf("%s: sent %q", name, given)
@@ -320,10 +319,11 @@ func TestCorrelationThatThePlatformRefuses(t *testing.T) {
 
 // A profile without a file, with the dimension that no built-in one has.
 func TestDigitsForCorrelation(t *testing.T) {
-	p := *builtin(t, "boltpay")
-	p.Wire.Correlation.Chars, p.Wire.Correlation.MaxLength = "digits", 12
-	s := platform(t, "boltpay")
-	s.Profile, s.HTTPClient = &p, numbered(time.Minute).client()
+	p := builtin(t, "boltpay")
+	correlation := &p.Definition().Wire.Correlation
+	correlation.Chars, correlation.MaxLength = "digits", 12
+	s := sourceFor(t, "boltpay")
+	s.Profile, s.HTTPClient = p, numbered(time.Minute).client()
 	token := mustToken(t, s)
 	if !regexp.MustCompile(`^[0-9]{12}$`).MatchString(token.Correlation) {
 		t.Errorf("made up %q", token.Correlation)
@@ -331,16 +331,16 @@ func TestDigitsForCorrelation(t *testing.T) {
 }
 
 func TestEndpointAsAudience(t *testing.T) {
-	p := *builtin(t, "thales-d1")
-	p.Policy.Assertion.Audience = []profile.AudienceKind{"endpoint"}
-	s := platform(t, "thales-d1")
+	p := builtin(t, "thales-d1")
+	p.Definition().Policy.Assertion.Audience = []platform.AudienceKind{"endpoint"}
+	s := sourceFor(t, "thales-d1")
 	e := numbered(time.Minute)
-	s.Profile, s.HTTPClient = &p, e.client()
+	s.Profile, s.HTTPClient = p, e.client()
 	mustToken(t, s)
 	if _, claims := readAssertion(t, e.bodies[0], s.Credential.Key.Public()); claims["aud"] != "https://issuer.example/oauth2/token" {
 		t.Errorf("aud is %v", claims["aud"])
 	}
-	p.Policy.Assertion.Audience = []profile.AudienceKind{"name"}
+	p.Definition().Policy.Assertion.Audience = []platform.AudienceKind{"name"}
 	if _, err := s.Fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "Credential.Audience") {
 		t.Error(err)
 	}

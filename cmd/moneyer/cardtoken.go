@@ -4,7 +4,7 @@ import (
 	"context"
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 
 	"github.com/spf13/cobra"
 )
@@ -58,7 +58,7 @@ func (o *onboarding) cardTokenList() *cobra.Command {
 		ValidArgsFunction: o.completeIDs((*adminclient.Issuer).MerchantIDs),
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			tokens, err := at.CardTokens(ctx, args[0])
-			return show(o, tokens, err, []string{"TOKEN", "SCHEME"}, func(t *authority.CardToken) []string {
+			return show(o, tokens, err, []string{"TOKEN", "SCHEME"}, func(t *registry.CardToken) []string {
 				return []string{visible(t.ID), visible(t.Scheme)}
 			})
 		}),

@@ -13,7 +13,7 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -81,7 +81,7 @@ func (f *attributeFlags) add(c *cobra.Command) {
 }
 
 // read reads the attributes by name: nil takes one away.
-func (f *attributeFlags) read() (map[string]*authority.Attribute, error) {
+func (f *attributeFlags) read() (map[string]*registry.Attribute, error) {
 	unnamed := func(pair string) bool { return strings.IndexByte(pair, '=') < 1 }
 	switch {
 	case slices.ContainsFunc(f.texts, unnamed):
@@ -91,17 +91,17 @@ func (f *attributeFlags) read() (map[string]*authority.Attribute, error) {
 	case len(f.texts)+len(f.lists) == 0:
 		return nil, nil
 	}
-	attributes := map[string]*authority.Attribute{}
+	attributes := map[string]*registry.Attribute{}
 	for _, pair := range f.texts {
 		name, value, _ := strings.Cut(pair, "=")
 		if attributes[name] = nil; value != "" {
-			attributes[name] = &authority.Attribute{Text: value}
+			attributes[name] = &registry.Attribute{Text: value}
 		}
 	}
 	for _, pair := range f.lists {
 		name, value, _ := strings.Cut(pair, "=")
 		list := strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
-		attributes[name] = &authority.Attribute{List: list, IsList: true}
+		attributes[name] = &registry.Attribute{List: list, IsList: true}
 	}
 	return attributes, nil
 }
@@ -188,14 +188,14 @@ func (o *onboarding) showClient(client *adminapi.Client) error {
 	return nil
 }
 
-func attributeWords(a authority.Attribute) string {
+func attributeWords(a registry.Attribute) string {
 	if a.IsList {
 		return "[" + strings.Join(a.List, ", ") + "]"
 	}
 	return a.Text
 }
 
-func attributesWords(attributes map[string]authority.Attribute) string {
+func attributesWords(attributes map[string]registry.Attribute) string {
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		words = append(words, name+"="+attributeWords(attributes[name]))

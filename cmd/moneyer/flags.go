@@ -1,6 +1,7 @@
 package main
 
 import (
+	"moneyer/internal/platform"
 	"moneyer/profile"
 	"strings"
 	"time"
@@ -93,14 +94,23 @@ func given[T any](c *cobra.Command, flag string, value T) *T {
 
 // profileFlag gives a command its --profile.
 func profileFlag(c *cobra.Command, name *string) {
-	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(profile.BuiltinNames(), ", ")+", or a .toml file")
+	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(platform.BuiltinNames(), ", ")+", or a .toml file")
 	completeBy(c, "profile", completeProfiles)
 }
 
 // loadProfile finds the profile that --profile or an argument names.
-func loadProfile(name string) (*profile.Profile, error) {
+func loadProfile(name string) (*platform.Profile, error) {
+	p, err := publicProfile(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.Definition(), nil
+}
+
+// publicProfile is a profile as package tokensource takes it.
+func publicProfile(name string) (*profile.Profile, error) {
 	if name == "" {
-		return nil, usagef("--profile is missing: it names the platform, one of %s, or a .toml file", strings.Join(profile.BuiltinNames(), ", "))
+		return nil, usagef("--profile is missing: it names the platform, one of %s, or a .toml file", strings.Join(platform.BuiltinNames(), ", "))
 	}
 	p, err := profile.Load(name)
 	if err != nil {
@@ -110,5 +120,5 @@ func loadProfile(name string) (*profile.Profile, error) {
 }
 
 func completeProfiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return profile.BuiltinNames(), cobra.ShellCompDirectiveDefault // which adds files
+	return platform.BuiltinNames(), cobra.ShellCompDirectiveDefault // which adds files
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"moneyer/internal/adminclient"
-	"moneyer/internal/authority"
 	"moneyer/internal/daemon"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
 
@@ -61,7 +61,7 @@ func TestInitReplacesALostAdminKey(t *testing.T) {
 		}
 		client := *known
 		client.Disabled, client.Scope = true, nil
-		return db.PutClient(t.Context(), &client, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Action: "client.set"})
+		return db.PutClient(t.Context(), &client, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Action: "client.set"})
 	})
 	lost := readFile(t, i.adminFile)
 	if err := os.Remove(i.adminFile); err != nil {

@@ -16,6 +16,7 @@ import (
 	"moneyer/bearer"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -123,8 +124,8 @@ func (i *inspected) privateKey(text []byte) (*jose.PublicKey, error) {
 // show lists a key, and says so if no platform should take it.
 func (i *inspected) show(key *jose.PublicKey, kid string) {
 	i.Keys = append(i.Keys, keyShown{Kid: kid, Alg: key.Alg(), Thumbprint: key.Thumbprint()})
-	if problem := refusedKey(key); problem != "" {
-		i.Problems = append(i.Problems, problem)
+	if err := registry.Blocked(key, nil); err != nil {
+		i.Problems = append(i.Problems, err.Error())
 	}
 }
 

@@ -6,9 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"moneyer/assertion"
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
-	"moneyer/profile"
+	"moneyer/internal/platform"
 	"os"
 	"slices"
 	"strings"
@@ -28,7 +27,7 @@ func (f *signerFlags) add(c *cobra.Command) {
 }
 
 // loadSigner reads the private key and settles its kid.
-func (a *app) loadSigner(f *signerFlags, p *profile.Profile) (key crypto.Signer, kid string, err error) {
+func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer, kid string, err error) {
 	if f.key == "" {
 		return nil, "", usagef("--key is missing: the file with your private key, as 'moneyer keygen' makes it")
 	}
@@ -48,7 +47,7 @@ func (a *app) loadSigner(f *signerFlags, p *profile.Profile) (key crypto.Signer,
 	if alg := cmp.Or(f.alg, string(natural)); !slices.Contains(algs, alg) {
 		return nil, "", usagef("--key %s is for %s, and profile %s takes %s: make one with 'moneyer keygen --alg %s'", f.key, alg, p.Name, strings.Join(algs, ", "), algs[0])
 	}
-	if f.kid != "" || p.Policy.Assertion.Kid == profile.Optional {
+	if f.kid != "" || p.Policy.Assertion.Kid == platform.KidOptional {
 		return key, f.kid, nil
 	}
 	if kid, err = assertion.Thumbprint(key); err != nil {
@@ -97,14 +96,4 @@ func (a *app) readPublicKey(flag, name, alg string) (*jose.PublicKey, error) {
 // algs names the algorithms of keys.
 func algs() []string {
 	return []string{string(jose.ES256), string(jose.RS256), string(jose.PS256), string(jose.EdDSA)}
-}
-
-// refusedKey says why no issuer of ours would register the key, such as that its
-// private half is published; empty when any would.
-func refusedKey(key *jose.PublicKey) string {
-	lenient := &authority.Issuer{Profile: &profile.Profile{Policy: profile.Policy{Assertion: profile.Assertion{Algs: algs()}}}}
-	if err := new(authority.Client).AddKey(lenient, nil, authority.Key{Kid: "kid", Public: key}); err != nil {
-		return err.Error()
-	}
-	return ""
 }

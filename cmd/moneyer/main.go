@@ -19,8 +19,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/adminclient"
-	"moneyer/internal/authority"
 	"moneyer/internal/openssl"
+	"moneyer/internal/registry"
 )
 
 func main() {
@@ -101,7 +101,7 @@ func (a *app) onboardCommands() []*cobra.Command {
 	o := &onboarding{app: a}
 	return []*cobra.Command{
 		o.adminCommand(), o.backupCommand(),
-		o.clientCommand(), o.keyCommand(), o.secretCommand(authority.ClientSecret), o.secretCommand(authority.APIKey),
+		o.clientCommand(), o.keyCommand(), o.secretCommand(registry.ClientSecret), o.secretCommand(registry.APIKey),
 		o.merchantCommand(), o.cardTokenCommand(), o.signingKeyCommand(), o.revokeCommand(), o.ledgerCommand(),
 	}
 }

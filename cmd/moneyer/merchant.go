@@ -4,7 +4,7 @@ import (
 	"context"
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 
 	"github.com/spf13/cobra"
 )
@@ -66,7 +66,7 @@ func (o *onboarding) merchantList() *cobra.Command {
 		Args:    noArguments,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 			merchants, err := at.Merchants(ctx)
-			return show(o, merchants, err, []string{"MERCHANT", "CLIENT", "STATE", "ATTRIBUTES"}, func(m *authority.Merchant) []string {
+			return show(o, merchants, err, []string{"MERCHANT", "CLIENT", "STATE", "ATTRIBUTES"}, func(m *registry.Merchant) []string {
 				return []string{visible(m.ID), visible(m.Client), o.enabled(m.Disabled), visible(attributesWords(m.Attributes))}
 			})
 		}),

@@ -9,8 +9,8 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -45,7 +45,7 @@ func TestClientKnowsTheAPI(t *testing.T) {
 	name, scope, uri, yes, no := "The shop", "pay", "https://c.example/jwks", true, false
 	grants := []oauth.GrantType{oauth.ClientCredentials}
 	change := adminapi.ClientChange{Name: &name, Scope: &scope, Grants: &grants, JWKSURI: &uri, Introspects: &yes, Disabled: &no,
-		Attributes: map[string]*authority.Attribute{"none": nil}}
+		Attributes: map[string]*registry.Attribute{"none": nil}}
 	made, err := plain.AddClient(ctx, adminapi.NewClient{ID: "a/..", ClientChange: change})
 	must(t, err)
 	if made.ID != "a/.." || made.Name != name || made.Scope != scope || !made.Introspects {
@@ -65,7 +65,7 @@ func TestClientKnowsTheAPI(t *testing.T) {
 	if !key.NotBefore.IsZero() || !key.Disabled {
 		t.Errorf("%+v", key)
 	}
-	secret, err := plain.AddSecret(ctx, "a/..", adminapi.NewSecret{Kind: authority.ClientSecret, NotAfter: later})
+	secret, err := plain.AddSecret(ctx, "a/..", adminapi.NewSecret{Kind: registry.ClientSecret, NotAfter: later})
 	must(t, err)
 	_, err = plain.SetSecret(ctx, "a/..", secret.ID, adminapi.SecretChange{NotAfter: &adminapi.Moment{}, Disabled: &no})
 	must(t, err)
@@ -97,7 +97,7 @@ func TestClientOfMerchants(t *testing.T) {
 	ctx, etp := t.Context(), w.operator().At("etp")
 	_, err := etp.AddClient(ctx, adminapi.NewClient{ID: "gateway"})
 	must(t, err)
-	attributes := map[string]*authority.Attribute{"trId": {Text: "12345678901"}}
+	attributes := map[string]*registry.Attribute{"trId": {Text: "12345678901"}}
 	_, err = etp.PutMerchant(ctx, "m-1", adminapi.NewMerchant{Client: "gateway", Disabled: true, Attributes: attributes})
 	must(t, err)
 	_, err = etp.PutCardToken(ctx, "t-1", adminapi.NewCardToken{Merchant: "m-1", Scheme: "visa"})

@@ -8,7 +8,7 @@ import (
 	"strconv"
 
 	"moneyer/internal/adminapi"
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/oauth"
 )
 
@@ -23,7 +23,7 @@ func (a *API) backup(c *call) error {
 		return err
 	}
 	ctx := c.r.Context()
-	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: a.Now().UTC(), Actor: c.actor, Action: "store.backup", Object: "store"}
+	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: a.Now().UTC(), Actor: c.actor, Action: "store.backup", Object: "store"}
 	if err := a.Authority.Ledger.Append(ctx, entry, nil); err != nil {
 		return err
 	}

@@ -75,7 +75,7 @@ func TestKeyRefusals(t *testing.T) {
 	secret, err := jose.MarshalPrivatePEM(private)
 	must(t, err)
 	barred, barredText := keyPair(t, jose.ES256)
-	w.api.RefusedKeys = []string{barred.Public().Thumbprint()}
+	w.api.BlockedKeys = []string{barred.Public().Thumbprint()}
 	const rfc7515 = `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}`
 	for _, c := range []struct {
 		body   string
@@ -137,7 +137,7 @@ func TestKeyChangesHoldAtOnce(t *testing.T) {
 	works := func(want bool, after string) {
 		t.Helper()
 		n++
-		err := w.exchange("plain", &authority.Request{GrantType: oauth.JWTBearer, Auth: oauth.AuthNone, Assertion: w.assert(signer, fmt.Sprint(n))})
+		err := w.exchange("plain", &authority.Request{GrantType: oauth.JWTBearer, Assertion: w.assert(signer, fmt.Sprint(n))})
 		if (err == nil) != want {
 			t.Errorf("after %s: %v", after, err)
 		}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"moneyer/internal/adminapi"
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // positions takes numbers of entries parted by commas, one for a chain at most.
@@ -16,14 +16,14 @@ func positions(to *[]int64) func(string) error {
 	return func(s string) error {
 		chains := map[int64]bool{}
 		for text := range strings.SplitSeq(s, ",") {
-			seq, err := authority.ParseSeq(text)
+			seq, err := ledger.ParseSeq(text)
 			if err != nil {
 				return invalid("%v", err)
 			}
-			if chain := authority.ChainOf(seq); chains[chain] {
+			if chain := ledger.ChainOf(seq); chains[chain] {
 				return invalid("want one position for a chain, and there are two for chain %d", chain)
 			}
-			chains[authority.ChainOf(seq)] = true
+			chains[ledger.ChainOf(seq)] = true
 			*to = append(*to, seq)
 		}
 		return nil
@@ -33,7 +33,7 @@ func positions(to *[]int64) func(string) error {
 // readLedger streams the entries that the query selects, chain after chain. Trouble on the way is
 // told by a last line that is a Failure.
 func (a *API) readLedger(c *call) error {
-	var q authority.Query
+	var q ledger.Query
 	err := c.query(parameters{
 		"after":       positions(&q.After),
 		"since":       instant(&q.Since),
@@ -54,7 +54,7 @@ func (a *API) readLedger(c *call) error {
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
 	out := bufio.NewWriterSize(c.w, 64<<10)
 	var line []byte
-	err = a.Ledger.Entries(c.r.Context(), q, func(r *authority.Record) error {
+	err = a.Ledger.Entries(c.r.Context(), q, func(r *ledger.Record) error {
 		line = append(adminapi.AppendRecord(line[:0], r), '\n')
 		_, err := out.Write(line)
 		return err

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"moneyer/internal/adminapi"
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -19,7 +19,7 @@ func (a *API) isSelf(c *call, client string) bool {
 
 // checkSelf refuses a change after which the client that asks could not come back
 // to undo it.
-func (a *API) checkSelf(c *call, before, after *authority.Client) error {
+func (a *API) checkSelf(c *call, before, after *registry.Client) error {
 	if !a.isSelf(c, after.ID) {
 		return nil
 	}
@@ -28,15 +28,15 @@ func (a *API) checkSelf(c *call, before, after *authority.Client) error {
 	case after.Disabled:
 		return lockout("it would disable the client that asks")
 	case hasLiveKey(before, now) && !hasLiveKey(after, now):
-		return lockout("it would leave the client that asks without a key in force: add the next key first")
+		return lockout("it would leave the client that asks without a key active: add the next key first")
 	case before.Scope.Has(adminapi.ScopeWrite) && !after.Scope.Has(adminapi.ScopeWrite):
 		return lockout("it would take " + adminapi.ScopeWrite + " from the client that asks")
 	}
 	return nil
 }
 
-func hasLiveKey(client *authority.Client, now time.Time) bool {
-	return client.JWKSURI != "" || slices.ContainsFunc(client.Keys, func(k authority.Key) bool { return k.LiveAt(now) })
+func hasLiveKey(client *registry.Client, now time.Time) bool {
+	return client.JWKSURI != "" || slices.ContainsFunc(client.Keys, func(k registry.Key) bool { return k.LiveAt(now) })
 }
 
 // lockout is the error for a change that would lock out who asks for it.

@@ -3,7 +3,7 @@ package adminapi
 import (
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -26,10 +26,10 @@ type Client struct {
 	Grants   []oauth.GrantType `json:"grants,omitempty"`
 	Scope    string            `json:"scope,omitempty"`
 	// Introspects: it may ask about tokens of others.
-	Introspects bool                           `json:"introspects,omitempty"`
-	Attributes  map[string]authority.Attribute `json:"attributes,omitempty"`
-	JWKSURI     string                         `json:"jwks_uri,omitempty"`
-	Created     time.Time                      `json:"created"`
+	Introspects bool                          `json:"introspects,omitempty"`
+	Attributes  map[string]registry.Attribute `json:"attributes,omitempty"`
+	JWKSURI     string                        `json:"jwks_uri,omitempty"`
+	Created     time.Time                     `json:"created"`
 	// Keys and Secrets are shown of a single client, not in lists.
 	Keys    []Key    `json:"keys,omitempty"`
 	Secrets []Secret `json:"secrets,omitempty"`
@@ -52,11 +52,11 @@ type Key struct {
 // Secret is a client secret or an API key as the API shows it: without its text,
 // but for the one time when it is made.
 type Secret struct {
-	ID       string               `json:"id"`
-	Kind     authority.SecretKind `json:"kind"`
-	NotAfter time.Time            `json:"not_after,omitzero"`
-	Disabled bool                 `json:"disabled"`
-	Created  time.Time            `json:"created"`
+	ID       string              `json:"id"`
+	Kind     registry.SecretKind `json:"kind"`
+	NotAfter time.Time           `json:"not_after,omitzero"`
+	Disabled bool                `json:"disabled"`
+	Created  time.Time           `json:"created"`
 	// LastUsed is absent for a secret that never was.
 	LastUsed time.Time `json:"last_used,omitzero"`
 	// Text is the secret itself. It is in the answer that makes the secret and
@@ -70,10 +70,10 @@ type ClientChange struct {
 	Scope  *string            `json:"scope,omitempty"`
 	Grants *[]oauth.GrantType `json:"grants,omitempty"`
 	// Attributes by name; nil takes one away.
-	Attributes  map[string]*authority.Attribute `json:"attributes,omitempty"`
-	JWKSURI     *string                         `json:"jwks_uri,omitempty"`
-	Introspects *bool                           `json:"introspects,omitempty"`
-	Disabled    *bool                           `json:"disabled,omitempty"`
+	Attributes  map[string]*registry.Attribute `json:"attributes,omitempty"`
+	JWKSURI     *string                        `json:"jwks_uri,omitempty"`
+	Introspects *bool                          `json:"introspects,omitempty"`
+	Disabled    *bool                          `json:"disabled,omitempty"`
 }
 
 // NewClient registers a client.
@@ -108,15 +108,15 @@ type SecretChange struct {
 
 // NewSecret makes a secret or an API key.
 type NewSecret struct {
-	Kind     authority.SecretKind `json:"kind"`
-	NotAfter *Moment              `json:"not_after,omitempty"`
+	Kind     registry.SecretKind `json:"kind"`
+	NotAfter *Moment             `json:"not_after,omitempty"`
 }
 
 // NewMerchant registers a merchant, or replaces what is registered of it.
 type NewMerchant struct {
-	Client     string                          `json:"client"`
-	Disabled   bool                            `json:"disabled"`
-	Attributes map[string]*authority.Attribute `json:"attributes,omitempty"`
+	Client     string                         `json:"client"`
+	Disabled   bool                           `json:"disabled"`
+	Attributes map[string]*registry.Attribute `json:"attributes,omitempty"`
 }
 
 // NewCardToken registers a card token, or replaces what is registered of it.

@@ -10,9 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"moneyer/internal/ledger"
 	"strconv"
-
-	"moneyer/internal/authority"
 )
 
 // Record is a line of the ledger as the API streams it.
@@ -29,7 +28,7 @@ type Record struct {
 
 // AppendRecord appends the one line that stands for a record, without a line
 // feed. Entry is copied, not encoded anew: its octets are what the chain hashes.
-func AppendRecord(dst []byte, r *authority.Record) []byte {
+func AppendRecord(dst []byte, r *ledger.Record) []byte {
 	dst = append(dst, `{"seq":`...)
 	dst = strconv.AppendInt(dst, r.Seq, 10)
 	dst = append(dst, `,"previous":"`...)
@@ -43,12 +42,12 @@ func AppendRecord(dst []byte, r *authority.Record) []byte {
 
 // ParseRecord reads a line that AppendRecord wrote, and no other spelling of it.
 // Whether the record fits the chain is for the caller to see.
-func ParseRecord(line []byte) (*authority.Record, error) {
+func ParseRecord(line []byte) (*ledger.Record, error) {
 	var shown Record
 	if err := json.Unmarshal(line, &shown); err != nil {
 		return nil, fmt.Errorf("not a ledger entry: %w", err)
 	}
-	r := &authority.Record{Seq: shown.Seq, Line: shown.Entry}
+	r := &ledger.Record{Seq: shown.Seq, Line: shown.Entry}
 	if hex.DecodedLen(len(shown.Previous)) != len(r.Previous) || hex.DecodedLen(len(shown.Hash)) != len(r.Hash) {
 		return nil, errors.New("not a ledger entry: its hashes are not 32 octets")
 	}
@@ -97,7 +96,7 @@ type VerifiedChain struct {
 }
 
 // ShowVerified shows a report. The signatures were checked with key if r says so.
-func ShowVerified(r *authority.VerifyReport, key ed25519.PublicKey) Verified {
+func ShowVerified(r *ledger.VerifyReport, key ed25519.PublicKey) Verified {
 	v := Verified{Whole: r.Broken == 0, First: r.First, Last: r.Last, Broken: r.Broken, How: r.How,
 		Checkpoints: r.Checkpoints, Chains: []VerifiedChain{}}
 	if len(r.Chains) <= 1 {

@@ -5,8 +5,8 @@ import (
 	"net/http"
 
 	"moneyer/internal/adminapi"
-	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/registry"
 )
 
 // Issuer is an issuer of the server. Obtain it from Client.At.
@@ -94,8 +94,8 @@ func (i *Issuer) RemoveSecret(ctx context.Context, client, id string) error {
 }
 
 // Merchants lists the merchants.
-func (i *Issuer) Merchants(ctx context.Context) ([]authority.Merchant, error) {
-	return list[authority.Merchant](ctx, i.Client, i.url("merchants"))
+func (i *Issuer) Merchants(ctx context.Context) ([]registry.Merchant, error) {
+	return list[registry.Merchant](ctx, i.Client, i.url("merchants"))
 }
 
 // MerchantIDs lists the first thousand.
@@ -104,8 +104,8 @@ func (i *Issuer) MerchantIDs(ctx context.Context) ([]string, error) {
 }
 
 // PutMerchant registers a merchant, or replaces what is registered of it.
-func (i *Issuer) PutMerchant(ctx context.Context, id string, m adminapi.NewMerchant) (authority.Merchant, error) {
-	return call[authority.Merchant](ctx, i.Client, http.MethodPut, i.url("merchants", id), m)
+func (i *Issuer) PutMerchant(ctx context.Context, id string, m adminapi.NewMerchant) (registry.Merchant, error) {
+	return call[registry.Merchant](ctx, i.Client, http.MethodPut, i.url("merchants", id), m)
 }
 
 // RemoveMerchant removes a merchant that has no card tokens.
@@ -114,13 +114,13 @@ func (i *Issuer) RemoveMerchant(ctx context.Context, id string) error {
 }
 
 // CardTokens lists the card tokens of a merchant.
-func (i *Issuer) CardTokens(ctx context.Context, merchant string) ([]authority.CardToken, error) {
-	return list[authority.CardToken](ctx, i.Client, i.url("merchants", merchant, "card-tokens"))
+func (i *Issuer) CardTokens(ctx context.Context, merchant string) ([]registry.CardToken, error) {
+	return list[registry.CardToken](ctx, i.Client, i.url("merchants", merchant, "card-tokens"))
 }
 
 // PutCardToken registers a card token, or changes its scheme.
-func (i *Issuer) PutCardToken(ctx context.Context, id string, t adminapi.NewCardToken) (authority.CardToken, error) {
-	return call[authority.CardToken](ctx, i.Client, http.MethodPut, i.url("card-tokens", id), t)
+func (i *Issuer) PutCardToken(ctx context.Context, id string, t adminapi.NewCardToken) (registry.CardToken, error) {
+	return call[registry.CardToken](ctx, i.Client, http.MethodPut, i.url("card-tokens", id), t)
 }
 
 // RemoveCardToken removes a card token.

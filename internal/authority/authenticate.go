@@ -4,133 +4,116 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
-	"time"
 
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
-// authenticate finds out who asks. The caller that it returns beside an error is
-// only named, not proven.
-func (a *Authority) authenticate(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
-	if issuer.Disabled {
-		return nil, disabledIssuer()
+// authenticate checks the credentials of a request for a token, of which the profile
+// wants a whole set. Where that set is empty, the grant proves who asks.
+func (a *Authority) authenticate(ctx context.Context, t *attempt) error {
+	if t.issuer.Disabled {
+		return oauth.Errorf(oauth.UnauthorizedClient, "this issuer is disabled").
+			Because(&Refusal{Rule: "issuer enabled", Expected: "an enabled issuer", Found: "a disabled one"})
 	}
-	grant := issuer.Profile.Policy.Grant(req.GrantType)
+	grant := t.issuer.Profile.Policy.Grant(t.req.GrantType)
 	if grant == nil {
-		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "this grant_type is not served here").
-			Because(&Refusal{Rule: "grant type", Expected: "one that the profile serves", Found: shorten(string(req.GrantType))})
+		return oauth.Errorf(oauth.UnsupportedGrantType, "this grant_type is not served here").
+			Because(&Refusal{Rule: "grant type", Expected: "one that the profile serves", Found: registry.Excerpt(string(t.req.GrantType))})
 	}
-	if !slices.Contains(grant.ClientAuth, req.Auth) {
-		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the profile lists for this grant_type", Found: string(req.Auth)})
+	if err := wholeSet(grant.ClientAuth, t.req, "one of the ways that the profile lists for this grant_type"); err != nil {
+		return err
 	}
-	if req.Auth == oauth.AuthNone {
-		return a.byGrantAssertion(ctx, issuer, req, now)
+	for i := range t.req.Credentials {
+		if err := a.checkCredential(ctx, a.Registry, t, &t.req.Credentials[i]); err != nil {
+			return err
+		}
 	}
-	return a.byCredential(ctx, &view{registry: a.Registry, now: now}, issuer, req)
+	return nil
 }
 
-func disabledIssuer() error {
-	return oauth.Errorf(oauth.UnauthorizedClient, "this issuer is disabled").
-		Because(&Refusal{Rule: "issuer enabled", Expected: "an enabled issuer", Found: "a disabled one"})
+// wholeSet refuses credentials that are not all members of one of the sets, and no
+// others.
+func wholeSet(sets []platform.AuthSet, req *Request, expected string) error {
+	for _, set := range sets {
+		if len(set) == len(req.Credentials) && !slices.ContainsFunc(req.Credentials, func(c Credential) bool { return !set.Has(c.Method) }) {
+			return nil
+		}
+	}
+	var shown platform.AuthSet
+	for i := range req.Credentials {
+		shown = append(shown, req.Credentials[i].Method)
+	}
+	return badClient(&Refusal{Rule: "client authentication", Expected: expected, Found: shown.String()})
 }
 
-// byCredential checks what the client shows beside its request.
-func (a *Authority) byCredential(ctx context.Context, v *view, issuer *Issuer, req *Request) (*caller, error) {
-	switch req.Auth {
+// checkCredential checks one credential and notes whose it is.
+func (a *Authority) checkCredential(ctx context.Context, from Registry, t *attempt, c *Credential) error {
+	switch c.Method {
+	case oauth.AuthBasic, oauth.AuthPost:
+		return a.checkSecret(ctx, from, t, c)
 	case oauth.AuthAPIKey:
-		return a.byAPIKey(ctx, v, issuer, req.Secret)
+		return a.checkAPIKey(ctx, from, t, c)
 	case oauth.AuthPrivateKeyJWT:
-		return a.byClientAssertion(ctx, issuer, req, v.now)
-	default: // AuthBasic, AuthPost
-		return a.bySecret(ctx, v, issuer, req.ClientID, req.Secret)
+		return a.checkAssertion(ctx, t, c.Assertion, false)
+	default:
+		return badClient(&Refusal{Rule: "client authentication", Expected: "a method that the server knows", Found: string(c.Method)})
 	}
 }
 
-// bySecret checks a client secret (RFC 6749 §2.3.1). An unknown client costs the
+// checkSecret checks a client secret (RFC 6749 §2.3.1). An unknown client costs the
 // same and gets the same answer as a wrong secret.
-func (a *Authority) bySecret(ctx context.Context, v *view, issuer *Issuer, id, secret string) (*caller, error) {
-	digest := a.Pepper.Digest(secret)
-	client, err := v.client(ctx, issuer.Name, id)
-	if errors.Is(err, ErrNotFound) {
-		return nil, badClient(&Refusal{Rule: "client", Expected: "a registered client_id", Found: shorten(id)})
+func (a *Authority) checkSecret(ctx context.Context, from Registry, t *attempt, c *Credential) error {
+	digest := a.Pepper.Digest(c.Secret)
+	client, err := from.Client(ctx, t.issuer.Name, c.ID)
+	if errors.Is(err, registry.ErrNotFound) {
+		return badClient(&Refusal{Rule: "client", Expected: "a registered client_id", Found: registry.Excerpt(c.ID)})
 	}
 	if err != nil {
-		return nil, unavailable(err)
+		return unavailable(err)
 	}
-	return client.bySecret(ClientSecret, digest, v.now)
+	return t.showed(client, registry.ClientSecret, digest)
 }
 
-// byAPIKey checks an API key, which names its client by itself.
-func (a *Authority) byAPIKey(ctx context.Context, v *view, issuer *Issuer, key string) (*caller, error) {
-	digest := a.Pepper.Digest(key)
-	client, err := v.clientByAPIKey(ctx, issuer.Name, digest)
-	if errors.Is(err, ErrNotFound) {
-		return nil, badClient(&Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
+// checkAPIKey checks an API key, which names its client by itself.
+func (a *Authority) checkAPIKey(ctx context.Context, from Registry, t *attempt, c *Credential) error {
+	digest := a.Pepper.Digest(c.APIKey)
+	client, err := from.ClientByAPIKey(ctx, t.issuer.Name, digest)
+	if errors.Is(err, registry.ErrNotFound) {
+		return badClient(&Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
 	}
 	if err != nil {
-		return nil, unavailable(err)
+		return unavailable(err)
 	}
-	return client.bySecret(APIKey, digest, v.now)
+	return t.showed(client, registry.APIKey, digest)
 }
 
-// bySecret finds the live secret of that kind with that digest. It looks at all
-// of them whatever it finds.
-func (c *Client) bySecret(kind SecretKind, digest Digest, now time.Time) (*caller, error) {
-	named := &caller{client: c}
-	var match *Secret
-	for i := range c.Secrets {
-		if s := &c.Secrets[i]; s.Kind == kind && s.Digest.Equal(digest) {
+// showed notes the client's live secret of that kind with that digest. It compares
+// with all secrets whatever it finds.
+func (t *attempt) showed(client *registry.Client, kind registry.SecretKind, digest registry.Digest) error {
+	if err := t.names(client); err != nil {
+		return err
+	}
+	var match *registry.Secret
+	for i := range client.Secrets {
+		if s := &client.Secrets[i]; s.Kind == kind && s.Digest.Equal(digest) {
 			match = s
 		}
 	}
 	switch {
 	case match == nil:
-		return named, badClient(&Refusal{Rule: "secret", Expected: "one of the client's secrets", Found: "another"})
-	case !match.LiveAt(now):
-		return named, badClient(&Refusal{Rule: "secret in force", Expected: "an enabled secret before its end", Found: match.state(now)})
-	case c.Disabled:
-		return named, badClient(&Refusal{Rule: "client enabled", Expected: "an enabled client", Found: "a disabled one"})
+		return badClient(&Refusal{Rule: "secret", Expected: "one of the client's secrets", Found: "another"})
+	case !match.LiveAt(t.now):
+		return badClient(&Refusal{Rule: "secret active", Expected: "an enabled secret before its end", Found: match.State(t.now)})
+	case client.Disabled:
+		return badClient(&Refusal{Rule: "client enabled", Expected: "an enabled client", Found: "a disabled one"})
 	}
-	named.credential = match.ID
-	return named, nil
-}
-
-func (s *Secret) state(now time.Time) string {
-	if s.Disabled {
-		return "secret " + s.ID + ", disabled"
-	}
-	return "secret " + s.ID + ", over since " + s.NotAfter.Sub(now).Abs().Round(time.Second).String()
+	t.shows(match.ID)
+	return nil
 }
 
 // badClient is the one answer to every failed client authentication.
 func badClient(refusal *Refusal) error {
 	return oauth.Errorf(oauth.InvalidClient, "client authentication failed").Because(refusal)
-}
-
-// shorten bounds what a stranger sent before it goes to a log, and hides what
-// may be a credential in the wrong place, such as a secret sent as client_id.
-func shorten(s string) string {
-	const most = 64
-	switch {
-	case strings.Contains(s, secretPrefix), strings.Contains(s, apiKeyPrefix), strings.HasPrefix(s, "eyJ"):
-		return "something like a credential"
-	case len(s) > most:
-		return strings.ToValidUTF8(s[:most], "") + "..."
-	}
-	return s
-}
-
-// LooksLikeCredential tells whether a text is a secret of ours, or a JWT, in a place
-// that logs and the ledger show. How it begins is not enough to refuse it: one
-// random identifier in 262,144 begins like a JWT.
-func LooksLikeCredential(s string) bool {
-	return strings.HasPrefix(s, "eyJ") && strings.Contains(s, ".") || hasSecret(s, secretPrefix) || hasSecret(s, apiKeyPrefix)
-}
-
-// hasSecret tells whether more than an identifier has room for follows the prefix.
-func hasSecret(s, prefix string) bool {
-	const half = 22 // of a secret's 43 characters
-	_, rest, found := strings.Cut(s, prefix)
-	return found && len(rest) >= half
 }

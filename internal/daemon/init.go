@@ -12,9 +12,10 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -153,7 +154,7 @@ func (i *initial) makeAdmin(ctx context.Context) error {
 
 // addAdminKey writes the admin file and registers its key with the client
 // "admin" of the admin issuer. A file without its key is taken back.
-func (i *initial) addAdminKey(ctx context.Context, db *store.DB, issuer *authority.Issuer, path string) error {
+func (i *initial) addAdminKey(ctx context.Context, db *store.DB, issuer *registry.Issuer, path string) error {
 	client, err := i.adminClient(ctx, db, issuer)
 	if err != nil {
 		return err
@@ -163,13 +164,13 @@ func (i *initial) addAdminKey(ctx context.Context, db *store.DB, issuer *authori
 	if err != nil {
 		return err
 	}
-	if err := client.AddKey(issuer, nil, authority.Key{Kid: file.Kid, Public: public, Created: i.now().UTC()}); err != nil {
+	if err := client.AddKey(issuer, nil, registry.Key{Kid: file.Kid, Public: public, Created: i.now().UTC()}); err != nil {
 		return err
 	}
 	if err := file.Write(path); err != nil {
 		return err
 	}
-	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: i.now().UTC(), Issuer: issuer.Name, Client: client.ID,
+	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: i.now().UTC(), Issuer: issuer.Name, Client: client.ID,
 		Actor: "moneyer init", Action: "key.add", Object: "clients/" + client.ID + "/keys/" + file.Kid}
 	if err := db.PutClient(ctx, client, entry); err != nil {
 		return errors.Join(err, os.Remove(path))
@@ -179,13 +180,13 @@ func (i *initial) addAdminKey(ctx context.Context, db *store.DB, issuer *authori
 
 // adminClient is the first administrator, as registered or new. Whoever calls
 // this owns the store, so the client is fit to administer in any case.
-func (i *initial) adminClient(ctx context.Context, db *store.DB, issuer *authority.Issuer) (*authority.Client, error) {
-	client := authority.Client{Issuer: issuer.Name, ID: "admin", Name: "First administrator", Created: i.now().UTC()}
+func (i *initial) adminClient(ctx context.Context, db *store.DB, issuer *registry.Issuer) (*registry.Client, error) {
+	client := registry.Client{Issuer: issuer.Name, ID: "admin", Name: "First administrator", Created: i.now().UTC()}
 	known, err := db.Client(ctx, issuer.Name, client.ID)
 	switch {
 	case err == nil:
 		client = *known
-	case !errors.Is(err, authority.ErrNotFound):
+	case !errors.Is(err, registry.ErrNotFound):
 		return nil, err
 	}
 	client.Disabled = false

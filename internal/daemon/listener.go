@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"moneyer/internal/config"
-	"moneyer/internal/shed"
 	"moneyer/internal/tlsfiles"
 )
 
@@ -36,18 +35,18 @@ type listener struct {
 func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c config.Listener, loaded *tlsfiles.Loaded) (*listener, error) {
 	l := &listener{name: name, files: tlsFilesOf(cfg, c)}
 	l.tls.Store(loaded)
+	limits := cfg.Limits.Overload()
 	l.server = &http.Server{
 		Handler:           s.through(l),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Minute, // an import streams
-		WriteTimeout:      10 * time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		ReadHeaderTimeout: limits.HeaderTime,
+		ReadTimeout:       limits.ReadTime,
+		WriteTimeout:      limits.WriteTime,
+		IdleTimeout:       limits.IdleTime,
+		MaxHeaderBytes:    limits.HeaderBytes,
 		ErrorLog:          log.New(connectionLog{s.log}, "", 0),
 	}
-	if name == "public" {
-		l.server.ReadTimeout = 5 * time.Second
-		l.server.WriteTimeout = 90 * time.Second // beyond the reading and the longest limits.request_timeout
+	if name != "public" {
+		l.server.ReadTimeout, l.server.WriteTimeout = 10*time.Minute, 10*time.Minute // an import streams
 	}
 	if loaded != nil {
 		l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12,
@@ -58,20 +57,7 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 		return nil, fmt.Errorf("the %s listener: %w", name, err)
 	}
 	l.Listener = tcp
-	if name == "public" && loaded == nil {
-		l.Listener = &shed.Listener{Listener: tcp, TooLong: func() bool { return !s.draining.Load() && s.lag.TooLong() },
-			Refused: s.turnedAway, IdleTimeout: l.server.IdleTimeout, Now: s.now}
-		l.server.ConnState = shed.ConnState
-	}
 	return l, nil
-}
-
-// turnedAway counts a request that was refused before anybody looked at it.
-func (s *state) turnedAway() {
-	s.metrics.TurnedAway()
-	if _, ok := s.crowded.Take(struct{}{}, s.now()); ok {
-		s.log.Warn("requests wait too long to be read: refused with 503", "longest", longestLag)
-	}
 }
 
 // through passes requests to the handler of the moment. While the server drains, each

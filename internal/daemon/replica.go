@@ -42,21 +42,6 @@ func (s *state) changedElsewhere(ctx context.Context, kind store.ChangeKind, iss
 	return errors.Join(errs...)
 }
 
-// beat returns what this replica's clients spent, for the other replicas.
-func (s *state) beat() []byte {
-	if snapshot := s.current.Load(); snapshot != nil {
-		return snapshot.share.Beat()
-	}
-	return nil
-}
-
-// heardBeat takes what another replica's clients spent.
-func (s *state) heardBeat(replica string, said []byte) {
-	if snapshot := s.current.Load(); snapshot != nil {
-		snapshot.share.Heard(replica, said)
-	}
-}
-
 // silence is how long nothing was heard of what other replicas change.
 func (s *state) silence() time.Duration {
 	until, _ := s.db.Heard()

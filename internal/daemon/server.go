@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 )
 
@@ -126,7 +126,7 @@ func (s *Server) Config() *config.Config {
 func (s *Server) Store() *store.DB { return s.db }
 
 // Pepper keys the digests of secrets.
-func (s *Server) Pepper() authority.Pepper { return s.master.Pepper() }
+func (s *Server) Pepper() registry.Pepper { return s.master.Pepper() }
 
 // Failed delivers the error of a listener that stopped by itself. The server is good
 // for nothing but Shutdown then.

@@ -19,27 +19,27 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/jwksuri"
 	"moneyer/internal/keyring"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/internal/tlsfiles"
-	"moneyer/profile"
 )
 
 // Snapshot is what one reading of the configuration makes: the issuers with their
 // keys, and what answers for them. It does not change; a reload swaps in another.
 type Snapshot struct {
 	// Issuers are those that the configuration names.
-	Issuers []*authority.Issuer
+	Issuers []*registry.Issuer
 	// Public answers on the public listener.
 	Public http.Handler
 
 	keys  *keyring.Keyring
-	admin *authority.Issuer
+	admin *registry.Issuer
 	// authority gives tokens for all of them.
 	authority *authority.Authority
-	// share makes a client's rate hold over all replicas; nil where there is one.
-	share *limit.Share
 	// clientKeys keeps what clients publish at their own jwks_uri, fetched within networks.
 	clientKeys *jwksuri.Source
 	networks   []string
@@ -102,32 +102,28 @@ func (s *state) load(ctx context.Context, keys *keyring.Keyring) error {
 
 // buildHandlers makes what answers on the two listeners.
 func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
-	l := cfg.Limits
-	rate := limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20)
+	limits := cfg.Limits.Overload()
 	auth := &authority.Authority{
 		Registry: s.db, Ledger: s.db, Keyring: snap.keys, Pepper: s.master.Pepper(), Refusals: s.refusals, Now: s.now,
-		KeySource: snap.clientKeys, RefusedKeys: cfg.RefusedKeys, Revocations: s.revocations,
-		ClientRate: rate,
-		Noisy:      limit.NewHolds[authority.ClientAt](1 << 16),
+		KeySource: snap.clientKeys, BlockedKeys: cfg.RefusedKeys, Revocations: s.revocations,
+		ClientRate: overload.NewLimiter[authority.ClientName](limits.ClientRate, limits.Clients),
+		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 	}
 	if store.IsPostgres(cfg.Store) { // there are replicas
-		snap.share = limit.NewShare(rate, s.now)
-		auth.LastKnown, auth.Fresh = s.db.LastKnown(), s.db.Heard
+		auth.Stale, auth.Staleness = s.db.LastKnown(), s.db.Heard
 	}
 	snap.authority = auth
 	front := &server.Server{
-		Issuers: snap.Issuers, Authority: auth, Keyring: snap.keys, Gate: s.gate, Readers: limit.NewGate(readersPerWorker * l.InFlight), Lag: s.lag, Timeout: l.RequestTimeout, Ready: s.ready,
-		AddressRate:    addressRate(l),
-		TrustedProxies: prefixes(cfg.Listen.TrustedProxies),
-		Refused:        server.NewRefusalLog(s.log, recordedRate(cfg)), Observe: s.metrics.Request, Now: s.now,
+		Issuers: snap.Issuers, Authority: auth, Keyring: snap.keys, Admission: overload.NewAdmission(limits), Ready: s.ready,
+		Refused: server.NewRefusalLog(s.log, limits.Refusals), Observe: s.metrics.Request, Now: s.now,
 	}
+	front.Admission.AtWork, front.Admission.QueueDelay = s.atWork, s.delay
+	front.Admission.TrustedProxies = prefixes(cfg.Listen.TrustedProxies)
 	if snap.Public, err = front.Handler(); err != nil {
 		return err
 	}
 	back := *front // shares no bound with the callers: who administers gets in when they crowd
-	back.Issuers, back.TrustedProxies = []*authority.Issuer{snap.admin}, nil
-	back.Lag = nil
-	back.Gate, back.Readers, back.AddressRate = limit.NewGate(l.InFlight), limit.NewGate(readersPerWorker*l.InFlight), addressRate(l)
+	back.Issuers, back.Admission = []*registry.Issuer{snap.admin}, overload.NewAdmission(limits)
 	tokens, err := back.Handler()
 	if err != nil {
 		return err
@@ -149,27 +145,19 @@ func pathOf(text string) string {
 	return u.Path
 }
 
-// readersPerWorker is how many requests may be read for each that may be at
-// work: a body takes longer to come than an answer to make.
-const readersPerWorker = 8
-
-func addressRate(l config.Limits) *limit.Limiter[netip.Addr] {
-	return limit.New[netip.Addr](limit.Rate{PerSecond: max(l.AddressRate, 0), Burst: l.AddressBurst}, 1<<16)
-}
-
 // adminIssuer mints the tokens that the admin API accepts.
-func adminIssuer(cfg *config.Config) *authority.Issuer {
-	p, err := profile.Builtin("oauth2")
+func adminIssuer(cfg *config.Config) *registry.Issuer {
+	p, err := platform.Builtin("oauth2")
 	if err != nil {
 		panic(err) // it is compiled in, and its test reads it
 	}
-	return &authority.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
-		ResourceAudience: cfg.Admin.URL + adminapi.Prefix, TokenLifetime: 5 * time.Minute, Replay: profile.Once, Alg: p.Policy.Token.Alg}
+	return &registry.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
+		ResourceAudience: cfg.Admin.URL + adminapi.Prefix, TokenLifetime: 5 * time.Minute, Replay: platform.ReplayOnce, Alg: p.Policy.Token.Alg}
 }
 
 // settingsOf keeps a retired key published for as long as a token of it may be
 // checked by a verifier that fetched the keys before.
-func settingsOf(issuer *authority.Issuer, rotate, announce time.Duration) keyring.Settings {
+func settingsOf(issuer *registry.Issuer, rotate, announce time.Duration) keyring.Settings {
 	const clocks = 5 * time.Minute
 	return keyring.Settings{Alg: jose.Alg(issuer.Alg), Typ: issuer.Profile.Policy.Token.Typ, Rotate: rotate, Announce: announce,
 		MaxAge: keyring.JWKSMaxAge, Keep: issuer.TokenLifetime + keyring.JWKSMaxAge + clocks}
@@ -178,21 +166,21 @@ func settingsOf(issuer *authority.Issuer, rotate, announce time.Duration) keyrin
 func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Authority) *admin.API {
 	return &admin.API{
 		Base:    pathOf(snap.admin.URL),
-		Issuers: func() []*authority.Issuer { return append([]*authority.Issuer{snap.admin}, snap.Issuers...) },
+		Issuers: func() []*registry.Issuer { return append([]*registry.Issuer{snap.admin}, snap.Issuers...) },
 		Clients: s.db, Merchants: s.db, Ledger: s.db, Revocations: s.db, Keyring: snap.keys, Authority: auth,
-		Verify: func(ctx context.Context) (authority.VerifyReport, error) {
+		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
 			return s.db.Verify(ctx, s.master.CheckpointKey())
 		},
 		CheckpointKey: s.master.CheckpointKey(),
 		Backup:        s.copyStore,
 		Verifier:      snap.Verifier(snap.admin),
-		Pepper:        s.master.Pepper(), RefusedKeys: cfg.RefusedKeys, Log: s.log, Now: s.now,
+		Pepper:        s.master.Pepper(), BlockedKeys: cfg.RefusedKeys, Log: s.log, Now: s.now,
 	}
 }
 
 // Verifier judges the access tokens of an issuer in the process that signs them: by
 // the keys of the moment, and refusing at once what is revoked.
-func (s *Snapshot) Verifier(issuer *authority.Issuer) *bearer.Verifier {
+func (s *Snapshot) Verifier(issuer *registry.Issuer) *bearer.Verifier {
 	v := &bearer.Verifier{Issuer: issuer.URL, Keys: s.verificationKeys(issuer.Name), Now: s.keys.Now,
 		Typ: []string{issuer.Profile.Policy.Token.Typ}, AnyAudience: issuer.ResourceAudience == "",
 		Revocations: ownRevocations{s.authority, issuer}}
@@ -221,12 +209,12 @@ func (s *Snapshot) verificationKeys(issuer string) bearer.KeyFunc {
 // of a disabled client, is refused at once.
 type ownRevocations struct {
 	authority *authority.Authority
-	issuer    *authority.Issuer
+	issuer    *registry.Issuer
 }
 
 // Revoked implements bearer.RevocationSource.
 func (o ownRevocations) Revoked(ctx context.Context, c *bearer.Claims) (bool, error) {
-	return o.authority.Withdrawn(ctx, o.issuer, c.KeyID, c.Payload)
+	return o.authority.Revoked(ctx, o.issuer, c.KeyID, c.Payload)
 }
 
 func prefixes(texts []string) []netip.Prefix {

@@ -15,8 +15,8 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/config"
 	"moneyer/internal/keyring"
-	"moneyer/internal/limit"
 	"moneyer/internal/metrics"
+	"moneyer/internal/overload"
 	"moneyer/internal/store"
 )
 
@@ -27,9 +27,8 @@ type state struct {
 	copyPath string // where a copy of the store is made for a backup; "" is a new folder for each
 	copying  sync.Mutex
 	master   *keyring.MasterKey
-	gate     *limit.Gate
-	lag      *limit.Lag
-	crowded  *limit.Limiter[struct{}] // bounds how often the log tells of it
+	atWork   *overload.ConcurrencyLimit
+	delay    *overload.QueueDelay // of requests that nobody has read yet
 	metrics  *metrics.Metrics
 	refusals *authority.Refusals
 	// revocations are the same for every snapshot.
@@ -42,29 +41,26 @@ type state struct {
 	current atomic.Pointer[Snapshot]
 }
 
-// longestLag is how long requests may wait before they are read. With more of
-// them than can be answered it becomes the time that those who are let in take.
-const longestLag = 150 * time.Millisecond
-
 // open reads the master key and opens the store.
 func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 	master, err := readMasterKey(cfg)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	lag, err := limit.NewLag(longestLag, o.Now)
+	limits := cfg.Limits.Overload()
+	delay, err := overload.NewQueueDelay(limits.QueueDelay, o.Now)
 	if err != nil {
 		return nil, err
 	}
 	log := cfg.Log.New(o.Log)
-	s := &state{lag: lag, crowded: limit.New[struct{}](limit.Rate{PerSecond: 0.1}, 1), copyPath: copyPath(cfg), master: master,
-		gate: limit.NewGate(cfg.Limits.InFlight), log: log, problems: edgeLog{log: log, failing: map[string]bool{}}, now: o.Now}
-	s.db, err = store.Open(ctx, cfg.StoreURL(), store.Options{Now: o.Now, Changed: s.changedElsewhere, Beat: s.beat, Heard: s.heardBeat})
+	s := &state{delay: delay, copyPath: copyPath(cfg), master: master,
+		atWork: overload.NewConcurrencyLimit(limits.AtWork), log: log, problems: edgeLog{log: log, failing: map[string]bool{}}, now: o.Now}
+	s.db, err = store.Open(ctx, cfg.StoreURL(), store.Options{Now: o.Now, Changed: s.changedElsewhere})
 	if err != nil {
-		return nil, errors.Join(err, lag.Close())
+		return nil, errors.Join(err, delay.Close())
 	}
-	s.refusals, s.revocations = authority.NewRefusals(s.db, recordedRate(cfg)), authority.NewRevocations(s.db)
-	s.metrics = metrics.New(o.Version, s.gate.Inside, s.storeUp, s.silence)
+	s.refusals, s.revocations = authority.NewRefusals(s.db, limits.Refusals), authority.NewRevocations(s.db)
+	s.metrics = metrics.New(o.Version, s.atWork.InUse, s.storeUp, s.silence)
 	if err := os.Remove(s.copyPath); s.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed may have left it
 		return nil, errors.Join(err, s.close())
 	}
@@ -87,7 +83,7 @@ func (s *state) reportStore(ctx context.Context, url string) {
 }
 
 // close gives back what the state holds.
-func (s *state) close() error { return errors.Join(s.db.Close(), s.lag.Close()) }
+func (s *state) close() error { return errors.Join(s.db.Close(), s.delay.Close()) }
 
 func (s *state) storeUp() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -125,9 +121,4 @@ func readMasterKey(cfg *config.Config) (*keyring.MasterKey, error) {
 		return nil, fmt.Errorf("master key in the environment variable %s: %w", where, err)
 	}
 	return key, nil
-}
-
-func recordedRate(cfg *config.Config) limit.Rate {
-	rate := cfg.Limits.RefusalsRecorded
-	return limit.Rate{PerSecond: rate, Burst: int(max(rate, 1))}
 }

@@ -5,22 +5,22 @@ import (
 	"fmt"
 	"strings"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // example makes the commands by which a platform is tried.
 type example struct {
-	issuer     *authority.Issuer
-	demo       *profile.Demo
+	issuer     *registry.Issuer
+	demo       *platform.Demo
 	program    string // the command of ours
 	credential string // the file with the private key or secret
 }
 
 // scope is what a request must ask for to get it.
 func (e *example) scope() string {
-	if e.issuer.Profile.Policy.Scope.Default != profile.Nothing {
+	if e.issuer.Profile.Policy.Scope.Default != platform.DefaultNothing {
 		return ""
 	}
 	return strings.Join(e.demo.Scope, " ")
@@ -30,9 +30,9 @@ func (e *example) scope() string {
 func (e *example) tokenCommand() string {
 	args := []string{e.program, "token", "--profile", e.issuer.Profile.Name, "--issuer", e.issuer.URL}
 	switch e.demo.Credential {
-	case profile.KeyCredential:
+	case platform.KeyCredential:
 		args = append(args, "--client", e.demo.Client, "--key", e.credential, "--kid", kid)
-	case profile.APIKeyCredential:
+	case platform.APIKeyCredential:
 		args = append(args, "--api-key-file", e.credential)
 	default:
 		args = append(args, "--client", e.demo.Client, "--secret-file", e.credential)
@@ -47,8 +47,8 @@ func (e *example) tokenCommand() string {
 }
 
 // params are the parameters of the platform's own that a request carries.
-func (e *example) params() []profile.Param {
-	var params []profile.Param
+func (e *example) params() []platform.Param {
+	var params []platform.Param
 	for _, param := range e.issuer.Profile.Wire.Params {
 		if len(e.demo.Params[param.Name]) > 0 {
 			params = append(params, param)
@@ -61,13 +61,13 @@ func (e *example) params() []profile.Param {
 func (e *example) curl() string {
 	wire := &e.issuer.Profile.Wire
 	words := []string{"curl -s " + Quote(e.issuer.Endpoints()[0])}
-	if e.demo.Credential == profile.APIKeyCredential {
+	if e.demo.Credential == platform.APIKeyCredential {
 		words = append(words, fmt.Sprintf(`-H "%s: %s $(cat %s)"`, wire.APIKey.Header, wire.APIKey.Scheme, Quote(e.credential)))
 	}
 	if wire.Correlation.Required {
 		words = append(words, fmt.Sprintf(`-H "%s: try-1"`, wire.Correlation.Header))
 	}
-	if wire.Bodies[0] == profile.JSON {
+	if wire.Bodies[0] == platform.BodyJSON {
 		words = append(words, `-H "Content-Type: application/json"`, "-d "+Quote(e.body()))
 	} else {
 		words = append(words, e.form()...)
@@ -79,13 +79,13 @@ func (e *example) curl() string {
 func (e *example) form() []string {
 	var words []string
 	switch e.demo.Credential {
-	case profile.KeyCredential:
+	case platform.KeyCredential:
 		words = append(words, "-d grant_type="+string(oauth.JWTBearer), "-d assertion=$("+command(e.program, "assert", "--profile", e.issuer.Profile.Name,
 			"--issuer", e.issuer.URL, "--client", e.demo.Client, "--key", e.credential, "--kid", kid)+")")
-	case profile.SecretCredential:
+	case platform.SecretCredential:
 		words = append(words, "-d grant_type="+string(oauth.ClientCredentials), "-d client_id="+e.demo.Client,
 			"--data-urlencode "+Quote("client_secret@"+e.credential))
-	case profile.APIKeyCredential:
+	case platform.APIKeyCredential:
 		words = append(words, "-d grant_type="+string(oauth.ClientCredentials))
 	}
 	for _, param := range e.params() {
@@ -104,11 +104,11 @@ func (e *example) body() string {
 		param := &e.issuer.Profile.Wire.Params[i]
 		var value any
 		switch texts := e.demo.Params[param.Name]; {
-		case param.Means == profile.MeansScope && e.scope() != "":
+		case param.Means == platform.MeansScope && e.scope() != "":
 			value = e.scope()
 		case len(texts) == 0:
 			continue
-		case param.Type == profile.Strings:
+		case param.Type == platform.TypeStrings:
 			value = texts
 		default:
 			value = texts[0]

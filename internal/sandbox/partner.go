@@ -9,30 +9,31 @@ import (
 	"time"
 
 	"moneyer/assertion"
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // Registry is where the demo clients are registered. What is not there is
-// authority.ErrNotFound.
+// registry.ErrNotFound.
 type Registry interface {
-	Client(ctx context.Context, issuer, id string) (*authority.Client, error)
-	PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error
-	Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error)
-	PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error
-	CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error)
-	PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error
+	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
+	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
+	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
+	PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error
+	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
+	PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error
 }
 
 // partner is the sandbox's client of one issuer.
 type partner struct {
 	registry Registry
-	pepper   authority.Pepper
+	pepper   registry.Pepper
 	now      time.Time
-	issuer   *authority.Issuer
-	demo     *profile.Demo
+	issuer   *registry.Issuer
+	demo     *platform.Demo
 	dir      string // of the credentials
 }
 
@@ -41,7 +42,7 @@ const kid = "demo-1"
 
 // credential is the file that holds the partner's own private key or secret.
 func (p *partner) credential() string {
-	if p.demo.Credential == profile.KeyCredential {
+	if p.demo.Credential == platform.KeyCredential {
 		return filepath.Join(p.dir, p.issuer.Name+".pem")
 	}
 	return filepath.Join(p.dir, p.issuer.Name+".secret")
@@ -51,7 +52,7 @@ func (p *partner) credential() string {
 // was lost gets another.
 func (p *partner) onboard(ctx context.Context) error {
 	known, err := p.registry.Client(ctx, p.issuer.Name, p.demo.Client)
-	if err != nil && !errors.Is(err, authority.ErrNotFound) {
+	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return err
 	}
 	if _, err := os.Lstat(p.credential()); known == nil || errors.Is(err, fs.ErrNotExist) {
@@ -63,9 +64,9 @@ func (p *partner) onboard(ctx context.Context) error {
 }
 
 // register gives the partner a new credential and writes its own half of it.
-func (p *partner) register(ctx context.Context, known *authority.Client) error {
+func (p *partner) register(ctx context.Context, known *registry.Client) error {
 	policy := &p.issuer.Profile.Policy
-	client := &authority.Client{Issuer: p.issuer.Name, ID: p.demo.Client, Name: "Demo partner", Created: p.now,
+	client := &registry.Client{Issuer: p.issuer.Name, ID: p.demo.Client, Name: "Demo partner", Created: p.now,
 		Scope: oauth.Scope(p.demo.Scope), Attributes: attributes(p.demo.Attributes, policy.Token.ClientAttributes())}
 	if known != nil {
 		client.Revision = known.Revision
@@ -91,13 +92,13 @@ func (p *partner) register(ctx context.Context, known *authority.Client) error {
 
 // giveCredential makes a key pair or a secret and returns the half that the
 // partner keeps.
-func (p *partner) giveCredential(client *authority.Client) ([]byte, error) {
-	if p.demo.Credential != profile.KeyCredential {
-		kind := authority.ClientSecret
-		if p.demo.Credential == profile.APIKeyCredential {
-			kind = authority.APIKey
+func (p *partner) giveCredential(client *registry.Client) ([]byte, error) {
+	if p.demo.Credential != platform.KeyCredential {
+		kind := registry.ClientSecret
+		if p.demo.Credential == platform.APIKeyCredential {
+			kind = registry.APIKey
 		}
-		_, text, err := client.NewSecret(p.pepper, kind, p.now.AddDate(1, 0, 0), p.now)
+		_, text, err := client.NewSecret(p.issuer, p.pepper, kind, p.now.AddDate(1, 0, 0), p.now)
 		return []byte(text), err
 	}
 	alg := p.issuer.Profile.Policy.Assertion.Algs[0]
@@ -109,7 +110,7 @@ func (p *partner) giveCredential(client *authority.Client) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := client.AddKey(p.issuer, nil, authority.Key{Kid: kid, Public: public, Created: p.now}); err != nil {
+	if err := client.AddKey(p.issuer, nil, registry.Key{Kid: kid, Public: public, Created: p.now}); err != nil {
 		return nil, err
 	}
 	return assertion.MarshalKey(signer)
@@ -124,10 +125,10 @@ func (p *partner) onboardMerchant(ctx context.Context) error {
 	}
 	id := p.demo.Params[policy.Param][0]
 	_, err := p.registry.Merchant(ctx, p.issuer.Name, id)
-	if errors.Is(err, authority.ErrNotFound) {
-		merchant := authority.Merchant{Issuer: p.issuer.Name, ID: id, Client: p.demo.Client,
+	if errors.Is(err, registry.ErrNotFound) {
+		merchant := registry.Merchant{Issuer: p.issuer.Name, ID: id, Client: p.demo.Client,
 			Attributes: attributes(p.demo.MerchantAttributes, p.issuer.Profile.Policy.Token.MerchantAttributes())}
-		err = p.registry.PutMerchants(ctx, []authority.Merchant{merchant}, p.entry("merchant.add", "merchants/"+id))
+		err = p.registry.PutMerchants(ctx, []registry.Merchant{merchant}, p.entry("merchant.add", "merchants/"+id))
 	}
 	if err != nil {
 		return err
@@ -145,23 +146,23 @@ func (p *partner) onboardCard(ctx context.Context, merchant, id, scheme string) 
 	if err != nil || len(known) > 0 {
 		return err
 	}
-	card := authority.CardToken{Issuer: p.issuer.Name, ID: id, Merchant: merchant, Scheme: scheme}
-	return p.registry.PutCardTokens(ctx, []authority.CardToken{card}, p.entry("card-token.add", "card-tokens/"+id))
+	card := registry.CardToken{Issuer: p.issuer.Name, ID: id, Merchant: merchant, Scheme: scheme}
+	return p.registry.PutCardTokens(ctx, []registry.CardToken{card}, p.entry("card-token.add", "card-tokens/"+id))
 }
 
-func (p *partner) entry(action, object string) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: p.now, Issuer: p.issuer.Name,
+func (p *partner) entry(action, object string) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindAdmin, Time: p.now, Issuer: p.issuer.Name,
 		Actor: "moneyer sandbox", Action: action, Object: object}
 }
 
 // attributes gives the texts of a demo the types of the claims that use them.
-func attributes(texts map[string]profile.Texts, claims map[string]profile.Claim) map[string]authority.Attribute {
-	typed := map[string]authority.Attribute{}
+func attributes(texts map[string]platform.Texts, claims map[string]platform.Claim) map[string]registry.Attribute {
+	typed := map[string]registry.Attribute{}
 	for name, list := range texts {
-		if claims[name].Type == profile.Strings {
-			typed[name] = authority.Attribute{List: list, IsList: true}
+		if claims[name].Type == platform.TypeStrings {
+			typed[name] = registry.Attribute{List: list, IsList: true}
 		} else {
-			typed[name] = authority.Attribute{Text: list[0]}
+			typed[name] = registry.Attribute{Text: list[0]}
 		}
 	}
 	return typed

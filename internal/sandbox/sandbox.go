@@ -17,10 +17,10 @@ import (
 	"time"
 
 	"moneyer/bearer"
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
 	"moneyer/internal/daemon"
-	"moneyer/profile"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 )
 
 // Environment is that of every issuer of a sandbox.
@@ -64,7 +64,7 @@ drain_delay = "-1s"
 	for _, p := range platforms() {
 		d := &p.Demo
 		fmt.Fprintf(&b, "\n[issuers.%s]\nurl = \"http://%s%s\"\nprofile = %q\nenvironment = %q\n", d.Issuer, address, d.Path, p.Name, Environment)
-		if aud := p.Policy.Token.Claim("aud"); aud != nil && aud.From == profile.SourceAudience {
+		if aud := p.Policy.Token.Claim("aud"); aud != nil && aud.From == platform.SourceAudience {
 			fmt.Fprintf(&b, "resource_audience = %q\n", "https://api.example.com/"+d.Issuer)
 		}
 		if len(d.AudienceNames) > 0 {
@@ -75,10 +75,10 @@ drain_delay = "-1s"
 }
 
 // platforms are the built-in profiles that have a demo.
-func platforms() []*profile.Profile {
-	var with []*profile.Profile
-	for _, name := range profile.BuiltinNames() {
-		if p, err := profile.Builtin(name); err == nil && p.Demo.Credential != "" { // its tests read each
+func platforms() []*platform.Profile {
+	var with []*platform.Profile
+	for _, name := range platform.BuiltinNames() {
+		if p, err := platform.Builtin(name); err == nil && p.Demo.Credential != "" { // its tests read each
 			with = append(with, p)
 		}
 	}
@@ -119,7 +119,7 @@ type Demo struct {
 
 // Onboard registers the demo clients that a server of the configuration cfg lacks, with
 // their credentials in dir, and tells how to try them by the command called program.
-func Onboard(ctx context.Context, r Registry, pepper authority.Pepper, cfg *config.Config, dir, program string, now time.Time) ([]Demo, error) {
+func Onboard(ctx context.Context, r Registry, pepper registry.Pepper, cfg *config.Config, dir, program string, now time.Time) ([]Demo, error) {
 	demos := []Demo{}
 	for _, p := range platforms() {
 		issuer := cfg.Issuers[p.Demo.Issuer].Authority()
