@@ -107,7 +107,7 @@ func (b *buffer) Reset() {
 
 // house is the real thing: SQLite, keyring, authority and server, over TLS, with
 // a clock that stands still.
-type house struct {
+type testServer struct {
 	clock
 	setup     *setup
 	pepper    registry.Pepper
@@ -128,9 +128,9 @@ type house struct {
 const maxInFlight = 4
 
 // open builds what the setup says.
-func (s *setup) open(t testing.TB) *house {
+func (s *setup) open(t testing.TB) *testServer {
 	t.Helper()
-	h := &house{setup: s, verifiers: map[string]*bearer.Verifier{}}
+	h := &testServer{setup: s, verifiers: map[string]*bearer.Verifier{}}
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{Now: h.Now})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
@@ -144,7 +144,7 @@ func (s *setup) open(t testing.TB) *house {
 	return h
 }
 
-func (h *house) openKeys(t testing.TB, master *keyring.MasterKey) {
+func (h *testServer) openKeys(t testing.TB, master *keyring.MasterKey) {
 	t.Helper()
 	h.keyring = &keyring.Keyring{Store: h.store, Master: master, Issuers: map[string]keyring.Settings{}, Now: h.Now, Log: slog.New(slog.NewJSONHandler(&h.log, nil))}
 	for _, issuer := range h.setup.issuers {
@@ -159,7 +159,7 @@ func (h *house) openKeys(t testing.TB, master *keyring.MasterKey) {
 }
 
 // serve starts the server. Called once more, it starts another on the same store.
-func (h *house) serve(t testing.TB) {
+func (h *testServer) serve(t testing.TB) {
 	t.Helper()
 	log := slog.New(slog.NewJSONHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	plenty := overload.Rate{PerSecond: 1e6, Burst: 1e6}
@@ -198,7 +198,7 @@ func (h *house) serve(t testing.TB) {
 	}
 }
 
-func (h *house) ready(context.Context) error {
+func (h *testServer) ready(context.Context) error {
 	if err := h.notice.Load(); err != nil {
 		return *err
 	}
@@ -206,7 +206,7 @@ func (h *house) ready(context.Context) error {
 }
 
 // entries reads the ledger.
-func (h *house) entries(t testing.TB) []*ledger.Record {
+func (h *testServer) entries(t testing.TB) []*ledger.Record {
 	t.Helper()
 	var all []*ledger.Record
 	must(t, h.store.Entries(context.Background(), ledger.Query{}, func(r *ledger.Record) error {

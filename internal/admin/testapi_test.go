@@ -35,7 +35,7 @@ var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 const both = admin.ScopeRead + " " + admin.ScopeWrite
 
 // world is the admin API on loopback over a real store and keyring.
-type world struct {
+type testAPI struct {
 	t       testing.TB
 	url     string // of the API, with its prefix
 	api     *admin.API
@@ -48,15 +48,15 @@ type world struct {
 	token   string // with both scopes, of client "operator"
 }
 
-func (w *world) now() time.Time { return start.Add(time.Duration(w.moved.Load())) }
+func (w *testAPI) now() time.Time { return start.Add(time.Duration(w.moved.Load())) }
 
 // wait lets time pass.
-func (w *world) wait(d time.Duration) { w.moved.Add(int64(d)) }
+func (w *testAPI) wait(d time.Duration) { w.moved.Add(int64(d)) }
 
 // newWorld starts one. change may replace parts before it starts.
-func newWorld(t testing.TB, change ...func(*world)) *world {
+func newTestAPI(t testing.TB, change ...func(*testAPI)) *testAPI {
 	t.Helper()
-	w := &world{t: t, log: &logBuffer{}}
+	w := &testAPI{t: t, log: &logBuffer{}}
 	for name, profileName := range map[string]string{"admin": "oauth2", "plain": "oauth2", "d1": "thales-d1", "bolt": "boltpay", "etp": "thales-etp"} {
 		w.issuers = append(w.issuers, newIssuer(t, name, profileName))
 	}
@@ -106,7 +106,7 @@ func newIssuer(t testing.TB, name, profileName string) *registry.Issuer {
 		ResourceAudience: "https://api.example", TokenLifetime: 10 * time.Minute, Replay: platform.ReplayOnce, Alg: "ES256"}
 }
 
-func (w *world) verificationKey(ctx context.Context, kid string) (bearer.Key, error) {
+func (w *testAPI) verificationKey(ctx context.Context, kid string) (bearer.Key, error) {
 	set, err := w.keys.JWKS("admin", w.now())
 	if err != nil {
 		return bearer.Key{}, err
@@ -119,7 +119,7 @@ func (w *world) verificationKey(ctx context.Context, kid string) (bearer.Key, er
 }
 
 // mint makes an access token for the admin API.
-func (w *world) mint(client, scope string, life time.Duration) string {
+func (w *testAPI) mint(client, scope string, life time.Duration) string {
 	w.t.Helper()
 	signer, err := w.keys.Signer("admin", w.now())
 	must(w.t, err)
@@ -131,12 +131,12 @@ func (w *world) mint(client, scope string, life time.Duration) string {
 }
 
 // send sends a request with the operator's token.
-func (w *world) send(method, path, mediaType string, body io.Reader) *http.Response {
+func (w *testAPI) send(method, path, mediaType string, body io.Reader) *http.Response {
 	w.t.Helper()
 	return w.sendAs(w.token, method, path, mediaType, body)
 }
 
-func (w *world) sendAs(token, method, path, mediaType string, body io.Reader) *http.Response {
+func (w *testAPI) sendAs(token, method, path, mediaType string, body io.Reader) *http.Response {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, body)
 	must(w.t, err)
@@ -153,7 +153,7 @@ func (w *world) sendAs(token, method, path, mediaType string, body io.Reader) *h
 }
 
 // request makes a request of the operator with JSON.
-func (w *world) request(method, path, body string) *http.Request {
+func (w *testAPI) request(method, path, body string) *http.Request {
 	req, err := http.NewRequestWithContext(w.t.Context(), method, w.url+path, strings.NewReader(body))
 	must(w.t, err)
 	req.Header.Set("Authorization", "Bearer "+w.token)
@@ -162,7 +162,7 @@ func (w *world) request(method, path, body string) *http.Request {
 }
 
 // do sends JSON, wants the status, and returns the answer.
-func (w *world) do(method, path, body string, status int) string {
+func (w *testAPI) do(method, path, body string, status int) string {
 	w.t.Helper()
 	var in io.Reader
 	if body != "" {
@@ -178,14 +178,14 @@ func (w *world) do(method, path, body string, status int) string {
 }
 
 // get reads an answer into a T.
-func get[T any](w *world, path string) (v T) {
+func get[T any](w *testAPI, path string) (v T) {
 	w.t.Helper()
 	decode(w.t, w.do("GET", path, "", 200), &v)
 	return v
 }
 
 // refused wants a status and a description that holds all of texts.
-func (w *world) refused(method, path, body string, status int, texts ...string) {
+func (w *testAPI) refused(method, path, body string, status int, texts ...string) {
 	w.t.Helper()
 	var f admin.Failure
 	decode(w.t, w.do(method, path, body, status), &f)
@@ -200,7 +200,7 @@ func (w *world) refused(method, path, body string, status int, texts ...string) 
 }
 
 // entries reads the admin entries of the operator.
-func (w *world) entries() (found []ledger.Entry) {
+func (w *testAPI) entries() (found []ledger.Entry) {
 	w.t.Helper()
 	for line := range strings.Lines(w.do("GET", "/ledger?kind=admin", "", 200)) {
 		r, err := admin.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))

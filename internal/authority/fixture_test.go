@@ -67,7 +67,7 @@ func publicOf(key crypto.Signer) *jose.PublicKey {
 }
 
 // house is an authority with all its neighbours in memory.
-type house struct {
+type fixture struct {
 	*authority.Authority
 	registry *memoryRegistry
 	ledger   *memoryLedger
@@ -79,14 +79,14 @@ type house struct {
 }
 
 // newHouse has one issuer of the profile and two clients, with a key each.
-func newHouse(t testing.TB, profileName string) *house {
+func newFixture(t testing.TB, profileName string) *fixture {
 	t.Helper()
 	p, err := platform.Builtin(profileName)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.Policy.Assertion.MaxLifetime = maxLifetime // one bound, so that one table of edges does for all
-	h := &house{registry: &memoryRegistry{clients: map[string]*registry.Client{}}, ledger: &memoryLedger{}, now: noon}
+	h := &fixture{registry: &memoryRegistry{clients: map[string]*registry.Client{}}, ledger: &memoryLedger{}, now: noon}
 	h.issuer = &registry.Issuer{
 		Name: "d1", URL: "https://auth.example/d1", Profile: p, Environment: "stg", AudienceNames: []string{"stg", "prd"},
 		ResourceAudience: "https://api.example", TokenLifetime: p.Policy.Token.Lifetime,
@@ -105,14 +105,14 @@ func newHouse(t testing.TB, profileName string) *house {
 	return h
 }
 
-func (h *house) client() *registry.Client { return h.registry.clients[clientID] }
+func (h *fixture) client() *registry.Client { return h.registry.clients[clientID] }
 
-func (h *house) exchange(req *authority.Request) (*authority.AccessToken, error) {
+func (h *fixture) exchange(req *authority.Request) (*authority.AccessToken, error) {
 	return h.Exchange(context.Background(), h.issuer, req)
 }
 
 // flush writes the refusals that wait.
-func (h *house) flush(t testing.TB) {
+func (h *fixture) flush(t testing.TB) {
 	t.Helper()
 	if err := h.Refusals.Flush(t.Context(), h.now); err != nil {
 		t.Fatal(err)
@@ -120,7 +120,7 @@ func (h *house) flush(t testing.TB) {
 }
 
 // keepSecret notes texts that may be told nowhere: whole, and the parts of a JWT.
-func (h *house) keepSecret(texts ...string) {
+func (h *fixture) keepSecret(texts ...string) {
 	for _, text := range texts {
 		h.secrets = append(h.secrets, text)
 		h.secrets = append(h.secrets, strings.Split(text, ".")...)
@@ -128,7 +128,7 @@ func (h *house) keepSecret(texts ...string) {
 }
 
 // newSecret registers a secret or an API key of the client.
-func (h *house) newSecret(t testing.TB, kind registry.SecretKind) string {
+func (h *fixture) newSecret(t testing.TB, kind registry.SecretKind) string {
 	t.Helper()
 	_, text, err := h.client().NewSecret(h.issuer, h.Pepper, kind, time.Time{}, h.now)
 	if err != nil {
@@ -138,7 +138,7 @@ func (h *house) newSecret(t testing.TB, kind registry.SecretKind) string {
 }
 
 // addMerchant registers the client's merchant with two card tokens.
-func (h *house) addMerchant() *registry.Merchant {
+func (h *fixture) addMerchant() *registry.Merchant {
 	m := &registry.Merchant{Issuer: "d1", ID: "shop-1", Client: clientID,
 		Attributes: map[string]registry.Attribute{"trId": {Text: "40012345678"}}}
 	h.registry.merchants = map[string]*registry.Merchant{"shop-1": m}
@@ -333,7 +333,7 @@ func (k keyring) Signer(string, time.Time) (*jose.Signer, error) {
 // spec is an assertion in the making. A test edits it; edits of the house that
 // go with it are made at once.
 type spec struct {
-	*house
+	*fixture
 	header, claims map[string]any
 	key            crypto.Signer
 	// rawHeader and rawClaims replace header and claims.
@@ -347,16 +347,16 @@ type spec struct {
 }
 
 // spec begins with an assertion that every profile accepts, in either use.
-func (h *house) spec() *spec {
+func (h *fixture) spec() *spec {
 	return &spec{
-		house: h, key: partnerKey,
+		fixture: h, key: partnerKey,
 		header: map[string]any{"alg": "ES256", "kid": kid},
 		claims: map[string]any{"iss": clientID, "sub": clientID, "aud": h.issuer.URL, "exp": h.at(5 * time.Minute)},
 	}
 }
 
 // at is a NumericDate that far from the house's clock.
-func (h *house) at(d time.Duration) int64 { return h.now.Add(d).Unix() }
+func (h *fixture) at(d time.Duration) int64 { return h.now.Add(d).Unix() }
 
 func (s *spec) String() string {
 	header, claims := s.rawHeader, s.rawClaims
@@ -405,7 +405,7 @@ func rawSignature(key crypto.Signer, input string) []byte {
 }
 
 // assertion makes one with its own jti.
-func (h *house) assertion() string {
+func (h *fixture) assertion() string {
 	s := h.spec()
 	s.claims["jti"] = rand.Text()
 	return s.String()
