@@ -135,10 +135,10 @@ if [ "${#missing[@]}" -gt 0 ]; then
   failed+=("only a part was tested, for this is missing: ${missing[*]}")
 fi
 
-say "go vet ./..."
-go vet ./... || failed+=("go vet ./...")
-say "go test -race -shuffle=on ./..."
-go test -race -shuffle=on -timeout=12m ./... || failed+=("go test ./...")
+say "go vet ./..., in every module"
+./modules.sh go vet ./... || failed+=("go vet ./...")
+say "go test -race -shuffle=on ./..., in every module"
+./modules.sh go test -race -shuffle=on -timeout=12m ./... || failed+=("go test ./...")
 if has_libcrypto; then
   say "go test -race -tags openssl, where keys sign and tokens are verified"
   go vet -tags openssl ./internal/openssl &&
