@@ -41,15 +41,14 @@ var policy = map[string][]string{
 	"internal/agent":           {"oauth", "profile", "assertion", "tokensource", "internal/stricttoml"},
 	"internal/arch":            {},
 	"internal/wholelife":       {}, // it has tests alone
-	// PostgreSQL for tests and `make cluster`, and what cleans up behind them: no part of the server.
-	"internal/keeper":   {},
-	"internal/pgserver": {"internal/keeper", "github.com/jackc/pgx/v5"},
+	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.
+	"internal/pgtest": {"github.com/jackc/pgx/v5"},
 	// The cluster on loopback: a program that starts Moneyer as others would.
 	"cluster":         {"cluster/stand"},
 	"cluster/fault":   {"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog"},
 	"cluster/load":    {"assertion", "oauth"},
-	"cluster/patroni": {"internal/keeper", "internal/pgserver", "github.com/jackc/pgx/v5"},
-	"cluster/stand":   {"assertion", "oauth", "tokensource", "cluster/fault", "internal/keeper", "internal/pgserver"},
+	"cluster/patroni": {"internal/pgtest", "github.com/jackc/pgx/v5"},
+	"cluster/stand":   {"assertion", "oauth", "tokensource", "cluster/fault", "internal/pgtest"},
 	// The benchmark: a program that starts Moneyer as others would. Only
 	// bench/moneyer, which fills stores, looks inside.
 	"bench":         {"bench/moneyer", "bench/peers", "bench/subject", "bench/trial"},

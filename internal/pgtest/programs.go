@@ -1,4 +1,4 @@
-package pgserver
+package pgtest
 
 import (
 	"fmt"
@@ -33,8 +33,9 @@ func Programs() (string, error) {
 	return folder, nil
 }
 
-// credential is who runs PostgreSQL: nil for who runs this program.
-func credential() (*syscall.Credential, error) {
+// Credential is the user that PostgreSQL runs as: nil for the one of this program,
+// but when that is root.
+func Credential() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}

@@ -1,10 +1,4 @@
-// Package keeper makes folders for programs that tests start, and has them removed
-// with every process that works in them, and what is mounted there, when the program that made them ends,
-// however that comes about: a panic, a time-out of the tests or SIGKILL.
-//
-// It knows a process by its working folder, which whoever starts it must set.
-// Where there is no /proc only the folder goes.
-package keeper
+package pgtest
 
 import (
 	"context"
@@ -20,10 +14,11 @@ import (
 	"time"
 )
 
-// script: the end of its input is the end of who made the folder. Processes are
-// asked to end, and killed if they are still there after a while. What a PostgreSQL
-// that was killed leaves in the kernel goes by what its last file says of it.
-const script = `
+// sweep removes the folder $1 when its input ends, which it does with the process
+// that made the folder. Processes in the folder are asked to end, and killed if they
+// are still there after a while. The shared memory that a killed PostgreSQL leaves
+// in the kernel is removed by the number in its postmaster.pid.
+const sweep = `
 cat >/dev/null
 inside() {
   find /proc/[0-9]*/cwd -maxdepth 0 \( -lname "$1" -o -lname "$1/*" -o -lname "$1 (deleted)" \) 2>/dev/null |
@@ -48,17 +43,21 @@ done </proc/mounts 2>/dev/null
 rm -rf "$1"
 `
 
-// A Folder is a folder that is kept. The zero value is none.
+// A Folder is removed with every process that works in it, and what is mounted in
+// it, when the program that made it ends, however that comes about: a panic, a
+// time-out of the tests or SIGKILL. A process works in it when its working folder
+// is there, which whoever starts it must set. Where there is no /proc only the
+// folder is removed. The zero value is none.
 type Folder struct {
-	// Path is absolute and has no links in it.
+	// Path is absolute and has no symbolic links in it.
 	Path string
 
 	sweeper *exec.Cmd
 	input   io.Closer
 }
 
-// New makes a folder as os.MkdirTemp does.
-func New(dir, pattern string) (*Folder, error) {
+// NewFolder makes a folder as os.MkdirTemp does.
+func NewFolder(dir, pattern string) (*Folder, error) {
 	path, err := os.MkdirTemp(dir, pattern)
 	if err != nil {
 		return nil, err
@@ -68,7 +67,7 @@ func New(dir, pattern string) (*Folder, error) {
 		f.Path, err = filepath.EvalSymlinks(f.Path)
 	}
 	if err == nil {
-		err = f.keep()
+		err = f.startSweeper()
 	}
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(path))
@@ -76,10 +75,10 @@ func New(dir, pattern string) (*Folder, error) {
 	return f, nil
 }
 
-func (f *Folder) keep() (err error) {
-	// No context: it must outlive everything. A group of its own: a terminal's Ctrl-C
-	// is not for it.
-	f.sweeper = exec.CommandContext(context.Background(), "sh", "-c", script, "sh", f.Path)
+func (f *Folder) startSweeper() (err error) {
+	// No context: it must outlive this process. A group of its own: a terminal's Ctrl-C
+	// must not end it.
+	f.sweeper = exec.CommandContext(context.Background(), "sh", "-c", sweep, "sh", f.Path)
 	f.sweeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if f.input, err = f.sweeper.StdinPipe(); err != nil {
 		return err
@@ -87,19 +86,19 @@ func (f *Folder) keep() (err error) {
 	return f.sweeper.Start()
 }
 
-// Remove ends what still works in the folder, and removes it.
+// Remove ends the processes in the folder, and removes it.
 func (f *Folder) Remove() error {
 	return errors.Join(f.input.Close(), f.sweeper.Wait())
 }
 
-// Kill ends all processes that work in a folder at once, by SIGKILL, and returns
-// when they are gone.
-func Kill(folder string) error {
+// KillAll ends the processes whose working folder is folder or below it, all at once
+// by SIGKILL, and returns when they are gone.
+func KillAll(folder string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
-	// None can start another, or tell another to end, while all stand still.
+	// While all are stopped none can start another, or ask another to end.
 	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
 		for _, pid := range inside(folder) {
 			if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -123,7 +122,7 @@ func Kill(folder string) error {
 	}
 }
 
-// inside lists the processes that work in a folder.
+// inside lists the processes whose working folder is folder or below it.
 func inside(folder string) (found []int) {
 	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // the pattern is well formed
 	for _, link := range links {

@@ -1,4 +1,4 @@
-package pgserver
+package pgtest
 
 import (
 	"context"
@@ -36,7 +36,7 @@ func (s *Server) copyFrom(ctx context.Context, primary *Server) error {
 	if err != nil {
 		return err
 	}
-	// Whom the primary's commits wait for is not whom this server's will.
+	// The standbys that the primary's commits wait for are not this server's.
 	return s.append("postgresql.auto.conf", "synchronous_standby_names = ''\n")
 }
 
@@ -167,7 +167,7 @@ func (s *Server) awaitStream(ctx context.Context, primary *Server) error {
 	})
 }
 
-// Follows tells whether the server receives what the primary writes.
+// Follows reports whether the server receives what the primary writes.
 func (s *Server) Follows(ctx context.Context, primary *Server) bool {
 	ok, err := query[bool](ctx, primary,
 		"SELECT EXISTS (SELECT FROM pg_stat_replication WHERE application_name = $1 AND state = 'streaming')", s.name)

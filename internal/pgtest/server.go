@@ -1,11 +1,12 @@
-// Package pgserver runs real PostgreSQL servers on loopback: for tests, and for
-// `make cluster`. It starts them from Debian's packages, makes standbys of them,
-// kills and promotes them.
+// Package pgtest runs PostgreSQL servers on loopback, for tests and for `make
+// cluster`. It starts them from Debian's packages, makes standbys, kills servers and
+// promotes standbys.
 //
-// It is no part of Moneyer itself. Each server has a folder and a port of its own,
-// lets everybody on this machine in as the superuser [User], and is gone with its
-// folder when the program that started it ends, however that comes about.
-package pgserver
+// It is not part of Moneyer's programs. Each server has a folder and a port of its
+// own, accepts every local connection as the superuser [User] without a password,
+// and is removed with its [Folder] when the program that started it ends, however
+// that comes about.
+package pgtest
 
 import (
 	"context"
@@ -24,14 +25,12 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-
-	"moneyer/internal/keeper"
 )
 
 // User is the superuser of each server. It needs no password.
 const User = "moneyer"
 
-// ErrMissing tells that PostgreSQL is not installed.
+// ErrMissing says that PostgreSQL is not installed.
 var ErrMissing = errors.New("PostgreSQL is missing: apt-get install postgresql")
 
 const (
@@ -54,7 +53,7 @@ type Options struct {
 type Server struct {
 	name    string
 	parent  string // where the folder is
-	folder  *keeper.Folder
+	folder  *Folder
 	port    int
 	process *process // nil when it does not run
 }
@@ -71,17 +70,17 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	return s, nil
 }
 
-// newServer makes a folder and has it kept.
+// newServer makes the folder of a server.
 func newServer(name, parent string) (*Server, error) {
 	if _, err := Programs(); err != nil {
 		return nil, err
 	}
-	folder, err := keeper.New(parent, "moneyer-postgres-")
+	folder, err := NewFolder(parent, "moneyer-postgres-")
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{name: name, parent: parent, folder: folder}
-	// Its user must come through to its own folder; what else is here is its log.
+	// Its user must be able to reach its data folder; the only other file here is the log.
 	if err := errors.Join(os.Chmod(folder.Path, 0o711), s.makeData()); err != nil {
 		return nil, errors.Join(err, folder.Remove())
 	}
@@ -96,7 +95,7 @@ func (s *Server) makeData() error {
 	if err := os.Mkdir(s.data(), 0o700); err != nil {
 		return err
 	}
-	who, err := credential()
+	who, err := Credential()
 	if err != nil || who == nil {
 		return err
 	}
@@ -104,7 +103,7 @@ func (s *Server) makeData() error {
 }
 
 func (s *Server) create(ctx context.Context, settings map[string]string) error {
-	// --no-sync: what it writes survives the end of processes, which is all that is tried here.
+	// --no-sync: what it writes survives the end of processes, and no test needs more.
 	err := s.run(ctx, "initdb", "--pgdata="+s.data(), "--username="+User, "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
 	if err != nil {
 		return err
@@ -127,7 +126,7 @@ func (s *Server) configure(settings map[string]string) error {
 		"hot_standby":                "on",
 		"max_wal_senders":            "10",
 		"wal_keep_size":              "256MB", // for standbys that were away
-		// As soon as a standby can, it looks for its primary again.
+		// A standby that lost its primary tries again after this long.
 		"wal_retrieve_retry_interval": "100ms",
 	}
 	maps.Copy(all, settings)
@@ -233,7 +232,7 @@ func (s *Server) Name() string { return s.name }
 // PID is the postmaster's, the last one that was started.
 func (s *Server) PID() int { return s.process.pid }
 
-// Running tells whether the server has been started and has not ended since.
+// Running reports whether the server has been started and has not ended since.
 func (s *Server) Running() bool {
 	if s.process == nil {
 		return false
@@ -266,8 +265,8 @@ func query[T any](ctx context.Context, s *Server, sql string, args ...any) (valu
 	return value, errors.Join(err, c.Close(ctx))
 }
 
-// Stop ends the server in good order: its clients are cut off, and standbys have
-// everything.
+// Stop shuts the server down: its clients are disconnected, and standbys have
+// received everything.
 func (s *Server) Stop() error {
 	if !s.Running() {
 		return nil
@@ -303,7 +302,7 @@ func (s *Server) Remove() error {
 func (s *Server) data() string { return filepath.Join(s.folder.Path, "data") }
 func (s *Server) log() string  { return filepath.Join(s.folder.Path, "log") }
 
-// said returns the end of what the server told.
+// said returns the end of what the server wrote to its log.
 func (s *Server) said() string {
 	const most = 4 << 10
 	text, err := os.ReadFile(s.log())
@@ -331,14 +330,14 @@ func (s *Server) command(ctx context.Context, name string, args ...string) (*exe
 	if err != nil {
 		return nil, err
 	}
-	who, err := credential()
+	who, err := Credential()
 	if err != nil {
 		return nil, err
 	}
 	command := exec.CommandContext(ctx, filepath.Join(programs, name), args...)
 	command.Dir = s.data()
 	command.Env = environment()
-	// A group of its own: the terminal's Ctrl-C is for who started us.
+	// A group of its own, so that a terminal's Ctrl-C does not end it.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: who}
 	return command, nil
 }

@@ -1,4 +1,4 @@
-package pgserver
+package pgtest
 
 import (
 	"bytes"
@@ -59,7 +59,7 @@ func (p *process) kill() error {
 		return nil
 	default:
 	}
-	// While the postmaster stands still it starts none, and cannot tell them to end.
+	// While the postmaster is stopped it starts no child, and cannot ask one to end.
 	if err := syscall.Kill(p.pid, syscall.SIGSTOP); err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func awaitState(pid int, want byte) error {
 func removeSharedMemory(data string) {
 	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if err != nil {
-		return // it ended in good order, or never began
+		return // it was shut down, or never started
 	}
 	lines := strings.Split(string(text), "\n")
 	const sharedMemory = 6 // "key id", written once there is one

@@ -1,4 +1,4 @@
-package keeper
+package pgtest
 
 import (
 	"bufio"
@@ -13,12 +13,12 @@ import (
 	"time"
 )
 
-// childTask tells the test binary to keep a folder and wait to be killed.
-const childTask = "MONEYER_KEEPER_TEST_CHILD"
+// childTask has the test binary make a folder and wait to be killed.
+const childTask = "MONEYER_PGTEST_CHILD"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childTask) != "" {
-		f, err := New("", "moneyer-keeper-")
+		f, err := NewFolder("", "moneyer-folder-")
 		if err == nil {
 			_, err = stubborn(f)
 		}
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// stubborn starts a program in the folder that minds no signal but SIGKILL. Its
+// stubborn starts a program in the folder that ignores every signal but SIGKILL. Its
 // output ends when it does.
 func stubborn(f *Folder) (*bufio.Reader, error) {
 	inside := filepath.Join(f.Path, "inside")
@@ -53,8 +53,8 @@ func stubborn(f *Folder) (*bufio.Reader, error) {
 	return reader, err
 }
 
-func TestRemove(t *testing.T) {
-	f, err := New("", "moneyer-keeper-")
+func TestFolderRemove(t *testing.T) {
+	f, err := NewFolder("", "moneyer-folder-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,8 +73,8 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-func TestKill(t *testing.T) {
-	f, err := New("", "moneyer-keeper-")
+func TestKillAll(t *testing.T) {
+	f, err := NewFolder("", "moneyer-folder-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,10 +82,10 @@ func TestKill(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Kill(filepath.Join(f.Path, "elsewhere")); err != nil || len(inside(f.Path)) != 1 {
-		t.Errorf("in the folder work %v, %v", inside(f.Path), err)
+	if err := KillAll(filepath.Join(f.Path, "elsewhere")); err != nil || len(inside(f.Path)) != 1 {
+		t.Errorf("in the folder are %v, %v", inside(f.Path), err)
 	}
-	if err := Kill(f.Path); err != nil {
+	if err := KillAll(f.Path); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := out.ReadString(0); text != "" || err == nil {
@@ -96,8 +96,9 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// TestKilled: the end of the maker's life is the end of all that is in the folder.
-func TestKilled(t *testing.T) {
+// TestFolderOfKilled: when the process that made a folder is killed, the folder and
+// the processes in it go too.
+func TestFolderOfKilled(t *testing.T) {
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), childTask+"=1")
 	out, err := child.StdoutPipe()
@@ -113,7 +114,7 @@ func TestKilled(t *testing.T) {
 	}
 	path := strings.TrimSpace(line)
 	if at := inside(path); len(at) != 1 {
-		t.Fatalf("in %s work %v, want one process", path, at)
+		t.Fatalf("in %s are processes %v, want one", path, at)
 	}
 	if err := child.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -132,6 +133,6 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	if at := inside(path); len(at) != 0 {
-		t.Errorf("in %s, which is removed, work %v", path, at)
+		t.Errorf("in %s, which is removed, are processes %v", path, at)
 	}
 }
