@@ -21,7 +21,7 @@ build-openssl: ## build bin/moneyer-openssl, which signs with the OpenSSL instal
 	@$(BUILD_OPENSSL) -o bin/moneyer-openssl ./cmd/moneyer
 
 cluster: build ## three replicas, PostgreSQL with two synchronous standbys, HAProxy, on loopback
-	@go run ./cluster
+	@go run -C cluster .
 
 test: ## install what the tests need, then pass every test
 	@./test.sh

@@ -123,7 +123,7 @@ if [ "${#missing[@]}" -gt 0 ] && command -v apt-get >/dev/null; then
 fi
 if [ "$mode" = cluster ]; then
   [ "${#missing[@]}" -eq 0 ] || say "Missing: ${missing[*]}. The tests that need them fail."
-  MONEYER_REQUIRE_ALL=1 exec go test ./cluster -run="${2:-.}" -v -count=1 -timeout=90m -args -long
+  MONEYER_REQUIRE_ALL=1 exec go test -C cluster . -run="${2:-.}" -v -count=1 -timeout=90m -args -long
 fi
 install_node
 

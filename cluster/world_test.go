@@ -107,7 +107,7 @@ func bringUp() {
 
 func build(folder string) (string, error) {
 	path := filepath.Join(folder, "moneyer")
-	if out, err := exec.Command("go", "build", "-o", path, "moneyer/cmd/moneyer").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-C", "..", "-o", path, "./cmd/moneyer").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build moneyer: %w\n%s", err, out)
 	}
 	return path, nil
