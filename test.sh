@@ -143,6 +143,7 @@ if has_libcrypto; then
   say "go test -race -tags openssl, where keys sign and tokens are verified"
   go vet -tags openssl ./internal/openssl &&
     CGO_ENABLED=1 go test -race -shuffle=on -tags openssl ./internal/openssl ./internal/jose ./bearer ./internal/authority &&
+    CGO_ENABLED=1 go test -C interop -race -shuffle=on -tags openssl ./differential &&
     CGO_ENABLED=1 go test -tags openssl -run Memory ./internal/openssl ||
     failed+=("go test -tags openssl")
 fi

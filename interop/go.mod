@@ -8,6 +8,7 @@ require (
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/google/go-cmp v0.7.0
 	golang.org/x/oauth2 v0.37.0
+	moneyer v0.0.0
 )
 
 replace moneyer => ../

@@ -58,7 +58,8 @@ var policy = map[string][]string{
 	"bench/subject": {"golang.org/x/sys"},
 	"bench/trial":   {"bench/load", "bench/subject"},
 	// They have tests alone.
-	"interop": {},
+	"interop":              {},
+	"interop/differential": {},
 }
 
 // modules are the folders of nested modules that the policy covers. Other nested
