@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Checks form and habits: gofmt, go vet, golangci-lint at the version that tools/
-# pins, and govulncheck where its database can be reached.
+# Checks form and habits in every module: gofmt, go mod tidy, go vet, golangci-lint
+# at the version that tools/ pins, and govulncheck where its database can be reached.
 set -uo pipefail
 cd "$(dirname "$0")" || exit 1
 
 failed=()
 unformatted=$(git ls-files '*.go' | xargs gofmt -l)
 [ -z "$unformatted" ] || failed+=("gofmt: $unformatted")
+./modules.sh go mod tidy -diff || failed+=("go.mod: ./modules.sh go mod tidy")
 ./modules.sh go vet ./... || failed+=("go vet")
 
 echo "golangci-lint (the first time it is built, which takes some minutes) ..."

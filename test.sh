@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Passes every test, those with other people's clients and verifiers included
-# (interop/), and installs what they need: on Debian and its kin by apt-get, as
-# root or by sudo, and by npm below interop/node. Elsewhere it names what is
-# missing, runs the rest, and fails, so that nobody takes a part for the whole.
+# Passes every test of every module, those with other people's clients and
+# verifiers included (interop/), and installs what they need: on Debian and its kin
+# by apt-get, as root or by sudo, and by npm below interop/node. Elsewhere it names
+# what is missing, runs the rest, and fails, so that nobody takes a part for the
+# whole.
 #
 #   ./test.sh                    every test
 #   ./test.sh cluster [pattern]  the long run of cluster/ alone, up to an hour
@@ -154,4 +155,4 @@ if [ "${#failed[@]}" -gt 0 ]; then
   printf '  %s\n' "${failed[@]}"
   exit 1
 fi
-say "${green}green: go vet, and every test of every package with the race detector and every counterpart there ($took)"
+say "${green}green: go vet, and every test of every module with the race detector and every counterpart there ($took)"
