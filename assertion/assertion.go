@@ -1,12 +1,13 @@
-// Package assertion makes the signed JWT that a machine client offers to a
-// token endpoint, as a grant (RFC 7523 section 2.1) or to authenticate itself
-// (section 2.2), with any crypto.Signer: a key in memory, a smart card or an
-// HSM. NewID makes the jti; LoadKey, GenerateKey, MarshalKey and PublicPEM
-// handle the key.
+// Package assertion makes the signed JWT that a client sends to a token endpoint,
+// as a grant (RFC 7523 §2.1) or for client authentication (§2.2). The key is any
+// crypto.Signer: in memory, in a smart card or in an HSM.
 //
-// It does not talk to a token endpoint, which package tokensource does, and it
-// does not verify. Nor does it read a clock: the caller says when an assertion
-// begins and ends.
+//   - NewSigner and Signer.Sign make an Assertion into a JWT; NewID makes its jti.
+//   - LoadKey and ParseKey read a private key, GenerateKey makes one.
+//   - MarshalKey, PublicPEM and Thumbprint are for storing and registering it.
+//
+// It does not send assertions, as package tokensource does, and does not verify
+// them. It reads no clock: the caller sets the times of an assertion.
 package assertion
 
 import (
@@ -21,27 +22,27 @@ import (
 	"moneyer/internal/jose"
 )
 
-// Assertion is what an assertion says: the claims of RFC 7519 section 4.1. A
-// field with its zero value is left out.
+// Assertion holds the claims of an assertion (RFC 7519 §4.1). A field with its zero
+// value is left out.
 type Assertion struct {
 	Issuer    string
 	Subject   string
-	Audience  []string // one name is written as a plain string, several as an array
+	Audience  []string // one is written as a string, several as an array
 	ID        string   // jti, see NewID
 	IssuedAt  time.Time
 	NotBefore time.Time
 	Expiry    time.Time
 }
 
-// Signer signs assertions with one key under one header. It is safe for
-// concurrent use if its crypto.Signer is.
+// Signer signs assertions with one key. They all have the same header. It is safe
+// for concurrent use if its crypto.Signer is.
 type Signer struct {
 	jws *jose.Signer
 }
 
-// NewSigner returns a Signer. The algorithm is ES256, RS256, PS256 or EdDSA;
-// when alg is empty it is the natural one of the key: ES256 for P-256, RS256
-// for RSA, EdDSA for Ed25519. The header has kid and typ unless they are empty.
+// NewSigner returns a Signer. alg is ES256, RS256, PS256 or EdDSA; empty means ES256
+// for a P-256 key, RS256 for RSA and EdDSA for Ed25519. The header has kid and typ
+// unless they are empty.
 func NewSigner(key crypto.Signer, alg, kid, typ string) (*Signer, error) {
 	if key == nil {
 		return nil, errors.New("assertion: no key")
@@ -60,10 +61,7 @@ func NewSigner(key crypto.Signer, alg, kid, typ string) (*Signer, error) {
 // Alg returns the algorithm of the header.
 func (s *Signer) Alg() string { return string(s.jws.Alg()) }
 
-// Kid returns the key id of the header, which may be empty.
-func (s *Signer) Kid() string { return s.jws.Kid() }
-
-// Sign returns a as a compact JWS (RFC 7515 section 3.1).
+// Sign returns a as a signed JWT, in the compact form of RFC 7515 §3.1.
 func (s *Signer) Sign(a Assertion) (string, error) {
 	claims, err := a.payload()
 	if err != nil {
@@ -76,7 +74,7 @@ func (s *Signer) Sign(a Assertion) (string, error) {
 	return string(token), nil
 }
 
-// payload is an Assertion as it is written.
+// payload is the JSON form of an Assertion.
 type payload struct {
 	Issuer    string      `json:"iss,omitempty"`
 	Subject   string      `json:"sub,omitempty"`
@@ -105,7 +103,7 @@ func (a Assertion) payload() ([]byte, error) {
 	})
 }
 
-// audience is a string when it has one entry (RFC 7519 section 4.1.3).
+// audience is a string when it has one entry (RFC 7519 §4.1.3).
 type audience []string
 
 func (a audience) MarshalJSON() ([]byte, error) {
@@ -115,7 +113,7 @@ func (a audience) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]string(a))
 }
 
-// numericDate is a time in whole seconds since 1970 (RFC 7519 section 2).
+// numericDate is a time in whole seconds since 1970 (RFC 7519 §2).
 type numericDate struct{ time.Time }
 
 func (n numericDate) MarshalJSON() ([]byte, error) {

@@ -10,7 +10,8 @@ import (
 	"moneyer/internal/jose"
 )
 
-// idLength gives 126 bits, so that an id is unguessable and never repeats.
+// idLength characters have 126 random bits, so that an id cannot be guessed and does
+// not repeat.
 const idLength = 21
 
 // NewID returns a fresh jti: 21 random characters of A-Z a-z 0-9 - and _.
@@ -20,7 +21,8 @@ func NewID() string {
 	return base64.RawURLEncoding.EncodeToString(random[:])[:idLength]
 }
 
-// GenerateKey makes a new private key for an algorithm; empty means ES256.
+// GenerateKey makes a private key for an algorithm, as in NewSigner. Empty means
+// ES256.
 func GenerateKey(alg string) (crypto.Signer, error) {
 	if alg == "" {
 		alg = string(jose.ES256)
@@ -32,7 +34,7 @@ func GenerateKey(alg string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// LoadKey reads a private key from a file in one of the forms of ParseKey.
+// LoadKey reads a private key from a file, as ParseKey does.
 func LoadKey(path string) (crypto.Signer, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -45,9 +47,9 @@ func LoadKey(path string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// ParseKey reads a private key: PEM "PRIVATE KEY", "EC PRIVATE KEY" or "RSA
-// PRIVATE KEY" as openssl writes them, or a private JWK. It must be P-256, RSA
-// of 2048 to 4096 bits, or Ed25519, and not be under a passphrase.
+// ParseKey parses a private key: PEM "PRIVATE KEY", "EC PRIVATE KEY" or "RSA PRIVATE
+// KEY", as openssl writes them, or a private JWK. It must be a P-256 key, an RSA key
+// of 2048 to 4096 bits, or an Ed25519 key, and must not be encrypted.
 func ParseKey(data []byte) (crypto.Signer, error) {
 	key, err := jose.ParsePrivate(data)
 	if err != nil {
@@ -56,8 +58,8 @@ func ParseKey(data []byte) (crypto.Signer, error) {
 	return key, nil
 }
 
-// MarshalKey returns a private key as PEM "PRIVATE KEY" (PKCS #8). Keep it
-// where only its owner can read it.
+// MarshalKey returns a private key as PEM "PRIVATE KEY" (PKCS #8), which is not
+// encrypted.
 func MarshalKey(key crypto.Signer) ([]byte, error) {
 	pem, err := jose.MarshalPrivatePEM(key)
 	if err != nil {
@@ -66,8 +68,8 @@ func MarshalKey(key crypto.Signer) ([]byte, error) {
 	return pem, nil
 }
 
-// PublicPEM returns the public half of a key as PEM "PUBLIC KEY": what is to be
-// registered with the platform.
+// PublicPEM returns the public half of a key as PEM "PUBLIC KEY", to be registered
+// with the platform.
 func PublicPEM(key crypto.Signer) ([]byte, error) {
 	public, err := publicKey(key)
 	if err != nil {
@@ -76,7 +78,8 @@ func PublicPEM(key crypto.Signer) ([]byte, error) {
 	return public.PEM(), nil
 }
 
-// Thumbprint returns the RFC 7638 SHA-256 thumbprint of a key, often its kid.
+// Thumbprint returns the SHA-256 thumbprint of a key (RFC 7638). It is often used as
+// the kid.
 func Thumbprint(key crypto.Signer) (string, error) {
 	public, err := publicKey(key)
 	if err != nil {
@@ -93,7 +96,7 @@ func publicKey(key crypto.Signer) (*jose.PublicKey, error) {
 	return jose.NewPublicKey(key.Public(), alg)
 }
 
-// algFor returns the algorithm asked for, or the natural one of the key.
+// algFor returns alg, or the algorithm that NewSigner documents when it is empty.
 func algFor(key crypto.Signer, alg string) (jose.Alg, error) {
 	if alg != "" {
 		return jose.Alg(alg), nil

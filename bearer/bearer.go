@@ -1,19 +1,19 @@
-// Package bearer is the API's side of an access token: it verifies a JWT that an
-// issuer of ours minted, holds it to the scopes that a handler requires, and
-// answers in the words of RFC 6750 where it does not pass.
+// Package bearer verifies the access tokens of the requests that an API gets. They
+// are JWTs signed by one issuer (RFC 9068). It checks the scope that a handler
+// requires, and answers a request without a good token as RFC 6750 says.
 //
-//   - Verifier.Require wraps an http.Handler; ClaimsFrom gives the handler what
-//     the token says.
-//   - Verifier.Verify is the same check without HTTP.
-//   - RevocationList polls what the issuer withdrew before its end.
-//   - RemoteKeys fetches the issuer's keys and keeps them; StaticKeys and KeyFunc
-//     are for an API that has them at hand.
-//   - Claims.AllowsMerchant holds a call to the merchant and the card tokens that
-//     the access token was minted for.
+//   - Verifier.Require is middleware for an http.Handler, which finds the claims of
+//     the token with ClaimsFrom.
+//   - Verifier.VerifyRequest verifies the token of one request, and Verifier.Verify
+//     a token without HTTP.
+//   - RemoteKeys fetches the issuer's keys; StaticKeys and KeyFunc are for an API
+//     that has them.
+//   - RevocationList fetches which tokens the issuer has revoked.
+//   - Claims.Text and Claims.Texts read the claims of a platform's own.
 //
-// It does not introspect (RFC 7662), takes no opaque token, and reads a token
-// from the Authorization header alone, never from a query or a body (RFC 6750
-// §2.2 and §2.3 are left out on purpose).
+// It does not ask the issuer about each token (RFC 7662), and does not accept
+// opaque tokens. It reads a token from the Authorization header alone, never from
+// a query or a body: RFC 6750 §2.2 and §2.3 are left out on purpose.
 //
 // RFC 6750, RFC 9068 §4, RFC 7519 §4.1, RFC 7517, RFC 8414 §3, RFC 8725.
 package bearer
@@ -32,52 +32,55 @@ import (
 	"moneyer/oauth"
 )
 
-// Verifier judges access tokens of one issuer. Set the fields before the first
-// use and leave them alone afterwards; the methods are safe for concurrent use.
-// A Verifier must not be copied.
+// Verifier verifies access tokens of one issuer. Set the fields before the first
+// use and do not change them afterwards. The methods are safe for concurrent use. A
+// Verifier must not be copied.
 type Verifier struct {
-	// Issuer is what iss must be, exactly. It has no default.
+	// Issuer is the issuer URL, which iss must be exactly. It is required.
 	Issuer string
-	// Audience lists the names of this API: aud must hold at least one. It has no
-	// default either; see AnyAudience.
+	// Audience lists the names of this API, of which aud must have at least one.
+	// It is required unless AnyAudience is set.
 	Audience []string
-	// AnyAudience accepts every aud, and none, when Audience is empty. It is for
-	// platforms whose aud is the client (boltpay).
+	// AnyAudience accepts every aud, also an absent one, when Audience is empty. It
+	// is for platforms that write the client into aud.
 	AnyAudience bool
-	// Typ lists what the header's typ may be, compared without case; nil means
-	// "at+jwt" and "application/at+jwt" (RFC 9068 §4). Give "JWT" for platforms
-	// that write that, and know that such a token may be an ID token or an
-	// assertion: only its other claims tell.
+	// TokenType is the scheme of the Authorization header that carries the token;
+	// empty means "Bearer". VerifyRequest and Require use it.
+	TokenType oauth.TokenType
+	// Typ lists the values that typ of the header may have, compared without case;
+	// nil means "at+jwt" and "application/at+jwt" (RFC 9068 §4). Some platforms
+	// write "JWT". With that, an ID token or an assertion of the same issuer is told
+	// from an access token by the other claims alone.
 	Typ []string
-	// Algs lists the algorithms of keys that are accepted; nil means ES256, RS256,
-	// PS256 and EdDSA. The key's own algorithm rules, never the header's.
+	// Algs lists the algorithms that are accepted; nil means ES256, RS256, PS256 and
+	// EdDSA. The algorithm is that of the key, and the header must agree.
 	Algs []string
-	// Leeway is how long after exp, or before nbf, a token still passes, for clocks
-	// that differ; 0 means not at all.
+	// Leeway is how long after exp, or before nbf, a token is still accepted, for
+	// clocks that differ; 0 means not at all.
 	Leeway time.Duration
-	// RequiredScope is what every token must hold, whatever the handler.
+	// RequiredScope is the scope that every token must have.
 	RequiredScope oauth.Scope
-	// RequiredClaims must be there, besides iss and exp; of what type they are is
-	// for their reader.
+	// RequiredClaims are claims that every token must have, besides iss and exp.
+	// Their values are not checked.
 	RequiredClaims []string
-	// Keys finds the issuer's keys; nil means a RemoteKeys for Issuer.
+	// Keys provides the issuer's keys; nil means a RemoteKeys for Issuer.
 	Keys KeySource
-	// Revocations tells whether a token that is otherwise good was revoked; nil
-	// means that none is. It is asked for every call, also for tokens in the cache.
-	// A RevocationList asks the issuer.
+	// Revocations says which tokens are revoked, such as a RevocationList; nil means
+	// that none is. It is asked for each token that is otherwise good, also for
+	// those in the cache.
 	Revocations RevocationSource
-	// CacheSize is how many verified tokens are remembered, by their SHA-256
-	// digest, none beyond its exp; 0 means none. What is remembered outlives the
-	// withdrawal of its key; Revocations do reach it.
+	// CacheSize is the number of verified tokens to cache, by their SHA-256 digest
+	// and until their exp; 0 means none. A token in the cache is accepted also when
+	// its key is no longer published, but not when Revocations has it.
 	CacheSize int
 	// Realm is the realm of WWW-Authenticate; empty leaves it out.
 	Realm string
-	// Refuse writes the status and body of a refusal in another style than an empty
-	// body; nil means empty. WWW-Authenticate, Retry-After and Cache-Control are
-	// set when it is called. Of err only Code and Description are for the caller.
+	// Refuse writes the status and body of a refusal; nil means an empty body.
+	// WWW-Authenticate, Retry-After and Cache-Control are already set. Of err only
+	// Code and Description are for the caller.
 	Refuse func(w http.ResponseWriter, r *http.Request, status int, err *oauth.Error)
-	// Now is the clock, also of the RemoteKeys that a nil Keys stands for; nil
-	// means time.Now.
+	// Now is the clock, also of the RemoteKeys that a nil Keys means; nil means
+	// time.Now.
 	Now func() time.Time
 
 	setup sync.Once // makes what follows
@@ -85,17 +88,17 @@ type Verifier struct {
 	cache *cache // nil for none
 }
 
-// invalid is the refusal of a token. What the cause is, the caller need not know.
+// invalid is the refusal of a token. The caller is not told the cause.
 func invalid(cause error) *oauth.Error {
 	return oauth.Errorf(oauth.InvalidToken, "the access token is not valid here").Because(cause)
 }
 
-// Verify judges an access token (RFC 9068 §4, RFC 6750 §3.1): its form, then the
+// Verify verifies an access token (RFC 9068 §4, RFC 6750 §3.1): its form, then the
 // signature, then time, then issuer, audience and typ, then required claims,
-// revocation and scope. The error is always an *oauth.Error: invalid_token with a
-// private cause, insufficient_scope, temporarily_unavailable when the issuer's
-// keys or what it revoked cannot be had, or server_error when the Verifier itself
-// is at fault.
+// revocation and scope. The error is always an *oauth.Error: invalid_token, which
+// wraps the cause; insufficient_scope; temporarily_unavailable when the issuer's
+// keys or revocations cannot be fetched; or server_error when a required field of
+// the Verifier is not set.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	claims, err := v.verified(ctx, token)
 	if err != nil {
@@ -105,7 +108,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 		return nil, err
 	}
 	if err := v.checkTime(claims, clock(v.Now)); err != nil {
-		return nil, err // keys or list were waited for, and it ended meanwhile
+		return nil, err // it may have expired during a fetch of keys or list
 	}
 	if err := claims.require(v.RequiredScope); err != nil {
 		return nil, err
@@ -113,7 +116,7 @@ func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
 	return claims, nil
 }
 
-// checkRevoked asks Revocations, where there are any.
+// checkRevoked asks Revocations, if they are set.
 func (v *Verifier) checkRevoked(ctx context.Context, c *Claims) error {
 	if v.Revocations == nil {
 		return nil
@@ -128,8 +131,8 @@ func (v *Verifier) checkRevoked(ctx context.Context, c *Claims) error {
 	return nil
 }
 
-// verified judges what does not change while the token lives, by the cache where
-// it can, and the time.
+// verified checks what does not change during the token's life, or finds the token
+// in the cache, and checks the time.
 func (v *Verifier) verified(ctx context.Context, token string) (*Claims, error) {
 	if err := v.ready(); err != nil {
 		return nil, err
@@ -149,7 +152,7 @@ func (v *Verifier) verified(ctx context.Context, token string) (*Claims, error) 
 	return claims, err
 }
 
-// ready fills in what is nil and refuses a Verifier that would accept too much.
+// ready sets the defaults, and refuses a Verifier that would accept too much.
 func (v *Verifier) ready() error {
 	v.setup.Do(func() {
 		v.keys = v.Keys
@@ -173,8 +176,8 @@ func serverError(what string) *oauth.Error {
 	return oauth.Errorf(oauth.ServerError, "").Because(errors.New(what))
 }
 
-// verify judges a token without the cache. Before the signature is verified
-// nothing of it is believed; its kid selects a key and no more.
+// verify verifies a token without the cache. Before the signature is verified,
+// nothing of the token is trusted: its kid only selects a key.
 func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Claims, error) {
 	jws, err := jose.Parse(token)
 	if err != nil {
@@ -209,8 +212,8 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Cl
 	return claims, nil
 }
 
-// unavailable is the answer while nobody can judge: to say invalid_token would
-// make clients throw good tokens away.
+// unavailable is the error while a token cannot be verified: for an invalid_token,
+// clients would discard good tokens.
 func unavailable(cause error) *oauth.Error {
 	e := oauth.Errorf(oauth.TemporarilyUnavailable, "access tokens cannot be checked at the moment")
 	return e.After(retryKeysAfter).Because(cause)
@@ -218,8 +221,8 @@ func unavailable(cause error) *oauth.Error {
 
 func (v *Verifier) accepts(alg string) bool { return v.Algs == nil || slices.Contains(v.Algs, alg) }
 
-// checkTime holds the token to exp and nbf (RFC 7519 §4.1.4, §4.1.5): it is good
-// before exp, and no longer at exp itself. The error is an *oauth.Error.
+// checkTime checks exp and nbf (RFC 7519 §4.1.4, §4.1.5): a token is good before
+// exp, and no longer at exp itself. The error is an *oauth.Error.
 func (v *Verifier) checkTime(c *Claims, now time.Time) error {
 	leeway := max(v.Leeway, 0)
 	if !now.Before(c.Expiry.Add(leeway)) {
@@ -231,7 +234,7 @@ func (v *Verifier) checkTime(c *Claims, now time.Time) error {
 	return nil
 }
 
-// typ is what Typ means: by default the typ of RFC 9068 §2.1 in both spellings of RFC 7515 §4.1.9.
+// typ is Typ, or by default the typ of RFC 9068 §2.1 in both forms of RFC 7515 §4.1.9.
 func (v *Verifier) typ() []string {
 	if v.Typ != nil {
 		return v.Typ
@@ -239,13 +242,13 @@ func (v *Verifier) typ() []string {
 	return []string{"at+jwt", "application/at+jwt"}
 }
 
-// checkNames holds the token to issuer, audience, typ and required claims.
+// checkNames checks issuer, audience, typ and required claims.
 func (v *Verifier) checkNames(c *Claims, typ string) error {
 	if c.Issuer != v.Issuer {
 		return fmt.Errorf("iss is %.100q", c.Issuer)
 	}
-	named := func(name string) bool { return slices.Contains(c.Audience, name) }
-	if len(v.Audience) > 0 && !slices.ContainsFunc(v.Audience, named) {
+	inAudience := func(name string) bool { return slices.Contains(c.Audience, name) }
+	if len(v.Audience) > 0 && !slices.ContainsFunc(v.Audience, inAudience) {
 		return fmt.Errorf("aud is %.100q", c.Audience)
 	}
 	if !slices.ContainsFunc(v.typ(), func(t string) bool { return strings.EqualFold(t, typ) }) {
@@ -259,7 +262,7 @@ func (v *Verifier) checkNames(c *Claims, typ string) error {
 	return nil
 }
 
-// clock reads now, or the system's clock when it is nil.
+// clock returns now(), or the time of the system when now is nil.
 func clock(now func() time.Time) time.Time {
 	if now == nil {
 		return time.Now() //nolint:forbidigo // what a nil Now stands for

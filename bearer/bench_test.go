@@ -49,7 +49,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkRevocationList: a cached token by an issuer that withdrew none, or ten
+// BenchmarkRevocationList: a cached token by an issuer that revoked none, or ten
 // thousand others by their jti, or by a claim.
 func BenchmarkRevocationList(b *testing.B) {
 	ids := manyIDs(10_000)

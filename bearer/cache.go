@@ -9,9 +9,9 @@ type digest [sha256.Size]byte
 
 func digestOf(token string) digest { return sha256.Sum256([]byte(token)) }
 
-// cache remembers verified tokens in two generations: when the younger is full,
-// the older is forgotten and the younger becomes the older. What is asked for
-// moves to the younger, so that busy tokens stay. Its user looks at the time.
+// cache holds verified tokens in two generations: when the younger is full, it
+// replaces the older. A token that is used moves to the younger, so that busy tokens
+// stay. The cache does not look at exp; its caller does.
 type cache struct {
 	mu         sync.Mutex // guards both maps
 	generation int        // entries of one generation
@@ -37,14 +37,14 @@ func (c *cache) get(d digest) *Claims {
 	return claims
 }
 
-// put remembers a token.
+// put adds a token.
 func (c *cache) put(d digest, claims *Claims) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.add(d, claims)
 }
 
-// add puts a token into the younger generation. Caller holds mu.
+// add adds a token to the younger generation. The caller holds mu.
 func (c *cache) add(d digest, claims *Claims) {
 	if len(c.young) >= c.generation {
 		c.old, c.young = c.young, make(map[digest]*Claims, c.generation)

@@ -2,8 +2,6 @@ package bearer
 
 import (
 	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	"moneyer/internal/jose"
@@ -11,9 +9,8 @@ import (
 	"moneyer/oauth"
 )
 
-// Claims are what a verified access token says (RFC 9068 §2.2). They may be
-// shared between calls: read them only. A claim that is absent has the zero
-// value.
+// Claims are the claims of a verified access token (RFC 9068 §2.2). A claim that is
+// absent has the zero value. Callers may share them and must not change them.
 type Claims struct {
 	Issuer    string
 	Subject   string
@@ -26,8 +23,8 @@ type Claims struct {
 	NotBefore time.Time
 	// KeyID is the kid of the key that signed; empty when the header has none.
 	KeyID string
-	// Payload is the whole claim set as JSON, as it was signed. Text and Texts read
-	// other claims out of it.
+	// Payload is the claim set as JSON, as it was signed. Text and Texts read other
+	// claims from it.
 	Payload []byte
 }
 
@@ -63,7 +60,7 @@ func parseClaims(payload []byte) (*Claims, error) {
 	return claims, nil
 }
 
-// Text returns a claim that is a string, and whether it is there as one.
+// Text returns the value of a claim, and whether the claim is present and a string.
 func (c *Claims) Text(name string) (string, bool) {
 	value, ok := c.value(name)
 	if !ok {
@@ -73,8 +70,8 @@ func (c *Claims) Text(name string) (string, bool) {
 	return text, err == nil
 }
 
-// Texts returns a claim that is an array of strings, and whether it is there as
-// one.
+// Texts returns the values of a claim, and whether the claim is present and an array
+// of strings.
 func (c *Claims) Texts(name string) ([]string, bool) {
 	value, ok := c.value(name)
 	if !ok {
@@ -100,32 +97,11 @@ func (c *Claims) value(name string) (found strictjson.Value, ok bool) {
 	return found, ok && err == nil
 }
 
-// require tells whether the token holds every word of scope; the error is
+// require checks that the token has every word of scope. The error is
 // insufficient_scope (RFC 6750 §3.1).
 func (c *Claims) require(scope oauth.Scope) error {
 	if word := scope.Missing(c.Scope); word != "" {
 		return oauth.Errorf(oauth.InsufficientScope, "the access token lacks the scope %s", word)
-	}
-	return nil
-}
-
-// AllowsMerchant holds a call to the merchant that the token was minted for, its
-// sub, and to the card tokens in its claim "tokens" (thales-etp): merchantID must
-// be the one, and each of tokens among the others. The error is an *oauth.Error
-// with insufficient_scope, which is 403.
-func (c *Claims) AllowsMerchant(merchantID string, tokens ...string) error {
-	refused := oauth.Errorf(oauth.InsufficientScope, "the access token was not issued for this merchant or card token")
-	if merchantID == "" || merchantID != c.Subject {
-		return refused.Because(fmt.Errorf("merchant %.128q, sub %q", merchantID, c.Subject))
-	}
-	if len(tokens) == 0 {
-		return nil
-	}
-	granted, _ := c.Texts("tokens")
-	for _, token := range tokens {
-		if !slices.Contains(granted, token) {
-			return refused.Because(errors.New("a card token that is not among the claim's"))
-		}
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"time"
 
 	"moneyer/assertion"
@@ -88,8 +89,50 @@ func ExampleVerifier_Verify() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(claims.Subject, claims.AllowsMerchant("merchant-8"))
-	// Output: merchant-7 insufficient_scope: the access token was not issued for this merchant or card token: merchant "merchant-8", sub "merchant-7"
+	fmt.Println(claims.Subject)
+	// Output: merchant-7
+}
+
+// A handler of a framework that Require does not fit verifies its request itself.
+func ExampleVerifier_VerifyRequest() {
+	verifier := &bearer.Verifier{
+		Issuer:   "https://issuer.example",
+		Audience: []string{"https://api.example"},
+	}
+	handle := func(r *http.Request) (status int, body string) {
+		claims, err := verifier.VerifyRequest(r)
+		switch {
+		case err == nil:
+			return http.StatusOK, "hello " + claims.ClientID
+		case oauth.AsError(err).Code.Retryable():
+			return http.StatusServiceUnavailable, ""
+		default:
+			return http.StatusUnauthorized, ""
+		}
+	}
+	fmt.Println(handle(httptest.NewRequest(http.MethodGet, "/payments", nil)))
+	// Output: 401
+}
+
+// A platform may mint a token for one account and some of its items, such as a
+// Thales ETP token: its sub is a merchant, and its claim "tokens" lists the card
+// tokens that it is good for. The API compares each call with them.
+func ExampleClaims_Texts() {
+	allowed := func(claims *bearer.Claims, merchant, card string) bool {
+		cards, _ := claims.Texts("tokens")
+		return merchant != "" && merchant == claims.Subject && slices.Contains(cards, card)
+	}
+	claims := &bearer.Claims{Subject: "merchant-7", Payload: []byte(`{"sub":"merchant-7","tokens":["card-1","card-2"]}`)} // from Verify or ClaimsFrom
+
+	fmt.Println("own merchant, own card:", allowed(claims, "merchant-7", "card-2"))
+	fmt.Println("own merchant, another card:", allowed(claims, "merchant-7", "card-3"))
+	fmt.Println("another merchant:", allowed(claims, "merchant-8", "card-2"))
+	fmt.Println("no claim:", allowed(&bearer.Claims{Subject: "merchant-7", Payload: []byte(`{}`)}, "merchant-7", "card-1"))
+	// Output:
+	// own merchant, own card: true
+	// own merchant, another card: false
+	// another merchant: false
+	// no claim: false
 }
 
 // An API asks its issuer what was revoked; RemoteKeys, here StaticKeys, serve

@@ -9,19 +9,21 @@ import (
 	"moneyer/internal/jose"
 )
 
-// ErrUnknownKey says that the issuer has no key of that name: a token that wants
-// it is invalid. Any other error of a KeySource means that nobody can tell.
+// ErrUnknownKey says that the issuer has no key with that kid, so that a token
+// signed with it is invalid. Any other error of a KeySource means that the token
+// cannot be verified for now.
 var ErrUnknownKey = errors.New("the issuer has no such key")
 
-// Key is a public key with the one algorithm that it is used with. The zero Key
-// verifies nothing.
+// Key is a public key with the one algorithm that it is for. The zero Key verifies
+// nothing.
 type Key struct {
 	public *jose.PublicKey
 }
 
-// NewKey binds a public key to an algorithm: *ecdsa.PublicKey on P-256 to ES256,
-// *rsa.PublicKey of 2048 to 4096 bits to RS256 or PS256, ed25519.PublicKey to
-// EdDSA. It checks the key, which takes a while: keep what it returns.
+// NewKey returns a Key for a public key and an algorithm: ES256 for an
+// *ecdsa.PublicKey on P-256, RS256 or PS256 for an *rsa.PublicKey of 2048 to 4096
+// bits, EdDSA for an ed25519.PublicKey. It checks the key, which takes a while: make
+// a Key once and keep it.
 func NewKey(public crypto.PublicKey, alg string) (Key, error) {
 	key, err := jose.NewPublicKey(public, jose.Alg(alg))
 	if err != nil {
@@ -38,9 +40,9 @@ func (k Key) Alg() string {
 	return string(k.public.Alg())
 }
 
-// Signed returns the payload of a compact JWS that the key signed (RFC 7515
-// §5.2), such as the answer of an introspection endpoint (RFC 9701). It judges the
-// signature and nothing else: access tokens are for a Verifier.
+// Signed verifies the signature of a compact JWS (RFC 7515 §5.2), such as the signed
+// answer of an introspection endpoint (RFC 9701), and returns its payload. It checks
+// nothing else: use a Verifier for access tokens.
 func (k Key) Signed(compact string) ([]byte, error) {
 	if k.public == nil {
 		return nil, errors.New("bearer: the zero Key verifies nothing")
@@ -55,26 +57,25 @@ func (k Key) Signed(compact string) ([]byte, error) {
 	return jws.Payload, nil
 }
 
-// KeySource finds a key of the issuer by the kid of a token's header, which may
-// be empty. It returns an error that wraps ErrUnknownKey when the issuer has no
-// such key. It is called for every token that is not in the cache, from many
-// goroutines.
+// KeySource provides the keys of an issuer.
 type KeySource interface {
+	// Key returns the key with the kid of a token's header, which may be empty. The
+	// error wraps ErrUnknownKey when the issuer has no such key. Key is called for
+	// each token that is not in the cache, from many goroutines.
 	Key(ctx context.Context, kid string) (Key, error)
 }
 
-// KeyFunc is a KeySource made of a function, for an API in the issuer's own
-// process.
+// KeyFunc is a KeySource made of a function.
 type KeyFunc func(ctx context.Context, kid string) (Key, error)
 
 // Key calls f.
 func (f KeyFunc) Key(ctx context.Context, kid string) (Key, error) { return f(ctx, kid) }
 
-// StaticKeys are keys by their kid. A token without kid gets the only key, if
-// there is but one.
+// StaticKeys is a KeySource that maps each kid to its key. When it has one key only,
+// that key is also for tokens without kid.
 type StaticKeys map[string]Key
 
-// Key finds a key.
+// Key implements KeySource.
 func (s StaticKeys) Key(_ context.Context, kid string) (Key, error) {
 	if kid == "" && len(s) == 1 {
 		for _, key := range s {
@@ -88,10 +89,9 @@ func (s StaticKeys) Key(_ context.Context, kid string) (Key, error) {
 	return key, nil
 }
 
-// ParseKeys reads a JWK set of at most 256 KiB and 100 keys (RFC 7517 §5). Keys
-// that are not for verifying with a known algorithm are left out; a key without
-// kid goes by its thumbprint (RFC 7638). A set that holds a private key is
-// refused.
+// ParseKeys parses a JWK set of at most 256 KiB and 100 keys (RFC 7517 §5). It skips
+// keys that are not for verifying with a known algorithm. The kid of a key without
+// one is its thumbprint (RFC 7638). A set with a private key is an error.
 func ParseKeys(jwks []byte) (StaticKeys, error) {
 	named, err := jose.ParseJWKS(jwks)
 	if err != nil {

@@ -1,6 +1,7 @@
 package bearer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -11,24 +12,24 @@ import (
 	"moneyer/oauth"
 )
 
-// errNone is the cause of a refusal for want of a credential, which RFC 6750 §3.1
+// errNone is the cause when a request has no credential, which RFC 6750 §3.1
 // answers without an error code.
 var errNone = errors.New("no bearer credential")
 
-// claimsKey is where the claims stand in a request's context.
+// claimsKey is the key of the claims in a request's context.
 type claimsKey struct{}
 
-// ClaimsFrom returns the claims of the token that Require let pass, or nil.
+// ClaimsFrom returns the claims of the access token, in a handler that Require
+// wraps. Elsewhere it returns nil.
 func ClaimsFrom(ctx context.Context) *Claims {
 	claims, _ := ctx.Value(claimsKey{}).(*Claims)
 	return claims
 }
 
-// Require returns middleware that lets a request pass when it carries an access
-// token that Verify accepts and that holds all of scopes. Any other request is
-// answered by RFC 6750 §3: 401 for no token or a bad one, 403 for too little
-// scope, 400 for two credentials or a malformed header, 503 while nobody can
-// judge.
+// Require returns middleware that passes on a request whose access token
+// VerifyRequest accepts and has all of scopes. It answers any other request as
+// RFC 6750 §3 says: 401 without a valid token, 403 when a scope is missing, 400
+// for two credentials or a malformed header, 503 while tokens cannot be verified.
 func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 	needed := oauth.Scope(scopes)
 	return func(next http.Handler) http.Handler {
@@ -43,37 +44,52 @@ func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 	}
 }
 
-// authorize judges a request.
-func (v *Verifier) authorize(r *http.Request, needed oauth.Scope) (*Claims, error) {
-	token, err := credential(r)
+// VerifyRequest verifies the access token in the Authorization header of a request
+// (RFC 6750 §2.1), as Verify does. It reads the header strictly: one header with
+// the scheme TokenType and one token. A token in the query is never accepted; one
+// beside the header makes two credentials (RFC 6750 §2). The error is always an
+// *oauth.Error: one of Verify's, invalid_token when there is no credential, or
+// invalid_request when there are two or the header is malformed.
+//
+// VerifyRequest is for handlers and frameworks that Require does not fit; it does
+// not look at the scope that a handler needs, but see RequiredScope.
+func (v *Verifier) VerifyRequest(r *http.Request) (*Claims, error) {
+	token, err := v.credential(r)
 	if err != nil {
 		return nil, err
 	}
-	claims, err := v.Verify(r.Context(), token)
+	return v.Verify(r.Context(), token)
+}
+
+// authorize verifies a request and its scope.
+func (v *Verifier) authorize(r *http.Request, needed oauth.Scope) (*Claims, error) {
+	claims, err := v.VerifyRequest(r)
 	if err != nil {
 		return nil, err
 	}
 	return claims, claims.require(needed)
 }
 
-// credential returns the token of the Authorization header (RFC 6750 §2.1), whose
-// scheme has no case (RFC 9110 §11.1). Two credentials are one too many, also when
-// the second stands in the query (RFC 6750 §2).
-func credential(r *http.Request) (string, error) {
+// scheme is the scheme of the Authorization header.
+func (v *Verifier) scheme() string { return string(cmp.Or(v.TokenType, oauth.TokenTypeBearer)) }
+
+// credential returns the token of the Authorization header, whose scheme is
+// compared without case (RFC 9110 §11.1).
+func (v *Verifier) credential(r *http.Request) (string, error) {
 	values := r.Header.Values("Authorization")
 	if len(values) == 0 {
 		return "", noCredential()
 	}
-	if len(values) > 1 || strings.Contains(r.URL.RawQuery, "access_token=") && r.URL.Query().Has("access_token") {
+	if len(values) > 1 || r.URL.RawQuery != "" && r.URL.Query().Has("access_token") {
 		return "", oauth.Errorf(oauth.InvalidRequest, "more than one credential")
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
-	if !strings.EqualFold(scheme, oauth.TokenTypeBearer) {
+	if !strings.EqualFold(scheme, v.scheme()) {
 		return "", noCredential()
 	}
 	token = strings.TrimLeft(token, " ")
 	if token == "" || strings.ContainsAny(token, " ,\t") {
-		return "", oauth.Errorf(oauth.InvalidRequest, "the Authorization header is not Bearer and one token")
+		return "", oauth.Errorf(oauth.InvalidRequest, "the Authorization header is not %s and one token", v.scheme())
 	}
 	return token, nil
 }
@@ -82,7 +98,7 @@ func noCredential() *oauth.Error {
 	return oauth.Errorf(oauth.InvalidToken, "an access token is needed").Because(errNone)
 }
 
-// refuse answers a request that does not pass.
+// refuse answers a request that is refused.
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, needed oauth.Scope, err error) {
 	e := oauth.AsError(err)
 	status := statusOf(e.Code)
@@ -134,10 +150,10 @@ func (v *Verifier) challenge(e *oauth.Error, needed oauth.Scope) string {
 		scope := append(v.RequiredScope[:len(v.RequiredScope):len(v.RequiredScope)], needed...)
 		add("scope", scope.String())
 	}
-	return strings.TrimSpace(oauth.TokenTypeBearer + " " + strings.Join(params, ", "))
+	return strings.TrimSpace(v.scheme() + " " + strings.Join(params, ", "))
 }
 
-// quotable leaves out what a quoted parameter cannot hold.
+// quotable removes the characters that a quoted parameter cannot hold.
 func quotable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r > 0x7E || r == '"' || r == '\\' {

@@ -80,6 +80,69 @@ func TestRequire(t *testing.T) {
 	}
 }
 
+// VerifyRequest reads the header as Require does, and leaves the handler's scope to
+// its caller.
+func TestVerifyRequest(t *testing.T) {
+	m := newMint(t, jose.ES256, "k1", "at+jwt")
+	v := m.verifier(t)
+	v.RequiredScope = oauth.Scope{"read"}
+	good := m.token(t, nil)
+	for _, test := range []struct {
+		name          string
+		authorization []string
+		query         string
+		code          oauth.Code // empty when the token is accepted
+	}{
+		{"good", []string{"Bearer " + good}, "", ""},
+		{"scheme without case", []string{"bearer " + good}, "", ""},
+		{"none", nil, "", oauth.InvalidToken},
+		{"an empty header", []string{""}, "", oauth.InvalidToken},
+		{"in the query alone", nil, "?access_token=" + good, oauth.InvalidToken},
+		{"another scheme", []string{"DPoP " + good}, "", oauth.InvalidToken},
+		{"two headers", []string{"Bearer " + good, "Basic YTpi"}, "", oauth.InvalidRequest},
+		{"header and query", []string{"Bearer " + good}, "?a=1&access_token=" + good, oauth.InvalidRequest},
+		{"header and a disguised query", []string{"Bearer " + good}, "?access%5Ftoken=" + good, oauth.InvalidRequest},
+		{"scheme alone", []string{"Bearer "}, "", oauth.InvalidRequest},
+		{"two tokens", []string{"Bearer " + good + "," + good}, "", oauth.InvalidRequest},
+		{"a bad token", []string{"Bearer " + good + "x"}, "", oauth.InvalidToken},
+		{"too little scope", []string{"Bearer " + m.token(t, map[string]any{"scope": "write"})}, "", oauth.InsufficientScope},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodGet, "/"+test.query, nil)
+			r.Header["Authorization"] = test.authorization
+			claims, err := v.VerifyRequest(r)
+			var refused *oauth.Error
+			switch {
+			case test.code == "" && (err != nil || claims.ClientID != "client-1"):
+				t.Errorf("%v, %v", claims, err)
+			case test.code != "" && (claims != nil || !errors.As(err, &refused) || refused.Code != test.code):
+				t.Errorf("%v, %v; want %s", claims, err, test.code)
+			}
+		})
+	}
+}
+
+// The scheme of the header and of the challenge is a value.
+func TestTokenType(t *testing.T) {
+	m := newMint(t, jose.ES256, "k1", "at+jwt")
+	v := m.verifier(t)
+	v.TokenType = "Token"
+	good := m.token(t, nil)
+	for authorization, want := range map[string]string{
+		"token " + good:  "",
+		"Bearer " + good: "Token",
+		"Token":          `Token error="invalid_request", error_description="the Authorization header is not Token and one token"`,
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Authorization", authorization)
+		w := httptest.NewRecorder()
+		v.Require()(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(w, r)
+		if got := w.Header().Get("WWW-Authenticate"); got != want || (w.Code == http.StatusOK) != (want == "") {
+			t.Errorf("%.20s: %d, %q; want %q", authorization, w.Code, got, want)
+		}
+	}
+}
+
 func TestRequireWhenNobodyCanJudge(t *testing.T) {
 	m := newMint(t, jose.ES256, "k1", "at+jwt")
 	serve := func(v *bearer.Verifier) *httptest.ResponseRecorder {

@@ -20,31 +20,33 @@ const (
 	minFresh        = time.Minute
 	maxFresh        = time.Hour
 	defaultMaxStale = 24 * time.Hour
-	fetchLimit      = 10 * time.Second // of one fetch
-	maxDocument     = 256 << 10        // octets of metadata or of a JWK set
+	maxDocument     = 256 << 10 // bytes of metadata or of a JWK set
 )
 
+const acceptJSON = "application/json, application/jwk-set+json"
+
 // RemoteKeys is a KeySource that fetches an issuer's JWK set (RFC 7517 §5) and
-// keeps it. Set the fields before the first use and leave them alone afterwards.
+// caches it. Set the fields before the first use and do not change them afterwards.
 // A RemoteKeys must not be copied.
 //
-// The set counts as fresh for the max-age of its Cache-Control, no less than a
-// minute and no more than an hour; without one, for 10 minutes. After that, or
-// for a kid that it lacks, it is fetched again: one fetch at a time, for unknown
-// kids one a minute. When the issuer does not answer, the set goes on serving
-// until MaxStale, and the issuer is asked again after 1 s, 2 s, and so on up to a
-// minute.
+// The set is fresh for the max-age of its Cache-Control, but at least a minute and
+// at most an hour; without a max-age, for 10 minutes. It is fetched again when it is
+// stale, and for an unknown kid at most once a minute. There is one fetch at a time.
+// When a fetch fails, the keys of the last one are used until MaxStale, and the next
+// fetch is after 1 s, 2 s, and so on up to a minute.
 type RemoteKeys struct {
-	// Issuer is the issuer URL, whose metadata (RFC 8414 §3) name the JWK set. It
-	// goes unused when URL is set.
+	// Issuer is the issuer URL; its metadata (RFC 8414 §3) has the URL of the JWK
+	// set. It is not used when URL is set.
 	Issuer string
-	// URL of the JWK set. It is https, or http on a loopback host, as Issuer.
+	// URL of the JWK set. Issuer and URL are https URLs, or http URLs of a loopback
+	// host.
 	URL string
-	// HTTPClient fetches; nil means one on http.DefaultTransport. Redirects are not
-	// followed and a fetch ends after 10 s, whatever the client says.
+	// HTTPClient sends the requests; nil means one with http.DefaultTransport.
+	// Redirects are never followed, and a fetch ends after 10 s, whatever the
+	// client's own settings.
 	HTTPClient *http.Client
-	// MaxStale is how long after their fetch keys still serve when no newer can be
-	// had: from then on no token passes. 0 means 24 hours.
+	// MaxStale is how long after their fetch keys are used while no newer ones can
+	// be fetched. After that no token is accepted. 0 means 24 hours.
 	MaxStale time.Duration
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -57,11 +59,11 @@ type RemoteKeys struct {
 	retryAt time.Time     // no fetch before this, after a failure
 	fails   int           // fetches that failed since the last that did not
 	err     error         // of the last fetch; nil after a success
-	flight  chan struct{} // closed when the fetch under way ends; nil without one
+	flight  chan struct{} // closed when the fetch in progress ends; nil without one
 }
 
-// Key implements KeySource. An error that does not wrap ErrUnknownKey means that
-// there are no keys to judge by, or ctx's own end.
+// Key implements KeySource. An error that does not wrap ErrUnknownKey means that no
+// keys could be fetched, or that ctx ended.
 func (r *RemoteKeys) Key(ctx context.Context, kid string) (Key, error) {
 	if flight := r.refresh(ctx, kid); flight != nil {
 		select {
@@ -78,9 +80,9 @@ func (r *RemoteKeys) Key(ctx context.Context, kid string) (Key, error) {
 	return r.keys.Key(ctx, kid)
 }
 
-// refresh begins a fetch where one is due, and returns what to wait for when the
-// answer depends on it: when kid is not at hand, or is but stale, unless the
-// issuer is known to be down.
+// refresh starts a fetch if one is due. It returns the channel to wait on when the
+// key depends on the fetch: when kid is unknown, or when the keys are stale and the
+// last fetch did not fail.
 func (r *RemoteKeys) refresh(ctx context.Context, kid string) <-chan struct{} {
 	now := clock(r.Now)
 	r.mu.Lock()
@@ -99,7 +101,8 @@ func (r *RemoteKeys) refresh(ctx context.Context, kid string) <-chan struct{} {
 	return nil
 }
 
-// usable tells whether there are keys that may serve. Caller holds mu.
+// usable reports whether there are keys that are not older than MaxStale. The caller
+// holds mu.
 func (r *RemoteKeys) usable(now time.Time) bool {
 	return r.keys != nil && now.Before(r.fetched.Add(r.maxStale()))
 }
@@ -111,7 +114,8 @@ func (r *RemoteKeys) maxStale() time.Duration {
 	return defaultMaxStale
 }
 
-// begin starts a fetch that no caller's end can stop. Caller holds mu.
+// begin starts a fetch that goes on when the ctx of its caller ends. The caller
+// holds mu.
 func (r *RemoteKeys) begin(ctx context.Context, now time.Time) {
 	r.asked = now
 	done := make(chan struct{})
@@ -135,7 +139,7 @@ func (r *RemoteKeys) begin(ctx context.Context, now time.Time) {
 	}()
 }
 
-// fetch gets the JWK set, and how long it is fresh.
+// fetch returns the JWK set, and how long it is fresh.
 func (r *RemoteKeys) fetch(ctx context.Context) (StaticKeys, time.Duration, error) {
 	location := r.URL
 	if location == "" {
@@ -144,18 +148,18 @@ func (r *RemoteKeys) fetch(ctx context.Context) (StaticKeys, time.Duration, erro
 			return nil, 0, err
 		}
 	}
-	body, header, err := r.get(ctx, location)
+	answer, err := get(ctx, r.HTTPClient, location, acceptJSON, "", maxDocument)
 	if err != nil {
 		return nil, 0, err
 	}
-	keys, err := ParseKeys(body)
+	keys, err := ParseKeys(answer.Body)
 	if err != nil {
 		return nil, 0, err
 	}
 	if len(keys) == 0 {
 		return nil, 0, fmt.Errorf("bearer: the JWK set at %s has no key to verify with", location)
 	}
-	return keys, freshness(header), nil
+	return keys, freshness(answer.Header), nil
 }
 
 // discover finds the JWK set's URL in the issuer's metadata (RFC 8414 §3). The
@@ -166,12 +170,12 @@ func (r *RemoteKeys) discover(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("bearer: issuer: %w", err)
 	}
 	u.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(u.Path, "/")
-	body, _, err := r.get(ctx, u.String())
+	answer, err := get(ctx, r.HTTPClient, u.String(), acceptJSON, "", maxDocument)
 	if err != nil {
 		return "", err
 	}
 	var issuer, location string
-	err = strictjson.Object(body, strictjson.Limits{Members: 256}, func(name string, v strictjson.Value) (err error) {
+	err = strictjson.Object(answer.Body, strictjson.Limits{Members: 256}, func(name string, v strictjson.Value) (err error) {
 		switch name {
 		case "issuer":
 			issuer, err = v.Text()
@@ -189,15 +193,6 @@ func (r *RemoteKeys) discover(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("bearer: the metadata of %s name no jwks_uri", r.Issuer)
 	}
 	return location, nil
-}
-
-// get fetches a JSON document.
-func (r *RemoteKeys) get(ctx context.Context, location string) ([]byte, http.Header, error) {
-	d, err := fetch(ctx, r.HTTPClient, location, "application/json, application/jwk-set+json", "", maxDocument)
-	if err != nil {
-		return nil, nil, err
-	}
-	return d.body, d.header, nil
 }
 
 // freshness reads max-age (RFC 9111 §5.2.2.1) within bounds. no-cache and no-store

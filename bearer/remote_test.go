@@ -135,7 +135,7 @@ func TestUnknownKidIsLookedForOnceAMinute(t *testing.T) {
 		set = jwks(second)
 		time.Sleep(time.Minute)
 		ask("k3", false, 3)
-		ask("k1", false, 3) // withdrawn
+		ask("k1", false, 3) // no longer published
 		ask("", true, 3)    // the only one
 	})
 }

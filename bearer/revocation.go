@@ -12,17 +12,17 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
-	"moneyer/internal/strictjson"
+	"moneyer/internal/revocation"
 )
 
-// RevocationSource tells whether an issuer withdrew a token before its end. An
-// error means that it cannot tell, and the token does not pass for now.
+// RevocationSource knows which tokens an issuer has revoked.
 type RevocationSource interface {
+	// Revoked reports whether the token with these claims is revoked. On an error
+	// the token is not accepted for now. Revoked is called from many goroutines.
 	Revoked(ctx context.Context, c *Claims) (bool, error)
 }
 
-// RevokedFunc is a RevocationSource made of a function that always can tell, for
-// an API in the issuer's own process.
+// RevokedFunc is a RevocationSource made of a function that has no errors.
 type RevokedFunc func(c *Claims) bool
 
 // Revoked calls f.
@@ -32,46 +32,49 @@ const (
 	defaultInterval     = 10 * time.Second
 	defaultListMaxStale = 5 * time.Minute
 	retryListAfter      = time.Second
-	revocationsType     = "revocations+jwt"
-	// knownDown is how long after a failure no call waits for the issuer. It is
-	// longer than a pause and a fetch that ends by its limit, so that a busy API
-	// waits for an issuer that hangs but once.
-	knownDown = 2 * fetchLimit
+	// failurePause is how long after a failed fetch no call waits for another one. It
+	// is longer than the longest fetch and the pause before it, so that the calls of
+	// a busy API wait only once for an issuer that does not answer.
+	failurePause = 2 * fetchLimit
 )
 
-// errOutdated is why a list that came does not serve.
+// errOutdated is why a list that was fetched cannot be used.
 var errOutdated = errors.New("the last one is too old")
 
-// RevocationList is a RevocationSource that polls the signed list that an issuer
-// of ours publishes at {issuer}/revocations. Set the fields before the first use
-// and leave them alone afterwards. A RevocationList must not be copied.
+// RevocationList is a RevocationSource that polls the signed list that a Moneyer
+// issuer publishes at {issuer}/revocations. Set the fields before the first use and
+// do not change them afterwards. A RevocationList must not be copied.
 //
-// It needs no goroutine of its own: a call that finds the list older than
-// Interval asks for it anew, by ETag, and waits; one that finds it older than
-// half of that asks without waiting. So a revocation holds in this process no
-// later than Interval, the time that the issuer takes to answer, and the second
-// for which it may keep a signed list, after it was made. After a failure the issuer is asked once a second, for 20 s no call waits
-// for it, and the last list goes on serving until MaxStale after it was last
-// confirmed, or its own exp; from then on no token passes. An issuer that has lost
-// its store says in Age how old that makes its answer, which counts.
+// It has no goroutine that runs all the time. A call that finds the list older than
+// Interval fetches it again, with its ETag, and waits; a call that finds it older
+// than half of Interval starts a fetch and does not wait. So a revocation takes
+// effect in this process after at most Interval, the time that the issuer takes to
+// answer, and the second for which the issuer may reuse a signed list.
 //
-// A list is only ever replaced by one that the issuer made no earlier. A token
-// without iat counts as issued in 1970.
+// After a failed fetch there is another one each second, and for 20 s no call waits.
+// The last list is used until MaxStale after it was last confirmed, or until its own
+// exp; after that no token is accepted. When the issuer cannot reach its store, Age
+// in its answer says how old the answer is, and that counts toward MaxStale.
+//
+// A list is never replaced by an older one. A token without iat counts as issued in
+// 1970.
 type RevocationList struct {
-	// Issuer is the issuer URL, which iss of the list must be. It has no default.
+	// Issuer is the issuer URL, which iss of the list must be. It is required.
 	Issuer string
-	// URL of the list; empty means Issuer + "/revocations". It is https, or http on
-	// a loopback host.
+	// URL of the list, https or http on a loopback host. Empty means Issuer +
+	// "/revocations".
 	URL string
-	// Keys finds the issuer's keys; nil means a RemoteKeys for Issuer. Give it the
-	// RemoteKeys of the Verifier, and they are fetched once for both.
+	// Keys provides the issuer's keys; nil means a RemoteKeys for Issuer. With the
+	// Keys of the Verifier, they are fetched once for both.
 	Keys KeySource
 	// Interval between two polls; 0 means 10 s.
 	Interval time.Duration
-	// MaxStale bounds how long an unconfirmed list serves; 0 means 5 minutes.
+	// MaxStale is how long a list is used without being confirmed; 0 means 5
+	// minutes.
 	MaxStale time.Duration
-	// HTTPClient fetches; nil means one on http.DefaultTransport. Redirects are not
-	// followed and a fetch ends after 10 s, whatever the client says.
+	// HTTPClient sends the requests; nil means one with http.DefaultTransport.
+	// Redirects are never followed, and a fetch ends after 10 s, whatever the
+	// client's own settings.
 	HTTPClient *http.Client
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -79,14 +82,14 @@ type RevocationList struct {
 	setup sync.Once
 	keys  KeySource
 
-	mu        sync.Mutex      // guards what follows
-	list      *revocations    // nil before the first fetch; never changed, only replaced
-	etag      string          // of list
-	confirmed time.Time       // when the issuer last said that list is the newest
-	age       time.Duration   // how old it said that its knowledge was then
-	failed    time.Time       // when the last fetch failed; zero after a success
-	err       error           // of the last fetch; nil after a success
-	flight    <-chan struct{} // closed when the fetch under way ends; nil without one
+	mu        sync.Mutex       // guards what follows
+	list      *revocation.List // nil before the first fetch; never changed, only replaced
+	etag      string           // of list
+	confirmed time.Time        // when the issuer last said that list is the newest
+	age       time.Duration    // how old it said that its answer was
+	failed    time.Time        // when the last fetch failed; zero after a success
+	err       error            // of the last fetch; nil after a success
+	flight    <-chan struct{}  // closed when the fetch in progress ends; nil without one
 }
 
 // Revoked implements RevocationSource.
@@ -105,12 +108,16 @@ func (l *RevocationList) Revoked(ctx context.Context, c *Claims) (bool, error) {
 	if !usable {
 		return false, fmt.Errorf("no revocation list of the issuer: %w", cmp.Or(err, errOutdated))
 	}
-	return list.names(c)
+	t := revocation.Token{ID: c.ID, KeyID: c.KeyID, Payload: c.Payload}
+	if !c.IssuedAt.IsZero() {
+		t.IssuedAt = c.IssuedAt.Unix()
+	}
+	return list.Matches(t)
 }
 
-// usable tells whether there is a list that may serve. Caller holds mu.
+// usable reports whether there is a list that may be used. The caller holds mu.
 func (l *RevocationList) usable(now time.Time) bool {
-	return l.list != nil && now.Before(l.list.expiry) && now.Before(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)-l.age))
+	return l.list != nil && now.Before(l.list.Expiry) && now.Before(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)-l.age))
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
@@ -120,8 +127,8 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
-// refresh begins a fetch where one is due, and returns what to wait for when the
-// list is too old to answer by.
+// refresh starts a fetch if one is due. It returns the channel to wait on when the
+// list is too old to answer with.
 func (l *RevocationList) refresh(ctx context.Context) <-chan struct{} {
 	l.setup.Do(func() {
 		if l.keys = l.Keys; l.keys == nil {
@@ -138,21 +145,20 @@ func (l *RevocationList) refresh(ctx context.Context) <-chan struct{} {
 	if l.flight == nil && !now.Before(l.failed.Add(retryListAfter)) {
 		l.begin(ctx, now, interval)
 	}
-	if !usable || age >= interval && !now.Before(l.failed.Add(knownDown)) {
+	if !usable || age >= interval && !now.Before(l.failed.Add(failurePause)) {
 		return l.flight
 	}
 	return nil
 }
 
-// begin starts a fetch that no caller's end can stop. Caller holds mu. The list
-// counts as confirmed from when it was asked for, not from when it came. One that
-// ends within the interval is asked for without ETag: that it is unchanged would
-// be of no help.
+// begin starts a fetch that goes on when the ctx of its caller ends. The caller
+// holds mu. The list counts as confirmed from when its request was sent. A list that
+// expires within the interval is requested without ETag, for a new one is needed.
 func (l *RevocationList) begin(ctx context.Context, asked time.Time, interval time.Duration) {
 	done := make(chan struct{})
 	l.flight = done
 	known, etag := l.list, l.etag
-	if known != nil && !asked.Add(interval).Before(known.expiry) {
+	if known != nil && !asked.Add(interval).Before(known.Expiry) {
 		etag = ""
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchLimit)
@@ -171,9 +177,9 @@ func (l *RevocationList) begin(ctx context.Context, asked time.Time, interval ti
 	}()
 }
 
-// fetch gets the list and its ETag, known and etag when that is unchanged, and the
-// age of the answer.
-func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag string) (*revocations, string, time.Duration, error) {
+// fetch returns the list, its ETag and the age of the answer: known and etag when
+// the issuer says that the list is unchanged.
+func (l *RevocationList) fetch(ctx context.Context, known *revocation.List, etag string) (*revocation.List, string, time.Duration, error) {
 	if l.Issuer == "" {
 		return nil, "", 0, errors.New("bearer: RevocationList.Issuer is not set")
 	}
@@ -181,24 +187,24 @@ func (l *RevocationList) fetch(ctx context.Context, known *revocations, etag str
 	if location == "" {
 		location = strings.TrimSuffix(l.Issuer, "/") + "/revocations"
 	}
-	d, err := fetch(ctx, l.HTTPClient, location, "application/"+revocationsType, etag, jose.MaxDocument)
+	answer, err := get(ctx, l.HTTPClient, location, "application/"+revocation.ListType, etag, jose.MaxDocument)
 	if err != nil {
 		return nil, "", 0, err
 	}
-	if d.unchanged {
-		return known, etag, ageOf(d.header), nil
+	if answer.Status == http.StatusNotModified {
+		return known, etag, ageOf(answer.Header), nil
 	}
-	list, err := l.open(ctx, string(d.body))
+	list, err := l.open(ctx, string(answer.Body))
 	if err != nil {
 		return nil, "", 0, fmt.Errorf("bearer: revocation list: %w", err)
 	}
-	if known != nil && list.issued < known.issued {
+	if known != nil && list.IssuedAt < known.IssuedAt {
 		return nil, "", 0, errors.New("bearer: the revocation list is older than the one at hand")
 	}
-	return list, d.header.Get("ETag"), ageOf(d.header), nil
+	return list, answer.Header.Get("ETag"), ageOf(answer.Header), nil
 }
 
-// ageOf is how old an answer says that it is (RFC 9111 §5.1).
+// ageOf returns the Age of an answer (RFC 9111 §5.1).
 func ageOf(h http.Header) time.Duration {
 	seconds, err := strconv.ParseUint(h.Get("Age"), 10, 31)
 	if err != nil {
@@ -207,8 +213,8 @@ func ageOf(h http.Header) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// open verifies a list and reads it.
-func (l *RevocationList) open(ctx context.Context, compact string) (*revocations, error) {
+// open verifies and reads a list.
+func (l *RevocationList) open(ctx context.Context, compact string) (*revocation.List, error) {
 	jws, err := jose.ParseDocument(compact)
 	if err != nil {
 		return nil, err
@@ -223,146 +229,17 @@ func (l *RevocationList) open(ctx context.Context, compact string) (*revocations
 	if err := jws.Verify(key.public); err != nil {
 		return nil, err
 	}
-	if jws.Header.Typ != revocationsType {
+	if jws.Header.Typ != revocation.ListType {
 		return nil, fmt.Errorf("typ is %.100q", jws.Header.Typ)
 	}
-	list, err := readRevocations(jws.Payload)
+	list, err := revocation.ParseList(jws.Payload)
 	switch {
 	case err != nil:
 		return nil, err
-	case list.issuer != l.Issuer:
-		return nil, fmt.Errorf("iss is %.100q", list.issuer)
-	case !clock(l.Now).Before(list.expiry):
+	case list.Issuer != l.Issuer:
+		return nil, fmt.Errorf("iss is %.100q", list.Issuer)
+	case !clock(l.Now).Before(list.Expiry):
 		return nil, errors.New("it has expired")
 	}
 	return list, nil
-}
-
-// revocations is a list as it was read.
-type revocations struct {
-	issuer string
-	issued int64
-	expiry time.Time
-	// jtis and kids name tokens and signing keys.
-	jtis, kids map[string]bool
-	// claims names tokens by a claim and a value that it has, up to an instant in
-	// seconds.
-	claims map[string]map[string]int64
-	// before names every token that was issued before it, in seconds.
-	before int64
-}
-
-// names tells whether the list names a token. The error is for claims that no
-// Verifier made.
-func (r *revocations) names(c *Claims) (bool, error) {
-	var issued int64
-	if !c.IssuedAt.IsZero() {
-		issued = c.IssuedAt.Unix()
-	}
-	if r.jtis[c.ID] || r.kids[c.KeyID] || issued < r.before {
-		return true, nil
-	}
-	if len(r.claims) == 0 {
-		return false, nil
-	}
-	named := false
-	err := strictjson.Object(c.Payload, strictjson.Limits{}, func(name string, v strictjson.Value) error {
-		before, ok := r.claims[name]
-		if !ok {
-			return nil
-		}
-		return eachText(v, func(text string) { named = named || issued < before[text] })
-	})
-	return named, err
-}
-
-// eachText visits what a claim says: a string, or the strings of an array.
-func eachText(v strictjson.Value, visit func(string)) error {
-	if v.Kind() == strictjson.KindArray {
-		return v.Elements(func(element strictjson.Value) error {
-			if text, err := element.Text(); err == nil {
-				visit(text)
-			}
-			return nil
-		})
-	}
-	if text, err := v.Text(); err == nil {
-		visit(text)
-	}
-	return nil
-}
-
-// readRevocations reads the payload of a list. Unknown members are refused: they
-// might name tokens.
-func readRevocations(payload []byte) (*revocations, error) {
-	r := &revocations{jtis: map[string]bool{}, kids: map[string]bool{}, claims: map[string]map[string]int64{}}
-	err := strictjson.Object(payload, strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
-		switch name {
-		case "iss":
-			r.issuer, err = v.Text()
-		case "iat":
-			r.issued, err = v.Seconds()
-		case "exp":
-			var seconds int64
-			seconds, err = v.Seconds()
-			r.expiry = time.Unix(seconds, 0)
-		case "before":
-			r.before, err = v.Seconds()
-		case "jti":
-			err = collect(v, r.jtis)
-		case "kid":
-			err = collect(v, r.kids)
-		case "claim":
-			err = v.Elements(r.addClaim)
-		default:
-			err = fmt.Errorf("unknown member %.100q", name)
-		}
-		return err
-	})
-	if err == nil && (r.issued == 0 || r.expiry.IsZero()) {
-		err = errors.New("it has no iat or no exp")
-	}
-	return r, err
-}
-
-// collect takes the names of an array. An empty one names nothing: least of all a
-// token that has no jti or no kid.
-func collect(v strictjson.Value, into map[string]bool) error {
-	return v.Elements(func(element strictjson.Value) error {
-		text, err := element.Text()
-		if text != "" {
-			into[text] = true
-		}
-		return err
-	})
-}
-
-// addClaim takes one of the claims.
-func (r *revocations) addClaim(v strictjson.Value) error {
-	var claim, value string
-	var before int64
-	err := strictjson.Object(v.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
-		switch name {
-		case "claim":
-			claim, err = v.Text()
-		case "value":
-			value, err = v.Text()
-		case "before":
-			before, err = v.Seconds()
-		default:
-			err = fmt.Errorf("unknown member %.100q", name)
-		}
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	if claim == "" || value == "" || before == 0 {
-		return errors.New("a claim without name, value or instant")
-	}
-	if r.claims[claim] == nil {
-		r.claims[claim] = map[string]int64{}
-	}
-	r.claims[claim][value] = max(before, r.claims[claim][value])
-	return nil
 }

@@ -194,42 +194,6 @@ func TestSystemClock(t *testing.T) {
 	}
 }
 
-func TestAllowsMerchant(t *testing.T) {
-	m := newMint(t, jose.ES256, "k1", "at+jwt")
-	bound, err := m.verifier(t).Verify(t.Context(), m.token(t, map[string]any{"sub": "m1", "tokens": []string{"t1", "t2"}}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	open, err := m.verifier(t).Verify(t.Context(), m.token(t, map[string]any{"sub": "m1"}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, test := range []struct {
-		name, merchant string
-		claims         *bearer.Claims
-		tokens         []string
-		ok             bool
-	}{
-		{"merchant", "m1", bound, nil, true},
-		{"merchant and a card", "m1", bound, []string{"t2"}, true},
-		{"both cards", "m1", bound, []string{"t2", "t1"}, true},
-		{"another card", "m1", bound, []string{"t1", "t3"}, false},
-		{"an empty card", "m1", bound, []string{""}, false},
-		{"another merchant", "m2", bound, []string{"t1"}, false},
-		{"no merchant", "", bound, nil, false},
-		{"no cards in the token", "m1", open, []string{"t1"}, false},
-		{"no merchant in the token", "", &bearer.Claims{}, nil, false},
-	} {
-		err := test.claims.AllowsMerchant(test.merchant, test.tokens...)
-		if (err == nil) != test.ok {
-			t.Errorf("%s: %v", test.name, err)
-		}
-		if err != nil && oauth.AsError(err).Code != oauth.InsufficientScope {
-			t.Errorf("%s: %v", test.name, err)
-		}
-	}
-}
-
 func TestCache(t *testing.T) {
 	m := newMint(t, jose.ES256, "k1", "at+jwt")
 	now, lookups, revoked := noon, 0, false

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// Code is an error code that a caller may see.
+// Code is the error code of a refusal, as the caller sees it.
 type Code string
 
-// The codes of RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1, and two for limits
-// that the RFCs leave to HTTP.
+// The codes of RFC 6749 §5.2 and §4.1.2.1, RFC 6750 §3.1, and others for what
+// the RFCs leave to HTTP.
 const (
 	InvalidRequest         Code = "invalid_request"
 	InvalidClient          Code = "invalid_client"
@@ -23,53 +23,54 @@ const (
 	TemporarilyUnavailable Code = "temporarily_unavailable"
 	InvalidToken           Code = "invalid_token"
 	InsufficientScope      Code = "insufficient_scope"
-	// NotFound is for platforms that tell a missing resource apart (thales-etp).
+	// NotFound: what the request names does not exist, where a platform says so.
 	NotFound Code = "not_found"
-	// RateLimited: the caller asks too often; RetryAfter says when to come back.
+	// RateLimited: there were too many requests; RetryAfter says when to try again.
 	RateLimited Code = "rate_limited"
-	// TooLarge: the body is over its limit.
+	// TooLarge: the body of the request is too large.
 	TooLarge Code = "request_too_large"
-	// UnsupportedMediaType: the body is of a kind that the endpoint does not take.
+	// UnsupportedMediaType: the endpoint does not accept the Content-Type.
 	UnsupportedMediaType Code = "unsupported_media_type"
-	// MethodNotAllowed: the endpoint takes another HTTP method.
+	// MethodNotAllowed: the endpoint does not accept the HTTP method.
 	MethodNotAllowed Code = "method_not_allowed"
 )
 
-// Retryable tells whether the same request may succeed later (DESIGN
-// invariant 7: nothing else is retryable).
+// Retryable reports whether the same request may succeed later. That is so for
+// RateLimited and TemporarilyUnavailable alone.
 func (c Code) Retryable() bool { return c == RateLimited || c == TemporarilyUnavailable }
 
-// Error is a refusal. Code and Description go to the caller; the cause goes to
-// the log and nowhere else.
+// Error is a refusal. Its Code and Description are for the caller. It may wrap a
+// cause, which is for the log alone.
 type Error struct {
 	Code        Code
 	Description string
-	// RetryAfter is how long to wait before asking again; only for retryable codes.
+	// RetryAfter is how long to wait before the next try; 0 when nothing says so.
 	RetryAfter time.Duration
 	cause      error
 }
 
-// Errorf makes an Error whose description the caller may read. The description
-// keeps to the characters of RFC 6749 §5.2; others become '?'.
+// Errorf returns an Error with a formatted description. Characters that RFC 6749
+// §5.2 does not allow in a description become '?', and '"' becomes "'".
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Description: printable(fmt.Sprintf(format, args...))}
 }
 
-// Because returns a copy of e with the cause that the log shows.
+// Because returns a copy of e that wraps cause.
 func (e *Error) Because(cause error) *Error {
 	c := *e
 	c.cause = cause
 	return &c
 }
 
-// After returns a copy of e that asks the caller to wait for d.
+// After returns a copy of e with d as its RetryAfter.
 func (e *Error) After(d time.Duration) *Error {
 	c := *e
 	c.RetryAfter = d
 	return &c
 }
 
-// Error tells everything, the private cause too: it is for logs.
+// Error returns code, description and cause. It is for logs: a caller must not see
+// the cause.
 func (e *Error) Error() string {
 	s := string(e.Code)
 	if e.Description != "" {
@@ -81,13 +82,16 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap gives the private cause.
+// Unwrap returns the cause, which may be nil.
 func (e *Error) Unwrap() error { return e.cause }
 
-// AsError finds the *Error in err's chain. An error that holds none is a
-// server_error with err as its cause: what a caller may know is only ever in an
-// *Error.
+// AsError returns the first *Error in err's chain. It returns nil for a nil error,
+// and a ServerError that wraps err when the chain has none: what is not in an
+// *Error is not for the caller.
 func AsError(err error) *Error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
 	if errors.As(err, &e) {
 		return e

@@ -34,7 +34,7 @@ func TestParseScope(t *testing.T) {
 			t.Errorf("%.40q: %q, %v, want %q", c.in, got, err, c.want)
 		}
 	}
-	words := make(oauth.Scope, oauth.MaxScopeWords)
+	words := make(oauth.Scope, 128)
 	for i := range words {
 		words[i] = fmt.Sprint(i)
 	}
@@ -45,6 +45,17 @@ func TestParseScope(t *testing.T) {
 	for _, in := range []string{most + " more", `"`, `a\b`, "a\tb", "a\nb", "\x00", "\x7f", "é", "a\u00a0b", longest + "a", strings.Repeat(" ", oauth.MaxScope+1)} {
 		if got, err := oauth.ParseScope(in); oauth.AsError(err).Code != oauth.InvalidScope || got != nil {
 			t.Errorf("%.40q: %q, %v, want invalid_scope", in, got, err)
+		}
+	}
+}
+
+func TestParseTokenType(t *testing.T) {
+	for s, want := range map[string]oauth.TokenType{
+		"Bearer": oauth.TokenTypeBearer, "bearer": oauth.TokenTypeBearer, "BEARER": oauth.TokenTypeBearer,
+		"": "", "mac": "", "DPoP": "", " Bearer": "", "Bearer ": "", "N_A": "",
+	} {
+		if got, ok := oauth.ParseTokenType(s); got != want || ok != (want != "") {
+			t.Errorf("%q is %q, %t", s, got, ok)
 		}
 	}
 }
@@ -154,7 +165,7 @@ func TestAsError(t *testing.T) {
 		want oauth.Code
 	}{
 		{e, oauth.InvalidScope}, {fmt.Errorf("wrapped: %w", e), oauth.InvalidScope}, {errors.Join(io.EOF, e), oauth.InvalidScope},
-		{io.EOF, oauth.ServerError}, {nil, oauth.ServerError},
+		{io.EOF, oauth.ServerError},
 	} {
 		got := oauth.AsError(c.err)
 		if got.Code != c.want {
@@ -166,6 +177,9 @@ func TestAsError(t *testing.T) {
 	}
 	if !errors.Is(oauth.AsError(io.EOF), io.EOF) {
 		t.Error("the cause is lost")
+	}
+	if e := oauth.AsError(nil); e != nil {
+		t.Errorf("no error becomes %v", e)
 	}
 }
 
@@ -188,7 +202,6 @@ func TestDescriptionsArePrintable(t *testing.T) {
 	}
 }
 
-// DESIGN invariant 7.
 func TestRetryable(t *testing.T) {
 	retryable := []oauth.Code{oauth.RateLimited, oauth.TemporarilyUnavailable}
 	for _, c := range []oauth.Code{

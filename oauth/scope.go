@@ -5,20 +5,20 @@ import (
 	"strings"
 )
 
-// The bounds of a scope parameter, in octets and distinct words.
-const (
-	MaxScope      = 2048
-	MaxScopeWords = 128
-)
+// MaxScope is the length of the longest scope that ParseScope accepts, in bytes.
+const MaxScope = 2048
 
-// Scope is an ordered set of scope tokens (RFC 6749 §3.3). The zero value is
-// the empty scope.
+// maxScopeWords is the most distinct words that a scope may have.
+const maxScopeWords = 128
+
+// Scope is an ordered set of scope tokens (RFC 6749 §3.3), called words here. The
+// zero value is the empty scope.
 type Scope []string
 
-// ParseScope reads a space-delimited list (RFC 6749 §3.3) and keeps the first
-// of words that come twice. A character outside %x21 / %x23-5B / %x5D-7E, or a
-// list over MaxScope octets or MaxScopeWords words, is an error with code
-// invalid_scope.
+// ParseScope parses a space-delimited list of words (RFC 6749 §3.3). Of a word
+// that occurs twice it keeps the first. The error is an *Error with InvalidScope:
+// for a character outside %x21 / %x23-5B / %x5D-7E, for more than MaxScope bytes,
+// or for more than 128 distinct words.
 func ParseScope(s string) (Scope, error) {
 	if len(s) > MaxScope {
 		return nil, Errorf(InvalidScope, "scope is longer than %d octets", MaxScope)
@@ -31,8 +31,8 @@ func ParseScope(s string) (Scope, error) {
 		if !validScopeToken(word) {
 			return nil, Errorf(InvalidScope, "scope holds a character that RFC 6749 section 3.3 does not allow")
 		}
-		if len(scope) == MaxScopeWords {
-			return nil, Errorf(InvalidScope, "scope has more than %d words", MaxScopeWords)
+		if len(scope) == maxScopeWords {
+			return nil, Errorf(InvalidScope, "scope has more than %d words", maxScopeWords)
 		}
 		scope = append(scope, word)
 	}
@@ -48,10 +48,10 @@ func validScopeToken(word string) bool {
 	return true
 }
 
-// String gives the space-delimited form.
+// String returns the words with a space between them.
 func (s Scope) String() string { return strings.Join(s, " ") }
 
-// Has tells whether word is in the scope, by exact comparison.
+// Has reports whether word is in the scope, by exact comparison.
 func (s Scope) Has(word string) bool { return slices.Contains(s, word) }
 
 // Missing returns the first word of s that allowed lacks, or "".

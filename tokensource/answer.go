@@ -9,31 +9,31 @@ import (
 	"io"
 	"math"
 	"mime"
-	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"moneyer/internal/fetch"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // read turns an answer into a token or a failure (RFC 6749 §5).
-func (p *plan) read(resp *http.Response, body []byte, sent time.Time, skew time.Duration) (*Token, *failure) {
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return nil, p.refusal(resp, body, sent, skew)
+func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*Token, *failure) {
+	if resp.Status < 200 || resp.Status > 299 {
+		return nil, p.refusal(resp, sent, skew)
 	}
 	wrong := func(err error) *failure {
 		return &failure{err: fmt.Errorf("tokensource: the answer of %s (correlation %s): %w", p.url.Host, p.correlation, err)}
 	}
-	if isHTML(resp.Header.Get("Content-Type"), body) {
+	if isHTML(resp.Header.Get("Content-Type"), resp.Body) {
 		return nil, wrong(errors.New("a web page, not a token: is this the token endpoint?"))
 	}
-	members, err := readMembers(body)
+	members, err := readMembers(resp.Body)
 	if err != nil {
 		return nil, wrong(err)
 	}
-	if code, description := errorMembers(body); code != "" { // a refusal under a good status
+	if code, description := errorMembers(resp.Body); code != "" { // a refusal under a good status
 		return nil, wrong(oauth.Errorf(oauth.Code(code), "%s", p.credential.withhold(description)))
 	}
 	token, err := (&answer{members: members, wire: &p.profile.Wire}).token(sent)
@@ -50,13 +50,13 @@ func (p *plan) read(resp *http.Response, body []byte, sent time.Time, skew time.
 	return token, nil
 }
 
-// isHTML tells a web page, such as a proxy's, from an answer.
+// isHTML reports whether an answer is a web page, such as a proxy's.
 func isHTML(contentType string, body []byte) bool {
 	mediaType, _, _ := mime.ParseMediaType(contentType)
 	return mediaType == "text/html" || bytes.HasPrefix(bytes.TrimSpace(body), []byte("<"))
 }
 
-// readMembers reads one JSON object. Names are exact and occur once.
+// readMembers reads one JSON object. No name may occur twice.
 func readMembers(body []byte) (map[string]json.RawMessage, error) {
 	dec := json.NewDecoder(bytes.NewReader(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))))
 	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
@@ -89,24 +89,24 @@ func readMembers(body []byte) (map[string]json.RawMessage, error) {
 
 // spellings are the names under which a value is looked for when the profile's
 // own is not there: the RFC's, and the same in camel case.
-var spellings = map[profile.ResponseValue][]string{
-	profile.FromAccessToken: {"access_token", "accessToken"},
-	profile.FromTokenType:   {"token_type", "tokenType"},
-	profile.FromExpiresIn:   {"expires_in", "expiresIn"},
-	profile.FromExpiresAt:   {"expires_at", "expiresAt"},
-	profile.FromScope:       {"scope"},
+var spellings = map[platform.ResponseValue][]string{
+	platform.FromAccessToken: {"access_token", "accessToken"},
+	platform.FromTokenType:   {"token_type", "tokenType"},
+	platform.FromExpiresIn:   {"expires_in", "expiresIn"},
+	platform.FromExpiresAt:   {"expires_at", "expiresAt"},
+	platform.FromScope:       {"scope"},
 }
 
 // answer is a successful answer under the names that its platform gives to the
 // members.
 type answer struct {
 	members map[string]json.RawMessage
-	wire    *profile.Wire
+	wire    *platform.Wire
 }
 
 // take removes a value from the answer and returns it; nil when it is absent or
 // null.
-func (a *answer) take(value profile.ResponseValue) json.RawMessage {
+func (a *answer) take(value platform.ResponseValue) json.RawMessage {
 	var names []string
 	for _, member := range a.wire.Response {
 		if member.From == value {
@@ -128,20 +128,21 @@ func (a *answer) take(value profile.ResponseValue) json.RawMessage {
 func (a *answer) token(sent time.Time) (*Token, error) {
 	t := &Token{Type: oauth.TokenTypeBearer, obtained: sent}
 	var ok bool
-	raw := a.take(profile.FromAccessToken)
+	raw := a.take(platform.FromAccessToken)
 	if t.AccessToken, ok = text(raw); !ok || t.AccessToken == "" {
 		return nil, errors.New("no access token")
 	}
 	if !visible(t.AccessToken) {
 		return nil, errors.New("the access token holds characters that no header can carry")
 	}
-	if raw := a.take(profile.FromTokenType); raw != nil {
-		if kind, ok := text(raw); !ok || !strings.EqualFold(kind, oauth.TokenTypeBearer) {
+	if raw := a.take(platform.FromTokenType); raw != nil {
+		kind, _ := text(raw)
+		if t.Type, ok = oauth.ParseTokenType(kind); !ok {
 			return nil, fmt.Errorf("token_type is %.40s; only Bearer is understood", raw)
 		}
 	}
 	var err error
-	if t.Scope, err = readScope(a.take(profile.FromScope)); err != nil {
+	if t.Scope, err = readScope(a.take(platform.FromScope)); err != nil {
 		return nil, err
 	}
 	if t.Expiry, err = a.expiry(t.AccessToken, sent); err != nil {
@@ -172,9 +173,9 @@ func readScope(raw json.RawMessage) (oauth.Scope, error) {
 	return scope, err
 }
 
-// expiry finds out when the token ends; see Token.Expiry.
+// expiry returns when the token expires; see Token.Expiry.
 func (a *answer) expiry(token string, sent time.Time) (time.Time, error) {
-	in, at := a.take(profile.FromExpiresIn), a.take(profile.FromExpiresAt)
+	in, at := a.take(platform.FromExpiresIn), a.take(platform.FromExpiresAt)
 	if in != nil {
 		seconds, ok := number(in)
 		if !ok || seconds < 0 {
@@ -182,7 +183,7 @@ func (a *answer) expiry(token string, sent time.Time) (time.Time, error) {
 		}
 		return sent.Add(time.Duration(min(seconds, maxLifetime.Seconds()) * float64(time.Second))), nil
 	}
-	end := sent.Add(DefaultLifetime)
+	end := sent.Add(defaultLifetime)
 	if at != nil {
 		var ok bool
 		if end, ok = instant(at); !ok {
@@ -207,8 +208,8 @@ func number(raw json.RawMessage) (float64, bool) {
 	return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 }
 
-// layouts of ISO 8601 in the wild: RFC 3339, a zone without a colon, and none,
-// which is taken for UTC. Fractions of a second are understood in all.
+// layouts of ISO 8601 that platforms use: RFC 3339, a zone without a colon, and no
+// zone, which means UTC. All may have fractions of a second.
 var layouts = []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05"}
 
 // instant reads a point in time: ISO 8601, or seconds since 1970 as a number or
@@ -231,8 +232,8 @@ func instant(raw json.RawMessage) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// jwtExpiry reads exp out of a token that is a JWT (RFC 7519 §4.1.4). Nothing is
-// verified: it only tells us when to ask again.
+// jwtExpiry reads exp of a token that is a JWT (RFC 7519 §4.1.4). It is not
+// verified: it only says when to renew the token.
 func jwtExpiry(token string) (time.Time, bool) {
 	_, rest, _ := strings.Cut(token, ".")
 	middle, _, ok := strings.Cut(rest, ".")

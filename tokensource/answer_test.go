@@ -53,10 +53,10 @@ func TestAnswers(t *testing.T) {
 		{"expires_at in milliseconds", fmt.Sprintf(`{"access_token":"a","expires_at":%d}`, noon.UnixMilli()+90_500), 90500 * time.Millisecond, "asked"},
 		{"exp of the token", `{"access_token":"` + jwt + `"}`, 7 * time.Minute, "asked"},
 		{"null instead of times", `{"access_token":"` + jwt + `","expires_in":null,"expires_at":null}`, 7 * time.Minute, "asked"},
-		{"a JWT without exp", `{"access_token":"` + unsigned(`{}`) + `"}`, tokensource.DefaultLifetime, "asked"},
-		{"a JWT that is none", `{"access_token":"a.b.c"}`, tokensource.DefaultLifetime, "asked"},
-		{"an exp that is none", `{"access_token":"` + unsigned(`{"exp":"x"}`) + `"}`, tokensource.DefaultLifetime, "asked"},
-		{"nothing about time", `{"access_token":"opaque"}`, tokensource.DefaultLifetime, "asked"},
+		{"a JWT without exp", `{"access_token":"` + unsigned(`{}`) + `"}`, time.Minute, "asked"},
+		{"a JWT that is none", `{"access_token":"a.b.c"}`, time.Minute, "asked"},
+		{"an exp that is none", `{"access_token":"` + unsigned(`{"exp":"x"}`) + `"}`, time.Minute, "asked"},
+		{"nothing about time", `{"access_token":"opaque"}`, time.Minute, "asked"},
 		{"camel case", `{"accessToken":"a","tokenType":"BEARER","expiresIn":600,"scope":"x"}`, 10 * time.Minute, "x"},
 		{"camel case in ISO 8601", `{"accessToken":"a","expiresAt":"2026-11-23T12:15:00.000Z"}`, 15 * time.Minute, "asked"},
 		{"scope as a list", `{"access_token":"a","expires_in":600,"scope":["x","y"]}`, 10 * time.Minute, "x y"},
@@ -159,11 +159,11 @@ func (endless) Read(p []byte) (int, error) {
 
 // The profile's name for a member goes before a usual name that is there too.
 func TestNamesOfTheProfile(t *testing.T) {
-	p := *builtin(t, "oauth2")
-	p.Wire.Response = append(p.Wire.Response[:0:0], p.Wire.Response...)
-	p.Wire.Response[0].Name, p.Wire.Response[2].Name = "jeton", "duree"
+	p := builtin(t, "oauth2")
+	response := p.Definition().Wire.Response
+	response[0].Name, response[2].Name = "jeton", "duree"
 	s := atNoon(always(200, `{"access_token":"usual","expires_in":1,"jeton":"own","duree":600,"customer":"c1"}`))
-	s.Profile = &p
+	s.Profile = p
 	token := mustToken(t, s)
 	if token.AccessToken != "own" || token.Expiry.Sub(noon) != 10*time.Minute {
 		t.Errorf("%s until %s", token.AccessToken, token.Expiry)

@@ -13,48 +13,50 @@ import (
 
 const (
 	defaultCacheSize = 1000
-	renewalLimit     = time.Minute // of an exchange that nobody may be waiting for
-	failureHeld      = time.Second // that a failure answers for, at least
-	failureHeldMost  = time.Minute // and at most, when Retry-After asks for more
-	discardPause     = time.Second // between two tokens discarded under one key; doubles
-	discardPauseMost = time.Minute // the longest
+	renewalLimit     = time.Minute // of an exchange in the background
+	minFailurePause  = time.Second // from a failure to the next exchange, at least
+	maxFailurePause  = time.Minute // and at most, whatever Retry-After says
+	minDiscardPause  = time.Second // between two tokens discarded under one key; doubles
+	maxDiscardPause  = time.Minute
 )
 
-// entry is what is known under one key. Source.mu guards it.
+// entry is the state of the cache for one key. Source.mu guards it.
 type entry struct {
 	token     *Token    // nil before the first
 	renewAt   time.Time // from here on the token is renewed in the background
-	flight    *flight   // the exchange under way, or nil
+	flight    *flight   // the exchange in progress, or nil
 	err       error     // of the last exchange; nil after a success
 	retryAt   time.Time // before this no exchange follows a failure
 	used      time.Time
 	discarded time.Time     // when Discard last took the token
-	pause     time.Duration // before it takes another one
+	pause     time.Duration // before Discard takes another one
 }
 
-// flight is one exchange for all who wait. What it brings is set before done is
-// closed.
+// flight is one exchange for all callers that wait for it. token and err are set
+// before done is closed.
 type flight struct {
 	done  chan struct{}
 	token *Token
 	err   error
 }
 
-// TokenFor returns a kept token, or waits for a new one. What it returns has
+// TokenFor returns a token from the cache, or waits for a new one. The token has
 // more than 10 s left, or more than a tenth of a life of less than 100 s.
 //
-// A token is renewed in the background once 70 to 85 % of its life have gone, a
-// random point so that clients spread; until the new one is there, the old one
-// serves. However many callers wait, one exchange is under way for each distinct
-// Request; it goes on when a caller's ctx ends, for a minute at most. A failure
-// answers for all callers of the next second, or as long as Retry-After asks for,
-// a minute at most. Errors are those of FetchFor, or ctx's own.
+// A token is renewed in the background after 70 to 85 % of its life, at a random
+// point so that clients do not renew together. Until then the old one is returned.
+//
+// There is one exchange at a time for each distinct Request, however many callers
+// wait for it. It goes on when the ctx of a caller ends, for a minute at most. When
+// it fails, its error is returned for the next second, or for as long as
+// Retry-After says, but a minute at most. Errors are those of FetchFor, or that of
+// ctx.
 func (s *Source) TokenFor(ctx context.Context, r Request) (*Token, error) {
 	key := s.key(r)
 	now := s.now()
 	s.mu.Lock()
 	e := s.entry(key, now)
-	usable := e.token != nil && e.token.left(now)
+	usable := e.token != nil && e.token.usable(now)
 	due := !usable || !now.Before(e.renewAt)
 	if due && e.flight == nil {
 		if now.Before(e.retryAt) {
@@ -79,11 +81,13 @@ func (s *Source) TokenFor(ctx context.Context, r Request) (*Token, error) {
 	}
 }
 
-// Discard gives up a kept token that an API refused, and tells whether the next
-// call can bring another one. It cannot when the Source never kept the token,
-// nor when one was discarded for the same Request within the last second: then the
-// token may not be what is wrong. That time doubles, up to a minute, each time that
-// a token is discarded before it has served for twice as long.
+// Discard removes from the cache a token that an API refused. It reports whether
+// the next call of TokenFor can return another one.
+//
+// It cannot when the token is not from the cache, or when a token for the same
+// Request was discarded within the last second: then the token may not be what is
+// wrong. That second doubles, up to a minute, each time that a token is discarded
+// before it was in use for twice as long.
 func (s *Source) Discard(token *Token) bool {
 	now := s.now()
 	s.mu.Lock()
@@ -92,23 +96,23 @@ func (s *Source) Discard(token *Token) bool {
 	switch {
 	case e == nil:
 		return false
-	case e.token != token: // somebody else was faster
+	case e.token != token: // it was discarded or renewed before
 		return true
 	}
-	served := now.Sub(e.discarded)
-	if served < e.pause {
+	used := now.Sub(e.discarded)
+	if used < e.pause {
 		return false
 	}
-	if served > 2*e.pause {
-		e.pause = discardPause
+	if used > 2*e.pause {
+		e.pause = minDiscardPause
 	} else {
-		e.pause = min(2*e.pause, discardPauseMost)
+		e.pause = min(2*e.pause, maxDiscardPause)
 	}
 	e.token, e.discarded = nil, now
 	return true
 }
 
-// key names the cache's entry of a request.
+// key returns the key of a request's entry in the cache.
 func (s *Source) key(r Request) string {
 	r = s.merge(r)
 	key := make(url.Values, len(r.Params)+3)
@@ -119,7 +123,8 @@ func (s *Source) key(r Request) string {
 	return key.Encode()
 }
 
-// entry finds or makes an entry, and makes room for it. Caller holds mu.
+// entry returns the entry of a key. It evicts another one where it must make one
+// and the cache is full. The caller holds mu.
 func (s *Source) entry(key string, now time.Time) *entry {
 	e := s.entries[key]
 	if e == nil {
@@ -136,8 +141,8 @@ func (s *Source) entry(key string, now time.Time) *entry {
 	return e
 }
 
-// evict removes the entry that was not asked for the longest and has no exchange
-// under way. A walk over all is nothing beside the exchange that follows.
+// evict removes the least recently used entry that has no exchange in progress. It
+// visits all, which takes little time beside the exchange that follows.
 func (s *Source) evict() {
 	var oldest string
 	for key, e := range s.entries {
@@ -148,7 +153,7 @@ func (s *Source) evict() {
 	delete(s.entries, oldest)
 }
 
-// renew starts an exchange for e. Caller holds mu.
+// renew starts an exchange for e. The caller holds mu.
 func (s *Source) renew(ctx context.Context, key string, e *entry, r Request) {
 	f := &flight{done: make(chan struct{})}
 	e.flight = f
@@ -157,15 +162,15 @@ func (s *Source) renew(ctx context.Context, key string, e *entry, r Request) {
 		defer cancel()
 		defer close(f.done)
 		f.token, f.err = s.FetchFor(ctx, r)
-		s.land(key, e, f)
+		s.finish(key, e, f)
 		if f.err != nil {
 			s.log().Warn("no new access token", "error", f.err)
 		}
 	}()
 }
 
-// land notes what an exchange brought.
-func (s *Source) land(key string, e *entry, f *flight) {
+// finish stores the result of an exchange.
+func (s *Source) finish(key string, e *entry, f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e.flight = nil
@@ -174,24 +179,24 @@ func (s *Source) land(key string, e *entry, f *flight) {
 		return
 	}
 	f.token.key = key
-	e.keep(f.token)
+	e.set(f.token)
 }
 
-// keep takes a new token and picks the point of its renewal.
-func (e *entry) keep(t *Token) {
+// set stores a new token and chooses the time of its renewal.
+func (e *entry) set(t *Token) {
 	life := t.Expiry.Sub(t.obtained)
 	e.token, e.err = t, nil
 	e.renewAt = t.obtained.Add(time.Duration((0.70 + 0.15*rand.Float64()) * float64(life)))
 }
 
-// fail takes the error of an exchange and picks the time of the next: after a
-// second, or what Retry-After asks for, or a tenth of what the old token has
+// fail stores the error of an exchange and chooses the time of the next one: after
+// a second, or what Retry-After says, or a tenth of the time that the old token has
 // left, but a minute at most.
 func (e *entry) fail(err error, now time.Time) {
-	held := max(failureHeld, oauth.AsError(err).RetryAfter)
+	pause := max(minFailurePause, oauth.AsError(err).RetryAfter)
 	if e.token != nil {
-		held = max(held, e.token.Expiry.Sub(now)/10)
+		pause = max(pause, e.token.Expiry.Sub(now)/10)
 	}
-	held = min(held, failureHeldMost)
-	e.err, e.retryAt = err, now.Add(held+rand.N(held/10))
+	pause = min(pause, maxFailurePause)
+	e.err, e.retryAt = err, now.Add(pause+rand.N(pause/10))
 }

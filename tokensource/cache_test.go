@@ -195,7 +195,7 @@ func TestEachRequestHasItsToken(t *testing.T) {
 	e.answer = func(n int, _ *http.Request) (*http.Response, error) {
 		return reply(200, fmt.Sprintf(`{"accessToken":"token-%d"}`, n)), nil
 	}
-	s := platform(t, "thales-etp")
+	s := sourceFor(t, "thales-etp")
 	s.HTTPClient = e.client()
 	requests := []tokensource.Request{
 		{},
@@ -222,7 +222,7 @@ func TestEachRequestHasItsToken(t *testing.T) {
 
 func TestKeysOfTheCacheAreDistinct(t *testing.T) {
 	e := numbered(time.Hour)
-	s := platform(t, "thales-d1")
+	s := sourceFor(t, "thales-d1")
 	s.HTTPClient = e.client()
 	for i, r := range []tokensource.Request{{}, {Subject: "a"}, {Audience: "a"}, {Subject: "a", Audience: "a"}, {Subject: "a&aud=a"}} {
 		token, err := s.TokenFor(t.Context(), r)

@@ -9,88 +9,88 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
-// defaultAssertionLifetime is enough for an assertion that is used at once.
+// defaultAssertionLifetime is enough for an assertion that is sent at once.
 const defaultAssertionLifetime = 3 * time.Minute
 
-// Credential is what a client shows to a token endpoint. Set what the client
-// has: of the profile's grants and ways of client authentication the first that
-// the credential can serve is used. Printing or logging a Credential never shows
-// its secrets.
+// Credential authenticates a client to a token endpoint. Set the fields that the
+// client has: the first of the profile's grants and methods of client
+// authentication that they are enough for is used. Printing or logging a
+// Credential, or encoding it as JSON, does not show its secrets.
 type Credential struct {
-	// ClientID names the client; it is also the iss of its assertions.
+	// ClientID identifies the client. It is also the iss of its assertions.
 	ClientID string
-	// Secret for client_secret_basic and client_secret_post (RFC 6749 §2.3.1).
+	// Secret is for client_secret_basic and client_secret_post (RFC 6749 §2.3.1).
 	Secret string `json:"-"`
-	// APIKey for platforms with a key in a header.
+	// APIKey is for platforms that take an API key in a header.
 	APIKey string `json:"-"`
 
-	// Key signs assertions, as a grant (RFC 7523 §2.1) or as client
-	// authentication (§2.2). It may live in an HSM.
+	// Key signs assertions: as the grant (RFC 7523 §2.1) or for client
+	// authentication (§2.2). It may be in an HSM.
 	Key crypto.Signer `json:"-"`
-	// Kid is the name under which the key is registered.
+	// Kid is the key id under which the platform knows the key.
 	Kid string
-	// Alg is ES256, RS256, PS256 or EdDSA; empty means the natural one of the key.
+	// Alg is ES256, RS256, PS256 or EdDSA. Empty means ES256 for a P-256 key, RS256
+	// for RSA and EdDSA for Ed25519.
 	Alg string
-	// Typ is the typ in an assertion's header; empty means none for a grant and
+	// Typ is the typ in an assertion's header. Empty means none for a grant, and
 	// "client-authentication+jwt" for client authentication (RFC 10070).
 	Typ string
 	// Subject is the sub of an assertion that is a grant; empty means ClientID.
 	Subject string
-	// Audience is the aud of an assertion that is a grant, for platforms that
-	// have audience names; empty means the issuer URL, or the token endpoint
-	// where the profile takes only that. For client authentication the audience
-	// is always the issuer URL alone (RFC 10070).
+	// Audience is the aud of an assertion that is a grant. Empty means the issuer
+	// URL, or the token endpoint where the profile accepts only that. For client
+	// authentication the aud is always the issuer URL (RFC 10070).
 	Audience string
-	// AssertionLifetime is exp minus iat; 0 means 3 minutes. It is cut to what
+	// AssertionLifetime is exp minus iat; 0 means 3 minutes. It is never more than
 	// the profile allows.
 	AssertionLifetime time.Duration
 
-	// Grant and Auth force a choice where the profile and the credential leave
-	// several; empty means the first. With a Key and a Subject or Audience it means
-	// the assertion as the grant.
+	// Grant and Auth select a grant and a method of client authentication where
+	// there are several. Empty means the first; with a Key and a Subject or
+	// Audience, it means the assertion as the grant.
 	Grant oauth.GrantType
 	Auth  oauth.ClientAuth
 }
 
-// String names the client and shows no secret.
+// String returns the client id and no secret.
 func (c Credential) String() string { return fmt.Sprintf("credential of client %q", c.ClientID) }
 
-// Format writes String for every verb, so that none shows a secret.
+// Format writes String for every verb.
 func (c Credential) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
 
-// LogValue names the client and shows no secret.
+// LogValue returns the client id and kid, and no secret.
 func (c Credential) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("client_id", c.ClientID), slog.String("kid", c.Kid))
 }
 
-// choose returns the first grant and client authentication of the policy that
-// the credential can serve. A subject or audience that r names is an assertion's
-// that is the grant.
-func (c *Credential) choose(p *profile.Profile, r Request) (oauth.GrantType, oauth.ClientAuth, error) {
-	wish := c.Grant
-	if wish == "" && c.Key != nil && (r.Subject != "" || r.Audience != "") {
-		wish = oauth.JWTBearer
+// choose returns the first grant and client authentication of the policy that the
+// credential is enough for. A subject or audience in r wants an assertion as the
+// grant.
+func (c *Credential) choose(p *platform.Profile, r Request) (oauth.GrantType, oauth.ClientAuth, error) {
+	wanted := c.Grant
+	if wanted == "" && c.Key != nil && (r.Subject != "" || r.Audience != "") {
+		wanted = oauth.JWTBearer
 	}
 	for _, grant := range p.Policy.Grants {
-		if wish != "" && wish != grant.Type {
+		if wanted != "" && wanted != grant.Type {
 			continue
 		}
 		for _, auth := range grant.ClientAuth {
-			if (c.Auth == "" || c.Auth == auth) && c.serves(auth) {
+			if (c.Auth == "" || c.Auth == auth) && c.suffices(auth) {
 				return grant.Type, auth, nil
 			}
 		}
 	}
-	return "", "", fmt.Errorf("tokensource: the credential fits no grant of %s: %s", p.Name, wanted(p))
+	return "", "", fmt.Errorf("tokensource: the credential fits no grant of %s: %s", p.Name, needs(p))
 }
 
-// serves tells whether the credential has what auth takes. AuthNone goes with an
-// assertion as the grant: package profile sees to it.
-func (c *Credential) serves(auth oauth.ClientAuth) bool {
+// suffices reports whether the credential has what auth needs. AuthNone goes with
+// an assertion as the grant, as package profile checks.
+func (c *Credential) suffices(auth oauth.ClientAuth) bool {
 	switch auth {
 	case oauth.AuthNone, oauth.AuthPrivateKeyJWT:
 		return c.ClientID != "" && c.Key != nil
@@ -103,8 +103,8 @@ func (c *Credential) serves(auth oauth.ClientAuth) bool {
 	}
 }
 
-// wanted says what a credential needs for each grant of the profile.
-func wanted(p *profile.Profile) string {
+// needs says what a credential needs for each grant of the profile.
+func needs(p *platform.Profile) string {
 	var text string
 	for _, grant := range p.Policy.Grants {
 		for _, auth := range grant.ClientAuth {
@@ -128,8 +128,8 @@ func fields(auth oauth.ClientAuth) string {
 	}
 }
 
-// check holds the credential to the profile's limits.
-func (c *Credential) check(p *profile.Profile, auth oauth.ClientAuth) error {
+// check checks the credential against the limits of the profile.
+func (c *Credential) check(p *platform.Profile, auth oauth.ClientAuth) error {
 	if auth == oauth.AuthAPIKey {
 		if len(c.APIKey) > p.Wire.APIKey.MaxLength || !visible(c.APIKey) {
 			return fmt.Errorf("tokensource: the API key must be 1 to %d visible ASCII characters without blanks", p.Wire.APIKey.MaxLength)
@@ -145,21 +145,22 @@ func (c *Credential) check(p *profile.Profile, auth oauth.ClientAuth) error {
 	return nil
 }
 
-// leastWithheld is the length of the shortest secret that is taken out of a text,
-// in octets. A shorter one is in many words by chance.
-const leastWithheld = 8
+// minWithheld is the length in bytes of the shortest secret that is removed from a
+// text. A shorter one may be part of a word by chance.
+const minWithheld = 8
 
-// withhold takes the secrets out of what a server says: some quote the request.
+// withhold removes the secrets from what a server answers: some quote the request.
 func (c *Credential) withhold(text string) string {
 	for _, secret := range []string{c.Secret, c.APIKey} {
-		if len(secret) >= leastWithheld {
+		if len(secret) >= minWithheld {
 			text = strings.ReplaceAll(text, secret, "[withheld]")
 		}
 	}
 	return text
 }
 
-// visible tells whether s is all %x21-7E, which a header can carry as one word.
+// visible reports whether all of s is in %x21-7E, which a header can carry as one
+// word.
 func visible(s string) bool {
 	for i := range len(s) {
 		if s[i] <= 0x20 || s[i] >= 0x7F {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"time"
 
 	"moneyer/assertion"
 	"moneyer/oauth"
@@ -18,8 +19,8 @@ import (
 // A merchant gateway calls Thales D1: each API call carries a token that is
 // fetched with a signed assertion, kept, and renewed in time.
 func Example() {
-	platform := standIn(`{"access_token":"the-token","token_type":"Bearer","expires_in":900}`)
-	defer platform.Close()
+	server := standIn(`{"access_token":"the-token","token_type":"Bearer","expires_in":900}`)
+	defer server.Close()
 
 	d1, err := profile.Builtin("thales-d1")
 	if err != nil {
@@ -31,11 +32,11 @@ func Example() {
 	}
 	source := &tokensource.Source{
 		Profile:    d1,
-		Issuer:     platform.URL,
+		Issuer:     server.URL,
 		Credential: tokensource.Credential{ClientID: "merchant01", Key: key, Kid: "key-2026"},
 	}
-	client := &http.Client{Transport: &tokensource.Transport{Source: source}}
-	resp, err := client.Get(platform.URL + "/cards")
+	client := source.Client()
+	resp, err := client.Get(server.URL + "/cards")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -82,8 +83,8 @@ func Example_outbound() {
 
 // One Source serves many merchants, each with a token of its own.
 func ExampleSource_TokenFor() {
-	platform := standIn(`{"accessToken":"the-token"}`)
-	defer platform.Close()
+	server := standIn(`{"accessToken":"the-token"}`)
+	defer server.Close()
 
 	etp, err := profile.Builtin("thales-etp")
 	if err != nil {
@@ -91,7 +92,7 @@ func ExampleSource_TokenFor() {
 	}
 	source := &tokensource.Source{
 		Profile:    etp,
-		Issuer:     platform.URL,
+		Issuer:     server.URL,
 		Credential: tokensource.Credential{APIKey: "the-key"},
 		Scope:      oauth.Scope{"PAYMENT_PASSKEY"},
 	}
@@ -105,16 +106,38 @@ func ExampleSource_TokenFor() {
 	// Output: the-token
 }
 
-// A refusal tells its code.
+// A Transport says which token a client adds, and which hosts the token is for.
+func ExampleTransport() {
+	server := standIn(`{"access_token":"the-token","expires_in":900}`)
+	defer server.Close()
+
+	source := &tokensource.Source{
+		Issuer:     server.URL,
+		Credential: tokensource.Credential{ClientID: "shop", Secret: "the-secret"},
+	}
+	client := &http.Client{
+		Timeout: 30 * time.Second,
+		Transport: &tokensource.Transport{
+			Source:  source,
+			Request: tokensource.Request{Scope: oauth.Scope{"payments:read"}},
+			Hosts:   []string{"api.example"},
+		},
+	}
+	_, err := client.Get(server.URL + "/payments")
+	fmt.Println(err != nil)
+	// Output: true
+}
+
+// A refusal has a code.
 func ExampleSource_Fetch() {
-	platform := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		fmt.Fprint(w, `{"error":"invalid_client"}`)
 	}))
-	defer platform.Close()
+	defer server.Close()
 
 	source := &tokensource.Source{
-		Issuer:     platform.URL,
+		Issuer:     server.URL,
 		Credential: tokensource.Credential{ClientID: "shop", Secret: "wrong"},
 	}
 	_, err := source.Fetch(context.Background())

@@ -5,21 +5,22 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"moneyer/internal/fetch"
 )
 
 const (
 	tries       = 4                      // of one exchange
 	tryLimit    = 15 * time.Second       // of one try
 	firstPause  = 250 * time.Millisecond // before the second try, at most; doubles
-	longestWait = 30 * time.Second       // that a Retry-After may ask for
-	maxAnswer   = 128 << 10              // octets
-	maxDrained  = 4 << 10                // octets read to keep a connection
-	skewNoticed = 10 * time.Second       // from here on a difference of clocks is logged
+	longestWait = 30 * time.Second       // the longest Retry-After that is waited for
+	maxAnswer   = 128 << 10              // bytes
+	maxDrained  = 4 << 10                // bytes read to keep a connection
+	skewNoticed = 10 * time.Second       // the least difference of clocks that is logged
 )
 
 // failure is why a try gave no token.
@@ -29,7 +30,7 @@ type failure struct {
 	after time.Duration // what Retry-After asks for; 0 when it does not
 }
 
-// exchange tries until it has a token or there is no point in trying on.
+// exchange tries until it has a token, or another try cannot succeed.
 func (s *Source) exchange(ctx context.Context, p *plan) (*Token, error) {
 	for n := 0; ; n++ {
 		token, failed := s.try(ctx, p)
@@ -45,8 +46,8 @@ func (s *Source) exchange(ctx context.Context, p *plan) (*Token, error) {
 	}
 }
 
-// pause is how long to wait after try n: what the platform asks for, or an
-// exponentially growing time, and a random part so that clients spread.
+// pause is how long to wait after try n: what Retry-After says, or an exponentially
+// growing time, and a random part so that clients do not come back together.
 func pause(n int, after time.Duration) time.Duration {
 	limit := firstPause << n
 	return max(after, limit/2) + rand.N(limit/2)
@@ -64,29 +65,22 @@ func wait(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// try asks once.
+// try makes one request.
 func (s *Source) try(ctx context.Context, p *plan) (*Token, *failure) {
-	limited, cancel := context.WithTimeout(ctx, tryLimit)
-	defer cancel()
 	sent := s.now()
-	req, err := p.request(limited, sent)
+	req, err := p.request(ctx, sent)
 	if err != nil {
 		return nil, &failure{err: fmt.Errorf("tokensource: %w", err)}
 	}
-	resp, err := s.client().Do(req)
-	if err != nil {
-		return nil, p.unreachable(ctx, err)
+	resp, err := fetch.Do(s.HTTPClient, req, fetch.Limits{Bytes: maxAnswer, Time: tryLimit})
+	if errors.Is(err, fetch.ErrTooLarge) {
+		return nil, &failure{err: fmt.Errorf("tokensource: %s answered with more than %d octets", p.url.Host, maxAnswer)}
 	}
-	defer func() { _ = resp.Body.Close() }() // read in full, or given up
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
 		return nil, p.unreachable(ctx, err)
 	}
 	skew := s.observe(resp.Header, sent, s.now())
-	if len(body) > maxAnswer {
-		return nil, &failure{err: fmt.Errorf("tokensource: %s answered with more than %d octets", p.url.Host, maxAnswer)}
-	}
-	token, failed := p.read(resp, body, sent, skew)
+	token, failed := p.read(resp, sent, skew)
 	if failed != nil {
 		return nil, failed
 	}
@@ -94,32 +88,21 @@ func (s *Source) try(ctx context.Context, p *plan) (*Token, *failure) {
 	return token, nil
 }
 
-// unreachable is the failure of a connection. It may be tried again, unless the
-// caller has gone or the server is not who it should be.
+// unreachable is the failure of a connection. It may be tried again, unless ctx has
+// ended or the server's certificate is not trusted.
 func (p *plan) unreachable(ctx context.Context, err error) *failure {
 	if ctx.Err() != nil {
 		return &failure{err: fmt.Errorf("tokensource: asking %s: %w", p.url.Host, ctx.Err())}
 	}
-	var unproven *tls.CertificateVerificationError
+	var untrusted *tls.CertificateVerificationError
 	return &failure{
 		err:   fmt.Errorf("tokensource: asking %s: %w", p.url.Host, err),
-		retry: !errors.As(err, &unproven),
+		retry: !errors.As(err, &untrusted),
 	}
 }
 
-// client is the HTTPClient without redirects: a credential goes to the URL that
-// was configured and nowhere else.
-func (s *Source) client() *http.Client {
-	var client http.Client
-	if s.HTTPClient != nil {
-		client = *s.HTTPClient
-	}
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &client
-}
-
-// observe compares the clocks: the server's Date (RFC 9110 §6.6.1), which is in
-// whole seconds, and the middle of the exchange by ours.
+// observe returns how far the server's clock is ahead of ours: its Date (RFC 9110
+// §6.6.1), which is in whole seconds, less the middle of the exchange.
 func (s *Source) observe(header http.Header, sent, received time.Time) time.Duration {
 	date, err := http.ParseTime(header.Get("Date"))
 	if err != nil {
@@ -127,19 +110,8 @@ func (s *Source) observe(header http.Header, sent, received time.Time) time.Dura
 	}
 	middle := sent.Add(received.Sub(sent) / 2)
 	skew := date.Sub(middle).Round(time.Second)
-	if s.note(skew) {
-		s.log().Warn("the platform's clock differs from ours", "ahead", skew)
+	if skew.Abs() >= skewNoticed {
+		s.skewLogged.Do(func() { s.log().Warn("the platform's clock differs from ours", "ahead", skew) })
 	}
 	return skew
-}
-
-// note keeps the difference of clocks, and tells whether it is the first that is
-// worth a line in the log.
-func (s *Source) note(skew time.Duration) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.skew = skew
-	first := skew.Abs() >= skewNoticed && !s.warned
-	s.warned = s.warned || first
-	return first
 }

@@ -15,7 +15,7 @@ import (
 )
 
 // customer is the token endpoint of one whom D1 calls: there the platform is the
-// client. It keeps what came, octet for octet.
+// client. It keeps what came, byte for byte.
 type customer struct {
 	*httptest.Server
 	body   string
@@ -117,7 +117,7 @@ func TestD1OutboundAnswers(t *testing.T) {
 		"a number and the instant":  {`{"access_token":"a","token_type":"Bearer","expires_in":600,"expires_at":"` + end + `"}`, 10 * time.Minute},
 		"a string and the instant":  {`{"access_token":"a","token_type":"Bearer","expires_in":"600","expires_at":"` + end + `"}`, 10 * time.Minute},
 		"the instant alone":         {`{"access_token":"a","token_type":"Bearer","expires_at":"` + end + `"}`, 15*time.Minute + 250*time.Millisecond},
-		"nothing about time at all": {`{"access_token":"a","token_type":"Bearer"}`, tokensource.DefaultLifetime},
+		"nothing about time at all": {`{"access_token":"a","token_type":"Bearer"}`, time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCustomer(t, test.answer)

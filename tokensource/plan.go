@@ -7,24 +7,23 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"moneyer/assertion"
+	"moneyer/internal/fetch"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // typClientAuthentication is the typ of a client assertion (RFC 10070).
 const typClientAuthentication = "client-authentication+jwt"
 
-// plan is a token request that was checked: all of it that is the same for each
-// try.
+// plan is a token request that was checked. It holds what is the same for each try.
 type plan struct {
-	profile     *profile.Profile
+	profile     *platform.Profile
 	credential  *Credential
 	url         *url.URL
 	grant       oauth.GrantType
@@ -37,7 +36,7 @@ type plan struct {
 	audience    string
 }
 
-// merge gives r the Source's values where it has none of its own.
+// merge sets the fields that are empty in r to the Source's.
 func (s *Source) merge(r Request) Request {
 	if len(r.Scope) == 0 {
 		r.Scope = s.Scope
@@ -56,22 +55,22 @@ func (s *Source) merge(r Request) Request {
 
 // plan checks a request against the profile before anything is sent.
 func (s *Source) plan(r Request) (*plan, error) {
-	platform, err := s.platform()
+	definition, err := s.definition()
 	if err != nil {
 		return nil, err
 	}
 	r = s.merge(r)
-	p := &plan{profile: platform, credential: &s.Credential, scope: r.Scope, params: r.Params}
-	if p.grant, p.auth, err = p.credential.choose(platform, r); err != nil {
+	p := &plan{profile: definition, credential: &s.Credential, scope: r.Scope, params: r.Params}
+	if p.grant, p.auth, err = p.credential.choose(definition, r); err != nil {
 		return nil, err
 	}
-	if err := p.credential.check(platform, p.auth); err != nil {
+	if err := p.credential.check(definition, p.auth); err != nil {
 		return nil, err
 	}
-	if p.url, err = endpoint(cmp.Or(s.TokenURL, strings.TrimSuffix(s.Issuer, "/")+platform.Wire.Path)); err != nil {
+	if p.url, err = endpoint(cmp.Or(s.TokenURL, strings.TrimSuffix(s.Issuer, "/")+definition.Wire.Path)); err != nil {
 		return nil, err
 	}
-	if p.correlation, err = correlation(platform.Wire.Correlation, r.Correlation); err != nil {
+	if p.correlation, err = correlation(definition.Wire.Correlation, r.Correlation); err != nil {
 		return nil, err
 	}
 	if err := p.planAssertion(s.Issuer, r); err != nil {
@@ -80,8 +79,8 @@ func (s *Source) plan(r Request) (*plan, error) {
 	return p, p.check()
 }
 
-// endpoint parses the token endpoint's URL. A credential is sent over TLS, or
-// within this machine (RFC 6749 §3.2).
+// endpoint parses the token endpoint's URL. A credential is sent over TLS (RFC 6749
+// §3.2), or to this machine.
 func endpoint(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -90,25 +89,14 @@ func endpoint(text string) (*url.URL, error) {
 	if u.Host == "" || u.User != nil || u.Fragment != "" {
 		return nil, fmt.Errorf("tokensource: token endpoint %q must be an absolute URL without user and fragment; set Issuer or TokenURL", u.Redacted())
 	}
-	if !secure(u) {
+	if !fetch.Secure(u) {
 		return nil, fmt.Errorf("tokensource: token endpoint %q must be https; http is for loopback hosts only", u.Redacted())
 	}
 	return u, nil
 }
 
-// secure tells whether what is sent to u stays private: https, or this machine.
-func secure(u *url.URL) bool {
-	return u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname())
-}
-
-func loopback(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.IsLoopback()
-	}
-	return strings.EqualFold(host, "localhost")
-}
-
-// hostPort returns the host of u with its port, also where that is the usual one.
+// hostPort returns the host of u with its port, or with the default one of its
+// scheme.
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -117,17 +105,17 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// correlation returns the caller's identifier, or makes one, within the limits.
-func correlation(c profile.Correlation, given string) (string, error) {
+// correlation returns the caller's identifier after a check, or a random one.
+func correlation(c platform.Correlation, given string) (string, error) {
 	limit := cmp.Or(c.MaxLength, 64)
 	if given != "" {
-		if len(given) > limit || !c.Chars.Allow(given) || !profile.Visible.Allow(given) || strings.TrimSpace(given) != given {
-			return "", fmt.Errorf("tokensource: correlation %q must be 1 to %d characters, %s", given, limit, cmp.Or(c.Chars, profile.Visible))
+		if len(given) > limit || !c.Chars.Allow(given) || !platform.CharsVisible.Allow(given) || strings.TrimSpace(given) != given {
+			return "", fmt.Errorf("tokensource: correlation %q must be 1 to %d characters, %s", given, limit, cmp.Or(c.Chars, platform.CharsVisible))
 		}
 		return given, nil
 	}
 	made := assertion.NewID()
-	if c.Chars == profile.Digits {
+	if c.Chars == platform.CharsDigits {
 		made = digits(len(made))
 	}
 	return made[:min(limit, len(made))], nil
@@ -143,7 +131,7 @@ func digits(n int) string {
 	return string(random)
 }
 
-// planAssertion settles who signs and for whom, when an assertion is needed.
+// planAssertion sets signer, subject and audience when an assertion is needed.
 func (p *plan) planAssertion(issuer string, r Request) error {
 	c := p.credential
 	if p.grant != oauth.JWTBearer && (r.Subject != "" || r.Audience != "") {
@@ -164,7 +152,7 @@ func (p *plan) planAssertion(issuer string, r Request) error {
 		return errors.New("tokensource: an assertion needs an audience; set Issuer, or Credential.Audience to the platform's name for itself")
 	}
 	policy := &p.profile.Policy.Assertion
-	if c.Kid == "" && policy.Kid == profile.Required {
+	if c.Kid == "" && policy.Kid == platform.KidRequired {
 		return fmt.Errorf("tokensource: %s wants a kid; set Credential.Kid to the name under which the key is registered", p.profile.Name)
 	}
 	signer, err := assertion.NewSigner(c.Key, c.Alg, c.Kid, typ)
@@ -178,20 +166,20 @@ func (p *plan) planAssertion(issuer string, r Request) error {
 	return nil
 }
 
-// defaultAudience is the aud of a grant whose caller names none (RFC 7523 §3).
+// defaultAudience is the aud of a grant when the caller sets none (RFC 7523 §3).
 func (p *plan) defaultAudience(issuer string) string {
 	policy := &p.profile.Policy.Assertion
 	switch {
-	case policy.Accepts(profile.AudienceIssuer) && issuer != "":
+	case policy.Accepts(platform.AudienceIssuer) && issuer != "":
 		return issuer
-	case policy.Accepts(profile.AudienceEndpoint):
+	case policy.Accepts(platform.AudienceEndpoint):
 		return p.url.String()
 	default:
 		return ""
 	}
 }
 
-// sign makes the assertion of one try: it is good for one use.
+// sign makes the assertion of one try: it can be used once.
 func (p *plan) sign(now time.Time) (string, error) {
 	lifetime := cmp.Or(p.credential.AssertionLifetime, defaultAssertionLifetime)
 	return p.signer.Sign(assertion.Assertion{

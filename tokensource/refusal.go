@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/fetch"
 	"moneyer/oauth"
 )
 
@@ -17,15 +18,15 @@ const (
 	maxDescription = 512
 )
 
-// refusal reads an answer that is not a token. An *oauth.Error is in its chain:
-// from the body by RFC 6749 §5.2, or else from the status alone.
-func (p *plan) refusal(resp *http.Response, body []byte, sent time.Time, skew time.Duration) *failure {
-	status := resp.StatusCode
+// refusal reads an answer that is not a token. The error has an *oauth.Error in its
+// chain: from the body (RFC 6749 §5.2), or else from the status alone.
+func (p *plan) refusal(resp *fetch.Answer, sent time.Time, skew time.Duration) *failure {
+	status := resp.Status
 	if status >= 300 && status < 400 {
 		return &failure{err: fmt.Errorf("tokensource: %s answered %d, a redirect, which a credential does not follow", p.url.Host, status)}
 	}
 	refused := statusError(status)
-	if code, description := errorMembers(body); code != "" {
+	if code, description := errorMembers(resp.Body); code != "" {
 		if !refused.Code.Retryable() {
 			refused.Code = oauth.Code(code)
 		}
@@ -40,7 +41,7 @@ func (p *plan) refusal(resp *http.Response, body []byte, sent time.Time, skew ti
 	return failed
 }
 
-// hint tells of clocks that differ, when that may be why an assertion was refused.
+// hint says that the clocks differ, when that may be why an assertion was refused.
 func (p *plan) hint(refused *oauth.Error, skew time.Duration) string {
 	if p.signer == nil || skew.Abs() <= p.profile.Policy.Assertion.Leeway {
 		return ""
@@ -82,8 +83,8 @@ func statusError(status int) *oauth.Error {
 	return &oauth.Error{Code: code}
 }
 
-// errorMembers reads error and error_description (RFC 6749 §5.2), cut to a
-// length that a log bears; code is empty when the body has none.
+// errorMembers reads error and error_description (RFC 6749 §5.2), and cuts the
+// description to a length that suits a log. code is empty when the body has none.
 func errorMembers(body []byte) (code, description string) {
 	members, err := readMembers(body)
 	if err != nil {
@@ -97,8 +98,8 @@ func errorMembers(body []byte) (code, description string) {
 	return code, description[:min(len(description), maxDescription)]
 }
 
-// retryAfter reads Retry-After, in seconds or as a date (RFC 9110 §10.2.3). A
-// date is measured by the server's own Date where it has one, else by our clock.
+// retryAfter reads Retry-After, in seconds or as a date (RFC 9110 §10.2.3). A date
+// counts from the server's Date, or from now when the answer has none.
 func retryAfter(header http.Header, now time.Time) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {

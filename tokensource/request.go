@@ -13,14 +13,14 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
-// check holds scope and parameters to the profile.
+// check checks scope and parameters against the profile.
 func (p *plan) check() error {
 	wire := &p.profile.Wire
-	if len(p.scope) > 0 && wire.Meaning(profile.MeansScope) == nil {
+	if len(p.scope) > 0 && wire.Meaning(platform.MeansScope) == nil {
 		return fmt.Errorf("tokensource: %s takes no scope: a token gets what the client is registered for", p.profile.Name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.params)) {
@@ -38,7 +38,7 @@ func (p *plan) check() error {
 }
 
 // ownParams names the parameters that RFC 6749 does not know.
-func ownParams(wire *profile.Wire) []string {
+func ownParams(wire *platform.Wire) []string {
 	var names []string
 	for _, param := range wire.Params {
 		if param.Means == "" {
@@ -49,34 +49,36 @@ func ownParams(wire *profile.Wire) []string {
 }
 
 // checkParam holds the values of a parameter to its limits.
-func checkParam(param *profile.Param, values []string) error {
-	switch {
-	case len(values) == 0 && param.Required:
-		return errors.New("is required")
-	case len(values) > 1 && param.Type != profile.Strings:
-		return fmt.Errorf("has one value, not %d", len(values))
-	case len(values) > param.MaxItems:
-		return fmt.Errorf("has at most %d values, not %d", param.MaxItems, len(values))
-	}
-	for i, value := range values {
-		switch {
-		case value == "":
-			return errors.New("has an empty value")
-		case len(value) > param.MaxLength:
-			return fmt.Errorf("is longer than %d octets", param.MaxLength)
-		case !param.Chars.Allow(value):
-			return fmt.Errorf("may hold only characters of the set %s", param.Chars)
-		case len(param.OneOf) > 0 && !slices.Contains(param.OneOf, value):
-			return fmt.Errorf("must be one of: %s", strings.Join(param.OneOf, ", "))
-		case slices.Contains(values[:i], value):
-			return errors.New("holds a value twice")
+func checkParam(param *platform.Param, values []string) error {
+	if len(values) == 0 {
+		if param.Required {
+			return errors.New("is required")
 		}
+		return nil
 	}
-	return nil
+	switch param.Fault(values...) {
+	case "":
+		return nil
+	case platform.WrongCount:
+		if param.Type != platform.TypeStrings {
+			return fmt.Errorf("has one value, not %d", len(values))
+		}
+		return fmt.Errorf("has at most %d values, not %d", param.MaxItems, len(values))
+	case platform.Empty:
+		return errors.New("has an empty value")
+	case platform.Repeated:
+		return errors.New("holds a value twice")
+	case platform.TooLong:
+		return fmt.Errorf("is longer than %d octets", param.MaxLength)
+	case platform.BadChars:
+		return fmt.Errorf("may hold only characters of the set %s", param.Chars)
+	default:
+		return fmt.Errorf("must be one of: %s", strings.Join(param.OneOf, ", "))
+	}
 }
 
-// values returns what a parameter carries in this request, which may be nothing.
-func (p *plan) values(param *profile.Param, signed string) []string {
+// values returns the values of a parameter in this request; there may be none.
+func (p *plan) values(param *platform.Param, signed string) []string {
 	one := func(needed bool, value string) []string {
 		if !needed || value == "" {
 			return nil
@@ -84,19 +86,19 @@ func (p *plan) values(param *profile.Param, signed string) []string {
 		return []string{value}
 	}
 	switch param.Means {
-	case profile.MeansGrantType:
+	case platform.MeansGrantType:
 		return one(true, string(p.grant))
-	case profile.MeansAssertion:
+	case platform.MeansAssertion:
 		return one(p.grant == oauth.JWTBearer, signed)
-	case profile.MeansScope:
+	case platform.MeansScope:
 		return one(true, p.scope.String())
-	case profile.MeansClientID:
+	case platform.MeansClientID:
 		return one(p.auth == oauth.AuthPost, p.credential.ClientID)
-	case profile.MeansClientSecret:
+	case platform.MeansClientSecret:
 		return one(p.auth == oauth.AuthPost, p.credential.Secret)
-	case profile.MeansClientAssertionType:
+	case platform.MeansClientAssertionType:
 		return one(p.auth == oauth.AuthPrivateKeyJWT, oauth.AssertionTypeJWT)
-	case profile.MeansClientAssertion:
+	case platform.MeansClientAssertion:
 		return one(p.auth == oauth.AuthPrivateKeyJWT, signed)
 	default:
 		return p.params[param.Name]
@@ -114,7 +116,7 @@ func (p *plan) request(ctx context.Context, now time.Time) (*http.Request, error
 	}
 	encode, mediaType := p.form, "application/x-www-form-urlencoded"
 	wire := &p.profile.Wire
-	if wire.Bodies[0] == profile.JSON {
+	if wire.Bodies[0] == platform.BodyJSON {
 		encode, mediaType = p.json, "application/json"
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url.String(), bytes.NewReader(encode(signed)))
@@ -163,7 +165,7 @@ func (p *plan) json(signed string) []byte {
 		}
 		body = append(body, quote(param.Name)...)
 		body = append(body, ':')
-		if param.Type == profile.Strings {
+		if param.Type == platform.TypeStrings {
 			body = append(body, quote(values)...)
 		} else {
 			body = append(body, quote(values[0])...)

@@ -17,8 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"moneyer/assertion"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 	"moneyer/tokensource"
 )
 
@@ -212,7 +212,7 @@ func TestCorrelation(t *testing.T) {
 		"thales-etp": `^[!-~]{16,36}$`,
 	} {
 		e := always(200, `{"access_token":"a"}`)
-		source := platform(t, name)
+		source := sourceFor(t, name)
 		source.HTTPClient = e.client()
 		for range 2 {
 			token, err := source.Fetch(t.Context())
@@ -237,8 +237,8 @@ func TestCorrelation(t *testing.T) {
 	}
 }
 
-// platform is a Source that is ready to ask.
-func platform(t testing.TB, name string) *tokensource.Source {
+// sourceFor is a Source that is ready to ask.
+func sourceFor(t testing.TB, name string) *tokensource.Source {
 	s := &tokensource.Source{Profile: builtin(t, name), Issuer: "https://issuer.example"}
 	switch name {
 	case "thales-etp":
@@ -296,7 +296,7 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := numbered(time.Minute)
-			s := platform(t, test.profile)
+			s := sourceFor(t, test.profile)
 			s.HTTPClient = e.client()
 			test.spoil(s)
 			_, err := s.Token(t.Context())
@@ -316,7 +316,7 @@ func TestCorrelationThatThePlatformRefuses(t *testing.T) {
 		"thales-etp": strings.Repeat("x", 37),
 		"boltpay":    "line\nbreak",
 	} {
-		s := platform(t, name)
+		s := sourceFor(t, name)
 		s.HTTPClient = numbered(time.Minute).client()
 		if _, err := s.FetchFor(t.Context(), tokensource.Request{Correlation: given}); err == nil {
 			t.Errorf("%s: sent %q", name, given)
@@ -326,10 +326,11 @@ func TestCorrelationThatThePlatformRefuses(t *testing.T) {
 
 // A profile without a file, with the dimension that no built-in one has.
 func TestDigitsForCorrelation(t *testing.T) {
-	p := *builtin(t, "boltpay")
-	p.Wire.Correlation.Chars, p.Wire.Correlation.MaxLength = "digits", 12
-	s := platform(t, "boltpay")
-	s.Profile, s.HTTPClient = &p, numbered(time.Minute).client()
+	p := builtin(t, "boltpay")
+	correlation := &p.Definition().Wire.Correlation
+	correlation.Chars, correlation.MaxLength = "digits", 12
+	s := sourceFor(t, "boltpay")
+	s.Profile, s.HTTPClient = p, numbered(time.Minute).client()
 	token := mustToken(t, s)
 	if !regexp.MustCompile(`^[0-9]{12}$`).MatchString(token.Correlation) {
 		t.Errorf("made up %q", token.Correlation)
@@ -337,16 +338,16 @@ func TestDigitsForCorrelation(t *testing.T) {
 }
 
 func TestEndpointAsAudience(t *testing.T) {
-	p := *builtin(t, "thales-d1")
-	p.Policy.Assertion.Audience = []profile.AudienceKind{"endpoint"}
-	s := platform(t, "thales-d1")
+	p := builtin(t, "thales-d1")
+	p.Definition().Policy.Assertion.Audience = []platform.AudienceKind{"endpoint"}
+	s := sourceFor(t, "thales-d1")
 	e := numbered(time.Minute)
-	s.Profile, s.HTTPClient = &p, e.client()
+	s.Profile, s.HTTPClient = p, e.client()
 	mustToken(t, s)
 	if _, claims := readAssertion(t, e.bodies[0], s.Credential.Key.Public()); claims["aud"] != "https://issuer.example/oauth2/token" {
 		t.Errorf("aud is %v", claims["aud"])
 	}
-	p.Policy.Assertion.Audience = []profile.AudienceKind{"name"}
+	p.Definition().Policy.Assertion.Audience = []platform.AudienceKind{"name"}
 	if _, err := s.Fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "Credential.Audience") {
 		t.Error(err)
 	}

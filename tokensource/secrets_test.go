@@ -50,7 +50,7 @@ func TestNothingLogsASecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var logged strings.Builder
 		for _, name := range []string{"boltpay", "thales-etp", "thales-d1"} {
-			s := platform(t, name)
+			s := sourceFor(t, name)
 			s.Logger = textLogger(&logged)
 			sent := ""
 			e := &endpoint{answer: func(n int, req *http.Request) (*http.Response, error) {
@@ -88,7 +88,7 @@ func TestNothingLogsASecret(t *testing.T) {
 	})
 }
 
-// A secret of a few octets is in words by chance: a refusal stays readable.
+// A secret of a few bytes may be part of a word by chance: a refusal stays readable.
 func TestTinySecretsGarbleNothing(t *testing.T) {
 	for secret, want := range map[string]string{
 		"s":        "wrong secret of s",
@@ -96,7 +96,7 @@ func TestTinySecretsGarbleNothing(t *testing.T) {
 		"1234567":  "wrong secret of 1234567",
 		"12345678": "wrong secret of [withheld]",
 	} {
-		s := platform(t, "boltpay")
+		s := sourceFor(t, "boltpay")
 		s.Credential.Secret = secret
 		e := &endpoint{answer: func(int, *http.Request) (*http.Response, error) {
 			return reply(401, fmt.Sprintf(`{"error":"invalid_client","error_description":"wrong secret of %s"}`, secret)), nil

@@ -1,17 +1,18 @@
-// Package tokensource is the client's side of a token endpoint: it gets an
-// access token, keeps it, and renews it before it ends. A profile says how the
-// platform wants to be asked; there is no code for any platform here.
+// Package tokensource gets access tokens from a token endpoint, caches them, and
+// renews them before they expire. A profile says what the requests and answers of
+// a platform look like; there is no code for any platform here.
 //
-//   - Source.Token is for every call to the platform's API. It answers from
-//     memory, and renews in the background while the old token still serves.
-//   - Source.TokenFor does the same for several scopes, merchants or subjects.
-//   - Transport puts the token on the requests of an http.Client.
-//   - Source.Fetch is one exchange without memory: for a command line, or to
-//     see what the endpoint says.
+//   - Source.Client returns an http.Client that adds a token to each request.
+//     Transport is the http.RoundTripper that does it.
+//   - Source.Token returns the token for a call to the platform's API. It is
+//     cached, and renewed in the background while the old one is still good.
+//   - Source.TokenFor does the same for several scopes, subjects or parameters.
+//   - Source.Fetch makes one exchange and caches nothing: for a command line, or
+//     to see what the endpoint answers.
 //
-// It is not for people: it opens no browser, asks for no password and keeps no
-// refresh token. It writes nothing to disk. It does not verify what it gets:
-// that is the business of the API, with package bearer.
+// It is for machines: it opens no browser, asks for no password and keeps no
+// refresh token. It writes nothing to disk. It does not verify the tokens that it
+// gets, as the API does with package bearer.
 //
 // RFC 6749 (§2.3.1, §4.4, §5), RFC 7521, RFC 7523, RFC 10070, RFC 6750 §2.1.
 package tokensource
@@ -24,101 +25,111 @@ import (
 	"sync"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
 
-// Source gets, keeps and renews access tokens of one issuer for one client. Set
-// the fields before the first use and leave them alone afterwards; the methods
+// Source gets, caches and renews access tokens of one issuer for one client. Set
+// the fields before the first use and do not change them afterwards. The methods
 // are safe for concurrent use. A Source must not be copied.
 type Source struct {
 	// Profile is the platform; nil means the built-in "oauth2".
 	Profile *profile.Profile
-	// Issuer is the issuer URL, exactly as the platform spells it: it is the
-	// audience of assertions (RFC 8414 §2, RFC 10070). It is https, or http on a
-	// loopback host, as TokenURL.
+	// Issuer is the issuer URL, exactly as the platform writes it: it is the
+	// audience of assertions (RFC 8414 §2, RFC 10070). Issuer and TokenURL are
+	// https URLs, or http URLs of a loopback host.
 	Issuer string
 	// TokenURL is the token endpoint; empty means Issuer followed by the
-	// profile's path. With it Issuer may be empty where no assertion needs it.
+	// profile's path. With a TokenURL, Issuer may be empty unless an assertion
+	// needs it.
 	TokenURL string
-	// Credential is what the client shows.
+	// Credential authenticates the client.
 	Credential Credential
-	// Scope to ask for; empty asks for none, which gets what the platform gives
-	// by default.
+	// Scope is the scope to request. When it is empty, the request has none, and
+	// the platform decides.
 	Scope oauth.Scope
-	// Params are the platform's own parameters by their names in the profile,
-	// such as merchantId and tokens of thales-etp. A string has one value, a list
-	// one or more.
+	// Params are the platform's own parameters, by their names in the profile. A
+	// parameter of type string has one value, a list one or more.
 	Params url.Values
 
-	// HTTPClient carries the requests; nil means one on http.DefaultTransport.
-	// For mutual TLS give it a transport with a client certificate. Redirects are
-	// never followed, and each try ends after 15 s, whatever the client says.
+	// HTTPClient sends the requests to the token endpoint; nil means one with
+	// http.DefaultTransport. For mutual TLS give it a transport with a client
+	// certificate. Redirects are never followed, and each try ends after 15 s,
+	// whatever the client's own settings.
 	HTTPClient *http.Client
-	// CacheSize is how many tokens are kept, one for each distinct Request; 0
-	// means 1,000. The one that was not asked for the longest goes first.
+	// CacheSize is the number of tokens to cache, one for each distinct Request; 0
+	// means 1,000. The least recently used one is evicted first.
 	CacheSize int
-	// Logger hears of renewals that fail and of clocks that differ; nil means
-	// nobody does. No token and no credential is ever logged.
+	// Logger logs renewals that fail, and clocks that differ; nil means no log. No
+	// token and no credential is ever logged.
 	Logger *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	mu      sync.Mutex // guards what follows
+	skewLogged sync.Once // the clocks that differ
+
+	mu      sync.Mutex // guards entries
 	entries map[string]*entry
-	skew    time.Duration
-	warned  bool // that the clocks differ
 }
 
-// Request asks for a token other than the Source's usual one. A field with its
-// zero value leaves the Source's own in force.
+// Request describes a token other than the Source's default one. A field with its
+// zero value means the Source's own setting.
 type Request struct {
-	// Scope instead of Source.Scope.
+	// Scope replaces Source.Scope.
 	Scope oauth.Scope
-	// Subject instead of Credential.Subject, and Audience instead of
+	// Subject replaces Credential.Subject, and Audience replaces
 	// Credential.Audience: for an assertion that is a grant (RFC 7523 §3).
 	Subject, Audience string
-	// Params by name instead of those in Source.Params; others stay.
+	// Params replace those of Source.Params that have the same names.
 	Params url.Values
-	// Correlation names the exchange in the platform's logs, within the limits of
-	// the profile; empty means one is made up. Where a kept token answers, there
-	// is no exchange and it goes unused.
+	// Correlation identifies the exchange in the platform's logs, within the
+	// limits of the profile; empty means a random one. It has no effect when the
+	// token comes from the cache.
 	Correlation string
 }
 
-// Token returns the token for the Source's own scope and parameters; see
-// TokenFor.
+// Client returns an http.Client that adds the Source's default token to each
+// request, as a Transport without Hosts does. It sends with the transport of
+// HTTPClient, so that proxy, trusted roots and client certificate are the same for
+// the token endpoint and the API; use a Transport of your own where they differ.
+//
+// The client may be used for as long as the Source. A request, and its wait for a
+// token, end with the context of the request: the client has no timeout unless
+// you set one. The timeout and cookies of HTTPClient have no effect.
+func (s *Source) Client() *http.Client {
+	t := &Transport{Source: s}
+	if s.HTTPClient != nil {
+		t.Base = s.HTTPClient.Transport
+	}
+	return &http.Client{Transport: t}
+}
+
+// Token returns the token for the Source's own scope and parameters, as TokenFor
+// does.
 func (s *Source) Token(ctx context.Context) (*Token, error) {
 	return s.TokenFor(ctx, Request{})
 }
 
-// Fetch makes one exchange for the Source's own scope and parameters; see
-// FetchFor.
+// Fetch makes one exchange for the Source's own scope and parameters, as FetchFor
+// does.
 func (s *Source) Fetch(ctx context.Context) (*Token, error) {
 	return s.FetchFor(ctx, Request{})
 }
 
-// FetchFor makes one exchange (RFC 6749 §4.4, RFC 7523 §2.1) and keeps nothing.
-// A refusal of the platform is an *oauth.Error in the error's chain. What the
-// contract calls retryable (429, 503, and a connection that fails) is tried four
-// times in all, each with a new assertion, after the time that Retry-After asks
-// for or an exponential one with jitter, as long as ctx lives; a Retry-After
-// over 30 s is not waited for but returned.
+// FetchFor makes one exchange (RFC 6749 §4.4, RFC 7523 §2.1) and caches nothing.
+// When the platform refuses, an *oauth.Error is in the error's chain.
+//
+// Status 429, status 503 and a failed connection are tried again, up to four times
+// in all and each time with a new assertion. The pause is what Retry-After says,
+// or grows exponentially with jitter. A Retry-After over 30 s is not waited for but
+// returned. The end of ctx ends it all.
 func (s *Source) FetchFor(ctx context.Context, r Request) (*Token, error) {
 	p, err := s.plan(r)
 	if err != nil {
 		return nil, err
 	}
 	return s.exchange(ctx, p)
-}
-
-// Skew returns how far the platform's clock was ahead of ours in the last
-// answer that carried a Date, to a second or so; negative means behind. It is
-// for information: assertions are made by our own clock.
-func (s *Source) Skew() time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.skew
 }
 
 // now reads the clock.
@@ -137,10 +148,10 @@ func (s *Source) log() *slog.Logger {
 	return s.Logger
 }
 
-// platform returns the profile in force.
-func (s *Source) platform() (*profile.Profile, error) {
+// definition is what the source's profile says.
+func (s *Source) definition() (*platform.Profile, error) {
 	if s.Profile != nil {
-		return s.Profile, nil
+		return s.Profile.Definition(), nil
 	}
-	return profile.Builtin("oauth2")
+	return platform.Builtin("oauth2")
 }

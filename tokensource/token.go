@@ -10,46 +10,44 @@ import (
 	"moneyer/oauth"
 )
 
-// DefaultLifetime is how long a token is taken to live when neither the answer
-// nor the token itself says.
-const DefaultLifetime = time.Minute
-
 const (
-	maxLifetime = 365 * 24 * time.Hour // a longer life is cut to this one
-	reserve     = 10 * time.Second     // see Token.left
+	defaultLifetime = time.Minute          // when neither the answer nor the token says
+	maxLifetime     = 365 * 24 * time.Hour // a longer life is cut to this one
+	reserve         = 10 * time.Second     // see Token.usable
 )
 
-// Token is an access token as the platform gave it. It is shared by all who ask
-// for it: read it only. Printing or logging a Token, or writing it as JSON, never
-// shows the token itself.
+// Token is an access token. Callers share it and must not change it. Printing or
+// logging a Token, or encoding it as JSON, does not show the token itself.
 type Token struct {
-	// AccessToken is the token.
+	// AccessToken is the token itself.
 	AccessToken string `json:"-"`
-	// Type is always "Bearer", however the platform spells it (RFC 6750).
-	Type string
-	// Expiry is the end of the token by our clock: from expires_in, counted from
-	// the moment of asking; else from expires_at; else from the exp of a token
-	// that is a JWT; else DefaultLifetime after asking.
+	// Type is the scheme of the Authorization header that carries the token. A
+	// platform may leave it out or write it in another case; a type that package
+	// oauth does not know is refused.
+	Type oauth.TokenType
+	// Expiry is when the token expires, by the local clock: expires_in after the
+	// request was sent; else expires_at; else the exp of a token that is a JWT;
+	// else a minute after the request was sent.
 	Expiry time.Time
-	// Scope that was granted; what was asked for when the answer does not say
-	// (RFC 6749 §5.1).
+	// Scope is the scope that was granted, or that was requested when the answer
+	// does not say (RFC 6749 §5.1).
 	Scope oauth.Scope
-	// Correlation is the identifier under which the platform logged the exchange.
+	// Correlation identifies the exchange in the platform's logs.
 	Correlation string
-	// Skew is how far the platform's clock is ahead of ours, to a second or so;
-	// 0 when the answer had no Date.
+	// Skew is how far the platform's clock is ahead of the local one, to a second
+	// or so; 0 when the answer has no Date. Assertions are made by the local clock.
 	Skew time.Duration
-	// Extra holds the members of the answer that have no field here, as JSON. It
-	// may hold secrets.
+	// Extra holds the members of the answer that have no field here, as JSON. They
+	// may be secret.
 	Extra map[string]json.RawMessage `json:"-"`
 
-	obtained time.Time // when it was asked for
-	key      string    // of its entry in the cache; empty when it is not kept
+	obtained time.Time // when its request was sent
+	key      string    // of its entry in the cache; empty when it is not cached
 }
 
-// left tells whether the token has enough of its life left to be handed out:
+// usable reports whether the token has enough of its life left to be handed out:
 // more than 10 s, or more than a tenth of a life of less than 100 s.
-func (t *Token) left(now time.Time) bool {
+func (t *Token) usable(now time.Time) bool {
 	life := t.Expiry.Sub(t.obtained)
 	return t.Expiry.Sub(now) > min(reserve, life/10)
 }

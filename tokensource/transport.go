@@ -6,26 +6,29 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+
+	"moneyer/internal/fetch"
 )
 
-// Transport is an http.RoundTripper that puts an access token on each request
-// (RFC 6750 §2.1), in place of any Authorization that it has. Give it to an
-// http.Client.
+// Transport is an http.RoundTripper that sets the Authorization header of each
+// request to an access token (RFC 6750 §2.1). It replaces one that is there. See
+// also Source.Client.
 //
-// The token goes to the hosts that are meant and to no other: a request for
-// another host, or over plain http to a host that is not loopback, is refused
-// with an error and not sent.
+// A request over plain http to a host that is not loopback, or to a host that the
+// token is not for, is not sent: it fails with an error.
 //
-// When the API answers 401, the token is discarded, see Source.Discard, and the
-// request is sent once more with a new one. If its body cannot be had again
-// (http.Request.GetBody), the 401 is returned, and the next call has a new token.
+// When the API answers 401, the Transport discards the token, as Source.Discard
+// does, and sends the request once more with a new one. When the body of the
+// request cannot be sent twice (http.Request.GetBody is nil), it returns the 401,
+// and the next request has a new token.
 type Transport struct {
-	// Source of the token.
+	// Source provides the token.
 	Source *Source
-	// Request says which token; the zero value means the Source's usual one.
+	// Request selects the token; the zero value means the Source's default one.
 	Request Request
-	// Hosts that may see the token, as "host" for its usual port or "host:port".
-	// When empty, the host of a request may, but none that a redirect leads to.
+	// Hosts that the token is for, as "host" for the default port of the scheme or
+	// as "host:port". When it is empty, the token is for the host of each request,
+	// but not for another host that a redirect leads to.
 	Hosts []string
 	// Base sends the requests; nil means http.DefaultTransport.
 	Base http.RoundTripper
@@ -55,13 +58,14 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.base().RoundTrip(again)
 }
 
-// send puts the token on a copy of req: a RoundTripper must not change its request.
+// send sends a copy of req with the token: a RoundTripper must not change its
+// request.
 func (t *Transport) send(req *http.Request, token *Token) (*http.Response, error) {
 	return t.base().RoundTrip(withToken(req, token))
 }
 
-// renewed gives up the token that was refused, and prepares a second try with
-// another one.
+// renewed discards the token that was refused, and prepares a second try with
+// another one. It reports whether there is one.
 func (t *Transport) renewed(req *http.Request, refused *Token) (*http.Request, bool) {
 	replayable := req.Body == nil || req.Body == http.NoBody || req.GetBody != nil
 	if another := t.Source.Discard(refused); !another || !replayable {
@@ -82,13 +86,13 @@ func (t *Transport) renewed(req *http.Request, refused *Token) (*http.Request, b
 
 func withToken(req *http.Request, token *Token) *http.Request {
 	req = req.Clone(req.Context())
-	req.Header.Set("Authorization", token.Type+" "+token.AccessToken)
+	req.Header.Set("Authorization", string(token.Type)+" "+token.AccessToken)
 	return req
 }
 
-// allow tells whether the token may go where req goes.
+// allow refuses a request to a host that the token is not for.
 func (t *Transport) allow(req *http.Request) error {
-	if !secure(req.URL) {
+	if !fetch.Secure(req.URL) {
 		return fmt.Errorf("tokensource: the token does not go to %s: https, or http on a loopback host, is needed", req.URL.Host)
 	}
 	host := hostPort(req.URL)
@@ -98,16 +102,16 @@ func (t *Transport) allow(req *http.Request) error {
 		}
 		return nil
 	}
-	named := func(allowed string) bool {
+	is := func(allowed string) bool {
 		return hostPort(&url.URL{Scheme: req.URL.Scheme, Host: allowed}) == host
 	}
-	if !slices.ContainsFunc(t.Hosts, named) {
+	if !slices.ContainsFunc(t.Hosts, is) {
 		return fmt.Errorf("tokensource: the token does not go to %s, which is not among Hosts", req.URL.Host)
 	}
 	return nil
 }
 
-// original returns the request that led to req by redirects, or req itself.
+// original returns the request that redirects began with, or req itself.
 func original(req *http.Request) *http.Request {
 	for req.Response != nil && req.Response.Request != nil {
 		req = req.Response.Request

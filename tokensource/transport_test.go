@@ -2,6 +2,7 @@ package tokensource_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -273,4 +274,93 @@ func TestTransportWhenTheBodyIsNotThereAgain(t *testing.T) {
 		t.Fatalf("%v, %v", resp, err)
 	}
 	_ = resp.Body.Close()
+}
+
+// The Client adds the token, and sends with the transport of HTTPClient.
+func TestClient(t *testing.T) {
+	var sent []*http.Request
+	e := numbered(time.Hour)
+	s := withSecret(e)
+	s.HTTPClient = &http.Client{
+		Timeout: time.Minute,
+		Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
+			if req.Method == http.MethodPost {
+				return e.RoundTrip(req)
+			}
+			sent = append(sent, req)
+			return reply(200, "served"), nil
+		}),
+	}
+	client := s.Client()
+	if client.Timeout != 0 || client.Jar != nil {
+		t.Errorf("timeout %s, jar %v", client.Timeout, client.Jar)
+	}
+	for range 2 {
+		resp, err := client.Get("https://api.example/cards")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+	}
+	for _, req := range sent {
+		if got := req.Header.Get("Authorization"); got != "Bearer token-1" {
+			t.Errorf("Authorization: %s", got)
+		}
+	}
+	if len(sent) != 2 || e.count() != 1 {
+		t.Errorf("%d requests, %d tokens fetched", len(sent), e.count())
+	}
+	if _, err := client.Get("http://api.example/cards"); err == nil || len(sent) != 2 {
+		t.Errorf("over plain http: %v", err)
+	}
+}
+
+// Without an HTTPClient, the Client uses http.DefaultTransport; a request ends with
+// its context.
+func TestClientByDefault(t *testing.T) {
+	a := newAPI(t, "token-1")
+	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, tokenBody(1, time.Hour))
+	}))
+	defer endpoint.Close()
+	s := withSecret(nil)
+	s.HTTPClient, s.Issuer = nil, endpoint.URL
+	resp, err := s.Client().Get(a.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, a.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Client().Do(req); !errors.Is(err, context.Canceled) {
+		t.Errorf("after its context: %v", err)
+	}
+}
+
+// The Transport writes the type of the token as the scheme, as package oauth spells
+// it.
+func TestTransportWritesTheTokenType(t *testing.T) {
+	for _, answer := range []string{`{"access_token":"a","token_type":"bEARER"}`, `{"access_token":"a"}`} {
+		var scheme string
+		base := roundTrip(func(req *http.Request) (*http.Response, error) {
+			scheme = req.Header.Get("Authorization")
+			return reply(200, ""), nil
+		})
+		client := &http.Client{Transport: &tokensource.Transport{Source: withSecret(always(200, answer)), Base: base}}
+		resp, err := client.Get("https://api.example/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if scheme != "Bearer a" {
+			t.Errorf("%s: %s", answer, scheme)
+		}
+	}
 }

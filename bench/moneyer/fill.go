@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"moneyer/assertion"
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 )
 
@@ -71,7 +72,7 @@ func (o *Options) fill(ctx context.Context, folder, configuration string) error 
 type filling struct {
 	*Options
 	db      *store.DB
-	pepper  authority.Pepper
+	pepper  registry.Pepper
 	issuers map[string]config.Issuer
 	now     time.Time
 }
@@ -94,19 +95,19 @@ func (f *filling) one(ctx context.Context) error {
 			return err
 		}
 	}
-	merchant := authority.Merchant{Issuer: etp, ID: merchantID, Client: id(0), Attributes: map[string]authority.Attribute{"trId": {Text: "40010012345"}}}
-	if err := f.db.PutMerchants(ctx, []authority.Merchant{merchant}, f.entry(etp, "merchant.add")); err != nil {
+	merchant := registry.Merchant{Issuer: etp, ID: merchantID, Client: id(0), Attributes: map[string]registry.Attribute{"trId": {Text: "40010012345"}}}
+	if err := f.db.PutMerchants(ctx, []registry.Merchant{merchant}, f.entry(etp, "merchant.add")); err != nil {
 		return err
 	}
-	card := authority.CardToken{Issuer: etp, ID: cardToken, Merchant: merchantID, Scheme: "visa"}
-	return f.db.PutCardTokens(ctx, []authority.CardToken{card}, f.entry(etp, "card-token.add"))
+	card := registry.CardToken{Issuer: etp, ID: cardToken, Merchant: merchantID, Scheme: "visa"}
+	return f.db.PutCardTokens(ctx, []registry.CardToken{card}, f.entry(etp, "card-token.add"))
 }
 
 // many clients with the issuer for plain OAuth 2.0.
 func (f *filling) many(ctx context.Context) error {
 	const bulk = store.MaxBulk
 	return f.each(ctx, (f.Clients+bulk-1)/bulk, 8, "thousands of clients", func(i int) error {
-		clients := make([]*authority.Client, 0, bulk)
+		clients := make([]*registry.Client, 0, bulk)
 		for n := i * bulk; n < min((i+1)*bulk, f.Clients); n++ {
 			c, err := f.client(plain, plainScope, n)
 			if err != nil {
@@ -128,9 +129,9 @@ func (f *filling) register(ctx context.Context, issuer, scope string, n int) err
 }
 
 // client makes client n with its key and secret.
-func (f *filling) client(issuer, scope string, n int) (*authority.Client, error) {
+func (f *filling) client(issuer, scope string, n int) (*registry.Client, error) {
 	of := f.issuers[issuer].Authority()
-	c := &authority.Client{Issuer: issuer, ID: id(n), Scope: strings.Fields(scope), Created: f.now, Attributes: attributes(issuer)}
+	c := &registry.Client{Issuer: issuer, ID: id(n), Scope: strings.Fields(scope), Created: f.now, Attributes: attributes(issuer)}
 	if of.Profile.Policy.Assertion.Algs != nil {
 		private, err := key(n)
 		if err != nil {
@@ -140,28 +141,28 @@ func (f *filling) client(issuer, scope string, n int) (*authority.Client, error)
 		if err != nil {
 			return nil, err
 		}
-		if err := c.AddKey(of, nil, authority.Key{Kid: kid, Public: public, Created: f.now}); err != nil {
+		if err := c.AddKey(of, nil, registry.Key{Kid: kid, Public: public, Created: f.now}); err != nil {
 			return nil, err
 		}
 	}
-	kind := authority.ClientSecret
+	kind := registry.ClientSecret
 	if issuer == etp {
-		kind = authority.APIKey
+		kind = registry.APIKey
 	}
-	c.Secrets = []authority.Secret{{ID: "bench", Kind: kind, Digest: f.pepper.Digest(secret(issuer, n)), Created: f.now}}
+	c.Secrets = []registry.Secret{{ID: "bench", Kind: kind, Digest: f.pepper.Digest(secret(issuer, n)), Created: f.now}}
 	return c, nil
 }
 
-func attributes(issuer string) map[string]authority.Attribute {
+func attributes(issuer string) map[string]registry.Attribute {
 	if issuer != bolt {
 		return nil
 	}
-	return map[string]authority.Attribute{"accountId": {Text: "acc-77"}, "username": {Text: "api-shop-1"},
+	return map[string]registry.Attribute{"accountId": {Text: "acc-77"}, "username": {Text: "api-shop-1"},
 		"roles": {List: []string{"MERCHANT", "REFUNDER"}, IsList: true}}
 }
 
-func (f *filling) entry(issuer, action string) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: f.now, Issuer: issuer, Actor: "bench", Action: action}
+func (f *filling) entry(issuer, action string) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindAdmin, Time: f.now, Issuer: issuer, Actor: "bench", Action: action}
 }
 
 // entries of tokens that were minted in a past that ends Age ago.
@@ -171,7 +172,7 @@ func (f *filling) entries(ctx context.Context) error {
 	end := f.now.Add(-f.Age)
 	return f.each(ctx, f.Entries, appenders, "ledger entries", func(n int) error {
 		at := end.Add(-time.Duration(f.Entries-n) * time.Second / perSecond)
-		return f.db.Append(ctx, &authority.Entry{Kind: authority.EntryToken, Time: at, Issuer: plain, Client: id(0), Correlation: assertion.NewID(),
+		return f.db.Append(ctx, &ledger.Entry{Kind: ledger.KindToken, Time: at, Issuer: plain, Client: id(0), Correlation: assertion.NewID(),
 			JTI: assertion.NewID(), Credential: credential, SigningKid: signing, Subject: id(0), Scope: plainScope, Expires: at.Add(10 * time.Minute)}, nil)
 	})
 }

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"moneyer/bench/subject"
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
 
@@ -76,8 +76,8 @@ func TestFillIsDoneOnce(t *testing.T) {
 		t.Errorf("a filled store got another master key, %v", err)
 	}
 	count := 0
-	query := authority.Query{Kind: authority.EntryToken, Until: time.Now().Add(-time.Hour)}
-	if err := open(t, folder).Entries(t.Context(), query, func(*authority.Record) error { count++; return nil }); err != nil || count != 50 {
+	query := ledger.Query{Kind: ledger.KindToken, Until: time.Now().Add(-time.Hour)}
+	if err := open(t, folder).Entries(t.Context(), query, func(*ledger.Record) error { count++; return nil }); err != nil || count != 50 {
 		t.Errorf("%d entries an hour old, %v", count, err)
 	}
 }

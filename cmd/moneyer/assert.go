@@ -14,8 +14,8 @@ import (
 
 	"moneyer/assertion"
 	"moneyer/internal/jose"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // defaultAssertionLifetime leaves time to paste an assertion somewhere.
@@ -118,7 +118,7 @@ func (a *app) assert(f *assertFlags) error {
 // asClientAuth settles the use of an assertion: as the grant where the profile
 // takes one so, unless asked otherwise. Whoever signs grants can sign for itself,
 // at the revocation and introspection endpoints.
-func asClientAuth(p *profile.Profile, asked bool) (bool, error) {
+func asClientAuth(p *platform.Profile, asked bool) (bool, error) {
 	asGrant, asAuth := p.Policy.Grant(oauth.JWTBearer) != nil, p.Policy.Uses(oauth.AuthPrivateKeyJWT)
 	if !asGrant && !asAuth {
 		return false, usagef("profile %s takes no assertions; its callers show %s: get a token with 'moneyer token'", p.Name, callers(p))
@@ -127,7 +127,7 @@ func asClientAuth(p *profile.Profile, asked bool) (bool, error) {
 }
 
 // claims fills in what the person left to the profile.
-func (f *assertFlags) claims(p *profile.Profile, now time.Time) (assertion.Assertion, error) {
+func (f *assertFlags) claims(p *platform.Profile, now time.Time) (assertion.Assertion, error) {
 	policy := &p.Policy.Assertion
 	c := assertion.Assertion{Issuer: f.client, Subject: f.subject, ID: f.id, IssuedAt: now}
 	if c.ID == "" && !f.noID {
@@ -155,16 +155,16 @@ func (f *assertFlags) claims(p *profile.Profile, now time.Time) (assertion.Asser
 }
 
 // aud is --audience, else what the profile accepts of the issuer.
-func (f *assertFlags) aud(p *profile.Profile) (string, error) {
+func (f *assertFlags) aud(p *platform.Profile) (string, error) {
 	policy := &p.Policy.Assertion
 	switch {
 	case f.clientAuth && f.audience != "" && f.issuer != "" && f.audience != f.issuer:
 		return "", usagef("for client authentication aud is the issuer URL alone (RFC 10070): leave --audience out")
 	case f.audience != "":
 		return f.audience, nil
-	case f.issuer != "" && (f.clientAuth || policy.Accepts(profile.AudienceIssuer)):
+	case f.issuer != "" && (f.clientAuth || policy.Accepts(platform.AudienceIssuer)):
 		return f.issuer, nil
-	case f.issuer != "" && policy.Accepts(profile.AudienceEndpoint):
+	case f.issuer != "" && policy.Accepts(platform.AudienceEndpoint):
 		return strings.TrimSuffix(f.issuer, "/") + p.Wire.Path, nil
 	case !f.clientAuth && !policy.Requires("aud"):
 		return "", nil
@@ -198,7 +198,7 @@ func (f *signerFlags) add(c *cobra.Command) {
 }
 
 // loadSigner reads the private key and settles its kid.
-func (a *app) loadSigner(f *signerFlags, p *profile.Profile) (key crypto.Signer, kid string, err error) {
+func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer, kid string, err error) {
 	if f.key == "" {
 		return nil, "", usagef("--key is missing: the file with your private key, as 'moneyer keygen' makes it")
 	}
@@ -218,7 +218,7 @@ func (a *app) loadSigner(f *signerFlags, p *profile.Profile) (key crypto.Signer,
 	if alg := cmp.Or(f.alg, string(natural)); !slices.Contains(algs, alg) {
 		return nil, "", usagef("--key %s is for %s, and profile %s takes %s: make one with 'moneyer keygen --alg %s'", f.key, alg, p.Name, strings.Join(algs, ", "), algs[0])
 	}
-	if f.kid != "" || p.Policy.Assertion.Kid == profile.Optional {
+	if f.kid != "" || p.Policy.Assertion.Kid == platform.KidOptional {
 		return key, f.kid, nil
 	}
 	if kid, err = assertion.Thumbprint(key); err != nil {

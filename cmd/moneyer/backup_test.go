@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
 
@@ -161,7 +161,7 @@ func wholeStore(t *testing.T) []byte {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		if err := db.Append(t.Context(), &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now()}, nil); err != nil {
+		if err := db.Append(t.Context(), &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()}, nil); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.Backup(t.Context(), filepath.Join(dir, "copy.db")); err != nil {

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 var cardTokenRows = rowKind{command: "cardtoken", plural: "card tokens", path: "card-tokens:import", columns: []string{"id", "merchant", "scheme"},
@@ -28,7 +28,7 @@ merchant. It is neither an access token nor a card number.`,
 }
 
 func (o *onboarding) cardTokenAdd() *cobra.Command {
-	var token authority.CardToken
+	var token registry.CardToken
 	c := &cobra.Command{
 		Use:     "add TOKEN",
 		Short:   "Register a card token, or change its scheme",
@@ -40,7 +40,7 @@ func (o *onboarding) cardTokenAdd() *cobra.Command {
 				return err
 			}
 			members := map[string]any{"merchant": token.Merchant, "scheme": token.Scheme}
-			var made authority.CardToken
+			var made registry.CardToken
 			if err := api.do(c.Context(), http.MethodPut, path, members, &made); err != nil {
 				return err
 			}
@@ -65,7 +65,7 @@ func (o *onboarding) cardTokenList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			tokens, err := list[authority.CardToken](c.Context(), api, path)
+			tokens, err := list[registry.CardToken](c.Context(), api, path)
 			if err != nil {
 				return err
 			}

@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -195,14 +195,14 @@ func (o *onboarding) showClient(client *admin.Client) error {
 	return nil
 }
 
-func attributeWords(a authority.Attribute) string {
+func attributeWords(a registry.Attribute) string {
 	if a.IsList {
 		return "[" + strings.Join(a.List, ", ") + "]"
 	}
 	return a.Text
 }
 
-func attributesWords(attributes map[string]authority.Attribute) string {
+func attributesWords(attributes map[string]registry.Attribute) string {
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(attributes)) {
 		words = append(words, name+"="+attributeWords(attributes[name]))

@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // serverCommands run something.
@@ -16,7 +16,7 @@ func (a *app) onboardCommands() []*cobra.Command {
 	o := &onboarding{app: a}
 	return []*cobra.Command{
 		o.adminCommand(), o.backupCommand(),
-		o.clientCommand(), o.keyCommand(), o.secretCommand(authority.ClientSecret), o.secretCommand(authority.APIKey),
+		o.clientCommand(), o.keyCommand(), o.secretCommand(registry.ClientSecret), o.secretCommand(registry.APIKey),
 		o.merchantCommand(), o.cardTokenCommand(), o.signingKeyCommand(), o.revokeCommand(), o.ledgerCommand(),
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"time"
 
 	"moneyer/assertion"
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -231,7 +231,7 @@ func (f *crashFixture) check(t *testing.T, round int) {
 		t.Fatalf("round %d: the chain breaks at %d (%s), error %v", round, report.Broken, report.How, err)
 	}
 	recorded, minted := map[string]bool{}, map[string]int{}
-	err = db.Entries(ctx, authority.Query{Kind: authority.EntryToken, Issuer: "d1"}, func(r *authority.Record) error {
+	err = db.Entries(ctx, ledger.Query{Kind: ledger.KindToken, Issuer: "d1"}, func(r *ledger.Record) error {
 		e, err := r.Entry()
 		if err == nil {
 			recorded[e.JTI] = true

@@ -9,17 +9,18 @@ import (
 	"strings"
 
 	"moneyer/assertion"
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // demoPartner is the sandbox's client of one issuer. What it needs follows from
 // the issuer's profile alone.
 type demoPartner struct {
 	*estate
-	issuer *authority.Issuer
+	issuer *registry.Issuer
 	dir    string
 }
 
@@ -62,8 +63,8 @@ func (p *demoPartner) onboard(ctx context.Context) error {
 }
 
 // register gives the partner a new credential and writes its own half of it.
-func (p *demoPartner) register(ctx context.Context, known *authority.Client) error {
-	client := &authority.Client{Issuer: p.issuer.Name, ID: demoClient, Name: "Demo partner", Created: p.now().UTC(),
+func (p *demoPartner) register(ctx context.Context, known *registry.Client) error {
+	client := &registry.Client{Issuer: p.issuer.Name, ID: demoClient, Name: "Demo partner", Created: p.now().UTC(),
 		Scope: p.scope(), Attributes: demoAttributes(p.issuer.Profile.Policy.Token.ClientAttributes())}
 	if known != nil {
 		client.Revision = known.Revision
@@ -89,14 +90,14 @@ func (p *demoPartner) register(ctx context.Context, known *authority.Client) err
 
 // giveCredential makes a key pair or a secret and returns the half that the
 // partner keeps.
-func (p *demoPartner) giveCredential(client *authority.Client) ([]byte, error) {
+func (p *demoPartner) giveCredential(client *registry.Client) ([]byte, error) {
 	now := p.now().UTC()
 	if !p.usesKeys() {
-		kind := authority.ClientSecret
+		kind := registry.ClientSecret
 		if p.issuer.Profile.Policy.Uses(oauth.AuthAPIKey) {
-			kind = authority.APIKey
+			kind = registry.APIKey
 		}
-		_, text, err := client.NewSecret(p.master.Pepper(), kind, now.AddDate(1, 0, 0), now)
+		_, text, err := client.NewSecret(p.issuer, p.master.Pepper(), kind, now.AddDate(1, 0, 0), now)
 		return []byte(text), err
 	}
 	signer, err := assertion.GenerateKey(p.issuer.Profile.Policy.Assertion.Algs[0])
@@ -107,7 +108,7 @@ func (p *demoPartner) giveCredential(client *authority.Client) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := client.AddKey(p.issuer, nil, authority.Key{Kid: demoKid, Public: public, Created: now}); err != nil {
+	if err := client.AddKey(p.issuer, nil, registry.Key{Kid: demoKid, Public: public, Created: now}); err != nil {
 		return nil, err
 	}
 	return assertion.MarshalKey(signer)
@@ -121,9 +122,9 @@ func (p *demoPartner) onboardMerchant(ctx context.Context) error {
 		return nil
 	}
 	if _, err := p.db.Merchant(ctx, p.issuer.Name, demoMerchant); missing(err) {
-		merchant := authority.Merchant{Issuer: p.issuer.Name, ID: demoMerchant, Client: demoClient,
+		merchant := registry.Merchant{Issuer: p.issuer.Name, ID: demoMerchant, Client: demoClient,
 			Attributes: demoAttributes(p.issuer.Profile.Policy.Token.MerchantAttributes())}
-		if err := p.db.PutMerchants(ctx, []authority.Merchant{merchant}, p.entry("merchant.add", "merchants/"+demoMerchant)); err != nil {
+		if err := p.db.PutMerchants(ctx, []registry.Merchant{merchant}, p.entry("merchant.add", "merchants/"+demoMerchant)); err != nil {
 			return err
 		}
 	} else if err != nil {
@@ -136,12 +137,12 @@ func (p *demoPartner) onboardMerchant(ctx context.Context) error {
 	if err != nil || len(cards) > 0 {
 		return err
 	}
-	card := authority.CardToken{Issuer: p.issuer.Name, ID: demoCard, Merchant: demoMerchant, Scheme: policy.Schemes[0]}
-	return p.db.PutCardTokens(ctx, []authority.CardToken{card}, p.entry("card-token.add", "card-tokens/"+demoCard))
+	card := registry.CardToken{Issuer: p.issuer.Name, ID: demoCard, Merchant: demoMerchant, Scheme: policy.Schemes[0]}
+	return p.db.PutCardTokens(ctx, []registry.CardToken{card}, p.entry("card-token.add", "card-tokens/"+demoCard))
 }
 
-func (p *demoPartner) entry(action, object string) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: p.now().UTC(), Issuer: p.issuer.Name,
+func (p *demoPartner) entry(action, object string) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindAdmin, Time: p.now().UTC(), Issuer: p.issuer.Name,
 		Actor: "moneyer sandbox", Action: action, Object: object}
 }
 
@@ -153,16 +154,16 @@ func (p *demoPartner) scope() oauth.Scope {
 }
 
 // demoAttributes fills in every attribute that the profile's claims use.
-func demoAttributes(claims map[string]profile.Claim) map[string]authority.Attribute {
-	attributes := map[string]authority.Attribute{}
+func demoAttributes(claims map[string]platform.Claim) map[string]registry.Attribute {
+	attributes := map[string]registry.Attribute{}
 	for name, claim := range claims {
 		switch {
-		case claim.Type == profile.Strings:
-			attributes[name] = authority.Attribute{List: []string{"demo"}, IsList: true}
+		case claim.Type == platform.TypeStrings:
+			attributes[name] = registry.Attribute{List: []string{"demo"}, IsList: true}
 		case claim.Form.Accepts("demo"):
-			attributes[name] = authority.Attribute{Text: "demo"}
+			attributes[name] = registry.Attribute{Text: "demo"}
 		default: // digits are in every set of characters
-			attributes[name] = authority.Attribute{Text: strings.Repeat("4", claim.Form.MinLength)}
+			attributes[name] = registry.Attribute{Text: strings.Repeat("4", claim.Form.MinLength)}
 		}
 	}
 	return attributes

@@ -16,7 +16,8 @@ import (
 	"moneyer/internal/admin"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
-	"moneyer/profile"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 )
 
 // explainFlags describe the platform that would judge the assertion.
@@ -139,7 +140,7 @@ func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*ex
 	e.heading = "As " + e.Profile + " at " + e.Issuer + " would judge it, for client " + e.Client
 	e.caveat = "if it knows this client and key and has not seen it before"
 	e.Clock = clockWords(claims, now)
-	if len(f.audienceNames) == 0 && issuer.Profile.Policy.Assertion.Accepts(profile.AudienceName) {
+	if len(f.audienceNames) == 0 && issuer.Profile.Policy.Assertion.Accepts(platform.AudienceName) {
 		e.notes = append(e.notes, "--audience-name was not given: aud can only be a URL of the issuer")
 	}
 	client, onboarding := e.register(issuer, key)
@@ -205,7 +206,7 @@ func (a *app) readAssertion(arg string) (string, []mistake, error) {
 }
 
 // authority makes the issuer that judges.
-func (f *explainFlags) authority() (*authority.Issuer, error) {
+func (f *explainFlags) authority() (*registry.Issuer, error) {
 	p, err := loadProfile(f.profile)
 	if err != nil {
 		return nil, err
@@ -218,7 +219,7 @@ func (f *explainFlags) authority() (*authority.Issuer, error) {
 	case f.alg != "" && !jose.Alg(f.alg).Known():
 		return nil, usagef("--alg %q is not known; choose from %s", f.alg, strings.Join(algs(), ", "))
 	}
-	return &authority.Issuer{
+	return &registry.Issuer{
 		Name: p.Name, URL: strings.TrimSuffix(f.issuer, "/"), Profile: p, AudienceNames: f.audienceNames,
 		Replay: p.Policy.Assertion.Replay, TokenLifetime: p.Policy.Token.Lifetime, Alg: p.Policy.Token.Alg,
 	}, nil
@@ -260,13 +261,13 @@ func (e *explained) read(f *explainFlags, token string, key *jose.PublicKey) (*j
 
 // register makes the client that the platform would know, and says whether it
 // would: a bad client id or key is named, and judged by all the same.
-func (e *explained) register(issuer *authority.Issuer, key *jose.PublicKey) (*authority.Client, authority.Finding) {
-	client := &authority.Client{Issuer: issuer.Name, ID: e.Client}
+func (e *explained) register(issuer *registry.Issuer, key *jose.PublicKey) (*registry.Client, authority.Finding) {
+	client := &registry.Client{Issuer: issuer.Name, ID: e.Client}
 	finding := authority.Finding{Rule: "onboarding", Holds: true, Expected: "a client id and a key that the platform would register", Found: "that"}
 	err := client.Check(issuer)
-	keyErr := client.AddKey(issuer, nil, authority.Key{Kid: cmp.Or(e.Kid, key.Thumbprint()), Public: key})
+	keyErr := client.AddKey(issuer, nil, registry.Key{Kid: cmp.Or(e.Kid, key.Thumbprint()), Public: key})
 	if keyErr != nil {
-		client.Keys = []authority.Key{{Kid: e.Kid, Public: key}}
+		client.Keys = []registry.Key{{Kid: e.Kid, Public: key}}
 	}
 	if err = cmp.Or(err, keyErr); err != nil {
 		finding.Holds, finding.Found = false, err.Error()
@@ -352,28 +353,28 @@ func held(f authority.Finding) string {
 }
 
 // onlyClient is a registry of one client.
-type onlyClient struct{ client *authority.Client }
+type onlyClient struct{ client *registry.Client }
 
 // Client implements authority.Registry.
-func (r onlyClient) Client(_ context.Context, _, id string) (*authority.Client, error) {
+func (r onlyClient) Client(_ context.Context, _, id string) (*registry.Client, error) {
 	if id != r.client.ID {
-		return nil, authority.ErrNotFound
+		return nil, registry.ErrNotFound
 	}
 	return r.client, nil
 }
 
 // ClientByAPIKey implements authority.Registry.
-func (onlyClient) ClientByAPIKey(context.Context, string, authority.Digest) (*authority.Client, error) {
-	return nil, authority.ErrNotFound
+func (onlyClient) ClientByAPIKey(context.Context, string, registry.Digest) (*registry.Client, error) {
+	return nil, registry.ErrNotFound
 }
 
 // Merchant implements authority.Registry.
-func (onlyClient) Merchant(context.Context, string, string) (*authority.Merchant, error) {
-	return nil, authority.ErrNotFound
+func (onlyClient) Merchant(context.Context, string, string) (*registry.Merchant, error) {
+	return nil, registry.ErrNotFound
 }
 
 // CardTokens implements authority.Registry.
-func (onlyClient) CardTokens(context.Context, string, []string) ([]authority.CardToken, error) {
+func (onlyClient) CardTokens(context.Context, string, []string) ([]registry.CardToken, error) {
 	return nil, nil
 }
 

@@ -25,11 +25,13 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/jwksuri"
 	"moneyer/internal/keyring"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
 	"moneyer/internal/metrics"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
-	"moneyer/profile"
 )
 
 // estate is what outlives a reload of the configuration: the store, the master
@@ -39,9 +41,8 @@ type estate struct {
 	copyPath string // where a copy of the store is made for a backup; "" is a new folder for each
 	copying  sync.Mutex
 	master   *keyring.MasterKey
-	gate     *limit.Gate
-	lag      *limit.Lag
-	crowded  *limit.Limiter[struct{}] // tells the log of a crowd now and then
+	atWork   *overload.ConcurrencyLimit
+	delay    *overload.QueueDelay // of requests that nobody has read yet
 	metrics  *metrics.Metrics
 	refusals *authority.Refusals
 	// revocations are the same for every house.
@@ -56,13 +57,11 @@ type estate struct {
 
 // house is what one reading of the configuration makes of the estate.
 type house struct {
-	issuers []*authority.Issuer
+	issuers []*registry.Issuer
 	keys    *keyring.Keyring
-	admin   *authority.Issuer
+	admin   *registry.Issuer
 	// authority gives tokens for all of them.
 	authority *authority.Authority
-	// share makes a client's rate hold over all replicas; nil where there is one.
-	share *limit.Share
 	// clientKeys keeps what clients publish at their own jwks_uri, fetched within networks.
 	clientKeys *jwksuri.Source
 	networks   []string
@@ -85,28 +84,25 @@ func readPapers(cfg *config.Config) (p papers, err error) {
 	return p, err
 }
 
-// longestLag is how long requests may wait before they are read. With more of
-// them than can be answered it becomes the time that those who are let in take.
-const longestLag = 150 * time.Millisecond
-
 // openEstate reads the master key and opens the store.
 func (a *app) openEstate(ctx context.Context, cfg *config.Config, log *slog.Logger) (*estate, error) {
 	master, err := readMasterKey(cfg)
 	if err != nil {
 		return nil, usage(err)
 	}
-	lag, err := limit.NewLag(longestLag, a.now)
+	limits := cfg.Limits.Overload()
+	delay, err := overload.NewQueueDelay(limits.QueueDelay, a.now)
 	if err != nil {
 		return nil, trouble(err)
 	}
-	e := &estate{lag: lag, crowded: limit.New[struct{}](limit.Rate{PerSecond: 0.1}, 1), copyPath: copyPath(cfg), master: master,
-		gate: limit.NewGate(cfg.Limits.InFlight), log: log, complaints: complaints{log: log, open: map[string]bool{}}, now: a.now}
-	e.db, err = store.Open(ctx, storeURL(cfg), store.Options{Now: a.now, Changed: e.changedElsewhere, Beat: e.beat, Heard: e.heardBeat})
+	e := &estate{delay: delay, copyPath: copyPath(cfg), master: master,
+		atWork: overload.NewConcurrencyLimit(limits.AtWork), log: log, complaints: complaints{log: log, open: map[string]bool{}}, now: a.now}
+	e.db, err = store.Open(ctx, storeURL(cfg), store.Options{Now: a.now, Changed: e.changedElsewhere})
 	if err != nil {
-		return nil, trouble(errors.Join(err, lag.Close()))
+		return nil, trouble(errors.Join(err, delay.Close()))
 	}
-	e.refusals, e.revocations = authority.NewRefusals(e.db, recordedRate(cfg)), authority.NewRevocations(e.db)
-	e.metrics = metrics.New(version, e.gate.Inside, func() bool { return e.storeUp() }, e.silence)
+	e.refusals, e.revocations = authority.NewRefusals(e.db, limits.Refusals), authority.NewRevocations(e.db)
+	e.metrics = metrics.New(version, e.atWork.InUse, func() bool { return e.storeUp() }, e.silence)
 	if err := os.Remove(e.copyPath); e.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed may have left it
 		return nil, trouble(errors.Join(err, e.close()))
 	}
@@ -129,7 +125,7 @@ func (e *estate) tellOfStore(ctx context.Context, url string) {
 }
 
 // close gives back what the estate holds.
-func (e *estate) close() error { return errors.Join(e.db.Close(), e.lag.Close()) }
+func (e *estate) close() error { return errors.Join(e.db.Close(), e.delay.Close()) }
 
 func (e *estate) storeUp() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -192,11 +188,6 @@ func copyPath(cfg *config.Config) string {
 	return ""
 }
 
-func recordedRate(cfg *config.Config) limit.Rate {
-	rate := cfg.Limits.RefusalsRecorded
-	return limit.Rate{PerSecond: rate, Burst: int(max(rate, 1))}
-}
-
 // build makes the house: every issuer with its keys, and the admin API. was is
 // the house before, or nil.
 func (e *estate) build(ctx context.Context, cfg *config.Config, was *house) (*house, error) {
@@ -236,8 +227,8 @@ func (e *estate) load(ctx context.Context, keys *keyring.Keyring) error {
 }
 
 // issuersOf lists the configured issuers by name.
-func issuersOf(cfg *config.Config) []*authority.Issuer {
-	var issuers []*authority.Issuer
+func issuersOf(cfg *config.Config) []*registry.Issuer {
+	var issuers []*registry.Issuer
 	for _, name := range slices.Sorted(maps.Keys(cfg.Issuers)) {
 		issuers = append(issuers, cfg.Issuers[name].Authority())
 	}
@@ -246,32 +237,28 @@ func issuersOf(cfg *config.Config) []*authority.Issuer {
 
 // furnish makes what answers on the two listeners.
 func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
-	l := cfg.Limits
-	rate := limit.New[authority.ClientName](limit.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}, 1<<20)
+	limits := cfg.Limits.Overload()
 	auth := &authority.Authority{
 		Registry: e.db, Ledger: e.db, Keyring: h.keys, Pepper: e.master.Pepper(), Refusals: e.refusals, Now: e.now,
 		KeySource: h.clientKeys, RefusedKeys: cfg.RefusedKeys, Revocations: e.revocations,
-		ClientRate: rate,
-		Noisy:      limit.NewHolds[authority.ClientAt](1 << 16),
+		ClientRate: overload.NewLimiter[authority.ClientName](limits.ClientRate, limits.Clients),
+		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 	}
 	if store.IsPostgres(cfg.Store) { // there are replicas
-		h.share = limit.NewShare(rate, e.now)
 		auth.LastKnown, auth.Fresh = e.db.LastKnown(), e.db.Heard
 	}
 	h.authority = auth
 	front := &server.Server{
-		Issuers: h.issuers, Authority: auth, Keyring: h.keys, Gate: e.gate, Readers: limit.NewGate(readersPerWorker * l.InFlight), Lag: e.lag, Timeout: l.RequestTimeout, Ready: e.ready,
-		AddressRate:    addressRate(l),
-		TrustedProxies: prefixes(cfg.Listen.TrustedProxies),
-		Refused:        server.NewRefusalLog(e.log, recordedRate(cfg)), Observe: e.metrics.Request, Now: e.now,
+		Issuers: h.issuers, Authority: auth, Keyring: h.keys, Admission: overload.NewAdmission(limits), Ready: e.ready,
+		Refused: server.NewRefusalLog(e.log, limits.Refusals), Observe: e.metrics.Request, Now: e.now,
 	}
+	front.Admission.AtWork, front.Admission.QueueDelay = e.atWork, e.delay
+	front.Admission.TrustedProxies = prefixes(cfg.Listen.TrustedProxies)
 	if h.public, err = front.Handler(); err != nil {
 		return err
 	}
 	back := *front // shares no bound with the callers: who administers gets in when they crowd
-	back.Issuers, back.TrustedProxies = []*authority.Issuer{h.admin}, nil
-	back.Lag = nil
-	back.Gate, back.Readers, back.AddressRate = limit.NewGate(l.InFlight), limit.NewGate(readersPerWorker*l.InFlight), addressRate(l)
+	back.Issuers, back.Admission = []*registry.Issuer{h.admin}, overload.NewAdmission(limits)
 	tokens, err := back.Handler()
 	if err != nil {
 		return err
@@ -293,27 +280,19 @@ func pathOf(text string) string {
 	return u.Path
 }
 
-// readersPerWorker is how many requests may be read for each that may be at
-// work: a body takes longer to come than an answer to make.
-const readersPerWorker = 8
-
-func addressRate(l config.Limits) *limit.Limiter[netip.Addr] {
-	return limit.New[netip.Addr](limit.Rate{PerSecond: max(l.AddressRate, 0), Burst: l.AddressBurst}, 1<<16)
-}
-
 // adminIssuer mints the tokens that the admin API accepts.
-func adminIssuer(cfg *config.Config) *authority.Issuer {
-	p, err := profile.Builtin("oauth2")
+func adminIssuer(cfg *config.Config) *registry.Issuer {
+	p, err := platform.Builtin("oauth2")
 	if err != nil {
 		panic(err) // it is compiled in, and its test reads it
 	}
-	return &authority.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
-		ResourceAudience: cfg.Admin.URL + admin.Prefix, TokenLifetime: 5 * time.Minute, Replay: profile.Once, Alg: p.Policy.Token.Alg}
+	return &registry.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
+		ResourceAudience: cfg.Admin.URL + admin.Prefix, TokenLifetime: 5 * time.Minute, Replay: platform.ReplayOnce, Alg: p.Policy.Token.Alg}
 }
 
 // settingsOf keeps a retired key published for as long as a token of it may be
 // checked by a verifier that fetched the keys before.
-func settingsOf(issuer *authority.Issuer, rotate, announce time.Duration) keyring.Settings {
+func settingsOf(issuer *registry.Issuer, rotate, announce time.Duration) keyring.Settings {
 	const clocks = 5 * time.Minute
 	return keyring.Settings{Alg: jose.Alg(issuer.Alg), Typ: issuer.Profile.Policy.Token.Typ, Rotate: rotate, Announce: announce,
 		MaxAge: server.JWKSMaxAge, Keep: issuer.TokenLifetime + server.JWKSMaxAge + clocks}
@@ -322,9 +301,9 @@ func settingsOf(issuer *authority.Issuer, rotate, announce time.Duration) keyrin
 func (e *estate) adminAPI(cfg *config.Config, h *house, auth *authority.Authority) *admin.API {
 	return &admin.API{
 		Base:    pathOf(h.admin.URL),
-		Issuers: func() []*authority.Issuer { return append([]*authority.Issuer{h.admin}, h.issuers...) },
+		Issuers: func() []*registry.Issuer { return append([]*registry.Issuer{h.admin}, h.issuers...) },
 		Clients: e.db, Merchants: e.db, Ledger: e.db, Revocations: e.db, Keyring: h.keys, Authority: auth,
-		Verify: func(ctx context.Context) (authority.VerifyReport, error) {
+		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
 			return e.db.Verify(ctx, e.master.CheckpointKey())
 		},
 		CheckpointKey: e.master.CheckpointKey(),
@@ -354,7 +333,7 @@ func ownKeys(keys *keyring.Keyring, issuer string, now func() time.Time) bearer.
 // of a disabled client, is refused at once.
 type ownRevocations struct {
 	authority *authority.Authority
-	issuer    *authority.Issuer
+	issuer    *registry.Issuer
 }
 
 // Revoked implements bearer.RevocationSource.

@@ -12,9 +12,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -218,7 +219,7 @@ func (a *app) makeAdmin(ctx context.Context, cfg *config.Config, path string) er
 
 // addAdminKey writes the admin file and registers its key with the client
 // "admin" of the admin issuer. A file without its key is taken back.
-func (a *app) addAdminKey(ctx context.Context, db *store.DB, issuer *authority.Issuer, path string) error {
+func (a *app) addAdminKey(ctx context.Context, db *store.DB, issuer *registry.Issuer, path string) error {
 	client, err := a.adminClient(ctx, db, issuer)
 	if err != nil {
 		return err
@@ -228,13 +229,13 @@ func (a *app) addAdminKey(ctx context.Context, db *store.DB, issuer *authority.I
 	if err != nil {
 		return err
 	}
-	if err := client.AddKey(issuer, nil, authority.Key{Kid: file.Kid, Public: public, Created: a.now().UTC()}); err != nil {
+	if err := client.AddKey(issuer, nil, registry.Key{Kid: file.Kid, Public: public, Created: a.now().UTC()}); err != nil {
 		return err
 	}
 	if err := writeAdminFile(path, file); err != nil {
 		return err
 	}
-	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: a.now().UTC(), Issuer: issuer.Name, Client: client.ID,
+	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: a.now().UTC(), Issuer: issuer.Name, Client: client.ID,
 		Actor: "moneyer init", Action: "key.add", Object: "clients/" + client.ID + "/keys/" + file.Kid}
 	if err := db.PutClient(ctx, client, entry); err != nil {
 		return errors.Join(err, os.Remove(path))
@@ -244,8 +245,8 @@ func (a *app) addAdminKey(ctx context.Context, db *store.DB, issuer *authority.I
 
 // adminClient is the first administrator, as registered or new. Whoever calls
 // this owns the store, so the client is fit to administer in any case.
-func (a *app) adminClient(ctx context.Context, db *store.DB, issuer *authority.Issuer) (*authority.Client, error) {
-	client := authority.Client{Issuer: issuer.Name, ID: "admin", Name: "First administrator", Created: a.now().UTC()}
+func (a *app) adminClient(ctx context.Context, db *store.DB, issuer *registry.Issuer) (*registry.Client, error) {
+	client := registry.Client{Issuer: issuer.Name, ID: "admin", Name: "First administrator", Created: a.now().UTC()}
 	known, err := db.Client(ctx, issuer.Name, client.ID)
 	switch {
 	case err == nil:

@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
-	"moneyer/profile"
 )
 
 // checkPrivate fails for each file below dir that others than its owner may read.
@@ -61,7 +62,7 @@ func TestInitReplacesALostAdminKey(t *testing.T) {
 		}
 		client := *known
 		client.Disabled, client.Scope = true, nil
-		return db.PutClient(t.Context(), &client, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Action: "client.set"})
+		return db.PutClient(t.Context(), &client, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Action: "client.set"})
 	})
 	lost := readFile(t, i.adminFile)
 	if err := os.Remove(i.adminFile); err != nil {
@@ -107,13 +108,13 @@ func TestInitTakesBackAnAdminFileWithoutAKey(t *testing.T) {
 	if err := os.Remove(i.adminFile); err != nil {
 		t.Fatal(err)
 	}
-	p, err := profile.Builtin("oauth2")
+	p, err := platform.Builtin("oauth2")
 	if err != nil {
 		t.Fatal(err)
 	}
 	i.withStore(func(db *store.DB) error {
 		a := &app{out: io.Discard, err: io.Discard, now: func() time.Time { return time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) }} // no ledger entry takes that
-		if err := a.addAdminKey(t.Context(), db, &authority.Issuer{Name: "admin", Profile: p}, i.adminFile); err == nil {
+		if err := a.addAdminKey(t.Context(), db, &registry.Issuer{Name: "admin", Profile: p}, i.adminFile); err == nil {
 			t.Error("the key was registered in the year 20000")
 		}
 		return nil

@@ -20,9 +20,9 @@ import (
 	"moneyer/bearer"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // inspectFlags say by which keys to check a signature.
@@ -170,19 +170,9 @@ func (i *inspected) privateKey(text []byte) (*jose.PublicKey, error) {
 // show lists a key, and says so if no platform should take it.
 func (i *inspected) show(key *jose.PublicKey, kid string) {
 	i.Keys = append(i.Keys, keyShown{Kid: kid, Alg: key.Alg(), Thumbprint: key.Thumbprint()})
-	if problem := refusedKey(key); problem != "" {
-		i.Problems = append(i.Problems, problem)
+	if err := registry.Blocked(key, nil); err != nil {
+		i.Problems = append(i.Problems, err.Error())
 	}
-}
-
-// refusedKey says why no issuer of ours would register the key, such as that its
-// private half is published; empty when any would.
-func refusedKey(key *jose.PublicKey) string {
-	lenient := &authority.Issuer{Profile: &profile.Profile{Policy: profile.Policy{Assertion: profile.Assertion{Algs: algs()}}}}
-	if err := new(authority.Client).AddKey(lenient, nil, authority.Key{Kid: "kid", Public: key}); err != nil {
-		return err.Error()
-	}
-	return ""
 }
 
 // keyAdvice adds the way out to what is wrong with a key.

@@ -19,7 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 func (o *onboarding) ledgerCommand() *cobra.Command {
@@ -62,8 +62,8 @@ func (f *ledgerFlags) add(c *cobra.Command, o *onboarding) {
 }
 
 func entryKinds() []string {
-	return []string{string(authority.EntryToken), string(authority.EntryAuthentication), string(authority.EntryRefusal),
-		string(authority.EntryRefusals), string(authority.EntryAdmin), string(authority.EntryCheckpoint)}
+	return []string{string(ledger.KindToken), string(ledger.KindAuthentication), string(ledger.KindRefusal),
+		string(ledger.KindRefusals), string(ledger.KindAdmin), string(ledger.KindCheckpoint)}
 }
 
 // query is the query of the admin API.
@@ -192,7 +192,7 @@ func (o *onboarding) ledgerList() *cobra.Command {
 // dated is a line of the ledger with its decoded entry.
 type dated struct {
 	record admin.Record
-	entry  authority.Entry
+	entry  ledger.Entry
 }
 
 // newestEntries keeps the newest entries of all chains, up to a limit.
@@ -225,27 +225,27 @@ func (n *newestEntries) sorted() []dated {
 
 func entryRow(d *dated) []string {
 	e := &d.entry
-	return []string{authority.ShowSeq(d.record.Seq), e.Time.UTC().Format("2006-01-02 15:04:05Z"), string(e.Kind), visible(cmp.Or(e.Issuer, "-")),
+	return []string{ledger.ShowSeq(d.record.Seq), e.Time.UTC().Format("2006-01-02 15:04:05Z"), string(e.Kind), visible(cmp.Or(e.Issuer, "-")),
 		visible(cmp.Or(e.Client, "-")), visible(entryWords(e))}
 }
 
 // entryWords says in a few words what an entry records.
-func entryWords(e *authority.Entry) string {
+func entryWords(e *ledger.Entry) string {
 	switch e.Kind {
-	case authority.EntryToken:
+	case ledger.KindToken:
 		return fmt.Sprintf("token %s for %s by %s", e.JTI, e.Subject, e.Credential)
-	case authority.EntryRefusal:
+	case ledger.KindRefusal:
 		return fmt.Sprintf("%s: %s: expected %s, found %s", e.Code, e.Rule, e.Expected, e.Found)
-	case authority.EntryAuthentication:
+	case ledger.KindAuthentication:
 		return fmt.Sprintf("%s by %s", e.Subject, e.Credential)
-	case authority.EntryCheckpoint:
+	case ledger.KindCheckpoint:
 		words := "heads"
-		heads, _ := authority.ParseHeads(e.Heads) // what is wrong with them is for verify to say
+		heads, _ := ledger.ParseHeads(e.Heads) // what is wrong with them is for verify to say
 		for i := range heads {
-			words += " " + authority.ShowSeq(heads[i].Seq)
+			words += " " + ledger.ShowSeq(heads[i].Seq)
 		}
 		return words
-	case authority.EntryRefusals:
+	case ledger.KindRefusals:
 		return fmt.Sprintf("%d further refusals", e.Count)
 	default:
 		words := fmt.Sprintf("%s %s by %s", e.Action, e.Object, e.Actor)
@@ -339,10 +339,10 @@ func (o *onboarding) tellVerified(v *admin.Verified) {
 	for i := range v.Chains {
 		c := &v.Chains[i]
 		if c.Broken != 0 {
-			fmt.Fprintf(o.out, "%s: entry %s: %s\n", o.paint(bad, "broken"), authority.ShowSeq(c.Broken), visible(c.How))
+			fmt.Fprintf(o.out, "%s: entry %s: %s\n", o.paint(bad, "broken"), ledger.ShowSeq(c.Broken), visible(c.How))
 			continue
 		}
-		fmt.Fprintf(o.out, "%s: entries %s to %s; the head is %s\n", o.paint(good, "whole"), authority.ShowSeq(c.First), authority.ShowSeq(c.Last), c.Head)
+		fmt.Fprintf(o.out, "%s: entries %s to %s; the head is %s\n", o.paint(good, "whole"), ledger.ShowSeq(c.First), ledger.ShowSeq(c.Last), c.Head)
 	}
 	switch {
 	case v.Checkpoints == 0:

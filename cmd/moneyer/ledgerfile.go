@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // verifyFile follows the chains along an export.
@@ -73,7 +73,7 @@ type exportChain struct {
 
 // exportClaim is what a checkpoint says of an entry.
 type exportClaim struct {
-	authority.Head
+	ledger.Head
 	by int64
 }
 
@@ -90,11 +90,11 @@ func (w *exportWalk) chain(number int64) *exportChain {
 func (w *exportWalk) line(line []byte) error {
 	r, err := admin.ParseRecord(line)
 	if err != nil {
-		w.chain(authority.ChainOf(w.at)).stop(w.at+1, err.Error())
+		w.chain(ledger.ChainOf(w.at)).stop(w.at+1, err.Error())
 		return nil
 	}
 	w.at = r.Seq
-	c := w.chain(authority.ChainOf(r.Seq))
+	c := w.chain(ledger.ChainOf(r.Seq))
 	if c.stopped {
 		return nil
 	}
@@ -122,13 +122,13 @@ type brokenExport struct {
 }
 
 // follow checks an entry of the chain and moves past it.
-func (c *exportChain) follow(r *authority.Record) *brokenExport {
+func (c *exportChain) follow(r *ledger.Record) *brokenExport {
 	switch {
-	case authority.PlaceOf(r.Seq) == 0 || r.Seq < 0 || authority.ChainOf(r.Seq) > authority.MaxChain:
+	case ledger.PlaceOf(r.Seq) == 0 || r.Seq < 0 || ledger.ChainOf(r.Seq) > ledger.MaxChain:
 		return &brokenExport{r.Seq, "no entry has such a number"}
-	case r.Hash != authority.ChainHash(r.Previous, r.Line):
+	case r.Hash != ledger.ChainHash(r.Previous, r.Line):
 		return &brokenExport{r.Seq, "it was changed: its hash is not that of what it says"}
-	case authority.PlaceOf(r.Seq) == 1 && r.Previous != [32]byte{}:
+	case ledger.PlaceOf(r.Seq) == 1 && r.Previous != [32]byte{}:
 		return &brokenExport{r.Seq, "it claims a predecessor"}
 	case c.first == 0:
 		c.first, c.start = r.Seq, r.Previous
@@ -146,8 +146,8 @@ func (c *exportChain) follow(r *authority.Record) *brokenExport {
 }
 
 // claim judges what the checkpoint r says, or leaves it until it can.
-func (w *exportWalk) claim(claim exportClaim, r *authority.Record) {
-	c := w.chain(authority.ChainOf(claim.Seq))
+func (w *exportWalk) claim(claim exportClaim, r *ledger.Record) {
+	c := w.chain(ledger.ChainOf(claim.Seq))
 	switch {
 	case c.stopped && claim.Seq > c.last, c.first != 0 && claim.Seq < c.first-1:
 	case c.first == 0 || claim.Seq > c.last:
@@ -195,7 +195,7 @@ func (c *exportChain) judge(claim exportClaim, hash [32]byte) {
 		return
 	}
 	c.fail(claim.Seq, fmt.Sprintf("it is not the entry that checkpoint %s names: it was rewritten with all that follow, or one before it was",
-		authority.ShowSeq(claim.by)))
+		ledger.ShowSeq(claim.by)))
 }
 
 // fail notes a broken entry, unless an earlier one is known.
@@ -218,21 +218,21 @@ func (w *exportWalk) again(line []byte) error {
 	}
 	if claim, ok := w.passed[r.Seq]; ok {
 		delete(w.passed, r.Seq)
-		w.chain(authority.ChainOf(r.Seq)).judge(claim, r.Hash)
+		w.chain(ledger.ChainOf(r.Seq)).judge(claim, r.Hash)
 	}
 	return nil
 }
 
-func (w *exportWalk) report() authority.VerifyReport {
-	var chains []authority.ChainReport
+func (w *exportWalk) report() ledger.VerifyReport {
+	var chains []ledger.ChainReport
 	for number, c := range w.chains {
 		if !c.judgeLeft(number) {
 			continue
 		}
-		chains = append(chains, authority.ChainReport{Chain: number, First: c.first, Last: c.last, Head: c.head,
+		chains = append(chains, ledger.ChainReport{Chain: number, First: c.first, Last: c.last, Head: c.head,
 			Confirmed: c.confirmed, Broken: c.broken, How: c.how})
 	}
-	r := authority.Report(chains)
+	r := ledger.Report(chains)
 	r.Checkpoints, r.Signed = w.checkpoints, w.key != nil
 	return r
 }
@@ -241,13 +241,13 @@ func (w *exportWalk) report() authority.VerifyReport {
 // is anything to report.
 func (c *exportChain) judgeLeft(number int64) bool {
 	if c.first == 0 && !c.stopped && len(c.expected) > 0 {
-		c.fail(authority.Numbered(number, 1), fmt.Sprintf("its whole chain is missing, of which checkpoint %s names entry %s",
-			authority.ShowSeq(c.expectedFirst.by), authority.ShowSeq(c.expectedFirst.Seq)))
+		c.fail(ledger.Numbered(number, 1), fmt.Sprintf("its whole chain is missing, of which checkpoint %s names entry %s",
+			ledger.ShowSeq(c.expectedFirst.by), ledger.ShowSeq(c.expectedFirst.Seq)))
 	}
 	for _, seq := range slices.Sorted(maps.Keys(c.expected)) {
 		if c.first != 0 && !c.stopped && seq > c.last {
 			c.fail(c.last+1, fmt.Sprintf("it is missing, with all up to entry %s, which checkpoint %s names",
-				authority.ShowSeq(seq), authority.ShowSeq(c.expected[seq].by)))
+				ledger.ShowSeq(seq), ledger.ShowSeq(c.expected[seq].by)))
 			break
 		}
 	}

@@ -14,46 +14,46 @@ import (
 	"time"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // exported are the lines of an export that is being made.
 type exported struct {
 	t     *testing.T
 	key   ed25519.PrivateKey
-	heads []authority.Head
+	heads []ledger.Head
 	lines map[int64][]string // by chain
 }
 
-func (x *exported) entry(chain int64, e *authority.Entry) {
+func (x *exported) entry(chain int64, e *ledger.Entry) {
 	x.t.Helper()
 	line, err := e.AppendJSON(nil)
 	if err != nil {
 		x.t.Fatal(err)
 	}
-	i := slices.IndexFunc(x.heads, func(h authority.Head) bool { return authority.ChainOf(h.Seq) == chain })
+	i := slices.IndexFunc(x.heads, func(h ledger.Head) bool { return ledger.ChainOf(h.Seq) == chain })
 	if i < 0 {
 		i = len(x.heads)
-		x.heads = append(x.heads, authority.Head{Seq: authority.Numbered(chain, 0)})
+		x.heads = append(x.heads, ledger.Head{Seq: ledger.Numbered(chain, 0)})
 	}
 	h := &x.heads[i]
-	r := authority.Record{Seq: h.Seq + 1, Previous: h.Hash, Hash: authority.ChainHash(h.Hash, line), Line: line}
+	r := ledger.Record{Seq: h.Seq + 1, Previous: h.Hash, Hash: ledger.ChainHash(h.Hash, line), Line: line}
 	h.Seq, h.Hash = r.Seq, r.Hash
 	x.lines[chain] = append(x.lines[chain], string(admin.AppendRecord(nil, &r)))
 }
 
 func (x *exported) tokens(chain int64, n int) {
 	for i := range n {
-		x.entry(chain, &authority.Entry{Kind: authority.EntryToken, JTI: fmt.Sprint(chain, i, len(x.lines[chain]))})
+		x.entry(chain, &ledger.Entry{Kind: ledger.KindToken, JTI: fmt.Sprint(chain, i, len(x.lines[chain]))})
 	}
 }
 
-func (x *exported) checkpoint(chain int64, heads ...authority.Head) {
-	e := &authority.Entry{Kind: authority.EntryCheckpoint, Time: time.Unix(1e9, 0)}
+func (x *exported) checkpoint(chain int64, heads ...ledger.Head) {
+	e := &ledger.Entry{Kind: ledger.KindCheckpoint, Time: time.Unix(1e9, 0)}
 	if heads == nil {
 		heads = x.heads
 	}
-	e.Heads = authority.FormatHeads(heads)
+	e.Heads = ledger.FormatHeads(heads)
 	e.Signature = base64.RawURLEncoding.EncodeToString(ed25519.Sign(x.key, e.CheckpointMessage(chain)))
 	x.entry(chain, e)
 }
@@ -70,7 +70,7 @@ func newExport(t *testing.T) *exported {
 	x.tokens(2, 3)
 	x.tokens(5, 2)
 	x.tokens(0, 2)
-	at4 := authority.Head{Seq: 4}
+	at4 := ledger.Head{Seq: 4}
 	r, err := admin.ParseRecord([]byte(x.lines[0][3]))
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func (x *exported) text(chains ...int64) string {
 func TestVerifyExportOfSeveralChains(t *testing.T) {
 	foreign := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
 	rebuild := func(x *exported, chain int64, change func()) { // from its start, all links right
-		x.heads = slices.DeleteFunc(x.heads, func(h authority.Head) bool { return authority.ChainOf(h.Seq) == chain })
+		x.heads = slices.DeleteFunc(x.heads, func(h ledger.Head) bool { return ledger.ChainOf(h.Seq) == chain })
 		x.lines[chain] = nil
 		change()
 	}
@@ -140,7 +140,7 @@ func TestVerifyExportOfSeveralChains(t *testing.T) {
 			return strings.Replace(x.text(0, 2, 5), `{"seq":5497558138881,`, `{"seq":5497558138880,`, 1)
 		}, broken: "5-0", how: "no entry has such a number"},
 		"a predecessor": {change: func(x *exported) string {
-			x.heads = append(x.heads, authority.Head{Seq: 7 << authority.ChainShift, Hash: [32]byte{1}})
+			x.heads = append(x.heads, ledger.Head{Seq: 7 << ledger.ChainShift, Hash: [32]byte{1}})
 			x.tokens(7, 1)
 			return x.text(0, 2, 5, 7)
 		}, broken: "7-1", how: "claims a predecessor"},
@@ -162,9 +162,9 @@ func TestVerifyExportOfSeveralChains(t *testing.T) {
 				var broken []string
 				report := ""
 				for _, c := range v.Chains {
-					report += fmt.Sprintf("%d: %s %s %s; ", c.Chain, authority.ShowSeq(c.First), authority.ShowSeq(c.Last), authority.ShowSeq(c.Confirmed))
+					report += fmt.Sprintf("%d: %s %s %s; ", c.Chain, ledger.ShowSeq(c.First), ledger.ShowSeq(c.Last), ledger.ShowSeq(c.Confirmed))
 					if c.Broken != 0 {
-						broken = append(broken, authority.ShowSeq(c.Broken))
+						broken = append(broken, ledger.ShowSeq(c.Broken))
 					}
 				}
 				want := test.broken
@@ -203,7 +203,7 @@ func TestNewestOfSeveralChains(t *testing.T) {
 	x := &exported{t: t, lines: map[int64][]string{}}
 	for i := range 30 {
 		chain := int64(i%3) * 4
-		x.entry(chain, &authority.Entry{Kind: authority.EntryToken, Time: time.Unix(int64(1e9+i), 0), JTI: fmt.Sprint(i)})
+		x.entry(chain, &ledger.Entry{Kind: ledger.KindToken, Time: time.Unix(int64(1e9+i), 0), JTI: fmt.Sprint(i)})
 	}
 	var newest newestEntries
 	newest.limit = 4
@@ -212,7 +212,7 @@ func TestNewestOfSeveralChains(t *testing.T) {
 	}
 	got := ""
 	for _, d := range newest.sorted() {
-		got += authority.ShowSeq(d.record.Seq) + " " + d.entry.JTI + "; "
+		got += ledger.ShowSeq(d.record.Seq) + " " + d.entry.JTI + "; "
 	}
 	if got != "8-9 26; 10 27; 4-10 28; 8-10 29; " {
 		t.Errorf("the newest are %s", got)

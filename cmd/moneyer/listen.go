@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"moneyer/internal/config"
-	"moneyer/internal/shed"
 )
 
 // door is one listener and what answers on it.
@@ -37,18 +36,18 @@ type door struct {
 func (e *estate) openDoor(ctx context.Context, cfg *config.Config, name string, l config.Listener, state *tlsState) (*door, error) {
 	d := &door{name: name, files: tlsFilesOf(cfg, l)}
 	d.tls.Store(state)
+	limits := cfg.Limits.Overload()
 	d.server = &http.Server{
 		Handler:           e.through(d),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Minute, // an import streams
-		WriteTimeout:      10 * time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		ReadHeaderTimeout: limits.HeaderTime,
+		ReadTimeout:       limits.ReadTime,
+		WriteTimeout:      limits.WriteTime,
+		IdleTimeout:       limits.IdleTime,
+		MaxHeaderBytes:    limits.HeaderBytes,
 		ErrorLog:          log.New(connectionLog{e.log}, "", 0),
 	}
-	if name == "public" {
-		d.server.ReadTimeout = 5 * time.Second
-		d.server.WriteTimeout = 90 * time.Second // beyond the reading and the longest limits.request_timeout
+	if name != "public" {
+		d.server.ReadTimeout, d.server.WriteTimeout = 10*time.Minute, 10*time.Minute // an import streams
 	}
 	if state != nil {
 		d.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12,
@@ -59,20 +58,7 @@ func (e *estate) openDoor(ctx context.Context, cfg *config.Config, name string, 
 		return nil, fmt.Errorf("the %s listener: %w", name, err)
 	}
 	d.listener = listener
-	if name == "public" && state == nil {
-		d.listener = &shed.Listener{Listener: listener, TooLong: func() bool { return !e.draining.Load() && e.lag.TooLong() },
-			Refused: e.turnedAway, IdleTimeout: d.server.IdleTimeout, Now: e.now}
-		d.server.ConnState = shed.ConnState
-	}
 	return d, nil
-}
-
-// turnedAway counts a request that was refused before anybody looked at it.
-func (e *estate) turnedAway() {
-	e.metrics.TurnedAway()
-	if _, ok := e.crowded.Take(struct{}{}, e.now()); ok {
-		e.log.Warn("requests wait too long to be read: refused with 503", "longest", longestLag)
-	}
 }
 
 // through leads into the house of the moment. While the server drains, each

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/term"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 func (o *onboarding) merchantCommand() *cobra.Command {
@@ -50,7 +50,7 @@ func (o *onboarding) merchantAdd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var made authority.Merchant
+			var made registry.Merchant
 			if err := api.do(c.Context(), http.MethodPut, path, members, &made); err != nil {
 				return err
 			}
@@ -74,7 +74,7 @@ func (o *onboarding) merchantList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			merchants, err := list[authority.Merchant](c.Context(), api, path)
+			merchants, err := list[registry.Merchant](c.Context(), api, path)
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -44,8 +45,8 @@ func (a *app) profileList() *cobra.Command {
 			}
 			list := []row{}
 			rows := [][]string{}
-			for _, name := range profile.BuiltinNames() {
-				p, err := profile.Builtin(name)
+			for _, name := range platform.BuiltinNames() {
+				p, err := platform.Builtin(name)
 				if err != nil {
 					return err
 				}
@@ -78,7 +79,7 @@ understood, with every default filled in.`,
 			if a.json {
 				return a.printJSON(tomlForm(reflect.ValueOf(*p)))
 			}
-			source, err := profile.BuiltinSource(args[0])
+			source, err := platform.BuiltinSource(args[0])
 			if strings.HasSuffix(args[0], ".toml") {
 				source, err = os.ReadFile(args[0])
 			}
@@ -121,15 +122,24 @@ line and its fix, and makes the exit code 2.`,
 
 func oneProfile(c *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usagef("%s takes one profile: a name among %s, or a .toml file", c.CommandPath(), strings.Join(profile.BuiltinNames(), ", "))
+		return usagef("%s takes one profile: a name among %s, or a .toml file", c.CommandPath(), strings.Join(platform.BuiltinNames(), ", "))
 	}
 	return nil
 }
 
 // loadProfile finds the profile that --profile or an argument names.
-func loadProfile(name string) (*profile.Profile, error) {
+func loadProfile(name string) (*platform.Profile, error) {
+	p, err := publicProfile(name)
+	if err != nil {
+		return nil, err
+	}
+	return p.Definition(), nil
+}
+
+// publicProfile is a profile as package tokensource takes it.
+func publicProfile(name string) (*profile.Profile, error) {
 	if name == "" {
-		return nil, usagef("--profile is missing: it names the platform, one of %s, or a .toml file", strings.Join(profile.BuiltinNames(), ", "))
+		return nil, usagef("--profile is missing: it names the platform, one of %s, or a .toml file", strings.Join(platform.BuiltinNames(), ", "))
 	}
 	p, err := profile.Load(name)
 	if err != nil {
@@ -139,12 +149,12 @@ func loadProfile(name string) (*profile.Profile, error) {
 }
 
 func completeProfiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return profile.BuiltinNames(), cobra.ShellCompDirectiveDefault // which adds files
+	return platform.BuiltinNames(), cobra.ShellCompDirectiveDefault // which adds files
 }
 
 // profileFlag gives a command its --profile.
 func profileFlag(c *cobra.Command, name *string) {
-	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(profile.BuiltinNames(), ", ")+", or a .toml file")
+	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(platform.BuiltinNames(), ", ")+", or a .toml file")
 	if err := c.RegisterFlagCompletionFunc("profile", completeProfiles); err != nil {
 		panic(err) // there is no such flag: a mistake in this program
 	}
@@ -174,7 +184,7 @@ func tomlForm(v reflect.Value) any {
 }
 
 // summarize says in words what a profile does, topic by topic.
-func summarize(p *profile.Profile) [][]string {
+func summarize(p *platform.Profile) [][]string {
 	wire, policy := &p.Wire, &p.Policy
 	rows := [][]string{
 		{"endpoint", "POST {issuer}" + strings.Join(wire.Paths(), " or ") + ", " + listed(wire.Bodies, " or ") + " body"},
@@ -201,18 +211,18 @@ func summarize(p *profile.Profile) [][]string {
 		[]string{"token", fmt.Sprintf("%s, typ %s, good for %s", token.Alg, token.Typ, shortDuration(token.Lifetime))},
 		[]string{"claims", strings.Join(claims, " ")},
 		[]string{"answer", strings.Join(members, ", ")},
-		[]string{"errors", map[profile.ErrorStyle]string{profile.RFC6749: "JSON with error and error_description", profile.StatusOnly: "the HTTP status alone, no body"}[wire.Errors]},
+		[]string{"errors", map[platform.ErrorStyle]string{platform.ErrorsRFC6749: "JSON with error and error_description", platform.ErrorsStatusOnly: "the HTTP status alone, no body"}[wire.Errors]},
 		[]string{"correlation", fmt.Sprintf("%s, %s, up to %d characters%s", wire.Correlation.Header, presence(wire.Correlation.Required), wire.Correlation.MaxLength, charset(wire.Correlation.Chars))},
 	)
 }
 
 // usesAssertions tells whether callers of the platform sign anything.
-func usesAssertions(p *profile.Profile) bool {
+func usesAssertions(p *platform.Profile) bool {
 	return p.Policy.Grant(oauth.JWTBearer) != nil || p.Policy.Uses(oauth.AuthPrivateKeyJWT)
 }
 
 // callers says how callers show who they are.
-func callers(p *profile.Profile) string {
+func callers(p *platform.Profile) string {
 	var ways []string
 	for _, grant := range p.Policy.Grants {
 		for _, auth := range grant.ClientAuth {
@@ -233,12 +243,12 @@ func callers(p *profile.Profile) string {
 	return strings.Join(ways, "; ")
 }
 
-func paramWords(wire *profile.Wire) string {
+func paramWords(wire *platform.Wire) string {
 	var words []string
 	for i := range wire.Params {
 		param := &wire.Params[i]
 		word := param.Name + " (" + presence(param.Required)
-		if param.Type == profile.Strings {
+		if param.Type == platform.TypeStrings {
 			word += fmt.Sprintf(", 1 to %d values", param.MaxItems)
 		}
 		if len(param.OneOf) > 0 {
@@ -249,16 +259,16 @@ func paramWords(wire *profile.Wire) string {
 	return strings.Join(words, ", ")
 }
 
-func assertionWords(policy *profile.Assertion) string {
-	replay := map[profile.Replay]string{
-		profile.Once:      "good for one token",
-		profile.UntilExp:  "good for any number of tokens",
-		profile.SameToken: "gives the same token again",
+func assertionWords(policy *platform.Assertion) string {
+	replay := map[platform.Replay]string{
+		platform.ReplayOnce:      "good for one token",
+		platform.ReplayUntilExp:  "good for any number of tokens",
+		platform.ReplaySameToken: "gives the same token again",
 	}
-	audience := map[profile.AudienceKind]string{
-		profile.AudienceIssuer:   "the issuer URL",
-		profile.AudienceEndpoint: "the token endpoint",
-		profile.AudienceName:     "an audience name",
+	audience := map[platform.AudienceKind]string{
+		platform.AudienceIssuer:   "the issuer URL",
+		platform.AudienceEndpoint: "the token endpoint",
+		platform.AudienceName:     "an audience name",
 	}
 	var names []string
 	for _, kind := range policy.Audience {
@@ -269,22 +279,22 @@ func assertionWords(policy *profile.Assertion) string {
 		shortDuration(policy.MaxLifetime), shortDuration(policy.Leeway), replay[policy.Replay])
 }
 
-func scopeWords(p *profile.Profile) string {
+func scopeWords(p *platform.Profile) string {
 	words := "any word that the client is registered for"
 	if len(p.Policy.Scope.Words) > 0 {
 		words = strings.Join(p.Policy.Scope.Words, " ")
 	}
 	switch {
-	case p.Wire.Meaning(profile.MeansScope) == nil:
+	case p.Wire.Meaning(platform.MeansScope) == nil:
 		return "not asked for; all that the client is registered for"
-	case p.Policy.Scope.Default == profile.Registered:
+	case p.Policy.Scope.Default == platform.DefaultRegistered:
 		return words + "; none asked for: all that the client is registered for"
 	default:
 		return words + "; none asked for: none"
 	}
 }
 
-func merchantWords(m *profile.Merchant) string {
+func merchantWords(m *platform.Merchant) string {
 	words := m.Param + " must be a merchant of the client"
 	if m.Cards != "" {
 		words += "; " + m.Cards + " must be its " + strings.Join(m.Schemes, " or ") + " card tokens"
@@ -307,12 +317,12 @@ func presence(required bool) string {
 	return "optional"
 }
 
-func charset(c profile.Chars) string {
-	return map[profile.Chars]string{
-		profile.AnyChars: "",
-		profile.URLSafe:  " of A-Z a-z 0-9 - _",
-		profile.Digits:   ", digits only",
-		profile.Visible:  " of printable ASCII",
+func charset(c platform.Chars) string {
+	return map[platform.Chars]string{
+		platform.CharsAny:     "",
+		platform.CharsURLSafe: " of A-Z a-z 0-9 - _",
+		platform.CharsDigits:  ", digits only",
+		platform.CharsVisible: " of printable ASCII",
 	}[c]
 }
 

@@ -42,21 +42,6 @@ func (e *estate) changedElsewhere(ctx context.Context, kind store.ChangeKind, is
 	return errors.Join(errs...)
 }
 
-// beat returns what this replica's clients spent, for the other replicas.
-func (e *estate) beat() []byte {
-	if h := e.current.Load(); h != nil {
-		return h.share.Beat()
-	}
-	return nil
-}
-
-// heardBeat takes what another replica's clients spent.
-func (e *estate) heardBeat(replica string, said []byte) {
-	if h := e.current.Load(); h != nil {
-		h.share.Heard(replica, said)
-	}
-}
-
 // silence is how long nothing was heard of what other replicas change.
 func (e *estate) silence() time.Duration {
 	until, _ := e.db.Heard()

@@ -7,19 +7,20 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/revocation"
 	"moneyer/internal/store"
 )
 
 // revoked is a store of one revocation of every issuer.
 type revoked struct{ authority.RevocationStore }
 
-func (revoked) Revocation(_ context.Context, issuer, id string) (*authority.Revocation, error) {
-	return &authority.Revocation{Issuer: issuer, ID: id, JTIs: []string{"token"}, Until: time.Now().Add(time.Hour)}, nil
+func (revoked) Revocation(_ context.Context, issuer, id string) (*revocation.Revocation, error) {
+	return &revocation.Revocation{Issuer: issuer, ID: id, JTIs: []string{"token"}, Until: time.Now().Add(time.Hour)}, nil
 }
 
-func (r revoked) Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error) {
+func (r revoked) Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error) {
 	v, err := r.Revocation(ctx, issuer, "one")
-	return []authority.Revocation{*v}, err
+	return []revocation.Revocation{*v}, err
 }
 
 // TestRevocationsOfAnIssuerToCome: a reload reads the revocations of an issuer that it

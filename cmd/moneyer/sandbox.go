@@ -13,9 +13,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/bearer"
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
-	"moneyer/profile"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 )
 
 // sandboxEnvironment is the environment of every issuer of a sandbox.
@@ -135,7 +135,7 @@ format = "text"
 [limits]
 drain_delay = "-1s"
 `, address, adminAddress)
-	for _, name := range profile.BuiltinNames() {
+	for _, name := range platform.BuiltinNames() {
 		d := demoIssuerOf(name)
 		fmt.Fprintf(&b, "\n[issuers.%s]\nurl = \"http://%s%s\"\nprofile = %q\nenvironment = %q\n", d.name, address, d.path, name, sandboxEnvironment)
 		if usesAudience(name) {
@@ -149,8 +149,8 @@ drain_delay = "-1s"
 }
 
 func usesAudience(name string) bool {
-	p, err := profile.Builtin(name)
-	return err == nil && p.Policy.Token.Claim("aud") != nil && p.Policy.Token.Claim("aud").From == profile.SourceAudience
+	p, err := platform.Builtin(name)
+	return err == nil && p.Policy.Token.Claim("aud") != nil && p.Policy.Token.Claim("aud").From == platform.SourceAudience
 }
 
 // withDemoAPI puts beside each issuer an API that takes its tokens and answers
@@ -192,7 +192,7 @@ type demo struct {
 // welcome onboards the demo partners that are missing and tells how to try them.
 func (a *app) welcome(ctx context.Context, r *running, dir string) error {
 	demos := []demo{}
-	for _, name := range profile.BuiltinNames() {
+	for _, name := range platform.BuiltinNames() {
 		issuer := r.cfg.Issuers[demoIssuerOf(name).name].Authority()
 		if issuer == nil {
 			continue // somebody took it out of the sandbox's configuration
@@ -231,4 +231,4 @@ func quote(text string) string {
 }
 
 // missing tells whether the registry lacks something.
-func missing(err error) bool { return errors.Is(err, authority.ErrNotFound) }
+func missing(err error) bool { return errors.Is(err, registry.ErrNotFound) }

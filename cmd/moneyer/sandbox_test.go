@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"testing"
 
-	"moneyer/profile"
+	"moneyer/internal/platform"
 )
 
 // sandboxFolder is a folder in which a test runs sandboxes, one after the other.
@@ -140,8 +140,8 @@ func TestSandboxCommands(t *testing.T) {
 		names = append(names, d.Profile)
 		d.works(t)
 	}
-	if !slices.Equal(names, profile.BuiltinNames()) {
-		t.Errorf("demos of %v, want %v", names, profile.BuiltinNames())
+	if !slices.Equal(names, platform.BuiltinNames()) {
+		t.Errorf("demos of %v, want %v", names, platform.BuiltinNames())
 	}
 	checkPrivate(t, s.dir, configFileName, adminFileName, "master.key", "partners")
 	p.stop()

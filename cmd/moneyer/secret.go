@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 var secretHeading = []string{"ID", "KIND", "STATE", "MADE", "UNTIL", "LAST USED"}
@@ -25,19 +25,19 @@ func (o *onboarding) secretRows(secrets []admin.Secret) [][]string {
 
 // secretNoun is one of the two kinds of secrets as the commands call it.
 type secretNoun struct {
-	kind               authority.SecretKind
+	kind               registry.SecretKind
 	command            string
 	words, one, plural string
 	client             string // in examples
 }
 
-var secretNouns = map[authority.SecretKind]secretNoun{
-	authority.ClientSecret: {authority.ClientSecret, "secret", "client secret", "a client secret", "client secrets", "shop --issuer bolt"},
-	authority.APIKey:       {authority.APIKey, "apikey", "API key", "an API key", "API keys", "gateway --issuer etp"},
+var secretNouns = map[registry.SecretKind]secretNoun{
+	registry.ClientSecret: {registry.ClientSecret, "secret", "client secret", "a client secret", "client secrets", "shop --issuer bolt"},
+	registry.APIKey:       {registry.APIKey, "apikey", "API key", "an API key", "API keys", "gateway --issuer etp"},
 }
 
 // secretCommand is 'moneyer secret' or 'moneyer apikey'.
-func (o *onboarding) secretCommand(kind authority.SecretKind) *cobra.Command {
+func (o *onboarding) secretCommand(kind registry.SecretKind) *cobra.Command {
 	n := secretNouns[kind]
 	return o.ofIssuer(&cobra.Command{
 		Use:   n.command,

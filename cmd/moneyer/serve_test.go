@@ -27,10 +27,11 @@ import (
 
 	"moneyer/assertion"
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
 	"moneyer/internal/jose"
 	"moneyer/internal/jwksuri"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -120,8 +121,8 @@ func (i *installation) register() {
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	client := &authority.Client{Issuer: "plain", ID: "shop", Scope: oauth.Scope{"pay"}, Created: time.Now()}
-	made, text, err := client.NewSecret(master.Pepper(), authority.ClientSecret, time.Time{}, time.Now())
+	client := &registry.Client{Issuer: "plain", ID: "shop", Scope: oauth.Scope{"pay"}, Created: time.Now()}
+	made, text, err := client.NewSecret(cfg.Issuers["plain"].Authority(), master.Pepper(), registry.ClientSecret, time.Time{}, time.Now())
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -137,11 +138,11 @@ func (i *installation) register() {
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	if err := client.AddKey(cfg.Issuers["plain"].Authority(), nil, authority.Key{Kid: "key-1", Public: public, Created: time.Now()}); err != nil {
+	if err := client.AddKey(cfg.Issuers["plain"].Authority(), nil, registry.Key{Kid: "key-1", Public: public, Created: time.Now()}); err != nil {
 		i.t.Fatal(err)
 	}
 	i.withStore(func(db *store.DB) error {
-		return db.PutClient(i.t.Context(), client, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Action: "client.add"})
+		return db.PutClient(i.t.Context(), client, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Action: "client.add"})
 	})
 }
 

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
 
@@ -157,7 +157,7 @@ func (a *app) showStatus(ctx context.Context, f *storeFlags) error {
 	}
 	var rows [][]string
 	for _, c := range s.Chains {
-		rows = append(rows, []string{fmt.Sprint(authority.ChainOf(c.Seq)), authority.ShowSeq(c.Seq), hex.EncodeToString(c.Hash[:8]), cmp.Or(c.Holder, "-")})
+		rows = append(rows, []string{fmt.Sprint(ledger.ChainOf(c.Seq)), ledger.ShowSeq(c.Seq), hex.EncodeToString(c.Hash[:8]), cmp.Or(c.Holder, "-")})
 	}
 	if err := a.section([]string{"CHAIN", "LAST ENTRY", "HASH", "REPLICA"}, rows); err != nil {
 		return err
@@ -188,7 +188,7 @@ func (a *app) section(heading []string, rows [][]string) error {
 func statusJSON(s *store.Status) map[string]any {
 	chains, replicas, sizes := []map[string]any{}, []map[string]any{}, []map[string]any{}
 	for _, c := range s.Chains {
-		chains = append(chains, map[string]any{"chain": authority.ChainOf(c.Seq), "last": authority.ShowSeq(c.Seq), "head": hex.EncodeToString(c.Hash[:]), "replica": c.Holder})
+		chains = append(chains, map[string]any{"chain": ledger.ChainOf(c.Seq), "last": ledger.ShowSeq(c.Seq), "head": hex.EncodeToString(c.Hash[:]), "replica": c.Holder})
 	}
 	for _, r := range s.Replicas {
 		replicas = append(replicas, map[string]any{"id": r.ID, "silent_seconds": r.Silent.Seconds()})
@@ -329,7 +329,7 @@ func (a *app) printCopy(r *store.CopyReport) error {
 		return nil
 	}
 	for _, h := range r.Heads {
-		fmt.Fprintf(a.out, "chain %d leads to entry %s, %x, as in the source\n", authority.ChainOf(h.Seq), authority.ShowSeq(h.Seq), h.Hash[:8])
+		fmt.Fprintf(a.out, "chain %d leads to entry %s, %x, as in the source\n", ledger.ChainOf(h.Seq), ledger.ShowSeq(h.Seq), h.Hash[:8])
 	}
 	fmt.Fprintln(a.out, a.paint(good, "copied and verified"))
 	return nil
@@ -341,7 +341,7 @@ func copyJSON(r *store.CopyReport) map[string]any {
 		rows[t.Table] = t.Rows
 	}
 	for _, h := range r.Heads {
-		heads = append(heads, map[string]any{"chain": authority.ChainOf(h.Seq), "last": authority.ShowSeq(h.Seq), "head": hex.EncodeToString(h.Hash[:])})
+		heads = append(heads, map[string]any{"chain": ledger.ChainOf(h.Seq), "last": ledger.ShowSeq(h.Seq), "head": hex.EncodeToString(h.Hash[:])})
 	}
 	return map[string]any{"rows": rows, "chains": heads, "resumed": r.Resumed, "verified": r.Broken == "", "broken": r.Broken}
 }

@@ -14,8 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 	"moneyer/tokensource"
 )
 
@@ -83,14 +83,15 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if f.header && a.json {
 		return usagef("--header and --json exclude each other")
 	}
-	p, err := loadProfile(f.profile)
-	if err != nil {
+	source := &tokensource.Source{Issuer: f.issuer, TokenURL: f.url, Now: a.now}
+	var err error
+	if source.Profile, err = publicProfile(f.profile); err != nil {
 		return err
 	}
+	p := source.Profile.Definition()
 	if f.issuer == "" && f.url == "" {
 		return usagef("--issuer is missing: the platform's issuer URL, to which %s adds %s (or --url with the whole token endpoint)", p.Name, p.Wire.Path)
 	}
-	source := &tokensource.Source{Profile: p, Issuer: f.issuer, TokenURL: f.url, Now: a.now}
 	if source.Scope, err = oauth.ParseScope(f.scope); err != nil {
 		return usagef("--scope: %s", oauth.AsError(err).Description)
 	}
@@ -117,7 +118,7 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 }
 
 // credential collects what the person can show to the platform.
-func (a *app) credential(f *tokenFlags, p *profile.Profile) (tokensource.Credential, error) {
+func (a *app) credential(f *tokenFlags, p *platform.Profile) (tokensource.Credential, error) {
 	c := tokensource.Credential{ClientID: f.client, Subject: f.subject, Audience: f.audience, Alg: f.signer.alg}
 	var err error
 	if c.Secret, err = a.readSecret(&f.secret); err != nil {
@@ -152,7 +153,7 @@ func shows(c *tokensource.Credential, auth oauth.ClientAuth) bool {
 }
 
 // wantedFlags names the flags with which a caller of the platform shows who it is.
-func wantedFlags(p *profile.Profile) string {
+func wantedFlags(p *platform.Profile) string {
 	var flags []string
 	add := func(wanted string) {
 		if !slices.Contains(flags, wanted) {
@@ -175,14 +176,14 @@ func wantedFlags(p *profile.Profile) string {
 }
 
 // readParams reads name=value pairs. A list comes as name=a,b or repeated.
-func readParams(p *profile.Profile, pairs []string) (url.Values, error) {
+func readParams(p *platform.Profile, pairs []string) (url.Values, error) {
 	values := url.Values{}
 	for _, pair := range pairs {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || name == "" {
 			return nil, usagef("--param is written name=value, such as --param merchantId=m-1")
 		}
-		if param := p.Wire.Param(name); param != nil && param.Type == profile.Strings {
+		if param := p.Wire.Param(name); param != nil && param.Type == platform.TypeStrings {
 			values[name] = append(values[name], strings.Split(value, ",")...)
 		} else {
 			values.Add(name, value)
@@ -250,7 +251,7 @@ func (a *app) printToken(token *tokensource.Token, header bool) error {
 			ExpiresAt   time.Time `json:"expires_at"`
 			Scope       string    `json:"scope,omitempty"`
 			Correlation string    `json:"correlation"`
-		}{token.AccessToken, token.Type, token.Expiry.UTC().Truncate(time.Second), token.Scope.String(), token.Correlation})
+		}{token.AccessToken, string(token.Type), token.Expiry.UTC().Truncate(time.Second), token.Scope.String(), token.Correlation})
 	case header:
 		fmt.Fprintf(a.out, "Authorization: %s %s\n", token.Type, token.AccessToken)
 	default:

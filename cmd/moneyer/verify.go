@@ -13,8 +13,8 @@ import (
 
 	"moneyer/bearer"
 	"moneyer/internal/jose"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // verifyFlags describe the API that would judge the token.
@@ -202,8 +202,8 @@ func (g *guard) wear(name string) error {
 	if g.typ == nil {
 		g.typ = []string{p.Policy.Token.Typ}
 	}
-	if slices.ContainsFunc(p.Policy.Token.Claims, func(c profile.Claim) bool {
-		return c.Name == "aud" && c.From == profile.SourceClient
+	if slices.ContainsFunc(p.Policy.Token.Claims, func(c platform.Claim) bool {
+		return c.Name == "aud" && c.From == platform.SourceClient
 	}) {
 		g.audienceIs = "the client, in tokens of " + p.Name
 	}

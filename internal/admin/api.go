@@ -11,6 +11,9 @@ import (
 	"moneyer/bearer"
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // Prefix is where the API lives below the URL of its listener.
@@ -28,7 +31,7 @@ type API struct {
 	Base string
 	// Issuers lists the issuers in force. It is asked on every request, so that
 	// configuration can be loaded anew.
-	Issuers func() []*authority.Issuer
+	Issuers func() []*registry.Issuer
 
 	Clients   Clients
 	Merchants Merchants
@@ -36,7 +39,7 @@ type API struct {
 	// Revocations lists what was revoked; Authority's own put it in force.
 	Revocations Revocations
 	// Verify walks the whole ledger. A broken ledger is no error but a finding.
-	Verify func(context.Context) (authority.VerifyReport, error)
+	Verify func(context.Context) (ledger.VerifyReport, error)
 	// CheckpointKey checks the signatures of the ledger's checkpoints.
 	CheckpointKey ed25519.PublicKey
 	// Backup opens a consistent copy of the whole store, of which nothing is left
@@ -50,7 +53,7 @@ type API struct {
 	// its own, Handler gives it one that answers as the API does.
 	Verifier *bearer.Verifier
 	// Pepper keys the digests of the secrets that are made here.
-	Pepper authority.Pepper
+	Pepper registry.Pepper
 	// RefusedKeys are thumbprints of keys that may not be registered, beside
 	// those that authority knows to be published.
 	RefusedKeys []string
@@ -62,17 +65,17 @@ type API struct {
 // changed. A change that is acknowledged holds for every later question, and is
 // recorded with its entry in one atomic step.
 type Clients interface {
-	// Client finds one, or answers authority.ErrNotFound.
-	Client(ctx context.Context, issuer, id string) (*authority.Client, error)
+	// Client finds one, or answers registry.ErrNotFound.
+	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	// Clients lists up to limit clients in the order of their IDs, from the first
 	// after the one given.
-	Clients(ctx context.Context, issuer, after string, limit int) ([]*authority.Client, error)
+	Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error)
 	// PutClient stores a client of whom the stored revision is c.Revision (0 for
-	// none), else it answers authority.ErrConflict. A key that somebody else has
-	// is an *authority.KeyTakenError.
-	PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error
-	// RemoveClient removes one, unless it still owns merchants (authority.ErrConflict).
-	RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error
+	// none), else it answers registry.ErrConflict. A key that somebody else has
+	// is an *registry.KeyTakenError.
+	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
+	// RemoveClient removes one, unless it still owns merchants (registry.ErrConflict).
+	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
 	// LastUsed tells when each kid or secret's ID of a client was last used.
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
@@ -81,20 +84,20 @@ type Clients interface {
 // Clients. A Put takes up to 1,000 rows, creates or replaces them, and stores all
 // of them or none.
 type Merchants interface {
-	Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error)
-	Merchants(ctx context.Context, issuer, after string, limit int) ([]authority.Merchant, error)
-	// PutMerchants answers authority.ErrNotFound for a client that does not exist.
-	PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error
-	// RemoveMerchant removes one, unless it still has card tokens (authority.ErrConflict).
-	RemoveMerchant(ctx context.Context, issuer, id string, e *authority.Entry) error
+	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
+	Merchants(ctx context.Context, issuer, after string, limit int) ([]registry.Merchant, error)
+	// PutMerchants answers registry.ErrNotFound for a client that does not exist.
+	PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error
+	// RemoveMerchant removes one, unless it still has card tokens (registry.ErrConflict).
+	RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error
 
 	// CardTokens finds those of ids that exist.
-	CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error)
-	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]authority.CardToken, error)
-	// PutCardTokens answers authority.ErrNotFound for a merchant that does not
-	// exist, authority.ErrConflict for a token that belongs to another.
-	PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error
-	RemoveCardToken(ctx context.Context, issuer, id string, e *authority.Entry) error
+	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
+	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]registry.CardToken, error)
+	// PutCardTokens answers registry.ErrNotFound for a merchant that does not
+	// exist, registry.ErrConflict for a token that belongs to another.
+	PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error
+	RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error
 }
 
 // Ledger is read here; what is changed is recorded by those who store it.
@@ -102,14 +105,14 @@ type Ledger interface {
 	// Entries visits the entries that q selects, chain after chain and each in the
 	// order of its Seq, without holding them in memory, and stops at the first error
 	// of visit.
-	Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error
+	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
 }
 
 // Revocations lists what issuers withdrew.
 type Revocations interface {
 	// Revocations lists an issuer's that are not over, in the order in which they
 	// will be.
-	Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error)
+	Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error)
 }
 
 // Handler serves the API.

@@ -7,7 +7,7 @@ import (
 	"net/http"
 	"strconv"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/oauth"
 )
 
@@ -22,7 +22,7 @@ func (a *API) backup(c *call) error {
 		return err
 	}
 	ctx := c.r.Context()
-	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: a.Now().UTC(), Actor: c.actor, Action: "store.backup", Object: "store"}
+	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: a.Now().UTC(), Actor: c.actor, Action: "store.backup", Object: "store"}
 	if err := a.Authority.Ledger.Append(ctx, entry, nil); err != nil {
 		return err
 	}

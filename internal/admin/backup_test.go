@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
 
@@ -73,7 +73,7 @@ func TestBackup(t *testing.T) {
 	must(t, err)
 	defer func() { must(t, whole.Close()) }()
 	told := false
-	must(t, whole.Entries(t.Context(), authority.Query{Kind: authority.EntryAdmin}, func(r *authority.Record) error {
+	must(t, whole.Entries(t.Context(), ledger.Query{Kind: ledger.KindAdmin}, func(r *ledger.Record) error {
 		told = told || strings.Contains(string(r.Line), `"actor":"operator","action":"store.backup","object":"store"`)
 		return nil
 	}))

@@ -8,7 +8,8 @@ import (
 	"slices"
 	"strings"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -19,7 +20,7 @@ type call struct {
 	// actor is the client identifier of the token.
 	actor string
 	// issuer that the path names; nil where it names none.
-	issuer *authority.Issuer
+	issuer *registry.Issuer
 	// sent is the body, once it was read.
 	sent []byte
 }
@@ -76,7 +77,7 @@ func (a *API) findIssuer(c *call) error {
 		return nil
 	}
 	issuers := a.Issuers()
-	i := slices.IndexFunc(issuers, func(i *authority.Issuer) bool { return i.Name == name })
+	i := slices.IndexFunc(issuers, func(i *registry.Issuer) bool { return i.Name == name })
 	if i < 0 {
 		return notFound("issuer", name)
 	}
@@ -96,8 +97,8 @@ func (a *API) nothing() http.Handler {
 type change struct{ action, object, client string }
 
 // entry is the ledger entry of a change.
-func (a *API) entry(c *call, done change) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: a.Now().UTC(), Issuer: c.issuer.Name, Client: done.client,
+func (a *API) entry(c *call, done change) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindAdmin, Time: a.Now().UTC(), Issuer: c.issuer.Name, Client: done.client,
 		Actor: c.actor, Action: done.action, Object: done.object}
 }
 

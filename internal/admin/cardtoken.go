@@ -3,7 +3,7 @@ package admin
 import (
 	"errors"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 func (a *API) listCardTokens(c *call) error {
@@ -19,7 +19,7 @@ func (a *API) listCardTokens(c *call) error {
 	if err != nil {
 		return err
 	}
-	return replyPage(c, p, tokens, func(t *authority.CardToken) string { return t.ID }, same)
+	return replyPage(c, p, tokens, func(t *registry.CardToken) string { return t.ID }, same)
 }
 
 func (a *API) showCardToken(c *call) error {
@@ -35,7 +35,7 @@ func (a *API) showCardToken(c *call) error {
 }
 
 func (a *API) putCardToken(c *call) error {
-	token := authority.CardToken{Issuer: c.issuer.Name, ID: c.r.PathValue("token")}
+	token := registry.CardToken{Issuer: c.issuer.Name, ID: c.r.PathValue("token")}
 	if err := c.decode(cardTokenMembers(&token)); err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (a *API) putCardToken(c *call) error {
 		return err
 	}
 	done := change{action: "card-token.put", object: "card-tokens/" + token.ID}
-	err := a.Merchants.PutCardTokens(c.r.Context(), []authority.CardToken{token}, a.entry(c, done))
+	err := a.Merchants.PutCardTokens(c.r.Context(), []registry.CardToken{token}, a.entry(c, done))
 	if err != nil {
 		return dangling(err)
 	}
@@ -51,14 +51,14 @@ func (a *API) putCardToken(c *call) error {
 	return c.reply(token)
 }
 
-func cardTokenMembers(t *authority.CardToken) members {
+func cardTokenMembers(t *registry.CardToken) members {
 	return members{"merchant": text(&t.Merchant), "scheme": text(&t.Scheme)}
 }
 
 // dangling turns the absence of what a row refers to into a refusal of the row:
 // what the path names is not missing, it is made here.
 func dangling(err error) error {
-	if errors.Is(err, authority.ErrNotFound) {
+	if errors.Is(err, registry.ErrNotFound) {
 		return refuse("%s", err)
 	}
 	return err
@@ -75,10 +75,10 @@ func (a *API) removeCardToken(c *call) error {
 }
 
 func (a *API) importCardTokens(c *call) error {
-	return importRows(a, c, &table[authority.CardToken]{
+	return importRows(a, c, &table[registry.CardToken]{
 		imported: change{action: "card-token.import", object: "card-tokens"},
-		row: func(line []byte) (authority.CardToken, error) {
-			token := authority.CardToken{Issuer: c.issuer.Name}
+		row: func(line []byte) (registry.CardToken, error) {
+			token := registry.CardToken{Issuer: c.issuer.Name}
 			m := cardTokenMembers(&token)
 			m["id"] = text(&token.ID)
 			if err := m.decode(line); err != nil {

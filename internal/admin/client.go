@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -30,16 +30,16 @@ type Client struct {
 	Grants   []oauth.GrantType `json:"grants,omitempty"`
 	Scope    string            `json:"scope,omitempty"`
 	// Introspects: it may ask about tokens of others.
-	Introspects bool                           `json:"introspects,omitempty"`
-	Attributes  map[string]authority.Attribute `json:"attributes,omitempty"`
-	JWKSURI     string                         `json:"jwks_uri,omitempty"`
-	Created     time.Time                      `json:"created"`
+	Introspects bool                          `json:"introspects,omitempty"`
+	Attributes  map[string]registry.Attribute `json:"attributes,omitempty"`
+	JWKSURI     string                        `json:"jwks_uri,omitempty"`
+	Created     time.Time                     `json:"created"`
 	// Keys and Secrets are shown of a single client, not in lists.
 	Keys    []Key    `json:"keys,omitempty"`
 	Secrets []Secret `json:"secrets,omitempty"`
 }
 
-func viewClient(c *authority.Client) Client {
+func viewClient(c *registry.Client) Client {
 	return Client{Issuer: c.Issuer, ID: c.ID, Name: c.Name, Revision: c.Revision, Disabled: c.Disabled, Grants: c.Grants,
 		Scope: c.Scope.String(), Introspects: c.Introspects, Attributes: c.Attributes, JWKSURI: c.JWKSURI, Created: c.Created}
 }
@@ -63,18 +63,18 @@ func (a *API) listClients(c *call) error {
 	if err != nil {
 		return err
 	}
-	return replyPage(c, p, clients, func(c **authority.Client) string { return (*c).ID },
-		func(c **authority.Client) Client { return viewClient(*c) })
+	return replyPage(c, p, clients, func(c **registry.Client) string { return (*c).ID },
+		func(c **registry.Client) Client { return viewClient(*c) })
 }
 
 // client finds the client that the path names.
-func (a *API) client(c *call) (*authority.Client, error) {
+func (a *API) client(c *call) (*registry.Client, error) {
 	return a.Clients.Client(c.r.Context(), c.issuer.Name, c.r.PathValue("client"))
 }
 
 // clientInUse finds the client that the path names and when its keys and secrets
 // were last used.
-func (a *API) clientInUse(c *call) (*authority.Client, map[string]time.Time, error) {
+func (a *API) clientInUse(c *call) (*registry.Client, map[string]time.Time, error) {
 	client, err := a.client(c)
 	if err != nil {
 		return nil, nil, err
@@ -94,7 +94,7 @@ func (a *API) showClient(c *call) error {
 }
 
 func (a *API) addClient(c *call) error {
-	client := &authority.Client{Issuer: c.issuer.Name, Created: a.Now().UTC()}
+	client := &registry.Client{Issuer: c.issuer.Name, Created: a.Now().UTC()}
 	m := clientMembers(client)
 	m["id"] = text(&client.ID)
 	if err := c.decode(m); err != nil {
@@ -105,7 +105,7 @@ func (a *API) addClient(c *call) error {
 	}
 	done := change{"client.add", "clients/" + client.ID, client.ID}
 	err := a.Clients.PutClient(c.r.Context(), client, a.entry(c, done))
-	if errors.Is(err, authority.ErrConflict) {
+	if errors.Is(err, registry.ErrConflict) {
 		return oauth.Errorf(CodeConflict, "client %s exists already", client.ID)
 	}
 	if err != nil {
@@ -117,7 +117,7 @@ func (a *API) addClient(c *call) error {
 }
 
 // clientMembers are the members of a client that may be set and changed.
-func clientMembers(client *authority.Client) members {
+func clientMembers(client *registry.Client) members {
 	return members{
 		"name":        text(&client.Name),
 		"scope":       scope(&client.Scope),
@@ -130,7 +130,7 @@ func clientMembers(client *authority.Client) members {
 }
 
 func (a *API) setClient(c *call) error {
-	client, err := a.editClient(c, func(client *authority.Client) (change, error) {
+	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
 		before := client.Disabled
 		if err := c.decode(clientMembers(client)); err != nil {
 			return change{}, err
@@ -176,10 +176,10 @@ const maxAttempts = 20
 // stores it with its ledger entry. If somebody else changes the client in
 // between, edit works anew on what they left. Edit may not change in place what
 // the client's maps and slices hold.
-func (a *API) editClient(c *call, edit func(*authority.Client) (change, error)) (*authority.Client, error) {
+func (a *API) editClient(c *call, edit func(*registry.Client) (change, error)) (*registry.Client, error) {
 	var err error
 	for range maxAttempts {
-		var stored *authority.Client
+		var stored *registry.Client
 		if stored, err = a.client(c); err != nil {
 			return nil, err
 		}
@@ -197,7 +197,7 @@ func (a *API) editClient(c *call, edit func(*authority.Client) (change, error)) 
 			edited.Revision++
 			return &edited, nil
 		}
-		if !errors.Is(err, authority.ErrConflict) {
+		if !errors.Is(err, registry.ErrConflict) {
 			return nil, err
 		}
 	}

@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 func TestIssuers(t *testing.T) {
@@ -166,8 +167,8 @@ type clientStore = admin.Clients
 // busyClients lets every change come too late.
 type busyClients struct{ clientStore }
 
-func (busyClients) PutClient(context.Context, *authority.Client, *authority.Entry) error {
-	return authority.ErrConflict
+func (busyClients) PutClient(context.Context, *registry.Client, *ledger.Entry) error {
+	return registry.ErrConflict
 }
 
 func TestChangeThatAlwaysComesTooLate(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
 )
@@ -115,7 +115,7 @@ func grants(to *[]oauth.GrantType) func(strictjson.Value) error {
 
 // attributes merges an object of strings and arrays of strings into a copy of
 // what is there (RFC 7396): a null takes one away.
-func attributes(to *map[string]authority.Attribute) func(strictjson.Value) error {
+func attributes(to *map[string]registry.Attribute) func(strictjson.Value) error {
 	return func(v strictjson.Value) error {
 		if v.Kind() == strictjson.KindNull {
 			*to = nil
@@ -123,7 +123,7 @@ func attributes(to *map[string]authority.Attribute) func(strictjson.Value) error
 		}
 		merged := maps.Clone(*to)
 		if merged == nil {
-			merged = map[string]authority.Attribute{}
+			merged = map[string]registry.Attribute{}
 		}
 		*to = merged
 		return strictjson.Object(v.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) error {
@@ -138,7 +138,7 @@ func attributes(to *map[string]authority.Attribute) func(strictjson.Value) error
 	}
 }
 
-func attributeOf(v strictjson.Value) (a authority.Attribute, err error) {
+func attributeOf(v strictjson.Value) (a registry.Attribute, err error) {
 	if v.Kind() == strictjson.KindArray {
 		a.IsList = true
 		a.List, err = v.Texts()

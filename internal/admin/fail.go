@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
 )
@@ -50,8 +50,8 @@ var statuses = map[oauth.Code]int{
 func judge(err error) *oauth.Error {
 	var (
 		told       *oauth.Error
-		onboarding *authority.OnboardingError
-		taken      *authority.KeyTakenError
+		onboarding *registry.InvalidError
+		taken      *registry.KeyTakenError
 		early      *keyring.EarlyError
 		syntax     *strictjson.SyntaxError
 		tooLarge   *http.MaxBytesError
@@ -69,9 +69,9 @@ func judge(err error) *oauth.Error {
 		return oauth.Errorf(oauth.InvalidRequest, "%s", syntax)
 	case errors.As(err, &tooLarge):
 		return oauth.Errorf(oauth.TooLarge, "the body is longer than %d octets", tooLarge.Limit)
-	case errors.Is(err, authority.ErrNotFound):
+	case errors.Is(err, registry.ErrNotFound):
 		return oauth.Errorf(oauth.NotFound, "%s", err)
-	case errors.Is(err, authority.ErrConflict), errors.Is(err, keyring.ErrState):
+	case errors.Is(err, registry.ErrConflict), errors.Is(err, keyring.ErrState):
 		return oauth.Errorf(CodeConflict, "%s", err)
 	default:
 		return oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot do that just now; its log says why").
@@ -117,7 +117,7 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 
 // notFound is the error for something that is named and not there.
 func notFound(what, name string) error {
-	return fmt.Errorf("%s %q: %w", what, name, authority.ErrNotFound)
+	return fmt.Errorf("%s %q: %w", what, name, registry.ErrNotFound)
 }
 
 // invalid is the error for a request that has not the right form.
@@ -127,5 +127,5 @@ func invalid(format string, args ...any) error {
 
 // refuse is the error for something that may not be registered.
 func refuse(format string, args ...any) error {
-	return &authority.OnboardingError{Problem: fmt.Sprintf(format, args...)}
+	return &registry.InvalidError{Problem: fmt.Sprintf(format, args...)}
 }

@@ -11,7 +11,7 @@ import (
 	"net/http"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // The bounds of an import.
@@ -43,7 +43,7 @@ type table[R any] struct {
 	// row reads and checks one row.
 	row func(line []byte) (R, error)
 	// put stores rows with their ledger entry, all or none.
-	put func(context.Context, []R, *authority.Entry) error
+	put func(context.Context, []R, *ledger.Entry) error
 }
 
 // importRows stores the lines of the body as they come in, a chunk at a time, and

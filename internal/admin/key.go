@@ -5,8 +5,8 @@ import (
 	"slices"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/registry"
 )
 
 // Key is a key of a client as the API shows it.
@@ -23,12 +23,12 @@ type Key struct {
 	LastUsed time.Time `json:"last_used,omitzero"`
 }
 
-func viewKey(k *authority.Key, used map[string]time.Time) Key {
+func viewKey(k *registry.Key, used map[string]time.Time) Key {
 	return Key{Kid: k.Kid, Alg: string(k.Public.Alg()), Thumbprint: k.Public.Thumbprint(), Environment: k.Environment,
 		NotBefore: k.NotBefore, NotAfter: k.NotAfter, Disabled: k.Disabled, Created: k.Created, LastUsed: used[k.Kid]}
 }
 
-func viewKeys(client *authority.Client, used map[string]time.Time) []Key {
+func viewKeys(client *registry.Client, used map[string]time.Time) []Key {
 	views := make([]Key, len(client.Keys))
 	for i := range client.Keys {
 		views[i] = viewKey(&client.Keys[i], used)
@@ -49,7 +49,7 @@ func (a *API) addKey(c *call) error {
 	if err != nil {
 		return err
 	}
-	client, err := a.editClient(c, func(client *authority.Client) (change, error) {
+	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
 		return keyChange("add", client, key.Kid), client.AddKey(c.issuer, a.RefusedKeys, key)
 	})
 	if err != nil {
@@ -60,8 +60,8 @@ func (a *API) addKey(c *call) error {
 
 // decodeKey reads a key: PEM, a certificate or a JWK as text, or a JWK as an
 // object. Without a kid it is called by that of the JWK, or by its thumbprint.
-func (a *API) decodeKey(c *call) (authority.Key, error) {
-	key := authority.Key{Created: a.Now().UTC()}
+func (a *API) decodeKey(c *call) (registry.Key, error) {
+	key := registry.Key{Created: a.Now().UTC()}
 	var material, alg string
 	err := c.decode(members{
 		"kid":        text(&key.Kid),
@@ -87,7 +87,7 @@ func (a *API) decodeKey(c *call) (authority.Key, error) {
 
 func (a *API) setKey(c *call) error {
 	var set Key
-	client, err := a.editClient(c, func(client *authority.Client) (change, error) {
+	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
 		key, err := findKey(c, client)
 		if err != nil {
 			return change{}, err
@@ -119,13 +119,13 @@ func (a *API) setKey(c *call) error {
 }
 
 func (a *API) removeKey(c *call) error {
-	_, err := a.editClient(c, func(client *authority.Client) (change, error) {
+	_, err := a.editClient(c, func(client *registry.Client) (change, error) {
 		key, err := findKey(c, client)
 		if err != nil {
 			return change{}, err
 		}
 		kid := key.Kid
-		client.Keys = slices.DeleteFunc(client.Keys, func(k authority.Key) bool { return k.Kid == kid })
+		client.Keys = slices.DeleteFunc(client.Keys, func(k registry.Key) bool { return k.Kid == kid })
 		return keyChange("remove", client, kid), nil
 	})
 	if err != nil {
@@ -136,7 +136,7 @@ func (a *API) removeKey(c *call) error {
 
 // findKey finds the key that the path names, among keys that are the client's
 // own from now on.
-func findKey(c *call, client *authority.Client) (*authority.Key, error) {
+func findKey(c *call, client *registry.Client) (*registry.Key, error) {
 	client.Keys = slices.Clone(client.Keys)
 	kid := c.r.PathValue("kid")
 	for i := range client.Keys {
@@ -147,6 +147,6 @@ func findKey(c *call, client *authority.Client) (*authority.Key, error) {
 	return nil, notFound("key", kid)
 }
 
-func keyChange(verb string, client *authority.Client, kid string) change {
+func keyChange(verb string, client *registry.Client, kid string) change {
 	return change{"key." + verb, "clients/" + client.ID + "/keys/" + kid, client.ID}
 }

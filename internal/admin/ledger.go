@@ -14,7 +14,7 @@ import (
 	"strconv"
 	"strings"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // Record is a line of the ledger as the API streams it.
@@ -31,7 +31,7 @@ type Record struct {
 
 // AppendRecord appends the one line that stands for a record, without a line
 // feed. Entry is copied, not encoded anew: its octets are what the chain hashes.
-func AppendRecord(dst []byte, r *authority.Record) []byte {
+func AppendRecord(dst []byte, r *ledger.Record) []byte {
 	dst = append(dst, `{"seq":`...)
 	dst = strconv.AppendInt(dst, r.Seq, 10)
 	dst = append(dst, `,"previous":"`...)
@@ -45,12 +45,12 @@ func AppendRecord(dst []byte, r *authority.Record) []byte {
 
 // ParseRecord reads a line that AppendRecord wrote, and no other spelling of it.
 // Whether the record fits the chain is for the caller to see.
-func ParseRecord(line []byte) (*authority.Record, error) {
+func ParseRecord(line []byte) (*ledger.Record, error) {
 	var shown Record
 	if err := json.Unmarshal(line, &shown); err != nil {
 		return nil, fmt.Errorf("not a ledger entry: %w", err)
 	}
-	r := &authority.Record{Seq: shown.Seq, Line: shown.Entry}
+	r := &ledger.Record{Seq: shown.Seq, Line: shown.Entry}
 	if hex.DecodedLen(len(shown.Previous)) != len(r.Previous) || hex.DecodedLen(len(shown.Hash)) != len(r.Hash) {
 		return nil, errors.New("not a ledger entry: its hashes are not 32 octets")
 	}
@@ -70,14 +70,14 @@ func positions(to *[]int64) func(string) error {
 	return func(s string) error {
 		chains := map[int64]bool{}
 		for text := range strings.SplitSeq(s, ",") {
-			seq, err := authority.ParseSeq(text)
+			seq, err := ledger.ParseSeq(text)
 			if err != nil {
 				return invalid("%v", err)
 			}
-			if chain := authority.ChainOf(seq); chains[chain] {
+			if chain := ledger.ChainOf(seq); chains[chain] {
 				return invalid("want one position for a chain, and there are two for chain %d", chain)
 			}
-			chains[authority.ChainOf(seq)] = true
+			chains[ledger.ChainOf(seq)] = true
 			*to = append(*to, seq)
 		}
 		return nil
@@ -87,7 +87,7 @@ func positions(to *[]int64) func(string) error {
 // readLedger streams the entries that the query selects, chain after chain. Trouble on the way is
 // told by a last line that is a Failure.
 func (a *API) readLedger(c *call) error {
-	var q authority.Query
+	var q ledger.Query
 	err := c.query(parameters{
 		"after":       positions(&q.After),
 		"since":       instant(&q.Since),
@@ -108,7 +108,7 @@ func (a *API) readLedger(c *call) error {
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
 	out := bufio.NewWriterSize(c.w, 64<<10)
 	var line []byte
-	err = a.Ledger.Entries(c.r.Context(), q, func(r *authority.Record) error {
+	err = a.Ledger.Entries(c.r.Context(), q, func(r *ledger.Record) error {
 		line = append(AppendRecord(line[:0], r), '\n')
 		_, err := out.Write(line)
 		return err
@@ -155,7 +155,7 @@ type VerifiedChain struct {
 }
 
 // ShowVerified shows a report. The signatures were checked with key if r says so.
-func ShowVerified(r *authority.VerifyReport, key ed25519.PublicKey) Verified {
+func ShowVerified(r *ledger.VerifyReport, key ed25519.PublicKey) Verified {
 	v := Verified{Whole: r.Broken == 0, First: r.First, Last: r.Last, Broken: r.Broken, How: r.How,
 		Checkpoints: r.Checkpoints, Chains: []VerifiedChain{}}
 	if len(r.Chains) <= 1 {

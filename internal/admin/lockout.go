@@ -4,7 +4,7 @@ import (
 	"slices"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -18,7 +18,7 @@ func (a *API) isSelf(c *call, client string) bool {
 
 // checkSelf refuses a change after which the client that asks could not come back
 // to undo it.
-func (a *API) checkSelf(c *call, before, after *authority.Client) error {
+func (a *API) checkSelf(c *call, before, after *registry.Client) error {
 	if !a.isSelf(c, after.ID) {
 		return nil
 	}
@@ -34,8 +34,8 @@ func (a *API) checkSelf(c *call, before, after *authority.Client) error {
 	return nil
 }
 
-func hasLiveKey(client *authority.Client, now time.Time) bool {
-	return client.JWKSURI != "" || slices.ContainsFunc(client.Keys, func(k authority.Key) bool { return k.LiveAt(now) })
+func hasLiveKey(client *registry.Client, now time.Time) bool {
+	return client.JWKSURI != "" || slices.ContainsFunc(client.Keys, func(k registry.Key) bool { return k.LiveAt(now) })
 }
 
 // lockout is the error for a change that would lock out who asks for it.

@@ -1,10 +1,10 @@
 package admin
 
 import (
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
-func merchantID(m *authority.Merchant) string { return m.ID }
+func merchantID(m *registry.Merchant) string { return m.ID }
 
 func (a *API) listMerchants(c *call) error {
 	p, err := c.paging()
@@ -27,7 +27,7 @@ func (a *API) showMerchant(c *call) error {
 }
 
 func (a *API) putMerchant(c *call) error {
-	merchant := authority.Merchant{Issuer: c.issuer.Name, ID: c.r.PathValue("merchant")}
+	merchant := registry.Merchant{Issuer: c.issuer.Name, ID: c.r.PathValue("merchant")}
 	if err := c.decode(merchantMembers(&merchant)); err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (a *API) putMerchant(c *call) error {
 		return err
 	}
 	done := change{action: "merchant.put", object: "merchants/" + merchant.ID}
-	err := a.Merchants.PutMerchants(c.r.Context(), []authority.Merchant{merchant}, a.entry(c, done))
+	err := a.Merchants.PutMerchants(c.r.Context(), []registry.Merchant{merchant}, a.entry(c, done))
 	if err != nil {
 		return dangling(err)
 	}
@@ -43,7 +43,7 @@ func (a *API) putMerchant(c *call) error {
 	return c.reply(merchant)
 }
 
-func merchantMembers(m *authority.Merchant) members {
+func merchantMembers(m *registry.Merchant) members {
 	return members{
 		"client":     text(&m.Client),
 		"disabled":   flag(&m.Disabled),
@@ -62,10 +62,10 @@ func (a *API) removeMerchant(c *call) error {
 }
 
 func (a *API) importMerchants(c *call) error {
-	return importRows(a, c, &table[authority.Merchant]{
+	return importRows(a, c, &table[registry.Merchant]{
 		imported: change{action: "merchant.import", object: "merchants"},
-		row: func(line []byte) (authority.Merchant, error) {
-			merchant := authority.Merchant{Issuer: c.issuer.Name}
+		row: func(line []byte) (registry.Merchant, error) {
+			merchant := registry.Merchant{Issuer: c.issuer.Name}
 			m := merchantMembers(&merchant)
 			m["id"] = text(&merchant.ID)
 			if err := m.decode(line); err != nil {

@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // withGateway starts a world with client gateway and merchant m of the etp issuer.
@@ -24,20 +24,20 @@ func withGateway(t *testing.T) *world {
 
 func TestMerchantLife(t *testing.T) {
 	w := withGateway(t)
-	m := get[authority.Merchant](w, "/issuers/etp/merchants/m")
+	m := get[registry.Merchant](w, "/issuers/etp/merchants/m")
 	if m.ID != "m" || m.Client != "gateway" || m.Attributes["trId"].Text != "40000000001" {
 		t.Errorf("the merchant is %+v", m)
 	}
 	w.do("PUT", "/issuers/etp/card-tokens/t2", `{"merchant":"m","scheme":"visa"}`, 200)
 	w.do("PUT", "/issuers/etp/card-tokens/t1", `{"merchant":"m","scheme":"mastercard"}`, 200)
-	if token := get[authority.CardToken](w, "/issuers/etp/card-tokens/t1"); token.Scheme != "mastercard" || token.Merchant != "m" {
+	if token := get[registry.CardToken](w, "/issuers/etp/card-tokens/t1"); token.Scheme != "mastercard" || token.Merchant != "m" {
 		t.Errorf("the card token is %+v", token)
 	}
-	page := get[admin.Page[authority.CardToken]](w, "/issuers/etp/merchants/m/card-tokens?limit=1")
+	page := get[admin.Page[registry.CardToken]](w, "/issuers/etp/merchants/m/card-tokens?limit=1")
 	if len(page.Items) != 1 || page.Items[0].ID != "t1" || page.Next != "t1" {
 		t.Errorf("the first page is %+v", page)
 	}
-	merchants := get[admin.Page[authority.Merchant]](w, "/issuers/etp/merchants")
+	merchants := get[admin.Page[registry.Merchant]](w, "/issuers/etp/merchants")
 	if len(merchants.Items) != 1 || merchants.Next != "" {
 		t.Errorf("the merchants are %+v", merchants)
 	}
@@ -119,7 +119,7 @@ func TestImportOfManyRows(t *testing.T) {
 	if last := lines[len(lines)-1]; last != (admin.Progress{Done: many, Finished: true}) {
 		t.Errorf("the last line is %+v", last)
 	}
-	if token := get[authority.CardToken](w, "/issuers/etp/card-tokens/t-049999"); token.Merchant != "m" {
+	if token := get[registry.CardToken](w, "/issuers/etp/card-tokens/t-049999"); token.Merchant != "m" {
 		t.Errorf("the last card token is %+v", token)
 	}
 	entries := w.entries()

@@ -13,9 +13,10 @@ import (
 	"time"
 
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 func TestSigningKeyLife(t *testing.T) {
@@ -118,7 +119,7 @@ func TestLedgerLinesFollowTheChain(t *testing.T) {
 		line = strings.TrimSuffix(line, "\n")
 		r, err := admin.ParseRecord([]byte(line))
 		must(t, err)
-		if r.Seq != last+1 || r.Previous != previous || r.Hash != authority.ChainHash(previous, r.Line) {
+		if r.Seq != last+1 || r.Previous != previous || r.Hash != ledger.ChainHash(previous, r.Line) {
 			t.Fatalf("entry %d does not follow entry %d", r.Seq, last)
 		}
 		if again := string(admin.AppendRecord(nil, r)); again != line {
@@ -151,8 +152,8 @@ func TestParseRecordRefuses(t *testing.T) {
 
 func TestBrokenLedgerIsAFinding(t *testing.T) {
 	w := newWorld(t, func(w *world) {
-		w.api.Verify = func(context.Context) (authority.VerifyReport, error) {
-			return authority.Report([]authority.ChainReport{{Chain: 3, First: 3<<40 | 1, Last: 3<<40 | 2}, {First: 1, Last: 6, Broken: 7, How: "its line was changed"}}), nil
+		w.api.Verify = func(context.Context) (ledger.VerifyReport, error) {
+			return ledger.Report([]ledger.ChainReport{{Chain: 3, First: 3<<40 | 1, Last: 3<<40 | 2}, {First: 1, Last: 6, Broken: 7, How: "its line was changed"}}), nil
 		}
 	})
 	if v := get[admin.Verified](w, "/ledger/verify"); v.Whole || v.Broken != 7 || v.How != "its line was changed" ||
@@ -166,49 +167,49 @@ var errDisk = errors.New("disk on fire: pepper")
 // troubled is a store whose disk is gone.
 type troubled struct{}
 
-func (troubled) Client(context.Context, string, string) (*authority.Client, error) {
+func (troubled) Client(context.Context, string, string) (*registry.Client, error) {
 	return nil, errDisk
 }
-func (troubled) Clients(context.Context, string, string, int) ([]*authority.Client, error) {
+func (troubled) Clients(context.Context, string, string, int) ([]*registry.Client, error) {
 	return nil, errDisk
 }
-func (troubled) PutClient(context.Context, *authority.Client, *authority.Entry) error { return errDisk }
-func (troubled) RemoveClient(context.Context, string, string, *authority.Entry) error { return errDisk }
+func (troubled) PutClient(context.Context, *registry.Client, *ledger.Entry) error  { return errDisk }
+func (troubled) RemoveClient(context.Context, string, string, *ledger.Entry) error { return errDisk }
 func (troubled) LastUsed(context.Context, string, string) (map[string]time.Time, error) {
 	return nil, errDisk
 }
-func (troubled) Merchant(context.Context, string, string) (*authority.Merchant, error) {
+func (troubled) Merchant(context.Context, string, string) (*registry.Merchant, error) {
 	return nil, errDisk
 }
-func (troubled) Merchants(context.Context, string, string, int) ([]authority.Merchant, error) {
+func (troubled) Merchants(context.Context, string, string, int) ([]registry.Merchant, error) {
 	return nil, errDisk
 }
-func (troubled) PutMerchants(context.Context, []authority.Merchant, *authority.Entry) error {
+func (troubled) PutMerchants(context.Context, []registry.Merchant, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) RemoveMerchant(context.Context, string, string, *authority.Entry) error {
+func (troubled) RemoveMerchant(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) CardTokens(context.Context, string, []string) ([]authority.CardToken, error) {
+func (troubled) CardTokens(context.Context, string, []string) ([]registry.CardToken, error) {
 	return nil, errDisk
 }
-func (troubled) MerchantCardTokens(context.Context, string, string, string, int) ([]authority.CardToken, error) {
+func (troubled) MerchantCardTokens(context.Context, string, string, string, int) ([]registry.CardToken, error) {
 	return nil, errDisk
 }
-func (troubled) PutCardTokens(context.Context, []authority.CardToken, *authority.Entry) error {
+func (troubled) PutCardTokens(context.Context, []registry.CardToken, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) RemoveCardToken(context.Context, string, string, *authority.Entry) error {
+func (troubled) RemoveCardToken(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) Entries(context.Context, authority.Query, func(*authority.Record) error) error {
+func (troubled) Entries(context.Context, ledger.Query, func(*ledger.Record) error) error {
 	return errDisk
 }
 
 func TestTrouble(t *testing.T) {
 	w := newWorld(t, func(w *world) {
 		w.api.Clients, w.api.Merchants, w.api.Ledger = troubled{}, troubled{}, troubled{}
-		w.api.Verify = func(context.Context) (authority.VerifyReport, error) { return authority.VerifyReport{}, errDisk }
+		w.api.Verify = func(context.Context) (ledger.VerifyReport, error) { return ledger.VerifyReport{}, errDisk }
 	})
 	for _, c := range []struct{ method, path, body string }{
 		{"GET", "/issuers/plain/clients", ""},

@@ -7,6 +7,9 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/strictjson"
 )
 
@@ -31,7 +34,7 @@ type Revocation struct {
 // tells of those that were minted, and a request under way may mint another.
 const inFlight = "a token that was being minted just then may not be among them: with the credential disabled or removed, revoke once more when limits.request_timeout has passed"
 
-func viewRevocation(v *authority.Revocation) Revocation {
+func viewRevocation(v *revocation.Revocation) Revocation {
 	return Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created}
 }
 
@@ -154,12 +157,12 @@ const recently = 25 * time.Hour
 // that may still live.
 func (a *API) checkClientSeen(c *call, id string) error {
 	_, unknown := a.Clients.Client(c.r.Context(), c.issuer.Name, id)
-	if !errors.Is(unknown, authority.ErrNotFound) {
+	if !errors.Is(unknown, registry.ErrNotFound) {
 		return unknown
 	}
 	seen := false
-	err := a.Ledger.Entries(c.r.Context(), authority.Query{Kind: authority.EntryToken, Issuer: c.issuer.Name, Client: id,
-		Since: a.Now().Add(-recently), Limit: 1}, func(*authority.Record) error {
+	err := a.Ledger.Entries(c.r.Context(), ledger.Query{Kind: ledger.KindToken, Issuer: c.issuer.Name, Client: id,
+		Since: a.Now().Add(-recently), Limit: 1}, func(*ledger.Record) error {
 		seen = true
 		return nil
 	})

@@ -11,13 +11,16 @@ import (
 	"moneyer/internal/admin"
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
 
 // buyer is a credential of a client with which it gets tokens.
 type buyer struct {
-	issuer *authority.Issuer
+	issuer *registry.Issuer
 	client string
 	secret admin.Secret
 }
@@ -27,7 +30,7 @@ type buyer struct {
 // each a minute after the one before, in the middle of a second.
 type tokensOf struct {
 	*world
-	issuer *authority.Issuer
+	issuer *registry.Issuer
 	buyers map[string]buyer
 	tokens map[string]*authority.AccessToken
 }
@@ -37,7 +40,7 @@ var names = []string{"a", "b", "other"}
 func withTokens(t *testing.T, issuer string) *tokensOf {
 	t.Helper()
 	w := &tokensOf{world: newWorld(t), buyers: map[string]buyer{}, tokens: map[string]*authority.AccessToken{}}
-	w.issuer = w.issuers[slices.IndexFunc(w.issuers, func(i *authority.Issuer) bool { return i.Name == issuer })]
+	w.issuer = w.issuers[slices.IndexFunc(w.issuers, func(i *registry.Issuer) bool { return i.Name == issuer })]
 	for _, client := range []string{"one", "two"} {
 		w.do("POST", w.path("clients"), fmt.Sprintf(`{"id":%q,"scope":%q}`, client, map[string]string{"etp": "PAYMENT_PASSKEY"}[issuer]), 201)
 		if issuer == "etp" {
@@ -45,9 +48,9 @@ func withTokens(t *testing.T, issuer string) *tokensOf {
 		}
 	}
 	for name, client := range map[string]string{"a": "one", "b": "one", "other": "two"} {
-		kind := authority.ClientSecret
+		kind := registry.ClientSecret
 		if issuer == "etp" {
-			kind = authority.APIKey
+			kind = registry.APIKey
 		}
 		b := buyer{issuer: w.issuer, client: client}
 		decode(t, w.do("POST", w.path("clients/"+client+"/secrets"), fmt.Sprintf(`{"kind":%q}`, kind), 201), &b.secret)
@@ -68,10 +71,10 @@ func (w *tokensOf) buy(name string) *authority.AccessToken {
 	w.t.Helper()
 	b := w.buyers[name]
 	req := &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: b.client, Secret: b.secret.Text}
-	if b.secret.Kind == authority.APIKey {
+	if b.secret.Kind == registry.APIKey {
 		req.Auth, req.ClientID = oauth.AuthAPIKey, ""
-		req.Params = []authority.Param{{Name: "merchantId", Value: authority.Attribute{Text: b.client}},
-			{Name: "tokens", Value: authority.Attribute{IsList: true}}}
+		req.Params = []authority.Param{{Name: "merchantId", Value: registry.Attribute{Text: b.client}},
+			{Name: "tokens", Value: registry.Attribute{IsList: true}}}
 	}
 	token, err := w.api.Authority.Exchange(w.t.Context(), b.issuer, req)
 	must(w.t, err)
@@ -183,7 +186,7 @@ func (w *tokensOf) wantRevoked(t *testing.T, object string, tokens int, counted 
 	t.Helper()
 	entries := w.entries()
 	e := entries[len(entries)-1]
-	want := authority.Entry{Kind: authority.EntryAdmin, Time: e.Time, Issuer: w.issuer.Name, Actor: "operator", Action: "revoke", Object: object}
+	want := ledger.Entry{Kind: ledger.KindAdmin, Time: e.Time, Issuer: w.issuer.Name, Actor: "operator", Action: "revoke", Object: object}
 	if client, below := strings.CutPrefix(object, "clients/"); below {
 		want.Client, _, _ = strings.Cut(client, "/")
 	}
@@ -292,7 +295,7 @@ func TestRevokeAgain(t *testing.T) {
 		w.do("POST", w.path("revocations"), body, 200)
 		w.wait(time.Second)
 	}
-	published := string(r.AppendJSON(nil, w.issuer, w.now()))
+	published := string(r.AppendList(nil, w.issuer, w.now()))
 	if strings.Count(published, `"value":"one"`) != 1 || strings.Count(published, `"value":"two"`) != 1 {
 		t.Errorf("a client is published more than once: %s", published)
 	}
@@ -300,13 +303,13 @@ func TestRevokeAgain(t *testing.T) {
 	if dead := w.dead(w.api.Authority); len(dead) != 3 {
 		t.Errorf("after less was revoked, dead are only %s", dead)
 	}
-	jtis := make([]string, authority.MaxRevoked/2+1)
+	jtis := make([]string, revocation.MaxTokens/2+1)
 	for i := range jtis {
 		jtis[i] = fmt.Sprint("token-", i)
 	}
 	for i := range 2 {
-		v := &authority.Revocation{Issuer: "plain", ID: fmt.Sprint(i), JTIs: jtis, Until: w.now().Add(time.Hour), Created: w.now()}
-		if err := r.Add(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: w.now(), Issuer: "plain"}); err != nil {
+		v := &revocation.Revocation{Issuer: "plain", ID: fmt.Sprint(i), JTIs: jtis, Until: w.now().Add(time.Hour), Created: w.now()}
+		if err := r.Add(t.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: w.now(), Issuer: "plain"}); err != nil {
 			t.Fatalf("time %d: %v", i+1, err)
 		}
 	}

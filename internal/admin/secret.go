@@ -4,18 +4,17 @@ import (
 	"slices"
 	"time"
 
-	"moneyer/internal/authority"
-	"moneyer/oauth"
+	"moneyer/internal/registry"
 )
 
 // Secret is a client secret or an API key as the API shows it: without its text,
 // but for the one time when it is made.
 type Secret struct {
-	ID       string               `json:"id"`
-	Kind     authority.SecretKind `json:"kind"`
-	NotAfter time.Time            `json:"not_after,omitzero"`
-	Disabled bool                 `json:"disabled"`
-	Created  time.Time            `json:"created"`
+	ID       string              `json:"id"`
+	Kind     registry.SecretKind `json:"kind"`
+	NotAfter time.Time           `json:"not_after,omitzero"`
+	Disabled bool                `json:"disabled"`
+	Created  time.Time           `json:"created"`
 	// LastUsed is absent for a secret that never was.
 	LastUsed time.Time `json:"last_used,omitzero"`
 	// Text is the secret itself. It is in the answer that makes the secret and
@@ -23,11 +22,11 @@ type Secret struct {
 	Text string `json:"text,omitempty"`
 }
 
-func viewSecret(s *authority.Secret, used map[string]time.Time) Secret {
+func viewSecret(s *registry.Secret, used map[string]time.Time) Secret {
 	return Secret{ID: s.ID, Kind: s.Kind, NotAfter: s.NotAfter, Disabled: s.Disabled, Created: s.Created, LastUsed: used[s.ID]}
 }
 
-func viewSecrets(client *authority.Client, used map[string]time.Time) []Secret {
+func viewSecrets(client *registry.Client, used map[string]time.Time) []Secret {
 	views := make([]Secret, len(client.Secrets))
 	for i := range client.Secrets {
 		views[i] = viewSecret(&client.Secrets[i], used)
@@ -44,17 +43,17 @@ func (a *API) listSecrets(c *call) error {
 }
 
 func (a *API) addSecret(c *call) error {
-	var kind authority.SecretKind
+	var kind registry.SecretKind
 	var notAfter time.Time
 	if err := c.decode(members{"kind": text(&kind), "not_after": moment(&notAfter)}); err != nil {
 		return err
 	}
-	if err := checkKind(kind, c.issuer); err != nil {
-		return err
+	if kind != registry.ClientSecret && kind != registry.APIKey {
+		return invalid("kind is %s or %s", registry.ClientSecret, registry.APIKey)
 	}
 	var made Secret
-	_, err := a.editClient(c, func(client *authority.Client) (change, error) {
-		secret, secretText, err := client.NewSecret(a.Pepper, kind, notAfter, a.Now().UTC())
+	_, err := a.editClient(c, func(client *registry.Client) (change, error) {
+		secret, secretText, err := client.NewSecret(c.issuer, a.Pepper, kind, notAfter, a.Now().UTC())
 		made = viewSecret(&secret, nil)
 		made.Text = secretText
 		return secretChange("add", client, &secret), err
@@ -65,28 +64,9 @@ func (a *API) addSecret(c *call) error {
 	return c.created(made.ID, made)
 }
 
-// checkKind refuses a kind of secret with which no client of the issuer could
-// authenticate.
-func checkKind(kind authority.SecretKind, issuer *authority.Issuer) error {
-	policy := &issuer.Profile.Policy
-	switch kind {
-	case authority.ClientSecret:
-		if !policy.Uses(oauth.AuthBasic) && !policy.Uses(oauth.AuthPost) {
-			return refuse("profile %s uses no client secrets", issuer.Profile.Name)
-		}
-	case authority.APIKey:
-		if !policy.Uses(oauth.AuthAPIKey) {
-			return refuse("profile %s uses no API keys", issuer.Profile.Name)
-		}
-	default:
-		return invalid("kind is %s or %s", authority.ClientSecret, authority.APIKey)
-	}
-	return nil
-}
-
 func (a *API) setSecret(c *call) error {
 	var set Secret
-	client, err := a.editClient(c, func(client *authority.Client) (change, error) {
+	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
 		secret, err := findSecret(c, client)
 		if err != nil {
 			return change{}, err
@@ -110,14 +90,14 @@ func (a *API) setSecret(c *call) error {
 }
 
 func (a *API) removeSecret(c *call) error {
-	_, err := a.editClient(c, func(client *authority.Client) (change, error) {
+	_, err := a.editClient(c, func(client *registry.Client) (change, error) {
 		secret, err := findSecret(c, client)
 		if err != nil {
 			return change{}, err
 		}
 		done := secretChange("remove", client, secret)
 		id := secret.ID // not of what is deleted under it
-		client.Secrets = slices.DeleteFunc(client.Secrets, func(s authority.Secret) bool { return s.ID == id })
+		client.Secrets = slices.DeleteFunc(client.Secrets, func(s registry.Secret) bool { return s.ID == id })
 		return done, nil
 	})
 	if err != nil {
@@ -128,7 +108,7 @@ func (a *API) removeSecret(c *call) error {
 
 // findSecret finds the secret that the path names, among secrets that are the
 // client's own from now on.
-func findSecret(c *call, client *authority.Client) (*authority.Secret, error) {
+func findSecret(c *call, client *registry.Client) (*registry.Secret, error) {
 	client.Secrets = slices.Clone(client.Secrets)
 	id := c.r.PathValue("secret")
 	for i := range client.Secrets {
@@ -140,7 +120,7 @@ func findSecret(c *call, client *authority.Client) (*authority.Secret, error) {
 }
 
 // secretChange names what was done to a secret or an API key.
-func secretChange(verb string, client *authority.Client, s *authority.Secret) change {
-	what := map[authority.SecretKind]string{authority.ClientSecret: "secret.", authority.APIKey: "api-key."}[s.Kind]
+func secretChange(verb string, client *registry.Client, s *registry.Secret) change {
+	what := map[registry.SecretKind]string{registry.ClientSecret: "secret.", registry.APIKey: "api-key."}[s.Kind]
 	return change{what + verb, "clients/" + client.ID + "/secrets/" + s.ID, client.ID}
 }

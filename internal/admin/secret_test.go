@@ -7,6 +7,7 @@ import (
 
 	"moneyer/internal/admin"
 	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -17,7 +18,7 @@ func TestSecretLife(t *testing.T) {
 	var made admin.Secret
 	text := w.do("POST", secretsPath, `{"kind":"secret","not_after":"2026-12-01T00:00:00Z"}`, 201)
 	decode(t, text, &made)
-	if len(made.Text) < 43 || !strings.HasPrefix(made.Text, "mns_") || made.ID == "" || made.Kind != authority.ClientSecret {
+	if len(made.Text) < 43 || !strings.HasPrefix(made.Text, "mns_") || made.ID == "" || made.Kind != registry.ClientSecret {
 		t.Fatalf("the new secret is %+v", made)
 	}
 	works := func(want bool, after string) {
@@ -67,7 +68,7 @@ func TestAPIKeyLife(t *testing.T) {
 	var made admin.Secret
 	decode(t, w.do("POST", "/issuers/etp/clients/gateway/secrets", `{"kind":"api_key"}`, 201), &made)
 	req := &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthAPIKey, Secret: made.Text, Scope: "PAYMENT_PASSKEY",
-		Params: []authority.Param{{Name: "merchantId", Value: authority.Attribute{Text: "m1"}}, {Name: "tokens", Value: authority.Attribute{List: []string{"t1"}, IsList: true}}}}
+		Params: []authority.Param{{Name: "merchantId", Value: registry.Attribute{Text: "m1"}}, {Name: "tokens", Value: registry.Attribute{List: []string{"t1"}, IsList: true}}}}
 	must(t, w.exchange("etp", req))
 	w.do("PUT", "/issuers/etp/merchants/m1", `{"client":"gateway","disabled":true,"attributes":{"trId":"40000000001"}}`, 200)
 	if w.exchange("etp", req) == nil {

@@ -5,9 +5,9 @@ import (
 	"slices"
 	"strings"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -39,7 +39,7 @@ func (a *API) announceSigningKey(c *call) error {
 
 // checkOutside tells the operator what is wrong with a key that lives outside the
 // store, before the keyring meets it.
-func checkOutside(uri string, issuer *authority.Issuer) error {
+func checkOutside(uri string, issuer *registry.Issuer) error {
 	if uri == "" {
 		return nil
 	}

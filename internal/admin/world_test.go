@@ -22,9 +22,11 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
-	"moneyer/profile"
 )
 
 // start is when every test begins.
@@ -40,7 +42,7 @@ type world struct {
 	file    string // of the store
 	db      *store.DB
 	keys    *keyring.Keyring
-	issuers []*authority.Issuer
+	issuers []*registry.Issuer
 	log     *logBuffer
 	moved   atomic.Int64
 	token   string // with both scopes, of client "operator"
@@ -58,7 +60,7 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	for name, profileName := range map[string]string{"admin": "oauth2", "plain": "oauth2", "d1": "thales-d1", "bolt": "boltpay", "etp": "thales-etp"} {
 		w.issuers = append(w.issuers, newIssuer(t, name, profileName))
 	}
-	slices.SortFunc(w.issuers, func(a, b *authority.Issuer) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(w.issuers, func(a, b *registry.Issuer) int { return strings.Compare(a.Name, b.Name) })
 	w.file = filepath.Join(t.TempDir(), "test.db")
 	db, err := store.Open(t.Context(), "sqlite:"+w.file, store.Options{Now: w.now})
 	must(t, err)
@@ -73,14 +75,14 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	must(t, w.keys.Load(t.Context()))
 	must(t, w.keys.Rotate(t.Context()))
 	w.api = &admin.API{
-		Issuers: func() []*authority.Issuer { return w.issuers },
+		Issuers: func() []*registry.Issuer { return w.issuers },
 		Clients: db, Merchants: db, Ledger: db, Revocations: db, Keyring: w.keys,
-		Verify: func(ctx context.Context) (authority.VerifyReport, error) {
+		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
 			return db.Verify(ctx, master.CheckpointKey())
 		},
 		CheckpointKey: master.CheckpointKey(),
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: w.keys, Pepper: master.Pepper(), Now: w.now,
-			ClientRate: limit.New[authority.ClientName](limit.Rate{}, 1), Refusals: authority.NewRefusals(db, limit.Rate{}),
+			ClientRate: overload.NewLimiter[authority.ClientName](overload.Rate{}, 1), Refusals: authority.NewRefusals(db, overload.Rate{}),
 			Revocations: authority.NewRevocations(db)},
 		Verifier: &bearer.Verifier{Issuer: "https://admin.example", Audience: []string{"https://admin.example/api"}, Now: w.now,
 			Keys: bearer.KeyFunc(w.verificationKey)},
@@ -96,12 +98,12 @@ func newWorld(t testing.TB, change ...func(*world)) *world {
 	return w
 }
 
-func newIssuer(t testing.TB, name, profileName string) *authority.Issuer {
+func newIssuer(t testing.TB, name, profileName string) *registry.Issuer {
 	t.Helper()
-	p, err := profile.Builtin(profileName)
+	p, err := platform.Builtin(profileName)
 	must(t, err)
-	return &authority.Issuer{Name: name, URL: "https://" + name + ".example", Profile: p, Environment: "test",
-		ResourceAudience: "https://api.example", TokenLifetime: 10 * time.Minute, Replay: profile.Once, Alg: "ES256"}
+	return &registry.Issuer{Name: name, URL: "https://" + name + ".example", Profile: p, Environment: "test",
+		ResourceAudience: "https://api.example", TokenLifetime: 10 * time.Minute, Replay: platform.ReplayOnce, Alg: "ES256"}
 }
 
 func (w *world) verificationKey(ctx context.Context, kid string) (bearer.Key, error) {
@@ -198,7 +200,7 @@ func (w *world) refused(method, path, body string, status int, texts ...string) 
 }
 
 // entries reads the admin entries of the operator.
-func (w *world) entries() (found []authority.Entry) {
+func (w *world) entries() (found []ledger.Entry) {
 	w.t.Helper()
 	for line := range strings.Lines(w.do("GET", "/ledger?kind=admin", "", 200)) {
 		r, err := admin.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))

@@ -24,7 +24,7 @@ import (
 )
 
 const (
-	maxHeader   = 64 << 10 // octets of a request's headers
+	maxHeader   = 64 << 10 // bytes of a request's headers
 	headerLimit = 5 * time.Second
 	idleLimit   = 2 * time.Minute
 )
@@ -35,8 +35,7 @@ type Agent struct {
 	log    *slog.Logger
 	now    func() time.Time
 	server *http.Server
-	// guarded: browsers can reach the listener, so that requests are held to
-	// what no browser sends.
+	// guarded: browsers can reach the listener, so that their requests are refused.
 	guarded bool
 
 	current atomic.Pointer[generation]
@@ -85,9 +84,9 @@ func (a *Agent) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Reload moves to another configuration without dropping a request. Tokens whose
-// settings and credentials are the same as before are kept. What only a restart
-// can change is an error, and all stays as it was.
+// Reload replaces the configuration without dropping a request. Tokens whose settings
+// and credentials did not change are kept. A change that needs a restart is an error,
+// and then nothing changes.
 func (a *Agent) Reload(cfg *Config) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

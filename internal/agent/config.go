@@ -101,7 +101,7 @@ type Upstream struct {
 	AnswerTimeout time.Duration `toml:"answer_timeout"`
 	// How long the whole exchange may take. Default "5m", at most "15m".
 	TotalTimeout time.Duration `toml:"total_timeout"`
-	// The largest request body, in octets. Default 16777216.
+	// The largest request body, in bytes. Default 16777216.
 	MaxBody int64 `toml:"max_body"`
 	// Certificate and private key to show where the API wants mutual TLS, PEM.
 	TLSCert string `toml:"tls_cert"`
@@ -113,7 +113,7 @@ type Upstream struct {
 	transport *http.Transport
 }
 
-// File is a file that always holds a token that is good.
+// File is a file that is kept up to date with a valid token.
 type File struct {
 	// Where it is. Its folder must exist. Required.
 	Path string `toml:"path"`
@@ -126,5 +126,5 @@ type File struct {
 	mode fs.FileMode
 }
 
-// Warnings tells what is allowed but unwise.
+// Warnings returns what is allowed but unwise.
 func (c *Config) Warnings() []string { return c.warnings }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"moneyer/assertion"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
 	"moneyer/profile"
 	"moneyer/tokensource"
@@ -33,12 +34,12 @@ func (c *Config) checkTokens(check *checker) {
 		check.name(key, name)
 		c.checkToken(check, key, t)
 		if check.err == nil {
-			check.accept(key, t.rehearse())
+			check.accept(key, t.tryOut())
 		}
 	}
 }
 
-// checkToken reads all that a token's settings point to.
+// checkToken checks the settings of a token, and reads the files that they name.
 func (c *Config) checkToken(check *checker, key string, t *Token) {
 	file := t.Profile
 	if strings.HasSuffix(file, ".toml") {
@@ -51,7 +52,7 @@ func (c *Config) checkToken(check *checker, key string, t *Token) {
 	}
 	t.fingerprint = c.fingerprint(t) // first: a file that changes now makes the next reload see a change
 	check.want(t.Issuer != "" || t.TokenURL != "", key+".issuer",
-		"is missing: the platform's issuer URL, to which %s adds %s (or token_url with the whole endpoint)", t.profile.Name, t.profile.Wire.Path)
+		"is missing: the platform's issuer URL, to which %s adds %s (or token_url with the whole endpoint)", t.profile.Name(), t.profile.Definition().Wire.Path)
 	if t.scope, err = oauth.ParseScope(t.Scope); err != nil {
 		check.want(false, key+".scope", "%s", oauth.AsError(err).Description)
 	}
@@ -62,7 +63,8 @@ func (c *Config) checkToken(check *checker, key string, t *Token) {
 	check.accept(key, err)
 }
 
-// checkCredential wants the one kind of credential that the profile takes.
+// checkCredential checks that there is one credential, of a kind that the profile
+// accepts.
 func (c *Config) checkCredential(check *checker, key string, t *Token) {
 	t.credential = &tokensource.Credential{ClientID: t.Client, Kid: t.Kid, Alg: t.Alg, Subject: t.Subject, Audience: t.Audience}
 	given := 0
@@ -71,10 +73,10 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 			given++
 		}
 	}
-	fits := slices.ContainsFunc(t.profile.Policy.Grants, func(g profile.Grant) bool { return slices.ContainsFunc(g.ClientAuth, t.serves) })
-	check.want(given == 1 && fits, key, "profile %s wants %s: set that and no other credential", t.profile.Name, wanted(t.profile))
-	check.want(t.KeyFile == "" || t.Kid != "" || t.profile.Policy.Assertion.Kid != profile.Required, key+".kid",
-		"is missing: the name under which %s knows the key", t.profile.Name)
+	fits := slices.ContainsFunc(t.profile.Definition().Policy.Grants, func(g platform.Grant) bool { return slices.ContainsFunc(g.ClientAuth, t.serves) })
+	check.want(given == 1 && fits, key, "profile %s wants %s: set that and no other credential", t.profile.Name(), wanted(t.profile.Definition()))
+	check.want(t.KeyFile == "" || t.Kid != "" || t.profile.Definition().Policy.Assertion.Kid != platform.KidRequired, key+".kid",
+		"is missing: the name under which %s knows the key", t.profile.Name())
 	var err error
 	switch {
 	case t.KeyFile != "":
@@ -92,7 +94,8 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 	}
 }
 
-// serves tells whether the settings have what a way of client authentication takes.
+// serves reports whether the settings are enough for a method of client
+// authentication.
 func (t *Token) serves(auth oauth.ClientAuth) bool {
 	switch auth {
 	case oauth.AuthAPIKey:
@@ -104,8 +107,8 @@ func (t *Token) serves(auth oauth.ClientAuth) bool {
 	}
 }
 
-// wanted names the settings that a profile's callers need.
-func wanted(p *profile.Profile) string {
+// wanted lists the settings that a client of the profile needs.
+func wanted(p *platform.Profile) string {
 	var ways []string
 	for _, grant := range p.Policy.Grants {
 		for _, auth := range grant.ClientAuth {
@@ -124,7 +127,7 @@ func wanted(p *profile.Profile) string {
 	return strings.Join(ways, "; or ")
 }
 
-// readSecret reads a file that should be for its owner alone. Errors do not
+// readSecret reads a file that only its owner should be able to read. Errors do not
 // repeat its name, which may be the secret itself by mistake.
 func (c *Config) readSecret(file string) (string, error) {
 	data, err := os.ReadFile(c.path(file))
@@ -142,7 +145,7 @@ func (c *Config) readSecret(file string) (string, error) {
 	return secret, nil
 }
 
-// readParams takes strings and lists of strings.
+// readParams reads strings and lists of strings.
 func readParams(params map[string]any) (url.Values, error) {
 	values := url.Values{}
 	for name, value := range params {
@@ -161,8 +164,8 @@ func readParams(params map[string]any) (url.Values, error) {
 	return values, nil
 }
 
-// transport is a connection pool of its own, with a client certificate and
-// authorities where they are set. It changes nothing of what passes.
+// transport makes a connection pool, with a client certificate and certificate
+// authorities if they are set. It does not change requests and answers.
 func (c *Config) transport(cert, key, ca string) (*http.Transport, error) {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -194,13 +197,13 @@ func (c *Config) transport(cert, key, ca string) (*http.Transport, error) {
 	return t, nil
 }
 
-// fingerprint tells whether a reload must give up a token: it covers the
-// settings, the profile, and what the files hold.
+// fingerprint is a digest of the settings, the profile and the content of the files:
+// a reload discards a token when it differs.
 func (c *Config) fingerprint(t *Token) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
 	_ = enc.Encode(t) // neither a hash nor these types have errors
-	_ = enc.Encode(t.profile)
+	_ = enc.Encode(t.profile.Definition())
 	for _, file := range []string{t.KeyFile, t.SecretFile, t.APIKeyFile, t.TLSCert, t.TLSKey, t.CAFile} {
 		if data, err := os.ReadFile(c.path(file)); file != "" && err == nil {
 			_ = enc.Encode(data)
@@ -210,7 +213,7 @@ func (c *Config) fingerprint(t *Token) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// source makes a token source of the settings.
+// source makes a token source from the settings.
 func (t *Token) source(log *slog.Logger, now func() time.Time) *tokensource.Source {
 	return &tokensource.Source{
 		Profile: t.profile, Issuer: t.Issuer, TokenURL: t.TokenURL, Credential: *t.credential, Scope: t.scope, Params: t.params,
@@ -218,26 +221,29 @@ func (t *Token) source(log *slog.Logger, now func() time.Time) *tokensource.Sour
 	}
 }
 
-// rehearse asks for a token with nobody to ask, which finds out whether the
-// profile takes what the settings say.
-func (t *Token) rehearse() error {
+// tryOut fetches a token without a network, to find settings that the profile does
+// not accept.
+func (t *Token) tryOut() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	s := t.source(nil, nil)
-	s.HTTPClient.Transport = nobody{}
+	s.HTTPClient.Transport = noNetwork{}
 	if _, err := s.Fetch(ctx); !errors.Is(err, context.Canceled) {
 		return plain(err)
 	}
 	return nil
 }
 
-// nobody is a network without anybody on it.
-type nobody struct{}
+// noNetwork is an http.RoundTripper that sends nothing.
+type noNetwork struct{}
 
 // RoundTrip implements http.RoundTripper.
-func (nobody) RoundTrip(req *http.Request) (*http.Response, error) { return nil, req.Context().Err() }
+func (noNetwork) RoundTrip(req *http.Request) (*http.Response, error) {
+	return nil, req.Context().Err()
+}
 
-// plain takes our packages' names out of an error: they mean nothing to people.
+// plain removes the names of our packages from an error: they mean nothing to an
+// operator.
 func plain(err error) error {
 	if err == nil {
 		return nil

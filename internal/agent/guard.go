@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"moneyer/internal/fetch"
 )
 
 // admit refuses what no program of this machine asks for. On a TCP listener a
@@ -17,7 +19,7 @@ func (a *Agent) admit(r *http.Request) *refusal {
 		return &notForwarding
 	case barred(r.Method):
 		return &methodNotAllowed
-	case a.guarded && !isLoopback(hostname(r.Host)):
+	case a.guarded && !fetch.Loopback(hostname(r.Host)):
 		return &wrongHost
 	case a.guarded && (r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != ""):
 		return &noBrowsers
@@ -36,9 +38,9 @@ func hostname(host string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }
 
-// dotted tells whether a decoded path has segments that lead elsewhere, also for
-// servers that take off a segment's parameters first (..;x, RFC 3986 §3.3). The
-// upstream's URL is where the token may go, and nothing above it.
+// dotted reports whether a decoded path has . or .. segments, also for servers that
+// remove the parameters of a segment first (..;x, RFC 3986 §3.3). The token may go
+// to the upstream's URL and below it, and nowhere above.
 func dotted(path string) bool {
 	segments := strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' })
 	return slices.ContainsFunc(segments, func(segment string) bool {

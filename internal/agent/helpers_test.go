@@ -42,8 +42,8 @@ func (c *clock) advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// platform hands out token-1, token-2 and so on, each good for ten minutes.
-type platform struct {
+// fakePlatform hands out token-1, token-2 and so on, each good for ten minutes.
+type fakePlatform struct {
 	*httptest.Server
 	mu     sync.Mutex
 	minted int
@@ -51,8 +51,8 @@ type platform struct {
 	refuse func(http.ResponseWriter) // nil: it does not
 }
 
-func newPlatform(t *testing.T) *platform {
-	p := &platform{}
+func newPlatform(t *testing.T) *fakePlatform {
+	p := &fakePlatform{}
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -72,13 +72,13 @@ func newPlatform(t *testing.T) *platform {
 	return p
 }
 
-func (p *platform) refuseWith(refuse func(http.ResponseWriter)) {
+func (p *fakePlatform) refuseWith(refuse func(http.ResponseWriter)) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuse = refuse
 }
 
-func (p *platform) counts() (asked, minted int) {
+func (p *fakePlatform) counts() (asked, minted int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.asked, p.minted
@@ -224,7 +224,7 @@ func (r *rig) sober(t *testing.T) {
 }
 
 // simple is an agent between one platform and one API, which is below /api/.
-func simple(t *testing.T, p *platform, a *api, more ...string) *rig {
+func simple(t *testing.T, p *fakePlatform, a *api, more ...string) *rig {
 	t.Helper()
 	return start(t, folder(t), settings(p.URL, a.URL, more...))
 }

@@ -84,7 +84,7 @@ func TestFileIsAlwaysGood(t *testing.T) {
 				synctest.Wait()
 				data, err := os.ReadFile(f.path)
 				if left := e.left(string(data)); err != nil || left <= 0 {
-					t.Fatalf("life %s, step %d: %v, a token of %d octets with %s left", life, i, err, len(data), left)
+					t.Fatalf("life %s, step %d: %v, a token of %d bytes with %s left", life, i, err, len(data), left)
 				}
 				e.set(i%20 == 17 && life >= time.Minute)
 				time.Sleep(life / 20) // of the test's own clock: no time passes

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"os"
 	"path"
@@ -17,19 +16,20 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/fetch"
 	"moneyer/internal/stricttoml"
 )
 
 const (
 	maxTotal      = 15 * time.Minute // of one request
-	maxSocketPath = 90               // octets; systems end at 103 or 107, and it is made in a folder beside
+	maxSocketPath = 90               // bytes; systems allow 103 or 107, and it is made in a folder beside
 	unixPrefix    = "unix:"
 	nameChars     = "abcdefghijklmnopqrstuvwxyz0123456789-"
 	methodChars   = "ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
 )
 
 // Load reads and checks a configuration file, with the keys and secrets that it
-// names. Errors tell the line and the fix.
+// names. Errors have the line and the fix.
 func Load(file string) (*Config, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -69,12 +69,12 @@ func (c *checker) accept(key string, err error) {
 	c.want(err == nil, key, "%v", err)
 }
 
-// name holds the name of a table to its form.
+// name checks the name of a table.
 func (c *checker) name(key, name string) {
 	c.want(name != "" && len(name) <= 40 && strings.Trim(name, nameChars) == "", key, "a name is 1 to 40 of a-z, 0-9 and -")
 }
 
-// mode reads who may use a file; others than the owner and the group never may.
+// mode parses the mode of a file, which may be for the owner and the group only.
 func (c *checker) mode(key, text string) fs.FileMode {
 	bits, err := strconv.ParseUint(text, 8, 32)
 	c.want(err == nil && bits <= 0o770 && bits&0o007 == 0 && bits&0o600 == 0o600, key,
@@ -107,15 +107,8 @@ func (c *Config) checkListen(check *checker) {
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	check.want(err == nil, "listen", `%q is neither "unix:PATH" nor an address such as "127.0.0.1:7070"`, c.Listen)
-	check.want(isLoopback(host), "listen", "%q is not on loopback: whoever reaches the agent has the tokens' power", c.Listen)
+	check.want(fetch.Loopback(host), "listen", "%q is not on loopback: whoever reaches the agent has the tokens' power", c.Listen)
 	check.want(c.Mode == "", "mode", "is for a Unix socket: remove it, or listen on one")
-}
-
-func isLoopback(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		return addr.IsLoopback()
-	}
-	return strings.EqualFold(host, "localhost")
 }
 
 func (c *Config) checkUpstreams(check *checker) {
@@ -151,12 +144,12 @@ func (u *Upstream) checkBounds(check *checker, key string) {
 	check.want(u.MaxBody > 0, key+".max_body", "must be over 0")
 }
 
-// checkName wants the name of a token that there is.
+// checkName checks that there is a token with this name.
 func (c *Config) checkName(check *checker, key, token string) {
 	check.want(c.Tokens[token] != nil, key+".token", "must be one of: %s", strings.Join(slices.Sorted(maps.Keys(c.Tokens)), ", "))
 }
 
-// plainPath tells whether p is a prefix that no encoding can disguise.
+// plainPath reports whether p is a prefix that has no other encoding.
 func plainPath(p string) bool {
 	const chars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/"
 	return strings.HasPrefix(p, "/") && strings.HasSuffix(p, "/") && strings.Trim(p, chars) == "" &&
@@ -167,14 +160,14 @@ func plainPath(p string) bool {
 // with the request's own headers (RFC 9110 §9.3.8), the token among them.
 func barred(method string) bool { return method == http.MethodConnect || method == http.MethodTrace }
 
-// checkURL holds the base of an upstream to where a token may go.
+// checkURL checks the base URL of an upstream: a token is sent there.
 func checkURL(check *checker, key, text string) *url.URL {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
 		check.want(false, key, `must be a URL such as "https://api.example.com/v1"`)
 		return nil
 	}
-	check.want(u.Scheme == "https" || u.Scheme == "http" && isLoopback(u.Hostname()), key,
+	check.want(fetch.Secure(u), key,
 		"%q must be https (plain http only on loopback): a token goes there", u.Redacted())
 	check.want(u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "", key, "%q must have no user, query or fragment", u.Redacted())
 	check.want(!dotted(u.Path), key, "%q must have no . or .. in its path", u.Redacted())
@@ -199,7 +192,7 @@ func (c *Config) checkFiles(check *checker) {
 	}
 }
 
-// checkUse refuses tokens that would be got for nobody.
+// checkUse refuses tokens that nothing uses.
 func (c *Config) checkUse(check *checker) {
 	used := map[string]bool{}
 	for _, u := range c.Upstreams {

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"moneyer/assertion"
-	"moneyer/profile"
+	"moneyer/internal/platform"
 )
 
 const (
@@ -34,7 +34,7 @@ func stocked(t *testing.T) string {
 		write(t, filepath.Join(dir, file), string(pem))
 	}
 	write(t, filepath.Join(dir, "empty"), "\n")
-	source, err := profile.BuiltinSource("boltpay")
+	source, err := platform.BuiltinSource("boltpay")
 	if err != nil {
 		t.Fatal(err)
 	}

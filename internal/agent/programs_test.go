@@ -85,7 +85,7 @@ func TestPrograms(t *testing.T) {
 		}
 		seen := a.arrivals()
 		if got := len(seen[len(seen)-1].body); got != 3<<20 {
-			t.Errorf("%d octets arrived", got)
+			t.Errorf("%d bytes arrived", got)
 		}
 	})
 	t.Run("python", func(t *testing.T) {

@@ -13,12 +13,12 @@ import (
 	"moneyer/oauth"
 )
 
-// errorHeader tells an answer of the agent's own from an upstream's. It holds the
-// refusal's code.
+// errorHeader marks an answer of the agent's own. Its value is the code of the
+// refusal.
 const errorHeader = "Moneyer-Agent-Error"
 
-// leastWait is the Retry-After of a token that cannot be had, unless the platform
-// asks for more.
+// leastWait is the Retry-After when there is no token, unless the platform asks for
+// more.
 const leastWait = 5 * time.Second
 
 // refusal is an answer of the agent's own.
@@ -46,14 +46,14 @@ var (
 	gone = refusal{status: 499, Code: "caller_gone", Description: "the caller did not wait for the answer"}
 )
 
-// noToken: the platform gave none.
+// noToken is the refusal when the platform gave no token.
 func noToken(err error) *refusal {
 	wait := max(leastWait, oauth.AsError(err).RetryAfter)
 	return &refusal{status: http.StatusServiceUnavailable, Code: "no_token", Reason: reasonOf(err),
 		Description: "there is no access token to be had; the agent's log says why", retryAfter: wait}
 }
 
-// upstreamFailure finds out on whom an exchange failed.
+// upstreamFailure is the refusal for the error of an exchange with an upstream.
 func upstreamFailure(err error) *refusal {
 	var large *http.MaxBytesError
 	var network net.Error

@@ -17,7 +17,7 @@ import (
 )
 
 // maxHeld is the largest body that is kept in memory so that it can be sent once
-// more, in octets.
+// more, in bytes.
 const maxHeld = 1 << 20
 
 // route leads from a prefix of the agent's paths to an upstream.
@@ -39,7 +39,7 @@ func (u *route) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), u.settings.TotalTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { // a body that does not come must not hold us
+	stop := context.AfterFunc(ctx, func() { // a body that does not come must not block the route
 		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 	})
 	defer stop()
@@ -120,8 +120,8 @@ func (u *route) address(in *url.URL) *url.URL {
 	return to
 }
 
-// clean takes out of an answer what would be kept for the agent's own host, and
-// what only the agent says.
+// clean removes from an answer the cookies, which would be kept for the agent's host,
+// and the header that only the agent sets.
 func (u *route) clean(resp *http.Response) error {
 	resp.Header.Del("Set-Cookie")
 	resp.Header.Del(errorHeader)
@@ -131,19 +131,19 @@ func (u *route) clean(resp *http.Response) error {
 	return nil
 }
 
-// forget gives up the token of a request that was refused with it and could not
-// be sent again, so that the next request has another.
+// forget discards the token of a request that was refused and could not be sent
+// again, so that the next request has another one.
 func (u *route) forget(r *http.Request) {
 	if r.ContentLength == 0 || r.GetBody != nil {
-		return // the transport has done so, if there was a point in it
+		return // the transport has discarded it
 	}
 	token, err := u.source.Token(r.Context())
-	if err == nil && r.Header.Get("Authorization") == token.Type+" "+token.AccessToken {
+	if err == nil && r.Header.Get("Authorization") == string(token.Type)+" "+token.AccessToken {
 		u.source.Discard(token)
 	}
 }
 
-// failed answers for an upstream that did not.
+// failed answers when the upstream did not.
 func (u *route) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(r.Context().Err(), context.Canceled) {
 		gone.write(w)

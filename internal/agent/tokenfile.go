@@ -19,8 +19,8 @@ type tokenFile struct {
 	err     error              // of the last attempt
 }
 
-// update writes a token that is not there yet, and tells whether something
-// changed: a new token, or another error than before.
+// update writes a token unless the file has it. It reports whether something changed:
+// a new token was written, or there is another error than before.
 func (f *tokenFile) update(token *tokensource.Token) bool {
 	if f.written == token {
 		return false
@@ -63,8 +63,8 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// withoutPath takes random names out of an error, so that it can be compared
-// with the one before.
+// withoutPath removes random names from an error, so that it can be compared with
+// the one before.
 func withoutPath(err error) error {
 	var pathError *fs.PathError
 	var linkError *os.LinkError

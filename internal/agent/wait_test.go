@@ -35,7 +35,7 @@ func dial(t *testing.T, r *rig) net.Conn {
 	return conn
 }
 
-// raw sends octets and returns the answer.
+// raw sends bytes and returns the answer.
 func raw(t *testing.T, r *rig, request string) string {
 	t.Helper()
 	conn := dial(t, r)

@@ -9,15 +9,17 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // presented is an assertion as it came, with everything that the rules look at.
 // Until the signature rule holds, its claims only select a client and a key.
 type presented struct {
-	issuer *Issuer
-	policy *profile.Assertion
+	issuer *registry.Issuer
+	policy *platform.Assertion
 	// isGrant tells a grant (RFC 7523 §2.1) from client authentication (§2.2).
 	isGrant bool
 	// clientID is the request's client_id, which must then name the same client.
@@ -30,16 +32,16 @@ type presented struct {
 	formErr   error
 	claims    *jose.Claims // nil when claimsErr is not
 	claimsErr error
-	client    *Client // nil when no client has that iss
-	key       *Key    // nil when the client has no such key
-	keyErr    error   // why none was found at the client's jwks_uri
+	client    *registry.Client // nil when no client has that iss
+	key       *registry.Key    // nil when the client has no such key
+	keyErr    error            // why none was found at the client's jwks_uri
 	// verified is what signed found; verifications counts the signatures checked.
 	verified      bool
 	verifications int
 }
 
 // byGrantAssertion lets an assertion speak for its client (RFC 7523 §2.1).
-func (a *Authority) byGrantAssertion(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
+func (a *Authority) byGrantAssertion(ctx context.Context, issuer *registry.Issuer, req *Request, now time.Time) (*caller, error) {
 	if req.Assertion == "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "assertion is missing").
 			Because(&Refusal{Rule: "assertion", Expected: "an assertion parameter", Found: "none"})
@@ -49,7 +51,7 @@ func (a *Authority) byGrantAssertion(ctx context.Context, issuer *Issuer, req *R
 }
 
 // byClientAssertion authenticates a client by a signed JWT (RFC 7523 §2.2).
-func (a *Authority) byClientAssertion(ctx context.Context, issuer *Issuer, req *Request, now time.Time) (*caller, error) {
+func (a *Authority) byClientAssertion(ctx context.Context, issuer *registry.Issuer, req *Request, now time.Time) (*caller, error) {
 	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, clientID: req.ClientID, address: req.Address, now: now}
 	return a.byAssertion(ctx, p, req.ClientAssertion)
 }
@@ -102,14 +104,14 @@ func (a *Authority) present(ctx context.Context, p *presented, compact string) e
 		return nil
 	}
 	client, err := a.Registry.Client(ctx, p.issuer.Name, p.claims.Issuer)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, registry.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	p.client = client
-	p.key = client.key(p.jws.Header.Kid)
+	p.key = client.Key(p.jws.Header.Kid)
 	if p.key == nil && !client.Disabled && client.JWKSURI != "" && a.KeySource != nil && p.jws.Header.Kid != "" {
 		return a.presentRemoteKey(ctx, p)
 	}
@@ -123,25 +125,12 @@ func (a *Authority) presentRemoteKey(ctx context.Context, p *presented) error {
 	switch {
 	case err != nil:
 		p.keyErr = err
-	case isRefused(public, a.RefusedKeys):
+	case registry.Blocked(public, a.RefusedKeys) != nil:
 		p.keyErr = errors.New("the private half of the key there is published, or refused by configuration")
 	default:
-		p.key = &Key{Kid: p.jws.Header.Kid, Public: public}
+		p.key = &registry.Key{Kid: p.jws.Header.Kid, Public: public}
 	}
 	return ctx.Err()
-}
-
-// key finds the client's key for a kid. Without a kid it is the client's only key.
-func (c *Client) key(kid string) *Key {
-	if kid == "" && len(c.Keys) == 1 {
-		return &c.Keys[0]
-	}
-	for i := range c.Keys {
-		if kid != "" && c.Keys[i].Kid == kid {
-			return &c.Keys[i]
-		}
-	}
-	return nil
 }
 
 // signed tells whether the key verifies the signature. It checks once.
@@ -161,13 +150,13 @@ func (p *presented) verifies(key *jose.PublicKey) bool {
 // is found again. (Its subject is the client: subjectRule.)
 func (p *presented) bind(grant *Grant) {
 	replay := replayOf(p.issuer, p.isGrant)
-	if replay == profile.UntilExp {
+	if replay == platform.ReplayUntilExp {
 		return
 	}
 	grant.assertion = p
 	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
-	grant.use = &Use{Key: p.useKey(canonical), Until: p.expiry().Add(p.policy.Leeway)}
-	if replay == profile.SameToken {
+	grant.use = &ledger.Consumed{Value: p.useKey(canonical), Until: p.expiry().Add(p.policy.Leeway)}
+	if replay == platform.ReplaySameToken {
 		grant.seal = newTokenSeal(canonical)
 	}
 }

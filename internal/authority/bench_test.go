@@ -6,24 +6,26 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
 // noLedger records nothing, so that what is measured is the authority's own work.
 type noLedger struct{}
 
-func (noLedger) Append(context.Context, *authority.Entry, *authority.Use) error { return nil }
+func (noLedger) Append(context.Context, *ledger.Entry, *ledger.Consumed) error { return nil }
 
 // quiet is a registry that notes no last use.
-type quiet struct{ *registry }
+type quiet struct{ *memoryRegistry }
 
 func (quiet) Touch(string, string, string, time.Time) {}
 
 func benchmarkExchange(b *testing.B, profileName string, request func(*house) *authority.Request, code oauth.Code) {
 	h := newHouse(b, profileName)
 	req := request(h)
-	h.Ledger, h.Registry, h.Refusals = noLedger{}, quiet{h.registry}, authority.NewRefusals(noLedger{}, limit.Rate{PerSecond: 0.01})
+	h.Ledger, h.Registry, h.Refusals = noLedger{}, quiet{h.registry}, authority.NewRefusals(noLedger{}, overload.Rate{PerSecond: 0.01})
 	b.ReportAllocs()
 	for b.Loop() {
 		token, err := h.Exchange(b.Context(), h.issuer, req)
@@ -41,12 +43,12 @@ func BenchmarkExchange(b *testing.B) {
 		benchmarkExchange(b, "oauth2", func(h *house) *authority.Request { return clientAuthRequest(h.assertion()) }, "")
 	})
 	b.Run("client_secret", func(b *testing.B) {
-		benchmarkExchange(b, "oauth2", func(h *house) *authority.Request { return secretRequest(h.newSecret(b, authority.ClientSecret)) }, "")
+		benchmarkExchange(b, "oauth2", func(h *house) *authority.Request { return secretRequest(h.newSecret(b, registry.ClientSecret)) }, "")
 	})
 	b.Run("api_key", func(b *testing.B) {
 		benchmarkExchange(b, "thales-etp", func(h *house) *authority.Request {
 			h.addMerchant()
-			return apiKeyRequest(h.newSecret(b, authority.APIKey))
+			return apiKeyRequest(h.newSecret(b, registry.APIKey))
 		}, "")
 	})
 }

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // Authority gives tokens. Its fields are set before first use.
@@ -33,13 +35,13 @@ type Authority struct {
 	// RefusedKeys are thumbprints of keys that may not be used, beside the
 	// published ones.
 	RefusedKeys []string
-	Pepper      Pepper
+	Pepper      registry.Pepper
 	// ClientRate bounds what one client may ask for, once it is known who asks.
-	ClientRate *limit.Limiter[ClientName]
-	// Noisy holds clients that were over ClientRate, at the address from which they
+	ClientRate *overload.Limiter[ClientName]
+	// Penalty is for clients that were over ClientRate, at the address from which they
 	// were: their next assertions from there need no check of a signature to be
-	// refused. nil holds nobody.
-	Noisy *limit.Holds[ClientAt]
+	// refused. nil is for nobody.
+	Penalty *overload.Penalty[ClientAt]
 	// Refusals records refusals of known clients at a bounded rate.
 	Refusals *Refusals
 	// Revocations knows which tokens were withdrawn.
@@ -81,12 +83,13 @@ type Request struct {
 // Param is a parameter of the platform's own.
 type Param struct {
 	Name  string
-	Value Attribute
+	Value registry.Attribute
 }
 
 // AccessToken is what was minted (RFC 6749 §5.1).
 type AccessToken struct {
 	Token   string
+	Type    oauth.TokenType
 	JTI     string
 	Client  string
 	Expires time.Time
@@ -101,7 +104,7 @@ const retryAfter = time.Second
 // Exchange gives an access token for a request, or refuses with an *oauth.Error
 // whose chain may hold a *Refusal for the log. When it returns a token, the
 // token is in the ledger, and the assertion that bought it is used up.
-func (a *Authority) Exchange(ctx context.Context, issuer *Issuer, req *Request) (*AccessToken, error) {
+func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *Request) (*AccessToken, error) {
 	now := a.Now()
 	caller, err := a.authenticate(ctx, issuer, req, now)
 	if err == nil {
@@ -124,7 +127,7 @@ func (a *Authority) Exchange(ctx context.Context, issuer *Issuer, req *Request) 
 
 // caller is who asks, once that is proven; before, only who is named.
 type caller struct {
-	client *Client
+	client *registry.Client
 	// credential is the kid or the secret's ID that proved it.
 	credential string
 	// assertion is what was presented, when one was.
@@ -141,17 +144,17 @@ func (c *caller) name() string {
 
 // Grant is verified evidence (RFC 6749 §1.3): what a token may say.
 type Grant struct {
-	Client  *Client
+	Client  *registry.Client
 	Subject string
 	Scope   oauth.Scope
 	// Merchant on whose behalf the client asks; nil where the profile has none.
-	Merchant    *Merchant
+	Merchant    *registry.Merchant
 	Params      []Param
 	Credential  string
 	Correlation string
 	// assertion is used up by use; both are nil when there is none to use up.
 	assertion *presented
-	use       *Use
+	use       *ledger.Consumed
 	// seal hides a token so that only the same assertion finds it again; nil
 	// unless the issuer answers the same assertion with the same token.
 	seal *tokenSeal
@@ -160,14 +163,14 @@ type Grant struct {
 // admit refuses what is over the client's rate. It comes after authentication,
 // so that nobody uses up another's budget by naming it, and before anything is
 // used up, so that the same request may come again.
-func (a *Authority) admit(issuer *Issuer, req *Request, c *caller, now time.Time) error {
+func (a *Authority) admit(issuer *registry.Issuer, req *Request, c *caller, now time.Time) error {
 	name := ClientName{issuer.Name, c.client.ID}
 	wait, ok := a.ClientRate.Take(name, now)
 	if ok {
 		return nil
 	}
-	if a.Noisy != nil {
-		a.Noisy.Hold(ClientAt{name, req.Address}, now.Add(wait), now)
+	if a.Penalty != nil {
+		a.Penalty.Impose(ClientAt{name, req.Address}, now.Add(wait), now)
 	}
 	return overRate(wait)
 }
@@ -177,10 +180,10 @@ func (a *Authority) admit(issuer *Issuer, req *Request, c *caller, now time.Time
 // processor from the requests of others. Who shares the address could learn that
 // the client is busy.
 func (a *Authority) admitUnproven(p *presented) error {
-	if a.Noisy == nil || p.client == nil {
+	if a.Penalty == nil || p.client == nil {
 		return nil
 	}
-	wait := a.Noisy.Left(ClientAt{ClientName{p.issuer.Name, p.client.ID}, p.address}, p.now)
+	wait := a.Penalty.Remaining(ClientAt{ClientName{p.issuer.Name, p.client.ID}, p.address}, p.now)
 	if wait == 0 {
 		return nil
 	}
@@ -199,7 +202,7 @@ func unavailable(cause error) error {
 
 // mint makes the token and records it in one durable step. Until that step has
 // succeeded the token leaves this function on no path.
-func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now time.Time) (*AccessToken, error) {
+func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Grant, now time.Time) (*AccessToken, error) {
 	if _, err := a.KnownUntil(now); err != nil {
 		return nil, unavailable(err) // the key that signs here may be gone everywhere else
 	}
@@ -214,12 +217,12 @@ func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now 
 	if grant.seal != nil {
 		grant.use.Sealed = grant.seal.hide(token)
 	}
-	err = a.Ledger.Append(ctx, &Entry{
-		Kind: EntryToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
+	err = a.Ledger.Append(ctx, &ledger.Entry{
+		Kind: ledger.KindToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
 		JTI: token.JTI, Credential: grant.Credential, SigningKid: signer.Kid(), Subject: grant.Subject,
 		Scope: grant.Scope.String(), Expires: token.Expires.UTC(),
 	}, grant.use)
-	var used *UsedError
+	var used *ledger.ReplayedError
 	switch {
 	case err == nil:
 		return token, nil
@@ -234,7 +237,7 @@ func (a *Authority) mint(ctx context.Context, issuer *Issuer, grant *Grant, now 
 type draft struct{ claims, compact []byte }
 
 // sign composes the claims of token and signs them.
-func (a *Authority) sign(signer *jose.Signer, issuer *Issuer, grant *Grant, token *AccessToken, now time.Time) (compact string, err error) {
+func (a *Authority) sign(signer *jose.Signer, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) (compact string, err error) {
 	d, ok := a.drafts.Get().(*draft)
 	if !ok {
 		d = &draft{}
@@ -251,7 +254,7 @@ func (a *Authority) sign(signer *jose.Signer, issuer *Issuer, grant *Grant, toke
 
 // mintedBefore answers an assertion that was used up: with the token that it
 // gave, where the issuer does that, else with a refusal.
-func (a *Authority) mintedBefore(ctx context.Context, issuer *Issuer, grant *Grant, used *UsedError, now time.Time) (*AccessToken, error) {
+func (a *Authority) mintedBefore(ctx context.Context, issuer *registry.Issuer, grant *Grant, used *ledger.ReplayedError, now time.Time) (*AccessToken, error) {
 	if grant.seal == nil {
 		return nil, grant.assertion.refuseUsed()
 	}
@@ -274,9 +277,9 @@ func (a *Authority) mintedBefore(ctx context.Context, issuer *Issuer, grant *Gra
 
 // replayOf is the issuer's replay mode for a grant; client authentication is
 // always good for one use.
-func replayOf(issuer *Issuer, isGrant bool) profile.Replay {
+func replayOf(issuer *registry.Issuer, isGrant bool) platform.Replay {
 	if !isGrant {
-		return profile.Once
+		return platform.ReplayOnce
 	}
 	return issuer.Replay
 }

@@ -17,9 +17,10 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // The claims of each platform's token, in its order.
@@ -57,10 +58,10 @@ func TestTokenClaims(t *testing.T) {
 func TestReleasedClaims(t *testing.T) {
 	h := newHouse(t, "boltpay")
 	h.client().Scope = oauth.Scope{"openid", "roles", "username", "status"}
-	h.client().Attributes = map[string]authority.Attribute{
+	h.client().Attributes = map[string]registry.Attribute{
 		"roles": {List: []string{"admin", `qu"ote`}, IsList: true}, "username": {Text: "ann"}, "permissions": {List: []string{}, IsList: true}, "accountId": {Text: "7"},
 	}
-	req := secretRequest(h.newSecret(t, authority.ClientSecret))
+	req := secretRequest(h.newSecret(t, registry.ClientSecret))
 	req.Scope = "roles openid nonsense username status"
 	claims := claimsOf(t, h.gets(t, req))
 	if got := fmt.Sprintf("%v %v %v", claims["roles"], claims["username"], claims["scope"]); got != `[admin qu"ote] ann roles openid username status` {
@@ -74,12 +75,12 @@ func TestReleasedClaims(t *testing.T) {
 }
 
 func TestGrantScope(t *testing.T) {
-	bolt := &profile.Scope{Words: []string{"openid", "roles", "status"}, Unknown: profile.Ignore, Default: profile.Nothing}
-	d1 := &profile.Scope{Unknown: profile.Refuse, Default: profile.Registered}
-	client := &authority.Client{Scope: oauth.Scope{"openid", "roles"}}
+	bolt := &platform.Scope{Words: []string{"openid", "roles", "status"}, Unknown: platform.UnknownIgnore, Default: platform.DefaultNothing}
+	d1 := &platform.Scope{Unknown: platform.UnknownRefuse, Default: platform.DefaultRegistered}
+	client := &registry.Client{Scope: oauth.Scope{"openid", "roles"}}
 	for _, c := range []struct {
 		name, asked string
-		policy      *profile.Scope
+		policy      *platform.Scope
 		want        string
 		refused     bool
 	}{
@@ -156,9 +157,9 @@ func TestGrantTypes(t *testing.T) {
 // Several secrets are good at once; each ends by itself.
 func TestSecretsOverlap(t *testing.T) {
 	h := newHouse(t, "boltpay")
-	old := h.newSecret(t, authority.ClientSecret)
+	old := h.newSecret(t, registry.ClientSecret)
 	h.client().Secrets[0].NotAfter = noon.Add(time.Hour)
-	fresh := h.newSecret(t, authority.ClientSecret)
+	fresh := h.newSecret(t, registry.ClientSecret)
 	h.gets(t, secretRequest(old))
 	h.gets(t, secretRequest(fresh))
 	h.now = noon.Add(time.Hour)
@@ -179,8 +180,10 @@ func TestSecretsOverlap(t *testing.T) {
 func TestSecretsOfOthers(t *testing.T) {
 	h := newHouse(t, "thales-etp")
 	h.addMerchant()
-	secret := h.newSecret(t, authority.ClientSecret)
-	token, err := h.exchange(apiKeyRequest(secret))
+	c := h.client() // who has a secret from when the issuer had another profile
+	secret := registry.Secret{ID: "old", Kind: registry.ClientSecret, Digest: h.Pepper.Digest("mns_old"), Created: noon}
+	c.Secrets = append(c.Secrets, secret)
+	token, err := h.exchange(apiKeyRequest("mns_old"))
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.InvalidClient {
 		t.Errorf("a client secret as API key: %s", e.Code)
 	}
@@ -189,7 +192,7 @@ func TestSecretsOfOthers(t *testing.T) {
 		t.Errorf("an unknown API key: %s by %q", e.Code, refusal.Rule)
 	}
 	h = newHouse(t, "boltpay")
-	req := secretRequest(h.newSecret(t, authority.ClientSecret))
+	req := secretRequest(h.newSecret(t, registry.ClientSecret))
 	req.ClientID = otherID
 	token, err = h.exchange(req)
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.InvalidClient {
@@ -200,10 +203,10 @@ func TestSecretsOfOthers(t *testing.T) {
 func TestMerchants(t *testing.T) {
 	tokens := func(ids ...string) func(*house, *authority.Request) {
 		return func(_ *house, r *authority.Request) {
-			setParam(r, "tokens", authority.Attribute{List: ids, IsList: true})
+			setParam(r, "tokens", registry.Attribute{List: ids, IsList: true})
 		}
 	}
-	card := func(c authority.CardToken) func(*house, *authority.Request) {
+	card := func(c registry.CardToken) func(*house, *authority.Request) {
 		return func(h *house, r *authority.Request) {
 			h.registry.cards = append(h.registry.cards, c)
 			tokens("card-1", c.ID)(h, r)
@@ -218,21 +221,21 @@ func TestMerchants(t *testing.T) {
 		{"as it should be", func(*house, *authority.Request) {}, "", ""},
 		{"one card", tokens("card-2"), "", ""},
 		{"unknown merchant", func(_ *house, r *authority.Request) {
-			setParam(r, "merchantId", authority.Attribute{Text: "shop-9"})
+			setParam(r, "merchantId", registry.Attribute{Text: "shop-9"})
 		}, oauth.NotFound, "merchant"},
 		{"no merchant", func(_ *house, r *authority.Request) { r.Params = nil }, oauth.NotFound, "merchant"},
 		{"another client's merchant", func(h *house, _ *authority.Request) { h.registry.merchants["shop-1"].Client = otherID }, oauth.NotFound, "merchant"},
 		{"merchant disabled", func(h *house, _ *authority.Request) { h.registry.merchants["shop-1"].Disabled = true }, oauth.NotFound, "merchant"},
 		{"another issuer's merchant", func(h *house, _ *authority.Request) { h.registry.merchants["shop-1"].Issuer = "d2" }, oauth.NotFound, "merchant"},
 		{"unknown card", tokens("card-1", "card-9"), oauth.NotFound, "card token"},
-		{"another issuer's card", card(authority.CardToken{Issuer: "d2", ID: "c", Merchant: "shop-1", Scheme: "visa"}), oauth.NotFound, "card token"},
-		{"another merchant's card", card(authority.CardToken{Issuer: "d1", ID: "c", Merchant: "shop-2", Scheme: "visa"}), oauth.InvalidRequest, "card token's merchant"},
-		{"another scheme", card(authority.CardToken{Issuer: "d1", ID: "c", Merchant: "shop-1", Scheme: "amex"}), oauth.InvalidRequest, "card token's scheme"},
+		{"another issuer's card", card(registry.CardToken{Issuer: "d2", ID: "c", Merchant: "shop-1", Scheme: "visa"}), oauth.NotFound, "card token"},
+		{"another merchant's card", card(registry.CardToken{Issuer: "d1", ID: "c", Merchant: "shop-2", Scheme: "visa"}), oauth.InvalidRequest, "card token's merchant"},
+		{"another scheme", card(registry.CardToken{Issuer: "d1", ID: "c", Merchant: "shop-1", Scheme: "amex"}), oauth.InvalidRequest, "card token's scheme"},
 		{"scope not registered", func(h *house, _ *authority.Request) { h.client().Scope = nil }, oauth.InvalidScope, "scope"},
 	} {
 		h := newHouse(t, "thales-etp")
 		h.addMerchant()
-		req := apiKeyRequest(h.newSecret(t, authority.APIKey))
+		req := apiKeyRequest(h.newSecret(t, registry.APIKey))
 		c.edit(h, req)
 		token, err := h.exchange(req)
 		if c.code == "" {
@@ -248,9 +251,9 @@ func TestMerchants(t *testing.T) {
 }
 
 // brokenCards is a registry that cannot tell about card tokens.
-type brokenCards struct{ *registry }
+type brokenCards struct{ *memoryRegistry }
 
-func (brokenCards) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
+func (brokenCards) CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
 	return nil, errors.New("down")
 }
 
@@ -258,7 +261,7 @@ func TestCardTokensThatCannotBeRead(t *testing.T) {
 	h := newHouse(t, "thales-etp")
 	h.addMerchant()
 	h.Registry = brokenCards{h.registry}
-	token, err := h.exchange(apiKeyRequest(h.newSecret(t, authority.APIKey)))
+	token, err := h.exchange(apiKeyRequest(h.newSecret(t, registry.APIKey)))
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.TemporarilyUnavailable {
 		t.Errorf("told %s", e.Code)
 	}
@@ -268,23 +271,23 @@ func TestMerchantsThatCannotBeRead(t *testing.T) {
 	h := newHouse(t, "thales-etp")
 	h.addMerchant()
 	h.Registry = brokenMerchants{h.registry}
-	token, err := h.exchange(apiKeyRequest(h.newSecret(t, authority.APIKey)))
+	token, err := h.exchange(apiKeyRequest(h.newSecret(t, registry.APIKey)))
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.TemporarilyUnavailable {
 		t.Errorf("told %s", e.Code)
 	}
 }
 
-type brokenMerchants struct{ *registry }
+type brokenMerchants struct{ *memoryRegistry }
 
-func (brokenMerchants) Merchant(context.Context, string, string) (*authority.Merchant, error) {
+func (brokenMerchants) Merchant(context.Context, string, string) (*registry.Merchant, error) {
 	return nil, errors.New("down")
 }
 
 // Naming a client uses up nothing of its rate.
 func TestClientRate(t *testing.T) {
 	h := newHouse(t, "boltpay")
-	h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 2}, 64)
-	req := secretRequest(h.newSecret(t, authority.ClientSecret))
+	h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 2}, 64)
+	req := secretRequest(h.newSecret(t, registry.ClientSecret))
 	wrong := secretRequest("wrong")
 	for range 5 {
 		token, err := h.exchange(wrong)
@@ -300,13 +303,13 @@ func TestClientRate(t *testing.T) {
 	h.gets(t, req)
 }
 
-// TestNoisyClient: once a client was over its rate, whoever names it at the same
+// TestClientPenalty: once a client was over its rate, whoever names it at the same
 // address is refused without a look at the signature until its time has come.
 // Elsewhere naming it does nothing, and an unproven request holds nobody up.
-func TestNoisyClient(t *testing.T) {
+func TestClientPenalty(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 1}, 64)
-	h.Noisy = limit.NewHolds[authority.ClientAt](64)
+	h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 1}, 64)
+	h.Penalty = overload.NewPenalty[authority.ClientAt](64)
 	here, elsewhere := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	forged := h.spec()
 	forged.key = strangerKey
@@ -347,7 +350,7 @@ func (k *keySource) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, 
 	if key := k.keys[kid]; key != nil && k.err == nil {
 		return key, ctx.Err()
 	}
-	return nil, cmp.Or(k.err, error(authority.ErrNotFound))
+	return nil, cmp.Or(k.err, error(registry.ErrNotFound))
 }
 
 func TestKeysAtAJWKSURI(t *testing.T) {
@@ -366,10 +369,10 @@ func TestKeysAtAJWKSURI(t *testing.T) {
 		{"client disabled", func(s *spec, _ *keySource) { s.client().Disabled = true }, "client enabled", false},
 		{"registered too", func(s *spec, k *keySource) {
 			k.keys = nil
-			s.client().Keys = []authority.Key{{Kid: "remote", Public: publicOf(partnerKey)}}
+			s.client().Keys = []registry.Key{{Kid: "remote", Public: publicOf(partnerKey)}}
 		}, ok, false},
 		{"registered and disabled", func(s *spec, _ *keySource) {
-			s.client().Keys = []authority.Key{{Kid: "remote", Public: publicOf(partnerKey), Disabled: true}}
+			s.client().Keys = []registry.Key{{Kid: "remote", Public: publicOf(partnerKey), Disabled: true}}
 		}, "key in force", false},
 	} {
 		h := newHouse(t, "thales-d1")
@@ -450,7 +453,7 @@ func TestMerchantsWithoutCards(t *testing.T) {
 	p := *h.issuer.Profile
 	p.Policy.Merchant.Cards = ""
 	h.issuer.Profile = &p
-	req := apiKeyRequest(h.newSecret(t, authority.APIKey))
+	req := apiKeyRequest(h.newSecret(t, registry.APIKey))
 	req.Params = req.Params[:1]
 	if _, there := claimsOf(t, h.gets(t, req))["tokens"]; there {
 		t.Error("a claim without its parameter")

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 	"time"
+
+	"moneyer/internal/registry"
 )
 
 // Finding is what one rule says of an assertion.
@@ -19,7 +21,7 @@ type Finding struct {
 // nothing: the assertion is not used up. A rule that needs an earlier one (no
 // signature can be checked without a key) is left out when that one is broken.
 // The error is trouble with the registry.
-func (a *Authority) Explain(ctx context.Context, issuer *Issuer, compact string, isGrant bool, now time.Time) ([]Finding, error) {
+func (a *Authority) Explain(ctx context.Context, issuer *registry.Issuer, compact string, isGrant bool, now time.Time) ([]Finding, error) {
 	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, isGrant: isGrant, now: now}
 	if err := a.present(ctx, p, compact); err != nil {
 		return nil, err

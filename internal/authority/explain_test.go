@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -30,7 +31,7 @@ var mistakes = []struct {
 	{"other-private-key", uses[0], func(s *spec) { s.key = strangerKey }},
 	{"other-registered-key", uses[0], func(s *spec) {
 		s.key = strangerKey
-		s.client().Keys[1] = authority.Key{Kid: "key-2026-12", Public: publicOf(strangerKey)}
+		s.client().Keys[1] = registry.Key{Kid: "key-2026-12", Public: publicOf(strangerKey)}
 	}},
 	{"missing-kid", uses[0], func(s *spec) { delete(s.header, "kid") }},
 	{"unknown-kid", uses[0], header("kid", "key-9")},
@@ -42,7 +43,7 @@ var mistakes = []struct {
 	{"alg-none", uses[0], all(header("alg", "none"), func(s *spec) { s.resign = func([]byte) []byte { return nil } })},
 	{"exp-text", uses[0], claim("exp", "2026-11-02T12:05:00Z")},
 	{"unknown-iss", uses[0], claim("iss", "ACMEGW0002")},
-	{"key-over", uses[0], key(func(k *authority.Key) { k.NotAfter = noon.Add(-time.Hour) })},
+	{"key-over", uses[0], key(func(k *registry.Key) { k.NotAfter = noon.Add(-time.Hour) })},
 	{"many-at-once", uses[0], all(at("exp", -time.Hour), at("nbf", time.Hour), claim("aud", []string{"a", "b"}), claim("sub", "me"), header("typ", "at+jwt"))},
 	{"client-auth-endpoint", uses[3], claim("aud", endpoint)},
 	{"client-auth-array", uses[3], claim("aud", []string{"https://auth.example/d1"})},

@@ -3,11 +3,13 @@ package authority
 import (
 	"context"
 	"time"
+
+	"moneyer/internal/registry"
 )
 
 // Judge judges an assertion as Exchange does and tells how many signatures it
 // checked on the way.
-func Judge(ctx context.Context, a *Authority, issuer *Issuer, req *Request, now time.Time) (verifications int, err error) {
+func Judge(ctx context.Context, a *Authority, issuer *registry.Issuer, req *Request, now time.Time) (verifications int, err error) {
 	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, isGrant: req.Assertion != "", clientID: req.ClientID, now: now}
 	_, err = a.byAssertion(ctx, p, req.Assertion+req.ClientAssertion)
 	return p.verifications, err
@@ -34,6 +36,5 @@ var GivenBackBurst = givenBack.Burst
 // What tests look at by itself.
 var (
 	GrantScope = grantScope
-	Shorten    = shorten
 	FormHint   = formHint
 )

@@ -5,12 +5,13 @@ import (
 	"errors"
 	"slices"
 
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // verify finds out what the caller may have.
-func (a *Authority) verify(ctx context.Context, issuer *Issuer, req *Request, c *caller) (*Grant, error) {
+func (a *Authority) verify(ctx context.Context, issuer *registry.Issuer, req *Request, c *caller) (*Grant, error) {
 	if len(c.client.Grants) > 0 && !slices.Contains(c.client.Grants, req.GrantType) {
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use this grant_type").
 			Because(&Refusal{Rule: "client's grants", Expected: "a grant that the client is registered for", Found: string(req.GrantType)})
@@ -36,9 +37,9 @@ func (a *Authority) verify(ctx context.Context, issuer *Issuer, req *Request, c 
 
 // grantScope narrows what was asked for to what the client is registered for
 // (RFC 6749 §3.3).
-func grantScope(policy *profile.Scope, client *Client, asked string) (oauth.Scope, error) {
+func grantScope(policy *platform.Scope, client *registry.Client, asked string) (oauth.Scope, error) {
 	if asked == "" {
-		if policy.Default == profile.Registered {
+		if policy.Default == platform.DefaultRegistered {
 			return client.Scope, nil
 		}
 		return nil, nil
@@ -47,28 +48,28 @@ func grantScope(policy *profile.Scope, client *Client, asked string) (oauth.Scop
 	if err != nil {
 		return nil, oauth.AsError(err).Because(&Refusal{Rule: "scope", Expected: "words of RFC 6749 section 3.3", Found: "malformed ones"})
 	}
-	if policy.Unknown == profile.Ignore {
+	if policy.Unknown == platform.UnknownIgnore {
 		scope = slices.DeleteFunc(scope, func(word string) bool { return !slices.Contains(policy.Words, word) })
 	}
 	if word := scope.Missing(client.Scope); word != "" {
 		return nil, oauth.Errorf(oauth.InvalidScope, "the client is not registered for all of this scope").
-			Because(&Refusal{Rule: "scope", Expected: client.Scope.String(), Found: shorten(word)})
+			Because(&Refusal{Rule: "scope", Expected: client.Scope.String(), Found: registry.Excerpt(word)})
 	}
 	return scope, nil
 }
 
 // verifyMerchant holds a request to a merchant of the client and to card tokens
 // of that merchant.
-func (a *Authority) verifyMerchant(ctx context.Context, issuer *Issuer, req *Request, client *Client) (*Merchant, error) {
+func (a *Authority) verifyMerchant(ctx context.Context, issuer *registry.Issuer, req *Request, client *registry.Client) (*registry.Merchant, error) {
 	policy := &issuer.Profile.Policy.Merchant
 	id := req.Param(policy.Param).Text
 	merchant, err := a.Registry.Merchant(ctx, issuer.Name, id)
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return nil, unavailable(err)
 	}
 	if err != nil || merchant.Client != client.ID || merchant.Disabled {
 		return nil, oauth.Errorf(oauth.NotFound, "no such merchant").
-			Because(&Refusal{Rule: "merchant", Expected: "an enabled merchant of this client", Found: shorten(id)})
+			Because(&Refusal{Rule: "merchant", Expected: "an enabled merchant of this client", Found: registry.Excerpt(id)})
 	}
 	if policy.Cards == "" {
 		return merchant, nil
@@ -76,7 +77,7 @@ func (a *Authority) verifyMerchant(ctx context.Context, issuer *Issuer, req *Req
 	return merchant, a.verifyCards(ctx, issuer, merchant, req.Param(policy.Cards).List)
 }
 
-func (a *Authority) verifyCards(ctx context.Context, issuer *Issuer, merchant *Merchant, ids []string) error {
+func (a *Authority) verifyCards(ctx context.Context, issuer *registry.Issuer, merchant *registry.Merchant, ids []string) error {
 	found, err := a.Registry.CardTokens(ctx, issuer.Name, ids)
 	if err != nil {
 		return unavailable(err)
@@ -99,11 +100,11 @@ func (a *Authority) verifyCards(ctx context.Context, issuer *Issuer, merchant *M
 }
 
 // Param finds a parameter of the platform's own; absent ones are empty.
-func (r *Request) Param(name string) Attribute {
+func (r *Request) Param(name string) registry.Attribute {
 	for i := range r.Params {
 		if r.Params[i].Name == name {
 			return r.Params[i].Value
 		}
 	}
-	return Attribute{}
+	return registry.Attribute{}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
+	"moneyer/internal/registry"
 )
 
 // formHint names the likely mistake in something that is not a compact JWS.
@@ -69,13 +70,14 @@ func audienceHint(p *presented) string {
 		return "send aud as a string, not as an array (RFC 10070)"
 	case strings.TrimSuffix(aud[0], "/") == p.issuer.URL && aud[0] != p.issuer.URL:
 		return "leave the last / out: names are compared exactly"
-	case !p.isGrant && p.issuer.isEndpoint(aud[0]):
+	case !p.isGrant && p.issuer.IsTokenEndpoint(aud[0]):
 		return "as client authentication aud is the issuer URL, not the token endpoint (RFC 10070)"
 	}
 	return ""
 }
 
-func (c *Client) kids() string {
+// kids lists the kids of a client for people.
+func kids(c *registry.Client) string {
 	if c == nil || len(c.Keys) == 0 && c.JWKSURI == "" {
 		return "the client's keys (it has none)"
 	}
@@ -96,7 +98,7 @@ func errorOr(err error, otherwise string) string {
 	return err.Error()
 }
 
-func quote(s string) string { return fmt.Sprintf("%q", shorten(s)) }
+func quote(s string) string { return fmt.Sprintf("%q", registry.Excerpt(s)) }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 

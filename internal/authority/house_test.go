@@ -20,10 +20,13 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/store"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // noon is when every test begins: on a whole second, so that edges are exact.
@@ -35,7 +38,7 @@ const (
 	kid      = "key-1"
 )
 
-var unlimited = limit.Rate{}
+var unlimited = overload.Rate{}
 
 // partnerKey signs the client's assertions, strangerKey is registered nowhere.
 var (
@@ -66,9 +69,9 @@ func publicOf(key crypto.Signer) *jose.PublicKey {
 // house is an authority with all its neighbours in memory.
 type house struct {
 	*authority.Authority
-	registry *registry
-	ledger   *ledger
-	issuer   *authority.Issuer
+	registry *memoryRegistry
+	ledger   *memoryLedger
+	issuer   *registry.Issuer
 	now      time.Time
 	db       *store.DB // the ledger, where it is in SQLite
 	// secrets are what nobody may be told.
@@ -78,31 +81,31 @@ type house struct {
 // newHouse has one issuer of the profile and two clients, with a key each.
 func newHouse(t testing.TB, profileName string) *house {
 	t.Helper()
-	p, err := profile.Builtin(profileName)
+	p, err := platform.Builtin(profileName)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.Policy.Assertion.MaxLifetime = maxLifetime // one bound, so that one table of edges does for all
-	h := &house{registry: &registry{clients: map[string]*authority.Client{}}, ledger: &ledger{}, now: noon}
-	h.issuer = &authority.Issuer{
+	h := &house{registry: &memoryRegistry{clients: map[string]*registry.Client{}}, ledger: &memoryLedger{}, now: noon}
+	h.issuer = &registry.Issuer{
 		Name: "d1", URL: "https://auth.example/d1", Profile: p, Environment: "stg", AudienceNames: []string{"stg", "prd"},
 		ResourceAudience: "https://api.example", TokenLifetime: p.Policy.Token.Lifetime,
 		Replay: p.Policy.Assertion.Replay, Alg: p.Policy.Token.Alg,
 	}
 	for id, key := range map[string]crypto.Signer{clientID: partnerKey, otherID: secondKey} {
-		h.registry.add(&authority.Client{Issuer: "d1", ID: id, Scope: oauth.Scope{"pay", "read"}, Created: noon,
-			Keys: []authority.Key{{Kid: kid, Public: publicOf(key)}, {Kid: "spare-" + id, Public: sparePublic}}})
+		h.registry.add(&registry.Client{Issuer: "d1", ID: id, Scope: oauth.Scope{"pay", "read"}, Created: noon,
+			Keys: []registry.Key{{Kid: kid, Public: publicOf(key)}, {Kid: "spare-" + id, Public: sparePublic}}})
 	}
 	h.registry.clients[otherID].Keys[0].Kid = "key-2"
 	h.Authority = &authority.Authority{
-		Registry: h.registry, Ledger: h.ledger, Keyring: keyring{tokenSigner.As(p.Policy.Token.Typ)}, Pepper: authority.Pepper("pepper"),
-		ClientRate: limit.New[authority.ClientName](unlimited, 64), Refusals: authority.NewRefusals(h.ledger, unlimited),
+		Registry: h.registry, Ledger: h.ledger, Keyring: keyring{tokenSigner.As(p.Policy.Token.Typ)}, Pepper: registry.Pepper("pepper"),
+		ClientRate: overload.NewLimiter[authority.ClientName](unlimited, 64), Refusals: authority.NewRefusals(h.ledger, unlimited),
 		Revocations: authority.NewRevocations(h.ledger), Now: func() time.Time { return h.now },
 	}
 	return h
 }
 
-func (h *house) client() *authority.Client { return h.registry.clients[clientID] }
+func (h *house) client() *registry.Client { return h.registry.clients[clientID] }
 
 func (h *house) exchange(req *authority.Request) (*authority.AccessToken, error) {
 	return h.Exchange(context.Background(), h.issuer, req)
@@ -125,9 +128,9 @@ func (h *house) keepSecret(texts ...string) {
 }
 
 // newSecret registers a secret or an API key of the client.
-func (h *house) newSecret(t testing.TB, kind authority.SecretKind) string {
+func (h *house) newSecret(t testing.TB, kind registry.SecretKind) string {
 	t.Helper()
-	_, text, err := h.client().NewSecret(h.Pepper, kind, time.Time{}, h.now)
+	_, text, err := h.client().NewSecret(h.issuer, h.Pepper, kind, time.Time{}, h.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,11 +138,11 @@ func (h *house) newSecret(t testing.TB, kind authority.SecretKind) string {
 }
 
 // addMerchant registers the client's merchant with two card tokens.
-func (h *house) addMerchant() *authority.Merchant {
-	m := &authority.Merchant{Issuer: "d1", ID: "shop-1", Client: clientID,
-		Attributes: map[string]authority.Attribute{"trId": {Text: "40012345678"}}}
-	h.registry.merchants = map[string]*authority.Merchant{"shop-1": m}
-	h.registry.cards = []authority.CardToken{
+func (h *house) addMerchant() *registry.Merchant {
+	m := &registry.Merchant{Issuer: "d1", ID: "shop-1", Client: clientID,
+		Attributes: map[string]registry.Attribute{"trId": {Text: "40012345678"}}}
+	h.registry.merchants = map[string]*registry.Merchant{"shop-1": m}
+	h.registry.cards = []registry.CardToken{
 		{Issuer: "d1", ID: "card-1", Merchant: "shop-1", Scheme: "visa"},
 		{Issuer: "d1", ID: "card-2", Merchant: "shop-1", Scheme: "mastercard"},
 	}
@@ -154,57 +157,57 @@ func secretRequest(secret string) *authority.Request {
 func apiKeyRequest(key string) *authority.Request {
 	return &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthAPIKey, Secret: key, Scope: "PAYMENT_PASSKEY", Correlation: "corr-1",
 		Params: []authority.Param{
-			{Name: "merchantId", Value: authority.Attribute{Text: "shop-1"}},
-			{Name: "tokens", Value: authority.Attribute{List: []string{"card-1", "card-2"}, IsList: true}},
+			{Name: "merchantId", Value: registry.Attribute{Text: "shop-1"}},
+			{Name: "tokens", Value: registry.Attribute{List: []string{"card-1", "card-2"}, IsList: true}},
 		}}
 }
 
-// registry is a Registry in memory. Tests change what it holds before they ask.
-type registry struct {
-	clients   map[string]*authority.Client
-	merchants map[string]*authority.Merchant
-	cards     []authority.CardToken
+// memoryRegistry is a Registry in memory. Tests change what it holds before they ask.
+type memoryRegistry struct {
+	clients   map[string]*registry.Client
+	merchants map[string]*registry.Merchant
+	cards     []registry.CardToken
 	err       error
 
 	mu      sync.Mutex
 	touched []string
 }
 
-func (r *registry) add(c *authority.Client) { r.clients[c.ID] = c }
+func (r *memoryRegistry) add(c *registry.Client) { r.clients[c.ID] = c }
 
-func (r *registry) Client(_ context.Context, issuer, id string) (*authority.Client, error) {
+func (r *memoryRegistry) Client(_ context.Context, issuer, id string) (*registry.Client, error) {
 	c := r.clients[id]
 	if r.err != nil {
 		return nil, r.err
 	}
 	if c == nil || c.Issuer != issuer {
-		return nil, authority.ErrNotFound
+		return nil, registry.ErrNotFound
 	}
 	return c, nil
 }
 
-func (r *registry) ClientByAPIKey(_ context.Context, issuer string, key authority.Digest) (*authority.Client, error) {
+func (r *memoryRegistry) ClientByAPIKey(_ context.Context, issuer string, key registry.Digest) (*registry.Client, error) {
 	for _, c := range r.clients {
-		if c.Issuer == issuer && slices.ContainsFunc(c.Secrets, func(s authority.Secret) bool { return s.Digest == key }) {
+		if c.Issuer == issuer && slices.ContainsFunc(c.Secrets, func(s registry.Secret) bool { return s.Digest == key }) {
 			return c, r.err
 		}
 	}
-	return nil, errors.Join(r.err, authority.ErrNotFound)
+	return nil, errors.Join(r.err, registry.ErrNotFound)
 }
 
-func (r *registry) Merchant(_ context.Context, issuer, id string) (*authority.Merchant, error) {
+func (r *memoryRegistry) Merchant(_ context.Context, issuer, id string) (*registry.Merchant, error) {
 	m := r.merchants[id]
 	if r.err != nil {
 		return nil, r.err
 	}
 	if m == nil || m.Issuer != issuer {
-		return nil, authority.ErrNotFound
+		return nil, registry.ErrNotFound
 	}
 	return m, nil
 }
 
-func (r *registry) CardTokens(_ context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
-	var found []authority.CardToken
+func (r *memoryRegistry) CardTokens(_ context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
+	var found []registry.CardToken
 	for _, card := range r.cards {
 		if card.Issuer == issuer && slices.Contains(ids, card.ID) {
 			found = append(found, card)
@@ -213,55 +216,55 @@ func (r *registry) CardTokens(_ context.Context, issuer string, ids []string) ([
 	return found, r.err
 }
 
-func (r *registry) Touch(issuer, client, credential string, _ time.Time) {
+func (r *memoryRegistry) Touch(issuer, client, credential string, _ time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.touched = append(r.touched, issuer+" "+client+" "+credential)
 }
 
-// ledger is a Ledger in memory.
-type ledger struct {
+// memoryLedger is a Ledger in memory.
+type memoryLedger struct {
 	mu      sync.Mutex
-	entries []authority.Entry
-	used    map[[32]byte]*authority.Use
+	entries []ledger.Entry
+	used    map[[32]byte]*ledger.Consumed
 	// revocations that were put.
-	revocations []authority.Revocation
+	revocations []revocation.Revocation
 	err         error // what every Append answers, when set
 	// listed is called after each reading of revocations, and puts before each is put.
 	listed, puts func()
 }
 
-func (l *ledger) Append(_ context.Context, e *authority.Entry, use *authority.Use) error {
+func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, use *ledger.Consumed) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return l.err
 	}
 	if use != nil {
-		if first := l.used[use.Key]; first != nil {
-			return &authority.UsedError{Sealed: first.Sealed}
+		if first := l.used[use.Value]; first != nil {
+			return &ledger.ReplayedError{Sealed: first.Sealed}
 		}
 		if l.used == nil {
-			l.used = map[[32]byte]*authority.Use{}
+			l.used = map[[32]byte]*ledger.Consumed{}
 		}
-		l.used[use.Key] = use
+		l.used[use.Value] = use
 	}
 	l.entries = append(l.entries, *e)
 	return nil
 }
 
 // Revocations implements authority.RevocationStore.
-func (l *ledger) Revocations(_ context.Context, issuer string) ([]authority.Revocation, error) {
+func (l *memoryLedger) Revocations(_ context.Context, issuer string) ([]revocation.Revocation, error) {
 	if l.listed != nil {
 		defer l.listed()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.revocations), func(r authority.Revocation) bool { return r.Issuer != issuer }), l.err
+	return slices.DeleteFunc(slices.Clone(l.revocations), func(r revocation.Revocation) bool { return r.Issuer != issuer }), l.err
 }
 
 // Revocation implements authority.RevocationStore.
-func (l *ledger) Revocation(_ context.Context, issuer, id string) (*authority.Revocation, error) {
+func (l *memoryLedger) Revocation(_ context.Context, issuer, id string) (*revocation.Revocation, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.revocations {
@@ -269,10 +272,10 @@ func (l *ledger) Revocation(_ context.Context, issuer, id string) (*authority.Re
 			return &r, l.err
 		}
 	}
-	return nil, authority.ErrNotFound
+	return nil, registry.ErrNotFound
 }
 
-func (l *ledger) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
+func (l *memoryLedger) PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error {
 	if l.puts != nil {
 		l.puts()
 	}
@@ -285,7 +288,7 @@ func (l *ledger) PutRevocation(ctx context.Context, r *authority.Revocation, e *
 	return nil
 }
 
-func (l *ledger) Entries(_ context.Context, q authority.Query, visit func(*authority.Record) error) error {
+func (l *memoryLedger) Entries(_ context.Context, q ledger.Query, visit func(*ledger.Record) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i := range l.entries {
@@ -296,7 +299,7 @@ func (l *ledger) Entries(_ context.Context, q authority.Query, visit func(*autho
 		if err != nil {
 			return err
 		}
-		if err := visit(&authority.Record{Seq: int64(i + 1), Line: line}); err != nil {
+		if err := visit(&ledger.Record{Seq: int64(i + 1), Line: line}); err != nil {
 			return err
 		}
 	}
@@ -304,10 +307,10 @@ func (l *ledger) Entries(_ context.Context, q authority.Query, visit func(*autho
 }
 
 // of lists the entries of a kind.
-func (l *ledger) of(kind authority.EntryKind) []authority.Entry {
+func (l *memoryLedger) of(kind ledger.Kind) []ledger.Entry {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.entries), func(e authority.Entry) bool { return e.Kind != kind })
+	return slices.DeleteFunc(slices.Clone(l.entries), func(e ledger.Entry) bool { return e.Kind != kind })
 }
 
 // keyring always signs with one key.
@@ -315,7 +318,7 @@ type keyring struct{ signer *jose.Signer }
 
 func (k keyring) Public(_, kid string, _ time.Time) (*jose.PublicKey, error) {
 	if k.signer == nil || kid != k.signer.Kid() {
-		return nil, authority.ErrNotFound
+		return nil, registry.ErrNotFound
 	}
 	return k.signer.Public(), nil
 }

@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // ActiveToken is an access token of ours that is good now (RFC 7662 §2.2).
@@ -33,11 +34,11 @@ type ActiveToken struct {
 // is an *oauth.Error with invalid_token, whose cause is for the log; what cannot
 // be judged is temporarily_unavailable. While the registry cannot tell, it goes by
 // what was known last.
-func (a *Authority) Introspect(ctx context.Context, issuer *Issuer, token string, now time.Time) (*ActiveToken, error) {
+func (a *Authority) Introspect(ctx context.Context, issuer *registry.Issuer, token string, now time.Time) (*ActiveToken, error) {
 	return a.introspect(ctx, a.viewOf(now), issuer, token)
 }
 
-func (a *Authority) introspect(ctx context.Context, v *view, issuer *Issuer, token string) (*ActiveToken, error) {
+func (a *Authority) introspect(ctx context.Context, v *view, issuer *registry.Issuer, token string) (*ActiveToken, error) {
 	t, err := a.ownToken(issuer, token, v.now)
 	if err != nil {
 		return nil, inactive(err)
@@ -57,7 +58,7 @@ func (a *Authority) introspect(ctx context.Context, v *view, issuer *Issuer, tok
 // Withdrawn tells whether a token that is otherwise good was revoked, or what it
 // was minted for was disabled. kid and payload are those of a verified token. What
 // was known last does not do here: who asks may be about to change something.
-func (a *Authority) Withdrawn(ctx context.Context, issuer *Issuer, kid string, payload []byte) (bool, error) {
+func (a *Authority) Withdrawn(ctx context.Context, issuer *registry.Issuer, kid string, payload []byte) (bool, error) {
 	claims, err := jose.ParseClaims(payload)
 	if err != nil {
 		return false, err
@@ -78,12 +79,12 @@ var errWithdrawn = errors.New("withdrawn")
 
 // standing looks at what can change while a token lives, and finds out its
 // client. The error is errWithdrawn, or trouble with the registry.
-func (a *Authority) standing(ctx context.Context, v *view, issuer *Issuer, t *ActiveToken) error {
+func (a *Authority) standing(ctx context.Context, v *view, issuer *registry.Issuer, t *ActiveToken) error {
 	if err := findClient(ctx, v, issuer, t); err != nil {
 		return err
 	}
 	switch {
-	case a.Revocations.names(issuer.Name, t):
+	case a.Revocations.matches(issuer.Name, t):
 		return fmt.Errorf("%w: it was revoked", errWithdrawn)
 	case issuer.Disabled:
 		return fmt.Errorf("%w: the issuer is disabled", errWithdrawn)
@@ -91,32 +92,32 @@ func (a *Authority) standing(ctx context.Context, v *view, issuer *Issuer, t *Ac
 		return nil // the profile's tokens do not say
 	}
 	client, err := v.client(ctx, issuer.Name, t.Client)
-	if errors.Is(err, ErrNotFound) || err == nil && client.Disabled {
-		return fmt.Errorf("%w: client %s is disabled or gone", errWithdrawn, shorten(t.Client))
+	if errors.Is(err, registry.ErrNotFound) || err == nil && client.Disabled {
+		return fmt.Errorf("%w: client %s is disabled or gone", errWithdrawn, registry.Excerpt(t.Client))
 	}
 	return err
 }
 
 // findClient finds out for whom a token was minted: its client, or the one that
 // acts for its merchant. It fills in the client of a disabled merchant, too.
-func findClient(ctx context.Context, v *view, issuer *Issuer, t *ActiveToken) error {
+func findClient(ctx context.Context, v *view, issuer *registry.Issuer, t *ActiveToken) error {
 	if issuer.Profile.Policy.Merchant.Param == "" {
-		t.Client = t.text(claimFrom(issuer.Profile, profile.SourceClient))
+		t.Client = t.text(claimFrom(issuer.Profile, platform.SourceClient))
 		return nil
 	}
-	id := t.text(claimFrom(issuer.Profile, profile.SourceMerchant))
+	id := t.text(claimFrom(issuer.Profile, platform.SourceMerchant))
 	merchant, err := v.merchant(ctx, issuer.Name, id)
 	if err == nil {
 		t.Client = merchant.Client
 	}
-	if errors.Is(err, ErrNotFound) || err == nil && merchant.Disabled {
-		return fmt.Errorf("%w: merchant %s is disabled or gone", errWithdrawn, shorten(id))
+	if errors.Is(err, registry.ErrNotFound) || err == nil && merchant.Disabled {
+		return fmt.Errorf("%w: merchant %s is disabled or gone", errWithdrawn, registry.Excerpt(id))
 	}
 	return err
 }
 
 // claimFrom is the claim that always holds a source in a profile's tokens, or "".
-func claimFrom(p *profile.Profile, source profile.Source) string {
+func claimFrom(p *platform.Profile, source platform.Source) string {
 	for i := range p.Policy.Token.Claims {
 		if claim := &p.Policy.Token.Claims[i]; claim.From == source && claim.Release == "" {
 			return claim.Name
@@ -130,7 +131,7 @@ func inactive(cause error) error {
 }
 
 // ownToken checks what does not change while the token lives, and its time.
-func (a *Authority) ownToken(issuer *Issuer, token string, now time.Time) (*ActiveToken, error) {
+func (a *Authority) ownToken(issuer *registry.Issuer, token string, now time.Time) (*ActiveToken, error) {
 	jws, err := jose.Parse(token)
 	if err != nil {
 		return nil, err

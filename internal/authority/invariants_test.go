@@ -14,7 +14,9 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -101,7 +103,7 @@ func TestInvariant2RefusedIsNotUsedUp(t *testing.T) {
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.InvalidScope {
 		t.Fatalf("code %s, want invalid_scope", e.Code)
 	}
-	h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 1}, 64)
+	h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 1}, 64)
 	h.ClientRate.Take(authority.ClientName{Issuer: "d1", Client: clientID}, h.now)
 	token, err = h.exchange(clientAuthRequest(compact))
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.RateLimited || e.RetryAfter != time.Second {
@@ -120,9 +122,9 @@ func TestInvariant3NoTokenLeavesUnrecorded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		entries := h.ledger.of(authority.EntryToken)
-		want := authority.Entry{
-			Kind: authority.EntryToken, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", JTI: token.JTI,
+		entries := h.ledger.of(ledger.KindToken)
+		want := ledger.Entry{
+			Kind: ledger.KindToken, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", JTI: token.JTI,
 			Credential: kid, SigningKid: "signing-1", Subject: clientID, Scope: "pay read", Expires: noon.Add(h.issuer.TokenLifetime),
 		}
 		if len(entries) != 1 || entries[0] != want {
@@ -161,21 +163,21 @@ func TestInvariant4ExpIsMeasuredByOurClock(t *testing.T) {
 var callers = []struct {
 	name, profile string
 	request       func(testing.TB, *house) *authority.Request
-	credential    func(*authority.Client) *bool
+	credential    func(*registry.Client) *bool
 }{
 	{"grant", "thales-d1", func(_ testing.TB, h *house) *authority.Request { return grantRequest(h.assertion()) }, firstKey},
 	{"private_key_jwt", "oauth2", func(_ testing.TB, h *house) *authority.Request { return clientAuthRequest(h.assertion()) }, firstKey},
 	{"secret", "boltpay", func(t testing.TB, h *house) *authority.Request {
-		return secretRequest(h.newSecret(t, authority.ClientSecret))
+		return secretRequest(h.newSecret(t, registry.ClientSecret))
 	}, firstSecret},
 	{"API key", "thales-etp", func(t testing.TB, h *house) *authority.Request {
 		h.addMerchant()
-		return apiKeyRequest(h.newSecret(t, authority.APIKey))
+		return apiKeyRequest(h.newSecret(t, registry.APIKey))
 	}, firstSecret},
 }
 
-func firstKey(c *authority.Client) *bool    { return &c.Keys[0].Disabled }
-func firstSecret(c *authority.Client) *bool { return &c.Secrets[0].Disabled }
+func firstKey(c *registry.Client) *bool    { return &c.Keys[0].Disabled }
+func firstSecret(c *registry.Client) *bool { return &c.Secrets[0].Disabled }
 
 func TestInvariant5DisabledMeansDisabled(t *testing.T) {
 	for _, c := range callers {
@@ -235,8 +237,7 @@ func TestInvariant6OnlyErrorsSayWhatCallersMayKnow(t *testing.T) {
 
 func TestInvariant7OnlyRetryableErrorsSayWhenToComeBack(t *testing.T) {
 	everyRefusal(t, func(name string, _ *house, err error) {
-		e := oauth.AsError(err)
-		if e.Code.Retryable() != (e.RetryAfter > 0) {
+		if e := oauth.AsError(err); e != nil && e.Code.Retryable() != (e.RetryAfter > 0) {
 			t.Errorf("%s: %s with RetryAfter %s", name, e.Code, e.RetryAfter)
 		}
 	})
@@ -310,7 +311,7 @@ var misuses = []struct {
 		req.GrantType = oauth.GrantType(req.Assertion + req.ClientAssertion + req.Secret)
 	}},
 	{"secret as merchant", func(_ *house, req *authority.Request) {
-		setParam(req, "merchantId", authority.Attribute{Text: req.Secret})
+		setParam(req, "merchantId", registry.Attribute{Text: req.Secret})
 	}},
 	{"secret as iss", func(h *house, req *authority.Request) {
 		leak(h, req, func(s *spec, secret string) { s.claims["iss"] = secret })
@@ -328,11 +329,11 @@ var misuses = []struct {
 		leak(h, req, func(s *spec, secret string) { s.header["typ"] = secret })
 	}},
 	{"over its rate", func(h *house, _ *authority.Request) {
-		h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1}, 64)
+		h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1}, 64)
 		h.ClientRate.Take(authority.ClientName{Issuer: "d1", Client: clientID}, h.now)
 	}},
 	{"registry down", func(h *house, _ *authority.Request) { h.registry.err = errors.New("down") }},
-	{"ledger down", func(h *house, _ *authority.Request) { h.Ledger = &ledger{err: errors.New("down")} }},
+	{"ledger down", func(h *house, _ *authority.Request) { h.Ledger = &memoryLedger{err: errors.New("down")} }},
 	{"keyring down", func(h *house, _ *authority.Request) { h.Keyring = keyring{} }},
 	{"issuer disabled", func(h *house, _ *authority.Request) { h.issuer.Disabled = true }},
 	{"grants of another kind", func(h *house, _ *authority.Request) { h.client().Grants = []oauth.GrantType{"device"} }},
@@ -352,13 +353,13 @@ func leak(h *house, req *authority.Request, put func(*spec, string)) {
 	}
 }
 
-func disableSecrets(c *authority.Client) {
+func disableSecrets(c *registry.Client) {
 	for i := range c.Secrets {
 		c.Secrets[i].Disabled = true
 	}
 }
 
-func setParam(req *authority.Request, name string, value authority.Attribute) {
+func setParam(req *authority.Request, name string, value registry.Attribute) {
 	for i := range req.Params {
 		if req.Params[i].Name == name {
 			req.Params[i].Value = value
@@ -406,12 +407,12 @@ func TestFailedSecretsAreAlike(t *testing.T) {
 		func(h *house, _ *authority.Request) { h.client().Disabled = true },
 		func(h *house, _ *authority.Request) { h.client().Secrets[0].Disabled = true },
 		func(h *house, _ *authority.Request) { h.client().Secrets[0].NotAfter = noon },
-		func(h *house, _ *authority.Request) { h.client().Secrets[0].Kind = authority.APIKey },
+		func(h *house, _ *authority.Request) { h.client().Secrets[0].Kind = registry.APIKey },
 		func(_ *house, req *authority.Request) { req.Auth = oauth.AuthNone },
 		func(_ *house, req *authority.Request) { req.Auth = oauth.AuthAPIKey },
 	} {
 		h := newHouse(t, "boltpay")
-		req := secretRequest(h.newSecret(t, authority.ClientSecret))
+		req := secretRequest(h.newSecret(t, registry.ClientSecret))
 		edit(h, req)
 		token, err := h.exchange(req)
 		e, _ := refusalOf(t, token, err)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"moneyer/internal/registry"
 )
 
 // This file is what goes on while the store cannot be asked: questions about
@@ -91,13 +93,13 @@ func see[T any](ctx context.Context, v *view, ask func(context.Context, Registry
 		asked, cancel := v.hurry(ctx)
 		found, err := ask(asked, v.registry)
 		cancel()
-		if err == nil || errors.Is(err, ErrNotFound) || v.last == nil || v.now.Sub(v.since) > MaxStale {
+		if err == nil || errors.Is(err, registry.ErrNotFound) || v.last == nil || v.now.Sub(v.since) > MaxStale {
 			return found, err
 		}
 		trouble, v.fellBack = err, true
 	}
 	found, err := ask(ctx, v.last)
-	if err != nil && !errors.Is(err, ErrNotFound) && trouble != nil {
+	if err != nil && !errors.Is(err, registry.ErrNotFound) && trouble != nil {
 		err = fmt.Errorf("%w; and of what was known last: %w", trouble, err)
 	}
 	return found, err
@@ -113,16 +115,18 @@ func (v *view) hurry(ctx context.Context) (context.Context, context.CancelFunc) 
 }
 
 // client finds a client by its identifier.
-func (v *view) client(ctx context.Context, issuer, id string) (*Client, error) {
-	return see(ctx, v, func(ctx context.Context, r Registry) (*Client, error) { return r.Client(ctx, issuer, id) })
+func (v *view) client(ctx context.Context, issuer, id string) (*registry.Client, error) {
+	return see(ctx, v, func(ctx context.Context, r Registry) (*registry.Client, error) { return r.Client(ctx, issuer, id) })
 }
 
 // clientByAPIKey finds the client that holds a key.
-func (v *view) clientByAPIKey(ctx context.Context, issuer string, key Digest) (*Client, error) {
-	return see(ctx, v, func(ctx context.Context, r Registry) (*Client, error) { return r.ClientByAPIKey(ctx, issuer, key) })
+func (v *view) clientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error) {
+	return see(ctx, v, func(ctx context.Context, r Registry) (*registry.Client, error) {
+		return r.ClientByAPIKey(ctx, issuer, key)
+	})
 }
 
 // merchant finds a merchant.
-func (v *view) merchant(ctx context.Context, issuer, id string) (*Merchant, error) {
-	return see(ctx, v, func(ctx context.Context, r Registry) (*Merchant, error) { return r.Merchant(ctx, issuer, id) })
+func (v *view) merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
+	return see(ctx, v, func(ctx context.Context, r Registry) (*registry.Merchant, error) { return r.Merchant(ctx, issuer, id) })
 }

@@ -10,15 +10,18 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // cutOff is a house whose registry and ledger cannot be asked, and what it knew last.
 type cutOff struct {
 	*house
-	last  *registry
+	last  *memoryRegistry
 	since time.Time
 	fresh bool
 }
@@ -26,7 +29,7 @@ type cutOff struct {
 // cut takes the store away. What was known last is what the registry has now.
 func (h *house) cut() *cutOff {
 	c := &cutOff{house: h, since: h.now.Add(-10 * time.Second),
-		last: &registry{clients: maps.Clone(h.registry.clients), merchants: maps.Clone(h.registry.merchants)}}
+		last: &memoryRegistry{clients: maps.Clone(h.registry.clients), merchants: maps.Clone(h.registry.merchants)}}
 	h.LastKnown = c.last
 	h.Fresh = func() (time.Time, bool) { return c.since, c.fresh }
 	h.registry.err, h.ledger.err = errors.New("down"), errors.New("down")
@@ -102,18 +105,18 @@ func TestJudgedByLastKnown(t *testing.T) {
 		}, inactive, 10 * time.Second},
 		"revoked": {"oauth2", func(c *cutOff) {
 			c.ledger.err = nil
-			_ = c.Revocations.Add(context.Background(), &authority.Revocation{Issuer: "d1", All: true, Before: noon.Add(time.Hour), Until: noon.Add(time.Hour)}, &authority.Entry{Kind: authority.EntryAdmin, Time: noon})
+			_ = c.Revocations.Add(context.Background(), &revocation.Revocation{Issuer: "d1", All: true, Before: noon.Add(time.Hour), Until: noon.Add(time.Hour)}, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon})
 		}, inactive, 10 * time.Second},
 	} {
 		h := newHouse(t, row.profile)
 		h.addMerchant()
-		api := &authority.Client{Issuer: "d1", ID: "api-1", Introspects: true}
-		_, text, err := api.NewSecret(h.Pepper, authority.ClientSecret, time.Time{}, noon)
-		req := &authority.Request{Auth: oauth.AuthPost, ClientID: "api-1", Secret: text}
+		api := &registry.Client{Issuer: "d1", ID: "api-1", Introspects: true}
+		kind, auth, id := registry.ClientSecret, oauth.AuthPost, "api-1"
 		if row.profile == "thales-etp" {
-			_, text, err = api.NewSecret(h.Pepper, authority.APIKey, time.Time{}, noon)
-			req = &authority.Request{Auth: oauth.AuthAPIKey, Secret: text}
+			kind, auth, id = registry.APIKey, oauth.AuthAPIKey, ""
 		}
+		_, text, err := api.NewSecret(h.issuer, h.Pepper, kind, time.Time{}, noon)
+		req := &authority.Request{Auth: auth, ClientID: id, Secret: text}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,18 +143,18 @@ func TestJudgedByLastKnown(t *testing.T) {
 			t.Errorf("%s: introspection: %s, %+v, %v", name, got, found, err)
 		}
 		checked, err := h.Introspect(t.Context(), h.issuer, token, h.now)
-		switch code := oauth.AsError(err).Code; {
-		case err == nil:
+		switch e := oauth.AsError(err); {
+		case e == nil:
 			if row.want != active || !checked.AsOf.Equal(wantAsOf) {
 				t.Errorf("%s: check: %+v", name, checked)
 			}
-		case code == oauth.InvalidToken && row.want != inactive, code == oauth.TemporarilyUnavailable && row.want != unknown:
+		case e.Code == oauth.InvalidToken && row.want != inactive, e.Code == oauth.TemporarilyUnavailable && row.want != unknown:
 			t.Errorf("%s: check: %v", name, err)
 		}
 	}
 }
 
-func disabled(clients map[string]*authority.Client) map[string]*authority.Client {
+func disabled(clients map[string]*registry.Client) map[string]*registry.Client {
 	c := *clients[clientID]
 	c.Disabled = true
 	clients = maps.Clone(clients)
@@ -206,7 +209,7 @@ func TestKnownUntil(t *testing.T) {
 func TestMintingByKeysThatAreKnown(t *testing.T) {
 	c := newHouse(t, "oauth2").cut()
 	c.registry.err, c.ledger.err = nil, nil
-	req := secretRequest(c.newSecret(t, authority.ClientSecret))
+	req := secretRequest(c.newSecret(t, registry.ClientSecret))
 	for age, good := range map[time.Duration]bool{time.Second: true, authority.MaxStale: true, authority.MaxStale + 1: false} {
 		c.since = noon.Add(-age)
 		_, err := c.exchange(req)
@@ -220,7 +223,7 @@ func TestMintingByKeysThatAreKnown(t *testing.T) {
 // by what was known last, and who asks is not told that the assertion was used.
 func TestSameTokenNotByLastKnown(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.issuer.Replay = profile.SameToken
+	h.issuer.Replay = platform.ReplaySameToken
 	req := grantRequest(h.assertion())
 	token := must(h.exchange(req))
 	c := h.cut()
@@ -237,11 +240,11 @@ func TestSameTokenNotByLastKnown(t *testing.T) {
 
 // counting counts the questions to a registry that hangs.
 type counting struct {
-	*registry
+	*memoryRegistry
 	asked int
 }
 
-func (c *counting) Client(ctx context.Context, _, _ string) (*authority.Client, error) {
+func (c *counting) Client(ctx context.Context, _, _ string) (*registry.Client, error) {
 	c.asked++
 	<-ctx.Done()
 	return nil, fmt.Errorf("no answer: %w", ctx.Err())
@@ -253,12 +256,12 @@ func TestRegistryHangs(t *testing.T) {
 	for fresh, want := range map[bool]time.Duration{false: 250 * time.Millisecond, true: 2 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
 			h := newHouse(t, "oauth2")
-			h.ClientRate = limit.New[authority.ClientName](unlimited, 64)
-			req := secretRequest(h.newSecret(t, authority.ClientSecret))
+			h.ClientRate = overload.NewLimiter[authority.ClientName](unlimited, 64)
+			req := secretRequest(h.newSecret(t, registry.ClientSecret))
 			token := must(h.exchange(req))
 			c := h.cut()
 			c.fresh = fresh
-			hangs := &counting{registry: h.registry}
+			hangs := &counting{memoryRegistry: h.registry}
 			h.Authority.Registry = hangs
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()

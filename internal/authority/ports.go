@@ -2,45 +2,24 @@ package authority
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
-
-// What stores answer beside plain failure.
-var (
-	// ErrNotFound: the registry has no such thing.
-	ErrNotFound = errors.New("not found")
-	// ErrConflict: somebody else changed it since it was read, or it exists already.
-	ErrConflict = errors.New("changed by somebody else meanwhile, or exists already")
-)
-
-// KeyTakenError tells that a key may not be registered because it is already,
-// under another client of the issuer or under another environment.
-type KeyTakenError struct {
-	// Issuer, Client, Kid and Environment name the registration that stands.
-	Issuer, Client, Kid, Environment string
-}
-
-// Error says who holds the key.
-func (e *KeyTakenError) Error() string {
-	return fmt.Sprintf("the key is registered already: key %q of client %q of issuer %q, environment %q",
-		e.Kid, e.Client, e.Issuer, e.Environment)
-}
 
 // Registry answers who may ask for tokens. Every answer reflects each change
 // that was acknowledged before the question was put: disabled is disabled at
 // once. Answers are shared and must not be changed. What does not exist is
 // ErrNotFound; every other error means that the registry cannot tell.
 type Registry interface {
-	Client(ctx context.Context, issuer, id string) (*Client, error)
+	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	// ClientByAPIKey finds the client that holds an API key with that digest.
-	ClientByAPIKey(ctx context.Context, issuer string, key Digest) (*Client, error)
-	Merchant(ctx context.Context, issuer, id string) (*Merchant, error)
+	ClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error)
+	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
 	// CardTokens finds those of ids that exist, in no particular order.
-	CardTokens(ctx context.Context, issuer string, ids []string) ([]CardToken, error)
+	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
 	// Touch notes when a key or secret of a client was last used. It never waits
 	// and may lose the last few seconds when the process dies.
 	Touch(issuer, client, credential string, at time.Time)
@@ -53,28 +32,8 @@ type Ledger interface {
 	// on any replica and through any crash, exactly one succeeds, and every other
 	// gets a *UsedError and records nothing. Any other error means that the
 	// outcome is unknown to the caller, who must then hand out no token.
-	Append(ctx context.Context, e *Entry, use *Use) error
+	Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error
 }
-
-// Use is the use-up of an assertion.
-type Use struct {
-	// Key stands for the assertion, within its issuer.
-	Key [32]byte
-	// Until is the first instant at which the assertion is refused for its age,
-	// and the key may be forgotten.
-	Until time.Time
-	// Sealed comes back in the UsedError of later callers. The store cannot read it.
-	Sealed []byte
-}
-
-// UsedError tells that an assertion had been used up before.
-type UsedError struct {
-	// Sealed is what the first user left.
-	Sealed []byte
-}
-
-// Error says so.
-func (*UsedError) Error() string { return "the assertion was used before" }
 
 // Keyring hands out the keys of issuers.
 type Keyring interface {

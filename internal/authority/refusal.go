@@ -7,7 +7,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -38,7 +40,7 @@ const recordTimeout = 2 * time.Second
 
 // refuse names the client in the refusal and has it recorded. The refusal stands
 // also when the ledger is down: nothing is handed out.
-func (a *Authority) refuse(ctx context.Context, issuer *Issuer, req *Request, c *caller, now time.Time, err error) error {
+func (a *Authority) refuse(ctx context.Context, issuer *registry.Issuer, req *Request, c *caller, now time.Time, err error) error {
 	e := oauth.AsError(err)
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
@@ -47,7 +49,7 @@ func (a *Authority) refuse(ctx context.Context, issuer *Issuer, req *Request, c 
 	if e.Code == oauth.TemporarilyUnavailable || e.Code == oauth.ServerError {
 		return e
 	}
-	entry := &Entry{Kind: EntryRefusal, Time: now.UTC(), Issuer: issuer.Name, Client: c.name(), Correlation: req.Correlation,
+	entry := &ledger.Entry{Kind: ledger.KindRefusal, Time: now.UTC(), Issuer: issuer.Name, Client: c.name(), Correlation: req.Correlation,
 		Code: string(e.Code)}
 	if c != nil {
 		entry.Credential = c.credential
@@ -76,20 +78,20 @@ func (a *Authority) refuse(ctx context.Context, issuer *Issuer, req *Request, c 
 // their own, which strangers do not use up, and is written by the next Flush.
 type Refusals struct {
 	ledger     Ledger
-	all, known *limit.Limiter[struct{}]
+	all, known *overload.Limiter[struct{}]
 	counted    atomic.Int64
 
 	mu   sync.Mutex
-	late []*Entry // for the next Flush; under mu
+	late []*ledger.Entry // for the next Flush; under mu
 }
 
 // NewRefusals makes the recorder, with the rate for all and for clients.
-func NewRefusals(ledger Ledger, rate limit.Rate) *Refusals {
-	return &Refusals{ledger: ledger, all: limit.New[struct{}](rate, 1), known: limit.New[struct{}](rate, 1)}
+func NewRefusals(ledger Ledger, rate overload.Rate) *Refusals {
+	return &Refusals{ledger: ledger, all: overload.NewLimiter[struct{}](rate, 1), known: overload.NewLimiter[struct{}](rate, 1)}
 }
 
 // record writes the entry, keeps it for Flush, or counts it.
-func (r *Refusals) record(ctx context.Context, entry *Entry) {
+func (r *Refusals) record(ctx context.Context, entry *ledger.Entry) {
 	keep := false
 	if entry.Client != "" {
 		_, keep = r.known.Take(struct{}{}, entry.Time)
@@ -123,7 +125,7 @@ func (r *Refusals) Flush(ctx context.Context, now time.Time) error {
 	if counted == 0 {
 		return nil
 	}
-	err := r.ledger.Append(ctx, &Entry{Kind: EntryRefusals, Time: now.UTC(), Count: counted}, nil)
+	err := r.ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindRefusals, Time: now.UTC(), Count: counted}, nil)
 	if err != nil {
 		r.counted.Add(counted)
 	}

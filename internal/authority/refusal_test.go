@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -24,8 +26,8 @@ func (h *house) refuse(t *testing.T) {
 func TestRefusalsOfKnownClientsAreRecorded(t *testing.T) {
 	h := newHouse(t, "thales-d1")
 	h.refuse(t)
-	want := authority.Entry{
-		Kind: authority.EntryRefusal, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid,
+	want := ledger.Entry{
+		Kind: ledger.KindRefusal, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid,
 		Code: "invalid_grant", Rule: "signature", Expected: `a signature by the private half of the key registered as "key-1"`,
 		Found: "64 octets that the key does not verify",
 	}
@@ -41,7 +43,7 @@ func TestRefusalsOfKnownClientsAreRecorded(t *testing.T) {
 // The record of a refusal takes no longer than the request may: the refused waits for it.
 func TestRefusalIsRecordedWithinTheRequest(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	deadlines := &deadlineLedger{ledger: h.ledger}
+	deadlines := &deadlineLedger{memoryLedger: h.ledger}
 	h.Refusals = authority.NewRefusals(deadlines, unlimited)
 	s := h.spec()
 	s.key = strangerKey
@@ -57,14 +59,14 @@ func TestRefusalIsRecordedWithinTheRequest(t *testing.T) {
 
 // deadlineLedger notes until when each append may take.
 type deadlineLedger struct {
-	*ledger
+	*memoryLedger
 	seen []time.Time
 }
 
-func (l *deadlineLedger) Append(ctx context.Context, e *authority.Entry, use *authority.Use) error {
+func (l *deadlineLedger) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
 	end, _ := ctx.Deadline()
 	l.seen = append(l.seen, end)
-	return l.ledger.Append(ctx, e, use)
+	return l.memoryLedger.Append(ctx, e, use)
 }
 
 // Strangers are recorded too: else the time of a commit would tell who exists.
@@ -81,7 +83,7 @@ func TestRefusalsOfStrangersAreRecorded(t *testing.T) {
 		if _, refusal := refusalOf(t, token, err); refusal.Client != "" {
 			t.Errorf("the refusal names %q", refusal.Client)
 		}
-		if len(h.ledger.entries) != i+1 || h.ledger.entries[i].Client != "" || h.ledger.entries[i].Kind != authority.EntryRefusal {
+		if len(h.ledger.entries) != i+1 || h.ledger.entries[i].Client != "" || h.ledger.entries[i].Kind != ledger.KindRefusal {
 			t.Errorf("recorded %+v", h.ledger.entries)
 		}
 	}
@@ -91,17 +93,17 @@ func TestRefusalsOfStrangersAreRecorded(t *testing.T) {
 // a commit: else its time would tell who exists.
 func TestAFloodOfStrangersHidesNeitherRefusalsNorTellsOfClients(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 1, Burst: 1})
+	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
 	for range 3 {
 		token, err := h.exchange(grantRequest("no JWT"))
 		refusalOf(t, token, err)
 	}
 	h.refuse(t)
-	if recorded := h.ledger.of(authority.EntryRefusal); len(recorded) != 1 || recorded[0].Client != "" {
+	if recorded := h.ledger.of(ledger.KindRefusal); len(recorded) != 1 || recorded[0].Client != "" {
 		t.Errorf("a client waited for %+v where strangers do not wait", recorded)
 	}
 	h.flush(t)
-	if recorded := h.ledger.of(authority.EntryRefusal); len(recorded) != 2 || recorded[1].Client != clientID {
+	if recorded := h.ledger.of(ledger.KindRefusal); len(recorded) != 2 || recorded[1].Client != clientID {
 		t.Errorf("recorded %+v", recorded)
 	}
 	h.wantCounted(t, 2)
@@ -110,7 +112,7 @@ func TestAFloodOfStrangersHidesNeitherRefusalsNorTellsOfClients(t *testing.T) {
 // What a Flush cannot write is counted by the next.
 func TestKeptRefusalsThatCannotBeWrittenAreCounted(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 1, Burst: 1})
+	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
 	token, err := h.exchange(grantRequest("no JWT"))
 	refusalOf(t, token, err)
 	h.refuse(t)
@@ -152,19 +154,19 @@ func TestTheRefusalNamesItsClient(t *testing.T) {
 
 func TestRefusalsBeyondTheRateAreCounted(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 2, Burst: 2})
+	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 2, Burst: 2})
 	for range 7 {
 		h.refuse(t)
 	}
 	h.flush(t)
-	if n := len(h.ledger.of(authority.EntryRefusal)); n != 2 {
+	if n := len(h.ledger.of(ledger.KindRefusal)); n != 2 {
 		t.Errorf("%d are recorded one by one, want 2", n)
 	}
 	h.wantCounted(t, 5)
 	h.now = h.now.Add(time.Second)
 	h.refuse(t)
 	h.flush(t)
-	if n := len(h.ledger.of(authority.EntryRefusal)); n != 3 {
+	if n := len(h.ledger.of(ledger.KindRefusal)); n != 3 {
 		t.Errorf("%d are recorded one by one a second later, want 3", n)
 	}
 	h.wantCounted(t, 5)
@@ -173,7 +175,7 @@ func TestRefusalsBeyondTheRateAreCounted(t *testing.T) {
 // wantCounted looks for one entry that counts so many.
 func (h *house) wantCounted(t *testing.T, n int64) {
 	t.Helper()
-	counted := h.ledger.of(authority.EntryRefusals)
+	counted := h.ledger.of(ledger.KindRefusals)
 	if len(counted) != 1 || counted[0].Count != n || counted[0].Client != "" {
 		t.Errorf("counted %+v, want one entry of %d", counted, n)
 	}
@@ -181,7 +183,7 @@ func (h *house) wantCounted(t *testing.T, n int64) {
 
 func TestAFailingLedgerKeepsTheCount(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, limit.Rate{PerSecond: 1, Burst: 1})
+	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
 	down := errors.New("disk full")
 	h.ledger.err = down
 	for range 3 {
@@ -223,7 +225,7 @@ func TestShorten(t *testing.T) {
 		"APIKEY mnk_AbCdEf":          "something like a credential",
 		"eyJhbGciOiJFUzI1NiJ9.e30.x": "something like a credential",
 	} {
-		if got := authority.Shorten(in); got != want {
+		if got := registry.Excerpt(in); got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
 		}
 	}
@@ -231,21 +233,21 @@ func TestShorten(t *testing.T) {
 
 // errLedger fails for one kind of entry only.
 type errLedger struct {
-	*ledger
-	kind authority.EntryKind
+	*memoryLedger
+	kind ledger.Kind
 }
 
-func (l errLedger) Append(ctx context.Context, e *authority.Entry, use *authority.Use) error {
+func (l errLedger) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
 	if e.Kind == l.kind {
 		return errors.New("disk full")
 	}
-	return l.ledger.Append(ctx, e, use)
+	return l.memoryLedger.Append(ctx, e, use)
 }
 
 // An entry that cannot be written by itself is counted.
 func TestUnwrittenRefusalsAreCounted(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(errLedger{h.ledger, authority.EntryRefusal}, unlimited)
+	h.Refusals = authority.NewRefusals(errLedger{h.ledger, ledger.KindRefusal}, unlimited)
 	h.refuse(t)
 	h.refuse(t)
 	h.flush(t)

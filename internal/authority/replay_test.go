@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // onStores runs a test on the ledger in memory and on the one in SQLite.
@@ -110,13 +112,13 @@ func (h *house) race(t *testing.T, assertions, callers int) {
 }
 
 // tokens are the recorded tokens.
-func (h *house) tokens(t testing.TB) []authority.Entry {
+func (h *house) tokens(t testing.TB) []ledger.Entry {
 	t.Helper()
 	if h.db == nil {
-		return h.ledger.of(authority.EntryToken)
+		return h.ledger.of(ledger.KindToken)
 	}
-	var entries []authority.Entry
-	err := h.db.Entries(t.Context(), authority.Query{Kind: authority.EntryToken}, func(r *authority.Record) error {
+	var entries []ledger.Entry
+	err := h.db.Entries(t.Context(), ledger.Query{Kind: ledger.KindToken}, func(r *ledger.Record) error {
 		e, err := r.Entry()
 		entries = append(entries, *e)
 		return err
@@ -143,7 +145,7 @@ func TestReplayKeys(t *testing.T) {
 		{"one jti, another key of the client", withJTI("a"), all(withJTI("a"), func(s *spec) {
 			s.header["kid"], s.key = "key-3", strangerKey
 			c := s.client()
-			c.Keys = append(c.Keys, authority.Key{Kid: "key-3", Public: publicOf(strangerKey)})
+			c.Keys = append(c.Keys, registry.Key{Kid: "key-3", Public: publicOf(strangerKey)})
 		}), true},
 		{"one jti, another client", withJTI("a"), all(withJTI("a"), claim("iss", otherID), claim("sub", otherID), func(s *spec) {
 			s.header["kid"], s.key = "key-2", secondKey
@@ -191,7 +193,7 @@ func resigned(compact string, change func([]byte) []byte) string {
 
 // An assertion cannot be a grant and then authenticate a client, or the reverse.
 func TestOneUseAcrossGrantAndClientAuthentication(t *testing.T) {
-	for _, replay := range []profile.Replay{profile.Once, profile.SameToken} {
+	for _, replay := range []platform.Replay{platform.ReplayOnce, platform.ReplaySameToken} {
 		h := newHouse(t, "oauth2")
 		h.issuer.Replay = replay
 		compact := h.assertion()
@@ -205,7 +207,7 @@ func TestOneUseAcrossGrantAndClientAuthentication(t *testing.T) {
 
 // Client authentication is one use whatever the issuer says of grants.
 func TestClientAuthenticationIsAlwaysOneUse(t *testing.T) {
-	for _, replay := range []profile.Replay{profile.Once, profile.UntilExp, profile.SameToken} {
+	for _, replay := range []platform.Replay{platform.ReplayOnce, platform.ReplayUntilExp, platform.ReplaySameToken} {
 		h := newHouse(t, "oauth2")
 		h.issuer.Replay = replay
 		compact := h.assertion()
@@ -216,7 +218,7 @@ func TestClientAuthenticationIsAlwaysOneUse(t *testing.T) {
 
 func TestUntilExp(t *testing.T) {
 	onStores(t, "thales-d1", func(t *testing.T, h *house) {
-		h.issuer.Replay = profile.UntilExp
+		h.issuer.Replay = platform.ReplayUntilExp
 		compact := h.assertion()
 		first, second := h.gets(t, grantRequest(compact)), h.gets(t, grantRequest(compact))
 		if first.JTI == second.JTI || len(h.tokens(t)) != 2 {
@@ -232,7 +234,7 @@ func TestUntilExp(t *testing.T) {
 
 func TestSameToken(t *testing.T) {
 	onStores(t, "thales-d1", func(t *testing.T, h *house) {
-		h.issuer.Replay = profile.SameToken
+		h.issuer.Replay = platform.ReplaySameToken
 		s := h.spec()
 		s.claims["jti"] = "one"
 		compact := s.String()
@@ -258,7 +260,7 @@ func TestSameToken(t *testing.T) {
 // something, even if the assertion outlives it.
 func TestSameTokenUntilItExpires(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.issuer.Replay, h.issuer.TokenLifetime = profile.SameToken, 10*time.Second
+	h.issuer.Replay, h.issuer.TokenLifetime = platform.ReplaySameToken, 10*time.Second
 	compact := h.assertion()
 	h.gets(t, grantRequest(compact))
 	h.now = noon.Add(9 * time.Second)
@@ -272,7 +274,7 @@ func TestSameTokenUntilItExpires(t *testing.T) {
 // Who reads the store cannot read a token from it.
 func TestSealedTokenIsNotReadable(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.issuer.Replay = profile.SameToken
+	h.issuer.Replay = platform.ReplaySameToken
 	token := h.gets(t, grantRequest(h.assertion()))
 	for _, use := range h.ledger.used {
 		sealed := string(use.Sealed)
@@ -284,7 +286,7 @@ func TestSealedTokenIsNotReadable(t *testing.T) {
 
 func TestChangedSealIsARefusal(t *testing.T) {
 	h := newHouse(t, "thales-d1")
-	h.issuer.Replay = profile.SameToken
+	h.issuer.Replay = platform.ReplaySameToken
 	compact := h.assertion()
 	h.gets(t, grantRequest(compact))
 	for _, use := range h.ledger.used {

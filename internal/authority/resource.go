@@ -6,6 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/oauth"
 )
 
@@ -16,7 +19,7 @@ import (
 // that is not good, or is another's, changes nothing and tells nothing. One that
 // is refused for now because its merchant or issuer is disabled is withdrawn, too:
 // that may end, and its client was told that the token is gone.
-func (a *Authority) Revoke(ctx context.Context, issuer *Issuer, req *Request, token string) error {
+func (a *Authority) Revoke(ctx context.Context, issuer *registry.Issuer, req *Request, token string) error {
 	now := a.Now()
 	v := a.strictView(now)
 	client, err := a.identify(ctx, v, issuer, req)
@@ -30,15 +33,15 @@ func (a *Authority) Revoke(ctx context.Context, issuer *Issuer, req *Request, to
 	if err := findClient(ctx, v, issuer, t); err != nil && !errors.Is(err, errWithdrawn) {
 		return unavailable(err)
 	}
-	if t.Client != client.ID || t.Claims.ID == "" || a.Revocations.names(issuer.Name, t) {
+	if t.Client != client.ID || t.Claims.ID == "" || a.Revocations.matches(issuer.Name, t) {
 		return nil
 	}
 	if err := a.Revocations.mayGiveBack(issuer.Name, client.ID, now); err != nil {
 		return err
 	}
-	given := &Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).Add(verifierLeeway).UTC(),
+	given := &revocation.Revocation{Issuer: issuer.Name, ID: newJTI(), JTIs: []string{t.Claims.ID}, Until: time.Unix(t.Claims.Expiry, 0).Add(verifierLeeway).UTC(),
 		Reason: "given back by its client", Created: now.UTC()}
-	err = a.Revocations.Add(ctx, given, &Entry{Kind: EntryAdmin, Time: now.UTC(), Issuer: issuer.Name, Client: client.ID, Correlation: req.Correlation,
+	err = a.Revocations.Add(ctx, given, &ledger.Entry{Kind: ledger.KindAdmin, Time: now.UTC(), Issuer: issuer.Name, Client: client.ID, Correlation: req.Correlation,
 		JTI: t.Claims.ID, Actor: "client " + client.ID, Action: "revoke", Object: "tokens/" + t.Claims.ID})
 	if err != nil {
 		return unavailable(err)
@@ -69,7 +72,7 @@ type Introspection struct {
 // when it may introspect, else only its own. While the registry cannot tell, it
 // goes by what was known last; but who authenticates by a JWT has to wait, since
 // that is used up.
-func (a *Authority) IntrospectFor(ctx context.Context, issuer *Issuer, req *Request, token string) (*Introspection, error) {
+func (a *Authority) IntrospectFor(ctx context.Context, issuer *registry.Issuer, req *Request, token string) (*Introspection, error) {
 	v := a.viewOf(a.Now())
 	client, err := a.identify(ctx, v, issuer, req)
 	if err != nil {
@@ -93,7 +96,7 @@ func (a *Authority) IntrospectFor(ctx context.Context, issuer *Issuer, req *Requ
 // profile's grants take, or by a signed JWT where its clients have keys. The JWT
 // is used up. A disabled issuer's clients can still ask, and are told that no token
 // is active.
-func (a *Authority) identify(ctx context.Context, v *view, issuer *Issuer, req *Request) (*Client, error) {
+func (a *Authority) identify(ctx context.Context, v *view, issuer *registry.Issuer, req *Request) (*registry.Client, error) {
 	c, err := a.identified(ctx, v, issuer, req)
 	if err == nil {
 		err = a.admit(issuer, req, c, v.now)
@@ -108,38 +111,21 @@ func (a *Authority) identify(ctx context.Context, v *view, issuer *Issuer, req *
 	return c.client, nil
 }
 
-func (a *Authority) identified(ctx context.Context, v *view, issuer *Issuer, req *Request) (*caller, error) {
+func (a *Authority) identified(ctx context.Context, v *view, issuer *registry.Issuer, req *Request) (*caller, error) {
 	if !slices.Contains(issuer.ResourceAuth(), req.Auth) {
 		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the metadata list", Found: string(req.Auth)})
 	}
 	return a.byCredential(ctx, v, issuer, req)
 }
 
-// ResourceAuth lists how clients authenticate at the revocation and introspection
-// endpoints.
-func (i *Issuer) ResourceAuth() []oauth.ClientAuth {
-	var ways []oauth.ClientAuth
-	for _, grant := range i.Profile.Policy.Grants {
-		for _, auth := range grant.ClientAuth {
-			if auth == oauth.AuthNone {
-				auth = oauth.AuthPrivateKeyJWT // who signs grants can sign for itself
-			}
-			if !slices.Contains(ways, auth) {
-				ways = append(ways, auth)
-			}
-		}
-	}
-	return ways
-}
-
 // useUp makes sure that a JWT authenticates once. There is no token to record, so
 // the ledger tells that the client authenticated.
-func (a *Authority) useUp(ctx context.Context, issuer *Issuer, req *Request, c *caller, now time.Time) error {
+func (a *Authority) useUp(ctx context.Context, issuer *registry.Issuer, req *Request, c *caller, now time.Time) error {
 	var grant Grant
 	c.assertion.bind(&grant)
-	err := a.Ledger.Append(ctx, &Entry{Kind: EntryAuthentication, Time: now.UTC(), Issuer: issuer.Name, Client: c.client.ID,
+	err := a.Ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindAuthentication, Time: now.UTC(), Issuer: issuer.Name, Client: c.client.ID,
 		Correlation: req.Correlation, Credential: c.credential}, grant.use)
-	var used *UsedError
+	var used *ledger.ReplayedError
 	switch {
 	case err == nil:
 		return nil

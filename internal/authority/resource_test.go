@@ -12,24 +12,27 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/oauth"
 )
 
 // asking is each way in which a client authenticates beside the token endpoint.
 var asking = map[string]func(h *house, t testing.TB) *authority.Request{
 	"oauth2 client_secret_post": func(h *house, t testing.TB) *authority.Request {
-		return secretRequest(h.newSecret(t, authority.ClientSecret))
+		return secretRequest(h.newSecret(t, registry.ClientSecret))
 	},
 	"oauth2 client_secret_basic": func(h *house, t testing.TB) *authority.Request {
-		req := secretRequest(h.newSecret(t, authority.ClientSecret))
+		req := secretRequest(h.newSecret(t, registry.ClientSecret))
 		req.Auth = oauth.AuthBasic
 		return req
 	},
 	"oauth2 private_key_jwt":    func(h *house, _ testing.TB) *authority.Request { return clientAuthRequest(h.assertion()) },
 	"thales-d1 private_key_jwt": func(h *house, _ testing.TB) *authority.Request { return clientAuthRequest(h.assertion()) },
 	"thales-etp api_key": func(h *house, t testing.TB) *authority.Request {
-		return &authority.Request{Auth: oauth.AuthAPIKey, Secret: h.newSecret(t, authority.APIKey), Correlation: "corr-1"}
+		return &authority.Request{Auth: oauth.AuthAPIKey, Secret: h.newSecret(t, registry.APIKey), Correlation: "corr-1"}
 	},
 }
 
@@ -44,7 +47,7 @@ func eachWay(t *testing.T, test func(t *testing.T, h *house, req *authority.Requ
 			switch profileName {
 			case "thales-etp":
 				h.addMerchant()
-				token = h.mint(t, h.newSecret(t, authority.APIKey))
+				token = h.mint(t, h.newSecret(t, registry.APIKey))
 			default:
 				token = must(h.exchange(grantRequest(h.assertion())))
 			}
@@ -87,9 +90,9 @@ func TestIdentify(t *testing.T) {
 			t.Errorf("the assertion once more: %v, %v", active, err)
 		}
 		h.flush(t)
-		want := []authority.Entry{
-			{Kind: authority.EntryAuthentication, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid},
-			{Kind: authority.EntryRefusal, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid,
+		want := []ledger.Entry{
+			{Kind: ledger.KindAuthentication, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid},
+			{Kind: ledger.KindRefusal, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid,
 				Code: "invalid_client", Rule: "one use", Expected: refusal.Expected, Found: refusal.Found},
 		}
 		if !slices.Equal(h.ledger.entries, want) {
@@ -111,9 +114,9 @@ func TestIdentifyRefused(t *testing.T) {
 				return func() { h.client().Disabled = false }
 			}},
 			"over its rate": {"client rate", func(*authority.Request) func() {
-				h.ClientRate = limit.New[authority.ClientName](limit.Rate{PerSecond: 1, Burst: 1}, 64)
+				h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 1}, 64)
 				h.ClientRate.Take(authority.ClientName{Issuer: "d1", Client: clientID}, h.now)
-				return func() { h.ClientRate = limit.New[authority.ClientName](unlimited, 64) }
+				return func() { h.ClientRate = overload.NewLimiter[authority.ClientName](unlimited, 64) }
 			}},
 		} {
 			asked := *req
@@ -124,7 +127,7 @@ func TestIdentifyRefused(t *testing.T) {
 			_, alike := refusalOf(t, nil, h.Revoke(t.Context(), h.issuer, &asked, token.Token))
 			undo()
 			h.flush(t)
-			refused := h.ledger.of(authority.EntryRefusal)
+			refused := h.ledger.of(ledger.KindRefusal)
 			if refusal.Rule != fault.rule || alike.Rule != fault.rule || len(refused) != 2 || refused[0].Rule != fault.rule || len(h.ledger.entries) != 2 {
 				t.Errorf("%s: rules %q and %q, the ledger has %+v", name, refusal.Rule, alike.Rule, h.ledger.entries)
 			}
@@ -191,8 +194,8 @@ func TestGivenBack(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		given := h.ledger.of(authority.EntryAdmin)
-		want := authority.Entry{Kind: authority.EntryAdmin, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", JTI: token.JTI,
+		given := h.ledger.of(ledger.KindAdmin)
+		want := ledger.Entry{Kind: ledger.KindAdmin, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", JTI: token.JTI,
 			Actor: "client " + clientID, Action: "revoke", Object: "tokens/" + token.JTI}
 		if len(given) != 1 || given[0] != want {
 			t.Errorf("the ledger has\n%+v, want\n%+v", given, want)
@@ -219,10 +222,12 @@ func TestGivenBackDuringTrouble(t *testing.T) {
 			"registry": func(h *house, err error) { h.registry.err = err },
 		} {
 			h := newHouse(t, profileName)
-			req := secretRequest(h.newSecret(t, authority.ClientSecret))
+			var req *authority.Request
 			if profileName == "thales-etp" {
 				h.addMerchant()
-				req = apiKeyRequest(h.newSecret(t, authority.APIKey))
+				req = apiKeyRequest(h.newSecret(t, registry.APIKey))
+			} else {
+				req = secretRequest(h.newSecret(t, registry.ClientSecret))
 			}
 			token := must(h.exchange(req))
 			trouble(h, errors.New("down"))
@@ -244,7 +249,7 @@ func TestGivenBackDuringTrouble(t *testing.T) {
 func TestGivenBackWhileMerchantCannotBeFound(t *testing.T) {
 	h := newHouse(t, "thales-etp")
 	h.addMerchant()
-	req := apiKeyRequest(h.newSecret(t, authority.APIKey))
+	req := apiKeyRequest(h.newSecret(t, registry.APIKey))
 	token := must(h.exchange(req))
 	h.Authority.Registry = noMerchants{h.registry}
 	if e, _ := refusalOf(t, nil, h.Revoke(t.Context(), h.issuer, req, token.Token)); e.Code != oauth.TemporarilyUnavailable {
@@ -256,9 +261,9 @@ func TestGivenBackWhileMerchantCannotBeFound(t *testing.T) {
 }
 
 // noMerchants cannot tell of merchants.
-type noMerchants struct{ *registry }
+type noMerchants struct{ *memoryRegistry }
 
-func (noMerchants) Merchant(context.Context, string, string) (*authority.Merchant, error) {
+func (noMerchants) Merchant(context.Context, string, string) (*registry.Merchant, error) {
 	return nil, errors.New("down")
 }
 
@@ -278,7 +283,7 @@ func TestAuthenticationNotRecorded(t *testing.T) {
 func TestIntrospectFor(t *testing.T) {
 	h := newHouse(t, "oauth2")
 	mine := must(h.exchange(grantRequest(h.assertion())))
-	req := secretRequest(h.newSecret(t, authority.ClientSecret))
+	req := secretRequest(h.newSecret(t, registry.ClientSecret))
 	other := *req
 	other.ClientID = otherID
 	h.registry.clients[otherID].Secrets = h.client().Secrets
@@ -341,10 +346,10 @@ func TestWithdrawn(t *testing.T) {
 	payload := func(client, jti string) []byte {
 		return []byte(fmt.Sprintf(`{"client_id":%q,"jti":%q,"iat":%d}`, client, jti, noon.Unix()))
 	}
-	if err := h.put(t, authority.Revocation{JTIs: []string{"gone"}}); err != nil {
+	if err := h.put(t, revocation.Revocation{JTIs: []string{"gone"}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.put(t, authority.Revocation{SigningKid: "old"}); err != nil {
+	if err := h.put(t, revocation.Revocation{SigningKid: "old"}); err != nil {
 		t.Fatal(err)
 	}
 	for name, row := range map[string]struct {
@@ -372,7 +377,7 @@ func TestWithdrawn(t *testing.T) {
 // and what it may not give back is not counted against others.
 func TestGivenBackWithinBounds(t *testing.T) {
 	h := newHouse(t, "boltpay")
-	secret := h.newSecret(t, authority.ClientSecret)
+	secret := h.newSecret(t, registry.ClientSecret)
 	req := secretRequest(secret)
 	given := 0
 	for range authority.GivenBackBurst + 20 {

@@ -4,96 +4,66 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"moneyer/internal/limit"
-	"moneyer/internal/strictjson"
-	"moneyer/oauth"
-	"moneyer/profile"
-)
+	"golang.org/x/sync/semaphore"
 
-// Revocation withdraws access tokens of one issuer before their end. Exactly one
-// of JTIs, Claim, SigningKid and All says which.
-type Revocation struct {
-	Issuer string `json:"issuer"`
-	ID     string `json:"id"`
-	// JTIs names tokens one by one.
-	JTIs []string `json:"jtis,omitempty"`
-	// Claim and Value name every token whose claim has, or holds, that value.
-	Claim string `json:"claim,omitempty"`
-	Value string `json:"value,omitempty"`
-	// SigningKid names every token that the key signed.
-	SigningKid string `json:"signing_kid,omitempty"`
-	// All names every token.
-	All bool `json:"all,omitempty"`
-	// Before bounds Claim and All: a token whose iat is not before it is not named.
-	Before time.Time `json:"before,omitzero"`
-	// Until is when the last token that it names has ended, and it can be forgotten.
-	Until time.Time `json:"until"`
-	// What an administrator asked for, in words.
-	Reason  string    `json:"reason"`
-	Created time.Time `json:"created"`
-}
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
+	"moneyer/oauth"
+)
 
 // RevocationStore keeps revocations until they are over.
 type RevocationStore interface {
 	// Revocations lists an issuer's, all that were acknowledged and are not over.
-	Revocations(ctx context.Context, issuer string) ([]Revocation, error)
+	Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error)
 	// Revocation reads one of them, or ErrNotFound.
-	Revocation(ctx context.Context, issuer, id string) (*Revocation, error)
+	Revocation(ctx context.Context, issuer, id string) (*revocation.Revocation, error)
 	// PutRevocation stores one and appends e to the ledger in one atomic, durable step.
-	PutRevocation(ctx context.Context, r *Revocation, e *Entry) error
+	PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error
 	// Entries visits the ledger entries that q selects, in order, until visit
 	// returns an error.
-	Entries(ctx context.Context, q Query, visit func(*Record) error) error
+	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
 }
 
-// MaxRevokedAtOnce bounds how many tokens one revocation names one by one.
+// MaxRevokedAtOnce bounds how many tokens one revocation lists one by one.
 const MaxRevokedAtOnce = 50_000
 
 // maxTokenLifetime is how long any token lives, whatever issuer and profile say.
 const maxTokenLifetime = 24 * time.Hour
 
-// MaxRevoked bounds how many tokens of one issuer can be revoked one by one at
-// the same time: what they cost in memory, and in every poll of the list.
-const MaxRevoked = 100_000
-
-// MaxGroups bounds the clients and signing keys of one issuer whose tokens can be
-// revoked at the same time, so that the list stays short enough to be signed.
-const MaxGroups = 1_000
-
-// Revocations knows which tokens were withdrawn. Its memory is bounded by what is
-// in force: what names only tokens that have ended is let go.
+// Revocations holds the tokens that each issuer revoked, as the store has them. Its
+// memory is bounded: a revocation is forgotten once its tokens have ended.
 type Revocations struct {
 	store RevocationStore
-	// changing holds one from reading or writing the store to putting in force: what
-	// was read before another was added does not come over it.
-	changing chan struct{}
-	byIssuer sync.Map // issuer's name -> *inForce
+	// changing is held from reading or writing the store until the sets in memory are
+	// changed, so that an older reading never replaces a newer one.
+	changing *semaphore.Weighted
+	byIssuer sync.Map // issuer's name -> *revocation.Set
 	// given bounds what one client gives back.
-	given *limit.Limiter[ClientName]
+	given *overload.Limiter[ClientName]
 }
 
 // NewRevocations makes an empty one; Load fills it.
 func NewRevocations(store RevocationStore) *Revocations {
-	return &Revocations{store: store, changing: make(chan struct{}, 1), given: limit.New[ClientName](givenBack, 1<<16)}
+	return &Revocations{store: store, changing: semaphore.NewWeighted(1), given: overload.NewLimiter[ClientName](givenBack, 1<<16)}
 }
 
 // givenBack is how many tokens one client may give back, and maxGivenBack how
 // many of an issuer's places all clients together may take: no client, and not
 // all of them, use up what an administrator needs.
-var givenBack = limit.Rate{PerSecond: 5, Burst: 200}
+var givenBack = overload.Rate{PerSecond: 5, Burst: 200}
 
-const maxGivenBack = MaxRevoked / 2
+const maxGivenBack = revocation.MaxTokens / 2
 
 // mayGiveBack refuses what is over a client's bound or that of all.
 func (r *Revocations) mayGiveBack(issuer, client string, now time.Time) error {
 	wait, ok := r.given.Take(ClientName{issuer, client}, now)
-	if ok && r.of(issuer).named.Load() >= maxGivenBack {
+	if ok && r.of(issuer).Tokens() >= maxGivenBack {
 		wait, ok = time.Minute, false
 	}
 	if ok {
@@ -103,256 +73,117 @@ func (r *Revocations) mayGiveBack(issuer, client string, now time.Time) error {
 		Because(&Refusal{Rule: "tokens given back", Expected: "at most the rate for one client, and half of the places", Found: "more"})
 }
 
-// verifierLeeway is how long after its end a token may still pass somewhere, for
-// clocks that differ, and its revocation must be known.
+// verifierLeeway is how long after its end a token may still pass a verifier, for
+// clocks that differ, so that its revocation must still be known.
 const verifierLeeway = 5 * time.Minute
 
-// inForce is what an issuer withdrew. Questions take no lock.
-type inForce struct {
-	jtis   sync.Map // string -> time.Time, when the token ends
-	groups sync.Map // group -> extent
-	// named counts jtis, grouped counts groups.
-	named, grouped atomic.Int64
-	// version goes up with every change.
-	version atomic.Int64
-}
-
-// group is tokens that are named together: those of a signing key, those whose
-// claim has, or holds, a value, or all.
-type group struct {
-	kid, claim, value string
-	all               bool
-}
-
-// extent is how far the revocation of a group goes.
-type extent struct {
-	before time.Time // names what was issued before it; zero names the whole group
-	until  time.Time // when the last token that it names has ended
-}
-
-// group that a revocation names; zero when it names tokens one by one.
-func (v *Revocation) group() group {
-	return group{kid: v.SigningKid, claim: v.Claim, value: v.Value, all: v.All}
-}
-
-// enter waits until nobody else changes what is in force, and no longer than ctx: a
-// store that hangs for one must not hold up others beyond their time.
-func (r *Revocations) enter(ctx context.Context) (leave func(), err error) {
-	select {
-	case r.changing <- struct{}{}:
-		return func() { <-r.changing }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("other revocations are being stored or loaded: %w", ctx.Err())
+// acquire waits until nobody else changes the sets, and no longer than ctx: a store
+// that hangs for one caller must not hold up others beyond their time.
+func (r *Revocations) acquire(ctx context.Context) error {
+	if err := r.changing.Acquire(ctx, 1); err != nil {
+		return fmt.Errorf("other revocations are being stored or loaded: %w", err)
 	}
+	return nil
 }
 
-// Load reads what the issuers withdrew. It is called before the first question,
-// and again where other processes may have changed it. What this process added
-// meanwhile stays.
+// Load reads what the issuers revoked. It is called before the first question, and
+// again where other processes may have changed it.
 func (r *Revocations) Load(ctx context.Context, issuers []string) error {
-	leave, err := r.enter(ctx)
-	if err != nil {
+	if err := r.acquire(ctx); err != nil {
 		return err
 	}
-	defer leave()
+	defer r.changing.Release(1)
 	for _, issuer := range issuers {
 		list, err := r.store.Revocations(ctx, issuer)
 		if err != nil {
 			return fmt.Errorf("revocations of issuer %s: %w", issuer, err)
 		}
-		f := &inForce{}
+		f := &revocation.Set{}
 		for i := range list {
-			f.add(&list[i])
+			f.Add(&list[i])
 		}
-		f.version.Store(r.of(issuer).version.Load() + 1)
+		f.Succeed(r.of(issuer))
 		r.byIssuer.Store(issuer, f)
 	}
 	return nil
 }
 
-// Learn puts in force what another process has stored. It is to Load what a line is to
-// a book: where one of many is new, the others are not read again.
+// Learn reads single revocations that another process has stored.
 func (r *Revocations) Learn(ctx context.Context, issuer string, ids []string) error {
-	leave, err := r.enter(ctx)
-	if err != nil {
+	if err := r.acquire(ctx); err != nil {
 		return err
 	}
-	defer leave()
+	defer r.changing.Release(1)
 	f := r.of(issuer)
 	for _, id := range ids {
 		v, err := r.store.Revocation(ctx, issuer, id)
-		if errors.Is(err, ErrNotFound) {
+		if errors.Is(err, registry.ErrNotFound) {
 			continue // it is over
 		}
 		if err != nil {
 			return err
 		}
-		f.add(v)
+		f.Add(v)
 	}
 	r.byIssuer.Store(issuer, f)
 	return nil
 }
 
-// add puts one in force. Caller holds changing.
-func (f *inForce) add(v *Revocation) {
-	for _, jti := range v.JTIs {
-		if _, known := f.jtis.Swap(jti, v.Until); !known {
-			f.named.Add(1)
-		}
-	}
-	if g := v.group(); g != (group{}) {
-		e := extent{v.Before, v.Until}
-		if known, ok := f.extentOf(g); ok {
-			e = known.with(e)
-		} else {
-			f.grouped.Add(1)
-		}
-		f.groups.Store(g, e)
-	}
-	f.version.Add(1)
-}
-
-// with is an extent that goes as far as both do. Both name either a whole group or
-// what was issued before an instant, as the group's kind wants it.
-func (e extent) with(other extent) extent {
-	if other.before.After(e.before) {
-		e.before = other.before
-	}
-	if other.until.After(e.until) {
-		e.until = other.until
-	}
-	return e
-}
-
-func (f *inForce) extentOf(g group) (extent, bool) {
-	value, _ := f.groups.Load(g)
-	e, ok := value.(extent)
-	return e, ok
-}
-
-// unknown counts the tokens that are not revoked one by one already.
-func (f *inForce) unknown(jtis []string) (n int64) {
-	for _, jti := range jtis {
-		if _, known := f.jtis.Load(jti); !known {
-			n++
-		}
-	}
-	return n
-}
-
-// of finds what is in force for an issuer; never nil.
-func (r *Revocations) of(issuer string) *inForce {
+// of finds an issuer's set; never nil.
+func (r *Revocations) of(issuer string) *revocation.Set {
 	current, _ := r.byIssuer.Load(issuer)
-	if f, ok := current.(*inForce); ok {
+	if f, ok := current.(*revocation.Set); ok {
 		return f
 	}
-	return &inForce{}
+	return &revocation.Set{}
 }
 
-// Sweep lets go of what is over; while somebody changes what is in force, not now.
+// Sweep forgets what is over; not now, when somebody changes the sets.
 func (r *Revocations) Sweep(now time.Time) {
-	select {
-	case r.changing <- struct{}{}:
-		defer func() { <-r.changing }()
-	default:
+	if !r.changing.TryAcquire(1) {
 		return
 	}
+	defer r.changing.Release(1)
 	r.byIssuer.Range(func(_, value any) bool {
-		if f, ok := value.(*inForce); ok {
-			f.sweep(now)
+		if set, ok := value.(*revocation.Set); ok {
+			set.Sweep(now)
 		}
 		return true
 	})
 }
 
-func (f *inForce) sweep(now time.Time) {
-	f.jtis.Range(func(jti, until any) bool {
-		if end, ok := until.(time.Time); ok && !now.Before(end) {
-			f.jtis.Delete(jti)
-			f.named.Add(-1)
-			f.version.Add(1)
-		}
-		return true
-	})
-	f.groups.Range(func(g, value any) bool {
-		if e, ok := value.(extent); ok && !now.Before(e.until) {
-			f.groups.Delete(g)
-			f.grouped.Add(-1)
-			f.version.Add(1)
-		}
-		return true
-	})
+// Version of what an issuer revoked: it goes up with every change.
+func (r *Revocations) Version(issuer string) int64 { return r.of(issuer).Version() }
+
+// AppendList appends the claims of the list that an issuer publishes.
+func (r *Revocations) AppendList(dst []byte, issuer *registry.Issuer, complete time.Time) []byte {
+	return r.of(issuer.Name).AppendList(dst, issuer.URL, complete)
 }
 
-// Version of what an issuer withdrew: it goes up with every change.
-func (r *Revocations) Version(issuer string) int64 { return r.of(issuer).version.Load() }
+// matches reports whether an issuer revoked a token. A payload that cannot be read
+// counts as revoked.
+func (r *Revocations) matches(issuer string, t *ActiveToken) bool {
+	revoked, err := r.of(issuer).Matches(revocation.Token{ID: t.Claims.ID, KeyID: t.Kid, IssuedAt: t.Claims.IssuedAt, Payload: t.Payload})
+	return revoked || err != nil
+}
 
-// Add puts a revocation in force: when it returns nil it is durable, recorded by
-// e, and every later question in this process knows it.
-func (r *Revocations) Add(ctx context.Context, v *Revocation, e *Entry) error {
-	leave, err := r.enter(ctx)
-	if err != nil {
+// Add revokes: when it returns nil the revocation is durable, recorded by e, and
+// every later question in this process knows it.
+func (r *Revocations) Add(ctx context.Context, v *revocation.Revocation, e *ledger.Entry) error {
+	if err := r.acquire(ctx); err != nil {
 		return err
 	}
-	defer leave()
+	defer r.changing.Release(1)
 	f := r.of(v.Issuer)
-	if err := f.room(v); err != nil {
-		return err
+	if err := f.Room(v); err != nil {
+		return registry.Invalidf("%s", err)
 	}
 	if err := r.store.PutRevocation(ctx, v, e); err != nil {
 		return err
 	}
-	f.add(v)
+	f.Add(v)
 	r.byIssuer.Store(v.Issuer, f)
 	return nil
-}
-
-// room refuses what would make the list too long.
-func (f *inForce) room(v *Revocation) error {
-	_, known := f.extentOf(v.group())
-	switch {
-	case f.named.Load()+f.unknown(v.JTIs) > MaxRevoked:
-		return reject("more than %d tokens of issuer %s are revoked one by one: revoke a client, a signing key, or everything before an instant", MaxRevoked, v.Issuer)
-	case len(v.JTIs) == 0 && !v.All && !known && f.grouped.Load() >= MaxGroups:
-		return reject("the tokens of %d clients and signing keys of issuer %s are revoked: revoke everything before an instant", MaxGroups, v.Issuer)
-	}
-	return nil
-}
-
-// names tells whether an issuer withdrew a token.
-func (r *Revocations) names(issuer string, t *ActiveToken) (named bool) {
-	f := r.of(issuer)
-	if _, revoked := f.jtis.Load(t.Claims.ID); revoked {
-		return true
-	}
-	if f.grouped.Load() == 0 {
-		return false
-	}
-	if f.reaches(group{all: true}, t) || f.reaches(group{kid: t.Kid}, t) {
-		return true
-	}
-	_ = strictjson.Object(t.Payload, strictjson.Limits{}, func(claim string, v strictjson.Value) error {
-		for _, text := range texts(v) {
-			named = named || f.reaches(group{claim: claim, value: text}, t)
-		}
-		return nil
-	})
-	return named
-}
-
-// reaches tells whether a group is revoked as far as to a token of it.
-func (f *inForce) reaches(g group, t *ActiveToken) bool {
-	e, ok := f.extentOf(g)
-	return ok && (e.before.IsZero() || t.Claims.IssuedAt < e.before.Unix())
-}
-
-// texts are what a claim says: a string, or a list of strings.
-func texts(v strictjson.Value) []string {
-	if text, err := v.Text(); err == nil {
-		return []string{text}
-	}
-	list, _ := v.Texts() // of what is no list of strings nothing
-	return list
 }
 
 // Target says what to revoke: exactly one of the first four, or Credential with
@@ -372,20 +203,20 @@ type Target struct {
 
 // Plan works out which tokens a target means at now. It changes nothing. What
 // cannot be named is an *OnboardingError that says why.
-func (r *Revocations) Plan(ctx context.Context, issuer *Issuer, t Target, now time.Time) (*Revocation, error) {
-	v := &Revocation{Issuer: issuer.Name, ID: newJTI(), Created: now.UTC(), Until: now.Add(maxTokenLifetime).UTC(), Before: nextSecond(now)}
+func (r *Revocations) Plan(ctx context.Context, issuer *registry.Issuer, t Target, now time.Time) (*revocation.Revocation, error) {
+	v := &revocation.Revocation{Issuer: issuer.Name, ID: newJTI(), Created: now.UTC(), Until: now.Add(maxTokenLifetime).UTC(), Before: nextSecond(now)}
 	if !t.At.IsZero() {
 		if t.At.After(now) {
-			return nil, reject("tokens of the future cannot be revoked: give an instant that has passed")
+			return nil, registry.Invalidf("tokens of the future cannot be revoked: give an instant that has passed")
 		}
 		v.Before = wholeSecond(t.At)
 	}
-	ofClient := Query{Client: t.Client, Until: wholeSecond(t.At)}
-	claim := claimFrom(issuer.Profile, profile.SourceClient)
+	ofClient := ledger.Query{Client: t.Client, Until: wholeSecond(t.At)}
+	claim := claimFrom(issuer.Profile, platform.SourceClient)
 	switch {
 	case t.JTI != "":
 		v.Reason = "token " + t.JTI
-		return r.planTokens(ctx, v, Query{JTI: t.JTI}, "", now)
+		return r.planTokens(ctx, v, ledger.Query{JTI: t.JTI}, "", now)
 	case t.Client != "" && t.Credential != "":
 		v.Reason = "client " + t.Client + ", credential " + t.Credential + until(t.At)
 		return r.planTokens(ctx, v, ofClient, t.Credential, now)
@@ -399,7 +230,7 @@ func (r *Revocations) Plan(ctx context.Context, issuer *Issuer, t Target, now ti
 	case t.All:
 		v.Reason, v.All = "everything issued before "+stamp(v.Before), true
 	default:
-		return nil, reject("say what to revoke: a token's jti, a client, a client's key or secret, a signing key, or everything before an instant")
+		return nil, registry.Invalidf("say what to revoke: a token's jti, a client, a client's key or secret, a signing key, or everything before an instant")
 	}
 	return v, nil
 }
@@ -425,10 +256,10 @@ func until(at time.Time) string {
 var errTooMany = errors.New("too many tokens")
 
 // planTokens names tokens one by one, from the ledger.
-func (r *Revocations) planTokens(ctx context.Context, v *Revocation, q Query, credential string, now time.Time) (*Revocation, error) {
-	q.Kind, q.Issuer, q.Since = EntryToken, v.Issuer, now.Add(-maxTokenLifetime)
+func (r *Revocations) planTokens(ctx context.Context, v *revocation.Revocation, q ledger.Query, credential string, now time.Time) (*revocation.Revocation, error) {
+	q.Kind, q.Issuer, q.Since = ledger.KindToken, v.Issuer, now.Add(-maxTokenLifetime)
 	v.Before, v.Until = time.Time{}, time.Time{}
-	err := r.store.Entries(ctx, q, func(record *Record) error {
+	err := r.store.Entries(ctx, q, func(record *ledger.Record) error {
 		e, err := record.Entry()
 		if err != nil || !now.Before(e.Expires) || credential != "" && e.Credential != credential {
 			return err
@@ -444,53 +275,11 @@ func (r *Revocations) planTokens(ctx context.Context, v *Revocation, q Query, cr
 	})
 	switch {
 	case errors.Is(err, errTooMany):
-		return nil, reject("more than %d tokens to revoke one by one: revoke the client, the signing key, or everything before an instant", MaxRevokedAtOnce)
+		return nil, registry.Invalidf("more than %d tokens to revoke one by one: revoke the client, the signing key, or everything before an instant", MaxRevokedAtOnce)
 	case err != nil:
 		return nil, err
 	case len(v.JTIs) == 0:
-		return nil, fmt.Errorf("a live token (%s): %w", v.Reason, ErrNotFound)
+		return nil, fmt.Errorf("a live token (%s): %w", v.Reason, registry.ErrNotFound)
 	}
 	return v, nil
 }
-
-// revocationListLifetime is how long a published list may be believed.
-const revocationListLifetime = 24 * time.Hour
-
-// AppendJSON appends the claims of the list that an issuer publishes; bearer's
-// RevocationList reads it. Its iat is the instant until which it is complete: it
-// names whatever was revoked before, on any replica. Replicas that know the same
-// make the same list of one instant.
-func (r *Revocations) AppendJSON(dst []byte, issuer *Issuer, complete time.Time) []byte {
-	f := r.of(issuer.Name)
-	var jtis, kids, claims []string
-	f.jtis.Range(func(jti, until any) bool {
-		name, _ := jti.(string)
-		if end, ok := until.(time.Time); ok && complete.Before(end) {
-			jtis = append(jtis, quoted(name))
-		}
-		return true
-	})
-	before := int64(0)
-	f.groups.Range(func(key, value any) bool {
-		g, _ := key.(group)
-		e, _ := value.(extent)
-		switch {
-		case !complete.Before(e.until):
-		case g.kid != "":
-			kids = append(kids, quoted(g.kid))
-		case g.all:
-			before = e.before.Unix()
-		default:
-			claims = append(claims, fmt.Sprintf(`{"claim":%s,"value":%s,"before":%d}`, quoted(g.claim), quoted(g.value), e.before.Unix()))
-		}
-		return true
-	})
-	for _, names := range [][]string{jtis, kids, claims} {
-		slices.Sort(names)
-	}
-	return fmt.Appendf(dst, `{"iss":%s,"iat":%d,"exp":%d,"before":%d,"jti":[%s],"kid":[%s],"claim":[%s]}`,
-		quoted(issuer.URL), complete.Unix(), complete.Add(revocationListLifetime).Unix(), before,
-		strings.Join(jtis, ","), strings.Join(kids, ","), strings.Join(claims, ","))
-}
-
-func quoted(s string) string { return string(strictjson.AppendString(nil, s)) }

@@ -15,8 +15,11 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/strictjson"
-	"moneyer/profile"
 )
 
 // mint gets a token of the client by a secret, or by an API key for its merchant.
@@ -33,7 +36,7 @@ func (h *house) mint(t testing.TB, credential string) *authority.AccessToken {
 	return token
 }
 
-func (h *house) plan(t testing.TB, target authority.Target) *authority.Revocation {
+func (h *house) plan(t testing.TB, target authority.Target) *revocation.Revocation {
 	t.Helper()
 	v, err := h.Revocations.Plan(t.Context(), h.issuer, target, h.now)
 	if err != nil {
@@ -42,13 +45,13 @@ func (h *house) plan(t testing.TB, target authority.Target) *authority.Revocatio
 	return v
 }
 
-func (h *house) add(t testing.TB, v *authority.Revocation) error {
+func (h *house) add(t testing.TB, v *revocation.Revocation) error {
 	t.Helper()
-	return h.Revocations.Add(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: h.now, Issuer: v.Issuer, Action: "revoke"})
+	return h.Revocations.Add(t.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: h.now, Issuer: v.Issuer, Action: "revoke"})
 }
 
 // put puts a revocation in force that ends in an hour.
-func (h *house) put(t testing.TB, v authority.Revocation) error {
+func (h *house) put(t testing.TB, v revocation.Revocation) error {
 	t.Helper()
 	v.Issuer, v.ID = "d1", fmt.Sprint(h.Revocations.Version("d1"))
 	if v.Until.IsZero() {
@@ -69,28 +72,28 @@ func (h *house) live(t testing.TB, token *authority.AccessToken) bool {
 func TestPlan(t *testing.T) {
 	h := newHouse(t, "oauth2")
 	h.now = noon.Add(300 * time.Millisecond)
-	first := h.mint(t, h.newSecret(t, authority.ClientSecret))
-	second := h.mint(t, h.newSecret(t, authority.ClientSecret))
+	first := h.mint(t, h.newSecret(t, registry.ClientSecret))
+	second := h.mint(t, h.newSecret(t, registry.ClientSecret))
 	credential := h.client().Secrets[1].ID
 	day := h.now.Add(24 * time.Hour)
 	for name, row := range map[string]struct {
 		target authority.Target
-		want   authority.Revocation
+		want   revocation.Revocation
 	}{
 		"a token": {authority.Target{JTI: first.JTI},
-			authority.Revocation{JTIs: []string{first.JTI}, Until: first.Expires.Add(authority.VerifierLeeway), Reason: "token " + first.JTI}},
+			revocation.Revocation{JTIs: []string{first.JTI}, Until: first.Expires.Add(authority.VerifierLeeway), Reason: "token " + first.JTI}},
 		"a client": {authority.Target{Client: clientID},
-			authority.Revocation{Claim: "client_id", Value: clientID, Before: noon.Add(time.Second), Until: day, Reason: "client " + clientID}},
+			revocation.Revocation{Claim: "client_id", Value: clientID, Before: noon.Add(time.Second), Until: day, Reason: "client " + clientID}},
 		"a client before an instant": {authority.Target{Client: clientID, At: noon.Add(-time.Millisecond)},
-			authority.Revocation{Claim: "client_id", Value: clientID, Before: noon, Until: day, Reason: "client " + clientID + ", issued before 2026-11-02T12:00:00Z"}},
+			revocation.Revocation{Claim: "client_id", Value: clientID, Before: noon, Until: day, Reason: "client " + clientID + ", issued before 2026-11-02T12:00:00Z"}},
 		"a client before now": {authority.Target{Client: clientID, At: h.now},
-			authority.Revocation{Claim: "client_id", Value: clientID, Before: noon.Add(time.Second), Until: day, Reason: "client " + clientID + ", issued before 2026-11-02T12:00:01Z"}},
+			revocation.Revocation{Claim: "client_id", Value: clientID, Before: noon.Add(time.Second), Until: day, Reason: "client " + clientID + ", issued before 2026-11-02T12:00:01Z"}},
 		"a credential": {authority.Target{Client: clientID, Credential: credential},
-			authority.Revocation{JTIs: []string{second.JTI}, Until: second.Expires.Add(authority.VerifierLeeway), Reason: "client " + clientID + ", credential " + credential}},
+			revocation.Revocation{JTIs: []string{second.JTI}, Until: second.Expires.Add(authority.VerifierLeeway), Reason: "client " + clientID + ", credential " + credential}},
 		"a signing key": {authority.Target{SigningKid: "signing-1"},
-			authority.Revocation{SigningKid: "signing-1", Until: day, Reason: "signing key signing-1"}},
+			revocation.Revocation{SigningKid: "signing-1", Until: day, Reason: "signing key signing-1"}},
 		"everything": {authority.Target{All: true},
-			authority.Revocation{All: true, Before: noon.Add(time.Second), Until: day, Reason: "everything issued before 2026-11-02T12:00:01Z"}},
+			revocation.Revocation{All: true, Before: noon.Add(time.Second), Until: day, Reason: "everything issued before 2026-11-02T12:00:01Z"}},
 	} {
 		got := h.plan(t, row.target)
 		want := row.want
@@ -109,7 +112,7 @@ func TestPlan(t *testing.T) {
 func TestPlanOfUnnamedClient(t *testing.T) {
 	h := newHouse(t, "thales-etp")
 	h.addMerchant()
-	key := h.newSecret(t, authority.APIKey)
+	key := h.newSecret(t, registry.APIKey)
 	over := h.mint(t, key)
 	h.now = over.Expires.Add(-time.Second)
 	early := h.mint(t, key)
@@ -138,17 +141,17 @@ func TestPlanRefused(t *testing.T) {
 		"another issuer's or ended":  {authority.Target{JTI: "ended"}, ""},
 		"a client's, of the future,": {authority.Target{Client: clientID, At: noon.Add(time.Second)}, "tokens of the future"},
 	} {
-		h.ledger.entries = []authority.Entry{
-			{Kind: authority.EntryToken, Time: noon, Issuer: "d2", JTI: "x", Expires: noon.Add(time.Hour)},
-			{Kind: authority.EntryToken, Time: noon, Issuer: "d1", JTI: "ended", Expires: noon},
-			{Kind: authority.EntryAdmin, Time: noon, Issuer: "d1", JTI: "x", Expires: noon.Add(time.Hour)},
+		h.ledger.entries = []ledger.Entry{
+			{Kind: ledger.KindToken, Time: noon, Issuer: "d2", JTI: "x", Expires: noon.Add(time.Hour)},
+			{Kind: ledger.KindToken, Time: noon, Issuer: "d1", JTI: "ended", Expires: noon},
+			{Kind: ledger.KindAdmin, Time: noon, Issuer: "d1", JTI: "x", Expires: noon.Add(time.Hour)},
 		}
 		v, err := h.Revocations.Plan(t.Context(), h.issuer, row.target, h.now)
-		var refused *authority.OnboardingError
+		var refused *registry.InvalidError
 		switch {
 		case v != nil || err == nil:
 			t.Errorf("%s: %+v, %v", name, v, err)
-		case row.problem == "" && !errors.Is(err, authority.ErrNotFound):
+		case row.problem == "" && !errors.Is(err, registry.ErrNotFound):
 			t.Errorf("%s: %v, want that nothing was found", name, err)
 		case row.problem != "" && (!errors.As(err, &refused) || !strings.Contains(refused.Problem, row.problem)):
 			t.Errorf("%s: %v, want %q", name, err, row.problem)
@@ -164,7 +167,7 @@ func TestPlanRefused(t *testing.T) {
 // TestPlanTooMany names as many tokens one by one as are allowed, and one more not.
 func TestPlanTooMany(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	entry := authority.Entry{Kind: authority.EntryToken, Time: noon, Issuer: "d1", Client: clientID, Credential: "s", Expires: noon.Add(time.Hour)}
+	entry := ledger.Entry{Kind: ledger.KindToken, Time: noon, Issuer: "d1", Client: clientID, Credential: "s", Expires: noon.Add(time.Hour)}
 	for i := range authority.MaxRevokedAtOnce {
 		entry.JTI = fmt.Sprint(i)
 		h.ledger.entries = append(h.ledger.entries, entry)
@@ -175,7 +178,7 @@ func TestPlanTooMany(t *testing.T) {
 	}
 	h.ledger.entries = append(h.ledger.entries, entry)
 	_, err := h.Revocations.Plan(t.Context(), h.issuer, target, h.now)
-	var refused *authority.OnboardingError
+	var refused *registry.InvalidError
 	if !errors.As(err, &refused) || !strings.Contains(refused.Problem, "more than 50000 tokens") {
 		t.Errorf("one more: %v", err)
 	}
@@ -186,24 +189,24 @@ func TestPlanTooMany(t *testing.T) {
 func TestNames(t *testing.T) {
 	all := []string{"first", "second", "another client's"}
 	for name, row := range map[string]struct {
-		revocation func(jti string) authority.Revocation
+		revocation func(jti string) revocation.Revocation
 		named      []string
 	}{
-		"a token":            {func(jti string) authority.Revocation { return authority.Revocation{JTIs: []string{jti}} }, all[:1]},
-		"a client":           {func(string) authority.Revocation { return byClaim("client_id", clientID, time.Minute) }, all[:2]},
-		"up to an instant":   {func(string) authority.Revocation { return byClaim("client_id", clientID, time.Second) }, all[:1]},
-		"a claim of another": {func(string) authority.Revocation { return byClaim("sub", otherID, time.Minute) }, all[2:]},
-		"a claim of none":    {func(string) authority.Revocation { return byClaim("client_id", "", time.Minute) }, nil},
-		"no text":            {func(string) authority.Revocation { return byClaim("iat", fmt.Sprint(noon.Unix()), time.Minute) }, nil},
-		"a signing key":      {func(string) authority.Revocation { return authority.Revocation{SigningKid: "signing-1"} }, all},
-		"another key":        {func(string) authority.Revocation { return authority.Revocation{SigningKid: "signing-2"} }, nil},
-		"everything": {func(string) authority.Revocation {
-			return authority.Revocation{All: true, Before: noon.Add(time.Second)}
+		"a token":            {func(jti string) revocation.Revocation { return revocation.Revocation{JTIs: []string{jti}} }, all[:1]},
+		"a client":           {func(string) revocation.Revocation { return byClaim("client_id", clientID, time.Minute) }, all[:2]},
+		"up to an instant":   {func(string) revocation.Revocation { return byClaim("client_id", clientID, time.Second) }, all[:1]},
+		"a claim of another": {func(string) revocation.Revocation { return byClaim("sub", otherID, time.Minute) }, all[2:]},
+		"a claim of none":    {func(string) revocation.Revocation { return byClaim("client_id", "", time.Minute) }, nil},
+		"no text":            {func(string) revocation.Revocation { return byClaim("iat", fmt.Sprint(noon.Unix()), time.Minute) }, nil},
+		"a signing key":      {func(string) revocation.Revocation { return revocation.Revocation{SigningKid: "signing-1"} }, all},
+		"another key":        {func(string) revocation.Revocation { return revocation.Revocation{SigningKid: "signing-2"} }, nil},
+		"everything": {func(string) revocation.Revocation {
+			return revocation.Revocation{All: true, Before: noon.Add(time.Second)}
 		}, all[:1]},
-		"nothing": {func(string) authority.Revocation { return authority.Revocation{Before: noon.Add(time.Hour)} }, nil},
+		"nothing": {func(string) revocation.Revocation { return revocation.Revocation{Before: noon.Add(time.Hour)} }, nil},
 	} {
 		h := newHouse(t, "oauth2")
-		secret := h.newSecret(t, authority.ClientSecret)
+		secret := h.newSecret(t, registry.ClientSecret)
 		h.registry.clients[otherID].Secrets = h.client().Secrets
 		tokens := map[string]*authority.AccessToken{all[0]: h.mint(t, secret)}
 		h.now = noon.Add(time.Second)
@@ -227,15 +230,15 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func byClaim(claim, value string, before time.Duration) authority.Revocation {
-	return authority.Revocation{Claim: claim, Value: value, Before: noon.Add(before)}
+func byClaim(claim, value string, before time.Duration) revocation.Revocation {
+	return revocation.Revocation{Claim: claim, Value: value, Before: noon.Add(before)}
 }
 
 // TestNamesInList: a claim that is a list is named by each of its items.
 func TestNamesInList(t *testing.T) {
 	h := newHouse(t, "thales-etp")
 	h.addMerchant()
-	token := h.mint(t, h.newSecret(t, authority.APIKey))
+	token := h.mint(t, h.newSecret(t, registry.APIKey))
 	for _, value := range []string{"card", "card-2"} {
 		if err := h.put(t, byClaim("tokens", value, time.Second)); err != nil {
 			t.Fatal(err)
@@ -251,9 +254,9 @@ func TestNamesInList(t *testing.T) {
 func TestRevocationsMeet(t *testing.T) {
 	early, late := byClaim("client_id", clientID, -time.Hour), byClaim("client_id", clientID, time.Second)
 	early.Until, late.Until = noon.Add(2*time.Hour), noon.Add(time.Hour)
-	for name, order := range map[string][]authority.Revocation{"early first": {early, late}, "late first": {late, early}} {
+	for name, order := range map[string][]revocation.Revocation{"early first": {early, late}, "late first": {late, early}} {
 		h := newHouse(t, "oauth2")
-		token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+		token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 		for _, v := range order {
 			if err := h.put(t, v); err != nil {
 				t.Fatal(err)
@@ -264,7 +267,7 @@ func TestRevocationsMeet(t *testing.T) {
 		}
 		h.Revocations.Sweep(noon.Add(time.Hour))
 		want := fmt.Sprintf(`"claim":[{"claim":"client_id","value":%q,"before":%d}]`, clientID, noon.Add(time.Second).Unix())
-		if list := string(h.Revocations.AppendJSON(nil, h.issuer, noon)); !strings.Contains(list, want) {
+		if list := string(h.Revocations.AppendList(nil, h.issuer, noon)); !strings.Contains(list, want) {
 			t.Errorf("%s: %s", name, list)
 		}
 		if h.Revocations.Sweep(noon.Add(2 * time.Hour)); !h.live(t, token) {
@@ -277,13 +280,13 @@ func TestRevocationsMeet(t *testing.T) {
 // seen in the version.
 func TestSweep(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	for i, v := range []authority.Revocation{{JTIs: []string{"a", "b"}}, {JTIs: []string{"c"}}, {SigningKid: "k"}, {SigningKid: "l"}, {All: true, Before: noon}} {
+	for i, v := range []revocation.Revocation{{JTIs: []string{"a", "b"}}, {JTIs: []string{"c"}}, {SigningKid: "k"}, {SigningKid: "l"}, {All: true, Before: noon}} {
 		v.Until = noon.Add(time.Duration(1+i%2) * time.Minute)
 		if err := h.put(t, v); err != nil {
 			t.Fatal(err)
 		}
 	}
-	list := func() string { return string(h.Revocations.AppendJSON(nil, h.issuer, noon)) }
+	list := func() string { return string(h.Revocations.AppendList(nil, h.issuer, noon)) }
 	version, before := h.Revocations.Version("d1"), list()
 	h.Revocations.Sweep(noon.Add(time.Minute - time.Nanosecond))
 	if h.Revocations.Version("d1") != version || list() != before {
@@ -302,27 +305,27 @@ func TestSweep(t *testing.T) {
 // TestBounds: what was let go of, or is known already, takes no room.
 func TestBounds(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	put := func(what string, v authority.Revocation) {
+	put := func(what string, v revocation.Revocation) {
 		t.Helper()
 		if err := h.put(t, v); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	for n := 0; n < authority.MaxRevoked; n += authority.MaxRevokedAtOnce {
-		v := authority.Revocation{}
+	for n := 0; n < revocation.MaxTokens; n += authority.MaxRevokedAtOnce {
+		v := revocation.Revocation{}
 		for i := range authority.MaxRevokedAtOnce {
 			v.JTIs = append(v.JTIs, strconv.Itoa(n+i))
 		}
 		put("within the bounds", v)
 	}
-	for i := range authority.MaxGroups {
-		put("within the bounds", authority.Revocation{SigningKid: strconv.Itoa(i)})
+	for i := range revocation.MaxGroups {
+		put("within the bounds", revocation.Revocation{SigningKid: strconv.Itoa(i)})
 	}
-	put("a known token", authority.Revocation{JTIs: []string{"0", "99999"}})
-	put("a known key", authority.Revocation{SigningKid: "0"})
+	put("a known token", revocation.Revocation{JTIs: []string{"0", "99999"}})
+	put("a known key", revocation.Revocation{SigningKid: "0"})
 	stored := len(h.ledger.revocations)
-	for _, v := range []authority.Revocation{{JTIs: []string{"0", "one more"}}, {SigningKid: "one more"}} {
-		var refused *authority.OnboardingError
+	for _, v := range []revocation.Revocation{{JTIs: []string{"0", "one more"}}, {SigningKid: "one more"}} {
+		var refused *registry.InvalidError
 		if err := h.put(t, v); !errors.As(err, &refused) || !strings.HasSuffix(refused.Problem, "everything before an instant") {
 			t.Errorf("%+v: %v", v, err)
 		}
@@ -330,25 +333,25 @@ func TestBounds(t *testing.T) {
 	if len(h.ledger.revocations) != stored {
 		t.Error("what was refused is in the store")
 	}
-	put("everything, as the advice is,", authority.Revocation{All: true, Before: noon})
+	put("everything, as the advice is,", revocation.Revocation{All: true, Before: noon})
 	h.Revocations.Sweep(noon.Add(time.Hour))
-	put("there is room again", authority.Revocation{JTIs: []string{"one more"}})
-	put("there is room again", authority.Revocation{SigningKid: "one more"})
+	put("there is room again", revocation.Revocation{JTIs: []string{"one more"}})
+	put("there is room again", revocation.Revocation{SigningKid: "one more"})
 }
 
 // TestAddNotStored: what is not durable is not in force.
 func TestAddNotStored(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+	token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 	h.ledger.err = errors.New("down")
-	if err := h.put(t, authority.Revocation{JTIs: []string{token.JTI}}); !errors.Is(err, h.ledger.err) || !h.live(t, token) {
+	if err := h.put(t, revocation.Revocation{JTIs: []string{token.JTI}}); !errors.Is(err, h.ledger.err) || !h.live(t, token) {
 		t.Errorf("error %v", err)
 	}
 	if err := h.Revocations.Load(t.Context(), []string{"d1"}); !errors.Is(err, h.ledger.err) {
 		t.Errorf("loading: %v", err)
 	}
 	h.ledger.err = nil
-	if err := h.put(t, authority.Revocation{JTIs: []string{token.JTI}}); err != nil || h.live(t, token) {
+	if err := h.put(t, revocation.Revocation{JTIs: []string{token.JTI}}); err != nil || h.live(t, token) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -356,20 +359,20 @@ func TestAddNotStored(t *testing.T) {
 // TestLoad finds what another process put in force; its version is new.
 func TestLoad(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	token := h.mint(t, h.newSecret(t, authority.ClientSecret))
-	for _, v := range []authority.Revocation{{JTIs: []string{token.JTI, "b"}}, byClaim("client_id", "c", 0), {SigningKid: "k"}, {All: true, Before: noon}} {
+	token := h.mint(t, h.newSecret(t, registry.ClientSecret))
+	for _, v := range []revocation.Revocation{{JTIs: []string{token.JTI, "b"}}, byClaim("client_id", "c", 0), {SigningKid: "k"}, {All: true, Before: noon}} {
 		if err := h.put(t, v); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := string(h.Revocations.AppendJSON(nil, h.issuer, noon))
+	want := string(h.Revocations.AppendList(nil, h.issuer, noon))
 	next := authority.NewRevocations(h.ledger)
 	for range 2 {
 		version := next.Version("d1")
 		if err := next.Load(t.Context(), []string{"d1", "d2"}); err != nil {
 			t.Fatal(err)
 		}
-		if got := string(next.AppendJSON(nil, h.issuer, noon)); got != want || next.Version("d1") <= version {
+		if got := string(next.AppendList(nil, h.issuer, noon)); got != want || next.Version("d1") <= version {
 			t.Errorf("version %d after %d, list\n%s, want\n%s", next.Version("d1"), version, got, want)
 		}
 	}
@@ -381,11 +384,11 @@ func TestLoad(t *testing.T) {
 // TestLearn puts in force what it is told of, and keeps what was in force.
 func TestLearn(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	secret := h.newSecret(t, authority.ClientSecret)
+	secret := h.newSecret(t, registry.ClientSecret)
 	first, second := h.mint(t, secret), h.mint(t, secret)
 	for id, token := range map[string]*authority.AccessToken{"1": first, "2": second} {
-		v := &authority.Revocation{Issuer: "d1", ID: id, JTIs: []string{token.JTI}, Until: token.Expires}
-		if err := h.ledger.PutRevocation(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: noon}); err != nil {
+		v := &revocation.Revocation{Issuer: "d1", ID: id, JTIs: []string{token.JTI}, Until: token.Expires}
+		if err := h.ledger.PutRevocation(t.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -411,19 +414,19 @@ func TestLearn(t *testing.T) {
 // returned for is refused from then on.
 func TestRevocationsAtOnce(t *testing.T) {
 	h := newHouse(t, "oauth2")
-	secret := h.newSecret(t, authority.ClientSecret)
+	secret := h.newSecret(t, registry.ClientSecret)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		token := h.mint(t, secret)
 		wg.Go(func() {
-			if err := h.Revocations.Add(t.Context(), &authority.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: token.Expires}, &authority.Entry{Kind: authority.EntryAdmin, Time: noon}); err != nil {
+			if err := h.Revocations.Add(t.Context(), &revocation.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: token.Expires}, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon}); err != nil {
 				t.Error(err)
 			}
-			if err := h.Revocations.Add(t.Context(), &authority.Revocation{Issuer: "d1", SigningKid: fmt.Sprint(i), Until: noon.Add(time.Second)}, &authority.Entry{Kind: authority.EntryAdmin, Time: noon}); err != nil {
+			if err := h.Revocations.Add(t.Context(), &revocation.Revocation{Issuer: "d1", SigningKid: fmt.Sprint(i), Until: noon.Add(time.Second)}, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon}); err != nil {
 				t.Error(err)
 			}
 			h.Revocations.Sweep(noon)
-			if h.live(t, token) || !strings.Contains(string(h.Revocations.AppendJSON(nil, h.issuer, noon)), token.JTI) {
+			if h.live(t, token) || !strings.Contains(string(h.Revocations.AppendList(nil, h.issuer, noon)), token.JTI) {
 				t.Error("the token is good, or not in the list")
 			}
 		})
@@ -435,13 +438,13 @@ func TestRevocationsAtOnce(t *testing.T) {
 func TestListIsJSON(t *testing.T) {
 	h := newHouse(t, "oauth2")
 	hostile := "\"}],\"before\":99999999999,\\\x00<\u2028é"
-	for _, v := range []authority.Revocation{{JTIs: []string{hostile, "b", "a"}}, byClaim(hostile, hostile, 0), {SigningKid: hostile}, {All: true, Before: noon}} {
+	for _, v := range []revocation.Revocation{{JTIs: []string{hostile, "b", "a"}}, byClaim(hostile, hostile, 0), {SigningKid: hostile}, {All: true, Before: noon}} {
 		if err := h.put(t, v); err != nil {
 			t.Fatal(err)
 		}
 	}
 	h.issuer.URL = "https://a.example/" + hostile
-	list := h.Revocations.AppendJSON([]byte("x"), h.issuer, noon)
+	list := h.Revocations.AppendList([]byte("x"), h.issuer, noon)
 	if err := strictjson.Object(list[1:], strictjson.Limits{}, func(string, strictjson.Value) error { return nil }); err != nil || list[0] != 'x' {
 		t.Fatalf("%s: %v", list, err)
 	}
@@ -464,8 +467,8 @@ func TestResourceAuth(t *testing.T) {
 		"oauth2": "[client_secret_basic client_secret_post private_key_jwt]", "boltpay": "[client_secret_post client_secret_basic]",
 		"thales-d1": "[private_key_jwt]", "thales-d1-banking": "[private_key_jwt]", "thales-etp": "[api_key]",
 	} {
-		p := must(profile.Builtin(name))
-		if got := fmt.Sprint((&authority.Issuer{Profile: p}).ResourceAuth()); got != want {
+		p := must(platform.Builtin(name))
+		if got := fmt.Sprint((&registry.Issuer{Profile: p}).ResourceAuth()); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
@@ -476,7 +479,7 @@ func TestResourceAuth(t *testing.T) {
 func TestLoadLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, "oauth2")
-		token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+		token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 		read, goOn := make(chan struct{}), make(chan struct{})
 		h.ledger.listed = func() {
 			h.ledger.listed = nil
@@ -486,9 +489,9 @@ func TestLoadLosesNothing(t *testing.T) {
 		loaded, added := make(chan error), make(chan error)
 		go func() { loaded <- h.Revocations.Load(context.Background(), []string{"d1"}) }()
 		<-read
-		v := &authority.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: h.now.Add(time.Hour)}
+		v := &revocation.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: h.now.Add(time.Hour)}
 		go func() {
-			added <- h.Revocations.Add(context.Background(), v, &authority.Entry{Kind: authority.EntryAdmin})
+			added <- h.Revocations.Add(context.Background(), v, &ledger.Entry{Kind: ledger.KindAdmin})
 		}()
 		synctest.Wait()
 		close(goOn)
@@ -508,18 +511,18 @@ func TestLoadLosesNothing(t *testing.T) {
 func TestRevocationsHoldUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, "oauth2")
-		token := h.mint(t, h.newSecret(t, authority.ClientSecret))
+		token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 		hangs, first := make(chan struct{}), make(chan error)
 		h.ledger.puts = func() { <-hangs }
-		v := &authority.Revocation{Issuer: "d1", JTIs: []string{"other"}, Until: h.now.Add(time.Hour)}
+		v := &revocation.Revocation{Issuer: "d1", JTIs: []string{"other"}, Until: h.now.Add(time.Hour)}
 		go func() {
-			first <- h.Revocations.Add(context.Background(), v, &authority.Entry{Kind: authority.EntryAdmin})
+			first <- h.Revocations.Add(context.Background(), v, &ledger.Entry{Kind: ledger.KindAdmin})
 		}()
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		mine := &authority.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: h.now.Add(time.Hour)}
-		if err := h.Revocations.Add(ctx, mine, &authority.Entry{Kind: authority.EntryAdmin}); !errors.Is(err, context.DeadlineExceeded) {
+		mine := &revocation.Revocation{Issuer: "d1", JTIs: []string{token.JTI}, Until: h.now.Add(time.Hour)}
+		if err := h.Revocations.Add(ctx, mine, &ledger.Entry{Kind: ledger.KindAdmin}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("adding: %v", err)
 		}
 		if err := h.Revocations.Load(ctx, []string{"d1"}); !errors.Is(err, context.DeadlineExceeded) {
@@ -555,7 +558,7 @@ func TestLoadAndAddTogether(t *testing.T) {
 				if err := h.Revocations.Load(context.Background(), []string{"d1", "d2"}); err != nil {
 					t.Error(err)
 				}
-				h.Revocations.AppendJSON(nil, h.issuer, h.now)
+				h.Revocations.AppendList(nil, h.issuer, h.now)
 				h.Revocations.Sweep(h.now)
 			}
 		})
@@ -566,8 +569,8 @@ func TestLoadAndAddTogether(t *testing.T) {
 			version := h.Revocations.Version("d1")
 			for i := range 200 {
 				jti := fmt.Sprint(n, "-", i)
-				v := &authority.Revocation{Issuer: "d1", JTIs: []string{jti}, Until: h.now.Add(time.Hour)}
-				if err := h.Revocations.Add(context.Background(), v, &authority.Entry{Kind: authority.EntryAdmin}); err != nil {
+				v := &revocation.Revocation{Issuer: "d1", JTIs: []string{jti}, Until: h.now.Add(time.Hour)}
+				if err := h.Revocations.Add(context.Background(), v, &ledger.Entry{Kind: ledger.KindAdmin}); err != nil {
 					t.Error(err)
 				}
 				named, err := h.Withdrawn(context.Background(), h.issuer, "k", fmt.Appendf(nil, `{"client_id":%q,"jti":%q}`, clientID, jti))

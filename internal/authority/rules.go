@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
-	"moneyer/profile"
+	"moneyer/internal/platform"
 )
 
 // rule is one thing that must hold of an assertion. A refusal names the first
@@ -104,9 +104,9 @@ var enabledRule = rule{
 var kidRule = rule{
 	name: "kid", tell: unverified,
 	holds: func(p *presented) bool {
-		return p.key != nil && (p.jws.Header.Kid != "" || p.policy.Kid == profile.Optional)
+		return p.key != nil && (p.jws.Header.Kid != "" || p.policy.Kid == platform.KidOptional)
 	},
-	expected: func(p *presented) string { return "a header kid among " + p.client.kids() },
+	expected: func(p *presented) string { return "a header kid among " + kids(p.client) },
 	found: func(p *presented) string {
 		if p.keyErr != nil {
 			return quote(p.jws.Header.Kid) + "; jwks_uri: " + p.keyErr.Error()
@@ -117,7 +117,7 @@ var kidRule = rule{
 		switch {
 		case p.keyErr != nil:
 			return "publish the key at the jwks_uri, or register it"
-		case p.jws.Header.Kid == "" && p.policy.Kid == profile.Required:
+		case p.jws.Header.Kid == "" && p.policy.Kid == platform.KidRequired:
 			return "the header has no kid: set it to the kid under which the public key was registered"
 		case p.key == nil && p.jws.Header.Kid == "":
 			return "the header has no kid, and the client has not just one key: set kid to the right one"
@@ -298,7 +298,7 @@ func (p *presented) hasClaim(name string) bool {
 	case "nbf":
 		return c.Has(jose.ClaimNotBefore)
 	}
-	return false // a claim that profile.Parse would not have let through
+	return false // a claim that platform.Parse would not have let through
 }
 
 var expiredRule = rule{
@@ -359,13 +359,13 @@ var audienceRule = rule{
 		if !p.isGrant {
 			return !p.claims.AudienceIsArray && p.claims.Audience[0] == p.issuer.URL
 		}
-		return p.issuer.grantAudience(p.claims.Audience[0])
+		return p.issuer.AcceptsAudience(p.claims.Audience[0])
 	},
 	expected: func(p *presented) string {
 		if !p.isGrant {
 			return "the issuer URL alone, as a string: " + p.issuer.URL
 		}
-		return "exactly one of " + strings.Join(p.issuer.audiences(), " ")
+		return "exactly one of " + strings.Join(p.issuer.Audiences(), " ")
 	},
 	found: func(p *presented) string {
 		if !p.claims.Has(jose.ClaimAudience) {
@@ -374,22 +374,6 @@ var audienceRule = rule{
 		return quote(strings.Join(p.claims.Audience, " "))
 	},
 	hint: audienceHint,
-}
-
-// audiences lists what grantAudience accepts, for people.
-func (i *Issuer) audiences() []string {
-	var all []string
-	policy := &i.Profile.Policy.Assertion
-	if policy.Accepts(profile.AudienceName) {
-		all = append(all, i.AudienceNames...)
-	}
-	if policy.Accepts(profile.AudienceIssuer) {
-		all = append(all, i.URL)
-	}
-	if policy.Accepts(profile.AudienceEndpoint) {
-		all = append(all, i.Endpoints()...)
-	}
-	return all
 }
 
 var subjectRule = rule{

@@ -15,6 +15,8 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -89,7 +91,7 @@ func all(edits ...func(*spec)) func(*spec) {
 	}
 }
 
-func key(edit func(*authority.Key)) func(*spec) {
+func key(edit func(*registry.Key)) func(*spec) {
 	return func(s *spec) { edit(&s.client().Keys[0]) }
 }
 
@@ -144,11 +146,11 @@ var clientCases = []ruleCase{
 	{"kid unknown", header("kid", "key-9"), "kid", nil},
 	{"kid of another client", all(header("kid", "key-2"), func(s *spec) { s.key = secondKey }), "kid", nil},
 	{"no key at all", func(s *spec) { s.client().Keys = nil }, "kid", nil},
-	{"key disabled", key(func(k *authority.Key) { k.Disabled = true }), "key in force", nil},
-	{"key not yet in force", key(func(k *authority.Key) { k.NotBefore = noon.Add(time.Nanosecond) }), "key in force", nil},
-	{"key just in force", key(func(k *authority.Key) { k.NotBefore = noon }), ok, nil},
-	{"key no longer in force", key(func(k *authority.Key) { k.NotAfter = noon }), "key in force", nil},
-	{"key only just in force", key(func(k *authority.Key) { k.NotAfter = noon.Add(time.Nanosecond) }), ok, nil},
+	{"key disabled", key(func(k *registry.Key) { k.Disabled = true }), "key in force", nil},
+	{"key not yet in force", key(func(k *registry.Key) { k.NotBefore = noon.Add(time.Nanosecond) }), "key in force", nil},
+	{"key just in force", key(func(k *registry.Key) { k.NotBefore = noon }), ok, nil},
+	{"key no longer in force", key(func(k *registry.Key) { k.NotAfter = noon }), "key in force", nil},
+	{"key only just in force", key(func(k *registry.Key) { k.NotAfter = noon.Add(time.Nanosecond) }), ok, nil},
 	{"client_id of another client", func(s *spec) { s.clientID = otherID }, "iss", nil},
 	{"client_id the same", func(s *spec) { s.clientID = clientID }, ok, nil},
 }
@@ -330,7 +332,7 @@ func testRule(t *testing.T, u use, c ruleCase) {
 		if err != nil {
 			t.Fatalf("refused: %v", err)
 		}
-		if len(h.ledger.of(authority.EntryToken)) != 1 || len(h.ledger.used) != 1 {
+		if len(h.ledger.of(ledger.KindToken)) != 1 || len(h.ledger.used) != 1 {
 			t.Error("the token is not recorded, or its assertion not used up")
 		}
 		return
@@ -343,7 +345,7 @@ func testRule(t *testing.T, u use, c ruleCase) {
 		t.Errorf("the refusal does not tell what was expected and found: %v", err)
 	}
 	testAnswer(t, u, e, want)
-	if len(h.ledger.used) != 0 || len(h.ledger.of(authority.EntryToken)) != 0 {
+	if len(h.ledger.used) != 0 || len(h.ledger.of(ledger.KindToken)) != 0 {
 		t.Error("a refused assertion was used up or recorded as a token")
 	}
 }

@@ -55,5 +55,5 @@ func (s *tokenSeal) find(sealed []byte) (*AccessToken, error) {
 	if err := json.Unmarshal(plain, &t); err != nil {
 		return nil, err
 	}
-	return &AccessToken{Token: t.Token, JTI: t.JTI, Expires: t.Expires, Scope: t.Scope}, nil
+	return &AccessToken{Token: t.Token, Type: oauth.TokenTypeBearer, JTI: t.JTI, Expires: t.Expires, Scope: t.Scope}, nil
 }

@@ -7,9 +7,10 @@ import (
 	"strconv"
 	"time"
 
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // jtiLength is 21 url-safe characters: 126 random bits.
@@ -21,9 +22,10 @@ func newJTI() string {
 	return base64.RawURLEncoding.EncodeToString(random[:])[:jtiLength]
 }
 
-func newToken(issuer *Issuer, grant *Grant, now time.Time) *AccessToken {
+func newToken(issuer *registry.Issuer, grant *Grant, now time.Time) *AccessToken {
 	issued := now.Truncate(time.Second)
 	return &AccessToken{
+		Type:      oauth.TokenTypeBearer,
 		JTI:       newJTI(),
 		Client:    grant.Client.ID,
 		Expires:   issued.Add(issuer.TokenLifetime),
@@ -34,7 +36,7 @@ func newToken(issuer *Issuer, grant *Grant, now time.Time) *AccessToken {
 
 // appendClaims appends the claims of the access token in the profile's order
 // (RFC 9068 §2.2 where the platform says nothing).
-func appendClaims(dst []byte, issuer *Issuer, grant *Grant, token *AccessToken, now time.Time) ([]byte, error) {
+func appendClaims(dst []byte, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) ([]byte, error) {
 	dst = append(dst, '{')
 	claims := issuer.Profile.Policy.Token.Claims
 	for i := range claims {
@@ -63,36 +65,36 @@ func appendClaims(dst []byte, issuer *Issuer, grant *Grant, token *AccessToken, 
 }
 
 // appendClaim appends one claim's value; ok is false when there is none.
-func appendClaim(dst []byte, claim *profile.Claim, issuer *Issuer, grant *Grant, token *AccessToken, now time.Time) (filled []byte, ok bool) {
+func appendClaim(dst []byte, claim *platform.Claim, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) (filled []byte, ok bool) {
 	switch claim.From {
-	case profile.SourceIssuer:
+	case platform.SourceIssuer:
 		return strictjson.AppendString(dst, issuer.URL), true
-	case profile.SourceSubject:
+	case platform.SourceSubject:
 		return strictjson.AppendString(dst, grant.Subject), true
-	case profile.SourceAudience:
+	case platform.SourceAudience:
 		return strictjson.AppendString(dst, issuer.ResourceAudience), true
-	case profile.SourceClient:
+	case platform.SourceClient:
 		return strictjson.AppendString(dst, grant.Client.ID), true
-	case profile.SourceScope:
+	case platform.SourceScope:
 		return strictjson.AppendString(dst, grant.Scope.String()), len(grant.Scope) > 0
-	case profile.SourceJTI:
+	case platform.SourceJTI:
 		return strictjson.AppendString(dst, token.JTI), true
-	case profile.SourceIssuedAt:
+	case platform.SourceIssuedAt:
 		return strconv.AppendInt(dst, now.Unix(), 10), true
-	case profile.SourceExpiry:
+	case platform.SourceExpiry:
 		return strconv.AppendInt(dst, token.Expires.Unix(), 10), true
-	case profile.SourceMerchant:
+	case platform.SourceMerchant:
 		return strictjson.AppendString(dst, grant.Merchant.ID), true
 	}
 	value, ok := grant.attribute(claim.From)
 	if !ok {
 		return dst, false
 	}
-	return value.appendJSON(dst), true
+	return value.AppendJSON(dst), true
 }
 
 // attribute finds what a source such as client.roles names.
-func (g *Grant) attribute(source profile.Source) (Attribute, bool) {
+func (g *Grant) attribute(source platform.Source) (registry.Attribute, bool) {
 	if name, ok := source.ClientAttribute(); ok {
 		value, ok := g.Client.Attributes[name]
 		return value, ok
@@ -107,19 +109,5 @@ func (g *Grant) attribute(source profile.Source) (Attribute, bool) {
 			return g.Params[i].Value, true
 		}
 	}
-	return Attribute{}, false
-}
-
-func (a Attribute) appendJSON(dst []byte) []byte {
-	if !a.IsList {
-		return strictjson.AppendString(dst, a.Text)
-	}
-	dst = append(dst, '[')
-	for i, text := range a.List {
-		if i > 0 {
-			dst = append(dst, ',')
-		}
-		dst = strictjson.AppendString(dst, text)
-	}
-	return append(dst, ']')
+	return registry.Attribute{}, false
 }

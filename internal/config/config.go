@@ -10,7 +10,7 @@ package config
 import (
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // Config is the whole file. The comments of the fields are the manual;
@@ -80,9 +80,9 @@ type Admin struct {
 
 // Limits bound what callers can ask for.
 type Limits struct {
-	// Requests per second of one client, once it is known who asks, at all replicas together. Default 500; -1 for no limit.
+	// Requests per second of one client, once it is known who asks, at each replica: N replicas together give a client at most N times as much. Default 500; -1 for no limit.
 	ClientRate float64 `toml:"client_rate"`
-	// Requests of one client beyond the rate at once. With replicas each lets that many through before it hears of the others, and the client waits for it afterwards. Default 1000.
+	// Requests of one client beyond the rate at once, at each replica. Default 1000.
 	ClientBurst int `toml:"client_burst"`
 	// Refused requests per second of one address (IPv6: one /64), at each replica. Default 50; -1 for no limit.
 	AddressRate float64 `toml:"address_rate"`
@@ -140,5 +140,5 @@ type Issuer struct {
 	Disabled bool `toml:"disabled"`
 
 	// What Load made of it.
-	made *authority.Issuer
+	made *registry.Issuer
 }

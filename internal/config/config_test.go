@@ -9,9 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/config"
-	"moneyer/profile"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 )
 
 // good is the least that a server needs, a line for each thing that tests replace.
@@ -43,6 +44,9 @@ func TestDefaults(t *testing.T) {
 	if c.Limits != want {
 		t.Errorf("limits %+v, want %+v", c.Limits, want)
 	}
+	if c.Limits.Overload() != overload.Default() {
+		t.Errorf("limits %+v, want those of a server whose configuration sets none", c.Limits.Overload())
+	}
 	if c.Log != (config.Log{Level: "info", Format: "json"}) || c.Ledger != (config.Ledger{}) {
 		t.Errorf("log %+v, ledger %+v", c.Log, c.Ledger)
 	}
@@ -58,7 +62,7 @@ func TestDefaults(t *testing.T) {
 	}
 	made := issuer.Authority()
 	if made.Name != "d1" || made.URL != "https://auth.example.com/d1" || made.Profile.Name != "thales-d1" || made.ResourceAudience != "https://api.example.com" ||
-		made.TokenLifetime != 15*time.Minute || made.Replay != profile.Once || made.Alg != "ES256" || made.Disabled {
+		made.TokenLifetime != 15*time.Minute || made.Replay != platform.ReplayOnce || made.Alg != "ES256" || made.Disabled {
 		t.Errorf("issuer %+v", made)
 	}
 }
@@ -132,9 +136,9 @@ disabled = true
 		}
 	}
 	made := c.Issuers["d1"].Authority()
-	want := authority.Issuer{
+	want := registry.Issuer{
 		Name: "d1", URL: "http://localhost:8443/d1", Profile: made.Profile, Environment: "stg", AudienceNames: []string{"stg", "prd"},
-		ResourceAudience: "https://api.example.com", TokenLifetime: 24 * time.Hour, Replay: profile.SameToken, Alg: "PS256", Disabled: true,
+		ResourceAudience: "https://api.example.com", TokenLifetime: 24 * time.Hour, Replay: platform.ReplaySameToken, Alg: "PS256", Disabled: true,
 	}
 	if !reflect.DeepEqual(*made, want) {
 		t.Errorf("issuer %+v, want %+v", *made, want)

@@ -16,9 +16,10 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/stricttoml"
-	"moneyer/profile"
 )
 
 // AdminIssuer is the name of the issuer that guards the admin API.
@@ -60,7 +61,7 @@ func Parse(name string, data []byte) (*Config, error) {
 // setDefaults fills in what the file does not set. A zero that somebody wrote is
 // meant, and judged.
 func (c *Config) setDefaults(doc *stricttoml.Document) {
-	a, l := &c.Admin, &c.Limits
+	a, l, usual := &c.Admin, &c.Limits, overload.Default()
 	orDefault(doc, "admin.address", &a.Address, "127.0.0.1:8081")
 	scheme := "http://"
 	if a.TLSCert != "" {
@@ -68,13 +69,13 @@ func (c *Config) setDefaults(doc *stricttoml.Document) {
 	}
 	orDefault(doc, "admin.url", &a.URL, scheme+a.Address)
 	a.URL = strings.TrimSuffix(a.URL, "/")
-	orDefault(doc, "limits.client_rate", &l.ClientRate, 500)
-	orDefault(doc, "limits.client_burst", &l.ClientBurst, 1000)
-	orDefault(doc, "limits.address_rate", &l.AddressRate, 50)
-	orDefault(doc, "limits.address_burst", &l.AddressBurst, 500)
-	orDefault(doc, "limits.in_flight", &l.InFlight, 1024)
-	orDefault(doc, "limits.refusals_recorded", &l.RefusalsRecorded, 50)
-	orDefault(doc, "limits.request_timeout", &l.RequestTimeout, 2*time.Second)
+	orDefault(doc, "limits.client_rate", &l.ClientRate, usual.ClientRate.PerSecond)
+	orDefault(doc, "limits.client_burst", &l.ClientBurst, usual.ClientRate.Burst)
+	orDefault(doc, "limits.address_rate", &l.AddressRate, usual.AddressRate.PerSecond)
+	orDefault(doc, "limits.address_burst", &l.AddressBurst, usual.AddressRate.Burst)
+	orDefault(doc, "limits.in_flight", &l.InFlight, usual.AtWork)
+	orDefault(doc, "limits.refusals_recorded", &l.RefusalsRecorded, usual.Refusals.PerSecond)
+	orDefault(doc, "limits.request_timeout", &l.RequestTimeout, usual.RequestTime)
 	orDefault(doc, "limits.drain_delay", &l.DrainDelay, 2*time.Second)
 	l.DrainDelay = max(l.DrainDelay, 0)
 	orDefault(doc, "limits.drain_timeout", &l.DrainTimeout, 20*time.Second)
@@ -207,33 +208,33 @@ func (c *Config) checkIssuers(check *checker) {
 }
 
 // makeIssuer joins an issuer's settings with its profile.
-func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*authority.Issuer, error) {
+func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.Issuer, error) {
 	file := i.Profile
 	if strings.HasSuffix(file, ".toml") {
 		file = c.Path(file)
 	}
-	p, err := profile.Load(file)
+	p, err := platform.Load(file)
 	if err != nil {
 		return nil, err
 	}
 	key := "issuers." + name + "."
-	made := &authority.Issuer{
+	made := &registry.Issuer{
 		Name: name, URL: i.URL, Profile: p, Environment: i.Environment, AudienceNames: i.AudienceNames, ResourceAudience: i.ResourceAudience,
-		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(profile.Replay(i.Replay), p.Policy.Assertion.Replay),
+		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(platform.Replay(i.Replay), p.Policy.Assertion.Replay),
 		Alg: cmp.Or(i.Alg, p.Policy.Token.Alg), Disabled: i.Disabled,
 	}
 	orDefault(check.doc, key+"token_lifetime", &made.TokenLifetime, p.Policy.Token.Lifetime)
 	orDefault(check.doc, key+"announce", &i.Announce, 24*time.Hour)
 	assertions := len(p.Policy.Assertion.Algs) > 0
-	names := assertions && p.Policy.Assertion.Accepts(profile.AudienceName)
+	names := assertions && p.Policy.Assertion.Accepts(platform.AudienceName)
 	check.want(names || len(i.AudienceNames) == 0, key+"audience_names", "profile %s takes no audience names", p.Name)
 	for _, name := range i.AudienceNames {
 		check.want(name != "" && len(name) <= 1024, key+"audience_names", "a name has 1 to 1024 octets")
 	}
 	check.want(assertions || i.Replay == "", key+"replay", "profile %s takes no assertions, so nothing can be replayed", p.Name)
-	check.want(slices.Contains([]profile.Replay{profile.Once, profile.UntilExp, profile.SameToken}, made.Replay), key+"replay", `must be "once", "until-exp" or "same-token"`)
+	check.want(slices.Contains([]platform.Replay{platform.ReplayOnce, platform.ReplayUntilExp, platform.ReplaySameToken}, made.Replay), key+"replay", `must be "once", "until-exp" or "same-token"`)
 	check.want(slices.Contains([]string{"ES256", "PS256", "RS256", "EdDSA"}, made.Alg), key+"alg", `must be "ES256", "PS256", "RS256" or "EdDSA"`)
-	usesAudience := slices.ContainsFunc(p.Policy.Token.Claims, func(c profile.Claim) bool { return c.From == profile.SourceAudience })
+	usesAudience := slices.ContainsFunc(p.Policy.Token.Claims, func(c platform.Claim) bool { return c.From == platform.SourceAudience })
 	check.want(usesAudience == (i.ResourceAudience != ""), key+"resource_audience", audienceAdvice(usesAudience), p.Name)
 	check.want(made.TokenLifetime >= time.Second && made.TokenLifetime <= 24*time.Hour && made.TokenLifetime%time.Second == 0, key+"token_lifetime", `must be whole seconds from "1s" to "24h"`)
 	check.want(i.Rotate == 0 || i.Rotate > i.Announce, key+"rotate", "must be 0, or longer than announce")
@@ -257,7 +258,7 @@ func (c *Config) Path(p string) string {
 }
 
 // Authority returns the issuer that Load made of the settings.
-func (i Issuer) Authority() *authority.Issuer { return i.made }
+func (i Issuer) Authority() *registry.Issuer { return i.made }
 
 // AdminListener is the admin listener in the form of the other.
 func (c *Config) AdminListener() Listener { return c.Admin.listener() }

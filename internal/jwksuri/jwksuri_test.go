@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/registry"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -101,7 +101,7 @@ func TestUnknownKidRefetchesOnceAMinute(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a"))), &clock{}
 	s := New(loopback, p.trust(), c.now)
 	for range 3 {
-		if _, err := s.Key(context.Background(), p.URL, "b"); !errors.Is(err, authority.ErrNotFound) {
+		if _, err := s.Key(context.Background(), p.URL, "b"); !errors.Is(err, registry.ErrNotFound) {
 			t.Errorf("error %v, want not found", err)
 		}
 	}
@@ -115,7 +115,7 @@ func TestUnknownKidRefetchesOnceAMinute(t *testing.T) {
 		t.Errorf("the new key is not found after a minute: %v", err)
 	}
 	if _, err := s.Key(context.Background(), p.URL, "a"); err == nil {
-		t.Error("a withdrawn key still lets in")
+		t.Error("a key that is no longer published is accepted")
 	}
 }
 
@@ -177,11 +177,38 @@ func TestGuard(t *testing.T) {
 		"255.255.255.255:443": false, "192.0.2.1:443": false, "198.18.0.1:443": false,
 		"[::1]:443": false, "[fe80::1]:443": false, "[fc00::1]:443": false, "[::ffff:127.0.0.1]:443": false,
 		"[::ffff:169.254.169.254]:443": false, "[64:ff9b::7f00:1]:443": false, "[2002:7f00:1::]:443": false, "[::]:443": false,
-		"nonsense": false,
+		"192.31.196.1:443": false, "192.52.193.1:443": false, "192.88.99.1:443": false, "192.175.48.1:443": false,
+		"[3fff::1]:443": false, "[3fff:1000::1]:443": true, "[5f00::1]:443": false, "[100::1]:443": false, "[fec0::1]:443": false,
+		"[2001::1]:443": false, "[2001:db8::1]:443": false, "[2620:4f:8000::1]:443": false, "[64:ff9b:1::1]:443": false, "[ff02::1]:443": false,
+		"8.8.8.8:8443": true, "nonsense": false,
 	} {
-		if err := guard(address, nil); (err == nil) != ok {
+		if err := guard(nil)(networkOf(address), address, nil); (err == nil) != ok {
 			t.Errorf("guard(%s) = %v", address, err)
 		}
+	}
+}
+
+// networkOf is the network that a net.Dialer names for an address.
+func networkOf(address string) string {
+	if strings.HasPrefix(address, "[") {
+		return "tcp6"
+	}
+	return "tcp4"
+}
+
+// What an operator configures is allowed, beside the public addresses.
+func TestGuardAllowsConfiguredNetworks(t *testing.T) {
+	networks := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/32"), netip.MustParsePrefix("64:ff9b::/96")}
+	for address, ok := range map[string]bool{
+		"10.1.2.3:443": true, "10.2.0.1:443": false, "[fd00:1::5]:8443": true, "[fd00:2::5]:443": false,
+		"[64:ff9b::808:808]:443": true, "8.8.8.8:443": true, "[2606:4700::1]:443": true, "127.0.0.1:443": false,
+	} {
+		if err := guard(networks)(networkOf(address), address, nil); (err == nil) != ok {
+			t.Errorf("guard(%s) = %v", address, err)
+		}
+	}
+	if err := guard(networks)("udp4", "10.1.2.3:443", nil); err == nil {
+		t.Error("a network other than TCP is allowed")
 	}
 }
 
@@ -190,7 +217,7 @@ func TestCheck(t *testing.T) {
 		"https://idp.example.com/keys": true, "http://idp.example.com/keys": false, "https://": false, "file:///etc/passwd": false,
 		"https://user@idp.example.com/": false, "https://idp.example.com/#a": false, "https://idp.example.com/" + strings.Repeat("x", 1024): false,
 	} {
-		if err := authority.CheckJWKSURI(uri); (err == nil) != ok {
+		if err := registry.CheckJWKSURI(uri); (err == nil) != ok {
 			t.Errorf("CheckJWKSURI(%.40s) = %v", uri, err)
 		}
 	}
@@ -223,13 +250,13 @@ func TestAFullGateIsNoAttempt(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "k1"))), &clock{}
 	s := New(loopback, p.trust(), c.now)
 	for range atOnce {
-		s.gate.Enter()
+		s.fetches.Acquire()
 	}
 	if _, err := s.Key(t.Context(), p.URL, "k1"); err == nil || p.fetches.Load() != 0 {
 		t.Fatalf("with %d fetches going on: %v", atOnce, err)
 	}
 	for range atOnce {
-		s.gate.Leave()
+		s.fetches.Release()
 	}
 	if key, err := s.Key(t.Context(), p.URL, "k1"); err != nil || key == nil {
 		t.Errorf("after them: %v", err)

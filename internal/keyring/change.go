@@ -8,7 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // The actions of ledger entries.
@@ -165,11 +166,11 @@ func (k *Keyring) once(ctx context.Context, issuer, actor string, decide func(*d
 func (k *Keyring) change(ctx context.Context, issuer, actor string, decide func(*draft) (step, error)) (step, error) {
 	for range maxAttempts {
 		taken, err := k.attempt(ctx, issuer, actor, decide)
-		if !errors.Is(err, authority.ErrConflict) {
+		if !errors.Is(err, registry.ErrConflict) {
 			return taken, err
 		}
 	}
-	return step{}, fmt.Errorf("keys of issuer %q: %w, %d times in a row", issuer, authority.ErrConflict, maxAttempts)
+	return step{}, fmt.Errorf("keys of issuer %q: %w, %d times in a row", issuer, registry.ErrConflict, maxAttempts)
 }
 
 func (k *Keyring) attempt(ctx context.Context, issuer, actor string, decide func(*draft) (step, error)) (step, error) {
@@ -192,9 +193,9 @@ func (k *Keyring) attempt(ctx context.Context, issuer, actor string, decide func
 		}
 		return step{}, k.Refresh(ctx, issuer)
 	}
-	next := authority.SigningKeys{Issuer: issuer, Revision: stored.Revision, Keys: d.keys}
-	err = k.Store.PutSigningKeys(ctx, next, &authority.Entry{
-		Kind: authority.EntryAdmin, Time: d.now, Issuer: issuer, Actor: actor, Action: taken.action, Object: taken.kid,
+	next := registry.SigningKeys{Issuer: issuer, Revision: stored.Revision, Keys: d.keys}
+	err = k.Store.PutSigningKeys(ctx, next, &ledger.Entry{
+		Kind: ledger.KindAdmin, Time: d.now, Issuer: issuer, Actor: actor, Action: taken.action, Object: taken.kid,
 	})
 	if err != nil {
 		return step{}, fmt.Errorf("keys of issuer %q: %w", issuer, err)

@@ -8,9 +8,10 @@ import (
 	"time"
 
 	"moneyer/bearer"
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 func TestByHand(t *testing.T) {
@@ -36,7 +37,7 @@ func TestByHand(t *testing.T) {
 	}
 
 	last := w.store.entries[len(w.store.entries)-1]
-	if want := (authority.Entry{Kind: authority.EntryAdmin, Time: start.Add(2 * time.Minute), Issuer: issuer,
+	if want := (ledger.Entry{Kind: ledger.KindAdmin, Time: start.Add(2 * time.Minute), Issuer: issuer,
 		Actor: "bob", Action: "signing-key.activate", Object: second}); last != want {
 		t.Errorf("entry %+v, want %+v", last, want)
 	}
@@ -61,9 +62,9 @@ func TestWhatTheStateForbids(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { wantIs(t, err, keyring.ErrState) })
 	}
-	wantIs(t, w.Activate(t.Context(), issuer, "alice", "nobody"), authority.ErrNotFound)
-	wantIs(t, w.Retire(t.Context(), issuer, "alice", "nobody"), authority.ErrNotFound)
-	wantIs(t, w.Revoke(t.Context(), issuer, "alice", "nobody"), authority.ErrNotFound)
+	wantIs(t, w.Activate(t.Context(), issuer, "alice", "nobody"), registry.ErrNotFound)
+	wantIs(t, w.Retire(t.Context(), issuer, "alice", "nobody"), registry.ErrNotFound)
+	wantIs(t, w.Revoke(t.Context(), issuer, "alice", "nobody"), registry.ErrNotFound)
 	_, err := w.Announce(t.Context(), issuer, "alice", keyring.NewKey{ActiveAt: start.Add(-time.Second)})
 	wantIs(t, err, keyring.ErrState)
 	if w.store.keys[issuer].Revision != revision {
@@ -189,7 +190,7 @@ func TestNewestActiveSigns(t *testing.T) {
 	older := w.signing()
 	w.clock.add(time.Minute)
 	newer := w.announce(keyring.NewKey{ActiveAt: start.Add(time.Hour)})
-	w.store.edit(issuer, func(keys []authority.SigningKey) []authority.SigningKey {
+	w.store.edit(issuer, func(keys []registry.SigningKey) []registry.SigningKey {
 		keys[0].RetiredAt, keys[0].RemovedAt = time.Time{}, time.Time{} // not by this package
 		return keys
 	})
@@ -237,8 +238,8 @@ func TestChangedMeanwhile(t *testing.T) {
 		t.Errorf("published are %v: the key announced meanwhile should sign", w.jwks())
 	}
 
-	w.store.writeErr = authority.ErrConflict
-	wantIs(t, w.Revoke(t.Context(), issuer, "alice", first), authority.ErrConflict)
+	w.store.writeErr = registry.ErrConflict
+	wantIs(t, w.Revoke(t.Context(), issuer, "alice", first), registry.ErrConflict)
 }
 
 // TestKnownBeforeItSigns: no verifier that keeps the set for MaxAge meets a kid

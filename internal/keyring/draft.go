@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/registry"
 )
 
 // forgetAfter is how long a removed key stays listed. A revoked one is listed for
@@ -26,7 +26,7 @@ type draft struct {
 	settings Settings
 	master   *MasterKey
 	now      time.Time
-	keys     []authority.SigningKey
+	keys     []registry.SigningKey
 }
 
 // rotate takes the next step that is due by schedule, if one is.
@@ -52,7 +52,7 @@ func (d *draft) rotate() (step, error) {
 // succession tells when a successor of the signing key, yet to be announced,
 // should sign: never before it was announced for long enough. It is zero when
 // that is too far ahead, or a successor was decided on before.
-func (d *draft) succession(signing *authority.SigningKey) time.Time {
+func (d *draft) succession(signing *registry.SigningKey) time.Time {
 	earliest := d.now.Add(d.settings.Announce)
 	if d.settings.MaxAge > 0 {
 		earliest = d.now.Add(max(d.settings.Announce, d.settings.MaxAge+spread))
@@ -86,7 +86,7 @@ func (d *draft) succeed(at time.Time) (step, error) {
 
 // takeOver lets the newest announced key sign at once, or a new one.
 func (d *draft) takeOver() (string, error) {
-	announced := func(key *authority.SigningKey) bool { return stateOf(key, d.now) == Announced }
+	announced := func(key *registry.SigningKey) bool { return stateOf(key, d.now) == Announced }
 	if key := d.newest(announced); key != nil {
 		d.follow(key.Kid, d.now)
 		return key.Kid, nil
@@ -126,7 +126,7 @@ func (d *draft) add(uri string) (kid string, err error) {
 	if key := d.find(kid); key != nil {
 		return "", fmt.Errorf("%w: %s is %s already", ErrState, kid, stateOf(key, d.now))
 	}
-	key := authority.SigningKey{
+	key := registry.SigningKey{
 		Issuer: d.issuer, Kid: kid, Alg: string(d.settings.Alg), URI: uri,
 		JWK: public.AppendJWK(nil, kid), AnnouncedAt: d.now,
 	}
@@ -170,14 +170,14 @@ func (d *draft) follow(kid string, at time.Time) {
 // settle lets each key retire when the next one takes over. What is past stays as
 // it is; what lies ahead follows from the instants at which keys become active.
 func (d *draft) settle() {
-	var turns []*authority.SigningKey
+	var turns []*registry.SigningKey
 	for i := range d.keys {
 		key := &d.keys[i]
 		if state := stateOf(key, d.now); state == Signing || state == Announced && !key.ActiveAt.IsZero() {
 			turns = append(turns, key)
 		}
 	}
-	slices.SortStableFunc(turns, func(a, b *authority.SigningKey) int { return a.ActiveAt.Compare(b.ActiveAt) })
+	slices.SortStableFunc(turns, func(a, b *registry.SigningKey) int { return a.ActiveAt.Compare(b.ActiveAt) })
 	for i, key := range turns {
 		key.RetiredAt, key.RemovedAt = time.Time{}, time.Time{}
 		if i+1 < len(turns) {
@@ -187,7 +187,7 @@ func (d *draft) settle() {
 }
 
 // retire ends a key's time at an instant.
-func (d *draft) retire(key *authority.SigningKey, at time.Time) {
+func (d *draft) retire(key *registry.SigningKey, at time.Time) {
 	key.RetiredAt, key.RemovedAt = at, at.Add(d.settings.Keep)
 }
 
@@ -195,7 +195,7 @@ func (d *draft) retire(key *authority.SigningKey, at time.Time) {
 func (d *draft) want(kid string, states ...State) error {
 	key := d.find(kid)
 	if key == nil {
-		return fmt.Errorf("signing key %.64q: %w", kid, authority.ErrNotFound)
+		return fmt.Errorf("signing key %.64q: %w", kid, registry.ErrNotFound)
 	}
 	if state := stateOf(key, d.now); !slices.Contains(states, state) {
 		return fmt.Errorf("%w: %s is %s", ErrState, kid, state)
@@ -217,8 +217,8 @@ func (d *draft) wantKnown(kid string, at time.Time) error {
 }
 
 // find returns the key with that kid, or nil.
-func (d *draft) find(kid string) *authority.SigningKey {
-	i := slices.IndexFunc(d.keys, func(key authority.SigningKey) bool { return key.Kid == kid })
+func (d *draft) find(kid string) *registry.SigningKey {
+	i := slices.IndexFunc(d.keys, func(key registry.SigningKey) bool { return key.Kid == kid })
 	if i < 0 {
 		return nil
 	}
@@ -226,8 +226,8 @@ func (d *draft) find(kid string) *authority.SigningKey {
 }
 
 // newest returns the key announced last of those that fit, or nil.
-func (d *draft) newest(fits func(*authority.SigningKey) bool) *authority.SigningKey {
-	var newest *authority.SigningKey
+func (d *draft) newest(fits func(*registry.SigningKey) bool) *registry.SigningKey {
+	var newest *registry.SigningKey
 	for i := range d.keys {
 		key := &d.keys[i]
 		if fits(key) && (newest == nil || newestFirst(*key, *newest) < 0) {
@@ -238,9 +238,9 @@ func (d *draft) newest(fits func(*authority.SigningKey) bool) *authority.Signing
 }
 
 // waiting tells whether the key is announced and of the algorithm that is wanted.
-func (d *draft) waiting(key *authority.SigningKey) bool {
+func (d *draft) waiting(key *registry.SigningKey) bool {
 	return stateOf(key, d.now) == Announced && key.Alg == string(d.settings.Alg)
 }
 
 // signing returns the key that signs now, or nil.
-func (d *draft) signing() *authority.SigningKey { return signingKey(d.keys, d.now) }
+func (d *draft) signing() *registry.SigningKey { return signingKey(d.keys, d.now) }

@@ -13,8 +13,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // sealedURI names the private keys that live in the store.
@@ -52,12 +53,12 @@ func (e *EarlyError) Error() string {
 type Store interface {
 	// SigningKeys returns the keys of an issuer as of the last Put that succeeded,
 	// on any replica. An issuer that never had any has none, under revision 0.
-	SigningKeys(ctx context.Context, issuer string) (authority.SigningKeys, error)
+	SigningKeys(ctx context.Context, issuer string) (registry.SigningKeys, error)
 	// PutSigningKeys replaces the keys of keys.Issuer and appends e to the ledger
 	// in one atomic, durable step, and raises the revision by one. When
 	// keys.Revision is not the one stored it does nothing but return
-	// authority.ErrConflict.
-	PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error
+	// registry.ErrConflict.
+	PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *ledger.Entry) error
 }
 
 // Settings say how an issuer's keys are made and when they change.
@@ -151,13 +152,13 @@ func (k *Keyring) Signer(issuer string, at time.Time) (*jose.Signer, error) {
 func (k *Keyring) JWKS(issuer string, at time.Time) (Published, error) {
 	r := k.ring(issuer)
 	if r == nil {
-		return Published{}, fmt.Errorf("keys of issuer %q: %w", issuer, authority.ErrNotFound)
+		return Published{}, fmt.Errorf("keys of issuer %q: %w", issuer, registry.ErrNotFound)
 	}
 	return r.published.at(at), nil
 }
 
 // Public returns the key of the issuer's JWK set of that instant with that kid,
-// or authority.ErrNotFound.
+// or registry.ErrNotFound.
 func (k *Keyring) Public(issuer, kid string, at time.Time) (*jose.PublicKey, error) {
 	set, err := k.JWKS(issuer, at)
 	if err != nil {
@@ -165,7 +166,7 @@ func (k *Keyring) Public(issuer, kid string, at time.Time) (*jose.PublicKey, err
 	}
 	public := set.keys[kid]
 	if public == nil {
-		return nil, fmt.Errorf("signing key %.64q of issuer %q: %w", kid, issuer, authority.ErrNotFound)
+		return nil, fmt.Errorf("signing key %.64q of issuer %q: %w", kid, issuer, registry.ErrNotFound)
 	}
 	return public, nil
 }
@@ -257,7 +258,7 @@ func (k *Keyring) read(ctx context.Context, issuer string) (*ring, error) {
 
 // open reads the registered public key and opens the private one, if it is still
 // needed. Revoked keys are not touched.
-func (k *Keyring) open(issuer string, key *authority.SigningKey, typ string) (o opened, err error) {
+func (k *Keyring) open(issuer string, key *registry.SigningKey, typ string) (o opened, err error) {
 	if !key.RevokedAt.IsZero() {
 		return o, nil
 	}
@@ -285,7 +286,7 @@ func (k *Keyring) open(issuer string, key *authority.SigningKey, typ string) (o 
 }
 
 // private opens the private key where it lives.
-func (k *Keyring) private(issuer string, key *authority.SigningKey) (crypto.Signer, error) {
+func (k *Keyring) private(issuer string, key *registry.SigningKey) (crypto.Signer, error) {
 	if key.URI == sealedURI {
 		return k.Master.unseal(issuer, key.Kid, key.Sealed)
 	}
@@ -294,7 +295,7 @@ func (k *Keyring) private(issuer string, key *authority.SigningKey) (crypto.Sign
 
 // registered returns the public key that the store has, whose kid is its
 // thumbprint.
-func registered(key *authority.SigningKey) (*jose.PublicKey, error) {
+func registered(key *registry.SigningKey) (*jose.PublicKey, error) {
 	public, _, err := jose.ParseJWK(key.JWK, jose.Alg(key.Alg))
 	if err != nil {
 		return nil, fmt.Errorf("registered JWK: %w", err)
@@ -309,7 +310,7 @@ func registered(key *authority.SigningKey) (*jose.PublicKey, error) {
 func (k *Keyring) settings(issuer string) (Settings, error) {
 	settings, ok := k.Issuers[issuer]
 	if !ok {
-		return Settings{}, fmt.Errorf("issuer %q: %w", issuer, authority.ErrNotFound)
+		return Settings{}, fmt.Errorf("issuer %q: %w", issuer, registry.ErrNotFound)
 	}
 	if err := settings.check(); err != nil {
 		return Settings{}, fmt.Errorf("signing keys of issuer %q: %w", issuer, err)

@@ -17,6 +17,8 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 var _ authority.Keyring = (*keyring.Keyring)(nil)
@@ -29,25 +31,25 @@ const issuer = "d1"
 // memory is a Store.
 type memory struct {
 	mu      sync.Mutex
-	keys    map[string]authority.SigningKeys
-	entries []authority.Entry
+	keys    map[string]registry.SigningKeys
+	entries []ledger.Entry
 	// puts is called before each Put, without the lock, and reads after each reading.
 	puts, reads func()
 	// reads and writes fail with these.
 	readErr, writeErr error
 }
 
-func (m *memory) SigningKeys(_ context.Context, issuer string) (authority.SigningKeys, error) {
+func (m *memory) SigningKeys(_ context.Context, issuer string) (registry.SigningKeys, error) {
 	if m.reads != nil {
 		defer m.reads()
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	keys := m.keys[issuer]
-	return authority.SigningKeys{Issuer: issuer, Revision: keys.Revision, Keys: stored(keys.Keys)}, m.readErr
+	return registry.SigningKeys{Issuer: issuer, Revision: keys.Revision, Keys: stored(keys.Keys)}, m.readErr
 }
 
-func (m *memory) PutSigningKeys(_ context.Context, keys authority.SigningKeys, e *authority.Entry) error {
+func (m *memory) PutSigningKeys(_ context.Context, keys registry.SigningKeys, e *ledger.Entry) error {
 	if m.puts != nil {
 		m.puts()
 	}
@@ -57,18 +59,18 @@ func (m *memory) PutSigningKeys(_ context.Context, keys authority.SigningKeys, e
 	case m.writeErr != nil:
 		return m.writeErr
 	case m.keys[keys.Issuer].Revision != keys.Revision:
-		return authority.ErrConflict
+		return registry.ErrConflict
 	}
 	if m.keys == nil {
-		m.keys = map[string]authority.SigningKeys{}
+		m.keys = map[string]registry.SigningKeys{}
 	}
-	m.keys[keys.Issuer] = authority.SigningKeys{Issuer: keys.Issuer, Revision: keys.Revision + 1, Keys: stored(keys.Keys)}
+	m.keys[keys.Issuer] = registry.SigningKeys{Issuer: keys.Issuer, Revision: keys.Revision + 1, Keys: stored(keys.Keys)}
 	m.entries = append(m.entries, *e)
 	return nil
 }
 
 // stored sends keys through the form in which a store has them.
-func stored(keys []authority.SigningKey) (copied []authority.SigningKey) {
+func stored(keys []registry.SigningKey) (copied []registry.SigningKey) {
 	text, err := json.Marshal(keys)
 	if err == nil {
 		err = json.Unmarshal(text, &copied)
@@ -80,7 +82,7 @@ func stored(keys []authority.SigningKey) (copied []authority.SigningKey) {
 }
 
 // edit changes the keys behind the keyring's back.
-func (m *memory) edit(issuer string, change func(keys []authority.SigningKey) []authority.SigningKey) {
+func (m *memory) edit(issuer string, change func(keys []registry.SigningKey) []registry.SigningKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	keys := m.keys[issuer]
@@ -301,7 +303,7 @@ func TestSigner(t *testing.T) {
 	_, err = w.process().Signer(issuer, start) // nothing loaded
 	wantIs(t, err, keyring.ErrNoSigningKey)
 	_, err = w.JWKS("other", start)
-	wantIs(t, err, authority.ErrNotFound)
+	wantIs(t, err, registry.ErrNotFound)
 }
 
 func TestHotPathDoesNotAllocate(t *testing.T) {
@@ -334,36 +336,36 @@ func TestLoadRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		is    error
 		says  string
-		alter func(w *world, key *authority.SigningKey)
+		alter func(w *world, key *registry.SigningKey)
 	}{
-		"wrong master key": {is: keyring.ErrOtherMaster, alter: func(w *world, _ *authority.SigningKey) { w.Master = newMaster(t) }},
-		"no master key":    {says: "takes a master key", alter: func(w *world, _ *authority.SigningKey) { w.Master = nil }},
-		"altered ciphertext": {is: keyring.ErrAltered, alter: func(_ *world, key *authority.SigningKey) {
+		"wrong master key": {is: keyring.ErrOtherMaster, alter: func(w *world, _ *registry.SigningKey) { w.Master = newMaster(t) }},
+		"no master key":    {says: "takes a master key", alter: func(w *world, _ *registry.SigningKey) { w.Master = nil }},
+		"altered ciphertext": {is: keyring.ErrAltered, alter: func(_ *world, key *registry.SigningKey) {
 			key.Sealed[len(key.Sealed)-20] ^= 1
 		}},
-		"altered nonce":  {is: keyring.ErrAltered, alter: func(_ *world, key *authority.SigningKey) { key.Sealed[5] ^= 1 }},
-		"cut short":      {is: keyring.ErrAltered, alter: func(_ *world, key *authority.SigningKey) { key.Sealed = key.Sealed[:4] }},
-		"cut to header":  {is: keyring.ErrAltered, alter: func(_ *world, key *authority.SigningKey) { key.Sealed = key.Sealed[:5] }},
-		"later version":  {says: "version 2", alter: func(_ *world, key *authority.SigningKey) { key.Sealed[0] = 2 }},
-		"unknown scheme": {says: `scheme "pkcs11"`, alter: func(_ *world, key *authority.SigningKey) { key.URI = "pkcs11:pin-value=1234" }},
-		"missing file":   {is: os.ErrNotExist, alter: func(_ *world, key *authority.SigningKey) { key.URI = "file:/nonexistent" }},
-		"another private key": {says: "not that of the registered", alter: func(_ *world, key *authority.SigningKey) {
+		"altered nonce":  {is: keyring.ErrAltered, alter: func(_ *world, key *registry.SigningKey) { key.Sealed[5] ^= 1 }},
+		"cut short":      {is: keyring.ErrAltered, alter: func(_ *world, key *registry.SigningKey) { key.Sealed = key.Sealed[:4] }},
+		"cut to header":  {is: keyring.ErrAltered, alter: func(_ *world, key *registry.SigningKey) { key.Sealed = key.Sealed[:5] }},
+		"later version":  {says: "version 2", alter: func(_ *world, key *registry.SigningKey) { key.Sealed[0] = 2 }},
+		"unknown scheme": {says: `scheme "pkcs11"`, alter: func(_ *world, key *registry.SigningKey) { key.URI = "pkcs11:pin-value=1234" }},
+		"missing file":   {is: os.ErrNotExist, alter: func(_ *world, key *registry.SigningKey) { key.URI = "file:/nonexistent" }},
+		"another private key": {says: "not that of the registered", alter: func(_ *world, key *registry.SigningKey) {
 			path, _ := keyFile(t, jose.ES256)
 			key.URI = "file:" + path
 		}},
-		"private key of another type": {is: jose.ErrWrongKeyType, alter: func(_ *world, key *authority.SigningKey) {
+		"private key of another type": {is: jose.ErrWrongKeyType, alter: func(_ *world, key *registry.SigningKey) {
 			path, _ := keyFile(t, jose.EdDSA)
 			key.URI = "file:" + path
 		}},
-		"another kid": {says: "another key than the kid", alter: func(_ *world, key *authority.SigningKey) { key.Kid = "k" }},
-		"private JWK": {is: jose.ErrPrivateKey, alter: func(_ *world, key *authority.SigningKey) {
+		"another kid": {says: "another key than the kid", alter: func(_ *world, key *registry.SigningKey) { key.Kid = "k" }},
+		"private JWK": {is: jose.ErrPrivateKey, alter: func(_ *world, key *registry.SigningKey) {
 			key.JWK = bytes.Replace(key.JWK, []byte("{"), []byte(`{"d":"AAAA",`), 1)
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newSigningWorld(t)
 			kid := w.signing()
-			w.store.edit(issuer, func(keys []authority.SigningKey) []authority.SigningKey {
+			w.store.edit(issuer, func(keys []registry.SigningKey) []registry.SigningKey {
 				test.alter(w, &keys[0])
 				return keys
 			})
@@ -389,7 +391,7 @@ func TestSealedKeyDoesNotMove(t *testing.T) {
 	const other = "d2" // of the same length
 	w.Issuers[other] = settings()
 	w.must(w.Ensure(t.Context(), other))
-	w.store.edit(other, func([]authority.SigningKey) []authority.SigningKey {
+	w.store.edit(other, func([]registry.SigningKey) []registry.SigningKey {
 		return w.store.keys[issuer].Keys
 	})
 	wantIs(t, w.Load(t.Context()), keyring.ErrAltered)
@@ -397,7 +399,7 @@ func TestSealedKeyDoesNotMove(t *testing.T) {
 	// Nor to another kid of the same issuer.
 	w = newSigningWorld(t)
 	w.announce(keyring.NewKey{})
-	w.store.edit(issuer, func(keys []authority.SigningKey) []authority.SigningKey {
+	w.store.edit(issuer, func(keys []registry.SigningKey) []registry.SigningKey {
 		keys[0].Sealed, keys[1].Sealed = keys[1].Sealed, keys[0].Sealed
 		return keys
 	})
@@ -451,10 +453,10 @@ func TestStoreFailure(t *testing.T) {
 func TestUnknownIssuer(t *testing.T) {
 	w := newWorld(t)
 	_, err := w.Announce(t.Context(), "other", "alice", keyring.NewKey{})
-	wantIs(t, err, authority.ErrNotFound)
-	wantIs(t, w.Ensure(t.Context(), "other"), authority.ErrNotFound)
+	wantIs(t, err, registry.ErrNotFound)
+	wantIs(t, w.Ensure(t.Context(), "other"), registry.ErrNotFound)
 	_, err = w.Keys(t.Context(), "other")
-	wantIs(t, err, authority.ErrNotFound)
+	wantIs(t, err, registry.ErrNotFound)
 }
 
 // TestNothingPrivateIsShown looks for the private key, in each form, in all that

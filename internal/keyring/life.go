@@ -3,7 +3,7 @@ package keyring
 import (
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // State is the stage of its life in which a key is.
@@ -33,7 +33,7 @@ type KeyInfo struct {
 	RevokedAt   time.Time `json:"revoked_at,omitzero"`
 }
 
-func infoOf(key *authority.SigningKey, at time.Time) KeyInfo {
+func infoOf(key *registry.SigningKey, at time.Time) KeyInfo {
 	return KeyInfo{
 		Kid: key.Kid, Alg: key.Alg, URI: key.URI, State: stateOf(key, at),
 		AnnouncedAt: key.AnnouncedAt, ActiveAt: key.ActiveAt, RetiredAt: key.RetiredAt,
@@ -43,7 +43,7 @@ func infoOf(key *authority.SigningKey, at time.Time) KeyInfo {
 
 // stateOf tells a key's state. A revoked key is revoked at every instant: a clock
 // that is behind must not sign with it for a while longer.
-func stateOf(key *authority.SigningKey, at time.Time) State {
+func stateOf(key *registry.SigningKey, at time.Time) State {
 	switch {
 	case !key.RevokedAt.IsZero():
 		return Revoked
@@ -63,8 +63,8 @@ func reached(instant, at time.Time) bool { return !instant.IsZero() && !at.Befor
 
 // signingKey returns the one key that signs at that instant, the last to have
 // become active, or nil.
-func signingKey(keys []authority.SigningKey, at time.Time) *authority.SigningKey {
-	var signing *authority.SigningKey
+func signingKey(keys []registry.SigningKey, at time.Time) *registry.SigningKey {
+	var signing *registry.SigningKey
 	for i := range keys {
 		key := &keys[i]
 		if stateOf(key, at) == Signing && (signing == nil || key.ActiveAt.After(signing.ActiveAt)) {
@@ -79,7 +79,7 @@ func signingKey(keys []authority.SigningKey, at time.Time) *authority.SigningKey
 const clocks = time.Minute
 
 // published tells whether the key is in the JWK set at that instant.
-func published(key *authority.SigningKey, at time.Time) bool {
+func published(key *registry.SigningKey, at time.Time) bool {
 	switch stateOf(key, at) {
 	case Revoked, Removed:
 		return false

@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/registry"
 )
 
 const (
@@ -330,7 +330,7 @@ func TestUnopenedKeyHidesNothing(t *testing.T) {
 	w.must(other.Load(t.Context()))
 	w.announce(keyring.NewKey{})
 	var uri string
-	w.store.edit(issuer, func(keys []authority.SigningKey) []authority.SigningKey {
+	w.store.edit(issuer, func(keys []registry.SigningKey) []registry.SigningKey {
 		uri, keys[1].URI = keys[1].URI, "file:/not-here-yet"
 		return keys
 	})

@@ -17,7 +17,7 @@ import (
 	"slices"
 	"strings"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // masterSize is the length of a master key in octets.
@@ -29,7 +29,7 @@ const masterSize = 32
 type MasterKey struct {
 	octets [masterSize]byte
 	sealer cipher.AEAD
-	pepper authority.Pepper
+	pepper registry.Pepper
 	check  []byte
 	// checkpoint signs the ledger's checkpoints.
 	checkpoint ed25519.PrivateKey
@@ -106,7 +106,7 @@ func newMasterKey(octets [masterSize]byte) (*MasterKey, error) {
 func (m *MasterKey) Text() string { return base64.RawURLEncoding.EncodeToString(m.octets[:]) }
 
 // Pepper returns the key of the digests of client secrets.
-func (m *MasterKey) Pepper() authority.Pepper { return bytes.Clone(m.pepper) }
+func (m *MasterKey) Pepper() registry.Pepper { return bytes.Clone(m.pepper) }
 
 // Check returns a fingerprint that tells master keys apart and tells nothing of
 // them. Kept in the store, it lets a start under the wrong master key be noticed.

@@ -4,8 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/registry"
 )
 
 // TestPublic: a key can be had for exactly as long as it is published, which begins a
@@ -19,15 +19,15 @@ func TestPublic(t *testing.T) {
 		t.Errorf("got key %s for %s", public.Thumbprint(), kid)
 	}
 	_, err = w.Public(issuer, kid, start.Add(-time.Minute-time.Second))
-	wantIs(t, err, authority.ErrNotFound)
+	wantIs(t, err, registry.ErrNotFound)
 	_, err = w.Public(issuer, "unknown", start)
-	wantIs(t, err, authority.ErrNotFound)
+	wantIs(t, err, registry.ErrNotFound)
 	_, err = w.Public("other", kid, start)
-	wantIs(t, err, authority.ErrNotFound)
+	wantIs(t, err, registry.ErrNotFound)
 	next := w.announce(keyring.NewKey{})
 	_, err = w.Public(issuer, next, w.clock.Now())
 	w.must(err)
 	w.must(w.Revoke(t.Context(), issuer, "alice", kid))
 	_, err = w.Public(issuer, kid, w.clock.Now())
-	wantIs(t, err, authority.ErrNotFound)
+	wantIs(t, err, registry.ErrNotFound)
 }

@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/registry"
 )
 
 // Published is an issuer's JWK set (RFC 7517 section 5) as it is to be served. It
@@ -44,7 +44,7 @@ type opened struct {
 }
 
 // newRing works out the timetables; ready has the keys by kid.
-func newRing(keys authority.SigningKeys, ready map[string]opened) *ring {
+func newRing(keys registry.SigningKeys, ready map[string]opened) *ring {
 	newest := slices.SortedFunc(slices.Values(keys.Keys), newestFirst)
 	var turns, changes []time.Time
 	for i := range newest {
@@ -66,7 +66,7 @@ func newRing(keys authority.SigningKeys, ready map[string]opened) *ring {
 }
 
 // publish writes the JWK set of an instant, the newest key first.
-func publish(newest []authority.SigningKey, ready map[string]opened, at time.Time) Published {
+func publish(newest []registry.SigningKey, ready map[string]opened, at time.Time) Published {
 	body := []byte(`{"keys":[`)
 	keys := map[string]*jose.PublicKey{}
 	for i := range newest {
@@ -87,7 +87,7 @@ func publish(newest []authority.SigningKey, ready map[string]opened, at time.Tim
 }
 
 // newestFirst orders keys by when they were announced.
-func newestFirst(a, b authority.SigningKey) int {
+func newestFirst(a, b registry.SigningKey) int {
 	return cmp.Or(b.AnnouncedAt.Compare(a.AnnouncedAt), cmp.Compare(a.Kid, b.Kid))
 }
 

@@ -21,7 +21,6 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
-	away     prometheus.Counter
 	outcomes sync.Map // of outcome to *measured, which spares looking for labels
 }
 
@@ -53,11 +52,9 @@ func New(version string, inFlight func() int64, storeUp func() bool, silence fun
 			Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2},
 		}, []string{"issuer", "endpoint", "granted"}),
 	}
-	m.away = prometheus.NewCounter(prometheus.CounterOpts{Name: "moneyer_requests_turned_away_total",
-		Help: "Requests that were refused with 503 before anybody looked at them, because requests waited too long to be read."})
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "moneyer_build_info", Help: "Always 1; the label tells the version."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.requests, m.took, m.away, build,
+	m.registry.MustRegister(m.requests, m.took, build,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_requests_in_flight", Help: "Requests at the token, revocation and introspection endpoints in flight."},
 			func() float64 { return float64(inFlight()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_silence_seconds",
@@ -86,9 +83,6 @@ func (m *Metrics) Request(issuer, endpoint string, code oauth.Code, took time.Du
 	of.requests.Inc()
 	of.took.Observe(took.Seconds())
 }
-
-// TurnedAway counts a request that was refused unseen.
-func (m *Metrics) TurnedAway() { m.away.Inc() }
 
 func (m *Metrics) measured(key outcome) *measured {
 	name, granted := string(key.code), "no"

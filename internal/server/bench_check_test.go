@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/revocation"
 )
 
 // BenchmarkCheck is a request of a proxy without the network: an ES256 token judged,
@@ -21,9 +22,9 @@ func BenchmarkCheck(b *testing.B) {
 // token's.
 func BenchmarkCheckRevoked(b *testing.B) {
 	w := openTown(b)
-	for i := range authority.MaxGroups {
-		v := &authority.Revocation{Issuer: "plain", ID: fmt.Sprint(i), Claim: "client_id", Value: fmt.Sprint("gone-", i), Before: w.Now(), Until: w.Now().AddDate(1, 0, 0)}
-		must(b, w.authority.Revocations.Add(b.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: w.Now()}))
+	for i := range revocation.MaxGroups {
+		v := &revocation.Revocation{Issuer: "plain", ID: fmt.Sprint(i), Claim: "client_id", Value: fmt.Sprint("gone-", i), Before: w.Now(), Until: w.Now().AddDate(1, 0, 0)}
+		must(b, w.authority.Revocations.Add(b.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: w.Now()}))
 	}
 	benchmark(b, w, http.MethodGet, "/check?scope=read", http.Header{"Authorization": {"Bearer " + w.mint(b, w.one)}}, "")
 }
@@ -44,7 +45,7 @@ func BenchmarkIntrospectSigned(b *testing.B) {
 func openTown(b *testing.B) *town {
 	b.Helper()
 	s := readSetup(b, "testdata/transcripts/oauth2", "limit client=1e9/1000000000 address=1e9/1000000000")
-	return &town{platform: platforms[0], house: s.open(b)}
+	return &town{platformCase: platforms[0], house: s.open(b)}
 }
 
 func benchmark(b *testing.B, w *town, method, target string, header http.Header, body string) {

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"path/filepath"
 	"strings"
@@ -20,11 +19,13 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // callers at once, for each benchmark over HTTP: enough to keep a core busy while
@@ -127,12 +128,12 @@ func newBenchFixture(b *testing.B) *benchFixture {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
-	p, err := profile.Builtin("thales-d1")
+	p, err := platform.Builtin("thales-d1")
 	if err != nil {
 		b.Fatal(err)
 	}
-	issuer := &authority.Issuer{Name: "d1", URL: "http://127.0.0.1", Profile: p, AudienceNames: []string{"stg"}, ResourceAudience: "https://api.example.com",
-		TokenLifetime: 15 * time.Minute, Replay: profile.Once, Alg: "ES256"}
+	issuer := &registry.Issuer{Name: "d1", URL: "http://127.0.0.1", Profile: p, AudienceNames: []string{"stg"}, ResourceAudience: "https://api.example.com",
+		TokenLifetime: 15 * time.Minute, Replay: platform.ReplayOnce, Alg: "ES256"}
 	f := &benchFixture{signer: onboardBench(b, ctx, db, issuer)}
 	master, err := keyring.NewMasterKey()
 	if err != nil {
@@ -146,12 +147,13 @@ func newBenchFixture(b *testing.B) *benchFixture {
 	if err := keys.Ensure(ctx, "d1"); err != nil {
 		b.Fatal(err)
 	}
+	limits := overload.Default()
+	limits.AddressRate, limits.Readers, limits.AtWork, limits.RequestTime = overload.Rate{PerSecond: 1e6, Burst: 1e6}, 4*callers, 4*callers, 10*time.Second
 	s := &server.Server{
-		Issuers: []*authority.Issuer{issuer}, Keyring: keys, Gate: limit.NewGate(4 * callers), Readers: limit.NewGate(4 * callers), Timeout: 10 * time.Second,
+		Issuers: []*registry.Issuer{issuer}, Keyring: keys, Admission: overload.NewAdmission(limits),
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: keys, Pepper: master.Pepper(), Now: time.Now,
-			ClientRate: limit.New[authority.ClientName](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000), Refusals: authority.NewRefusals(db, limit.Rate{PerSecond: 1}), Revocations: authority.NewRevocations(db)},
-		AddressRate: limit.New[netip.Addr](limit.Rate{PerSecond: 1e6, Burst: 1e6}, 1000),
-		Ready:       func(context.Context) error { return nil }, Refused: server.NewRefusalLog(log, limit.Rate{PerSecond: 1}),
+			ClientRate: overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1e6, Burst: 1e6}, 1000), Refusals: authority.NewRefusals(db, overload.Rate{PerSecond: 1}), Revocations: authority.NewRevocations(db)},
+		Ready: func(context.Context) error { return nil }, Refused: server.NewRefusalLog(log, overload.Rate{PerSecond: 1}),
 		Observe: func(string, string, oauth.Code, time.Duration) {}, Now: time.Now,
 	}
 	h, err := s.Handler()
@@ -162,7 +164,7 @@ func newBenchFixture(b *testing.B) *benchFixture {
 	return f
 }
 
-func onboardBench(b *testing.B, ctx context.Context, db *store.DB, issuer *authority.Issuer) *assertion.Signer {
+func onboardBench(b *testing.B, ctx context.Context, db *store.DB, issuer *registry.Issuer) *assertion.Signer {
 	b.Helper()
 	key, err := assertion.GenerateKey("ES256")
 	if err != nil {
@@ -172,11 +174,11 @@ func onboardBench(b *testing.B, ctx context.Context, db *store.DB, issuer *autho
 	if err != nil {
 		b.Fatal(err)
 	}
-	c := &authority.Client{Issuer: "d1", ID: benchClient, Scope: oauth.Scope{"d1-s2s:api:merchant-gtw"}}
-	if err := c.AddKey(issuer, nil, authority.Key{Kid: "k1", Public: public}); err != nil {
+	c := &registry.Client{Issuer: "d1", ID: benchClient, Scope: oauth.Scope{"d1-s2s:api:merchant-gtw"}}
+	if err := c.AddKey(issuer, nil, registry.Key{Kid: "k1", Public: public}); err != nil {
 		b.Fatal(err)
 	}
-	if err := db.PutClient(ctx, c, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Action: "client.add"}); err != nil {
+	if err := db.PutClient(ctx, c, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Action: "client.add"}); err != nil {
 		b.Fatal(err)
 	}
 	signer, err := assertion.NewSigner(key, "", "k1", "")

@@ -1,16 +1,15 @@
 package server
 
 import (
-	"context"
 	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
 )
 
@@ -28,35 +27,45 @@ var tokenHeaders = []string{"X-Token-Issuer", "X-Token-Client", "X-Token-Subject
 // and audience that the query requires. Each may be repeated; what the request's
 // own query adds can only ask for more.
 func (e *endpoint) check(w http.ResponseWriter, r *http.Request) {
-	started := e.Now()
-	w.Header()["Cache-Control"] = noStore
-	token, err := e.checked(r)
+	c := e.newCall(w, r)
+	defer c.end()
+	token, err := c.checked()
 	if err != nil {
-		e.deny(w, r, err, started)
+		c.correlation, _ = e.wire.correlate(w, r) // a malformed one is replaced, and no reason to refuse
+		c.fail(err)
 		return
 	}
-	e.hand(w.Header(), token)
-	w.Header().Set("Content-Length", "0")
+	h := w.Header()
+	h["Cache-Control"] = noStore
+	hand(h, token)
+	h.Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
-	e.Observe(e.issuer.Name, "check", "", e.Now().Sub(started))
+	c.code = ""
 }
 
-func (e *endpoint) checked(r *http.Request) (*authority.ActiveToken, error) {
-	presented, err := bearerToken(r.Header["Authorization"])
+// checkEndpoint refuses in the words of RFC 6750.
+func (e *endpoint) checkEndpoint() *endpoint {
+	return &endpoint{Server: e.Server, name: "check", issuer: e.issuer, wire: &wire{
+		Wire:        &platform.Wire{Errors: rfc6750, Correlation: e.wire.Correlation},
+		correlation: e.wire.correlation,
+	}}
+}
+
+func (c *call) checked() (*authority.ActiveToken, error) {
+	presented, err := bearerToken(c.r.Header["Authorization"])
 	if err != nil {
 		return nil, err
 	}
-	if !e.Gate.Enter() {
-		return nil, tooMany()
-	}
-	defer e.Gate.Leave()
-	ctx, cancel := context.WithTimeout(r.Context(), e.Timeout)
-	defer cancel()
-	token, err := e.Authority.Introspect(ctx, e.issuer, presented, e.Now())
+	c.permit = c.Admission.AdmitUnread()
+	ctx, err := c.permit.Work(c.r.Context())
 	if err != nil {
 		return nil, err
 	}
-	scope, audiences, err := required(r.URL.RawQuery)
+	token, err := c.Authority.Introspect(ctx, c.issuer, presented, c.Now())
+	if err != nil {
+		return nil, err
+	}
+	scope, audiences, err := required(c.r.URL.RawQuery)
 	if err != nil {
 		return nil, err
 	}
@@ -109,50 +118,8 @@ func bearerToken(values []string) (string, error) {
 	return token, nil
 }
 
-// deny refuses in the words of RFC 6750 §3.1. Proxies know 401 and 403; any
-// other status closes the way too.
-func (e *endpoint) deny(w http.ResponseWriter, r *http.Request, err error, started time.Time) {
-	refusal := oauth.AsError(err)
-	status, h := http.StatusUnauthorized, w.Header()
-	challenge := `Bearer realm="` + e.issuer.Name + `"`
-	switch {
-	case refusal.Code.Retryable():
-		status = http.StatusServiceUnavailable
-		h["Retry-After"] = retrySeconds(refusal.RetryAfter)
-	case refusal.Code == oauth.ServerError:
-		status = http.StatusInternalServerError
-	case refusal.Code == oauth.InvalidRequest:
-		status = http.StatusBadRequest
-		challenge += `, error="invalid_request", error_description="` + refusal.Description + `"`
-	case refusal.Code == oauth.InsufficientScope:
-		status = http.StatusForbidden
-		scope, _, _ := required(r.URL.RawQuery)
-		challenge += `, error="insufficient_scope", scope="` + quotable(scope) + `"`
-	case refusal.Description != "":
-		challenge += `, error="invalid_token", error_description="` + refusal.Description + `"`
-	}
-	if status < http.StatusInternalServerError {
-		h.Set("WWW-Authenticate", challenge)
-	}
-	correlation, _ := e.wire.correlate(w, r) // a malformed one is replaced, and no reason to refuse
-	now := e.Now()
-	e.Refused.write(r.Context(), e.issuer.Name, correlation, func() string { return e.address(r).String() }, status, refusal, now)
-	e.Observe(e.issuer.Name, "check", refusal.Code, now.Sub(started))
-	h.Set("Content-Length", "0")
-	w.WriteHeader(status)
-}
-
-// quotable keeps to what a quoted scope may hold (RFC 6750 §3).
-func quotable(scope oauth.Scope) string {
-	parsed, err := oauth.ParseScope(scope.String())
-	if err != nil {
-		return ""
-	}
-	return parsed.String()
-}
-
 // hand puts what the token says into headers, all of tokenHeaders.
-func (e *endpoint) hand(h http.Header, t *authority.ActiveToken) {
+func hand(h http.Header, t *authority.ActiveToken) {
 	c := t.Claims
 	asOf := ""
 	if !t.AsOf.IsZero() {

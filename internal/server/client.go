@@ -1,7 +1,6 @@
 package server
 
 import (
-	"context"
 	"mime"
 	"net/http"
 	"slices"
@@ -10,9 +9,9 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/platform"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // The endpoints that a client calls beside the token endpoint. Their wire is the
@@ -30,19 +29,19 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 	correlation.Required = false
 	ways := e.issuer.ResourceAuth()
 	return &endpoint{Server: e.Server, name: name, issuer: e.issuer, wire: &wire{
-		Wire: &profile.Wire{
-			Bodies: []profile.Body{profile.Form}, Errors: profile.RFC6749, Correlation: correlation, APIKey: p.Wire.APIKey,
-			Params: []profile.Param{
-				{Name: "token", Type: profile.String, Required: true, MaxLength: 8192},
-				{Name: "token_type_hint", Type: profile.String, MaxLength: 64},
-				{Name: "client_id", Means: profile.MeansClientID, Type: profile.String, MaxLength: 256},
-				{Name: "client_secret", Means: profile.MeansClientSecret, Type: profile.String, MaxLength: 1024},
-				{Name: "client_assertion_type", Means: profile.MeansClientAssertionType, Type: profile.String, MaxLength: 256},
-				{Name: "client_assertion", Means: profile.MeansClientAssertion, Type: profile.String, MaxLength: 8192},
+		Wire: &platform.Wire{
+			Bodies: []platform.Body{platform.BodyForm}, Errors: platform.ErrorsRFC6749, Correlation: correlation, APIKey: p.Wire.APIKey,
+			Params: []platform.Param{
+				{Name: "token", Type: platform.TypeString, Required: true, MaxLength: 8192},
+				{Name: "token_type_hint", Type: platform.TypeString, MaxLength: 64},
+				{Name: "client_id", Means: platform.MeansClientID, Type: platform.TypeString, MaxLength: 256},
+				{Name: "client_secret", Means: platform.MeansClientSecret, Type: platform.TypeString, MaxLength: 1024},
+				{Name: "client_assertion_type", Means: platform.MeansClientAssertionType, Type: platform.TypeString, MaxLength: 256},
+				{Name: "client_assertion", Means: platform.MeansClientAssertion, Type: platform.TypeString, MaxLength: 8192},
 			},
 		},
 		grant:       oauth.ClientCredentials, // there is no grant_type to miss
-		correlation: e.wire.correlation, apiKey: e.wire.apiKey, realm: e.wire.realm,
+		correlation: e.wire.correlation, apiKey: e.wire.apiKey,
 		takesBasic:  slices.Contains(ways, oauth.AuthBasic),
 		takesAPIKey: slices.Contains(ways, oauth.AuthAPIKey),
 	}}
@@ -50,16 +49,16 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 
 // revoke lets a client give a token back (RFC 7009 §2).
 func (e *endpoint) revoke(w http.ResponseWriter, r *http.Request) {
-	e.post(w, r, func(ctx context.Context, req *authority.Request) error {
-		if err := e.Authority.Revoke(ctx, e.issuer, req, req.Param("token").Text); err != nil {
-			return err
-		}
-		h := w.Header()
-		h["Cache-Control"], h["Pragma"] = noStore, noCache
-		h.Set("Content-Length", "0")
-		w.WriteHeader(http.StatusOK)
-		return nil
-	})
+	ctx, c, err := e.begin(w, r)
+	defer c.end()
+	if err == nil {
+		err = e.Authority.Revoke(ctx, e.issuer, c.req, c.req.Param("token").Text)
+	}
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	c.grant(nil, nil)
 }
 
 // introspectionType is the media type of a signed answer (RFC 9701 §5).
@@ -68,25 +67,26 @@ const introspectionType = "token-introspection+jwt"
 // introspect tells a client about a token (RFC 7662 §2), in JSON or, when it asks
 // so, in a signed JWT (RFC 9701).
 func (e *endpoint) introspect(w http.ResponseWriter, r *http.Request) {
-	e.post(w, r, func(ctx context.Context, req *authority.Request) error {
-		found, err := e.Authority.IntrospectFor(ctx, e.issuer, req, req.Param("token").Text)
-		if err != nil {
-			return err
+	ctx, c, err := e.begin(w, r)
+	defer c.end()
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	found, err := e.Authority.IntrospectFor(ctx, e.issuer, c.req, c.req.Param("token").Text)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	body, contentType := appendIntrospection(nil, found.Token, found.AsOf), jsonType
+	if accepts(r.Header, introspectionType) {
+		if body, err = e.signIntrospection(body, found.Caller); err != nil {
+			c.fail(err)
+			return
 		}
-		body, contentType := appendIntrospection(nil, found.Token, found.AsOf), "application/json"
-		if accepts(r.Header, introspectionType) {
-			if body, err = e.signIntrospection(body, found.Caller); err != nil {
-				return err
-			}
-			contentType = "application/" + introspectionType
-		}
-		h := w.Header()
-		h.Set("Content-Type", contentType)
-		h["Cache-Control"], h["Pragma"] = noStore, noCache
-		h.Set("Content-Length", strconv.Itoa(len(body)))
-		_, _ = w.Write(body)
-		return nil
-	})
+		contentType = []string{"application/" + introspectionType}
+	}
+	c.grant(contentType, body)
 }
 
 // accepts tells whether the caller names the media type. Weights do not matter,

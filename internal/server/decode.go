@@ -11,21 +11,20 @@ import (
 	"unicode/utf8"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
-const (
-	maxBody       = 64 << 10
-	usualBody     = 8 << 10 // for which there is room before anything has come
-	maxParameters = 64
-)
+// usualBody is for what there is room before anything has come.
+const usualBody = 8 << 10
 
 // decode reads a token request of the profile's shape. What it returns fits the
 // profile: every parameter at most once, of its type and within its limits, and
 // at most one way of client authentication.
-func (w *wire) decode(rw http.ResponseWriter, r *http.Request) (*authority.Request, error) {
+func (w *wire) decode(rw http.ResponseWriter, r *http.Request, limits *overload.Limits) (*authority.Request, error) {
 	if r.URL.RawQuery != "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "parameters belong in the body, not in the URL")
 	}
@@ -33,15 +32,15 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request) (*authority.Reque
 	if err != nil {
 		return nil, err
 	}
-	body, err := readBody(rw, r)
+	body, err := readBody(rw, r, limits.BodyBytes)
 	if err != nil {
 		return nil, err
 	}
 	p := &parameters{wire: w, req: authority.Request{GrantType: w.grant}}
-	if kind == profile.JSON {
-		err = p.readJSON(body)
+	if kind == platform.BodyJSON {
+		err = p.readJSON(body, limits.Parameters)
 	} else {
-		err = p.readForm(string(body))
+		err = p.readForm(string(body), limits.Parameters)
 	}
 	if err == nil {
 		err = p.complete()
@@ -53,18 +52,18 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request) (*authority.Reque
 }
 
 // bodyKind judges the media type.
-func (w *wire) bodyKind(h http.Header) (profile.Body, error) {
-	kind := profile.Body("")
+func (w *wire) bodyKind(h http.Header) (platform.Body, error) {
+	kind := platform.Body("")
 	switch contentType := h.Get("Content-Type"); contentType {
 	case "application/x-www-form-urlencoded":
-		kind = profile.Form
+		kind = platform.BodyForm
 	case "application/json":
-		kind = profile.JSON
+		kind = platform.BodyJSON
 	default:
 		media, params, err := mime.ParseMediaType(contentType)
 		charset := params["charset"]
 		if err == nil && (charset == "" || strings.EqualFold(charset, "utf-8")) {
-			kind = map[string]profile.Body{"application/x-www-form-urlencoded": profile.Form, "application/json": profile.JSON}[media]
+			kind = map[string]platform.Body{"application/x-www-form-urlencoded": platform.BodyForm, "application/json": platform.BodyJSON}[media]
 		}
 	}
 	if kind == "" || !w.Reads(kind) || len(h["Content-Type"]) > 1 || h.Get("Content-Encoding") != "" {
@@ -73,26 +72,26 @@ func (w *wire) bodyKind(h http.Header) (profile.Body, error) {
 	return kind, nil
 }
 
-func mediaTypes(bodies []profile.Body) string {
+func mediaTypes(bodies []platform.Body) string {
 	var names []string
 	for _, b := range bodies {
-		names = append(names, map[profile.Body]string{profile.Form: "application/x-www-form-urlencoded", profile.JSON: "application/json"}[b])
+		names = append(names, map[platform.Body]string{platform.BodyForm: "application/x-www-form-urlencoded", platform.BodyJSON: "application/json"}[b])
 	}
 	return strings.Join(names, " or ")
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	if r.ContentLength > maxBody {
-		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", maxBody)
+func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	if r.ContentLength > most {
+		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", most)
 	}
 	if 0 <= r.ContentLength && r.ContentLength <= usualBody {
 		body := make([]byte, r.ContentLength)
 		_, err := io.ReadFull(r.Body, body)
 		return body, notWhole(err)
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", maxBody)
+		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", most)
 	}
 	return body, notWhole(err)
 }
@@ -115,7 +114,7 @@ type parameters struct {
 
 // readForm reads application/x-www-form-urlencoded. Unknown parameters are
 // ignored, repeated ones refused, empty ones as good as absent (RFC 6749 §3.2).
-func (p *parameters) readForm(body string) error {
+func (p *parameters) readForm(body string, most int) error {
 	var usual [16]string // more names than most requests have
 	names := usual[:0]
 	for pair := range strings.SplitSeq(body, "&") {
@@ -130,7 +129,7 @@ func (p *parameters) readForm(body string) error {
 		if slices.Contains(names, name) {
 			return malformed("a parameter is repeated")
 		}
-		if names = append(names, name); len(names) > maxParameters {
+		if names = append(names, name); len(names) > most {
 			return malformed("too many parameters")
 		}
 		value, err := unescape(rawValue)
@@ -153,16 +152,16 @@ func unescape(s string) (string, error) {
 }
 
 // readJSON reads one flat object.
-func (p *parameters) readJSON(body []byte) error {
-	err := strictjson.Object(body, strictjson.Limits{Depth: 4, Members: maxParameters}, func(name string, v strictjson.Value) error {
+func (p *parameters) readJSON(body []byte, most int) error {
+	err := strictjson.Object(body, strictjson.Limits{Depth: 4, Members: most}, func(name string, v strictjson.Value) error {
 		param := p.wire.Param(name)
 		if param == nil {
-			if p.wire.UnknownMembers == profile.Refuse {
+			if p.wire.UnknownMembers == platform.UnknownRefuse {
 				return malformed("the body has a member that is not known here")
 			}
 			return nil
 		}
-		if param.Type == profile.Strings {
+		if param.Type == platform.TypeStrings {
 			list, err := v.Texts()
 			if err != nil {
 				return malformed("%s must be an array of strings", param.Name)
@@ -187,64 +186,62 @@ func malformed(format string, args ...any) error {
 }
 
 func (p *parameters) takeText(name, value string) error {
-	i := slices.IndexFunc(p.wire.Params, func(param profile.Param) bool { return param.Name == name })
+	i := slices.IndexFunc(p.wire.Params, func(param platform.Param) bool { return param.Name == name })
 	if i < 0 || value == "" {
 		return nil
 	}
 	param := &p.wire.Params[i]
-	if err := checkValue(param, value); err != nil {
+	if err := fits(param, value); err != nil {
 		return err
 	}
 	p.seen |= 1 << i
 	switch param.Means {
-	case profile.MeansGrantType:
+	case platform.MeansGrantType:
 		p.req.GrantType = oauth.GrantType(value)
-	case profile.MeansAssertion:
+	case platform.MeansAssertion:
 		p.req.Assertion = value
-	case profile.MeansScope:
+	case platform.MeansScope:
 		p.req.Scope = value
-	case profile.MeansClientID:
+	case platform.MeansClientID:
 		p.req.ClientID = value
-	case profile.MeansClientSecret:
+	case platform.MeansClientSecret:
 		p.req.Secret = value
-	case profile.MeansClientAssertion:
+	case platform.MeansClientAssertion:
 		p.req.ClientAssertion = value
-	case profile.MeansClientAssertionType:
+	case platform.MeansClientAssertionType:
 		p.assertionType = value
 	default:
-		p.req.Params = append(p.req.Params, authority.Param{Name: name, Value: authority.Attribute{Text: value}})
+		p.req.Params = append(p.req.Params, authority.Param{Name: name, Value: registry.Attribute{Text: value}})
 	}
 	return nil
 }
 
-func (p *parameters) takeList(param *profile.Param, list []string) error {
-	if len(list) == 0 || len(list) > param.MaxItems {
-		return malformed("%s must have 1 to %d items", param.Name, param.MaxItems)
+func (p *parameters) takeList(param *platform.Param, list []string) error {
+	if err := fits(param, list...); err != nil {
+		return err
 	}
-	for i, value := range list {
-		if value == "" || slices.Contains(list[:i], value) {
-			return malformed("the items of %s must be distinct and not empty", param.Name)
-		}
-		if err := checkValue(param, value); err != nil {
-			return err
-		}
-	}
-	i := slices.IndexFunc(p.wire.Params, func(other profile.Param) bool { return other.Name == param.Name })
+	i := slices.IndexFunc(p.wire.Params, func(other platform.Param) bool { return other.Name == param.Name })
 	p.seen |= 1 << i
-	p.req.Params = append(p.req.Params, authority.Param{Name: param.Name, Value: authority.Attribute{List: list, IsList: true}})
+	p.req.Params = append(p.req.Params, authority.Param{Name: param.Name, Value: registry.Attribute{List: list, IsList: true}})
 	return nil
 }
 
-func checkValue(param *profile.Param, value string) error {
-	switch {
-	case len(value) > param.MaxLength:
+// fits refuses values that the parameter may not hold.
+func fits(param *platform.Param, values ...string) error {
+	switch param.Fault(values...) {
+	case "":
+		return nil
+	case platform.WrongCount:
+		return malformed("%s must have 1 to %d items", param.Name, param.MaxItems)
+	case platform.Empty, platform.Repeated:
+		return malformed("the items of %s must be distinct and not empty", param.Name)
+	case platform.TooLong:
 		return malformed("%s is longer than %d octets", param.Name, param.MaxLength)
-	case !param.Chars.Allow(value):
+	case platform.BadChars:
 		return malformed("%s holds a character that is not allowed", param.Name)
-	case len(param.OneOf) > 0 && !slices.Contains(param.OneOf, value):
+	default:
 		return malformed("%s is none of the values that are known here", param.Name)
 	}
-	return nil
 }
 
 // complete looks for required parameters that did not come.

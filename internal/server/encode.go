@@ -1,23 +1,21 @@
 package server
 
 import (
-	"net/http"
 	"strconv"
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/platform"
 	"moneyer/internal/strictjson"
-	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // encode writes the token in the profile's answer (RFC 6749 §5.1).
-func (e *endpoint) encode(w http.ResponseWriter, token *authority.AccessToken) {
+func (c *call) encode(token *authority.AccessToken) {
 	body := make([]byte, 0, len(token.Token)+256)
 	body = append(body, '{')
-	for i := range e.wire.Response {
-		member := &e.wire.Response[i]
-		if member.From == profile.FromScope && len(token.Scope) == 0 {
+	for i := range c.wire.Response {
+		member := &c.wire.Response[i]
+		if member.From == platform.FromScope && len(token.Scope) == 0 {
 			continue
 		}
 		if len(body) > 1 {
@@ -28,12 +26,20 @@ func (e *endpoint) encode(w http.ResponseWriter, token *authority.AccessToken) {
 		body = appendMember(body, member, token)
 	}
 	body = append(body, '}')
-	h := w.Header()
-	h["Content-Type"] = jsonType
+	c.grant(jsonType, body)
+}
+
+// grant writes an answer that no cache may keep.
+func (c *call) grant(contentType []string, body []byte) {
+	h := c.w.Header()
+	if contentType != nil {
+		h["Content-Type"] = contentType
+	}
 	h["Cache-Control"] = noStore
 	h["Pragma"] = noCache
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
-	_, _ = w.Write(body)
+	_, _ = c.w.Write(body)
+	c.code = ""
 }
 
 // Header values that every answer shares.
@@ -43,16 +49,16 @@ var (
 	noCache  = []string{"no-cache"}
 )
 
-func appendMember(dst []byte, member *profile.Member, token *authority.AccessToken) []byte {
+func appendMember(dst []byte, member *platform.Member, token *authority.AccessToken) []byte {
 	switch member.From {
-	case profile.FromAccessToken:
+	case platform.FromAccessToken:
 		return strictjson.AppendString(dst, token.Token)
-	case profile.FromTokenType:
-		return strictjson.AppendString(dst, oauth.TokenTypeBearer)
-	case profile.FromExpiresIn:
+	case platform.FromTokenType:
+		return strictjson.AppendString(dst, string(token.Type))
+	case platform.FromExpiresIn:
 		return appendNumber(dst, member.Type, token.ExpiresIn)
-	case profile.FromExpiresAt:
-		if member.Type == profile.ISO8601 {
+	case platform.FromExpiresAt:
+		if member.Type == platform.TypeISO8601 {
 			return strictjson.AppendString(dst, token.Expires.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 		}
 		return appendNumber(dst, member.Type, token.Expires.Unix())
@@ -62,8 +68,8 @@ func appendMember(dst []byte, member *profile.Member, token *authority.AccessTok
 }
 
 // appendNumber writes a number, or the string that some platforms make of it.
-func appendNumber(dst []byte, as profile.ValueType, n int64) []byte {
-	if as == profile.String {
+func appendNumber(dst []byte, as platform.ValueType, n int64) []byte {
+	if as == platform.TypeString {
 		dst = append(dst, '"')
 		return append(strconv.AppendInt(dst, n, 10), '"')
 	}

@@ -10,71 +10,93 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
-// answer is how a refusal looks on the wire: the status, and the error code of
-// RFC 6749 §5.2 that stands for ours.
+// rfc6750 is the style of a refusal where a token is checked: the status and
+// WWW-Authenticate say it all. No profile has it.
+const rfc6750 platform.ErrorStyle = "rfc6750"
+
+// answer is how a refusal looks on the wire.
 type answer struct {
+	// status, unless the profile has another, and the error code of RFC 6749 §5.2 that
+	// stands for ours.
 	status int
 	code   oauth.Code
+	// check is the status where a token is checked (RFC 6750 §3.1). Proxies know 401
+	// and 403; with any other they let nobody through either.
+	check int
 }
 
 // answers is the one table that gives a refusal its status.
 var answers = map[oauth.Code]answer{
-	oauth.InvalidRequest:         {http.StatusBadRequest, oauth.InvalidRequest},
-	oauth.InvalidClient:          {http.StatusUnauthorized, oauth.InvalidClient},
-	oauth.InvalidGrant:           {http.StatusBadRequest, oauth.InvalidGrant},
-	oauth.UnauthorizedClient:     {http.StatusBadRequest, oauth.UnauthorizedClient},
-	oauth.UnsupportedGrantType:   {http.StatusBadRequest, oauth.UnsupportedGrantType},
-	oauth.InvalidScope:           {http.StatusBadRequest, oauth.InvalidScope},
-	oauth.NotFound:               {http.StatusNotFound, oauth.InvalidRequest},
-	oauth.MethodNotAllowed:       {http.StatusMethodNotAllowed, oauth.InvalidRequest},
-	oauth.TooLarge:               {http.StatusRequestEntityTooLarge, oauth.InvalidRequest},
-	oauth.UnsupportedMediaType:   {http.StatusUnsupportedMediaType, oauth.InvalidRequest},
-	oauth.RateLimited:            {http.StatusTooManyRequests, oauth.TemporarilyUnavailable},
-	oauth.TemporarilyUnavailable: {http.StatusServiceUnavailable, oauth.TemporarilyUnavailable},
-	oauth.ServerError:            {http.StatusInternalServerError, oauth.ServerError},
+	oauth.InvalidRequest:         {http.StatusBadRequest, oauth.InvalidRequest, http.StatusBadRequest},
+	oauth.InvalidClient:          {http.StatusUnauthorized, oauth.InvalidClient, http.StatusUnauthorized},
+	oauth.InvalidGrant:           {http.StatusBadRequest, oauth.InvalidGrant, http.StatusUnauthorized},
+	oauth.UnauthorizedClient:     {http.StatusBadRequest, oauth.UnauthorizedClient, http.StatusUnauthorized},
+	oauth.UnsupportedGrantType:   {http.StatusBadRequest, oauth.UnsupportedGrantType, http.StatusUnauthorized},
+	oauth.InvalidScope:           {http.StatusBadRequest, oauth.InvalidScope, http.StatusUnauthorized},
+	oauth.NotFound:               {http.StatusNotFound, oauth.InvalidRequest, http.StatusUnauthorized},
+	oauth.MethodNotAllowed:       {http.StatusMethodNotAllowed, oauth.InvalidRequest, http.StatusUnauthorized},
+	oauth.TooLarge:               {http.StatusRequestEntityTooLarge, oauth.InvalidRequest, http.StatusUnauthorized},
+	oauth.UnsupportedMediaType:   {http.StatusUnsupportedMediaType, oauth.InvalidRequest, http.StatusUnauthorized},
+	oauth.RateLimited:            {http.StatusTooManyRequests, oauth.TemporarilyUnavailable, http.StatusServiceUnavailable},
+	oauth.TemporarilyUnavailable: {http.StatusServiceUnavailable, oauth.TemporarilyUnavailable, http.StatusServiceUnavailable},
+	oauth.ServerError:            {http.StatusInternalServerError, oauth.ServerError, http.StatusInternalServerError},
+	oauth.InvalidToken:           {http.StatusInternalServerError, oauth.ServerError, http.StatusUnauthorized},
+	oauth.InsufficientScope:      {http.StatusInternalServerError, oauth.ServerError, http.StatusForbidden},
 }
 
 // fail is the only place that turns an error into HTTP. The caller learns the
 // code and the description; the log learns all.
-func (e *endpoint) fail(w http.ResponseWriter, r *http.Request, correlation string, err error, started time.Time) {
+func (c *call) fail(err error) {
 	refusal := oauth.AsError(err)
+	c.code = refusal.Code
 	out, known := answers[refusal.Code]
 	if !known {
 		out = answers[oauth.ServerError]
 	}
-	if status, ok := e.wire.Status[refusal.Code]; ok {
-		out.status = status
+	status, ok := c.wire.Status[refusal.Code]
+	switch {
+	case c.wire.Errors == rfc6750:
+		status = out.check
+	case !ok:
+		status = out.status
 	}
-	h := w.Header()
+	h := c.w.Header()
 	h["Cache-Control"] = noStore
-	h["Pragma"] = noCache
+	if c.wire.Errors != rfc6750 {
+		h["Pragma"] = noCache
+	}
 	if refusal.Code.Retryable() {
 		h["Retry-After"] = retrySeconds(refusal.RetryAfter)
 	}
 	if refusal.Code == oauth.MethodNotAllowed {
 		h.Set("Allow", http.MethodPost)
 	}
-	if challenge := e.wire.challenge(); challenge != "" && out.status == http.StatusUnauthorized && len(r.Header["Authorization"]) > 0 {
+	if challenge := c.challenge(status, refusal); challenge != "" {
 		h.Set("WWW-Authenticate", challenge)
 	}
-	e.Refused.write(r.Context(), e.issuer.Name, correlation, func() string { return e.address(r).String() }, out.status, refusal, started)
-	e.Observe(e.issuer.Name, e.name, refusal.Code, e.Now().Sub(started))
-	if e.wire.Errors == profile.StatusOnly {
-		h.Set("Content-Length", "0")
-		w.WriteHeader(out.status)
-		return
+	c.Refused.write(c.r.Context(), c.issuer.Name, c.correlation, func() string { return c.Admission.Address(c.r).String() }, status, refusal, c.started)
+	var body []byte
+	if c.wire.Errors == platform.ErrorsRFC6749 {
+		h["Content-Type"] = jsonType
+		body = appendError(nil, out.code, refusal.Description)
 	}
-	h["Content-Type"] = jsonType
-	body := appendError(nil, out.code, refusal.Description)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(out.status)
-	_, _ = w.Write(body)
+	c.w.WriteHeader(status)
+	_, _ = c.w.Write(body)
+}
+
+// unavailable answers a request for what is published and cannot be had now.
+func (e *endpoint) unavailable(w http.ResponseWriter, r *http.Request, cause error) {
+	c := e.newCall(w, r)
+	defer c.end()
+	c.correlation = newCorrelation(e.wire.Correlation.MaxLength)
+	c.fail(tryAgain(cause))
 }
 
 // tryAgain is trouble of ours: the same request may succeed later.
@@ -93,16 +115,49 @@ func appendError(dst []byte, code oauth.Code, description string) []byte {
 	return append(dst, '}')
 }
 
-// challenge is the WWW-Authenticate of a refused Authorization (RFC 9110
-// §11.6.1, RFC 6749 §5.2), or "" where nobody reads that header.
-func (w *wire) challenge() string {
+// challenge is the WWW-Authenticate of a refusal (RFC 9110 §11.6.1), or "" for none.
+// At the endpoints of clients it answers an Authorization that is read there (RFC 6749
+// §5.2).
+func (c *call) challenge(status int, refusal *oauth.Error) string {
+	wire := c.wire
+	checks := wire.Errors == rfc6750
+	if status >= http.StatusInternalServerError || !checks && (status != http.StatusUnauthorized || len(c.r.Header["Authorization"]) == 0) {
+		return ""
+	}
+	realm := ` realm="` + c.issuer.Name + `"`
 	switch {
-	case w.takesAPIKey && w.apiKey == "Authorization" && w.APIKey.Scheme != "":
-		return w.APIKey.Scheme + ` realm="` + w.realm + `"`
-	case w.takesBasic:
-		return `Basic realm="` + w.realm + `"`
+	case checks:
+		return "Bearer" + realm + c.tokenError(refusal)
+	case wire.takesAPIKey && wire.apiKey == "Authorization" && wire.APIKey.Scheme != "":
+		return wire.APIKey.Scheme + realm
+	case wire.takesBasic:
+		return "Basic" + realm
 	}
 	return ""
+}
+
+// tokenError says what is wrong with a token (RFC 6750 §3), and nothing where there
+// is none.
+func (c *call) tokenError(refusal *oauth.Error) string {
+	switch {
+	case refusal.Code == oauth.InsufficientScope:
+		scope, _, _ := required(c.r.URL.RawQuery)
+		return `, error="insufficient_scope", scope="` + quotable(scope) + `"`
+	case refusal.Code == oauth.InvalidRequest:
+		return `, error="invalid_request", error_description="` + refusal.Description + `"`
+	case refusal.Description != "":
+		return `, error="invalid_token", error_description="` + refusal.Description + `"`
+	}
+	return ""
+}
+
+// quotable keeps to what a quoted scope may hold (RFC 6750 §3).
+func quotable(scope oauth.Scope) string {
+	parsed, err := oauth.ParseScope(scope.String())
+	if err != nil {
+		return ""
+	}
+	return parsed.String()
 }
 
 // RefusalLog writes one line for each refusal, up to a rate; a flood must not
@@ -110,13 +165,13 @@ func (w *wire) challenge() string {
 // Trouble of ours has a rate of its own, so that refusals do not hide it.
 type RefusalLog struct {
 	log           *slog.Logger
-	refused, ours *limit.Limiter[struct{}]
+	refused, ours *overload.Limiter[struct{}]
 	skipped       atomic.Int64
 }
 
 // NewRefusalLog makes a log of refusals.
-func NewRefusalLog(log *slog.Logger, rate limit.Rate) *RefusalLog {
-	return &RefusalLog{log: log, refused: limit.New[struct{}](rate, 1), ours: limit.New[struct{}](rate, 1)}
+func NewRefusalLog(log *slog.Logger, rate overload.Rate) *RefusalLog {
+	return &RefusalLog{log: log, refused: overload.NewLimiter[struct{}](rate, 1), ours: overload.NewLimiter[struct{}](rate, 1)}
 }
 
 func (l *RefusalLog) write(ctx context.Context, issuer, correlation string, address func() string, status int, refusal *oauth.Error, at time.Time) {

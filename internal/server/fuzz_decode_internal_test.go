@@ -11,14 +11,16 @@ import (
 	"testing"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // FuzzDecode holds what the decoder accepts to what net/url and encoding/json
 // make of the same body: every parameter that it knows, and no other, once.
 func FuzzDecode(f *testing.F) {
-	names := profile.BuiltinNames()
+	names := platform.BuiltinNames()
 	for i := range names {
 		for _, body := range []string{
 			"grant_type=client_credentials&client_id=a+b%2Bc&client_secret=p%2540&scope=x",
@@ -34,14 +36,15 @@ func FuzzDecode(f *testing.F) {
 		if which < 0 || which >= len(names) {
 			return
 		}
-		p, err := profile.Builtin(names[which])
+		p, err := platform.Builtin(names[which])
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := newWire(&authority.Issuer{Name: "i", URL: "https://i.example.com", Profile: p})
+		w := newWire(&registry.Issuer{Name: "i", URL: "https://i.example.com", Profile: p})
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", bytes.NewReader(body))
 		r.Header.Set("Content-Type", map[bool]string{true: "application/json", false: "application/x-www-form-urlencoded"}[isJSON])
-		req, err := w.decode(httptest.NewRecorder(), r)
+		limits := overload.Default()
+		req, err := w.decode(httptest.NewRecorder(), r, &limits)
 		if err != nil {
 			if code := oauth.AsError(err).Code; code == oauth.ServerError || code.Retryable() {
 				t.Fatalf("a body of the caller's own making is refused with %v", err)
@@ -87,12 +90,12 @@ func readAsStdlib(t *testing.T, isJSON bool, body []byte) (values map[string]any
 }
 
 // taken is what the decoder made of one parameter; nil for nothing.
-func taken(req *authority.Request, w *wire, param *profile.Param) any {
-	text := map[profile.Meaning]string{
-		profile.MeansGrantType: string(req.GrantType), profile.MeansAssertion: req.Assertion, profile.MeansScope: req.Scope,
-		profile.MeansClientID: req.ClientID, profile.MeansClientSecret: req.Secret, profile.MeansClientAssertion: req.ClientAssertion,
+func taken(req *authority.Request, w *wire, param *platform.Param) any {
+	text := map[platform.Meaning]string{
+		platform.MeansGrantType: string(req.GrantType), platform.MeansAssertion: req.Assertion, platform.MeansScope: req.Scope,
+		platform.MeansClientID: req.ClientID, platform.MeansClientSecret: req.Secret, platform.MeansClientAssertion: req.ClientAssertion,
 	}[param.Means]
-	if param.Means == profile.MeansClientAssertionType && req.Auth == oauth.AuthPrivateKeyJWT {
+	if param.Means == platform.MeansClientAssertionType && req.Auth == oauth.AuthPrivateKeyJWT {
 		text = oauth.AssertionTypeJWT
 	}
 	i := slices.IndexFunc(req.Params, func(p authority.Param) bool { return p.Name == param.Name })

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -20,11 +19,14 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // noon is where every clock of these tests begins.
@@ -44,35 +46,35 @@ type faults struct {
 
 var errDown = errors.New("switched off by the test")
 
-func (f *faults) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+func (f *faults) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	if f.registryDown.Load() {
 		return nil, errDown
 	}
 	return f.DB.Client(ctx, issuer, id)
 }
 
-func (f *faults) ClientByAPIKey(ctx context.Context, issuer string, d authority.Digest) (*authority.Client, error) {
+func (f *faults) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
 	if f.registryDown.Load() {
 		return nil, errDown
 	}
 	return f.DB.ClientByAPIKey(ctx, issuer, d)
 }
 
-func (f *faults) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
+func (f *faults) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
 	if f.registryDown.Load() {
 		return nil, errDown
 	}
 	return f.DB.Merchant(ctx, issuer, id)
 }
 
-func (f *faults) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
+func (f *faults) PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error {
 	if f.ledgerDown.Load() {
 		return errDown
 	}
 	return f.DB.PutRevocation(ctx, r, e)
 }
 
-func (f *faults) Append(ctx context.Context, e *authority.Entry, use *authority.Use) error {
+func (f *faults) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
 	if f.ledgerDown.Load() {
 		return errDown
 	}
@@ -108,12 +110,10 @@ func (b *buffer) Reset() {
 type house struct {
 	clock
 	setup     *setup
-	pepper    authority.Pepper
+	pepper    registry.Pepper
 	store     *faults
 	keyring   *keyring.Keyring
-	gate      *limit.Gate
-	readers   *limit.Gate
-	lag       *limit.Lag
+	admission *overload.Admission
 	authority *authority.Authority
 	// refusals wait here for the ledger until they are flushed.
 	refusals *authority.Refusals
@@ -130,7 +130,7 @@ const maxInFlight = 4
 // open builds what the setup says.
 func (s *setup) open(t testing.TB) *house {
 	t.Helper()
-	h := &house{setup: s, gate: limit.NewGate(maxInFlight), readers: limit.NewGate(1000), verifiers: map[string]*bearer.Verifier{}}
+	h := &house{setup: s, verifiers: map[string]*bearer.Verifier{}}
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{Now: h.Now})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
@@ -162,17 +162,20 @@ func (h *house) openKeys(t testing.TB, master *keyring.MasterKey) {
 func (h *house) serve(t testing.TB) {
 	t.Helper()
 	log := slog.New(slog.NewJSONHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	plenty := limit.Rate{PerSecond: 1e6, Burst: 1e6}
+	plenty := overload.Rate{PerSecond: 1e6, Burst: 1e6}
 	h.refusals = authority.NewRefusals(h.store, plenty)
 	h.authority = &authority.Authority{
 		Registry: h.store, Ledger: h.store, Keyring: h.keyring, Pepper: h.pepper,
-		ClientRate: limit.New[authority.ClientName](h.setup.clientRate, 1000),
+		ClientRate: overload.NewLimiter[authority.ClientName](h.setup.clientRate, 1000),
 		Refusals:   h.refusals, Revocations: authority.NewRevocations(h.store), Now: h.Now,
 	}
+	limits := overload.Default()
+	limits.AddressRate, limits.Readers, limits.AtWork, limits.RequestTime = h.setup.addressRate, 1000, maxInFlight, time.Minute
+	h.admission = overload.NewAdmission(limits)
+	h.admission.TrustedProxies = h.setup.proxies
 	s := &server.Server{
-		Authority: h.authority, Keyring: h.keyring, Gate: h.gate, Readers: h.readers, Lag: h.lag, AddressRate: limit.New[netip.Addr](h.setup.addressRate, 1000),
-		TrustedProxies: h.setup.proxies, Timeout: time.Minute, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
-		Observe: func(string, string, oauth.Code, time.Duration) {}, Log: log, Now: h.Now,
+		Authority: h.authority, Keyring: h.keyring, Admission: h.admission, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
+		Observe: func(string, string, oauth.Code, time.Duration) {}, Now: h.Now,
 	}
 	for _, issuer := range h.setup.issuers {
 		s.Issuers = append(s.Issuers, &issuer.Issuer)
@@ -188,7 +191,7 @@ func (h *house) serve(t testing.TB) {
 		v := &bearer.Verifier{Issuer: issuer.URL, Audience: []string{issuer.ResourceAudience}, Typ: []string{issuer.Profile.Policy.Token.Typ},
 			RequiredClaims: []string{"iat", "jti"}, Now: h.Now,
 			Keys: &bearer.RemoteKeys{Issuer: issuer.URL, HTTPClient: h.client, Now: h.Now}}
-		if issuer.Profile.Policy.Token.Claim("aud").From == profile.SourceClient {
+		if issuer.Profile.Policy.Token.Claim("aud").From == platform.SourceClient {
 			v.Audience, v.AnyAudience = nil, true
 		}
 		h.verifiers[issuer.URL] = v
@@ -203,10 +206,10 @@ func (h *house) ready(context.Context) error {
 }
 
 // entries reads the ledger.
-func (h *house) entries(t testing.TB) []*authority.Record {
+func (h *house) entries(t testing.TB) []*ledger.Record {
 	t.Helper()
-	var all []*authority.Record
-	must(t, h.store.Entries(context.Background(), authority.Query{}, func(r *authority.Record) error {
+	var all []*ledger.Record
+	must(t, h.store.Entries(context.Background(), ledger.Query{}, func(r *ledger.Record) error {
 		all = append(all, r)
 		return nil
 	}))

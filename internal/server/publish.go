@@ -100,7 +100,7 @@ func (e *endpoint) jwks(w http.ResponseWriter, r *http.Request) {
 	now := e.Now()
 	keys, err := e.Keyring.JWKS(e.issuer.Name, now)
 	if err != nil {
-		e.fail(w, r, newCorrelation(e.wire.Correlation.MaxLength), tryAgain(err), now)
+		e.unavailable(w, r, err)
 		return
 	}
 	age := JWKSMaxAge

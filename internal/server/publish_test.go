@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"moneyer/bearer"
-	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/server"
-	"moneyer/profile"
 )
 
 // ask makes a request without a body; headers are pairs.
@@ -198,9 +198,9 @@ func TestConflictingIssuers(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := &server.Server{}
 			for i, url := range []string{row.a, row.b} {
-				p, err := profile.Builtin([]string{row.pa, row.pb}[i])
+				p, err := platform.Builtin([]string{row.pa, row.pb}[i])
 				must(t, err)
-				s.Issuers = append(s.Issuers, &authority.Issuer{Name: []string{"one", "two"}[i], URL: url, Profile: p})
+				s.Issuers = append(s.Issuers, &registry.Issuer{Name: []string{"one", "two"}[i], URL: url, Profile: p})
 			}
 			_, err := s.Handler()
 			switch {

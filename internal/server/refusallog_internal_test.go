@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 	"moneyer/oauth"
 )
 
@@ -19,7 +19,7 @@ import (
 // its rate, and then how many it left out.
 func TestRefusalLog(t *testing.T) {
 	var text bytes.Buffer
-	l := NewRefusalLog(slog.New(slog.NewJSONHandler(&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: withoutTime})), limit.Rate{PerSecond: 1, Burst: 2})
+	l := NewRefusalLog(slog.New(slog.NewJSONHandler(&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: withoutTime})), overload.Rate{PerSecond: 1, Burst: 2})
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	write := func(status int, refusal *oauth.Error) {
 		l.write(t.Context(), "d1", "c-1", func() string { return "192.0.2.1" }, status, refusal, now)

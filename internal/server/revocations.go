@@ -7,12 +7,12 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"moneyer/internal/revocation"
 )
 
 // revocationsPath is where package bearer's RevocationList polls.
 const revocationsPath = "/revocations"
-
-// revocationsType is the typ of a signed revocation list. No RFC has it.
 const revocationsType = "revocations+jwt"
 
 const (
@@ -50,13 +50,13 @@ func (e *endpoint) revocations(list *signedList) http.HandlerFunc {
 			body, etag, err = list.current(e, now, complete)
 		}
 		if err != nil {
-			e.fail(w, r, newCorrelation(e.wire.Correlation.MaxLength), tryAgain(err), now)
+			e.unavailable(w, r, err)
 			return
 		}
 		if age := now.Sub(complete) / time.Second; age > 0 {
 			w.Header().Set("Age", strconv.Itoa(int(age)))
 		}
-		publish(w, r, "application/"+revocationsType, body, etag, 0)
+		publish(w, r, "application/"+revocation.ListType, body, etag, 0)
 	}
 }
 
@@ -78,8 +78,8 @@ func (l *signedList) current(e *endpoint, now, complete time.Time) ([]byte, stri
 	if l.body != nil && l.kid == signer.Kid() && !changed && age < maxListAge {
 		return l.body, l.etag, nil
 	}
-	claims := e.Authority.Revocations.AppendJSON(nil, e.issuer, complete)
-	body, err := signer.As(revocationsType).SignDocument(claims)
+	claims := e.Authority.Revocations.AppendList(nil, e.issuer, complete)
+	body, err := signer.As(revocation.ListType).SignDocument(claims)
 	if err != nil {
 		return nil, "", err
 	}

@@ -17,6 +17,9 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // published verifies a signed document by the keys that its issuer publishes.
@@ -56,8 +59,8 @@ func (h *house) do(t testing.TB, text string) (*http.Response, string) {
 
 const form = "\nContent-Type: application/x-www-form-urlencoded\n"
 
-// platform is what the tests of revocation need to know of a platform.
-type platform struct {
+// platformCase is what the tests of revocation need to know of a platform.
+type platformCase struct {
 	dir, url, path string
 	// one and two are requests of one client with two credentials, named in
 	// credentials; other is of another client.
@@ -69,7 +72,7 @@ type platform struct {
 
 const assertionType = "&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion="
 
-var platforms = []platform{
+var platforms = []platformCase{
 	{
 		dir: "oauth2", url: "https://auth.example.com", path: "/oauth2/token", client: "app-1", credentials: []string{"s1", "k1"},
 		one:         form + "\ngrant_type=client_credentials&client_id=app-1&client_secret=secret-of-app-1",
@@ -101,14 +104,14 @@ func etpRequest(key, merchant, card string) string {
 // town is a platform's house with its tokens.
 type town struct {
 	*house
-	platform
+	platformCase
 	list     *bearer.RevocationList
 	verifier *bearer.Verifier
 }
 
-func (p platform) open(t *testing.T) *town {
+func (p platformCase) open(t *testing.T) *town {
 	t.Helper()
-	w := &town{house: readSetup(t, "testdata/transcripts/"+p.dir, "").open(t), platform: p}
+	w := &town{house: readSetup(t, "testdata/transcripts/"+p.dir, "").open(t), platformCase: p}
 	w.watch()
 	return w
 }
@@ -156,7 +159,7 @@ func (w *town) revoke(t testing.TB, target authority.Target) {
 	issuer := &w.setup.issuers[0].Issuer
 	v, err := w.authority.Revocations.Plan(t.Context(), issuer, target, w.Now())
 	must(t, err)
-	must(t, w.authority.Revocations.Add(t.Context(), v, &authority.Entry{Kind: authority.EntryAdmin, Time: w.Now(), Actor: "test", Action: "revoke"}))
+	must(t, w.authority.Revocations.Add(t.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: w.Now(), Actor: "test", Action: "revoke"}))
 }
 
 func payloadOf(t testing.TB, token string) (jti, kid string) {
@@ -244,7 +247,7 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-func (w *town) clientID() string { return w.platform.client }
+func (w *town) clientID() string { return w.platformCase.client }
 
 // listed is the published list, verified.
 type listed struct {
@@ -355,8 +358,8 @@ func TestRevocationListWithoutKey(t *testing.T) {
 // TestLongestList: the list at its bounds is signed, and an API takes it.
 func TestLongestList(t *testing.T) {
 	w := platforms[0].open(t)
-	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: noon, Actor: "test"}
-	add := func(v authority.Revocation) error {
+	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: noon, Actor: "test"}
+	add := func(v revocation.Revocation) error {
 		v.Issuer, v.ID, v.Until = "plain", strconv.Itoa(int(w.authority.Revocations.Version("plain"))), noon.Add(time.Hour)
 		return w.authority.Revocations.Add(t.Context(), &v, entry)
 	}
@@ -365,20 +368,20 @@ func TestLongestList(t *testing.T) {
 		for i := range jtis {
 			jtis[i] = fmt.Sprintf("%021d", half*len(jtis)+i)
 		}
-		must(t, add(authority.Revocation{JTIs: jtis}))
+		must(t, add(revocation.Revocation{JTIs: jtis}))
 	}
-	for i := range authority.MaxGroups { // the longest client ids, each octet escaped
-		must(t, add(authority.Revocation{Claim: "client_id", Value: fmt.Sprintf("%04d", i) + strings.Repeat(`"`, 252), Before: noon}))
+	for i := range revocation.MaxGroups { // the longest client ids, each octet escaped
+		must(t, add(revocation.Revocation{Claim: "client_id", Value: fmt.Sprintf("%04d", i) + strings.Repeat(`"`, 252), Before: noon}))
 	}
-	var refused *authority.OnboardingError
-	for _, v := range []authority.Revocation{{JTIs: []string{"one more"}}, {SigningKid: "one more"}} {
+	var refused *registry.InvalidError
+	for _, v := range []revocation.Revocation{{JTIs: []string{"one more"}}, {SigningKid: "one more"}} {
 		if err := add(v); !errors.As(err, &refused) || !strings.Contains(refused.Problem, "everything before an instant") {
 			t.Errorf("%+v: %v", v, err)
 		}
 	}
-	must(t, add(authority.Revocation{JTIs: []string{fmt.Sprintf("%021d", 7)}}))
-	must(t, add(authority.Revocation{Claim: "client_id", Value: fmt.Sprintf("%04d", 7) + strings.Repeat(`"`, 252), Before: noon.Add(time.Second)}))
-	if _, l, _ := w.poll(t); len(l.JTIs) != authority.MaxRevoked || len(l.Claims) != authority.MaxGroups {
+	must(t, add(revocation.Revocation{JTIs: []string{fmt.Sprintf("%021d", 7)}}))
+	must(t, add(revocation.Revocation{Claim: "client_id", Value: fmt.Sprintf("%04d", 7) + strings.Repeat(`"`, 252), Before: noon.Add(time.Second)}))
+	if _, l, _ := w.poll(t); len(l.JTIs) != revocation.MaxTokens || len(l.Claims) != revocation.MaxGroups {
 		t.Errorf("the list has %d tokens and %d clients", len(l.JTIs), len(l.Claims))
 	}
 	revoked, err := w.list.Revoked(t.Context(), &bearer.Claims{ID: fmt.Sprintf("%021d", 99_999)})
@@ -390,7 +393,7 @@ func TestLongestList(t *testing.T) {
 	if _, l, _ := w.poll(t); len(l.JTIs)+len(l.Claims) != 0 {
 		t.Errorf("what is over is still listed: %d tokens, %d clients", len(l.JTIs), len(l.Claims))
 	}
-	must(t, add(authority.Revocation{SigningKid: "now there is room"}))
+	must(t, add(revocation.Revocation{SigningKid: "now there is room"}))
 }
 
 // TestTypesAreApart: of the three things that an issuer signs none passes for

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/oauth"
 	"moneyer/tokensource"
 )
@@ -36,11 +36,11 @@ func TestSDK(t *testing.T) {
 			if again.AccessToken != token.AccessToken {
 				t.Error("the second call went to the platform")
 			}
-			var minted []*authority.Entry
+			var minted []*ledger.Entry
 			for _, record := range h.entries(t) {
 				entry, err := record.Entry()
 				must(t, err)
-				if entry.Kind == authority.EntryToken {
+				if entry.Kind == ledger.KindToken {
 					minted = append(minted, entry)
 				}
 			}

@@ -12,36 +12,25 @@ package server
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
 	"time"
 
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
 // Server serves a set of issuers. Its fields are set before Handler is called.
 type Server struct {
-	Issuers   []*authority.Issuer
+	Issuers   []*registry.Issuer
 	Authority *authority.Authority
 	Keyring   *keyring.Keyring
-	// Gate bounds the requests at work, and Readers those that are being read:
-	// beyond either they get 503.
-	Gate, Readers *limit.Gate
-	// Lag tells when requests wait too long before they are read; while they do,
-	// those that are read get 503. May be nil.
-	Lag *limit.Lag
-	// AddressRate bounds what one address may ask without being known.
-	AddressRate *limit.Limiter[netip.Addr]
-	// TrustedProxies may tell a caller's address in X-Forwarded-For.
-	TrustedProxies []netip.Prefix
-	// Timeout bounds the work on one token request.
-	Timeout time.Duration
+	// Admission applies the limits that are not a client's own.
+	Admission *overload.Admission
 	// Ready says why the process should get no requests now; nil error means it should.
 	Ready func(context.Context) error
 	// Refused writes the log line of a refusal.
@@ -49,7 +38,6 @@ type Server struct {
 	// Observe counts the outcome of one request at an endpoint (token, revoke,
 	// introspect or check); code is "" when it was granted.
 	Observe func(issuer, endpoint string, code oauth.Code, took time.Duration)
-	Log     *slog.Logger
 	Now     func() time.Time
 }
 
@@ -58,7 +46,7 @@ type endpoint struct {
 	*Server
 	// name of the endpoint in the log and the metrics.
 	name   string
-	issuer *authority.Issuer
+	issuer *registry.Issuer
 	wire   *wire
 }
 
@@ -99,7 +87,7 @@ func lowerHost(next http.Handler) http.Handler {
 	})
 }
 
-func (s *Server) route(mux *router, issuer *authority.Issuer, host, path string) {
+func (s *Server) route(mux *router, issuer *registry.Issuer, host, path string) {
 	e := &endpoint{Server: s, name: "token", issuer: issuer, wire: newWire(issuer)}
 	for _, p := range issuer.Profile.Wire.Paths() {
 		mux.handle(host+path+p, issuer.Name, e.token)
@@ -108,8 +96,9 @@ func (s *Server) route(mux *router, issuer *authority.Issuer, host, path string)
 	mux.handle(host+path+revokePath, issuer.Name, e.clientEndpoint("revoke").revoke)
 	mux.handle(host+path+introspectPath, issuer.Name, e.clientEndpoint("introspect").introspect)
 	mux.handle("GET "+host+path+revocationsPath, issuer.Name, e.revocations(&signedList{}))
-	mux.handle(host+path+checkPath, issuer.Name, e.check)
-	mux.handle(host+path+checkPath+"/{rest...}", issuer.Name, e.check)
+	check := e.checkEndpoint()
+	mux.handle(host+path+checkPath, issuer.Name, check.check)
+	mux.handle(host+path+checkPath+"/{rest...}", issuer.Name, check.check)
 	metadata := e.metadata()
 	for _, p := range metadataPaths(path) {
 		mux.handle("GET "+host+p, issuer.Name, metadata)

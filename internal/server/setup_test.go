@@ -11,9 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
-	"moneyer/internal/limit"
+	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -42,24 +44,24 @@ type setup struct {
 	issuers                 []*issuerSetup
 	keys                    map[string]*clientKey // by kid
 	secrets                 []string              // texts that nobody may see again
-	clientRate, addressRate limit.Rate
+	clientRate, addressRate overload.Rate
 	proxies                 []netip.Prefix
 	sdk                     *fields
 }
 
 type issuerSetup struct {
-	authority.Issuer
+	registry.Issuer
 	keyless   bool
-	clients   []*authority.Client
-	texts     map[*authority.Client][]string // of Secrets, in their order
-	merchants []authority.Merchant
-	cards     []authority.CardToken
+	clients   []*registry.Client
+	texts     map[*registry.Client][]string // of Secrets, in their order
+	merchants []registry.Merchant
+	cards     []registry.CardToken
 }
 
 // clientKey is a key with its private half.
 type clientKey struct {
 	kid, alg, client string
-	issuer           *authority.Issuer
+	issuer           *registry.Issuer
 	private          crypto.Signer
 }
 
@@ -155,14 +157,14 @@ func (f *fields) at(name string) time.Time {
 }
 
 // attributes takes all named values that are left.
-func (f *fields) attributes() map[string]authority.Attribute {
-	all := map[string]authority.Attribute{}
+func (f *fields) attributes() map[string]registry.Attribute {
+	all := map[string]registry.Attribute{}
 	for name, value := range f.named {
 		if inner, isList := strings.CutPrefix(value, "["); isList {
 			list := strings.FieldsFunc(strings.TrimSuffix(inner, "]"), func(r rune) bool { return r == ',' })
-			all[name] = authority.Attribute{IsList: true, List: list}
+			all[name] = registry.Attribute{IsList: true, List: list}
 		} else {
-			all[name] = authority.Attribute{Text: value}
+			all[name] = registry.Attribute{Text: value}
 		}
 	}
 	clear(f.named)
@@ -188,15 +190,15 @@ func (s *setup) line(t testing.TB, f *fields) error {
 		err = s.addKey(t, text(1), f, disabled)
 	case "secret", "apikey":
 		used = 3
-		s.addSecret(map[string]authority.SecretKind{"secret": authority.ClientSecret, "apikey": authority.APIKey}[word], text(1), text(2), f, disabled)
+		s.addSecret(map[string]registry.SecretKind{"secret": registry.ClientSecret, "apikey": registry.APIKey}[word], text(1), text(2), f, disabled)
 	case "merchant":
 		issuer, client := s.current()
-		issuer.merchants = append(issuer.merchants, authority.Merchant{Issuer: issuer.Name, ID: text(1), Client: client.ID, Disabled: disabled, Attributes: f.attributes()})
+		issuer.merchants = append(issuer.merchants, registry.Merchant{Issuer: issuer.Name, ID: text(1), Client: client.ID, Disabled: disabled, Attributes: f.attributes()})
 	case "card":
 		used = 3
 		issuer, _ := s.current()
 		merchant := issuer.merchants[len(issuer.merchants)-1].ID
-		issuer.cards = append(issuer.cards, authority.CardToken{Issuer: issuer.Name, ID: text(1), Merchant: merchant, Scheme: text(2)})
+		issuer.cards = append(issuer.cards, registry.CardToken{Issuer: issuer.Name, ID: text(1), Merchant: merchant, Scheme: text(2)})
 	case "limit":
 		used = 1
 		s.clientRate, s.addressRate = rateOf(f.take("client")), rateOf(f.take("address"))
@@ -221,14 +223,14 @@ func (s *setup) load(name string) (*profile.Profile, error) {
 }
 
 func (s *setup) addIssuer(name, url string, f *fields, disabled, keyless bool) {
-	policy := &s.profile.Policy
-	issuer := &issuerSetup{keyless: keyless, texts: map[*authority.Client][]string{}, Issuer: authority.Issuer{
-		Name: name, URL: url, Profile: s.profile, Environment: f.take("environment"), AudienceNames: f.list("names"),
+	policy := &s.profile.Definition().Policy
+	issuer := &issuerSetup{keyless: keyless, texts: map[*registry.Client][]string{}, Issuer: registry.Issuer{
+		Name: name, URL: url, Profile: s.profile.Definition(), Environment: f.take("environment"), AudienceNames: f.list("names"),
 		ResourceAudience: f.take("resource"), TokenLifetime: policy.Token.Lifetime, Replay: policy.Assertion.Replay,
 		Alg: policy.Token.Alg, Disabled: disabled,
 	}}
 	if replay := f.take("replay"); replay != "" {
-		issuer.Replay = profile.Replay(replay)
+		issuer.Replay = platform.Replay(replay)
 	}
 	if lifetime := f.take("lifetime"); lifetime != "" {
 		issuer.TokenLifetime, _ = time.ParseDuration(lifetime)
@@ -237,14 +239,14 @@ func (s *setup) addIssuer(name, url string, f *fields, disabled, keyless bool) {
 }
 
 // current is the issuer and the client that the next line belongs to.
-func (s *setup) current() (*issuerSetup, *authority.Client) {
+func (s *setup) current() (*issuerSetup, *registry.Client) {
 	issuer := s.issuers[len(s.issuers)-1]
 	return issuer, issuer.clients[len(issuer.clients)-1]
 }
 
 func (s *setup) addClient(id string, f *fields, disabled, introspects bool) {
 	issuer := s.issuers[len(s.issuers)-1]
-	c := &authority.Client{Issuer: issuer.Name, ID: id, Disabled: disabled, Introspects: introspects, Created: noon}
+	c := &registry.Client{Issuer: issuer.Name, ID: id, Disabled: disabled, Introspects: introspects, Created: noon}
 	for _, grant := range f.list("grants") {
 		c.Grants = append(c.Grants, oauth.GrantType(grant))
 	}
@@ -265,28 +267,28 @@ func (s *setup) addKey(t testing.TB, kid string, f *fields, disabled bool) error
 		return err
 	}
 	s.keys[kid] = &clientKey{kid: kid, alg: alg, client: client.ID, issuer: &issuer.Issuer, private: private}
-	return client.AddKey(&issuer.Issuer, nil, authority.Key{Kid: kid, Public: public, NotBefore: f.at("not-before"), NotAfter: f.at("not-after"), Disabled: disabled, Created: noon})
+	return client.AddKey(&issuer.Issuer, nil, registry.Key{Kid: kid, Public: public, NotBefore: f.at("not-before"), NotAfter: f.at("not-after"), Disabled: disabled, Created: noon})
 }
 
-func (s *setup) addSecret(kind authority.SecretKind, id, text string, f *fields, disabled bool) {
+func (s *setup) addSecret(kind registry.SecretKind, id, text string, f *fields, disabled bool) {
 	issuer, client := s.current()
-	client.Secrets = append(client.Secrets, authority.Secret{ID: id, Kind: kind, NotAfter: f.at("not-after"), Disabled: disabled, Created: noon})
+	client.Secrets = append(client.Secrets, registry.Secret{ID: id, Kind: kind, NotAfter: f.at("not-after"), Disabled: disabled, Created: noon})
 	issuer.texts[client] = append(issuer.texts[client], text)
 	s.secrets = append(s.secrets, text)
 }
 
-func rateOf(text string) limit.Rate {
+func rateOf(text string) overload.Rate {
 	perSecond, burst, _ := strings.Cut(text, "/")
-	rate := limit.Rate{}
+	rate := overload.Rate{}
 	rate.PerSecond, _ = strconv.ParseFloat(perSecond, 64)
 	rate.Burst, _ = strconv.Atoi(burst)
 	return rate
 }
 
 // register puts all into the store, by the rules of onboarding.
-func (s *setup) register(t testing.TB, db *store.DB, pepper authority.Pepper) {
+func (s *setup) register(t testing.TB, db *store.DB, pepper registry.Pepper) {
 	t.Helper()
-	entry := &authority.Entry{Kind: authority.EntryAdmin, Time: noon, Actor: "test"}
+	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: noon, Actor: "test"}
 	for _, issuer := range s.issuers {
 		for _, c := range issuer.clients {
 			for i, text := range issuer.texts[c] {

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/limit"
+	"moneyer/internal/overload"
 )
 
 // TestSlowSendersKeepNobodyOut: whoever sends a body slowly is among the readers
@@ -35,7 +35,7 @@ func TestSlowSendersKeepNobodyOut(t *testing.T) {
 		_, err = sender.Write([]byte("grant_type="))
 		must(t, err)
 	}
-	for h.readers.Inside() <= maxInFlight {
+	for h.admission.Readers.InUse() <= maxInFlight {
 		runtime.Gosched()
 	}
 	resp, err := h.client.Post(url, "application/x-www-form-urlencoded", strings.NewReader("grant_type=client_credentials"))
@@ -56,15 +56,14 @@ func TestSlowSendersKeepNobodyOut(t *testing.T) {
 // that are read are told to come again, before their bodies are looked at.
 func TestLongWaitIsRefused(t *testing.T) {
 	h := readSetup(t, "testdata/transcripts/boltpay", "").open(t)
-	lag, err := limit.NewLag(-time.Hour, time.Now) // every wait of a crowd is too long
+	delay, err := overload.NewQueueDelay(-time.Hour, time.Now) // every wait of a crowd is too long
 	must(t, err)
-	defer func() { must(t, lag.Close()) }()
-	h.lag = lag
-	h.serve(t)
+	defer func() { must(t, delay.Close()) }()
+	h.admission.QueueDelay = delay
 	url := h.setup.issuers[0].Endpoints()[0]
 	for range 1000 {
 		for range 1000 { // the crowd; what it finds out is believed for a moment only
-			lag.TooLong()
+			delay.TooLong()
 		}
 		resp, err := h.client.Post(url, "application/x-www-form-urlencoded", strings.NewReader("grant_type=client_credentials"))
 		must(t, err)

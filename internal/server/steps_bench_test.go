@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/overload"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // nowhere is a ResponseWriter that keeps nothing.
@@ -21,11 +23,11 @@ func (n nowhere) WriteHeader(int)             {}
 
 func benchEndpoint(b *testing.B, profileName string) *endpoint {
 	b.Helper()
-	p, err := profile.Builtin(profileName)
+	p, err := platform.Builtin(profileName)
 	if err != nil {
 		b.Fatal(err)
 	}
-	issuer := &authority.Issuer{Name: "bench", URL: "https://auth.example.com", Profile: p}
+	issuer := &registry.Issuer{Name: "bench", URL: "https://auth.example.com", Profile: p}
 	return &endpoint{Server: &Server{Now: time.Now}, name: "token", issuer: issuer, wire: newWire(issuer)}
 }
 
@@ -37,7 +39,7 @@ func BenchmarkDecode(b *testing.B) {
 		"json": {"thales-d1", "application/json", `{"grant_type":"urn:ietf:params:oauth:grant-type:jwt-bearer","assertion":"` + assertion + `"}`},
 	} {
 		b.Run(name, func(b *testing.B) {
-			e := benchEndpoint(b, c.profile)
+			e, limits := benchEndpoint(b, c.profile), overload.Default()
 			body := strings.NewReader(c.body)
 			r, err := http.NewRequestWithContext(b.Context(), http.MethodPost, "/oauth2/token", io.NopCloser(body))
 			if err != nil {
@@ -49,7 +51,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				body.Reset(c.body)
-				if _, err := e.wire.decode(w, r); err != nil {
+				if _, err := e.wire.decode(w, r, &limits); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -61,9 +63,9 @@ func BenchmarkDecode(b *testing.B) {
 func BenchmarkEncode(b *testing.B) {
 	e := benchEndpoint(b, "thales-d1")
 	token := &authority.AccessToken{Token: strings.Repeat("x", 700), ExpiresIn: 900, Expires: time.Now(), Scope: oauth.Scope{"a:b:c"}}
-	w := nowhere{http.Header{}}
+	c := call{endpoint: e, w: nowhere{http.Header{}}}
 	b.ReportAllocs()
 	for b.Loop() {
-		e.encode(w, token)
+		c.encode(token)
 	}
 }

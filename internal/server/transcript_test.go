@@ -17,7 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 var update = flag.Bool("update", false, "write the answers of testdata/transcripts/*/*.http anew")
@@ -175,11 +176,11 @@ func (r *run) obey(words []string) {
 	case "ledger down", "ledger up":
 		h.store.ledgerDown.Store(words[1] == "down")
 	case "gate full":
-		for h.gate.Enter() {
+		for h.admission.AtWork.Acquire() {
 		}
 	case "gate free":
 		for range maxInFlight {
-			h.gate.Leave()
+			h.admission.AtWork.Release()
 		}
 	default:
 		if words[0] == "keep" {
@@ -200,7 +201,7 @@ func (r *run) obey(words []string) {
 
 // able disables something of the first issuer, or enables it.
 func (r *run) able(what, id string, disabled bool) {
-	issuer, entry := r.house.setup.issuers[0], &authority.Entry{Kind: authority.EntryAdmin, Time: r.house.Now(), Actor: "test"}
+	issuer, entry := r.house.setup.issuers[0], &ledger.Entry{Kind: ledger.KindAdmin, Time: r.house.Now(), Actor: "test"}
 	switch what {
 	case "client":
 		c, err := r.house.store.DB.Client(r.Context(), issuer.Name, id)
@@ -213,7 +214,7 @@ func (r *run) able(what, id string, disabled bool) {
 		must(r, err)
 		changed := *m
 		changed.Disabled = disabled
-		must(r, r.house.store.PutMerchants(r.Context(), []authority.Merchant{changed}, entry))
+		must(r, r.house.store.PutMerchants(r.Context(), []registry.Merchant{changed}, entry))
 	case "issuer":
 		issuer.Disabled = disabled
 	default:
@@ -453,7 +454,7 @@ func (r *run) checkLedger() {
 	for _, record := range r.house.entries(r) {
 		entry, err := record.Entry()
 		must(r, err)
-		if entry.Kind == authority.EntryToken {
+		if entry.Kind == ledger.KindToken {
 			recorded[entry.JTI]++
 		}
 	}

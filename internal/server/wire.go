@@ -6,15 +6,14 @@ import (
 	"net/http"
 	"net/textproto"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // wire is a profile's Wire with what the token endpoint wants to know at once.
 type wire struct {
-	*profile.Wire
-	policy *profile.Policy
+	*platform.Wire
 	// correlation and apiKey are canonical header names.
 	correlation string
 	apiKey      string
@@ -22,21 +21,18 @@ type wire struct {
 	grant oauth.GrantType
 	// takesBasic and takesAPIKey say what the headers may hold.
 	takesBasic, takesAPIKey bool
-	realm                   string
 }
 
-func newWire(issuer *authority.Issuer) *wire {
+func newWire(issuer *registry.Issuer) *wire {
 	p := issuer.Profile
 	w := &wire{
 		Wire:        &p.Wire,
-		policy:      &p.Policy,
 		correlation: textproto.CanonicalMIMEHeaderKey(p.Wire.Correlation.Header),
 		apiKey:      textproto.CanonicalMIMEHeaderKey(p.Wire.APIKey.Header),
 		takesBasic:  p.Policy.Uses(oauth.AuthBasic),
 		takesAPIKey: p.Policy.Uses(oauth.AuthAPIKey),
-		realm:       issuer.Name,
 	}
-	if p.Wire.Meaning(profile.MeansGrantType) == nil {
+	if p.Wire.Meaning(platform.MeansGrantType) == nil {
 		w.grant = p.Policy.Grants[0].Type
 	}
 	return w
@@ -55,7 +51,7 @@ func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (id string, er
 		if policy.Required {
 			err = oauth.Errorf(oauth.InvalidRequest, "the header %s is missing", policy.Header)
 		}
-	case len(values) > 1 || len(values[0]) > policy.MaxLength || !policy.Chars.Allow(values[0]) || authority.LooksLikeCredential(values[0]):
+	case len(values) > 1 || len(values[0]) > policy.MaxLength || !policy.Chars.Allow(values[0]) || registry.LooksLikeCredential(values[0]):
 		id = newCorrelation(policy.MaxLength)
 		err = oauth.Errorf(oauth.InvalidRequest, "the header %s is malformed", policy.Header)
 	default:

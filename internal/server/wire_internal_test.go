@@ -6,13 +6,13 @@ import (
 	"strings"
 	"testing"
 
-	"moneyer/profile"
+	"moneyer/internal/platform"
 )
 
 // A secret that is sent as the request's name would stand in the log and the
 // ledger, and in the answer.
 func TestACredentialIsNoCorrelation(t *testing.T) {
-	p, err := profile.Builtin("boltpay")
+	p, err := platform.Builtin("boltpay")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
 
@@ -60,15 +60,15 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
-func tokenEntry() *authority.Entry {
+func tokenEntry() *ledger.Entry {
 	now := clock()
-	return &authority.Entry{Kind: authority.EntryToken, Time: now, Issuer: "d1-prd", Client: "bank-of-somewhere",
+	return &ledger.Entry{Kind: ledger.KindToken, Time: now, Issuer: "d1-prd", Client: "bank-of-somewhere",
 		Correlation: rand.Text(), JTI: rand.Text(), Credential: "key-2026-11", SigningKid: "IrVbGFoKBqz6wJ3aFVv7FQJY7jZpYkq7sGf0wCkX1aM",
 		Subject: "bank-of-somewhere", Scope: "d1/cards:read d1/cards:write", Expires: now.Add(5 * time.Minute)}
 }
 
-func use() *authority.Use {
-	u := &authority.Use{Until: clock().Add(5 * time.Minute)}
-	_, _ = rand.Read(u.Key[:])
+func use() *ledger.Consumed {
+	u := &ledger.Consumed{Until: clock().Add(5 * time.Minute)}
+	_, _ = rand.Read(u.Value[:])
 	return u
 }

@@ -4,7 +4,7 @@ import (
 	"hash/maphash"
 	"sync"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // named is the key of what an issuer calls by an ID.
@@ -13,24 +13,24 @@ type named struct{ issuer, id string }
 // digested is the key of an API key.
 type digested struct {
 	issuer string
-	digest authority.Digest
+	digest registry.Digest
 }
 
 // registryCache keeps what was read of the registry. What does not exist is not
 // kept.
 type registryCache struct {
-	clients    *cache[named, *authority.Client]
+	clients    *cache[named, *registry.Client]
 	apiKeys    *cache[digested, string] // the ID of the client that holds it
-	merchants  *cache[named, *authority.Merchant]
-	cardTokens *cache[named, authority.CardToken]
+	merchants  *cache[named, *registry.Merchant]
+	cardTokens *cache[named, registry.CardToken]
 }
 
 func newRegistryCache(entries int) *registryCache {
 	return &registryCache{
-		clients:    newCache[named, *authority.Client](entries),
+		clients:    newCache[named, *registry.Client](entries),
 		apiKeys:    newCache[digested, string](entries),
-		merchants:  newCache[named, *authority.Merchant](entries),
-		cardTokens: newCache[named, authority.CardToken](entries),
+		merchants:  newCache[named, *registry.Merchant](entries),
+		cardTokens: newCache[named, registry.CardToken](entries),
 	}
 }
 

@@ -10,8 +10,9 @@ import (
 	"testing"
 	"unsafe"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 func TestCacheIsBounded(t *testing.T) {
@@ -81,8 +82,8 @@ func TestCachedReadsDoNotAllocate(t *testing.T) {
 
 func putBenchClient(tb testing.TB, d *DB, n int) {
 	tb.Helper()
-	c := &authority.Client{Issuer: "d1", ID: fmt.Sprint("client-", n), Created: clock(), Keys: []authority.Key{testKey(tb)}}
-	e := &authority.Entry{Kind: authority.EntryAdmin, Time: clock()}
+	c := &registry.Client{Issuer: "d1", ID: fmt.Sprint("client-", n), Created: clock(), Keys: []registry.Key{testKey(tb)}}
+	e := &ledger.Entry{Kind: ledger.KindAdmin, Time: clock()}
 	if err := d.PutClient(tb.Context(), c, e); err != nil {
 		tb.Fatal(err)
 	}
@@ -132,7 +133,7 @@ func BenchmarkUncachedClient(b *testing.B) {
 	}
 	defer func() { _ = d.Close() }()
 	const clients = 10_000
-	ids, bulk := make([]string, clients), make([]*authority.Client, MaxBulk)
+	ids, bulk := make([]string, clients), make([]*registry.Client, MaxBulk)
 	for n := range clients {
 		ids[n] = fmt.Sprint("client-", n)
 		private, err := ecdsa.GenerateKey(elliptic.P256(), nil)
@@ -143,11 +144,11 @@ func BenchmarkUncachedClient(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		bulk[n%MaxBulk] = &authority.Client{Issuer: "d1", ID: ids[n], Created: clock(),
-			Keys:    []authority.Key{{Kid: "k", Public: public, Environment: "prd", Created: clock()}},
-			Secrets: []authority.Secret{{ID: "s", Kind: authority.ClientSecret, Created: clock()}}}
+		bulk[n%MaxBulk] = &registry.Client{Issuer: "d1", ID: ids[n], Created: clock(),
+			Keys:    []registry.Key{{Kid: "k", Public: public, Environment: "prd", Created: clock()}},
+			Secrets: []registry.Secret{{ID: "s", Kind: registry.ClientSecret, Created: clock()}}}
 		if n%MaxBulk == MaxBulk-1 {
-			if err := d.PutClients(b.Context(), bulk, &authority.Entry{Kind: authority.EntryAdmin, Time: clock()}); err != nil {
+			if err := d.PutClients(b.Context(), bulk, &ledger.Entry{Kind: ledger.KindAdmin, Time: clock()}); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -161,7 +162,7 @@ func BenchmarkUncachedClient(b *testing.B) {
 }
 
 // testKey is a new public key of a client.
-func testKey(tb testing.TB) authority.Key {
+func testKey(tb testing.TB) registry.Key {
 	tb.Helper()
 	public, _, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -171,5 +172,5 @@ func testKey(tb testing.TB) authority.Key {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return authority.Key{Kid: "k", Public: key}
+	return registry.Key{Kid: "k", Public: key}
 }

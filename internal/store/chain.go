@@ -4,7 +4,7 @@ import (
 	"crypto/sha256"
 	"math"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // head is the end of the chain.
@@ -32,7 +32,7 @@ func (t *tx) recordLines(lines []line) error {
 	for i := range lines {
 		l := &lines[i]
 		t.head.seq++
-		t.head.hash = authority.ChainHash(t.head.hash, l.text)
+		t.head.hash = ledger.ChainHash(t.head.hash, l.text)
 		row.marks = append(row.marks, t.head.hash[:markSize]...)
 		row.timeMin, row.timeMax = min(row.timeMin, l.at), max(row.timeMax, l.at)
 	}

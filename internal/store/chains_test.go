@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // signer signs checkpoints with the key that is made of name.
@@ -29,11 +29,11 @@ type another struct {
 }
 
 func newAnother(d *DB, chain int64) *another {
-	return &another{d: d, end: head{seq: authority.Numbered(chain, 0)}}
+	return &another{d: d, end: head{seq: ledger.Numbered(chain, 0)}}
 }
 
 // write puts a batch of entries into the chain.
-func (a *another) write(t *testing.T, entries ...*authority.Entry) {
+func (a *another) write(t *testing.T, entries ...*ledger.Entry) {
 	t.Helper()
 	err := a.d.writer.do(t.Context(), func(own *tx) error {
 		var lines []line
@@ -58,15 +58,15 @@ func (a *another) write(t *testing.T, entries ...*authority.Entry) {
 // append puts n entries into the chain, the i-th of them i seconds after at.
 func (a *another) append(t *testing.T, at, n int) {
 	t.Helper()
-	var entries []*authority.Entry
+	var entries []*ledger.Entry
 	for i := range n {
 		entries = append(entries, timed(at+i, a.late))
 	}
 	a.write(t, entries...)
 }
 
-func timed(seconds int, late time.Duration) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryToken, Time: clock().Add(time.Duration(seconds)*time.Second + late),
+func timed(seconds int, late time.Duration) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindToken, Time: clock().Add(time.Duration(seconds)*time.Second + late),
 		JTI: fmt.Sprint("jti-", seconds)}
 }
 
@@ -78,8 +78,8 @@ func (a *another) checkpoint(t *testing.T, at int, sign func([]byte) ([]byte, er
 		t.Fatal(err)
 	}
 	e := timed(at, a.late)
-	e.Kind, e.JTI = authority.EntryCheckpoint, ""
-	if _, err := signed(withOwn(chains, a.end.seq, a.end.hash), authority.ChainOf(a.end.seq), e, sign); err != nil {
+	e.Kind, e.JTI = ledger.KindCheckpoint, ""
+	if _, err := signed(withOwn(chains, a.end.seq, a.end.hash), ledger.ChainOf(a.end.seq), e, sign); err != nil {
 		t.Fatal(err)
 	}
 	a.write(t, e)
@@ -93,8 +93,8 @@ func own(t *testing.T, d *DB, at int) {
 }
 
 const (
-	chain2 = int64(2) << authority.ChainShift
-	chain5 = int64(5) << authority.ChainShift
+	chain2 = int64(2) << ledger.ChainShift
+	chain5 = int64(5) << ledger.ChainShift
 )
 
 // severalChains makes a ledger of three chains:
@@ -134,7 +134,7 @@ func severalChains(t *testing.T, late time.Duration) (*DB, *another, *another) {
 func seqs(seqs ...int64) string {
 	var words []string
 	for _, seq := range seqs {
-		words = append(words, authority.ShowSeq(seq))
+		words = append(words, ledger.ShowSeq(seq))
 	}
 	return strings.Join(words, " ")
 }
@@ -173,20 +173,20 @@ func readBatch(t *testing.T, d *DB, first int64) (found *batch) {
 }
 
 // rewrite writes the batches of a chain from entry first on anew, all links right.
-func rewrite(t *testing.T, d *DB, first int64, change func(*authority.Entry)) {
+func rewrite(t *testing.T, d *DB, first int64, change func(*ledger.Entry)) {
 	t.Helper()
 	b := readBatch(t, d, first)
 	a := &another{d: d, end: head{seq: first - 1, hash: [32]byte(b.previous)}}
 	var later []*batch
-	err := d.batches(t.Context(), first, first|(1<<authority.ChainShift-1), func(b *batch) error { later = append(later, b); return nil })
+	err := d.batches(t.Context(), first, first|(1<<ledger.ChainShift-1), func(b *batch) error { later = append(later, b); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq <= $2`, first, later[len(later)-1].first)
 	for _, b := range later {
-		var entries []*authority.Entry
+		var entries []*ledger.Entry
 		for i := range b.lines {
-			e, err := (&authority.Record{Line: b.lines[i]}).Entry()
+			e, err := (&ledger.Record{Line: b.lines[i]}).Entry()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -233,25 +233,25 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 		{"cut tail", statement(`DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`, chain2+7, chain5), "2-7", "up to entry 2-9, which checkpoint 5 names", true},
 		{"cut own tail", statement(`DELETE FROM ledger_batch WHERE first_seq >= 3 AND first_seq < $1`, chain2), "3", "which checkpoint 5-8 names", true},
 		{"rewritten tail", func(t *testing.T, d *DB) {
-			rewrite(t, d, chain2+7, func(e *authority.Entry) { e.JTI += "x" })
+			rewrite(t, d, chain2+7, func(e *ledger.Entry) { e.JTI += "x" })
 		}, "2-9", "not the entry that checkpoint 5 names", true},
 		{"rewritten chain", func(t *testing.T, d *DB) {
-			rewrite(t, d, chain5+1, func(e *authority.Entry) { e.JTI += "x" })
+			rewrite(t, d, chain5+1, func(e *ledger.Entry) { e.JTI += "x" })
 		}, "5-7", "rewritten with all that follow", true},
 		{"false head, signed by another", func(t *testing.T, d *DB) {
-			rewrite(t, d, chain5+8, func(e *authority.Entry) { resign(t, e, 5, foreign) })
+			rewrite(t, d, chain5+8, func(e *ledger.Entry) { resign(t, e, 5, foreign) })
 		}, "5-8", "", true},
 		{"true heads, signed by another", func(t *testing.T, d *DB) {
-			rewrite(t, d, 5, func(e *authority.Entry) { resign(t, e, 0, foreign) })
+			rewrite(t, d, 5, func(e *ledger.Entry) { resign(t, e, 0, foreign) })
 		}, "5", "its signature is not by the checkpoint key", false},
 		{"signature of another checkpoint", func(t *testing.T, d *DB) {
-			rewrite(t, d, 5, func(e *authority.Entry) { e.Signature = "AAAA" + e.Signature[4:] })
+			rewrite(t, d, 5, func(e *ledger.Entry) { e.Signature = "AAAA" + e.Signature[4:] })
 		}, "5", "its signature is not by the checkpoint key", false},
 		{"no signature", func(t *testing.T, d *DB) {
-			rewrite(t, d, 5, func(e *authority.Entry) { e.Signature = "" })
+			rewrite(t, d, 5, func(e *ledger.Entry) { e.Signature = "" })
 		}, "5", "its signature is not by the checkpoint key", false},
 		{"signature that is none", func(t *testing.T, d *DB) {
-			rewrite(t, d, 5, func(e *authority.Entry) { e.Signature = "=" })
+			rewrite(t, d, 5, func(e *ledger.Entry) { e.Signature = "=" })
 		}, "5", "not base64url", true},
 		{"checkpoint moved to another chain", func(t *testing.T, d *DB) {
 			e, err := readBatch(t, d, 5).record0().Entry()
@@ -262,23 +262,23 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 			(&another{d: d, end: head{seq: chain5 + 8, hash: [32]byte(b.last)}}).write(t, e)
 		}, "5-9", "its signature is not by the checkpoint key", false},
 		{"heads that are none", func(t *testing.T, d *DB) {
-			rewrite(t, d, 5, func(e *authority.Entry) { e.Heads = "0-4"; resign(t, e, 0, sign) })
+			rewrite(t, d, 5, func(e *ledger.Entry) { e.Heads = "0-4"; resign(t, e, 0, sign) })
 		}, "5", "hash", true},
 		{"no heads", func(t *testing.T, d *DB) {
-			rewrite(t, d, 5, func(e *authority.Entry) { e.Heads = ""; resign(t, e, 0, sign) })
+			rewrite(t, d, 5, func(e *ledger.Entry) { e.Heads = ""; resign(t, e, 0, sign) })
 		}, "5", "no number", true},
 		{"a head amid a batch", func(t *testing.T, d *DB) { // which is true, if odd
 			hash := readBatch(t, d, chain5+1)
 			hash.chained()
-			rewrite(t, d, 5, func(e *authority.Entry) {
-				e.Heads = authority.FormatHeads([]authority.Head{{Seq: chain5 + 3, Hash: hash.hashes[2]}})
+			rewrite(t, d, 5, func(e *ledger.Entry) {
+				e.Heads = ledger.FormatHeads([]ledger.Head{{Seq: chain5 + 3, Hash: hash.hashes[2]}})
 				resign(t, e, 0, sign)
 			})
 		}, "", "", true},
 		{"a number that no entry has", statement(`UPDATE ledger_batch SET first_seq = $1 WHERE first_seq = $2`, chain5, chain5+1), "5-0", "no entry has such a number", true},
-		{"a chain that there cannot be", func(t *testing.T, d *DB) { newAnother(d, authority.MaxChain+1).append(t, 1, 1) }, "8192-1", "such a number", true},
+		{"a chain that there cannot be", func(t *testing.T, d *DB) { newAnother(d, ledger.MaxChain+1).append(t, 1, 1) }, "8192-1", "such a number", true},
 		{"a chain with a predecessor", func(t *testing.T, d *DB) {
-			(&another{d: d, end: head{seq: 7 << authority.ChainShift, hash: [32]byte{1}}}).append(t, 1, 1)
+			(&another{d: d, end: head{seq: 7 << ledger.ChainShift, hash: [32]byte{1}}}).append(t, 1, 1)
 		}, "7-1", "claims a predecessor", true},
 	} {
 		for _, late := range []time.Duration{0, time.Hour, -time.Hour} {
@@ -294,7 +294,7 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 					var broken []string
 					for _, c := range report.Chains {
 						if c.Broken != 0 {
-							broken = append(broken, authority.ShowSeq(c.Broken))
+							broken = append(broken, ledger.ShowSeq(c.Broken))
 						}
 					}
 					if err != nil || strings.Join(broken, " ") != want || want != "" && !strings.Contains(report.How, test.how) {
@@ -306,11 +306,11 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 	}
 }
 
-func (b *batch) record0() *authority.Record {
-	return &authority.Record{Seq: b.first, Line: b.lines[0]}
+func (b *batch) record0() *ledger.Record {
+	return &ledger.Record{Seq: b.first, Line: b.lines[0]}
 }
 
-func resign(t *testing.T, e *authority.Entry, chain int64, sign func([]byte) ([]byte, error)) {
+func resign(t *testing.T, e *ledger.Entry, chain int64, sign func([]byte) ([]byte, error)) {
 	t.Helper()
 	signature, err := sign(e.CheckpointMessage(chain))
 	if err != nil {
@@ -335,10 +335,10 @@ func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		own(t, d, 0)
-		for i, c := range []authority.Head{chains[0].head, {Seq: chain2 + 4, Hash: [32]byte(readBatch(t, d, chain2+3).last)}} {
+		for i, c := range []ledger.Head{chains[0].head, {Seq: chain2 + 4, Hash: [32]byte(readBatch(t, d, chain2+3).last)}} {
 			e := timed(10*mostRecent, 0)
-			e.Kind = authority.EntryCheckpoint
-			e.Heads = authority.FormatHeads([]authority.Head{c})
+			e.Kind = ledger.KindCheckpoint
+			e.Heads = ledger.FormatHeads([]ledger.Head{c})
 			resign(t, e, 0, sign)
 			if err := d.Append(t.Context(), e, nil); err != nil {
 				t.Fatal(err)
@@ -347,7 +347,7 @@ func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
 				t.Errorf("%v late: %+v, %v", late, report, err)
 			}
 		}
-		rewrite(t, d, chain2+3, func(e *authority.Entry) { e.JTI += "x" })
+		rewrite(t, d, chain2+3, func(e *ledger.Entry) { e.JTI += "x" })
 		if report, err := d.Verify(t.Context(), key); err != nil || report.Broken != chain2+4 || report.Chains[0].Broken != 0 {
 			t.Errorf("%v late, rewritten: %+v, %v", late, report, err)
 		}
@@ -357,25 +357,25 @@ func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
 func TestEntriesOfSeveralChains(t *testing.T) {
 	d, _, _ := severalChains(t, 0)
 	at := func(seconds int) time.Time { return clock().Add(time.Duration(seconds) * time.Second) }
-	place := func(chain, n int64) int64 { return authority.Numbered(chain, n) }
+	place := func(chain, n int64) int64 { return ledger.Numbered(chain, n) }
 	for name, test := range map[string]struct {
-		q    authority.Query
+		q    ledger.Query
 		want string
 	}{
-		"all":                     {authority.Query{}, "1 2 3 4 5 2-1 2-2 2-3 2-4 2-5 2-6 2-7 2-8 2-9 5-1 5-2 5-3 5-4 5-5 5-6 5-7 5-8"},
-		"after one position":      {authority.Query{After: []int64{place(2, 7)}}, "1 2 3 4 5 2-8 2-9 5-1 5-2 5-3 5-4 5-5 5-6 5-7 5-8"},
-		"after all positions":     {authority.Query{After: []int64{4, place(2, 9), place(5, 6)}}, "5 5-7 5-8"},
-		"after ends":              {authority.Query{After: []int64{place(5, 8), place(2, 1000), 5, place(7, 1)}}, ""},
-		"limit over chains":       {authority.Query{After: []int64{3, place(2, 8)}, Limit: 4}, "4 5 2-9 5-1"},
-		"since":                   {authority.Query{Since: at(21)}, "3 4 5 2-7 2-8 2-9 5-8"},
-		"between":                 {authority.Query{Since: at(11), Until: at(14)}, "2-6 5-1"},
-		"between, in one chain":   {authority.Query{Since: at(32), Until: at(35)}, "2-9"},
-		"since, after a position": {authority.Query{Since: at(21), After: []int64{place(2, 8), place(5, 8)}}, "3 4 5 2-9"},
-		"kind":                    {authority.Query{Kind: authority.EntryCheckpoint}, "3 5 2-4 5-8"},
-		"jti":                     {authority.Query{JTI: "jti-13"}, "5-1"},
+		"all":                     {ledger.Query{}, "1 2 3 4 5 2-1 2-2 2-3 2-4 2-5 2-6 2-7 2-8 2-9 5-1 5-2 5-3 5-4 5-5 5-6 5-7 5-8"},
+		"after one position":      {ledger.Query{After: []int64{place(2, 7)}}, "1 2 3 4 5 2-8 2-9 5-1 5-2 5-3 5-4 5-5 5-6 5-7 5-8"},
+		"after all positions":     {ledger.Query{After: []int64{4, place(2, 9), place(5, 6)}}, "5 5-7 5-8"},
+		"after ends":              {ledger.Query{After: []int64{place(5, 8), place(2, 1000), 5, place(7, 1)}}, ""},
+		"limit over chains":       {ledger.Query{After: []int64{3, place(2, 8)}, Limit: 4}, "4 5 2-9 5-1"},
+		"since":                   {ledger.Query{Since: at(21)}, "3 4 5 2-7 2-8 2-9 5-8"},
+		"between":                 {ledger.Query{Since: at(11), Until: at(14)}, "2-6 5-1"},
+		"between, in one chain":   {ledger.Query{Since: at(32), Until: at(35)}, "2-9"},
+		"since, after a position": {ledger.Query{Since: at(21), After: []int64{place(2, 8), place(5, 8)}}, "3 4 5 2-9"},
+		"kind":                    {ledger.Query{Kind: ledger.KindCheckpoint}, "3 5 2-4 5-8"},
+		"jti":                     {ledger.Query{JTI: "jti-13"}, "5-1"},
 	} {
 		var found []int64
-		err := d.Entries(t.Context(), test.q, func(r *authority.Record) error {
+		err := d.Entries(t.Context(), test.q, func(r *ledger.Record) error {
 			found = append(found, r.Seq)
 			return nil
 		})
@@ -413,7 +413,7 @@ func TestPruneSeveralChains(t *testing.T) {
 	}
 	tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq < 19`)
 	report, err := d.Verify(t.Context(), key)
-	if err != nil || slices.ContainsFunc(report.Chains, func(c authority.ChainReport) bool { return c.Broken == 0 }) {
+	if err != nil || slices.ContainsFunc(report.Chains, func(c ledger.ChainReport) bool { return c.Broken == 0 }) {
 		t.Errorf("pruned without an anchor: %+v, %v", report, err)
 	}
 }

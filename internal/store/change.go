@@ -3,7 +3,7 @@ package store
 import (
 	"encoding/hex"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // Change names what somebody changed, so that those who remember it read it anew.
@@ -39,8 +39,8 @@ func (c *registryCache) drop(changes []Change) {
 		case ChangedCardToken:
 			c.cardTokens.drop(key)
 		case ChangedAPIKey:
-			if digest, err := hex.DecodeString(change.ID); err == nil && len(digest) == len(authority.Digest{}) {
-				c.apiKeys.drop(digested{change.Issuer, authority.Digest(digest)})
+			if digest, err := hex.DecodeString(change.ID); err == nil && len(digest) == len(registry.Digest{}) {
+				c.apiKeys.drop(digested{change.Issuer, registry.Digest(digest)})
 			}
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"sync"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // checkpoints is what this process knows of those that it made.
@@ -36,7 +36,7 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 	var covered []int64
 	err = d.writer.do(ctx, func(t *tx) error {
 		heads := withOwn(chains, t.head.seq, t.head.hash)
-		l, err := signed(heads, authority.ChainOf(t.head.seq), &authority.Entry{Kind: authority.EntryCheckpoint, Time: d.now()}, sign)
+		l, err := signed(heads, ledger.ChainOf(t.head.seq), &ledger.Entry{Kind: ledger.KindCheckpoint, Time: d.now()}, sign)
 		if err != nil {
 			return err
 		}
@@ -45,7 +45,7 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 		}
 		covered = []int64{t.head.seq}
 		for i := range heads {
-			if authority.ChainOf(heads[i].Seq) != authority.ChainOf(t.head.seq) {
+			if ledger.ChainOf(heads[i].Seq) != ledger.ChainOf(t.head.seq) {
 				covered = append(covered, heads[i].Seq)
 			}
 		}
@@ -63,8 +63,8 @@ func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
 	if covered == nil {
 		return true, nil
 	}
-	err := d.Entries(ctx, authority.Query{After: covered}, func(r *authority.Record) error {
-		if e, err := r.Entry(); err != nil || e.Kind != authority.EntryCheckpoint {
+	err := d.Entries(ctx, ledger.Query{After: covered}, func(r *ledger.Record) error {
+		if e, err := r.Entry(); err != nil || e.Kind != ledger.KindCheckpoint {
 			return errNews
 		}
 		return nil
@@ -78,15 +78,15 @@ func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
 var errNews = errors.New("news")
 
 // withOwn returns the heads of the chains, that of the writer's own as it is now.
-func withOwn(chains []chain, seq int64, hash [32]byte) []authority.Head {
-	var heads []authority.Head
-	own := authority.Head{Seq: seq, Hash: hash}
-	done := authority.PlaceOf(seq) == 0
+func withOwn(chains []chain, seq int64, hash [32]byte) []ledger.Head {
+	var heads []ledger.Head
+	own := ledger.Head{Seq: seq, Hash: hash}
+	done := ledger.PlaceOf(seq) == 0
 	for i := range chains {
-		if !done && chains[i].number >= authority.ChainOf(seq) {
+		if !done && chains[i].number >= ledger.ChainOf(seq) {
 			heads, done = append(heads, own), true
 		}
-		if chains[i].number != authority.ChainOf(seq) {
+		if chains[i].number != ledger.ChainOf(seq) {
 			heads = append(heads, chains[i].head)
 		}
 	}
@@ -97,8 +97,8 @@ func withOwn(chains []chain, seq int64, hash [32]byte) []authority.Head {
 }
 
 // signed makes the line of a checkpoint of those heads.
-func signed(heads []authority.Head, chain int64, e *authority.Entry, sign func([]byte) ([]byte, error)) (line, error) {
-	e.Heads = authority.FormatHeads(heads)
+func signed(heads []ledger.Head, chain int64, e *ledger.Entry, sign func([]byte) ([]byte, error)) (line, error) {
+	e.Heads = ledger.FormatHeads(heads)
 	signature, err := sign(e.CheckpointMessage(chain))
 	if err != nil {
 		return line{}, fmt.Errorf("signing a checkpoint: %w", err)

@@ -8,11 +8,21 @@ import (
 	"errors"
 	"fmt"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
+// readClient reads the document of a client.
+func readClient(document []byte) (*registry.Client, error) {
+	c := &registry.Client{}
+	if err := json.Unmarshal(document, c); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
 // Client implements authority.Registry.
-func (d *DB) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	key := named{issuer, id}
 	c, epoch, ok := d.cache.clients.get(key)
 	if ok && d.trusts() {
@@ -24,7 +34,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*authority.Client, 
 	if err != nil {
 		return nil, missing(err, "client", id)
 	}
-	if c, err = authority.DecodeClient(document); err != nil {
+	if c, err = readClient(document); err != nil {
 		return nil, fmt.Errorf("client %q of issuer %q: %w", id, issuer, err)
 	}
 	d.cache.clients.put(named{c.Issuer, c.ID}, c, epoch) // id may be a part of a whole request
@@ -32,7 +42,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*authority.Client, 
 }
 
 // ClientByAPIKey implements authority.Registry.
-func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest authority.Digest) (*authority.Client, error) {
+func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
 	key := digested{issuer, digest}
 	id, epoch, ok := d.cache.apiKeys.get(key)
 	if !ok || !d.trusts() {
@@ -55,8 +65,8 @@ func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest authority
 
 // Clients lists an issuer's clients whose IDs come after the given one, in the
 // order of their IDs: at most limit, or [MaxPage].
-func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*authority.Client, error) {
-	var clients []*authority.Client
+func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error) {
+	var clients []*registry.Client
 	err := d.reads.list(ctx, `SELECT document FROM client WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
 		[]any{issuer, after, page(limit)},
 		func(scan func(...any) error) error {
@@ -64,7 +74,7 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*a
 			if err := scan(&document); err != nil {
 				return err
 			}
-			c, err := authority.DecodeClient(document)
+			c, err := readClient(document)
 			clients = append(clients, c)
 			return err
 		})
@@ -75,13 +85,13 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*a
 }
 
 // PutClient stores c under the revision after c.Revision, which must be the one
-// that is stored, or 0 for a client that does not exist yet; authority.ErrConflict
-// tells that it is not. c itself stays as it is. A *authority.KeyTakenError names
+// that is stored, or 0 for a client that does not exist yet; registry.ErrConflict
+// tells that it is not. c itself stays as it is. A *registry.KeyTakenError names
 // the holder of a key that may not be registered twice: under another client of
 // the same issuer, or under another environment anywhere, disabled or not. An
-// API key that another client holds is an authority.ErrConflict. e is recorded
+// API key that another client holds is an registry.ErrConflict. e is recorded
 // with the change; without it there is none.
-func (d *DB) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+func (d *DB) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	p, err := prepare(c)
 	if err != nil {
 		return err
@@ -91,7 +101,7 @@ func (d *DB) PutClient(ctx context.Context, c *authority.Client, e *authority.En
 
 // PutClients is PutClient for up to [MaxBulk] clients, all or none. The error names
 // the client that is refused.
-func (d *DB) PutClients(ctx context.Context, clients []*authority.Client, e *authority.Entry) error {
+func (d *DB) PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error {
 	if err := checkBulk(len(clients)); err != nil {
 		return err
 	}
@@ -105,7 +115,7 @@ func (d *DB) PutClients(ctx context.Context, clients []*authority.Client, e *aut
 	return d.change(ctx, e, func(t *tx) error {
 		for _, p := range prepared {
 			err := t.putClient(p)
-			if taken := (*authority.KeyTakenError)(nil); errors.As(err, &taken) { // all else names its client, which may be one before
+			if taken := (*registry.KeyTakenError)(nil); errors.As(err, &taken) { // all else names its client, which may be one before
 				err = fmt.Errorf("client %q: %w", p.stored.ID, err)
 			}
 			if err != nil {
@@ -119,12 +129,12 @@ func (d *DB) PutClients(ctx context.Context, clients []*authority.Client, e *aut
 // clientPut is a client under its new revision, with all of it that can be worked
 // out before the writer has to wait for it.
 type clientPut struct {
-	stored      authority.Client
+	stored      registry.Client
 	document    []byte
 	thumbprints []string // of its keys
 }
 
-func prepare(c *authority.Client) (*clientPut, error) {
+func prepare(c *registry.Client) (*clientPut, error) {
 	p := &clientPut{stored: *c}
 	p.stored.Revision++
 	for _, k := range c.Keys {
@@ -155,9 +165,9 @@ func (t *tx) putClient(p *clientPut) error {
 }
 
 // RemoveClient removes a client with its keys and secrets. One that does not
-// exist is authority.ErrNotFound, one that still owns merchants is
-// authority.ErrConflict.
-func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error {
+// exist is registry.ErrNotFound, one that still owns merchants is
+// registry.ErrConflict.
+func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedClient, issuer, id)
 		var merchant string
@@ -189,7 +199,7 @@ func removed(err error, what, id string) error {
 }
 
 // change runs fn and records e in one transaction.
-func (d *DB) change(ctx context.Context, e *authority.Entry, fn func(*tx) error) error {
+func (d *DB) change(ctx context.Context, e *ledger.Entry, fn func(*tx) error) error {
 	l, err := encode(e)
 	if err != nil {
 		return err
@@ -206,10 +216,10 @@ func (d *DB) change(ctx context.Context, e *authority.Entry, fn func(*tx) error)
 }
 
 // writeClient inserts revision 1 and updates to any other.
-func (t *tx) writeClient(c *authority.Client, document []byte) error {
+func (t *tx) writeClient(c *registry.Client, document []byte) error {
 	judge := func(changed int64) error {
 		if changed == 0 {
-			return fmt.Errorf("client %q: %w", c.ID, authority.ErrConflict)
+			return fmt.Errorf("client %q: %w", c.ID, registry.ErrConflict)
 		}
 		return nil
 	}
@@ -223,7 +233,7 @@ func (t *tx) writeClient(c *authority.Client, document []byte) error {
 
 func conflictUnless(changed int64, err error) error {
 	if err == nil && changed == 0 {
-		return authority.ErrConflict
+		return registry.ErrConflict
 	}
 	return err
 }
@@ -254,7 +264,7 @@ func (t *tx) indexClient(p *clientPut) error {
 	}
 	for i := range c.Secrets {
 		s := &c.Secrets[i]
-		if s.Kind != authority.APIKey {
+		if s.Kind != registry.APIKey {
 			continue
 		}
 		t.changed(ChangedAPIKey, c.Issuer, hex.EncodeToString(s.Digest[:]))
@@ -272,8 +282,8 @@ func (t *tx) indexClient(p *clientPut) error {
 	return nil
 }
 
-func (t *tx) indexKey(c *authority.Client, k *authority.Key, thumbprint string) error {
-	taken := &authority.KeyTakenError{}
+func (t *tx) indexKey(c *registry.Client, k *registry.Key, thumbprint string) error {
+	taken := &registry.KeyTakenError{}
 	err := t.row(`SELECT issuer, client, kid, environment FROM client_key
 		WHERE thumbprint = $1 AND (environment <> $2 OR issuer = $3 AND client <> $4) LIMIT 1`,
 		[]any{thumbprint, k.Environment, c.Issuer, c.ID},
@@ -298,20 +308,20 @@ func (t *tx) indexKey(c *authority.Client, k *authority.Key, thumbprint string) 
 		c.Issuer, c.ID, k.Kid, thumbprint, k.Environment, notAfter)
 }
 
-// remove deletes one thing; none is authority.ErrNotFound.
+// remove deletes one thing; none is registry.ErrNotFound.
 func (t *tx) remove(what, id, query string, args ...any) error {
 	changed, err := t.exec(query, args...)
 	if err == nil && changed == 0 {
-		return fmt.Errorf("%s %q: %w", what, id, authority.ErrNotFound)
+		return fmt.Errorf("%s %q: %w", what, id, registry.ErrNotFound)
 	}
 	return err
 }
 
-// missing turns "no row" into authority.ErrNotFound that says what is missing. What
+// missing turns "no row" into registry.ErrNotFound that says what is missing. What
 // the database cannot store does not exist in it either.
 func missing(err error, what, id string) error {
 	if errors.Is(err, sql.ErrNoRows) || isUnstorable(err) {
-		return fmt.Errorf("%s %q: %w", what, id, authority.ErrNotFound)
+		return fmt.Errorf("%s %q: %w", what, id, registry.ErrNotFound)
 	}
 	return fmt.Errorf("%s %q: %w", what, id, err)
 }

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // CopyReport is what a copy holds.
@@ -15,7 +15,7 @@ type CopyReport struct {
 	// Rows that were counted in the copy, by table, in the order of copying.
 	Rows []CopiedRows
 	// Heads are the ends of the ledger's chains. The copy leads to them as its source does.
-	Heads []authority.Head
+	Heads []ledger.Head
 	// Resumed tells that an earlier copy had been cut, and was gone on with.
 	Resumed bool
 	// Broken says how the ledger is broken, in the source as in the copy. It is empty when the
@@ -194,8 +194,8 @@ func (c *copying) ledger(ctx context.Context) error {
 }
 
 // copied finds up to where the target has a chain.
-func (c *copying) copied(ctx context.Context, h authority.Head) (after int64, err error) {
-	begin := authority.Numbered(authority.ChainOf(h.Seq), 0)
+func (c *copying) copied(ctx context.Context, h ledger.Head) (after int64, err error) {
+	begin := ledger.Numbered(ledger.ChainOf(h.Seq), 0)
 	err = c.target.conn.QueryRowContext(ctx, `SELECT coalesce(max(first_seq), $1) FROM ledger_batch WHERE first_seq >= $1 AND first_seq <= $2`, begin, h.Seq).Scan(&after)
 	if err != nil {
 		return 0, fmt.Errorf("ledger_batch: %w", err)

@@ -15,8 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 func must(tb testing.TB, err error) {
@@ -36,8 +38,8 @@ func openURL(tb testing.TB, url string) *DB {
 
 func newFile(tb testing.TB) string { return "sqlite:" + filepath.Join(tb.TempDir(), "moneyer.db") }
 
-func changeEntry() *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now(), Actor: "test", Action: "fill"}
+func changeEntry() *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Actor: "test", Action: "fill"}
 }
 
 // soon is when assertions of these tests end.
@@ -49,16 +51,16 @@ func fill(tb testing.TB, d *DB, n int) {
 	tb.Helper()
 	ctx := tb.Context()
 	for from := 0; from < n; from += MaxBulk {
-		var clients []*authority.Client
+		var clients []*registry.Client
 		for i := from; i < min(n, from+MaxBulk); i++ {
 			clients = append(clients, testClient(tb, i))
 		}
 		must(tb, d.PutClients(ctx, clients, changeEntry()))
 	}
-	must(tb, d.PutMerchants(ctx, []authority.Merchant{{Issuer: "d1", ID: "shop ü", Client: "client-0"}, {Issuer: "d1", ID: "stall", Client: "client-1"}}, changeEntry()))
-	must(tb, d.PutCardTokens(ctx, []authority.CardToken{{Issuer: "d1", ID: "4711", Merchant: "stall", Scheme: "visa"}}, changeEntry()))
-	must(tb, d.PutSigningKeys(ctx, authority.SigningKeys{Issuer: "d1"}, changeEntry()))
-	must(tb, d.PutRevocation(ctx, &authority.Revocation{Issuer: "d1", ID: "r", All: true, Until: soon()}, changeEntry()))
+	must(tb, d.PutMerchants(ctx, []registry.Merchant{{Issuer: "d1", ID: "shop ü", Client: "client-0"}, {Issuer: "d1", ID: "stall", Client: "client-1"}}, changeEntry()))
+	must(tb, d.PutCardTokens(ctx, []registry.CardToken{{Issuer: "d1", ID: "4711", Merchant: "stall", Scheme: "visa"}}, changeEntry()))
+	must(tb, d.PutSigningKeys(ctx, registry.SigningKeys{Issuer: "d1"}, changeEntry()))
+	must(tb, d.PutRevocation(ctx, &revocation.Revocation{Issuer: "d1", ID: "r", All: true, Until: soon()}, changeEntry()))
 	d.Touch("d1", "client-0", "k", time.Now())
 	must(tb, d.flush(ctx, 1000))
 	var all sync.WaitGroup
@@ -74,21 +76,21 @@ func fill(tb testing.TB, d *DB, n int) {
 	all.Wait()
 }
 
-func testClient(tb testing.TB, i int) *authority.Client {
+func testClient(tb testing.TB, i int) *registry.Client {
 	tb.Helper()
 	public, _, err := ed25519.GenerateKey(nil)
 	must(tb, err)
 	key, err := jose.NewPublicKey(public, jose.EdDSA)
 	must(tb, err)
-	return &authority.Client{
+	return &registry.Client{
 		Issuer: "d1", ID: fmt.Sprint("client-", i), Name: "A bank",
-		Keys:    []authority.Key{{Kid: "k", Environment: "prd", Public: key}},
-		Secrets: []authority.Secret{{ID: "s", Kind: authority.APIKey, Digest: sha256.Sum256(fmt.Append(nil, i))}},
+		Keys:    []registry.Key{{Kid: "k", Environment: "prd", Public: key}},
+		Secrets: []registry.Secret{{ID: "s", Kind: registry.APIKey, Digest: sha256.Sum256(fmt.Append(nil, i))}},
 	}
 }
 
-func testUse(i int) *authority.Use {
-	u := &authority.Use{Key: sha256.Sum256(fmt.Append(nil, "use", i)), Until: soon().Add(time.Duration(i%5) * time.Minute)}
+func testUse(i int) *ledger.Consumed {
+	u := &ledger.Consumed{Value: sha256.Sum256(fmt.Append(nil, "use", i)), Until: soon().Add(time.Duration(i%5) * time.Minute)}
 	if i%3 == 0 {
 		u.Sealed = fmt.Append(nil, "left by ", i)
 	}
@@ -178,7 +180,7 @@ func goesOn(t *testing.T, url string, unused int) {
 	d := openURL(t, url)
 	defer d.Close()
 	for _, i := range []int{0, 3, 4, 199} {
-		var used *authority.UsedError
+		var used *ledger.ReplayedError
 		if err := d.Append(t.Context(), testEntry(i), testUse(i)); !errors.As(err, &used) || string(used.Sealed) != string(testUse(i).Sealed) {
 			t.Errorf("%s: assertion %d: %v, %+v", url, i, err, used)
 		}
@@ -392,7 +394,7 @@ func checkBackup(t *testing.T, path string) {
 	d := openURL(t, "sqlite:"+path)
 	defer d.Close()
 	tokens := map[int]bool{}
-	must(t, d.Entries(t.Context(), authority.Query{Kind: authority.EntryToken}, func(r *authority.Record) error {
+	must(t, d.Entries(t.Context(), ledger.Query{Kind: ledger.KindToken}, func(r *ledger.Record) error {
 		e, err := r.Entry()
 		if err != nil {
 			return err
@@ -406,7 +408,7 @@ func checkBackup(t *testing.T, path string) {
 		t.Errorf("%d assertions are used up for %d tokens", used, len(tokens))
 	}
 	for i := range tokens {
-		if !isUsed(t, d, testUse(i).Key) {
+		if !isUsed(t, d, testUse(i).Value) {
 			t.Errorf("token %d has no used assertion", i)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/stdlib"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // copySource is the store that is read.
@@ -29,7 +29,7 @@ type copySource struct {
 // point is what a store holds at an instant.
 type point struct {
 	counts    map[string]int64 // rows by table; of use_up the assertions that may still come again
-	heads     []authority.Head // of the ledger's chains, in their order
+	heads     []ledger.Head    // of the ledger's chains, in their order
 	forgotten int64            // up to when used assertions were forgotten, in Unix seconds
 	lastUsed  int64            // the latest time of last use
 }
@@ -256,14 +256,14 @@ func (r *rows) eachUsed(visit func(key usedKey, until int64, sealed []byte) erro
 }
 
 // chainEnds reads the heads that a database keeps.
-func chainEnds(ctx context.Context, q querier) (heads []authority.Head, err error) {
+func chainEnds(ctx context.Context, q querier) (heads []ledger.Head, err error) {
 	found, err := q.QueryContext(ctx, `SELECT seq, hash FROM ledger_chain ORDER BY id`)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = found.Close() }()
 	for found.Next() {
-		var h authority.Head
+		var h ledger.Head
 		var hash []byte
 		if err := found.Scan(&h.Seq, &hash); err != nil {
 			return nil, err
@@ -278,7 +278,7 @@ func chainEnds(ctx context.Context, q querier) (heads []authority.Head, err erro
 }
 
 // lastBatches finds the heads by the last batch of each chain.
-func lastBatches(ctx context.Context, reads *sql.DB) (heads []authority.Head, err error) {
+func lastBatches(ctx context.Context, reads *sql.DB) (heads []ledger.Head, err error) {
 	chains, err := (&DB{reads: newReader(reads, true)}).chains(ctx)
 	for i := range chains {
 		heads = append(heads, chains[i].head)

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // copyTarget is the store that is written: SQLite or PostgreSQL.
@@ -272,10 +272,10 @@ func (t *copyTarget) finish(ctx context.Context, p *point) error {
 // putHeads writes the ends of the chains, for replicas to go on with. And it lets
 // the revision begin at an instant: a replica that remembers what was in the database
 // before must not find the revision there that it has heard of.
-func putHeads(ctx context.Context, q querier, heads []authority.Head) error {
+func putHeads(ctx context.Context, q querier, heads []ledger.Head) error {
 	for _, h := range heads {
 		_, err := q.ExecContext(ctx, `INSERT INTO ledger_chain (id, holder, seq, hash) VALUES ($1, '', $2, $3)
-			ON CONFLICT (id) DO UPDATE SET holder = '', seq = excluded.seq, hash = excluded.hash`, authority.ChainOf(h.Seq), h.Seq, h.Hash[:])
+			ON CONFLICT (id) DO UPDATE SET holder = '', seq = excluded.seq, hash = excluded.hash`, ledger.ChainOf(h.Seq), h.Seq, h.Hash[:])
 		if err != nil {
 			return fmt.Errorf("ledger_chain: %w", err)
 		}
@@ -384,10 +384,10 @@ func (t *copyTarget) verify(ctx context.Context, source *copySource) (how string
 		return broken.Error(), t.sameBatch(ctx, source, report.Broken)
 	}
 	for _, h := range source.point.heads {
-		there := slices.ContainsFunc(report.Chains, func(c authority.ChainReport) bool { return c.Last == h.Seq && c.Head == h.Hash })
-		if !there && authority.PlaceOf(h.Seq) > 0 {
+		there := slices.ContainsFunc(report.Chains, func(c ledger.ChainReport) bool { return c.Last == h.Seq && c.Head == h.Hash })
+		if !there && ledger.PlaceOf(h.Seq) > 0 {
 			return fmt.Sprintf("the entries of chain %d do not lead to its end, which is said to be entry %s",
-				authority.ChainOf(h.Seq), authority.ShowSeq(h.Seq)), nil
+				ledger.ChainOf(h.Seq), ledger.ShowSeq(h.Seq)), nil
 		}
 	}
 	return "", nil

@@ -18,7 +18,7 @@ import (
 	"syscall"
 	"testing"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/pgtest"
 )
 
@@ -84,9 +84,9 @@ func child(t *testing.T, task, path string) *exec.Cmd {
 }
 
 // numbered is the use-up and the entry of the n-th assertion.
-func numbered(n int64) (*authority.Entry, *authority.Use) {
-	u := &authority.Use{Until: clock()}
-	binary.BigEndian.PutUint64(u.Key[:], uint64(n))
+func numbered(n int64) (*ledger.Entry, *ledger.Consumed) {
+	u := &ledger.Consumed{Until: clock()}
+	binary.BigEndian.PutUint64(u.Value[:], uint64(n))
 	return testEntry(int(n)), u
 }
 
@@ -154,7 +154,7 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 	t.Helper()
 	d := openTest(t, path, Options{})
 	found := map[string]bool{}
-	err := d.Entries(t.Context(), authority.Query{}, func(r *authority.Record) error {
+	err := d.Entries(t.Context(), ledger.Query{}, func(r *ledger.Record) error {
 		e, err := r.Entry()
 		if err == nil {
 			found[strings.TrimPrefix(e.JTI, "jti-")] = true
@@ -173,7 +173,7 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, u := numbered(n); !isUsed(t, d, u.Key) {
+		if _, u := numbered(n); !isUsed(t, d, u.Value) {
 			t.Errorf("assertion %s was acknowledged and is not used up", text)
 		}
 	}
@@ -185,7 +185,7 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 	}
 }
 
-// useKey is authority.Use.Key.
+// useKey is ledger.Consumed.Key.
 type useKey = [32]byte
 
 func isUsed(t *testing.T, d *DB, key useKey) bool {

@@ -182,17 +182,11 @@ func (f *feed) beat(ctx context.Context) (p pulse, err error) {
 			return p, err
 		}
 	}
-	spent := []byte{}
-	if f.options.Beat != nil {
-		spent = append(spent, f.options.Beat()...) // nil would be NULL
-	}
 	p.began = f.now()
 	f.warned.Store(false)
 	var batch pgx.Batch
-	batch.Queue(`INSERT INTO replica (id, seen, spent) VALUES ($1, now(), $2)
-		ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, spent = excluded.spent`, f.replica, spent)
+	batch.Queue(`INSERT INTO replica (id, seen) VALUES ($1, now()) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen`, f.replica)
 	batch.Queue(`SELECT revision, gone FROM registry_revision`).QueryRow(func(row pgx.Row) error { return row.Scan(&p.revision, &p.gone) })
-	batch.Queue(`SELECT id, spent FROM replica WHERE id <> $1 AND seen > now() - interval '2 seconds'`, f.replica).Query(f.others)
 	if err := f.conn.SendBatch(context.WithoutCancel(ctx), &batch).Close(); err != nil {
 		return p, unavailable(err)
 	}
@@ -230,19 +224,6 @@ func (f *feed) connect(ctx context.Context) (err error) {
 		f.revision = unheard
 	}
 	return nil
-}
-
-// others hears what the other replicas spent.
-func (f *feed) others(rows pgx.Rows) error {
-	var id string
-	var spent []byte
-	_, err := pgx.ForEachRow(rows, []any{&id, &spent}, func() error {
-		if f.options.Heard != nil {
-			f.options.Heard(id, spent)
-		}
-		return nil
-	})
-	return err
 }
 
 // changes reads what was changed since the last beat; nil when there is too much

@@ -12,12 +12,14 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 func putNamed(t *testing.T, d *DB, id string, revision int64, name string, disabled bool) {
 	t.Helper()
-	c := &authority.Client{Issuer: "d1", ID: id, Revision: revision, Name: name, Disabled: disabled}
+	c := &registry.Client{Issuer: "d1", ID: id, Revision: revision, Name: name, Disabled: disabled}
 	if err := d.PutClient(t.Context(), c, testEntry(0)); err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +143,7 @@ func feedHeldUp(t *testing.T) {
 	if c, err := b.LastKnown().Client(t.Context(), "d1", "bank"); err != nil || c.Disabled {
 		t.Errorf("what was known last of a client: %+v, %v", c, err)
 	}
-	if _, err := b.LastKnown().Client(t.Context(), "d1", "nobody"); err == nil || errors.Is(err, authority.ErrNotFound) {
+	if _, err := b.LastKnown().Client(t.Context(), "d1", "nobody"); err == nil || errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a client of whom nothing was known: %v", err)
 	}
 	for range 100 {
@@ -298,8 +300,8 @@ func toldForEver(t *testing.T) {
 		}
 		return nil
 	}})
-	r := &authority.Revocation{Issuer: "d1", ID: "r", Until: time.Now().Add(time.Hour)}
-	if err := a.PutRevocation(t.Context(), r, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now()}); err != nil {
+	r := &revocation.Revocation{Issuer: "d1", ID: "r", Until: time.Now().Add(time.Hour)}
+	if err := a.PutRevocation(t.Context(), r, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()}); err != nil {
 		t.Fatal(err)
 	}
 	if !<-bounded {
@@ -370,13 +372,13 @@ func tellsOfWhatIsRemembered(t *testing.T) {
 	var heard told
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{Changed: heard.changed})
 	keys, revocations := Change{Kind: ChangedSigningKeys, Issuer: "d1"}, Change{Kind: ChangedRevocations, Issuer: "d2", ID: "r1"}
-	if err := a.PutSigningKeys(t.Context(), authority.SigningKeys{Issuer: "d1"}, testEntry(0)); err != nil {
+	if err := a.PutSigningKeys(t.Context(), registry.SigningKeys{Issuer: "d1"}, testEntry(0)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, patience, "signing keys are told of", func() bool { return heard.times(keys) == 1 })
 
 	heard.fail(errors.New("the keys cannot be read"))
-	r := &authority.Revocation{Issuer: "d2", ID: "r1", Until: time.Now().Add(time.Hour)}
+	r := &revocation.Revocation{Issuer: "d2", ID: "r1", Until: time.Now().Add(time.Hour)}
 	if err := a.PutRevocation(t.Context(), r, testEntry(1)); err != nil {
 		t.Fatal(err)
 	}
@@ -409,36 +411,4 @@ func tellsOfAll(t *testing.T) {
 	eventually(t, patience, "all is told of", func() bool {
 		return heard.times(Change{Kind: ChangedSigningKeys}) == 1 && heard.times(Change{Kind: ChangedRevocations}) == 1
 	})
-}
-
-// TestBeatCarriesWhatIsSaid: what a replica says with its beat the others hear, and
-// not itself.
-func TestBeatCarriesWhatIsSaid(t *testing.T) {
-	url := PostgresForTests.NewDatabase(t)
-	var mu sync.Mutex
-	heard := map[string]map[string]string{}
-	start := func(name string) *DB {
-		return startReplica(t, url, Options{
-			Beat: func() []byte { return []byte("of " + name) },
-			Heard: func(replica string, said []byte) {
-				mu.Lock()
-				defer mu.Unlock()
-				if heard[name] == nil {
-					heard[name] = map[string]string{}
-				}
-				heard[name][replica] = string(said)
-			},
-		})
-	}
-	a, b := start("a"), start("b")
-	eventually(t, patience, "each hears the other", func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		return heard["a"][feedOf(t, b).replica] == "of b" && heard["b"][feedOf(t, a).replica] == "of a"
-	})
-	mu.Lock()
-	defer mu.Unlock()
-	if len(heard["a"]) != 1 || len(heard["b"]) != 1 {
-		t.Errorf("heard %v", heard)
-	}
 }

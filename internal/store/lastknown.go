@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // LastKnown answers from memory alone, as things were when the database was last
 // heard ([DB.Heard]): for questions that had better get an old answer than none.
-// What is not in memory is not authority.ErrNotFound but a failure.
+// What is not in memory is not registry.ErrNotFound but a failure.
 func (d *DB) LastKnown() authority.Registry { return lastKnown{d} }
 
 type lastKnown struct{ d *DB }
@@ -20,7 +21,7 @@ type lastKnown struct{ d *DB }
 var errNotRemembered = errors.New("the database cannot be asked, and memory does not hold it")
 
 // Client implements authority.Registry.
-func (l lastKnown) Client(_ context.Context, issuer, id string) (*authority.Client, error) {
+func (l lastKnown) Client(_ context.Context, issuer, id string) (*registry.Client, error) {
 	if c, _, ok := l.d.cache.clients.get(named{issuer, id}); ok {
 		return c, nil
 	}
@@ -28,7 +29,7 @@ func (l lastKnown) Client(_ context.Context, issuer, id string) (*authority.Clie
 }
 
 // ClientByAPIKey implements authority.Registry.
-func (l lastKnown) ClientByAPIKey(ctx context.Context, issuer string, digest authority.Digest) (*authority.Client, error) {
+func (l lastKnown) ClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
 	id, _, ok := l.d.cache.apiKeys.get(digested{issuer, digest})
 	if !ok {
 		return nil, fmt.Errorf("API key of issuer %q: %w", issuer, errNotRemembered)
@@ -44,7 +45,7 @@ func (l lastKnown) ClientByAPIKey(ctx context.Context, issuer string, digest aut
 }
 
 // Merchant implements authority.Registry.
-func (l lastKnown) Merchant(_ context.Context, issuer, id string) (*authority.Merchant, error) {
+func (l lastKnown) Merchant(_ context.Context, issuer, id string) (*registry.Merchant, error) {
 	if m, _, ok := l.d.cache.merchants.get(named{issuer, id}); ok {
 		return m, nil
 	}
@@ -52,8 +53,8 @@ func (l lastKnown) Merchant(_ context.Context, issuer, id string) (*authority.Me
 }
 
 // CardTokens implements authority.Registry.
-func (l lastKnown) CardTokens(_ context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
-	found := make([]authority.CardToken, len(ids))
+func (l lastKnown) CardTokens(_ context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
+	found := make([]registry.CardToken, len(ids))
 	for i, id := range ids {
 		var ok bool
 		if found[i], _, ok = l.d.cache.cardTokens.get(named{issuer, id}); !ok {
@@ -66,11 +67,11 @@ func (l lastKnown) CardTokens(_ context.Context, issuer string, ids []string) ([
 // Touch implements authority.Registry.
 func (l lastKnown) Touch(issuer, client, id string, at time.Time) { l.d.Touch(issuer, client, id, at) }
 
-// holds returns authority.ErrNotFound unless the client has an API key.
-func holds(c *authority.Client, digest authority.Digest) error {
-	is := func(s authority.Secret) bool { return s.Kind == authority.APIKey && s.Digest.Equal(digest) }
+// holds returns registry.ErrNotFound unless the client has an API key.
+func holds(c *registry.Client, digest registry.Digest) error {
+	is := func(s registry.Secret) bool { return s.Kind == registry.APIKey && s.Digest.Equal(digest) }
 	if !slices.ContainsFunc(c.Secrets, is) {
-		return fmt.Errorf("API key of issuer %q: %w", c.Issuer, authority.ErrNotFound)
+		return fmt.Errorf("API key of issuer %q: %w", c.Issuer, registry.ErrNotFound)
 	}
 	return nil
 }

@@ -9,13 +9,13 @@ import (
 	"math"
 	"slices"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // Append implements authority.Ledger. It may also return [ErrBusy] or
 // [ErrClosed]: nothing was recorded then. When ctx ends while the entry waits,
 // the entry may be recorded all the same.
-func (d *DB) Append(ctx context.Context, e *authority.Entry, use *authority.Use) error {
+func (d *DB) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -32,7 +32,7 @@ type line struct {
 	at   int64  // Unix milliseconds
 }
 
-func encode(e *authority.Entry) (line, error) {
+func encode(e *ledger.Entry) (line, error) {
 	if e == nil {
 		return line{}, errors.New("a change without its ledger entry")
 	}
@@ -148,7 +148,7 @@ func (d *DB) batches(ctx context.Context, first, last int64, visit func(*batch) 
 type chain struct {
 	number, first int64
 	lastBatch     int64 // begins with that entry
-	head          authority.Head
+	head          ledger.Head
 }
 
 // chains finds the chains, and the end of each as it is at one instant: what any
@@ -176,7 +176,7 @@ func (d *DB) chains(ctx context.Context) ([]chain, error) {
 			if err := scan(&c.first, &c.lastBatch, &count, &hash); err != nil {
 				return err
 			}
-			c.number, c.head.Seq = authority.ChainOf(c.first), c.lastBatch+count-1
+			c.number, c.head.Seq = ledger.ChainOf(c.first), c.lastBatch+count-1
 			copy(c.head.Hash[:], hash)
 			chains = append(chains, c)
 			return nil
@@ -193,15 +193,15 @@ func (b *batch) chained() bool {
 	hash := [sha256.Size]byte(b.previous)
 	b.hashes = make([][sha256.Size]byte, len(b.lines))
 	for i, line := range b.lines {
-		hash = authority.ChainHash(hash, line)
+		hash = ledger.ChainHash(hash, line)
 		b.hashes[i] = hash
 	}
 	return bytes.Equal(b.last, hash[:])
 }
 
 // record returns the i-th entry of a chained batch.
-func (b *batch) record(i int) *authority.Record {
-	r := &authority.Record{Seq: b.first + int64(i), Line: b.lines[i], Hash: b.hashes[i]}
+func (b *batch) record(i int) *ledger.Record {
+	r := &ledger.Record{Seq: b.first + int64(i), Line: b.lines[i], Hash: b.hashes[i]}
 	if i > 0 {
 		r.Previous = b.hashes[i-1]
 	} else {
@@ -217,7 +217,7 @@ var errEnough = errors.New("enough")
 // their Seq, and stops at the first error of visit, which it returns. It never
 // holds more than a few batches in memory; entries that are recorded meanwhile may
 // be left out. Whoever wants the newest of all chains sorts them by time.
-func (d *DB) Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error {
+func (d *DB) Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error {
 	ranges, err := d.queryRanges(ctx, &q)
 	if err != nil {
 		return err
@@ -238,10 +238,10 @@ func (d *DB) Entries(ctx context.Context, q authority.Query, visit func(*authori
 
 // selection visits the entries that a query selects.
 type selection struct {
-	q       *authority.Query
+	q       *ledger.Query
 	needles [][]byte
 	from    int64 // the first entry of the chain that may be selected
-	visit   func(*authority.Record) error
+	visit   func(*ledger.Record) error
 	visited int
 }
 
@@ -261,7 +261,7 @@ func (s *selection) batch(b *batch) error {
 	return nil
 }
 
-func (s *selection) record(r *authority.Record) error {
+func (s *selection) record(r *ledger.Record) error {
 	e, err := r.Entry()
 	if err != nil || !s.q.Matches(e) {
 		return err
@@ -280,7 +280,7 @@ func (s *selection) record(r *authority.Record) error {
 type queryRange struct{ from, first, last int64 }
 
 // queryRanges finds them, in the order of the chains.
-func (d *DB) queryRanges(ctx context.Context, q *authority.Query) ([]queryRange, error) {
+func (d *DB) queryRanges(ctx context.Context, q *ledger.Query) ([]queryRange, error) {
 	chains, err := d.chains(ctx)
 	if err != nil {
 		return nil, err
@@ -317,7 +317,7 @@ func (d *DB) queryRanges(ctx context.Context, q *authority.Query) ([]queryRange,
 
 // batchesWithin finds of each chain the first and last batch that may hold entries
 // of the time that q selects; nil means any.
-func (d *DB) batchesWithin(ctx context.Context, q *authority.Query) (map[int64]queryRange, error) {
+func (d *DB) batchesWithin(ctx context.Context, q *ledger.Query) (map[int64]queryRange, error) {
 	if q.Since.IsZero() && q.Until.IsZero() {
 		return nil, nil
 	}
@@ -343,7 +343,7 @@ func (d *DB) batchesWithin(ctx context.Context, q *authority.Query) (map[int64]q
 
 // needles are texts that the line of each entry that q selects contains. They
 // spare decoding most of the others.
-func needles(q *authority.Query) [][]byte {
+func needles(q *ledger.Query) [][]byte {
 	var needles [][]byte
 	for _, text := range []string{q.JTI, q.Correlation, q.Client, q.Issuer, string(q.Kind)} {
 		if text == "" {

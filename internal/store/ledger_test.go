@@ -9,7 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // tamper changes the ledger behind the store's back.
@@ -125,7 +126,7 @@ func TestOlderBatches(t *testing.T) {
 	}
 	verified(t, d, 11)
 	found := 0
-	if err := d.Entries(t.Context(), authority.Query{}, func(*authority.Record) error { found++; return nil }); err != nil || found != 11 {
+	if err := d.Entries(t.Context(), ledger.Query{}, func(*ledger.Record) error { found++; return nil }); err != nil || found != 11 {
 		t.Errorf("%d entries, %v", found, err)
 	}
 }
@@ -164,7 +165,7 @@ func TestAnchorsThatPointNowhere(t *testing.T) {
 			appendBatch(t, d, 4)
 		}
 		forged := testEntry(0)
-		forged.Kind, forged.Action, forged.Object = authority.EntryAdmin, pruneAction, object+strings.Repeat("00", 32)
+		forged.Kind, forged.Action, forged.Object = ledger.KindAdmin, pruneAction, object+strings.Repeat("00", 32)
 		if err := d.Append(t.Context(), forged, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +205,7 @@ func TestEntriesOfABrokenBatch(t *testing.T) {
 			d := openNew(t)
 			appendBatch(t, d, 3)
 			tampering(t, d)
-			err := d.Entries(t.Context(), authority.Query{}, func(*authority.Record) error { return nil })
+			err := d.Entries(t.Context(), ledger.Query{}, func(*ledger.Record) error { return nil })
 			if err == nil || !strings.Contains(err.Error(), "entry 1 is broken") {
 				t.Errorf("entries of a broken batch: %v", err)
 			}
@@ -215,8 +216,8 @@ func TestEntriesOfABrokenBatch(t *testing.T) {
 func TestBackup(t *testing.T) {
 	d := openNew(t)
 	appendEntries(t, d, 20)
-	c := &authority.Client{Issuer: "d1", ID: "bank"}
-	if err := d.PutClient(t.Context(), c, &authority.Entry{Kind: authority.EntryAdmin, Time: clock()}); err != nil {
+	c := &registry.Client{Issuer: "d1", ID: "bank"}
+	if err := d.PutClient(t.Context(), c, &ledger.Entry{Kind: ledger.KindAdmin, Time: clock()}); err != nil {
 		t.Fatal(err)
 	}
 	path := filepath.Join(t.TempDir(), "copy of 100%?.db")
@@ -243,7 +244,7 @@ func TestBackup(t *testing.T) {
 }
 
 func TestCanonicalLinesHaveNoLineFeed(t *testing.T) {
-	l, err := encode(&authority.Entry{Found: "a\nb\r\u2028"})
+	l, err := encode(&ledger.Entry{Found: "a\nb\r\u2028"})
 	if err != nil || bytes.ContainsAny(l.text, "\n\r") {
 		t.Errorf("%q, %v", l.text, err)
 	}

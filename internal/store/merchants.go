@@ -8,11 +8,12 @@ import (
 	"fmt"
 	"strings"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // Merchant implements authority.Registry.
-func (d *DB) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
+func (d *DB) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
 	key := named{issuer, id}
 	m, epoch, ok := d.cache.merchants.get(key)
 	if ok && d.trusts() {
@@ -24,7 +25,7 @@ func (d *DB) Merchant(ctx context.Context, issuer, id string) (*authority.Mercha
 	if err != nil {
 		return nil, missing(err, "merchant", id)
 	}
-	m = &authority.Merchant{}
+	m = &registry.Merchant{}
 	if err := json.Unmarshal(document, m); err != nil {
 		return nil, fmt.Errorf("merchant %q of issuer %q: %w", id, issuer, err)
 	}
@@ -34,8 +35,8 @@ func (d *DB) Merchant(ctx context.Context, issuer, id string) (*authority.Mercha
 
 // Merchants lists an issuer's merchants whose IDs come after the given one, in
 // the order of their IDs: at most limit, or [MaxPage].
-func (d *DB) Merchants(ctx context.Context, issuer, after string, limit int) ([]authority.Merchant, error) {
-	var merchants []authority.Merchant
+func (d *DB) Merchants(ctx context.Context, issuer, after string, limit int) ([]registry.Merchant, error) {
+	var merchants []registry.Merchant
 	err := d.reads.list(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
 		[]any{issuer, after, page(limit)},
 		func(scan func(...any) error) error {
@@ -43,7 +44,7 @@ func (d *DB) Merchants(ctx context.Context, issuer, after string, limit int) ([]
 			if err := scan(&document); err != nil {
 				return err
 			}
-			var m authority.Merchant
+			var m registry.Merchant
 			err := json.Unmarshal(document, &m)
 			merchants = append(merchants, m)
 			return err
@@ -56,8 +57,8 @@ func (d *DB) Merchants(ctx context.Context, issuer, after string, limit int) ([]
 
 // PutMerchants creates or replaces up to [MaxBulk] merchants, all or none, and
 // records e with the change. A client that does not exist is an
-// authority.ErrNotFound that names it.
-func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error {
+// registry.ErrNotFound that names it.
+func (d *DB) PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error {
 	if err := checkBulk(len(merchants)); err != nil {
 		return err
 	}
@@ -92,8 +93,8 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []authority.Merchant, e
 }
 
 // RemoveMerchant removes a merchant. One that does not exist is
-// authority.ErrNotFound, one that still has card tokens is authority.ErrConflict.
-func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *authority.Entry) error {
+// registry.ErrNotFound, one that still has card tokens is registry.ErrConflict.
+func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedMerchant, issuer, id)
 		var token string
@@ -112,28 +113,28 @@ func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *authority
 
 // CardTokens implements authority.Registry. An id that is asked for twice is
 // answered twice.
-func (d *DB) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
-	found := make([]authority.CardToken, 0, len(ids))
+func (d *DB) CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
+	found := make([]registry.CardToken, 0, len(ids))
 	for _, id := range ids {
 		token, err := d.cardToken(ctx, issuer, id)
 		switch {
 		case err == nil:
 			found = append(found, token)
-		case !errors.Is(err, authority.ErrNotFound):
+		case !errors.Is(err, registry.ErrNotFound):
 			return nil, err
 		}
 	}
 	return found, nil
 }
 
-func (d *DB) cardToken(ctx context.Context, issuer, id string) (authority.CardToken, error) {
+func (d *DB) cardToken(ctx context.Context, issuer, id string) (registry.CardToken, error) {
 	key := named{issuer, id}
 	token, epoch, ok := d.cache.cardTokens.get(key)
 	if ok && d.trusts() {
 		return token, nil
 	}
 	key.id = strings.Clone(id) // which may be a part of a whole request
-	token = authority.CardToken{Issuer: issuer, ID: key.id}
+	token = registry.CardToken{Issuer: issuer, ID: key.id}
 	err := d.reads.get(ctx, `SELECT merchant, scheme FROM card_token WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&token.Merchant, &token.Scheme})
 	if err != nil {
@@ -145,13 +146,13 @@ func (d *DB) cardToken(ctx context.Context, issuer, id string) (authority.CardTo
 
 // MerchantCardTokens lists a merchant's card tokens whose IDs come after the
 // given one, in the order of their IDs: at most limit, or [MaxPage].
-func (d *DB) MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]authority.CardToken, error) {
-	var tokens []authority.CardToken
+func (d *DB) MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]registry.CardToken, error) {
+	var tokens []registry.CardToken
 	err := d.reads.list(ctx, `SELECT id, scheme FROM card_token
 		WHERE issuer = $1 AND merchant = $2 AND id > $3 ORDER BY id LIMIT $4`,
 		[]any{issuer, merchant, after, page(limit)},
 		func(scan func(...any) error) error {
-			token := authority.CardToken{Issuer: issuer, Merchant: merchant}
+			token := registry.CardToken{Issuer: issuer, Merchant: merchant}
 			err := scan(&token.ID, &token.Scheme)
 			tokens = append(tokens, token)
 			return err
@@ -164,9 +165,9 @@ func (d *DB) MerchantCardTokens(ctx context.Context, issuer, merchant, after str
 
 // PutCardTokens creates up to [MaxBulk] card tokens or changes their scheme, all
 // or none, and records e with the change. An ID that belongs to another merchant
-// is an authority.ErrConflict that names it, a merchant that does not exist an
-// authority.ErrNotFound that names it.
-func (d *DB) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error {
+// is an registry.ErrConflict that names it, a merchant that does not exist an
+// registry.ErrNotFound that names it.
+func (d *DB) PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error {
 	if err := checkBulk(len(tokens)); err != nil {
 		return err
 	}
@@ -182,7 +183,7 @@ func (d *DB) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e 
 }
 
 // putCardToken asks for each merchant once.
-func (t *tx) putCardToken(c *authority.CardToken, owners map[named]error) error {
+func (t *tx) putCardToken(c *registry.CardToken, owners map[named]error) error {
 	t.changed(ChangedCardToken, c.Issuer, c.ID)
 	owner := named{c.Issuer, c.Merchant}
 	if _, asked := owners[owner]; !asked {
@@ -202,8 +203,8 @@ func (t *tx) putCardToken(c *authority.CardToken, owners map[named]error) error 
 }
 
 // RemoveCardToken removes a card token. One that does not exist is
-// authority.ErrNotFound.
-func (d *DB) RemoveCardToken(ctx context.Context, issuer, id string, e *authority.Entry) error {
+// registry.ErrNotFound.
+func (d *DB) RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(ChangedCardToken, issuer, id)
 		return t.remove("card token", id, `DELETE FROM card_token WHERE issuer = $1 AND id = $2`, issuer, id)
@@ -218,7 +219,7 @@ func checkBulk(n int) error {
 	return nil
 }
 
-// exists returns an authority.ErrNotFound unless query finds a row.
+// exists returns an registry.ErrNotFound unless query finds a row.
 func (t *tx) exists(what, id, query string, args ...any) error {
 	var one int
 	if err := t.row(query, args, []any{&one}); err != nil {

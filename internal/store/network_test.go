@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // recovery is how long after its return a database is made use of again.
@@ -63,7 +65,7 @@ func startLoad(d *DB, from int64) *load {
 		return err
 	})
 	call("uncached read", func(ctx context.Context) error {
-		if _, err := d.Client(ctx, "d1", "nobody"); !errors.Is(err, authority.ErrNotFound) {
+		if _, err := d.Client(ctx, "d1", "nobody"); !errors.Is(err, registry.ErrNotFound) {
 			return err
 		}
 		return nil
@@ -93,7 +95,7 @@ func (l *load) append(ctx context.Context) error {
 	err := l.d.Append(ctx, testEntry(n), useOf(n, ""))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var used *authority.UsedError
+	var used *ledger.ReplayedError
 	switch {
 	case err == nil:
 		l.granted[n] = true
@@ -104,9 +106,9 @@ func (l *load) append(ctx context.Context) error {
 }
 
 func (l *load) change(ctx context.Context) error {
-	r := &authority.Revocation{Issuer: "d1", ID: fmt.Sprint("r", l.n.Add(1)), Until: time.Now().Add(time.Hour)}
+	r := &revocation.Revocation{Issuer: "d1", ID: fmt.Sprint("r", l.n.Add(1)), Until: time.Now().Add(time.Hour)}
 	l.d.Touch("d1", "bank", "key", time.Now())
-	return l.d.PutRevocation(ctx, r, &authority.Entry{Kind: authority.EntryAdmin, Time: time.Now()})
+	return l.d.PutRevocation(ctx, r, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()})
 }
 
 // worksSince tells whether all that is asked has succeeded after a time.
@@ -126,7 +128,7 @@ func (l *load) worksSince(at time.Time) bool {
 func (l *load) check(t *testing.T) {
 	t.Helper()
 	found := map[string]int{}
-	err := l.d.Entries(t.Context(), authority.Query{Kind: authority.EntryToken}, func(r *authority.Record) error {
+	err := l.d.Entries(t.Context(), ledger.Query{Kind: ledger.KindToken}, func(r *ledger.Record) error {
 		e, err := r.Entry()
 		if err == nil {
 			found[e.JTI]++

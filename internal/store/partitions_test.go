@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // TestWholeDaysGoAsPartitions: a partition of which all goes is dropped, one in which
@@ -121,7 +121,7 @@ func TestMaintenanceOfSeveral(t *testing.T) {
 func TestTomorrowKeepsNobodyFromToday(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	d := startReplica(t, url, Options{})
-	entry := func(days int) *authority.Entry {
+	entry := func(days int) *ledger.Entry {
 		e := testEntry(days)
 		e.Time = clock().AddDate(0, 0, days)
 		return e

@@ -126,9 +126,9 @@ func insertOne(pool *pgxpool.Pool) error {
 	}
 	var batch pgx.Batch
 	batch.Queue("BEGIN")
-	batch.Queue(`INSERT INTO use_up (key, until, sealed) VALUES ($1, $2, '')`, u.Key[:16], e.Time.Add(5*time.Minute).UnixMilli())
+	batch.Queue(`INSERT INTO use_up (key, until, sealed) VALUES ($1, $2, '')`, u.Value[:16], e.Time.Add(5*time.Minute).UnixMilli())
 	batch.Queue(`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
-		VALUES ($1, 1, $2, $2, $3, $3, '', $4)`, int64(8000)<<40+alone.Add(1), e.Time.UnixMilli(), u.Key[:], line)
+		VALUES ($1, 1, $2, $2, $3, $3, '', $4)`, int64(8000)<<40+alone.Add(1), e.Time.UnixMilli(), u.Value[:], line)
 	word := ""
 	batch.Queue("COMMIT").QueryRow(func(row pgx.Row) error {
 		if err := row.Scan(); !errors.Is(err, pgx.ErrNoRows) {

@@ -12,8 +12,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/pgtest"
+	"moneyer/internal/registry"
 )
 
 // startReplica opens a store on PostgreSQL. Close may be called before the test ends.
@@ -68,14 +69,14 @@ func eventually(t *testing.T, within time.Duration, what string, so func() bool)
 }
 
 // useOf is the use-up of the n-th assertion, which lives for a minute.
-func useOf(n int, sealed string) *authority.Use {
-	return &authority.Use{Key: useKey{1, byte(n >> 16), byte(n >> 8), byte(n)}, Until: time.Now().Add(time.Minute), Sealed: []byte(sealed)}
+func useOf(n int, sealed string) *ledger.Consumed {
+	return &ledger.Consumed{Value: useKey{1, byte(n >> 16), byte(n >> 8), byte(n)}, Until: time.Now().Add(time.Minute), Sealed: []byte(sealed)}
 }
 
 // recorded counts the entries with the JTI of testEntry(n).
 func recorded(t *testing.T, d *DB, n int) (found int) {
 	t.Helper()
-	err := d.Entries(t.Context(), authority.Query{JTI: testEntry(n).JTI}, func(*authority.Record) error { found++; return nil })
+	err := d.Entries(t.Context(), ledger.Query{JTI: testEntry(n).JTI}, func(*ledger.Record) error { found++; return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,11 +92,11 @@ func checkWhole(t *testing.T, d *DB, entries int64) {
 	}
 	total := int64(0)
 	for _, c := range report.Chains {
-		total += authority.PlaceOf(c.Last)
+		total += ledger.PlaceOf(c.Last)
 		var seq int64
 		err := d.reads.row(t.Context(), `SELECT seq FROM ledger_chain WHERE id = $1`, []any{c.Chain}, []any{&seq})
 		if err != nil || seq != c.Last {
-			t.Errorf("chain %d goes on after entry %s and ends with %s: %v", c.Chain, authority.ShowSeq(seq), authority.ShowSeq(c.Last), err)
+			t.Errorf("chain %d goes on after entry %s and ends with %s: %v", c.Chain, ledger.ShowSeq(seq), ledger.ShowSeq(c.Last), err)
 		}
 	}
 	if entries >= 0 && total != entries {
@@ -136,7 +137,7 @@ func TestCommitInDoubt(t *testing.T) {
 			}
 			checkWhole(t, d, 4)
 
-			c := &authority.Client{Issuer: "d1", ID: "bank", Name: "0"}
+			c := &registry.Client{Issuer: "d1", ID: "bank", Name: "0"}
 			met = p.once(test.statement, test.fate)
 			if err := d.PutClient(t.Context(), c, testEntry(4)); err != nil || met.Load() == 0 {
 				t.Errorf("a change whose commit is in doubt: %v", err)
@@ -174,10 +175,10 @@ func batchInDoubt(t *testing.T, d *DB) {
 	resume := stopWriter(d)
 	var wg sync.WaitGroup
 	var won, used atomic.Int64
-	offer := func(n int, u *authority.Use) {
+	offer := func(n int, u *ledger.Consumed) {
 		defer wg.Done()
 		err := d.Append(context.Background(), testEntry(n), u)
-		told := (*authority.UsedError)(nil)
+		told := (*ledger.ReplayedError)(nil)
 		switch {
 		case err == nil:
 			won.Add(1)
@@ -203,7 +204,7 @@ func batchInDoubt(t *testing.T, d *DB) {
 			t.Errorf("entry %d is there %d times", n, found)
 		}
 	}
-	told := (*authority.UsedError)(nil)
+	told := (*ledger.ReplayedError)(nil)
 	if err := d.Append(t.Context(), testEntry(1), useOf(1, "later")); !errors.As(err, &told) || string(told.Sealed) != "sealed" {
 		t.Errorf("the assertion once more: %v", err)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // postgresSession writes a database that other replicas write, too. Of what it
@@ -104,7 +104,7 @@ func (s *postgresSession) claim() error {
 	if errors.Is(err, sql.ErrNoRows) {
 		err = s.row(`INSERT INTO ledger_chain (id, holder, seq, hash)
 			SELECT id, $1, id << 40, $2 FROM (SELECT coalesce(max(id), -1) + 1 AS id FROM ledger_chain) AS next
-			WHERE id <= $3 ON CONFLICT DO NOTHING RETURNING id`, []any{s.holder, make([]byte, sha256.Size), authority.MaxChain}, []any{&s.chain})
+			WHERE id <= $3 ON CONFLICT DO NOTHING RETURNING id`, []any{s.holder, make([]byte, sha256.Size), ledger.MaxChain}, []any{&s.chain})
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return errUsurped // another replica began that chain at this moment
@@ -149,7 +149,7 @@ func (s *postgresSession) begin(t *tx) error {
 	s.queueEnd(s.chain, func(end head, holder string) error {
 		t.head = end
 		switch {
-		case authority.ChainOf(s.acknowledged.seq) == s.chain && end.seq < s.acknowledged.seq:
+		case ledger.ChainOf(s.acknowledged.seq) == s.chain && end.seq < s.acknowledged.seq:
 			s.back.Store(true)
 			return errWentBack
 		case holder != s.holder:
@@ -172,7 +172,7 @@ func (s *postgresSession) begin(t *tx) error {
 
 // lostChain: a chain is gone, with the entries that were acknowledged in it, if any.
 func (s *postgresSession) lostChain() error {
-	if authority.ChainOf(s.acknowledged.seq) != s.chain || authority.PlaceOf(s.acknowledged.seq) == 0 {
+	if ledger.ChainOf(s.acknowledged.seq) != s.chain || ledger.PlaceOf(s.acknowledged.seq) == 0 {
 		return errUsurped
 	}
 	s.back.Store(true)
@@ -190,7 +190,7 @@ func (s *postgresSession) queueEnd(chain int64, read func(end head, holder strin
 		} else if err != nil {
 			return fmt.Errorf("end of chain %d: %w", chain, err)
 		}
-		if len(hash) != sha256.Size || authority.ChainOf(end.seq) != chain {
+		if len(hash) != sha256.Size || ledger.ChainOf(end.seq) != chain {
 			return errChainBroken
 		}
 		end.hash = [sha256.Size]byte(hash)
@@ -289,7 +289,7 @@ func (s *postgresSession) settle(t *tx) (committed bool, err error) {
 	}
 	s.queued = pgx.Batch{}
 	s.queued.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
-	s.queueEnd(authority.ChainOf(t.first), func(head, string) error { return nil })
+	s.queueEnd(ledger.ChainOf(t.first), func(head, string) error { return nil })
 	err = s.list(`SELECT last FROM ledger_batch WHERE first_seq = $1`, []any{t.first}, func(scan func(...any) error) error {
 		var last []byte
 		err := scan(&last)

@@ -7,7 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // uses are the assertions that a batch wants to use up.
@@ -27,7 +27,7 @@ func usesOf(batch []*appending) *uses {
 		}
 	}
 	// In order, so that two replicas never wait for each other.
-	slices.SortStableFunc(u.wanted, func(a, b *appending) int { return bytes.Compare(a.use.Key[:], b.use.Key[:]) })
+	slices.SortStableFunc(u.wanted, func(a, b *appending) int { return bytes.Compare(a.use.Value[:], b.use.Value[:]) })
 	u.wanted = slices.CompactFunc(u.wanted, func(a, b *appending) bool { return usedKeyOf(a.use) == usedKeyOf(b.use) })
 	return u
 }
@@ -92,7 +92,7 @@ func (u *uses) judge(s *postgresSession) error {
 		key := usedKeyOf(a.use)
 		switch winner := first[key]; {
 		case !u.won[key]:
-			a.lost = &authority.UsedError{Sealed: left[key]}
+			a.lost = &ledger.ReplayedError{Sealed: left[key]}
 		case a != winner:
 			a.lost = cmp.Or(winner.lost, lostTo(winner))
 		}

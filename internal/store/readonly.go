@@ -12,31 +12,31 @@ import (
 
 	"modernc.org/sqlite"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // VerifyFile verifies, as Verify does, the ledger of the store in a file, a backup
 // for instance, and changes nothing in it. A process that has the store open is not disturbed.
-func VerifyFile(ctx context.Context, path string, key ed25519.PublicKey) (authority.VerifyReport, error) {
+func VerifyFile(ctx context.Context, path string, key ed25519.PublicKey) (ledger.VerifyReport, error) {
 	reads, err := readOnly(path)
 	if err != nil {
-		return authority.VerifyReport{}, fmt.Errorf("store %s: %w", path, err)
+		return ledger.VerifyReport{}, fmt.Errorf("store %s: %w", path, err)
 	}
 	packer, err := newPacker()
 	if err != nil {
-		return authority.VerifyReport{}, errors.Join(err, reads.Close())
+		return ledger.VerifyReport{}, errors.Join(err, reads.Close())
 	}
 	d := &DB{reads: newReader(reads, true), packer: packer, marks: "marks", maintenance: make(chan struct{}, 1)}
 	var version int
 	if err := d.reads.row(ctx, `SELECT version FROM schema_version`, nil, []any{&version}); err != nil {
-		return authority.VerifyReport{}, errors.Join(fmt.Errorf("store %s: %w", path, err), reads.Close())
+		return ledger.VerifyReport{}, errors.Join(fmt.Errorf("store %s: %w", path, err), reads.Close())
 	}
 	if version < versionOfMarks {
 		d.marks = `x''`
 	}
 	report, err := d.Verify(ctx, key)
 	if err := errors.Join(err, reads.Close()); err != nil {
-		return authority.VerifyReport{}, fmt.Errorf("store %s: %w", path, err)
+		return ledger.VerifyReport{}, fmt.Errorf("store %s: %w", path, err)
 	}
 	return report, nil
 }

@@ -5,7 +5,7 @@ import (
 	"sync"
 	"testing"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // replicas opens a new database as often as that.
@@ -98,10 +98,10 @@ func TestVerifyWhileReplicasWrite(t *testing.T) {
 			t.Errorf("round %d: %+v, %v", round, report, err)
 		}
 		last := map[int64]int64{}
-		err = all[1].Entries(t.Context(), authority.Query{}, func(r *authority.Record) error {
-			chain := authority.ChainOf(r.Seq)
-			if authority.PlaceOf(r.Seq) != last[chain]+1 {
-				t.Errorf("round %d: %s follows %d", round, authority.ShowSeq(r.Seq), last[chain])
+		err = all[1].Entries(t.Context(), ledger.Query{}, func(r *ledger.Record) error {
+			chain := ledger.ChainOf(r.Seq)
+			if ledger.PlaceOf(r.Seq) != last[chain]+1 {
+				t.Errorf("round %d: %s follows %d", round, ledger.ShowSeq(r.Seq), last[chain])
 			}
 			last[chain]++
 			return nil
@@ -133,7 +133,7 @@ func TestReplicasPruneOneLedger(t *testing.T) {
 		}
 		report, err := all[2].Verify(t.Context(), key)
 		if err != nil || report.Broken != 0 || len(report.Chains) != 3 ||
-			slices.ContainsFunc(report.Chains, func(c authority.ChainReport) bool { return authority.PlaceOf(c.First) == 1 }) {
+			slices.ContainsFunc(report.Chains, func(c ledger.ChainReport) bool { return ledger.PlaceOf(c.First) == 1 }) {
 			t.Errorf("round %d: %+v, %v", round, report, err)
 		}
 	}

@@ -9,14 +9,15 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // chainOf is the chain that a replica goes on with.
 func chainOf(t *testing.T, d *DB) (chain int64) {
 	t.Helper()
 	err := d.writer.do(t.Context(), func(tx *tx) error {
-		chain = authority.ChainOf(tx.head.seq)
+		chain = ledger.ChainOf(tx.head.seq)
 		return nil
 	})
 	if err != nil {
@@ -133,7 +134,7 @@ func TestChains(t *testing.T) {
 		appendTo(t, 1, a)
 		conn := connectTo(t, url)
 		mustExec(t, conn, `UPDATE ledger_chain SET holder = 'died'`)
-		mustExec(t, conn, `INSERT INTO replica (id, seen, spent) VALUES ('died', now() - interval '50 seconds', '')`)
+		mustExec(t, conn, `INSERT INTO replica (id, seen) VALUES ('died', now() - interval '50 seconds')`)
 		b := startReplica(t, url, Options{})
 		appendTo(t, 1, a, b)
 		if a, b := chainOf(t, a), chainOf(t, b); a == 0 || b == 0 || a == b {
@@ -210,7 +211,7 @@ func TestDays(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	stores := []*DB{startReplica(t, url, Options{}), startReplica(t, url, Options{}), startReplica(t, url, Options{})}
 	midnight := time.Date(2026, 11, 3, 0, 0, 0, 0, time.UTC)
-	at := func(n int, at time.Time) *authority.Entry {
+	at := func(n int, at time.Time) *ledger.Entry {
 		e := testEntry(n)
 		e.Time = at
 		return e
@@ -256,7 +257,7 @@ func TestDays(t *testing.T) {
 		{midnight.AddDate(0, 0, 1), midnight.AddDate(0, 0, 3), 3},
 	} {
 		found := 0
-		err := stores[2].Entries(t.Context(), authority.Query{Since: test.since, Until: test.until}, func(*authority.Record) error { found++; return nil })
+		err := stores[2].Entries(t.Context(), ledger.Query{Since: test.since, Until: test.until}, func(*ledger.Record) error { found++; return nil })
 		if err != nil || found != test.want {
 			t.Errorf("from %v to %v there are %d entries, want %d: %v", test.since, test.until, found, test.want, err)
 		}
@@ -273,13 +274,13 @@ func TestTextThatPostgresRefuses(t *testing.T) {
 				lookups := map[string]func() error{
 					"client":      func() error { _, err := d.Client(ctx, "d1", id); return err },
 					"merchant":    func() error { _, err := d.Merchant(ctx, "d1", id); return err },
-					"API key":     func() error { _, err := d.ClientByAPIKey(ctx, "d1", authority.Digest{}); return err },
+					"API key":     func() error { _, err := d.ClientByAPIKey(ctx, "d1", registry.Digest{}); return err },
 					"no client":   func() error { return d.RemoveClient(ctx, "d1", id, testEntry(0)) },
 					"no merchant": func() error { return d.RemoveMerchant(ctx, "d1", id, testEntry(0)) },
 					"no token":    func() error { return d.RemoveCardToken(ctx, "d1", id, testEntry(0)) },
 				}
 				for what, look := range lookups {
-					if err := look(); !errors.Is(err, authority.ErrNotFound) {
+					if err := look(); !errors.Is(err, registry.ErrNotFound) {
 						t.Errorf("%s: %v", what, err)
 					}
 				}
@@ -336,7 +337,7 @@ func TestChangeThatWaits(t *testing.T) {
 	defer cancel()
 	changed := make(chan error, 1)
 	go func() {
-		changed <- d.PutClient(ctx, &authority.Client{Issuer: "d1", ID: "bank", Name: "bank"}, testEntry(0))
+		changed <- d.PutClient(ctx, &registry.Client{Issuer: "d1", ID: "bank", Name: "bank"}, testEntry(0))
 	}()
 	waiting := time.NewTimer(3 * time.Second)
 	defer waiting.Stop()

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // pruneAtOnce is how many entries one transaction removes: few enough that the
@@ -110,7 +110,7 @@ func (s *sqliteFile) dropWhole(context.Context, []pruneRange) error { return nil
 func (t *tx) writeAnchors(ranges []pruneRange, now time.Time) error {
 	var lines []line
 	for _, r := range ranges {
-		if authority.PlaceOf(r.keep) == 1 {
+		if ledger.PlaceOf(r.keep) == 1 {
 			continue
 		}
 		var previous []byte
@@ -118,12 +118,12 @@ func (t *tx) writeAnchors(ranges []pruneRange, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		l, err := encode(&authority.Entry{
-			Kind:   authority.EntryAdmin,
+		l, err := encode(&ledger.Entry{
+			Kind:   ledger.KindAdmin,
 			Time:   now,
 			Actor:  "moneyer",
 			Action: pruneAction,
-			Object: fmt.Sprintf("%s %x", authority.ShowSeq(r.keep-1), previous),
+			Object: fmt.Sprintf("%s %x", ledger.ShowSeq(r.keep-1), previous),
 		})
 		if err != nil {
 			return err
@@ -134,19 +134,19 @@ func (t *tx) writeAnchors(ranges []pruneRange, now time.Time) error {
 }
 
 // readAnchor reads the anchor that a record holds, if it holds one.
-func readAnchor(r *authority.Record) (a authority.Head, ok bool) {
+func readAnchor(r *ledger.Record) (a ledger.Head, ok bool) {
 	if !bytes.Contains(r.Line, []byte(`"`+pruneAction+`"`)) {
 		return a, false
 	}
 	e, err := r.Entry()
-	if err != nil || e.Kind != authority.EntryAdmin || e.Action != pruneAction {
+	if err != nil || e.Kind != ledger.KindAdmin || e.Action != pruneAction {
 		return a, false
 	}
 	seqText, hashText, _ := strings.Cut(e.Object, " ")
-	seq, err1 := authority.ParseSeq(seqText)
+	seq, err1 := ledger.ParseSeq(seqText)
 	hash, err2 := hex.DecodeString(hashText)
 	if err1 != nil || err2 != nil || len(hash) != sha256.Size {
 		return a, false
 	}
-	return authority.Head{Seq: seq, Hash: [sha256.Size]byte(hash)}, true
+	return ledger.Head{Seq: seq, Hash: [sha256.Size]byte(hash)}, true
 }

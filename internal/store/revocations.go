@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/revocation"
 )
 
 // Revocations implements authority.RevocationStore.
-func (d *DB) Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error) {
-	var revocations []authority.Revocation
+func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error) {
+	var revocations []revocation.Revocation
 	err := d.reads.list(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND until > $2 ORDER BY until, id`,
 		[]any{issuer, d.now().UnixMilli()},
 		func(scan func(...any) error) error {
@@ -18,7 +19,7 @@ func (d *DB) Revocations(ctx context.Context, issuer string) ([]authority.Revoca
 			if err := scan(&document); err != nil {
 				return err
 			}
-			var r authority.Revocation
+			var r revocation.Revocation
 			err := json.Unmarshal(document, &r)
 			revocations = append(revocations, r)
 			return err
@@ -30,14 +31,14 @@ func (d *DB) Revocations(ctx context.Context, issuer string) ([]authority.Revoca
 }
 
 // Revocation implements authority.RevocationStore.
-func (d *DB) Revocation(ctx context.Context, issuer, id string) (*authority.Revocation, error) {
+func (d *DB) Revocation(ctx context.Context, issuer, id string) (*revocation.Revocation, error) {
 	var document []byte
 	err := d.reads.get(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND id = $2 AND until > $3`,
 		[]any{issuer, id, d.now().UnixMilli()}, []any{&document})
 	if err != nil {
 		return nil, missing(err, "revocation", id)
 	}
-	r := &authority.Revocation{}
+	r := &revocation.Revocation{}
 	if err := json.Unmarshal(document, r); err != nil {
 		return nil, fmt.Errorf("revocation %q: %w", id, err)
 	}
@@ -45,8 +46,8 @@ func (d *DB) Revocation(ctx context.Context, issuer, id string) (*authority.Revo
 }
 
 // PutRevocation stores a revocation under its ID and records e with it. An ID
-// that is taken is authority.ErrConflict.
-func (d *DB) PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error {
+// that is taken is registry.ErrConflict.
+func (d *DB) PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error {
 	document, err := json.Marshal(r)
 	if err != nil {
 		return fmt.Errorf("revocation %q: %w", r.ID, err)

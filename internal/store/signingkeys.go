@@ -7,13 +7,14 @@ import (
 	"errors"
 	"fmt"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // SigningKeys reads an issuer's signing keys from the database, not from memory.
 // An issuer that has none yet has revision 0.
-func (d *DB) SigningKeys(ctx context.Context, issuer string) (authority.SigningKeys, error) {
-	keys := authority.SigningKeys{Issuer: issuer}
+func (d *DB) SigningKeys(ctx context.Context, issuer string) (registry.SigningKeys, error) {
+	keys := registry.SigningKeys{Issuer: issuer}
 	var document []byte
 	err := d.reads.row(ctx, `SELECT revision, document FROM signing_keys WHERE issuer = $1`,
 		[]any{issuer}, []any{&keys.Revision, &document})
@@ -24,15 +25,15 @@ func (d *DB) SigningKeys(ctx context.Context, issuer string) (authority.SigningK
 		err = json.Unmarshal(document, &keys.Keys)
 	}
 	if err != nil {
-		return authority.SigningKeys{}, fmt.Errorf("signing keys of issuer %q: %w", issuer, err)
+		return registry.SigningKeys{}, fmt.Errorf("signing keys of issuer %q: %w", issuer, err)
 	}
 	return keys, nil
 }
 
 // PutSigningKeys stores an issuer's signing keys under the revision after
 // keys.Revision, which must be the one that is stored, or 0 for the first;
-// authority.ErrConflict tells that it is not. e is recorded with the change.
-func (d *DB) PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error {
+// registry.ErrConflict tells that it is not. e is recorded with the change.
+func (d *DB) PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *ledger.Entry) error {
 	document, err := json.Marshal(keys.Keys)
 	if err != nil {
 		return fmt.Errorf("signing keys of issuer %q: %w", keys.Issuer, err)

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"slices"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // sqliteSession writes a file that this process alone holds. So the end of the
@@ -86,7 +86,7 @@ func (s *sqliteSession) readEnd() error {
 	var last []byte
 	// A copy of a database has other chains, too, with which nobody goes on here.
 	err := s.row(`SELECT first_seq, count, last FROM ledger_batch WHERE first_seq < $1 ORDER BY first_seq DESC LIMIT 1`,
-		[]any{authority.Numbered(1, 0)}, []any{&first, &count, &last})
+		[]any{ledger.Numbered(1, 0)}, []any{&first, &count, &last})
 	if errors.Is(err, sql.ErrNoRows) {
 		s.end, s.endKnown = head{}, true
 		return nil
@@ -152,10 +152,10 @@ func (s *sqliteSession) judge(a *appending, key usedKey, winner *appending) erro
 		a.lost = lostTo(winner)
 		return nil
 	case s.used.has(key):
-		used := &authority.UsedError{}
+		used := &ledger.ReplayedError{}
 		a.lost = used
 		// What comes from a copy of a PostgreSQL database has the half of its key.
-		return s.list(`SELECT sealed FROM use_up WHERE key IN ($1, $2) ORDER BY until DESC LIMIT 1`, []any{a.use.Key[:], key[:]},
+		return s.list(`SELECT sealed FROM use_up WHERE key IN ($1, $2) ORDER BY until DESC LIMIT 1`, []any{a.use.Value[:], key[:]},
 			func(scan func(...any) error) error { return scan(&used.Sealed) })
 	case int64(ceilSecond(a.use.Until)) <= s.used.forgotten.Load():
 		a.lost = errClockBack
@@ -169,7 +169,7 @@ func (s *sqliteSession) judge(a *appending, key usedKey, winner *appending) erro
 	// An earlier use may be forgotten in memory and not yet in the table.
 	_, err := s.exec(`INSERT INTO use_up (key, until, sealed) VALUES ($1, $2, $3)
 		ON CONFLICT (key) DO UPDATE SET until = excluded.until, sealed = excluded.sealed`,
-		a.use.Key[:], ceilMilli(a.use.Until), a.use.Sealed)
+		a.use.Value[:], ceilMilli(a.use.Until), a.use.Sealed)
 	return err
 }
 

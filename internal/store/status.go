@@ -10,7 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // Status tells how a store is, by what is cheap to know.
@@ -38,7 +38,7 @@ type ReplicaStatus struct {
 
 // ChainStatus is the end of a chain of the ledger.
 type ChainStatus struct {
-	authority.Head
+	ledger.Head
 	// Holder is the replica that goes on with it, if any.
 	Holder string
 }

@@ -21,7 +21,7 @@ import (
 	"sync"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // MaxPage bounds the lists that one call answers, and MaxBulk what one bulk
@@ -53,10 +53,6 @@ type Options struct {
 	// or revocations, those with ids or any; of every issuer's when the name is empty.
 	// While it returns an error the store says that it does not know what others changed.
 	Changed func(ctx context.Context, kind ChangeKind, issuer string, ids []string) error
-	// Beat, if any, returns what the other replicas are to hear with the next beat,
-	// and Heard is told what they say, some of it more than once.
-	Beat  func() []byte
-	Heard func(replica string, said []byte)
 }
 
 func (o *Options) setDefaults() error {
@@ -365,12 +361,12 @@ func page(limit int) int {
 	return limit
 }
 
-// conflict is an authority.ErrConflict that says what is in the way.
+// conflict is an registry.ErrConflict that says what is in the way.
 type conflict string
 
 func (c conflict) Error() string { return string(c) }
 
-// Is makes a conflict an authority.ErrConflict to errors.Is.
-func (conflict) Is(target error) bool { return target == authority.ErrConflict }
+// Is makes a conflict an registry.ErrConflict to errors.Is.
+func (conflict) Is(target error) bool { return target == registry.ErrConflict }
 
 func conflictf(format string, args ...any) error { return conflict(fmt.Sprintf(format, args...)) }

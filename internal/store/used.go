@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // maxUsed bounds the assertions that are remembered at once, each in about 30
@@ -26,11 +26,11 @@ var errTooManyUsed = errors.New("more assertions are to be remembered than there
 var errClockBack = errors.New("the clock was set back, and whether the assertion was used before is forgotten: such assertions are refused until the clock has caught up")
 
 // usedKey stands for an assertion in memory and in used_batch: the first half of
-// its authority.Use.Key. To make two of its own assertions meet in it costs a
+// its ledger.Consumed.Key. To make two of its own assertions meet in it costs a
 // client 2^64 hashes, and gains it a refusal; to meet another's costs 2^128.
 type usedKey [16]byte
 
-func usedKeyOf(u *authority.Use) usedKey { return usedKey(u.Key[:16]) }
+func usedKeyOf(u *ledger.Consumed) usedKey { return usedKey(u.Value[:16]) }
 
 // used is the set of assertions that were used up and could still come again.
 // It is made from the database at the start; after that the writer, which alone
@@ -184,7 +184,7 @@ func loadUsed(ctx context.Context, reads *reader) (*used, error) {
 
 // lostTo is what the second use of an assertion in one batch gets.
 func lostTo(winner *appending) error {
-	return &authority.UsedError{Sealed: slices.Clone(winner.use.Sealed)}
+	return &ledger.ReplayedError{Sealed: slices.Clone(winner.use.Sealed)}
 }
 
 // ceilMilli is the first whole Unix millisecond not before t.

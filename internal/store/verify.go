@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // brokenError names a broken entry.
@@ -18,7 +18,7 @@ type brokenError struct {
 }
 
 func (e *brokenError) Error() string {
-	return fmt.Sprintf("ledger entry %s is broken: %s", authority.ShowSeq(e.seq), e.how)
+	return fmt.Sprintf("ledger entry %s is broken: %s", ledger.ShowSeq(e.seq), e.how)
 }
 
 func brokenf(seq int64, format string, args ...any) error {
@@ -52,25 +52,25 @@ func (d *DB) maintain(ctx context.Context, remove bool) (end func() error, ok bo
 // signature, too, unless key is nil. A broken ledger is no error but a report that
 // says so; an error means that the walk could not be made. Prune waits until the
 // walk is over.
-func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (authority.VerifyReport, error) {
+func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
 	if key != nil && len(key) != ed25519.PublicKeySize {
-		return authority.VerifyReport{}, errors.New("a checkpoint key has 32 octets")
+		return ledger.VerifyReport{}, errors.New("a checkpoint key has 32 octets")
 	}
 	end, ok, err := d.maintain(ctx, false)
 	switch {
 	case err != nil:
-		return authority.VerifyReport{}, fmt.Errorf("ledger: %w", err)
+		return ledger.VerifyReport{}, fmt.Errorf("ledger: %w", err)
 	case !ok:
-		return authority.VerifyReport{}, errors.New("ledger: old entries are being removed at this moment: try again in a minute")
+		return ledger.VerifyReport{}, errors.New("ledger: old entries are being removed at this moment: try again in a minute")
 	}
 	report, err := d.verify(ctx, key)
 	if err := errors.Join(err, end()); err != nil {
-		return authority.VerifyReport{}, fmt.Errorf("ledger: %w", err)
+		return ledger.VerifyReport{}, fmt.Errorf("ledger: %w", err)
 	}
 	return report, nil
 }
 
-func (d *DB) verify(ctx context.Context, key ed25519.PublicKey) (report authority.VerifyReport, err error) {
+func (d *DB) verify(ctx context.Context, key ed25519.PublicKey) (report ledger.VerifyReport, err error) {
 	chains, err := d.chains(ctx)
 	if err != nil {
 		return report, err
@@ -79,7 +79,7 @@ func (d *DB) verify(ctx context.Context, key ed25519.PublicKey) (report authorit
 	for i := range chains {
 		c := &chains[i]
 		v.walks = append(v.walks, &walk{d: d, chain: c, reader: d.batchReader(c.first, c.lastBatch),
-			seq: c.first - 1, confirmed: c.first - 1, anchored: authority.PlaceOf(c.first) == 1})
+			seq: c.first - 1, confirmed: c.first - 1, anchored: ledger.PlaceOf(c.first) == 1})
 	}
 	if err := v.run(ctx); err != nil {
 		return report, err
@@ -92,7 +92,7 @@ func (d *DB) verify(ctx context.Context, key ed25519.PublicKey) (report authorit
 type verification struct {
 	key         ed25519.PublicKey
 	walks       []*walk // by chain
-	missing     []authority.ChainReport
+	missing     []ledger.ChainReport
 	checkpoints int64
 }
 
@@ -135,7 +135,7 @@ func (v *verification) pass(ctx context.Context, w *walk) error {
 	}
 	w.meet(b)
 	for i, line := range b.lines {
-		if err := v.entry(ctx, w, &authority.Record{Seq: b.first + int64(i), Line: line}); err != nil {
+		if err := v.entry(ctx, w, &ledger.Record{Seq: b.first + int64(i), Line: line}); err != nil {
 			return err
 		}
 	}
@@ -143,7 +143,7 @@ func (v *verification) pass(ctx context.Context, w *walk) error {
 }
 
 // entry follows up what an entry says of others.
-func (v *verification) entry(ctx context.Context, w *walk, r *authority.Record) error {
+func (v *verification) entry(ctx context.Context, w *walk, r *ledger.Record) error {
 	if a, ok := readAnchor(r); ok {
 		return v.claim(ctx, claim{Head: a, by: r.Seq, anchor: true})
 	}
@@ -165,14 +165,14 @@ func (v *verification) entry(ctx context.Context, w *walk, r *authority.Record) 
 // claim is what an entry says of the chain after another: that of a checkpoint must
 // be true, that of an anchor accounts for the entries before if it is.
 type claim struct {
-	authority.Head
+	ledger.Head
 	by     int64
 	anchor bool
 }
 
 // claim finds out whether c is true, or leaves it to the walk that has not come so far.
 func (v *verification) claim(ctx context.Context, c claim) error {
-	w := v.walk(authority.ChainOf(c.Seq))
+	w := v.walk(ledger.ChainOf(c.Seq))
 	switch {
 	case w == nil:
 		v.miss(&c)
@@ -183,7 +183,7 @@ func (v *verification) claim(ctx context.Context, c claim) error {
 		return nil
 	case c.Seq > w.chain.head.Seq:
 		return w.fail(brokenf(w.chain.head.Seq+1, "it is missing, with all up to entry %s, which checkpoint %s names",
-			authority.ShowSeq(c.Seq), authority.ShowSeq(c.by)))
+			ledger.ShowSeq(c.Seq), ledger.ShowSeq(c.by)))
 	case c.Seq > w.seq && w.stopped:
 		return nil
 	case c.Seq > w.seq && len(w.expected) < mostExpected:
@@ -208,7 +208,7 @@ func (v *verification) walk(number int64) *walk {
 
 // miss notes that a whole chain is missing.
 func (v *verification) miss(c *claim) {
-	number := authority.ChainOf(c.Seq)
+	number := ledger.ChainOf(c.Seq)
 	for i := range v.missing {
 		if v.missing[i].Chain == number {
 			return
@@ -217,8 +217,8 @@ func (v *verification) miss(c *claim) {
 	if c.anchor {
 		return
 	}
-	v.missing = append(v.missing, authority.ChainReport{Chain: number, Broken: authority.Numbered(number, 1),
-		How: fmt.Sprintf("its whole chain is missing, of which checkpoint %s names entry %s", authority.ShowSeq(c.by), authority.ShowSeq(c.Seq))})
+	v.missing = append(v.missing, ledger.ChainReport{Chain: number, Broken: ledger.Numbered(number, 1),
+		How: fmt.Sprintf("its whole chain is missing, of which checkpoint %s names entry %s", ledger.ShowSeq(c.by), ledger.ShowSeq(c.Seq))})
 }
 
 // checkStarts accepts a chain that does not begin with its first entry only if an
@@ -236,10 +236,10 @@ func (v *verification) checkStarts() {
 	}
 }
 
-func (v *verification) report() authority.VerifyReport {
+func (v *verification) report() ledger.VerifyReport {
 	chains := v.missing
 	for _, w := range v.walks {
-		c := authority.ChainReport{Chain: w.chain.number, First: w.chain.first, Last: w.seq, Head: w.hash}
+		c := ledger.ChainReport{Chain: w.chain.number, First: w.chain.first, Last: w.seq, Head: w.hash}
 		if w.confirmed >= w.chain.first {
 			c.Confirmed = w.confirmed
 		}
@@ -248,7 +248,7 @@ func (v *verification) report() authority.VerifyReport {
 		}
 		chains = append(chains, c)
 	}
-	r := authority.Report(chains)
+	r := ledger.Report(chains)
 	r.Checkpoints, r.Signed = v.checkpoints, v.key != nil
 	return r
 }
@@ -272,7 +272,7 @@ type walk struct {
 	confirmed int64
 	// recent are the ends of the last batches, expected the claims on entries that
 	// are still to come, by their Seq.
-	recent   [mostRecent]authority.Head
+	recent   [mostRecent]ledger.Head
 	passed   int
 	expected []claim
 }
@@ -306,11 +306,11 @@ func (w *walk) batch(b *batch) error {
 	if len(b.previous) != sha256.Size {
 		return brokenf(b.first, "its link to the entry before is not a hash")
 	}
-	show := authority.ShowSeq
+	show := ledger.ShowSeq
 	switch {
-	case authority.PlaceOf(b.first) == 0 || w.chain.number > authority.MaxChain:
+	case ledger.PlaceOf(b.first) == 0 || w.chain.number > ledger.MaxChain:
 		return brokenf(b.first, "no entry has such a number")
-	case authority.PlaceOf(b.first) == 1 && w.start != [sha256.Size]byte{}:
+	case ledger.PlaceOf(b.first) == 1 && w.start != [sha256.Size]byte{}:
 		return brokenf(b.first, "it claims a predecessor")
 	case b.first > w.seq+1:
 		return brokenf(w.seq+1, "it is missing, with all up to entry %s", show(b.first-1))
@@ -334,7 +334,7 @@ func (w *walk) batch(b *batch) error {
 	if !bytes.Equal(b.last, w.hash[:]) {
 		return brokenf(b.first, "its batch, up to entry %s, does not lead to the hash at its end", show(w.seq))
 	}
-	w.recent[w.passed%mostRecent] = authority.Head{Seq: w.seq, Hash: w.hash}
+	w.recent[w.passed%mostRecent] = ledger.Head{Seq: w.seq, Hash: w.hash}
 	w.passed++
 	return nil
 }
@@ -345,7 +345,7 @@ func (w *walk) entry(b *batch, i int) error {
 	if i >= len(b.lines) {
 		return brokenf(seq, "its line is missing")
 	}
-	hash := authority.ChainHash(w.hash, b.lines[i])
+	hash := ledger.ChainHash(w.hash, b.lines[i])
 	if len(b.marks) >= (i+1)*markSize && !bytes.Equal(hash[:markSize], b.marks[i*markSize:][:markSize]) {
 		return brokenf(seq, "its line was changed")
 	}
@@ -383,10 +383,10 @@ func (w *walk) judge(c *claim, hash [sha256.Size]byte) error {
 		w.confirmed = max(w.confirmed, c.Seq)
 	case w.confirmed >= w.chain.first && w.confirmed < c.Seq:
 		return w.fail(brokenf(c.Seq, "it is not the entry that checkpoint %s names: it was rewritten with all that follow, or one after entry %s was",
-			authority.ShowSeq(c.by), authority.ShowSeq(w.confirmed)))
+			ledger.ShowSeq(c.by), ledger.ShowSeq(w.confirmed)))
 	default:
 		return w.fail(brokenf(c.Seq, "it is not the entry that checkpoint %s names: it was rewritten with all that follow, or one before it was",
-			authority.ShowSeq(c.by)))
+			ledger.ShowSeq(c.by)))
 	}
 	return nil
 }

@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"time"
-
-	"moneyer/internal/authority"
 )
 
 const (
@@ -29,7 +27,7 @@ func (d *DB) warm(ctx context.Context) {
 				if err := scan(&document); err != nil {
 					return err
 				}
-				c, err := authority.DecodeClient(document)
+				c, err := readClient(document)
 				if err != nil {
 					return err
 				}

@@ -6,7 +6,8 @@ import (
 	"runtime"
 	"testing"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // cached counts the clients in memory.
@@ -27,11 +28,11 @@ func TestWarm(t *testing.T) {
 	d := openTest(t, path, Options{})
 	const clients = 2*warmPage + 10
 	for _, issuer := range []string{"a", "b"} {
-		var some []*authority.Client
+		var some []*registry.Client
 		for i := range clients / 2 {
-			some = append(some, &authority.Client{Issuer: issuer, ID: fmt.Sprint("client-", i), Created: clock()})
+			some = append(some, &registry.Client{Issuer: issuer, ID: fmt.Sprint("client-", i), Created: clock()})
 		}
-		if err := d.PutClients(t.Context(), some, &authority.Entry{Kind: authority.EntryAdmin, Time: clock()}); err != nil {
+		if err := d.PutClients(t.Context(), some, &ledger.Entry{Kind: ledger.KindAdmin, Time: clock()}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/turn"
 )
 
@@ -58,7 +58,7 @@ type writer struct {
 // appending is an append that waits for its commit.
 type appending struct {
 	line line
-	use  *authority.Use
+	use  *ledger.Consumed
 	gone <-chan struct{} // the caller's ctx.Done()
 	done chan error      // takes one answer without blocking
 
@@ -103,9 +103,9 @@ func (w *writer) stop() {
 }
 
 // append queues an entry and waits for its commit. It returns nil, a
-// *authority.UsedError, ErrBusy or ErrClosed (nothing was recorded), ctx.Err()
+// *ledger.ReplayedError, ErrBusy or ErrClosed (nothing was recorded), ctx.Err()
 // or the failure of the commit (the outcome is unknown).
-func (w *writer) append(ctx context.Context, l line, use *authority.Use) error {
+func (w *writer) append(ctx context.Context, l line, use *ledger.Consumed) error {
 	a := &appending{line: l, use: use, gone: ctx.Done(), done: make(chan error, 1)}
 	select {
 	case <-w.quit:

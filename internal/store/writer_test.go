@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 func clock() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC) }
@@ -36,8 +36,8 @@ func openNew(t *testing.T) *DB {
 	return openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{})
 }
 
-func testEntry(n int) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryToken, Time: clock().Add(time.Duration(n) * time.Second), JTI: fmt.Sprint("jti-", n)}
+func testEntry(n int) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindToken, Time: clock().Add(time.Duration(n) * time.Second), JTI: fmt.Sprint("jti-", n)}
 }
 
 func appendEntries(t *testing.T, d *DB, n int) {
@@ -102,16 +102,16 @@ func TestAppendsThatWaitShareOneCommit(t *testing.T) {
 	for i := range callers {
 		wg.Go(func() {
 			mine := fmt.Sprint("sealed ", i)
-			u := &authority.Use{Key: useKey{byte(i % keys)}, Until: clock(), Sealed: []byte(mine)}
+			u := &ledger.Consumed{Value: useKey{byte(i % keys)}, Until: clock(), Sealed: []byte(mine)}
 			err := d.Append(t.Context(), testEntry(i), u)
 			mu.Lock()
 			defer mu.Unlock()
-			var used *authority.UsedError
+			var used *ledger.ReplayedError
 			switch {
 			case err == nil:
-				won[u.Key] = mine
+				won[u.Value] = mine
 			case errors.As(err, &used):
-				lost[string(used.Sealed)] = u.Key
+				lost[string(used.Sealed)] = u.Value
 			default:
 				t.Error(err)
 			}
@@ -191,7 +191,7 @@ func TestFullQueueIsBusy(t *testing.T) {
 func TestCallerGoneBeforeTheBatchIsDropped(t *testing.T) {
 	d := openNew(t)
 	resume := pause(t, d)
-	u := &authority.Use{Key: useKey{1}, Until: clock()}
+	u := &ledger.Consumed{Value: useKey{1}, Until: clock()}
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan error)
 	go func() { gone <- d.Append(ctx, testEntry(1), u) }()
@@ -264,7 +264,7 @@ func TestWriterRecovers(t *testing.T) {
 			set(pragmas[0])
 			big := testEntry(3)
 			big.Object = incompressible(100_000)
-			u := &authority.Use{Key: useKey{1}, Until: clock()}
+			u := &ledger.Consumed{Value: useKey{1}, Until: clock()}
 			if err := d.Append(t.Context(), big, u); err == nil {
 				t.Fatal("an append was acknowledged that cannot have been written")
 			}
@@ -296,7 +296,7 @@ func TestFailedBeginLeavesNothing(t *testing.T) {
 		}
 	}
 	run(`CREATE TRIGGER refuse BEFORE INSERT ON used_batch BEGIN SELECT RAISE(ABORT, 'not now'); END`)
-	u := &authority.Use{Key: useKey{1}, Until: clock().Add(time.Minute)}
+	u := &ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
 	if err := d.Append(t.Context(), testEntry(1), u); err == nil {
 		t.Fatal("an assertion that could not be recorded is used up")
 	}
@@ -337,7 +337,7 @@ func TestDoubtfulCommit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := openNew(t)
 			appendEntries(t, d, 1)
-			u := &authority.Use{Key: useKey{1}, Until: clock().Add(time.Minute)}
+			u := &ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
 			l, err := encode(testEntry(2))
 			if err != nil {
 				t.Fatal(err)
@@ -357,11 +357,11 @@ func TestDoubtfulCommit(t *testing.T) {
 			if doubtful := (*doubt)(nil); !errors.As(err, &doubtful) {
 				t.Errorf("a commit in doubt: %v", err)
 			}
-			if isUsed(t, d, u.Key) {
+			if isUsed(t, d, u.Value) {
 				t.Error("an assertion is used up before its commit is certain")
 			}
 			err = d.Append(t.Context(), testEntry(3), u)
-			if used := (*authority.UsedError)(nil); errors.As(err, &used) != committed {
+			if used := (*ledger.ReplayedError)(nil); errors.As(err, &used) != committed {
 				t.Errorf("the same assertion again: %v", err)
 			}
 			verified(t, d, 2)
@@ -374,9 +374,9 @@ func TestDoubtfulCommit(t *testing.T) {
 func TestUsedIsRemembered(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")
 	d := openTest(t, path, Options{})
-	uses := []*authority.Use{
-		{Key: useKey{1}, Until: clock().Add(time.Minute)},
-		{Key: useKey{2}, Until: clock().Add(time.Minute), Sealed: []byte("left")},
+	uses := []*ledger.Consumed{
+		{Value: useKey{1}, Until: clock().Add(time.Minute)},
+		{Value: useKey{2}, Until: clock().Add(time.Minute), Sealed: []byte("left")},
 	}
 	for _, u := range uses {
 		if err := d.Append(t.Context(), testEntry(1), u); err != nil {
@@ -389,7 +389,7 @@ func TestUsedIsRemembered(t *testing.T) {
 	d = openTest(t, path, Options{})
 	for _, u := range uses {
 		err := d.Append(t.Context(), testEntry(1), u)
-		if used := (*authority.UsedError)(nil); !errors.As(err, &used) || string(used.Sealed) != string(u.Sealed) {
+		if used := (*ledger.ReplayedError)(nil); !errors.As(err, &used) || string(used.Sealed) != string(u.Sealed) {
 			t.Errorf("after the store was opened again: %v", err)
 		}
 	}
@@ -418,7 +418,7 @@ func TestUsedIsRemembered(t *testing.T) {
 func TestNoRoomToRemember(t *testing.T) {
 	d := openNew(t)
 	usedOf(d).size.Store(maxUsed)
-	u := &authority.Use{Key: useKey{7, 255}, Until: clock().Add(time.Minute)}
+	u := &ledger.Consumed{Value: useKey{7, 255}, Until: clock().Add(time.Minute)}
 	if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, errTooManyUsed) {
 		t.Errorf("append without room: %v", err)
 	}
@@ -444,7 +444,7 @@ func TestLongLivesPinNoOthers(t *testing.T) {
 	var wg sync.WaitGroup
 	for i, life := range []time.Duration{time.Minute, time.Minute, time.Hour} {
 		wg.Go(func() {
-			if err := d.Append(t.Context(), testEntry(i), &authority.Use{Key: useKey{byte(i)}, Until: clock().Add(life)}); err != nil {
+			if err := d.Append(t.Context(), testEntry(i), &ledger.Consumed{Value: useKey{byte(i)}, Until: clock().Add(life)}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 const (
@@ -35,9 +35,9 @@ type story struct {
 	events       []event
 	outages      []outage
 	revoked      []revocation
-	ledger       []authority.Entry // of tokens
-	fetches      int               // of keys that the API needs
-	recovery     time.Duration     // the longest, after a cut
+	ledger       []ledger.Entry // of tokens
+	fetches      int            // of keys that the API needs
+	recovery     time.Duration  // the longest, after a cut
 }
 
 // outage is a time in which the server could not be reached.
@@ -164,7 +164,7 @@ func (s *story) judgeRevocations() (c []string) {
 // judgeLedger: every token that anybody saw is in the ledger as it was, once, and
 // the ledger has no more than those and the ones that were lost on their way.
 func (s *story) judgeLedger() (c []string) {
-	recorded := map[string]*authority.Entry{}
+	recorded := map[string]*ledger.Entry{}
 	for i := range s.ledger {
 		if e := &s.ledger[i]; recorded[e.JTI] != nil {
 			complain(&c, "the ledger has token %s twice", e.JTI)

@@ -16,7 +16,7 @@ import (
 
 	"moneyer/assertion"
 	"moneyer/internal/admin"
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/oauth"
 	"moneyer/tokensource"
 )
@@ -232,9 +232,9 @@ func (o *operator) do(method, path string, body map[string]any) (kid string) {
 }
 
 // ledger exports the tokens in the ledger and has its chain verified.
-func (s *server) ledger(t *testing.T) []authority.Entry {
+func (s *server) ledger(t *testing.T) []ledger.Entry {
 	t.Helper()
-	var entries []authority.Entry
+	var entries []ledger.Entry
 	lines := bytes.SplitSeq(bytes.TrimSpace(s.command(t, "ledger", "export", "--kind", "token", "--issuer", "d1")), []byte("\n"))
 	for line := range lines {
 		record, err := admin.ParseRecord(line)

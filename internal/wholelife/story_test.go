@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // at is an instant of a story that was made up.
@@ -25,8 +25,8 @@ func goodStory() *story {
 	pass := func(token event, start float64) event {
 		return event{Kind: accepted, Start: at(start), JTI: token.JTI, Kid: token.Kid, Client: token.Client, Expiry: token.Expiry}
 	}
-	entry := func(token event) authority.Entry {
-		return authority.Entry{JTI: token.JTI, Client: token.Client, SigningKid: token.Kid, Expires: token.Expiry}
+	entry := func(token event) ledger.Entry {
+		return ledger.Entry{JTI: token.JTI, Client: token.Client, SigningKid: token.Kid, Expires: token.Expiry}
 	}
 	return &story{
 		began: at(0), ended: at(8), fetches: 1,
@@ -43,7 +43,7 @@ func goodStory() *story {
 		},
 		outages: []outage{{"cut", at(2), at(6.5)}},
 		revoked: []revocation{{JTI: "one", Credential: "a/k", Acknowledged: at(1)}},
-		ledger:  []authority.Entry{entry(one), entry(two), entry(three)},
+		ledger:  []ledger.Entry{entry(one), entry(two), entry(three)},
 	}
 }
 
@@ -80,9 +80,9 @@ func TestJudge(t *testing.T) {
 		"another key's token":            {func(s *story) { s.ledger[0].SigningKid = "k" }, "with other words"},
 		"another end":                    {func(s *story) { s.ledger[0].Expires = at(5) }, "with other words"},
 		"tokens that nobody asked for": {func(s *story) {
-			s.ledger = append(s.ledger, authority.Entry{JTI: "x"}, authority.Entry{JTI: "y"})
+			s.ledger = append(s.ledger, ledger.Entry{JTI: "x"}, ledger.Entry{JTI: "y"})
 		}, "the ledger has 5 tokens; 4 requests were made, of which 3 were answered"},
-		"a token lost on its way":   {func(s *story) { s.ledger = append(s.ledger, authority.Entry{JTI: "x"}) }, ""},
+		"a token lost on its way":   {func(s *story) { s.ledger = append(s.ledger, ledger.Entry{JTI: "x"}) }, ""},
 		"two requests at once":      {func(s *story) { find(s, asked, 1).Flights = 2 }, "had 2 requests under way"},
 		"too many tokens":           {func(s *story) { s.revoked[0].Credential = ""; find(s, asked, 3).Start = at(5) }, "a/k got 3 tokens in 5s, where 2 are enough"},
 		"too many tries":            {func(s *story) { s.storm(17) }, "17 requests for tokens failed, where 16 are enough"},

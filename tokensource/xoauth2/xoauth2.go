@@ -1,8 +1,8 @@
-// Package xoauth2 lets a tokensource.Source stand where a library wants an
-// oauth2.TokenSource of golang.org/x/oauth2.
+// Package xoauth2 adapts a tokensource.Source to the oauth2.TokenSource of
+// golang.org/x/oauth2, for libraries that want one.
 //
-// It adds nothing else: programs that are free to choose take the Source or its
-// Transport themselves, which respect the caller's context.
+// It does nothing else. A program that can choose uses the Source or its Client,
+// which respect the context of each call.
 package xoauth2
 
 import (
@@ -13,14 +13,14 @@ import (
 	"moneyer/tokensource"
 )
 
-// TokenSource returns the token of source for each call of Token. ctx ends the
-// waiting in all of them. Do not wrap it in oauth2.ReuseTokenSource: the Source
-// keeps and renews by itself, and earlier.
+// TokenSource returns an oauth2.TokenSource whose Token method returns the token of
+// source. The calls end with ctx. Do not wrap it in oauth2.ReuseTokenSource: the
+// Source caches tokens itself, and renews them earlier.
 func TokenSource(ctx context.Context, source *tokensource.Source) oauth2.TokenSource {
 	return adapter(func() (*tokensource.Token, error) { return source.Token(ctx) })
 }
 
-// adapter gets a token in the way that it closes over.
+// adapter is an oauth2.TokenSource made of a function.
 type adapter func() (*tokensource.Token, error)
 
 // Token implements oauth2.TokenSource.
@@ -29,5 +29,5 @@ func (get adapter) Token() (*oauth2.Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &oauth2.Token{AccessToken: token.AccessToken, TokenType: token.Type, Expiry: token.Expiry}, nil
+	return &oauth2.Token{AccessToken: token.AccessToken, TokenType: string(token.Type), Expiry: token.Expiry}, nil
 }

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"testing"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/registry"
 )
 
 // changes is how often each coherence part changes what others read.
@@ -22,7 +22,7 @@ func clientCoherence(t testing.TB, s Store) {
 	stop := besides(func() { _, _ = s.Client(t.Context(), issuer, "bank") })
 	defer stop()
 	for n := 1; n <= changes; n++ {
-		c := &authority.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
+		c := &registry.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
 		must(t, s.PutClient(t.Context(), c, change("client.put")))
 		for range 10 {
 			got, err := s.Client(t.Context(), issuer, "bank")
@@ -34,7 +34,7 @@ func clientCoherence(t testing.TB, s Store) {
 	}
 	stop()
 	must(t, s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
-	if _, err := s.Client(t.Context(), issuer, "bank"); !errors.Is(err, authority.ErrNotFound) {
+	if _, err := s.Client(t.Context(), issuer, "bank"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a removed client: %v", err)
 	}
 }
@@ -45,8 +45,8 @@ func apiKeyCoherence(t testing.TB, s Store) {
 	holders := []string{"a", "b"}
 	putClient(t, s, "a")
 	putClient(t, s, "b")
-	put := func(id string, revision int, secrets ...authority.Secret) {
-		c := &authority.Client{Issuer: issuer, ID: id, Revision: int64(revision), Secrets: secrets}
+	put := func(id string, revision int, secrets ...registry.Secret) {
+		c := &registry.Client{Issuer: issuer, ID: id, Revision: int64(revision), Secrets: secrets}
 		must(t, s.PutClient(t.Context(), c, change("client.put")))
 	}
 	stop := besides(func() { _, _ = s.ClientByAPIKey(t.Context(), issuer, digest) })
@@ -54,7 +54,7 @@ func apiKeyCoherence(t testing.TB, s Store) {
 	for n := range changes / 2 {
 		holder := holders[n%2]
 		revision := 1 + n/2*2
-		if _, err := s.ClientByAPIKey(t.Context(), issuer, digest); !errors.Is(err, authority.ErrNotFound) {
+		if _, err := s.ClientByAPIKey(t.Context(), issuer, digest); !errors.Is(err, registry.ErrNotFound) {
 			t.Fatalf("move %d: an API key that nobody holds any more: %v", n, err)
 		}
 		put(holder, revision, apiKey("k"))
@@ -72,8 +72,8 @@ func merchantCoherence(t testing.TB, s Store) {
 	stop := besides(func() { _, _ = s.Merchant(t.Context(), issuer, "shop") })
 	defer stop()
 	for n := range changes {
-		m := authority.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
-		must(t, s.PutMerchants(t.Context(), []authority.Merchant{m}, change("merchant.put")))
+		m := registry.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
+		must(t, s.PutMerchants(t.Context(), []registry.Merchant{m}, change("merchant.put")))
 		got, err := s.Merchant(t.Context(), issuer, "shop")
 		must(t, err)
 		if got.Disabled != m.Disabled {
@@ -82,7 +82,7 @@ func merchantCoherence(t testing.TB, s Store) {
 	}
 	stop()
 	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
-	if _, err := s.Merchant(t.Context(), issuer, "shop"); !errors.Is(err, authority.ErrNotFound) {
+	if _, err := s.Merchant(t.Context(), issuer, "shop"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a removed merchant: %v", err)
 	}
 }
@@ -95,7 +95,7 @@ func cardTokenCoherence(t testing.TB, s Store) {
 	stop := besides(func() { _, _ = s.CardTokens(t.Context(), issuer, ids) })
 	defer stop()
 	for n := range changes / 2 {
-		must(t, s.PutCardTokens(t.Context(), []authority.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))
+		must(t, s.PutCardTokens(t.Context(), []registry.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))
 		if found, err := s.CardTokens(t.Context(), issuer, ids); err != nil || len(found) != 1 {
 			t.Fatalf("card token %d was put and is not read: %v", n, err)
 		}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 )
 
 // useOnce offers each of many assertions 64 times at once, so that some meet in
@@ -27,12 +27,12 @@ func useOnce(t testing.TB, s Store) {
 	})
 	for n := range races {
 		races[n].check(t, n, callers)
-		if _, found := records(t, s, authority.Query{JTI: token(n).JTI}); len(found) != 1 {
+		if _, found := records(t, s, ledger.Query{JTI: token(n).JTI}); len(found) != 1 {
 			t.Errorf("assertion %d has %d entries", n, len(found))
 		}
 	}
-	if report := verified(t, s); authority.PlaceOf(report.Last) != assertions {
-		t.Errorf("the ledger ends with entry %s, want the %dth of its chain", authority.ShowSeq(report.Last), assertions)
+	if report := verified(t, s); ledger.PlaceOf(report.Last) != assertions {
+		t.Errorf("the ledger ends with entry %s, want the %dth of its chain", ledger.ShowSeq(report.Last), assertions)
 	}
 }
 
@@ -47,7 +47,7 @@ func (r *race) offer(t testing.TB, s Store, n int, sealed string) {
 	err := s.Append(t.Context(), token(n), use(n, sealed))
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var used *authority.UsedError
+	var used *ledger.ReplayedError
 	switch {
 	case err == nil:
 		r.won = append(r.won, sealed)
@@ -78,14 +78,14 @@ func usedStaysUsed(t testing.TB, s Store) {
 	must(t, s.Append(t.Context(), token(3), nil))
 	for n, want := range map[int]string{1: "first", 2: ""} {
 		for range 3 {
-			var used *authority.UsedError
+			var used *ledger.ReplayedError
 			err := s.Append(t.Context(), token(n), use(n, "later"))
 			if !errors.As(err, &used) || string(used.Sealed) != want {
 				t.Errorf("assertion %d again: %v, sealed %q, want %q", n, err, used.Sealed, want)
 			}
 		}
 	}
-	if _, found := records(t, s, authority.Query{}); len(found) != 3 {
+	if _, found := records(t, s, ledger.Query{}); len(found) != 3 {
 		t.Errorf("%d entries, want 3", len(found))
 	}
 }
@@ -102,28 +102,28 @@ func acknowledgedIsRecorded(t testing.TB, s Store) {
 				return
 			}
 			found := 0
-			err := s.Entries(t.Context(), authority.Query{JTI: e.JTI}, func(*authority.Record) error { found++; return nil })
+			err := s.Entries(t.Context(), ledger.Query{JTI: e.JTI}, func(*ledger.Record) error { found++; return nil })
 			if err != nil || found != 1 {
 				t.Errorf("entry %s is there %d times after its Append returned (%v)", e.JTI, found, err)
 			}
 		}
 	})
-	all, _ := records(t, s, authority.Query{})
+	all, _ := records(t, s, ledger.Query{})
 	checkChain(t, all)
-	if report := verified(t, s); report.First != all[0].Seq || authority.PlaceOf(report.Last) != callers*each || report.Head != all[len(all)-1].Hash {
-		t.Errorf("verified from %s to %s, head %x", authority.ShowSeq(report.First), authority.ShowSeq(report.Last), report.Head)
+	if report := verified(t, s); report.First != all[0].Seq || ledger.PlaceOf(report.Last) != callers*each || report.Head != all[len(all)-1].Hash {
+		t.Errorf("verified from %s to %s, head %x", ledger.ShowSeq(report.First), ledger.ShowSeq(report.Last), report.Head)
 	}
 }
 
 // checkChain recomputes the one chain of records from its first entry.
-func checkChain(t testing.TB, records []*authority.Record) {
+func checkChain(t testing.TB, records []*ledger.Record) {
 	t.Helper()
 	var hash [32]byte
 	for i, r := range records {
-		if r.Seq != authority.Numbered(authority.ChainOf(records[0].Seq), int64(i+1)) || r.Previous != hash {
-			t.Fatalf("record %d has number %s and does not link to the one before", i+1, authority.ShowSeq(r.Seq))
+		if r.Seq != ledger.Numbered(ledger.ChainOf(records[0].Seq), int64(i+1)) || r.Previous != hash {
+			t.Fatalf("record %d has number %s and does not link to the one before", i+1, ledger.ShowSeq(r.Seq))
 		}
-		if hash = authority.ChainHash(hash, r.Line); r.Hash != hash {
+		if hash = ledger.ChainHash(hash, r.Line); r.Hash != hash {
 			t.Fatalf("record %d has a wrong hash", i+1)
 		}
 	}
@@ -148,50 +148,50 @@ func entriesByQuery(t testing.TB, s Store) {
 		e.Correlation = fmt.Sprintf("<correlation %d>", n)
 		must(t, s.Append(t.Context(), e, nil))
 	}
-	must(t, s.Append(t.Context(), &authority.Entry{Kind: authority.EntryRefusal, Time: start(), Issuer: "other"}, nil))
-	all, _ := records(t, s, authority.Query{Limit: 1})
-	chain := authority.ChainOf(all[0].Seq)
-	after := func(n int64) []int64 { return []int64{authority.Numbered(chain, n), authority.Numbered(chain+1, 1)} }
+	must(t, s.Append(t.Context(), &ledger.Entry{Kind: ledger.KindRefusal, Time: start(), Issuer: "other"}, nil))
+	all, _ := records(t, s, ledger.Query{Limit: 1})
+	chain := ledger.ChainOf(all[0].Seq)
+	after := func(n int64) []int64 { return []int64{ledger.Numbered(chain, n), ledger.Numbered(chain+1, 1)} }
 	at := func(seconds int) time.Time { return start().Add(time.Duration(seconds) * time.Second) }
 	for _, test := range []struct {
 		name        string
-		q           authority.Query
+		q           ledger.Query
 		count       int
 		first, last int64
 	}{
-		{"all", authority.Query{}, 61, 1, 61},
-		{"after", authority.Query{After: after(58)}, 3, 59, 61},
-		{"after the end", authority.Query{After: after(61)}, 0, 0, 0},
-		{"after the end of another chain", authority.Query{After: after(58)[1:]}, 61, 1, 61},
-		{"since", authority.Query{Since: at(50)}, 10, 51, 60},
-		{"until", authority.Query{Until: at(2)}, 3, 1, 61},
-		{"between", authority.Query{Since: at(10), Until: at(12)}, 2, 11, 12},
-		{"a fraction later", authority.Query{Since: at(58).Add(1)}, 1, 60, 60},
-		{"kind", authority.Query{Kind: authority.EntryRefusal}, 1, 61, 61},
-		{"issuer", authority.Query{Issuer: issuer}, 60, 1, 60},
-		{"client", authority.Query{Client: "client-1"}, 20, 2, 59},
-		{"correlation", authority.Query{Correlation: "<correlation 7>"}, 1, 8, 8},
-		{"jti", authority.Query{JTI: "jti-59"}, 1, 60, 60},
-		{"none", authority.Query{JTI: "jti"}, 0, 0, 0},
-		{"limit", authority.Query{Client: "client-0", Limit: 4}, 4, 1, 10},
-		{"all together", authority.Query{After: after(5), Since: at(3), Until: at(30), Kind: authority.EntryToken,
+		{"all", ledger.Query{}, 61, 1, 61},
+		{"after", ledger.Query{After: after(58)}, 3, 59, 61},
+		{"after the end", ledger.Query{After: after(61)}, 0, 0, 0},
+		{"after the end of another chain", ledger.Query{After: after(58)[1:]}, 61, 1, 61},
+		{"since", ledger.Query{Since: at(50)}, 10, 51, 60},
+		{"until", ledger.Query{Until: at(2)}, 3, 1, 61},
+		{"between", ledger.Query{Since: at(10), Until: at(12)}, 2, 11, 12},
+		{"a fraction later", ledger.Query{Since: at(58).Add(1)}, 1, 60, 60},
+		{"kind", ledger.Query{Kind: ledger.KindRefusal}, 1, 61, 61},
+		{"issuer", ledger.Query{Issuer: issuer}, 60, 1, 60},
+		{"client", ledger.Query{Client: "client-1"}, 20, 2, 59},
+		{"correlation", ledger.Query{Correlation: "<correlation 7>"}, 1, 8, 8},
+		{"jti", ledger.Query{JTI: "jti-59"}, 1, 60, 60},
+		{"none", ledger.Query{JTI: "jti"}, 0, 0, 0},
+		{"limit", ledger.Query{Client: "client-0", Limit: 4}, 4, 1, 10},
+		{"all together", ledger.Query{After: after(5), Since: at(3), Until: at(30), Kind: ledger.KindToken,
 			Issuer: issuer, Client: "client-2", Limit: 5}, 5, 6, 18},
 	} {
 		found, _ := records(t, s, test.q)
 		var first, last int64
 		if len(found) > 0 {
-			first, last = authority.PlaceOf(found[0].Seq), authority.PlaceOf(found[len(found)-1].Seq)
+			first, last = ledger.PlaceOf(found[0].Seq), ledger.PlaceOf(found[len(found)-1].Seq)
 		}
 		if len(found) != test.count || first != test.first || last != test.last {
 			t.Errorf("%s: %d entries from %d to %d, want %d from %d to %d",
 				test.name, len(found), first, last, test.count, test.first, test.last)
 		}
-		if !slices.IsSortedFunc(found, func(a, b *authority.Record) int { return int(a.Seq - b.Seq) }) {
+		if !slices.IsSortedFunc(found, func(a, b *ledger.Record) int { return int(a.Seq - b.Seq) }) {
 			t.Errorf("%s: out of order", test.name)
 		}
 	}
 	enough, visited := errors.New("enough"), 0
-	err := s.Entries(t.Context(), authority.Query{}, func(*authority.Record) error { visited++; return enough })
+	err := s.Entries(t.Context(), ledger.Query{}, func(*ledger.Record) error { visited++; return enough })
 	if !errors.Is(err, enough) || visited != 1 {
 		t.Errorf("a visit that fails: %d visits, %v", visited, err)
 	}
@@ -208,18 +208,18 @@ func prune(t testing.TB, s Store) {
 		if gone != step.gone {
 			t.Errorf("pruned %d entries older than %d s, want %d", gone, step.before, step.gone)
 		}
-		if report := verified(t, s); authority.PlaceOf(report.First) != step.first {
-			t.Errorf("the ledger begins with %s, want the %dth of its chain", authority.ShowSeq(report.First), step.first)
+		if report := verified(t, s); ledger.PlaceOf(report.First) != step.first {
+			t.Errorf("the ledger begins with %s, want the %dth of its chain", ledger.ShowSeq(report.First), step.first)
 		}
 	}
-	if _, left := records(t, s, authority.Query{Client: "client-0"}); len(left) != 2 {
+	if _, left := records(t, s, ledger.Query{Client: "client-0"}); len(left) != 2 {
 		t.Errorf("%d entries of client-0 are left, want 2", len(left))
 	}
 	must(t, s.Append(t.Context(), token(50), nil))
 	_, err := s.Prune(t.Context(), start().AddDate(100, 0, 0))
 	must(t, err)
-	if report := verified(t, s); authority.PlaceOf(report.First) <= 51 {
-		t.Errorf("after all was pruned the ledger begins with %s", authority.ShowSeq(report.First))
+	if report := verified(t, s); ledger.PlaceOf(report.First) <= 51 {
+		t.Errorf("after all was pruned the ledger begins with %s", ledger.ShowSeq(report.First))
 	}
 	must(t, s.Append(t.Context(), token(51), nil))
 	verified(t, s)
@@ -242,7 +242,7 @@ func forget(t testing.TB, s Store) {
 	if err := s.Append(t.Context(), token(0), use(0, "")); err != nil {
 		t.Errorf("a forgotten key: %v", err)
 	}
-	var used *authority.UsedError
+	var used *ledger.ReplayedError
 	if err := s.Append(t.Context(), token(280), use(280, "")); !errors.As(err, &used) {
 		t.Errorf("a key that is still needed: %v", err)
 	}
@@ -257,7 +257,7 @@ func checkpoint(t testing.TB, s Store) {
 	must(t, err)
 	sign := func(message []byte) ([]byte, error) { return ed25519.Sign(private, message), nil }
 	must(t, s.Checkpoint(t.Context(), sign))
-	if all, _ := records(t, s, authority.Query{}); len(all) != 0 {
+	if all, _ := records(t, s, ledger.Query{}); len(all) != 0 {
 		t.Errorf("a ledger without entries got %d", len(all))
 	}
 	for n := range 3 {
@@ -265,13 +265,13 @@ func checkpoint(t testing.TB, s Store) {
 		for range 2 { // there is nothing new the second time
 			must(t, s.Checkpoint(t.Context(), sign))
 		}
-		all, entries := records(t, s, authority.Query{})
+		all, entries := records(t, s, ledger.Query{})
 		if len(all) != 2*n+2 {
 			t.Fatalf("%d entries, want %d", len(all), 2*n+2)
 		}
 		r, e, before := all[2*n+1], entries[2*n+1], all[2*n]
 		heads, err := r.Checkpoint(public)
-		if err != nil || len(heads) != 1 || heads[0] != (authority.Head{Seq: before.Seq, Hash: before.Hash}) || e.Kind != authority.EntryCheckpoint {
+		if err != nil || len(heads) != 1 || heads[0] != (ledger.Head{Seq: before.Seq, Hash: before.Hash}) || e.Kind != ledger.KindCheckpoint {
 			t.Errorf("the checkpoint %s says %+v, %v", r.Line, heads, err)
 		}
 	}
@@ -281,7 +281,7 @@ func checkpoint(t testing.TB, s Store) {
 	}{{public, true, true}, {nil, false, true}, {other, true, false}} {
 		report, err := s.Verify(t.Context(), c.key)
 		must(t, err)
-		if report.Signed != c.signed || (report.Broken == 0) != c.whole || c.whole && (report.Checkpoints != 3 || authority.PlaceOf(report.Chains[0].Confirmed) != 5) {
+		if report.Signed != c.signed || (report.Broken == 0) != c.whole || c.whole && (report.Checkpoints != 3 || ledger.PlaceOf(report.Chains[0].Confirmed) != 5) {
 			t.Errorf("verified with key %x: %+v", c.key, report)
 		}
 	}

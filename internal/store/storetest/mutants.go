@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // Mutant is a store with one fault, and the part that must find it.
@@ -148,20 +150,20 @@ type marks struct{ kept[[32]byte, []byte] }
 
 func (m *marks) check(key [32]byte) error {
 	if sealed, ok := m.load(key); ok {
-		return &authority.UsedError{Sealed: sealed}
+		return &ledger.ReplayedError{Sealed: sealed}
 	}
 	return nil
 }
 
-func (m *marks) mark(u *authority.Use) { m.store(u.Key, u.Sealed) }
+func (m *marks) mark(u *ledger.Consumed) { m.store(u.Value, u.Sealed) }
 
 type checkThenMark struct {
 	Store
 	marks marks
 }
 
-func (s *checkThenMark) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
-	if err := s.marks.check(u.Key); err != nil {
+func (s *checkThenMark) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
+	if err := s.marks.check(u.Value); err != nil {
 		return err
 	}
 	defer s.marks.mark(u)
@@ -173,8 +175,8 @@ type yieldBetween struct {
 	marks marks
 }
 
-func (s *yieldBetween) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
-	if err := s.marks.check(u.Key); err != nil {
+func (s *yieldBetween) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
+	if err := s.marks.check(u.Value); err != nil {
 		return err
 	}
 	runtime.Gosched()
@@ -184,17 +186,17 @@ func (s *yieldBetween) Append(ctx context.Context, e *authority.Entry, u *author
 
 type forgetsSealed struct{ Store }
 
-func (s *forgetsSealed) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *forgetsSealed) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	err := s.Store.Append(ctx, e, u)
-	if used := (*authority.UsedError)(nil); errors.As(err, &used) {
-		return &authority.UsedError{}
+	if used := (*ledger.ReplayedError)(nil); errors.As(err, &used) {
+		return &ledger.ReplayedError{}
 	}
 	return err
 }
 
 type recordsLosers struct{ Store }
 
-func (s *recordsLosers) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *recordsLosers) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	err := s.Store.Append(ctx, e, u)
 	if err != nil {
 		_ = s.Store.Append(ctx, e, nil)
@@ -206,10 +208,10 @@ func (s *recordsLosers) Append(ctx context.Context, e *authority.Entry, u *autho
 type acknowledgesEarly struct {
 	Store
 	mu   sync.Mutex
-	held []*authority.Entry
+	held []*ledger.Entry
 }
 
-func (s *acknowledgesEarly) Append(ctx context.Context, e *authority.Entry, _ *authority.Use) error {
+func (s *acknowledgesEarly) Append(ctx context.Context, e *ledger.Entry, _ *ledger.Consumed) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = append(s.held, e)
@@ -226,7 +228,7 @@ type losesEntries struct {
 	count int
 }
 
-func (s *losesEntries) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *losesEntries) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	s.mu.Lock()
 	s.count++
 	lost := s.count%50 == 0
@@ -239,7 +241,7 @@ func (s *losesEntries) Append(ctx context.Context, e *authority.Entry, u *author
 
 type ignoresGone struct{ Store }
 
-func (s *ignoresGone) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *ignoresGone) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	if err := s.Store.Append(context.WithoutCancel(ctx), e, u); err != nil {
 		return err
 	}
@@ -249,10 +251,10 @@ func (s *ignoresGone) Append(ctx context.Context, e *authority.Entry, u *authori
 // staleClients keeps each client as it was first read.
 type staleClients struct {
 	Store
-	kept kept[string, *authority.Client]
+	kept kept[string, *registry.Client]
 }
 
-func (s *staleClients) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+func (s *staleClients) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	if c, ok := s.kept.load(id); ok {
 		return c, nil
 	}
@@ -267,10 +269,10 @@ func (s *staleClients) Client(ctx context.Context, issuer, id string) (*authorit
 // put it back.
 type putsBack struct {
 	Store
-	kept kept[string, *authority.Client]
+	kept kept[string, *registry.Client]
 }
 
-func (s *putsBack) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
+func (s *putsBack) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	if c, ok := s.kept.load(id); ok {
 		return c, nil
 	}
@@ -284,17 +286,17 @@ func (s *putsBack) Client(ctx context.Context, issuer, id string) (*authority.Cl
 	return c, err
 }
 
-func (s *putsBack) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+func (s *putsBack) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	defer s.kept.drop(c.ID)
 	return s.Store.PutClient(ctx, c, e)
 }
 
 type staleAPIKeys struct {
 	Store
-	kept kept[authority.Digest, string]
+	kept kept[registry.Digest, string]
 }
 
-func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d authority.Digest) (*authority.Client, error) {
+func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
 	if id, ok := s.kept.load(d); ok {
 		return s.Store.Client(ctx, issuer, id)
 	}
@@ -307,10 +309,10 @@ func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d auth
 
 type staleMerchants struct {
 	Store
-	kept kept[string, *authority.Merchant]
+	kept kept[string, *registry.Merchant]
 }
 
-func (s *staleMerchants) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
+func (s *staleMerchants) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
 	if m, ok := s.kept.load(id); ok {
 		return m, nil
 	}
@@ -323,10 +325,10 @@ func (s *staleMerchants) Merchant(ctx context.Context, issuer, id string) (*auth
 
 type staleCardTokens struct {
 	Store
-	kept kept[string, []authority.CardToken]
+	kept kept[string, []registry.CardToken]
 }
 
-func (s *staleCardTokens) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
+func (s *staleCardTokens) CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
 	if kept, ok := s.kept.load(ids[0]); ok {
 		return kept, nil
 	}
@@ -340,20 +342,20 @@ func (s *staleCardTokens) CardTokens(ctx context.Context, issuer string, ids []s
 // overwrites puts on top of whatever is stored.
 type overwrites struct{ Store }
 
-func (s *overwrites) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+func (s *overwrites) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	for {
 		fresh := *c
 		fresh.Revision = 0
 		if current, err := s.Store.Client(ctx, c.Issuer, c.ID); err == nil {
 			fresh.Revision = current.Revision
 		}
-		if err := s.Store.PutClient(ctx, &fresh, e); !errors.Is(err, authority.ErrConflict) {
+		if err := s.Store.PutClient(ctx, &fresh, e); !errors.Is(err, registry.ErrConflict) {
 			return err
 		}
 	}
 }
 
-func (s *overwrites) PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error {
+func (s *overwrites) PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *ledger.Entry) error {
 	current, err := s.Store.SigningKeys(ctx, keys.Issuer)
 	if err != nil {
 		return err
@@ -365,16 +367,16 @@ func (s *overwrites) PutSigningKeys(ctx context.Context, keys authority.SigningK
 // lenient acknowledges what the store refused.
 type lenient struct{ Store }
 
-func (s *lenient) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+func (s *lenient) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	err := s.Store.PutClient(ctx, c, e)
-	if taken := (*authority.KeyTakenError)(nil); errors.As(err, &taken) || errors.Is(err, authority.ErrConflict) {
+	if taken := (*registry.KeyTakenError)(nil); errors.As(err, &taken) || errors.Is(err, registry.ErrConflict) {
 		return nil
 	}
 	return err
 }
 
-func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error {
-	if err := s.Store.RemoveClient(ctx, issuer, id, e); !errors.Is(err, authority.ErrConflict) {
+func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
+	if err := s.Store.RemoveClient(ctx, issuer, id, e); !errors.Is(err, registry.ErrConflict) {
 		return err
 	}
 	return nil
@@ -383,7 +385,7 @@ func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *author
 // piecemeal makes bulk changes one by one.
 type piecemeal struct{ Store }
 
-func (s *piecemeal) PutClients(ctx context.Context, clients []*authority.Client, e *authority.Entry) error {
+func (s *piecemeal) PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error {
 	for _, c := range clients {
 		if err := s.Store.PutClient(ctx, c, e); err != nil {
 			return err
@@ -392,7 +394,7 @@ func (s *piecemeal) PutClients(ctx context.Context, clients []*authority.Client,
 	return nil
 }
 
-func (s *piecemeal) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error {
+func (s *piecemeal) PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error {
 	for i := range merchants {
 		if err := s.Store.PutMerchants(ctx, merchants[i:i+1], e); err != nil {
 			return err
@@ -401,7 +403,7 @@ func (s *piecemeal) PutMerchants(ctx context.Context, merchants []authority.Merc
 	return nil
 }
 
-func (s *piecemeal) PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error {
+func (s *piecemeal) PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error {
 	for i := range tokens {
 		if err := s.Store.PutCardTokens(ctx, tokens[i:i+1], e); err != nil {
 			return err
@@ -412,21 +414,21 @@ func (s *piecemeal) PutCardTokens(ctx context.Context, tokens []authority.CardTo
 
 type unpaged struct{ Store }
 
-func (s *unpaged) Clients(ctx context.Context, issuer, _ string, limit int) ([]*authority.Client, error) {
+func (s *unpaged) Clients(ctx context.Context, issuer, _ string, limit int) ([]*registry.Client, error) {
 	return s.Store.Clients(ctx, issuer, "", limit)
 }
 
 type unselective struct{ Store }
 
-func (s *unselective) Entries(ctx context.Context, _ authority.Query, visit func(*authority.Record) error) error {
-	return s.Store.Entries(ctx, authority.Query{}, visit)
+func (s *unselective) Entries(ctx context.Context, _ ledger.Query, visit func(*ledger.Record) error) error {
+	return s.Store.Entries(ctx, ledger.Query{}, visit)
 }
 
 type backwards struct{ Store }
 
-func (s *backwards) Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error {
-	var found []*authority.Record
-	err := s.Store.Entries(ctx, q, func(r *authority.Record) error { found = append(found, r); return nil })
+func (s *backwards) Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error {
+	var found []*ledger.Record
+	err := s.Store.Entries(ctx, q, func(r *ledger.Record) error { found = append(found, r); return nil })
 	for _, r := range slices.Backward(found) {
 		if err == nil {
 			err = visit(r)
@@ -471,7 +473,7 @@ func (s *signsElse) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, e
 // credulous looks at no signature.
 type credulous struct{ Store }
 
-func (s *credulous) Verify(ctx context.Context, key ed25519.PublicKey) (authority.VerifyReport, error) {
+func (s *credulous) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
 	report, err := s.Store.Verify(ctx, nil)
 	report.Signed = key != nil
 	return report, err
@@ -479,7 +481,7 @@ func (s *credulous) Verify(ctx context.Context, key ed25519.PublicKey) (authorit
 
 type misrecords struct{ Store }
 
-func (s *misrecords) RemoveClient(ctx context.Context, issuer, id string, _ *authority.Entry) error {
+func (s *misrecords) RemoveClient(ctx context.Context, issuer, id string, _ *ledger.Entry) error {
 	return s.Store.RemoveClient(ctx, issuer, id, change("something"))
 }
 
@@ -490,6 +492,6 @@ func (s *untouched) Touch(string, string, string, time.Time) {}
 // losesRevocations records that something was revoked, and nothing else.
 type losesRevocations struct{ Store }
 
-func (m *losesRevocations) PutRevocation(ctx context.Context, _ *authority.Revocation, e *authority.Entry) error {
+func (m *losesRevocations) PutRevocation(ctx context.Context, _ *revocation.Revocation, e *ledger.Entry) error {
 	return m.Append(ctx, e, nil)
 }

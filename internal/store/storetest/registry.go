@@ -11,7 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -19,11 +21,11 @@ import (
 // clientRevisions stores a client with all that it can have and takes changes
 // only on top of what is stored.
 func clientRevisions(t testing.TB, s Store) {
-	c := &authority.Client{
+	c := &registry.Client{
 		Issuer: issuer, ID: "bank", Name: "A bank", Scope: oauth.Scope{"a", "b"}, Created: start(),
-		Attributes: map[string]authority.Attribute{"roles": {IsList: true, List: []string{"x"}}, "id": {Text: "7"}},
-		Keys:       []authority.Key{key(t, "k1", "prd")},
-		Secrets:    []authority.Secret{apiKey("k"), {ID: "s", Kind: authority.ClientSecret, Created: start()}},
+		Attributes: map[string]registry.Attribute{"roles": {IsList: true, List: []string{"x"}}, "id": {Text: "7"}},
+		Keys:       []registry.Key{key(t, "k1", "prd")},
+		Secrets:    []registry.Secret{apiKey("k"), {ID: "s", Kind: registry.ClientSecret, Created: start()}},
 	}
 	must(t, s.PutClient(t.Context(), c, change("client.put")))
 	got, err := s.Client(t.Context(), issuer, "bank")
@@ -38,7 +40,7 @@ func clientRevisions(t testing.TB, s Store) {
 	}
 	for _, stale := range []int64{0, 2, -1} {
 		c.Revision = stale
-		if err := s.PutClient(t.Context(), c, change("client.put")); !errors.Is(err, authority.ErrConflict) {
+		if err := s.PutClient(t.Context(), c, change("client.put")); !errors.Is(err, registry.ErrConflict) {
 			t.Errorf("put on top of revision %d: %v, want ErrConflict", stale, err)
 		}
 	}
@@ -48,11 +50,11 @@ func clientRevisions(t testing.TB, s Store) {
 		t.Errorf("after the second change: %+v, %v", got, err)
 	}
 	c.ID = "nobody"
-	if err := s.PutClient(t.Context(), c, change("client.put")); !errors.Is(err, authority.ErrConflict) {
+	if err := s.PutClient(t.Context(), c, change("client.put")); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("a change of a client that does not exist: %v, want ErrConflict", err)
 	}
 	for _, missing := range [][2]string{{issuer, "nobody"}, {"other", "bank"}} {
-		if _, err := s.Client(t.Context(), missing[0], missing[1]); !errors.Is(err, authority.ErrNotFound) {
+		if _, err := s.Client(t.Context(), missing[0], missing[1]); !errors.Is(err, registry.ErrNotFound) {
 			t.Errorf("client %q: %v, want ErrNotFound", missing, err)
 		}
 	}
@@ -71,11 +73,11 @@ func clientRace(t testing.TB, s Store) {
 	for revision := int64(1); revision <= 5; revision++ {
 		var done, refused atomic.Int64
 		together(8, func(i int) {
-			c := &authority.Client{Issuer: issuer, ID: "bank", Name: strconv.Itoa(i), Revision: revision}
+			c := &registry.Client{Issuer: issuer, ID: "bank", Name: strconv.Itoa(i), Revision: revision}
 			switch err := s.PutClient(t.Context(), c, change("client.put")); {
 			case err == nil:
 				done.Add(1)
-			case errors.Is(err, authority.ErrConflict):
+			case errors.Is(err, registry.ErrConflict):
 				refused.Add(1)
 			default:
 				t.Error(err)
@@ -94,20 +96,20 @@ func keysOnce(t testing.TB, s Store) {
 	elsewhere.Environment = "stg"
 	again := k
 	again.Kid = "the same under another kid"
-	holder := &authority.Client{Issuer: issuer, ID: "holder", Keys: []authority.Key{k, again}}
+	holder := &registry.Client{Issuer: issuer, ID: "holder", Keys: []registry.Key{k, again}}
 	must(t, s.PutClient(t.Context(), holder, change("client.put")))
-	sibling := func(issuer, id string, k authority.Key) *authority.Client {
-		return &authority.Client{Issuer: issuer, ID: id, Keys: []authority.Key{key(t, "own", k.Environment), k}}
+	sibling := func(issuer, id string, k registry.Key) *registry.Client {
+		return &registry.Client{Issuer: issuer, ID: id, Keys: []registry.Key{key(t, "own", k.Environment), k}}
 	}
 	disabled := k
 	disabled.Disabled = true
-	for name, c := range map[string]*authority.Client{
+	for name, c := range map[string]*registry.Client{
 		"another client of the issuer":        sibling(issuer, "thief", k),
 		"another client, disabled":            sibling(issuer, "thief", disabled),
 		"another environment elsewhere":       sibling("other", "thief", elsewhere),
-		"another environment, the same owner": {Issuer: issuer, ID: "holder", Revision: 1, Keys: []authority.Key{k, elsewhere}},
+		"another environment, the same owner": {Issuer: issuer, ID: "holder", Revision: 1, Keys: []registry.Key{k, elsewhere}},
 	} {
-		var taken *authority.KeyTakenError
+		var taken *registry.KeyTakenError
 		err := s.PutClient(t.Context(), c, change("client.put"))
 		if !errors.As(err, &taken) {
 			t.Errorf("%s: %v, want a KeyTakenError", name, err)
@@ -117,12 +119,12 @@ func keysOnce(t testing.TB, s Store) {
 			t.Errorf("%s: the holder is said to be %+v", name, taken)
 		}
 	}
-	if _, err := s.Client(t.Context(), issuer, "thief"); !errors.Is(err, authority.ErrNotFound) {
+	if _, err := s.Client(t.Context(), issuer, "thief"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a refused client is there: %v", err)
 	}
 	must(t, s.PutClient(t.Context(), sibling("other", "partner", k), change("client.put")))
-	twice := &authority.Client{Issuer: issuer, ID: "twice", Keys: []authority.Key{key(t, "k", "prd"), key(t, "k", "prd")}}
-	if err := s.PutClient(t.Context(), twice, change("client.put")); !errors.Is(err, authority.ErrConflict) {
+	twice := &registry.Client{Issuer: issuer, ID: "twice", Keys: []registry.Key{key(t, "k", "prd"), key(t, "k", "prd")}}
+	if err := s.PutClient(t.Context(), twice, change("client.put")); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("two keys with one kid: %v", err)
 	}
 
@@ -137,11 +139,11 @@ func keysOnce(t testing.TB, s Store) {
 func apiKeysOnce(t testing.TB, s Store) {
 	digest := apiKey("k").Digest
 	plain := apiKey("secret")
-	plain.Kind = authority.ClientSecret
-	holder := &authority.Client{Issuer: issuer, ID: "holder", Secrets: []authority.Secret{apiKey("k"), plain}}
+	plain.Kind = registry.ClientSecret
+	holder := &registry.Client{Issuer: issuer, ID: "holder", Secrets: []registry.Secret{apiKey("k"), plain}}
 	must(t, s.PutClient(t.Context(), holder, change("client.put")))
-	other := &authority.Client{Issuer: issuer, ID: "other", Secrets: []authority.Secret{apiKey("k")}}
-	if err := s.PutClient(t.Context(), other, change("client.put")); !errors.Is(err, authority.ErrConflict) {
+	other := &registry.Client{Issuer: issuer, ID: "other", Secrets: []registry.Secret{apiKey("k")}}
+	if err := s.PutClient(t.Context(), other, change("client.put")); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("an API key that another holds: %v", err)
 	}
 	if c, err := s.ClientByAPIKey(t.Context(), issuer, digest); err != nil || c.ID != "holder" {
@@ -149,9 +151,9 @@ func apiKeysOnce(t testing.TB, s Store) {
 	}
 	for _, missing := range []struct {
 		issuer string
-		digest authority.Digest
+		digest registry.Digest
 	}{{"other", digest}, {issuer, apiKey("unknown").Digest}, {issuer, plain.Digest}} {
-		if _, err := s.ClientByAPIKey(t.Context(), missing.issuer, missing.digest); !errors.Is(err, authority.ErrNotFound) {
+		if _, err := s.ClientByAPIKey(t.Context(), missing.issuer, missing.digest); !errors.Is(err, registry.ErrNotFound) {
 			t.Errorf("by an API key that nobody holds: %v", err)
 		}
 	}
@@ -162,7 +164,7 @@ func clientPages(t testing.TB, s Store) {
 	for i := range 25 {
 		putClient(t, s, fmt.Sprintf("client-%02d", i))
 	}
-	must(t, s.PutClient(t.Context(), &authority.Client{Issuer: "other", ID: "stranger"}, change("client.put")))
+	must(t, s.PutClient(t.Context(), &registry.Client{Issuer: "other", ID: "stranger"}, change("client.put")))
 	var ids []string
 	for after := ""; ; after = ids[len(ids)-1] {
 		some, err := s.Clients(t.Context(), issuer, after, 10)
@@ -187,10 +189,10 @@ func clientPages(t testing.TB, s Store) {
 // removedClients are gone with all their credentials, but not while somebody
 // depends on them.
 func removedClients(t testing.TB, s Store) {
-	c := &authority.Client{Issuer: issuer, ID: "bank", Secrets: []authority.Secret{apiKey("k")}}
+	c := &registry.Client{Issuer: issuer, ID: "bank", Secrets: []registry.Secret{apiKey("k")}}
 	must(t, s.PutClient(t.Context(), c, change("client.put")))
 	putMerchant(t, s, "shop")
-	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, authority.ErrConflict) {
+	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("removed a client that owns a merchant: %v", err)
 	}
 	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("k").Digest); err != nil {
@@ -198,69 +200,69 @@ func removedClients(t testing.TB, s Store) {
 	}
 	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
 	must(t, s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
-	if _, err := s.Client(t.Context(), issuer, "bank"); !errors.Is(err, authority.ErrNotFound) {
+	if _, err := s.Client(t.Context(), issuer, "bank"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a removed client: %v", err)
 	}
-	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("k").Digest); !errors.Is(err, authority.ErrNotFound) {
+	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("k").Digest); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("the API key of a removed client: %v", err)
 	}
-	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, authority.ErrNotFound) {
+	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("removed twice: %v", err)
 	}
 }
 
 // clientsInBulk are all put or none, by the rules for one, with one entry.
 func clientsInBulk(t testing.TB, s Store) {
-	many := make([]*authority.Client, 250)
+	many := make([]*registry.Client, 250)
 	for i := range many {
-		many[i] = &authority.Client{Issuer: issuer, ID: fmt.Sprintf("c%03d", i), Keys: []authority.Key{key(t, "k", "prd")}}
+		many[i] = &registry.Client{Issuer: issuer, ID: fmt.Sprintf("c%03d", i), Keys: []registry.Key{key(t, "k", "prd")}}
 	}
-	many[0].Secrets = []authority.Secret{apiKey("a")}
+	many[0].Secrets = []registry.Secret{apiKey("a")}
 	must(t, s.PutClients(t.Context(), many, change("clients.put")))
 	stored, err := s.Clients(t.Context(), issuer, "", 0)
 	must(t, err)
 	if len(stored) != len(many) || stored[249].ID != "c249" || stored[249].Revision != 1 {
 		t.Errorf("%d clients are there, want %d", len(stored), len(many))
 	}
-	if _, entries := records(t, s, authority.Query{}); len(entries) != 1 {
+	if _, entries := records(t, s, ledger.Query{}); len(entries) != 1 {
 		t.Errorf("%d entries for one change", len(entries))
 	}
 	first := *stored[0]
 	first.Name, first.Secrets = "changed", nil
-	thief := &authority.Client{Issuer: issuer, ID: "thief", Keys: []authority.Key{key(t, "own", "prd"), many[1].Keys[0]}}
-	taken := (*authority.KeyTakenError)(nil)
-	err = s.PutClients(t.Context(), []*authority.Client{&first, thief}, change("clients.put"))
+	thief := &registry.Client{Issuer: issuer, ID: "thief", Keys: []registry.Key{key(t, "own", "prd"), many[1].Keys[0]}}
+	taken := (*registry.KeyTakenError)(nil)
+	err = s.PutClients(t.Context(), []*registry.Client{&first, thief}, change("clients.put"))
 	if !errors.As(err, &taken) || taken.Client != "c001" || !strings.Contains(err.Error(), "thief") {
 		t.Errorf("a key that another client has: %v", err)
 	}
 	unchanged(t, s, stored[0])
-	fresh := &authority.Client{Issuer: issuer, ID: "fresh", Keys: []authority.Key{key(t, "k", "prd")}}
-	for what, second := range map[string]*authority.Client{
+	fresh := &registry.Client{Issuer: issuer, ID: "fresh", Keys: []registry.Key{key(t, "k", "prd")}}
+	for what, second := range map[string]*registry.Client{
 		"itself":           fresh,
 		"a stale revision": {Issuer: issuer, ID: "c001"},
 		"the same key":     {Issuer: issuer, ID: "other", Keys: fresh.Keys},
 	} {
-		if err := s.PutClients(t.Context(), []*authority.Client{fresh, second}, change("clients.put")); err == nil {
+		if err := s.PutClients(t.Context(), []*registry.Client{fresh, second}, change("clients.put")); err == nil {
 			t.Errorf("a client with %s was put", what)
 		}
-		if _, err := s.Client(t.Context(), issuer, "fresh"); !errors.Is(err, authority.ErrNotFound) {
+		if _, err := s.Client(t.Context(), issuer, "fresh"); !errors.Is(err, registry.ErrNotFound) {
 			t.Errorf("half of a refused bulk change was made: %v", err)
 		}
 	}
-	must(t, s.PutClients(t.Context(), []*authority.Client{&first, fresh}, change("clients.put")))
+	must(t, s.PutClients(t.Context(), []*registry.Client{&first, fresh}, change("clients.put")))
 	if c, err := s.Client(t.Context(), issuer, "c000"); err != nil || c.Name != "changed" || c.Revision != 2 {
 		t.Errorf("a changed client: %+v, %v", c, err)
 	}
-	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("a").Digest); !errors.Is(err, authority.ErrNotFound) {
+	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("a").Digest); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("by an API key that was taken away: %v", err)
 	}
-	if err := s.PutClients(t.Context(), make([]*authority.Client, store.MaxBulk+1), change("clients.put")); err == nil {
+	if err := s.PutClients(t.Context(), make([]*registry.Client, store.MaxBulk+1), change("clients.put")); err == nil {
 		t.Error("more clients than MaxBulk were taken")
 	}
 }
 
 // unchanged wants to find c, with its API keys, as it was.
-func unchanged(t testing.TB, s Store, c *authority.Client) {
+func unchanged(t testing.TB, s Store, c *registry.Client) {
 	t.Helper()
 	if got, err := s.Client(t.Context(), c.Issuer, c.ID); err != nil || !reflect.DeepEqual(got, c) {
 		t.Errorf("half of a refused bulk change was made: %+v, %v", got, err)
@@ -276,10 +278,10 @@ func unchanged(t testing.TB, s Store, c *authority.Client) {
 func merchants(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	putClient(t, s, "psp")
-	many := make([]authority.Merchant, 250)
+	many := make([]registry.Merchant, 250)
 	for i := range many {
-		many[i] = authority.Merchant{Issuer: issuer, ID: fmt.Sprintf("m%03d", i), Client: "bank",
-			Attributes: map[string]authority.Attribute{"mcc": {Text: "5411"}}}
+		many[i] = registry.Merchant{Issuer: issuer, ID: fmt.Sprintf("m%03d", i), Client: "bank",
+			Attributes: map[string]registry.Attribute{"mcc": {Text: "5411"}}}
 	}
 	must(t, s.PutMerchants(t.Context(), many, change("merchants.put")))
 	first, err := s.Merchants(t.Context(), issuer, "", 200)
@@ -291,23 +293,23 @@ func merchants(t testing.TB, s Store) {
 	}
 	moved := many[7]
 	moved.Client, moved.Disabled = "psp", true
-	bad := authority.Merchant{Issuer: issuer, ID: "bad", Client: "nobody"}
-	err = s.PutMerchants(t.Context(), []authority.Merchant{moved, bad}, change("merchants.put"))
-	if !errors.Is(err, authority.ErrNotFound) || !strings.Contains(err.Error(), "nobody") {
+	bad := registry.Merchant{Issuer: issuer, ID: "bad", Client: "nobody"}
+	err = s.PutMerchants(t.Context(), []registry.Merchant{moved, bad}, change("merchants.put"))
+	if !errors.Is(err, registry.ErrNotFound) || !strings.Contains(err.Error(), "nobody") {
 		t.Errorf("a merchant of a client that does not exist: %v", err)
 	}
 	if m, err := s.Merchant(t.Context(), issuer, moved.ID); err != nil || m.Client != "bank" {
 		t.Errorf("half of a refused bulk change was made: %+v, %v", m, err)
 	}
-	must(t, s.PutMerchants(t.Context(), []authority.Merchant{moved}, change("merchants.put")))
+	must(t, s.PutMerchants(t.Context(), []registry.Merchant{moved}, change("merchants.put")))
 	if m, err := s.Merchant(t.Context(), issuer, moved.ID); err != nil || !reflect.DeepEqual(*m, moved) {
 		t.Errorf("a moved merchant: %+v, %v", m, err)
 	}
 	must(t, s.RemoveMerchant(t.Context(), issuer, moved.ID, change("merchant.remove")))
-	if _, err := s.Merchant(t.Context(), issuer, moved.ID); !errors.Is(err, authority.ErrNotFound) {
+	if _, err := s.Merchant(t.Context(), issuer, moved.ID); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a removed merchant: %v", err)
 	}
-	if err := s.RemoveMerchant(t.Context(), issuer, moved.ID, change("merchant.remove")); !errors.Is(err, authority.ErrNotFound) {
+	if err := s.RemoveMerchant(t.Context(), issuer, moved.ID, change("merchant.remove")); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("removed twice: %v", err)
 	}
 }
@@ -317,20 +319,20 @@ func cardTokens(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	putMerchant(t, s, "shop")
 	putMerchant(t, s, "cafe")
-	token := func(id, merchant, scheme string) authority.CardToken {
-		return authority.CardToken{Issuer: issuer, ID: id, Merchant: merchant, Scheme: scheme}
+	token := func(id, merchant, scheme string) registry.CardToken {
+		return registry.CardToken{Issuer: issuer, ID: id, Merchant: merchant, Scheme: scheme}
 	}
-	must(t, s.PutCardTokens(t.Context(), []authority.CardToken{token("a", "shop", "visa"), token("b", "shop", "visa")}, change("tokens.put")))
-	must(t, s.PutCardTokens(t.Context(), []authority.CardToken{token("b", "shop", "mastercard"), token("c", "cafe", "visa")}, change("tokens.put")))
+	must(t, s.PutCardTokens(t.Context(), []registry.CardToken{token("a", "shop", "visa"), token("b", "shop", "visa")}, change("tokens.put")))
+	must(t, s.PutCardTokens(t.Context(), []registry.CardToken{token("b", "shop", "mastercard"), token("c", "cafe", "visa")}, change("tokens.put")))
 	for name, refused := range map[string]struct {
-		tokens []authority.CardToken
+		tokens []registry.CardToken
 		is     error
 		names  string
 	}{
-		"another merchant's":  {[]authority.CardToken{token("a", "shop", "jcb"), token("new", "cafe", "visa"), token("b", "cafe", "visa")}, authority.ErrConflict, `"b"`},
-		"two merchants' own":  {[]authority.CardToken{token("new", "cafe", "visa"), token("new", "shop", "visa")}, authority.ErrConflict, `"new"`},
-		"nobody's":            {[]authority.CardToken{token("new", "cafe", "visa"), token("newer", "nowhere", "visa")}, authority.ErrNotFound, `"nowhere"`},
-		"of another issuer's": {[]authority.CardToken{{Issuer: "other", ID: "new", Merchant: "shop"}}, authority.ErrNotFound, `"shop"`},
+		"another merchant's":  {[]registry.CardToken{token("a", "shop", "jcb"), token("new", "cafe", "visa"), token("b", "cafe", "visa")}, registry.ErrConflict, `"b"`},
+		"two merchants' own":  {[]registry.CardToken{token("new", "cafe", "visa"), token("new", "shop", "visa")}, registry.ErrConflict, `"new"`},
+		"nobody's":            {[]registry.CardToken{token("new", "cafe", "visa"), token("newer", "nowhere", "visa")}, registry.ErrNotFound, `"nowhere"`},
+		"of another issuer's": {[]registry.CardToken{{Issuer: "other", ID: "new", Merchant: "shop"}}, registry.ErrNotFound, `"shop"`},
 	} {
 		err := s.PutCardTokens(t.Context(), refused.tokens, change("tokens.put"))
 		if !errors.Is(err, refused.is) || !strings.Contains(err.Error(), refused.names) {
@@ -344,15 +346,15 @@ func cardTokens(t testing.TB, s Store) {
 	}
 	listed, err := s.MerchantCardTokens(t.Context(), issuer, "shop", "a", 10)
 	must(t, err)
-	if want := []authority.CardToken{token("b", "shop", "mastercard")}; !reflect.DeepEqual(listed, want) {
+	if want := []registry.CardToken{token("b", "shop", "mastercard")}; !reflect.DeepEqual(listed, want) {
 		t.Errorf("after a: %+v, want %+v", listed, want)
 	}
-	if err := s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")); !errors.Is(err, authority.ErrConflict) {
+	if err := s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("removed a merchant that has card tokens: %v", err)
 	}
 	must(t, s.RemoveCardToken(t.Context(), issuer, "a", change("token.remove")))
 	must(t, s.RemoveCardToken(t.Context(), issuer, "b", change("token.remove")))
-	if err := s.RemoveCardToken(t.Context(), issuer, "a", change("token.remove")); !errors.Is(err, authority.ErrNotFound) {
+	if err := s.RemoveCardToken(t.Context(), issuer, "a", change("token.remove")); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("removed twice: %v", err)
 	}
 	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
@@ -365,10 +367,10 @@ func signingKeys(t testing.TB, s Store) {
 	if keys.Issuer != issuer || keys.Revision != 0 || len(keys.Keys) != 0 {
 		t.Errorf("before the first key: %+v", keys)
 	}
-	keys.Keys = []authority.SigningKey{{Issuer: issuer, Kid: "k", Alg: "ES256", URI: "sealed:", Sealed: []byte{0, 1, 255},
+	keys.Keys = []registry.SigningKey{{Issuer: issuer, Kid: "k", Alg: "ES256", URI: "sealed:", Sealed: []byte{0, 1, 255},
 		JWK: json.RawMessage(`{"kty":"EC"}`), AnnouncedAt: start(), ActiveAt: start().Add(time.Hour)}}
 	must(t, s.PutSigningKeys(t.Context(), keys, change("key.rotate")))
-	if err := s.PutSigningKeys(t.Context(), keys, change("key.rotate")); !errors.Is(err, authority.ErrConflict) {
+	if err := s.PutSigningKeys(t.Context(), keys, change("key.rotate")); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("made twice: %v", err)
 	}
 	got, err := s.SigningKeys(t.Context(), issuer)
@@ -377,7 +379,7 @@ func signingKeys(t testing.TB, s Store) {
 		t.Errorf("read %+v, want %+v", got, keys)
 	}
 	must(t, s.PutSigningKeys(t.Context(), got, change("key.rotate")))
-	if err := s.PutSigningKeys(t.Context(), got, change("key.rotate")); !errors.Is(err, authority.ErrConflict) {
+	if err := s.PutSigningKeys(t.Context(), got, change("key.rotate")); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("put on top of a stale revision: %v", err)
 	}
 	if other, err := s.SigningKeys(t.Context(), "other"); err != nil || len(other.Keys) != 0 {
@@ -387,26 +389,26 @@ func signingKeys(t testing.TB, s Store) {
 
 // revocations are there until they are over, each under its issuer.
 func revocations(t testing.TB, s Store) {
-	revoke := func(issuer, id string, until time.Time) *authority.Revocation {
-		return &authority.Revocation{Issuer: issuer, ID: id, JTIs: []string{id + "-1", id + "-2"}, Claim: "client_id", Value: "bank",
+	revoke := func(issuer, id string, until time.Time) *revocation.Revocation {
+		return &revocation.Revocation{Issuer: issuer, ID: id, JTIs: []string{id + "-1", id + "-2"}, Claim: "client_id", Value: "bank",
 			Before: start(), Until: until, Reason: "suite", Created: start()}
 	}
 	long, short := revoke(issuer, "long", start().Add(999*time.Hour+30*time.Second)), revoke(issuer, "short", start().Add(999*time.Hour))
 	must(t, s.PutRevocation(t.Context(), long, change("revoke")))
 	must(t, s.PutRevocation(t.Context(), short, change("revoke")))
 	must(t, s.PutRevocation(t.Context(), revoke("other", "theirs", start().Add(1000*time.Hour)), change("revoke")))
-	if err := s.PutRevocation(t.Context(), long, change("revoke")); !errors.Is(err, authority.ErrConflict) {
+	if err := s.PutRevocation(t.Context(), long, change("revoke")); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("an ID twice: %v", err)
 	}
 	got, err := s.Revocations(t.Context(), issuer)
 	must(t, err)
-	if want := []authority.Revocation{*short, *long}; !reflect.DeepEqual(got, want) {
+	if want := []revocation.Revocation{*short, *long}; !reflect.DeepEqual(got, want) {
 		t.Errorf("read %+v, want %+v", got, want)
 	}
 	if got, err := s.Revocation(t.Context(), issuer, "long"); err != nil || !reflect.DeepEqual(got, long) {
 		t.Errorf("one of them: %+v, %v", got, err)
 	}
-	if _, err := s.Revocation(t.Context(), issuer, "theirs"); !errors.Is(err, authority.ErrNotFound) {
+	if _, err := s.Revocation(t.Context(), issuer, "theirs"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("one of another issuer: %v", err)
 	}
 	gone, err := s.Forget(t.Context(), short.Until)
@@ -437,20 +439,20 @@ func lastUse(t testing.TB, s Store) {
 // changesAreRecorded counts what each change, made or refused, leaves in the ledger.
 func changesAreRecorded(t testing.TB, s Store) {
 	putClient(t, s, "bank")
-	_ = s.PutClient(t.Context(), &authority.Client{Issuer: issuer, ID: "bank"}, change("refused"))
+	_ = s.PutClient(t.Context(), &registry.Client{Issuer: issuer, ID: "bank"}, change("refused"))
 	putMerchant(t, s, "shop")
-	_ = s.PutMerchants(t.Context(), []authority.Merchant{{Issuer: issuer, ID: "m", Client: "nobody"}}, change("refused"))
-	must(t, s.PutCardTokens(t.Context(), []authority.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("tokens.put")))
+	_ = s.PutMerchants(t.Context(), []registry.Merchant{{Issuer: issuer, ID: "m", Client: "nobody"}}, change("refused"))
+	must(t, s.PutCardTokens(t.Context(), []registry.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("tokens.put")))
 	_ = s.RemoveCardToken(t.Context(), issuer, "u", change("refused"))
 	must(t, s.RemoveCardToken(t.Context(), issuer, "t", change("token.remove")))
 	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
 	must(t, s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
-	must(t, s.PutSigningKeys(t.Context(), authority.SigningKeys{Issuer: issuer}, change("key.rotate")))
-	_ = s.PutSigningKeys(t.Context(), authority.SigningKeys{Issuer: issuer}, change("refused"))
-	if err := s.PutClient(t.Context(), &authority.Client{Issuer: issuer, ID: "unrecorded"}, nil); err == nil {
+	must(t, s.PutSigningKeys(t.Context(), registry.SigningKeys{Issuer: issuer}, change("key.rotate")))
+	_ = s.PutSigningKeys(t.Context(), registry.SigningKeys{Issuer: issuer}, change("refused"))
+	if err := s.PutClient(t.Context(), &registry.Client{Issuer: issuer, ID: "unrecorded"}, nil); err == nil {
 		t.Error("a change was made without an entry")
 	}
-	_, entries := records(t, s, authority.Query{Kind: authority.EntryAdmin})
+	_, entries := records(t, s, ledger.Query{Kind: ledger.KindAdmin})
 	var actions []string
 	for _, e := range entries {
 		actions = append(actions, e.Action)

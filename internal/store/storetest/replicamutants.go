@@ -7,7 +7,8 @@ import (
 	"sync"
 	"testing"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // ReplicaMutant is a replica with one fault, and the part that must find it.
@@ -62,13 +63,13 @@ type knowsItsOwn struct {
 	marks marks
 }
 
-func (s *knowsItsOwn) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *knowsItsOwn) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	if u == nil {
 		return s.Store.Append(ctx, e, u)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.marks.check(u.Key); err != nil {
+	if err := s.marks.check(u.Value); err != nil {
 		return err
 	}
 	s.marks.mark(u)
@@ -78,9 +79,9 @@ func (s *knowsItsOwn) Append(ctx context.Context, e *authority.Entry, u *authori
 // grantsForgotten takes an assertion for new that it cannot tell from a forgotten one.
 type grantsForgotten struct{ Store }
 
-func (s *grantsForgotten) Append(ctx context.Context, e *authority.Entry, u *authority.Use) error {
+func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
 	err := s.Store.Append(ctx, e, u)
-	var used *authority.UsedError
+	var used *ledger.ReplayedError
 	if err == nil || errors.As(err, &used) || ctx.Err() != nil {
 		return err
 	}
@@ -90,10 +91,10 @@ func (s *grantsForgotten) Append(ctx context.Context, e *authority.Entry, u *aut
 // deaf believes for ever what it read, but for what it changed itself.
 type deaf struct {
 	Store
-	clients    kept[string, *authority.Client]
-	apiKeys    kept[authority.Digest, *authority.Client]
-	merchants  kept[string, *authority.Merchant]
-	cardTokens kept[string, []authority.CardToken]
+	clients    kept[string, *registry.Client]
+	apiKeys    kept[registry.Digest, *registry.Client]
+	merchants  kept[string, *registry.Merchant]
+	cardTokens kept[string, []registry.CardToken]
 }
 
 func remembered[K comparable, V any](k *kept[K, V], key K, read func() (V, error)) (V, error) {
@@ -107,24 +108,24 @@ func remembered[K comparable, V any](k *kept[K, V], key K, read func() (V, error
 	return v, err
 }
 
-func (s *deaf) Client(ctx context.Context, issuer, id string) (*authority.Client, error) {
-	return remembered(&s.clients, id, func() (*authority.Client, error) { return s.Store.Client(ctx, issuer, id) })
+func (s *deaf) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
+	return remembered(&s.clients, id, func() (*registry.Client, error) { return s.Store.Client(ctx, issuer, id) })
 }
 
-func (s *deaf) PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error {
+func (s *deaf) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	defer s.clients.drop(c.ID)
 	return s.Store.PutClient(ctx, c, e)
 }
 
-func (s *deaf) ClientByAPIKey(ctx context.Context, issuer string, d authority.Digest) (*authority.Client, error) {
-	return remembered(&s.apiKeys, d, func() (*authority.Client, error) { return s.Store.ClientByAPIKey(ctx, issuer, d) })
+func (s *deaf) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
+	return remembered(&s.apiKeys, d, func() (*registry.Client, error) { return s.Store.ClientByAPIKey(ctx, issuer, d) })
 }
 
-func (s *deaf) Merchant(ctx context.Context, issuer, id string) (*authority.Merchant, error) {
-	return remembered(&s.merchants, id, func() (*authority.Merchant, error) { return s.Store.Merchant(ctx, issuer, id) })
+func (s *deaf) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
+	return remembered(&s.merchants, id, func() (*registry.Merchant, error) { return s.Store.Merchant(ctx, issuer, id) })
 }
 
-func (s *deaf) PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error {
+func (s *deaf) PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error {
 	defer func() {
 		for i := range merchants {
 			s.merchants.drop(merchants[i].ID)
@@ -133,6 +134,6 @@ func (s *deaf) PutMerchants(ctx context.Context, merchants []authority.Merchant,
 	return s.Store.PutMerchants(ctx, merchants, e)
 }
 
-func (s *deaf) CardTokens(ctx context.Context, issuer string, ids []string) ([]authority.CardToken, error) {
-	return remembered(&s.cardTokens, ids[0], func() ([]authority.CardToken, error) { return s.Store.CardTokens(ctx, issuer, ids) })
+func (s *deaf) CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
+	return remembered(&s.cardTokens, ids[0], func() ([]registry.CardToken, error) { return s.Store.CardTokens(ctx, issuer, ids) })
 }

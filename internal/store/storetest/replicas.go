@@ -10,7 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // within is how soon every replica acts on what one of them changed.
@@ -71,7 +73,7 @@ func useOnceAnywhere(t testing.TB, stores []Store) {
 	for n := range races {
 		races[n].check(t, n, callers)
 		for i, s := range stores {
-			if _, found := records(t, s, authority.Query{JTI: token(n).JTI}); len(found) != 1 {
+			if _, found := records(t, s, ledger.Query{JTI: token(n).JTI}); len(found) != 1 {
 				t.Errorf("replica %d finds %d entries of assertion %d", i, len(found), n)
 			}
 		}
@@ -86,7 +88,7 @@ func usedEverywhere(t testing.TB, stores []Store) {
 		sealed := fmt.Sprint("sealed by ", first)
 		must(t, stores[first].Append(t.Context(), token(n), use(n, sealed)))
 		for i, s := range stores {
-			var used *authority.UsedError
+			var used *ledger.ReplayedError
 			err := s.Append(t.Context(), token(n), use(n, "later"))
 			if !errors.As(err, &used) || string(used.Sealed) != sealed {
 				t.Errorf("assertion %d, used on replica %d, again on %d: %v, sealed %q", n, first, i, err, used.Sealed)
@@ -97,7 +99,7 @@ func usedEverywhere(t testing.TB, stores []Store) {
 
 // dying is the use-up of the n-th of assertions that end one after the other, some
 // within one second.
-func dying(n int) *authority.Use {
+func dying(n int) *ledger.Consumed {
 	u := use(n, "")
 	u.Until = start().Add(time.Duration(n) * 100 * time.Millisecond)
 	return u
@@ -151,7 +153,7 @@ func forgetWhileUsed(t testing.TB, stores []Store) {
 		if times := won[n].Load(); times > 1 {
 			t.Errorf("assertion %d was used %d times", n, times)
 		}
-		if _, found := records(t, stores[0], authority.Query{JTI: token(n).JTI}); int64(len(found)) != won[n].Load() {
+		if _, found := records(t, stores[0], ledger.Query{JTI: token(n).JTI}); int64(len(found)) != won[n].Load() {
 			t.Errorf("assertion %d was granted %d times and has %d entries", n, won[n].Load(), len(found))
 		}
 	}
@@ -180,7 +182,7 @@ func forgetAtOnce(t testing.TB, stores []Store) {
 	for _, s := range stores {
 		old := use(over-1, "")
 		old.Until = start().Add((over - 1) * time.Second)
-		var used *authority.UsedError
+		var used *ledger.ReplayedError
 		if err := s.Append(t.Context(), token(over-1), old); err == nil || errors.As(err, &used) {
 			t.Errorf("an assertion that may be among the forgotten: %v", err)
 		}
@@ -208,20 +210,20 @@ func winners(t testing.TB, stores []Store, change func(s Store, i int) error, lo
 	return won
 }
 
-func isConflict(err error) bool { return errors.Is(err, authority.ErrConflict) }
+func isConflict(err error) bool { return errors.Is(err, registry.ErrConflict) }
 
 // revisionsAnywhere puts a client under one revision on all replicas at once.
 func revisionsAnywhere(t testing.TB, stores []Store) {
 	for revision := range int64(12) {
 		won := winners(t, stores, func(s Store, i int) error {
-			c := &authority.Client{Issuer: issuer, ID: "bank", Revision: revision, Name: strconv.Itoa(i)}
+			c := &registry.Client{Issuer: issuer, ID: "bank", Revision: revision, Name: strconv.Itoa(i)}
 			return s.PutClient(t.Context(), c, change("client.put"))
 		}, isConflict)
 		if won != 1 {
 			t.Errorf("revision %d was put %d times", revision+1, won)
 		}
 	}
-	_, entries := records(t, stores[0], authority.Query{Kind: authority.EntryAdmin})
+	_, entries := records(t, stores[0], ledger.Query{Kind: ledger.KindAdmin})
 	if len(entries) != 12 {
 		t.Errorf("12 changes have %d entries", len(entries))
 	}
@@ -232,10 +234,10 @@ func keysAnywhere(t testing.TB, stores []Store) {
 	for round := range 6 {
 		shared := key(t, "k", "")
 		won := winners(t, stores, func(s Store, i int) error {
-			c := &authority.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Keys: []authority.Key{shared}}
+			c := &registry.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Keys: []registry.Key{shared}}
 			return s.PutClient(t.Context(), c, change("client.put"))
 		}, func(err error) bool {
-			var taken *authority.KeyTakenError
+			var taken *registry.KeyTakenError
 			return errors.As(err, &taken)
 		})
 		if won != 1 {
@@ -249,7 +251,7 @@ func apiKeysAnywhere(t testing.TB, stores []Store) {
 	for round := range 6 {
 		shared := apiKey(fmt.Sprint("shared ", round))
 		won := winners(t, stores, func(s Store, i int) error {
-			c := &authority.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Secrets: []authority.Secret{shared}}
+			c := &registry.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Secrets: []registry.Secret{shared}}
 			return s.PutClient(t.Context(), c, change("client.put"))
 		}, isConflict)
 		if won != 1 {
@@ -267,7 +269,7 @@ func apiKeysAnywhere(t testing.TB, stores []Store) {
 func signingKeysAnywhere(t testing.TB, stores []Store) {
 	for revision := range int64(12) {
 		won := winners(t, stores, func(s Store, i int) error {
-			keys := authority.SigningKeys{Issuer: issuer, Revision: revision, Keys: []authority.SigningKey{{Kid: fmt.Sprint(revision, "-", i)}}}
+			keys := registry.SigningKeys{Issuer: issuer, Revision: revision, Keys: []registry.SigningKey{{Kid: fmt.Sprint(revision, "-", i)}}}
 			return s.PutSigningKeys(t.Context(), keys, change("keys.rotate"))
 		}, isConflict)
 		if won != 1 {
@@ -278,7 +280,7 @@ func signingKeysAnywhere(t testing.TB, stores []Store) {
 			if err != nil || keys.Revision != revision+1 || len(keys.Keys) != 1 {
 				t.Errorf("replica %d reads %+v, %v", i, keys, err)
 			}
-			late := authority.SigningKeys{Issuer: issuer, Revision: revision}
+			late := registry.SigningKeys{Issuer: issuer, Revision: revision}
 			if err := s.PutSigningKeys(t.Context(), late, change("keys.rotate")); !isConflict(err) {
 				t.Errorf("replica %d puts keys under a revision that is over: %v", i, err)
 			}
@@ -322,7 +324,7 @@ func clientsEverywhere(t testing.TB, stores []Store) {
 	})
 	defer stop()
 	for n := 1; n <= rounds; n++ {
-		c := &authority.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
+		c := &registry.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
 		must(t, stores[n%len(stores)].PutClient(t.Context(), c, change("client.put")))
 		seen(t, stores, c.Name, func(s Store) bool {
 			got, err := s.Client(t.Context(), issuer, "bank")
@@ -332,7 +334,7 @@ func clientsEverywhere(t testing.TB, stores []Store) {
 	must(t, stores[0].RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
 	seen(t, stores, "a removed client", func(s Store) bool {
 		_, err := s.Client(t.Context(), issuer, "bank")
-		return errors.Is(err, authority.ErrNotFound)
+		return errors.Is(err, registry.ErrNotFound)
 	})
 }
 
@@ -340,8 +342,8 @@ func clientsEverywhere(t testing.TB, stores []Store) {
 func apiKeysEverywhere(t testing.TB, stores []Store) {
 	digest := apiKey("k").Digest
 	revisions := map[string]int64{}
-	put := func(s Store, id string, secrets ...authority.Secret) {
-		c := &authority.Client{Issuer: issuer, ID: id, Revision: revisions[id], Secrets: secrets}
+	put := func(s Store, id string, secrets ...registry.Secret) {
+		c := &registry.Client{Issuer: issuer, ID: id, Revision: revisions[id], Secrets: secrets}
 		must(t, s.PutClient(t.Context(), c, change("client.put")))
 		revisions[id]++
 	}
@@ -355,7 +357,7 @@ func apiKeysEverywhere(t testing.TB, stores []Store) {
 		put(stores[(n+1)%len(stores)], holder)
 		seen(t, stores, "an API key that nobody holds", func(s Store) bool {
 			_, err := s.ClientByAPIKey(t.Context(), issuer, digest)
-			return errors.Is(err, authority.ErrNotFound)
+			return errors.Is(err, registry.ErrNotFound)
 		})
 	}
 }
@@ -364,8 +366,8 @@ func apiKeysEverywhere(t testing.TB, stores []Store) {
 func merchantsEverywhere(t testing.TB, stores []Store) {
 	putClient(t, stores[0], "bank")
 	for n := range rounds {
-		m := authority.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
-		must(t, stores[n%len(stores)].PutMerchants(t.Context(), []authority.Merchant{m}, change("merchant.put")))
+		m := registry.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
+		must(t, stores[n%len(stores)].PutMerchants(t.Context(), []registry.Merchant{m}, change("merchant.put")))
 		seen(t, stores, "a merchant", func(s Store) bool {
 			got, err := s.Merchant(t.Context(), issuer, "shop")
 			return err == nil && got.Disabled == m.Disabled
@@ -374,7 +376,7 @@ func merchantsEverywhere(t testing.TB, stores []Store) {
 	must(t, stores[0].RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
 	seen(t, stores, "a removed merchant", func(s Store) bool {
 		_, err := s.Merchant(t.Context(), issuer, "shop")
-		return errors.Is(err, authority.ErrNotFound)
+		return errors.Is(err, registry.ErrNotFound)
 	})
 }
 
@@ -384,7 +386,7 @@ func cardTokensEverywhere(t testing.TB, stores []Store) {
 	putMerchant(t, stores[0], "shop")
 	for n := range rounds {
 		s := stores[n%len(stores)]
-		must(t, s.PutCardTokens(t.Context(), []authority.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))
+		must(t, s.PutCardTokens(t.Context(), []registry.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))
 		count := func(want int) func(Store) bool {
 			return func(s Store) bool {
 				found, err := s.CardTokens(t.Context(), issuer, []string{"t"})
@@ -400,7 +402,7 @@ func cardTokensEverywhere(t testing.TB, stores []Store) {
 // revocationsEverywhere revokes on one replica; the others know when they are asked.
 func revocationsEverywhere(t testing.TB, stores []Store) {
 	for n := range rounds {
-		r := &authority.Revocation{Issuer: issuer, ID: fmt.Sprint("r", n), Until: time.Now().AddDate(1, 0, 0)} //nolint:forbidigo // of the store's own clock
+		r := &revocation.Revocation{Issuer: issuer, ID: fmt.Sprint("r", n), Until: time.Now().AddDate(1, 0, 0)} //nolint:forbidigo // of the store's own clock
 		must(t, stores[n%len(stores)].PutRevocation(t.Context(), r, change("token.revoke")))
 		for i, s := range stores {
 			found, err := s.Revocations(t.Context(), issuer)
@@ -424,7 +426,7 @@ func chainForEach(t testing.TB, stores []Store) {
 		}
 	})
 	for i, s := range stores {
-		if all, _ := records(t, s, authority.Query{}); len(all) != len(stores)*4*each {
+		if all, _ := records(t, s, ledger.Query{}); len(all) != len(stores)*4*each {
 			t.Errorf("replica %d reads %d entries", i, len(all))
 		}
 		report := verified(t, s)
@@ -432,7 +434,7 @@ func chainForEach(t testing.TB, stores []Store) {
 			t.Errorf("%d replicas wrote %d chains", len(stores), len(report.Chains))
 		}
 		for _, c := range report.Chains {
-			if n := authority.PlaceOf(c.Last); n != 4*each {
+			if n := ledger.PlaceOf(c.Last); n != 4*each {
 				t.Errorf("chain %d has %d entries, want %d", c.Chain, n, 4*each)
 			}
 		}

@@ -18,6 +18,9 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/revocation"
 )
 
 // Store is all that the suite asks of a store.
@@ -33,40 +36,40 @@ type Store interface {
 
 // Clients administers clients.
 type Clients interface {
-	Clients(ctx context.Context, issuer, after string, limit int) ([]*authority.Client, error)
-	PutClient(ctx context.Context, c *authority.Client, e *authority.Entry) error
-	PutClients(ctx context.Context, clients []*authority.Client, e *authority.Entry) error
-	RemoveClient(ctx context.Context, issuer, id string, e *authority.Entry) error
+	Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error)
+	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
+	PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error
+	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
 
 // Merchants administers merchants and their card tokens.
 type Merchants interface {
-	Merchants(ctx context.Context, issuer, after string, limit int) ([]authority.Merchant, error)
-	PutMerchants(ctx context.Context, merchants []authority.Merchant, e *authority.Entry) error
-	RemoveMerchant(ctx context.Context, issuer, id string, e *authority.Entry) error
-	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]authority.CardToken, error)
-	PutCardTokens(ctx context.Context, tokens []authority.CardToken, e *authority.Entry) error
-	RemoveCardToken(ctx context.Context, issuer, id string, e *authority.Entry) error
+	Merchants(ctx context.Context, issuer, after string, limit int) ([]registry.Merchant, error)
+	PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error
+	RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error
+	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]registry.CardToken, error)
+	PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error
+	RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error
 }
 
 // SigningKeys administers signing keys.
 type SigningKeys interface {
-	SigningKeys(ctx context.Context, issuer string) (authority.SigningKeys, error)
-	PutSigningKeys(ctx context.Context, keys authority.SigningKeys, e *authority.Entry) error
+	SigningKeys(ctx context.Context, issuer string) (registry.SigningKeys, error)
+	PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *ledger.Entry) error
 }
 
 // Revocations administers revocations.
 type Revocations interface {
-	Revocations(ctx context.Context, issuer string) ([]authority.Revocation, error)
-	Revocation(ctx context.Context, issuer, id string) (*authority.Revocation, error)
-	PutRevocation(ctx context.Context, r *authority.Revocation, e *authority.Entry) error
+	Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error)
+	Revocation(ctx context.Context, issuer, id string) (*revocation.Revocation, error)
+	PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error
 }
 
 // History reads the ledger and takes away what is old.
 type History interface {
-	Entries(ctx context.Context, q authority.Query, visit func(*authority.Record) error) error
-	Verify(ctx context.Context, key ed25519.PublicKey) (authority.VerifyReport, error)
+	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
+	Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error)
 	Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, error)) error
 	Prune(ctx context.Context, before time.Time) (int64, error)
 	Forget(ctx context.Context, now time.Time) (int64, error)
@@ -123,56 +126,56 @@ const issuer = "d1"
 func start() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC) }
 
 // token is the n-th ledger entry of a part, n seconds after its start.
-func token(n int) *authority.Entry {
-	return &authority.Entry{
-		Kind: authority.EntryToken, Time: start().Add(time.Duration(n) * time.Second),
+func token(n int) *ledger.Entry {
+	return &ledger.Entry{
+		Kind: ledger.KindToken, Time: start().Add(time.Duration(n) * time.Second),
 		Issuer: issuer, Client: fmt.Sprintf("client-%d", n%3), JTI: fmt.Sprintf("jti-%d", n),
 	}
 }
 
 // change is the entry of an administrative change.
-func change(action string) *authority.Entry {
-	return &authority.Entry{Kind: authority.EntryAdmin, Time: start(), Issuer: issuer, Actor: "suite", Action: action}
+func change(action string) *ledger.Entry {
+	return &ledger.Entry{Kind: ledger.KindAdmin, Time: start(), Issuer: issuer, Actor: "suite", Action: action}
 }
 
 // use is the use-up of the n-th assertion.
-func use(n int, sealed string) *authority.Use {
-	return &authority.Use{
-		Key: sha256.Sum256(fmt.Append(nil, "assertion ", n)), Until: start().Add(5 * time.Minute), Sealed: []byte(sealed),
+func use(n int, sealed string) *ledger.Consumed {
+	return &ledger.Consumed{
+		Value: sha256.Sum256(fmt.Append(nil, "assertion ", n)), Until: start().Add(5 * time.Minute), Sealed: []byte(sealed),
 	}
 }
 
 // key is a new public key.
-func key(t testing.TB, kid, environment string) authority.Key {
+func key(t testing.TB, kid, environment string) registry.Key {
 	t.Helper()
 	public, _, err := ed25519.GenerateKey(nil)
 	must(t, err)
 	key, err := jose.NewPublicKey(public, jose.EdDSA)
 	must(t, err)
-	return authority.Key{Kid: kid, Environment: environment, Public: key, Created: start()}
+	return registry.Key{Kid: kid, Environment: environment, Public: key, Created: start()}
 }
 
 // apiKey is the API key whose digest is made from name.
-func apiKey(name string) authority.Secret {
-	return authority.Secret{ID: name, Kind: authority.APIKey, Digest: sha256.Sum256([]byte(name)), Created: start()}
+func apiKey(name string) registry.Secret {
+	return registry.Secret{ID: name, Kind: registry.APIKey, Digest: sha256.Sum256([]byte(name)), Created: start()}
 }
 
 // putClient creates a client that has nothing but a name.
 func putClient(t testing.TB, s Store, id string) {
 	t.Helper()
-	must(t, s.PutClient(t.Context(), &authority.Client{Issuer: issuer, ID: id, Name: "0"}, change("client.put")))
+	must(t, s.PutClient(t.Context(), &registry.Client{Issuer: issuer, ID: id, Name: "0"}, change("client.put")))
 }
 
 // putMerchant creates a merchant of a client.
 func putMerchant(t testing.TB, s Store, id string) {
 	t.Helper()
-	must(t, s.PutMerchants(t.Context(), []authority.Merchant{{Issuer: issuer, ID: id, Client: "bank"}}, change("merchant.put")))
+	must(t, s.PutMerchants(t.Context(), []registry.Merchant{{Issuer: issuer, ID: id, Client: "bank"}}, change("merchant.put")))
 }
 
 // records reads all that q selects.
-func records(t testing.TB, s Store, q authority.Query) (records []*authority.Record, entries []*authority.Entry) {
+func records(t testing.TB, s Store, q ledger.Query) (records []*ledger.Record, entries []*ledger.Entry) {
 	t.Helper()
-	must(t, s.Entries(t.Context(), q, func(r *authority.Record) error {
+	must(t, s.Entries(t.Context(), q, func(r *ledger.Record) error {
 		e, err := r.Entry()
 		records, entries = append(records, r), append(entries, e)
 		return err
@@ -181,12 +184,12 @@ func records(t testing.TB, s Store, q authority.Query) (records []*authority.Rec
 }
 
 // verified fails unless the ledger is whole.
-func verified(t testing.TB, s Store) authority.VerifyReport {
+func verified(t testing.TB, s Store) ledger.VerifyReport {
 	t.Helper()
 	report, err := s.Verify(t.Context(), nil)
 	must(t, err)
 	if report.Broken != 0 {
-		t.Errorf("ledger entry %s: %s", authority.ShowSeq(report.Broken), report.How)
+		t.Errorf("ledger entry %s: %s", ledger.ShowSeq(report.Broken), report.How)
 	}
 	return report
 }

@@ -126,9 +126,8 @@ CREATE TABLE ledger_chain (
 
 -- The replicas that are up: each writes its row a few times a second.
 CREATE TABLE replica (
-	id    TEXT NOT NULL PRIMARY KEY,
-	seen  TIMESTAMPTZ NOT NULL,
-	spent BYTEA NOT NULL
+	id   TEXT NOT NULL PRIMARY KEY,
+	seen TIMESTAMPTZ NOT NULL
 );
 
 -- What was changed in the registry, so that replicas can drop it from their caches.

@@ -1,0 +1,213 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// EntryKind tells what a ledger entry records.
+type Kind string
+
+// The kinds of entries.
+const (
+	// EntryToken: an access token was minted.
+	KindToken Kind = "token"
+	// EntryAuthentication: a client authenticated by an assertion beside the token
+	// endpoint, which used it up.
+	KindAuthentication Kind = "authentication"
+	// EntryRefusal: a known client was refused.
+	KindRefusal Kind = "refusal"
+	// EntryRefusals: refusals beyond the recorded rate, counted together.
+	KindRefusals Kind = "refusals"
+	// EntryAdmin: the registry, a signing key or the ledger itself was changed.
+	KindAdmin Kind = "admin"
+	// EntryCheckpoint: a writer names the heads of all chains under its signature.
+	KindCheckpoint Kind = "checkpoint"
+)
+
+// Entry is one ledger entry. It never holds a secret, an assertion, a token or
+// any other thing with which somebody could act.
+type Entry struct {
+	Kind   Kind      `json:"kind"`
+	Time   time.Time `json:"time"`
+	Issuer string    `json:"issuer,omitempty"`
+	Client string    `json:"client,omitempty"`
+	// Correlation ties the entry to the request and its log lines.
+	Correlation string `json:"correlation,omitempty"`
+
+	// Of a token: its jti, what authenticated the client (a kid or a secret's ID),
+	// the kid that signed, sub, scope and exp.
+	JTI        string    `json:"jti,omitempty"`
+	Credential string    `json:"credential,omitempty"`
+	SigningKid string    `json:"signing_kid,omitempty"`
+	Subject    string    `json:"subject,omitempty"`
+	Scope      string    `json:"scope,omitempty"`
+	Expires    time.Time `json:"expires,omitzero"`
+
+	// Of a refusal: the error code, the rule that failed, what it wanted and what
+	// it found, and how many refusals a counted entry stands for.
+	Code     string `json:"code,omitempty"`
+	Rule     string `json:"rule,omitempty"`
+	Expected string `json:"expected,omitempty"`
+	Found    string `json:"found,omitempty"`
+	Count    int64  `json:"count,omitempty"`
+
+	// Of an admin change: who did what to which object.
+	Actor  string `json:"actor,omitempty"`
+	Action string `json:"action,omitempty"`
+	Object string `json:"object,omitempty"`
+
+	// Of a checkpoint: the heads of all chains before it, by FormatHeads, and the
+	// signature of its CheckpointMessage in base64url.
+	Heads     string `json:"heads,omitempty"`
+	Signature string `json:"signature,omitempty"`
+}
+
+// AppendJSON appends the entry's one canonical line, which the chain hashes: the
+// members in the order of the struct, times in UTC to the millisecond.
+func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
+	const usualSize = 512
+	dst = append(slices.Grow(dst, usualSize), `{"kind":`...)
+	dst = appendText(dst, string(e.Kind))
+	dst = appendTime(append(dst, `,"time":`...), e.Time)
+	dst = appendMember(dst, `,"issuer":`, e.Issuer)
+	dst = appendMember(dst, `,"client":`, e.Client)
+	dst = appendMember(dst, `,"correlation":`, e.Correlation)
+	dst = appendMember(dst, `,"jti":`, e.JTI)
+	dst = appendMember(dst, `,"credential":`, e.Credential)
+	dst = appendMember(dst, `,"signing_kid":`, e.SigningKid)
+	dst = appendMember(dst, `,"subject":`, e.Subject)
+	dst = appendMember(dst, `,"scope":`, e.Scope)
+	if !e.Expires.IsZero() {
+		dst = appendTime(append(dst, `,"expires":`...), e.Expires)
+	}
+	dst = appendMember(dst, `,"code":`, e.Code)
+	dst = appendMember(dst, `,"rule":`, e.Rule)
+	dst = appendMember(dst, `,"expected":`, e.Expected)
+	dst = appendMember(dst, `,"found":`, e.Found)
+	if e.Count != 0 {
+		dst = strconv.AppendInt(append(dst, `,"count":`...), e.Count, 10)
+	}
+	dst = appendMember(dst, `,"actor":`, e.Actor)
+	dst = appendMember(dst, `,"action":`, e.Action)
+	dst = appendMember(dst, `,"object":`, e.Object)
+	dst = appendMember(dst, `,"heads":`, e.Heads)
+	dst = appendMember(dst, `,"signature":`, e.Signature)
+	if !hasRFC3339(e.Time) || !hasRFC3339(e.Expires) {
+		return nil, fmt.Errorf("ledger entry: a time outside the years 0 to 9999 has no form in RFC 3339")
+	}
+	return append(dst, '}'), nil
+}
+
+func appendMember(dst []byte, name, value string) []byte {
+	if value == "" {
+		return dst
+	}
+	return appendText(append(dst, name...), value)
+}
+
+// escaped are the octets that encoding/json may write in another way.
+var escaped = func() (set [256]bool) {
+	for c := range set {
+		set[c] = c < 0x20 || c > 0x7E || strings.ContainsRune(`"\<>&`, rune(c))
+	}
+	return set
+}()
+
+// appendText writes a string as encoding/json does, by which searches of the
+// ledger find it again.
+func appendText(dst []byte, s string) []byte {
+	for i := range len(s) {
+		if escaped[s[i]] {
+			text, _ := json.Marshal(s) // a string always marshals
+			return append(dst, text...)
+		}
+	}
+	dst = append(dst, '"')
+	dst = append(dst, s...)
+	return append(dst, '"')
+}
+
+func appendTime(dst []byte, t time.Time) []byte {
+	dst = append(dst, '"')
+	dst = t.UTC().AppendFormat(dst, time.RFC3339)
+	milli := t.Nanosecond() / int(time.Millisecond)
+	dst = append(dst[:len(dst)-len("Z")], '.', byte('0'+milli/100), byte('0'+milli/10%10), byte('0'+milli%10))
+	return append(dst, 'Z', '"')
+}
+
+func hasRFC3339(t time.Time) bool {
+	year := t.UTC().Year()
+	return 0 <= year && year <= 9999
+}
+
+// ChainHash links an entry's canonical line to the hash of the entry before it.
+// The predecessor of a chain's first entry is the zero hash.
+func ChainHash(previous [sha256.Size]byte, line []byte) [sha256.Size]byte {
+	h := sha256.New()
+	h.Write(previous[:])
+	h.Write(line)
+	var sum [sha256.Size]byte
+	h.Sum(sum[:0])
+	return sum
+}
+
+// Record is an entry as the ledger keeps it.
+type Record struct {
+	// Seq is the entry's number, which tells its chain and its place there: see
+	// ChainOf and PlaceOf.
+	Seq int64
+	// Line is the canonical line.
+	Line []byte
+	// Previous and Hash are the chain before and after this entry.
+	Previous, Hash [sha256.Size]byte
+}
+
+// Entry decodes the record's line.
+func (r *Record) Entry() (*Entry, error) {
+	e := &Entry{}
+	if err := json.Unmarshal(r.Line, e); err != nil {
+		return nil, fmt.Errorf("ledger entry %s: %w", ShowSeq(r.Seq), err)
+	}
+	return e, nil
+}
+
+// Query selects ledger entries. Zero fields select everything.
+type Query struct {
+	// After has at most one position for a chain: of that chain, entries with a
+	// greater Seq. Of a chain without one, all.
+	After        []int64
+	Since, Until time.Time
+	Kind         Kind
+	Issuer       string
+	Client       string
+	Correlation  string
+	JTI          string
+	Limit        int // at most so many; 0 means no limit
+}
+
+// From is the first entry of a chain that is after the position given for it.
+func (q *Query) From(chain int64) int64 {
+	for _, after := range q.After {
+		if ChainOf(after) == chain {
+			return after + 1
+		}
+	}
+	return Numbered(chain, 1)
+}
+
+// Matches tells whether the query selects e, wherever in the ledger it is.
+func (q *Query) Matches(e *Entry) bool {
+	return (q.Kind == "" || q.Kind == e.Kind) &&
+		(q.Issuer == "" || q.Issuer == e.Issuer) &&
+		(q.Client == "" || q.Client == e.Client) &&
+		(q.Correlation == "" || q.Correlation == e.Correlation) &&
+		(q.JTI == "" || q.JTI == e.JTI) &&
+		(q.Since.IsZero() || !e.Time.Before(q.Since)) &&
+		(q.Until.IsZero() || e.Time.Before(q.Until))
+}

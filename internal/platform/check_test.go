@@ -1,0 +1,328 @@
+package platform
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"moneyer/oauth"
+)
+
+// TestParseRefuses changes one place of a built-in profile at a time: the error
+// must name the line of at, and say what is wrong there.
+func TestParseRefuses(t *testing.T) {
+	many := strings.Repeat("{ name = \"p\" },\n", 65)
+	for _, row := range []struct{ base, old, new, at, want string }{
+		{"oauth2", `name = "oauth2"`, `name = ""`, `name = ""`, "name: must be 1 to 40 of a-z, 0-9 and -"},
+		{"oauth2", `name = "oauth2"`, `name = "OAuth2"`, `name = "OA`, "name: must be 1 to 40 of a-z, 0-9 and -"},
+		{"oauth2", `name = "oauth2"`, `name = "` + strings.Repeat("a", 41) + `"`, `name = "aa`, "name: must be 1 to 40 of a-z, 0-9 and -"},
+		{"oauth2", `title = "OAuth 2.0 (RFC 6749, 7523, 9068)"`, `title = ""`, `title = ""`, "title: must say the platform's name for people"},
+
+		{"oauth2", `path = "/oauth2/token"`, `path = "oauth2/token"`, `path = `, `wire.path: "oauth2/token" must be a plain path such as /oauth2/token`},
+		{"oauth2", `path = "/oauth2/token"`, `path = "/"`, `path = `, `wire.path: "/" must be a plain path such as /oauth2/token`},
+		{"oauth2", `path = "/oauth2/token"`, `path = "/oauth2/token/"`, `path = `, `wire.path: "/oauth2/token/" must be a plain path`},
+		{"oauth2", `path = "/oauth2/token"`, `path = "/oauth2//token"`, `path = `, `wire.path: "/oauth2//token" must be a plain path`},
+		{"oauth2", `path = "/oauth2/token"`, `path = "/oauth2/../token"`, `path = `, `wire.path: "/oauth2/../token" must be a plain path`},
+		{"oauth2", `path = "/oauth2/token"`, `path = "/{x}"`, `path = `, `wire.path: "/{x}" must be a plain path`},
+		{"oauth2", `path = "/oauth2/token"`, `path = "/é"`, `path = `, `wire.path: "/é" must be a plain path`},
+		{"oauth2", `path = "/oauth2/token"`, "path = \"/a\"\naliases = [\"/b\", \"c\"]", `aliases = `, `wire.aliases: "c" must be a plain path`},
+		{"oauth2", `bodies = ["form"]`, `bodies = []`, `bodies = `, `wire.bodies: must list "form", "json" or both`},
+		{"oauth2", `bodies = ["form"]`, `bodies = ["xml"]`, `bodies = `, `wire.bodies: "xml" is not known; choose from "form", "json"`},
+		{"oauth2", `bodies = ["form"]`, "bodies = [\"form\"]\nunknown_members = \"drop\"", `unknown_members`, `wire.unknown_members: "drop" is not known; choose from "refuse", "ignore"`},
+		{"oauth2", `errors = "rfc6749"`, `errors = "html"`, `errors = `, `wire.errors: "html" is not known; choose from "rfc6749", "status"`},
+		{"oauth2", `errors = "rfc6749"`, ``, `[wire]`, `wire.errors: "" is not known; choose from "rfc6749", "status"`},
+		{"oauth2", `header = "x-correlation-id"`, ``, `[wire.correlation]`, "wire.correlation.header: must name the header that ties a request to its log lines"},
+		{"oauth2", `header = "x-correlation-id"`, `header = "x correlation"`, `header = `, "wire.correlation.header: must name the header that ties a request to its log lines"},
+		{"oauth2", `max_length = 64`, `max_length = 257`, `max_length = 257`, "wire.correlation.max_length: must be 1 to 256"},
+		{"oauth2", `max_length = 64`, `max_length = -1`, `max_length = -1`, "wire.correlation.max_length: must be 1 to 256"},
+		{"oauth2", `chars = "url-safe"`, `chars = "hex"`, `chars = `, `wire.correlation.chars: "hex" is not known; choose from "visible", "url-safe", "digits", ""`},
+		{"thales-etp", `header = "authorization"`, ``, `[wire.api_key]`, "wire.api_key.header: must name the header that holds the API key"},
+		{"thales-etp", `scheme = "APIKEY"`, `scheme = "API KEY"`, `scheme = "API`, `wire.api_key.scheme: "API KEY" is not a word that may stand before a key`},
+		{"thales-etp", `max_length = 512`, `max_length = -1`, `max_length = -1`, "wire.api_key.max_length: must be 1 to 4096"},
+		{"thales-etp", `scheme = "APIKEY"`, `# with Basic`, `[wire.api_key]`, "wire.api_key.scheme: is needed to tell the key from Basic in the same header"},
+		{"thales-etp", `unsupported_media_type = 400`, `unsupported_media_type = 499`, `unsupported_media_type`, "wire.status.unsupported_media_type: 499 is not an HTTP error status"},
+		{"thales-etp", `unsupported_media_type = 400`, `unsupported_media_type = 200`, `unsupported_media_type`, "wire.status.unsupported_media_type: 200 is not an HTTP error status"},
+		{"thales-etp", `unsupported_media_type = 400`, `unsupported_media_type = 503`, `unsupported_media_type`, "wire.status.unsupported_media_type: 429 and 503 belong to the retryable errors alone"},
+		{"thales-etp", `unsupported_media_type = 400`, `rate_limited = 400`, `rate_limited`, `wire.status.rate_limited: "rate_limited" is not known; choose from "invalid_request"`},
+		{"thales-etp", `unsupported_media_type = 400`, `invalid_grand = 400`, `invalid_grand`, `wire.status.invalid_grand: "invalid_grand" is not known; choose from "invalid_request"`},
+
+		{"oauth2", `{ name = "assertion", means`, `{ means`, `params = [`, "wire.params: each parameter needs a name"},
+		{"oauth2", `{ name = "assertion", means`, `{ name = "grant_type", means`, `params = [`, `wire.params: "grant_type" stands twice`},
+		{"oauth2", `{ name = "assertion", means`, `{ name = "assertion", type = "number", means`, `params = [`, `wire.params: "number" is not known; choose from "string", "strings"`},
+		{"oauth2", `{ name = "assertion", means`, `{ name = "assertion", chars = "hex", means`, `params = [`, `wire.params: "hex" is not known; choose from "", "visible", "url-safe", "digits"`},
+		{"oauth2", `max_length = 2048`, `max_length = 8193`, `params = [`, `wire.params: "scope": max_length must be 1 to 8192`},
+		{"oauth2", `max_length = 2048`, `max_length = -1`, `params = [`, `wire.params: "scope": max_length must be 1 to 8192`},
+		{"thales-etp", `max_items = 10`, `max_items = 101`, `params = [`, `wire.params: "tokens": max_items must be 1 to 100`},
+		{"thales-etp", `bodies = ["json"]`, `bodies = ["json", "form"]`, `params = [`, `wire.params: "tokens": a form cannot carry a list`},
+		{"oauth2", `means = "assertion" }`, `means = "proof" }`, `params = [`, `wire.params: "proof" is not known; choose from "grant_type", "assertion"`},
+		{"thales-etp", `{ name = "scope", means = "scope"`, `{ name = "scope", type = "strings", means = "scope"`, `params = [`, `wire.params: "scope": what means scope is a string`},
+		{"oauth2", `means = "client_secret"`, `means = "client_id"`, `params = [`, `wire.params: two parameters mean "client_id"`},
+		{"oauth2", `params = [`, "params = [\n" + many, `params = [`, "wire.params: has more than 64 parameters"},
+		{"oauth2", `{ name = "token_type", from`, `{ from`, `response = [`, "wire.response: each member needs a name"},
+		{"oauth2", `{ name = "token_type", from`, `{ name = "access_token", from`, `response = [`, `wire.response: "access_token" stands twice`},
+		{"oauth2", `from = "token_type"`, `from = "refresh_token"`, `response = [`, `wire.response: "refresh_token" is not known; choose from "access_token"`},
+		{"oauth2", `from = "expires_in"`, `from = "expires_in", type = "strings"`, `response = [`, `wire.response: "strings" is not known; choose from "", "string", "number", "iso8601"`},
+		{"oauth2", `from = "expires_in"`, `from = "expires_in", type = "iso8601"`, `response = [`, `wire.response: "expires_in": only expires_at can be iso8601`},
+		{"oauth2", `from = "token_type"`, `from = "token_type", type = "number"`, `response = [`, `wire.response: "token_type": only a time can be a number`},
+		{"oauth2", `{ name = "access_token", from = "access_token" },`, ``, `response = [`, "wire.response: no member holds the access_token"},
+
+		{"boltpay", `{ type = "client_credentials", client_auth = ["client_secret_post", "client_secret_basic"] },`, ``, `grants = [`, "policy.grants: must list at least one grant"},
+		{"boltpay", `{ type = "client_credentials"`, `{ type = "password"`, `grants = [`, `policy.grants: "password" is not known; choose from "client_credentials"`},
+		{"boltpay", `["client_secret_post", "client_secret_basic"]`, `[]`, `grants = [`, "policy.grants: client_credentials: client_auth must say how its clients authenticate"},
+		{"boltpay", `["client_secret_post", "client_secret_basic"]`, `["tls_client_auth"]`, `grants = [`, `policy.grants: "tls_client_auth" is not known; choose from "none"`},
+		{"boltpay", `["client_secret_post", "client_secret_basic"]`, `["none"]`, `grants = [`, "policy.grants: client_credentials: without client authentication nobody is known"},
+		{"boltpay", `["client_secret_post", "client_secret_basic"]`, `["private_key_jwt"]`, `grants = [`, `policy.grants: private_key_jwt needs a parameter that means "client_assertion"`},
+		{"boltpay", `{ name = "client_secret", means = "client_secret", max_length = 1024 },`, ``, `grants = [`, `policy.grants: client_secret_post needs a parameter that means "client_secret"`},
+		{"oauth2", `client_auth = ["none"]`, `client_auth = ["client_secret_basic"]`, `grants = [`, `policy.grants: urn:ietf:params:oauth:grant-type:jwt-bearer: the assertion authenticates its client; client_auth must be ["none"]`},
+		{"thales-d1", `{ name = "assertion", means = "assertion", required = true },`, ``, `grants = [`, `policy.grants: urn:ietf:params:oauth:grant-type:jwt-bearer needs a parameter that means "assertion"`},
+		{"oauth2", `{ type = "urn:ietf:params:oauth:grant-type:jwt-bearer", client_auth = ["none"] },`, `{ type = "client_credentials", client_auth = ["client_secret_basic"] },`, `grants = [`, `policy.grants: "client_credentials" stands twice`},
+		{"oauth2", `{ name = "grant_type", means = "grant_type", required = true },`, ``, `grants = [`, `policy.grants: several grants need a parameter that means "grant_type"`},
+		{"thales-d1", `chars = "url-safe" } #`, `chars = "hex" } #`, `client_id = `, `policy.client_id.chars: "hex" is not known`},
+		{"thales-d1", `min_length = 10`, `min_length = 11`, `client_id = `, "policy.client_id: min_length must be over 0 and not pass max_length, nor that 256"},
+		{"thales-d1", `min_length = 10, max_length = 10`, `max_length = 257`, `client_id = `, "policy.client_id: min_length must be over 0 and not pass max_length, nor that 256"},
+		{"thales-d1", `min_length = 10`, `min_length = -1`, `client_id = `, "policy.client_id: min_length must be over 0 and not pass max_length, nor that 256"},
+
+		{"thales-d1", `algs = ["ES256"]`, `algs = []`, `algs = `, "policy.assertion.algs: must list the algorithms of clients' keys"},
+		{"thales-d1", `algs = ["ES256"]`, `algs = ["HS256"]`, `algs = `, `policy.assertion.algs: "HS256" is not known; choose from "ES256", "PS256", "RS256", "EdDSA"`},
+		{"thales-d1", `kid = "required"`, `kid = "maybe"`, `kid = `, `policy.assertion.kid: "maybe" is not known; choose from "required", "optional"`},
+		{"thales-d1", `"aud", "exp"]`, `"aud", "azp"]`, `require = `, `policy.assertion.require: "azp" is not known; choose from "iss"`},
+		{"thales-d1", `audience = ["name", "issuer", "endpoint"]`, `audience = []`, `audience = `, "policy.assertion.audience: must say what aud may name"},
+		{"thales-d1", `audience = ["name", "issuer", "endpoint"]`, `audience = ["any"]`, `audience = `, `policy.assertion.audience: "any" is not known; choose from "issuer", "endpoint", "name"`},
+		{"thales-d1", `max_lifetime = "15m"`, ``, `[policy.assertion]`, "policy.assertion.max_lifetime: must be over 0 and at most 24h"},
+		{"thales-d1", `max_lifetime = "15m"`, `max_lifetime = "25h"`, `max_lifetime`, "policy.assertion.max_lifetime: must be over 0 and at most 24h"},
+		{"thales-d1", `leeway = "60s"`, `leeway = "6m"`, `leeway`, "policy.assertion.leeway: must be 0 to 5m"},
+		{"thales-d1", `leeway = "60s"`, `leeway = "-1s"`, `leeway`, "policy.assertion.leeway: must be 0 to 5m"},
+		{"thales-d1", `replay = "once"`, `replay = "twice"`, `replay`, `policy.assertion.replay: "twice" is not known; choose from "once", "until-exp", "same-token"`},
+
+		{"boltpay", `unknown = "ignore"`, `unknown = "keep"`, `unknown = `, `policy.scope.unknown: "keep" is not known; choose from "refuse", "ignore"`},
+		{"boltpay", `default = "nothing"`, `default = "all"`, `default = `, `policy.scope.default: "all" is not known; choose from "registered", "nothing"`},
+		{"boltpay", `default = "nothing"`, ``, `[policy.scope]`, `policy.scope.default: "" is not known`},
+		{"oauth2", `scope = { unknown = "refuse"`, `scope = { unknown = "ignore"`, `scope = {`, `policy.scope.unknown: "ignore" needs words: without them no word is unknown`},
+		{"boltpay", `words = ["openid"`, `words = ["open id"`, `words = `, `policy.scope.words: "open id" is not a scope word (RFC 6749 section 3.3)`},
+		{"boltpay", `words = ["openid"`, `words = ["open\\id"`, `words = `, `policy.scope.words: "open\\id" is not a scope word`},
+		{"thales-etp", `param = "merchantId", cards`, `cards`, `merchant = `, "policy.merchant: cards and schemes need param, the parameter that names the merchant"},
+		{"thales-etp", `param = "merchantId", cards`, `param = "shop", cards`, `merchant = `, `policy.merchant.param: "shop" must be a required string of the platform's own among wire.params`},
+		{"thales-etp", `param = "merchantId", cards`, `param = "scope", cards`, `merchant = `, `policy.merchant.param: "scope" must be a required string of the platform's own`},
+		{"thales-etp", `{ name = "merchantId", required = true, max_length = 128 }`, `{ name = "merchantId" }`, `merchant = `, `policy.merchant.param: "merchantId" must be a required string`},
+		{"thales-etp", `cards = "tokens"`, `cards = "merchantId"`, `merchant = `, `policy.merchant.cards: "merchantId" must be a list among wire.params`},
+		{"thales-etp", `schemes = ["visa", "mastercard"]`, `schemes = []`, `merchant = `, "policy.merchant.schemes: must list the card schemes whose tokens are accepted"},
+
+		{"oauth2", `alg = "ES256"`, `alg = "none"`, `alg = `, `policy.token.alg: "none" is not known; choose from "ES256"`},
+		{"oauth2", `lifetime = "10m"`, `lifetime = 600`, `lifetime = 600`, "policy.token.lifetime: must be 1s to 24h"},
+		{"oauth2", `lifetime = "10m"`, `lifetime = "25h"`, `lifetime = "25h"`, "policy.token.lifetime: must be 1s to 24h"},
+		{"oauth2", `{ name = "sub", from`, `{ from`, `claims = [`, "policy.token.claims: each claim needs a name"},
+		{"oauth2", `{ name = "sub", from`, `{ name = "aud", from`, `claims = [`, `policy.token.claims: "aud" stands twice`},
+		{"boltpay", `type = "strings", release = "roles"`, `type = "number", release = "roles"`, `claims = [`, `policy.token.claims: "number" is not known; choose from "string", "strings"`},
+		{"boltpay", `release = "roles"`, `release = "role"`, `claims = [`, `policy.token.claims: "roles": release names "role", which is not among policy.scope.words`},
+		{"oauth2", `{ name = "jti", from = "jti" },`, ``, `claims = [`, `policy.token.claims: "jti" must be among the claims, from "jti" and always: without it a token cannot be checked or revoked`},
+		{"oauth2", `{ name = "iss", from = "issuer" },`, ``, `claims = [`, `policy.token.claims: "iss" must be among the claims, from "issuer"`},
+		{"oauth2", `{ name = "exp", from = "exp" },`, `{ name = "exp", from = "iat" },`, `claims = [`, `policy.token.claims: "exp" must be among the claims, from "exp"`},
+		{"boltpay", `{ name = "iat", from = "iat" },`, `{ name = "iat", from = "iat", release = "openid" },`, `claims = [`, `policy.token.claims: "iat" must be among the claims, from "iat" and always`},
+		{"oauth2", `from = "subject"`, `from = "user"`, `claims = [`, `policy.token.claims: "user" is not known; choose from "issuer", "subject"`},
+		{"oauth2", `from = "subject"`, `from = "subject", type = "strings"`, `claims = [`, `policy.token.claims: "sub": from "subject" has a type of its own and is always there`},
+		{"oauth2", `from = "subject"`, `from = "subject", required = true`, `claims = [`, `policy.token.claims: "sub": from "subject" has a type of its own and is always there`},
+		{"oauth2", `from = "subject"`, `from = "client."`, `claims = [`, `policy.token.claims: "sub": from names no attribute`},
+		{"oauth2", `from = "subject"`, `from = "merchant"`, `claims = [`, `policy.token.claims: "sub": from "merchant" needs policy.merchant`},
+		{"oauth2", `from = "subject"`, `from = "merchant.trId"`, `claims = [`, `policy.token.claims: "sub": from "merchant.trId" needs policy.merchant`},
+		{"thales-etp", `from = "merchant.trId"`, `from = "merchant."`, `claims = [`, `policy.token.claims: "trId": from names no attribute`},
+		{"thales-etp", `from = "param.tokens", type = "strings"`, `from = "param.tokens"`, `claims = [`, `policy.token.claims: "tokens" must have the type of the parameter that it comes from`},
+		{"thales-etp", `from = "param.tokens", type = "strings"`, `from = "param.cards"`, `claims = [`, `policy.token.claims: "tokens": from "param.cards" names no parameter of the platform's own`},
+		{"thales-etp", `from = "param.tokens", type = "strings"`, `from = "param.scope"`, `claims = [`, `policy.token.claims: "tokens": from "param.scope" names no parameter of the platform's own`},
+
+		{"oauth2", `typ = "at+jwt"`, "type = \"at+jwt\"", `type = "at`, `policy.token.type: unknown setting; did you mean "typ"?`},
+		{"oauth2", `lifetime = "10m"`, `lifetime = "soon"`, `lifetime = "soon"`, `invalid duration`},
+	} {
+		t.Run(row.base+"/"+row.new[:min(len(row.new), 60)], func(t *testing.T) {
+			source := change(t, row.base, row.old, row.new)
+			if strings.Contains(row.new, "with Basic") {
+				source = strings.Replace(source, `["api_key"]`, `["api_key", "client_secret_basic"]`, 1)
+			}
+			line := 1 + strings.Count(source[:strings.Index(source, row.at)], "\n")
+			_, err := Parse("p.toml", []byte(source))
+			if want := fmt.Sprintf("p.toml:%d: %s", line, row.want); err == nil || !strings.HasPrefix(err.Error(), want) {
+				t.Errorf("error  %v\nwanted %s", err, want)
+			}
+		})
+	}
+}
+
+// change takes a built-in profile's text with one place replaced.
+func change(t *testing.T, base, old, replacement string) string {
+	t.Helper()
+	source, err := BuiltinSource(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(source), old) {
+		t.Fatalf("%s.toml holds no %q", base, old)
+	}
+	return strings.Replace(string(source), old, replacement, 1)
+}
+
+// TestDefaults is what the comments of the fields promise for what is left out.
+func TestDefaults(t *testing.T) {
+	p, err := Parse("p.toml", []byte(`
+name = "small"
+title = "Small"
+[wire]
+path = "/t"
+bodies = ["json"]
+errors = "rfc6749"
+params = [{ name = "assertion", means = "assertion" }, { name = "list", type = "strings" }]
+response = [{ name = "t", from = "access_token" }]
+[wire.correlation]
+header = "x-id"
+[policy]
+grants = [{ type = "urn:ietf:params:oauth:grant-type:jwt-bearer", client_auth = ["none"] }]
+scope = { default = "nothing" }
+[policy.assertion]
+algs = ["EdDSA"]
+audience = ["issuer"]
+max_lifetime = "1m"
+[policy.token]
+alg = "EdDSA"
+lifetime = "1m"
+claims = [{ name = "iss", from = "issuer" }, { name = "iat", from = "iat" }, { name = "exp", from = "exp" }, { name = "jti", from = "jti" }]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, a := &p.Wire, &p.Policy.Assertion
+	if w.UnknownMembers != UnknownRefuse || w.Correlation.MaxLength != 64 || w.APIKey.MaxLength != 512 {
+		t.Errorf("wire %+v", w)
+	}
+	if param := w.Param("assertion"); param.Type != TypeString || param.MaxLength != 8192 || param.MaxItems != 16 {
+		t.Errorf("param %+v", param)
+	}
+	if p.Policy.ClientID != (Identifier{1, 128, CharsVisible}) || p.Policy.Scope.Unknown != UnknownRefuse {
+		t.Errorf("policy %+v", p.Policy)
+	}
+	if a.Kid != KidRequired || a.Replay != ReplayOnce || a.Leeway != 0 || a.MaxLifetime != time.Minute {
+		t.Errorf("assertion %+v", a)
+	}
+	if !a.Requires("iss") || !a.Requires("exp") || a.Requires("aud") || !a.Accepts(AudienceIssuer) || a.Accepts(AudienceName) {
+		t.Errorf("iss and exp are always required, and only they: %+v", a)
+	}
+	if p.Policy.Token.Claim("iss").Type != TypeString || p.Policy.Token.Claim("none") != nil || p.Policy.Grant(oauth.ClientCredentials) != nil {
+		t.Error("claims or grants that are not there")
+	}
+}
+
+func TestChars(t *testing.T) {
+	for _, row := range []struct {
+		chars   Chars
+		allowed string
+		refused string
+	}{
+		{CharsAny, "aZ09-_ ~é\x00\n\"", ""},
+		{CharsVisible, " !\"az~09\\", "\x1f\x7fé\n"},
+		{CharsURLSafe, "azAZ09-_", " .~+/=é@[`{"},
+		{CharsDigits, "0123456789", "a /:-"},
+	} {
+		if !row.chars.Allow(row.allowed) || !row.chars.Allow("") {
+			t.Errorf("%q refuses %q", row.chars, row.allowed)
+		}
+		for _, r := range row.refused {
+			if row.chars.Allow("1" + string(r)) {
+				t.Errorf("%q allows %q", row.chars, r)
+			}
+		}
+	}
+	id := Identifier{MinLength: 2, MaxLength: 3, Chars: CharsDigits}
+	for s, want := range map[string]bool{"1": false, "12": true, "123": true, "1234": false, "1a": false} {
+		if id.Accepts(s) != want {
+			t.Errorf("Accepts(%q) is %v", s, !want)
+		}
+	}
+	for id, want := range map[Identifier]string{{MinLength: 1, MaxLength: 128}: "1 to 128 characters", {MinLength: 10, MaxLength: 10}: "exactly 10 characters"} {
+		if got := id.Length(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestAttributes(t *testing.T) {
+	bolt, etp := builtinOf(t, "boltpay"), builtinOf(t, "thales-etp")
+	if c := bolt.Policy.Token.ClientAttributes(); len(c) != 6 || c["roles"].Type != TypeStrings || c["accountId"].Release != "accountId" {
+		t.Errorf("boltpay's client attributes: %v", c)
+	}
+	if m := bolt.Policy.Token.MerchantAttributes(); len(m) != 0 {
+		t.Errorf("boltpay's merchant attributes: %v", m)
+	}
+	if m := etp.Policy.Token.MerchantAttributes(); len(m) != 1 || !m["trId"].Required {
+		t.Errorf("thales-etp's merchant attributes: %v", m)
+	}
+	if bolt.Wire.Param("Client_ID") != nil || bolt.Wire.Meaning(MeansAssertion) != nil || !bolt.Policy.Uses(oauth.AuthBasic) || bolt.Policy.Uses(oauth.AuthAPIKey) {
+		t.Error("boltpay has what it has not")
+	}
+}
+
+func builtinOf(t *testing.T, name string) *Profile {
+	t.Helper()
+	p, err := Load(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestLoad(t *testing.T) {
+	source, err := BuiltinSource("boltpay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "own.toml")
+	if err := os.WriteFile(file, source, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if p := builtinOf(t, file); p.Name != "boltpay" {
+		t.Errorf("loaded %q", p.Name)
+	}
+	for name, want := range map[string]string{
+		"boltpai":           `there is no built-in profile "boltpai"; there are: boltpay, oauth2, `,
+		"../boltpay":        `there is no built-in profile "../boltpay"`,
+		"":                  `there is no built-in profile ""`,
+		file + ".gone.toml": "read profile: open ",
+	} {
+		if _, err := Load(name); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("Load(%q): %v, want %s", name, err, want)
+		}
+	}
+}
+
+// FuzzParse: whatever a file says, Parse ends in an error that names the file or
+// in a profile that keeps what server and SDK rely on.
+func FuzzParse(f *testing.F) {
+	for _, name := range BuiltinNames() {
+		source, err := BuiltinSource(name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(string(source))
+	}
+	f.Fuzz(func(t *testing.T, source string) {
+		p, err := Parse("p.toml", []byte(source))
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "p.toml:") {
+				t.Errorf("the error names no place: %v", err)
+			}
+			return
+		}
+		for _, path := range p.Wire.Paths() {
+			if path[0] != '/' || strings.ContainsAny(path, "{}% \n") || strings.Contains(path, "//") {
+				t.Errorf("path %q", path)
+			}
+		}
+		if len(p.Wire.Params) > 64 || len(p.Policy.Grants) == 0 || p.Policy.Token.Lifetime < time.Second || p.Wire.Correlation.Header == "" {
+			t.Errorf("profile %+v", p)
+		}
+		for _, g := range p.Policy.Grants {
+			if g.Type != oauth.JWTBearer && p.Policy.Grant(g.Type).ClientAuth[0] == oauth.AuthNone {
+				t.Errorf("anybody gets a token: %+v", g)
+			}
+		}
+	})
+}

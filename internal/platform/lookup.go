@@ -1,0 +1,144 @@
+package platform
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"moneyer/oauth"
+)
+
+// Param finds the parameter with that name on the wire, by exact comparison.
+func (w *Wire) Param(name string) *Param {
+	for i := range w.Params {
+		if w.Params[i].Name == name {
+			return &w.Params[i]
+		}
+	}
+	return nil
+}
+
+// Meaning finds the parameter with that meaning.
+func (w *Wire) Meaning(m Meaning) *Param {
+	for i := range w.Params {
+		if w.Params[i].Means == m {
+			return &w.Params[i]
+		}
+	}
+	return nil
+}
+
+// Reads tells whether the endpoint takes that kind of body.
+func (w *Wire) Reads(b Body) bool { return slices.Contains(w.Bodies, b) }
+
+// Paths lists the endpoint's path and its aliases.
+func (w *Wire) Paths() []string { return append([]string{w.Path}, w.Aliases...) }
+
+// Grant finds the policy for a grant type, or nil.
+func (p *Policy) Grant(t oauth.GrantType) *Grant {
+	for i := range p.Grants {
+		if p.Grants[i].Type == t {
+			return &p.Grants[i]
+		}
+	}
+	return nil
+}
+
+// Uses tells whether any grant takes that way of client authentication.
+func (p *Policy) Uses(auth oauth.ClientAuth) bool {
+	return slices.ContainsFunc(p.Grants, func(g Grant) bool { return slices.Contains(g.ClientAuth, auth) })
+}
+
+// Requires tells whether an assertion must carry the claim.
+func (a *Assertion) Requires(claim string) bool {
+	return claim == "iss" || claim == "exp" || slices.Contains(a.Require, claim)
+}
+
+// Accepts tells whether an assertion's aud may name that kind of audience.
+func (a *Assertion) Accepts(kind AudienceKind) bool { return slices.Contains(a.Audience, kind) }
+
+// Claim finds a claim of the access token by name, or nil.
+func (t *Token) Claim(name string) *Claim {
+	for i := range t.Claims {
+		if t.Claims[i].Name == name {
+			return &t.Claims[i]
+		}
+	}
+	return nil
+}
+
+// ClientAttribute gives the attribute in a source such as "client.roles".
+func (s Source) ClientAttribute() (string, bool) {
+	return strings.CutPrefix(string(s), clientAttribute)
+}
+
+// MerchantAttribute gives the attribute in a source such as "merchant.trId".
+func (s Source) MerchantAttribute() (string, bool) {
+	return strings.CutPrefix(string(s), merchantAttribute)
+}
+
+// Param gives the parameter's wire name in a source such as "param.tokens".
+func (s Source) Param() (string, bool) { return strings.CutPrefix(string(s), paramValue) }
+
+// ClientAttributes lists the claims that come from a client's attributes: what
+// onboarding may register, and under which type.
+func (t *Token) ClientAttributes() map[string]Claim { return t.attributes(Source.ClientAttribute) }
+
+// MerchantAttributes does the same for a merchant's.
+func (t *Token) MerchantAttributes() map[string]Claim { return t.attributes(Source.MerchantAttribute) }
+
+func (t *Token) attributes(of func(Source) (string, bool)) map[string]Claim {
+	found := map[string]Claim{}
+	for _, claim := range t.Claims {
+		if name, ok := of(claim.From); ok {
+			found[name] = claim
+		}
+	}
+	return found
+}
+
+// Allow tells whether every character of s is in the set.
+func (c Chars) Allow(s string) bool {
+	if c != CharsURLSafe && c != CharsDigits && c != CharsVisible {
+		return true // the set of all
+	}
+	for i := range len(s) {
+		if !c.allowByte(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func (c Chars) allowByte(b byte) bool {
+	digit := '0' <= b && b <= '9'
+	switch c {
+	case CharsURLSafe:
+		return digit || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || b == '-' || b == '_'
+	case CharsDigits:
+		return digit
+	default: // Visible
+		return 0x20 <= b && b <= 0x7E
+	}
+}
+
+// Length tells the length for people, such as "exactly 11 characters".
+func (i Identifier) Length() string {
+	if i.MinLength == i.MaxLength {
+		return fmt.Sprintf("exactly %d characters", i.MinLength)
+	}
+	return fmt.Sprintf("%d to %d characters", i.MinLength, i.MaxLength)
+}
+
+// String tells the form for people, such as "exactly 11 characters (digits)".
+func (i Identifier) String() string {
+	if i.Chars == CharsAny {
+		return i.Length()
+	}
+	return i.Length() + " (" + string(i.Chars) + ")"
+}
+
+// Accepts tells whether s has the identifier's form.
+func (i Identifier) Accepts(s string) bool {
+	return len(s) >= i.MinLength && len(s) <= i.MaxLength && i.Chars.Allow(s)
+}

@@ -1,0 +1,194 @@
+package registry
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"moneyer/internal/platform"
+	"moneyer/oauth"
+)
+
+// Client is a registered caller (RFC 6749 §2) with all that belongs to it. A
+// Client that came out of a Registry is shared: copy it before changing it.
+type Client struct {
+	Issuer string `json:"issuer"`
+	ID     string `json:"id"`
+	// Name for people.
+	Name string `json:"name,omitempty"`
+	// Revision counts the changes; a Put with a stale one is refused. 0 is new.
+	Revision int64 `json:"revision"`
+	Disabled bool  `json:"disabled,omitempty"`
+	// Grants that the client may use; empty means every grant of the profile.
+	Grants []oauth.GrantType `json:"grants,omitempty"`
+	// Scope is all that a token for this client may carry.
+	Scope oauth.Scope `json:"scope,omitempty"`
+	// Introspects: the client may ask about tokens of others (RFC 7662).
+	Introspects bool `json:"introspects,omitempty"`
+	// Attributes feed the claims that the profile takes from "client.NAME".
+	Attributes map[string]Attribute `json:"attributes,omitempty"`
+	Keys       []Key                `json:"keys,omitempty"`
+	// JWKSURI is where the client publishes further keys (RFC 7591 §2).
+	JWKSURI string    `json:"jwks_uri,omitempty"`
+	Secrets []Secret  `json:"secrets,omitempty"`
+	Created time.Time `json:"created"`
+}
+
+// Key finds the client's key for a kid. Without a kid it is the client's only key; nil means
+// that there is none.
+func (c *Client) Key(kid string) *Key {
+	if kid == "" && len(c.Keys) == 1 {
+		return &c.Keys[0]
+	}
+	for i := range c.Keys {
+		if kid != "" && c.Keys[i].Kid == kid {
+			return &c.Keys[i]
+		}
+	}
+	return nil
+}
+
+// AddKey registers a public key under a kid. It refuses a key that the issuer's
+// profile does not accept, a blocked one, a kid or a key that the client has
+// already, and times that leave it no life. blocked lists thumbprints that
+// configuration blocks beside the built-in ones.
+func (c *Client) AddKey(issuer *Issuer, blocked []string, key Key) error {
+	algs := issuer.Profile.Policy.Assertion.Algs
+	switch {
+	case key.Kid == "" || len(key.Kid) > 128 || !printableASCII(key.Kid):
+		return Invalidf("a kid is 1 to 128 printable ASCII characters")
+	case len(algs) == 0:
+		return Invalidf("profile %s uses no client keys; its clients have secrets or API keys", issuer.Profile.Name)
+	case !slices.Contains(algs, string(key.Public.Alg())):
+		return Invalidf("this is a key for %s; profile %s takes %s", key.Public.Alg(), issuer.Profile.Name, strings.Join(algs, ", "))
+	case !key.NotAfter.IsZero() && !key.NotBefore.Before(key.NotAfter):
+		return Invalidf("not-after must be later than not-before")
+	case len(c.Keys) >= maxKeys:
+		return Invalidf("a client holds at most %d keys: remove one that is no longer used", maxKeys)
+	}
+	if err := Blocked(key.Public, blocked); err != nil {
+		return err
+	}
+	thumbprint := key.Public.Thumbprint()
+	for i := range c.Keys {
+		if c.Keys[i].Kid == key.Kid {
+			return Invalidf("the client has a key %q already; a new key needs a new kid", key.Kid)
+		}
+		if c.Keys[i].Public.Thumbprint() == thumbprint {
+			return Invalidf("the client has this very key already, as %q", c.Keys[i].Kid)
+		}
+	}
+	key.Environment = issuer.Environment
+	c.Keys = append(slices.Clone(c.Keys), key)
+	return nil
+}
+
+// NewSecret makes a client secret or an API key of 256 random bits and registers
+// its digest. The text is returned once and kept nowhere.
+func (c *Client) NewSecret(issuer *Issuer, pepper Pepper, kind SecretKind, notAfter, now time.Time) (Secret, string, error) {
+	if err := kind.check(issuer.Profile); err != nil {
+		return Secret{}, "", err
+	}
+	if len(c.Secrets) >= maxSecrets {
+		return Secret{}, "", Invalidf("a client holds at most %d secrets and API keys: remove one that is no longer used", maxSecrets)
+	}
+	if !notAfter.IsZero() && !notAfter.After(now) {
+		return Secret{}, "", Invalidf("not-after must be in the future")
+	}
+	text := map[SecretKind]string{ClientSecret: secretPrefix, APIKey: apiKeyPrefix}[kind] + randomText(32)
+	secret := Secret{ID: newSecretID(), Kind: kind, Digest: pepper.Digest(text), NotAfter: notAfter, Created: now}
+	c.Secrets = append(slices.Clone(c.Secrets), secret)
+	return secret, text, nil
+}
+
+// Check tells whether the client fits its issuer's profile.
+func (c *Client) Check(issuer *Issuer) error {
+	policy := &issuer.Profile.Policy
+	if !policy.ClientID.Accepts(c.ID) {
+		return Invalidf("client id %q does not fit profile %s: it wants %s", Excerpt(c.ID), issuer.Profile.Name, policy.ClientID)
+	}
+	if len(c.Name) > 256 {
+		return Invalidf("a name has at most 256 octets")
+	}
+	if len(c.Scope) > maxMembers || len(c.Scope.String()) > oauth.MaxScope {
+		return Invalidf("a scope has at most %d words and %d octets", maxMembers, oauth.MaxScope)
+	}
+	if again, err := oauth.ParseScope(c.Scope.String()); err != nil || !slices.Equal(again, c.Scope) {
+		return Invalidf("scope words are printable ASCII without space, quote or backslash, each once")
+	}
+	if words := policy.Scope.Words; len(words) > 0 {
+		if word := c.Scope.Missing(words); word != "" {
+			return Invalidf("profile %s has no scope word %q; it has %s", issuer.Profile.Name, word, strings.Join(words, ", "))
+		}
+	}
+	for _, grant := range c.Grants {
+		if policy.Grant(grant) == nil {
+			return Invalidf("profile %s does not serve grant %q", issuer.Profile.Name, grant)
+		}
+	}
+	if err := c.checkJWKSURI(issuer.Profile); err != nil {
+		return err
+	}
+	return checkAttributes(c.Attributes, policy.Token.ClientAttributes(), issuer.Profile.Name)
+}
+
+// checkAttributes holds attributes to the names and types that the profile's
+// claims use.
+func checkAttributes(attributes map[string]Attribute, claims map[string]platform.Claim, profileName string) error {
+	if len(attributes) > maxMembers {
+		return Invalidf("at most %d attributes", maxMembers)
+	}
+	for _, name := range slices.Sorted(maps.Keys(attributes)) {
+		claim, known := claims[name]
+		switch value := attributes[name]; {
+		case len(claims) == 0:
+			return Invalidf("profile %s uses no attributes here, so %q would have no effect", profileName, name)
+		case !known:
+			return Invalidf("profile %s uses no attribute %q here; it uses %s", profileName, name, strings.Join(slices.Sorted(maps.Keys(claims)), ", "))
+		case claim.Type == platform.TypeStrings && !value.IsList:
+			return Invalidf("attribute %s is a list", name)
+		case claim.Type != platform.TypeStrings && value.IsList:
+			return Invalidf("attribute %s is one text, not a list", name)
+		case len(value.Text) > 1024 || len(value.List) > maxMembers || slices.ContainsFunc(value.List, func(s string) bool { return len(s) > 256 }):
+			return Invalidf("attribute %s is too long", name)
+		case value.Text != "" && !claim.Form.Accepts(value.Text):
+			return Invalidf("attribute %s does not fit profile %s: it wants %s", name, profileName, claim.Form)
+		}
+	}
+	return nil
+}
+
+// checkJWKSURI: where the client's profile has no use for keys, it has none for
+// their address.
+func (c *Client) checkJWKSURI(p *platform.Profile) error {
+	switch {
+	case c.JWKSURI == "":
+		return nil
+	case len(p.Policy.Assertion.Algs) == 0:
+		return Invalidf("profile %s uses no client keys, so a jwks_uri would have no effect", p.Name)
+	}
+	return CheckJWKSURI(c.JWKSURI)
+}
+
+// CheckJWKSURI tells whether a URL may be a client's jwks_uri (RFC 7591 §2). What
+// it resolves to is judged when it is fetched.
+func CheckJWKSURI(uri string) error {
+	u, err := url.Parse(uri)
+	if err != nil || len(uri) > 1024 || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
+		return Invalidf("a jwks_uri is an https URL of at most 1024 octets, with a host, without user and fragment")
+	}
+	return nil
+}
+
+// maxKeys and maxSecrets bound what one client can hold.
+const (
+	maxKeys    = 32
+	maxSecrets = 32
+	maxMembers = 64 // attributes, scope words
+)
+
+func printableASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r < 0x21 || r > 0x7E }) < 0
+}

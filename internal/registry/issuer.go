@@ -1,0 +1,95 @@
+package registry
+
+import (
+	"slices"
+	"time"
+
+	"moneyer/internal/platform"
+	"moneyer/oauth"
+)
+
+// Issuer is one authorization-server identity (RFC 8414 §2): a URL that wears a
+// profile. It is configuration, read-only while the process runs with it.
+type Issuer struct {
+	// Name is the short name by which configuration, commands and the store call
+	// the issuer; it outlives a change of URL.
+	Name string
+	// URL is the issuer identifier, without a trailing slash.
+	URL     string
+	Profile *platform.Profile
+	// Environment, such as "stg" or "prd": one key may not serve in two.
+	Environment string
+	// AudienceNames may stand in an assertion's aud, beside what the profile allows.
+	AudienceNames []string
+	// ResourceAudience is the aud of access tokens: the API behind (RFC 9068 §2.2).
+	ResourceAudience string
+	// TokenLifetime of access tokens.
+	TokenLifetime time.Duration
+	// Replay says what a second use of an assertion gets.
+	Replay platform.Replay
+	// Alg signs access tokens.
+	Alg string
+	// Disabled issuers mint nothing; their keys stay published.
+	Disabled bool
+}
+
+// Endpoints lists the URLs of the token endpoint; the first is the canonical one.
+func (i *Issuer) Endpoints() []string {
+	paths := i.Profile.Wire.Paths()
+	urls := make([]string, len(paths))
+	for n, path := range paths {
+		urls[n] = i.URL + path
+	}
+	return urls
+}
+
+// AcceptsAudience tells whether aud is a name for this issuer in an assertion that
+// is a grant (RFC 7523 §3, rule 3).
+func (i *Issuer) AcceptsAudience(aud string) bool {
+	policy := &i.Profile.Policy.Assertion
+	return policy.Accepts(platform.AudienceIssuer) && aud == i.URL ||
+		policy.Accepts(platform.AudienceName) && slices.Contains(i.AudienceNames, aud) ||
+		policy.Accepts(platform.AudienceEndpoint) && i.IsTokenEndpoint(aud)
+}
+
+// IsTokenEndpoint reports whether url is the token endpoint or an alias of it.
+func (i *Issuer) IsTokenEndpoint(url string) bool {
+	if len(url) <= len(i.URL) || url[:len(i.URL)] != i.URL {
+		return false
+	}
+	path, wire := url[len(i.URL):], &i.Profile.Wire
+	return path == wire.Path || slices.Contains(wire.Aliases, path)
+}
+
+// Audiences lists what AcceptsAudience accepts, for people.
+func (i *Issuer) Audiences() []string {
+	var all []string
+	policy := &i.Profile.Policy.Assertion
+	if policy.Accepts(platform.AudienceName) {
+		all = append(all, i.AudienceNames...)
+	}
+	if policy.Accepts(platform.AudienceIssuer) {
+		all = append(all, i.URL)
+	}
+	if policy.Accepts(platform.AudienceEndpoint) {
+		all = append(all, i.Endpoints()...)
+	}
+	return all
+}
+
+// ResourceAuth lists how clients authenticate at the revocation and introspection
+// endpoints.
+func (i *Issuer) ResourceAuth() []oauth.ClientAuth {
+	var ways []oauth.ClientAuth
+	for _, grant := range i.Profile.Policy.Grants {
+		for _, auth := range grant.ClientAuth {
+			if auth == oauth.AuthNone {
+				auth = oauth.AuthPrivateKeyJWT // who signs grants can sign for itself
+			}
+			if !slices.Contains(ways, auth) {
+				ways = append(ways, auth)
+			}
+		}
+	}
+	return ways
+}
