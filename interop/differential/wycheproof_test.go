@@ -1,4 +1,4 @@
-package jose_test
+package differential
 
 import (
 	"crypto/rsa"
