@@ -14,13 +14,13 @@ import (
 	"moneyer/oauth"
 )
 
-// operator is the typed client of the world's API, with the operator's token.
-func (w *world) operator() *adminclient.Client {
+// operator is the typed client of the test's API, with the operator's token.
+func (w *testAPI) operator() *adminclient.Client {
 	return adminclient.New("admin.json", adminclient.File{URL: strings.TrimSuffix(w.url, adminapi.Prefix), ClientID: "operator"},
 		&http.Client{Transport: authorized{w}})
 }
 
-type authorized struct{ *world }
+type authorized struct{ *testAPI }
 
 func (a authorized) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Header.Set("Authorization", "Bearer "+a.token)
@@ -39,7 +39,7 @@ func publicKey(t *testing.T) string {
 // TestClientKnowsTheAPI: the API takes every member of every request that the typed
 // client can send, and null for what is taken away.
 func TestClientKnowsTheAPI(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	api, ctx := w.operator(), t.Context()
 	plain := api.At("plain")
 	name, scope, uri, yes, no := "The shop", "pay", "https://c.example/jwks", true, false
@@ -93,7 +93,7 @@ func TestClientKnowsTheAPI(t *testing.T) {
 
 // TestClientOfMerchants: the same for merchants, card tokens and imports.
 func TestClientOfMerchants(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	ctx, etp := t.Context(), w.operator().At("etp")
 	_, err := etp.AddClient(ctx, adminapi.NewClient{ID: "gateway"})
 	must(t, err)
@@ -117,7 +117,7 @@ func TestClientOfMerchants(t *testing.T) {
 
 // TestClientReadsTheLedger: what is selected comes line by line.
 func TestClientReadsTheLedger(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	ctx, api := t.Context(), w.operator()
 	_, err := api.At("plain").AddClient(ctx, adminapi.NewClient{ID: "shop"})
 	must(t, err)

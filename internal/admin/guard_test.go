@@ -2,12 +2,11 @@ package admin_test
 
 import (
 	"encoding/json"
+	"moneyer/internal/adminapi"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"moneyer/internal/adminapi"
 )
 
 // operations are all that the API does, on things that do not exist.
@@ -47,7 +46,7 @@ var operations = []struct{ method, path, scope string }{
 }
 
 func TestEveryOperationWantsItsScope(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	other := map[string]string{adminapi.ScopeRead: adminapi.ScopeWrite, adminapi.ScopeWrite: adminapi.ScopeRead}
 	read, write := w.mint("auditor", adminapi.ScopeRead, time.Hour), w.mint("robot", adminapi.ScopeWrite, time.Hour)
 	token := map[string]string{adminapi.ScopeRead: read, adminapi.ScopeWrite: write}
@@ -88,7 +87,7 @@ func TestEveryOperationWantsItsScope(t *testing.T) {
 }
 
 func TestWrongPathAndMethod(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.refused("GET", "/nothing", "", 404, "nothing at this path")
 	w.refused("GET", "/issuers/nobody/clients", "", 404, "issuer 'nobody'")
 	w.refused("DELETE", "/issuers", "", 405, "GET")
@@ -99,7 +98,7 @@ func TestWrongPathAndMethod(t *testing.T) {
 }
 
 func TestBodies(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.refused("POST", "/issuers/plain/clients", `{"id":"c","colour":"red"}`, 400, "unknown member 'colour'", "jwks_uri")
 	w.refused("POST", "/issuers/plain/clients", `{"id":"c","ID":"d"}`, 400, "unknown member 'ID'")
 	w.refused("POST", "/issuers/plain/clients", `{"id":"c","id":"d"}`, 400)

@@ -10,7 +10,7 @@ import (
 // TestNobodyLocksHimselfOut: a slip of the operator is refused with the reason,
 // and another administrator can do the same.
 func TestNobodyLocksHimselfOut(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	const self = "/issuers/admin/clients/operator"
 	w.do("POST", "/issuers/admin/clients", `{"id":"operator","scope":"`+both+`"}`, 201)
 	w.do("POST", self+"/keys", `{"kid":"one","key":`+quoted(publicPEM(t, jose.ES256))+`}`, 201)
@@ -57,7 +57,7 @@ func TestNobodyLocksHimselfOut(t *testing.T) {
 // TestNewKeyAfterTheLast: who has no key active any more, but a token, can mend
 // that.
 func TestNewKeyAfterTheLast(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	const self = "/issuers/admin/clients/operator"
 	w.do("POST", "/issuers/admin/clients", `{"id":"operator","scope":"`+both+`"}`, 201)
 	w.do("POST", self+"/keys", `{"kid":"one","not_after":"2026-11-23T12:30:00Z","key":`+quoted(publicPEM(t, jose.ES256))+`}`, 201)

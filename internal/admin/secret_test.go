@@ -61,7 +61,7 @@ func TestSecretLife(t *testing.T) {
 }
 
 func TestAPIKeyLife(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.do("POST", "/issuers/etp/clients", `{"id":"gateway","scope":"PAYMENT_PASSKEY"}`, 201)
 	w.do("PUT", "/issuers/etp/merchants/m1", `{"client":"gateway","attributes":{"trId":"40000000001"}}`, 200)
 	w.do("PUT", "/issuers/etp/card-tokens/t1", `{"merchant":"m1","scheme":"visa"}`, 200)

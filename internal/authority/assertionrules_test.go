@@ -283,7 +283,7 @@ func TestAssertionRules(t *testing.T) {
 // grants (RFC 7523 section 3).
 func TestClientAuthenticationRequiresByTheRFC(t *testing.T) {
 	for _, name := range []string{"iss", "sub", "aud", "exp"} {
-		h := newHouse(t, "oauth2")
+		h := newFixture(t, "oauth2")
 		p := *h.issuer.Profile
 		p.Policy.Assertion.Require = nil
 		h.issuer.Profile = &p
@@ -301,7 +301,7 @@ func TestClientAuthenticationRequiresByTheRFC(t *testing.T) {
 func TestClaimsThatAProfileRequires(t *testing.T) {
 	full := map[string]any{"iat": noon.Unix(), "nbf": noon.Unix(), "jti": "one"}
 	for name := range full {
-		h := newHouse(t, "oauth2")
+		h := newFixture(t, "oauth2")
 		p := *h.issuer.Profile
 		p.Policy.Assertion.Require = []string{"iat", "nbf", "jti"}
 		h.issuer.Profile = &p
@@ -321,7 +321,7 @@ func TestClaimsThatAProfileRequires(t *testing.T) {
 }
 
 func testRule(t *testing.T, u use, c ruleCase) {
-	h := newHouse(t, u.profile)
+	h := newFixture(t, u.profile)
 	s := h.spec()
 	c.edit(s)
 	req := u.request(s.String())

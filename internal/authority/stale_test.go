@@ -20,15 +20,15 @@ import (
 
 // cutOff is a house whose registry and ledger cannot be asked, and what it knew last.
 type cutOff struct {
-	*house
+	*fixture
 	last  *memoryRegistry
 	since time.Time
 	fresh bool
 }
 
 // cut takes the store away. What was known last is what the registry has now.
-func (h *house) cut() *cutOff {
-	c := &cutOff{house: h, since: h.now.Add(-10 * time.Second),
+func (h *fixture) cut() *cutOff {
+	c := &cutOff{fixture: h, since: h.now.Add(-10 * time.Second),
 		last: &memoryRegistry{clients: maps.Clone(h.registry.clients), merchants: maps.Clone(h.registry.merchants)}}
 	h.Stale = c.last
 	h.Staleness = func() (time.Time, bool) { return c.since, c.fresh }
@@ -39,7 +39,7 @@ func (h *house) cut() *cutOff {
 // TestLastKnown: while the store is away, each way of asking that changes nothing is
 // answered by what was known last, and says so. What is a change has to wait.
 func TestLastKnown(t *testing.T) {
-	eachWay(t, func(t *testing.T, h *house, req *authority.Request, token *authority.AccessToken) {
+	eachWay(t, func(t *testing.T, h *fixture, req *authority.Request, token *authority.AccessToken) {
 		c := h.cut()
 		found, err := h.IntrospectFor(t.Context(), h.issuer, req, token.Token)
 		if shown(req).Method == oauth.AuthPrivateKeyJWT {
@@ -108,7 +108,7 @@ func TestJudgedByLastKnown(t *testing.T) {
 			_ = c.Revocations.Add(context.Background(), &revocation.Revocation{Issuer: "d1", All: true, Before: noon.Add(time.Hour), Until: noon.Add(time.Hour)}, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon})
 		}, inactive, 10 * time.Second},
 	} {
-		h := newHouse(t, row.profile)
+		h := newFixture(t, row.profile)
 		h.addMerchant()
 		api := &registry.Client{Issuer: "d1", ID: "api-1", Introspects: true}
 		kind, auth, id := registry.ClientSecret, oauth.AuthPost, "api-1"
@@ -165,7 +165,7 @@ func disabled(clients map[string]*registry.Client) map[string]*registry.Client {
 // TestSecretByLastKnown: a wrong secret is refused by what was known last, and not
 // by what is too old.
 func TestSecretByLastKnown(t *testing.T) {
-	c := newHouse(t, "oauth2").cut()
+	c := newFixture(t, "oauth2").cut()
 	for age, code := range map[time.Duration]oauth.Code{time.Second: oauth.InvalidClient, authority.MaxStale + 1: oauth.TemporarilyUnavailable} {
 		c.since = noon.Add(-age)
 		_, err := c.IntrospectFor(t.Context(), c.issuer, secretRequest("wrong"), "x")
@@ -177,7 +177,7 @@ func TestSecretByLastKnown(t *testing.T) {
 
 // TestLastKnownOfNoClock: without Fresh an answer by what was known last is as of now.
 func TestLastKnownOfNoClock(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	token := must(h.exchange(grantRequest(h.assertion())))
 	h.cut().Staleness = nil
 	found, err := h.Introspect(t.Context(), h.issuer, token.Token, h.now)
@@ -191,7 +191,7 @@ func TestLastKnownOfNoClock(t *testing.T) {
 
 // TestKnownUntil bounds what is published as what is in force.
 func TestKnownUntil(t *testing.T) {
-	c := newHouse(t, "oauth2").cut()
+	c := newFixture(t, "oauth2").cut()
 	for _, row := range []struct {
 		age   time.Duration
 		fresh bool
@@ -207,7 +207,7 @@ func TestKnownUntil(t *testing.T) {
 // TestMintingByKeysThatAreKnown: nothing is minted by a key of which it is not known
 // whether the others have forgotten it.
 func TestMintingByKeysThatAreKnown(t *testing.T) {
-	c := newHouse(t, "oauth2").cut()
+	c := newFixture(t, "oauth2").cut()
 	c.registry.err, c.ledger.err = nil, nil
 	req := secretRequest(c.newSecret(t, registry.ClientSecret))
 	for age, good := range map[time.Duration]bool{time.Second: true, authority.MaxStale: true, authority.MaxStale + 1: false} {
@@ -222,7 +222,7 @@ func TestMintingByKeysThatAreKnown(t *testing.T) {
 // TestSameTokenNotByLastKnown: whether a token may be given once more is not told
 // by what was known last, and who asks is not told that the assertion was used.
 func TestSameTokenNotByLastKnown(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.issuer.Replay = platform.ReplaySameToken
 	req := grantRequest(h.assertion())
 	token := must(h.exchange(req))
@@ -255,7 +255,7 @@ func (c *counting) Client(ctx context.Context, _, _ string) (*registry.Client, e
 func TestRegistryHangs(t *testing.T) {
 	for fresh, want := range map[bool]time.Duration{false: 250 * time.Millisecond, true: 2 * time.Second} {
 		synctest.Test(t, func(t *testing.T) {
-			h := newHouse(t, "oauth2")
+			h := newFixture(t, "oauth2")
 			h.ClientRate = overload.NewLimiter[authority.ClientName](unlimited, 64)
 			req := secretRequest(h.newSecret(t, registry.ClientSecret))
 			token := must(h.exchange(req))

@@ -17,7 +17,7 @@ import (
 type feed struct{ since atomic.Pointer[time.Time] } // nil while it is heard
 
 // cut takes the store away, since the given time.
-func (w *town) cut(since time.Time) *feed {
+func (w *platformServer) cut(since time.Time) *feed {
 	f := &feed{}
 	f.since.Store(&since)
 	w.heardBy(f)
@@ -27,7 +27,7 @@ func (w *town) cut(since time.Time) *feed {
 }
 
 // heardBy makes the server one of several.
-func (w *town) heardBy(f *feed) {
+func (w *platformServer) heardBy(f *feed) {
 	w.authority.Stale = w.store.DB
 	w.authority.Staleness = func() (time.Time, bool) {
 		if since := f.since.Load(); since != nil {
@@ -68,7 +68,7 @@ func TestStoreLost(t *testing.T) {
 }
 
 // goesOn asks for all that needs no write.
-func (w *town) goesOn(t *testing.T, token string, since time.Time) {
+func (w *platformServer) goesOn(t *testing.T, token string, since time.Time) {
 	t.Helper()
 	asOf := strconv.FormatInt(since.Unix(), 10)
 	ask := func(token, accept string) string {
@@ -106,7 +106,7 @@ func (w *town) goesOn(t *testing.T, token string, since time.Time) {
 }
 
 // publishes asks for what the process has in memory in any case.
-func (w *town) publishes(t *testing.T) {
+func (w *platformServer) publishes(t *testing.T) {
 	t.Helper()
 	for _, path := range []string{"/.well-known/jwks.json", "/.well-known/oauth-authorization-server"} {
 		if resp, body := w.do(t, "GET "+w.host()+path); resp.StatusCode != http.StatusOK || !json.Valid([]byte(body)) {
@@ -141,13 +141,13 @@ func TestListsOfReplicas(t *testing.T) {
 	token := w.mint(t, w.one)
 	jti, _ := payloadOf(t, token)
 	w.revoke(t, authority.Target{JTI: jti})
-	replicas := []*http.Client{w.house.client, nil}
+	replicas := []*http.Client{w.testServer.client, nil}
 	first := w.authority
 	w.serve(t) // another, on the same store
 	w.heardBy(both)
-	replicas[1] = w.house.client
+	replicas[1] = w.testServer.client
 	poll := func(i int, etag string) *http.Response {
-		w.house.client = replicas[i]
+		w.testServer.client = replicas[i]
 		resp, _, _ := w.poll(t, "If-None-Match: "+etag)
 		return resp
 	}
@@ -179,7 +179,7 @@ func TestListsOfReplicas(t *testing.T) {
 
 // either sends each request to the next of the replicas.
 type either struct {
-	w        *town
+	w        *platformServer
 	replicas []*http.Client
 }
 
