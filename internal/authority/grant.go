@@ -10,9 +10,9 @@ import (
 	"moneyer/oauth"
 )
 
-// grant takes the evidence of one grant type from a request (RFC 6749 §1.3), beside
-// the client authentication that its profile wants: it refuses what is bad, and notes
-// in the attempt whose it is where that proves who asks. Each grant has a file.
+// grant checks the evidence that a request of one grant type carries beside client
+// authentication (RFC 6749 §1.3). Where the evidence authenticates the client, it notes
+// the client in the attempt. Each grant has a file.
 type grant func(a *Authority, ctx context.Context, t *attempt) error
 
 // grants are those that the server knows; a profile lists those that it serves.

@@ -20,7 +20,7 @@ import (
 	"moneyer/oauth"
 )
 
-// The tests of DESIGN §4, by number.
+// The tests of the invariants in ARCHITECTURE.md, by number.
 
 // laterFaults each break one rule after the signature.
 var laterFaults = []func(*spec){

@@ -58,7 +58,7 @@ func eachWay(t *testing.T, test func(t *testing.T, h *fixture, req *authority.Re
 	}
 }
 
-// introspect asks, and tells whether the token is active.
+// introspect asks, and reports whether the token is active.
 func (h *fixture) introspect(req *authority.Request, token string) (bool, error) {
 	found, err := h.IntrospectFor(context.Background(), h.issuer, req, token)
 	return found != nil && found.Token != nil, err

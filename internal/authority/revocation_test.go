@@ -60,7 +60,7 @@ func (h *fixture) put(t testing.TB, v revocation.Revocation) error {
 	return h.add(t, &v)
 }
 
-// live tells whether a token is good.
+// live reports whether a token is good.
 func (h *fixture) live(t testing.TB, token *authority.AccessToken) bool {
 	t.Helper()
 	_, err := h.Introspect(t.Context(), h.issuer, token.Token, h.now)

@@ -52,8 +52,8 @@ func (a *Authority) staleness(now time.Time) (until time.Time, fresh bool) {
 	return a.Staleness()
 }
 
-// KnownUntil is the time until which every revocation is known, whoever made it
-// where. Beyond MaxStale it is an error.
+// KnownUntil is the time until which every revocation is known, on whatever
+// replica it was made. Beyond MaxStale it is an error.
 func (a *Authority) KnownUntil(now time.Time) (time.Time, error) {
 	until, fresh := a.staleness(now)
 	if !fresh && now.Sub(until) > MaxStale {

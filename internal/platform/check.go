@@ -123,13 +123,13 @@ var answerCodes = []oauth.Code{
 	oauth.InvalidScope, oauth.NotFound, oauth.MethodNotAllowed, oauth.TooLarge, oauth.UnsupportedMediaType, oauth.ServerError,
 }
 
-// plainPath wants a path that a request can have in one spelling only.
+// plainPath records a path that has more than one spelling in a request.
 func (c *checker) plainPath(key, text string) {
 	ok := len(text) > 1 && text[0] == '/' && path.Clean(text) == text && CharsVisible.Allow(text) && !strings.ContainsAny(text, `?#{}%\ `)
 	c.want(ok, key, "%q must be a plain path such as /oauth2/token", text)
 }
 
-// isToken tells whether s is a token of RFC 9110 §5.6.2, as header names and
+// isToken reports whether s is a token of RFC 9110 §5.6.2, as header names and
 // schemes are; of its characters the usual ones.
 func isToken(s string) bool { return s != "" && CharsURLSafe.Allow(s) }
 
@@ -185,8 +185,8 @@ func (p *Profile) checkResponse(c *checker) {
 	c.want(token, "wire.response", "no member holds the access_token")
 }
 
-// checkAuthSet checks the members of a set of methods, each of which stands in a place
-// of its own on the wire.
+// checkAuthSet checks the members of a set of methods, each of which has a place of its
+// own on the wire.
 func (p *Profile) checkAuthSet(c *checker, key string, set AuthSet) {
 	for i, auth := range set {
 		oneOf(c, key, auth, oauth.AuthNone, oauth.AuthBasic, oauth.AuthPost, oauth.AuthPrivateKeyJWT, oauth.AuthAPIKey)

@@ -80,7 +80,7 @@ func (t *Token) attributes(of func(Source) (string, bool)) map[string]Claim {
 	return found
 }
 
-// Allow tells whether every character of s is in the set.
+// Allow reports whether every character of s is in the set.
 func (c Chars) Allow(s string) bool {
 	if c != CharsURLSafe && c != CharsDigits && c != CharsVisible {
 		return true // the set of all
@@ -105,7 +105,7 @@ func (c Chars) allowByte(b byte) bool {
 	}
 }
 
-// Length tells the length for people, such as "exactly 11 characters".
+// Length is the length for people, such as "exactly 11 characters".
 func (i Identifier) Length() string {
 	if i.MinLength == i.MaxLength {
 		return fmt.Sprintf("exactly %d characters", i.MinLength)
@@ -113,7 +113,7 @@ func (i Identifier) Length() string {
 	return fmt.Sprintf("%d to %d characters", i.MinLength, i.MaxLength)
 }
 
-// String tells the form for people, such as "exactly 11 characters (digits)".
+// String is the form for people, such as "exactly 11 characters (digits)".
 func (i Identifier) String() string {
 	if i.Chars == CharsAny {
 		return i.Length()

@@ -10,7 +10,7 @@ import (
 type Attribute struct {
 	Text string
 	List []string
-	// IsList tells an empty list from an empty text.
+	// IsList distinguishes an empty list from an empty text.
 	IsList bool
 }
 

@@ -20,7 +20,7 @@ const checkPath = "/check"
 
 // tokenHeaders are what a proxy hands on to the API. All of them are in every
 // answer that lets through, so that none that the caller made up can remain.
-// X-Token-As-Of is empty unless the token was judged by what was known last.
+// X-Token-As-Of is empty unless the answer rests on stale knowledge.
 var tokenHeaders = []string{"X-Token-Issuer", "X-Token-Client", "X-Token-Subject", "X-Token-Scope", "X-Token-Id", "X-Token-Expires", "X-Token-As-Of", "X-Token-Claims"}
 
 // check judges the token in Authorization (RFC 6750 §2.1, §3) against the scope

@@ -22,8 +22,8 @@ const (
 	openIDPath   = "/.well-known/openid-configuration"       // RFC 8414 §5
 )
 
-// metadataPaths lists where an issuer's metadata stands: between host and path
-// as RFC 8414 §3.1 wants it, and behind the path as OpenID does.
+// metadataPaths lists the paths of an issuer's metadata: between host and path (RFC
+// 8414 §3.1), and behind the path as OpenID has it.
 func metadataPaths(issuerPath string) []string {
 	return slices.Compact([]string{
 		metadataPath + issuerPath, issuerPath + metadataPath,
@@ -128,7 +128,7 @@ func publish(w http.ResponseWriter, r *http.Request, contentType string, body []
 	}
 }
 
-// matches compares weakly, as RFC 9110 §13.1.2 wants it.
+// matches compares weakly (RFC 9110 §13.1.2).
 func matches(ifNoneMatch, etag string) bool {
 	for candidate := range strings.SplitSeq(ifNoneMatch, ",") {
 		candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")

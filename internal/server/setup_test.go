@@ -125,7 +125,7 @@ func (f *fields) take(name string) string {
 	return value
 }
 
-// flag removes a word, and tells whether it was there.
+// flag removes a word, and reports whether it was there.
 func (f *fields) flag(word string) bool {
 	for i, w := range f.words {
 		if i > 1 && w == word {

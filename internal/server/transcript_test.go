@@ -324,7 +324,7 @@ func (r *run) show(title string, req *http.Request, resp *http.Response, body st
 	return b.String() + "\n"
 }
 
-// mints tells whether a request goes to a token endpoint.
+// mints reports whether a request goes to a token endpoint.
 func (r *run) mints(req *http.Request) bool {
 	for _, issuer := range r.house.setup.issuers {
 		if slices.Contains(issuer.Endpoints(), "https://"+req.URL.Host+req.URL.Path) {
@@ -334,7 +334,7 @@ func (r *run) mints(req *http.Request) bool {
 	return false
 }
 
-// correlated tells whether an answer has the name of its request.
+// correlated reports whether an answer has the name of its request.
 func (r *run) correlated(resp *http.Response) bool {
 	for _, issuer := range r.house.setup.issuers {
 		if resp.Header.Get(issuer.Profile.Wire.Correlation.Header) != "" {
@@ -439,7 +439,7 @@ func (r *run) showSigned(title string, req *http.Request, signed string) string 
 		"\nclaims " + r.maskJTIs(string(jws.Payload)) + "\n"
 }
 
-// checkLedger holds the ledger to DESIGN invariant 3: each token that was handed
+// checkLedger holds the ledger to invariant 3 of ARCHITECTURE.md: each token that was handed
 // out is in it, once, and the chain holds.
 func (r *run) checkLedger() {
 	r.Helper()
@@ -471,7 +471,7 @@ func (r *run) checkLedger() {
 }
 
 // checkSecrets searches log and ledger for everything that was shown or given
-// (DESIGN invariant 8).
+// (ARCHITECTURE.md, invariant 8).
 func (r *run) checkSecrets() {
 	r.Helper()
 	seen := r.house.log.String()
