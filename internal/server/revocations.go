@@ -13,7 +13,6 @@ import (
 
 // revocationsPath is where package bearer's RevocationList polls.
 const revocationsPath = "/revocations"
-const revocationsType = "revocations+jwt"
 
 const (
 	// A list is signed again at most this often, however much is revoked,
