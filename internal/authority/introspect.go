@@ -16,6 +16,7 @@ import (
 
 // ActiveToken is an access token of ours that is good now (RFC 7662 §2.2).
 type ActiveToken struct {
+	Type oauth.TokenType
 	// Kid of the signing key.
 	Kid    string
 	Claims *jose.Claims
@@ -154,7 +155,7 @@ func (a *Authority) ownToken(issuer *registry.Issuer, token string, now time.Tim
 	case !now.Before(time.Unix(claims.Expiry, 0)):
 		return nil, errors.New("it has expired")
 	}
-	return &ActiveToken{Kid: jws.Header.Kid, Claims: claims, Payload: jws.Payload}, nil
+	return &ActiveToken{Type: oauth.TokenTypeBearer, Kid: jws.Header.Kid, Claims: claims, Payload: jws.Payload}, nil
 }
 
 // text is a claim that is a string, or "".

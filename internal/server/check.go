@@ -52,7 +52,7 @@ func (e *endpoint) checkEndpoint() *endpoint {
 }
 
 func (c *call) checked() (*authority.ActiveToken, error) {
-	presented, err := bearerToken(c.r.Header["Authorization"])
+	presented, err := presentedToken(c.r.Header["Authorization"])
 	if err != nil {
 		return nil, err
 	}
@@ -106,13 +106,14 @@ func required(query string) (scope oauth.Scope, audiences []string, err error) {
 
 var errNoToken = oauth.Errorf(oauth.InvalidToken, "")
 
-// bearerToken reads "Bearer TOKEN" (RFC 6750 §2.1).
-func bearerToken(values []string) (string, error) {
+// presentedToken reads "TYPE TOKEN" (RFC 6750 §2.1), where the type is the one that the
+// issuer gives.
+func presentedToken(values []string) (string, error) {
 	if len(values) == 0 {
 		return "", errNoToken
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
-	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+	if len(values) > 1 || !strings.EqualFold(scheme, string(oauth.TokenTypeBearer)) || token == "" {
 		return "", errNoToken
 	}
 	return token, nil

@@ -117,7 +117,8 @@ func appendIntrospection(dst []byte, t *authority.ActiveToken, asOf time.Time) [
 	if !active {
 		return append(dst, '}')
 	}
-	dst = append(dst, `,"token_type":"Bearer"`...)
+	dst = append(dst, `,"token_type":`...)
+	dst = strictjson.AppendString(dst, string(t.Type))
 	if t.Client != "" {
 		dst = append(dst, `,"client_id":`...)
 		dst = strictjson.AppendString(dst, t.Client)

@@ -127,7 +127,7 @@ func (c *call) challenge(status int, refusal *oauth.Error) string {
 	realm := ` realm="` + c.issuer.Name + `"`
 	switch {
 	case checks:
-		return "Bearer" + realm + c.tokenError(refusal)
+		return string(oauth.TokenTypeBearer) + realm + c.tokenError(refusal)
 	case wire.takesAPIKey && wire.apiKey == "Authorization" && wire.APIKey.Scheme != "":
 		return wire.APIKey.Scheme + realm
 	case wire.takesBasic:
