@@ -71,7 +71,7 @@ func (f *clientFlags) change(c *cobra.Command) (adminapi.ClientChange, error) {
 	return change, err
 }
 
-// attributeFlags are the attributes of a client or merchant.
+// attributeFlags are the attributes of a client or account.
 type attributeFlags struct{ texts, lists []string }
 
 func (f *attributeFlags) add(c *cobra.Command) {
@@ -267,7 +267,7 @@ func (o *onboarding) clientRemove() *cobra.Command {
 	return &cobra.Command{
 		Use:               "remove CLIENT",
 		Short:             "Remove a client with its keys and secrets",
-		Long:              "Remove a client with its keys and secrets. The ledger keeps what it did. A client\nthat still owns merchants stays.",
+		Long:              "Remove a client with its keys and secrets. The ledger keeps what it did. A client\nthat still owns accounts stays.",
 		Example:           `  moneyer client remove merchant01 --issuer d1`,
 		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeClients,
