@@ -112,7 +112,7 @@ func (o *onboarding) clientAdd() *cobra.Command {
 		Use:   "add CLIENT",
 		Short: "Register a client",
 		Example: `  moneyer client add merchant01 --issuer d1 --scope d1-s2s:api:merchant-gtw --name "The merchant"
-  moneyer client add shop --issuer bolt --scope "openid roles" --attribute accountId=42 --attribute-list roles=buyer,seller`,
+  moneyer client add gateway --issuer shop --scope "orders:read" --attribute region=eu --attribute-list roles=buyer,seller`,
 		Args: wants("CLIENT"),
 		RunE: func(c *cobra.Command, args []string) error {
 			change, err := f.change(c)
@@ -224,7 +224,7 @@ func (o *onboarding) clientSet() *cobra.Command {
 		Use:   "set CLIENT",
 		Short: "Change a client: what no flag names stays as it is",
 		Example: `  moneyer client set merchant01 --issuer d1 --scope "a b"
-  moneyer client set shop --issuer bolt --attribute-list roles=buyer --attribute accountId=
+  moneyer client set gateway --issuer shop --attribute-list roles=buyer --attribute region=
   moneyer client set gateway --issuer bolt --introspects=true`,
 		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeClients,

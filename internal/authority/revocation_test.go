@@ -463,6 +463,16 @@ func TestListIsJSON(t *testing.T) {
 // TestResourceAuth: how clients authenticate beside the token endpoint, each way
 // once, and never not at all.
 func TestResourceAuth(t *testing.T) {
+	for _, name := range platform.BuiltinNames() {
+		ways := (&registry.Issuer{Profile: must(platform.Builtin(name))}).ResourceAuth()
+		said := map[string]bool{}
+		for _, way := range ways {
+			said[way.String()] = true
+		}
+		if len(ways) == 0 || len(said) != len(ways) || said["none"] {
+			t.Errorf("%s: %v", name, ways)
+		}
+	}
 	for name, want := range map[string]string{
 		"oauth2": "[client_secret_basic client_secret_post private_key_jwt]", "boltpay": "[client_secret_post client_secret_basic]",
 		"thales-d1": "[private_key_jwt]", "thales-d1-banking": "[private_key_jwt]", "thales-etp": "[api_key]",

@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -244,6 +245,27 @@ func TestChars(t *testing.T) {
 		if got := id.Length(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// A profile need not name its accounts and items.
+func TestAccountNames(t *testing.T) {
+	source, err := BuiltinSource("thales-etp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{`name = "merchant", `, `item_name = "card token", `} {
+		source = bytes.Replace(source, []byte(name), nil, 1)
+	}
+	p, err := Parse("own.toml", source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := p.Policy.Account; a.Name != "account" || a.ItemName != "item" {
+		t.Errorf("%+v", a)
+	}
+	if a := builtinOf(t, "oauth2").Policy.Account; a.Name != "" || a.ItemName != "" {
+		t.Errorf("a profile without accounts: %+v", a)
 	}
 }
 

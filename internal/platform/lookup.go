@@ -55,7 +55,7 @@ func (s Source) ClientAttribute() (string, bool) {
 	return strings.CutPrefix(string(s), clientAttribute)
 }
 
-// AccountAttribute gives the attribute in a source such as "account.trId".
+// AccountAttribute gives the attribute in a source such as "account.region".
 func (s Source) AccountAttribute() (string, bool) {
 	return strings.CutPrefix(string(s), accountAttribute)
 }

@@ -300,13 +300,13 @@ const (
 // asks.
 type Account struct {
 	// Name is how the people of the platform call an account, such as "merchant", in
-	// messages; empty means account.
+	// messages; empty means "account".
 	Name string `toml:"name"`
 	// Param holds the account. Without it the platform has no accounts.
 	Param string `toml:"param"`
 	// Items is the list that holds the account's items; optional.
 	Items string `toml:"items"`
-	// ItemName is how they call an item, such as "card token"; empty means item.
+	// ItemName is how they call an item, such as "card token"; empty means "item".
 	ItemName string `toml:"item_name"`
 	// Kinds of items that are accepted, in lower case, such as "visa".
 	Kinds []string `toml:"kinds"`
