@@ -71,7 +71,7 @@ func (f *clientFlags) change(c *cobra.Command) (adminapi.ClientChange, error) {
 	return change, err
 }
 
-// attributeFlags are the attributes of a client or merchant.
+// attributeFlags are the attributes of a client or account.
 type attributeFlags struct{ texts, lists []string }
 
 func (f *attributeFlags) add(c *cobra.Command) {
@@ -112,7 +112,7 @@ func (o *onboarding) clientAdd() *cobra.Command {
 		Use:   "add CLIENT",
 		Short: "Register a client",
 		Example: `  moneyer client add merchant01 --issuer d1 --scope d1-s2s:api:merchant-gtw --name "The merchant"
-  moneyer client add shop --issuer bolt --scope "openid roles" --attribute accountId=42 --attribute-list roles=buyer,seller`,
+  moneyer client add gateway --issuer shop --scope "orders:read" --attribute region=eu --attribute-list roles=buyer,seller`,
 		Args: wants("CLIENT"),
 		RunE: func(c *cobra.Command, args []string) error {
 			change, err := f.change(c)
@@ -224,7 +224,7 @@ func (o *onboarding) clientSet() *cobra.Command {
 		Use:   "set CLIENT",
 		Short: "Change a client: what no flag names stays as it is",
 		Example: `  moneyer client set merchant01 --issuer d1 --scope "a b"
-  moneyer client set shop --issuer bolt --attribute-list roles=buyer --attribute accountId=
+  moneyer client set gateway --issuer shop --attribute-list roles=buyer --attribute region=
   moneyer client set gateway --issuer bolt --introspects=true`,
 		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeClients,
@@ -267,7 +267,7 @@ func (o *onboarding) clientRemove() *cobra.Command {
 	return &cobra.Command{
 		Use:               "remove CLIENT",
 		Short:             "Remove a client with its keys and secrets",
-		Long:              "Remove a client with its keys and secrets. The ledger keeps what it did. A client\nthat still owns merchants stays.",
+		Long:              "Remove a client with its keys and secrets. The ledger keeps what it did. A client\nthat still owns accounts stays.",
 		Example:           `  moneyer client remove merchant01 --issuer d1`,
 		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeClients,

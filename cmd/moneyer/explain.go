@@ -365,13 +365,13 @@ func (onlyClient) ClientByAPIKey(context.Context, string, registry.Digest) (*reg
 	return nil, registry.ErrNotFound
 }
 
-// Merchant implements authority.Registry.
-func (onlyClient) Merchant(context.Context, string, string) (*registry.Merchant, error) {
+// Account implements authority.Registry.
+func (onlyClient) Account(context.Context, string, string) (*registry.Account, error) {
 	return nil, registry.ErrNotFound
 }
 
-// CardTokens implements authority.Registry.
-func (onlyClient) CardTokens(context.Context, string, []string) ([]registry.CardToken, error) {
+// Items implements authority.Registry.
+func (onlyClient) Items(context.Context, string, []string) ([]registry.Item, error) {
 	return nil, nil
 }
 

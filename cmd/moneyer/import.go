@@ -16,8 +16,8 @@ import (
 
 // rowKind is what can be imported.
 type rowKind struct {
-	command string // "merchant"
-	plural  string // "merchants"
+	command string // "account"
+	plural  string // "accounts"
 	rows    adminclient.Rows
 	example string
 }
@@ -35,8 +35,8 @@ What is registered already is replaced. Lines are JSON objects (NDJSON):
 It is read and stored as it streams, so a file may be of any length. When a row
 is at fault, the import ends there and names it: all rows before it are stored
 and none after. Mend the file and import it again.`, kind.plural, kind.example),
-		Example: fmt.Sprintf(`  moneyer %[1]s import %[1]ss.csv --issuer etp
-  zcat %[1]ss.ndjson.gz | moneyer %[1]s import - --issuer etp`, kind.command),
+		Example: fmt.Sprintf(`  moneyer %[1]s import %[1]ss.csv --issuer shop
+  zcat %[1]ss.ndjson.gz | moneyer %[1]s import - --issuer shop`, kind.command),
 		Args: wants("FILE"),
 		RunE: func(c *cobra.Command, args []string) error { return o.importFile(c.Context(), kind, args[0], format) },
 	}

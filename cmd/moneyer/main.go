@@ -102,7 +102,7 @@ func (a *app) onboardCommands() []*cobra.Command {
 	return []*cobra.Command{
 		o.adminCommand(), o.backupCommand(),
 		o.clientCommand(), o.keyCommand(), o.secretCommand(registry.ClientSecret), o.secretCommand(registry.APIKey),
-		o.merchantCommand(), o.cardTokenCommand(), o.signingKeyCommand(), o.revokeCommand(), o.ledgerCommand(),
+		o.accountCommand(), o.itemCommand(), o.signingKeyCommand(), o.revokeCommand(), o.ledgerCommand(),
 	}
 }
 

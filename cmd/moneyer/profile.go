@@ -163,8 +163,8 @@ func summarize(p *platform.Profile) [][]string {
 		rows = append(rows, []string{"assertion", assertionWords(&policy.Assertion)})
 	}
 	rows = append(rows, []string{"scope", scopeWords(p)})
-	if policy.Merchant.Param != "" {
-		rows = append(rows, []string{"merchant", merchantWords(&policy.Merchant)})
+	if policy.Account.Param != "" {
+		rows = append(rows, []string{"account", accountWords(&policy.Account)})
 	}
 	var claims, members []string
 	for _, claim := range policy.Token.Claims {
@@ -259,10 +259,10 @@ func scopeWords(p *platform.Profile) string {
 	}
 }
 
-func merchantWords(m *platform.Merchant) string {
-	words := m.Param + " must be a merchant of the client"
-	if m.Cards != "" {
-		words += "; " + m.Cards + " must be its " + strings.Join(m.Schemes, " or ") + " card tokens"
+func accountWords(a *platform.Account) string {
+	words := a.Param + " must be one " + a.Name + " of the client"
+	if a.Items != "" {
+		words += "; " + a.Items + " must be its " + strings.Join(a.Kinds, " or ") + " " + a.ItemName + "s"
 	}
 	return words
 }

@@ -164,7 +164,7 @@ func readParams(p *platform.Profile, pairs []string) (url.Values, error) {
 	for _, pair := range pairs {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || name == "" {
-			return nil, usagef("--param is written name=value, such as --param merchantId=m-1")
+			return nil, usagef("--param is written name=value, such as --param account=a-1")
 		}
 		if param := p.Wire.Param(name); param != nil && param.Type == platform.TypeStrings {
 			values[name] = append(values[name], strings.Split(value, ",")...)

@@ -91,26 +91,26 @@ func TestClientKnowsTheAPI(t *testing.T) {
 	}
 }
 
-// TestClientOfMerchants: the same for merchants, card tokens and imports.
-func TestClientOfMerchants(t *testing.T) {
+// TestClientOfAccounts: the same for accounts, items and imports.
+func TestClientOfAccounts(t *testing.T) {
 	w := newTestAPI(t)
 	ctx, etp := t.Context(), w.operator().At("etp")
 	_, err := etp.AddClient(ctx, adminapi.NewClient{ID: "gateway"})
 	must(t, err)
 	attributes := map[string]*registry.Attribute{"trId": {Text: "12345678901"}}
-	_, err = etp.PutMerchant(ctx, "m-1", adminapi.NewMerchant{Client: "gateway", Disabled: true, Attributes: attributes})
+	_, err = etp.PutAccount(ctx, "m-1", adminapi.NewAccount{Client: "gateway", Disabled: true, Attributes: attributes})
 	must(t, err)
-	_, err = etp.PutCardToken(ctx, "t-1", adminapi.NewCardToken{Merchant: "m-1", Scheme: "visa"})
+	_, err = etp.PutItem(ctx, "t-1", adminapi.NewItem{Account: "m-1", Kind: "visa"})
 	must(t, err)
-	csv := adminclient.ConvertCSV(adminclient.CardTokenRows, strings.NewReader("id,merchant,scheme\nt-2,m-1,visa\n"))
-	last, err := etp.Import(ctx, adminclient.CardTokenRows, csv, func(adminapi.Progress) {})
+	csv := adminclient.ConvertCSV(adminclient.ItemRows, strings.NewReader("id,account,kind\nt-2,m-1,visa\n"))
+	last, err := etp.Import(ctx, adminclient.ItemRows, csv, func(adminapi.Progress) {})
 	must(t, err)
-	cards, err := etp.CardTokens(ctx, "m-1")
+	items, err := etp.Items(ctx, "m-1")
 	must(t, err)
-	if !last.Finished || last.Done != 1 || len(cards) != 2 {
-		t.Errorf("%+v, %+v", last, cards)
+	if !last.Finished || last.Done != 1 || len(items) != 2 {
+		t.Errorf("%+v, %+v", last, items)
 	}
-	if ids, err := etp.MerchantIDs(ctx); err != nil || len(ids) != 1 || ids[0] != "m-1" {
+	if ids, err := etp.AccountIDs(ctx); err != nil || len(ids) != 1 || ids[0] != "m-1" {
 		t.Errorf("%q, %v", ids, err)
 	}
 }

@@ -1,5 +1,5 @@
 // Package admin is the admin API: JSON over HTTP by which clients, their keys and
-// secrets, merchants, card tokens and signing keys are registered and changed,
+// secrets, accounts, items and signing keys are registered and changed,
 // access tokens are revoked, and the ledger is read.
 //
 // It is a resource server of our own authority: every request carries one of our
@@ -17,7 +17,7 @@
 // removes. Bulk imports and the ledger are streamed as lines of JSON and take
 // the same memory for one row as for a million.
 //
-// It is not where rules live: what a client, key or merchant must look like is
+// It is not where rules live: what a client, key or account must look like is
 // for authority to judge, and what may happen to a signing key for keyring. It
 // serves no tokens.
 //

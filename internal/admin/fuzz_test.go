@@ -35,13 +35,13 @@ func FuzzBodies(f *testing.F) {
 	targets := []struct{ method, path string }{
 		{"POST", "/issuers/bolt/clients"}, {"PATCH", "/issuers/plain/clients/c"}, {"POST", "/issuers/plain/clients/c/keys"},
 		{"PATCH", "/issuers/plain/clients/c/keys/k"}, {"POST", "/issuers/plain/clients/c/secrets"},
-		{"PUT", "/issuers/etp/merchants/m"}, {"PUT", "/issuers/etp/card-tokens/t"}, {"POST", "/issuers/plain/explain"},
+		{"PUT", "/issuers/etp/accounts/m"}, {"PUT", "/issuers/etp/items/t"}, {"POST", "/issuers/plain/explain"},
 	}
 	for i, body := range []string{
 		`{"id":"c","name":"n","scope":"openid roles","grants":["client_credentials"],"attributes":{"roles":["a"],"accountId":"1"}}`,
 		`{"name":null,"jwks_uri":"https://c.example/j","disabled":true,"attributes":null}`,
 		`{"kid":"k","key":{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},"not_after":"2030-01-01T00:00:00Z"}`,
-		`{"disabled":true,"not_before":null}`, `{"kind":"secret"}`, `{"client":"g","attributes":{"trId":"40000000001"}}`, `{"merchant":"m","scheme":"visa"}`,
+		`{"disabled":true,"not_before":null}`, `{"kind":"secret"}`, `{"client":"g","attributes":{"trId":"40000000001"}}`, `{"account":"m","kind":"visa"}`,
 		`{"assertion":"e30.e30.AA"}`,
 	} {
 		f.Add(uint8(i), body)
@@ -59,12 +59,12 @@ func FuzzBodies(f *testing.F) {
 func FuzzImport(f *testing.F) {
 	w := newTestAPI(f)
 	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
-	w.do("PUT", "/issuers/etp/merchants/m", `{"client":"g","attributes":{"trId":"40000000001"}}`, 200)
-	f.Add("merchants", `{"id":"a","client":"g","attributes":{"trId":"40000000001"}}`+"\n\r\n"+`{"id":"b","client":"x","attributes":{"trId":"40000000001"}}`)
-	f.Add("card-tokens", `{"id":"a","merchant":"m","scheme":"visa"}`+"\n"+`{"id":"b"}`)
+	w.do("PUT", "/issuers/etp/accounts/m", `{"client":"g","attributes":{"trId":"40000000001"}}`, 200)
+	f.Add("accounts", `{"id":"a","client":"g","attributes":{"trId":"40000000001"}}`+"\n\r\n"+`{"id":"b","client":"x","attributes":{"trId":"40000000001"}}`)
+	f.Add("items", `{"id":"a","account":"m","kind":"visa"}`+"\n"+`{"id":"b"}`)
 	f.Fuzz(func(t *testing.T, what, body string) {
-		if what != "merchants" {
-			what = "card-tokens"
+		if what != "accounts" {
+			what = "items"
 		}
 		rec := w.answer("POST", "/issuers/etp/"+what+":import", "application/x-ndjson", body)
 		lines := strings.Split(strings.TrimSpace(rec.Body.String()), "\n")

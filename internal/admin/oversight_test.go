@@ -178,28 +178,28 @@ func (troubled) RemoveClient(context.Context, string, string, *ledger.Entry) err
 func (troubled) LastUsed(context.Context, string, string) (map[string]time.Time, error) {
 	return nil, errDisk
 }
-func (troubled) Merchant(context.Context, string, string) (*registry.Merchant, error) {
+func (troubled) Account(context.Context, string, string) (*registry.Account, error) {
 	return nil, errDisk
 }
-func (troubled) Merchants(context.Context, string, string, int) ([]registry.Merchant, error) {
+func (troubled) Accounts(context.Context, string, string, int) ([]registry.Account, error) {
 	return nil, errDisk
 }
-func (troubled) PutMerchants(context.Context, []registry.Merchant, *ledger.Entry) error {
+func (troubled) PutAccounts(context.Context, []registry.Account, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) RemoveMerchant(context.Context, string, string, *ledger.Entry) error {
+func (troubled) RemoveAccount(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) CardTokens(context.Context, string, []string) ([]registry.CardToken, error) {
+func (troubled) Items(context.Context, string, []string) ([]registry.Item, error) {
 	return nil, errDisk
 }
-func (troubled) MerchantCardTokens(context.Context, string, string, string, int) ([]registry.CardToken, error) {
+func (troubled) AccountItems(context.Context, string, string, string, int) ([]registry.Item, error) {
 	return nil, errDisk
 }
-func (troubled) PutCardTokens(context.Context, []registry.CardToken, *ledger.Entry) error {
+func (troubled) PutItems(context.Context, []registry.Item, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) RemoveCardToken(context.Context, string, string, *ledger.Entry) error {
+func (troubled) RemoveItem(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
 func (troubled) Entries(context.Context, ledger.Query, func(*ledger.Record) error) error {
@@ -208,7 +208,7 @@ func (troubled) Entries(context.Context, ledger.Query, func(*ledger.Record) erro
 
 func TestTrouble(t *testing.T) {
 	w := newTestAPI(t, func(w *testAPI) {
-		w.api.Clients, w.api.Merchants, w.api.Ledger = troubled{}, troubled{}, troubled{}
+		w.api.Clients, w.api.Accounts, w.api.Ledger = troubled{}, troubled{}, troubled{}
 		w.api.Verify = func(context.Context) (ledger.VerifyReport, error) { return ledger.VerifyReport{}, errDisk }
 	})
 	for _, c := range []struct{ method, path, body string }{
@@ -218,13 +218,13 @@ func TestTrouble(t *testing.T) {
 		{"PATCH", "/issuers/plain/clients/c", `{}`},
 		{"DELETE", "/issuers/plain/clients/c", ""},
 		{"POST", "/issuers/plain/clients/c/secrets", `{"kind":"secret"}`},
-		{"GET", "/issuers/etp/merchants", ""},
-		{"PUT", "/issuers/etp/merchants/m", `{"client":"c","attributes":{"trId":"40000000001"}}`},
-		{"GET", "/issuers/etp/merchants/m/card-tokens", ""},
-		{"GET", "/issuers/etp/card-tokens/t", ""},
-		{"PUT", "/issuers/etp/card-tokens/t", `{"merchant":"m","scheme":"visa"}`},
-		{"DELETE", "/issuers/etp/card-tokens/t", ""},
-		{"DELETE", "/issuers/etp/merchants/m", ""},
+		{"GET", "/issuers/etp/accounts", ""},
+		{"PUT", "/issuers/etp/accounts/m", `{"client":"c","attributes":{"trId":"40000000001"}}`},
+		{"GET", "/issuers/etp/accounts/m/items", ""},
+		{"GET", "/issuers/etp/items/t", ""},
+		{"PUT", "/issuers/etp/items/t", `{"account":"m","kind":"visa"}`},
+		{"DELETE", "/issuers/etp/items/t", ""},
+		{"DELETE", "/issuers/etp/accounts/m", ""},
 		{"GET", "/ledger/verify", ""},
 	} {
 		resp := w.send(c.method, c.path, "application/json", strings.NewReader(c.body))
@@ -236,7 +236,7 @@ func TestTrouble(t *testing.T) {
 	if !strings.HasPrefix(text, `{"error":"temporarily_unavailable"`) || strings.Contains(text, "pepper") {
 		t.Errorf("the ledger ends with %s", text)
 	}
-	last := w.imports(t, "merchants", `{"id":"m","client":"c","attributes":{"trId":"40000000001"}}`)
+	last := w.imports(t, "accounts", `{"id":"m","client":"c","attributes":{"trId":"40000000001"}}`)
 	if last.Line != 1 || last.Finished || strings.Contains(last.Error, "pepper") {
 		t.Errorf("the import ends with %+v", last)
 	}

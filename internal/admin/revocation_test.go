@@ -44,7 +44,7 @@ func withTokens(t *testing.T, issuer string) *tokensOf {
 	for _, client := range []string{"one", "two"} {
 		w.do("POST", w.path("clients"), fmt.Sprintf(`{"id":%q,"scope":%q}`, client, map[string]string{"etp": "PAYMENT_PASSKEY"}[issuer]), 201)
 		if issuer == "etp" {
-			w.do("PUT", w.path("merchants/"+client), fmt.Sprintf(`{"client":%q,"attributes":{"trId":"40000000001"}}`, client), 200)
+			w.do("PUT", w.path("accounts/"+client), fmt.Sprintf(`{"client":%q,"attributes":{"trId":"40000000001"}}`, client), 200)
 		}
 	}
 	for name, client := range map[string]string{"a": "one", "b": "one", "other": "two"} {

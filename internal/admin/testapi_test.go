@@ -77,7 +77,7 @@ func newTestAPI(t testing.TB, change ...func(*testAPI)) *testAPI {
 	must(t, w.keys.Rotate(t.Context()))
 	w.api = &admin.API{
 		Issuers: func() []*registry.Issuer { return w.issuers },
-		Clients: db, Merchants: db, Ledger: db, Revocations: db, Keyring: w.keys,
+		Clients: db, Accounts: db, Ledger: db, Revocations: db, Keyring: w.keys,
 		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
 			return db.Verify(ctx, master.CheckpointKey())
 		},

@@ -2,7 +2,7 @@
 // the path below which it lives, its scopes and error codes. Package admin serves it
 // and package adminclient calls it, by the same types.
 //
-// It judges nothing: what a client, key or merchant must look like is for authority to
+// It judges nothing: what a client, key or account must look like is for authority to
 // say. In requests a member that is absent stays as it is, and null takes it away
 // (RFC 7396).
 //

@@ -112,17 +112,17 @@ type NewSecret struct {
 	NotAfter *Moment             `json:"not_after,omitempty"`
 }
 
-// NewMerchant registers a merchant, or replaces what is registered of it.
-type NewMerchant struct {
+// NewAccount registers an account, or replaces what is registered of it.
+type NewAccount struct {
 	Client     string                         `json:"client"`
 	Disabled   bool                           `json:"disabled"`
 	Attributes map[string]*registry.Attribute `json:"attributes,omitempty"`
 }
 
-// NewCardToken registers a card token, or replaces what is registered of it.
-type NewCardToken struct {
-	Merchant string `json:"merchant"`
-	Scheme   string `json:"scheme"`
+// NewItem registers an item, or replaces what is registered of it.
+type NewItem struct {
+	Account string `json:"account"`
+	Kind    string `json:"kind"`
 }
 
 // Progress is a line of the answer to an import. Rows are stored in their order:

@@ -18,7 +18,7 @@ func FuzzConvert(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file string) {
 		var text bytes.Buffer
 		out := bufio.NewWriter(&text)
-		err := convertRows(&MerchantRows, csv.NewReader(strings.NewReader(file)), out)
+		err := convertRows(&AccountRows, csv.NewReader(strings.NewReader(file)), out)
 		var bad *CSVError
 		if err != nil && !errors.As(err, &bad) {
 			t.Fatalf("%v is no fault of the file", err)

@@ -19,8 +19,8 @@ type Rows struct {
 
 // The rows that can be imported.
 var (
-	MerchantRows  = Rows{path: "merchants:import", columns: []string{"id", "client", "disabled"}, attributes: true}
-	CardTokenRows = Rows{path: "card-tokens:import", columns: []string{"id", "merchant", "scheme"}}
+	AccountRows = Rows{path: "accounts:import", columns: []string{"id", "client", "disabled"}, attributes: true}
+	ItemRows    = Rows{path: "items:import", columns: []string{"id", "account", "kind"}}
 )
 
 // CutError is a connection that broke in the middle of an import.

@@ -93,39 +93,39 @@ func (i *Issuer) RemoveSecret(ctx context.Context, client, id string) error {
 	return remove(ctx, i.Client, i.url("clients", client, "secrets", id))
 }
 
-// Merchants lists the merchants.
-func (i *Issuer) Merchants(ctx context.Context) ([]registry.Merchant, error) {
-	return list[registry.Merchant](ctx, i.Client, i.url("merchants"))
+// Accounts lists the accounts.
+func (i *Issuer) Accounts(ctx context.Context) ([]registry.Account, error) {
+	return list[registry.Account](ctx, i.Client, i.url("accounts"))
 }
 
-// MerchantIDs lists the first thousand.
-func (i *Issuer) MerchantIDs(ctx context.Context) ([]string, error) {
-	return ids(ctx, i.Client, i.url("merchants"))
+// AccountIDs lists the first thousand.
+func (i *Issuer) AccountIDs(ctx context.Context) ([]string, error) {
+	return ids(ctx, i.Client, i.url("accounts"))
 }
 
-// PutMerchant registers a merchant, or replaces what is registered of it.
-func (i *Issuer) PutMerchant(ctx context.Context, id string, m adminapi.NewMerchant) (registry.Merchant, error) {
-	return call[registry.Merchant](ctx, i.Client, http.MethodPut, i.url("merchants", id), m)
+// PutAccount registers an account, or replaces what is registered of it.
+func (i *Issuer) PutAccount(ctx context.Context, id string, account adminapi.NewAccount) (registry.Account, error) {
+	return call[registry.Account](ctx, i.Client, http.MethodPut, i.url("accounts", id), account)
 }
 
-// RemoveMerchant removes a merchant that has no card tokens.
-func (i *Issuer) RemoveMerchant(ctx context.Context, id string) error {
-	return remove(ctx, i.Client, i.url("merchants", id))
+// RemoveAccount removes an account that has no items.
+func (i *Issuer) RemoveAccount(ctx context.Context, id string) error {
+	return remove(ctx, i.Client, i.url("accounts", id))
 }
 
-// CardTokens lists the card tokens of a merchant.
-func (i *Issuer) CardTokens(ctx context.Context, merchant string) ([]registry.CardToken, error) {
-	return list[registry.CardToken](ctx, i.Client, i.url("merchants", merchant, "card-tokens"))
+// Items lists the items of an account.
+func (i *Issuer) Items(ctx context.Context, account string) ([]registry.Item, error) {
+	return list[registry.Item](ctx, i.Client, i.url("accounts", account, "items"))
 }
 
-// PutCardToken registers a card token, or changes its scheme.
-func (i *Issuer) PutCardToken(ctx context.Context, id string, t adminapi.NewCardToken) (registry.CardToken, error) {
-	return call[registry.CardToken](ctx, i.Client, http.MethodPut, i.url("card-tokens", id), t)
+// PutItem registers an item, or changes its kind.
+func (i *Issuer) PutItem(ctx context.Context, id string, item adminapi.NewItem) (registry.Item, error) {
+	return call[registry.Item](ctx, i.Client, http.MethodPut, i.url("items", id), item)
 }
 
-// RemoveCardToken removes a card token.
-func (i *Issuer) RemoveCardToken(ctx context.Context, id string) error {
-	return remove(ctx, i.Client, i.url("card-tokens", id))
+// RemoveItem removes an item.
+func (i *Issuer) RemoveItem(ctx context.Context, id string) error {
+	return remove(ctx, i.Client, i.url("items", id))
 }
 
 // SigningKeys lists the keys that sign access tokens.

@@ -26,8 +26,8 @@ type Grant struct {
 	Client  *registry.Client
 	Subject string
 	Scope   oauth.Scope
-	// Merchant on whose behalf the client asks; nil where the profile has none.
-	Merchant    *registry.Merchant
+	// Account on whose behalf the client asks; nil where the profile has none.
+	Account     *registry.Account
 	Params      []Param
 	Credential  string
 	Correlation string
@@ -57,11 +57,11 @@ func (a *Authority) verify(ctx context.Context, t *attempt) (*Grant, error) {
 		g.assertion = t.assertion
 		g.consumed, g.seal = t.assertion.consume()
 	}
-	if policy.Merchant.Param != "" {
-		if g.Merchant, err = a.verifyMerchant(ctx, t); err != nil {
+	if policy.Account.Param != "" {
+		if g.Account, err = a.verifyAccount(ctx, t); err != nil {
 			return nil, err
 		}
-		g.Subject = g.Merchant.ID
+		g.Subject = g.Account.ID
 	}
 	return g, nil
 }

@@ -16,9 +16,9 @@ type Registry interface {
 	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	// ClientByAPIKey finds the client that holds an API key with that digest.
 	ClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error)
-	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
-	// CardTokens finds those of ids that exist, in no particular order.
-	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
+	Account(ctx context.Context, issuer, id string) (*registry.Account, error)
+	// Items finds those of ids that exist, in no particular order.
+	Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error)
 	// Touch notes when a key or secret of a client was last used. It never waits
 	// and may lose the last few seconds when the process dies.
 	Touch(issuer, client, credential string, at time.Time)

@@ -12,9 +12,9 @@ import (
 )
 
 // Revoke revokes a token that its own client gives back (RFC 7009). A token that is
-// not valid, or belongs to another client, changes nothing, and the answer is the same. One that is refused for
-// now because its merchant or issuer is disabled is revoked, too: that may end, and its
-// client was told that the token is gone.
+// not valid, or belongs to another client, changes nothing, and the answer is the same.
+// One that is refused for now because its account or issuer is disabled is revoked, too:
+// that may end, and its client was told that the token is gone.
 func (a *Authority) Revoke(ctx context.Context, issuer *registry.Issuer, req *Request, token string) error {
 	now := a.Now()
 	from := a.current(now)

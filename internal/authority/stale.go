@@ -120,7 +120,7 @@ func (s *snapshot) ClientByAPIKey(ctx context.Context, issuer string, key regist
 	})
 }
 
-// Merchant implements Registry.
-func (s *snapshot) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
-	return ask(ctx, s, func(ctx context.Context, r Registry) (*registry.Merchant, error) { return r.Merchant(ctx, issuer, id) })
+// Account implements Registry.
+func (s *snapshot) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
+	return ask(ctx, s, func(ctx context.Context, r Registry) (*registry.Account, error) { return r.Account(ctx, issuer, id) })
 }

@@ -167,7 +167,7 @@ func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Aut
 	return &admin.API{
 		Base:    pathOf(snap.admin.URL),
 		Issuers: func() []*registry.Issuer { return append([]*registry.Issuer{snap.admin}, snap.Issuers...) },
-		Clients: s.db, Merchants: s.db, Ledger: s.db, Revocations: s.db, Keyring: snap.keys, Authority: auth,
+		Clients: s.db, Accounts: s.db, Ledger: s.db, Revocations: s.db, Keyring: snap.keys, Authority: auth,
 		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
 			return s.db.Verify(ctx, s.master.CheckpointKey())
 		},

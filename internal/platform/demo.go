@@ -28,11 +28,11 @@ type Demo struct {
 	Scope []string `toml:"scope"`
 	// Attributes of the client, by name.
 	Attributes map[string]Texts `toml:"attributes"`
-	// Params of the platform's own that a request carries. The merchant and the card
-	// tokens that they name are registered.
+	// Params of the platform's own that a request carries. The account and the items
+	// that they name are registered.
 	Params map[string]Texts `toml:"params"`
-	// MerchantAttributes are those of that merchant, by name.
-	MerchantAttributes map[string]Texts `toml:"merchant_attributes"`
+	// AccountAttributes are those of that account, by name.
+	AccountAttributes map[string]Texts `toml:"account_attributes"`
 }
 
 // Credential is what a demo client shows.
@@ -95,7 +95,7 @@ func (p *Profile) checkDemo(c *checker) {
 		c.want(len(p.Policy.Scope.Words) == 0 || slices.Contains(p.Policy.Scope.Words, word), "demo.scope", "%q is not among policy.scope.words", word)
 	}
 	c.attributes("demo.attributes", d.Attributes, p.Policy.Token.ClientAttributes())
-	c.attributes("demo.merchant_attributes", d.MerchantAttributes, p.Policy.Token.MerchantAttributes())
+	c.attributes("demo.account_attributes", d.AccountAttributes, p.Policy.Token.AccountAttributes())
 	p.checkDemoParams(c)
 }
 

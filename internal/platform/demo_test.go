@@ -44,7 +44,7 @@ func TestDemoIsChecked(t *testing.T) {
 		{`merchantId = "demo-merchant"`, `merchantId = 7`, `want a string or an array of strings`},
 		{`tokens = ["demo-visa-1"] }`, `scope = "x", tokens = [] }`, "demo.params: "},
 		{`trId = "44444444444"`, `trId = "4"`, `has not the form of the claim`},
-		{`trId = "44444444444"`, ``, `demo.merchant_attributes: "trId" is required`},
+		{`trId = "44444444444"`, ``, `demo.account_attributes: "trId" is required`},
 		{`trId = "44444444444"`, `other = "x"`, `no claim uses "other"`},
 	} {
 		text := strings.Replace(string(source), c.was, c.is, 1)

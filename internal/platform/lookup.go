@@ -55,9 +55,9 @@ func (s Source) ClientAttribute() (string, bool) {
 	return strings.CutPrefix(string(s), clientAttribute)
 }
 
-// MerchantAttribute gives the attribute in a source such as "merchant.trId".
-func (s Source) MerchantAttribute() (string, bool) {
-	return strings.CutPrefix(string(s), merchantAttribute)
+// AccountAttribute gives the attribute in a source such as "account.region".
+func (s Source) AccountAttribute() (string, bool) {
+	return strings.CutPrefix(string(s), accountAttribute)
 }
 
 // Param gives the parameter's wire name in a source such as "param.tokens".
@@ -67,8 +67,8 @@ func (s Source) Param() (string, bool) { return strings.CutPrefix(string(s), par
 // onboarding may register, and under which type.
 func (t *Token) ClientAttributes() map[string]Claim { return t.attributes(Source.ClientAttribute) }
 
-// MerchantAttributes does the same for a merchant's.
-func (t *Token) MerchantAttributes() map[string]Claim { return t.attributes(Source.MerchantAttribute) }
+// AccountAttributes does the same for an account's.
+func (t *Token) AccountAttributes() map[string]Claim { return t.attributes(Source.AccountAttribute) }
 
 func (t *Token) attributes(of func(Source) (string, bool)) map[string]Claim {
 	found := map[string]Claim{}

@@ -6,7 +6,7 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// Attribute is a registered value of a client or merchant: one text or a list.
+// Attribute is a registered value of a client or account: one text or a list.
 type Attribute struct {
 	Text string
 	List []string

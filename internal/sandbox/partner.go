@@ -21,10 +21,10 @@ import (
 type Registry interface {
 	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
-	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
-	PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error
-	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
-	PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error
+	Account(ctx context.Context, issuer, id string) (*registry.Account, error)
+	PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error
+	Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error)
+	PutItems(ctx context.Context, items []registry.Item, e *ledger.Entry) error
 }
 
 // partner is the sandbox's client of one issuer.
@@ -60,7 +60,7 @@ func (p *partner) onboard(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.onboardMerchant(ctx)
+	return p.onboardAccount(ctx)
 }
 
 // register gives the partner a new credential and writes its own half of it.
@@ -116,38 +116,36 @@ func (p *partner) giveCredential(client *registry.Client) ([]byte, error) {
 	return assertion.MarshalKey(signer)
 }
 
-// onboardMerchant registers the merchant and the card tokens that the demo's requests
-// name.
-func (p *partner) onboardMerchant(ctx context.Context) error {
-	policy := p.issuer.Profile.Policy.Merchant
+// onboardAccount registers the account and the items that the demo's requests name.
+func (p *partner) onboardAccount(ctx context.Context) error {
+	policy := p.issuer.Profile.Policy.Account
 	if policy.Param == "" {
 		return nil
 	}
 	id := p.demo.Params[policy.Param][0]
-	_, err := p.registry.Merchant(ctx, p.issuer.Name, id)
+	_, err := p.registry.Account(ctx, p.issuer.Name, id)
 	if errors.Is(err, registry.ErrNotFound) {
-		merchant := registry.Merchant{Issuer: p.issuer.Name, ID: id, Client: p.demo.Client,
-			Attributes: attributes(p.demo.MerchantAttributes, p.issuer.Profile.Policy.Token.MerchantAttributes())}
-		err = p.registry.PutMerchants(ctx, []registry.Merchant{merchant}, p.entry("merchant.add", "merchants/"+id))
+		account := registry.Account{Issuer: p.issuer.Name, ID: id, Client: p.demo.Client,
+			Attributes: attributes(p.demo.AccountAttributes, p.issuer.Profile.Policy.Token.AccountAttributes())}
+		err = p.registry.PutAccounts(ctx, []registry.Account{account}, p.entry("account.add", "accounts/"+id))
 	}
 	if err != nil {
 		return err
 	}
-	for _, card := range p.demo.Params[policy.Cards] {
-		if err := p.onboardCard(ctx, id, card, policy.Schemes[0]); err != nil {
+	for _, item := range p.demo.Params[policy.Items] {
+		if err := p.onboardItem(ctx, registry.Item{Issuer: p.issuer.Name, ID: item, Account: id, Kind: policy.Kinds[0]}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (p *partner) onboardCard(ctx context.Context, merchant, id, scheme string) error {
-	known, err := p.registry.CardTokens(ctx, p.issuer.Name, []string{id})
+func (p *partner) onboardItem(ctx context.Context, item registry.Item) error {
+	known, err := p.registry.Items(ctx, item.Issuer, []string{item.ID})
 	if err != nil || len(known) > 0 {
 		return err
 	}
-	card := registry.CardToken{Issuer: p.issuer.Name, ID: id, Merchant: merchant, Scheme: scheme}
-	return p.registry.PutCardTokens(ctx, []registry.CardToken{card}, p.entry("card-token.add", "card-tokens/"+id))
+	return p.registry.PutItems(ctx, []registry.Item{item}, p.entry("item.add", "items/"+item.ID))
 }
 
 func (p *partner) entry(action, object string) *ledger.Entry {

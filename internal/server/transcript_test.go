@@ -41,7 +41,8 @@ var update = flag.Bool("update", false, "write the answers of testdata/transcrip
 //	header and claims of a token in it
 //
 // Before the request may stand @ advance 5m, @ registry|ledger down|up,
-// @ gate full|free, @ disable|enable client|merchant|issuer ID, of the first issuer,
+// @ gate full|free, @ disable|enable client|issuer ID, or an account by its name in the
+// profile, such as merchant ID, of the first issuer,
 // and @ keep NAME, for a later {token NAME} of what it gets.
 func TestTranscripts(t *testing.T) {
 	for _, dir := range transcriptDirs(t) {
@@ -209,12 +210,12 @@ func (r *run) able(what, id string, disabled bool) {
 		changed := *c
 		changed.Disabled = disabled
 		must(r, r.house.store.PutClient(r.Context(), &changed, entry))
-	case "merchant":
-		m, err := r.house.store.DB.Merchant(r.Context(), issuer.Name, id)
+	case issuer.Profile.Policy.Account.Name:
+		a, err := r.house.store.DB.Account(r.Context(), issuer.Name, id)
 		must(r, err)
-		changed := *m
+		changed := *a
 		changed.Disabled = disabled
-		must(r, r.house.store.PutMerchants(r.Context(), []registry.Merchant{changed}, entry))
+		must(r, r.house.store.PutAccounts(r.Context(), []registry.Account{changed}, entry))
 	case "issuer":
 		issuer.Disabled = disabled
 	default:

@@ -13,63 +13,63 @@ import (
 	"moneyer/internal/registry"
 )
 
-// withGateway starts a world with client gateway and merchant m of the etp issuer.
+// withGateway starts a world with client gateway and account m of the etp issuer.
 func withGateway(t *testing.T) *testAPI {
 	t.Helper()
 	w := newTestAPI(t)
 	w.do("POST", "/issuers/etp/clients", `{"id":"gateway","scope":"PAYMENT_PASSKEY"}`, 201)
-	w.do("PUT", "/issuers/etp/merchants/m", `{"client":"gateway","attributes":{"trId":"40000000001"}}`, 200)
+	w.do("PUT", "/issuers/etp/accounts/m", `{"client":"gateway","attributes":{"trId":"40000000001"}}`, 200)
 	return w
 }
 
-func TestMerchantLife(t *testing.T) {
+func TestAccountLife(t *testing.T) {
 	w := withGateway(t)
-	m := get[registry.Merchant](w, "/issuers/etp/merchants/m")
+	m := get[registry.Account](w, "/issuers/etp/accounts/m")
 	if m.ID != "m" || m.Client != "gateway" || m.Attributes["trId"].Text != "40000000001" {
-		t.Errorf("the merchant is %+v", m)
+		t.Errorf("the account is %+v", m)
 	}
-	w.do("PUT", "/issuers/etp/card-tokens/t2", `{"merchant":"m","scheme":"visa"}`, 200)
-	w.do("PUT", "/issuers/etp/card-tokens/t1", `{"merchant":"m","scheme":"mastercard"}`, 200)
-	if token := get[registry.CardToken](w, "/issuers/etp/card-tokens/t1"); token.Scheme != "mastercard" || token.Merchant != "m" {
-		t.Errorf("the card token is %+v", token)
+	w.do("PUT", "/issuers/etp/items/t2", `{"account":"m","kind":"visa"}`, 200)
+	w.do("PUT", "/issuers/etp/items/t1", `{"account":"m","kind":"mastercard"}`, 200)
+	if item := get[registry.Item](w, "/issuers/etp/items/t1"); item.Kind != "mastercard" || item.Account != "m" {
+		t.Errorf("the item is %+v", item)
 	}
-	page := get[adminapi.Page[registry.CardToken]](w, "/issuers/etp/merchants/m/card-tokens?limit=1")
+	page := get[adminapi.Page[registry.Item]](w, "/issuers/etp/accounts/m/items?limit=1")
 	if len(page.Items) != 1 || page.Items[0].ID != "t1" || page.Next != "t1" {
 		t.Errorf("the first page is %+v", page)
 	}
-	merchants := get[adminapi.Page[registry.Merchant]](w, "/issuers/etp/merchants")
-	if len(merchants.Items) != 1 || merchants.Next != "" {
-		t.Errorf("the merchants are %+v", merchants)
+	accounts := get[adminapi.Page[registry.Account]](w, "/issuers/etp/accounts")
+	if len(accounts.Items) != 1 || accounts.Next != "" {
+		t.Errorf("the accounts are %+v", accounts)
 	}
-	w.refused("DELETE", "/issuers/etp/merchants/m", "", 409, "still has card tokens")
-	w.refused("DELETE", "/issuers/etp/clients/gateway", "", 409, "still owns merchants")
-	w.do("DELETE", "/issuers/etp/card-tokens/t1", "", 204)
-	w.do("DELETE", "/issuers/etp/card-tokens/t2", "", 204)
-	w.refused("DELETE", "/issuers/etp/card-tokens/t2", "", 404)
-	w.refused("GET", "/issuers/etp/card-tokens/t2", "", 404, "card token 't2'")
-	w.do("DELETE", "/issuers/etp/merchants/m", "", 204)
-	w.refused("DELETE", "/issuers/etp/merchants/m", "", 404)
-	w.refused("GET", "/issuers/etp/merchants/m", "", 404)
-	w.refused("GET", "/issuers/etp/merchants/m/card-tokens", "", 404)
-	wantEntries(t, w, "client.add", "merchant.put", "card-token.put", "card-token.put", "card-token.remove", "card-token.remove", "merchant.remove")
+	w.refused("DELETE", "/issuers/etp/accounts/m", "", 409, "still has items")
+	w.refused("DELETE", "/issuers/etp/clients/gateway", "", 409, "still owns accounts")
+	w.do("DELETE", "/issuers/etp/items/t1", "", 204)
+	w.do("DELETE", "/issuers/etp/items/t2", "", 204)
+	w.refused("DELETE", "/issuers/etp/items/t2", "", 404)
+	w.refused("GET", "/issuers/etp/items/t2", "", 404, "item 't2'")
+	w.do("DELETE", "/issuers/etp/accounts/m", "", 204)
+	w.refused("DELETE", "/issuers/etp/accounts/m", "", 404)
+	w.refused("GET", "/issuers/etp/accounts/m", "", 404)
+	w.refused("GET", "/issuers/etp/accounts/m/items", "", 404)
+	wantEntries(t, w, "client.add", "account.put", "item.put", "item.put", "item.remove", "item.remove", "account.remove")
 }
 
-func TestMerchantRefusals(t *testing.T) {
+func TestAccountRefusals(t *testing.T) {
 	w := withGateway(t)
 	const attributes = `"attributes":{"trId":"40000000001"}`
-	w.refused("PUT", "/issuers/etp/merchants/x", `{"client":"gateway"}`, 422, "trId is required")
-	w.refused("PUT", "/issuers/etp/merchants/x", `{`+attributes+`}`, 422, "client must name")
-	w.refused("PUT", "/issuers/etp/merchants/x", `{"client":"nobody",`+attributes+`}`, 422, "client 'nobody'")
-	w.refused("PUT", "/issuers/etp/merchants/x", `{"id":"y","client":"gateway",`+attributes+`}`, 400, "unknown member 'id'")
-	w.refused("PUT", "/issuers/bolt/merchants/x", `{"client":"gateway"}`, 422, "knows no merchants")
-	w.refused("GET", "/issuers/etp/merchants?limit=x", "", 400)
-	w.refused("GET", "/issuers/etp/merchants/m/card-tokens?limit=x", "", 400)
-	w.refused("PUT", "/issuers/etp/card-tokens/t", `{"merchant":"nobody","scheme":"visa"}`, 422, "merchant 'nobody'")
-	w.refused("PUT", "/issuers/etp/card-tokens/t", `{"merchant":"m","scheme":"VISA"}`, 422, "lower-case")
-	w.refused("PUT", "/issuers/etp/card-tokens/t", `{"merchant":"m","colour":"red"}`, 400)
-	w.do("PUT", "/issuers/etp/card-tokens/t", `{"merchant":"m","scheme":"visa"}`, 200)
-	w.do("PUT", "/issuers/etp/merchants/n", `{"client":"gateway",`+attributes+`}`, 200)
-	w.refused("PUT", "/issuers/etp/card-tokens/t", `{"merchant":"n","scheme":"visa"}`, 409, "another merchant")
+	w.refused("PUT", "/issuers/etp/accounts/x", `{"client":"gateway"}`, 422, "trId is required")
+	w.refused("PUT", "/issuers/etp/accounts/x", `{`+attributes+`}`, 422, "client must name")
+	w.refused("PUT", "/issuers/etp/accounts/x", `{"client":"nobody",`+attributes+`}`, 422, "client 'nobody'")
+	w.refused("PUT", "/issuers/etp/accounts/x", `{"id":"y","client":"gateway",`+attributes+`}`, 400, "unknown member 'id'")
+	w.refused("PUT", "/issuers/bolt/accounts/x", `{"client":"gateway"}`, 422, "knows no accounts")
+	w.refused("GET", "/issuers/etp/accounts?limit=x", "", 400)
+	w.refused("GET", "/issuers/etp/accounts/m/items?limit=x", "", 400)
+	w.refused("PUT", "/issuers/etp/items/t", `{"account":"nobody","kind":"visa"}`, 422, "account 'nobody'")
+	w.refused("PUT", "/issuers/etp/items/t", `{"account":"m","kind":"VISA"}`, 422, "lower-case")
+	w.refused("PUT", "/issuers/etp/items/t", `{"account":"m","colour":"red"}`, 400)
+	w.do("PUT", "/issuers/etp/items/t", `{"account":"m","kind":"visa"}`, 200)
+	w.do("PUT", "/issuers/etp/accounts/n", `{"client":"gateway",`+attributes+`}`, 200)
+	w.refused("PUT", "/issuers/etp/items/t", `{"account":"n","kind":"visa"}`, 409, "another account")
 }
 
 // progress reads the lines of an import's answer.
@@ -103,11 +103,11 @@ func TestImportOfManyRows(t *testing.T) {
 	go func() {
 		buffered := bufio.NewWriter(out)
 		for i := range many {
-			fmt.Fprintf(buffered, `{"id":"t-%06d","merchant":"m","scheme":"visa"}`+"\n", i)
+			fmt.Fprintf(buffered, `{"id":"t-%06d","account":"m","kind":"visa"}`+"\n", i)
 		}
 		_ = out.CloseWithError(buffered.Flush())
 	}()
-	lines := progress(t, w.send("POST", "/issuers/etp/card-tokens:import", "application/x-ndjson; charset=utf-8", in))
+	lines := progress(t, w.send("POST", "/issuers/etp/items:import", "application/x-ndjson; charset=utf-8", in))
 	if len(lines) != many/500+1 {
 		t.Errorf("%d lines of progress", len(lines))
 	}
@@ -119,11 +119,11 @@ func TestImportOfManyRows(t *testing.T) {
 	if last := lines[len(lines)-1]; last != (adminapi.Progress{Done: many, Finished: true}) {
 		t.Errorf("the last line is %+v", last)
 	}
-	if token := get[registry.CardToken](w, "/issuers/etp/card-tokens/t-049999"); token.Merchant != "m" {
-		t.Errorf("the last card token is %+v", token)
+	if item := get[registry.Item](w, "/issuers/etp/items/t-049999"); item.Account != "m" {
+		t.Errorf("the last item is %+v", item)
 	}
 	entries := w.entries()
-	if e := entries[len(entries)-1]; len(entries) != 2+many/500 || e.Action != "card-token.import" || e.Object != "card-tokens" || e.Count != 500 {
+	if e := entries[len(entries)-1]; len(entries) != 2+many/500 || e.Action != "item.import" || e.Object != "items" || e.Count != 500 {
 		t.Errorf("%d entries, the last is %+v", len(entries), e)
 	}
 }
@@ -135,11 +135,11 @@ func TestImportStreams(t *testing.T) {
 	in, out := io.Pipe()
 	send := func(from, to int) {
 		for i := from; i < to; i++ {
-			fmt.Fprintf(out, `{"id":"t%d","merchant":"m","scheme":"visa"}`+"\n", i)
+			fmt.Fprintf(out, `{"id":"t%d","account":"m","kind":"visa"}`+"\n", i)
 		}
 	}
 	go send(0, 500)
-	resp := w.send("POST", "/issuers/etp/card-tokens:import", "application/x-ndjson", in)
+	resp := w.send("POST", "/issuers/etp/items:import", "application/x-ndjson", in)
 	dec := json.NewDecoder(resp.Body)
 	for n := range 3 {
 		var p adminapi.Progress
@@ -147,7 +147,7 @@ func TestImportStreams(t *testing.T) {
 		if p.Done != int64(n+1)*500 {
 			t.Fatalf("after %d rows: %+v", (n+1)*500, p)
 		}
-		w.do("GET", fmt.Sprintf("/issuers/etp/card-tokens/t%d", p.Done-1), "", 200)
+		w.do("GET", fmt.Sprintf("/issuers/etp/items/t%d", p.Done-1), "", 200)
 		send((n+1)*500, (n+2)*500)
 	}
 	must(t, out.Close())
@@ -178,7 +178,7 @@ func TestImportFaults(t *testing.T) {
 		{"a line too long", row("l1", "gateway") + strings.Repeat("x", 70<<10), 2, 1, "longer than"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			last := w.imports(t, "merchants", c.body)
+			last := w.imports(t, "accounts", c.body)
 			if last.Line != c.line || last.Done != c.done || last.Finished != (c.line == 0) || !strings.Contains(last.Error, c.text) {
 				t.Errorf("the last line is %+v", last)
 			}
@@ -188,12 +188,12 @@ func TestImportFaults(t *testing.T) {
 		})
 	}
 	for id, status := range map[string]int{"u1": 200, "u3": 404, "c2": 200, "c4": 404, "n699": 200, "l1": 200, "f1": 404} {
-		w.do("GET", "/issuers/etp/merchants/"+id, "", status)
+		w.do("GET", "/issuers/etp/accounts/"+id, "", status)
 	}
-	if last := w.imports(t, "card-tokens", `{"id":"t","merchant":"m","scheme":"visa","pan":"4111"}`); last.Line != 1 {
+	if last := w.imports(t, "items", `{"id":"t","account":"m","kind":"visa","pan":"4111"}`); last.Line != 1 {
 		t.Errorf("a card number: %+v", last)
 	}
-	w.refused("POST", "/issuers/etp/merchants:import", `{}`, 415, "x-ndjson")
+	w.refused("POST", "/issuers/etp/accounts:import", `{}`, 415, "x-ndjson")
 }
 
 func TestImportThatBreaksOff(t *testing.T) {
@@ -201,10 +201,10 @@ func TestImportThatBreaksOff(t *testing.T) {
 	in, out := io.Pipe()
 	go func() {
 		for i := range 600 {
-			fmt.Fprintf(out, `{"id":"t%d","merchant":"m","scheme":"visa"}`+"\n", i)
+			fmt.Fprintf(out, `{"id":"t%d","account":"m","kind":"visa"}`+"\n", i)
 		}
 	}()
-	resp := w.send("POST", "/issuers/etp/card-tokens:import", "application/x-ndjson", in)
+	resp := w.send("POST", "/issuers/etp/items:import", "application/x-ndjson", in)
 	var p adminapi.Progress
 	must(t, json.NewDecoder(resp.Body).Decode(&p))
 	_ = out.CloseWithError(io.ErrUnexpectedEOF)
@@ -212,5 +212,5 @@ func TestImportThatBreaksOff(t *testing.T) {
 	if p.Done != 500 {
 		t.Errorf("the first line is %+v", p)
 	}
-	w.do("GET", "/issuers/etp/card-tokens/t499", "", 200)
+	w.do("GET", "/issuers/etp/items/t499", "", 200)
 }
