@@ -136,9 +136,9 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // connections that are closed behind them, then those in flight are finished. The end
 // of ctx cuts the waiting short.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.stop() // first: a rotation that waits for the store holds the configuration
-	limits := s.Config().Limits
 	s.draining.Store(true)
+	s.stop() // before Config, which waits for a rotation that waits for the store
+	limits := s.Config().Limits
 	s.log.Info("stopping", "delay", limits.DrainDelay.String())
 	select {
 	case <-time.After(limits.DrainDelay):
