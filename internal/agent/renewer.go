@@ -13,14 +13,13 @@ import (
 )
 
 const (
-	quickest     = 100 * time.Millisecond // between two looks at a token
-	slowest      = time.Second
-	longestPause = 30 * time.Second // between two looks when there is no token to be had
+	minCheckInterval = 100 * time.Millisecond // minimum interval between two checks of a token
+	maxCheckInterval = time.Second
+	maxBackoff       = 30 * time.Second // maximum interval between two attempts while the platform gives no token
 )
 
-// keeper keeps one token fresh, whether somebody asks or not, and writes it to
-// the files that want it.
-type keeper struct {
+// renewer keeps one token valid, whether or not requests need it, and writes it to the token files.
+type renewer struct {
 	name     string
 	settings *Token
 	source   *tokensource.Source
@@ -29,13 +28,13 @@ type keeper struct {
 
 	mu     sync.Mutex // guards what follows
 	files  []*tokenFile
-	expiry time.Time // of the token at hand; zero when there is none
+	expiry time.Time // of the current token; zero if there is none
 	reason string    // why there is none
 }
 
-// watch looks at the token again and again until ctx ends. Looking is what makes
-// the source renew; while there is time left it answers from memory.
-func (k *keeper) watch(ctx context.Context) {
+// run checks the token periodically until ctx ends. Each check lets the source renew the token when
+// that is due; otherwise it answers from memory.
+func (k *renewer) run(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		token, err := k.source.Token(ctx)
@@ -43,25 +42,25 @@ func (k *keeper) watch(ctx context.Context) {
 		case ctx.Err() != nil:
 			return
 		case err != nil:
-			k.lack(err)
+			k.fail(err)
 			failures++
-			rest(ctx, backoff(failures))
+			sleep(ctx, backoff(failures))
 		default:
-			k.take(token)
+			k.succeed(token)
 			failures = 0
-			rest(ctx, min(max(token.Expiry.Sub(k.now())/10, quickest), slowest))
+			sleep(ctx, min(max(token.Expiry.Sub(k.now())/10, minCheckInterval), maxCheckInterval))
 		}
 	}
 }
 
-// backoff grows from about a second to half a minute, with a random part so that
-// agents spread.
+// backoff grows from about a second to half a minute, with jitter so that agents do not retry at
+// the same time.
 func backoff(failures int) time.Duration {
-	pause := min(slowest<<min(failures-1, 10), longestPause)
+	pause := min(maxCheckInterval<<min(failures-1, 10), maxBackoff)
 	return pause/2 + rand.N(pause/2)
 }
 
-func rest(ctx context.Context, d time.Duration) {
+func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -70,39 +69,39 @@ func rest(ctx context.Context, d time.Duration) {
 	}
 }
 
-// lack notes that there is no token to be had. The source logs why.
-func (k *keeper) lack(err error) {
+// fail records that there is no token. The source logs the cause.
+func (k *renewer) fail(err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.expiry, k.reason = time.Time{}, reasonOf(err)
 }
 
-// take notes a token and brings the files up to date.
-func (k *keeper) take(token *tokensource.Token) {
+// succeed records a token and updates the files.
+func (k *renewer) succeed(token *tokensource.Token) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.expiry.IsZero() {
-		k.log.Info("the token is there", "expiry", token.Expiry.UTC())
+		k.log.Info("got a token", "expiry", token.Expiry.UTC())
 	}
 	k.expiry, k.reason = token.Expiry, ""
 	for _, f := range k.files {
 		if changed := f.update(token); changed && f.err != nil {
-			k.log.Error("the token file is not up to date", "file", f.name, "cause", f.err.Error())
+			k.log.Error("the token file could not be updated", "file", f.name, "cause", f.err.Error())
 		} else if changed {
 			k.log.Info("wrote the token file", "file", f.name, "expiry", token.Expiry.UTC())
 		}
 	}
 }
 
-// state tells until when there is a token, or why there is none.
-func (k *keeper) state() (expiry time.Time, reason string) {
+// state returns the expiry of the token, or why there is none.
+func (k *renewer) state() (expiry time.Time, reason string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.expiry, k.reason
 }
 
-// reasonOf names a failure for those who may use the token but need not know
-// more: the code of the platform's refusal.
+// reasonOf names a failure for callers, who need no details: the error code of the platform, or
+// "no_answer".
 func reasonOf(err error) string {
 	var refused *oauth.Error
 	if errors.As(err, &refused) {
