@@ -8,22 +8,22 @@ import (
 
 // The kinds of events.
 const (
-	listening = "listening" // the API can be called at URL
-	fetched   = "fetched"   // the API asked the issuer for URL
-	accepted  = "accepted"  // the API let a call with a token pass
-	asked     = "asked"     // the partner asked the token endpoint
+	listening = "listening" // the API listens at URL
+	fetched   = "fetched"   // the API fetched URL from the issuer
+	accepted  = "accepted"  // the API accepted a call with a token
+	asked     = "asked"     // the partner called the token endpoint
 	called    = "called"    // the partner called the API
-	probed    = "probed"    // the partner showed the API a token whatever its age
+	probed    = "probed"    // the partner sent the API a token regardless of its age
 )
 
-// event is what a process tells of itself.
+// event is what a process reports.
 type event struct {
 	Kind       string
 	Start, End time.Time
 	URL        string `json:",omitempty"`
-	// Status of the answer; 0 when there was none.
+	// Status of the response; 0 if there was none.
 	Status int `json:",omitempty"`
-	// Error of a call, and whether it says that the token endpoint is unreachable.
+	// Error of a call, and whether it means that the token endpoint is unreachable.
 	Error       string `json:",omitempty"`
 	Unreachable bool   `json:",omitempty"`
 	// Of a token.
@@ -31,33 +31,33 @@ type event struct {
 	Kid    string    `json:",omitempty"`
 	Client string    `json:",omitempty"`
 	Expiry time.Time `json:",omitzero"`
-	// Credential that asked, and how many of its requests were under way.
+	// Credential of the request, and the number of its concurrent requests.
 	Credential string `json:",omitempty"`
 	Flights    int    `json:",omitempty"`
 }
 
-// teller writes events.
-type teller struct {
+// reporter writes events.
+type reporter struct {
 	mu  sync.Mutex
 	out *json.Encoder
 }
 
-func (t *teller) tell(e event) {
+func (t *reporter) report(e event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_ = t.out.Encode(e) // when nobody listens any more, the process is about to end
+	_ = t.out.Encode(e) // fails only when the parent is gone and the process about to end
 }
 
-// diary takes the events of all processes, while one reads.
-type diary struct {
+// eventLog collects the events of all processes while they are read.
+type eventLog struct {
 	mu     sync.Mutex
 	events []event
-	more   chan struct{} // of capacity 1: there may be more
+	more   chan struct{} // with capacity 1: signals new events
 }
 
-func newDiary() *diary { return &diary{more: make(chan struct{}, 1)} }
+func newEventLog() *eventLog { return &eventLog{more: make(chan struct{}, 1)} }
 
-func (d *diary) add(e event) {
+func (d *eventLog) add(e event) {
 	d.mu.Lock()
 	d.events = append(d.events, e)
 	d.mu.Unlock()
@@ -67,8 +67,8 @@ func (d *diary) add(e event) {
 	}
 }
 
-// from returns the events from the nth on.
-func (d *diary) from(n int) []event {
+// from returns the events from index n on.
+func (d *eventLog) from(n int) []event {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.events[n:len(d.events):len(d.events)]
