@@ -130,7 +130,7 @@ func (f *filling) register(ctx context.Context, issuer, scope string, n int) err
 
 // client makes client n with its key and secret.
 func (f *filling) client(issuer, scope string, n int) (*registry.Client, error) {
-	of := f.issuers[issuer].Authority()
+	of := f.issuers[issuer].RegistryIssuer()
 	c := &registry.Client{Issuer: issuer, ID: id(n), Scope: strings.Fields(scope), Created: f.now, Attributes: attributes(issuer)}
 	if of.Profile.Policy.Assertion.Algs != nil {
 		private, err := key(n)
