@@ -113,7 +113,6 @@ func (o *onboarding) clientAdd() *cobra.Command {
 		Short: "Register a client",
 		Example: `  moneyer client add merchant01 --issuer d1 --scope d1-s2s:api:merchant-gtw --name "The merchant"
   moneyer client add shop --issuer bolt --scope "openid roles" --attribute accountId=42 --attribute-list roles=buyer,seller`,
-		Args: wants("CLIENT"),
 		RunE: func(c *cobra.Command, args []string) error {
 			change, err := f.change(c)
 			if err != nil {
@@ -139,7 +138,6 @@ func (o *onboarding) clientShow() *cobra.Command {
 		Use:               "show CLIENT",
 		Short:             "Show a client with its keys and secrets, and when each was last used",
 		Example:           `  moneyer client show merchant01 --issuer d1`,
-		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeClients,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			client, err := at.ShowClient(ctx, args[0])
@@ -208,7 +206,6 @@ func (o *onboarding) clientList() *cobra.Command {
 		Use:     "list",
 		Short:   "List the clients of an issuer",
 		Example: `  moneyer client list --issuer d1 --json`,
-		Args:    noArguments,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 			clients, err := at.Clients(ctx)
 			return show(o, clients, err, []string{"CLIENT", "NAME", "STATE", "SCOPE", "REGISTERED"}, func(c *adminapi.Client) []string {
@@ -226,7 +223,6 @@ func (o *onboarding) clientSet() *cobra.Command {
 		Example: `  moneyer client set merchant01 --issuer d1 --scope "a b"
   moneyer client set shop --issuer bolt --attribute-list roles=buyer --attribute accountId=
   moneyer client set gateway --issuer bolt --introspects=true`,
-		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
 			change, err := f.change(c)
@@ -269,7 +265,6 @@ func (o *onboarding) clientRemove() *cobra.Command {
 		Short:             "Remove a client with its keys and secrets",
 		Long:              "Remove a client with its keys and secrets. The ledger keeps what it did. A client\nthat still owns merchants stays.",
 		Example:           `  moneyer client remove merchant01 --issuer d1`,
-		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeClients,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			return o.removed(at.RemoveClient(ctx, args[0]), "client", args[0], "with its keys and secrets")

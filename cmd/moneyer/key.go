@@ -39,7 +39,6 @@ as 'openssl ec -pubout' writes it, a certificate, or a JWK. Its kid is that of
 the file, or is published, is refused.`,
 		Example: `  moneyer key add merchant01 public.pem --issuer d1 --kid key-1
   openssl pkey -in private.pem -pubout | moneyer key add merchant01 - --issuer d1`,
-		Args:              wants("CLIENT", "FILE"),
 		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
 			data, err := o.readFile(args[1])
@@ -86,7 +85,6 @@ func (o *onboarding) keyList() *cobra.Command {
 		Use:               "list CLIENT",
 		Short:             "List the keys of a client, and when each was last used",
 		Example:           `  moneyer key list merchant01 --issuer d1`,
-		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeClients,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			keys, err := at.Keys(ctx, args[0])
@@ -100,7 +98,6 @@ func (o *onboarding) keySet() *cobra.Command {
 		Use:               "set CLIENT KID",
 		Short:             "Change from when and until when a key is good",
 		Example:           `  moneyer key set merchant01 key-1 --issuer d1 --not-after 7d`,
-		Args:              wants("CLIENT", "KID"),
 		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
 			change, err := o.keyTimes(c)
@@ -142,7 +139,6 @@ func (o *onboarding) keyRemove() *cobra.Command {
 		Use:               "remove CLIENT KID",
 		Short:             "Remove a key",
 		Example:           `  moneyer key remove merchant01 key-1 --issuer d1`,
-		Args:              wants("CLIENT", "KID"),
 		ValidArgsFunction: o.completeClients,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			return o.removed(at.RemoveKey(ctx, args[0], args[1]), "key", args[1], "from client "+args[0])

@@ -107,7 +107,6 @@ is chain * 2^40 + its place in the chain; --after takes it so or as CHAIN-PLACE.
 		Example: `  moneyer ledger export > ledger.ndjson
   moneyer ledger export --after 120000 >> ledger.ndjson
   moneyer ledger export --after 1-5077,3-1201 >> ledger.ndjson`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := bufio.NewWriter(o.out)
 			err := o.entries(c.Context(), &f, func(line []byte) error {
@@ -130,7 +129,6 @@ func (o *onboarding) ledgerList() *cobra.Command {
 		Short: "Show the newest entries",
 		Example: `  moneyer ledger list
   moneyer ledger list --client merchant01 --kind refusal --since 7d`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			entries := newestEntries{limit: max(limit, 1)}
 			if err := o.entries(c.Context(), &f, entries.line); err != nil {
@@ -236,7 +234,6 @@ Note the heads elsewhere: a later ledger that lacks one was cut or rewritten.`,
   moneyer ledger verify --file ledger.ndjson     without a server
   moneyer ledger verify --store backup.db        without a server
   moneyer ledger verify --store backup.db --checkpoint-key 4V9vZ3u0DTGoCvk1TWMSLQ-SScT5Z8Y8lka6P_mjJgY`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			v, err := o.verify(c.Context(), file, storeFile, keyText)
 			if err != nil {
@@ -321,7 +318,6 @@ func (o *onboarding) ledgerKey() *cobra.Command {
 the master key, and stays the same as long as that does. Give it to whoever audits
 the ledger: 'moneyer ledger verify --checkpoint-key KEY' needs nothing else.`,
 		Example: `  moneyer ledger key`,
-		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			api, err := o.open()
 			if err != nil {

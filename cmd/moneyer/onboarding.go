@@ -143,7 +143,6 @@ func (o *onboarding) switches(names []string, disable, enable string, example fu
 			Use:               verb + " " + strings.Join(names, " "),
 			Short:             short,
 			Example:           example(verb),
-			Args:              wants(names...),
 			ValidArgsFunction: o.completeClients,
 			RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 				return set(ctx, at, args, disabled, verb+"d")

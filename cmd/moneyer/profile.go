@@ -36,7 +36,6 @@ func (a *app) profileList() *cobra.Command {
 		Short:   "List the built-in profiles",
 		Long:    "List the built-in profiles by the name that --profile takes.",
 		Example: "  moneyer profile list",
-		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			type row struct {
 				Name  string `json:"name"`

@@ -48,7 +48,6 @@ here, and nothing but the jti is sent.`,
   moneyer revoke --issuer d1 --signing-key KID
   moneyer revoke --issuer d1 --all-before now
   moneyer revoke list --issuer d1`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return o.revoke(c, &f) },
 	}
 	f.add(c)
@@ -198,7 +197,6 @@ func (o *onboarding) revokeList() *cobra.Command {
 		Use:     "list",
 		Short:   "List what is revoked, until the last token of it has ended",
 		Example: `  moneyer revoke list --issuer d1`,
-		Args:    noArguments,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 			revocations, err := at.Revocations(ctx)
 			return show(o, revocations, err, []string{"REVOCATION", "OF", "TOKENS", "MADE", "OVER"}, func(r *adminapi.Revocation) []string {

@@ -55,7 +55,6 @@ func (o *onboarding) secretAdd(n secretNoun) *cobra.Command {
 		Long: fmt.Sprintf(`Make a new %s of 256 random bits. Its text is all that goes to standard
 output; it is kept nowhere and cannot be shown again.`, n.words),
 		Example:           fmt.Sprintf("  moneyer %s add %s > secret.txt", n.command, n.client),
-		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
 			notAfter, err := o.moment(c, "not-after")
@@ -87,7 +86,6 @@ func (o *onboarding) secretList(n secretNoun) *cobra.Command {
 		Use:               "list CLIENT",
 		Short:             fmt.Sprintf("List the %s of a client, and when each was last used", n.plural),
 		Example:           fmt.Sprintf("  moneyer %s list %s", n.command, n.client),
-		Args:              wants("CLIENT"),
 		ValidArgsFunction: o.completeClients,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			secrets, err := at.Secrets(ctx, args[0])
@@ -102,7 +100,6 @@ func (o *onboarding) secretSet(n secretNoun) *cobra.Command {
 		Use:               "set CLIENT ID",
 		Short:             fmt.Sprintf("Change until when %s is good", n.one),
 		Example:           fmt.Sprintf("  moneyer %s set %s ID --not-after 7d", n.command, n.client),
-		Args:              wants("CLIENT", "ID"),
 		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
 			notAfter, err := o.moment(c, "not-after")
@@ -144,7 +141,6 @@ func (o *onboarding) secretRemove(n secretNoun) *cobra.Command {
 		Use:               "remove CLIENT ID",
 		Short:             fmt.Sprintf("Remove %s", n.one),
 		Example:           fmt.Sprintf("  moneyer %s remove %s ID", n.command, n.client),
-		Args:              wants("CLIENT", "ID"),
 		ValidArgsFunction: o.completeClients,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			return o.removed(at.RemoveSecret(ctx, args[0], args[1]), n.words, args[1], "from client "+args[0])

@@ -29,7 +29,6 @@ the requests in flight; a second one cuts the waiting short.`,
 		Example: `  moneyer init --dir /etc/moneyer        write a configuration to start from
   moneyer serve --config /etc/moneyer/moneyer.toml
   moneyer serve --config moneyer.toml --check`,
-		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if check {
 				return a.checkConfig(file)

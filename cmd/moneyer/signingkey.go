@@ -33,7 +33,6 @@ func (o *onboarding) signingKeyList() *cobra.Command {
 		Use:     "list",
 		Short:   "List the signing keys of an issuer",
 		Example: `  moneyer signing-key list --issuer d1`,
-		Args:    noArguments,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 			keys, err := at.SigningKeys(ctx)
 			heading := []string{"KEY", "ALG", "STATE", "ANNOUNCED", "SIGNS FROM", "RETIRES", "REMOVED", "LIVES AT"}
@@ -59,7 +58,6 @@ unless --uri names one that lives elsewhere. It signs from --active-at on, or wh
 it is activated, but not before verifiers had the time to read the keys.`,
 		Example: `  moneyer signing-key announce --issuer d1 --active-at 24h
   moneyer signing-key announce --issuer d1 --uri file:/run/secrets/signing.pem`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			activeAt, err := o.moment(c, "active-at")
 			if err != nil {
@@ -108,7 +106,6 @@ func (o *onboarding) signingKeyChange(verb, short, done string, change func(*adm
 		Use:               verb + " KID",
 		Short:             short,
 		Example:           "  moneyer signing-key " + verb + " KID --issuer d1",
-		Args:              wants("KID"),
 		ValidArgsFunction: o.completeSigningKeys,
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			key, err := change(at, ctx, args[0])

@@ -83,7 +83,6 @@ forward when it starts; here that must be stopped.
 program in place everywhere, then run the newer one's migrate --back.`,
 		Example: `  moneyer store migrate --config moneyer.toml
   moneyer store migrate --config moneyer.toml --back`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if back {
 				to = store.Back
@@ -126,7 +125,6 @@ func (a *app) storeStatus() *cobra.Command {
 server that has the store open.`,
 		Example: `  moneyer store status --config moneyer.toml
   moneyer store status --store sqlite:/backups/moneyer.db --json`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return a.showStatus(c.Context(), &f) },
 	}
 	f.add(c)
@@ -194,7 +192,6 @@ Of a file that no server has open: every page, by SQLite itself. It changes noth
 Run it where a replica is to run. The exit code is 1 when something is bad.`,
 		Example: `  moneyer store check --config moneyer.toml
   moneyer store check --store postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full --json`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return a.checkStore(c.Context(), &f) },
 	}
 	f.add(c)
@@ -256,7 +253,6 @@ whole no server opens it.`,
 		Example: `  moneyer store copy --store sqlite:/var/lib/moneyer/moneyer.db postgres://moneyer@db1/moneyer?sslmode=verify-full
   moneyer store copy --config moneyer.toml sqlite:/backups/moneyer.db
   moneyer store copy --store sqlite:/backups/moneyer.db postgres://moneyer@new/moneyer?sslmode=verify-full`,
-		Args: wants("TO"),
 		RunE: func(c *cobra.Command, args []string) error { return a.copyStore(c.Context(), &f, urlOf(args[0])) },
 	}
 	f.add(c)
