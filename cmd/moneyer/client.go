@@ -123,10 +123,7 @@ func (o *onboarding) clientAdd() *cobra.Command {
 				return err
 			}
 			made, err := at.AddClient(c.Context(), adminapi.NewClient{ID: args[0], ClientChange: change})
-			if err != nil {
-				return err
-			}
-			return o.done(made, "client %s is registered with issuer %s; next give it a key, a secret or an API key", made.ID, made.Issuer)
+			return o.outcome(made, err, "client %s is registered with issuer %s; next give it a key, a secret or an API key", made.ID, made.Issuer)
 		},
 	}
 	f.add(c)
@@ -243,8 +240,5 @@ func (o *onboarding) clientSet() *cobra.Command {
 
 func (o *onboarding) setClient(ctx context.Context, at *adminclient.Issuer, id string, change adminapi.ClientChange, done string) error {
 	client, err := at.SetClient(ctx, id, change)
-	if err != nil {
-		return err
-	}
-	return o.done(client, "client %s of issuer %s is %s (revision %s)", client.ID, client.Issuer, done, strconv.FormatInt(client.Revision, 10))
+	return o.outcome(client, err, "client %s of issuer %s is %s (revision %s)", client.ID, client.Issuer, done, strconv.FormatInt(client.Revision, 10))
 }

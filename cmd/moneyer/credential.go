@@ -74,8 +74,5 @@ func (o *onboarding) times(c *cobra.Command) (change adminapi.CredentialChange, 
 
 func (o *onboarding) setCredential(ctx context.Context, at *adminclient.Issuer, n *credential, args []string, change adminapi.CredentialChange, done string) error {
 	set, lastUsed, err := n.set(ctx, at, args, change)
-	if err != nil {
-		return err
-	}
-	return o.done(set, "%s %s of client %s is %s; last used: %s", n.words, args[1], args[0], done, o.when(lastUsed, "never"))
+	return o.outcome(set, err, "%s %s of client %s is %s; last used: %s", n.words, args[1], args[0], done, o.when(lastUsed, "never"))
 }

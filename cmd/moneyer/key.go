@@ -74,10 +74,7 @@ the file, or is published, is refused.`,
 				return err
 			}
 			key, err := at.AddKey(c.Context(), args[0], adminapi.NewKey{Key: string(data), Kid: kid, Alg: alg, NotBefore: times.NotBefore, NotAfter: times.NotAfter})
-			if err != nil {
-				return err
-			}
-			return o.done(key, "key %s (%s, thumbprint %s) is registered for client %s of issuer %s", key.Kid, key.Alg, key.Thumbprint, args[0], o.issuer)
+			return o.outcome(key, err, "key %s (%s, thumbprint %s) is registered for client %s of issuer %s", key.Kid, key.Alg, key.Thumbprint, args[0], o.issuer)
 		},
 	}
 	c.Flags().StringVar(&kid, "kid", "", "the `name` of the key in the header of assertions")

@@ -40,20 +40,19 @@ names the ends of all chains.`,
 
 // ledgerFlags select entries.
 type ledgerFlags struct {
-	since, until                           string
-	after                                  []string
-	kind, issuer, client, correlation, jti string
+	adminclient.LedgerQuery
+	since, until string
 }
 
 func (f *ledgerFlags) add(c *cobra.Command, o *onboarding) {
 	flags := c.Flags()
 	flags.StringVar(&f.since, "since", f.since, "entries from then on: a `time`, a date, or a span before now such as 2d")
 	flags.StringVar(&f.until, "until", "", "entries before then: a `time`, a date, or a span before now")
-	flags.StringVar(&f.kind, "kind", "", "entries of that `kind`: "+strings.Join(entryKinds(), ", "))
-	flags.StringVar(&f.issuer, "issuer", "", "entries of that `issuer`")
-	flags.StringVar(&f.client, "client", "", "entries of that `client`")
-	flags.StringVar(&f.correlation, "correlation", "", "entries of the request with that correlation `id`")
-	flags.StringVar(&f.jti, "jti", "", "the entry of the token with that `jti`")
+	flags.StringVar(&f.Kind, "kind", "", "entries of that `kind`: "+strings.Join(entryKinds(), ", "))
+	flags.StringVar(&f.Issuer, "issuer", "", "entries of that `issuer`")
+	flags.StringVar(&f.Client, "client", "", "entries of that `client`")
+	flags.StringVar(&f.Correlation, "correlation", "", "entries of the request with that correlation `id`")
+	flags.StringVar(&f.JTI, "jti", "", "the entry of the token with that `jti`")
 	complete(c, "kind", entryKinds()...)
 	completeBy(c, "issuer", o.completeIssuers)
 }
@@ -61,17 +60,6 @@ func (f *ledgerFlags) add(c *cobra.Command, o *onboarding) {
 func entryKinds() []string {
 	return []string{string(ledger.KindToken), string(ledger.KindAuthentication), string(ledger.KindRefusal),
 		string(ledger.KindRefusals), string(ledger.KindAdmin), string(ledger.KindCheckpoint)}
-}
-
-// query is what the flags ask for.
-func (f *ledgerFlags) query(now time.Time) (adminclient.LedgerQuery, error) {
-	q := adminclient.LedgerQuery{After: f.after, Kind: f.kind, Issuer: f.issuer, Client: f.client, Correlation: f.correlation, JTI: f.jti}
-	var err error
-	if q.Since, err = parsePast("since", f.since, now); err != nil {
-		return q, err
-	}
-	q.Until, err = parsePast("until", f.until, now)
-	return q, err
 }
 
 // parsePast is parseMoment for a flag whose spans are before now.
@@ -84,15 +72,18 @@ func parsePast(flag, text string, now time.Time) (time.Time, error) {
 
 // entries visits the lines of the ledger that the flags select.
 func (o *onboarding) entries(ctx context.Context, f *ledgerFlags, visit func(line []byte) error) error {
-	query, err := f.query(o.now())
-	if err != nil {
+	var err error
+	if f.Since, err = parsePast("since", f.since, o.now()); err != nil {
+		return err
+	}
+	if f.Until, err = parsePast("until", f.until, o.now()); err != nil {
 		return err
 	}
 	api, err := o.open()
 	if err != nil {
 		return err
 	}
-	return api.Ledger(ctx, query, visit)
+	return api.Ledger(ctx, f.LedgerQuery, visit)
 }
 
 func (o *onboarding) ledgerExport() *cobra.Command {
@@ -117,7 +108,7 @@ is chain * 2^40 + its place in the chain; --after takes it so or as CHAIN-PLACE.
 		},
 	}
 	f.add(c, o)
-	c.Flags().StringSliceVar(&f.after, "after", nil, "entries after that `number`; of several chains, after the number given for each")
+	c.Flags().StringSliceVar(&f.After, "after", nil, "entries after that `number`; of several chains, after the number given for each")
 	return c
 }
 
@@ -324,10 +315,7 @@ the ledger: 'moneyer ledger verify --checkpoint-key KEY' needs nothing else.`,
 				return err
 			}
 			key, err := api.CheckpointKey(c.Context())
-			if err != nil {
-				return err
-			}
-			return o.done(key, "%s", visible(key.Key))
+			return o.outcome(key, err, "%s", visible(key.Key))
 		},
 	}
 }

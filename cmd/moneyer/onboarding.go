@@ -208,9 +208,6 @@ func show[T any](o *onboarding, items []T, err error, heading []string, row func
 
 // removed tells what was removed, unless it was not.
 func (o *onboarding) removed(err error, what, name, more string) error {
-	if err != nil {
-		return err
-	}
 	answer := map[string]string{"removed": what, "id": name, "issuer": o.issuer}
-	return o.done(answer, "%s", strings.TrimSpace(fmt.Sprintf("%s %s of issuer %s is removed %s", what, name, o.issuer, more)))
+	return o.outcome(answer, err, "%s", strings.TrimSpace(fmt.Sprintf("%s %s of issuer %s is removed %s", what, name, o.issuer, more)))
 }

@@ -43,19 +43,15 @@ func (a *app) profileList() *cobra.Command {
 				Path  string `json:"path"`
 			}
 			list := []row{}
-			rows := [][]string{}
 			for _, name := range platform.BuiltinNames() {
 				p, err := platform.Builtin(name)
 				if err != nil {
 					return err
 				}
 				list = append(list, row{p.Name, p.Title, p.Wire.Path})
-				rows = append(rows, []string{p.Name, p.Title, p.Wire.Path})
 			}
-			if a.json {
-				return a.printJSON(list)
-			}
-			return a.table([]string{"NAME", "PLATFORM", "TOKEN ENDPOINT BELOW THE ISSUER URL"}, rows)
+			return a.shown(list, []string{"NAME", "PLATFORM", "TOKEN ENDPOINT BELOW THE ISSUER URL"},
+				rowsOf(list, func(r *row) []string { return []string{r.Name, r.Title, r.Path} }))
 		},
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -50,11 +49,7 @@ func (a *app) checkConfig(file string) error {
 	if err := daemon.Check(cfg); err != nil {
 		return serverFailure(err)
 	}
-	if a.json {
-		return a.printJSON(map[string]any{"good": true, "issuers": len(cfg.Issuers)})
-	}
-	fmt.Fprintf(a.out, "%s is good: %s\n", file, count(len(cfg.Issuers), "issuer"))
-	return nil
+	return a.done(map[string]any{"good": true, "issuers": len(cfg.Issuers)}, "%s is good: %s", file, count(len(cfg.Issuers), "issuer"))
 }
 
 // serve runs a server until ctx ends. started, when not nil, is called once it

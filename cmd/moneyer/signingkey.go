@@ -61,10 +61,7 @@ it is activated, but not before verifiers had the time to read the keys.`,
 				return err
 			}
 			key, err := at.AnnounceSigningKey(c.Context(), adminapi.NewSigningKey{URI: uri, ActiveAt: activeAt})
-			if err != nil {
-				return err
-			}
-			return o.done(key, "signing key %s of issuer %s is announced; it signs: %s", key.Kid, o.issuer, o.when(key.ActiveAt, "when it is activated"))
+			return o.outcome(key, err, "signing key %s of issuer %s is announced; it signs: %s", key.Kid, o.issuer, o.when(key.ActiveAt, "when it is activated"))
 		},
 	}
 	c.Flags().StringVar(&uri, "uri", "", "where the private key lives, such as file:PATH on the server (default sealed in the store)")
@@ -97,10 +94,7 @@ compromised, revoke it instead.`, shortDuration(keyring.JWKSMaxAge))
 func (o *onboarding) signingKeyChange(verb, short, done string, change func(*adminclient.Issuer, context.Context, string) (keyring.KeyInfo, error)) *cobra.Command {
 	c := o.verb(verb+" KID", short, "signing-key "+verb+" KID --issuer d1", func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 		key, err := change(at, ctx, args[0])
-		if err != nil {
-			return err
-		}
-		return o.done(key, "signing key %s of issuer %s %s", key.Kid, at.Name, done)
+		return o.outcome(key, err, "signing key %s of issuer %s %s", key.Kid, at.Name, done)
 	})
 	c.ValidArgsFunction = o.completeSigningKeys
 	return c
