@@ -30,7 +30,6 @@ type assertFlags struct {
 	noID, clientAuth        bool
 }
 
-// assertCommand signs an assertion and prints it.
 func (a *app) assertCommand() *cobra.Command {
 	var f assertFlags
 	c := &cobra.Command{

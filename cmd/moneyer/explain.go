@@ -29,7 +29,6 @@ type explainFlags struct {
 	admin, issuerName     string
 }
 
-// explainCommand tells why a platform refuses an assertion.
 func (a *app) explainCommand() *cobra.Command {
 	var f explainFlags
 	c := &cobra.Command{
@@ -128,7 +127,7 @@ func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*ex
 	if err != nil {
 		return nil, err
 	}
-	token, mistakes, err := a.readAssertion(arg)
+	token, mistakes, err := a.readToken(arg, "explain")
 	if err != nil {
 		return nil, err
 	}
@@ -163,7 +162,7 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 	if err != nil {
 		return nil, err
 	}
-	token, mistakes, err := a.readAssertion(arg)
+	token, mistakes, err := a.readToken(arg, "explain")
 	if err != nil {
 		return nil, err
 	}
@@ -187,19 +186,6 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 	}
 	e.Clock = clockWords(claims, a.now())
 	return e, nil
-}
-
-// readAssertion reads the argument and takes off what does not belong to it.
-func (a *app) readAssertion(arg string) (string, []mistake, error) {
-	raw, err := a.readArgument(arg)
-	if err != nil {
-		return "", nil, err
-	}
-	token, mistakes := repair(string(raw))
-	if token == "" {
-		return "", nil, usagef("there is nothing to explain: the input is empty")
-	}
-	return token, mistakes, nil
 }
 
 // authority makes the issuer that judges.

@@ -14,7 +14,6 @@ import (
 	"moneyer/oauth"
 )
 
-// profileCommand shows the platforms and checks an operator's own.
 func (a *app) profileCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "profile",

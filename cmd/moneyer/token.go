@@ -30,7 +30,6 @@ type tokenFlags struct {
 	header, verbose      bool
 }
 
-// tokenCommand gets an access token.
 func (a *app) tokenCommand() *cobra.Command {
 	var f tokenFlags
 	c := &cobra.Command{
