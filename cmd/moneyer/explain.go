@@ -140,7 +140,7 @@ func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*ex
 		e.notes = append(e.notes, "--audience-name was not given: aud can only be a URL of the issuer")
 	}
 	client, onboarding := e.register(issuer, key)
-	judge := &authority.Authority{Registry: onlyClient{client}}
+	judge := &authority.Authority{Registry: onlyClient{client: client}}
 	findings, err := judge.Explain(ctx, issuer, token, !f.clientAuth, now)
 	if err != nil {
 		return nil, trouble(err)
@@ -335,8 +335,11 @@ func held(f authority.Finding) string {
 	return f.Found
 }
 
-// onlyClient is a registry of one client.
-type onlyClient struct{ client *registry.Client }
+// onlyClient is a registry of one client. Authority.Explain asks for nothing else.
+type onlyClient struct {
+	authority.Registry // nil
+	client             *registry.Client
+}
 
 // Client implements authority.Registry.
 func (r onlyClient) Client(_ context.Context, _, id string) (*registry.Client, error) {
@@ -345,21 +348,3 @@ func (r onlyClient) Client(_ context.Context, _, id string) (*registry.Client, e
 	}
 	return r.client, nil
 }
-
-// ClientByAPIKey implements authority.Registry.
-func (onlyClient) ClientByAPIKey(context.Context, string, registry.Digest) (*registry.Client, error) {
-	return nil, registry.ErrNotFound
-}
-
-// Merchant implements authority.Registry.
-func (onlyClient) Merchant(context.Context, string, string) (*registry.Merchant, error) {
-	return nil, registry.ErrNotFound
-}
-
-// CardTokens implements authority.Registry.
-func (onlyClient) CardTokens(context.Context, string, []string) ([]registry.CardToken, error) {
-	return nil, nil
-}
-
-// Touch implements authority.Registry.
-func (onlyClient) Touch(string, string, string, time.Time) {}

@@ -170,7 +170,7 @@ func (c *call) decode(m members) error {
 	return m.decode(data)
 }
 
-// wantType refuses a body of another media type than those.
+// wantType refuses a body of another media type than those that it names.
 func wantType(r *http.Request, types ...string) error {
 	given, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(types, given) {
@@ -208,13 +208,13 @@ func (c *call) query(p parameters) error {
 }
 
 // number takes an integer from least to most.
-func number[T int | int64](to *T, least, most T) func(string) error {
+func number(to *int, least, most int) func(string) error {
 	return func(s string) error {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || n < int64(least) || n > int64(most) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < least || n > most {
 			return invalid("want a number from %d to %d", least, most)
 		}
-		*to = T(n)
+		*to = n
 		return nil
 	}
 }
