@@ -73,7 +73,6 @@ Exit codes: 0 it ended as it was told, or the configuration is good · 2 the
 configuration, or a key that it names, is wrong · 3 it could not listen, or not
 finish in time.`,
 		Example: agentExample,
-		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := agent.Load(file)
 			if err != nil {

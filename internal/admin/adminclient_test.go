@@ -60,14 +60,14 @@ func TestClientKnowsTheAPI(t *testing.T) {
 	if !key.NotBefore.Equal(soon.Time) || !key.NotAfter.Equal(later.Time) {
 		t.Errorf("%+v", key)
 	}
-	key, err = plain.SetKey(ctx, "a/..", "k", adminapi.KeyChange{NotBefore: &adminapi.Moment{}, NotAfter: later, Disabled: &yes})
+	key, err = plain.SetKey(ctx, "a/..", "k", adminapi.CredentialChange{NotBefore: &adminapi.Moment{}, NotAfter: later, Disabled: &yes})
 	must(t, err)
 	if !key.NotBefore.IsZero() || !key.Disabled {
 		t.Errorf("%+v", key)
 	}
 	secret, err := plain.AddSecret(ctx, "a/..", adminapi.NewSecret{Kind: registry.ClientSecret, NotAfter: later})
 	must(t, err)
-	_, err = plain.SetSecret(ctx, "a/..", secret.ID, adminapi.SecretChange{NotAfter: &adminapi.Moment{}, Disabled: &no})
+	_, err = plain.SetSecret(ctx, "a/..", secret.ID, adminapi.CredentialChange{NotAfter: &adminapi.Moment{}, Disabled: &no})
 	must(t, err)
 	shown, err := plain.ShowClient(ctx, "a/..")
 	must(t, err)

@@ -72,10 +72,7 @@ func (a *API) verifyLedger(c *call) error {
 		return err
 	}
 	report, err := a.Verify(c.r.Context())
-	if err != nil {
-		return err
-	}
-	return c.reply(adminapi.ShowVerified(&report, a.CheckpointKey))
+	return c.outcome(adminapi.ShowVerified(&report, a.CheckpointKey), err)
 }
 
 func (a *API) showCheckpointKey(c *call) error {
