@@ -139,11 +139,11 @@ func TestLateReload(t *testing.T) {
 		w.clock.add(22 * time.Hour)
 		announced := w.clock.Now()
 		w.must(w.Rotate(t.Context()))
-		heard := announced.Add(late)
+		reloaded := announced.Add(late)
 		used := map[string]bool{}
 		for ; w.clock.Now().Before(announced.Add(5 * time.Hour)); w.clock.add(time.Minute) {
 			now := w.clock.Now()
-			if !now.Before(heard) {
+			if !now.Before(reloaded) {
 				w.must(other.Refresh(t.Context(), issuer))
 			}
 			kid := signerAt(other, now)
@@ -153,7 +153,7 @@ func TestLateReload(t *testing.T) {
 			if kid != old && now.Before(announced.Add(maxAge)) {
 				t.Fatalf("reload after %v: after %v it signs with a key that not every verifier knows", late, now.Sub(announced))
 			}
-			if !now.Before(heard) && kid != w.signing() {
+			if !now.Before(reloaded) && kid != w.signing() {
 				t.Fatalf("reload after %v: after %v it signs with another key than the others", late, now.Sub(announced))
 			}
 			used[kid] = true
