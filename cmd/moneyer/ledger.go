@@ -119,12 +119,9 @@ func (o *onboarding) entries(ctx context.Context, f *ledgerFlags, visit func(lin
 	return err
 }
 
-// maxEntry bounds a line of the ledger, in octets.
-const maxEntry = 1 << 20
-
 func eachLine(in io.Reader, visit func(line []byte) error) error {
 	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 0, 64<<10), maxEntry)
+	lines.Buffer(make([]byte, 0, 64<<10), ledger.MaxRecord)
 	for lines.Scan() {
 		if err := visit(lines.Bytes()); err != nil {
 			return err
@@ -176,7 +173,7 @@ func (o *onboarding) ledgerList() *cobra.Command {
 			}
 			newest := entries.sorted()
 			var rows [][]string
-			records := make([]admin.Record, len(newest)) // never null in JSON
+			records := make([]ledger.Record, len(newest)) // never null in JSON
 			for i := range newest {
 				records[i] = newest[i].record
 				rows = append(rows, entryRow(&newest[i]))
@@ -191,8 +188,8 @@ func (o *onboarding) ledgerList() *cobra.Command {
 
 // dated is a line of the ledger with its decoded entry.
 type dated struct {
-	record admin.Record
-	entry  ledger.Entry
+	record ledger.Record
+	entry  *ledger.Entry
 }
 
 // newestEntries keeps the newest entries of all chains, up to a limit.
@@ -203,10 +200,11 @@ type newestEntries struct {
 
 func (n *newestEntries) line(line []byte) error {
 	var d dated
-	if err := json.Unmarshal(line, &d.record); err != nil {
-		return err
+	err := json.Unmarshal(line, &d.record)
+	if err == nil {
+		d.entry, err = d.record.Entry()
 	}
-	if err := json.Unmarshal(d.record.Entry, &d.entry); err != nil {
+	if err != nil {
 		return err
 	}
 	if n.kept = append(n.kept, d); len(n.kept) >= 2*n.limit {
@@ -224,7 +222,7 @@ func (n *newestEntries) sorted() []dated {
 }
 
 func entryRow(d *dated) []string {
-	e := &d.entry
+	e := d.entry
 	return []string{ledger.ShowSeq(d.record.Seq), e.Time.UTC().Format("2006-01-02 15:04:05Z"), string(e.Kind), visible(cmp.Or(e.Issuer, "-")),
 		visible(cmp.Or(e.Client, "-")), visible(entryWords(e))}
 }
@@ -302,7 +300,7 @@ func (o *onboarding) verify(ctx context.Context, file, storeFile, keyText string
 	}
 	switch {
 	case file != "":
-		return o.verifyFile(file, key)
+		return o.verifyFile(ctx, file, key)
 	case storeFile != "":
 		return verifyStore(ctx, storeFile, key)
 	}

@@ -2,68 +2,17 @@ package admin
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"moneyer/internal/ledger"
 )
-
-// Record is a line of the ledger as the API streams it.
-type Record struct {
-	// Seq is the entry's number: chain * 2^40 + its place in the chain, from 1.
-	Seq int64 `json:"seq"`
-	// Previous and Hash are the chain before and after the entry, in hex: Hash is
-	// the SHA-256 of the octets of Previous followed by those of Entry.
-	Previous string `json:"previous"`
-	Hash     string `json:"hash"`
-	// Entry is the canonical line, octet for octet.
-	Entry json.RawMessage `json:"entry"`
-}
-
-// AppendRecord appends the one line that stands for a record, without a line
-// feed. Entry is copied, not encoded anew: its octets are what the chain hashes.
-func AppendRecord(dst []byte, r *ledger.Record) []byte {
-	dst = append(dst, `{"seq":`...)
-	dst = strconv.AppendInt(dst, r.Seq, 10)
-	dst = append(dst, `,"previous":"`...)
-	dst = hex.AppendEncode(dst, r.Previous[:])
-	dst = append(dst, `","hash":"`...)
-	dst = hex.AppendEncode(dst, r.Hash[:])
-	dst = append(dst, `","entry":`...)
-	dst = append(dst, r.Line...)
-	return append(dst, '}')
-}
-
-// ParseRecord reads a line that AppendRecord wrote, and no other spelling of it.
-// Whether the record fits the chain is for the caller to see.
-func ParseRecord(line []byte) (*ledger.Record, error) {
-	var shown Record
-	if err := json.Unmarshal(line, &shown); err != nil {
-		return nil, fmt.Errorf("not a ledger entry: %w", err)
-	}
-	r := &ledger.Record{Seq: shown.Seq, Line: shown.Entry}
-	if hex.DecodedLen(len(shown.Previous)) != len(r.Previous) || hex.DecodedLen(len(shown.Hash)) != len(r.Hash) {
-		return nil, errors.New("not a ledger entry: its hashes are not 32 octets")
-	}
-	_, err1 := hex.Decode(r.Previous[:], []byte(shown.Previous))
-	_, err2 := hex.Decode(r.Hash[:], []byte(shown.Hash))
-	if err := errors.Join(err1, err2); err != nil {
-		return nil, fmt.Errorf("not a ledger entry: %w", err)
-	}
-	if !bytes.Equal(AppendRecord(nil, r), line) {
-		return nil, errors.New("not as the server writes an entry")
-	}
-	return r, nil
-}
 
 // positions takes numbers of entries parted by commas, one for a chain at most.
 func positions(to *[]int64) func(string) error {
@@ -109,7 +58,7 @@ func (a *API) readLedger(c *call) error {
 	out := bufio.NewWriterSize(c.w, 64<<10)
 	var line []byte
 	err = a.Ledger.Entries(c.r.Context(), q, func(r *ledger.Record) error {
-		line = append(AppendRecord(line[:0], r), '\n')
+		line = append(r.AppendJSON(line[:0]), '\n')
 		_, err := out.Write(line)
 		return err
 	})
@@ -200,7 +149,7 @@ func ShowCheckpointKey(key ed25519.PublicKey) string {
 func ParseCheckpointKey(text string) (ed25519.PublicKey, error) {
 	key, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(key) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("a checkpoint key is %d octets in base64url; %.64q is not", ed25519.PublicKeySize, text)
+		return nil, fmt.Errorf("a checkpoint key is %d bytes in base64url; %.64q is not", ed25519.PublicKeySize, text)
 	}
 	return key, nil
 }

@@ -203,7 +203,7 @@ func (w *world) refused(method, path, body string, status int, texts ...string) 
 func (w *world) entries() (found []ledger.Entry) {
 	w.t.Helper()
 	for line := range strings.Lines(w.do("GET", "/ledger?kind=admin", "", 200)) {
-		r, err := admin.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))
+		r, err := ledger.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))
 		must(w.t, err)
 		e, err := r.Entry()
 		must(w.t, err)
