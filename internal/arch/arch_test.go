@@ -30,13 +30,11 @@ var policy = map[string][]string{
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
 	"bearer":              {"oauth", "internal/fetch", "internal/jose", "internal/revocation", "internal/strictjson"},
 	"internal/ledger":     {},
-	// Ledgers that were tampered with, for the tests of all that read one.
-	"internal/ledger/ledgertest": {"internal/ledger"},
-	"internal/revocation":        {"internal/strictjson"},
-	"internal/registry":          {"oauth", "internal/platform", "internal/jose", "internal/strictjson"},
-	"internal/authority":         {"oauth", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
-	"internal/keyring":           {"internal/jose", "internal/ledger", "internal/registry"},
-	"internal/store":             {"internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/turn", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/klauspost/compress"},
+	"internal/revocation": {"internal/strictjson"},
+	"internal/registry":   {"oauth", "internal/platform", "internal/jose", "internal/strictjson"},
+	"internal/authority":  {"oauth", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
+	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry"},
+	"internal/store":      {"internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/turn", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/klauspost/compress"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "internal/platform", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
@@ -47,6 +45,8 @@ var policy = map[string][]string{
 	"internal/agent":           {"oauth", "profile", "internal/platform", "assertion", "tokensource", "internal/fetch", "internal/stricttoml"},
 	"internal/arch":            {},
 	"internal/wholelife":       {}, // it has tests alone
+	// Ledgers that were tampered with, for the tests of all that read one.
+	"internal/ledger/ledgertest": {"internal/ledger"},
 	// PostgreSQL for tests and `make cluster`, and what cleans up behind them: no part of the server.
 	"internal/keeper":   {},
 	"internal/pgserver": {"internal/keeper", "github.com/jackc/pgx/v5"},
