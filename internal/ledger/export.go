@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 )
 
 // Export is a source of records line by line, as [Record.AppendJSON] writes them.
@@ -21,8 +22,8 @@ type Export struct {
 // before, and the export is not a file that could be read again.
 var ErrReadOnce = errors.New("ledger: the export has to be read twice, and cannot be")
 
-// NewExport reads an export from in. Verify may read it twice if in is an [io.Seeker],
-// from its start on, and with [Options.Partial].
+// NewExport reads an export, which is partial: see [Options.Partial]. It can be read
+// twice if in is an [io.ReaderAt], from its start on.
 func NewExport(in io.Reader) *Export {
 	return &Export{in: in, lines: linesOf(in)}
 }
@@ -53,23 +54,18 @@ func (x *Export) Next(ctx context.Context) (*Batch, error) {
 
 // Hashes implements [Source]: it reads the export from its start.
 func (x *Export) Hashes(ctx context.Context, seqs []int64, found func(seq int64, hash Hash)) error {
-	file, ok := x.in.(io.Seeker)
+	file, ok := x.in.(io.ReaderAt)
 	if !ok {
 		return ErrReadOnce
-	}
-	if _, err := file.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("%w: %w", ErrReadOnce, err)
 	}
 	wanted := make(map[int64]bool, len(seqs))
 	for _, seq := range seqs {
 		wanted[seq] = true
 	}
-	for lines := linesOf(x.in); ; {
+	lines := linesOf(io.NewSectionReader(file, 0, math.MaxInt64))
+	for lines.Scan() {
 		if err := ctx.Err(); err != nil {
 			return err
-		}
-		if !lines.Scan() {
-			return lines.Err()
 		}
 		r, err := ParseRecord(lines.Bytes())
 		if err != nil { // which was found out the first time
@@ -82,4 +78,8 @@ func (x *Export) Hashes(ctx context.Context, seqs []int64, found func(seq int64,
 			found(r.Seq, r.Hash)
 		}
 	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrReadOnce, err)
+	}
+	return nil
 }
