@@ -25,7 +25,7 @@ func (o *onboarding) verifyFile(ctx context.Context, name string, key ed25519.Pu
 	report, err := ledger.Verify(ctx, ledger.NewExport(in), ledger.Options{Key: key, Partial: true})
 	switch {
 	case errors.Is(err, ledger.ErrReadOnce):
-		return admin.Verified{}, usagef("%s: its checkpoints name entries that came long before: verify such an export as a file, not from standard input or a pipe", name)
+		return admin.Verified{}, usagef("checkpoints name entries that came before: verify an export of several chains as a file, not from standard input")
 	case err != nil:
 		return admin.Verified{}, usagef("%s: %w", name, err)
 	}

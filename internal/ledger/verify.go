@@ -147,11 +147,22 @@ func (v *verifier) follow(c *chain, b *Batch) *BrokenError {
 		return broken
 	}
 	if !met {
-		c.first, c.last, c.start = b.First, b.First-1, Hash(b.Previous)
-		v.met(c, c.last, c.start)
+		v.begin(c, b)
 	}
 	c.last, c.head, c.hashes = b.First+int64(n)-1, hashes[n-1], hashes
 	return broken
+}
+
+// begin notes where a chain begins. What was claimed of entries before that was pruned,
+// or exported earlier.
+func (v *verifier) begin(c *chain, b *Batch) {
+	c.first, c.last, c.start = b.First, b.First-1, Hash(b.Previous)
+	v.met(c, c.last, c.start)
+	for _, seq := range c.expected.entries() {
+		if seq < c.first {
+			v.unexpect(c, seq)
+		}
+	}
 }
 
 // gap names the entries that are missing between two others.
@@ -184,11 +195,16 @@ func (v *verifier) meet(c *chain, b *Batch) {
 }
 
 func (v *verifier) met(c *chain, seq int64, hash Hash) {
-	before := c.expected.n
-	if cl, ok := c.expected.take(seq); ok {
-		v.expecting += c.expected.n - before
+	if cl, ok := v.unexpect(c, seq); ok {
 		c.judge(&cl, hash)
 	}
+}
+
+func (v *verifier) unexpect(c *chain, seq int64) (claim, bool) {
+	before := c.expected.n
+	cl, ok := c.expected.take(seq)
+	v.expecting += c.expected.n - before
+	return cl, ok
 }
 
 // entry follows up what an entry says of others.
