@@ -149,7 +149,7 @@ func ShowCheckpointKey(key ed25519.PublicKey) string {
 func ParseCheckpointKey(text string) (ed25519.PublicKey, error) {
 	key, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(key) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("a checkpoint key is %d bytes in base64url; %.64q is not", ed25519.PublicKeySize, text)
+		return nil, fmt.Errorf("a checkpoint key is %d octets in base64url; %.64q is not", ed25519.PublicKeySize, text)
 	}
 	return key, nil
 }
