@@ -18,7 +18,8 @@ type Record struct {
 	Seq int64
 	// Line is the canonical line.
 	Line []byte
-	// Previous and Hash are the chain before and after this entry.
+	// Previous and Hash are the chain before and after this entry: Hash is the SHA-256
+	// of the bytes of Previous followed by those of Line.
 	Previous, Hash Hash
 }
 
