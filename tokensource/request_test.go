@@ -2,6 +2,9 @@ package tokensource_test
 
 import (
 	"crypto"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -9,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/google/go-cmp/cmp"
 
 	"moneyer/assertion"
@@ -178,19 +182,28 @@ func TestAssertion(t *testing.T) {
 	}
 }
 
-// readAssertion verifies the assertion in a form with a library that is not ours.
+// readAssertion verifies the assertion in a form with go-jose.
 func readAssertion(t *testing.T, body string, key crypto.PublicKey) (header, claims map[string]any) {
 	t.Helper()
 	form, err := url.ParseQuery(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := jwt.Parse(form.Get("assertion")+form.Get("client_assertion"), func(*jwt.Token) (any, error) { return key, nil })
+	token := form.Get("assertion") + form.Get("client_assertion")
+	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.PS256, jose.EdDSA})
 	if err != nil {
 		t.Fatal(err)
 	}
-	claims, _ = token.Claims.(jwt.MapClaims)
-	return token.Header, claims
+	var registered jwt.Claims
+	if err := parsed.Claims(key, &claims, &registered); err != nil {
+		t.Fatal(err)
+	}
+	encoded, _, _ := strings.Cut(token, ".")
+	head, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err := errors.Join(err, json.Unmarshal(head, &header), registered.Validate(jwt.Expected{Time: time.Now()})); err != nil {
+		t.Fatal(err)
+	}
+	return header, claims
 }
 
 func TestCorrelation(t *testing.T) {
@@ -224,18 +237,24 @@ func TestCorrelation(t *testing.T) {
 	}
 }
 
-// sourceFor is a Source that is ready to ask.
+// sourceFor is a Source that is ready to ask, with what the profile's demo shows.
 func sourceFor(t testing.TB, name string) *tokensource.Source {
-	s := &tokensource.Source{Profile: builtin(t, name), Issuer: "https://issuer.example"}
-	switch name {
-	case "thales-etp":
+	s := &tokensource.Source{Profile: builtin(t, name), Issuer: "https://issuer.example", Params: url.Values{}}
+	p := s.Profile.Definition()
+	switch p.Demo.Credential {
+	case platform.APIKeyCredential:
 		s.Credential.APIKey = "key-in-the-test"
-		s.Scope = oauth.Scope{"PAYMENT_PASSKEY"}
-		s.Params = url.Values{"merchantId": {"m1"}, "tokens": {"t1", "t2"}}
-	case "thales-d1", "thales-d1-banking":
-		s.Credential = tokensource.Credential{ClientID: "merchant01", Key: newKey(t, "ES256"), Kid: "k1"}
+	case platform.KeyCredential:
+		s.Credential = tokensource.Credential{ClientID: "merchant01", Key: newKey(t, p.Policy.Assertion.Algs[0]), Kid: "k1"}
 	default:
 		s.Credential = tokensource.Credential{ClientID: "shop", Secret: "s3cret-in-the-test"}
+	}
+	for _, param := range p.Wire.Params {
+		if texts := p.Demo.Params[param.Name]; texts != nil {
+			s.Params[param.Name] = texts
+		} else if param.Means == platform.MeansScope && param.Required {
+			s.Scope = p.Demo.Scope
+		}
 	}
 	return s
 }

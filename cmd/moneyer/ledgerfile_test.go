@@ -9,14 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 	"moneyer/internal/ledger/ledgertest"
 )
 
 func TestVerifyExportOfSeveralChains(t *testing.T) {
 	l := ledgertest.New(t)
-	verify := func(text string) (file, pipe admin.Verified, pipeErr error) {
+	verify := func(text string) (file, pipe adminapi.Verified, pipeErr error) {
 		name := filepath.Join(t.TempDir(), "ledger.ndjson")
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -31,7 +31,7 @@ func TestVerifyExportOfSeveralChains(t *testing.T) {
 		return file, pipe, err
 	}
 	whole, pipe, err := verify(l.Export(0, 2, 5))
-	if err != nil || !whole.Whole || len(whole.Chains) != 3 || whole.Checkpoints != 4 || whole.CheckpointKey != admin.ShowCheckpointKey(l.Key) || !pipe.Whole {
+	if err != nil || !whole.Whole || len(whole.Chains) != 3 || whole.Checkpoints != 4 || whole.CheckpointKey != adminapi.ShowCheckpointKey(l.Key) || !pipe.Whole {
 		t.Errorf("%+v, %+v, %v", whole, pipe, err)
 	}
 	broken, pipe, err := verify(l.Export(0, 5))
@@ -55,7 +55,7 @@ func TestNewestOfSeveralChains(t *testing.T) {
 	}
 	var newest newestEntries
 	newest.limit = 4
-	if err := eachLine(strings.NewReader(l.Export(0, 4, 8)), newest.line); err != nil {
+	if err := adminapi.EachLine(strings.NewReader(l.Export(0, 4, 8)), newest.line); err != nil {
 		t.Fatal(err)
 	}
 	got := ""

@@ -17,7 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/jose"
 	"moneyer/oauth"
 )
@@ -53,7 +53,7 @@ func startPlatforms(env *testscript.Env) error {
 	})
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server/oauth2", p.metadata)
 	mux.HandleFunc("GET /oauth2/jwks", p.jwks)
-	mux.HandleFunc("POST "+admin.Prefix+"/issuers/d1/explain", adminExplains)
+	mux.HandleFunc("POST "+adminapi.Prefix+"/issuers/d1/explain", adminExplains)
 	server := httptest.NewServer(mux)
 	env.Defer(server.Close)
 	env.Setenv("PLATFORMS", server.URL)
@@ -176,7 +176,7 @@ func adminExplains(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, `{"use":"grant","findings":[{"rule":"form","holds":true,"expected":"form","found":"that"},`+
-		`{"rule":"key in force","holds":false,"expected":"a key","found":"a disabled key","hint":"enable it"}]}`)
+		`{"rule":"key active","holds":false,"expected":"a key","found":"a disabled key","hint":"enable it"}]}`)
 }
 
 func (p *platforms) jwks(w http.ResponseWriter, _ *http.Request) {

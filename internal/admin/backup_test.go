@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
@@ -20,7 +20,7 @@ import (
 func TestBackup(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	var fail error
-	w := newWorld(t, func(w *world) {
+	w := newTestAPI(t, func(w *testAPI) {
 		w.api.Backup = func(ctx context.Context) (*os.File, error) {
 			if fail != nil {
 				return nil, fail
@@ -47,7 +47,7 @@ func TestBackup(t *testing.T) {
 		token, query string
 		status       int
 	}{
-		"who may only read": {w.mint("reader", admin.ScopeRead, time.Hour), "", http.StatusForbidden},
+		"who may only read": {w.mint("reader", adminapi.ScopeRead, time.Hour), "", http.StatusForbidden},
 		"a stranger":        {"nonsense", "", http.StatusUnauthorized},
 		"a parameter":       {w.token, "?to=elsewhere", http.StatusBadRequest},
 	} {

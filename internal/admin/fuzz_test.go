@@ -2,12 +2,11 @@ package admin_test
 
 import (
 	"encoding/json"
+	"moneyer/internal/adminapi"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
-
-	"moneyer/internal/admin"
 )
 
 // patient is a recorder that can do what an import asks of a connection.
@@ -18,8 +17,8 @@ func (patient) SetReadDeadline(time.Time) error  { return nil }
 func (patient) SetWriteDeadline(time.Time) error { return nil }
 
 // answer sends a body straight to the handler.
-func (w *world) answer(method, path, mediaType, body string) *httptest.ResponseRecorder {
-	req := httptest.NewRequest(method, admin.Prefix+path, strings.NewReader(body))
+func (w *testAPI) answer(method, path, mediaType, body string) *httptest.ResponseRecorder {
+	req := httptest.NewRequest(method, adminapi.Prefix+path, strings.NewReader(body))
 	req.Header.Set("Authorization", "Bearer "+w.token)
 	req.Header.Set("Content-Type", mediaType)
 	rec := httptest.NewRecorder()
@@ -30,19 +29,19 @@ func (w *world) answer(method, path, mediaType, body string) *httptest.ResponseR
 // FuzzBodies sends anything to everything that reads one JSON object. It is
 // answered by JSON, and never by trouble of ours.
 func FuzzBodies(f *testing.F) {
-	w := newWorld(f)
+	w := newTestAPI(f)
 	w.do("POST", "/issuers/plain/clients", `{"id":"c"}`, 201)
 	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
 	targets := []struct{ method, path string }{
 		{"POST", "/issuers/bolt/clients"}, {"PATCH", "/issuers/plain/clients/c"}, {"POST", "/issuers/plain/clients/c/keys"},
 		{"PATCH", "/issuers/plain/clients/c/keys/k"}, {"POST", "/issuers/plain/clients/c/secrets"},
-		{"PUT", "/issuers/etp/merchants/m"}, {"PUT", "/issuers/etp/card-tokens/t"}, {"POST", "/issuers/plain/explain"},
+		{"PUT", "/issuers/etp/accounts/m"}, {"PUT", "/issuers/etp/items/t"}, {"POST", "/issuers/plain/explain"},
 	}
 	for i, body := range []string{
 		`{"id":"c","name":"n","scope":"openid roles","grants":["client_credentials"],"attributes":{"roles":["a"],"accountId":"1"}}`,
 		`{"name":null,"jwks_uri":"https://c.example/j","disabled":true,"attributes":null}`,
 		`{"kid":"k","key":{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},"not_after":"2030-01-01T00:00:00Z"}`,
-		`{"disabled":true,"not_before":null}`, `{"kind":"secret"}`, `{"client":"g","attributes":{"trId":"40000000001"}}`, `{"merchant":"m","scheme":"visa"}`,
+		`{"disabled":true,"not_before":null}`, `{"kind":"secret"}`, `{"client":"g","attributes":{"trId":"40000000001"}}`, `{"account":"m","kind":"visa"}`,
 		`{"assertion":"e30.e30.AA"}`,
 	} {
 		f.Add(uint8(i), body)
@@ -58,18 +57,18 @@ func FuzzBodies(f *testing.F) {
 
 // FuzzImport sends anything as rows. The answer ends by saying how it went.
 func FuzzImport(f *testing.F) {
-	w := newWorld(f)
+	w := newTestAPI(f)
 	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
-	w.do("PUT", "/issuers/etp/merchants/m", `{"client":"g","attributes":{"trId":"40000000001"}}`, 200)
-	f.Add("merchants", `{"id":"a","client":"g","attributes":{"trId":"40000000001"}}`+"\n\r\n"+`{"id":"b","client":"x","attributes":{"trId":"40000000001"}}`)
-	f.Add("card-tokens", `{"id":"a","merchant":"m","scheme":"visa"}`+"\n"+`{"id":"b"}`)
+	w.do("PUT", "/issuers/etp/accounts/m", `{"client":"g","attributes":{"trId":"40000000001"}}`, 200)
+	f.Add("accounts", `{"id":"a","client":"g","attributes":{"trId":"40000000001"}}`+"\n\r\n"+`{"id":"b","client":"x","attributes":{"trId":"40000000001"}}`)
+	f.Add("items", `{"id":"a","account":"m","kind":"visa"}`+"\n"+`{"id":"b"}`)
 	f.Fuzz(func(t *testing.T, what, body string) {
-		if what != "merchants" {
-			what = "card-tokens"
+		if what != "accounts" {
+			what = "items"
 		}
 		rec := w.answer("POST", "/issuers/etp/"+what+":import", "application/x-ndjson", body)
 		lines := strings.Split(strings.TrimSpace(rec.Body.String()), "\n")
-		var last admin.Progress
+		var last adminapi.Progress
 		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || rec.Code != 200 {
 			t.Fatalf("status %d: %s", rec.Code, rec.Body)
 		}
@@ -81,11 +80,11 @@ func FuzzImport(f *testing.F) {
 
 // FuzzQuery asks the ledger anything.
 func FuzzQuery(f *testing.F) {
-	w := newWorld(f)
+	w := newTestAPI(f)
 	f.Add("after=1&since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00%2B02:00&kind=admin&issuer=d1&client=c&correlation=x&jti=y&limit=3")
 	f.Add("limit=00&after=")
 	f.Fuzz(func(t *testing.T, query string) {
-		req := httptest.NewRequest("GET", admin.Prefix+"/ledger", nil)
+		req := httptest.NewRequest("GET", adminapi.Prefix+"/ledger", nil)
 		req.URL.RawQuery = query
 		req.Header.Set("Authorization", "Bearer "+w.token)
 		rec := httptest.NewRecorder()

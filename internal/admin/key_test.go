@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/oauth"
@@ -20,9 +20,9 @@ import (
 const keysPath = "/issuers/plain/clients/c/keys"
 
 // withClient starts a world with client c of the plain issuer.
-func withClient(t *testing.T) *world {
+func withClient(t *testing.T) *testAPI {
 	t.Helper()
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.do("POST", "/issuers/plain/clients", `{"id":"c","scope":"a b"}`, 201)
 	return w
 }
@@ -51,13 +51,13 @@ func TestKeyForms(t *testing.T) {
 		{`{"key":` + quoted(jwk) + `}`, "from-jwk"},
 		{`{"key":` + object + `,"kid":null}`, other.Public().Thumbprint()},
 	} {
-		var k admin.Key
+		var k adminapi.Key
 		decode(t, w.do("POST", keysPath, c.body, 201), &k)
 		if k.Kid != c.kid || k.Environment != "test" || !k.Created.Equal(start) || k.Thumbprint == "" {
 			t.Errorf("the new key is %+v, want kid %s", k, c.kid)
 		}
 	}
-	keys := get[admin.Page[admin.Key]](w, keysPath).Items
+	keys := get[adminapi.Page[adminapi.Key]](w, keysPath).Items
 	if len(keys) != 5 || keys[1].Alg != "PS256" || !keys[2].NotBefore.Equal(start) || keys[2].NotAfter.Year() != 2027 {
 		t.Errorf("the keys are %+v", keys)
 	}
@@ -75,7 +75,7 @@ func TestKeyRefusals(t *testing.T) {
 	secret, err := jose.MarshalPrivatePEM(private)
 	must(t, err)
 	barred, barredText := keyPair(t, jose.ES256)
-	w.api.RefusedKeys = []string{barred.Public().Thumbprint()}
+	w.api.BlockedKeys = []string{barred.Public().Thumbprint()}
 	const rfc7515 = `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}`
 	for _, c := range []struct {
 		body   string
@@ -109,7 +109,7 @@ func TestKeyRefusals(t *testing.T) {
 }
 
 // assert signs a jwt-bearer grant of client c.
-func (w *world) assert(signer *jose.Signer, jti string) string {
+func (w *testAPI) assert(signer *jose.Signer, jti string) string {
 	w.t.Helper()
 	claims := fmt.Sprintf(`{"iss":"c","sub":"c","aud":"https://plain.example","exp":%d,"jti":%q}`, w.now().Add(time.Minute).Unix(), jti)
 	compact, err := signer.Sign(nil, []byte(claims))
@@ -118,7 +118,7 @@ func (w *world) assert(signer *jose.Signer, jti string) string {
 }
 
 // exchange asks the plain issuer for a token.
-func (w *world) exchange(issuer string, req *authority.Request) error {
+func (w *testAPI) exchange(issuer string, req *authority.Request) error {
 	w.t.Helper()
 	for _, i := range w.issuers {
 		if i.Name == issuer {
@@ -137,7 +137,7 @@ func TestKeyChangesHoldAtOnce(t *testing.T) {
 	works := func(want bool, after string) {
 		t.Helper()
 		n++
-		err := w.exchange("plain", &authority.Request{GrantType: oauth.JWTBearer, Auth: oauth.AuthNone, Assertion: w.assert(signer, fmt.Sprint(n))})
+		err := w.exchange("plain", &authority.Request{GrantType: oauth.JWTBearer, Assertion: w.assert(signer, fmt.Sprint(n))})
 		if (err == nil) != want {
 			t.Errorf("after %s: %v", after, err)
 		}
@@ -145,7 +145,7 @@ func TestKeyChangesHoldAtOnce(t *testing.T) {
 	works(false, "nothing")
 	w.do("POST", keysPath, `{"kid":"k1","key":`+quoted(text)+`}`, 201)
 	works(true, "add")
-	if k := get[admin.Page[admin.Key]](w, keysPath).Items[0]; !k.LastUsed.Equal(start) {
+	if k := get[adminapi.Page[adminapi.Key]](w, keysPath).Items[0]; !k.LastUsed.Equal(start) {
 		t.Errorf("last used %s", k.LastUsed)
 	}
 	w.do("PATCH", keysPath+"/k1", `{"disabled":true}`, 200)
@@ -156,7 +156,7 @@ func TestKeyChangesHoldAtOnce(t *testing.T) {
 	works(false, "a later not-before")
 	w.do("PATCH", keysPath+"/k1", `{"not_before":null,"not_after":"2026-11-23T11:00:00Z"}`, 200)
 	works(false, "an earlier not-after")
-	var k admin.Key
+	var k adminapi.Key
 	decode(t, w.do("PATCH", keysPath+"/k1", `{"not_after":null}`, 200), &k)
 	works(true, "no not-after")
 	if !k.NotAfter.IsZero() || !k.LastUsed.Equal(start) {

@@ -9,17 +9,16 @@ import (
 	"moneyer/internal/registry"
 )
 
-// Registry answers who may ask for tokens. Every answer reflects each change
-// that was acknowledged before the question was put: disabled is disabled at
-// once. Answers are shared and must not be changed. What does not exist is
-// ErrNotFound; every other error means that the registry cannot tell.
+// Registry reads clients and what belongs to them. Every answer reflects each change
+// that was acknowledged before the question: disabled takes effect at once. Answers are shared and must not be changed. What does not exist is
+// ErrNotFound; every other error means that the registry is unavailable.
 type Registry interface {
 	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	// ClientByAPIKey finds the client that holds an API key with that digest.
 	ClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error)
-	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
-	// CardTokens finds those of ids that exist, in no particular order.
-	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
+	Account(ctx context.Context, issuer, id string) (*registry.Account, error)
+	// Items finds those of ids that exist, in no particular order.
+	Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error)
 	// Touch notes when a key or secret of a client was last used. It never waits
 	// and may lose the last few seconds when the process dies.
 	Touch(issuer, client, credential string, at time.Time)
@@ -28,14 +27,14 @@ type Registry interface {
 // Ledger is the append-only record of every token minted and every change made.
 type Ledger interface {
 	// Append records e; when it returns nil, e is durable and chained. When use is
-	// not nil the same atomic step uses up use.Key: of all callers with one key,
-	// on any replica and through any crash, exactly one succeeds, and every other
-	// gets a *UsedError and records nothing. Any other error means that the
-	// outcome is unknown to the caller, who must then hand out no token.
+	// not nil, the same atomic step consumes its Value: of all callers with one value, on
+	// any replica and through any crash, exactly one succeeds, and every other gets a
+	// *ledger.ReplayedError and records nothing. Any other error means that the
+	// outcome is unknown to the caller, which must then return no token.
 	Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error
 }
 
-// Keyring hands out the keys of issuers.
+// Keyring provides the keys of issuers.
 type Keyring interface {
 	// Signer returns the issuer's signing key at that instant.
 	Signer(issuer string, at time.Time) (*jose.Signer, error)

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"moneyer/oauth"
 )
 
 // Param finds the parameter with that name on the wire, by exact comparison.
@@ -28,33 +26,18 @@ func (w *Wire) Meaning(m Meaning) *Param {
 	return nil
 }
 
-// Reads tells whether the endpoint takes that kind of body.
+// Reads reports whether the endpoint takes that kind of body.
 func (w *Wire) Reads(b Body) bool { return slices.Contains(w.Bodies, b) }
 
 // Paths lists the endpoint's path and its aliases.
 func (w *Wire) Paths() []string { return append([]string{w.Path}, w.Aliases...) }
 
-// Grant finds the policy for a grant type, or nil.
-func (p *Policy) Grant(t oauth.GrantType) *Grant {
-	for i := range p.Grants {
-		if p.Grants[i].Type == t {
-			return &p.Grants[i]
-		}
-	}
-	return nil
-}
-
-// Uses tells whether any grant takes that way of client authentication.
-func (p *Policy) Uses(auth oauth.ClientAuth) bool {
-	return slices.ContainsFunc(p.Grants, func(g Grant) bool { return slices.Contains(g.ClientAuth, auth) })
-}
-
-// Requires tells whether an assertion must carry the claim.
+// Requires reports whether an assertion must carry the claim.
 func (a *Assertion) Requires(claim string) bool {
 	return claim == "iss" || claim == "exp" || slices.Contains(a.Require, claim)
 }
 
-// Accepts tells whether an assertion's aud may name that kind of audience.
+// Accepts reports whether an assertion's aud may name that kind of audience.
 func (a *Assertion) Accepts(kind AudienceKind) bool { return slices.Contains(a.Audience, kind) }
 
 // Claim finds a claim of the access token by name, or nil.
@@ -72,9 +55,9 @@ func (s Source) ClientAttribute() (string, bool) {
 	return strings.CutPrefix(string(s), clientAttribute)
 }
 
-// MerchantAttribute gives the attribute in a source such as "merchant.trId".
-func (s Source) MerchantAttribute() (string, bool) {
-	return strings.CutPrefix(string(s), merchantAttribute)
+// AccountAttribute gives the attribute in a source such as "account.region".
+func (s Source) AccountAttribute() (string, bool) {
+	return strings.CutPrefix(string(s), accountAttribute)
 }
 
 // Param gives the parameter's wire name in a source such as "param.tokens".
@@ -84,8 +67,8 @@ func (s Source) Param() (string, bool) { return strings.CutPrefix(string(s), par
 // onboarding may register, and under which type.
 func (t *Token) ClientAttributes() map[string]Claim { return t.attributes(Source.ClientAttribute) }
 
-// MerchantAttributes does the same for a merchant's.
-func (t *Token) MerchantAttributes() map[string]Claim { return t.attributes(Source.MerchantAttribute) }
+// AccountAttributes does the same for an account's.
+func (t *Token) AccountAttributes() map[string]Claim { return t.attributes(Source.AccountAttribute) }
 
 func (t *Token) attributes(of func(Source) (string, bool)) map[string]Claim {
 	found := map[string]Claim{}
@@ -97,7 +80,7 @@ func (t *Token) attributes(of func(Source) (string, bool)) map[string]Claim {
 	return found
 }
 
-// Allow tells whether every character of s is in the set.
+// Allow reports whether every character of s is in the set.
 func (c Chars) Allow(s string) bool {
 	if c != CharsURLSafe && c != CharsDigits && c != CharsVisible {
 		return true // the set of all
@@ -122,7 +105,7 @@ func (c Chars) allowByte(b byte) bool {
 	}
 }
 
-// Length tells the length for people, such as "exactly 11 characters".
+// Length is the length for people, such as "exactly 11 characters".
 func (i Identifier) Length() string {
 	if i.MinLength == i.MaxLength {
 		return fmt.Sprintf("exactly %d characters", i.MinLength)
@@ -130,7 +113,7 @@ func (i Identifier) Length() string {
 	return fmt.Sprintf("%d to %d characters", i.MinLength, i.MaxLength)
 }
 
-// String tells the form for people, such as "exactly 11 characters (digits)".
+// String is the form for people, such as "exactly 11 characters (digits)".
 func (i Identifier) String() string {
 	if i.Chars == CharsAny {
 		return i.Length()
@@ -138,7 +121,7 @@ func (i Identifier) String() string {
 	return i.Length() + " (" + string(i.Chars) + ")"
 }
 
-// Accepts tells whether s has the identifier's form.
+// Accepts reports whether s has the identifier's form.
 func (i Identifier) Accepts(s string) bool {
 	return len(s) >= i.MinLength && len(s) <= i.MaxLength && i.Chars.Allow(s)
 }

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/keyring"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
 )
 
@@ -20,12 +22,8 @@ const (
 	openIDPath   = "/.well-known/openid-configuration"       // RFC 8414 §5
 )
 
-// JWKSMaxAge is how long a verifier may keep an issuer's keys. A key is
-// announced at least so long before it signs.
-const JWKSMaxAge = 5 * time.Minute
-
-// metadataPaths lists where an issuer's metadata stands: between host and path
-// as RFC 8414 §3.1 wants it, and behind the path as OpenID does.
+// metadataPaths lists the paths of an issuer's metadata: between host and path (RFC
+// 8414 §3.1), and behind the path as OpenID has it.
 func metadataPaths(issuerPath string) []string {
 	return slices.Compact([]string{
 		metadataPath + issuerPath, issuerPath + metadataPath,
@@ -44,13 +42,13 @@ type metadata struct {
 	AuthMethods           []string          `json:"token_endpoint_auth_methods_supported,omitempty"`
 	AuthSigningAlgorithms []string          `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
 	// RFC 7009, RFC 7662 and RFC 9701, with how clients authenticate there.
-	RevocationEndpoint       string             `json:"revocation_endpoint"`
-	RevocationAuthMethods    []oauth.ClientAuth `json:"revocation_endpoint_auth_methods_supported,omitempty"`
-	RevocationAuthAlgs       []string           `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
-	IntrospectionEndpoint    string             `json:"introspection_endpoint"`
-	IntrospectionAuthMethods []oauth.ClientAuth `json:"introspection_endpoint_auth_methods_supported,omitempty"`
-	IntrospectionAuthAlgs    []string           `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
-	IntrospectionAlgorithms  []string           `json:"introspection_signing_alg_values_supported"`
+	RevocationEndpoint       string   `json:"revocation_endpoint"`
+	RevocationAuthMethods    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	RevocationAuthAlgs       []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
+	IntrospectionEndpoint    string   `json:"introspection_endpoint"`
+	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionAuthAlgs    []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
+	IntrospectionAlgorithms  []string `json:"introspection_signing_alg_values_supported"`
 	// RevocationList is where package bearer polls; no RFC has it.
 	RevocationList string `json:"revocation_list_uri"`
 }
@@ -67,16 +65,12 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	}
 	for _, grant := range p.Policy.Grants {
 		m.GrantTypes = append(m.GrantTypes, grant.Type)
-		for _, auth := range grant.ClientAuth {
-			if auth != oauth.AuthAPIKey { // no registered method names it
-				m.AuthMethods = append(m.AuthMethods, string(auth))
-			}
-		}
+		m.AuthMethods = append(m.AuthMethods, registered(grant.ClientAuth)...)
 	}
 	if p.Policy.Uses(oauth.AuthPrivateKeyJWT) {
 		m.AuthSigningAlgorithms = p.Policy.Assertion.Algs
 	}
-	if slices.Contains(ways, oauth.AuthPrivateKeyJWT) {
+	if slices.Contains(ways, string(oauth.AuthPrivateKeyJWT)) {
 		m.RevocationAuthAlgs, m.IntrospectionAuthAlgs = p.Policy.Assertion.Algs, p.Policy.Assertion.Algs
 	}
 	body, err := json.Marshal(m)
@@ -86,13 +80,20 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	sum := sha256.Sum256(body)
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 	return func(w http.ResponseWriter, r *http.Request) {
-		publish(w, r, "application/json", body, etag, JWKSMaxAge)
+		publish(w, r, "application/json", body, etag, keyring.JWKSMaxAge)
 	}
 }
 
-// registered leaves out what no registered method names.
-func registered(ways []oauth.ClientAuth) []oauth.ClientAuth {
-	return slices.DeleteFunc(ways, func(auth oauth.ClientAuth) bool { return auth == oauth.AuthAPIKey })
+// registered lists the sets that have a registered name (RFC 8414 §2): no name stands
+// for an API key, nor for several methods at once.
+func registered(sets []platform.AuthSet) []string {
+	var names []string
+	for _, set := range sets {
+		if len(set) <= 1 && !set.Has(oauth.AuthAPIKey) {
+			names = append(names, set.String())
+		}
+	}
+	return names
 }
 
 // jwks publishes the issuer's keys (RFC 7517 §5).
@@ -103,7 +104,7 @@ func (e *endpoint) jwks(w http.ResponseWriter, r *http.Request) {
 		e.unavailable(w, r, err)
 		return
 	}
-	age := JWKSMaxAge
+	age := keyring.JWKSMaxAge
 	if !keys.Until.IsZero() {
 		age = min(age, keys.Until.Sub(now))
 	}
@@ -127,7 +128,7 @@ func publish(w http.ResponseWriter, r *http.Request, contentType string, body []
 	}
 }
 
-// matches compares weakly, as RFC 9110 §13.1.2 wants it.
+// matches compares weakly (RFC 9110 §13.1.2).
 func matches(ifNoneMatch, etag string) bool {
 	for candidate := range strings.SplitSeq(ifNoneMatch, ",") {
 		candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")

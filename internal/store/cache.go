@@ -19,18 +19,18 @@ type digested struct {
 // registryCache keeps what was read of the registry. What does not exist is not
 // kept.
 type registryCache struct {
-	clients    *cache[named, *registry.Client]
-	apiKeys    *cache[digested, string] // the ID of the client that holds it
-	merchants  *cache[named, *registry.Merchant]
-	cardTokens *cache[named, registry.CardToken]
+	clients  *cache[named, *registry.Client]
+	apiKeys  *cache[digested, string] // the ID of the client that holds it
+	accounts *cache[named, *registry.Account]
+	items    *cache[named, registry.Item]
 }
 
 func newRegistryCache(entries int) *registryCache {
 	return &registryCache{
-		clients:    newCache[named, *registry.Client](entries),
-		apiKeys:    newCache[digested, string](entries),
-		merchants:  newCache[named, *registry.Merchant](entries),
-		cardTokens: newCache[named, registry.CardToken](entries),
+		clients:  newCache[named, *registry.Client](entries),
+		apiKeys:  newCache[digested, string](entries),
+		accounts: newCache[named, *registry.Account](entries),
+		items:    newCache[named, registry.Item](entries),
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 type Change struct {
 	Kind   ChangeKind
 	Issuer string
-	// ID of the client, merchant or card token, or the digest of an API key in hex.
+	// ID of the client, account or item, or the digest of an API key in hex.
 	ID string
 }
 
@@ -21,8 +21,8 @@ type ChangeKind string
 const (
 	ChangedClient      ChangeKind = "client"
 	ChangedAPIKey      ChangeKind = "api-key"
-	ChangedMerchant    ChangeKind = "merchant"
-	ChangedCardToken   ChangeKind = "card-token"
+	ChangedAccount     ChangeKind = "account"
+	ChangedItem        ChangeKind = "item"
 	ChangedSigningKeys ChangeKind = "signing-keys"
 	ChangedRevocations ChangeKind = "revocations"
 )
@@ -34,10 +34,10 @@ func (c *registryCache) drop(changes []Change) {
 		switch change.Kind {
 		case ChangedClient:
 			c.clients.drop(key)
-		case ChangedMerchant:
-			c.merchants.drop(key)
-		case ChangedCardToken:
-			c.cardTokens.drop(key)
+		case ChangedAccount:
+			c.accounts.drop(key)
+		case ChangedItem:
+			c.items.drop(key)
 		case ChangedAPIKey:
 			if digest, err := hex.DecodeString(change.ID); err == nil && len(digest) == len(registry.Digest{}) {
 				c.apiKeys.drop(digested{change.Issuer, registry.Digest(digest)})
@@ -50,6 +50,6 @@ func (c *registryCache) drop(changes []Change) {
 func (c *registryCache) clear() {
 	c.clients.clear()
 	c.apiKeys.clear()
-	c.merchants.clear()
-	c.cardTokens.clear()
+	c.accounts.clear()
+	c.items.clear()
 }

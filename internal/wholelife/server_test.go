@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"moneyer/assertion"
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 	"moneyer/oauth"
 	"moneyer/tokensource"
@@ -195,7 +195,7 @@ func newOperator(t *testing.T, s *server) *operator {
 	alone := &http.Transport{DisableKeepAlives: true}
 	source := &tokensource.Source{Issuer: file.Issuer, HTTPClient: &http.Client{Transport: alone},
 		Credential: tokensource.Credential{ClientID: file.ClientID, Key: key, Kid: file.Kid, Grant: oauth.JWTBearer}}
-	return &operator{t: t, url: file.URL + admin.Prefix + "/issuers/d1/",
+	return &operator{t: t, url: file.URL + adminapi.Prefix + "/issuers/d1/",
 		http: &http.Client{Transport: &tokensource.Transport{Source: source, Base: alone}, Timeout: patience}}
 }
 

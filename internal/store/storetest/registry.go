@@ -191,14 +191,14 @@ func clientPages(t testing.TB, s Store) {
 func removedClients(t testing.TB, s Store) {
 	c := &registry.Client{Issuer: issuer, ID: "bank", Secrets: []registry.Secret{apiKey("k")}}
 	must(t, s.PutClient(t.Context(), c, change("client.put")))
-	putMerchant(t, s, "shop")
+	putAccount(t, s, "shop")
 	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, registry.ErrConflict) {
-		t.Errorf("removed a client that owns a merchant: %v", err)
+		t.Errorf("removed a client that owns an account: %v", err)
 	}
 	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("k").Digest); err != nil {
 		t.Errorf("after a refused removal: %v", err)
 	}
-	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
+	must(t, s.RemoveAccount(t.Context(), issuer, "shop", change("account.remove")))
 	must(t, s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
 	if _, err := s.Client(t.Context(), issuer, "bank"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a removed client: %v", err)
@@ -274,90 +274,90 @@ func unchanged(t testing.TB, s Store, c *registry.Client) {
 	}
 }
 
-// merchants are put in bulk, listed by page and removed.
-func merchants(t testing.TB, s Store) {
+// accounts are put in bulk, listed by page and removed.
+func accounts(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	putClient(t, s, "psp")
-	many := make([]registry.Merchant, 250)
+	many := make([]registry.Account, 250)
 	for i := range many {
-		many[i] = registry.Merchant{Issuer: issuer, ID: fmt.Sprintf("m%03d", i), Client: "bank",
+		many[i] = registry.Account{Issuer: issuer, ID: fmt.Sprintf("m%03d", i), Client: "bank",
 			Attributes: map[string]registry.Attribute{"mcc": {Text: "5411"}}}
 	}
-	must(t, s.PutMerchants(t.Context(), many, change("merchants.put")))
-	first, err := s.Merchants(t.Context(), issuer, "", 200)
+	must(t, s.PutAccounts(t.Context(), many, change("accounts.put")))
+	first, err := s.Accounts(t.Context(), issuer, "", 200)
 	must(t, err)
-	rest, err := s.Merchants(t.Context(), issuer, "m199", 200)
+	rest, err := s.Accounts(t.Context(), issuer, "m199", 200)
 	must(t, err)
 	if all := append(first, rest...); !reflect.DeepEqual(all, many) {
-		t.Errorf("read %d merchants that are not the %d that were put", len(all), len(many))
+		t.Errorf("read %d accounts that are not the %d that were put", len(all), len(many))
 	}
 	moved := many[7]
 	moved.Client, moved.Disabled = "psp", true
-	bad := registry.Merchant{Issuer: issuer, ID: "bad", Client: "nobody"}
-	err = s.PutMerchants(t.Context(), []registry.Merchant{moved, bad}, change("merchants.put"))
+	bad := registry.Account{Issuer: issuer, ID: "bad", Client: "nobody"}
+	err = s.PutAccounts(t.Context(), []registry.Account{moved, bad}, change("accounts.put"))
 	if !errors.Is(err, registry.ErrNotFound) || !strings.Contains(err.Error(), "nobody") {
-		t.Errorf("a merchant of a client that does not exist: %v", err)
+		t.Errorf("an account of a client that does not exist: %v", err)
 	}
-	if m, err := s.Merchant(t.Context(), issuer, moved.ID); err != nil || m.Client != "bank" {
-		t.Errorf("half of a refused bulk change was made: %+v, %v", m, err)
+	if a, err := s.Account(t.Context(), issuer, moved.ID); err != nil || a.Client != "bank" {
+		t.Errorf("half of a refused bulk change was made: %+v, %v", a, err)
 	}
-	must(t, s.PutMerchants(t.Context(), []registry.Merchant{moved}, change("merchants.put")))
-	if m, err := s.Merchant(t.Context(), issuer, moved.ID); err != nil || !reflect.DeepEqual(*m, moved) {
-		t.Errorf("a moved merchant: %+v, %v", m, err)
+	must(t, s.PutAccounts(t.Context(), []registry.Account{moved}, change("accounts.put")))
+	if a, err := s.Account(t.Context(), issuer, moved.ID); err != nil || !reflect.DeepEqual(*a, moved) {
+		t.Errorf("a moved account: %+v, %v", a, err)
 	}
-	must(t, s.RemoveMerchant(t.Context(), issuer, moved.ID, change("merchant.remove")))
-	if _, err := s.Merchant(t.Context(), issuer, moved.ID); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("a removed merchant: %v", err)
+	must(t, s.RemoveAccount(t.Context(), issuer, moved.ID, change("account.remove")))
+	if _, err := s.Account(t.Context(), issuer, moved.ID); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("a removed account: %v", err)
 	}
-	if err := s.RemoveMerchant(t.Context(), issuer, moved.ID, change("merchant.remove")); !errors.Is(err, registry.ErrNotFound) {
+	if err := s.RemoveAccount(t.Context(), issuer, moved.ID, change("account.remove")); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("removed twice: %v", err)
 	}
 }
 
-// cardTokens belong to one merchant for ever.
-func cardTokens(t testing.TB, s Store) {
+// items belong to one account for ever.
+func items(t testing.TB, s Store) {
 	putClient(t, s, "bank")
-	putMerchant(t, s, "shop")
-	putMerchant(t, s, "cafe")
-	token := func(id, merchant, scheme string) registry.CardToken {
-		return registry.CardToken{Issuer: issuer, ID: id, Merchant: merchant, Scheme: scheme}
+	putAccount(t, s, "shop")
+	putAccount(t, s, "cafe")
+	item := func(id, account, kind string) registry.Item {
+		return registry.Item{Issuer: issuer, ID: id, Account: account, Kind: kind}
 	}
-	must(t, s.PutCardTokens(t.Context(), []registry.CardToken{token("a", "shop", "visa"), token("b", "shop", "visa")}, change("tokens.put")))
-	must(t, s.PutCardTokens(t.Context(), []registry.CardToken{token("b", "shop", "mastercard"), token("c", "cafe", "visa")}, change("tokens.put")))
+	must(t, s.PutItems(t.Context(), []registry.Item{item("a", "shop", "visa"), item("b", "shop", "visa")}, change("items.put")))
+	must(t, s.PutItems(t.Context(), []registry.Item{item("b", "shop", "mastercard"), item("c", "cafe", "visa")}, change("items.put")))
 	for name, refused := range map[string]struct {
-		tokens []registry.CardToken
-		is     error
-		names  string
+		items []registry.Item
+		is    error
+		names string
 	}{
-		"another merchant's":  {[]registry.CardToken{token("a", "shop", "jcb"), token("new", "cafe", "visa"), token("b", "cafe", "visa")}, registry.ErrConflict, `"b"`},
-		"two merchants' own":  {[]registry.CardToken{token("new", "cafe", "visa"), token("new", "shop", "visa")}, registry.ErrConflict, `"new"`},
-		"nobody's":            {[]registry.CardToken{token("new", "cafe", "visa"), token("newer", "nowhere", "visa")}, registry.ErrNotFound, `"nowhere"`},
-		"of another issuer's": {[]registry.CardToken{{Issuer: "other", ID: "new", Merchant: "shop"}}, registry.ErrNotFound, `"shop"`},
+		"another account's":   {[]registry.Item{item("a", "shop", "jcb"), item("new", "cafe", "visa"), item("b", "cafe", "visa")}, registry.ErrConflict, `"b"`},
+		"two accounts' own":   {[]registry.Item{item("new", "cafe", "visa"), item("new", "shop", "visa")}, registry.ErrConflict, `"new"`},
+		"nobody's":            {[]registry.Item{item("new", "cafe", "visa"), item("newer", "nowhere", "visa")}, registry.ErrNotFound, `"nowhere"`},
+		"of another issuer's": {[]registry.Item{{Issuer: "other", ID: "new", Account: "shop"}}, registry.ErrNotFound, `"shop"`},
 	} {
-		err := s.PutCardTokens(t.Context(), refused.tokens, change("tokens.put"))
+		err := s.PutItems(t.Context(), refused.items, change("items.put"))
 		if !errors.Is(err, refused.is) || !strings.Contains(err.Error(), refused.names) {
 			t.Errorf("%s: %v, want %v that names %s", name, err, refused.is, refused.names)
 		}
 	}
-	found, err := s.CardTokens(t.Context(), issuer, []string{"b", "new", "a", "unknown"})
+	found, err := s.Items(t.Context(), issuer, []string{"b", "new", "a", "unknown"})
 	must(t, err)
-	if len(found) != 2 || found[0] != token("a", "shop", "visa") && found[1] != token("a", "shop", "visa") {
-		t.Errorf("card tokens a and b: %+v", found)
+	if len(found) != 2 || found[0] != item("a", "shop", "visa") && found[1] != item("a", "shop", "visa") {
+		t.Errorf("items a and b: %+v", found)
 	}
-	listed, err := s.MerchantCardTokens(t.Context(), issuer, "shop", "a", 10)
+	listed, err := s.AccountItems(t.Context(), issuer, "shop", "a", 10)
 	must(t, err)
-	if want := []registry.CardToken{token("b", "shop", "mastercard")}; !reflect.DeepEqual(listed, want) {
+	if want := []registry.Item{item("b", "shop", "mastercard")}; !reflect.DeepEqual(listed, want) {
 		t.Errorf("after a: %+v, want %+v", listed, want)
 	}
-	if err := s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")); !errors.Is(err, registry.ErrConflict) {
-		t.Errorf("removed a merchant that has card tokens: %v", err)
+	if err := s.RemoveAccount(t.Context(), issuer, "shop", change("account.remove")); !errors.Is(err, registry.ErrConflict) {
+		t.Errorf("removed an account that has items: %v", err)
 	}
-	must(t, s.RemoveCardToken(t.Context(), issuer, "a", change("token.remove")))
-	must(t, s.RemoveCardToken(t.Context(), issuer, "b", change("token.remove")))
-	if err := s.RemoveCardToken(t.Context(), issuer, "a", change("token.remove")); !errors.Is(err, registry.ErrNotFound) {
+	must(t, s.RemoveItem(t.Context(), issuer, "a", change("item.remove")))
+	must(t, s.RemoveItem(t.Context(), issuer, "b", change("item.remove")))
+	if err := s.RemoveItem(t.Context(), issuer, "a", change("item.remove")); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("removed twice: %v", err)
 	}
-	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
+	must(t, s.RemoveAccount(t.Context(), issuer, "shop", change("account.remove")))
 }
 
 // signingKeys are stored together, on top of the revision that was read.
@@ -440,12 +440,12 @@ func lastUse(t testing.TB, s Store) {
 func changesAreRecorded(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	_ = s.PutClient(t.Context(), &registry.Client{Issuer: issuer, ID: "bank"}, change("refused"))
-	putMerchant(t, s, "shop")
-	_ = s.PutMerchants(t.Context(), []registry.Merchant{{Issuer: issuer, ID: "m", Client: "nobody"}}, change("refused"))
-	must(t, s.PutCardTokens(t.Context(), []registry.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("tokens.put")))
-	_ = s.RemoveCardToken(t.Context(), issuer, "u", change("refused"))
-	must(t, s.RemoveCardToken(t.Context(), issuer, "t", change("token.remove")))
-	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
+	putAccount(t, s, "shop")
+	_ = s.PutAccounts(t.Context(), []registry.Account{{Issuer: issuer, ID: "m", Client: "nobody"}}, change("refused"))
+	must(t, s.PutItems(t.Context(), []registry.Item{{Issuer: issuer, ID: "t", Account: "shop"}}, change("items.put")))
+	_ = s.RemoveItem(t.Context(), issuer, "u", change("refused"))
+	must(t, s.RemoveItem(t.Context(), issuer, "t", change("item.remove")))
+	must(t, s.RemoveAccount(t.Context(), issuer, "shop", change("account.remove")))
 	must(t, s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
 	must(t, s.PutSigningKeys(t.Context(), registry.SigningKeys{Issuer: issuer}, change("key.rotate")))
 	_ = s.PutSigningKeys(t.Context(), registry.SigningKeys{Issuer: issuer}, change("refused"))
@@ -457,7 +457,7 @@ func changesAreRecorded(t testing.TB, s Store) {
 	for _, e := range entries {
 		actions = append(actions, e.Action)
 	}
-	want := []string{"client.put", "merchant.put", "tokens.put", "token.remove", "merchant.remove", "client.remove", "key.rotate"}
+	want := []string{"client.put", "account.put", "items.put", "item.remove", "account.remove", "client.remove", "key.rotate"}
 	if !reflect.DeepEqual(actions, want) {
 		t.Errorf("recorded %v, want %v", actions, want)
 	}
