@@ -126,7 +126,7 @@ func (o *onboarding) ledgerList() *cobra.Command {
 				return err
 			}
 			newest := entries.sorted()
-			records := make([]adminapi.Record, len(newest)) // never null in JSON
+			records := make([]ledger.Record, len(newest)) // never null in JSON
 			for i := range newest {
 				records[i] = newest[i].record
 			}
@@ -140,8 +140,8 @@ func (o *onboarding) ledgerList() *cobra.Command {
 
 // dated is a line of the ledger with its decoded entry.
 type dated struct {
-	record adminapi.Record
-	entry  ledger.Entry
+	record ledger.Record
+	entry  *ledger.Entry
 }
 
 // newestEntries keeps the newest entries of all chains, up to a limit.
@@ -152,10 +152,11 @@ type newestEntries struct {
 
 func (n *newestEntries) line(line []byte) error {
 	var d dated
-	if err := json.Unmarshal(line, &d.record); err != nil {
-		return err
+	err := json.Unmarshal(line, &d.record)
+	if err == nil {
+		d.entry, err = d.record.Entry()
 	}
-	if err := json.Unmarshal(d.record.Entry, &d.entry); err != nil {
+	if err != nil {
 		return err
 	}
 	if n.kept = append(n.kept, d); len(n.kept) >= 2*n.limit {
@@ -173,7 +174,7 @@ func (n *newestEntries) sorted() []dated {
 }
 
 func entryRow(d *dated) []string {
-	e := &d.entry
+	e := d.entry
 	return []string{ledger.ShowSeq(d.record.Seq), e.Time.UTC().Format("2006-01-02 15:04:05Z"), string(e.Kind), visible(cmp.Or(e.Issuer, "-")),
 		visible(cmp.Or(e.Client, "-")), visible(entryWords(e))}
 }
@@ -250,7 +251,7 @@ func (o *onboarding) verify(ctx context.Context, file, storeFile, keyText string
 	}
 	switch {
 	case file != "":
-		return o.verifyFile(file, key)
+		return o.verifyFile(ctx, file, key)
 	case storeFile != "":
 		return verifyStore(ctx, storeFile, key)
 	}

@@ -10,6 +10,7 @@ import (
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -125,7 +126,7 @@ func TestClientReadsTheLedger(t *testing.T) {
 	must(t, api.Ledger(ctx, adminclient.LedgerQuery{Kind: "admin", Issuer: "plain", Client: "shop", Since: w.now().Add(-time.Hour), Until: w.now().Add(time.Hour)},
 		func(line []byte) error {
 			lines++
-			_, err := adminapi.ParseRecord(line)
+			_, err := ledger.ParseRecord(line)
 			return err
 		}))
 	verified, err := api.VerifyLedger(ctx)

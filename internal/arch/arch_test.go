@@ -59,6 +59,8 @@ var policy = map[string][]string{
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	"internal/arch":      {},
 	"internal/wholelife": {}, // it has tests alone
+	// Ledgers that were tampered with, for the tests of all that read one.
+	"internal/ledger/ledgertest": {"internal/ledger"},
 	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.
 	"internal/pgtest": {"github.com/jackc/pgx/v5"},
 	// The cluster on loopback: a program that starts Moneyer as others would.

@@ -28,12 +28,12 @@ func (t *tx) recordLines(lines []line) error {
 	}
 	previous := t.head.hash
 	row := &ledgerRow{first: t.head.seq + 1, count: int64(len(lines)), previous: previous[:],
-		timeMin: math.MaxInt64, timeMax: math.MinInt64, marks: make([]byte, 0, len(lines)*markSize)}
+		timeMin: math.MaxInt64, timeMax: math.MinInt64, marks: make([]byte, 0, len(lines)*ledger.MarkSize)}
 	for i := range lines {
 		l := &lines[i]
 		t.head.seq++
 		t.head.hash = ledger.ChainHash(t.head.hash, l.text)
-		row.marks = append(row.marks, t.head.hash[:markSize]...)
+		row.marks = append(row.marks, t.head.hash[:ledger.MarkSize]...)
 		row.timeMin, row.timeMax = min(row.timeMin, l.at), max(row.timeMax, l.at)
 	}
 	last := t.head.hash
@@ -41,7 +41,3 @@ func (t *tx) recordLines(lines []line) error {
 	t.first = row.first
 	return t.record(t, row)
 }
-
-// markSize is how much of each link is kept, to name a broken entry. What proves
-// that the batch is whole is the link after its last entry.
-const markSize = 4

@@ -77,9 +77,8 @@ func (a *another) checkpoint(t *testing.T, at int, sign func([]byte) ([]byte, er
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := timed(at, a.late)
-	e.Kind, e.JTI = ledger.KindCheckpoint, ""
-	if _, err := signed(withOwn(chains, a.end.seq, a.end.hash), ledger.ChainOf(a.end.seq), e, sign); err != nil {
+	e, err := ledger.NewCheckpoint(ledger.ChainOf(a.end.seq), timed(at, a.late).Time, withOwn(chains, a.end.seq, a.end.hash), sign)
+	if err != nil {
 		t.Fatal(err)
 	}
 	a.write(t, e)
@@ -176,17 +175,17 @@ func readBatch(t *testing.T, d *DB, first int64) (found *batch) {
 func rewrite(t *testing.T, d *DB, first int64, change func(*ledger.Entry)) {
 	t.Helper()
 	b := readBatch(t, d, first)
-	a := &another{d: d, end: head{seq: first - 1, hash: [32]byte(b.previous)}}
+	a := &another{d: d, end: head{seq: first - 1, hash: [32]byte(b.Previous)}}
 	var later []*batch
 	err := d.batches(t.Context(), first, first|(1<<ledger.ChainShift-1), func(b *batch) error { later = append(later, b); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
-	tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq <= $2`, first, later[len(later)-1].first)
+	tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq <= $2`, first, later[len(later)-1].First)
 	for _, b := range later {
 		var entries []*ledger.Entry
-		for i := range b.lines {
-			e, err := (&ledger.Record{Line: b.lines[i]}).Entry()
+		for i := range b.Lines {
+			e, err := (&ledger.Record{Line: b.Lines[i]}).Entry()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -259,7 +258,7 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 				t.Fatal(err)
 			}
 			b := readBatch(t, d, chain5+8)
-			(&another{d: d, end: head{seq: chain5 + 8, hash: [32]byte(b.last)}}).write(t, e)
+			(&another{d: d, end: head{seq: chain5 + 8, hash: [32]byte(b.Last)}}).write(t, e)
 		}, "5-9", "its signature is not by the checkpoint key", false},
 		{"heads that are none", func(t *testing.T, d *DB) {
 			rewrite(t, d, 5, func(e *ledger.Entry) { e.Heads = "0-4"; resign(t, e, 0, sign) })
@@ -268,10 +267,9 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 			rewrite(t, d, 5, func(e *ledger.Entry) { e.Heads = ""; resign(t, e, 0, sign) })
 		}, "5", "no number", true},
 		{"a head amid a batch", func(t *testing.T, d *DB) { // which is true, if odd
-			hash := readBatch(t, d, chain5+1)
-			hash.chained()
+			hashes, _ := readBatch(t, d, chain5+1).Hashes(nil)
 			rewrite(t, d, 5, func(e *ledger.Entry) {
-				e.Heads = ledger.FormatHeads([]ledger.Head{{Seq: chain5 + 3, Hash: hash.hashes[2]}})
+				e.Heads = ledger.FormatHeads([]ledger.Head{{Seq: chain5 + 3, Hash: hashes[2]}})
 				resign(t, e, 0, sign)
 			})
 		}, "", "", true},
@@ -307,16 +305,14 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 }
 
 func (b *batch) record0() *ledger.Record {
-	return &ledger.Record{Seq: b.first, Line: b.lines[0]}
+	return &ledger.Record{Seq: b.First, Line: b.Lines[0]}
 }
 
 func resign(t *testing.T, e *ledger.Entry, chain int64, sign func([]byte) ([]byte, error)) {
 	t.Helper()
-	signature, err := sign(e.CheckpointMessage(chain))
-	if err != nil {
+	if err := e.Sign(chain, sign); err != nil {
 		t.Fatal(err)
 	}
-	e.Signature = encodeSignature(signature)
 }
 
 // TestVerifyLooksUpWhatIsFarAway: claims on entries that a walk passed long ago, or
@@ -327,7 +323,7 @@ func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
 		d := openNew(t)
 		two := newAnother(d, 2)
 		two.late = late
-		for i := range 2 * mostRecent {
+		for i := range 2 * 256 {
 			two.append(t, i, 2)
 		}
 		chains, err := d.chains(t.Context())
@@ -335,8 +331,8 @@ func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
 			t.Fatal(err)
 		}
 		own(t, d, 0)
-		for i, c := range []ledger.Head{chains[0].head, {Seq: chain2 + 4, Hash: [32]byte(readBatch(t, d, chain2+3).last)}} {
-			e := timed(10*mostRecent, 0)
+		for i, c := range []ledger.Head{chains[0].head, {Seq: chain2 + 4, Hash: [32]byte(readBatch(t, d, chain2+3).Last)}} {
+			e := timed(10*256, 0)
 			e.Kind = ledger.KindCheckpoint
 			e.Heads = ledger.FormatHeads([]ledger.Head{c})
 			resign(t, e, 0, sign)

@@ -380,7 +380,7 @@ func (t *copyTarget) verify(ctx context.Context, source *copySource) (how string
 		return "", err
 	}
 	if report.Broken != 0 {
-		broken := &brokenError{seq: report.Broken, how: report.How}
+		broken := &ledger.BrokenError{Seq: report.Broken, How: report.How}
 		return broken.Error(), t.sameBatch(ctx, source, report.Broken)
 	}
 	for _, h := range source.point.heads {

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"math"
@@ -42,13 +41,8 @@ func encode(e *ledger.Entry) (line, error) {
 
 // batch is a row of the ledger, as it was read and not yet believed.
 type batch struct {
-	first, count          int64
-	timeMax               int64 // Unix milliseconds
-	previous, last, marks []byte
-	lines                 [][]byte
-	unreadable            error // why there are no lines
-	// hashes is the chain after each line; chained fills it, and so does a walk.
-	hashes [][sha256.Size]byte
+	ledger.Batch
+	timeMax int64 // Unix milliseconds
 }
 
 // What one query reads of the ledger: few batches first, of which the first may be
@@ -57,7 +51,7 @@ type batch struct {
 const (
 	leastAtOnce = 32
 	mostAtOnce  = 1024
-	textAtOnce  = 1 << 20 // octets
+	textAtOnce  = 1 << 20 // bytes
 )
 
 // batchReader reads in order the batches that begin from next to last.
@@ -95,12 +89,12 @@ func (r *batchReader) fill(ctx context.Context) error {
 		[]any{r.next, r.last, r.atOnce},
 		func(scan func(...any) error) error {
 			b, packed := &batch{}, []byte(nil)
-			if err := scan(&b.first, &b.count, &b.timeMax, &b.previous, &b.last, &b.marks, &packed); err != nil {
+			if err := scan(&b.First, &b.Count, &b.timeMax, &b.Previous, &b.Last, &b.Marks, &packed); err != nil {
 				return err
 			}
-			b.lines, b.unreadable = r.d.packer.unpack(packed)
+			b.Lines, b.Unreadable = r.d.packer.unpack(packed)
 			r.ahead = append(r.ahead, b)
-			for _, line := range b.lines {
+			for _, line := range b.Lines {
 				text += len(line)
 			}
 			if text >= textAtOnce && len(r.ahead) > 1 {
@@ -121,13 +115,13 @@ func (r *batchReader) fill(ctx context.Context) error {
 // turnPage lets the next query begin with the last batch of this one, which is
 // left to it: where somebody put it in twice, both are read.
 func (r *batchReader) turnPage() {
-	last := r.ahead[len(r.ahead)-1].first
-	if r.ahead[0].first == last {
+	last := r.ahead[len(r.ahead)-1].First
+	if r.ahead[0].First == last {
 		r.next = last + 1
 		return
 	}
 	r.next = last
-	r.ahead = slices.DeleteFunc(r.ahead, func(b *batch) bool { return b.first == last })
+	r.ahead = slices.DeleteFunc(r.ahead, func(b *batch) bool { return b.First == last })
 }
 
 // batches visits in order the batches that begin from first to last.
@@ -184,32 +178,6 @@ func (d *DB) chains(ctx context.Context) ([]chain, error) {
 	return chains, err
 }
 
-// chained computes the chain of a batch, and tells whether it leads to where it
-// led when the batch was written.
-func (b *batch) chained() bool {
-	if b.unreadable != nil || int64(len(b.lines)) != b.count || len(b.previous) != sha256.Size {
-		return false
-	}
-	hash := [sha256.Size]byte(b.previous)
-	b.hashes = make([][sha256.Size]byte, len(b.lines))
-	for i, line := range b.lines {
-		hash = ledger.ChainHash(hash, line)
-		b.hashes[i] = hash
-	}
-	return bytes.Equal(b.last, hash[:])
-}
-
-// record returns the i-th entry of a chained batch.
-func (b *batch) record(i int) *ledger.Record {
-	r := &ledger.Record{Seq: b.first + int64(i), Line: b.lines[i], Hash: b.hashes[i]}
-	if i > 0 {
-		r.Previous = b.hashes[i-1]
-	} else {
-		r.Previous = [sha256.Size]byte(b.previous)
-	}
-	return r
-}
-
 // errEnough ends a walk that has found all it looked for.
 var errEnough = errors.New("enough")
 
@@ -243,18 +211,24 @@ type selection struct {
 	from    int64 // the first entry of the chain that may be selected
 	visit   func(*ledger.Record) error
 	visited int
+	hashes  []ledger.Hash // of one batch
 }
 
 // batch visits the selected entries of b; errEnough ends at the query's limit.
-func (s *selection) batch(b *batch) error {
-	if !b.chained() {
-		return brokenf(b.first, "its batch is not as it was written")
+func (s *selection) batch(b *batch) (err error) {
+	if s.hashes, err = b.Hashes(s.hashes[:0]); err != nil {
+		return err
 	}
-	for i := range b.lines {
-		if b.first+int64(i) < s.from || !containsAll(b.lines[i], s.needles) {
+	for i, line := range b.Lines {
+		seq := b.First + int64(i)
+		if seq < s.from || !containsAll(line, s.needles) {
 			continue
 		}
-		if err := s.record(b.record(i)); err != nil {
+		r := &ledger.Record{Seq: seq, Line: line, Hash: s.hashes[i], Previous: ledger.Hash(b.Previous)}
+		if i > 0 {
+			r.Previous = s.hashes[i-1]
+		}
+		if err := s.record(r); err != nil {
 			return err
 		}
 	}

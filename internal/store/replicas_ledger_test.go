@@ -147,7 +147,7 @@ func TestEachBatchIsReadOnce(t *testing.T) {
 		tamper(t, d, `INSERT INTO ledger_batch SELECT first_seq, count, time_min, time_max + 1, previous, last, marks, lines
 			FROM ledger_batch WHERE first_seq & 255 = $1`, at)
 		found := map[int64]int{}
-		err := d.batches(t.Context(), 0, 5*leastAtOnce, func(b *batch) error { found[b.first]++; return nil })
+		err := d.batches(t.Context(), 0, 5*leastAtOnce, func(b *batch) error { found[b.First]++; return nil })
 		if err != nil || len(found) != 5*leastAtOnce || found[at] != 2 {
 			t.Errorf("%d batches are found, number %d of them %d times, %v", len(found), at, found[at], err)
 		}

@@ -1,13 +1,8 @@
 package store
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"moneyer/internal/ledger"
@@ -16,11 +11,6 @@ import (
 // pruneAtOnce is how many entries one transaction removes: few enough that the
 // writer is soon free again.
 const pruneAtOnce = 2048
-
-// pruneAction is the Action of the entry that tells what Prune removed of a chain.
-// Its Object is the last entry that it removed and the chain after it. It may stand
-// in another chain.
-const pruneAction = "ledger.prune"
 
 // Prune removes the entries older than before and returns how many: whole
 // batches from the start of each chain, never its last one. First it records
@@ -118,35 +108,14 @@ func (t *tx) writeAnchors(ranges []pruneRange, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		l, err := encode(&ledger.Entry{
-			Kind:   ledger.KindAdmin,
-			Time:   now,
-			Actor:  "moneyer",
-			Action: pruneAction,
-			Object: fmt.Sprintf("%s %x", ledger.ShowSeq(r.keep-1), previous),
-		})
+		if len(previous) != len(ledger.Hash{}) {
+			return &ledger.BrokenError{Seq: r.keep, How: "its link to the entry before is not a hash"}
+		}
+		l, err := encode(ledger.NewAnchor(now, ledger.Head{Seq: r.keep - 1, Hash: ledger.Hash(previous)}))
 		if err != nil {
 			return err
 		}
 		lines = append(lines, l)
 	}
 	return t.recordLines(lines)
-}
-
-// readAnchor reads the anchor that a record holds, if it holds one.
-func readAnchor(r *ledger.Record) (a ledger.Head, ok bool) {
-	if !bytes.Contains(r.Line, []byte(`"`+pruneAction+`"`)) {
-		return a, false
-	}
-	e, err := r.Entry()
-	if err != nil || e.Kind != ledger.KindAdmin || e.Action != pruneAction {
-		return a, false
-	}
-	seqText, hashText, _ := strings.Cut(e.Object, " ")
-	seq, err1 := ledger.ParseSeq(seqText)
-	hash, err2 := hex.DecodeString(hashText)
-	if err1 != nil || err2 != nil || len(hash) != sha256.Size {
-		return a, false
-	}
-	return ledger.Head{Seq: seq, Hash: [sha256.Size]byte(hash)}, true
 }

@@ -236,7 +236,7 @@ func (s *server) ledger(t *testing.T) []ledger.Entry {
 	var entries []ledger.Entry
 	lines := bytes.SplitSeq(bytes.TrimSpace(s.command(t, "ledger", "export", "--kind", "token", "--issuer", "d1")), []byte("\n"))
 	for line := range lines {
-		record, err := adminapi.ParseRecord(line)
+		record, err := ledger.ParseRecord(line)
 		if err != nil {
 			t.Fatal(err)
 		}
