@@ -86,8 +86,8 @@ func (a *API) setKey(c *call) error {
 			"not_after":  moment(&key.NotAfter),
 			"disabled":   flag(&key.Disabled),
 		})
-		if err == nil && !key.NotAfter.IsZero() && !key.NotBefore.Before(key.NotAfter) {
-			err = refuse("not-after must be later than not-before")
+		if err == nil {
+			err = key.CheckTimes()
 		}
 		set = viewKey(key, used)
 		return keyChange(verb(before, key.Disabled), client, key.Kid), err

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"maps"
 	"net/url"
 	"slices"
@@ -63,12 +64,10 @@ func (c *Client) AddKey(issuer *Issuer, blocked []string, key Key) error {
 		return Invalidf("profile %s uses no client keys; its clients have secrets or API keys", issuer.Profile.Name)
 	case !slices.Contains(algs, string(key.Public.Alg())):
 		return Invalidf("this is a key for %s; profile %s takes %s", key.Public.Alg(), issuer.Profile.Name, strings.Join(algs, ", "))
-	case !key.NotAfter.IsZero() && !key.NotBefore.Before(key.NotAfter):
-		return Invalidf("not-after must be later than not-before")
 	case len(c.Keys) >= maxKeys:
 		return Invalidf("a client holds at most %d keys: remove one that is no longer used", maxKeys)
 	}
-	if err := Blocked(key.Public, blocked); err != nil {
+	if err := cmp.Or(key.CheckTimes(), Blocked(key.Public, blocked)); err != nil {
 		return err
 	}
 	thumbprint := key.Public.Thumbprint()

@@ -56,6 +56,14 @@ func (k *Key) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
+// CheckTimes returns why the key could never be used, or nil.
+func (k *Key) CheckTimes() error {
+	if !k.NotAfter.IsZero() && !k.NotBefore.Before(k.NotAfter) {
+		return Invalidf("not-after must be later than not-before")
+	}
+	return nil
+}
+
 // LiveAt reports whether the key may be used at that instant.
 func (k *Key) LiveAt(now time.Time) bool {
 	return !k.Disabled && live(now, k.NotBefore, k.NotAfter)
