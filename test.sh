@@ -20,7 +20,7 @@ say() { printf '%s%s%s\n' "$bold" "$*" "$plain"; }
 # may stand before it in PATH.
 has_python() { /usr/bin/python3 -c "import $1" >/dev/null 2>&1; }
 
-# has_libcrypto tells whether the build with OpenSSL finds it.
+# has_libcrypto reports whether the build with OpenSSL finds it.
 has_libcrypto() { echo '#include <openssl/evp.h>' | gcc -E - >/dev/null 2>&1; }
 
 # has_postgres: Debian keeps the server out of PATH.

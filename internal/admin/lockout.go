@@ -12,7 +12,7 @@ import (
 // This file keeps administrators from locking themselves out by a slip: what would
 // do that takes another administrator.
 
-// isSelf tells whether a client of the path's issuer is the one that asks.
+// isSelf reports whether a client of the path's issuer is the one that asks.
 func (a *API) isSelf(c *call, client string) bool {
 	return c.issuer.URL == a.Verifier.Issuer && client == c.actor
 }

@@ -27,7 +27,7 @@ type Item struct {
 	Kind string `json:"kind"`
 }
 
-// Check tells whether the account fits its issuer's profile.
+// Check returns why the account does not fit its issuer's profile, or nil.
 func (a *Account) Check(issuer *Issuer) error {
 	policy := &issuer.Profile.Policy
 	if policy.Account.Param == "" {
@@ -49,7 +49,7 @@ func (a *Account) Check(issuer *Issuer) error {
 	return checkAttributes(a.Attributes, claims, issuer.Profile.Name)
 }
 
-// Check tells whether the item fits its issuer's profile.
+// Check returns why the item does not fit its issuer's profile, or nil.
 func (i *Item) Check(issuer *Issuer) error {
 	policy := &issuer.Profile.Policy.Account
 	if policy.Items == "" {
