@@ -34,7 +34,7 @@ var policy = map[string][]string{
 	"internal/revocation": {"internal/strictjson"},
 	"internal/registry":   {"oauth", "internal/platform", "internal/jose", "internal/strictjson"},
 	"internal/authority":  {"oauth", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
-	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry"},
+	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry", "golang.org/x/sync"},
 	"internal/store":      {"internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/turn", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/klauspost/compress"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},

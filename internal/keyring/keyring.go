@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
@@ -109,7 +111,7 @@ type Keyring struct {
 	Log *slog.Logger
 
 	setup   sync.Once
-	loading chan struct{}                    // a semaphore, held from reading the store to swapping rings, so that a later read wins
+	loading *semaphore.Weighted              // held from reading the store to swapping rings, so that a later read wins
 	rings   atomic.Pointer[map[string]*ring] // by issuer; a map is never modified, only replaced
 }
 
@@ -196,13 +198,11 @@ func (k *Keyring) ring(issuer string) *ring {
 // lockLoading acquires the loading semaphore, or fails when ctx is done: a caller must not wait
 // beyond its deadline while the store hangs for another one.
 func (k *Keyring) lockLoading(ctx context.Context) (leave func(), err error) {
-	k.setup.Do(func() { k.loading = make(chan struct{}, 1) })
-	select {
-	case k.loading <- struct{}{}:
-		return func() { <-k.loading }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("the signing keys are being loaded: %w", ctx.Err())
+	k.setup.Do(func() { k.loading = semaphore.NewWeighted(1) })
+	if err := k.loading.Acquire(ctx, 1); err != nil {
+		return nil, fmt.Errorf("the signing keys are being loaded: %w", err)
 	}
+	return func() { k.loading.Release(1) }, nil
 }
 
 // Refresh reloads the keys of one issuer, which another process may have changed. A key that cannot
