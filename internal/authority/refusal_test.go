@@ -253,3 +253,18 @@ func TestUnwrittenRefusalsAreCounted(t *testing.T) {
 	h.flush(t)
 	h.wantCounted(t, 2)
 }
+
+// TestRateBeforeEvidence: what the registry would be asked for costs the client's rate
+// first, and what it may not have spends it.
+func TestRateBeforeEvidence(t *testing.T) {
+	h := newFixture(t, "oauth2")
+	h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 1}, 64)
+	req := secretRequest(h.newSecret(t, registry.ClientSecret))
+	req.Scope = "nobody:has:this"
+	for _, want := range []oauth.Code{oauth.InvalidScope, oauth.RateLimited} {
+		token, err := h.exchange(req)
+		if e, _ := refusalOf(t, token, err); e.Code != want {
+			t.Errorf("%s, want %s", e.Code, want)
+		}
+	}
+}

@@ -209,7 +209,9 @@ func (r *Revocations) Plan(ctx context.Context, issuer *registry.Issuer, t Targe
 		if t.At.After(now) {
 			return nil, registry.Invalidf("tokens of the future cannot be revoked: give an instant that has passed")
 		}
-		v.Before = wholeSecond(t.At)
+		if v.Before = wholeSecond(t.At); v.Before.Unix() <= 0 {
+			return nil, registry.Invalidf("no token was issued before 1970: give a later instant")
+		}
 	}
 	ofClient := ledger.Query{Client: t.Client, Until: wholeSecond(t.At)}
 	claim := claimFrom(issuer.Profile, platform.SourceClient)

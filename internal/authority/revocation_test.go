@@ -139,6 +139,8 @@ func TestPlanRefused(t *testing.T) {
 		"a token that never was":     {authority.Target{JTI: "x"}, ""},
 		"a credential never used":    {authority.Target{Client: clientID, Credential: "k"}, ""},
 		"another issuer's or ended":  {authority.Target{JTI: "ended"}, ""},
+		"everything before 1970":     {authority.Target{All: true, At: time.Unix(0, 0)}, "before 1970"},
+		"a client's, of long ago":    {authority.Target{Client: clientID, At: time.Unix(-1, 1)}, "before 1970"},
 		"a client's, of the future,": {authority.Target{Client: clientID, At: noon.Add(time.Second)}, "tokens of the future"},
 	} {
 		h.ledger.entries = []ledger.Entry{

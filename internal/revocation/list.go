@@ -37,6 +37,7 @@ func (s *Set) AppendList(dst []byte, issuer string, complete time.Time) []byte {
 		case !complete.Before(e.until):
 		case g.kid != "":
 			kids = append(kids, quote(g.kid))
+		case e.before.Unix() <= 0: // matches nothing, and no reader takes it
 		case g.all:
 			before = e.before.Unix()
 		default:
