@@ -17,7 +17,6 @@ var policy = map[string][]string{
 	"oauth":               {},
 	"internal/strictjson": {},
 	"internal/fetch":      {},
-	"internal/turn":       {},
 	"internal/overload":   {"oauth"},
 	"internal/stricttoml": {"github.com/BurntSushi/toml"},
 	"internal/openssl":    {"C"},
@@ -34,7 +33,7 @@ var policy = map[string][]string{
 	"internal/registry":   {"oauth", "internal/platform", "internal/jose", "internal/strictjson"},
 	"internal/authority":  {"oauth", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
 	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry"},
-	"internal/store":      {"internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/turn", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/klauspost/compress"},
+	"internal/store":      {"internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/klauspost/compress"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "internal/platform", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},

@@ -156,10 +156,7 @@ func start(ctx context.Context, database database, options Options) (*DB, error)
 	}
 	reads, local := database.pool()
 	cache := newRegistryCache(options.CacheEntries)
-	writer, err := newWriter(database.writing(), !local, options, packer, cache.drop)
-	if err != nil {
-		return nil, err
-	}
+	writer := newWriter(database.writing(), !local, options, packer, cache.drop)
 	d := &DB{
 		now:         options.Now,
 		alone:       local,

@@ -3,21 +3,19 @@ package store
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"moneyer/internal/ledger"
-	"moneyer/internal/turn"
 )
 
 const (
 	// maxBatch bounds the appends of one transaction.
 	maxBatch = 1024
-	// leastEnough is the smallest crowd that need not wait for more.
-	leastEnough = 16
-	// longestTurn is how long a batch waits for the turn.
-	longestTurn = 10 * time.Millisecond
+	// longestLinger bounds how long a batch waits for the callers that were answered last.
+	longestLinger = 10 * time.Millisecond
 )
 
 // writer is the one goroutine that writes. It alone uses the write connection,
@@ -31,18 +29,10 @@ type writer struct {
 	// committed is when the last transaction succeeded, in Unix milliseconds; 0
 	// after one that failed.
 	committed atomic.Int64
-	// turn lets come who is ready to be read, and then writes to came. crowd is
-	// written when enough appends wait, a number that doubles as long as they come
-	// before the turn does, and else is halved.
-	turn        *turn.Turn
-	came, crowd chan struct{}
-	enough      atomic.Int64
-
 	// changed is told what a transaction may have changed, before anybody is answered.
 	changed func([]Change)
 
 	// Owned by the goroutine.
-	asked    bool // for a turn that has not come
 	patience *time.Timer
 	session  session
 	batch    []*appending
@@ -72,8 +62,8 @@ type changing struct {
 	done   chan error // takes one answer without blocking
 }
 
-func newWriter(session session, far bool, options Options, packer *packer, changed func([]Change)) (w *writer, err error) {
-	w = &writer{
+func newWriter(session session, far bool, options Options, packer *packer, changed func([]Change)) *writer {
+	w := &writer{
 		now:      options.Now,
 		appends:  make(chan *appending, options.Queue),
 		changes:  make(chan *changing),
@@ -81,19 +71,13 @@ func newWriter(session session, far bool, options Options, packer *packer, chang
 		stopped:  make(chan struct{}),
 		session:  session,
 		far:      far,
-		longest:  longestTurn,
+		longest:  longestLinger,
 		changed:  changed,
 		packer:   packer,
-		came:     make(chan struct{}, 1),
 		patience: time.NewTimer(0),
-		crowd:    make(chan struct{}, 1),
-	}
-	w.enough.Store(leastEnough)
-	if w.turn, err = turn.New(func() { w.came <- struct{}{} }); err != nil {
-		return nil, err
 	}
 	go w.run()
-	return w, nil
+	return w
 }
 
 // stop lets the writer commit what waits and returns when it has ended.
@@ -116,12 +100,6 @@ func (w *writer) append(ctx context.Context, l line, use *ledger.Consumed) error
 	case w.appends <- a:
 	default:
 		return ErrBusy
-	}
-	if int64(len(w.appends)) >= w.enough.Load() {
-		select {
-		case w.crowd <- struct{}{}:
-		default:
-		}
 	}
 	return w.wait(ctx, a.done)
 }
@@ -159,7 +137,6 @@ func (w *writer) wait(ctx context.Context, done <-chan error) error {
 func (w *writer) run() {
 	defer close(w.stopped)
 	defer w.session.leave()
-	defer func() { _ = w.turn.Close() }()
 	for {
 		select {
 		case a := <-w.appends:
@@ -205,25 +182,10 @@ func (w *writer) drain() {
 }
 
 // gather takes the appends that wait, first included, but for those whose callers
-// have gone. Before, it lets all come who are ready to be read now, so that they
-// share the commit; or, in a crowd, enough of them: the others keep the processors
-// busy while the disk is.
+// have gone. It yields once before, so that requests that are ready to run join the batch.
 func (w *writer) gather(first *appending) []*appending {
 	w.batch = first.join(w.batch[:0])
-	if !w.asked {
-		w.asked = w.turn.Ask() == nil
-	}
-	if w.asked {
-		w.patience.Reset(longestTurn)
-		select {
-		case <-w.patience.C:
-		case <-w.came:
-			w.asked = false
-			w.enough.Store(max(w.enough.Load()/2, leastEnough))
-		case <-w.crowd:
-			w.enough.Store(min(w.enough.Load()*2, maxBatch/4))
-		}
-	}
+	runtime.Gosched()
 	for len(w.batch) < maxBatch {
 		select {
 		case a := <-w.appends:
