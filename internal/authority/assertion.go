@@ -155,7 +155,7 @@ func (p *presented) bind(grant *Grant) {
 	}
 	grant.assertion = p
 	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
-	grant.use = &ledger.Consumed{Value: p.useKey(canonical), Until: p.expiry().Add(p.policy.Leeway)}
+	grant.use = []ledger.Consumed{{Value: p.useKey(canonical), Until: p.expiry().Add(p.policy.Leeway)}}
 	if replay == platform.ReplaySameToken {
 		grant.seal = newTokenSeal(canonical)
 	}

@@ -154,7 +154,7 @@ type Grant struct {
 	Correlation string
 	// assertion is used up by use; both are nil when there is none to use up.
 	assertion *presented
-	use       *ledger.Consumed
+	use       []ledger.Consumed
 	// seal hides a token so that only the same assertion finds it again; nil
 	// unless the issuer answers the same assertion with the same token.
 	seal *tokenSeal
@@ -215,13 +215,13 @@ func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Gr
 		return nil, err
 	}
 	if grant.seal != nil {
-		grant.use.Sealed = grant.seal.hide(token)
+		grant.use[0].Sealed = grant.seal.hide(token)
 	}
 	err = a.Ledger.Append(ctx, &ledger.Entry{
 		Kind: ledger.KindToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
 		JTI: token.JTI, Credential: grant.Credential, SigningKid: signer.Kid(), Subject: grant.Subject,
 		Scope: grant.Scope.String(), Expires: token.Expires.UTC(),
-	}, grant.use)
+	}, grant.use...)
 	var used *ledger.ReplayedError
 	switch {
 	case err == nil:

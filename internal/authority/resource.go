@@ -124,7 +124,7 @@ func (a *Authority) useUp(ctx context.Context, issuer *registry.Issuer, req *Req
 	var grant Grant
 	c.assertion.bind(&grant)
 	err := a.Ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindAuthentication, Time: now.UTC(), Issuer: issuer.Name, Client: c.client.ID,
-		Correlation: req.Correlation, Credential: c.credential}, grant.use)
+		Correlation: req.Correlation, Credential: c.credential}, grant.use...)
 	var used *ledger.ReplayedError
 	switch {
 	case err == nil:

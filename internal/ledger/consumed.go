@@ -1,23 +1,26 @@
 package ledger
 
-import (
-	"time"
-)
+import "time"
 
-// Use is the use-up of an assertion.
+// Consumed is a value that may be used once, such as that of an assertion (RFC 7523
+// section 3) or of a DPoP proof (RFC 9449 section 11.1), and is consumed with an entry.
 type Consumed struct {
-	// Key stands for the assertion, within its issuer.
+	// Value stands for what is consumed, within its issuer. Two are the same value
+	// when their first 16 bytes are equal.
 	Value [32]byte
-	// Until is the first instant at which the assertion is refused for its age,
-	// and the key may be forgotten.
+	// Until is the first instant at which what it stands for is refused for its age,
+	// and the value may be forgotten.
 	Until time.Time
-	// Sealed comes back in the UsedError of later callers. The store cannot read it.
+	// Sealed comes back in the ReplayedError of later callers. The store cannot read it.
 	Sealed []byte
 }
 
-// UsedError tells that an assertion had been used up before.
+// ReplayedError reports that a value had been consumed before. Nothing was recorded,
+// and none of the caller's other values was consumed.
 type ReplayedError struct {
-	// Sealed is what the first user left.
+	// Index is which of the caller's values it was, the first such one.
+	Index int
+	// Sealed is what the first caller left with that value.
 	Sealed []byte
 }
 

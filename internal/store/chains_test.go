@@ -87,7 +87,7 @@ func (a *another) checkpoint(t *testing.T, at int, sign func([]byte) ([]byte, er
 
 func own(t *testing.T, d *DB, at int) {
 	t.Helper()
-	if err := d.Append(t.Context(), timed(at, 0), nil); err != nil {
+	if err := d.Append(t.Context(), timed(at, 0)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -340,7 +340,7 @@ func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
 			e.Kind = ledger.KindCheckpoint
 			e.Heads = ledger.FormatHeads([]ledger.Head{c})
 			resign(t, e, 0, sign)
-			if err := d.Append(t.Context(), e, nil); err != nil {
+			if err := d.Append(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
 			if report, err := d.Verify(t.Context(), key); err != nil || report.Broken != 0 || report.Checkpoints != int64(i+1) || report.Chains[1].Confirmed != chains[0].head.Seq {

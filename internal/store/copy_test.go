@@ -89,8 +89,8 @@ func testClient(tb testing.TB, i int) *registry.Client {
 	}
 }
 
-func testUse(i int) *ledger.Consumed {
-	u := &ledger.Consumed{Value: sha256.Sum256(fmt.Append(nil, "use", i)), Until: soon().Add(time.Duration(i%5) * time.Minute)}
+func testUse(i int) ledger.Consumed {
+	u := ledger.Consumed{Value: sha256.Sum256(fmt.Append(nil, "use", i)), Until: soon().Add(time.Duration(i%5) * time.Minute)}
 	if i%3 == 0 {
 		u.Sealed = fmt.Append(nil, "left by ", i)
 	}
@@ -305,7 +305,7 @@ func refused(t *testing.T, from, to, want string) {
 // TestCopyOfWhatChanged goes on with a copy after its source went on.
 func TestCopyOfWhatChanged(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, *DB){
-		"an entry": func(t *testing.T, d *DB) { must(t, d.Append(t.Context(), testEntry(9), nil)) },
+		"an entry": func(t *testing.T, d *DB) { must(t, d.Append(t.Context(), testEntry(9))) },
 		"a time of last use": func(t *testing.T, d *DB) {
 			d.Touch("d1", "client-0", "k", time.Now().Add(time.Minute))
 			must(t, d.flush(t.Context(), 100))

@@ -83,11 +83,14 @@ func child(t *testing.T, task, path string) *exec.Cmd {
 	return cmd
 }
 
-// numbered is the use-up and the entry of the n-th assertion.
-func numbered(n int64) (*ledger.Entry, *ledger.Consumed) {
-	u := &ledger.Consumed{Until: clock()}
-	binary.BigEndian.PutUint64(u.Value[:], uint64(n))
-	return testEntry(int(n)), u
+// numbered is the n-th entry, with two values that are consumed with it.
+func numbered(n int64) (*ledger.Entry, []ledger.Consumed) {
+	consumed := []ledger.Consumed{{Until: clock()}, {Until: clock()}}
+	for i := range consumed {
+		binary.BigEndian.PutUint64(consumed[i].Value[:], uint64(n))
+		consumed[i].Value[8] = byte(i)
+	}
+	return testEntry(int(n)), consumed
 }
 
 // appendForEver prints the number of each assertion once its append is
@@ -106,8 +109,8 @@ func appendForEver(path string) error {
 				next++
 				n := next
 				mu.Unlock()
-				e, u := numbered(n)
-				if err := d.Append(context.Background(), e, u); err != nil {
+				e, consumed := numbered(n)
+				if err := d.Append(context.Background(), e, consumed...); err != nil {
 					failed <- err
 					return
 				}
@@ -173,12 +176,15 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, u := numbered(n); !isUsed(t, d, u.Value) {
-			t.Errorf("assertion %s was acknowledged and is not used up", text)
+		_, consumed := numbered(n)
+		for i := range consumed {
+			if !isUsed(t, d, consumed[i].Value) {
+				t.Errorf("entry %s was acknowledged and its value %d is not consumed", text, i)
+			}
 		}
 	}
-	if used := usedOf(d).size.Load(); used != int64(len(found)) {
-		t.Errorf("%d assertions are used up for %d entries", used, len(found))
+	if used := usedOf(d).size.Load(); used != 2*int64(len(found)) {
+		t.Errorf("%d values are consumed for %d entries", used, len(found))
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
@@ -217,8 +223,8 @@ func appendOnAFullDisk(path string) error {
 			return err
 		}
 		for {
-			e, u := numbered(n)
-			if err := d.Append(context.Background(), e, u); err != nil {
+			e, consumed := numbered(n)
+			if err := d.Append(context.Background(), e, consumed...); err != nil {
 				break
 			}
 			n++
@@ -229,8 +235,8 @@ func appendOnAFullDisk(path string) error {
 		if err := d.Ping(context.Background()); err != nil {
 			return fmt.Errorf("the disk is free again after %d entries: %w", n, err)
 		}
-		e, u := numbered(n)
-		if err := d.Append(context.Background(), e, u); err != nil {
+		e, consumed := numbered(n)
+		if err := d.Append(context.Background(), e, consumed...); err != nil {
 			return fmt.Errorf("entry %d, which was refused before: %w", n, err)
 		}
 		n++

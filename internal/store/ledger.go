@@ -14,16 +14,19 @@ import (
 
 // Append implements authority.Ledger. It may also return [ErrBusy] or
 // [ErrClosed]: nothing was recorded then. When ctx ends while the entry waits,
-// the entry may be recorded all the same.
-func (d *DB) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
+// the entry may be recorded all the same. Two equal values are an error.
+func (d *DB) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := distinct(consumed); err != nil {
 		return err
 	}
 	l, err := encode(e)
 	if err != nil {
 		return err
 	}
-	return d.writer.append(ctx, l, use)
+	return d.writer.append(ctx, l, consumed)
 }
 
 // line is an entry that is ready to be chained.

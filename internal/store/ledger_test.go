@@ -166,7 +166,7 @@ func TestAnchorsThatPointNowhere(t *testing.T) {
 		}
 		forged := testEntry(0)
 		forged.Kind, forged.Action, forged.Object = ledger.KindAdmin, pruneAction, object+strings.Repeat("00", 32)
-		if err := d.Append(t.Context(), forged, nil); err != nil {
+		if err := d.Append(t.Context(), forged); err != nil {
 			t.Fatal(err)
 		}
 		tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq < 9`)

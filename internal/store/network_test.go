@@ -273,7 +273,7 @@ func TestCloseWithoutDatabase(t *testing.T) {
 				t.Fatal("the store is not closed after", patience)
 			}
 			<-answer
-			if err := d.Append(t.Context(), testEntry(2), nil); !errors.Is(err, ErrClosed) {
+			if err := d.Append(t.Context(), testEntry(2)); !errors.Is(err, ErrClosed) {
 				t.Errorf("append to a closed store: %v", err)
 			}
 		})

@@ -23,7 +23,7 @@ func TestWholeDaysGoAsPartitions(t *testing.T) {
 		for i := range 3 {
 			e := testEntry(i)
 			e.Time = clock().AddDate(0, 0, n)
-			if err := d.Append(t.Context(), e, nil); err != nil {
+			if err := d.Append(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -126,12 +126,12 @@ func TestTomorrowKeepsNobodyFromToday(t *testing.T) {
 		e.Time = clock().AddDate(0, 0, days)
 		return e
 	}
-	if err := d.Append(t.Context(), entry(0), nil); err != nil { // makes the partition of day 1, too
+	if err := d.Append(t.Context(), entry(0)); err != nil { // makes the partition of day 1, too
 		t.Fatal(err)
 	}
 	after := clock().UnixMilli()/day + 2
 	mustExec(t, connectTo(t, url), fmt.Sprintf(`CREATE TABLE in_the_way PARTITION OF ledger_batch FOR VALUES FROM (%d) TO (%d)`, after*day, (after+1)*day))
-	if err := d.Append(t.Context(), entry(1), nil); err != nil {
+	if err := d.Append(t.Context(), entry(1)); err != nil {
 		t.Errorf("an entry of a day whose partition is there: %v", err)
 	}
 }
@@ -142,7 +142,7 @@ func TestGoesWhole(t *testing.T) {
 	d := startReplica(t, url, Options{})
 	e := testEntry(0)
 	e.Time = clock()
-	if err := d.Append(t.Context(), e, nil); err != nil {
+	if err := d.Append(t.Context(), e); err != nil {
 		t.Fatal(err)
 	}
 	conn := connectTo(t, url)

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"cmp"
 	"slices"
 
 	"github.com/jackc/pgx/v5"
@@ -10,26 +9,40 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// uses are the assertions that a batch wants to use up.
+// uses are the values that a batch wants to consume.
 type uses struct {
-	batch     []*appending
-	wanted    []*appending // the first with each key, in the order of keys
-	won       map[usedKey]bool
+	batch []*appending
+	// wanted is the first with each key, in the order of keys, and inserted are those
+	// that nobody had consumed before.
+	wanted    []*ledger.Consumed
+	inserted  map[usedKey]bool
 	forgotten int64
 }
 
-// usesOf finds them. Among those with one key the first has its way.
 func usesOf(batch []*appending) *uses {
-	u := &uses{batch: batch, won: map[usedKey]bool{}}
+	u := &uses{batch: batch, inserted: map[usedKey]bool{}}
 	for _, a := range batch {
-		if a.lost = nil; a.use != nil {
-			u.wanted = append(u.wanted, a)
+		for i := range a.consumed {
+			u.wanted = append(u.wanted, &a.consumed[i])
 		}
 	}
 	// In order, so that two replicas never wait for each other.
-	slices.SortStableFunc(u.wanted, func(a, b *appending) int { return bytes.Compare(a.use.Value[:], b.use.Value[:]) })
-	u.wanted = slices.CompactFunc(u.wanted, func(a, b *appending) bool { return usedKeyOf(a.use) == usedKeyOf(b.use) })
+	slices.SortStableFunc(u.wanted, func(a, b *ledger.Consumed) int {
+		return bytes.Compare(a.Value[:len(usedKey{})], b.Value[:len(usedKey{})])
+	})
+	u.wanted = slices.CompactFunc(u.wanted, func(a, b *ledger.Consumed) bool { return usedKeyOf(a) == usedKeyOf(b) })
 	return u
+}
+
+const insertUses = `INSERT INTO use_up (key, until, sealed) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])`
+
+// rowsOf are the arguments of insertUses.
+func rowsOf(consumed []*ledger.Consumed) []any {
+	keys, untils, sealed := make([][]byte, len(consumed)), make([]int64, len(consumed)), make([][]byte, len(consumed))
+	for i, c := range consumed {
+		keys[i], untils[i], sealed[i] = c.Value[:len(usedKey{})], ceilMilli(c.Until), append([]byte{}, c.Sealed...)
+	}
+	return []any{keys, untils, sealed}
 }
 
 // queue inserts their keys. What is there already, or is there once another
@@ -39,17 +52,11 @@ func (u *uses) queue(batch *pgx.Batch) {
 	if len(u.wanted) == 0 {
 		return
 	}
-	keys, untils, sealed := make([][]byte, len(u.wanted)), make([]int64, len(u.wanted)), make([][]byte, len(u.wanted))
-	for i, a := range u.wanted {
-		key := usedKeyOf(a.use)
-		keys[i], untils[i], sealed[i] = key[:], ceilMilli(a.use.Until), append([]byte{}, a.use.Sealed...)
-	}
-	batch.Queue(`INSERT INTO use_up (key, until, sealed) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])
-		ON CONFLICT (key) DO NOTHING RETURNING key`, keys, untils, sealed).Query(func(rows pgx.Rows) error {
+	batch.Queue(insertUses+` ON CONFLICT (key) DO NOTHING RETURNING key`, rowsOf(u.wanted)...).Query(func(rows pgx.Rows) error {
 		var key []byte
 		_, err := pgx.ForEachRow(rows, []any{&key}, func() error {
 			if len(key) == len(usedKey{}) {
-				u.won[usedKey(key)] = true
+				u.inserted[usedKey(key)] = true
 			}
 			return nil
 		})
@@ -58,54 +65,60 @@ func (u *uses) queue(batch *pgx.Batch) {
 	batch.Queue(`SELECT at FROM used_forgotten`).QueryRow(func(row pgx.Row) error { return row.Scan(&u.forgotten) })
 }
 
-// judge sets lost on those who were not the first.
+// judge sets lost on those who were not the first, and takes back what was inserted for
+// them: what they sealed is nobody's, and must not be found.
 func (u *uses) judge(s *postgresSession) error {
-	if len(u.wanted) == 0 {
-		return nil
-	}
-	first := make(map[usedKey]*appending, len(u.wanted))
-	var used, refused [][]byte
-	for _, a := range u.wanted {
-		key := usedKeyOf(a.use)
-		first[key] = a
-		switch {
-		case !u.won[key]:
-			used = append(used, key[:])
-		case int64(ceilSecond(a.use.Until)) <= u.forgotten:
-			a.lost = errClockBack
-			refused = append(refused, key[:])
-		}
-	}
-	if len(refused) > 0 { // what they sealed is nobody's, and must not be found
-		if _, err := s.exec(`DELETE FROM use_up WHERE key = ANY($1)`, refused); err != nil {
-			return err
-		}
-	}
-	left, err := leftBehind(s, used)
+	left, err := u.leftBehind(s)
 	if err != nil {
 		return err
 	}
-	for _, a := range u.batch {
-		if a.use == nil {
+	winners, err := judge(u.batch, func(i int, c *ledger.Consumed) (lost, err error) {
+		switch key := usedKeyOf(c); {
+		case !u.inserted[key]:
+			return &ledger.ReplayedError{Index: i, Sealed: left[key]}, nil
+		case int64(ceilSecond(c.Until)) <= u.forgotten:
+			return errClockBack, nil
+		}
+		return nil, nil
+	})
+	if err != nil {
+		return err
+	}
+	var taken [][]byte
+	var others []*ledger.Consumed // that are consumed by an append after the first that wanted them
+	for _, c := range u.wanted {
+		key := usedKeyOf(c)
+		winner := winners[key]
+		if !u.inserted[key] || winner == c {
 			continue
 		}
-		key := usedKeyOf(a.use)
-		switch winner := first[key]; {
-		case !u.won[key]:
-			a.lost = &ledger.ReplayedError{Sealed: left[key]}
-		case a != winner:
-			a.lost = cmp.Or(winner.lost, lostTo(winner))
+		taken = append(taken, key[:])
+		if winner != nil {
+			others = append(others, winner)
 		}
 	}
-	return nil
+	if len(taken) == 0 {
+		return nil
+	}
+	if _, err := s.exec(`DELETE FROM use_up WHERE key = ANY($1)`, taken); err != nil || len(others) == 0 {
+		return err
+	}
+	_, err = s.exec(insertUses, rowsOf(others)...)
+	return err
 }
 
-// leftBehind reads what the first users of assertions left.
-func leftBehind(s *postgresSession, keys [][]byte) (map[usedKey][]byte, error) {
-	left := make(map[usedKey][]byte, len(keys))
-	if len(keys) == 0 {
-		return left, nil
+// leftBehind reads what was sealed with the values that were consumed before.
+func (u *uses) leftBehind(s *postgresSession) (map[usedKey][]byte, error) {
+	var keys [][]byte
+	for _, c := range u.wanted {
+		if !u.inserted[usedKeyOf(c)] {
+			keys = append(keys, c.Value[:len(usedKey{})])
+		}
 	}
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	left := make(map[usedKey][]byte, len(keys))
 	err := s.list(`SELECT key, sealed FROM use_up WHERE key = ANY($1)`, []any{keys}, func(scan func(...any) error) error {
 		var key, sealed []byte
 		err := scan(&key, &sealed)

@@ -83,7 +83,7 @@ func TestVerifyWhileReplicasWrite(t *testing.T) {
 					return
 				default:
 				}
-				if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+				if err := d.Append(t.Context(), testEntry(i)); err != nil {
 					t.Error(err)
 				}
 				if err := d.Checkpoint(t.Context(), sign); err != nil {

@@ -31,7 +31,7 @@ func appendTo(t *testing.T, n int, replicas ...*DB) {
 	t.Helper()
 	for range n {
 		for _, d := range replicas {
-			if err := d.Append(t.Context(), testEntry(0), nil); err != nil {
+			if err := d.Append(t.Context(), testEntry(0)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -93,7 +93,7 @@ func TestChains(t *testing.T) {
 		appendTo(t, 1, b) // the chain is held, so it begins another
 		c := startReplica(t, url, Options{})
 		eventually(t, patience, "the server gives up on who sleeps", func() bool {
-			if err := c.Append(t.Context(), testEntry(0), nil); err != nil {
+			if err := c.Append(t.Context(), testEntry(0)); err != nil {
 				t.Fatal(err)
 			}
 			return count(t, c, `SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()`) == 0
@@ -159,7 +159,7 @@ func TestChains(t *testing.T) {
 		mustExec(t, conn, `DELETE FROM ledger_chain WHERE id = 1`)
 		appendTo(t, 2, b)
 		mustExec(t, conn, `DELETE FROM ledger_chain WHERE id = 0`)
-		if err := a.Append(t.Context(), testEntry(0), nil); !errors.Is(err, errWentBack) {
+		if err := a.Append(t.Context(), testEntry(0)); !errors.Is(err, errWentBack) {
 			t.Errorf("append to a chain that had entries: %v", err)
 		}
 		appendTo(t, 1, b)
@@ -225,7 +225,7 @@ func TestDays(t *testing.T) {
 	for n, day := range days {
 		for _, d := range stores { // which make its partition at once
 			wg.Go(func() {
-				if err := d.Append(t.Context(), at(n, day), nil); err != nil {
+				if err := d.Append(t.Context(), at(n, day)); err != nil {
 					t.Errorf("an entry of %v: %v", day, err)
 				}
 			})
@@ -235,7 +235,7 @@ func TestDays(t *testing.T) {
 	resume := stopWriter(stores[0]) // one batch of two days
 	for n := range 2 {
 		wg.Go(func() {
-			if err := stores[0].Append(context.Background(), at(len(days)+n, days[n]), nil); err != nil {
+			if err := stores[0].Append(context.Background(), at(len(days)+n, days[n])); err != nil {
 				t.Error(err)
 			}
 		})
@@ -289,10 +289,10 @@ func TestTextThatPostgresRefuses(t *testing.T) {
 				}
 				e := testEntry(1)
 				e.Correlation, e.Client = id, id
-				if err := d.Append(ctx, e, nil); err != nil {
+				if err := d.Append(ctx, e); err != nil {
 					t.Errorf("an entry: %v", err)
 				}
-				if err := d.Append(ctx, testEntry(2), nil); err != nil {
+				if err := d.Append(ctx, testEntry(2)); err != nil {
 					t.Errorf("the entry after it: %v", err)
 				}
 				if report, err := d.Verify(ctx, nil); err != nil || report.Broken != 0 {

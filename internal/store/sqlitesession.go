@@ -44,7 +44,7 @@ func (s *sqliteSession) begin(t *tx) error {
 		return err
 	}
 	t.head = s.end
-	return s.useUp(t)
+	return s.consume(t)
 }
 
 func (s *sqliteSession) commit(t *tx) error {
@@ -112,27 +112,27 @@ func (s *sqliteSession) record(_ *tx, r *ledgerRow) error {
 	return err
 }
 
-// useUp decides by the set in memory and by what the batch itself brings. The set
+// consume decides by the set in memory and by what the batch itself brings. The set
 // takes the keys once they are committed.
-func (s *sqliteSession) useUp(t *tx) error {
-	winners := make(map[usedKey]*appending, len(t.batch))
+func (s *sqliteSession) consume(t *tx) error {
+	if _, err := judge(t.batch, s.earlier); err != nil {
+		return err
+	}
 	minutes := map[int64][]byte{} // what ends in a minute is forgotten at once, however long others live
 	for _, a := range t.batch {
-		if a.use == nil {
-			continue
-		}
-		key := usedKeyOf(a.use)
-		if err := s.judge(a, key, winners[key]); err != nil {
-			return err
-		}
 		if a.lost != nil {
 			continue
 		}
-		winners[key] = a
-		until := ceilSecond(a.use.Until)
-		minute := int64(until)/60 + 1
-		minutes[minute] = appendUsed(minutes[minute], key, until)
-		s.usedUp = appendUsed(s.usedUp, key, until)
+		for i := range a.consumed {
+			c := &a.consumed[i]
+			if err := s.seal(c); err != nil {
+				return err
+			}
+			key, until := usedKeyOf(c), ceilSecond(c.Until)
+			minute := int64(until)/60 + 1
+			minutes[minute] = appendUsed(minutes[minute], key, until)
+			s.usedUp = appendUsed(s.usedUp, key, until)
+		}
 	}
 	for minute, keys := range minutes {
 		_, err := s.exec(`INSERT INTO used_batch (until, first_seq, keys) VALUES ($1, $2, $3)`,
@@ -144,32 +144,32 @@ func (s *sqliteSession) useUp(t *tx) error {
 	return nil
 }
 
-// judge sets lost on a if its assertion was used up before, in this batch by
-// winner or in an earlier one.
-func (s *sqliteSession) judge(a *appending, key usedKey, winner *appending) error {
+// earlier says why a value may not be consumed, whatever else the batch wants.
+func (s *sqliteSession) earlier(i int, c *ledger.Consumed) (lost, err error) {
+	key := usedKeyOf(c)
 	switch {
-	case winner != nil:
-		a.lost = lostTo(winner)
-		return nil
 	case s.used.has(key):
-		used := &ledger.ReplayedError{}
-		a.lost = used
+		replayed := &ledger.ReplayedError{Index: i}
 		// What comes from a copy of a PostgreSQL database has the half of its key.
-		return s.list(`SELECT sealed FROM use_up WHERE key IN ($1, $2) ORDER BY until DESC LIMIT 1`, []any{a.use.Value[:], key[:]},
-			func(scan func(...any) error) error { return scan(&used.Sealed) })
-	case int64(ceilSecond(a.use.Until)) <= s.used.forgotten.Load():
-		a.lost = errClockBack
-		return nil
+		return replayed, s.list(`SELECT sealed FROM use_up WHERE key IN ($1, $2) ORDER BY until DESC LIMIT 1`, []any{c.Value[:], key[:]},
+			func(scan func(...any) error) error { return scan(&replayed.Sealed) })
+	case int64(ceilSecond(c.Until)) <= s.used.forgotten.Load():
+		return errClockBack, nil
 	case s.used.full():
-		a.lost = errTooManyUsed
-		return nil
-	case len(a.use.Sealed) == 0:
+		return errTooManyUsed, nil
+	}
+	return nil, nil
+}
+
+// seal writes what is left for whoever comes with the same value later.
+func (s *sqliteSession) seal(c *ledger.Consumed) error {
+	if len(c.Sealed) == 0 {
 		return nil
 	}
 	// An earlier use may be forgotten in memory and not yet in the table.
 	_, err := s.exec(`INSERT INTO use_up (key, until, sealed) VALUES ($1, $2, $3)
 		ON CONFLICT (key) DO UPDATE SET until = excluded.until, sealed = excluded.sealed`,
-		a.use.Value[:], ceilMilli(a.use.Until), a.use.Sealed)
+		c.Value[:], ceilMilli(c.Until), c.Sealed)
 	return err
 }
 

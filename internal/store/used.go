@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -180,11 +179,6 @@ func loadUsed(ctx context.Context, reads *reader) (*used, error) {
 		u.add(usedKey(key), ceilSecond(time.UnixMilli(until)))
 		return nil
 	})
-}
-
-// lostTo is what the second use of an assertion in one batch gets.
-func lostTo(winner *appending) error {
-	return &ledger.ReplayedError{Sealed: slices.Clone(winner.use.Sealed)}
 }
 
 // ceilMilli is the first whole Unix millisecond not before t.

@@ -47,12 +47,12 @@ type writer struct {
 
 // appending is an append that waits for its commit.
 type appending struct {
-	line line
-	use  *ledger.Consumed
-	gone <-chan struct{} // the caller's ctx.Done()
-	done chan error      // takes one answer without blocking
+	line     line
+	consumed []ledger.Consumed
+	gone     <-chan struct{} // the caller's ctx.Done()
+	done     chan error      // takes one answer without blocking
 
-	lost error // set when the assertion was used before, or cannot be remembered
+	lost error // set when a value was consumed before, or cannot be remembered
 }
 
 // changing is another transaction that waits for its commit.
@@ -89,8 +89,8 @@ func (w *writer) stop() {
 // append queues an entry and waits for its commit. It returns nil, a
 // *ledger.ReplayedError, ErrBusy or ErrClosed (nothing was recorded), ctx.Err()
 // or the failure of the commit (the outcome is unknown).
-func (w *writer) append(ctx context.Context, l line, use *ledger.Consumed) error {
-	a := &appending{line: l, use: use, gone: ctx.Done(), done: make(chan error, 1)}
+func (w *writer) append(ctx context.Context, l line, consumed []ledger.Consumed) error {
+	a := &appending{line: l, consumed: consumed, gone: ctx.Done(), done: make(chan error, 1)}
 	select {
 	case <-w.quit:
 		return ErrClosed
@@ -267,8 +267,7 @@ func (w *writer) commit(batch []*appending) {
 	clear(batch)
 }
 
-// appendAll records the appends of the batch, but for those whose assertion was
-// used up before.
+// appendAll records the appends of the batch, but for those that lost.
 func (t *tx) appendAll() error {
 	lines := make([]line, 0, len(t.batch))
 	for _, a := range t.batch {

@@ -43,7 +43,7 @@ func testEntry(n int) *ledger.Entry {
 func appendEntries(t *testing.T, d *DB, n int) {
 	t.Helper()
 	for i := range n {
-		if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+		if err := d.Append(t.Context(), testEntry(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -102,7 +102,7 @@ func TestAppendsThatWaitShareOneCommit(t *testing.T) {
 	for i := range callers {
 		wg.Go(func() {
 			mine := fmt.Sprint("sealed ", i)
-			u := &ledger.Consumed{Value: useKey{byte(i % keys)}, Until: clock(), Sealed: []byte(mine)}
+			u := ledger.Consumed{Value: useKey{byte(i % keys)}, Until: clock(), Sealed: []byte(mine)}
 			err := d.Append(t.Context(), testEntry(i), u)
 			mu.Lock()
 			defer mu.Unlock()
@@ -174,13 +174,13 @@ func TestFullQueueIsBusy(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
-			if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+			if err := d.Append(t.Context(), testEntry(i)); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	queued(d, 4)
-	if err := d.Append(t.Context(), testEntry(4), nil); !errors.Is(err, ErrBusy) {
+	if err := d.Append(t.Context(), testEntry(4)); !errors.Is(err, ErrBusy) {
 		t.Errorf("append to a full queue: %v", err)
 	}
 	resume()
@@ -191,7 +191,7 @@ func TestFullQueueIsBusy(t *testing.T) {
 func TestCallerGoneBeforeTheBatchIsDropped(t *testing.T) {
 	d := openNew(t)
 	resume := pause(t, d)
-	u := &ledger.Consumed{Value: useKey{1}, Until: clock()}
+	u := ledger.Consumed{Value: useKey{1}, Until: clock()}
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan error)
 	go func() { gone <- d.Append(ctx, testEntry(1), u) }()
@@ -214,7 +214,7 @@ func TestCloseCommitsWhatWaits(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 10 {
 		wg.Go(func() {
-			if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+			if err := d.Append(t.Context(), testEntry(i)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -228,7 +228,7 @@ func TestCloseCommitsWhatWaits(t *testing.T) {
 		t.Error(err)
 	}
 	wg.Wait()
-	if err := d.Append(t.Context(), testEntry(0), nil); !errors.Is(err, ErrClosed) {
+	if err := d.Append(t.Context(), testEntry(0)); !errors.Is(err, ErrClosed) {
 		t.Errorf("append to a closed store: %v", err)
 	}
 	if _, err := d.Forget(t.Context(), clock()); !errors.Is(err, ErrClosed) {
@@ -264,7 +264,7 @@ func TestWriterRecovers(t *testing.T) {
 			set(pragmas[0])
 			big := testEntry(3)
 			big.Object = incompressible(100_000)
-			u := &ledger.Consumed{Value: useKey{1}, Until: clock()}
+			u := ledger.Consumed{Value: useKey{1}, Until: clock()}
 			if err := d.Append(t.Context(), big, u); err == nil {
 				t.Fatal("an append was acknowledged that cannot have been written")
 			}
@@ -296,7 +296,7 @@ func TestFailedBeginLeavesNothing(t *testing.T) {
 		}
 	}
 	run(`CREATE TRIGGER refuse BEFORE INSERT ON used_batch BEGIN SELECT RAISE(ABORT, 'not now'); END`)
-	u := &ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
+	u := ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
 	if err := d.Append(t.Context(), testEntry(1), u); err == nil {
 		t.Fatal("an assertion that could not be recorded is used up")
 	}
@@ -337,12 +337,12 @@ func TestDoubtfulCommit(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			d := openNew(t)
 			appendEntries(t, d, 1)
-			u := &ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
+			u := ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
 			l, err := encode(testEntry(2))
 			if err != nil {
 				t.Fatal(err)
 			}
-			batch := []*appending{{line: l, use: u}}
+			batch := []*appending{{line: l, consumed: []ledger.Consumed{u}}}
 			err = d.writer.transact(func() *tx { return &tx{batch: batch} }, func(tx *tx) error {
 				if err := tx.appendAll(); err != nil {
 					return err
@@ -374,7 +374,7 @@ func TestDoubtfulCommit(t *testing.T) {
 func TestUsedIsRemembered(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")
 	d := openTest(t, path, Options{})
-	uses := []*ledger.Consumed{
+	uses := []ledger.Consumed{
 		{Value: useKey{1}, Until: clock().Add(time.Minute)},
 		{Value: useKey{2}, Until: clock().Add(time.Minute), Sealed: []byte("left")},
 	}
@@ -418,7 +418,7 @@ func TestUsedIsRemembered(t *testing.T) {
 func TestNoRoomToRemember(t *testing.T) {
 	d := openNew(t)
 	usedOf(d).size.Store(maxUsed)
-	u := &ledger.Consumed{Value: useKey{7, 255}, Until: clock().Add(time.Minute)}
+	u := ledger.Consumed{Value: useKey{7, 255}, Until: clock().Add(time.Minute)}
 	if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, errTooManyUsed) {
 		t.Errorf("append without room: %v", err)
 	}
@@ -444,7 +444,7 @@ func TestLongLivesPinNoOthers(t *testing.T) {
 	var wg sync.WaitGroup
 	for i, life := range []time.Duration{time.Minute, time.Minute, time.Hour} {
 		wg.Go(func() {
-			if err := d.Append(t.Context(), testEntry(i), &ledger.Consumed{Value: useKey{byte(i)}, Until: clock().Add(life)}); err != nil {
+			if err := d.Append(t.Context(), testEntry(i), ledger.Consumed{Value: useKey{byte(i)}, Until: clock().Add(life)}); err != nil {
 				t.Error(err)
 			}
 		})

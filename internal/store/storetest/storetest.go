@@ -86,6 +86,8 @@ func Parts() []Part {
 	return []Part{
 		{"use once", useOnce},
 		{"used stays used", usedStaysUsed},
+		{"several values", severalValues},
+		{"several values in a race", severalRace},
 		{"acknowledged is recorded", acknowledgedIsRecorded},
 		{"gone callers record nothing", goneCallers},
 		{"entries by query", entriesByQuery},
@@ -139,8 +141,8 @@ func change(action string) *ledger.Entry {
 }
 
 // use is the use-up of the n-th assertion.
-func use(n int, sealed string) *ledger.Consumed {
-	return &ledger.Consumed{
+func use(n int, sealed string) ledger.Consumed {
+	return ledger.Consumed{
 		Value: sha256.Sum256(fmt.Append(nil, "assertion ", n)), Until: start().Add(5 * time.Minute), Sealed: []byte(sealed),
 	}
 }
