@@ -152,6 +152,9 @@ func TestCopyThereAndBack(t *testing.T) {
 	first := newFile(t)
 	d := openURL(t, first)
 	fill(t, d, 1200)
+	for _, table := range []string{"client", "merchant", "signing_keys", "revocation"} {
+		tamper(t, d, `UPDATE `+table+` SET mac = CAST('reserved' AS BLOB)`)
+	}
 	_, err := d.Forget(t.Context(), time.Now())
 	must(t, err)
 	must(t, d.Close())

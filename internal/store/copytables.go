@@ -40,16 +40,16 @@ const (
 // registryTables lists what is the same in SQLite and PostgreSQL, each table after
 // those to which it refers.
 func registryTables() []table {
-	issuer := column{"issuer", text}
+	issuer, mac := column{"issuer", text}, column{"mac", octets}
 	return []table{
-		{"client", []column{issuer, {"id", text}, {"revision", number}, {"document", octets}}, 2, 1000},
+		{"client", []column{issuer, {"id", text}, {"revision", number}, {"document", octets}, mac}, 2, 1000},
 		{"client_key", []column{issuer, {"client", text}, {"kid", text}, {"thumbprint", text}, {"environment", text}, {"not_after", number}}, 3, 5000},
 		{"client_api_key", []column{issuer, {"digest", octets}, {"client", text}}, 2, 5000},
-		{"merchant", []column{issuer, {"id", text}, {"client", text}, {"document", octets}}, 2, 1000},
+		{"merchant", []column{issuer, {"id", text}, {"client", text}, {"document", octets}, mac}, 2, 1000},
 		{"card_token", []column{issuer, {"id", text}, {"merchant", text}, {"scheme", text}}, 2, 5000},
-		{"signing_keys", []column{issuer, {"revision", number}, {"document", octets}}, 1, 100},
+		{"signing_keys", []column{issuer, {"revision", number}, {"document", octets}, mac}, 1, 100},
 		{"last_used", []column{issuer, {"client", text}, {"credential", text}, {"at", number}}, 3, 5000},
-		{"revocation", []column{issuer, {"id", text}, {"until", number}, {"document", octets}}, 2, 5000},
+		{"revocation", []column{issuer, {"id", text}, {"until", number}, {"document", octets}, mac}, 2, 5000},
 	}
 }
 

@@ -374,7 +374,7 @@ func (t *copyTarget) verify(ctx context.Context, source *copySource) (how string
 	if err != nil {
 		return "", err
 	}
-	d := &DB{reads: newReader(t.db, t.file), packer: packer, marks: "marks", maintenance: make(chan struct{}, 1)}
+	d := &DB{reads: newReader(t.db, t.file), packer: packer, maintenance: make(chan struct{}, 1)}
 	report, err := d.Verify(ctx, nil)
 	if err != nil {
 		return "", err

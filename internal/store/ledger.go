@@ -93,7 +93,7 @@ func (r *batchReader) read(ctx context.Context) (*batch, error) {
 func (r *batchReader) fill(ctx context.Context) error {
 	r.ahead = nil
 	text := 0
-	err := r.d.reads.list(ctx, `SELECT first_seq, count, time_max, previous, last, `+r.d.marks+`, lines FROM ledger_batch
+	err := r.d.reads.list(ctx, `SELECT first_seq, count, time_max, previous, last, marks, lines FROM ledger_batch
 		WHERE first_seq >= $1 AND first_seq <= $2 ORDER BY first_seq LIMIT $3`,
 		[]any{r.next, r.last, r.atOnce},
 		func(scan func(...any) error) error {

@@ -110,27 +110,6 @@ func editLines(t *testing.T, d *DB, first int64, edit func([][]byte) [][]byte) {
 	}
 }
 
-// TestOlderBatches: a ledger whose first batches are from before lines were packed
-// is read, listed and verified as one.
-func TestOlderBatches(t *testing.T) {
-	d := openNew(t)
-	for _, n := range []int{3, 5, 3} {
-		appendBatch(t, d, n)
-	}
-	err := d.batches(t.Context(), 0, 4, func(b *batch) error {
-		tamper(t, d, `UPDATE ledger_batch SET lines = $1, marks = x'' WHERE first_seq = $2`, bytes.Join(b.lines, []byte{'\n'}), b.first)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	verified(t, d, 11)
-	found := 0
-	if err := d.Entries(t.Context(), ledger.Query{}, func(*ledger.Record) error { found++; return nil }); err != nil || found != 11 {
-		t.Errorf("%d entries, %v", found, err)
-	}
-}
-
 // TestPrunedStartNeedsItsAnchor prunes in steps that may each be the last one
 // before a crash.
 func TestPrunedStartNeedsItsAnchor(t *testing.T) {

@@ -12,8 +12,7 @@ import (
 const maxText = 64 << 20
 
 // packer makes the lines of a batch small: a Zstandard frame (RFC 8878) that
-// refers to a dictionary. Batches that begin with a brace are older and hold
-// their lines as they are.
+// refers to a dictionary.
 type packer struct {
 	encoder *zstd.Encoder // for the writer alone
 	decoder *zstd.Decoder
@@ -52,12 +51,9 @@ func (p *packer) pack(dst []byte, lines []line) []byte {
 
 // unpack returns the lines that pack was given.
 func (p *packer) unpack(packed []byte) ([][]byte, error) {
-	text := packed
-	if !bytes.HasPrefix(packed, []byte("{")) {
-		var err error
-		if text, err = p.decoder.DecodeAll(packed, nil); err != nil {
-			return nil, err
-		}
+	text, err := p.decoder.DecodeAll(packed, nil)
+	if err != nil {
+		return nil, err
 	}
 	return bytes.Split(text, []byte{'\n'}), nil
 }

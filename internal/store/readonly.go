@@ -26,24 +26,13 @@ func VerifyFile(ctx context.Context, path string, key ed25519.PublicKey) (ledger
 	if err != nil {
 		return ledger.VerifyReport{}, errors.Join(err, reads.Close())
 	}
-	d := &DB{reads: newReader(reads, true), packer: packer, marks: "marks", maintenance: make(chan struct{}, 1)}
-	var version int
-	if err := d.reads.row(ctx, `SELECT version FROM schema_version`, nil, []any{&version}); err != nil {
-		return ledger.VerifyReport{}, errors.Join(fmt.Errorf("store %s: %w", path, err), reads.Close())
-	}
-	if version < versionOfMarks {
-		d.marks = `x''`
-	}
+	d := &DB{reads: newReader(reads, true), packer: packer, maintenance: make(chan struct{}, 1)}
 	report, err := d.Verify(ctx, key)
 	if err := errors.Join(err, reads.Close()); err != nil {
 		return ledger.VerifyReport{}, fmt.Errorf("store %s: %w", path, err)
 	}
 	return report, nil
 }
-
-// versionOfMarks is the schema that brought the column. A file that is only to be
-// verified is not brought forward.
-const versionOfMarks = 3
 
 // readOnly opens the file at path, which must exist, for reading alone.
 func readOnly(path string) (*sql.DB, error) {

@@ -77,7 +77,6 @@ type DB struct {
 	database database
 	reads    *reader
 	packer   *packer
-	marks    string // the column, or what stands for it in a file from before it was there
 	writer   *writer
 	cache    *registryCache
 	alone    bool // no other process changes anything
@@ -163,7 +162,6 @@ func start(ctx context.Context, database database, options Options) (*DB, error)
 		database:    database,
 		reads:       newReader(reads, local),
 		packer:      packer,
-		marks:       "marks",
 		writer:      writer,
 		cache:       cache,
 		touched:     newTouched(),

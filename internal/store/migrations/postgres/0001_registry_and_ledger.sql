@@ -1,9 +1,11 @@
--- Identifiers are compared octet by octet, as SQLite does.
+-- Identifiers are compared byte by byte, as SQLite does. The column mac of a document is
+-- reserved: it is empty, and copied as it is.
 CREATE TABLE client (
 	issuer   TEXT COLLATE "C" NOT NULL,
 	id       TEXT COLLATE "C" NOT NULL,
 	revision BIGINT NOT NULL,
 	document BYTEA  NOT NULL,
+	mac      BYTEA  NOT NULL DEFAULT '',
 	PRIMARY KEY (issuer, id)
 );
 
@@ -37,6 +39,7 @@ CREATE TABLE merchant (
 	id       TEXT COLLATE "C" NOT NULL,
 	client   TEXT COLLATE "C" NOT NULL,
 	document BYTEA NOT NULL,
+	mac      BYTEA NOT NULL DEFAULT '',
 	PRIMARY KEY (issuer, id),
 	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
 );
@@ -57,7 +60,8 @@ CREATE INDEX card_token_merchant ON card_token (issuer, merchant, id);
 CREATE TABLE signing_keys (
 	issuer   TEXT COLLATE "C" NOT NULL PRIMARY KEY,
 	revision BIGINT NOT NULL,
-	document BYTEA  NOT NULL
+	document BYTEA  NOT NULL,
+	mac      BYTEA  NOT NULL DEFAULT ''
 );
 
 CREATE TABLE last_used (
@@ -68,18 +72,19 @@ CREATE TABLE last_used (
 	PRIMARY KEY (issuer, client, credential)
 );
 
--- Access tokens that were withdrawn before their end.
+-- Access tokens that were revoked before their end.
 CREATE TABLE revocation (
 	issuer   TEXT COLLATE "C" NOT NULL,
 	id       TEXT COLLATE "C" NOT NULL,
 	until    BIGINT NOT NULL,
 	document BYTEA  NOT NULL,
+	mac      BYTEA  NOT NULL DEFAULT '',
 	PRIMARY KEY (issuer, id)
 );
 
 CREATE INDEX revocation_until ON revocation (until);
 
--- Used-up assertions, by the first 16 octets of their keys, which cover the issuer.
+-- Consumed values, by their first 16 bytes, which cover the issuer.
 -- The table has no partitions: a unique index holds within one alone, and an
 -- assertion may be used once whatever day it is.
 CREATE TABLE use_up (
@@ -90,7 +95,7 @@ CREATE TABLE use_up (
 
 CREATE INDEX use_up_until ON use_up (until);
 
--- Up to when used assertions were forgotten, in Unix seconds. What would have been
+-- Up to when consumed values were forgotten, in Unix seconds. What would have been
 -- among them can never be told from unused.
 CREATE TABLE used_forgotten (
 	at BIGINT NOT NULL
@@ -99,7 +104,7 @@ CREATE TABLE used_forgotten (
 INSERT INTO used_forgotten (at) VALUES (0);
 
 -- The entries of one commit. first_seq carries the chain in its upper bits. Lines are
--- compressed; marks are the first 4 octets of each link of the chain, by which the
+-- compressed; marks are the first 4 bytes of each link of the chain, by which the
 -- first broken entry can be named. There is a partition for each day (UTC).
 CREATE TABLE ledger_batch (
 	first_seq BIGINT NOT NULL,

@@ -1,8 +1,10 @@
+-- The column mac of a document is reserved: it is empty, and copied as it is.
 CREATE TABLE client (
 	issuer   TEXT   NOT NULL,
 	id       TEXT   NOT NULL,
 	revision BIGINT NOT NULL,
 	document BLOB   NOT NULL,
+	mac      BLOB   NOT NULL DEFAULT x'',
 	PRIMARY KEY (issuer, id)
 ) WITHOUT ROWID;
 
@@ -36,6 +38,7 @@ CREATE TABLE merchant (
 	id       TEXT NOT NULL,
 	client   TEXT NOT NULL,
 	document BLOB NOT NULL,
+	mac      BLOB NOT NULL DEFAULT x'',
 	PRIMARY KEY (issuer, id),
 	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
 ) WITHOUT ROWID;
@@ -56,7 +59,8 @@ CREATE INDEX card_token_merchant ON card_token (issuer, merchant, id);
 CREATE TABLE signing_keys (
 	issuer   TEXT   NOT NULL PRIMARY KEY,
 	revision BIGINT NOT NULL,
-	document BLOB   NOT NULL
+	document BLOB   NOT NULL,
+	mac      BLOB   NOT NULL DEFAULT x''
 ) WITHOUT ROWID;
 
 CREATE TABLE last_used (
@@ -67,7 +71,20 @@ CREATE TABLE last_used (
 	PRIMARY KEY (issuer, client, credential)
 ) WITHOUT ROWID;
 
--- Used-up assertions. The key covers the issuer.
+-- Access tokens that were revoked before their end.
+CREATE TABLE revocation (
+	issuer   TEXT   NOT NULL,
+	id       TEXT   NOT NULL,
+	until    BIGINT NOT NULL,
+	document BLOB   NOT NULL,
+	mac      BLOB   NOT NULL DEFAULT x'',
+	PRIMARY KEY (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX revocation_until ON revocation (until);
+
+-- The consumed values with which something is left for whoever comes with them later.
+-- The key covers the issuer.
 CREATE TABLE use_up (
 	key    BLOB   NOT NULL PRIMARY KEY,
 	until  BIGINT NOT NULL,
@@ -76,8 +93,25 @@ CREATE TABLE use_up (
 
 CREATE INDEX use_up_until ON use_up (until);
 
--- The entries of one commit: lines holds their canonical lines, parted by line
--- feeds, hashes the 32 octets of the chain after each.
+-- The values that the entries of one batch consumed, those of one minute's end
+-- together, from which the set in memory is made at the start.
+CREATE TABLE used_batch (
+	until     BIGINT NOT NULL,
+	first_seq BIGINT NOT NULL,
+	keys      BLOB   NOT NULL,
+	PRIMARY KEY (until, first_seq)
+) WITHOUT ROWID;
+
+-- Up to when consumed values were forgotten, in Unix seconds. What would have been
+-- among them can never be told from unused.
+CREATE TABLE used_forgotten (
+	at BIGINT NOT NULL
+);
+
+INSERT INTO used_forgotten (at) VALUES (0);
+
+-- The entries of one commit. Lines are compressed; marks are the first 4 bytes of each
+-- link of the chain, by which the first broken entry can be named.
 CREATE TABLE ledger_batch (
 	first_seq INTEGER PRIMARY KEY,
 	count     BIGINT NOT NULL,
@@ -85,7 +119,7 @@ CREATE TABLE ledger_batch (
 	time_max  BIGINT NOT NULL,
 	previous  BLOB   NOT NULL,
 	last      BLOB   NOT NULL,
-	hashes    BLOB   NOT NULL,
+	marks     BLOB   NOT NULL,
 	lines     BLOB   NOT NULL
 );
 
