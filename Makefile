@@ -21,7 +21,7 @@ build-openssl: ## build bin/moneyer-openssl, which signs with the OpenSSL instal
 	@$(BUILD_OPENSSL) -o bin/moneyer-openssl ./cmd/moneyer
 
 cluster: build ## three replicas, PostgreSQL with two synchronous standbys, HAProxy, on loopback
-	@go run ./cluster
+	@go run -C cluster .
 
 test: ## install what the tests need, then pass every test
 	@./test.sh
@@ -36,15 +36,16 @@ fuzz: ## run every fuzz target for FUZZTIME (60s)
 	@./fuzz.sh
 
 bench: ## measure Moneyer, its ceiling and other servers, write docs/benchmarks (under 20 minutes)
-	@go run ./bench -out docs/benchmarks
+	@go run -C bench . -out docs/benchmarks
 
 bench-quick: ## measure Moneyer and its ceiling (under 2 minutes), write nothing
-	@go run ./bench -quick
+	@go run -C bench . -quick
 
 BENCH ?= .
 COUNT ?= 1
 bench-micro: ## the Go micro-benchmarks, with allocations: BENCH=pattern COUNT=n
-	@go test -run='^$$' -bench='$(BENCH)' -benchmem -cpu=1 -count=$(COUNT) $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
+	@for package in $$(git grep -l '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u); do \
+		go test -C "$$package" -run='^$$' -bench='$(BENCH)' -benchmem -cpu=1 -count=$(COUNT) . || exit; done
 
 bench-compare: ## the micro-benchmarks of two commits in turns, by benchstat: OLD=commit [NEW=commit]
 	@BENCH='$(BENCH)' PACKAGES='$(PACKAGES)' ./bench/compare.sh '$(OLD)' '$(NEW)'

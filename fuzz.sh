@@ -6,9 +6,9 @@ cd "$(dirname "$0")" || exit 1
 failed=() count=0
 while IFS=: read -r file _ line; do
   target=$(sed -E 's/^func (Fuzz[A-Za-z0-9_]*).*/\1/' <<<"$line")
-  package=./$(dirname "$file")
+  package=$(dirname "$file")
   echo "$package $target ..."
-  go test "$package" -run='^$' -fuzz="^$target\$" -fuzztime="${FUZZTIME:-60s}" >/tmp/fuzz.$$ 2>&1 || {
+  go test -C "$package" . -run='^$' -fuzz="^$target\$" -fuzztime="${FUZZTIME:-60s}" >/tmp/fuzz.$$ 2>&1 || {
     tail -n 30 /tmp/fuzz.$$
     failed+=("$package $target")
   }

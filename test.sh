@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Passes every test, those with other people's clients and verifiers included
-# (interop/), and installs what they need: on Debian and its kin by apt-get, as
-# root or by sudo, and by npm below interop/node. Elsewhere it names what is
-# missing, runs the rest, and fails, so that nobody takes a part for the whole.
+# Passes every test of every module, those with other people's clients and
+# verifiers included (interop/), and installs what they need: on Debian and its kin
+# by apt-get, as root or by sudo, and by npm below interop/node. Elsewhere it names
+# what is missing, runs the rest, and fails, so that nobody takes a part for the
+# whole.
 #
 #   ./test.sh                    every test
 #   ./test.sh cluster [pattern]  the long run of cluster/ alone, up to an hour
@@ -123,7 +124,7 @@ if [ "${#missing[@]}" -gt 0 ] && command -v apt-get >/dev/null; then
 fi
 if [ "$mode" = cluster ]; then
   [ "${#missing[@]}" -eq 0 ] || say "Missing: ${missing[*]}. The tests that need them fail."
-  MONEYER_REQUIRE_ALL=1 exec go test ./cluster -run="${2:-.}" -v -count=1 -timeout=90m -args -long
+  MONEYER_REQUIRE_ALL=1 exec go test -C cluster . -run="${2:-.}" -v -count=1 -timeout=90m -args -long
 fi
 install_node
 
@@ -135,14 +136,15 @@ if [ "${#missing[@]}" -gt 0 ]; then
   failed+=("only a part was tested, for this is missing: ${missing[*]}")
 fi
 
-say "go vet ./..."
-go vet ./... || failed+=("go vet ./...")
-say "go test -race -shuffle=on ./..."
-go test -race -shuffle=on -timeout=12m ./... || failed+=("go test ./...")
+say "go vet ./..., in every module"
+./modules.sh go vet ./... || failed+=("go vet ./...")
+say "go test -race -shuffle=on ./..., in every module"
+./modules.sh go test -race -shuffle=on -timeout=12m ./... || failed+=("go test ./...")
 if has_libcrypto; then
   say "go test -race -tags openssl, where keys sign and tokens are verified"
   go vet -tags openssl ./internal/openssl &&
     CGO_ENABLED=1 go test -race -shuffle=on -tags openssl ./internal/openssl ./internal/jose ./bearer ./internal/authority &&
+    CGO_ENABLED=1 go test -C interop -race -shuffle=on -tags openssl ./differential &&
     CGO_ENABLED=1 go test -tags openssl -run Memory ./internal/openssl ||
     failed+=("go test -tags openssl")
 fi
@@ -153,4 +155,4 @@ if [ "${#failed[@]}" -gt 0 ]; then
   printf '  %s\n' "${failed[@]}"
   exit 1
 fi
-say "${green}green: go vet, and every test of every package with the race detector and every counterpart there ($took)"
+say "${green}green: go vet, and every test of every module with the race detector and every counterpart there ($took)"

@@ -13,11 +13,10 @@ import (
 )
 
 // BenchmarkVerify: an ES256 token by this package, without and with its cache,
-// beside the signature alone and two other libraries.
+// beside the signature alone. interop/differential measures other libraries.
 func BenchmarkVerify(b *testing.B) {
 	m := newMint(b, jose.ES256, "k1", "at+jwt")
 	token := m.token(b, nil)
-	others := m.oracles()
 	b.Run("signature-alone", func(b *testing.B) {
 		key, ok := m.key.(*ecdsa.PrivateKey)
 		if !ok {
@@ -48,22 +47,6 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		})
 	}
-	b.Run("go-oidc", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if _, err := others.oidc.Verify(b.Context(), token); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("golang-jwt", func(b *testing.B) {
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := others.golangJWT(token); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
 }
 
 // BenchmarkRevocationList: a cached token by an issuer that revoked none, or ten

@@ -7,8 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
+	"moneyer/bench/trial"
 )
 
 func TestParse(t *testing.T) {
@@ -37,13 +37,13 @@ func TestParse(t *testing.T) {
 
 func TestCommand(t *testing.T) {
 	got := command([]string{"-out", "/home/me/out", "-folder=/tmp/x", "-servers", "a b", "-quick"})
-	if want := "go run ./bench -out out -folder=x -servers 'a b' -quick"; got != want {
+	if want := "go run -C bench . -out out -folder=x -servers 'a b' -quick"; got != want {
 		t.Errorf("got %s", got)
 	}
 }
 
 func TestScrub(t *testing.T) {
-	r := &report.Report{Failed: []string{"open /home/me/x/bench/.cache/y: no; GET https://registry.example.com/z failed; http://127.0.0.1:1/ too"}}
+	r := &trial.Report{Failed: []string{"open /home/me/x/bench/.cache/y: no; GET https://registry.example.com/z failed; http://127.0.0.1:1/ too"}}
 	scrub(r, "/home/me/x")
 	if want := "open bench/.cache/y: no; GET (an address) failed; http://127.0.0.1:1/ too"; r.Failed[0] != want {
 		t.Errorf("got %s", r.Failed[0])
@@ -51,18 +51,18 @@ func TestScrub(t *testing.T) {
 }
 
 func TestTargets(t *testing.T) {
-	row := func(server string, kind subject.Kind, variant string, rate, cpu float64) report.Row {
-		return report.Row{Server: server, Kind: string(kind), Variant: variant, Connections: 64, Rounds: 3,
-			Rate: report.Spread{Median: rate}, CPU: report.Spread{Median: cpu}}
+	row := func(server string, kind subject.Kind, variant string, rate, cpu float64) trial.Row {
+		return trial.Row{Server: server, Kind: string(kind), Variant: variant, Connections: 64, Rounds: 3,
+			Rate: trial.Spread{Median: rate}, CPU: trial.Spread{Median: cpu}}
 	}
 	cc, grant, pkj := subject.ClientCredentialsES256, subject.JWTBearerES256, subject.PrivateKeyJWTES256
-	r := &report.Report{
-		Servers: []report.Server{{Name: own, Memory: 50e6}, {Name: "oidc-provider"}, {Name: "dex, memory"}},
-		Rows: []report.Row{row(own, cc, ownPlain, 11000, 80), row(own, grant, ownGrant, 6000, 150), row(own, grant, ownPlain, 5900, 150), row(ownFaster, grant, ownGrant, 7200, 130),
+	r := &trial.Report{
+		Servers: []trial.Server{{Name: own, Memory: 50e6}, {Name: "oidc-provider"}, {Name: "dex, memory"}},
+		Rows: []trial.Row{row(own, cc, ownPlain, 11000, 80), row(own, grant, ownGrant, 6000, 150), row(own, grant, ownPlain, 5900, 150), row(ownFaster, grant, ownGrant, 7200, 130),
 			row("oidc-provider", cc, "", 2200, 400), row("oidc-provider", pkj, "", 1200, 800), row("dex, memory", cc, "", 5000, 190), row(ownMany, grant, ownPlain, 5000, 180)},
-		Paced: []report.Paced{{Server: own, Kind: string(grant), P99: report.Spread{Median: 4000}}, {Server: "oidc-provider", Kind: string(grant), P99: report.Spread{Median: 30000}}},
+		Paced: []trial.Paced{{Server: own, Kind: string(grant), P99: trial.Spread{Median: 4000}}, {Server: "oidc-provider", Kind: string(grant), P99: trial.Spread{Median: 30000}}},
 	}
-	r.Rows[0].Ratio = &report.Spread{Median: 0.72}
+	r.Rows[0].Ratio = &trial.Spread{Median: 0.72}
 	var got []string
 	for _, target := range targets(r) {
 		if target.Got != nil {

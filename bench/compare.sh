@@ -34,7 +34,7 @@ else
   new_tree=$PWD
 fi
 
-# with_benchmarks TREE: the packages of the module that have some.
+# with_benchmarks TREE: the packages that have some, of every module.
 with_benchmarks() {
   (cd "$1" && git grep -l --untracked '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 }
@@ -45,8 +45,8 @@ mkdir -p bin
 go build -C tools -o ../bin/benchstat golang.org/x/perf/cmd/benchstat
 for package in $packages; do
   name=${package//[.\/]/_}
-  go test -C "$work/old" -c -o "$work/old$name.test" "$package"
-  go test -C "$new_tree" -c -o "$work/new$name.test" "$package"
+  go test -C "$work/old/$package" -c -o "$work/old$name.test" .
+  go test -C "$new_tree/$package" -c -o "$work/new$name.test" .
 done
 
 # run SIDE TREE PACKAGE: each benchmark once, in the package's own folder.

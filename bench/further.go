@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"moneyer/bench/moneyer"
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 	"moneyer/bench/trial"
 )
@@ -29,11 +28,11 @@ type further struct {
 	*choices
 	*trial.Trial
 	base moneyer.Options
-	r    *report.Report
+	r    *trial.Report
 }
 
 // run measures one after another.
-func (f *further) run(ctx context.Context, r *report.Report) error {
+func (f *further) run(ctx context.Context, r *trial.Report) error {
 	f.r = r
 	steps := []struct {
 		name string

@@ -5,9 +5,9 @@
 // asks them from another, in turns, and checks every answer. What it finds goes
 // to standard output and, with -out, to Markdown, JSON and SVG. Linux only.
 //
-//	go run ./bench -quick                     Moneyer and the ceiling, two minutes
-//	go run ./bench -out docs/benchmarks       everything, twenty minutes
-//	go run ./bench -servers moneyer,dex -kinds client_credentials -connections 64
+//	go run -C bench . -quick                     Moneyer and the ceiling, two minutes
+//	go run -C bench . -out docs/benchmarks       everything, twenty minutes
+//	go run -C bench . -servers moneyer,dex -kinds client_credentials -connections 64
 package main
 
 import (
@@ -20,7 +20,7 @@ import (
 	"syscall"
 	"time"
 
-	"moneyer/bench/ceiling"
+	"moneyer/bench/subject"
 )
 
 func main() {
@@ -44,12 +44,12 @@ func run(ctx context.Context, args []string) error {
 		if len(args) != 4 {
 			return errors.New("usage: bench reference WORK ADDRESS CLIENT")
 		}
-		return ceiling.Serve(ctx, ceiling.Work(args[1]), args[2], args[3])
+		return subject.ServeReference(ctx, subject.Work(args[1]), args[2], args[3])
 	case "raw":
 		if len(args) != 2 {
 			return errors.New("usage: bench raw ADDRESS")
 		}
-		return ceiling.ServeRaw(ctx, args[1])
+		return subject.ServeRaw(ctx, args[1])
 	case "micro":
 		return micro(ctx, args[1:])
 	default:
@@ -65,7 +65,7 @@ func micro(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	m, err := ceiling.Measure(ctx, args[0], each)
+	m, err := subject.MeasureMicro(ctx, args[0], each)
 	if err != nil {
 		return err
 	}

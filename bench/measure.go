@@ -4,17 +4,14 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 
-	"moneyer/bench/ceiling"
 	"moneyer/bench/moneyer"
 	"moneyer/bench/peers"
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 	"moneyer/bench/trial"
 )
@@ -28,7 +25,7 @@ func measure(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	root, err := repository()
+	root, err := subject.Repository()
 	if err != nil {
 		return err
 	}
@@ -60,6 +57,9 @@ func measure(ctx context.Context, args []string) error {
 	if err := r.Markdown(os.Stdout); err != nil || c.out == "" {
 		return err
 	}
+	if !filepath.IsAbs(c.out) {
+		c.out = filepath.Join(root, c.out)
+	}
 	return r.Write(c.out)
 }
 
@@ -73,7 +73,7 @@ func terminal(file *os.File) bool {
 var elsewhere = regexp.MustCompile(`https?://[a-zA-Z][^\s"]*`)
 
 // scrub takes out of what failed what is a matter of this machine.
-func scrub(r *report.Report, root string) {
+func scrub(r *trial.Report, root string) {
 	clean := func(text string) string {
 		return elsewhere.ReplaceAllString(strings.ReplaceAll(text, root+string(filepath.Separator), ""), "(an address)")
 	}
@@ -87,7 +87,7 @@ func scrub(r *report.Report, root string) {
 
 // command is how the same is measured again, without what is a matter of this machine.
 func command(args []string) string {
-	words := []string{"go run ./bench"}
+	words := []string{"go run -C bench ."}
 	for _, arg := range args {
 		if name, value, found := strings.Cut(arg, "="); found && filepath.IsAbs(value) {
 			arg = name + "=" + filepath.Base(value)
@@ -103,7 +103,7 @@ func command(args []string) string {
 }
 
 // try runs the whole trial.
-func (c *choices) try(ctx context.Context, root, folder string, progress *trial.Progress) (*report.Report, error) {
+func (c *choices) try(ctx context.Context, root, folder string, progress *trial.Progress) (*trial.Report, error) {
 	restarts := 3
 	if c.quick {
 		restarts = 1
@@ -117,7 +117,7 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err != nil {
 		return nil, err
 	}
-	references, err := ceiling.References(model)
+	references, err := subject.References(model)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err := t.Pin(); err != nil {
 		return nil, err
 	}
-	var after func(context.Context, *report.Report) error
+	var after func(context.Context, *trial.Report) error
 	if c.further && c.server(own) {
 		f := &further{choices: c, Trial: t, base: moneyer.Options{Root: root, Log: progress.Detail()}}
 		after = f.run
@@ -172,23 +172,4 @@ func (c *choices) contenders(root string, progress *trial.Progress) []subject.Se
 		servers = append(servers, peers.All()...)
 	}
 	return slices.DeleteFunc(servers, func(s subject.Server) bool { return !c.server(s.Name) })
-}
-
-// repository finds the root of the module from where the program was started.
-func repository() (string, error) {
-	at, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		text, err := os.ReadFile(filepath.Join(at, "go.mod"))
-		if err == nil && strings.HasPrefix(string(text), "module moneyer\n") {
-			return at, nil
-		}
-		above := filepath.Dir(at)
-		if above == at {
-			return "", fmt.Errorf("start it in the repository: no go.mod of module moneyer found")
-		}
-		at = above
-	}
 }

@@ -3,13 +3,12 @@ package main
 import (
 	"strings"
 
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 	"moneyer/bench/trial"
 )
 
 // targets holds what was found against what Moneyer is to reach.
-func targets(r *report.Report) []report.Target {
+func targets(r *trial.Report) []trial.Target {
 	g := goals{r: r}
 	g.ceilings()
 	g.faster()
@@ -22,20 +21,20 @@ func targets(r *report.Report) []report.Target {
 }
 
 type goals struct {
-	r   *report.Report
-	all []report.Target
+	r   *trial.Report
+	all []trial.Target
 }
 
 // least adds a target that is reached from a figure upwards; nil was not measured.
 func (g *goals) least(what string, want float64, unit string, got *float64) {
-	g.all = append(g.all, report.Target{What: what, Want: want, Unit: unit, Got: got})
+	g.all = append(g.all, trial.Target{What: what, Want: want, Unit: unit, Got: got})
 }
 
 func (g *goals) most(what string, want float64, unit string, got *float64) {
-	g.all = append(g.all, report.Target{What: what, Want: want, Unit: unit, Got: got, AtMost: true})
+	g.all = append(g.all, trial.Target{What: what, Want: want, Unit: unit, Got: got, AtMost: true})
 }
 
-func (g *goals) row(server string, kind subject.Kind, variant string) *report.Row {
+func (g *goals) row(server string, kind subject.Kind, variant string) *trial.Row {
 	return g.r.Row(server, string(kind), variant, trial.Compared)
 }
 
@@ -60,7 +59,7 @@ func (g *goals) ceilings() {
 }
 
 // times is how many times the rate of one row is in another.
-func times(a, b *report.Row) *float64 {
+func times(a, b *trial.Row) *float64 {
 	if a == nil || b == nil || b.Rate.Median == 0 {
 		return nil
 	}
@@ -121,7 +120,7 @@ func (g *goals) against(server string, rival *rival) {
 }
 
 // any row of a server and kind, whatever its variant.
-func (g *goals) any(server string, kind subject.Kind) *report.Row {
+func (g *goals) any(server string, kind subject.Kind) *trial.Row {
 	for i := range g.r.Rows {
 		row := &g.r.Rows[i]
 		if row.Server == server && row.Kind == string(kind) && row.Connections == trial.Compared && row.Error == "" {

@@ -13,7 +13,7 @@ import (
 
 	"moneyer/cluster/load"
 	"moneyer/cluster/stand"
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 // TestBackup takes copies under load and starts a server elsewhere on each: the
@@ -74,7 +74,7 @@ func restore(t *testing.T, s *stand.Stand, folder string) (r *restored, issuer s
 	}
 	var addresses [2]string
 	for n := range addresses {
-		port, err := pgserver.FreePort(t.Context())
+		port, err := pgtest.FreePort(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}

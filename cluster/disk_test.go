@@ -10,8 +10,7 @@ import (
 
 	"moneyer/cluster/load"
 	"moneyer/cluster/stand"
-	"moneyer/internal/keeper"
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 // TestReadOnly makes the database take no writes: no token without its entry, 503
@@ -33,7 +32,7 @@ func TestReadOnly(t *testing.T) {
 // TestDiskFull fills the disk that the database is on, and makes room again.
 func TestDiskFull(t *testing.T) {
 	world(t) // which skips where it should
-	folder, err := keeper.New("", "moneyer-disk-")
+	folder, err := pgtest.NewFolder("", "moneyer-disk-")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +50,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	o := options(shared.binary)
 	o.Replicas, o.Standbys = 1, -1
-	o.Database = pgserver.Options{Dir: disk, Settings: map[string]string{
+	o.Database = pgtest.Options{Dir: disk, Settings: map[string]string{
 		"min_wal_size": "32MB", "max_wal_size": "48MB", "wal_keep_size": "0"}}
 	s, err := stand.Start(t.Context(), o)
 	if err != nil {
@@ -85,7 +84,7 @@ func TestDiskFull(t *testing.T) {
 
 // panicked makes PostgreSQL begin new segments of its log until there is no room for
 // one, of which it dies.
-func panicked(t *testing.T, server *pgserver.Server) error {
+func panicked(t *testing.T, server *pgtest.Server) error {
 	t.Helper()
 	for range 20 {
 		if err := server.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS room (n int); SELECT pg_switch_wal()"); err != nil {

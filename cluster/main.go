@@ -32,7 +32,7 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
-	binary := flags.String("moneyer", "bin/moneyer", "the command to run, as `make build` makes it")
+	binary := flags.String("moneyer", "../bin/moneyer", "the command to run, as `make build` makes it")
 	replicas := flags.Int("replicas", 3, "how many replicas to run")
 	if err := flags.Parse(args); err != nil {
 		return err

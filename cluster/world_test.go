@@ -20,8 +20,7 @@ import (
 	"moneyer/assertion"
 	"moneyer/cluster/load"
 	"moneyer/cluster/stand"
-	"moneyer/internal/keeper"
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 var long = flag.Bool("long", false, "break the cluster as often as `make test-cluster` does")
@@ -58,7 +57,7 @@ func busy(promised time.Duration) time.Duration {
 // takes seconds.
 var shared struct {
 	once   sync.Once
-	folder *keeper.Folder
+	folder *pgtest.Folder
 	binary string
 	stand  *stand.Stand
 	err    error
@@ -94,7 +93,7 @@ drain_delay = "800ms"
 }
 
 func bringUp() {
-	if shared.folder, shared.err = keeper.New("", "moneyer-cluster-test-"); shared.err != nil {
+	if shared.folder, shared.err = pgtest.NewFolder("", "moneyer-cluster-test-"); shared.err != nil {
 		return
 	}
 	shared.binary = *binary
@@ -108,7 +107,7 @@ func bringUp() {
 
 func build(folder string) (string, error) {
 	path := filepath.Join(folder, "moneyer")
-	if out, err := exec.Command("go", "build", "-o", path, "moneyer/cmd/moneyer").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-C", "..", "-o", path, "./cmd/moneyer").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build moneyer: %w\n%s", err, out)
 	}
 	return path, nil
@@ -121,7 +120,7 @@ func world(t *testing.T) *stand.Stand {
 		t.Skip("-short")
 	}
 	shared.once.Do(bringUp)
-	if errors.Is(shared.err, pgserver.ErrMissing) || errors.Is(shared.err, stand.ErrNoHAProxy) {
+	if errors.Is(shared.err, pgtest.ErrMissing) || errors.Is(shared.err, stand.ErrNoHAProxy) {
 		if os.Getenv("MONEYER_REQUIRE_ALL") == "1" {
 			t.Fatal(shared.err)
 		}

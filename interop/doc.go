@@ -15,5 +15,6 @@
 // A counterpart that is not installed makes its test skip and say what to install;
 // with MONEYER_REQUIRE_ALL=1, as in `make test`, it fails instead.
 //
-// Nothing here is built into Moneyer.
+// Nothing here is built into Moneyer. interop/differential compares libraries with
+// ours, without a server.
 package interop

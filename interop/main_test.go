@@ -79,8 +79,8 @@ type demo struct {
 // and starts it.
 func startSandbox(dir string) (*sandbox, error) {
 	s := &sandbox{binary: filepath.Join(dir, "moneyer"), dir: filepath.Join(dir, "sandbox"), log: &logBuffer{}, exited: make(chan error, 1)}
-	args := append([]string{"build"}, buildFlags...)
-	if out, err := exec.Command("go", append(args, "-o", s.binary, "moneyer/cmd/moneyer")...).CombinedOutput(); err != nil {
+	args := append([]string{"build", "-C", ".."}, buildFlags...)
+	if out, err := exec.Command("go", append(args, "-o", s.binary, "./cmd/moneyer")...).CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build moneyer: %w\n%s", err, out)
 	}
 	ports := freePorts(2)

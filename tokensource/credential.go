@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -70,7 +71,7 @@ func (c Credential) LogValue() slog.Value {
 // choose returns the first grant and client authentication of the policy that the
 // credential is enough for. A subject or audience in r wants an assertion as the
 // grant.
-func (c *Credential) choose(p *platform.Profile, r Request) (oauth.GrantType, oauth.ClientAuth, error) {
+func (c *Credential) choose(p *platform.Profile, r Request) (oauth.GrantType, platform.AuthSet, error) {
 	wanted := c.Grant
 	if wanted == "" && c.Key != nil && (r.Subject != "" || r.Audience != "") {
 		wanted = oauth.JWTBearer
@@ -79,62 +80,64 @@ func (c *Credential) choose(p *platform.Profile, r Request) (oauth.GrantType, oa
 		if wanted != "" && wanted != grant.Type {
 			continue
 		}
-		for _, auth := range grant.ClientAuth {
-			if (c.Auth == "" || c.Auth == auth) && c.suffices(auth) {
-				return grant.Type, auth, nil
+		for _, set := range grant.ClientAuth {
+			if (c.Auth == "" || string(c.Auth) == set.String()) && set.NeedsOnly(c.held()) {
+				return grant.Type, set, nil
 			}
 		}
 	}
-	return "", "", fmt.Errorf("tokensource: the credential fits no grant of %s: %s", p.Name, needs(p))
+	return "", nil, fmt.Errorf("tokensource: the credential fits no grant of %s: %s", p.Name, needs(p))
 }
 
-// suffices reports whether the credential has what auth needs. AuthNone goes with
-// an assertion as the grant, as package profile checks.
-func (c *Credential) suffices(auth oauth.ClientAuth) bool {
-	switch auth {
-	case oauth.AuthNone, oauth.AuthPrivateKeyJWT:
-		return c.ClientID != "" && c.Key != nil
-	case oauth.AuthBasic, oauth.AuthPost:
-		return c.ClientID != "" && c.Secret != ""
-	case oauth.AuthAPIKey:
-		return c.APIKey != ""
-	default:
-		return false
-	}
+// held says which fields are set.
+func (c *Credential) held() platform.Held {
+	return platform.Held{ID: c.ClientID != "", Secret: c.Secret != "", APIKey: c.APIKey != "", Key: c.Key != nil}
 }
 
 // needs says what a credential needs for each grant of the profile.
 func needs(p *platform.Profile) string {
 	var text string
 	for _, grant := range p.Policy.Grants {
-		for _, auth := range grant.ClientAuth {
+		for _, set := range grant.ClientAuth {
 			if text != "" {
 				text += "; "
 			}
-			text += fmt.Sprintf("%s with %s needs %s", grant.Type, auth, fields(auth))
+			text += fmt.Sprintf("%s with %s needs %s", grant.Type, set, fields(set))
 		}
 	}
 	return text
 }
 
-func fields(auth oauth.ClientAuth) string {
-	switch auth {
-	case oauth.AuthBasic, oauth.AuthPost:
-		return "ClientID and Secret"
-	case oauth.AuthAPIKey:
-		return "APIKey"
-	default:
-		return "ClientID and Key"
+// fields lists the fields of a Credential that a set of methods needs.
+func fields(set platform.AuthSet) string {
+	var names []string
+	need := func(name string) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
 	}
+	if !slices.Equal(set, platform.AuthSet{oauth.AuthAPIKey}) {
+		need("ClientID")
+	}
+	if set.Has(oauth.AuthBasic) || set.Has(oauth.AuthPost) {
+		need("Secret")
+	}
+	if set.Has(oauth.AuthAPIKey) {
+		need("APIKey")
+	}
+	if len(set) == 0 || set.Has(oauth.AuthPrivateKeyJWT) {
+		need("Key")
+	}
+	return strings.Join(names, " and ")
 }
 
 // check checks the credential against the limits of the profile.
-func (c *Credential) check(p *platform.Profile, auth oauth.ClientAuth) error {
-	if auth == oauth.AuthAPIKey {
-		if len(c.APIKey) > p.Wire.APIKey.MaxLength || !visible(c.APIKey) {
-			return fmt.Errorf("tokensource: the API key must be 1 to %d visible ASCII characters without blanks", p.Wire.APIKey.MaxLength)
-		}
-		return nil
+func (c *Credential) check(p *platform.Profile, set platform.AuthSet) error {
+	if set.Has(oauth.AuthAPIKey) && (len(c.APIKey) > p.Wire.APIKey.MaxLength || !visible(c.APIKey)) {
+		return fmt.Errorf("tokensource: the API key must be 1 to %d visible ASCII characters without blanks", p.Wire.APIKey.MaxLength)
+	}
+	if len(set) == 1 && set.Has(oauth.AuthAPIKey) {
+		return nil // it names its client by itself
 	}
 	if id := p.Policy.ClientID; !id.Accepts(c.ClientID) {
 		return fmt.Errorf("tokensource: ClientID %q does not have the form of %s: %s", c.ClientID, p.Name, id)

@@ -27,7 +27,7 @@ type plan struct {
 	credential  *Credential
 	url         *url.URL
 	grant       oauth.GrantType
-	auth        oauth.ClientAuth
+	auth        platform.AuthSet
 	scope       oauth.Scope
 	params      url.Values // the platform's own
 	correlation string
@@ -142,7 +142,7 @@ func (p *plan) planAssertion(issuer string, r Request) error {
 	case p.grant == oauth.JWTBearer:
 		p.subject = cmp.Or(r.Subject, c.ClientID)
 		p.audience = cmp.Or(r.Audience, p.defaultAudience(issuer))
-	case p.auth == oauth.AuthPrivateKeyJWT:
+	case p.auth.Has(oauth.AuthPrivateKeyJWT):
 		p.subject, p.audience = c.ClientID, issuer
 		typ = cmp.Or(typ, typClientAuthentication)
 	default:

@@ -93,13 +93,13 @@ func (p *plan) values(param *platform.Param, signed string) []string {
 	case platform.MeansScope:
 		return one(true, p.scope.String())
 	case platform.MeansClientID:
-		return one(p.auth == oauth.AuthPost, p.credential.ClientID)
+		return one(p.auth.Has(oauth.AuthPost), p.credential.ClientID)
 	case platform.MeansClientSecret:
-		return one(p.auth == oauth.AuthPost, p.credential.Secret)
+		return one(p.auth.Has(oauth.AuthPost), p.credential.Secret)
 	case platform.MeansClientAssertionType:
-		return one(p.auth == oauth.AuthPrivateKeyJWT, oauth.AssertionTypeJWT)
+		return one(p.auth.Has(oauth.AuthPrivateKeyJWT), oauth.AssertionTypeJWT)
 	case platform.MeansClientAssertion:
-		return one(p.auth == oauth.AuthPrivateKeyJWT, signed)
+		return one(p.auth.Has(oauth.AuthPrivateKeyJWT), signed)
 	default:
 		return p.params[param.Name]
 	}
@@ -127,10 +127,10 @@ func (p *plan) request(ctx context.Context, now time.Time) (*http.Request, error
 	req.Header.Set("Content-Type", mediaType)
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set(wire.Correlation.Header, p.correlation)
-	switch p.auth {
-	case oauth.AuthBasic: // form-encoded first: RFC 6749 §2.3.1
+	if p.auth.Has(oauth.AuthBasic) { // form-encoded first: RFC 6749 §2.3.1
 		req.SetBasicAuth(url.QueryEscape(p.credential.ClientID), url.QueryEscape(p.credential.Secret))
-	case oauth.AuthAPIKey:
+	}
+	if p.auth.Has(oauth.AuthAPIKey) {
 		req.Header.Set(wire.APIKey.Header, strings.TrimSpace(wire.APIKey.Scheme+" "+p.credential.APIKey))
 	}
 	return req, nil

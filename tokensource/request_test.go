@@ -2,6 +2,9 @@ package tokensource_test
 
 import (
 	"crypto"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -9,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 	"github.com/google/go-cmp/cmp"
 
 	"moneyer/assertion"
@@ -178,19 +182,28 @@ func TestAssertion(t *testing.T) {
 	}
 }
 
-// readAssertion verifies the assertion in a form with a library that is not ours.
+// readAssertion verifies the assertion in a form with go-jose.
 func readAssertion(t *testing.T, body string, key crypto.PublicKey) (header, claims map[string]any) {
 	t.Helper()
 	form, err := url.ParseQuery(body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := jwt.Parse(form.Get("assertion")+form.Get("client_assertion"), func(*jwt.Token) (any, error) { return key, nil })
+	token := form.Get("assertion") + form.Get("client_assertion")
+	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.PS256, jose.EdDSA})
 	if err != nil {
 		t.Fatal(err)
 	}
-	claims, _ = token.Claims.(jwt.MapClaims)
-	return token.Header, claims
+	var registered jwt.Claims
+	if err := parsed.Claims(key, &claims, &registered); err != nil {
+		t.Fatal(err)
+	}
+	encoded, _, _ := strings.Cut(token, ".")
+	head, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err := errors.Join(err, json.Unmarshal(head, &header), registered.Validate(jwt.Expected{Time: time.Now()})); err != nil {
+		t.Fatal(err)
+	}
+	return header, claims
 }
 
 func TestCorrelation(t *testing.T) {

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"moneyer/assertion"
-	"moneyer/bench/ceiling"
+	"moneyer/bench/subject"
 	"moneyer/oauth"
 )
 
@@ -124,11 +124,11 @@ func formHeader() http.Header {
 }
 
 // Model is what a Moneyer with one client is asked, for the reference servers.
-func Model() (ceiling.Model, error) {
+func Model() (subject.Model, error) {
 	p := NewPartners(1)
 	k, err := key(0)
 	if err != nil {
-		return ceiling.Model{}, err
+		return subject.Model{}, err
 	}
-	return ceiling.Model{Client: k.Public(), Grant: p.grant(audienceName), Credentials: p.secretPost(plain, ""), RS256: p.secretPost(bolt, boltScope)}, nil
+	return subject.Model{Client: k.Public(), Grant: p.grant(audienceName), Credentials: p.secretPost(plain, ""), RS256: p.secretPost(bolt, boltScope)}, nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -88,7 +87,7 @@ func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
 }
 
 func (o *Options) configure(ctx context.Context, folder, address string) (*subject.Setup, error) {
-	admin, err := freeAddress(ctx)
+	admin, err := subject.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -110,37 +109,10 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 	return &subject.Setup{
 		Server: subject.Program{
 			Command: exec.CommandContext(context.WithoutCancel(ctx), binary, "serve", "--config", file),
-			Ready:   ready("http://" + address + "/readyz"),
+			Ready:   subject.Answers("http://" + address + "/readyz"),
 		},
 		Exchanges: o.exchanges("http://" + address),
 	}, nil
-}
-
-func ready(url string) func(context.Context) error {
-	client := &http.Client{Timeout: time.Second}
-	return func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
-		if err != nil {
-			return err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = response.Body.Close() }()
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
-	}
-}
-
-func freeAddress(ctx context.Context) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 // exchanges of every profile; of many clients those of plain OAuth 2.0, with

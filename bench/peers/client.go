@@ -1,7 +1,6 @@
 package peers
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -111,25 +110,6 @@ func encode(form, more url.Values) []byte {
 // form is the header of a token request.
 func form() http.Header {
 	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
-}
-
-// answers returns a Ready that wants a 200 from a page.
-func answers(page string) func(context.Context) error {
-	return func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, page, nil)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = response.Body.Close() }() // it was only read
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("%s: %s", page, response.Status)
-		}
-		return nil
-	}
 }
 
 // A jwk is a key as JSON (RFC 7517).

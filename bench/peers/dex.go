@@ -51,7 +51,7 @@ func configureDex(ctx context.Context, built goServer, folder, address string) (
 		Alg:    "ES256",
 	}
 	return &subject.Setup{
-		Server:    subject.Program{Command: program(ctx, binary, file), Ready: answers(exchange.Keys)},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: subject.Answers(exchange.Keys)},
 		Exchanges: []subject.Exchange{exchange},
 	}, nil
 }

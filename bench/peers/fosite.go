@@ -60,7 +60,7 @@ func configureFosite(ctx context.Context, built goServer, folder, address string
 	byKey.Kind, byKey.Note = subject.PrivateKeyJWTES256, ""
 	byKey.Body = c.keyBody(exchange.URL, nil)
 	return &subject.Setup{
-		Server:    subject.Program{Command: program(ctx, binary, file), Ready: answers(exchange.Keys)},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: subject.Answers(exchange.Keys)},
 		Exchanges: []subject.Exchange{exchange, bearer, byKey},
 	}, nil
 }

@@ -83,7 +83,7 @@ func configureGlewlwyd(ctx context.Context, folder, address string) (*subject.Se
 	command := program(ctx, "/usr/bin/glewlwyd", "--config-file="+file)
 	command.Dir = folder
 	return &subject.Setup{
-		Server:    subject.Program{Command: command, Ready: answers(exchange.Keys)},
+		Server:    subject.Program{Command: command, Ready: subject.Answers(exchange.Keys)},
 		Exchanges: []subject.Exchange{exchange, byKey},
 	}, nil
 }

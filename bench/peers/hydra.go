@@ -103,7 +103,7 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 		})},
 		Server: subject.Program{
 			Command: command,
-			Ready:   answers(base + "/health/ready"),
+			Ready:   subject.Answers(base + "/health/ready"),
 			Prepare: func(ctx context.Context) error { return prepareHydra(ctx, admin, c) },
 		},
 		Exchanges: []subject.Exchange{exchange, bearer, byKey},

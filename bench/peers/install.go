@@ -11,38 +11,20 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-)
 
-// root returns Moneyer's folder: the nearest above the working folder whose
-// go.mod says so.
-func root() (string, error) {
-	folder, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for {
-		mod, err := os.ReadFile(filepath.Join(folder, "go.mod"))
-		if err == nil && bytes.HasPrefix(mod, []byte("module moneyer\n")) {
-			return folder, nil
-		}
-		above := filepath.Dir(folder)
-		if above == folder {
-			return "", errors.New("run this inside Moneyer's repository: no go.mod of module moneyer above the working folder")
-		}
-		folder = above
-	}
-}
+	"moneyer/bench/subject"
+)
 
 // source returns the folder in the repository that a peer is built from.
 func source(name string) (string, error) {
-	top, err := root()
+	top, err := subject.Repository()
 	return filepath.Join(top, "bench", "peers", name), err
 }
 
 // cache returns the folder for what is built or fetched for a peer. It is made
 // when missing, and git is told to ignore it.
 func cache(name string) (string, error) {
-	top, err := root()
+	top, err := subject.Repository()
 	if err != nil {
 		return "", err
 	}

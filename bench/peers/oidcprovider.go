@@ -158,7 +158,7 @@ func configureOIDCProvider(ctx context.Context, folder, address string) (*subjec
 	byKey.Body = c.keyBody(issuer, nil)
 	byKey.Note = "replay check find-then-save, in memory, the last 1,000 to 2,000 ids"
 	return &subject.Setup{
-		Server:    subject.Program{Command: command, Ready: answers(exchange.Keys)},
+		Server:    subject.Program{Command: command, Ready: subject.Answers(exchange.Keys)},
 		Exchanges: []subject.Exchange{exchange, rs256, byKey},
 	}, nil
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -30,7 +29,11 @@ func TestTokens(t *testing.T) {
 			if err := p.installed(); err != nil {
 				t.Skipf("not installed: %v", err)
 			}
-			setup, err := p.Configure(t.Context(), emptyFolder(t), freeAddress(t))
+			address, err := subject.FreeAddress(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			setup, err := p.Configure(t.Context(), emptyFolder(t), address)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -238,14 +241,4 @@ func emptyFolder(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(folder) })
 	return folder
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
 }

@@ -48,7 +48,11 @@ func newDatabase(ctx context.Context, folder string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePort(ctx)
+	address, err := subject.FreeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
+	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err
 	}
@@ -123,15 +127,4 @@ func postgresVersion(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("postgres --version says %q", text)
 	}
 	return words[2], nil
-}
-
-// freePort returns a loopback port that nobody listens at.
-func freePort(ctx context.Context) (string, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = listener.Close() }() // nothing came
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	return port, err
 }

@@ -57,7 +57,7 @@ func configureZitadel(ctx context.Context, built goServer, folder, address strin
 	bearer.Kind, bearer.Note = subject.JWTBearerES256, "no replay check"
 	bearer.Body = c.bearerBody(c.ID, c.ID, issuer, nil)
 	return &subject.Setup{
-		Server:    subject.Program{Command: program(ctx, binary, file), Ready: answers(exchange.Keys)},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: subject.Answers(exchange.Keys)},
 		Exchanges: []subject.Exchange{exchange, bearer},
 	}, nil
 }

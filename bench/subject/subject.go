@@ -1,8 +1,19 @@
 // Package subject says what can be measured: a server that is installed, set up
-// in a folder of its own, started on one address, and asked for tokens.
+// in a folder of its own, started on one address, and asked for tokens ([Server]).
+// bench/moneyer and bench/peers describe servers with it, bench/load asks them.
 //
-// It holds no server and measures nothing: bench/moneyer and bench/peers
-// describe servers with it, bench/load asks them.
+// It runs the programs of a server on chosen processor cores ([Start]), stops
+// them, and counts the processor time and memory that they take, children
+// included; the program that asks is kept on other cores ([Pin]), so that they do
+// not take each other's time. This works on Linux alone; elsewhere every call is
+// [errors.ErrUnsupported].
+//
+// And it has what a token request must at least cost: the bare operations
+// ([Micro]: signatures by Go and by OpenSSL, a write that reaches the disk), and
+// reference servers ([References]) that parse a form, verify and sign with Go's
+// standard library, and do nothing else. The references are no authorization
+// servers: they know one client's key, check no claim, keep nothing, and answer
+// every request. They run in processes of their own, by [ServeReference].
 package subject
 
 import (

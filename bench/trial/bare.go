@@ -13,16 +13,12 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/bench/ceiling"
 	"moneyer/bench/load"
-	"moneyer/bench/pin"
-	"moneyer/bench/process"
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 )
 
 // microFigures are the bare operations of each round.
-type microFigures struct{ rounds []ceiling.Micro }
+type microFigures struct{ rounds []subject.Micro }
 
 // generatorRound is what the load generator could do in a round.
 type generatorRound struct{ rate, cpu float64 }
@@ -43,7 +39,7 @@ func (t *Trial) bare(ctx context.Context) error {
 }
 
 // measureMicro runs this program's command "micro" on the servers' core.
-func (t *Trial) measureMicro(ctx context.Context) (*ceiling.Micro, error) {
+func (t *Trial) measureMicro(ctx context.Context) (*subject.Micro, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -51,13 +47,13 @@ func (t *Trial) measureMicro(ctx context.Context) (*ceiling.Micro, error) {
 	command := exec.CommandContext(ctx, self, "micro", t.Folder, min(t.Duration/2, 500*time.Millisecond).String())
 	var out, said bytes.Buffer
 	command.Stdout, command.Stderr = &out, &said
-	if err := pin.Start(command, t.ServerCores...); err != nil {
+	if err := subject.StartOn(command, t.ServerCores...); err != nil {
 		return nil, err
 	}
 	if err := command.Wait(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(said.String()))
 	}
-	m := &ceiling.Micro{}
+	m := &subject.Micro{}
 	return m, json.Unmarshal(out.Bytes(), m)
 }
 
@@ -67,7 +63,7 @@ func (t *Trial) measureGenerator(ctx context.Context) (g generatorRound, err err
 	if err != nil {
 		return g, err
 	}
-	command, err := ceiling.Raw(ctx, address)
+	command, err := subject.Raw(ctx, address)
 	if err != nil {
 		return g, err
 	}
@@ -78,7 +74,7 @@ func (t *Trial) measureGenerator(ctx context.Context) (g generatorRound, err err
 		}
 		return conn.Close()
 	}}
-	p, _, _, err := process.Start(ctx, raw, filepath.Join(t.Folder, "raw.log"), t.ServerCores...)
+	p, _, _, err := subject.Start(ctx, raw, filepath.Join(t.Folder, "raw.log"), t.ServerCores...)
 	if err != nil {
 		return g, err
 	}
@@ -87,7 +83,7 @@ func (t *Trial) measureGenerator(ctx context.Context) (g generatorRound, err err
 	if err != nil {
 		return g, err
 	}
-	body := strings.Repeat("x", 480) + ceiling.RawRequest // as long as an assertion
+	body := strings.Repeat("x", 480) + subject.RawRequest // as long as an assertion
 	round := load.Round{Endpoint: endpoint, Connections: Compared, Duration: t.Duration / 2, Requests: [][]byte{endpoint.Request([]byte(body))}, Repeat: true}
 	result, err := round.Closed(ctx)
 	if err != nil {
@@ -97,19 +93,19 @@ func (t *Trial) measureGenerator(ctx context.Context) (g generatorRound, err err
 }
 
 // operations lists the bare operations for the table.
-func (m *microFigures) operations() []report.Operation {
-	var operations []report.Operation
+func (m *microFigures) operations() []Operation {
+	var operations []Operation
 	for _, o := range []struct {
 		name string
-		of   func(*ceiling.Micro) float64
+		of   func(*subject.Micro) float64
 	}{
-		{"Go ES256 verify", func(m *ceiling.Micro) float64 { return m.VerifyES256 }},
-		{"Go ES256 sign", func(m *ceiling.Micro) float64 { return m.SignES256 }},
-		{"Go RS256 sign (2048)", func(m *ceiling.Micro) float64 { return m.SignRS256 }},
-		{"OpenSSL ES256 verify", func(m *ceiling.Micro) float64 { return m.OpenSSLVerifyES256 }},
-		{"OpenSSL ES256 sign", func(m *ceiling.Micro) float64 { return m.OpenSSLSignES256 }},
-		{"OpenSSL RS256 sign (2048)", func(m *ceiling.Micro) float64 { return m.OpenSSLSignRS256 }},
-		{"write and fsync of 4096 octets", func(m *ceiling.Micro) float64 { return m.Fsync }},
+		{"Go ES256 verify", func(m *subject.Micro) float64 { return m.VerifyES256 }},
+		{"Go ES256 sign", func(m *subject.Micro) float64 { return m.SignES256 }},
+		{"Go RS256 sign (2048)", func(m *subject.Micro) float64 { return m.SignRS256 }},
+		{"OpenSSL ES256 verify", func(m *subject.Micro) float64 { return m.OpenSSLVerifyES256 }},
+		{"OpenSSL ES256 sign", func(m *subject.Micro) float64 { return m.OpenSSLSignES256 }},
+		{"OpenSSL RS256 sign (2048)", func(m *subject.Micro) float64 { return m.OpenSSLSignRS256 }},
+		{"write and fsync of 4096 octets", func(m *subject.Micro) float64 { return m.Fsync }},
 	} {
 		var figures []float64
 		for i := range m.rounds {
@@ -117,7 +113,7 @@ func (m *microFigures) operations() []report.Operation {
 				figures = append(figures, f)
 			}
 		}
-		operations = append(operations, report.Operation{Name: o.name, PerSecond: report.SpreadOf(figures)})
+		operations = append(operations, Operation{Name: o.name, PerSecond: SpreadOf(figures)})
 	}
 	return operations
 }

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/bench/process"
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 )
 
@@ -26,8 +24,8 @@ type contender struct {
 	folder string
 	cores  []int
 	setup  *subject.Setup
-	beside []*process.Process
-	main   *process.Process
+	beside []*subject.Process
+	main   *subject.Process
 
 	memory    int64
 	coldStart []float64 // milliseconds
@@ -36,7 +34,7 @@ type contender struct {
 // start starts what belongs beside the server, and then the server.
 func (c *contender) start(ctx context.Context) error {
 	for i, program := range c.setup.Beside {
-		p, _, _, err := process.Start(ctx, program, c.log("beside-"+strconv.Itoa(i)), c.cores...)
+		p, _, _, err := subject.Start(ctx, program, c.log("beside-"+strconv.Itoa(i)), c.cores...)
 		if err != nil {
 			return err
 		}
@@ -48,7 +46,7 @@ func (c *contender) start(ctx context.Context) error {
 
 // startMain starts the server itself and tells how long it took to be ready.
 func (c *contender) startMain(ctx context.Context) (time.Duration, error) {
-	p, ready, _, err := process.Start(ctx, c.setup.Server, c.log("server"), c.cores...)
+	p, ready, _, err := subject.Start(ctx, c.setup.Server, c.log("server"), c.cores...)
 	c.main = p
 	// A command can be run once: the next start wants a copy.
 	c.setup.Server.Command = again(c.setup.Server.Command)
@@ -90,7 +88,7 @@ func (c *contender) family() ([]int, error) {
 		return nil, errors.New("the server does not run")
 	}
 	var all []int
-	for _, p := range append([]*process.Process{c.main}, c.beside...) {
+	for _, p := range append([]*subject.Process{c.main}, c.beside...) {
 		if err := p.Alive(); err != nil {
 			return nil, err
 		}
@@ -103,9 +101,9 @@ func (c *contender) family() ([]int, error) {
 	return all, nil
 }
 
-func (c *contender) report() report.Server {
-	s := report.Server{Name: c.server.Name, Version: c.version, Keeps: c.server.Keeps, Reference: c.reference,
-		Memory: c.memory, ColdStart: report.SpreadOf(c.coldStart)}
+func (c *contender) report() Server {
+	s := Server{Name: c.server.Name, Version: c.version, Keeps: c.server.Keeps, Reference: c.reference,
+		Memory: c.memory, ColdStart: SpreadOf(c.coldStart)}
 	for kind, why := range c.server.Cannot {
 		if s.Cannot == nil {
 			s.Cannot = map[string]string{}

@@ -10,14 +10,13 @@ import (
 	"time"
 
 	"moneyer/bench/load"
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 )
 
 // Ledger measures how much a server's files grow for a token of a kind, from one
 // clean stop to the next.
-func (t *Trial) Ledger(ctx context.Context, s subject.Server, kinds ...subject.Kind) ([]report.Ledger, error) {
-	var found []report.Ledger
+func (t *Trial) Ledger(ctx context.Context, s subject.Server, kinds ...subject.Kind) ([]Ledger, error) {
+	var found []Ledger
 	err := t.alone(ctx, s, func(c *contender) error {
 		for i := range c.setup.Exchanges {
 			e := &c.setup.Exchanges[i]
@@ -36,7 +35,7 @@ func (t *Trial) Ledger(ctx context.Context, s subject.Server, kinds ...subject.K
 }
 
 // grow asks a server for tokens between two stops.
-func (t *Trial) grow(ctx context.Context, c *contender, e *subject.Exchange) (*report.Ledger, error) {
+func (t *Trial) grow(ctx context.Context, c *contender, e *subject.Exchange) (*Ledger, error) {
 	before, err := t.sizeStopped(ctx, c)
 	if err != nil {
 		return nil, err
@@ -52,7 +51,7 @@ func (t *Trial) grow(ctx context.Context, c *contender, e *subject.Exchange) (*r
 	if err != nil {
 		return nil, err
 	}
-	return &report.Ledger{Kind: string(e.Kind), Tokens: r.made, Bytes: float64(after-before) / float64(r.made)}, nil
+	return &Ledger{Kind: string(e.Kind), Tokens: r.made, Bytes: float64(after-before) / float64(r.made)}, nil
 }
 
 // sizeStopped is how much the server's files take while it is stopped; then it runs again.
@@ -88,9 +87,9 @@ func folderSize(folder string) (int64, error) {
 
 // Prune asks a server at a fixed rate while it removes old entries of its ledger, which it
 // does once a minute, and tells the longest request before and while.
-func (t *Trial) Prune(ctx context.Context, s subject.Server, entries int, kind subject.Kind, rate float64) (*report.Prune, error) {
+func (t *Trial) Prune(ctx context.Context, s subject.Server, entries int, kind subject.Kind, rate float64) (*Prune, error) {
 	const quiet, whole = 55 * time.Second, 75 * time.Second
-	p := &report.Prune{Entries: entries, Rate: rate}
+	p := &Prune{Entries: entries, Rate: rate}
 	return only(p, t.alone(ctx, s, func(c *contender) error {
 		started := time.Now()
 		i := slices.IndexFunc(c.setup.Exchanges, func(e subject.Exchange) bool { return e.Kind == kind })

@@ -3,7 +3,7 @@ package trial
 import (
 	"time"
 
-	"moneyer/bench/process"
+	"moneyer/bench/subject"
 )
 
 // disturbance is what others took of the servers' core while a server was asked.
@@ -29,7 +29,7 @@ func (t *Trial) watch() (w watch, err error) {
 		return w, nil
 	}
 	w.begin = time.Now()
-	w.busy, err = process.Busy(t.ServerCores[0])
+	w.busy, err = subject.Busy(t.ServerCores[0])
 	return w, err
 }
 
@@ -38,7 +38,7 @@ func (t *Trial) watched(w watch, own time.Duration) error {
 	if len(t.ServerCores) == 0 {
 		return nil
 	}
-	busy, err := process.Busy(t.ServerCores[0])
+	busy, err := subject.Busy(t.ServerCores[0])
 	if err != nil {
 		return err
 	}

@@ -7,13 +7,11 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-
-	"moneyer/bench/report"
 )
 
 // machine tells what this is measured on, as far as it can be known.
-func machine(ctx context.Context, pinned bool) report.Machine {
-	m := report.Machine{CPU: "unknown", Cores: runtime.NumCPU(), Pinned: pinned, Kernel: runtime.GOOS, Go: runtime.Version()}
+func machine(ctx context.Context, pinned bool) Machine {
+	m := Machine{CPU: "unknown", Cores: runtime.NumCPU(), Pinned: pinned, Kernel: runtime.GOOS, Go: runtime.Version()}
 	if model := field("/proc/cpuinfo", "model name"); model != "" {
 		m.CPU = model
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"moneyer/bench/load"
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 )
 
@@ -52,8 +51,8 @@ func sources(network byte) []netip.Addr {
 }
 
 // Overload asks a server, with the gates that it comes with, for three times what it can.
-func (t *Trial) Overload(ctx context.Context, s subject.Server, duration time.Duration) (*report.Overload, error) {
-	var o *report.Overload
+func (t *Trial) Overload(ctx context.Context, s subject.Server, duration time.Duration) (*Overload, error) {
+	var o *Overload
 	err := t.alone(ctx, s, func(c *contender) (err error) {
 		r := newRow(c, &c.setup.Exchanges[0])
 		if o, err = t.overload(ctx, r, duration); err != nil {
@@ -91,7 +90,7 @@ func (t *Trial) capacity(ctx context.Context, r *row) (granted float64, err erro
 	}
 }
 
-func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*report.Overload, error) {
+func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*Overload, error) {
 	capacity, err := t.capacity(ctx, r)
 	if err != nil {
 		return nil, err
@@ -115,7 +114,7 @@ func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*
 		return nil, err
 	}
 	seconds := result.Elapsed.Seconds()
-	return &report.Overload{
+	return &Overload{
 		Kind: string(r.exchange.Kind), Connections: connections, Seconds: seconds, Capacity: capacity,
 		Asked: float64(len(result.Answers)) / seconds, Due: excess * capacity,
 		Goodput: float64(len(sorted.granted)) / seconds, Refused: float64(len(sorted.refused)) / seconds,
@@ -125,7 +124,7 @@ func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*
 }
 
 // recovery asks for half of the capacity, a while after.
-func (t *Trial) recovery(ctx context.Context, r *row, o *report.Overload) error {
+func (t *Trial) recovery(ctx context.Context, r *row, o *Overload) error {
 	if err := settle(ctx, 5*time.Second); err != nil {
 		return err
 	}
@@ -147,8 +146,8 @@ func (t *Trial) recovery(ctx context.Context, r *row, o *report.Overload) error 
 
 // Noisy lets one client ask for twice the capacity while all others ask for a quarter
 // of it. The server's first exchange is the noisy client's, the second the others'.
-func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit float64, duration time.Duration) (*report.Noisy, error) {
-	n := &report.Noisy{Clients: clients, Limit: limit}
+func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit float64, duration time.Duration) (*Noisy, error) {
+	n := &Noisy{Clients: clients, Limit: limit}
 	return only(n, t.alone(ctx, s, func(c *contender) error {
 		if len(c.setup.Exchanges) < 2 {
 			return fmt.Errorf("%s has no exchange of other clients", s.Name)
@@ -176,7 +175,7 @@ const (
 	othersConnections = 4
 )
 
-func (t *Trial) noise(ctx context.Context, n *report.Noisy, noisy, others *row, capacity float64, duration time.Duration) error {
+func (t *Trial) noise(ctx context.Context, n *Noisy, noisy, others *row, capacity float64, duration time.Duration) error {
 	n.Asked, n.Others = 2*capacity, capacity/4
 	loud, err := noisy.requests(ctx, int(2*n.Limit*(duration.Seconds()+2))+noisyConnections)
 	if err != nil {

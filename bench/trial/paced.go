@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"moneyer/bench/load"
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 )
 
@@ -20,7 +19,7 @@ type pacedRow struct {
 
 // Paced asks each server at half of what one of them, the model, reaches with
 // the kind at 64 connections. Kinds that are also compared with the model's come after it.
-func (t *Trial) Paced(ctx context.Context, model, variant string, kind subject.Kind, also ...subject.Kind) ([]report.Paced, error) {
+func (t *Trial) Paced(ctx context.Context, model, variant string, kind subject.Kind, also ...subject.Kind) ([]Paced, error) {
 	rate := t.median(func(r *row) bool {
 		return r.contender.server.Name == model && r.exchange.Kind == kind && r.exchange.Variant == variant
 	}) / 2
@@ -41,7 +40,7 @@ func (t *Trial) Paced(ctx context.Context, model, variant string, kind subject.K
 		}
 	}
 	t.Progress.End()
-	var found []report.Paced
+	var found []Paced
 	for _, r := range rows {
 		found = append(found, r.report())
 	}
@@ -114,12 +113,12 @@ func (t *Trial) pace(ctx context.Context, r *pacedRow) error {
 	return nil
 }
 
-func (r *pacedRow) report() report.Paced {
-	out := report.Paced{Server: r.contender.server.Name, Kind: string(r.exchange.Kind), Variant: r.exchange.Variant, Rate: r.rate}
+func (r *pacedRow) report() Paced {
+	out := Paced{Server: r.contender.server.Name, Kind: string(r.exchange.Kind), Variant: r.exchange.Variant, Rate: r.rate}
 	if r.err != nil {
 		out.Error = r.err.Error()
 		return out
 	}
-	out.P50, out.P99, out.P999 = report.SpreadOf(r.p50), report.SpreadOf(r.p99), report.SpreadOf(r.p999)
+	out.P50, out.P99, out.P999 = SpreadOf(r.p50), SpreadOf(r.p99), SpreadOf(r.p999)
 	return out
 }

@@ -5,12 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"moneyer/bench/ceiling"
-	"moneyer/bench/judge"
 	"moneyer/bench/load"
-	"moneyer/bench/plan"
-	"moneyer/bench/process"
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 )
 
@@ -18,14 +13,14 @@ import (
 type row struct {
 	contender *contender
 	exchange  *subject.Exchange
-	judge     *judge.Judge
+	judge     *load.Judge
 	endpoint  *load.Endpoint
 	made      int // bodies so far
 	// rate that the last round at a number of connections had; under 0 what the
 	// calibration had.
 	rate map[int]float64
 	// found by connections and round.
-	found map[plan.Step]figures
+	found map[Step]figures
 	err   error
 }
 
@@ -36,7 +31,7 @@ type figures struct {
 }
 
 func newRow(c *contender, e *subject.Exchange) *row {
-	r := &row{contender: c, exchange: e, judge: judge.New(e), rate: map[int]float64{}, found: map[plan.Step]figures{}}
+	r := &row{contender: c, exchange: e, judge: load.NewJudge(e), rate: map[int]float64{}, found: map[Step]figures{}}
 	r.endpoint, r.err = load.NewEndpoint(e.URL, e.Header)
 	return r
 }
@@ -128,7 +123,7 @@ func (t *Trial) ask(ctx context.Context, r *row, connections, n int) (*load.Resu
 }
 
 // measure is one round.
-func (t *Trial) measure(ctx context.Context, r *row, step plan.Step) error {
+func (t *Trial) measure(ctx context.Context, r *row, step Step) error {
 	requests, err := r.requests(ctx, r.wanted(step.Connections, t.Duration))
 	if err != nil {
 		return err
@@ -142,7 +137,7 @@ func (t *Trial) measure(ctx context.Context, r *row, step plan.Step) error {
 	if err != nil {
 		return err
 	}
-	before, err := process.CPU(family)
+	before, err := subject.CPU(family)
 	if err != nil {
 		return err
 	}
@@ -155,7 +150,7 @@ func (t *Trial) measure(ctx context.Context, r *row, step plan.Step) error {
 	if family, err = r.contender.family(); err != nil {
 		return err
 	}
-	cpu, err := process.CPU(family)
+	cpu, err := subject.CPU(family)
 	if err != nil {
 		return err
 	}
@@ -166,7 +161,7 @@ func (t *Trial) measure(ctx context.Context, r *row, step plan.Step) error {
 		return err
 	}
 	if step.Connections == Compared && step.Round == 0 {
-		memory, err := process.Memory(family)
+		memory, err := subject.Memory(family)
 		if err != nil {
 			return err
 		}
@@ -191,14 +186,14 @@ func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // report of the row at a number of connections. bound tells what the ceiling was
 // in a round.
-func (r *row) report(connections int, bound func(ceiling.Work, plan.Step) figures) report.Row {
-	out := report.Row{Server: r.contender.server.Name, Kind: string(r.exchange.Kind), Variant: r.exchange.Variant,
+func (r *row) report(connections int, bound func(subject.Work, Step) figures) Row {
+	out := Row{Server: r.contender.server.Name, Kind: string(r.exchange.Kind), Variant: r.exchange.Variant,
 		Note: r.exchange.Note, Reference: r.contender.reference, Connections: connections}
 	if r.err != nil {
 		out.Error = r.err.Error()
 		return out
 	}
-	work := ceiling.Of(r.exchange.Kind)
+	work := subject.WorkOf(r.exchange.Kind)
 	var rate, p50, p99, p999, cpu, ratio, cpuRatio []float64
 	for step, f := range r.found {
 		if step.Connections != connections {
@@ -211,10 +206,10 @@ func (r *row) report(connections int, bound func(ceiling.Work, plan.Step) figure
 		}
 	}
 	out.Rounds = len(rate)
-	out.Rate, out.P50, out.P99 = report.SpreadOf(rate), report.SpreadOf(p50), report.SpreadOf(p99)
-	out.P999, out.CPU = report.SpreadOf(p999), report.SpreadOf(cpu)
+	out.Rate, out.P50, out.P99 = SpreadOf(rate), SpreadOf(p50), SpreadOf(p99)
+	out.P999, out.CPU = SpreadOf(p999), SpreadOf(cpu)
 	if len(ratio) > 0 && !r.contender.reference {
-		out.Ceiling, out.Ratio, out.CPURatio = string(work), new(report.SpreadOf(ratio)), new(report.SpreadOf(cpuRatio))
+		out.Ceiling, out.Ratio, out.CPURatio = string(work), new(SpreadOf(ratio)), new(SpreadOf(cpuRatio))
 	}
 	return out
 }

@@ -1,7 +1,8 @@
-// Package trial starts servers, asks them in turns and gathers what was found.
+// Package trial starts servers, asks them in turns ([Trial]), and writes what was
+// found as Markdown, as JSON and as plots in SVG ([Report]).
 //
-// It knows no server, and nothing of tables: servers are told by bench/subject,
-// tables are made by bench/report.
+// It knows no server: [subject.Server] describes each. It judges nothing but
+// whether a target was reached; answers are judged by [load.Judge].
 package trial
 
 import (
@@ -13,9 +14,6 @@ import (
 	"slices"
 	"time"
 
-	"moneyer/bench/pin"
-	"moneyer/bench/plan"
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 )
 
@@ -53,7 +51,7 @@ type Trial struct {
 
 // New prepares a trial, and says so when there is only one core.
 func New(s Settings) (*Trial, error) {
-	cores, err := pin.Cores()
+	cores, err := subject.Cores()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +69,7 @@ func (t *Trial) Pin() error {
 	if len(t.LoadCores) == 0 {
 		return nil
 	}
-	if err := pin.Self(t.LoadCores...); err != nil {
+	if err := subject.Pin(t.LoadCores...); err != nil {
 		return err
 	}
 	runtime.GOMAXPROCS(len(t.LoadCores))
@@ -107,7 +105,7 @@ func (t *Trial) Fail(format string, args ...any) {
 
 // Run starts the servers, measures them in turns, and stops them again. After, when it is
 // not nil, is called while they run, with what was found so far.
-func (t *Trial) Run(ctx context.Context, after func(context.Context, *report.Report) error) (*report.Report, error) {
+func (t *Trial) Run(ctx context.Context, after func(context.Context, *Report) error) (*Report, error) {
 	defer t.stop()
 	if err := t.start(ctx); err != nil {
 		return nil, err
@@ -196,8 +194,8 @@ func (t *Trial) asks(r *row, connections int) bool {
 
 // rounds measures every row at every number of connections, in turns.
 func (t *Trial) rounds(ctx context.Context) error {
-	steps := plan.Interleave(t.Rounds, t.Connections, len(t.rows))
-	steps = slices.DeleteFunc(steps, func(s plan.Step) bool { return !t.asks(t.rows[s.Row], s.Connections) })
+	steps := Interleave(t.Rounds, t.Connections, len(t.rows))
+	steps = slices.DeleteFunc(steps, func(s Step) bool { return !t.asks(t.rows[s.Row], s.Connections) })
 	t.Progress.Begin(len(steps))
 	last := -1
 	for _, step := range steps {

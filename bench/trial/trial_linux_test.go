@@ -13,9 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/bench/ceiling"
-	"moneyer/bench/plan"
-	"moneyer/bench/report"
 	"moneyer/bench/subject"
 )
 
@@ -27,11 +24,11 @@ func TestMain(m *testing.M) {
 	}
 	switch os.Args[1] {
 	case "reference":
-		exit(ceiling.Serve(ctx, ceiling.Work(os.Args[2]), os.Args[3], os.Args[4]))
+		exit(subject.ServeReference(ctx, subject.Work(os.Args[2]), os.Args[3], os.Args[4]))
 	case "raw":
-		exit(ceiling.ServeRaw(ctx, os.Args[2]))
+		exit(subject.ServeRaw(ctx, os.Args[2]))
 	case "micro":
-		figures, err := ceiling.Measure(ctx, os.Args[2], 1)
+		figures, err := subject.MeasureMicro(ctx, os.Args[2], 1)
 		if err == nil {
 			fmt.Printf(`{"go_sign_rs256_per_second": %v}`, figures.SignRS256)
 		}
@@ -57,7 +54,7 @@ func servers(t *testing.T) (references, others []subject.Server) {
 		t.Fatal(err)
 	}
 	body := func(int) ([]byte, error) { return []byte("grant_type=client_credentials"), nil }
-	references, err = ceiling.References(ceiling.Model{Client: key.Public(), Grant: body, Credentials: body, RS256: body})
+	references, err = subject.References(subject.Model{Client: key.Public(), Grant: body, Credentials: body, RS256: body})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +88,7 @@ func TestTrial(t *testing.T) {
 	if err := errors.Join(trial.Install(t.Context(), references, true), trial.Install(t.Context(), others, false)); err != nil {
 		t.Fatal(err)
 	}
-	r, err := trial.Run(t.Context(), func(ctx context.Context, r *report.Report) (err error) {
+	r, err := trial.Run(t.Context(), func(ctx context.Context, r *Report) (err error) {
 		r.Paced, err = trial.Paced(ctx, "good", "", subject.ClientCredentialsES256)
 		return err
 	})
@@ -99,7 +96,7 @@ func TestTrial(t *testing.T) {
 		t.Fatalf("%v\n%s", err, &said)
 	}
 	row := r.Row("good", string(subject.ClientCredentialsES256), "", Compared)
-	if row == nil || row.Rounds != 2 || row.Tokens == 0 || row.Rate.Median <= 0 || row.CPU.Median <= 0 || row.Ratio == nil || row.Ceiling != string(ceiling.Sign) {
+	if row == nil || row.Rounds != 2 || row.Tokens == 0 || row.Rate.Median <= 0 || row.CPU.Median <= 0 || row.Ratio == nil || row.Ceiling != string(subject.Sign) {
 		t.Errorf("the good server's row: %+v", row)
 	}
 	for _, row := range r.Rows {
@@ -139,18 +136,18 @@ func TestOverloadAndGrowth(t *testing.T) {
 }
 
 func TestBound(t *testing.T) {
-	step := plan.Step{Round: 1, Connections: 4}
-	sign := &row{contender: &contender{reference: true, server: subject.Server{Name: string(ceiling.Sign)}}, found: map[plan.Step]figures{step: {rate: 200, cpu: 5}}}
-	own := &row{contender: &contender{}, exchange: &subject.Exchange{Kind: subject.ClientCredentialsES256}, found: map[plan.Step]figures{step: {tokens: 7, rate: 150, cpu: 10}}}
-	trial := &Trial{rows: []*row{sign, own}, micro: &microFigures{rounds: []ceiling.Micro{{SignRS256: 1000}, {SignRS256: 3000}}}}
+	step := Step{Round: 1, Connections: 4}
+	sign := &row{contender: &contender{reference: true, server: subject.Server{Name: string(subject.Sign)}}, found: map[Step]figures{step: {rate: 200, cpu: 5}}}
+	own := &row{contender: &contender{}, exchange: &subject.Exchange{Kind: subject.ClientCredentialsES256}, found: map[Step]figures{step: {tokens: 7, rate: 150, cpu: 10}}}
+	trial := &Trial{rows: []*row{sign, own}, micro: &microFigures{rounds: []subject.Micro{{SignRS256: 1000}, {SignRS256: 3000}}}}
 	out := own.report(4, trial.bound)
 	if out.Ratio == nil || out.Ratio.Median != 0.75 || out.CPURatio.Median != 0.5 || out.Tokens != 7 {
 		t.Errorf("%+v", out)
 	}
-	if f := trial.bound(ceiling.SignRSA, step); f.rate != 2000 || f.cpu != 500 {
+	if f := trial.bound(subject.SignRSA, step); f.rate != 2000 || f.cpu != 500 {
 		t.Errorf("RS256: %+v", f)
 	}
-	if f := trial.bound(ceiling.VerifySign, step); f.rate != 0 {
+	if f := trial.bound(subject.VerifySign, step); f.rate != 0 {
 		t.Errorf("what was not measured: %+v", f)
 	}
 	own.exchange.Kind = subject.ClientCredentialsRS256

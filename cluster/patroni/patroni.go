@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"syscall"
@@ -20,8 +19,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
-	"moneyer/internal/keeper"
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 // ErrMissing tells what is not installed.
@@ -35,7 +33,7 @@ const (
 
 // A Cluster is PostgreSQL under Patroni. Its methods must not be called at the same time.
 type Cluster struct {
-	folder  *keeper.Folder
+	folder  *pgtest.Folder
 	etcd    string // where it answers
 	Members []*Member
 }
@@ -56,7 +54,7 @@ func Start(ctx context.Context, database string) (*Cluster, error) {
 			return nil, ErrMissing
 		}
 	}
-	folder, err := keeper.New("", "moneyer-patroni-")
+	folder, err := pgtest.NewFolder("", "moneyer-patroni-")
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +86,7 @@ func (c *Cluster) start(ctx context.Context, database string) error {
 	if err != nil {
 		return err
 	}
-	conn, err := pgx.Connect(ctx, fmt.Sprintf("postgres://%s@%s/postgres?sslmode=disable", pgserver.User, leader.address))
+	conn, err := pgx.Connect(ctx, fmt.Sprintf("postgres://%s@%s/postgres?sslmode=disable", pgtest.User, leader.address))
 	if err != nil {
 		return err
 	}
@@ -105,7 +103,7 @@ func (c *Cluster) Addresses() (list []string) {
 }
 
 func loopback(ctx context.Context) (string, error) {
-	port, err := pgserver.FreePort(ctx)
+	port, err := pgtest.FreePort(ctx)
 	return "127.0.0.1:" + strconv.Itoa(port), err
 }
 
@@ -146,7 +144,7 @@ func launch(folder string, who *syscall.Credential, name string, args ...string)
 // strict: a commit always waits for a standby, and only that one is promoted.
 func (c *Cluster) configuration(m *Member, programs string) ([]byte, error) {
 	type object = map[string]any
-	login := object{"username": pgserver.User}
+	login := object{"username": pgtest.User}
 	return json.MarshalIndent(object{
 		"scope": "moneyer", "name": m.Name,
 		"restapi": object{"listen": m.api, "connect_address": m.api},
@@ -174,7 +172,7 @@ func (c *Cluster) add(ctx context.Context, name string) (err error) {
 			return err
 		}
 	}
-	programs, err := pgserver.Programs()
+	programs, err := pgtest.Programs()
 	if err != nil {
 		return err
 	}
@@ -189,7 +187,7 @@ func (c *Cluster) add(ctx context.Context, name string) (err error) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return err
 	}
-	who, err := credential()
+	who, err := pgtest.Credential()
 	if err != nil {
 		return err
 	}
@@ -202,23 +200,9 @@ func (c *Cluster) add(ctx context.Context, name string) (err error) {
 	return m.Launch()
 }
 
-// credential is who runs Patroni: not root, for whom PostgreSQL refuses to work.
-func credential() (*syscall.Credential, error) {
-	if os.Geteuid() != 0 {
-		return nil, nil
-	}
-	who, err := user.Lookup("postgres")
-	if err != nil {
-		return nil, err
-	}
-	uid, err1 := strconv.ParseUint(who.Uid, 10, 32)
-	gid, err2 := strconv.ParseUint(who.Gid, 10, 32)
-	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, errors.Join(err1, err2)
-}
-
 // Launch starts the member's Patroni, which starts its PostgreSQL.
 func (m *Member) Launch() error {
-	who, err := credential()
+	who, err := pgtest.Credential()
 	if err != nil {
 		return err
 	}
@@ -226,10 +210,10 @@ func (m *Member) Launch() error {
 }
 
 // Kill ends Patroni, PostgreSQL and all their processes at once, as a power cut would.
-func (m *Member) Kill() error { return keeper.Kill(m.folder) }
+func (m *Member) Kill() error { return pgtest.KillAll(m.folder) }
 
 // Crash ends PostgreSQL alone; Patroni is there to see it.
-func (m *Member) Crash() error { return keeper.Kill(filepath.Join(m.folder, "data")) }
+func (m *Member) Crash() error { return pgtest.KillAll(filepath.Join(m.folder, "data")) }
 
 // A role is what a member's Patroni says of it.
 type role struct {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"slices"
 
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 // Database is what the store is called.
@@ -17,7 +17,7 @@ func (s *Stand) startDatabase(ctx context.Context) (err error) {
 		return nil
 	}
 	s.say("Starting PostgreSQL: a primary and %d standbys, of which each commit waits for one ...", s.options.Standbys)
-	if s.Primary, err = pgserver.Start(ctx, s.options.Database); err != nil {
+	if s.Primary, err = pgtest.Start(ctx, s.options.Database); err != nil {
 		return err
 	}
 	s.Servers = append(s.Servers, s.Primary)
@@ -44,8 +44,8 @@ func (s *Stand) addresses() []string {
 }
 
 // others are all servers but one.
-func (s *Stand) others(but ...*pgserver.Server) []*pgserver.Server {
-	return slices.DeleteFunc(slices.Clone(s.Servers), func(server *pgserver.Server) bool { return slices.Contains(but, server) })
+func (s *Stand) others(but ...*pgtest.Server) []*pgtest.Server {
+	return slices.DeleteFunc(slices.Clone(s.Servers), func(server *pgtest.Server) bool { return slices.Contains(but, server) })
 }
 
 // FailOver promotes the standby that has received the most in the stead of a
@@ -55,8 +55,8 @@ func (s *Stand) FailOver(ctx context.Context) error {
 	if old.Running() {
 		return errors.New("the primary runs still: two would take writes")
 	}
-	running := slices.DeleteFunc(s.others(old), func(server *pgserver.Server) bool { return !server.Running() })
-	heir, err := pgserver.Newest(ctx, running...)
+	running := slices.DeleteFunc(s.others(old), func(server *pgtest.Server) bool { return !server.Running() })
+	heir, err := pgtest.Newest(ctx, running...)
 	if err != nil {
 		return err
 	}

@@ -21,7 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 // ErrNoHAProxy tells that HAProxy is not installed.
@@ -47,7 +47,7 @@ type haproxy struct {
 func newHAProxy(ctx context.Context, folder string) (*haproxy, error) {
 	h := &haproxy{folder: filepath.Join(folder, "haproxy")}
 	for _, address := range []*string{&h.public, &h.secure, &h.admin} {
-		port, err := pgserver.FreePort(ctx)
+		port, err := pgtest.FreePort(ctx)
 		if err != nil {
 			return nil, err
 		}

@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"moneyer/cluster/fault"
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 const (
@@ -48,7 +48,7 @@ func (s *Stand) newReplica(ctx context.Context, number int) (*Replica, error) {
 		return nil, err
 	}
 	for _, address := range []*string{&r.Public, &r.Admin} {
-		port, err := pgserver.FreePort(ctx)
+		port, err := pgtest.FreePort(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -66,7 +66,7 @@ func (s *Stand) newReplica(ctx context.Context, number int) (*Replica, error) {
 		}
 		hosts = append(hosts, host)
 	}
-	store := fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", pgserver.User, strings.Join(hosts, ","), Database)
+	store := fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", pgtest.User, strings.Join(hosts, ","), Database)
 	return r, os.WriteFile(filepath.Join(r.Folder, "moneyer.toml"), []byte(s.configuration(r, store)), 0o600)
 }
 

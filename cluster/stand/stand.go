@@ -16,8 +16,7 @@ import (
 	"strings"
 
 	"moneyer/cluster/fault"
-	"moneyer/internal/keeper"
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 // The one issuer of the cluster and the client that is registered with it.
@@ -39,7 +38,7 @@ type Options struct {
 	// waits for one of them.
 	Standbys int
 	// Database is how PostgreSQL is started.
-	Database pgserver.Options
+	Database pgtest.Options
 	// Addresses of servers of PostgreSQL that somebody else runs, with an empty database
 	// moneyer; then none is started here.
 	Addresses []string
@@ -58,11 +57,11 @@ type Options struct {
 // those that only tell where something is.
 type Stand struct {
 	options Options
-	folder  *keeper.Folder
+	folder  *pgtest.Folder
 	// Servers are all of PostgreSQL, in the order of the replicas' URLs.
-	Servers []*pgserver.Server
+	Servers []*pgtest.Server
 	// Primary is the one that takes writes.
-	Primary *pgserver.Server
+	Primary *pgtest.Server
 	// Network is nil without Faults.
 	Network  *fault.Network
 	Replicas []*Replica
@@ -81,14 +80,14 @@ func Start(ctx context.Context, options Options) (s *Stand, err error) {
 	if options.Log == nil {
 		options.Log = io.Discard
 	}
-	if _, err := pgserver.Programs(); err != nil {
+	if _, err := pgtest.Programs(); err != nil {
 		return nil, err
 	}
 	if _, err := haproxyProgram(); err != nil {
 		return nil, err
 	}
 	s = &Stand{options: options}
-	if s.folder, err = keeper.New("", "moneyer-cluster-"); err != nil {
+	if s.folder, err = pgtest.NewFolder("", "moneyer-cluster-"); err != nil {
 		return nil, err
 	}
 	for _, step := range []func(context.Context) error{s.startDatabase, s.place, s.initialize, s.startReplicas, s.startProxy, s.register} {

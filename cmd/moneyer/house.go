@@ -240,12 +240,12 @@ func (e *estate) furnish(cfg *config.Config, h *house) (err error) {
 	limits := cfg.Limits.Overload()
 	auth := &authority.Authority{
 		Registry: e.db, Ledger: e.db, Keyring: h.keys, Pepper: e.master.Pepper(), Refusals: e.refusals, Now: e.now,
-		KeySource: h.clientKeys, RefusedKeys: cfg.RefusedKeys, Revocations: e.revocations,
+		KeySource: h.clientKeys, BlockedKeys: cfg.RefusedKeys, Revocations: e.revocations,
 		ClientRate: overload.NewLimiter[authority.ClientName](limits.ClientRate, limits.Clients),
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 	}
 	if store.IsPostgres(cfg.Store) { // there are replicas
-		auth.LastKnown, auth.Fresh = e.db.LastKnown(), e.db.Heard
+		auth.Stale, auth.Staleness = e.db.LastKnown(), e.db.Heard
 	}
 	h.authority = auth
 	front := &server.Server{
@@ -310,7 +310,7 @@ func (e *estate) adminAPI(cfg *config.Config, h *house, auth *authority.Authorit
 		Backup:        e.copyStore,
 		Verifier: &bearer.Verifier{Issuer: h.admin.URL, Audience: []string{h.admin.ResourceAudience}, Keys: ownKeys(h.keys, h.admin.Name, e.now), Now: e.now,
 			Revocations: ownRevocations{auth, h.admin}},
-		Pepper: e.master.Pepper(), RefusedKeys: cfg.RefusedKeys, Log: e.log, Now: e.now,
+		Pepper: e.master.Pepper(), BlockedKeys: cfg.RefusedKeys, Log: e.log, Now: e.now,
 	}
 }
 
@@ -338,7 +338,7 @@ type ownRevocations struct {
 
 // Revoked implements bearer.RevocationSource.
 func (o ownRevocations) Revoked(ctx context.Context, c *bearer.Claims) (bool, error) {
-	return o.authority.Withdrawn(ctx, o.issuer, c.KeyID, c.Payload)
+	return o.authority.Revoked(ctx, o.issuer, c.KeyID, c.Payload)
 }
 
 func prefixes(texts []string) []netip.Prefix {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"reflect"
@@ -225,19 +226,17 @@ func usesAssertions(p *platform.Profile) bool {
 func callers(p *platform.Profile) string {
 	var ways []string
 	for _, grant := range p.Policy.Grants {
-		for _, auth := range grant.ClientAuth {
-			switch auth {
-			case oauth.AuthNone:
-				ways = append(ways, "a signed assertion as the grant")
-			case oauth.AuthPrivateKeyJWT:
-				ways = append(ways, "a signed assertion as client authentication")
-			case oauth.AuthBasic:
-				ways = append(ways, "client id and secret by HTTP Basic")
-			case oauth.AuthPost:
-				ways = append(ways, "client id and secret in the body")
-			case oauth.AuthAPIKey:
-				ways = append(ways, "an API key in the header "+p.Wire.APIKey.Header)
+		for _, set := range grant.ClientAuth {
+			members := []string{}
+			for _, auth := range set {
+				members = append(members, map[oauth.ClientAuth]string{
+					oauth.AuthPrivateKeyJWT: "a signed assertion as client authentication",
+					oauth.AuthBasic:         "client id and secret by HTTP Basic",
+					oauth.AuthPost:          "client id and secret in the body",
+					oauth.AuthAPIKey:        "an API key in the header " + p.Wire.APIKey.Header,
+				}[auth])
 			}
+			ways = append(ways, cmp.Or(strings.Join(members, " with "), "a signed assertion as the grant"))
 		}
 	}
 	return strings.Join(ways, "; ")

@@ -5,15 +5,15 @@ import (
 	"strings"
 	"testing"
 
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 // TestStoreMoves takes a server from its file to a database and back to another
 // file, with backups of both.
 func TestStoreMoves(t *testing.T) {
 	t.Parallel()
-	server, err := pgserver.Start(t.Context(), pgserver.Options{})
-	pgserver.Require(t, err)
+	server, err := pgtest.Start(t.Context(), pgtest.Options{})
+	pgtest.Require(t, err)
 	t.Cleanup(func() {
 		if err := server.Remove(); err != nil {
 			t.Error(err)

@@ -132,24 +132,13 @@ func (a *app) credential(f *tokenFlags, p *platform.Profile) (tokensource.Creden
 			return c, err
 		}
 	}
+	held := platform.Held{ID: c.ClientID != "", Secret: c.Secret != "", APIKey: c.APIKey != "", Key: c.Key != nil}
 	for _, grant := range p.Policy.Grants {
-		if slices.ContainsFunc(grant.ClientAuth, func(auth oauth.ClientAuth) bool { return shows(&c, auth) }) {
+		if slices.ContainsFunc(grant.ClientAuth, func(set platform.AuthSet) bool { return set.NeedsOnly(held) }) {
 			return c, nil
 		}
 	}
 	return c, usagef("profile %s wants %s: give %s", p.Name, callers(p), wantedFlags(p))
-}
-
-// shows tells whether the credential has what a way of client authentication takes.
-func shows(c *tokensource.Credential, auth oauth.ClientAuth) bool {
-	switch auth {
-	case oauth.AuthAPIKey:
-		return c.APIKey != ""
-	case oauth.AuthBasic, oauth.AuthPost:
-		return c.ClientID != "" && c.Secret != ""
-	default:
-		return c.ClientID != "" && c.Key != nil
-	}
 }
 
 // wantedFlags names the flags with which a caller of the platform shows who it is.
@@ -161,11 +150,11 @@ func wantedFlags(p *platform.Profile) string {
 		}
 	}
 	for _, grant := range p.Policy.Grants {
-		for _, auth := range grant.ClientAuth {
-			switch auth {
-			case oauth.AuthAPIKey:
+		for _, set := range grant.ClientAuth {
+			switch {
+			case set.Has(oauth.AuthAPIKey):
 				add("--api-key-file or --api-key-env")
-			case oauth.AuthBasic, oauth.AuthPost:
+			case set.Has(oauth.AuthBasic), set.Has(oauth.AuthPost):
 				add("--client and --secret-file or --secret-env")
 			default:
 				add("--client, --key and --kid")

@@ -176,7 +176,7 @@ func adminExplains(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, `{"use":"grant","findings":[{"rule":"form","holds":true,"expected":"form","found":"that"},`+
-		`{"rule":"key in force","holds":false,"expected":"a key","found":"a disabled key","hint":"enable it"}]}`)
+		`{"rule":"key active","holds":false,"expected":"a key","found":"a disabled key","hint":"enable it"}]}`)
 }
 
 func (p *platforms) jwks(w http.ResponseWriter, _ *http.Request) {

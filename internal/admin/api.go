@@ -54,9 +54,9 @@ type API struct {
 	Verifier *bearer.Verifier
 	// Pepper keys the digests of the secrets that are made here.
 	Pepper registry.Pepper
-	// RefusedKeys are thumbprints of keys that may not be registered, beside
+	// BlockedKeys are thumbprints of keys that may not be registered, beside
 	// those that authority knows to be published.
-	RefusedKeys []string
+	BlockedKeys []string
 	Log         *slog.Logger
 	Now         func() time.Time
 }

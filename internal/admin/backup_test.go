@@ -20,7 +20,7 @@ import (
 func TestBackup(t *testing.T) {
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	var fail error
-	w := newWorld(t, func(w *world) {
+	w := newTestAPI(t, func(w *testAPI) {
 		w.api.Backup = func(ctx context.Context) (*os.File, error) {
 			if fail != nil {
 				return nil, fail

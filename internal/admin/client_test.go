@@ -16,7 +16,7 @@ import (
 )
 
 func TestIssuers(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	page := get[admin.Page[admin.Issuer]](w, "/issuers?limit=2")
 	if len(page.Items) != 2 || page.Items[0].Name != "admin" || page.Next != "bolt" {
 		t.Errorf("the first page is %+v", page)
@@ -28,7 +28,7 @@ func TestIssuers(t *testing.T) {
 }
 
 func TestClientLife(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	resp := w.send("POST", "/issuers/bolt/clients", "application/json", strings.NewReader(
 		`{"id":"shop 1/2","name":"Shop","scope":"openid roles","grants":["client_credentials"],"attributes":{"accountId":"42","roles":["buyer"]}}`))
 	if resp.StatusCode != http.StatusCreated || resp.Header.Get("Location") != admin.Prefix+"/issuers/bolt/clients/shop%201%2F2" {
@@ -65,7 +65,7 @@ func TestClientLife(t *testing.T) {
 }
 
 // wantEntries wants the operator's changes to be these, in that order.
-func wantEntries(t *testing.T, w *world, actions ...string) {
+func wantEntries(t *testing.T, w *testAPI, actions ...string) {
 	t.Helper()
 	var found []string
 	for _, e := range w.entries() {
@@ -81,7 +81,7 @@ func wantEntries(t *testing.T, w *world, actions ...string) {
 }
 
 func TestClientRefusals(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	clients := func(issuer string) string { return "/issuers/" + issuer + "/clients" }
 	w.refused("POST", clients("d1"), `{"id":"short"}`, 422, "client id 'short'")
 	w.refused("POST", clients("plain"), `{}`, 422, "client id")
@@ -102,7 +102,7 @@ func TestClientRefusals(t *testing.T) {
 }
 
 func TestDotsAreNames(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.do("POST", "/issuers/plain/clients", `{"id":".."}`, 201)
 	if c := get[admin.Client](w, "/issuers/plain/clients/%2E%2E"); c.ID != ".." {
 		t.Errorf("the client is %+v", c)
@@ -110,7 +110,7 @@ func TestDotsAreNames(t *testing.T) {
 }
 
 func TestClientPages(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	for i := range 25 {
 		w.do("POST", "/issuers/plain/clients", fmt.Sprintf(`{"id":"c%02d"}`, i), 201)
 	}
@@ -137,7 +137,7 @@ func TestClientPages(t *testing.T) {
 }
 
 func TestConcurrentChangesAllHappen(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.do("POST", "/issuers/plain/clients", `{"id":"c"}`, 201)
 	const many = 12
 	var wg sync.WaitGroup
@@ -172,14 +172,14 @@ func (busyClients) PutClient(context.Context, *registry.Client, *ledger.Entry) e
 }
 
 func TestChangeThatAlwaysComesTooLate(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.do("POST", "/issuers/plain/clients", `{"id":"c"}`, 201)
 	w.api.Clients = busyClients{w.db}
 	w.refused("PATCH", "/issuers/plain/clients/c", `{"name":"x"}`, 409, "20 times")
 }
 
 func TestListsOfAClientPage(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.do("POST", "/issuers/plain/clients", `{"id":"c"}`, 201)
 	for _, kid := range []string{"a", "b", "c"} {
 		w.do("POST", "/issuers/plain/clients/c/keys", `{"kid":"`+kid+`","key":`+quoted(publicPEM(t, jose.EdDSA))+`}`, 201)

@@ -18,7 +18,7 @@ func (patient) SetReadDeadline(time.Time) error  { return nil }
 func (patient) SetWriteDeadline(time.Time) error { return nil }
 
 // answer sends a body straight to the handler.
-func (w *world) answer(method, path, mediaType, body string) *httptest.ResponseRecorder {
+func (w *testAPI) answer(method, path, mediaType, body string) *httptest.ResponseRecorder {
 	req := httptest.NewRequest(method, admin.Prefix+path, strings.NewReader(body))
 	req.Header.Set("Authorization", "Bearer "+w.token)
 	req.Header.Set("Content-Type", mediaType)
@@ -30,7 +30,7 @@ func (w *world) answer(method, path, mediaType, body string) *httptest.ResponseR
 // FuzzBodies sends anything to everything that reads one JSON object. It is
 // answered by JSON, and never by trouble of ours.
 func FuzzBodies(f *testing.F) {
-	w := newWorld(f)
+	w := newTestAPI(f)
 	w.do("POST", "/issuers/plain/clients", `{"id":"c"}`, 201)
 	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
 	targets := []struct{ method, path string }{
@@ -58,7 +58,7 @@ func FuzzBodies(f *testing.F) {
 
 // FuzzImport sends anything as rows. The answer ends by saying how it went.
 func FuzzImport(f *testing.F) {
-	w := newWorld(f)
+	w := newTestAPI(f)
 	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
 	w.do("PUT", "/issuers/etp/merchants/m", `{"client":"g","attributes":{"trId":"40000000001"}}`, 200)
 	f.Add("merchants", `{"id":"a","client":"g","attributes":{"trId":"40000000001"}}`+"\n\r\n"+`{"id":"b","client":"x","attributes":{"trId":"40000000001"}}`)
@@ -81,7 +81,7 @@ func FuzzImport(f *testing.F) {
 
 // FuzzQuery asks the ledger anything.
 func FuzzQuery(f *testing.F) {
-	w := newWorld(f)
+	w := newTestAPI(f)
 	f.Add("after=1&since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00%2B02:00&kind=admin&issuer=d1&client=c&correlation=x&jti=y&limit=3")
 	f.Add("limit=00&after=")
 	f.Fuzz(func(t *testing.T, query string) {

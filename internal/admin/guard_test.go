@@ -47,7 +47,7 @@ var operations = []struct{ method, path, scope string }{
 }
 
 func TestEveryOperationWantsItsScope(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	other := map[string]string{admin.ScopeRead: admin.ScopeWrite, admin.ScopeWrite: admin.ScopeRead}
 	read, write := w.mint("auditor", admin.ScopeRead, time.Hour), w.mint("robot", admin.ScopeWrite, time.Hour)
 	token := map[string]string{admin.ScopeRead: read, admin.ScopeWrite: write}
@@ -88,7 +88,7 @@ func TestEveryOperationWantsItsScope(t *testing.T) {
 }
 
 func TestWrongPathAndMethod(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.refused("GET", "/nothing", "", 404, "nothing at this path")
 	w.refused("GET", "/issuers/nobody/clients", "", 404, "issuer 'nobody'")
 	w.refused("DELETE", "/issuers", "", 405, "GET")
@@ -99,7 +99,7 @@ func TestWrongPathAndMethod(t *testing.T) {
 }
 
 func TestBodies(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.refused("POST", "/issuers/plain/clients", `{"id":"c","colour":"red"}`, 400, "unknown member 'colour'", "jwks_uri")
 	w.refused("POST", "/issuers/plain/clients", `{"id":"c","ID":"d"}`, 400, "unknown member 'ID'")
 	w.refused("POST", "/issuers/plain/clients", `{"id":"c","id":"d"}`, 400)

@@ -50,7 +50,7 @@ func (a *API) addKey(c *call) error {
 		return err
 	}
 	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		return keyChange("add", client, key.Kid), client.AddKey(c.issuer, a.RefusedKeys, key)
+		return keyChange("add", client, key.Kid), client.AddKey(c.issuer, a.BlockedKeys, key)
 	})
 	if err != nil {
 		return err

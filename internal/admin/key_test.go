@@ -20,9 +20,9 @@ import (
 const keysPath = "/issuers/plain/clients/c/keys"
 
 // withClient starts a world with client c of the plain issuer.
-func withClient(t *testing.T) *world {
+func withClient(t *testing.T) *testAPI {
 	t.Helper()
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.do("POST", "/issuers/plain/clients", `{"id":"c","scope":"a b"}`, 201)
 	return w
 }
@@ -75,7 +75,7 @@ func TestKeyRefusals(t *testing.T) {
 	secret, err := jose.MarshalPrivatePEM(private)
 	must(t, err)
 	barred, barredText := keyPair(t, jose.ES256)
-	w.api.RefusedKeys = []string{barred.Public().Thumbprint()}
+	w.api.BlockedKeys = []string{barred.Public().Thumbprint()}
 	const rfc7515 = `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}`
 	for _, c := range []struct {
 		body   string
@@ -109,7 +109,7 @@ func TestKeyRefusals(t *testing.T) {
 }
 
 // assert signs a jwt-bearer grant of client c.
-func (w *world) assert(signer *jose.Signer, jti string) string {
+func (w *testAPI) assert(signer *jose.Signer, jti string) string {
 	w.t.Helper()
 	claims := fmt.Sprintf(`{"iss":"c","sub":"c","aud":"https://plain.example","exp":%d,"jti":%q}`, w.now().Add(time.Minute).Unix(), jti)
 	compact, err := signer.Sign(nil, []byte(claims))
@@ -118,7 +118,7 @@ func (w *world) assert(signer *jose.Signer, jti string) string {
 }
 
 // exchange asks the plain issuer for a token.
-func (w *world) exchange(issuer string, req *authority.Request) error {
+func (w *testAPI) exchange(issuer string, req *authority.Request) error {
 	w.t.Helper()
 	for _, i := range w.issuers {
 		if i.Name == issuer {
@@ -137,7 +137,7 @@ func TestKeyChangesHoldAtOnce(t *testing.T) {
 	works := func(want bool, after string) {
 		t.Helper()
 		n++
-		err := w.exchange("plain", &authority.Request{GrantType: oauth.JWTBearer, Auth: oauth.AuthNone, Assertion: w.assert(signer, fmt.Sprint(n))})
+		err := w.exchange("plain", &authority.Request{GrantType: oauth.JWTBearer, Assertion: w.assert(signer, fmt.Sprint(n))})
 		if (err == nil) != want {
 			t.Errorf("after %s: %v", after, err)
 		}

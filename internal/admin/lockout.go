@@ -27,7 +27,7 @@ func (a *API) checkSelf(c *call, before, after *registry.Client) error {
 	case after.Disabled:
 		return lockout("it would disable the client that asks")
 	case hasLiveKey(before, now) && !hasLiveKey(after, now):
-		return lockout("it would leave the client that asks without a key in force: add the next key first")
+		return lockout("it would leave the client that asks without a key active: add the next key first")
 	case before.Scope.Has(ScopeWrite) && !after.Scope.Has(ScopeWrite):
 		return lockout("it would take " + ScopeWrite + " from the client that asks")
 	}

@@ -10,14 +10,14 @@ import (
 // TestNobodyLocksHimselfOut: a slip of the operator is refused with the reason,
 // and another administrator can do the same.
 func TestNobodyLocksHimselfOut(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	const self = "/issuers/admin/clients/operator"
 	w.do("POST", "/issuers/admin/clients", `{"id":"operator","scope":"`+both+`"}`, 201)
 	w.do("POST", self+"/keys", `{"kid":"one","key":`+quoted(publicPEM(t, jose.ES256))+`}`, 201)
 	w.do("POST", self+"/keys", `{"kid":"off","key":`+quoted(publicPEM(t, jose.ES256))+`}`, 201)
 	w.do("PATCH", self+"/keys/off", `{"disabled":true}`, 200)
 
-	const lastKey = "without a key in force: add the next key first; another administrator can do that"
+	const lastKey = "without a key active: add the next key first; another administrator can do that"
 	slips := []struct{ method, path, body, reason string }{
 		{"PATCH", self, `{"disabled":true}`, "it would disable the client that asks"},
 		{"PATCH", self, `{"scope":"admin:read"}`, "it would take admin:write from the client that asks"},
@@ -54,10 +54,10 @@ func TestNobodyLocksHimselfOut(t *testing.T) {
 	w.do("DELETE", self, "", 204)
 }
 
-// TestNewKeyAfterTheLast: who has no key in force any more, but a token, can mend
+// TestNewKeyAfterTheLast: who has no key active any more, but a token, can mend
 // that.
 func TestNewKeyAfterTheLast(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	const self = "/issuers/admin/clients/operator"
 	w.do("POST", "/issuers/admin/clients", `{"id":"operator","scope":"`+both+`"}`, 201)
 	w.do("POST", self+"/keys", `{"kid":"one","not_after":"2026-11-23T12:30:00Z","key":`+quoted(publicPEM(t, jose.ES256))+`}`, 201)

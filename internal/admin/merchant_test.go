@@ -14,9 +14,9 @@ import (
 )
 
 // withGateway starts a world with client gateway and merchant m of the etp issuer.
-func withGateway(t *testing.T) *world {
+func withGateway(t *testing.T) *testAPI {
 	t.Helper()
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.do("POST", "/issuers/etp/clients", `{"id":"gateway","scope":"PAYMENT_PASSKEY"}`, 201)
 	w.do("PUT", "/issuers/etp/merchants/m", `{"client":"gateway","attributes":{"trId":"40000000001"}}`, 200)
 	return w
@@ -90,7 +90,7 @@ func progress(t *testing.T, resp *http.Response) (lines []admin.Progress) {
 	}
 }
 
-func (w *world) imports(t *testing.T, what, body string) admin.Progress {
+func (w *testAPI) imports(t *testing.T, what, body string) admin.Progress {
 	t.Helper()
 	lines := progress(t, w.send("POST", "/issuers/etp/"+what+":import", "application/x-ndjson", strings.NewReader(body)))
 	return lines[len(lines)-1]

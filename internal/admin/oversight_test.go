@@ -20,7 +20,7 @@ import (
 )
 
 func TestSigningKeyLife(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	const path = "/issuers/d1/signing-keys"
 	list := func() []keyring.KeyInfo { return get[admin.Page[keyring.KeyInfo]](w, path).Items }
 	first := list()[0]
@@ -78,7 +78,7 @@ func privateFile(t *testing.T, dir string, alg jose.Alg) string {
 }
 
 func TestLedgerQueries(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	for i := range 3 {
 		w.do("POST", "/issuers/plain/clients", fmt.Sprintf(`{"id":"c%d"}`, i), 201)
 		w.wait(time.Hour / 4)
@@ -111,7 +111,7 @@ func TestLedgerQueries(t *testing.T) {
 }
 
 func TestLedgerLinesFollowTheChain(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.do("POST", "/issuers/plain/clients", `{"id":"c","name":"<Ünï & co>"}`, 201)
 	var previous [32]byte
 	last := int64(0)
@@ -151,7 +151,7 @@ func TestParseRecordRefuses(t *testing.T) {
 }
 
 func TestBrokenLedgerIsAFinding(t *testing.T) {
-	w := newWorld(t, func(w *world) {
+	w := newTestAPI(t, func(w *testAPI) {
 		w.api.Verify = func(context.Context) (ledger.VerifyReport, error) {
 			return ledger.Report([]ledger.ChainReport{{Chain: 3, First: 3<<40 | 1, Last: 3<<40 | 2}, {First: 1, Last: 6, Broken: 7, How: "its line was changed"}}), nil
 		}
@@ -207,7 +207,7 @@ func (troubled) Entries(context.Context, ledger.Query, func(*ledger.Record) erro
 }
 
 func TestTrouble(t *testing.T) {
-	w := newWorld(t, func(w *world) {
+	w := newTestAPI(t, func(w *testAPI) {
 		w.api.Clients, w.api.Merchants, w.api.Ledger = troubled{}, troubled{}, troubled{}
 		w.api.Verify = func(context.Context) (ledger.VerifyReport, error) { return ledger.VerifyReport{}, errDisk }
 	})
@@ -281,7 +281,7 @@ func TestExplain(t *testing.T) {
 // TestActivateAtOnce: a key that verifiers may not know is activated only by who
 // says so.
 func TestActivateAtOnce(t *testing.T) {
-	w := newWorld(t, func(w *world) {
+	w := newTestAPI(t, func(w *testAPI) {
 		s := w.keys.Issuers["d1"]
 		s.MaxAge = 5 * time.Minute
 		w.keys.Issuers["d1"] = s

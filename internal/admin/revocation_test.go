@@ -29,7 +29,7 @@ type buyer struct {
 // two credentials: they are called a, b and other, and were bought in this order,
 // each a minute after the one before, in the middle of a second.
 type tokensOf struct {
-	*world
+	*testAPI
 	issuer *registry.Issuer
 	buyers map[string]buyer
 	tokens map[string]*authority.AccessToken
@@ -39,7 +39,7 @@ var names = []string{"a", "b", "other"}
 
 func withTokens(t *testing.T, issuer string) *tokensOf {
 	t.Helper()
-	w := &tokensOf{world: newWorld(t), buyers: map[string]buyer{}, tokens: map[string]*authority.AccessToken{}}
+	w := &tokensOf{testAPI: newTestAPI(t), buyers: map[string]buyer{}, tokens: map[string]*authority.AccessToken{}}
 	w.issuer = w.issuers[slices.IndexFunc(w.issuers, func(i *registry.Issuer) bool { return i.Name == issuer })]
 	for _, client := range []string{"one", "two"} {
 		w.do("POST", w.path("clients"), fmt.Sprintf(`{"id":%q,"scope":%q}`, client, map[string]string{"etp": "PAYMENT_PASSKEY"}[issuer]), 201)
@@ -70,9 +70,9 @@ func (w *tokensOf) path(below string) string { return "/issuers/" + w.issuer.Nam
 func (w *tokensOf) buy(name string) *authority.AccessToken {
 	w.t.Helper()
 	b := w.buyers[name]
-	req := &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: b.client, Secret: b.secret.Text}
+	req := &authority.Request{GrantType: oauth.ClientCredentials, Credentials: []authority.Credential{{Method: oauth.AuthPost, ID: b.client, Secret: b.secret.Text}}}
 	if b.secret.Kind == registry.APIKey {
-		req.Auth, req.ClientID = oauth.AuthAPIKey, ""
+		req.Credentials[0] = authority.Credential{Method: oauth.AuthAPIKey, APIKey: b.secret.Text}
 		req.Params = []authority.Param{{Name: "merchantId", Value: registry.Attribute{Text: b.client}},
 			{Name: "tokens", Value: registry.Attribute{IsList: true}}}
 	}
@@ -115,7 +115,7 @@ func (w *tokensOf) reopened() *authority.Authority {
 // activate lets a new key sign and returns the one that signed before.
 func (w *tokensOf) activate() string {
 	w.t.Helper()
-	old := get[admin.Page[keyring.KeyInfo]](w.world, w.path("signing-keys")).Items[0].Kid
+	old := get[admin.Page[keyring.KeyInfo]](w.testAPI, w.path("signing-keys")).Items[0].Kid
 	var next keyring.KeyInfo
 	decode(w.t, w.do("POST", w.path("signing-keys"), `{}`, 201), &next)
 	w.do("POST", w.path("signing-keys/"+next.Kid+":activate"), "", 200)
@@ -170,7 +170,7 @@ func TestRevokeByEveryName(t *testing.T) {
 				t.Errorf("a token that was bought later: %v", err)
 			}
 			w.wantRevoked(t, fill.Replace(c.object), c.tokens, c.note)
-			list := get[admin.Page[admin.Revocation]](w.world, w.path("revocations"))
+			list := get[admin.Page[admin.Revocation]](w.testAPI, w.path("revocations"))
 			if made.Note = ""; len(list.Items) != 1 || list.Items[0] != made {
 				t.Errorf("the list is %+v, want %+v", list, made)
 			}
@@ -204,7 +204,7 @@ func (w *tokensOf) wantRevoked(t *testing.T, object string, tokens int, counted 
 func TestRevokeRefusals(t *testing.T) {
 	w := withTokens(t, "plain")
 	path := w.path("revocations")
-	signing := get[admin.Page[keyring.KeyInfo]](w.world, w.path("signing-keys")).Items[0].Kid
+	signing := get[admin.Page[keyring.KeyInfo]](w.testAPI, w.path("signing-keys")).Items[0].Kid
 	var announced keyring.KeyInfo
 	decode(t, w.do("POST", w.path("signing-keys"), `{}`, 201), &announced)
 	before := len(w.entries())
@@ -240,7 +240,7 @@ func TestRevokeRefusals(t *testing.T) {
 	w.refused("GET", path+"?x=1", "", 400, "unknown parameter")
 	w.refused("POST", "/issuers/nobody/revocations", `{"all":true}`, 404, "issuer 'nobody'")
 	w.refused("POST", "/issuers/etp/revocations", `{"jti":"`+w.tokens["a"].JTI+`"}`, 404, "a live token")
-	if list := get[admin.Page[admin.Revocation]](w.world, path).Items; len(list) != 0 || len(w.dead(w.api.Authority)) != 0 || len(w.entries()) != before {
+	if list := get[admin.Page[admin.Revocation]](w.testAPI, path).Items; len(list) != 0 || len(w.dead(w.api.Authority)) != 0 || len(w.entries()) != before {
 		t.Errorf("what was refused did something: %+v", list)
 	}
 	w.wait(w.issuer.TokenLifetime)
@@ -266,7 +266,7 @@ func TestRevocationPages(t *testing.T) {
 	}
 	page := func(after string) admin.Page[admin.Revocation] {
 		t.Helper()
-		return get[admin.Page[admin.Revocation]](w.world, w.path("revocations?limit=1&after="+after))
+		return get[admin.Page[admin.Revocation]](w.testAPI, w.path("revocations?limit=1&after="+after))
 	}
 	first := page("")
 	w.wait(w.issuer.TokenLifetime + 2*time.Minute) // the first is over between two pages
@@ -281,7 +281,7 @@ func TestRevocationPages(t *testing.T) {
 		t.Errorf("the pages are %q, want %q", reasons, want)
 	}
 	w.wait(2 * time.Minute)
-	if list := get[admin.Page[admin.Revocation]](w.world, w.path("revocations")).Items; len(list) != 0 {
+	if list := get[admin.Page[admin.Revocation]](w.testAPI, w.path("revocations")).Items; len(list) != 0 {
 		t.Errorf("what is over is listed: %+v", list)
 	}
 }
@@ -320,11 +320,11 @@ func TestClientThatIntrospects(t *testing.T) {
 	asks := func() bool {
 		t.Helper()
 		b := w.buyers["other"]
-		found, err := w.api.Authority.IntrospectFor(t.Context(), w.issuer, &authority.Request{Auth: oauth.AuthPost, ClientID: b.client, Secret: b.secret.Text}, w.tokens["a"].Token)
+		found, err := w.api.Authority.IntrospectFor(t.Context(), w.issuer, &authority.Request{Credentials: []authority.Credential{{Method: oauth.AuthPost, ID: b.client, Secret: b.secret.Text}}}, w.tokens["a"].Token)
 		must(t, err)
 		return found.Token != nil
 	}
-	shown := func() bool { return get[admin.Client](w.world, w.path("clients/two")).Introspects }
+	shown := func() bool { return get[admin.Client](w.testAPI, w.path("clients/two")).Introspects }
 	for _, c := range []struct {
 		body string
 		want bool

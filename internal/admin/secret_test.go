@@ -23,7 +23,7 @@ func TestSecretLife(t *testing.T) {
 	}
 	works := func(want bool, after string) {
 		t.Helper()
-		err := w.exchange("plain", &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthBasic, ClientID: "c", Secret: made.Text})
+		err := w.exchange("plain", &authority.Request{GrantType: oauth.ClientCredentials, Credentials: []authority.Credential{{Method: oauth.AuthBasic, ID: "c", Secret: made.Text}}})
 		if (err == nil) != want {
 			t.Errorf("after %s: %v", after, err)
 		}
@@ -61,13 +61,13 @@ func TestSecretLife(t *testing.T) {
 }
 
 func TestAPIKeyLife(t *testing.T) {
-	w := newWorld(t)
+	w := newTestAPI(t)
 	w.do("POST", "/issuers/etp/clients", `{"id":"gateway","scope":"PAYMENT_PASSKEY"}`, 201)
 	w.do("PUT", "/issuers/etp/merchants/m1", `{"client":"gateway","attributes":{"trId":"40000000001"}}`, 200)
 	w.do("PUT", "/issuers/etp/card-tokens/t1", `{"merchant":"m1","scheme":"visa"}`, 200)
 	var made admin.Secret
 	decode(t, w.do("POST", "/issuers/etp/clients/gateway/secrets", `{"kind":"api_key"}`, 201), &made)
-	req := &authority.Request{GrantType: oauth.ClientCredentials, Auth: oauth.AuthAPIKey, Secret: made.Text, Scope: "PAYMENT_PASSKEY",
+	req := &authority.Request{GrantType: oauth.ClientCredentials, Credentials: []authority.Credential{{Method: oauth.AuthAPIKey, APIKey: made.Text}}, Scope: "PAYMENT_PASSKEY",
 		Params: []authority.Param{{Name: "merchantId", Value: registry.Attribute{Text: "m1"}}, {Name: "tokens", Value: registry.Attribute{List: []string{"t1"}, IsList: true}}}}
 	must(t, w.exchange("etp", req))
 	w.do("PUT", "/issuers/etp/merchants/m1", `{"client":"gateway","disabled":true,"attributes":{"trId":"40000000001"}}`, 200)

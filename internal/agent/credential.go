@@ -73,7 +73,10 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 			given++
 		}
 	}
-	fits := slices.ContainsFunc(t.profile.Definition().Policy.Grants, func(g platform.Grant) bool { return slices.ContainsFunc(g.ClientAuth, t.serves) })
+	held := platform.Held{ID: t.Client != "", Secret: t.SecretFile != "", APIKey: t.APIKeyFile != "", Key: t.KeyFile != ""}
+	fits := slices.ContainsFunc(t.profile.Definition().Policy.Grants, func(g platform.Grant) bool {
+		return slices.ContainsFunc(g.ClientAuth, func(set platform.AuthSet) bool { return set.NeedsOnly(held) })
+	})
 	check.want(given == 1 && fits, key, "profile %s wants %s: set that and no other credential", t.profile.Name(), wanted(t.profile.Definition()))
 	check.want(t.KeyFile == "" || t.Kid != "" || t.profile.Definition().Policy.Assertion.Kid != platform.KidRequired, key+".kid",
 		"is missing: the name under which %s knows the key", t.profile.Name())
@@ -94,29 +97,16 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 	}
 }
 
-// serves reports whether the settings are enough for a method of client
-// authentication.
-func (t *Token) serves(auth oauth.ClientAuth) bool {
-	switch auth {
-	case oauth.AuthAPIKey:
-		return t.APIKeyFile != ""
-	case oauth.AuthBasic, oauth.AuthPost:
-		return t.Client != "" && t.SecretFile != ""
-	default:
-		return t.Client != "" && t.KeyFile != ""
-	}
-}
-
 // wanted lists the settings that a client of the profile needs.
 func wanted(p *platform.Profile) string {
 	var ways []string
 	for _, grant := range p.Policy.Grants {
-		for _, auth := range grant.ClientAuth {
+		for _, set := range grant.ClientAuth {
 			way := "client, key_file and kid"
-			switch auth {
-			case oauth.AuthAPIKey:
+			switch {
+			case set.Has(oauth.AuthAPIKey):
 				way = "api_key_file"
-			case oauth.AuthBasic, oauth.AuthPost:
+			case set.Has(oauth.AuthBasic), set.Has(oauth.AuthPost):
 				way = "client and secret_file"
 			}
 			if !slices.Contains(ways, way) {

@@ -3,6 +3,7 @@ package arch
 import (
 	"go/build"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,30 +45,30 @@ var policy = map[string][]string{
 	"internal/agent":           {"oauth", "profile", "internal/platform", "assertion", "tokensource", "internal/fetch", "internal/stricttoml"},
 	"internal/arch":            {},
 	"internal/wholelife":       {}, // it has tests alone
-	// PostgreSQL for tests and `make cluster`, and what cleans up behind them: no part of the server.
-	"internal/keeper":   {},
-	"internal/pgserver": {"internal/keeper", "github.com/jackc/pgx/v5"},
+	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.
+	"internal/pgtest": {"github.com/jackc/pgx/v5"},
 	// The cluster on loopback: a program that starts Moneyer as others would.
 	"cluster":         {"cluster/stand"},
 	"cluster/fault":   {"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog"},
 	"cluster/load":    {"assertion", "oauth"},
-	"cluster/patroni": {"internal/keeper", "internal/pgserver", "github.com/jackc/pgx/v5"},
-	"cluster/stand":   {"assertion", "oauth", "tokensource", "cluster/fault", "internal/keeper", "internal/pgserver"},
+	"cluster/patroni": {"internal/pgtest", "github.com/jackc/pgx/v5"},
+	"cluster/stand":   {"assertion", "oauth", "tokensource", "cluster/fault", "internal/pgtest"},
 	// The benchmark: a program that starts Moneyer as others would. Only
 	// bench/moneyer, which fills stores, looks inside.
-	"bench":         {"bench/ceiling", "bench/moneyer", "bench/peers", "bench/report", "bench/subject", "bench/trial"},
-	"bench/ceiling": {"bench/subject"},
-	"bench/judge":   {"bench/load", "bench/subject", "github.com/go-jose/go-jose/v4"},
-	"bench/load":    {"golang.org/x/sys"},
-	"bench/moneyer": {"assertion", "oauth", "bench/ceiling", "bench/subject", "internal/authority", "internal/registry", "internal/ledger", "internal/config", "internal/jose", "internal/keyring", "internal/store"},
+	"bench":         {"bench/moneyer", "bench/peers", "bench/subject", "bench/trial"},
+	"bench/load":    {"bench/subject", "github.com/go-jose/go-jose/v4", "golang.org/x/sys"},
+	"bench/moneyer": {"assertion", "oauth", "bench/subject", "internal/registry", "internal/ledger", "internal/config", "internal/jose", "internal/keyring", "internal/store"},
 	"bench/peers":   {"assertion", "bench/subject"},
-	"bench/pin":     {"golang.org/x/sys"},
-	"bench/plan":    {},
-	"bench/process": {"bench/pin", "bench/subject", "golang.org/x/sys"},
-	"bench/report":  {},
-	"bench/subject": {},
-	"bench/trial":   {"bench/ceiling", "bench/judge", "bench/load", "bench/pin", "bench/plan", "bench/process", "bench/report", "bench/subject"},
+	"bench/subject": {"golang.org/x/sys"},
+	"bench/trial":   {"bench/load", "bench/subject"},
+	// They have tests alone.
+	"interop":              {},
+	"interop/differential": {},
 }
+
+// modules are the folders of nested modules that the policy covers. Other nested
+// modules hold tools, and programs of others that the benchmark runs.
+var modules = []string{"bench", "cluster", "interop"}
 
 // everything marks the package that introduces the others to each other.
 const everything = "cmd/moneyer"
@@ -85,18 +86,12 @@ func TestImports(t *testing.T) {
 			continue
 		}
 		seen[name] = true
-		for _, tags := range [][]string{nil, {"openssl"}} {
-			builder := build.Default
-			builder.BuildTags, builder.CgoEnabled = tags, tags != nil
-			pkg, err := builder.ImportDir(filepath.Join("../..", dir), 0)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, path := range pkg.Imports {
-				if !permitted(path, allowed) {
-					t.Errorf("%s imports %s, which the policy does not allow", name, path)
-				}
-			}
+		forbidden, unused := compare(imports(t, dir), allowed)
+		for _, path := range forbidden {
+			t.Errorf("%s imports %s, which the policy does not allow", name, path)
+		}
+		for _, arrow := range unused {
+			t.Errorf("%s does not import %s: take it out of the policy", name, arrow)
 		}
 	}
 	for name := range policy {
@@ -106,31 +101,61 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// permitted: the standard library always; C, our own packages and other modules
-// when they are listed.
-func permitted(path string, allowed []string) bool {
-	if own, ok := strings.CutPrefix(path, "moneyer/"); ok {
-		return slices.Contains(allowed, own)
+// imports lists what a package imports in either build, tests left out.
+func imports(t *testing.T, dir string) (paths []string) {
+	t.Helper()
+	for _, tags := range [][]string{nil, {"openssl"}} {
+		builder := build.Default
+		builder.BuildTags, builder.CgoEnabled = tags, tags != nil
+		pkg, err := builder.ImportDir(filepath.Join("../..", dir), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, pkg.Imports...)
 	}
-	if path == "C" {
-		return slices.Contains(allowed, path)
-	}
-	if !strings.Contains(strings.SplitN(path, "/", 2)[0], ".") {
-		return true
-	}
-	return slices.ContainsFunc(allowed, func(module string) bool {
-		return path == module || strings.HasPrefix(path, module+"/")
-	})
+	slices.Sort(paths)
+	return slices.Compact(paths)
 }
 
-// ownModule tells whether a folder is a module of its own, whose imports are its
-// own affair.
-func ownModule(dir string) bool {
-	_, err := os.Stat(filepath.Join(dir, "go.mod"))
-	return err == nil
+// compare finds the imports that no arrow allows, and the arrows that no import
+// needs.
+func compare(paths, allowed []string) (forbidden, unused []string) {
+	unused = slices.Clone(allowed)
+	for _, path := range paths {
+		arrow, needed := arrowOf(path, allowed)
+		if needed && arrow == "" {
+			forbidden = append(forbidden, path)
+		}
+		unused = slices.DeleteFunc(unused, func(a string) bool { return a == arrow })
+	}
+	return forbidden, unused
 }
 
-// packages lists the folders of this module that hold Go code other than tests.
+// arrowOf finds the arrow that allows an import, "" when there is none. The
+// standard library needs none; C, our own packages and other modules do.
+func arrowOf(path string, allowed []string) (arrow string, needed bool) {
+	own, ours := strings.CutPrefix(path, "moneyer/")
+	first, _, _ := strings.Cut(path, "/")
+	if !ours && path != "C" && !strings.Contains(first, ".") {
+		return "", false
+	}
+	for _, arrow := range allowed {
+		// A module holds many packages; of our own each needs its arrow.
+		if own == arrow || !ours && strings.HasPrefix(path, arrow+"/") {
+			return arrow, true
+		}
+	}
+	return "", true
+}
+
+// isOtherModule reports whether a folder is a module that the policy does not cover.
+func isOtherModule(dir string) bool {
+	_, err := os.Stat(filepath.Join("../..", dir, "go.mod"))
+	return err == nil && !slices.Contains(modules, filepath.ToSlash(dir))
+}
+
+// packages lists the folders that hold Go code other than tests: of this module
+// and of those in modules.
 func packages(t *testing.T) []string {
 	t.Helper()
 	found := map[string]bool{}
@@ -139,39 +164,41 @@ func packages(t *testing.T) []string {
 			return err
 		}
 		name := d.Name()
-		if d.IsDir() && path != "../.." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules" || name == "interop" || name == "sandbox") {
-			return filepath.SkipDir
+		relative, err := filepath.Rel("../..", path)
+		if err != nil || relative == "." {
+			return err
 		}
-		if d.IsDir() && path != "../.." && ownModule(path) {
+		if d.IsDir() && (strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules" || name == "sandbox" || isOtherModule(relative)) {
 			return filepath.SkipDir
 		}
 		if strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go") {
-			dir, err := filepath.Rel("../..", filepath.Dir(path))
-			found[dir] = true
-			return err
+			found[filepath.Dir(relative)] = true
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var dirs []string
-	for dir := range found {
-		dirs = append(dirs, dir)
-	}
-	slices.Sort(dirs)
-	return dirs
+	return slices.Sorted(maps.Keys(found))
 }
 
-// TestPermitted shows that the check can fail.
-func TestPermitted(t *testing.T) {
-	for path, want := range map[string]bool{
-		"net/http": true, "moneyer/oauth": true, "moneyer/internal/store": false,
-		"modernc.org/sqlite": true, "modernc.org/sqlite/lib": true, "modernc.org/sqlitex": false, "github.com/spf13/cobra": false,
-		"C": false,
+// TestCompare shows that the check can fail, both ways.
+func TestCompare(t *testing.T) {
+	for name, c := range map[string]struct {
+		paths, allowed, forbidden, unused []string
+	}{
+		"standard library":       {paths: []string{"net/http", "unsafe"}},
+		"all used":               {paths: []string{"moneyer/oauth", "C"}, allowed: []string{"C", "oauth"}},
+		"package of a module":    {paths: []string{"modernc.org/sqlite/lib"}, allowed: []string{"modernc.org/sqlite"}},
+		"module":                 {paths: []string{"modernc.org/sqlite"}, allowed: []string{"modernc.org/sqlite"}},
+		"module of similar name": {[]string{"modernc.org/sqlitex"}, []string{"modernc.org/sqlite"}, []string{"modernc.org/sqlitex"}, []string{"modernc.org/sqlite"}},
+		"not listed":             {paths: []string{"C", "moneyer/internal/store", "github.com/spf13/cobra"}, forbidden: []string{"C", "moneyer/internal/store", "github.com/spf13/cobra"}},
+		"below one that is":      {[]string{"moneyer/internal/store/storetest"}, []string{"internal/store"}, []string{"moneyer/internal/store/storetest"}, []string{"internal/store"}},
+		"nobody uses it":         {paths: []string{"fmt"}, allowed: []string{"oauth", "C", "modernc.org/sqlite"}, unused: []string{"oauth", "C", "modernc.org/sqlite"}},
 	} {
-		if got := permitted(path, []string{"oauth", "modernc.org/sqlite"}); got != want {
-			t.Errorf("permitted(%q) = %v", path, got)
+		forbidden, unused := compare(c.paths, c.allowed)
+		if !slices.Equal(forbidden, c.forbidden) || !slices.Equal(unused, c.unused) {
+			t.Errorf("%s: forbidden %q, unused %q", name, forbidden, unused)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
-	"net/netip"
 	"time"
 
 	"moneyer/internal/jose"
@@ -20,11 +19,10 @@ import (
 type presented struct {
 	issuer *registry.Issuer
 	policy *platform.Assertion
-	// isGrant tells a grant (RFC 7523 §2.1) from client authentication (§2.2).
+	// isGrant is true for a grant (RFC 7523 §2.1), false for client authentication (§2.2).
 	isGrant bool
 	// clientID is the request's client_id, which must then name the same client.
 	clientID string
-	address  netip.Addr
 	now      time.Time
 
 	compact   string
@@ -40,41 +38,33 @@ type presented struct {
 	verifications int
 }
 
-// byGrantAssertion lets an assertion speak for its client (RFC 7523 §2.1).
-func (a *Authority) byGrantAssertion(ctx context.Context, issuer *registry.Issuer, req *Request, now time.Time) (*caller, error) {
-	if req.Assertion == "" {
-		return nil, oauth.Errorf(oauth.InvalidRequest, "assertion is missing").
-			Because(&Refusal{Rule: "assertion", Expected: "an assertion parameter", Found: "none"})
-	}
-	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, isGrant: true, clientID: req.ClientID, address: req.Address, now: now}
-	return a.byAssertion(ctx, p, req.Assertion)
-}
-
-// byClientAssertion authenticates a client by a signed JWT (RFC 7523 §2.2).
-func (a *Authority) byClientAssertion(ctx context.Context, issuer *registry.Issuer, req *Request, now time.Time) (*caller, error) {
-	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, clientID: req.ClientID, address: req.Address, now: now}
-	return a.byAssertion(ctx, p, req.ClientAssertion)
-}
-
-func (a *Authority) byAssertion(ctx context.Context, p *presented, compact string) (*caller, error) {
+// checkAssertion holds an assertion, as the grant or as client authentication, to the
+// rules, and notes whose it is.
+func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact string, isGrant bool) error {
+	p := &presented{issuer: t.issuer, policy: &t.issuer.Profile.Policy.Assertion, isGrant: isGrant, clientID: t.req.ClientID, now: t.now}
 	if err := a.present(ctx, p, compact); err != nil {
-		return nil, unavailable(err)
+		return unavailable(err)
 	}
-	c := &caller{client: p.client, assertion: p}
+	if p.client != nil {
+		if err := t.names(p.client); err != nil {
+			return err
+		}
+	}
+	t.assertion = p
 	if p.key != nil {
-		c.credential = p.key.Kid
+		t.shows(p.key.Kid)
 	}
-	if err := a.admitUnproven(p); err != nil {
-		return c, err
+	if err := a.penalized(t); err != nil {
+		return err
 	}
-	broken := firstBroken(p)
+	broken := firstBroken(assertionRules, p)
 	if broken == nil {
-		return c, nil
+		return nil
 	}
 	if p.verifications == 0 && p.claims != nil {
-		p.wasteTime()
+		p.equalizeTiming()
 	}
-	return c, p.refuse(broken.refusal(p), broken.tell)
+	return p.refuse(broken.refusal(p), broken.tell)
 }
 
 // refuse is the answer to an assertion that is bad in any way: invalid_grant with
@@ -87,14 +77,14 @@ func (p *presented) refuse(refusal *Refusal, tell string) error {
 	return badClient(refusal)
 }
 
-// refuseUsed is the answer to an assertion that was used up before.
-func (p *presented) refuseUsed() error {
+// replayed is the answer to an assertion that was consumed before.
+func (p *presented) replayed() error {
 	return p.refuse(&Refusal{Rule: "one use", Expected: "an assertion that was not used before", Found: "one that was",
 		Hint: "sign a new assertion, with a new jti, for each request"}, "the assertion was used before")
 }
 
-// present takes the assertion apart and looks up whom it names. Only trouble
-// with the registry is an error; all else is for the rules to judge.
+// present takes the assertion apart and looks up whom it names. Only a registry that
+// is unavailable is an error; all else is for the rules to judge.
 func (a *Authority) present(ctx context.Context, p *presented, compact string) error {
 	p.compact = compact
 	if p.jws, p.formErr = jose.Parse(compact); p.formErr != nil {
@@ -119,13 +109,13 @@ func (a *Authority) present(ctx context.Context, p *presented, compact string) e
 }
 
 // presentRemoteKey looks for the kid at the client's jwks_uri. An address that
-// does not answer is a missing key, not trouble of ours.
+// does not answer is a missing key.
 func (a *Authority) presentRemoteKey(ctx context.Context, p *presented) error {
 	public, err := a.KeySource.Key(ctx, p.client.JWKSURI, p.jws.Header.Kid)
 	switch {
 	case err != nil:
 		p.keyErr = err
-	case registry.Blocked(public, a.RefusedKeys) != nil:
+	case registry.Blocked(public, a.BlockedKeys) != nil:
 		p.keyErr = errors.New("the private half of the key there is published, or refused by configuration")
 	default:
 		p.key = &registry.Key{Kid: p.jws.Header.Kid, Public: public}
@@ -133,7 +123,7 @@ func (a *Authority) presentRemoteKey(ctx context.Context, p *presented) error {
 	return ctx.Err()
 }
 
-// signed tells whether the key verifies the signature. It checks once.
+// signed reports whether the key verifies the signature. It checks once.
 func (p *presented) signed() bool {
 	if p.verifications == 0 {
 		p.verified = p.verifies(p.key.Public)
@@ -146,29 +136,33 @@ func (p *presented) verifies(key *jose.PublicKey) bool {
 	return p.jws.Verify(key) == nil
 }
 
-// bind carries over to the grant how the assertion is used up and how its token
-// is found again. (Its subject is the client: subjectRule.)
-func (p *presented) bind(grant *Grant) {
-	replay := replayOf(p.issuer, p.isGrant)
-	if replay == platform.ReplayUntilExp {
-		return
-	}
-	grant.assertion = p
-	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
-	grant.use = []ledger.Consumed{{Value: p.useKey(canonical), Until: p.expiry().Add(p.policy.Leeway)}}
-	if replay == platform.ReplaySameToken {
-		grant.seal = newTokenSeal(canonical)
-	}
-}
-
 func (p *presented) expiry() time.Time { return time.Unix(p.claims.Expiry, 0) }
 
-// useKey stands for the assertion: (issuer, iss, jti), or without a jti the
-// signature in its one canonical form, since ECDSA signatures can be altered
-// without the key, and two honest pods may sign equal claims in one second. An
-// empty jti names nothing and is as good as none. Each part goes in with its
-// length, so that no two lists of parts make one text.
-func (p *presented) useKey(canonical []byte) [32]byte {
+// consume returns what the ledger is to consume with the token, and the seal under
+// which the token is kept for the same assertion; both are nil where the issuer takes
+// an assertion any number of times. Client authentication is always good for one use.
+func (p *presented) consume() ([]ledger.Consumed, *tokenSeal) {
+	replay := p.issuer.Replay
+	if !p.isGrant {
+		replay = platform.ReplayOnce
+	}
+	if replay == platform.ReplayUntilExp {
+		return nil, nil
+	}
+	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
+	consumed := []ledger.Consumed{{Value: p.value(canonical), Until: p.expiry().Add(p.policy.Leeway)}}
+	if replay == platform.ReplaySameToken {
+		return consumed, newTokenSeal(canonical)
+	}
+	return consumed, nil
+}
+
+// value stands for the assertion: (issuer, iss, jti), or without a jti the signature in
+// its one canonical form, since ECDSA signatures can be altered without the key, and
+// two honest pods may sign equal claims in one second. An empty jti names nothing and
+// is as good as none. Each part goes in with its length, so that no two lists of parts
+// make one text.
+func (p *presented) value(canonical []byte) [32]byte {
 	parts := [...]string{p.issuer.Name, p.claims.Issuer, "jti", p.claims.ID}
 	if p.claims.ID == "" {
 		parts[2], parts[3] = "signature", string(canonical)

@@ -4,96 +4,113 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
-// authenticate finds out who asks. The caller that it returns beside an error is
-// only named, not proven.
-func (a *Authority) authenticate(ctx context.Context, issuer *registry.Issuer, req *Request, now time.Time) (*caller, error) {
-	if issuer.Disabled {
-		return nil, disabledIssuer()
+// authenticate checks the credentials of a request for a token, of which the profile
+// wants a whole set. Where that set is empty, the grant proves who asks.
+func (a *Authority) authenticate(ctx context.Context, t *attempt) error {
+	if t.issuer.Disabled {
+		return oauth.Errorf(oauth.UnauthorizedClient, "this issuer is disabled").
+			Because(&Refusal{Rule: "issuer enabled", Expected: "an enabled issuer", Found: "a disabled one"})
 	}
-	grant := issuer.Profile.Policy.Grant(req.GrantType)
+	grant := t.issuer.Profile.Policy.Grant(t.req.GrantType)
 	if grant == nil {
-		return nil, oauth.Errorf(oauth.UnsupportedGrantType, "this grant_type is not served here").
-			Because(&Refusal{Rule: "grant type", Expected: "one that the profile serves", Found: registry.Excerpt(string(req.GrantType))})
+		return oauth.Errorf(oauth.UnsupportedGrantType, "this grant_type is not served here").
+			Because(&Refusal{Rule: "grant type", Expected: "one that the profile serves", Found: registry.Excerpt(string(t.req.GrantType))})
 	}
-	if !slices.Contains(grant.ClientAuth, req.Auth) {
-		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the profile lists for this grant_type", Found: string(req.Auth)})
+	if err := wholeSet(grant.ClientAuth, t.req, "one of the ways that the profile lists for this grant_type"); err != nil {
+		return err
 	}
-	if req.Auth == oauth.AuthNone {
-		return a.byGrantAssertion(ctx, issuer, req, now)
+	for i := range t.req.Credentials {
+		if err := a.checkCredential(ctx, a.Registry, t, &t.req.Credentials[i]); err != nil {
+			return err
+		}
 	}
-	return a.byCredential(ctx, &view{registry: a.Registry, now: now}, issuer, req)
+	return nil
 }
 
-func disabledIssuer() error {
-	return oauth.Errorf(oauth.UnauthorizedClient, "this issuer is disabled").
-		Because(&Refusal{Rule: "issuer enabled", Expected: "an enabled issuer", Found: "a disabled one"})
+// wholeSet refuses credentials that are not all members of one of the sets, and no
+// others.
+func wholeSet(sets []platform.AuthSet, req *Request, expected string) error {
+	for _, set := range sets {
+		if len(set) == len(req.Credentials) && !slices.ContainsFunc(req.Credentials, func(c Credential) bool { return !set.Has(c.Method) }) {
+			return nil
+		}
+	}
+	var shown platform.AuthSet
+	for i := range req.Credentials {
+		shown = append(shown, req.Credentials[i].Method)
+	}
+	return badClient(&Refusal{Rule: "client authentication", Expected: expected, Found: shown.String()})
 }
 
-// byCredential checks what the client shows beside its request.
-func (a *Authority) byCredential(ctx context.Context, v *view, issuer *registry.Issuer, req *Request) (*caller, error) {
-	switch req.Auth {
+// checkCredential checks one credential and notes whose it is.
+func (a *Authority) checkCredential(ctx context.Context, from Registry, t *attempt, c *Credential) error {
+	switch c.Method {
+	case oauth.AuthBasic, oauth.AuthPost:
+		return a.checkSecret(ctx, from, t, c)
 	case oauth.AuthAPIKey:
-		return a.byAPIKey(ctx, v, issuer, req.Secret)
+		return a.checkAPIKey(ctx, from, t, c)
 	case oauth.AuthPrivateKeyJWT:
-		return a.byClientAssertion(ctx, issuer, req, v.now)
-	default: // AuthBasic, AuthPost
-		return a.bySecret(ctx, v, issuer, req.ClientID, req.Secret)
+		return a.checkAssertion(ctx, t, c.Assertion, false)
+	default:
+		return badClient(&Refusal{Rule: "client authentication", Expected: "a method that the server knows", Found: string(c.Method)})
 	}
 }
 
-// bySecret checks a client secret (RFC 6749 §2.3.1). An unknown client costs the
+// checkSecret checks a client secret (RFC 6749 §2.3.1). An unknown client costs the
 // same and gets the same answer as a wrong secret.
-func (a *Authority) bySecret(ctx context.Context, v *view, issuer *registry.Issuer, id, secret string) (*caller, error) {
-	digest := a.Pepper.Digest(secret)
-	client, err := v.client(ctx, issuer.Name, id)
+func (a *Authority) checkSecret(ctx context.Context, from Registry, t *attempt, c *Credential) error {
+	digest := a.Pepper.Digest(c.Secret)
+	client, err := from.Client(ctx, t.issuer.Name, c.ID)
 	if errors.Is(err, registry.ErrNotFound) {
-		return nil, badClient(&Refusal{Rule: "client", Expected: "a registered client_id", Found: registry.Excerpt(id)})
+		return badClient(&Refusal{Rule: "client", Expected: "a registered client_id", Found: registry.Excerpt(c.ID)})
 	}
 	if err != nil {
-		return nil, unavailable(err)
+		return unavailable(err)
 	}
-	return bySecret(client, registry.ClientSecret, digest, v.now)
+	return t.showed(client, registry.ClientSecret, digest)
 }
 
-// byAPIKey checks an API key, which names its client by itself.
-func (a *Authority) byAPIKey(ctx context.Context, v *view, issuer *registry.Issuer, key string) (*caller, error) {
-	digest := a.Pepper.Digest(key)
-	client, err := v.clientByAPIKey(ctx, issuer.Name, digest)
+// checkAPIKey checks an API key, which names its client by itself.
+func (a *Authority) checkAPIKey(ctx context.Context, from Registry, t *attempt, c *Credential) error {
+	digest := a.Pepper.Digest(c.APIKey)
+	client, err := from.ClientByAPIKey(ctx, t.issuer.Name, digest)
 	if errors.Is(err, registry.ErrNotFound) {
-		return nil, badClient(&Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
+		return badClient(&Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
 	}
 	if err != nil {
-		return nil, unavailable(err)
+		return unavailable(err)
 	}
-	return bySecret(client, registry.APIKey, digest, v.now)
+	return t.showed(client, registry.APIKey, digest)
 }
 
-// bySecret finds the live secret of that kind with that digest. It looks at all
-// of them whatever it finds.
-func bySecret(c *registry.Client, kind registry.SecretKind, digest registry.Digest, now time.Time) (*caller, error) {
-	named := &caller{client: c}
+// showed notes the client's live secret of that kind with that digest. It compares
+// with all secrets whatever it finds.
+func (t *attempt) showed(client *registry.Client, kind registry.SecretKind, digest registry.Digest) error {
+	if err := t.names(client); err != nil {
+		return err
+	}
 	var match *registry.Secret
-	for i := range c.Secrets {
-		if s := &c.Secrets[i]; s.Kind == kind && s.Digest.Equal(digest) {
+	for i := range client.Secrets {
+		if s := &client.Secrets[i]; s.Kind == kind && s.Digest.Equal(digest) {
 			match = s
 		}
 	}
 	switch {
 	case match == nil:
-		return named, badClient(&Refusal{Rule: "secret", Expected: "one of the client's secrets", Found: "another"})
-	case !match.LiveAt(now):
-		return named, badClient(&Refusal{Rule: "secret in force", Expected: "an enabled secret before its end", Found: match.State(now)})
-	case c.Disabled:
-		return named, badClient(&Refusal{Rule: "client enabled", Expected: "an enabled client", Found: "a disabled one"})
+		return badClient(&Refusal{Rule: "secret", Expected: "one of the client's secrets", Found: "another"})
+	case !match.LiveAt(t.now):
+		return badClient(&Refusal{Rule: "secret active", Expected: "an enabled secret before its end", Found: match.State(t.now)})
+	case client.Disabled:
+		return badClient(&Refusal{Rule: "client enabled", Expected: "an enabled client", Found: "a disabled one"})
 	}
-	named.credential = match.ID
-	return named, nil
+	t.shows(match.ID)
+	return nil
 }
 
 // badClient is the one answer to every failed client authentication.

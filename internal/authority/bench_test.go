@@ -22,8 +22,8 @@ type quiet struct{ *memoryRegistry }
 
 func (quiet) Touch(string, string, string, time.Time) {}
 
-func benchmarkExchange(b *testing.B, profileName string, request func(*house) *authority.Request, code oauth.Code) {
-	h := newHouse(b, profileName)
+func benchmarkExchange(b *testing.B, profileName string, request func(*fixture) *authority.Request, code oauth.Code) {
+	h := newFixture(b, profileName)
 	req := request(h)
 	h.Ledger, h.Registry, h.Refusals = noLedger{}, quiet{h.registry}, authority.NewRefusals(noLedger{}, overload.Rate{PerSecond: 0.01})
 	b.ReportAllocs()
@@ -37,16 +37,16 @@ func benchmarkExchange(b *testing.B, profileName string, request func(*house) *a
 
 func BenchmarkExchange(b *testing.B) {
 	b.Run("jwt-bearer", func(b *testing.B) {
-		benchmarkExchange(b, "thales-d1", func(h *house) *authority.Request { return grantRequest(h.assertion()) }, "")
+		benchmarkExchange(b, "thales-d1", func(h *fixture) *authority.Request { return grantRequest(h.assertion()) }, "")
 	})
 	b.Run("private_key_jwt", func(b *testing.B) {
-		benchmarkExchange(b, "oauth2", func(h *house) *authority.Request { return clientAuthRequest(h.assertion()) }, "")
+		benchmarkExchange(b, "oauth2", func(h *fixture) *authority.Request { return clientAuthRequest(h.assertion()) }, "")
 	})
 	b.Run("client_secret", func(b *testing.B) {
-		benchmarkExchange(b, "oauth2", func(h *house) *authority.Request { return secretRequest(h.newSecret(b, registry.ClientSecret)) }, "")
+		benchmarkExchange(b, "oauth2", func(h *fixture) *authority.Request { return secretRequest(h.newSecret(b, registry.ClientSecret)) }, "")
 	})
 	b.Run("api_key", func(b *testing.B) {
-		benchmarkExchange(b, "thales-etp", func(h *house) *authority.Request {
+		benchmarkExchange(b, "thales-etp", func(h *fixture) *authority.Request {
 			h.addMerchant()
 			return apiKeyRequest(h.newSecret(b, registry.APIKey))
 		}, "")
@@ -67,7 +67,7 @@ func BenchmarkRefusal(b *testing.B) {
 		"RS256 client": all(claim("iss", "NOBODY0000"), header("alg", "RS256"), func(s *spec) { s.key = rsaKey }),
 	} {
 		b.Run(name, func(b *testing.B) {
-			benchmarkExchange(b, "oauth2", func(h *house) *authority.Request {
+			benchmarkExchange(b, "oauth2", func(h *fixture) *authority.Request {
 				s := h.spec()
 				edit(s)
 				return grantRequest(s.String())

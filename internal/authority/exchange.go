@@ -2,15 +2,11 @@ package authority
 
 import (
 	"context"
-	"errors"
 	"net/netip"
 	"sync"
 	"time"
 
-	"moneyer/internal/jose"
-	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
-	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -18,33 +14,32 @@ import (
 // Authority gives tokens. Its fields are set before first use.
 type Authority struct {
 	Registry Registry
-	// LastKnown answers from memory, at once, what was known last where Registry
-	// cannot tell: for introspection, the check endpoint, and who asks there by secret
-	// or API key; nil for none. Nothing is minted or changed by it. Its ErrNotFound
-	// means that there was no such thing; of what it does not have in memory it cannot
-	// tell.
-	LastKnown Registry
-	// Fresh tells whether all that changed anywhere is known, revocations included,
-	// and else since when it is not; nil means always. While it is, since is a moment
-	// ago.
-	Fresh   func() (since time.Time, fresh bool)
-	Ledger  Ledger
-	Keyring Keyring
+	// Stale answers from memory, at once, when Registry is unavailable: what it knew
+	// last (RFC 5861 §4, stale-if-error). Introspection, the check endpoint and client
+	// authentication by secret or API key there use it; nothing is minted or changed by
+	// it. nil means none. Its ErrNotFound means that there was no such thing; what it
+	// does not have in memory is another error.
+	Stale Registry
+	// Staleness reports whether all changes made anywhere are known, revocations
+	// included, and the time until which they are; nil means always, until now.
+	Staleness func() (until time.Time, fresh bool)
+	Ledger    Ledger
+	Keyring   Keyring
 	// KeySource reads clients' jwks_uri; nil means that nobody may use one.
 	KeySource KeySource
-	// RefusedKeys are thumbprints of keys that may not be used, beside the
-	// published ones.
-	RefusedKeys []string
+	// BlockedKeys are thumbprints of keys that may not be used, beside those that
+	// registry.Blocked knows.
+	BlockedKeys []string
 	Pepper      registry.Pepper
 	// ClientRate bounds what one client may ask for, once it is known who asks.
 	ClientRate *overload.Limiter[ClientName]
-	// Penalty is for clients that were over ClientRate, at the address from which they
-	// were: their next assertions from there need no check of a signature to be
-	// refused. nil is for nobody.
+	// Penalty holds clients that were over ClientRate, with the address from which they
+	// were: their next assertions from there are refused before the signature is
+	// checked. nil means none.
 	Penalty *overload.Penalty[ClientAt]
 	// Refusals records refusals of known clients at a bounded rate.
 	Refusals *Refusals
-	// Revocations knows which tokens were withdrawn.
+	// Revocations are the tokens that were revoked.
 	Revocations *Revocations
 	Now         func() time.Time
 
@@ -60,32 +55,6 @@ type ClientAt struct {
 	Address netip.Addr
 }
 
-// Request is a token request with the wire shape removed.
-type Request struct {
-	GrantType oauth.GrantType
-	// Auth is how the client showed who it is; exactly the fields of that way are set.
-	Auth            oauth.ClientAuth
-	ClientID        string
-	Secret          string // client secret or API key
-	ClientAssertion string
-	// Assertion is the grant of RFC 7523 §2.1.
-	Assertion string
-	// Scope as asked for; empty means none was.
-	Scope string
-	// Params are the platform's own parameters.
-	Params []Param
-	// Correlation ties what is logged and recorded to the request.
-	Correlation string
-	// Address is where the request came from.
-	Address netip.Addr
-}
-
-// Param is a parameter of the platform's own.
-type Param struct {
-	Name  string
-	Value registry.Attribute
-}
-
 // AccessToken is what was minted (RFC 6749 §5.1).
 type AccessToken struct {
 	Token   string
@@ -98,92 +67,60 @@ type AccessToken struct {
 	Scope     oauth.Scope
 }
 
-// retryAfter is how long a caller should wait after trouble of ours.
-const retryAfter = time.Second
-
 // Exchange gives an access token for a request, or refuses with an *oauth.Error
-// whose chain may hold a *Refusal for the log. When it returns a token, the
-// token is in the ledger, and the assertion that bought it is used up.
-func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *Request) (*AccessToken, error) {
-	now := a.Now()
-	caller, err := a.authenticate(ctx, issuer, req, now)
-	if err == nil {
-		err = a.admit(issuer, req, caller, now)
+// whose chain may hold a *Refusal for the log. When it returns a token, the token is
+// in the ledger, and what may be shown only once to get it is consumed. A refusal is
+// recorded.
+func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *Request) (token *AccessToken, err error) {
+	t := &attempt{issuer: issuer, req: req, now: a.Now()}
+	defer func() {
+		if err != nil {
+			token, err = nil, a.refuse(ctx, t, err)
+		}
+	}()
+	if err := a.authenticate(ctx, t); err != nil {
+		return nil, err
 	}
-	var grant *Grant
-	if err == nil {
-		grant, err = a.verify(ctx, issuer, req, caller)
+	if err := grants[req.GrantType](a, ctx, t); err != nil {
+		return nil, err
 	}
-	var token *AccessToken
-	if err == nil {
-		token, err = a.mint(ctx, issuer, grant, now)
+	if err := a.admit(t); err != nil {
+		return nil, err
 	}
+	grant, err := a.verify(ctx, t)
 	if err != nil {
-		return nil, a.refuse(ctx, issuer, req, caller, now, err)
+		return nil, err
 	}
-	a.Registry.Touch(issuer.Name, caller.client.ID, caller.credential, now)
+	if token, err = a.mint(ctx, issuer, grant, t.now); err != nil {
+		return nil, err
+	}
+	a.Registry.Touch(issuer.Name, t.client.ID, t.credential, t.now)
 	return token, nil
 }
 
-// caller is who asks, once that is proven; before, only who is named.
-type caller struct {
-	client *registry.Client
-	// credential is the kid or the secret's ID that proved it.
-	credential string
-	// assertion is what was presented, when one was.
-	assertion *presented
-}
-
-// name is the client's identifier, or "" when no known client was named.
-func (c *caller) name() string {
-	if c == nil || c.client == nil {
-		return ""
-	}
-	return c.client.ID
-}
-
-// Grant is verified evidence (RFC 6749 §1.3): what a token may say.
-type Grant struct {
-	Client  *registry.Client
-	Subject string
-	Scope   oauth.Scope
-	// Merchant on whose behalf the client asks; nil where the profile has none.
-	Merchant    *registry.Merchant
-	Params      []Param
-	Credential  string
-	Correlation string
-	// assertion is used up by use; both are nil when there is none to use up.
-	assertion *presented
-	use       []ledger.Consumed
-	// seal hides a token so that only the same assertion finds it again; nil
-	// unless the issuer answers the same assertion with the same token.
-	seal *tokenSeal
-}
-
-// admit refuses what is over the client's rate. It comes after authentication,
-// so that nobody uses up another's budget by naming it, and before anything is
-// used up, so that the same request may come again.
-func (a *Authority) admit(issuer *registry.Issuer, req *Request, c *caller, now time.Time) error {
-	name := ClientName{issuer.Name, c.client.ID}
-	wait, ok := a.ClientRate.Take(name, now)
+// admit refuses what is over the client's rate. It comes after authentication, so
+// that nobody spends another's budget by naming it, and before anything is consumed,
+// so that the same request may come again.
+func (a *Authority) admit(t *attempt) error {
+	name := ClientName{t.issuer.Name, t.client.ID}
+	wait, ok := a.ClientRate.Take(name, t.now)
 	if ok {
 		return nil
 	}
 	if a.Penalty != nil {
-		a.Penalty.Impose(ClientAt{name, req.Address}, now.Add(wait), now)
+		a.Penalty.Impose(ClientAt{name, t.req.Address}, t.now.Add(wait), t.now)
 	}
 	return overRate(wait)
 }
 
-// admitUnproven refuses whoever names a client that was over its rate a moment
-// ago, at the same address. There the check of a signature would only keep a
-// processor from the requests of others. Who shares the address could learn that
-// the client is busy.
-func (a *Authority) admitUnproven(p *presented) error {
-	if a.Penalty == nil || p.client == nil {
+// penalized refuses whoever names a client that was over its rate a moment ago at
+// the same address: there the check of a signature would only take the processor from
+// other requests. Who shares the address could learn that the client is busy.
+func (a *Authority) penalized(t *attempt) error {
+	if a.Penalty == nil || t.client == nil {
 		return nil
 	}
-	wait := a.Penalty.Remaining(ClientAt{ClientName{p.issuer.Name, p.client.ID}, p.address}, p.now)
+	wait := a.Penalty.Remaining(ClientAt{ClientName{t.issuer.Name, t.client.ID}, t.req.Address}, t.now)
 	if wait == 0 {
 		return nil
 	}
@@ -195,91 +132,10 @@ func overRate(wait time.Duration) error {
 		Because(&Refusal{Rule: "client rate", Expected: "at most the configured rate", Found: "more"})
 }
 
-// unavailable is trouble of ours: the same request may succeed later.
+// retryAfter is how long a caller should wait after a failure that is not its own.
+const retryAfter = time.Second
+
+// unavailable is a failure of ours: the same request may succeed later.
 func unavailable(cause error) error {
 	return oauth.Errorf(oauth.TemporarilyUnavailable, "try again shortly").After(retryAfter).Because(cause)
-}
-
-// mint makes the token and records it in one durable step. Until that step has
-// succeeded the token leaves this function on no path.
-func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Grant, now time.Time) (*AccessToken, error) {
-	if _, err := a.KnownUntil(now); err != nil {
-		return nil, unavailable(err) // the key that signs here may be gone everywhere else
-	}
-	signer, err := a.Keyring.Signer(issuer.Name, now)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	token := newToken(issuer, grant, now)
-	if token.Token, err = a.sign(signer, issuer, grant, token, now); err != nil {
-		return nil, err
-	}
-	if grant.seal != nil {
-		grant.use[0].Sealed = grant.seal.hide(token)
-	}
-	err = a.Ledger.Append(ctx, &ledger.Entry{
-		Kind: ledger.KindToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
-		JTI: token.JTI, Credential: grant.Credential, SigningKid: signer.Kid(), Subject: grant.Subject,
-		Scope: grant.Scope.String(), Expires: token.Expires.UTC(),
-	}, grant.use...)
-	var used *ledger.ReplayedError
-	switch {
-	case err == nil:
-		return token, nil
-	case errors.As(err, &used):
-		return a.mintedBefore(ctx, issuer, grant, used, now)
-	default:
-		return nil, unavailable(err)
-	}
-}
-
-// draft is where a token is composed before it is a string of its own.
-type draft struct{ claims, compact []byte }
-
-// sign composes the claims of token and signs them.
-func (a *Authority) sign(signer *jose.Signer, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) (compact string, err error) {
-	d, ok := a.drafts.Get().(*draft)
-	if !ok {
-		d = &draft{}
-	}
-	defer a.drafts.Put(d)
-	if d.claims, err = appendClaims(d.claims[:0], issuer, grant, token, now); err != nil {
-		return "", err
-	}
-	if d.compact, err = signer.Sign(d.compact[:0], d.claims); err != nil {
-		return "", unavailable(err)
-	}
-	return string(d.compact), nil
-}
-
-// mintedBefore answers an assertion that was used up: with the token that it
-// gave, where the issuer does that, else with a refusal.
-func (a *Authority) mintedBefore(ctx context.Context, issuer *registry.Issuer, grant *Grant, used *ledger.ReplayedError, now time.Time) (*AccessToken, error) {
-	if grant.seal == nil {
-		return nil, grant.assertion.refuseUsed()
-	}
-	token, err := grant.seal.find(used.Sealed)
-	if err != nil {
-		return nil, grant.assertion.refuseUsed()
-	}
-	if _, err := a.introspect(ctx, a.strictView(now), issuer, token.Token); err != nil {
-		if trouble := unlessRetryable(err); trouble != nil {
-			return nil, trouble
-		}
-		return nil, grant.assertion.refuseUsed() // it was revoked meanwhile
-	}
-	token.Client = grant.Client.ID
-	if token.ExpiresIn = int64(token.Expires.Sub(now) / time.Second); token.ExpiresIn <= 0 {
-		return nil, grant.assertion.refuseUsed()
-	}
-	return token, nil
-}
-
-// replayOf is the issuer's replay mode for a grant; client authentication is
-// always good for one use.
-func replayOf(issuer *registry.Issuer, isGrant bool) platform.Replay {
-	if !isGrant {
-		return platform.ReplayOnce
-	}
-	return issuer.Replay
 }

@@ -36,7 +36,7 @@ func TestTokenClaims(t *testing.T) {
 		"API key": fmt.Sprintf(`{"exp":%d,"iss":"https://auth.example/d1","iat":%d,"aud":"https://api.example","sub":"shop-1","trId":"40012345678","scope":"PAYMENT_PASSKEY","jti":%s,"tokens":\["card-1","card-2"\]}`, noon.Unix()+600, noon.Unix(), jti),
 	}
 	for _, c := range callers {
-		h := newHouse(t, c.profile)
+		h := newFixture(t, c.profile)
 		h.now = noon.Add(999 * time.Millisecond)
 		token := h.gets(t, c.request(t, h))
 		claimsOf(t, token)
@@ -56,7 +56,7 @@ func TestTokenClaims(t *testing.T) {
 
 // A scope word of boltPay releases the claim of its name.
 func TestReleasedClaims(t *testing.T) {
-	h := newHouse(t, "boltpay")
+	h := newFixture(t, "boltpay")
 	h.client().Scope = oauth.Scope{"openid", "roles", "username", "status"}
 	h.client().Attributes = map[string]registry.Attribute{
 		"roles": {List: []string{"admin", `qu"ote`}, IsList: true}, "username": {Text: "ann"}, "permissions": {List: []string{}, IsList: true}, "accountId": {Text: "7"},
@@ -121,21 +121,23 @@ func TestGrantScope(t *testing.T) {
 func TestGrantTypes(t *testing.T) {
 	for _, c := range []struct {
 		name, profile string
-		edit          func(*house, *authority.Request)
+		edit          func(*fixture, *authority.Request)
 		code          oauth.Code
 		rule          string
 	}{
-		{"unknown grant", "oauth2", func(_ *house, r *authority.Request) { r.GrantType = "password" }, oauth.UnsupportedGrantType, "grant type"},
-		{"no grant", "oauth2", func(_ *house, r *authority.Request) { r.GrantType = "" }, oauth.UnsupportedGrantType, "grant type"},
-		{"grant of another profile", "thales-d1", func(_ *house, r *authority.Request) { r.GrantType = oauth.ClientCredentials }, oauth.UnsupportedGrantType, "grant type"},
-		{"not this client's", "oauth2", func(h *house, _ *authority.Request) { h.client().Grants = []oauth.GrantType{oauth.ClientCredentials} }, oauth.UnauthorizedClient, "client's grants"},
-		{"this client's", "oauth2", func(h *house, _ *authority.Request) { h.client().Grants = []oauth.GrantType{oauth.JWTBearer} }, "", ""},
-		{"issuer disabled", "oauth2", func(h *house, _ *authority.Request) { h.issuer.Disabled = true }, oauth.UnauthorizedClient, "issuer enabled"},
-		{"a secret beside the assertion", "oauth2", func(_ *house, r *authority.Request) { r.Auth, r.Secret = oauth.AuthPost, "x" }, oauth.InvalidClient, "client authentication"},
-		{"client_id of another", "oauth2", func(_ *house, r *authority.Request) { r.ClientID = otherID }, oauth.InvalidGrant, "iss"},
-		{"no assertion", "oauth2", func(_ *house, r *authority.Request) { r.Assertion = "" }, oauth.InvalidRequest, "assertion"},
+		{"unknown grant", "oauth2", func(_ *fixture, r *authority.Request) { r.GrantType = "password" }, oauth.UnsupportedGrantType, "grant type"},
+		{"no grant", "oauth2", func(_ *fixture, r *authority.Request) { r.GrantType = "" }, oauth.UnsupportedGrantType, "grant type"},
+		{"grant of another profile", "thales-d1", func(_ *fixture, r *authority.Request) { r.GrantType = oauth.ClientCredentials }, oauth.UnsupportedGrantType, "grant type"},
+		{"not this client's", "oauth2", func(h *fixture, _ *authority.Request) { h.client().Grants = []oauth.GrantType{oauth.ClientCredentials} }, oauth.UnauthorizedClient, "client's grants"},
+		{"this client's", "oauth2", func(h *fixture, _ *authority.Request) { h.client().Grants = []oauth.GrantType{oauth.JWTBearer} }, "", ""},
+		{"issuer disabled", "oauth2", func(h *fixture, _ *authority.Request) { h.issuer.Disabled = true }, oauth.UnauthorizedClient, "issuer enabled"},
+		{"a secret beside the assertion", "oauth2", func(_ *fixture, r *authority.Request) {
+			r.Credentials = []authority.Credential{{Method: oauth.AuthPost, Secret: "x"}}
+		}, oauth.InvalidClient, "client authentication"},
+		{"client_id of another", "oauth2", func(_ *fixture, r *authority.Request) { r.ClientID = otherID }, oauth.InvalidGrant, "iss"},
+		{"no assertion", "oauth2", func(_ *fixture, r *authority.Request) { r.Assertion = "" }, oauth.InvalidRequest, "assertion"},
 	} {
-		h := newHouse(t, c.profile)
+		h := newFixture(t, c.profile)
 		req := grantRequest(h.assertion())
 		c.edit(h, req)
 		token, err := h.exchange(req)
@@ -156,7 +158,7 @@ func TestGrantTypes(t *testing.T) {
 
 // Several secrets are good at once; each ends by itself.
 func TestSecretsOverlap(t *testing.T) {
-	h := newHouse(t, "boltpay")
+	h := newFixture(t, "boltpay")
 	old := h.newSecret(t, registry.ClientSecret)
 	h.client().Secrets[0].NotAfter = noon.Add(time.Hour)
 	fresh := h.newSecret(t, registry.ClientSecret)
@@ -166,7 +168,7 @@ func TestSecretsOverlap(t *testing.T) {
 	h.gets(t, secretRequest(fresh))
 	token, err := h.exchange(secretRequest(old))
 	_, refusal := refusalOf(t, token, err)
-	if id := h.client().Secrets[0].ID; refusal.Rule != "secret in force" || refusal.Found != "secret "+id+", over since 0s" {
+	if id := h.client().Secrets[0].ID; refusal.Rule != "secret active" || refusal.Found != "secret "+id+", over since 0s" {
 		t.Errorf("refused by %q: %s", refusal.Rule, refusal.Found)
 	}
 	h.client().Secrets[1].Disabled = true
@@ -178,7 +180,7 @@ func TestSecretsOverlap(t *testing.T) {
 
 // One secret is good for one client and one purpose.
 func TestSecretsOfOthers(t *testing.T) {
-	h := newHouse(t, "thales-etp")
+	h := newFixture(t, "thales-etp")
 	h.addMerchant()
 	c := h.client() // who has a secret from when the issuer had another profile
 	secret := registry.Secret{ID: "old", Kind: registry.ClientSecret, Digest: h.Pepper.Digest("mns_old"), Created: noon}
@@ -191,9 +193,9 @@ func TestSecretsOfOthers(t *testing.T) {
 	if e, refusal := refusalOf(t, token, err); e.Code != oauth.InvalidClient || refusal.Rule != "API key" {
 		t.Errorf("an unknown API key: %s by %q", e.Code, refusal.Rule)
 	}
-	h = newHouse(t, "boltpay")
+	h = newFixture(t, "boltpay")
 	req := secretRequest(h.newSecret(t, registry.ClientSecret))
-	req.ClientID = otherID
+	as(req, otherID)
 	token, err = h.exchange(req)
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.InvalidClient {
 		t.Errorf("another client's secret: %s", e.Code)
@@ -201,39 +203,39 @@ func TestSecretsOfOthers(t *testing.T) {
 }
 
 func TestMerchants(t *testing.T) {
-	tokens := func(ids ...string) func(*house, *authority.Request) {
-		return func(_ *house, r *authority.Request) {
+	tokens := func(ids ...string) func(*fixture, *authority.Request) {
+		return func(_ *fixture, r *authority.Request) {
 			setParam(r, "tokens", registry.Attribute{List: ids, IsList: true})
 		}
 	}
-	card := func(c registry.CardToken) func(*house, *authority.Request) {
-		return func(h *house, r *authority.Request) {
+	card := func(c registry.CardToken) func(*fixture, *authority.Request) {
+		return func(h *fixture, r *authority.Request) {
 			h.registry.cards = append(h.registry.cards, c)
 			tokens("card-1", c.ID)(h, r)
 		}
 	}
 	for _, c := range []struct {
 		name string
-		edit func(*house, *authority.Request)
+		edit func(*fixture, *authority.Request)
 		code oauth.Code
 		rule string
 	}{
-		{"as it should be", func(*house, *authority.Request) {}, "", ""},
+		{"as it should be", func(*fixture, *authority.Request) {}, "", ""},
 		{"one card", tokens("card-2"), "", ""},
-		{"unknown merchant", func(_ *house, r *authority.Request) {
+		{"unknown merchant", func(_ *fixture, r *authority.Request) {
 			setParam(r, "merchantId", registry.Attribute{Text: "shop-9"})
 		}, oauth.NotFound, "merchant"},
-		{"no merchant", func(_ *house, r *authority.Request) { r.Params = nil }, oauth.NotFound, "merchant"},
-		{"another client's merchant", func(h *house, _ *authority.Request) { h.registry.merchants["shop-1"].Client = otherID }, oauth.NotFound, "merchant"},
-		{"merchant disabled", func(h *house, _ *authority.Request) { h.registry.merchants["shop-1"].Disabled = true }, oauth.NotFound, "merchant"},
-		{"another issuer's merchant", func(h *house, _ *authority.Request) { h.registry.merchants["shop-1"].Issuer = "d2" }, oauth.NotFound, "merchant"},
+		{"no merchant", func(_ *fixture, r *authority.Request) { r.Params = nil }, oauth.NotFound, "merchant"},
+		{"another client's merchant", func(h *fixture, _ *authority.Request) { h.registry.merchants["shop-1"].Client = otherID }, oauth.NotFound, "merchant"},
+		{"merchant disabled", func(h *fixture, _ *authority.Request) { h.registry.merchants["shop-1"].Disabled = true }, oauth.NotFound, "merchant"},
+		{"another issuer's merchant", func(h *fixture, _ *authority.Request) { h.registry.merchants["shop-1"].Issuer = "d2" }, oauth.NotFound, "merchant"},
 		{"unknown card", tokens("card-1", "card-9"), oauth.NotFound, "card token"},
 		{"another issuer's card", card(registry.CardToken{Issuer: "d2", ID: "c", Merchant: "shop-1", Scheme: "visa"}), oauth.NotFound, "card token"},
 		{"another merchant's card", card(registry.CardToken{Issuer: "d1", ID: "c", Merchant: "shop-2", Scheme: "visa"}), oauth.InvalidRequest, "card token's merchant"},
 		{"another scheme", card(registry.CardToken{Issuer: "d1", ID: "c", Merchant: "shop-1", Scheme: "amex"}), oauth.InvalidRequest, "card token's scheme"},
-		{"scope not registered", func(h *house, _ *authority.Request) { h.client().Scope = nil }, oauth.InvalidScope, "scope"},
+		{"scope not registered", func(h *fixture, _ *authority.Request) { h.client().Scope = nil }, oauth.InvalidScope, "scope"},
 	} {
-		h := newHouse(t, "thales-etp")
+		h := newFixture(t, "thales-etp")
 		h.addMerchant()
 		req := apiKeyRequest(h.newSecret(t, registry.APIKey))
 		c.edit(h, req)
@@ -258,7 +260,7 @@ func (brokenCards) CardTokens(ctx context.Context, issuer string, ids []string) 
 }
 
 func TestCardTokensThatCannotBeRead(t *testing.T) {
-	h := newHouse(t, "thales-etp")
+	h := newFixture(t, "thales-etp")
 	h.addMerchant()
 	h.Registry = brokenCards{h.registry}
 	token, err := h.exchange(apiKeyRequest(h.newSecret(t, registry.APIKey)))
@@ -268,7 +270,7 @@ func TestCardTokensThatCannotBeRead(t *testing.T) {
 }
 
 func TestMerchantsThatCannotBeRead(t *testing.T) {
-	h := newHouse(t, "thales-etp")
+	h := newFixture(t, "thales-etp")
 	h.addMerchant()
 	h.Registry = brokenMerchants{h.registry}
 	token, err := h.exchange(apiKeyRequest(h.newSecret(t, registry.APIKey)))
@@ -285,7 +287,7 @@ func (brokenMerchants) Merchant(context.Context, string, string) (*registry.Merc
 
 // Naming a client uses up nothing of its rate.
 func TestClientRate(t *testing.T) {
-	h := newHouse(t, "boltpay")
+	h := newFixture(t, "boltpay")
 	h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 2}, 64)
 	req := secretRequest(h.newSecret(t, registry.ClientSecret))
 	wrong := secretRequest("wrong")
@@ -307,7 +309,7 @@ func TestClientRate(t *testing.T) {
 // address is refused without a look at the signature until its time has come.
 // Elsewhere naming it does nothing, and an unproven request holds nobody up.
 func TestClientPenalty(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1, Burst: 1}, 64)
 	h.Penalty = overload.NewPenalty[authority.ClientAt](64)
 	here, elsewhere := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
@@ -373,9 +375,9 @@ func TestKeysAtAJWKSURI(t *testing.T) {
 		}, ok, false},
 		{"registered and disabled", func(s *spec, _ *keySource) {
 			s.client().Keys = []registry.Key{{Kid: "remote", Public: publicOf(partnerKey), Disabled: true}}
-		}, "key in force", false},
+		}, "key active", false},
 	} {
-		h := newHouse(t, "thales-d1")
+		h := newFixture(t, "thales-d1")
 		source := &keySource{keys: map[string]*jose.PublicKey{"remote": publicOf(partnerKey)}}
 		h.KeySource, h.client().JWKSURI = source, uri
 		s := h.spec()
@@ -397,7 +399,7 @@ func TestKeysAtAJWKSURI(t *testing.T) {
 }
 
 func TestIssuerEndpoints(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	p := *h.issuer.Profile
 	p.Wire.Aliases = []string{"/token"}
 	h.issuer.Profile = &p
@@ -415,7 +417,7 @@ func TestIssuerEndpoints(t *testing.T) {
 
 // An identifier of 126 random bits, in characters that every platform takes.
 func TestJTIs(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	seen := map[string]bool{}
 	for range 200 {
 		jti := h.gets(t, grantRequest(h.assertion())).JTI
@@ -434,7 +436,7 @@ func (brokenSigner) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 }
 
 func TestASignerThatFails(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.Keyring = keyring{signerOf(brokenSigner{newKey(jose.ES256)}, jose.ES256, "hsm")}
 	compact := h.assertion()
 	token, err := h.exchange(grantRequest(compact))
@@ -448,7 +450,7 @@ func TestASignerThatFails(t *testing.T) {
 // A platform may know merchants without their card tokens, and parameters that
 // become claims only when they are sent.
 func TestMerchantsWithoutCards(t *testing.T) {
-	h := newHouse(t, "thales-etp")
+	h := newFixture(t, "thales-etp")
 	h.addMerchant()
 	p := *h.issuer.Profile
 	p.Policy.Merchant.Cards = ""

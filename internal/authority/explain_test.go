@@ -53,7 +53,7 @@ var mistakes = []struct {
 
 func TestExplain(t *testing.T) {
 	for _, m := range mistakes {
-		h := newHouse(t, m.use.profile)
+		h := newFixture(t, m.use.profile)
 		s := h.spec()
 		h.client().Keys[1].Kid = "spare"
 		m.edit(s)
@@ -97,7 +97,7 @@ func golden(t *testing.T, name, got string) {
 func TestExplainAgreesWithExchange(t *testing.T) {
 	for _, u := range uses {
 		for _, c := range ruleCases() {
-			h := newHouse(t, u.profile)
+			h := newFixture(t, u.profile)
 			s := h.spec()
 			c.edit(s)
 			if s.clientID != "" || c.want(u) == "assertion" {
@@ -130,7 +130,7 @@ func TestExplainAgreesWithExchange(t *testing.T) {
 }
 
 func TestExplainWithoutARegistry(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.registry.err = errors.New("down")
 	if findings, err := h.Explain(t.Context(), h.issuer, h.assertion(), true, h.now); !errors.Is(err, h.registry.err) || findings != nil {
 		t.Errorf("%v, %v", findings, err)
@@ -164,7 +164,7 @@ func TestFormHints(t *testing.T) {
 }
 
 func FuzzExplain(f *testing.F) {
-	h := newHouse(f, "thales-d1")
+	h := newFixture(f, "thales-d1")
 	for _, m := range mistakes {
 		s := h.spec()
 		m.edit(s)

@@ -7,16 +7,20 @@ import (
 	"moneyer/internal/registry"
 )
 
-// Judge judges an assertion as Exchange does and tells how many signatures it
-// checked on the way.
+// Judge judges an assertion as Exchange does and says how many signatures it checked
+// on the way.
 func Judge(ctx context.Context, a *Authority, issuer *registry.Issuer, req *Request, now time.Time) (verifications int, err error) {
-	p := &presented{issuer: issuer, policy: &issuer.Profile.Policy.Assertion, isGrant: req.Assertion != "", clientID: req.ClientID, now: now}
-	_, err = a.byAssertion(ctx, p, req.Assertion+req.ClientAssertion)
-	return p.verifications, err
+	t := &attempt{issuer: issuer, req: req, now: now}
+	if req.Assertion != "" {
+		err = a.checkAssertion(ctx, t, req.Assertion, true)
+	} else {
+		err = a.checkAssertion(ctx, t, req.Credentials[0].Assertion, false)
+	}
+	return t.assertion.verifications, err
 }
 
-// DecoyAlg is the algorithm of the key on which time is wasted.
-func DecoyAlg(header string) string { return string(decoyFor(header).Alg()) }
+// DummyAlg is the algorithm of the key that equalizes timing.
+func DummyAlg(header string) string { return string(dummyKeyFor(header).Alg()) }
 
 // RuleNames lists the rules for assertions in their order.
 func RuleNames() []string {

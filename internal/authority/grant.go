@@ -2,37 +2,68 @@ package authority
 
 import (
 	"context"
-	"errors"
 	"slices"
 
+	"moneyer/internal/ledger"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
-// verify finds out what the caller may have.
-func (a *Authority) verify(ctx context.Context, issuer *registry.Issuer, req *Request, c *caller) (*Grant, error) {
-	if len(c.client.Grants) > 0 && !slices.Contains(c.client.Grants, req.GrantType) {
+// grant takes the evidence of one grant type from a request (RFC 6749 §1.3), beside
+// the client authentication that its profile wants: it refuses what is bad, and notes
+// in the attempt whose it is where that proves who asks. Each grant has a file.
+type grant func(a *Authority, ctx context.Context, t *attempt) error
+
+// grants are those that the server knows; a profile lists those that it serves.
+var grants = map[oauth.GrantType]grant{
+	oauth.ClientCredentials: clientCredentials,
+	oauth.JWTBearer:         jwtBearer,
+}
+
+// Grant is verified evidence (RFC 6749 §1.3): what a token may say.
+type Grant struct {
+	Client  *registry.Client
+	Subject string
+	Scope   oauth.Scope
+	// Merchant on whose behalf the client asks; nil where the profile has none.
+	Merchant    *registry.Merchant
+	Params      []Param
+	Credential  string
+	Correlation string
+	// consumed is what the ledger consumes with the token; none when the request may
+	// come again.
+	consumed []ledger.Consumed
+	// assertion is what consumed stands for.
+	assertion *presented
+	// seal hides the token so that only the same assertion finds it again; nil unless
+	// the issuer answers the same assertion with the same token.
+	seal *tokenSeal
+}
+
+// verify finds out what the client may have.
+func (a *Authority) verify(ctx context.Context, t *attempt) (*Grant, error) {
+	req, policy := t.req, &t.issuer.Profile.Policy
+	if len(t.client.Grants) > 0 && !slices.Contains(t.client.Grants, req.GrantType) {
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use this grant_type").
 			Because(&Refusal{Rule: "client's grants", Expected: "a grant that the client is registered for", Found: string(req.GrantType)})
 	}
-	scope, err := grantScope(&issuer.Profile.Policy.Scope, c.client, req.Scope)
+	scope, err := grantScope(&policy.Scope, t.client, req.Scope)
 	if err != nil {
 		return nil, err
 	}
-	grant := &Grant{Client: c.client, Subject: c.client.ID, Scope: scope, Params: req.Params,
-		Credential: c.credential, Correlation: req.Correlation}
-	if c.assertion != nil {
-		c.assertion.bind(grant)
+	g := &Grant{Client: t.client, Subject: t.client.ID, Scope: scope, Params: req.Params, Credential: t.credential, Correlation: req.Correlation}
+	if t.assertion != nil {
+		g.assertion = t.assertion
+		g.consumed, g.seal = t.assertion.consume()
 	}
-	if issuer.Profile.Policy.Merchant.Param != "" {
-		grant.Merchant, err = a.verifyMerchant(ctx, issuer, req, c.client)
-		if err != nil {
+	if policy.Merchant.Param != "" {
+		if g.Merchant, err = a.verifyMerchant(ctx, t); err != nil {
 			return nil, err
 		}
-		grant.Subject = grant.Merchant.ID
+		g.Subject = g.Merchant.ID
 	}
-	return grant, nil
+	return g, nil
 }
 
 // grantScope narrows what was asked for to what the client is registered for
@@ -56,55 +87,4 @@ func grantScope(policy *platform.Scope, client *registry.Client, asked string) (
 			Because(&Refusal{Rule: "scope", Expected: client.Scope.String(), Found: registry.Excerpt(word)})
 	}
 	return scope, nil
-}
-
-// verifyMerchant holds a request to a merchant of the client and to card tokens
-// of that merchant.
-func (a *Authority) verifyMerchant(ctx context.Context, issuer *registry.Issuer, req *Request, client *registry.Client) (*registry.Merchant, error) {
-	policy := &issuer.Profile.Policy.Merchant
-	id := req.Param(policy.Param).Text
-	merchant, err := a.Registry.Merchant(ctx, issuer.Name, id)
-	if err != nil && !errors.Is(err, registry.ErrNotFound) {
-		return nil, unavailable(err)
-	}
-	if err != nil || merchant.Client != client.ID || merchant.Disabled {
-		return nil, oauth.Errorf(oauth.NotFound, "no such merchant").
-			Because(&Refusal{Rule: "merchant", Expected: "an enabled merchant of this client", Found: registry.Excerpt(id)})
-	}
-	if policy.Cards == "" {
-		return merchant, nil
-	}
-	return merchant, a.verifyCards(ctx, issuer, merchant, req.Param(policy.Cards).List)
-}
-
-func (a *Authority) verifyCards(ctx context.Context, issuer *registry.Issuer, merchant *registry.Merchant, ids []string) error {
-	found, err := a.Registry.CardTokens(ctx, issuer.Name, ids)
-	if err != nil {
-		return unavailable(err)
-	}
-	for _, card := range found {
-		switch {
-		case card.Merchant != merchant.ID:
-			return oauth.Errorf(oauth.InvalidRequest, "a card token belongs to another merchant").
-				Because(&Refusal{Rule: "card token's merchant", Expected: merchant.ID, Found: card.Merchant})
-		case !slices.Contains(issuer.Profile.Policy.Merchant.Schemes, card.Scheme):
-			return oauth.Errorf(oauth.InvalidRequest, "a card token is of another scheme").
-				Because(&Refusal{Rule: "card token's scheme", Expected: "one of the profile's schemes", Found: card.Scheme})
-		}
-	}
-	if len(found) != len(ids) {
-		return oauth.Errorf(oauth.NotFound, "no such card token").
-			Because(&Refusal{Rule: "card token", Expected: "registered card tokens", Found: "one that is not"})
-	}
-	return nil
-}
-
-// Param finds a parameter of the platform's own; absent ones are empty.
-func (r *Request) Param(name string) registry.Attribute {
-	for i := range r.Params {
-		if r.Params[i].Name == name {
-			return r.Params[i].Value
-		}
-	}
-	return registry.Attribute{}
 }

@@ -23,95 +23,95 @@ type ActiveToken struct {
 	Payload []byte
 	// Client that it was minted for; empty where the profile's tokens do not say.
 	Client string
-	// AsOf is until when it is known to be good: while the store cannot be asked, it
-	// was judged by what was known last. Zero means now.
+	// AsOf is the time until which it is surely good: while the store is unavailable it
+	// is judged by what was known last. Zero means now.
 	AsOf time.Time
 }
 
 // Introspect judges an access token of the issuer as things stand at now: its
 // form and signature, its time, issuer and typ, whether it was revoked, and
 // whether issuer, client and merchant are still enabled. A token that is not good
-// is an *oauth.Error with invalid_token, whose cause is for the log; what cannot
-// be judged is temporarily_unavailable. While the registry cannot tell, it goes by
-// what was known last.
+// is an *oauth.Error with invalid_token, whose cause is for the log; what cannot be
+// judged is temporarily_unavailable. While the registry is unavailable, the judgement
+// rests on what was known last.
 func (a *Authority) Introspect(ctx context.Context, issuer *registry.Issuer, token string, now time.Time) (*ActiveToken, error) {
-	return a.introspect(ctx, a.viewOf(now), issuer, token)
+	return a.introspect(ctx, a.staleIfError(now), issuer, token)
 }
 
-func (a *Authority) introspect(ctx context.Context, v *view, issuer *registry.Issuer, token string) (*ActiveToken, error) {
-	t, err := a.ownToken(issuer, token, v.now)
+func (a *Authority) introspect(ctx context.Context, from *snapshot, issuer *registry.Issuer, token string) (*ActiveToken, error) {
+	t, err := a.ownToken(issuer, token, from.now)
 	if err != nil {
 		return nil, inactive(err)
 	}
-	switch err := a.standing(ctx, v, issuer, t); {
-	case errors.Is(err, errWithdrawn):
+	switch err := a.standing(ctx, from, issuer, t); {
+	case errors.Is(err, errInactive):
 		return nil, inactive(err)
 	case err != nil:
 		return nil, unavailable(err)
 	}
-	if t.AsOf, err = a.asOf(v); err != nil {
+	if t.AsOf, err = a.asOf(from); err != nil {
 		return nil, unavailable(err)
 	}
 	return t, nil
 }
 
-// Withdrawn tells whether a token that is otherwise good was revoked, or what it
-// was minted for was disabled. kid and payload are those of a verified token. What
-// was known last does not do here: who asks may be about to change something.
-func (a *Authority) Withdrawn(ctx context.Context, issuer *registry.Issuer, kid string, payload []byte) (bool, error) {
+// Revoked reports whether a token that is otherwise good was revoked, or what it was
+// minted for was disabled. kid and payload are those of a verified token. The current
+// state of the registry is asked: the caller may be about to change something.
+func (a *Authority) Revoked(ctx context.Context, issuer *registry.Issuer, kid string, payload []byte) (bool, error) {
 	claims, err := jose.ParseClaims(payload)
 	if err != nil {
 		return false, err
 	}
-	v := a.strictView(a.Now())
-	err = a.standing(ctx, v, issuer, &ActiveToken{Kid: kid, Claims: claims, Payload: payload})
-	if errors.Is(err, errWithdrawn) {
+	from := a.current(a.Now())
+	err = a.standing(ctx, from, issuer, &ActiveToken{Kid: kid, Claims: claims, Payload: payload})
+	if errors.Is(err, errInactive) {
 		return true, nil
 	}
 	if err == nil {
-		_, err = a.asOf(v)
+		_, err = a.asOf(from)
 	}
 	return false, err
 }
 
-// errWithdrawn: the token was good once.
-var errWithdrawn = errors.New("withdrawn")
+// errInactive: the token was good once.
+var errInactive = errors.New("inactive")
 
 // standing looks at what can change while a token lives, and finds out its
-// client. The error is errWithdrawn, or trouble with the registry.
-func (a *Authority) standing(ctx context.Context, v *view, issuer *registry.Issuer, t *ActiveToken) error {
-	if err := findClient(ctx, v, issuer, t); err != nil {
+// client. The error is errInactive, or that the registry is unavailable.
+func (a *Authority) standing(ctx context.Context, from *snapshot, issuer *registry.Issuer, t *ActiveToken) error {
+	if err := findClient(ctx, from, issuer, t); err != nil {
 		return err
 	}
 	switch {
 	case a.Revocations.matches(issuer.Name, t):
-		return fmt.Errorf("%w: it was revoked", errWithdrawn)
+		return fmt.Errorf("%w: it was revoked", errInactive)
 	case issuer.Disabled:
-		return fmt.Errorf("%w: the issuer is disabled", errWithdrawn)
+		return fmt.Errorf("%w: the issuer is disabled", errInactive)
 	case t.Client == "":
 		return nil // the profile's tokens do not say
 	}
-	client, err := v.client(ctx, issuer.Name, t.Client)
+	client, err := from.Client(ctx, issuer.Name, t.Client)
 	if errors.Is(err, registry.ErrNotFound) || err == nil && client.Disabled {
-		return fmt.Errorf("%w: client %s is disabled or gone", errWithdrawn, registry.Excerpt(t.Client))
+		return fmt.Errorf("%w: client %s is disabled or gone", errInactive, registry.Excerpt(t.Client))
 	}
 	return err
 }
 
 // findClient finds out for whom a token was minted: its client, or the one that
 // acts for its merchant. It fills in the client of a disabled merchant, too.
-func findClient(ctx context.Context, v *view, issuer *registry.Issuer, t *ActiveToken) error {
+func findClient(ctx context.Context, from *snapshot, issuer *registry.Issuer, t *ActiveToken) error {
 	if issuer.Profile.Policy.Merchant.Param == "" {
 		t.Client = t.text(claimFrom(issuer.Profile, platform.SourceClient))
 		return nil
 	}
 	id := t.text(claimFrom(issuer.Profile, platform.SourceMerchant))
-	merchant, err := v.merchant(ctx, issuer.Name, id)
+	merchant, err := from.Merchant(ctx, issuer.Name, id)
 	if err == nil {
 		t.Client = merchant.Client
 	}
 	if errors.Is(err, registry.ErrNotFound) || err == nil && merchant.Disabled {
-		return fmt.Errorf("%w: merchant %s is disabled or gone", errWithdrawn, registry.Excerpt(id))
+		return fmt.Errorf("%w: merchant %s is disabled or gone", errInactive, registry.Excerpt(id))
 	}
 	return err
 }

@@ -47,7 +47,7 @@ func TestInvariant1NothingIsBelievedBeforeTheSignature(t *testing.T) {
 	}
 	for name, forge := range forgeries {
 		for i, fault := range append(laterFaults, func(*spec) {}) {
-			h := newHouse(t, "oauth2")
+			h := newFixture(t, "oauth2")
 			s := h.spec()
 			fault(s)
 			forge(s)
@@ -60,7 +60,7 @@ func TestInvariant1NothingIsBelievedBeforeTheSignature(t *testing.T) {
 }
 
 func TestInvariant2Order(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	s := h.spec()
 	s.key = strangerKey
 	for _, fault := range []func(*spec){at("nbf", time.Hour), claim("aud", "x"), claim("sub", otherID), at("exp", -time.Hour)} {
@@ -95,7 +95,7 @@ func TestInvariant2Order(t *testing.T) {
 
 // What is refused before the use-up leaves the assertion good.
 func TestInvariant2RefusedIsNotUsedUp(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	compact := h.assertion()
 	req := clientAuthRequest(compact)
 	req.Scope = "root"
@@ -117,7 +117,7 @@ func TestInvariant2RefusedIsNotUsedUp(t *testing.T) {
 
 func TestInvariant3NoTokenLeavesUnrecorded(t *testing.T) {
 	for _, u := range uses {
-		h := newHouse(t, u.profile)
+		h := newFixture(t, u.profile)
 		token, err := h.exchange(u.request(h.assertion()))
 		if err != nil {
 			t.Fatal(err)
@@ -144,7 +144,7 @@ func TestInvariant3NoTokenLeavesUnrecorded(t *testing.T) {
 func TestInvariant4ExpIsMeasuredByOurClock(t *testing.T) {
 	for _, u := range uses {
 		for _, iat := range []time.Duration{-24 * time.Hour, 0, leeway} {
-			h := newHouse(t, u.profile)
+			h := newFixture(t, u.profile)
 			s := h.spec()
 			all(at("iat", iat), at("exp", maxLifetime+leeway))(s)
 			if _, err := h.exchange(u.request(s.String())); err != nil {
@@ -162,15 +162,15 @@ func TestInvariant4ExpIsMeasuredByOurClock(t *testing.T) {
 // callers are all ways to a token, each with what of it can be disabled.
 var callers = []struct {
 	name, profile string
-	request       func(testing.TB, *house) *authority.Request
+	request       func(testing.TB, *fixture) *authority.Request
 	credential    func(*registry.Client) *bool
 }{
-	{"grant", "thales-d1", func(_ testing.TB, h *house) *authority.Request { return grantRequest(h.assertion()) }, firstKey},
-	{"private_key_jwt", "oauth2", func(_ testing.TB, h *house) *authority.Request { return clientAuthRequest(h.assertion()) }, firstKey},
-	{"secret", "boltpay", func(t testing.TB, h *house) *authority.Request {
+	{"grant", "thales-d1", func(_ testing.TB, h *fixture) *authority.Request { return grantRequest(h.assertion()) }, firstKey},
+	{"private_key_jwt", "oauth2", func(_ testing.TB, h *fixture) *authority.Request { return clientAuthRequest(h.assertion()) }, firstKey},
+	{"secret", "boltpay", func(t testing.TB, h *fixture) *authority.Request {
 		return secretRequest(h.newSecret(t, registry.ClientSecret))
 	}, firstSecret},
-	{"API key", "thales-etp", func(t testing.TB, h *house) *authority.Request {
+	{"API key", "thales-etp", func(t testing.TB, h *fixture) *authority.Request {
 		h.addMerchant()
 		return apiKeyRequest(h.newSecret(t, registry.APIKey))
 	}, firstSecret},
@@ -181,13 +181,13 @@ func firstSecret(c *registry.Client) *bool { return &c.Secrets[0].Disabled }
 
 func TestInvariant5DisabledMeansDisabled(t *testing.T) {
 	for _, c := range callers {
-		for name, what := range map[string]func(*house) *bool{
-			"client":     func(h *house) *bool { return &h.client().Disabled },
-			"credential": func(h *house) *bool { return c.credential(h.client()) },
-			"issuer":     func(h *house) *bool { return &h.issuer.Disabled },
-			"merchant":   func(h *house) *bool { return &h.addMerchant().Disabled },
+		for name, what := range map[string]func(*fixture) *bool{
+			"client":     func(h *fixture) *bool { return &h.client().Disabled },
+			"credential": func(h *fixture) *bool { return c.credential(h.client()) },
+			"issuer":     func(h *fixture) *bool { return &h.issuer.Disabled },
+			"merchant":   func(h *fixture) *bool { return &h.addMerchant().Disabled },
 		} {
-			h := newHouse(t, c.profile)
+			h := newFixture(t, c.profile)
 			if name == "merchant" && h.issuer.Profile.Policy.Merchant.Param == "" {
 				continue
 			}
@@ -208,12 +208,12 @@ func TestInvariant6OnlyErrorsSayWhatCallersMayKnow(t *testing.T) {
 	const private = "dial tcp 10.1.2.3:5432"
 	boom := errors.New(private)
 	for _, c := range callers {
-		for name, breakIt := range map[string]func(*house){
-			"registry": func(h *house) { h.registry.err = boom },
-			"ledger":   func(h *house) { h.ledger.err = boom },
-			"keyring":  func(h *house) { h.Keyring = keyring{} },
+		for name, breakIt := range map[string]func(*fixture){
+			"registry": func(h *fixture) { h.registry.err = boom },
+			"ledger":   func(h *fixture) { h.ledger.err = boom },
+			"keyring":  func(h *fixture) { h.Keyring = keyring{} },
 		} {
-			h := newHouse(t, c.profile)
+			h := newFixture(t, c.profile)
 			req := c.request(t, h)
 			breakIt(h)
 			token, err := h.exchange(req)
@@ -226,7 +226,7 @@ func TestInvariant6OnlyErrorsSayWhatCallersMayKnow(t *testing.T) {
 			}
 		}
 	}
-	h := newHouse(t, "thales-etp")
+	h := newFixture(t, "thales-etp")
 	req := callers[3].request(t, h)
 	h.addMerchant().Attributes = nil
 	token, err := h.exchange(req)
@@ -236,7 +236,7 @@ func TestInvariant6OnlyErrorsSayWhatCallersMayKnow(t *testing.T) {
 }
 
 func TestInvariant7OnlyRetryableErrorsSayWhenToComeBack(t *testing.T) {
-	everyRefusal(t, func(name string, _ *house, err error) {
+	everyRefusal(t, func(name string, _ *fixture, err error) {
 		if e := oauth.AsError(err); e != nil && e.Code.Retryable() != (e.RetryAfter > 0) {
 			t.Errorf("%s: %s with RetryAfter %s", name, e.Code, e.RetryAfter)
 		}
@@ -244,7 +244,7 @@ func TestInvariant7OnlyRetryableErrorsSayWhenToComeBack(t *testing.T) {
 }
 
 func TestInvariant8NoSecretIsTold(t *testing.T) {
-	everyRefusal(t, func(name string, h *house, err error) {
+	everyRefusal(t, func(name string, h *fixture, err error) {
 		h.flush(t)
 		var told bytes.Buffer
 		fmt.Fprintf(&told, "%v\n%+v\n", err, err)
@@ -265,10 +265,10 @@ func TestInvariant8NoSecretIsTold(t *testing.T) {
 
 // everyRefusal visits every way of being refused that these tests know, and one
 // token of each caller beside.
-func everyRefusal(t *testing.T, visit func(name string, h *house, err error)) {
+func everyRefusal(t *testing.T, visit func(name string, h *fixture, err error)) {
 	t.Helper()
-	try := func(name string, h *house, req *authority.Request) {
-		h.keepSecret(req.Assertion, req.ClientAssertion, req.Secret)
+	try := func(name string, h *fixture, req *authority.Request) {
+		h.keepSecret(req.Assertion, shown(req).Assertion, secretOf(req))
 		token, err := h.exchange(req)
 		if token != nil {
 			h.keepSecret(token.Token)
@@ -277,7 +277,7 @@ func everyRefusal(t *testing.T, visit func(name string, h *house, err error)) {
 	}
 	for _, u := range uses {
 		for _, c := range ruleCases() {
-			h := newHouse(t, u.profile)
+			h := newFixture(t, u.profile)
 			s := h.spec()
 			c.edit(s)
 			req := u.request(s.String())
@@ -287,9 +287,9 @@ func everyRefusal(t *testing.T, visit func(name string, h *house, err error)) {
 	}
 	for _, c := range callers {
 		for _, m := range misuses {
-			h := newHouse(t, c.profile)
+			h := newFixture(t, c.profile)
 			req := c.request(t, h)
-			h.keepSecret(req.Secret)
+			h.keepSecret(secretOf(req))
 			m.edit(h, req)
 			try(c.name+" "+m.name, h, req)
 		}
@@ -299,55 +299,61 @@ func everyRefusal(t *testing.T, visit func(name string, h *house, err error)) {
 // misuses are requests and moments that are wrong in other ways than an assertion.
 var misuses = []struct {
 	name string
-	edit func(*house, *authority.Request)
+	edit func(*fixture, *authority.Request)
 }{
-	{"as it should be", func(*house, *authority.Request) {}},
-	{"used before", func(h *house, req *authority.Request) { _, _ = h.exchange(req) }},
-	{"another secret", func(_ *house, req *authority.Request) { req.Secret += "x" }},
-	{"secret as client_id", func(_ *house, req *authority.Request) { req.ClientID, req.Secret = req.Secret, req.ClientID }},
-	{"secret disabled", func(h *house, _ *authority.Request) { disableSecrets(h.client()) }},
-	{"assertion as scope", func(_ *house, req *authority.Request) { req.Scope = req.Assertion + req.ClientAssertion + req.Secret }},
-	{"assertion as grant_type", func(_ *house, req *authority.Request) {
-		req.GrantType = oauth.GrantType(req.Assertion + req.ClientAssertion + req.Secret)
+	{"as it should be", func(*fixture, *authority.Request) {}},
+	{"used before", func(h *fixture, req *authority.Request) { _, _ = h.exchange(req) }},
+	{"another secret", func(_ *fixture, req *authority.Request) { shown(req).Secret += "x" }},
+	{"secret as client_id", func(_ *fixture, req *authority.Request) {
+		c := shown(req)
+		c.ID, c.Secret = c.Secret, c.ID
+		req.ClientID = c.ID
 	}},
-	{"secret as merchant", func(_ *house, req *authority.Request) {
-		setParam(req, "merchantId", registry.Attribute{Text: req.Secret})
+	{"secret disabled", func(h *fixture, _ *authority.Request) { disableSecrets(h.client()) }},
+	{"assertion as scope", func(_ *fixture, req *authority.Request) {
+		req.Scope = req.Assertion + shown(req).Assertion + secretOf(req)
 	}},
-	{"secret as iss", func(h *house, req *authority.Request) {
+	{"assertion as grant_type", func(_ *fixture, req *authority.Request) {
+		req.GrantType = oauth.GrantType(req.Assertion + shown(req).Assertion + secretOf(req))
+	}},
+	{"secret as merchant", func(_ *fixture, req *authority.Request) {
+		setParam(req, "merchantId", registry.Attribute{Text: secretOf(req)})
+	}},
+	{"secret as iss", func(h *fixture, req *authority.Request) {
 		leak(h, req, func(s *spec, secret string) { s.claims["iss"] = secret })
 	}},
-	{"secret as kid", func(h *house, req *authority.Request) {
+	{"secret as kid", func(h *fixture, req *authority.Request) {
 		leak(h, req, func(s *spec, secret string) { s.header["kid"] = secret })
 	}},
-	{"secret as sub", func(h *house, req *authority.Request) {
+	{"secret as sub", func(h *fixture, req *authority.Request) {
 		leak(h, req, func(s *spec, secret string) { s.claims["sub"] = secret })
 	}},
-	{"secret as aud", func(h *house, req *authority.Request) {
+	{"secret as aud", func(h *fixture, req *authority.Request) {
 		leak(h, req, func(s *spec, secret string) { s.claims["aud"] = secret })
 	}},
-	{"secret as typ", func(h *house, req *authority.Request) {
+	{"secret as typ", func(h *fixture, req *authority.Request) {
 		leak(h, req, func(s *spec, secret string) { s.header["typ"] = secret })
 	}},
-	{"over its rate", func(h *house, _ *authority.Request) {
+	{"over its rate", func(h *fixture, _ *authority.Request) {
 		h.ClientRate = overload.NewLimiter[authority.ClientName](overload.Rate{PerSecond: 1}, 64)
 		h.ClientRate.Take(authority.ClientName{Issuer: "d1", Client: clientID}, h.now)
 	}},
-	{"registry down", func(h *house, _ *authority.Request) { h.registry.err = errors.New("down") }},
-	{"ledger down", func(h *house, _ *authority.Request) { h.Ledger = &memoryLedger{err: errors.New("down")} }},
-	{"keyring down", func(h *house, _ *authority.Request) { h.Keyring = keyring{} }},
-	{"issuer disabled", func(h *house, _ *authority.Request) { h.issuer.Disabled = true }},
-	{"grants of another kind", func(h *house, _ *authority.Request) { h.client().Grants = []oauth.GrantType{"device"} }},
-	{"caller gone", func(h *house, _ *authority.Request) { h.registry.err = context.Canceled }},
+	{"registry down", func(h *fixture, _ *authority.Request) { h.registry.err = errors.New("down") }},
+	{"ledger down", func(h *fixture, _ *authority.Request) { h.Ledger = &memoryLedger{err: errors.New("down")} }},
+	{"keyring down", func(h *fixture, _ *authority.Request) { h.Keyring = keyring{} }},
+	{"issuer disabled", func(h *fixture, _ *authority.Request) { h.issuer.Disabled = true }},
+	{"grants of another kind", func(h *fixture, _ *authority.Request) { h.client().Grants = []oauth.GrantType{"device"} }},
+	{"caller gone", func(h *fixture, _ *authority.Request) { h.registry.err = context.Canceled }},
 }
 
 // leak puts a secret into an assertion where none belongs.
-func leak(h *house, req *authority.Request, put func(*spec, string)) {
+func leak(h *fixture, req *authority.Request, put func(*spec, string)) {
 	const secret = "mns_Xm1ZQ0o4p7cVd2sKq9wRt5uYb3nEa6fGh8jLk0iOz"
 	h.keepSecret(secret)
 	s := h.spec()
 	put(s, secret)
-	if req.ClientAssertion != "" {
-		req.ClientAssertion = s.String()
+	if shown(req).Assertion != "" {
+		shown(req).Assertion = s.String()
 	} else {
 		req.Assertion = s.String()
 	}
@@ -375,7 +381,7 @@ func TestPreSignatureFailuresAreAlike(t *testing.T) {
 			if !preSignature(c.want(u)) {
 				continue
 			}
-			h := newHouse(t, u.profile)
+			h := newFixture(t, u.profile)
 			s := h.spec()
 			c.edit(s)
 			req := u.request(s.String())
@@ -392,7 +398,7 @@ func TestPreSignatureFailuresAreAlike(t *testing.T) {
 		}
 	}
 	for header, decoy := range map[string]string{"ES256": "ES256", "RS256": "RS256", "PS256": "PS256", "EdDSA": "EdDSA", "HS256": "ES256", "": "ES256"} {
-		if alg := authority.DecoyAlg(header); alg != decoy {
+		if alg := authority.DummyAlg(header); alg != decoy {
 			t.Errorf("time is wasted on %s for header alg %q, want %s", alg, header, decoy)
 		}
 	}
@@ -400,18 +406,18 @@ func TestPreSignatureFailuresAreAlike(t *testing.T) {
 
 func TestFailedSecretsAreAlike(t *testing.T) {
 	var answers []string
-	for _, edit := range []func(*house, *authority.Request){
-		func(_ *house, req *authority.Request) { req.ClientID = "NOBODY0000" },
-		func(_ *house, req *authority.Request) { req.Secret = "wrong" },
-		func(_ *house, req *authority.Request) { req.Secret = "" },
-		func(h *house, _ *authority.Request) { h.client().Disabled = true },
-		func(h *house, _ *authority.Request) { h.client().Secrets[0].Disabled = true },
-		func(h *house, _ *authority.Request) { h.client().Secrets[0].NotAfter = noon },
-		func(h *house, _ *authority.Request) { h.client().Secrets[0].Kind = registry.APIKey },
-		func(_ *house, req *authority.Request) { req.Auth = oauth.AuthNone },
-		func(_ *house, req *authority.Request) { req.Auth = oauth.AuthAPIKey },
+	for _, edit := range []func(*fixture, *authority.Request){
+		func(_ *fixture, req *authority.Request) { as(req, "NOBODY0000") },
+		func(_ *fixture, req *authority.Request) { shown(req).Secret = "wrong" },
+		func(_ *fixture, req *authority.Request) { shown(req).Secret = "" },
+		func(h *fixture, _ *authority.Request) { h.client().Disabled = true },
+		func(h *fixture, _ *authority.Request) { h.client().Secrets[0].Disabled = true },
+		func(h *fixture, _ *authority.Request) { h.client().Secrets[0].NotAfter = noon },
+		func(h *fixture, _ *authority.Request) { h.client().Secrets[0].Kind = registry.APIKey },
+		func(_ *fixture, req *authority.Request) { req.Credentials = nil },
+		func(_ *fixture, req *authority.Request) { shown(req).Method = oauth.AuthAPIKey },
 	} {
-		h := newHouse(t, "boltpay")
+		h := newFixture(t, "boltpay")
 		req := secretRequest(h.newSecret(t, registry.ClientSecret))
 		edit(h, req)
 		token, err := h.exchange(req)

@@ -7,7 +7,7 @@ import (
 
 // The ledger finds an entry by any text, whatever its characters.
 func TestTheLedgerFindsWhatWasWritten(t *testing.T) {
-	h := newSQLiteHouse(t, "thales-d1")
+	h := newSQLiteFixture(t, "thales-d1")
 	for _, correlation := range []string{"plain", "a<b>&c", `quote"back\`, "tab\t", "é\u2028"} {
 		req := grantRequest(h.assertion())
 		req.Correlation = correlation

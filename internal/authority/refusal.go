@@ -9,7 +9,6 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
-	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -40,20 +39,17 @@ const recordTimeout = 2 * time.Second
 
 // refuse names the client in the refusal and has it recorded. The refusal stands
 // also when the ledger is down: nothing is handed out.
-func (a *Authority) refuse(ctx context.Context, issuer *registry.Issuer, req *Request, c *caller, now time.Time, err error) error {
+func (a *Authority) refuse(ctx context.Context, t *attempt, err error) error {
 	e := oauth.AsError(err)
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
-		refusal.Client = c.name()
+		refusal.Client = t.clientName()
 	}
 	if e.Code == oauth.TemporarilyUnavailable || e.Code == oauth.ServerError {
 		return e
 	}
-	entry := &ledger.Entry{Kind: ledger.KindRefusal, Time: now.UTC(), Issuer: issuer.Name, Client: c.name(), Correlation: req.Correlation,
-		Code: string(e.Code)}
-	if c != nil {
-		entry.Credential = c.credential
-	}
+	entry := &ledger.Entry{Kind: ledger.KindRefusal, Time: t.now.UTC(), Issuer: t.issuer.Name, Client: t.clientName(),
+		Correlation: t.req.Correlation, Credential: t.credential, Code: string(e.Code)}
 	if refusal != nil {
 		entry.Rule, entry.Expected, entry.Found = refusal.Rule, refusal.Expected, refusal.Found
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // refuse has the client refused once, in a way that names it.
-func (h *house) refuse(t *testing.T) {
+func (h *fixture) refuse(t *testing.T) {
 	t.Helper()
 	s := h.spec()
 	s.key = strangerKey
@@ -24,7 +24,7 @@ func (h *house) refuse(t *testing.T) {
 }
 
 func TestRefusalsOfKnownClientsAreRecorded(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.refuse(t)
 	want := ledger.Entry{
 		Kind: ledger.KindRefusal, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid,
@@ -42,7 +42,7 @@ func TestRefusalsOfKnownClientsAreRecorded(t *testing.T) {
 
 // The record of a refusal takes no longer than the request may: the refused waits for it.
 func TestRefusalIsRecordedWithinTheRequest(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	deadlines := &deadlineLedger{memoryLedger: h.ledger}
 	h.Refusals = authority.NewRefusals(deadlines, unlimited)
 	s := h.spec()
@@ -71,12 +71,12 @@ func (l *deadlineLedger) Append(ctx context.Context, e *ledger.Entry, consumed .
 
 // Strangers are recorded too: else the time of a commit would tell who exists.
 func TestRefusalsOfStrangersAreRecorded(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	s := h.spec()
 	s.claims["iss"] = "NOBODY0000"
 	requests := []*authority.Request{
 		grantRequest(s.String()), grantRequest("no JWT"), grantRequest(""), {GrantType: "password"},
-		{GrantType: oauth.ClientCredentials, Auth: oauth.AuthPost, ClientID: "NOBODY0000", Secret: "x"},
+		{GrantType: oauth.ClientCredentials, Credentials: []authority.Credential{{Method: oauth.AuthPost, ID: "NOBODY0000", Secret: "x"}}},
 	}
 	for i, req := range requests {
 		token, err := h.exchange(req)
@@ -92,7 +92,7 @@ func TestRefusalsOfStrangersAreRecorded(t *testing.T) {
 // Strangers do not use up the rate of clients, and in their flood nobody waits for
 // a commit: else its time would tell who exists.
 func TestAFloodOfStrangersHidesNeitherRefusalsNorTellsOfClients(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
 	for range 3 {
 		token, err := h.exchange(grantRequest("no JWT"))
@@ -111,7 +111,7 @@ func TestAFloodOfStrangersHidesNeitherRefusalsNorTellsOfClients(t *testing.T) {
 
 // What a Flush cannot write is counted by the next.
 func TestKeptRefusalsThatCannotBeWrittenAreCounted(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
 	token, err := h.exchange(grantRequest("no JWT"))
 	refusalOf(t, token, err)
@@ -127,7 +127,7 @@ func TestKeptRefusalsThatCannotBeWrittenAreCounted(t *testing.T) {
 
 // Trouble of ours is no refusal of the client.
 func TestTroubleIsNotRecorded(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.Keyring = keyring{}
 	token, err := h.exchange(grantRequest(h.assertion()))
 	refusalOf(t, token, err)
@@ -138,7 +138,7 @@ func TestTroubleIsNotRecorded(t *testing.T) {
 }
 
 func TestTheRefusalNamesItsClient(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	s := h.spec()
 	s.key = strangerKey
 	_, err := h.exchange(grantRequest(s.String()))
@@ -153,7 +153,7 @@ func TestTheRefusalNamesItsClient(t *testing.T) {
 }
 
 func TestRefusalsBeyondTheRateAreCounted(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 2, Burst: 2})
 	for range 7 {
 		h.refuse(t)
@@ -173,7 +173,7 @@ func TestRefusalsBeyondTheRateAreCounted(t *testing.T) {
 }
 
 // wantCounted looks for one entry that counts so many.
-func (h *house) wantCounted(t *testing.T, n int64) {
+func (h *fixture) wantCounted(t *testing.T, n int64) {
 	t.Helper()
 	counted := h.ledger.of(ledger.KindRefusals)
 	if len(counted) != 1 || counted[0].Count != n || counted[0].Client != "" {
@@ -182,7 +182,7 @@ func (h *house) wantCounted(t *testing.T, n int64) {
 }
 
 func TestAFailingLedgerKeepsTheCount(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
 	down := errors.New("disk full")
 	h.ledger.err = down
@@ -201,7 +201,7 @@ func TestAFailingLedgerKeepsTheCount(t *testing.T) {
 
 // A ledger that is down changes no refusal: it would tell which clients exist.
 func TestARefusalStandsWhenTheLedgerIsDown(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.ledger.err = errors.New("disk full")
 	s := h.spec()
 	s.key = strangerKey
@@ -246,7 +246,7 @@ func (l errLedger) Append(ctx context.Context, e *ledger.Entry, consumed ...ledg
 
 // An entry that cannot be written by itself is counted.
 func TestUnwrittenRefusalsAreCounted(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.Refusals = authority.NewRefusals(errLedger{h.ledger, ledger.KindRefusal}, unlimited)
 	h.refuse(t)
 	h.refuse(t)

@@ -18,16 +18,16 @@ import (
 )
 
 // onStores runs a test on the ledger in memory and on the one in SQLite.
-func onStores(t *testing.T, profileName string, test func(*testing.T, *house)) {
+func onStores(t *testing.T, profileName string, test func(*testing.T, *fixture)) {
 	t.Helper()
-	t.Run("memory", func(t *testing.T) { test(t, newHouse(t, profileName)) })
-	t.Run("sqlite", func(t *testing.T) { test(t, newSQLiteHouse(t, profileName)) })
+	t.Run("memory", func(t *testing.T) { test(t, newFixture(t, profileName)) })
+	t.Run("sqlite", func(t *testing.T) { test(t, newSQLiteFixture(t, profileName)) })
 }
 
 // newSQLiteHouse keeps its ledger in SQLite, its registry in memory.
-func newSQLiteHouse(t *testing.T, profileName string) *house {
+func newSQLiteFixture(t *testing.T, profileName string) *fixture {
 	t.Helper()
-	h := newHouse(t, profileName)
+	h := newFixture(t, profileName)
 	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{Now: func() time.Time { return noon }})
 	if err != nil {
 		t.Fatal(err)
@@ -37,12 +37,12 @@ func newSQLiteHouse(t *testing.T, profileName string) *house {
 	return h
 }
 
-func (h *house) usedBefore(t *testing.T, req *authority.Request) {
+func (h *fixture) usedBefore(t *testing.T, req *authority.Request) {
 	t.Helper()
 	token, err := h.exchange(req)
 	e, refusal := refusalOf(t, token, err)
 	want, tell := oauth.InvalidGrant, "the assertion was used before"
-	if req.ClientAssertion != "" {
+	if shown(req).Assertion != "" {
 		want, tell = oauth.InvalidClient, "client authentication failed" // RFC 7523 §3.2
 	}
 	if e.Code != want || refusal.Rule != "one use" || e.Description != tell || e.RetryAfter != 0 {
@@ -50,7 +50,7 @@ func (h *house) usedBefore(t *testing.T, req *authority.Request) {
 	}
 }
 
-func (h *house) gets(t *testing.T, req *authority.Request) *authority.AccessToken {
+func (h *fixture) gets(t *testing.T, req *authority.Request) *authority.AccessToken {
 	t.Helper()
 	token, err := h.exchange(req)
 	if err != nil {
@@ -62,7 +62,7 @@ func (h *house) gets(t *testing.T, req *authority.Request) *authority.AccessToke
 var oneUseRounds = flag.Int("one-use-rounds", 1, "how many dozens of assertions TestInvariant3OneTokenFromOneAssertion sends 64 times each")
 
 func TestInvariant3OneTokenFromOneAssertion(t *testing.T) {
-	onStores(t, "thales-d1", func(t *testing.T, h *house) {
+	onStores(t, "thales-d1", func(t *testing.T, h *fixture) {
 		const assertions, callers = 12, 64
 		for range *oneUseRounds {
 			h.race(t, assertions, callers)
@@ -74,7 +74,7 @@ func TestInvariant3OneTokenFromOneAssertion(t *testing.T) {
 }
 
 // race sends each of some assertions from many callers at once: one must win.
-func (h *house) race(t *testing.T, assertions, callers int) {
+func (h *fixture) race(t *testing.T, assertions, callers int) {
 	t.Helper()
 	compacts := make([]string, assertions)
 	for i := range compacts {
@@ -112,7 +112,7 @@ func (h *house) race(t *testing.T, assertions, callers int) {
 }
 
 // tokens are the recorded tokens.
-func (h *house) tokens(t testing.TB) []ledger.Entry {
+func (h *fixture) tokens(t testing.TB) []ledger.Entry {
 	t.Helper()
 	if h.db == nil {
 		return h.ledger.of(ledger.KindToken)
@@ -157,7 +157,7 @@ func TestReplayKeys(t *testing.T) {
 		{"jti and signature apart", withJTI("signature"), all(), false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := newHouse(t, "oauth2")
+			h := newFixture(t, "oauth2")
 			first, second := h.spec(), h.spec()
 			c.first(first)
 			h.gets(t, grantRequest(first.String()))
@@ -173,7 +173,7 @@ func TestReplayKeys(t *testing.T) {
 
 // Anybody can turn (r, s) into (r, n-s) without the key. It stays one use.
 func TestMalleatedSignatureIsTheSameUse(t *testing.T) {
-	onStores(t, "thales-d1", func(t *testing.T, h *house) {
+	onStores(t, "thales-d1", func(t *testing.T, h *fixture) {
 		compact := h.spec().String()
 		twin := resigned(compact, malleate)
 		if twin == compact {
@@ -194,7 +194,7 @@ func resigned(compact string, change func([]byte) []byte) string {
 // An assertion cannot be a grant and then authenticate a client, or the reverse.
 func TestOneUseAcrossGrantAndClientAuthentication(t *testing.T) {
 	for _, replay := range []platform.Replay{platform.ReplayOnce, platform.ReplaySameToken} {
-		h := newHouse(t, "oauth2")
+		h := newFixture(t, "oauth2")
 		h.issuer.Replay = replay
 		compact := h.assertion()
 		h.gets(t, grantRequest(compact))
@@ -208,7 +208,7 @@ func TestOneUseAcrossGrantAndClientAuthentication(t *testing.T) {
 // Client authentication is one use whatever the issuer says of grants.
 func TestClientAuthenticationIsAlwaysOneUse(t *testing.T) {
 	for _, replay := range []platform.Replay{platform.ReplayOnce, platform.ReplayUntilExp, platform.ReplaySameToken} {
-		h := newHouse(t, "oauth2")
+		h := newFixture(t, "oauth2")
 		h.issuer.Replay = replay
 		compact := h.assertion()
 		h.gets(t, clientAuthRequest(compact))
@@ -217,7 +217,7 @@ func TestClientAuthenticationIsAlwaysOneUse(t *testing.T) {
 }
 
 func TestUntilExp(t *testing.T) {
-	onStores(t, "thales-d1", func(t *testing.T, h *house) {
+	onStores(t, "thales-d1", func(t *testing.T, h *fixture) {
 		h.issuer.Replay = platform.ReplayUntilExp
 		compact := h.assertion()
 		first, second := h.gets(t, grantRequest(compact)), h.gets(t, grantRequest(compact))
@@ -233,7 +233,7 @@ func TestUntilExp(t *testing.T) {
 }
 
 func TestSameToken(t *testing.T) {
-	onStores(t, "thales-d1", func(t *testing.T, h *house) {
+	onStores(t, "thales-d1", func(t *testing.T, h *fixture) {
 		h.issuer.Replay = platform.ReplaySameToken
 		s := h.spec()
 		s.claims["jti"] = "one"
@@ -259,7 +259,7 @@ func TestSameToken(t *testing.T) {
 // The same assertion gives its token again as long as the token is good for
 // something, even if the assertion outlives it.
 func TestSameTokenUntilItExpires(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.issuer.Replay, h.issuer.TokenLifetime = platform.ReplaySameToken, 10*time.Second
 	compact := h.assertion()
 	h.gets(t, grantRequest(compact))
@@ -273,7 +273,7 @@ func TestSameTokenUntilItExpires(t *testing.T) {
 
 // Who reads the store cannot read a token from it.
 func TestSealedTokenIsNotReadable(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.issuer.Replay = platform.ReplaySameToken
 	token := h.gets(t, grantRequest(h.assertion()))
 	for _, use := range h.ledger.used {
@@ -285,7 +285,7 @@ func TestSealedTokenIsNotReadable(t *testing.T) {
 }
 
 func TestChangedSealIsARefusal(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	h.issuer.Replay = platform.ReplaySameToken
 	compact := h.assertion()
 	h.gets(t, grantRequest(compact))
@@ -302,7 +302,7 @@ func TestChangedSealIsARefusal(t *testing.T) {
 // The key is kept until the assertion is refused for its age, whatever the clock
 // does meanwhile.
 func TestUsedUpUntilItIsTooOld(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	compact := h.assertion()
 	h.gets(t, grantRequest(compact))
 	end := noon.Add(5*time.Minute + leeway)
@@ -324,7 +324,7 @@ func TestUsedUpUntilItIsTooOld(t *testing.T) {
 
 // A ledger that forgets at that instant opens no gap.
 func TestForgettingOpensNoGap(t *testing.T) {
-	h := newSQLiteHouse(t, "thales-d1")
+	h := newSQLiteFixture(t, "thales-d1")
 	compact := h.assertion()
 	h.gets(t, grantRequest(compact))
 	end := noon.Add(5*time.Minute + leeway)
@@ -341,7 +341,7 @@ func TestForgettingOpensNoGap(t *testing.T) {
 // When the ledger cannot tell, nothing is handed out, and the caller may come
 // again with the same assertion.
 func TestLedgerTroubleCostsNoAssertion(t *testing.T) {
-	h := newHouse(t, "thales-d1")
+	h := newFixture(t, "thales-d1")
 	compact := h.assertion()
 	h.ledger.err = errors.New("disk full")
 	token, err := h.exchange(grantRequest(compact))

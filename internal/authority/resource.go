@@ -3,7 +3,6 @@ package authority
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"moneyer/internal/ledger"
@@ -12,17 +11,17 @@ import (
 	"moneyer/oauth"
 )
 
-// This file is what a client may do beside asking for tokens: withdraw those it
-// has, and, where it was given that right, ask about others'.
+// This file is what a client may do beside asking for tokens: revoke its own, and,
+// where it has that right, ask about those of others.
 
-// Revoke withdraws a token that its own client gives back (RFC 7009). A token
-// that is not good, or is another's, changes nothing and tells nothing. One that
-// is refused for now because its merchant or issuer is disabled is withdrawn, too:
-// that may end, and its client was told that the token is gone.
+// Revoke revokes a token that its own client gives back (RFC 7009). A token that is
+// not good, or is another's, changes nothing and tells nothing. One that is refused for
+// now because its merchant or issuer is disabled is revoked, too: that may end, and its
+// client was told that the token is gone.
 func (a *Authority) Revoke(ctx context.Context, issuer *registry.Issuer, req *Request, token string) error {
 	now := a.Now()
-	v := a.strictView(now)
-	client, err := a.identify(ctx, v, issuer, req)
+	from := a.current(now)
+	client, err := a.identify(ctx, from, &attempt{issuer: issuer, req: req, now: now})
 	if err != nil {
 		return err
 	}
@@ -30,7 +29,7 @@ func (a *Authority) Revoke(ctx context.Context, issuer *registry.Issuer, req *Re
 	if err != nil {
 		return nil // it is no good already (RFC 7009 §2.2)
 	}
-	if err := findClient(ctx, v, issuer, t); err != nil && !errors.Is(err, errWithdrawn) {
+	if err := findClient(ctx, from, issuer, t); err != nil && !errors.Is(err, errInactive) {
 		return unavailable(err)
 	}
 	if t.Client != client.ID || t.Claims.ID == "" || a.Revocations.matches(issuer.Name, t) {
@@ -49,7 +48,7 @@ func (a *Authority) Revoke(ctx context.Context, issuer *registry.Issuer, req *Re
 	return nil
 }
 
-// unlessRetryable swallows a judgement and keeps trouble of ours.
+// unlessRetryable drops a judgement and keeps a failure of ours.
 func unlessRetryable(err error) error {
 	if err != nil && oauth.AsError(err).Code.Retryable() {
 		return err
@@ -63,74 +62,75 @@ type Introspection struct {
 	Caller string
 	// Token is nil when it is not active, for whatever reason.
 	Token *ActiveToken
-	// AsOf is until when the answer is known to be right: while the store cannot be
-	// asked, it goes by what was known last. Zero means now.
+	// AsOf is the time until which the answer is surely right: while the store is
+	// unavailable it rests on what was known last. Zero means now.
 	AsOf time.Time
 }
 
 // IntrospectFor tells a client about a token (RFC 7662): any token of the issuer
-// when it may introspect, else only its own. While the registry cannot tell, it
-// goes by what was known last; but who authenticates by a JWT has to wait, since
-// that is used up.
+// when it may introspect, else only its own. While the registry is unavailable, the
+// answer rests on what was known last; but a client that authenticates by a JWT has to
+// wait, since the JWT is consumed.
 func (a *Authority) IntrospectFor(ctx context.Context, issuer *registry.Issuer, req *Request, token string) (*Introspection, error) {
-	v := a.viewOf(a.Now())
-	client, err := a.identify(ctx, v, issuer, req)
+	now := a.Now()
+	from := a.staleIfError(now)
+	client, err := a.identify(ctx, from, &attempt{issuer: issuer, req: req, now: now})
 	if err != nil {
 		return nil, err
 	}
 	found := &Introspection{Caller: client.ID}
-	t, err := a.introspect(ctx, v, issuer, token)
+	t, err := a.introspect(ctx, from, issuer, token)
 	if err == nil && (client.Introspects || t.Client == client.ID) {
 		found.Token = t
 	}
 	if err := unlessRetryable(err); err != nil {
 		return nil, err
 	}
-	if found.AsOf, err = a.asOf(v); err != nil {
+	if found.AsOf, err = a.asOf(from); err != nil {
 		return nil, unavailable(err)
 	}
 	return found, nil
 }
 
 // identify authenticates a client beside the token endpoint, in any way that its
-// profile's grants take, or by a signed JWT where its clients have keys. The JWT
-// is used up. A disabled issuer's clients can still ask, and are told that no token
-// is active.
-func (a *Authority) identify(ctx context.Context, v *view, issuer *registry.Issuer, req *Request) (*registry.Client, error) {
-	c, err := a.identified(ctx, v, issuer, req)
-	if err == nil {
-		err = a.admit(issuer, req, c, v.now)
+// profile's grants take, or by a signed JWT where its clients have keys. The JWT is
+// consumed. A disabled issuer's clients can still ask, and are told that no token is
+// active.
+func (a *Authority) identify(ctx context.Context, from *snapshot, t *attempt) (*registry.Client, error) {
+	if err := a.checkIdentity(ctx, from, t); err != nil {
+		return nil, a.refuse(ctx, t, err)
 	}
-	if err == nil && c.assertion != nil {
-		err = a.useUp(ctx, issuer, req, c, v.now)
-	}
-	if err != nil {
-		return nil, a.refuse(ctx, issuer, req, c, v.now, err)
-	}
-	a.Registry.Touch(issuer.Name, c.client.ID, c.credential, v.now)
-	return c.client, nil
+	a.Registry.Touch(t.issuer.Name, t.client.ID, t.credential, t.now)
+	return t.client, nil
 }
 
-func (a *Authority) identified(ctx context.Context, v *view, issuer *registry.Issuer, req *Request) (*caller, error) {
-	if !slices.Contains(issuer.ResourceAuth(), req.Auth) {
-		return nil, badClient(&Refusal{Rule: "client authentication", Expected: "one of the ways that the metadata list", Found: string(req.Auth)})
+func (a *Authority) checkIdentity(ctx context.Context, from *snapshot, t *attempt) error {
+	if err := wholeSet(t.issuer.ResourceAuth(), t.req, "one of the ways that the metadata list"); err != nil {
+		return err
 	}
-	return a.byCredential(ctx, v, issuer, req)
+	for i := range t.req.Credentials {
+		if err := a.checkCredential(ctx, from, t, &t.req.Credentials[i]); err != nil {
+			return err
+		}
+	}
+	if err := a.admit(t); err != nil || t.assertion == nil {
+		return err
+	}
+	return a.consume(ctx, t)
 }
 
-// useUp makes sure that a JWT authenticates once. There is no token to record, so
-// the ledger tells that the client authenticated.
-func (a *Authority) useUp(ctx context.Context, issuer *registry.Issuer, req *Request, c *caller, now time.Time) error {
-	var grant Grant
-	c.assertion.bind(&grant)
-	err := a.Ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindAuthentication, Time: now.UTC(), Issuer: issuer.Name, Client: c.client.ID,
-		Correlation: req.Correlation, Credential: c.credential}, grant.use...)
-	var used *ledger.ReplayedError
+// consume makes sure that a JWT authenticates once. There is no token to record, so
+// the ledger records that the client authenticated.
+func (a *Authority) consume(ctx context.Context, t *attempt) error {
+	consumed, _ := t.assertion.consume()
+	err := a.Ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindAuthentication, Time: t.now.UTC(), Issuer: t.issuer.Name, Client: t.client.ID,
+		Correlation: t.req.Correlation, Credential: t.credential}, consumed...)
+	var replayed *ledger.ReplayedError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &used):
-		return c.assertion.refuseUsed()
+	case errors.As(err, &replayed):
+		return t.assertion.replayed()
 	default:
 		return unavailable(err)
 	}

@@ -20,29 +20,29 @@ import (
 )
 
 // asking is each way in which a client authenticates beside the token endpoint.
-var asking = map[string]func(h *house, t testing.TB) *authority.Request{
-	"oauth2 client_secret_post": func(h *house, t testing.TB) *authority.Request {
+var asking = map[string]func(h *fixture, t testing.TB) *authority.Request{
+	"oauth2 client_secret_post": func(h *fixture, t testing.TB) *authority.Request {
 		return secretRequest(h.newSecret(t, registry.ClientSecret))
 	},
-	"oauth2 client_secret_basic": func(h *house, t testing.TB) *authority.Request {
+	"oauth2 client_secret_basic": func(h *fixture, t testing.TB) *authority.Request {
 		req := secretRequest(h.newSecret(t, registry.ClientSecret))
-		req.Auth = oauth.AuthBasic
+		shown(req).Method = oauth.AuthBasic
 		return req
 	},
-	"oauth2 private_key_jwt":    func(h *house, _ testing.TB) *authority.Request { return clientAuthRequest(h.assertion()) },
-	"thales-d1 private_key_jwt": func(h *house, _ testing.TB) *authority.Request { return clientAuthRequest(h.assertion()) },
-	"thales-etp api_key": func(h *house, t testing.TB) *authority.Request {
-		return &authority.Request{Auth: oauth.AuthAPIKey, Secret: h.newSecret(t, registry.APIKey), Correlation: "corr-1"}
+	"oauth2 private_key_jwt":    func(h *fixture, _ testing.TB) *authority.Request { return clientAuthRequest(h.assertion()) },
+	"thales-d1 private_key_jwt": func(h *fixture, _ testing.TB) *authority.Request { return clientAuthRequest(h.assertion()) },
+	"thales-etp api_key": func(h *fixture, t testing.TB) *authority.Request {
+		return &authority.Request{Credentials: []authority.Credential{{Method: oauth.AuthAPIKey, APIKey: h.newSecret(t, registry.APIKey)}}, Correlation: "corr-1"}
 	},
 }
 
 // eachWay runs a test for each way of asking, with a token of the client.
-func eachWay(t *testing.T, test func(t *testing.T, h *house, req *authority.Request, token *authority.AccessToken)) {
+func eachWay(t *testing.T, test func(t *testing.T, h *fixture, req *authority.Request, token *authority.AccessToken)) {
 	for name, way := range asking {
 		t.Run(name, func(t *testing.T) {
 			var profileName string
 			_, _ = fmt.Sscan(name, &profileName)
-			h := newHouse(t, profileName)
+			h := newFixture(t, profileName)
 			var token *authority.AccessToken
 			switch profileName {
 			case "thales-etp":
@@ -59,7 +59,7 @@ func eachWay(t *testing.T, test func(t *testing.T, h *house, req *authority.Requ
 }
 
 // introspect asks, and tells whether the token is active.
-func (h *house) introspect(req *authority.Request, token string) (bool, error) {
+func (h *fixture) introspect(req *authority.Request, token string) (bool, error) {
 	found, err := h.IntrospectFor(context.Background(), h.issuer, req, token)
 	return found != nil && found.Token != nil, err
 }
@@ -67,19 +67,19 @@ func (h *house) introspect(req *authority.Request, token string) (bool, error) {
 // TestIdentify: a client that authenticates is told of its token, the credential
 // counts as used, and only a JWT, which is used up, leaves an entry.
 func TestIdentify(t *testing.T) {
-	eachWay(t, func(t *testing.T, h *house, req *authority.Request, token *authority.AccessToken) {
+	eachWay(t, func(t *testing.T, h *fixture, req *authority.Request, token *authority.AccessToken) {
 		if active, err := h.introspect(req, token.Token); err != nil || !active {
 			t.Fatalf("active %v, %v", active, err)
 		}
 		credential := kid
-		if req.Auth != oauth.AuthPrivateKeyJWT {
+		if shown(req).Method != oauth.AuthPrivateKeyJWT {
 			credential = h.client().Secrets[len(h.client().Secrets)-1].ID
 		}
 		if want := []string{"d1 " + clientID + " " + credential}; !slices.Equal(h.registry.touched, want) {
 			t.Errorf("touched %q, want %q", h.registry.touched, want)
 		}
 		active, err := h.introspect(req, token.Token)
-		if req.Auth != oauth.AuthPrivateKeyJWT {
+		if shown(req).Method != oauth.AuthPrivateKeyJWT {
 			if err != nil || !active || len(h.ledger.entries) != 0 {
 				t.Errorf("once more: %v, %v; the ledger has %+v", active, err, h.ledger.entries)
 			}
@@ -103,12 +103,12 @@ func TestIdentify(t *testing.T) {
 
 // TestIdentifyRefused: who may not ask learns nothing, and it is recorded.
 func TestIdentifyRefused(t *testing.T) {
-	eachWay(t, func(t *testing.T, h *house, req *authority.Request, token *authority.AccessToken) {
+	eachWay(t, func(t *testing.T, h *fixture, req *authority.Request, token *authority.AccessToken) {
 		for name, fault := range map[string]struct {
 			rule string
 			make func(*authority.Request) (undo func())
 		}{
-			"not at all": {"client authentication", func(r *authority.Request) func() { r.Auth = oauth.AuthNone; return func() {} }},
+			"not at all": {"client authentication", func(r *authority.Request) func() { r.Credentials = nil; return func() {} }},
 			"disabled": {"client enabled", func(*authority.Request) func() {
 				h.client().Disabled = true
 				return func() { h.client().Disabled = false }
@@ -119,7 +119,7 @@ func TestIdentifyRefused(t *testing.T) {
 				return func() { h.ClientRate = overload.NewLimiter[authority.ClientName](unlimited, 64) }
 			}},
 		} {
-			asked := *req
+			asked := *copyOf(req)
 			undo := fault.make(&asked)
 			h.ledger.entries = nil
 			_, err := h.introspect(&asked, token.Token)
@@ -145,7 +145,7 @@ func TestIdentifyRefused(t *testing.T) {
 // (RFC 10070), whatever the profile takes in grants.
 func TestIdentifyAudience(t *testing.T) {
 	for _, profileName := range []string{"oauth2", "thales-d1", "thales-d1-banking"} {
-		h := newHouse(t, profileName)
+		h := newFixture(t, profileName)
 		for _, row := range []struct {
 			aud  any
 			good bool
@@ -168,9 +168,9 @@ func TestIdentifyAudience(t *testing.T) {
 // TestGivenBack: a client's own token is withdrawn once, in one step with its
 // entry; another's, or what is none, changes nothing and tells nothing.
 func TestGivenBack(t *testing.T) {
-	eachWay(t, func(t *testing.T, h *house, req *authority.Request, token *authority.AccessToken) {
+	eachWay(t, func(t *testing.T, h *fixture, req *authority.Request, token *authority.AccessToken) {
 		again := func() *authority.Request {
-			if req.Auth == oauth.AuthPrivateKeyJWT {
+			if shown(req).Method == oauth.AuthPrivateKeyJWT {
 				return clientAuthRequest(h.assertion())
 			}
 			return req
@@ -210,18 +210,18 @@ func TestGivenBack(t *testing.T) {
 }
 
 // signed is a token of the house with those claims.
-func (h *house) signed(claims map[string]any) string {
+func (h *fixture) signed(claims map[string]any) string {
 	return string(must(tokenSigner.As(h.issuer.Profile.Policy.Token.Typ).Sign(nil, must(json.Marshal(claims)))))
 }
 
 // TestGivenBackDuringTrouble: what cannot be done now is not said to be done.
 func TestGivenBackDuringTrouble(t *testing.T) {
 	for _, profileName := range []string{"oauth2", "thales-etp"} {
-		for name, trouble := range map[string]func(*house, error){
-			"ledger":   func(h *house, err error) { h.ledger.err = err },
-			"registry": func(h *house, err error) { h.registry.err = err },
+		for name, trouble := range map[string]func(*fixture, error){
+			"ledger":   func(h *fixture, err error) { h.ledger.err = err },
+			"registry": func(h *fixture, err error) { h.registry.err = err },
 		} {
-			h := newHouse(t, profileName)
+			h := newFixture(t, profileName)
 			var req *authority.Request
 			if profileName == "thales-etp" {
 				h.addMerchant()
@@ -247,7 +247,7 @@ func TestGivenBackDuringTrouble(t *testing.T) {
 // TestGivenBackWhileMerchantCannotBeFound: the registry goes down after the client
 // was found.
 func TestGivenBackWhileMerchantCannotBeFound(t *testing.T) {
-	h := newHouse(t, "thales-etp")
+	h := newFixture(t, "thales-etp")
 	h.addMerchant()
 	req := apiKeyRequest(h.newSecret(t, registry.APIKey))
 	token := must(h.exchange(req))
@@ -270,7 +270,7 @@ func (noMerchants) Merchant(context.Context, string, string) (*registry.Merchant
 // TestAuthenticationNotRecorded: an assertion that may or may not be used up
 // authenticates nobody.
 func TestAuthenticationNotRecorded(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	h.ledger.err = errors.New("down")
 	_, err := h.introspect(clientAuthRequest(h.assertion()), "x")
 	if e, _ := refusalOf(t, nil, err); e.Code != oauth.TemporarilyUnavailable {
@@ -281,16 +281,15 @@ func TestAuthenticationNotRecorded(t *testing.T) {
 // TestIntrospectFor tells a client of its own tokens, and of others' only where it
 // was given that right.
 func TestIntrospectFor(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	mine := must(h.exchange(grantRequest(h.assertion())))
 	req := secretRequest(h.newSecret(t, registry.ClientSecret))
-	other := *req
-	other.ClientID = otherID
+	other := as(copyOf(req), otherID)
 	h.registry.clients[otherID].Secrets = h.client().Secrets
 	for _, row := range []struct {
 		req                 *authority.Request
 		introspects, active bool
-	}{{req, false, true}, {&other, false, false}, {&other, true, true}, {req, true, true}} {
+	}{{req, false, true}, {other, false, false}, {other, true, true}, {req, true, true}} {
 		h.registry.clients[row.req.ClientID].Introspects = row.introspects
 		found, err := h.IntrospectFor(t.Context(), h.issuer, row.req, mine.Token)
 		if err != nil || found.Caller != row.req.ClientID || (found.Token != nil) != row.active || row.active && found.Token.Client != clientID {
@@ -304,29 +303,29 @@ func TestIntrospect(t *testing.T) {
 	good := map[string]any{"iss": "https://auth.example/d1", "client_id": clientID, "sub": "shop-1", "jti": "j", "iat": noon.Unix(), "exp": noon.Unix() + 1}
 	for name, row := range map[string]struct {
 		profile string
-		change  func(*house, map[string]any)
+		change  func(*fixture, map[string]any)
 		code    oauth.Code // "" means active
 	}{
-		"good":                       {"oauth2", func(*house, map[string]any) {}, ""},
-		"at its end":                 {"oauth2", func(h *house, _ map[string]any) { h.now = noon.Add(time.Second) }, oauth.InvalidToken},
-		"before its end":             {"oauth2", func(h *house, _ map[string]any) { h.now = noon.Add(time.Second - 1) }, ""},
-		"no end":                     {"oauth2", func(_ *house, c map[string]any) { delete(c, "exp") }, oauth.InvalidToken},
-		"an end of another type":     {"oauth2", func(_ *house, c map[string]any) { c["exp"] = "1795435200" }, oauth.InvalidToken},
-		"another issuer":             {"oauth2", func(_ *house, c map[string]any) { c["iss"] = "https://auth.example/d1/" }, oauth.InvalidToken},
-		"a client that is gone":      {"oauth2", func(_ *house, c map[string]any) { c["client_id"] = "GONE" }, oauth.InvalidToken},
-		"a client that is disabled":  {"oauth2", func(h *house, _ map[string]any) { h.client().Disabled = true }, oauth.InvalidToken},
-		"a disabled issuer":          {"oauth2", func(h *house, _ map[string]any) { h.issuer.Disabled = true }, oauth.InvalidToken},
-		"a key that is gone":         {"oauth2", func(h *house, _ map[string]any) { h.Authority.Keyring = keyring{} }, oauth.InvalidToken},
-		"a registry down":            {"oauth2", func(h *house, _ map[string]any) { h.registry.err = errors.New("down") }, oauth.TemporarilyUnavailable},
-		"no client named":            {"oauth2", func(_ *house, c map[string]any) { delete(c, "client_id") }, ""},
-		"a merchant":                 {"thales-etp", func(*house, map[string]any) {}, ""},
-		"a merchant that is gone":    {"thales-etp", func(_ *house, c map[string]any) { c["sub"] = "shop-9" }, oauth.InvalidToken},
-		"a merchant that is no text": {"thales-etp", func(_ *house, c map[string]any) { delete(c, "sub") }, oauth.InvalidToken},
-		"a disabled merchant":        {"thales-etp", func(h *house, _ map[string]any) { h.registry.merchants["shop-1"].Disabled = true }, oauth.InvalidToken},
-		"a merchant's client":        {"thales-etp", func(h *house, _ map[string]any) { h.client().Disabled = true }, oauth.InvalidToken},
-		"merchants down":             {"thales-etp", func(h *house, _ map[string]any) { h.registry.err = errors.New("down") }, oauth.TemporarilyUnavailable},
+		"good":                       {"oauth2", func(*fixture, map[string]any) {}, ""},
+		"at its end":                 {"oauth2", func(h *fixture, _ map[string]any) { h.now = noon.Add(time.Second) }, oauth.InvalidToken},
+		"before its end":             {"oauth2", func(h *fixture, _ map[string]any) { h.now = noon.Add(time.Second - 1) }, ""},
+		"no end":                     {"oauth2", func(_ *fixture, c map[string]any) { delete(c, "exp") }, oauth.InvalidToken},
+		"an end of another type":     {"oauth2", func(_ *fixture, c map[string]any) { c["exp"] = "1795435200" }, oauth.InvalidToken},
+		"another issuer":             {"oauth2", func(_ *fixture, c map[string]any) { c["iss"] = "https://auth.example/d1/" }, oauth.InvalidToken},
+		"a client that is gone":      {"oauth2", func(_ *fixture, c map[string]any) { c["client_id"] = "GONE" }, oauth.InvalidToken},
+		"a client that is disabled":  {"oauth2", func(h *fixture, _ map[string]any) { h.client().Disabled = true }, oauth.InvalidToken},
+		"a disabled issuer":          {"oauth2", func(h *fixture, _ map[string]any) { h.issuer.Disabled = true }, oauth.InvalidToken},
+		"a key that is gone":         {"oauth2", func(h *fixture, _ map[string]any) { h.Authority.Keyring = keyring{} }, oauth.InvalidToken},
+		"a registry down":            {"oauth2", func(h *fixture, _ map[string]any) { h.registry.err = errors.New("down") }, oauth.TemporarilyUnavailable},
+		"no client named":            {"oauth2", func(_ *fixture, c map[string]any) { delete(c, "client_id") }, ""},
+		"a merchant":                 {"thales-etp", func(*fixture, map[string]any) {}, ""},
+		"a merchant that is gone":    {"thales-etp", func(_ *fixture, c map[string]any) { c["sub"] = "shop-9" }, oauth.InvalidToken},
+		"a merchant that is no text": {"thales-etp", func(_ *fixture, c map[string]any) { delete(c, "sub") }, oauth.InvalidToken},
+		"a disabled merchant":        {"thales-etp", func(h *fixture, _ map[string]any) { h.registry.merchants["shop-1"].Disabled = true }, oauth.InvalidToken},
+		"a merchant's client":        {"thales-etp", func(h *fixture, _ map[string]any) { h.client().Disabled = true }, oauth.InvalidToken},
+		"merchants down":             {"thales-etp", func(h *fixture, _ map[string]any) { h.registry.err = errors.New("down") }, oauth.TemporarilyUnavailable},
 	} {
-		h := newHouse(t, row.profile)
+		h := newFixture(t, row.profile)
 		h.addMerchant()
 		claims := maps.Clone(good)
 		row.change(h, claims)
@@ -342,7 +341,7 @@ func TestIntrospect(t *testing.T) {
 
 // TestWithdrawn judges what was verified elsewhere.
 func TestWithdrawn(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	payload := func(client, jti string) []byte {
 		return []byte(fmt.Sprintf(`{"client_id":%q,"jti":%q,"iat":%d}`, client, jti, noon.Unix()))
 	}
@@ -360,15 +359,15 @@ func TestWithdrawn(t *testing.T) {
 		"good": {"k", payload(clientID, "j"), false}, "revoked": {"k", payload(clientID, "gone"), true},
 		"of a revoked key": {"old", payload(clientID, "j"), true}, "of nobody": {"k", payload("GONE", "j"), true},
 	} {
-		if got, err := h.Withdrawn(t.Context(), h.issuer, row.kid, row.payload); err != nil || got != row.want {
+		if got, err := h.Revoked(t.Context(), h.issuer, row.kid, row.payload); err != nil || got != row.want {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	if _, err := h.Withdrawn(t.Context(), h.issuer, "k", []byte("{")); err == nil {
+	if _, err := h.Revoked(t.Context(), h.issuer, "k", []byte("{")); err == nil {
 		t.Error("no claims: no error")
 	}
 	h.registry.err = errors.New("down")
-	if got, err := h.Withdrawn(t.Context(), h.issuer, "k", payload(clientID, "j")); err == nil || got {
+	if got, err := h.Revoked(t.Context(), h.issuer, "k", payload(clientID, "j")); err == nil || got {
 		t.Errorf("registry down: %v, %v", got, err)
 	}
 }
@@ -376,7 +375,7 @@ func TestWithdrawn(t *testing.T) {
 // TestGivenBackWithinBounds: no client takes more places than its rate gives it,
 // and what it may not give back is not counted against others.
 func TestGivenBackWithinBounds(t *testing.T) {
-	h := newHouse(t, "boltpay")
+	h := newFixture(t, "boltpay")
 	secret := h.newSecret(t, registry.ClientSecret)
 	req := secretRequest(secret)
 	given := 0

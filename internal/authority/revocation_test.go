@@ -23,7 +23,7 @@ import (
 )
 
 // mint gets a token of the client by a secret, or by an API key for its merchant.
-func (h *house) mint(t testing.TB, credential string) *authority.AccessToken {
+func (h *fixture) mint(t testing.TB, credential string) *authority.AccessToken {
 	t.Helper()
 	req := secretRequest(credential)
 	if h.issuer.Profile.Name == "thales-etp" {
@@ -36,7 +36,7 @@ func (h *house) mint(t testing.TB, credential string) *authority.AccessToken {
 	return token
 }
 
-func (h *house) plan(t testing.TB, target authority.Target) *revocation.Revocation {
+func (h *fixture) plan(t testing.TB, target authority.Target) *revocation.Revocation {
 	t.Helper()
 	v, err := h.Revocations.Plan(t.Context(), h.issuer, target, h.now)
 	if err != nil {
@@ -45,13 +45,13 @@ func (h *house) plan(t testing.TB, target authority.Target) *revocation.Revocati
 	return v
 }
 
-func (h *house) add(t testing.TB, v *revocation.Revocation) error {
+func (h *fixture) add(t testing.TB, v *revocation.Revocation) error {
 	t.Helper()
 	return h.Revocations.Add(t.Context(), v, &ledger.Entry{Kind: ledger.KindAdmin, Time: h.now, Issuer: v.Issuer, Action: "revoke"})
 }
 
 // put puts a revocation in force that ends in an hour.
-func (h *house) put(t testing.TB, v revocation.Revocation) error {
+func (h *fixture) put(t testing.TB, v revocation.Revocation) error {
 	t.Helper()
 	v.Issuer, v.ID = "d1", fmt.Sprint(h.Revocations.Version("d1"))
 	if v.Until.IsZero() {
@@ -61,7 +61,7 @@ func (h *house) put(t testing.TB, v revocation.Revocation) error {
 }
 
 // live tells whether a token is good.
-func (h *house) live(t testing.TB, token *authority.AccessToken) bool {
+func (h *fixture) live(t testing.TB, token *authority.AccessToken) bool {
 	t.Helper()
 	_, err := h.Introspect(t.Context(), h.issuer, token.Token, h.now)
 	return err == nil
@@ -70,7 +70,7 @@ func (h *house) live(t testing.TB, token *authority.AccessToken) bool {
 // TestPlan works out what each target means, to the second, and puts nothing in
 // force.
 func TestPlan(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	h.now = noon.Add(300 * time.Millisecond)
 	first := h.mint(t, h.newSecret(t, registry.ClientSecret))
 	second := h.mint(t, h.newSecret(t, registry.ClientSecret))
@@ -110,7 +110,7 @@ func TestPlan(t *testing.T) {
 // TestPlanOfUnnamedClient: where tokens do not name their client, those that live
 // are named one by one.
 func TestPlanOfUnnamedClient(t *testing.T) {
-	h := newHouse(t, "thales-etp")
+	h := newFixture(t, "thales-etp")
 	h.addMerchant()
 	key := h.newSecret(t, registry.APIKey)
 	over := h.mint(t, key)
@@ -128,7 +128,7 @@ func TestPlanOfUnnamedClient(t *testing.T) {
 
 // TestPlanRefused says why nothing can be revoked.
 func TestPlanRefused(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	for name, row := range map[string]struct {
 		target  authority.Target
 		problem string
@@ -166,7 +166,7 @@ func TestPlanRefused(t *testing.T) {
 
 // TestPlanTooMany names as many tokens one by one as are allowed, and one more not.
 func TestPlanTooMany(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	entry := ledger.Entry{Kind: ledger.KindToken, Time: noon, Issuer: "d1", Client: clientID, Credential: "s", Expires: noon.Add(time.Hour)}
 	for i := range authority.MaxRevokedAtOnce {
 		entry.JTI = fmt.Sprint(i)
@@ -205,14 +205,14 @@ func TestNames(t *testing.T) {
 		}, all[:1]},
 		"nothing": {func(string) revocation.Revocation { return revocation.Revocation{Before: noon.Add(time.Hour)} }, nil},
 	} {
-		h := newHouse(t, "oauth2")
+		h := newFixture(t, "oauth2")
 		secret := h.newSecret(t, registry.ClientSecret)
 		h.registry.clients[otherID].Secrets = h.client().Secrets
 		tokens := map[string]*authority.AccessToken{all[0]: h.mint(t, secret)}
 		h.now = noon.Add(time.Second)
 		tokens[all[1]] = h.mint(t, secret)
 		other := secretRequest(secret)
-		other.ClientID = otherID
+		as(other, otherID)
 		tokens[all[2]] = must(h.exchange(other))
 		if err := h.put(t, row.revocation(tokens[all[0]].JTI)); err != nil {
 			t.Fatal(err)
@@ -224,7 +224,7 @@ func TestNames(t *testing.T) {
 		}
 		elsewhere := *h.issuer
 		elsewhere.Name = "d2"
-		if withdrawn, err := h.Withdrawn(t.Context(), &elsewhere, "signing-1", []byte(`{"client_id":"x"}`)); err != nil || !withdrawn {
+		if withdrawn, err := h.Revoked(t.Context(), &elsewhere, "signing-1", []byte(`{"client_id":"x"}`)); err != nil || !withdrawn {
 			t.Errorf("%s: a client that the other issuer has not: %v, %v", name, withdrawn, err)
 		}
 	}
@@ -236,7 +236,7 @@ func byClaim(claim, value string, before time.Duration) revocation.Revocation {
 
 // TestNamesInList: a claim that is a list is named by each of its items.
 func TestNamesInList(t *testing.T) {
-	h := newHouse(t, "thales-etp")
+	h := newFixture(t, "thales-etp")
 	h.addMerchant()
 	token := h.mint(t, h.newSecret(t, registry.APIKey))
 	for _, value := range []string{"card", "card-2"} {
@@ -255,7 +255,7 @@ func TestRevocationsMeet(t *testing.T) {
 	early, late := byClaim("client_id", clientID, -time.Hour), byClaim("client_id", clientID, time.Second)
 	early.Until, late.Until = noon.Add(2*time.Hour), noon.Add(time.Hour)
 	for name, order := range map[string][]revocation.Revocation{"early first": {early, late}, "late first": {late, early}} {
-		h := newHouse(t, "oauth2")
+		h := newFixture(t, "oauth2")
 		token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 		for _, v := range order {
 			if err := h.put(t, v); err != nil {
@@ -279,7 +279,7 @@ func TestRevocationsMeet(t *testing.T) {
 // TestSweep lets go of what is over to the instant, and of nothing else, and is
 // seen in the version.
 func TestSweep(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	for i, v := range []revocation.Revocation{{JTIs: []string{"a", "b"}}, {JTIs: []string{"c"}}, {SigningKid: "k"}, {SigningKid: "l"}, {All: true, Before: noon}} {
 		v.Until = noon.Add(time.Duration(1+i%2) * time.Minute)
 		if err := h.put(t, v); err != nil {
@@ -304,7 +304,7 @@ func TestSweep(t *testing.T) {
 
 // TestBounds: what was let go of, or is known already, takes no room.
 func TestBounds(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	put := func(what string, v revocation.Revocation) {
 		t.Helper()
 		if err := h.put(t, v); err != nil {
@@ -341,7 +341,7 @@ func TestBounds(t *testing.T) {
 
 // TestAddNotStored: what is not durable is not in force.
 func TestAddNotStored(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 	h.ledger.err = errors.New("down")
 	if err := h.put(t, revocation.Revocation{JTIs: []string{token.JTI}}); !errors.Is(err, h.ledger.err) || !h.live(t, token) {
@@ -358,7 +358,7 @@ func TestAddNotStored(t *testing.T) {
 
 // TestLoad finds what another process put in force; its version is new.
 func TestLoad(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 	for _, v := range []revocation.Revocation{{JTIs: []string{token.JTI, "b"}}, byClaim("client_id", "c", 0), {SigningKid: "k"}, {All: true, Before: noon}} {
 		if err := h.put(t, v); err != nil {
@@ -383,7 +383,7 @@ func TestLoad(t *testing.T) {
 
 // TestLearn puts in force what it is told of, and keeps what was in force.
 func TestLearn(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	secret := h.newSecret(t, registry.ClientSecret)
 	first, second := h.mint(t, secret), h.mint(t, secret)
 	for id, token := range map[string]*authority.AccessToken{"1": first, "2": second} {
@@ -413,7 +413,7 @@ func TestLearn(t *testing.T) {
 // TestRevocationsAtOnce asks while others revoke, sweep and publish: what Add
 // returned for is refused from then on.
 func TestRevocationsAtOnce(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	secret := h.newSecret(t, registry.ClientSecret)
 	var wg sync.WaitGroup
 	for i := range 8 {
@@ -436,7 +436,7 @@ func TestRevocationsAtOnce(t *testing.T) {
 
 // TestListIsJSON whatever clients and keys are called.
 func TestListIsJSON(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	hostile := "\"}],\"before\":99999999999,\\\x00<\u2028é"
 	for _, v := range []revocation.Revocation{{JTIs: []string{hostile, "b", "a"}}, byClaim(hostile, hostile, 0), {SigningKid: hostile}, {All: true, Before: noon}} {
 		if err := h.put(t, v); err != nil {
@@ -478,7 +478,7 @@ func TestResourceAuth(t *testing.T) {
 // put it in force yet, is in force afterwards.
 func TestLoadLosesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, "oauth2")
+		h := newFixture(t, "oauth2")
 		token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 		read, goOn := make(chan struct{}), make(chan struct{})
 		h.ledger.listed = func() {
@@ -510,7 +510,7 @@ func TestLoadLosesNothing(t *testing.T) {
 // long as they have, nothing is said to be done, and questions are answered.
 func TestRevocationsHoldUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newHouse(t, "oauth2")
+		h := newFixture(t, "oauth2")
 		token := h.mint(t, h.newSecret(t, registry.ClientSecret))
 		hangs, first := make(chan struct{}), make(chan error)
 		h.ledger.puts = func() { <-hangs }
@@ -545,7 +545,7 @@ func TestRevocationsHoldUpNobody(t *testing.T) {
 // TestLoadAndAddTogether: each revocation is in force from when Add returns, however
 // often others load and ask.
 func TestLoadAndAddTogether(t *testing.T) {
-	h := newHouse(t, "oauth2")
+	h := newFixture(t, "oauth2")
 	done, others := make(chan struct{}), sync.WaitGroup{}
 	for range 2 {
 		others.Go(func() {
@@ -573,7 +573,7 @@ func TestLoadAndAddTogether(t *testing.T) {
 				if err := h.Revocations.Add(context.Background(), v, &ledger.Entry{Kind: ledger.KindAdmin}); err != nil {
 					t.Error(err)
 				}
-				named, err := h.Withdrawn(context.Background(), h.issuer, "k", fmt.Appendf(nil, `{"client_id":%q,"jti":%q}`, clientID, jti))
+				named, err := h.Revoked(context.Background(), h.issuer, "k", fmt.Appendf(nil, `{"client_id":%q,"jti":%q}`, clientID, jti))
 				if now := h.Revocations.Version("d1"); err != nil || !named || now <= version {
 					t.Errorf("%s: %v, %v, version %d after %d", jti, named, err, now, version)
 				} else {

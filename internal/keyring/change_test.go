@@ -145,9 +145,9 @@ func TestRevokeSigningKey(t *testing.T) {
 // TestSuccessorTakenBack: when the successor goes, the key that would have
 // retired for it stays.
 func TestSuccessorTakenBack(t *testing.T) {
-	for name, takeBack := range map[string]func(w *world, kid string) error{
-		"retired": func(w *world, kid string) error { return w.Retire(w.t.Context(), issuer, "alice", kid) },
-		"revoked": func(w *world, kid string) error { return w.Revoke(w.t.Context(), issuer, "alice", kid) },
+	for name, takeBack := range map[string]func(w *fixture, kid string) error{
+		"retired": func(w *fixture, kid string) error { return w.Retire(w.t.Context(), issuer, "alice", kid) },
+		"revoked": func(w *fixture, kid string) error { return w.Revoke(w.t.Context(), issuer, "alice", kid) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newSigningWorld(t)
@@ -174,7 +174,7 @@ func TestSuccessorTakenBack(t *testing.T) {
 // TestFirstKeyAnnounced: an issuer without a signing key takes the one that its
 // operator announced.
 func TestFirstKeyAnnounced(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	path, _ := keyFile(t, jose.ES256)
 	kid := w.announce(keyring.NewKey{URI: "file:" + path})
 	_, err := w.Signer(issuer, w.clock.Now())
@@ -286,7 +286,7 @@ func TestKnownBeforeItSigns(t *testing.T) {
 // TestFirstKeyNeedsNoAge: where no key signs there is no token that a verifier
 // could miss.
 func TestFirstKeyNeedsNoAge(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.set(func(s *keyring.Settings) { s.MaxAge = 5 * time.Minute })
 	w.must(w.Activate(t.Context(), issuer, "alice", w.announce(keyring.NewKey{})))
 }

@@ -35,23 +35,23 @@ func publishedAt(t *testing.T, k *keyring.Keyring, at time.Time) []string {
 // the same at every instant from then on.
 func TestNeverTwoAtOnce(t *testing.T) {
 	for name, row := range map[string]struct {
-		begin  func(*world)
-		do     func(*keyring.Keyring, *world) error
+		begin  func(*fixture)
+		do     func(*keyring.Keyring, *fixture) error
 		is     error // what the slower one is told
 		ledger string
 		states string
 	}{
-		"the first key": {func(*world) {}, rotate, nil, "activate", "signing"},
-		"a rotation":    {func(w *world) { w.must(w.Ensure(w.t.Context(), issuer)); w.clock.add(23 * time.Hour) }, rotate, nil, "activate announce", "signing announced"},
-		"an emergency":  {func(w *world) { w.must(w.Ensure(w.t.Context(), issuer)); w.clock.add(time.Hour) }, revokeFirst, keyring.ErrState, "activate revoke", "revoked signing"},
-		"a rotation by hand": {func(w *world) {
+		"the first key": {func(*fixture) {}, rotate, nil, "activate", "signing"},
+		"a rotation":    {func(w *fixture) { w.must(w.Ensure(w.t.Context(), issuer)); w.clock.add(23 * time.Hour) }, rotate, nil, "activate announce", "signing announced"},
+		"an emergency":  {func(w *fixture) { w.must(w.Ensure(w.t.Context(), issuer)); w.clock.add(time.Hour) }, revokeFirst, keyring.ErrState, "activate revoke", "revoked signing"},
+		"a rotation by hand": {func(w *fixture) {
 			w.must(w.Ensure(w.t.Context(), issuer))
 			w.clock.add(time.Hour)
 			w.announce(keyring.NewKey{})
 		}, activateLast, keyring.ErrState, "activate announce activate", "retired signing"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			other := w.process()
 			row.begin(w)
 			w.must(other.Load(t.Context()))
@@ -75,7 +75,7 @@ func TestNeverTwoAtOnce(t *testing.T) {
 
 // wantAlike compares two processes at every second of the days to come in which
 // something changes.
-func (w *world) wantAlike(a, b *keyring.Keyring) {
+func (w *fixture) wantAlike(a, b *keyring.Keyring) {
 	w.t.Helper()
 	t, ok := w.t.(*testing.T)
 	if !ok {
@@ -96,13 +96,13 @@ func (w *world) wantAlike(a, b *keyring.Keyring) {
 	}
 }
 
-func rotate(k *keyring.Keyring, w *world) error { return k.Rotate(w.t.Context()) }
+func rotate(k *keyring.Keyring, w *fixture) error { return k.Rotate(w.t.Context()) }
 
-func revokeFirst(k *keyring.Keyring, w *world) error {
+func revokeFirst(k *keyring.Keyring, w *fixture) error {
 	return k.Revoke(w.t.Context(), issuer, "alice", w.store.keys[issuer].Keys[0].Kid)
 }
 
-func activateLast(k *keyring.Keyring, w *world) error {
+func activateLast(k *keyring.Keyring, w *fixture) error {
 	keys := w.store.keys[issuer].Keys
 	return k.Activate(w.t.Context(), issuer, "alice", keys[len(keys)-1].Kid)
 }
@@ -131,7 +131,7 @@ func TestStartsDuringRotation(t *testing.T) {
 func TestHeardLate(t *testing.T) {
 	const maxAge = time.Hour
 	for _, late := range []time.Duration{time.Second, time.Minute, time.Hour, 2*time.Hour - time.Second, 2 * time.Hour, 3 * time.Hour, 5*time.Hour - time.Minute} {
-		w := newWorld(t)
+		w := newFixture(t)
 		w.set(func(s *keyring.Settings) { s.MaxAge = maxAge })
 		w.must(w.Ensure(t.Context(), issuer))
 		other := w.process()
@@ -169,7 +169,7 @@ func TestHeardLate(t *testing.T) {
 // each publishes what any of them signs with.
 func TestClocksApart(t *testing.T) {
 	for _, behind := range []time.Duration{-2 * time.Second, 2 * time.Second} {
-		w := newWorld(t)
+		w := newFixture(t)
 		other := w.process()
 		other.Now = func() time.Time { return w.clock.Now().Add(-behind) }
 		w.must(w.Ensure(t.Context(), issuer))

@@ -119,7 +119,7 @@ func (c *clock) add(d time.Duration) {
 }
 
 // world is a keyring with what is around it.
-type world struct {
+type fixture struct {
 	*keyring.Keyring
 	t     testing.TB
 	store *memory
@@ -135,23 +135,23 @@ func settings() keyring.Settings {
 	}
 }
 
-func newWorld(t testing.TB) *world {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	w := &world{t: t, store: &memory{}, clock: &clock{now: start}, log: &bytes.Buffer{}}
+	w := &fixture{t: t, store: &memory{}, clock: &clock{now: start}, log: &bytes.Buffer{}}
 	w.Keyring = w.process()
 	return w
 }
 
 // newSigningWorld is one whose issuer has a key that signs.
-func newSigningWorld(t testing.TB) *world {
+func newSigningWorld(t testing.TB) *fixture {
 	t.Helper()
-	w := newWorld(t)
+	w := newFixture(t)
 	w.must(w.Ensure(t.Context(), issuer))
 	return w
 }
 
 // process returns another keyring over the same store, clock and master key.
-func (w *world) process() *keyring.Keyring {
+func (w *fixture) process() *keyring.Keyring {
 	master := newMaster(w.t)
 	if w.Keyring != nil {
 		master = w.Master
@@ -162,20 +162,20 @@ func (w *world) process() *keyring.Keyring {
 	}
 }
 
-func (w *world) set(change func(*keyring.Settings)) {
+func (w *fixture) set(change func(*keyring.Settings)) {
 	s := w.Issuers[issuer]
 	change(&s)
 	w.Issuers[issuer] = s
 }
 
-func (w *world) must(err error) {
+func (w *fixture) must(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-func (w *world) announce(from keyring.NewKey) string {
+func (w *fixture) announce(from keyring.NewKey) string {
 	w.t.Helper()
 	info, err := w.Announce(w.t.Context(), issuer, "alice", from)
 	w.must(err)
@@ -183,7 +183,7 @@ func (w *world) announce(from keyring.NewKey) string {
 }
 
 // signing returns the kid that signs now.
-func (w *world) signing() string {
+func (w *fixture) signing() string {
 	w.t.Helper()
 	signer, err := w.Signer(issuer, w.clock.Now())
 	w.must(err)
@@ -191,7 +191,7 @@ func (w *world) signing() string {
 }
 
 // jwks returns the kids that are published now.
-func (w *world) jwks() []string {
+func (w *fixture) jwks() []string {
 	w.t.Helper()
 	published, err := w.JWKS(issuer, w.clock.Now())
 	w.must(err)
@@ -212,7 +212,7 @@ func kids(t testing.TB, published keyring.Published) (kids []string) {
 
 // states returns the states of the keys, the oldest first, where they were not
 // announced in one second.
-func (w *world) states() string {
+func (w *fixture) states() string {
 	w.t.Helper()
 	infos, err := w.Keys(w.t.Context(), issuer)
 	w.must(err)
@@ -224,7 +224,7 @@ func (w *world) states() string {
 	return strings.Join(states, " ")
 }
 
-func (w *world) key(kid string) keyring.KeyInfo {
+func (w *fixture) key(kid string) keyring.KeyInfo {
 	w.t.Helper()
 	infos, err := w.Keys(w.t.Context(), issuer)
 	w.must(err)
@@ -336,29 +336,29 @@ func TestLoadRefuses(t *testing.T) {
 	for name, test := range map[string]struct {
 		is    error
 		says  string
-		alter func(w *world, key *registry.SigningKey)
+		alter func(w *fixture, key *registry.SigningKey)
 	}{
-		"wrong master key": {is: keyring.ErrOtherMaster, alter: func(w *world, _ *registry.SigningKey) { w.Master = newMaster(t) }},
-		"no master key":    {says: "takes a master key", alter: func(w *world, _ *registry.SigningKey) { w.Master = nil }},
-		"altered ciphertext": {is: keyring.ErrAltered, alter: func(_ *world, key *registry.SigningKey) {
+		"wrong master key": {is: keyring.ErrOtherMaster, alter: func(w *fixture, _ *registry.SigningKey) { w.Master = newMaster(t) }},
+		"no master key":    {says: "takes a master key", alter: func(w *fixture, _ *registry.SigningKey) { w.Master = nil }},
+		"altered ciphertext": {is: keyring.ErrAltered, alter: func(_ *fixture, key *registry.SigningKey) {
 			key.Sealed[len(key.Sealed)-20] ^= 1
 		}},
-		"altered nonce":  {is: keyring.ErrAltered, alter: func(_ *world, key *registry.SigningKey) { key.Sealed[5] ^= 1 }},
-		"cut short":      {is: keyring.ErrAltered, alter: func(_ *world, key *registry.SigningKey) { key.Sealed = key.Sealed[:4] }},
-		"cut to header":  {is: keyring.ErrAltered, alter: func(_ *world, key *registry.SigningKey) { key.Sealed = key.Sealed[:5] }},
-		"later version":  {says: "version 2", alter: func(_ *world, key *registry.SigningKey) { key.Sealed[0] = 2 }},
-		"unknown scheme": {says: `scheme "pkcs11"`, alter: func(_ *world, key *registry.SigningKey) { key.URI = "pkcs11:pin-value=1234" }},
-		"missing file":   {is: os.ErrNotExist, alter: func(_ *world, key *registry.SigningKey) { key.URI = "file:/nonexistent" }},
-		"another private key": {says: "not that of the registered", alter: func(_ *world, key *registry.SigningKey) {
+		"altered nonce":  {is: keyring.ErrAltered, alter: func(_ *fixture, key *registry.SigningKey) { key.Sealed[5] ^= 1 }},
+		"cut short":      {is: keyring.ErrAltered, alter: func(_ *fixture, key *registry.SigningKey) { key.Sealed = key.Sealed[:4] }},
+		"cut to header":  {is: keyring.ErrAltered, alter: func(_ *fixture, key *registry.SigningKey) { key.Sealed = key.Sealed[:5] }},
+		"later version":  {says: "version 2", alter: func(_ *fixture, key *registry.SigningKey) { key.Sealed[0] = 2 }},
+		"unknown scheme": {says: `scheme "pkcs11"`, alter: func(_ *fixture, key *registry.SigningKey) { key.URI = "pkcs11:pin-value=1234" }},
+		"missing file":   {is: os.ErrNotExist, alter: func(_ *fixture, key *registry.SigningKey) { key.URI = "file:/nonexistent" }},
+		"another private key": {says: "not that of the registered", alter: func(_ *fixture, key *registry.SigningKey) {
 			path, _ := keyFile(t, jose.ES256)
 			key.URI = "file:" + path
 		}},
-		"private key of another type": {is: jose.ErrWrongKeyType, alter: func(_ *world, key *registry.SigningKey) {
+		"private key of another type": {is: jose.ErrWrongKeyType, alter: func(_ *fixture, key *registry.SigningKey) {
 			path, _ := keyFile(t, jose.EdDSA)
 			key.URI = "file:" + path
 		}},
-		"another kid": {says: "another key than the kid", alter: func(_ *world, key *registry.SigningKey) { key.Kid = "k" }},
-		"private JWK": {is: jose.ErrPrivateKey, alter: func(_ *world, key *registry.SigningKey) {
+		"another kid": {says: "another key than the kid", alter: func(_ *fixture, key *registry.SigningKey) { key.Kid = "k" }},
+		"private JWK": {is: jose.ErrPrivateKey, alter: func(_ *fixture, key *registry.SigningKey) {
 			key.JWK = bytes.Replace(key.JWK, []byte("{"), []byte(`{"d":"AAAA",`), 1)
 		}},
 	} {
@@ -417,7 +417,7 @@ func TestSettingsAreChecked(t *testing.T) {
 		"announce beyond cycle":  func(s *keyring.Settings) { s.Announce = s.Rotate },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newFixture(t)
 			w.set(change)
 			if w.Load(t.Context()) == nil || w.Rotate(t.Context()) == nil {
 				t.Error("accepted")
@@ -451,7 +451,7 @@ func TestStoreFailure(t *testing.T) {
 }
 
 func TestUnknownIssuer(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	_, err := w.Announce(t.Context(), "other", "alice", keyring.NewKey{})
 	wantIs(t, err, registry.ErrNotFound)
 	wantIs(t, w.Ensure(t.Context(), "other"), registry.ErrNotFound)

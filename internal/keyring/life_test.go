@@ -154,7 +154,7 @@ func TestJWKSChangesWhenItSays(t *testing.T) {
 	if changes != 2 || !before.Until.IsZero() {
 		t.Errorf("%d changes, the next at %s; want 2: one more key, one less", changes, before.Until)
 	}
-	empty := newWorld(t)
+	empty := newFixture(t)
 	w.must(empty.Load(t.Context()))
 	if p, err := empty.JWKS(issuer, start); err != nil || string(p.Body) != `{"keys":[]}` || p.ETag[0] != '"' {
 		t.Errorf("no keys: %s %s, %v", p.Body, p.ETag, err)
@@ -189,7 +189,7 @@ func TestRotationAfterAnOutage(t *testing.T) {
 }
 
 func TestNoRotation(t *testing.T) {
-	w := newWorld(t)
+	w := newFixture(t)
 	w.set(func(s *keyring.Settings) { s.Rotate = 0 })
 	for range 5 {
 		w.must(w.Rotate(t.Context()))
@@ -363,7 +363,7 @@ func TestNoKeyBesideAnotherMaster(t *testing.T) {
 	if got := w.states(); got != "signing" {
 		t.Errorf("states %q", got)
 	}
-	empty := newWorld(t)
+	empty := newFixture(t)
 	empty.Master = nil
 	wantText(t, empty.Rotate(t.Context()), "takes a master key")
 }

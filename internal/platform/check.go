@@ -183,31 +183,39 @@ func (p *Profile) checkResponse(c *checker) {
 	c.want(token, "wire.response", "no member holds the access_token")
 }
 
-func (p *Profile) checkGrants(c *checker) {
-	key := "policy.grants"
-	c.want(len(p.Policy.Grants) > 0, key, "must list at least one grant")
-	needs := func(auth oauth.ClientAuth, means ...Meaning) {
-		for _, m := range means {
+// checkAuthSet checks the members of a set of methods, each of which stands in a place
+// of its own on the wire.
+func (p *Profile) checkAuthSet(c *checker, key string, set AuthSet) {
+	for i, auth := range set {
+		oneOf(c, key, auth, oauth.AuthNone, oauth.AuthBasic, oauth.AuthPost, oauth.AuthPrivateKeyJWT, oauth.AuthAPIKey)
+		c.want(auth != oauth.AuthNone, key, "%s: \"none\" stands alone", set)
+		c.want(!slices.Contains(set[:i], auth), key, "%s: a method stands twice", set)
+		for _, m := range authParams[auth] {
 			c.want(p.Wire.Meaning(m) != nil, key, "%s needs a parameter that means %q", auth, m)
 		}
 	}
+	c.want(!set.Has(oauth.AuthBasic) || !set.Has(oauth.AuthPost), key, "%s: a request holds one client secret", set)
+}
+
+// authParams are the parameters in which a method of client authentication stands.
+var authParams = map[oauth.ClientAuth][]Meaning{
+	oauth.AuthPost:          {MeansClientID, MeansClientSecret},
+	oauth.AuthPrivateKeyJWT: {MeansClientAssertion, MeansClientAssertionType},
+}
+
+func (p *Profile) checkGrants(c *checker) {
+	key := "policy.grants"
+	c.want(len(p.Policy.Grants) > 0, key, "must list at least one grant")
 	for i, g := range p.Policy.Grants {
 		c.want(p.Policy.Grant(g.Type) == &p.Policy.Grants[i], key, "%q stands twice", g.Type)
 		oneOf(c, key, g.Type, oauth.ClientCredentials, oauth.JWTBearer)
 		c.want(len(g.ClientAuth) > 0, key, "%s: client_auth must say how its clients authenticate", g.Type)
-		for _, auth := range g.ClientAuth {
-			oneOf(c, key, auth, oauth.AuthNone, oauth.AuthBasic, oauth.AuthPost, oauth.AuthPrivateKeyJWT, oauth.AuthAPIKey)
-			switch auth {
-			case oauth.AuthPost:
-				needs(auth, MeansClientID, MeansClientSecret)
-			case oauth.AuthPrivateKeyJWT:
-				needs(auth, MeansClientAssertion, MeansClientAssertionType)
-			case oauth.AuthNone:
-				c.want(g.Type == oauth.JWTBearer, key, "%s: without client authentication nobody is known; only an assertion says by itself who asks", g.Type)
-			}
+		for _, set := range g.ClientAuth {
+			c.want(len(set) > 0 || g.Type == oauth.JWTBearer, key, "%s: without client authentication nobody is known; only an assertion says by itself who asks", g.Type)
+			p.checkAuthSet(c, key, set)
 		}
 		if g.Type == oauth.JWTBearer {
-			c.want(slices.Equal(g.ClientAuth, []oauth.ClientAuth{oauth.AuthNone}), key, "%s: the assertion authenticates its client; client_auth must be [\"none\"]", g.Type)
+			c.want(len(g.ClientAuth) == 1 && len(g.ClientAuth[0]) == 0, key, "%s: the assertion authenticates its client; client_auth must be [\"none\"]", g.Type)
 			c.want(p.Wire.Meaning(MeansAssertion) != nil, key, "%s needs a parameter that means \"assertion\"", g.Type)
 		}
 	}

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"moneyer/oauth"
 )
 
 // Param finds the parameter with that name on the wire, by exact comparison.
@@ -28,33 +26,18 @@ func (w *Wire) Meaning(m Meaning) *Param {
 	return nil
 }
 
-// Reads tells whether the endpoint takes that kind of body.
+// Reads reports whether the endpoint takes that kind of body.
 func (w *Wire) Reads(b Body) bool { return slices.Contains(w.Bodies, b) }
 
 // Paths lists the endpoint's path and its aliases.
 func (w *Wire) Paths() []string { return append([]string{w.Path}, w.Aliases...) }
 
-// Grant finds the policy for a grant type, or nil.
-func (p *Policy) Grant(t oauth.GrantType) *Grant {
-	for i := range p.Grants {
-		if p.Grants[i].Type == t {
-			return &p.Grants[i]
-		}
-	}
-	return nil
-}
-
-// Uses tells whether any grant takes that way of client authentication.
-func (p *Policy) Uses(auth oauth.ClientAuth) bool {
-	return slices.ContainsFunc(p.Grants, func(g Grant) bool { return slices.Contains(g.ClientAuth, auth) })
-}
-
-// Requires tells whether an assertion must carry the claim.
+// Requires reports whether an assertion must carry the claim.
 func (a *Assertion) Requires(claim string) bool {
 	return claim == "iss" || claim == "exp" || slices.Contains(a.Require, claim)
 }
 
-// Accepts tells whether an assertion's aud may name that kind of audience.
+// Accepts reports whether an assertion's aud may name that kind of audience.
 func (a *Assertion) Accepts(kind AudienceKind) bool { return slices.Contains(a.Audience, kind) }
 
 // Claim finds a claim of the access token by name, or nil.
@@ -138,7 +121,7 @@ func (i Identifier) String() string {
 	return i.Length() + " (" + string(i.Chars) + ")"
 }
 
-// Accepts tells whether s has the identifier's form.
+// Accepts reports whether s has the identifier's form.
 func (i Identifier) Accepts(s string) bool {
 	return len(s) >= i.MinLength && len(s) <= i.MaxLength && i.Chars.Allow(s)
 }

@@ -212,8 +212,10 @@ type Identifier struct {
 
 // Grant is a grant type and the ways in which its clients authenticate.
 type Grant struct {
-	Type       oauth.GrantType    `toml:"type"`
-	ClientAuth []oauth.ClientAuth `toml:"client_auth"`
+	Type oauth.GrantType `toml:"type"`
+	// ClientAuth lists sets of methods of client authentication. A request shows all
+	// members of one of them, and all name the same client.
+	ClientAuth []AuthSet `toml:"client_auth"`
 }
 
 // Assertion is the policy for signed JWTs (RFC 7523 §3).

@@ -78,18 +78,19 @@ func (i *Issuer) Audiences() []string {
 }
 
 // ResourceAuth lists how clients authenticate at the revocation and introspection
-// endpoints.
-func (i *Issuer) ResourceAuth() []oauth.ClientAuth {
-	var ways []oauth.ClientAuth
+// endpoints: as at the token endpoint, and where the profile's grant proves who asks,
+// by a signed JWT.
+func (i *Issuer) ResourceAuth() []platform.AuthSet {
+	var sets []platform.AuthSet
 	for _, grant := range i.Profile.Policy.Grants {
-		for _, auth := range grant.ClientAuth {
-			if auth == oauth.AuthNone {
-				auth = oauth.AuthPrivateKeyJWT // who signs grants can sign for itself
+		for _, set := range grant.ClientAuth {
+			if len(set) == 0 {
+				set = platform.AuthSet{oauth.AuthPrivateKeyJWT} // who signs grants can sign for itself
 			}
-			if !slices.Contains(ways, auth) {
-				ways = append(ways, auth)
+			if !slices.ContainsFunc(sets, func(other platform.AuthSet) bool { return slices.Equal(other, set) }) {
+				sets = append(sets, set)
 			}
 		}
 	}
-	return ways
+	return sets
 }

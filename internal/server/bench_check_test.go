@@ -42,13 +42,13 @@ func BenchmarkIntrospectSigned(b *testing.B) {
 		"token="+w.mint(b, w.one)+"&"+w.asking)
 }
 
-func openTown(b *testing.B) *town {
+func openTown(b *testing.B) *platformServer {
 	b.Helper()
 	s := readSetup(b, "testdata/transcripts/oauth2", "limit client=1e9/1000000000 address=1e9/1000000000")
-	return &town{platformCase: platforms[0], house: s.open(b)}
+	return &platformServer{platformCase: platforms[0], testServer: s.open(b)}
 }
 
-func benchmark(b *testing.B, w *town, method, target string, header http.Header, body string) {
+func benchmark(b *testing.B, w *platformServer, method, target string, header http.Header, body string) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r := httptest.NewRequestWithContext(b.Context(), method, target, strings.NewReader(body))

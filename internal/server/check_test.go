@@ -13,7 +13,7 @@ import (
 // TestCheckHeaders: all eight headers are there, also those that say nothing, each
 // once, whatever the caller sent; and what is no visible ASCII is encoded.
 func TestCheckHeaders(t *testing.T) {
-	w := &town{platformCase: platforms[1], house: readSetup(t, "testdata/transcripts/boltpay", "").open(t)}
+	w := &platformServer{platformCase: platforms[1], testServer: readSetup(t, "testdata/transcripts/boltpay", "").open(t)}
 	w.watch()
 	token := w.mint(t, form+"\ngrant_type=client_credentials&client_id=shop+5%26co&client_secret=secret-of-the-shop-with-an-odd-name")
 	jti, _ := payloadOf(t, token)
@@ -45,7 +45,7 @@ func TestCheckMerchantOfAnyName(t *testing.T) {
 			issuer.cards[i].Merchant = "café 100%"
 		}
 	}
-	w := &town{platformCase: platforms[2], house: s.open(t)}
+	w := &platformServer{platformCase: platforms[2], testServer: s.open(t)}
 	token := w.mint(t, etpRequest("mnk_key-of-gateway-1", "café 100%", "vts-1"))
 	resp, _ := w.do(t, "GET "+w.host()+"/check\nAuthorization: Bearer "+token)
 	if got := resp.Header.Get("X-Token-Subject"); resp.StatusCode != http.StatusOK || got != "caf%C3%A9 100%25" {
@@ -78,7 +78,7 @@ func TestIntrospectionLongerThanAToken(t *testing.T) {
 	list := s.issuers[0].clients[0].Attributes["roles"]
 	list.List = roles
 	s.issuers[0].clients[0].Attributes["roles"] = list
-	w := &town{platformCase: platforms[1], house: s.open(t)}
+	w := &platformServer{platformCase: platforms[1], testServer: s.open(t)}
 	token := w.mint(t, w.two+"&scope=roles")
 	_, answer := w.do(t, "POST "+w.host()+"/introspect"+w.introspects+"Accept: application/token-introspection+jwt\n\ntoken="+token+"&"+w.asking)
 	if len(token) > jose.MaxLength || len(answer) <= jose.MaxLength {

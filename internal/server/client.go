@@ -3,7 +3,6 @@ package server
 import (
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,7 +26,6 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 	p := e.issuer.Profile
 	correlation := p.Wire.Correlation
 	correlation.Required = false
-	ways := e.issuer.ResourceAuth()
 	return &endpoint{Server: e.Server, name: name, issuer: e.issuer, wire: &wire{
 		Wire: &platform.Wire{
 			Bodies: []platform.Body{platform.BodyForm}, Errors: platform.ErrorsRFC6749, Correlation: correlation, APIKey: p.Wire.APIKey,
@@ -42,8 +40,8 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 		},
 		grant:       oauth.ClientCredentials, // there is no grant_type to miss
 		correlation: e.wire.correlation, apiKey: e.wire.apiKey,
-		takesBasic:  slices.Contains(ways, oauth.AuthBasic),
-		takesAPIKey: slices.Contains(ways, oauth.AuthAPIKey),
+		takesBasic: p.Policy.Uses(oauth.AuthBasic), takesAPIKey: p.Policy.Uses(oauth.AuthAPIKey),
+		mostCredentials: p.Policy.MostCredentials(),
 	}}
 }
 

@@ -6,25 +6,21 @@ import (
 	"net/url"
 	"strings"
 
+	"moneyer/internal/authority"
 	"moneyer/oauth"
 )
 
-// authenticate finds the one way in which the client shows who it is. Two ways
-// at once are refused (RFC 6749 §2.3).
+// authenticate collects what the client shows to authenticate. More at once than the
+// profile lists together is refused (RFC 6749 §2.3).
 func (p *parameters) authenticate(h http.Header) error {
-	req := &p.req
-	req.Auth = oauth.AuthNone
-	if req.Secret != "" {
-		req.Auth = oauth.AuthPost
+	if p.secret != "" {
+		p.show(authority.Credential{Method: oauth.AuthPost, ID: p.req.ClientID, Secret: p.secret})
 	}
-	if req.ClientAssertion != "" || p.assertionType != "" {
-		if req.Auth != oauth.AuthNone {
-			return twoWays()
-		}
-		if p.assertionType != oauth.AssertionTypeJWT || req.ClientAssertion == "" {
+	if p.assertion != "" || p.assertionType != "" {
+		if p.assertionType != oauth.AssertionTypeJWT || p.assertion == "" {
 			return malformed("client_assertion and the client_assertion_type of a JWT belong together")
 		}
-		req.Auth = oauth.AuthPrivateKeyJWT
+		p.show(authority.Credential{Method: oauth.AuthPrivateKeyJWT, Assertion: p.assertion})
 	}
 	if p.wire.takesAPIKey {
 		if err := p.apiKey(h.Values(p.wire.apiKey)); err != nil {
@@ -32,14 +28,21 @@ func (p *parameters) authenticate(h http.Header) error {
 		}
 	}
 	if p.wire.takesBasic {
-		return p.basic(h.Values("Authorization"))
+		if err := p.basic(h.Values("Authorization")); err != nil {
+			return err
+		}
 	}
-	return nil
+	switch most := p.wire.mostCredentials; {
+	case len(p.req.Credentials) <= most:
+		return nil
+	case most == 1:
+		return malformed("the client must authenticate in one way only")
+	default:
+		return malformed("the client must authenticate in at most %d ways", most)
+	}
 }
 
-func twoWays() error {
-	return malformed("the client must authenticate in one way only")
-}
+func (p *parameters) show(c authority.Credential) { p.req.Credentials = append(p.req.Credentials, c) }
 
 // apiKey reads "SCHEME key". A header without a key, or of another scheme, is no
 // authentication at all.
@@ -64,10 +67,7 @@ func (p *parameters) apiKey(values []string) error {
 	if key == "" {
 		return nil
 	}
-	if p.req.Auth != oauth.AuthNone {
-		return twoWays()
-	}
-	p.req.Auth, p.req.Secret = oauth.AuthAPIKey, key
+	p.show(authority.Credential{Method: oauth.AuthAPIKey, APIKey: key})
 	return nil
 }
 
@@ -83,9 +83,6 @@ func (p *parameters) basic(values []string) error {
 	if !strings.EqualFold(scheme, "Basic") {
 		return nil
 	}
-	if p.req.Auth != oauth.AuthNone {
-		return twoWays()
-	}
 	id, secret, err := basicPair(rest)
 	if err != nil {
 		return err
@@ -93,7 +90,8 @@ func (p *parameters) basic(values []string) error {
 	if p.req.ClientID != "" && p.req.ClientID != id {
 		return malformed("client_id differs from the one in Authorization")
 	}
-	p.req.Auth, p.req.ClientID, p.req.Secret = oauth.AuthBasic, id, secret
+	p.req.ClientID = id
+	p.show(authority.Credential{Method: oauth.AuthBasic, ID: id, Secret: secret})
 	return nil
 }
 

@@ -22,8 +22,8 @@ import (
 const usualBody = 8 << 10
 
 // decode reads a token request of the profile's shape. What it returns fits the
-// profile: every parameter at most once, of its type and within its limits, and
-// at most one way of client authentication.
+// profile: every parameter at most once, of its type and within its limits, and no
+// more credentials than the largest set that the profile lists.
 func (w *wire) decode(rw http.ResponseWriter, r *http.Request, limits *overload.Limits) (*authority.Request, error) {
 	if r.URL.RawQuery != "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "parameters belong in the body, not in the URL")
@@ -108,8 +108,9 @@ type parameters struct {
 	wire *wire
 	req  authority.Request
 	// seen has a bit for each of wire.Params that came with a value.
-	seen          uint64
-	assertionType string
+	seen uint64
+	// Credentials that are parameters, which authenticate puts together.
+	secret, assertion, assertionType string
 }
 
 // readForm reads application/x-www-form-urlencoded. Unknown parameters are
@@ -205,9 +206,9 @@ func (p *parameters) takeText(name, value string) error {
 	case platform.MeansClientID:
 		p.req.ClientID = value
 	case platform.MeansClientSecret:
-		p.req.Secret = value
+		p.secret = value
 	case platform.MeansClientAssertion:
-		p.req.ClientAssertion = value
+		p.assertion = value
 	case platform.MeansClientAssertionType:
 		p.assertionType = value
 	default:

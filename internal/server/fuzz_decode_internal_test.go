@@ -91,11 +91,19 @@ func readAsStdlib(t *testing.T, isJSON bool, body []byte) (values map[string]any
 
 // taken is what the decoder made of one parameter; nil for nothing.
 func taken(req *authority.Request, w *wire, param *platform.Param) any {
+	var shown authority.Credential
+	for i := range req.Credentials {
+		if c := req.Credentials[i]; c.Method == oauth.AuthPost {
+			shown.Secret = c.Secret
+		} else if c.Method == oauth.AuthPrivateKeyJWT {
+			shown.Method, shown.Assertion = c.Method, c.Assertion
+		}
+	}
 	text := map[platform.Meaning]string{
 		platform.MeansGrantType: string(req.GrantType), platform.MeansAssertion: req.Assertion, platform.MeansScope: req.Scope,
-		platform.MeansClientID: req.ClientID, platform.MeansClientSecret: req.Secret, platform.MeansClientAssertion: req.ClientAssertion,
+		platform.MeansClientID: req.ClientID, platform.MeansClientSecret: shown.Secret, platform.MeansClientAssertion: shown.Assertion,
 	}[param.Means]
-	if param.Means == platform.MeansClientAssertionType && req.Auth == oauth.AuthPrivateKeyJWT {
+	if param.Means == platform.MeansClientAssertionType && shown.Method == oauth.AuthPrivateKeyJWT {
 		text = oauth.AssertionTypeJWT
 	}
 	i := slices.IndexFunc(req.Params, func(p authority.Param) bool { return p.Name == param.Name })

@@ -13,7 +13,7 @@ import (
 // gives it back. Every status is one of the table's.
 func FuzzToken(f *testing.F) {
 	type target struct {
-		*house
+		*testServer
 		path, credential string
 	}
 	var targets []target
@@ -21,14 +21,14 @@ func FuzzToken(f *testing.F) {
 		s := readSetup(f, dir, "")
 		issuer := s.issuers[0]
 		issuer.Replay = "until-exp" // one assertion serves all along
-		t := target{house: s.open(f), path: strings.TrimPrefix(issuer.Endpoints()[0], "https://"+hostOf(issuer.URL))}
+		t := target{testServer: s.open(f), path: strings.TrimPrefix(issuer.Endpoints()[0], "https://"+hostOf(issuer.URL))}
 		switch sdk := s.sdk.named; {
 		case sdk["apikey"] != "":
 			t.credential = sdk["apikey"]
 		case sdk["secret"] != "":
 			t.credential = "mns_new-secret-of-the-overlap"
 		default:
-			r := &run{TB: f, house: t.house, kept: map[string]string{}}
+			r := &run{TB: f, house: t.testServer, kept: map[string]string{}}
 			t.credential = r.expand("{assert " + sdk["key"] + "}")
 		}
 		targets = append(targets, t)

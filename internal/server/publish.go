@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/platform"
 	"moneyer/oauth"
 )
 
@@ -44,13 +45,13 @@ type metadata struct {
 	AuthMethods           []string          `json:"token_endpoint_auth_methods_supported,omitempty"`
 	AuthSigningAlgorithms []string          `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
 	// RFC 7009, RFC 7662 and RFC 9701, with how clients authenticate there.
-	RevocationEndpoint       string             `json:"revocation_endpoint"`
-	RevocationAuthMethods    []oauth.ClientAuth `json:"revocation_endpoint_auth_methods_supported,omitempty"`
-	RevocationAuthAlgs       []string           `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
-	IntrospectionEndpoint    string             `json:"introspection_endpoint"`
-	IntrospectionAuthMethods []oauth.ClientAuth `json:"introspection_endpoint_auth_methods_supported,omitempty"`
-	IntrospectionAuthAlgs    []string           `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
-	IntrospectionAlgorithms  []string           `json:"introspection_signing_alg_values_supported"`
+	RevocationEndpoint       string   `json:"revocation_endpoint"`
+	RevocationAuthMethods    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	RevocationAuthAlgs       []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
+	IntrospectionEndpoint    string   `json:"introspection_endpoint"`
+	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionAuthAlgs    []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
+	IntrospectionAlgorithms  []string `json:"introspection_signing_alg_values_supported"`
 	// RevocationList is where package bearer polls; no RFC has it.
 	RevocationList string `json:"revocation_list_uri"`
 }
@@ -67,16 +68,12 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	}
 	for _, grant := range p.Policy.Grants {
 		m.GrantTypes = append(m.GrantTypes, grant.Type)
-		for _, auth := range grant.ClientAuth {
-			if auth != oauth.AuthAPIKey { // no registered method names it
-				m.AuthMethods = append(m.AuthMethods, string(auth))
-			}
-		}
+		m.AuthMethods = append(m.AuthMethods, registered(grant.ClientAuth)...)
 	}
 	if p.Policy.Uses(oauth.AuthPrivateKeyJWT) {
 		m.AuthSigningAlgorithms = p.Policy.Assertion.Algs
 	}
-	if slices.Contains(ways, oauth.AuthPrivateKeyJWT) {
+	if slices.Contains(ways, string(oauth.AuthPrivateKeyJWT)) {
 		m.RevocationAuthAlgs, m.IntrospectionAuthAlgs = p.Policy.Assertion.Algs, p.Policy.Assertion.Algs
 	}
 	body, err := json.Marshal(m)
@@ -90,9 +87,16 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	}
 }
 
-// registered leaves out what no registered method names.
-func registered(ways []oauth.ClientAuth) []oauth.ClientAuth {
-	return slices.DeleteFunc(ways, func(auth oauth.ClientAuth) bool { return auth == oauth.AuthAPIKey })
+// registered lists the sets that have a registered name (RFC 8414 §2): no name stands
+// for an API key, nor for several methods at once.
+func registered(sets []platform.AuthSet) []string {
+	var names []string
+	for _, set := range sets {
+		if len(set) <= 1 && !set.Has(oauth.AuthAPIKey) {
+			names = append(names, set.String())
+		}
+	}
+	return names
 }
 
 // jwks publishes the issuer's keys (RFC 7517 §5).

@@ -21,7 +21,7 @@ import (
 )
 
 // ask makes a request without a body; headers are pairs.
-func (h *house) ask(t *testing.T, method, target string, headers ...string) (*http.Response, string) {
+func (h *testServer) ask(t *testing.T, method, target string, headers ...string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, target, nil)
 	must(t, err)
@@ -38,7 +38,7 @@ func (h *house) ask(t *testing.T, method, target string, headers ...string) (*ht
 
 const d1 = "https://d1.example.com/authz/v1"
 
-func openD1(t *testing.T) *house {
+func openD1(t *testing.T) *testServer {
 	t.Helper()
 	return readSetup(t, "testdata/transcripts/thales-d1", "").open(t)
 }

@@ -71,7 +71,7 @@ func (l *signedList) current(e *endpoint, now, complete time.Time) ([]byte, stri
 	version := e.Authority.Revocations.Version(e.issuer.Name)
 	age := now.Sub(l.made)
 	changed := l.version != version && age >= minListAge
-	if e.Authority.Fresh != nil { // there are replicas
+	if e.Authority.Staleness != nil { // there are replicas
 		complete = complete.Truncate(listStep)
 		changed = changed || complete.After(l.complete)
 	}

@@ -23,7 +23,7 @@ import (
 )
 
 // published verifies a signed document by the keys that its issuer publishes.
-func (h *house) published(t testing.TB, issuer, signed string) *jose.JWS {
+func (h *testServer) published(t testing.TB, issuer, signed string) *jose.JWS {
 	t.Helper()
 	_, body := h.do(t, "GET "+strings.TrimPrefix(issuer, "https://")+"/.well-known/jwks.json")
 	keys, err := jose.ParseJWKS([]byte(body))
@@ -42,7 +42,7 @@ func (h *house) published(t testing.TB, issuer, signed string) *jose.JWS {
 
 // do makes a request that is written as in a transcript, but for the host, which
 // stands before the path.
-func (h *house) do(t testing.TB, text string) (*http.Response, string) {
+func (h *testServer) do(t testing.TB, text string) (*http.Response, string) {
 	t.Helper()
 	r := &run{TB: t, house: h, kept: map[string]string{}}
 	method, rest, _ := strings.Cut(text, " ")
@@ -102,32 +102,32 @@ func etpRequest(key, merchant, card string) string {
 }
 
 // town is a platform's house with its tokens.
-type town struct {
-	*house
+type platformServer struct {
+	*testServer
 	platformCase
 	list     *bearer.RevocationList
 	verifier *bearer.Verifier
 }
 
-func (p platformCase) open(t *testing.T) *town {
+func (p platformCase) open(t *testing.T) *platformServer {
 	t.Helper()
-	w := &town{house: readSetup(t, "testdata/transcripts/"+p.dir, "").open(t), platformCase: p}
+	w := &platformServer{testServer: readSetup(t, "testdata/transcripts/"+p.dir, "").open(t), platformCase: p}
 	w.watch()
 	return w
 }
 
 // watch makes an API's verifier that polls the list.
-func (w *town) watch() {
-	w.list = &bearer.RevocationList{Issuer: w.url, HTTPClient: w.house.client, Now: w.Now}
+func (w *platformServer) watch() {
+	w.list = &bearer.RevocationList{Issuer: w.url, HTTPClient: w.testServer.client, Now: w.Now}
 	v := w.verifiers[w.url]
 	v.Revocations = w.list
 	w.verifier = v
 }
 
-func (w *town) host() string { return strings.TrimPrefix(w.url, "https://") }
+func (w *platformServer) host() string { return strings.TrimPrefix(w.url, "https://") }
 
 // mint gets a token by one of the platform's requests.
-func (w *town) mint(t testing.TB, request string) string {
+func (w *platformServer) mint(t testing.TB, request string) string {
 	t.Helper()
 	resp, body := w.do(t, "POST "+w.host()+w.path+request)
 	token := compactJWS.FindString(body)
@@ -139,7 +139,7 @@ func (w *town) mint(t testing.TB, request string) string {
 
 // good tells whether introspection and the check endpoint take a token; they must
 // agree.
-func (w *town) good(t testing.TB, token string) bool {
+func (w *platformServer) good(t testing.TB, token string) bool {
 	t.Helper()
 	resp, body := w.do(t, "POST "+w.host()+"/introspect"+w.introspects+"\n"+strings.Trim("token="+token+"&"+w.asking, "&"))
 	active := strings.HasPrefix(body, `{"active":true,`)
@@ -154,7 +154,7 @@ func (w *town) good(t testing.TB, token string) bool {
 }
 
 // revoke puts a target in force as the admin API does.
-func (w *town) revoke(t testing.TB, target authority.Target) {
+func (w *platformServer) revoke(t testing.TB, target authority.Target) {
 	t.Helper()
 	issuer := &w.setup.issuers[0].Issuer
 	v, err := w.authority.Revocations.Plan(t.Context(), issuer, target, w.Now())
@@ -172,7 +172,7 @@ func payloadOf(t testing.TB, token string) (jti, kid string) {
 }
 
 // rotate lets another key sign.
-func (w *town) rotate(t testing.TB) {
+func (w *platformServer) rotate(t testing.TB) {
 	t.Helper()
 	name := w.setup.issuers[0].Name
 	info, err := w.keyring.Announce(t.Context(), name, "test", keyring.NewKey{})
@@ -187,26 +187,26 @@ func TestRevoked(t *testing.T) {
 	const one, two, other = 1, 2, 4
 	rows := []struct {
 		name   string
-		target func(w *town, tokens []string) authority.Target
+		target func(w *platformServer, tokens []string) authority.Target
 		named  int // of the tokens one, two and other
 	}{
-		{"a token", func(_ *town, tokens []string) authority.Target {
+		{"a token", func(_ *platformServer, tokens []string) authority.Target {
 			jti, _ := payloadOf(t, tokens[1])
 			return authority.Target{JTI: jti}
 		}, two},
-		{"a client", func(w *town, _ []string) authority.Target { return authority.Target{Client: w.clientID()} }, one | two},
-		{"a client, before the second token", func(w *town, _ []string) authority.Target {
+		{"a client", func(w *platformServer, _ []string) authority.Target { return authority.Target{Client: w.clientID()} }, one | two},
+		{"a client, before the second token", func(w *platformServer, _ []string) authority.Target {
 			return authority.Target{Client: w.clientID(), At: noon.Add(time.Second)}
 		}, one},
-		{"a credential", func(w *town, _ []string) authority.Target {
+		{"a credential", func(w *platformServer, _ []string) authority.Target {
 			return authority.Target{Client: w.clientID(), Credential: w.credentials[1]}
 		}, two},
-		{"a signing key", func(_ *town, tokens []string) authority.Target {
+		{"a signing key", func(_ *platformServer, tokens []string) authority.Target {
 			_, kid := payloadOf(t, tokens[0])
 			return authority.Target{SigningKid: kid}
 		}, one | two | other},
-		{"everything", func(*town, []string) authority.Target { return authority.Target{All: true} }, one | two | other},
-		{"everything before the second token", func(*town, []string) authority.Target {
+		{"everything", func(*platformServer, []string) authority.Target { return authority.Target{All: true} }, one | two | other},
+		{"everything before the second token", func(*platformServer, []string) authority.Target {
 			return authority.Target{All: true, At: noon.Add(time.Second)}
 		}, one},
 	}
@@ -247,7 +247,7 @@ func TestRevoked(t *testing.T) {
 	}
 }
 
-func (w *town) clientID() string { return w.platformCase.client }
+func (w *platformServer) clientID() string { return w.platformCase.client }
 
 // listed is the published list, verified.
 type listed struct {
@@ -264,7 +264,7 @@ type listed struct {
 }
 
 // poll gets the list, or status 304.
-func (w *town) poll(t testing.TB, headers ...string) (*http.Response, *listed, string) {
+func (w *platformServer) poll(t testing.TB, headers ...string) (*http.Response, *listed, string) {
 	t.Helper()
 	resp, body := w.do(t, "GET "+w.host()+"/revocations\n"+strings.Join(headers, "\n"))
 	if resp.StatusCode != http.StatusOK {
@@ -421,7 +421,7 @@ func TestTypesAreApart(t *testing.T) {
 				_, _ = io.WriteString(rw, signed)
 			}))
 			defer front.Close()
-			l := &bearer.RevocationList{Issuer: w.url, URL: front.URL, Keys: &bearer.RemoteKeys{Issuer: w.url, HTTPClient: w.house.client, Now: w.Now}, Now: w.Now}
+			l := &bearer.RevocationList{Issuer: w.url, URL: front.URL, Keys: &bearer.RemoteKeys{Issuer: w.url, HTTPClient: w.testServer.client, Now: w.Now}, Now: w.Now}
 			if _, err := l.Revoked(t.Context(), &bearer.Claims{}); (err == nil) != (name == "list") {
 				t.Errorf("%s: the %s as a list: %v", p.dir, name, err)
 			}

@@ -52,7 +52,7 @@ func TestSDK(t *testing.T) {
 }
 
 // source is the SDK as the line sdk of the setup wants it.
-func (s *setup) source(t *testing.T, h *house) (*issuerSetup, *tokensource.Source) {
+func (s *setup) source(t *testing.T, h *testServer) (*issuerSetup, *tokensource.Source) {
 	t.Helper()
 	issuer := s.issuers[0]
 	if name := s.sdk.take("issuer"); name != "" && name != issuer.Name {

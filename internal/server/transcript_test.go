@@ -83,7 +83,7 @@ type exchange struct {
 // run is one file being played.
 type run struct {
 	testing.TB
-	house   *house
+	house   *testServer
 	kept    map[string]string // assertions and tokens by name
 	keep    string            // under which name the next token is kept
 	secrets []string          // what must be in no log

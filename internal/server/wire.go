@@ -21,6 +21,8 @@ type wire struct {
 	grant oauth.GrantType
 	// takesBasic and takesAPIKey say what the headers may hold.
 	takesBasic, takesAPIKey bool
+	// mostCredentials is how many credentials one request may show.
+	mostCredentials int
 }
 
 func newWire(issuer *registry.Issuer) *wire {
@@ -31,6 +33,8 @@ func newWire(issuer *registry.Issuer) *wire {
 		apiKey:      textproto.CanonicalMIMEHeaderKey(p.Wire.APIKey.Header),
 		takesBasic:  p.Policy.Uses(oauth.AuthBasic),
 		takesAPIKey: p.Policy.Uses(oauth.AuthAPIKey),
+
+		mostCredentials: p.Policy.MostCredentials(),
 	}
 	if p.Wire.Meaning(platform.MeansGrantType) == nil {
 		w.grant = p.Policy.Grants[0].Type

@@ -19,7 +19,7 @@ import (
 	"testing"
 
 	"moneyer/internal/ledger"
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 var killRounds = flag.Int("kill-rounds", 3, "how often TestKill kills a store that is being written")
@@ -31,7 +31,7 @@ const (
 )
 
 // PostgresForTests is the server of this package's tests.
-var PostgresForTests pgserver.Shared
+var PostgresForTests pgtest.Shared
 
 func TestMain(m *testing.M) {
 	path := os.Getenv(childPath)

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 // TestFailover: a store whose URL names two servers writes to the one that takes
@@ -28,7 +28,7 @@ func TestFailover(t *testing.T) {
 	if _, err := Open(t.Context(), standby.URL("postgres"), Options{Now: time.Now}); err == nil || !strings.Contains(err.Error(), "read only") {
 		t.Errorf("a store on a standby alone: %v", err)
 	}
-	both := func(first, second *pgserver.Server) *DB {
+	both := func(first, second *pgtest.Server) *DB {
 		url := strings.Replace(first.URL("postgres"), first.Addr(), first.Addr()+","+second.Addr(), 1)
 		return startReplica(t, url, Options{})
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 	"moneyer/internal/store"
 )
 
@@ -49,10 +49,10 @@ func BenchmarkReplicas(b *testing.B) {
 func synchronous(b *testing.B) string {
 	b.Helper()
 	ctx := context.Background()
-	primary, err := pgserver.Start(ctx, pgserver.Options{Settings: map[string]string{"max_connections": "400", "shared_buffers": "256MB", "max_wal_size": "4GB"}})
-	pgserver.Require(b, err)
+	primary, err := pgtest.Start(ctx, pgtest.Options{Settings: map[string]string{"max_connections": "400", "shared_buffers": "256MB", "max_wal_size": "4GB"}})
+	pgtest.Require(b, err)
 	b.Cleanup(func() { _ = primary.Remove() })
-	var standbys []*pgserver.Server
+	var standbys []*pgtest.Server
 	for _, name := range []string{"s1", "s2"} {
 		standby, err := primary.Standby(ctx, name)
 		if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"moneyer/internal/ledger"
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 	"moneyer/internal/registry"
 )
 
@@ -329,7 +329,7 @@ func TestCommitWithoutStandby(t *testing.T) {
 }
 
 // setStandbys has commits wait for the standbys of those names.
-func setStandbys(t *testing.T, server *pgserver.Server, names string) {
+func setStandbys(t *testing.T, server *pgtest.Server, names string) {
 	t.Helper()
 	for _, command := range []string{"ALTER SYSTEM SET synchronous_standby_names = '" + names + "'", "SELECT pg_reload_conf()"} {
 		if err := server.Exec(t.Context(), command); err != nil {
@@ -361,10 +361,10 @@ func waitingForStandby(t *testing.T, conn *pgx.Conn) (pids []int32) {
 }
 
 // ownServer is a server of one test, that may do to it what would harm others.
-func ownServer(t *testing.T, settings map[string]string) *pgserver.Server {
+func ownServer(t *testing.T, settings map[string]string) *pgtest.Server {
 	t.Helper()
-	server, err := pgserver.Start(t.Context(), pgserver.Options{Settings: settings})
-	pgserver.Require(t, err)
+	server, err := pgtest.Start(t.Context(), pgtest.Options{Settings: settings})
+	pgtest.Require(t, err)
 	t.Cleanup(func() {
 		if err := server.Remove(); err != nil {
 			t.Error(err)

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/pgserver"
+	"moneyer/internal/pgtest"
 )
 
 func TestPostgresURL(t *testing.T) {
@@ -123,7 +123,7 @@ func TestPostgresURLDefaults(t *testing.T) {
 // TestNoServer: what is told of a server that is not there, one line and no secret.
 func TestNoServer(t *testing.T) {
 	t.Setenv("PGPASSWORD", "tresor")
-	port, err := pgserver.FreePort(t.Context())
+	port, err := pgtest.FreePort(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func TestSocket(t *testing.T) {
 	}
 	server := ownServer(t, map[string]string{"unix_socket_directories": folder})
 	_, port, _ := strings.Cut(server.Addr(), ":")
-	d := startReplica(t, "postgres:///postgres?host="+folder+"&port="+port+"&user="+pgserver.User, Options{})
+	d := startReplica(t, "postgres:///postgres?host="+folder+"&port="+port+"&user="+pgtest.User, Options{})
 	appendTo(t, 2, d)
 	checkWhole(t, d, 2)
 }

@@ -1,0 +1,172 @@
+package subject
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+)
+
+// A Work is what a reference server does for each request. Each is the one
+// before with something added, but for RS256, which signs otherwise.
+type Work string
+
+// The works.
+const (
+	Empty      Work = "empty net/http handler"
+	Form       Work = "form"
+	Sign       Work = "form + sign ES256"
+	VerifySign Work = "form + verify + sign ES256"
+	SignRSA    Work = "form + sign RS256"
+)
+
+// Works lists them all.
+func Works() []Work { return []Work{Empty, Form, Sign, VerifySign, SignRSA} }
+
+// WorkOf is the work that bounds a kind of exchange from above; empty for kinds that
+// have none.
+func WorkOf(kind Kind) Work {
+	switch kind {
+	case JWTBearerES256, PrivateKeyJWTES256:
+		return VerifySign
+	case ClientCredentialsES256:
+		return Sign
+	case ClientCredentialsRS256:
+		return SignRSA
+	}
+	return ""
+}
+
+// answerBegin and answerEnd stand around the token, as long as in a real answer.
+const (
+	answerBegin = `{"access_token":"`
+	answerEnd   = `","token_type":"Bearer","expires_in":900,"scope":"d1-s2s:api:merchant-gtw"}`
+)
+
+// reference is a server at its work.
+type reference struct {
+	work   Work
+	minter *minter
+	// client's key, for VerifySign.
+	client *ecdsa.PublicKey
+	fixed  []byte // the answer where nothing is signed
+}
+
+// ServeReference is the process of a reference server: it listens on address until ctx
+// ends. client is the public key (PKIX, base64url) that assertions verify with.
+func ServeReference(ctx context.Context, work Work, address, client string) error {
+	m, err := newMinter(work == SignRSA)
+	if err != nil {
+		return err
+	}
+	token, err := m.mint()
+	if err != nil {
+		return err
+	}
+	r := &reference{work: work, minter: m, fixed: []byte(answerBegin + string(token) + answerEnd)}
+	if work == VerifySign {
+		if r.client, err = parseClient(client); err != nil {
+			return err
+		}
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /token", r.token)
+	mux.HandleFunc("GET /jwks.json", r.minter.jwks)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return err
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+func parseClient(text string) (*ecdsa.PublicKey, error) {
+	der, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return nil, err
+	}
+	public, err := x509.ParsePKIXPublicKey(der)
+	if err != nil {
+		return nil, err
+	}
+	client, ok := public.(*ecdsa.PublicKey)
+	if !ok {
+		return nil, fmt.Errorf("a client's key is of type %T", public)
+	}
+	return client, nil
+}
+
+func (r *reference) token(w http.ResponseWriter, request *http.Request) {
+	answer, err := r.answer(request)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	header := w.Header()
+	header["Content-Type"] = []string{"application/json"}
+	header["Cache-Control"] = []string{"no-store"}
+	_, _ = w.Write(answer)
+}
+
+func (r *reference) answer(request *http.Request) ([]byte, error) {
+	if r.work == Empty {
+		_, err := io.Copy(io.Discard, request.Body)
+		return r.fixed, err
+	}
+	if err := request.ParseForm(); err != nil {
+		return nil, err
+	}
+	if request.PostForm.Get("grant_type") == "" {
+		return nil, errors.New("no grant_type")
+	}
+	if r.work == Form {
+		return r.fixed, nil
+	}
+	if r.work == VerifySign {
+		if err := r.verify(request.PostForm.Get("assertion")); err != nil {
+			return nil, err
+		}
+	}
+	token, err := r.minter.mint()
+	if err != nil {
+		return nil, err
+	}
+	answer := make([]byte, 0, len(answerBegin)+len(token)+len(answerEnd))
+	answer = append(answer, answerBegin...)
+	answer = append(answer, token...)
+	return append(answer, answerEnd...), nil
+}
+
+// verify checks the signature of an assertion and nothing else.
+func (r *reference) verify(assertion string) error {
+	dot := strings.LastIndexByte(assertion, '.')
+	if dot < 0 {
+		return errors.New("no assertion")
+	}
+	signature, err := base64.RawURLEncoding.DecodeString(assertion[dot+1:])
+	if err != nil {
+		return err
+	}
+	der, err := toDER(signature)
+	if err != nil {
+		return err
+	}
+	digest := sha256.Sum256([]byte(assertion[:dot]))
+	if !ecdsa.VerifyASN1(r.client, digest[:], der) {
+		return errors.New("the signature is wrong")
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package subject
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"moneyer/assertion"
+)
+
+func TestReferencesMint(t *testing.T) {
+	client, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := assertion.NewSigner(client, "ES256", "k", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign(assertion.Assertion{Issuer: "gw", ID: assertion.NewID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, work := range Works() {
+		t.Run(string(work), func(t *testing.T) {
+			m, err := newMinter(work == SignRSA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &reference{work: work, minter: m, client: &client.PublicKey, fixed: []byte("fixed")}
+			good := ask(r, "grant_type=x&assertion="+signed)
+			if good.Code != http.StatusOK {
+				t.Fatalf("status %d: %s", good.Code, good.Body)
+			}
+			bad := ask(r, "grant_type=x&assertion="+url.QueryEscape(signed[:len(signed)-4]+"AAAA"))
+			if refused := bad.Code != http.StatusOK; refused != (work == VerifySign) {
+				t.Errorf("a wrong signature gets status %d", bad.Code)
+			}
+			if work == Empty || work == Form {
+				return
+			}
+			again := ask(r, "grant_type=x&assertion="+signed)
+			if bytes.Equal(good.Body.Bytes(), again.Body.Bytes()) {
+				t.Error("the same token twice")
+			}
+			verify(t, m, good.Body.Bytes())
+		})
+	}
+}
+
+func ask(r *reference, body string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	request := httptest.NewRequest(http.MethodPost, "/token", strings.NewReader(body))
+	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.token(w, request)
+	return w
+}
+
+// verify checks a token response with the published keys.
+func verify(t *testing.T, m *minter, answer []byte) {
+	t.Helper()
+	var response struct {
+		Token string `json:"access_token"`
+	}
+	if err := json.Unmarshal(answer, &response); err != nil {
+		t.Fatal(err)
+	}
+	if len(answer) < 550 || len(answer) > 900 {
+		t.Errorf("an answer of %d octets is not as long as a real one", len(answer))
+	}
+	w := httptest.NewRecorder()
+	m.jwks(w, nil)
+	var keys jose.JSONWebKeySet
+	if err := json.Unmarshal(w.Body.Bytes(), &keys); err != nil {
+		t.Fatal(err)
+	}
+	token, err := jose.ParseSignedCompact(response.Token, []jose.SignatureAlgorithm{jose.ES256, jose.RS256})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := token.Verify(keys.Keys[0].Key); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDER(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 { // short numbers come up once in 256
+		digest := sha256.Sum256([]byte{byte(i), byte(i >> 8)})
+		der, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := fromDER(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := toDER(raw)
+		if err != nil || !bytes.Equal(back, der) {
+			t.Fatalf("%x became %x and %x, %v", der, raw, back, err)
+		}
+	}
+	for _, bad := range [][]byte{nil, {0x30}, {0x30, 1, 2}, {0x30, 2, 2, 9}, {0x31, 0}, append([]byte{0x30, 70, 2, 34}, make([]byte, 68)...)} {
+		if raw, err := fromDER(bad); err == nil && len(bad) < 10 {
+			t.Errorf("%x became %x", bad, raw)
+		}
+	}
+	if _, err := toDER(make([]byte, 63)); err == nil {
+		t.Error("a short signature was taken")
+	}
+}
+
+func TestParseSpeed(t *testing.T) {
+	var m Micro
+	if err := m.parseSpeed("+F2:2:2048:3767.469880:75406.896552\n+F4:3:256:52960.655738:17342.622951\n"); err != nil {
+		t.Fatal(err)
+	}
+	if want := (Micro{OpenSSLSignRS256: 3767.469880, OpenSSLSignES256: 52960.655738, OpenSSLVerifyES256: 17342.622951}); m != want {
+		t.Errorf("got %+v", m)
+	}
+	// OpenSSL 1.1 tells seconds.
+	if err := m.parseSpeed("+F2:2:2048:0.000500:0.000015\n+F4:3:256:0.000020:0.000062\n"); err != nil || m.OpenSSLSignRS256 != 2000 {
+		t.Errorf("got %+v, %v", m, err)
+	}
+	for _, bad := range []string{"", "+F2:2:2048:x:y\n", "+F2:2:2048:1:1\n"} {
+		if err := new(Micro).parseSpeed(bad); err == nil {
+			t.Errorf("%q is taken", bad)
+		}
+	}
+}
+
+func TestMeasure(t *testing.T) {
+	m, err := MeasureMicro(t.Context(), t.TempDir(), 1)
+	if err != nil || m.VerifyES256 <= 0 || m.SignES256 <= 0 || m.SignRS256 <= 0 || m.Fsync <= 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}

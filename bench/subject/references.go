@@ -1,0 +1,82 @@
+package subject
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"runtime"
+
+	"crypto"
+)
+
+// A Model is what Moneyer is asked, so that the references are asked the same.
+type Model struct {
+	// Client is the key that assertions verify with.
+	Client crypto.PublicKey
+	// Grant makes the bodies of a jwt-bearer request, Credentials those of
+	// client_credentials, RS256 those of that with RS256.
+	Grant, Credentials, RS256 func(int) ([]byte, error)
+}
+
+// References describes the reference servers, which are this very program under
+// the command "reference".
+func References(m Model) ([]Server, error) {
+	der, err := x509.MarshalPKIXPublicKey(m.Client)
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	var servers []Server
+	for _, work := range Works() {
+		servers = append(servers, Server{
+			Name:    string(work),
+			Keeps:   "nothing",
+			Install: func(context.Context, io.Writer) (string, error) { return runtime.Version(), nil },
+			Configure: func(ctx context.Context, _, address string) (*Setup, error) {
+				return &Setup{
+					Server: Program{
+						Command: exec.CommandContext(context.WithoutCancel(ctx), self, "reference", string(work), address, base64.RawURLEncoding.EncodeToString(der)),
+						Ready:   Answers("http://" + address + "/jwks.json"),
+					},
+					Exchanges: []Exchange{m.exchange(work, "http://"+address)},
+				}, nil
+			},
+		})
+	}
+	return servers, nil
+}
+
+// exchange asks a reference what Moneyer is asked that it stands beside.
+func (m *Model) exchange(work Work, base string) Exchange {
+	e := Exchange{Kind: Kind(work), URL: base + "/token", Keys: base + "/jwks.json",
+		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}
+	switch work {
+	case VerifySign:
+		e.Alg, e.Body = "ES256", m.Grant
+	case Sign:
+		e.Alg, e.Body = "ES256", m.Credentials
+	case SignRSA:
+		e.Alg, e.Body = "RS256", m.RS256
+	default: // no token of their own: the answer is always the same
+		e.Body = m.Credentials
+	}
+	return e
+}
+
+// Raw is the command of a server that reads requests of one size and answers each
+// with the same octets: what the load generator can ask for at the most.
+func Raw(ctx context.Context, address string) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("this program's own file: %w", err)
+	}
+	return exec.CommandContext(context.WithoutCancel(ctx), self, "raw", address), nil
+}

@@ -1,0 +1,61 @@
+package subject
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Repository returns the root of Moneyer's repository: the nearest folder, from
+// the working folder upwards, whose go.mod is that of module moneyer.
+func Repository() (string, error) {
+	folder, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		text, err := os.ReadFile(filepath.Join(folder, "go.mod"))
+		if err == nil && strings.HasPrefix(string(text), "module moneyer\n") {
+			return folder, nil
+		}
+		above := filepath.Dir(folder)
+		if above == folder {
+			return "", errors.New("start it in the repository: no go.mod of module moneyer here or above")
+		}
+		folder = above
+	}
+}
+
+// FreeAddress returns an address on loopback that nobody listens at.
+func FreeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// Answers makes the Ready of a [Program] that is ready when a page answers 200.
+func Answers(page string) func(context.Context) error {
+	client := &http.Client{Timeout: time.Second}
+	return func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, page, http.NoBody)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		if response.StatusCode != http.StatusOK {
+			err = fmt.Errorf("%s: %s", page, response.Status)
+		}
+		return errors.Join(err, response.Body.Close())
+	}
+}

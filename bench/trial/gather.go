@@ -1,0 +1,58 @@
+package trial
+
+import (
+	"context"
+	"time"
+
+	"moneyer/bench/subject"
+)
+
+// report gathers what was found.
+func (t *Trial) report(ctx context.Context) *Report {
+	r := &Report{
+		Date:     time.Now().UTC().Truncate(time.Second),
+		Machine:  machine(ctx, len(t.LoadCores) > 0),
+		Others:   t.disturbed.share(),
+		Settings: RunSettings{Rounds: t.Rounds, Seconds: t.Duration.Seconds(), Connections: t.Connections},
+		Ceiling:  t.micro.operations(),
+		Failed:   t.failed,
+	}
+	var rate, cpu []float64
+	for _, g := range t.generator {
+		rate, cpu = append(rate, g.rate), append(cpu, g.cpu)
+	}
+	r.Generator = Generator{Connections: Compared, Rate: SpreadOf(rate), CPU: SpreadOf(cpu)}
+	for _, c := range t.contenders {
+		r.Servers = append(r.Servers, c.report())
+	}
+	for _, row := range t.rows {
+		for _, connections := range t.Connections {
+			if t.asks(row, connections) {
+				r.Rows = append(r.Rows, row.report(connections, t.bound))
+			}
+		}
+	}
+	return r
+}
+
+// bound is what was the ceiling of a work in the round of a step: the reference
+// server at as many connections. Of RS256 it is the bare signature, which is
+// measured at the begin of rounds only: the median of all.
+func (t *Trial) bound(work subject.Work, step Step) figures {
+	if work == subject.SignRSA {
+		var rates []float64
+		for i := range t.micro.rounds {
+			rates = append(rates, t.micro.rounds[i].SignRS256)
+		}
+		if rate := SpreadOf(rates).Median; rate > 0 {
+			return figures{rate: rate, cpu: 1e6 / rate}
+		}
+		return figures{}
+	}
+	for _, r := range t.rows {
+		if r.contender.reference && r.contender.server.Name == string(work) {
+			return r.found[step]
+		}
+	}
+	return figures{}
+}

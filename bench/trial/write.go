@@ -1,0 +1,46 @@
+package trial
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// The names of what is written.
+const (
+	markdownFile  = "README.md"
+	jsonFile      = "results.json"
+	ratesFile     = "rates.svg"
+	latenciesFile = "p99.svg"
+)
+
+// Write writes the report into a folder: Markdown, JSON, and the plots.
+func (r *Report) Write(folder string) error {
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	write := func(name string, fill func(io.Writer) error) error {
+		var b bytes.Buffer
+		if err := fill(&b); err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(folder, name), b.Bytes(), 0o644)
+	}
+	return errors.Join(
+		write(markdownFile, func(w io.Writer) error { return r.Markdown(w, ratesFile, latenciesFile) }),
+		write(jsonFile, r.JSON),
+		write(ratesFile, r.Rates),
+		write(latenciesFile, r.Latencies),
+	)
+}
+
+// JSON writes the report for programs.
+func (r *Report) JSON(w io.Writer) error {
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}

@@ -1,0 +1,16 @@
+package authority
+
+import (
+	"context"
+
+	"moneyer/oauth"
+)
+
+// jwtBearer is the grant of RFC 7523 §2.1: an assertion, which proves who asks.
+func jwtBearer(a *Authority, ctx context.Context, t *attempt) error {
+	if t.req.Assertion == "" {
+		return oauth.Errorf(oauth.InvalidRequest, "assertion is missing").
+			Because(&Refusal{Rule: "assertion", Expected: "an assertion parameter", Found: "none"})
+	}
+	return a.checkAssertion(ctx, t, t.req.Assertion, true)
+}

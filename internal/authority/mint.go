@@ -1,0 +1,86 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+)
+
+// mint makes the token and records it in one durable step. Until that step has
+// succeeded the token leaves this function on no path.
+func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Grant, now time.Time) (*AccessToken, error) {
+	if _, err := a.KnownUntil(now); err != nil {
+		return nil, unavailable(err) // the key that signs here may be gone everywhere else
+	}
+	signer, err := a.Keyring.Signer(issuer.Name, now)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	token := newToken(issuer, grant, now)
+	if token.Token, err = a.sign(signer, issuer, grant, token, now); err != nil {
+		return nil, err
+	}
+	if grant.seal != nil {
+		grant.consumed[0].Sealed = grant.seal.hide(token)
+	}
+	err = a.Ledger.Append(ctx, &ledger.Entry{
+		Kind: ledger.KindToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
+		JTI: token.JTI, Credential: grant.Credential, SigningKid: signer.Kid(), Subject: grant.Subject,
+		Scope: grant.Scope.String(), Expires: token.Expires.UTC(),
+	}, grant.consumed...)
+	var replayed *ledger.ReplayedError
+	switch {
+	case err == nil:
+		return token, nil
+	case errors.As(err, &replayed):
+		return a.sameToken(ctx, issuer, grant, replayed, now)
+	default:
+		return nil, unavailable(err)
+	}
+}
+
+// draft is where a token is composed before it is a string of its own.
+type draft struct{ claims, compact []byte }
+
+// sign composes the claims of token and signs them.
+func (a *Authority) sign(signer *jose.Signer, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) (compact string, err error) {
+	d, ok := a.drafts.Get().(*draft)
+	if !ok {
+		d = &draft{}
+	}
+	defer a.drafts.Put(d)
+	if d.claims, err = appendClaims(d.claims[:0], issuer, grant, token, now); err != nil {
+		return "", err
+	}
+	if d.compact, err = signer.Sign(d.compact[:0], d.claims); err != nil {
+		return "", unavailable(err)
+	}
+	return string(d.compact), nil
+}
+
+// sameToken answers an assertion that was consumed before: with the token that it
+// gave then, where the issuer does that, else with a refusal.
+func (a *Authority) sameToken(ctx context.Context, issuer *registry.Issuer, grant *Grant, replayed *ledger.ReplayedError, now time.Time) (*AccessToken, error) {
+	if grant.seal == nil {
+		return nil, grant.assertion.replayed()
+	}
+	token, err := grant.seal.find(replayed.Sealed)
+	if err != nil {
+		return nil, grant.assertion.replayed()
+	}
+	if _, err := a.introspect(ctx, a.current(now), issuer, token.Token); err != nil {
+		if err := unlessRetryable(err); err != nil {
+			return nil, err
+		}
+		return nil, grant.assertion.replayed() // it was revoked meanwhile
+	}
+	token.Client = grant.Client.ID
+	if token.ExpiresIn = int64(token.Expires.Sub(now) / time.Second); token.ExpiresIn <= 0 {
+		return nil, grant.assertion.replayed()
+	}
+	return token, nil
+}

@@ -1,0 +1,96 @@
+package authority
+
+import (
+	"net/netip"
+	"time"
+
+	"moneyer/internal/registry"
+	"moneyer/oauth"
+)
+
+// Request is a token request with the wire shape removed.
+type Request struct {
+	GrantType oauth.GrantType
+	// Credentials are what the client shows to authenticate, each method at most once.
+	Credentials []Credential
+	// ClientID is the client_id of the request, which proves nothing.
+	ClientID string
+	// Assertion is the grant of RFC 7523 §2.1.
+	Assertion string
+	// Scope as asked for; empty means none was.
+	Scope string
+	// Params are the platform's own parameters.
+	Params []Param
+	// Correlation ties what is logged and recorded to the request.
+	Correlation string
+	// Address is where the request came from.
+	Address netip.Addr
+}
+
+// Credential is one way in which a request shows who asks. The fields that its
+// method uses are set.
+type Credential struct {
+	Method oauth.ClientAuth
+	// ID and Secret are of client_secret_basic and client_secret_post.
+	ID, Secret string
+	// APIKey is of api_key, which names its client by itself.
+	APIKey string
+	// Assertion is of private_key_jwt (RFC 7523 §2.2).
+	Assertion string
+}
+
+// Param is a parameter of the platform's own.
+type Param struct {
+	Name  string
+	Value registry.Attribute
+}
+
+// Param finds a parameter of the platform's own; absent ones are empty.
+func (r *Request) Param(name string) registry.Attribute {
+	for i := range r.Params {
+		if r.Params[i].Name == name {
+			return r.Params[i].Value
+		}
+	}
+	return registry.Attribute{}
+}
+
+// attempt is a request at work: who makes it is filled in on the way.
+type attempt struct {
+	issuer *registry.Issuer
+	req    *Request
+	now    time.Time
+	// client is who asks. Until authentication has succeeded it is only named, and nil
+	// when no known client was.
+	client *registry.Client
+	// credential is the kid, or the id of the secret, that was shown.
+	credential string
+	// assertion is the signed one that was shown, as the grant or to authenticate.
+	assertion *presented
+}
+
+// clientName is the client's identifier, or "" when no known client was named.
+func (t *attempt) clientName() string {
+	if t.client == nil {
+		return ""
+	}
+	return t.client.ID
+}
+
+// names notes whom a credential belongs to, before it is proven. All credentials of a
+// request name the same client.
+func (t *attempt) names(client *registry.Client) error {
+	if t.client != nil && t.client.ID != client.ID {
+		return badClient(&Refusal{Rule: "one client", Expected: "credentials of one client", Found: "those of two"})
+	}
+	t.client = client
+	return nil
+}
+
+// shows notes a credential for the ledger; several are separated by a space.
+func (t *attempt) shows(credential string) {
+	if t.credential != "" {
+		credential = t.credential + " " + credential
+	}
+	t.credential = credential
+}

@@ -1,0 +1,64 @@
+package authority
+
+// rule is one thing that must hold of something signed, such as an assertion (RFC 7523
+// §3). A refusal names the first rule of a list that does not hold; an explanation
+// shows them all.
+type rule[T any] struct {
+	name string
+	// tell is what the caller may know. Up to the signature it tells nothing of what is
+	// registered.
+	tell string
+	// testable reports whether there is what the rule looks at; it is for explanations,
+	// where earlier rules may be broken.
+	testable func(T) bool
+	// holds may rely on every earlier rule.
+	holds    func(T) bool
+	expected func(T) string
+	found    func(T) string
+	// hint names the likely mistake once the rule is broken; nil when there is none.
+	hint func(T) string
+}
+
+// refusal says how the rule is broken.
+func (r *rule[T]) refusal(subject T) *Refusal {
+	refusal := &Refusal{Rule: r.name, Expected: r.expected(subject), Found: r.found(subject)}
+	if r.hint != nil {
+		refusal.Hint = r.hint(subject)
+	}
+	return refusal
+}
+
+// firstBroken finds the first rule that does not hold; nil when all do.
+func firstBroken[T any](rules []*rule[T], subject T) *rule[T] {
+	for _, r := range rules {
+		if !r.holds(subject) {
+			return r
+		}
+	}
+	return nil
+}
+
+// explain tests every rule that can be tested.
+func explain[T any](rules []*rule[T], subject T) []Finding {
+	var findings []Finding
+	for _, r := range rules {
+		if !r.testable(subject) {
+			continue
+		}
+		f := Finding{Rule: r.name, Holds: r.holds(subject), Expected: r.expected(subject), Found: r.found(subject)}
+		if !f.Holds && r.hint != nil {
+			f.Hint = r.hint(subject)
+		}
+		findings = append(findings, f)
+	}
+	return findings
+}
+
+// Finding is what one rule says of an assertion.
+type Finding struct {
+	Rule     string `json:"rule"`
+	Holds    bool   `json:"holds"`
+	Expected string `json:"expected"`
+	Found    string `json:"found"`
+	Hint     string `json:"hint,omitempty"`
+}

@@ -1,0 +1,108 @@
+package platform
+
+import (
+	"slices"
+	"strings"
+
+	"moneyer/oauth"
+)
+
+// AuthSet is a set of methods of client authentication, all of which one request
+// shows. In a profile it is written "client_secret_basic", or with several members
+// "client_secret_basic + api_key"; "none" is the empty set, for a grant that proves
+// by itself who asks.
+type AuthSet []oauth.ClientAuth
+
+// UnmarshalText reads a set. Which methods there are is for the check of the profile
+// to say.
+func (s *AuthSet) UnmarshalText(text []byte) error {
+	*s = AuthSet{}
+	if string(text) == string(oauth.AuthNone) {
+		return nil
+	}
+	for member := range strings.SplitSeq(string(text), "+") {
+		*s = append(*s, oauth.ClientAuth(strings.TrimSpace(member)))
+	}
+	return nil
+}
+
+// MarshalText writes what UnmarshalText reads.
+func (s AuthSet) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// String writes the set as a profile does.
+func (s AuthSet) String() string {
+	if len(s) == 0 {
+		return string(oauth.AuthNone)
+	}
+	var members []string
+	for _, auth := range s {
+		members = append(members, string(auth))
+	}
+	return strings.Join(members, " + ")
+}
+
+// Has reports whether the method is a member of the set.
+func (s AuthSet) Has(auth oauth.ClientAuth) bool { return slices.Contains(s, auth) }
+
+// Held says which credentials a client has.
+type Held struct{ ID, Secret, APIKey, Key bool }
+
+// NeedsOnly reports whether a client with those credentials can show all members of
+// the set. The empty set needs a key: it signs the assertion that is the grant.
+func (s AuthSet) NeedsOnly(held Held) bool {
+	if len(s) == 0 {
+		return held.ID && held.Key
+	}
+	return !slices.ContainsFunc(s, func(auth oauth.ClientAuth) bool {
+		switch auth {
+		case oauth.AuthPrivateKeyJWT:
+			return !held.ID || !held.Key
+		case oauth.AuthBasic, oauth.AuthPost:
+			return !held.ID || !held.Secret
+		case oauth.AuthAPIKey:
+			return !held.APIKey
+		default:
+			return true
+		}
+	})
+}
+
+// Grant finds the grant of a type; nil when the profile does not serve it.
+func (p *Policy) Grant(t oauth.GrantType) *Grant {
+	for i := range p.Grants {
+		if p.Grants[i].Type == t {
+			return &p.Grants[i]
+		}
+	}
+	return nil
+}
+
+// AuthMethods lists the methods that are members of some set of some grant, each
+// once, in the profile's order.
+func (p *Policy) AuthMethods() []oauth.ClientAuth {
+	var methods []oauth.ClientAuth
+	for _, grant := range p.Grants {
+		for _, set := range grant.ClientAuth {
+			for _, auth := range set {
+				if !slices.Contains(methods, auth) {
+					methods = append(methods, auth)
+				}
+			}
+		}
+	}
+	return methods
+}
+
+// MostCredentials is the size of the largest set, and at least 1.
+func (p *Policy) MostCredentials() int {
+	most := 1
+	for _, grant := range p.Grants {
+		for _, set := range grant.ClientAuth {
+			most = max(most, len(set))
+		}
+	}
+	return most
+}
+
+// Uses reports whether clients of the profile authenticate by that method.
+func (p *Policy) Uses(auth oauth.ClientAuth) bool { return slices.Contains(p.AuthMethods(), auth) }
