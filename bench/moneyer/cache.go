@@ -15,7 +15,7 @@ const cacheVersion = 1
 // cacheFolder is where a filled store is kept from run to run. One that was
 // filled by another schema is not taken.
 func (o *Options) cacheFolder() (string, error) {
-	migrations, err := filepath.Glob(filepath.Join(o.Root, "internal/store/migrations/*.sql"))
+	migrations, err := filepath.Glob(filepath.Join(o.Root, "internal/store/*/migrations/*.sql"))
 	if err != nil {
 		return "", err
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/history"
 )
 
 // checkpoints is what this process knows of those that it made.
@@ -26,7 +28,7 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 	c := &d.checkpoints
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	chains, err := d.chains(ctx)
+	chains, err := history.Chains(ctx, d.reads)
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
@@ -35,17 +37,17 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 	}
 	var covered []int64
 	err = d.writer.do(ctx, func(t *tx) error {
-		heads := withOwn(chains, t.head.seq, t.head.hash)
-		l, err := signed(heads, ledger.ChainOf(t.head.seq), &ledger.Entry{Kind: ledger.KindCheckpoint, Time: d.now()}, sign)
+		heads := withOwn(chains, t.Head.Seq, t.Head.Hash)
+		l, err := signed(heads, ledger.ChainOf(t.Head.Seq), &ledger.Entry{Kind: ledger.KindCheckpoint, Time: d.now()}, sign)
 		if err != nil {
 			return err
 		}
-		if err := t.recordLines([]line{l}); err != nil {
+		if err := t.recordLines([]engine.Line{l}); err != nil {
 			return err
 		}
-		covered = []int64{t.head.seq}
+		covered = []int64{t.Head.Seq}
 		for i := range heads {
-			if ledger.ChainOf(heads[i].Seq) != ledger.ChainOf(t.head.seq) {
+			if ledger.ChainOf(heads[i].Seq) != ledger.ChainOf(t.Head.Seq) {
 				covered = append(covered, heads[i].Seq)
 			}
 		}
@@ -57,7 +59,7 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 	return err
 }
 
-// news tells whether anything but checkpoints was recorded since covered. A ledger
+// news reports whether anything but checkpoints was recorded since covered. A ledger
 // that cannot be read is news to those who verify it.
 func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
 	if covered == nil {
@@ -69,7 +71,7 @@ func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
 		}
 		return nil
 	})
-	if broken := (*brokenError)(nil); errors.Is(err, errNews) || errors.As(err, &broken) {
+	if broken := (*history.BrokenError)(nil); errors.Is(err, errNews) || errors.As(err, &broken) {
 		return true, nil
 	}
 	return false, err
@@ -78,16 +80,16 @@ func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
 var errNews = errors.New("news")
 
 // withOwn returns the heads of the chains, that of the writer's own as it is now.
-func withOwn(chains []chain, seq int64, hash [32]byte) []ledger.Head {
+func withOwn(chains []history.Chain, seq int64, hash [32]byte) []ledger.Head {
 	var heads []ledger.Head
 	own := ledger.Head{Seq: seq, Hash: hash}
 	done := ledger.PlaceOf(seq) == 0
 	for i := range chains {
-		if !done && chains[i].number >= ledger.ChainOf(seq) {
+		if !done && chains[i].Number >= ledger.ChainOf(seq) {
 			heads, done = append(heads, own), true
 		}
-		if chains[i].number != ledger.ChainOf(seq) {
-			heads = append(heads, chains[i].head)
+		if chains[i].Number != ledger.ChainOf(seq) {
+			heads = append(heads, chains[i].Head)
 		}
 	}
 	if !done {
@@ -97,14 +99,14 @@ func withOwn(chains []chain, seq int64, hash [32]byte) []ledger.Head {
 }
 
 // signed makes the line of a checkpoint of those heads.
-func signed(heads []ledger.Head, chain int64, e *ledger.Entry, sign func([]byte) ([]byte, error)) (line, error) {
+func signed(heads []ledger.Head, chain int64, e *ledger.Entry, sign func([]byte) ([]byte, error)) (engine.Line, error) {
 	e.Heads = ledger.FormatHeads(heads)
 	signature, err := sign(e.CheckpointMessage(chain))
 	if err != nil {
-		return line{}, fmt.Errorf("signing a checkpoint: %w", err)
+		return engine.Line{}, fmt.Errorf("signing a checkpoint: %w", err)
 	}
 	e.Signature = encodeSignature(signature)
-	return encode(e)
+	return engine.Encode(e)
 }
 
 func encodeSignature(signature []byte) string { return base64.RawURLEncoding.EncodeToString(signature) }

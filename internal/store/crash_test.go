@@ -20,6 +20,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/pgtest"
+	"moneyer/internal/store/engine"
 )
 
 var killRounds = flag.Int("kill-rounds", 3, "how often TestKill kills a store that is being written")
@@ -168,6 +169,10 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 		t.Fatal(err)
 	}
 	verified(t, d, int64(len(found)))
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	values := consumedAt(t, "sqlite:"+path)
 	for text := range acknowledged {
 		if !found[text] {
 			t.Errorf("entry %s was acknowledged and is lost", text)
@@ -178,26 +183,38 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 		}
 		_, consumed := numbered(n)
 		for i := range consumed {
-			if !isUsed(t, d, consumed[i].Value) {
+			if !values[engine.KeyOf(&consumed[i])] {
 				t.Errorf("entry %s was acknowledged and its value %d is not consumed", text, i)
 			}
 		}
 	}
-	if used := usedOf(d).size.Load(); used != 2*int64(len(found)) {
-		t.Errorf("%d values are consumed for %d entries", used, len(found))
+	if len(values) != 2*len(found) {
+		t.Errorf("%d values are consumed for %d entries", len(values), len(found))
 	}
-	if err := d.Close(); err != nil {
+}
+
+// consumedAt returns what is remembered as consumed when the store at url is opened,
+// which nobody has open.
+func consumedAt(t *testing.T, url string) map[engine.Key]bool {
+	t.Helper()
+	source, err := openSource(t.Context(), url)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = source.Close() }()
+	values := map[engine.Key]bool{}
+	err = source.EachUsed(t.Context(), func(key engine.Key, _ int64, _ []byte) error {
+		values[key] = true
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
 }
 
-// useKey is ledger.Consumed.Key.
+// useKey is ledger.Consumed.Value.
 type useKey = [32]byte
-
-func isUsed(t *testing.T, d *DB, key useKey) bool {
-	t.Helper()
-	return usedOf(d).has(usedKey(key[:16]))
-}
 
 func TestFullDisk(t *testing.T) {
 	if out, err := child(t, "limit", filepath.Join(t.TempDir(), "moneyer.db")).Output(); err != nil {
@@ -246,10 +263,4 @@ func appendOnAFullDisk(path string) error {
 		return fmt.Errorf("%d entries: %+v, %w", n, report, err)
 	}
 	return d.Close()
-}
-
-// usedOf is the set in memory of a store in a file.
-func usedOf(d *DB) *used {
-	file, _ := d.database.(*sqliteFile)
-	return file.used
 }

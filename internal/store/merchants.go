@@ -10,6 +10,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/store/engine"
 )
 
 // Merchant implements authority.Registry.
@@ -20,7 +21,7 @@ func (d *DB) Merchant(ctx context.Context, issuer, id string) (*registry.Merchan
 		return m, nil
 	}
 	var document []byte
-	err := d.reads.get(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id = $2`,
+	err := d.reads.Get(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&document})
 	if err != nil {
 		return nil, missing(err, "merchant", id)
@@ -37,7 +38,7 @@ func (d *DB) Merchant(ctx context.Context, issuer, id string) (*registry.Merchan
 // the order of their IDs: at most limit, or [MaxPage].
 func (d *DB) Merchants(ctx context.Context, issuer, after string, limit int) ([]registry.Merchant, error) {
 	var merchants []registry.Merchant
-	err := d.reads.list(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
+	err := d.reads.List(ctx, `SELECT document FROM merchant WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
 		[]any{issuer, after, page(limit)},
 		func(scan func(...any) error) error {
 			var document []byte
@@ -73,7 +74,7 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []registry.Merchant, e 
 		owners := map[named]error{}
 		for i := range merchants {
 			m := &merchants[i]
-			t.changed(ChangedMerchant, m.Issuer, m.ID)
+			t.changed(engine.ChangedMerchant, m.Issuer, m.ID)
 			owner := named{m.Issuer, m.Client}
 			if _, asked := owners[owner]; !asked {
 				owners[owner] = t.exists("client", m.Client, `SELECT 1 FROM client WHERE issuer = $1 AND id = $2`, m.Issuer, m.Client)
@@ -81,7 +82,7 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []registry.Merchant, e 
 			if err := owners[owner]; err != nil {
 				return fmt.Errorf("merchant %q: %w", m.ID, err)
 			}
-			err := t.later(func(int64) error { return nil }, `INSERT INTO merchant (issuer, id, client, document) VALUES ($1, $2, $3, $4)
+			err := t.Later(func(int64) error { return nil }, `INSERT INTO merchant (issuer, id, client, document) VALUES ($1, $2, $3, $4)
 				ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document`,
 				m.Issuer, m.ID, m.Client, documents[i])
 			if err != nil {
@@ -96,9 +97,9 @@ func (d *DB) PutMerchants(ctx context.Context, merchants []registry.Merchant, e 
 // registry.ErrNotFound, one that still has card tokens is registry.ErrConflict.
 func (d *DB) RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(ChangedMerchant, issuer, id)
+		t.changed(engine.ChangedMerchant, issuer, id)
 		var token string
-		err := t.row(`SELECT id FROM card_token WHERE issuer = $1 AND merchant = $2 LIMIT 1`,
+		err := t.Row(`SELECT id FROM card_token WHERE issuer = $1 AND merchant = $2 LIMIT 1`,
 			[]any{issuer, id}, []any{&token})
 		if err == nil {
 			return conflictf("merchant %q still has card tokens, such as %q", id, token)
@@ -135,7 +136,7 @@ func (d *DB) cardToken(ctx context.Context, issuer, id string) (registry.CardTok
 	}
 	key.id = strings.Clone(id) // which may be a part of a whole request
 	token = registry.CardToken{Issuer: issuer, ID: key.id}
-	err := d.reads.get(ctx, `SELECT merchant, scheme FROM card_token WHERE issuer = $1 AND id = $2`,
+	err := d.reads.Get(ctx, `SELECT merchant, scheme FROM card_token WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&token.Merchant, &token.Scheme})
 	if err != nil {
 		return token, missing(err, "card token", id)
@@ -148,7 +149,7 @@ func (d *DB) cardToken(ctx context.Context, issuer, id string) (registry.CardTok
 // given one, in the order of their IDs: at most limit, or [MaxPage].
 func (d *DB) MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]registry.CardToken, error) {
 	var tokens []registry.CardToken
-	err := d.reads.list(ctx, `SELECT id, scheme FROM card_token
+	err := d.reads.List(ctx, `SELECT id, scheme FROM card_token
 		WHERE issuer = $1 AND merchant = $2 AND id > $3 ORDER BY id LIMIT $4`,
 		[]any{issuer, merchant, after, page(limit)},
 		func(scan func(...any) error) error {
@@ -184,7 +185,7 @@ func (d *DB) PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *
 
 // putCardToken asks for each merchant once.
 func (t *tx) putCardToken(c *registry.CardToken, owners map[named]error) error {
-	t.changed(ChangedCardToken, c.Issuer, c.ID)
+	t.changed(engine.ChangedCardToken, c.Issuer, c.ID)
 	owner := named{c.Issuer, c.Merchant}
 	if _, asked := owners[owner]; !asked {
 		owners[owner] = t.exists("merchant", c.Merchant, `SELECT 1 FROM merchant WHERE issuer = $1 AND id = $2`, c.Issuer, c.Merchant)
@@ -192,7 +193,7 @@ func (t *tx) putCardToken(c *registry.CardToken, owners map[named]error) error {
 	if err := owners[owner]; err != nil {
 		return fmt.Errorf("card token %q: %w", c.ID, err)
 	}
-	return t.later(func(changed int64) error {
+	return t.Later(func(changed int64) error {
 		if changed == 0 {
 			return conflictf("card token %q belongs to another merchant", c.ID)
 		}
@@ -206,7 +207,7 @@ func (t *tx) putCardToken(c *registry.CardToken, owners map[named]error) error {
 // registry.ErrNotFound.
 func (d *DB) RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(ChangedCardToken, issuer, id)
+		t.changed(engine.ChangedCardToken, issuer, id)
 		return t.remove("card token", id, `DELETE FROM card_token WHERE issuer = $1 AND id = $2`, issuer, id)
 	})
 	return removed(err, "card token", id)
@@ -222,7 +223,7 @@ func checkBulk(n int) error {
 // exists returns an registry.ErrNotFound unless query finds a row.
 func (t *tx) exists(what, id, query string, args ...any) error {
 	var one int
-	if err := t.row(query, args, []any{&one}); err != nil {
+	if err := t.Row(query, args, []any{&one}); err != nil {
 		return missing(err, what, id)
 	}
 	return nil

@@ -94,7 +94,7 @@ func checkWhole(t *testing.T, d *DB, entries int64) {
 	for _, c := range report.Chains {
 		total += ledger.PlaceOf(c.Last)
 		var seq int64
-		err := d.reads.row(t.Context(), `SELECT seq FROM ledger_chain WHERE id = $1`, []any{c.Chain}, []any{&seq})
+		err := d.reads.Row(t.Context(), `SELECT seq FROM ledger_chain WHERE id = $1`, []any{c.Chain}, []any{&seq})
 		if err != nil || seq != c.Last {
 			t.Errorf("chain %d goes on after entry %s and ends with %s: %v", c.Chain, ledger.ShowSeq(seq), ledger.ShowSeq(c.Last), err)
 		}

@@ -11,13 +11,15 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/postgres"
 )
 
 // chainOf is the chain that a replica goes on with.
 func chainOf(t *testing.T, d *DB) (chain int64) {
 	t.Helper()
 	err := d.writer.do(t.Context(), func(tx *tx) error {
-		chain = ledger.ChainOf(tx.head.seq)
+		chain = ledger.ChainOf(tx.Head.Seq)
 		return nil
 	})
 	if err != nil {
@@ -45,7 +47,7 @@ func seemDead(t *testing.T, url string, d *DB) {
 	mustExec(t, conn, `CREATE FUNCTION seem_dead() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN NEW.seen := now() - interval '2 minutes'; RETURN NEW; END $$`)
 	mustExec(t, conn, fmt.Sprintf(`CREATE TRIGGER seem_dead BEFORE INSERT OR UPDATE ON replica FOR EACH ROW
-		WHEN (NEW.id = '%s') EXECUTE FUNCTION seem_dead()`, feedOf(t, d).replica))
+		WHEN (NEW.id = '%s') EXECUTE FUNCTION seem_dead()`, replicaOf(t, d)))
 	mustExec(t, conn, `UPDATE replica SET seen = seen`)
 }
 
@@ -72,7 +74,7 @@ func TestChains(t *testing.T) {
 		a := startReplica(t, url, Options{})
 		appendTo(t, 3, a)
 		seemDead(t, url, a)
-		l, err := encode(testEntry(1))
+		l, err := engine.Encode(testEntry(1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +84,7 @@ func TestChains(t *testing.T) {
 		slept.Go(func() {
 			err := a.writer.do(context.Background(), func(tx *tx) error {
 				sleep.Do(func() { close(asleep); <-awake })
-				return tx.recordLines([]line{l})
+				return tx.recordLines([]engine.Line{l})
 			})
 			if err != nil {
 				t.Error(err)
@@ -159,7 +161,7 @@ func TestChains(t *testing.T) {
 		mustExec(t, conn, `DELETE FROM ledger_chain WHERE id = 1`)
 		appendTo(t, 2, b)
 		mustExec(t, conn, `DELETE FROM ledger_chain WHERE id = 0`)
-		if err := a.Append(t.Context(), testEntry(0)); !errors.Is(err, errWentBack) {
+		if err := a.Append(t.Context(), testEntry(0)); !errors.Is(err, postgres.ErrWentBack) {
 			t.Errorf("append to a chain that had entries: %v", err)
 		}
 		appendTo(t, 1, b)
