@@ -10,8 +10,8 @@ import (
 	"moneyer/internal/registry"
 )
 
-// LastKnown answers from memory alone, as things were when the database was last
-// heard ([DB.Heard]): for questions that had better get an old answer than none.
+// LastKnown answers from memory alone, as of [DB.Heard]: for questions where a stale
+// answer is better than none.
 // What is not in memory is not registry.ErrNotFound but a failure.
 func (d *DB) LastKnown() LastKnown { return LastKnown{d} }
 

@@ -12,7 +12,7 @@ import (
 // ChangeKind is what another process changed: see Options.Changed.
 type ChangeKind = engine.ChangeKind
 
-// What Options.Changed is told of.
+// What Options.Changed is called for.
 const (
 	ChangedSigningKeys = engine.ChangedSigningKeys
 	ChangedRevocations = engine.ChangedRevocations

@@ -33,7 +33,7 @@ const (
 	MaxBulk = 1000
 )
 
-// Trust is how long memory is believed when nothing is heard of other processes.
+// Trust is how stale memory may be before it is read anew from the database.
 const Trust = engine.Trust
 
 var (
@@ -54,7 +54,7 @@ type Options struct {
 	Queue int
 	// TouchInterval is how often the times of last use are written. 0 means 10 s.
 	TouchInterval time.Duration
-	// Changed, if any, is told that another process changed an issuer's signing keys
+	// Changed, if any, is called when another process changed an issuer's signing keys
 	// or revocations, those with ids or any; of every issuer's when the name is empty.
 	// While it returns an error the store says that it does not know what others changed.
 	Changed func(ctx context.Context, kind ChangeKind, issuer string, ids []string) error
@@ -185,9 +185,9 @@ func (d *DB) Heard() (until time.Time, fresh bool) {
 	return until, engine.Staleness(now, until) < Trust
 }
 
-// Past is now, or what the database's clock says where that is earlier. By it is told
-// what is so old that it can be removed: of several replicas one whose clock is ahead
-// would else remove what the others still need.
+// Past is now, or what the database's clock says where that is earlier. What is old enough
+// to be removed is judged by it: a replica whose clock is ahead would else remove what
+// others still need.
 func (d *DB) Past(ctx context.Context, now time.Time) (time.Time, error) {
 	return d.engine.Past(ctx, now)
 }

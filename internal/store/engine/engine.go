@@ -53,7 +53,7 @@ type Range struct{ First, Keep int64 }
 // Credential is what a client used.
 type Credential struct{ Issuer, Client, ID string }
 
-// Trust is how long memory is believed when nothing is heard of other processes.
+// Trust is how stale memory may be before it is read anew from the database.
 const Trust = time.Second
 
 // Staleness is how long ago everything was known, by the clock that says more: one of

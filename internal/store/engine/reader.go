@@ -73,8 +73,8 @@ func (r *Reader) Row(ctx context.Context, query string, args, dest []any) error 
 	})
 }
 
-// try reads again when a connection turns out to be lost. read must have told nobody
-// anything by then.
+// try reads again when a connection turns out to be lost. read must not have
+// passed anything on by then.
 func (r *Reader) try(ctx context.Context, read func() error) error {
 	err := read()
 	if err == nil || r.faults == nil || errors.Is(err, sql.ErrNoRows) {

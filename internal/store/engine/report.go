@@ -27,7 +27,7 @@ type Status struct {
 // ReplicaStatus is a process that serves a database.
 type ReplicaStatus struct {
 	ID string
-	// Silent is how long ago it was heard. It is gone when that is more than some seconds.
+	// Silent is how long ago its last heartbeat was. It is gone when that is more than some seconds.
 	Silent time.Duration
 }
 

@@ -17,7 +17,7 @@ type Session interface {
 	// Exec runs a statement and returns how many rows it changed.
 	Exec(query string, args ...any) (int64, error)
 	// Later runs a statement whose outcome nothing that follows depends on: it may be
-	// sent together with others. judge is told how many rows it changed, before the commit.
+	// sent together with others. judge is called with how many rows it changed, before the commit.
 	Later(judge func(changed int64) error, query string, args ...any) error
 	// Row reads one row into dest; no row is sql.ErrNoRows.
 	Row(query string, args, dest []any) error
@@ -46,7 +46,7 @@ type Tx struct {
 	Batch   []*Append   // each consumes all of its values or is lost
 	Head    ledger.Head // the end of the chain
 	First   int64       // the first entry that it recorded; 0 if it recorded none
-	Changes []Change    // to the registry, of which other processes must hear
+	Changes []Change    // to the registry, that other processes must learn of
 }
 
 // Append is an entry that waits to be recorded.

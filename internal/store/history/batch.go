@@ -115,7 +115,7 @@ func (l *Ledger) Batches(ctx context.Context, first, last int64, visit func(*Bat
 	}
 }
 
-// chained computes the chain of a batch, and tells whether it leads to where it
+// chained computes the chain of a batch, and reports whether it leads to where it
 // led when the batch was written.
 func (b *Batch) chained() bool {
 	if b.Unreadable != nil || int64(len(b.Lines)) != b.Count || len(b.Previous) != sha256.Size {

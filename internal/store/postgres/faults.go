@@ -27,15 +27,15 @@ var (
 )
 
 // isLost reports whether err is that a connection is no more. One that cannot be made
-// is another matter: to try that again at once is to storm a database in trouble.
+// is another matter: to try that again at once would only add to its load.
 func isLost(err error) bool {
-	var told *pgconn.PgError
+	var refused *pgconn.PgError
 	var dialed *pgconn.ConnectError
 	if errors.As(err, &dialed) {
 		return false
 	}
-	if errors.As(err, &told) {
-		return slices.Contains([]string{"57P01", "57P02", "57P03", "25P03"}, told.Code) || strings.HasPrefix(told.Code, "08")
+	if errors.As(err, &refused) {
+		return slices.Contains([]string{"57P01", "57P02", "57P03", "25P03"}, refused.Code) || strings.HasPrefix(refused.Code, "08")
 	}
 	var network *net.OpError
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &network)
@@ -43,6 +43,6 @@ func isLost(err error) bool {
 
 // isUnstorable reports whether err is that a text has bytes that PostgreSQL takes for none.
 func isUnstorable(err error) bool {
-	var told *pgconn.PgError
-	return errors.As(err, &told) && told.Code == "22021"
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && refused.Code == "22021"
 }

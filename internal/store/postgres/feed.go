@@ -48,11 +48,11 @@ type feed struct {
 }
 
 func (f *feed) healthy(now time.Time) error {
-	silent := engine.Staleness(now, *f.known.Load())
-	if silent < engine.Trust {
+	stale := engine.Staleness(now, *f.known.Load())
+	if stale < engine.Trust {
 		return nil
 	}
-	err := fmt.Errorf("nothing was heard of the database for %s", silent.Round(time.Millisecond))
+	err := fmt.Errorf("nothing was heard of the database for %s", stale.Round(time.Millisecond))
 	if failure := f.failure.Load(); failure != nil {
 		err = fmt.Errorf("%w: %w", err, *failure)
 	}
@@ -98,7 +98,7 @@ func (f *feed) rest(ctx context.Context, most time.Duration) {
 		<-ctx.Done()
 		return
 	}
-	cancel() // the next heartbeat reads what others told meanwhile: they need none of their own
+	cancel() // the next heartbeat reads all that notified meanwhile
 	for err := error(nil); err == nil; {
 		_, err = f.conn.WaitForNotification(ctx)
 	}

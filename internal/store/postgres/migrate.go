@@ -73,7 +73,7 @@ func migrate(ctx context.Context, u *URL, files fs.FS, to int) (m engine.Migrati
 	return m, err
 }
 
-// moveSchema takes the turn among all who would migrate, and goes step by step.
+// moveSchema keeps others who would migrate waiting, and goes step by step.
 func moveSchema(ctx context.Context, conn *pgx.Conn, steps []schemaStep, to int) (m engine.Migration, err error) {
 	if err := script(ctx, conn, `SELECT pg_advisory_xact_lock(7305813);
 		CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL, oldest BIGINT NOT NULL);

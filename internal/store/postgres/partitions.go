@@ -57,8 +57,8 @@ func makePartition(conn *pgx.Conn, d int64) error {
 		CREATE TABLE %[1]s (LIKE ledger_batch INCLUDING ALL);
 		ALTER TABLE ledger_batch ATTACH PARTITION %[1]s FOR VALUES FROM (%[2]d) TO (%[3]d);
 		COMMIT`, name, d*day, (d+1)*day)).ReadAll()
-	var told *pgconn.PgError
-	if errors.As(err, &told) && slices.Contains([]string{"42P07", "42710", "23505"}, told.Code) { // another replica was faster
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && slices.Contains([]string{"42P07", "42710", "23505"}, refused.Code) { // another replica was faster
 		_, err = conn.Exec(context.Background(), "ROLLBACK")
 	}
 	return err

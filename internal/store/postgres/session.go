@@ -19,10 +19,10 @@ import (
 
 // session implements engine.Session. It writes a database that other replicas write, too. Of what it
 // read before a transaction it believes nothing: the end of its chain and the
-// assertions that are used up are read in the transaction, under locks.
+// values that are consumed are read in the transaction, under locks.
 //
 // Statements are gathered and sent together, so that a transaction that appends
-// takes two round trips: one to take the end of the chain and use up assertions,
+// takes two round trips: one to take the end of the chain and consume values,
 // one to record the entries and commit.
 type session struct {
 	url    *URL
@@ -101,13 +101,13 @@ func (s *session) queueEnd(chain int64, read func(end ledger.Head, holder string
 	})
 }
 
-// Changing takes the turn among all who change the registry, and the revision of
-// the change. It waits for it but a moment, for appends wait behind it.
+// Changing locks the registry against other changes, and takes the revision of this
+// one. It waits only a moment, for appends wait behind it.
 func (s *session) Changing(*engine.Tx) error {
 	s.queued.Queue(`SET LOCAL lock_timeout = 200`)
 	_, err := s.Exec(`UPDATE registry_revision SET revision = revision + 1`)
-	var told *pgconn.PgError
-	if errors.As(err, &told) && told.Code == "55P03" {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "55P03" {
 		return engine.ErrNoTurn
 	}
 	return err
@@ -182,7 +182,7 @@ func (s *session) Rollback() {
 
 // Settle waits until the session that sent the COMMIT is over, by the lock that it
 // holds, and looks for the batch. What is found must have reached the standbys, too,
-// before anybody is told of it: a commit of its own, of that lock, proves that.
+// before anybody is answered: a commit of its own, of that lock, proves that.
 func (s *session) Settle(t *engine.Tx) (committed bool, err error) {
 	if err := s.open(); err != nil {
 		return false, err
@@ -219,13 +219,13 @@ func (s *session) Settle(t *engine.Tx) (committed bool, err error) {
 // Passing: a lost connection, a server that starts, stops or changes places, a lock
 // that was not to be had.
 func (s *session) Passing(err error) bool {
-	var told *pgconn.PgError
+	var refused *pgconn.PgError
 	var gone *brokenError
 	if doubtful := (*engine.Doubt)(nil); errors.As(err, &doubtful) {
 		return false
 	}
-	if errors.As(err, &told) {
-		return isLost(err) || slices.Contains([]string{"40001", "40P01", "55P03", "25006", "53300"}, told.Code)
+	if errors.As(err, &refused) {
+		return isLost(err) || slices.Contains([]string{"40001", "40P01", "55P03", "25006", "53300"}, refused.Code)
 	}
 	return errors.As(err, &gone) || errors.Is(err, errUsurped) || errors.Is(err, engine.ErrLost)
 }
@@ -274,12 +274,12 @@ func (s *session) flush() error {
 	batch := s.queued
 	s.queued, s.unjudged = pgx.Batch{}, false
 	err := s.conn.SendBatch(context.Background(), &batch).Close()
-	var told *pgconn.PgError
+	var refused *pgconn.PgError
 	switch {
 	case err == nil, errors.Is(err, sql.ErrNoRows):
 		return err
-	case errors.As(err, &told):
-		if told.SeverityUnlocalized != "ERROR" {
+	case errors.As(err, &refused):
+		if refused.SeverityUnlocalized != "ERROR" {
 			s.drop()
 		}
 		if isUnstorable(err) {

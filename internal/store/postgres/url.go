@@ -205,7 +205,7 @@ func withoutCancel(config *pgx.ConnConfig, wrap func(net.Conn) net.Conn) {
 	}
 }
 
-// deadlineConn is a connection that fails when the other side is silent for too long.
+// deadlineConn is a connection that fails when the other side sends nothing for too long.
 type deadlineConn struct{ net.Conn }
 
 func (c deadlineConn) Read(b []byte) (int, error) {

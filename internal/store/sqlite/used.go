@@ -11,7 +11,7 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// maxUsed bounds the assertions that are remembered at once, each in about 30
+// maxUsed bounds the values that are remembered at once, each in about 30
 // bytes of memory. Beyond it appends are refused: to forget one would be to let
 // it be used twice.
 const maxUsed = 20_000_000
@@ -19,7 +19,7 @@ const maxUsed = 20_000_000
 // errTooManyUsed means that maxUsed is reached.
 var errTooManyUsed = errors.New("more assertions are to be remembered than there is room for; shorter lives of assertions need less")
 
-// used is the set of assertions that were used up and could still come again.
+// used is the set of values that were consumed and could still come again.
 // It is made from the database at the start; after that the writer, which alone
 // writes the file, asks the set and adds to it what it has committed.
 type used struct {
@@ -32,7 +32,7 @@ type used struct {
 
 type usedShard struct {
 	mu sync.Mutex
-	// until is when an assertion may be forgotten, in Unix seconds, rounded up.
+	// until is when a value may be forgotten, in Unix seconds, rounded up.
 	until map[engine.Key]uint32
 }
 
@@ -111,7 +111,7 @@ func (s *usedShard) each(visit func(key engine.Key, until uint32) error) error {
 	return nil
 }
 
-// usedSize is what an assertion takes in used_batch: its key and its until.
+// usedSize is what a value takes in used_batch: its key and its until.
 const usedSize = len(engine.Key{}) + 4
 
 func appendUsed(dst []byte, key engine.Key, until uint32) []byte {

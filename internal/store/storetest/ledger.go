@@ -137,7 +137,7 @@ func goneCallers(t testing.TB, s Store) {
 		t.Errorf("append for a gone caller: %v", err)
 	}
 	if err := s.Append(t.Context(), token(1), use(1, "")); err != nil {
-		t.Errorf("the assertion was used up for a gone caller: %v", err)
+		t.Errorf("the assertion was consumed for a gone caller: %v", err)
 	}
 }
 

@@ -98,7 +98,7 @@ func usedEverywhere(t testing.TB, stores []Store) {
 	}
 }
 
-// dying is the use-up of the n-th of assertions that end one after the other, some
+// dying is the value of the n-th of assertions that end one after the other, some
 // within one second.
 func dying(n int) ledger.Consumed {
 	u := use(n, "")

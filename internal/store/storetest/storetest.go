@@ -140,7 +140,7 @@ func change(action string) *ledger.Entry {
 	return &ledger.Entry{Kind: ledger.KindAdmin, Time: start(), Issuer: issuer, Actor: "suite", Action: action}
 }
 
-// use is the use-up of the n-th assertion.
+// use is the value of the n-th assertion, to be consumed.
 func use(n int, sealed string) ledger.Consumed {
 	return ledger.Consumed{
 		Value: sha256.Sum256(fmt.Append(nil, "assertion ", n)), Until: start().Add(5 * time.Minute), Sealed: []byte(sealed),

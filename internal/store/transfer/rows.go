@@ -117,7 +117,7 @@ func (r *Rows) lastKey() []any {
 	return r.Row(r.N-1, r.Table.Key)
 }
 
-// equal tells whether both hold the same.
+// equal reports whether both hold the same.
 func (r *Rows) equal(other *Rows) bool {
 	for i := range r.Columns {
 		if !reflect.DeepEqual(r.Columns[i].All(), other.Columns[i].All()) {
