@@ -211,7 +211,7 @@ func TestEachRequestHasItsToken(t *testing.T) {
 			}
 		}
 	}
-	if s.Params.Get("merchantId") != "m1" {
+	if s.Params.Get("merchantId") != "demo-merchant" {
 		t.Error("the Source was changed")
 	}
 	same := tokensource.Request{Scope: s.Scope, Params: s.Params, Correlation: "other"}

@@ -237,18 +237,24 @@ func TestCorrelation(t *testing.T) {
 	}
 }
 
-// sourceFor is a Source that is ready to ask.
+// sourceFor is a Source that is ready to ask, with what the profile's demo shows.
 func sourceFor(t testing.TB, name string) *tokensource.Source {
-	s := &tokensource.Source{Profile: builtin(t, name), Issuer: "https://issuer.example"}
-	switch name {
-	case "thales-etp":
+	s := &tokensource.Source{Profile: builtin(t, name), Issuer: "https://issuer.example", Params: url.Values{}}
+	p := s.Profile.Definition()
+	switch p.Demo.Credential {
+	case platform.APIKeyCredential:
 		s.Credential.APIKey = "key-in-the-test"
-		s.Scope = oauth.Scope{"PAYMENT_PASSKEY"}
-		s.Params = url.Values{"merchantId": {"m1"}, "tokens": {"t1", "t2"}}
-	case "thales-d1", "thales-d1-banking":
-		s.Credential = tokensource.Credential{ClientID: "merchant01", Key: newKey(t, "ES256"), Kid: "k1"}
+	case platform.KeyCredential:
+		s.Credential = tokensource.Credential{ClientID: "merchant01", Key: newKey(t, p.Policy.Assertion.Algs[0]), Kid: "k1"}
 	default:
 		s.Credential = tokensource.Credential{ClientID: "shop", Secret: "s3cret-in-the-test"}
+	}
+	for _, param := range p.Wire.Params {
+		if texts := p.Demo.Params[param.Name]; texts != nil {
+			s.Params[param.Name] = texts
+		} else if param.Means == platform.MeansScope && param.Required {
+			s.Scope = p.Demo.Scope
+		}
 	}
 	return s
 }

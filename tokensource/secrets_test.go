@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"moneyer/profile"
 	"moneyer/tokensource"
 )
 
@@ -49,7 +50,7 @@ func TestNothingShowsASecret(t *testing.T) {
 func TestNothingLogsASecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var logged strings.Builder
-		for _, name := range []string{"boltpay", "thales-etp", "thales-d1"} {
+		for _, name := range profile.BuiltinNames() {
 			s := sourceFor(t, name)
 			s.Logger = textLogger(&logged)
 			sent := ""

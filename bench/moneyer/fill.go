@@ -95,12 +95,12 @@ func (f *filling) one(ctx context.Context) error {
 			return err
 		}
 	}
-	merchant := registry.Merchant{Issuer: etp, ID: merchantID, Client: id(0), Attributes: map[string]registry.Attribute{"trId": {Text: "40010012345"}}}
-	if err := f.db.PutMerchants(ctx, []registry.Merchant{merchant}, f.entry(etp, "merchant.add")); err != nil {
+	account := registry.Account{Issuer: etp, ID: merchantID, Client: id(0), Attributes: map[string]registry.Attribute{"trId": {Text: "40010012345"}}}
+	if err := f.db.PutAccounts(ctx, []registry.Account{account}, f.entry(etp, "account.add")); err != nil {
 		return err
 	}
-	card := registry.CardToken{Issuer: etp, ID: cardToken, Merchant: merchantID, Scheme: "visa"}
-	return f.db.PutCardTokens(ctx, []registry.CardToken{card}, f.entry(etp, "card-token.add"))
+	item := registry.Item{Issuer: etp, ID: cardToken, Account: merchantID, Kind: "visa"}
+	return f.db.PutItems(ctx, []registry.Item{item}, f.entry(etp, "item.add"))
 }
 
 // many clients with the issuer for plain OAuth 2.0.

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net/http"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 	"moneyer/internal/config"
 	"moneyer/internal/jose"
 	"moneyer/oauth"
@@ -46,7 +45,7 @@ copy. The server knows the public half alone.`,
 			if out == "" {
 				return usagef("--out is missing: the file to write, such as %s-admin.json", args[0])
 			}
-			scope := oauth.Scope{admin.ScopeRead, admin.ScopeWrite}
+			scope := oauth.Scope{adminapi.ScopeRead, adminapi.ScopeWrite}
 			if readOnly {
 				scope = scope[:1]
 			}
@@ -64,53 +63,37 @@ func (o *onboarding) addAdmin(ctx context.Context, name string, scope oauth.Scop
 	if err != nil {
 		return err
 	}
-	file, public, err := api.successor(name, out)
+	file, public, err := api.Successor(name, out)
 	if err != nil {
 		return trouble(err)
 	}
-	err = writeAdminFile(out, file)
+	err = file.Write(out)
 	if errors.Is(err, fs.ErrExist) {
 		return usagef("%s exists and is not overwritten", out)
 	}
 	if err != nil {
 		return trouble(err)
 	}
-	if err := api.register(ctx, &file, scope, public); err != nil {
+	if err := register(ctx, api.At(config.AdminIssuer), &file, scope, public); err != nil {
 		return errors.Join(err, os.Remove(out))
 	}
-	if api.TLSCert != "" {
+	if api.File.TLSCert != "" {
 		o.note("the listener may want a client certificate of %s's own: name it as tls_cert and tls_key in %s", name, out)
 	}
 	answer := map[string]string{"client_id": name, "kid": file.Kid, "scope": scope.String(), "file": out}
 	return o.done(answer, "administrator %s is registered with scope %q; %s is for it alone", name, scope, out)
 }
 
-// successor makes the content of an admin file at out for another client, with a
-// new key, whose public half it returns.
-func (api *adminAPI) successor(client, out string) (adminFile, *jose.PublicKey, error) {
-	file := adminFile{URL: api.URL, Issuer: api.Issuer, ClientID: client}
-	public, err := file.newKey()
-	if err != nil {
-		return file, nil, err
-	}
-	if file.TLSCA = api.TLSCA; file.TLSCA != "" && filepath.Dir(out) != filepath.Dir(api.file) {
-		file.TLSCA, err = filepath.Abs(beside(api.file, api.TLSCA))
-	}
-	return file, public, err
-}
-
 // register makes the client of an admin file and gives it the key. A client that
 // got none is taken back.
-func (api *adminAPI) register(ctx context.Context, file *adminFile, scope oauth.Scope, public *jose.PublicKey) error {
-	clients := api.path("issuers", config.AdminIssuer, "clients")
-	client := map[string]any{"id": file.ClientID, "scope": scope.String(), "grants": []oauth.GrantType{oauth.JWTBearer}}
-	if err := api.do(ctx, http.MethodPost, clients, client, nil); err != nil {
+func register(ctx context.Context, at *adminclient.Issuer, file *adminclient.File, scope oauth.Scope, public *jose.PublicKey) error {
+	words, grants := scope.String(), []oauth.GrantType{oauth.JWTBearer}
+	client := adminapi.NewClient{ID: file.ClientID, ClientChange: adminapi.ClientChange{Scope: &words, Grants: &grants}}
+	if _, err := at.AddClient(ctx, client); err != nil {
 		return err
 	}
-	path := api.path("issuers", config.AdminIssuer, "clients", file.ClientID)
-	key := map[string]any{"kid": file.Kid, "key": string(public.PEM())}
-	if err := api.do(ctx, http.MethodPost, path+"/keys", key, nil); err != nil {
-		return errors.Join(err, api.do(ctx, http.MethodDelete, path, nil, nil))
+	if _, err := at.AddKey(ctx, file.ClientID, adminapi.NewKey{Kid: file.Kid, Key: string(public.PEM())}); err != nil {
+		return errors.Join(err, at.RemoveClient(ctx, file.ClientID))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"moneyer/internal/adminclient"
 	"net"
 	"os"
 	"path/filepath"
@@ -82,30 +83,30 @@ tls_key = "server.key"
 client_ca = "ca.crt"`
 	})
 	i.serve()
-	plain, err := readAdminFile(i.adminFile)
+	plain, err := adminclient.ReadFile(i.adminFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	refuses := func(code int, text string, change func(*adminFile)) {
+	refuses := func(code int, text string, change func(*adminclient.File)) {
 		t.Helper()
 		file := plain
 		change(&file)
 		if err := os.Remove(i.adminFile); err != nil {
 			t.Fatal(err)
 		}
-		if err := writeAdminFile(i.adminFile, file); err != nil {
+		if err := file.Write(i.adminFile); err != nil {
 			t.Fatal(err)
 		}
 		if got, out := i.cli("client", "list", "--issuer", "plain"); got != code || !strings.Contains(out, text) {
 			t.Errorf("exit code %d, want %d and %q:\n%s", got, code, text, out)
 		}
 	}
-	refuses(exitTrouble, "name its certificate as tls_ca in "+i.adminFile, func(*adminFile) {})
-	refuses(exitTrouble, "name one as tls_cert and tls_key in "+i.adminFile, func(f *adminFile) { f.TLSCA = "ca.crt" })
-	refuses(exitUsage, "nowhere.crt", func(f *adminFile) { f.TLSCA = "nowhere.crt" })
-	refuses(exitUsage, "ca.key holds no certificate", func(f *adminFile) { f.TLSCA = "ca.key" })
-	refuses(exitUsage, "tls_cert", func(f *adminFile) { f.TLSCA, f.TLSCert, f.TLSKey = "ca.crt", "alice.crt", "ca.key" })
-	refuses(exitOK, "shop", func(f *adminFile) { f.TLSCA, f.TLSCert, f.TLSKey = "ca.crt", "alice.crt", "alice.key" })
+	refuses(exitTrouble, "name its certificate as tls_ca in "+i.adminFile, func(*adminclient.File) {})
+	refuses(exitTrouble, "name one as tls_cert and tls_key in "+i.adminFile, func(f *adminclient.File) { f.TLSCA = "ca.crt" })
+	refuses(exitUsage, "nowhere.crt", func(f *adminclient.File) { f.TLSCA = "nowhere.crt" })
+	refuses(exitUsage, "ca.key holds no certificate", func(f *adminclient.File) { f.TLSCA = "ca.key" })
+	refuses(exitUsage, "tls_cert", func(f *adminclient.File) { f.TLSCA, f.TLSCert, f.TLSKey = "ca.crt", "alice.crt", "ca.key" })
+	refuses(exitOK, "shop", func(f *adminclient.File) { f.TLSCA, f.TLSCert, f.TLSKey = "ca.crt", "alice.crt", "alice.key" })
 
 	// A file for another administrator elsewhere trusts the same authority, and has
 	// to name a certificate of its own.
@@ -113,13 +114,13 @@ client_ca = "ca.crt"`
 	if out := i.does("admin", "add", "bob", "--out", other); !strings.Contains(out, "note: the listener may want a client certificate") {
 		t.Errorf("no note in %s", out)
 	}
-	bob, err := readAdminFile(other)
+	bob, err := adminclient.ReadFile(other)
 	if err != nil || bob.TLSCA != filepath.Join(i.dir, "ca.crt") || bob.TLSCert != "" || bob.TLSKey != "" {
 		t.Errorf("%v: tls_ca %q, tls_cert %q", err, bob.TLSCA, bob.TLSCert)
 	}
 	beside := filepath.Join(i.dir, "carol.json")
 	i.does("admin", "add", "carol", "--out", beside)
-	if carol, err := readAdminFile(beside); err != nil || carol.TLSCA != "ca.crt" {
+	if carol, err := adminclient.ReadFile(beside); err != nil || carol.TLSCA != "ca.crt" {
 		t.Errorf("%v: tls_ca %q", err, carol.TLSCA)
 	}
 }

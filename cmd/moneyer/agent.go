@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -105,32 +102,24 @@ func (a *app) praise(file string, cfg *agent.Config) error {
 
 // agent serves until ctx ends, reloads when it is told, and drains.
 func (a *app) agent(ctx context.Context, cfg *agent.Config, reload func() (*agent.Config, error)) error {
-	log := newLog(a.err, config.Log(cfg.Log))
+	log := config.Log(cfg.Log).New(a.err)
 	listener, err := agent.Listen(ctx, cfg)
 	if err != nil {
 		return trouble(err)
 	}
-	hangups := make(chan os.Signal, 1)
-	signal.Notify(hangups, syscall.SIGHUP)
-	defer signal.Stop(hangups)
+	hangups, stop := notifyHangups()
+	defer stop()
 	running := agent.New(cfg, log, a.now)
 	ended := make(chan error, 1)
 	go func() { ended <- running.Serve(listener) }()
 	log.Info("serving", "version", version, "address", listener.Addr().String(), "tokens", len(cfg.Tokens), "upstreams", len(cfg.Upstreams), "files", len(cfg.Files))
-	for ctx.Err() == nil && err == nil {
-		select {
-		case <-hangups:
-			reloadAgent(running, reload, log)
-		case err = <-ended:
-		case <-ctx.Done():
-		}
-	}
-	hurry, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM) // a second signal cuts the wait short
-	defer stop()
-	limited, cancel := context.WithTimeout(hurry, cfg.DrainTimeout)
+	err = waitForStop(ctx, hangups, ended, func() { reloadAgent(running, reload, log) })
+	bounded, done := untilSecondSignal()
+	defer done()
+	bounded, cancel := context.WithTimeout(bounded, cfg.DrainTimeout)
 	defer cancel()
 	log.Info("stopping")
-	if err = errors.Join(err, running.Shutdown(limited)); err != nil {
+	if err = errors.Join(err, running.Shutdown(bounded)); err != nil {
 		return trouble(err)
 	}
 	log.Info("stopped")

@@ -2,11 +2,8 @@ package main
 
 import (
 	"cmp"
-	"crypto"
 	"encoding/json"
 	"fmt"
-	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -66,9 +63,7 @@ used: do not paste it into a web page.`,
 	flags.StringVar(&f.id, "jti", "", "jti (default a fresh random one)")
 	flags.BoolVar(&f.noID, "no-jti", false, "leave jti out")
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "make it for client authentication (RFC 7523 section 2.2), as {issuer}/revoke and /introspect want it, instead of as the grant")
-	complete(c, "client")
-	complete(c, "issuer")
-	complete(c, "audience")
+	completeNothing(c, "client", "issuer", "audience")
 	c.MarkFlagsMutuallyExclusive("jti", "no-jti")
 	return c
 }
@@ -184,59 +179,4 @@ func (a *app) printAssertion(signed string) error {
 		Header    json.RawMessage `json:"header"`
 		Claims    json.RawMessage `json:"claims"`
 	}{signed, header, jws.Payload})
-}
-
-// signerFlags name a private key and how it is registered.
-type signerFlags struct{ key, kid, alg string }
-
-func (f *signerFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.key, "key", "", "file with the private key, PEM or JWK ('-' reads standard input)")
-	c.Flags().StringVar(&f.kid, "kid", "", "the name under which the public key is registered (default its thumbprint, where the platform requires a kid)")
-	c.Flags().StringVar(&f.alg, "alg", "", "algorithm: "+strings.Join(algs(), ", ")+" (default the natural one of the key; RS256 for RSA)")
-	complete(c, "kid")
-	complete(c, "alg", algs()...)
-}
-
-// loadSigner reads the private key and settles its kid.
-func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer, kid string, err error) {
-	if f.key == "" {
-		return nil, "", usagef("--key is missing: the file with your private key, as 'moneyer keygen' makes it")
-	}
-	data, err := a.readFile(f.key)
-	if err != nil {
-		return nil, "", usagef("--key: %w", err)
-	}
-	if key, err = assertion.ParseKey(data); err != nil {
-		return nil, "", usagef("--key %s: %w", f.key, keyAdvice(plain(err)))
-	}
-	a.warnIfOpen(f.key)
-	natural, err := jose.KeyAlg(key.Public())
-	if err != nil {
-		return nil, "", usagef("--key %s: %w", f.key, keyAdvice(err))
-	}
-	algs := p.Policy.Assertion.Algs
-	if alg := cmp.Or(f.alg, string(natural)); !slices.Contains(algs, alg) {
-		return nil, "", usagef("--key %s is for %s, and profile %s takes %s: make one with 'moneyer keygen --alg %s'", f.key, alg, p.Name, strings.Join(algs, ", "), algs[0])
-	}
-	if f.kid != "" || p.Policy.Assertion.Kid == platform.KidOptional {
-		return key, f.kid, nil
-	}
-	if kid, err = assertion.Thumbprint(key); err != nil {
-		return nil, "", usage(plain(err))
-	}
-	a.note("%s requires a kid and none was given: using the key's thumbprint, %s", p.Name, kid)
-	return key, kid, nil
-}
-
-// warnIfOpen tells of a private key that others on this machine can read.
-func (a *app) warnIfOpen(name string) {
-	info, err := os.Stat(name)
-	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		a.note("others on this machine may read %s: chmod 600 %[1]s", name)
-	}
-}
-
-// note tells the person something beside the answer.
-func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.err, "moneyer: note: "+format+"\n", args...)
 }

@@ -2,19 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/admin"
-	"moneyer/internal/store"
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 )
 
 func (o *onboarding) backupCommand() *cobra.Command {
@@ -55,11 +52,11 @@ func (o *onboarding) backup(ctx context.Context, path string) error {
 	if err != nil {
 		return usage(err)
 	}
-	size, err := api.copyTo(ctx, file)
+	size, err := copyTo(ctx, api, file)
 	err = errors.Join(err, file.Close())
-	var v admin.Verified
+	var v adminapi.Verified
 	if err == nil {
-		v, err = api.verifyCopy(ctx, path)
+		v, err = verifyCopy(ctx, api, path)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(path))
@@ -68,18 +65,10 @@ func (o *onboarding) backup(ctx context.Context, path string) error {
 }
 
 // copyTo asks for the copy and has it on the disk when it returns.
-func (api *adminAPI) copyTo(ctx context.Context, file *os.File) (int64, error) {
-	resp, err := api.send(ctx, http.MethodGet, api.path("backup"), "", nil)
+func copyTo(ctx context.Context, api *adminclient.Client, file *os.File) (int64, error) {
+	size, err := api.Backup(ctx, file)
 	if err != nil {
 		return 0, err
-	}
-	defer func() { _ = resp.Body.Close() }() // it was only read
-	size, err := io.Copy(file, resp.Body)
-	if err == nil && size != resp.ContentLength {
-		err = io.ErrUnexpectedEOF
-	}
-	if err != nil {
-		return 0, trouble(fmt.Errorf("the copy ends early: %w", err))
 	}
 	if err := errors.Join(file.Sync(), syncFolder(filepath.Dir(file.Name()))); err != nil {
 		return 0, trouble(err)
@@ -96,7 +85,7 @@ func syncFolder(path string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-func (o *onboarding) backedUp(path string, size int64, v *admin.Verified) error {
+func (o *onboarding) backedUp(path string, size int64, v *adminapi.Verified) error {
 	if !o.json {
 		fmt.Fprintf(o.out, "%s holds the store: %d octets\n", path, size)
 		return o.verified(v)
@@ -108,53 +97,14 @@ func (o *onboarding) backedUp(path string, size int64, v *admin.Verified) error 
 }
 
 // verifyCopy verifies the ledger of a copy that the server made, with its key.
-func (api *adminAPI) verifyCopy(ctx context.Context, path string) (v admin.Verified, err error) {
-	told, err := api.checkpointKey(ctx)
+func verifyCopy(ctx context.Context, api *adminclient.Client, path string) (v adminapi.Verified, err error) {
+	told, err := api.CheckpointKey(ctx)
 	if err != nil {
 		return v, err
 	}
-	key, err := admin.ParseCheckpointKey(told.Key)
+	key, err := adminapi.ParseCheckpointKey(told.Key)
 	if err != nil {
 		return v, trouble(err)
 	}
 	return verifyStore(ctx, path, key)
-}
-
-// verifyStore follows the chains of the ledger in a store's file.
-func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (admin.Verified, error) {
-	report, err := store.VerifyFile(ctx, path, key)
-	if errors.Is(err, fs.ErrNotExist) {
-		return admin.Verified{}, usage(err)
-	}
-	if err != nil {
-		return admin.Verified{}, trouble(err)
-	}
-	return admin.ShowVerified(&report, key), nil
-}
-
-// copyStore makes a consistent copy of the store and opens it. Its name is gone
-// by then, so that not even a process that is killed leaves it behind.
-func (e *estate) copyStore(ctx context.Context) (file *os.File, err error) {
-	if !e.copying.TryLock() {
-		return nil, fs.ErrExist
-	}
-	defer e.copying.Unlock()
-	path := e.copyPath
-	if path == "" {
-		folder, err := os.MkdirTemp("", "moneyer-backup-") // which nobody else may enter
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = os.RemoveAll(folder) }()
-		path = filepath.Join(folder, "moneyer.db")
-	}
-	if err := e.db.Backup(ctx, path); err != nil {
-		return nil, err
-	}
-	file, err = os.Open(path)
-	if err := errors.Join(err, os.Remove(path)); err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	return file, nil
 }

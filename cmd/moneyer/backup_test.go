@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"database/sql"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"moneyer/internal/adminclient"
 	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
@@ -133,17 +133,17 @@ func TestBackupThatBreaksOff(t *testing.T) {
 			defer server.Close()
 			file := filepath.Join(t.TempDir(), "backup.db")
 			var out bytes.Buffer
-			o := &onboarding{app: &app{out: &out, now: time.Now}, api: &adminAPI{adminFile: adminFile{URL: server.URL}, http: server.Client()}}
+			o := &onboarding{app: &app{out: &out, now: time.Now}, api: adminclient.New("", adminclient.File{URL: server.URL}, server.Client())}
 			err := o.backup(t.Context(), file)
-			there, _ := exists(file)
+			_, missing := os.Lstat(file)
+			there := missing == nil
 			if c.code == exitOK {
 				if err != nil || !there {
 					t.Errorf("%v, there: %t", err, there)
 				}
 				return
 			}
-			var f *failure
-			if !errors.As(err, &f) || f.code != c.code || !strings.Contains(err.Error(), c.text) || there {
+			if err == nil || failureOf(err).code != c.code || !strings.Contains(err.Error(), c.text) || there {
 				t.Errorf("%v, there: %t; want exit code %d, %q", err, there, c.code, c.text)
 			}
 		})

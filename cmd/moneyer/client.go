@@ -1,16 +1,18 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
-	"net/http"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -25,7 +27,7 @@ for it may carry, and its attributes feed the claims that the profile takes from
 them ('moneyer profile show PROFILE').`,
 		Example: `  moneyer client add merchant01 --issuer d1 --scope d1-s2s:api:merchant-gtw
   moneyer key add merchant01 public.pem --issuer d1 --kid key-1`,
-	}, o.clientAdd(), o.clientShow(), o.clientList(), o.clientSet(), o.clientSwitch("disable", true), o.clientSwitch("enable", false), o.clientRemove())
+	}, append(o.clientSwitches(), o.clientAdd(), o.clientShow(), o.clientList(), o.clientSet(), o.clientRemove())...)
 }
 
 // clientFlags are what can be said of a client.
@@ -47,65 +49,61 @@ func (f *clientFlags) add(c *cobra.Command) {
 	f.attributes.add(c)
 }
 
-// members are those of the flags that were given.
-func (f *clientFlags) members(c *cobra.Command) (map[string]any, error) {
-	members := map[string]any{}
-	for flag, value := range map[string]string{"name": f.name, "scope": f.scope, "jwks-uri": f.jwksURI} {
-		if c.Flags().Changed(flag) {
-			members[strings.ReplaceAll(flag, "-", "_")] = value
-		}
-	}
-	if c.Flags().Changed("introspects") {
-		members["introspects"] = f.introspects
-	}
+// change is what the flags that were given ask for.
+func (f *clientFlags) change(c *cobra.Command) (adminapi.ClientChange, error) {
+	change := adminapi.ClientChange{Name: given(c, "name", f.name), Scope: given(c, "scope", f.scope),
+		JWKSURI: given(c, "jwks-uri", f.jwksURI), Introspects: given(c, "introspects", f.introspects)}
 	if c.Flags().Changed("grant") {
 		grants := []oauth.GrantType{}
 		for _, name := range f.grants {
-			if name == "jwt-bearer" {
-				name = string(oauth.JWTBearer)
-			}
-			if name != "" {
+			switch name {
+			case "":
+			case "jwt-bearer":
+				grants = append(grants, oauth.JWTBearer)
+			default:
 				grants = append(grants, oauth.GrantType(name))
 			}
 		}
-		members["grants"] = grants
+		change.Grants = &grants
 	}
-	return members, f.attributes.put(members)
+	var err error
+	change.Attributes, err = f.attributes.read()
+	return change, err
 }
 
-// attributeFlags are the attributes of a client or merchant.
+// attributeFlags are the attributes of a client or account.
 type attributeFlags struct{ texts, lists []string }
 
 func (f *attributeFlags) add(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.texts, "attribute", nil, "an attribute, `name=value`; without a value it is taken away; repeat for more")
 	c.Flags().StringArrayVar(&f.lists, "attribute-list", nil, "an attribute that is a list, `name=a,b`; repeat for more")
-	complete(c, "attribute")
-	complete(c, "attribute-list")
+	completeNothing(c, "attribute", "attribute-list")
 }
 
-// put puts the attributes among the members of a request.
-func (f *attributeFlags) put(members map[string]any) error {
-	attributes := map[string]any{}
+// read reads the attributes by name: nil takes one away.
+func (f *attributeFlags) read() (map[string]*registry.Attribute, error) {
+	unnamed := func(pair string) bool { return strings.IndexByte(pair, '=') < 1 }
+	switch {
+	case slices.ContainsFunc(f.texts, unnamed):
+		return nil, usagef("--attribute is written name=value")
+	case slices.ContainsFunc(f.lists, unnamed):
+		return nil, usagef("--attribute-list is written name=a,b")
+	case len(f.texts)+len(f.lists) == 0:
+		return nil, nil
+	}
+	attributes := map[string]*registry.Attribute{}
 	for _, pair := range f.texts {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return usagef("--attribute is written name=value")
-		}
+		name, value, _ := strings.Cut(pair, "=")
 		if attributes[name] = nil; value != "" {
-			attributes[name] = value
+			attributes[name] = &registry.Attribute{Text: value}
 		}
 	}
 	for _, pair := range f.lists {
-		name, value, ok := strings.Cut(pair, "=")
-		if !ok || name == "" {
-			return usagef("--attribute-list is written name=a,b")
-		}
-		attributes[name] = strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
+		name, value, _ := strings.Cut(pair, "=")
+		list := strings.FieldsFunc(value, func(r rune) bool { return r == ',' })
+		attributes[name] = &registry.Attribute{List: list, IsList: true}
 	}
-	if len(attributes) > 0 {
-		members["attributes"] = attributes
-	}
-	return nil
+	return attributes, nil
 }
 
 func (o *onboarding) clientAdd() *cobra.Command {
@@ -114,20 +112,19 @@ func (o *onboarding) clientAdd() *cobra.Command {
 		Use:   "add CLIENT",
 		Short: "Register a client",
 		Example: `  moneyer client add merchant01 --issuer d1 --scope d1-s2s:api:merchant-gtw --name "The merchant"
-  moneyer client add shop --issuer bolt --scope "openid roles" --attribute accountId=42 --attribute-list roles=buyer,seller`,
+  moneyer client add gateway --issuer shop --scope "orders:read" --attribute region=eu --attribute-list roles=buyer,seller`,
 		Args: wants("CLIENT"),
 		RunE: func(c *cobra.Command, args []string) error {
-			members, err := f.members(c)
+			change, err := f.change(c)
 			if err != nil {
 				return err
 			}
-			api, path, err := o.below(c.Context(), "clients")
+			at, err := o.at(c.Context())
 			if err != nil {
 				return err
 			}
-			members["id"] = args[0]
-			var made admin.Client
-			if err := api.do(c.Context(), http.MethodPost, path, members, &made); err != nil {
+			made, err := at.AddClient(c.Context(), adminapi.NewClient{ID: args[0], ClientChange: change})
+			if err != nil {
 				return err
 			}
 			return o.done(made, "client %s is registered with issuer %s; next give it a key, a secret or an API key", made.ID, made.Issuer)
@@ -143,22 +140,18 @@ func (o *onboarding) clientShow() *cobra.Command {
 		Short:             "Show a client with its keys and secrets, and when each was last used",
 		Example:           `  moneyer client show merchant01 --issuer d1`,
 		Args:              wants("CLIENT"),
-		ValidArgsFunction: o.completeIDs("clients"),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, path, err := o.below(c.Context(), "clients", args[0])
+		ValidArgsFunction: o.completeClients,
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			client, err := at.ShowClient(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			var client admin.Client
-			if err := api.do(c.Context(), http.MethodGet, path, nil, &client); err != nil {
-				return err
-			}
 			return o.showClient(&client)
-		},
+		}),
 	}
 }
 
-func (o *onboarding) showClient(client *admin.Client) error {
+func (o *onboarding) showClient(client *adminapi.Client) error {
 	if o.json {
 		return o.printJSON(client)
 	}
@@ -184,13 +177,13 @@ func (o *onboarding) showClient(client *admin.Client) error {
 	}
 	if len(client.Keys) > 0 {
 		fmt.Fprintln(o.out)
-		if err := o.table(keyHeading, o.keyRows(client.Keys)); err != nil {
+		if err := o.table(keyHeading, rowsOf(client.Keys, o.keyRow)); err != nil {
 			return err
 		}
 	}
 	if len(client.Secrets) > 0 {
 		fmt.Fprintln(o.out)
-		return o.table(secretHeading, o.secretRows(client.Secrets))
+		return o.table(secretHeading, rowsOf(client.Secrets, o.secretRow))
 	}
 	return nil
 }
@@ -216,22 +209,12 @@ func (o *onboarding) clientList() *cobra.Command {
 		Short:   "List the clients of an issuer",
 		Example: `  moneyer client list --issuer d1 --json`,
 		Args:    noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			api, path, err := o.below(c.Context(), "clients")
-			if err != nil {
-				return err
-			}
-			clients, err := list[admin.Client](c.Context(), api, path)
-			if err != nil {
-				return err
-			}
-			var rows [][]string
-			for i := range clients {
-				cl := &clients[i]
-				rows = append(rows, []string{visible(cl.ID), visible(cl.Name), o.enabled(cl.Disabled), visible(cl.Scope), o.when(cl.Created, "")})
-			}
-			return o.shown(clients, []string{"CLIENT", "NAME", "STATE", "SCOPE", "REGISTERED"}, rows)
-		},
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
+			clients, err := at.Clients(ctx)
+			return show(o, clients, err, []string{"CLIENT", "NAME", "STATE", "SCOPE", "REGISTERED"}, func(c *adminapi.Client) []string {
+				return []string{visible(c.ID), visible(c.Name), o.enabled(c.Disabled), visible(c.Scope), o.when(c.Created, "")}
+			})
+		}),
 	}
 }
 
@@ -241,77 +224,55 @@ func (o *onboarding) clientSet() *cobra.Command {
 		Use:   "set CLIENT",
 		Short: "Change a client: what no flag names stays as it is",
 		Example: `  moneyer client set merchant01 --issuer d1 --scope "a b"
-  moneyer client set shop --issuer bolt --attribute-list roles=buyer --attribute accountId=
+  moneyer client set gateway --issuer shop --attribute-list roles=buyer --attribute region=
   moneyer client set gateway --issuer bolt --introspects=true`,
 		Args:              wants("CLIENT"),
-		ValidArgsFunction: o.completeIDs("clients"),
+		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
-			members, err := f.members(c)
+			change, err := f.change(c)
 			if err != nil {
 				return err
 			}
-			if len(members) == 0 {
+			if reflect.ValueOf(change).IsZero() {
 				return usagef("nothing to change: give --name, --scope, --grant, --attribute, --attribute-list, --jwks-uri or --introspects")
 			}
-			return o.patchClient(c, args[0], members, "changed")
+			at, err := o.at(c.Context())
+			if err != nil {
+				return err
+			}
+			return o.setClient(c.Context(), at, args[0], change, "changed")
 		},
 	}
 	f.add(c)
 	return c
 }
 
-func (o *onboarding) clientSwitch(verb string, disabled bool) *cobra.Command {
-	short := "Let a client get tokens again"
-	if disabled {
-		short = "Let a client get no more tokens, from now on"
-	}
-	return &cobra.Command{
-		Use:               verb + " CLIENT",
-		Short:             short,
-		Example:           `  moneyer client ` + verb + ` merchant01 --issuer d1`,
-		Args:              wants("CLIENT"),
-		ValidArgsFunction: o.completeIDs("clients"),
-		RunE: func(c *cobra.Command, args []string) error {
-			return o.patchClient(c, args[0], map[string]any{"disabled": disabled}, verb+"d")
-		},
-	}
+func (o *onboarding) clientSwitches() []*cobra.Command {
+	return o.switches([]string{"CLIENT"}, "Let a client get no more tokens, from now on", "Let a client get tokens again",
+		func(verb string) string { return "  moneyer client " + verb + " merchant01 --issuer d1" },
+		func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error {
+			return o.setClient(ctx, at, args[0], adminapi.ClientChange{Disabled: &disabled}, done)
+		})
 }
 
-func (o *onboarding) patchClient(c *cobra.Command, id string, members map[string]any, what string) error {
-	api, path, err := o.below(c.Context(), "clients", id)
+func (o *onboarding) setClient(ctx context.Context, at *adminclient.Issuer, id string, change adminapi.ClientChange, done string) error {
+	client, err := at.SetClient(ctx, id, change)
 	if err != nil {
 		return err
 	}
-	var client admin.Client
-	if err := api.do(c.Context(), http.MethodPatch, path, members, &client); err != nil {
-		return err
-	}
-	return o.done(client, "client %s of issuer %s is %s (revision %s)", client.ID, client.Issuer, what, strconv.FormatInt(client.Revision, 10))
+	return o.done(client, "client %s of issuer %s is %s (revision %s)", client.ID, client.Issuer, done, strconv.FormatInt(client.Revision, 10))
 }
 
 func (o *onboarding) clientRemove() *cobra.Command {
 	return &cobra.Command{
 		Use:               "remove CLIENT",
 		Short:             "Remove a client with its keys and secrets",
-		Long:              "Remove a client with its keys and secrets. The ledger keeps what it did. A client\nthat still owns merchants stays.",
+		Long:              "Remove a client with its keys and secrets. The ledger keeps what it did. A client\nthat still owns accounts stays.",
 		Example:           `  moneyer client remove merchant01 --issuer d1`,
 		Args:              wants("CLIENT"),
-		ValidArgsFunction: o.completeIDs("clients"),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, path, err := o.below(c.Context(), "clients", args[0])
-			if err != nil {
-				return err
-			}
-			if err := api.do(c.Context(), http.MethodDelete, path, nil, nil); err != nil {
-				return err
-			}
-			return o.removed("client", args[0], "with its keys and secrets")
-		},
+		ValidArgsFunction: o.completeClients,
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			return o.removed(at.RemoveClient(ctx, args[0]), "client", args[0], "with its keys and secrets")
+		}),
 	}
-}
-
-// removed tells what was removed.
-func (o *onboarding) removed(what, name, more string) error {
-	answer := map[string]string{"removed": what, "id": name, "issuer": o.issuer}
-	return o.done(answer, "%s", strings.TrimSpace(fmt.Sprintf("%s %s of issuer %s is removed %s", what, name, o.issuer, more)))
 }

@@ -78,7 +78,7 @@ func newCrashFixture(t *testing.T) *crashFixture {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if f.signer, err = assertion.NewSigner(key, "", demoKid, ""); err != nil {
+	if f.signer, err = assertion.NewSigner(key, "", "demo-1", ""); err != nil {
 		t.Fatal(err)
 	}
 	f.kill(t)
@@ -170,7 +170,7 @@ func (f *crashFixture) loadUntilKilled(t *testing.T, enough int) (lost []*attemp
 }
 
 func (f *crashFixture) newAttempt() *attempt {
-	a := assertion.Assertion{Issuer: demoClient, Subject: demoClient, Audience: []string{"stg"}, Expiry: time.Now().Add(10 * time.Minute)}
+	a := assertion.Assertion{Issuer: "demo-gtw01", Subject: "demo-gtw01", Audience: []string{"stg"}, Expiry: time.Now().Add(10 * time.Minute)}
 	if rand.IntN(2) == 0 {
 		a.ID = assertion.NewID() // else the signature stands for the assertion
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
@@ -73,9 +72,7 @@ Moneyer can ask the server itself, with --admin and --issuer-name.`,
 		c.MarkFlagsMutuallyExclusive("admin", other)
 		c.MarkFlagsMutuallyExclusive("issuer-name", other)
 	}
-	for _, name := range []string{"issuer", "issuer-name", "kid", "client", "audience-name", "now"} {
-		complete(c, name)
-	}
+	completeNothing(c, "issuer", "issuer-name", "kid", "client", "audience-name", "now")
 	complete(c, "alg", "RS256", "PS256")
 	return c
 }
@@ -162,7 +159,7 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
 	}
 	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName}
-	api, path, err := o.below(ctx, "explain")
+	at, err := o.at(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -170,12 +167,12 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 	if err != nil {
 		return nil, err
 	}
-	question := map[string]any{"assertion": token}
+	question := adminapi.Question{Assertion: token}
 	if f.clientAuth {
-		question["use"] = admin.UseClientAuth
+		question.Use = adminapi.UseClientAuth
 	}
-	var told admin.Findings
-	if err := api.do(ctx, http.MethodPost, path, question, &told); err != nil {
+	told, err := at.Explain(ctx, question)
+	if err != nil {
 		return nil, err
 	}
 	if len(told.Findings) == 0 {
@@ -368,13 +365,13 @@ func (onlyClient) ClientByAPIKey(context.Context, string, registry.Digest) (*reg
 	return nil, registry.ErrNotFound
 }
 
-// Merchant implements authority.Registry.
-func (onlyClient) Merchant(context.Context, string, string) (*registry.Merchant, error) {
+// Account implements authority.Registry.
+func (onlyClient) Account(context.Context, string, string) (*registry.Account, error) {
 	return nil, registry.ErrNotFound
 }
 
-// CardTokens implements authority.Registry.
-func (onlyClient) CardTokens(context.Context, string, []string) ([]registry.CardToken, error) {
+// Items implements authority.Registry.
+func (onlyClient) Items(context.Context, string, []string) ([]registry.Item, error) {
 	return nil, nil
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,9 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"moneyer/internal/adminclient"
+	"moneyer/internal/daemon"
 	"moneyer/internal/ledger"
-	"moneyer/internal/platform"
-	"moneyer/internal/registry"
 	"moneyer/internal/store"
 )
 
@@ -43,7 +42,7 @@ func checkPrivate(t *testing.T, dir string, want ...string) {
 
 func TestInitIsPrivate(t *testing.T) {
 	i := install(t)
-	checkPrivate(t, i.dir, configFileName, adminFileName, "master.key", "moneyer.db")
+	checkPrivate(t, i.dir, daemon.ConfigFile, adminclient.DefaultFile, "master.key", "moneyer.db")
 	p := i.serve()
 	i.wantToken(600)
 	checkPrivate(t, i.dir, "moneyer.db-wal")
@@ -71,8 +70,8 @@ func TestInitReplacesALostAdminKey(t *testing.T) {
 	if code := begin(t, "init", "--dir", i.dir).ended(); code != exitOK {
 		t.Fatalf("exit code %d", code)
 	}
-	var before, after adminFile
-	for text, file := range map[string]*adminFile{lost: &before, readFile(t, i.adminFile): &after} {
+	var before, after adminclient.File
+	for text, file := range map[string]*adminclient.File{lost: &before, readFile(t, i.adminFile): &after} {
 		if err := json.Unmarshal([]byte(text), file); err != nil {
 			t.Fatal(err)
 		}
@@ -87,41 +86,6 @@ func TestInitReplacesALostAdminKey(t *testing.T) {
 		t.Errorf("the ledger tells of init %d times:\n%s", n, out)
 	}
 	p.stop()
-}
-
-// TestMakePrivate: what is there stays, and is an error.
-func TestMakePrivate(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "file")
-	var made []string
-	if err := makePrivate(path, []byte("first"), &made); err != nil {
-		t.Fatal(err)
-	}
-	if err := makePrivate(path, []byte("second"), &made); err == nil || readFile(t, path) != "first" || len(made) != 1 {
-		t.Errorf("%v, %q, %v", err, readFile(t, path), made)
-	}
-}
-
-// TestInitTakesBackAnAdminFileWithoutAKey: when the key cannot be registered
-// there is no file that promises it.
-func TestInitTakesBackAnAdminFileWithoutAKey(t *testing.T) {
-	i := install(t)
-	if err := os.Remove(i.adminFile); err != nil {
-		t.Fatal(err)
-	}
-	p, err := platform.Builtin("oauth2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	i.withStore(func(db *store.DB) error {
-		a := &app{out: io.Discard, err: io.Discard, now: func() time.Time { return time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) }} // no ledger entry takes that
-		if err := a.addAdminKey(t.Context(), db, &registry.Issuer{Name: "admin", Profile: p}, i.adminFile); err == nil {
-			t.Error("the key was registered in the year 20000")
-		}
-		return nil
-	})
-	if there, err := exists(i.adminFile); there || err != nil {
-		t.Errorf("the file is there, %v", err)
-	}
 }
 
 func readFile(t *testing.T, path string) string {

@@ -1,23 +1,18 @@
 package main
 
 import (
-	"net/http"
+	"context"
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 
 	"github.com/spf13/cobra"
-
-	"moneyer/internal/admin"
 )
 
 var keyHeading = []string{"KEY", "ALG", "STATE", "FROM", "UNTIL", "LAST USED", "THUMBPRINT"}
 
-func (o *onboarding) keyRows(keys []admin.Key) [][]string {
-	var rows [][]string
-	for i := range keys {
-		k := &keys[i]
-		rows = append(rows, []string{visible(k.Kid), k.Alg, o.state(k.Disabled, k.NotBefore, k.NotAfter),
-			o.when(k.NotBefore, "always"), o.when(k.NotAfter, "no end"), o.when(k.LastUsed, "never"), k.Thumbprint})
-	}
-	return rows
+func (o *onboarding) keyRow(k *adminapi.Key) []string {
+	return []string{visible(k.Kid), k.Alg, o.state(k.Disabled, k.NotBefore, k.NotAfter),
+		o.when(k.NotBefore, "always"), o.when(k.NotAfter, "no end"), o.when(k.LastUsed, "never"), k.Thumbprint}
 }
 
 func (o *onboarding) keyCommand() *cobra.Command {
@@ -30,10 +25,8 @@ one, wait until the old one is no longer used ('moneyer key list' tells when eac
 was), then remove it.`,
 		Example: `  moneyer key add merchant01 public.pem --issuer d1 --kid key-2 --not-after 365d
   moneyer key list merchant01 --issuer d1`,
-	}, o.keyAdd(), o.keyList(), o.keySet(), o.keySwitch("disable", true), o.keySwitch("enable", false), o.keyRemove())
+	}, append(o.keySwitches(), o.keyAdd(), o.keyList(), o.keySet(), o.keyRemove())...)
 }
-
-const momentWords = "a `time`, a date, a span from now such as 90d, or never"
 
 func (o *onboarding) keyAdd() *cobra.Command {
 	var kid, alg string
@@ -47,28 +40,22 @@ the file, or is published, is refused.`,
 		Example: `  moneyer key add merchant01 public.pem --issuer d1 --kid key-1
   openssl pkey -in private.pem -pubout | moneyer key add merchant01 - --issuer d1`,
 		Args:              wants("CLIENT", "FILE"),
-		ValidArgsFunction: o.completeIDs("clients"),
+		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
 			data, err := o.readFile(args[1])
 			if err != nil {
 				return usage(err)
 			}
-			members := map[string]any{"key": string(data)}
-			if kid != "" {
-				members["kid"] = kid
-			}
-			if alg != "" {
-				members["alg"] = alg
-			}
-			if err := o.keyTimes(c, members); err != nil {
-				return err
-			}
-			api, path, err := o.below(c.Context(), "clients", args[0], "keys")
+			times, err := o.keyTimes(c)
 			if err != nil {
 				return err
 			}
-			var key admin.Key
-			if err := api.do(c.Context(), http.MethodPost, path, members, &key); err != nil {
+			at, err := o.at(c.Context())
+			if err != nil {
+				return err
+			}
+			key, err := at.AddKey(c.Context(), args[0], adminapi.NewKey{Key: string(data), Kid: kid, Alg: alg, NotBefore: times.NotBefore, NotAfter: times.NotAfter})
+			if err != nil {
 				return err
 			}
 			return o.done(key, "key %s (%s, thumbprint %s) is registered for client %s of issuer %s", key.Kid, key.Alg, key.Thumbprint, args[0], o.issuer)
@@ -86,11 +73,12 @@ func addKeyTimes(c *cobra.Command) {
 	c.Flags().String("not-after", "", "from when on it no longer is: "+momentWords)
 }
 
-func (o *onboarding) keyTimes(c *cobra.Command, members map[string]any) error {
-	if err := o.setMoment(c, "not-before", members); err != nil {
-		return err
+func (o *onboarding) keyTimes(c *cobra.Command) (change adminapi.KeyChange, err error) {
+	if change.NotBefore, err = o.moment(c, "not-before"); err != nil {
+		return change, err
 	}
-	return o.setMoment(c, "not-after", members)
+	change.NotAfter, err = o.moment(c, "not-after")
+	return change, err
 }
 
 func (o *onboarding) keyList() *cobra.Command {
@@ -99,18 +87,11 @@ func (o *onboarding) keyList() *cobra.Command {
 		Short:             "List the keys of a client, and when each was last used",
 		Example:           `  moneyer key list merchant01 --issuer d1`,
 		Args:              wants("CLIENT"),
-		ValidArgsFunction: o.completeIDs("clients"),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, path, err := o.below(c.Context(), "clients", args[0], "keys")
-			if err != nil {
-				return err
-			}
-			keys, err := list[admin.Key](c.Context(), api, path)
-			if err != nil {
-				return err
-			}
-			return o.shown(keys, keyHeading, o.keyRows(keys))
-		},
+		ValidArgsFunction: o.completeClients,
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			keys, err := at.Keys(ctx, args[0])
+			return show(o, keys, err, keyHeading, o.keyRow)
+		}),
 	}
 }
 
@@ -120,49 +101,40 @@ func (o *onboarding) keySet() *cobra.Command {
 		Short:             "Change from when and until when a key is good",
 		Example:           `  moneyer key set merchant01 key-1 --issuer d1 --not-after 7d`,
 		Args:              wants("CLIENT", "KID"),
-		ValidArgsFunction: o.completeIDs("clients"),
+		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
-			members := map[string]any{}
-			if err := o.keyTimes(c, members); err != nil {
+			change, err := o.keyTimes(c)
+			if err != nil {
 				return err
 			}
-			if len(members) == 0 {
+			if change == (adminapi.KeyChange{}) {
 				return usagef("nothing to change: give --not-before or --not-after")
 			}
-			return o.patchKey(c, args, members, "changed")
+			at, err := o.at(c.Context())
+			if err != nil {
+				return err
+			}
+			return o.setKey(c.Context(), at, args, change, "changed")
 		},
 	}
 	addKeyTimes(c)
 	return c
 }
 
-func (o *onboarding) keySwitch(verb string, disabled bool) *cobra.Command {
-	short := "Accept a key again"
-	if disabled {
-		short = "Accept a key no more, from now on"
-	}
-	return &cobra.Command{
-		Use:               verb + " CLIENT KID",
-		Short:             short,
-		Example:           `  moneyer key ` + verb + ` merchant01 key-1 --issuer d1`,
-		Args:              wants("CLIENT", "KID"),
-		ValidArgsFunction: o.completeIDs("clients"),
-		RunE: func(c *cobra.Command, args []string) error {
-			return o.patchKey(c, args, map[string]any{"disabled": disabled}, verb+"d")
-		},
-	}
+func (o *onboarding) keySwitches() []*cobra.Command {
+	return o.switches([]string{"CLIENT", "KID"}, "Accept a key no more, from now on", "Accept a key again",
+		func(verb string) string { return "  moneyer key " + verb + " merchant01 key-1 --issuer d1" },
+		func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error {
+			return o.setKey(ctx, at, args, adminapi.KeyChange{Disabled: &disabled}, done)
+		})
 }
 
-func (o *onboarding) patchKey(c *cobra.Command, args []string, members map[string]any, what string) error {
-	api, path, err := o.below(c.Context(), "clients", args[0], "keys", args[1])
+func (o *onboarding) setKey(ctx context.Context, at *adminclient.Issuer, args []string, change adminapi.KeyChange, done string) error {
+	key, err := at.SetKey(ctx, args[0], args[1], change)
 	if err != nil {
 		return err
 	}
-	var key admin.Key
-	if err := api.do(c.Context(), http.MethodPatch, path, members, &key); err != nil {
-		return err
-	}
-	return o.done(key, "key %s of client %s is %s; last used: %s", key.Kid, args[0], what, o.when(key.LastUsed, "never"))
+	return o.done(key, "key %s of client %s is %s; last used: %s", key.Kid, args[0], done, o.when(key.LastUsed, "never"))
 }
 
 func (o *onboarding) keyRemove() *cobra.Command {
@@ -171,16 +143,9 @@ func (o *onboarding) keyRemove() *cobra.Command {
 		Short:             "Remove a key",
 		Example:           `  moneyer key remove merchant01 key-1 --issuer d1`,
 		Args:              wants("CLIENT", "KID"),
-		ValidArgsFunction: o.completeIDs("clients"),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, path, err := o.below(c.Context(), "clients", args[0], "keys", args[1])
-			if err != nil {
-				return err
-			}
-			if err := api.do(c.Context(), http.MethodDelete, path, nil, nil); err != nil {
-				return err
-			}
-			return o.removed("key", args[1], "from client "+args[0])
-		},
+		ValidArgsFunction: o.completeClients,
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			return o.removed(at.RemoveKey(ctx, args[0], args[1]), "key", args[1], "from client "+args[0])
+		}),
 	}
 }

@@ -123,24 +123,3 @@ Never send to anybody: %s. It stays on this machine, or goes to your
 	}
 	return nil
 }
-
-// algs names the algorithms of keys.
-func algs() []string {
-	return []string{string(jose.ES256), string(jose.RS256), string(jose.PS256), string(jose.EdDSA)}
-}
-
-// complete gives a flag's values to the shell.
-func complete(c *cobra.Command, flag string, values ...string) {
-	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // there is no such flag: a mistake in this program
-	}
-}
-
-// noArguments refuses arguments and does not repeat them: somebody may have put
-// a secret there.
-func noArguments(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usagef("%s takes flags only, and %d arguments came without one; see '%s --help'", c.CommandPath(), len(args), c.CommandPath())
-	}
-	return nil
-}

@@ -2,24 +2,23 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 	"moneyer/internal/ledger"
+	"moneyer/internal/store"
 )
 
 func (o *onboarding) ledgerCommand() *cobra.Command {
@@ -56,9 +55,7 @@ func (f *ledgerFlags) add(c *cobra.Command, o *onboarding) {
 	flags.StringVar(&f.correlation, "correlation", "", "entries of the request with that correlation `id`")
 	flags.StringVar(&f.jti, "jti", "", "the entry of the token with that `jti`")
 	complete(c, "kind", entryKinds()...)
-	if err := c.RegisterFlagCompletionFunc("issuer", o.completeIssuers); err != nil {
-		panic(err) // there is no such flag: a mistake in this program
-	}
+	completeBy(c, "issuer", o.completeIssuers)
 }
 
 func entryKinds() []string {
@@ -66,27 +63,23 @@ func entryKinds() []string {
 		string(ledger.KindRefusals), string(ledger.KindAdmin), string(ledger.KindCheckpoint)}
 }
 
-// query is the query of the admin API.
-func (f *ledgerFlags) query(now time.Time) (url.Values, error) {
-	query := url.Values{}
-	for name, value := range map[string]string{"kind": f.kind, "issuer": f.issuer, "client": f.client, "correlation": f.correlation, "jti": f.jti, "after": strings.Join(f.after, ",")} {
-		if value != "" {
-			query.Set(name, value)
-		}
+// query is what the flags ask for.
+func (f *ledgerFlags) query(now time.Time) (adminclient.LedgerQuery, error) {
+	q := adminclient.LedgerQuery{After: f.after, Kind: f.kind, Issuer: f.issuer, Client: f.client, Correlation: f.correlation, JTI: f.jti}
+	var err error
+	if q.Since, err = parsePast("since", f.since, now); err != nil {
+		return q, err
 	}
-	for name, value := range map[string]string{"since": f.since, "until": f.until} {
-		if value != "" && value[0] >= '0' && value[0] <= '9' && !strings.Contains(value, "-") {
-			value = "-" + value // a span before now
-		}
-		t, err := parseMoment(name, value, now)
-		if err != nil {
-			return nil, err
-		}
-		if !t.IsZero() {
-			query.Set(name, t.Format(time.RFC3339))
-		}
+	q.Until, err = parsePast("until", f.until, now)
+	return q, err
+}
+
+// parsePast is parseMoment for a flag whose spans are before now.
+func parsePast(flag, text string, now time.Time) (time.Time, error) {
+	if text != "" && text[0] >= '0' && text[0] <= '9' && !strings.Contains(text, "-") {
+		text = "-" + text
 	}
-	return query, nil
+	return parseMoment(flag, text, now)
 }
 
 // entries visits the lines of the ledger that the flags select.
@@ -99,38 +92,7 @@ func (o *onboarding) entries(ctx context.Context, f *ledgerFlags, visit func(lin
 	if err != nil {
 		return err
 	}
-	resp, err := api.send(ctx, http.MethodGet, api.path("ledger")+"?"+query.Encode(), "", nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	err = eachLine(resp.Body, func(line []byte) error {
-		if bytes.HasPrefix(line, []byte(`{"error":`)) {
-			var told admin.Failure
-			_ = json.Unmarshal(line, &told) // it is an error either way
-			return trouble(fmt.Errorf("the ledger ends early: %s", visible(told.Description)))
-		}
-		return visit(line)
-	})
-	var failed *failure
-	if err != nil && !errors.As(err, &failed) {
-		return trouble(fmt.Errorf("the ledger ends early: %w", err))
-	}
-	return err
-}
-
-// maxEntry bounds a line of the ledger, in octets.
-const maxEntry = 1 << 20
-
-func eachLine(in io.Reader, visit func(line []byte) error) error {
-	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 0, 64<<10), maxEntry)
-	for lines.Scan() {
-		if err := visit(lines.Bytes()); err != nil {
-			return err
-		}
-	}
-	return lines.Err()
+	return api.Ledger(ctx, query, visit)
 }
 
 func (o *onboarding) ledgerExport() *cobra.Command {
@@ -175,13 +137,11 @@ func (o *onboarding) ledgerList() *cobra.Command {
 				return err
 			}
 			newest := entries.sorted()
-			var rows [][]string
-			records := make([]admin.Record, len(newest)) // never null in JSON
+			records := make([]adminapi.Record, len(newest)) // never null in JSON
 			for i := range newest {
 				records[i] = newest[i].record
-				rows = append(rows, entryRow(&newest[i]))
 			}
-			return o.shown(records, []string{"ENTRY", "TIME", "KIND", "ISSUER", "CLIENT", "WHAT"}, rows)
+			return o.shown(records, []string{"ENTRY", "TIME", "KIND", "ISSUER", "CLIENT", "WHAT"}, rowsOf(newest, entryRow))
 		},
 	}
 	f.add(c, o)
@@ -191,7 +151,7 @@ func (o *onboarding) ledgerList() *cobra.Command {
 
 // dated is a line of the ledger with its decoded entry.
 type dated struct {
-	record admin.Record
+	record adminapi.Record
 	entry  ledger.Entry
 }
 
@@ -293,10 +253,10 @@ Note the heads elsewhere: a later ledger that lacks one was cut or rewritten.`,
 }
 
 // verify verifies an export, a store, or else the server's ledger.
-func (o *onboarding) verify(ctx context.Context, file, storeFile, keyText string) (v admin.Verified, err error) {
+func (o *onboarding) verify(ctx context.Context, file, storeFile, keyText string) (v adminapi.Verified, err error) {
 	var key ed25519.PublicKey
 	if keyText != "" {
-		if key, err = admin.ParseCheckpointKey(keyText); err != nil {
+		if key, err = adminapi.ParseCheckpointKey(keyText); err != nil {
 			return v, usagef("--checkpoint-key: %w", err)
 		}
 	}
@@ -310,7 +270,7 @@ func (o *onboarding) verify(ctx context.Context, file, storeFile, keyText string
 	if err != nil {
 		return v, err
 	}
-	err = api.do(ctx, http.MethodGet, api.path("ledger", "verify"), nil, &v)
+	v, err = api.VerifyLedger(ctx)
 	if err == nil && key != nil && v.CheckpointKey != keyText {
 		return v, usagef("--checkpoint-key is another than that of the server, %s", visible(v.CheckpointKey))
 	}
@@ -318,7 +278,7 @@ func (o *onboarding) verify(ctx context.Context, file, storeFile, keyText string
 }
 
 // verified tells what was found.
-func (o *onboarding) verified(v *admin.Verified) error {
+func (o *onboarding) verified(v *adminapi.Verified) error {
 	if o.json {
 		if err := o.printJSON(v); err != nil {
 			return err
@@ -332,7 +292,7 @@ func (o *onboarding) verified(v *admin.Verified) error {
 	return nil
 }
 
-func (o *onboarding) tellVerified(v *admin.Verified) {
+func (o *onboarding) tellVerified(v *adminapi.Verified) {
 	if len(v.Chains) == 0 {
 		fmt.Fprintln(o.out, "there are no entries")
 	}
@@ -367,7 +327,7 @@ the ledger: 'moneyer ledger verify --checkpoint-key KEY' needs nothing else.`,
 			if err != nil {
 				return err
 			}
-			key, err := api.checkpointKey(c.Context())
+			key, err := api.CheckpointKey(c.Context())
 			if err != nil {
 				return err
 			}
@@ -376,6 +336,14 @@ the ledger: 'moneyer ledger verify --checkpoint-key KEY' needs nothing else.`,
 	}
 }
 
-func (api *adminAPI) checkpointKey(ctx context.Context) (key admin.CheckpointKey, err error) {
-	return key, api.do(ctx, http.MethodGet, api.path("ledger", "checkpoint-key"), nil, &key)
+// verifyStore follows the chains of the ledger in a store's file.
+func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (adminapi.Verified, error) {
+	report, err := store.VerifyFile(ctx, path, key)
+	if errors.Is(err, fs.ErrNotExist) {
+		return adminapi.Verified{}, usage(err)
+	}
+	if err != nil {
+		return adminapi.Verified{}, trouble(err)
+	}
+	return adminapi.ShowVerified(&report, key), nil
 }

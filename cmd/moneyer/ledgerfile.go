@@ -3,44 +3,38 @@ package main
 import (
 	"crypto/ed25519"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"slices"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 )
 
 // verifyFile follows the chains along an export.
-func (o *onboarding) verifyFile(name string, key ed25519.PublicKey) (admin.Verified, error) {
+func (o *onboarding) verifyFile(name string, key ed25519.PublicKey) (adminapi.Verified, error) {
 	w := &exportWalk{key: key, chains: map[int64]*exportChain{}, passed: map[int64]exportClaim{}}
 	if err := o.eachExported(name, w.line); err != nil {
-		return admin.Verified{}, err
+		return adminapi.Verified{}, err
 	}
 	if len(w.passed) > 0 {
 		if name == "-" {
-			return admin.Verified{}, usagef("checkpoints name entries that came before: verify an export of several chains as a file, not from standard input")
+			return adminapi.Verified{}, usagef("checkpoints name entries that came before: verify an export of several chains as a file, not from standard input")
 		}
 		if err := o.eachExported(name, w.again); err != nil {
-			return admin.Verified{}, err
+			return adminapi.Verified{}, err
 		}
 	}
 	report := w.report()
-	return admin.ShowVerified(&report, key), nil
+	return adminapi.ShowVerified(&report, key), nil
 }
 
 func (o *onboarding) eachExported(name string, visit func(line []byte) error) error {
-	in := o.in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return usage(err)
-		}
-		defer func() { _ = f.Close() }()
-		in = io.Reader(f)
+	in, err := o.openInput(name)
+	if err != nil {
+		return usage(err)
 	}
-	if err := eachLine(in, visit); err != nil {
+	defer func() { _ = in.Close() }()
+	if err := adminapi.EachLine(in, visit); err != nil {
 		return usagef("%s: %w", name, err)
 	}
 	return nil
@@ -88,7 +82,7 @@ func (w *exportWalk) chain(number int64) *exportChain {
 
 // line checks the next line.
 func (w *exportWalk) line(line []byte) error {
-	r, err := admin.ParseRecord(line)
+	r, err := adminapi.ParseRecord(line)
 	if err != nil {
 		w.chain(ledger.ChainOf(w.at)).stop(w.at+1, err.Error())
 		return nil
@@ -212,7 +206,7 @@ func (c *exportChain) stop(seq int64, how string) {
 
 // again judges what was left behind.
 func (w *exportWalk) again(line []byte) error {
-	r, err := admin.ParseRecord(line)
+	r, err := adminapi.ParseRecord(line)
 	if err != nil {
 		return nil //nolint:nilerr // the first walk has told of it
 	}

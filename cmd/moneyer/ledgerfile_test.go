@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 )
 
@@ -39,7 +39,7 @@ func (x *exported) entry(chain int64, e *ledger.Entry) {
 	h := &x.heads[i]
 	r := ledger.Record{Seq: h.Seq + 1, Previous: h.Hash, Hash: ledger.ChainHash(h.Hash, line), Line: line}
 	h.Seq, h.Hash = r.Seq, r.Hash
-	x.lines[chain] = append(x.lines[chain], string(admin.AppendRecord(nil, &r)))
+	x.lines[chain] = append(x.lines[chain], string(adminapi.AppendRecord(nil, &r)))
 }
 
 func (x *exported) tokens(chain int64, n int) {
@@ -71,7 +71,7 @@ func newExport(t *testing.T) *exported {
 	x.tokens(5, 2)
 	x.tokens(0, 2)
 	at4 := ledger.Head{Seq: 4}
-	r, err := admin.ParseRecord([]byte(x.lines[0][3]))
+	r, err := adminapi.ParseRecord([]byte(x.lines[0][3]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestNewestOfSeveralChains(t *testing.T) {
 	}
 	var newest newestEntries
 	newest.limit = 4
-	if err := eachLine(strings.NewReader(x.text(0, 4, 8)), newest.line); err != nil {
+	if err := adminapi.EachLine(strings.NewReader(x.text(0, 4, 8)), newest.line); err != nil {
 		t.Fatal(err)
 	}
 	got := ""

@@ -9,9 +9,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
-	"log/slog"
 	"math/big"
+	"moneyer/internal/adminapi"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -19,13 +18,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"moneyer/internal/admin"
-	"moneyer/internal/config"
 )
 
 // certifier issues certificates for a test.
@@ -271,54 +266,6 @@ func TestMutualTLS(t *testing.T) {
 	p.stop()
 }
 
-// TestRefreshTLS is what happens every minute: changed files are read, and bad
-// ones are not taken.
-func TestRefreshTLS(t *testing.T) {
-	ca := newCertifier(t)
-	i := &installation{t: t, dir: t.TempDir()}
-	i.replaceCertificate(ca, 1)
-	d := &door{files: tlsFiles{cert: filepath.Join(i.dir, "server.crt"), key: filepath.Join(i.dir, "server.key")}}
-	state, err := d.files.read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.tls.Store(state)
-	serial := func() int64 { return d.tls.Load().config.Certificates[0].Leaf.SerialNumber.Int64() }
-	if err := d.refresh(); err != nil || d.tls.Load() != state {
-		t.Errorf("nothing has changed, and yet: %v", err)
-	}
-	i.replaceCertificate(ca, 22)
-	if err := d.refresh(); err != nil || serial() != 22 {
-		t.Errorf("serial %d, %v", serial(), err)
-	}
-	_, key := ca.pair(333)
-	replaceFile(t, d.files.key, key) // the key comes before its certificate
-	for range 2 {
-		if err := d.refresh(); err == nil || serial() != 22 {
-			t.Errorf("half a change: serial %d, %v", serial(), err)
-		}
-	}
-	if err := os.Remove(d.files.cert); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.refresh(); err == nil || serial() != 22 {
-		t.Errorf("no file: serial %d, %v", serial(), err)
-	}
-	i.replaceCertificate(ca, 4444)
-	if err := d.refresh(); err != nil || serial() != 4444 {
-		t.Errorf("serial %d, %v", serial(), err)
-	}
-	cert, key := ca.pair(5)
-	one := tlsFiles{cert: filepath.Join(i.dir, "both.pem"), key: filepath.Join(i.dir, "both.pem")}
-	replaceFile(t, one.cert, append(cert, key...))
-	if state, err := one.read(); err != nil || state.config.Certificates[0].Leaf.SerialNumber.Int64() != 5 {
-		t.Errorf("both in one file: %v", err)
-	}
-	if err := (&door{}).refresh(); err != nil {
-		t.Errorf("without TLS: %v", err)
-	}
-}
-
 func TestIPv6Loopback(t *testing.T) {
 	t.Parallel()
 	if l, err := net.Listen("tcp", "[::1]:0"); err != nil {
@@ -346,56 +293,10 @@ func TestAdminURLWithAPath(t *testing.T) {
 	p := i.serve()
 	i.does("client", "show", "shop")
 	i.does("client", "add", "other", "--scope", "pay")
-	for path, status := range map[string]int{"/behind/a/proxy" + admin.Prefix + "/issuers": 401, admin.Prefix + "/issuers": 404, "/metrics": 200} {
+	for path, status := range map[string]int{"/behind/a/proxy" + adminapi.Prefix + "/issuers": 401, adminapi.Prefix + "/issuers": 404, "/metrics": 200} {
 		if a := i.get(i.admin, path); a.status != status {
 			t.Errorf("%s: %d, want %d", path, a.status, status)
 		}
 	}
 	p.stop()
-}
-
-// TestConnectionLog: what callers do to their connections is no news, what
-// happens to ours is.
-func TestConnectionLog(t *testing.T) {
-	var log strings.Builder
-	c := connectionLog{slog.New(slog.NewTextHandler(&log, nil))}
-	for _, line := range []string{"http: TLS handshake error from 192.0.2.1: EOF", "http: panic serving 192.0.2.1: boom", "http: Accept error: too many open files; retrying"} {
-		if _, err := fmt.Fprintln(c, line); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if text := log.String(); strings.Contains(text, "handshake") || strings.Count(text, "level=ERROR") != 2 {
-		t.Error(text)
-	}
-}
-
-// TestDoorMoves: requests come into the house of the moment.
-func TestDoorMoves(t *testing.T) {
-	e := &estate{log: slog.New(slog.DiscardHandler)}
-	d, err := e.openDoor(t.Context(), &config.Config{}, "public", config.Listener{Address: "127.0.0.1:0"}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error)
-	go func() { served <- d.serve() }()
-	var calls atomic.Int64
-	for n := range int64(3) {
-		var h http.Handler = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { calls.Add(1 << (10 * n)) })
-		d.handler.Store(&h)
-		resp, err := http.Get("http://" + d.listener.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		_ = resp.Body.Close()
-	}
-	if n := calls.Load(); n != 1<<20+1<<10+1 {
-		t.Errorf("%b", n)
-	}
-	http.DefaultClient.CloseIdleConnections()
-	if err := d.server.Shutdown(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if err := <-served; err != nil {
-		t.Error(err)
-	}
 }

@@ -7,9 +7,9 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime"
@@ -18,30 +18,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"moneyer/internal/adminclient"
 	"moneyer/internal/openssl"
+	"moneyer/internal/registry"
 )
-
-// The exit codes, as `moneyer --help` lists them.
-const (
-	exitOK      = 0
-	exitRefused = 1 // it was done as asked, and the answer is no
-	exitUsage   = 2 // the command, a file or a setting is wrong
-	exitTrouble = 3 // a server or a disk did not do its part
-)
-
-// version is set by the linker.
-var version = "development"
-
-// app is what every command needs of the world around it.
-type app struct {
-	in       io.Reader
-	out, err io.Writer
-	now      func() time.Time
-	// json makes a command answer for scripts.
-	json bool
-	// color says that out is a terminal that wants colours.
-	color bool
-}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -62,10 +42,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitOK
 	}
-	var failure *failure
-	if !errors.As(err, &failure) {
-		failure = usage(err) // cobra's own: an unknown command, flag or argument
-	}
+	failure := failureOf(err)
 	a.printFailure(failure)
 	return failure.code
 }
@@ -112,4 +89,54 @@ Exit codes: 0 done · 1 the answer is no · 2 wrong usage, file or setting ·
 	root.SetVersionTemplate(fmt.Sprintf("moneyer %s, made with %s for %s/%s\ncrypto: %s\n",
 		version, runtime.Version(), runtime.GOOS, runtime.GOARCH, openssl.Version()))
 	return root
+}
+
+// serverCommands run something.
+func (a *app) serverCommands() []*cobra.Command {
+	return []*cobra.Command{a.sandboxCommand(), a.initCommand(), a.serveCommand(), a.storeCommand()}
+}
+
+// onboardCommands talk to the admin API of a running server.
+func (a *app) onboardCommands() []*cobra.Command {
+	o := &onboarding{app: a}
+	return []*cobra.Command{
+		o.adminCommand(), o.backupCommand(),
+		o.clientCommand(), o.keyCommand(), o.secretCommand(registry.ClientSecret), o.secretCommand(registry.APIKey),
+		o.accountCommand(), o.itemCommand(), o.signingKeyCommand(), o.revokeCommand(), o.ledgerCommand(),
+	}
+}
+
+// partnerCommands need no server of ours.
+func (a *app) partnerCommands() []*cobra.Command {
+	return []*cobra.Command{
+		a.keygenCommand(), a.assertCommand(), a.tokenCommand(), a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.profileCommand(), a.agentCommand(),
+	}
+}
+
+// failureOf is the failure that ends a command. What a server said is shown with care.
+func failureOf(err error) *failure {
+	var told *failure
+	var no *adminclient.RefusedError
+	var away *adminclient.UnavailableError
+	switch {
+	case errors.As(err, &told):
+		return told
+	case errors.As(err, &no):
+		return &failure{exitRefused, errors.New(visible(err.Error()))}
+	case errors.As(err, &away):
+		return &failure{exitTrouble, errors.New(visible(err.Error()))}
+	default: // cobra's own: an unknown command, flag or argument
+		return usage(err)
+	}
+}
+
+func (a *app) printFailure(f *failure) {
+	if errors.Is(f.cause, errSilent) {
+		return
+	}
+	if a.json {
+		_ = json.NewEncoder(a.err).Encode(map[string]string{"error": f.Error()})
+		return
+	}
+	fmt.Fprintf(a.err, "moneyer: %s\n", f)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,40 +10,6 @@ import (
 
 	"golang.org/x/term"
 )
-
-// failure is an error with the exit code that it means.
-type failure struct {
-	code  int
-	cause error
-}
-
-func (f *failure) Error() string { return f.cause.Error() }
-func (f *failure) Unwrap() error { return f.cause }
-
-// usage: the command line, a file or a setting is wrong.
-func usage(err error) *failure { return &failure{exitUsage, err} }
-
-func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
-
-// refused: all went well, and the answer is no.
-func refused(err error) error { return &failure{exitRefused, err} }
-
-// trouble: a server or a disk did not do its part.
-func trouble(err error) error { return &failure{exitTrouble, err} }
-
-// errSilent ends a command whose output has said everything.
-var errSilent = errors.New("")
-
-func (a *app) printFailure(f *failure) {
-	if errors.Is(f.cause, errSilent) {
-		return
-	}
-	if a.json {
-		_ = json.NewEncoder(a.err).Encode(map[string]string{"error": f.Error()})
-		return
-	}
-	fmt.Fprintf(a.err, "moneyer: %s\n", f)
-}
 
 // wantsColor: colours only on a terminal, and never when NO_COLOR is set.
 func wantsColor(f *os.File) bool {
@@ -69,14 +34,6 @@ func (a *app) paint(s style, text string) string {
 	return string(s) + text + "\x1b[0m"
 }
 
-// count says how many there are of a thing.
-func count(n int, thing string) string {
-	if n != 1 {
-		thing += "s"
-	}
-	return fmt.Sprint(n, " ", thing)
-}
-
 // printJSON writes v indented, for --json.
 func (a *app) printJSON(v any) error {
 	enc := json.NewEncoder(a.out)
@@ -98,4 +55,57 @@ func writeTable(w io.Writer, rows [][]string) error {
 		}
 	}
 	return tw.Flush()
+}
+
+// terminal is where people are shown how far something is; nil where nobody looks.
+func (a *app) terminal() *os.File {
+	if f, ok := a.err.(*os.File); ok && !a.json && term.IsTerminal(int(f.Fd())) {
+		return f
+	}
+	return nil
+}
+
+// note tells the person something beside the answer.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.err, "moneyer: note: "+format+"\n", args...)
+}
+
+// section is a table after an empty line, unless it has no rows.
+func (a *app) section(heading []string, rows [][]string) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(a.out)
+	return a.table(heading, rows)
+}
+
+// done tells what was done: v for scripts, a sentence for people.
+func (a *app) done(v any, format string, args ...any) error {
+	if a.json {
+		return a.printJSON(v)
+	}
+	_, err := fmt.Fprintln(a.out, visible(fmt.Sprintf(format, args...)))
+	return err
+}
+
+// rowsOf makes the rows of a table.
+func rowsOf[T any](items []T, row func(*T) []string) [][]string {
+	rows := make([][]string, len(items))
+	for i := range items {
+		rows[i] = row(&items[i])
+	}
+	return rows
+}
+
+// shown answers with a table for people, with v for scripts.
+func (a *app) shown(v any, heading []string, rows [][]string) error {
+	switch {
+	case a.json:
+		return a.printJSON(v)
+	case len(rows) == 0:
+		_, err := fmt.Fprintln(a.out, "none")
+		return err
+	default:
+		return a.table(heading, rows)
+	}
 }

@@ -12,7 +12,6 @@ import (
 
 	"moneyer/internal/platform"
 	"moneyer/oauth"
-	"moneyer/profile"
 )
 
 // profileCommand shows the platforms and checks an operator's own.
@@ -128,39 +127,6 @@ func oneProfile(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// loadProfile finds the profile that --profile or an argument names.
-func loadProfile(name string) (*platform.Profile, error) {
-	p, err := publicProfile(name)
-	if err != nil {
-		return nil, err
-	}
-	return p.Definition(), nil
-}
-
-// publicProfile is a profile as package tokensource takes it.
-func publicProfile(name string) (*profile.Profile, error) {
-	if name == "" {
-		return nil, usagef("--profile is missing: it names the platform, one of %s, or a .toml file", strings.Join(platform.BuiltinNames(), ", "))
-	}
-	p, err := profile.Load(name)
-	if err != nil {
-		return nil, usage(err)
-	}
-	return p, nil
-}
-
-func completeProfiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return platform.BuiltinNames(), cobra.ShellCompDirectiveDefault // which adds files
-}
-
-// profileFlag gives a command its --profile.
-func profileFlag(c *cobra.Command, name *string) {
-	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(platform.BuiltinNames(), ", ")+", or a .toml file")
-	if err := c.RegisterFlagCompletionFunc("profile", completeProfiles); err != nil {
-		panic(err) // there is no such flag: a mistake in this program
-	}
-}
-
 // tomlForm turns a checked profile into what encoding/json writes under the
 // names that TOML has for it.
 func tomlForm(v reflect.Value) any {
@@ -197,8 +163,8 @@ func summarize(p *platform.Profile) [][]string {
 		rows = append(rows, []string{"assertion", assertionWords(&policy.Assertion)})
 	}
 	rows = append(rows, []string{"scope", scopeWords(p)})
-	if policy.Merchant.Param != "" {
-		rows = append(rows, []string{"merchant", merchantWords(&policy.Merchant)})
+	if policy.Account.Param != "" {
+		rows = append(rows, []string{"account", accountWords(&policy.Account)})
 	}
 	var claims, members []string
 	for _, claim := range policy.Token.Claims {
@@ -217,7 +183,7 @@ func summarize(p *platform.Profile) [][]string {
 	)
 }
 
-// usesAssertions tells whether callers of the platform sign anything.
+// usesAssertions reports whether callers of the platform sign anything.
 func usesAssertions(p *platform.Profile) bool {
 	return p.Policy.Grant(oauth.JWTBearer) != nil || p.Policy.Uses(oauth.AuthPrivateKeyJWT)
 }
@@ -293,27 +259,12 @@ func scopeWords(p *platform.Profile) string {
 	}
 }
 
-func merchantWords(m *platform.Merchant) string {
-	words := m.Param + " must be a merchant of the client"
-	if m.Cards != "" {
-		words += "; " + m.Cards + " must be its " + strings.Join(m.Schemes, " or ") + " card tokens"
+func accountWords(a *platform.Account) string {
+	words := a.Param + " must be one " + a.Name + " of the client"
+	if a.Items != "" {
+		words += "; " + a.Items + " must be its " + strings.Join(a.Kinds, " or ") + " " + a.ItemName + "s"
 	}
 	return words
-}
-
-func listed[T ~string](words []T, separator string) string {
-	texts := make([]string, len(words))
-	for i, word := range words {
-		texts[i] = string(word)
-	}
-	return strings.Join(texts, separator)
-}
-
-func presence(required bool) string {
-	if required {
-		return "required"
-	}
-	return "optional"
 }
 
 func charset(c platform.Chars) string {
@@ -323,16 +274,4 @@ func charset(c platform.Chars) string {
 		platform.CharsDigits:  ", digits only",
 		platform.CharsVisible: " of printable ASCII",
 	}[c]
-}
-
-// shortDuration writes 15m for what Go writes as 15m0s.
-func shortDuration(d time.Duration) string {
-	text := d.String()
-	if strings.HasSuffix(text, "m0s") {
-		text = strings.TrimSuffix(text, "0s")
-	}
-	if strings.HasSuffix(text, "h0m") {
-		text = strings.TrimSuffix(text, "0m")
-	}
-	return text
 }

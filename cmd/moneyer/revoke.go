@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 	"moneyer/internal/jose"
 )
 
@@ -53,11 +53,8 @@ here, and nothing but the jti is sent.`,
 	}
 	f.add(c)
 	o.ofIssuer(c, o.revokeList())
-	for flag, completion := range map[string]cobra.CompletionFunc{"client": o.completeIDs("clients"), "signing-key": o.completeSigningKeys} {
-		if err := c.RegisterFlagCompletionFunc(flag, completion); err != nil {
-			panic(err) // there is no such flag: a mistake in this program
-		}
-	}
+	completeBy(c, "client", o.completeClients)
+	completeBy(c, "signing-key", o.completeSigningKeys)
 	return c
 }
 
@@ -70,9 +67,7 @@ func (f *revokeFlags) add(c *cobra.Command) {
 	flags.BoolVar(&f.keep, "keep", false, "do not disable the key or secret first")
 	flags.StringVar(&f.signingKey, "signing-key", "", "all tokens that the issuer's key with that `kid` signed")
 	flags.StringVar(&f.allBefore, "all-before", "", "all tokens issued before that `time`: a time, a date, a span from now such as -1h, or now")
-	for _, name := range []string{"token", "key", "secret", "all-before"} {
-		complete(c, name)
-	}
+	completeNothing(c, "token", "key", "secret", "all-before")
 	c.MarkFlagsOneRequired("token", "client", "signing-key", "all-before")
 	c.MarkFlagsMutuallyExclusive("token", "client", "signing-key", "all-before")
 	c.MarkFlagsMutuallyExclusive("key", "secret")
@@ -103,47 +98,43 @@ func (o *onboarding) revoke(c *cobra.Command, f *revokeFlags) error {
 	if err != nil {
 		return err
 	}
-	api, path, err := o.below(c.Context(), "revocations")
+	at, err := o.at(c.Context())
 	if err != nil {
 		return err
 	}
 	if f.key+f.secret != "" && !f.keep {
-		if err := o.disableFirst(c.Context(), f); err != nil {
+		if err := o.disableFirst(c.Context(), at, f); err != nil {
 			return err
 		}
 	}
-	var revoked admin.Revocation
-	if err := api.do(c.Context(), http.MethodPost, path, target, &revoked); err != nil {
+	revoked, err := at.Revoke(c.Context(), target)
+	if err != nil {
 		return err
 	}
 	if revoked.Note != "" {
 		o.note("%s", visible(revoked.Note))
 	}
-	return o.done(revoked, "revoked at issuer %s: %s (tokens: %s)", o.issuer, revoked.Reason, tokenCount(&revoked))
+	return o.done(revoked, "revoked at issuer %s: %s (tokens: %s)", at.Name, revoked.Reason, tokenCount(&revoked))
 }
 
 // target is the request that the flags ask for.
-func (o *onboarding) target(f *revokeFlags) (map[string]any, error) {
+func (o *onboarding) target(f *revokeFlags) (adminapi.Target, error) {
 	switch {
 	case f.token != "":
 		jti, err := o.tokenID(f.token)
-		return map[string]any{"jti": jti}, err
+		return adminapi.Target{JTI: jti}, err
 	case f.client != "":
-		target := map[string]any{"client": f.client}
-		if credential := cmp.Or(f.key, f.secret); credential != "" {
-			target["credential"] = credential
-		}
-		return target, nil
+		return adminapi.Target{Client: f.client, Credential: cmp.Or(f.key, f.secret)}, nil
 	case f.signingKey != "":
-		return map[string]any{"signing_kid": f.signingKey}, nil
+		return adminapi.Target{SigningKid: f.signingKey}, nil
 	case f.allBefore == "now":
-		return map[string]any{"all": true}, nil
+		return adminapi.Target{All: true}, nil
 	}
 	at, err := parseMoment("all-before", f.allBefore, o.now())
 	if err == nil && at.IsZero() {
 		err = usagef("--all-before wants an instant, or now")
 	}
-	return map[string]any{"all": true, "at": at}, err
+	return adminapi.Target{All: true, At: &adminapi.Moment{Time: at}}, err
 }
 
 // tokenID is the jti of a token: what was given, or that of the token on standard
@@ -176,19 +167,17 @@ func (o *onboarding) tokenID(given string) (string, error) {
 }
 
 // disableFirst lets the key or secret buy no more tokens.
-func (o *onboarding) disableFirst(ctx context.Context, f *revokeFlags) error {
-	kind, noun, id := "keys", "key", f.key
+func (o *onboarding) disableFirst(ctx context.Context, at *adminclient.Issuer, f *revokeFlags) (err error) {
+	noun, id, disabled := "key", f.key, true
 	if f.secret != "" {
-		kind, noun, id = "secrets", "secret", f.secret
+		noun, id = "secret", f.secret
+		_, err = at.SetSecret(ctx, f.client, id, adminapi.SecretChange{Disabled: &disabled})
+	} else {
+		_, err = at.SetKey(ctx, f.client, id, adminapi.KeyChange{Disabled: &disabled})
 	}
-	api, path, err := o.below(ctx, "clients", f.client, kind, id)
-	if err != nil {
-		return err
-	}
-	err = api.do(ctx, http.MethodPatch, path, map[string]any{"disabled": true}, nil)
-	var failed *failure
-	if errors.As(err, &failed) && failed.code == exitRefused {
-		return refused(fmt.Errorf("%w; nothing was revoked (--keep revokes without disabling first)", failed.cause))
+	var no *adminclient.RefusedError
+	if errors.As(err, &no) {
+		return fmt.Errorf("%w; nothing was revoked (--keep revokes without disabling first)", err)
 	}
 	if err == nil {
 		o.note("%s", visible(fmt.Sprintf("%s %s of client %s is disabled: it gets no more tokens", noun, id, f.client)))
@@ -197,7 +186,7 @@ func (o *onboarding) disableFirst(ctx context.Context, f *revokeFlags) error {
 }
 
 // tokenCount tells how many tokens were revoked, where somebody counted.
-func tokenCount(r *admin.Revocation) string {
+func tokenCount(r *adminapi.Revocation) string {
 	if r.Tokens == 0 {
 		return "all"
 	}
@@ -210,21 +199,11 @@ func (o *onboarding) revokeList() *cobra.Command {
 		Short:   "List what is revoked, until the last token of it has ended",
 		Example: `  moneyer revoke list --issuer d1`,
 		Args:    noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			api, path, err := o.below(c.Context(), "revocations")
-			if err != nil {
-				return err
-			}
-			revocations, err := list[admin.Revocation](c.Context(), api, path)
-			if err != nil {
-				return err
-			}
-			var rows [][]string
-			for i := range revocations {
-				r := &revocations[i]
-				rows = append(rows, []string{r.ID, visible(r.Reason), tokenCount(r), o.when(r.Created, ""), o.when(r.Until, "")})
-			}
-			return o.shown(revocations, []string{"REVOCATION", "OF", "TOKENS", "MADE", "OVER"}, rows)
-		},
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
+			revocations, err := at.Revocations(ctx)
+			return show(o, revocations, err, []string{"REVOCATION", "OF", "TOKENS", "MADE", "OVER"}, func(r *adminapi.Revocation) []string {
+				return []string{r.ID, visible(r.Reason), tokenCount(r), o.when(r.Created, ""), o.when(r.Until, "")}
+			})
+		}),
 	}
 }

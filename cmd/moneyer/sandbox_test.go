@@ -14,7 +14,10 @@ import (
 	"syscall"
 	"testing"
 
+	"moneyer/internal/adminclient"
+	"moneyer/internal/daemon"
 	"moneyer/internal/platform"
+	"moneyer/internal/sandbox"
 )
 
 // sandboxFolder is a folder in which a test runs sandboxes, one after the other.
@@ -35,11 +38,11 @@ func (s *sandboxFolder) patient() {
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
-	s.rewrite(strings.Replace(sandboxConfig(s.address, s.admin), "[limits]", "[limits]\n"+patient, 1))
+	s.rewrite(strings.Replace(sandbox.Configuration(s.address, s.admin), "[limits]", "[limits]\n"+patient, 1))
 }
 
 // start runs the sandbox and returns what it tells about each platform.
-func (s *sandboxFolder) start() (*program, []demo) {
+func (s *sandboxFolder) start() (*program, []sandbox.Demo) {
 	s.t.Helper()
 	cmd := exec.Command("moneyer", "sandbox", "--json", "--dir", s.dir, "--listen", s.address, "--admin-listen", s.admin)
 	cmd.Stderr = io.Discard // its log
@@ -49,7 +52,7 @@ func (s *sandboxFolder) start() (*program, []demo) {
 	for line := ""; line != "]"; lines = append(lines, line) {
 		line = p.await("")
 	}
-	var demos []demo
+	var demos []sandbox.Demo
 	if err := json.Unmarshal([]byte(strings.Join(lines, "\n")), &demos); err != nil {
 		s.t.Fatal(err)
 	}
@@ -57,18 +60,20 @@ func (s *sandboxFolder) start() (*program, []demo) {
 }
 
 // config is the text of the sandbox's configuration.
-func (s *sandboxFolder) config() string { return readFile(s.t, filepath.Join(s.dir, configFileName)) }
+func (s *sandboxFolder) config() string {
+	return readFile(s.t, filepath.Join(s.dir, daemon.ConfigFile))
+}
 
 func (s *sandboxFolder) rewrite(text string) {
 	s.t.Helper()
-	replaceFile(s.t, filepath.Join(s.dir, configFileName), []byte(text))
+	replaceFile(s.t, filepath.Join(s.dir, daemon.ConfigFile), []byte(text))
 }
 
 // secrets are the contents of the files that nobody else may know, by path.
 func (s *sandboxFolder) secrets() map[string]string {
 	s.t.Helper()
 	secrets := map[string]string{}
-	for _, pattern := range []string{"master.key", adminFileName, "partners/*"} {
+	for _, pattern := range []string{"master.key", adminclient.DefaultFile, "partners/*"} {
 		paths, err := filepath.Glob(filepath.Join(s.dir, pattern))
 		if err != nil || len(paths) == 0 {
 			s.t.Fatalf("there is no %s: %v", pattern, err)
@@ -113,7 +118,7 @@ func shell(t *testing.T, command string) map[string]any {
 }
 
 // works runs both commands of a demo.
-func (d *demo) works(t *testing.T) {
+func works(t *testing.T, d *sandbox.Demo) {
 	t.Helper()
 	token, _ := shell(t, d.Token)["access_token"].(string)
 	if token == "" {
@@ -138,12 +143,12 @@ func TestSandboxCommands(t *testing.T) {
 	var names []string
 	for _, d := range demos {
 		names = append(names, d.Profile)
-		d.works(t)
+		works(t, &d)
 	}
 	if !slices.Equal(names, platform.BuiltinNames()) {
 		t.Errorf("demos of %v, want %v", names, platform.BuiltinNames())
 	}
-	checkPrivate(t, s.dir, configFileName, adminFileName, "master.key", "partners")
+	checkPrivate(t, s.dir, daemon.ConfigFile, adminclient.DefaultFile, "master.key", "partners")
 	p.stop()
 }
 
@@ -151,7 +156,7 @@ func TestSandboxCommands(t *testing.T) {
 func TestSandboxSecrets(t *testing.T) {
 	t.Parallel()
 	s, other := newSandbox(t, "one"), newSandbox(t, "other")
-	var firstCommands []demo
+	var firstCommands []sandbox.Demo
 	first := map[string]string{}
 	for start := range 2 {
 		p, demos := s.start()
@@ -207,25 +212,14 @@ func TestSandboxMends(t *testing.T) {
 		if d.Profile == "thales-d1" {
 			t.Error("the issuer is back")
 		}
-		d.works(t)
+		works(t, &d)
 	}
 
 	// A reload brings another issuer, with its demo API, and keeps those of the others.
 	s.rewrite(s.config() + "\n[issuers.mine]\nurl = \"http://" + s.address + "/mine\"\nprofile = \"boltpay\"\nenvironment = \"sandbox\"\n")
 	p.signal(syscall.SIGHUP)
 	i := &installation{t: t, scheme: "http", client: &http.Client{Timeout: tooLong}}
-	i.gets(s.address, "/mine"+demoAPIPath, 401)
-	demos[0].works(t)
+	i.gets(s.address, "/mine"+sandbox.APIPath, 401)
+	works(t, &demos[0])
 	p.stop()
-}
-
-func TestQuote(t *testing.T) {
-	for text, want := range map[string]string{
-		"": "''", "plain/path-1.pem": "plain/path-1.pem", "a b": "'a b'", "it's": `'it'\''s'`, "$(rm)": "'$(rm)'",
-		"http://[::1]:8080/x": "'http://[::1]:8080/x'", "~": "'~'",
-	} {
-		if got := quote(text); got != want {
-			t.Errorf("%q: %s, want %s", text, got, want)
-		}
-	}
 }

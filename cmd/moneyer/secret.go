@@ -1,26 +1,23 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"net/http"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 	"moneyer/internal/registry"
 )
 
 var secretHeading = []string{"ID", "KIND", "STATE", "MADE", "UNTIL", "LAST USED"}
 
-func (o *onboarding) secretRows(secrets []admin.Secret) [][]string {
-	var rows [][]string
-	for i := range secrets {
-		s := &secrets[i]
-		rows = append(rows, []string{s.ID, secretNouns[s.Kind].words, o.state(s.Disabled, time.Time{}, s.NotAfter),
-			o.when(s.Created, ""), o.when(s.NotAfter, "no end"), o.when(s.LastUsed, "never")})
-	}
-	return rows
+func (o *onboarding) secretRow(s *adminapi.Secret) []string {
+	return []string{s.ID, secretNouns[s.Kind].words, o.state(s.Disabled, time.Time{}, s.NotAfter),
+		o.when(s.Created, ""), o.when(s.NotAfter, "no end"), o.when(s.LastUsed, "never")}
 }
 
 // secretNoun is one of the two kinds of secrets as the commands call it.
@@ -48,7 +45,7 @@ add a new one, hand it over, wait until the old one is no longer used
 kept: the text is shown once.`, n.plural, n.command),
 		Example: fmt.Sprintf(`  moneyer %[1]s add %[2]s --not-after 365d
   moneyer %[1]s list %[2]s`, n.command, n.client),
-	}, o.secretAdd(n), o.secretList(n), o.secretSet(n), o.secretSwitch(n, "disable", true), o.secretSwitch(n, "enable", false), o.secretRemove(n))
+	}, append(o.secretSwitches(n), o.secretAdd(n), o.secretList(n), o.secretSet(n), o.secretRemove(n))...)
 }
 
 func (o *onboarding) secretAdd(n secretNoun) *cobra.Command {
@@ -59,18 +56,18 @@ func (o *onboarding) secretAdd(n secretNoun) *cobra.Command {
 output; it is kept nowhere and cannot be shown again.`, n.words),
 		Example:           fmt.Sprintf("  moneyer %s add %s > secret.txt", n.command, n.client),
 		Args:              wants("CLIENT"),
-		ValidArgsFunction: o.completeIDs("clients"),
+		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
-			members := map[string]any{"kind": n.kind}
-			if err := o.setMoment(c, "not-after", members); err != nil {
-				return err
-			}
-			api, path, err := o.below(c.Context(), "clients", args[0], "secrets")
+			notAfter, err := o.moment(c, "not-after")
 			if err != nil {
 				return err
 			}
-			var made admin.Secret
-			if err := api.do(c.Context(), http.MethodPost, path, members, &made); err != nil {
+			at, err := o.at(c.Context())
+			if err != nil {
+				return err
+			}
+			made, err := at.AddSecret(c.Context(), args[0], adminapi.NewSecret{Kind: n.kind, NotAfter: notAfter})
+			if err != nil {
 				return err
 			}
 			if o.json {
@@ -91,24 +88,12 @@ func (o *onboarding) secretList(n secretNoun) *cobra.Command {
 		Short:             fmt.Sprintf("List the %s of a client, and when each was last used", n.plural),
 		Example:           fmt.Sprintf("  moneyer %s list %s", n.command, n.client),
 		Args:              wants("CLIENT"),
-		ValidArgsFunction: o.completeIDs("clients"),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, path, err := o.below(c.Context(), "clients", args[0], "secrets")
-			if err != nil {
-				return err
-			}
-			all, err := list[admin.Secret](c.Context(), api, path)
-			if err != nil {
-				return err
-			}
-			ofKind := []admin.Secret{}
-			for _, s := range all {
-				if s.Kind == n.kind {
-					ofKind = append(ofKind, s)
-				}
-			}
-			return o.shown(ofKind, secretHeading, o.secretRows(ofKind))
-		},
+		ValidArgsFunction: o.completeClients,
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			secrets, err := at.Secrets(ctx, args[0])
+			secrets = slices.DeleteFunc(secrets, func(s adminapi.Secret) bool { return s.Kind != n.kind })
+			return show(o, secrets, err, secretHeading, o.secretRow)
+		}),
 	}
 }
 
@@ -118,49 +103,40 @@ func (o *onboarding) secretSet(n secretNoun) *cobra.Command {
 		Short:             fmt.Sprintf("Change until when %s is good", n.one),
 		Example:           fmt.Sprintf("  moneyer %s set %s ID --not-after 7d", n.command, n.client),
 		Args:              wants("CLIENT", "ID"),
-		ValidArgsFunction: o.completeIDs("clients"),
+		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
-			members := map[string]any{}
-			if err := o.setMoment(c, "not-after", members); err != nil {
+			notAfter, err := o.moment(c, "not-after")
+			if err != nil {
 				return err
 			}
-			if len(members) == 0 {
+			if notAfter == nil {
 				return usagef("nothing to change: give --not-after")
 			}
-			return o.patchSecret(c, args, members, n, "changed")
+			at, err := o.at(c.Context())
+			if err != nil {
+				return err
+			}
+			return o.setSecret(c.Context(), at, n, args, adminapi.SecretChange{NotAfter: notAfter}, "changed")
 		},
 	}
 	c.Flags().String("not-after", "", "from when on it is no longer good: "+momentWords)
 	return c
 }
 
-func (o *onboarding) secretSwitch(n secretNoun, verb string, disabled bool) *cobra.Command {
-	short := fmt.Sprintf("Accept %s again", n.one)
-	if disabled {
-		short = fmt.Sprintf("Accept %s no more, from now on", n.one)
-	}
-	return &cobra.Command{
-		Use:               verb + " CLIENT ID",
-		Short:             short,
-		Example:           fmt.Sprintf("  moneyer %s %s %s ID", n.command, verb, n.client),
-		Args:              wants("CLIENT", "ID"),
-		ValidArgsFunction: o.completeIDs("clients"),
-		RunE: func(c *cobra.Command, args []string) error {
-			return o.patchSecret(c, args, map[string]any{"disabled": disabled}, n, verb+"d")
-		},
-	}
+func (o *onboarding) secretSwitches(n secretNoun) []*cobra.Command {
+	return o.switches([]string{"CLIENT", "ID"}, fmt.Sprintf("Accept %s no more, from now on", n.one), fmt.Sprintf("Accept %s again", n.one),
+		func(verb string) string { return fmt.Sprintf("  moneyer %s %s %s ID", n.command, verb, n.client) },
+		func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error {
+			return o.setSecret(ctx, at, n, args, adminapi.SecretChange{Disabled: &disabled}, done)
+		})
 }
 
-func (o *onboarding) patchSecret(c *cobra.Command, args []string, members map[string]any, n secretNoun, what string) error {
-	api, path, err := o.below(c.Context(), "clients", args[0], "secrets", args[1])
+func (o *onboarding) setSecret(ctx context.Context, at *adminclient.Issuer, n secretNoun, args []string, change adminapi.SecretChange, done string) error {
+	secret, err := at.SetSecret(ctx, args[0], args[1], change)
 	if err != nil {
 		return err
 	}
-	var secret admin.Secret
-	if err := api.do(c.Context(), http.MethodPatch, path, members, &secret); err != nil {
-		return err
-	}
-	return o.done(secret, "%s %s of client %s is %s; last used: %s", n.words, secret.ID, args[0], what, o.when(secret.LastUsed, "never"))
+	return o.done(secret, "%s %s of client %s is %s; last used: %s", n.words, secret.ID, args[0], done, o.when(secret.LastUsed, "never"))
 }
 
 func (o *onboarding) secretRemove(n secretNoun) *cobra.Command {
@@ -169,16 +145,9 @@ func (o *onboarding) secretRemove(n secretNoun) *cobra.Command {
 		Short:             fmt.Sprintf("Remove %s", n.one),
 		Example:           fmt.Sprintf("  moneyer %s remove %s ID", n.command, n.client),
 		Args:              wants("CLIENT", "ID"),
-		ValidArgsFunction: o.completeIDs("clients"),
-		RunE: func(c *cobra.Command, args []string) error {
-			api, path, err := o.below(c.Context(), "clients", args[0], "secrets", args[1])
-			if err != nil {
-				return err
-			}
-			if err := api.do(c.Context(), http.MethodDelete, path, nil, nil); err != nil {
-				return err
-			}
-			return o.removed(n.words, args[1], "from client "+args[0])
-		},
+		ValidArgsFunction: o.completeClients,
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			return o.removed(at.RemoveSecret(ctx, args[0], args[1]), n.words, args[1], "from client "+args[0])
+		}),
 	}
 }

@@ -26,10 +26,12 @@ import (
 	"time"
 
 	"moneyer/assertion"
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 	"moneyer/internal/config"
+	"moneyer/internal/daemon"
 	"moneyer/internal/jose"
-	"moneyer/internal/jwksuri"
+	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/store"
@@ -57,13 +59,12 @@ func install(t *testing.T, change ...func(*installation)) *installation {
 		limitLines: "drain_delay = \"-1s\"\n" + patient,
 		client:     &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: tooLong}}
 	t.Cleanup(i.client.CloseIdleConnections)
-	i.file, i.adminFile = filepath.Join(i.dir, configFileName), filepath.Join(i.dir, adminFileName)
+	i.file, i.adminFile = filepath.Join(i.dir, daemon.ConfigFile), filepath.Join(i.dir, adminclient.DefaultFile)
 	for _, f := range change {
 		f(i)
 	}
 	withoutForks(func() {
-		a := &app{out: io.Discard, err: io.Discard, now: time.Now}
-		if _, err := a.initFolder(t.Context(), i.dir, i.config()); err != nil {
+		if _, err := daemon.Init(t.Context(), i.dir, i.config(), time.Now); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -117,7 +118,7 @@ func (i *installation) register() {
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	master, err := readMasterKey(cfg)
+	master, err := keyring.ReadMasterKey(filepath.Join(i.dir, "master.key"))
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -565,13 +566,13 @@ func TestServe(t *testing.T) {
 		{i.address, "/plain/.well-known/jwks.json", 200, `"kid"`},
 		{i.address, "/.well-known/oauth-authorization-server/plain", 200, "/plain/oauth2/token"},
 		{i.address, "/metrics", 404, ""},
-		{i.address, admin.Prefix + "/issuers", 404, ""},
+		{i.address, adminapi.Prefix + "/issuers", 404, ""},
 		{i.address, "/oauth2/token", 404, ""}, // of the admin issuer
 		{i.admin, "/readyz", 200, "ready"},
 		{i.admin, "/.well-known/jwks.json", 200, `"kid"`},
 		{i.admin, "/metrics", 200, `moneyer_requests_total{endpoint="token",issuer="plain",outcome="granted"} 2`},
-		{i.admin, admin.Prefix + "/issuers", 401, ""},
-		{i.admin, admin.Prefix + "/backup", 401, ""},
+		{i.admin, adminapi.Prefix + "/issuers", 401, ""},
+		{i.admin, adminapi.Prefix + "/backup", 401, ""},
 		{i.admin, "/plain/.well-known/jwks.json", 404, ""},
 	} {
 		if a := i.get(c.address, c.path); a.status != c.status || !strings.Contains(a.body, c.body) {
@@ -780,10 +781,10 @@ func TestServeInProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve := func(ctx context.Context, opened func(context.Context, *running) error) (int, string) {
+	serve := func(ctx context.Context, started func(context.Context, *daemon.Server) error) (int, string) {
 		var log bytes.Buffer
 		a := &app{out: io.Discard, err: &log, now: time.Now}
-		err := a.serve(ctx, serving{read: func() (*config.Config, error) { return config.Load(i.file) }, opened: opened})
+		err := a.serve(ctx, daemon.Options{Load: func() (*config.Config, error) { return config.Load(i.file) }}, started)
 		if log.Len() > 0 && strings.Contains(log.String(), `"level":"ERROR"`) {
 			t.Error(log.String())
 		}
@@ -820,14 +821,11 @@ func TestServeInProcess(t *testing.T) {
 	code, text = serve(ctx, nil)
 	check("told to stop while it starts", exitOK, code, text)
 
-	code, text = serve(t.Context(), func(context.Context, *running) error { return io.ErrNoProgress })
+	code, text = serve(t.Context(), func(context.Context, *daemon.Server) error { return io.ErrNoProgress })
 	check("what comes first does not work", exitTrouble, code, text)
 
-	code, text = serve(t.Context(), func(_ context.Context, r *running) error { return r.public.listener.Close() })
-	check("a listener that fails", exitTrouble, code, text)
-
 	ctx, cancel = context.WithCancel(t.Context())
-	code, text = serve(ctx, func(context.Context, *running) error {
+	code, text = serve(ctx, func(context.Context, *daemon.Server) error {
 		i.wantToken(600)
 		cancel()
 		return nil
@@ -836,40 +834,32 @@ func TestServeInProcess(t *testing.T) {
 	check("told to stop", exitOK, code, text)
 }
 
-// TestReloadInProcess: a hangup that comes while the server starts is heeded once
-// it serves, and what clients published outlives a reload.
-func TestReloadInProcess(t *testing.T) {
+// TestHangupWhileStarting: a hangup that comes while the server starts is heeded once
+// it serves.
+func TestHangupWhileStarting(t *testing.T) {
 	i := install(t)
 	ctx, cancel := context.WithTimeout(t.Context(), tooLong)
 	defer cancel()
-	var r *running
-	var first, same *jwksuri.Source
-	reads := 0
+	reads, swaps := 0, 0
 	a := &app{out: io.Discard, err: io.Discard, now: time.Now}
-	err := a.serve(ctx, serving{
-		read: func() (*config.Config, error) {
-			reads++
-			switch reads {
-			case 1:
+	err := a.serve(ctx, daemon.Options{
+		Load: func() (*config.Config, error) {
+			if reads++; reads == 1 {
 				if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 					t.Error(err)
 				}
-			case 2: // the hangup
-				first = r.house.clientKeys
 			}
 			return config.Load(i.file)
 		},
-		opened: func(_ context.Context, opened *running) error { r = opened; return nil },
-		front: func(h *house) http.Handler {
-			if h.clientKeys == first {
-				same = first
+		Public: func(snapshot *daemon.Snapshot) http.Handler {
+			if swaps++; swaps == 2 {
 				cancel()
 			}
-			return h.public
+			return snapshot.Public
 		},
-	})
-	if err != nil || reads != 2 || same == nil {
-		t.Errorf("%v, %d reads", err, reads)
+	}, nil)
+	if err != nil || reads != 2 || swaps != 2 {
+		t.Errorf("%v, %d reads, %d swaps", err, reads, swaps)
 	}
 }
 
@@ -879,7 +869,7 @@ func leakedGoroutine() (leaked string) {
 		buffer := make([]byte, 4<<20)
 		leaked = ""
 		for _, stack := range strings.Split(string(buffer[:runtime.Stack(buffer, true)]), "\n\n")[1:] {
-			if strings.Contains(stack, "moneyer/internal/") || strings.Contains(stack, "(*running)") || strings.Contains(stack, "(*door)") {
+			if strings.Contains(stack, "moneyer/internal/") {
 				leaked = stack
 			}
 		}

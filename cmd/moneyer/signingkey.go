@@ -1,13 +1,14 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"net/http"
 
 	"github.com/spf13/cobra"
 
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
 	"moneyer/internal/keyring"
-	"moneyer/internal/server"
 )
 
 func (o *onboarding) signingKeyCommand() *cobra.Command {
@@ -22,8 +23,9 @@ for the emergency: revoke takes a key out of the published set at once.`,
   moneyer signing-key list --issuer d1`,
 	},
 		o.signingKeyList(), o.signingKeyAnnounce(), o.signingKeyActivate(),
-		o.signingKeyChange("retire", "Take back an announced key", "is retired"),
-		o.signingKeyChange("revoke", "Take a compromised key out of the published set at once", "is revoked: no token that it signed is good any longer, as soon as verifiers read the keys again"))
+		o.signingKeyChange("retire", "Take back an announced key", "is retired", (*adminclient.Issuer).RetireSigningKey),
+		o.signingKeyChange("revoke", "Take a compromised key out of the published set at once", "is revoked: no token that it signed is good any longer, as soon as verifiers read the keys again",
+			(*adminclient.Issuer).RevokeSigningKey))
 }
 
 func (o *onboarding) signingKeyList() *cobra.Command {
@@ -32,32 +34,19 @@ func (o *onboarding) signingKeyList() *cobra.Command {
 		Short:   "List the signing keys of an issuer",
 		Example: `  moneyer signing-key list --issuer d1`,
 		Args:    noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			keys, err := o.signingKeys(c)
-			if err != nil {
-				return err
-			}
-			var rows [][]string
-			for i := range keys {
-				k := &keys[i]
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
+			keys, err := at.SigningKeys(ctx)
+			heading := []string{"KEY", "ALG", "STATE", "ANNOUNCED", "SIGNS FROM", "RETIRES", "REMOVED", "LIVES AT"}
+			return show(o, keys, err, heading, func(k *keyring.KeyInfo) []string {
 				state := string(k.State)
 				if k.State == keyring.Signing {
 					state = o.paint(good, state)
 				}
-				rows = append(rows, []string{k.Kid, k.Alg, state, o.when(k.AnnouncedAt, "-"), o.when(k.ActiveAt, "-"),
-					o.when(k.RetiredAt, "-"), o.when(k.RemovedAt, "-"), visible(k.URI)})
-			}
-			return o.shown(keys, []string{"KEY", "ALG", "STATE", "ANNOUNCED", "SIGNS FROM", "RETIRES", "REMOVED", "LIVES AT"}, rows)
-		},
+				return []string{k.Kid, k.Alg, state, o.when(k.AnnouncedAt, "-"), o.when(k.ActiveAt, "-"),
+					o.when(k.RetiredAt, "-"), o.when(k.RemovedAt, "-"), visible(k.URI)}
+			})
+		}),
 	}
-}
-
-func (o *onboarding) signingKeys(c *cobra.Command) ([]keyring.KeyInfo, error) {
-	api, path, err := o.below(c.Context(), "signing-keys")
-	if err != nil {
-		return nil, err
-	}
-	return list[keyring.KeyInfo](c.Context(), api, path)
 }
 
 func (o *onboarding) signingKeyAnnounce() *cobra.Command {
@@ -72,19 +61,16 @@ it is activated, but not before verifiers had the time to read the keys.`,
   moneyer signing-key announce --issuer d1 --uri file:/run/secrets/signing.pem`,
 		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
-			members := map[string]any{}
-			if uri != "" {
-				members["uri"] = uri
-			}
-			if err := o.setMoment(c, "active-at", members); err != nil {
-				return err
-			}
-			api, path, err := o.below(c.Context(), "signing-keys")
+			activeAt, err := o.moment(c, "active-at")
 			if err != nil {
 				return err
 			}
-			var key keyring.KeyInfo
-			if err := api.do(c.Context(), http.MethodPost, path, members, &key); err != nil {
+			at, err := o.at(c.Context())
+			if err != nil {
+				return err
+			}
+			key, err := at.AnnounceSigningKey(c.Context(), adminapi.NewSigningKey{URI: uri, ActiveAt: activeAt})
+			if err != nil {
 				return err
 			}
 			return o.done(key, "signing key %s of issuer %s is announced; it signs: %s", key.Kid, o.issuer, o.when(key.ActiveAt, "when it is activated"))
@@ -97,60 +83,47 @@ it is activated, but not before verifiers had the time to read the keys.`,
 
 func (o *onboarding) signingKeyActivate() *cobra.Command {
 	var atOnce bool
-	c := o.signingKeyChange("activate", "Let an announced key sign from now on; the one that signs retires", "signs from now on")
+	c := o.signingKeyChange("activate", "Let an announced key sign from now on; the one that signs retires", "signs from now on",
+		func(at *adminclient.Issuer, ctx context.Context, kid string) (keyring.KeyInfo, error) {
+			key, err := at.ActivateSigningKey(ctx, kid, adminapi.Activation{AtOnce: atOnce})
+			if known := key.AnnouncedAt.Add(keyring.JWKSMaxAge); err == nil && o.now().Before(known) {
+				o.note("verifiers that keep the keys of before it was announced refuse its tokens until they read them again, %s at the latest", inWords(known.Sub(o.now())))
+			}
+			return key, err
+		})
 	c.Long = fmt.Sprintf(`Let an announced key sign from now on; the one that signs retires.
 
 Verifiers keep the set of keys for up to %s. A key that was announced later than
 that ago is refused, with the time from when on all know it: until then those
 that do not would refuse its tokens. With --at-once it signs all the same. That is
 for when tokens of the key that signs now are worse than refused ones; when it is
-compromised, revoke it instead.`, shortDuration(server.JWKSMaxAge))
+compromised, revoke it instead.`, shortDuration(keyring.JWKSMaxAge))
 	c.Flags().BoolVar(&atOnce, "at-once", false, "also while there may be verifiers that do not know the key and refuse its tokens")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		var body any
-		if atOnce {
-			body = map[string]bool{"at_once": true}
-		}
-		key, err := o.changeSigningKey(c, args[0], "activate", body, "signs from now on")
-		if known := key.AnnouncedAt.Add(server.JWKSMaxAge); err == nil && o.now().Before(known) {
-			o.note("verifiers that keep the keys of before it was announced refuse its tokens until they read them again, %s at the latest", inWords(known.Sub(o.now())))
-		}
-		return err
-	}
 	return c
 }
 
-// changeSigningKey does what the verb says to a key, and tells what is done.
-func (o *onboarding) changeSigningKey(c *cobra.Command, kid, verb string, body any, done string) (key keyring.KeyInfo, err error) {
-	api, path, err := o.below(c.Context(), "signing-keys", kid+":"+verb)
-	if err != nil {
-		return key, err
-	}
-	if err := api.do(c.Context(), http.MethodPost, path, body, &key); err != nil {
-		return key, err
-	}
-	return key, o.done(key, "signing key %s of issuer %s %s", key.Kid, o.issuer, done)
-}
-
 // signingKeyChange makes activate, retire and revoke.
-func (o *onboarding) signingKeyChange(verb, short, done string) *cobra.Command {
+func (o *onboarding) signingKeyChange(verb, short, done string, change func(*adminclient.Issuer, context.Context, string) (keyring.KeyInfo, error)) *cobra.Command {
 	return &cobra.Command{
 		Use:               verb + " KID",
 		Short:             short,
 		Example:           "  moneyer signing-key " + verb + " KID --issuer d1",
 		Args:              wants("KID"),
 		ValidArgsFunction: o.completeSigningKeys,
-		RunE: func(c *cobra.Command, args []string) error {
-			_, err := o.changeSigningKey(c, args[0], verb, nil, done)
-			return err
-		},
+		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			key, err := change(at, ctx, args[0])
+			if err != nil {
+				return err
+			}
+			return o.done(key, "signing key %s of issuer %s %s", key.Kid, at.Name, done)
+		}),
 	}
 }
 
 func (o *onboarding) completeSigningKeys(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var kids []string
-	if len(args) == 0 {
-		keys, _ := o.signingKeys(c) // no list, no help
+	if at, err := o.at(c.Context()); err == nil && len(args) == 0 {
+		keys, _ := at.SigningKeys(c.Context()) // no list, no help
 		for i := range keys {
 			kids = append(kids, cobra.CompletionWithDesc(keys[i].Kid, string(keys[i].State)))
 		}

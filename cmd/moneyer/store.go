@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"moneyer/internal/config"
 	"moneyer/internal/ledger"
@@ -51,7 +49,7 @@ func (f *storeFlags) url() (string, error) {
 	if err != nil {
 		return "", usage(err)
 	}
-	return storeURL(cfg), nil
+	return cfg.StoreURL(), nil
 }
 
 func urlOf(text string) string {
@@ -155,34 +153,17 @@ func (a *app) showStatus(ctx context.Context, f *storeFlags) error {
 	if s.Unfinished {
 		fmt.Fprintln(a.out, a.paint(bad, "it is half of a copy: run moneyer store copy again"))
 	}
-	var rows [][]string
-	for _, c := range s.Chains {
-		rows = append(rows, []string{fmt.Sprint(ledger.ChainOf(c.Seq)), ledger.ShowSeq(c.Seq), hex.EncodeToString(c.Hash[:8]), cmp.Or(c.Holder, "-")})
-	}
-	if err := a.section([]string{"CHAIN", "LAST ENTRY", "HASH", "REPLICA"}, rows); err != nil {
-		return err
-	}
-	rows = nil
-	for _, r := range s.Replicas {
-		rows = append(rows, []string{r.ID, r.Silent.Round(time.Millisecond).String() + " ago"})
-	}
-	if err := a.section([]string{"REPLICA", "HEARD"}, rows); err != nil {
-		return err
-	}
-	rows = nil
-	for _, t := range s.Sizes {
-		rows = append(rows, []string{t.Table, octets(t.Octets), fmt.Sprintf("about %d", t.Rows)})
-	}
-	return a.section([]string{"TABLE", "SIZE", "ROWS"}, rows)
-}
-
-// section is a table after an empty line, unless it has no rows.
-func (a *app) section(heading []string, rows [][]string) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	fmt.Fprintln(a.out)
-	return a.table(heading, rows)
+	chains := rowsOf(s.Chains, func(c *store.ChainStatus) []string {
+		return []string{fmt.Sprint(ledger.ChainOf(c.Seq)), ledger.ShowSeq(c.Seq), hex.EncodeToString(c.Hash[:8]), cmp.Or(c.Holder, "-")}
+	})
+	replicas := rowsOf(s.Replicas, func(r *store.ReplicaStatus) []string {
+		return []string{r.ID, r.Silent.Round(time.Millisecond).String() + " ago"}
+	})
+	sizes := rowsOf(s.Sizes, func(t *store.TableSize) []string {
+		return []string{t.Table, octets(t.Octets), fmt.Sprintf("about %d", t.Rows)}
+	})
+	return errors.Join(a.section([]string{"CHAIN", "LAST ENTRY", "HASH", "REPLICA"}, chains),
+		a.section([]string{"REPLICA", "HEARD"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))
 }
 
 func statusJSON(s *store.Status) map[string]any {
@@ -198,18 +179,6 @@ func statusJSON(s *store.Status) map[string]any {
 	}
 	return map[string]any{"store": s.Name, "version": s.Version, "oldest": s.Oldest, "known": s.Known, "unfinished_copy": s.Unfinished,
 		"octets": s.Octets, "chains": chains, "replicas": replicas, "tables": sizes}
-}
-
-// octets shows a size to people.
-func octets(n int64) string {
-	const unit = 1024
-	switch {
-	case n >= unit*unit*unit:
-		return fmt.Sprintf("%.1f GB", float64(n)/unit/unit/unit)
-	case n >= unit*unit:
-		return fmt.Sprintf("%.1f MB", float64(n)/unit/unit)
-	}
-	return fmt.Sprintf("%.0f KB", float64(n)/unit)
 }
 
 func (a *app) storeCheck() *cobra.Command {
@@ -317,10 +286,7 @@ func (a *app) copyStore(ctx context.Context, f *storeFlags, to string) error {
 }
 
 func (a *app) printCopy(r *store.CopyReport) error {
-	var rows [][]string
-	for _, t := range r.Rows {
-		rows = append(rows, []string{t.Table, fmt.Sprint(t.Rows)})
-	}
+	rows := rowsOf(r.Rows, func(t *store.CopiedRows) []string { return []string{t.Table, fmt.Sprint(t.Rows)} })
 	if err := a.table([]string{"TABLE", "ROWS"}, rows); err != nil {
 		return err
 	}
@@ -348,8 +314,8 @@ func copyJSON(r *store.CopyReport) map[string]any {
 
 // copyProgress tells people at a terminal how far a copy is.
 func (a *app) copyProgress() (show func(table string, done, total int64), end func()) {
-	f, ok := a.err.(*os.File)
-	if !ok || a.json || !term.IsTerminal(int(f.Fd())) {
+	f := a.terminal()
+	if f == nil {
 		return nil, func() {}
 	}
 	show = func(table string, done, total int64) {

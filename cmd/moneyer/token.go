@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/platform"
+	"moneyer/internal/tlsfiles"
 	"moneyer/oauth"
 	"moneyer/tokensource"
 )
@@ -73,9 +72,7 @@ What is temporary (429, 503, a lost connection) is tried four times.`,
 	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
 	flags.BoolVar(&f.header, "header", false, `print "Authorization: Bearer ..." as curl takes it`)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell on standard error what was asked and answered")
-	for _, name := range []string{"issuer", "url", "client", "scope", "param", "audience", "subject"} {
-		complete(c, name)
-	}
+	completeNothing(c, "issuer", "url", "client", "scope", "param", "audience", "subject")
 	return c
 }
 
@@ -101,7 +98,7 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if source.Credential, err = a.credential(f, p); err != nil {
 		return err
 	}
-	base, err := transport("", f.tlsCert, f.tlsKey)
+	base, err := tlsfiles.Transport("", f.tlsCert, f.tlsKey)
 	if err != nil {
 		return usagef("--tls-cert, --tls-key: %w", err)
 	}
@@ -144,20 +141,17 @@ func (a *app) credential(f *tokenFlags, p *platform.Profile) (tokensource.Creden
 // wantedFlags names the flags with which a caller of the platform shows who it is.
 func wantedFlags(p *platform.Profile) string {
 	var flags []string
-	add := func(wanted string) {
-		if !slices.Contains(flags, wanted) {
-			flags = append(flags, wanted)
-		}
-	}
 	for _, grant := range p.Policy.Grants {
 		for _, set := range grant.ClientAuth {
+			wanted := "--client, --key and --kid"
 			switch {
 			case set.Has(oauth.AuthAPIKey):
-				add("--api-key-file or --api-key-env")
+				wanted = "--api-key-file or --api-key-env"
 			case set.Has(oauth.AuthBasic), set.Has(oauth.AuthPost):
-				add("--client and --secret-file or --secret-env")
-			default:
-				add("--client, --key and --kid")
+				wanted = "--client and --secret-file or --secret-env"
+			}
+			if !slices.Contains(flags, wanted) {
+				flags = append(flags, wanted)
 			}
 		}
 	}
@@ -170,7 +164,7 @@ func readParams(p *platform.Profile, pairs []string) (url.Values, error) {
 	for _, pair := range pairs {
 		name, value, ok := strings.Cut(pair, "=")
 		if !ok || name == "" {
-			return nil, usagef("--param is written name=value, such as --param merchantId=m-1")
+			return nil, usagef("--param is written name=value, such as --param account=a-1")
 		}
 		if param := p.Wire.Param(name); param != nil && param.Type == platform.TypeStrings {
 			values[name] = append(values[name], strings.Split(value, ",")...)
@@ -248,72 +242,3 @@ func (a *app) printToken(token *tokensource.Token, header bool) error {
 	}
 	return nil
 }
-
-// secretFlags say where a secret is: in a file or in the environment.
-type secretFlags struct{ name, file, env string }
-
-func (f *secretFlags) add(c *cobra.Command, name, what string) {
-	f.name = name
-	c.Flags().StringVar(&f.file, name+"-file", "", "file that holds the "+what+" ('-' reads standard input)")
-	c.Flags().StringVar(&f.env, name+"-env", "", "environment variable that holds the "+what)
-	complete(c, name+"-env")
-}
-
-// readSecret reads a secret, which is empty when no flag names one. Line ends
-// after it do not belong to it. Errors repeat nothing that was given: it may be
-// the secret itself, by mistake.
-func (a *app) readSecret(f *secretFlags) (string, error) {
-	var secret string
-	switch {
-	case f.file != "" && f.env != "":
-		return "", usagef("--%s-file and --%[1]s-env exclude each other", f.name)
-	case f.file != "":
-		data, err := a.readFile(f.file)
-		if err != nil {
-			return "", usagef("--%s-file names a file that holds it: %w", f.name, withoutPath(err))
-		}
-		secret = string(bytes.TrimRight(data, "\r\n"))
-	case f.env != "":
-		value, ok := os.LookupEnv(f.env)
-		if !ok {
-			return "", usagef("--%s-env names an environment variable that holds it, and there is none of that name", f.name)
-		}
-		secret = value
-	default:
-		return "", nil
-	}
-	if secret == "" {
-		return "", usagef("the %s is empty", strings.ReplaceAll(f.name, "-", " "))
-	}
-	return secret, nil
-}
-
-// withoutPath takes the file's name out of an error.
-func withoutPath(err error) error {
-	var pathError *os.PathError
-	if errors.As(err, &pathError) {
-		return pathError.Err
-	}
-	return err
-}
-
-// plainError is an error of one of our packages without the package's name,
-// which means nothing to people.
-type plainError struct{ error }
-
-func plain(err error) error {
-	if err == nil {
-		return nil
-	}
-	return plainError{err}
-}
-
-func (e plainError) Error() string {
-	text := e.error.Error()
-	for _, name := range []string{"assertion: ", "tokensource: "} {
-		text = strings.TrimPrefix(text, name)
-	}
-	return text
-}
-
-func (e plainError) Unwrap() error { return e.error }

@@ -17,7 +17,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/jose"
 	"moneyer/oauth"
 )
@@ -53,7 +53,7 @@ func startPlatforms(env *testscript.Env) error {
 	})
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server/oauth2", p.metadata)
 	mux.HandleFunc("GET /oauth2/jwks", p.jwks)
-	mux.HandleFunc("POST "+admin.Prefix+"/issuers/d1/explain", adminExplains)
+	mux.HandleFunc("POST "+adminapi.Prefix+"/issuers/d1/explain", adminExplains)
 	server := httptest.NewServer(mux)
 	env.Defer(server.Close)
 	env.Setenv("PLATFORMS", server.URL)

@@ -51,7 +51,7 @@ func wantsCommand(c *cobra.Command, args []string) error {
 	return usagef("unknown command %q; %s", args[0], advice)
 }
 
-// repeatable tells whether a word may be shown to whoever typed it. What is not
+// repeatable reports whether a word may be shown to whoever typed it. What is not
 // like a command's or a flag's name may be a token or a secret.
 func repeatable(word string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-"

@@ -47,12 +47,7 @@ was revoked cannot be had, and nobody can tell.`,
 		Example: `  moneyer token ... | moneyer verify --issuer https://as.example --audience https://api.example
   moneyer verify token.txt --issuer https://bolt.example --profile boltpay --scope roles
   moneyer verify token.txt --issuer https://d1.example/authz/v1 --jwks keys.json --no-revocations`,
-		Args: func(c *cobra.Command, args []string) error {
-			if len(args) > 1 {
-				return usagef("%s takes one file or token; quote it if it holds blanks", c.CommandPath())
-			}
-			return nil
-		},
+		Args: atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.verify(c.Context(), &f, append(args, "-")[0])
 		},
@@ -66,9 +61,7 @@ was revoked cannot be had, and nobody can tell.`,
 	flags.StringVar(&f.jwks, "jwks", "", "the issuer's keys: the JWK set in this file or at this URL (default as the issuer's metadata say)")
 	flags.StringVar(&f.revocations, "revocations", "", "the URL of the list of what was revoked (default the issuer URL and /revocations)")
 	flags.BoolVar(&f.noRevocations, "no-revocations", false, "do not ask what was revoked")
-	for _, name := range []string{"issuer", "audience", "typ", "scope", "revocations"} {
-		complete(c, name)
-	}
+	completeNothing(c, "issuer", "audience", "typ", "scope", "revocations")
 	c.MarkFlagsMutuallyExclusive("revocations", "no-revocations")
 	return c
 }

@@ -9,20 +9,12 @@ import (
 	"time"
 
 	"moneyer/bearer"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
-)
-
-// Prefix is where the API lives below the URL of its listener.
-const Prefix = "/admin/v1"
-
-// The scopes that a token needs.
-const (
-	ScopeRead  = "admin:read"
-	ScopeWrite = "admin:write"
 )
 
 // API is the admin API. Its fields are set before Handler is called.
@@ -33,9 +25,9 @@ type API struct {
 	// configuration can be loaded anew.
 	Issuers func() []*registry.Issuer
 
-	Clients   Clients
-	Merchants Merchants
-	Ledger    Ledger
+	Clients  Clients
+	Accounts Accounts
+	Ledger   Ledger
 	// Revocations lists what was revoked; Authority's own put it in force.
 	Revocations Revocations
 	// Verify walks the whole ledger. A broken ledger is no error but a finding.
@@ -74,30 +66,30 @@ type Clients interface {
 	// none), else it answers registry.ErrConflict. A key that somebody else has
 	// is an *registry.KeyTakenError.
 	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
-	// RemoveClient removes one, unless it still owns merchants (registry.ErrConflict).
+	// RemoveClient removes one, unless it still owns accounts (registry.ErrConflict).
 	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
 	// LastUsed tells when each kid or secret's ID of a client was last used.
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
 
-// Merchants keeps merchants and their card tokens, under the same guarantees as
+// Accounts keeps accounts and their items, under the same guarantees as
 // Clients. A Put takes up to 1,000 rows, creates or replaces them, and stores all
 // of them or none.
-type Merchants interface {
-	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
-	Merchants(ctx context.Context, issuer, after string, limit int) ([]registry.Merchant, error)
-	// PutMerchants answers registry.ErrNotFound for a client that does not exist.
-	PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error
-	// RemoveMerchant removes one, unless it still has card tokens (registry.ErrConflict).
-	RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error
+type Accounts interface {
+	Account(ctx context.Context, issuer, id string) (*registry.Account, error)
+	Accounts(ctx context.Context, issuer, after string, limit int) ([]registry.Account, error)
+	// PutAccounts answers registry.ErrNotFound for a client that does not exist.
+	PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error
+	// RemoveAccount removes one, unless it still has items (registry.ErrConflict).
+	RemoveAccount(ctx context.Context, issuer, id string, e *ledger.Entry) error
 
-	// CardTokens finds those of ids that exist.
-	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
-	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]registry.CardToken, error)
-	// PutCardTokens answers registry.ErrNotFound for a merchant that does not
+	// Items finds those of ids that exist.
+	Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error)
+	AccountItems(ctx context.Context, issuer, account, after string, limit int) ([]registry.Item, error)
+	// PutItems answers registry.ErrNotFound for an account that does not
 	// exist, registry.ErrConflict for a token that belongs to another.
-	PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error
-	RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error
+	PutItems(ctx context.Context, items []registry.Item, e *ledger.Entry) error
+	RemoveItem(ctx context.Context, issuer, id string, e *ledger.Entry) error
 }
 
 // Ledger is read here; what is changed is recorded by those who store it.
@@ -122,7 +114,7 @@ func (a *API) Handler() http.Handler {
 	}
 	mux := http.NewServeMux()
 	for path, resource := range a.resources() {
-		mux.Handle(a.Base+Prefix+path, resource)
+		mux.Handle(a.Base+adminapi.Prefix+path, resource)
 	}
 	mux.Handle("/", a.nothing())
 	return mux
@@ -131,9 +123,9 @@ func (a *API) Handler() http.Handler {
 // resources is the API: each path with what can be done there.
 func (a *API) resources() map[string]http.Handler {
 	const (
-		issuer   = "/issuers/{issuer}"
-		client   = issuer + "/clients/{client}"
-		merchant = issuer + "/merchants/{merchant}"
+		issuer  = "/issuers/{issuer}"
+		client  = issuer + "/clients/{client}"
+		account = issuer + "/accounts/{account}"
 	)
 	return map[string]http.Handler{
 		"/issuers":                   a.resource(methods{"GET": read(a.listIssuers)}),
@@ -145,12 +137,12 @@ func (a *API) resources() map[string]http.Handler {
 		client + "/secrets":          a.resource(methods{"GET": read(a.listSecrets), "POST": write(a.addSecret)}),
 		client + "/secrets/{secret}": a.resource(methods{"PATCH": write(a.setSecret), "DELETE": write(a.removeSecret)}),
 
-		issuer + "/merchants":           a.resource(methods{"GET": read(a.listMerchants)}),
-		issuer + "/merchants:import":    a.resource(methods{"POST": write(a.importMerchants)}),
-		merchant:                        a.resource(methods{"GET": read(a.showMerchant), "PUT": write(a.putMerchant), "DELETE": write(a.removeMerchant)}),
-		merchant + "/card-tokens":       a.resource(methods{"GET": read(a.listCardTokens)}),
-		issuer + "/card-tokens:import":  a.resource(methods{"POST": write(a.importCardTokens)}),
-		issuer + "/card-tokens/{token}": a.resource(methods{"GET": read(a.showCardToken), "PUT": write(a.putCardToken), "DELETE": write(a.removeCardToken)}),
+		issuer + "/accounts":        a.resource(methods{"GET": read(a.listAccounts)}),
+		issuer + "/accounts:import": a.resource(methods{"POST": write(a.importAccounts)}),
+		account:                     a.resource(methods{"GET": read(a.showAccount), "PUT": write(a.putAccount), "DELETE": write(a.removeAccount)}),
+		account + "/items":          a.resource(methods{"GET": read(a.listItems)}),
+		issuer + "/items:import":    a.resource(methods{"POST": write(a.importItems)}),
+		issuer + "/items/{item}":    a.resource(methods{"GET": read(a.showItem), "PUT": write(a.putItem), "DELETE": write(a.removeItem)}),
 
 		issuer + "/signing-keys":       a.resource(methods{"GET": read(a.listSigningKeys), "POST": write(a.announceSigningKey)}),
 		issuer + "/signing-keys/{key}": a.resource(methods{"POST": write(a.changeSigningKey)}), // {kid}:activate and so on

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 	"moneyer/oauth"
 )
@@ -28,7 +29,7 @@ func (a *API) backup(c *call) error {
 	}
 	file, err := a.Backup(ctx)
 	if errors.Is(err, fs.ErrExist) {
-		return oauth.Errorf(CodeConflict, "somebody else is taking a backup; try again when it is made")
+		return oauth.Errorf(adminapi.CodeConflict, "somebody else is taking a backup; try again when it is made")
 	}
 	if err != nil {
 		return err

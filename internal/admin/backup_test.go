@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
@@ -47,7 +47,7 @@ func TestBackup(t *testing.T) {
 		token, query string
 		status       int
 	}{
-		"who may only read": {w.mint("reader", admin.ScopeRead, time.Hour), "", http.StatusForbidden},
+		"who may only read": {w.mint("reader", adminapi.ScopeRead, time.Hour), "", http.StatusForbidden},
 		"a stranger":        {"nonsense", "", http.StatusUnauthorized},
 		"a parameter":       {w.token, "?to=elsewhere", http.StatusBadRequest},
 	} {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -31,8 +32,8 @@ type operation struct {
 	do    func(*call) error
 }
 
-func read(do func(*call) error) operation  { return operation{ScopeRead, do} }
-func write(do func(*call) error) operation { return operation{ScopeWrite, do} }
+func read(do func(*call) error) operation  { return operation{adminapi.ScopeRead, do} }
+func write(do func(*call) error) operation { return operation{adminapi.ScopeWrite, do} }
 
 // methods are the operations of a resource.
 type methods map[string]operation
@@ -134,13 +135,6 @@ const (
 	maxPage     = 1000
 )
 
-// Page is one page of a list.
-type Page[T any] struct {
-	Items []T `json:"items"`
-	// Next is what to give as after for the next page; empty on the last one.
-	Next string `json:"next,omitempty"`
-}
-
 // paging is where a page begins and how long it may be.
 type paging struct {
 	after string
@@ -157,7 +151,7 @@ func (c *call) paging() (paging, error) {
 // replyPage answers with a page of which view shows each item, and id names the
 // last one to begin the next page after.
 func replyPage[S, T any](c *call, p paging, items []S, id func(*S) string, view func(*S) T) error {
-	page := Page[T]{Items: make([]T, len(items))}
+	page := adminapi.Page[T]{Items: make([]T, len(items))}
 	for i := range items {
 		page.Items[i] = view(&items[i])
 	}

@@ -7,51 +7,24 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
-// Issuer is an issuer as the API shows it.
-type Issuer struct {
-	Name        string `json:"name"`
-	URL         string `json:"url"`
-	Profile     string `json:"profile"`
-	Environment string `json:"environment,omitempty"`
-	Disabled    bool   `json:"disabled"`
-}
-
-// Client is a client as the API shows it.
-type Client struct {
-	Issuer   string            `json:"issuer"`
-	ID       string            `json:"id"`
-	Name     string            `json:"name,omitempty"`
-	Revision int64             `json:"revision"`
-	Disabled bool              `json:"disabled"`
-	Grants   []oauth.GrantType `json:"grants,omitempty"`
-	Scope    string            `json:"scope,omitempty"`
-	// Introspects: it may ask about tokens of others.
-	Introspects bool                          `json:"introspects,omitempty"`
-	Attributes  map[string]registry.Attribute `json:"attributes,omitempty"`
-	JWKSURI     string                        `json:"jwks_uri,omitempty"`
-	Created     time.Time                     `json:"created"`
-	// Keys and Secrets are shown of a single client, not in lists.
-	Keys    []Key    `json:"keys,omitempty"`
-	Secrets []Secret `json:"secrets,omitempty"`
-}
-
-func viewClient(c *registry.Client) Client {
-	return Client{Issuer: c.Issuer, ID: c.ID, Name: c.Name, Revision: c.Revision, Disabled: c.Disabled, Grants: c.Grants,
+func viewClient(c *registry.Client) adminapi.Client {
+	return adminapi.Client{Issuer: c.Issuer, ID: c.ID, Name: c.Name, Revision: c.Revision, Disabled: c.Disabled, Grants: c.Grants,
 		Scope: c.Scope.String(), Introspects: c.Introspects, Attributes: c.Attributes, JWKSURI: c.JWKSURI, Created: c.Created}
 }
 
 func (a *API) listIssuers(c *call) error {
 	issuers := a.Issuers()
-	views := make([]Issuer, len(issuers))
+	views := make([]adminapi.Issuer, len(issuers))
 	for n, i := range issuers {
-		views[n] = Issuer{Name: i.Name, URL: i.URL, Profile: i.Profile.Name, Environment: i.Environment, Disabled: i.Disabled}
+		views[n] = adminapi.Issuer{Name: i.Name, URL: i.URL, Profile: i.Profile.Name, Environment: i.Environment, Disabled: i.Disabled}
 	}
-	slices.SortFunc(views, func(a, b Issuer) int { return strings.Compare(a.Name, b.Name) })
-	return replyCut(c, views, func(i *Issuer) string { return i.Name })
+	slices.SortFunc(views, func(a, b adminapi.Issuer) int { return strings.Compare(a.Name, b.Name) })
+	return replyCut(c, views, func(i *adminapi.Issuer) string { return i.Name })
 }
 
 func (a *API) listClients(c *call) error {
@@ -64,7 +37,7 @@ func (a *API) listClients(c *call) error {
 		return err
 	}
 	return replyPage(c, p, clients, func(c **registry.Client) string { return (*c).ID },
-		func(c **registry.Client) Client { return viewClient(*c) })
+		func(c **registry.Client) adminapi.Client { return viewClient(*c) })
 }
 
 // client finds the client that the path names.
@@ -106,7 +79,7 @@ func (a *API) addClient(c *call) error {
 	done := change{"client.add", "clients/" + client.ID, client.ID}
 	err := a.Clients.PutClient(c.r.Context(), client, a.entry(c, done))
 	if errors.Is(err, registry.ErrConflict) {
-		return oauth.Errorf(CodeConflict, "client %s exists already", client.ID)
+		return oauth.Errorf(adminapi.CodeConflict, "client %s exists already", client.ID)
 	}
 	if err != nil {
 		return err

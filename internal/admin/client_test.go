@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
@@ -17,12 +18,12 @@ import (
 
 func TestIssuers(t *testing.T) {
 	w := newTestAPI(t)
-	page := get[admin.Page[admin.Issuer]](w, "/issuers?limit=2")
+	page := get[adminapi.Page[adminapi.Issuer]](w, "/issuers?limit=2")
 	if len(page.Items) != 2 || page.Items[0].Name != "admin" || page.Next != "bolt" {
 		t.Errorf("the first page is %+v", page)
 	}
-	page = get[admin.Page[admin.Issuer]](w, "/issuers?after=bolt")
-	if len(page.Items) != 3 || page.Next != "" || page.Items[0] != (admin.Issuer{Name: "d1", URL: "https://d1.example", Profile: "thales-d1", Environment: "test"}) {
+	page = get[adminapi.Page[adminapi.Issuer]](w, "/issuers?after=bolt")
+	if len(page.Items) != 3 || page.Next != "" || page.Items[0] != (adminapi.Issuer{Name: "d1", URL: "https://d1.example", Profile: "thales-d1", Environment: "test"}) {
 		t.Errorf("the second page is %+v", page)
 	}
 }
@@ -31,11 +32,11 @@ func TestClientLife(t *testing.T) {
 	w := newTestAPI(t)
 	resp := w.send("POST", "/issuers/bolt/clients", "application/json", strings.NewReader(
 		`{"id":"shop 1/2","name":"Shop","scope":"openid roles","grants":["client_credentials"],"attributes":{"accountId":"42","roles":["buyer"]}}`))
-	if resp.StatusCode != http.StatusCreated || resp.Header.Get("Location") != admin.Prefix+"/issuers/bolt/clients/shop%201%2F2" {
+	if resp.StatusCode != http.StatusCreated || resp.Header.Get("Location") != adminapi.Prefix+"/issuers/bolt/clients/shop%201%2F2" {
 		t.Fatalf("status %d, Location %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
 	path := "/issuers/bolt/clients/shop%201%2F2"
-	c := get[admin.Client](w, path)
+	c := get[adminapi.Client](w, path)
 	if c.ID != "shop 1/2" || c.Issuer != "bolt" || c.Name != "Shop" || c.Scope != "openid roles" || c.Revision != 1 || !c.Created.Equal(start) ||
 		c.Attributes["accountId"].Text != "42" || fmt.Sprint(c.Attributes["roles"].List) != "[buyer]" {
 		t.Errorf("the new client is %+v", c)
@@ -43,12 +44,12 @@ func TestClientLife(t *testing.T) {
 	w.refused("POST", "/issuers/bolt/clients", `{"id":"shop 1/2"}`, 409, "exists already")
 
 	w.do("PATCH", path, `{"scope":"openid","attributes":{"accountId":null,"username":"u"},"grants":null}`, 200)
-	c = get[admin.Client](w, path)
+	c = get[adminapi.Client](w, path)
 	if c.Name != "Shop" || c.Scope != "openid" || len(c.Attributes) != 2 || c.Attributes["username"].Text != "u" || c.Grants != nil || c.Revision != 2 {
 		t.Errorf("the changed client is %+v", c)
 	}
 	w.do("PATCH", path, `{"attributes":null,"disabled":true}`, 200)
-	if c = get[admin.Client](w, path); c.Attributes != nil || !c.Disabled {
+	if c = get[adminapi.Client](w, path); c.Attributes != nil || !c.Disabled {
 		t.Errorf("the disabled client is %+v", c)
 	}
 	w.do("PATCH", path, `{"disabled":false}`, 200)
@@ -74,7 +75,7 @@ func wantEntries(t *testing.T, w *testAPI, actions ...string) {
 	if fmt.Sprint(found) != fmt.Sprint(actions) {
 		t.Errorf("the ledger has %v, want %v", found, actions)
 	}
-	var v admin.Verified
+	var v adminapi.Verified
 	if decode(t, w.do("GET", "/ledger/verify", "", 200), &v); !v.Whole {
 		t.Errorf("the ledger is broken: %+v", v)
 	}
@@ -96,7 +97,7 @@ func TestClientRefusals(t *testing.T) {
 	w.do("POST", clients("plain"), `{"id":"c","jwks_uri":"https://c.example/jwks"}`, 201)
 	w.refused("PATCH", clients("plain")+"/c", `{"jwks_uri":"http://c.example"}`, 422)
 	w.refused("PATCH", clients("plain")+"/c", `{"id":"d"}`, 400, "unknown member 'id'")
-	if c := get[admin.Client](w, clients("plain")+"/c"); c.Revision != 1 || c.JWKSURI != "https://c.example/jwks" {
+	if c := get[adminapi.Client](w, clients("plain")+"/c"); c.Revision != 1 || c.JWKSURI != "https://c.example/jwks" {
 		t.Errorf("what was refused changed the client: %+v", c)
 	}
 }
@@ -104,7 +105,7 @@ func TestClientRefusals(t *testing.T) {
 func TestDotsAreNames(t *testing.T) {
 	w := newTestAPI(t)
 	w.do("POST", "/issuers/plain/clients", `{"id":".."}`, 201)
-	if c := get[admin.Client](w, "/issuers/plain/clients/%2E%2E"); c.ID != ".." {
+	if c := get[adminapi.Client](w, "/issuers/plain/clients/%2E%2E"); c.ID != ".." {
 		t.Errorf("the client is %+v", c)
 	}
 }
@@ -117,7 +118,7 @@ func TestClientPages(t *testing.T) {
 	var all []string
 	after := ""
 	for pages := 1; ; pages++ {
-		page := get[admin.Page[admin.Client]](w, "/issuers/plain/clients?limit=10&after="+after)
+		page := get[adminapi.Page[adminapi.Client]](w, "/issuers/plain/clients?limit=10&after="+after)
 		for i := range page.Items {
 			all = append(all, page.Items[i].ID)
 		}
@@ -153,7 +154,7 @@ func TestConcurrentChangesAllHappen(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	c := get[admin.Client](w, "/issuers/plain/clients/c")
+	c := get[adminapi.Client](w, "/issuers/plain/clients/c")
 	if len(c.Keys) != many || c.Revision != many+1 {
 		t.Errorf("%d keys at revision %d", len(c.Keys), c.Revision)
 	}
@@ -185,11 +186,11 @@ func TestListsOfAClientPage(t *testing.T) {
 		w.do("POST", "/issuers/plain/clients/c/keys", `{"kid":"`+kid+`","key":`+quoted(publicPEM(t, jose.EdDSA))+`}`, 201)
 		w.wait(time.Second)
 	}
-	page := get[admin.Page[admin.Key]](w, "/issuers/plain/clients/c/keys?limit=2")
+	page := get[adminapi.Page[adminapi.Key]](w, "/issuers/plain/clients/c/keys?limit=2")
 	if len(page.Items) != 2 || page.Next != "b" {
 		t.Errorf("the first page is %+v", page)
 	}
-	page = get[admin.Page[admin.Key]](w, "/issuers/plain/clients/c/keys?limit=2&after=b")
+	page = get[adminapi.Page[adminapi.Key]](w, "/issuers/plain/clients/c/keys?limit=2&after=b")
 	if len(page.Items) != 1 || page.Next != "" || page.Items[0].Kid != "c" {
 		t.Errorf("the second page is %+v", page)
 	}

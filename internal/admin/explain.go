@@ -1,34 +1,17 @@
 package admin
 
 import (
-	"moneyer/internal/authority"
+	"moneyer/internal/adminapi"
 	"moneyer/oauth"
-)
-
-// Findings is what the rules say of an assertion.
-type Findings struct {
-	// Use is how the assertion was looked at.
-	Use      Use                 `json:"use"`
-	Findings []authority.Finding `json:"findings"`
-}
-
-// Use is what an assertion is offered as.
-type Use string
-
-// The uses of an assertion: as the grant (RFC 7523 §2.1), or to authenticate the
-// client (§2.2).
-const (
-	UseGrant      Use = "grant"
-	UseClientAuth Use = "client_authentication"
 )
 
 // explain tests an assertion against every rule. It changes nothing; the
 // assertion is not used up and is neither logged nor recorded.
 func (a *API) explain(c *call) error {
 	var assertion string
-	use := UseGrant
+	use := adminapi.UseGrant
 	if c.issuer.Profile.Policy.Grant(oauth.JWTBearer) == nil {
-		use = UseClientAuth
+		use = adminapi.UseClientAuth
 	}
 	if err := c.decode(members{"assertion": text(&assertion), "use": text(&use)}); err != nil {
 		return err
@@ -36,14 +19,14 @@ func (a *API) explain(c *call) error {
 	switch {
 	case assertion == "":
 		return invalid("assertion is missing")
-	case use != UseGrant && use != UseClientAuth:
-		return invalid("use is %s or %s", UseGrant, UseClientAuth)
+	case use != adminapi.UseGrant && use != adminapi.UseClientAuth:
+		return invalid("use is %s or %s", adminapi.UseGrant, adminapi.UseClientAuth)
 	case len(c.issuer.Profile.Policy.Assertion.Algs) == 0:
 		return refuse("profile %s takes no assertions", c.issuer.Profile.Name)
 	}
-	findings, err := a.Authority.Explain(c.r.Context(), c.issuer, assertion, use == UseGrant, a.Now())
+	findings, err := a.Authority.Explain(c.r.Context(), c.issuer, assertion, use == adminapi.UseGrant, a.Now())
 	if err != nil {
 		return err
 	}
-	return c.reply(Findings{Use: use, Findings: findings})
+	return c.reply(adminapi.Findings{Use: use, Findings: findings})
 }

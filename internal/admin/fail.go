@@ -10,25 +10,12 @@ import (
 	"strconv"
 	"time"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/keyring"
 	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
 )
-
-// The codes of what only an admin API refuses.
-const (
-	// CodeRefused: what was to be registered does not fit; the text says why.
-	CodeRefused oauth.Code = "refused"
-	// CodeConflict: it exists already, is in use, or is in a state that forbids it.
-	CodeConflict oauth.Code = "conflict"
-)
-
-// Failure is the body of every answer that is not a success.
-type Failure struct {
-	Code        oauth.Code `json:"error"`
-	Description string     `json:"error_description,omitempty"`
-}
 
 // retryAfter is how long to wait after trouble of ours.
 const retryAfter = time.Second
@@ -38,10 +25,10 @@ var statuses = map[oauth.Code]int{
 	oauth.InvalidRequest:         http.StatusBadRequest,
 	oauth.NotFound:               http.StatusNotFound,
 	oauth.MethodNotAllowed:       http.StatusMethodNotAllowed,
-	CodeConflict:                 http.StatusConflict,
+	adminapi.CodeConflict:        http.StatusConflict,
 	oauth.TooLarge:               http.StatusRequestEntityTooLarge,
 	oauth.UnsupportedMediaType:   http.StatusUnsupportedMediaType,
-	CodeRefused:                  http.StatusUnprocessableEntity,
+	adminapi.CodeRefused:         http.StatusUnprocessableEntity,
 	oauth.TemporarilyUnavailable: http.StatusServiceUnavailable,
 }
 
@@ -60,11 +47,11 @@ func judge(err error) *oauth.Error {
 	case errors.As(err, &told):
 		return told
 	case errors.As(err, &onboarding):
-		return oauth.Errorf(CodeRefused, "%s", onboarding)
+		return oauth.Errorf(adminapi.CodeRefused, "%s", onboarding)
 	case errors.As(err, &taken):
-		return oauth.Errorf(CodeConflict, "%s", taken)
+		return oauth.Errorf(adminapi.CodeConflict, "%s", taken)
 	case errors.As(err, &early):
-		return oauth.Errorf(CodeConflict, "%s; have it sign then, or activate it at once if that must be (at_once, --at-once)", early)
+		return oauth.Errorf(adminapi.CodeConflict, "%s; have it sign then, or activate it at once if that must be (at_once, --at-once)", early)
 	case errors.As(err, &syntax):
 		return oauth.Errorf(oauth.InvalidRequest, "%s", syntax)
 	case errors.As(err, &tooLarge):
@@ -72,7 +59,7 @@ func judge(err error) *oauth.Error {
 	case errors.Is(err, registry.ErrNotFound):
 		return oauth.Errorf(oauth.NotFound, "%s", err)
 	case errors.Is(err, registry.ErrConflict), errors.Is(err, keyring.ErrState):
-		return oauth.Errorf(CodeConflict, "%s", err)
+		return oauth.Errorf(adminapi.CodeConflict, "%s", err)
 	default:
 		return oauth.Errorf(oauth.TemporarilyUnavailable, "the server cannot do that just now; its log says why").
 			After(retryAfter).Because(err)
@@ -92,7 +79,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if told.Code.Retryable() {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(told.RetryAfter.Seconds()))))
 	}
-	writeJSON(w, status, Failure{Code: told.Code, Description: told.Description})
+	writeJSON(w, status, adminapi.Failure{Code: told.Code, Description: told.Description})
 }
 
 // troubled tells the log of trouble of ours. Who leaves in the middle of a request

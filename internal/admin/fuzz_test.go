@@ -2,12 +2,11 @@ package admin_test
 
 import (
 	"encoding/json"
+	"moneyer/internal/adminapi"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
-
-	"moneyer/internal/admin"
 )
 
 // patient is a recorder that can do what an import asks of a connection.
@@ -19,7 +18,7 @@ func (patient) SetWriteDeadline(time.Time) error { return nil }
 
 // answer sends a body straight to the handler.
 func (w *testAPI) answer(method, path, mediaType, body string) *httptest.ResponseRecorder {
-	req := httptest.NewRequest(method, admin.Prefix+path, strings.NewReader(body))
+	req := httptest.NewRequest(method, adminapi.Prefix+path, strings.NewReader(body))
 	req.Header.Set("Authorization", "Bearer "+w.token)
 	req.Header.Set("Content-Type", mediaType)
 	rec := httptest.NewRecorder()
@@ -36,13 +35,13 @@ func FuzzBodies(f *testing.F) {
 	targets := []struct{ method, path string }{
 		{"POST", "/issuers/bolt/clients"}, {"PATCH", "/issuers/plain/clients/c"}, {"POST", "/issuers/plain/clients/c/keys"},
 		{"PATCH", "/issuers/plain/clients/c/keys/k"}, {"POST", "/issuers/plain/clients/c/secrets"},
-		{"PUT", "/issuers/etp/merchants/m"}, {"PUT", "/issuers/etp/card-tokens/t"}, {"POST", "/issuers/plain/explain"},
+		{"PUT", "/issuers/etp/accounts/m"}, {"PUT", "/issuers/etp/items/t"}, {"POST", "/issuers/plain/explain"},
 	}
 	for i, body := range []string{
 		`{"id":"c","name":"n","scope":"openid roles","grants":["client_credentials"],"attributes":{"roles":["a"],"accountId":"1"}}`,
 		`{"name":null,"jwks_uri":"https://c.example/j","disabled":true,"attributes":null}`,
 		`{"kid":"k","key":{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},"not_after":"2030-01-01T00:00:00Z"}`,
-		`{"disabled":true,"not_before":null}`, `{"kind":"secret"}`, `{"client":"g","attributes":{"trId":"40000000001"}}`, `{"merchant":"m","scheme":"visa"}`,
+		`{"disabled":true,"not_before":null}`, `{"kind":"secret"}`, `{"client":"g","attributes":{"trId":"40000000001"}}`, `{"account":"m","kind":"visa"}`,
 		`{"assertion":"e30.e30.AA"}`,
 	} {
 		f.Add(uint8(i), body)
@@ -60,16 +59,16 @@ func FuzzBodies(f *testing.F) {
 func FuzzImport(f *testing.F) {
 	w := newTestAPI(f)
 	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
-	w.do("PUT", "/issuers/etp/merchants/m", `{"client":"g","attributes":{"trId":"40000000001"}}`, 200)
-	f.Add("merchants", `{"id":"a","client":"g","attributes":{"trId":"40000000001"}}`+"\n\r\n"+`{"id":"b","client":"x","attributes":{"trId":"40000000001"}}`)
-	f.Add("card-tokens", `{"id":"a","merchant":"m","scheme":"visa"}`+"\n"+`{"id":"b"}`)
+	w.do("PUT", "/issuers/etp/accounts/m", `{"client":"g","attributes":{"trId":"40000000001"}}`, 200)
+	f.Add("accounts", `{"id":"a","client":"g","attributes":{"trId":"40000000001"}}`+"\n\r\n"+`{"id":"b","client":"x","attributes":{"trId":"40000000001"}}`)
+	f.Add("items", `{"id":"a","account":"m","kind":"visa"}`+"\n"+`{"id":"b"}`)
 	f.Fuzz(func(t *testing.T, what, body string) {
-		if what != "merchants" {
-			what = "card-tokens"
+		if what != "accounts" {
+			what = "items"
 		}
 		rec := w.answer("POST", "/issuers/etp/"+what+":import", "application/x-ndjson", body)
 		lines := strings.Split(strings.TrimSpace(rec.Body.String()), "\n")
-		var last admin.Progress
+		var last adminapi.Progress
 		if err := json.Unmarshal([]byte(lines[len(lines)-1]), &last); err != nil || rec.Code != 200 {
 			t.Fatalf("status %d: %s", rec.Code, rec.Body)
 		}
@@ -85,7 +84,7 @@ func FuzzQuery(f *testing.F) {
 	f.Add("after=1&since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00%2B02:00&kind=admin&issuer=d1&client=c&correlation=x&jti=y&limit=3")
 	f.Add("limit=00&after=")
 	f.Fuzz(func(t *testing.T, query string) {
-		req := httptest.NewRequest("GET", admin.Prefix+"/ledger", nil)
+		req := httptest.NewRequest("GET", adminapi.Prefix+"/ledger", nil)
 		req.URL.RawQuery = query
 		req.Header.Set("Authorization", "Bearer "+w.token)
 		rec := httptest.NewRecorder()
@@ -101,8 +100,8 @@ func FuzzParseRecord(f *testing.F) {
 	zero := strings.Repeat("0", 64)
 	f.Add([]byte(`{"seq":1,"previous":"` + zero + `","hash":"` + zero + `","entry":{"kind":"admin"}}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		r, err := admin.ParseRecord(line)
-		if err == nil && string(admin.AppendRecord(nil, r)) != string(line) {
+		r, err := adminapi.ParseRecord(line)
+		if err == nil && string(adminapi.AppendRecord(nil, r)) != string(line) {
 			t.Errorf("%q was read as %+v", line, r)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"moneyer/bearer"
+	"moneyer/internal/adminapi"
 	"moneyer/oauth"
 )
 
@@ -15,7 +16,7 @@ func (a *API) guard(scope string, next http.Handler) http.Handler {
 
 // refuseCaller writes the body of a refusal.
 func refuseCaller(w http.ResponseWriter, _ *http.Request, status int, err *oauth.Error) {
-	writeJSON(w, status, Failure{Code: err.Code, Description: err.Description})
+	writeJSON(w, status, adminapi.Failure{Code: err.Code, Description: err.Description})
 }
 
 // actor is the client to whom the token was given, as the ledger names it.

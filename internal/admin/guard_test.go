@@ -2,55 +2,54 @@ package admin_test
 
 import (
 	"encoding/json"
+	"moneyer/internal/adminapi"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
-
-	"moneyer/internal/admin"
 )
 
 // operations are all that the API does, on things that do not exist.
 var operations = []struct{ method, path, scope string }{
-	{"GET", "/issuers", admin.ScopeRead},
-	{"GET", "/issuers/d1/clients", admin.ScopeRead},
-	{"POST", "/issuers/d1/clients", admin.ScopeWrite},
-	{"GET", "/issuers/d1/clients/c", admin.ScopeRead},
-	{"PATCH", "/issuers/d1/clients/c", admin.ScopeWrite},
-	{"DELETE", "/issuers/d1/clients/c", admin.ScopeWrite},
-	{"GET", "/issuers/d1/clients/c/keys", admin.ScopeRead},
-	{"POST", "/issuers/d1/clients/c/keys", admin.ScopeWrite},
-	{"PATCH", "/issuers/d1/clients/c/keys/k", admin.ScopeWrite},
-	{"DELETE", "/issuers/d1/clients/c/keys/k", admin.ScopeWrite},
-	{"GET", "/issuers/d1/clients/c/secrets", admin.ScopeRead},
-	{"POST", "/issuers/d1/clients/c/secrets", admin.ScopeWrite},
-	{"PATCH", "/issuers/d1/clients/c/secrets/s", admin.ScopeWrite},
-	{"DELETE", "/issuers/d1/clients/c/secrets/s", admin.ScopeWrite},
-	{"GET", "/issuers/d1/merchants", admin.ScopeRead},
-	{"GET", "/issuers/d1/merchants/m", admin.ScopeRead},
-	{"PUT", "/issuers/d1/merchants/m", admin.ScopeWrite},
-	{"DELETE", "/issuers/d1/merchants/m", admin.ScopeWrite},
-	{"POST", "/issuers/d1/merchants:import", admin.ScopeWrite},
-	{"GET", "/issuers/d1/merchants/m/card-tokens", admin.ScopeRead},
-	{"GET", "/issuers/d1/card-tokens/t", admin.ScopeRead},
-	{"PUT", "/issuers/d1/card-tokens/t", admin.ScopeWrite},
-	{"DELETE", "/issuers/d1/card-tokens/t", admin.ScopeWrite},
-	{"POST", "/issuers/d1/card-tokens:import", admin.ScopeWrite},
-	{"GET", "/issuers/d1/signing-keys", admin.ScopeRead},
-	{"POST", "/issuers/d1/signing-keys", admin.ScopeWrite},
-	{"POST", "/issuers/d1/signing-keys/k:activate", admin.ScopeWrite},
-	{"GET", "/issuers/d1/revocations", admin.ScopeRead},
-	{"POST", "/issuers/d1/revocations", admin.ScopeWrite},
-	{"POST", "/issuers/d1/explain", admin.ScopeRead},
-	{"GET", "/ledger", admin.ScopeRead},
-	{"GET", "/ledger/verify", admin.ScopeRead},
+	{"GET", "/issuers", adminapi.ScopeRead},
+	{"GET", "/issuers/d1/clients", adminapi.ScopeRead},
+	{"POST", "/issuers/d1/clients", adminapi.ScopeWrite},
+	{"GET", "/issuers/d1/clients/c", adminapi.ScopeRead},
+	{"PATCH", "/issuers/d1/clients/c", adminapi.ScopeWrite},
+	{"DELETE", "/issuers/d1/clients/c", adminapi.ScopeWrite},
+	{"GET", "/issuers/d1/clients/c/keys", adminapi.ScopeRead},
+	{"POST", "/issuers/d1/clients/c/keys", adminapi.ScopeWrite},
+	{"PATCH", "/issuers/d1/clients/c/keys/k", adminapi.ScopeWrite},
+	{"DELETE", "/issuers/d1/clients/c/keys/k", adminapi.ScopeWrite},
+	{"GET", "/issuers/d1/clients/c/secrets", adminapi.ScopeRead},
+	{"POST", "/issuers/d1/clients/c/secrets", adminapi.ScopeWrite},
+	{"PATCH", "/issuers/d1/clients/c/secrets/s", adminapi.ScopeWrite},
+	{"DELETE", "/issuers/d1/clients/c/secrets/s", adminapi.ScopeWrite},
+	{"GET", "/issuers/d1/accounts", adminapi.ScopeRead},
+	{"GET", "/issuers/d1/accounts/m", adminapi.ScopeRead},
+	{"PUT", "/issuers/d1/accounts/m", adminapi.ScopeWrite},
+	{"DELETE", "/issuers/d1/accounts/m", adminapi.ScopeWrite},
+	{"POST", "/issuers/d1/accounts:import", adminapi.ScopeWrite},
+	{"GET", "/issuers/d1/accounts/m/items", adminapi.ScopeRead},
+	{"GET", "/issuers/d1/items/t", adminapi.ScopeRead},
+	{"PUT", "/issuers/d1/items/t", adminapi.ScopeWrite},
+	{"DELETE", "/issuers/d1/items/t", adminapi.ScopeWrite},
+	{"POST", "/issuers/d1/items:import", adminapi.ScopeWrite},
+	{"GET", "/issuers/d1/signing-keys", adminapi.ScopeRead},
+	{"POST", "/issuers/d1/signing-keys", adminapi.ScopeWrite},
+	{"POST", "/issuers/d1/signing-keys/k:activate", adminapi.ScopeWrite},
+	{"GET", "/issuers/d1/revocations", adminapi.ScopeRead},
+	{"POST", "/issuers/d1/revocations", adminapi.ScopeWrite},
+	{"POST", "/issuers/d1/explain", adminapi.ScopeRead},
+	{"GET", "/ledger", adminapi.ScopeRead},
+	{"GET", "/ledger/verify", adminapi.ScopeRead},
 }
 
 func TestEveryOperationWantsItsScope(t *testing.T) {
 	w := newTestAPI(t)
-	other := map[string]string{admin.ScopeRead: admin.ScopeWrite, admin.ScopeWrite: admin.ScopeRead}
-	read, write := w.mint("auditor", admin.ScopeRead, time.Hour), w.mint("robot", admin.ScopeWrite, time.Hour)
-	token := map[string]string{admin.ScopeRead: read, admin.ScopeWrite: write}
+	other := map[string]string{adminapi.ScopeRead: adminapi.ScopeWrite, adminapi.ScopeWrite: adminapi.ScopeRead}
+	read, write := w.mint("auditor", adminapi.ScopeRead, time.Hour), w.mint("robot", adminapi.ScopeWrite, time.Hour)
+	token := map[string]string{adminapi.ScopeRead: read, adminapi.ScopeWrite: write}
 	over := w.mint("operator", both, -time.Minute)
 	for _, op := range operations {
 		for _, c := range []struct {
@@ -69,7 +68,7 @@ func TestEveryOperationWantsItsScope(t *testing.T) {
 			if resp.Header.Get("WWW-Authenticate") == "" {
 				t.Errorf("%s %s with %s: no WWW-Authenticate", op.method, op.path, c.name)
 			}
-			var f admin.Failure
+			var f adminapi.Failure
 			if err := json.NewDecoder(resp.Body).Decode(&f); err != nil || f.Code == "" {
 				t.Errorf("%s %s with %s: the body is no failure: %v", op.method, op.path, c.name, err)
 			}

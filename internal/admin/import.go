@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"time"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 )
 
@@ -22,19 +23,6 @@ const (
 	// the caller hears of it.
 	drained = 64 << 20
 )
-
-// Progress is a line of the answer to an import. Rows are stored in their order:
-// at any time the first Done rows are stored.
-type Progress struct {
-	Done int64 `json:"done"`
-	// Finished is on the last line of an import that stored every row.
-	Finished bool `json:"finished,omitempty"`
-	// Line is the line at fault, counted from 1, and Error what is wrong with it.
-	// They are on the last line of an import that ended there. The rows before it
-	// are stored.
-	Line  int64  `json:"line,omitempty"`
-	Error string `json:"error,omitempty"`
-}
 
 // table is what rows are imported into.
 type table[R any] struct {
@@ -59,9 +47,9 @@ func importRows[R any](a *API, c *call, t *table[R]) error {
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := json.NewEncoder(c.w)
 	in := &importer[R]{api: a, call: c, table: t, rows: make([]R, 0, chunk), lines: make([]int64, 0, chunk),
-		tell: func(p Progress) error { return errors.Join(enc.Encode(p), control.Flush()) }}
+		tell: func(p adminapi.Progress) error { return errors.Join(enc.Encode(p), control.Flush()) }}
 	err := in.run(c.r.Body)
-	last := Progress{Done: in.done, Finished: err == nil}
+	last := adminapi.Progress{Done: in.done, Finished: err == nil}
 	if err != nil {
 		last.Line = in.line
 		last.Error = a.told(c, err) + " (every line before it is stored)"
@@ -93,7 +81,7 @@ type importer[R any] struct {
 	api   *API
 	call  *call
 	table *table[R]
-	tell  func(Progress) error
+	tell  func(adminapi.Progress) error
 
 	rows  []R     // read and not yet stored
 	lines []int64 // on which line each of them stood
@@ -140,7 +128,7 @@ func (in *importer[R]) take(line []byte) error {
 	if err := in.flush(); err != nil {
 		return err
 	}
-	return in.tell(Progress{Done: in.done})
+	return in.tell(adminapi.Progress{Done: in.done})
 }
 
 // stop stores what was read before the line at fault. A fault that comes to light

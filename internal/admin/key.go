@@ -5,31 +5,18 @@ import (
 	"slices"
 	"time"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/jose"
 	"moneyer/internal/registry"
 )
 
-// Key is a key of a client as the API shows it.
-type Key struct {
-	Kid         string    `json:"kid"`
-	Alg         string    `json:"alg"`
-	Thumbprint  string    `json:"thumbprint"`
-	Environment string    `json:"environment,omitempty"`
-	NotBefore   time.Time `json:"not_before,omitzero"`
-	NotAfter    time.Time `json:"not_after,omitzero"`
-	Disabled    bool      `json:"disabled"`
-	Created     time.Time `json:"created"`
-	// LastUsed is absent for a key that never was.
-	LastUsed time.Time `json:"last_used,omitzero"`
-}
-
-func viewKey(k *registry.Key, used map[string]time.Time) Key {
-	return Key{Kid: k.Kid, Alg: string(k.Public.Alg()), Thumbprint: k.Public.Thumbprint(), Environment: k.Environment,
+func viewKey(k *registry.Key, used map[string]time.Time) adminapi.Key {
+	return adminapi.Key{Kid: k.Kid, Alg: string(k.Public.Alg()), Thumbprint: k.Public.Thumbprint(), Environment: k.Environment,
 		NotBefore: k.NotBefore, NotAfter: k.NotAfter, Disabled: k.Disabled, Created: k.Created, LastUsed: used[k.Kid]}
 }
 
-func viewKeys(client *registry.Client, used map[string]time.Time) []Key {
-	views := make([]Key, len(client.Keys))
+func viewKeys(client *registry.Client, used map[string]time.Time) []adminapi.Key {
+	views := make([]adminapi.Key, len(client.Keys))
 	for i := range client.Keys {
 		views[i] = viewKey(&client.Keys[i], used)
 	}
@@ -41,7 +28,7 @@ func (a *API) listKeys(c *call) error {
 	if err != nil {
 		return err
 	}
-	return replyCut(c, viewKeys(client, used), func(k *Key) string { return k.Kid })
+	return replyCut(c, viewKeys(client, used), func(k *adminapi.Key) string { return k.Kid })
 }
 
 func (a *API) addKey(c *call) error {
@@ -86,7 +73,7 @@ func (a *API) decodeKey(c *call) (registry.Key, error) {
 }
 
 func (a *API) setKey(c *call) error {
-	var set Key
+	var set adminapi.Key
 	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
 		key, err := findKey(c, client)
 		if err != nil {

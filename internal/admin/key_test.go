@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/oauth"
@@ -51,13 +51,13 @@ func TestKeyForms(t *testing.T) {
 		{`{"key":` + quoted(jwk) + `}`, "from-jwk"},
 		{`{"key":` + object + `,"kid":null}`, other.Public().Thumbprint()},
 	} {
-		var k admin.Key
+		var k adminapi.Key
 		decode(t, w.do("POST", keysPath, c.body, 201), &k)
 		if k.Kid != c.kid || k.Environment != "test" || !k.Created.Equal(start) || k.Thumbprint == "" {
 			t.Errorf("the new key is %+v, want kid %s", k, c.kid)
 		}
 	}
-	keys := get[admin.Page[admin.Key]](w, keysPath).Items
+	keys := get[adminapi.Page[adminapi.Key]](w, keysPath).Items
 	if len(keys) != 5 || keys[1].Alg != "PS256" || !keys[2].NotBefore.Equal(start) || keys[2].NotAfter.Year() != 2027 {
 		t.Errorf("the keys are %+v", keys)
 	}
@@ -145,7 +145,7 @@ func TestKeyChangesHoldAtOnce(t *testing.T) {
 	works(false, "nothing")
 	w.do("POST", keysPath, `{"kid":"k1","key":`+quoted(text)+`}`, 201)
 	works(true, "add")
-	if k := get[admin.Page[admin.Key]](w, keysPath).Items[0]; !k.LastUsed.Equal(start) {
+	if k := get[adminapi.Page[adminapi.Key]](w, keysPath).Items[0]; !k.LastUsed.Equal(start) {
 		t.Errorf("last used %s", k.LastUsed)
 	}
 	w.do("PATCH", keysPath+"/k1", `{"disabled":true}`, 200)
@@ -156,7 +156,7 @@ func TestKeyChangesHoldAtOnce(t *testing.T) {
 	works(false, "a later not-before")
 	w.do("PATCH", keysPath+"/k1", `{"not_before":null,"not_after":"2026-11-23T11:00:00Z"}`, 200)
 	works(false, "an earlier not-after")
-	var k admin.Key
+	var k adminapi.Key
 	decode(t, w.do("PATCH", keysPath+"/k1", `{"not_after":null}`, 200), &k)
 	works(true, "no not-after")
 	if !k.NotAfter.IsZero() || !k.LastUsed.Equal(start) {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -28,8 +29,8 @@ func (a *API) checkSelf(c *call, before, after *registry.Client) error {
 		return lockout("it would disable the client that asks")
 	case hasLiveKey(before, now) && !hasLiveKey(after, now):
 		return lockout("it would leave the client that asks without a key active: add the next key first")
-	case before.Scope.Has(ScopeWrite) && !after.Scope.Has(ScopeWrite):
-		return lockout("it would take " + ScopeWrite + " from the client that asks")
+	case before.Scope.Has(adminapi.ScopeWrite) && !after.Scope.Has(adminapi.ScopeWrite):
+		return lockout("it would take " + adminapi.ScopeWrite + " from the client that asks")
 	}
 	return nil
 }
@@ -40,5 +41,5 @@ func hasLiveKey(client *registry.Client, now time.Time) bool {
 
 // lockout is the error for a change that would lock out who asks for it.
 func lockout(how string) error {
-	return oauth.Errorf(CodeConflict, "%s; another administrator can do that", how)
+	return oauth.Errorf(adminapi.CodeConflict, "%s; another administrator can do that", how)
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
@@ -22,7 +22,7 @@ import (
 func TestSigningKeyLife(t *testing.T) {
 	w := newTestAPI(t)
 	const path = "/issuers/d1/signing-keys"
-	list := func() []keyring.KeyInfo { return get[admin.Page[keyring.KeyInfo]](w, path).Items }
+	list := func() []keyring.KeyInfo { return get[adminapi.Page[keyring.KeyInfo]](w, path).Items }
 	first := list()[0]
 	if first.State != keyring.Signing || first.URI != "sealed:" {
 		t.Fatalf("the first key is %+v", first)
@@ -117,18 +117,18 @@ func TestLedgerLinesFollowTheChain(t *testing.T) {
 	last := int64(0)
 	for line := range strings.Lines(w.do("GET", "/ledger", "", 200)) {
 		line = strings.TrimSuffix(line, "\n")
-		r, err := admin.ParseRecord([]byte(line))
+		r, err := adminapi.ParseRecord([]byte(line))
 		must(t, err)
 		if r.Seq != last+1 || r.Previous != previous || r.Hash != ledger.ChainHash(previous, r.Line) {
 			t.Fatalf("entry %d does not follow entry %d", r.Seq, last)
 		}
-		if again := string(admin.AppendRecord(nil, r)); again != line {
+		if again := string(adminapi.AppendRecord(nil, r)); again != line {
 			t.Fatalf("line %s became %s", line, again)
 		}
 		last, previous = r.Seq, r.Hash
 	}
-	if v := get[admin.Verified](w, "/ledger/verify"); !v.Whole || v.First != 1 || v.Last != last || v.Head != fmt.Sprintf("%x", previous) ||
-		v.CheckpointKey != get[admin.CheckpointKey](w, "/ledger/checkpoint-key").Key || len(v.Chains) != 1 || v.Chains[0].Head != v.Head {
+	if v := get[adminapi.Verified](w, "/ledger/verify"); !v.Whole || v.First != 1 || v.Last != last || v.Head != fmt.Sprintf("%x", previous) ||
+		v.CheckpointKey != get[adminapi.CheckpointKey](w, "/ledger/checkpoint-key").Key || len(v.Chains) != 1 || v.Chains[0].Head != v.Head {
 		t.Errorf("verified: %+v, want head %x", v, previous)
 	}
 }
@@ -136,7 +136,7 @@ func TestLedgerLinesFollowTheChain(t *testing.T) {
 func TestParseRecordRefuses(t *testing.T) {
 	zero := strings.Repeat("0", 64)
 	good := `{"seq":1,"previous":"` + zero + `","hash":"` + zero + `","entry":{}}`
-	if _, err := admin.ParseRecord([]byte(good)); err != nil {
+	if _, err := adminapi.ParseRecord([]byte(good)); err != nil {
 		t.Fatal(err)
 	}
 	for _, line := range []string{
@@ -144,7 +144,7 @@ func TestParseRecordRefuses(t *testing.T) {
 		strings.Replace(good, zero, zero[1:], 1), strings.ReplaceAll(good, zero, strings.Repeat("x", 64)), strings.Replace(good, "seq", "SEQ", 1),
 		strings.Replace(good, `{}}`, `{},"more":1}`, 1), strings.Replace(good, `,"entry":{}`, "", 1),
 	} {
-		if r, err := admin.ParseRecord([]byte(line)); err == nil {
+		if r, err := adminapi.ParseRecord([]byte(line)); err == nil {
 			t.Errorf("%q was read as %+v", line, r)
 		}
 	}
@@ -156,7 +156,7 @@ func TestBrokenLedgerIsAFinding(t *testing.T) {
 			return ledger.Report([]ledger.ChainReport{{Chain: 3, First: 3<<40 | 1, Last: 3<<40 | 2}, {First: 1, Last: 6, Broken: 7, How: "its line was changed"}}), nil
 		}
 	})
-	if v := get[admin.Verified](w, "/ledger/verify"); v.Whole || v.Broken != 7 || v.How != "its line was changed" ||
+	if v := get[adminapi.Verified](w, "/ledger/verify"); v.Whole || v.Broken != 7 || v.How != "its line was changed" ||
 		v.First != 0 || v.Head != "" || v.CheckpointKey != "" || len(v.Chains) != 2 || v.Chains[0].Broken != 7 || v.Chains[1].Last != 3<<40|2 {
 		t.Errorf("verified: %+v", v)
 	}
@@ -178,28 +178,28 @@ func (troubled) RemoveClient(context.Context, string, string, *ledger.Entry) err
 func (troubled) LastUsed(context.Context, string, string) (map[string]time.Time, error) {
 	return nil, errDisk
 }
-func (troubled) Merchant(context.Context, string, string) (*registry.Merchant, error) {
+func (troubled) Account(context.Context, string, string) (*registry.Account, error) {
 	return nil, errDisk
 }
-func (troubled) Merchants(context.Context, string, string, int) ([]registry.Merchant, error) {
+func (troubled) Accounts(context.Context, string, string, int) ([]registry.Account, error) {
 	return nil, errDisk
 }
-func (troubled) PutMerchants(context.Context, []registry.Merchant, *ledger.Entry) error {
+func (troubled) PutAccounts(context.Context, []registry.Account, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) RemoveMerchant(context.Context, string, string, *ledger.Entry) error {
+func (troubled) RemoveAccount(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) CardTokens(context.Context, string, []string) ([]registry.CardToken, error) {
+func (troubled) Items(context.Context, string, []string) ([]registry.Item, error) {
 	return nil, errDisk
 }
-func (troubled) MerchantCardTokens(context.Context, string, string, string, int) ([]registry.CardToken, error) {
+func (troubled) AccountItems(context.Context, string, string, string, int) ([]registry.Item, error) {
 	return nil, errDisk
 }
-func (troubled) PutCardTokens(context.Context, []registry.CardToken, *ledger.Entry) error {
+func (troubled) PutItems(context.Context, []registry.Item, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) RemoveCardToken(context.Context, string, string, *ledger.Entry) error {
+func (troubled) RemoveItem(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
 func (troubled) Entries(context.Context, ledger.Query, func(*ledger.Record) error) error {
@@ -208,7 +208,7 @@ func (troubled) Entries(context.Context, ledger.Query, func(*ledger.Record) erro
 
 func TestTrouble(t *testing.T) {
 	w := newTestAPI(t, func(w *testAPI) {
-		w.api.Clients, w.api.Merchants, w.api.Ledger = troubled{}, troubled{}, troubled{}
+		w.api.Clients, w.api.Accounts, w.api.Ledger = troubled{}, troubled{}, troubled{}
 		w.api.Verify = func(context.Context) (ledger.VerifyReport, error) { return ledger.VerifyReport{}, errDisk }
 	})
 	for _, c := range []struct{ method, path, body string }{
@@ -218,13 +218,13 @@ func TestTrouble(t *testing.T) {
 		{"PATCH", "/issuers/plain/clients/c", `{}`},
 		{"DELETE", "/issuers/plain/clients/c", ""},
 		{"POST", "/issuers/plain/clients/c/secrets", `{"kind":"secret"}`},
-		{"GET", "/issuers/etp/merchants", ""},
-		{"PUT", "/issuers/etp/merchants/m", `{"client":"c","attributes":{"trId":"40000000001"}}`},
-		{"GET", "/issuers/etp/merchants/m/card-tokens", ""},
-		{"GET", "/issuers/etp/card-tokens/t", ""},
-		{"PUT", "/issuers/etp/card-tokens/t", `{"merchant":"m","scheme":"visa"}`},
-		{"DELETE", "/issuers/etp/card-tokens/t", ""},
-		{"DELETE", "/issuers/etp/merchants/m", ""},
+		{"GET", "/issuers/etp/accounts", ""},
+		{"PUT", "/issuers/etp/accounts/m", `{"client":"c","attributes":{"trId":"40000000001"}}`},
+		{"GET", "/issuers/etp/accounts/m/items", ""},
+		{"GET", "/issuers/etp/items/t", ""},
+		{"PUT", "/issuers/etp/items/t", `{"account":"m","kind":"visa"}`},
+		{"DELETE", "/issuers/etp/items/t", ""},
+		{"DELETE", "/issuers/etp/accounts/m", ""},
 		{"GET", "/ledger/verify", ""},
 	} {
 		resp := w.send(c.method, c.path, "application/json", strings.NewReader(c.body))
@@ -236,7 +236,7 @@ func TestTrouble(t *testing.T) {
 	if !strings.HasPrefix(text, `{"error":"temporarily_unavailable"`) || strings.Contains(text, "pepper") {
 		t.Errorf("the ledger ends with %s", text)
 	}
-	last := w.imports(t, "merchants", `{"id":"m","client":"c","attributes":{"trId":"40000000001"}}`)
+	last := w.imports(t, "accounts", `{"id":"m","client":"c","attributes":{"trId":"40000000001"}}`)
 	if last.Line != 1 || last.Finished || strings.Contains(last.Error, "pepper") {
 		t.Errorf("the import ends with %+v", last)
 	}
@@ -252,7 +252,7 @@ func TestExplain(t *testing.T) {
 	assertion := w.assert(signer, "one")
 	holds := func(body string, want bool) {
 		t.Helper()
-		var f admin.Findings
+		var f adminapi.Findings
 		decode(t, w.do("POST", "/issuers/plain/explain", body, 200), &f)
 		all := len(f.Findings) > 10
 		for _, finding := range f.Findings {
@@ -308,12 +308,12 @@ func TestActivateAtOnce(t *testing.T) {
 
 func TestCheckpointKeyText(t *testing.T) {
 	key := ed25519.PublicKey(strings.Repeat("k", ed25519.PublicKeySize))
-	text := admin.ShowCheckpointKey(key)
-	if got, err := admin.ParseCheckpointKey(text); err != nil || !got.Equal(key) {
+	text := adminapi.ShowCheckpointKey(key)
+	if got, err := adminapi.ParseCheckpointKey(text); err != nil || !got.Equal(key) {
 		t.Errorf("%s is read as %x, %v", text, got, err)
 	}
 	for _, text := range []string{"", text[1:], text + "A", text + "=", text[:42] + "_"} {
-		if key, err := admin.ParseCheckpointKey(text); err == nil {
+		if key, err := adminapi.ParseCheckpointKey(text); err == nil {
 			t.Errorf("%q is read as %x", text, key)
 		}
 	}

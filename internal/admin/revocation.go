@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
@@ -13,29 +14,12 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// Revocation is access tokens withdrawn before their end, as the API shows it.
-type Revocation struct {
-	ID string `json:"id"`
-	// Reason says in words which tokens.
-	Reason string `json:"reason"`
-	// Tokens counts them where they are named one by one.
-	Tokens int `json:"tokens,omitempty"`
-	// Before, where it is there: tokens issued from then on are not meant.
-	Before time.Time `json:"before,omitzero"`
-	// Until is when the last of them has ended, and the revocation is forgotten.
-	Until   time.Time `json:"until"`
-	Created time.Time `json:"created"`
-	// Note is in the answer to a revocation that may have missed a token, and tells
-	// how to be sure.
-	Note string `json:"note,omitempty"`
-}
-
 // inFlight is the note where a client's tokens are named one by one: the ledger
 // tells of those that were minted, and a request under way may mint another.
 const inFlight = "a token that was being minted just then may not be among them: with the credential disabled or removed, revoke once more when limits.request_timeout has passed"
 
-func viewRevocation(v *revocation.Revocation) Revocation {
-	return Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created}
+func viewRevocation(v *revocation.Revocation) adminapi.Revocation {
+	return adminapi.Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created}
 }
 
 // listRevocations lists what is in force. A page goes on after the end of the one
@@ -45,11 +29,11 @@ func (a *API) listRevocations(c *call) error {
 	if err != nil {
 		return err
 	}
-	views := make([]Revocation, len(list))
+	views := make([]adminapi.Revocation, len(list))
 	for i := range list {
 		views[i] = viewRevocation(&list[i])
 	}
-	return replyCut(c, views, func(v *Revocation) string { return v.ID })
+	return replyCut(c, views, func(v *adminapi.Revocation) string { return v.ID })
 }
 
 // revoke puts a revocation in force. A credential should be disabled or removed

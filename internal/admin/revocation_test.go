@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
@@ -22,7 +22,7 @@ import (
 type buyer struct {
 	issuer *registry.Issuer
 	client string
-	secret admin.Secret
+	secret adminapi.Secret
 }
 
 // tokensOf is a world with tokens of two clients of an issuer, one of whom has
@@ -44,7 +44,7 @@ func withTokens(t *testing.T, issuer string) *tokensOf {
 	for _, client := range []string{"one", "two"} {
 		w.do("POST", w.path("clients"), fmt.Sprintf(`{"id":%q,"scope":%q}`, client, map[string]string{"etp": "PAYMENT_PASSKEY"}[issuer]), 201)
 		if issuer == "etp" {
-			w.do("PUT", w.path("merchants/"+client), fmt.Sprintf(`{"client":%q,"attributes":{"trId":"40000000001"}}`, client), 200)
+			w.do("PUT", w.path("accounts/"+client), fmt.Sprintf(`{"client":%q,"attributes":{"trId":"40000000001"}}`, client), 200)
 		}
 	}
 	for name, client := range map[string]string{"a": "one", "b": "one", "other": "two"} {
@@ -115,7 +115,7 @@ func (w *tokensOf) reopened() *authority.Authority {
 // activate lets a new key sign and returns the one that signed before.
 func (w *tokensOf) activate() string {
 	w.t.Helper()
-	old := get[admin.Page[keyring.KeyInfo]](w.testAPI, w.path("signing-keys")).Items[0].Kid
+	old := get[adminapi.Page[keyring.KeyInfo]](w.testAPI, w.path("signing-keys")).Items[0].Kid
 	var next keyring.KeyInfo
 	decode(w.t, w.do("POST", w.path("signing-keys"), `{}`, 201), &next)
 	w.do("POST", w.path("signing-keys/"+next.Kid+":activate"), "", 200)
@@ -158,7 +158,7 @@ func TestRevokeByEveryName(t *testing.T) {
 			if dead := w.dead(w.api.Authority); len(dead) > 0 {
 				t.Fatalf("dead before: %s", dead)
 			}
-			var made admin.Revocation
+			var made adminapi.Revocation
 			decode(t, w.do("POST", w.path("revocations"), fill.Replace(c.body), 200), &made)
 			dead := strings.Join(w.dead(w.api.Authority), " ")
 			if dead != c.dead || made.Tokens != c.tokens || (made.Note != "") != c.note || !made.Until.After(w.now()) || made.Reason == "" {
@@ -170,7 +170,7 @@ func TestRevokeByEveryName(t *testing.T) {
 				t.Errorf("a token that was bought later: %v", err)
 			}
 			w.wantRevoked(t, fill.Replace(c.object), c.tokens, c.note)
-			list := get[admin.Page[admin.Revocation]](w.testAPI, w.path("revocations"))
+			list := get[adminapi.Page[adminapi.Revocation]](w.testAPI, w.path("revocations"))
 			if made.Note = ""; len(list.Items) != 1 || list.Items[0] != made {
 				t.Errorf("the list is %+v, want %+v", list, made)
 			}
@@ -204,7 +204,7 @@ func (w *tokensOf) wantRevoked(t *testing.T, object string, tokens int, counted 
 func TestRevokeRefusals(t *testing.T) {
 	w := withTokens(t, "plain")
 	path := w.path("revocations")
-	signing := get[admin.Page[keyring.KeyInfo]](w.testAPI, w.path("signing-keys")).Items[0].Kid
+	signing := get[adminapi.Page[keyring.KeyInfo]](w.testAPI, w.path("signing-keys")).Items[0].Kid
 	var announced keyring.KeyInfo
 	decode(t, w.do("POST", w.path("signing-keys"), `{}`, 201), &announced)
 	before := len(w.entries())
@@ -240,7 +240,7 @@ func TestRevokeRefusals(t *testing.T) {
 	w.refused("GET", path+"?x=1", "", 400, "unknown parameter")
 	w.refused("POST", "/issuers/nobody/revocations", `{"all":true}`, 404, "issuer 'nobody'")
 	w.refused("POST", "/issuers/etp/revocations", `{"jti":"`+w.tokens["a"].JTI+`"}`, 404, "a live token")
-	if list := get[admin.Page[admin.Revocation]](w.testAPI, path).Items; len(list) != 0 || len(w.dead(w.api.Authority)) != 0 || len(w.entries()) != before {
+	if list := get[adminapi.Page[adminapi.Revocation]](w.testAPI, path).Items; len(list) != 0 || len(w.dead(w.api.Authority)) != 0 || len(w.entries()) != before {
 		t.Errorf("what was refused did something: %+v", list)
 	}
 	w.wait(w.issuer.TokenLifetime)
@@ -264,9 +264,9 @@ func TestRevocationPages(t *testing.T) {
 	for _, name := range names {
 		w.do("POST", w.path("revocations"), `{"jti":"`+w.tokens[name].JTI+`"}`, 200)
 	}
-	page := func(after string) admin.Page[admin.Revocation] {
+	page := func(after string) adminapi.Page[adminapi.Revocation] {
 		t.Helper()
-		return get[admin.Page[admin.Revocation]](w.testAPI, w.path("revocations?limit=1&after="+after))
+		return get[adminapi.Page[adminapi.Revocation]](w.testAPI, w.path("revocations?limit=1&after="+after))
 	}
 	first := page("")
 	w.wait(w.issuer.TokenLifetime + 2*time.Minute) // the first is over between two pages
@@ -281,7 +281,7 @@ func TestRevocationPages(t *testing.T) {
 		t.Errorf("the pages are %q, want %q", reasons, want)
 	}
 	w.wait(2 * time.Minute)
-	if list := get[admin.Page[admin.Revocation]](w.testAPI, w.path("revocations")).Items; len(list) != 0 {
+	if list := get[adminapi.Page[adminapi.Revocation]](w.testAPI, w.path("revocations")).Items; len(list) != 0 {
 		t.Errorf("what is over is listed: %+v", list)
 	}
 }
@@ -324,7 +324,7 @@ func TestClientThatIntrospects(t *testing.T) {
 		must(t, err)
 		return found.Token != nil
 	}
-	shown := func() bool { return get[admin.Client](w.testAPI, w.path("clients/two")).Introspects }
+	shown := func() bool { return get[adminapi.Client](w.testAPI, w.path("clients/two")).Introspects }
 	for _, c := range []struct {
 		body string
 		want bool

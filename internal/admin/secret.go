@@ -4,30 +4,16 @@ import (
 	"slices"
 	"time"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/registry"
 )
 
-// Secret is a client secret or an API key as the API shows it: without its text,
-// but for the one time when it is made.
-type Secret struct {
-	ID       string              `json:"id"`
-	Kind     registry.SecretKind `json:"kind"`
-	NotAfter time.Time           `json:"not_after,omitzero"`
-	Disabled bool                `json:"disabled"`
-	Created  time.Time           `json:"created"`
-	// LastUsed is absent for a secret that never was.
-	LastUsed time.Time `json:"last_used,omitzero"`
-	// Text is the secret itself. It is in the answer that makes the secret and
-	// cannot be had again.
-	Text string `json:"text,omitempty"`
+func viewSecret(s *registry.Secret, used map[string]time.Time) adminapi.Secret {
+	return adminapi.Secret{ID: s.ID, Kind: s.Kind, NotAfter: s.NotAfter, Disabled: s.Disabled, Created: s.Created, LastUsed: used[s.ID]}
 }
 
-func viewSecret(s *registry.Secret, used map[string]time.Time) Secret {
-	return Secret{ID: s.ID, Kind: s.Kind, NotAfter: s.NotAfter, Disabled: s.Disabled, Created: s.Created, LastUsed: used[s.ID]}
-}
-
-func viewSecrets(client *registry.Client, used map[string]time.Time) []Secret {
-	views := make([]Secret, len(client.Secrets))
+func viewSecrets(client *registry.Client, used map[string]time.Time) []adminapi.Secret {
+	views := make([]adminapi.Secret, len(client.Secrets))
 	for i := range client.Secrets {
 		views[i] = viewSecret(&client.Secrets[i], used)
 	}
@@ -39,7 +25,7 @@ func (a *API) listSecrets(c *call) error {
 	if err != nil {
 		return err
 	}
-	return replyCut(c, viewSecrets(client, used), func(s *Secret) string { return s.ID })
+	return replyCut(c, viewSecrets(client, used), func(s *adminapi.Secret) string { return s.ID })
 }
 
 func (a *API) addSecret(c *call) error {
@@ -51,7 +37,7 @@ func (a *API) addSecret(c *call) error {
 	if kind != registry.ClientSecret && kind != registry.APIKey {
 		return invalid("kind is %s or %s", registry.ClientSecret, registry.APIKey)
 	}
-	var made Secret
+	var made adminapi.Secret
 	_, err := a.editClient(c, func(client *registry.Client) (change, error) {
 		secret, secretText, err := client.NewSecret(c.issuer, a.Pepper, kind, notAfter, a.Now().UTC())
 		made = viewSecret(&secret, nil)
@@ -65,7 +51,7 @@ func (a *API) addSecret(c *call) error {
 }
 
 func (a *API) setSecret(c *call) error {
-	var set Secret
+	var set adminapi.Secret
 	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
 		secret, err := findSecret(c, client)
 		if err != nil {

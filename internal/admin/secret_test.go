@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -15,7 +15,7 @@ const secretsPath = "/issuers/plain/clients/c/secrets"
 
 func TestSecretLife(t *testing.T) {
 	w := withClient(t)
-	var made admin.Secret
+	var made adminapi.Secret
 	text := w.do("POST", secretsPath, `{"kind":"secret","not_after":"2026-12-01T00:00:00Z"}`, 201)
 	decode(t, text, &made)
 	if len(made.Text) < 43 || !strings.HasPrefix(made.Text, "mns_") || made.ID == "" || made.Kind != registry.ClientSecret {
@@ -37,7 +37,7 @@ func TestSecretLife(t *testing.T) {
 	w.wait(30 * 24 * time.Hour)
 	w.token = w.mint("operator", both, time.Hour)
 	works(false, "its end")
-	var set admin.Secret
+	var set adminapi.Secret
 	decode(t, w.do("PATCH", path, `{"not_after":null}`, 200), &set)
 	works(true, "no not-after")
 	if set.Text != "" || !set.NotAfter.IsZero() || !set.LastUsed.Equal(start) {
@@ -63,25 +63,25 @@ func TestSecretLife(t *testing.T) {
 func TestAPIKeyLife(t *testing.T) {
 	w := newTestAPI(t)
 	w.do("POST", "/issuers/etp/clients", `{"id":"gateway","scope":"PAYMENT_PASSKEY"}`, 201)
-	w.do("PUT", "/issuers/etp/merchants/m1", `{"client":"gateway","attributes":{"trId":"40000000001"}}`, 200)
-	w.do("PUT", "/issuers/etp/card-tokens/t1", `{"merchant":"m1","scheme":"visa"}`, 200)
-	var made admin.Secret
+	w.do("PUT", "/issuers/etp/accounts/m1", `{"client":"gateway","attributes":{"trId":"40000000001"}}`, 200)
+	w.do("PUT", "/issuers/etp/items/t1", `{"account":"m1","kind":"visa"}`, 200)
+	var made adminapi.Secret
 	decode(t, w.do("POST", "/issuers/etp/clients/gateway/secrets", `{"kind":"api_key"}`, 201), &made)
 	req := &authority.Request{GrantType: oauth.ClientCredentials, Credentials: []authority.Credential{{Method: oauth.AuthAPIKey, APIKey: made.Text}}, Scope: "PAYMENT_PASSKEY",
 		Params: []authority.Param{{Name: "merchantId", Value: registry.Attribute{Text: "m1"}}, {Name: "tokens", Value: registry.Attribute{List: []string{"t1"}, IsList: true}}}}
 	must(t, w.exchange("etp", req))
-	w.do("PUT", "/issuers/etp/merchants/m1", `{"client":"gateway","disabled":true,"attributes":{"trId":"40000000001"}}`, 200)
+	w.do("PUT", "/issuers/etp/accounts/m1", `{"client":"gateway","disabled":true,"attributes":{"trId":"40000000001"}}`, 200)
 	if w.exchange("etp", req) == nil {
-		t.Error("a disabled merchant got a token")
+		t.Error("a disabled account got a token")
 	}
-	w.do("PUT", "/issuers/etp/merchants/m1", `{"client":"gateway","attributes":{"trId":"40000000001"}}`, 200)
+	w.do("PUT", "/issuers/etp/accounts/m1", `{"client":"gateway","attributes":{"trId":"40000000001"}}`, 200)
 	must(t, w.exchange("etp", req))
 	w.do("PATCH", "/issuers/etp/clients/gateway/secrets/"+made.ID, `{"disabled":true}`, 200)
 	if w.exchange("etp", req) == nil {
 		t.Error("a disabled API key got a token")
 	}
 	w.do("DELETE", "/issuers/etp/clients/gateway/secrets/"+made.ID, "", 204)
-	wantEntries(t, w, "client.add", "merchant.put", "card-token.put", "api-key.add", "merchant.put", "merchant.put", "api-key.disable", "api-key.remove")
+	wantEntries(t, w, "client.add", "account.put", "item.put", "api-key.add", "account.put", "account.put", "api-key.disable", "api-key.remove")
 }
 
 func TestSecretRefusals(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 
 	"moneyer/bearer"
 	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
@@ -32,7 +33,7 @@ import (
 // start is when every test begins.
 var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-const both = admin.ScopeRead + " " + admin.ScopeWrite
+const both = adminapi.ScopeRead + " " + adminapi.ScopeWrite
 
 // world is the admin API on loopback over a real store and keyring.
 type testAPI struct {
@@ -76,7 +77,7 @@ func newTestAPI(t testing.TB, change ...func(*testAPI)) *testAPI {
 	must(t, w.keys.Rotate(t.Context()))
 	w.api = &admin.API{
 		Issuers: func() []*registry.Issuer { return w.issuers },
-		Clients: db, Merchants: db, Ledger: db, Revocations: db, Keyring: w.keys,
+		Clients: db, Accounts: db, Ledger: db, Revocations: db, Keyring: w.keys,
 		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
 			return db.Verify(ctx, master.CheckpointKey())
 		},
@@ -93,7 +94,7 @@ func newTestAPI(t testing.TB, change ...func(*testAPI)) *testAPI {
 	}
 	server := httptest.NewServer(w.api.Handler())
 	t.Cleanup(server.Close)
-	w.url = server.URL + admin.Prefix
+	w.url = server.URL + adminapi.Prefix
 	w.token = w.mint("operator", both, time.Hour)
 	return w
 }
@@ -187,7 +188,7 @@ func get[T any](w *testAPI, path string) (v T) {
 // refused wants a status and a description that holds all of texts.
 func (w *testAPI) refused(method, path, body string, status int, texts ...string) {
 	w.t.Helper()
-	var f admin.Failure
+	var f adminapi.Failure
 	decode(w.t, w.do(method, path, body, status), &f)
 	for _, text := range texts {
 		if !strings.Contains(f.Description, text) {
@@ -203,7 +204,7 @@ func (w *testAPI) refused(method, path, body string, status int, texts ...string
 func (w *testAPI) entries() (found []ledger.Entry) {
 	w.t.Helper()
 	for line := range strings.Lines(w.do("GET", "/ledger?kind=admin", "", 200)) {
-		r, err := admin.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))
+		r, err := adminapi.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))
 		must(w.t, err)
 		e, err := r.Entry()
 		must(w.t, err)

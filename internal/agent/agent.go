@@ -38,7 +38,7 @@ type Agent struct {
 	// guarded: browsers can reach the listener, so that their requests are refused.
 	guarded bool
 
-	current atomic.Pointer[generation]
+	current atomic.Pointer[snapshot]
 	mu      sync.Mutex // one reload at a time; guards what follows
 	cfg     *Config
 }

@@ -139,7 +139,7 @@ func TestFileTrouble(t *testing.T) {
 		k := newKeeper(&endpoint{life: time.Hour}, f)
 		log := &journal{}
 		k.log = slog.New(slog.NewTextHandler(log, nil))
-		g := &generation{keepers: []*keeper{k}}
+		g := &snapshot{keepers: []*keeper{k}}
 		g.start()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()

@@ -31,7 +31,7 @@ type fileState struct {
 
 // status answers /-/healthz, that the process lives, and /-/readyz, that there is
 // a good token under every name and in every file.
-func (g *generation) status(w http.ResponseWriter, r *http.Request, now time.Time) {
+func (s *snapshot) status(w http.ResponseWriter, r *http.Request, now time.Time) {
 	var answer any = map[string]string{"status": "ok"}
 	code := http.StatusOK
 	switch {
@@ -40,7 +40,7 @@ func (g *generation) status(w http.ResponseWriter, r *http.Request, now time.Tim
 		methodNotAllowed.write(w)
 		return
 	case r.URL.Path == ownPrefix+"readyz":
-		ready := g.readiness(now)
+		ready := s.readiness(now)
 		if !ready.Ready {
 			code = http.StatusServiceUnavailable
 		}
@@ -55,9 +55,9 @@ func (g *generation) status(w http.ResponseWriter, r *http.Request, now time.Tim
 	_ = json.NewEncoder(w).Encode(answer) // whoever does not read it has gone
 }
 
-func (g *generation) readiness(now time.Time) readiness {
+func (s *snapshot) readiness(now time.Time) readiness {
 	all := readiness{Ready: true, Tokens: map[string]tokenState{}, Files: map[string]fileState{}}
-	for _, k := range g.keepers {
+	for _, k := range s.keepers {
 		k.mu.Lock()
 		token := tokenState{Ready: k.expiry.After(now), Reason: k.reason}
 		if !k.expiry.IsZero() {

@@ -9,43 +9,44 @@ import (
 	"moneyer/oauth"
 )
 
-// verifyMerchant holds a request to a merchant of the client and to card tokens
-// of that merchant.
-func (a *Authority) verifyMerchant(ctx context.Context, t *attempt) (*registry.Merchant, error) {
-	policy := &t.issuer.Profile.Policy.Merchant
+// verifyAccount holds a request to an account of the client and to items of that
+// account. Callers and operators read of both by the profile's names.
+func (a *Authority) verifyAccount(ctx context.Context, t *attempt) (*registry.Account, error) {
+	policy := &t.issuer.Profile.Policy.Account
 	id := t.req.Param(policy.Param).Text
-	merchant, err := a.Registry.Merchant(ctx, t.issuer.Name, id)
+	account, err := a.Registry.Account(ctx, t.issuer.Name, id)
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return nil, unavailable(err)
 	}
-	if err != nil || merchant.Client != t.client.ID || merchant.Disabled {
-		return nil, oauth.Errorf(oauth.NotFound, "no such merchant").
-			Because(&Refusal{Rule: "merchant", Expected: "an enabled merchant of this client", Found: registry.Excerpt(id)})
+	if err != nil || account.Client != t.client.ID || account.Disabled {
+		return nil, oauth.Errorf(oauth.NotFound, "no such %s", policy.Name).
+			Because(&Refusal{Rule: "account", Expected: "an enabled " + policy.Name + " of this client", Found: registry.Excerpt(id)})
 	}
-	if policy.Cards == "" {
-		return merchant, nil
+	if policy.Items == "" {
+		return account, nil
 	}
-	return merchant, a.verifyCards(ctx, t.issuer, merchant, t.req.Param(policy.Cards).List)
+	return account, a.verifyItems(ctx, t.issuer, account, t.req.Param(policy.Items).List)
 }
 
-func (a *Authority) verifyCards(ctx context.Context, issuer *registry.Issuer, merchant *registry.Merchant, ids []string) error {
-	found, err := a.Registry.CardTokens(ctx, issuer.Name, ids)
+func (a *Authority) verifyItems(ctx context.Context, issuer *registry.Issuer, account *registry.Account, ids []string) error {
+	found, err := a.Registry.Items(ctx, issuer.Name, ids)
 	if err != nil {
 		return unavailable(err)
 	}
-	for _, card := range found {
+	policy := &issuer.Profile.Policy.Account
+	for _, item := range found {
 		switch {
-		case card.Merchant != merchant.ID:
-			return oauth.Errorf(oauth.InvalidRequest, "a card token belongs to another merchant").
-				Because(&Refusal{Rule: "card token's merchant", Expected: merchant.ID, Found: card.Merchant})
-		case !slices.Contains(issuer.Profile.Policy.Merchant.Schemes, card.Scheme):
-			return oauth.Errorf(oauth.InvalidRequest, "a card token is of another scheme").
-				Because(&Refusal{Rule: "card token's scheme", Expected: "one of the profile's schemes", Found: card.Scheme})
+		case item.Account != account.ID:
+			return oauth.Errorf(oauth.InvalidRequest, "one %s belongs to another %s", policy.ItemName, policy.Name).
+				Because(&Refusal{Rule: "item's account", Expected: account.ID, Found: item.Account})
+		case !slices.Contains(policy.Kinds, item.Kind):
+			return oauth.Errorf(oauth.InvalidRequest, "one %s is of another kind", policy.ItemName).
+				Because(&Refusal{Rule: "item's kind", Expected: "one of the profile's kinds", Found: item.Kind})
 		}
 	}
 	if len(found) != len(ids) {
-		return oauth.Errorf(oauth.NotFound, "no such card token").
-			Because(&Refusal{Rule: "card token", Expected: "registered card tokens", Found: "one that is not"})
+		return oauth.Errorf(oauth.NotFound, "no such %s", policy.ItemName).
+			Because(&Refusal{Rule: "item", Expected: "a registered " + policy.ItemName, Found: "one that is not"})
 	}
 	return nil
 }

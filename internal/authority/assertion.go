@@ -39,7 +39,7 @@ type presented struct {
 }
 
 // checkAssertion holds an assertion, as the grant or as client authentication, to the
-// rules, and notes whose it is.
+// rules, and notes the client that it names.
 func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact string, isGrant bool) error {
 	p := &presented{issuer: t.issuer, policy: &t.issuer.Profile.Policy.Assertion, isGrant: isGrant, clientID: t.req.ClientID, now: t.now}
 	if err := a.present(ctx, p, compact); err != nil {

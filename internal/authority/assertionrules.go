@@ -261,8 +261,7 @@ func (p *presented) firstMissing(claims []string) string {
 	return ""
 }
 
-// hasClaim tells whether a claim is there and says something: an empty text does
-// not.
+// hasClaim reports whether a claim is there and not an empty string.
 func (p *presented) hasClaim(name string) bool {
 	switch c := p.claims; name {
 	case "iss":

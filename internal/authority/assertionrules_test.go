@@ -372,7 +372,7 @@ func testAnswer(t *testing.T, u use, e *oauth.Error, rule string) {
 	}
 }
 
-// preSignature tells whether a rule looks at what is registered, up to the
+// preSignature reports whether a rule looks at what is registered, up to the
 // signature: nobody is told which of them it was.
 func preSignature(rule string) bool {
 	names := authority.RuleNames()

@@ -10,8 +10,8 @@ import (
 	"moneyer/oauth"
 )
 
-// authenticate checks the credentials of a request for a token, of which the profile
-// wants a whole set. Where that set is empty, the grant proves who asks.
+// authenticate checks the credentials of a token request, which must be a whole set of
+// the profile. Where that set is empty, the grant authenticates the client.
 func (a *Authority) authenticate(ctx context.Context, t *attempt) error {
 	if t.issuer.Disabled {
 		return oauth.Errorf(oauth.UnauthorizedClient, "this issuer is disabled").
@@ -48,7 +48,7 @@ func wholeSet(sets []platform.AuthSet, req *Request, expected string) error {
 	return badClient(&Refusal{Rule: "client authentication", Expected: expected, Found: shown.String()})
 }
 
-// checkCredential checks one credential and notes whose it is.
+// checkCredential checks one credential and notes the client that it belongs to.
 func (a *Authority) checkCredential(ctx context.Context, from Registry, t *attempt, c *Credential) error {
 	switch c.Method {
 	case oauth.AuthBasic, oauth.AuthPost:
@@ -76,7 +76,7 @@ func (a *Authority) checkSecret(ctx context.Context, from Registry, t *attempt, 
 	return t.showed(client, registry.ClientSecret, digest)
 }
 
-// checkAPIKey checks an API key, which names its client by itself.
+// checkAPIKey checks an API key, which identifies its client.
 func (a *Authority) checkAPIKey(ctx context.Context, from Registry, t *attempt, c *Credential) error {
 	digest := a.Pepper.Digest(c.APIKey)
 	client, err := from.ClientByAPIKey(ctx, t.issuer.Name, digest)

@@ -47,7 +47,7 @@ func BenchmarkExchange(b *testing.B) {
 	})
 	b.Run("api_key", func(b *testing.B) {
 		benchmarkExchange(b, "thales-etp", func(h *fixture) *authority.Request {
-			h.addMerchant()
+			h.addAccount()
 			return apiKeyRequest(h.newSecret(b, registry.APIKey))
 		}, "")
 	})

@@ -1,5 +1,5 @@
 // Package authority is the domain: the nouns (Issuer, Client, Key, Secret,
-// Merchant, CardToken, SigningKey, Entry), the rules by which a token is given or
+// Account, Item, SigningKey, Entry), the rules by which a token is given or
 // refused, and Exchange, the one way to a token.
 //
 // It knows no HTTP and no SQL: server gives it requests, store keeps what it

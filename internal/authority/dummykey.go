@@ -16,7 +16,7 @@ func dummyKeyFor(alg string) *jose.PublicKey {
 }
 
 // dummyKeys are the public example keys of RFC 7515 appendix A and RFC 8037
-// appendix A. They let nobody in: what they verify is refused all the same.
+// appendix A. What they verify is refused.
 var dummyKeys = func() map[jose.Alg]*jose.PublicKey {
 	const rsa = `{"kty":"RSA","e":"AQAB","n":"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ"}`
 	keys := map[jose.Alg]*jose.PublicKey{}

@@ -25,13 +25,13 @@ type Authority struct {
 	Staleness func() (until time.Time, fresh bool)
 	Ledger    Ledger
 	Keyring   Keyring
-	// KeySource reads clients' jwks_uri; nil means that nobody may use one.
+	// KeySource reads clients' jwks_uri; nil means that none is read.
 	KeySource KeySource
 	// BlockedKeys are thumbprints of keys that may not be used, beside those that
 	// registry.Blocked knows.
 	BlockedKeys []string
 	Pepper      registry.Pepper
-	// ClientRate bounds what one client may ask for, once it is known who asks.
+	// ClientRate bounds what one client may ask for, after authentication.
 	ClientRate *overload.Limiter[ClientName]
 	// Penalty holds clients that were over ClientRate, with the address from which they
 	// were: their next assertions from there are refused before the signature is
@@ -62,7 +62,7 @@ type AccessToken struct {
 	JTI     string
 	Client  string
 	Expires time.Time
-	// ExpiresIn is what is left of its life when it is handed out, in seconds.
+	// ExpiresIn is the rest of its lifetime when it is returned, in seconds.
 	ExpiresIn int64
 	Scope     oauth.Scope
 }
@@ -99,8 +99,8 @@ func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *
 }
 
 // admit refuses what is over the client's rate. It comes after authentication, so
-// that nobody spends another's budget by naming it, and before anything is consumed,
-// so that the same request may come again.
+// that naming a client does not spend its budget, and before anything is consumed, so
+// that the same request can be repeated.
 func (a *Authority) admit(t *attempt) error {
 	name := ClientName{t.issuer.Name, t.client.ID}
 	wait, ok := a.ClientRate.Take(name, t.now)
@@ -113,9 +113,9 @@ func (a *Authority) admit(t *attempt) error {
 	return overRate(wait)
 }
 
-// penalized refuses whoever names a client that was over its rate a moment ago at
-// the same address: there the check of a signature would only take the processor from
-// other requests. Who shares the address could learn that the client is busy.
+// penalized refuses a request that names a client which was over its rate a moment ago
+// at the same address: checking its signature would only take the processor from other
+// requests. Other callers at that address could learn that the client is busy.
 func (a *Authority) penalized(t *attempt) error {
 	if a.Penalty == nil || t.client == nil {
 		return nil

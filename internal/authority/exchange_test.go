@@ -181,7 +181,7 @@ func TestSecretsOverlap(t *testing.T) {
 // One secret is good for one client and one purpose.
 func TestSecretsOfOthers(t *testing.T) {
 	h := newFixture(t, "thales-etp")
-	h.addMerchant()
+	h.addAccount()
 	c := h.client() // who has a secret from when the issuer had another profile
 	secret := registry.Secret{ID: "old", Kind: registry.ClientSecret, Digest: h.Pepper.Digest("mns_old"), Created: noon}
 	c.Secrets = append(c.Secrets, secret)
@@ -202,16 +202,16 @@ func TestSecretsOfOthers(t *testing.T) {
 	}
 }
 
-func TestMerchants(t *testing.T) {
+func TestAccounts(t *testing.T) {
 	tokens := func(ids ...string) func(*fixture, *authority.Request) {
 		return func(_ *fixture, r *authority.Request) {
 			setParam(r, "tokens", registry.Attribute{List: ids, IsList: true})
 		}
 	}
-	card := func(c registry.CardToken) func(*fixture, *authority.Request) {
+	item := func(i registry.Item) func(*fixture, *authority.Request) {
 		return func(h *fixture, r *authority.Request) {
-			h.registry.cards = append(h.registry.cards, c)
-			tokens("card-1", c.ID)(h, r)
+			h.registry.items = append(h.registry.items, i)
+			tokens("card-1", i.ID)(h, r)
 		}
 	}
 	for _, c := range []struct {
@@ -221,22 +221,22 @@ func TestMerchants(t *testing.T) {
 		rule string
 	}{
 		{"as it should be", func(*fixture, *authority.Request) {}, "", ""},
-		{"one card", tokens("card-2"), "", ""},
-		{"unknown merchant", func(_ *fixture, r *authority.Request) {
+		{"one item", tokens("card-2"), "", ""},
+		{"unknown account", func(_ *fixture, r *authority.Request) {
 			setParam(r, "merchantId", registry.Attribute{Text: "shop-9"})
-		}, oauth.NotFound, "merchant"},
-		{"no merchant", func(_ *fixture, r *authority.Request) { r.Params = nil }, oauth.NotFound, "merchant"},
-		{"another client's merchant", func(h *fixture, _ *authority.Request) { h.registry.merchants["shop-1"].Client = otherID }, oauth.NotFound, "merchant"},
-		{"merchant disabled", func(h *fixture, _ *authority.Request) { h.registry.merchants["shop-1"].Disabled = true }, oauth.NotFound, "merchant"},
-		{"another issuer's merchant", func(h *fixture, _ *authority.Request) { h.registry.merchants["shop-1"].Issuer = "d2" }, oauth.NotFound, "merchant"},
-		{"unknown card", tokens("card-1", "card-9"), oauth.NotFound, "card token"},
-		{"another issuer's card", card(registry.CardToken{Issuer: "d2", ID: "c", Merchant: "shop-1", Scheme: "visa"}), oauth.NotFound, "card token"},
-		{"another merchant's card", card(registry.CardToken{Issuer: "d1", ID: "c", Merchant: "shop-2", Scheme: "visa"}), oauth.InvalidRequest, "card token's merchant"},
-		{"another scheme", card(registry.CardToken{Issuer: "d1", ID: "c", Merchant: "shop-1", Scheme: "amex"}), oauth.InvalidRequest, "card token's scheme"},
+		}, oauth.NotFound, "account"},
+		{"no account", func(_ *fixture, r *authority.Request) { r.Params = nil }, oauth.NotFound, "account"},
+		{"another client's account", func(h *fixture, _ *authority.Request) { h.registry.accounts["shop-1"].Client = otherID }, oauth.NotFound, "account"},
+		{"account disabled", func(h *fixture, _ *authority.Request) { h.registry.accounts["shop-1"].Disabled = true }, oauth.NotFound, "account"},
+		{"another issuer's account", func(h *fixture, _ *authority.Request) { h.registry.accounts["shop-1"].Issuer = "d2" }, oauth.NotFound, "account"},
+		{"unknown item", tokens("card-1", "card-9"), oauth.NotFound, "item"},
+		{"another issuer's item", item(registry.Item{Issuer: "d2", ID: "c", Account: "shop-1", Kind: "visa"}), oauth.NotFound, "item"},
+		{"another account's item", item(registry.Item{Issuer: "d1", ID: "c", Account: "shop-2", Kind: "visa"}), oauth.InvalidRequest, "item's account"},
+		{"another kind", item(registry.Item{Issuer: "d1", ID: "c", Account: "shop-1", Kind: "amex"}), oauth.InvalidRequest, "item's kind"},
 		{"scope not registered", func(h *fixture, _ *authority.Request) { h.client().Scope = nil }, oauth.InvalidScope, "scope"},
 	} {
 		h := newFixture(t, "thales-etp")
-		h.addMerchant()
+		h.addAccount()
 		req := apiKeyRequest(h.newSecret(t, registry.APIKey))
 		c.edit(h, req)
 		token, err := h.exchange(req)
@@ -252,36 +252,36 @@ func TestMerchants(t *testing.T) {
 	}
 }
 
-// brokenCards is a registry that cannot tell about card tokens.
-type brokenCards struct{ *memoryRegistry }
+// brokenItems is a registry that cannot tell about items.
+type brokenItems struct{ *memoryRegistry }
 
-func (brokenCards) CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
+func (brokenItems) Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error) {
 	return nil, errors.New("down")
 }
 
-func TestCardTokensThatCannotBeRead(t *testing.T) {
+func TestItemsThatCannotBeRead(t *testing.T) {
 	h := newFixture(t, "thales-etp")
-	h.addMerchant()
-	h.Registry = brokenCards{h.registry}
+	h.addAccount()
+	h.Registry = brokenItems{h.registry}
 	token, err := h.exchange(apiKeyRequest(h.newSecret(t, registry.APIKey)))
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.TemporarilyUnavailable {
 		t.Errorf("told %s", e.Code)
 	}
 }
 
-func TestMerchantsThatCannotBeRead(t *testing.T) {
+func TestAccountsThatCannotBeRead(t *testing.T) {
 	h := newFixture(t, "thales-etp")
-	h.addMerchant()
-	h.Registry = brokenMerchants{h.registry}
+	h.addAccount()
+	h.Registry = brokenAccounts{h.registry}
 	token, err := h.exchange(apiKeyRequest(h.newSecret(t, registry.APIKey)))
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.TemporarilyUnavailable {
 		t.Errorf("told %s", e.Code)
 	}
 }
 
-type brokenMerchants struct{ *memoryRegistry }
+type brokenAccounts struct{ *memoryRegistry }
 
-func (brokenMerchants) Merchant(context.Context, string, string) (*registry.Merchant, error) {
+func (brokenAccounts) Account(context.Context, string, string) (*registry.Account, error) {
 	return nil, errors.New("down")
 }
 
@@ -447,13 +447,13 @@ func TestASignerThatFails(t *testing.T) {
 	h.gets(t, grantRequest(compact))
 }
 
-// A platform may know merchants without their card tokens, and parameters that
+// A platform may know accounts without their items, and parameters that
 // become claims only when they are sent.
-func TestMerchantsWithoutCards(t *testing.T) {
+func TestAccountsWithoutItems(t *testing.T) {
 	h := newFixture(t, "thales-etp")
-	h.addMerchant()
+	h.addAccount()
 	p := *h.issuer.Profile
-	p.Policy.Merchant.Cards = ""
+	p.Policy.Account.Items = ""
 	h.issuer.Profile = &p
 	req := apiKeyRequest(h.newSecret(t, registry.APIKey))
 	req.Params = req.Params[:1]

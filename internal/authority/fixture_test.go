@@ -137,17 +137,17 @@ func (h *fixture) newSecret(t testing.TB, kind registry.SecretKind) string {
 	return text
 }
 
-// addMerchant registers the client's merchant with two card tokens.
-func (h *fixture) addMerchant() *registry.Merchant {
-	m := &registry.Merchant{Issuer: "d1", ID: "shop-1", Client: clientID,
+// addAccount registers the client's account with two items.
+func (h *fixture) addAccount() *registry.Account {
+	a := &registry.Account{Issuer: "d1", ID: "shop-1", Client: clientID,
 		Attributes: map[string]registry.Attribute{"trId": {Text: "40012345678"}}}
-	h.registry.merchants = map[string]*registry.Merchant{"shop-1": m}
-	h.registry.cards = []registry.CardToken{
-		{Issuer: "d1", ID: "card-1", Merchant: "shop-1", Scheme: "visa"},
-		{Issuer: "d1", ID: "card-2", Merchant: "shop-1", Scheme: "mastercard"},
+	h.registry.accounts = map[string]*registry.Account{"shop-1": a}
+	h.registry.items = []registry.Item{
+		{Issuer: "d1", ID: "card-1", Account: "shop-1", Kind: "visa"},
+		{Issuer: "d1", ID: "card-2", Account: "shop-1", Kind: "mastercard"},
 	}
 	h.client().Scope = oauth.Scope{"PAYMENT_PASSKEY"}
-	return m
+	return a
 }
 
 func secretRequest(secret string) *authority.Request {
@@ -164,10 +164,10 @@ func apiKeyRequest(key string) *authority.Request {
 
 // memoryRegistry is a Registry in memory. Tests change what it holds before they ask.
 type memoryRegistry struct {
-	clients   map[string]*registry.Client
-	merchants map[string]*registry.Merchant
-	cards     []registry.CardToken
-	err       error
+	clients  map[string]*registry.Client
+	accounts map[string]*registry.Account
+	items    []registry.Item
+	err      error
 
 	mu      sync.Mutex
 	touched []string
@@ -195,22 +195,22 @@ func (r *memoryRegistry) ClientByAPIKey(_ context.Context, issuer string, key re
 	return nil, errors.Join(r.err, registry.ErrNotFound)
 }
 
-func (r *memoryRegistry) Merchant(_ context.Context, issuer, id string) (*registry.Merchant, error) {
-	m := r.merchants[id]
+func (r *memoryRegistry) Account(_ context.Context, issuer, id string) (*registry.Account, error) {
+	a := r.accounts[id]
 	if r.err != nil {
 		return nil, r.err
 	}
-	if m == nil || m.Issuer != issuer {
+	if a == nil || a.Issuer != issuer {
 		return nil, registry.ErrNotFound
 	}
-	return m, nil
+	return a, nil
 }
 
-func (r *memoryRegistry) CardTokens(_ context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
-	var found []registry.CardToken
-	for _, card := range r.cards {
-		if card.Issuer == issuer && slices.Contains(ids, card.ID) {
-			found = append(found, card)
+func (r *memoryRegistry) Items(_ context.Context, issuer string, ids []string) ([]registry.Item, error) {
+	var found []registry.Item
+	for _, item := range r.items {
+		if item.Issuer == issuer && slices.Contains(ids, item.ID) {
+			found = append(found, item)
 		}
 	}
 	return found, r.err

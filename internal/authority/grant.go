@@ -10,9 +10,9 @@ import (
 	"moneyer/oauth"
 )
 
-// grant takes the evidence of one grant type from a request (RFC 6749 §1.3), beside
-// the client authentication that its profile wants: it refuses what is bad, and notes
-// in the attempt whose it is where that proves who asks. Each grant has a file.
+// grant checks the evidence that a request of one grant type carries beside client
+// authentication (RFC 6749 §1.3). Where the evidence authenticates the client, it notes
+// the client in the attempt. Each grant has a file.
 type grant func(a *Authority, ctx context.Context, t *attempt) error
 
 // grants are those that the server knows; a profile lists those that it serves.
@@ -26,8 +26,8 @@ type Grant struct {
 	Client  *registry.Client
 	Subject string
 	Scope   oauth.Scope
-	// Merchant on whose behalf the client asks; nil where the profile has none.
-	Merchant    *registry.Merchant
+	// Account on whose behalf the client asks; nil where the profile has none.
+	Account     *registry.Account
 	Params      []Param
 	Credential  string
 	Correlation string
@@ -57,11 +57,11 @@ func (a *Authority) verify(ctx context.Context, t *attempt) (*Grant, error) {
 		g.assertion = t.assertion
 		g.consumed, g.seal = t.assertion.consume()
 	}
-	if policy.Merchant.Param != "" {
-		if g.Merchant, err = a.verifyMerchant(ctx, t); err != nil {
+	if policy.Account.Param != "" {
+		if g.Account, err = a.verifyAccount(ctx, t); err != nil {
 			return nil, err
 		}
-		g.Subject = g.Merchant.ID
+		g.Subject = g.Account.ID
 	}
 	return g, nil
 }

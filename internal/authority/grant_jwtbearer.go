@@ -6,7 +6,8 @@ import (
 	"moneyer/oauth"
 )
 
-// jwtBearer is the grant of RFC 7523 §2.1: an assertion, which proves who asks.
+// jwtBearer is the grant of RFC 7523 §2.1: an assertion, which authenticates
+// the client.
 func jwtBearer(a *Authority, ctx context.Context, t *attempt) error {
 	if t.req.Assertion == "" {
 		return oauth.Errorf(oauth.InvalidRequest, "assertion is missing").

@@ -16,6 +16,7 @@ import (
 
 // ActiveToken is an access token of ours that is good now (RFC 7662 §2.2).
 type ActiveToken struct {
+	Type oauth.TokenType
 	// Kid of the signing key.
 	Kid    string
 	Claims *jose.Claims
@@ -30,7 +31,7 @@ type ActiveToken struct {
 
 // Introspect judges an access token of the issuer as things stand at now: its
 // form and signature, its time, issuer and typ, whether it was revoked, and
-// whether issuer, client and merchant are still enabled. A token that is not good
+// whether issuer, client and account are still enabled. A token that is not good
 // is an *oauth.Error with invalid_token, whose cause is for the log; what cannot be
 // judged is temporarily_unavailable. While the registry is unavailable, the judgement
 // rests on what was known last.
@@ -99,19 +100,19 @@ func (a *Authority) standing(ctx context.Context, from *snapshot, issuer *regist
 }
 
 // findClient finds out for whom a token was minted: its client, or the one that
-// acts for its merchant. It fills in the client of a disabled merchant, too.
+// acts for its account. It fills in the client of a disabled account, too.
 func findClient(ctx context.Context, from *snapshot, issuer *registry.Issuer, t *ActiveToken) error {
-	if issuer.Profile.Policy.Merchant.Param == "" {
+	if issuer.Profile.Policy.Account.Param == "" {
 		t.Client = t.text(claimFrom(issuer.Profile, platform.SourceClient))
 		return nil
 	}
-	id := t.text(claimFrom(issuer.Profile, platform.SourceMerchant))
-	merchant, err := from.Merchant(ctx, issuer.Name, id)
+	id := t.text(claimFrom(issuer.Profile, platform.SourceAccount))
+	account, err := from.Account(ctx, issuer.Name, id)
 	if err == nil {
-		t.Client = merchant.Client
+		t.Client = account.Client
 	}
-	if errors.Is(err, registry.ErrNotFound) || err == nil && merchant.Disabled {
-		return fmt.Errorf("%w: merchant %s is disabled or gone", errInactive, registry.Excerpt(id))
+	if errors.Is(err, registry.ErrNotFound) || err == nil && account.Disabled {
+		return fmt.Errorf("%w: %s %s is disabled or gone", errInactive, issuer.Profile.Policy.Account.Name, registry.Excerpt(id))
 	}
 	return err
 }
@@ -154,7 +155,7 @@ func (a *Authority) ownToken(issuer *registry.Issuer, token string, now time.Tim
 	case !now.Before(time.Unix(claims.Expiry, 0)):
 		return nil, errors.New("it has expired")
 	}
-	return &ActiveToken{Kid: jws.Header.Kid, Claims: claims, Payload: jws.Payload}, nil
+	return &ActiveToken{Type: oauth.TokenTypeBearer, Kid: jws.Header.Kid, Claims: claims, Payload: jws.Payload}, nil
 }
 
 // text is a claim that is a string, or "".

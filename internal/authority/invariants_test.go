@@ -20,7 +20,7 @@ import (
 	"moneyer/oauth"
 )
 
-// The tests of DESIGN §4, by number.
+// The tests of the invariants in ARCHITECTURE.md, by number.
 
 // laterFaults each break one rule after the signature.
 var laterFaults = []func(*spec){
@@ -171,7 +171,7 @@ var callers = []struct {
 		return secretRequest(h.newSecret(t, registry.ClientSecret))
 	}, firstSecret},
 	{"API key", "thales-etp", func(t testing.TB, h *fixture) *authority.Request {
-		h.addMerchant()
+		h.addAccount()
 		return apiKeyRequest(h.newSecret(t, registry.APIKey))
 	}, firstSecret},
 }
@@ -185,10 +185,10 @@ func TestInvariant5DisabledMeansDisabled(t *testing.T) {
 			"client":     func(h *fixture) *bool { return &h.client().Disabled },
 			"credential": func(h *fixture) *bool { return c.credential(h.client()) },
 			"issuer":     func(h *fixture) *bool { return &h.issuer.Disabled },
-			"merchant":   func(h *fixture) *bool { return &h.addMerchant().Disabled },
+			"account":    func(h *fixture) *bool { return &h.addAccount().Disabled },
 		} {
 			h := newFixture(t, c.profile)
-			if name == "merchant" && h.issuer.Profile.Policy.Merchant.Param == "" {
+			if name == "account" && h.issuer.Profile.Policy.Account.Param == "" {
 				continue
 			}
 			req := c.request(t, h)
@@ -228,7 +228,7 @@ func TestInvariant6OnlyErrorsSayWhatCallersMayKnow(t *testing.T) {
 	}
 	h := newFixture(t, "thales-etp")
 	req := callers[3].request(t, h)
-	h.addMerchant().Attributes = nil
+	h.addAccount().Attributes = nil
 	token, err := h.exchange(req)
 	if e, _ := refusalOf(t, token, err); e.Code != oauth.ServerError || e.Description != "" || !strings.Contains(err.Error(), "trId") {
 		t.Errorf("a claim without its attribute: told %s %q, logged %v", e.Code, e.Description, err)
@@ -316,7 +316,7 @@ var misuses = []struct {
 	{"assertion as grant_type", func(_ *fixture, req *authority.Request) {
 		req.GrantType = oauth.GrantType(req.Assertion + shown(req).Assertion + secretOf(req))
 	}},
-	{"secret as merchant", func(_ *fixture, req *authority.Request) {
+	{"secret as account", func(_ *fixture, req *authority.Request) {
 		setParam(req, "merchantId", registry.Attribute{Text: secretOf(req)})
 	}},
 	{"secret as iss", func(h *fixture, req *authority.Request) {

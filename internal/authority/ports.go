@@ -9,17 +9,16 @@ import (
 	"moneyer/internal/registry"
 )
 
-// Registry answers who may ask for tokens. Every answer reflects each change
-// that was acknowledged before the question was put: disabled is disabled at
-// once. Answers are shared and must not be changed. What does not exist is
-// ErrNotFound; every other error means that the registry cannot tell.
+// Registry reads clients and what belongs to them. Every answer reflects each change
+// that was acknowledged before the question: disabled takes effect at once. Answers are shared and must not be changed. What does not exist is
+// ErrNotFound; every other error means that the registry is unavailable.
 type Registry interface {
 	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	// ClientByAPIKey finds the client that holds an API key with that digest.
 	ClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error)
-	Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error)
-	// CardTokens finds those of ids that exist, in no particular order.
-	CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error)
+	Account(ctx context.Context, issuer, id string) (*registry.Account, error)
+	// Items finds those of ids that exist, in no particular order.
+	Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error)
 	// Touch notes when a key or secret of a client was last used. It never waits
 	// and may lose the last few seconds when the process dies.
 	Touch(issuer, client, credential string, at time.Time)
@@ -32,11 +31,11 @@ type Ledger interface {
 	// and through any crash, exactly one succeeds. If any of the values was consumed
 	// before, the error is a *ledger.ReplayedError that says which, nothing is recorded
 	// and none of the others is consumed. The values of one call must differ. Any other
-	// error means that the outcome is unknown to the caller, who must then hand out no token.
+	// error means that the outcome is unknown to the caller, who must then return no token.
 	Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error
 }
 
-// Keyring hands out the keys of issuers.
+// Keyring provides the keys of issuers.
 type Keyring interface {
 	// Signer returns the issuer's signing key at that instant.
 	Signer(issuer string, at time.Time) (*jose.Signer, error)

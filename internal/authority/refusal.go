@@ -24,7 +24,7 @@ type Refusal struct {
 	Client string `json:"-"`
 }
 
-// Error tells the whole.
+// Error says everything.
 func (r *Refusal) Error() string {
 	s := "rule " + r.Rule + ": expected " + r.Expected + ", found " + r.Found
 	if r.Hint != "" {
@@ -34,11 +34,11 @@ func (r *Refusal) Error() string {
 }
 
 // recordTimeout bounds how long a refusal waits for its record, as the end of the
-// request's time does. Who hangs up does not get out of it.
+// request's deadline does. A caller that hangs up does not prevent the record.
 const recordTimeout = 2 * time.Second
 
 // refuse names the client in the refusal and has it recorded. The refusal stands
-// also when the ledger is down: nothing is handed out.
+// also when the ledger is unavailable: no token is returned.
 func (a *Authority) refuse(ctx context.Context, t *attempt, err error) error {
 	e := oauth.AsError(err)
 	var refusal *Refusal
@@ -63,15 +63,15 @@ func (a *Authority) refuse(ctx context.Context, t *attempt, err error) error {
 	return e
 }
 
-// Refusals writes refusals to the ledger, each by itself up to a rate, durable
-// before the refused hears of it. Beyond the rate they are counted, and Flush,
-// called every second, writes one entry that tells how many: a flood neither
-// fills the disk nor slows minting.
+// Refusals writes refusals to the ledger. Up to a rate each has an entry of its own,
+// durable before the caller is answered. Beyond the rate they are counted, and Flush,
+// called every second, writes one entry with the count: a flood neither fills the disk
+// nor slows minting.
 //
-// Whether the refused waits for the commit is decided by one rate for all: an
-// answer that takes a commit longer must not tell that the client exists, in a
-// flood of strangers neither. What is said of clients then is within a rate of
-// their own, which strangers do not use up, and is written by the next Flush.
+// One rate for all decides whether the answer waits for the commit: an answer that
+// takes a commit longer must not show that the client exists, not even in a flood of
+// unknown callers. Refusals of known clients beyond it have a rate of their own, which
+// unknown callers do not spend, and are written by the next Flush.
 type Refusals struct {
 	ledger     Ledger
 	all, known *overload.Limiter[struct{}]

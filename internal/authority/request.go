@@ -33,7 +33,7 @@ type Credential struct {
 	Method oauth.ClientAuth
 	// ID and Secret are of client_secret_basic and client_secret_post.
 	ID, Secret string
-	// APIKey is of api_key, which names its client by itself.
+	// APIKey is of api_key, which identifies its client.
 	APIKey string
 	// Assertion is of private_key_jwt (RFC 7523 §2.2).
 	Assertion string
@@ -55,7 +55,7 @@ func (r *Request) Param(name string) registry.Attribute {
 	return registry.Attribute{}
 }
 
-// attempt is a request at work: who makes it is filled in on the way.
+// attempt is a request being processed. Its client is filled in on the way.
 type attempt struct {
 	issuer *registry.Issuer
 	req    *Request

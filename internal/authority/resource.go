@@ -11,13 +11,10 @@ import (
 	"moneyer/oauth"
 )
 
-// This file is what a client may do beside asking for tokens: revoke its own, and,
-// where it has that right, ask about those of others.
-
 // Revoke revokes a token that its own client gives back (RFC 7009). A token that is
-// not good, or is another's, changes nothing and tells nothing. One that is refused for
-// now because its merchant or issuer is disabled is revoked, too: that may end, and its
-// client was told that the token is gone.
+// not valid, or belongs to another client, changes nothing, and the answer is the same.
+// One that is refused for now because its account or issuer is disabled is revoked, too:
+// that may end, and its client was told that the token is gone.
 func (a *Authority) Revoke(ctx context.Context, issuer *registry.Issuer, req *Request, token string) error {
 	now := a.Now()
 	from := a.current(now)
@@ -56,7 +53,7 @@ func unlessRetryable(err error) error {
 	return nil
 }
 
-// Introspection is what a client is told about a token.
+// Introspection is the answer to a client's question about a token.
 type Introspection struct {
 	// Caller is the client that asked.
 	Caller string
@@ -67,7 +64,7 @@ type Introspection struct {
 	AsOf time.Time
 }
 
-// IntrospectFor tells a client about a token (RFC 7662): any token of the issuer
+// IntrospectFor answers a client's question about a token (RFC 7662): any token of the issuer
 // when it may introspect, else only its own. While the registry is unavailable, the
 // answer rests on what was known last; but a client that authenticates by a JWT has to
 // wait, since the JWT is consumed.

@@ -46,7 +46,7 @@ func eachWay(t *testing.T, test func(t *testing.T, h *fixture, req *authority.Re
 			var token *authority.AccessToken
 			switch profileName {
 			case "thales-etp":
-				h.addMerchant()
+				h.addAccount()
 				token = h.mint(t, h.newSecret(t, registry.APIKey))
 			default:
 				token = must(h.exchange(grantRequest(h.assertion())))
@@ -58,7 +58,7 @@ func eachWay(t *testing.T, test func(t *testing.T, h *fixture, req *authority.Re
 	}
 }
 
-// introspect asks, and tells whether the token is active.
+// introspect asks, and reports whether the token is active.
 func (h *fixture) introspect(req *authority.Request, token string) (bool, error) {
 	found, err := h.IntrospectFor(context.Background(), h.issuer, req, token)
 	return found != nil && found.Token != nil, err
@@ -224,7 +224,7 @@ func TestGivenBackDuringTrouble(t *testing.T) {
 			h := newFixture(t, profileName)
 			var req *authority.Request
 			if profileName == "thales-etp" {
-				h.addMerchant()
+				h.addAccount()
 				req = apiKeyRequest(h.newSecret(t, registry.APIKey))
 			} else {
 				req = secretRequest(h.newSecret(t, registry.ClientSecret))
@@ -244,14 +244,14 @@ func TestGivenBackDuringTrouble(t *testing.T) {
 	}
 }
 
-// TestGivenBackWhileMerchantCannotBeFound: the registry goes down after the client
+// TestGivenBackWhileAccountCannotBeFound: the registry goes down after the client
 // was found.
-func TestGivenBackWhileMerchantCannotBeFound(t *testing.T) {
+func TestGivenBackWhileAccountCannotBeFound(t *testing.T) {
 	h := newFixture(t, "thales-etp")
-	h.addMerchant()
+	h.addAccount()
 	req := apiKeyRequest(h.newSecret(t, registry.APIKey))
 	token := must(h.exchange(req))
-	h.Authority.Registry = noMerchants{h.registry}
+	h.Authority.Registry = noAccounts{h.registry}
 	if e, _ := refusalOf(t, nil, h.Revoke(t.Context(), h.issuer, req, token.Token)); e.Code != oauth.TemporarilyUnavailable {
 		t.Errorf("%v", e)
 	}
@@ -260,10 +260,10 @@ func TestGivenBackWhileMerchantCannotBeFound(t *testing.T) {
 	}
 }
 
-// noMerchants cannot tell of merchants.
-type noMerchants struct{ *memoryRegistry }
+// noAccounts cannot tell of accounts.
+type noAccounts struct{ *memoryRegistry }
 
-func (noMerchants) Merchant(context.Context, string, string) (*registry.Merchant, error) {
+func (noAccounts) Account(context.Context, string, string) (*registry.Account, error) {
 	return nil, errors.New("down")
 }
 
@@ -318,15 +318,15 @@ func TestIntrospect(t *testing.T) {
 		"a key that is gone":         {"oauth2", func(h *fixture, _ map[string]any) { h.Authority.Keyring = keyring{} }, oauth.InvalidToken},
 		"a registry down":            {"oauth2", func(h *fixture, _ map[string]any) { h.registry.err = errors.New("down") }, oauth.TemporarilyUnavailable},
 		"no client named":            {"oauth2", func(_ *fixture, c map[string]any) { delete(c, "client_id") }, ""},
-		"a merchant":                 {"thales-etp", func(*fixture, map[string]any) {}, ""},
-		"a merchant that is gone":    {"thales-etp", func(_ *fixture, c map[string]any) { c["sub"] = "shop-9" }, oauth.InvalidToken},
-		"a merchant that is no text": {"thales-etp", func(_ *fixture, c map[string]any) { delete(c, "sub") }, oauth.InvalidToken},
-		"a disabled merchant":        {"thales-etp", func(h *fixture, _ map[string]any) { h.registry.merchants["shop-1"].Disabled = true }, oauth.InvalidToken},
-		"a merchant's client":        {"thales-etp", func(h *fixture, _ map[string]any) { h.client().Disabled = true }, oauth.InvalidToken},
-		"merchants down":             {"thales-etp", func(h *fixture, _ map[string]any) { h.registry.err = errors.New("down") }, oauth.TemporarilyUnavailable},
+		"an account":                 {"thales-etp", func(*fixture, map[string]any) {}, ""},
+		"an account that is gone":    {"thales-etp", func(_ *fixture, c map[string]any) { c["sub"] = "shop-9" }, oauth.InvalidToken},
+		"an account that is no text": {"thales-etp", func(_ *fixture, c map[string]any) { delete(c, "sub") }, oauth.InvalidToken},
+		"a disabled account":         {"thales-etp", func(h *fixture, _ map[string]any) { h.registry.accounts["shop-1"].Disabled = true }, oauth.InvalidToken},
+		"an account's client":        {"thales-etp", func(h *fixture, _ map[string]any) { h.client().Disabled = true }, oauth.InvalidToken},
+		"accounts down":              {"thales-etp", func(h *fixture, _ map[string]any) { h.registry.err = errors.New("down") }, oauth.TemporarilyUnavailable},
 	} {
 		h := newFixture(t, row.profile)
-		h.addMerchant()
+		h.addAccount()
 		claims := maps.Clone(good)
 		row.change(h, claims)
 		found, err := h.Introspect(t.Context(), h.issuer, h.signed(claims), h.now)

@@ -55,7 +55,7 @@ func NewRevocations(store RevocationStore) *Revocations {
 
 // givenBack is how many tokens one client may give back, and maxGivenBack how
 // many of an issuer's places all clients together may take: no client, and not
-// all of them, use up what an administrator needs.
+// all of them together, takes the room that an administrator needs.
 var givenBack = overload.Rate{PerSecond: 5, Burst: 200}
 
 const maxGivenBack = revocation.MaxTokens / 2
@@ -138,7 +138,7 @@ func (r *Revocations) of(issuer string) *revocation.Set {
 	return &revocation.Set{}
 }
 
-// Sweep forgets what is over; not now, when somebody changes the sets.
+// Sweep removes revocations that are over, unless the sets are being changed.
 func (r *Revocations) Sweep(now time.Time) {
 	if !r.changing.TryAcquire(1) {
 		return

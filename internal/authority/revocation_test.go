@@ -22,7 +22,7 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// mint gets a token of the client by a secret, or by an API key for its merchant.
+// mint gets a token of the client by a secret, or by an API key for its account.
 func (h *fixture) mint(t testing.TB, credential string) *authority.AccessToken {
 	t.Helper()
 	req := secretRequest(credential)
@@ -60,7 +60,7 @@ func (h *fixture) put(t testing.TB, v revocation.Revocation) error {
 	return h.add(t, &v)
 }
 
-// live tells whether a token is good.
+// live reports whether a token is good.
 func (h *fixture) live(t testing.TB, token *authority.AccessToken) bool {
 	t.Helper()
 	_, err := h.Introspect(t.Context(), h.issuer, token.Token, h.now)
@@ -111,7 +111,7 @@ func TestPlan(t *testing.T) {
 // are named one by one.
 func TestPlanOfUnnamedClient(t *testing.T) {
 	h := newFixture(t, "thales-etp")
-	h.addMerchant()
+	h.addAccount()
 	key := h.newSecret(t, registry.APIKey)
 	over := h.mint(t, key)
 	h.now = over.Expires.Add(-time.Second)
@@ -237,7 +237,7 @@ func byClaim(claim, value string, before time.Duration) revocation.Revocation {
 // TestNamesInList: a claim that is a list is named by each of its items.
 func TestNamesInList(t *testing.T) {
 	h := newFixture(t, "thales-etp")
-	h.addMerchant()
+	h.addAccount()
 	token := h.mint(t, h.newSecret(t, registry.APIKey))
 	for _, value := range []string{"card", "card-2"} {
 		if err := h.put(t, byClaim("tokens", value, time.Second)); err != nil {
@@ -463,6 +463,16 @@ func TestListIsJSON(t *testing.T) {
 // TestResourceAuth: how clients authenticate beside the token endpoint, each way
 // once, and never not at all.
 func TestResourceAuth(t *testing.T) {
+	for _, name := range platform.BuiltinNames() {
+		ways := (&registry.Issuer{Profile: must(platform.Builtin(name))}).ResourceAuth()
+		said := map[string]bool{}
+		for _, way := range ways {
+			said[way.String()] = true
+		}
+		if len(ways) == 0 || len(said) != len(ways) || said["none"] {
+			t.Errorf("%s: %v", name, ways)
+		}
+	}
 	for name, want := range map[string]string{
 		"oauth2": "[client_secret_basic client_secret_post private_key_jwt]", "boltpay": "[client_secret_post client_secret_basic]",
 		"thales-d1": "[private_key_jwt]", "thales-d1-banking": "[private_key_jwt]", "thales-etp": "[api_key]",

@@ -5,8 +5,8 @@ package authority
 // shows them all.
 type rule[T any] struct {
 	name string
-	// tell is what the caller may know. Up to the signature it tells nothing of what is
-	// registered.
+	// tell is what the caller may know. Up to the signature it reveals nothing of what
+	// is registered.
 	tell string
 	// testable reports whether there is what the rule looks at; it is for explanations,
 	// where earlier rules may be broken.

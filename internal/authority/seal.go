@@ -11,8 +11,8 @@ import (
 	"moneyer/oauth"
 )
 
-// tokenSeal hides a token under the assertion that bought it: who has the
-// assertion finds the token again, who has only the store does not. The key is
+// tokenSeal encrypts a token under the assertion that it was given for: with the
+// assertion the token can be read again, with the store alone it cannot. The key is
 // a hash of the assertion's canonical signature, which is stored nowhere.
 type tokenSeal struct{ aead cipher.AEAD }
 

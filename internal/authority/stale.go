@@ -52,8 +52,8 @@ func (a *Authority) staleness(now time.Time) (until time.Time, fresh bool) {
 	return a.Staleness()
 }
 
-// KnownUntil is the time until which every revocation is known, whoever made it
-// where. Beyond MaxStale it is an error.
+// KnownUntil is the time until which every revocation is known, on whatever
+// replica it was made. Beyond MaxStale it is an error.
 func (a *Authority) KnownUntil(now time.Time) (time.Time, error) {
 	until, fresh := a.staleness(now)
 	if !fresh && now.Sub(until) > MaxStale {
@@ -120,7 +120,7 @@ func (s *snapshot) ClientByAPIKey(ctx context.Context, issuer string, key regist
 	})
 }
 
-// Merchant implements Registry.
-func (s *snapshot) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
-	return ask(ctx, s, func(ctx context.Context, r Registry) (*registry.Merchant, error) { return r.Merchant(ctx, issuer, id) })
+// Account implements Registry.
+func (s *snapshot) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
+	return ask(ctx, s, func(ctx context.Context, r Registry) (*registry.Account, error) { return r.Account(ctx, issuer, id) })
 }

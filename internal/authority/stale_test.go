@@ -29,7 +29,7 @@ type cutOff struct {
 // cut takes the store away. What was known last is what the registry has now.
 func (h *fixture) cut() *cutOff {
 	c := &cutOff{fixture: h, since: h.now.Add(-10 * time.Second),
-		last: &memoryRegistry{clients: maps.Clone(h.registry.clients), merchants: maps.Clone(h.registry.merchants)}}
+		last: &memoryRegistry{clients: maps.Clone(h.registry.clients), accounts: maps.Clone(h.registry.accounts)}}
 	h.Stale = c.last
 	h.Staleness = func() (time.Time, bool) { return c.since, c.fresh }
 	h.registry.err, h.ledger.err = errors.New("down"), errors.New("down")
@@ -87,10 +87,10 @@ func TestJudgedByLastKnown(t *testing.T) {
 		asOf    time.Duration // before now; 0 means as of now
 	}{
 		"good":                       {"oauth2", func(*cutOff) {}, active, 10 * time.Second},
-		"good, of a merchant":        {"thales-etp", func(*cutOff) {}, active, 10 * time.Second},
+		"good, of an account":        {"thales-etp", func(*cutOff) {}, active, 10 * time.Second},
 		"a client that was disabled": {"oauth2", func(c *cutOff) { c.last.clients = disabled(c.last.clients) }, inactive, 10 * time.Second},
 		"a client that was not":      {"oauth2", func(c *cutOff) { delete(c.last.clients, clientID) }, inactive, 10 * time.Second},
-		"a merchant that was not":    {"thales-etp", func(c *cutOff) { c.last.merchants = nil }, inactive, 10 * time.Second},
+		"an account that was not":    {"thales-etp", func(c *cutOff) { c.last.accounts = nil }, inactive, 10 * time.Second},
 		"nothing in memory":          {"oauth2", func(c *cutOff) { c.last.err = errors.New("not in memory") }, unknown, 0},
 		"no memory":                  {"oauth2", func(c *cutOff) { c.Stale = nil }, unknown, 0},
 		"at the edge":                {"oauth2", func(c *cutOff) { c.since = noon.Add(-authority.MaxStale) }, active, authority.MaxStale},
@@ -109,7 +109,7 @@ func TestJudgedByLastKnown(t *testing.T) {
 		}, inactive, 10 * time.Second},
 	} {
 		h := newFixture(t, row.profile)
-		h.addMerchant()
+		h.addAccount()
 		api := &registry.Client{Issuer: "d1", ID: "api-1", Introspects: true}
 		kind, auth, id := registry.ClientSecret, oauth.AuthPost, "api-1"
 		if row.profile == "thales-etp" {

@@ -83,8 +83,8 @@ func appendClaim(dst []byte, claim *platform.Claim, issuer *registry.Issuer, gra
 		return strconv.AppendInt(dst, now.Unix(), 10), true
 	case platform.SourceExpiry:
 		return strconv.AppendInt(dst, token.Expires.Unix(), 10), true
-	case platform.SourceMerchant:
-		return strictjson.AppendString(dst, grant.Merchant.ID), true
+	case platform.SourceAccount:
+		return strictjson.AppendString(dst, grant.Account.ID), true
 	}
 	value, ok := grant.attribute(claim.From)
 	if !ok {
@@ -99,8 +99,8 @@ func (g *Grant) attribute(source platform.Source) (registry.Attribute, bool) {
 		value, ok := g.Client.Attributes[name]
 		return value, ok
 	}
-	if name, ok := source.MerchantAttribute(); ok {
-		value, ok := g.Merchant.Attributes[name]
+	if name, ok := source.AccountAttribute(); ok {
+		value, ok := g.Account.Attributes[name]
 		return value, ok
 	}
 	name, _ := source.Param()

@@ -262,3 +262,26 @@ func (i Issuer) Authority() *registry.Issuer { return i.made }
 
 // AdminListener is the admin listener in the form of the other.
 func (c *Config) AdminListener() Listener { return c.Admin.listener() }
+
+// StoreURL is where the store is, from wherever it is asked.
+func (c *Config) StoreURL() string {
+	if path, file := c.StoreFile(); file {
+		return "sqlite:" + path
+	}
+	return c.Store
+}
+
+// StoreFile is the path of a store in a file.
+func (c *Config) StoreFile() (path string, file bool) {
+	path, file = strings.CutPrefix(c.Store, "sqlite:")
+	return c.Path(path), file
+}
+
+// Served lists the issuers by name.
+func (c *Config) Served() []*registry.Issuer {
+	var issuers []*registry.Issuer
+	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
+		issuers = append(issuers, c.Issuers[name].Authority())
+	}
+	return issuers
+}

@@ -74,6 +74,10 @@ func signingKey(keys []registry.SigningKey, at time.Time) *registry.SigningKey {
 	return signing
 }
 
+// JWKSMaxAge is how long a verifier may keep an issuer's keys. A key is
+// announced at least so long before it signs.
+const JWKSMaxAge = 5 * time.Minute
+
 // clocks is how far the clocks of processes may be apart: a key that another one
 // has just announced is published at once.
 const clocks = time.Minute

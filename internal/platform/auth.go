@@ -9,8 +9,8 @@ import (
 
 // AuthSet is a set of methods of client authentication, all of which one request
 // shows. In a profile it is written "client_secret_basic", or with several members
-// "client_secret_basic + api_key"; "none" is the empty set, for a grant that proves
-// by itself who asks.
+// "client_secret_basic + api_key"; "none" is the empty set, for a grant that
+// authenticates the client.
 type AuthSet []oauth.ClientAuth
 
 // UnmarshalText reads a set. Which methods there are is for the check of the profile

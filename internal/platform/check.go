@@ -44,6 +44,17 @@ func (p *Profile) setDefaults() {
 		form := &claim.Form
 		form.MinLength, form.MaxLength = cmp.Or(form.MinLength, 1), cmp.Or(form.MaxLength, 1024)
 	}
+	p.Policy.Account.setDefaults()
+	p.Demo.setDefaults(p.Name)
+}
+
+func (a *Account) setDefaults() {
+	if a.Param != "" {
+		a.Name = cmp.Or(a.Name, "account")
+	}
+	if a.Items != "" {
+		a.ItemName = cmp.Or(a.ItemName, "item")
+	}
 }
 
 // checker collects the first thing that is wrong.
@@ -81,8 +92,9 @@ func (p *Profile) check(doc *stricttoml.Document) error {
 	p.checkGrants(c)
 	p.checkAssertion(c)
 	p.checkScope(c)
-	p.checkMerchant(c)
+	p.checkAccount(c)
 	p.checkToken(c)
+	p.checkDemo(c)
 	return c.err
 }
 
@@ -121,13 +133,13 @@ var answerCodes = []oauth.Code{
 	oauth.InvalidScope, oauth.NotFound, oauth.MethodNotAllowed, oauth.TooLarge, oauth.UnsupportedMediaType, oauth.ServerError,
 }
 
-// plainPath wants a path that a request can have in one spelling only.
+// plainPath records a path that has more than one spelling in a request.
 func (c *checker) plainPath(key, text string) {
 	ok := len(text) > 1 && text[0] == '/' && path.Clean(text) == text && CharsVisible.Allow(text) && !strings.ContainsAny(text, `?#{}%\ `)
 	c.want(ok, key, "%q must be a plain path such as /oauth2/token", text)
 }
 
-// isToken tells whether s is a token of RFC 9110 §5.6.2, as header names and
+// isToken reports whether s is a token of RFC 9110 §5.6.2, as header names and
 // schemes are; of its characters the usual ones.
 func isToken(s string) bool { return s != "" && CharsURLSafe.Allow(s) }
 
@@ -183,8 +195,8 @@ func (p *Profile) checkResponse(c *checker) {
 	c.want(token, "wire.response", "no member holds the access_token")
 }
 
-// checkAuthSet checks the members of a set of methods, each of which stands in a place
-// of its own on the wire.
+// checkAuthSet checks the members of a set of methods, each of which has a place of its
+// own on the wire.
 func (p *Profile) checkAuthSet(c *checker, key string, set AuthSet) {
 	for i, auth := range set {
 		oneOf(c, key, auth, oauth.AuthNone, oauth.AuthBasic, oauth.AuthPost, oauth.AuthPrivateKeyJWT, oauth.AuthAPIKey)
@@ -257,21 +269,29 @@ func (p *Profile) checkScope(c *checker) {
 	}
 }
 
-func (p *Profile) checkMerchant(c *checker) {
-	m := p.Policy.Merchant
-	if m.Param == "" {
-		c.want(m.Cards == "" && len(m.Schemes) == 0, "policy.merchant", "cards and schemes need param, the parameter that names the merchant")
+func (p *Profile) checkAccount(c *checker) {
+	a := p.Policy.Account
+	if a.Param == "" {
+		c.want(!c.doc.Has("policy.account"), "policy.account", "needs param, the parameter that names the account")
 		return
 	}
-	param := p.Wire.Param(m.Param)
-	c.want(param != nil && param.Means == "" && param.Type == TypeString && param.Required, "policy.merchant.param",
-		"%q must be a required string of the platform's own among wire.params", m.Param)
-	if m.Cards == "" {
+	param := p.Wire.Param(a.Param)
+	c.want(param != nil && param.Means == "" && param.Type == TypeString && param.Required, "policy.account.param",
+		"%q must be a required string of the platform's own among wire.params", a.Param)
+	c.want(isNoun(a.Name), "policy.account.name", "must be 1 to 40 of a-z, 0-9, - and single blanks between words")
+	if a.Items == "" {
+		c.want(a.ItemName == "" && len(a.Kinds) == 0, "policy.account", "item_name and kinds need items, the parameter that lists the account's items")
 		return
 	}
-	cards := p.Wire.Param(m.Cards)
-	c.want(cards != nil && cards.Type == TypeStrings, "policy.merchant.cards", "%q must be a list among wire.params", m.Cards)
-	c.want(len(m.Schemes) > 0, "policy.merchant.schemes", "must list the card schemes whose tokens are accepted")
+	items := p.Wire.Param(a.Items)
+	c.want(items != nil && items.Type == TypeStrings, "policy.account.items", "%q must be a list among wire.params", a.Items)
+	c.want(isNoun(a.ItemName), "policy.account.item_name", "must be 1 to 40 of a-z, 0-9, - and single blanks between words")
+	c.want(len(a.Kinds) > 0, "policy.account.kinds", "must list the kinds of items that are accepted")
+}
+
+// isNoun reports whether s can stand in a message to a caller.
+func isNoun(s string) bool {
+	return s != "" && len(s) <= 40 && isSlug(strings.ReplaceAll(s, " ", "")) && strings.Join(strings.Fields(s), " ") == s
 }
 
 func (p *Profile) checkToken(c *checker) {
@@ -309,10 +329,10 @@ func (p *Profile) checkSource(c *checker, claim Claim) {
 		c.want(name != "", "policy.token.claims", "%q: from names no attribute", claim.Name)
 		return
 	}
-	name, ofMerchant := claim.From.MerchantAttribute()
-	if ofMerchant || claim.From == SourceMerchant {
-		c.want(!ofMerchant || name != "", "policy.token.claims", "%q: from names no attribute", claim.Name)
-		c.want(p.Policy.Merchant.Param != "", "policy.token.claims", "%q: from %q needs policy.merchant", claim.Name, claim.From)
+	name, ofAccount := claim.From.AccountAttribute()
+	if ofAccount || claim.From == SourceAccount {
+		c.want(!ofAccount || name != "", "policy.token.claims", "%q: from names no attribute", claim.Name)
+		c.want(p.Policy.Account.Param != "", "policy.token.claims", "%q: from %q needs policy.account", claim.Name, claim.From)
 		return
 	}
 	c.want(claim.Type == TypeString && !claim.Required, "policy.token.claims", "%q: from %q has a type of its own and is always there", claim.Name, claim.From)

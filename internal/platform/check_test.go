@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -103,12 +104,15 @@ func TestParseRefuses(t *testing.T) {
 		{"oauth2", `scope = { unknown = "refuse"`, `scope = { unknown = "ignore"`, `scope = {`, `policy.scope.unknown: "ignore" needs words: without them no word is unknown`},
 		{"boltpay", `words = ["openid"`, `words = ["open id"`, `words = `, `policy.scope.words: "open id" is not a scope word (RFC 6749 section 3.3)`},
 		{"boltpay", `words = ["openid"`, `words = ["open\\id"`, `words = `, `policy.scope.words: "open\\id" is not a scope word`},
-		{"thales-etp", `param = "merchantId", cards`, `cards`, `merchant = `, "policy.merchant: cards and schemes need param, the parameter that names the merchant"},
-		{"thales-etp", `param = "merchantId", cards`, `param = "shop", cards`, `merchant = `, `policy.merchant.param: "shop" must be a required string of the platform's own among wire.params`},
-		{"thales-etp", `param = "merchantId", cards`, `param = "scope", cards`, `merchant = `, `policy.merchant.param: "scope" must be a required string of the platform's own`},
-		{"thales-etp", `{ name = "merchantId", required = true, max_length = 128 }`, `{ name = "merchantId" }`, `merchant = `, `policy.merchant.param: "merchantId" must be a required string`},
-		{"thales-etp", `cards = "tokens"`, `cards = "merchantId"`, `merchant = `, `policy.merchant.cards: "merchantId" must be a list among wire.params`},
-		{"thales-etp", `schemes = ["visa", "mastercard"]`, `schemes = []`, `merchant = `, "policy.merchant.schemes: must list the card schemes whose tokens are accepted"},
+		{"thales-etp", `param = "merchantId", items`, `items`, `account = `, "policy.account: needs param, the parameter that names the account"},
+		{"thales-etp", `param = "merchantId", items`, `param = "shop", items`, `account = `, `policy.account.param: "shop" must be a required string of the platform's own among wire.params`},
+		{"thales-etp", `param = "merchantId", items`, `param = "scope", items`, `account = `, `policy.account.param: "scope" must be a required string of the platform's own`},
+		{"thales-etp", `{ name = "merchantId", required = true, max_length = 128 }`, `{ name = "merchantId" }`, `account = `, `policy.account.param: "merchantId" must be a required string`},
+		{"thales-etp", `items = "tokens"`, `items = "merchantId"`, `account = `, `policy.account.items: "merchantId" must be a list among wire.params`},
+		{"thales-etp", `kinds = ["visa", "mastercard"]`, `kinds = []`, `account = `, "policy.account.kinds: must list the kinds of items that are accepted"},
+		{"thales-etp", `items = "tokens", item_name`, `item_name`, `account = `, "policy.account: item_name and kinds need items, the parameter that lists the account's items"},
+		{"thales-etp", `name = "merchant"`, `name = "the \"merchant\""`, `account = `, "policy.account.name: must be 1 to 40 of a-z, 0-9, - and single blanks between words"},
+		{"thales-etp", `item_name = "card token"`, `item_name = "card  token"`, `account = `, "policy.account.item_name: must be 1 to 40 of a-z"},
 
 		{"oauth2", `alg = "ES256"`, `alg = "none"`, `alg = `, `policy.token.alg: "none" is not known; choose from "ES256"`},
 		{"oauth2", `lifetime = "10m"`, `lifetime = 600`, `lifetime = 600`, "policy.token.lifetime: must be 1s to 24h"},
@@ -125,9 +129,9 @@ func TestParseRefuses(t *testing.T) {
 		{"oauth2", `from = "subject"`, `from = "subject", type = "strings"`, `claims = [`, `policy.token.claims: "sub": from "subject" has a type of its own and is always there`},
 		{"oauth2", `from = "subject"`, `from = "subject", required = true`, `claims = [`, `policy.token.claims: "sub": from "subject" has a type of its own and is always there`},
 		{"oauth2", `from = "subject"`, `from = "client."`, `claims = [`, `policy.token.claims: "sub": from names no attribute`},
-		{"oauth2", `from = "subject"`, `from = "merchant"`, `claims = [`, `policy.token.claims: "sub": from "merchant" needs policy.merchant`},
-		{"oauth2", `from = "subject"`, `from = "merchant.trId"`, `claims = [`, `policy.token.claims: "sub": from "merchant.trId" needs policy.merchant`},
-		{"thales-etp", `from = "merchant.trId"`, `from = "merchant."`, `claims = [`, `policy.token.claims: "trId": from names no attribute`},
+		{"oauth2", `from = "subject"`, `from = "account"`, `claims = [`, `policy.token.claims: "sub": from "account" needs policy.account`},
+		{"oauth2", `from = "subject"`, `from = "account.trId"`, `claims = [`, `policy.token.claims: "sub": from "account.trId" needs policy.account`},
+		{"thales-etp", `from = "account.trId"`, `from = "account."`, `claims = [`, `policy.token.claims: "trId": from names no attribute`},
 		{"thales-etp", `from = "param.tokens", type = "strings"`, `from = "param.tokens"`, `claims = [`, `policy.token.claims: "tokens" must have the type of the parameter that it comes from`},
 		{"thales-etp", `from = "param.tokens", type = "strings"`, `from = "param.cards"`, `claims = [`, `policy.token.claims: "tokens": from "param.cards" names no parameter of the platform's own`},
 		{"thales-etp", `from = "param.tokens", type = "strings"`, `from = "param.scope"`, `claims = [`, `policy.token.claims: "tokens": from "param.scope" names no parameter of the platform's own`},
@@ -244,16 +248,37 @@ func TestChars(t *testing.T) {
 	}
 }
 
+// A profile need not name its accounts and items.
+func TestAccountNames(t *testing.T) {
+	source, err := BuiltinSource("thales-etp")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{`name = "merchant", `, `item_name = "card token", `} {
+		source = bytes.Replace(source, []byte(name), nil, 1)
+	}
+	p, err := Parse("own.toml", source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := p.Policy.Account; a.Name != "account" || a.ItemName != "item" {
+		t.Errorf("%+v", a)
+	}
+	if a := builtinOf(t, "oauth2").Policy.Account; a.Name != "" || a.ItemName != "" {
+		t.Errorf("a profile without accounts: %+v", a)
+	}
+}
+
 func TestAttributes(t *testing.T) {
 	bolt, etp := builtinOf(t, "boltpay"), builtinOf(t, "thales-etp")
 	if c := bolt.Policy.Token.ClientAttributes(); len(c) != 6 || c["roles"].Type != TypeStrings || c["accountId"].Release != "accountId" {
 		t.Errorf("boltpay's client attributes: %v", c)
 	}
-	if m := bolt.Policy.Token.MerchantAttributes(); len(m) != 0 {
-		t.Errorf("boltpay's merchant attributes: %v", m)
+	if a := bolt.Policy.Token.AccountAttributes(); len(a) != 0 {
+		t.Errorf("boltpay's account attributes: %v", a)
 	}
-	if m := etp.Policy.Token.MerchantAttributes(); len(m) != 1 || !m["trId"].Required {
-		t.Errorf("thales-etp's merchant attributes: %v", m)
+	if a := etp.Policy.Token.AccountAttributes(); len(a) != 1 || !a["trId"].Required {
+		t.Errorf("thales-etp's account attributes: %v", a)
 	}
 	if bolt.Wire.Param("Client_ID") != nil || bolt.Wire.Meaning(MeansAssertion) != nil || !bolt.Policy.Uses(oauth.AuthBasic) || bolt.Policy.Uses(oauth.AuthAPIKey) {
 		t.Error("boltpay has what it has not")

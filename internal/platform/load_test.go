@@ -1,15 +1,27 @@
 package platform_test
 
 import (
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"moneyer/internal/platform"
 )
 
 func TestBuiltinNamesAreSorted(t *testing.T) {
-	want := []string{"boltpay", "oauth2", "thales-d1", "thales-d1-banking", "thales-etp"}
-	if got := platform.BuiltinNames(); !slices.Equal(got, want) {
+	files, err := os.ReadDir("../../profile/builtin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, file := range files {
+		if name, ok := strings.CutSuffix(file.Name(), ".toml"); ok {
+			want = append(want, name)
+		}
+	}
+	slices.Sort(want) // the files are: "a-b.toml" before "a.toml"
+	if got := platform.BuiltinNames(); len(got) == 0 || !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -55,9 +55,9 @@ func (s Source) ClientAttribute() (string, bool) {
 	return strings.CutPrefix(string(s), clientAttribute)
 }
 
-// MerchantAttribute gives the attribute in a source such as "merchant.trId".
-func (s Source) MerchantAttribute() (string, bool) {
-	return strings.CutPrefix(string(s), merchantAttribute)
+// AccountAttribute gives the attribute in a source such as "account.region".
+func (s Source) AccountAttribute() (string, bool) {
+	return strings.CutPrefix(string(s), accountAttribute)
 }
 
 // Param gives the parameter's wire name in a source such as "param.tokens".
@@ -67,8 +67,8 @@ func (s Source) Param() (string, bool) { return strings.CutPrefix(string(s), par
 // onboarding may register, and under which type.
 func (t *Token) ClientAttributes() map[string]Claim { return t.attributes(Source.ClientAttribute) }
 
-// MerchantAttributes does the same for a merchant's.
-func (t *Token) MerchantAttributes() map[string]Claim { return t.attributes(Source.MerchantAttribute) }
+// AccountAttributes does the same for an account's.
+func (t *Token) AccountAttributes() map[string]Claim { return t.attributes(Source.AccountAttribute) }
 
 func (t *Token) attributes(of func(Source) (string, bool)) map[string]Claim {
 	found := map[string]Claim{}
@@ -80,7 +80,7 @@ func (t *Token) attributes(of func(Source) (string, bool)) map[string]Claim {
 	return found
 }
 
-// Allow tells whether every character of s is in the set.
+// Allow reports whether every character of s is in the set.
 func (c Chars) Allow(s string) bool {
 	if c != CharsURLSafe && c != CharsDigits && c != CharsVisible {
 		return true // the set of all
@@ -105,7 +105,7 @@ func (c Chars) allowByte(b byte) bool {
 	}
 }
 
-// Length tells the length for people, such as "exactly 11 characters".
+// Length is the length for people, such as "exactly 11 characters".
 func (i Identifier) Length() string {
 	if i.MinLength == i.MaxLength {
 		return fmt.Sprintf("exactly %d characters", i.MinLength)
@@ -113,7 +113,7 @@ func (i Identifier) Length() string {
 	return fmt.Sprintf("%d to %d characters", i.MinLength, i.MaxLength)
 }
 
-// String tells the form for people, such as "exactly 11 characters (digits)".
+// String is the form for people, such as "exactly 11 characters (digits)".
 func (i Identifier) String() string {
 	if i.Chars == CharsAny {
 		return i.Length()

@@ -16,7 +16,7 @@ const (
 )
 
 // Fault holds values, one or the items of a list, to what the parameter may hold.
-// Who calls puts the answer into the words of its own readers.
+// The caller words the message for its readers.
 func (p *Param) Fault(values ...string) Fault {
 	if len(values) == 0 || len(values) > 1 && (p.Type != TypeStrings || len(values) > p.MaxItems) {
 		return WrongCount

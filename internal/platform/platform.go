@@ -28,6 +28,8 @@ type Profile struct {
 	Wire Wire `toml:"wire"`
 	// Policy is what is accepted and granted.
 	Policy Policy `toml:"policy"`
+	// Demo is what a sandbox registers to try the platform; optional.
+	Demo Demo `toml:"demo"`
 }
 
 // Wire is the HTTP shape of a token endpoint.
@@ -197,8 +199,8 @@ type Policy struct {
 	Assertion Assertion `toml:"assertion"`
 	// Scope says what of a client's registered scope a token gets.
 	Scope Scope `toml:"scope"`
-	// Merchant ties a request to a merchant and its card tokens; optional.
-	Merchant Merchant `toml:"merchant"`
+	// Account ties a request to an account and its items; optional.
+	Account Account `toml:"account"`
 	// Token is the access token.
 	Token Token `toml:"token"`
 }
@@ -293,13 +295,21 @@ const (
 	DefaultNothing    ScopeDefault = "nothing"
 )
 
-// Merchant names the parameters that hold a merchant and its card tokens. Each
-// card token must be of one of the schemes and belong to that merchant, and the
-// merchant to the client that asks.
-type Merchant struct {
-	Param   string   `toml:"param"`
-	Cards   string   `toml:"cards"`
-	Schemes []string `toml:"schemes"`
+// Account names the parameters that hold an account and its items. Each item must be
+// of one of the kinds and belong to that account, and the account to the client that
+// asks.
+type Account struct {
+	// Name is how the people of the platform call an account, such as "merchant", in
+	// messages; empty means "account".
+	Name string `toml:"name"`
+	// Param holds the account. Without it the platform has no accounts.
+	Param string `toml:"param"`
+	// Items is the list that holds the account's items; optional.
+	Items string `toml:"items"`
+	// ItemName is how they call an item, such as "card token"; empty means "item".
+	ItemName string `toml:"item_name"`
+	// Kinds of items that are accepted, in lower case, such as "visa".
+	Kinds []string `toml:"kinds"`
 }
 
 // Token is the access token.
@@ -316,7 +326,7 @@ type Token struct {
 type Claim struct {
 	Name string `toml:"name"`
 	// From is one of: issuer, subject, audience, client, scope, jti, iat, exp,
-	// merchant, client.ATTRIBUTE, merchant.ATTRIBUTE, param.NAME.
+	// account, client.ATTRIBUTE, account.ATTRIBUTE, param.NAME.
 	From Source `toml:"from"`
 	// Type of an attribute or parameter: string or strings.
 	Type ValueType `toml:"type"`
@@ -342,12 +352,12 @@ const (
 	SourceJTI      Source = "jti"
 	SourceIssuedAt Source = "iat"
 	SourceExpiry   Source = "exp"
-	SourceMerchant Source = "merchant" // the merchant's identifier
+	SourceAccount  Source = "account" // the account's identifier
 )
 
 // The prefixes of sources that name an attribute or a parameter.
 const (
-	clientAttribute   = "client."
-	merchantAttribute = "merchant."
-	paramValue        = "param."
+	clientAttribute  = "client."
+	accountAttribute = "account."
+	paramValue       = "param."
 )

@@ -6,62 +6,63 @@ import (
 	"strings"
 )
 
-// Merchant is a merchant on whose behalf a client may ask for tokens.
-type Merchant struct {
+// Account is what a client may ask for tokens on behalf of. The profile says how the
+// people of its platform call it, such as a merchant.
+type Account struct {
 	Issuer string `json:"issuer"`
 	ID     string `json:"id"`
-	// Client is the only client that may act for the merchant.
+	// Client is the only client that may act for the account.
 	Client     string               `json:"client"`
 	Disabled   bool                 `json:"disabled,omitempty"`
 	Attributes map[string]Attribute `json:"attributes,omitempty"`
 }
 
-// CardToken is a scheme token that belongs to a merchant. It is not an access
+// Item belongs to an account, such as a card token to a merchant. It is not an access
 // token, and it is not a card number.
-type CardToken struct {
-	Issuer   string `json:"issuer"`
-	ID       string `json:"id"`
-	Merchant string `json:"merchant"`
-	// Scheme in lower case, such as "visa" or "mastercard".
-	Scheme string `json:"scheme"`
+type Item struct {
+	Issuer  string `json:"issuer"`
+	ID      string `json:"id"`
+	Account string `json:"account"`
+	// Kind in lower case, such as "visa" or "mastercard".
+	Kind string `json:"kind"`
 }
 
-// Check tells whether the merchant fits its issuer's profile.
-func (m *Merchant) Check(issuer *Issuer) error {
+// Check tells whether the account fits its issuer's profile.
+func (a *Account) Check(issuer *Issuer) error {
 	policy := &issuer.Profile.Policy
-	if policy.Merchant.Param == "" {
-		return Invalidf("profile %s knows no merchants", issuer.Profile.Name)
+	if policy.Account.Param == "" {
+		return Invalidf("profile %s knows no accounts", issuer.Profile.Name)
 	}
-	param := issuer.Profile.Wire.Param(policy.Merchant.Param)
-	if param.Fault(m.ID) != "" {
-		return Invalidf("merchant id %q: must be 1 to %d octets of the profile's characters", Excerpt(m.ID), param.MaxLength)
+	name, param := policy.Account.Name, issuer.Profile.Wire.Param(policy.Account.Param)
+	if param.Fault(a.ID) != "" {
+		return Invalidf("%s id %q: must be 1 to %d octets of the profile's characters", name, Excerpt(a.ID), param.MaxLength)
 	}
-	if m.Client == "" {
-		return Invalidf("merchant %s: client must name the client that may act for it", m.ID)
+	if a.Client == "" {
+		return Invalidf("%s %s: client must name the client that may act for it", name, a.ID)
 	}
-	claims := policy.Token.MerchantAttributes()
-	for _, name := range slices.Sorted(maps.Keys(claims)) {
-		if value := m.Attributes[name]; claims[name].Required && !value.IsList && value.Text == "" {
-			return Invalidf("merchant %s: attribute %s is required by profile %s, and not empty", m.ID, name, issuer.Profile.Name)
+	claims := policy.Token.AccountAttributes()
+	for _, attribute := range slices.Sorted(maps.Keys(claims)) {
+		if value := a.Attributes[attribute]; claims[attribute].Required && !value.IsList && value.Text == "" {
+			return Invalidf("%s %s: attribute %s is required by profile %s, and not empty", name, a.ID, attribute, issuer.Profile.Name)
 		}
 	}
-	return checkAttributes(m.Attributes, claims, issuer.Profile.Name)
+	return checkAttributes(a.Attributes, claims, issuer.Profile.Name)
 }
 
-// Check tells whether the card token fits its issuer's profile.
-func (t *CardToken) Check(issuer *Issuer) error {
-	policy := &issuer.Profile.Policy.Merchant
-	if policy.Cards == "" {
-		return Invalidf("profile %s knows no card tokens", issuer.Profile.Name)
+// Check tells whether the item fits its issuer's profile.
+func (i *Item) Check(issuer *Issuer) error {
+	policy := &issuer.Profile.Policy.Account
+	if policy.Items == "" {
+		return Invalidf("profile %s knows no items", issuer.Profile.Name)
 	}
-	param := issuer.Profile.Wire.Param(policy.Cards)
+	name, param := policy.ItemName, issuer.Profile.Wire.Param(policy.Items)
 	switch {
-	case param.Fault(t.ID) != "":
-		return Invalidf("card token id %q: must be 1 to %d octets of the profile's characters", Excerpt(t.ID), param.MaxLength)
-	case t.Merchant == "":
-		return Invalidf("card token %s: merchant must name its merchant", t.ID)
-	case t.Scheme == "" || len(t.Scheme) > 32 || strings.ToLower(t.Scheme) != t.Scheme:
-		return Invalidf("card token %s: scheme must be a lower-case name such as visa or mastercard", t.ID)
+	case param.Fault(i.ID) != "":
+		return Invalidf("%s id %q: must be 1 to %d octets of the profile's characters", name, Excerpt(i.ID), param.MaxLength)
+	case i.Account == "":
+		return Invalidf("%s %s: account must name its %s", name, i.ID, policy.Name)
+	case i.Kind == "" || len(i.Kind) > 32 || strings.ToLower(i.Kind) != i.Kind:
+		return Invalidf("%s %s: kind must be a lower-case name such as %s", name, i.ID, strings.Join(policy.Kinds, " or "))
 	}
 	return nil
 }

@@ -6,11 +6,11 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// Attribute is a registered value of a client or merchant: one text or a list.
+// Attribute is a registered value of a client or account: one text or a list.
 type Attribute struct {
 	Text string
 	List []string
-	// IsList tells an empty list from an empty text.
+	// IsList distinguishes an empty list from an empty text.
 	IsList bool
 }
 

@@ -103,7 +103,7 @@ func (c *Client) NewSecret(issuer *Issuer, pepper Pepper, kind SecretKind, notAf
 	return secret, text, nil
 }
 
-// Check tells whether the client fits its issuer's profile.
+// Check returns why the client does not fit its issuer's profile, or nil.
 func (c *Client) Check(issuer *Issuer) error {
 	policy := &issuer.Profile.Policy
 	if !policy.ClientID.Accepts(c.ID) {
@@ -172,8 +172,8 @@ func (c *Client) checkJWKSURI(p *platform.Profile) error {
 	return CheckJWKSURI(c.JWKSURI)
 }
 
-// CheckJWKSURI tells whether a URL may be a client's jwks_uri (RFC 7591 §2). What
-// it resolves to is judged when it is fetched.
+// CheckJWKSURI returns why a URL may not be a client's jwks_uri (RFC 7591 §2), or nil.
+// The address that it resolves to is checked when it is fetched.
 func CheckJWKSURI(uri string) error {
 	u, err := url.Parse(uri)
 	if err != nil || len(uri) > 1024 || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {

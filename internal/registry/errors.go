@@ -5,18 +5,18 @@ import (
 	"fmt"
 )
 
-// What stores answer beside plain failure.
+// Errors of a store that callers distinguish.
 var (
 	// ErrNotFound: the registry has no such thing.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict: somebody else changed it since it was read, or it exists already.
+	// ErrConflict: it was changed since it was read, or exists already.
 	ErrConflict = errors.New("changed by somebody else meanwhile, or exists already")
 )
 
-// KeyTakenError tells that a key may not be registered because it is already,
-// under another client of the issuer or under another environment.
+// KeyTakenError means that a key cannot be registered because it is registered already,
+// for another client of the issuer or in another environment.
 type KeyTakenError struct {
-	// Issuer, Client, Kid and Environment name the registration that stands.
+	// Issuer, Client, Kid and Environment identify the existing registration.
 	Issuer, Client, Kid, Environment string
 }
 

@@ -19,7 +19,7 @@ type Issuer struct {
 	Profile *platform.Profile
 	// Environment, such as "stg" or "prd": one key may not serve in two.
 	Environment string
-	// AudienceNames may stand in an assertion's aud, beside what the profile allows.
+	// AudienceNames are further values that an assertion's aud may have.
 	AudienceNames []string
 	// ResourceAudience is the aud of access tokens: the API behind (RFC 9068 §2.2).
 	ResourceAudience string
@@ -43,7 +43,7 @@ func (i *Issuer) Endpoints() []string {
 	return urls
 }
 
-// AcceptsAudience tells whether aud is a name for this issuer in an assertion that
+// AcceptsAudience reports whether aud is a name for this issuer in an assertion that
 // is a grant (RFC 7523 §3, rule 3).
 func (i *Issuer) AcceptsAudience(aud string) bool {
 	policy := &i.Profile.Policy.Assertion
@@ -78,8 +78,8 @@ func (i *Issuer) Audiences() []string {
 }
 
 // ResourceAuth lists how clients authenticate at the revocation and introspection
-// endpoints: as at the token endpoint, and where the profile's grant proves who asks,
-// by a signed JWT.
+// endpoints: as at the token endpoint, and where the profile's grant authenticates the
+// client, by a signed JWT.
 func (i *Issuer) ResourceAuth() []platform.AuthSet {
 	var sets []platform.AuthSet
 	for _, grant := range i.Profile.Policy.Grants {

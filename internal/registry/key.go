@@ -65,7 +65,7 @@ func live(now, notBefore, notAfter time.Time) bool {
 	return !now.Before(notBefore) && (notAfter.IsZero() || now.Before(notAfter))
 }
 
-// blockedKeys are RFC 7638 thumbprints of keys whose private halves stand on
+// blockedKeys are RFC 7638 thumbprints of keys whose private halves are on
 // public pages: the samples of two payment platforms, and of the RFCs that
 // people copy from.
 var blockedKeys = []string{
@@ -76,7 +76,7 @@ var blockedKeys = []string{
 	"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k", // RFC 8037 appendix A
 }
 
-// Blocked returns why a key may not be registered or used, whoever holds it: its
+// Blocked returns why a key may not be registered or used, by any client: its
 // private half is public, or its thumbprint is one of more, which configuration
 // lists. It is nil for every other key.
 func Blocked(key *jose.PublicKey, more []string) error {

@@ -219,45 +219,45 @@ func TestClientCheck(t *testing.T) {
 	}
 }
 
-func TestMerchantCheck(t *testing.T) {
+func TestAccountCheck(t *testing.T) {
 	trID := map[string]registry.Attribute{"trId": {Text: "40012345678"}}
 	for _, c := range []struct {
 		name, profile string
-		merchant      registry.Merchant
+		account       registry.Account
 		problem       string
 	}{
-		{"good", "thales-etp", registry.Merchant{ID: "shop-1", Client: "c", Attributes: trID}, ""},
-		{"profile without merchants", "boltpay", registry.Merchant{ID: "shop-1", Client: "c"}, "profile boltpay knows no merchants"},
-		{"no id", "thales-etp", registry.Merchant{Client: "c", Attributes: trID}, "must be 1 to 128 octets"},
-		{"id too long", "thales-etp", registry.Merchant{ID: strings.Repeat("m", 129), Client: "c", Attributes: trID}, "must be 1 to 128 octets"},
-		{"no client", "thales-etp", registry.Merchant{ID: "shop-1", Attributes: trID}, "client must name the client"},
-		{"attribute missing", "thales-etp", registry.Merchant{ID: "shop-1", Client: "c"}, "attribute trId is required"},
-		{"attribute a list", "thales-etp", registry.Merchant{ID: "shop-1", Client: "c", Attributes: map[string]registry.Attribute{"trId": {List: []string{"4"}, IsList: true}}}, "trId is one text"},
-		{"attribute empty", "thales-etp", registry.Merchant{ID: "shop-1", Client: "c", Attributes: map[string]registry.Attribute{"trId": {}}}, "attribute trId is required"},
-		{"attribute of another form", "thales-etp", registry.Merchant{ID: "shop-1", Client: "c", Attributes: map[string]registry.Attribute{"trId": {Text: "abc"}}}, "it wants exactly 11 characters (digits)"},
-		{"unknown attribute", "thales-etp", registry.Merchant{ID: "shop-1", Client: "c", Attributes: map[string]registry.Attribute{"trId": {Text: "40012345678"}, "x": {}}}, `uses no attribute "x"`},
+		{"good", "thales-etp", registry.Account{ID: "shop-1", Client: "c", Attributes: trID}, ""},
+		{"profile without accounts", "boltpay", registry.Account{ID: "shop-1", Client: "c"}, "profile boltpay knows no accounts"},
+		{"no id", "thales-etp", registry.Account{Client: "c", Attributes: trID}, "must be 1 to 128 octets"},
+		{"id too long", "thales-etp", registry.Account{ID: strings.Repeat("m", 129), Client: "c", Attributes: trID}, "must be 1 to 128 octets"},
+		{"no client", "thales-etp", registry.Account{ID: "shop-1", Attributes: trID}, "client must name the client"},
+		{"attribute missing", "thales-etp", registry.Account{ID: "shop-1", Client: "c"}, "attribute trId is required"},
+		{"attribute a list", "thales-etp", registry.Account{ID: "shop-1", Client: "c", Attributes: map[string]registry.Attribute{"trId": {List: []string{"4"}, IsList: true}}}, "trId is one text"},
+		{"attribute empty", "thales-etp", registry.Account{ID: "shop-1", Client: "c", Attributes: map[string]registry.Attribute{"trId": {}}}, "attribute trId is required"},
+		{"attribute of another form", "thales-etp", registry.Account{ID: "shop-1", Client: "c", Attributes: map[string]registry.Attribute{"trId": {Text: "abc"}}}, "it wants exactly 11 characters (digits)"},
+		{"unknown attribute", "thales-etp", registry.Account{ID: "shop-1", Client: "c", Attributes: map[string]registry.Attribute{"trId": {Text: "40012345678"}, "x": {}}}, `uses no attribute "x"`},
 	} {
-		wantProblem(t, c.name, c.merchant.Check(newIssuer(t, c.profile)), c.problem)
+		wantProblem(t, c.name, c.account.Check(newIssuer(t, c.profile)), c.problem)
 	}
 }
 
-func TestCardTokenCheck(t *testing.T) {
+func TestItemCheck(t *testing.T) {
 	for _, c := range []struct {
 		name, profile string
-		card          registry.CardToken
+		item          registry.Item
 		problem       string
 	}{
-		{"good", "thales-etp", registry.CardToken{ID: "card_1", Merchant: "m", Scheme: "visa"}, ""},
-		{"profile without cards", "oauth2", registry.CardToken{ID: "card_1", Merchant: "m", Scheme: "visa"}, "knows no card tokens"},
-		{"no id", "thales-etp", registry.CardToken{Merchant: "m", Scheme: "visa"}, "must be 1 to 128 octets"},
-		{"id too long", "thales-etp", registry.CardToken{ID: strings.Repeat("c", 129), Merchant: "m", Scheme: "visa"}, "must be 1 to 128 octets"},
-		{"id of other characters", "thales-etp", registry.CardToken{ID: "card 1", Merchant: "m", Scheme: "visa"}, "must be 1 to 128 octets"},
-		{"no merchant", "thales-etp", registry.CardToken{ID: "card_1", Scheme: "visa"}, "merchant must name its merchant"},
-		{"no scheme", "thales-etp", registry.CardToken{ID: "card_1", Merchant: "m"}, "scheme must be a lower-case name"},
-		{"scheme in upper case", "thales-etp", registry.CardToken{ID: "card_1", Merchant: "m", Scheme: "VISA"}, "scheme must be a lower-case name"},
-		{"scheme too long", "thales-etp", registry.CardToken{ID: "card_1", Merchant: "m", Scheme: strings.Repeat("v", 33)}, "scheme must be a lower-case name"},
+		{"good", "thales-etp", registry.Item{ID: "card_1", Account: "m", Kind: "visa"}, ""},
+		{"profile without items", "oauth2", registry.Item{ID: "card_1", Account: "m", Kind: "visa"}, "knows no items"},
+		{"no id", "thales-etp", registry.Item{Account: "m", Kind: "visa"}, "must be 1 to 128 octets"},
+		{"id too long", "thales-etp", registry.Item{ID: strings.Repeat("c", 129), Account: "m", Kind: "visa"}, "must be 1 to 128 octets"},
+		{"id of other characters", "thales-etp", registry.Item{ID: "card 1", Account: "m", Kind: "visa"}, "must be 1 to 128 octets"},
+		{"no account", "thales-etp", registry.Item{ID: "card_1", Kind: "visa"}, "account must name its merchant"},
+		{"no kind", "thales-etp", registry.Item{ID: "card_1", Account: "m"}, "kind must be a lower-case name such as visa or mastercard"},
+		{"kind in upper case", "thales-etp", registry.Item{ID: "card_1", Account: "m", Kind: "VISA"}, "kind must be a lower-case name such as visa or mastercard"},
+		{"kind too long", "thales-etp", registry.Item{ID: "card_1", Account: "m", Kind: strings.Repeat("v", 33)}, "kind must be a lower-case name such as visa or mastercard"},
 	} {
-		wantProblem(t, c.name, c.card.Check(newIssuer(t, c.profile)), c.problem)
+		wantProblem(t, c.name, c.item.Check(newIssuer(t, c.profile)), c.problem)
 	}
 }
 

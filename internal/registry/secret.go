@@ -11,7 +11,7 @@ import (
 	"moneyer/oauth"
 )
 
-// SecretKind tells a client secret from an API key.
+// SecretKind is client secret or API key.
 type SecretKind string
 
 // The kinds of secrets.
@@ -41,7 +41,7 @@ func (kind SecretKind) check(p *platform.Profile) error {
 // §2.3.1) or an API key. Its text is shown once, when it is made; only the
 // keyed hash is kept.
 type Secret struct {
-	// ID names the secret in commands and in the ledger; it tells nothing of the text.
+	// ID identifies the secret in commands and in the ledger; it is independent of the text.
 	ID       string     `json:"id"`
 	Kind     SecretKind `json:"kind"`
 	Digest   Digest     `json:"digest"`
@@ -50,7 +50,7 @@ type Secret struct {
 	Created  time.Time  `json:"created"`
 }
 
-// LiveAt tells whether the secret may be used at that instant.
+// LiveAt reports whether the secret may be used at that instant.
 func (s *Secret) LiveAt(now time.Time) bool {
 	return !s.Disabled && live(now, time.Time{}, s.NotAfter)
 }
@@ -63,15 +63,15 @@ func (s *Secret) State(now time.Time) string {
 	return "secret " + s.ID + ", over since " + s.NotAfter.Sub(now).Abs().Round(time.Second).String()
 }
 
-// The texts of secrets and API keys begin so: whoever meets one in the wrong
-// place can tell what it is.
+// The texts of secrets and API keys begin so, which makes one in the wrong place easy
+// to recognize.
 const (
 	secretPrefix = "mns_"
 	apiKeyPrefix = "mnk_"
 )
 
-// newSecretID makes a name for a secret that nobody takes for a flag: base64url
-// may begin with a hyphen, base32 does not.
+// newSecretID returns a name that cannot be taken for a flag: base64url may begin with
+// a hyphen, base32 does not.
 func newSecretID() string {
 	random := make([]byte, 10)
 	_, _ = rand.Read(random) // never fails (crypto/rand)
@@ -97,14 +97,14 @@ func Excerpt(s string) string {
 	return s
 }
 
-// LooksLikeCredential tells whether a text is a secret of ours, or a JWT, in a place
+// LooksLikeCredential reports whether a text is a secret of ours, or a JWT, in a place
 // that logs and the ledger show. How it begins is not enough to refuse it: one
 // random identifier in 262,144 begins like a JWT.
 func LooksLikeCredential(s string) bool {
 	return strings.HasPrefix(s, "eyJ") && strings.Contains(s, ".") || hasSecret(s, secretPrefix) || hasSecret(s, apiKeyPrefix)
 }
 
-// hasSecret tells whether more than an identifier has room for follows the prefix.
+// hasSecret reports whether more than an identifier has room for follows the prefix.
 func hasSecret(s, prefix string) bool {
 	const half = 22 // of a secret's 43 characters
 	_, rest, found := strings.Cut(s, prefix)

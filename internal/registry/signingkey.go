@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// SigningKey is a key with which an issuer signs access tokens. Its state is
-// told by times alone, so every process that reads it switches at one instant:
+// SigningKey is a key with which an issuer signs access tokens. Its state
+// follows from times alone, so that all processes switch at one instant:
 // announced (published, not yet signing) from AnnouncedAt, signing from ActiveAt,
 // retired (published, no longer signing) from RetiredAt, gone from RemovedAt.
 // Zero means "not decided".

@@ -20,7 +20,7 @@ const checkPath = "/check"
 
 // tokenHeaders are what a proxy hands on to the API. All of them are in every
 // answer that lets through, so that none that the caller made up can remain.
-// X-Token-As-Of is empty unless the token was judged by what was known last.
+// X-Token-As-Of is empty unless the answer rests on stale knowledge.
 var tokenHeaders = []string{"X-Token-Issuer", "X-Token-Client", "X-Token-Subject", "X-Token-Scope", "X-Token-Id", "X-Token-Expires", "X-Token-As-Of", "X-Token-Claims"}
 
 // check judges the token in Authorization (RFC 6750 §2.1, §3) against the scope
@@ -52,7 +52,7 @@ func (e *endpoint) checkEndpoint() *endpoint {
 }
 
 func (c *call) checked() (*authority.ActiveToken, error) {
-	presented, err := bearerToken(c.r.Header["Authorization"])
+	presented, err := presentedToken(c.r.Header["Authorization"])
 	if err != nil {
 		return nil, err
 	}
@@ -106,13 +106,14 @@ func required(query string) (scope oauth.Scope, audiences []string, err error) {
 
 var errNoToken = oauth.Errorf(oauth.InvalidToken, "")
 
-// bearerToken reads "Bearer TOKEN" (RFC 6750 §2.1).
-func bearerToken(values []string) (string, error) {
+// presentedToken reads "TYPE TOKEN" (RFC 6750 §2.1), where the type is the one that the
+// issuer gives.
+func presentedToken(values []string) (string, error) {
 	if len(values) == 0 {
 		return "", errNoToken
 	}
 	scheme, token, _ := strings.Cut(values[0], " ")
-	if len(values) > 1 || !strings.EqualFold(scheme, "Bearer") || token == "" {
+	if len(values) > 1 || !strings.EqualFold(scheme, string(oauth.TokenTypeBearer)) || token == "" {
 		return "", errNoToken
 	}
 	return token, nil

@@ -11,6 +11,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/strictjson"
+	"moneyer/oauth"
 )
 
 // TestHeaderValue: what a proxy hands on is one line that nobody trims, and can be
@@ -92,12 +93,12 @@ func FuzzBearerToken(f *testing.F) {
 	f.Add("Bearer", "")
 	f.Add("", "Bearer")
 	f.Fuzz(func(t *testing.T, first, second string) {
-		token, err := bearerToken([]string{first})
+		token, err := presentedToken([]string{first})
 		wants := len(first) > len("Bearer ") && strings.EqualFold(first[:len("Bearer")], "Bearer") && first[len("Bearer")] == ' '
 		if (err == nil) != wants || err == nil && token != first[len("Bearer "):] {
 			t.Errorf("%q: %q, %v", first, token, err)
 		}
-		if token, err := bearerToken([]string{first, second}); err == nil {
+		if token, err := presentedToken([]string{first, second}); err == nil {
 			t.Errorf("%q is taken out of two headers", token)
 		}
 	})
@@ -124,7 +125,7 @@ func FuzzIntrospection(f *testing.F) {
 		if err != nil || !utf8.ValidString(client) {
 			return // nothing that we signed, nobody that we know
 		}
-		answer := appendIntrospection(nil, &authority.ActiveToken{Client: client, Payload: payload}, time.Time{})
+		answer := appendIntrospection(nil, &authority.ActiveToken{Type: oauth.TokenTypeBearer, Client: client, Payload: payload}, time.Time{})
 		told := map[string]string{}
 		err = strictjson.Object(answer, strictjson.Limits{Depth: 9, Members: 100}, func(name string, v strictjson.Value) error {
 			told[name] = string(v.Raw())

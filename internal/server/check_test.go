@@ -35,14 +35,14 @@ func TestCheckHeaders(t *testing.T) {
 	}
 }
 
-// TestCheckMerchantOfAnyName hands on a merchant's name that no header could hold.
-func TestCheckMerchantOfAnyName(t *testing.T) {
+// TestCheckAccountOfAnyName hands on an account's name that no header could hold.
+func TestCheckAccountOfAnyName(t *testing.T) {
 	s := readSetup(t, "testdata/transcripts/thales-etp", "")
 	issuer := s.issuers[0]
-	issuer.merchants[0].ID = "café 100%"
-	for i := range issuer.cards {
-		if issuer.cards[i].Merchant == "shop-1" {
-			issuer.cards[i].Merchant = "café 100%"
+	issuer.accounts[0].ID = "café 100%"
+	for i := range issuer.items {
+		if issuer.items[i].Account == "shop-1" {
+			issuer.items[i].Account = "café 100%"
 		}
 	}
 	w := &platformServer{platformCase: platforms[2], testServer: s.open(t)}

@@ -62,7 +62,7 @@ func (e *endpoint) revoke(w http.ResponseWriter, r *http.Request) {
 // introspectionType is the media type of a signed answer (RFC 9701 §5).
 const introspectionType = "token-introspection+jwt"
 
-// introspect tells a client about a token (RFC 7662 §2), in JSON or, when it asks
+// introspect answers a client's question about a token (RFC 7662 §2), in JSON or, when it asks
 // so, in a signed JWT (RFC 9701).
 func (e *endpoint) introspect(w http.ResponseWriter, r *http.Request) {
 	ctx, c, err := e.begin(w, r)
@@ -87,9 +87,8 @@ func (e *endpoint) introspect(w http.ResponseWriter, r *http.Request) {
 	c.grant(contentType, body)
 }
 
-// accepts tells whether the caller names the media type. Weights do not matter,
-// but for zero, which is a refusal (RFC 9110 §12.4.2): whoever else names this one
-// wants it.
+// accepts reports whether the Accept header lists the media type with a weight over
+// zero (RFC 9110 §12.4.2).
 func accepts(h http.Header, mediaType string) bool {
 	for _, value := range h.Values("Accept") {
 		for part := range strings.SplitSeq(value, ",") {
@@ -105,8 +104,8 @@ func accepts(h http.Header, mediaType string) bool {
 
 // appendIntrospection appends the answer of RFC 7662 §2.2: what the token says,
 // and for whom it was minted. A token that is not active says no more than that.
-// While the store cannot be asked, as_of tells until when the answer is surely right,
-// as a NumericDate (RFC 7519 §2); else it is not there.
+// While the store is unavailable, as_of is the time until which the answer is surely
+// right, as a NumericDate (RFC 7519 §2).
 func appendIntrospection(dst []byte, t *authority.ActiveToken, asOf time.Time) []byte {
 	active := t != nil
 	dst = append(dst, `{"active":`...)
@@ -118,7 +117,8 @@ func appendIntrospection(dst []byte, t *authority.ActiveToken, asOf time.Time) [
 	if !active {
 		return append(dst, '}')
 	}
-	dst = append(dst, `,"token_type":"Bearer"`...)
+	dst = append(dst, `,"token_type":`...)
+	dst = strictjson.AppendString(dst, string(t.Type))
 	if t.Client != "" {
 		dst = append(dst, `,"client_id":`...)
 		dst = strictjson.AppendString(dst, t.Client)

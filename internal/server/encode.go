@@ -76,7 +76,7 @@ func appendNumber(dst []byte, as platform.ValueType, n int64) []byte {
 	return strconv.AppendInt(dst, n, 10)
 }
 
-// oneSecond is what most are told to wait.
+// oneSecond is the most frequent Retry-After.
 var oneSecond = []string{"1"}
 
 // retrySeconds rounds up: to come back too early would be refused again.

@@ -99,7 +99,7 @@ func (e *endpoint) unavailable(w http.ResponseWriter, r *http.Request, cause err
 	c.fail(tryAgain(cause))
 }
 
-// tryAgain is trouble of ours: the same request may succeed later.
+// tryAgain is a failure of ours: the same request may succeed later.
 func tryAgain(cause error) error {
 	return oauth.Errorf(oauth.TemporarilyUnavailable, "try again shortly").After(time.Second).Because(cause)
 }
@@ -127,7 +127,7 @@ func (c *call) challenge(status int, refusal *oauth.Error) string {
 	realm := ` realm="` + c.issuer.Name + `"`
 	switch {
 	case checks:
-		return "Bearer" + realm + c.tokenError(refusal)
+		return string(oauth.TokenTypeBearer) + realm + c.tokenError(refusal)
 	case wire.takesAPIKey && wire.apiKey == "Authorization" && wire.APIKey.Scheme != "":
 		return wire.APIKey.Scheme + realm
 	case wire.takesBasic:
@@ -161,8 +161,8 @@ func quotable(scope oauth.Scope) string {
 }
 
 // RefusalLog writes one line for each refusal, up to a rate; a flood must not
-// fill the log's disk. A line tells how many were left out before it.
-// Trouble of ours has a rate of its own, so that refusals do not hide it.
+// fill the log's disk. Each line says how many were left out before it.
+// Failures of ours have a rate of their own, so that refusals do not hide them.
 type RefusalLog struct {
 	log           *slog.Logger
 	refused, ours *overload.Limiter[struct{}]

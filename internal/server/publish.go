@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/keyring"
 	"moneyer/internal/platform"
 	"moneyer/oauth"
 )
@@ -21,12 +22,8 @@ const (
 	openIDPath   = "/.well-known/openid-configuration"       // RFC 8414 §5
 )
 
-// JWKSMaxAge is how long a verifier may keep an issuer's keys. A key is
-// announced at least so long before it signs.
-const JWKSMaxAge = 5 * time.Minute
-
-// metadataPaths lists where an issuer's metadata stands: between host and path
-// as RFC 8414 §3.1 wants it, and behind the path as OpenID does.
+// metadataPaths lists the paths of an issuer's metadata: between host and path (RFC
+// 8414 §3.1), and behind the path as OpenID has it.
 func metadataPaths(issuerPath string) []string {
 	return slices.Compact([]string{
 		metadataPath + issuerPath, issuerPath + metadataPath,
@@ -83,7 +80,7 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	sum := sha256.Sum256(body)
 	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 	return func(w http.ResponseWriter, r *http.Request) {
-		publish(w, r, "application/json", body, etag, JWKSMaxAge)
+		publish(w, r, "application/json", body, etag, keyring.JWKSMaxAge)
 	}
 }
 
@@ -107,7 +104,7 @@ func (e *endpoint) jwks(w http.ResponseWriter, r *http.Request) {
 		e.unavailable(w, r, err)
 		return
 	}
-	age := JWKSMaxAge
+	age := keyring.JWKSMaxAge
 	if !keys.Until.IsZero() {
 		age = min(age, keys.Until.Sub(now))
 	}
@@ -131,7 +128,7 @@ func publish(w http.ResponseWriter, r *http.Request, contentType string, body []
 	}
 }
 
-// matches compares weakly, as RFC 9110 §13.1.2 wants it.
+// matches compares weakly (RFC 9110 §13.1.2).
 func matches(ifNoneMatch, etag string) bool {
 	for candidate := range strings.SplitSeq(ifNoneMatch, ",") {
 		candidate = strings.TrimPrefix(strings.TrimSpace(candidate), "W/")

@@ -13,10 +13,9 @@ import (
 
 // revocationsPath is where package bearer's RevocationList polls.
 const revocationsPath = "/revocations"
-const revocationsType = "revocations+jwt"
 
 const (
-	// A list is signed anew at most this often, however much is revoked.
+	// A list is signed again at most this often, however much is revoked,
 	minListAge = time.Second
 	// and at least this often, so that its iat and exp move on.
 	maxListAge = time.Hour
@@ -60,7 +59,7 @@ func (e *endpoint) revocations(list *signedList) http.HandlerFunc {
 	}
 }
 
-// current returns the list, signed anew where that is due.
+// current returns the list, and signs it again where that is due.
 func (l *signedList) current(e *endpoint, now, complete time.Time) ([]byte, string, error) {
 	signer, err := e.Keyring.Signer(e.issuer.Name, now)
 	if err != nil {

@@ -137,7 +137,7 @@ func (w *platformServer) mint(t testing.TB, request string) string {
 	return token
 }
 
-// good tells whether introspection and the check endpoint take a token; they must
+// good reports whether introspection and the check endpoint take a token; they must
 // agree.
 func (w *platformServer) good(t testing.TB, token string) bool {
 	t.Helper()

@@ -60,11 +60,11 @@ func (f *faults) ClientByAPIKey(ctx context.Context, issuer string, d registry.D
 	return f.DB.ClientByAPIKey(ctx, issuer, d)
 }
 
-func (f *faults) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
+func (f *faults) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
 	if f.registryDown.Load() {
 		return nil, errDown
 	}
-	return f.DB.Merchant(ctx, issuer, id)
+	return f.DB.Account(ctx, issuer, id)
 }
 
 func (f *faults) PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error {

@@ -24,7 +24,7 @@ import (
 // setup is what the file "setup" of a transcript directory says, and what the
 // transcript itself adds before its first exchange. Each line is a word and what
 // it makes; an issuer has the clients below it, a client the keys, secrets, API
-// keys and merchants below it, a merchant the cards below it:
+// keys and accounts below it, an account the items below it:
 //
 //	profile  NAME, or FILE.toml beside the setup
 //	issuer   NAME URL [environment= names=A,B resource= replay= lifetime=] [disabled] [keyless]
@@ -32,8 +32,8 @@ import (
 //	key      KID [alg= not-before= not-after=] [disabled]
 //	secret   ID TEXT [not-after=] [disabled]
 //	apikey   ID TEXT [not-after=] [disabled]
-//	merchant ID [ATTRIBUTE=] [disabled]
-//	card     ID SCHEME
+//	account  ID [ATTRIBUTE=] [disabled]
+//	item     ID KIND
 //	limit    [client=RATE/BURST] [address=RATE/BURST]
 //	sdk      client= [issuer= key= secret= apikey= auth= audience= scope= PARAM=A,B]
 //
@@ -51,11 +51,11 @@ type setup struct {
 
 type issuerSetup struct {
 	registry.Issuer
-	keyless   bool
-	clients   []*registry.Client
-	texts     map[*registry.Client][]string // of Secrets, in their order
-	merchants []registry.Merchant
-	cards     []registry.CardToken
+	keyless  bool
+	clients  []*registry.Client
+	texts    map[*registry.Client][]string // of Secrets, in their order
+	accounts []registry.Account
+	items    []registry.Item
 }
 
 // clientKey is a key with its private half.
@@ -125,7 +125,7 @@ func (f *fields) take(name string) string {
 	return value
 }
 
-// flag removes a word, and tells whether it was there.
+// flag removes a word, and reports whether it was there.
 func (f *fields) flag(word string) bool {
 	for i, w := range f.words {
 		if i > 1 && w == word {
@@ -191,14 +191,14 @@ func (s *setup) line(t testing.TB, f *fields) error {
 	case "secret", "apikey":
 		used = 3
 		s.addSecret(map[string]registry.SecretKind{"secret": registry.ClientSecret, "apikey": registry.APIKey}[word], text(1), text(2), f, disabled)
-	case "merchant":
+	case "account":
 		issuer, client := s.current()
-		issuer.merchants = append(issuer.merchants, registry.Merchant{Issuer: issuer.Name, ID: text(1), Client: client.ID, Disabled: disabled, Attributes: f.attributes()})
-	case "card":
+		issuer.accounts = append(issuer.accounts, registry.Account{Issuer: issuer.Name, ID: text(1), Client: client.ID, Disabled: disabled, Attributes: f.attributes()})
+	case "item":
 		used = 3
 		issuer, _ := s.current()
-		merchant := issuer.merchants[len(issuer.merchants)-1].ID
-		issuer.cards = append(issuer.cards, registry.CardToken{Issuer: issuer.Name, ID: text(1), Merchant: merchant, Scheme: text(2)})
+		account := issuer.accounts[len(issuer.accounts)-1].ID
+		issuer.items = append(issuer.items, registry.Item{Issuer: issuer.Name, ID: text(1), Account: account, Kind: text(2)})
 	case "limit":
 		used = 1
 		s.clientRate, s.addressRate = rateOf(f.take("client")), rateOf(f.take("address"))
@@ -297,13 +297,13 @@ func (s *setup) register(t testing.TB, db *store.DB, pepper registry.Pepper) {
 			must(t, c.Check(&issuer.Issuer))
 			must(t, db.PutClient(t.Context(), c, entry))
 		}
-		for i := range issuer.merchants {
-			must(t, issuer.merchants[i].Check(&issuer.Issuer))
-			must(t, db.PutMerchants(t.Context(), issuer.merchants[i:i+1], entry))
+		for i := range issuer.accounts {
+			must(t, issuer.accounts[i].Check(&issuer.Issuer))
+			must(t, db.PutAccounts(t.Context(), issuer.accounts[i:i+1], entry))
 		}
-		for i := range issuer.cards {
-			must(t, issuer.cards[i].Check(&issuer.Issuer))
-			must(t, db.PutCardTokens(t.Context(), issuer.cards[i:i+1], entry))
+		for i := range issuer.items {
+			must(t, issuer.items[i].Check(&issuer.Issuer))
+			must(t, db.PutItems(t.Context(), issuer.items[i:i+1], entry))
 		}
 	}
 }

@@ -35,8 +35,8 @@ type call struct {
 	correlation string
 	permit      overload.Permit
 	req         *authority.Request
-	// code is that of the refusal, "" once it is granted. Whoever gives no answer at all
-	// leaves a server_error.
+	// code is that of the refusal, "" once it is granted. A handler that gives no
+	// answer leaves a server_error.
 	code oauth.Code
 }
 
@@ -44,8 +44,8 @@ func (e *endpoint) newCall(w http.ResponseWriter, r *http.Request) call {
 	return call{endpoint: e, w: w, r: r, started: e.Now(), code: oauth.ServerError}
 }
 
-// begin lets a request in where there is room, and decodes it. Who sends slowly
-// keeps a place among the readers, and none among those at work. The call is to be
+// begin admits a request and decodes it. A slow sender holds a place among the readers,
+// and none among the requests at work. The call is to be
 // ended in any case.
 func (e *endpoint) begin(w http.ResponseWriter, r *http.Request) (ctx context.Context, c call, err error) {
 	c = e.newCall(w, r)

@@ -41,7 +41,8 @@ var update = flag.Bool("update", false, "write the answers of testdata/transcrip
 //	header and claims of a token in it
 //
 // Before the request may stand @ advance 5m, @ registry|ledger down|up,
-// @ gate full|free, @ disable|enable client|merchant|issuer ID, of the first issuer,
+// @ gate full|free, @ disable|enable client|issuer ID, or an account by its name in the
+// profile, such as merchant ID, of the first issuer,
 // and @ keep NAME, for a later {token NAME} of what it gets.
 func TestTranscripts(t *testing.T) {
 	for _, dir := range transcriptDirs(t) {
@@ -209,12 +210,12 @@ func (r *run) able(what, id string, disabled bool) {
 		changed := *c
 		changed.Disabled = disabled
 		must(r, r.house.store.PutClient(r.Context(), &changed, entry))
-	case "merchant":
-		m, err := r.house.store.DB.Merchant(r.Context(), issuer.Name, id)
+	case issuer.Profile.Policy.Account.Name:
+		a, err := r.house.store.DB.Account(r.Context(), issuer.Name, id)
 		must(r, err)
-		changed := *m
+		changed := *a
 		changed.Disabled = disabled
-		must(r, r.house.store.PutMerchants(r.Context(), []registry.Merchant{changed}, entry))
+		must(r, r.house.store.PutAccounts(r.Context(), []registry.Account{changed}, entry))
 	case "issuer":
 		issuer.Disabled = disabled
 	default:
@@ -324,7 +325,7 @@ func (r *run) show(title string, req *http.Request, resp *http.Response, body st
 	return b.String() + "\n"
 }
 
-// mints tells whether a request goes to a token endpoint.
+// mints reports whether a request goes to a token endpoint.
 func (r *run) mints(req *http.Request) bool {
 	for _, issuer := range r.house.setup.issuers {
 		if slices.Contains(issuer.Endpoints(), "https://"+req.URL.Host+req.URL.Path) {
@@ -334,7 +335,7 @@ func (r *run) mints(req *http.Request) bool {
 	return false
 }
 
-// correlated tells whether an answer has the name of its request.
+// correlated reports whether an answer has the name of its request.
 func (r *run) correlated(resp *http.Response) bool {
 	for _, issuer := range r.house.setup.issuers {
 		if resp.Header.Get(issuer.Profile.Wire.Correlation.Header) != "" {
@@ -439,7 +440,7 @@ func (r *run) showSigned(title string, req *http.Request, signed string) string 
 		"\nclaims " + r.maskJTIs(string(jws.Payload)) + "\n"
 }
 
-// checkLedger holds the ledger to DESIGN invariant 3: each token that was handed
+// checkLedger holds the ledger to invariant 3 of ARCHITECTURE.md: each token that was handed
 // out is in it, once, and the chain holds.
 func (r *run) checkLedger() {
 	r.Helper()
@@ -471,7 +472,7 @@ func (r *run) checkLedger() {
 }
 
 // checkSecrets searches log and ledger for everything that was shown or given
-// (DESIGN invariant 8).
+// (ARCHITECTURE.md, invariant 8).
 func (r *run) checkSecrets() {
 	r.Helper()
 	seen := r.house.log.String()

@@ -11,7 +11,7 @@ import (
 	"moneyer/oauth"
 )
 
-// wire is a profile's Wire with what the token endpoint wants to know at once.
+// wire is a profile's Wire with what the token endpoint computes once.
 type wire struct {
 	*platform.Wire
 	// correlation and apiKey are canonical header names.

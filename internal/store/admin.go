@@ -13,7 +13,10 @@ import (
 // What is said of a store that nobody needs to open.
 type (
 	// Status is how a store is, by what is cheap to know.
-	Status = engine.Status
+	Status        = engine.Status
+	ReplicaStatus = engine.ReplicaStatus
+	ChainStatus   = engine.ChainStatus
+	TableSize     = engine.TableSize
 	// Finding is what Check found of one thing, and Level how good it is.
 	Finding = engine.Finding
 	Level   = engine.Level

@@ -21,18 +21,18 @@ type digested struct {
 // registryCache keeps what was read of the registry. What does not exist is not
 // kept.
 type registryCache struct {
-	clients    *cache[named, *registry.Client]
-	apiKeys    *cache[digested, string] // the ID of the client that holds it
-	merchants  *cache[named, *registry.Merchant]
-	cardTokens *cache[named, registry.CardToken]
+	clients  *cache[named, *registry.Client]
+	apiKeys  *cache[digested, string] // the ID of the client that holds it
+	accounts *cache[named, *registry.Account]
+	items    *cache[named, registry.Item]
 }
 
 func newRegistryCache(entries int) *registryCache {
 	return &registryCache{
-		clients:    newCache[named, *registry.Client](entries),
-		apiKeys:    newCache[digested, string](entries),
-		merchants:  newCache[named, *registry.Merchant](entries),
-		cardTokens: newCache[named, registry.CardToken](entries),
+		clients:  newCache[named, *registry.Client](entries),
+		apiKeys:  newCache[digested, string](entries),
+		accounts: newCache[named, *registry.Account](entries),
+		items:    newCache[named, registry.Item](entries),
 	}
 }
 
@@ -142,10 +142,10 @@ func (c *registryCache) drop(changes []engine.Change) {
 		switch change.Kind {
 		case engine.ChangedClient:
 			c.clients.drop(key)
-		case engine.ChangedMerchant:
-			c.merchants.drop(key)
-		case engine.ChangedCardToken:
-			c.cardTokens.drop(key)
+		case engine.ChangedAccount:
+			c.accounts.drop(key)
+		case engine.ChangedItem:
+			c.items.drop(key)
 		case engine.ChangedAPIKey:
 			if digest, err := hex.DecodeString(change.ID); err == nil && len(digest) == len(registry.Digest{}) {
 				c.apiKeys.drop(digested{change.Issuer, registry.Digest(digest)})
@@ -158,6 +158,6 @@ func (c *registryCache) drop(changes []engine.Change) {
 func (c *registryCache) clear() {
 	c.clients.clear()
 	c.apiKeys.clear()
-	c.merchants.clear()
-	c.cardTokens.clear()
+	c.accounts.clear()
+	c.items.clear()
 }

@@ -166,16 +166,16 @@ func (t *tx) putClient(p *clientPut) error {
 }
 
 // RemoveClient removes a client with its keys and secrets. One that does not
-// exist is registry.ErrNotFound, one that still owns merchants is
+// exist is registry.ErrNotFound, one that still owns accounts is
 // registry.ErrConflict.
 func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(engine.ChangedClient, issuer, id)
-		var merchant string
-		err := t.Row(`SELECT id FROM merchant WHERE issuer = $1 AND client = $2 LIMIT 1`,
-			[]any{issuer, id}, []any{&merchant})
+		var account string
+		err := t.Row(`SELECT id FROM account WHERE issuer = $1 AND client = $2 LIMIT 1`,
+			[]any{issuer, id}, []any{&account})
 		if err == nil {
-			return conflictf("client %q still owns merchants, such as %q", id, merchant)
+			return conflictf("client %q still owns accounts, such as %q", id, account)
 		}
 		if !errors.Is(err, sql.ErrNoRows) {
 			return err

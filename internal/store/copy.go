@@ -12,8 +12,13 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// CopyReport is what a copy holds.
-type CopyReport = transfer.Report
+// What Copy reports.
+type (
+	// CopyReport is what a copy holds.
+	CopyReport = transfer.Report
+	// CopiedRows are the rows of a table.
+	CopiedRows = transfer.Copied
+)
 
 // Copy copies the store at one URL into an empty one at another, and verifies the
 // copy: every table by the number of its rows, and the ledger by its chains, which

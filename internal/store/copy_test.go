@@ -60,8 +60,8 @@ func fill(tb testing.TB, d *DB, n int) {
 		}
 		must(tb, d.PutClients(ctx, clients, changeEntry()))
 	}
-	must(tb, d.PutMerchants(ctx, []registry.Merchant{{Issuer: "d1", ID: "shop ü", Client: "client-0"}, {Issuer: "d1", ID: "stall", Client: "client-1"}}, changeEntry()))
-	must(tb, d.PutCardTokens(ctx, []registry.CardToken{{Issuer: "d1", ID: "4711", Merchant: "stall", Scheme: "visa"}}, changeEntry()))
+	must(tb, d.PutAccounts(ctx, []registry.Account{{Issuer: "d1", ID: "shop ü", Client: "client-0"}, {Issuer: "d1", ID: "stall", Client: "client-1"}}, changeEntry()))
+	must(tb, d.PutItems(ctx, []registry.Item{{Issuer: "d1", ID: "4711", Account: "stall", Kind: "visa"}}, changeEntry()))
 	must(tb, d.PutSigningKeys(ctx, registry.SigningKeys{Issuer: "d1"}, changeEntry()))
 	must(tb, d.PutRevocation(ctx, &revocation.Revocation{Issuer: "d1", ID: "r", All: true, Until: soon()}, changeEntry()))
 	d.Touch("d1", "client-0", "k", time.Now())
@@ -156,7 +156,7 @@ func TestCopyThereAndBack(t *testing.T) {
 	first := newFile(t)
 	d := openURL(t, first)
 	fill(t, d, 1200)
-	for _, table := range []string{"client", "merchant", "signing_keys", "revocation"} {
+	for _, table := range []string{"client", "account", "signing_keys", "revocation"} {
 		tamper(t, d, `UPDATE `+table+` SET mac = CAST('reserved' AS BLOB)`)
 	}
 	_, err := d.Forget(t.Context(), time.Now())

@@ -205,7 +205,7 @@ func dropsAll(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
 func tooManyChanges(t *testing.T, url string, _, _ *DB) {
 	mustExec(t, connectTo(t, url), `WITH now AS (UPDATE registry_revision SET revision = revision + 1 RETURNING revision)
 		INSERT INTO registry_change (revision, at, kind, issuer, id)
-		SELECT revision, now(), 'merchant', 'd1', n::text FROM now, generate_series(1, 10001) AS n`)
+		SELECT revision, now(), 'account', 'd1', n::text FROM now, generate_series(1, 10001) AS n`)
 }
 
 // forgottenChanges has changes forgotten that b has not heard of.

@@ -44,21 +44,21 @@ func (l LastKnown) ClientByAPIKey(ctx context.Context, issuer string, digest reg
 	return c, nil
 }
 
-// Merchant implements authority.Registry.
-func (l LastKnown) Merchant(_ context.Context, issuer, id string) (*registry.Merchant, error) {
-	if m, _, ok := l.d.cache.merchants.get(named{issuer, id}); ok {
-		return m, nil
+// Account implements authority.Registry.
+func (l LastKnown) Account(_ context.Context, issuer, id string) (*registry.Account, error) {
+	if a, _, ok := l.d.cache.accounts.get(named{issuer, id}); ok {
+		return a, nil
 	}
-	return nil, fmt.Errorf("merchant %q: %w", id, errNotRemembered)
+	return nil, fmt.Errorf("account %q: %w", id, errNotRemembered)
 }
 
-// CardTokens implements authority.Registry.
-func (l LastKnown) CardTokens(_ context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
-	found := make([]registry.CardToken, len(ids))
+// Items implements authority.Registry.
+func (l LastKnown) Items(_ context.Context, issuer string, ids []string) ([]registry.Item, error) {
+	found := make([]registry.Item, len(ids))
 	for i, id := range ids {
 		var ok bool
-		if found[i], _, ok = l.d.cache.cardTokens.get(named{issuer, id}); !ok {
-			return nil, fmt.Errorf("card token %q: %w", id, errNotRemembered)
+		if found[i], _, ok = l.d.cache.items.get(named{issuer, id}); !ok {
+			return nil, fmt.Errorf("item %q: %w", id, errNotRemembered)
 		}
 	}
 	return found, nil

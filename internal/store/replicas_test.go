@@ -274,20 +274,20 @@ func TestTextThatPostgresRefuses(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %q", name, id), func(t *testing.T) {
 				ctx := t.Context()
 				lookups := map[string]func() error{
-					"client":      func() error { _, err := d.Client(ctx, "d1", id); return err },
-					"merchant":    func() error { _, err := d.Merchant(ctx, "d1", id); return err },
-					"API key":     func() error { _, err := d.ClientByAPIKey(ctx, "d1", registry.Digest{}); return err },
-					"no client":   func() error { return d.RemoveClient(ctx, "d1", id, testEntry(0)) },
-					"no merchant": func() error { return d.RemoveMerchant(ctx, "d1", id, testEntry(0)) },
-					"no token":    func() error { return d.RemoveCardToken(ctx, "d1", id, testEntry(0)) },
+					"client":     func() error { _, err := d.Client(ctx, "d1", id); return err },
+					"account":    func() error { _, err := d.Account(ctx, "d1", id); return err },
+					"API key":    func() error { _, err := d.ClientByAPIKey(ctx, "d1", registry.Digest{}); return err },
+					"no client":  func() error { return d.RemoveClient(ctx, "d1", id, testEntry(0)) },
+					"no account": func() error { return d.RemoveAccount(ctx, "d1", id, testEntry(0)) },
+					"no item":    func() error { return d.RemoveItem(ctx, "d1", id, testEntry(0)) },
 				}
 				for what, look := range lookups {
 					if err := look(); !errors.Is(err, registry.ErrNotFound) {
 						t.Errorf("%s: %v", what, err)
 					}
 				}
-				if found, err := d.CardTokens(ctx, "d1", []string{id, "t"}); err != nil || len(found) != 0 {
-					t.Errorf("card tokens: %v, %v", found, err)
+				if found, err := d.Items(ctx, "d1", []string{id, "t"}); err != nil || len(found) != 0 {
+					t.Errorf("items: %v, %v", found, err)
 				}
 				e := testEntry(1)
 				e.Correlation, e.Client = id, id

@@ -1,4 +1,4 @@
-// Package store keeps the registry (clients, merchants, card tokens, signing
+// Package store keeps the registry (clients, accounts, items, signing
 // keys) and the ledger (tokens, refusals, changes, consumed values) in SQL.
 // One [DB] is what authority.Registry and authority.Ledger ask for, and what
 // administration needs beside them.
@@ -47,8 +47,8 @@ var (
 type Options struct {
 	// Now tells the time. It must not be nil.
 	Now func() time.Time
-	// CacheEntries bounds what is kept in memory, of clients, API keys, merchants
-	// and card tokens each. 0 means 1,000,000; a client takes somewhat less than 1 KB.
+	// CacheEntries bounds what is kept in memory, of clients, API keys, accounts
+	// and items each. 0 means 1,000,000; a client takes somewhat less than 1 KB.
 	CacheEntries int
 	// Queue bounds the appends that wait for the writer. 0 means 8,192.
 	Queue int

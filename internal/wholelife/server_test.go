@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"moneyer/assertion"
-	"moneyer/internal/admin"
+	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 	"moneyer/oauth"
 	"moneyer/tokensource"
@@ -195,7 +195,7 @@ func newOperator(t *testing.T, s *server) *operator {
 	alone := &http.Transport{DisableKeepAlives: true}
 	source := &tokensource.Source{Issuer: file.Issuer, HTTPClient: &http.Client{Transport: alone},
 		Credential: tokensource.Credential{ClientID: file.ClientID, Key: key, Kid: file.Kid, Grant: oauth.JWTBearer}}
-	return &operator{t: t, url: file.URL + admin.Prefix + "/issuers/d1/",
+	return &operator{t: t, url: file.URL + adminapi.Prefix + "/issuers/d1/",
 		http: &http.Client{Transport: &tokensource.Transport{Source: source, Base: alone}, Timeout: patience}}
 }
 
@@ -237,7 +237,7 @@ func (s *server) ledger(t *testing.T) []ledger.Entry {
 	var entries []ledger.Entry
 	lines := bytes.SplitSeq(bytes.TrimSpace(s.command(t, "ledger", "export", "--kind", "token", "--issuer", "d1")), []byte("\n"))
 	for line := range lines {
-		record, err := admin.ParseRecord(line)
+		record, err := adminapi.ParseRecord(line)
 		if err != nil {
 			t.Fatal(err)
 		}

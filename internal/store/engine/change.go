@@ -4,7 +4,7 @@ package engine
 type Change struct {
 	Kind   ChangeKind
 	Issuer string
-	// ID of the client, merchant or card token, or the digest of an API key in hex.
+	// ID of the client, account or item, or the digest of an API key in hex.
 	ID string
 }
 
@@ -15,8 +15,8 @@ type ChangeKind string
 const (
 	ChangedClient      ChangeKind = "client"
 	ChangedAPIKey      ChangeKind = "api-key"
-	ChangedMerchant    ChangeKind = "merchant"
-	ChangedCardToken   ChangeKind = "card-token"
+	ChangedAccount     ChangeKind = "account"
+	ChangedItem        ChangeKind = "item"
 	ChangedSigningKeys ChangeKind = "signing-keys"
 	ChangedRevocations ChangeKind = "revocations"
 )

@@ -65,43 +65,43 @@ func apiKeyCoherence(t testing.TB, s Store) {
 	}
 }
 
-// merchantCoherence disables and enables a merchant that many read.
-func merchantCoherence(t testing.TB, s Store) {
+// accountCoherence disables and enables an account that many read.
+func accountCoherence(t testing.TB, s Store) {
 	putClient(t, s, "bank")
-	putMerchant(t, s, "shop")
-	stop := besides(func() { _, _ = s.Merchant(t.Context(), issuer, "shop") })
+	putAccount(t, s, "shop")
+	stop := besides(func() { _, _ = s.Account(t.Context(), issuer, "shop") })
 	defer stop()
 	for n := range changes {
-		m := registry.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
-		must(t, s.PutMerchants(t.Context(), []registry.Merchant{m}, change("merchant.put")))
-		got, err := s.Merchant(t.Context(), issuer, "shop")
+		a := registry.Account{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
+		must(t, s.PutAccounts(t.Context(), []registry.Account{a}, change("account.put")))
+		got, err := s.Account(t.Context(), issuer, "shop")
 		must(t, err)
-		if got.Disabled != m.Disabled {
+		if got.Disabled != a.Disabled {
 			t.Fatalf("change %d was acknowledged and is not read", n)
 		}
 	}
 	stop()
-	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
-	if _, err := s.Merchant(t.Context(), issuer, "shop"); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("a removed merchant: %v", err)
+	must(t, s.RemoveAccount(t.Context(), issuer, "shop", change("account.remove")))
+	if _, err := s.Account(t.Context(), issuer, "shop"); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("a removed account: %v", err)
 	}
 }
 
-// cardTokenCoherence removes and adds a card token that many read.
-func cardTokenCoherence(t testing.TB, s Store) {
+// itemCoherence removes and adds an item that many read.
+func itemCoherence(t testing.TB, s Store) {
 	putClient(t, s, "bank")
-	putMerchant(t, s, "shop")
+	putAccount(t, s, "shop")
 	ids := []string{"t"}
-	stop := besides(func() { _, _ = s.CardTokens(t.Context(), issuer, ids) })
+	stop := besides(func() { _, _ = s.Items(t.Context(), issuer, ids) })
 	defer stop()
 	for n := range changes / 2 {
-		must(t, s.PutCardTokens(t.Context(), []registry.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))
-		if found, err := s.CardTokens(t.Context(), issuer, ids); err != nil || len(found) != 1 {
-			t.Fatalf("card token %d was put and is not read: %v", n, err)
+		must(t, s.PutItems(t.Context(), []registry.Item{{Issuer: issuer, ID: "t", Account: "shop"}}, change("item.put")))
+		if found, err := s.Items(t.Context(), issuer, ids); err != nil || len(found) != 1 {
+			t.Fatalf("item %d was put and is not read: %v", n, err)
 		}
-		must(t, s.RemoveCardToken(t.Context(), issuer, "t", change("token.remove")))
-		if found, err := s.CardTokens(t.Context(), issuer, ids); err != nil || len(found) != 0 {
-			t.Fatalf("card token %d was removed and is read: %v", n, err)
+		must(t, s.RemoveItem(t.Context(), issuer, "t", change("item.remove")))
+		if found, err := s.Items(t.Context(), issuer, ids); err != nil || len(found) != 0 {
+			t.Fatalf("item %d was removed and is read: %v", n, err)
 		}
 	}
 }

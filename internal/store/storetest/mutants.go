@@ -41,8 +41,8 @@ func Mutants() []Mutant {
 		{"serves stale clients", "client coherence", func(s Store) Store { return &staleClients{Store: s} }},
 		{"puts stale clients back", "client coherence", func(s Store) Store { return &putsBack{Store: s} }},
 		{"serves stale API keys", "API key coherence", func(s Store) Store { return &staleAPIKeys{Store: s} }},
-		{"serves stale merchants", "merchant coherence", func(s Store) Store { return &staleMerchants{Store: s} }},
-		{"serves stale card tokens", "card token coherence", func(s Store) Store { return &staleCardTokens{Store: s} }},
+		{"serves stale accounts", "account coherence", func(s Store) Store { return &staleAccounts{Store: s} }},
+		{"serves stale items", "item coherence", func(s Store) Store { return &staleItems{Store: s} }},
 		{"overwrites clients", "client revisions", func(s Store) Store { return &overwrites{s} }},
 		{"overwrites clients", "client revisions in a race", func(s Store) Store { return &overwrites{s} }},
 		{"overwrites signing keys", "signing keys", func(s Store) Store { return &overwrites{s} }},
@@ -52,8 +52,8 @@ func Mutants() []Mutant {
 		{"says nothing of taken API keys", "API keys are registered once", func(s Store) Store { return &lenient{s} }},
 		{"says nothing of orphans", "removed clients", func(s Store) Store { return &lenient{s} }},
 		{"puts clients one by one", "clients in bulk", func(s Store) Store { return &piecemeal{s} }},
-		{"puts merchants one by one", "merchants", func(s Store) Store { return &piecemeal{s} }},
-		{"puts card tokens one by one", "card tokens", func(s Store) Store { return &piecemeal{s} }},
+		{"puts accounts one by one", "accounts", func(s Store) Store { return &piecemeal{s} }},
+		{"puts items one by one", "items", func(s Store) Store { return &piecemeal{s} }},
 		{"lists from the start", "client pages", func(s Store) Store { return &unpaged{s} }},
 		{"answers any query with all", "entries by query", func(s Store) Store { return &unselective{s} }},
 		{"visits backwards", "entries by query", func(s Store) Store { return &backwards{s} }},
@@ -231,32 +231,32 @@ func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d regi
 	return c, err
 }
 
-type staleMerchants struct {
+type staleAccounts struct {
 	Store
-	kept kept[string, *registry.Merchant]
+	kept kept[string, *registry.Account]
 }
 
-func (s *staleMerchants) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
-	if m, ok := s.kept.load(id); ok {
-		return m, nil
+func (s *staleAccounts) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
+	if a, ok := s.kept.load(id); ok {
+		return a, nil
 	}
-	m, err := s.Store.Merchant(ctx, issuer, id)
+	a, err := s.Store.Account(ctx, issuer, id)
 	if err == nil {
-		s.kept.store(id, m)
+		s.kept.store(id, a)
 	}
-	return m, err
+	return a, err
 }
 
-type staleCardTokens struct {
+type staleItems struct {
 	Store
-	kept kept[string, []registry.CardToken]
+	kept kept[string, []registry.Item]
 }
 
-func (s *staleCardTokens) CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
+func (s *staleItems) Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error) {
 	if kept, ok := s.kept.load(ids[0]); ok {
 		return kept, nil
 	}
-	found, err := s.Store.CardTokens(ctx, issuer, ids)
+	found, err := s.Store.Items(ctx, issuer, ids)
 	if err == nil && len(found) > 0 {
 		s.kept.store(ids[0], found)
 	}
@@ -318,18 +318,18 @@ func (s *piecemeal) PutClients(ctx context.Context, clients []*registry.Client, 
 	return nil
 }
 
-func (s *piecemeal) PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error {
-	for i := range merchants {
-		if err := s.Store.PutMerchants(ctx, merchants[i:i+1], e); err != nil {
+func (s *piecemeal) PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error {
+	for i := range accounts {
+		if err := s.Store.PutAccounts(ctx, accounts[i:i+1], e); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *piecemeal) PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error {
-	for i := range tokens {
-		if err := s.Store.PutCardTokens(ctx, tokens[i:i+1], e); err != nil {
+func (s *piecemeal) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entry) error {
+	for i := range items {
+		if err := s.Store.PutItems(ctx, items[i:i+1], e); err != nil {
 			return err
 		}
 	}

@@ -191,14 +191,14 @@ func clientPages(t testing.TB, s Store) {
 func removedClients(t testing.TB, s Store) {
 	c := &registry.Client{Issuer: issuer, ID: "bank", Secrets: []registry.Secret{apiKey("k")}}
 	must(t, s.PutClient(t.Context(), c, change("client.put")))
-	putMerchant(t, s, "shop")
+	putAccount(t, s, "shop")
 	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, registry.ErrConflict) {
-		t.Errorf("removed a client that owns a merchant: %v", err)
+		t.Errorf("removed a client that owns an account: %v", err)
 	}
 	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("k").Digest); err != nil {
 		t.Errorf("after a refused removal: %v", err)
 	}
-	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
+	must(t, s.RemoveAccount(t.Context(), issuer, "shop", change("account.remove")))
 	must(t, s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
 	if _, err := s.Client(t.Context(), issuer, "bank"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a removed client: %v", err)
@@ -354,12 +354,12 @@ func lastUse(t testing.TB, s Store) {
 func changesAreRecorded(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	_ = s.PutClient(t.Context(), &registry.Client{Issuer: issuer, ID: "bank"}, change("refused"))
-	putMerchant(t, s, "shop")
-	_ = s.PutMerchants(t.Context(), []registry.Merchant{{Issuer: issuer, ID: "m", Client: "nobody"}}, change("refused"))
-	must(t, s.PutCardTokens(t.Context(), []registry.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("tokens.put")))
-	_ = s.RemoveCardToken(t.Context(), issuer, "u", change("refused"))
-	must(t, s.RemoveCardToken(t.Context(), issuer, "t", change("token.remove")))
-	must(t, s.RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
+	putAccount(t, s, "shop")
+	_ = s.PutAccounts(t.Context(), []registry.Account{{Issuer: issuer, ID: "m", Client: "nobody"}}, change("refused"))
+	must(t, s.PutItems(t.Context(), []registry.Item{{Issuer: issuer, ID: "t", Account: "shop"}}, change("items.put")))
+	_ = s.RemoveItem(t.Context(), issuer, "u", change("refused"))
+	must(t, s.RemoveItem(t.Context(), issuer, "t", change("item.remove")))
+	must(t, s.RemoveAccount(t.Context(), issuer, "shop", change("account.remove")))
 	must(t, s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
 	must(t, s.PutSigningKeys(t.Context(), registry.SigningKeys{Issuer: issuer}, change("key.rotate")))
 	_ = s.PutSigningKeys(t.Context(), registry.SigningKeys{Issuer: issuer}, change("refused"))
@@ -371,7 +371,7 @@ func changesAreRecorded(t testing.TB, s Store) {
 	for _, e := range entries {
 		actions = append(actions, e.Action)
 	}
-	want := []string{"client.put", "merchant.put", "tokens.put", "token.remove", "merchant.remove", "client.remove", "key.rotate"}
+	want := []string{"client.put", "account.put", "items.put", "item.remove", "account.remove", "client.remove", "key.rotate"}
 	if !reflect.DeepEqual(actions, want) {
 		t.Errorf("recorded %v, want %v", actions, want)
 	}

@@ -35,8 +35,8 @@ func ReplicaMutants() []ReplicaMutant {
 		{"overwrites signing keys", "signing keys of one revision", func(s Store) Store { return &overwrites{s} }},
 		{"hears nothing of clients", "changed clients", func(s Store) Store { return &deaf{Store: s} }},
 		{"hears nothing of API keys", "changed API keys", func(s Store) Store { return &deaf{Store: s} }},
-		{"hears nothing of merchants", "changed merchants", func(s Store) Store { return &deaf{Store: s} }},
-		{"hears nothing of card tokens", "changed card tokens", func(s Store) Store { return &deaf{Store: s} }},
+		{"hears nothing of accounts", "changed accounts", func(s Store) Store { return &deaf{Store: s} }},
+		{"hears nothing of items", "changed items", func(s Store) Store { return &deaf{Store: s} }},
 		{"loses revocations", "new revocations", func(s Store) Store { return &losesRevocations{Store: s} }},
 		{"loses entries", "a chain for each", func(s Store) Store { return &losesEntries{Store: s} }},
 	}
@@ -93,10 +93,10 @@ func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, consumed 
 // deaf believes for ever what it read, but for what it changed itself.
 type deaf struct {
 	Store
-	clients    kept[string, *registry.Client]
-	apiKeys    kept[registry.Digest, *registry.Client]
-	merchants  kept[string, *registry.Merchant]
-	cardTokens kept[string, []registry.CardToken]
+	clients  kept[string, *registry.Client]
+	apiKeys  kept[registry.Digest, *registry.Client]
+	accounts kept[string, *registry.Account]
+	items    kept[string, []registry.Item]
 }
 
 func remembered[K comparable, V any](k *kept[K, V], key K, read func() (V, error)) (V, error) {
@@ -123,19 +123,19 @@ func (s *deaf) ClientByAPIKey(ctx context.Context, issuer string, d registry.Dig
 	return remembered(&s.apiKeys, d, func() (*registry.Client, error) { return s.Store.ClientByAPIKey(ctx, issuer, d) })
 }
 
-func (s *deaf) Merchant(ctx context.Context, issuer, id string) (*registry.Merchant, error) {
-	return remembered(&s.merchants, id, func() (*registry.Merchant, error) { return s.Store.Merchant(ctx, issuer, id) })
+func (s *deaf) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
+	return remembered(&s.accounts, id, func() (*registry.Account, error) { return s.Store.Account(ctx, issuer, id) })
 }
 
-func (s *deaf) PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error {
+func (s *deaf) PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error {
 	defer func() {
-		for i := range merchants {
-			s.merchants.drop(merchants[i].ID)
+		for i := range accounts {
+			s.accounts.drop(accounts[i].ID)
 		}
 	}()
-	return s.Store.PutMerchants(ctx, merchants, e)
+	return s.Store.PutAccounts(ctx, accounts, e)
 }
 
-func (s *deaf) CardTokens(ctx context.Context, issuer string, ids []string) ([]registry.CardToken, error) {
-	return remembered(&s.cardTokens, ids[0], func() ([]registry.CardToken, error) { return s.Store.CardTokens(ctx, issuer, ids) })
+func (s *deaf) Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error) {
+	return remembered(&s.items, ids[0], func() ([]registry.Item, error) { return s.Store.Items(ctx, issuer, ids) })
 }

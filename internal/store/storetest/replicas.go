@@ -41,8 +41,8 @@ func ReplicaParts() []ReplicaPart {
 		{"signing keys of one revision", signingKeysAnywhere},
 		{"changed clients", clientsEverywhere},
 		{"changed API keys", apiKeysEverywhere},
-		{"changed merchants", merchantsEverywhere},
-		{"changed card tokens", cardTokensEverywhere},
+		{"changed accounts", accountsEverywhere},
+		{"changed items", itemsEverywhere},
 		{"new revocations", revocationsEverywhere},
 		{"a chain for each", chainForEach},
 	}
@@ -363,40 +363,40 @@ func apiKeysEverywhere(t testing.TB, stores []Store) {
 	}
 }
 
-// merchantsEverywhere disables and enables a merchant.
-func merchantsEverywhere(t testing.TB, stores []Store) {
+// accountsEverywhere disables and enables an account.
+func accountsEverywhere(t testing.TB, stores []Store) {
 	putClient(t, stores[0], "bank")
 	for n := range rounds {
-		m := registry.Merchant{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
-		must(t, stores[n%len(stores)].PutMerchants(t.Context(), []registry.Merchant{m}, change("merchant.put")))
-		seen(t, stores, "a merchant", func(s Store) bool {
-			got, err := s.Merchant(t.Context(), issuer, "shop")
-			return err == nil && got.Disabled == m.Disabled
+		a := registry.Account{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
+		must(t, stores[n%len(stores)].PutAccounts(t.Context(), []registry.Account{a}, change("account.put")))
+		seen(t, stores, "an account", func(s Store) bool {
+			got, err := s.Account(t.Context(), issuer, "shop")
+			return err == nil && got.Disabled == a.Disabled
 		})
 	}
-	must(t, stores[0].RemoveMerchant(t.Context(), issuer, "shop", change("merchant.remove")))
-	seen(t, stores, "a removed merchant", func(s Store) bool {
-		_, err := s.Merchant(t.Context(), issuer, "shop")
+	must(t, stores[0].RemoveAccount(t.Context(), issuer, "shop", change("account.remove")))
+	seen(t, stores, "a removed account", func(s Store) bool {
+		_, err := s.Account(t.Context(), issuer, "shop")
 		return errors.Is(err, registry.ErrNotFound)
 	})
 }
 
-// cardTokensEverywhere adds and removes a card token.
-func cardTokensEverywhere(t testing.TB, stores []Store) {
+// itemsEverywhere adds and removes an item.
+func itemsEverywhere(t testing.TB, stores []Store) {
 	putClient(t, stores[0], "bank")
-	putMerchant(t, stores[0], "shop")
+	putAccount(t, stores[0], "shop")
 	for n := range rounds {
 		s := stores[n%len(stores)]
-		must(t, s.PutCardTokens(t.Context(), []registry.CardToken{{Issuer: issuer, ID: "t", Merchant: "shop"}}, change("token.put")))
+		must(t, s.PutItems(t.Context(), []registry.Item{{Issuer: issuer, ID: "t", Account: "shop"}}, change("item.put")))
 		count := func(want int) func(Store) bool {
 			return func(s Store) bool {
-				found, err := s.CardTokens(t.Context(), issuer, []string{"t"})
+				found, err := s.Items(t.Context(), issuer, []string{"t"})
 				return err == nil && len(found) == want
 			}
 		}
-		seen(t, stores, "a card token", count(1))
-		must(t, s.RemoveCardToken(t.Context(), issuer, "t", change("token.remove")))
-		seen(t, stores, "a removed card token", count(0))
+		seen(t, stores, "an item", count(1))
+		must(t, s.RemoveItem(t.Context(), issuer, "t", change("item.remove")))
+		seen(t, stores, "a removed item", count(0))
 	}
 }
 

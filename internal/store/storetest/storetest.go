@@ -28,7 +28,7 @@ type Store interface {
 	authority.Registry
 	authority.Ledger
 	Clients
-	Merchants
+	Accounts
 	SigningKeys
 	Revocations
 	History
@@ -43,14 +43,14 @@ type Clients interface {
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
 
-// Merchants administers merchants and their card tokens.
-type Merchants interface {
-	Merchants(ctx context.Context, issuer, after string, limit int) ([]registry.Merchant, error)
-	PutMerchants(ctx context.Context, merchants []registry.Merchant, e *ledger.Entry) error
-	RemoveMerchant(ctx context.Context, issuer, id string, e *ledger.Entry) error
-	MerchantCardTokens(ctx context.Context, issuer, merchant, after string, limit int) ([]registry.CardToken, error)
-	PutCardTokens(ctx context.Context, tokens []registry.CardToken, e *ledger.Entry) error
-	RemoveCardToken(ctx context.Context, issuer, id string, e *ledger.Entry) error
+// Accounts administers accounts and their items.
+type Accounts interface {
+	Accounts(ctx context.Context, issuer, after string, limit int) ([]registry.Account, error)
+	PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error
+	RemoveAccount(ctx context.Context, issuer, id string, e *ledger.Entry) error
+	AccountItems(ctx context.Context, issuer, account, after string, limit int) ([]registry.Item, error)
+	PutItems(ctx context.Context, items []registry.Item, e *ledger.Entry) error
+	RemoveItem(ctx context.Context, issuer, id string, e *ledger.Entry) error
 }
 
 // SigningKeys administers signing keys.
@@ -103,10 +103,10 @@ func Parts() []Part {
 		{"removed clients", removedClients},
 		{"client coherence", clientCoherence},
 		{"API key coherence", apiKeyCoherence},
-		{"merchant coherence", merchantCoherence},
-		{"card token coherence", cardTokenCoherence},
-		{"merchants", merchants},
-		{"card tokens", cardTokens},
+		{"account coherence", accountCoherence},
+		{"item coherence", itemCoherence},
+		{"accounts", accounts},
+		{"items", items},
 		{"signing keys", signingKeys},
 		{"revocations", revocations},
 		{"last use", lastUse},
@@ -168,10 +168,10 @@ func putClient(t testing.TB, s Store, id string) {
 	must(t, s.PutClient(t.Context(), &registry.Client{Issuer: issuer, ID: id, Name: "0"}, change("client.put")))
 }
 
-// putMerchant creates a merchant of a client.
-func putMerchant(t testing.TB, s Store, id string) {
+// putAccount creates an account of a client.
+func putAccount(t testing.TB, s Store, id string) {
 	t.Helper()
-	must(t, s.PutMerchants(t.Context(), []registry.Merchant{{Issuer: issuer, ID: id, Client: "bank"}}, change("merchant.put")))
+	must(t, s.PutAccounts(t.Context(), []registry.Account{{Issuer: issuer, ID: id, Client: "bank"}}, change("account.put")))
 }
 
 // records reads all that q selects.

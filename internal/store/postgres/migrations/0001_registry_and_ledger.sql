@@ -34,7 +34,7 @@ CREATE TABLE client_api_key (
 
 CREATE INDEX client_api_key_client ON client_api_key (issuer, client);
 
-CREATE TABLE merchant (
+CREATE TABLE account (
 	issuer   TEXT COLLATE "C" NOT NULL,
 	id       TEXT COLLATE "C" NOT NULL,
 	client   TEXT COLLATE "C" NOT NULL,
@@ -44,18 +44,18 @@ CREATE TABLE merchant (
 	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
 );
 
-CREATE INDEX merchant_client ON merchant (issuer, client);
+CREATE INDEX account_client ON account (issuer, client);
 
-CREATE TABLE card_token (
-	issuer   TEXT COLLATE "C" NOT NULL,
-	id       TEXT COLLATE "C" NOT NULL,
-	merchant TEXT COLLATE "C" NOT NULL,
-	scheme   TEXT NOT NULL,
+CREATE TABLE item (
+	issuer  TEXT COLLATE "C" NOT NULL,
+	id      TEXT COLLATE "C" NOT NULL,
+	account TEXT COLLATE "C" NOT NULL,
+	kind    TEXT NOT NULL,
 	PRIMARY KEY (issuer, id),
-	FOREIGN KEY (issuer, merchant) REFERENCES merchant (issuer, id)
+	FOREIGN KEY (issuer, account) REFERENCES account (issuer, id)
 );
 
-CREATE INDEX card_token_merchant ON card_token (issuer, merchant, id);
+CREATE INDEX item_account ON item (issuer, account, id);
 
 CREATE TABLE signing_keys (
 	issuer   TEXT COLLATE "C" NOT NULL PRIMARY KEY,

@@ -33,7 +33,7 @@ CREATE TABLE client_api_key (
 
 CREATE INDEX client_api_key_client ON client_api_key (issuer, client);
 
-CREATE TABLE merchant (
+CREATE TABLE account (
 	issuer   TEXT NOT NULL,
 	id       TEXT NOT NULL,
 	client   TEXT NOT NULL,
@@ -43,18 +43,18 @@ CREATE TABLE merchant (
 	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
 ) WITHOUT ROWID;
 
-CREATE INDEX merchant_client ON merchant (issuer, client);
+CREATE INDEX account_client ON account (issuer, client);
 
-CREATE TABLE card_token (
-	issuer   TEXT NOT NULL,
-	id       TEXT NOT NULL,
-	merchant TEXT NOT NULL,
-	scheme   TEXT NOT NULL,
+CREATE TABLE item (
+	issuer  TEXT NOT NULL,
+	id      TEXT NOT NULL,
+	account TEXT NOT NULL,
+	kind    TEXT NOT NULL,
 	PRIMARY KEY (issuer, id),
-	FOREIGN KEY (issuer, merchant) REFERENCES merchant (issuer, id)
+	FOREIGN KEY (issuer, account) REFERENCES account (issuer, id)
 ) WITHOUT ROWID;
 
-CREATE INDEX card_token_merchant ON card_token (issuer, merchant, id);
+CREATE INDEX item_account ON item (issuer, account, id);
 
 CREATE TABLE signing_keys (
 	issuer   TEXT   NOT NULL PRIMARY KEY,

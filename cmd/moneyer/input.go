@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"moneyer/internal/jose"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+)
+
+// mistake is something about the spelling of a token that is not to be sent.
+type mistake struct{ found, fix string }
+
+// repair takes off a token what does not belong to it, and says what that was.
+func repair(raw string) (string, []mistake) {
+	var mistakes []mistake
+	token := strings.TrimSpace(raw)
+	took := func(rest, found, fix string) {
+		if rest != token {
+			mistakes = append(mistakes, mistake{found, fix})
+			token = rest
+		}
+	}
+	unquoted := strings.Trim(token, `"'`)
+	took(unquoted, "quotes around it", "send the bare text")
+	bare := token
+	for _, prefix := range []string{"authorization:", "bearer "} {
+		if len(bare) >= len(prefix) && strings.EqualFold(bare[:len(prefix)], prefix) {
+			bare = strings.TrimSpace(bare[len(prefix):])
+		}
+	}
+	took(bare, `"Bearer " before it`, "that belongs in the Authorization header of an API call, not into the assertion")
+	took(strings.Join(strings.Fields(token), ""), "blanks or line breaks inside", "send it as one line")
+	took(strings.NewReplacer("+", "-", "/", "_").Replace(token), "base64 with + and /", "use the URL alphabet with - and _ (base64url, RFC 4648 section 5)")
+	took(strings.ReplaceAll(token, "=", ""), "padding (=)", "leave it out: a JWS has none (RFC 7515 section 2)")
+	return token, mistakes
+}
+
+// readArgument reads an argument that is a file, '-' for standard input, or the
+// thing itself. Errors do not repeat it: it may be a live token.
+func (a *app) readArgument(arg string) ([]byte, error) {
+	if arg == "-" {
+		return a.readFile(arg)
+	}
+	data, err := a.readFile(arg)
+	if err == nil {
+		return data, nil
+	}
+	token, _ := repair(arg)
+	if strings.HasPrefix(token, "eyJ") || strings.HasPrefix(token, "{") || strings.Count(token, ".") == 2 && len(token) > 32 {
+		return []byte(arg), nil
+	}
+	return nil, usagef("the argument is neither a token nor a file that can be read (%w)", withoutPath(err))
+}
+
+// maxInput bounds what is read from a file or standard input, in octets: a list of
+// revocations may be as long.
+const maxInput = jose.MaxDocument + 1<<10
+
+// openInput opens a file, or standard input when it is called '-'.
+func (a *app) openInput(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(a.in), nil
+	}
+	return os.Open(name)
+}
+
+// readFile reads a small file, or standard input when it is called '-'.
+func (a *app) readFile(name string) ([]byte, error) {
+	in, err := a.openInput(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = in.Close() }()
+	if f, ok := a.in.(*os.File); ok && name == "-" && term.IsTerminal(int(f.Fd())) {
+		a.note("reading what you type or paste; end it with Ctrl-D on a line of its own")
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxInput+1))
+	if err == nil && len(data) > maxInput {
+		err = fmt.Errorf("longer than %d octets", maxInput)
+	}
+	return data, err
+}
+
+// withoutPath takes the file's name out of an error.
+func withoutPath(err error) error {
+	var pathError *os.PathError
+	if errors.As(err, &pathError) {
+		return pathError.Err
+	}
+	return err
+}
+
+// secretFlags say where a secret is: in a file or in the environment.
+type secretFlags struct{ name, file, env string }
+
+func (f *secretFlags) add(c *cobra.Command, name, what string) {
+	f.name = name
+	c.Flags().StringVar(&f.file, name+"-file", "", "file that holds the "+what+" ('-' reads standard input)")
+	c.Flags().StringVar(&f.env, name+"-env", "", "environment variable that holds the "+what)
+	complete(c, name+"-env")
+}
+
+// readSecret reads a secret, which is empty when no flag names one. Line ends
+// after it do not belong to it. Errors repeat nothing that was given: it may be
+// the secret itself, by mistake.
+func (a *app) readSecret(f *secretFlags) (string, error) {
+	var secret string
+	switch {
+	case f.file != "" && f.env != "":
+		return "", usagef("--%s-file and --%[1]s-env exclude each other", f.name)
+	case f.file != "":
+		data, err := a.readFile(f.file)
+		if err != nil {
+			return "", usagef("--%s-file names a file that holds it: %w", f.name, withoutPath(err))
+		}
+		secret = string(bytes.TrimRight(data, "\r\n"))
+	case f.env != "":
+		value, ok := os.LookupEnv(f.env)
+		if !ok {
+			return "", usagef("--%s-env names an environment variable that holds it, and there is none of that name", f.name)
+		}
+		secret = value
+	default:
+		return "", nil
+	}
+	if secret == "" {
+		return "", usagef("the %s is empty", strings.ReplaceAll(f.name, "-", " "))
+	}
+	return secret, nil
+}

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
+)
+
+// onboarding is what the commands share that talk to the admin API.
+type onboarding struct {
+	*app
+	file, issuer string // the flags
+	api          *adminclient.Client
+}
+
+// noun makes the command of a noun, whose verbs talk to the admin API.
+func (o *onboarding) noun(c *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
+	c.PersistentFlags().StringVar(&o.file, "admin", "", "the admin `file` (default $MONEYER_ADMIN, else "+adminclient.DefaultFile+")")
+	c.AddCommand(verbs...)
+	return c
+}
+
+// ofIssuer is noun for what belongs to an issuer.
+func (o *onboarding) ofIssuer(c *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
+	c.PersistentFlags().StringVar(&o.issuer, "issuer", "", "the issuer by its `name` (default the server's only one)")
+	completeBy(c, "issuer", o.completeIssuers)
+	return o.noun(c, verbs...)
+}
+
+// open reads the admin file, once.
+func (o *onboarding) open() (*adminclient.Client, error) {
+	if o.api != nil {
+		return o.api, nil
+	}
+	path := cmp.Or(o.file, os.Getenv("MONEYER_ADMIN"), adminclient.DefaultFile)
+	api, err := adminclient.Open(path, o.now)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, usagef("there is no admin file %s: name it with --admin or $MONEYER_ADMIN ('moneyer init' makes the first)", path)
+	}
+	if err != nil {
+		return nil, usage(err)
+	}
+	o.api = api
+	return api, nil
+}
+
+// at opens the API at the issuer that --issuer names, or at the server's only one.
+func (o *onboarding) at(ctx context.Context) (*adminclient.Issuer, error) {
+	api, err := o.open()
+	if err != nil {
+		return nil, err
+	}
+	if o.issuer == "" {
+		if o.issuer, err = onlyIssuer(ctx, api); err != nil {
+			return nil, err
+		}
+	}
+	return api.At(o.issuer), nil
+}
+
+// verb is what a command does at an issuer.
+type verb func(ctx context.Context, at *adminclient.Issuer, args []string) error
+
+// run makes a command of a verb.
+func (o *onboarding) run(do verb) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, args []string) error {
+		at, err := o.at(c.Context())
+		if err != nil {
+			return err
+		}
+		return do(c.Context(), at, args)
+	}
+}
+
+// onlyIssuer finds the one issuer that there is beside the admin API's own.
+func onlyIssuer(ctx context.Context, api *adminclient.Client) (string, error) {
+	names, err := issuerNames(ctx, api)
+	switch {
+	case err != nil:
+		return "", err
+	case len(names) == 0:
+		return "", usagef("the server has no issuer beside its own; name that with --issuer, or configure another")
+	case len(names) > 1:
+		return "", usagef("--issuer is missing: the server has %s", strings.Join(names, ", "))
+	}
+	return names[0], nil
+}
+
+func issuerNames(ctx context.Context, api *adminclient.Client) ([]string, error) {
+	issuers, err := api.Issuers(ctx)
+	var names []string
+	for _, issuer := range issuers {
+		if issuer.URL != api.File.Issuer {
+			names = append(names, issuer.Name)
+		}
+	}
+	return names, err
+}
+
+func (o *onboarding) completeIssuers(c *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var names []string
+	if api, err := o.open(); err == nil {
+		names, _ = issuerNames(c.Context(), api) // no list, no help
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeIDs completes the first argument.
+func (o *onboarding) completeIDs(list func(*adminclient.Issuer, context.Context) ([]string, error)) cobra.CompletionFunc {
+	return func(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault // a file may follow
+		}
+		var ids []string
+		if at, err := o.at(c.Context()); err == nil {
+			ids, _ = list(at, c.Context()) // no list, no help
+		}
+		return slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, typed) }), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeClients completes the first argument by the IDs of clients.
+func (o *onboarding) completeClients(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return o.completeIDs((*adminclient.Issuer).ClientIDs)(c, args, typed)
+}
+
+// switches makes the commands disable and enable of something.
+func (o *onboarding) switches(names []string, disable, enable string, example func(verb string) string,
+	set func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error) []*cobra.Command {
+	command := func(verb, short string, disabled bool) *cobra.Command {
+		return &cobra.Command{
+			Use:               verb + " " + strings.Join(names, " "),
+			Short:             short,
+			Example:           example(verb),
+			Args:              wants(names...),
+			ValidArgsFunction: o.completeClients,
+			RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+				return set(ctx, at, args, disabled, verb+"d")
+			}),
+		}
+	}
+	return []*cobra.Command{command("disable", disable, true), command("enable", enable, false)}
+}
+
+// moment reads the time of a flag for a request; nil when the flag was not given.
+func (o *onboarding) moment(c *cobra.Command, flag string) (*adminapi.Moment, error) {
+	if !c.Flags().Changed(flag) {
+		return nil, nil
+	}
+	t, err := parseMoment(flag, c.Flag(flag).Value.String(), o.now())
+	return &adminapi.Moment{Time: t}, err
+}
+
+// when shows a time by its distance from now, and none as otherwise says.
+func (o *onboarding) when(t time.Time, otherwise string) string {
+	if t.IsZero() {
+		return otherwise
+	}
+	return inWords(t.Sub(o.now()))
+}
+
+// state says in a word whether something may be used now.
+func (o *onboarding) state(disabled bool, notBefore, notAfter time.Time) string {
+	now := o.now()
+	switch {
+	case disabled:
+		return o.paint(bad, "disabled")
+	case now.Before(notBefore):
+		return "not yet"
+	case !notAfter.IsZero() && !now.Before(notAfter):
+		return o.paint(bad, "over")
+	default:
+		return o.paint(good, "in force")
+	}
+}
+
+// enabled says in a word whether something is not disabled.
+func (o *onboarding) enabled(disabled bool) string {
+	if disabled {
+		return o.paint(bad, "disabled")
+	}
+	return o.paint(good, "enabled")
+}
+
+// show answers with a list, unless it could not be had.
+func show[T any](o *onboarding, items []T, err error, heading []string, row func(*T) []string) error {
+	if err != nil {
+		return err
+	}
+	return o.shown(items, heading, rowsOf(items, row))
+}
+
+// removed tells what was removed, unless it was not.
+func (o *onboarding) removed(err error, what, name, more string) error {
+	if err != nil {
+		return err
+	}
+	answer := map[string]string{"removed": what, "id": name, "issuer": o.issuer}
+	return o.done(answer, "%s", strings.TrimSpace(fmt.Sprintf("%s %s of issuer %s is removed %s", what, name, o.issuer, more)))
+}

@@ -1,0 +1,139 @@
+package adminapi
+
+import (
+	"time"
+
+	"moneyer/internal/registry"
+	"moneyer/oauth"
+)
+
+// Issuer is an issuer as the API shows it.
+type Issuer struct {
+	Name        string `json:"name"`
+	URL         string `json:"url"`
+	Profile     string `json:"profile"`
+	Environment string `json:"environment,omitempty"`
+	Disabled    bool   `json:"disabled"`
+}
+
+// Client is a client as the API shows it.
+type Client struct {
+	Issuer   string            `json:"issuer"`
+	ID       string            `json:"id"`
+	Name     string            `json:"name,omitempty"`
+	Revision int64             `json:"revision"`
+	Disabled bool              `json:"disabled"`
+	Grants   []oauth.GrantType `json:"grants,omitempty"`
+	Scope    string            `json:"scope,omitempty"`
+	// Introspects: it may ask about tokens of others.
+	Introspects bool                          `json:"introspects,omitempty"`
+	Attributes  map[string]registry.Attribute `json:"attributes,omitempty"`
+	JWKSURI     string                        `json:"jwks_uri,omitempty"`
+	Created     time.Time                     `json:"created"`
+	// Keys and Secrets are shown of a single client, not in lists.
+	Keys    []Key    `json:"keys,omitempty"`
+	Secrets []Secret `json:"secrets,omitempty"`
+}
+
+// Key is a key of a client as the API shows it.
+type Key struct {
+	Kid         string    `json:"kid"`
+	Alg         string    `json:"alg"`
+	Thumbprint  string    `json:"thumbprint"`
+	Environment string    `json:"environment,omitempty"`
+	NotBefore   time.Time `json:"not_before,omitzero"`
+	NotAfter    time.Time `json:"not_after,omitzero"`
+	Disabled    bool      `json:"disabled"`
+	Created     time.Time `json:"created"`
+	// LastUsed is absent for a key that never was.
+	LastUsed time.Time `json:"last_used,omitzero"`
+}
+
+// Secret is a client secret or an API key as the API shows it: without its text,
+// but for the one time when it is made.
+type Secret struct {
+	ID       string              `json:"id"`
+	Kind     registry.SecretKind `json:"kind"`
+	NotAfter time.Time           `json:"not_after,omitzero"`
+	Disabled bool                `json:"disabled"`
+	Created  time.Time           `json:"created"`
+	// LastUsed is absent for a secret that never was.
+	LastUsed time.Time `json:"last_used,omitzero"`
+	// Text is the secret itself. It is in the answer that makes the secret and
+	// cannot be had again.
+	Text string `json:"text,omitempty"`
+}
+
+// ClientChange changes a client. What is nil stays.
+type ClientChange struct {
+	Name   *string            `json:"name,omitempty"`
+	Scope  *string            `json:"scope,omitempty"`
+	Grants *[]oauth.GrantType `json:"grants,omitempty"`
+	// Attributes by name; nil takes one away.
+	Attributes  map[string]*registry.Attribute `json:"attributes,omitempty"`
+	JWKSURI     *string                        `json:"jwks_uri,omitempty"`
+	Introspects *bool                          `json:"introspects,omitempty"`
+	Disabled    *bool                          `json:"disabled,omitempty"`
+}
+
+// NewClient registers a client.
+type NewClient struct {
+	ID string `json:"id"`
+	ClientChange
+}
+
+// KeyChange changes a key. What is nil stays.
+type KeyChange struct {
+	NotBefore *Moment `json:"not_before,omitempty"`
+	NotAfter  *Moment `json:"not_after,omitempty"`
+	Disabled  *bool   `json:"disabled,omitempty"`
+}
+
+// NewKey registers a public key.
+type NewKey struct {
+	// Key is PEM, a certificate or a JWK.
+	Key string `json:"key"`
+	// Kid is by default that of the JWK, or the thumbprint.
+	Kid       string  `json:"kid,omitempty"`
+	Alg       string  `json:"alg,omitempty"`
+	NotBefore *Moment `json:"not_before,omitempty"`
+	NotAfter  *Moment `json:"not_after,omitempty"`
+}
+
+// SecretChange changes a secret or an API key. What is nil stays.
+type SecretChange struct {
+	NotAfter *Moment `json:"not_after,omitempty"`
+	Disabled *bool   `json:"disabled,omitempty"`
+}
+
+// NewSecret makes a secret or an API key.
+type NewSecret struct {
+	Kind     registry.SecretKind `json:"kind"`
+	NotAfter *Moment             `json:"not_after,omitempty"`
+}
+
+// NewAccount registers an account, or replaces what is registered of it.
+type NewAccount struct {
+	Client     string                         `json:"client"`
+	Disabled   bool                           `json:"disabled"`
+	Attributes map[string]*registry.Attribute `json:"attributes,omitempty"`
+}
+
+// NewItem registers an item, or replaces what is registered of it.
+type NewItem struct {
+	Account string `json:"account"`
+	Kind    string `json:"kind"`
+}
+
+// Progress is a line of the answer to an import. Rows are stored in their order:
+// at any time the first Done rows are stored.
+type Progress struct {
+	Done int64 `json:"done"`
+	// Finished is on the last line of an import that stored every row.
+	Finished bool `json:"finished,omitempty"`
+	// Line is the line at fault, counted from 1, and Error what is wrong with it.
+	// They are on the last line of an import that ended there. The rows before it
+	// are stored.
+	Line  int64  `json:"line,omitempty"`
+	Error string `json:"error,omitempty"`
+}

@@ -1,0 +1,49 @@
+package adminclient
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+
+	"moneyer/internal/adminapi"
+)
+
+// Rows is what can be imported.
+type Rows struct {
+	path string
+	// columns of a CSV file. Others are attributes, where there are such.
+	columns    []string
+	attributes bool
+}
+
+// The rows that can be imported.
+var (
+	AccountRows = Rows{path: "accounts:import", columns: []string{"id", "client", "disabled"}, attributes: true}
+	ItemRows    = Rows{path: "items:import", columns: []string{"id", "account", "kind"}}
+)
+
+// CutError is a connection that broke in the middle of an import.
+type CutError struct{ Err error }
+
+func (e *CutError) Error() string { return "the connection broke: " + e.Err.Error() }
+func (e *CutError) Unwrap() error { return e.Err }
+
+// Import streams lines of JSON to the server, each a row, and tells after every chunk
+// how far it is. The last Progress says whether every row is stored.
+func (i *Issuer) Import(ctx context.Context, rows Rows, lines io.Reader, told func(adminapi.Progress)) (last adminapi.Progress, err error) {
+	// Without a Close, so that the reader stays its owner's.
+	resp, err := i.send(ctx, http.MethodPost, i.url(rows.path), "application/x-ndjson", io.NopCloser(lines))
+	if err != nil {
+		return last, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	dec := json.NewDecoder(resp.Body)
+	for !last.Finished && last.Error == "" {
+		if err := dec.Decode(&last); err != nil {
+			return last, &CutError{err}
+		}
+		told(last)
+	}
+	return last, nil
+}

@@ -1,0 +1,77 @@
+package adminclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"moneyer/internal/adminapi"
+)
+
+// LedgerQuery selects entries of the ledger. Zero fields do not.
+type LedgerQuery struct {
+	// After selects what follows these numbers, one for each chain.
+	After []string
+	// Since is the time of the first, Until is after the last.
+	Since, Until                           time.Time
+	Kind, Issuer, Client, Correlation, JTI string
+}
+
+func (q *LedgerQuery) values() url.Values {
+	values := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			values.Set(name, value)
+		}
+	}
+	set("after", strings.Join(q.After, ","))
+	set("kind", q.Kind)
+	set("issuer", q.Issuer)
+	set("client", q.Client)
+	set("correlation", q.Correlation)
+	set("jti", q.JTI)
+	for name, t := range map[string]time.Time{"since": q.Since, "until": q.Until} {
+		if !t.IsZero() {
+			set(name, t.Format(time.RFC3339))
+		}
+	}
+	return values
+}
+
+// Ledger visits the lines of the ledger that the query selects, each an
+// adminapi.Record. A line is good until visit returns.
+func (c *Client) Ledger(ctx context.Context, q LedgerQuery, visit func(line []byte) error) error {
+	resp, err := c.send(ctx, http.MethodGet, c.url("ledger")+"?"+q.values().Encode(), "", nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	err = adminapi.EachLine(resp.Body, func(line []byte) error {
+		if bytes.HasPrefix(line, []byte(`{"error":`)) {
+			var told adminapi.Failure
+			_ = json.Unmarshal(line, &told) // it is an error either way
+			return errors.New(told.Description)
+		}
+		return visit(line)
+	})
+	if err != nil {
+		return &UnavailableError{fmt.Errorf("the ledger ends early: %w", err)}
+	}
+	return nil
+}
+
+// VerifyLedger has the server follow the chains of its ledger.
+func (c *Client) VerifyLedger(ctx context.Context) (adminapi.Verified, error) {
+	return get[adminapi.Verified](ctx, c, c.url("ledger", "verify"))
+}
+
+// CheckpointKey shows the key that checks the signatures of checkpoints.
+func (c *Client) CheckpointKey(ctx context.Context) (adminapi.CheckpointKey, error) {
+	return get[adminapi.CheckpointKey](ctx, c, c.url("ledger", "checkpoint-key"))
+}

@@ -1,0 +1,47 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"moneyer/internal/config"
+)
+
+// copyPath is where a copy of the store is made for a backup: beside its file, or
+// nowhere in particular.
+func copyPath(cfg *config.Config) string {
+	if path, file := cfg.StoreFile(); file {
+		return path + ".copy"
+	}
+	return ""
+}
+
+// copyStore makes a consistent copy of the store and opens it. Its name is gone
+// by then, so that not even a process that is killed leaves it behind.
+func (s *state) copyStore(ctx context.Context) (file *os.File, err error) {
+	if !s.copying.TryLock() {
+		return nil, fs.ErrExist
+	}
+	defer s.copying.Unlock()
+	path := s.copyPath
+	if path == "" {
+		folder, err := os.MkdirTemp("", "moneyer-backup-") // which nobody else may enter
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = os.RemoveAll(folder) }()
+		path = filepath.Join(folder, "moneyer.db")
+	}
+	if err := s.db.Backup(ctx, path); err != nil {
+		return nil, err
+	}
+	file, err = os.Open(path)
+	if err := errors.Join(err, os.Remove(path)); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
+}

@@ -1,0 +1,219 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"moneyer/internal/adminapi"
+	"moneyer/internal/adminclient"
+	"moneyer/internal/config"
+	"moneyer/internal/keyring"
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/store"
+	"moneyer/oauth"
+)
+
+// ConfigFile is the name of the configuration that Init makes.
+const ConfigFile = "moneyer.toml"
+
+// StarterConfig is a configuration to start from.
+const StarterConfig = `# The configuration of a Moneyer server. Every setting: docs/configuration.md.
+store = "sqlite:moneyer.db"
+master_key = "file:master.key" # keep a copy apart from the backups of the store
+
+[listen]
+address = "127.0.0.1:8080" # elsewhere than on loopback it wants TLS:
+# tls_cert = "server.crt"
+# tls_key = "server.key"
+
+[admin]
+address = "127.0.0.1:8081"
+
+[issuers.example]
+url = "http://127.0.0.1:8080/example" # as callers reach it
+profile = "oauth2"                    # 'moneyer profile list' shows the others
+resource_audience = "https://api.example.com"
+`
+
+// Init makes what is missing in dir for a first start: the configuration, with the
+// text given, the master key, the store, and the file of the first administrator. It
+// returns the paths that it made.
+func Init(ctx context.Context, dir, configuration string, now func() time.Time) (made []string, err error) {
+	i := &initial{dir: dir, now: now, made: []string{}}
+	if err := i.makeConfig(configuration); err != nil {
+		return nil, err
+	}
+	if err := i.makeMasterKey(ctx); err != nil {
+		return nil, err
+	}
+	if err := i.makeAdmin(ctx); err != nil {
+		return nil, err
+	}
+	return i.made, nil
+}
+
+// initial is a folder on its way to a first start.
+type initial struct {
+	dir  string
+	now  func() time.Time
+	cfg  *config.Config
+	made []string // paths
+}
+
+// makeConfig makes the folder and, if there is no configuration, one of that
+// content. What would not be read later is not written.
+func (i *initial) makeConfig(content string) error {
+	file := filepath.Join(i.dir, ConfigFile)
+	there, err := exists(file)
+	if err != nil {
+		return err
+	}
+	if there {
+		if i.cfg, err = config.Load(file); err != nil {
+			return &ConfigError{err}
+		}
+		return nil
+	}
+	if i.cfg, err = config.Parse(file, []byte(content)); err != nil {
+		return &ConfigError{err}
+	}
+	if err := os.MkdirAll(i.dir, 0o700); err != nil {
+		return err
+	}
+	return i.makePrivate(file, []byte(content))
+}
+
+// makeMasterKey makes a master key, if one is missing and none ever was: nothing
+// in a store could be used under another.
+func (i *initial) makeMasterKey(ctx context.Context) error {
+	file, ok := strings.CutPrefix(i.cfg.MasterKey, "file:")
+	if !ok {
+		return nil
+	}
+	path := i.cfg.Path(file)
+	if there, err := exists(path); there || err != nil {
+		return err
+	}
+	if orphan, err := i.hasKeys(ctx); err != nil {
+		return err
+	} else if orphan {
+		return &ConfigError{fmt.Errorf("%s is missing, and the store %s was made under it: put back the copy of the master key",
+			path, strings.TrimPrefix(i.cfg.StoreURL(), "sqlite:"))}
+	}
+	key, err := keyring.NewMasterKey()
+	if err != nil {
+		return err
+	}
+	return i.makePrivate(path, []byte(key.Text()+"\n"))
+}
+
+// hasKeys reports whether the store may hold keys that are sealed under a master key.
+func (i *initial) hasKeys(ctx context.Context) (bool, error) {
+	if path, file := i.cfg.StoreFile(); file {
+		return exists(path)
+	}
+	db, err := store.Open(ctx, i.cfg.StoreURL(), store.Options{Now: i.now})
+	if err != nil {
+		return false, err
+	}
+	keys, err := db.SigningKeys(ctx, config.AdminIssuer)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return false, err
+	}
+	return keys.Revision > 0, nil
+}
+
+// makeAdmin gives the first administrator a new key and writes the file that holds
+// it, if that is missing.
+func (i *initial) makeAdmin(ctx context.Context) error {
+	path := filepath.Join(i.dir, adminclient.DefaultFile)
+	if there, err := exists(path); there || err != nil {
+		return err
+	}
+	if _, err := readMasterKey(i.cfg); err != nil {
+		return &ConfigError{err}
+	}
+	db, err := store.Open(ctx, i.cfg.StoreURL(), store.Options{Now: i.now})
+	if err != nil {
+		return err
+	}
+	err = i.addAdminKey(ctx, db, adminIssuer(i.cfg), path)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	i.made = append(i.made, path)
+	return nil
+}
+
+// addAdminKey writes the admin file and registers its key with the client
+// "admin" of the admin issuer. A file without its key is taken back.
+func (i *initial) addAdminKey(ctx context.Context, db *store.DB, issuer *registry.Issuer, path string) error {
+	client, err := i.adminClient(ctx, db, issuer)
+	if err != nil {
+		return err
+	}
+	file := adminclient.File{URL: issuer.URL, Issuer: issuer.URL, ClientID: client.ID}
+	public, err := file.NewKey()
+	if err != nil {
+		return err
+	}
+	if err := client.AddKey(issuer, nil, registry.Key{Kid: file.Kid, Public: public, Created: i.now().UTC()}); err != nil {
+		return err
+	}
+	if err := file.Write(path); err != nil {
+		return err
+	}
+	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: i.now().UTC(), Issuer: issuer.Name, Client: client.ID,
+		Actor: "moneyer init", Action: "key.add", Object: "clients/" + client.ID + "/keys/" + file.Kid}
+	if err := db.PutClient(ctx, client, entry); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	return nil
+}
+
+// adminClient is the first administrator, as registered or new. Whoever calls
+// this owns the store, so the client is fit to administer in any case.
+func (i *initial) adminClient(ctx context.Context, db *store.DB, issuer *registry.Issuer) (*registry.Client, error) {
+	client := registry.Client{Issuer: issuer.Name, ID: "admin", Name: "First administrator", Created: i.now().UTC()}
+	known, err := db.Client(ctx, issuer.Name, client.ID)
+	switch {
+	case err == nil:
+		client = *known
+	case !errors.Is(err, registry.ErrNotFound):
+		return nil, err
+	}
+	client.Disabled = false
+	client.Scope = oauth.Scope{adminapi.ScopeRead, adminapi.ScopeWrite}
+	client.Grants = []oauth.GrantType{oauth.JWTBearer}
+	return &client, nil
+}
+
+// makePrivate makes a file that nobody but its owner may read, whole and on the
+// disk or not at all. It must not exist.
+func (i *initial) makePrivate(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(err, os.Remove(path))
+	}
+	i.made = append(i.made, path)
+	return nil
+}
+
+func exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}

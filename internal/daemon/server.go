@@ -1,0 +1,220 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"moneyer/internal/config"
+	"moneyer/internal/registry"
+	"moneyer/internal/store"
+)
+
+// Server is a server at work. Obtain it from Start; its methods are safe for
+// concurrent use.
+type Server struct {
+	*state
+	options         Options
+	public, private *listener
+
+	stop   context.CancelFunc // of the maintenance
+	work   sync.WaitGroup
+	failed chan error
+	clock  clock // only the maintenance knows it
+
+	mu       sync.Mutex // one at a time reloads or rotates; guards what follows
+	cfg      *config.Config
+	snapshot *Snapshot
+}
+
+// Check judges a configuration, and the files that it names, by all that Start reads
+// before it opens the store.
+func Check(cfg *config.Config) error {
+	_, filesErr := loadFiles(cfg)
+	_, masterErr := readMasterKey(cfg)
+	if err := errors.Join(filesErr, masterErr); err != nil {
+		return &ConfigError{err}
+	}
+	return nil
+}
+
+// Start opens everything and answers, or leaves nothing open. ctx ends the attempt,
+// not the server.
+func Start(ctx context.Context, o Options) (*Server, error) {
+	cfg, err := o.Load()
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	files, err := loadFiles(cfg)
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	st, err := open(ctx, cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{state: st, options: o, cfg: cfg, failed: make(chan error, 2), clock: clock{minute: o.Now()}}
+	if err := s.open(ctx, files); err != nil {
+		if s.public != nil {
+			_ = s.public.Close()
+		}
+		_ = s.close()
+		return nil, err
+	}
+	s.log.Info("serving", "version", o.Version, "address", s.Addr(), "admin", s.private.Addr().String(), "issuers", len(cfg.Issuers))
+	s.begin()
+	return s, nil
+}
+
+// open builds the first snapshot and listens.
+func (s *Server) open(ctx context.Context, files files) (err error) {
+	if s.snapshot, err = s.build(ctx, s.cfg, nil); err != nil {
+		return err
+	}
+	if s.public, err = s.listen(ctx, s.cfg, "public", s.cfg.Listen, files.public); err != nil {
+		return err
+	}
+	if s.private, err = s.listen(ctx, s.cfg, "admin", s.cfg.AdminListener(), files.private); err != nil {
+		return err
+	}
+	s.swap(s.snapshot)
+	return nil
+}
+
+// swap lets the listeners answer by a snapshot.
+func (s *Server) swap(snapshot *Snapshot) {
+	s.current.Store(snapshot)
+	public := snapshot.Public
+	if s.options.Public != nil {
+		public = s.options.Public(snapshot)
+	}
+	s.public.handler.Store(&public)
+	s.private.handler.Store(&snapshot.private)
+}
+
+// begin answers and maintains, until Shutdown.
+func (s *Server) begin() {
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	for _, l := range s.listeners() {
+		s.work.Go(func() {
+			if err := l.serve(); err != nil {
+				s.failed <- err
+			}
+		})
+	}
+	s.work.Go(func() { s.maintain(ctx) })
+	url := s.cfg.StoreURL()
+	s.work.Go(func() { s.reportStore(ctx, url) }) // callers need not wait for it
+}
+
+func (s *Server) listeners() []*listener { return []*listener{s.public, s.private} }
+
+// Addr is the address of the public listener.
+func (s *Server) Addr() string { return s.public.Addr().String() }
+
+// Config is the configuration of the moment.
+func (s *Server) Config() *config.Config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg
+}
+
+// Store is where the server keeps its state. It is closed by Shutdown.
+func (s *Server) Store() *store.DB { return s.db }
+
+// Pepper keys the digests of secrets.
+func (s *Server) Pepper() registry.Pepper { return s.master.Pepper() }
+
+// Failed delivers the error of a listener that stopped by itself. The server is good
+// for nothing but Shutdown then.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Shutdown stops in order: readiness falls, requests go on for limits.drain_delay on
+// connections that are closed behind them, then those in flight are finished. The end
+// of ctx cuts the waiting short.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.stop() // first: a rotation that waits for the store holds the configuration
+	limits := s.Config().Limits
+	s.draining.Store(true)
+	s.log.Info("stopping", "delay", limits.DrainDelay.String())
+	select {
+	case <-time.After(limits.DrainDelay):
+	case <-ctx.Done():
+	}
+	bounded, cancel := context.WithTimeout(ctx, limits.DrainTimeout)
+	defer cancel()
+	cut := errors.Join(s.public.shutdown(bounded), s.private.shutdown(bounded))
+	s.work.Wait()
+	last, done := context.WithTimeout(context.Background(), time.Second)
+	defer done()
+	s.problems.report("record refusals", s.refusals.Flush(last, s.now()))
+	s.problems.report("sign a checkpoint", s.db.Checkpoint(last, s.master.SignCheckpoint))
+	if err := errors.Join(cut, s.close()); err != nil {
+		return err
+	}
+	s.log.Info("stopped")
+	return nil
+}
+
+// Reload swaps in a snapshot of the configuration as it stands now. Whatever is wrong
+// leaves all as it was, and is logged.
+func (s *Server) Reload(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.reload(ctx); err != nil {
+		s.log.Error("reload refused: what was in force stays", "cause", err.Error())
+		return err
+	}
+	s.log.Info("reloaded", "issuers", len(s.cfg.Issuers))
+	return nil
+}
+
+// reload reads everything before it changes anything.
+func (s *Server) reload(ctx context.Context) error {
+	cfg, err := s.options.Load()
+	if err != nil {
+		return err
+	}
+	if err := checkRestartOnly(s.cfg, cfg); err != nil {
+		return err
+	}
+	files, err := loadFiles(cfg)
+	if err != nil {
+		return err
+	}
+	snapshot, err := s.build(ctx, cfg, s.snapshot)
+	if err != nil {
+		return err
+	}
+	s.cfg, s.snapshot = cfg, snapshot
+	s.public.tls.Store(files.public)
+	s.private.tls.Store(files.private)
+	s.swap(snapshot)
+	s.problems.report("read the signing keys", snapshot.keys.Load(ctx)) // which another replica may have changed meanwhile
+	return nil
+}
+
+// checkRestartOnly refuses what only a restart can change.
+func checkRestartOnly(was, is *config.Config) error {
+	for _, s := range []struct {
+		name    string
+		was, is any
+	}{
+		{"store", was.Store, is.Store},
+		{"master_key", was.MasterKey, is.MasterKey},
+		{"log", was.Log, is.Log},
+		{"listen.address", was.Listen.Address, is.Listen.Address},
+		{"listen's TLS files", tlsFilesOf(was, was.Listen), tlsFilesOf(is, is.Listen)},
+		{"admin", was.Admin, is.Admin},
+		{"limits.in_flight", was.Limits.InFlight, is.Limits.InFlight},
+		{"limits.refusals_recorded", was.Limits.RefusalsRecorded, is.Limits.RefusalsRecorded},
+	} {
+		if s.was != s.is {
+			return fmt.Errorf("a change of %s needs a restart", s.name)
+		}
+	}
+	return nil
+}

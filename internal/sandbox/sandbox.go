@@ -1,0 +1,138 @@
+// Package sandbox is a server to try things with: every built-in platform that has a
+// [demo] in its profile, each with one client whose credentials are made here, and an
+// API that takes the tokens. What is registered stands in the profiles; there is no
+// platform's name here.
+//
+// It is not for production: the credentials lie in a folder. Package daemon runs the
+// server.
+package sandbox
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"moneyer/bearer"
+	"moneyer/internal/config"
+	"moneyer/internal/daemon"
+	"moneyer/internal/platform"
+	"moneyer/internal/registry"
+)
+
+// Environment is that of every issuer of a sandbox.
+const Environment = "sandbox"
+
+// Load reads a configuration and refuses one that is not a sandbox's: there must be
+// no demo clients elsewhere.
+func Load(file string) (*config.Config, error) {
+	cfg, err := config.Load(file)
+	if err != nil {
+		return nil, err
+	}
+	for _, issuer := range cfg.Served() {
+		if issuer.Environment != Environment {
+			return nil, fmt.Errorf("%s: issuer %s is not of environment %q, so this is no sandbox; 'moneyer serve' serves it", file, issuer.Name, Environment)
+		}
+	}
+	return cfg, nil
+}
+
+// Configuration is that of a new sandbox, with its two listeners.
+func Configuration(address, adminAddress string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `# A sandbox: every built-in platform on loopback. Not for production.
+store = "sqlite:moneyer.db"
+master_key = "file:master.key"
+
+[listen]
+address = %q
+
+[admin]
+address = %q
+
+[log]
+level = "info" # refusals too, each with its rule
+format = "text"
+
+[limits]
+drain_delay = "-1s"
+`, address, adminAddress)
+	for _, p := range platforms() {
+		d := &p.Demo
+		fmt.Fprintf(&b, "\n[issuers.%s]\nurl = \"http://%s%s\"\nprofile = %q\nenvironment = %q\n", d.Issuer, address, d.Path, p.Name, Environment)
+		if aud := p.Policy.Token.Claim("aud"); aud != nil && aud.From == platform.SourceAudience {
+			fmt.Fprintf(&b, "resource_audience = %q\n", "https://api.example.com/"+d.Issuer)
+		}
+		if len(d.AudienceNames) > 0 {
+			fmt.Fprintf(&b, "audience_names = [\"%s\"]\n", strings.Join(d.AudienceNames, `", "`))
+		}
+	}
+	return b.String()
+}
+
+// platforms are the built-in profiles that have a demo.
+func platforms() []*platform.Profile {
+	var with []*platform.Profile
+	for _, name := range platform.BuiltinNames() {
+		if p, err := platform.Builtin(name); err == nil && p.Demo.Credential != "" { // its tests read each
+			with = append(with, p)
+		}
+	}
+	return with
+}
+
+// APIPath is where, below each issuer's URL, an API takes its tokens.
+const APIPath = "/demo/whoami"
+
+// WithAPI puts beside each issuer an API that takes its tokens and answers with what
+// they say.
+func WithAPI(snapshot *daemon.Snapshot) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", snapshot.Public)
+	for _, issuer := range snapshot.Issuers {
+		if u, err := url.Parse(issuer.URL); err == nil { // config has checked it
+			mux.Handle("GET "+u.Hostname()+u.Path+APIPath, snapshot.Verifier(issuer).Require()(http.HandlerFunc(whoami)))
+		}
+	}
+	return mux
+}
+
+// whoami answers with the claims of the token that let the caller in.
+func whoami(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(bearer.ClaimsFrom(r.Context()).Payload, '\n'))
+}
+
+// Demo is what the sandbox tells about one platform.
+type Demo struct {
+	Profile string `json:"profile"`
+	Title   string `json:"title"`
+	Issuer  string `json:"issuer"`
+	// Token and Check are commands for a shell: one gets a token, one calls the API with one.
+	Token string `json:"token"`
+	Check string `json:"check"`
+}
+
+// Onboard registers the demo clients that a server of the configuration cfg lacks, with
+// their credentials in dir, and tells how to try them by the command called program.
+func Onboard(ctx context.Context, r Registry, pepper registry.Pepper, cfg *config.Config, dir, program string, now time.Time) ([]Demo, error) {
+	demos := []Demo{}
+	for _, p := range platforms() {
+		issuer := cfg.Issuers[p.Demo.Issuer].Authority()
+		if issuer == nil {
+			continue // somebody took it out of the sandbox's configuration
+		}
+		client := &partner{registry: r, pepper: pepper, now: now.UTC(), issuer: issuer, demo: &p.Demo, dir: filepath.Join(dir, "partners")}
+		if err := client.onboard(ctx); err != nil {
+			return nil, fmt.Errorf("onboard the demo partner of %s: %w", issuer.Name, err)
+		}
+		e := example{issuer: issuer, demo: &p.Demo, program: program, credential: client.credential()}
+		demos = append(demos, Demo{Profile: issuer.Profile.Name, Title: issuer.Profile.Title, Issuer: issuer.URL, Token: e.curl(),
+			Check: fmt.Sprintf(`curl -s %s -H "Authorization: Bearer $(%s)"`, Quote(issuer.URL+APIPath), e.tokenCommand())})
+	}
+	return demos, nil
+}

@@ -1,0 +1,230 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
+	"moneyer/internal/store/engine"
+)
+
+// Account implements authority.Registry.
+func (d *DB) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
+	key := named{issuer, id}
+	a, epoch, ok := d.cache.accounts.get(key)
+	if ok && d.trusts() {
+		return a, nil
+	}
+	var document []byte
+	err := d.reads.Get(ctx, `SELECT document FROM account WHERE issuer = $1 AND id = $2`,
+		[]any{issuer, id}, []any{&document})
+	if err != nil {
+		return nil, missing(err, "account", id)
+	}
+	a = &registry.Account{}
+	if err := json.Unmarshal(document, a); err != nil {
+		return nil, fmt.Errorf("account %q of issuer %q: %w", id, issuer, err)
+	}
+	d.cache.accounts.put(named{a.Issuer, a.ID}, a, epoch) // id may be a part of a whole request
+	return a, nil
+}
+
+// Accounts lists an issuer's accounts whose IDs come after the given one, in
+// the order of their IDs: at most limit, or [MaxPage].
+func (d *DB) Accounts(ctx context.Context, issuer, after string, limit int) ([]registry.Account, error) {
+	var accounts []registry.Account
+	err := d.reads.List(ctx, `SELECT document FROM account WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
+		[]any{issuer, after, page(limit)},
+		func(scan func(...any) error) error {
+			var document []byte
+			if err := scan(&document); err != nil {
+				return err
+			}
+			var a registry.Account
+			err := json.Unmarshal(document, &a)
+			accounts = append(accounts, a)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("accounts of issuer %q: %w", issuer, err)
+	}
+	return accounts, nil
+}
+
+// PutAccounts creates or replaces up to [MaxBulk] accounts, all or none, and
+// records e with the change. A client that does not exist is an
+// registry.ErrNotFound that names it.
+func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error {
+	if err := checkBulk(len(accounts)); err != nil {
+		return err
+	}
+	documents := make([][]byte, len(accounts))
+	for i := range accounts {
+		var err error
+		if documents[i], err = json.Marshal(&accounts[i]); err != nil {
+			return fmt.Errorf("account %q: %w", accounts[i].ID, err)
+		}
+	}
+	return d.change(ctx, e, func(t *tx) error {
+		owners := map[named]error{}
+		for i := range accounts {
+			a := &accounts[i]
+			t.changed(engine.ChangedAccount, a.Issuer, a.ID)
+			owner := named{a.Issuer, a.Client}
+			if _, asked := owners[owner]; !asked {
+				owners[owner] = t.exists("client", a.Client, `SELECT 1 FROM client WHERE issuer = $1 AND id = $2`, a.Issuer, a.Client)
+			}
+			if err := owners[owner]; err != nil {
+				return fmt.Errorf("account %q: %w", a.ID, err)
+			}
+			err := t.Later(func(int64) error { return nil }, `INSERT INTO account (issuer, id, client, document) VALUES ($1, $2, $3, $4)
+				ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document`,
+				a.Issuer, a.ID, a.Client, documents[i])
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// RemoveAccount removes an account. One that does not exist is
+// registry.ErrNotFound, one that still has items is registry.ErrConflict.
+func (d *DB) RemoveAccount(ctx context.Context, issuer, id string, e *ledger.Entry) error {
+	err := d.change(ctx, e, func(t *tx) error {
+		t.changed(engine.ChangedAccount, issuer, id)
+		var item string
+		err := t.Row(`SELECT id FROM item WHERE issuer = $1 AND account = $2 LIMIT 1`,
+			[]any{issuer, id}, []any{&item})
+		if err == nil {
+			return conflictf("account %q still has items, such as %q", id, item)
+		}
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		return t.remove("account", id, `DELETE FROM account WHERE issuer = $1 AND id = $2`, issuer, id)
+	})
+	return removed(err, "account", id)
+}
+
+// Items implements authority.Registry. An id that is asked for twice is
+// answered twice.
+func (d *DB) Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error) {
+	found := make([]registry.Item, 0, len(ids))
+	for _, id := range ids {
+		item, err := d.item(ctx, issuer, id)
+		switch {
+		case err == nil:
+			found = append(found, item)
+		case !errors.Is(err, registry.ErrNotFound):
+			return nil, err
+		}
+	}
+	return found, nil
+}
+
+func (d *DB) item(ctx context.Context, issuer, id string) (registry.Item, error) {
+	key := named{issuer, id}
+	item, epoch, ok := d.cache.items.get(key)
+	if ok && d.trusts() {
+		return item, nil
+	}
+	key.id = strings.Clone(id) // which may be a part of a whole request
+	item = registry.Item{Issuer: issuer, ID: key.id}
+	err := d.reads.Get(ctx, `SELECT account, kind FROM item WHERE issuer = $1 AND id = $2`,
+		[]any{issuer, id}, []any{&item.Account, &item.Kind})
+	if err != nil {
+		return item, missing(err, "item", id)
+	}
+	d.cache.items.put(key, item, epoch)
+	return item, nil
+}
+
+// AccountItems lists an account's items whose IDs come after the
+// given one, in the order of their IDs: at most limit, or [MaxPage].
+func (d *DB) AccountItems(ctx context.Context, issuer, account, after string, limit int) ([]registry.Item, error) {
+	var items []registry.Item
+	err := d.reads.List(ctx, `SELECT id, kind FROM item
+		WHERE issuer = $1 AND account = $2 AND id > $3 ORDER BY id LIMIT $4`,
+		[]any{issuer, account, after, page(limit)},
+		func(scan func(...any) error) error {
+			item := registry.Item{Issuer: issuer, Account: account}
+			err := scan(&item.ID, &item.Kind)
+			items = append(items, item)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("items of account %q: %w", account, err)
+	}
+	return items, nil
+}
+
+// PutItems creates up to [MaxBulk] items or changes their kind, all
+// or none, and records e with the change. An ID that belongs to another account
+// is an registry.ErrConflict that names it, an account that does not exist an
+// registry.ErrNotFound that names it.
+func (d *DB) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entry) error {
+	if err := checkBulk(len(items)); err != nil {
+		return err
+	}
+	return d.change(ctx, e, func(t *tx) error {
+		owners := map[named]error{}
+		for i := range items {
+			if err := t.putItem(&items[i], owners); err != nil { // it names its item, which may be one before
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// putItem asks for each account once.
+func (t *tx) putItem(item *registry.Item, owners map[named]error) error {
+	t.changed(engine.ChangedItem, item.Issuer, item.ID)
+	owner := named{item.Issuer, item.Account}
+	if _, asked := owners[owner]; !asked {
+		owners[owner] = t.exists("account", item.Account, `SELECT 1 FROM account WHERE issuer = $1 AND id = $2`, item.Issuer, item.Account)
+	}
+	if err := owners[owner]; err != nil {
+		return fmt.Errorf("item %q: %w", item.ID, err)
+	}
+	return t.Later(func(changed int64) error {
+		if changed == 0 {
+			return conflictf("item %q belongs to another account", item.ID)
+		}
+		return nil
+	}, `INSERT INTO item (issuer, id, account, kind) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (issuer, id) DO UPDATE SET kind = excluded.kind
+		WHERE item.account = excluded.account`, item.Issuer, item.ID, item.Account, item.Kind)
+}
+
+// RemoveItem removes an item. One that does not exist is
+// registry.ErrNotFound.
+func (d *DB) RemoveItem(ctx context.Context, issuer, id string, e *ledger.Entry) error {
+	err := d.change(ctx, e, func(t *tx) error {
+		t.changed(engine.ChangedItem, issuer, id)
+		return t.remove("item", id, `DELETE FROM item WHERE issuer = $1 AND id = $2`, issuer, id)
+	})
+	return removed(err, "item", id)
+}
+
+func checkBulk(n int) error {
+	if n > MaxBulk {
+		return fmt.Errorf("%d in one change, at most %d are taken", n, MaxBulk)
+	}
+	return nil
+}
+
+// exists returns an registry.ErrNotFound unless query finds a row.
+func (t *tx) exists(what, id, query string, args ...any) error {
+	var one int
+	if err := t.Row(query, args, []any{&one}); err != nil {
+		return missing(err, what, id)
+	}
+	return nil
+}
