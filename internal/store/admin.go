@@ -13,13 +13,17 @@ import (
 // What is said of a store that nobody needs to open.
 type (
 	// Status is how a store is, by what is cheap to know.
-	Status        = engine.Status
+	Status = engine.Status
+	// ReplicaStatus is a process that serves a database.
 	ReplicaStatus = engine.ReplicaStatus
-	ChainStatus   = engine.ChainStatus
-	TableSize     = engine.TableSize
-	// Finding is what Check found of one thing, and Level how good it is.
+	// ChainStatus is the end of a chain of the ledger.
+	ChainStatus = engine.ChainStatus
+	// TableSize is what a table takes with its indexes.
+	TableSize = engine.TableSize
+	// Finding is what Check found of one thing.
 	Finding = engine.Finding
-	Level   = engine.Level
+	// Level is how good a finding is.
+	Level = engine.Level
 	// Migration is what Migrate did to a schema.
 	Migration = engine.Migration
 )

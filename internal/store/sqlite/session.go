@@ -12,8 +12,8 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// session implements engine.Session. It writes a file that this process alone holds. So the end of the
-// chain, and which values are consumed, can be kept in memory.
+// session implements engine.Session. It writes a file that this process alone holds. So the
+// end of the chain, and which values are consumed, can be kept in memory.
 type session struct {
 	db         *sql.DB
 	used       *used
