@@ -33,7 +33,7 @@ func must(tb testing.TB, err error) {
 
 func openURL(tb testing.TB, url string) *DB {
 	tb.Helper()
-	d, err := Open(tb.Context(), url, Options{Now: time.Now})
+	d, err := Open(tb.Context(), url, Options{Now: time.Now, TouchInterval: time.Hour}) // some flush by themselves
 	must(tb, err)
 	tb.Cleanup(func() { _ = d.Close() })
 	return d

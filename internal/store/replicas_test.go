@@ -308,7 +308,7 @@ func TestTextThatPostgresRefuses(t *testing.T) {
 // TestLastUseOfAnOddName: a name of a key that the database cannot store keeps no
 // other's time of last use away.
 func TestLastUseOfAnOddName(t *testing.T) {
-	d := startReplica(t, PostgresForTests.NewDatabase(t), Options{})
+	d := startReplica(t, PostgresForTests.NewDatabase(t), Options{TouchInterval: time.Hour})
 	now := time.Now()
 	for _, id := range []string{"a\x00", "\xff", "plain"} {
 		d.Touch("d1", "bank", id, now)

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"moneyer/internal/ledger"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/transfer"
@@ -37,15 +39,26 @@ func OpenTarget(ctx context.Context, u *URL) (*Target, error) {
 	t := &Target{db: db, conn: conn, reads: engine.NewReader(db, &engine.Faults{Lost: isLost, Unstorable: isUnstorable}),
 		days: &partitions{url: u, days: map[int64]bool{}}, table: transfer.UsedTable()}
 	t.used = transfer.NewRows(&t.table)
-	var alone bool
-	err = conn.QueryRowContext(ctx, fmt.Sprintf("SELECT pg_try_advisory_lock(%d)", lockCopy)).Scan(&alone)
-	if err == nil && !alone {
-		err = errors.New("another copy is being made into it")
-	}
-	if err != nil {
+	if err := t.lock(ctx); err != nil {
 		return nil, errors.Join(err, t.Close(ctx))
 	}
 	return t, nil
+}
+
+// lock keeps other copies out. It waits a moment for the session of one that was cut,
+// which holds the lock until the server notices.
+func (t *Target) lock(ctx context.Context) error {
+	for _, statement := range []string{"SET lock_timeout = 2000", fmt.Sprintf("SELECT pg_advisory_lock(%d)", lockCopy), "SET lock_timeout = 0"} {
+		_, err := t.conn.ExecContext(ctx, statement)
+		var refused *pgconn.PgError
+		if errors.As(err, &refused) && refused.Code == "55P03" {
+			return errors.New("another copy is being made into it")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Conn implements transfer.Target.
