@@ -20,17 +20,17 @@ func TestParse(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	if !c.exchange("x", subject.JWTBearerES256, "") || c.exchange("x", subject.ClientCredentialsES256, "oauth2") {
-		t.Error("-kinds is not heeded")
+		t.Error("-kinds is ignored")
 	}
 	if c, err = parse([]string{"-quick", "-duration", "2s", "-peers"}, io.Discard); err != nil || c.duration != 2*time.Second || !c.peers {
-		t.Errorf("-quick goes before what was asked for: %+v, %v", c, err)
+		t.Errorf("-quick overrides explicit flags: %+v, %v", c, err)
 	}
 	if c, err = parse([]string{"-servers", "dex,hydra"}, io.Discard); err != nil || !c.server("Ory Hydra") || c.server("moneyer") {
 		t.Errorf("%+v, %v", c, err)
 	}
 	for _, bad := range []string{"-connections=0", "-connections=", "-connections=x", "-rounds=0", "-duration=1ms", "more", "-no"} {
 		if _, err := parse([]string{bad}, io.Discard); err == nil {
-			t.Errorf("%s is taken", bad)
+			t.Errorf("%s is accepted", bad)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the Go micro-benchmarks of two commits in turns, so that noise hits both
-# alike, and lets benchstat say what differs. NEW is the working tree as it is,
-# unless a commit is named.
+# Runs the Go micro-benchmarks of two commits alternately, so that noise affects both
+# equally, and compares them with benchstat. NEW is the working tree unless a commit
+# is given.
 #
 #   make bench-compare OLD=v1.2.0
 #   make bench-compare OLD=HEAD~1 NEW=HEAD PACKAGES="./internal/jose" BENCH=Sign COUNT=10
@@ -34,7 +34,7 @@ else
   new_tree=$PWD
 fi
 
-# with_benchmarks TREE: the packages that have some, of every module.
+# with_benchmarks TREE: the packages with benchmarks, of every module.
 with_benchmarks() {
   (cd "$1" && git grep -l --untracked '^func Benchmark' -- '*_test.go' | xargs -n1 dirname | sort -u | sed 's|^|./|')
 }
@@ -57,7 +57,7 @@ run() {
 for ((i = 1; i <= count; i++)); do
   for package in $packages; do
     echo "[$i/$count] $package" >&2
-    # In turns: who was first last time is second now.
+    # Alternate the order.
     if ((i % 2)); then
       run old "$work/old" "$package"
       run new "$new_tree" "$package"

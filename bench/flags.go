@@ -13,7 +13,7 @@ import (
 	"moneyer/bench/subject"
 )
 
-// choices are what the flags say.
+// choices are the parsed flags.
 type choices struct {
 	quick       bool
 	out         string
@@ -65,7 +65,7 @@ func parse(args []string, help io.Writer) (*choices, error) {
 	return c, nil
 }
 
-// quicken shortens what was not asked for in so many words.
+// quicken shortens what was not set explicitly.
 func (c *choices) quicken(given map[string]bool, connections *string) {
 	set := func(name string, do func()) {
 		if !given[name] {
@@ -99,13 +99,13 @@ func numbers(text string) ([]int, error) {
 	return slices.Compact(all), nil
 }
 
-// server tells whether one is wanted.
+// server reports whether a server is selected.
 func (c *choices) server(name string) bool {
 	name = strings.ToLower(name)
 	return len(c.servers) == 0 || slices.ContainsFunc(c.servers, func(w string) bool { return strings.Contains(name, strings.ToLower(w)) })
 }
 
-// exchange tells whether one is wanted.
+// exchange reports whether an exchange is selected.
 func (c *choices) exchange(server string, kind subject.Kind, variant string) bool {
 	if len(c.kinds) == 0 {
 		return !c.quick || !sparse(server, kind, variant)

@@ -9,7 +9,7 @@ import (
 	"moneyer/bench/trial"
 )
 
-// The exchanges of Moneyer's that its targets are about.
+// The exchanges and names of Moneyer that its targets refer to.
 const (
 	own       = "moneyer"
 	ownFaster = "moneyer (OpenSSL)"
@@ -18,12 +18,12 @@ const (
 	ownGrant  = "thales-d1"
 	ownPlain  = "oauth2"
 	ownRSA    = "boltpay"
-	// limits.client_rate and client_burst as they come
+	// the defaults of limits.client_rate and client_burst
 	clientRate, clientBurst = 500, 1000
 )
 
-// further measures what rounds do not tell: half load, overload, one noisy
-// client, the ledger on the disk. What fails is told and leaves the rest alone.
+// further measures what rounds do not: half load, overload, one noisy client, the size of the
+// ledger. A failure is reported and does not affect the rest.
 type further struct {
 	*choices
 	*trial.Trial
@@ -31,7 +31,7 @@ type further struct {
 	r    *trial.Report
 }
 
-// run measures one after another.
+// run runs one measurement after another.
 func (f *further) run(ctx context.Context, r *trial.Report) error {
 	f.r = r
 	steps := []struct {
@@ -76,7 +76,7 @@ func (f *further) half(ctx context.Context) error {
 	return nil
 }
 
-// crowdClients are so many that the limit of each binds none.
+// crowdClients is high enough that no client reaches its own limit.
 const crowdClients = 100
 
 func (f *further) overload(ctx context.Context) (err error) {

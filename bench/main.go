@@ -1,9 +1,9 @@
-// Command bench measures Moneyer on this machine, beside what a token request
-// must at least cost and beside the servers that one could pick instead.
+// Command bench measures Moneyer on this machine, compared with the minimal cost of a token request
+// and with alternative servers.
 //
-// It installs and starts everything itself, keeps the servers on one core and
-// asks them from another, in turns, and checks every answer. What it finds goes
-// to standard output and, with -out, to Markdown, JSON and SVG. Linux only.
+// It installs and starts everything itself, runs the servers on one core and the load generator on
+// another, alternates between servers, and checks every response. Results go to standard output
+// and, with -out, to Markdown, JSON and SVG. Linux only.
 //
 //	go run -C bench . -quick                     Moneyer and the ceiling, two minutes
 //	go run -C bench . -out docs/benchmarks       everything, twenty minutes
@@ -33,8 +33,8 @@ func main() {
 	}
 }
 
-// run does what the arguments ask for. The first three commands are how the
-// benchmark starts itself as a process of its own.
+// run executes the command. The benchmark uses the first three commands itself, to start child
+// processes.
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
 		return measure(ctx, args)

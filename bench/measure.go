@@ -16,7 +16,7 @@ import (
 	"moneyer/bench/trial"
 )
 
-// measure is the benchmark itself.
+// measure runs the benchmark.
 func measure(ctx context.Context, args []string) error {
 	c, err := parse(args, os.Stderr)
 	if errors.Is(err, flag.ErrHelp) {
@@ -30,12 +30,12 @@ func measure(ctx context.Context, args []string) error {
 		return err
 	}
 	progress := trial.NewProgress(os.Stderr, terminal(os.Stderr))
-	end, err := takeTurn(ctx, progress)
+	end, err := lockMachine(ctx, progress)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = end() }()
-	// On the disk that the stores live on; a folder of temporary files may be memory.
+	// On the disk of the stores; a folder for temporary files may be in memory.
 	cache := filepath.Join(root, "bench", ".cache")
 	if err := os.MkdirAll(cache, 0o755); err != nil {
 		return err
@@ -63,16 +63,16 @@ func measure(ctx context.Context, args []string) error {
 	return r.Write(c.out)
 }
 
-// terminal tells whether lines can be written over there.
+// terminal reports whether file is a terminal, where lines can be overwritten.
 func terminal(file *os.File) bool {
 	info, err := file.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// elsewhere are addresses of other machines.
+// elsewhere matches addresses of other machines.
 var elsewhere = regexp.MustCompile(`https?://[a-zA-Z][^\s"]*`)
 
-// scrub takes out of what failed what is a matter of this machine.
+// scrub removes what is specific to this machine from error messages.
 func scrub(r *trial.Report, root string) {
 	clean := func(text string) string {
 		return elsewhere.ReplaceAllString(strings.ReplaceAll(text, root+string(filepath.Separator), ""), "(an address)")
@@ -85,7 +85,8 @@ func scrub(r *trial.Report, root string) {
 	}
 }
 
-// command is how the same is measured again, without what is a matter of this machine.
+// command returns the command line that repeats the measurement, without what is specific to this
+// machine.
 func command(args []string) string {
 	words := []string{"go run -C bench ."}
 	for _, arg := range args {
@@ -102,7 +103,7 @@ func command(args []string) string {
 	return strings.Join(words, " ")
 }
 
-// try runs the whole trial.
+// try runs all measurements.
 func (c *choices) try(ctx context.Context, root, folder string, progress *trial.Progress) (*trial.Report, error) {
 	restarts := 3
 	if c.quick {
@@ -143,13 +144,13 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	return r, nil
 }
 
-// sparse: profiles that differ little from the one that stands for them, and
-// many clients, are asked with fewer numbers of connections.
+// sparse selects exchanges that are measured with fewer numbers of connections: profiles that
+// differ little from their representative, and many clients.
 func sparse(server string, _ subject.Kind, variant string) bool {
 	return variant == "thales-d1-banking" || variant == "thales-etp" || strings.HasPrefix(server, own+", ")
 }
 
-// contenders are the servers that are wanted.
+// contenders returns the selected servers.
 func (c *choices) contenders(root string, progress *trial.Progress) []subject.Server {
 	base := moneyer.Options{Root: root, Log: progress.Detail()}
 	servers := []subject.Server{moneyer.Server(base)}

@@ -7,7 +7,7 @@ import (
 	"moneyer/bench/trial"
 )
 
-// targets holds what was found against what Moneyer is to reach.
+// targets compares the results with the targets for Moneyer.
 func targets(r *trial.Report) []trial.Target {
 	g := goals{r: r}
 	g.ceilings()
@@ -16,7 +16,7 @@ func targets(r *trial.Report) []trial.Target {
 	g.paced()
 	g.scale()
 	g.resources()
-	g.trouble()
+	g.overload()
 	return g.all
 }
 
@@ -25,7 +25,7 @@ type goals struct {
 	all []trial.Target
 }
 
-// least adds a target that is reached from a figure upwards; nil was not measured.
+// least adds a target with a lower bound; got is nil if it was not measured.
 func (g *goals) least(what string, want float64, unit string, got *float64) {
 	g.all = append(g.all, trial.Target{What: what, Want: want, Unit: unit, Got: got})
 }
@@ -38,7 +38,7 @@ func (g *goals) row(server string, kind subject.Kind, variant string) *trial.Row
 	return g.r.Row(server, string(kind), variant, trial.Compared)
 }
 
-// ceilings by the medians of the ratios, in percent.
+// ceilings compares with the ceilings, by the medians of the ratios, in percent.
 func (g *goals) ceilings() {
 	for _, c := range []struct {
 		what    string
@@ -58,7 +58,7 @@ func (g *goals) ceilings() {
 	}
 }
 
-// times is how many times the rate of one row is in another.
+// times returns the ratio of the rates of two rows.
 func times(a, b *trial.Row) *float64 {
 	if a == nil || b == nil || b.Rate.Median == 0 {
 		return nil
@@ -72,12 +72,12 @@ func (g *goals) faster() {
 	g.least("jwt-bearer with OpenSSL's signatures, of the default build", 1.15, " times", times(g.row(ownFaster, grant, ownGrant), g.row(own, grant, ownGrant)))
 }
 
-// rival is what Moneyer is to be faster than, and how much.
+// rival is a server that Moneyer should be faster than, and by how much.
 type rival struct {
-	word                           string // in the server's name
+	word                           string // part of the server's name
 	credentials, grant             float64
 	fasterCredentials, fasterGrant float64
-	grantKinds                     []subject.Kind // what stands beside our jwt-bearer, the first that it has
+	grantKinds                     []subject.Kind // the kinds to compare with our jwt-bearer; the first available one counts
 }
 
 func (g *goals) peers() {
@@ -97,7 +97,7 @@ func (g *goals) peers() {
 	}
 }
 
-// against holds Moneyer against one server.
+// against compares Moneyer with one server.
 func (g *goals) against(server string, rival *rival) {
 	theirs := g.any(server, subject.ClientCredentialsES256)
 	g.least("client_credentials ES256, of "+server, rival.credentials, " times", times(g.row(own, subject.ClientCredentialsES256, ownPlain), theirs))
@@ -119,7 +119,7 @@ func (g *goals) against(server string, rival *rival) {
 	}
 }
 
-// any row of a server and kind, whatever its variant.
+// any returns a row of a server and kind, whatever its variant.
 func (g *goals) any(server string, kind subject.Kind) *trial.Row {
 	for i := range g.r.Rows {
 		row := &g.r.Rows[i]
@@ -130,7 +130,7 @@ func (g *goals) any(server string, kind subject.Kind) *trial.Row {
 	return nil
 }
 
-// paced: latency at half of capacity, by itself and beside every other server's.
+// paced compares the latency at half of capacity with a limit and with every other server's.
 func (g *goals) paced() {
 	for _, kind := range []subject.Kind{subject.JWTBearerES256, subject.ClientCredentialsES256} {
 		var ours *float64
@@ -155,7 +155,7 @@ func (g *goals) paced() {
 	}
 }
 
-// scale: the cost of a request, beside that with one client and an empty ledger.
+// scale compares the cost of a request with that for one client and an empty ledger.
 func (g *goals) scale() {
 	for _, server := range []string{ownMany, ownLong} {
 		if g.any(server, subject.JWTBearerES256) == nil {
@@ -186,7 +186,7 @@ func (g *goals) resources() {
 	}
 }
 
-func (g *goals) trouble() {
+func (g *goals) overload() {
 	if o := g.r.Overload; o != nil {
 		g.least("granted at 3 times capacity, of capacity", 80, " %", new(100*o.Goodput/o.Capacity))
 		g.most("p99 of what is granted then", 500, " ms", new(o.P99))

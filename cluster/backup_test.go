@@ -12,15 +12,15 @@ import (
 	"time"
 
 	"moneyer/cluster/load"
-	"moneyer/cluster/stand"
+	"moneyer/cluster/local"
 	"moneyer/internal/pgtest"
 )
 
-// TestBackup takes copies under load and starts a server elsewhere on each: the
-// chains are whole, every token from before the copy was begun is in it, no
-// assertion of those is good once more, and new ones are.
+// TestBackup takes copies under load and starts a server on each: the chains are complete, every
+// token from before the copy is in it, none of their assertions is accepted again, and new ones
+// are.
 func TestBackup(t *testing.T) {
-	s := world(t)
+	s := sharedCluster(t)
 	c := caller(t, s)
 	for round := range often(1, 20) {
 		since := time.Now()
@@ -65,8 +65,8 @@ type restored struct {
 	folder, admin string
 }
 
-// restore starts one by the master key of the cluster and the copy in the folder.
-func restore(t *testing.T, s *stand.Stand, folder string) (r *restored, issuer string) {
+// restore starts a server with the cluster's master key and the copy in the folder.
+func restore(t *testing.T, s *local.Cluster, folder string) (r *restored, issuer string) {
 	t.Helper()
 	key, err := os.ReadFile(filepath.Join(s.Replicas[0].Folder, "master.key"))
 	if err != nil {
@@ -82,7 +82,7 @@ func restore(t *testing.T, s *stand.Stand, folder string) (r *restored, issuer s
 	}
 	configuration := fmt.Sprintf("store = \"sqlite:moneyer.db\"\nmaster_key = \"file:master.key\"\n[listen]\naddress = %q\n[admin]\naddress = %q\nurl = %q\n"+
 		"[limits]\ndrain_delay = \"0s\"\n[issuers.%s]\nurl = %q\nprofile = \"oauth2\"\nresource_audience = %q\n",
-		addresses[0], addresses[1], s.AdminURL(), stand.Issuer, s.IssuerURL(), stand.Audience)
+		addresses[0], addresses[1], s.AdminURL(), local.Issuer, s.IssuerURL(), local.Audience)
 	for name, text := range map[string]string{"master.key": string(key), "moneyer.toml": configuration} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -100,10 +100,10 @@ func restore(t *testing.T, s *stand.Stand, folder string) (r *restored, issuer s
 		cancel()
 		_ = command.Wait() // it was killed
 		if t.Failed() {
-			t.Logf("the restored server said:\n%s", said.String())
+			t.Logf("log of the restored server:\n%s", said.String())
 		}
 	})
-	issuer = "http://" + addresses[0] + "/" + stand.Issuer
+	issuer = "http://" + addresses[0] + "/" + local.Issuer
 	eventually(t, 20*time.Second, func(ctx context.Context) error {
 		_, err := fetchKeys(ctx, issuer)
 		return err
@@ -111,10 +111,10 @@ func restore(t *testing.T, s *stand.Stand, folder string) (r *restored, issuer s
 	return &restored{folder, addresses[1]}, issuer
 }
 
-// holds checks that the restored ledger is whole and has the tokens of the records.
+// holds checks that the restored ledger is complete and has the tokens of the records.
 func holds(t *testing.T, r *restored, since time.Time, records []load.Record) {
 	t.Helper()
-	a, err := shared.stand.Admin(&stand.Replica{Admin: r.admin})
+	a, err := shared.cluster.Admin(&local.Replica{Admin: r.admin})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,13 +126,13 @@ func holds(t *testing.T, r *restored, since time.Time, records []load.Record) {
 		t.Errorf("the restored ledger: %+v, %v", v, err)
 	}
 	found := map[string]bool{}
-	if err := a.Tokens(t.Context(), since.Add(-2*time.Second), func(e stand.Entry) { found[e.JTI] = true }); err != nil {
+	if err := a.Tokens(t.Context(), since.Add(-2*time.Second), func(e local.Entry) { found[e.JTI] = true }); err != nil {
 		t.Fatal(err)
 	}
 	for _, record := range records {
 		for _, answer := range record.Answers {
 			if answer.Kind == load.Granted && !found[answer.JTI] {
-				t.Errorf("token %s was handed out before the copy was begun and is not in it", answer.JTI)
+				t.Errorf("token %s was issued before the copy was begun and is not in it", answer.JTI)
 			}
 		}
 	}

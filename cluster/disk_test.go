@@ -9,29 +9,29 @@ import (
 	"time"
 
 	"moneyer/cluster/load"
-	"moneyer/cluster/stand"
+	"moneyer/cluster/local"
 	"moneyer/internal/pgtest"
 )
 
-// TestReadOnly makes the database take no writes: no token without its entry, 503
-// with Retry-After instead, and tokens again by itself.
+// TestReadOnly makes the database read-only: no token is issued without its entry, requests get 503
+// with Retry-After, and tokens are issued again afterwards without intervention.
 func TestReadOnly(t *testing.T) {
-	s := world(t)
+	s := sharedCluster(t)
 	for range often(2, 10) {
 		withoutLedger(t, s, func() error {
 			return errors.Join(s.Primary.Exec(t.Context(), "ALTER SYSTEM SET default_transaction_read_only = on"),
 				s.Primary.Exec(t.Context(), "SELECT pg_reload_conf()"))
 		}, func() error {
-			// The setting holds for this session, too, and keeps nobody from ALTER SYSTEM.
+			// The setting applies to this session, too, but does not affect ALTER SYSTEM.
 			return errors.Join(s.Primary.Exec(t.Context(), "ALTER SYSTEM RESET default_transaction_read_only"),
 				s.Primary.Exec(t.Context(), "SELECT pg_reload_conf()"))
 		})
 	}
 }
 
-// TestDiskFull fills the disk that the database is on, and makes room again.
+// TestDiskFull fills the disk of the database, and frees it again.
 func TestDiskFull(t *testing.T) {
-	world(t) // which skips where it should
+	sharedCluster(t) // skips if the cluster cannot run
 	folder, err := pgtest.NewFolder("", "moneyer-disk-")
 	if err != nil {
 		t.Fatal(err)
@@ -46,19 +46,19 @@ func TestDiskFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=160m,mode=0711", "moneyer-test", disk).CombinedOutput(); err != nil {
-		t.Skipf("a disk of its own, to be filled, takes root: %v\n%s", err, out)
+		t.Skipf("a separate disk to fill needs root: %v\n%s", err, out)
 	}
 	o := options(shared.binary)
 	o.Replicas, o.Standbys = 1, -1
 	o.Database = pgtest.Options{Dir: disk, Settings: map[string]string{
 		"min_wal_size": "32MB", "max_wal_size": "48MB", "wal_keep_size": "0"}}
-	s, err := stand.Start(t.Context(), o)
+	s, err := local.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the replica said:\n%s", s.Replicas[0].Said())
+			t.Logf("log of the replica:\n%s", s.Replicas[0].LogTail())
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
@@ -75,31 +75,30 @@ func TestDiskFull(t *testing.T) {
 			if err := os.Remove(ballast); err != nil {
 				return err
 			}
-			// PostgreSQL may have ended when it found no room to begin again.
+			// PostgreSQL may have stopped if it found no space to recover.
 			eventually(t, 30*time.Second, s.Complete)
 			return nil
 		})
 	}
 }
 
-// panicked makes PostgreSQL begin new segments of its log until there is no room for
-// one, of which it dies.
+// panicked makes PostgreSQL start new WAL segments until the disk is full, which makes it panic.
 func panicked(t *testing.T, server *pgtest.Server) error {
 	t.Helper()
 	for range 20 {
 		if err := server.Exec(t.Context(), "CREATE TABLE IF NOT EXISTS room (n int); SELECT pg_switch_wal()"); err != nil {
-			t.Logf("PostgreSQL has no room for its log: %v", err)
+			t.Logf("PostgreSQL has no space for its WAL: %v", err)
 			return nil
 		}
 		if err := server.Exec(t.Context(), "SELECT pg_logical_emit_message(true, 'room', repeat('x', 100000))"); err != nil {
-			t.Logf("PostgreSQL has no room for its log: %v", err)
+			t.Logf("PostgreSQL has no space for its WAL: %v", err)
 			return nil
 		}
 	}
-	return errors.New("PostgreSQL goes on with no room for its log")
+	return errors.New("PostgreSQL continues without space for its WAL")
 }
 
-// fill writes a file until there is no room.
+// fill writes a file until the disk is full.
 func fill(path string) error {
 	file, err := os.Create(path)
 	if err != nil {
@@ -116,8 +115,8 @@ func fill(path string) error {
 	}
 }
 
-// withoutLedger takes the ledger away and gives it back.
-func withoutLedger(t *testing.T, s *stand.Stand, take, give func() error) {
+// withoutLedger makes the ledger unavailable and available again.
+func withoutLedger(t *testing.T, s *local.Cluster, take, give func() error) {
 	t.Helper()
 	c := caller(t, s)
 	since := time.Now()
@@ -142,7 +141,7 @@ func withoutLedger(t *testing.T, s *stand.Stand, take, give func() error) {
 	}
 	again := time.Since(given)
 	records := stopped(t, run)
-	t.Logf("8 answers to come later after %v; tokens again after %v; %s", without, again, tally(records))
+	t.Logf("8 answers 'later' after %v; tokens again after %v; %s", without, again, tally(records))
 	if again > busy(2*time.Second) {
 		t.Errorf("tokens again after %v", again)
 	}
@@ -150,7 +149,7 @@ func withoutLedger(t *testing.T, s *stand.Stand, take, give func() error) {
 	for _, r := range records {
 		for _, a := range r.Answers {
 			if a.Kind == load.Lost {
-				t.Errorf("no answer: %+v", a)
+				t.Errorf("no response: %+v", a)
 			}
 		}
 	}

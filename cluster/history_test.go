@@ -23,26 +23,26 @@ import (
 	"moneyer/assertion"
 	"moneyer/cluster/fault"
 	"moneyer/cluster/load"
-	"moneyer/cluster/stand"
+	"moneyer/cluster/local"
 )
 
-// bound is how long a replica may go by what was so before: a question may be
-// answered as if it had come so much earlier. It is what the documentation promises.
+// bound is the documented staleness of a replica: a request may be answered as if it had arrived
+// that much earlier.
 const bound = time.Second
 
-// A step is a question or a change, and the one switch that it is about.
+// A step is a query or a change of one switch.
 type step struct {
 	of switchName
 	do action
 }
 
-// A switchName names what can be off: a client, one of its keys, or one of its
-// tokens. Each client has only switches of one kind that are ever turned, so that an
-// answer tells of one.
+// A switchName identifies something that can be off: a client, one of its keys, or one of its
+// tokens. Each client only has switches of one kind that change, so that an answer depends on one
+// switch.
 type switchName struct {
 	client int // in its history
 	kind   switchKind
-	number int // of the key or token
+	number int // number of the key or token
 }
 
 type switchKind string
@@ -51,7 +51,7 @@ const (
 	clientSwitch switchKind = "client"
 	keySwitch    switchKind = "key"
 	tokenSwitch  switchKind = "token"
-	noSwitch     switchKind = "nothing" // of what nobody turns off
+	noSwitch     switchKind = "nothing" // something that never changes
 )
 
 type action string
@@ -68,9 +68,9 @@ const (
 	mostTokens    = 64
 )
 
-// model tells what may be answered: the output of a question is whether a token was
-// given, or is active, which is so while the switch is not off. A change that was
-// acknowledged has happened at an instant between its request and its answer.
+// model says which answers are allowed: the output of a query is whether a token was issued, or is
+// active, which is so while the switch is not off. An acknowledged change happened at some instant
+// between its request and its response.
 var model = porcupine.Model{
 	Partition: func(history []porcupine.Operation) (parts [][]porcupine.Operation) {
 		of := map[switchName][]porcupine.Operation{}
@@ -94,7 +94,7 @@ var model = porcupine.Model{
 	DescribeOperation: func(input, output any) string { return fmt.Sprintf("%s: %v", input.(step).do, output) },
 }
 
-// TestModel shows that histories which break a promise are found.
+// TestModel: the model rejects histories that violate a promise.
 func TestModel(t *testing.T) {
 	const ms = int64(time.Millisecond)
 	done := func(do action, from, to int64) porcupine.Operation {
@@ -115,9 +115,9 @@ func TestModel(t *testing.T) {
 		{"refused while it was turned off", true, []porcupine.Operation{done(turnOff, 0, 50), asked(10, 20, false)}},
 		{"refused long after it was turned on", false, []porcupine.Operation{done(turnOff, 0, 10), done(turnOn, 20, 30), asked(1200, 1210, false)}},
 		{"refused without a cause", false, []porcupine.Operation{asked(2000, 2010, false)}},
-		{"a change of which nobody knows", true, []porcupine.Operation{done(turnOff, 0, math.MaxInt64/ms), asked(5000, 5010, true), asked(8000, 8010, false)}},
+		{"a change of unknown outcome", true, []porcupine.Operation{done(turnOff, 0, math.MaxInt64/ms), asked(5000, 5010, true), asked(8000, 8010, false)}},
 		{"there and back", false, []porcupine.Operation{done(turnOff, 0, math.MaxInt64/ms), asked(5000, 5010, false), asked(8000, 8010, true)}},
-		{"as of long ago, and it says so", true, []porcupine.Operation{done(turnOff, 2000, 2010),
+		{"as of long ago, as the answer says", true, []porcupine.Operation{done(turnOff, 2000, 2010),
 			question(step{do: introspect}, 9*time.Second, 9100*time.Millisecond, time.Second, true)}},
 		{"of another switch", true, []porcupine.Operation{done(turnOff, 0, 10),
 			question(step{of: switchName{client: 1}, do: mint}, 2*time.Second, 2100*time.Millisecond, now, true)}},
@@ -128,21 +128,20 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// now is the instant of an answer that named no earlier one.
+// now is the asOf of an answer that named no earlier time.
 const now = time.Duration(math.MaxInt64)
 
-// question is a step that was answered: as of the time of the call less the bound,
-// or as of an earlier one that the answer named.
+// question returns an answered query: as of the time of the call minus the bound, or as of an
+// earlier time that the answer named.
 func question(in step, called, answered, asOf time.Duration, yes bool) porcupine.Operation {
 	return porcupine.Operation{Input: in, Call: int64(min(called-bound, asOf)), Output: yes, Return: int64(answered)}
 }
 
-// TestHistories does things at random to many clients, on all replicas, while
-// replicas, their network and the primary fail, and checks that what was answered
-// could have been so.
+// TestHistories makes random requests and changes for many clients on all replicas, while replicas,
+// their network and the primary fail, and checks that the answers are consistent.
 func TestHistories(t *testing.T) {
-	s := world(t)
-	const together = 20 // histories at once, under the same faults
+	s := sharedCluster(t)
+	const together = 20 // concurrent histories, under the same faults
 	batches := often(1, 50)
 	asked, unknown, undecided, slowestCheck := 0, 0, 0, time.Duration(0)
 	for batch := range batches {
@@ -157,7 +156,7 @@ func TestHistories(t *testing.T) {
 				workers.Go(func() { h.work(ctx, worker) })
 			}
 		}
-		err := torment(t, s)
+		err := injectFaults(t, s)
 		stop()
 		workers.Wait()
 		if err := errors.Join(err, s.Complete(t.Context())); err != nil {
@@ -173,26 +172,26 @@ func TestHistories(t *testing.T) {
 			t.FailNow()
 		}
 	}
-	t.Logf("%d histories with %d steps, and %d more of which the outcome is not known; the slowest was checked in %v, %d switches were not decided",
+	t.Logf("%d histories with %d steps, and %d more of unknown outcome; the slowest was checked in %v, %d switches were not decided",
 		batches*together, asked, unknown, slowestCheck.Round(time.Millisecond), undecided)
 	if undecided > batches*together/50 {
 		t.Errorf("%d switches of %d histories were not decided", undecided, batches*together)
 	}
 }
 
-// torment lets one fault follow the other.
-func torment(t *testing.T, s *stand.Stand) error {
+// injectFaults causes one fault after the other.
+func injectFaults(t *testing.T, s *local.Cluster) error {
 	t.Helper()
 	faults := []func() error{
-		func() error { return befall(t, s, fault.Blackhole, 1500*time.Millisecond) },
+		func() error { return inject(t, s, fault.Blackhole, 1500*time.Millisecond) },
 		func() error { return killOne(t, s) },
-		func() error { return holdUp(t, s, 1300*time.Millisecond) },
-		func() error { return befall(t, s, fault.HalfOpen, 700*time.Millisecond) },
+		func() error { return suspend(t, s, 1300*time.Millisecond) },
+		func() error { return inject(t, s, fault.HalfOpen, 700*time.Millisecond) },
 		func() error { return failOver(t, s) },
 	}
 	if *long {
 		for _, kind := range []fault.Kind{fault.Reset, fault.Latency, fault.Loss} {
-			faults = append(faults, func() error { return befall(t, s, kind, 1500*time.Millisecond) })
+			faults = append(faults, func() error { return inject(t, s, kind, 1500*time.Millisecond) })
 		}
 		rand.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
 	}
@@ -206,9 +205,9 @@ func torment(t *testing.T, s *stand.Stand) error {
 	return nil
 }
 
-func someReplica(s *stand.Stand) *stand.Replica { return s.Replicas[rand.IntN(len(s.Replicas))] }
+func someReplica(s *local.Cluster) *local.Replica { return s.Replicas[rand.IntN(len(s.Replicas))] }
 
-func befall(t *testing.T, s *stand.Stand, kind fault.Kind, lasts time.Duration) error {
+func inject(t *testing.T, s *local.Cluster, kind fault.Kind, lasts time.Duration) error {
 	r := someReplica(s)
 	for _, l := range r.Links {
 		if err := l.Break(kind); err != nil {
@@ -222,7 +221,7 @@ func befall(t *testing.T, s *stand.Stand, kind fault.Kind, lasts time.Duration) 
 	return nil
 }
 
-func killOne(t *testing.T, s *stand.Stand) error {
+func killOne(t *testing.T, s *local.Cluster) error {
 	r := someReplica(s)
 	if err := r.Kill(); err != nil {
 		return err
@@ -231,8 +230,8 @@ func killOne(t *testing.T, s *stand.Stand) error {
 	return errors.Join(r.Launch(), r.AwaitReady(t.Context()))
 }
 
-// holdUp lets a replica stand still, and wake without knowing of it.
-func holdUp(t *testing.T, s *stand.Stand, lasts time.Duration) error {
+// suspend pauses a replica for a while.
+func suspend(t *testing.T, s *local.Cluster, lasts time.Duration) error {
 	r := someReplica(s)
 	if err := r.Pause(); err != nil {
 		return err
@@ -241,7 +240,7 @@ func holdUp(t *testing.T, s *stand.Stand, lasts time.Duration) error {
 	return r.Resume()
 }
 
-func failOver(t *testing.T, s *stand.Stand) error {
+func failOver(t *testing.T, s *local.Cluster) error {
 	if err := s.Primary.Kill(); err != nil {
 		return err
 	}
@@ -251,16 +250,16 @@ func failOver(t *testing.T, s *stand.Stand) error {
 	return s.Complete(t.Context())
 }
 
-// A history is what is done to three clients, of each kind of switches one.
+// A history is what happens to three clients, one for each kind of switch.
 type history struct {
-	stand   *stand.Stand
+	cluster *local.Cluster
 	clients []*subject
-	admins  []*stand.Admin // one through each replica
-	checker string         // Authorization of who asks about tokens
+	admins  []*local.Admin // one for each replica
+	checker string         // Authorization of the introspecting client
 	http    *http.Client
 	began   time.Time
 
-	mu         sync.Mutex // guards what follows
+	mu         sync.Mutex // guards the fields below
 	operations []porcupine.Operation
 	unknown    int
 	wrong      []string
@@ -269,16 +268,16 @@ type history struct {
 // A subject is a client of a history.
 type subject struct {
 	id    string
-	turns switchKind // what of it is turned off and on
+	turns switchKind // which of its switches change
 	keys  [keysPerClient]*load.Client
 
 	mu     sync.Mutex
 	tokens []load.Answer
 }
 
-func newHistory(t *testing.T, s *stand.Stand, name string) *history {
+func newHistory(t *testing.T, s *local.Cluster, name string) *history {
 	t.Helper()
-	h := &history{stand: s, http: load.NewHTTP(clientTimeout), began: time.Now()}
+	h := &history{cluster: s, http: load.NewHTTP(clientTimeout), began: time.Now()}
 	t.Cleanup(h.http.CloseIdleConnections)
 	for _, r := range s.Replicas {
 		h.admins = append(h.admins, administrator(t, s, r))
@@ -286,7 +285,7 @@ func newHistory(t *testing.T, s *stand.Stand, name string) *history {
 	h.checker = registerChecker(t, s, name+"-checker")
 	for n, turns := range []switchKind{clientSwitch, keySwitch, tokenSwitch} {
 		c := &subject{id: fmt.Sprintf("%s-%d", name, n), turns: turns}
-		change(t, s, http.MethodPost, "/clients", map[string]any{"id": c.id, "scope": stand.Scope}, nil)
+		change(t, s, http.MethodPost, "/clients", map[string]any{"id": c.id, "scope": local.Scope}, nil)
 		for k := range c.keys {
 			c.keys[k] = registerKey(t, s, c.id, fmt.Sprint("key-", k), h.http)
 		}
@@ -296,14 +295,14 @@ func newHistory(t *testing.T, s *stand.Stand, name string) *history {
 }
 
 // change makes a change that must succeed, through the proxy.
-func change(t *testing.T, s *stand.Stand, method, path string, in, out any) {
+func change(t *testing.T, s *local.Cluster, method, path string, in, out any) {
 	t.Helper()
 	if err := administrator(t, s, nil).Call(t.Context(), method, issuerPath+path, in, out); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func registerKey(t *testing.T, s *stand.Stand, client, kid string, by *http.Client) *load.Client {
+func registerKey(t *testing.T, s *local.Cluster, client, kid string, by *http.Client) *load.Client {
 	t.Helper()
 	key, err := assertion.GenerateKey("")
 	if err != nil {
@@ -321,9 +320,9 @@ func registerKey(t *testing.T, s *stand.Stand, client, kid string, by *http.Clie
 	return &load.Client{Issuer: s.IssuerURL(), ID: client, Signer: signer, HTTP: by}
 }
 
-// registerChecker registers a client that may ask about others' tokens, and returns
-// its Authorization.
-func registerChecker(t *testing.T, s *stand.Stand, id string) string {
+// registerChecker registers a client that may introspect others' tokens, and returns its
+// Authorization.
+func registerChecker(t *testing.T, s *local.Cluster, id string) string {
 	t.Helper()
 	change(t, s, http.MethodPost, "/clients", map[string]any{"id": id, "introspects": true}, nil)
 	var secret struct{ Text string }
@@ -333,7 +332,7 @@ func registerChecker(t *testing.T, s *stand.Stand, id string) string {
 	return req.Header.Get("Authorization")
 }
 
-// work takes step after step until ctx ends.
+// work takes steps until ctx ends.
 func (h *history) work(ctx context.Context, worker int) {
 	for ctx.Err() == nil {
 		h.take(worker)
@@ -345,7 +344,7 @@ func (h *history) work(ctx context.Context, worker int) {
 }
 
 func (h *history) take(worker int) {
-	n, replica := rand.IntN(len(h.clients)), rand.IntN(len(h.stand.Replicas))
+	n, replica := rand.IntN(len(h.clients)), rand.IntN(len(h.cluster.Replicas))
 	c := h.clients[n]
 	key, do := rand.IntN(keysPerClient), someAction()
 	c.mu.Lock()
@@ -366,8 +365,7 @@ func (h *history) take(worker int) {
 	}
 }
 
-// about is the switch that an answer depends on, when the question is about a key or
-// a token.
+// about returns the switch that an answer about a key or a token depends on.
 func (c *subject) about(client int, kind switchKind, number int) switchName {
 	switch c.turns {
 	case kind:
@@ -399,7 +397,7 @@ func (h *history) add(worker int, o porcupine.Operation) {
 	h.operations = append(h.operations, o)
 }
 
-// lost notes a step of which the outcome is not known, or not of this model.
+// lost records a step whose outcome is unknown, or outside of this model.
 func (h *history) lost(wrong string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -418,7 +416,7 @@ func (h *history) mint(worker int, in step, key, replica int) {
 		return
 	}
 	called := time.Since(h.began)
-	answer := by.Send(context.Background(), h.stand.Replicas[replica].IssuerURL(), a)
+	answer := by.Send(context.Background(), h.cluster.Replicas[replica].IssuerURL(), a)
 	answered := time.Since(h.began)
 	switch answer.Kind {
 	case load.Granted, load.Refused:
@@ -444,7 +442,7 @@ func (c *subject) token(n int) load.Answer {
 func (h *history) introspect(worker int, in step, number, replica int) {
 	token := h.clients[in.of.client].token(number)
 	called := time.Since(h.began)
-	active, asOf, err := h.ask(h.stand.Replicas[replica].IssuerURL(), token.Token)
+	active, asOf, err := h.ask(h.cluster.Replicas[replica].IssuerURL(), token.Token)
 	answered := time.Since(h.began)
 	switch {
 	case err != nil:
@@ -484,8 +482,8 @@ func (h *history) ask(issuer, token string) (active bool, asOf int64, err error)
 	return answer.Active, answer.AsOf, err
 }
 
-// change is acknowledged, refused without a trace because somebody else changed the
-// client at the same moment, or its outcome is not known: it may come late.
+// change makes a change that is acknowledged, refused without effect because of a concurrent
+// change, or of unknown outcome: it may take effect late.
 func (h *history) change(worker int, in step, replica int) {
 	c := h.clients[in.of.client]
 	method, path := http.MethodPatch, issuerPath+"/clients/"+c.id
@@ -496,14 +494,14 @@ func (h *history) change(worker int, in step, replica int) {
 	case in.of.kind == tokenSwitch && in.do == turnOff:
 		method, path, body = http.MethodPost, issuerPath+"/revocations", map[string]any{"jti": c.token(in.of.number).JTI}
 	case in.of.kind == tokenSwitch:
-		return // it is for good
+		return // it is permanent
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), clientTimeout)
 	defer cancel()
 	called := time.Since(h.began)
 	err := h.admins[replica].Call(ctx, method, path, body, nil)
 	o := porcupine.Operation{Input: in, Call: int64(called), Return: int64(time.Since(h.began))}
-	var refusal *stand.Refusal
+	var refusal *local.Refusal
 	switch {
 	case err == nil:
 	case errors.As(err, &refusal) && refusal.Status == http.StatusConflict:
@@ -518,9 +516,8 @@ func (h *history) change(worker int, in step, replica int) {
 	h.add(worker, o)
 }
 
-// check fails the test when what was answered cannot have been so. Whether it can is
-// hard to tell where many changes have no known outcome: it counts those switches of
-// which that was not found out in half a minute.
+// check fails the test if the answers are inconsistent. That is hard to decide if many changes have
+// an unknown outcome: it returns the number of switches for which half a minute was not enough.
 func (h *history) check(t *testing.T) (undecided int) {
 	t.Helper()
 	if len(h.wrong) > 0 {
@@ -533,14 +530,14 @@ func (h *history) check(t *testing.T) (undecided int) {
 			undecided++
 		case porcupine.Illegal:
 			of := part[0].Input.(step).of
-			t.Errorf("this cannot have been so of client %s, %s %d (a question begins %v before it was asked):\n%s",
+			t.Errorf("inconsistent answers for client %s, %s %d (a query begins %v before its request):\n%s",
 				h.clients[of.client].id, of.kind, of.number, bound, tell(part))
 		}
 	}
 	return undecided
 }
 
-// tell lists operations in the order of their answers.
+// tell formats operations in the order of their answers.
 func tell(part []porcupine.Operation) string {
 	slices.SortFunc(part, func(a, b porcupine.Operation) int { return cmp.Compare(a.Return, b.Return) })
 	var lines []string

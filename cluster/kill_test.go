@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"moneyer/cluster/load"
-	"moneyer/cluster/stand"
+	"moneyer/cluster/local"
 )
 
-// TestKillReplica kills replicas under load: whatever was handed out is in the
-// ledger, no assertion buys two tokens, callers of the others notice nothing, and
-// the killed one is back in two seconds.
+// TestKillReplica kills replicas under load: every issued token is in the ledger, no assertion gets
+// two tokens, callers of the other replicas notice nothing, and the killed one is ready again
+// within two seconds.
 func TestKillReplica(t *testing.T) {
-	s := world(t)
+	s := sharedCluster(t)
 	c := caller(t, s)
 	began := time.Now()
 	var longest time.Duration
@@ -48,7 +48,7 @@ func TestKillReplica(t *testing.T) {
 			t.Fatalf("round %d: %v; %s", round, err, tally(records))
 		}
 		checkLedger(t, s, since, records)
-		unharmed(t, records, victim, killed, ready)
+		wantOthersUnharmed(t, records, victim, killed, ready)
 		longest, total = max(longest, back), total+len(records)
 		if t.Failed() {
 			t.Fatalf("round %d: %s", round, tally(records))
@@ -61,8 +61,8 @@ func TestKillReplica(t *testing.T) {
 	t.Logf("%d times, %d assertions in %v; back after %v at the longest", often(5, 200), total, time.Since(began).Round(time.Millisecond), longest)
 }
 
-// grantedAt waits until a replica has granted something since an instant.
-func grantedAt(ctx context.Context, run *load.Run, r *stand.Replica, since time.Time) error {
+// grantedAt waits until a replica has granted a token since then.
+func grantedAt(ctx context.Context, run *load.Run, r *local.Replica, since time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for {
@@ -81,9 +81,8 @@ func grantedAt(ctx context.Context, run *load.Run, r *stand.Replica, since time.
 	}
 }
 
-// unharmed checks that only the victim, and only while it was away, left anybody
-// without an answer.
-func unharmed(t *testing.T, records []load.Record, victim *stand.Replica, from, until time.Time) {
+// wantOthersUnharmed checks that only requests to the victim, and only while it was down, got no response.
+func wantOthersUnharmed(t *testing.T, records []load.Record, victim *local.Replica, from, until time.Time) {
 	t.Helper()
 	for n := range records {
 		r := &records[n]
@@ -96,15 +95,15 @@ func unharmed(t *testing.T, records []load.Record, victim *stand.Replica, from, 
 	}
 }
 
-// promised is what an administrator was told is done.
+// promised is a set of acknowledged changes.
 type promised struct {
 	client, revocation, signingKey string
 }
 
-// TestKillPrimary kills the primary under load and promotes a standby: nothing that
-// was acknowledged is lost, and tokens are minted again within ten seconds.
+// TestKillPrimary kills the primary under load and promotes a standby: nothing acknowledged is
+// lost, and tokens are issued again within ten seconds.
 func TestKillPrimary(t *testing.T) {
-	s := world(t)
+	s := sharedCluster(t)
 	c := caller(t, s)
 	began := time.Now()
 	var longest time.Duration
@@ -151,7 +150,7 @@ func TestKillPrimary(t *testing.T) {
 }
 
 // promise registers, revokes and announces something.
-func promise(t *testing.T, s *stand.Stand, round int, run *load.Run) (p promised) {
+func promise(t *testing.T, s *local.Cluster, round int, run *load.Run) (p promised) {
 	t.Helper()
 	a := administrator(t, s, nil)
 	p.client = fmt.Sprintf("kept-%d-%d", round, time.Now().UnixNano())
@@ -167,7 +166,7 @@ func promise(t *testing.T, s *stand.Stand, round int, run *load.Run) (p promised
 		path    string
 		in, out any
 	}{
-		{"/clients", map[string]any{"id": p.client, "scope": stand.Scope}, nil},
+		{"/clients", map[string]any{"id": p.client, "scope": local.Scope}, nil},
 		{"/revocations", map[string]any{"jti": jti}, &revoked},
 		{"/signing-keys", map[string]any{}, &announced},
 	} {
@@ -179,10 +178,10 @@ func promise(t *testing.T, s *stand.Stand, round int, run *load.Run) (p promised
 	return p
 }
 
-const issuerPath = "/issuers/" + stand.Issuer
+const issuerPath = "/issuers/" + local.Issuer
 
-// kept checks what was promised, and takes the signing key back.
-func kept(t *testing.T, s *stand.Stand, p promised) {
+// kept checks that the acknowledged changes are there, and withdraws the signing key.
+func kept(t *testing.T, s *local.Cluster, p promised) {
 	t.Helper()
 	a := administrator(t, s, nil)
 	var client struct{ ID string }
@@ -199,8 +198,8 @@ func kept(t *testing.T, s *stand.Stand, p promised) {
 	}
 }
 
-// read asks until there is an answer: one of the readers may have lost its connection.
-func read(t *testing.T, a *stand.Admin, path string, out any) {
+// read polls until there is a response: one of the readers may have lost its connection.
+func read(t *testing.T, a *local.Admin, path string, out any) {
 	t.Helper()
 	eventually(t, 10*time.Second, func(ctx context.Context) error {
 		return a.Call(ctx, http.MethodGet, issuerPath+path, nil, out)

@@ -1,7 +1,6 @@
-// Cluster brings up on loopback what examples/cluster describes for real machines:
-// a PostgreSQL primary with two synchronous standbys, three replicas of Moneyer and
-// HAProxy in front of them, with a registered client, ready to be tried and broken.
-// It ends, and leaves nothing behind, on Ctrl-C.
+// Cluster starts on loopback what examples/cluster describes for real machines: a PostgreSQL
+// primary with two synchronous standbys, three replicas of Moneyer, HAProxy in front of them, and a
+// registered client, for trying out failures. Ctrl-C stops and removes everything.
 //
 //	make cluster
 package main
@@ -18,7 +17,7 @@ import (
 	"strings"
 	"syscall"
 
-	"moneyer/cluster/stand"
+	"moneyer/cluster/local"
 )
 
 func main() {
@@ -32,7 +31,7 @@ func main() {
 
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
-	binary := flags.String("moneyer", "../bin/moneyer", "the command to run, as `make build` makes it")
+	binary := flags.String("moneyer", "../bin/moneyer", "the moneyer binary, as built by `make build`")
 	replicas := flags.Int("replicas", 3, "how many replicas to run")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -41,19 +40,19 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	s, err := stand.Start(ctx, stand.Options{Binary: path, Replicas: *replicas, Log: out})
+	s, err := local.Start(ctx, local.Options{Binary: path, Replicas: *replicas, Log: out})
 	if err != nil {
 		return err
 	}
 	explain(out, path, s)
-	fmt.Fprintln(out, "\nEnter 'promote' when the primary is gone, 'complete' to start again what is gone; Ctrl-C ends all.")
+	fmt.Fprintln(out, "\nEnter 'promote' after the primary was killed, 'complete' to restart what was killed; Ctrl-C stops everything.")
 	obey(ctx, s, os.Stdin, out)
-	fmt.Fprintln(out, "\nEnding everything ...")
+	fmt.Fprintln(out, "\nStopping everything ...")
 	return s.Close()
 }
 
-// explain says where everything is and what to try.
-func explain(out io.Writer, binary string, s *stand.Stand) {
+// explain prints the addresses and what to try.
+func explain(out io.Writer, binary string, s *local.Cluster) {
 	fmt.Fprintf(out, "\nThe cluster is ready.\n\n  issuer      %s\n  admin API   %s\n", s.IssuerURL(), s.AdminURL())
 	for _, r := range s.Replicas {
 		fmt.Fprintf(out, "  %s    http://%s   process %d, admin %s\n", r.Name, r.Public, r.PID(), r.Admin)
@@ -74,16 +73,16 @@ In another terminal:
   %[1]s ledger list
   %[1]s ledger verify
 
-  # kill a replica: callers notice nothing but, maybe, one broken answer
+  # kill a replica: callers notice at most one failed request
   kill -9 %[7]d
 
   # kill the primary: no tokens until 'promote' is entered here
   kill -9 %[8]d
-`, binary, s.AdminFile(), s.IssuerURL(), stand.Client, s.KeyFile(), stand.Kid, s.Replicas[0].PID(), s.Primary.PID())
+`, binary, s.AdminFile(), s.IssuerURL(), local.Client, s.KeyFile(), local.Kid, s.Replicas[0].PID(), s.Primary.PID())
 }
 
-// obey does what is entered, until ctx ends.
-func obey(ctx context.Context, s *stand.Stand, in io.Reader, out io.Writer) {
+// obey executes entered commands until ctx ends.
+func obey(ctx context.Context, s *local.Cluster, in io.Reader, out io.Writer) {
 	words := make(chan string)
 	go func() {
 		defer close(words)
@@ -104,7 +103,7 @@ func obey(ctx context.Context, s *stand.Stand, in io.Reader, out io.Writer) {
 		case <-ctx.Done():
 			return
 		case word, ok := <-words:
-			if !ok { // there is no terminal
+			if !ok { // end of input
 				<-ctx.Done()
 				return
 			}
@@ -113,7 +112,7 @@ func obey(ctx context.Context, s *stand.Stand, in io.Reader, out io.Writer) {
 	}
 }
 
-func answer(ctx context.Context, s *stand.Stand, word string, out io.Writer) {
+func answer(ctx context.Context, s *local.Cluster, word string, out io.Writer) {
 	var err error
 	switch word {
 	case "":

@@ -7,12 +7,12 @@ import (
 
 	"moneyer/cluster/fault"
 	"moneyer/cluster/load"
-	"moneyer/cluster/stand"
+	"moneyer/cluster/local"
 )
 
-// TestNetwork breaks the network between one replica and the database: none of its
-// answers is late, the callers of the others notice nothing, it mints again within
-// two seconds, and what it holds does not grow.
+// TestNetwork breaks the network between one replica and the database: its responses are in time,
+// callers of the other replicas notice nothing, it issues tokens again within two seconds, and its
+// goroutines do not accumulate.
 func TestNetwork(t *testing.T) {
 	kinds := []fault.Kind{fault.Blackhole, fault.HalfOpen, fault.Reset, fault.Latency}
 	lasts := 2500 * time.Millisecond
@@ -20,7 +20,7 @@ func TestNetwork(t *testing.T) {
 		kinds = append(append([]fault.Kind{}, fault.Kinds...), fault.Kinds...)
 		lasts = time.Minute
 	}
-	s := world(t)
+	s := sharedCluster(t)
 	for n, kind := range kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			breakNetwork(t, s, n, kind, lasts)
@@ -29,7 +29,7 @@ func TestNetwork(t *testing.T) {
 	verifyLedger(t, s)
 }
 
-func breakNetwork(t *testing.T, s *stand.Stand, n int, kind fault.Kind, lasts time.Duration) {
+func breakNetwork(t *testing.T, s *local.Cluster, n int, kind fault.Kind, lasts time.Duration) {
 	c := caller(t, s)
 	broken := s.Replicas[n%len(s.Replicas)]
 	others := []string{}
@@ -67,7 +67,7 @@ func breakNetwork(t *testing.T, s *stand.Stand, n int, kind fault.Kind, lasts ti
 	for _, r := range recordsThere {
 		for _, a := range r.Answers {
 			if a.Kind == load.Lost {
-				t.Errorf("no answer: %+v", a)
+				t.Errorf("no response: %+v", a)
 			}
 		}
 	}
@@ -85,8 +85,8 @@ func breakNetwork(t *testing.T, s *stand.Stand, n int, kind fault.Kind, lasts ti
 	eventually(t, 10*time.Second, func(context.Context) error { return atMost(routines(t, broken), before+20) })
 }
 
-// routines is how many goroutines a replica has.
-func routines(t *testing.T, r *stand.Replica) int {
+// routines returns the number of goroutines of a replica.
+func routines(t *testing.T, r *local.Replica) int {
 	t.Helper()
 	n, err := r.Metric(t.Context(), "go_goroutines")
 	if err != nil {

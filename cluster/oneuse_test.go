@@ -8,11 +8,11 @@ import (
 	"moneyer/cluster/load"
 )
 
-// TestOneUse sends each assertion 64 times at once over all replicas: exactly one
-// of them is granted, and all others are refused.
+// TestOneUse sends each assertion 64 times concurrently to all replicas: exactly one request is
+// granted, all others are refused.
 func TestOneUse(t *testing.T) {
 	const copies = 64
-	s := world(t)
+	s := sharedCluster(t)
 	c := caller(t, s)
 	targets := urls(s)
 	began := time.Now()
@@ -38,7 +38,7 @@ func TestOneUse(t *testing.T) {
 	t.Logf("%d assertions, %d times each: one token each, in %v", assertions, copies, time.Since(began).Round(time.Millisecond))
 }
 
-// winner checks one assertion's answers and returns the one that was granted.
+// winner checks the answers for one assertion and returns the granted ones.
 func winner(t *testing.T, answers []load.Answer) (granted []load.Answer) {
 	t.Helper()
 	for _, a := range answers {

@@ -8,20 +8,19 @@ import (
 	"time"
 
 	"moneyer/cluster/load"
+	"moneyer/cluster/local"
 	"moneyer/cluster/patroni"
-	"moneyer/cluster/stand"
 )
 
-// TestPatroni kills the primary under load, and nobody does anything: Patroni
-// promotes the synchronous standby, and replicas find it. Nothing that was
-// acknowledged is lost. Every other time Patroni goes with PostgreSQL, and the others
-// wait until its lease in etcd is over.
+// TestPatroni kills the primary under load without any intervention: Patroni promotes the
+// synchronous standby, and the replicas find it. Nothing acknowledged is lost. In every other round
+// Patroni is killed together with PostgreSQL, and the others wait until its lease in etcd expires.
 func TestPatroni(t *testing.T) {
 	if !*long {
 		t.Skip("only in the long run")
 	}
-	world(t) // which skips where it should
-	p, err := patroni.Start(t.Context(), stand.Database)
+	sharedCluster(t) // skips if the cluster cannot run
+	p, err := patroni.Start(t.Context(), local.Database)
 	if errors.Is(err, patroni.ErrMissing) && os.Getenv("MONEYER_REQUIRE_ALL") != "1" {
 		t.Skip(err)
 	}
@@ -30,7 +29,7 @@ func TestPatroni(t *testing.T) {
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Log(p.Said())
+			t.Log(p.LogTails())
 		}
 		if err := p.Close(); err != nil {
 			t.Error(err)
@@ -38,14 +37,14 @@ func TestPatroni(t *testing.T) {
 	})
 	o := options(shared.binary)
 	o.Addresses, o.Faults = p.Addresses(), false
-	s, err := stand.Start(t.Context(), o)
+	s, err := local.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, r := range s.Replicas {
-				t.Logf("%s said:\n%s", r.Name, r.Said())
+				t.Logf("%s said:\n%s", r.Name, r.LogTail())
 			}
 		}
 		if err := s.Close(); err != nil {
@@ -63,7 +62,7 @@ func TestPatroni(t *testing.T) {
 	t.Logf("20 times; tokens again after %v at the longest when PostgreSQL was killed, %v when its Patroni was, too", longest[0], longest[1])
 }
 
-func failOverAlone(t *testing.T, s *stand.Stand, p *patroni.Cluster, c *load.Client, round int, alone bool) time.Duration {
+func failOverAlone(t *testing.T, s *local.Cluster, p *patroni.Cluster, c *load.Client, round int, alone bool) time.Duration {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
@@ -86,7 +85,7 @@ func failOverAlone(t *testing.T, s *stand.Stand, p *patroni.Cluster, c *load.Cli
 	}
 	killed := time.Now()
 	for _, r := range s.Replicas {
-		// What was on its way may be answered still.
+		// Requests in progress may still be answered.
 		if err := grantedAt(ctx, run, r, killed.Add(500*time.Millisecond)); err != nil {
 			t.Errorf("%s: %v", r.Name, err)
 		}

@@ -12,14 +12,14 @@ import (
 	"moneyer/cluster/load"
 )
 
-// TestRollingRestart restarts one replica after the other behind HAProxy, under
-// load over connections that stay open, by HTTP/1.1 and HTTP/2: no request fails.
+// TestRollingRestart restarts one replica after the other behind HAProxy, under load over
+// persistent HTTP/1.1 and HTTP/2 connections: no request fails.
 func TestRollingRestart(t *testing.T) {
-	s := world(t)
+	s := sharedCluster(t)
 	c := caller(t, s)
 	h2 := *c
 	h2.HTTP = &http.Client{Timeout: clientTimeout, Transport: &http.Transport{ForceAttemptHTTP2: true,
-		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // the proxy's certificate is nobody's
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}} // the proxy's certificate is self-signed
 	t.Cleanup(h2.HTTP.CloseIdleConnections)
 	resp, err := h2.HTTP.Get(s.SecureIssuerURL() + "/.well-known/jwks.json")
 	if err != nil {
@@ -40,7 +40,7 @@ func TestRollingRestart(t *testing.T) {
 			if err := errors.Join(r.Launch(), r.AwaitReady(t.Context())); err != nil {
 				t.Fatalf("round %d: %v", round, err)
 			}
-			eventually(t, 10*time.Second, func(ctx context.Context) error { // until HAProxy lets it work again
+			eventually(t, 10*time.Second, func(ctx context.Context) error { // until HAProxy forwards to it again
 				n, err := r.Metric(ctx, "moneyer_requests_total")
 				if err == nil && n == 0 {
 					err = fmt.Errorf("%s gets no requests", r.Name)

@@ -12,15 +12,15 @@ import (
 
 	"moneyer/bearer"
 	"moneyer/cluster/load"
-	"moneyer/cluster/stand"
+	"moneyer/cluster/local"
 )
 
-// keysKept is how long the verifiers of the test keep an issuer's keys. They stand
-// for real ones, which keep them for the five minutes that Cache-Control allows.
+// keysKept is how long the verifiers of the test cache an issuer's keys. Real ones cache them for
+// the five minutes that Cache-Control allows.
 const keysKept = 300 * time.Millisecond
 
-// cachedKeys asks one replica for the keys when those that it has are too
-// old, and never for a key that it does not know.
+// cachedKeys fetches the keys from one replica when the cached ones are too old, but never for an
+// unknown kid.
 type cachedKeys struct {
 	url string
 
@@ -60,24 +60,24 @@ func fetchKeys(ctx context.Context, url string) (bearer.StaticKeys, error) {
 	return bearer.ParseKeys(text)
 }
 
-// TestRotation changes the signing key under load, again and again: every token of
-// every replica is good at every verifier, whichever replica gave it its keys and
-// however old they are, and all replicas change over within a second.
+// TestRotation rotates the signing key under load: every token of every replica verifies at every
+// verifier, whichever replica its keys came from and however old they are, and all replicas switch
+// within a second.
 func TestRotation(t *testing.T) {
-	s := world(t)
+	s := sharedCluster(t)
 	c := caller(t, s)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 	var workers sync.WaitGroup
 	var mu sync.Mutex
 	verified, failures := 0, []error{}
-	signedBy := map[string]string{} // the replica's URL: the kid
+	signedBy := map[string]string{} // the replica's URL -> kid
 	for n, url := range urls(s) {
 		workers.Go(func() {
 			var verifiers []*bearer.Verifier
 			for _, from := range urls(s) {
 				keys := &cachedKeys{url: from}
-				verifiers = append(verifiers, &bearer.Verifier{Issuer: s.IssuerURL(), Audience: []string{stand.Audience}, Keys: bearer.KeyFunc(keys.key)})
+				verifiers = append(verifiers, &bearer.Verifier{Issuer: s.IssuerURL(), Audience: []string{local.Audience}, Keys: bearer.KeyFunc(keys.key)})
 			}
 			for turn := n; ctx.Err() == nil; turn++ {
 				kid, err := mintAndVerify(c, url, verifiers)
@@ -96,7 +96,7 @@ func TestRotation(t *testing.T) {
 	for range rounds {
 		kid := announce(t, s)
 		signed = append(signed, kid)
-		pause(t, keysKept+time.Second+100*time.Millisecond) // each replica knows it after a second, and each verifier later by what it keeps
+		pause(t, keysKept+time.Second+100*time.Millisecond) // each replica knows it after a second, and each verifier after its cache lifetime
 		activate(t, s, kid)
 		slowestChange = max(slowestChange, eventually(t, 10*time.Second, func(context.Context) error {
 			mu.Lock()
@@ -121,7 +121,7 @@ func TestRotation(t *testing.T) {
 	if slowestChange > busy(time.Second) {
 		t.Errorf("a replica signed with the old key for %v", slowestChange)
 	}
-	t.Logf("%d rotations, %d verifications, none failed; the last replica changed over after %v at the longest", rounds, verified, slowestChange)
+	t.Logf("%d rotations, %d verifications, none failed; the last replica switched after %v at the longest", rounds, verified, slowestChange)
 }
 
 func mintAndVerify(c *load.Client, url string, verifiers []*bearer.Verifier) (kid string, err error) {
@@ -141,8 +141,8 @@ func mintAndVerify(c *load.Client, url string, verifiers []*bearer.Verifier) (ki
 	return kidOf(answer.Token)
 }
 
-// announce publishes a new signing key, on whichever replica the proxy chooses.
-func announce(t *testing.T, s *stand.Stand) string {
+// announce announces a new signing key, on whichever replica the proxy chooses.
+func announce(t *testing.T, s *local.Cluster) string {
 	t.Helper()
 	var key struct{ Kid string }
 	if err := administrator(t, s, nil).Call(t.Context(), http.MethodPost, issuerPath+"/signing-keys", map[string]any{}, &key); err != nil {
@@ -151,15 +151,15 @@ func announce(t *testing.T, s *stand.Stand) string {
 	return key.Kid
 }
 
-// takeOut takes a key out of the published set.
-func takeOut(t *testing.T, s *stand.Stand, kid string) {
+// takeOut removes a key from the published set.
+func takeOut(t *testing.T, s *local.Cluster, kid string) {
 	t.Helper()
 	if err := administrator(t, s, nil).Call(t.Context(), http.MethodPost, issuerPath+"/signing-keys/"+kid+":revoke", nil, nil); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func activate(t *testing.T, s *stand.Stand, kid string) {
+func activate(t *testing.T, s *local.Cluster, kid string) {
 	t.Helper()
 	if err := administrator(t, s, nil).Call(t.Context(), http.MethodPost, issuerPath+"/signing-keys/"+kid+":activate", map[string]any{"at_once": true}, nil); err != nil {
 		t.Fatal(err)

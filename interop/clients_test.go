@@ -24,10 +24,10 @@ const (
 	none          = "none"
 )
 
-// fetching is one token that a client is to fetch.
+// fetching is one token for a client to fetch.
 type fetching struct {
 	Issuer string `json:"issuer"`
-	// Discovery is "oauth2" for the path of RFC 8414, "oidc" for that of OpenID.
+	// Discovery is "oauth2" for the path of RFC 8414, "oidc" for that of OpenID Connect Discovery.
 	Discovery string `json:"discovery"`
 	ClientID  string `json:"client_id"`
 	Auth      string `json:"auth"`
@@ -35,8 +35,7 @@ type fetching struct {
 	PEM       string `json:"pem,omitempty"`
 	Alg       string `json:"alg,omitempty"`
 	Kid       string `json:"kid,omitempty"`
-	// Audience and Lifetime (in seconds) of a client assertion, for a client that
-	// must be told.
+	// Audience and Lifetime (in seconds) of a client assertion, for a client that needs them set.
 	Audience  string `json:"aud,omitempty"`
 	Lifetime  int    `json:"lifetime,omitempty"`
 	Scope     string `json:"scope,omitempty"`
@@ -44,7 +43,7 @@ type fetching struct {
 	Assertion string `json:"assertion,omitempty"`
 }
 
-// fetched is what a client got.
+// fetched is the result of a client.
 type fetched struct {
 	AccessToken string `json:"access_token"`
 	TokenType   string `json:"token_type"`
@@ -58,10 +57,10 @@ type client struct {
 	name  string
 	need  func(*testing.T)
 	fetch func(*testing.T, []fetching) []fetched
-	// ways that it has to authenticate.
+	// supported client authentication methods
 	ways []string
-	// plainBasic: it does not form-encode id and secret in Authorization, against
-	// RFC 6749 §2.3.1, so some ids do not arrive.
+	// plainBasic: it does not form-encode id and secret in Authorization, contrary to RFC 6749
+	// section 2.3.1, so some ids do not work.
 	plainBasic bool
 }
 
@@ -91,7 +90,7 @@ func eachFetched(fetch func(*testing.T, fetching) fetched) func(*testing.T, []fe
 	}
 }
 
-// fetchWithAuthlib tells Authlib what TestAuthlibOwnClaims shows that it must be told.
+// fetchWithAuthlib sets what TestAuthlibOwnClaims shows to be necessary.
 func fetchWithAuthlib(t *testing.T, work []fetching) (results []fetched) {
 	for n := range work {
 		work[n].Audience, work[n].Lifetime = work[n].Issuer, 300
@@ -129,7 +128,7 @@ func fetchWithCurl(t *testing.T, w fetching) fetched {
 	case w.Assertion != "":
 		add("grant_type", w.GrantType)
 		add("assertion", w.Assertion)
-	case w.Auth == basic: // curl sends what it is given: the encoding is the caller's
+	case w.Auth == basic: // curl sends its input unchanged: the caller has to encode it
 		add("grant_type", "client_credentials")
 		args = append(args, "-u", url.QueryEscape(w.ClientID)+":"+url.QueryEscape(w.Secret))
 	default:
@@ -147,7 +146,7 @@ func fetchWithCurl(t *testing.T, w fetching) fetched {
 	return f
 }
 
-// tokenEndpoint finds the endpoint for clients that do not discover it.
+// tokenEndpoint returns the endpoint for clients without discovery.
 func tokenEndpoint(t *testing.T, w fetching) string {
 	t.Helper()
 	for i := range profiles {
@@ -155,11 +154,11 @@ func tokenEndpoint(t *testing.T, w fetching) string {
 			return i.endpoint(t)
 		}
 	}
-	t.Fatalf("nobody is %s", w.Issuer)
+	t.Fatalf("no issuer is %s", w.Issuer)
 	return ""
 }
 
-// order is a fetching with what must come of it: a scope, or an error code.
+// order is a fetching with its expected result: a scope, or an error code.
 type order struct {
 	name string
 	fetching
@@ -169,7 +168,7 @@ type order struct {
 // orders for a client of plain OAuth 2.0 and one of boltpay.
 func orders(t *testing.T, c *client) []order {
 	plain := oauth2AS.newClient(t, newID())
-	odd := oauth2AS.newClient(t, newID()+"+%41@shop:1&2") // each of these signs has a meaning somewhere on the way
+	odd := oauth2AS.newClient(t, newID()+"+%41@shop:1&2") // each of these characters has a meaning in some encoding on the way
 	merchant := boltpay.newClient(t, newID(), "--attribute", "accountId=4711", "--attribute-list", "roles=buyer,seller")
 	keyed, stranger := newKey(t, "ES256"), newKey(t, "ES256")
 	keyed.register(t, oauth2AS, plain)
@@ -232,8 +231,8 @@ func (i issuer) assertions(t *testing.T) assertionSet {
 	return set
 }
 
-// TestClients: real clients get the tokens that they should, understand the
-// refusals, and never get one that they should not.
+// TestClients: real clients get the expected tokens, understand refusals, and get no token that
+// they should not get.
 func TestClients(t *testing.T) {
 	for _, c := range clients() {
 		t.Run(c.name, func(t *testing.T) {
@@ -281,7 +280,7 @@ func (o *order) judge(t *testing.T, got fetched) {
 	}
 }
 
-// claimsOf reads a token's claims and believes them.
+// claimsOf parses a token's claims without verifying it.
 func claimsOf(t *testing.T, compact string) map[string]any {
 	t.Helper()
 	parts := strings.Split(compact, ".")
@@ -299,8 +298,8 @@ func claimsOf(t *testing.T, compact string) map[string]any {
 	return claims
 }
 
-// TestXOAuth2AuthDetect: the style that golang.org/x/oauth2 finds out by trying
-// works, for it begins with Authorization.
+// TestXOAuth2AuthDetect: the auto-detection of the authentication style of golang.org/x/oauth2
+// works, since it tries Authorization first.
 func TestXOAuth2AuthDetect(t *testing.T) {
 	for _, i := range []issuer{boltpay, oauth2AS} {
 		id := i.newClient(t, newID())
@@ -311,14 +310,14 @@ func TestXOAuth2AuthDetect(t *testing.T) {
 	}
 }
 
-// TestXOAuth2JWT: the jwt-bearer client of golang.org/x/oauth2 signs with RS256
-// and puts the token endpoint into aud.
+// TestXOAuth2JWT: the jwt-bearer client of golang.org/x/oauth2 signs with RS256 and uses the token
+// endpoint as aud.
 func TestXOAuth2JWT(t *testing.T) {
 	id := oauth2AS.newClient(t, newID())
 	own, stranger := newKey(t, "RS256"), newKey(t, "RS256")
 	own.register(t, oauth2AS, id)
 	config := xjwt.Config{Email: id, Subject: id, PrivateKey: []byte(own.pem(t)), PrivateKeyID: own.kid,
-		TokenURL: oauth2AS.endpoint(t)} // for an hour, its default
+		TokenURL: oauth2AS.endpoint(t)} // valid for an hour, its default
 	got, err := config.TokenSource(t.Context()).Token()
 	if err != nil {
 		t.Fatal(err)
@@ -341,9 +340,8 @@ func TestXOAuth2JWT(t *testing.T) {
 	}
 }
 
-// TestAuthlibOwnClaims: Authlib 1.2 left alone makes client assertions for the
-// token endpoint, which RFC 10070 forbids: who uses it must set aud. The hour for
-// which it makes them is good.
+// TestAuthlibOwnClaims: by default Authlib 1.2 uses the token endpoint as aud of client assertions,
+// which RFC 10070 forbids, so users must set aud. Its lifetime of an hour is accepted.
 func TestAuthlibOwnClaims(t *testing.T) {
 	needPython("authlib requests", "python3-authlib python3-requests")(t)
 	id := oauth2AS.newClient(t, newID())

@@ -8,14 +8,13 @@ import (
 	"testing"
 )
 
-// TestClusterFiles: the files below examples/cluster are accepted by the programs
-// that they are for.
+// TestClusterFiles: the programs accept their files in examples/cluster.
 func TestClusterFiles(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cluster")
 	if err := os.CopyFS(dir, os.DirFS(filepath.Join("..", "examples", "cluster"))); err != nil {
 		t.Fatal(err)
 	}
-	says(t, dir, "rm", "-rf", "tls", "secrets", "config/pgpass") // of somebody who used them in their place
+	says(t, dir, "rm", "-rf", "tls", "secrets", "config/pgpass") // left by somebody who used the files in place
 	says(t, dir, "sh", "prepare.sh", "auth.example.com")
 	t.Run("certificates", func(t *testing.T) {
 		for name, host := range map[string]string{"db1": "db1", "db3": "db3", "replica": "moneyer2", "front": "auth.example.com"} {
@@ -24,7 +23,7 @@ func TestClusterFiles(t *testing.T) {
 		before := says(t, dir, "sha256sum", "tls/db1.key", "config/pgpass")
 		says(t, dir, "sh", "prepare.sh", "auth.example.com")
 		if after := says(t, dir, "sha256sum", "tls/db1.key", "config/pgpass"); after != before {
-			t.Errorf("a second run made them anew:\n%s%s", before, after)
+			t.Errorf("a second run created them again:\n%s%s", before, after)
 		}
 	})
 	t.Run("scripts", func(t *testing.T) {
@@ -45,7 +44,7 @@ func TestClusterFiles(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The names are known where it runs.
+		// The host names are known only in production.
 		here := strings.NewReplacer("/etc/haproxy/", dir+"/tls/", " moneyer1:", " 127.0.0.1:", " moneyer2:", " 127.0.0.1:", " moneyer3:", " 127.0.0.1:")
 		if err := os.WriteFile(filepath.Join(dir, "here.cfg"), []byte(here.Replace(string(text))), 0o600); err != nil {
 			t.Fatal(err)
@@ -66,7 +65,7 @@ assert dcs["synchronous_mode"] and dcs["synchronous_mode_strict"] and dcs["synch
 	})
 }
 
-// says runs a program in a folder, which must succeed, and returns what it says.
+// says runs a program in a folder, which must succeed, and returns its output.
 func says(t *testing.T, dir, name string, args ...string) string {
 	t.Helper()
 	command := exec.CommandContext(t.Context(), name, args...)

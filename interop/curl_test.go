@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// curl runs curl and reads the answer with its headers.
+// curl runs curl and parses the response with its header.
 func curl(t *testing.T, args ...string) (*http.Response, string) {
 	t.Helper()
 	needProgram("curl")(t)
@@ -29,7 +29,7 @@ func curl(t *testing.T, args ...string) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// TestCurlD1: both D1 platforms take an assertion as a form and as JSON, once.
+// TestCurlD1: both D1 platforms accept an assertion as a form and as JSON, once.
 func TestCurlD1(t *testing.T) {
 	for _, i := range []issuer{d1, d1Banking} {
 		t.Run(string(i), func(t *testing.T) {
@@ -79,8 +79,8 @@ func TestCurlD1(t *testing.T) {
 	}
 }
 
-// TestCurlETP: the API key gets a token for one merchant and its cards; refusals
-// are a status with an empty body.
+// TestCurlETP: an API key gets a token for one merchant and its cards; a refusal is a status with
+// an empty body.
 func TestCurlETP(t *testing.T) {
 	endpoint := etp.endpoint(t)
 	apiKey := strings.TrimSpace(readFile(t, filepath.Join(moneyer.dir, "partners", "etp.secret")))
@@ -98,7 +98,7 @@ func TestCurlETP(t *testing.T) {
 		args []string
 	}{
 		{"good", 200, ask(apiKey, good)},
-		{"good once more", 200, ask(apiKey, good)},
+		{"again", 200, ask(apiKey, good)},
 		{"unknown member", 200, ask(apiKey, strings.Replace(good, `{`, `{"device":"phone",`, 1))},
 		{"wrong key", 401, ask("mnk_"+strings.Repeat("A", 43), good)},
 		{"no key", 401, []string{endpoint, "--json", good, "-H", "x-correlation-id: curl-etp"}},
@@ -127,8 +127,8 @@ func TestCurlETP(t *testing.T) {
 	}
 }
 
-// TestCurlClientAssertion: a client assertion is good once, and only with the
-// issuer as its audience.
+// TestCurlClientAssertion: a client assertion is accepted once, and only with the issuer as
+// audience.
 func TestCurlClientAssertion(t *testing.T) {
 	set, endpoint := oauth2AS.assertions(t), oauth2AS.endpoint(t)
 	for _, c := range []struct{ name, want, assertion string }{
@@ -154,7 +154,7 @@ func TestCurlClientAssertion(t *testing.T) {
 	}
 }
 
-// TestSandboxCommands: the commands that the sandbox prints work as printed.
+// TestSandboxCommands: the commands that the sandbox prints work.
 func TestSandboxCommands(t *testing.T) {
 	needProgram("curl")(t)
 	if len(moneyer.demos) != len(profiles) {

@@ -16,16 +16,16 @@ import (
 	"time"
 )
 
-// tokenHeaders are what a proxy hands on to the API.
+// tokenHeaders are the headers that a proxy forwards to the API.
 var tokenHeaders = []string{"X-Token-Issuer", "X-Token-Client", "X-Token-Subject", "X-Token-Scope", "X-Token-Id", "X-Token-Expires", "X-Token-As-Of", "X-Token-Claims"}
 
-// front is a proxy in front of an API, configured by its file below examples/.
+// front is a proxy in front of an API, configured by its file in examples/.
 type front struct {
 	name string
 	need func(*testing.T)
-	// asks tells that it asks /check; else it judges by the published keys.
+	// asks: it calls /check; otherwise it verifies with the published keys.
 	asks bool
-	// start starts it.
+	// start starts the proxy.
 	start func(*testing.T, *place)
 }
 
@@ -57,7 +57,7 @@ func needFile(path, debian string) func(*testing.T) {
 	}
 }
 
-// place is where a proxy is started, and between whom.
+// place is the environment in which a proxy is started.
 type place struct {
 	dir     string
 	address string
@@ -65,16 +65,15 @@ type place struct {
 	api     *api
 	issuer  issuer
 	url     string // of the issuer
-	// scope that the API wants.
+	// required scope
 	scope string
-	// ca is who certifies the issuer, when the proxy shall ask over TLS.
+	// ca certifies the issuer if the proxy calls it over TLS.
 	ca  string
 	log *logBuffer
 }
 
-// write writes a file of examples/ to the place. swaps are pairs of what stands in
-// it and what the test wants in its stead; ports, issuer, scope and audience are
-// swapped everywhere.
+// write writes a file of examples/ to the place. swaps are pairs of text in it and its replacement;
+// ports, issuer, scope and audience are replaced everywhere.
 func (p *place) write(t *testing.T, example string, swaps ...string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "examples", example))
@@ -83,7 +82,7 @@ func (p *place) write(t *testing.T, example string, swaps ...string) string {
 	}
 	swaps = append(swaps, "127.0.0.1:8000", p.address, "127.0.0.1:9000", strings.TrimPrefix(p.api.URL, "http://"),
 		"127.0.0.1:8080", p.line.address, "d1-s2s:api:merchant-gtw", p.scope)
-	if p.issuer == boltpay { // its tokens name the client in aud, and nobody in client_id and sub
+	if p.issuer == boltpay { // its tokens have the client in aud, and no client_id and sub
 		swaps = append(swaps, "/d1/authz/v1", "/boltpay", "https://api.example.com/d1", "demo-gtw01", `\"d1\"`, `\"boltpay\"`, "AuthName d1", "AuthName boltpay",
 			"-m str ES256", "-m str RS256", "-m str at+jwt", "-m str JWT", "'$.client_id'", "'$.aud'", "Claim client_id", "Claim aud", "CLAIM_client_id", "CLAIM_aud")
 	}
@@ -111,7 +110,7 @@ func startNginx(t *testing.T, p *place) {
 }
 
 func startHAProxyAsking(t *testing.T, p *place) {
-	socket := []string{"abns@moneyer-check", "unix@" + filepath.Join(p.dir, "check")} // there may be more than one at a time
+	socket := []string{"abns@moneyer-check", "unix@" + filepath.Join(p.dir, "check")} // several proxies may run at the same time
 	swaps := append(socket, "/etc/haproxy/moneyer.lua", p.write(t, "haproxy/moneyer.lua", socket...))
 	if p.ca != "" {
 		swaps = append(swaps, "server issuer 127.0.0.1:8080", "", "#tls server", "server", "@system-ca", p.ca,
@@ -148,7 +147,7 @@ type asking struct {
 	header            http.Header
 }
 
-// answered is what the caller got. seen is nil when the API was not reached.
+// answered is the response. seen is nil if the request did not reach the API.
 type answered struct {
 	status int
 	header http.Header
@@ -156,9 +155,9 @@ type answered struct {
 	seen   *call
 }
 
-var impatient = &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+var callerClient = &http.Client{Timeout: 15 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 
-// ask asks the API by the proxy.
+// ask calls the API through the proxy.
 func (p *place) ask(t *testing.T, a asking) answered {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), a.method, "http://"+p.address+a.uri, strings.NewReader(a.body))
@@ -167,7 +166,7 @@ func (p *place) ask(t *testing.T, a asking) answered {
 	}
 	maps.Copy(req.Header, a.header)
 	before := p.api.calls.Load()
-	resp, err := impatient.Do(req)
+	resp, err := callerClient.Do(req)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, p.log)
 	}
@@ -195,8 +194,8 @@ func (p *place) get(t *testing.T, token string) answered {
 	return p.ask(t, a)
 }
 
-// refused wants a status and a challenge that has these words (RFC 6750 §3), and
-// an API that heard nothing.
+// refused checks for a status and a challenge with these words (RFC 6750 section 3), and that the
+// request did not reach the API.
 func (p *place) refused(t *testing.T, name string, got answered, status int, words string) {
 	t.Helper()
 	challenge := got.header.Values("WWW-Authenticate")
@@ -205,19 +204,19 @@ func (p *place) refused(t *testing.T, name string, got answered, status int, wor
 	}
 }
 
-// guarding is a Moneyer with proxies before an API.
+// guarding is a Moneyer with proxies in front of an API.
 type guarding struct {
 	*sandbox
 	line    *line
 	api     *api
 	expired map[issuer]string
-	// good tokens for all proxies.
+	// valid tokens for all proxies
 	good map[issuer]string
 }
 
-// TestForwardAuth: real proxies, configured by the files below examples/, let the
-// API be reached by who has a good token, tell it who that is, and are closed to
-// everybody else, whatever becomes of the issuer. ES256 (D1) and RS256 (boltPay).
+// TestForwardAuth: real proxies, configured by the files in examples/, forward requests with a
+// valid token together with its claims, and refuse all others, even if the issuer fails. ES256 (D1)
+// and RS256 (boltPay).
 func TestForwardAuth(t *testing.T) {
 	issuers := []issuer{d1, boltpay}
 	needProgram("curl")(t)
@@ -229,7 +228,7 @@ func TestForwardAuth(t *testing.T) {
 		if !ok {
 			t.Fatal("no exp")
 		}
-		time.Sleep(time.Until(time.Unix(int64(exp)+1, 0))) // there are those who take it while the second lasts
+		time.Sleep(time.Until(time.Unix(int64(exp)+1, 0))) // some accept it until the second ends
 	}
 	for _, f := range fronts() {
 		t.Run(f.name, func(t *testing.T) {
@@ -241,7 +240,7 @@ func TestForwardAuth(t *testing.T) {
 	}
 }
 
-// start starts a proxy before the API, which wants a scope.
+// start starts a proxy in front of the API, which requires a scope.
 func (g *guarding) start(t *testing.T, f front, i issuer, scope, ca string) *place {
 	t.Helper()
 	p := &place{dir: openDir(t), address: quietAddress(t), line: g.line, api: g.api,
@@ -268,20 +267,20 @@ func (g *guarding) try(t *testing.T, f front, i issuer) {
 	}
 	g.line.cut()
 	g.line.standIn.Store(&unavailable)
-	if got := p.get(t, g.good[i]); got.status != http.StatusOK { // by the keys that it has
+	if got := p.get(t, g.good[i]); got.status != http.StatusOK { // with the keys that it has
 		t.Errorf("while the issuer is away: %d\n%s", got.status, p.log)
 	}
-	if f.name == "apache" { // it fetches the keys itself, when it needs them first
+	if f.name == "apache" { // it fetches the keys itself, on first use
 		cold := g.start(t, f, i, scope, "")
 		if got := cold.get(t, g.good[i]); got.seen != nil || got.status < 400 {
 			t.Errorf("without keys: %d, the API saw %v", got.status, got.seen)
 		}
 	}
 	g.line.standIn.Store(nil)
-	g.line.mend(t)
+	g.line.restore(t)
 }
 
-// lets: the request gets through whole, and the API learns what /check says.
+// lets: the request is forwarded completely, and the API gets the result of /check.
 func (g *guarding) lets(t *testing.T, p *place, f front) {
 	want := g.tells(t, p)
 	post := asking{http.MethodPost, "/cards/1%2F2?scope=none&audience=none&a=b", "the body", bearer(g.good[p.issuer])}
@@ -304,7 +303,7 @@ func (g *guarding) lets(t *testing.T, p *place, f front) {
 			t.Errorf("asked with %v", h)
 		}
 	}
-	for _, status := range []int{401, 403, 404, 500, 503} { // the API's own, as they are
+	for _, status := range []int{401, 403, 404, 500, 503} { // responses of the API itself, unchanged
 		got := p.ask(t, asking{http.MethodGet, "/says/" + strconv.Itoa(status), "", bearer(g.good[p.issuer])})
 		if c := got.header.Values("WWW-Authenticate"); got.status != status || got.seen == nil || len(c) != 1 || !strings.HasPrefix(c[0], "Custom") {
 			t.Errorf("the API says %d: %d %q", status, got.status, c)
@@ -315,7 +314,7 @@ func (g *guarding) lets(t *testing.T, p *place, f front) {
 	}
 }
 
-// tells is what /check tells about the good token.
+// tells returns what /check returns for the valid token.
 func (g *guarding) tells(t *testing.T, p *place) http.Header {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.url+"/check?scope="+p.scope, nil)
@@ -337,8 +336,8 @@ func (g *guarding) tells(t *testing.T, p *place) http.Header {
 	return resp.Header
 }
 
-// told wants the API to have seen the eight headers, and no token. An empty header
-// may as well be none.
+// told checks that the API received the eight headers and no token. A missing header is the same as
+// an empty one.
 func told(t *testing.T, name string, seen *call, want http.Header) {
 	t.Helper()
 	for _, header := range tokenHeaders {
@@ -352,7 +351,7 @@ func told(t *testing.T, name string, seen *call, want http.Header) {
 	}
 }
 
-// overwrites: nothing that a caller says in the place of /check arrives.
+// overwrites: headers of the caller never replace the result of /check.
 func (g *guarding) overwrites(t *testing.T, p *place) {
 	want := g.tells(t, p)
 	for name, forge := range map[string]func(h http.Header, name string){
@@ -373,7 +372,7 @@ func (g *guarding) overwrites(t *testing.T, p *place) {
 		}
 		got := p.ask(t, a)
 		switch {
-		case got.seen == nil && strings.Contains(name, "underscore") && got.status == http.StatusForbidden: // just as well
+		case got.seen == nil && strings.Contains(name, "underscore") && got.status == http.StatusForbidden: // also acceptable
 			continue
 		case got.seen == nil:
 			t.Errorf("%s: %d\n%s", name, got.status, p.log)
@@ -388,7 +387,7 @@ func (g *guarding) overwrites(t *testing.T, p *place) {
 	}
 }
 
-// keepsOut: no token, and no token but the issuer's own living one.
+// keepsOut: requests without a valid token of the issuer are refused.
 func (g *guarding) keepsOut(t *testing.T, p *place, f front) {
 	good, other := g.good[p.issuer], g.good[d1]
 	if p.issuer == d1 {
@@ -439,14 +438,14 @@ func (g *guarding) keepsOut(t *testing.T, p *place, f front) {
 	p.line.since()
 }
 
-// part: a scope is a word, not a part of one.
+// part: a part of a scope is not the scope.
 func (g *guarding) part(t *testing.T, f front, i issuer) {
 	p := g.start(t, f, i, map[issuer]string{d1: "d1-s2s:api:merchant", boltpay: "role"}[i], "")
 	p.refused(t, "a part of the scope", p.get(t, g.good[i]), http.StatusForbidden, `error="insufficient_scope"`)
 }
 
-// revoked: who asks knows at once; who does not lets in to the end, as the
-// examples say.
+// revoked: a proxy that calls /check refuses a revoked token at once; others accept it until it
+// expires, as the examples say.
 func (g *guarding) revoked(t *testing.T, p *place, f front) {
 	token := g.minted(t, p.issuer)
 	if got := p.get(t, token); got.status != http.StatusOK {
@@ -461,15 +460,15 @@ func (g *guarding) revoked(t *testing.T, p *place, f front) {
 	}
 }
 
-// outage: whoever answers in the place of /check, or nobody, the way is closed, and
-// open again afterwards.
+// outage: if /check fails or returns nonsense the proxy refuses requests, and accepts them again
+// afterwards.
 func (g *guarding) outage(t *testing.T, p *place) {
 	good := g.good[p.issuer]
 	g.line.cut()
 	if got := p.get(t, good); got.seen != nil || got.status < 500 {
 		t.Errorf("connection refused: %d, the API saw %v", got.status, got.seen)
 	}
-	g.line.mend(t)
+	g.line.restore(t)
 	for name, h := range map[string]http.HandlerFunc{
 		"503":            unavailable,
 		"500":            func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
@@ -499,7 +498,7 @@ func (g *guarding) outage(t *testing.T, p *place) {
 	}
 	g.line.standIn.Store(nil)
 	if got := p.get(t, good); got.status != http.StatusOK {
-		t.Errorf("when all is well again: %d\n%s", got.status, p.log)
+		t.Errorf("after the outage: %d\n%s", got.status, p.log)
 	}
 	p.line.since()
 }
@@ -518,8 +517,7 @@ func talksNonsense(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(conn, "+OK 200 welcome\r\n\r\n")
 }
 
-// overTLS: an issuer behind TLS is believed only with a certificate from whom the
-// proxy trusts.
+// overTLS: an issuer is trusted only with a certificate of the configured authority.
 func (g *guarding) overTLS(t *testing.T, f front, i issuer, scope string) {
 	if got := g.start(t, f, i, scope, g.line.ca).get(t, g.good[i]); got.status != http.StatusOK {
 		t.Errorf("over TLS: %d", got.status)
@@ -532,9 +530,8 @@ func (g *guarding) overTLS(t *testing.T, f front, i issuer, scope string) {
 	}
 }
 
-// TestUntestedExamples: the files for proxies that are not installed here are well
-// formed, take out and put in every header, and are closed. That these proxies take
-// them is not tested.
+// TestUntestedExamples: the files for proxies that are not installed here are well formed, remove
+// and set every header, and refuse by default. Whether these proxies accept them is not tested.
 func TestUntestedExamples(t *testing.T) {
 	if _, _, err := tryProgram(t.Context(), nil, python, "-c", "import yaml"); err != nil {
 		missing(t, "python's yaml", "apt-get install python3-yaml")
@@ -618,7 +615,7 @@ func TestUntestedExamples(t *testing.T) {
 	if authz["failure_mode_allow"] != false || service["path_prefix"] != query+"&request=" {
 		t.Errorf("Envoy's ext_authz: %v", authz)
 	}
-	// What Envoy would ask with that prefix.
+	// What Envoy would request with that prefix.
 	token := d1.minted(t)
 	for path, want := range map[string]int{
 		"/cards?a=b": http.StatusOK, "/cards;x=%zz?scope=d1-s2s:api:merchant-gtw&a": http.StatusOK,

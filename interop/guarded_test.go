@@ -23,15 +23,15 @@ import (
 	"time"
 )
 
-// line lies between the proxies and a Moneyer, whose issuers have its address in
-// their URLs. It can be cut, and somebody else can answer in the place of the issuer.
+// line is a proxy between the tested proxies and a Moneyer whose issuers have its address in their
+// URLs. It can be cut, and another handler can answer in place of the issuer.
 type line struct {
 	address string // of plain HTTP
 	target  *url.URL
 	plain   *httptest.Server
 	tls     *httptest.Server
 	ca      string // a PEM file
-	// standIn answers, when it is there.
+	// standIn answers instead of the issuer, if set.
 	standIn atomic.Pointer[http.HandlerFunc]
 
 	mu    sync.Mutex
@@ -51,7 +51,7 @@ func newLine(t *testing.T, target string) *line {
 	if err := os.WriteFile(l.ca, cert, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	l.mend(t)
+	l.restore(t)
 	t.Cleanup(func() {
 		l.cut()
 		l.tls.Close()
@@ -59,14 +59,14 @@ func newLine(t *testing.T, target string) *line {
 	return l
 }
 
-// cut lets nobody through: connections are refused.
+// cut refuses all connections.
 func (l *line) cut() {
 	l.plain.CloseClientConnections()
 	l.plain.Close()
 }
 
-// mend lets through again, at the same address.
-func (l *line) mend(t *testing.T) {
+// restore listens again, on the same address.
+func (l *line) restore(t *testing.T) {
 	t.Helper()
 	listener, err := net.Listen("tcp", cmp.Or(l.address, quietAddress(t)))
 	if err != nil {
@@ -103,8 +103,7 @@ func (l *line) serve(w http.ResponseWriter, r *http.Request) {
 	}}).ServeHTTP(w, r)
 }
 
-// since returns what was asked since it was called last, and over how many new
-// connections.
+// since returns the requests and the number of new connections since its last call.
 func (l *line) since() (asked []http.Header, dials int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -113,8 +112,8 @@ func (l *line) since() (asked []http.Header, dials int) {
 	return asked, dials
 }
 
-// startBehind starts a Moneyer behind a line. It has its demo partners, and for
-// every issuer of these a token that has expired.
+// startBehind starts a Moneyer behind a line, with its demo partners and an expired token for each
+// of their issuers.
 func startBehind(t *testing.T, issuers ...issuer) (s *sandbox, l *line, expired map[issuer]string) {
 	t.Helper()
 	s = &sandbox{binary: moneyer.binary, dir: filepath.Join(t.TempDir(), "sandbox"), log: &logBuffer{}}
@@ -149,7 +148,7 @@ func startBehind(t *testing.T, issuers ...issuer) (s *sandbox, l *line, expired 
 	return s, l, expired
 }
 
-// again starts the sandbox, after it was stopped when it ran.
+// again starts the sandbox, after stopping it if it runs.
 func (s *sandbox) again(t *testing.T, flags ...string) {
 	t.Helper()
 	if s.cmd != nil {
@@ -167,7 +166,7 @@ func (s *sandbox) again(t *testing.T, flags ...string) {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	err = json.NewDecoder(stdout).Decode(&s.demos) // or it ended
+	err = json.NewDecoder(stdout).Decode(&s.demos) // fails if it has exited
 	go func() { s.exited <- s.cmd.Wait() }()
 	if err != nil {
 		t.Fatalf("the sandbox: %v\n%s", err, s.log)
@@ -198,7 +197,7 @@ func (s *sandbox) minted(t *testing.T, i issuer) string {
 	return got.AccessToken
 }
 
-// revoke gives a token back, as its client (RFC 7009).
+// revoke revokes a token as its client (RFC 7009).
 func (s *sandbox) revoke(t *testing.T, i issuer, token string) {
 	t.Helper()
 	issuer, partners := s.demo(t, i).Issuer, filepath.Join(s.dir, "partners")
@@ -226,8 +225,8 @@ func (s *sandbox) revoke(t *testing.T, i issuer, token string) {
 	}
 }
 
-// api is behind the proxies. It tells what it was asked; below /says/STATUS it
-// answers with that status.
+// api is the API behind the proxies. It records requests; under /says/STATUS it responds with that
+// status.
 type api struct {
 	*httptest.Server
 	calls atomic.Int64
@@ -256,8 +255,8 @@ func newAPI(t *testing.T) *api {
 	return a
 }
 
-// quietAddress is one on which nobody listens, and which the system gives to no
-// connection of others: whoever starts there may listen, stop and listen again.
+// quietAddress returns an unused address that is not in the range of ephemeral ports, so that a
+// server can listen on it, stop and listen again.
 func quietAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
@@ -271,8 +270,8 @@ func quietAddress(t *testing.T) string {
 	return ""
 }
 
-// openDir is a folder that everybody can read: a server that root starts becomes
-// somebody else.
+// openDir creates a folder that everybody can read, since servers started by root change their
+// user.
 func openDir(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -282,8 +281,7 @@ func openDir(t *testing.T) string {
 	return dir
 }
 
-// daemon starts a program that listens, and waits until it does. It ends with the
-// test.
+// daemon starts a program and waits until it listens. It is stopped after the test.
 func daemon(t *testing.T, address string, name string, args ...string) *logBuffer {
 	t.Helper()
 	log := &logBuffer{}

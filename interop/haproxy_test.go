@@ -13,19 +13,18 @@ import (
 	"time"
 )
 
-// gate is one backend of HAProxy: it lets in who bears a token of one issuer for
-// one audience, by one key and one algorithm.
-type gate struct {
+// rule is one backend of HAProxy: it accepts tokens of one issuer for one audience, with one key
+// and one algorithm.
+type rule struct {
 	Issuer, Audience, JWKSURI, Alg string
 	Ahead                          int
 }
 
-// verifyWithHAProxy asks a HAProxy that has a backend for each way of judging,
-// under a path of its own. The public key stands in a PEM file made from our key
-// set.
+// verifyWithHAProxy starts HAProxy with a backend for each rule, under separate paths. The public
+// key is in a PEM file made from our key set.
 func verifyWithHAProxy(t *testing.T, work []judging) (verdicts []string) {
 	dir, address := t.TempDir(), "127.0.0.1:"+freePorts(1)[0]
-	gates := map[gate]string{}
+	rules := map[rule]string{}
 	config := &strings.Builder{}
 	fmt.Fprintf(config, `
 global
@@ -40,10 +39,10 @@ frontend door
   use_backend %%[path,field(2,/)]
 `, address)
 	for _, w := range work {
-		g := gate{w.Issuer, w.Audience, w.JWKSURI, w.Alg, w.Ahead}
-		if gates[g] == "" {
-			gates[g] = fmt.Sprint("gate", len(gates)+1)
-			g.write(t, config, dir, gates[g])
+		g := rule{w.Issuer, w.Audience, w.JWKSURI, w.Alg, w.Ahead}
+		if rules[g] == "" {
+			rules[g] = fmt.Sprint("rule", len(rules)+1)
+			g.write(t, config, dir, rules[g])
 		}
 	}
 	file := filepath.Join(dir, "haproxy.cfg")
@@ -51,20 +50,20 @@ frontend door
 		t.Fatal(err)
 	}
 	startHAProxy(t, file, address)
-	for g, name := range gates {
-		if knock(t, address, name, "") != "401" {
-			t.Errorf("HAProxy lets in who shows nothing: %+v", g)
+	for g, name := range rules {
+		if present(t, address, name, "") != "401" {
+			t.Errorf("HAProxy accepts a request without a token: %+v", g)
 		}
 	}
 	for _, w := range work {
-		verdicts = append(verdicts, knock(t, address, gates[gate{w.Issuer, w.Audience, w.JWKSURI, w.Alg, w.Ahead}], w.Token))
+		verdicts = append(verdicts, present(t, address, rules[rule{w.Issuer, w.Audience, w.JWKSURI, w.Alg, w.Ahead}], w.Token))
 	}
 	return verdicts
 }
 
-// write writes the backend as one would for production: algorithm, signature,
-// time, issuer and audience, each refused with 401.
-func (g gate) write(t *testing.T, config *strings.Builder, dir, name string) {
+// write writes the backend as for production: algorithm, signature, time, issuer and audience, each
+// refused with 401.
+func (g rule) write(t *testing.T, config *strings.Builder, dir, name string) {
 	t.Helper()
 	keys := publishedKeys(t, g.JWKSURI).Keys
 	if len(keys) != 1 {
@@ -89,7 +88,7 @@ backend %s
 `, name, g.Alg, file, g.Ahead, g.Issuer, g.Audience)
 }
 
-// startHAProxy starts HAProxy and waits until it listens. It ends with the test.
+// startHAProxy starts HAProxy and waits until it listens. It is stopped after the test.
 func startHAProxy(t *testing.T, file, address string) {
 	t.Helper()
 	log := &logBuffer{}
@@ -122,8 +121,8 @@ func startHAProxy(t *testing.T, file, address string) {
 	t.Fatalf("haproxy does not listen:\n%s", log)
 }
 
-// knock shows a token to a backend. "" is being let in.
-func knock(t *testing.T, address, backend, token string) string {
+// present sends a token to a backend and returns "" if it is accepted.
+func present(t *testing.T, address, backend, token string) string {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+"/"+backend, nil)
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestOAuth4WebAPIIntrospection: a real client asks about its token, in plain JSON
-// and signed, gives it back, and sees that it is no longer good.
+// TestOAuth4WebAPIIntrospection: a real client introspects its token, in plain JSON and signed,
+// revokes it, and sees that it is inactive.
 func TestOAuth4WebAPIIntrospection(t *testing.T) {
 	needNode("oauth4webapi")(t)
 	id, stranger := oauth2AS.newClient(t, newID()), oauth2AS.newClient(t, newID())

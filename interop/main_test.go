@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// moneyer is the server that every test asks.
+// moneyer is the sandbox that the tests use.
 var moneyer *sandbox
 
 func TestMain(m *testing.M) {
@@ -45,17 +45,17 @@ func runAll(m *testing.M) (code int, err error) {
 	}
 	moneyer = s
 	if code = m.Run(); code != 0 {
-		fmt.Fprintf(os.Stderr, "the sandbox said:\n%s", s.log)
+		fmt.Fprintf(os.Stderr, "log of the sandbox:\n%s", s.log)
 	}
 	return code, s.stop()
 }
 
-// setEnvironment sets what every program that is started shall see.
+// setEnvironment sets the environment of all started programs.
 func setEnvironment() error {
 	return errors.Join(
-		// A program with the race detector sleeps for a second when it ends.
+		// A program with the race detector sleeps for a second when it exits.
 		os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0")),
-		// Debian keeps haproxy where not everybody looks.
+		// Debian installs haproxy outside of users' PATH.
 		os.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin"),
 	)
 }
@@ -70,13 +70,12 @@ type sandbox struct {
 	exited chan error
 }
 
-// demo is what the sandbox tells about one platform.
+// demo is what the sandbox prints about one platform.
 type demo struct {
 	Profile, Issuer, Token, Check string
 }
 
-// startSandbox builds the command, with the race detector when the tests have it,
-// and starts it.
+// startSandbox builds the command, with the race detector if the tests have it, and starts it.
 func startSandbox(dir string) (*sandbox, error) {
 	s := &sandbox{binary: filepath.Join(dir, "moneyer"), dir: filepath.Join(dir, "sandbox"), log: &logBuffer{}, exited: make(chan error, 1)}
 	args := append([]string{"build", "-C", ".."}, buildFlags...)
@@ -99,7 +98,7 @@ func startSandbox(dir string) (*sandbox, error) {
 	select {
 	case err = <-told:
 	case <-time.After(30 * time.Second):
-		err = errors.New("it told nothing for 30 seconds")
+		err = errors.New("no output for 30 seconds")
 	}
 	go func() { s.exited <- s.cmd.Wait() }()
 	if err == nil {
@@ -127,23 +126,23 @@ func (s *sandbox) ready() error {
 	return nil
 }
 
-// stop ends the sandbox. It must leave as it should, also when the race detector
-// watches it.
+// stop stops the sandbox. It must exit successfully, which the race detector prevents if it found
+// something.
 func (s *sandbox) stop() error {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case err := <-s.exited:
 		if err != nil {
-			return fmt.Errorf("the sandbox ended with %w; it said:\n%s", err, s.log)
+			return fmt.Errorf("the sandbox ended with %w; its log:\n%s", err, s.log)
 		}
 		return nil
 	case <-time.After(20 * time.Second):
 		_ = s.cmd.Process.Kill()
-		return fmt.Errorf("the sandbox did not stop; it said:\n%s", s.log)
+		return fmt.Errorf("the sandbox did not stop; its log:\n%s", s.log)
 	}
 }
 
-// freePorts finds different ports on which nobody listens.
+// freePorts returns different unused ports.
 func freePorts(n int) (ports []string) {
 	for range n {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -157,7 +156,7 @@ func freePorts(n int) (ports []string) {
 	return ports
 }
 
-// logBuffer takes what a program says while others read it.
+// logBuffer collects the output of a program for concurrent readers.
 type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
@@ -175,7 +174,7 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-// program runs a program to its end and returns its standard output.
+// program runs a program and returns its standard output.
 func program(t *testing.T, stdin []byte, name string, args ...string) []byte {
 	t.Helper()
 	out, stderr, err := tryProgram(t.Context(), stdin, name, args...)

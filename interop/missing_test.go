@@ -9,12 +9,11 @@ import (
 	"testing"
 )
 
-// python is Debian's own, to which its python3-* packages belong; another python
-// that stands before it in PATH does not see them.
+// python is Debian's own, which the python3-* packages belong to; another python earlier in PATH
+// does not have them.
 const python = "/usr/bin/python3"
 
-// missing skips a test whose counterpart is not there, or fails it where all must
-// be there.
+// missing skips a test whose counterpart is not installed, or fails it if all are required.
 func missing(t *testing.T, what, install string) {
 	t.Helper()
 	if os.Getenv("MONEYER_REQUIRE_ALL") == "1" {
@@ -23,7 +22,7 @@ func missing(t *testing.T, what, install string) {
 	t.Skipf("%s is missing: %s", what, install)
 }
 
-// needProgram wants a program in PATH.
+// needProgram requires a program in PATH.
 func needProgram(name string) func(*testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
@@ -33,7 +32,7 @@ func needProgram(name string) func(*testing.T) {
 	}
 }
 
-// needNode wants a package below node/node_modules.
+// needNode requires a package in node/node_modules.
 func needNode(name string) func(*testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
@@ -52,7 +51,7 @@ func needNode(name string) func(*testing.T) {
 	}
 }
 
-// needPython wants a module of Debian's python.
+// needPython requires a module of Debian's python.
 func needPython(module, packages string) func(*testing.T) {
 	return func(t *testing.T) {
 		t.Helper()
@@ -68,13 +67,13 @@ func needPython(module, packages string) func(*testing.T) {
 
 func needNothing(*testing.T) {}
 
-// askNode gives a script of node/ its work as JSON and reads the answer.
+// askNode passes work as JSON to a script of node/ and parses the result.
 func askNode(t *testing.T, script, library string, work, answer any) {
 	t.Helper()
 	askScript(t, work, answer, "node", filepath.Join("node", script), library)
 }
 
-// askPython gives a script of python/ its work as JSON and reads the answer.
+// askPython passes work as JSON to a script of python/ and parses the result.
 func askPython(t *testing.T, script, library string, work, answer any) {
 	t.Helper()
 	askScript(t, work, answer, python, "-B", filepath.Join("python", script), library)

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// TestOpenSSLKeys: the files that openssl writes are taken as they are: the
-// private key with its EC PARAMETERS by our own commands, the public key also
-// with blanks at the ends of its lines, and out of a certificate.
+// TestOpenSSLKeys: the files that openssl writes are accepted unchanged: private keys with EC
+// PARAMETERS by our own commands, public keys also with blanks at the ends of lines, and in a
+// certificate.
 func TestOpenSSLKeys(t *testing.T) {
 	for name, write := range map[string]func(*testing.T, *key) string{
 		"as written": func(t *testing.T, k *key) string { return readFile(t, k.public) },
@@ -42,8 +42,7 @@ func TestOpenSSLKeys(t *testing.T) {
 	}
 }
 
-// TestOpenSSLRefusedKeys: what openssl makes by a slip is refused when it is
-// registered, not when it is used.
+// TestOpenSSLRefusedKeys: unsuitable keys are refused at registration, not at first use.
 func TestOpenSSLRefusedKeys(t *testing.T) {
 	needProgram("openssl")(t)
 	client := d1.newClient(t, newID())
@@ -59,13 +58,13 @@ func TestOpenSSLRefusedKeys(t *testing.T) {
 			t.Errorf("a key of the wrong kind was registered: %s", name)
 		}
 		if strings.Contains(string(complaint), "PRIVATE KEY-----") {
-			t.Errorf("%s: the complaint repeats the private key", name)
+			t.Errorf("%s: the error contains the private key", name)
 		}
 	}
 }
 
-// TestOpenSSLSignatureInDER: the signature as openssl writes it is not that of a
-// JWS, and is refused.
+// TestOpenSSLSignatureInDER: a DER signature as written by openssl is not a JWS signature, and is
+// refused.
 func TestOpenSSLSignatureInDER(t *testing.T) {
 	needProgram("openssl")(t)
 	client := d1.newClient(t, newID())

@@ -2,5 +2,5 @@
 
 package interop
 
-// buildFlags build the server as the tests are built.
+// buildFlags are the flags with which the tests were built, for building the server.
 var buildFlags = []string{"-race"}

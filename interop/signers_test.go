@@ -23,7 +23,7 @@ import (
 
 const jwtBearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
-// signing is one assertion that a signer is to make.
+// signing is one assertion to sign.
 type signing struct {
 	// PEM is the private key in PKCS #8.
 	PEM    string         `json:"pem"`
@@ -91,7 +91,7 @@ func signWithOpenSSL(t *testing.T, w signing) string {
 	return input + "." + b64(raw)
 }
 
-// derFromOpenSSL returns the signature as openssl writes it, and what is signed.
+// derFromOpenSSL returns the signature in DER and the signed input.
 func derFromOpenSSL(t *testing.T, w signing) (sig []byte, input string) {
 	t.Helper()
 	header := map[string]any{"alg": w.Alg}
@@ -168,7 +168,7 @@ func signWithGoJOSE(t *testing.T, w signing) string {
 	return compact
 }
 
-// attempt is one assertion with what must come of it.
+// attempt is one assertion with its expected result.
 type attempt struct {
 	name string
 	signing
@@ -179,7 +179,7 @@ type attempt struct {
 
 const token = "token"
 
-// assertionsFor lists what a signer is to sign for an issuer, right and wrong.
+// assertionsFor returns the valid and invalid assertions to sign for an issuer.
 func assertionsFor(t *testing.T, i issuer, client string, registered, stranger *key) []attempt {
 	meta := i.metadata(t)
 	claims := func(change map[string]any) map[string]any {
@@ -217,7 +217,7 @@ func assertionsFor(t *testing.T, i issuer, client string, registered, stranger *
 		spoilt("cut", func(s string) string { return s[:len(s)-4] }),
 		othersKey, strangeKid,
 		with("wrong audience", "400 invalid_grant", map[string]any{"aud": "https://auth.example.org"}),
-		with("a stranger among the audiences", "400 invalid_grant", map[string]any{"aud": []string{meta.Issuer, "https://auth.example.org"}}),
+		with("a foreign audience in addition", "400 invalid_grant", map[string]any{"aud": []string{meta.Issuer, "https://auth.example.org"}}),
 		with("two hours", "400 invalid_grant", map[string]any{"exp": now + 7200}),
 		with("expired", "400 invalid_grant", map[string]any{"iat": now - 1200, "exp": now - 600}),
 		with("not yet", "400 invalid_grant", map[string]any{"nbf": now + 600}),
@@ -237,17 +237,17 @@ func assertionsFor(t *testing.T, i issuer, client string, registered, stranger *
 	default:
 		all = append(all, with("no audience", "400 invalid_grant", map[string]any{"aud": nil}))
 	}
-	return append(all, attempt{name: "the first once more", signing: good.signing, want: "400 invalid_grant"})
+	return append(all, attempt{name: "the first one again", signing: good.signing, want: "400 invalid_grant"})
 }
 
-// assertionClaims are those that every platform takes.
+// assertionClaims returns the claims that every platform accepts.
 func assertionClaims(client, audience string) map[string]any {
 	now := time.Now()
 	return map[string]any{"iss": client, "sub": client, "aud": audience, "iat": now.Unix(), "exp": now.Unix() + 300, "jti": fmt.Sprint("jti-", now.UnixNano())}
 }
 
-// TestSigners: what real libraries sign is judged as it should be, on both D1
-// profiles, and with every algorithm that plain OAuth 2.0 takes.
+// TestSigners: signatures of real libraries are verified correctly, on both D1 profiles, and with
+// every algorithm of plain OAuth 2.0.
 func TestSigners(t *testing.T) {
 	for _, s := range signers() {
 		t.Run(s.name, func(t *testing.T) {
@@ -293,7 +293,7 @@ func (s *signer) try(t *testing.T, i issuer, alg string) {
 	}
 }
 
-// answer is an answer of a token endpoint.
+// answer is a response of a token endpoint.
 type answer struct {
 	status      int
 	AccessToken string `json:"access_token"`
@@ -324,7 +324,7 @@ func post(t *testing.T, endpoint string, form url.Values) answer {
 	return a
 }
 
-// tamperClaims changes one claim and leaves the signature.
+// tamperClaims changes one claim and keeps the signature.
 func tamperClaims(compact string) string {
 	parts := strings.Split(compact, ".")
 	payload, err := base64.RawURLEncoding.DecodeString(parts[1])

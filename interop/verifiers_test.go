@@ -23,24 +23,24 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// judging is one access token that a verifier is to judge.
+// judging is one access token to verify.
 type judging struct {
 	Token    string `json:"token"`
 	Issuer   string `json:"issuer"`
 	Audience string `json:"audience"`
 	JWKSURI  string `json:"jwks_uri"`
 	Alg      string `json:"alg"`
-	// Ahead is by how many seconds the verifier's clock is ahead.
+	// Ahead is how many seconds the verifier's clock is ahead.
 	Ahead int `json:"ahead"`
 }
 
-// verifier is a program or library that judges access tokens. It answers "" for a
-// good one, else why not.
+// verifier is a program or library that verifies access tokens. It returns "" for a valid token,
+// otherwise the reason.
 type verifier struct {
 	name   string
 	need   func(*testing.T)
 	verify func(*testing.T, []judging) []string
-	// strict verifiers take only what RFC 9068 calls an access token.
+	// strict verifiers accept only access tokens as in RFC 9068.
 	strict bool
 }
 
@@ -117,7 +117,7 @@ func verifyWithGoJOSE(t *testing.T, w judging) error {
 	return claims.ValidateWithLeeway(josejwt.Expected{Issuer: w.Issuer, AnyAudience: josejwt.Audience{w.Audience}, Time: ahead(w)}, 0)
 }
 
-// publishedKeys reads an issuer's keys with go-jose.
+// publishedKeys fetches an issuer's keys with go-jose.
 func publishedKeys(t *testing.T, uri string) *jose.JSONWebKeySet {
 	t.Helper()
 	resp, err := http.Get(uri)
@@ -141,7 +141,7 @@ func publishedKeys(t *testing.T, uri string) *jose.JSONWebKeySet {
 	return &keys
 }
 
-// publicPEM is the published key that signed a token, as PEM.
+// publicPEM returns the published key that signed a token, as PEM.
 func publicPEM(t *testing.T, uri, kid string) []byte {
 	t.Helper()
 	found := publishedKeys(t, uri).Key(kid)
@@ -169,8 +169,7 @@ func kidOf(t *testing.T, compact string) string {
 	return header.Kid
 }
 
-// minted gets a token of an issuer for its demo partner, by the command that the
-// sandbox prints.
+// minted gets a token of an issuer for its demo partner, with the command that the sandbox prints.
 func (i issuer) minted(t *testing.T) string {
 	t.Helper()
 	needProgram("curl")(t)
@@ -185,14 +184,14 @@ func (i issuer) minted(t *testing.T) string {
 	return tokens.AccessToken + tokens.AccessToken2
 }
 
-// opinion is a judging with what must come of it.
+// opinion is a judging with its expected result.
 type opinion struct {
 	name string
 	judging
 	good bool
 }
 
-// opinions on tokens of one issuer, right ones and wrong ones.
+// opinions returns valid and invalid tokens of one issuer.
 func opinions(t *testing.T, i issuer, tokens map[issuer]string) []opinion {
 	meta := i.metadata(t)
 	claims := claimsOf(t, tokens[i])
@@ -229,13 +228,13 @@ func opinions(t *testing.T, i issuer, tokens map[issuer]string) []opinion {
 	return all
 }
 
-// withoutAlg makes the unsigned token of RFC 7519 §6.
+// withoutAlg returns the unsigned token of RFC 7519 section 6.
 func withoutAlg(t *testing.T, compact string) string {
 	parts := strings.Split(compact, ".")
 	return b64JSON(t, map[string]string{"alg": "none", "typ": "at+jwt", "kid": kidOf(t, compact)}) + "." + parts[1] + "."
 }
 
-// withPublicKeyAsSecret signs anew with HS256 and the published key (RFC 8725 §2.1).
+// withPublicKeyAsSecret signs with HS256 and the published key (RFC 8725 section 2.1).
 func withPublicKeyAsSecret(t *testing.T, uri, compact string) string {
 	kid := kidOf(t, compact)
 	input := b64JSON(t, map[string]string{"alg": "HS256", "typ": "at+jwt", "kid": kid}) + "." + strings.Split(compact, ".")[1]
@@ -244,8 +243,8 @@ func withPublicKeyAsSecret(t *testing.T, uri, compact string) string {
 	return input + "." + b64(mac.Sum(nil))
 }
 
-// TestVerifiers: real verifiers take our tokens by our published keys, and no
-// other. Each issuer's tokens go through every verifier: ES256 and RS256.
+// TestVerifiers: real verifiers accept our tokens with our published keys, and no others. Each
+// issuer's tokens go through every verifier: ES256 and RS256.
 func TestVerifiers(t *testing.T) {
 	issuers := []issuer{d1, d1Banking, oauth2AS, etp, boltpay}
 	tokens := map[issuer]string{}
@@ -261,7 +260,7 @@ func TestVerifiers(t *testing.T) {
 				for _, o := range opinions(t, i, tokens) {
 					o.name = string(i) + ": " + o.name
 					if v.strict && !(slices.Contains([]issuer{d1, d1Banking, oauth2AS}, i)) {
-						o.good = false // ETP and boltpay have claims of their own, not those of RFC 9068 §2.2
+						o.good = false // the claims of ETP and boltpay are not those of RFC 9068 section 2.2
 					}
 					all, work = append(all, o), append(work, o.judging)
 				}
@@ -284,8 +283,7 @@ func TestVerifiers(t *testing.T) {
 	}
 }
 
-// TestGoOIDCDiscovery: go-oidc finds issuer and keys by itself, below the path of
-// OpenID.
+// TestGoOIDCDiscovery: go-oidc discovers issuer and keys, at the path of OpenID Connect Discovery.
 func TestGoOIDCDiscovery(t *testing.T) {
 	for _, i := range []issuer{d1, d1Banking, oauth2AS, etp, boltpay} {
 		provider, err := oidc.NewProvider(t.Context(), i.url(t))

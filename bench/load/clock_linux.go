@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processorTime is what this process has taken.
+// processorTime returns the processor time of this process.
 func processorTime() time.Duration {
 	var t unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t); err != nil {
@@ -15,8 +15,8 @@ func processorTime() time.Duration {
 	return time.Duration(t.Nano())
 }
 
-// sleepUntil sleeps to the microsecond. The runtime's own timers wake up to a
-// millisecond late when nothing else happens.
+// sleepUntil sleeps with microsecond precision. Go's timers fire up to a millisecond late in an
+// idle process.
 func sleepUntil(due time.Time) {
 	for {
 		left := time.Until(due)
@@ -24,6 +24,6 @@ func sleepUntil(due time.Time) {
 			return
 		}
 		t := unix.NsecToTimespec(left.Nanoseconds())
-		_ = unix.Nanosleep(&t, nil) // a signal may cut it short: then once more
+		_ = unix.Nanosleep(&t, nil) // a signal may interrupt it
 	}
 }

@@ -17,27 +17,26 @@ import (
 	"moneyer/bench/subject"
 )
 
-// Sample is how many tokens of each round have their signature verified.
+// Sample is the number of tokens of each round whose signature is verified.
 const Sample = 50
 
-// A Judge knows what one exchange has answered so far. It is used by one
-// goroutine at a time.
+// A Judge checks the responses of one exchange across rounds. It must not be used concurrently.
 type Judge struct {
 	exchange *subject.Exchange
 	client   *http.Client
 	keys     jose.JSONWebKeySet
-	headers  map[string]string // algorithms by the first part of a token
+	headers  map[string]string // first part of a token -> algorithm
 	seed     maphash.Seed
 	seen     map[uint64]struct{}
 }
 
-// NewJudge makes a judge of the answers of an exchange.
+// NewJudge returns a judge for the responses of an exchange.
 func NewJudge(exchange *subject.Exchange) *Judge {
 	return &Judge{exchange: exchange, client: &http.Client{Timeout: 10 * time.Second},
 		headers: map[string]string{}, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
 }
 
-// Round judges the answers of one round. The error names the first that is wrong.
+// Round checks the answers of one round. The error describes the first wrong one.
 func (j *Judge) Round(ctx context.Context, answers []Answer) error {
 	if len(answers) == 0 {
 		return errors.New("not one answer")
@@ -59,7 +58,7 @@ func (j *Judge) Round(ctx context.Context, answers []Answer) error {
 	return nil
 }
 
-// Answer judges a single one, its signature too.
+// Answer checks a single answer, including its signature.
 func (j *Judge) Answer(ctx context.Context, answer Answer) error {
 	return j.Round(ctx, []Answer{answer})
 }
@@ -74,7 +73,7 @@ func (j *Judge) answer(ctx context.Context, body []byte, verify bool) error {
 	}
 	sum := maphash.String(j.seed, token)
 	if _, twice := j.seen[sum]; twice {
-		return errors.New("the token was given before")
+		return errors.New("the token was issued before")
 	}
 	j.seen[sum] = struct{}{}
 	if !verify {
@@ -99,7 +98,7 @@ func (j *Judge) token(body []byte) (string, error) {
 	return answer.Token, nil
 }
 
-// form wants three parts of base64url, the first of which names the algorithm.
+// form checks that the token has three parts of base64url, and the algorithm in the first one.
 func (j *Judge) form(token string) error {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -135,7 +134,7 @@ func notBase64URL(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
 }
 
-// signature verifies with the published keys, which are asked for anew when none fits.
+// signature verifies with the published keys, which are fetched again if none matches.
 func (j *Judge) signature(ctx context.Context, token string) error {
 	parsed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.SignatureAlgorithm(j.exchange.Alg)})
 	if err != nil {

@@ -71,7 +71,7 @@ func TestRound(t *testing.T) {
 		"good":            {answers: []Answer{answer(one.token(t)), answer(one.token(t))}},
 		"none":            {want: "not one answer"},
 		"refused":         {answers: []Answer{answer(good), {Status: 429, Body: []byte("slow down")}}, want: "answer 2 of 2 has status 429: slow down"},
-		"twice":           {answers: []Answer{answer(good), answer(good)}, want: "given before"},
+		"twice":           {answers: []Answer{answer(good), answer(good)}, want: "issued before"},
 		"another's":       {answers: []Answer{answer(other.token(t))}, want: "no published key"},
 		"wrong signature": {answers: []Answer{answer(head + "." + strings.Repeat("A", len(signature)))}, want: "no published key"},
 		"two parts":       {answers: []Answer{answer(head)}, want: "2 parts"},
@@ -103,13 +103,13 @@ func TestSampleFindsOneInFifty(t *testing.T) {
 	if err := j.Round(t.Context(), answers); err != nil {
 		t.Fatal(err)
 	}
-	// Whole rounds of a wrong key are found, whatever is sampled.
+	// A whole round of tokens with a wrong key is detected by any sample.
 	if err := j.Round(t.Context(), []Answer{answer(other.token(t))}); err == nil {
-		t.Error("a token of another's was taken")
+		t.Error("a token with a wrong key was accepted")
 	}
-	// What was seen in an earlier round is seen again.
+	// Tokens of earlier rounds are remembered.
 	if err := j.Round(t.Context(), answers[1:2]); err == nil {
-		t.Error("a token of an earlier round was taken")
+		t.Error("a token of an earlier round was accepted")
 	}
 }
 

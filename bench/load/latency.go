@@ -6,10 +6,10 @@ import (
 	"time"
 )
 
-// Latencies of the answers, in rising order.
+// Latencies returns the latencies of the answers, sorted.
 func (r *Result) Latencies() []time.Duration { return Latencies(r.Answers) }
 
-// Latencies of answers, in rising order.
+// Latencies returns the latencies of answers, sorted.
 func Latencies(answers []Answer) []time.Duration {
 	all := make([]time.Duration, len(answers))
 	for i := range answers {
@@ -19,8 +19,8 @@ func Latencies(answers []Answer) []time.Duration {
 	return all
 }
 
-// Quantile of durations in rising order: the least that at least the share q of
-// them do not exceed. Of none it is 0.
+// Quantile returns the smallest of the sorted durations that is not exceeded by at least the share
+// q of them, or 0 if there are none.
 func Quantile(sorted []time.Duration, q float64) time.Duration {
 	if len(sorted) == 0 {
 		return 0

@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// requests makes n bodies that are told apart.
+// requests returns n different bodies.
 func requests(e *Endpoint, n int) [][]byte {
 	all := make([][]byte, n)
 	for i := range all {
@@ -35,7 +35,7 @@ func endpoint(t *testing.T, url string) *Endpoint {
 	return e
 }
 
-// echo answers with what it was sent.
+// echo returns the request body.
 func echo(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	if r.URL.Path != "/token" || r.Header.Get("Content-Type") != "text/plain" {
@@ -97,7 +97,7 @@ func TestClosedEndsByTime(t *testing.T) {
 }
 
 func TestOpenCountsFromWhenDue(t *testing.T) {
-	// The only connection is held up by its first answer; what was due meanwhile is late.
+	// The only connection is blocked by its first response; requests due meanwhile are late.
 	const held = 50 * time.Millisecond
 	var once sync.Once
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -197,7 +197,7 @@ func TestWrongAnswers(t *testing.T) {
 	}
 }
 
-// tcpServer gives each connection the same octets and closes it.
+// tcpServer sends the same bytes on each connection and closes it.
 func tcpServer(t *testing.T, answer string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -254,7 +254,7 @@ func TestBigAnswersInTurn(t *testing.T) {
 	one := fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(big), big)
 	r := newReader(iotest.HalfReader(strings.NewReader(one + one)))
 	for range 2 {
-		// What comes at once with an answer is one too many: read it exactly.
+		// Bytes after the response are an error, so it is sent exactly.
 		f := response{}
 		framing, err := r.head(&f)
 		if err != nil {

@@ -12,14 +12,14 @@ type queue struct {
 	next     atomic.Int64
 	empty    atomic.Bool
 
-	again atomic.Int64 // how many wait to be sent once more
-	mu    sync.Mutex   // guards what follows
+	again atomic.Int64 // number of requests waiting to be sent again
+	mu    sync.Mutex   // guards the fields below
 	back  []int
 }
 
 func newQueue(r *Round) *queue { return &queue{requests: r.Requests, repeat: r.Repeat} }
 
-// take returns the next request, or nil when there is none.
+// take returns the next request, or nil if there is none.
 func (q *queue) take() (int, []byte) {
 	i := int(q.next.Add(1) - 1)
 	switch {
@@ -51,7 +51,7 @@ func (q *queue) takeAgain() (int, bool) {
 	return i, true
 }
 
-// putBack lets a request be taken once more, after all others.
+// putBack puts a request at the end of the queue.
 func (q *queue) putBack(i int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

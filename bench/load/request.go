@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// An Endpoint is where requests go.
+// An Endpoint is the target of requests.
 type Endpoint struct {
 	// Address to connect to, host:port.
 	Address string
@@ -22,7 +22,7 @@ func NewEndpoint(endpoint string, header http.Header) (*Endpoint, error) {
 		return nil, err
 	}
 	if u.Scheme != "http" || u.Host == "" {
-		return nil, fmt.Errorf("%s: only plain http can be asked", endpoint)
+		return nil, fmt.Errorf("%s: only plain http is supported", endpoint)
 	}
 	address := u.Host
 	if u.Port() == "" {
@@ -37,7 +37,7 @@ func NewEndpoint(endpoint string, header http.Header) (*Endpoint, error) {
 	return &Endpoint{Address: address, head: head.Bytes()}, nil
 }
 
-// Request is the request with that body, to the last octet.
+// Request returns the complete request with that body.
 func (e *Endpoint) Request(body []byte) []byte {
 	request := make([]byte, 0, len(e.head)+len(body)+16)
 	request = append(request, e.head...)

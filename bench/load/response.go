@@ -8,33 +8,33 @@ import (
 	"strconv"
 )
 
-// maxResponse bounds an answer, in octets.
+// maxResponse bounds a response, in bytes.
 const maxResponse = 1 << 20
 
-// response is the framing of one answer.
+// response is one framed response.
 type response struct {
 	status int
 	// body is valid until the next read.
 	body []byte
-	// retryAfter tells whether the answer has that field.
+	// retryAfter: the response has a Retry-After header field.
 	retryAfter bool
-	// last tells that the connection ends after this answer.
+	// last: the connection ends after this response.
 	last bool
 }
 
-// reader reads answers from a connection.
+// reader reads responses from a connection.
 type reader struct {
 	from   io.Reader
-	buffer []byte // what was read
-	used   int    // how much of it was taken
-	chunks []byte // the body of a chunked answer, put together
+	buffer []byte // data read from the connection
+	used   int    // number of consumed bytes
+	chunks []byte // the body of a chunked response
 }
 
 func newReader(from io.Reader) *reader {
 	return &reader{from: from, buffer: make([]byte, 0, 8<<10)}
 }
 
-// fill reads more, and keeps what was not taken.
+// fill reads more data and keeps what was not consumed.
 func (r *reader) fill() error {
 	if r.used > 0 && r.used == len(r.buffer) {
 		r.buffer, r.used = r.buffer[:0], 0
@@ -58,7 +58,7 @@ func (r *reader) fill() error {
 	return err
 }
 
-// response reads one answer to a POST.
+// response reads one response to a POST.
 func (r *reader) response() (response, error) {
 	for {
 		var answer response
@@ -67,7 +67,7 @@ func (r *reader) response() (response, error) {
 			return answer, cutShort(err)
 		}
 		if answer.status < 200 {
-			continue // RFC 9110 §15.2: an interim answer comes before the real one
+			continue // RFC 9110 section 15.2: an interim response precedes the final one
 		}
 		err = r.body(&answer, framing)
 		if err == nil && !answer.last && r.used != len(r.buffer) {
@@ -84,13 +84,13 @@ func cutShort(err error) error {
 	return err
 }
 
-// framing says how the end of a body is found; neither means at the end of the connection.
+// framing says how the end of a body is found; if neither is set, it ends with the connection.
 type framing struct {
-	length  int // -1 when it is not told
+	length  int // -1 if unknown
 	chunked bool
 }
 
-// line takes the next line, without its end.
+// line returns the next line without its end.
 func (r *reader) line() ([]byte, error) {
 	for seen := 0; ; {
 		if i := bytes.IndexByte(r.buffer[r.used+seen:], '\n'); i >= 0 {
@@ -134,7 +134,7 @@ func (r *reader) head(answer *response) (framing, error) {
 	}
 }
 
-// field heeds a header field that matters here.
+// field parses a header field that affects the framing, or Retry-After.
 func (a *response) field(line []byte, f *framing) error {
 	name, value, found := bytes.Cut(line, []byte{':'})
 	if !found {
@@ -161,7 +161,7 @@ func (a *response) field(line []byte, f *framing) error {
 	return nil
 }
 
-// is compares without regard to case; want is in lower case.
+// is compares case-insensitively; want is in lower case.
 func is(text []byte, want string) bool {
 	if len(text) != len(want) {
 		return false
@@ -178,7 +178,7 @@ func is(text []byte, want string) bool {
 	return true
 }
 
-// body reads the body (RFC 9112 §6.3).
+// body reads the body (RFC 9112 section 6.3).
 func (r *reader) body(answer *response, f framing) (err error) {
 	switch {
 	case answer.status == 204 || answer.status == 304:
@@ -193,7 +193,7 @@ func (r *reader) body(answer *response, f framing) (err error) {
 	return err
 }
 
-// take takes the next n octets.
+// take returns the next n bytes.
 func (r *reader) take(n int) ([]byte, error) {
 	for len(r.buffer)-r.used < n {
 		if err := r.fill(); err != nil {
@@ -205,7 +205,7 @@ func (r *reader) take(n int) ([]byte, error) {
 	return taken, nil
 }
 
-// rest takes all until the end of the connection.
+// rest returns everything until the end of the connection.
 func (r *reader) rest() ([]byte, error) {
 	for {
 		if err := r.fill(); errors.Is(err, io.EOF) {
@@ -216,7 +216,7 @@ func (r *reader) rest() ([]byte, error) {
 	}
 }
 
-// chunked puts chunks together (RFC 9112 §7.1).
+// chunked decodes a chunked body (RFC 9112 section 7.1).
 func (r *reader) chunked() ([]byte, error) {
 	r.chunks = r.chunks[:0]
 	for {

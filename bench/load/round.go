@@ -17,49 +17,49 @@ type Round struct {
 	Endpoint    *Endpoint
 	Connections int
 	Duration    time.Duration
-	// Requests are sent in order, each once. When they run out the round ends early.
+	// Requests are sent in order, each once. The round ends early if they run out.
 	Requests [][]byte
-	// Repeat lets the requests be sent again and again instead.
+	// Repeat starts again with the first request instead.
 	Repeat bool
-	// Again lets a request be sent once more, later, when it was refused with a
-	// status that is worth a retry: 429 or 503. What it asks for was not used up.
+	// Again sends a request again, later, if it was refused with a status that allows a
+	// retry: 429 or 503. Its assertion was not consumed.
 	Again bool
-	// Sources are the addresses to connect from, in turn; none means the system's choice.
+	// Sources are the local addresses, used in turn; none means the system's choice.
 	Sources []netip.Addr
-	// Timeout of one answer; 0 means a minute.
+	// Timeout of one response; 0 means a minute.
 	Timeout time.Duration
 }
 
-// An Answer is what came of one request.
+// An Answer is the result of one request.
 type Answer struct {
 	// Index of the request.
 	Index  int
 	Status int
 	Body   []byte
-	// RetryAfter tells whether the answer has that field.
+	// RetryAfter: the response has that header field.
 	RetryAfter bool
-	// At is when the answer was there, since the round began.
+	// At is when the response was complete, since the beginning of the round.
 	At time.Duration
-	// Latency from the instant at which the request was due, which in a closed
-	// round is when it was sent; Served from when it was sent.
+	// Latency counts from the instant at which the request was due, which in a closed round is when
+	// it was sent; Served from when it was sent.
 	Latency, Served time.Duration
 }
 
-// A Result is what a round found.
+// A Result is the result of a round.
 type Result struct {
 	// Answers, by connection and then in order.
 	Answers []Answer
 	// Elapsed from the first request to the last answer.
 	Elapsed time.Duration
-	// Early tells that the requests ran out before the time was up.
+	// Early: the requests ran out before the end of the round.
 	Early bool
-	// Unsent counts the requests that were due in an open round and not sent when it ended.
+	// Unsent is the number of requests that were due in an open round but not sent by its end.
 	Unsent int
-	// CPU that this process took.
+	// CPU time of this process.
 	CPU time.Duration
 }
 
-// Rate is the answers per second.
+// Rate returns the answers per second.
 func (r *Result) Rate() float64 {
 	if r.Elapsed <= 0 {
 		return 0
@@ -67,7 +67,7 @@ func (r *Result) Rate() float64 {
 	return float64(len(r.Answers)) / r.Elapsed.Seconds()
 }
 
-// Closed lets each connection send its next request when the last was answered.
+// Closed makes each connection send its next request after the last response.
 func (r *Round) Closed(ctx context.Context) (*Result, error) {
 	requests := newQueue(r)
 	return r.run(ctx, requests, func(begin time.Time) *schedule {
@@ -75,8 +75,8 @@ func (r *Round) Closed(ctx context.Context) (*Result, error) {
 	})
 }
 
-// Open sends at a rate per second. Connections that all wait for answers make
-// requests late, which counts as latency.
+// Open sends at a rate per second. If all connections wait for responses, requests are sent late,
+// which counts as latency.
 func (r *Round) Open(ctx context.Context, rate float64) (*Result, error) {
 	if rate <= 0 {
 		return nil, fmt.Errorf("a rate of %v per second", rate)
@@ -93,8 +93,8 @@ func (r *Round) Open(ctx context.Context, rate float64) (*Result, error) {
 	return result, nil
 }
 
-// Quiet puts off the collection of garbage, which would count as the server's
-// latency, until restore is called. What rounds make meanwhile is bounded.
+// Quiet disables garbage collection, which would count as the server's latency, until restore is
+// called. The garbage of a round is bounded.
 func Quiet() (restore func()) {
 	runtime.GC()
 	collect, bound := debug.SetGCPercent(-1), debug.SetMemoryLimit(6<<30)
@@ -104,7 +104,7 @@ func Quiet() (restore func()) {
 	}
 }
 
-// run connects, lets every connection work by the schedule, and gathers the answers.
+// run connects, runs all connections by the schedule, and collects the answers.
 func (r *Round) run(ctx context.Context, requests *queue, plan func(begin time.Time) *schedule) (*Result, error) {
 	workers, err := r.connect(ctx)
 	if err != nil {
@@ -135,7 +135,7 @@ func (r *Round) run(ctx context.Context, requests *queue, plan func(begin time.T
 	return result, firstOf(err)
 }
 
-// firstOf leaves out the same trouble of the other connections.
+// firstOf drops equal errors of other connections.
 func firstOf(err error) error {
 	var many interface{ Unwrap() []error }
 	for errors.As(err, &many) && len(many.Unwrap()) > 0 {
@@ -144,7 +144,7 @@ func firstOf(err error) error {
 	return err
 }
 
-// connect makes every connection before the clock runs.
+// connect opens every connection before the measurement.
 func (r *Round) connect(ctx context.Context) ([]*worker, error) {
 	workers := make([]*worker, r.Connections)
 	for i := range workers {

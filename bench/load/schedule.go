@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// schedule says when the next request is due.
+// schedule decides when the next request is due.
 type schedule struct {
 	begin, end time.Time
 	stopped    atomic.Bool
-	// due is nil in a closed round: then each request is due at once.
+	// due is nil in a closed round: each request is due at once.
 	due chan time.Time
 	// total and sent count the requests of an open round.
 	total int
 	sent  atomic.Int64
 }
 
-// newPacing makes requests due at a rate, evenly.
+// newPacing spreads requests evenly at a rate.
 func newPacing(begin time.Time, duration time.Duration, rate float64, connections int) *schedule {
 	total := int(duration.Seconds() * rate)
 	s := &schedule{begin: begin, end: begin.Add(duration), due: make(chan time.Time, max(connections, total)), total: total}
@@ -25,9 +25,8 @@ func newPacing(begin time.Time, duration time.Duration, rate float64, connection
 	return s
 }
 
-// pace lets requests become due, each at its instant. Sleep has a grain that is
-// coarser than the interval of most rates: those that are overdue follow at once,
-// and are counted from when they were due.
+// pace makes each request due at its instant. Sleep is coarser than the interval of most rates:
+// overdue requests follow at once, with latency counted from their due time.
 func (s *schedule) pace(at func(i int) time.Time) {
 	defer close(s.due)
 	for i := range s.total {
@@ -40,7 +39,7 @@ func (s *schedule) pace(at func(i int) time.Time) {
 	}
 }
 
-// next waits for the next request that is due, and tells false when the round is over.
+// next waits for the next due request, and returns false when the round is over.
 func (s *schedule) next() (due time.Time, more bool) {
 	if s.stopped.Load() {
 		return due, false
@@ -53,8 +52,8 @@ func (s *schedule) next() (due time.Time, more bool) {
 	if !more {
 		return due, false
 	}
-	// Late requests are sent, but not for ever: what is still due some time
-	// after the end counts as unsent.
+	// Late requests are sent, but not indefinitely: requests that are more than a second late after
+	// the end count as unsent.
 	if time.Since(s.end) > 0 && time.Since(due) > time.Second {
 		s.stop()
 		return due, false

@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// worker is one connection and what was answered on it.
+// worker is one connection and its answers.
 type worker struct {
 	round  *Round
 	dialer net.Dialer
-	// stopped is set when the round is interrupted from outside.
+	// stopped is set when the round is interrupted.
 	stopped atomic.Bool
 
-	mu   sync.Mutex // guards changes of conn, which the worker's goroutine makes
+	mu   sync.Mutex // guards changes of conn, which only the worker's goroutine makes
 	conn net.Conn   // nil between connections
 
 	// Owned by the worker's goroutine.
 	reader  *reader
 	answers []Answer
-	arena   []byte // where bodies are kept
+	arena   []byte // memory for bodies
 	last    time.Duration
 	err     error
 }
@@ -54,7 +54,7 @@ func (w *worker) close() {
 	}
 }
 
-// interrupt ends the work from another goroutine, an answer that is waited for too.
+// interrupt stops the worker from another goroutine, even while it waits for a response.
 func (w *worker) interrupt() {
 	w.stopped.Store(true)
 	w.mu.Lock()
@@ -64,7 +64,7 @@ func (w *worker) interrupt() {
 	}
 }
 
-// work sends what is due until the schedule or the requests end.
+// work sends due requests until the schedule or the requests end.
 func (w *worker) work(pacing *schedule, requests *queue) {
 	defer w.close()
 	for !w.stopped.Load() {
@@ -89,7 +89,7 @@ func (w *worker) work(pacing *schedule, requests *queue) {
 	}
 }
 
-// exchange sends one request and keeps its answer.
+// exchange sends one request and stores its answer.
 func (w *worker) exchange(begin, due time.Time, index int, request []byte) (retryable bool, err error) {
 	if w.conn == nil {
 		if err := w.dial(context.Background()); err != nil {
@@ -114,10 +114,10 @@ func (w *worker) exchange(begin, due time.Time, index int, request []byte) (retr
 	return answer.status == 429 || answer.status == 503, nil
 }
 
-// arenas is about how much memory all connections set aside at once for bodies.
+// arenas is about how much memory all connections together reserve for bodies.
 const arenas = 64 << 20
 
-// keep copies a body to where it stays.
+// keep copies a body to permanent memory.
 func (w *worker) keep(body []byte) []byte {
 	if cap(w.arena)-len(w.arena) < len(body) {
 		size := min(max(arenas/w.round.Connections, 4<<10), 256<<10)

@@ -9,11 +9,10 @@ import (
 	"path/filepath"
 )
 
-// cacheVersion goes up when what a filled store holds changes.
+// cacheVersion is incremented when the content of filled stores changes.
 const cacheVersion = 1
 
-// cacheFolder is where a filled store is kept from run to run. One that was
-// filled by another schema is not taken.
+// cacheFolder returns where filled stores are cached. A store of another schema is not reused.
 func (o *Options) cacheFolder() (string, error) {
 	migrations, err := filepath.Glob(filepath.Join(o.Root, "internal/store/*/migrations/*.sql"))
 	if err != nil {
@@ -32,7 +31,7 @@ func (o *Options) cacheFolder() (string, error) {
 	return folder, os.MkdirAll(folder, 0o700)
 }
 
-// memoryFolder is a folder that is kept in memory, or none for that of temporary files.
+// memoryFolder returns a folder in memory, or "" for the default temporary folder.
 func memoryFolder() string {
 	const folder = "/dev/shm"
 	if info, err := os.Stat(folder); err == nil && info.IsDir() {
@@ -41,13 +40,13 @@ func memoryFolder() string {
 	return ""
 }
 
-// move moves a file to another disk, on which it is when move returns.
+// move moves a file to another file system and syncs it.
 func move(from, to string) error {
 	source, err := os.Open(from)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = source.Close() }() // it was only read
+	defer func() { _ = source.Close() }() // read only
 	target, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ const (
 	etpScope     = "PAYMENT_PASSKEY"
 )
 
-// issuerSettings of each issuer beside its URL.
+// issuerSettings are the settings of each issuer beside its URL.
 const issuerSettings = `
 [issuers.d1]
 url = "http://%[1]s/d1/authz/v1"
@@ -57,13 +57,13 @@ environment = "bench"
 resource_audience = "https://api.example.com/etp"
 `
 
-// configuration of a server: the defaults, but for what Options change.
+// configuration of a server: the defaults, except as changed by Options.
 func configuration(o *Options, address, admin string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", "sqlite:"+storeFile)
 	fmt.Fprintf(&b, "[listen]\naddress = %q\n\n[admin]\naddress = %q\n\n[limits]\ndrain_delay = \"0s\"\n", address, admin)
 	if !o.Limits {
-		// One client and one address ask for all there is.
+		// One client and one address send all requests.
 		fmt.Fprint(&b, "client_rate = -1\naddress_rate = -1\n")
 	}
 	if o.Retention > 0 {

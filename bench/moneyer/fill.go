@@ -20,19 +20,18 @@ import (
 	"moneyer/internal/store"
 )
 
-// The names of what is in a server's folder.
+// The names of the files in a server's folder.
 const (
 	configFile = "moneyer.toml"
 	masterFile = "master.key"
 	storeFile  = "moneyer.db"
-	filledFile = "filled" // is there when the store has all that it shall have
+	filledFile = "filled" // exists if the store is complete
 )
 
-// appenders fill the ledger at once, so that a commit takes many entries.
+// appenders fill the ledger concurrently, so that one commit takes many entries.
 const appenders = 4096
 
-// fill makes in a folder the master key, and the store with all clients and entries,
-// unless it is there.
+// fill creates the master key and the store with all clients and entries, unless they exist.
 func (o *Options) fill(ctx context.Context, folder, configuration string) error {
 	if _, err := os.Stat(filepath.Join(folder, filledFile)); err == nil {
 		return nil
@@ -48,7 +47,7 @@ func (o *Options) fill(ctx context.Context, folder, configuration string) error 
 	if err := os.WriteFile(filepath.Join(folder, masterFile), []byte(master.Text()), 0o600); err != nil {
 		return err
 	}
-	// Filled where commits cost nothing, if there is such a place, then moved to the disk.
+	// Filled in memory, if possible, where commits are cheap, then moved to the disk.
 	workshop, err := os.MkdirTemp(memoryFolder(), "moneyer-bench-")
 	if err != nil {
 		return err
@@ -88,7 +87,7 @@ func (f *filling) all(ctx context.Context) error {
 	return f.entries(ctx)
 }
 
-// one client with every issuer.
+// one registers one client with every issuer.
 func (f *filling) one(ctx context.Context) error {
 	for issuer, scope := range map[string]string{d1: d1Scope, banking: bankingScope, plain: plainScope, bolt: boltScope, etp: etpScope} {
 		if err := f.register(ctx, issuer, scope, 0); err != nil {
@@ -103,7 +102,7 @@ func (f *filling) one(ctx context.Context) error {
 	return f.db.PutItems(ctx, []registry.Item{item}, f.entry(etp, "item.add"))
 }
 
-// many clients with the issuer for plain OAuth 2.0.
+// many registers many clients with the issuer for plain OAuth 2.0.
 func (f *filling) many(ctx context.Context) error {
 	const bulk = store.MaxBulk
 	return f.each(ctx, (f.Clients+bulk-1)/bulk, 8, "thousands of clients", func(i int) error {
@@ -128,9 +127,9 @@ func (f *filling) register(ctx context.Context, issuer, scope string, n int) err
 	return f.db.PutClient(ctx, c, f.entry(issuer, "client.add"))
 }
 
-// client makes client n with its key and secret.
+// client returns client n with its key and secret.
 func (f *filling) client(issuer, scope string, n int) (*registry.Client, error) {
-	of := f.issuers[issuer].Authority()
+	of := f.issuers[issuer].RegistryIssuer()
 	c := &registry.Client{Issuer: issuer, ID: id(n), Scope: strings.Fields(scope), Created: f.now, Attributes: attributes(issuer)}
 	if of.Profile.Policy.Assertion.Algs != nil {
 		private, err := key(n)
@@ -165,7 +164,7 @@ func (f *filling) entry(issuer, action string) *ledger.Entry {
 	return &ledger.Entry{Kind: ledger.KindAdmin, Time: f.now, Issuer: issuer, Actor: "bench", Action: action}
 }
 
-// entries of tokens that were minted in a past that ends Age ago.
+// entries appends entries of tokens that were issued in a period that ends Age ago.
 func (f *filling) entries(ctx context.Context) error {
 	const perSecond = 1000
 	signing, credential := assertion.NewID()+assertion.NewID(), kid
@@ -177,8 +176,8 @@ func (f *filling) entries(ctx context.Context) error {
 	})
 }
 
-// each does something for the numbers from 0 to count, many at once, and tells
-// how far it is.
+// each calls do for the numbers below count, with at most that many calls at once, and logs the
+// progress.
 func (f *filling) each(ctx context.Context, count, atOnce int, what string, do func(n int) error) error {
 	if count == 0 {
 		return nil

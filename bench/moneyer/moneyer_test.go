@@ -16,7 +16,7 @@ import (
 	"moneyer/internal/store"
 )
 
-// options for stores in temporary folders.
+// options are options for stores in temporary folders.
 func options(o Options) *Options {
 	o.Log = io.Discard
 	o.Clients = max(o.Clients, 1)

@@ -16,54 +16,54 @@ import (
 	"moneyer/oauth"
 )
 
-// What clients are registered with.
+// Settings of the registered clients.
 const (
 	kid        = "bench-1"
 	merchantID = "bench-merchant"
 	cardToken  = "bench-visa-1"
-	// assertionLife is as long as the strictest profile allows.
+	// assertionLife is the longest that the strictest profile allows.
 	assertionLife = 14 * time.Minute
 )
 
-// Partners are the clients that ask for tokens. Keys and secrets follow from the
-// number of a client, so that a store that was filled once serves again, and a
-// million of them take no room. They protect nothing.
+// Partners are the clients that request tokens. Keys and secrets are derived from the number of a
+// client, so that a filled store can be reused, and a million of them take no memory. They protect
+// nothing.
 type Partners struct {
-	// Requests are spread at random over the clients from First to Count.
+	// Requests are spread randomly over the clients from First to Count.
 	First, Count int
 
 	signers map[int]*assertion.Signer
 	random  *rand.Rand
 }
 
-// NewPartners makes count clients.
+// NewPartners returns count clients.
 func NewPartners(count int) *Partners {
 	return &Partners{Count: count, signers: map[int]*assertion.Signer{}, random: rand.New(rand.NewPCG(1, uint64(count)))}
 }
 
-// some client, each as likely as any other.
+// some returns the number of a random client.
 func (p *Partners) some() int { return p.First + p.random.IntN(p.Count-p.First) }
 
-// id of client n, as long as a D1 identifier.
+// id returns the id of client n, as long as a D1 identifier.
 func id(n int) string { return fmt.Sprintf("gw%08d", n) }
 
 func derive(purpose string, n int) [sha256.Size]byte {
 	return sha256.Sum256(fmt.Appendf(nil, "moneyer benchmark %s %d", purpose, n))
 }
 
-// key of client n.
+// key returns the key of client n.
 func key(n int) (*ecdsa.PrivateKey, error) {
 	scalar := derive("key", n)
 	return ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar[:])
 }
 
-// secret of client n with an issuer.
+// secret returns the secret of client n with an issuer.
 func secret(issuer string, n int) string {
 	sum := derive("secret of "+issuer, n)
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// signer of client n. Those of a few are kept.
+// signer returns the signer of client n. A few are cached.
 func (p *Partners) signer(n int) (*assertion.Signer, error) {
 	if s, ok := p.signers[n]; ok {
 		return s, nil
@@ -90,7 +90,7 @@ func (p *Partners) assert(n int, audience string) (string, error) {
 		ID: assertion.NewID(), IssuedAt: now, Expiry: now.Add(assertionLife)})
 }
 
-// grant makes bodies of the jwt-bearer grant (RFC 7523 §2.1).
+// grant returns bodies of the jwt-bearer grant (RFC 7523 section 2.1).
 func (p *Partners) grant(audience string) func(int) ([]byte, error) {
 	return func(int) ([]byte, error) {
 		signed, err := p.assert(p.some(), audience)
@@ -98,7 +98,7 @@ func (p *Partners) grant(audience string) func(int) ([]byte, error) {
 	}
 }
 
-// clientAssertion makes bodies of client_credentials with private_key_jwt (RFC 7523 §2.2).
+// clientAssertion returns bodies of client_credentials with private_key_jwt (RFC 7523 section 2.2).
 func (p *Partners) clientAssertion(audience string) func(int) ([]byte, error) {
 	return func(int) ([]byte, error) {
 		signed, err := p.assert(p.some(), audience)
@@ -107,7 +107,7 @@ func (p *Partners) clientAssertion(audience string) func(int) ([]byte, error) {
 	}
 }
 
-// secretPost makes bodies of client_credentials with client_secret_post (RFC 6749 §2.3.1).
+// secretPost returns bodies of client_credentials with client_secret_post (RFC 6749 section 2.3.1).
 func (p *Partners) secretPost(issuer, scope string) func(int) ([]byte, error) {
 	return func(int) ([]byte, error) {
 		n := p.some()
@@ -123,7 +123,7 @@ func formHeader() http.Header {
 	return http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 }
 
-// Model is what a Moneyer with one client is asked, for the reference servers.
+// Model returns the requests for a Moneyer with one client, for the reference servers.
 func Model() (subject.Model, error) {
 	p := NewPartners(1)
 	k, err := key(0)

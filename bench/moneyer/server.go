@@ -16,31 +16,31 @@ import (
 	"moneyer/bench/subject"
 )
 
-// Options say how a Moneyer is set up.
+// Options configure a Moneyer to measure.
 type Options struct {
 	// Name in tables; empty means "moneyer".
 	Name string
 	// Root is the folder of the repository.
 	Root string
-	// OpenSSL asks for the build that signs with the OpenSSL that is installed.
+	// OpenSSL selects the build that signs with the installed OpenSSL.
 	OpenSSL bool
-	// Clients that are registered, and ask; 0 means 1.
+	// Clients is the number of registered and requesting clients; 0 means 1.
 	Clients int
-	// Entries that the ledger holds before the start, and how old they are at least.
+	// Entries in the ledger before the start, and their minimum age.
 	Entries int
 	Age     time.Duration
 	// Retention of the ledger; 0 means for ever.
 	Retention time.Duration
-	// Limits leaves the limits as they come, where else no client is held back.
+	// Limits keeps the default limits; otherwise clients are not limited.
 	Limits bool
-	// Apart parts the requests of the first client from those of all others: two
-	// exchanges with jwt-bearer.
+	// Apart separates the requests of the first client from those of all others: two exchanges with
+	// jwt-bearer.
 	Apart bool
-	// Log is told what takes long.
+	// Log receives progress messages.
 	Log io.Writer
 }
 
-// cacheFrom is how many clients or entries make a store worth keeping from run to run.
+// cacheFrom is the number of clients or entries from which a filled store is cached.
 const cacheFrom = 5000
 
 // Server describes a Moneyer.
@@ -62,7 +62,7 @@ func Server(o Options) subject.Server {
 	}
 }
 
-// build is the target of the Makefile, and what it makes.
+// build returns the target of the Makefile and its output.
 func (o *Options) build() (target, binary string) {
 	if o.OpenSSL {
 		return "build-openssl", filepath.Join(o.Root, "bin/moneyer-openssl")
@@ -70,7 +70,7 @@ func (o *Options) build() (target, binary string) {
 	return "build", filepath.Join(o.Root, "bin/moneyer")
 }
 
-// install builds the program and asks it for its version.
+// install builds the program and returns its version.
 func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
 	target, binary := o.build()
 	build := exec.CommandContext(ctx, "make", "--no-print-directory", target)
@@ -115,8 +115,8 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 	}, nil
 }
 
-// exchanges of every profile; of many clients those of plain OAuth 2.0, with
-// which alone they are registered.
+// exchanges returns the exchanges of every profile, or with many clients only those of plain OAuth
+// 2.0, with which these are registered.
 func (o *Options) exchanges(base string) []subject.Exchange {
 	p := NewPartners(o.Clients)
 	exchange := func(kind subject.Kind, variant, path, endpoint string, body func(int) ([]byte, error)) subject.Exchange {

@@ -18,12 +18,12 @@ import (
 	"moneyer/assertion"
 )
 
-// assertionLife is how long an assertion is good for: the bodies of a round are
-// all made before its first request.
+// assertionLife is the lifetime of assertions: the bodies of a round are all made before its first
+// request.
 const assertionLife = 5 * time.Minute
 
-// A client is the machine client that a peer is told of. It authenticates with
-// the secret under ID, and with the key under KeyID.
+// A client is the machine client that is registered at a peer. It authenticates with the secret
+// under ID, and with the key under KeyID.
 type client struct {
 	ID, Secret string
 	KeyID      string // client_id of the client that has a key instead of a secret
@@ -42,16 +42,16 @@ func newClient() (*client, error) {
 	return c, err
 }
 
-// newSecret returns 256 random bits, so that no server has a reason to hash
-// slowly. They are hex digits: one peer stops reading a secret at some signs.
+// newSecret returns 256 random bits, so that no server needs a slow hash. They are hex digits: one
+// peer stops reading a secret at some characters.
 func newSecret() string {
 	secret := make([]byte, 32)
-	rand.Read(secret) // never fails, by its documentation
+	rand.Read(secret) // never fails
 	return fmt.Sprintf("%x", secret)
 }
 
-// secretBody makes client_credentials requests with the secret in the body,
-// which saves every server the decoding of a header.
+// secretBody returns client_credentials requests with the secret in the body, which spares servers
+// decoding a header.
 func (c *client) secretBody(more url.Values) func(int) ([]byte, error) {
 	form := url.Values{
 		"grant_type":    {"client_credentials"},
@@ -62,8 +62,7 @@ func (c *client) secretBody(more url.Values) func(int) ([]byte, error) {
 	return func(int) ([]byte, error) { return body, nil }
 }
 
-// keyBody makes client_credentials requests of a client that authenticates with
-// private_key_jwt (RFC 7523 section 2.2).
+// keyBody returns client_credentials requests with private_key_jwt (RFC 7523 section 2.2).
 func (c *client) keyBody(audience string, more url.Values) func(int) ([]byte, error) {
 	return func(int) ([]byte, error) {
 		token, err := c.sign(c.KeyID, c.KeyID, audience)
@@ -76,7 +75,7 @@ func (c *client) keyBody(audience string, more url.Values) func(int) ([]byte, er
 	}
 }
 
-// bearerBody makes requests with an assertion as the grant (RFC 7523 section 2.1).
+// bearerBody returns requests with an assertion as the grant (RFC 7523 section 2.1).
 func (c *client) bearerBody(issuer, subject, audience string, more url.Values) func(int) ([]byte, error) {
 	return func(int) ([]byte, error) {
 		token, err := c.sign(issuer, subject, audience)
@@ -87,7 +86,7 @@ func (c *client) bearerBody(issuer, subject, audience string, more url.Values) f
 	}
 }
 
-// sign makes an assertion with a jti of its own.
+// sign makes an assertion with a new jti.
 func (c *client) sign(issuer, subject, audience string) (string, error) {
 	now := time.Now()
 	return c.signer.Sign(assertion.Assertion{
@@ -121,7 +120,7 @@ func publicJWK(key *ecdsa.PublicKey, kid string) (jwk, error) {
 	if err != nil {
 		return nil, err
 	}
-	half := len(point) / 2 // after the octet that says "uncompressed"
+	half := len(point) / 2 // after the byte that says "uncompressed"
 	return jwk{"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": kid,
 		"x": base64URL(point[1 : 1+half]), "y": base64URL(point[1+half:])}, nil
 }
@@ -156,7 +155,7 @@ func newRSAKey(kid string) (jwk, error) {
 
 func base64URL(data []byte) string { return base64.RawURLEncoding.EncodeToString(data) }
 
-// config is what the small servers below this folder read.
+// config is the configuration of the small servers in this folder.
 type config struct {
 	Listen       string `json:"listen"`
 	Issuer       string `json:"issuer"`
@@ -165,12 +164,11 @@ type config struct {
 	KeyClientID  string `json:"key_client_id"`
 	ClientKey    jwk    `json:"client_key"`
 	SigningKeys  []jwk  `json:"signing_keys"`
-	// Database is the file of a server that keeps something.
+	// Database is the file of a server with a durable store.
 	Database string `json:"database,omitempty"`
 }
 
-// writeConfig writes the configuration for a client and new signing keys, and
-// returns the file's name.
+// writeConfig writes the configuration for a client and signing keys, and returns the file's name.
 func (c *client) writeConfig(folder, address, issuer string, keys ...jwk) (string, error) {
 	public, err := publicJWK(&c.Key.PublicKey, c.Kid)
 	if err != nil {

@@ -14,8 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
-// TestKeys reads the keys that are written for the servers with a library that
-// has no part in writing them.
+// TestKeys parses the keys written for the servers with another library.
 func TestKeys(t *testing.T) {
 	ec, err := newECKey("ec")
 	if err != nil {
@@ -40,8 +39,8 @@ func TestKeys(t *testing.T) {
 	}
 }
 
-// TestAssertions checks the claims of an assertion and that it verifies with the
-// key that the servers are told.
+// TestAssertions checks the claims of an assertion and verifies it with the key that the servers
+// get.
 func TestAssertions(t *testing.T) {
 	c, err := newClient()
 	if err != nil {
@@ -83,7 +82,7 @@ func TestAssertions(t *testing.T) {
 	}
 }
 
-// TestConfigurations writes what needs nothing installed.
+// TestConfigurations writes the configurations that need nothing installed.
 func TestConfigurations(t *testing.T) {
 	folder := t.TempDir()
 	path, err := writeHydraConfig(folder, "127.0.0.1:4444", "https://127.0.0.1:4444", "/tmp/admin.sock", "postgres://x")
@@ -114,7 +113,7 @@ func TestConfigurations(t *testing.T) {
 	}
 }
 
-// TestLockFile holds the lock file to naming no registry: everybody uses one's own.
+// TestLockFile checks that the lock file names no registry, so that everybody can use their own.
 func TestLockFile(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("oidc-provider", "package-lock.json"))
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"moneyer/bench/subject"
 )
 
-// fosite is a minimal server on the library ory/fosite with a durable store, as
-// one writes who builds a token endpoint of one's own.
+// fosite is a minimal server with the library ory/fosite and a durable store, as a developer of a
+// custom token endpoint would write it.
 func fosite() peer {
 	built := goServer{name: "fosite", main: ".", module: "github.com/ory/fosite"}
 	return peer{

@@ -18,7 +18,7 @@ import (
 	"moneyer/bench/subject"
 )
 
-// glewlwydSchema is where Debian keeps Glewlwyd's tables for SQLite.
+// glewlwydSchema is Debian's path of Glewlwyd's tables for SQLite.
 const glewlwydSchema = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3"
 
 // glewlwyd is Debian's Glewlwyd with its OpenID Connect plugin, on SQLite.
@@ -45,7 +45,7 @@ func installGlewlwyd(ctx context.Context, log io.Writer) (string, error) {
 	if version, err := debianVersion(ctx, "glewlwyd"); err == nil {
 		return version, nil
 	}
-	// dbconfig-no-thanks keeps apt from bringing MariaDB to ask about.
+	// dbconfig-no-thanks keeps apt from installing MariaDB and prompting.
 	if err := aptInstall(ctx, log, "glewlwyd", "dbconfig-no-thanks", "sqlite3"); err != nil {
 		return "", err
 	}
@@ -66,7 +66,7 @@ func configureGlewlwyd(ctx context.Context, folder, address string) (*subject.Se
 		return nil, err
 	}
 	api := issuer + "/api/oidc"
-	scope := url.Values{"scope": {"bench"}} // without which it refuses
+	scope := url.Values{"scope": {"bench"}} // it refuses requests without a scope
 	exchange := subject.Exchange{
 		Kind:   subject.ClientCredentialsES256,
 		Note:   "secret stored in the clear, instead of PBKDF2",
@@ -103,7 +103,7 @@ func writeGlewlwydConf(folder, address, issuer string) (string, error) {
 	return file, os.WriteFile(file, text, 0o600)
 }
 
-// makeGlewlwydDatabase makes the database from Glewlwyd's schema and bench.sql.
+// makeGlewlwydDatabase creates the database from Glewlwyd's schema and bench.sql.
 func makeGlewlwydDatabase(ctx context.Context, file, issuer string, c *client) error {
 	key, err := newECKey("es256")
 	if err != nil {
@@ -157,7 +157,7 @@ func keySet(key jwk) string {
 	return string(text)
 }
 
-// fillIn fills in one of the files below glewlwyd/.
+// fillIn substitutes words in one of the files of glewlwyd/.
 func fillIn(name string, words map[string]string) ([]byte, error) {
 	folder, err := source("glewlwyd")
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 
 // hydra is Ory Hydra as its own command, on PostgreSQL.
 //
-// It is the newest that the module proxy serves under a name: those after it
-// moved into a version scheme that Go's modules do not know.
+// It is the newest version on the module proxy; later ones have a version scheme that Go modules do
+// not support.
 func hydra() peer {
 	built := goServer{name: "hydra", main: "github.com/ory/hydra/v2", module: "github.com/ory/hydra/v2"}
 	return peer{
@@ -71,8 +71,8 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 	if err != nil {
 		return nil, err
 	}
-	// Outside development mode an issuer is https: it thinks that a proxy in front
-	// of it ends TLS, and serves plain HTTP.
+	// Outside of development mode an issuer must be https: it assumes a proxy that terminates TLS,
+	// and serves plain HTTP.
 	issuer, base := "https://"+address, "http://"+address
 	admin := filepath.Join(folder, "admin.sock")
 	dsn := fmt.Sprintf("%s&max_conns=%d&max_idle_conns=%[2]d", db.url(), connections)
@@ -141,7 +141,7 @@ func writeHydraConfig(folder, address, issuer, admin, dsn string) (string, error
 	})
 }
 
-// prepareHydra gives it a P-256 key to sign with, and the clients.
+// prepareHydra creates a P-256 signing key and the clients.
 func prepareHydra(ctx context.Context, socket string, c *client) error {
 	key, err := newECKey("es256")
 	if err != nil {
@@ -175,7 +175,7 @@ func prepareHydra(ctx context.Context, socket string, c *client) error {
 	return nil
 }
 
-// callUnix sends JSON to a server at a Unix socket.
+// callUnix sends JSON to a server on a Unix socket.
 func callUnix(ctx context.Context, socket, method, path string, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
@@ -196,7 +196,7 @@ func callUnix(ctx context.Context, socket, method, path string, body any) error 
 	if err != nil {
 		return err
 	}
-	defer func() { _ = response.Body.Close() }() // it was only read
+	defer func() { _ = response.Body.Close() }() // read only
 	if response.StatusCode/100 != 2 {
 		answer, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
 		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, answer)

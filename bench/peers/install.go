@@ -15,14 +15,14 @@ import (
 	"moneyer/bench/subject"
 )
 
-// source returns the folder in the repository that a peer is built from.
+// source returns the folder in the repository from which a peer is built.
 func source(name string) (string, error) {
 	top, err := subject.Repository()
 	return filepath.Join(top, "bench", "peers", name), err
 }
 
-// cache returns the folder for what is built or fetched for a peer. It is made
-// when missing, and git is told to ignore it.
+// cache returns the folder for what is built or downloaded for a peer. It is created if missing,
+// with a .gitignore.
 func cache(name string) (string, error) {
 	top, err := subject.Repository()
 	if err != nil {
@@ -40,7 +40,7 @@ func cache(name string) (string, error) {
 	return folder, os.WriteFile(ignore, []byte("*\n"), 0o644)
 }
 
-// run runs a command in a folder. Its output is shown only when it fails.
+// run runs a command in a folder. Its output is shown only if it fails.
 func run(ctx context.Context, folder, name string, args ...string) error {
 	command := exec.CommandContext(ctx, name, args...)
 	command.Dir = folder
@@ -49,20 +49,19 @@ func run(ctx context.Context, folder, name string, args ...string) error {
 	if err == nil {
 		return nil
 	}
-	const most = 2000 // bytes from the end, where the reason stands
+	const most = 2000 // bytes at the end, which have the cause
 	if len(output) > most {
 		output = output[len(output)-most:]
 	}
 	return fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, bytes.TrimSpace(output))
 }
 
-// program returns a command that outlives the setting up: who starts it ends it.
+// program returns a command that is not bound to ctx: the caller must end it.
 func program(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return exec.CommandContext(context.WithoutCancel(ctx), name, args...)
 }
 
-// A goServer is a peer that is built by the go command from the module in the
-// folder of its name.
+// A goServer is a peer that is built by the go command from the module in the folder of its name.
 type goServer struct {
 	// name of the folder.
 	name string
@@ -72,13 +71,13 @@ type goServer struct {
 	module string
 }
 
-// binary returns the path of what build makes.
+// binary returns the path of the built binary.
 func (g goServer) binary() (string, error) {
 	folder, err := cache(g.name)
 	return filepath.Join(folder, "server"), err
 }
 
-// build builds the binary, which takes no time when it is up to date.
+// build builds the binary, which is quick if it is up to date.
 func (g goServer) build(ctx context.Context, log io.Writer) (version string, err error) {
 	folder, err := source(g.name)
 	if err != nil {
@@ -111,7 +110,7 @@ func (g goServer) version(binary string) (string, error) {
 	return "", fmt.Errorf("%s was built without %s", binary, g.module)
 }
 
-// installed says whether the binary is there.
+// installed returns an error if the binary is missing.
 func (g goServer) installed() error {
 	binary, err := g.binary()
 	if err != nil {
@@ -121,8 +120,8 @@ func (g goServer) installed() error {
 	return err
 }
 
-// asRoot returns the words that make a command one of root, or an error that
-// says what cannot be installed.
+// asRoot returns the prefix that runs a command as root, or an error that names what cannot be
+// installed.
 func asRoot(ctx context.Context, missing []string) ([]string, error) {
 	if os.Geteuid() == 0 {
 		return nil, nil

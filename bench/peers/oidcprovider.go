@@ -17,8 +17,8 @@ import (
 	"moneyer/bench/subject"
 )
 
-// oidcProvider is npm's oidc-provider with its own in-memory adapter, in one
-// process of a Node.js that it supports, which npm brings, too.
+// oidcProvider is npm's oidc-provider with its in-memory adapter, in one process of a supported
+// Node.js, also from npm.
 func oidcProvider() peer {
 	return peer{
 		installed: oidcProviderInstalled,
@@ -34,11 +34,11 @@ func oidcProvider() peer {
 	}
 }
 
-// oidcProviderFiles are copied beside the packages, for Node.js looks for those
-// from the folder of the program upwards.
+// oidcProviderFiles are copied beside the packages, because Node.js looks for those in the folder
+// of the program and above.
 var oidcProviderFiles = []string{".npmrc", "package.json", "package-lock.json", "server.mjs"}
 
-// oidcProviderStamp is the last that is written: the files that were installed.
+// oidcProviderStamp is written last: it contains the installed files.
 const oidcProviderStamp = "installed"
 
 func oidcProviderInstalled() error {
@@ -57,7 +57,7 @@ func oidcProviderInstalled() error {
 	return nil
 }
 
-// oidcProviderContents returns the files, one after the other.
+// oidcProviderContents returns the concatenated files.
 func oidcProviderContents(folder string) ([]byte, error) {
 	var all []byte
 	for _, name := range oidcProviderFiles {
@@ -93,7 +93,7 @@ func installOIDCProvider(ctx context.Context, log io.Writer) (string, error) {
 	return fmt.Sprintf("%s, Node.js %s", about.Version, strings.TrimSpace(string(node))), err
 }
 
-// npmInstall copies the files and installs the packages that they name.
+// npmInstall copies the files and installs their packages.
 func npmInstall(ctx context.Context, from, to string) error {
 	if _, err := exec.LookPath("npm"); err != nil {
 		return errors.New("npm is missing; on Debian: apt-get install npm")
@@ -163,8 +163,7 @@ func configureOIDCProvider(ctx context.Context, folder, address string) (*subjec
 	}, nil
 }
 
-// nodeJS returns the Node.js that npm installed, or on other machines the one
-// in PATH.
+// nodeJS returns the Node.js installed by npm, or the one in PATH.
 func nodeJS(folder string) string {
 	arch := map[string]string{"amd64": "x64"}[runtime.GOARCH]
 	if arch == "" {

@@ -1,13 +1,12 @@
-// Package peers describes the servers that Moneyer is measured beside: each
-// installed from the package registries, set up as its makers mean it to be run
-// and so that it issues JWTs, with logging off or at warnings, and no debugging.
+// Package peers describes the servers that Moneyer is compared with: each installed from package
+// registries, configured as its authors recommend and to issue JWTs, with logging off or at
+// warnings.
 //
-// One file describes one peer. What is built or installed for it stands in the
-// folder of its name: a lock file, or a small main on the peer's public API in a
-// module of its own, so that Moneyer's go.mod knows nothing of it. What comes out
-// goes to bench/.cache/peers.
+// One file describes one peer. The folder of its name has what is built or installed: a lock file,
+// or a small main that uses the peer's public API, in a module of its own so that Moneyer's go.mod
+// does not depend on it. The output goes to bench/.cache/peers.
 //
-// It measures nothing: bench/load asks what is described here.
+// The package measures nothing: bench/load sends the requests.
 package peers
 
 import "moneyer/bench/subject"
@@ -21,7 +20,7 @@ func All() []subject.Server {
 	return servers
 }
 
-// A peer is a server, and whether it is installed already.
+// A peer is a server with a check whether it is installed.
 type peer struct {
 	subject.Server
 	// installed returns why the peer cannot be started without Install, or nil.

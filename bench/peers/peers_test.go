@@ -18,8 +18,8 @@ import (
 	"moneyer/bench/subject"
 )
 
-// TestTokens starts each peer that is installed and asks it for every exchange
-// twice: what it answers must be a token that verifies with its own keys.
+// TestTokens starts each installed peer and sends every exchange twice: the response must be a
+// token that verifies with the peer's keys.
 func TestTokens(t *testing.T) {
 	for _, p := range all() {
 		t.Run(p.Name, func(t *testing.T) {
@@ -55,8 +55,7 @@ func TestTokens(t *testing.T) {
 	}
 }
 
-// testReplay sends an assertion twice: it is refused, or a note says that nobody
-// looks.
+// testReplay sends an assertion twice: it is refused, or a note says that there is no replay check.
 func testReplay(t *testing.T, exchange subject.Exchange) {
 	if exchange.Kind != subject.JWTBearerES256 && exchange.Kind != subject.PrivateKeyJWTES256 {
 		return
@@ -76,7 +75,7 @@ func testReplay(t *testing.T, exchange subject.Exchange) {
 	}
 }
 
-// TestTable holds each peer against the kinds: it does one, or says why not.
+// TestTable checks that each peer supports each kind, or says why not.
 func TestTable(t *testing.T) {
 	for _, p := range all() {
 		t.Run(p.Name, func(t *testing.T) {
@@ -152,7 +151,7 @@ func start(t *testing.T, program subject.Program) {
 	}
 }
 
-// stop ends a program as the benchmark does.
+// stop stops a program like the benchmark.
 func stop(t *testing.T, command *exec.Cmd, ended <-chan struct{}) {
 	command.Process.Signal(syscall.SIGTERM)
 	select {
@@ -164,7 +163,7 @@ func stop(t *testing.T, command *exec.Cmd, ended <-chan struct{}) {
 	}
 }
 
-// exchangeOnce asks for a token and verifies it.
+// exchangeOnce requests a token and verifies it.
 func exchangeOnce(t *testing.T, exchange subject.Exchange, n int) {
 	t.Helper()
 	body, err := exchange.Body(n)
@@ -231,8 +230,8 @@ func do(t *testing.T, request *http.Request) (status int, body []byte) {
 	return response.StatusCode, body
 }
 
-// emptyFolder returns a new folder below the system's temporary one: the folder
-// of a test is too long a path for a Unix socket.
+// emptyFolder returns a new folder in the system's temporary one: a test's own folder is too long a
+// path for a Unix socket.
 func emptyFolder(t *testing.T) string {
 	t.Helper()
 	folder, err := os.MkdirTemp("", "peers") //nolint:usetesting // see above

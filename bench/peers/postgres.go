@@ -15,11 +15,11 @@ import (
 	"moneyer/bench/subject"
 )
 
-// postgresUser runs PostgreSQL when the benchmark is run by root, for whom
-// PostgreSQL refuses to work. Debian's package makes this user.
+// postgresUser runs PostgreSQL if the benchmark runs as root, which PostgreSQL refuses. Debian's
+// package creates this user.
 const postgresUser = "postgres"
 
-// postgresPrograms finds the newest PostgreSQL server of Debian's.
+// postgresPrograms returns the program folder of the newest PostgreSQL server of Debian.
 func postgresPrograms() (string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil || len(found) == 0 {
@@ -28,7 +28,7 @@ func postgresPrograms() (string, error) {
 	return filepath.Dir(slices.Max(found)), nil
 }
 
-// installPostgres installs Debian's PostgreSQL where there is none.
+// installPostgres installs Debian's PostgreSQL if there is none.
 func installPostgres(ctx context.Context, log io.Writer) error {
 	if _, err := postgresPrograms(); err == nil {
 		return nil
@@ -36,13 +36,13 @@ func installPostgres(ctx context.Context, log io.Writer) error {
 	return aptInstall(ctx, log, "postgresql")
 }
 
-// A database is a PostgreSQL server with a folder and a loopback port of its own.
+// A database is a PostgreSQL server with its own folder and loopback port.
 type database struct {
 	programs, data string
 	port           string
 }
 
-// newDatabase makes the data folder.
+// newDatabase creates the data folder.
 func newDatabase(ctx context.Context, folder string) (*database, error) {
 	programs, err := postgresPrograms()
 	if err != nil {
@@ -64,7 +64,7 @@ func newDatabase(ctx context.Context, folder string) (*database, error) {
 		if err := run(ctx, folder, "chown", postgresUser, d.data); err != nil {
 			return nil, err
 		}
-		// The user must come through to its folder; what else is here only root reads.
+		// The user must be able to reach its folder; only root can read the rest.
 		if err := os.Chmod(folder, 0o711); err != nil {
 			return nil, err
 		}
@@ -76,7 +76,7 @@ func newDatabase(ctx context.Context, folder string) (*database, error) {
 	return d, nil
 }
 
-// command returns one of PostgreSQL's programs, not as root.
+// command returns a command for one of PostgreSQL's programs that does not run as root.
 func (d *database) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	words := append([]string{filepath.Join(d.programs, name)}, args...)
 	if os.Geteuid() == 0 {
@@ -87,13 +87,13 @@ func (d *database) command(ctx context.Context, name string, args ...string) *ex
 	return command
 }
 
-// connections is how many a peer may open: more than the benchmark's requests at
-// once, for Hydra asks for a second one while it holds the first, and stands still
-// for ever when every request holds one and waits.
+// connections is the maximum number of connections, more than the benchmark's concurrent requests:
+// Hydra requests a second connection while it holds the first, and deadlocks when every request
+// holds one and waits.
 const connections = 300
 
-// program is the server, as it comes but for where it listens and how many it
-// serves: synchronous_commit and fsync are on.
+// program is the server with its defaults except for the address and the connections:
+// synchronous_commit and fsync are on.
 func (d *database) program(ctx context.Context, prepare func(context.Context) error) subject.Program {
 	return subject.Program{
 		Command: d.command(ctx, "postgres", "-D", d.data, "-p", d.port,
@@ -107,7 +107,7 @@ func (d *database) program(ctx context.Context, prepare func(context.Context) er
 	}
 }
 
-// url is how a client connects.
+// url returns the connection URL.
 func (d *database) url() string {
 	return fmt.Sprintf("postgres://bench@127.0.0.1:%s/postgres?sslmode=disable", d.port)
 }

@@ -6,8 +6,8 @@ import (
 	"moneyer/bench/subject"
 )
 
-// zitadel is the OpenID provider library zitadel/oidc with the storage of its
-// example server, which holds every token in a map, and gives JWTs.
+// zitadel is the OpenID provider library zitadel/oidc with the storage of its example server, which
+// keeps every token in a map, and JWTs as access tokens.
 func zitadel() peer {
 	built := goServer{name: "zitadel", main: ".", module: "github.com/zitadel/oidc/v3"}
 	return peer{

@@ -17,8 +17,8 @@ import (
 // tick is the unit of processor time in /proc/PID/stat.
 const tick = time.Second / 100
 
-// Family lists the processes of a program: itself, its descendants, and what
-// else is in its process group.
+// Family returns the processes of a program: itself, its descendants, and other processes in its
+// process group.
 func (p *Process) Family() ([]int, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -30,14 +30,14 @@ func (p *Process) Family() ([]int, error) {
 		if err != nil {
 			continue
 		}
-		if s, err := readStat(id); err == nil { // else it has ended meanwhile
+		if s, err := readStat(id); err == nil { // otherwise it has just ended
 			all = append(all, s)
 		}
 	}
 	return familyOf(p.command.Process.Pid, all), nil
 }
 
-// familyOf finds the processes that belong to a leader.
+// familyOf returns the processes that belong to a leader.
 func familyOf(leader int, all []stat) []int {
 	family := []int{leader}
 	for i := 0; i < len(family); i++ {
@@ -50,8 +50,7 @@ func familyOf(leader int, all []stat) []int {
 	return family
 }
 
-// CPU is the processor time that the processes have taken, with that of children
-// that have ended.
+// CPU returns the processor time of the processes, including that of ended children.
 func CPU(processes []int) (time.Duration, error) {
 	var sum time.Duration
 	for _, id := range processes {
@@ -74,8 +73,8 @@ func CPU(processes []int) (time.Duration, error) {
 	return sum, nil
 }
 
-// clock reads the processor-time clock of a process, in nanoseconds where /proc
-// counts in hundredths of a second: clock_getcpuclockid(3).
+// clock reads the processor-time clock of a process with nanosecond resolution, where /proc counts
+// hundredths of a second: clock_getcpuclockid(3).
 func clock(id int) (time.Duration, error) {
 	const scheduled = 2 // CPUCLOCK_SCHED
 	var t unix.Timespec
@@ -83,8 +82,8 @@ func clock(id int) (time.Duration, error) {
 	return time.Duration(t.Nano()), err
 }
 
-// Busy is the processor time that a core has spent on whatever, interrupts and
-// what the hypervisor kept included.
+// Busy returns the time for which a core was not idle, including interrupts and time stolen by the
+// hypervisor.
 func Busy(core int) (time.Duration, error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
@@ -93,8 +92,8 @@ func Busy(core int) (time.Duration, error) {
 	return busyOf(text, core)
 }
 
-// busyOf reads the line of a core in /proc/stat: user, nice, system, idle, iowait,
-// irq, softirq, steal.
+// busyOf parses the line of a core in /proc/stat: user, nice, system, idle, iowait, irq, softirq,
+// steal.
 func busyOf(text []byte, core int) (time.Duration, error) {
 	for line := range bytes.Lines(text) {
 		rest, found := bytes.CutPrefix(line, fmt.Appendf(nil, "cpu%d ", core))
@@ -118,7 +117,7 @@ func busyOf(text []byte, core int) (time.Duration, error) {
 	return 0, fmt.Errorf("/proc/stat does not tell of core %d", core)
 }
 
-// Memory is what the processes hold, in octets, with what they share counted once.
+// Memory returns the memory of the processes in bytes, with shared pages counted once.
 func Memory(processes []int) (int64, error) {
 	var sum int64
 	for _, id := range processes {
@@ -138,7 +137,7 @@ func Memory(processes []int) (int64, error) {
 	return sum, nil
 }
 
-// pssOf finds the proportional set size in a smaps_rollup, in kilobytes.
+// pssOf parses the proportional set size in smaps_rollup, in kilobytes.
 func pssOf(text []byte) (int64, error) {
 	for line := range bytes.Lines(text) {
 		if value, ok := bytes.CutPrefix(line, []byte("Pss:")); ok {
@@ -152,7 +151,7 @@ func gone(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.EINVAL)
 }
 
-// stat is what /proc/PID/stat says.
+// stat is the part of /proc/PID/stat that is used.
 type stat struct {
 	id, parent, group int
 	children          time.Duration // processor time of children that were waited for
@@ -166,7 +165,7 @@ func readStat(id int) (stat, error) {
 	return parseStat(text)
 }
 
-// parseStat reads proc_pid_stat(5). The name in parentheses may hold anything.
+// parseStat parses proc_pid_stat(5). The name in parentheses may contain anything.
 func parseStat(text []byte) (stat, error) {
 	head, rest, found := bytes.Cut(text, []byte(" ("))
 	end := bytes.LastIndexByte(rest, ')')

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// Micro are bare operations per second on one core; 0 where there is none.
+// Micro holds basic operations per second on one core; 0 if not measured.
 type Micro struct {
 	VerifyES256        float64 `json:"go_verify_es256_per_second"`
 	SignES256          float64 `json:"go_sign_es256_per_second"`
@@ -22,12 +22,12 @@ type Micro struct {
 	OpenSSLVerifyES256 float64 `json:"openssl_verify_es256_per_second,omitempty"`
 	OpenSSLSignES256   float64 `json:"openssl_sign_es256_per_second,omitempty"`
 	OpenSSLSignRS256   float64 `json:"openssl_sign_rs256_per_second,omitempty"`
-	// Fsync is how often a page of 4096 octets reached the disk, one after another.
+	// Fsync is the rate of sequential 4096-byte writes, each followed by fsync.
 	Fsync float64 `json:"fsync_4k_per_second"`
 }
 
-// MeasureMicro measures each operation for a time, with files in folder. It belongs
-// into a process of its own, on one core.
+// MeasureMicro measures each operation for a time, with files in folder. Run it in a process of its
+// own, on one core.
 func MeasureMicro(ctx context.Context, folder string, each time.Duration) (*Micro, error) {
 	digest := sha256.Sum256([]byte("message"))
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -63,18 +63,18 @@ func MeasureMicro(ctx context.Context, folder string, each time.Duration) (*Micr
 		return nil, err
 	}
 	if each < 100*time.Millisecond {
-		return m, nil // OpenSSL takes a second for each, at least
+		return m, nil // OpenSSL takes at least a second for each
 	}
 	return m, m.openSSL(ctx)
 }
 
-// rate is how often something is done in a second of the processor's time, as
-// OpenSSL counts too: what else runs on the core does not change it.
+// rate returns how often do runs in a second of processor time, like OpenSSL's own figures: other
+// work on the core does not change it.
 func rate(each time.Duration, do func() error) (float64, error) {
 	return rateBy(processorTime, each, do)
 }
 
-// processorTime is what this process has taken.
+// processorTime returns the processor time of this process.
 func processorTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
@@ -83,7 +83,7 @@ func processorTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// rateBy is how often something is done in a second of a clock.
+// rateBy returns how often do runs in a second of a clock.
 func rateBy(clock func() time.Duration, each time.Duration, do func() error) (float64, error) {
 	begin, count := clock(), 0
 	for {
@@ -99,8 +99,8 @@ func rateBy(clock func() time.Duration, each time.Duration, do func() error) (fl
 	}
 }
 
-// fsync writes page after page over the same file and waits for the disk each
-// time, as a write-ahead log that is begun anew.
+// fsync overwrites a file page by page and waits for the disk each time, like a restarted
+// write-ahead log.
 func fsync(folder string, each time.Duration) (float64, error) {
 	file, err := os.CreateTemp(folder, "fsync-")
 	if err != nil {

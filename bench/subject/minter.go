@@ -17,10 +17,10 @@ import (
 	"time"
 )
 
-// minter signs tokens that differ in nothing but their jti.
+// minter signs tokens that differ only in their jti.
 type minter struct {
 	key    crypto.Signer
-	header string // encoded, with its dot
+	header string // encoded, with the dot after it
 	before string // the claims before the jti
 	count  atomic.Int64
 }
@@ -47,7 +47,7 @@ func newMinter(useRSA bool) (*minter, error) {
 	}, nil
 }
 
-// mint makes a compact JWS (RFC 7515 §3.1).
+// mint returns a compact JWS (RFC 7515 section 3.1).
 func (m *minter) mint() ([]byte, error) {
 	var claims [512]byte
 	payload := append(claims[:0], m.before...)
@@ -69,7 +69,7 @@ func (m *minter) mint() ([]byte, error) {
 	return base64.RawURLEncoding.AppendEncode(token, signature), nil
 }
 
-// jwks answers with the public key (RFC 7517 §5).
+// jwks serves the public key (RFC 7517 section 5).
 func (m *minter) jwks(w http.ResponseWriter, _ *http.Request) {
 	key := map[string]string{}
 	encode := base64.RawURLEncoding.EncodeToString
@@ -88,12 +88,12 @@ func (m *minter) jwks(w http.ResponseWriter, _ *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{key}})
 }
 
-// half is the length of r and of s in a signature of ES256 (RFC 7518 §3.4).
+// half is the length of r and of s in an ES256 signature (RFC 7518 section 3.4).
 const half = 32
 
 var errSignature = errors.New("not a signature of ES256")
 
-// fromDER turns SEQUENCE { INTEGER r, INTEGER s } into r and s side by side.
+// fromDER converts SEQUENCE { INTEGER r, INTEGER s } to r || s.
 func fromDER(der []byte) ([]byte, error) {
 	if len(der) < 2 || der[0] != 0x30 || int(der[1]) != len(der)-2 {
 		return nil, errSignature
@@ -116,7 +116,7 @@ func fromDER(der []byte) ([]byte, error) {
 	return raw, nil
 }
 
-// toDER turns r and s side by side into SEQUENCE { INTEGER r, INTEGER s }.
+// toDER converts r || s to SEQUENCE { INTEGER r, INTEGER s }.
 func toDER(raw []byte) ([]byte, error) {
 	if len(raw) != 2*half {
 		return nil, errSignature

@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// openSSL asks OpenSSL for its own figures, where it is installed.
+// openSSL runs OpenSSL's own benchmark if it is installed.
 func (m *Micro) openSSL(ctx context.Context) error {
 	program, err := exec.LookPath("openssl")
 	if errors.Is(err, exec.ErrNotFound) {
@@ -29,9 +29,9 @@ func (m *Micro) openSSL(ctx context.Context) error {
 	return m.parseSpeed(string(out))
 }
 
-// parseSpeed reads the lines of `openssl speed -mr` that tell results:
-// +F2:number:bits:signs per second:verifies per second for RSA, +F4 for ECDSA, in
-// OpenSSL 3. (Before 3 they were seconds per operation.)
+// parseSpeed parses the result lines of `openssl speed -mr`: +F2:number:bits:signs per
+// second:verifies per second for RSA, +F4 for ECDSA, in OpenSSL 3. (Before version 3 they were
+// seconds per operation.)
 func (m *Micro) parseSpeed(out string) error {
 	for line := range strings.Lines(out) {
 		fields := strings.Split(strings.TrimSpace(line), ":")
@@ -54,12 +54,12 @@ func (m *Micro) parseSpeed(out string) error {
 		}
 	}
 	if m.OpenSSLSignRS256 == 0 || m.OpenSSLSignES256 == 0 {
-		return errors.New("openssl speed told no figures that are understood")
+		return errors.New("openssl speed printed no known results")
 	}
 	return nil
 }
 
-// perSecond reads a rate, or the seconds that one operation takes.
+// perSecond parses a rate, or the seconds of one operation.
 func perSecond(text string) (float64, error) {
 	n, err := strconv.ParseFloat(text, 64)
 	if err != nil || n <= 0 {

@@ -11,7 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cores lists the cores on which this process may run.
+// Cores returns the cores on which this process may run.
 func Cores() ([]int, error) {
 	var set unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &set); err != nil {
@@ -26,12 +26,11 @@ func Cores() ([]int, error) {
 	return cores, nil
 }
 
-// Pin moves every thread of this process to the cores. Threads that are made
-// later inherit them.
+// Pin moves every thread of this process to the cores. New threads inherit them.
 func Pin(cores ...int) error {
 	set := setOf(cores)
-	// A thread that is made while the list is read may have inherited the old
-	// cores: the second reading finds it.
+	// A thread created while the list is read may have inherited the old cores: the second pass
+	// finds it.
 	for range 2 {
 		threads, err := os.ReadDir("/proc/self/task")
 		if err != nil {
@@ -50,8 +49,8 @@ func Pin(cores ...int) error {
 	return nil
 }
 
-// StartOn starts a command on the cores: it inherits them, and so does all that it
-// starts, before its first instruction. The caller's cores stay as they are.
+// StartOn starts a command on the cores, which it and its children inherit. The caller's cores do
+// not change.
 func StartOn(command *exec.Cmd, cores ...int) error {
 	if len(cores) == 0 {
 		return command.Start()

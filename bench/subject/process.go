@@ -16,11 +16,11 @@ import (
 const (
 	startTimeout = 60 * time.Second
 	stopTimeout  = 15 * time.Second
-	// askAgain is how long to wait before a program is asked again whether it is ready.
-	askAgain = 2 * time.Millisecond
+	// pollInterval is the interval for polling whether a program is ready.
+	pollInterval = 2 * time.Millisecond
 )
 
-// A Process is a program that runs.
+// A Process is a running program.
 type Process struct {
 	command *exec.Cmd
 	log     *os.File
@@ -29,8 +29,8 @@ type Process struct {
 	result error
 }
 
-// Start starts a program on the cores, with its output in the file named log,
-// and returns when it is ready. It tells how long that took, and how long its Prepare.
+// Start starts a program on the cores, with its output in the file named log, and returns when it
+// is ready. It returns how long that took, and how long Prepare took.
 func Start(ctx context.Context, program Program, log string, cores ...int) (p *Process, ready, prepared time.Duration, err error) {
 	p, err = launch(program.Command, log, cores)
 	if err != nil {
@@ -38,7 +38,7 @@ func Start(ctx context.Context, program Program, log string, cores ...int) (p *P
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("%w%s", err, p.Said()), p.Stop())
+			err = errors.Join(fmt.Errorf("%w%s", err, p.LogTail()), p.Stop())
 			p = nil
 		}
 	}()
@@ -69,7 +69,7 @@ func launch(command *exec.Cmd, log string, cores []int) (*Process, error) {
 	if command.SysProcAttr == nil {
 		command.SysProcAttr = &syscall.SysProcAttr{}
 	}
-	// A group of its own: what its leader leaves behind is found by it.
+	// A separate process group identifies what its leader leaves behind.
 	command.SysProcAttr.Setpgid = true
 	if err := StartOn(command, cores...); err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -82,7 +82,7 @@ func launch(command *exec.Cmd, log string, cores []int) (*Process, error) {
 	return p, nil
 }
 
-// await asks ready until it agrees.
+// await polls ready until it succeeds.
 func (p *Process) await(ctx context.Context, ready func(context.Context) error) error {
 	if ready == nil {
 		return nil
@@ -99,16 +99,16 @@ func (p *Process) await(ctx context.Context, ready func(context.Context) error) 
 			return fmt.Errorf("%s ended before it was ready: %w", p.name(), p.outcome())
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready after %v: %w", p.name(), startTimeout, err)
-		case <-time.After(askAgain):
+		case <-time.After(pollInterval):
 		}
 	}
 }
 
-// Alive is nil while the program runs.
+// Alive returns nil while the program runs.
 func (p *Process) Alive() error {
 	select {
 	case <-p.ended:
-		return fmt.Errorf("%s has ended: %w%s", p.name(), p.outcome(), p.Said())
+		return fmt.Errorf("%s has ended: %w%s", p.name(), p.outcome(), p.LogTail())
 	default:
 		return nil
 	}
@@ -121,8 +121,8 @@ func (p *Process) outcome() error {
 	return p.result
 }
 
-// Stop asks the program to end, by SIGTERM, and waits for it. What does not end
-// in time, and what it leaves behind, is killed; the former is an error.
+// Stop stops the program with SIGTERM and waits for it. It kills what does not end in time, which
+// is an error, and what the program leaves behind.
 func (p *Process) Stop() error {
 	defer func() { _ = p.log.Close() }()
 	group := -p.command.Process.Pid
@@ -140,8 +140,8 @@ func (p *Process) Stop() error {
 
 func (p *Process) name() string { return filepath.Base(p.command.Path) }
 
-// Said is the end of what the program wrote, to tell why it failed.
-func (p *Process) Said() string {
+// LogTail returns the end of the program's output, to explain a failure.
+func (p *Process) LogTail() string {
 	const most = 2000
 	info, err := p.log.Stat()
 	if err != nil || info.Size() == 0 {

@@ -19,7 +19,7 @@ func program(t *testing.T, script string, ready func(context.Context) error) Pro
 func TestCountsChildren(t *testing.T) {
 	var family []int
 	log := filepath.Join(t.TempDir(), "log")
-	// The child works for a moment, then waits.
+	// The child runs for a moment, then waits.
 	p, _, _, err := Start(t.Context(), program(t, "sh -c 'i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; sleep 60' & wait", nil), log)
 	if err != nil {
 		t.Fatal(err)

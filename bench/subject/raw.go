@@ -9,11 +9,10 @@ import (
 	"strings"
 )
 
-// RawRequest is the body of the requests that [ServeRaw] knows the end of.
+// RawRequest ends the body of the requests to [ServeRaw].
 const RawRequest = "\r\nend of the request\r\n"
 
-// ServeRaw answers on address until ctx ends. It looks for the end of a request
-// and for nothing else.
+// ServeRaw serves on address until ctx ends. It only looks for the end of a request.
 func ServeRaw(ctx context.Context, address string) error {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {

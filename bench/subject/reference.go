@@ -15,8 +15,8 @@ import (
 	"time"
 )
 
-// A Work is what a reference server does for each request. Each is the one
-// before with something added, but for RS256, which signs otherwise.
+// A Work is what a reference server does for each request. Each adds something to the previous one,
+// except RS256, which has another signature.
 type Work string
 
 // The works.
@@ -28,11 +28,10 @@ const (
 	SignRSA    Work = "form + sign RS256"
 )
 
-// Works lists them all.
+// Works returns all of them.
 func Works() []Work { return []Work{Empty, Form, Sign, VerifySign, SignRSA} }
 
-// WorkOf is the work that bounds a kind of exchange from above; empty for kinds that
-// have none.
+// WorkOf returns the work that is the upper bound for a kind of exchange, or "".
 func WorkOf(kind Kind) Work {
 	switch kind {
 	case JWTBearerES256, PrivateKeyJWTES256:
@@ -45,23 +44,23 @@ func WorkOf(kind Kind) Work {
 	return ""
 }
 
-// answerBegin and answerEnd stand around the token, as long as in a real answer.
+// answerBegin and answerEnd surround the token, as long as in a real response.
 const (
 	answerBegin = `{"access_token":"`
 	answerEnd   = `","token_type":"Bearer","expires_in":900,"scope":"d1-s2s:api:merchant-gtw"}`
 )
 
-// reference is a server at its work.
+// reference is a reference server.
 type reference struct {
 	work   Work
 	minter *minter
-	// client's key, for VerifySign.
+	// the client's key, for VerifySign.
 	client *ecdsa.PublicKey
-	fixed  []byte // the answer where nothing is signed
+	fixed  []byte // the response if nothing is signed
 }
 
-// ServeReference is the process of a reference server: it listens on address until ctx
-// ends. client is the public key (PKIX, base64url) that assertions verify with.
+// ServeReference runs a reference server on address until ctx ends. client is the public key (PKIX,
+// base64url) that verifies assertions.
 func ServeReference(ctx context.Context, work Work, address, client string) error {
 	m, err := newMinter(work == SignRSA)
 	if err != nil {
@@ -150,7 +149,7 @@ func (r *reference) answer(request *http.Request) ([]byte, error) {
 	return append(answer, answerEnd...), nil
 }
 
-// verify checks the signature of an assertion and nothing else.
+// verify verifies the signature of an assertion and nothing else.
 func (r *reference) verify(assertion string) error {
 	dot := strings.LastIndexByte(assertion, '.')
 	if dot < 0 {

@@ -14,17 +14,16 @@ import (
 	"crypto"
 )
 
-// A Model is what Moneyer is asked, so that the references are asked the same.
+// A Model is a set of requests to Moneyer, for sending the same to the references.
 type Model struct {
-	// Client is the key that assertions verify with.
+	// Client is the key that verifies assertions.
 	Client crypto.PublicKey
-	// Grant makes the bodies of a jwt-bearer request, Credentials those of
-	// client_credentials, RS256 those of that with RS256.
+	// Grant makes the bodies of jwt-bearer requests, Credentials those of client_credentials, RS256
+	// those of client_credentials with RS256.
 	Grant, Credentials, RS256 func(int) ([]byte, error)
 }
 
-// References describes the reference servers, which are this very program under
-// the command "reference".
+// References describes the reference servers, which are this program with the command "reference".
 func References(m Model) ([]Server, error) {
 	der, err := x509.MarshalPKIXPublicKey(m.Client)
 	if err != nil {
@@ -54,7 +53,7 @@ func References(m Model) ([]Server, error) {
 	return servers, nil
 }
 
-// exchange asks a reference what Moneyer is asked that it stands beside.
+// exchange returns the exchange of Moneyer that a reference is compared with.
 func (m *Model) exchange(work Work, base string) Exchange {
 	e := Exchange{Kind: Kind(work), URL: base + "/token", Keys: base + "/jwks.json",
 		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}
@@ -65,14 +64,14 @@ func (m *Model) exchange(work Work, base string) Exchange {
 		e.Alg, e.Body = "ES256", m.Credentials
 	case SignRSA:
 		e.Alg, e.Body = "RS256", m.RS256
-	default: // no token of their own: the answer is always the same
+	default: // no token: the response is constant
 		e.Body = m.Credentials
 	}
 	return e
 }
 
-// Raw is the command of a server that reads requests of one size and answers each
-// with the same octets: what the load generator can ask for at the most.
+// Raw returns the command of a server that reads requests of fixed size and sends constant
+// responses, to measure the load generator's limit.
 func Raw(ctx context.Context, address string) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Repository returns the root of Moneyer's repository: the nearest folder, from
-// the working folder upwards, whose go.mod is that of module moneyer.
+// Repository returns the root of Moneyer's repository: the nearest parent folder whose go.mod is
+// that of module moneyer.
 func Repository() (string, error) {
 	folder, err := os.Getwd()
 	if err != nil {
@@ -26,13 +26,13 @@ func Repository() (string, error) {
 		}
 		above := filepath.Dir(folder)
 		if above == folder {
-			return "", errors.New("start it in the repository: no go.mod of module moneyer here or above")
+			return "", errors.New("run it in the repository: no go.mod of module moneyer here or above")
 		}
 		folder = above
 	}
 }
 
-// FreeAddress returns an address on loopback that nobody listens at.
+// FreeAddress returns an unused loopback address.
 func FreeAddress(ctx context.Context) (string, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -41,7 +41,7 @@ func FreeAddress(ctx context.Context) (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// Answers makes the Ready of a [Program] that is ready when a page answers 200.
+// Answers returns a Ready function that succeeds when a page returns 200.
 func Answers(page string) func(context.Context) error {
 	client := &http.Client{Timeout: time.Second}
 	return func(ctx context.Context) error {

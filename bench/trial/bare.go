@@ -17,13 +17,13 @@ import (
 	"moneyer/bench/subject"
 )
 
-// microFigures are the bare operations of each round.
+// microFigures holds the basic operations of each round.
 type microFigures struct{ rounds []subject.Micro }
 
-// generatorRound is what the load generator could do in a round.
+// generatorRound is the load generator's limit in a round.
 type generatorRound struct{ rate, cpu float64 }
 
-// bare measures the bare operations and the load generator itself, once per round.
+// bare measures the basic operations and the load generator itself, once per round.
 func (t *Trial) bare(ctx context.Context) error {
 	m, err := t.measureMicro(ctx)
 	if err != nil {
@@ -57,7 +57,7 @@ func (t *Trial) measureMicro(ctx context.Context) (*subject.Micro, error) {
 	return m, json.Unmarshal(out.Bytes(), m)
 }
 
-// measureGenerator asks a server that does nothing.
+// measureGenerator sends requests to a server that does nothing.
 func (t *Trial) measureGenerator(ctx context.Context) (g generatorRound, err error) {
 	address, err := t.freeAddress(ctx)
 	if err != nil {
@@ -92,7 +92,7 @@ func (t *Trial) measureGenerator(ctx context.Context) (g generatorRound, err err
 	return generatorRound{rate: result.Rate(), cpu: microseconds(result.CPU) / float64(len(result.Answers))}, nil
 }
 
-// operations lists the bare operations for the table.
+// operations lists the basic operations for the table.
 func (m *microFigures) operations() []Operation {
 	var operations []Operation
 	for _, o := range []struct {

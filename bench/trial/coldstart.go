@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// restart measures how long each server takes from its start to its first token:
-// stopped and started again, with its store as it is. What runs beside it stays.
+// restart measures how long each server takes from its start to its first token, with its existing
+// store. The programs beside it keep running.
 func (t *Trial) restart(ctx context.Context) error {
 	if t.Restarts > 0 {
 		t.Progress.Say("restarting each server %d times", t.Restarts)
@@ -31,7 +31,7 @@ func (t *Trial) restart(ctx context.Context) error {
 	return nil
 }
 
-// coldStart leaves out what registering clients through an admin API takes.
+// coldStart excludes the registration of clients through an admin API.
 func (t *Trial) coldStart(ctx context.Context, c *contender, first *row) (time.Duration, error) {
 	err := c.main.Stop()
 	c.main = nil
@@ -58,7 +58,7 @@ func (t *Trial) coldStart(ctx context.Context, c *contender, first *row) (time.D
 	return ready + result.Elapsed, nil
 }
 
-// firstRow of a server that gives tokens.
+// firstRow returns a row of a server that issues tokens.
 func (t *Trial) firstRow(c *contender) *row {
 	for _, r := range t.rows {
 		if r.contender == c && r.err == nil {

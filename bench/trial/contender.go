@@ -15,7 +15,7 @@ import (
 	"moneyer/bench/subject"
 )
 
-// contender is a server that takes part.
+// contender is a server in the comparison.
 type contender struct {
 	server    subject.Server
 	version   string
@@ -31,7 +31,7 @@ type contender struct {
 	coldStart []float64 // milliseconds
 }
 
-// start starts what belongs beside the server, and then the server.
+// start starts the programs beside the server, and then the server.
 func (c *contender) start(ctx context.Context) error {
 	for i, program := range c.setup.Beside {
 		p, _, _, err := subject.Start(ctx, program, c.log("beside-"+strconv.Itoa(i)), c.cores...)
@@ -44,23 +44,23 @@ func (c *contender) start(ctx context.Context) error {
 	return err
 }
 
-// startMain starts the server itself and tells how long it took to be ready.
+// startMain starts the server itself and returns how long it took to be ready.
 func (c *contender) startMain(ctx context.Context) (time.Duration, error) {
 	p, ready, _, err := subject.Start(ctx, c.setup.Server, c.log("server"), c.cores...)
 	c.main = p
-	// A command can be run once: the next start wants a copy.
+	// A command can run only once, so the next start needs a copy.
 	c.setup.Server.Command = again(c.setup.Server.Command)
 	return ready, err
 }
 
 func (c *contender) log(name string) string { return filepath.Join(c.folder, name+".log") }
 
-// again is the same command, to be run once more.
+// again returns a copy of the command that can be run.
 func again(command *exec.Cmd) *exec.Cmd {
 	return &exec.Cmd{Path: command.Path, Args: command.Args, Env: command.Env, Dir: command.Dir, SysProcAttr: command.SysProcAttr}
 }
 
-// stop stops the server and then what is beside it, last first.
+// stop stops the server and then the programs beside it, last first.
 func (c *contender) stop() error {
 	var err error
 	if c.main != nil {
@@ -74,15 +74,15 @@ func (c *contender) stop() error {
 	return err
 }
 
-// said is what the server wrote last, for the eyes of who runs this.
-func (c *contender) said() string {
+// logTail returns the end of the server's output.
+func (c *contender) logTail() string {
 	if c.main == nil {
 		return ""
 	}
-	return strings.TrimSpace(c.main.Said())
+	return strings.TrimSpace(c.main.LogTail())
 }
 
-// family lists all processes that the server's work is spread over.
+// family returns all processes of the server.
 func (c *contender) family() ([]int, error) {
 	if c.main == nil {
 		return nil, errors.New("the server does not run")
@@ -113,8 +113,8 @@ func (c *contender) report() Server {
 	return s
 }
 
-// freeAddress finds a port below those that the system gives to callers, so that
-// no connection of the load takes it.
+// freeAddress returns an address with a port below the ephemeral range, so that no connection of
+// the load takes it.
 func (t *Trial) freeAddress(ctx context.Context) (string, error) {
 	const first, last = 18100, 32000
 	if t.port == 0 {

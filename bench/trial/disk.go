@@ -13,8 +13,7 @@ import (
 	"moneyer/bench/subject"
 )
 
-// Ledger measures how much a server's files grow for a token of a kind, from one
-// clean stop to the next.
+// Ledger measures how much a server's files grow per token of a kind, between two clean stops.
 func (t *Trial) Ledger(ctx context.Context, s subject.Server, kinds ...subject.Kind) ([]Ledger, error) {
 	var found []Ledger
 	err := t.alone(ctx, s, func(c *contender) error {
@@ -34,7 +33,7 @@ func (t *Trial) Ledger(ctx context.Context, s subject.Server, kinds ...subject.K
 	return found, err
 }
 
-// grow asks a server for tokens between two stops.
+// grow requests tokens between two stops of the server.
 func (t *Trial) grow(ctx context.Context, c *contender, e *subject.Exchange) (*Ledger, error) {
 	before, err := t.sizeStopped(ctx, c)
 	if err != nil {
@@ -54,7 +53,7 @@ func (t *Trial) grow(ctx context.Context, c *contender, e *subject.Exchange) (*L
 	return &Ledger{Kind: string(e.Kind), Tokens: r.made, Bytes: float64(after-before) / float64(r.made)}, nil
 }
 
-// sizeStopped is how much the server's files take while it is stopped; then it runs again.
+// sizeStopped stops the server, returns the size of its files, and starts it again.
 func (t *Trial) sizeStopped(ctx context.Context, c *contender) (int64, error) {
 	err := c.main.Stop()
 	c.main = nil
@@ -69,7 +68,7 @@ func (t *Trial) sizeStopped(ctx context.Context, c *contender) (int64, error) {
 	return size, err
 }
 
-// folderSize sums the files in a folder, logs aside.
+// folderSize returns the size of the files in a folder without logs.
 func folderSize(folder string) (int64, error) {
 	var sum int64
 	err := filepath.WalkDir(folder, func(path string, d fs.DirEntry, err error) error {
@@ -85,8 +84,8 @@ func folderSize(folder string) (int64, error) {
 	return sum, err
 }
 
-// Prune asks a server at a fixed rate while it removes old entries of its ledger, which it
-// does once a minute, and tells the longest request before and while.
+// Prune sends requests at a fixed rate while the server removes old ledger entries, which it does
+// once a minute, and returns the longest request before and during that.
 func (t *Trial) Prune(ctx context.Context, s subject.Server, entries int, kind subject.Kind, rate float64) (*Prune, error) {
 	const quiet, whole = 55 * time.Second, 75 * time.Second
 	p := &Prune{Entries: entries, Rate: rate}
@@ -119,7 +118,7 @@ func (t *Trial) Prune(ctx context.Context, s subject.Server, entries int, kind s
 	}))
 }
 
-// partAt parts answers by whether they came before an instant of the round.
+// partAt splits answers at an instant of the round.
 func partAt(answers []load.Answer, at time.Duration) (before, after []load.Answer) {
 	for _, a := range answers {
 		if a.At < at {

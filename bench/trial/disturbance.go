@@ -6,10 +6,10 @@ import (
 	"moneyer/bench/subject"
 )
 
-// disturbance is what others took of the servers' core while a server was asked.
+// disturbance is the time that other programs took on the servers' core during rounds.
 type disturbance struct{ others, all time.Duration }
 
-// share of the core that others took.
+// share returns the share of the core that others took.
 func (d *disturbance) share() float64 {
 	if d.all <= 0 {
 		return 0
@@ -17,13 +17,13 @@ func (d *disturbance) share() float64 {
 	return d.others.Seconds() / d.all.Seconds()
 }
 
-// watch is where the servers' core stood when a round began.
+// watch is the state of the servers' core at the beginning of a round.
 type watch struct {
 	begin time.Time
 	busy  time.Duration
 }
 
-// watch looks at the servers' core; where nothing is pinned there is none.
+// watch reads the state of the servers' core; without pinning it is zero.
 func (t *Trial) watch() (w watch, err error) {
 	if len(t.ServerCores) == 0 {
 		return w, nil
@@ -33,7 +33,7 @@ func (t *Trial) watch() (w watch, err error) {
 	return w, err
 }
 
-// watched adds what the core did beside the server's own work since the watch began.
+// watched adds the core's time since w that was not the server's own.
 func (t *Trial) watched(w watch, own time.Duration) error {
 	if len(t.ServerCores) == 0 {
 		return nil

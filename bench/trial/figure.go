@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// figure writes a number with three digits that matter, and thousands set apart.
+// figure formats a number with three significant digits and thousands separators.
 func figure(f float64) string {
 	size := math.Abs(f)
 	switch {
@@ -27,7 +27,7 @@ func figure(f float64) string {
 	return digits
 }
 
-// spread writes the median with least and greatest.
+// spread formats the median with minimum and maximum.
 func spread(s Spread) string {
 	if s.Min == s.Max {
 		return figure(s.Median)
@@ -35,7 +35,7 @@ func spread(s Spread) string {
 	return fmt.Sprintf("%s (%s – %s)", figure(s.Median), figure(s.Min), figure(s.Max))
 }
 
-// milliseconds of a spread in microseconds.
+// milliseconds formats a spread in microseconds as milliseconds.
 func milliseconds(s Spread) string { return figure(s.Median / 1000) }
 
 func percent(s Spread) string {
@@ -45,7 +45,7 @@ func percent(s Spread) string {
 	return fmt.Sprintf("%.0f %% (%.0f – %.0f)", 100*s.Median, 100*s.Min, 100*s.Max)
 }
 
-// cut keeps a table a table.
+// cut makes text fit into a table cell.
 func cut(text string) string {
 	const most = 160
 	text = strings.Join(strings.Fields(text), " ")

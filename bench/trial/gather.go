@@ -7,7 +7,7 @@ import (
 	"moneyer/bench/subject"
 )
 
-// report gathers what was found.
+// report collects the results.
 func (t *Trial) report(ctx context.Context) *Report {
 	r := &Report{
 		Date:     time.Now().UTC().Truncate(time.Second),
@@ -35,9 +35,9 @@ func (t *Trial) report(ctx context.Context) *Report {
 	return r
 }
 
-// bound is what was the ceiling of a work in the round of a step: the reference
-// server at as many connections. Of RS256 it is the bare signature, which is
-// measured at the begin of rounds only: the median of all.
+// bound returns the ceiling of a work in the round of a step: the reference server with the same
+// number of connections. For RS256 it is the median of the basic signature operation, which is
+// measured only at the beginning of rounds.
 func (t *Trial) bound(work subject.Work, step Step) figures {
 	if work == subject.SignRSA {
 		var rates []float64

@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// machine tells what this is measured on, as far as it can be known.
+// machine describes the machine as far as possible.
 func machine(ctx context.Context, pinned bool) Machine {
 	m := Machine{CPU: "unknown", Cores: runtime.NumCPU(), Pinned: pinned, Kernel: runtime.GOOS, Go: runtime.Version()}
 	if model := field("/proc/cpuinfo", "model name"); model != "" {
@@ -28,7 +28,7 @@ func machine(ctx context.Context, pinned bool) Machine {
 	return m
 }
 
-// field of a file of lines "name: value".
+// field returns the value of a field in a file of lines "name: value".
 func field(file, name string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// page gathers what is written and the first error.
+// page collects the output and the first error.
 type page struct {
 	to  io.Writer
 	err error
@@ -20,7 +20,7 @@ func (p *page) printf(format string, args ...any) {
 	}
 }
 
-// table begins a table; columns after the first are figures when right is so.
+// table begins a table; columns after the first are right-aligned numbers if right is set.
 func (p *page) table(right bool, columns ...string) {
 	p.printf("\n| %s |\n|", strings.Join(columns, " | "))
 	for i := range columns {
@@ -40,7 +40,7 @@ func (p *page) row(cells ...string) {
 	p.printf("| %s |\n", strings.Join(cells, " | "))
 }
 
-// Markdown writes the report for people. Plots are pointed to when there are some.
+// Markdown writes the report as Markdown, with links to plots.
 func (r *Report) Markdown(w io.Writer, plots ...string) error {
 	p := &page{to: w}
 	p.printf("# Benchmarks\n\n<!-- Made by the benchmark itself: what is changed here is lost in its next run. -->\n")
@@ -53,7 +53,7 @@ func (r *Report) Markdown(w io.Writer, plots ...string) error {
 	r.kinds(p)
 	r.servers(p)
 	r.paced(p)
-	r.trouble(p)
+	r.overload(p)
 	r.disk(p)
 	if len(r.Failed) > 0 {
 		p.printf("\n## What could not be measured\n\n")
@@ -64,7 +64,7 @@ func (r *Report) Markdown(w io.Writer, plots ...string) error {
 	return p.err
 }
 
-// method says where and how it was measured.
+// method describes where and how the figures were measured.
 func (r *Report) method(p *page) {
 	m := &r.Machine
 	pinned := "servers on one core (each alone at its turn, with its database), the load generator on another"
@@ -161,7 +161,7 @@ func (r *Report) kinds(p *page) {
 		"else a machine does changes it less than the rate.\n")
 }
 
-// group is the table that a row stands in; references share one.
+// group returns the table of a row; references share one.
 func (row *Row) group() string {
 	if row.Reference {
 		return ""

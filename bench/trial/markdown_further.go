@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// paced writes what was measured at a fixed rate.
+// paced writes the results at a fixed rate.
 func (r *Report) paced(p *page) {
 	if len(r.Paced) == 0 {
 		return
@@ -26,8 +26,8 @@ func (r *Report) paced(p *page) {
 	}
 }
 
-// trouble writes what came of overload and of one noisy client.
-func (r *Report) trouble(p *page) {
+// overload writes the results of overload and of one noisy client.
+func (r *Report) overload(p *page) {
 	if o := r.Overload; o != nil {
 		p.printf("\n## Overload\n\n%s with the limits as they come, %.0f s, %d connections from many addresses.\n", o.Kind, o.Seconds, o.Connections)
 		p.table(true, "", "")
@@ -51,7 +51,7 @@ func (r *Report) trouble(p *page) {
 	}
 }
 
-// disk writes what the ledger takes, and what removing from it costs.
+// disk writes the size of the ledger and the cost of pruning it.
 func (r *Report) disk(p *page) {
 	if len(r.Ledger) > 0 {
 		p.printf("\n## The ledger on the disk\n\nHow much the store grew, from one clean stop to the next, at 64 connections.\n")

@@ -8,8 +8,8 @@ import (
 	"moneyer/bench/load"
 )
 
-// open asks at a fixed rate. What makes requests due sleeps in a system call,
-// which would hold up a single scheduler: there are two on the core meanwhile.
+// open sends requests at a fixed rate. The pacing goroutine sleeps in a system call, which blocks a
+// scheduler thread, so there are two meanwhile.
 func open(ctx context.Context, round *load.Round, rate float64) (*load.Result, error) {
 	processors := runtime.GOMAXPROCS(2)
 	defer runtime.GOMAXPROCS(processors)
@@ -17,7 +17,7 @@ func open(ctx context.Context, round *load.Round, rate float64) (*load.Result, e
 	return round.Open(ctx, rate)
 }
 
-// settle lets what a server does after much work come to its end.
+// settle waits until a server has finished its background work.
 func settle(ctx context.Context, pause time.Duration) error {
 	select {
 	case <-ctx.Done():

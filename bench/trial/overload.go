@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// crowd is how many connections ask for more than there is: so many that
-	// requests are sent when they are due, though others wait for their answers.
+	// crowd is the number of connections in the overload test, enough that requests are sent when
+	// they are due although others wait for their responses.
 	crowd     = 8192
-	addresses = 256 // from which they ask
-	excess    = 3   // times the capacity
+	addresses = 256 // number of local addresses
+	excess    = 3   // multiple of the capacity
 )
 
-// crowdHere is the crowd, or as many as this process may have open files.
+// crowdHere returns crowd, or fewer if this process may not open as many files.
 func crowdHere() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -30,7 +30,7 @@ func crowdHere() int {
 	return int(min(crowd, limit.Cur/2))
 }
 
-// alone starts a server beside those of the trial, lets do measure it, and stops it.
+// alone starts a server beside those of the trial, measures it, and stops it.
 func (t *Trial) alone(ctx context.Context, s subject.Server, do func(*contender) error) (err error) {
 	t.Progress.Say("starting %s", s.Name)
 	c := &contender{server: s}
@@ -41,7 +41,7 @@ func (t *Trial) alone(ctx context.Context, s subject.Server, do func(*contender)
 	return do(c)
 }
 
-// sources are addresses of this machine that callers come from.
+// sources returns local addresses for the callers.
 func sources(network byte) []netip.Addr {
 	all := make([]netip.Addr, addresses)
 	for i := range all {
@@ -50,7 +50,7 @@ func sources(network byte) []netip.Addr {
 	return all
 }
 
-// Overload asks a server, with the gates that it comes with, for three times what it can.
+// Overload sends a server, with its default limits, three times the requests of its capacity.
 func (t *Trial) Overload(ctx context.Context, s subject.Server, duration time.Duration) (*Overload, error) {
 	var o *Overload
 	err := t.alone(ctx, s, func(c *contender) (err error) {
@@ -63,8 +63,8 @@ func (t *Trial) Overload(ctx context.Context, s subject.Server, duration time.Du
 	return only(o, err)
 }
 
-// capacity is what a row grants to as many connections as servers are compared
-// by. Its gates may refuse some, who come again.
+// capacity returns the rate that a row grants to the number of connections by which servers are
+// compared. Requests refused by limits are sent again.
 func (t *Trial) capacity(ctx context.Context, r *row) (granted float64, err error) {
 	for n := 500; ; n = int(granted*max(t.Duration, time.Second).Seconds()) + 1 {
 		requests, err := r.requests(ctx, n)
@@ -123,7 +123,7 @@ func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*
 	}, nil
 }
 
-// recovery asks for half of the capacity, a while after.
+// recovery requests half of the capacity some time later.
 func (t *Trial) recovery(ctx context.Context, r *row, o *Overload) error {
 	if err := settle(ctx, 5*time.Second); err != nil {
 		return err
@@ -144,8 +144,8 @@ func (t *Trial) recovery(ctx context.Context, r *row, o *Overload) error {
 	return nil
 }
 
-// Noisy lets one client ask for twice the capacity while all others ask for a quarter
-// of it. The server's first exchange is the noisy client's, the second the others'.
+// Noisy makes one client request twice the capacity while all others request a quarter of it. The
+// server's first exchange is that of the noisy client, the second that of the others.
 func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit float64, duration time.Duration) (*Noisy, error) {
 	n := &Noisy{Clients: clients, Limit: limit}
 	return only(n, t.alone(ctx, s, func(c *contender) error {
@@ -161,7 +161,7 @@ func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit 
 	}))
 }
 
-// only what was measured to its end is told.
+// only returns found if err is nil.
 func only[T any](found *T, err error) (*T, error) {
 	if err != nil {
 		return nil, err
@@ -169,7 +169,7 @@ func only[T any](found *T, err error) (*T, error) {
 	return found, nil
 }
 
-// The connections of the one noisy client, and of each other.
+// The connections of the noisy client, and of each other one.
 const (
 	noisyConnections  = 256
 	othersConnections = 4
@@ -212,12 +212,12 @@ func (t *Trial) noise(ctx context.Context, n *Noisy, noisy, others *row, capacit
 	return nil
 }
 
-// share of what was due that was granted.
+// share returns the granted share of the requests that were due.
 func share(granted []load.Answer, result *load.Result) float64 {
 	return float64(len(granted)) / float64(len(result.Answers)+result.Unsent)
 }
 
-// sorted are answers by what they say.
+// sorted holds answers by their outcome.
 type sorted struct{ granted, refused, other []load.Answer }
 
 func sortAnswers(answers []load.Answer) (s sorted) {
@@ -234,7 +234,7 @@ func sortAnswers(answers []load.Answer) (s sorted) {
 	return s
 }
 
-// retryAfter is the share of the refusals that say when to come again.
+// retryAfter returns the share of the refusals with Retry-After.
 func (s *sorted) retryAfter() float64 {
 	if len(s.refused) == 0 {
 		return 0
@@ -255,7 +255,7 @@ func (s *sorted) firstOther() string {
 	return fmt.Sprintf("%d %s", s.other[0].Status, s.other[0].Body)
 }
 
-// served is a quantile of the time from when requests were sent, in milliseconds.
+// served returns a quantile of the latency since sending, in milliseconds.
 func served(answers []load.Answer, q float64) float64 {
 	times := make([]load.Answer, len(answers))
 	copy(times, answers)

@@ -9,7 +9,7 @@ import (
 	"moneyer/bench/subject"
 )
 
-// pacedRow is a row that is asked at a fixed rate.
+// pacedRow is a row measured at a fixed rate.
 type pacedRow struct {
 	*row
 	rate           float64
@@ -17,8 +17,8 @@ type pacedRow struct {
 	err            error
 }
 
-// Paced asks each server at half of what one of them, the model, reaches with
-// the kind at 64 connections. Kinds that are also compared with the model's come after it.
+// Paced measures each server at half of the rate of the model server with the kind at 64
+// connections. Rows of the kinds in also are included.
 func (t *Trial) Paced(ctx context.Context, model, variant string, kind subject.Kind, also ...subject.Kind) ([]Paced, error) {
 	rate := t.median(func(r *row) bool {
 		return r.contender.server.Name == model && r.exchange.Kind == kind && r.exchange.Variant == variant
@@ -47,8 +47,8 @@ func (t *Trial) Paced(ctx context.Context, model, variant string, kind subject.K
 	return found, nil
 }
 
-// pacedRows are the rows that give tokens and are wanted. Those that do not reach the
-// rate are there with the reason.
+// pacedRows returns the selected rows that get tokens. Rows that do not reach the rate are included
+// with the reason.
 func (t *Trial) pacedRows(rate float64, wanted func(*row) bool) []*pacedRow {
 	var rows []*pacedRow
 	for _, r := range t.rows {
@@ -64,8 +64,8 @@ func (t *Trial) pacedRows(rate float64, wanted func(*row) bool) []*pacedRow {
 	return rows
 }
 
-// compares tells whether a row stands beside the model's: the model itself once,
-// of the others all with the kind, and those with a kind that comes near it.
+// compares reports whether a row is compared with the model's: one row of the model itself, and of
+// the others all rows of the kind or of a similar one.
 func compares(r *row, model, variant string, kind subject.Kind, also []subject.Kind) bool {
 	if r.contender.server.Name == model {
 		return r.exchange.Kind == kind && r.exchange.Variant == variant
@@ -81,7 +81,8 @@ func compares(r *row, model, variant string, kind subject.Kind, also []subject.K
 	return false
 }
 
-// median rate of the first row of that kind, at the number of connections that servers are compared by.
+// median returns the median rate of the first matching row, at the number of connections by which
+// servers are compared.
 func (t *Trial) median(of func(*row) bool) float64 {
 	for _, r := range t.rows {
 		if of(r) {

@@ -5,9 +5,8 @@ type Step struct {
 	Round, Connections, Row int
 }
 
-// Interleave goes through all rows at each number of connections, and does all
-// that once per round. In every other round the rows come in reverse, so that
-// none always follows the same neighbour.
+// Interleave returns all rows at each number of connections, once per round. Every other round has
+// the rows in reverse order, so that no row always follows the same one.
 func Interleave(rounds int, connections []int, rows int) []Step {
 	steps := make([]Step, 0, rounds*len(connections)*rows)
 	for round := range rounds {

@@ -22,7 +22,7 @@ func TestInterleave(t *testing.T) {
 	if len(steps) != rounds*len(connections)*rows || len(seen) != len(steps) {
 		t.Errorf("%d steps, %d different", len(steps), len(seen))
 	}
-	// Between two rounds of a row at a number of connections all others had theirs.
+	// Between two rounds of a row at a number of connections, all others had one.
 	var at []int
 	for i, s := range steps {
 		if s.Row == 1 && s.Connections == 64 {

@@ -9,23 +9,23 @@ import (
 	"strings"
 )
 
-// plotConnections is the number of connections that plots compare.
+// plotConnections is the number of connections in the plots.
 const plotConnections = 64
 
-// The measures of a plot, in pixels.
+// The dimensions of a plot, in pixels.
 const (
 	plotWidth  = 900
-	labelRight = 320 // where labels end and bars begin
+	labelRight = 320 // right edge of the labels, where bars begin
 	barMost    = 440
 	barHeight  = 18
 	barStep    = 26
 	groupSpace = 48
 )
 
-// bar of a plot.
+// bar is one bar of a plot.
 type bar struct {
 	label, value string
-	length       float64 // of the longest, 1
+	length       float64 // relative to the longest
 	class        string
 }
 
@@ -85,7 +85,7 @@ text { font: 13px system-ui, sans-serif; fill: #24292f }
 	return err
 }
 
-// bars of one kind, with its ceiling, the greatest rate first.
+// bars returns the bars of one kind with its ceiling, the highest rate first.
 func (r *Report) bars(kind string, of func(*Row) float64, show func(float64) string) []bar {
 	var rows []*Row
 	bounds := map[string]bool{}

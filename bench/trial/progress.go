@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// Progress tells people what is done now and how long it will go on.
+// Progress reports the current step and the remaining time.
 type Progress struct {
 	out      io.Writer
 	terminal bool
 
-	mu    sync.Mutex // guards what follows, and the output
+	mu    sync.Mutex // guards the fields below, and the output
 	begin time.Time
 	steps int
 	done  int
 	shown time.Time
-	line  bool // whether the last line is to be written over
+	line  bool // whether the last line will be overwritten
 }
 
-// NewProgress writes to out; on a terminal what is done now is written over itself.
+// NewProgress writes to out; on a terminal it overwrites the line of the current step.
 func NewProgress(out io.Writer, terminal bool) *Progress {
 	return &Progress{out: out, terminal: terminal}
 }
 
-// Say tells something that stays.
+// Say writes a permanent line.
 func (p *Progress) Say(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -33,7 +33,7 @@ func (p *Progress) Say(format string, args ...any) {
 	fmt.Fprintf(p.out, format+"\n", args...)
 }
 
-// clear takes the line that is written over off the terminal.
+// clear removes the current step's line from the terminal.
 func (p *Progress) clear() {
 	if p.line {
 		fmt.Fprint(p.out, "\r\x1b[K")
@@ -41,14 +41,14 @@ func (p *Progress) clear() {
 	}
 }
 
-// Begin says how many steps come.
+// Begin sets the number of steps.
 func (p *Progress) Begin(steps int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.begin, p.steps, p.done = time.Now(), steps, 0
 }
 
-// Step tells which step is taken now. Where lines stay, not every one is told.
+// Step reports the current step. Without a terminal some steps are not reported.
 func (p *Progress) Step(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -69,19 +69,19 @@ func (p *Progress) Step(format string, args ...any) {
 	}
 }
 
-// End tells that all steps are taken.
+// End reports the end of the last step.
 func (p *Progress) End() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.clear()
 }
 
-// Detail is where installers write to.
+// Detail returns the writer for the output of installers.
 func (p *Progress) Detail() io.Writer { return detail{p} }
 
 type detail struct{ *Progress }
 
-// Write tells what an installer says.
+// Write writes the output of an installer.
 func (d detail) Write(text []byte) (int, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

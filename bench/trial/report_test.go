@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-var update = flag.Bool("update", false, "write the expected files anew")
+var update = flag.Bool("update", false, "rewrite the expected files")
 
 func s(median float64) Spread { return Spread{Median: median, Min: median / 2, Max: 2 * median} }
 
@@ -73,7 +73,7 @@ func TestFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got, want) {
-			t.Errorf("%s differs; go test -C bench ./trial -update writes it anew\n%s", golden, got)
+			t.Errorf("%s differs; go test -C bench ./trial -update rewrites it\n%s", golden, got)
 		}
 	}
 }

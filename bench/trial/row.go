@@ -15,16 +15,15 @@ type row struct {
 	exchange  *subject.Exchange
 	judge     *load.Judge
 	endpoint  *load.Endpoint
-	made      int // bodies so far
-	// rate that the last round at a number of connections had; under 0 what the
-	// calibration had.
+	made      int // number of bodies so far
+	// rate of the last round by number of connections; the calibration is under 0.
 	rate map[int]float64
-	// found by connections and round.
+	// found holds the figures by step.
 	found map[Step]figures
 	err   error
 }
 
-// figures of one round. Times are in microseconds.
+// figures are the results of one round. Times are in microseconds.
 type figures struct {
 	tokens                    int
 	rate, p50, p99, p999, cpu float64
@@ -48,7 +47,7 @@ func (r *row) name() string {
 	return name
 }
 
-// requests makes n requests that were never sent.
+// requests returns n requests that were never sent.
 func (r *row) requests(ctx context.Context, n int) ([][]byte, error) {
 	requests := make([][]byte, n)
 	for i := range requests {
@@ -65,7 +64,7 @@ func (r *row) requests(ctx context.Context, n int) ([][]byte, error) {
 	return requests, nil
 }
 
-// wanted is how many requests a round will want.
+// wanted estimates how many requests a round needs.
 func (r *row) wanted(connections int, duration time.Duration) int {
 	rate, known := r.rate[connections]
 	if !known {
@@ -74,8 +73,8 @@ func (r *row) wanted(connections int, duration time.Duration) int {
 	return int(1.25*rate*duration.Seconds()) + connections + 20
 }
 
-// calibrate finds about how fast each exchange is, which also warms it up. One
-// that is refused is out, with the reason.
+// calibrate measures the approximate rate of each exchange, which also warms it up. Failing ones
+// are excluded, with the reason.
 func (t *Trial) calibrate(ctx context.Context) error {
 	t.Progress.Say("trying %d exchanges", len(t.rows))
 	for _, r := range t.rows {
@@ -87,7 +86,7 @@ func (t *Trial) calibrate(ctx context.Context) error {
 		}
 		if r.err != nil {
 			t.Fail("%s: %v", r.name(), r.err)
-			t.Progress.Say("%s", r.contender.said())
+			t.Progress.Say("%s", r.contender.logTail())
 		}
 	}
 	return nil
@@ -108,7 +107,7 @@ func (t *Trial) calibrateRow(ctx context.Context, r *row) error {
 	}
 }
 
-// ask sends n requests as fast as answers come, and judges the answers.
+// ask sends n requests as fast as possible, and checks the answers.
 func (t *Trial) ask(ctx context.Context, r *row, connections, n int) (*load.Result, error) {
 	requests, err := r.requests(ctx, n)
 	if err != nil {
@@ -122,7 +121,7 @@ func (t *Trial) ask(ctx context.Context, r *row, connections, n int) (*load.Resu
 	return result, r.judge.Round(ctx, result.Answers)
 }
 
-// measure is one round.
+// measure runs one round.
 func (t *Trial) measure(ctx context.Context, r *row, step Step) error {
 	requests, err := r.requests(ctx, r.wanted(step.Connections, t.Duration))
 	if err != nil {
@@ -184,8 +183,8 @@ func figuresOf(result *load.Result, cpu time.Duration) figures {
 
 func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// report of the row at a number of connections. bound tells what the ceiling was
-// in a round.
+// report returns the results of the row at a number of connections. bound returns the ceiling in a
+// round.
 func (r *row) report(connections int, bound func(subject.Work, Step) figures) Row {
 	out := Row{Server: r.contender.server.Name, Kind: string(r.exchange.Kind), Variant: r.exchange.Variant,
 		Note: r.exchange.Note, Reference: r.contender.reference, Connections: connections}

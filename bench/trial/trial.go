@@ -1,8 +1,8 @@
-// Package trial starts servers, asks them in turns ([Trial]), and writes what was
-// found as Markdown, as JSON and as plots in SVG ([Report]).
+// Package trial starts servers, measures them alternately ([Trial]), and writes the results as
+// Markdown, as JSON and as plots in SVG ([Report]).
 //
-// It knows no server: [subject.Server] describes each. It judges nothing but
-// whether a target was reached; answers are judged by [load.Judge].
+// It does not depend on particular servers: [subject.Server] describes each. Answers are checked by
+// [load.Judge].
 package trial
 
 import (
@@ -22,22 +22,22 @@ type Settings struct {
 	Rounds      int
 	Duration    time.Duration // of a round
 	Connections []int
-	// Wanted tells which exchanges are measured; nil means all.
+	// Wanted reports whether an exchange is measured; nil means all.
 	Wanted func(server string, kind subject.Kind, variant string) bool
-	// Sparse tells which exchanges are asked with the first and the main number of
-	// connections only; nil means none.
+	// Sparse reports whether an exchange is measured only with the first and the main number of
+	// connections; nil means none.
 	Sparse func(server string, kind subject.Kind, variant string) bool
-	// Restarts for the time of a cold start.
+	// Restarts is the number of cold starts to measure.
 	Restarts int
 	// Folder for the servers' files.
 	Folder   string
 	Progress *Progress
 }
 
-// A Trial is servers that run and what was found of them so far.
+// A Trial is a set of running servers and their results so far.
 type Trial struct {
 	Settings
-	// ServerCores and LoadCores are apart; both are empty where nothing is pinned.
+	// ServerCores and LoadCores are disjoint; both are empty without pinning.
 	ServerCores, LoadCores []int
 
 	contenders []*contender
@@ -49,7 +49,7 @@ type Trial struct {
 	port       int
 }
 
-// New prepares a trial, and says so when there is only one core.
+// New prepares a trial, and warns if there is only one core.
 func New(s Settings) (*Trial, error) {
 	cores, err := subject.Cores()
 	if err != nil {
@@ -64,7 +64,7 @@ func New(s Settings) (*Trial, error) {
 	return t, nil
 }
 
-// Pin moves this process to the load's core, once everything is installed.
+// Pin moves this process to the load's core, after everything is installed.
 func (t *Trial) Pin() error {
 	if len(t.LoadCores) == 0 {
 		return nil
@@ -76,7 +76,7 @@ func (t *Trial) Pin() error {
 	return nil
 }
 
-// Install installs the servers. What cannot be installed is left out, and told.
+// Install installs the servers. Failures are reported and the server left out.
 func (t *Trial) Install(ctx context.Context, servers []subject.Server, reference bool) error {
 	for _, s := range servers {
 		if !reference {
@@ -96,15 +96,15 @@ func (t *Trial) Install(ctx context.Context, servers []subject.Server, reference
 	return nil
 }
 
-// Fail notes what could not be measured, and goes on.
+// Fail reports what could not be measured.
 func (t *Trial) Fail(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	t.failed = append(t.failed, text)
 	t.Progress.Say("✗ %s", text)
 }
 
-// Run starts the servers, measures them in turns, and stops them again. After, when it is
-// not nil, is called while they run, with what was found so far.
+// Run starts the servers, measures them alternately, and stops them. after, if not nil, is called
+// with the results while they still run.
 func (t *Trial) Run(ctx context.Context, after func(context.Context, *Report) error) (*Report, error) {
 	defer t.stop()
 	if err := t.start(ctx); err != nil {
@@ -128,7 +128,7 @@ func (t *Trial) Run(ctx context.Context, after func(context.Context, *Report) er
 	return r, err
 }
 
-// start starts every server, and drops those that do not start.
+// start starts every server, and drops those that fail.
 func (t *Trial) start(ctx context.Context) error {
 	var started []*contender
 	for _, c := range t.contenders {
@@ -155,7 +155,7 @@ func (t *Trial) start(ctx context.Context) error {
 	return nil
 }
 
-// raise sets a server up in a new folder and starts all that belongs to it.
+// raise configures a server in a new folder and starts all its programs.
 func (t *Trial) raise(ctx context.Context, c *contender) error {
 	folder, err := os.MkdirTemp(t.Folder, "server-")
 	if err != nil {
@@ -186,13 +186,13 @@ func (t *Trial) stop() {
 // Compared is the number of connections by which servers are compared.
 const Compared = 64
 
-// asks tells whether a row is measured at a number of connections.
+// asks reports whether a row is measured at a number of connections.
 func (t *Trial) asks(r *row, connections int) bool {
 	return connections == t.Connections[0] || connections == Compared || t.Sparse == nil || r.contender.reference ||
 		!t.Sparse(r.contender.server.Name, r.exchange.Kind, r.exchange.Variant)
 }
 
-// rounds measures every row at every number of connections, in turns.
+// rounds measures every row at every number of connections, alternating between rows.
 func (t *Trial) rounds(ctx context.Context) error {
 	steps := Interleave(t.Rounds, t.Connections, len(t.rows))
 	steps = slices.DeleteFunc(steps, func(s Step) bool { return !t.asks(t.rows[s.Row], s.Connections) })
@@ -217,7 +217,7 @@ func (t *Trial) rounds(ctx context.Context) error {
 		if err != nil {
 			row.err = err
 			t.Fail("%s, %d connections: %v", row.name(), step.Connections, err)
-			t.Progress.Say("%s", row.contender.said())
+			t.Progress.Say("%s", row.contender.logTail())
 		}
 	}
 	t.Progress.End()

@@ -16,7 +16,7 @@ import (
 	"moneyer/bench/subject"
 )
 
-// TestMain lets this program be what a trial starts: itself under other commands.
+// TestMain also runs the commands that a trial starts as child processes.
 func TestMain(m *testing.M) {
 	ctx := context.Background()
 	if len(os.Args) < 2 {
@@ -46,7 +46,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// servers: the references, two of which pretend to be a server.
+// servers returns the references, two of which act as servers.
 func servers(t *testing.T) (references, others []subject.Server) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// The names of what is written.
+// The names of the output files.
 const (
 	markdownFile  = "README.md"
 	jsonFile      = "results.json"
@@ -37,7 +37,7 @@ func (r *Report) Write(folder string) error {
 	)
 }
 
-// JSON writes the report for programs.
+// JSON writes the report as JSON.
 func (r *Report) JSON(w io.Writer) error {
 	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)

@@ -1,9 +1,8 @@
-// Package fault is a bad network: proxies through which connections lead, and what
-// goes wrong on them. Data is slow, lost on the way, swallowed, or the connection
-// is reset.
+// Package fault simulates a bad network: proxies that delay, lose or drop data, or reset
+// connections.
 //
-// It is built on Toxiproxy and works on bytes, not on packets: loss is what TCP
-// makes of it, pauses for a retransmission that hold up all that follows.
+// It uses Toxiproxy and works on the byte stream, not on packets. Loss therefore means what TCP
+// makes of it: pauses until retransmission, which delay all that follows.
 package fault
 
 import (
@@ -22,32 +21,31 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// A Kind is what goes wrong.
+// A Kind is a kind of fault.
 type Kind string
 
 // The kinds of faults.
 const (
 	// Latency adds 500 ms to each round trip.
 	Latency Kind = "latency"
-	// Loss loses 5 % of what is sent.
+	// Loss loses 5 % of the data.
 	Loss Kind = "loss"
-	// Blackhole swallows everything in both directions; connections stay open, and
-	// new ones are taken.
+	// Blackhole drops everything in both directions; connections stay open, and new ones are
+	// accepted.
 	Blackhole Kind = "blackhole"
-	// HalfOpen swallows what the server answers: it does what it is asked, and
-	// nobody hears of it.
+	// HalfOpen drops the server's responses: requests are executed, but without an answer.
 	HalfOpen Kind = "half-open"
-	// Reset resets each connection at its next octet.
+	// Reset resets each connection at its next byte.
 	Reset Kind = "reset"
 )
 
-// Kinds lists them all.
+// Kinds are all kinds.
 var Kinds = []Kind{Latency, Loss, Blackhole, HalfOpen, Reset}
 
-// latency is what the kind Latency adds to a round trip.
+// latency is the delay that Latency adds to a round trip.
 const latency = 500 * time.Millisecond
 
-// A toxic is what Toxiproxy calls a fault in one direction.
+// A toxic is Toxiproxy's name for a fault in one direction.
 type toxic struct {
 	Name       string         `json:"name"`
 	Type       string         `json:"type"`
@@ -74,7 +72,7 @@ func (k Kind) toxics() ([]toxic, error) {
 	return nil, fmt.Errorf("there is no fault %q", k)
 }
 
-// A Network makes links.
+// A Network is a set of links.
 type Network struct {
 	server *toxiproxy.ApiServer
 	links  []*Link
@@ -82,13 +80,13 @@ type Network struct {
 
 var registration sync.Once
 
-// NewNetwork returns one without links.
+// NewNetwork returns a Network without links.
 func NewNetwork() *Network {
 	registration.Do(func() { toxics.Register(lossName, new(loss)) })
 	return &Network{server: toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())}
 }
 
-// Close closes all links with their connections.
+// Close closes all links and their connections.
 func (n *Network) Close() {
 	for _, l := range n.links {
 		l.proxy.Stop()
@@ -100,7 +98,7 @@ type Link struct {
 	proxy *toxiproxy.Proxy
 }
 
-// Link makes a link to an address, on a loopback port of its own.
+// Link creates a link to an address, on a loopback port of its own.
 func (n *Network) Link(address string) (*Link, error) {
 	name := fmt.Sprint(len(n.links))
 	l := &Link{toxiproxy.NewProxy(n.server, name, "127.0.0.1:0", address)}
@@ -111,11 +109,11 @@ func (n *Network) Link(address string) (*Link, error) {
 	return l, nil
 }
 
-// Address is where the link listens.
+// Address returns the address on which the link listens.
 func (l *Link) Address() string { return l.proxy.Listen }
 
-// Break lets a fault befall all connections of the link, those to come included.
-// The link must be well.
+// Break applies a fault to all connections of the link, including future ones. The link must not
+// have a fault.
 func (l *Link) Break(k Kind) error {
 	list, err := k.toxics()
 	for _, t := range list {
@@ -129,7 +127,7 @@ func (l *Link) Break(k Kind) error {
 	return err
 }
 
-// Heal ends the fault. Connections that it left without sense are closed.
+// Heal removes the fault, and closes connections that cannot be continued.
 func (l *Link) Heal(ctx context.Context) {
 	l.proxy.Toxics.ResetToxics(ctx)
 }
@@ -138,15 +136,15 @@ const lossName = "loss"
 
 const (
 	lossRate = 0.05
-	// retransmission is how long TCP waits before it sends again, at least; each
-	// further loss of the same data doubles it.
+	// retransmission is the minimum retransmission timeout of TCP; each further loss of the same
+	// data doubles it.
 	retransmission = 200 * time.Millisecond
 )
 
-// loss is a toxic.
+// loss is a Toxiproxy toxic.
 type loss struct{}
 
-// Pipe delays what is lost, and everything behind it.
+// Pipe delays lost data and everything behind it.
 func (loss) Pipe(stub *toxics.ToxicStub) {
 	for {
 		select {
@@ -164,7 +162,7 @@ func (loss) Pipe(stub *toxics.ToxicStub) {
 	}
 }
 
-// deliver returns whether there was no interruption.
+// deliver reports whether the chunk was delivered without an interruption.
 func deliver(stub *toxics.ToxicStub, chunk *stream.StreamChunk) bool {
 	var wait time.Duration
 	for next := retransmission; rand.Float64() < lossRate; next *= 2 {

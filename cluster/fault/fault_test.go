@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// echo answers each line with itself.
+// echo starts a server that returns each line.
 func echo(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -49,10 +49,10 @@ func dial(t *testing.T, address string) *line {
 	return &line{conn, bufio.NewReader(conn)}
 }
 
-// exchange returns how long an answer took.
-func (l *line) exchange(patience time.Duration) (time.Duration, error) {
+// exchange returns how long a response took.
+func (l *line) exchange(timeout time.Duration) (time.Duration, error) {
 	began := time.Now()
-	if err := l.SetDeadline(began.Add(patience)); err != nil {
+	if err := l.SetDeadline(began.Add(timeout)); err != nil {
 		return 0, err
 	}
 	if _, err := l.Write([]byte("hello\n")); err != nil {
@@ -97,9 +97,9 @@ func TestKinds(t *testing.T) {
 			if err := link.Break(kind); err != nil {
 				t.Fatal(err)
 			}
-			const patience = 1500 * time.Millisecond
+			const timeout = 1500 * time.Millisecond
 			for name, l := range map[string]*line{"old": old, "new": dial(t, link.Address())} {
-				took, err := l.exchange(patience)
+				took, err := l.exchange(timeout)
 				t.Logf("%s connection: %v, %v", name, took, err)
 				check(t, took, err)
 			}

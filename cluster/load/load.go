@@ -1,8 +1,7 @@
-// Package load asks for tokens as many clients at once would, and tells the
-// answers apart: what was granted, what was refused and why, what deserves another
-// try, and what got no answer.
+// Package load requests tokens like many concurrent clients, and classifies the responses: granted,
+// refused, to be retried, or lost.
 //
-// It knows nothing of what answers.
+// It does not depend on the server.
 package load
 
 import (
@@ -22,39 +21,39 @@ import (
 	"moneyer/oauth"
 )
 
-// A Kind of answer.
+// A Kind is the kind of an answer.
 type Kind string
 
 // The kinds of answers.
 const (
 	// Granted: 200 with a token.
 	Granted Kind = "granted"
-	// Refused: 4xx but 429, which another try would not change.
+	// Refused: 4xx except 429; a retry would not help.
 	Refused Kind = "refused"
-	// Later: 429 or 503 with Retry-After: nothing was used up, as far as anybody knows.
+	// Later: 429 or 503 with Retry-After: as far as known, the assertion was not consumed.
 	Later Kind = "later"
-	// Wrong: anything else that was answered.
+	// Wrong: any other response.
 	Wrong Kind = "wrong"
-	// Lost: no answer; what became of the request is not known.
+	// Lost: no response; whether the request was executed is unknown.
 	Lost Kind = "lost"
 )
 
-// An Answer is what became of a request.
+// An Answer is the result of a request.
 type Answer struct {
 	Kind Kind
-	// Status is 0 when there was none.
+	// Status is 0 if there was no response.
 	Status int
-	// Told is the error's code and description, or why there was no answer.
+	// Told is the error code and description, or why there was no response.
 	Told string
-	// Token is what was granted, and JTI its name.
+	// Token is the granted token, and JTI its jti.
 	Token, JTI string
-	// URL is the issuer's that was asked, and At when.
+	// URL is the issuer URL that was called, and At when.
 	URL  string
 	At   time.Time
 	Took time.Duration
 }
 
-// An Attempt is an assertion with the name of its requests.
+// An Attempt is an assertion and the correlation id of its requests.
 type Attempt struct {
 	Correlation, Assertion string
 }
@@ -68,22 +67,22 @@ type Client struct {
 	HTTP   *http.Client
 }
 
-// NewHTTP returns a client for many requests at once over connections that stay
-// open. It follows no redirect and sends nothing twice.
+// NewHTTP returns an HTTP client for many concurrent requests over persistent connections. It
+// follows no redirects and never retries.
 func NewHTTP(timeout time.Duration) *http.Client {
 	return &http.Client{Timeout: timeout, Transport: &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
-// Attempt signs a new assertion that is good for ten minutes.
+// Attempt signs a new assertion that is valid for ten minutes.
 func (c *Client) Attempt() (Attempt, error) {
 	signed, err := c.Signer.Sign(assertion.Assertion{Issuer: c.ID, Subject: c.ID, Audience: []string{c.Issuer},
 		ID: assertion.NewID(), Expiry: time.Now().Add(10 * time.Minute)})
-	// The prefix keeps it from looking like a JWT by chance, which the server refuses.
+	// The prefix keeps it from resembling a JWT by chance, which the server refuses.
 	return Attempt{Correlation: "load-" + assertion.NewID(), Assertion: signed}, err
 }
 
-// Send asks the token endpoint below an issuer's URL, once.
+// Send calls the token endpoint of an issuer URL once.
 func (c *Client) Send(ctx context.Context, url string, a Attempt) Answer {
 	began := time.Now()
 	answer := c.send(ctx, url, a)
@@ -93,7 +92,7 @@ func (c *Client) Send(ctx context.Context, url string, a Attempt) Answer {
 
 func (c *Client) send(ctx context.Context, base string, a Attempt) Answer {
 	form := url.Values{"grant_type": {string(oauth.JWTBearer)}, "assertion": {a.Assertion}}.Encode()
-	// No GetBody: net/http would send the request once more on another connection.
+	// No GetBody: net/http would retry the request on another connection.
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/oauth2/token", io.NopCloser(strings.NewReader(form)))
 	if err != nil {
 		return Answer{Kind: Lost, Told: err.Error()}
@@ -105,7 +104,7 @@ func (c *Client) send(ctx context.Context, base string, a Attempt) Answer {
 	if err != nil {
 		return Answer{Kind: Lost, Told: err.Error()}
 	}
-	defer func() { _ = resp.Body.Close() }() // it was only read
+	defer func() { _ = resp.Body.Close() }() // read only
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return Answer{Kind: Lost, Status: resp.StatusCode, Told: err.Error()}
@@ -143,7 +142,7 @@ func judge(resp *http.Response, text []byte) Answer {
 	return answer
 }
 
-// jti is the name of a token, whose signature is not looked at.
+// jti returns the jti of a token without verifying it.
 func jti(token string) (string, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -169,20 +168,20 @@ type Record struct {
 	Answers []Answer
 }
 
-// A Run is load that goes on until it is stopped.
+// A Run is load that continues until it is stopped.
 type Run struct {
 	cancel context.CancelFunc
 	wait   sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the fields below
 	records []Record
 	counts  map[Kind]int
 	failed  error
 }
 
-// Start begins a run of so many callers. Each makes an attempt, sends it to one of
-// the issuer's URLs after the other, and makes the next one. What is lost or told
-// to come later is sent once more, to the next URL.
+// Start starts a run with that many callers. Each makes an attempt, sends it to one of the issuer
+// URLs in turn, and continues with the next. Lost and Later requests are sent once more, to the
+// next URL.
 func (c *Client) Start(callers int, urls ...string) *Run {
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &Run{cancel: cancel, counts: map[Kind]int{}}
@@ -199,8 +198,8 @@ func (c *Client) Start(callers int, urls ...string) *Run {
 	return r
 }
 
-// once makes an attempt and, where it makes sense, a second one. A request that
-// is under way when the run is stopped is not cut off: its answer counts.
+// once makes an attempt and, if useful, a second request. A request in progress when the run is
+// stopped is completed and counted.
 func (r *Run) once(c *Client, urls []string, turn int) error {
 	a, err := c.Attempt()
 	if err != nil {
@@ -229,20 +228,19 @@ func (r *Run) fail(err error) {
 	r.failed = errors.Join(r.failed, err)
 }
 
-// Count is how many answers of a kind there have been.
+// Count returns the number of answers of a kind so far.
 func (r *Run) Count(k Kind) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.counts[k]
 }
 
-// patience is beyond everything that is waited for.
-const patience = 30 * time.Second
+// waitTimeout is longer than any expected wait.
+const waitTimeout = 30 * time.Second
 
-// Await returns when there have been so many more answers of a kind, or with an
-// error when that takes half a minute.
+// Await waits for that many more answers of a kind, at most for waitTimeout.
 func (r *Run) Await(ctx context.Context, k Kind, more int) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, waitTimeout)
 	defer cancel()
 	enough := r.Count(k) + more
 	again := time.NewTicker(2 * time.Millisecond)
@@ -257,7 +255,7 @@ func (r *Run) Await(ctx context.Context, k Kind, more int) error {
 	return nil
 }
 
-// Seen calls visit with each record that there is by now.
+// Seen calls visit for each record so far.
 func (r *Run) Seen(visit func(*Record)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -266,7 +264,7 @@ func (r *Run) Seen(visit func(*Record)) {
 	}
 }
 
-// Stop ends the run when its last requests are answered, and returns all.
+// Stop ends the run after its last requests are answered, and returns all records.
 func (r *Run) Stop() ([]Record, error) {
 	r.cancel()
 	r.wait.Wait()

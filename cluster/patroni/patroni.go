@@ -1,6 +1,6 @@
-// Package patroni runs PostgreSQL as most people who care for its availability do:
-// three servers under Patroni, which agree by etcd on who takes writes and fail over
-// by themselves. All of it is Debian's, on loopback, and gone with who started it.
+// Package patroni runs three PostgreSQL servers under Patroni, a common high availability setup:
+// they elect the primary through etcd and fail over automatically. All programs come from Debian,
+// listen on loopback, and end with the process that started them.
 package patroni
 
 import (
@@ -22,7 +22,7 @@ import (
 	"moneyer/internal/pgtest"
 )
 
-// ErrMissing tells what is not installed.
+// ErrMissing means that Patroni or etcd is not installed.
 var ErrMissing = errors.New("patroni or etcd is missing: apt-get install patroni etcd-server")
 
 const (
@@ -31,10 +31,10 @@ const (
 	askAgain     = 50 * time.Millisecond
 )
 
-// A Cluster is PostgreSQL under Patroni. Its methods must not be called at the same time.
+// A Cluster is PostgreSQL under Patroni. Its methods must not be called concurrently.
 type Cluster struct {
 	folder  *pgtest.Folder
-	etcd    string // where it answers
+	etcd    string // address of etcd
 	Members []*Member
 }
 
@@ -42,12 +42,12 @@ type Cluster struct {
 type Member struct {
 	Name   string
 	folder string
-	// Where PostgreSQL and Patroni answer.
+	// Addresses of PostgreSQL and Patroni.
 	address, api string
 }
 
-// Start makes a cluster with a database and returns when one member takes writes and
-// commits wait for another.
+// Start creates a cluster with a database, and returns when one member accepts writes and commits
+// wait for another one.
 func Start(ctx context.Context, database string) (*Cluster, error) {
 	for _, program := range []string{"patroni", "etcd"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -60,16 +60,16 @@ func Start(ctx context.Context, database string) (*Cluster, error) {
 	}
 	c := &Cluster{folder: folder}
 	if err := c.start(ctx, database); err != nil {
-		return nil, errors.Join(err, c.Said(), c.Close())
+		return nil, errors.Join(err, c.LogTails(), c.Close())
 	}
 	return c, nil
 }
 
-// Close ends everything and removes it.
+// Close stops and removes everything.
 func (c *Cluster) Close() error { return c.folder.Remove() }
 
 func (c *Cluster) start(ctx context.Context, database string) error {
-	if err := os.Chmod(c.folder.Path, 0o711); err != nil { //nolint:gosec // others pass through to their own
+	if err := os.Chmod(c.folder.Path, 0o711); err != nil { //nolint:gosec // others pass through to their own folders
 		return err
 	}
 	if err := c.startEtcd(ctx); err != nil {
@@ -94,7 +94,7 @@ func (c *Cluster) start(ctx context.Context, database string) error {
 	return errors.Join(err, conn.Close(ctx))
 }
 
-// Addresses are where the members' PostgreSQL listen.
+// Addresses returns the addresses of the members' PostgreSQL servers.
 func (c *Cluster) Addresses() (list []string) {
 	for _, m := range c.Members {
 		list = append(list, m.address)
@@ -124,7 +124,7 @@ func (c *Cluster) startEtcd(ctx context.Context) (err error) {
 		"--listen-peer-urls="+peer, "--initial-advertise-peer-urls="+peer, "--initial-cluster=default="+peer)
 }
 
-// launch starts a program in a folder, with which it ends.
+// launch starts a program in a folder; it ends with the folder.
 func launch(folder string, who *syscall.Credential, name string, args ...string) error {
 	log, err := os.OpenFile(filepath.Join(folder, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -136,12 +136,13 @@ func launch(folder string, who *syscall.Credential, name string, args ...string)
 	if err := errors.Join(command.Start(), log.Close()); err != nil {
 		return err
 	}
-	go func() { _ = command.Wait() }() // its log tells how it ended
+	go func() { _ = command.Wait() }() // the cause is in its log
 	return nil
 }
 
-// configuration: JSON is YAML. ttl is how long a leader that is gone is waited for;
-// strict: a commit always waits for a standby, and only that one is promoted.
+// configuration returns Patroni's settings as JSON, which is valid YAML. ttl is the time after
+// which a lost leader is replaced; strict: a commit always waits for a standby, and only that one
+// is promoted.
 func (c *Cluster) configuration(m *Member, programs string) ([]byte, error) {
 	type object = map[string]any
 	login := object{"username": pgtest.User}
@@ -209,13 +210,13 @@ func (m *Member) Launch() error {
 	return launch(m.folder, who, "patroni", "patroni.json")
 }
 
-// Kill ends Patroni, PostgreSQL and all their processes at once, as a power cut would.
+// Kill kills Patroni, PostgreSQL and all their processes at once, like a power cut.
 func (m *Member) Kill() error { return pgtest.KillAll(m.folder) }
 
-// Crash ends PostgreSQL alone; Patroni is there to see it.
+// Crash kills PostgreSQL alone; Patroni keeps running.
 func (m *Member) Crash() error { return pgtest.KillAll(filepath.Join(m.folder, "data")) }
 
-// A role is what a member's Patroni says of it.
+// A role is the state that a member's Patroni reports.
 type role struct {
 	State string `json:"state"`
 	Role  string `json:"role"`
@@ -233,7 +234,7 @@ func (m *Member) role(ctx context.Context) (r role, err error) {
 	if err != nil {
 		return r, err
 	}
-	defer func() { _ = resp.Body.Close() }() // it was only read
+	defer func() { _ = resp.Body.Close() }() // read only
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return r, err
@@ -241,8 +242,8 @@ func (m *Member) role(ctx context.Context) (r role, err error) {
 	return r, json.Unmarshal(text, &r)
 }
 
-// AwaitWhole returns when every member runs, one of them takes writes, and another
-// is waited for by each commit. It returns the first.
+// AwaitWhole waits until every member runs, one accepts writes, and commits wait for another one.
+// It returns the primary.
 func (c *Cluster) AwaitWhole(ctx context.Context) (leader *Member, err error) {
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
@@ -254,12 +255,12 @@ func (c *Cluster) AwaitWhole(ctx context.Context) (leader *Member, err error) {
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			return nil, fmt.Errorf("the members do not come together: %s", told)
+			return nil, fmt.Errorf("the cluster did not become complete: %s", told)
 		}
 	}
 }
 
-// whole returns nobody while the cluster is not whole, and what the members say.
+// whole returns the primary if the cluster is complete, and what the members report.
 func (c *Cluster) whole(ctx context.Context) (leader *Member, told string) {
 	leaders, syncs := 0, 0
 	for _, m := range c.Members {
@@ -281,8 +282,8 @@ func (c *Cluster) whole(ctx context.Context) (leader *Member, told string) {
 	return leader, told
 }
 
-// Said is an error with the ends of all logs.
-func (c *Cluster) Said() error {
+// LogTails returns an error with the ends of all logs.
+func (c *Cluster) LogTails() error {
 	const most = 3 << 10
 	logs, err := filepath.Glob(filepath.Join(c.folder.Path, "*", "log"))
 	for _, log := range logs {

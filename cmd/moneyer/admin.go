@@ -40,7 +40,6 @@ copy. The server knows the public half alone.`,
 		Example: `  moneyer admin add alice --out alice-admin.json
   moneyer admin add auditor --out auditor-admin.json --read-only
   moneyer ledger list --admin alice-admin.json`,
-		Args: wants("NAME"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if out == "" {
 				return usagef("--out is missing: the file to write, such as %s-admin.json", args[0])

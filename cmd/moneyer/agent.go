@@ -66,14 +66,13 @@ had, 502 and 504 when the upstream does not answer. GET /-/healthz and /-/readyz
 tell how it is.
 
 SIGHUP reads the configuration, keys and secrets anew without dropping a request;
-when something in them is wrong, what was in force stays. SIGTERM finishes the
+if they contain an error, the previous configuration stays active. SIGTERM finishes the
 requests in flight first.
 
 Exit codes: 0 it ended as it was told, or the configuration is good · 2 the
 configuration, or a key that it names, is wrong · 3 it could not listen, or not
 finish in time.`,
 		Example: agentExample,
-		Args:    noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := agent.Load(file)
 			if err != nil {
@@ -132,7 +131,7 @@ func reloadAgent(running *agent.Agent, read func() (*agent.Config, error), log *
 		err = running.Reload(cfg)
 	}
 	if err != nil {
-		log.Error("reload refused: what was in force stays", "cause", err.Error())
+		log.Error("reload refused: the previous configuration stays active", "cause", err.Error())
 		return
 	}
 	log.Info("reloaded", "tokens", len(cfg.Tokens), "upstreams", len(cfg.Upstreams), "files", len(cfg.Files))

@@ -55,11 +55,7 @@ func trouble(err error) error { return &failure{exitTrouble, err} }
 var errSilent = errors.New("")
 
 func (e plainError) Error() string {
-	text := e.error.Error()
-	for _, name := range []string{"assertion: ", "tokensource: "} {
-		text = strings.TrimPrefix(text, name)
-	}
-	return text
+	return strings.TrimPrefix(strings.TrimPrefix(e.error.Error(), "assertion: "), "tokensource: ")
 }
 
 func (e plainError) Unwrap() error { return e.error }

@@ -30,7 +30,6 @@ type assertFlags struct {
 	noID, clientAuth        bool
 }
 
-// assertCommand signs an assertion and prints it.
 func (a *app) assertCommand() *cobra.Command {
 	var f assertFlags
 	c := &cobra.Command{
@@ -49,7 +48,6 @@ used: do not paste it into a web page.`,
   moneyer assert --client-auth --profile thales-d1 --issuer https://d1.example/authz/v1 \
       --client merchant01 --key key.pem --kid my-key-1          # to give a token back at {issuer}/revoke
   moneyer assert ... | moneyer explain - --profile thales-d1 --issuer ... --key key.pem.pub`,
-		Args: noArguments,
 		RunE: func(*cobra.Command, []string) error { return a.assert(&f) },
 	}
 	profileFlag(c, &f.profile)

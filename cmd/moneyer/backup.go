@@ -33,7 +33,6 @@ then are good once more until they expire, and a client that was disabled since
 then is enabled again.`,
 		Example: `  moneyer backup /backups/moneyer-2026-11-23.db
   moneyer ledger verify --store /backups/moneyer-2026-11-23.db`,
-		Args: wants("FILE"),
 		RunE: func(c *cobra.Command, args []string) error { return o.backup(c.Context(), args[0]) },
 	})
 }

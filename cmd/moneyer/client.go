@@ -27,7 +27,7 @@ for it may carry, and its attributes feed the claims that the profile takes from
 them ('moneyer profile show PROFILE').`,
 		Example: `  moneyer client add merchant01 --issuer d1 --scope d1-s2s:api:merchant-gtw
   moneyer key add merchant01 public.pem --issuer d1 --kid key-1`,
-	}, append(o.clientSwitches(), o.clientAdd(), o.clientShow(), o.clientList(), o.clientSet(), o.clientRemove())...)
+	}, append(o.clientVerbs(), o.clientAdd(), o.verb("list", "List the clients of an issuer", "client list --issuer d1 --json", o.listClients))...)
 }
 
 // clientFlags are what can be said of a client.
@@ -113,7 +113,6 @@ func (o *onboarding) clientAdd() *cobra.Command {
 		Short: "Register a client",
 		Example: `  moneyer client add merchant01 --issuer d1 --scope d1-s2s:api:merchant-gtw --name "The merchant"
   moneyer client add gateway --issuer shop --scope "orders:read" --attribute region=eu --attribute-list roles=buyer,seller`,
-		Args: wants("CLIENT"),
 		RunE: func(c *cobra.Command, args []string) error {
 			change, err := f.change(c)
 			if err != nil {
@@ -124,31 +123,33 @@ func (o *onboarding) clientAdd() *cobra.Command {
 				return err
 			}
 			made, err := at.AddClient(c.Context(), adminapi.NewClient{ID: args[0], ClientChange: change})
-			if err != nil {
-				return err
-			}
-			return o.done(made, "client %s is registered with issuer %s; next give it a key, a secret or an API key", made.ID, made.Issuer)
+			return o.outcome(made, err, "client %s is registered with issuer %s; next give it a key, a secret or an API key", made.ID, made.Issuer)
 		},
 	}
 	f.add(c)
 	return c
 }
 
-func (o *onboarding) clientShow() *cobra.Command {
-	return &cobra.Command{
-		Use:               "show CLIENT",
-		Short:             "Show a client with its keys and secrets, and when each was last used",
-		Example:           `  moneyer client show merchant01 --issuer d1`,
-		Args:              wants("CLIENT"),
-		ValidArgsFunction: o.completeClients,
-		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+// clientVerbs are those that take a client that is there.
+func (o *onboarding) clientVerbs() []*cobra.Command {
+	show := o.verb("show CLIENT", "Show a client with its keys and secrets, and when each was last used", "client show merchant01 --issuer d1",
+		func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			client, err := at.ShowClient(ctx, args[0])
 			if err != nil {
 				return err
 			}
 			return o.showClient(&client)
-		}),
-	}
+		})
+	remove := o.verb("remove CLIENT", "Remove a client with its keys and secrets", "client remove merchant01 --issuer d1",
+		func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			return o.removed(at.RemoveClient(ctx, args[0]), "client", args[0], "with its keys and secrets")
+		})
+	remove.Long = "Remove a client with its keys and secrets. The ledger keeps what it did. A client\nthat still owns accounts stays."
+	switches := o.switches("CLIENT", "Let a client get no more tokens, from now on", "Let a client get tokens again", "client", "merchant01 --issuer d1",
+		func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error {
+			return o.setClient(ctx, at, args[0], adminapi.ClientChange{Disabled: &disabled}, done)
+		})
+	return o.ofClients(append(switches, show, remove, o.clientSet())...)
 }
 
 func (o *onboarding) showClient(client *adminapi.Client) error {
@@ -203,19 +204,11 @@ func attributesWords(attributes map[string]registry.Attribute) string {
 	return strings.Join(words, " ")
 }
 
-func (o *onboarding) clientList() *cobra.Command {
-	return &cobra.Command{
-		Use:     "list",
-		Short:   "List the clients of an issuer",
-		Example: `  moneyer client list --issuer d1 --json`,
-		Args:    noArguments,
-		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
-			clients, err := at.Clients(ctx)
-			return show(o, clients, err, []string{"CLIENT", "NAME", "STATE", "SCOPE", "REGISTERED"}, func(c *adminapi.Client) []string {
-				return []string{visible(c.ID), visible(c.Name), o.enabled(c.Disabled), visible(c.Scope), o.when(c.Created, "")}
-			})
-		}),
-	}
+func (o *onboarding) listClients(ctx context.Context, at *adminclient.Issuer, _ []string) error {
+	clients, err := at.Clients(ctx)
+	return show(o, clients, err, []string{"CLIENT", "NAME", "STATE", "SCOPE", "REGISTERED"}, func(c *adminapi.Client) []string {
+		return []string{visible(c.ID), visible(c.Name), o.enabled(c.Disabled), visible(c.Scope), o.when(c.Created, "")}
+	})
 }
 
 func (o *onboarding) clientSet() *cobra.Command {
@@ -226,8 +219,6 @@ func (o *onboarding) clientSet() *cobra.Command {
 		Example: `  moneyer client set merchant01 --issuer d1 --scope "a b"
   moneyer client set gateway --issuer shop --attribute-list roles=buyer --attribute region=
   moneyer client set gateway --issuer bolt --introspects=true`,
-		Args:              wants("CLIENT"),
-		ValidArgsFunction: o.completeClients,
 		RunE: func(c *cobra.Command, args []string) error {
 			change, err := f.change(c)
 			if err != nil {
@@ -247,32 +238,7 @@ func (o *onboarding) clientSet() *cobra.Command {
 	return c
 }
 
-func (o *onboarding) clientSwitches() []*cobra.Command {
-	return o.switches([]string{"CLIENT"}, "Let a client get no more tokens, from now on", "Let a client get tokens again",
-		func(verb string) string { return "  moneyer client " + verb + " merchant01 --issuer d1" },
-		func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error {
-			return o.setClient(ctx, at, args[0], adminapi.ClientChange{Disabled: &disabled}, done)
-		})
-}
-
 func (o *onboarding) setClient(ctx context.Context, at *adminclient.Issuer, id string, change adminapi.ClientChange, done string) error {
 	client, err := at.SetClient(ctx, id, change)
-	if err != nil {
-		return err
-	}
-	return o.done(client, "client %s of issuer %s is %s (revision %s)", client.ID, client.Issuer, done, strconv.FormatInt(client.Revision, 10))
-}
-
-func (o *onboarding) clientRemove() *cobra.Command {
-	return &cobra.Command{
-		Use:               "remove CLIENT",
-		Short:             "Remove a client with its keys and secrets",
-		Long:              "Remove a client with its keys and secrets. The ledger keeps what it did. A client\nthat still owns accounts stays.",
-		Example:           `  moneyer client remove merchant01 --issuer d1`,
-		Args:              wants("CLIENT"),
-		ValidArgsFunction: o.completeClients,
-		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
-			return o.removed(at.RemoveClient(ctx, args[0]), "client", args[0], "with its keys and secrets")
-		}),
-	}
+	return o.outcome(client, err, "client %s of issuer %s is %s (revision %s)", client.ID, client.Issuer, done, strconv.FormatInt(client.Revision, 10))
 }

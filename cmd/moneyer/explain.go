@@ -29,7 +29,6 @@ type explainFlags struct {
 	admin, issuerName     string
 }
 
-// explainCommand tells why a platform refuses an assertion.
 func (a *app) explainCommand() *cobra.Command {
 	var f explainFlags
 	c := &cobra.Command{
@@ -128,7 +127,7 @@ func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*ex
 	if err != nil {
 		return nil, err
 	}
-	token, mistakes, err := a.readAssertion(arg)
+	token, mistakes, err := a.readToken(arg, "explain")
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +140,7 @@ func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*ex
 		e.notes = append(e.notes, "--audience-name was not given: aud can only be a URL of the issuer")
 	}
 	client, onboarding := e.register(issuer, key)
-	judge := &authority.Authority{Registry: onlyClient{client}}
+	judge := &authority.Authority{Registry: onlyClient{client: client}}
 	findings, err := judge.Explain(ctx, issuer, token, !f.clientAuth, now)
 	if err != nil {
 		return nil, trouble(err)
@@ -163,7 +162,7 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 	if err != nil {
 		return nil, err
 	}
-	token, mistakes, err := a.readAssertion(arg)
+	token, mistakes, err := a.readToken(arg, "explain")
 	if err != nil {
 		return nil, err
 	}
@@ -187,19 +186,6 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 	}
 	e.Clock = clockWords(claims, a.now())
 	return e, nil
-}
-
-// readAssertion reads the argument and takes off what does not belong to it.
-func (a *app) readAssertion(arg string) (string, []mistake, error) {
-	raw, err := a.readArgument(arg)
-	if err != nil {
-		return "", nil, err
-	}
-	token, mistakes := repair(string(raw))
-	if token == "" {
-		return "", nil, usagef("there is nothing to explain: the input is empty")
-	}
-	return token, mistakes, nil
 }
 
 // authority makes the issuer that judges.
@@ -349,8 +335,11 @@ func held(f authority.Finding) string {
 	return f.Found
 }
 
-// onlyClient is a registry of one client.
-type onlyClient struct{ client *registry.Client }
+// onlyClient is a registry of one client. Authority.Explain asks for nothing else.
+type onlyClient struct {
+	authority.Registry // nil
+	client             *registry.Client
+}
 
 // Client implements authority.Registry.
 func (r onlyClient) Client(_ context.Context, _, id string) (*registry.Client, error) {
@@ -359,21 +348,3 @@ func (r onlyClient) Client(_ context.Context, _, id string) (*registry.Client, e
 	}
 	return r.client, nil
 }
-
-// ClientByAPIKey implements authority.Registry.
-func (onlyClient) ClientByAPIKey(context.Context, string, registry.Digest) (*registry.Client, error) {
-	return nil, registry.ErrNotFound
-}
-
-// Account implements authority.Registry.
-func (onlyClient) Account(context.Context, string, string) (*registry.Account, error) {
-	return nil, registry.ErrNotFound
-}
-
-// Items implements authority.Registry.
-func (onlyClient) Items(context.Context, string, []string) ([]registry.Item, error) {
-	return nil, nil
-}
-
-// Touch implements authority.Registry.
-func (onlyClient) Touch(string, string, string, time.Time) {}

@@ -25,7 +25,6 @@ again; then remove the old key with 'moneyer key remove'. A lost master key
 cannot be replaced: put back the copy.`,
 		Example: `  moneyer init --dir /etc/moneyer
   moneyer serve --config /etc/moneyer/moneyer.toml`,
-		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			made, err := daemon.Init(cmd.Context(), dir, daemon.StarterConfig, a.now)
 			if err != nil {

@@ -58,6 +58,19 @@ func (a *app) readArgument(arg string) ([]byte, error) {
 	return nil, usagef("the argument is neither a token nor a file that can be read (%w)", withoutPath(err))
 }
 
+// readToken reads an argument and takes off what does not belong to a token.
+func (a *app) readToken(arg, purpose string) (string, []mistake, error) {
+	raw, err := a.readArgument(arg)
+	if err != nil {
+		return "", nil, err
+	}
+	token, mistakes := repair(string(raw))
+	if token == "" {
+		return "", nil, usagef("there is nothing to %s: the input is empty", purpose)
+	}
+	return token, mistakes, nil
+}
+
 // maxInput bounds what is read from a file or standard input, in octets: a list of
 // revocations may be as long.
 const maxInput = jose.MaxDocument + 1<<10

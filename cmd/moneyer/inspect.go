@@ -20,7 +20,6 @@ import (
 	"moneyer/oauth"
 )
 
-// inspectCommand shows what a token or key is.
 func (a *app) inspectCommand() *cobra.Command {
 	var f inspectFlags
 	c := &cobra.Command{
@@ -215,8 +214,12 @@ func jsonOrNil(data []byte) json.RawMessage {
 	return data
 }
 
-// noTimeLimit keeps a Verifier from judging time, which timeProblems does in words.
-const noTimeLimit = 200 * 365 * 24 * time.Hour
+// signatureVerifier judges the signature and iss. It leaves time to timeProblems, which has
+// words for it.
+func signatureVerifier(issuer string, jws *jose.JWS, keys bearer.KeySource, now func() time.Time) *bearer.Verifier {
+	const noTimeLimit = 200 * 365 * 24 * time.Hour
+	return &bearer.Verifier{Issuer: issuer, AnyAudience: true, Typ: []string{jws.Header.Typ}, Leeway: noTimeLimit, Keys: keys, Now: now}
+}
 
 // checkSignature lets an API's own verifier judge the signature and, with
 // --issuer, iss.
@@ -230,11 +233,7 @@ func (a *app) checkSignature(ctx context.Context, f *inspectFlags, i *inspected,
 	if claims == nil {
 		claims = &jose.Claims{}
 	}
-	v := &bearer.Verifier{
-		Issuer: cmp.Or(f.issuer, claims.Issuer, "-"), AnyAudience: true, Typ: []string{jws.Header.Typ},
-		Leeway: noTimeLimit, Keys: keys, Now: a.now,
-	}
-	_, err = v.Verify(ctx, token)
+	_, err = signatureVerifier(cmp.Or(f.issuer, claims.Issuer, "-"), jws, keys, a.now).Verify(ctx, token)
 	cause := errors.Unwrap(err)
 	switch {
 	case err == nil:

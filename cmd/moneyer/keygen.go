@@ -13,7 +13,6 @@ import (
 	"moneyer/internal/jose"
 )
 
-// keygenCommand makes key pairs for clients.
 func (a *app) keygenCommand() *cobra.Command {
 	var alg, out string
 	var jwk bool

@@ -40,20 +40,19 @@ names the ends of all chains.`,
 
 // ledgerFlags select entries.
 type ledgerFlags struct {
-	since, until                           string
-	after                                  []string
-	kind, issuer, client, correlation, jti string
+	adminclient.LedgerQuery
+	since, until string
 }
 
 func (f *ledgerFlags) add(c *cobra.Command, o *onboarding) {
 	flags := c.Flags()
 	flags.StringVar(&f.since, "since", f.since, "entries from then on: a `time`, a date, or a span before now such as 2d")
 	flags.StringVar(&f.until, "until", "", "entries before then: a `time`, a date, or a span before now")
-	flags.StringVar(&f.kind, "kind", "", "entries of that `kind`: "+strings.Join(entryKinds(), ", "))
-	flags.StringVar(&f.issuer, "issuer", "", "entries of that `issuer`")
-	flags.StringVar(&f.client, "client", "", "entries of that `client`")
-	flags.StringVar(&f.correlation, "correlation", "", "entries of the request with that correlation `id`")
-	flags.StringVar(&f.jti, "jti", "", "the entry of the token with that `jti`")
+	flags.StringVar(&f.Kind, "kind", "", "entries of that `kind`: "+strings.Join(entryKinds(), ", "))
+	flags.StringVar(&f.Issuer, "issuer", "", "entries of that `issuer`")
+	flags.StringVar(&f.Client, "client", "", "entries of that `client`")
+	flags.StringVar(&f.Correlation, "correlation", "", "entries of the request with that correlation `id`")
+	flags.StringVar(&f.JTI, "jti", "", "the entry of the token with that `jti`")
 	complete(c, "kind", entryKinds()...)
 	completeBy(c, "issuer", o.completeIssuers)
 }
@@ -61,17 +60,6 @@ func (f *ledgerFlags) add(c *cobra.Command, o *onboarding) {
 func entryKinds() []string {
 	return []string{string(ledger.KindToken), string(ledger.KindAuthentication), string(ledger.KindRefusal),
 		string(ledger.KindRefusals), string(ledger.KindAdmin), string(ledger.KindCheckpoint)}
-}
-
-// query is what the flags ask for.
-func (f *ledgerFlags) query(now time.Time) (adminclient.LedgerQuery, error) {
-	q := adminclient.LedgerQuery{After: f.after, Kind: f.kind, Issuer: f.issuer, Client: f.client, Correlation: f.correlation, JTI: f.jti}
-	var err error
-	if q.Since, err = parsePast("since", f.since, now); err != nil {
-		return q, err
-	}
-	q.Until, err = parsePast("until", f.until, now)
-	return q, err
 }
 
 // parsePast is parseMoment for a flag whose spans are before now.
@@ -84,15 +72,18 @@ func parsePast(flag, text string, now time.Time) (time.Time, error) {
 
 // entries visits the lines of the ledger that the flags select.
 func (o *onboarding) entries(ctx context.Context, f *ledgerFlags, visit func(line []byte) error) error {
-	query, err := f.query(o.now())
-	if err != nil {
+	var err error
+	if f.Since, err = parsePast("since", f.since, o.now()); err != nil {
+		return err
+	}
+	if f.Until, err = parsePast("until", f.until, o.now()); err != nil {
 		return err
 	}
 	api, err := o.open()
 	if err != nil {
 		return err
 	}
-	return api.Ledger(ctx, query, visit)
+	return api.Ledger(ctx, f.LedgerQuery, visit)
 }
 
 func (o *onboarding) ledgerExport() *cobra.Command {
@@ -107,7 +98,6 @@ is chain * 2^40 + its place in the chain; --after takes it so or as CHAIN-PLACE.
 		Example: `  moneyer ledger export > ledger.ndjson
   moneyer ledger export --after 120000 >> ledger.ndjson
   moneyer ledger export --after 1-5077,3-1201 >> ledger.ndjson`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			out := bufio.NewWriter(o.out)
 			err := o.entries(c.Context(), &f, func(line []byte) error {
@@ -118,7 +108,7 @@ is chain * 2^40 + its place in the chain; --after takes it so or as CHAIN-PLACE.
 		},
 	}
 	f.add(c, o)
-	c.Flags().StringSliceVar(&f.after, "after", nil, "entries after that `number`; of several chains, after the number given for each")
+	c.Flags().StringSliceVar(&f.After, "after", nil, "entries after that `number`; of several chains, after the number given for each")
 	return c
 }
 
@@ -130,14 +120,13 @@ func (o *onboarding) ledgerList() *cobra.Command {
 		Short: "Show the newest entries",
 		Example: `  moneyer ledger list
   moneyer ledger list --client merchant01 --kind refusal --since 7d`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			entries := newestEntries{limit: max(limit, 1)}
 			if err := o.entries(c.Context(), &f, entries.line); err != nil {
 				return err
 			}
 			newest := entries.sorted()
-			records := make([]adminapi.Record, len(newest)) // never null in JSON
+			records := make([]ledger.Record, len(newest)) // never null in JSON
 			for i := range newest {
 				records[i] = newest[i].record
 			}
@@ -151,8 +140,8 @@ func (o *onboarding) ledgerList() *cobra.Command {
 
 // dated is a line of the ledger with its decoded entry.
 type dated struct {
-	record adminapi.Record
-	entry  ledger.Entry
+	record ledger.Record
+	entry  *ledger.Entry
 }
 
 // newestEntries keeps the newest entries of all chains, up to a limit.
@@ -163,10 +152,11 @@ type newestEntries struct {
 
 func (n *newestEntries) line(line []byte) error {
 	var d dated
-	if err := json.Unmarshal(line, &d.record); err != nil {
-		return err
+	err := json.Unmarshal(line, &d.record)
+	if err == nil {
+		d.entry, err = d.record.Entry()
 	}
-	if err := json.Unmarshal(d.record.Entry, &d.entry); err != nil {
+	if err != nil {
 		return err
 	}
 	if n.kept = append(n.kept, d); len(n.kept) >= 2*n.limit {
@@ -184,7 +174,7 @@ func (n *newestEntries) sorted() []dated {
 }
 
 func entryRow(d *dated) []string {
-	e := &d.entry
+	e := d.entry
 	return []string{ledger.ShowSeq(d.record.Seq), e.Time.UTC().Format("2006-01-02 15:04:05Z"), string(e.Kind), visible(cmp.Or(e.Issuer, "-")),
 		visible(cmp.Or(e.Client, "-")), visible(entryWords(e))}
 }
@@ -236,7 +226,6 @@ Note the heads elsewhere: a later ledger that lacks one was cut or rewritten.`,
   moneyer ledger verify --file ledger.ndjson     without a server
   moneyer ledger verify --store backup.db        without a server
   moneyer ledger verify --store backup.db --checkpoint-key 4V9vZ3u0DTGoCvk1TWMSLQ-SScT5Z8Y8lka6P_mjJgY`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			v, err := o.verify(c.Context(), file, storeFile, keyText)
 			if err != nil {
@@ -262,7 +251,7 @@ func (o *onboarding) verify(ctx context.Context, file, storeFile, keyText string
 	}
 	switch {
 	case file != "":
-		return o.verifyFile(file, key)
+		return o.verifyFile(ctx, file, key)
 	case storeFile != "":
 		return verifyStore(ctx, storeFile, key)
 	}
@@ -321,17 +310,13 @@ func (o *onboarding) ledgerKey() *cobra.Command {
 the master key, and stays the same as long as that does. Give it to whoever audits
 the ledger: 'moneyer ledger verify --checkpoint-key KEY' needs nothing else.`,
 		Example: `  moneyer ledger key`,
-		Args:    noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			api, err := o.open()
 			if err != nil {
 				return err
 			}
 			key, err := api.CheckpointKey(c.Context())
-			if err != nil {
-				return err
-			}
-			return o.done(key, "%s", visible(key.Key))
+			return o.outcome(key, err, "%s", visible(key.Key))
 		},
 	}
 }

@@ -65,24 +65,16 @@ Exit codes: 0 done · 1 the answer is no · 2 wrong usage, file or setting ·
 		SilenceUsage:  true,
 	}
 	root.PersistentFlags().BoolVar(&a.json, "json", false, "answer in JSON, for scripts")
-	root.AddGroup(
-		&cobra.Group{ID: "server", Title: "Run a server:"},
-		&cobra.Group{ID: "onboard", Title: "Onboard and oversee (needs a running server):"},
-		&cobra.Group{ID: "partner", Title: "For those who call a platform (needs no server of ours):"},
-	)
-	for _, group := range []struct {
-		id       string
-		commands []*cobra.Command
-	}{
-		{"server", a.serverCommands()},
-		{"onboard", a.onboardCommands()},
-		{"partner", a.partnerCommands()},
-	} {
-		for _, c := range group.commands {
-			c.GroupID = group.id
+	group := func(id, title string, commands []*cobra.Command) {
+		root.AddGroup(&cobra.Group{ID: id, Title: title})
+		for _, c := range commands {
+			c.GroupID = id
 			root.AddCommand(c)
 		}
 	}
+	group("server", "Run a server:", a.serverCommands())
+	group("onboard", "Onboard and oversee (needs a running server):", a.onboardCommands())
+	group("partner", "For those who call a platform (needs no server of ours):", a.partnerCommands())
 	a.guide(root)
 	root.SetUsageTemplate(usageTemplate(root))
 	root.SetFlagErrorFunc(quietFlagError)

@@ -83,6 +83,11 @@ func (o *onboarding) run(do verb) func(*cobra.Command, []string) error {
 	}
 }
 
+// verb makes the command of a verb that has no flags of its own.
+func (o *onboarding) verb(use, short, example string, do verb) *cobra.Command {
+	return &cobra.Command{Use: use, Short: short, Example: "  moneyer " + example, RunE: o.run(do)}
+}
+
 // onlyIssuer finds the one issuer that there is beside the admin API's own.
 func onlyIssuer(ctx context.Context, api *adminclient.Client) (string, error) {
 	names, err := issuerNames(ctx, api)
@@ -130,25 +135,25 @@ func (o *onboarding) completeIDs(list func(*adminclient.Issuer, context.Context)
 	}
 }
 
-// completeClients completes the first argument by the IDs of clients.
+// ofClients has verbs complete their first argument, a client.
+func (o *onboarding) ofClients(verbs ...*cobra.Command) []*cobra.Command {
+	for _, c := range verbs {
+		c.ValidArgsFunction = o.completeClients
+	}
+	return verbs
+}
+
 func (o *onboarding) completeClients(c *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	return o.completeIDs((*adminclient.Issuer).ClientIDs)(c, args, typed)
 }
 
-// switches makes the commands disable and enable of something.
-func (o *onboarding) switches(names []string, disable, enable string, example func(verb string) string,
+// switches makes the verbs disable and enable of a noun, for what the arguments name.
+func (o *onboarding) switches(arguments, disable, enable, noun, example string,
 	set func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error) []*cobra.Command {
 	command := func(verb, short string, disabled bool) *cobra.Command {
-		return &cobra.Command{
-			Use:               verb + " " + strings.Join(names, " "),
-			Short:             short,
-			Example:           example(verb),
-			Args:              wants(names...),
-			ValidArgsFunction: o.completeClients,
-			RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
-				return set(ctx, at, args, disabled, verb+"d")
-			}),
-		}
+		return o.verb(verb+" "+arguments, short, noun+" "+verb+" "+example, func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+			return set(ctx, at, args, disabled, verb+"d")
+		})
 	}
 	return []*cobra.Command{command("disable", disable, true), command("enable", enable, false)}
 }
@@ -203,9 +208,6 @@ func show[T any](o *onboarding, items []T, err error, heading []string, row func
 
 // removed tells what was removed, unless it was not.
 func (o *onboarding) removed(err error, what, name, more string) error {
-	if err != nil {
-		return err
-	}
 	answer := map[string]string{"removed": what, "id": name, "issuer": o.issuer}
-	return o.done(answer, "%s", strings.TrimSpace(fmt.Sprintf("%s %s of issuer %s is removed %s", what, name, o.issuer, more)))
+	return o.outcome(answer, err, "%s", strings.TrimSpace(fmt.Sprintf("%s %s of issuer %s is removed %s", what, name, o.issuer, more)))
 }

@@ -88,6 +88,14 @@ func (a *app) done(v any, format string, args ...any) error {
 	return err
 }
 
+// outcome tells what was done, unless it was not.
+func (a *app) outcome(v any, err error, format string, args ...any) error {
+	if err != nil {
+		return err
+	}
+	return a.done(v, format, args...)
+}
+
 // rowsOf makes the rows of a table.
 func rowsOf[T any](items []T, row func(*T) []string) [][]string {
 	rows := make([][]string, len(items))

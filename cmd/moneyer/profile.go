@@ -14,7 +14,6 @@ import (
 	"moneyer/oauth"
 )
 
-// profileCommand shows the platforms and checks an operator's own.
 func (a *app) profileCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "profile",
@@ -36,7 +35,6 @@ func (a *app) profileList() *cobra.Command {
 		Short:   "List the built-in profiles",
 		Long:    "List the built-in profiles by the name that --profile takes.",
 		Example: "  moneyer profile list",
-		Args:    noArguments,
 		RunE: func(*cobra.Command, []string) error {
 			type row struct {
 				Name  string `json:"name"`
@@ -44,19 +42,15 @@ func (a *app) profileList() *cobra.Command {
 				Path  string `json:"path"`
 			}
 			list := []row{}
-			rows := [][]string{}
 			for _, name := range platform.BuiltinNames() {
 				p, err := platform.Builtin(name)
 				if err != nil {
 					return err
 				}
 				list = append(list, row{p.Name, p.Title, p.Wire.Path})
-				rows = append(rows, []string{p.Name, p.Title, p.Wire.Path})
 			}
-			if a.json {
-				return a.printJSON(list)
-			}
-			return a.table([]string{"NAME", "PLATFORM", "TOKEN ENDPOINT BELOW THE ISSUER URL"}, rows)
+			return a.shown(list, []string{"NAME", "PLATFORM", "TOKEN ENDPOINT BELOW THE ISSUER URL"},
+				rowsOf(list, func(r *row) []string { return []string{r.Name, r.Title, r.Path} }))
 		},
 	}
 }

@@ -48,11 +48,10 @@ here, and nothing but the jti is sent.`,
   moneyer revoke --issuer d1 --signing-key KID
   moneyer revoke --issuer d1 --all-before now
   moneyer revoke list --issuer d1`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return o.revoke(c, &f) },
 	}
 	f.add(c)
-	o.ofIssuer(c, o.revokeList())
+	o.ofIssuer(c, o.verb("list", "List what is revoked, until the last token of it has ended", "revoke list --issuer d1", o.listRevocations))
 	completeBy(c, "client", o.completeClients)
 	completeBy(c, "signing-key", o.completeSigningKeys)
 	return c
@@ -168,12 +167,14 @@ func (o *onboarding) tokenID(given string) (string, error) {
 
 // disableFirst lets the key or secret buy no more tokens.
 func (o *onboarding) disableFirst(ctx context.Context, at *adminclient.Issuer, f *revokeFlags) (err error) {
-	noun, id, disabled := "key", f.key, true
+	disabled := true
+	change := adminapi.CredentialChange{Disabled: &disabled}
+	noun, id := "key", f.key
 	if f.secret != "" {
 		noun, id = "secret", f.secret
-		_, err = at.SetSecret(ctx, f.client, id, adminapi.SecretChange{Disabled: &disabled})
+		_, err = at.SetSecret(ctx, f.client, id, change)
 	} else {
-		_, err = at.SetKey(ctx, f.client, id, adminapi.KeyChange{Disabled: &disabled})
+		_, err = at.SetKey(ctx, f.client, id, change)
 	}
 	var no *adminclient.RefusedError
 	if errors.As(err, &no) {
@@ -193,17 +194,9 @@ func tokenCount(r *adminapi.Revocation) string {
 	return strconv.Itoa(r.Tokens)
 }
 
-func (o *onboarding) revokeList() *cobra.Command {
-	return &cobra.Command{
-		Use:     "list",
-		Short:   "List what is revoked, until the last token of it has ended",
-		Example: `  moneyer revoke list --issuer d1`,
-		Args:    noArguments,
-		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
-			revocations, err := at.Revocations(ctx)
-			return show(o, revocations, err, []string{"REVOCATION", "OF", "TOKENS", "MADE", "OVER"}, func(r *adminapi.Revocation) []string {
-				return []string{r.ID, visible(r.Reason), tokenCount(r), o.when(r.Created, ""), o.when(r.Until, "")}
-			})
-		}),
-	}
+func (o *onboarding) listRevocations(ctx context.Context, at *adminclient.Issuer, _ []string) error {
+	revocations, err := at.Revocations(ctx)
+	return show(o, revocations, err, []string{"REVOCATION", "OF", "TOKENS", "MADE", "OVER"}, func(r *adminapi.Revocation) []string {
+		return []string{r.ID, visible(r.Reason), tokenCount(r), o.when(r.Created, ""), o.when(r.Until, "")}
+	})
 }

@@ -28,7 +28,6 @@ the folder to begin anew. It is a place to try things, not one for production:
 'moneyer init' begins that.`,
 		Example: `  moneyer sandbox
   moneyer sandbox --dir /tmp/moneyer --listen 127.0.0.1:9080 --admin-listen 127.0.0.1:9081`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.sandbox(c, dir, sandbox.Configuration(address, adminAddress))
 		},

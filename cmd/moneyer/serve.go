@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -29,7 +28,6 @@ the requests in flight; a second one cuts the waiting short.`,
 		Example: `  moneyer init --dir /etc/moneyer        write a configuration to start from
   moneyer serve --config /etc/moneyer/moneyer.toml
   moneyer serve --config moneyer.toml --check`,
-		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if check {
 				return a.checkConfig(file)
@@ -51,11 +49,7 @@ func (a *app) checkConfig(file string) error {
 	if err := daemon.Check(cfg); err != nil {
 		return serverFailure(err)
 	}
-	if a.json {
-		return a.printJSON(map[string]any{"good": true, "issuers": len(cfg.Issuers)})
-	}
-	fmt.Fprintf(a.out, "%s is good: %s\n", file, count(len(cfg.Issuers), "issuer"))
-	return nil
+	return a.done(map[string]any{"good": true, "issuers": len(cfg.Issuers)}, "%s is good: %s", file, count(len(cfg.Issuers), "issuer"))
 }
 
 // serve runs a server until ctx ends. started, when not nil, is called once it

@@ -123,7 +123,7 @@ func (i *installation) register() {
 		i.t.Fatal(err)
 	}
 	client := &registry.Client{Issuer: "plain", ID: "shop", Scope: oauth.Scope{"pay"}, Created: time.Now()}
-	made, text, err := client.NewSecret(cfg.Issuers["plain"].Authority(), master.Pepper(), registry.ClientSecret, time.Time{}, time.Now())
+	made, text, err := client.NewSecret(cfg.Issuers["plain"].RegistryIssuer(), master.Pepper(), registry.ClientSecret, time.Time{}, time.Now())
 	if err != nil {
 		i.t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func (i *installation) register() {
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	if err := client.AddKey(cfg.Issuers["plain"].Authority(), nil, registry.Key{Kid: "key-1", Public: public, Created: time.Now()}); err != nil {
+	if err := client.AddKey(cfg.Issuers["plain"].RegistryIssuer(), nil, registry.Key{Kid: "key-1", Public: public, Created: time.Now()}); err != nil {
 		i.t.Fatal(err)
 	}
 	i.withStore(func(db *store.DB) error {
@@ -769,7 +769,7 @@ func TestStartRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	replaceFile(t, filepath.Join(i.dir, "master.key"), key)
-	refuses(exitUsage, `master_key "file:master.key" is another than the one under which the keys in "sqlite:moneyer.db" were sealed`, "serve", "--config", i.file)
+	refuses(exitUsage, `master_key "file:master.key" is not the key under which the keys in "sqlite:moneyer.db" were sealed`, "serve", "--config", i.file)
 }
 
 // TestServeInProcess looks at what only the process itself can see: whatever way
@@ -942,7 +942,7 @@ func TestStoreOutage(t *testing.T) {
 			t.Errorf("without a store: %d %v %s", a.status, a.header, a.body)
 		}
 	}
-	if a := i.gets(i.address, "/readyz", http.StatusServiceUnavailable); a.body != "not ready: the store takes no writes\n" {
+	if a := i.gets(i.address, "/readyz", http.StatusServiceUnavailable); a.body != "not ready: the store accepts no writes\n" {
 		t.Errorf("/readyz tells %q", a.body)
 	}
 	for range 3 {

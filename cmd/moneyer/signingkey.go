@@ -22,31 +22,23 @@ for the emergency: revoke takes a key out of the published set at once.`,
 		Example: `  moneyer signing-key announce --issuer d1 --active-at 24h
   moneyer signing-key list --issuer d1`,
 	},
-		o.signingKeyList(), o.signingKeyAnnounce(), o.signingKeyActivate(),
+		o.verb("list", "List the signing keys of an issuer", "signing-key list --issuer d1", o.listSigningKeys), o.signingKeyAnnounce(), o.signingKeyActivate(),
 		o.signingKeyChange("retire", "Take back an announced key", "is retired", (*adminclient.Issuer).RetireSigningKey),
 		o.signingKeyChange("revoke", "Take a compromised key out of the published set at once", "is revoked: no token that it signed is good any longer, as soon as verifiers read the keys again",
 			(*adminclient.Issuer).RevokeSigningKey))
 }
 
-func (o *onboarding) signingKeyList() *cobra.Command {
-	return &cobra.Command{
-		Use:     "list",
-		Short:   "List the signing keys of an issuer",
-		Example: `  moneyer signing-key list --issuer d1`,
-		Args:    noArguments,
-		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
-			keys, err := at.SigningKeys(ctx)
-			heading := []string{"KEY", "ALG", "STATE", "ANNOUNCED", "SIGNS FROM", "RETIRES", "REMOVED", "LIVES AT"}
-			return show(o, keys, err, heading, func(k *keyring.KeyInfo) []string {
-				state := string(k.State)
-				if k.State == keyring.Signing {
-					state = o.paint(good, state)
-				}
-				return []string{k.Kid, k.Alg, state, o.when(k.AnnouncedAt, "-"), o.when(k.ActiveAt, "-"),
-					o.when(k.RetiredAt, "-"), o.when(k.RemovedAt, "-"), visible(k.URI)}
-			})
-		}),
-	}
+func (o *onboarding) listSigningKeys(ctx context.Context, at *adminclient.Issuer, _ []string) error {
+	keys, err := at.SigningKeys(ctx)
+	heading := []string{"KEY", "ALG", "STATE", "ANNOUNCED", "SIGNS FROM", "RETIRES", "REMOVED", "LIVES AT"}
+	return show(o, keys, err, heading, func(k *keyring.KeyInfo) []string {
+		state := string(k.State)
+		if k.State == keyring.Signing {
+			state = o.paint(good, state)
+		}
+		return []string{k.Kid, k.Alg, state, o.when(k.AnnouncedAt, "-"), o.when(k.ActiveAt, "-"),
+			o.when(k.RetiredAt, "-"), o.when(k.RemovedAt, "-"), visible(k.URI)}
+	})
 }
 
 func (o *onboarding) signingKeyAnnounce() *cobra.Command {
@@ -59,7 +51,6 @@ unless --uri names one that lives elsewhere. It signs from --active-at on, or wh
 it is activated, but not before verifiers had the time to read the keys.`,
 		Example: `  moneyer signing-key announce --issuer d1 --active-at 24h
   moneyer signing-key announce --issuer d1 --uri file:/run/secrets/signing.pem`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error {
 			activeAt, err := o.moment(c, "active-at")
 			if err != nil {
@@ -70,10 +61,7 @@ it is activated, but not before verifiers had the time to read the keys.`,
 				return err
 			}
 			key, err := at.AnnounceSigningKey(c.Context(), adminapi.NewSigningKey{URI: uri, ActiveAt: activeAt})
-			if err != nil {
-				return err
-			}
-			return o.done(key, "signing key %s of issuer %s is announced; it signs: %s", key.Kid, o.issuer, o.when(key.ActiveAt, "when it is activated"))
+			return o.outcome(key, err, "signing key %s of issuer %s is announced; it signs: %s", key.Kid, o.issuer, o.when(key.ActiveAt, "when it is activated"))
 		},
 	}
 	c.Flags().StringVar(&uri, "uri", "", "where the private key lives, such as file:PATH on the server (default sealed in the store)")
@@ -104,20 +92,12 @@ compromised, revoke it instead.`, shortDuration(keyring.JWKSMaxAge))
 
 // signingKeyChange makes activate, retire and revoke.
 func (o *onboarding) signingKeyChange(verb, short, done string, change func(*adminclient.Issuer, context.Context, string) (keyring.KeyInfo, error)) *cobra.Command {
-	return &cobra.Command{
-		Use:               verb + " KID",
-		Short:             short,
-		Example:           "  moneyer signing-key " + verb + " KID --issuer d1",
-		Args:              wants("KID"),
-		ValidArgsFunction: o.completeSigningKeys,
-		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
-			key, err := change(at, ctx, args[0])
-			if err != nil {
-				return err
-			}
-			return o.done(key, "signing key %s of issuer %s %s", key.Kid, at.Name, done)
-		}),
-	}
+	c := o.verb(verb+" KID", short, "signing-key "+verb+" KID --issuer d1", func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+		key, err := change(at, ctx, args[0])
+		return o.outcome(key, err, "signing key %s of issuer %s %s", key.Kid, at.Name, done)
+	})
+	c.ValidArgsFunction = o.completeSigningKeys
+	return c
 }
 
 func (o *onboarding) completeSigningKeys(c *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -31,27 +31,26 @@ the configuration names or by --store; they need no running server.`,
 	return c
 }
 
-// storeFlags name a store.
-type storeFlags struct{ config, store string }
-
-func (f *storeFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.config, "config", "moneyer.toml", "the configuration `file`, which names the store")
-	c.Flags().StringVar(&f.store, "store", "", "the store itself: a `URL`, sqlite:FILE or postgres://HOST/DATABASE")
+// ofStore makes a command of what is done to the store that its flags name.
+func ofStore(c *cobra.Command, do func(ctx context.Context, url string, args []string) error) *cobra.Command {
+	var configFile, url string
+	c.Flags().StringVar(&configFile, "config", "moneyer.toml", "the configuration `file`, which names the store")
+	c.Flags().StringVar(&url, "store", "", "the store itself: a `URL`, sqlite:FILE or postgres://HOST/DATABASE")
 	c.MarkFlagsMutuallyExclusive("config", "store")
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if url != "" {
+			return do(c.Context(), urlOf(url), args)
+		}
+		cfg, err := config.Load(configFile)
+		if err != nil {
+			return usage(err)
+		}
+		return do(c.Context(), cfg.StoreURL(), args)
+	}
+	return c
 }
 
-// url is that of the store. A path alone is a file's.
-func (f *storeFlags) url() (string, error) {
-	if f.store != "" {
-		return urlOf(f.store), nil
-	}
-	cfg, err := config.Load(f.config)
-	if err != nil {
-		return "", usage(err)
-	}
-	return cfg.StoreURL(), nil
-}
-
+// urlOf is the URL of a store. A path alone is a file's.
 func urlOf(text string) string {
 	if strings.HasPrefix(text, "sqlite:") || strings.Contains(text, "://") {
 		return text
@@ -68,10 +67,9 @@ func storeFailure(err error) error {
 }
 
 func (a *app) storeMigrate() *cobra.Command {
-	var f storeFlags
 	var back bool
 	var to int
-	c := &cobra.Command{
+	c := ofStore(&cobra.Command{
 		Use:   "migrate",
 		Short: "Bring the schema of the store forward, or one step back",
 		Long: `Bring the schema of the store to what this program knows, all in one transaction.
@@ -83,61 +81,42 @@ forward when it starts; here that must be stopped.
 program in place everywhere, then run the newer one's migrate --back.`,
 		Example: `  moneyer store migrate --config moneyer.toml
   moneyer store migrate --config moneyer.toml --back`,
-		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if back {
-				to = store.Back
-			}
-			return a.migrateStore(c.Context(), &f, to)
-		},
-	}
-	f.add(c)
+	}, func(ctx context.Context, url string, _ []string) error {
+		if back {
+			to = store.Back
+		}
+		return a.migrateStore(ctx, url, to)
+	})
 	c.Flags().BoolVar(&back, "back", false, "go one step back")
 	c.Flags().IntVar(&to, "to", store.Newest, "go to that `version`, instead of the newest")
 	c.MarkFlagsMutuallyExclusive("back", "to")
 	return c
 }
 
-func (a *app) migrateStore(ctx context.Context, f *storeFlags, to int) error {
-	url, err := f.url()
-	if err != nil {
-		return err
-	}
+func (a *app) migrateStore(ctx context.Context, url string, to int) error {
 	m, err := store.Migrate(ctx, url, to)
-	switch {
-	case err != nil:
+	if err != nil {
 		return storeFailure(err)
-	case a.json:
-		return a.printJSON(map[string]any{"from": m.From, "to": m.To})
-	case m.From == m.To:
-		fmt.Fprintf(a.out, "the schema has version %d already\n", m.To)
-	default:
-		fmt.Fprintf(a.out, "the schema went from version %d to %d\n", m.From, m.To)
 	}
-	return nil
+	words := fmt.Sprintf("the schema went from version %d to %d", m.From, m.To)
+	if m.From == m.To {
+		words = fmt.Sprintf("the schema has version %d already", m.To)
+	}
+	return a.done(map[string]any{"from": m.From, "to": m.To}, "%s", words)
 }
 
 func (a *app) storeStatus() *cobra.Command {
-	var f storeFlags
-	c := &cobra.Command{
+	return ofStore(&cobra.Command{
 		Use:   "status",
 		Short: "Tell how the store is: schema, replicas, ends of the ledger, size",
 		Long: `Tell how the store is, by what is cheap to know. It changes nothing, and disturbs no
 server that has the store open.`,
 		Example: `  moneyer store status --config moneyer.toml
   moneyer store status --store sqlite:/backups/moneyer.db --json`,
-		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return a.showStatus(c.Context(), &f) },
-	}
-	f.add(c)
-	return c
+	}, a.showStatus)
 }
 
-func (a *app) showStatus(ctx context.Context, f *storeFlags) error {
-	url, err := f.url()
-	if err != nil {
-		return err
-	}
+func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 	s, err := store.ReadStatus(ctx, url)
 	switch {
 	case err != nil:
@@ -182,8 +161,7 @@ func statusJSON(s *store.Status) map[string]any {
 }
 
 func (a *app) storeCheck() *cobra.Command {
-	var f storeFlags
-	c := &cobra.Command{
+	return ofStore(&cobra.Command{
 		Use:   "check",
 		Short: "Look at what must be so before the store can be relied on",
 		Long: `Look at what must be so before the store can be relied on, and say what to do where
@@ -194,18 +172,10 @@ Of a file that no server has open: every page, by SQLite itself. It changes noth
 Run it where a replica is to run. The exit code is 1 when something is bad.`,
 		Example: `  moneyer store check --config moneyer.toml
   moneyer store check --store postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full --json`,
-		Args: noArguments,
-		RunE: func(c *cobra.Command, _ []string) error { return a.checkStore(c.Context(), &f) },
-	}
-	f.add(c)
-	return c
+	}, a.checkStore)
 }
 
-func (a *app) checkStore(ctx context.Context, f *storeFlags) error {
-	url, err := f.url()
-	if err != nil {
-		return err
-	}
+func (a *app) checkStore(ctx context.Context, url string, _ []string) error {
 	findings, err := store.Check(ctx, url, a.now)
 	if err != nil {
 		return usage(err)
@@ -239,8 +209,7 @@ func (a *app) printFinding(f *store.Finding) {
 }
 
 func (a *app) storeCopy() *cobra.Command {
-	var f storeFlags
-	c := &cobra.Command{
+	return ofStore(&cobra.Command{
 		Use:   "copy TO",
 		Short: "Copy the store to another URL, whole and verified",
 		Long: `Copy the whole store, registry and ledger, to an empty one: from a file to a
@@ -256,20 +225,12 @@ whole no server opens it.`,
 		Example: `  moneyer store copy --store sqlite:/var/lib/moneyer/moneyer.db postgres://moneyer@db1/moneyer?sslmode=verify-full
   moneyer store copy --config moneyer.toml sqlite:/backups/moneyer.db
   moneyer store copy --store sqlite:/backups/moneyer.db postgres://moneyer@new/moneyer?sslmode=verify-full`,
-		Args: wants("TO"),
-		RunE: func(c *cobra.Command, args []string) error { return a.copyStore(c.Context(), &f, urlOf(args[0])) },
-	}
-	f.add(c)
-	return c
+	}, a.copyStore)
 }
 
-func (a *app) copyStore(ctx context.Context, f *storeFlags, to string) error {
-	from, err := f.url()
-	if err != nil {
-		return err
-	}
+func (a *app) copyStore(ctx context.Context, from string, args []string) error {
 	show, end := a.copyProgress()
-	report, err := store.Copy(ctx, from, to, show)
+	report, err := store.Copy(ctx, from, urlOf(args[0]), show)
 	end()
 	if err != nil {
 		return storeFailure(err)

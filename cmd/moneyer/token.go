@@ -30,7 +30,6 @@ type tokenFlags struct {
 	header, verbose      bool
 }
 
-// tokenCommand gets an access token.
 func (a *app) tokenCommand() *cobra.Command {
 	var f tokenFlags
 	c := &cobra.Command{
@@ -53,7 +52,6 @@ What is temporary (429, 503, a lost connection) is tried four times.`,
   moneyer token --profile thales-etp --issuer https://etp.example/tsh-cof --api-key-env ETP_KEY \
       --scope PAYMENT_PASSKEY --param merchantId=m-1 --param tokens=tok1,tok2
   curl -H "$(moneyer token ... --header)" https://api.example/things`,
-		Args: noArguments,
 		RunE: func(c *cobra.Command, _ []string) error { return a.token(c.Context(), &f) },
 	}
 	profileFlag(c, &f.profile)

@@ -12,13 +12,17 @@ import (
 // holdsOthers marks a command that only holds others.
 const holdsOthers = "holds-others"
 
-// guide makes the commands that only hold others answer whoever names none of
-// those: cobra would show the help and call it a success.
+// guide gives each command the arguments that its Use names, unless it says otherwise, and
+// makes those that only hold others refuse to run: cobra would show the help and call it a
+// success.
 func (a *app) guide(c *cobra.Command) {
 	for _, child := range c.Commands() {
 		a.guide(child)
 	}
 	if c.Runnable() {
+		if c.Args == nil {
+			c.Args = named(c.Use)
+		}
 		return
 	}
 	c.Annotations = map[string]string{holdsOthers: "true"}
@@ -28,6 +32,15 @@ func (a *app) guide(c *cobra.Command) {
 		c.SetOut(a.err)
 		return errors.Join(usage(errSilent), c.Help())
 	}
+}
+
+// named wants the arguments that a command's Use names before the first flag.
+func named(use string) cobra.PositionalArgs {
+	words, _, _ := strings.Cut(use, " --")
+	if names := strings.Fields(words)[1:]; len(names) > 0 {
+		return wants(names...)
+	}
+	return noArguments
 }
 
 // usageTemplate is cobra's, but for that a command which only holds others is not

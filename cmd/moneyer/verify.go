@@ -26,7 +26,6 @@ type verifyFlags struct {
 	noRevocations         bool
 }
 
-// verifyCommand judges an access token as an API would.
 func (a *app) verifyCommand() *cobra.Command {
 	var f verifyFlags
 	c := &cobra.Command{
@@ -101,19 +100,15 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, arg string) error {
 	if err != nil {
 		return err
 	}
-	data, err := a.readArgument(arg)
+	token, mistakes, err := a.readToken(arg, "verify")
 	if err != nil {
 		return err
-	}
-	token, mistakes := repair(string(data))
-	if token == "" {
-		return usagef("there is nothing to verify: the input is empty")
 	}
 	v := &verified{Good: true}
 	for _, m := range mistakes {
 		v.Notes = append(v.Notes, "judged without "+m.found)
 	}
-	claims, verdict := api.verifier().Verify(ctx, token)
+	claims, verdict := api.Verify(ctx, token)
 	if verdict == nil {
 		v.GoodUntil, v.left = claims.Expiry.UTC().Format(time.RFC3339), claims.Expiry.Sub(a.now())
 	} else {
@@ -145,14 +140,8 @@ func (a *app) still() *app {
 
 // guard is an API that judges tokens.
 type guard struct {
-	issuer      string
-	audience    []string
-	audienceIs  string // what aud is when it is held to nothing
-	typ         []string
-	scope       oauth.Scope
-	keys        bearer.KeySource
-	revocations bearer.RevocationSource // nil for none
-	now         func() time.Time
+	bearer.Verifier
+	audienceIs string // what aud is when it is held to nothing
 }
 
 // guard makes the API that the flags describe.
@@ -160,9 +149,10 @@ func (a *app) guard(f *verifyFlags) (*guard, error) {
 	if f.issuer == "" {
 		return nil, usagef("--issuer is missing: the issuer URL, as iss of the token spells it")
 	}
-	g := &guard{issuer: f.issuer, audience: f.audience, typ: f.typ, audienceIs: "give --audience to check it", now: a.now}
+	g := &guard{audienceIs: "give --audience to check it",
+		Verifier: bearer.Verifier{Issuer: f.issuer, Audience: f.audience, AnyAudience: len(f.audience) == 0, Typ: f.typ, Now: a.now}}
 	var err error
-	if g.scope, err = oauth.ParseScope(f.scope); err != nil {
+	if g.RequiredScope, err = oauth.ParseScope(f.scope); err != nil {
 		return nil, usagef("--scope: %s", oauth.AsError(err).Description)
 	}
 	if f.profile != "" {
@@ -170,18 +160,18 @@ func (a *app) guard(f *verifyFlags) (*guard, error) {
 			return nil, err
 		}
 	}
-	if g.typ == nil {
-		g.typ = []string{"at+jwt", "application/at+jwt"}
+	if g.Typ == nil {
+		g.Typ = []string{"at+jwt", "application/at+jwt"}
 	}
 	where := &inspectFlags{jwks: f.jwks}
 	if f.jwks == "" {
 		where.issuer = f.issuer
 	}
-	if g.keys, err = a.keySource(where, ""); err != nil {
+	if g.Keys, err = a.keySource(where, ""); err != nil {
 		return nil, err
 	}
 	if !f.noRevocations {
-		g.revocations = &bearer.RevocationList{Issuer: f.issuer, URL: f.revocations, Keys: g.keys, Now: a.now}
+		g.Revocations = &bearer.RevocationList{Issuer: f.issuer, URL: f.revocations, Keys: g.Keys, Now: a.now}
 	}
 	return g, nil
 }
@@ -192,8 +182,8 @@ func (g *guard) wear(name string) error {
 	if err != nil {
 		return err
 	}
-	if g.typ == nil {
-		g.typ = []string{p.Policy.Token.Typ}
+	if g.Typ == nil {
+		g.Typ = []string{p.Policy.Token.Typ}
 	}
 	if slices.ContainsFunc(p.Policy.Token.Claims, func(c platform.Claim) bool {
 		return c.Name == "aud" && c.From == platform.SourceClient
@@ -201,14 +191,6 @@ func (g *guard) wear(name string) error {
 		g.audienceIs = "the client, in tokens of " + p.Name
 	}
 	return nil
-}
-
-// verifier judges by everything.
-func (g *guard) verifier() *bearer.Verifier {
-	return &bearer.Verifier{
-		Issuer: g.issuer, Audience: g.audience, AnyAudience: len(g.audience) == 0, Typ: g.typ, RequiredScope: g.scope,
-		Keys: g.keys, Revocations: g.revocations, Now: g.now,
-	}
 }
 
 // demand is one check, and what a Verifier demands for it.
@@ -230,9 +212,7 @@ func (g *guard) explain(ctx context.Context, token string) ([]check, error) {
 		claims = &jose.Claims{} // bearer will say the same
 	}
 	judge := func(add func(*bearer.Verifier)) error {
-		v := &bearer.Verifier{
-			Issuer: cmp.Or(claims.Issuer, g.issuer), AnyAudience: true, Typ: []string{jws.Header.Typ}, Leeway: noTimeLimit, Keys: g.keys, Now: g.now,
-		}
+		v := signatureVerifier(cmp.Or(claims.Issuer, g.Issuer), jws, g.Keys, g.Now)
 		add(v)
 		_, err := v.Verify(ctx, token)
 		return err
@@ -269,23 +249,23 @@ func signatureChecks(jws *jose.JWS, err error) ([]check, error) {
 
 // demands are the checks of a token whose signature verified.
 func (g *guard) demands(c *jose.Claims, typ string) []demand {
-	audience := demand{check: check{Name: "audience", Found: cmp.Or(strings.Join(c.Audience, ", "), "none"), Expected: strings.Join(g.audience, " or ")}}
-	if len(g.audience) > 0 {
-		audience.add = func(v *bearer.Verifier) { v.Audience = g.audience }
+	audience := demand{check: check{Name: "audience", Found: cmp.Or(strings.Join(c.Audience, ", "), "none"), Expected: strings.Join(g.Audience, " or ")}}
+	if len(g.Audience) > 0 {
+		audience.add = func(v *bearer.Verifier) { v.Audience = g.Audience }
 	} else {
 		audience.Expected = g.audienceIs
 	}
 	revocation := demand{check: check{Name: "revocation", Found: "what was revoked was not asked"}}
-	if g.revocations != nil {
+	if g.Revocations != nil {
 		revocation.Found = "not on the list of the issuer"
-		revocation.add = func(v *bearer.Verifier) { v.Revocations = g.revocations }
+		revocation.add = func(v *bearer.Verifier) { v.Revocations = g.Revocations }
 	}
 	return []demand{
-		{check{"time", "", timesOf(c, g.now()), ""}, func(v *bearer.Verifier) { v.Leeway = 0 }},
-		{check{"issuer", "", c.Issuer, g.issuer}, func(v *bearer.Verifier) { v.Issuer = g.issuer }},
+		{check{"time", "", timesOf(c, g.Now()), ""}, func(v *bearer.Verifier) { v.Leeway = 0 }},
+		{check{"issuer", "", c.Issuer, g.Issuer}, func(v *bearer.Verifier) { v.Issuer = g.Issuer }},
 		audience,
-		{check{"typ", "", cmp.Or(typ, "none"), strings.Join(g.typ, " or ")}, func(v *bearer.Verifier) { v.Typ = g.typ }},
-		{check{"scope", "", cmp.Or(c.Scope, "none"), g.scope.String()}, func(v *bearer.Verifier) { v.RequiredScope = g.scope }},
+		{check{"typ", "", cmp.Or(typ, "none"), strings.Join(g.Typ, " or ")}, func(v *bearer.Verifier) { v.Typ = g.Typ }},
+		{check{"scope", "", cmp.Or(c.Scope, "none"), g.RequiredScope.String()}, func(v *bearer.Verifier) { v.RequiredScope = g.RequiredScope }},
 		revocation,
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -60,14 +61,14 @@ func TestClientKnowsTheAPI(t *testing.T) {
 	if !key.NotBefore.Equal(soon.Time) || !key.NotAfter.Equal(later.Time) {
 		t.Errorf("%+v", key)
 	}
-	key, err = plain.SetKey(ctx, "a/..", "k", adminapi.KeyChange{NotBefore: &adminapi.Moment{}, NotAfter: later, Disabled: &yes})
+	key, err = plain.SetKey(ctx, "a/..", "k", adminapi.CredentialChange{NotBefore: &adminapi.Moment{}, NotAfter: later, Disabled: &yes})
 	must(t, err)
 	if !key.NotBefore.IsZero() || !key.Disabled {
 		t.Errorf("%+v", key)
 	}
 	secret, err := plain.AddSecret(ctx, "a/..", adminapi.NewSecret{Kind: registry.ClientSecret, NotAfter: later})
 	must(t, err)
-	_, err = plain.SetSecret(ctx, "a/..", secret.ID, adminapi.SecretChange{NotAfter: &adminapi.Moment{}, Disabled: &no})
+	_, err = plain.SetSecret(ctx, "a/..", secret.ID, adminapi.CredentialChange{NotAfter: &adminapi.Moment{}, Disabled: &no})
 	must(t, err)
 	shown, err := plain.ShowClient(ctx, "a/..")
 	must(t, err)
@@ -125,7 +126,7 @@ func TestClientReadsTheLedger(t *testing.T) {
 	must(t, api.Ledger(ctx, adminclient.LedgerQuery{Kind: "admin", Issuer: "plain", Client: "shop", Since: w.now().Add(-time.Hour), Until: w.now().Add(time.Hour)},
 		func(line []byte) error {
 			lines++
-			_, err := adminapi.ParseRecord(line)
+			_, err := ledger.ParseRecord(line)
 			return err
 		}))
 	verified, err := api.VerifyLedger(ctx)

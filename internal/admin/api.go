@@ -15,6 +15,7 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
+	"moneyer/oauth"
 )
 
 // API is the admin API. Its fields are set before Handler is called.
@@ -110,13 +111,17 @@ type Revocations interface {
 // Handler serves the API.
 func (a *API) Handler() http.Handler {
 	if a.Verifier.Refuse == nil {
-		a.Verifier.Refuse = refuseCaller
+		a.Verifier.Refuse = func(w http.ResponseWriter, _ *http.Request, status int, err *oauth.Error) {
+			writeJSON(w, status, adminapi.Failure{Code: err.Code, Description: err.Description})
+		}
 	}
 	mux := http.NewServeMux()
 	for path, resource := range a.resources() {
 		mux.Handle(a.Base+adminapi.Prefix+path, resource)
 	}
-	mux.Handle("/", a.nothing())
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		a.fail(w, r, oauth.Errorf(oauth.NotFound, "there is nothing at this path"))
+	})
 	return mux
 }
 

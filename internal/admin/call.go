@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"moneyer/bearer"
 	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
@@ -38,12 +39,12 @@ func write(do func(*call) error) operation { return operation{adminapi.ScopeWrit
 // methods are the operations of a resource.
 type methods map[string]operation
 
-// resource serves one path: it finds the operation, has the guard judge the
-// token, finds the issuer, and answers the error when there is one.
+// resource serves one path: it finds the operation, has the verifier judge the token
+// (RFC 6750 §3), finds the issuer, and answers the error when there is one.
 func (a *API) resource(m methods) http.Handler {
 	guarded := map[string]http.Handler{}
 	for method, op := range m {
-		guarded[method] = a.guard(op.scope, a.run(op))
+		guarded[method] = a.Verifier.Require(op.scope)(a.run(op))
 	}
 	allow := strings.Join(slices.Sorted(maps.Keys(m)), ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -57,10 +58,10 @@ func (a *API) resource(m methods) http.Handler {
 	})
 }
 
-// run does an operation for a request that the guard let in.
+// run does an operation for a request whose token the verifier accepted.
 func (a *API) run(op operation) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &call{w: w, r: r, actor: actor(r)}
+		c := &call{w: w, r: r, actor: bearer.ClaimsFrom(r.Context()).ClientID}
 		err := a.findIssuer(c)
 		if err == nil {
 			err = op.do(c)
@@ -86,13 +87,6 @@ func (a *API) findIssuer(c *call) error {
 	return nil
 }
 
-// nothing answers for every path that is none of the API.
-func (a *API) nothing() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a.fail(w, r, oauth.Errorf(oauth.NotFound, "there is nothing at this path"))
-	})
-}
-
 // change is what an operation did, as the ledger and the log name it. A change of
 // what belongs to a client names the client.
 type change struct{ action, object, client string }
@@ -113,6 +107,14 @@ func (a *API) logged(c *call, done change) {
 func (c *call) reply(v any) error {
 	writeJSON(c.w, http.StatusOK, v)
 	return nil
+}
+
+// outcome answers with v, unless there is an error.
+func (c *call) outcome(v any, err error) error {
+	if err != nil {
+		return err
+	}
+	return c.reply(v)
 }
 
 // created answers with v, which is new and lives at the path below this one
@@ -148,13 +150,19 @@ func (c *call) paging() (paging, error) {
 	return p, err
 }
 
+// views shows each item.
+func views[S, T any](items []S, view func(*S) T) []T {
+	shown := make([]T, len(items))
+	for i := range items {
+		shown[i] = view(&items[i])
+	}
+	return shown
+}
+
 // replyPage answers with a page of which view shows each item, and id names the
 // last one to begin the next page after.
 func replyPage[S, T any](c *call, p paging, items []S, id func(*S) string, view func(*S) T) error {
-	page := adminapi.Page[T]{Items: make([]T, len(items))}
-	for i := range items {
-		page.Items[i] = view(&items[i])
-	}
+	page := adminapi.Page[T]{Items: views(items, view)}
 	if len(items) == p.limit {
 		page.Next = id(&items[len(items)-1])
 	}

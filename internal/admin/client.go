@@ -19,12 +19,12 @@ func viewClient(c *registry.Client) adminapi.Client {
 
 func (a *API) listIssuers(c *call) error {
 	issuers := a.Issuers()
-	views := make([]adminapi.Issuer, len(issuers))
+	list := make([]adminapi.Issuer, len(issuers))
 	for n, i := range issuers {
-		views[n] = adminapi.Issuer{Name: i.Name, URL: i.URL, Profile: i.Profile.Name, Environment: i.Environment, Disabled: i.Disabled}
+		list[n] = adminapi.Issuer{Name: i.Name, URL: i.URL, Profile: i.Profile.Name, Environment: i.Environment, Disabled: i.Disabled}
 	}
-	slices.SortFunc(views, func(a, b adminapi.Issuer) int { return strings.Compare(a.Name, b.Name) })
-	return replyCut(c, views, func(i *adminapi.Issuer) string { return i.Name })
+	slices.SortFunc(list, func(a, b adminapi.Issuer) int { return strings.Compare(a.Name, b.Name) })
+	return replyCut(c, list, func(i *adminapi.Issuer) string { return i.Name })
 }
 
 func (a *API) listClients(c *call) error {
@@ -115,6 +115,26 @@ func (a *API) setClient(c *call) error {
 		return err
 	}
 	return c.reply(viewClient(client))
+}
+
+// removeCredential has edit take a key or secret from the client that the path names.
+func (a *API) removeCredential(c *call, edit func(*registry.Client) (change, error)) error {
+	if _, err := a.editClient(c, edit); err != nil {
+		return err
+	}
+	return c.gone()
+}
+
+// find finds one of a client's keys or secrets by its id. They are the client's own from
+// now on, to be changed in place.
+func find[T any](all *[]T, what, id string, idOf func(*T) string) (int, error) {
+	*all = slices.Clone(*all)
+	for i := range *all {
+		if idOf(&(*all)[i]) == id {
+			return i, nil
+		}
+	}
+	return 0, notFound(what, id)
 }
 
 // verb names a change by what it does to whether a thing is disabled.

@@ -24,56 +24,52 @@ type members map[string]func(strictjson.Value) error
 
 // decode reads one object. An unknown member is refused by name.
 func (m members) decode(data []byte) error {
-	return strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) error {
-		set, known := m[name]
-		if !known {
-			return invalid("unknown member %.64q; known here are: %s", name, strings.Join(slices.Sorted(maps.Keys(m)), ", "))
+	return strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) error { return assign(m, "member", name, v) })
+}
+
+// assign gives v to what takes the value of that name. An error names it.
+func assign[V any](takers map[string]func(V) error, what, name string, v V) error {
+	take, known := takers[name]
+	if !known {
+		return invalid("unknown %s %.64q; known here are: %s", what, name, strings.Join(slices.Sorted(maps.Keys(takers)), ", "))
+	}
+	if err := take(v); err != nil {
+		return invalid("%s: %s", name, judge(err).Description)
+	}
+	return nil
+}
+
+// orNull takes what read makes of a value; null means the zero value.
+func orNull[T any](to *T, read func(strictjson.Value) (T, error)) func(strictjson.Value) error {
+	return func(v strictjson.Value) (err error) {
+		*to = *new(T)
+		if v.Kind() != strictjson.KindNull {
+			*to, err = read(v)
 		}
-		if err := set(v); err != nil {
-			return invalid("%s: %s", name, judge(err).Description)
-		}
-		return nil
+		return err
+	}
+}
+
+// text takes a string.
+func text[T ~string](to *T) func(strictjson.Value) error {
+	return orNull(to, func(v strictjson.Value) (T, error) {
+		s, err := v.Text()
+		return T(s), err
 	})
 }
 
-// text takes a string; null takes it away.
-func text[T ~string](to *T) func(strictjson.Value) error {
-	return func(v strictjson.Value) error {
-		*to = ""
-		if v.Kind() == strictjson.KindNull {
-			return nil
-		}
-		s, err := v.Text()
-		*to = T(s)
-		return err
-	}
-}
+// flag takes a boolean.
+func flag(to *bool) func(strictjson.Value) error { return orNull(to, strictjson.Value.Bool) }
 
-// flag takes a boolean; null means false.
-func flag(to *bool) func(strictjson.Value) error {
-	return func(v strictjson.Value) (err error) {
-		*to = false
-		if v.Kind() != strictjson.KindNull {
-			*to, err = v.Bool()
-		}
-		return err
-	}
-}
-
-// moment takes a time as RFC 3339 has it; null means none.
+// moment takes a time as RFC 3339 has it.
 func moment(to *time.Time) func(strictjson.Value) error {
-	return func(v strictjson.Value) error {
-		*to = time.Time{}
-		if v.Kind() == strictjson.KindNull {
-			return nil
-		}
+	return orNull(to, func(v strictjson.Value) (time.Time, error) {
 		s, err := v.Text()
 		if err != nil {
-			return err
+			return time.Time{}, err
 		}
-		*to, err = parseTime(s)
-		return err
-	}
+		return parseTime(s)
+	})
 }
 
 // parseTime reads a time of this era in UTC.
@@ -87,46 +83,36 @@ func parseTime(s string) (time.Time, error) {
 
 // scope takes a space-delimited list (RFC 7591 §2).
 func scope(to *oauth.Scope) func(strictjson.Value) error {
-	return func(v strictjson.Value) error {
-		var words string
-		if err := text(&words)(v); err != nil {
-			return err
+	return orNull(to, func(v strictjson.Value) (oauth.Scope, error) {
+		words, err := v.Text()
+		if err != nil {
+			return nil, err
 		}
-		parsed, err := oauth.ParseScope(words)
-		*to = parsed
-		return err
-	}
+		return oauth.ParseScope(words)
+	})
 }
 
 // grants takes an array of grant types.
 func grants(to *[]oauth.GrantType) func(strictjson.Value) error {
-	return func(v strictjson.Value) error {
-		*to = nil
-		if v.Kind() == strictjson.KindNull {
-			return nil
-		}
-		return v.Elements(func(element strictjson.Value) error {
+	return orNull(to, func(v strictjson.Value) (list []oauth.GrantType, err error) {
+		err = v.Elements(func(element strictjson.Value) error {
 			s, err := element.Text()
-			*to = append(*to, oauth.GrantType(s))
+			list = append(list, oauth.GrantType(s))
 			return err
 		})
-	}
+		return list, err
+	})
 }
 
 // attributes merges an object of strings and arrays of strings into a copy of
 // what is there (RFC 7396): a null takes one away.
 func attributes(to *map[string]registry.Attribute) func(strictjson.Value) error {
-	return func(v strictjson.Value) error {
-		if v.Kind() == strictjson.KindNull {
-			*to = nil
-			return nil
-		}
-		merged := maps.Clone(*to)
+	merged := maps.Clone(*to)
+	return orNull(to, func(v strictjson.Value) (map[string]registry.Attribute, error) {
 		if merged == nil {
 			merged = map[string]registry.Attribute{}
 		}
-		*to = merged
-		return strictjson.Object(v.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) error {
+		return merged, strictjson.Object(v.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) error {
 			attribute, err := attributeOf(v)
 			if v.Kind() == strictjson.KindNull {
 				delete(merged, name)
@@ -135,7 +121,7 @@ func attributes(to *map[string]registry.Attribute) func(strictjson.Value) error 
 			merged[name] = attribute
 			return err
 		})
-	}
+	})
 }
 
 func attributeOf(v strictjson.Value) (a registry.Attribute, err error) {
@@ -184,7 +170,7 @@ func (c *call) decode(m members) error {
 	return m.decode(data)
 }
 
-// wantType refuses a body of another media type than those.
+// wantType refuses a body of another media type than those that it names.
 func wantType(r *http.Request, types ...string) error {
 	given, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(types, given) {
@@ -211,28 +197,24 @@ func (c *call) query(p parameters) error {
 		return invalid("the query is not form-encoded")
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		set, known := p[name]
-		switch {
-		case !known:
-			return invalid("unknown parameter %.64q; known here are: %s", name, strings.Join(slices.Sorted(maps.Keys(p)), ", "))
-		case len(values[name]) > 1:
+		if p[name] != nil && len(values[name]) > 1 {
 			return invalid("parameter %s comes more than once", name)
 		}
-		if err := set(values[name][0]); err != nil {
-			return invalid("%s: %s", name, judge(err).Description)
+		if err := assign(p, "parameter", name, values[name][0]); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
 // number takes an integer from least to most.
-func number[T int | int64](to *T, least, most T) func(string) error {
+func number(to *int, least, most int) func(string) error {
 	return func(s string) error {
-		n, err := strconv.ParseInt(s, 10, 64)
-		if err != nil || n < int64(least) || n > int64(most) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < least || n > most {
 			return invalid("want a number from %d to %d", least, most)
 		}
-		*to = T(n)
+		*to = n
 		return nil
 	}
 }

@@ -25,8 +25,5 @@ func (a *API) explain(c *call) error {
 		return refuse("profile %s takes no assertions", c.issuer.Profile.Name)
 	}
 	findings, err := a.Authority.Explain(c.r.Context(), c.issuer, assertion, use == adminapi.UseGrant, a.Now())
-	if err != nil {
-		return err
-	}
-	return c.reply(adminapi.Findings{Use: use, Findings: findings})
+	return c.outcome(adminapi.Findings{Use: use, Findings: findings}, err)
 }

@@ -94,15 +94,3 @@ func FuzzQuery(f *testing.F) {
 		}
 	})
 }
-
-// FuzzParseRecord holds the reader to the writer: there is one spelling.
-func FuzzParseRecord(f *testing.F) {
-	zero := strings.Repeat("0", 64)
-	f.Add([]byte(`{"seq":1,"previous":"` + zero + `","hash":"` + zero + `","entry":{"kind":"admin"}}`))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		r, err := adminapi.ParseRecord(line)
-		if err == nil && string(adminapi.AppendRecord(nil, r)) != string(line) {
-			t.Errorf("%q was read as %+v", line, r)
-		}
-	})
-}

@@ -16,11 +16,7 @@ func viewKey(k *registry.Key, used map[string]time.Time) adminapi.Key {
 }
 
 func viewKeys(client *registry.Client, used map[string]time.Time) []adminapi.Key {
-	views := make([]adminapi.Key, len(client.Keys))
-	for i := range client.Keys {
-		views[i] = viewKey(&client.Keys[i], used)
-	}
-	return views
+	return views(client.Keys, func(k *registry.Key) adminapi.Key { return viewKey(k, used) })
 }
 
 func (a *API) listKeys(c *call) error {
@@ -73,65 +69,46 @@ func (a *API) decodeKey(c *call) (registry.Key, error) {
 }
 
 func (a *API) setKey(c *call) error {
+	_, used, err := a.clientInUse(c)
+	if err != nil {
+		return err
+	}
 	var set adminapi.Key
-	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		key, err := findKey(c, client)
+	_, err = a.editClient(c, func(client *registry.Client) (change, error) {
+		i, err := findKey(c, client)
 		if err != nil {
 			return change{}, err
 		}
+		key := &client.Keys[i]
 		before := key.Disabled
 		err = c.decode(members{
 			"not_before": moment(&key.NotBefore),
 			"not_after":  moment(&key.NotAfter),
 			"disabled":   flag(&key.Disabled),
 		})
-		if err != nil {
-			return change{}, err
+		if err == nil && !key.NotAfter.IsZero() && !key.NotBefore.Before(key.NotAfter) {
+			err = refuse("not-after must be later than not-before")
 		}
-		if !key.NotAfter.IsZero() && !key.NotBefore.Before(key.NotAfter) {
-			return change{}, refuse("not-after must be later than not-before")
-		}
-		set = viewKey(key, nil)
-		return keyChange(verb(before, key.Disabled), client, key.Kid), nil
+		set = viewKey(key, used)
+		return keyChange(verb(before, key.Disabled), client, key.Kid), err
 	})
-	if err != nil {
-		return err
-	}
-	used, err := a.Clients.LastUsed(c.r.Context(), c.issuer.Name, client.ID)
-	if err != nil {
-		return err
-	}
-	set.LastUsed = used[set.Kid]
-	return c.reply(set)
+	return c.outcome(set, err)
 }
 
 func (a *API) removeKey(c *call) error {
-	_, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		key, err := findKey(c, client)
+	return a.removeCredential(c, func(client *registry.Client) (change, error) {
+		i, err := findKey(c, client)
 		if err != nil {
 			return change{}, err
 		}
-		kid := key.Kid
-		client.Keys = slices.DeleteFunc(client.Keys, func(k registry.Key) bool { return k.Kid == kid })
-		return keyChange("remove", client, kid), nil
+		done := keyChange("remove", client, client.Keys[i].Kid)
+		client.Keys = slices.Delete(client.Keys, i, i+1)
+		return done, nil
 	})
-	if err != nil {
-		return err
-	}
-	return c.gone()
 }
 
-// findKey finds the key that the path names, among keys that are the client's
-// own from now on.
-func findKey(c *call, client *registry.Client) (*registry.Key, error) {
-	client.Keys = slices.Clone(client.Keys)
-	kid := c.r.PathValue("kid")
-	for i := range client.Keys {
-		if client.Keys[i].Kid == kid {
-			return &client.Keys[i], nil
-		}
-	}
-	return nil, notFound("key", kid)
+func findKey(c *call, client *registry.Client) (int, error) {
+	return find(&client.Keys, "key", c.r.PathValue("kid"), func(k *registry.Key) string { return k.Kid })
 }
 
 func keyChange(verb string, client *registry.Client, kid string) change {

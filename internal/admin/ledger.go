@@ -55,7 +55,7 @@ func (a *API) readLedger(c *call) error {
 	out := bufio.NewWriterSize(c.w, 64<<10)
 	var line []byte
 	err = a.Ledger.Entries(c.r.Context(), q, func(r *ledger.Record) error {
-		line = append(adminapi.AppendRecord(line[:0], r), '\n')
+		line = append(r.AppendJSON(line[:0]), '\n')
 		_, err := out.Write(line)
 		return err
 	})
@@ -72,10 +72,7 @@ func (a *API) verifyLedger(c *call) error {
 		return err
 	}
 	report, err := a.Verify(c.r.Context())
-	if err != nil {
-		return err
-	}
-	return c.reply(adminapi.ShowVerified(&report, a.CheckpointKey))
+	return c.outcome(adminapi.ShowVerified(&report, a.CheckpointKey), err)
 }
 
 func (a *API) showCheckpointKey(c *call) error {

@@ -2,7 +2,6 @@ package admin
 
 import (
 	"errors"
-	"slices"
 	"time"
 
 	"moneyer/internal/adminapi"
@@ -29,11 +28,7 @@ func (a *API) listRevocations(c *call) error {
 	if err != nil {
 		return err
 	}
-	views := make([]adminapi.Revocation, len(list))
-	for i := range list {
-		views[i] = viewRevocation(&list[i])
-	}
-	return replyCut(c, views, func(v *adminapi.Revocation) string { return v.ID })
+	return replyCut(c, views(list, viewRevocation), func(v *adminapi.Revocation) string { return v.ID })
 }
 
 // revoke puts a revocation in force. A credential should be disabled or removed
@@ -120,18 +115,11 @@ func (a *API) checkTarget(c *call, t *authority.Target) error {
 }
 
 func (a *API) checkSigningKid(c *call, kid string) error {
-	keys, err := a.Keyring.Keys(c.r.Context(), c.issuer.Name)
-	if err != nil {
-		return err
+	key, err := a.signingKey(c, kid)
+	if err == nil && (key.State == keyring.Signing || key.State == keyring.Announced) {
+		err = refuse("signing key %s is %s, and what it signs from now on would be revoked too: activate another first, or revoke the key", kid, key.State)
 	}
-	i := slices.IndexFunc(keys, func(k keyring.KeyInfo) bool { return k.Kid == kid })
-	switch {
-	case i < 0:
-		return notFound("signing key", kid)
-	case keys[i].State == keyring.Signing || keys[i].State == keyring.Announced:
-		return refuse("signing key %s is %s, and what it signs from now on would be revoked too: activate another first, or revoke the key", kid, keys[i].State)
-	}
-	return nil
+	return err
 }
 
 // recently is longer than any access token lives.

@@ -13,11 +13,7 @@ func viewSecret(s *registry.Secret, used map[string]time.Time) adminapi.Secret {
 }
 
 func viewSecrets(client *registry.Client, used map[string]time.Time) []adminapi.Secret {
-	views := make([]adminapi.Secret, len(client.Secrets))
-	for i := range client.Secrets {
-		views[i] = viewSecret(&client.Secrets[i], used)
-	}
-	return views
+	return views(client.Secrets, func(s *registry.Secret) adminapi.Secret { return viewSecret(s, used) })
 }
 
 func (a *API) listSecrets(c *call) error {
@@ -51,58 +47,39 @@ func (a *API) addSecret(c *call) error {
 }
 
 func (a *API) setSecret(c *call) error {
+	_, used, err := a.clientInUse(c)
+	if err != nil {
+		return err
+	}
 	var set adminapi.Secret
-	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		secret, err := findSecret(c, client)
+	_, err = a.editClient(c, func(client *registry.Client) (change, error) {
+		i, err := findSecret(c, client)
 		if err != nil {
 			return change{}, err
 		}
+		secret := &client.Secrets[i]
 		before := secret.Disabled
-		if err := c.decode(members{"not_after": moment(&secret.NotAfter), "disabled": flag(&secret.Disabled)}); err != nil {
-			return change{}, err
-		}
-		set = viewSecret(secret, nil)
-		return secretChange(verb(before, secret.Disabled), client, secret), nil
+		err = c.decode(members{"not_after": moment(&secret.NotAfter), "disabled": flag(&secret.Disabled)})
+		set = viewSecret(secret, used)
+		return secretChange(verb(before, secret.Disabled), client, secret), err
 	})
-	if err != nil {
-		return err
-	}
-	used, err := a.Clients.LastUsed(c.r.Context(), c.issuer.Name, client.ID)
-	if err != nil {
-		return err
-	}
-	set.LastUsed = used[set.ID]
-	return c.reply(set)
+	return c.outcome(set, err)
 }
 
 func (a *API) removeSecret(c *call) error {
-	_, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		secret, err := findSecret(c, client)
+	return a.removeCredential(c, func(client *registry.Client) (change, error) {
+		i, err := findSecret(c, client)
 		if err != nil {
 			return change{}, err
 		}
-		done := secretChange("remove", client, secret)
-		id := secret.ID // not of what is deleted under it
-		client.Secrets = slices.DeleteFunc(client.Secrets, func(s registry.Secret) bool { return s.ID == id })
+		done := secretChange("remove", client, &client.Secrets[i])
+		client.Secrets = slices.Delete(client.Secrets, i, i+1)
 		return done, nil
 	})
-	if err != nil {
-		return err
-	}
-	return c.gone()
 }
 
-// findSecret finds the secret that the path names, among secrets that are the
-// client's own from now on.
-func findSecret(c *call, client *registry.Client) (*registry.Secret, error) {
-	client.Secrets = slices.Clone(client.Secrets)
-	id := c.r.PathValue("secret")
-	for i := range client.Secrets {
-		if client.Secrets[i].ID == id {
-			return &client.Secrets[i], nil
-		}
-	}
-	return nil, notFound("secret", id)
+func findSecret(c *call, client *registry.Client) (int, error) {
+	return find(&client.Secrets, "secret", c.r.PathValue("secret"), func(s *registry.Secret) string { return s.ID })
 }
 
 // secretChange names what was done to a secret or an API key.

@@ -44,10 +44,10 @@ func checkOutside(uri string, issuer *registry.Issuer) error {
 		return nil
 	}
 	private, err := keyring.Open(uri)
-	if err != nil {
-		return refuse("%s", err)
+	if err == nil {
+		_, err = jose.NewPublicKey(private.Public(), jose.Alg(issuer.Alg))
 	}
-	if _, err := jose.NewPublicKey(private.Public(), jose.Alg(issuer.Alg)); err != nil {
+	if err != nil {
 		return refuse("%s", err)
 	}
 	return nil
@@ -77,13 +77,19 @@ func (a *API) changeSigningKey(c *call) error {
 	if err := change(c.r.Context(), c.issuer.Name, c.actor, kid); err != nil {
 		return err
 	}
+	key, err := a.signingKey(c, kid)
+	return c.outcome(key, err)
+}
+
+// signingKey finds one of the keys of the issuer that the path names.
+func (a *API) signingKey(c *call, kid string) (keyring.KeyInfo, error) {
 	keys, err := a.Keyring.Keys(c.r.Context(), c.issuer.Name)
 	if err != nil {
-		return err
+		return keyring.KeyInfo{}, err
 	}
 	i := slices.IndexFunc(keys, func(k keyring.KeyInfo) bool { return k.Kid == kid })
 	if i < 0 {
-		return notFound("signing key", kid)
+		return keyring.KeyInfo{}, notFound("signing key", kid)
 	}
-	return c.reply(keys[i])
+	return keys[i], nil
 }

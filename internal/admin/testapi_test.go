@@ -204,7 +204,7 @@ func (w *testAPI) refused(method, path, body string, status int, texts ...string
 func (w *testAPI) entries() (found []ledger.Entry) {
 	w.t.Helper()
 	for line := range strings.Lines(w.do("GET", "/ledger?kind=admin", "", 200)) {
-		r, err := adminapi.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))
+		r, err := ledger.ParseRecord([]byte(strings.TrimSuffix(line, "\n")))
 		must(w.t, err)
 		e, err := r.Entry()
 		must(w.t, err)

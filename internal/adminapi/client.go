@@ -82,8 +82,9 @@ type NewClient struct {
 	ClientChange
 }
 
-// KeyChange changes a key. What is nil stays.
-type KeyChange struct {
+// CredentialChange changes a key, a secret or an API key. What is nil stays.
+type CredentialChange struct {
+	// NotBefore is for keys only.
 	NotBefore *Moment `json:"not_before,omitempty"`
 	NotAfter  *Moment `json:"not_after,omitempty"`
 	Disabled  *bool   `json:"disabled,omitempty"`
@@ -98,12 +99,6 @@ type NewKey struct {
 	Alg       string  `json:"alg,omitempty"`
 	NotBefore *Moment `json:"not_before,omitempty"`
 	NotAfter  *Moment `json:"not_after,omitempty"`
-}
-
-// SecretChange changes a secret or an API key. What is nil stays.
-type SecretChange struct {
-	NotAfter *Moment `json:"not_after,omitempty"`
-	Disabled *bool   `json:"disabled,omitempty"`
 }
 
 // NewSecret makes a secret or an API key.

@@ -2,65 +2,14 @@ package adminapi
 
 import (
 	"bufio"
-	"bytes"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+
 	"moneyer/internal/ledger"
-	"strconv"
 )
-
-// Record is a line of the ledger as the API streams it.
-type Record struct {
-	// Seq is the entry's number: chain * 2^40 + its place in the chain, from 1.
-	Seq int64 `json:"seq"`
-	// Previous and Hash are the chain before and after the entry, in hex: Hash is
-	// the SHA-256 of the octets of Previous followed by those of Entry.
-	Previous string `json:"previous"`
-	Hash     string `json:"hash"`
-	// Entry is the canonical line, octet for octet.
-	Entry json.RawMessage `json:"entry"`
-}
-
-// AppendRecord appends the one line that stands for a record, without a line
-// feed. Entry is copied, not encoded anew: its octets are what the chain hashes.
-func AppendRecord(dst []byte, r *ledger.Record) []byte {
-	dst = append(dst, `{"seq":`...)
-	dst = strconv.AppendInt(dst, r.Seq, 10)
-	dst = append(dst, `,"previous":"`...)
-	dst = hex.AppendEncode(dst, r.Previous[:])
-	dst = append(dst, `","hash":"`...)
-	dst = hex.AppendEncode(dst, r.Hash[:])
-	dst = append(dst, `","entry":`...)
-	dst = append(dst, r.Line...)
-	return append(dst, '}')
-}
-
-// ParseRecord reads a line that AppendRecord wrote, and no other spelling of it.
-// Whether the record fits the chain is for the caller to see.
-func ParseRecord(line []byte) (*ledger.Record, error) {
-	var shown Record
-	if err := json.Unmarshal(line, &shown); err != nil {
-		return nil, fmt.Errorf("not a ledger entry: %w", err)
-	}
-	r := &ledger.Record{Seq: shown.Seq, Line: shown.Entry}
-	if hex.DecodedLen(len(shown.Previous)) != len(r.Previous) || hex.DecodedLen(len(shown.Hash)) != len(r.Hash) {
-		return nil, errors.New("not a ledger entry: its hashes are not 32 octets")
-	}
-	_, err1 := hex.Decode(r.Previous[:], []byte(shown.Previous))
-	_, err2 := hex.Decode(r.Hash[:], []byte(shown.Hash))
-	if err := errors.Join(err1, err2); err != nil {
-		return nil, fmt.Errorf("not a ledger entry: %w", err)
-	}
-	if !bytes.Equal(AppendRecord(nil, r), line) {
-		return nil, errors.New("not as the server writes an entry")
-	}
-	return r, nil
-}
 
 // Verified is what verifying the ledger found, as the API shows it.
 type Verified struct {
@@ -135,14 +84,11 @@ func ParseCheckpointKey(text string) (ed25519.PublicKey, error) {
 	return key, nil
 }
 
-// maxLine bounds a line of the ledger, in bytes.
-const maxLine = 1 << 20
-
 // EachLine visits the lines of a ledger that was streamed or exported. A line is good
 // until visit returns.
 func EachLine(in io.Reader, visit func(line []byte) error) error {
 	lines := bufio.NewScanner(in)
-	lines.Buffer(make([]byte, 0, 64<<10), maxLine)
+	lines.Buffer(make([]byte, 0, 64<<10), ledger.MaxRecord)
 	for lines.Scan() {
 		if err := visit(lines.Bytes()); err != nil {
 			return err

@@ -64,7 +64,7 @@ func (i *Issuer) AddKey(ctx context.Context, client string, k adminapi.NewKey) (
 }
 
 // SetKey changes a key of a client.
-func (i *Issuer) SetKey(ctx context.Context, client, kid string, k adminapi.KeyChange) (adminapi.Key, error) {
+func (i *Issuer) SetKey(ctx context.Context, client, kid string, k adminapi.CredentialChange) (adminapi.Key, error) {
 	return call[adminapi.Key](ctx, i.Client, http.MethodPatch, i.url("clients", client, "keys", kid), k)
 }
 
@@ -84,7 +84,7 @@ func (i *Issuer) AddSecret(ctx context.Context, client string, s adminapi.NewSec
 }
 
 // SetSecret changes a secret or an API key of a client.
-func (i *Issuer) SetSecret(ctx context.Context, client, id string, s adminapi.SecretChange) (adminapi.Secret, error) {
+func (i *Issuer) SetSecret(ctx context.Context, client, id string, s adminapi.CredentialChange) (adminapi.Secret, error) {
 	return call[adminapi.Secret](ctx, i.Client, http.MethodPatch, i.url("clients", client, "secrets", id), s)
 }
 

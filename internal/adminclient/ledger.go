@@ -45,7 +45,7 @@ func (q *LedgerQuery) values() url.Values {
 }
 
 // Ledger visits the lines of the ledger that the query selects, each an
-// adminapi.Record. A line is good until visit returns.
+// ledger.Record. A line is good until visit returns.
 func (c *Client) Ledger(ctx context.Context, q LedgerQuery, visit func(line []byte) error) error {
 	resp, err := c.send(ctx, http.MethodGet, c.url("ledger")+"?"+q.values().Encode(), "", nil)
 	if err != nil {

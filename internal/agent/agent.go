@@ -1,15 +1,14 @@
-// Package agent is a small proxy for the programs of one machine. It holds a
-// partner's keys and secrets, gets and renews tokens with package tokensource,
-// and puts them on the requests for the upstreams that its configuration names,
-// so that a program in any language calls a payment API without a line of OAuth.
-// For programs that want the token itself it keeps a file up to date.
+// Package agent is a local proxy for the programs of one machine. It holds a partner's keys and
+// secrets, fetches and renews access tokens with package tokensource, and adds them to the requests
+// for the upstreams of its configuration. A program in any language can so call a payment API
+// without any OAuth code. For programs that need the token itself it keeps a file with a valid
+// token.
 //
-// It is not a server for a network: it listens on loopback or on a Unix socket
-// and nowhere else, and no browser may use it. It is not a forward proxy: a token
-// goes to the one host of its upstream. It caches no answers and follows no
-// redirects.
+// It is not a network server: it listens only on loopback or on a Unix socket, and refuses
+// browsers. It is not a forward proxy: a token is sent only to the host of its upstream. It does
+// not cache responses and does not follow redirects.
 //
-// RFC 6750 §2.1, RFC 9110 (§7.4, §7.6, §15.4), RFC 7523.
+// RFC 6750 section 2.1, RFC 9110 (sections 7.4, 7.6, 15.4), RFC 7523.
 package agent
 
 import (
@@ -24,33 +23,31 @@ import (
 )
 
 const (
-	maxHeader   = 64 << 10 // bytes of a request's headers
+	maxHeader   = 64 << 10 // bytes of a request's header
 	headerLimit = 5 * time.Second
 	idleLimit   = 2 * time.Minute
 )
 
-// Agent is the proxy with the tokens that it keeps. Obtain it from New; its
-// methods are safe for concurrent use.
+// Agent is the proxy and its tokens, returned by New. Its methods are safe for concurrent use.
 type Agent struct {
 	log    *slog.Logger
 	now    func() time.Time
 	server *http.Server
-	// guarded: browsers can reach the listener, so that their requests are refused.
+	// guarded: the listener is reachable by browsers, so their requests are refused.
 	guarded bool
 
 	current atomic.Pointer[snapshot]
-	mu      sync.Mutex // one reload at a time; guards what follows
+	mu      sync.Mutex // serializes reloads; guards the fields below
 	cfg     *Config
 }
 
-// New makes an agent and begins to keep its tokens and files fresh, which
-// Shutdown ends.
+// New returns an agent and starts to renew its tokens and files, until Shutdown.
 func New(cfg *Config, log *slog.Logger, now func() time.Time) *Agent {
 	a := &Agent{log: log, now: now, cfg: cfg, guarded: cfg.network() == "tcp"}
 	a.server = &http.Server{
 		Handler:           a,
 		ReadHeaderTimeout: headerLimit,
-		ReadTimeout:       maxTotal + headerLimit, // each request has a shorter limit of its own
+		ReadTimeout:       maxTotal + headerLimit, // each request has a shorter timeout of its own
 		WriteTimeout:      maxTotal + idleLimit,
 		IdleTimeout:       idleLimit,
 		MaxHeaderBytes:    maxHeader,
@@ -63,7 +60,7 @@ func New(cfg *Config, log *slog.Logger, now func() time.Time) *Agent {
 	return a
 }
 
-// Serve answers on l until Shutdown.
+// Serve serves requests on l until Shutdown.
 func (a *Agent) Serve(l net.Listener) error {
 	if err := a.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err
@@ -71,8 +68,8 @@ func (a *Agent) Serve(l net.Listener) error {
 	return nil
 }
 
-// Shutdown finishes the requests in flight, as long as ctx lives, and lets the
-// tokens be. The token files stay as they are.
+// Shutdown finishes the requests in flight, at most until ctx ends, and stops renewing the tokens.
+// The token files stay as they are.
 func (a *Agent) Shutdown(ctx context.Context) error {
 	err := a.server.Shutdown(ctx)
 	if err != nil {
@@ -84,9 +81,9 @@ func (a *Agent) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// Reload replaces the configuration without dropping a request. Tokens whose settings
-// and credentials did not change are kept. A change that needs a restart is an error,
-// and then nothing changes.
+// Reload replaces the configuration without dropping a request. Tokens whose settings and
+// credentials did not change are kept. If a change needs a restart, Reload returns an error and
+// changes nothing.
 func (a *Agent) Reload(cfg *Config) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -116,13 +113,13 @@ func (a *Agent) warn(cfg *Config) {
 	}
 }
 
-// ServeHTTP sends a request to its upstream, or answers about the agent itself.
+// ServeHTTP proxies a request to its upstream, or serves the agent's own paths.
 func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rec := &recorder{ResponseWriter: w}
 	began := a.now()
 	var upstream string
 	level := slog.LevelInfo
-	defer func() { // neither path nor query: they may name people and cards
+	defer func() { // neither path nor query is logged: they may identify people and cards
 		a.log.LogAttrs(r.Context(), level, "request", slog.String("method", r.Method), slog.String("upstream", upstream),
 			slog.Int("status", rec.status), slog.String("error", rec.Header().Get(errorHeader)), slog.Int64("ms", a.now().Sub(began).Milliseconds()))
 	}()
@@ -133,7 +130,7 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g := a.current.Load()
 	path := r.URL.EscapedPath()
 	if reserved(path) {
-		level = slog.LevelDebug // probes come every few seconds
+		level = slog.LevelDebug // probes are frequent
 		g.status(rec, r, a.now())
 		return
 	}
@@ -146,13 +143,13 @@ func (a *Agent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	to.serve(rec, r)
 }
 
-// recorder remembers the status of an answer.
+// recorder records the status of a response.
 type recorder struct {
 	http.ResponseWriter
 	status int
 }
 
-// WriteHeader notes the final status.
+// WriteHeader records the final status.
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.status = status
@@ -160,5 +157,5 @@ func (w *recorder) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// Unwrap lets http.ResponseController reach the connection.
+// Unwrap gives http.ResponseController access to the connection.
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

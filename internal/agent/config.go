@@ -12,15 +12,14 @@ import (
 	"moneyer/tokensource"
 )
 
-// Config is agent.toml: the whole file, as Load has checked it. It holds secrets,
-// none of which printing shows.
+// Config is agent.toml as Load has validated it. It holds secrets, which are not printed.
 type Config struct {
-	// Where programs reach the agent: "unix:/run/moneyer/agent.sock", or an address
-	// on loopback such as "127.0.0.1:7070". Required.
+	// Where programs reach the agent: "unix:/run/moneyer/agent.sock", or an address on loopback
+	// such as "127.0.0.1:7070". Required.
 	Listen string `toml:"listen"`
-	// Who may use the Unix socket, in octal. Default "0600": its owner alone.
+	// Who may use the Unix socket, in octal. Default "0600": its owner only.
 	Mode string `toml:"mode"`
-	// How long a stop waits for requests in flight. Default "20s".
+	// How long a shutdown waits for requests in flight. Default "20s".
 	DrainTimeout time.Duration `toml:"drain_timeout"`
 	// The log, on standard error.
 	Log Log `toml:"log"`
@@ -28,7 +27,7 @@ type Config struct {
 	Tokens map[string]*Token `toml:"tokens"`
 	// The APIs behind the agent.
 	Upstreams map[string]*Upstream `toml:"upstreams"`
-	// The files that hold a token.
+	// The files that contain a token.
 	Files map[string]*File `toml:"files"`
 
 	dir      string // of the file
@@ -44,28 +43,28 @@ type Log struct {
 	Format string `toml:"format"`
 }
 
-// Token says how an access token is got. Paths count from the folder of the
-// configuration file, as everywhere in it.
+// Token describes how an access token is obtained. Relative paths are relative to the folder of the
+// configuration file.
 type Token struct {
 	// A built-in profile's name, or a profile file ending in .toml. Required.
 	Profile string `toml:"profile"`
-	// The issuer URL, exactly as the platform spells it.
+	// The issuer URL, exactly as the platform writes it.
 	Issuer string `toml:"issuer"`
-	// The token endpoint. Default: the issuer URL and the profile's path.
+	// The token endpoint. Default: the issuer URL followed by the profile's path.
 	TokenURL string `toml:"token_url"`
-	// The id that the platform gave to the partner.
+	// The client id that the platform assigned.
 	Client string `toml:"client"`
 	// The partner's private key, PEM or JWK, ...
 	KeyFile string `toml:"key_file"`
-	// ... the name under which the platform knows it, ...
+	// ... the kid under which it is registered at the platform, ...
 	Kid string `toml:"kid"`
-	// ... and its algorithm. Default: the natural one of the key.
+	// ... and its algorithm. Default: that of the key's type.
 	Alg string `toml:"alg"`
 	// Or a file that holds a client secret ...
 	SecretFile string `toml:"secret_file"`
-	// ... or one that holds an API key. Line ends after them do not count.
+	// ... or one that holds an API key. Line ends at the end of these files are ignored.
 	APIKeyFile string `toml:"api_key_file"`
-	// Scope words to ask for, separated by spaces.
+	// The scopes to request, separated by spaces.
 	Scope string `toml:"scope"`
 	// The aud of the assertion. Default: the issuer URL.
 	Audience string `toml:"audience"`
@@ -73,58 +72,58 @@ type Token struct {
 	Subject string `toml:"subject"`
 	// The platform's own parameters: strings, or lists of strings.
 	Params map[string]any `toml:"params"`
-	// Certificate and private key to show where the platform wants mutual TLS, PEM.
+	// Certificate and private key for mutual TLS with the platform, PEM.
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
-	// Who may have signed the platform's certificate, PEM. Default: the system's authorities.
+	// The authorities of the platform's certificate, PEM. Default: the system's authorities.
 	CAFile string `toml:"ca_file"`
 
 	profile     *profile.Profile
-	credential  *tokensource.Credential // a pointer, which no printing follows
+	credential  *tokensource.Credential // a pointer, because fmt does not print what it points to
 	scope       oauth.Scope
 	params      url.Values
 	transport   http.RoundTripper
-	fingerprint [sha256.Size]byte // of all settings and all that the files hold
+	fingerprint [sha256.Size]byte // of all settings and the content of all files
 }
 
-// Upstream is an API that takes a token.
+// Upstream is an API that is called with a token.
 type Upstream struct {
-	// The prefix of the agent's paths that lead to it, such as "/d1/". Required.
+	// The prefix of the agent's paths for it, such as "/d1/". Required.
 	Path string `toml:"path"`
-	// What stands in for the prefix: https, or http on loopback. Required.
+	// The URL that replaces the prefix: https, or http on loopback. Required.
 	URL string `toml:"url"`
-	// The name of the token that it gets. Required.
+	// The name of the token to send. Required.
 	Token string `toml:"token"`
-	// The only methods that are let through. Default: all but CONNECT and TRACE.
+	// The only methods that are allowed. Default: all but CONNECT and TRACE.
 	Methods []string `toml:"methods"`
-	// How long the API may take to begin its answer. Default "30s".
+	// How long the API may take until it responds. Default "30s".
 	AnswerTimeout time.Duration `toml:"answer_timeout"`
 	// How long the whole exchange may take. Default "5m", at most "15m".
 	TotalTimeout time.Duration `toml:"total_timeout"`
 	// The largest request body, in bytes. Default 16777216.
 	MaxBody int64 `toml:"max_body"`
-	// Certificate and private key to show where the API wants mutual TLS, PEM.
+	// Certificate and private key for mutual TLS with the API, PEM.
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
-	// Who may have signed the API's certificate, PEM. Default: the system's authorities.
+	// The authorities of the API's certificate, PEM. Default: the system's authorities.
 	CAFile string `toml:"ca_file"`
 
 	url       *url.URL
 	transport *http.Transport
 }
 
-// File is a file that is kept up to date with a valid token.
+// File is a file that always contains a valid token.
 type File struct {
-	// Where it is. Its folder must exist. Required.
+	// The path of the file. Its folder must exist. Required.
 	Path string `toml:"path"`
 	// The name of the token. Required.
 	Token string `toml:"token"`
-	// Who may read it, in octal. Default "0600": its owner alone.
+	// Who may read it, in octal. Default "0600": its owner only.
 	Mode string `toml:"mode"`
 
 	path string
 	mode fs.FileMode
 }
 
-// Warnings returns what is allowed but unwise.
+// Warnings returns a message for each setting that is allowed but insecure.
 func (c *Config) Warnings() []string { return c.warnings }

@@ -39,7 +39,7 @@ func (c *Config) checkTokens(check *checker) {
 	}
 }
 
-// checkToken checks the settings of a token, and reads the files that they name.
+// checkToken validates the settings of a token and reads the files that they name.
 func (c *Config) checkToken(check *checker, key string, t *Token) {
 	file := t.Profile
 	if strings.HasSuffix(file, ".toml") {
@@ -50,7 +50,7 @@ func (c *Config) checkToken(check *checker, key string, t *Token) {
 		check.accept(key+".profile", err)
 		return
 	}
-	t.fingerprint = c.fingerprint(t) // first: a file that changes now makes the next reload see a change
+	t.fingerprint = c.fingerprint(t) // first, so that a file that changes from now on is noticed by the next reload
 	check.want(t.Issuer != "" || t.TokenURL != "", key+".issuer",
 		"is missing: the platform's issuer URL, to which %s adds %s (or token_url with the whole endpoint)", t.profile.Name(), t.profile.Definition().Wire.Path)
 	if t.scope, err = oauth.ParseScope(t.Scope); err != nil {
@@ -63,8 +63,7 @@ func (c *Config) checkToken(check *checker, key string, t *Token) {
 	check.accept(key, err)
 }
 
-// checkCredential checks that there is one credential, of a kind that the profile
-// accepts.
+// checkCredential checks that there is exactly one credential, of a kind that the profile accepts.
 func (c *Config) checkCredential(check *checker, key string, t *Token) {
 	t.credential = &tokensource.Credential{ClientID: t.Client, Kid: t.Kid, Alg: t.Alg, Subject: t.Subject, Audience: t.Audience}
 	given := 0
@@ -77,9 +76,9 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 	fits := slices.ContainsFunc(t.profile.Definition().Policy.Grants, func(g platform.Grant) bool {
 		return slices.ContainsFunc(g.ClientAuth, func(set platform.AuthSet) bool { return set.NeedsOnly(held) })
 	})
-	check.want(given == 1 && fits, key, "profile %s wants %s: set that and no other credential", t.profile.Name(), wanted(t.profile.Definition()))
+	check.want(given == 1 && fits, key, "profile %s needs %s: set that and no other credential", t.profile.Name(), wanted(t.profile.Definition()))
 	check.want(t.KeyFile == "" || t.Kid != "" || t.profile.Definition().Policy.Assertion.Kid != platform.KidRequired, key+".kid",
-		"is missing: the name under which %s knows the key", t.profile.Name())
+		"is missing: the kid under which the key is registered at %s", t.profile.Name())
 	var err error
 	switch {
 	case t.KeyFile != "":
@@ -117,8 +116,8 @@ func wanted(p *platform.Profile) string {
 	return strings.Join(ways, "; or ")
 }
 
-// readSecret reads a file that only its owner should be able to read. Errors do not
-// repeat its name, which may be the secret itself by mistake.
+// readSecret reads a file that only its owner should be able to read. Errors do not contain its
+// name, which may be the secret itself by mistake.
 func (c *Config) readSecret(file string) (string, error) {
 	data, err := os.ReadFile(c.path(file))
 	var pathError *os.PathError
@@ -135,7 +134,7 @@ func (c *Config) readSecret(file string) (string, error) {
 	return secret, nil
 }
 
-// readParams reads strings and lists of strings.
+// readParams converts strings and lists of strings.
 func readParams(params map[string]any) (url.Values, error) {
 	values := url.Values{}
 	for name, value := range params {
@@ -154,8 +153,8 @@ func readParams(params map[string]any) (url.Values, error) {
 	return values, nil
 }
 
-// transport makes a connection pool, with a client certificate and certificate
-// authorities if they are set. It does not change requests and answers.
+// transport returns an HTTP transport with the client certificate and the certificate authorities,
+// if they are set. It does not modify requests and responses.
 func (c *Config) transport(cert, key, ca string) (*http.Transport, error) {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
@@ -187,12 +186,12 @@ func (c *Config) transport(cert, key, ca string) (*http.Transport, error) {
 	return t, nil
 }
 
-// fingerprint is a digest of the settings, the profile and the content of the files:
-// a reload discards a token when it differs.
+// fingerprint returns a digest of the settings, the profile and the content of the files. A reload
+// discards a token whose fingerprint differs.
 func (c *Config) fingerprint(t *Token) (sum [sha256.Size]byte) {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
-	_ = enc.Encode(t) // neither a hash nor these types have errors
+	_ = enc.Encode(t) // neither a hash nor these types return errors
 	_ = enc.Encode(t.profile.Definition())
 	for _, file := range []string{t.KeyFile, t.SecretFile, t.APIKeyFile, t.TLSCert, t.TLSKey, t.CAFile} {
 		if data, err := os.ReadFile(c.path(file)); file != "" && err == nil {
@@ -203,7 +202,7 @@ func (c *Config) fingerprint(t *Token) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// source makes a token source from the settings.
+// source returns a token source with the settings.
 func (t *Token) source(log *slog.Logger, now func() time.Time) *tokensource.Source {
 	return &tokensource.Source{
 		Profile: t.profile, Issuer: t.Issuer, TokenURL: t.TokenURL, Credential: *t.credential, Scope: t.scope, Params: t.params,
@@ -211,8 +210,8 @@ func (t *Token) source(log *slog.Logger, now func() time.Time) *tokensource.Sour
 	}
 }
 
-// tryOut fetches a token without a network, to find settings that the profile does
-// not accept.
+// tryOut calls the token source without a network, to find settings that the profile does not
+// accept.
 func (t *Token) tryOut() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -232,8 +231,7 @@ func (noNetwork) RoundTrip(req *http.Request) (*http.Response, error) {
 	return nil, req.Context().Err()
 }
 
-// plain removes the names of our packages from an error: they mean nothing to an
-// operator.
+// plain removes package names from an error: they mean nothing to an operator.
 func plain(err error) error {
 	if err == nil {
 		return nil

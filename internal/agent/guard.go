@@ -9,10 +9,10 @@ import (
 	"moneyer/internal/fetch"
 )
 
-// admit refuses what no program of this machine asks for. On a TCP listener a
-// web page could: by a name of its own that it lets point to loopback (DNS
-// rebinding), which the Host betrays, or by a plain cross-site request, which
-// browsers mark with Origin or Sec-Fetch-Site. They reach no Unix socket.
+// admit refuses requests that no local program would send. A web page can reach a TCP listener:
+// under its own host name that resolves to loopback (DNS rebinding), which the Host header reveals,
+// or with a cross-site request, which browsers mark with Origin or Sec-Fetch-Site. Web pages cannot
+// reach a Unix socket.
 func (a *Agent) admit(r *http.Request) *refusal {
 	switch {
 	case r.Method == http.MethodConnect || r.URL.Host != "":
@@ -30,7 +30,7 @@ func (a *Agent) admit(r *http.Request) *refusal {
 	}
 }
 
-// hostname takes the port off a Host header (RFC 9110 §7.2).
+// hostname removes the port from a Host header (RFC 9110 section 7.2).
 func hostname(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		return name
@@ -38,9 +38,9 @@ func hostname(host string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }
 
-// dotted reports whether a decoded path has . or .. segments, also for servers that
-// remove the parameters of a segment first (..;x, RFC 3986 §3.3). The token may go
-// to the upstream's URL and below it, and nowhere above.
+// dotted reports whether a decoded path has . or .. segments, even if a server removes the
+// parameters of a segment first (..;x, RFC 3986 section 3.3). The token must not be sent to paths
+// outside the upstream's URL.
 func dotted(path string) bool {
 	segments := strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' })
 	return slices.ContainsFunc(segments, func(segment string) bool {

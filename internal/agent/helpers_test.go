@@ -22,7 +22,7 @@ const (
 	boltTOML = "[tokens.bolt]\nprofile = \"boltpay\"\nissuer = %q\nclient = \"shop\"\nsecret_file = \"bolt.secret\"\n"
 )
 
-// clock is a clock that tests set.
+// clock is a settable clock.
 type clock struct {
 	mu sync.Mutex
 	at time.Time
@@ -42,13 +42,13 @@ func (c *clock) advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// fakePlatform hands out token-1, token-2 and so on, each good for ten minutes.
+// fakePlatform issues token-1, token-2 and so on, each valid for ten minutes.
 type fakePlatform struct {
 	*httptest.Server
 	mu     sync.Mutex
 	minted int
 	asked  int
-	refuse func(http.ResponseWriter) // nil: it does not
+	refuse func(http.ResponseWriter) // nil: issue a token
 }
 
 func newPlatform(t *testing.T) *fakePlatform {
@@ -84,13 +84,13 @@ func (p *fakePlatform) counts() (asked, minted int) {
 	return p.asked, p.minted
 }
 
-// arrival is what reached an API.
+// arrival is a request that reached an API.
 type arrival struct {
 	method, uri, host, body string
 	header                  http.Header
 }
 
-// api keeps what reaches it and answers as it is told.
+// api records requests and answers with a configurable handler.
 type api struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -124,7 +124,7 @@ func (a *api) arrivals() []arrival {
 	return append([]arrival(nil), a.seen...)
 }
 
-// only returns the one arrival that there must be.
+// only returns the single request that arrived.
 func (a *api) only(t *testing.T) arrival {
 	t.Helper()
 	seen := a.arrivals()
@@ -152,8 +152,8 @@ func (j *journal) String() string {
 	return j.b.String()
 }
 
-// rig is an agent at work.
-type rig struct {
+// testAgent is a running agent.
+type testAgent struct {
 	*Agent
 	url   string
 	clock *clock
@@ -161,7 +161,7 @@ type rig struct {
 	dir   string
 }
 
-// folder makes a folder with a secret in it.
+// folder creates a folder with a secret in it.
 func folder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -188,14 +188,14 @@ func load(t *testing.T, dir, toml string) *Config {
 }
 
 // start runs an agent with a configuration until the test ends.
-func start(t *testing.T, dir, toml string) *rig {
+func start(t *testing.T, dir, toml string) *testAgent {
 	t.Helper()
 	cfg := load(t, dir, toml)
 	l, err := Listen(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{clock: newClock(), log: &journal{}, dir: dir, url: "http://" + l.Addr().String()}
+	r := &testAgent{clock: newClock(), log: &journal{}, dir: dir, url: "http://" + l.Addr().String()}
 	r.Agent = New(cfg, slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), r.clock.now)
 	done := make(chan error, 1)
 	go func() { done <- r.Serve(l) }()
@@ -208,13 +208,13 @@ func start(t *testing.T, dir, toml string) *rig {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		r.sober(t)
+		r.wantNoSecretsLogged(t)
 	})
 	return r
 }
 
-// sober: no secret and no token is in the log.
-func (r *rig) sober(t *testing.T) {
+// wantNoSecretsLogged checks that no secret and no token is in the log.
+func (r *testAgent) wantNoSecretsLogged(t *testing.T) {
 	t.Helper()
 	for _, word := range []string{secret, "token-1", "token-2", "Bearer"} {
 		if strings.Contains(r.log.String(), word) {
@@ -223,8 +223,8 @@ func (r *rig) sober(t *testing.T) {
 	}
 }
 
-// simple is an agent between one platform and one API, which is below /api/.
-func simple(t *testing.T, p *fakePlatform, a *api, more ...string) *rig {
+// simple starts an agent for one platform and one API under /api/.
+func simple(t *testing.T, p *fakePlatform, a *api, more ...string) *testAgent {
 	t.Helper()
 	return start(t, folder(t), settings(p.URL, a.URL, more...))
 }
@@ -234,8 +234,8 @@ func settings(issuer, upstream string, more ...string) string {
 		fmt.Sprintf("[upstreams.api]\npath = \"/api/\"\nurl = %q\ntoken = \"bolt\"\n", upstream) + strings.Join(more, "\n")
 }
 
-// do sends a request to the agent; headers are pairs. It follows no redirects.
-func (r *rig) do(t *testing.T, method, path string, body io.Reader, headers ...string) *http.Response {
+// do sends a request to the agent; headers are pairs. It does not follow redirects.
+func (r *testAgent) do(t *testing.T, method, path string, body io.Reader, headers ...string) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, r.url+path, body)
 	if err != nil {
@@ -272,7 +272,7 @@ func wantStatus(t *testing.T, resp *http.Response, status int, code string) {
 	}
 }
 
-// closedPort is an address on which nobody answers.
+// closedPort returns an address on which nothing listens.
 func closedPort(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

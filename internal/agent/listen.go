@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// Listen opens the configuration's address. Closing the listener removes its
-// socket.
+// Listen listens on the configured address. Closing the listener removes its socket.
 func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	if cfg.network() == "unix" {
 		return listenSocket(ctx, cfg.socketPath(), cfg.mode)
@@ -22,18 +21,17 @@ func Listen(ctx context.Context, cfg *Config) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if addr, ok := l.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() { // "localhost" is what the system makes of it
+	if addr, ok := l.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() { // the system may resolve "localhost" to another address
 		_ = l.Close()
 		return nil, fmt.Errorf("%s turned out to be %s, which is not on loopback", cfg.Listen, l.Addr())
 	}
 	return l, nil
 }
 
-// listenSocket binds in a folder that is the owner's alone and moves the socket
-// to its place once it has its mode, so that there is no moment at which others
-// could connect.
+// listenSocket binds in a private folder, sets the mode of the socket and only then moves it to its
+// path, so that others can never connect before the mode is set.
 func listenSocket(ctx context.Context, path string, mode fs.FileMode) (net.Listener, error) {
-	if err := vacant(ctx, path); err != nil {
+	if err := checkVacant(ctx, path); err != nil {
 		return nil, err
 	}
 	dir, err := os.MkdirTemp(filepath.Dir(path), ".a")
@@ -57,7 +55,7 @@ func listenSocket(ctx context.Context, path string, mode fs.FileMode) (net.Liste
 	return &socket{Listener: l, path: path, info: info}, nil
 }
 
-// place gives a socket its mode and its name.
+// place sets the mode of a socket and moves it to its path.
 func place(made, path string, mode fs.FileMode) (fs.FileInfo, error) {
 	if err := os.Chmod(made, mode); err != nil {
 		return nil, err
@@ -68,9 +66,8 @@ func place(made, path string, mode fs.FileMode) (fs.FileInfo, error) {
 	return os.Lstat(path)
 }
 
-// vacant refuses a path at which there is something else than a socket that
-// nobody answers on any more.
-func vacant(ctx context.Context, path string) error {
+// checkVacant checks that there is nothing at the path, or only a socket on which no process listens.
+func checkVacant(ctx context.Context, path string) error {
 	info, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -79,7 +76,7 @@ func vacant(ctx context.Context, path string) error {
 		return err
 	}
 	if info.Mode()&fs.ModeSocket == 0 {
-		return fmt.Errorf("%s is something else than a socket", path)
+		return fmt.Errorf("%s exists and is not a socket", path)
 	}
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "unix", path)
 	if err == nil {
@@ -87,19 +84,19 @@ func vacant(ctx context.Context, path string) error {
 		return fmt.Errorf("another process answers on %s", path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%s cannot be replaced, for somebody may answer on it: %w", path, err)
+		return fmt.Errorf("%s cannot be replaced, another process may be listening on it: %w", path, err)
 	}
 	return nil
 }
 
-// socket is a Unix listener that cleans up after itself.
+// socket is a Unix listener that removes its socket.
 type socket struct {
 	net.Listener
 	path string
 	info fs.FileInfo
 }
 
-// Close ends listening, and removes the socket unless another has taken its place.
+// Close stops listening and removes the socket unless another one has replaced it.
 func (s *socket) Close() error {
 	err := s.Listener.Close()
 	if info, statErr := os.Lstat(s.path); statErr == nil && os.SameFile(info, s.info) {

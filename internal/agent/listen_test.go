@@ -27,7 +27,7 @@ func get(t *testing.T, c *http.Client, url string) (int, string) {
 	return resp.StatusCode, text(t, resp)
 }
 
-// On a socket the file's mode guards, not the Host.
+// TestSocket: a socket is protected by its file mode, not by the Host header.
 func TestSocket(t *testing.T) {
 	p, a := newPlatform(t), newAPI(t, nil)
 	dir := folder(t)
@@ -55,7 +55,7 @@ func TestSocket(t *testing.T) {
 	}
 }
 
-// A socket that nobody answers on is replaced; anything else is not.
+// TestStaleSocket: a socket without a listener is replaced; anything else is not.
 func TestStaleSocket(t *testing.T) {
 	dir := folder(t)
 	path := filepath.Join(dir, "a.sock")
@@ -69,7 +69,7 @@ func TestStaleSocket(t *testing.T) {
 	unsure, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Listen(unsure, cfg); err == nil || !strings.Contains(err.Error(), "cannot be replaced") {
-		t.Errorf("it may be answered on, and was replaced: %v", err)
+		t.Errorf("a socket that may be in use was replaced: %v", err)
 	}
 	l, err := Listen(t.Context(), cfg)
 	if err != nil {
@@ -78,13 +78,13 @@ func TestStaleSocket(t *testing.T) {
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
-	// A successor's socket stays.
+	// The socket of a second agent stays.
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
 	}
 	write(t, path, "precious")
 	l.Close()
-	if _, err := Listen(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "something else than a socket") {
+	if _, err := Listen(t.Context(), cfg); err == nil || !strings.Contains(err.Error(), "not a socket") {
 		t.Errorf("%v", err)
 	}
 	if data, err := os.ReadFile(path); string(data) != "precious" {
@@ -92,7 +92,7 @@ func TestStaleSocket(t *testing.T) {
 	}
 	cfg = load(t, dir, "listen = \"unix:none/a.sock\"\n"+boltToken+boltFile)
 	if _, err := Listen(t.Context(), cfg); err == nil {
-		t.Error("listens in a folder that is not there")
+		t.Error("listens in a missing folder")
 	}
 }
 
@@ -103,6 +103,6 @@ func TestBusyAddress(t *testing.T) {
 	}
 	defer l.Close()
 	if _, err := Listen(t.Context(), load(t, folder(t), fmt.Sprintf("listen = %q\n", l.Addr())+boltToken+boltFile)); err == nil {
-		t.Error("two listen on one address")
+		t.Error("two agents listen on one address")
 	}
 }

@@ -22,14 +22,14 @@ import (
 
 const (
 	maxTotal      = 15 * time.Minute // of one request
-	maxSocketPath = 90               // bytes; systems allow 103 or 107, and it is made in a folder beside
+	maxSocketPath = 90               // bytes; systems allow 103 or 107, and the socket is created in a folder beside the path
 	unixPrefix    = "unix:"
 	nameChars     = "abcdefghijklmnopqrstuvwxyz0123456789-"
 	methodChars   = "ABCDEFGHIJKLMNOPQRSTUVWXYZ-"
 )
 
-// Load reads and checks a configuration file, with the keys and secrets that it
-// names. Errors have the line and the fix.
+// Load reads and validates a configuration file and the keys and secrets that it names. Errors name
+// the line and the correction.
 func Load(file string) (*Config, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -52,7 +52,7 @@ func Load(file string) (*Config, error) {
 	return c, nil
 }
 
-// checker keeps the first thing that is wrong.
+// checker keeps the first error.
 type checker struct {
 	doc *stricttoml.Document
 	err error
@@ -64,17 +64,17 @@ func (c *checker) want(ok bool, key, format string, args ...any) {
 	}
 }
 
-// accept wants err to be nil.
+// accept requires err to be nil.
 func (c *checker) accept(key string, err error) {
 	c.want(err == nil, key, "%v", err)
 }
 
-// name checks the name of a table.
+// name validates the name of a table.
 func (c *checker) name(key, name string) {
 	c.want(name != "" && len(name) <= 40 && strings.Trim(name, nameChars) == "", key, "a name is 1 to 40 of a-z, 0-9 and -")
 }
 
-// mode parses the mode of a file, which may be for the owner and the group only.
+// mode parses the mode of a file, which may give access to the owner and the group only.
 func (c *checker) mode(key, text string) fs.FileMode {
 	bits, err := strconv.ParseUint(text, 8, 32)
 	c.want(err == nil && bits <= 0o770 && bits&0o007 == 0 && bits&0o600 == 0o600, key,
@@ -82,7 +82,7 @@ func (c *checker) mode(key, text string) fs.FileMode {
 	return fs.FileMode(bits)
 }
 
-// network is "unix" or "tcp".
+// network returns "unix" or "tcp".
 func (c *Config) network() string {
 	if strings.HasPrefix(c.Listen, unixPrefix) {
 		return "unix"
@@ -107,7 +107,7 @@ func (c *Config) checkListen(check *checker) {
 	}
 	host, _, err := net.SplitHostPort(c.Listen)
 	check.want(err == nil, "listen", `%q is neither "unix:PATH" nor an address such as "127.0.0.1:7070"`, c.Listen)
-	check.want(fetch.Loopback(host), "listen", "%q is not on loopback: whoever reaches the agent has the tokens' power", c.Listen)
+	check.want(fetch.Loopback(host), "listen", "%q is not on loopback: everybody who can reach the agent can use its tokens", c.Listen)
 	check.want(c.Mode == "", "mode", "is for a Unix socket: remove it, or listen on one")
 }
 
@@ -149,18 +149,19 @@ func (c *Config) checkName(check *checker, key, token string) {
 	check.want(c.Tokens[token] != nil, key+".token", "must be one of: %s", strings.Join(slices.Sorted(maps.Keys(c.Tokens)), ", "))
 }
 
-// plainPath reports whether p is a prefix that has no other encoding.
+// plainPath reports whether p is a path prefix that has no other encoding.
 func plainPath(p string) bool {
 	const chars = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~/"
 	return strings.HasPrefix(p, "/") && strings.HasSuffix(p, "/") && strings.Trim(p, chars) == "" &&
 		(p == "/" || path.Clean(p)+"/" == p)
 }
 
-// barred methods never pass: CONNECT makes a forward proxy, and TRACE answers
-// with the request's own headers (RFC 9110 §9.3.8), the token among them.
+// barred reports whether a method is never forwarded: CONNECT would make the agent a forward proxy,
+// and the response to TRACE contains the request's header (RFC 9110 section 9.3.8), including the
+// token.
 func barred(method string) bool { return method == http.MethodConnect || method == http.MethodTrace }
 
-// checkURL checks the base URL of an upstream: a token is sent there.
+// checkURL validates the base URL of an upstream, to which a token is sent.
 func checkURL(check *checker, key, text string) *url.URL {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
@@ -186,7 +187,7 @@ func (c *Config) checkFiles(check *checker) {
 		info, err := os.Stat(filepath.Dir(f.path))
 		check.want(err == nil && info.IsDir(), key+".path", "there is no folder %s", filepath.Dir(f.path))
 		info, err = os.Lstat(f.path)
-		check.want(err != nil || info.Mode().IsRegular(), key+".path", "%s is something else than a file", f.path)
+		check.want(err != nil || info.Mode().IsRegular(), key+".path", "%s exists and is not a regular file", f.path)
 		check.want(taken[f.path] == "", key+".path", "file %s has this path already", taken[f.path])
 		taken[f.path] = name
 	}
@@ -206,8 +207,7 @@ func (c *Config) checkUse(check *checker) {
 	}
 }
 
-// path makes a path of the file absolute, or at least relative to where we are:
-// it counts from the file's folder.
+// path returns p, or p joined to the folder of the file if it is relative.
 func (c *Config) path(p string) string {
 	if filepath.IsAbs(p) {
 		return p

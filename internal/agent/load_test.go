@@ -18,8 +18,8 @@ const (
 	tcp       = "listen = \"127.0.0.1:0\"\n"
 )
 
-// stocked is a folder with a credential of every kind.
-func stocked(t *testing.T) string {
+// newCredentialFolder creates a folder with a credential of every kind.
+func newCredentialFolder(t *testing.T) string {
 	t.Helper()
 	dir := folder(t)
 	for alg, file := range map[string]string{"ES256": "es.pem", "RS256": "rs.pem"} {
@@ -43,7 +43,7 @@ func stocked(t *testing.T) string {
 }
 
 func TestGoodConfigurations(t *testing.T) {
-	dir := stocked(t)
+	dir := newCredentialFolder(t)
 	for name, toml := range map[string]string{
 		"secret":    tcp + boltToken + upstream,
 		"file only": tcp + boltToken + boltFile,
@@ -63,9 +63,9 @@ func TestGoodConfigurations(t *testing.T) {
 	}
 }
 
-// What is wrong is named with its line, and with what would be right.
+// TestBadConfigurations: errors name the line and the correction.
 func TestBadConfigurations(t *testing.T) {
-	dir := stocked(t)
+	dir := newCredentialFolder(t)
 	d1 := "[tokens.bolt]\nprofile = \"thales-d1\"\nissuer = \"https://d1.example/authz/v1\"\nclient = \"merchant01\"\n"
 	for _, c := range []struct{ toml, want string }{
 		{"", "listen: must say where"},
@@ -90,8 +90,8 @@ func TestBadConfigurations(t *testing.T) {
 		{tcp + strings.Replace(boltToken, "issuer", "isuer", 1), `tokens.bolt.isuer: unknown setting; did you mean "issuer"?`},
 		{tcp + "[tokens.bolt]\nprofile = \"boltpay\"\n", "tokens.bolt.issuer: is missing: the platform's issuer URL, to which boltpay adds /auth/token"},
 		{tcp + strings.Replace(boltToken, "https:", "http:", 1) + boltFile, "must be https"},
-		{tcp + strings.Replace(boltToken, "client", "subject", 1), "tokens.bolt: profile boltpay wants client and secret_file"},
-		{tcp + strings.Replace(boltToken, "secret_file", "api_key_file", 1), "wants client and secret_file"},
+		{tcp + strings.Replace(boltToken, "client", "subject", 1), "tokens.bolt: profile boltpay needs client and secret_file"},
+		{tcp + strings.Replace(boltToken, "secret_file", "api_key_file", 1), "needs client and secret_file"},
 		{tcp + boltToken + "api_key_file = \"bolt.secret\"\n", "and no other credential"},
 		{tcp + strings.Replace(boltToken, "bolt.secret", "hunter2", 1), "tokens.bolt.secret_file: must name a file that can be read: no such file"},
 		{tcp + strings.Replace(boltToken, "bolt.secret", "empty", 1), "tokens.bolt.secret_file: the file is empty"},
@@ -103,12 +103,12 @@ func TestBadConfigurations(t *testing.T) {
 		{tcp + boltToken + "ca_file = \"empty\"\n", "ca_file holds no certificate"},
 		{tcp + boltToken, "agent.toml:2: tokens.bolt: no upstream and no file uses it"},
 		{tcp + d1 + "key_file = \"es.pem\"\n", "tokens.bolt.kid: is missing"},
-		{tcp + d1 + "kid = \"k\"\nsecret_file = \"bolt.secret\"\n", "wants client, key_file and kid"},
+		{tcp + d1 + "kid = \"k\"\nsecret_file = \"bolt.secret\"\n", "needs client, key_file and kid"},
 		{tcp + d1 + "kid = \"k\"\nkey_file = \"bolt.secret\"\n", "tokens.bolt.key_file: "},
 		{tcp + d1 + "kid = \"k\"\nkey_file = \"none.pem\"\n", "no such file"},
 		{tcp + d1 + "kid = \"k\"\nkey_file = \"rs.pem\"\n" + boltFile, "tokens.bolt: the key is for RS256, thales-d1 takes ES256"},
 		{tcp + strings.Replace(d1, "merchant01", "m", 1) + "kid = \"k\"\nkey_file = \"es.pem\"\n" + boltFile, "does not have the form of thales-d1"},
-		{tcp + "[tokens.bolt]\nprofile = \"thales-etp\"\nissuer = \"https://etp.example\"\n", "wants api_key_file"},
+		{tcp + "[tokens.bolt]\nprofile = \"thales-etp\"\nissuer = \"https://etp.example\"\n", "needs api_key_file"},
 		{tcp + "[tokens.bolt]\nprofile = \"thales-etp\"\nissuer = \"https://etp.example\"\napi_key_file = \"none\"\n", "tokens.bolt.api_key_file: "},
 		{tcp + boltToken + strings.Replace(upstream, "/api/", "api/", 1), "upstreams.api.path: must begin and end with a slash"},
 		{tcp + boltToken + strings.Replace(upstream, "/api/", "/api", 1), "must begin and end with a slash"},
@@ -130,7 +130,7 @@ func TestBadConfigurations(t *testing.T) {
 		{tcp + boltToken + upstream + "tls_key = \"none.pem\"\n", "upstreams.api: tls_cert, tls_key: "},
 		{tcp + boltToken + strings.Replace(boltFile, "f.token", "", 1), "files.f.path: must say"},
 		{tcp + boltToken + strings.Replace(boltFile, "f.token", "none/f", 1), "there is no folder"},
-		{tcp + boltToken + strings.Replace(boltFile, "f.token", ".", 1), "something else than a file"},
+		{tcp + boltToken + strings.Replace(boltFile, "f.token", ".", 1), "not a regular file"},
 		{tcp + boltToken + strings.Replace(boltFile, `"bolt"`, `"x"`, 1), "files.f.token: must be one of: bolt"},
 		{tcp + boltToken + boltFile + "mode = \"0644\"\n", "files.f.mode: must be octal"},
 		{tcp + boltToken + boltFile + strings.Replace(boltFile, "files.f", "files.g", 1), "file f has this path already"},
@@ -146,11 +146,11 @@ func TestBadConfigurations(t *testing.T) {
 		}
 	}
 	if _, err := Load(filepath.Join(dir, "none.toml")); err == nil {
-		t.Error("a file that is not there is good")
+		t.Error("a missing file was accepted")
 	}
 }
 
-func TestOpenSecretsAreWarnedOf(t *testing.T) {
+func TestWarningForReadableSecrets(t *testing.T) {
 	dir := folder(t)
 	if err := os.Chmod(filepath.Join(dir, "bolt.secret"), 0o644); err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// program finds a program, or skips: MONEYER_REQUIRE_ALL=1 wants every one.
+// program finds a program or skips the test; MONEYER_REQUIRE_ALL=1 requires every one.
 func program(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -37,7 +37,7 @@ func output(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// greeter answers with what a program sent.
+// greeter responds with what a program sent.
 func greeter(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "%s %s %s", r.Method, r.RequestURI, r.Header.Get("Authorization"))
 }
@@ -67,7 +67,7 @@ const http = require("http"), base = process.argv[1];
 })();
 `
 
-// Programs in three languages use the agent as they use any server.
+// TestPrograms: programs in three languages use the agent like any server.
 func TestPrograms(t *testing.T) {
 	const first, second, third = "GET /a?b=c Bearer token-1\n", "POST /post Bearer token-1\n", "404 not_found\n"
 	p, a := newPlatform(t), newAPI(t, greeter)
@@ -79,7 +79,7 @@ func TestPrograms(t *testing.T) {
 			t.Errorf("got:\n%s", got)
 		}
 		large := filepath.Join(t.TempDir(), "large")
-		write(t, large, strings.Repeat("x", 3<<20)) // for which curl expects 100-continue
+		write(t, large, strings.Repeat("x", 3<<20)) // large enough for curl to send Expect: 100-continue
 		if got := output(t, "curl", "-sS", "-T", large, r.url+"/api/large"); got != "PUT /large Bearer token-1" {
 			t.Errorf("got: %s", got)
 		}
@@ -132,8 +132,8 @@ func TestProgramsOnASocket(t *testing.T) {
 	}
 }
 
-// Many programs at once, through reloads, share one token and lose no request.
-func TestCrowd(t *testing.T) {
+// TestManyPrograms: concurrent programs, during reloads, share one token and lose no request.
+func TestManyPrograms(t *testing.T) {
 	p, a, dir := newPlatform(t), newAPI(t, nil), folder(t)
 	config := settings(p.URL, a.URL)
 	r := start(t, dir, config)

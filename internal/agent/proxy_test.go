@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// The token is there, whatever the program sent in its place, and nothing of the
-// way arrives.
+// TestHeaders: the token replaces what the program sent, and hop-by-hop headers are not forwarded.
 func TestHeaders(t *testing.T) {
 	p, a := newPlatform(t), newAPI(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Add("Set-Cookie", "a=b")
@@ -76,7 +75,7 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// The agent is no forward proxy: neither for URLs nor for CONNECT.
+// TestNotAForwardProxy: the agent forwards neither URLs nor CONNECT.
 func TestNotAForwardProxy(t *testing.T) {
 	p, a := newPlatform(t), newAPI(t, nil)
 	r := simple(t, p, a)
@@ -91,8 +90,8 @@ func TestNotAForwardProxy(t *testing.T) {
 	}
 }
 
-// A web page reaches a TCP listener, by its own name (DNS rebinding) or by a
-// plain cross-site request, and gets nothing.
+// TestBrowsersAreRefused: a web page that reaches a TCP listener, under its own host name (DNS
+// rebinding) or with a cross-site request, is refused.
 func TestBrowsersAreRefused(t *testing.T) {
 	p, a := newPlatform(t), newAPI(t, nil)
 	r := simple(t, p, a)
@@ -112,8 +111,8 @@ func TestBrowsersAreRefused(t *testing.T) {
 	}
 }
 
-// The token is renewed by the clock; while the platform is down the old one
-// serves on; when it has ended, the answer says why there is none.
+// TestRenewal: the token is renewed in time; while the platform is down the old one is used; after
+// its expiry the response says why there is none.
 func TestRenewal(t *testing.T) {
 	p, a := newPlatform(t), newAPI(t, nil)
 	r := simple(t, p, a)
@@ -131,13 +130,13 @@ func TestRenewal(t *testing.T) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	})
 	asked, _ := p.counts()
-	r.clock.advance(9 * time.Minute) // renewal is due, and the token still good
+	r.clock.advance(9 * time.Minute) // renewal is due, and the token is still valid
 	wantStatus(t, r.do(t, "GET", "/api/x", nil), 200, "")
 	eventually(t, "the agent asks", func() bool { now, _ := p.counts(); return now > asked })
 	wantStatus(t, r.do(t, "GET", "/api/x", nil), 200, "")
 	seen := a.arrivals()
 	if got := seen[len(seen)-1].header.Get("Authorization"); got != "Bearer token-2" {
-		t.Errorf("the old token does not serve on: %s", got)
+		t.Errorf("the old token is not used any more: %s", got)
 	}
 	r.clock.advance(2 * time.Minute)
 	resp := r.do(t, "GET", "/api/x", nil)
@@ -154,8 +153,8 @@ func TestRenewal(t *testing.T) {
 	wantStatus(t, r.do(t, "GET", "/api/x", nil), 200, "")
 }
 
-// What is no refusal of the platform is told as such, and no secret that the
-// platform repeats goes out or into the log.
+// TestNoToken: a response that is not a refusal of the platform is reported as such, and a secret
+// that the platform repeats is neither returned nor logged.
 func TestNoToken(t *testing.T) {
 	p, a := newPlatform(t), newAPI(t, nil)
 	p.refuse = func(w http.ResponseWriter) {
@@ -182,7 +181,7 @@ func TestNoToken(t *testing.T) {
 	}
 }
 
-// picky answers 401 to every token but the one with that number.
+// picky responds 401 to every token but the one with that number.
 func picky(number int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != fmt.Sprintf("Bearer token-%d", number) {
@@ -193,7 +192,8 @@ func picky(number int) http.HandlerFunc {
 	}
 }
 
-// On a 401 a request that can be sent again is, once, with another token.
+// TestRenewalOn401: after a 401 a request that can be sent again is sent once more with another
+// token.
 func TestRenewalOn401(t *testing.T) {
 	p, a := newPlatform(t), newAPI(t, picky(2))
 	resp := simple(t, p, a).do(t, "POST", "/api/x", strings.NewReader("the body"))
@@ -208,17 +208,17 @@ func TestRenewalOn401(t *testing.T) {
 	if len(a.arrivals()) != 2 {
 		t.Errorf("%d requests arrived, want one and one more", len(a.arrivals()))
 	}
-	wantStatus(t, r.do(t, "GET", "/api/x", nil), 401, "") // the token is not what is wrong
+	wantStatus(t, r.do(t, "GET", "/api/x", nil), 401, "") // the token is not the cause
 	if _, minted := p.counts(); len(a.arrivals()) != 3 || minted != 2 {
 		t.Errorf("%d requests arrived, %d tokens were minted", len(a.arrivals()), minted)
 	}
 }
 
-// A large body, or one of unknown length, is streamed and cannot be sent again;
+// TestStreamedBodies: a large body, or one of unknown length, is streamed and cannot be sent again,
 // but the next request has another token.
 func TestStreamedBodies(t *testing.T) {
 	for name, body := range map[string]func() io.Reader{
-		"large":   func() io.Reader { return strings.NewReader(strings.Repeat("x", maxHeld+1)) },
+		"large":   func() io.Reader { return strings.NewReader(strings.Repeat("x", maxBuffered+1)) },
 		"chunked": func() io.Reader { return io.MultiReader(strings.NewReader("x")) },
 	} {
 		p, a := newPlatform(t), newAPI(t, picky(2))
@@ -231,7 +231,7 @@ func TestStreamedBodies(t *testing.T) {
 	}
 }
 
-// A stream arrives while it is being made, in both directions.
+// TestStreaming: both directions are streamed without buffering.
 func TestStreaming(t *testing.T) {
 	p := newPlatform(t)
 	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -253,7 +253,7 @@ func TestStreaming(t *testing.T) {
 	first := make(chan struct{})
 	go func() {
 		_, _ = out.Write([]byte("a"))
-		<-first // which comes back before the request ends
+		<-first // it arrives before the request ends
 		_, _ = out.Write([]byte("b"))
 		out.Close()
 	}()
@@ -268,7 +268,7 @@ func TestStreaming(t *testing.T) {
 	}
 }
 
-// A redirect goes back to the program; the token goes nowhere.
+// TestRedirects: a redirect is returned to the program and not followed.
 func TestRedirects(t *testing.T) {
 	p, thief := newPlatform(t), newAPI(t, nil)
 	a := newAPI(t, func(w http.ResponseWriter, r *http.Request) {
@@ -327,16 +327,16 @@ func TestTimeouts(t *testing.T) {
 	r = start(t, folder(t), settings(p.URL, slow.URL, "total_timeout = \"100ms\"\n"))
 	wantStatus(t, r.do(t, "GET", "/api/x", nil), 504, "upstream_timeout")
 	if _, err := io.ReadAll(r.do(t, "GET", "/api/begun", nil).Body); err == nil {
-		t.Error("an answer that broke off looks whole")
+		t.Error("a truncated response looks complete")
 	}
-	// A body that is announced and does not come.
+	// A body that is announced and never sent.
 	got := raw(t, r, "POST /api/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nConnection: close\r\n\r\nab")
 	if !strings.HasPrefix(got, "HTTP/1.1 400") || !strings.Contains(got, "incomplete") {
 		t.Error(got)
 	}
 }
 
-// A caller that has gone is not the upstream's failure.
+// TestCallerGone: a caller that disconnects is not a failure of the upstream.
 func TestCallerGone(t *testing.T) {
 	p := newPlatform(t)
 	arrived := make(chan struct{})
@@ -350,7 +350,7 @@ func TestCallerGone(t *testing.T) {
 	fmt.Fprint(conn, "GET /api/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	<-arrived
 	conn.Close()
-	eventually(t, "the log tells of it", func() bool { return strings.Contains(r.log.String(), "caller_gone") })
+	eventually(t, "the log has it", func() bool { return strings.Contains(r.log.String(), "caller_gone") })
 	if strings.Contains(r.log.String(), "no answer from the upstream") {
 		t.Error("the upstream is blamed")
 	}
@@ -386,7 +386,7 @@ func TestStatus(t *testing.T) {
 	}
 	p.refuseWith(func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) })
 	r.clock.advance(11 * time.Minute)
-	eventually(t, "it says why it is not", func() bool {
+	eventually(t, "it says why it is not ready", func() bool {
 		resp := r.do(t, "GET", "/-/readyz", nil)
 		return resp.StatusCode == 503 && strings.Contains(text(t, resp), `"reason":"unauthorized_client"`)
 	})

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A reload keeps the tokens whose settings and credentials are as before.
+// TestReload: a reload keeps the tokens whose settings and credentials have not changed.
 func TestReload(t *testing.T) {
 	p, a := newPlatform(t), newAPI(t, nil)
 	dir := folder(t)
@@ -25,13 +25,13 @@ func TestReload(t *testing.T) {
 	}
 	wantStatus(t, r.do(t, "GET", "/more/x", nil), 200, "")
 	if _, minted := p.counts(); minted != 1 {
-		t.Errorf("%d tokens were minted: the reload gave up a good one", minted)
+		t.Errorf("%d tokens were minted: the reload discarded a valid one", minted)
 	}
 	file := filepath.Join(dir, "f")
 	eventually(t, "the new file is there", func() bool { data, _ := os.ReadFile(file); return string(data) == "token-1" })
 
-	// The same settings and another credential are another token.
-	write(t, filepath.Join(dir, "bolt.secret"), secret) // without a line end, as it happens
+	// The same settings with another credential are another token.
+	write(t, filepath.Join(dir, "bolt.secret"), secret) // the line end does not matter
 	if err := r.Reload(load(t, dir, more)); err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestReload(t *testing.T) {
 	wantStatus(t, r.do(t, "GET", "/more/x", nil), 200, "")
 }
 
-// A request in flight outlives a reload and is finished before the end.
+// TestDrain: a request in flight continues through a reload and is finished before shutdown.
 func TestDrain(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
 	p, a := newPlatform(t), newAPI(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -86,8 +86,8 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// Who does not wait for the requests ends them.
-func TestHurriedShutdown(t *testing.T) {
+// TestShutdownDeadline: when the deadline of Shutdown passes, requests in flight are cut off.
+func TestShutdownDeadline(t *testing.T) {
 	arrived := make(chan struct{})
 	p, a := newPlatform(t), newAPI(t, func(_ http.ResponseWriter, r *http.Request) {
 		close(arrived)
@@ -117,7 +117,7 @@ func TestHurriedShutdown(t *testing.T) {
 	}
 }
 
-// A listener that breaks ends Serve with an error.
+// TestServeFails: a failing listener ends Serve with an error.
 func TestServeFails(t *testing.T) {
 	p, a := newPlatform(t), newAPI(t, nil)
 	cfg := load(t, folder(t), settings(p.URL, a.URL))

@@ -16,21 +16,20 @@ import (
 	"moneyer/tokensource"
 )
 
-// maxHeld is the largest body that is kept in memory so that it can be sent once
-// more, in bytes.
-const maxHeld = 1 << 20
+// maxBuffered is the largest body, in bytes, that is buffered so that it can be sent again.
+const maxBuffered = 1 << 20
 
-// route leads from a prefix of the agent's paths to an upstream.
+// route maps a path prefix of the agent to an upstream.
 type route struct {
 	name     string
-	prefix   string // without its last slash
+	prefix   string // without the trailing slash
 	settings *Upstream
 	source   *tokensource.Source
 	proxy    *httputil.ReverseProxy
 	log      *slog.Logger
 }
 
-// serve sends a request to the upstream, and its answer back.
+// serve proxies a request to the upstream.
 func (u *route) serve(w http.ResponseWriter, r *http.Request) {
 	if len(u.settings.Methods) > 0 && !slices.Contains(u.settings.Methods, r.Method) {
 		w.Header().Set("Allow", strings.Join(u.settings.Methods, ", "))
@@ -39,26 +38,25 @@ func (u *route) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), u.settings.TotalTimeout)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() { // a body that does not come must not block the route
+	stop := context.AfterFunc(ctx, func() { // a body that is never sent must not block the route
 		_ = http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 	})
 	defer stop()
 	r = r.WithContext(ctx)
-	if refused := u.hold(w, r); refused != nil {
+	if refused := u.bufferBody(w, r); refused != nil {
 		refused.write(w)
 		return
 	}
-	if refused := u.await(ctx); refused != nil {
+	if refused := u.awaitToken(ctx); refused != nil {
 		refused.write(w)
 		return
 	}
 	u.proxy.ServeHTTP(w, r)
 }
 
-// hold bounds the body, and keeps a small one of announced length in memory: if
-// the upstream refuses the token, the request can be sent again with another
-// (http.Request.GetBody). Any other is streamed.
-func (u *route) hold(w http.ResponseWriter, r *http.Request) *refusal {
+// bufferBody limits the body, and buffers a small one of known length: if the upstream refuses the token,
+// the request can be sent again with another (http.Request.GetBody). Any other body is streamed.
+func (u *route) bufferBody(w http.ResponseWriter, r *http.Request) *refusal {
 	if r.ContentLength > u.settings.MaxBody {
 		return &tooLarge
 	}
@@ -66,8 +64,8 @@ func (u *route) hold(w http.ResponseWriter, r *http.Request) *refusal {
 	if r.ContentLength == 0 {
 		return nil
 	}
-	if r.ContentLength < 0 || r.ContentLength > maxHeld {
-		_ = http.NewResponseController(w).EnableFullDuplex() // the answer may begin before the body ends
+	if r.ContentLength < 0 || r.ContentLength > maxBuffered {
+		_ = http.NewResponseController(w).EnableFullDuplex() // the response may begin before the body ends
 		return nil
 	}
 	body, err := io.ReadAll(r.Body)
@@ -82,9 +80,9 @@ func (u *route) hold(w http.ResponseWriter, r *http.Request) *refusal {
 	return nil
 }
 
-// await waits for a token, but no longer than for an answer. The proxy then has
-// it from memory, so that whatever fails there is the upstream's.
-func (u *route) await(ctx context.Context) *refusal {
+// awaitToken waits for a token, at most for the answer timeout. The proxy then gets it from memory, so
+// that any later failure is the upstream's.
+func (u *route) awaitToken(ctx context.Context) *refusal {
 	ctx, cancel := context.WithTimeout(ctx, u.settings.AnswerTimeout)
 	defer cancel()
 	if _, err := u.source.Token(ctx); err != nil {
@@ -93,12 +91,12 @@ func (u *route) await(ctx context.Context) *refusal {
 	return nil
 }
 
-// rewrite makes the request for the upstream: its address, and nothing of the
-// way by which it came. The proxy has dropped the hop-by-hop headers already
-// (RFC 9110 §7.6.1), and its transport sets Authorization.
+// rewrite sets the address of the upstream and removes headers about the hop to the agent. The
+// proxy has removed the hop-by-hop headers already (RFC 9110 section 7.6.1), and its transport sets
+// Authorization.
 func (u *route) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL = u.address(p.In.URL)
-	p.Out.Host = "" // the URL's
+	p.Out.Host = "" // use the host of the URL
 	for name := range p.Out.Header {
 		if strings.HasPrefix(name, "X-Forwarded-") || slices.Contains(dropped, name) {
 			delete(p.Out.Header, name)
@@ -106,13 +104,12 @@ func (u *route) rewrite(p *httputil.ProxyRequest) {
 	}
 }
 
-// dropped are the headers that end at the agent, in the canonical spelling.
-// Cookie: a browser's, or another port's on the same host. Upgrade: what follows
-// would escape every bound. Expect: the agent has answered it.
+// dropped are the headers that are not forwarded, in canonical form. Cookie: it belongs to a
+// browser, or to another port of the same host. Upgrade: the upgraded connection would bypass all
+// limits. Expect: the agent has answered it.
 var dropped = []string{"Authorization", "Cookie", "X-Real-Ip", "Connection", "Upgrade", "Expect"}
 
-// address puts the upstream's URL in place of the prefix and leaves the rest as
-// the program wrote it, byte for byte.
+// address replaces the prefix by the upstream's URL and keeps the rest of the path byte for byte.
 func (u *route) address(in *url.URL) *url.URL {
 	escaped := strings.TrimSuffix(u.settings.url.EscapedPath(), "/") + strings.TrimPrefix(in.EscapedPath(), u.prefix)
 	to := &url.URL{Scheme: u.settings.url.Scheme, Host: u.settings.url.Host, RawPath: escaped, RawQuery: in.RawQuery, ForceQuery: in.ForceQuery}
@@ -120,8 +117,8 @@ func (u *route) address(in *url.URL) *url.URL {
 	return to
 }
 
-// clean removes from an answer the cookies, which would be kept for the agent's host,
-// and the header that only the agent sets.
+// clean removes cookies from a response, which would be stored for the agent's host, and the header
+// that only the agent sets.
 func (u *route) clean(resp *http.Response) error {
 	resp.Header.Del("Set-Cookie")
 	resp.Header.Del(errorHeader)
@@ -131,8 +128,8 @@ func (u *route) clean(resp *http.Response) error {
 	return nil
 }
 
-// forget discards the token of a request that was refused and could not be sent
-// again, so that the next request has another one.
+// forget discards the token of a request that was refused and could not be sent again, so that the
+// next request gets a new one.
 func (u *route) forget(r *http.Request) {
 	if r.ContentLength == 0 || r.GetBody != nil {
 		return // the transport has discarded it
@@ -143,10 +140,10 @@ func (u *route) forget(r *http.Request) {
 	}
 }
 
-// failed answers when the upstream did not.
+// failed responds if the upstream did not.
 func (u *route) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if errors.Is(r.Context().Err(), context.Canceled) {
-		gone.write(w)
+		callerGone.write(w)
 		return
 	}
 	u.log.Warn("no answer from the upstream", "upstream", u.name, "cause", err.Error())

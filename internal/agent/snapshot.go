@@ -11,23 +11,22 @@ import (
 	"moneyer/tokensource"
 )
 
-// snapshot is one reading of the configuration, at work.
+// snapshot holds the routes and renewers of one configuration.
 type snapshot struct {
-	routes  []*route  // longest prefix first
-	keepers []*keeper // by name
-	watches sync.WaitGroup
-	cancel  context.CancelFunc // of the watches
+	routes   []*route   // longest prefix first
+	renewers []*renewer // sorted by name
+	running  sync.WaitGroup
+	cancel   context.CancelFunc // cancels the renewers
 }
 
-// build makes a snapshot that takes over what an older one, if there is one,
-// knows of tokens that have not changed.
+// build returns a snapshot. It takes over unchanged tokens from old, which may be nil.
 func (a *Agent) build(cfg *Config, old *snapshot) *snapshot {
 	g := &snapshot{}
 	sources := map[string]*tokensource.Source{}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Tokens)) {
 		log := a.log.With("token", name)
-		k := &keeper{name: name, settings: cfg.Tokens[name], log: log, now: a.now}
-		if before := old.keeper(name); before != nil && before.settings.fingerprint == k.settings.fingerprint {
+		k := &renewer{name: name, settings: cfg.Tokens[name], log: log, now: a.now}
+		if before := old.renewer(name); before != nil && before.settings.fingerprint == k.settings.fingerprint {
 			k.source = before.source
 			k.expiry, k.reason = before.state()
 		} else {
@@ -39,7 +38,7 @@ func (a *Agent) build(cfg *Config, old *snapshot) *snapshot {
 			}
 		}
 		sources[name] = k.source
-		g.keepers = append(g.keepers, k)
+		g.renewers = append(g.renewers, k)
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		u := cfg.Upstreams[name]
@@ -54,12 +53,12 @@ func (a *Agent) build(cfg *Config, old *snapshot) *snapshot {
 	return g
 }
 
-// keeper finds the keeper of a token; a nil snapshot has none.
-func (s *snapshot) keeper(name string) *keeper {
+// renewer returns the renewer of a token, or nil. The snapshot may be nil.
+func (s *snapshot) renewer(name string) *renewer {
 	if s == nil {
 		return nil
 	}
-	for _, k := range s.keepers {
+	for _, k := range s.renewers {
 		if k.name == name {
 			return k
 		}
@@ -67,20 +66,20 @@ func (s *snapshot) keeper(name string) *keeper {
 	return nil
 }
 
-// start begins to keep the tokens fresh.
+// start starts the renewers.
 func (s *snapshot) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
-	for _, k := range s.keepers {
-		s.watches.Go(func() { k.watch(ctx) })
+	for _, k := range s.renewers {
+		s.running.Go(func() { k.run(ctx) })
 	}
 }
 
-// retire ends that, and returns when nothing is written any more. Requests in
-// flight go on.
+// retire stops the renewers and waits for them, so that no file is written any more. Requests in
+// flight continue.
 func (s *snapshot) retire() {
 	s.cancel()
-	s.watches.Wait()
+	s.running.Wait()
 	for _, r := range s.routes {
 		r.settings.transport.CloseIdleConnections()
 	}

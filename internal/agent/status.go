@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// ownPrefix is where the agent answers about itself.
+// ownPrefix is the prefix of the agent's own paths.
 const ownPrefix = "/-/"
 
 func reserved(path string) bool { return strings.HasPrefix(path, ownPrefix) }
 
-// readiness is the answer of /-/readyz.
+// readiness is the response of /-/readyz.
 type readiness struct {
 	Ready  bool                  `json:"ready"`
 	Tokens map[string]tokenState `json:"tokens"`
@@ -29,8 +29,8 @@ type fileState struct {
 	Ready bool `json:"ready"`
 }
 
-// status answers /-/healthz, that the process lives, and /-/readyz, that there is
-// a good token under every name and in every file.
+// status serves /-/healthz, which reports that the process runs, and /-/readyz, which reports
+// whether there is a valid token under every name and in every file.
 func (s *snapshot) status(w http.ResponseWriter, r *http.Request, now time.Time) {
 	var answer any = map[string]string{"status": "ok"}
 	code := http.StatusOK
@@ -52,12 +52,12 @@ func (s *snapshot) status(w http.ResponseWriter, r *http.Request, now time.Time)
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	_ = json.NewEncoder(w).Encode(answer) // whoever does not read it has gone
+	_ = json.NewEncoder(w).Encode(answer) // fails only if the caller has disconnected
 }
 
 func (s *snapshot) readiness(now time.Time) readiness {
 	all := readiness{Ready: true, Tokens: map[string]tokenState{}, Files: map[string]fileState{}}
-	for _, k := range s.keepers {
+	for _, k := range s.renewers {
 		k.mu.Lock()
 		token := tokenState{Ready: k.expiry.After(now), Reason: k.reason}
 		if !k.expiry.IsZero() {

@@ -14,7 +14,7 @@ import (
 	"moneyer/assertion"
 )
 
-// pair writes a server's certificate and key, which here serve a client as well.
+// pair writes a server's certificate and key, which are also used as a client certificate.
 func pair(t *testing.T, dir string, s *httptest.Server) {
 	t.Helper()
 	c := s.TLS.Certificates[0]
@@ -26,8 +26,8 @@ func pair(t *testing.T, dir string, s *httptest.Server) {
 	write(t, filepath.Join(dir, "key.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})))
 }
 
-// An upstream that wants mutual TLS gets the certificate that is set for it, and
-// the token goes to nobody who cannot prove who they are.
+// TestTLS: an upstream that requires mutual TLS gets the configured certificate, and the token is
+// not sent to a server without a trusted certificate.
 func TestTLS(t *testing.T) {
 	var arrived int
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,7 +35,7 @@ func TestTLS(t *testing.T) {
 		fmt.Fprint(w, len(r.TLS.PeerCertificates), " ", r.Header.Get("Authorization"))
 	}))
 	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // handshakes fail on purpose
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // handshakes fail intentionally
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	p, dir := newPlatform(t), folder(t)
@@ -53,14 +53,14 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// The same for the platform.
+// TestTLSToThePlatform is TestTLS for the platform.
 func TestTLSToThePlatform(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		fmt.Fprint(w, `{"access_token":"token-1","token_type":"Bearer","expires_in":600}`)
 	}))
 	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
-	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // handshakes fail on purpose
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo) // handshakes fail intentionally
 	s.StartTLS()
 	t.Cleanup(s.Close)
 	dir, a := folder(t), newAPI(t, nil)

@@ -9,18 +9,18 @@ import (
 	"moneyer/tokensource"
 )
 
-// tokenFile is a file that holds the current token and nothing else, not even a
-// line end. Whoever opens it reads one whole token.
+// tokenFile is a file that contains the current token and nothing else, not even a line end.
+// Readers always see one complete token.
 type tokenFile struct {
 	name, path string
 	mode       fs.FileMode
 
-	written *tokensource.Token // what it holds; nil when that is not known
-	err     error              // of the last attempt
+	written *tokensource.Token // the token in the file; nil if unknown
+	err     error              // error of the last attempt
 }
 
-// update writes a token unless the file has it. It reports whether something changed:
-// a new token was written, or there is another error than before.
+// update writes a token unless the file has it. It reports whether something changed: a new token
+// was written, or the error differs from the previous one.
 func (f *tokenFile) update(token *tokensource.Token) bool {
 	if f.written == token {
 		return false
@@ -34,8 +34,8 @@ func (f *tokenFile) update(token *tokensource.Token) bool {
 	return changed
 }
 
-// replace puts text at path in one step: readers see the old or the new, and
-// after a crash one of them is there.
+// replace writes text to path atomically: readers see the old or the new text, and so after a
+// crash.
 func replace(path string, mode fs.FileMode, text string) error {
 	dir := filepath.Dir(path)
 	temp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // 0600
@@ -54,7 +54,7 @@ func replace(path string, mode fs.FileMode, text string) error {
 	return syncFolder(dir)
 }
 
-// syncFolder makes a rename last.
+// syncFolder makes a rename durable.
 func syncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -63,8 +63,8 @@ func syncFolder(dir string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// withoutPath removes random names from an error, so that it can be compared with
-// the one before.
+// withoutPath removes random file names from an error, so that it can be compared with the previous
+// one.
 func withoutPath(err error) error {
 	var pathError *fs.PathError
 	var linkError *os.LinkError

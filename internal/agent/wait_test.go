@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// eventually waits for what another goroutine does.
+// eventually waits until holds returns true.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -25,7 +25,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func dial(t *testing.T, r *rig) net.Conn {
+func dial(t *testing.T, r *testAgent) net.Conn {
 	t.Helper()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
 	if err != nil {
@@ -35,8 +35,8 @@ func dial(t *testing.T, r *rig) net.Conn {
 	return conn
 }
 
-// raw sends bytes and returns the answer.
-func raw(t *testing.T, r *rig, request string) string {
+// raw sends bytes and returns the response.
+func raw(t *testing.T, r *testAgent, request string) string {
 	t.Helper()
 	conn := dial(t, r)
 	go fmt.Fprint(conn, request)

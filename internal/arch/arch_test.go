@@ -64,14 +64,16 @@ var policy = map[string][]string{
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	"internal/arch":      {},
 	"internal/wholelife": {}, // it has tests alone
+	// Ledgers that were tampered with, for the tests of all that read one.
+	"internal/ledger/ledgertest": {"internal/ledger"},
 	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.
 	"internal/pgtest": {"github.com/jackc/pgx/v5"},
 	// The cluster on loopback: a program that starts Moneyer as others would.
-	"cluster":         {"cluster/stand"},
+	"cluster":         {"cluster/local"},
 	"cluster/fault":   {"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog"},
 	"cluster/load":    {"assertion", "oauth"},
 	"cluster/patroni": {"internal/pgtest", "github.com/jackc/pgx/v5"},
-	"cluster/stand":   {"assertion", "oauth", "tokensource", "cluster/fault", "internal/pgtest"},
+	"cluster/local":   {"assertion", "oauth", "tokensource", "cluster/fault", "internal/pgtest"},
 	// The benchmark: a program that starts Moneyer as others would. Only
 	// bench/moneyer, which fills stores, looks inside.
 	"bench":         {"bench/moneyer", "bench/peers", "bench/subject", "bench/trial"},

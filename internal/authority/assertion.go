@@ -45,12 +45,13 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact stri
 	if err := a.present(ctx, p, compact); err != nil {
 		return unavailable(err)
 	}
+	t.assertion = p
 	if p.client != nil {
 		if err := t.names(p.client); err != nil {
+			p.equalizeTiming() // as for a client that nobody knows
 			return err
 		}
 	}
-	t.assertion = p
 	if p.key != nil {
 		t.shows(p.key.Kid)
 	}

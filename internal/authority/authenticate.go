@@ -37,7 +37,7 @@ func (a *Authority) authenticate(ctx context.Context, t *attempt) error {
 // others.
 func wholeSet(sets []platform.AuthSet, req *Request, expected string) error {
 	for _, set := range sets {
-		if len(set) == len(req.Credentials) && !slices.ContainsFunc(req.Credentials, func(c Credential) bool { return !set.Has(c.Method) }) {
+		if len(set) == len(req.Credentials) && !slices.ContainsFunc(set, func(auth oauth.ClientAuth) bool { return !req.shows(auth) }) {
 			return nil
 		}
 	}

@@ -94,8 +94,15 @@ func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *
 	if token, err = a.mint(ctx, issuer, grant, t.now); err != nil {
 		return nil, err
 	}
-	a.Registry.Touch(issuer.Name, t.client.ID, t.credential, t.now)
+	a.touch(t)
 	return token, nil
+}
+
+// touch notes the use of each credential that was shown.
+func (a *Authority) touch(t *attempt) {
+	for _, credential := range t.credentials {
+		a.Registry.Touch(t.issuer.Name, t.client.ID, credential, t.now)
+	}
 }
 
 // admit refuses what is over the client's rate. It comes after authentication, so

@@ -19,6 +19,16 @@ func Judge(ctx context.Context, a *Authority, issuer *registry.Issuer, req *Requ
 	return t.assertion.verifications, err
 }
 
+// Verifications is how many signatures the credentials of a request cost, or -1.
+func Verifications(ctx context.Context, a *Authority, issuer *registry.Issuer, req *Request, now time.Time) int {
+	t := &attempt{issuer: issuer, req: req, now: now}
+	_ = a.authenticate(ctx, t) // refused or not
+	if t.assertion == nil {
+		return -1
+	}
+	return t.assertion.verifications
+}
+
 // DummyAlg is the algorithm of the key that equalizes timing.
 func DummyAlg(header string) string { return string(dummyKeyFor(header).Alg()) }
 

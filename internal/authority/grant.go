@@ -52,7 +52,7 @@ func (a *Authority) verify(ctx context.Context, t *attempt) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Grant{Client: t.client, Subject: t.client.ID, Scope: scope, Params: req.Params, Credential: t.credential, Correlation: req.Correlation}
+	g := &Grant{Client: t.client, Subject: t.client.ID, Scope: scope, Params: req.Params, Credential: recorded(t.credentials), Correlation: req.Correlation}
 	if t.assertion != nil {
 		g.assertion = t.assertion
 		g.consumed, g.seal = t.assertion.consume()

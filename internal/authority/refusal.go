@@ -49,7 +49,7 @@ func (a *Authority) refuse(ctx context.Context, t *attempt, err error) error {
 		return e
 	}
 	entry := &ledger.Entry{Kind: ledger.KindRefusal, Time: t.now.UTC(), Issuer: t.issuer.Name, Client: t.clientName(),
-		Correlation: t.req.Correlation, Credential: t.credential, Code: string(e.Code)}
+		Correlation: t.req.Correlation, Credential: recorded(t.credentials), Code: string(e.Code)}
 	if refusal != nil {
 		entry.Rule, entry.Expected, entry.Found = refusal.Rule, refusal.Expected, refusal.Found
 	}

@@ -2,6 +2,8 @@ package authority
 
 import (
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 
 	"moneyer/internal/registry"
@@ -55,6 +57,11 @@ func (r *Request) Param(name string) registry.Attribute {
 	return registry.Attribute{}
 }
 
+// shows reports whether the request shows a credential of that method.
+func (r *Request) shows(auth oauth.ClientAuth) bool {
+	return slices.ContainsFunc(r.Credentials, func(c Credential) bool { return c.Method == auth })
+}
+
 // attempt is a request being processed. Its client is filled in on the way.
 type attempt struct {
 	issuer *registry.Issuer
@@ -63,8 +70,8 @@ type attempt struct {
 	// client is who asks. Until authentication has succeeded it is only named, and nil
 	// when no known client was.
 	client *registry.Client
-	// credential is the kid, or the id of the secret, that was shown.
-	credential string
+	// credentials are the kids, and the ids of the secrets, that were shown.
+	credentials []string
 	// assertion is the signed one that was shown, as the grant or to authenticate.
 	assertion *presented
 }
@@ -87,10 +94,15 @@ func (t *attempt) names(client *registry.Client) error {
 	return nil
 }
 
-// shows notes a credential for the ledger; several are separated by a space.
-func (t *attempt) shows(credential string) {
-	if t.credential != "" {
-		credential = t.credential + " " + credential
-	}
-	t.credential = credential
+// shows notes a credential for the ledger.
+func (t *attempt) shows(credential string) { t.credentials = append(t.credentials, credential) }
+
+// recorded is how the ledger records several credentials as one text, in which
+// [Revocations.Plan] finds each again.
+func recorded(credentials []string) string { return strings.Join(credentials, " ") }
+
+// isRecorded reports whether a record holds a credential, alone or beside others. A kid
+// that comes from a jwks_uri may itself hold a space.
+func isRecorded(credential, record string) bool {
+	return record == credential || slices.Contains(strings.Split(record, " "), credential)
 }

@@ -97,7 +97,7 @@ func (a *Authority) identify(ctx context.Context, from *snapshot, t *attempt) (*
 	if err := a.checkIdentity(ctx, from, t); err != nil {
 		return nil, a.refuse(ctx, t, err)
 	}
-	a.Registry.Touch(t.issuer.Name, t.client.ID, t.credential, t.now)
+	a.touch(t)
 	return t.client, nil
 }
 
@@ -121,7 +121,7 @@ func (a *Authority) checkIdentity(ctx context.Context, from *snapshot, t *attemp
 func (a *Authority) consume(ctx context.Context, t *attempt) error {
 	consumed, _ := t.assertion.consume()
 	err := a.Ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindAuthentication, Time: t.now.UTC(), Issuer: t.issuer.Name, Client: t.client.ID,
-		Correlation: t.req.Correlation, Credential: t.credential}, consumed...)
+		Correlation: t.req.Correlation, Credential: recorded(t.credentials)}, consumed...)
 	var replayed *ledger.ReplayedError
 	switch {
 	case err == nil:

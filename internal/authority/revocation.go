@@ -261,7 +261,7 @@ func (r *Revocations) planTokens(ctx context.Context, v *revocation.Revocation, 
 	v.Before, v.Until = time.Time{}, time.Time{}
 	err := r.store.Entries(ctx, q, func(record *ledger.Record) error {
 		e, err := record.Entry()
-		if err != nil || !now.Before(e.Expires) || credential != "" && e.Credential != credential {
+		if err != nil || !now.Before(e.Expires) || credential != "" && !isRecorded(credential, e.Credential) {
 			return err
 		}
 		if len(v.JTIs) == MaxRevokedAtOnce {

@@ -1,10 +1,9 @@
-// Package config is moneyer.toml: what a server listens on, where it keeps its
-// state, and which issuers it plays. Load refuses everything that is unknown or
-// contradicts itself, with the line and the fix, so that a server that starts is
-// one that somebody meant.
+// Package config reads moneyer.toml: the addresses that a server listens on, where it keeps its
+// state, and its issuers. Load refuses unknown and contradictory settings; the error names the line
+// and the correction.
 //
-// It opens no store and no listener, and holds no secret: those stand in files or
-// in the environment, and here only where to find them.
+// It opens no store and no listener. It holds no secrets, only the names of the files or
+// environment variables that hold them.
 package config
 
 import (
@@ -13,44 +12,45 @@ import (
 	"moneyer/internal/registry"
 )
 
-// Config is the whole file. The comments of the fields are the manual;
-// docs/configuration.md is made from them.
+// Config is the whole file. The comments of the fields are the manual: docs/configuration.md is
+// generated from them.
 type Config struct {
 	// Where the registry and the ledger are kept: "sqlite:/var/lib/moneyer/moneyer.db" for one
-	// process (a path that is not absolute counts from the folder of this file), or for any number of
-	// replicas a PostgreSQL URL as libpq reads it, such as "postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full",
-	// without a password (passfile= names a file that holds it) and with TLS off loopback. Beside libpq's
-	// parameters, pool_max_conns bounds the connections that read (8). Required.
+	// process (a relative path is relative to the folder of this file), or for any number of
+	// replicas a PostgreSQL URL as for libpq, such as
+	// "postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full", without a password (passfile=
+	// names a file that holds it) and with TLS unless on loopback. Beside libpq's parameters,
+	// pool_max_conns limits the connections for reading (8). Required.
 	Store string `toml:"store"`
-	// Where the master key is found: "file:PATH" (readable by its owner alone) or
-	// "env:NAME". It seals signing keys and keys the digests of secrets: keep a copy
-	// apart from the backups of the store. Required.
+	// Where the master key is kept: "file:PATH" (readable by its owner only) or "env:NAME". It
+	// seals the signing keys and keys the digests of secrets: keep a copy apart from the backups of
+	// the store. Required.
 	MasterKey string `toml:"master_key"`
 	// The listener for callers.
 	Listen Listener `toml:"listen"`
-	// The listener for the admin API and the metrics. Keep it from the callers' network.
+	// The listener for the admin API and the metrics. Do not expose it to the callers' network.
 	Admin Admin `toml:"admin"`
-	// Rates and bounds.
+	// Rates and limits.
 	Limits Limits `toml:"limits"`
-	// What the ledger keeps.
+	// Settings of the ledger.
 	Ledger Ledger `toml:"ledger"`
 	// The log, on standard error.
 	Log Log `toml:"log"`
-	// Thumbprints (RFC 7638) of client keys to refuse, beside the published ones:
-	// those of another environment's installation, say.
+	// Thumbprints (RFC 7638) of client keys to refuse, in addition to the publicly known ones: for
+	// example those of an installation in another environment.
 	RefusedKeys []string `toml:"refused_keys"`
-	// Networks, such as ["10.8.0.0/16"], in which a client's jwks_uri may be fetched.
-	// Without them only public addresses are called.
+	// Networks, such as ["10.8.0.0/16"], in which a client's jwks_uri may be fetched. Otherwise
+	// only public addresses are allowed.
 	JWKSURINetworks []string `toml:"jwks_uri_networks"`
-	// The issuers by short name: 1 to 40 of a-z, 0-9 and -. The name outlives a
-	// change of URL: what is registered belongs to the name.
+	// The issuers by short name: 1 to 40 of a-z, 0-9 and -. Clients are registered under the name,
+	// so a change of the URL keeps them.
 	Issuers map[string]Issuer `toml:"issuers"`
 
 	// dir is the folder of the file.
 	dir string
 }
 
-// Listener is an address with what it speaks.
+// Listener is an address with its TLS files.
 type Listener struct {
 	// Address, such as "0.0.0.0:8443". Without TLS it must be on loopback. Required.
 	Address string `toml:"address"`
@@ -58,45 +58,45 @@ type Listener struct {
 	TLSCert string `toml:"tls_cert"`
 	// Its private key in PEM.
 	TLSKey string `toml:"tls_key"`
-	// Certificates in PEM of those who may issue client certificates; when set, callers must show one.
+	// PEM certificates of the authorities of client certificates; if set, callers must present one.
 	ClientCA string `toml:"client_ca"`
-	// Networks whose X-Forwarded-For is believed, such as ["10.0.0.0/8"].
+	// Networks whose X-Forwarded-For is trusted, such as ["10.0.0.0/8"].
 	TrustedProxies []string `toml:"trusted_proxies"`
 }
 
-// Admin is the admin listener.
+// Admin is the listener of the admin API.
 type Admin struct {
 	// Address, as in listen. Default "127.0.0.1:8081".
 	Address string `toml:"address"`
-	// How admin clients reach it; also its issuer URL. Default http(s)://ADDRESS.
+	// The URL under which admin clients reach it; also its issuer URL. Default http(s)://ADDRESS.
 	URL string `toml:"url"`
 	// Certificate chain in PEM.
 	TLSCert string `toml:"tls_cert"`
 	// Its private key in PEM.
 	TLSKey string `toml:"tls_key"`
-	// Certificates in PEM of those who may issue client certificates; when set, callers must show one.
+	// PEM certificates of the authorities of client certificates; if set, callers must present one.
 	ClientCA string `toml:"client_ca"`
 }
 
-// Limits bound what callers can ask for.
+// Limits bound the load that callers can cause.
 type Limits struct {
-	// Requests per second of one client, once it is known who asks, at each replica: N replicas together give a client at most N times as much. Default 500; -1 for no limit.
+	// Requests per second of one client, counted after authentication, at each replica: N replicas together allow a client at most N times as much. Default 500; -1 for no limit.
 	ClientRate float64 `toml:"client_rate"`
-	// Requests of one client beyond the rate at once, at each replica. Default 1000.
+	// Requests of one client that may exceed the rate at once, at each replica. Default 1000.
 	ClientBurst int `toml:"client_burst"`
 	// Refused requests per second of one address (IPv6: one /64), at each replica. Default 50; -1 for no limit.
 	AddressRate float64 `toml:"address_rate"`
-	// Requests of one address in flight or refused beyond the rate. Default 500.
+	// Requests of one address in flight, or refused beyond the rate. Default 500.
 	AddressBurst int `toml:"address_burst"`
 	// Token requests in flight; more get 503. Default 1024.
 	InFlight int `toml:"in_flight"`
-	// Refusals per second that the ledger and the log tell one by one; more are counted. Default 50.
+	// Refusals per second that are recorded one by one in the ledger and the log; more are only counted. Default 50.
 	RefusalsRecorded float64 `toml:"refusals_recorded"`
 	// How long a token request may take before it gets 503. Default "2s".
 	RequestTimeout time.Duration `toml:"request_timeout"`
-	// How long a stop goes on taking requests after /readyz has fallen, so that a load balancer notices. Default "2s"; "0s" for not at all.
+	// How long a server that stops still accepts requests after /readyz fails, so that load balancers notice. Default "2s"; "0s" for not at all.
 	DrainDelay time.Duration `toml:"drain_delay"`
-	// How long a stop then waits for requests in flight. Default "20s".
+	// How long it then waits for requests in flight. Default "20s".
 	DrainTimeout time.Duration `toml:"drain_timeout"`
 }
 
@@ -120,25 +120,26 @@ type Issuer struct {
 	URL string `toml:"url"`
 	// A built-in profile's name, or the path of a profile file ending in .toml. Required.
 	Profile string `toml:"profile"`
-	// Such as "stg" or "prd". A client's key may not serve in two environments.
+	// Such as "stg" or "prd". A client's key may not be used in two environments.
 	Environment string `toml:"environment"`
 	// Names for this issuer that an assertion's aud may use, where the profile allows names.
 	AudienceNames []string `toml:"audience_names"`
-	// The aud of access tokens: the API behind. Required where the profile's tokens have one.
+	// The aud of access tokens: the API that accepts them. Required if the profile's tokens have
+	// one.
 	ResourceAudience string `toml:"resource_audience"`
-	// How long an access token is good, up to "24h". Default: the profile's.
+	// How long an access token is valid, up to "24h". Default: the profile's.
 	TokenLifetime time.Duration `toml:"token_lifetime"`
-	// What a second use of an assertion gets: "once", "until-exp" or "same-token". Default: the profile's.
+	// How a second use of an assertion is handled: "once", "until-exp" or "same-token". Default: the profile's.
 	Replay string `toml:"replay"`
 	// The algorithm that signs access tokens: "ES256", "PS256", "RS256" or "EdDSA". Default: the profile's.
 	Alg string `toml:"alg"`
-	// How long a signing key signs before its successor takes over; 0 means until somebody says so. Default 0.
+	// How long a signing key signs before its successor takes over; 0 means that keys are rotated only by command. Default 0.
 	Rotate time.Duration `toml:"rotate"`
 	// How long a successor is published before it signs. At least "10m". Default "24h".
 	Announce time.Duration `toml:"announce"`
-	// A disabled issuer mints nothing; its keys stay published. Default false.
+	// A disabled issuer issues no tokens; its keys stay published. Default false.
 	Disabled bool `toml:"disabled"`
 
-	// What Load made of it.
+	// The issuer that Load built.
 	made *registry.Issuer
 }

@@ -15,7 +15,7 @@ import (
 	"moneyer/internal/registry"
 )
 
-// good is the least that a server needs, a line for each thing that tests replace.
+// good is a minimal configuration, with one line for each setting that tests replace.
 const good = `store = "sqlite:moneyer.db"
 master_key = "file:master.key"
 [listen]
@@ -60,7 +60,7 @@ func TestDefaults(t *testing.T) {
 	if issuer.Announce != 24*time.Hour || issuer.Rotate != 0 {
 		t.Errorf("announce %s, rotate %s", issuer.Announce, issuer.Rotate)
 	}
-	made := issuer.Authority()
+	made := issuer.RegistryIssuer()
 	if made.Name != "d1" || made.URL != "https://auth.example.com/d1" || made.Profile.Name != "thales-d1" || made.ResourceAudience != "https://api.example.com" ||
 		made.TokenLifetime != 15*time.Minute || made.Replay != platform.ReplayOnce || made.Alg != "ES256" || made.Disabled {
 		t.Errorf("issuer %+v", made)
@@ -135,7 +135,7 @@ disabled = true
 			t.Errorf("%s: %+v, want %+v", name, pair[0], pair[1])
 		}
 	}
-	made := c.Issuers["d1"].Authority()
+	made := c.Issuers["d1"].RegistryIssuer()
 	want := registry.Issuer{
 		Name: "d1", URL: "http://localhost:8443/d1", Profile: made.Profile, Environment: "stg", AudienceNames: []string{"stg", "prd"},
 		ResourceAudience: "https://api.example.com", TokenLifetime: 24 * time.Hour, Replay: platform.ReplaySameToken, Alg: "PS256", Disabled: true,
@@ -145,7 +145,7 @@ disabled = true
 	}
 }
 
-// A delay below zero, as none can be, is none.
+// TestNegativeDrainDelay: a negative delay means none.
 func TestNegativeDrainDelay(t *testing.T) {
 	if c := parse(t, good+"[limits]\ndrain_delay = \"-1s\"\n"); c.Limits.DrainDelay != 0 {
 		t.Errorf("drain_delay %s", c.Limits.DrainDelay)
@@ -161,11 +161,11 @@ func TestPaths(t *testing.T) {
 	}
 }
 
-// refusals each put one text of the good file in another's place; the error says
-// where, and the fix.
+// refusals each replace one text of the good file by another one; the error names the line and the
+// correction.
 var refusals = []struct{ name, old, text, want string }{
 	{"no store", `store = "sqlite:moneyer.db"`, ``, `moneyer.toml: store: must say where the state is kept, such as "sqlite:moneyer.db" or "postgres://moneyer@db1,db2/moneyer?sslmode=verify-full"`},
-	{"another store", `sqlite:moneyer.db`, `mysql://x`, `moneyer.toml:1: store: must say where`},
+	{"unknown store", `sqlite:moneyer.db`, `mysql://x`, `moneyer.toml:1: store: must say where`},
 	{"store without a path", `sqlite:moneyer.db`, `sqlite:`, `moneyer.toml:1: store: must say where`},
 	{"no master key", `master_key = "file:master.key"`, ``, `moneyer.toml: master_key: must be "file:PATH" or "env:NAME"; 'moneyer init' makes`},
 	{"master key in the file", `file:master.key`, `q83vEjRWeJA`, `moneyer.toml:2: master_key: must be "file:PATH"`},
@@ -259,7 +259,7 @@ var refusals = []struct{ name, old, text, want string }{
 func TestRefusals(t *testing.T) {
 	for _, c := range refusals {
 		if strings.Count(good, c.old) != 1 {
-			t.Fatalf("%s: %q stands %d times in the good file", c.name, c.old, strings.Count(good, c.old))
+			t.Fatalf("%s: %q occurs %d times in the good file", c.name, c.old, strings.Count(good, c.old))
 		}
 		cfg, err := config.Parse("moneyer.toml", []byte(strings.Replace(good, c.old, c.text, 1)))
 		if err == nil {
@@ -276,7 +276,7 @@ func TestLoad(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "moneyer.toml")
 	if _, err := config.Load(file); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%v, want that there is no file", err)
+		t.Errorf("%v, want fs.ErrNotExist", err)
 	}
 	own := strings.Replace(good, `"thales-d1"`, `"own.toml"`, 1)
 	builtin, err := os.ReadFile("../../profile/builtin/thales-d1.toml")
@@ -289,8 +289,8 @@ func TestLoad(t *testing.T) {
 		}
 	}
 	c, err := config.Load(file)
-	if err != nil || c.Issuers["d1"].Authority().Profile.Name != "own" || c.Path("x") != filepath.Join(dir, "x") {
-		t.Errorf("%v: paths do not count from the folder of the file", err)
+	if err != nil || c.Issuers["d1"].RegistryIssuer().Profile.Name != "own" || c.Path("x") != filepath.Join(dir, "x") {
+		t.Errorf("%v: paths are not relative to the folder of the file", err)
 	}
 }
 
@@ -309,7 +309,7 @@ func FuzzParse(f *testing.F) {
 		}
 		if err == nil {
 			for name, issuer := range c.Issuers {
-				if issuer.Authority() == nil || issuer.Authority().Name != name {
+				if issuer.RegistryIssuer() == nil || issuer.RegistryIssuer().Name != name {
 					t.Errorf("issuer %q was not made", name)
 				}
 			}

@@ -22,11 +22,10 @@ import (
 	"moneyer/internal/stricttoml"
 )
 
-// AdminIssuer is the name of the issuer that guards the admin API.
+// AdminIssuer is the name of the issuer for the admin API.
 const AdminIssuer = "admin"
 
-// minAnnounce keeps a new key published for longer than verifiers may keep an
-// old key set.
+// minAnnounce is longer than verifiers may cache a key set.
 const minAnnounce = 10 * time.Minute
 
 // Load reads and checks a configuration file.
@@ -38,8 +37,8 @@ func Load(file string) (*Config, error) {
 	return Parse(file, data)
 }
 
-// Parse checks the content of the configuration file called name. Paths in it
-// count from its folder.
+// Parse parses and checks the content of the configuration file called name. Relative paths are
+// relative to its folder.
 func Parse(name string, data []byte) (*Config, error) {
 	c := &Config{dir: filepath.Dir(name)}
 	doc, err := stricttoml.Decode(name, data, c)
@@ -58,8 +57,7 @@ func Parse(name string, data []byte) (*Config, error) {
 	return c, nil
 }
 
-// setDefaults fills in what the file does not set. A zero that somebody wrote is
-// meant, and judged.
+// setDefaults fills in what the file does not set. A zero in the file is kept and validated.
 func (c *Config) setDefaults(doc *stricttoml.Document) {
 	a, l, usual := &c.Admin, &c.Limits, overload.Default()
 	orDefault(doc, "admin.address", &a.Address, "127.0.0.1:8081")
@@ -89,7 +87,7 @@ func orDefault[T any](doc *stricttoml.Document, key string, field *T, value T) {
 	}
 }
 
-// checker keeps the first thing that is wrong.
+// checker keeps the first error.
 type checker struct {
 	doc *stricttoml.Document
 	err error
@@ -152,8 +150,8 @@ func isLoopback(host string) bool {
 	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
-// checkURL holds an issuer URL to RFC 8414 §2: https (or http on loopback), no
-// query, no fragment, no trailing slash, a plain path.
+// checkURL requires of an issuer URL, by RFC 8414 section 2: https (or http on loopback), no query,
+// no fragment, no trailing slash, a plain path.
 func checkURL(check *checker, key, text string) {
 	u, err := url.Parse(text)
 	if err != nil || u.Host == "" {
@@ -166,7 +164,7 @@ func checkURL(check *checker, key, text string) {
 	check.want(u.EscapedPath() == u.Path && !strings.ContainsAny(u.Path, "{} ") && (u.Path == "" || path.Clean(u.Path) == u.Path), key, "%q must have a plain path", text)
 }
 
-// The bounds within which no reckoning with rates and counts overflows.
+// The bounds within which no computation with rates and counts overflows.
 const (
 	minRate  = 0.01
 	maxRate  = 1_000_000
@@ -207,7 +205,7 @@ func (c *Config) checkIssuers(check *checker) {
 	}
 }
 
-// makeIssuer joins an issuer's settings with its profile.
+// makeIssuer builds an issuer from its settings and its profile.
 func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.Issuer, error) {
 	file := i.Profile
 	if strings.HasSuffix(file, ".toml") {
@@ -249,7 +247,7 @@ func audienceAdvice(used bool) string {
 	return "profile %s puts no resource audience into its tokens: remove this"
 }
 
-// Path makes a path of the file absolute: it counts from the file's folder.
+// Path returns p, or p joined to the folder of the file if it is relative.
 func (c *Config) Path(p string) string {
 	if filepath.IsAbs(p) {
 		return p
@@ -257,13 +255,13 @@ func (c *Config) Path(p string) string {
 	return filepath.Join(c.dir, p)
 }
 
-// Authority returns the issuer that Load made of the settings.
-func (i Issuer) Authority() *registry.Issuer { return i.made }
+// RegistryIssuer returns the issuer that Load built from the settings.
+func (i Issuer) RegistryIssuer() *registry.Issuer { return i.made }
 
-// AdminListener is the admin listener in the form of the other.
+// AdminListener returns the admin listener as a Listener.
 func (c *Config) AdminListener() Listener { return c.Admin.listener() }
 
-// StoreURL is where the store is, from wherever it is asked.
+// StoreURL returns the URL of the store, with an absolute path.
 func (c *Config) StoreURL() string {
 	if path, file := c.StoreFile(); file {
 		return "sqlite:" + path
@@ -271,17 +269,17 @@ func (c *Config) StoreURL() string {
 	return c.Store
 }
 
-// StoreFile is the path of a store in a file.
+// StoreFile returns the path of a SQLite store and reports whether the store is one.
 func (c *Config) StoreFile() (path string, file bool) {
 	path, file = strings.CutPrefix(c.Store, "sqlite:")
 	return c.Path(path), file
 }
 
-// Served lists the issuers by name.
+// Served returns the issuers, sorted by name.
 func (c *Config) Served() []*registry.Issuer {
 	var issuers []*registry.Issuer
 	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
-		issuers = append(issuers, c.Issuers[name].Authority())
+		issuers = append(issuers, c.Issuers[name].RegistryIssuer())
 	}
 	return issuers
 }

@@ -5,11 +5,11 @@ import (
 	"log/slog"
 )
 
-// New makes the log that the settings ask for.
+// New returns a logger with these settings that writes to w.
 func (l Log) New(w io.Writer) *slog.Logger {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(l.Level)); err != nil {
-		level = slog.LevelInfo // Load has checked it
+		level = slog.LevelInfo // Load has validated it
 	}
 	options := &slog.HandlerOptions{Level: level}
 	if l.Format == "text" {

@@ -14,11 +14,11 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write docs/configuration.md anew")
+var update = flag.Bool("update", false, "rewrite docs/configuration.md")
 
 const manual = "../../docs/configuration.md"
 
-// The reference page is what the comments of the structs say.
+// TestManual compares the reference page with the comments of the structs.
 func TestManual(t *testing.T) {
 	want := writeManual(t)
 	if *update {
@@ -35,7 +35,7 @@ func TestManual(t *testing.T) {
 	}
 }
 
-// The example of the page is one that the server takes, and it leaves nothing out.
+// TestManualExample: the server accepts the example of the page, which has every setting.
 func TestManualExample(t *testing.T) {
 	page, err := os.ReadFile(manual)
 	if err != nil {
@@ -59,7 +59,7 @@ func TestManualExample(t *testing.T) {
 	}
 }
 
-// Every default that a comment states is the one that the file gets.
+// TestManualDefaults: every default in a comment is the one that Load sets.
 func TestManualDefaults(t *testing.T) {
 	c := reflect.ValueOf(*parse(t, good))
 	for _, table := range readTables(t) {
@@ -73,7 +73,7 @@ func TestManualDefaults(t *testing.T) {
 		}
 		for _, s := range table.settings {
 			if !isValue.MatchString(s.value) {
-				continue // in words
+				continue // described in words
 			}
 			if got := toml(v.FieldByName(s.field)); got != s.value {
 				t.Errorf("%s.%s: the comment says %s, the default is %s", table.title, s.name, s.value, got)
@@ -84,7 +84,7 @@ func TestManualDefaults(t *testing.T) {
 
 var isValue = regexp.MustCompile(`^(".*"|[0-9]+|false)$`)
 
-// toml writes a value as in the file.
+// toml formats a value as in the file.
 func toml(v reflect.Value) string {
 	if stringer, ok := v.Interface().(fmt.Stringer); ok {
 		if v.IsZero() {
@@ -98,7 +98,7 @@ func toml(v reflect.Value) string {
 	return fmt.Sprint(v.Interface())
 }
 
-// table is one table of the file, setting one of its settings.
+// table is a table of the file, setting one of its settings.
 type (
 	table struct {
 		title, field, about string
@@ -123,7 +123,7 @@ func readTables(t *testing.T) []table {
 		}
 		return true
 	})
-	tables := []table{{title: "Top level", about: "They stand before the first table."}}
+	tables := []table{{title: "Top level", about: "They come before the first table."}}
 	for _, f := range structs["Config"].Fields.List {
 		name, about := tagOf(f), textOf(f)
 		if name == "" {
@@ -180,7 +180,7 @@ func settingOf(f *ast.Field) setting {
 	return s
 }
 
-// code sets literals apart.
+// code formats literals as code.
 func code(text string) string {
 	return strings.ReplaceAll(literal.ReplaceAllString(text, "`$0`"), "|", `\|`)
 }
@@ -211,16 +211,16 @@ func writeManual(t *testing.T) string {
 	return b.String()
 }
 
-const manualHead = `<!-- Made from internal/config/config.go: go test ./internal/config -run TestManual -update -->
+const manualHead = `<!-- Generated from internal/config/config.go: go test ./internal/config -run TestManual -update -->
 
 # Configuration
 
 A Moneyer server reads one file, in [TOML](https://toml.io/en/v1.0.0), usually ` + "`moneyer.toml`" + `. It holds no secret. Reading is strict:
-an unknown setting, a value of another type or two settings that contradict each other are refused, with the line and the
-fix. ` + "`moneyer serve --check`" + ` says whether a file is good.
+an unknown setting, a value of another type or contradictory settings are errors that name the line and the
+correction. ` + "`moneyer serve --check`" + ` checks a file.
 
-Times are strings such as ` + "`\"90s\"`, `\"15m\"` or `\"24h\"`" + `. Rates are per second and may have a fraction. Paths that are not
-absolute count from the folder of the file. A [complete example](#example) is at the end.
+Times are strings such as ` + "`\"90s\"`, `\"15m\"` or `\"24h\"`" + `. Rates are per second and may have a fraction. Relative
+paths are relative to the folder of the file. A [complete example](#example) is at the end.
 
 `
 

@@ -10,8 +10,8 @@ import (
 	"moneyer/internal/config"
 )
 
-// copyPath is where a copy of the store is made for a backup: beside its file, or
-// nowhere in particular.
+// copyPath returns where to copy the store for a backup: beside its file, or "" for a temporary
+// folder.
 func copyPath(cfg *config.Config) string {
 	if path, file := cfg.StoreFile(); file {
 		return path + ".copy"
@@ -19,8 +19,8 @@ func copyPath(cfg *config.Config) string {
 	return ""
 }
 
-// copyStore makes a consistent copy of the store and opens it. Its name is gone
-// by then, so that not even a process that is killed leaves it behind.
+// copyStore makes a consistent copy of the store and opens it. It removes the name of the copy
+// before it returns, so that even a killed process leaves no file behind.
 func (s *state) copyStore(ctx context.Context) (file *os.File, err error) {
 	if !s.copying.TryLock() {
 		return nil, fs.ErrExist
@@ -28,7 +28,7 @@ func (s *state) copyStore(ctx context.Context) (file *os.File, err error) {
 	defer s.copying.Unlock()
 	path := s.copyPath
 	if path == "" {
-		folder, err := os.MkdirTemp("", "moneyer-backup-") // which nobody else may enter
+		folder, err := os.MkdirTemp("", "moneyer-backup-") // with mode 0700
 		if err != nil {
 			return nil, err
 		}

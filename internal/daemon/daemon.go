@@ -1,13 +1,14 @@
-// Package daemon is the running server: it builds what a configuration says, listens,
-// reloads, does what is due by the clock, and drains. The programs and the tests that
-// run a server of ours in their own process start it here.
+// Package daemon runs the server: it builds what a configuration describes, listens, reloads, does
+// periodic maintenance, and drains. Programs, and tests that run a server in their own process,
+// start it here.
 //
-//   - Start opens everything and answers; Server.Reload reads the configuration anew
+//   - Start opens everything and serves; Server.Reload reads the configuration again
 //     without dropping a request; Server.Shutdown drains and closes.
-//   - Check judges a configuration without opening the store.
-//   - Init makes what a server needs before its first start.
+//   - Check validates a configuration without opening the store.
+//   - Init creates what a server needs before its first start.
 //
-// It has no rules of the domain and no signals: who runs it says when to reload and
+// It contains no domain rules and handles no signals: the caller decides when to reload and when to
+// stop.
 // when to stop.
 package daemon
 
@@ -19,23 +20,23 @@ import (
 	"moneyer/internal/config"
 )
 
-// Options say what to run.
+// Options configure Start.
 type Options struct {
 	// Load reads the configuration, at the start and at each reload. Required.
 	Load func() (*config.Config, error)
-	// Public, when not nil, makes what answers on the public listener: Snapshot.Public
-	// with something beside it.
+	// Public, if not nil, returns the handler of the public listener: usually a wrapper of
+	// Snapshot.Public.
 	Public func(*Snapshot) http.Handler
-	// Log is what the log is written to. Required.
+	// Log is the writer for the log. Required.
 	Log io.Writer
-	// Version is for the log and the metrics.
+	// Version is shown in the log and the metrics.
 	Version string
 	// Now is the clock. Required.
 	Now func() time.Time
 }
 
-// ConfigError is a mistake in the configuration, or in a file that it names. Other
-// errors are of the machine.
+// ConfigError is an error in the configuration or in a file that it names. Other errors are errors
+// of the environment.
 type ConfigError struct{ Err error }
 
 func (e *ConfigError) Error() string { return e.Err.Error() }

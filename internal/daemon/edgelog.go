@@ -8,16 +8,16 @@ import (
 	"sync"
 )
 
-// edgeLog is an edge-triggered log: it tells of a failure when it begins and when it
-// is over, and not each time that it is met in between.
+// edgeLog is an edge-triggered log: it logs a failure when it begins and when it ends, and not at
+// each repetition.
 type edgeLog struct {
 	log *slog.Logger
 	mu  sync.Mutex
-	// failing tells of each thing that was reported whether it failed the last time.
+	// failing holds for each operation whether it failed the last time.
 	failing map[string]bool
 }
 
-// report notes how something went, under a name that is the same each time.
+// report records the result of an operation under a constant name.
 func (l *edgeLog) report(what string, err error) {
 	if errors.Is(err, context.Canceled) {
 		return
@@ -30,7 +30,7 @@ func (l *edgeLog) report(what string, err error) {
 	switch {
 	case known:
 	case failed:
-		cause, _, _ := strings.Cut(err.Error(), "\n") // many at once fail of one cause
+		cause, _, _ := strings.Cut(err.Error(), "\n") // many errors at once usually have one cause
 		l.log.Error("this does not work for now", "what", what, "cause", cause)
 	default:
 		l.log.Info("this works again", "what", what)

@@ -20,16 +20,16 @@ import (
 	"moneyer/oauth"
 )
 
-// ConfigFile is the name of the configuration that Init makes.
+// ConfigFile is the name of the configuration file that Init creates.
 const ConfigFile = "moneyer.toml"
 
-// StarterConfig is a configuration to start from.
+// StarterConfig is an example configuration for a first start.
 const StarterConfig = `# The configuration of a Moneyer server. Every setting: docs/configuration.md.
 store = "sqlite:moneyer.db"
 master_key = "file:master.key" # keep a copy apart from the backups of the store
 
 [listen]
-address = "127.0.0.1:8080" # elsewhere than on loopback it wants TLS:
+address = "127.0.0.1:8080" # any other address than loopback needs TLS:
 # tls_cert = "server.crt"
 # tls_key = "server.key"
 
@@ -42,9 +42,9 @@ profile = "oauth2"                    # 'moneyer profile list' shows the others
 resource_audience = "https://api.example.com"
 `
 
-// Init makes what is missing in dir for a first start: the configuration, with the
-// text given, the master key, the store, and the file of the first administrator. It
-// returns the paths that it made.
+// Init creates in dir what is missing for a first start: the configuration file with the given
+// text, the master key, the store, and the file of the first administrator. It returns the paths of
+// the created files.
 func Init(ctx context.Context, dir, configuration string, now func() time.Time) (made []string, err error) {
 	i := &initial{dir: dir, now: now, made: []string{}}
 	if err := i.makeConfig(configuration); err != nil {
@@ -59,7 +59,7 @@ func Init(ctx context.Context, dir, configuration string, now func() time.Time) 
 	return i.made, nil
 }
 
-// initial is a folder on its way to a first start.
+// initial holds the state of Init.
 type initial struct {
 	dir  string
 	now  func() time.Time
@@ -67,8 +67,8 @@ type initial struct {
 	made []string // paths
 }
 
-// makeConfig makes the folder and, if there is no configuration, one of that
-// content. What would not be read later is not written.
+// makeConfig creates the folder and, if there is none, the configuration file. It does not write a
+// configuration that Load would refuse.
 func (i *initial) makeConfig(content string) error {
 	file := filepath.Join(i.dir, ConfigFile)
 	there, err := exists(file)
@@ -90,8 +90,8 @@ func (i *initial) makeConfig(content string) error {
 	return i.makePrivate(file, []byte(content))
 }
 
-// makeMasterKey makes a master key, if one is missing and none ever was: nothing
-// in a store could be used under another.
+// makeMasterKey creates a master key if there is none. It refuses if the store already has keys,
+// which only the lost master key can open.
 func (i *initial) makeMasterKey(ctx context.Context) error {
 	file, ok := strings.CutPrefix(i.cfg.MasterKey, "file:")
 	if !ok {
@@ -104,7 +104,7 @@ func (i *initial) makeMasterKey(ctx context.Context) error {
 	if orphan, err := i.hasKeys(ctx); err != nil {
 		return err
 	} else if orphan {
-		return &ConfigError{fmt.Errorf("%s is missing, and the store %s was made under it: put back the copy of the master key",
+		return &ConfigError{fmt.Errorf("%s is missing, and the store %s was created with it: restore the copy of the master key",
 			path, strings.TrimPrefix(i.cfg.StoreURL(), "sqlite:"))}
 	}
 	key, err := keyring.NewMasterKey()
@@ -130,8 +130,8 @@ func (i *initial) hasKeys(ctx context.Context) (bool, error) {
 	return keys.Revision > 0, nil
 }
 
-// makeAdmin gives the first administrator a new key and writes the file that holds
-// it, if that is missing.
+// makeAdmin creates a key for the first administrator and writes the file that holds it, if there
+// is none.
 func (i *initial) makeAdmin(ctx context.Context) error {
 	path := filepath.Join(i.dir, adminclient.DefaultFile)
 	if there, err := exists(path); there || err != nil {
@@ -152,8 +152,8 @@ func (i *initial) makeAdmin(ctx context.Context) error {
 	return nil
 }
 
-// addAdminKey writes the admin file and registers its key with the client
-// "admin" of the admin issuer. A file without its key is taken back.
+// addAdminKey writes the admin file and registers its key for the client "admin" of the admin
+// issuer. If the registration fails it removes the file.
 func (i *initial) addAdminKey(ctx context.Context, db *store.DB, issuer *registry.Issuer, path string) error {
 	client, err := i.adminClient(ctx, db, issuer)
 	if err != nil {
@@ -178,8 +178,8 @@ func (i *initial) addAdminKey(ctx context.Context, db *store.DB, issuer *registr
 	return nil
 }
 
-// adminClient is the first administrator, as registered or new. Whoever calls
-// this owns the store, so the client is fit to administer in any case.
+// adminClient returns the first administrator's client, existing or new. The caller has access to
+// the store, so the client is enabled and authorized in any case.
 func (i *initial) adminClient(ctx context.Context, db *store.DB, issuer *registry.Issuer) (*registry.Client, error) {
 	client := registry.Client{Issuer: issuer.Name, ID: "admin", Name: "First administrator", Created: i.now().UTC()}
 	known, err := db.Client(ctx, issuer.Name, client.ID)
@@ -195,8 +195,8 @@ func (i *initial) adminClient(ctx context.Context, db *store.DB, issuer *registr
 	return &client, nil
 }
 
-// makePrivate makes a file that nobody but its owner may read, whole and on the
-// disk or not at all. It must not exist.
+// makePrivate creates a file that only its owner may read, and syncs it. On an error no file is
+// left. The file must not exist.
 func (i *initial) makePrivate(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"moneyer/internal/adminclient"
 )
 
-// TestMakePrivate: what is there stays, and is an error.
+// TestMakePrivate: an existing file stays, and is an error.
 func TestMakePrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	i := &initial{}
@@ -23,15 +23,14 @@ func TestMakePrivate(t *testing.T) {
 	}
 }
 
-// TestInitTakesBackAnAdminFileWithoutAKey: when the key cannot be registered
-// there is no file that promises it.
-func TestInitTakesBackAnAdminFileWithoutAKey(t *testing.T) {
+// TestInitRemovesAdminFileWithoutKey: if the key cannot be registered its file is removed.
+func TestInitRemovesAdminFileWithoutKey(t *testing.T) {
 	dir := filepath.Dir(newFolder(t))
 	file := filepath.Join(dir, adminclient.DefaultFile)
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
-	later := func() time.Time { return time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) } // no ledger entry takes that
+	later := func() time.Time { return time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) } // no ledger entry accepts that
 	var wrong *ConfigError
 	if _, err := Init(t.Context(), dir, "", later); err == nil || errors.As(err, &wrong) {
 		t.Errorf("the key was registered in the year 20000: %v", err)

@@ -18,20 +18,20 @@ import (
 	"moneyer/internal/tlsfiles"
 )
 
-// listener is an address that is listened on, and what answers there.
+// listener is a listening address with its HTTP server.
 type listener struct {
 	net.Listener
 	name   string
 	server *http.Server
-	// handler can be swapped while requests are in flight.
+	// handler is replaced by a reload.
 	handler  atomic.Pointer[http.Handler]
 	inFlight atomic.Int64
-	// files, and what they held when they were last read; zero and nil without TLS.
+	// files and their content when they were last loaded; zero and nil without TLS.
 	files tlsfiles.Server
 	tls   atomic.Pointer[tlsfiles.Loaded]
 }
 
-// listen listens on an address, bounded against slow and large requests.
+// listen listens on an address, with limits against slow and large requests.
 func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c config.Listener, loaded *tlsfiles.Loaded) (*listener, error) {
 	l := &listener{name: name, files: tlsFilesOf(cfg, c)}
 	l.tls.Store(loaded)
@@ -46,7 +46,7 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 		ErrorLog:          log.New(connectionLog{s.log}, "", 0),
 	}
 	if name != "public" {
-		l.server.ReadTimeout, l.server.WriteTimeout = 10*time.Minute, 10*time.Minute // an import streams
+		l.server.ReadTimeout, l.server.WriteTimeout = 10*time.Minute, 10*time.Minute // imports are streamed
 	}
 	if loaded != nil {
 		l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12,
@@ -60,9 +60,9 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 	return l, nil
 }
 
-// through passes requests to the handler of the moment. While the server drains, each
-// connection is closed behind its answer, so that the caller's next request goes
-// elsewhere instead of meeting a connection that is just being closed.
+// through passes requests to the current handler. While the server drains, each connection is
+// closed after its response, so that the caller's next request goes to another server instead of
+// failing on a closed connection.
 func (s *state) through(l *listener) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		l.inFlight.Add(1)
@@ -74,7 +74,7 @@ func (s *state) through(l *listener) http.Handler {
 	})
 }
 
-// serve answers until the listener is shut down.
+// serve serves until the listener is shut down.
 func (l *listener) serve() error {
 	var err error
 	if l.server.TLSConfig != nil {
@@ -88,21 +88,20 @@ func (l *listener) serve() error {
 	return fmt.Errorf("the %s listener: %w", l.name, err)
 }
 
-// shutdown stops listening and waits for the requests in flight, until ctx ends.
-// The rest are cut off.
+// shutdown stops listening and waits for the requests in flight until ctx ends, then closes their
+// connections.
 func (l *listener) shutdown(ctx context.Context) error {
 	if l.server.Shutdown(ctx) == nil {
 		return nil
 	}
-	cut := l.inFlight.Load() // connections without a request are no loss
+	cut := l.inFlight.Load() // idle connections do not count
 	if err := l.server.Close(); err != nil || cut == 0 {
 		return err
 	}
 	return fmt.Errorf("the %s listener: requests in flight were cut off: %d", l.name, cut)
 }
 
-// reloadTLS reads the TLS files again if they have changed. When they are bad, what
-// was read before stays.
+// reloadTLS reloads the TLS files if they have changed. On an error the loaded ones stay active.
 func (l *listener) reloadTLS() error {
 	loaded, err := l.files.Reload(l.tls.Load())
 	if err == nil {
@@ -122,8 +121,8 @@ func tlsFilesOf(cfg *config.Config, l config.Listener) tlsfiles.Server {
 	return files
 }
 
-// connectionLog takes what net/http says. What callers do to their connections
-// is for debugging; a panic, or a socket that cannot be had, is ours.
+// connectionLog is the ErrorLog of the HTTP servers. Errors that callers cause are logged as debug,
+// panics and failures of accept as errors.
 type connectionLog struct{ log *slog.Logger }
 
 func (c connectionLog) Write(line []byte) (int, error) {

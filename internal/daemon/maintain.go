@@ -7,7 +7,7 @@ import (
 	"moneyer/internal/store"
 )
 
-// maintain does what is due by the clock. What fails is tried again at the next tick.
+// maintain does the periodic work. What fails is tried again at the next tick.
 func (s *Server) maintain(ctx context.Context) {
 	second, minute := time.NewTicker(time.Second), time.NewTicker(time.Minute)
 	defer second.Stop()
@@ -34,11 +34,11 @@ func (s *Server) everyMinute(ctx context.Context) {
 	s.problems.report("sign a checkpoint", s.db.Checkpoint(ctx, s.master.SignCheckpoint))
 }
 
-// maxKeyWait is how long a rotation may wait for the store: a reload waits for it.
+// maxKeyWait bounds how long a rotation waits for the store: a reload waits for it.
 const maxKeyWait = 10 * time.Second
 
-// refresh rotates the signing keys and reads TLS files that have changed, and
-// returns how long the ledger's entries are kept.
+// refresh rotates the signing keys, reloads changed TLS files, and returns the retention of the
+// ledger.
 func (s *Server) refresh(ctx context.Context) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,28 +51,27 @@ func (s *Server) refresh(ctx context.Context) time.Duration {
 	return s.cfg.Ledger.Retention
 }
 
-// clockSlack keeps a consumed assertion on record beyond its end: the clock may be
-// set back a little, and a profile's leeway may grow by so much. When the clock
-// goes back further the store refuses what it may have forgotten.
+// clockSlack is how long a consumed assertion is kept beyond its expiry: the clock may be set back
+// a little, and a profile's leeway may grow by as much. If the clock is set back further, the store
+// refuses assertions that it may have forgotten.
 const clockSlack = 5 * time.Minute
 
-// distrust is how long nothing is forgotten after the clock leapt forward: whoever
-// sets it right then finds everything remembered.
+// distrust is how long nothing is forgotten after the clock jumped forward, in case it is set back.
 const distrust = time.Hour
 
-// clock watches the machine's.
+// clock detects jumps of the system clock.
 type clock struct {
-	minute time.Time // when forget was called last
-	leapt  time.Time // when the clock last leapt forward
+	minute time.Time // when forget was last called
+	leapt  time.Time // when the clock last jumped forward
 }
 
-// forget lets the store forget assertions that are refused for their age.
+// forget removes from the store consumed assertions that are refused as expired anyway.
 func (s *Server) forget(ctx context.Context) {
 	now, c := s.now(), &s.clock
-	leap := now.Round(0).Sub(c.minute.Round(0)) - now.Sub(c.minute) // Round strips the time that no clock changes
+	leap := now.Round(0).Sub(c.minute.Round(0)) - now.Sub(c.minute) // Round strips the monotonic reading
 	if c.minute = now; leap > clockSlack {
 		c.leapt = now
-		s.log.Warn("the clock leapt forward: used assertions are kept", "by", leap, "for", distrust)
+		s.log.Warn("the clock jumped forward: consumed assertions are kept", "by", leap, "for", distrust)
 	}
 	if !c.leapt.IsZero() && now.Sub(c.leapt) < distrust {
 		return
@@ -84,7 +83,7 @@ func (s *Server) forget(ctx context.Context) {
 	s.problems.report("forget expired assertions", err)
 }
 
-// prune removes the entries of the ledger that are older than retention.
+// prune removes ledger entries older than retention.
 func (s *Server) prune(ctx context.Context, retention time.Duration) error {
 	past, err := s.db.Past(ctx, s.now())
 	if err != nil {
@@ -92,7 +91,7 @@ func (s *Server) prune(ctx context.Context, retention time.Duration) error {
 	}
 	before := past.Add(-retention)
 	if store.IsPostgres(s.Config().Store) {
-		before = before.UTC().Truncate(24 * time.Hour) // whole days go at once, as partitions
+		before = before.UTC().Truncate(24 * time.Hour) // whole days are removed at once, as partitions
 	}
 	_, err = s.db.Prune(ctx, before)
 	return err

@@ -11,8 +11,8 @@ import (
 	"moneyer/internal/store"
 )
 
-// changedElsewhere reads anew what another replica changed and memory holds. While it
-// fails the store says that it does not know what others changed.
+// changedElsewhere reloads cached state that another replica changed. As long as it fails, the
+// store treats the cached state as stale.
 func (s *state) changedElsewhere(ctx context.Context, kind store.ChangeKind, issuer string, ids []string) error {
 	snapshot := s.current.Load()
 	if snapshot == nil {
@@ -20,10 +20,10 @@ func (s *state) changedElsewhere(ctx context.Context, kind store.ChangeKind, iss
 	}
 	issuers := slices.Collect(maps.Keys(snapshot.keys.Issuers))
 	if issuer != "" {
-		issuers = slices.DeleteFunc(issuers, func(name string) bool { return name != issuer }) // another may serve more of them
+		issuers = slices.DeleteFunc(issuers, func(name string) bool { return name != issuer }) // another replica may serve more issuers
 	}
 	if kind == store.ChangedRevocations && issuer != "" {
-		issuers = []string{issuer} // also one that a reload is about to add, and has read before
+		issuers = []string{issuer} // the issuer may be one that a reload is about to add, whose revocations are loaded already
 	}
 	if kind == store.ChangedRevocations && ids == nil {
 		return s.revocations.Load(ctx, issuers)
@@ -35,15 +35,15 @@ func (s *state) changedElsewhere(ctx context.Context, kind store.ChangeKind, iss
 	for _, issuer := range issuers {
 		err := snapshot.keys.Refresh(ctx, issuer)
 		s.problems.report("open the signing keys of "+issuer, err)
-		if !errors.Is(err, keyring.ErrUnopened) { // it does not sign here, and all the rest is known
+		if !errors.Is(err, keyring.ErrUnopened) { // then the key does not sign here, but everything else is loaded
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// silence is how long nothing was heard of what other replicas change.
-func (s *state) silence() time.Duration {
+// staleness returns the time since changes by other replicas were last received.
+func (s *state) staleness() time.Duration {
 	until, _ := s.db.Heard()
 	return s.now().Sub(until)
 }

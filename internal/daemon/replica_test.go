@@ -11,7 +11,7 @@ import (
 	"moneyer/internal/store"
 )
 
-// revoked is a store of one revocation of every issuer.
+// revoked is a RevocationStore with one revocation for every issuer.
 type revoked struct{ authority.RevocationStore }
 
 func (revoked) Revocation(_ context.Context, issuer, id string) (*revocation.Revocation, error) {
@@ -23,9 +23,9 @@ func (r revoked) Revocations(ctx context.Context, issuer string) ([]revocation.R
 	return []revocation.Revocation{*v}, err
 }
 
-// TestRevocationsOfAnIssuerToCome: a reload reads the revocations of an issuer that it
-// adds before it swaps them in. What is revoked between is told of once.
-func TestRevocationsOfAnIssuerToCome(t *testing.T) {
+// TestRevocationsOfNewIssuer: a reload loads the revocations of an issuer that it adds before it
+// swaps the snapshot. A revocation in between must not be missed, since it is reported only once.
+func TestRevocationsOfNewIssuer(t *testing.T) {
 	for name, ids := range map[string][]string{"one by one": {"one"}, "all of the issuer": nil} {
 		s := &state{revocations: authority.NewRevocations(revoked{})}
 		s.current.Store(&Snapshot{keys: &keyring.Keyring{Issuers: map[string]keyring.Settings{"served": {}}}})

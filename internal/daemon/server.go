@@ -12,25 +12,24 @@ import (
 	"moneyer/internal/store"
 )
 
-// Server is a server at work. Obtain it from Start; its methods are safe for
-// concurrent use.
+// Server is a running server, returned by Start. Its methods are safe for concurrent use.
 type Server struct {
 	*state
 	options         Options
 	public, private *listener
 
-	stop   context.CancelFunc // of the maintenance
+	stop   context.CancelFunc // ends the maintenance
 	work   sync.WaitGroup
 	failed chan error
-	clock  clock // only the maintenance knows it
+	clock  clock // used by the maintenance only
 
-	mu       sync.Mutex // one at a time reloads or rotates; guards what follows
+	mu       sync.Mutex // serializes reloads and rotations; guards the fields below
 	cfg      *config.Config
 	snapshot *Snapshot
 }
 
-// Check judges a configuration, and the files that it names, by all that Start reads
-// before it opens the store.
+// Check validates a configuration and the files that it names, as Start does before it opens the
+// store.
 func Check(cfg *config.Config) error {
 	_, filesErr := loadFiles(cfg)
 	_, masterErr := readMasterKey(cfg)
@@ -40,7 +39,7 @@ func Check(cfg *config.Config) error {
 	return nil
 }
 
-// Start opens everything and answers, or leaves nothing open. ctx ends the attempt,
+// Start opens everything and begins to serve; on an error nothing stays open. ctx bounds the start,
 // not the server.
 func Start(ctx context.Context, o Options) (*Server, error) {
 	cfg, err := o.Load()
@@ -83,7 +82,7 @@ func (s *Server) open(ctx context.Context, files files) (err error) {
 	return nil
 }
 
-// swap lets the listeners answer by a snapshot.
+// swap makes the listeners serve with a snapshot.
 func (s *Server) swap(snapshot *Snapshot) {
 	s.current.Store(snapshot)
 	public := snapshot.Public
@@ -94,7 +93,7 @@ func (s *Server) swap(snapshot *Snapshot) {
 	s.private.handler.Store(&snapshot.private)
 }
 
-// begin answers and maintains, until Shutdown.
+// begin serves and maintains until Shutdown.
 func (s *Server) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
@@ -112,33 +111,32 @@ func (s *Server) begin() {
 
 func (s *Server) listeners() []*listener { return []*listener{s.public, s.private} }
 
-// Addr is the address of the public listener.
+// Addr returns the address of the public listener.
 func (s *Server) Addr() string { return s.public.Addr().String() }
 
-// Config is the configuration of the moment.
+// Config returns the current configuration.
 func (s *Server) Config() *config.Config {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.cfg
 }
 
-// Store is where the server keeps its state. It is closed by Shutdown.
+// Store returns the server's store. Shutdown closes it.
 func (s *Server) Store() *store.DB { return s.db }
 
-// Pepper keys the digests of secrets.
+// Pepper returns the key for the digests of secrets.
 func (s *Server) Pepper() registry.Pepper { return s.master.Pepper() }
 
-// Failed delivers the error of a listener that stopped by itself. The server is good
-// for nothing but Shutdown then.
+// Failed delivers the error of a listener that stopped by itself. Only Shutdown is useful then.
 func (s *Server) Failed() <-chan error { return s.failed }
 
-// Shutdown stops in order: readiness falls, requests go on for limits.drain_delay on
-// connections that are closed behind them, then those in flight are finished. The end
-// of ctx cuts the waiting short.
+// Shutdown stops the server in order: /readyz fails, requests are accepted for limits.drain_delay
+// on connections that are closed after their response, then the requests in flight are finished. It
+// does not wait longer than ctx.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.stop() // first: a rotation that waits for the store holds the configuration
-	limits := s.Config().Limits
 	s.draining.Store(true)
+	s.stop() // before Config: a rotation that waits for the store holds s.mu
+	limits := s.Config().Limits
 	s.log.Info("stopping", "delay", limits.DrainDelay.String())
 	select {
 	case <-time.After(limits.DrainDelay):
@@ -159,13 +157,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return nil
 }
 
-// Reload swaps in a snapshot of the configuration as it stands now. Whatever is wrong
-// leaves all as it was, and is logged.
+// Reload builds a snapshot of the current configuration and swaps it in. On an error, which is
+// logged, nothing changes.
 func (s *Server) Reload(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.reload(ctx); err != nil {
-		s.log.Error("reload refused: what was in force stays", "cause", err.Error())
+		s.log.Error("reload refused: the previous configuration stays active", "cause", err.Error())
 		return err
 	}
 	s.log.Info("reloaded", "issuers", len(s.cfg.Issuers))
@@ -193,11 +191,11 @@ func (s *Server) reload(ctx context.Context) error {
 	s.public.tls.Store(files.public)
 	s.private.tls.Store(files.private)
 	s.swap(snapshot)
-	s.problems.report("read the signing keys", snapshot.keys.Load(ctx)) // which another replica may have changed meanwhile
+	s.problems.report("read the signing keys", snapshot.keys.Load(ctx)) // another replica may have changed them meanwhile
 	return nil
 }
 
-// checkRestartOnly refuses what only a restart can change.
+// checkRestartOnly refuses changes that need a restart.
 func checkRestartOnly(was, is *config.Config) error {
 	for _, s := range []struct {
 		name    string

@@ -17,7 +17,7 @@ import (
 	"moneyer/internal/config"
 )
 
-// newFolder makes a folder for a first start, and returns its configuration file.
+// newFolder creates a folder for a first start and returns its configuration file.
 func newFolder(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -41,7 +41,7 @@ resource_audience = "https://api.example"
 	return filepath.Join(dir, ConfigFile)
 }
 
-// newTestServer starts one whose log goes to log.
+// newTestServer starts a server that logs to log.
 func newTestServer(t *testing.T, file string, log io.Writer) *Server {
 	t.Helper()
 	s, err := Start(t.Context(), Options{Load: func() (*config.Config, error) { return config.Load(file) }, Log: log, Version: "test", Now: time.Now})
@@ -61,7 +61,7 @@ func get(t *testing.T, url string) int {
 	return resp.StatusCode
 }
 
-// TestReloadKeepsClientKeys: what clients published outlives a reload.
+// TestReloadKeepsClientKeys: a reload keeps the cache of client keys.
 func TestReloadKeepsClientKeys(t *testing.T) {
 	s := newTestServer(t, newFolder(t), io.Discard)
 	first := s.snapshot
@@ -77,7 +77,7 @@ func TestReloadKeepsClientKeys(t *testing.T) {
 	}
 }
 
-// TestListenerFails: the server says so, and can be shut down.
+// TestListenerFails: Failed reports the error, and the server can be shut down.
 func TestListenerFails(t *testing.T) {
 	file := newFolder(t)
 	var log bytes.Buffer
@@ -94,14 +94,14 @@ func TestListenerFails(t *testing.T) {
 	if strings.Contains(log.String(), `"level":"ERROR"`) {
 		t.Error(log.String())
 	}
-	s = newTestServer(t, file, io.Discard) // the store is free again
+	s = newTestServer(t, file, io.Discard) // the store can be opened again
 	if err := s.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestConnectionLog: what callers do to their connections is no news, what
-// happens to ours is.
+// TestConnectionLog: errors that callers cause are debug messages, failures of the server are
+// errors.
 func TestConnectionLog(t *testing.T) {
 	var log strings.Builder
 	c := connectionLog{slog.New(slog.NewTextHandler(&log, nil))}
@@ -115,7 +115,7 @@ func TestConnectionLog(t *testing.T) {
 	}
 }
 
-// TestSwap: requests are answered by the handler of the moment.
+// TestSwap: requests are served by the current handler.
 func TestSwap(t *testing.T) {
 	s := &state{log: slog.New(slog.DiscardHandler)}
 	l, err := s.listen(t.Context(), &config.Config{}, "public", config.Listener{Address: "127.0.0.1:0"}, nil)
@@ -142,7 +142,7 @@ func TestSwap(t *testing.T) {
 	}
 }
 
-// TestEdgeLog: a failure is told of when it begins and when it is over.
+// TestEdgeLog: a failure is logged when it begins and when it ends.
 func TestEdgeLog(t *testing.T) {
 	var log strings.Builder
 	l := edgeLog{log: slog.New(slog.NewTextHandler(&log, nil)), failing: map[string]bool{}}

@@ -28,29 +28,30 @@ import (
 	"moneyer/internal/tlsfiles"
 )
 
-// Snapshot is what one reading of the configuration makes: the issuers with their
-// keys, and what answers for them. It does not change; a reload swaps in another.
+// Snapshot is the result of one reading of the configuration: the issuers with their keys, and the
+// HTTP handlers. It is immutable; a reload replaces it.
 type Snapshot struct {
-	// Issuers are those that the configuration names.
+	// Issuers are the issuers of the configuration.
 	Issuers []*registry.Issuer
-	// Public answers on the public listener.
+	// Public is the handler of the public listener.
 	Public http.Handler
 
 	keys  *keyring.Keyring
 	admin *registry.Issuer
-	// authority gives tokens for all of them.
+	// authority issues the tokens of all issuers.
 	authority *authority.Authority
-	// clientKeys keeps what clients publish at their own jwks_uri, fetched within networks.
+	// clientKeys caches the keys at the clients' jwks_uri; networks are the private networks that
+	// it may fetch from.
 	clientKeys *jwksuri.Source
 	networks   []string
-	// private answers on the listener of the administrators.
+	// private is the handler of the admin listener.
 	private http.Handler
 }
 
-// files are what the configuration names in files, other than secrets.
+// files are the loaded TLS files of the two listeners.
 type files struct{ public, private *tlsfiles.Loaded }
 
-// loadFiles reads them, and makes sure that no two issuers want one path.
+// loadFiles loads the TLS files and checks that no two issuers have the same path.
 func loadFiles(cfg *config.Config) (f files, err error) {
 	if f.public, err = tlsFilesOf(cfg, cfg.Listen).Load(); err != nil {
 		return f, fmt.Errorf("listen: %w", err)
@@ -62,17 +63,17 @@ func loadFiles(cfg *config.Config) (f files, err error) {
 	return f, err
 }
 
-// build makes a snapshot: every issuer with its keys, and the admin API. was is
-// the snapshot before, or nil.
+// build makes a snapshot: every issuer with its keys, and the admin API. was is the current
+// snapshot, or nil.
 func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*Snapshot, error) {
 	snap := &Snapshot{admin: adminIssuer(cfg), Issuers: cfg.Served(), networks: cfg.JWKSURINetworks}
 	snap.keys = &keyring.Keyring{Store: s.db, Master: s.master, Issuers: map[string]keyring.Settings{}, Now: s.now, Log: s.log}
 	snap.keys.Issuers[snap.admin.Name] = settingsOf(snap.admin, 30*24*time.Hour, time.Hour)
 	for name, issuer := range cfg.Issuers {
-		snap.keys.Issuers[name] = settingsOf(issuer.Authority(), issuer.Rotate, issuer.Announce)
+		snap.keys.Issuers[name] = settingsOf(issuer.RegistryIssuer(), issuer.Rotate, issuer.Announce)
 	}
 	if was != nil && slices.Equal(was.networks, snap.networks) {
-		snap.clientKeys = was.clientKeys // whose keys serve on while a client's own server is down
+		snap.clientKeys = was.clientKeys // the cache is kept, in case a client's own server is unavailable
 	} else {
 		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.now)
 	}
@@ -81,15 +82,14 @@ func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*
 	}
 	switch err := s.load(ctx, snap.keys); {
 	case errors.Is(err, keyring.ErrOtherMaster):
-		return nil, &ConfigError{fmt.Errorf("master_key %q is another than the one under which the keys in %q were sealed", cfg.MasterKey, cfg.Store)}
+		return nil, &ConfigError{fmt.Errorf("master_key %q is not the key under which the keys in %q were sealed", cfg.MasterKey, cfg.Store)}
 	case err != nil:
 		return nil, err
 	}
 	return snap, nil
 }
 
-// load reads what the store has of the issuers: their signing keys, made where
-// there are none, and what they revoked.
+// load loads the signing keys of the issuers, generates missing ones, and loads the revocations.
 func (s *state) load(ctx context.Context, keys *keyring.Keyring) error {
 	if err := keys.Load(ctx); err != nil {
 		return err
@@ -100,7 +100,7 @@ func (s *state) load(ctx context.Context, keys *keyring.Keyring) error {
 	return s.revocations.Load(ctx, slices.Collect(maps.Keys(keys.Issuers)))
 }
 
-// buildHandlers makes what answers on the two listeners.
+// buildHandlers builds the handlers of the two listeners.
 func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	limits := cfg.Limits.Overload()
 	auth := &authority.Authority{
@@ -109,7 +109,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		ClientRate: overload.NewLimiter[authority.ClientName](limits.ClientRate, limits.Clients),
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 	}
-	if store.IsPostgres(cfg.Store) { // there are replicas
+	if store.IsPostgres(cfg.Store) { // there may be other replicas
 		auth.Stale, auth.Staleness = s.db.LastKnown(), s.db.Heard
 	}
 	snap.authority = auth
@@ -122,7 +122,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	if snap.Public, err = front.Handler(); err != nil {
 		return err
 	}
-	back := *front // shares no bound with the callers: who administers gets in when they crowd
+	back := *front // separate limits, so that administrators are served under load
 	back.Issuers, back.Admission = []*registry.Issuer{snap.admin}, overload.NewAdmission(limits)
 	tokens, err := back.Handler()
 	if err != nil {
@@ -136,7 +136,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	return nil
 }
 
-// pathOf is the path of a URL that config has checked.
+// pathOf returns the path of a URL that config has validated.
 func pathOf(text string) string {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -145,22 +145,22 @@ func pathOf(text string) string {
 	return u.Path
 }
 
-// adminIssuer mints the tokens that the admin API accepts.
+// adminIssuer returns the issuer of the tokens for the admin API.
 func adminIssuer(cfg *config.Config) *registry.Issuer {
 	p, err := platform.Builtin("oauth2")
 	if err != nil {
-		panic(err) // it is compiled in, and its test reads it
+		panic(err) // it is embedded, and a test loads it
 	}
 	return &registry.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
 		ResourceAudience: cfg.Admin.URL + adminapi.Prefix, TokenLifetime: 5 * time.Minute, Replay: platform.ReplayOnce, Alg: p.Policy.Token.Alg}
 }
 
-// settingsOf keeps a retired key published for as long as a token of it may be
-// checked by a verifier that fetched the keys before.
+// settingsOf returns the key settings of an issuer. A retired key stays published as long as one of
+// its tokens may be verified with a key set fetched before.
 func settingsOf(issuer *registry.Issuer, rotate, announce time.Duration) keyring.Settings {
-	const clocks = 5 * time.Minute
+	const clockSkew = 5 * time.Minute
 	return keyring.Settings{Alg: jose.Alg(issuer.Alg), Typ: issuer.Profile.Policy.Token.Typ, Rotate: rotate, Announce: announce,
-		MaxAge: keyring.JWKSMaxAge, Keep: issuer.TokenLifetime + keyring.JWKSMaxAge + clocks}
+		MaxAge: keyring.JWKSMaxAge, Keep: issuer.TokenLifetime + keyring.JWKSMaxAge + clockSkew}
 }
 
 func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Authority) *admin.API {
@@ -178,8 +178,8 @@ func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Aut
 	}
 }
 
-// Verifier judges the access tokens of an issuer in the process that signs them: by
-// the keys of the moment, and refusing at once what is revoked.
+// Verifier returns a verifier of an issuer's access tokens for use in the issuing process: it uses
+// the current keys and refuses revoked tokens at once.
 func (s *Snapshot) Verifier(issuer *registry.Issuer) *bearer.Verifier {
 	v := &bearer.Verifier{Issuer: issuer.URL, Keys: s.verificationKeys(issuer.Name), Now: s.keys.Now,
 		Typ: []string{issuer.Profile.Policy.Token.Typ}, AnyAudience: issuer.ResourceAudience == "",
@@ -190,7 +190,7 @@ func (s *Snapshot) Verifier(issuer *registry.Issuer) *bearer.Verifier {
 	return v
 }
 
-// verificationKeys reads an issuer's public keys.
+// verificationKeys returns a bearer.KeyFunc for an issuer's public keys.
 func (s *Snapshot) verificationKeys(issuer string) bearer.KeyFunc {
 	return func(ctx context.Context, kid string) (bearer.Key, error) {
 		set, err := s.keys.JWKS(issuer, s.keys.Now())
@@ -205,8 +205,8 @@ func (s *Snapshot) verificationKeys(issuer string) bearer.KeyFunc {
 	}
 }
 
-// ownRevocations asks the authority in its own process: a revoked token, or one
-// of a disabled client, is refused at once.
+// ownRevocations is a bearer.RevocationSource that asks the authority in this process: a revoked
+// token, or one of a disabled client, is refused at once.
 type ownRevocations struct {
 	authority *authority.Authority
 	issuer    *registry.Issuer
@@ -220,7 +220,7 @@ func (o ownRevocations) Revoked(ctx context.Context, c *bearer.Claims) (bool, er
 func prefixes(texts []string) []netip.Prefix {
 	var list []netip.Prefix
 	for _, text := range texts {
-		if p, err := netip.ParsePrefix(text); err == nil { // config has checked them
+		if p, err := netip.ParsePrefix(text); err == nil { // config has validated them
 			list = append(list, p)
 		}
 	}

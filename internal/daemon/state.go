@@ -20,24 +20,23 @@ import (
 	"moneyer/internal/store"
 )
 
-// state is what outlives a reload of the configuration: the store, the master
-// key, and what counts.
+// state is what a reload keeps: the store, the master key, limits and counters.
 type state struct {
 	db       *store.DB
-	copyPath string // where a copy of the store is made for a backup; "" is a new folder for each
+	copyPath string // where the store is copied for a backup; "" means a new temporary folder
 	copying  sync.Mutex
 	master   *keyring.MasterKey
 	atWork   *overload.ConcurrencyLimit
-	delay    *overload.QueueDelay // of requests that nobody has read yet
+	delay    *overload.QueueDelay // of requests that have not been read yet
 	metrics  *metrics.Metrics
 	refusals *authority.Refusals
-	// revocations are the same for every snapshot.
+	// revocations are shared by all snapshots.
 	revocations *authority.Revocations
 	log         *slog.Logger
 	problems    edgeLog
 	now         func() time.Time
 	draining    atomic.Bool
-	// current is the snapshot by which the listeners answer; nil until there is one.
+	// current is the snapshot that the listeners serve; nil until there is one.
 	current atomic.Pointer[Snapshot]
 }
 
@@ -60,15 +59,15 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 		return nil, errors.Join(err, delay.Close())
 	}
 	s.refusals, s.revocations = authority.NewRefusals(s.db, limits.Refusals), authority.NewRevocations(s.db)
-	s.metrics = metrics.New(o.Version, s.atWork.InUse, s.storeUp, s.silence)
-	if err := os.Remove(s.copyPath); s.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a process that was killed may have left it
+	s.metrics = metrics.New(o.Version, s.atWork.InUse, s.storeUp, s.staleness)
+	if err := os.Remove(s.copyPath); s.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a killed process may have left a copy
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
 }
 
-// reportStore tells the log what of a database cannot be relied on: it serves all the
-// same, and nobody looks as long as nothing is lost.
+// reportStore logs what the store's database does not guarantee: such a database works until a
+// failure loses data.
 func (s *state) reportStore(ctx context.Context, url string) {
 	if !store.IsPostgres(url) {
 		return
@@ -76,13 +75,13 @@ func (s *state) reportStore(ctx context.Context, url string) {
 	findings, err := store.Check(ctx, url, s.now)
 	s.problems.report("check the store", err)
 	for _, f := range findings {
-		if f.Level != store.Good && f.What != "replicas" { // of which this may be the first
+		if f.Level != store.Good && f.What != "replicas" { // this may be the first replica
 			s.log.Warn("the store is not as it should be", "what", f.What, "found", f.Found, "advice", f.Advice)
 		}
 	}
 }
 
-// close gives back what the state holds.
+// close releases the store and the queue delay measurement.
 func (s *state) close() error { return errors.Join(s.db.Close(), s.delay.Close()) }
 
 func (s *state) storeUp() bool {
@@ -91,8 +90,8 @@ func (s *state) storeUp() bool {
 	return s.db.Ping(ctx) == nil
 }
 
-// ready says why the process should get no requests now. Anybody may ask, so
-// what ails the store goes to the log.
+// ready returns why the process should get no requests now, or nil. The answer is public, so
+// details of a store failure go to the log.
 func (s *state) ready(ctx context.Context) error {
 	if s.draining.Load() {
 		return errors.New("shutting down")
@@ -102,7 +101,7 @@ func (s *state) ready(ctx context.Context) error {
 	err := s.db.Ping(ctx)
 	s.problems.report("write to the store", err)
 	if err != nil {
-		return errors.New("the store takes no writes")
+		return errors.New("the store accepts no writes")
 	}
 	return nil
 }

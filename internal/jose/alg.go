@@ -10,19 +10,19 @@ import (
 	"fmt"
 )
 
-// Alg is a JWS algorithm by its registered name.
+// Alg is the registered name of a JWS algorithm.
 type Alg string
 
-// The algorithms of this package.
+// The supported algorithms.
 const (
 	ES256 Alg = "ES256" // ECDSA, P-256, SHA-256: RFC 7518 section 3.4
 	RS256 Alg = "RS256" // RSASSA-PKCS1-v1_5, SHA-256: RFC 7518 section 3.3
-	PS256 Alg = "PS256" // RSASSA-PSS, SHA-256, MGF1 with SHA-256, 32 octets of salt: RFC 7518 section 3.5
+	PS256 Alg = "PS256" // RSASSA-PSS, SHA-256, MGF1 with SHA-256, 32 bytes of salt: RFC 7518 section 3.5
 	EdDSA Alg = "EdDSA" // Ed25519: RFC 8037 section 3.1
 )
 
-// The ways in which keys and tokens are refused. Errors of this package wrap
-// one of them wherever a caller could want to tell them apart.
+// The reasons for refusing keys and tokens. Errors of this package wrap one of them wherever a
+// caller may need to distinguish them.
 var (
 	ErrMalformed    = errors.New("not a strict compact JWS")
 	ErrHeader       = errors.New("JWS header not acceptable")
@@ -37,7 +37,7 @@ var (
 	ErrEncryptedKey = errors.New("private key is encrypted")
 )
 
-// Known tells whether a is one of the algorithms of this package.
+// Known reports whether a is a supported algorithm.
 func (a Alg) Known() bool {
 	switch a {
 	case ES256, RS256, PS256, EdDSA:
@@ -47,8 +47,8 @@ func (a Alg) Known() bool {
 	}
 }
 
-// constant returns a known algorithm as its constant, which keeps alive no text
-// that it was read from.
+// constant returns the constant equal to a supported algorithm, so that the text from which a was
+// read can be garbage collected.
 func (a Alg) constant() Alg {
 	for _, known := range []Alg{ES256, RS256, PS256, EdDSA} {
 		if a == known {
@@ -58,8 +58,7 @@ func (a Alg) constant() Alg {
 	return a
 }
 
-// KeyAlg returns the algorithm that a key is used with unless told otherwise:
-// ES256 for P-256, RS256 for RSA, EdDSA for Ed25519.
+// KeyAlg returns the default algorithm of a key: ES256 for P-256, RS256 for RSA, EdDSA for Ed25519.
 func KeyAlg(pub crypto.PublicKey) (Alg, error) {
 	switch pub := pub.(type) {
 	case *ecdsa.PublicKey:

@@ -15,9 +15,9 @@ const benchClaims = `{"iss":"https://issuer.example","sub":"client-1","aud":"htt
 
 var benchAlgs = []jose.Alg{jose.ES256, jose.RS256, jose.PS256, jose.EdDSA}
 
-// BenchmarkSign and BenchmarkVerify take a token's signature alone, by whatever
-// this build signs with (see internal/openssl). Those with 64 show what waiting
-// for each other costs; run them with -cpu 1, pinned to one processor.
+// BenchmarkSign and BenchmarkVerify measure the signature alone, with the library that this build
+// signs with (see internal/openssl). The variants with 64 goroutines show the cost of contention;
+// run them with -cpu 1, pinned to one processor.
 func BenchmarkSign(b *testing.B) {
 	for _, alg := range benchAlgs {
 		signer := newSigner(b, alg, "key-1", "at+jwt")

@@ -6,7 +6,7 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// The bounds of claims, in octets and entries.
+// The limits of claims, in bytes and entries.
 const (
 	MaxClaim     = 256  // iss, sub, jti, client_id
 	MaxAudience  = 16   // entries of aud
@@ -15,10 +15,10 @@ const (
 	maxJWTMember = 64
 )
 
-// ClaimSet tells which claims a JWT has.
+// ClaimSet is a set of claims.
 type ClaimSet uint16
 
-// The claims that Claims knows.
+// The claims of type Claims.
 const (
 	ClaimIssuer ClaimSet = 1 << iota
 	ClaimSubject
@@ -31,16 +31,15 @@ const (
 	ClaimScope
 )
 
-// Claims are the claims of RFC 7519 section 4.1 and the client_id and scope of
-// RFC 9068 section 2.2. A claim that is absent has the zero value; Present tells
-// it from one that is empty.
+// Claims are the claims of RFC 7519 section 4.1 and the client_id and scope of RFC 9068 section
+// 2.2. An absent claim has the zero value; Present distinguishes it from an empty one.
 type Claims struct {
 	Present         ClaimSet
 	Issuer          string
 	Subject         string
 	Audience        []string
 	AudienceIsArray bool
-	Expiry          int64 // seconds since 1970, as NotBefore and IssuedAt
+	Expiry          int64 // seconds since 1970, like NotBefore and IssuedAt
 	NotBefore       int64
 	IssuedAt        int64
 	ID              string // jti
@@ -48,13 +47,12 @@ type Claims struct {
 	Scope           string
 }
 
-// Has tells whether all claims of set are present.
+// Has reports whether all claims of set are present.
 func (c *Claims) Has(set ClaimSet) bool { return c.Present&set == set }
 
-// ParseClaims reads the payload of a JWT. Names are exact and occur once, every
-// claim it knows has its one type and is bounded, and a NumericDate is an
-// integer from 0 to 2^53-1. Other claims are ignored. The error wraps
-// ErrClaims and names the claim.
+// ParseClaims reads the payload of a JWT. Names are exact and occur once, each claim of type Claims
+// has its one JSON type and is bounded, and a NumericDate is an integer from 0 to 2^53-1. Other
+// claims are ignored. The error wraps ErrClaims and names the claim.
 func ParseClaims(payload []byte) (*Claims, error) {
 	c := new(Claims)
 	limits := strictjson.Limits{Members: maxJWTMember}
@@ -70,7 +68,7 @@ func ParseClaims(payload []byte) (*Claims, error) {
 	return c, nil
 }
 
-// set takes one claim.
+// set parses one claim.
 func (c *Claims) set(name string, v strictjson.Value) (err error) {
 	var claim ClaimSet
 	switch name {
@@ -106,7 +104,7 @@ func (c *Claims) set(name string, v strictjson.Value) (err error) {
 	return err
 }
 
-// setAudience takes a string or an array of strings (RFC 7519 section 4.1.3).
+// setAudience parses a string or an array of strings (RFC 7519 section 4.1.3).
 func (c *Claims) setAudience(v strictjson.Value) error {
 	if v.Kind() != strictjson.KindArray {
 		text, err := boundedText(v, maxAudClaim)

@@ -25,7 +25,7 @@ func TestDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := jose.Parse(string(signed)); !errors.Is(err, jose.ErrMalformed) {
-		t.Errorf("a document passes as a token: %v", err)
+		t.Errorf("a document was accepted as a token: %v", err)
 	}
 	parsed, err := jose.ParseDocument(string(signed))
 	if err != nil {
@@ -38,9 +38,9 @@ func TestDocument(t *testing.T) {
 		t.Errorf("header %+v, %d octets", parsed.Header, len(parsed.Payload))
 	}
 	if _, err := documents.SignDocument(make([]byte, jose.MaxDocument)); !errors.Is(err, jose.ErrMalformed) {
-		t.Errorf("a document over the bound is signed: %v", err)
+		t.Errorf("a document over the limit was signed: %v", err)
 	}
 	if _, err := jose.ParseDocument(strings.Repeat("x", jose.MaxDocument+1)); !errors.Is(err, jose.ErrMalformed) {
-		t.Errorf("a document over the bound is read: %v", err)
+		t.Errorf("a document over the limit was parsed: %v", err)
 	}
 }

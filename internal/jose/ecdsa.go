@@ -12,17 +12,16 @@ const (
 	p256HalfOrder = "\x7f\xff\xff\xff\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff\xde\x73\x7d\x56\xd3\x8b\xcf\x42\x79\xdc\xe5\x61\x7e\x31\x92\xa8"
 )
 
-// es256Size is the length of an ES256 signature, r and s of 32 octets each
-// (RFC 7518 section 3.4).
+// es256Size is the length of an ES256 signature, r and s of 32 octets each (RFC 7518 section 3.4).
 const es256Size = 64
 
-// maxDER is the length of the longest DER form of an ES256 signature.
+// maxDER is the maximum length of an ES256 signature in DER.
 const maxDER = 2 + 2*(2+33)
 
 var errNotDER = errors.New("signer did not return a DER signature of P-256")
 
-// verifyES256 checks r || s. The standard library takes DER only, so it is put
-// together here, on the stack.
+// verifyES256 verifies r || s. The standard library takes DER only, so the DER form is built here,
+// on the stack.
 func verifyES256(pub *ecdsa.PublicKey, digest, sig []byte) bool {
 	if len(sig) != es256Size {
 		return false
@@ -34,8 +33,8 @@ func verifyES256(pub *ecdsa.PublicKey, digest, sig []byte) bool {
 	return ecdsa.VerifyASN1(pub, digest, der)
 }
 
-// appendInteger appends a DER INTEGER. Zero is left without octets, which the
-// verifier refuses, as it refuses the number.
+// appendInteger appends a DER INTEGER. Zero is encoded without content bytes, which the verifier
+// refuses, as it must refuse zero.
 func appendInteger(der, n []byte) []byte {
 	n = bytes.TrimLeft(n, "\x00")
 	if len(n) > 0 && n[0] >= 0x80 {
@@ -46,7 +45,7 @@ func appendInteger(der, n []byte) []byte {
 	return append(der, n...)
 }
 
-// appendRaw appends r || s of a DER signature of P-256.
+// appendRaw converts a DER signature of P-256 to r || s and appends it.
 func appendRaw(dst, der []byte) ([]byte, error) {
 	r, s, ok := splitDER(der)
 	if !ok {
@@ -58,8 +57,8 @@ func appendRaw(dst, der []byte) ([]byte, error) {
 	return append(dst, raw[:]...), nil
 }
 
-// splitDER returns the octets of the two integers of a DER signature without
-// leading zeros. It takes what fits P-256 only.
+// splitDER returns the two integers of a DER signature without leading zeros. It accepts only what
+// fits P-256.
 func splitDER(der []byte) (r, s []byte, ok bool) {
 	if len(der) < 2 || len(der) > maxDER || der[0] != 0x30 || int(der[1]) != len(der)-2 {
 		return nil, nil, false
@@ -72,7 +71,7 @@ func splitDER(der []byte) (r, s []byte, ok bool) {
 	return r, s, ok && len(rest) == 0
 }
 
-// cutInteger takes one positive DER INTEGER of at most 32 octets off der.
+// cutInteger splits one positive DER INTEGER of at most 32 bytes off der.
 func cutInteger(der []byte) (n, rest []byte, ok bool) {
 	if len(der) < 3 || der[0] != 0x02 || der[1] == 0 || int(der[1]) > len(der)-2 {
 		return nil, nil, false
@@ -90,19 +89,16 @@ func cutInteger(der []byte) (n, rest []byte, ok bool) {
 	return n, rest, len(n) <= 32
 }
 
-// LooksLikeDER tells whether sig is an ECDSA signature in DER, which many
-// libraries return and which is not what a JWS carries. It is for explaining a
-// refusal.
+// LooksLikeDER reports whether sig is an ECDSA signature in DER, which many libraries return
+// instead of the form that a JWS carries. It serves to explain a refusal.
 func LooksLikeDER(sig []byte) bool {
 	_, _, ok := splitDER(sig)
 	return ok
 }
 
-// CanonicalSignature returns the one form of a signature that all its variants
-// share. An ECDSA signature (r, s) can be turned into (r, n-s) by anybody and
-// still verifies, so a signature that names a token for replay detection must
-// be taken in this form: r || min(s, n-s). The result is sig itself where
-// nothing changes.
+// CanonicalSignature returns the canonical form of a signature. Anybody can turn an ECDSA
+// signature (r, s) into (r, n-s), which verifies too, so replay detection by signature must use
+// one form: r || min(s, n-s). The result is sig itself if nothing changes.
 func CanonicalSignature(alg Alg, sig []byte) []byte {
 	if alg != ES256 || len(sig) != es256Size || string(sig[32:]) <= p256HalfOrder {
 		return sig

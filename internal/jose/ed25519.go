@@ -7,10 +7,10 @@ import (
 	"slices"
 )
 
-// checkEd25519 refuses what is not the one encoding of a point of large order
-// on the curve (RFC 8032 section 5.1.3). Under a point of small order one
-// signature verifies for many messages. The key is public and is checked once,
-// when it is registered, so plain arithmetic does.
+// checkEd25519 refuses everything but the canonical encoding of a point of large order on the curve
+// (RFC 8032 section 5.1.3). Under a point of small order one signature verifies for many messages.
+// The key is public and is checked only once, when it is registered, so the arithmetic need not run
+// in constant time.
 func checkEd25519(pub ed25519.PublicKey) error {
 	if len(pub) != ed25519.PublicKeySize {
 		return fmt.Errorf("%w: Ed25519 key of %d octets, want %d", ErrKey, len(pub), ed25519.PublicKeySize)
@@ -19,10 +19,10 @@ func checkEd25519(pub ed25519.PublicKey) error {
 	p := new(big.Int).Lsh(one, 255)
 	p.Sub(p, big.NewInt(19))
 
-	octets := slices.Clone([]byte(pub))
-	octets[31] &= 0x7f // the top bit is the sign of x
-	slices.Reverse(octets)
-	y := new(big.Int).SetBytes(octets)
+	encoded := slices.Clone([]byte(pub))
+	encoded[31] &= 0x7f // the top bit is the sign of x
+	slices.Reverse(encoded)
+	y := new(big.Int).SetBytes(encoded)
 	if y.Cmp(p) >= 0 {
 		return fmt.Errorf("%w: Ed25519 point is not in canonical form", ErrKey)
 	}

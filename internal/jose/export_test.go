@@ -1,4 +1,4 @@
 package jose
 
-// SignInput signs input as it is, whatever header it has.
+// SignInput signs input unchanged, whatever its header says.
 func SignInput(s *Signer, input []byte) ([]byte, error) { return s.signature(nil, input) }

@@ -36,7 +36,7 @@ func FuzzParse(f *testing.F) {
 		header, _, _ := strings.Cut(compact, ".")
 		again := header + "." + b64(string(j.Payload)) + "." + b64(string(j.Signature))
 		if again != compact || !strings.HasPrefix(compact, string(j.SigningInput)+".") {
-			t.Fatalf("a second spelling of %s", again)
+			t.Fatalf("a second encoding of %s", again)
 		}
 	})
 }
@@ -98,11 +98,11 @@ func FuzzParseJWK(f *testing.F) {
 		}
 		var theirs josev4.JSONWebKey
 		if err := json.Unmarshal(data, &theirs); err == nil && !theirs.IsPublic() {
-			t.Fatal("took a private key")
+			t.Fatal("accepted a private key")
 		}
 		again, kidAgain, err := jose.ParseJWK(key.AppendJWK(nil, kid), key.Alg())
 		if err != nil || again.Thumbprint() != key.Thumbprint() || kidAgain != kid {
-			t.Fatalf("did not come back: %v", err)
+			t.Fatalf("round trip failed: %v", err)
 		}
 	})
 }
@@ -130,11 +130,11 @@ func FuzzParsePublic(f *testing.F) {
 			return
 		}
 		if bytes.Contains(data, []byte("PRIVATE KEY-----")) && !bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
-			t.Fatal("took a private key")
+			t.Fatal("accepted a private key")
 		}
 		again, _, err := jose.ParsePublic(key.PEM(), key.Alg())
 		if err != nil || again.Thumbprint() != key.Thumbprint() || !utf8.ValidString(kid) {
-			t.Fatalf("did not come back: %v", err)
+			t.Fatalf("round trip failed: %v", err)
 		}
 	})
 }
@@ -197,7 +197,7 @@ func signAnyHeader(signers map[jose.Alg]*jose.Signer, header, payload string) st
 	return input + "." + b64(string(sig))
 }
 
-// agree has go-jose verify a token that was accepted.
+// agree verifies an accepted token with go-jose.
 func agree(t *testing.T, token string, j *jose.JWS, key *jose.PublicKey) {
 	t.Helper()
 	theirs, err := josev4.ParseSignedCompact(token, []josev4.SignatureAlgorithm{josev4.SignatureAlgorithm(key.Alg())})
@@ -208,14 +208,13 @@ func agree(t *testing.T, token string, j *jose.JWS, key *jose.PublicKey) {
 			t.Fatalf("go-jose reads %q, not %q: %v", payload, j.Payload, err)
 		}
 	case strings.Contains(err.Error(), "json: cannot unmarshal") || foldedName(token):
-		// It types members that only inform, and matches names without case.
+		// go-jose checks the types of members that we ignore, and matches names without case.
 	default:
 		t.Fatalf("go-jose does not parse %s: %v", token, err)
 	}
 }
 
-// foldedName tells whether the header has a name that another reader would take
-// for one of ours because it ignores case.
+// foldedName reports whether the header has a name that equals one of ours except for case.
 func foldedName(token string) bool {
 	encoded, _, _ := strings.Cut(token, ".")
 	header, _ := base64.RawURLEncoding.DecodeString(encoded)

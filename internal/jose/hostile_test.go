@@ -15,7 +15,7 @@ import (
 
 func b64(data string) string { return base64.RawURLEncoding.EncodeToString([]byte(data)) }
 
-// withHeader is a token whose form is good but for its header.
+// withHeader returns a token that is well formed except for its header.
 func withHeader(header string) string { return b64(header) + "." + b64(`{}`) + "." + b64("signature") }
 
 func TestParseRefuses(t *testing.T) {
@@ -88,7 +88,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-func TestParseIgnoresWhatOnlyInforms(t *testing.T) {
+func TestParseIgnoresUnknownMembers(t *testing.T) {
 	j, err := jose.Parse(withHeader(`{"cty":"x","alg":"ES256","x5t":"YQ","KID":"a","Typ":"b","x5t#S256":"YQ","nested":{"crit":[]}}`))
 	if err != nil {
 		t.Fatal(err)
@@ -98,11 +98,11 @@ func TestParseIgnoresWhatOnlyInforms(t *testing.T) {
 	}
 }
 
-// TestOneSpelling changes each last character of a good token to every other
-// one: base64 that is not strict has up to 16 spellings of it.
-func TestOneSpelling(t *testing.T) {
+// TestOneEncoding replaces the last character of each part of a good token by every other one: lax
+// base64 decoders accept up to 16 of them.
+func TestOneEncoding(t *testing.T) {
 	signer := newSigner(t, jose.ES256, "k", "")
-	token := sign(t, signer, `{"iss":"a"}`) // 11 octets, so that two bits are left over
+	token := sign(t, signer, `{"iss":"a"}`) // 11 bytes, so that two bits are unused
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	for _, end := range []int{strings.IndexByte(token, '.'), strings.LastIndexByte(token, '.'), len(token)} {
 		accepted := 0
@@ -113,7 +113,7 @@ func TestOneSpelling(t *testing.T) {
 			}
 		}
 		if accepted != 1 {
-			t.Errorf("%d spellings of the character before %d", accepted, end)
+			t.Errorf("%d values accepted for the character before %d", accepted, end)
 		}
 	}
 }
@@ -133,7 +133,7 @@ func TestVerifyRefuses(t *testing.T) {
 			want = jose.ErrSignature
 		}
 		if err := j.Verify(other.Public()); !errors.Is(err, want) {
-			t.Errorf("under a stranger's %s key: %v, want %v", alg, err, want)
+			t.Errorf("under another %s key: %v, want %v", alg, err, want)
 		}
 	}
 
@@ -165,11 +165,11 @@ func TestVerifyRefuses(t *testing.T) {
 		}
 	}
 	if !jose.LooksLikeDER(der) || jose.LooksLikeDER(j.Signature) || jose.LooksLikeDER(nil) {
-		t.Error("LooksLikeDER does not tell DER from r || s")
+		t.Error("LooksLikeDER does not distinguish DER from r || s")
 	}
 }
 
-// orderTwice is r and s equal to the order of P-256.
+// orderTwice returns r and s equal to the order of P-256.
 func orderTwice() []byte {
 	n := p256Order().Bytes()
 	return append(n[:len(n):len(n)], n...)
@@ -180,8 +180,8 @@ func p256Order() *big.Int {
 	return n
 }
 
-// TestCanonicalSignature shows that the two signatures that everybody can make
-// out of one have one canonical form, and that it is r || min(s, n-s).
+// TestCanonicalSignature: both ECDSA signatures (r, s) and (r, n-s) have the same canonical form, r
+// || min(s, n-s).
 func TestCanonicalSignature(t *testing.T) {
 	signer := newSigner(t, jose.ES256, "", "")
 	for range 64 {
@@ -193,7 +193,7 @@ func TestCanonicalSignature(t *testing.T) {
 		twin := append([]byte{}, j.Signature[:32]...)
 		twin = append(twin, new(big.Int).Sub(p256Order(), s).FillBytes(make([]byte, 32))...)
 		if err := signer.Public().Verify(j.SigningInput, twin); err != nil {
-			t.Fatal("the twin does not verify")
+			t.Fatal("(r, n-s) does not verify")
 		}
 		one, two := jose.CanonicalSignature(jose.ES256, j.Signature), jose.CanonicalSignature(jose.ES256, twin)
 		if string(one) != string(two) || string(one) != string(j.Signature) && string(one) != string(twin) {

@@ -45,7 +45,7 @@ func TestSignThenVerify(t *testing.T) {
 			}
 			compact, ok := bytes.CutPrefix(token, []byte("before "))
 			if !ok {
-				t.Fatalf("dst was not kept: %s", token)
+				t.Fatalf("dst was overwritten: %s", token)
 			}
 			j, err := jose.Parse(string(compact))
 			if err != nil {
@@ -64,7 +64,7 @@ func TestSignThenVerify(t *testing.T) {
 	}
 }
 
-// TestD1Sample verifies the assertion that the D1 documentation prints.
+// TestD1Sample verifies the sample assertion of the D1 documentation.
 func TestD1Sample(t *testing.T) {
 	data, err := os.ReadFile("testdata/d1-sample.json")
 	if err != nil {

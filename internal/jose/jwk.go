@@ -15,26 +15,25 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// The bounds of a JWK set.
+// The limits of a JWK set.
 const (
-	MaxJWKS     = 256 << 10 // octets
+	MaxJWKS     = 256 << 10 // bytes
 	MaxJWKSKeys = 100
 )
 
-// maxKeyFile bounds one key, in any form, in octets.
+// maxKeyFile bounds one key in any encoding, in bytes.
 const maxKeyFile = 64 << 10
 
-// NamedKey is a public key with the key id under which its owner published it.
+// NamedKey is a public key with the kid under which its owner published it.
 type NamedKey struct {
 	Kid string // may be empty
 	Key *PublicKey
 }
 
-// ParseJWK reads one public key (RFC 7517 section 4). It is bound to the alg of
-// the JWK, or to defaultAlg where the JWK has none, or else to the natural
-// algorithm of its type; a JWK and a defaultAlg that disagree are refused with
-// ErrAlgMismatch. A key that holds a private or symmetric half is refused with
-// ErrPrivateKey, and so is one that is not for verifying signatures.
+// ParseJWK reads one public key (RFC 7517 section 4). The key is bound to the alg of the JWK, or to
+// defaultAlg if the JWK has none, or else to the default algorithm of its key type. If the JWK and
+// defaultAlg disagree the error is ErrAlgMismatch. A JWK with a private or symmetric key is refused
+// with ErrPrivateKey, and one that is not for verifying signatures with ErrKey.
 func ParseJWK(data []byte, defaultAlg Alg) (key *PublicKey, kid string, err error) {
 	j, err := readJWK(data)
 	if err != nil {
@@ -50,10 +49,9 @@ func ParseJWK(data []byte, defaultAlg Alg) (key *PublicKey, kid string, err erro
 	return key, j.kid, nil
 }
 
-// ParseJWKS reads the public keys of a JWK set (RFC 7517 section 5). Keys that
-// it cannot use are skipped. A set that gives away a private or symmetric key,
-// or gives two keys one kid, is refused: whoever publishes that has lost
-// control of the set.
+// ParseJWKS reads the public keys of a JWK set (RFC 7517 section 5). Unusable keys are skipped. A
+// set that contains a private or symmetric key, or two keys with one kid, is refused as a whole:
+// its publisher has lost control of it.
 func ParseJWKS(data []byte) ([]NamedKey, error) {
 	if len(data) > MaxJWKS {
 		return nil, fmt.Errorf("%w: JWK set longer than %d octets", ErrKey, MaxJWKS)
@@ -82,7 +80,7 @@ func ParseJWKS(data []byte) ([]NamedKey, error) {
 	return keys, nil
 }
 
-// appendKey appends the key of a set to keys if it can be used.
+// appendKey appends the key to keys if it is usable.
 func appendKey(keys []NamedKey, data []byte) ([]NamedKey, error) {
 	key, kid, err := ParseJWK(data, "")
 	switch {
@@ -96,7 +94,7 @@ func appendKey(keys []NamedKey, data []byte) ([]NamedKey, error) {
 	return append(keys, NamedKey{Kid: kid, Key: key}), nil
 }
 
-// jwk is a JWK as it was read, before it is judged. Octets are nil when absent.
+// jwk is a parsed JWK before validation. Byte slices are nil for absent members.
 type jwk struct {
 	kty, crv, use, kid string
 	alg                Alg
@@ -107,7 +105,7 @@ type jwk struct {
 	otherPrivate       bool // has dp, dq, qi or oth
 }
 
-// readJWK reads the members of a JWK.
+// readJWK parses the members of a JWK.
 func readJWK(data []byte) (*jwk, error) {
 	if len(data) > maxKeyFile {
 		return nil, fmt.Errorf("%w: JWK longer than %d octets", ErrKey, maxKeyFile)
@@ -142,19 +140,19 @@ func (j *jwk) set(name string, v strictjson.Value) (err error) {
 	case "key_ops":
 		j.ops, err = v.Texts()
 	case "n":
-		j.n, err = octets(v)
+		j.n, err = decodeBytes(v)
 	case "e":
-		j.e, err = octets(v)
+		j.e, err = decodeBytes(v)
 	case "x":
-		j.x, err = octets(v)
+		j.x, err = decodeBytes(v)
 	case "y":
-		j.y, err = octets(v)
+		j.y, err = decodeBytes(v)
 	case "d":
-		j.d, err = octets(v)
+		j.d, err = decodeBytes(v)
 	case "p":
-		j.p, err = octets(v)
+		j.p, err = decodeBytes(v)
 	case "q":
-		j.q, err = octets(v)
+		j.q, err = decodeBytes(v)
 	case "k":
 		j.symmetric = true
 	case "dp", "dq", "qi", "oth":
@@ -167,8 +165,8 @@ func (j *jwk) set(name string, v strictjson.Value) (err error) {
 
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// octets reads a strict base64url string. It is never nil without an error.
-func octets(v strictjson.Value) ([]byte, error) {
+// decodeBytes decodes a strict base64url string. The result is nil only with an error.
+func decodeBytes(v strictjson.Value) ([]byte, error) {
 	text, err := v.Text()
 	if err != nil {
 		return nil, err
@@ -180,12 +178,12 @@ func octets(v strictjson.Value) ([]byte, error) {
 	return data, nil
 }
 
-// private tells whether the JWK holds anything that is to be kept secret.
+// private reports whether the JWK has a private or symmetric member.
 func (j *jwk) private() bool {
 	return j.symmetric || j.otherPrivate || j.d != nil || j.p != nil || j.q != nil
 }
 
-// publicKey judges the public half.
+// publicKey validates the public half.
 func (j *jwk) publicKey(defaultAlg Alg) (*PublicKey, error) {
 	if j.use != "" && j.use != "sig" {
 		return nil, fmt.Errorf("%w: JWK use is %.32q, want sig", ErrKey, j.use)
@@ -210,7 +208,7 @@ func (j *jwk) publicKey(defaultAlg Alg) (*PublicKey, error) {
 		}
 	}
 	if _, onCurve := pub.(*ecdsa.PublicKey); onCurve && alg == ES256 {
-		return &PublicKey{alg: alg, key: pub}, nil // NewPublicKey would check the point once more
+		return &PublicKey{alg: alg, key: pub}, nil // NewPublicKey would check the point again
 	}
 	return NewPublicKey(pub, alg)
 }
@@ -258,6 +256,6 @@ func (j *jwk) rsaKey() (*rsa.PublicKey, error) {
 	return &rsa.PublicKey{N: new(big.Int).SetBytes(j.n), E: int(e.Int64())}, nil
 }
 
-// minimal tells whether n is a positive number in the fewest octets, as
-// Base64urlUInt demands (RFC 7518 section 2).
+// minimal reports whether n is a positive number without leading zeros, as Base64urlUInt requires
+// (RFC 7518 section 2).
 func minimal(n []byte) bool { return len(n) > 0 && n[0] != 0 }

@@ -8,8 +8,8 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// MaxLength is the length of the longest token that is read or written, and
-// MaxDocument of the longest document that an issuer signs beside its tokens.
+// MaxLength is the maximum length of a token, and MaxDocument that of other signed documents, in
+// bytes.
 const (
 	MaxLength   = 8 << 10
 	MaxDocument = 4 << 20
@@ -18,8 +18,8 @@ const (
 // maxName bounds kid, typ and alg.
 const maxName = 256
 
-// JWS is a compact JWS whose form was checked. Nothing in it may be believed
-// before Verify, but Header.Kid may select the key.
+// JWS is a parsed compact JWS. Its content is not authenticated before Verify; only Header.Kid may
+// be used earlier, to select the key.
 type JWS struct {
 	Header       Header
 	SigningInput []byte
@@ -27,21 +27,20 @@ type JWS struct {
 	Signature    []byte
 }
 
-// Header holds the header members that this package understands (RFC 7515
-// section 4.1). Kid and Typ are empty when they are absent.
+// Header holds the supported header members (RFC 7515 section 4.1). Kid and Typ are empty if
+// absent.
 type Header struct {
 	Alg string
 	Kid string
 	Typ string
 }
 
-// Parse reads a compact JWS (RFC 7515 section 5.2 up to the signature). There
-// is one spelling of every token: the alphabet of base64url and exactly two
-// dots, no padding, no white space, no stray bits. The error wraps ErrMalformed
-// or ErrHeader.
+// Parse reads a compact JWS (RFC 7515 section 5.2 up to the signature). It accepts exactly one
+// encoding of a token: the base64url alphabet and two dots, no padding, no white space, no non-zero
+// trailing bits. The error wraps ErrMalformed or ErrHeader.
 func Parse(compact string) (*JWS, error) { return parse(compact, MaxLength) }
 
-// ParseDocument is Parse for what SignDocument made.
+// ParseDocument is Parse for the output of SignDocument.
 func ParseDocument(compact string) (*JWS, error) { return parse(compact, MaxDocument) }
 
 func parse(compact string, most int) (*JWS, error) {
@@ -73,7 +72,7 @@ func parse(compact string, most int) (*JWS, error) {
 	return j, nil
 }
 
-// dots bounds compact, checks its alphabet and returns where its two dots are.
+// dots checks the length and the alphabet of compact and returns the positions of its two dots.
 func dots(compact string, most int) (first, second int, err error) {
 	if len(compact) > most {
 		return 0, 0, fmt.Errorf("%w: longer than %d octets", ErrMalformed, most)
@@ -98,7 +97,7 @@ func dots(compact string, most int) (first, second int, err error) {
 	return first, second, nil
 }
 
-// decodePart decodes src to the end of buf and returns both.
+// decodePart decodes src, appending to buf, and returns the decoded part and the new buf.
 func decodePart(buf, src []byte, what string) (part, rest []byte, err error) {
 	decoded, err := strictBase64.AppendDecode(buf, src)
 	if err != nil {
@@ -107,8 +106,8 @@ func decodePart(buf, src []byte, what string) (part, rest []byte, err error) {
 	return decoded[len(buf):len(decoded):len(decoded)], decoded, nil
 }
 
-// parseHeader reads the header. A member that asks for other processing, or
-// that brings its own key, is refused; a member that only informs is ignored.
+// parseHeader parses the header. A member that changes the processing or contains a key is refused;
+// other unknown members are ignored.
 func parseHeader(data []byte) (Header, error) {
 	var h Header
 	hasAlg := false
@@ -140,7 +139,7 @@ func parseHeader(data []byte) (Header, error) {
 	return h, nil
 }
 
-// boundedText reads a string of at most limit octets.
+// boundedText reads a string of at most limit bytes.
 func boundedText(v strictjson.Value, limit int) (string, error) {
 	text, err := v.Text()
 	if err != nil {
@@ -152,8 +151,8 @@ func boundedText(v strictjson.Value, limit int) (string, error) {
 	return text, nil
 }
 
-// Verify checks that the header names the algorithm of k (ErrAlgMismatch) and
-// that the signature is one of k (ErrSignature).
+// Verify checks that the header names the algorithm of k (ErrAlgMismatch) and that k verifies the
+// signature (ErrSignature).
 func (j *JWS) Verify(k *PublicKey) error {
 	if j.Header.Alg != string(k.alg) {
 		return fmt.Errorf("%w: header says %.32q, key is for %s", ErrAlgMismatch, j.Header.Alg, k.alg)

@@ -23,7 +23,7 @@ import (
 	"moneyer/internal/jose"
 )
 
-// openssl runs the command that clients use, feeding it input.
+// openssl runs the openssl command with input on stdin.
 func openssl(t *testing.T, input []byte, args ...string) []byte {
 	t.Helper()
 	path, err := exec.LookPath("openssl")
@@ -44,7 +44,7 @@ func openssl(t *testing.T, input []byte, args ...string) []byte {
 	return out
 }
 
-// TestOpenSSL reads what openssl writes, in every form that it has.
+// TestOpenSSL reads every key encoding that openssl writes.
 func TestOpenSSL(t *testing.T) {
 	for name, tc := range map[string]struct {
 		generate []string
@@ -87,7 +87,7 @@ func TestOpenSSL(t *testing.T) {
 	}
 }
 
-// publicForms returns one public key in the forms in which people send it.
+// publicForms returns one public key in all encodings in which it is commonly sent.
 func publicForms(t *testing.T, private, public []byte) map[string][]byte {
 	t.Helper()
 	certificate := openssl(t, private, "req", "-x509", "-new", "-key", "/dev/stdin", "-subj", "/CN=client", "-days", "1")
@@ -102,13 +102,13 @@ func publicForms(t *testing.T, private, public []byte) map[string][]byte {
 		"CERTIFICATE":          certificate,
 		"key, its certificate": append(bytes.Clone(public), certificate...),
 	}
-	if len(private) > 1000 { // as only RSA is
+	if len(private) > 1000 { // only RSA keys are
 		forms["RSA PUBLIC KEY"] = openssl(t, private, "rsa", "-RSAPublicKey_out")
 	}
 	return forms
 }
 
-// TestOpenSSLPrivateAsPublic offers the file that clients send by mistake.
+// TestOpenSSLPrivateAsPublic: a private key in place of the public one is refused with advice.
 func TestOpenSSLPrivateAsPublic(t *testing.T) {
 	for _, generate := range [][]string{
 		{"ecparam", "-name", "prime256v1", "-genkey"}, {"genrsa", "2048"}, {"genrsa", "-traditional", "2048"}, {"genpkey", "-algorithm", "ED25519"},
@@ -125,7 +125,7 @@ func TestOpenSSLPrivateAsPublic(t *testing.T) {
 	}
 }
 
-// TestOpenSSLEncrypted offers keys under a passphrase in both forms.
+// TestOpenSSLEncrypted: keys encrypted with a passphrase are refused in both forms.
 func TestOpenSSLEncrypted(t *testing.T) {
 	private := openssl(t, nil, "ecparam", "-name", "prime256v1", "-genkey", "-noout")
 	for _, format := range [][]string{
@@ -232,8 +232,8 @@ func TestParseJWKRefuses(t *testing.T) {
 	}
 }
 
-// TestEd25519Points offers the points of small order, two encodings that are
-// not canonical, and one that is not on the curve.
+// TestEd25519Points covers the points of small order, two non-canonical encodings, and one that is
+// not on the curve.
 func TestEd25519Points(t *testing.T) {
 	for name, want := range map[string]error{
 		"0100000000000000000000000000000000000000000000000000000000000000": jose.ErrWeakKey, // order 1
@@ -297,7 +297,7 @@ func TestNewPublicKeyRefuses(t *testing.T) {
 	}
 }
 
-// TestJWKForms has another library read the JWK that we write.
+// TestJWKForms reads our JWK with another library.
 func TestJWKForms(t *testing.T) {
 	for _, alg := range algs {
 		want := newSigner(t, alg, "", "").Public()
@@ -373,7 +373,7 @@ func TestPrivateKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !key.(interface{ Equal(crypto.PrivateKey) bool }).Equal(again) {
-			t.Errorf("%s: another key came back", alg)
+			t.Errorf("%s: round trip gave another key", alg)
 		}
 		theirs, err := json.Marshal(josev4.JSONWebKey{Key: key, KeyID: "k", Algorithm: string(alg)})
 		if err != nil {

@@ -9,21 +9,19 @@ import (
 	"strings"
 )
 
-// errRegisterPublic tells the owner of a private key what to do instead.
+// errRegisterPublic refuses a private key and says how to get the public one.
 var errRegisterPublic = fmt.Errorf(
 	"%w: register the public half only, made with: openssl ec -in private.pem -pubout (openssl pkey for RSA and Ed25519)",
 	ErrPrivateKey)
 
-// ParsePublic reads a public key in the forms in which people hand it over: PEM
-// as `openssl ec -pubout` writes it ("PUBLIC KEY"), "RSA PUBLIC KEY",
-// "CERTIFICATE", or a JWK. Text around a PEM block, an "EC PARAMETERS" block,
-// other line ends and blanks at the ends of lines do no harm. It returns the
-// kid of a JWK. With an empty alg the key is bound to the natural algorithm of
-// its type.
+// ParsePublic reads a public key in the encodings in which it is commonly sent: PEM "PUBLIC KEY" as
+// written by `openssl ec -pubout`, "RSA PUBLIC KEY", "CERTIFICATE", or a JWK. Text around a PEM
+// block, an "EC PARAMETERS" block, CR LF and blanks at the ends of lines are ignored. The result
+// includes the kid of a JWK. With an empty alg the key is bound to the default algorithm of its
+// type.
 //
-// Anything that holds a private key is refused with ErrPrivateKey, several
-// different keys with ErrKey. A certificate only carries the key: its names,
-// dates and issuer are not looked at.
+// Input that contains a private key is refused with ErrPrivateKey, several different keys with
+// ErrKey. Of a certificate only the key is used: names, dates and issuer are not checked.
 func ParsePublic(data []byte, alg Alg) (key *PublicKey, kid string, err error) {
 	if len(data) > maxKeyFile {
 		return nil, "", fmt.Errorf("%w: longer than %d octets", ErrKey, maxKeyFile)
@@ -31,7 +29,7 @@ func ParsePublic(data []byte, alg Alg) (key *PublicKey, kid string, err error) {
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return ParseJWK(data, alg)
 	}
-	// Before any decoding, so that a damaged private key is called one too.
+	// This precedes any decoding, so that a damaged private key is reported as one too.
 	if bytes.Contains(data, []byte("PRIVATE KEY-----")) {
 		return nil, "", errRegisterPublic
 	}
@@ -54,8 +52,8 @@ func ParsePublic(data []byte, alg Alg) (key *PublicKey, kid string, err error) {
 	return key, "", nil
 }
 
-// pemBlocks returns the PEM blocks of data. Blanks around each line are taken
-// off first: RFC 7468 section 2 lets a lax reader do so.
+// pemBlocks returns the PEM blocks of data. Blanks around each line are removed first, which RFC
+// 7468 section 2 allows.
 func pemBlocks(data []byte) []*pem.Block {
 	var lines []byte
 	for line := range bytes.Lines(data) {
@@ -69,7 +67,7 @@ func pemBlocks(data []byte) []*pem.Block {
 	return blocks
 }
 
-// publicBlock reads the key of one PEM block.
+// publicBlock parses the key of one PEM block.
 func publicBlock(block *pem.Block, alg Alg) (*PublicKey, error) {
 	var (
 		pub crypto.PublicKey
@@ -99,8 +97,8 @@ func publicBlock(block *pem.Block, alg Alg) (*PublicKey, error) {
 	return NewPublicKey(pub, alg)
 }
 
-// encrypted tells whether a PEM block holds a key under a passphrase, in the
-// form of PKCS #8 or of RFC 1423.
+// encrypted reports whether a PEM block holds a key encrypted with a passphrase, in PKCS #8 or RFC
+// 1423 form.
 func encrypted(block *pem.Block) bool {
 	return block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")
 }

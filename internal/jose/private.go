@@ -14,13 +14,12 @@ import (
 	"math/big"
 )
 
-// generatedRSABits is the size of RSA keys made here.
+// generatedRSABits is the size of generated RSA keys.
 const generatedRSABits = 2048
 
-// ParsePrivate reads one private key: PEM "PRIVATE KEY" (PKCS #8), "EC PRIVATE
-// KEY" with or without the "EC PARAMETERS" block that openssl puts before it,
-// "RSA PRIVATE KEY", or a private JWK. The key is held to the same bounds as a
-// public one. A key under a passphrase is refused with ErrEncryptedKey.
+// ParsePrivate reads one private key: PEM "PRIVATE KEY" (PKCS #8), "EC PRIVATE KEY" with or without
+// the preceding "EC PARAMETERS" block of openssl, "RSA PRIVATE KEY", or a private JWK. The key must
+// satisfy the limits of NewPublicKey. An encrypted key is refused with ErrEncryptedKey.
 func ParsePrivate(data []byte) (crypto.Signer, error) {
 	if len(data) > maxKeyFile {
 		return nil, fmt.Errorf("%w: longer than %d octets", ErrKey, maxKeyFile)
@@ -50,7 +49,7 @@ func ParsePrivate(data []byte) (crypto.Signer, error) {
 	return key, nil
 }
 
-// privateBlock reads the key of one PEM block.
+// privateBlock parses the key of one PEM block.
 func privateBlock(block *pem.Block) (crypto.Signer, error) {
 	if encrypted(block) {
 		return nil, fmt.Errorf("%w: take the passphrase off with: openssl pkey -in encrypted.pem -out private.pem", ErrEncryptedKey)
@@ -79,8 +78,7 @@ func privateBlock(block *pem.Block) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// parsePrivateJWK reads the private half of a JWK and compares it with the
-// public one.
+// parsePrivateJWK parses a private JWK and checks that its public half belongs to the private one.
 func parsePrivateJWK(data []byte) (crypto.Signer, error) {
 	j, err := readJWK(data)
 	if err != nil {
@@ -89,7 +87,7 @@ func parsePrivateJWK(data []byte) (crypto.Signer, error) {
 	if j.d == nil {
 		return nil, fmt.Errorf("%w: JWK without a private half", ErrKey)
 	}
-	j.ops = nil // they say sign here
+	j.ops = nil // a private JWK has "sign" here
 	want, err := j.publicKey("")
 	if err != nil {
 		return nil, err
@@ -108,7 +106,7 @@ func parsePrivateJWK(data []byte) (crypto.Signer, error) {
 	return key, nil
 }
 
-// privateKey builds the key of a JWK whose public half was found good.
+// privateKey builds the private key of a JWK whose public half is valid.
 func (j *jwk) privateKey() (crypto.Signer, error) {
 	switch j.kty {
 	case "EC":
@@ -144,7 +142,7 @@ func (j *jwk) rsaPrivateKey() (crypto.Signer, error) {
 	return key, nil
 }
 
-// checkSigner holds a private key to the bounds of its public half.
+// checkSigner checks the public half of a private key.
 func checkSigner(key crypto.Signer) error {
 	alg, err := KeyAlg(key.Public())
 	if err != nil {
@@ -154,8 +152,7 @@ func checkSigner(key crypto.Signer) error {
 	return err
 }
 
-// GenerateKey makes a new private key for alg: P-256, RSA of 2048 bits, or
-// Ed25519.
+// GenerateKey generates a private key for alg: P-256, RSA of 2048 bits, or Ed25519.
 func GenerateKey(alg Alg) (crypto.Signer, error) {
 	switch alg {
 	case ES256:
@@ -170,8 +167,8 @@ func GenerateKey(alg Alg) (crypto.Signer, error) {
 	}
 }
 
-// MarshalPrivatePEM returns key as a PEM block "PRIVATE KEY" (RFC 5208, RFC
-// 7468 section 10). A key that does not leave its hardware is refused.
+// MarshalPrivatePEM returns key as a PEM block "PRIVATE KEY" (RFC 5208, RFC 7468 section 10). A key
+// that cannot be exported is refused.
 func MarshalPrivatePEM(key crypto.Signer) ([]byte, error) {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

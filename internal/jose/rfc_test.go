@@ -8,8 +8,8 @@ import (
 	"moneyer/internal/jose"
 )
 
-// The keys of RFC 7515 appendix A.2.1 and A.3.1 and RFC 8037 appendix A.1, in files
-// that interop/differential reads too.
+// The keys of RFC 7515 appendix A.2.1 and A.3.1 and RFC 8037 appendix A.1, in files that
+// interop/differential uses too.
 var (
 	//go:embed testdata/rfc7515-rsa.json
 	rfc7515RSA string
@@ -25,8 +25,8 @@ const (
 	rfc7520EC  = `{"kty":"EC","kid":"bilbo.baggins@hobbiton.example","use":"sig","crv":"P-521","x":"AHKZLLOsCOzz5cY97ewNUajB957y-C-U88c3v13nmGZx6sYl_oJXu9A5RkTKqjqvjyekWF-7ytDyRXYgCF5cj0Kt","y":"AdymlHvOiLxXkEhayXQnNCvDX4h9htZaCJN34kfmC6pV5OhQHiraVySsUdaQkAgDPrwQrJmbnX9cwlGfP-HqHZR1"}`
 )
 
-// The tokens of RFC 7515 appendix A.2 and A.3 and RFC 8037 appendix A.4. That
-// of RFC 7520 section 4.1 is among the vectors of Wycheproof.
+// The tokens of RFC 7515 appendix A.2 and A.3 and RFC 8037 appendix A.4. The token of RFC 7520
+// section 4.1 is among the Wycheproof vectors.
 const (
 	rfc7515Payload = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ"
 	rfc7515RS256   = "eyJhbGciOiJSUzI1NiJ9." + rfc7515Payload + ".cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw"
@@ -90,7 +90,7 @@ func TestRFCThumbprints(t *testing.T) {
 	}
 }
 
-// TestRFC7520WrongCurve offers the key of the ES512 example in section 4.3.
+// TestRFC7520WrongCurve uses the key of the ES512 example in section 4.3.
 func TestRFC7520WrongCurve(t *testing.T) {
 	if _, _, err := jose.ParseJWK([]byte(rfc7520EC), ""); !errors.Is(err, jose.ErrWrongCurve) {
 		t.Error(err)

@@ -13,18 +13,17 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// Signer signs compact JWS with one key, one algorithm and one header. It is
-// safe for concurrent use if its crypto.Signer is.
+// Signer signs compact JWS with one key, one algorithm and one header. It is safe for concurrent
+// use if its crypto.Signer is.
 type Signer struct {
 	key    crypto.Signer
 	public *PublicKey
 	kid    string
-	prefix []byte // the encoded header and its dot
+	prefix []byte // the encoded header and the dot after it
 }
 
-// NewSigner returns a Signer for any crypto.Signer, in memory or in hardware.
-// The header has alg, typ and kid in this order; an empty typ or kid is left
-// out.
+// NewSigner returns a Signer for any crypto.Signer, in memory or in hardware. The header has alg,
+// typ and kid, in this order; an empty typ or kid is left out.
 func NewSigner(key crypto.Signer, alg Alg, kid, typ string) (*Signer, error) {
 	if key == nil {
 		return nil, fmt.Errorf("%w: none given", ErrKey)
@@ -39,13 +38,13 @@ func NewSigner(key crypto.Signer, alg Alg, kid, typ string) (*Signer, error) {
 	return &Signer{key: openssl.Signer(key, alg.signerOpts()), public: public, kid: kid, prefix: headerPrefix(alg, kid, typ)}, nil
 }
 
-// As returns a Signer with the same key and another typ, for what is signed
-// beside access tokens and must not be taken for one (RFC 8725 section 3.11).
+// As returns a Signer with the same key and another typ, for documents other than access tokens
+// that must not be mistaken for one (RFC 8725 section 3.11).
 func (s *Signer) As(typ string) *Signer {
 	return &Signer{key: s.key, public: s.public, kid: s.kid, prefix: headerPrefix(s.public.alg, s.kid, typ)}
 }
 
-// headerPrefix encodes the header, and its dot.
+// headerPrefix encodes the header and the dot after it.
 func headerPrefix(alg Alg, kid, typ string) []byte {
 	header := append([]byte(`{"alg":"`), alg...)
 	header = append(header, '"')
@@ -65,20 +64,19 @@ func headerPrefix(alg Alg, kid, typ string) []byte {
 // Alg returns the algorithm of the header.
 func (s *Signer) Alg() Alg { return s.public.alg }
 
-// Kid returns the key id of the header, which may be empty.
+// Kid returns the kid of the header, which may be empty.
 func (s *Signer) Kid() string { return s.kid }
 
 // Public returns the public half of the key.
 func (s *Signer) Public() *PublicKey { return s.public }
 
-// Sign appends the compact JWS of payload to dst (RFC 7515 section 5.1). It
-// signs nothing longer than MaxLength, which no reader of ours would take.
+// Sign appends the compact JWS of payload to dst (RFC 7515 section 5.1). A result longer than
+// MaxLength, which Parse would refuse, is an error.
 func (s *Signer) Sign(dst, payload []byte) ([]byte, error) {
 	return s.sign(dst, payload, MaxLength)
 }
 
-// SignDocument signs what may be longer than a token: up to MaxDocument octets,
-// which ParseDocument takes.
+// SignDocument signs a document of up to MaxDocument bytes, which ParseDocument reads.
 func (s *Signer) SignDocument(payload []byte) ([]byte, error) {
 	return s.sign(nil, payload, MaxDocument)
 }
@@ -100,7 +98,7 @@ func (s *Signer) sign(dst, payload []byte, most int) ([]byte, error) {
 	return dst, nil
 }
 
-// signerOpts are what a crypto.Signer is to be asked with.
+// signerOpts returns the options for the crypto.Signer.
 func (a Alg) signerOpts() crypto.SignerOpts {
 	switch a {
 	case PS256:
@@ -112,8 +110,7 @@ func (a Alg) signerOpts() crypto.SignerOpts {
 	}
 }
 
-// signature returns the JWS signature of input, in buf where it has to be
-// converted.
+// signature returns the JWS signature of input. buf is used if the signature has to be converted.
 func (s *Signer) signature(buf, input []byte) ([]byte, error) {
 	message := input
 	if s.public.alg != EdDSA {

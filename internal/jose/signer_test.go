@@ -11,8 +11,7 @@ import (
 	"moneyer/internal/jose"
 )
 
-// hardware is a crypto.Signer that is not a key of the standard library, and
-// that answers as it is told.
+// hardware is a crypto.Signer of a type outside the standard library, with configurable results.
 type hardware struct {
 	crypto.Signer
 	answer []byte
@@ -54,7 +53,7 @@ func TestSignerInHardware(t *testing.T) {
 	}
 }
 
-// TestSignerPads has r and s shorter than 32 octets, as one in 128 are.
+// TestSignerPads tests r and s shorter than 32 bytes, which occur once in 128 signatures.
 func TestSignerPads(t *testing.T) {
 	signer, err := jose.NewSigner(hardware{Signer: testKey(t, jose.ES256), answer: []byte{0x30, 7, 2, 1, 1, 2, 2, 0, 0x80}}, jose.ES256, "", "")
 	if err != nil {
@@ -71,7 +70,7 @@ func TestSignerPads(t *testing.T) {
 	}
 }
 
-// TestSignerRefusesWhatHardwareReturns holds ES256 to DER of P-256.
+// TestSignerRefusesWhatHardwareReturns: an ES256 signature must be DER of P-256.
 func TestSignerRefusesWhatHardwareReturns(t *testing.T) {
 	integer := func(n ...byte) string { return "\x02" + string(rune(len(n))) + string(n) }
 	sequence := func(inner string) []byte { return []byte("\x30" + string(rune(len(inner))) + inner) }
@@ -108,7 +107,7 @@ func TestSignerRefusesWhatHardwareReturns(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := ed.Sign(nil, nil); err == nil {
-		t.Error("an empty signature was taken")
+		t.Error("an empty signature was accepted")
 	}
 }
 

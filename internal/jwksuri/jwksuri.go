@@ -1,9 +1,9 @@
-// Package jwksuri reads the keys that clients publish at a URL of their own
-// (RFC 7591 §2, jwks_uri). A client chooses that URL, so each fetch is restricted:
-// https alone, no redirect, no address of a private or special network once the
-// name is resolved, a small body, a short time, a bounded number at once.
+// Package jwksuri fetches the keys that clients publish at a URL of their own (RFC 7591 section 2,
+// jwks_uri). The client chooses that URL, so each fetch is restricted against SSRF: only https, no
+// redirect, no private or special-purpose address after name resolution, a small body, a short
+// timeout, and a bounded number of concurrent fetches.
 //
-// It is not for the keys of an issuer: package bearer reads those.
+// It is not for the keys of an issuer: package bearer fetches those.
 package jwksuri
 
 import (
@@ -31,13 +31,13 @@ import (
 
 const (
 	maxBody      = 256 << 10
-	fetchTimeout = 1500 * time.Millisecond // within the time of a token request
-	// The least time between two fetches of the same keys.
+	fetchTimeout = 1500 * time.Millisecond // less than the timeout of a token request
+	// The minimum time between two fetches of the same keys.
 	minRefetch = time.Minute
-	// The bounds of the max-age of Cache-Control.
+	// The bounds of max-age in Cache-Control.
 	minFresh, maxFresh = 5 * time.Minute, time.Hour
 	maxURLs            = 10_000
-	atOnce             = 16
+	maxFetches         = 16
 )
 
 // Source fetches and caches clients' keys. It implements authority.KeySource.
@@ -51,20 +51,20 @@ type Source struct {
 	sets map[string]*keySet
 }
 
-// keySet is what one URL has. It is not changed once it is stored.
+// keySet holds the keys of one URL. It is immutable once stored.
 type keySet struct {
 	keys map[string]*jose.PublicKey
-	// fetched is when the last fetch began, whether it succeeded or not; fresh is until
-	// when the keys may be used.
+	// fetched is when the last fetch began, whether it succeeded or not; fresh is the end of the
+	// time for which the keys may be used.
 	fetched, fresh time.Time
 }
 
-// New makes a source. It refuses addresses that are not public, unless they are in
-// one of the networks. trust, when not nil, replaces the system's TLS roots.
+// New returns a source. It refuses addresses that are not public unless they are in one of the
+// networks. trust, if not nil, replaces the system's TLS configuration.
 func New(networks []netip.Prefix, trust *tls.Config, now func() time.Time) *Source {
 	dialer := &net.Dialer{Timeout: fetchTimeout, Control: guard(networks)}
 	return &Source{
-		now: now, fetches: overload.NewConcurrencyLimit(atOnce), sets: map[string]*keySet{},
+		now: now, fetches: overload.NewConcurrencyLimit(maxFetches), sets: map[string]*keySet{},
 		client: &http.Client{Transport: &http.Transport{
 			Proxy: nil, DialContext: dialer.DialContext, TLSClientConfig: trust, DisableKeepAlives: true,
 			TLSHandshakeTimeout: fetchTimeout, MaxResponseHeaderBytes: 16 << 10,
@@ -72,8 +72,8 @@ func New(networks []netip.Prefix, trust *tls.Config, now func() time.Time) *Sour
 	}
 }
 
-// guard judges the address that a name resolved to, at the moment of dialling. It
-// refuses the special-purpose networks of the IANA registries (RFC 6890).
+// guard checks the resolved address when dialing. It refuses the special-purpose networks of the
+// IANA registries (RFC 6890).
 func guard(networks []netip.Prefix) func(network, address string, c syscall.RawConn) error {
 	guardian := ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(networks...), ssrf.WithAllowedV6Prefixes(networks...))
 	return func(network, address string, c syscall.RawConn) error {
@@ -84,9 +84,8 @@ func guard(networks []netip.Prefix) func(network, address string, c syscall.RawC
 	}
 }
 
-// Key returns a key that a client publishes. For an unknown kid the keys are fetched
-// again, at most once a minute for all callers. When that fails, the old keys are
-// used until their max-age is over, and not after that.
+// Key returns a key that a client publishes. For an unknown kid the keys are fetched again, at most
+// once a minute for all callers. If that fails the old keys are used until their max-age ends.
 func (s *Source) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error) {
 	now := s.now()
 	set := s.kept(uri)
@@ -117,10 +116,9 @@ func (s *Source) kept(uri string) *keySet {
 	return s.sets[uri]
 }
 
-// refresh fetches the keys and stores them. On failure it stores the old ones with
-// the time of the attempt. When too many fetches are in progress there is no attempt,
-// and the next may be at once: the slow servers of other clients must not cost this
-// one a minute.
+// refresh fetches the keys and stores them. On an error it stores the old ones with the time of the
+// attempt. If too many fetches are in progress there is no attempt, and the next one may follow at
+// once: slow servers of other clients must not delay this one by a minute.
 func (s *Source) refresh(uri string) (any, error) {
 	if !s.fetches.Acquire() {
 		return nil, errors.New("too many key sets are being fetched")
@@ -135,7 +133,7 @@ func (s *Source) refresh(uri string) (any, error) {
 		next.keys, next.fresh = old.keys, old.fresh
 	}
 	if _, known := s.sets[uri]; !known && len(s.sets) >= maxURLs {
-		for other := range s.sets { // any one: it is fetched again when it is needed
+		for other := range s.sets { // any entry: it is fetched again when needed
 			delete(s.sets, other)
 			break
 		}
@@ -148,7 +146,8 @@ func (s *Source) fetch(uri string) (map[string]*jose.PublicKey, time.Duration, e
 	if err := registry.CheckJWKSURI(uri); err != nil {
 		return nil, 0, err
 	}
-	// It serves all who wait, so it does not end with the context of one of them.
+	// The result is shared by all waiting callers, so the fetch does not end with the context of
+	// one of them.
 	header := http.Header{"Accept": {"application/jwk-set+json, application/json"}}
 	answer, err := fetch.Get(context.Background(), s.client, uri, header, fetch.Limits{Bytes: maxBody, Time: fetchTimeout})
 	if err != nil {
@@ -167,7 +166,7 @@ func (s *Source) fetch(uri string) (map[string]*jose.PublicKey, time.Duration, e
 	return keys, freshness(answer.Header.Get("Cache-Control")), nil
 }
 
-// freshness returns the max-age of Cache-Control, within the bounds.
+// freshness returns the max-age of Cache-Control, clamped to the bounds.
 func freshness(cacheControl string) time.Duration {
 	for directive := range strings.SplitSeq(cacheControl, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")

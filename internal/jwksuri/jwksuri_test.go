@@ -20,7 +20,7 @@ import (
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
-// partner is a client's identity provider whose answer can be changed.
+// partner is a client's JWKS server with a configurable answer.
 type partner struct {
 	*httptest.Server
 	fetches atomic.Int64
@@ -71,7 +71,7 @@ func answer(body string, headers ...string) http.HandlerFunc {
 	}
 }
 
-// clock is a time that the test moves.
+// clock is a settable clock.
 type clock struct{ at atomic.Int64 }
 
 func (c *clock) now() time.Time          { return time.Unix(1_800_000_000+c.at.Load(), 0) }
@@ -97,7 +97,7 @@ func TestKeyIsFetchedOnceAndKept(t *testing.T) {
 	}
 }
 
-func TestUnknownKidRefetchesOnceAMinute(t *testing.T) {
+func TestUnknownKidRefetches(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a"))), &clock{}
 	s := New(loopback, p.trust(), c.now)
 	for range 3 {
@@ -119,7 +119,7 @@ func TestUnknownKidRefetchesOnceAMinute(t *testing.T) {
 	}
 }
 
-func TestKeysOutliveAnOutageUntilTheirTimeIsOver(t *testing.T) {
+func TestKeysUsableDuringOutage(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a"), "Cache-Control", "public, max-age=900")), &clock{}
 	s := New(loopback, p.trust(), c.now)
 	if _, err := s.Key(context.Background(), p.URL, "a"); err != nil {
@@ -136,7 +136,7 @@ func TestKeysOutliveAnOutageUntilTheirTimeIsOver(t *testing.T) {
 	}
 	c.forward(14 * time.Minute)
 	if _, err := s.Key(context.Background(), p.URL, "a"); err == nil {
-		t.Error("a key is good beyond its max-age")
+		t.Error("a key is accepted beyond its max-age")
 	}
 }
 
@@ -188,7 +188,7 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// networkOf is the network that a net.Dialer names for an address.
+// networkOf returns the network name that net.Dialer uses for an address.
 func networkOf(address string) string {
 	if strings.HasPrefix(address, "[") {
 		return "tcp6"
@@ -196,7 +196,7 @@ func networkOf(address string) string {
 	return "tcp4"
 }
 
-// What an operator configures is allowed, beside the public addresses.
+// TestGuardAllowsConfiguredNetworks: configured networks are allowed beside public addresses.
 func TestGuardAllowsConfiguredNetworks(t *testing.T) {
 	networks := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/32"), netip.MustParsePrefix("64:ff9b::/96")}
 	for address, ok := range map[string]bool{
@@ -234,7 +234,7 @@ func TestFreshness(t *testing.T) {
 	}
 }
 
-func TestCallerWhoLeavesDoesNotWait(t *testing.T) {
+func TestCanceledCaller(t *testing.T) {
 	hold := make(chan struct{})
 	p, c := newPartner(t, func(http.ResponseWriter, *http.Request) { <-hold }), &clock{}
 	defer close(hold)
@@ -245,17 +245,18 @@ func TestCallerWhoLeavesDoesNotWait(t *testing.T) {
 	}
 }
 
-// Whoever finds all fetches taken is served as soon as one is free.
-func TestAFullGateIsNoAttempt(t *testing.T) {
+// TestFetchLimit: a request refused by the limit of concurrent fetches does not count as an
+// attempt.
+func TestFetchLimit(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "k1"))), &clock{}
 	s := New(loopback, p.trust(), c.now)
-	for range atOnce {
+	for range maxFetches {
 		s.fetches.Acquire()
 	}
 	if _, err := s.Key(t.Context(), p.URL, "k1"); err == nil || p.fetches.Load() != 0 {
-		t.Fatalf("with %d fetches going on: %v", atOnce, err)
+		t.Fatalf("with %d fetches going on: %v", maxFetches, err)
 	}
-	for range atOnce {
+	for range maxFetches {
 		s.fetches.Release()
 	}
 	if key, err := s.Key(t.Context(), p.URL, "k1"); err != nil || key == nil {

@@ -12,7 +12,7 @@ import (
 	"moneyer/internal/registry"
 )
 
-// The actions of ledger entries.
+// The actions that ledger entries record.
 const (
 	actionAnnounce = "signing-key.announce"
 	actionSchedule = "signing-key.schedule"
@@ -22,40 +22,38 @@ const (
 	actionForget   = "signing-key.forget"
 )
 
-// self is the actor of what happens by schedule.
-const self = "moneyer"
+// scheduleActor is the actor of scheduled changes.
+const scheduleActor = "moneyer"
 
-// maxAttempts bounds how often a change is decided anew because others were
-// faster. Each time one of them got its own change through.
+// maxAttempts bounds how often a change is retried after a conflict with another process.
 const maxAttempts = 20
 
-// NewKey says which key to announce.
+// NewKey describes the key to announce.
 type NewKey struct {
-	// URI of a key that lives outside the store, for Open. Empty to have one
-	// generated and sealed.
+	// URI of a private key outside the store, as for Open. Empty to generate a key and seal it in
+	// the store.
 	URI string
-	// ActiveAt is when it takes over, in whole seconds; zero for not decided yet.
+	// ActiveAt is when the key starts to sign, in whole seconds; zero if that is not decided yet.
 	ActiveAt time.Time
 }
 
-// Announce publishes a new key, which signs from from.ActiveAt on or when it is
-// activated.
+// Announce publishes a new key. It signs from from.ActiveAt on, or when it is activated.
 func (k *Keyring) Announce(ctx context.Context, issuer, actor string, from NewKey) (KeyInfo, error) {
 	var info KeyInfo
-	err := k.once(ctx, issuer, actor, func(d *draft) (step, error) {
+	err := k.changeOnce(ctx, issuer, actor, func(d *draft) (step, error) {
 		at := from.ActiveAt.UTC().Truncate(time.Second)
 		if !at.IsZero() && at.Before(d.now) {
-			return step{}, fmt.Errorf("%w: active at %s is over", ErrState, at.Format(time.RFC3339))
+			return step{}, fmt.Errorf("%w: the activation time %s is in the past", ErrState, at.Format(time.RFC3339))
 		}
 		kid, err := d.add(from.URI)
 		if err != nil {
 			return step{}, err
 		}
 		if !at.IsZero() {
-			if err := d.wantKnown(kid, at); err != nil {
+			if err := d.requireKnown(kid, at); err != nil {
 				return step{}, err
 			}
-			d.follow(kid, at)
+			d.schedule(kid, at)
 		}
 		info = infoOf(d.find(kid), d.now)
 		return step{actionAnnounce, kid}, nil
@@ -66,83 +64,81 @@ func (k *Keyring) Announce(ctx context.Context, issuer, actor string, from NewKe
 	return info, nil
 }
 
-// Activate lets an announced key sign from now on. The key that signed until now
-// retires, and leaves the JWK set after Keep. While some verifiers may not know
-// the key it does nothing but return an *EarlyError.
+// Activate makes an announced key sign from now on. The current key is retired, and leaves the JWK
+// set after Keep. If some verifiers may not know the key yet, Activate changes nothing and returns
+// an *EarlyError.
 func (k *Keyring) Activate(ctx context.Context, issuer, actor, kid string) error {
 	return k.activate(ctx, issuer, actor, kid, false)
 }
 
-// ActivateAtOnce is Activate for a key that some verifiers may not know yet: they
-// refuse its tokens until they read the keys again.
+// ActivateAtOnce is Activate without that check: verifiers that do not know the key yet refuse its
+// tokens until they fetch the JWK set again.
 func (k *Keyring) ActivateAtOnce(ctx context.Context, issuer, actor, kid string) error {
 	return k.activate(ctx, issuer, actor, kid, true)
 }
 
 func (k *Keyring) activate(ctx context.Context, issuer, actor, kid string, atOnce bool) error {
-	return k.once(ctx, issuer, actor, func(d *draft) (step, error) {
-		if err := d.want(kid, Announced); err != nil {
+	return k.changeOnce(ctx, issuer, actor, func(d *draft) (step, error) {
+		if err := d.requireState(kid, Announced); err != nil {
 			return step{}, err
 		}
-		if err := d.wantKnown(kid, d.now); err != nil && !atOnce {
+		if err := d.requireKnown(kid, d.now); err != nil && !atOnce {
 			return step{}, err
 		}
-		d.follow(kid, d.now)
+		d.schedule(kid, d.now)
 		return step{actionActivate, kid}, nil
 	})
 }
 
-// Retire takes back an announced key, which leaves the JWK set after Keep. The
-// key that signs cannot be retired: activate another, or revoke it.
+// Retire withdraws an announced key, which leaves the JWK set after Keep. The signing key cannot be
+// retired: activate another one, or revoke it.
 func (k *Keyring) Retire(ctx context.Context, issuer, actor, kid string) error {
-	return k.once(ctx, issuer, actor, func(d *draft) (step, error) {
-		if err := d.want(kid, Announced, Signing); err != nil {
+	return k.changeOnce(ctx, issuer, actor, func(d *draft) (step, error) {
+		if err := d.requireState(kid, Announced, Signing); err != nil {
 			return step{}, err
 		}
 		if signing := d.signing(); signing != nil && signing.Kid == kid {
 			return step{}, fmt.Errorf("%w: %s is the only key that signs; activate another, or revoke it", ErrState, kid)
 		}
 		d.retire(d.find(kid), d.now)
-		d.settle()
+		d.alignRetirements()
 		return step{actionRetire, kid}, nil
 	})
 }
 
-// Revoke takes a compromised key out of the JWK set at once. If it was the key
-// that signs, the newest announced key takes over in the same instant, or one
-// that is made for it.
+// Revoke removes a compromised key from the JWK set at once. If it is the signing key, the newest
+// announced key takes over at the same instant, or a generated one.
 func (k *Keyring) Revoke(ctx context.Context, issuer, actor, kid string) error {
-	return k.once(ctx, issuer, actor, func(d *draft) (step, error) {
-		if err := d.want(kid, Announced, Signing, Retired, Removed); err != nil {
+	return k.changeOnce(ctx, issuer, actor, func(d *draft) (step, error) {
+		if err := d.requireState(kid, Announced, Signing, Retired, Removed); err != nil {
 			return step{}, err
 		}
 		signing := d.signing()
 		key := d.find(kid)
 		key.RevokedAt, key.Sealed = d.now, nil
-		d.settle()
+		d.alignRetirements()
 		if signing == nil || signing.Kid != kid {
 			return step{actionRevoke, kid}, nil
 		}
-		_, err := d.takeOver()
+		_, err := d.activateNext()
 		return step{actionRevoke, kid}, err
 	})
 }
 
-// Ensure gives the issuer a key that signs, if it has none, and otherwise does
-// what Rotate does.
+// Ensure does for one issuer what Rotate does for all.
 func (k *Keyring) Ensure(ctx context.Context, issuer string) error {
 	for {
-		taken, err := k.change(ctx, issuer, self, (*draft).rotate)
+		taken, err := k.change(ctx, issuer, scheduleActor, (*draft).rotate)
 		if err != nil || taken == (step{}) {
 			return err
 		}
 	}
 }
 
-// Rotate does for every issuer what is due: an issuer without a signing key gets
-// one; a signing key that nears the end of its time, or is of another algorithm
-// than the settings', gets a successor; keys long removed are forgotten; and what
-// other processes changed is loaded. It is to be called often, by every process.
+// Rotate does for every issuer what is due. An issuer without a signing key gets one. A signing key
+// that nears its end, or whose algorithm is not the configured one, gets a successor. Keys that
+// were removed long ago are forgotten. Changes by other processes are loaded. Every process calls
+// it periodically.
 func (k *Keyring) Rotate(ctx context.Context) error {
 	var errs []error
 	for _, issuer := range k.issuers() {
@@ -151,18 +147,17 @@ func (k *Keyring) Rotate(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// step is one change of the keys: what was done to which. The zero step is none.
+// step is one change of the keys: an action and the kid. The zero step means no change.
 type step struct{ action, kid string }
 
-// once makes a change that consists of one step.
-func (k *Keyring) once(ctx context.Context, issuer, actor string, decide func(*draft) (step, error)) error {
+// changeOnce makes a change of one step.
+func (k *Keyring) changeOnce(ctx context.Context, issuer, actor string, decide func(*draft) (step, error)) error {
 	_, err := k.change(ctx, issuer, actor, decide)
 	return err
 }
 
-// change lets decide work on the issuer's keys, stores the outcome with its
-// ledger entry, and loads it. If somebody else changes the keys in between, it
-// decides anew on what they left.
+// change applies decide to the issuer's keys, stores the result with its ledger entry, and loads
+// it. After a conflict with another process it runs decide again on the new state.
 func (k *Keyring) change(ctx context.Context, issuer, actor string, decide func(*draft) (step, error)) (step, error) {
 	for range maxAttempts {
 		taken, err := k.attempt(ctx, issuer, actor, decide)
@@ -203,7 +198,7 @@ func (k *Keyring) attempt(ctx context.Context, issuer, actor string, decide func
 	k.log().LogAttrs(ctx, slog.LevelInfo, "signing keys changed", slog.String("issuer", issuer),
 		slog.String("action", taken.action), slog.String("kid", taken.kid), slog.String("actor", actor))
 	if err := k.Refresh(ctx, issuer); err != nil {
-		return step{}, fmt.Errorf("%s is recorded, but the keys do not load: %w", taken.action, err)
+		return step{}, fmt.Errorf("%s is recorded, but the keys cannot be loaded: %w", taken.action, err)
 	}
 	return taken, nil
 }

@@ -14,8 +14,8 @@ import (
 	"moneyer/internal/registry"
 )
 
-func TestByHand(t *testing.T) {
-	w := newSigningWorld(t)
+func TestManualRotation(t *testing.T) {
+	w := newSigningFixture(t)
 	first := w.signing()
 	w.clock.add(time.Minute)
 	second := w.announce(keyring.NewKey{})
@@ -27,7 +27,7 @@ func TestByHand(t *testing.T) {
 	if w.signing() != second || w.states() != "retired signing" {
 		t.Errorf("after Activate %s", w.states())
 	}
-	// A request may have come in just before.
+	// A request may have arrived just before.
 	if signer, err := w.Signer(issuer, w.clock.Now().Add(-time.Millisecond)); err != nil || signer.Kid() != first {
 		t.Errorf("just before %v, %v", signer, err)
 	}
@@ -43,8 +43,8 @@ func TestByHand(t *testing.T) {
 	}
 }
 
-func TestWhatTheStateForbids(t *testing.T) {
-	w := newSigningWorld(t)
+func TestForbiddenStateChanges(t *testing.T) {
+	w := newSigningFixture(t)
 	retired := w.signing()
 	signing := w.announce(keyring.NewKey{})
 	w.must(w.Activate(t.Context(), issuer, "alice", signing))
@@ -68,12 +68,12 @@ func TestWhatTheStateForbids(t *testing.T) {
 	_, err := w.Announce(t.Context(), issuer, "alice", keyring.NewKey{ActiveAt: start.Add(-time.Second)})
 	wantIs(t, err, keyring.ErrState)
 	if w.store.keys[issuer].Revision != revision {
-		t.Error("something that was refused was stored")
+		t.Error("a refused change was stored")
 	}
 }
 
 func TestKeyFromAFile(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	path, _ := keyFile(t, jose.ES256)
 	kid := w.announce(keyring.NewKey{URI: "file:" + path, ActiveAt: start.Add(time.Hour)})
 	signer, err := w.Signer(issuer, start.Add(time.Hour))
@@ -89,8 +89,7 @@ func TestKeyFromAFile(t *testing.T) {
 	_, err = w.Announce(t.Context(), issuer, "alice", keyring.NewKey{URI: "file:" + other})
 	wantIs(t, err, jose.ErrWrongKeyType)
 
-	// Once it has retired nobody needs the file, and once it was revoked the key
-	// does not come back.
+	// A retired key does not need its file, and a revoked key cannot be announced again.
 	w.clock.add(time.Hour)
 	w.must(w.Activate(t.Context(), issuer, "alice", w.announce(keyring.NewKey{})))
 	w.clock.add(time.Minute)
@@ -108,7 +107,7 @@ func TestKeyFromAFile(t *testing.T) {
 }
 
 func TestRevokeSigningKey(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	first := w.signing()
 	w.clock.add(time.Minute)
 	older := w.announce(keyring.NewKey{ActiveAt: start.Add(5 * time.Hour)})
@@ -120,7 +119,7 @@ func TestRevokeSigningKey(t *testing.T) {
 		t.Errorf("%s signs, published are %v", w.signing(), w.jwks())
 	}
 	if signer, err := w.Signer(issuer, start.Add(5*time.Hour)); err != nil || signer.Kid() != older {
-		t.Error("the key that was decided on does not take over any more")
+		t.Error("the scheduled key does not take over any more")
 	}
 
 	w.must(w.Revoke(t.Context(), issuer, "alice", older))
@@ -130,27 +129,26 @@ func TestRevokeSigningKey(t *testing.T) {
 		t.Errorf("%s signs, published are %v", made, w.jwks())
 	}
 	if got := w.store.actions(); got != "activate announce announce revoke revoke revoke" {
-		t.Errorf("ledger %q: a revocation and what it takes are one change", got)
+		t.Errorf("ledger %q: a revocation and the takeover are one change", got)
 	}
 	for _, key := range w.store.keys[issuer].Keys {
 		if revoked := !key.RevokedAt.IsZero(); revoked != (key.Sealed == nil) {
 			t.Errorf("revoked %t, with a private half %t", revoked, key.Sealed != nil)
 		}
 	}
-	// A clock that is behind does not sign with a revoked key either.
+	// A process whose clock is slow does not sign with a revoked key either.
 	_, err := w.Signer(issuer, start)
 	wantIs(t, err, keyring.ErrNoSigningKey)
 }
 
-// TestSuccessorTakenBack: when the successor goes, the key that would have
-// retired for it stays.
-func TestSuccessorTakenBack(t *testing.T) {
+// TestSuccessorWithdrawn: when the successor is withdrawn, the current key goes on signing.
+func TestSuccessorWithdrawn(t *testing.T) {
 	for name, takeBack := range map[string]func(w *fixture, kid string) error{
 		"retired": func(w *fixture, kid string) error { return w.Retire(w.t.Context(), issuer, "alice", kid) },
 		"revoked": func(w *fixture, kid string) error { return w.Revoke(w.t.Context(), issuer, "alice", kid) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newSigningWorld(t)
+			w := newSigningFixture(t)
 			first := w.signing()
 			second := w.announce(keyring.NewKey{ActiveAt: start.Add(time.Hour)})
 			if w.key(first).RetiredAt.IsZero() {
@@ -171,8 +169,8 @@ func TestSuccessorTakenBack(t *testing.T) {
 	}
 }
 
-// TestFirstKeyAnnounced: an issuer without a signing key takes the one that its
-// operator announced.
+// TestFirstKeyAnnounced: an issuer without a signing key activates the key that its operator
+// announced.
 func TestFirstKeyAnnounced(t *testing.T) {
 	w := newFixture(t)
 	path, _ := keyFile(t, jose.ES256)
@@ -186,7 +184,7 @@ func TestFirstKeyAnnounced(t *testing.T) {
 }
 
 func TestNewestActiveSigns(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	older := w.signing()
 	w.clock.add(time.Minute)
 	newer := w.announce(keyring.NewKey{ActiveAt: start.Add(time.Hour)})
@@ -205,9 +203,9 @@ func TestNewestActiveSigns(t *testing.T) {
 	}
 }
 
-// TestChangedMindInOneSecond: of two activations in one second the later holds.
-func TestChangedMindInOneSecond(t *testing.T) {
-	w := newSigningWorld(t)
+// TestTwoActivationsInOneSecond: of two activations in one second the later one counts.
+func TestTwoActivationsInOneSecond(t *testing.T) {
+	w := newSigningFixture(t)
 	second := w.announce(keyring.NewKey{})
 	third := w.announce(keyring.NewKey{})
 	w.must(w.Activate(t.Context(), issuer, "alice", third))
@@ -217,9 +215,9 @@ func TestChangedMindInOneSecond(t *testing.T) {
 	}
 }
 
-// TestChangedMeanwhile lets somebody else be faster.
-func TestChangedMeanwhile(t *testing.T) {
-	w := newSigningWorld(t)
+// TestConcurrentChange lets another process change the keys first.
+func TestConcurrentChange(t *testing.T) {
+	w := newSigningFixture(t)
 	first := w.signing()
 	second := w.announce(keyring.NewKey{})
 	other := w.process()
@@ -227,7 +225,7 @@ func TestChangedMeanwhile(t *testing.T) {
 		w.store.puts = nil
 		w.must(other.Activate(t.Context(), issuer, "bob", second))
 	}
-	wantIs(t, w.Activate(t.Context(), issuer, "alice", second), keyring.ErrState) // decided anew
+	wantIs(t, w.Activate(t.Context(), issuer, "alice", second), keyring.ErrState) // decided again
 	w.store.puts = func() {
 		w.store.puts = nil
 		_, err := other.Announce(t.Context(), issuer, "bob", keyring.NewKey{})
@@ -235,17 +233,17 @@ func TestChangedMeanwhile(t *testing.T) {
 	}
 	w.must(w.Revoke(t.Context(), issuer, "alice", second))
 	if len(w.jwks()) != 2 || slices.Contains(w.jwks(), second) || !slices.Contains(w.jwks(), first) {
-		t.Errorf("published are %v: the key announced meanwhile should sign", w.jwks())
+		t.Errorf("published are %v: the key that was announced concurrently should sign", w.jwks())
 	}
 
 	w.store.writeErr = registry.ErrConflict
 	wantIs(t, w.Revoke(t.Context(), issuer, "alice", first), registry.ErrConflict)
 }
 
-// TestKnownBeforeItSigns: no verifier that keeps the set for MaxAge meets a kid
-// that it does not know, unless somebody says that it must be.
-func TestKnownBeforeItSigns(t *testing.T) {
-	w := newSigningWorld(t)
+// TestVerifiersKnowSigningKey: no verifier that caches the set for MaxAge meets an unknown kid,
+// except after ActivateAtOnce or Revoke.
+func TestVerifiersKnowSigningKey(t *testing.T) {
+	w := newSigningFixture(t)
 	w.set(func(s *keyring.Settings) { s.MaxAge = 5 * time.Minute })
 	first := w.signing()
 	second := w.announce(keyring.NewKey{})
@@ -259,17 +257,17 @@ func TestKnownBeforeItSigns(t *testing.T) {
 	}
 	wantEarly("at once", w.Activate(t.Context(), issuer, "alice", second), second)
 	_, err := w.Announce(t.Context(), issuer, "alice", keyring.NewKey{ActiveAt: known.Add(-time.Second)})
-	wantEarly("announced for too soon", err, "")
+	wantEarly("scheduled too early", err, "")
 	third := w.announce(keyring.NewKey{ActiveAt: known})
 	w.clock.add(5*time.Minute + 4*time.Second)
-	wantEarly("a second too soon", w.Activate(t.Context(), issuer, "alice", second), second)
+	wantEarly("a second too early", w.Activate(t.Context(), issuer, "alice", second), second)
 	if got := w.store.actions(); w.signing() != first || got != "activate announce announce" {
-		t.Errorf("what was refused was done: %s", got)
+		t.Errorf("a refused change was made: %s", got)
 	}
 
 	w.clock.add(time.Second)
 	if w.signing() != third {
-		t.Error("the key that was decided on does not sign")
+		t.Error("the scheduled key does not sign")
 	}
 	w.must(w.Activate(t.Context(), issuer, "alice", second))
 	fourth := w.announce(keyring.NewKey{})
@@ -277,24 +275,23 @@ func TestKnownBeforeItSigns(t *testing.T) {
 	if w.signing() != fourth {
 		t.Error("the key does not sign at once")
 	}
-	w.must(w.Revoke(t.Context(), issuer, "alice", fourth)) // an emergency knows no age
+	w.must(w.Revoke(t.Context(), issuer, "alice", fourth)) // an emergency does not wait for verifiers
 	if w.signing() == fourth {
 		t.Error("the revoked key signs")
 	}
 }
 
-// TestFirstKeyNeedsNoAge: where no key signs there is no token that a verifier
-// could miss.
-func TestFirstKeyNeedsNoAge(t *testing.T) {
+// TestFirstKeyActivatesAtOnce: while no key signs, verifiers have no token that they could refuse.
+func TestFirstKeyActivatesAtOnce(t *testing.T) {
 	w := newFixture(t)
 	w.set(func(s *keyring.Settings) { s.MaxAge = 5 * time.Minute })
 	w.must(w.Activate(t.Context(), issuer, "alice", w.announce(keyring.NewKey{})))
 }
 
-// TestFullSet: no key is published beyond what verifiers take, and a key of a full set
-// can be replaced in an emergency all the same.
+// TestFullSet: no more keys are published than verifiers accept, and a key of a full set can still
+// be replaced in an emergency.
 func TestFullSet(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	kid := w.signing()
 	for range 99 {
 		w.announce(keyring.NewKey{})

@@ -11,7 +11,7 @@ import (
 	"moneyer/internal/keyring"
 )
 
-// signerAt is the kid with which a process signs, "" for none.
+// signerAt returns the kid with which a process signs, or "".
 func signerAt(k *keyring.Keyring, at time.Time) string {
 	signer, err := k.Signer(issuer, at)
 	if err != nil {
@@ -20,7 +20,7 @@ func signerAt(k *keyring.Keyring, at time.Time) string {
 	return signer.Kid()
 }
 
-// publishedAt are the kids that a process publishes.
+// publishedAt returns the kids that a process publishes.
 func publishedAt(t *testing.T, k *keyring.Keyring, at time.Time) []string {
 	t.Helper()
 	published, err := k.JWKS(issuer, at)
@@ -30,14 +30,14 @@ func publishedAt(t *testing.T, k *keyring.Keyring, at time.Time) []string {
 	return kids(t, published)
 }
 
-// TestNeverTwoAtOnce lets a second process do the same between the first one's
-// reading and its writing: what is to be done is done once, and both sign and publish
-// the same at every instant from then on.
-func TestNeverTwoAtOnce(t *testing.T) {
+// TestConcurrentProcesses lets a second process make the same change between the first one's read
+// and write: the change is made once, and both processes sign and publish the same at every instant
+// from then on.
+func TestConcurrentProcesses(t *testing.T) {
 	for name, row := range map[string]struct {
 		begin  func(*fixture)
 		do     func(*keyring.Keyring, *fixture) error
-		is     error // what the slower one is told
+		is     error // the error of the slower process
 		ledger string
 		states string
 	}{
@@ -62,7 +62,7 @@ func TestNeverTwoAtOnce(t *testing.T) {
 				w.must(row.do(other, w))
 			}
 			if err := row.do(w.Keyring, w); !errors.Is(err, row.is) || meanwhile != 1 {
-				t.Errorf("the slower one is told %v, want %v; somebody was faster %d times", err, row.is, meanwhile)
+				t.Errorf("the slower process got %v, want %v; the other was faster %d times", err, row.is, meanwhile)
 			}
 			w.must(w.Refresh(t.Context(), issuer))
 			if ledger, states := w.store.actions(), w.states(); ledger != row.ledger || states != row.states {
@@ -73,8 +73,8 @@ func TestNeverTwoAtOnce(t *testing.T) {
 	}
 }
 
-// wantAlike compares two processes at every second of the days to come in which
-// something changes.
+// wantAlike compares two processes around every instant of the coming days at which something
+// changes.
 func (w *fixture) wantAlike(a, b *keyring.Keyring) {
 	w.t.Helper()
 	t, ok := w.t.(*testing.T)
@@ -92,7 +92,7 @@ func (w *fixture) wantAlike(a, b *keyring.Keyring) {
 		}
 	}
 	if signerAt(a, now) == "" {
-		t.Error("nobody signs")
+		t.Error("no process signs")
 	}
 }
 
@@ -107,11 +107,11 @@ func activateLast(k *keyring.Keyring, w *fixture) error {
 	return k.Activate(w.t.Context(), issuer, "alice", keys[len(keys)-1].Kid)
 }
 
-// TestStartsDuringRotation: a process that starts at any time of a rotation signs and
-// publishes from then on what the others do, and begins no rotation of its own.
-func TestStartsDuringRotation(t *testing.T) {
+// TestStartDuringRotation: a process that starts at any time of a rotation signs and publishes what
+// the others do, and begins no rotation of its own.
+func TestStartDuringRotation(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Second, time.Hour, 2*time.Hour - time.Second, 2 * time.Hour, 2*time.Hour + time.Second, 5*time.Hour - time.Second, 5 * time.Hour} {
-		w := newSigningWorld(t)
+		w := newSigningFixture(t)
 		w.clock.add(22 * time.Hour)
 		w.must(w.Rotate(t.Context()))
 		w.clock.add(after)
@@ -125,10 +125,9 @@ func TestStartsDuringRotation(t *testing.T) {
 	}
 }
 
-// TestHeardLate: a process that hears of a new key late goes on with the old one,
-// which all others still publish, and then signs with the new one, which they have
-// published for MaxAge by then.
-func TestHeardLate(t *testing.T) {
+// TestLateReload: a process that reloads late goes on with the old key, which all others still
+// publish, and then signs with the new key, which they have published for MaxAge by then.
+func TestLateReload(t *testing.T) {
 	const maxAge = time.Hour
 	for _, late := range []time.Duration{time.Second, time.Minute, time.Hour, 2*time.Hour - time.Second, 2 * time.Hour, 3 * time.Hour, 5*time.Hour - time.Minute} {
 		w := newFixture(t)
@@ -140,34 +139,34 @@ func TestHeardLate(t *testing.T) {
 		w.clock.add(22 * time.Hour)
 		announced := w.clock.Now()
 		w.must(w.Rotate(t.Context()))
-		heard := announced.Add(late)
+		reloaded := announced.Add(late)
 		used := map[string]bool{}
 		for ; w.clock.Now().Before(announced.Add(5 * time.Hour)); w.clock.add(time.Minute) {
 			now := w.clock.Now()
-			if !now.Before(heard) {
+			if !now.Before(reloaded) {
 				w.must(other.Refresh(t.Context(), issuer))
 			}
 			kid := signerAt(other, now)
 			if !slices.Contains(publishedAt(t, w.Keyring, now), kid) {
-				t.Fatalf("heard after %v: after %v it signs with %q, which the others do not publish", late, now.Sub(announced), kid)
+				t.Fatalf("reload after %v: after %v it signs with %q, which the others do not publish", late, now.Sub(announced), kid)
 			}
 			if kid != old && now.Before(announced.Add(maxAge)) {
-				t.Fatalf("heard after %v: after %v it signs with a key that not everybody knows", late, now.Sub(announced))
+				t.Fatalf("reload after %v: after %v it signs with a key that not every verifier knows", late, now.Sub(announced))
 			}
-			if !now.Before(heard) && kid != w.signing() {
-				t.Fatalf("heard after %v: after %v it signs with another key than the others", late, now.Sub(announced))
+			if !now.Before(reloaded) && kid != w.signing() {
+				t.Fatalf("reload after %v: after %v it signs with another key than the others", late, now.Sub(announced))
 			}
 			used[kid] = true
 		}
 		if len(used) != 2 {
-			t.Errorf("heard after %v: it signed with %d keys", late, len(used))
+			t.Errorf("reload after %v: it signed with %d keys", late, len(used))
 		}
 	}
 }
 
-// TestClocksApart: processes whose clocks are a little apart make one first key, and
-// each publishes what any of them signs with.
-func TestClocksApart(t *testing.T) {
+// TestClockSkew: processes whose clocks differ a little make one first key, and each publishes
+// every key that any of them signs with.
+func TestClockSkew(t *testing.T) {
 	for _, behind := range []time.Duration{-2 * time.Second, 2 * time.Second} {
 		w := newFixture(t)
 		other := w.process()
@@ -198,11 +197,11 @@ func TestClocksApart(t *testing.T) {
 	}
 }
 
-// TestLoadingHoldsUpNobody: while the store hangs for one who loads the keys, others
-// wait for as long as they have, and signing goes on.
-func TestLoadingHoldsUpNobody(t *testing.T) {
+// TestHangingLoad: while the store hangs for one caller that loads the keys, others wait no longer
+// than their deadline, and signing goes on.
+func TestHangingLoad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newSigningWorld(t)
+		w := newSigningFixture(t)
 		hangs := make(chan struct{})
 		w.store.reads = func() { <-hangs }
 		first := make(chan error)
@@ -225,11 +224,10 @@ func TestLoadingHoldsUpNobody(t *testing.T) {
 	})
 }
 
-// TestRefreshKeepsTheLater: what was read before a change does not come over what
-// the change left.
-func TestRefreshKeepsTheLater(t *testing.T) {
+// TestLaterRefreshWins: keys that were read before a change do not replace those read after it.
+func TestLaterRefreshWins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newSigningWorld(t)
+		w := newSigningFixture(t)
 		compromised := w.signing()
 		read, goOn := make(chan struct{}), make(chan struct{})
 		w.store.reads = func() {

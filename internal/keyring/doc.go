@@ -1,22 +1,22 @@
-// Package keyring keeps the keys with which issuers sign access tokens, through
-// their whole life: announced in the JWK set, signing, retired but still
-// published, removed; or revoked, in an emergency.
+// Package keyring holds the keys with which issuers sign access tokens and rotates them. A key is
+// announced in the JWK set, signs, is retired but stays published, and is removed. In an emergency
+// it is revoked.
 //
-// Every stage begins at an instant that is written down beforehand, so all
-// processes that read one store switch keys together, and a verifier that obeys
-// the cache rules of the JWK set never meets a kid that it does not know.
+// Each of these steps happens at an instant that is stored beforehand. All processes that share a
+// store therefore switch keys at the same time, and a verifier that follows the cache rules of the
+// JWK set never sees an unknown kid.
 //
-//   - MasterKey seals the private keys that live in the store. Open reads those
-//     that live outside of it, by URI.
+//   - MasterKey seals the private keys that are stored. Open reads private keys that
+//     are kept outside the store, by URI.
 //   - Keyring.Load reads the keys of every issuer; Signer and JWKS then answer
 //     from memory, without a lock.
-//   - Rotate, called every now and then, gives each issuer its first key and each
-//     key its successor.
-//   - Announce, Activate, Retire and Revoke are what an operator does by hand.
+//   - Rotate, called periodically, gives each issuer its first key and each key its
+//     successor.
+//   - Announce, Activate, Retire and Revoke are the operator's commands.
 //
-// It is no store, it does not know what is signed, and it holds no key of a
-// client. It makes no timers: the caller calls Rotate and passes the clock.
+// The package is not a store, does not know what is signed, and holds no client keys. It starts no
+// timers: the caller calls Rotate and supplies the clock.
 //
-// RFC 7517 section 5 (JWK Set), RFC 7638 (kid), RFC 8414 section 2 (jwks_uri),
-// RFC 5869 (HKDF), NIST SP 800-38D (AES-GCM).
+// RFC 7517 section 5 (JWK Set), RFC 7638 (kid), RFC 8414 section 2 (jwks_uri), RFC 5869 (HKDF),
+// NIST SP 800-38D (AES-GCM).
 package keyring

@@ -10,17 +10,16 @@ import (
 	"moneyer/internal/registry"
 )
 
-// forgetAfter is how long a removed key stays listed. A revoked one is listed for
-// ever, without its private half, so that it can never be announced again.
+// forgetAfter is how long a removed key stays listed. A revoked key stays listed without its
+// private key for ever, so that it can never be announced again.
 const forgetAfter = 30 * 24 * time.Hour
 
-// spread is how long it takes at most until an announced key is published
-// everywhere: what is written down are whole seconds, and other processes hear of it
-// a moment later.
-const spread = 5 * time.Second
+// propagationDelay is the longest time until an announced key is published by every process: stored instants
+// are whole seconds, and other processes reload a moment later.
+const propagationDelay = 5 * time.Second
 
-// draft is one issuer's keys while a change to them is decided. Keys are named by
-// kid: a pointer into keys is good until the next add.
+// draft holds one issuer's keys while a change is being decided. Refer to keys by kid: a pointer
+// into keys is valid only until the next add.
 type draft struct {
 	issuer   string
 	settings Settings
@@ -29,15 +28,15 @@ type draft struct {
 	keys     []registry.SigningKey
 }
 
-// rotate takes the next step that is due by schedule, if one is.
+// rotate takes the next step that is due, if there is one.
 func (d *draft) rotate() (step, error) {
 	signing := d.signing()
 	if signing == nil {
-		kid, err := d.takeOver()
+		kid, err := d.activateNext()
 		return step{actionActivate, kid}, err
 	}
-	if at := d.succession(signing); !at.IsZero() {
-		return d.succeed(at)
+	if at := d.successionTime(signing); !at.IsZero() {
+		return d.scheduleSuccessor(at)
 	}
 	for i := range d.keys {
 		if key := &d.keys[i]; key.RevokedAt.IsZero() && reached(key.RemovedAt, d.now.Add(-forgetAfter)) {
@@ -49,61 +48,61 @@ func (d *draft) rotate() (step, error) {
 	return step{}, nil
 }
 
-// succession tells when a successor of the signing key, yet to be announced,
-// should sign: never before it was announced for long enough. It is zero when
-// that is too far ahead, or a successor was decided on before.
-func (d *draft) succession(signing *registry.SigningKey) time.Time {
+// successionTime reactive the instant at which a successor of the signing key, not announced yet, should
+// start to sign; it is never before the successor has been announced for long enough. It reactive
+// zero if no successor is due yet, or if one is scheduled already.
+func (d *draft) successionTime(signing *registry.SigningKey) time.Time {
 	earliest := d.now.Add(d.settings.Announce)
 	if d.settings.MaxAge > 0 {
-		earliest = d.now.Add(max(d.settings.Announce, d.settings.MaxAge+spread))
+		earliest = d.now.Add(max(d.settings.Announce, d.settings.MaxAge+propagationDelay))
 	}
 	if signing.Alg == string(d.settings.Alg) &&
 		(d.settings.Rotate == 0 || signing.ActiveAt.Add(d.settings.Rotate).After(earliest)) {
 		return time.Time{}
 	}
 	for i := range d.keys {
-		if d.waiting(&d.keys[i]) && !d.keys[i].ActiveAt.IsZero() {
+		if d.announcedUnderAlg(&d.keys[i]) && !d.keys[i].ActiveAt.IsZero() {
 			return time.Time{}
 		}
 	}
 	return earliest
 }
 
-// succeed gives the signing key a successor: one that an operator announced and
-// did not decide on, or a new one.
-func (d *draft) succeed(at time.Time) (step, error) {
-	if key := d.newest(d.waiting); key != nil {
-		d.follow(key.Kid, at)
+// scheduleSuccessor schedules a successor of the signing key: a key that an operator announced without an
+// activation time, or a new one.
+func (d *draft) scheduleSuccessor(at time.Time) (step, error) {
+	if key := d.newest(d.announcedUnderAlg); key != nil {
+		d.schedule(key.Kid, at)
 		return step{actionSchedule, key.Kid}, nil
 	}
 	kid, err := d.add("")
 	if err != nil {
 		return step{}, err
 	}
-	d.follow(kid, at)
+	d.schedule(kid, at)
 	return step{actionAnnounce, kid}, nil
 }
 
-// takeOver lets the newest announced key sign at once, or a new one.
-func (d *draft) takeOver() (string, error) {
+// activateNext activates the newest announced key at once, or a new key if there is none.
+func (d *draft) activateNext() (string, error) {
 	announced := func(key *registry.SigningKey) bool { return stateOf(key, d.now) == Announced }
 	if key := d.newest(announced); key != nil {
-		d.follow(key.Kid, d.now)
+		d.schedule(key.Kid, d.now)
 		return key.Kid, nil
 	}
 	kid, err := d.add("")
 	if err != nil {
 		return "", err
 	}
-	d.follow(kid, d.now)
+	d.schedule(kid, d.now)
 	return kid, nil
 }
 
-// mostPublished is how many keys a JWK set holds: verifiers refuse a longer one as a
-// whole, those of package bearer do.
-const mostPublished = 100
+// maxPublished is the size limit of a JWK set: verifiers such as package bearer refuse a larger
+// set as a whole.
+const maxPublished = 100
 
-// add announces the key at uri, or a new one, and returns its kid.
+// add announces the key at uri, or a generated one, and reactive its kid.
 func (d *draft) add(uri string) (kid string, err error) {
 	n := 0
 	for i := range d.keys {
@@ -111,8 +110,8 @@ func (d *draft) add(uri string) (kid string, err error) {
 			n++
 		}
 	}
-	if n >= mostPublished {
-		return "", fmt.Errorf("%w: %d keys are published, and verifiers take no longer set; wait until one leaves it", ErrState, n)
+	if n >= maxPublished {
+		return "", fmt.Errorf("%w: %d keys are published, the most that verifiers accept; wait until one is removed", ErrState, n)
 	}
 	private, err := d.private(uri)
 	if err != nil {
@@ -140,8 +139,8 @@ func (d *draft) add(uri string) (kid string, err error) {
 	return kid, nil
 }
 
-// private opens the key at uri, or makes one. None is made beside keys that were
-// sealed under another master key, where every other process would stumble on it.
+// private opens the key at uri, or generates one. It refuses to generate a key next to keys that
+// were sealed under another master key: no other process could open it.
 func (d *draft) private(uri string) (crypto.Signer, error) {
 	if uri != "" {
 		return Open(uri)
@@ -151,48 +150,48 @@ func (d *draft) private(uri string) (crypto.Signer, error) {
 		if state := stateOf(key, d.now); key.URI != sealedURI || state != Announced && state != Signing {
 			continue
 		}
-		if err := d.master.sealed(key.Sealed); err != nil {
+		if err := d.master.checkSealed(key.Sealed); err != nil {
 			return nil, fmt.Errorf("signing key %s: %w", key.Kid, err)
 		}
 	}
 	return jose.GenerateKey(d.settings.Alg)
 }
 
-// follow lets a key sign from an instant on, in place of whichever would.
-func (d *draft) follow(kid string, at time.Time) {
+// schedule schedules the key to sign from an instant on, in place of the current one.
+func (d *draft) schedule(kid string, at time.Time) {
 	if signing := d.signing(); signing != nil && !at.After(d.now) {
 		d.retire(signing, d.now)
 	}
 	d.find(kid).ActiveAt = at
-	d.settle()
+	d.alignRetirements()
 }
 
-// settle lets each key retire when the next one takes over. What is past stays as
-// it is; what lies ahead follows from the instants at which keys become active.
-func (d *draft) settle() {
-	var turns []*registry.SigningKey
+// alignRetirements sets the retirement of each key to the activation of the next one. Past instants are not
+// changed.
+func (d *draft) alignRetirements() {
+	var active []*registry.SigningKey
 	for i := range d.keys {
 		key := &d.keys[i]
 		if state := stateOf(key, d.now); state == Signing || state == Announced && !key.ActiveAt.IsZero() {
-			turns = append(turns, key)
+			active = append(active, key)
 		}
 	}
-	slices.SortStableFunc(turns, func(a, b *registry.SigningKey) int { return a.ActiveAt.Compare(b.ActiveAt) })
-	for i, key := range turns {
+	slices.SortStableFunc(active, func(a, b *registry.SigningKey) int { return a.ActiveAt.Compare(b.ActiveAt) })
+	for i, key := range active {
 		key.RetiredAt, key.RemovedAt = time.Time{}, time.Time{}
-		if i+1 < len(turns) {
-			d.retire(key, turns[i+1].ActiveAt)
+		if i+1 < len(active) {
+			d.retire(key, active[i+1].ActiveAt)
 		}
 	}
 }
 
-// retire ends a key's time at an instant.
+// retire schedules the retirement and the removal of a key.
 func (d *draft) retire(key *registry.SigningKey, at time.Time) {
 	key.RetiredAt, key.RemovedAt = at, at.Add(d.settings.Keep)
 }
 
-// want makes sure that there is such a key, in one of states.
-func (d *draft) want(kid string, states ...State) error {
+// requireState checks that the key exists and is in one of states.
+func (d *draft) requireState(kid string, states ...State) error {
 	key := d.find(kid)
 	if key == nil {
 		return fmt.Errorf("signing key %.64q: %w", kid, registry.ErrNotFound)
@@ -203,12 +202,12 @@ func (d *draft) want(kid string, states ...State) error {
 	return nil
 }
 
-// wantKnown makes sure that every verifier knows the key when it is to sign.
-// Where no key signs there is nothing to lose.
-func (d *draft) wantKnown(kid string, at time.Time) error {
+// requireKnown checks that every verifier will know the key at that instant. It does not apply while
+// no key signs, since there is nothing to interrupt.
+func (d *draft) requireKnown(kid string, at time.Time) error {
 	known := d.find(kid).AnnouncedAt.Add(d.settings.MaxAge)
 	if d.settings.MaxAge > 0 {
-		known = known.Add(spread)
+		known = known.Add(propagationDelay)
 	}
 	if d.signing() != nil && at.Before(known) {
 		return &EarlyError{Kid: kid, KnownAt: known}
@@ -216,7 +215,7 @@ func (d *draft) wantKnown(kid string, at time.Time) error {
 	return nil
 }
 
-// find returns the key with that kid, or nil.
+// find reactive the key with that kid, or nil.
 func (d *draft) find(kid string) *registry.SigningKey {
 	i := slices.IndexFunc(d.keys, func(key registry.SigningKey) bool { return key.Kid == kid })
 	if i < 0 {
@@ -225,7 +224,7 @@ func (d *draft) find(kid string) *registry.SigningKey {
 	return &d.keys[i]
 }
 
-// newest returns the key announced last of those that fit, or nil.
+// newest reactive the most recently announced key that fits, or nil.
 func (d *draft) newest(fits func(*registry.SigningKey) bool) *registry.SigningKey {
 	var newest *registry.SigningKey
 	for i := range d.keys {
@@ -237,10 +236,10 @@ func (d *draft) newest(fits func(*registry.SigningKey) bool) *registry.SigningKe
 	return newest
 }
 
-// waiting tells whether the key is announced and of the algorithm that is wanted.
-func (d *draft) waiting(key *registry.SigningKey) bool {
+// announcedUnderAlg reports whether the key is announced and has the configured algorithm.
+func (d *draft) announcedUnderAlg(key *registry.SigningKey) bool {
 	return stateOf(key, d.now) == Announced && key.Alg == string(d.settings.Alg)
 }
 
-// signing returns the key that signs now, or nil.
+// signing reactive the key that signs now, or nil.
 func (d *draft) signing() *registry.SigningKey { return signingKey(d.keys, d.now) }

@@ -18,68 +18,65 @@ import (
 	"moneyer/internal/registry"
 )
 
-// sealedURI names the private keys that live in the store.
+// sealedURI is the URI of a private key that is sealed in the store.
 const sealedURI = "sealed:"
 
-// afterglow is how long a retired key is still opened by Load: a request that
-// came in just before may carry an earlier instant.
-const afterglow = time.Minute
+// openGrace is how long after its retirement Load still opens the private key: a request that
+// arrived just before the change may carry an earlier instant.
+const openGrace = time.Minute
 
-// What the keyring refuses.
+// Errors of this package.
 var (
-	// ErrNoSigningKey: no key of the issuer signs at that instant.
+	// ErrNoSigningKey: the issuer has no key that signs at that instant.
 	ErrNoSigningKey = errors.New("no signing key")
-	// ErrUnopened: a private key cannot be opened here, such as one in a file that is
-	// not on this machine.
-	ErrUnopened = errors.New("it does not open")
-	// ErrState: the key is not in a state in which that can be done to it.
+	// ErrUnopened: a private key cannot be opened by this process, for example because its file is
+	// on another machine.
+	ErrUnopened = errors.New("it cannot be opened")
+	// ErrState: the state of the key does not allow the operation.
 	ErrState = errors.New("the state of the key does not allow it")
 )
 
-// EarlyError says that at that instant verifiers may not know the key yet, and
-// would refuse what it signs.
+// EarlyError is returned when a key would sign before all verifiers know it. They would refuse its
+// tokens.
 type EarlyError struct {
 	Kid string
-	// KnownAt is from when on every verifier knows it.
+	// KnownAt is the instant from which every verifier knows the key.
 	KnownAt time.Time
 }
 
-// Error tells the instant.
 func (e *EarlyError) Error() string {
-	return fmt.Sprintf("verifiers may keep the key set of before %s was announced, and refuse its tokens, until %s", e.Kid, e.KnownAt.Format(time.RFC3339))
+	return fmt.Sprintf("until %[2]s verifiers may use a cached key set that lacks %[1]s, and would refuse its tokens", e.Kid, e.KnownAt.Format(time.RFC3339))
 }
 
-// Store keeps the signing keys.
+// Store stores the signing keys.
 type Store interface {
-	// SigningKeys returns the keys of an issuer as of the last Put that succeeded,
-	// on any replica. An issuer that never had any has none, under revision 0.
+	// SigningKeys returns the keys of an issuer as of the last successful PutSigningKeys on any
+	// replica. An issuer that never had keys has an empty list and revision 0.
 	SigningKeys(ctx context.Context, issuer string) (registry.SigningKeys, error)
-	// PutSigningKeys replaces the keys of keys.Issuer and appends e to the ledger
-	// in one atomic, durable step, and raises the revision by one. When
-	// keys.Revision is not the one stored it does nothing but return
-	// registry.ErrConflict.
+	// PutSigningKeys replaces the keys of keys.Issuer, increments the revision and appends e to the
+	// ledger, in one atomic and durable step. If keys.Revision is not the stored revision it
+	// changes nothing and returns registry.ErrConflict.
 	PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *ledger.Entry) error
 }
 
-// Settings say how an issuer's keys are made and when they change.
+// Settings say how an issuer's keys are generated and rotated.
 type Settings struct {
-	// Alg signs access tokens. When it is changed a key of the new algorithm is
-	// announced, and takes over as in a rotation.
+	// Alg signs access tokens. When it changes, a key of the new algorithm is announced and takes
+	// over as in a rotation.
 	Alg jose.Alg
-	// Typ is the typ of the tokens' headers, such as "at+jwt"; empty for none.
+	// Typ is the typ header of the tokens, such as "at+jwt"; empty for none.
 	Typ string
-	// Rotate is how long a key signs before a successor takes over; 0 means until
-	// somebody says so. A successor is made in the store, so leave it 0 for keys
-	// that live elsewhere.
+	// Rotate is how long a key signs before its successor takes over; 0 turns automatic rotation
+	// off. Successors are generated in the store, so leave it 0 for keys that are kept elsewhere.
 	Rotate time.Duration
-	// Announce is how long a successor is published before it signs: at least
-	// MaxAge and the time between two calls of Rotate.
+	// Announce is how long a successor is published before it signs. It must be at least MaxAge
+	// plus the time between two calls of Rotate.
 	Announce time.Duration
-	// MaxAge is how long a verifier may keep the JWK set. A key that was announced
-	// later than that ago is one that some do not know.
+	// MaxAge is how long a verifier may cache the JWK set. Some verifiers do not know a key that
+	// was announced more recently than that.
 	MaxAge time.Duration
-	// Keep is how long a retired key stays published: at least the lifetime of a
-	// token, MaxAge, and some leeway for clocks.
+	// Keep is how long a retired key stays published. It must be at least the lifetime of a token
+	// plus MaxAge plus the clock skew between machines.
 	Keep time.Duration
 }
 
@@ -98,29 +95,29 @@ func (s *Settings) check() error {
 	}
 }
 
-// Keyring has the signing keys of every issuer. Its fields are set before use and
-// not changed after. Signer and JWKS answer from the last successful Load or
-// change; all methods may be called concurrently.
+// Keyring holds the signing keys of every issuer. Its fields are set before use and not changed
+// afterwards. Signer and JWKS answer from the last successful Load or change. All methods are safe
+// for concurrent use.
 type Keyring struct {
 	Store Store
-	// Master seals the keys in the store; nil will do where there are none.
+	// Master seals the keys in the store; nil if no key is stored there.
 	Master *MasterKey
-	// Issuers by name.
+	// Issuers maps the name of each issuer to its settings.
 	Issuers map[string]Settings
 	Now     func() time.Time
-	// Log is told of every change; nil for no log.
+	// Log receives every change; nil disables logging.
 	Log *slog.Logger
 
 	setup   sync.Once
-	loading chan struct{}                    // holds one from reading the store to swapping rings, so that the later reading wins
-	rings   atomic.Pointer[map[string]*ring] // by issuer; never changed, only swapped
+	loading chan struct{}                    // a semaphore, held from reading the store to swapping rings, so that a later read wins
+	rings   atomic.Pointer[map[string]*ring] // by issuer; a map is never modified, only replaced
 }
 
-// Load reads and opens the keys of every issuer and compares each with the public
-// key that is registered. It is called at the start, before anything is signed,
-// and again on a signal. On an error what was loaded before stays.
+// Load reads and opens the keys of every issuer and compares each with its registered public key.
+// Call it at startup, before anything is signed, and again on reload. On an error the keys that
+// were loaded before stay.
 func (k *Keyring) Load(ctx context.Context) error {
-	leave, err := k.enter(ctx)
+	leave, err := k.lockLoading(ctx)
 	if err != nil {
 		return err
 	}
@@ -137,8 +134,8 @@ func (k *Keyring) Load(ctx context.Context) error {
 	return nil
 }
 
-// Signer returns the key that signs for the issuer at that instant. It depends on
-// the instant alone, so all processes change keys at once.
+// Signer returns the key that signs for the issuer at that instant. The choice depends on the
+// instant alone, so all processes switch keys at the same time.
 func (k *Keyring) Signer(issuer string, at time.Time) (*jose.Signer, error) {
 	if r := k.ring(issuer); r != nil {
 		if signer := r.signing.at(at); signer != nil {
@@ -171,7 +168,7 @@ func (k *Keyring) Public(issuer, kid string, at time.Time) (*jose.PublicKey, err
 	return public, nil
 }
 
-// Keys lists the issuer's keys, the newest first, from the store.
+// Keys returns the issuer's keys from the store, the newest first.
 func (k *Keyring) Keys(ctx context.Context, issuer string) ([]KeyInfo, error) {
 	if _, err := k.settings(issuer); err != nil {
 		return nil, err
@@ -187,7 +184,7 @@ func (k *Keyring) Keys(ctx context.Context, issuer string) ([]KeyInfo, error) {
 	return infos, nil
 }
 
-// ring returns what was loaded for the issuer, or nil.
+// ring returns the loaded keys of the issuer, or nil.
 func (k *Keyring) ring(issuer string) *ring {
 	rings := k.rings.Load()
 	if rings == nil {
@@ -196,9 +193,9 @@ func (k *Keyring) ring(issuer string) *ring {
 	return (*rings)[issuer]
 }
 
-// enter waits until nobody else loads, and no longer than ctx: a store that hangs
-// for one must not hold up others beyond their time.
-func (k *Keyring) enter(ctx context.Context) (leave func(), err error) {
+// lockLoading acquires the loading semaphore, or fails when ctx is done: a caller must not wait
+// beyond its deadline while the store hangs for another one.
+func (k *Keyring) lockLoading(ctx context.Context) (leave func(), err error) {
 	k.setup.Do(func() { k.loading = make(chan struct{}, 1) })
 	select {
 	case k.loading <- struct{}{}:
@@ -208,12 +205,11 @@ func (k *Keyring) enter(ctx context.Context) (leave func(), err error) {
 	}
 }
 
-// Refresh loads the keys of one issuer, which another process may have changed, and
-// leaves the others as they are. A key that does not open does not sign, but never
-// keeps a revocation from being learned: the rest is taken over, and the next Rotate
-// tries again; the error is ErrUnopened then.
+// Refresh reloads the keys of one issuer, which another process may have changed. A key that cannot
+// be opened does not sign, but the other keys and all revocations still take effect. The error is
+// then ErrUnopened, and the next Rotate tries again.
 func (k *Keyring) Refresh(ctx context.Context, issuer string) error {
-	leave, err := k.enter(ctx)
+	leave, err := k.lockLoading(ctx)
 	if err != nil {
 		return err
 	}
@@ -234,8 +230,8 @@ func (k *Keyring) Refresh(ctx context.Context, issuer string) error {
 	return err
 }
 
-// read makes the ring of one issuer from the store. With keys that do not open it
-// returns both a ring without them and an error.
+// read builds the ring of one issuer from the store. If some keys cannot be opened it returns both
+// a ring without them and an error.
 func (k *Keyring) read(ctx context.Context, issuer string) (*ring, error) {
 	settings, err := k.settings(issuer)
 	if err != nil {
@@ -256,8 +252,8 @@ func (k *Keyring) read(ctx context.Context, issuer string) (*ring, error) {
 	return newRing(keys, ready), errors.Join(errs...)
 }
 
-// open reads the registered public key and opens the private one, if it is still
-// needed. Revoked keys are not touched.
+// open parses the registered public key and opens the private key if it is still needed. Revoked
+// keys are skipped.
 func (k *Keyring) open(issuer string, key *registry.SigningKey, typ string) (o opened, err error) {
 	if !key.RevokedAt.IsZero() {
 		return o, nil
@@ -267,7 +263,7 @@ func (k *Keyring) open(issuer string, key *registry.SigningKey, typ string) (o o
 		return o, err
 	}
 	o.public = public
-	if reached(key.RetiredAt, k.now().Add(-afterglow)) {
+	if reached(key.RetiredAt, k.now().Add(-openGrace)) {
 		return o, nil
 	}
 	private, err := k.private(issuer, key)
@@ -285,7 +281,7 @@ func (k *Keyring) open(issuer string, key *registry.SigningKey, typ string) (o o
 	return o, nil
 }
 
-// private opens the private key where it lives.
+// private opens the private key at its URI.
 func (k *Keyring) private(issuer string, key *registry.SigningKey) (crypto.Signer, error) {
 	if key.URI == sealedURI {
 		return k.Master.unseal(issuer, key.Kid, key.Sealed)
@@ -293,8 +289,7 @@ func (k *Keyring) private(issuer string, key *registry.SigningKey) (crypto.Signe
 	return Open(key.URI)
 }
 
-// registered returns the public key that the store has, whose kid is its
-// thumbprint.
+// registered parses the stored public key and checks that its thumbprint is the kid.
 func registered(key *registry.SigningKey) (*jose.PublicKey, error) {
 	public, _, err := jose.ParseJWK(key.JWK, jose.Alg(key.Alg))
 	if err != nil {
@@ -306,7 +301,7 @@ func registered(key *registry.SigningKey) (*jose.PublicKey, error) {
 	return public, nil
 }
 
-// settings returns the issuer's settings if they make sense.
+// settings returns the issuer's settings after checking them.
 func (k *Keyring) settings(issuer string) (Settings, error) {
 	settings, ok := k.Issuers[issuer]
 	if !ok {
@@ -318,11 +313,11 @@ func (k *Keyring) settings(issuer string) (Settings, error) {
 	return settings, nil
 }
 
-// issuers returns their names in order.
+// issuers returns the names of the issuers, sorted.
 func (k *Keyring) issuers() []string { return slices.Sorted(maps.Keys(k.Issuers)) }
 
-// now is the present instant in whole seconds, as decisions write it down.
+// now returns the current time in whole seconds, the precision that is stored.
 func (k *Keyring) now() time.Time { return k.Now().UTC().Truncate(time.Second) }
 
-// log returns a logger in any case.
+// log returns Log, or a logger that discards everything.
 func (k *Keyring) log() *slog.Logger { return cmp.Or(k.Log, slog.New(slog.DiscardHandler)) }

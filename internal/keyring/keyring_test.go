@@ -23,7 +23,7 @@ import (
 
 var _ authority.Keyring = (*keyring.Keyring)(nil)
 
-// start is when the clocks of the tests begin.
+// start is the initial time of the test clocks.
 var start = time.Date(2026, 11, 2, 9, 0, 0, 0, time.UTC)
 
 const issuer = "d1"
@@ -33,9 +33,9 @@ type memory struct {
 	mu      sync.Mutex
 	keys    map[string]registry.SigningKeys
 	entries []ledger.Entry
-	// puts is called before each Put, without the lock, and reads after each reading.
+	// puts is called before each Put, without the lock, and reads after each read.
 	puts, reads func()
-	// reads and writes fail with these.
+	// reads and writes fail with these errors.
 	readErr, writeErr error
 }
 
@@ -69,7 +69,7 @@ func (m *memory) PutSigningKeys(_ context.Context, keys registry.SigningKeys, e 
 	return nil
 }
 
-// stored sends keys through the form in which a store has them.
+// stored returns a copy of keys as a store returns them.
 func stored(keys []registry.SigningKey) (copied []registry.SigningKey) {
 	text, err := json.Marshal(keys)
 	if err == nil {
@@ -81,7 +81,7 @@ func stored(keys []registry.SigningKey) (copied []registry.SigningKey) {
 	return copied
 }
 
-// edit changes the keys behind the keyring's back.
+// edit changes the stored keys without the keyring.
 func (m *memory) edit(issuer string, change func(keys []registry.SigningKey) []registry.SigningKey) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -91,7 +91,7 @@ func (m *memory) edit(issuer string, change func(keys []registry.SigningKey) []r
 	m.keys[issuer] = keys
 }
 
-// actions returns what the ledger says was done, one after the other.
+// actions returns the recorded actions in order.
 func (m *memory) actions() string {
 	var actions []string
 	for _, e := range m.entries {
@@ -100,7 +100,7 @@ func (m *memory) actions() string {
 	return strings.Join(actions, " ")
 }
 
-// clock is a Now that stands still until it is moved.
+// clock is a Now that stands still until it is advanced.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -118,7 +118,7 @@ func (c *clock) add(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// world is a keyring with what is around it.
+// fixture is a keyring with its store, clock and log.
 type fixture struct {
 	*keyring.Keyring
 	t     testing.TB
@@ -127,7 +127,7 @@ type fixture struct {
 	log   *bytes.Buffer
 }
 
-// settings are those of the issuer unless a test says otherwise.
+// settings are the issuer's settings unless a test changes them.
 func settings() keyring.Settings {
 	return keyring.Settings{
 		Alg: jose.ES256, Typ: "at+jwt",
@@ -142,15 +142,15 @@ func newFixture(t testing.TB) *fixture {
 	return w
 }
 
-// newSigningWorld is one whose issuer has a key that signs.
-func newSigningWorld(t testing.TB) *fixture {
+// newSigningFixture returns a fixture whose issuer has a signing key.
+func newSigningFixture(t testing.TB) *fixture {
 	t.Helper()
 	w := newFixture(t)
 	w.must(w.Ensure(t.Context(), issuer))
 	return w
 }
 
-// process returns another keyring over the same store, clock and master key.
+// process returns another keyring with the same store, clock and master key.
 func (w *fixture) process() *keyring.Keyring {
 	master := newMaster(w.t)
 	if w.Keyring != nil {
@@ -210,8 +210,8 @@ func kids(t testing.TB, published keyring.Published) (kids []string) {
 	return kids
 }
 
-// states returns the states of the keys, the oldest first, where they were not
-// announced in one second.
+// states returns the states of the keys, the oldest first. Keys announced in the same second have
+// no order.
 func (w *fixture) states() string {
 	w.t.Helper()
 	infos, err := w.Keys(w.t.Context(), issuer)
@@ -285,7 +285,7 @@ func wantText(t testing.TB, err error, want string) {
 }
 
 func TestSigner(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	signer, err := w.Signer(issuer, w.clock.Now())
 	w.must(err)
 	token, err := signer.Sign(nil, []byte(`{}`))
@@ -307,7 +307,7 @@ func TestSigner(t *testing.T) {
 }
 
 func TestHotPathDoesNotAllocate(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	w.announce(keyring.NewKey{})
 	allocs := testing.AllocsPerRun(100, func() {
 		_, err1 := w.Signer(issuer, start)
@@ -322,7 +322,7 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkSigner(b *testing.B) {
-	w := newSigningWorld(b)
+	w := newSigningFixture(b)
 	w.announce(keyring.NewKey{ActiveAt: start.Add(time.Hour)})
 	b.ReportAllocs()
 	for b.Loop() {
@@ -339,7 +339,7 @@ func TestLoadRefuses(t *testing.T) {
 		alter func(w *fixture, key *registry.SigningKey)
 	}{
 		"wrong master key": {is: keyring.ErrOtherMaster, alter: func(w *fixture, _ *registry.SigningKey) { w.Master = newMaster(t) }},
-		"no master key":    {says: "takes a master key", alter: func(w *fixture, _ *registry.SigningKey) { w.Master = nil }},
+		"no master key":    {says: "needs a master key", alter: func(w *fixture, _ *registry.SigningKey) { w.Master = nil }},
 		"altered ciphertext": {is: keyring.ErrAltered, alter: func(_ *fixture, key *registry.SigningKey) {
 			key.Sealed[len(key.Sealed)-20] ^= 1
 		}},
@@ -363,7 +363,7 @@ func TestLoadRefuses(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newSigningWorld(t)
+			w := newSigningFixture(t)
 			kid := w.signing()
 			w.store.edit(issuer, func(keys []registry.SigningKey) []registry.SigningKey {
 				test.alter(w, &keys[0])
@@ -377,7 +377,7 @@ func TestLoadRefuses(t *testing.T) {
 			wantText(t, err, `issuer "d1"`)
 			wantIs(t, err, keyring.ErrUnopened)
 			if strings.Contains(err.Error(), "1234") {
-				t.Errorf("error gives the PIN away: %v", err)
+				t.Errorf("the error shows the PIN: %v", err)
 			}
 			if w.signing() != kid {
 				t.Error("a Load that was refused changed what was loaded")
@@ -387,7 +387,7 @@ func TestLoadRefuses(t *testing.T) {
 }
 
 func TestSealedKeyDoesNotMove(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	const other = "d2" // of the same length
 	w.Issuers[other] = settings()
 	w.must(w.Ensure(t.Context(), other))
@@ -397,7 +397,7 @@ func TestSealedKeyDoesNotMove(t *testing.T) {
 	wantIs(t, w.Load(t.Context()), keyring.ErrAltered)
 
 	// Nor to another kid of the same issuer.
-	w = newSigningWorld(t)
+	w = newSigningFixture(t)
 	w.announce(keyring.NewKey{})
 	w.store.edit(issuer, func(keys []registry.SigningKey) []registry.SigningKey {
 		keys[0].Sealed, keys[1].Sealed = keys[1].Sealed, keys[0].Sealed
@@ -427,8 +427,8 @@ func TestSettingsAreChecked(t *testing.T) {
 }
 
 func TestStoreFailure(t *testing.T) {
-	w := newSigningWorld(t)
-	kid, broken := w.signing(), errors.New("disk on fire")
+	w := newSigningFixture(t)
+	kid, broken := w.signing(), errors.New("disk failure")
 
 	w.store.writeErr = broken
 	_, err := w.Announce(t.Context(), issuer, "alice", keyring.NewKey{})
@@ -440,7 +440,7 @@ func TestStoreFailure(t *testing.T) {
 	_, err = w.Keys(t.Context(), issuer)
 	wantIs(t, err, broken)
 	if w.signing() != kid {
-		t.Error("the key was lost with the store")
+		t.Error("the key was lost when the store failed")
 	}
 
 	w.store.readErr, w.store.writeErr = nil, nil
@@ -459,10 +459,10 @@ func TestUnknownIssuer(t *testing.T) {
 	wantIs(t, err, registry.ErrNotFound)
 }
 
-// TestNothingPrivateIsShown looks for the private key, in each form, in all that
-// a keyring says.
-func TestNothingPrivateIsShown(t *testing.T) {
-	w := newSigningWorld(t)
+// TestPrivateKeyNotShown looks for the private key, in each encoding, in everything that a keyring
+// returns, prints and logs.
+func TestPrivateKeyNotShown(t *testing.T) {
+	w := newSigningFixture(t)
 	path, pem := keyFile(t, jose.ES256)
 	kid := w.announce(keyring.NewKey{URI: "file:" + path})
 	said := []string{}

@@ -6,11 +6,10 @@ import (
 	"moneyer/internal/registry"
 )
 
-// State is the stage of its life in which a key is.
+// State is the state of a key in its life cycle.
 type State string
 
-// The states of a key, in the order of its life. Published in the JWK set are
-// announced, signing and retired keys.
+// The states of a key, in order. Announced, signing and retired keys are published in the JWK set.
 const (
 	Announced State = "announced"
 	Signing   State = "signing"
@@ -19,7 +18,7 @@ const (
 	Revoked   State = "revoked"
 )
 
-// KeyInfo is what may be told of a key: all but its private half.
+// KeyInfo describes a key without its private half.
 type KeyInfo struct {
 	Kid   string `json:"kid"`
 	Alg   string `json:"alg"`
@@ -41,8 +40,8 @@ func infoOf(key *registry.SigningKey, at time.Time) KeyInfo {
 	}
 }
 
-// stateOf tells a key's state. A revoked key is revoked at every instant: a clock
-// that is behind must not sign with it for a while longer.
+// stateOf returns the state of the key at an instant. A revoked key is revoked at every instant: a
+// process whose clock is slow must not go on signing with it.
 func stateOf(key *registry.SigningKey, at time.Time) State {
 	switch {
 	case !key.RevokedAt.IsZero():
@@ -58,11 +57,10 @@ func stateOf(key *registry.SigningKey, at time.Time) State {
 	}
 }
 
-// reached tells whether an instant was decided on and has come.
+// reached reports whether instant is set and is not after at.
 func reached(instant, at time.Time) bool { return !instant.IsZero() && !at.Before(instant) }
 
-// signingKey returns the one key that signs at that instant, the last to have
-// become active, or nil.
+// signingKey returns the key that signs at that instant, the one activated last, or nil.
 func signingKey(keys []registry.SigningKey, at time.Time) *registry.SigningKey {
 	var signing *registry.SigningKey
 	for i := range keys {
@@ -74,20 +72,20 @@ func signingKey(keys []registry.SigningKey, at time.Time) *registry.SigningKey {
 	return signing
 }
 
-// JWKSMaxAge is how long a verifier may keep an issuer's keys. A key is
-// announced at least so long before it signs.
+// JWKSMaxAge is how long a verifier may cache an issuer's JWK set. A key is announced at least that
+// long before it signs.
 const JWKSMaxAge = 5 * time.Minute
 
-// clocks is how far the clocks of processes may be apart: a key that another one
-// has just announced is published at once.
-const clocks = time.Minute
+// clockSkew is the largest clock skew between processes: a key that another process has just announced
+// is published at once, even by a slow clock.
+const clockSkew = time.Minute
 
-// published tells whether the key is in the JWK set at that instant.
+// published reports whether the key is in the JWK set at that instant.
 func published(key *registry.SigningKey, at time.Time) bool {
 	switch stateOf(key, at) {
 	case Revoked, Removed:
 		return false
 	default:
-		return reached(key.AnnouncedAt, at.Add(clocks))
+		return reached(key.AnnouncedAt, at.Add(clockSkew))
 	}
 }

@@ -12,16 +12,16 @@ import (
 
 const (
 	tokenLifetime = time.Hour
-	maxAge        = time.Hour // of the JWK set
+	maxAge        = time.Hour // cache lifetime of the JWK set
 	tick          = 5 * time.Minute
 )
 
-// verifier keeps a JWK set for as long as it may.
+// verifier caches a JWK set for as long as it may.
 type verifier struct {
 	process int
 	born    time.Time
 	kids    []string
-	fresh   time.Time // until when
+	fresh   time.Time // end of the cache lifetime
 }
 
 func (v *verifier) knows(t *testing.T, k *keyring.Keyring, kid string, now time.Time) bool {
@@ -39,12 +39,12 @@ func (v *verifier) knows(t *testing.T, k *keyring.Keyring, kid string, now time.
 	return slices.Contains(v.kids, kid)
 }
 
-// TestTwoRotations runs two processes that hear of each other's changes up to a
-// tick late, and verifiers that fetch the JWK set from one of them when its time
-// is up and never otherwise. At every minute both processes sign with one key,
-// and every verifier knows the kid of every token that is alive.
+// TestTwoRotations runs two processes that reload each other's changes up to a tick late, and
+// verifiers that fetch the JWK set from one of them when their cache expires and never otherwise.
+// At every minute both processes sign with the same key, and every verifier knows the kid of every
+// token that has not expired.
 func TestTwoRotations(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	processes := []*keyring.Keyring{w.Keyring, w.process()}
 	w.must(processes[1].Load(t.Context()))
 	var verifiers []*verifier
@@ -85,7 +85,7 @@ func TestTwoRotations(t *testing.T) {
 }
 
 func TestRotationByTheClock(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	first := w.signing()
 
 	w.clock.add(22*time.Hour - time.Second)
@@ -96,25 +96,25 @@ func TestRotationByTheClock(t *testing.T) {
 	w.clock.add(time.Second)
 	w.must(w.Rotate(t.Context()))
 	second := w.jwks()[0]
-	turn := start.Add(24 * time.Hour)
-	if k := w.key(second); k.State != keyring.Announced || !k.ActiveAt.Equal(turn) {
+	takeover := start.Add(24 * time.Hour)
+	if k := w.key(second); k.State != keyring.Announced || !k.ActiveAt.Equal(takeover) {
 		t.Errorf("successor %+v", k)
 	}
-	if k := w.key(first); k.State != keyring.Signing || !k.RetiredAt.Equal(turn) || !k.RemovedAt.Equal(turn.Add(3*time.Hour)) {
+	if k := w.key(first); k.State != keyring.Signing || !k.RetiredAt.Equal(takeover) || !k.RemovedAt.Equal(takeover.Add(3*time.Hour)) {
 		t.Errorf("predecessor %+v", k)
 	}
 
-	// From here on nothing is done any more: the instants are known.
+	// Nothing is done from here on: the instants are scheduled.
 	for _, at := range []struct {
 		time   time.Time
 		signer string
 		jwks   []string
 	}{
-		{turn.Add(-1), first, []string{second, first}},
-		{turn, second, []string{second, first}},
-		{turn.Add(3*time.Hour - 1), second, []string{second, first}},
-		{turn.Add(3 * time.Hour), second, []string{second}},
-		{turn.Add(1000 * time.Hour), second, []string{second}},
+		{takeover.Add(-1), first, []string{second, first}},
+		{takeover, second, []string{second, first}},
+		{takeover.Add(3*time.Hour - 1), second, []string{second, first}},
+		{takeover.Add(3 * time.Hour), second, []string{second}},
+		{takeover.Add(1000 * time.Hour), second, []string{second}},
 	} {
 		signer, err := w.Signer(issuer, at.time)
 		w.must(err)
@@ -126,11 +126,11 @@ func TestRotationByTheClock(t *testing.T) {
 	}
 }
 
-// TestJWKSChangesWhenItSays walks over a time in which nothing is done.
-func TestJWKSChangesWhenItSays(t *testing.T) {
-	w := newSigningWorld(t)
+// TestJWKSChangesWhenAnnounced advances the clock without calling Rotate.
+func TestJWKSChangesWhenAnnounced(t *testing.T) {
+	w := newSigningFixture(t)
 	w.clock.add(time.Hour)
-	w.must(w.Revoke(t.Context(), issuer, "alice", w.announce(keyring.NewKey{}))) // leaves no trace
+	w.must(w.Revoke(t.Context(), issuer, "alice", w.announce(keyring.NewKey{}))) // not published
 	w.clock.add(21 * time.Hour)
 	w.must(w.Rotate(t.Context()))
 	before, err := w.JWKS(issuer, start)
@@ -147,7 +147,7 @@ func TestJWKSChangesWhenItSays(t *testing.T) {
 			changes++
 		}
 		if due := !before.Until.IsZero() && !at.Before(before.Until); due == same {
-			t.Fatalf("%s: changed: %t, was said to change at %s", at, !same, before.Until)
+			t.Fatalf("%s: changed: %t, was announced to change at %s", at, !same, before.Until)
 		}
 		before = now
 	}
@@ -161,9 +161,9 @@ func TestJWKSChangesWhenItSays(t *testing.T) {
 	}
 }
 
-// TestETagSurvivesWhatIsNotSeen: an activation changes no JWK set.
-func TestETagSurvivesWhatIsNotSeen(t *testing.T) {
-	w := newSigningWorld(t)
+// TestETagAfterActivation: an activation does not change the JWK set.
+func TestETagAfterActivation(t *testing.T) {
+	w := newSigningFixture(t)
 	kid := w.announce(keyring.NewKey{})
 	before, _ := w.JWKS(issuer, w.clock.Now())
 	w.must(w.Activate(t.Context(), issuer, "alice", kid))
@@ -175,12 +175,12 @@ func TestETagSurvivesWhatIsNotSeen(t *testing.T) {
 }
 
 func TestRotationAfterAnOutage(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	first := w.signing()
 	w.clock.add(100 * 24 * time.Hour)
 	w.must(w.Rotate(t.Context()))
 	if w.signing() != first {
-		t.Error("a successor signs that nobody could know of")
+		t.Error("a successor signs that no verifier can know")
 	}
 	w.clock.add(2 * time.Hour)
 	if w.signing() == first {
@@ -201,7 +201,7 @@ func TestNoRotation(t *testing.T) {
 }
 
 func TestNewAlgorithm(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	w.clock.add(time.Minute)
 	w.set(func(s *keyring.Settings) { s.Alg, s.Rotate = jose.EdDSA, 0 })
 	for range 3 {
@@ -216,7 +216,7 @@ func TestNewAlgorithm(t *testing.T) {
 		t.Errorf("signer %v, %v", signer, err)
 	}
 
-	// With nothing to announce for, it takes over in the same second.
+	// Without an announcement time it takes over in the same second.
 	w.set(func(s *keyring.Settings) { s.Alg, s.Announce = jose.ES256, 0 })
 	w.must(w.Ensure(t.Context(), issuer))
 	if signer, err := w.Signer(issuer, w.clock.Now()); err != nil || signer.Alg() != jose.ES256 {
@@ -224,10 +224,10 @@ func TestNewAlgorithm(t *testing.T) {
 	}
 }
 
-// TestRotationTakesTheOperatorsKey: a key that was announced and not decided on
-// is the next.
-func TestRotationTakesTheOperatorsKey(t *testing.T) {
-	w := newSigningWorld(t)
+// TestRotationUsesAnnouncedKey: a key that an operator announced without an activation time is the
+// next one.
+func TestRotationUsesAnnouncedKey(t *testing.T) {
+	w := newSigningFixture(t)
 	kid := w.announce(keyring.NewKey{})
 	w.clock.add(22 * time.Hour)
 	w.must(w.Rotate(t.Context()))
@@ -242,7 +242,7 @@ func TestRotationTakesTheOperatorsKey(t *testing.T) {
 }
 
 func TestForgetting(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	bad := w.signing()
 	for range 4 {
 		w.must(w.Activate(t.Context(), issuer, "alice", w.announce(keyring.NewKey{})))
@@ -268,10 +268,10 @@ func TestForgetting(t *testing.T) {
 	}
 }
 
-// TestConcurrentRotate lets processes rotate at once, with others' changes
-// falling between reading and writing.
+// TestConcurrentRotate lets processes rotate concurrently, with changes of others between read and
+// write.
 func TestConcurrentRotate(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	first := w.signing()
 	processes := []*keyring.Keyring{w.Keyring}
 	for range 3 {
@@ -282,7 +282,7 @@ func TestConcurrentRotate(t *testing.T) {
 		w.must(k.Load(t.Context()))
 	}
 	w.clock.add(23 * time.Hour)
-	turn := w.clock.Now().Add(2 * time.Hour)
+	takeover := w.clock.Now().Add(2 * time.Hour)
 	all := make(chan error)
 	for range 5 {
 		for _, k := range processes {
@@ -303,16 +303,16 @@ func TestConcurrentRotate(t *testing.T) {
 		successor = w.jwks()[1]
 	}
 	for i, k := range processes {
-		before, err1 := k.Signer(issuer, turn.Add(-1))
-		after, err2 := k.Signer(issuer, turn)
+		before, err1 := k.Signer(issuer, takeover.Add(-1))
+		after, err2 := k.Signer(issuer, takeover)
 		if err1 != nil || err2 != nil || before.Kid() != first || after.Kid() != successor {
 			t.Errorf("process %d: %v, %v", i, err1, err2)
 		}
 	}
 }
 
-func TestOtherProcessIsHeard(t *testing.T) {
-	w := newSigningWorld(t)
+func TestOtherProcessIsReloaded(t *testing.T) {
+	w := newSigningFixture(t)
 	other := w.process()
 	w.must(other.Rotate(t.Context())) // loads, too
 	w.must(w.Revoke(t.Context(), issuer, "alice", w.signing()))
@@ -322,10 +322,10 @@ func TestOtherProcessIsHeard(t *testing.T) {
 	}
 }
 
-// TestUnopenedKeyHidesNothing: a process that cannot open one key hears of the
-// others, and tries again.
-func TestUnopenedKeyHidesNothing(t *testing.T) {
-	w := newSigningWorld(t)
+// TestUnopenedKeyDoesNotBlockReload: a process that cannot open one key still loads the others, and
+// tries again.
+func TestUnopenedKeyDoesNotBlockReload(t *testing.T) {
+	w := newSigningFixture(t)
 	other, compromised := w.process(), w.signing()
 	w.must(other.Load(t.Context()))
 	w.announce(keyring.NewKey{})
@@ -335,7 +335,7 @@ func TestUnopenedKeyHidesNothing(t *testing.T) {
 		return keys
 	})
 	if w.Revoke(t.Context(), issuer, "alice", compromised) == nil {
-		t.Error("no word of the key that does not open")
+		t.Error("no error for the key that cannot be opened")
 	}
 	for range 2 {
 		wantText(t, other.Rotate(t.Context()), "not-here-yet")
@@ -351,19 +351,19 @@ func TestUnopenedKeyHidesNothing(t *testing.T) {
 	}
 }
 
-// TestNoKeyBesideAnotherMaster: a process under the wrong master key makes no key
-// that the others could not open.
-func TestNoKeyBesideAnotherMaster(t *testing.T) {
-	w := newSigningWorld(t)
+// TestNoKeyUnderOtherMaster: a process with the wrong master key makes no key that the others could
+// not open.
+func TestNoKeyUnderOtherMaster(t *testing.T) {
+	w := newSigningFixture(t)
 	w.clock.add(23 * time.Hour)
 	w.Master = newMaster(t)
 	wantIs(t, w.Rotate(t.Context()), keyring.ErrOtherMaster)
 	w.Master = nil
-	wantText(t, w.Rotate(t.Context()), "takes a master key")
+	wantText(t, w.Rotate(t.Context()), "needs a master key")
 	if got := w.states(); got != "signing" {
 		t.Errorf("states %q", got)
 	}
 	empty := newFixture(t)
 	empty.Master = nil
-	wantText(t, empty.Rotate(t.Context()), "takes a master key")
+	wantText(t, empty.Rotate(t.Context()), "needs a master key")
 }

@@ -20,41 +20,41 @@ import (
 	"moneyer/internal/registry"
 )
 
-// masterSize is the length of a master key in octets.
+// masterSize is the length of a master key in bytes.
 const masterSize = 32
 
-// MasterKey is the one secret of an installation: 32 random octets outside the
-// store, from which everything that protects the store is derived. It prints as
-// a placeholder in every format; only Text gives it away.
+// MasterKey is the secret of an installation: 32 random bytes kept outside the store, from which
+// all keys that protect the store are derived. It prints as a placeholder with every format; only
+// Text returns the secret.
 type MasterKey struct {
-	octets [masterSize]byte
+	key    [masterSize]byte
 	sealer cipher.AEAD
 	pepper registry.Pepper
 	check  []byte
-	// checkpoint signs the ledger's checkpoints.
+	// checkpoint signs the checkpoints of the ledger.
 	checkpoint ed25519.PrivateKey
 }
 
-// NewMasterKey makes a new one.
+// NewMasterKey generates a master key.
 func NewMasterKey() (*MasterKey, error) {
-	var octets [masterSize]byte
-	rand.Read(octets[:]) // never fails
-	return newMasterKey(octets)
+	var key [masterSize]byte
+	rand.Read(key[:]) // never fails
+	return newMasterKey(key)
 }
 
-// ParseMasterKey reads a master key as base64url or base64, padded or not, or as
-// hex. A line end after it does no harm.
+// ParseMasterKey reads a master key in base64url or base64, padded or not, or in hex. A trailing
+// line end is ignored.
 func ParseMasterKey(text string) (*MasterKey, error) {
 	text = strings.TrimRight(text, "\r\n")
-	octets, err := decodeMaster(text)
+	key, err := decodeMaster(text)
 	switch {
-	case err != nil || len(octets) != masterSize:
+	case err != nil || len(key) != masterSize:
 		return nil, fmt.Errorf("a master key is %d octets in base64url, base64 (43 or 44 characters) or hex (64 characters);"+
 			" these %d characters are not", masterSize, len(text))
-	case bytes.Count(octets, octets[:1]) == masterSize:
+	case bytes.Count(key, key[:1]) == masterSize:
 		return nil, errors.New("a master key is random; this one is one octet repeated")
 	}
-	return newMasterKey([masterSize]byte(octets))
+	return newMasterKey([masterSize]byte(key))
 }
 
 func decodeMaster(text string) ([]byte, error) {
@@ -78,11 +78,11 @@ func ReadMasterKey(path string) (*MasterKey, error) {
 	return m, nil
 }
 
-// newMasterKey derives what the key is for (RFC 5869). The infos part the
-// purposes: to know one of the derived keys is to know nothing of the others.
-func newMasterKey(octets [masterSize]byte) (*MasterKey, error) {
+// newMasterKey derives one key for each purpose (RFC 5869). The infos keep them independent: one
+// derived key reveals nothing about the others.
+func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	derive := func(info string, size int) ([]byte, error) {
-		return hkdf.Key(sha256.New, octets[:], nil, info, size)
+		return hkdf.Key(sha256.New, key[:], nil, info, size)
 	}
 	seal, err1 := derive("moneyer seal v1", 32)
 	pepper, err2 := derive("moneyer pepper v1", 32)
@@ -99,30 +99,28 @@ func newMasterKey(octets [masterSize]byte) (*MasterKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &MasterKey{octets: octets, sealer: sealer, pepper: pepper, check: check, checkpoint: ed25519.NewKeyFromSeed(checkpoint)}, nil
+	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, checkpoint: ed25519.NewKeyFromSeed(checkpoint)}, nil
 }
 
-// Text returns the master key in base64url, as ParseMasterKey reads it.
-func (m *MasterKey) Text() string { return base64.RawURLEncoding.EncodeToString(m.octets[:]) }
+// Text returns the master key in base64url, which ParseMasterKey reads.
+func (m *MasterKey) Text() string { return base64.RawURLEncoding.EncodeToString(m.key[:]) }
 
-// Pepper returns the key of the digests of client secrets.
+// Pepper returns the key for the digests of client secrets.
 func (m *MasterKey) Pepper() registry.Pepper { return bytes.Clone(m.pepper) }
 
-// Check returns a fingerprint that tells master keys apart and tells nothing of
-// them. Kept in the store, it lets a start under the wrong master key be noticed.
+// Check returns a fingerprint of the master key that reveals nothing about it. It is stored, so
+// that a start with the wrong master key is detected.
 func (m *MasterKey) Check() string { return base64.RawURLEncoding.EncodeToString(m.check) }
 
-// SignCheckpoint signs the message of a checkpoint of the ledger with Ed25519
-// (RFC 8032).
+// SignCheckpoint signs the message of a ledger checkpoint with Ed25519 (RFC 8032).
 func (m *MasterKey) SignCheckpoint(message []byte) ([]byte, error) {
 	return m.checkpoint.Sign(nil, message, crypto.Hash(0))
 }
 
-// CheckpointKey is the public half of the key that signs checkpoints. Whoever has
-// it can check them, and sign none.
+// CheckpointKey returns the public key that verifies checkpoints.
 func (m *MasterKey) CheckpointKey() ed25519.PublicKey {
 	return slices.Clone(ed25519.PublicKey(m.checkpoint[ed25519.SeedSize:]))
 }
 
-// Format prints a placeholder, whatever the verb.
+// Format prints a placeholder for every verb.
 func (MasterKey) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, "[master key]") }

@@ -16,31 +16,31 @@ import (
 	"moneyer/internal/keyring"
 )
 
-// octets 0..31, and what HKDF-SHA-256 makes of them.
+// bytes 0..31
 const masterHex = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
 
 func TestParseMasterKey(t *testing.T) {
-	octets, _ := hex.DecodeString(masterHex)
-	octets[0] = 0xfb // gives a - or + in base64
+	data, _ := hex.DecodeString(masterHex)
+	data[0] = 0xfb // gives a - or + in base64
 	for _, text := range []string{
-		hex.EncodeToString(octets),
-		strings.ToUpper(hex.EncodeToString(octets)) + "\r\n",
-		base64.StdEncoding.EncodeToString(octets),
-		base64.RawStdEncoding.EncodeToString(octets),
-		base64.URLEncoding.EncodeToString(octets),
-		base64.RawURLEncoding.EncodeToString(octets) + "\n",
+		hex.EncodeToString(data),
+		strings.ToUpper(hex.EncodeToString(data)) + "\r\n",
+		base64.StdEncoding.EncodeToString(data),
+		base64.RawStdEncoding.EncodeToString(data),
+		base64.URLEncoding.EncodeToString(data),
+		base64.RawURLEncoding.EncodeToString(data) + "\n",
 	} {
 		m, err := keyring.ParseMasterKey(text)
 		if err != nil {
 			t.Errorf("%q: %v", text, err)
-		} else if want := base64.RawURLEncoding.EncodeToString(octets); m.Text() != want {
+		} else if want := base64.RawURLEncoding.EncodeToString(data); m.Text() != want {
 			t.Errorf("%q: is %s, want %s", text, m.Text(), want)
 		}
 	}
 	for _, text := range []string{
 		"", "secret", masterHex[:62], masterHex + "00", masterHex[:63] + "g",
-		base64.StdEncoding.EncodeToString(octets) + "=",
-		strings.Repeat("A", 42) + "B", // bits beyond the last octet
+		base64.StdEncoding.EncodeToString(data) + "=",
+		strings.Repeat("A", 42) + "B", // non-zero bits after the last byte
 		strings.Repeat("0", 64),
 		strings.Repeat("A", 43),
 	} {
@@ -52,8 +52,8 @@ func TestParseMasterKey(t *testing.T) {
 	}
 }
 
-// The values were computed with Python's hmac by RFC 5869, and OpenSSL. Were they to change,
-// no store could be read any more.
+// The values were computed with Python's hmac as in RFC 5869, and with OpenSSL. If they changed,
+// existing stores could not be read.
 func TestDerivedKeysStayTheSame(t *testing.T) {
 	m, err := keyring.ParseMasterKey(masterHex)
 	if err != nil {
@@ -79,11 +79,11 @@ func TestCheckpointSignatures(t *testing.T) {
 		t.Errorf("signature %x, %v", signature, err)
 	}
 	if ed25519.Verify(b.CheckpointKey(), message, signature) || ed25519.Verify(a.CheckpointKey(), message[1:], signature) {
-		t.Error("the signature is good under another key or for another message")
+		t.Error("the signature verifies under another key or for another message")
 	}
 	clear(a.CheckpointKey())
 	if again, err := a.SignCheckpoint(message); err != nil || !bytes.Equal(again, signature) {
-		t.Errorf("whoever got the public half changed the key: %v", err)
+		t.Errorf("changing the returned public key changed the signing key: %v", err)
 	}
 }
 
@@ -103,10 +103,10 @@ func TestMasterKeyDoesNotPrint(t *testing.T) {
 	slog.New(slog.NewTextHandler(&log, nil)).Info("m", "key", m, "value", *m)
 	slog.New(slog.NewJSONHandler(&log, nil)).Info("m", "key", m, "value", *m)
 	text, _ := json.Marshal(m) //nolint:staticcheck // that it says nothing is what is tested
-	said := log.String() + string(text) + fmt.Sprintf("%v %+v %#v %x %s %d %v %x %d", m, m, m, m, m, m, *m, *m, *m)
+	printed := log.String() + string(text) + fmt.Sprintf("%v %+v %#v %x %s %d %v %x %d", m, m, m, m, m, m, *m, *m, *m)
 	for _, secret := range []string{m.Text(), "0001020304", "[0 1 2 3", "0x1, 0x2", "4 5 6 7"} {
-		if strings.Contains(said, secret) {
-			t.Errorf("%q is in %s", secret, said)
+		if strings.Contains(printed, secret) {
+			t.Errorf("%q is in %s", secret, printed)
 		}
 	}
 }
@@ -164,7 +164,7 @@ func TestOpen(t *testing.T) {
 		_, err := keyring.Open(uri)
 		wantText(t, err, says)
 		if err != nil && strings.Contains(err.Error(), "1234") {
-			t.Errorf("error gives the PIN away: %v", err)
+			t.Errorf("the error shows the PIN: %v", err)
 		}
 	}
 }

@@ -11,15 +11,15 @@ import (
 	"moneyer/internal/jose"
 )
 
-// maxPrivateFile bounds a file with a key, in octets.
+// maxPrivateFile bounds a file with a key, in bytes.
 const maxPrivateFile = 64 << 10
 
-// Open returns the signer that lives at uri, outside the store:
+// Open returns the signer at a URI outside the store:
 //
 //	file:PATH   a private key as PEM or JWK, in a file that only its owner may read
 //
-// Its errors name the scheme but not the rest of an unknown URI, which may hold a
-// PIN (RFC 7512 section 2.4).
+// Errors name the scheme of an unknown URI but not the rest, which may hold a PIN (RFC 7512 section
+// 2.4).
 func Open(uri string) (crypto.Signer, error) {
 	scheme, rest, ok := strings.Cut(uri, ":")
 	if !ok {
@@ -33,7 +33,7 @@ func Open(uri string) (crypto.Signer, error) {
 	}
 }
 
-// openFile takes file:PATH, and file:///PATH as RFC 8089 has it.
+// openFile accepts file:PATH, and file:///PATH as in RFC 8089.
 func openFile(path string) (crypto.Signer, error) {
 	if local, ok := strings.CutPrefix(path, "//"); ok {
 		if !strings.HasPrefix(local, "/") {
@@ -52,14 +52,14 @@ func openFile(path string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// readPrivate reads a file that only its owner may read. The mode is taken from
-// the open file, so that it cannot change hands in between.
+// readPrivate reads a file that only its owner may read. The mode is read from the open file, so
+// that the file cannot be replaced in between.
 func readPrivate(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }() // it was only read
+	defer func() { _ = f.Close() }() // read only // it was only read
 	info, err := f.Stat()
 	if err != nil {
 		return nil, err

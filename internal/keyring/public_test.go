@@ -8,10 +8,10 @@ import (
 	"moneyer/internal/registry"
 )
 
-// TestPublic: a key can be had for exactly as long as it is published, which begins a
-// minute before it was announced, for clocks that differ.
+// TestPublic: Public returns a key exactly while it is published, which begins a minute before the
+// announcement to allow for clock skew.
 func TestPublic(t *testing.T) {
-	w := newSigningWorld(t)
+	w := newSigningFixture(t)
 	kid := w.jwks()[0]
 	public, err := w.Public(issuer, kid, start.Add(-time.Minute))
 	w.must(err)

@@ -12,46 +12,46 @@ import (
 	"moneyer/internal/registry"
 )
 
-// Published is an issuer's JWK set (RFC 7517 section 5) as it is to be served. It
-// is shared: nobody may change Body.
+// Published is the JWK set of an issuer as it is served (RFC 7517 section 5). It is shared: callers
+// must not modify Body.
 type Published struct {
 	Body []byte
-	// ETag is a strong entity tag (RFC 9110 section 8.8.3), quotes included. It
-	// changes exactly when Body does.
+	// ETag is a strong entity tag (RFC 9110 section 8.8.3), quotes included. It changes exactly
+	// when Body changes.
 	ETag string
-	// Until is the instant at which the set is known to change next; zero if none
-	// is known. A max-age that goes beyond it promises too much.
+	// Until is the next instant at which the set is known to change, or zero. A response must not
+	// be cached beyond it.
 	Until time.Time
 
-	keys map[string]*jose.PublicKey // what is in Body, by kid
+	keys map[string]*jose.PublicKey // the keys in Body, by kid
 }
 
-// ring is what one issuer's keys come to, worked out ahead for every instant: the
-// hot path only looks up the time. It is immutable.
+// ring holds one issuer's signing key and JWK set for every instant, computed in advance: a request
+// only looks up the time. It is immutable.
 type ring struct {
 	revision  int64
 	signing   timetable[*jose.Signer]
 	published timetable[Published]
 }
 
-// incomplete is the revision of a ring that lacks keys which the store has.
+// incomplete is the revision of a ring that lacks keys because they could not be opened.
 const incomplete = -1
 
-// opened is a key in the forms in which it is used.
+// opened is a key that is ready for use.
 type opened struct {
-	signer *jose.Signer    // nil when it will not sign any more
-	public *jose.PublicKey // nil when it is not to be published
+	signer *jose.Signer    // nil if it does not sign any more
+	public *jose.PublicKey // nil if it is not published
 }
 
-// newRing works out the timetables; ready has the keys by kid.
+// newRing computes the timetables; ready holds the opened keys by kid.
 func newRing(keys registry.SigningKeys, ready map[string]opened) *ring {
 	newest := slices.SortedFunc(slices.Values(keys.Keys), newestFirst)
-	var turns, changes []time.Time
+	var signs, changes []time.Time
 	for i := range newest {
-		turns = append(turns, newest[i].ActiveAt, newest[i].RetiredAt, newest[i].RemovedAt)
-		changes = append(changes, newest[i].AnnouncedAt.Add(-clocks), newest[i].RemovedAt)
+		signs = append(signs, newest[i].ActiveAt, newest[i].RetiredAt, newest[i].RemovedAt)
+		changes = append(changes, newest[i].AnnouncedAt.Add(-clockSkew), newest[i].RemovedAt)
 	}
-	signing := newTimetable(turns, func(at time.Time) *jose.Signer {
+	signing := newTimetable(signs, func(at time.Time) *jose.Signer {
 		if key := signingKey(newest, at); key != nil {
 			return ready[key.Kid].signer
 		}
@@ -65,7 +65,7 @@ func newRing(keys registry.SigningKeys, ready map[string]opened) *ring {
 	return &ring{revision: keys.Revision, signing: signing, published: sets}
 }
 
-// publish writes the JWK set of an instant, the newest key first.
+// publish encodes the JWK set of an instant, the newest key first.
 func publish(newest []registry.SigningKey, ready map[string]opened, at time.Time) Published {
 	body := []byte(`{"keys":[`)
 	keys := map[string]*jose.PublicKey{}
@@ -86,22 +86,21 @@ func publish(newest []registry.SigningKey, ready map[string]opened, at time.Time
 	return Published{Body: body, ETag: fmt.Sprintf("%q", base64.RawURLEncoding.EncodeToString(sum[:16])), keys: keys}
 }
 
-// newestFirst orders keys by when they were announced.
+// newestFirst compares keys by the time of their announcement.
 func newestFirst(a, b registry.SigningKey) int {
 	return cmp.Or(b.AnnouncedAt.Compare(a.AnnouncedAt), cmp.Compare(a.Kid, b.Kid))
 }
 
-// timetable tells what holds when. Its first span begins at the zero time, so
-// something holds at every instant.
+// timetable holds a value for every instant. Its first span begins at the zero time.
 type timetable[T any] []span[T]
 
-// span is what holds from an instant on, until the next span.
+// span is a value that is valid from an instant until the next span begins.
 type span[T any] struct {
 	from  time.Time
 	value T
 }
 
-// newTimetable asks for the value at each of the instants at which it may change.
+// newTimetable computes the value at each of the instants at which it may change.
 func newTimetable[T any](instants []time.Time, value func(time.Time) T) timetable[T] {
 	instants = append(instants, time.Time{})
 	slices.SortFunc(instants, time.Time.Compare)
@@ -113,7 +112,7 @@ func newTimetable[T any](instants []time.Time, value func(time.Time) T) timetabl
 	return table
 }
 
-// at returns what holds at that instant. The last spans are asked for most.
+// at resigns the value at that instant. It searches backwards since the last spans are used most.
 func (t timetable[T]) at(at time.Time) T {
 	i := len(t) - 1
 	for i > 0 && at.Before(t[i].from) {

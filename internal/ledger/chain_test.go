@@ -53,8 +53,14 @@ func TestHeads(t *testing.T) {
 
 func TestCheckpointMessage(t *testing.T) {
 	e := &ledger.Entry{Kind: ledger.KindCheckpoint, Time: noon, Heads: "0-1:00"}
-	if got := string(e.CheckpointMessage(3)); got != "moneyer checkpoint v1\nchain 3\ntime 2026-11-02T12:00:00.000Z\nheads 0-1:00\n" {
-		t.Errorf("%q", got)
+	err := e.Sign(3, func(message []byte) ([]byte, error) {
+		if got := string(message); got != "moneyer checkpoint v1\nchain 3\ntime 2026-11-02T12:00:00.000Z\nheads 0-1:00\n" {
+			t.Errorf("%q", got)
+		}
+		return []byte{0xFF}, nil
+	})
+	if err != nil || e.Signature != "_w" {
+		t.Errorf("the signature is %s, %v", e.Signature, err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package ledger
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -10,23 +9,23 @@ import (
 	"time"
 )
 
-// EntryKind tells what a ledger entry records.
+// Kind is what a ledger entry records.
 type Kind string
 
 // The kinds of entries.
 const (
-	// EntryToken: an access token was minted.
+	// KindToken: an access token was minted.
 	KindToken Kind = "token"
-	// EntryAuthentication: a client authenticated by an assertion beside the token
-	// endpoint, which used it up.
+	// KindAuthentication: a client authenticated by an assertion beside the token
+	// endpoint, which consumed it.
 	KindAuthentication Kind = "authentication"
-	// EntryRefusal: a known client was refused.
+	// KindRefusal: a known client was refused.
 	KindRefusal Kind = "refusal"
-	// EntryRefusals: refusals beyond the recorded rate, counted together.
+	// KindRefusals: refusals beyond the recorded rate, counted together.
 	KindRefusals Kind = "refusals"
-	// EntryAdmin: the registry, a signing key or the ledger itself was changed.
+	// KindAdmin: the registry, a signing key or the ledger itself was changed.
 	KindAdmin Kind = "admin"
-	// EntryCheckpoint: a writer names the heads of all chains under its signature.
+	// KindCheckpoint: a writer names the heads of all chains under its signature.
 	KindCheckpoint Kind = "checkpoint"
 )
 
@@ -62,8 +61,8 @@ type Entry struct {
 	Action string `json:"action,omitempty"`
 	Object string `json:"object,omitempty"`
 
-	// Of a checkpoint: the heads of all chains before it, by FormatHeads, and the
-	// signature of its CheckpointMessage in base64url.
+	// Of a checkpoint: the heads of all chains before it, by FormatHeads, and its
+	// signature in base64url. See NewCheckpoint.
 	Heads     string `json:"heads,omitempty"`
 	Signature string `json:"signature,omitempty"`
 }
@@ -111,7 +110,7 @@ func appendMember(dst []byte, name, value string) []byte {
 	return appendText(append(dst, name...), value)
 }
 
-// escaped are the octets that encoding/json may write in another way.
+// escaped are the bytes that encoding/json may write in another way.
 var escaped = func() (set [256]bool) {
 	for c := range set {
 		set[c] = c < 0x20 || c > 0x7E || strings.ContainsRune(`"\<>&`, rune(c))
@@ -144,70 +143,4 @@ func appendTime(dst []byte, t time.Time) []byte {
 func hasRFC3339(t time.Time) bool {
 	year := t.UTC().Year()
 	return 0 <= year && year <= 9999
-}
-
-// ChainHash links an entry's canonical line to the hash of the entry before it.
-// The predecessor of a chain's first entry is the zero hash.
-func ChainHash(previous [sha256.Size]byte, line []byte) [sha256.Size]byte {
-	h := sha256.New()
-	h.Write(previous[:])
-	h.Write(line)
-	var sum [sha256.Size]byte
-	h.Sum(sum[:0])
-	return sum
-}
-
-// Record is an entry as the ledger keeps it.
-type Record struct {
-	// Seq is the entry's number, which tells its chain and its place there: see
-	// ChainOf and PlaceOf.
-	Seq int64
-	// Line is the canonical line.
-	Line []byte
-	// Previous and Hash are the chain before and after this entry.
-	Previous, Hash [sha256.Size]byte
-}
-
-// Entry decodes the record's line.
-func (r *Record) Entry() (*Entry, error) {
-	e := &Entry{}
-	if err := json.Unmarshal(r.Line, e); err != nil {
-		return nil, fmt.Errorf("ledger entry %s: %w", ShowSeq(r.Seq), err)
-	}
-	return e, nil
-}
-
-// Query selects ledger entries. Zero fields select everything.
-type Query struct {
-	// After has at most one position for a chain: of that chain, entries with a
-	// greater Seq. Of a chain without one, all.
-	After        []int64
-	Since, Until time.Time
-	Kind         Kind
-	Issuer       string
-	Client       string
-	Correlation  string
-	JTI          string
-	Limit        int // at most so many; 0 means no limit
-}
-
-// From is the first entry of a chain that is after the position given for it.
-func (q *Query) From(chain int64) int64 {
-	for _, after := range q.After {
-		if ChainOf(after) == chain {
-			return after + 1
-		}
-	}
-	return Numbered(chain, 1)
-}
-
-// Matches tells whether the query selects e, wherever in the ledger it is.
-func (q *Query) Matches(e *Entry) bool {
-	return (q.Kind == "" || q.Kind == e.Kind) &&
-		(q.Issuer == "" || q.Issuer == e.Issuer) &&
-		(q.Client == "" || q.Client == e.Client) &&
-		(q.Correlation == "" || q.Correlation == e.Correlation) &&
-		(q.JTI == "" || q.JTI == e.JTI) &&
-		(q.Since.IsZero() || !e.Time.Before(q.Since)) &&
-		(q.Until.IsZero() || e.Time.Before(q.Until))
 }

@@ -1,7 +1,7 @@
-// Package metrics counts what the server does, for Prometheus.
+// Package metrics counts requests for Prometheus.
 //
-// Labels are issuers and error codes only: nothing that a caller chooses, and
-// nothing that tells who calls. Only this package imports the Prometheus library.
+// Labels are issuers and error codes only: nothing that a caller chooses, and nothing that
+// identifies a caller. Only this package imports the Prometheus library.
 package metrics
 
 import (
@@ -21,25 +21,25 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
-	outcomes sync.Map // of outcome to *measured, which spares looking for labels
+	outcomes sync.Map // outcome -> *measured, which saves looking up the labels
 }
 
-// outcome is what requests are told apart by.
+// outcome is the key by which requests are counted.
 type outcome struct {
 	issuer, endpoint string
 	code             oauth.Code
 }
 
-// measured is what one outcome counts in.
+// measured holds the metrics of one outcome.
 type measured struct {
 	requests prometheus.Counter
 	took     prometheus.Observer
 }
 
-// New makes the metrics. The functions are asked at each scrape: how many
-// requests are in flight, whether the store takes writes, and how long nothing was
-// heard of what other replicas change.
-func New(version string, inFlight func() int64, storeUp func() bool, silence func() time.Duration) *Metrics {
+// New creates the metrics. The functions are called at each scrape: inFlight returns the requests
+// in flight, storeUp reports whether the store accepts writes, and staleness returns the time since
+// changes by other replicas were last received.
+func New(version string, inFlight func() int64, storeUp func() bool, staleness func() time.Duration) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -48,19 +48,19 @@ func New(version string, inFlight func() int64, storeUp func() bool, silence fun
 		}, []string{"issuer", "endpoint", "outcome"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "moneyer_request_seconds",
-			Help:    "Time from the head of a request to its answer, by issuer, endpoint and whether it was granted.",
+			Help:    "Time from the header of a request to its response, by issuer, endpoint and whether it was granted.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2},
 		}, []string{"issuer", "endpoint", "granted"}),
 	}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "moneyer_build_info", Help: "Always 1; the label tells the version."}, []string{"version"})
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "moneyer_build_info", Help: "Always 1; the label is the version."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.requests, m.took, build,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_requests_in_flight", Help: "Requests at the token, revocation and introspection endpoints in flight."},
 			func() float64 { return float64(inFlight()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_silence_seconds",
-			Help: "How long nothing was heard of what other replicas change; above 1 memory is not trusted. 0 with a store of one process."},
-			func() float64 { return silence().Seconds() }),
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_up", Help: "1 when the store takes writes, else 0."},
+			Help: "Seconds since changes by other replicas were last received; above 1 cached state is not used. 0 with a store of one process."},
+			func() float64 { return staleness().Seconds() }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_up", Help: "1 if the store accepts writes, else 0."},
 			func() float64 {
 				if storeUp() {
 					return 1
@@ -71,8 +71,7 @@ func New(version string, inFlight func() int64, storeUp func() bool, silence fun
 	return m
 }
 
-// Request counts the outcome of one request at an endpoint; code is "" when it
-// was granted.
+// Request counts one request at an endpoint; code is "" if it was granted.
 func (m *Metrics) Request(issuer, endpoint string, code oauth.Code, took time.Duration) {
 	key := outcome{issuer, endpoint, code}
 	found, ok := m.outcomes.Load(key)
@@ -92,7 +91,7 @@ func (m *Metrics) measured(key outcome) *measured {
 	return &measured{m.requests.WithLabelValues(key.issuer, key.endpoint, name), m.took.WithLabelValues(key.issuer, key.endpoint, granted)}
 }
 
-// Handler answers scrapes.
+// Handler serves the metrics in the Prometheus text format.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
 }

@@ -14,10 +14,10 @@ import (
 	"time"
 )
 
-// TestMemory signs 100,000 times, and makes and drops 3,000 signers. A key or a
-// context lost by each signer would take over 10 MB, the smallest piece of memory
-// lost by each signature 3 MB; what else happens in the process is about 1. The
-// race detector takes more than is lost: this runs without it.
+// TestMemory signs 100,000 times, and creates and drops 3,000 signers. If each signer leaked a key
+// or a context, the process would grow by over 10 MB; if each signature leaked the smallest
+// allocation, by 3 MB. Other growth is about 1 MB. The race detector needs more than that, so this
+// test runs without it.
 func TestMemory(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("reads /proc")
@@ -58,7 +58,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// resident returns the octets that this process has in memory.
+// resident returns the resident set size of this process in bytes.
 func resident(t *testing.T) int {
 	t.Helper()
 	for range 3 {

@@ -1,10 +1,9 @@
-// Package openssl lets OpenSSL's libcrypto make the signatures of keys that are
-// held in memory, in a build with the tag openssl; in any other build it changes
-// nothing. RSA and, by less, P-256 are faster there than in Go.
+// Package openssl signs with OpenSSL's libcrypto in place of Go, for keys that are held in memory,
+// in a build with the tag openssl. In any other build it changes nothing. OpenSSL is faster for RSA
+// and slightly faster for P-256.
 //
-// It only signs. Signatures of others are verified by Go in both builds, so that
-// both accept the same, and nothing that came over a network reaches C but a
-// SHA-256 digest.
+// It only signs. Go verifies signatures in both builds, so that both accept the same ones, and no
+// data from the network but SHA-256 digests is passed to C.
 package openssl
 
 import (

@@ -18,7 +18,7 @@ package openssl
 #endif
 
 // Returns a context that signs SHA-256 digests, or NULL. It holds the only
-// reference to its key, so contexts share nothing.
+// reference to its key, so contexts share no state.
 static EVP_PKEY_CTX *moneyer_context(const unsigned char *der, long size, int padding) {
 	EVP_PKEY *key = d2i_AutoPrivateKey(NULL, &der, size);
 	EVP_PKEY_CTX *ctx = key == NULL ? NULL : EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
@@ -32,8 +32,8 @@ static EVP_PKEY_CTX *moneyer_context(const unsigned char *der, long size, int pa
 	return NULL;
 }
 
-// Returns 0, or why not. Errors lie in a queue of the thread, and the next call
-// may come from another one: they are taken here.
+// Returns 0 or an error code. OpenSSL queues errors per thread, and the next call
+// may run on another thread, so the queue is emptied here.
 static unsigned long moneyer_sign(EVP_PKEY_CTX *ctx, const unsigned char *digest, unsigned char *sig, size_t *size) {
 	if (EVP_PKEY_sign(ctx, sig, size, digest, 32) == 1)
 		return 0;
@@ -62,10 +62,10 @@ import (
 // maxP256 is the length of the longest signature of P-256 in DER.
 const maxP256 = 72
 
-// pssSalt is the salt of PS256 in octets (RFC 7518 section 3.5).
+// pssSalt is the salt length of PS256 in bytes (RFC 7518 section 3.5).
 const pssSalt = sha256.Size
 
-// Version names what makes the signatures, and what verifies them.
+// Version returns the versions of the libraries that sign and verify.
 func Version() string {
 	if fips140.Enabled() {
 		return goVersion()
@@ -73,10 +73,9 @@ func Version() string {
 	return fmt.Sprintf("OpenSSL %s for signing, %s", C.GoString(C.OpenSSL_version(C.OPENSSL_VERSION_STRING)), goVersion())
 }
 
-// Signer returns a signer for SHA-256 digests under opts that does with OpenSSL
-// what key does. It returns key itself where that is not a P-256 or RSA key in
-// memory (a key in hardware stays there), where OpenSSL does not take it, and
-// where Go is to be the FIPS 140 module.
+// Signer returns a signer for SHA-256 digests with opts that uses OpenSSL instead of Go. It returns
+// key itself if key is not a P-256 or RSA key in memory (a hardware key stays in place), if OpenSSL
+// refuses the key, or if Go runs in FIPS 140 mode.
 func Signer(key crypto.Signer, opts crypto.SignerOpts) crypto.Signer {
 	s := &signer{key: key}
 	switch private := key.(type) {
@@ -108,8 +107,8 @@ func Signer(key crypto.Signer, opts crypto.SignerOpts) crypto.Signer {
 	return s
 }
 
-// paddingOf returns the padding that opts ask an RSA key for, or 0 where they
-// want what is not done here.
+// paddingOf returns the OpenSSL padding for opts with an RSA key, or 0 if this package does not
+// support them.
 func paddingOf(opts crypto.SignerOpts) C.int {
 	if opts.HashFunc() != crypto.SHA256 {
 		return 0
@@ -125,26 +124,26 @@ func paddingOf(opts crypto.SignerOpts) C.int {
 	}
 }
 
-// signer signs with contexts that were set up before: in OpenSSL 3 that takes as
-// long as a tenth of a signature of P-256. It has one for each processor of Go,
-// for whoever has to wait for one would find no processor free either, and a
-// longer queue in C would only be more threads. The last are made when they are
-// first needed; until then nil holds their place.
+// signer signs with a pool of initialized contexts: in OpenSSL 3 the initialization takes up to a
+// tenth of the time of a P-256 signature. There is one context for each GOMAXPROCS: more concurrent
+// signatures would have no processor, and more goroutines in C only mean more threads. A nil entry
+// is a context that is created on first use.
 type signer struct {
 	key      crypto.Signer
 	padding  C.int // 0 for P-256
-	size     int   // of a signature: of every one for RSA, at most for P-256
+	size     int   // length of a signature: exact for RSA, maximum for P-256
 	contexts chan *keyContext
 }
 
-// keyContext is one context, freed when nobody can reach it any more. The signer
-// is there for its size: the smallest objects share memory, and live on together.
+// keyContext owns one context, which is freed when the keyContext is garbage collected. The signer
+// field makes it large enough not to share an allocation with other tiny objects, which would keep
+// it alive.
 type keyContext struct {
 	ctx *C.EVP_PKEY_CTX
 	_   *signer
 }
 
-// newContext returns nil where OpenSSL does not take the key.
+// newContext returns nil if OpenSSL refuses the key.
 func (s *signer) newContext() *keyContext {
 	der, err := x509.MarshalPKCS8PrivateKey(s.key)
 	if err != nil {
@@ -162,8 +161,8 @@ func (s *signer) newContext() *keyContext {
 
 func (s *signer) Public() crypto.PublicKey { return s.key.Public() }
 
-// Sign signs as the key itself would. What the contexts were not set up for is
-// left to the key, and so is ECDSA without a random source (RFC 6979).
+// Sign signs like the key. Anything for which the contexts were not initialized is passed to the
+// key, as is ECDSA without a random source (RFC 6979).
 func (s *signer) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) ([]byte, error) {
 	fits := len(digest) == sha256.Size && opts != nil && opts.HashFunc() == crypto.SHA256
 	if s.padding == 0 {
@@ -185,7 +184,7 @@ func (s *signer) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) (
 		return nil, errors.New("openssl: no memory for a signature")
 	}
 	why := C.moneyer_sign(c.ctx, (*C.uchar)(unsafe.SliceData(digest)), (*C.uchar)(unsafe.SliceData(sig)), &n)
-	s.contexts <- c // which also keeps it from being freed until here
+	s.contexts <- c // this also keeps c from being freed during the call
 	if why != 0 {
 		return nil, fmt.Errorf("openssl: error %X: %s", uint64(why), C.GoString(C.ERR_reason_error_string(why)))
 	}

@@ -45,7 +45,7 @@ func newRSA(t testing.TB, bits int) *rsa.PrivateKey {
 	return key
 }
 
-// replaced returns the signer of OpenSSL, and fails where there is none.
+// replaced returns the OpenSSL signer for key, and fails the test if there is none.
 func replaced(t testing.TB, key crypto.Signer, opts crypto.SignerOpts) crypto.Signer {
 	t.Helper()
 	signer := openssl.Signer(key, opts)
@@ -58,7 +58,7 @@ func replaced(t testing.TB, key crypto.Signer, opts crypto.SignerOpts) crypto.Si
 	return signer
 }
 
-// good tells whether Go, asked as strictly as internal/jose does, takes sig.
+// good reports whether Go verifies sig with the parameters that internal/jose uses.
 func good(key crypto.PublicKey, opts crypto.SignerOpts, digest, sig []byte) bool {
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
@@ -73,21 +73,21 @@ func good(key crypto.PublicKey, opts crypto.SignerOpts, digest, sig []byte) bool
 	}
 }
 
-// TestAgainstGo has Go verify what OpenSSL signed, and compares the octets where
-// a signature can only be one.
+// TestAgainstGo verifies OpenSSL's signatures with Go, and compares the bytes of deterministic
+// signatures.
 func TestAgainstGo(t *testing.T) {
 	for name, tc := range map[string]struct {
 		key   crypto.Signer
 		opts  crypto.SignerOpts
 		times int
 	}{
-		"ES256":      {newP256(t), crypto.SHA256, 2000}, // r and s of every length that comes by
+		"ES256":      {newP256(t), crypto.SHA256, 2000}, // r and s of various lengths occur
 		"RS256 2048": {newRSA(t, 2048), pkcs1, 20},
 		"RS256 2056": {newRSA(t, 2056), pkcs1, 3},
 		"RS256 3072": {newRSA(t, 3072), pkcs1, 3},
 		"RS256 4096": {newRSA(t, 4096), pkcs1, 3},
 		"PS256 2048": {newRSA(t, 2048), pss, 20},
-		"PS256 2049": {newRSA(t, 2049), pss, 3}, // the encoded message is an octet shorter than the modulus
+		"PS256 2049": {newRSA(t, 2049), pss, 3}, // the encoded message is a byte shorter than the modulus
 		"PS256 4096": {newRSA(t, 4096), pss, 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -110,7 +110,7 @@ func TestAgainstGo(t *testing.T) {
 					t.Fatal(err)
 				}
 				if same := bytes.Equal(sig, theirs); same != (tc.opts == pkcs1 && len(sig) >= 256) {
-					t.Fatalf("the octets of Go: %t", same)
+					t.Fatalf("equal to Go's signature: %t", same)
 				}
 				seen[string(sig[:len(sig)/2])] = true
 			}
@@ -121,8 +121,7 @@ func TestAgainstGo(t *testing.T) {
 	}
 }
 
-// TestRandomized signs one digest twice. Two signatures of P-256 with one r would
-// give the key away.
+// TestRandomized signs one digest twice. Two P-256 signatures with the same r would reveal the key.
 func TestRandomized(t *testing.T) {
 	digest := sha256.Sum256(nil)
 	for _, tc := range []struct {
@@ -138,10 +137,10 @@ func TestRandomized(t *testing.T) {
 	}
 }
 
-// inHardware is a key that does not leave its place.
+// inHardware is a key that cannot be exported.
 type inHardware struct{ crypto.Signer }
 
-func TestLeavesAlone(t *testing.T) {
+func TestKeysNotReplaced(t *testing.T) {
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -169,8 +168,8 @@ func TestLeavesAlone(t *testing.T) {
 	}
 }
 
-// TestOtherQuestions asks a signer for what it was not made for: the key answers.
-func TestOtherQuestions(t *testing.T) {
+// TestFallback calls a signer with unsupported parameters: the key itself must sign.
+func TestFallback(t *testing.T) {
 	p256, key := newP256(t), newRSA(t, 2048)
 	short, long := sha256.Sum256(nil), sha512.Sum512(nil)
 
@@ -200,9 +199,8 @@ func TestOtherQuestions(t *testing.T) {
 	}
 }
 
-// TestTogether has many goroutines share a key, most of them in the queue for a
-// context.
-func TestTogether(t *testing.T) {
+// TestConcurrentUse has many goroutines share a key, most of them waiting for a context.
+func TestConcurrentUse(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(3))
 	for _, tc := range []struct {
 		key   crypto.Signer

@@ -14,10 +14,9 @@ import (
 	"time"
 )
 
-// sweep removes the folder $1 when its input ends, which it does with the process
-// that made the folder. Processes in the folder are asked to end, and killed if they
-// are still there after a while. The shared memory that a killed PostgreSQL leaves
-// in the kernel is removed by the number in its postmaster.pid.
+// sweep removes the folder $1 when its input ends, that is, with the process that created the
+// folder. Processes in the folder are asked to quit, and killed if they are still there after a
+// second. The shared memory of a killed PostgreSQL is removed by the id in its postmaster.pid.
 const sweep = `
 cat >/dev/null
 inside() {
@@ -43,20 +42,19 @@ done </proc/mounts 2>/dev/null
 rm -rf "$1"
 `
 
-// A Folder is removed with every process that works in it, and what is mounted in
-// it, when the program that made it ends, however that comes about: a panic, a
-// time-out of the tests or SIGKILL. A process works in it when its working folder
-// is there, which whoever starts it must set. Where there is no /proc only the
-// folder is removed. The zero value is none.
+// A Folder is removed when the program that created it ends, even after a panic, a test timeout or
+// SIGKILL. Mounts in it, and all processes whose working directory is in it, are removed too; set
+// the working directory when starting them. Without /proc only the folder is removed. The zero
+// value is no folder.
 type Folder struct {
-	// Path is absolute and has no symbolic links in it.
+	// Path is absolute and contains no symbolic links.
 	Path string
 
 	sweeper *exec.Cmd
 	input   io.Closer
 }
 
-// NewFolder makes a folder as os.MkdirTemp does.
+// NewFolder creates a folder like os.MkdirTemp.
 func NewFolder(dir, pattern string) (*Folder, error) {
 	path, err := os.MkdirTemp(dir, pattern)
 	if err != nil {
@@ -76,8 +74,8 @@ func NewFolder(dir, pattern string) (*Folder, error) {
 }
 
 func (f *Folder) startSweeper() (err error) {
-	// No context: it must outlive this process. A group of its own: a terminal's Ctrl-C
-	// must not end it.
+	// No context, because it must outlive this process. A separate process group, so that Ctrl-C in
+	// a terminal does not end it.
 	f.sweeper = exec.CommandContext(context.Background(), "sh", "-c", sweep, "sh", f.Path)
 	f.sweeper.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if f.input, err = f.sweeper.StdinPipe(); err != nil {
@@ -91,14 +89,14 @@ func (f *Folder) Remove() error {
 	return errors.Join(f.input.Close(), f.sweeper.Wait())
 }
 
-// KillAll ends the processes whose working folder is folder or below it, all at once
-// by SIGKILL, and returns when they are gone.
+// KillAll kills the processes whose working directory is folder or below it with SIGKILL, and
+// returns when they are gone.
 func KillAll(folder string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()
-	// While all are stopped none can start another, or ask another to end.
+	// While all are stopped none can start or end another.
 	for _, signal := range []syscall.Signal{syscall.SIGSTOP, syscall.SIGKILL} {
 		for _, pid := range inside(folder) {
 			if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
@@ -112,7 +110,7 @@ func KillAll(folder string) error {
 			return nil
 		}
 		for _, pid := range left {
-			_ = syscall.Kill(pid, syscall.SIGKILL) // one that was being started
+			_ = syscall.Kill(pid, syscall.SIGKILL) // one that was just being started
 		}
 		select {
 		case <-again.C:
@@ -122,7 +120,7 @@ func KillAll(folder string) error {
 	}
 }
 
-// inside lists the processes whose working folder is folder or below it.
+// inside returns the processes whose working directory is folder or below it.
 func inside(folder string) (found []int) {
 	links, _ := filepath.Glob("/proc/[0-9]*/cwd") // the pattern is well formed
 	for _, link := range links {

@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// childTask has the test binary make a folder and wait to be killed.
+// childTask makes the test binary create a folder and wait to be killed.
 const childTask = "MONEYER_PGTEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -32,8 +32,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// stubborn starts a program in the folder that ignores every signal but SIGKILL. Its
-// output ends when it does.
+// stubborn starts a program in the folder that ignores every signal but SIGKILL. Its output ends
+// with it.
 func stubborn(f *Folder) (*bufio.Reader, error) {
 	inside := filepath.Join(f.Path, "inside")
 	if err := os.Mkdir(inside, 0o700); err != nil {
@@ -96,9 +96,9 @@ func TestKillAll(t *testing.T) {
 	}
 }
 
-// TestFolderOfKilled: when the process that made a folder is killed, the folder and
-// the processes in it go too.
-func TestFolderOfKilled(t *testing.T) {
+// TestFolderOfKilledProcess: if the process that created a folder is killed, the folder and the
+// processes in it are removed.
+func TestFolderOfKilledProcess(t *testing.T) {
 	child := exec.Command(os.Args[0])
 	child.Env = append(os.Environ(), childTask+"=1")
 	out, err := child.StdoutPipe()

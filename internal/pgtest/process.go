@@ -17,29 +17,29 @@ import (
 // A process is a postmaster.
 type process struct {
 	pid   int
-	ended chan struct{} // closed when it has ended
+	ended chan struct{} // closed when the process has ended
 }
 
-// startProcess starts a program that appends what it says to a file.
+// startProcess starts a program whose output is appended to a file.
 func startProcess(command *exec.Cmd, log string) (*process, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	command.Stdout, command.Stderr = file, file
-	err = errors.Join(command.Start(), file.Close()) // the program has its own
+	err = errors.Join(command.Start(), file.Close()) // the program has its own descriptor
 	if err != nil {
 		return nil, err
 	}
 	p := &process{pid: command.Process.Pid, ended: make(chan struct{})}
 	go func() {
-		_ = command.Wait() // how it ended is in its log
+		_ = command.Wait() // the cause is in its log
 		close(p.ended)
 	}()
 	return p, nil
 }
 
-// stop sends a signal and waits for the end.
+// stop sends a signal and waits for the end of the process.
 func (p *process) stop(signal syscall.Signal) error {
 	if err := syscall.Kill(p.pid, signal); err != nil {
 		return err
@@ -52,14 +52,14 @@ func (p *process) stop(signal syscall.Signal) error {
 	}
 }
 
-// kill ends the postmaster and its children, and returns when none is left.
+// kill kills the postmaster and its children, and returns when all are gone.
 func (p *process) kill() error {
 	select {
 	case <-p.ended:
 		return nil
 	default:
 	}
-	// While the postmaster is stopped it starts no child, and cannot ask one to end.
+	// While the postmaster is stopped it cannot start or end children.
 	if err := syscall.Kill(p.pid, syscall.SIGSTOP); err != nil {
 		return err
 	}
@@ -81,8 +81,8 @@ func (p *process) kill() error {
 	return nil
 }
 
-// children returns the processes that a process has started. Where there is no
-// /proc it finds none, and PostgreSQL's end by themselves after the postmaster.
+// children returns the child processes of a process. Without /proc it finds none, and PostgreSQL's
+// children end by themselves after the postmaster.
 func children(parent int) (found []int) {
 	files, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
 	for _, file := range files {
@@ -97,13 +97,13 @@ func children(parent int) (found []int) {
 	return found
 }
 
-// status returns the state of a process and its parent, zeros when there is none.
+// status returns the state of a process and its parent, or zeros if there is none.
 func status(pid int) (state byte, parent int) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, 0
 	}
-	// 1234 (name, which may hold anything) S 1 ...
+	// 1234 (name, which may contain anything) S 1 ...
 	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
 	if len(fields) < 2 {
 		return 0, 0
@@ -115,8 +115,7 @@ func status(pid int) (state byte, parent int) {
 	return fields[0][0], parent
 }
 
-// awaitState waits until a process is in a state; 0 is gone, and what has ended
-// has every state.
+// awaitState waits until a process is in the state want, or has ended; 0 waits for the end only.
 func awaitState(pid int, want byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
@@ -134,8 +133,8 @@ func awaitState(pid int, want byte) error {
 	}
 }
 
-// removeSharedMemory removes what a killed server leaves in the kernel. Its next
-// start would do this.
+// removeSharedMemory removes the shared memory of a killed server, which its next start would also
+// do.
 func removeSharedMemory(data string) {
 	text, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
 	if err != nil {
@@ -147,6 +146,6 @@ func removeSharedMemory(data string) {
 		return
 	}
 	if words := strings.Fields(lines[sharedMemory]); len(words) == 2 {
-		_ = exec.CommandContext(context.Background(), "ipcrm", "-m", words[1]).Run() // it may be gone
+		_ = exec.CommandContext(context.Background(), "ipcrm", "-m", words[1]).Run() // it may be gone already
 	}
 }

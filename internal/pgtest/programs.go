@@ -9,12 +9,11 @@ import (
 	"syscall"
 )
 
-// unprivileged runs the server when the tests are run by root, for whom PostgreSQL
-// refuses to work. Debian's package makes this user.
+// unprivileged is the user that runs the server if the tests run as root, which PostgreSQL refuses.
+// Debian's package creates this user.
 const unprivileged = "postgres"
 
-// Programs returns the folder of the newest PostgreSQL server of Debian's, or
-// [ErrMissing].
+// Programs returns the program folder of the newest PostgreSQL server of Debian, or [ErrMissing].
 func Programs() (string, error) {
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil {
@@ -33,8 +32,7 @@ func Programs() (string, error) {
 	return folder, nil
 }
 
-// Credential is the user that PostgreSQL runs as: nil for the one of this program,
-// but when that is root.
+// Credential returns the user to run PostgreSQL as: nil for the current user, unless that is root.
 func Credential() (*syscall.Credential, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil

@@ -1,10 +1,9 @@
-// Package pgtest runs PostgreSQL servers on loopback, for tests and for `make
-// cluster`. It starts them from Debian's packages, makes standbys, kills servers and
-// promotes standbys.
+// Package pgtest runs PostgreSQL servers on loopback, for tests and for `make cluster`. It starts
+// them from Debian's packages, creates standbys, kills servers and promotes standbys.
 //
-// It is not part of Moneyer's programs. Each server has a folder and a port of its
-// own, accepts every local connection as the superuser [User] without a password,
-// and is removed with its [Folder] when the program that started it ends, however
+// It is not part of Moneyer's programs. Each server has its own folder and port, accepts every
+// local connection as the superuser [User] without a password, and is removed with its [Folder]
+// when the program that started it ends, even if that is killed.
 // that comes about.
 package pgtest
 
@@ -30,35 +29,35 @@ import (
 // User is the superuser of each server. It needs no password.
 const User = "moneyer"
 
-// ErrMissing says that PostgreSQL is not installed.
+// ErrMissing means that PostgreSQL is not installed.
 var ErrMissing = errors.New("PostgreSQL is missing: apt-get install postgresql")
 
 const (
 	startTimeout = time.Minute
 	stopTimeout  = 20 * time.Second
-	// askAgain is how long to wait before a server is asked again.
-	askAgain = 5 * time.Millisecond
+	// pollInterval is the interval for polling a server.
+	pollInterval = 5 * time.Millisecond
 )
 
-// Options are how a server is started. The zero value works.
+// Options configure a server. The zero value works.
 type Options struct {
-	// Dir is where the server's folder is made; other users must be able to pass
-	// through it. The system's folder for temporary files when empty.
+	// Dir is the parent of the server's folder; other users need permission to pass
+	// through it. Default: the system's folder for temporary files.
 	Dir string
 	// Settings are written to postgresql.conf after those of this package.
 	Settings map[string]string
 }
 
-// A Server is a PostgreSQL server. Its methods must not be called at the same time.
+// A Server is a PostgreSQL server. Its methods must not be called concurrently.
 type Server struct {
 	name    string
-	parent  string // where the folder is
+	parent  string // parent of the folder
 	folder  *Folder
 	port    int
-	process *process // nil when it does not run
+	process *process // nil if it was never started
 }
 
-// Start makes a primary server and returns when it answers.
+// Start creates a primary server and returns when it accepts queries.
 func Start(ctx context.Context, options Options) (*Server, error) {
 	s, err := newServer("primary", options.Dir)
 	if err != nil {
@@ -70,7 +69,7 @@ func Start(ctx context.Context, options Options) (*Server, error) {
 	return s, nil
 }
 
-// newServer makes the folder of a server.
+// newServer creates the folder of a server.
 func newServer(name, parent string) (*Server, error) {
 	if _, err := Programs(); err != nil {
 		return nil, err
@@ -80,14 +79,14 @@ func newServer(name, parent string) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{name: name, parent: parent, folder: folder}
-	// Its user must be able to reach its data folder; the only other file here is the log.
+	// The server's user must be able to reach its data folder; the only other file here is the log.
 	if err := errors.Join(os.Chmod(folder.Path, 0o711), s.makeData()); err != nil {
 		return nil, errors.Join(err, folder.Remove())
 	}
 	return s, nil
 }
 
-// makeData makes the data folder anew, for the user that the server runs as.
+// makeData creates an empty data folder that belongs to the server's user.
 func (s *Server) makeData() error {
 	if err := os.RemoveAll(s.data()); err != nil {
 		return err
@@ -103,7 +102,7 @@ func (s *Server) makeData() error {
 }
 
 func (s *Server) create(ctx context.Context, settings map[string]string) error {
-	// --no-sync: what it writes survives the end of processes, and no test needs more.
+	// --no-sync: the files survive the end of processes, which is enough for tests.
 	err := s.run(ctx, "initdb", "--pgdata="+s.data(), "--username="+User, "--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync")
 	if err != nil {
 		return err
@@ -121,12 +120,12 @@ func (s *Server) configure(settings map[string]string) error {
 		"unix_socket_directories":    "",
 		"max_connections":            "100",
 		"shared_buffers":             "32MB",
-		"dynamic_shared_memory_type": "mmap", // in the folder, so that nothing stays elsewhere
+		"dynamic_shared_memory_type": "mmap", // in the folder, so that nothing is left elsewhere
 		"wal_level":                  "replica",
 		"hot_standby":                "on",
 		"max_wal_senders":            "10",
-		"wal_keep_size":              "256MB", // for standbys that were away
-		// A standby that lost its primary tries again after this long.
+		"wal_keep_size":              "256MB", // for standbys that were disconnected
+		// the retry interval of a standby that lost its primary
 		"wal_retrieve_retry_interval": "100ms",
 	}
 	maps.Copy(all, settings)
@@ -137,7 +136,7 @@ func (s *Server) configure(settings map[string]string) error {
 	return s.append("postgresql.conf", text.String())
 }
 
-// append appends to a file of the data folder, which stays its owner's.
+// append appends to a file of the data folder, whose owner does not change.
 func (s *Server) append(name, text string) error {
 	file, err := os.OpenFile(filepath.Join(s.data(), name), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
@@ -147,7 +146,7 @@ func (s *Server) append(name, text string) error {
 	return errors.Join(err, file.Close())
 }
 
-// startAtFreePort starts the server at a port of its own, which it keeps.
+// startAtFreePort starts the server on a port that it keeps.
 func (s *Server) startAtFreePort(ctx context.Context) (err error) {
 	for range 5 { // another program may take the port first
 		if s.port, err = FreePort(ctx); err != nil {
@@ -160,8 +159,8 @@ func (s *Server) startAtFreePort(ctx context.Context) (err error) {
 	return err
 }
 
-// FreePort returns a port that nobody listens at, below those that systems give
-// to outgoing connections: one of them could take it while the server is away.
+// FreePort returns an unused port below the range of ephemeral ports, so that no outgoing
+// connection takes it while the server is down.
 func FreePort(ctx context.Context) (int, error) {
 	for range 100 {
 		port := 12000 + rand.IntN(20000)
@@ -173,9 +172,9 @@ func FreePort(ctx context.Context) (int, error) {
 	return 0, errors.New("100 loopback ports are all taken")
 }
 
-// launch starts the server and waits until it answers.
+// launch starts the server and waits until it accepts queries.
 func (s *Server) launch(ctx context.Context) error {
-	// The port is no setting of the file, which standbys copy.
+	// The port is not in the configuration file, which standbys copy.
 	command, err := s.command(context.WithoutCancel(ctx), "postgres", "-D", s.data(), "-p", strconv.Itoa(s.port), "-c", "cluster_name="+s.name)
 	if err != nil {
 		return err
@@ -190,14 +189,14 @@ func (s *Server) launch(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("start PostgreSQL %s: %w\n%s", s.name, err, s.said()), s.Kill())
+		return errors.Join(fmt.Errorf("start PostgreSQL %s: %w\n%s", s.name, err, s.logTail()), s.Kill())
 	}
 	return nil
 }
 
-// wait asks until there is no error, or the server has ended.
+// wait polls until there is no error, or the server has ended.
 func (s *Server) wait(ctx context.Context, ask func(context.Context) error) error {
-	again := time.NewTicker(askAgain)
+	again := time.NewTicker(pollInterval)
 	defer again.Stop()
 	for {
 		err := ask(ctx)
@@ -205,11 +204,11 @@ func (s *Server) wait(ctx context.Context, ask func(context.Context) error) erro
 			return nil
 		}
 		if s.process == nil {
-			return errors.New("it does not run")
+			return errors.New("the server does not run")
 		}
 		select {
 		case <-s.process.ended:
-			return errors.New("it has ended")
+			return errors.New("the server has ended")
 		case <-ctx.Done():
 			return errors.Join(err, context.Cause(ctx))
 		case <-again.C:
@@ -217,19 +216,18 @@ func (s *Server) wait(ctx context.Context, ask func(context.Context) error) erro
 	}
 }
 
-// URL is how a client connects to a database. Each server begins with an empty one
-// named postgres.
+// URL returns the connection URL of a database. Each server has an empty database named postgres.
 func (s *Server) URL(database string) string {
 	return fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", User, s.Addr(), database)
 }
 
-// Addr is where the server listens.
+// Addr returns the server's address.
 func (s *Server) Addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
 
-// Name is what the server is called in synchronous_standby_names.
+// Name returns the server's name in synchronous_standby_names.
 func (s *Server) Name() string { return s.name }
 
-// PID is the postmaster's, the last one that was started.
+// PID returns the process id of the last started postmaster.
 func (s *Server) PID() int { return s.process.pid }
 
 // Running reports whether the server has been started and has not ended since.
@@ -255,7 +253,7 @@ func (s *Server) Exec(ctx context.Context, sql string, args ...any) error {
 	return errors.Join(err, c.Close(ctx))
 }
 
-// query returns the one value that a query in the database postgres gives.
+// query returns the single value of a query in the database postgres.
 func query[T any](ctx context.Context, s *Server, sql string, args ...any) (value T, err error) {
 	c, err := pgx.Connect(ctx, s.URL("postgres"))
 	if err != nil {
@@ -265,19 +263,18 @@ func query[T any](ctx context.Context, s *Server, sql string, args ...any) (valu
 	return value, errors.Join(err, c.Close(ctx))
 }
 
-// Stop shuts the server down: its clients are disconnected, and standbys have
-// received everything.
+// Stop shuts the server down: clients are disconnected, and standbys have received everything.
 func (s *Server) Stop() error {
 	if !s.Running() {
 		return nil
 	}
 	if err := s.process.stop(syscall.SIGINT); err != nil {
-		return errors.Join(fmt.Errorf("%w\n%s", err, s.said()), s.Kill())
+		return errors.Join(fmt.Errorf("%w\n%s", err, s.logTail()), s.Kill())
 	}
 	return nil
 }
 
-// Kill ends the server's processes all at once by SIGKILL, as a power cut would.
+// Kill kills all of the server's processes with SIGKILL, like a power cut.
 func (s *Server) Kill() error {
 	if s.process == nil {
 		return nil
@@ -285,8 +282,7 @@ func (s *Server) Kill() error {
 	return s.process.kill()
 }
 
-// Restart starts the server again at its port, with its data; one that runs is
-// stopped first. Clients cannot tell this from the first start.
+// Restart starts the server again with the same port and data; a running one is stopped first.
 func (s *Server) Restart(ctx context.Context) error {
 	if err := s.Stop(); err != nil {
 		return err
@@ -294,7 +290,7 @@ func (s *Server) Restart(ctx context.Context) error {
 	return s.launch(ctx)
 }
 
-// Remove ends the server at once and removes its folder.
+// Remove kills the server and removes its folder.
 func (s *Server) Remove() error {
 	return errors.Join(s.Kill(), s.folder.Remove())
 }
@@ -302,8 +298,8 @@ func (s *Server) Remove() error {
 func (s *Server) data() string { return filepath.Join(s.folder.Path, "data") }
 func (s *Server) log() string  { return filepath.Join(s.folder.Path, "log") }
 
-// said returns the end of what the server wrote to its log.
-func (s *Server) said() string {
+// logTail returns the end of the server's log.
+func (s *Server) logTail() string {
 	const most = 4 << 10
 	text, err := os.ReadFile(s.log())
 	if err != nil {
@@ -312,7 +308,7 @@ func (s *Server) said() string {
 	return string(text[max(0, len(text)-most):])
 }
 
-// run runs one of PostgreSQL's programs to its end.
+// run runs one of PostgreSQL's programs and waits for it.
 func (s *Server) run(ctx context.Context, name string, args ...string) error {
 	command, err := s.command(ctx, name, args...)
 	if err != nil {
@@ -324,7 +320,7 @@ func (s *Server) run(ctx context.Context, name string, args ...string) error {
 	return nil
 }
 
-// command returns one of PostgreSQL's programs, not as root.
+// command returns a command for one of PostgreSQL's programs that does not run as root.
 func (s *Server) command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
 	programs, err := Programs()
 	if err != nil {
@@ -337,12 +333,12 @@ func (s *Server) command(ctx context.Context, name string, args ...string) (*exe
 	command := exec.CommandContext(ctx, filepath.Join(programs, name), args...)
 	command.Dir = s.data()
 	command.Env = environment()
-	// A group of its own, so that a terminal's Ctrl-C does not end it.
+	// A separate process group, so that Ctrl-C in a terminal does not end it.
 	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: who}
 	return command, nil
 }
 
-// environment is ours without PGHOST, PGDATA and their like.
+// environment returns our environment without PGHOST, PGDATA and other PG variables.
 func environment() []string {
 	return slices.DeleteFunc(os.Environ(), func(s string) bool { return strings.HasPrefix(s, "PG") })
 }

@@ -20,7 +20,7 @@ func start(t *testing.T) *Server {
 	return s
 }
 
-// removed checks that nothing of a server stays.
+// removed checks that nothing of a server is left.
 func removed(t *testing.T, s *Server) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -74,7 +74,7 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestKill: no process of a killed server outlives the call.
+// TestKill: no process of a killed server is left when Kill returns.
 func TestKill(t *testing.T) {
 	s := start(t)
 	all := append(children(s.process.pid), s.process.pid)
@@ -94,8 +94,8 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// TestFailover: what was committed by a quorum survives the primary, and both
-// others follow the standby that takes its place.
+// TestFailover: commits of a quorum survive the loss of the primary, and the other servers follow
+// the promoted standby.
 func TestFailover(t *testing.T) {
 	ctx := t.Context()
 	primary := start(t)
@@ -112,7 +112,7 @@ func TestFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	exec1(t, primary, "CREATE TABLE number (n int)")
-	if err := standbys[0].Kill(); err != nil { // the other is quorum enough
+	if err := standbys[0].Kill(); err != nil { // the other standby is enough for the quorum
 		t.Fatal(err)
 	}
 	exec1(t, primary, "INSERT INTO number SELECT generate_series(1, 1000)")
@@ -150,7 +150,7 @@ func TestFailover(t *testing.T) {
 	exec1(t, heir, "INSERT INTO number VALUES (1)")
 }
 
-// waits checks that a commit waits for a standby while no other is there.
+// waits checks that a commit waits for a standby while there is no other.
 func waits(t *testing.T, primary, standby *Server) {
 	t.Helper()
 	if err := standby.Stop(); err != nil {
@@ -178,7 +178,7 @@ func TestShared(t *testing.T) {
 		if _, err := c.Exec(t.Context(), "CREATE TABLE number (n int)"); err != nil {
 			t.Error(err)
 		}
-		// The connection stays open, as in a test that fails.
+		// The connection stays open, as in a failed test.
 	})
 	if url == "" {
 		t.Skip("there is no server")

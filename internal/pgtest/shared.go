@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// A Shared is one server for all the tests of a package. The zero value is ready;
-// the server is started when a test first asks, and goes with the test binary.
+// A Shared is one server for all tests of a package. The zero value is ready; the server is started
+// on first use and removed with the test binary.
 //
-// It does not survive a power cut: for speed it never waits for the disk.
+// It is not durable: for speed it never waits for the disk.
 type Shared struct {
 	mu      sync.Mutex
 	server  *Server
@@ -20,9 +20,8 @@ type Shared struct {
 	made    int
 }
 
-// NewDatabase makes an empty database for a test and returns its URL; it is
-// dropped with the test. Without PostgreSQL the test is skipped, or fails where
-// MONEYER_REQUIRE_ALL=1 wants every counterpart.
+// NewDatabase creates an empty database for a test and returns its URL; it is dropped after the
+// test. If PostgreSQL is missing the test is skipped, or fails if MONEYER_REQUIRE_ALL=1.
 func (s *Shared) NewDatabase(tb testing.TB) string {
 	tb.Helper()
 	server, number := s.start(tb)
@@ -44,7 +43,7 @@ func (s *Shared) start(tb testing.TB) (server *Server, number int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.server == nil && s.missing == nil {
-		// The server outlives the test that asks first.
+		// The server outlives the first test.
 		s.server, s.missing = Start(context.Background(), Options{Settings: map[string]string{
 			"fsync": "off", "full_page_writes": "off", "max_connections": "300",
 		}})
@@ -66,8 +65,8 @@ func (s *Shared) Close() error {
 	return err
 }
 
-// Require fails a test by an error of Start, or skips it when that is [ErrMissing]
-// and MONEYER_REQUIRE_ALL=1 is not set.
+// Require fails a test with an error of Start, or skips it if that is [ErrMissing] and
+// MONEYER_REQUIRE_ALL=1 is not set.
 func Require(tb testing.TB, err error) {
 	tb.Helper()
 	if errors.Is(err, ErrMissing) && os.Getenv("MONEYER_REQUIRE_ALL") != "1" {

@@ -8,12 +8,11 @@ import (
 	"time"
 )
 
-// followTimeout is how long a standby may take to hear from a new primary before
-// it is made anew.
+// followTimeout is how long a standby may take to stream from a new primary before it is created
+// again.
 const followTimeout = 10 * time.Second
 
-// Standby makes a server that follows this one, from a base backup, and returns
-// when it answers.
+// Standby creates a standby of this server from a base backup, and returns when it accepts queries.
 func (s *Server) Standby(ctx context.Context, name string) (*Server, error) {
 	standby, err := newServer(name, s.parent)
 	if err != nil {
@@ -29,24 +28,24 @@ func (s *Server) Standby(ctx context.Context, name string) (*Server, error) {
 	return standby, nil
 }
 
-// copyFrom makes the data of a standby.
+// copyFrom creates the data of a standby.
 func (s *Server) copyFrom(ctx context.Context, primary *Server) error {
 	err := s.run(ctx, "pg_basebackup", "--pgdata="+s.data(), "--dbname="+s.conninfo(primary),
 		"--write-recovery-conf", "--checkpoint=fast", "--no-sync")
 	if err != nil {
 		return err
 	}
-	// The standbys that the primary's commits wait for are not this server's.
+	// The primary's synchronous standbys do not apply to this server.
 	return s.append("postgresql.auto.conf", "synchronous_standby_names = ''\n")
 }
 
-// conninfo is how a standby connects to its primary.
+// conninfo returns the connection settings of a standby for its primary.
 func (s *Server) conninfo(primary *Server) string {
 	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s sslmode=disable application_name=%s", primary.port, User, s.name)
 }
 
-// SetSync has each commit wait for so many of the standbys, and returns when all
-// of them take part. Without standbys commits wait for none.
+// SetSync makes each commit wait for quorum of the standbys, and returns when all of them are
+// streaming. Without standbys commits do not wait.
 func (s *Server) SetSync(ctx context.Context, quorum int, standbys ...*Server) error {
 	if err := s.wantSync(ctx, quorum, standbys); err != nil {
 		return err
@@ -79,8 +78,7 @@ func names(servers []*Server) []string {
 	return list
 }
 
-// set changes a setting of the running server. The command itself is no
-// transaction that standbys are waited for.
+// set changes a setting of the running server. The command itself does not wait for standbys.
 func (s *Server) set(ctx context.Context, name, value string) error {
 	if err := s.Exec(ctx, "ALTER SYSTEM SET "+name+" = "+quote(value)); err != nil {
 		return err
@@ -88,8 +86,8 @@ func (s *Server) set(ctx context.Context, name, value string) error {
 	return s.Exec(ctx, "SELECT pg_reload_conf()")
 }
 
-// Promote makes the standby a primary, and returns when it takes writes. From the
-// first, its commits wait for so many of the standbys given, which Follow brings.
+// Promote makes the standby a primary and returns when it accepts writes. From the start its
+// commits wait for quorum of the given standbys, which must Follow it.
 func (s *Server) Promote(ctx context.Context, quorum int, standbys ...*Server) error {
 	if err := s.wantSync(ctx, quorum, standbys); err != nil {
 		return err
@@ -101,8 +99,8 @@ func (s *Server) Promote(ctx context.Context, quorum int, standbys ...*Server) e
 	return err
 }
 
-// Newest returns the standby that has received the most, which is the one to
-// promote: one that a commit did not wait for may lack it.
+// Newest returns the standby that has received the most WAL. That is the one to promote: others may
+// lack commits.
 func Newest(ctx context.Context, standbys ...*Server) (*Server, error) {
 	var newest *Server
 	most := int64(-1)
@@ -122,9 +120,9 @@ func Newest(ctx context.Context, standbys ...*Server) (*Server, error) {
 	return newest, nil
 }
 
-// Follow makes the server a standby of another: a standby that runs is told its
-// new primary, and everything else is made anew from a base backup. It returns
-// when the server receives what the primary writes.
+// Follow makes the server a standby of another. A running standby is pointed to the new primary;
+// anything else is created again from a base backup. It returns when the server streams from the
+// primary.
 func (s *Server) Follow(ctx context.Context, primary *Server) error {
 	if s.Running() {
 		standby, err := query[bool](ctx, s, "SELECT pg_is_in_recovery()")
@@ -148,7 +146,7 @@ func (s *Server) Follow(ctx context.Context, primary *Server) error {
 	return s.awaitStream(ctx, primary)
 }
 
-// repoint fails when the standby has received what the new primary has not.
+// repoint fails if the standby has received WAL that the new primary lacks.
 func (s *Server) repoint(ctx context.Context, primary *Server) error {
 	if err := s.set(ctx, "primary_conninfo", s.conninfo(primary)); err != nil {
 		return err

@@ -207,6 +207,8 @@ func (p *Profile) checkAuthSet(c *checker, key string, set AuthSet) {
 		}
 	}
 	c.want(!set.Has(oauth.AuthBasic) || !set.Has(oauth.AuthPost), key, "%s: a request holds one client secret", set)
+	c.want(!set.Has(oauth.AuthBasic) || !set.Has(oauth.AuthAPIKey) || !strings.EqualFold(p.Wire.APIKey.Header, "Authorization"), key,
+		"%s: a request holds one Authorization header; wire.api_key.header must be another", set)
 }
 
 // authParams are the parameters in which a method of client authentication stands.

@@ -122,7 +122,7 @@ type Demo struct {
 func Onboard(ctx context.Context, r Registry, pepper registry.Pepper, cfg *config.Config, dir, program string, now time.Time) ([]Demo, error) {
 	demos := []Demo{}
 	for _, p := range platforms() {
-		issuer := cfg.Issuers[p.Demo.Issuer].Authority()
+		issuer := cfg.Issuers[p.Demo.Issuer].RegistryIssuer()
 		if issuer == nil {
 			continue // somebody took it out of the sandbox's configuration
 		}

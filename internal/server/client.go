@@ -47,8 +47,9 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 
 // revoke lets a client give a token back (RFC 7009 §2).
 func (e *endpoint) revoke(w http.ResponseWriter, r *http.Request) {
-	ctx, c, err := e.begin(w, r)
+	c := e.newCall(w, r)
 	defer c.end()
+	ctx, err := c.begin()
 	if err == nil {
 		err = e.Authority.Revoke(ctx, e.issuer, c.req, c.req.Param("token").Text)
 	}
@@ -65,8 +66,9 @@ const introspectionType = "token-introspection+jwt"
 // introspect answers a client's question about a token (RFC 7662 §2), in JSON or, when it asks
 // so, in a signed JWT (RFC 9701).
 func (e *endpoint) introspect(w http.ResponseWriter, r *http.Request) {
-	ctx, c, err := e.begin(w, r)
+	c := e.newCall(w, r)
 	defer c.end()
+	ctx, err := c.begin()
 	if err != nil {
 		c.fail(err)
 		return

@@ -12,8 +12,9 @@ import (
 
 // token is the token endpoint (RFC 6749 §3.2).
 func (e *endpoint) token(w http.ResponseWriter, r *http.Request) {
-	ctx, c, err := e.begin(w, r)
+	c := e.newCall(w, r)
 	defer c.end()
+	ctx, err := c.begin()
 	if err != nil {
 		c.fail(err)
 		return
@@ -44,30 +45,28 @@ func (e *endpoint) newCall(w http.ResponseWriter, r *http.Request) call {
 	return call{endpoint: e, w: w, r: r, started: e.Now(), code: oauth.ServerError}
 }
 
-// begin admits a request and decodes it. A slow sender holds a place among the readers,
-// and none among the requests at work. The call is to be
-// ended in any case.
-func (e *endpoint) begin(w http.ResponseWriter, r *http.Request) (ctx context.Context, c call, err error) {
-	c = e.newCall(w, r)
-	c.correlation, err = e.wire.correlate(w, r)
-	if r.Method != http.MethodPost {
+// begin admits the request and decodes it. A slow sender holds a place among the readers,
+// and none among the requests at work.
+func (c *call) begin() (ctx context.Context, err error) {
+	c.correlation, err = c.wire.correlate(c.w, c.r)
+	if c.r.Method != http.MethodPost {
 		err = oauth.Errorf(oauth.MethodNotAllowed, "this endpoint takes POST")
 	}
 	if err != nil {
-		return nil, c, err
+		return nil, err
 	}
-	if c.permit, err = e.Admission.Admit(r, c.started); err != nil {
-		return nil, c, err
+	if c.permit, err = c.Admission.Admit(c.r, c.started); err != nil {
+		return nil, err
 	}
-	if c.req, err = e.wire.decode(w, r, &e.Admission.Limits); err != nil {
-		return nil, c, err
+	if c.req, err = c.wire.decode(c.w, c.r, &c.Admission.Limits); err != nil {
+		return nil, err
 	}
 	c.req.Correlation, c.req.Address = c.correlation, c.permit.Address
-	ctx, err = c.permit.Work(r.Context())
-	return ctx, c, err
+	return c.permit.Work(c.r.Context())
 }
 
-// end gives back what the call holds, and counts its outcome.
+// end gives back what the call holds, and counts its outcome. It is deferred before begin,
+// so that a panic gives back everything, too.
 func (c *call) end() {
 	c.permit.Release(c.code != "" && !c.code.Retryable())
 	c.Observe(c.issuer.Name, c.name, c.code, c.Now().Sub(c.started))

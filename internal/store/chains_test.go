@@ -79,9 +79,8 @@ func (a *another) checkpoint(t *testing.T, at int, sign func([]byte) ([]byte, er
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := timed(at, a.late)
-	e.Kind, e.JTI = ledger.KindCheckpoint, ""
-	if _, err := signed(withOwn(chains, a.end.Seq, a.end.Hash), ledger.ChainOf(a.end.Seq), e, sign); err != nil {
+	e, err := ledger.NewCheckpoint(ledger.ChainOf(a.end.Seq), timed(at, a.late).Time, withOwn(chains, a.end.Seq, a.end.Hash), sign)
+	if err != nil {
 		t.Fatal(err)
 	}
 	a.write(t, e)
@@ -273,13 +272,9 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 			rewrite(t, d, 5, func(e *ledger.Entry) { e.Heads = ""; resign(t, e, 0, sign) })
 		}, "5", "no number", true},
 		{"a head amid a batch", func(t *testing.T, d *DB) { // which is true, if odd
-			b := readBatch(t, d, chain5+1)
-			hash := [32]byte(b.Previous)
-			for _, line := range b.Lines[:3] {
-				hash = ledger.ChainHash(hash, line)
-			}
+			hashes, _ := readBatch(t, d, chain5+1).Hashes(nil)
 			rewrite(t, d, 5, func(e *ledger.Entry) {
-				e.Heads = ledger.FormatHeads([]ledger.Head{{Seq: chain5 + 3, Hash: hash}})
+				e.Heads = ledger.FormatHeads([]ledger.Head{{Seq: chain5 + 3, Hash: hashes[2]}})
 				resign(t, e, 0, sign)
 			})
 		}, "", "", true},
@@ -320,11 +315,9 @@ func firstRecord(b *history.Batch) *ledger.Record {
 
 func resign(t *testing.T, e *ledger.Entry, chain int64, sign func([]byte) ([]byte, error)) {
 	t.Helper()
-	signature, err := sign(e.CheckpointMessage(chain))
-	if err != nil {
+	if err := e.Sign(chain, sign); err != nil {
 		t.Fatal(err)
 	}
-	e.Signature = encodeSignature(signature)
 }
 
 // TestVerifyLooksUpWhatIsFarAway: claims on entries that a walk passed long ago, or

@@ -1,10 +1,11 @@
 package store
 
 import (
+	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"moneyer/internal/ledger"
@@ -38,7 +39,11 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 	var covered []int64
 	err = d.writer.do(ctx, func(t *tx) error {
 		heads := withOwn(chains, t.Head.Seq, t.Head.Hash)
-		l, err := signed(heads, ledger.ChainOf(t.Head.Seq), &ledger.Entry{Kind: ledger.KindCheckpoint, Time: d.now()}, sign)
+		e, err := ledger.NewCheckpoint(ledger.ChainOf(t.Head.Seq), d.now(), heads, sign)
+		if err != nil {
+			return err
+		}
+		l, err := engine.Encode(e)
 		if err != nil {
 			return err
 		}
@@ -71,7 +76,7 @@ func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
 		}
 		return nil
 	})
-	if broken := (*history.BrokenError)(nil); errors.Is(err, errNews) || errors.As(err, &broken) {
+	if broken := (*ledger.BrokenError)(nil); errors.Is(err, errNews) || errors.As(err, &broken) {
 		return true, nil
 	}
 	return false, err
@@ -80,33 +85,16 @@ func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
 var errNews = errors.New("news")
 
 // withOwn returns the heads of the chains, that of the writer's own as it is now.
-func withOwn(chains []history.Chain, seq int64, hash [32]byte) []ledger.Head {
+func withOwn(chains []history.Chain, seq int64, hash ledger.Hash) []ledger.Head {
 	var heads []ledger.Head
-	own := ledger.Head{Seq: seq, Hash: hash}
-	done := ledger.PlaceOf(seq) == 0
+	if ledger.PlaceOf(seq) > 0 {
+		heads = append(heads, ledger.Head{Seq: seq, Hash: hash})
+	}
 	for i := range chains {
-		if !done && chains[i].Number >= ledger.ChainOf(seq) {
-			heads, done = append(heads, own), true
-		}
 		if chains[i].Number != ledger.ChainOf(seq) {
 			heads = append(heads, chains[i].Head)
 		}
 	}
-	if !done {
-		heads = append(heads, own)
-	}
+	slices.SortFunc(heads, func(a, b ledger.Head) int { return cmp.Compare(a.Seq, b.Seq) })
 	return heads
 }
-
-// signed makes the line of a checkpoint of those heads.
-func signed(heads []ledger.Head, chain int64, e *ledger.Entry, sign func([]byte) ([]byte, error)) (engine.Line, error) {
-	e.Heads = ledger.FormatHeads(heads)
-	signature, err := sign(e.CheckpointMessage(chain))
-	if err != nil {
-		return engine.Line{}, fmt.Errorf("signing a checkpoint: %w", err)
-	}
-	e.Signature = encodeSignature(signature)
-	return engine.Encode(e)
-}
-
-func encodeSignature(signature []byte) string { return base64.RawURLEncoding.EncodeToString(signature) }

@@ -56,19 +56,19 @@ func TestVerifyNamesTheFirstBrokenEntry(t *testing.T) {
 		seq          int64
 	}{
 		{"sound", `UPDATE ledger_batch SET count = count`, nil, "", 0},
-		{"changed line", "", func(l [][]byte) [][]byte { l[2][20] ^= 1; return l }, "line was changed", 6},
+		{"changed line", "", func(l [][]byte) [][]byte { l[2][20] ^= 1; return l }, "it was changed", 6},
 		{"changed line and no marks", `UPDATE ledger_batch SET marks = x''`, func(l [][]byte) [][]byte { l[2][20] ^= 1; return l }, "up to entry 8", 4},
 		{"changed line and its mark", `UPDATE ledger_batch SET marks = substr(marks, 1, 8)`, func(l [][]byte) [][]byte { l[2][20] ^= 1; return l }, "up to entry 8", 4},
-		{"changed mark", `UPDATE ledger_batch SET marks = CAST(zeroblob(20) AS BLOB) WHERE first_seq = 4`, nil, "line was changed", 4},
+		{"changed mark", `UPDATE ledger_batch SET marks = CAST(zeroblob(20) AS BLOB) WHERE first_seq = 4`, nil, "it was changed", 4},
 		{"removed batch", `DELETE FROM ledger_batch WHERE first_seq = 4`, nil, "missing", 4},
 		{"moved batch", `UPDATE ledger_batch SET first_seq = 5 WHERE first_seq = 4`, nil, "missing", 4},
 		{"wrong link", `UPDATE ledger_batch SET previous = zeroblob(32) WHERE first_seq = 4`, nil, "link", 4},
 		{"no link", `UPDATE ledger_batch SET previous = zeroblob(3) WHERE first_seq = 4`, nil, "link", 4},
 		{"wrong end", `UPDATE ledger_batch SET last = zeroblob(32) WHERE first_seq = 4`, nil, "hash at its end", 4},
 		{"added line", "", func(l [][]byte) [][]byte { return append(l, []byte("{}")) }, "added", 8},
-		{"cut line", "", func(l [][]byte) [][]byte { l[0] = l[0][:40]; return l }, "line was changed", 4},
+		{"cut line", "", func(l [][]byte) [][]byte { l[0] = l[0][:40]; return l }, "it was changed", 4},
 		{"removed lines", "", func(l [][]byte) [][]byte { return l[:1] }, "line is missing", 5},
-		{"no lines", `UPDATE ledger_batch SET lines = zeroblob(0) WHERE first_seq = 4`, nil, "line was changed", 4},
+		{"no lines", `UPDATE ledger_batch SET lines = zeroblob(0) WHERE first_seq = 4`, nil, "it was changed", 4},
 		{"not packed", `UPDATE ledger_batch SET lines = zeroblob(100) WHERE first_seq = 4`, nil, "cannot be read", 4},
 		{"smaller count", `UPDATE ledger_batch SET count = 2 WHERE first_seq = 4`, nil, "added", 5},
 		{"no start", `DELETE FROM ledger_batch WHERE first_seq < 4`, nil, "no anchor", 4},
@@ -155,8 +155,8 @@ func TestAnchorsThatPointNowhere(t *testing.T) {
 		for range 4 {
 			appendBatch(t, d, 4)
 		}
-		forged := testEntry(0)
-		forged.Kind, forged.Action, forged.Object = ledger.KindAdmin, history.PruneAction, object+strings.Repeat("00", 32)
+		forged := ledger.NewAnchor(clock(), ledger.Head{})
+		forged.Object = object + strings.Repeat("00", 32)
 		if err := d.Append(t.Context(), forged); err != nil {
 			t.Fatal(err)
 		}
@@ -186,18 +186,21 @@ func TestPruneInSteps(t *testing.T) {
 }
 
 func TestEntriesOfABrokenBatch(t *testing.T) {
-	for name, tampering := range map[string]func(*testing.T, *DB){
-		"not packed": func(t *testing.T, d *DB) { tamper(t, d, `UPDATE ledger_batch SET lines = zeroblob(1)`) },
-		"changed line": func(t *testing.T, d *DB) {
+	for _, test := range []struct {
+		name, want string
+		tamper     func(*testing.T, *DB)
+	}{
+		{"not packed", "entry 1 is broken", func(t *testing.T, d *DB) { tamper(t, d, `UPDATE ledger_batch SET lines = zeroblob(1)`) }},
+		{"changed line", "entry 2 is broken", func(t *testing.T, d *DB) {
 			editLines(t, d, 1, func(lines [][]byte) [][]byte { lines[1][20] ^= 1; return lines })
-		},
+		}},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			d := openNew(t)
 			appendBatch(t, d, 3)
-			tampering(t, d)
+			test.tamper(t, d)
 			err := d.Entries(t.Context(), ledger.Query{}, func(*ledger.Record) error { return nil })
-			if err == nil || !strings.Contains(err.Error(), "entry 1 is broken") {
+			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("entries of a broken batch: %v", err)
 			}
 		})

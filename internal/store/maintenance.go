@@ -31,9 +31,6 @@ func (d *DB) maintain(ctx context.Context, remove bool) (end func() error, ok bo
 // Verify walks all chains of the ledger, as [history.Ledger.Verify] does. Prune waits
 // until the walk is over.
 func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
-	if err := checkKey(key); err != nil {
-		return ledger.VerifyReport{}, err
-	}
 	end, ok, err := d.maintain(ctx, false)
 	switch {
 	case err != nil:
@@ -59,9 +56,6 @@ func VerifyFile(ctx context.Context, path string, key ed25519.PublicKey) (ledger
 }
 
 func verifyFile(ctx context.Context, path string, key ed25519.PublicKey) (report ledger.VerifyReport, err error) {
-	if err := checkKey(key); err != nil {
-		return report, err
-	}
 	packer, err := history.NewPacker()
 	if err != nil {
 		return report, err
@@ -74,11 +68,4 @@ func verifyFile(ctx context.Context, path string, key ed25519.PublicKey) (report
 		err = fmt.Errorf("ledger: %w", err)
 	}
 	return report, errors.Join(err, closeFile())
-}
-
-func checkKey(key ed25519.PublicKey) error {
-	if key != nil && len(key) != ed25519.PublicKeySize {
-		return errors.New("a checkpoint key has 32 octets")
-	}
-	return nil
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -99,13 +98,10 @@ func (t *tx) writeAnchors(ranges []engine.Range, now time.Time) error {
 		if err != nil {
 			return err
 		}
-		l, err := engine.Encode(&ledger.Entry{
-			Kind:   ledger.KindAdmin,
-			Time:   now,
-			Actor:  "moneyer",
-			Action: history.PruneAction,
-			Object: fmt.Sprintf("%s %x", ledger.ShowSeq(r.Keep-1), previous),
-		})
+		if len(previous) != len(ledger.Hash{}) {
+			return &ledger.BrokenError{Seq: r.Keep, How: "its link to the entry before is not a hash"}
+		}
+		l, err := engine.Encode(ledger.NewAnchor(now, ledger.Head{Seq: r.Keep - 1, Hash: ledger.Hash(previous)}))
 		if err != nil {
 			return err
 		}

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// scanner walks a text. names is a stack: each open object owns the names
-// from its own start to the end.
+// scanner parses a text. names is a stack: each open object owns the names from its first one to
+// the top.
 type scanner struct {
 	data   []byte
 	text   string // data as a string
@@ -17,10 +17,10 @@ type scanner struct {
 	base   int // offset of data in the text given to Object
 	limits Limits
 	names  []string
-	again  bool // the text was walked before, and its names were found to differ
+	again  bool // the text was validated before, so names are not compared again
 }
 
-// object walks an object whose brace is next. visit may be nil.
+// object parses an object at its opening brace. visit may be nil.
 func (s *scanner) object(depth int, visit func(string, Value) error) error {
 	if depth > s.limits.Depth {
 		return s.fail("nested too deep")
@@ -47,8 +47,7 @@ func (s *scanner) object(depth int, visit func(string, Value) error) error {
 	}
 }
 
-// member walks one name, its colon and its value. The object owns the names
-// from first.
+// member parses a name, a colon and a value. names[first:] belongs to the object.
 func (s *scanner) member(depth, first int, visit func(string, Value) error) error {
 	start := s.pos
 	name, err := s.name()
@@ -76,7 +75,7 @@ func (s *scanner) member(depth, first int, visit func(string, Value) error) erro
 	return err
 }
 
-// name walks a member name and returns it without escapes.
+// name parses a member name and returns it unescaped.
 func (s *scanner) name() (string, error) {
 	if s.peek() != '"' {
 		return "", s.fail("want a member name")
@@ -93,7 +92,7 @@ func (s *scanner) name() (string, error) {
 	return inner, nil
 }
 
-// array walks an array whose bracket is next. visit may be nil.
+// array parses an array at its opening bracket. visit may be nil.
 func (s *scanner) array(depth int, visit func(Value) error) error {
 	if depth > s.limits.Depth {
 		return s.fail("nested too deep")
@@ -124,7 +123,7 @@ func (s *scanner) array(depth int, visit func(Value) error) error {
 	}
 }
 
-// value walks the value that is next, inside something at depth.
+// value parses a value inside an object or array at depth.
 func (s *scanner) value(depth int) (Value, error) {
 	var (
 		err   error
@@ -157,7 +156,7 @@ func (s *scanner) value(depth int) (Value, error) {
 	return v, nil
 }
 
-// str walks a string whose quote is next and tells whether it has escapes.
+// str parses a string at its opening quote and reports whether it has escapes.
 func (s *scanner) str() (escaped bool, err error) {
 	s.pos++
 	for {
@@ -185,7 +184,7 @@ func (s *scanner) str() (escaped bool, err error) {
 	}
 }
 
-// escape walks one escape, or the two that make a surrogate pair.
+// escape parses one escape, or the two of a surrogate pair.
 func (s *scanner) escape() error {
 	rest := s.text[s.pos:]
 	if len(rest) >= 2 && strings.IndexByte(`"\/bfnrt`, rest[1]) >= 0 {
@@ -208,7 +207,7 @@ func (s *scanner) escape() error {
 	return nil
 }
 
-// number walks a number by the grammar of RFC 8259 section 6.
+// number parses a number by the grammar of RFC 8259 section 6.
 func (s *scanner) number() error {
 	s.skip('-')
 	if s.peek() == '0' {
@@ -233,7 +232,7 @@ func (s *scanner) number() error {
 	return nil
 }
 
-// digits walks digits and tells whether there was one.
+// digits skips digits and reports whether there was one.
 func (s *scanner) digits() bool {
 	start := s.pos
 	for isDigit(s.peek()) {
@@ -262,7 +261,7 @@ func (s *scanner) space() {
 	}
 }
 
-// peek returns the next octet, or 0 at the end: no token begins with 0.
+// peek returns the next byte, or 0 at the end: no token begins with 0.
 func (s *scanner) peek() byte {
 	if s.pos < len(s.text) {
 		return s.text[s.pos]
@@ -270,7 +269,7 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// skip walks over c if it is next.
+// skip skips c if it is next, and reports whether it was.
 func (s *scanner) skip(c byte) bool {
 	if s.pos < len(s.text) && s.text[s.pos] == c {
 		s.pos++

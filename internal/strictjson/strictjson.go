@@ -1,16 +1,15 @@
-// Package strictjson reads one JSON object as it arrives from the network: a
-// JOSE header, a set of JWT claims, a JWK or a JSON request body.
+// Package strictjson reads one JSON object from the network: a JOSE header, JWT claims, a JWK or a
+// JSON request body.
 //
-// It accepts a subset of RFC 8259 in which a text has one meaning for every
-// reader: member names are compared exactly after unescaping (RFC 8259
-// section 8.3), a name that occurs twice in one object is refused at every
-// depth (RFC 7515 section 4, RFC 7519 section 4), the text is valid UTF-8
-// without lone surrogates (RFC 7493 section 2.1), depth and number of members
-// are bounded, and nothing but white space surrounds the object.
+// It accepts a subset of RFC 8259 in which every text has one meaning: member names are compared
+// exactly after unescaping (RFC 8259 section 8.3), a name that occurs twice in one object is
+// refused at every depth (RFC 7515 section 4, RFC 7519 section 4), the text is valid UTF-8 without
+// lone surrogates (RFC 7493 section 2.1), depth and number of members are bounded, and only white
+// space may surround the object.
 //
-// It is not a decoder: there is no reflection and no destination struct. A
-// caller names what it wants in a visit function and asks each Value for the
-// one type that it expects; nothing is converted on the way.
+// It is not a decoder: there is no reflection and no destination struct. The caller selects members
+// in a visit function and asks each Value for the one type that it expects; there are no
+// conversions.
 package strictjson
 
 import (
@@ -21,9 +20,9 @@ import (
 	"unicode/utf8"
 )
 
-// Limits bound what Object will walk. A zero field means its default.
+// Limits bound an object. A zero field means its default.
 type Limits struct {
-	Depth   int // nested objects and arrays, the outermost object included; default 8
+	Depth   int // nesting of objects and arrays, including the outermost object; default 8
 	Members int // members of any one object; default 64
 }
 
@@ -65,25 +64,22 @@ func (k Kind) String() string {
 	}
 }
 
-// SyntaxError says what is wrong with a text, and where.
+// SyntaxError describes the first error of a text and its position.
 type SyntaxError struct {
-	Offset int    // octets before the fault, counted from the start of the text given to Object
-	What   string // the fault, without the offset
+	Offset int    // bytes before the error, from the start of the text given to Object
+	What   string // the error, without the offset
 }
 
-// Error implements error.
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("JSON at octet %d: %s", e.Offset, e.What)
 }
 
-// Object reads data, which must be a single JSON object, and calls visit for
-// each member of it in order. The members of nested objects are checked as
-// strictly and visited by Members.
+// Object parses data, which must be a single JSON object, and calls visit for each of its members
+// in order. Nested objects are checked in the same way; visit their members with Members.
 //
-// Members are visited as they are met, so a fault behind them is reported after
-// they were visited: what was visited counts only when Object returns nil. An
-// error of visit ends the walk and is returned as it is. The names and texts
-// given to visit share one copy of data and stay valid.
+// Members are visited while parsing, so an error may be found after some were visited: use them
+// only if Object returns nil. An error of visit ends the parsing and is returned unchanged. Names
+// and texts share one copy of data and stay valid.
 func Object(data []byte, limits Limits, visit func(name string, v Value) error) error {
 	if limits.Depth == 0 {
 		limits.Depth = defaultDepth
@@ -110,23 +106,23 @@ func Object(data []byte, limits Limits, visit func(name string, v Value) error) 
 	return nil
 }
 
-// Value is one value of an object that was walked.
+// Value is one value of a parsed object.
 type Value struct {
 	raw     []byte
 	text    string // raw as a string
 	offset  int
 	kind    Kind
-	escaped bool // a string that holds a backslash
+	escaped bool // a string that contains a backslash
 }
 
 // Kind returns the JSON type of v.
 func (v Value) Kind() Kind { return v.kind }
 
-// Raw returns the octets of v as they stood in the text, without white space
-// around them. They are part of the slice given to Object.
+// Raw returns the bytes of v without surrounding white space. It is a part of the slice given to
+// Object.
 func (v Value) Raw() []byte { return v.raw }
 
-// Text returns the characters of a string.
+// Text returns the unescaped content of a string.
 func (v Value) Text() (string, error) {
 	if v.kind != KindString {
 		return "", v.want("a string")
@@ -146,8 +142,8 @@ func (v Value) Bool() (bool, error) {
 	return v.text == "true", nil
 }
 
-// Int returns an integer. A fraction or an exponent is refused even where its
-// value is whole, and so is negative zero: readers disagree about them.
+// Int returns an integer. Fractions and exponents are refused even if the value is integral, and so
+// is negative zero: parsers disagree about them.
 func (v Value) Int() (int64, error) {
 	if v.kind != KindNumber {
 		return 0, v.want("an integer")
@@ -166,9 +162,8 @@ func (v Value) Int() (int64, error) {
 	}
 }
 
-// Seconds returns an integer from 0 to 2^53-1, the range in which every JSON
-// reader agrees (RFC 7493 section 2.2). It reads a NumericDate (RFC 7519
-// section 2) or a lifetime.
+// Seconds returns an integer from 0 to 2^53-1, the range on which all JSON parsers agree (RFC 7493
+// section 2.2). It is for a NumericDate (RFC 7519 section 2) or a lifetime.
 func (v Value) Seconds() (int64, error) {
 	n, err := v.Int()
 	if err != nil {
@@ -194,8 +189,8 @@ func (v Value) Texts() ([]string, error) {
 	return texts, nil
 }
 
-// Elements calls visit for each element of an array in order. An error of visit
-// ends the walk and is returned as it is.
+// Elements calls visit for each element of an array in order. An error of visit ends the iteration
+// and is returned unchanged.
 func (v Value) Elements(visit func(Value) error) error {
 	if v.kind != KindArray {
 		return v.want("an array")
@@ -204,8 +199,8 @@ func (v Value) Elements(visit func(Value) error) error {
 	return s.array(1, visit)
 }
 
-// Members calls visit for each member of an object in order. An error of visit ends
-// the walk and is returned as it is. Names and texts share the copy that Object made.
+// Members calls visit for each member of an object in order. An error of visit ends the iteration
+// and is returned unchanged. Names and texts share the copy that Object made.
 func (v Value) Members(visit func(name string, v Value) error) error {
 	if v.kind != KindObject {
 		return v.want("an object")
@@ -214,12 +209,12 @@ func (v Value) Members(visit func(name string, v Value) error) error {
 	return s.object(1, visit)
 }
 
-// again walks v once more.
+// again returns a scanner for v, which was validated before.
 func (v Value) again() scanner {
 	return scanner{data: v.raw, text: v.text, base: v.offset, limits: Limits{Depth: math.MaxInt}, again: true}
 }
 
-// want is the error for a value of another kind than the caller asked for.
+// want returns the error for a value of another kind than expected.
 func (v Value) want(kind string) error {
 	return v.fail("want " + kind + ", have " + v.kind.String())
 }
@@ -228,7 +223,7 @@ func (v Value) fail(what string) error {
 	return &SyntaxError{Offset: v.offset, What: what}
 }
 
-// invalidUTF8 returns the offset of the first octet that is not UTF-8.
+// invalidUTF8 returns the offset of the first byte that is not UTF-8.
 func invalidUTF8(data []byte) int {
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])

@@ -15,7 +15,7 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// walk runs Object and returns the raw text of each member by name.
+// walk calls Object and returns the raw text of each member by name.
 func walk(data string, limits strictjson.Limits) (map[string]string, error) {
 	members := map[string]string{}
 	err := strictjson.Object([]byte(data), limits, func(name string, v strictjson.Value) error {
@@ -248,7 +248,7 @@ func TestBool(t *testing.T) {
 	}
 	for _, text := range []string{`"true"`, "1", "null"} {
 		if _, err := value(t, text).Bool(); err == nil {
-			t.Errorf("%s was taken for a boolean", text)
+			t.Errorf("%s was accepted as a boolean", text)
 		}
 	}
 }
@@ -301,12 +301,12 @@ func TestMembers(t *testing.T) {
 	}
 }
 
-func TestNothingIsAllocatedPerMember(t *testing.T) {
+func TestAllocations(t *testing.T) {
 	data := []byte(`{"iss":"a","aud":["b","c"],"nested":{"x":1,"y":[1,2,3]},"exp":1}`)
 	allocs := testing.AllocsPerRun(100, func() {
 		_ = strictjson.Object(data, strictjson.Limits{}, func(string, strictjson.Value) error { return nil })
 	})
-	if allocs > 2 { // the copy that names and texts share, and the stack of names
+	if allocs > 2 { // the copy for names and texts, and the stack of names
 		t.Errorf("%v allocations", allocs)
 	}
 }
@@ -347,8 +347,7 @@ func FuzzAppendString(f *testing.F) {
 	})
 }
 
-// FuzzObject holds Object to encoding/json: whatever it accepts has the same
-// meaning there.
+// FuzzObject compares Object with encoding/json: accepted input must have the same meaning there.
 func FuzzObject(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"a":1}`, `{"a":"\ud83d\ude00","b":[1.5e3,-0,true,null,{"c":"\/"}]}`, ` {"a" : [ ] , "A":{}} `,
@@ -381,7 +380,7 @@ func FuzzObject(f *testing.F) {
 	})
 }
 
-// meaning builds what encoding/json would make of v.
+// meaning converts v to the value that encoding/json would return.
 func meaning(v strictjson.Value) (any, error) {
 	switch v.Kind() {
 	case strictjson.KindNull:

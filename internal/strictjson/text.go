@@ -5,16 +5,15 @@ import (
 	"unicode/utf16"
 )
 
-// AppendString appends s to dst as a JSON string. Quote, backslash and control
-// characters are escaped, everything else is copied.
+// AppendString appends s to dst as a JSON string. Quote, backslash and control characters are
+// escaped, everything else is copied.
 //
-// A string that is not valid UTF-8 has no JSON form. Its octets are copied and
-// not replaced, so that the result is refused by a strict reader instead of
-// being read as another string; check with unicode/utf8 where s comes from
-// outside.
+// A string that is not valid UTF-8 cannot be represented in JSON. Its bytes are copied and not
+// replaced, so a strict reader refuses the result instead of reading another string; check
+// untrusted input with unicode/utf8 first.
 func AppendString(dst []byte, s string) []byte {
 	dst = append(dst, '"')
-	plain := 0 // from here to i nothing is to be escaped
+	plain := 0 // nothing in s[plain:i] needs escaping
 	for i := range len(s) {
 		c := s[i]
 		if c >= 0x20 && c != '"' && c != '\\' {
@@ -39,7 +38,7 @@ func appendEscaped(dst []byte, c byte) []byte {
 	}
 }
 
-// unescape returns the characters of a string that str has found well formed.
+// unescape returns the content of a string that str has validated.
 func unescape(s string) string {
 	var b strings.Builder
 	b.Grow(len(s))
@@ -60,7 +59,7 @@ func unescape(s string) string {
 	return b.String()
 }
 
-// unescapeRune returns the character of the escape that begins s, and its length.
+// unescapeRune returns the character of the escape at the start of s, and its length.
 func unescapeRune(s string) (r rune, size int) {
 	switch s[1] {
 	case 'b':
@@ -85,7 +84,7 @@ func unescapeRune(s string) (r rune, size int) {
 	}
 }
 
-// hex4 reads the escape \uXXXX that begins s.
+// hex4 parses the escape \uXXXX at the start of s.
 func hex4(s string) (rune, bool) {
 	if len(s) < 6 || s[0] != '\\' || s[1] != 'u' {
 		return 0, false

@@ -1,9 +1,8 @@
-// Package stricttoml reads TOML files that people write by hand, and refuses
-// every key that the reading struct does not have, naming the line and the
-// nearest key that it does have.
+// Package stricttoml decodes TOML files that are written by hand. It refuses every key that the
+// destination struct does not have; the error names the line and the most similar key.
 //
-// It is not a TOML parser (github.com/BurntSushi/toml is, and only this package
-// imports it) and knows nothing of what the files say.
+// It is not a TOML parser (only this package imports github.com/BurntSushi/toml) and does not
+// interpret the files.
 package stricttoml
 
 import (
@@ -17,17 +16,15 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// Document remembers on which line each key of a file stands, so that whoever
-// judges the values can name the place.
+// Document holds the line of each key of a file, so that later validation can report it.
 type Document struct {
 	name  string
 	lines map[string][]int
 	keys  map[string]bool
 }
 
-// Decode reads data, the content of the file called name, into the struct that
-// v points to. An unknown key, a value of another type and a syntax error are
-// errors that name the line.
+// Decode decodes data, the content of the file called name, into the struct that v points to. An
+// unknown key, a value of the wrong type or a syntax error is an error that names the line.
 func Decode(name string, data []byte, v any) (*Document, error) {
 	doc := &Document{name: name, lines: lineIndex(string(data)), keys: map[string]bool{}}
 	meta, err := toml.Decode(string(data), v)
@@ -39,7 +36,7 @@ func Decode(name string, data []byte, v any) (*Document, error) {
 		undecoded[key.String()] = true
 	}
 	for _, key := range meta.Keys() {
-		if undecoded[key.String()] || !spelt(reflect.TypeOf(v), key) {
+		if undecoded[key.String()] || !spelledExactly(reflect.TypeOf(v), key) {
 			return nil, doc.unknown(key, keysAt(reflect.TypeOf(v), key[:len(key)-1]))
 		}
 		doc.keys[key.String()] = true
@@ -47,11 +44,11 @@ func Decode(name string, data []byte, v any) (*Document, error) {
 	return doc, nil
 }
 
-// typeError is how the parser words a value of another type, which has no type
-// of its own.
+// typeError matches the parser's message for a value of the wrong type, for which it has no error
+// type.
 var typeError = regexp.MustCompile(`^toml: line (\d+) \(last key "([^"]*)"\): (.*)`)
 
-// located puts the parser's line where this package's errors have it.
+// located rewrites the parser's error into this package's format, with the line in front.
 func located(name string, err error) error {
 	var syntax toml.ParseError
 	if errors.As(err, &syntax) {
@@ -63,7 +60,7 @@ func located(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
-// unknown refuses a key that is none of those known at its place.
+// unknown returns the error for a key that is not among the known ones.
 func (d *Document) unknown(key toml.Key, known []string) error {
 	fix := "remove it"
 	if near := nearest(key[len(key)-1], known); near != "" {
@@ -74,12 +71,11 @@ func (d *Document) unknown(key toml.Key, known []string) error {
 	return d.Errorf(key.String(), "unknown setting; %s", fix)
 }
 
-// Has tells whether the file sets key (a dotted path), even to a zero value.
+// Has reports whether the file sets key (a dotted path), even to a zero value.
 func (d *Document) Has(key string) bool { return d.keys[key] }
 
-// Errorf makes an error about key (a dotted path such as "issuers.d1.url") that
-// names the file and the line where the key, or the nearest table around it,
-// stands.
+// Errorf returns an error about key (a dotted path such as "issuers.d1.url") that names the file
+// and the line of the key or of the innermost table around it.
 func (d *Document) Errorf(key, format string, args ...any) error {
 	message := fmt.Sprintf(format, args...)
 	for path := key; path != ""; path = parentOf(path) {
@@ -100,8 +96,8 @@ var (
 	keyLine   = regexp.MustCompile(`^\s*([A-Za-z0-9_.'"-]+)\s*=`)
 )
 
-// lineIndex finds the lines of keys by their looks. It serves error messages
-// only: TOML that hides a key from it costs a line number, nothing else.
+// lineIndex finds the lines of keys with regular expressions. It serves error messages only: an
+// unusual spelling costs the line number, nothing else.
 func lineIndex(text string) map[string][]int {
 	index := map[string][]int{}
 	table := ""
@@ -124,9 +120,9 @@ func lineIndex(text string) map[string][]int {
 	return index
 }
 
-// spelt tells whether each part of a key is a field's name to the letter: the
-// parser decodes names that differ in case, too.
-func spelt(t reflect.Type, key toml.Key) bool {
+// spelledExactly reports whether each part of a key equals a field's name exactly: the parser also accepts
+// names that differ in case.
+func spelledExactly(t reflect.Type, key toml.Key) bool {
 	for _, part := range key {
 		t = deref(t)
 		switch t.Kind() {
@@ -145,7 +141,7 @@ func spelt(t reflect.Type, key toml.Key) bool {
 	return true
 }
 
-// keysAt lists the TOML names of the fields that the struct at path has.
+// keysAt returns the TOML names of the fields of the struct at path.
 func keysAt(t reflect.Type, path toml.Key) []string {
 	for _, part := range path {
 		t = deref(t)
@@ -191,7 +187,8 @@ func fieldByTag(t reflect.Type, tag string) (reflect.Type, bool) {
 	return nil, false
 }
 
-// nearest finds the candidate within an edit distance of a third of its length.
+// nearest returns the most similar candidate within an edit distance of a third of its length, or
+// "".
 func nearest(word string, candidates []string) string {
 	best, bestDistance := "", 1<<30
 	for _, c := range candidates {
@@ -202,7 +199,7 @@ func nearest(word string, candidates []string) string {
 	return best
 }
 
-// distance is the Levenshtein distance of two short words.
+// distance returns the Levenshtein distance of two short words.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

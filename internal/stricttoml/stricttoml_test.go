@@ -65,7 +65,7 @@ limit.rate = 2.5
 func TestDecodeRefuses(t *testing.T) {
 	for _, row := range []struct{ name, text, want string }{
 		{"a misspelt key", "name = \"a\"\n\nsise = 1\n", `f.toml:3: sise: unknown setting; did you mean "size"?`},
-		{"a key like no other", "colour = 1\n", `f.toml:1: colour: unknown setting; known here: issuers, name, optional, rows, server, size, wait`},
+		{"a key unlike any other", "colour = 1\n", `f.toml:1: colour: unknown setting; known here: issuers, name, optional, rows, server, size, wait`},
 		{"a misspelt table", "[sever]\nlisten = \"x\"\n", `f.toml:1: sever: unknown setting; did you mean "server"?`},
 		{"a key in a table", "[server]\nlisten = \"x\"\nproxys = []\n", `f.toml:3: server.proxys: unknown setting; did you mean "proxies"?`},
 		{"a key behind a pointer", "[optional]\nlissen = \"x\"\n", `f.toml:2: optional.lissen: unknown setting; did you mean "listen"?`},
@@ -138,8 +138,8 @@ func TestNearest(t *testing.T) {
 	}
 }
 
-// FuzzDecode: whatever a file says, Decode ends in a struct or in an error that
-// names the file, and takes no key that the struct does not have.
+// FuzzDecode: for any input Decode returns a struct or an error that names the file, and accepts no
+// key that the struct does not have.
 func FuzzDecode(f *testing.F) {
 	for _, text := range []string{"name = \"a\"\n", "[server]\nlisten = \"x\"\n", "[[rows]]\nkey = \"1\"\n", "rows = [{ key = \"x\" }]\n", "issuers.a.url = \"u\"\n", "x = 1\n", "Name = 1", "\"\" = 1", "[issuers.\"a.b\"]\nurl = \"\"", "[a]]"} {
 		f.Add(text)
@@ -149,17 +149,17 @@ func FuzzDecode(f *testing.F) {
 		var v file
 		if _, err := Decode("f.toml", []byte(text), &v); err != nil {
 			if !strings.HasPrefix(err.Error(), "f.toml:") {
-				t.Errorf("the error names no place: %v", err)
+				t.Errorf("the error names no line: %v", err)
 			}
 			return
 		}
 		var loose map[string]any
 		if err := toml.Unmarshal([]byte(text), &loose); err != nil {
-			t.Fatalf("accepted what is no TOML: %v", err)
+			t.Fatalf("accepted invalid TOML: %v", err)
 		}
 		for key := range loose {
 			if !slices.Contains(known, key) {
-				t.Errorf("took %q for a setting", key)
+				t.Errorf("accepted the unknown setting %q", key)
 			}
 		}
 	})

@@ -1,8 +1,7 @@
-// Package tlsfiles makes TLS configurations out of PEM files: of a listener, whose
-// files are read again when they change, and of those who call others.
+// Package tlsfiles builds TLS configurations from PEM files: for a listener, whose files can be
+// reloaded, and for clients.
 //
-// It listens on nothing and calls nobody, and it does not watch the files: its
-// caller says when to look.
+// It opens no connections and does not watch the files: the caller decides when to reload.
 package tlsfiles
 
 import (
@@ -15,23 +14,22 @@ import (
 	"os"
 )
 
-// Server names the files of a listener: its certificate chain, the private key, and
-// the authorities of the client certificates that it wants, if it wants any. The
-// zero Server is a listener without TLS.
+// Server names the files of a listener: certificate chain, private key and, optionally, the
+// authorities of required client certificates. The zero Server is a listener without TLS.
 type Server struct{ Cert, Key, ClientCA string }
 
-// Loaded is what the files held when they were read.
+// Loaded is the parsed content of the files.
 type Loaded struct {
-	// Config is for tls.Config.GetConfigForClient.
+	// Config is to be returned by tls.Config.GetConfigForClient.
 	Config *tls.Config
 
 	held Server // contents, not paths
 }
 
-// Load reads the files. Without TLS it returns nil.
+// Load reads the files. It returns nil if s is the zero Server.
 func (s Server) Load() (*Loaded, error) { return s.Reload(nil) }
 
-// Reload reads the files again and returns was if they hold what they did.
+// Reload reads the files again and returns was if their content has not changed.
 func (s Server) Reload(was *Loaded) (*Loaded, error) {
 	if s.Cert == "" {
 		return nil, nil
@@ -72,9 +70,9 @@ func (s Server) parse(held Server) (*Loaded, error) {
 	return &Loaded{config, held}, nil
 }
 
-// Client makes the configuration of a caller that trusts the authorities in the file
-// ca instead of the system's, and shows the client certificate in cert, whose private
-// key is in key or in the same file. Any of them may be empty.
+// Client returns the configuration of a client that trusts the authorities in the file ca instead
+// of the system's and presents the client certificate in cert, whose private key is in key or in
+// the same file. Each of them may be empty.
 func Client(ca, cert, key string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {
@@ -97,7 +95,7 @@ func Client(ca, cert, key string) (*tls.Config, error) {
 	return config, nil
 }
 
-// Transport is the usual one, but for what Client makes of the files that are named.
+// Transport returns http.DefaultTransport, or a copy of it with the configuration of Client.
 func Transport(ca, cert, key string) (http.RoundTripper, error) {
 	t, ok := http.DefaultTransport.(*http.Transport)
 	if !ok || ca == "" && cert == "" && key == "" {

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// pair is a certificate with that serial number and its key, in PEM.
+// pair returns a certificate with that serial number and its key, in PEM.
 func pair(t *testing.T, serial int64) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -43,7 +43,7 @@ func write(t *testing.T, path string, parts ...[]byte) {
 	}
 }
 
-// TestReload: changed files are read, and bad ones are an error.
+// TestReload: changed files are reloaded, and invalid ones are an error.
 func TestReload(t *testing.T) {
 	dir := t.TempDir()
 	files := Server{Cert: filepath.Join(dir, "server.crt"), Key: filepath.Join(dir, "server.key")}
@@ -60,7 +60,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	if same, err := files.Reload(first); err != nil || same != first {
-		t.Errorf("nothing has changed, and yet: %v", err)
+		t.Errorf("reload of unchanged files: %v", err)
 	}
 	replace(22)
 	second, err := files.Reload(first)
@@ -68,19 +68,19 @@ func TestReload(t *testing.T) {
 		t.Errorf("after a change: %v", err)
 	}
 	_, key := pair(t, 333)
-	write(t, files.Key, key) // the key comes before its certificate
+	write(t, files.Key, key) // the key is replaced before its certificate
 	if _, err := files.Reload(second); err == nil {
-		t.Error("half a change was taken")
+		t.Error("a half-finished change was loaded")
 	}
 	if err := os.Remove(files.Cert); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := files.Reload(second); err == nil {
-		t.Error("no file was taken")
+		t.Error("a missing file was accepted")
 	}
 	replace(4444)
 	if last, err := files.Reload(second); err != nil || serial(last) != 4444 {
-		t.Errorf("after it was mended: %v", err)
+		t.Errorf("after it was repaired: %v", err)
 	}
 	if none, err := (Server{}).Reload(nil); err != nil || none != nil {
 		t.Errorf("without TLS: %v", err)

@@ -12,14 +12,14 @@ import (
 	"moneyer/bearer"
 )
 
-// startKey is where the moment at which a call came stands in its context.
+// startKey is the context key of the time at which a call arrived.
 type startKey struct{}
 
-// runAPI is an API that guards itself with package bearer, until its standard
-// input ends. It answers with the jti of the token.
-func runAPI(r role, told *teller) error {
-	// It waits for a hanging issuer no longer than this.
-	client := &http.Client{Transport: &observer{told: told}, Timeout: 3 * time.Second}
+// runAPI runs an API that is protected by package bearer until standard input ends. It responds
+// with the jti of the token.
+func runAPI(r role, out *reporter) error {
+	// It waits no longer for an unresponsive issuer.
+	client := &http.Client{Transport: &observer{out: out}, Timeout: 3 * time.Second}
 	keys := &bearer.RemoteKeys{Issuer: r.Issuer, HTTPClient: client}
 	verifier := &bearer.Verifier{
 		Issuer: r.Issuer, Audience: []string{audience}, Leeway: leeway, Keys: keys, CacheSize: 100,
@@ -27,7 +27,7 @@ func runAPI(r role, told *teller) error {
 	}
 	guarded := verifier.Require()(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		claims, start := bearer.ClaimsFrom(r.Context()), r.Context().Value(startKey{}).(time.Time)
-		told.tell(event{Kind: accepted, Start: start, End: time.Now(), JTI: claims.ID, Kid: claims.KeyID, Client: claims.ClientID, Expiry: claims.Expiry})
+		out.report(event{Kind: accepted, Start: start, End: time.Now(), JTI: claims.ID, Kid: claims.KeyID, Client: claims.ClientID, Expiry: claims.Expiry})
 		_, _ = io.WriteString(w, claims.ID)
 	}))
 	stamped := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -42,15 +42,15 @@ func runAPI(r role, told *teller) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		_ = server.Close()
 	}()
-	told.tell(event{Kind: listening, URL: "http://" + listener.Addr().String()})
+	out.report(event{Kind: listening, URL: "http://" + listener.Addr().String()})
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
 }
 
-// observer tells of what the API asks the issuer for.
-type observer struct{ told *teller }
+// observer reports the requests of the API to the issuer.
+type observer struct{ out *reporter }
 
 func (o *observer) RoundTrip(req *http.Request) (*http.Response, error) {
 	e := event{Kind: fetched, Start: time.Now(), URL: req.URL.String()}
@@ -61,6 +61,6 @@ func (o *observer) RoundTrip(req *http.Request) (*http.Response, error) {
 	} else {
 		e.Status = resp.StatusCode
 	}
-	o.told.tell(e)
+	o.out.report(e)
 	return resp, err
 }

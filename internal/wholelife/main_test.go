@@ -12,20 +12,19 @@ import (
 	"time"
 )
 
-// What the three agree on. The lifetime is in whole seconds, as a configuration
-// wants it; the leeway covers that exp is, too, while expires_in counts from the
-// moment of asking.
+// Settings that all three share. The lifetime is in whole seconds, as the configuration requires;
+// the leeway allows for exp being in whole seconds, while expires_in counts from the request.
 const (
-	lifetime = 4 * time.Second
-	leeway   = time.Second
-	interval = 500 * time.Millisecond // of the API's polls
-	maxStale = 4 * time.Second        // of the API's revocation list
-	audience = "https://api.example.com"
-	patience = 2 * time.Minute // for anything that is waited for
+	lifetime    = 4 * time.Second
+	leeway      = time.Second
+	interval    = 500 * time.Millisecond // polling interval of the API
+	maxStale    = 4 * time.Second        // maximum age of the API's revocation list
+	audience    = "https://api.example.com"
+	waitTimeout = 2 * time.Minute // timeout for anything that is waited for
 )
 
-// role is what a process that is the test binary shall be. It stands in the
-// environment as JSON, under roleVariable.
+// role describes a process that is the test binary. It is passed as JSON in the environment
+// variable roleVariable.
 type role struct {
 	Name   string // "api" or "partner"
 	Issuer string
@@ -38,11 +37,11 @@ const roleVariable = "MONEYER_WHOLELIFE_ROLE"
 var binary string
 
 func TestMain(m *testing.M) {
-	// A program with the race detector sleeps for a second when it ends.
+	// a program with the race detector sleeps for a second when it exits
 	err := os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
 	code := 0
 	if text := os.Getenv(roleVariable); text != "" {
-		err = errors.Join(err, play(text))
+		err = errors.Join(err, runRole(text))
 	} else if err == nil {
 		code, err = runAll(m)
 	}
@@ -53,21 +52,20 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// play is a child process.
-func play(text string) error {
+// runRole runs a child process.
+func runRole(text string) error {
 	var r role
 	if err := json.Unmarshal([]byte(text), &r); err != nil {
 		return err
 	}
-	told := &teller{out: json.NewEncoder(os.Stdout)}
+	out := &reporter{out: json.NewEncoder(os.Stdout)}
 	if r.Name == "api" {
-		return runAPI(r, told)
+		return runAPI(r, out)
 	}
-	return runPartner(r, told)
+	return runPartner(r, out)
 }
 
-// runAll builds the command, with the race detector when the tests have it, and
-// runs the tests.
+// runAll builds the command, with the race detector if the tests have it, and runs the tests.
 func runAll(m *testing.M) (code int, err error) {
 	dir, err := os.MkdirTemp("", "moneyer-wholelife-")
 	if err != nil {

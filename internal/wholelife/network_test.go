@@ -9,29 +9,29 @@ import (
 	"time"
 )
 
-// network carries TCP connections to a server that may move, until it is cut.
+// network forwards TCP connections to a server that may move, until it is interrupted.
 type network struct {
 	listener net.Listener
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	state  state
 	server string
 	links  map[*link]bool
 }
 
-// state is what becomes of what is sent.
+// state is how the network treats connections.
 type state int
 
 const (
 	whole    state = iota
-	hangs          // nothing arrives, and nobody is told
+	hangs          // nothing is delivered, without an error
 	refusing       // connections are reset
 )
 
-// link is a connection from a caller, and on to the server when it got there.
+// link is a connection of a caller and, once connected, the one to the server.
 type link struct {
 	caller, server net.Conn
-	lost           bool // it hangs for ever, also after the network has healed
+	lost           bool // it hangs for ever, even after the network recovers
 }
 
 func newNetwork(t *testing.T) *network {
@@ -56,30 +56,29 @@ func newNetwork(t *testing.T) *network {
 
 func (n *network) url() string { return "http://" + n.listener.Addr().String() }
 
-// lead lets new connections go to another address.
-func (n *network) lead(server string) {
+// redirect sends new connections to another address.
+func (n *network) redirect(server string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.server = server
 }
 
-// turn changes the state of the network, and what becomes of the connections that
-// there are: they hang for ever, or are reset.
-func (n *network) turn(s state) {
+// setState changes the state of the network. Existing connections then hang for ever, or are reset.
+func (n *network) setState(s state) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.state = s
 	for l := range n.links {
 		switch {
 		case s == hangs:
-			l.lose()
+			l.drop()
 		case s == refusing && !l.lost:
 			n.end(l)
 		}
 	}
 }
 
-// carry carries one connection to its end.
+// carry forwards one connection until it ends.
 func (n *network) carry(caller net.Conn) {
 	l := n.open(caller)
 	if l == nil {
@@ -87,7 +86,7 @@ func (n *network) carry(caller net.Conn) {
 	}
 	ended := make(chan struct{}, 2)
 	carry := func(to, from net.Conn) {
-		_, _ = io.Copy(to, from) // that it ends is all
+		_, _ = io.Copy(to, from) // the result does not matter
 		ended <- struct{}{}
 	}
 	go carry(l.server, l.caller)
@@ -100,7 +99,7 @@ func (n *network) carry(caller net.Conn) {
 	}
 }
 
-// open leads a connection on to the server. It returns nil when it gets nowhere.
+// open connects a connection to the server. It returns nil on failure.
 func (n *network) open(caller net.Conn) *link {
 	n.mu.Lock()
 	s, address := n.state, n.server
@@ -115,7 +114,7 @@ func (n *network) open(caller net.Conn) *link {
 	n.links[l] = true
 	switch {
 	case n.state == hangs:
-		l.lose()
+		l.drop()
 		return nil
 	case n.state == refusing || err != nil:
 		n.end(l)
@@ -124,8 +123,8 @@ func (n *network) open(caller net.Conn) *link {
 	return l
 }
 
-// lose lets nothing more through, in either direction. Caller holds mu.
-func (l *link) lose() {
+// drop stops forwarding in both directions. The caller holds mu.
+func (l *link) drop() {
 	l.lost = true
 	past := time.Unix(1, 0)
 	_ = l.caller.SetDeadline(past)
@@ -134,7 +133,7 @@ func (l *link) lose() {
 	}
 }
 
-// end closes a link, with a reset. Caller holds mu.
+// end closes a link with a reset. The caller holds mu.
 func (n *network) end(l *link) {
 	delete(n.links, l)
 	for _, conn := range []net.Conn{l.caller, l.server} {

@@ -23,37 +23,36 @@ import (
 const (
 	callers    = 6
 	callPause  = 20 * time.Millisecond  // of each caller, between two calls
-	probePause = 100 * time.Millisecond // between two showings of a token
+	probePause = 100 * time.Millisecond // between two probes of a token
 )
 
-// credential is what the partner shall show from now on. It comes on standard
-// input as JSON.
+// credential is the credential to use from now on. It is sent on standard input as JSON.
 type credential struct{ Client, Kid, Key string }
 
-// partner calls the API from many goroutines, with the tokens of one Source, and
-// besides shows it every token that it ever got until well after its end.
+// partner calls the API from many goroutines with the tokens of one Source. It also probes the API
+// with every token that it ever got until well after its expiry.
 type partner struct {
 	role
-	told   *teller
-	client atomic.Pointer[http.Client] // with the Transport of the Source at hand
-	plain  http.Client                 // without
+	out    *reporter
+	client atomic.Pointer[http.Client] // with the Transport of the current Source
+	plain  http.Client                 // without a Transport
 	done   chan struct{}
 
 	mu   sync.Mutex
 	held []heldToken
 }
 
-// heldToken is a token with what it says of itself.
+// heldToken is a token and its claims.
 type heldToken struct {
 	text, jti, kid, client string
 	expiry                 time.Time
 }
 
 // runPartner runs until standard input ends.
-func runPartner(r role, told *teller) error {
-	p := &partner{role: r, told: told, done: make(chan struct{}), plain: http.Client{Timeout: patience}}
+func runPartner(r role, out *reporter) error {
+	p := &partner{role: r, out: out, done: make(chan struct{}), plain: http.Client{Timeout: waitTimeout}}
 	orders := json.NewDecoder(os.Stdin)
-	if err := p.obey(orders); err != nil {
+	if err := p.readCredential(orders); err != nil {
 		return err
 	}
 	var work sync.WaitGroup
@@ -63,7 +62,7 @@ func runPartner(r role, told *teller) error {
 	work.Go(func() { p.every(probePause, p.probe) })
 	var err error
 	for err == nil {
-		err = p.obey(orders)
+		err = p.readCredential(orders)
 	}
 	close(p.done)
 	work.Wait()
@@ -73,8 +72,8 @@ func runPartner(r role, told *teller) error {
 	return err
 }
 
-// obey takes the next credential, and io.EOF when there is none.
-func (p *partner) obey(orders *json.Decoder) error {
+// readCredential reads the next credential, or returns io.EOF.
+func (p *partner) readCredential(orders *json.Decoder) error {
 	var c credential
 	if err := orders.Decode(&c); err != nil {
 		return err
@@ -82,7 +81,7 @@ func (p *partner) obey(orders *json.Decoder) error {
 	return p.use(c)
 }
 
-// use lets all later calls be made with another credential.
+// use makes all later calls with another credential.
 func (p *partner) use(c credential) error {
 	key, err := assertion.ParseKey([]byte(c.Key))
 	if err != nil {
@@ -92,16 +91,16 @@ func (p *partner) use(c credential) error {
 	if err != nil {
 		return err
 	}
-	asking := &courier{partner: p, credential: c.Client + "/" + c.Kid, base: http.DefaultTransport.(*http.Transport).Clone()}
+	requests := &recorder{partner: p, credential: c.Client + "/" + c.Kid, base: http.DefaultTransport.(*http.Transport).Clone()}
 	source := &tokensource.Source{
 		Profile: d1, Issuer: p.Issuer, Credential: tokensource.Credential{ClientID: c.Client, Kid: c.Kid, Key: key},
-		HTTPClient: &http.Client{Transport: asking, Timeout: 1500 * time.Millisecond},
+		HTTPClient: &http.Client{Transport: requests, Timeout: 1500 * time.Millisecond},
 	}
-	p.client.Store(&http.Client{Transport: &tokensource.Transport{Source: source}, Timeout: patience})
+	p.client.Store(&http.Client{Transport: &tokensource.Transport{Source: source}, Timeout: waitTimeout})
 	return nil
 }
 
-// every does something again and again until the partner is done.
+// every calls a function periodically until the partner ends.
 func (p *partner) every(pause time.Duration, do func()) {
 	tick := time.NewTicker(pause)
 	defer tick.Stop()
@@ -115,7 +114,7 @@ func (p *partner) every(pause time.Duration, do func()) {
 	}
 }
 
-// call calls the API as any program would.
+// call calls the API like an ordinary client.
 func (p *partner) call() {
 	e := event{Kind: called, Start: time.Now()}
 	resp, err := p.client.Load().Get(p.API)
@@ -127,18 +126,16 @@ func (p *partner) call() {
 	if e.End = time.Now(); err != nil {
 		e.Error, e.Unreachable = err.Error(), unreachable(err)
 	}
-	p.told.tell(e)
+	p.out.report(e)
 }
 
-// unreachable tells whether an error says that the token endpoint could not be
-// reached, and nothing else.
+// unreachable reports whether an error means only that the token endpoint could not be reached.
 func unreachable(err error) bool {
 	var refused *oauth.Error
-	return strings.Contains(err.Error(), "tokensource: asking ") && !errors.As(err, &refused)
+	return strings.Contains(err.Error(), "tokensource: requests ") && !errors.As(err, &refused)
 }
 
-// probe shows the API the tokens that there are, and forgets those that have
-// ended.
+// probe sends each held token to the API, and drops expired ones.
 func (p *partner) probe() {
 	p.mu.Lock()
 	held := p.held
@@ -172,19 +169,18 @@ func (p *partner) show(token heldToken) {
 		e.Status = resp.StatusCode
 	}
 	e.End = time.Now()
-	p.told.tell(e)
+	p.out.report(e)
 }
 
-// courier carries the token requests of one Source, tells of each, and keeps the
-// tokens that come.
-type courier struct {
+// recorder is the RoundTripper of one Source. It reports each token request and keeps the tokens.
+type recorder struct {
 	partner    *partner
 	credential string
 	base       http.RoundTripper
 	flights    atomic.Int64
 }
 
-func (c *courier) RoundTrip(req *http.Request) (*http.Response, error) {
+func (c *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	e := event{Kind: asked, Start: time.Now(), Credential: c.credential, Flights: int(c.flights.Add(1))}
 	defer c.flights.Add(-1)
 	resp, err := c.base.RoundTrip(req)
@@ -195,7 +191,7 @@ func (c *courier) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	if e.End = time.Now(); err != nil {
 		e.Error = err.Error()
-		c.partner.told.tell(e)
+		c.partner.out.report(e)
 		return nil, err
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
@@ -203,18 +199,18 @@ func (c *courier) RoundTrip(req *http.Request) (*http.Response, error) {
 	if e.Status == http.StatusOK {
 		token, err := readToken(body)
 		if err != nil {
-			return nil, fmt.Errorf("no token in a good answer: %w", err)
+			return nil, fmt.Errorf("no token in a successful response: %w", err)
 		}
 		e.JTI, e.Kid, e.Client, e.Expiry = token.jti, token.kid, token.client, token.expiry
 		c.partner.mu.Lock()
 		c.partner.held = append(c.partner.held, token)
 		c.partner.mu.Unlock()
 	}
-	c.partner.told.tell(e)
+	c.partner.out.report(e)
 	return resp, nil
 }
 
-// readToken reads the token in an answer.
+// readToken reads the token in a response.
 func readToken(body []byte) (heldToken, error) {
 	var answer struct {
 		Token string `json:"access_token"`

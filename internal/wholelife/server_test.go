@@ -21,8 +21,8 @@ import (
 	"moneyer/tokensource"
 )
 
-// configuration of the server, whose listeners take any free port: callers and
-// operators find it through a network each.
+// configuration of the server. Its listeners use any free port: callers and operators connect
+// through a network each.
 const configuration = `store = "sqlite:moneyer.db"
 master_key = "file:master.key"
 
@@ -43,23 +43,23 @@ resource_audience = %q
 token_lifetime = %q
 `
 
-// server is `moneyer serve`, started again and again on one folder.
+// server is `moneyer serve`, started repeatedly in one folder.
 type server struct {
 	dir, issuer     string
-	public, private *network // that lead to it
+	public, private *network // the networks in front of it
 
 	run *running
 }
 
-// running is one process of it.
+// running is one process of the server.
 type running struct {
 	cmd    *exec.Cmd
-	opened chan serving // it answers
-	log    bytes.Buffer // of what it said; to be read when it has ended
+	opened chan serving // receives the addresses when it serves
+	log    bytes.Buffer // its output; read it only when it has ended
 	ended  chan error
 }
 
-// serving is the line of the log that tells where the server answers.
+// serving is the log line with the addresses.
 type serving struct {
 	Msg     string `json:"msg"`
 	Address string `json:"address"`
@@ -81,7 +81,7 @@ func newServer(t *testing.T) *server {
 			<-s.run.ended
 		}
 		if t.Failed() {
-			t.Logf("the server's last words:\n%s", s.lastWords())
+			t.Logf("the end of the server's log:\n%s", s.lastWords())
 		}
 	})
 	return s
@@ -89,7 +89,7 @@ func newServer(t *testing.T) *server {
 
 func (s *server) path(name string) string { return filepath.Join(s.dir, name) }
 
-// command runs a command of moneyer to its end and returns its standard output.
+// command runs a moneyer command and returns its standard output.
 func (s *server) command(t *testing.T, args ...string) []byte {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), binary, args...)
@@ -101,7 +101,7 @@ func (s *server) command(t *testing.T, args ...string) []byte {
 	return out
 }
 
-// start lets the server come up, and waits until it answers.
+// start starts the server and waits until it serves.
 func (s *server) start(t *testing.T) {
 	t.Helper()
 	r := &running{cmd: exec.Command(binary, "serve", "--config", s.path("moneyer.toml")), opened: make(chan serving, 1), ended: make(chan error, 1)}
@@ -119,17 +119,17 @@ func (s *server) start(t *testing.T) {
 	}()
 	select {
 	case at := <-r.opened:
-		s.public.lead(at.Address)
-		s.private.lead(at.Admin)
+		s.public.redirect(at.Address)
+		s.private.redirect(at.Admin)
 	case err := <-r.ended:
 		r.ended <- err
 		t.Fatalf("the server ended before it answered: %v", err)
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("the server does not answer")
 	}
 }
 
-// listen reads what the server says.
+// listen reads the server's log.
 func (r *running) listen(stderr io.Reader) {
 	lines := bufio.NewScanner(stderr)
 	for lines.Scan() {
@@ -141,7 +141,7 @@ func (r *running) listen(stderr io.Reader) {
 	}
 }
 
-// stop ends the server by a signal, and returns how it ended.
+// stop ends the server with a signal and returns its exit error.
 func (s *server) stop(t *testing.T, signal syscall.Signal) error {
 	t.Helper()
 	if err := s.run.cmd.Process.Signal(signal); err != nil {
@@ -151,7 +151,7 @@ func (s *server) stop(t *testing.T, signal syscall.Signal) error {
 	case err := <-s.run.ended:
 		s.run.ended <- err
 		return err
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatalf("the server does not stop on %v", signal)
 		return nil
 	}
@@ -165,7 +165,7 @@ func (s *server) lastWords() []byte {
 	return said[max(0, len(said)-4000):]
 }
 
-// operator changes things by the admin API, below the issuer.
+// operator uses the admin API of the issuer.
 type operator struct {
 	t    *testing.T
 	url  string
@@ -190,17 +190,16 @@ func newOperator(t *testing.T, s *server) *operator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Each request has a connection of its own: none is left over from a server
-	// that was killed.
+	// Each request has its own connection, so that none is left from a killed server.
 	alone := &http.Transport{DisableKeepAlives: true}
 	source := &tokensource.Source{Issuer: file.Issuer, HTTPClient: &http.Client{Transport: alone},
 		Credential: tokensource.Credential{ClientID: file.ClientID, Key: key, Kid: file.Kid, Grant: oauth.JWTBearer}}
 	return &operator{t: t, url: file.URL + adminapi.Prefix + "/issuers/d1/",
-		http: &http.Client{Transport: &tokensource.Transport{Source: source, Base: alone}, Timeout: patience}}
+		http: &http.Client{Transport: &tokensource.Transport{Source: source, Base: alone}, Timeout: waitTimeout}}
 }
 
-// do makes a change, and returns when the server has acknowledged it. Of the
-// answer it tells the kid, if there is one.
+// do makes a change and returns when the server has acknowledged it. It returns the kid in the
+// response, if there is one.
 func (o *operator) do(method, path string, body map[string]any) (kid string) {
 	o.t.Helper()
 	text, err := json.Marshal(body)
@@ -231,13 +230,13 @@ func (o *operator) do(method, path string, body map[string]any) (kid string) {
 	return made.Kid
 }
 
-// ledger exports the tokens in the ledger and has its chain verified.
+// ledger exports the tokens in the ledger and verifies its chain.
 func (s *server) ledger(t *testing.T) []ledger.Entry {
 	t.Helper()
 	var entries []ledger.Entry
 	lines := bytes.SplitSeq(bytes.TrimSpace(s.command(t, "ledger", "export", "--kind", "token", "--issuer", "d1")), []byte("\n"))
 	for line := range lines {
-		record, err := adminapi.ParseRecord(line)
+		record, err := ledger.ParseRecord(line)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -251,7 +250,7 @@ func (s *server) ledger(t *testing.T) []ledger.Entry {
 	return entries
 }
 
-// quit ends the server in good order.
+// quit stops the server gracefully.
 func (s *server) quit(t *testing.T) {
 	t.Helper()
 	if err := s.stop(t, syscall.SIGTERM); err != nil {

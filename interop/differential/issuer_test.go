@@ -25,7 +25,7 @@ var noon = time.Date(2026, time.November, 23, 12, 0, 0, 0, time.UTC)
 
 func atNoon() time.Time { return noon }
 
-// mint stands for an issuer with one key.
+// mint is an issuer with one key.
 type mint struct {
 	key    crypto.Signer
 	signer *jose.Signer
@@ -44,7 +44,7 @@ func newMint(t testing.TB, alg jose.Alg) *mint {
 	return &mint{key: key, signer: signer}
 }
 
-// token mints a good token but for the changes; nil takes a claim away.
+// token returns a valid token with the given changes; nil removes a claim.
 func (m *mint) token(t testing.TB, changes map[string]any) string {
 	t.Helper()
 	claims := map[string]any{
@@ -64,7 +64,7 @@ func (m *mint) token(t testing.TB, changes map[string]any) string {
 	return string(token)
 }
 
-// verifier accepts the tokens of m at noon.
+// verifier returns a verifier that accepts the tokens of m at noon.
 func (m *mint) verifier(t testing.TB) *bearer.Verifier {
 	t.Helper()
 	key, err := bearer.NewKey(m.key.Public(), string(m.signer.Alg()))
@@ -74,7 +74,7 @@ func (m *mint) verifier(t testing.TB) *bearer.Verifier {
 	return &bearer.Verifier{Issuer: issuer, Audience: []string{audience}, Keys: bearer.StaticKeys{"k1": key}, Now: atNoon}
 }
 
-// others are the libraries, set up to demand what verifier demands.
+// others are the other libraries, with the same requirements as verifier.
 type others struct {
 	oidc *oidc.IDTokenVerifier
 	jwt  *jwt.Parser
@@ -100,7 +100,7 @@ func (o *others) golangJWT(token string) error {
 
 func b64[T string | []byte](data T) string { return base64.RawURLEncoding.EncodeToString([]byte(data)) }
 
-// swap puts the payload of b into a.
+// swap returns a with the payload of b.
 func swap(a, b string) string {
 	x, y := strings.Split(a, "."), strings.Split(b, ".")
 	return x[0] + "." + y[1] + "." + x[2]

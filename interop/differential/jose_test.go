@@ -17,9 +17,8 @@ import (
 	"moneyer/internal/jose"
 )
 
-// registered are fixed keys by algorithm, so that a token that one process of the
-// fuzzer signed verifies in all others: those of RFC 7515 appendix A.2 and A.3 and
-// of RFC 8037 appendix A.1.
+// registered returns fixed keys by algorithm, so that a token signed by one fuzzing process
+// verifies in all others: those of RFC 7515 appendix A.2 and A.3 and of RFC 8037 appendix A.1.
 func registered(t testing.TB) map[jose.Alg]crypto.Signer {
 	t.Helper()
 	keys := map[jose.Alg]crypto.Signer{}
@@ -37,9 +36,8 @@ func registered(t testing.TB) map[jose.Alg]crypto.Signer {
 	return keys
 }
 
-// FuzzJWS signs a header and a payload, or takes a token as it comes. Whatever
-// jose.Parse and Verify accept under a registered key, golang-jwt must accept under
-// the same.
+// FuzzJWS signs a header and a payload, or uses a given token. Whatever jose.Parse and Verify
+// accept with a registered key, golang-jwt must accept with the same key.
 func FuzzJWS(f *testing.F) {
 	keys := registered(f)
 	for alg := range keys {
@@ -75,7 +73,7 @@ func FuzzJWS(f *testing.F) {
 		parser := jwt.NewParser(jwt.WithValidMethods([]string{string(alg)}), jwt.WithStrictDecoding(), jwt.WithoutClaimsValidation())
 		_, err = parser.ParseWithClaims(token, jwt.MapClaims{}, func(*jwt.Token) (any, error) { return key.Public(), nil })
 		if errors.Is(err, jwt.ErrTokenMalformed) && json.Unmarshal(j.Payload, &map[string]any{}) != nil {
-			return // a JWS that is no JWT
+			return // a JWS that is not a JWT
 		}
 		if err != nil {
 			t.Fatalf("golang-jwt does not verify %s: %v", token, err)
@@ -83,8 +81,8 @@ func FuzzJWS(f *testing.F) {
 	})
 }
 
-// signAnyHeader signs with the key of the algorithm that header names, whatever else
-// it says; empty when there is none.
+// signAnyHeader signs with the key for the algorithm in header, whatever else it says; "" if there
+// is none.
 func signAnyHeader(t testing.TB, keys map[jose.Alg]crypto.Signer, header, payload string) string {
 	t.Helper()
 	input := b64(header) + "." + b64(payload)
@@ -100,7 +98,7 @@ func signAnyHeader(t testing.TB, keys map[jose.Alg]crypto.Signer, header, payloa
 	return input + "." + b64(rawSignature(t, alg, key, input))
 }
 
-// rawSignature signs as RFC 7518 §3 and RFC 8037 §3.1 say.
+// rawSignature signs as in RFC 7518 section 3 and RFC 8037 section 3.1.
 func rawSignature(t testing.TB, alg jose.Alg, key crypto.Signer, input string) []byte {
 	t.Helper()
 	digest := sha256.Sum256([]byte(input))

@@ -7,8 +7,7 @@ import (
 	"moneyer/internal/jose"
 )
 
-// TestOthersAgree: what Verify accepts, the others accept; what all others refuse,
-// Verify refuses.
+// TestOthersAgree: what Verify accepts, the others accept; what all others refuse, Verify refuses.
 func TestOthersAgree(t *testing.T) {
 	for _, alg := range []jose.Alg{jose.ES256, jose.RS256, jose.PS256, jose.EdDSA} {
 		m := newMint(t, alg)
@@ -28,7 +27,7 @@ func TestOthersAgree(t *testing.T) {
 			"another issuer":    m.token(t, map[string]any{"iss": "https://evil.example"}),
 			"another audience":  m.token(t, map[string]any{"aud": "https://evil.example"}),
 			"no audience":       m.token(t, map[string]any{"aud": nil}),
-			"a stranger":        stranger.token(t, nil),
+			"another key":       stranger.token(t, nil),
 			"another payload":   swap(m.token(t, nil), m.token(t, map[string]any{"sub": "x"})),
 			"no signature":      strings.TrimRight(m.token(t, nil), "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"),
 			"alg none":          b64(`{"alg":"none"}`) + m.token(t, nil)[strings.Index(m.token(t, nil), "."):],
@@ -52,9 +51,8 @@ func TestOthersAgree(t *testing.T) {
 	}
 }
 
-// FuzzVerify: under a good signature by the issuer, whatever header and payload
-// are, what Verify accepts golang-jwt accepts too; and Verify never accepts what
-// the issuer did not sign.
+// FuzzVerify: for any header and payload signed by the issuer, golang-jwt accepts what Verify
+// accepts; and Verify never accepts what the issuer did not sign.
 func FuzzVerify(f *testing.F) {
 	m := newMint(f, jose.ES256)
 	f.Add(`{"alg":"ES256","kid":"k1","typ":"at+jwt"}`, `{"iss":"https://issuer.example","aud":"https://api.example","exp":1795435300,"scope":"a b"}`)
@@ -83,8 +81,8 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// BenchmarkVerify: an ES256 token by the other libraries; bearer's BenchmarkVerify is
-// the same by Moneyer.
+// BenchmarkVerify verifies an ES256 token with the other libraries; bearer's BenchmarkVerify
+// measures ours.
 func BenchmarkVerify(b *testing.B) {
 	m := newMint(b, jose.ES256)
 	token, others := m.token(b, nil), m.others()

@@ -17,7 +17,7 @@ import (
 	"moneyer/internal/jose"
 )
 
-// The files of Project Wycheproof, in the parts that are read here.
+// The parts of Project Wycheproof's files that are used.
 type (
 	wycheproofFile struct {
 		TestGroups []wycheproofGroup `json:"testGroups"`
@@ -53,8 +53,8 @@ func wycheproofGroups(t *testing.T, name string) []wycheproofGroup {
 	return file.TestGroups
 }
 
-// TestWycheproofSignatures verifies bare signatures under keys in PEM. The only
-// exception are RSA keys with the exponent 3, which are refused as a policy.
+// TestWycheproofSignatures verifies bare signatures with keys in PEM. The only exception is RSA
+// keys with the exponent 3, which we refuse by policy.
 func TestWycheproofSignatures(t *testing.T) {
 	for name, alg := range map[string]jose.Alg{
 		"ecdsa_secp256r1_sha256_p1363_test.json": jose.ES256,
@@ -95,8 +95,8 @@ func exponent3(text string) bool {
 	return ok && key.E == 3
 }
 
-// TestWycheproofOtherPSS offers PS256 signatures with another salt length or
-// mask, valid as RSASSA-PSS but not as PS256.
+// TestWycheproofOtherPSS: signatures with another salt length or mask are valid RSASSA-PSS but not
+// PS256.
 func TestWycheproofOtherPSS(t *testing.T) {
 	for _, name := range []string{"rsa_pss_2048_sha256_mgf1_0_test.json", "rsa_pss_2048_sha256_mgf1sha1_20_test.json"} {
 		for _, group := range wycheproofGroups(t, name) {
@@ -115,9 +115,9 @@ func TestWycheproofOtherPSS(t *testing.T) {
 	}
 }
 
-// TestWycheproofJOSE verifies whole tokens under keys as JWK or JWK set. Valid
-// tokens under algorithms that this package does not have (HMAC, the SHA-384
-// and SHA-512 families, JWE) must be refused; there is no other exception.
+// TestWycheproofJOSE verifies tokens with keys in a JWK or a JWK set. Valid tokens with algorithms
+// that internal/jose does not support (HMAC, the SHA-384 and SHA-512 families, JWE) must be
+// refused; there is no other exception.
 func TestWycheproofJOSE(t *testing.T) {
 	accepted := 0
 	for _, name := range []string{"json_web_signature_test.json", "json_web_crypto_test.json", "json_web_key_test.json"} {
@@ -141,7 +141,7 @@ func TestWycheproofJOSE(t *testing.T) {
 	}
 }
 
-// wycheproofAlg returns the alg of a token, read without any strictness.
+// wycheproofAlg parses the alg of a token leniently.
 func wycheproofAlg(test wycheproofTest) jose.Alg {
 	var compact string
 	_ = json.Unmarshal(test.JWS, &compact)

@@ -1,9 +1,9 @@
-// The version of jose that the argument names, behind the names of the newest.
+// The version of jose given as argument, with the names of the newest one.
 import { library } from './work.mjs'
 
 const load = {
   jose: () => import('jose'),
-  // Version 3 exports one function from each of many paths.
+  // Version 3 exports each function from a path of its own.
   'jose-3': async () => ({
     ...await import('jose-3/key/import'),
     SignJWT: (await import('jose-3/jwt/sign')).SignJWT,

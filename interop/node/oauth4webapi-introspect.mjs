@@ -1,4 +1,4 @@
-// Asks about a token and gives it back (RFC 7662, 9701, 7009), with oauth4webapi.
+// Introspects and revokes a token (RFC 7662, 9701, 7009) with oauth4webapi.
 import { forEachPiece } from './work.mjs'
 import * as oauth from 'oauth4webapi'
 

@@ -1,4 +1,4 @@
-// Judges access tokens as RFC 9068 wants it, with oauth4webapi.
+// Verifies access tokens by RFC 9068 with oauth4webapi.
 import { forEachPiece } from './work.mjs'
 import * as oauth from 'oauth4webapi'
 

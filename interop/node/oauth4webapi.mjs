@@ -1,4 +1,4 @@
-// Fetches tokens with oauth4webapi, from discovery on.
+// Fetches tokens with oauth4webapi, including discovery.
 import { forEachPiece } from './work.mjs'
 import * as oauth from 'oauth4webapi'
 import { importPKCS8 } from 'jose'
@@ -30,7 +30,7 @@ await forEachPiece(async (work) => {
     const response = await oauth.clientCredentialsGrantRequest(as, client, await clientAuth(work), parameters, insecure)
     return await oauth.processClientCredentialsResponse(as, client, response)
   } catch (err) {
-    // A challenge in WWW-Authenticate is told before the body of the answer.
+    // A challenge in WWW-Authenticate is reported before the response body.
     if (err.code === oauth.WWW_AUTHENTICATE_CHALLENGE) return { error: (await err.response.json()).error }
     return { error: err.error ?? err.code ?? `${err}` }
   }

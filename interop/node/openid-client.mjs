@@ -1,4 +1,4 @@
-// Fetches tokens with openid-client, from discovery on.
+// Fetches tokens with openid-client, including discovery.
 import { forEachPiece } from './work.mjs'
 import * as client from 'openid-client'
 import { importPKCS8 } from 'jose'

@@ -1,4 +1,4 @@
-// Signs assertions with jose, the version that the argument names.
+// Signs assertions with the version of jose given as argument.
 import { forEachPiece } from './work.mjs'
 import { SignJWT, importPKCS8 } from './jose.mjs'
 

@@ -1,5 +1,5 @@
-// Judges access tokens by an issuer's published keys, with jose in the version
-// that the argument names.
+// Verifies access tokens with an issuer's published keys, with the version of
+// jose given as argument.
 import { forEachPiece } from './work.mjs'
 import { createRemoteJWKSet, jwtVerify } from './jose.mjs'
 

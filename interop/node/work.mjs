@@ -1,5 +1,5 @@
-// Reads this script's work from standard input, a JSON array, does each piece in
-// order, and writes the array of what came of each.
+// Reads a JSON array from standard input, processes its elements in order, and
+// writes the array of their results.
 import { webcrypto } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 

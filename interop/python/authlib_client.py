@@ -1,4 +1,4 @@
-"""Fetches tokens with Authlib's sessions, from discovery on."""
+"""Fetches tokens with Authlib's sessions, including discovery."""
 
 import os
 import time

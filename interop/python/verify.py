@@ -12,7 +12,7 @@ def jwcrypto(piece):
 
     keys = jwk.JWKSet.from_json(key_set(piece["jwks_uri"]))
     token = jwt.JWT(algs=[piece["alg"]], check_claims={"iss": piece["issuer"], "aud": piece["audience"], "exp": None})
-    token.leeway = -piece["ahead"]  # it has no clock to set, but this is one
+    token.leeway = -piece["ahead"]  # it has no configurable clock, but this has the same effect
     token.deserialize(piece["token"], keys)
 
 
@@ -32,7 +32,7 @@ def judge(piece):
     try:
         {"jwcrypto": jwcrypto, "authlib": authlib}[library](piece)
         return ""
-    except Exception as err:  # whatever it is, the library does not take the token
+    except Exception as err:  # any error means that the library refuses the token
         return type(err).__name__
 
 

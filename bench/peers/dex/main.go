@@ -1,9 +1,9 @@
-// Command dex serves dex as a token endpoint for machines: its server package
-// with its in-memory storage, a P-256 key from its own signer, and one client,
-// wired as dex's own command does it, metrics included.
+// Command dex serves dex as a token endpoint for machines: its server package with its in-memory
+// storage, a P-256 key from its own signer, and one client, wired like dex's own command, including
+// metrics.
 //
-// It is a command of our own because dex's, as the module proxy gives it, does
-// not build: its gRPC API needs a sister module that only its repository holds.
+// It exists because dex's own command does not build from the module proxy: its gRPC API needs a
+// second module that only its repository has.
 //
 // Its argument is the configuration file that bench/peers writes.
 package main
@@ -57,7 +57,7 @@ func serve(path string) error {
 	store := storage.WithStaticClients(memory.New(logger), []storage.Client{{
 		ID: c.ClientID, Secret: c.ClientSecret, Name: "Benchmark",
 	}})
-	// Without a connector, which logs people in, dex does not start.
+	// Dex does not start without a connector for user logins.
 	store = storage.WithStaticConnectors(store, []storage.Connector{{
 		ID: connectors.LocalConnector, Type: connectors.LocalConnector, Name: "Email",
 	}})

@@ -1,6 +1,6 @@
-// Command fosite serves a minimal token endpoint for machines on ory/fosite:
-// compose, JWTs as access tokens, client_credentials, private_key_jwt and the
-// JWT bearer grant, with a store that survives a power cut (store.go).
+// Command fosite serves a minimal token endpoint for machines with ory/fosite: compose, JWTs as
+// access tokens, client_credentials, private_key_jwt and the JWT bearer grant, with a durable store
+// (store.go).
 //
 // Its argument is the configuration file that bench/peers writes.
 package main
@@ -61,7 +61,7 @@ func serve(path string) error {
 		TokenURL:                            c.Issuer + "/token",
 		ClientSecretsHasher:                 quick{},
 		GrantTypeJWTBearerCanSkipClientAuth: true,
-		GlobalSecret:                        make([]byte, 32), // of opaque tokens, of which there are none
+		GlobalSecret:                        make([]byte, 32), // of opaque tokens, which are not used
 	}
 	signer := func(context.Context) (any, error) { return key, nil }
 	strategy := &compose.CommonStrategy{
@@ -83,7 +83,7 @@ func serve(path string) error {
 	return http.ListenAndServe(c.Listen, mux)
 }
 
-// token answers one token request.
+// token handles one token request.
 func token(provider fosite.OAuth2Provider, w http.ResponseWriter, r *http.Request) {
 	session := &oauth2.JWTSession{
 		JWTClaims: &jwt.JWTClaims{IssuedAt: time.Now()},
@@ -94,7 +94,7 @@ func token(provider fosite.OAuth2Provider, w http.ResponseWriter, r *http.Reques
 		provider.WriteAccessError(r.Context(), w, request, err)
 		return
 	}
-	if session.Subject == "" { // which only an assertion names
+	if session.Subject == "" { // only an assertion sets it
 		session.Subject = request.GetClient().GetID()
 	}
 	session.JWTClaims.Subject = session.Subject
@@ -106,8 +106,8 @@ func token(provider fosite.OAuth2Provider, w http.ResponseWriter, r *http.Reques
 	provider.WriteAccessResponse(r.Context(), w, request, response)
 }
 
-// quick hashes secrets by SHA-256 instead of fosite's bcrypt, which is meant for
-// what people choose: a secret of 256 random bits needs no slowness.
+// quick hashes secrets with SHA-256 instead of fosite's bcrypt, which is meant for passwords: a
+// random secret of 256 bits needs no slow hash.
 type quick struct{}
 
 func (quick) Hash(_ context.Context, secret []byte) ([]byte, error) {

@@ -16,9 +16,8 @@ import (
 
 const bearer = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
-// store keeps a row per token and per used assertion in SQLite, each durable when
-// the call returns, and the clients in memory. Its methods are those that
-// fosite's handlers ask for.
+// store keeps a row per token and per consumed assertion in SQLite, durable when the call returns,
+// and the clients in memory. Its methods are those that fosite's handlers require.
 type store struct {
 	db      *sql.DB
 	token   *sql.Stmt
@@ -29,8 +28,7 @@ type store struct {
 }
 
 func openStore(c config) (*store, error) {
-	// Callers wait for the one connection in turn, which costs less than to be told
-	// by SQLite that another one writes.
+	// Callers wait for the one connection in Go, which costs less than SQLite's busy handling.
 	db, err := sql.Open("sqlite", "file:"+c.Database+"?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)")
 	if err != nil {
 		return nil, err
@@ -74,7 +72,7 @@ func (s *store) GetClient(_ context.Context, id string) (fosite.Client, error) {
 	return client, nil
 }
 
-// CreateAccessTokenSession keeps a token.
+// CreateAccessTokenSession stores a token.
 func (s *store) CreateAccessTokenSession(ctx context.Context, signature string, request fosite.Requester) error {
 	session, err := json.Marshal(request.GetSession())
 	if err != nil {
@@ -85,16 +83,16 @@ func (s *store) CreateAccessTokenSession(ctx context.Context, signature string, 
 	return err
 }
 
-// GetAccessTokenSession is for introspection, which nobody asks for here.
+// GetAccessTokenSession is for introspection, which is not used here.
 func (s *store) GetAccessTokenSession(context.Context, string, fosite.Session) (fosite.Requester, error) {
 	return nil, fosite.ErrNotFound
 }
 
-// DeleteAccessTokenSession is for revocation, which nobody asks for here.
+// DeleteAccessTokenSession is for revocation, which is not used here.
 func (s *store) DeleteAccessTokenSession(context.Context, string) error { return fosite.ErrNotFound }
 
-// use keeps the jti of an assertion. The second call with one jti fails, so that
-// the questions that fosite asks before need no answer of the database.
+// use records the jti of an assertion. The second call with one jti fails, so the checks that
+// fosite makes before need no query.
 func (s *store) use(ctx context.Context, jti string, until time.Time) error {
 	_, err := s.used.ExecContext(ctx, jti, until.Unix())
 	var failed *sqlite.Error
@@ -104,23 +102,23 @@ func (s *store) use(ctx context.Context, jti string, until time.Time) error {
 	return err
 }
 
-// ClientAssertionJWTValid leaves the answer to SetClientAssertionJWT.
+// ClientAssertionJWTValid leaves the check to SetClientAssertionJWT.
 func (s *store) ClientAssertionJWTValid(context.Context, string) error { return nil }
 
-// SetClientAssertionJWT uses up an assertion of client authentication.
+// SetClientAssertionJWT consumes an assertion for client authentication.
 func (s *store) SetClientAssertionJWT(ctx context.Context, jti string, until time.Time) error {
 	return s.use(ctx, jti, until)
 }
 
-// IsJWTUsed leaves the answer to MarkJWTUsedForTime.
+// IsJWTUsed leaves the check to MarkJWTUsedForTime.
 func (s *store) IsJWTUsed(context.Context, string) (bool, error) { return false, nil }
 
-// MarkJWTUsedForTime uses up an assertion that is a grant.
+// MarkJWTUsedForTime consumes an assertion that is a grant.
 func (s *store) MarkJWTUsedForTime(ctx context.Context, jti string, until time.Time) error {
 	return s.use(ctx, jti, until)
 }
 
-// GetPublicKey finds the key of an assertion that is a grant.
+// GetPublicKey returns the key of an assertion that is a grant.
 func (s *store) GetPublicKey(_ context.Context, issuer, subject, kid string) (*jose.JSONWebKey, error) {
 	if issuer != s.issuer || subject != s.issuer || kid != s.public.KeyID {
 		return nil, fosite.ErrNotFound
@@ -128,12 +126,12 @@ func (s *store) GetPublicKey(_ context.Context, issuer, subject, kid string) (*j
 	return &s.public, nil
 }
 
-// GetPublicKeys is for assertions without a kid, which are not sent here.
+// GetPublicKeys is for assertions without a kid, which are not used here.
 func (s *store) GetPublicKeys(context.Context, string, string) (*jose.JSONWebKeySet, error) {
 	return nil, fosite.ErrNotFound
 }
 
-// GetPublicKeyScopes allows no scope, for none is asked for.
+// GetPublicKeyScopes allows no scope, since none is requested.
 func (s *store) GetPublicKeyScopes(context.Context, string, string, string) ([]string, error) {
 	return nil, nil
 }

@@ -6,7 +6,7 @@ import Provider from 'oidc-provider';
 
 const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 
-// A resource server decides the algorithm of its tokens.
+// The resource server determines the algorithm of its tokens.
 const algorithms = { 'urn:bench:es256': 'ES256', 'urn:bench:rs256': 'RS256' };
 
 const provider = new Provider(config.issuer, {
@@ -50,5 +50,5 @@ const provider = new Provider(config.issuer, {
 
 const [host, port] = config.listen.split(':');
 const server = provider.listen(Number(port), host);
-// Node's 5 s would close connections that a load balancer still thinks open.
+// Node's default of 5 s closes connections that a load balancer still uses.
 server.keepAliveTimeout = 65_000;

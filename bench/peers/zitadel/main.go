@@ -1,7 +1,6 @@
-// Command zitadel serves zitadel/oidc as a token endpoint for machines, with the
-// storage of its example server, which keeps tokens in memory. It adds what that
-// storage has no setting for: a P-256 signing key, JWTs as access tokens, and
-// one client with a secret and a P-256 key.
+// Command zitadel serves zitadel/oidc as a token endpoint for machines, with the storage of its
+// example server, which keeps tokens in memory. It adds what that storage cannot configure: a P-256
+// signing key, JWTs as access tokens, and one client with a secret and a P-256 key.
 //
 // Its argument is the configuration file that bench/peers writes.
 package main
@@ -79,14 +78,14 @@ func newStore(c config) *store {
 	}
 }
 
-// key is a signing key as op wants it.
+// key is a signing key in the form that op requires.
 type key struct{ jwk jose.JSONWebKey }
 
 func (k key) SignatureAlgorithm() jose.SignatureAlgorithm { return jose.ES256 }
 func (k key) Key() any                                    { return k.jwk.Key }
 func (k key) ID() string                                  { return k.jwk.KeyID }
 
-// publicKey is the public half of a key as op wants it.
+// publicKey is the public half of a key in the form that op requires.
 type publicKey struct{ jwk jose.JSONWebKey }
 
 func (k publicKey) Algorithm() jose.SignatureAlgorithm { return jose.ES256 }
@@ -104,7 +103,7 @@ func (s *store) KeySet(context.Context) ([]op.Key, error) {
 	return []op.Key{publicKey{s.signing.jwk.Public()}}, nil
 }
 
-// client is a confidential client that gets JWTs for its own name.
+// client is a confidential client whose access tokens are JWTs.
 type client struct{ *storage.Client }
 
 func (client) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeJWT }
@@ -125,7 +124,7 @@ func (s *store) ClientCredentialsTokenRequest(_ context.Context, id string, scop
 	return &oidc.JWTTokenRequest{Subject: id, Audience: []string{id}, Scopes: scopes}, nil
 }
 
-// GetKeyByIDAndClientID returns the key that an assertion is signed with.
+// GetKeyByIDAndClientID returns the key that verifies an assertion.
 func (s *store) GetKeyByIDAndClientID(_ context.Context, kid, id string) (*jose.JSONWebKey, error) {
 	if id != s.client.GetID() || kid != s.public.KeyID {
 		return nil, errors.New("no such key")
@@ -133,7 +132,7 @@ func (s *store) GetKeyByIDAndClientID(_ context.Context, kid, id string) (*jose.
 	return &s.public, nil
 }
 
-// JWTProfileTokenType asks for JWTs for assertions, too.
+// JWTProfileTokenType selects JWTs for assertions, too.
 func (s *store) JWTProfileTokenType(context.Context, op.TokenRequest) (op.AccessTokenType, error) {
 	return op.AccessTokenTypeJWT, nil
 }

@@ -1,9 +1,7 @@
 package history
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"math"
 	"slices"
@@ -13,13 +11,8 @@ import (
 
 // Batch is a row of the ledger, as it was read and not yet believed.
 type Batch struct {
-	First, Count          int64
-	TimeMax               int64 // Unix milliseconds
-	Previous, Last, Marks []byte
-	Lines                 [][]byte
-	Unreadable            error // why there are no lines
-	// hashes is the chain after each line; chained fills it, and so does a walk.
-	hashes [][sha256.Size]byte
+	ledger.Batch
+	TimeMax int64 // Unix milliseconds
 }
 
 // What one query reads of the ledger: few batches first, of which the first may be
@@ -113,30 +106,4 @@ func (l *Ledger) Batches(ctx context.Context, first, last int64, visit func(*Bat
 			return err
 		}
 	}
-}
-
-// chained computes the chain of a batch, and reports whether it leads to where it
-// led when the batch was written.
-func (b *Batch) chained() bool {
-	if b.Unreadable != nil || int64(len(b.Lines)) != b.Count || len(b.Previous) != sha256.Size {
-		return false
-	}
-	hash := [sha256.Size]byte(b.Previous)
-	b.hashes = make([][sha256.Size]byte, len(b.Lines))
-	for i, line := range b.Lines {
-		hash = ledger.ChainHash(hash, line)
-		b.hashes[i] = hash
-	}
-	return bytes.Equal(b.Last, hash[:])
-}
-
-// record returns the i-th entry of a chained batch.
-func (b *Batch) record(i int) *ledger.Record {
-	r := &ledger.Record{Seq: b.First + int64(i), Line: b.Lines[i], Hash: b.hashes[i]}
-	if i > 0 {
-		r.Previous = b.hashes[i-1]
-	} else {
-		r.Previous = [sha256.Size]byte(b.Previous)
-	}
-	return r
 }

@@ -42,19 +42,25 @@ type selection struct {
 	needles [][]byte
 	from    int64 // the first entry of the chain that may be selected
 	visit   func(*ledger.Record) error
+	hashes  []ledger.Hash // of one batch
 	visited int
 }
 
 // batch visits the selected entries of b; errEnough ends at the query's limit.
-func (s *selection) batch(b *Batch) error {
-	if !b.chained() {
-		return brokenf(b.First, "its batch is not as it was written")
+func (s *selection) batch(b *Batch) (err error) {
+	if s.hashes, err = b.Hashes(s.hashes[:0]); err != nil {
+		return err
 	}
-	for i := range b.Lines {
-		if b.First+int64(i) < s.from || !containsAll(b.Lines[i], s.needles) {
+	for i, line := range b.Lines {
+		seq := b.First + int64(i)
+		if seq < s.from || !containsAll(line, s.needles) {
 			continue
 		}
-		if err := s.record(b.record(i)); err != nil {
+		r := &ledger.Record{Seq: seq, Line: line, Hash: s.hashes[i], Previous: ledger.Hash(b.Previous)}
+		if i > 0 {
+			r.Previous = s.hashes[i-1]
+		}
+		if err := s.record(r); err != nil {
 			return err
 		}
 	}

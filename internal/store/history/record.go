@@ -7,21 +7,17 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// markSize is how much of each link is kept, to name a broken entry. What proves
-// that the batch is whole is the link after its last entry.
-const markSize = 4
-
 // Row chains lines to head, which it moves to the last of them, and makes the row of
 // their batch. There must be lines.
 func (p *Packer) Row(head *ledger.Head, lines []engine.Line) *engine.Row {
 	previous := head.Hash
 	row := &engine.Row{First: head.Seq + 1, Count: int64(len(lines)), Previous: previous[:],
-		TimeMin: math.MaxInt64, TimeMax: math.MinInt64, Marks: make([]byte, 0, len(lines)*markSize)}
+		TimeMin: math.MaxInt64, TimeMax: math.MinInt64, Marks: make([]byte, 0, len(lines)*ledger.MarkSize)}
 	for i := range lines {
 		l := &lines[i]
 		head.Seq++
 		head.Hash = ledger.ChainHash(head.Hash, l.Text)
-		row.Marks = append(row.Marks, head.Hash[:markSize]...)
+		row.Marks = append(row.Marks, head.Hash[:ledger.MarkSize]...)
 		row.TimeMin, row.TimeMax = min(row.TimeMin, l.At), max(row.TimeMax, l.At)
 	}
 	last := head.Hash

@@ -231,7 +231,7 @@ func (c *copying) verify(ctx context.Context) (how string, err error) {
 		return "", fmt.Errorf("ledger: %w", err)
 	}
 	if report.Broken != 0 {
-		broken := &history.BrokenError{Seq: report.Broken, How: report.How}
+		broken := &ledger.BrokenError{Seq: report.Broken, How: report.How}
 		return broken.Error(), c.sameBatch(ctx, report.Broken)
 	}
 	for _, h := range c.point.Heads {

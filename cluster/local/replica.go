@@ -1,4 +1,4 @@
-package stand
+package local
 
 import (
 	"context"
@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// readyTimeout is how long anything may take until it is ready.
+	// readyTimeout is the timeout for becoming ready.
 	readyTimeout = 60 * time.Second
-	// stopTimeout is beyond the drain delay and the longest request.
+	// stopTimeout is longer than the drain delay and the longest request.
 	stopTimeout = 30 * time.Second
 	askAgain    = 5 * time.Millisecond
 )
@@ -31,17 +31,17 @@ type Replica struct {
 	Folder string
 	// Public and Admin are the addresses of its listeners.
 	Public, Admin string
-	// Links lead to the servers of PostgreSQL, in their order; none without Faults.
+	// Links lead to the PostgreSQL servers, in order; none without Faults.
 	Links []*fault.Link
 
 	binary  string
 	command *exec.Cmd
 	ended   chan struct{}
-	outcome error // how it ended; set before ended is closed
+	outcome error // its exit error; set before ended is closed
 }
 
-// newReplica makes a replica's folder with its configuration.
-func (s *Stand) newReplica(ctx context.Context, number int) (*Replica, error) {
+// newReplica creates a replica's folder and configuration.
+func (s *Cluster) newReplica(ctx context.Context, number int) (*Replica, error) {
 	r := &Replica{Name: fmt.Sprint("replica", number), binary: s.options.Binary}
 	r.Folder = filepath.Join(s.Folder(), r.Name)
 	if err := os.Mkdir(r.Folder, 0o700); err != nil {
@@ -72,8 +72,8 @@ func (s *Stand) newReplica(ctx context.Context, number int) (*Replica, error) {
 
 func loopback(port int) string { return "127.0.0.1:" + strconv.Itoa(port) }
 
-// configuration differs among the replicas in where they listen alone.
-func (s *Stand) configuration(r *Replica, store string) string {
+// configuration returns a replica's configuration. Replicas differ only in their addresses.
+func (s *Cluster) configuration(r *Replica, store string) string {
 	return fmt.Sprintf(`store = %q
 master_key = "file:master.key"
 
@@ -94,7 +94,7 @@ resource_audience = %q
 `, store, r.Public, r.Admin, s.AdminURL(), Issuer, s.IssuerURL(), Audience, s.options.IssuerConfig, s.options.Config)
 }
 
-// Launch starts the process and does not wait for it.
+// Launch starts the process without waiting for it.
 func (r *Replica) Launch() error {
 	if r.Running() {
 		return fmt.Errorf("%s runs already", r.Name)
@@ -103,11 +103,11 @@ func (r *Replica) Launch() error {
 	if err != nil {
 		return err
 	}
-	// It is ended by Stop and Kill, or with its folder.
+	// It ends by Stop or Kill, or with its folder.
 	command := exec.CommandContext(context.Background(), r.binary, "serve", "--config", "moneyer.toml")
 	command.Dir = r.Folder
 	command.Stdout, command.Stderr = log, log
-	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is not for it
+	command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C in a terminal must not reach it
 	if err := errors.Join(command.Start(), log.Close()); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (r *Replica) Launch() error {
 	return nil
 }
 
-// Running tells whether the process has been started and has not ended.
+// Running reports whether the process was started and has not ended.
 func (r *Replica) Running() bool {
 	if r.command == nil {
 		return false
@@ -133,13 +133,13 @@ func (r *Replica) Running() bool {
 	}
 }
 
-// PID is the process that was launched last.
+// PID returns the process id of the last launch.
 func (r *Replica) PID() int { return r.command.Process.Pid }
 
-// Ended is closed when the process that was launched last has ended.
+// Ended returns a channel that is closed when the last launched process has ended.
 func (r *Replica) Ended() <-chan struct{} { return r.ended }
 
-// AwaitReady returns when /readyz says so.
+// AwaitReady waits until /readyz returns 200.
 func (r *Replica) AwaitReady(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -151,12 +151,12 @@ func (r *Replica) AwaitReady(ctx context.Context) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("%s is not ready: %w\n%s", r.Name, err, r.Said())
+		return fmt.Errorf("%s is not ready: %w\n%s", r.Name, err, r.LogTail())
 	}
 	return nil
 }
 
-// await asks until there is no error, or what is asked for has ended.
+// await polls until there is no error, or the process has ended.
 func await(ctx context.Context, ended <-chan struct{}, ask func(context.Context) error) error {
 	again := time.NewTicker(askAgain)
 	defer again.Stop()
@@ -168,14 +168,14 @@ func await(ctx context.Context, ended <-chan struct{}, ask func(context.Context)
 		select {
 		case <-again.C:
 		case <-ended:
-			return errors.New("it has ended")
+			return errors.New("the process has ended")
 		case <-ctx.Done():
 			return err
 		}
 	}
 }
 
-// Ready asks /readyz once, and tells what it says.
+// Ready calls /readyz once and returns its text.
 func (r *Replica) Ready(ctx context.Context) (ready bool, told string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -183,10 +183,10 @@ func (r *Replica) Ready(ctx context.Context) (ready bool, told string, err error
 	return status == http.StatusOK, strings.TrimSpace(body), err
 }
 
-// IssuerURL leads to the issuer on this replica, past the proxy.
+// IssuerURL returns the issuer's URL on this replica, without the proxy.
 func (r *Replica) IssuerURL() string { return "http://" + r.Public + issuerPath }
 
-// Kill ends the process by SIGKILL.
+// Kill kills the process with SIGKILL.
 func (r *Replica) Kill() error {
 	if !r.Running() {
 		return nil
@@ -198,7 +198,7 @@ func (r *Replica) Kill() error {
 	return nil
 }
 
-// Stop ends the process by SIGTERM and waits until it has drained.
+// Stop stops the process with SIGTERM and waits until it has drained.
 func (r *Replica) Stop() error {
 	if err := r.command.Process.Signal(syscall.SIGTERM); err != nil {
 		return err
@@ -206,21 +206,21 @@ func (r *Replica) Stop() error {
 	select {
 	case <-r.ended:
 	case <-time.After(stopTimeout):
-		return errors.Join(fmt.Errorf("%s did not stop within %v\n%s", r.Name, stopTimeout, r.Said()), r.Kill())
+		return errors.Join(fmt.Errorf("%s did not stop within %v\n%s", r.Name, stopTimeout, r.LogTail()), r.Kill())
 	}
 	if r.outcome != nil {
-		return fmt.Errorf("%s: %w\n%s", r.Name, r.outcome, r.Said())
+		return fmt.Errorf("%s: %w\n%s", r.Name, r.outcome, r.LogTail())
 	}
 	return nil
 }
 
-// Pause holds the process up, and Resume lets it go on.
+// Pause suspends the process with SIGSTOP.
 func (r *Replica) Pause() error { return r.command.Process.Signal(syscall.SIGSTOP) }
 
-// Resume lets a paused process go on.
+// Resume continues a paused process.
 func (r *Replica) Resume() error { return r.command.Process.Signal(syscall.SIGCONT) }
 
-// Metric returns the sum of a metric's values, 0 when there is none.
+// Metric returns the sum of a metric's values, 0 if there is none.
 func (r *Replica) Metric(ctx context.Context, name string) (float64, error) {
 	_, text, err := get(ctx, "http://"+r.Admin+"/metrics")
 	if err != nil {
@@ -244,8 +244,8 @@ func (r *Replica) Metric(ctx context.Context, name string) (float64, error) {
 
 func (r *Replica) log() string { return filepath.Join(r.Folder, "log") }
 
-// Said returns the end of what the replica told.
-func (r *Replica) Said() string {
+// LogTail returns the end of the replica's log.
+func (r *Replica) LogTail() string {
 	const most = 8 << 10
 	text, err := os.ReadFile(r.log())
 	if err != nil {

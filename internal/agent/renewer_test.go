@@ -23,7 +23,7 @@ type endpoint struct {
 	mu   sync.Mutex
 	n    int
 	down bool
-	ends map[string]time.Time // of the tokens that it gave
+	ends map[string]time.Time // of the issued tokens
 }
 
 func (e *endpoint) RoundTrip(*http.Request) (*http.Response, error) {
@@ -34,7 +34,7 @@ func (e *endpoint) RoundTrip(*http.Request) (*http.Response, error) {
 	if e.down {
 		resp.StatusCode = http.StatusUnauthorized
 	}
-	// Tokens of different lengths, all ending with their only full stop.
+	// Tokens have different lengths, and all end with their only full stop.
 	token := fmt.Sprintf("%s-%d.", strings.Repeat("x", e.n%7*1000), e.n)
 	if e.ends == nil {
 		e.ends = map[string]time.Time{}
@@ -51,7 +51,7 @@ func (e *endpoint) set(down bool) {
 	e.down = down
 }
 
-// left is how long a token is still good.
+// left returns how long a token is still valid.
 func (e *endpoint) left(token string) time.Duration {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -64,22 +64,22 @@ func (e *endpoint) count() int {
 	return e.n
 }
 
-func newKeeper(e *endpoint, files ...*tokenFile) *keeper {
-	return &keeper{name: "t", files: files, now: time.Now, log: slog.New(slog.DiscardHandler), source: &tokensource.Source{
+func newRenewer(e *endpoint, files ...*tokenFile) *renewer {
+	return &renewer{name: "t", files: files, now: time.Now, log: slog.New(slog.DiscardHandler), source: &tokensource.Source{
 		Issuer: "https://issuer.example", HTTPClient: &http.Client{Transport: e}, Credential: tokensource.Credential{ClientID: "c", Secret: "s"}}}
 }
 
-// The file holds at every moment a token that is good, by the clock and through
-// outages at any moment. (A failure is held for a second, in which a token of two
-// has ended.)
-func TestFileIsAlwaysGood(t *testing.T) {
+// TestFileIsAlwaysValid: the file contains a valid token at every moment, also through outages at
+// any moment. (A failure is cached for a second, in which a token with a lifetime of two has
+// expired.)
+func TestFileIsAlwaysValid(t *testing.T) {
 	for _, life := range []time.Duration{2 * time.Second, time.Minute, 10 * time.Minute, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			e := &endpoint{life: life}
 			f := &tokenFile{name: "f", path: filepath.Join(t.TempDir(), "f"), mode: 0o640}
-			k := newKeeper(e, f)
+			k := newRenewer(e, f)
 			ctx, cancel := context.WithCancel(t.Context())
-			go k.watch(ctx)
+			go k.run(ctx)
 			for i := range 200 {
 				synctest.Wait()
 				data, err := os.ReadFile(f.path)
@@ -87,7 +87,7 @@ func TestFileIsAlwaysGood(t *testing.T) {
 					t.Fatalf("life %s, step %d: %v, a token of %d bytes with %s left", life, i, err, len(data), left)
 				}
 				e.set(i%20 == 17 && life >= time.Minute)
-				time.Sleep(life / 20) // of the test's own clock: no time passes
+				time.Sleep(life / 20) // fake time of the synctest bubble
 			}
 			if n := e.count(); n < 10 || n > 60 {
 				t.Errorf("life %s: the platform was asked %d times in ten lives", life, n)
@@ -101,15 +101,15 @@ func TestFileIsAlwaysGood(t *testing.T) {
 	}
 }
 
-// While the platform refuses, the agent asks ever less often, and once it gives a
-// token again the file has it within half a minute.
+// TestBackoff: while the platform refuses, the agent asks less and less often, and once the
+// platform issues a token again the file has it within half a minute.
 func TestBackoff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &endpoint{life: time.Minute, down: true}
 		f := &tokenFile{name: "f", path: filepath.Join(t.TempDir(), "f"), mode: 0o600}
-		k := newKeeper(e, f)
+		k := newRenewer(e, f)
 		ctx, cancel := context.WithCancel(t.Context())
-		go k.watch(ctx)
+		go k.run(ctx)
 		time.Sleep(10 * time.Minute)
 		if n := e.count(); n < 20 || n > 60 {
 			t.Errorf("it was asked %d times in ten minutes", n)
@@ -121,7 +121,7 @@ func TestBackoff(t *testing.T) {
 			t.Error("there is a file without a token")
 		}
 		e.set(false)
-		time.Sleep(longestPause)
+		time.Sleep(maxBackoff)
 		synctest.Wait()
 		if _, err := os.Stat(f.path); err != nil {
 			t.Error(err)
@@ -131,20 +131,21 @@ func TestBackoff(t *testing.T) {
 	})
 }
 
-// A file that cannot be written is told of once, and written once it can be.
-func TestFileTrouble(t *testing.T) {
+// TestUnwritableFile: an error of a file is logged once, and the file is written once that is
+// possible.
+func TestUnwritableFile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "later")
 		f := &tokenFile{name: "f", path: filepath.Join(dir, "f"), mode: 0o600}
-		k := newKeeper(&endpoint{life: time.Hour}, f)
+		k := newRenewer(&endpoint{life: time.Hour}, f)
 		log := &journal{}
 		k.log = slog.New(slog.NewTextHandler(log, nil))
-		g := &snapshot{keepers: []*keeper{k}}
+		g := &snapshot{renewers: []*renewer{k}}
 		g.start()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if n := strings.Count(log.String(), "not up to date"); n != 1 || g.readiness(time.Now()).Ready {
-			t.Errorf("told of %d times, ready %v:\n%s", n, g.readiness(time.Now()).Ready, log)
+		if n := strings.Count(log.String(), "could not be updated"); n != 1 || g.readiness(time.Now()).Ready {
+			t.Errorf("logged %d times, ready %v:\n%s", n, g.readiness(time.Now()).Ready, log)
 		}
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -158,7 +159,7 @@ func TestFileTrouble(t *testing.T) {
 	})
 }
 
-// Whoever reads the file while it is written reads one whole token.
+// TestReadersSeeWholeTokens: a reader of the file sees one complete token even while it is written.
 func TestReadersSeeWholeTokens(t *testing.T) {
 	dir := t.TempDir()
 	f := &tokenFile{path: filepath.Join(dir, "f"), mode: 0o600}

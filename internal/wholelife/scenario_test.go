@@ -16,56 +16,55 @@ import (
 	"moneyer/assertion"
 )
 
-var rounds = flag.Int("wholelife-rounds", 1, "how often TestWholeLife lets everything happen")
+var rounds = flag.Int("wholelife-rounds", 1, "the number of rounds of TestWholeLife")
 
-// attempts of a revocation that is to be seen before the token ends anyway, which
-// a machine that stands still for seconds can prevent.
+// attempts is how often a revocation is tried that must be seen before the token expires; a machine
+// that stalls for seconds can prevent that.
 const attempts = 5
 
-// unknownKidEvery is how long a RemoteKeys takes an unknown kid for unknown,
-// after it has fetched.
+// unknownKidEvery is how long RemoteKeys refuses unknown kids after a fetch.
 const unknownKidEvery = time.Minute
 
 func TestWholeLife(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short")
 	}
-	w := newWalk(t)
+	w := newScenario(t)
 	for round := range *rounds {
 		w.round(round)
 	}
 	w.end()
-	for _, complaint := range w.story.judge() {
-		t.Error(complaint)
+	for _, violation := range w.history.violations() {
+		t.Error(violation)
 	}
-	t.Log(w.story.figures())
+	t.Log(w.history.figures())
 }
 
-// walk lets things happen, one after the other, while the partner calls the API.
-type walk struct {
+// scenario makes things happen, one after the other, while the partner calls the API.
+type scenario struct {
 	*testing.T
-	story
-	diary        *diary
-	mark         int // events from here on count for await
+	history
+	log          *eventLog
+	mark         int // await considers events from here on
 	server       *server
 	operator     *operator
 	api, partner *child
-	clients      int // registered so far; the last one is the partner's
-	keys         int // of the last client; the last one is the partner's
+	clients      int // number of registered clients; the last one is the partner's
+	keys         int // number of keys of the last client; the last one is the partner's
 	announced    []string
 }
 
-// child is a process that is the test binary in another role.
+// child is the test binary in another role.
 type child struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	read  chan struct{} // closed when it has told everything
+	read  chan struct{} // closed when its output has ended
 }
 
-// newWalk starts everything. The signing keys of the first round are announced
-// before the API fetches keys for the first time.
-func newWalk(t *testing.T) *walk {
-	w := &walk{T: t, diary: newDiary(), server: newServer(t)}
+// newScenario starts everything. The signing keys of the first round are announced before the API
+// fetches keys for the first time.
+func newScenario(t *testing.T) *scenario {
+	w := &scenario{T: t, log: newEventLog(), server: newServer(t)}
 	w.began = time.Now()
 	w.server.start(t)
 	w.operator = newOperator(t, w.server)
@@ -78,8 +77,8 @@ func newWalk(t *testing.T) *walk {
 	return w
 }
 
-// spawn starts a process and notes what it tells.
-func (w *walk) spawn(r role) *child {
+// spawn starts a process and records its events.
+func (w *scenario) spawn(r role) *child {
 	w.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -110,19 +109,19 @@ func (w *walk) spawn(r role) *child {
 			if lines.Decode(&e) != nil {
 				return
 			}
-			w.diary.add(e)
+			w.log.add(e)
 		}
 	}()
 	return c
 }
 
-// quit lets a process come to its end, which must be a good one.
-func (w *walk) quit(c *child) {
+// quit lets a process end, which must succeed.
+func (w *scenario) quit(c *child) {
 	w.Helper()
 	_ = c.stdin.Close()
 	select {
 	case <-c.read:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		w.Fatal("a process does not end")
 	}
 	if err := c.cmd.Wait(); err != nil {
@@ -130,54 +129,54 @@ func (w *walk) quit(c *child) {
 	}
 }
 
-// round lets everything happen once.
-func (w *walk) round(n int) {
-	w.Logf("round %d, %d events so far", n, len(w.diary.from(0)))
+// round runs all steps once.
+func (w *scenario) round(n int) {
+	w.Logf("round %d, %d events so far", n, len(w.log.from(0)))
 	if n > 0 {
 		w.announce()
 		w.outwaitUnknownKids()
 	}
 	w.rotateByRenewal()
-	w.until("a revoked token was refused before its end", w.changeKeyAndRevokeToken)
+	w.until("a revoked token was refused before its expiry", w.changeKeyAndRevokeToken)
 	w.restart(syscall.SIGTERM)
 	w.restart(syscall.SIGKILL)
-	w.until("the tokens of a revoked client were refused before their end", w.replaceClient)
+	w.until("the tokens of a revoked client were refused before their expiry", w.replaceClient)
 	w.cut(n%2 == 0)
 }
 
-// await waits for an event after the mark, and puts the mark behind it.
-func (w *walk) await(what string, is func(*event) bool) event {
+// await waits for an event after the mark, and moves the mark behind it.
+func (w *scenario) await(what string, is func(*event) bool) event {
 	w.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
-		for _, e := range w.diary.from(w.mark) {
+		for _, e := range w.log.from(w.mark) {
 			w.mark++
 			if is(&e) {
 				return e
 			}
 		}
 		select {
-		case <-w.diary.more:
+		case <-w.log.more:
 		case <-deadline:
-			w.Fatalf("waited for %s in vain", what)
+			w.Fatalf("timeout waiting for %s", what)
 		}
 	}
 }
 
-// until tries something until it worked.
-func (w *walk) until(what string, try func() bool) {
+// until repeats a step until it succeeds.
+func (w *scenario) until(what string, try func() bool) {
 	w.Helper()
 	for range attempts {
 		if try() {
 			return
 		}
 	}
-	w.Fatalf("%d times it could not be seen that %s", attempts, what)
+	w.Fatalf("%d attempts did not show that %s", attempts, what)
 }
 
-// awaitToken waits until the partner has a token that it asked for since then with
-// the credential at hand, and the API has accepted it.
-func (w *walk) awaitToken(since time.Time) event {
+// awaitToken waits until the partner has a token that it requested after since with the current
+// credential, and the API has accepted it.
+func (w *scenario) awaitToken(since time.Time) event {
 	w.Helper()
 	token := w.await("a new token", func(e *event) bool {
 		return e.Kind == asked && e.Status == http.StatusOK && e.Credential == w.client()+"/"+w.kid() && e.Start.After(since)
@@ -186,8 +185,8 @@ func (w *walk) awaitToken(since time.Time) event {
 	return token
 }
 
-// announce publishes the signing keys of a round.
-func (w *walk) announce() {
+// announce announces the signing keys of a round.
+func (w *scenario) announce() {
 	w.announced = nil
 	for range 2 {
 		w.announced = append(w.announced, w.operator.do(http.MethodPost, "signing-keys", map[string]any{}))
@@ -195,11 +194,10 @@ func (w *walk) announce() {
 	w.fetches++
 }
 
-// outwaitUnknownKids lets the time pass in which the API does not fetch keys for a
-// kid that it does not know.
-func (w *walk) outwaitUnknownKids() {
+// outwaitUnknownKids waits until the API fetches keys again for unknown kids.
+func (w *scenario) outwaitUnknownKids() {
 	var last time.Time
-	for _, e := range w.diary.from(0) {
+	for _, e := range w.log.from(0) {
 		if e.isKeys() {
 			last = e.End
 		}
@@ -207,23 +205,21 @@ func (w *walk) outwaitUnknownKids() {
 	w.await("the API to ask for unknown kids again", func(e *event) bool { return e.Start.Sub(last) > unknownKidEvery })
 }
 
-// activate lets the next of the announced keys sign, at once: that the API knows
-// it, or may ask for it, the server cannot see.
-func (w *walk) activate() (kid string) {
+// activate activates the next announced key at once: the server cannot know that the API knows it.
+func (w *scenario) activate() (kid string) {
 	kid, w.announced = w.announced[0], w.announced[1:]
 	w.operator.do(http.MethodPost, "signing-keys/"+kid+":activate", map[string]any{"at_once": true})
 	return kid
 }
 
-// rotateByRenewal lets another key sign, which the partner meets by itself.
-func (w *walk) rotateByRenewal() {
+// rotateByRenewal activates another key, whose tokens the partner gets with its next renewal.
+func (w *scenario) rotateByRenewal() {
 	kid := w.activate()
 	w.await("a token under the new signing key", func(e *event) bool { return e.Kind == accepted && e.Kid == kid })
 }
 
-// newKey registers another key of the client, and lets the partner use it from
-// now on.
-func (w *walk) newKey() {
+// newKey registers another key of the client and makes the partner use it.
+func (w *scenario) newKey() {
 	w.keys++
 	key, err := assertion.GenerateKey("ES256")
 	if err != nil {
@@ -243,20 +239,20 @@ func (w *walk) newKey() {
 	}
 }
 
-func (w *walk) client() string { return fmt.Sprintf("merchant%02d", w.clients) }
-func (w *walk) kid() string    { return fmt.Sprintf("key-%d", w.keys) }
+func (w *scenario) client() string { return fmt.Sprintf("merchant%02d", w.clients) }
+func (w *scenario) kid() string    { return fmt.Sprintf("key-%d", w.keys) }
 
-// newClient registers another client, and lets the partner be that from now on.
-func (w *walk) newClient() {
+// newClient registers another client and makes the partner use it.
+func (w *scenario) newClient() {
 	w.clients, w.keys = w.clients+1, 0
 	w.operator.do(http.MethodPost, "clients", map[string]any{"id": w.client(), "scope": "d1-s2s:api:merchant-gtw"})
 	w.newKey()
 }
 
-// changeKeyAndRevokeToken changes the client's key with an overlap, lets the next
-// signing key take over, where there is one, and revokes the token that is in use.
-// It tells whether the API refused that before its end.
-func (w *walk) changeKeyAndRevokeToken() bool {
+// changeKeyAndRevokeToken changes the client's key with an overlap, activates the next signing key,
+// if there is one, and revokes the token in use. It reports whether the API refused that before its
+// expiry.
+func (w *scenario) changeKeyAndRevokeToken() bool {
 	old, now := w.kid(), time.Now()
 	w.newKey()
 	token := w.awaitToken(now)
@@ -272,10 +268,10 @@ func (w *walk) changeKeyAndRevokeToken() bool {
 	return w.refused(func(e *event) bool { return e.JTI == token.JTI })
 }
 
-// replaceClient lets the partner be another client as soon as it has a new token,
-// then disables and revokes the one that it was. It tells whether the API refused what was left of its tokens
-// before their end.
-func (w *walk) replaceClient() bool {
+// replaceClient makes the partner use another client as soon as it has a new token, then disables
+// and revokes the previous one. It reports whether the API refused the remaining tokens before
+// their expiry.
+func (w *scenario) replaceClient() bool {
 	old, now := w.client(), time.Now()
 	w.newClient()
 	w.awaitToken(now)
@@ -284,10 +280,10 @@ func (w *walk) replaceClient() bool {
 	return w.refused(func(e *event) bool { return e.Client == old })
 }
 
-// revoke revokes, notes when that was acknowledged, and returns when it began.
-func (w *walk) revoke(r revocation) (began time.Time) {
+// revoke revokes, records when that was acknowledged, and returns when it began.
+func (w *scenario) revoke(r revocation) (began time.Time) {
 	began = time.Now()
-	w.mark = len(w.diary.from(0))
+	w.mark = len(w.log.from(0))
 	target := map[string]any{"jti": r.JTI}
 	if r.Client != "" {
 		target = map[string]any{"client": r.Client}
@@ -298,17 +294,16 @@ func (w *walk) revoke(r revocation) (began time.Time) {
 	return began
 }
 
-// refused waits until the API does not take a token any more, and tells whether
-// it would have taken it for its time.
-func (w *walk) refused(is func(*event) bool) bool {
+// refused waits until the API refuses a token, and reports whether the token had not expired.
+func (w *scenario) refused(is func(*event) bool) bool {
 	e := w.await("a token to be refused", func(e *event) bool {
 		return e.Kind == probed && e.Status == http.StatusUnauthorized && is(e)
 	})
-	return e.early()
+	return e.unexpired()
 }
 
-// restart ends the server by a signal and starts it again.
-func (w *walk) restart(signal syscall.Signal) {
+// restart ends the server with a signal and starts it again.
+func (w *scenario) restart(signal syscall.Signal) {
 	up := w.outage(signal.String(), func() {
 		err := w.server.stop(w.T, signal)
 		if clean := err == nil; clean != (signal == syscall.SIGTERM) {
@@ -319,22 +314,21 @@ func (w *walk) restart(signal syscall.Signal) {
 	w.awaitToken(up)
 }
 
-// cut cuts the network for longer than a token lives: it hangs, and then, in a
-// mixed cut, refuses.
-func (w *walk) cut(mixed bool) {
-	healed := w.outage("the network is cut", func() {
+// cut interrupts the network for longer than a token lives: it hangs and then, if mixed, refuses.
+func (w *scenario) cut(mixed bool) {
+	healed := w.outage("the network is interrupted", func() {
 		began := time.Now()
-		w.server.public.turn(hangs)
+		w.server.public.setState(hangs)
 		w.await("the API to give up on the issuer", func(e *event) bool {
 			return e.Kind == fetched && e.Error != "" && e.Start.After(began)
 		})
 		if mixed {
-			w.server.public.turn(refusing)
+			w.server.public.setState(refusing)
 		}
 		w.await("the partner to run out of tokens", func(e *event) bool {
 			return e.Kind == called && e.Error != "" && e.End.Sub(began) > lifetime
 		})
-		w.server.public.turn(whole)
+		w.server.public.setState(whole)
 	})
 	ok := w.await("the partner to recover", func(e *event) bool {
 		return e.Kind == called && e.Status == http.StatusOK && e.Start.After(healed)
@@ -342,24 +336,23 @@ func (w *walk) cut(mixed bool) {
 	w.recovery = max(w.recovery, ok.End.Sub(healed))
 }
 
-// outage notes that the server cannot be reached while something is done, and
-// returns when that was over.
-func (w *walk) outage(cause string, during func()) time.Time {
+// outage records that the server is unreachable during a step, and returns when it ended.
+func (w *scenario) outage(cause string, during func()) time.Time {
 	began := time.Now()
 	during()
 	w.outages = append(w.outages, outage{cause, began, time.Now()})
 	return w.outages[len(w.outages)-1].End
 }
 
-// end lets everybody come to an end and gathers what they told.
-func (w *walk) end() {
+// end stops all processes and collects their events.
+func (w *scenario) end() {
 	w.quit(w.partner)
 	w.quit(w.api)
 	w.ended = time.Now()
 	w.ledger = w.server.ledger(w.T)
 	w.server.quit(w.T)
-	w.events = w.diary.from(0)
+	w.events = w.log.from(0)
 }
 
-// isKeys tells whether the API asked for the issuer's keys.
+// isKeys reports whether the event is a fetch of the issuer's keys.
 func (e *event) isKeys() bool { return e.Kind == fetched && strings.HasSuffix(e.URL, "/jwks.json") }

@@ -1,4 +1,4 @@
-package stand
+package local
 
 import (
 	"bytes"
@@ -23,8 +23,9 @@ type Admin struct {
 	http *http.Client
 }
 
-// Admin returns one that goes through the proxy, or to one replica if that is not nil.
-func (s *Stand) Admin(through *Replica) (*Admin, error) {
+// Admin returns an Admin that calls the API through the proxy, or of one replica if that is not
+// nil.
+func (s *Cluster) Admin(through *Replica) (*Admin, error) {
 	text, err := os.ReadFile(s.AdminFile())
 	if err != nil {
 		return nil, err
@@ -52,18 +53,17 @@ func (s *Stand) Admin(through *Replica) (*Admin, error) {
 	return &Admin{base: base + "/admin/v1", http: &http.Client{Transport: &tokensource.Transport{Source: source}}}, nil
 }
 
-// A Refusal is an answer of the admin API that is no success.
+// A Refusal is an error response of the admin API.
 type Refusal struct {
 	Status int
 	Text   string
 }
 
 func (r *Refusal) Error() string {
-	return fmt.Sprintf("the admin API answers %d: %s", r.Status, r.Text)
+	return fmt.Sprintf("the admin API responded %d: %s", r.Status, r.Text)
 }
 
-// Call sends a request whose body is in as JSON, and reads the answer into out.
-// Either may be nil.
+// Call sends a request with in as JSON body, and decodes the response into out. Either may be nil.
 func (a *Admin) Call(ctx context.Context, method, path string, in, out any) (err error) {
 	var body []byte
 	if in != nil {
@@ -99,15 +99,14 @@ func (a *Admin) send(ctx context.Context, method, path string, body []byte, read
 	return read(resp.Body)
 }
 
-// An Entry is what the ledger says of a token.
+// An Entry is the ledger entry of a token.
 type Entry struct {
 	JTI         string `json:"jti"`
 	Correlation string `json:"correlation"`
 	Client      string `json:"client"`
 }
 
-// Tokens visits the ledger's entry of each token of the issuer that was minted
-// from then on.
+// Tokens visits the ledger entries of the issuer's tokens since then.
 func (a *Admin) Tokens(ctx context.Context, since time.Time, visit func(Entry)) error {
 	query := url.Values{"kind": {"token"}, "issuer": {Issuer}, "since": {since.UTC().Format(time.RFC3339)}}
 	return a.send(ctx, http.MethodGet, "/ledger?"+query.Encode(), nil, func(answer io.Reader) error {

@@ -12,61 +12,61 @@ import (
 )
 
 const (
-	// recoveryLimit is how long after an outage calls may still go wrong.
+	// recoveryLimit is how long after an outage calls may still fail.
 	recoveryLimit = 5 * time.Second
-	// usable is how long the partner may use a token, from when it asked for it:
-	// more than a tenth of the life must be left. The request is seen a moment
-	// after the Source took the time.
+	// usable is how long the partner may use a token, counted from its request: more than a tenth
+	// of the lifetime must be left. The request is recorded shortly after the Source read the
+	// clock.
 	usable     = lifetime * 9 / 10
 	seenBehind = 500 * time.Millisecond
-	// renewedAfter is when it begins to renew one, at the earliest.
+	// renewedAfter is when the Source starts to renew a token, at the earliest.
 	renewedAfter = lifetime * 7 / 10
-	// listAge is how long the server publishes a list of revocations at least.
+	// listAge is the minimum time for which the server publishes a revocation list.
 	listAge = time.Second
-	// An exchange is tried four times, which takes no less than exchangeTime with
-	// the second that a failure is held.
+	// An exchange is tried four times, which takes at least exchangeTime, including the second for
+	// which a failure is cached.
 	tries        = 4
 	exchangeTime = 1875 * time.Millisecond
 )
 
-// story is all that happened.
-type story struct {
+// history is everything that happened.
+type history struct {
 	began, ended time.Time
 	events       []event
 	outages      []outage
 	revoked      []revocation
 	ledger       []ledger.Entry // of tokens
-	fetches      int            // of keys that the API needs
-	recovery     time.Duration  // the longest, after a cut
+	fetches      int            // key fetches that the API needs
+	recovery     time.Duration  // the longest recovery after an outage of the network
 }
 
-// outage is a time in which the server could not be reached.
+// outage is a period in which the server was unreachable.
 type outage struct {
 	Cause      string
 	Start, End time.Time
 }
 
-// revocation of a token, which the partner had by a credential, or of a client.
+// revocation is the revocation of a token, which the partner got with a credential, or of a client.
 type revocation struct {
 	JTI, Credential, Client string
 	Acknowledged            time.Time
 }
 
-func (r *revocation) names(e *event) bool { return e.JTI == r.JTI || e.Client == r.Client }
+func (r *revocation) matches(e *event) bool { return e.JTI == r.JTI || e.Client == r.Client }
 
-// late is how long after the revocation of its token a call passed.
+// late returns how long after the revocation of its token a call was accepted.
 func (r *revocation) late(e *event) time.Duration {
-	if !r.names(e) {
+	if !r.matches(e) {
 		return 0
 	}
 	return e.Start.Sub(r.Acknowledged)
 }
 
-// early tells whether the token of a call was good for its time.
-func (e *event) early() bool { return e.Start.Before(e.Expiry.Add(leeway)) }
+// unexpired reports whether the token of a call had not expired.
+func (e *event) unexpired() bool { return e.Start.Before(e.Expiry.Add(leeway)) }
 
 // of selects events.
-func (s *story) of(kind string, status int) []*event {
+func (s *history) of(kind string, status int) []*event {
 	var found []*event
 	for i := range s.events {
 		if e := &s.events[i]; e.Kind == kind && (status == 0 || e.Status == status) {
@@ -76,35 +76,34 @@ func (s *story) of(kind string, status int) []*event {
 	return found
 }
 
-// judge says all that should not have been.
-func (s *story) judge() (complaints []string) {
-	for _, judge := range []func() []string{s.judgeCalls, s.judgeEnds, s.judgeRevocations, s.judgeLedger, s.judgeSources, s.judgeTries, s.judgeKeys} {
-		found := judge()
-		complaints = append(complaints, found[:min(len(found), 5)]...)
+// violations returns everything that must not happen, at most five of each kind.
+func (s *history) violations() (all []string) {
+	for _, check := range []func() []string{s.checkCalls, s.checkEnds, s.checkRevocations, s.checkLedger, s.checkSources, s.checkTries, s.checkKeys} {
+		found := check()
+		all = append(all, found[:min(len(found), 5)]...)
 	}
-	return complaints
+	return all
 }
 
-func complain(to *[]string, format string, args ...any) {
+func addf(to *[]string, format string, args ...any) {
 	*to = append(*to, fmt.Sprintf(format, args...))
 }
 
-// judgeCalls: a call goes wrong only when it could not be spared.
-func (s *story) judgeCalls() (c []string) {
+// checkCalls: a call may fail only if that was unavoidable.
+func (s *history) checkCalls() (c []string) {
 	tokens := s.of(asked, http.StatusOK)
 	for _, e := range s.of(called, 0) {
 		excused := func(o outage) bool { return o.excuses(e, tokens) }
 		if e.Status != http.StatusOK && !slices.ContainsFunc(s.outages, excused) {
-			complain(&c, "a call of %s failed at %s that should not have: status %d, %s", stamp(e.Start), stamp(e.End), e.Status, e.Error)
+			addf(&c, "a call of %s failed at %s without an excuse: status %d, %s", stamp(e.Start), stamp(e.End), e.Status, e.Error)
 		}
 	}
 	return c
 }
 
-// excuses: in an outage, or so soon after that nobody knows yet, a call may say
-// that the token endpoint is unreachable, when none of the tokens was left; and
-// the API may say that it cannot judge, when its list had been unconfirmed for too
-// long.
+// excuses reports whether an outage explains a failed call: during the outage, or shortly after, a
+// call may report that the token endpoint is unreachable if no token was left, and the API may
+// respond 503 if its revocation list was stale.
 func (o *outage) excuses(e *event, tokens []*event) bool {
 	if e.End.Before(o.Start) || e.Start.After(o.End.Add(recoveryLimit)) {
 		return false
@@ -115,22 +114,22 @@ func (o *outage) excuses(e *event, tokens []*event) bool {
 	})
 }
 
-// judgeEnds: no token passes beyond its end; tokens were shown after it.
-func (s *story) judgeEnds() (c []string) {
+// checkEnds: no token is accepted after its expiry; tokens were presented after it.
+func (s *history) checkEnds() (c []string) {
 	for _, e := range s.of(accepted, 0) {
-		if !e.early() {
-			complain(&c, "the API accepted token %s at %s, which ended at %s", e.JTI, stamp(e.Start), stamp(e.Expiry))
+		if !e.unexpired() {
+			addf(&c, "the API accepted token %s at %s, which expired at %s", e.JTI, stamp(e.Start), stamp(e.Expiry))
 		}
 	}
-	if !slices.ContainsFunc(s.of(probed, http.StatusUnauthorized), func(e *event) bool { return !e.early() }) {
-		complain(&c, "no token was shown after its end and refused")
+	if !slices.ContainsFunc(s.of(probed, http.StatusUnauthorized), func(e *event) bool { return !e.unexpired() }) {
+		addf(&c, "no token was presented after its expiry and refused")
 	}
 	return c
 }
 
-// bound is how long after a revocation a token may pass: the API's interval, the
-// least age of a list, and the time that the server took to answer.
-func (s *story) bound() time.Duration {
+// bound returns how long after a revocation a token may be accepted: the API's interval, the
+// minimum age of a list, and the time that the server took to respond.
+func (s *history) bound() time.Duration {
 	var slowest time.Duration
 	for _, e := range s.of(fetched, 0) {
 		if e.Error == "" {
@@ -140,55 +139,55 @@ func (s *story) bound() time.Duration {
 	return interval + listAge + slowest
 }
 
-// judgeRevocations: no revoked token passes after the bound; each was shown, and
-// refused before its end.
-func (s *story) judgeRevocations() (c []string) {
+// checkRevocations: no revoked token is accepted after the bound; each was presented, and refused
+// before its expiry.
+func (s *history) checkRevocations() (c []string) {
 	inTime, bound := false, s.bound()
 	for i := range s.revoked {
 		r := &s.revoked[i]
 		for _, e := range s.of(accepted, 0) {
 			if late := r.late(e); late > bound {
-				complain(&c, "the API accepted token %s of client %s %s after it was revoked; the bound is %s", e.JTI, e.Client, late, bound)
+				addf(&c, "the API accepted token %s of client %s %s after it was revoked; the bound is %s", e.JTI, e.Client, late, bound)
 			}
 		}
 		inTime = inTime || slices.ContainsFunc(s.of(probed, http.StatusUnauthorized), func(e *event) bool {
-			return r.names(e) && e.early() && e.Start.After(r.Acknowledged)
+			return r.matches(e) && e.unexpired() && e.Start.After(r.Acknowledged)
 		})
 	}
 	if !inTime {
-		complain(&c, "no revoked token was shown and refused before its end")
+		addf(&c, "no revoked token was presented and refused before its expiry")
 	}
 	return c
 }
 
-// judgeLedger: every token that anybody saw is in the ledger as it was, once, and
-// the ledger has no more than those and the ones that were lost on their way.
-func (s *story) judgeLedger() (c []string) {
+// checkLedger: every token that was seen is in the ledger once and unchanged, and the ledger has no
+// others but those whose response was lost.
+func (s *history) checkLedger() (c []string) {
 	recorded := map[string]*ledger.Entry{}
 	for i := range s.ledger {
 		if e := &s.ledger[i]; recorded[e.JTI] != nil {
-			complain(&c, "the ledger has token %s twice", e.JTI)
+			addf(&c, "the ledger has token %s twice", e.JTI)
 		} else {
 			recorded[e.JTI] = e
 		}
 	}
 	for _, e := range slices.Concat(s.of(accepted, 0), s.of(asked, http.StatusOK)) {
 		if r := recorded[e.JTI]; r == nil {
-			complain(&c, "token %s is not in the ledger", e.JTI)
+			addf(&c, "token %s is not in the ledger", e.JTI)
 		} else if r.Client != e.Client || r.SigningKid != e.Kid || !r.Expires.Equal(e.Expiry) {
-			complain(&c, "token %s is in the ledger with other words: %+v", e.JTI, *r)
+			addf(&c, "token %s is in the ledger with other values: %+v", e.JTI, *r)
 		}
 	}
 	answered, all := len(s.of(asked, http.StatusOK)), len(s.of(asked, 0))
 	if n := len(s.ledger); n < answered || n > all {
-		complain(&c, "the ledger has %d tokens; %d requests were made, of which %d were answered", n, all, answered)
+		addf(&c, "the ledger has %d tokens; %d requests were made, of which %d were answered", n, all, answered)
 	}
 	return c
 }
 
-// judgeSources: each Source asks one request at a time, and no more often than
-// its tokens need to be renewed or were revoked.
-func (s *story) judgeSources() (c []string) {
+// checkSources: each Source has one request at a time, and no more requests than renewals and
+// revocations require.
+func (s *history) checkSources() (c []string) {
 	bySource := map[string][]*event{}
 	for _, e := range s.of(asked, 0) {
 		bySource[e.Credential] = append(bySource[e.Credential], e)
@@ -198,7 +197,7 @@ func (s *story) judgeSources() (c []string) {
 		tokens := 0
 		for _, e := range requests {
 			if e.Flights > 1 {
-				complain(&c, "%s had %d requests under way at %s", source, e.Flights, stamp(e.Start))
+				addf(&c, "%s had %d requests under way at %s", source, e.Flights, stamp(e.Start))
 			}
 			if e.Status == http.StatusOK {
 				tokens++
@@ -206,14 +205,14 @@ func (s *story) judgeSources() (c []string) {
 		}
 		span := requests[len(requests)-1].Start.Sub(requests[0].Start)
 		if most := 1 + int((span+seenBehind)/renewedAfter) + s.revokedOf(source); tokens > most {
-			complain(&c, "%s got %d tokens in %s, where %d are enough", source, tokens, span, most)
+			addf(&c, "%s got %d tokens in %s, where %d are enough", source, tokens, span, most)
 		}
 	}
 	return c
 }
 
-// revokedOf counts the tokens in use by a Source that were revoked.
-func (s *story) revokedOf(source string) (n int) {
+// revokedOf counts the revoked tokens that a Source used.
+func (s *history) revokedOf(source string) (n int) {
 	for i := range s.revoked {
 		if s.revoked[i].Credential == source {
 			n++
@@ -222,8 +221,8 @@ func (s *story) revokedOf(source string) (n int) {
 	return n
 }
 
-// judgeTries: requests fail in outages only, and not many.
-func (s *story) judgeTries() (c []string) {
+// checkTries: token requests fail only in outages, and not often.
+func (s *history) checkTries() (c []string) {
 	failed, most := 0, 0
 	for _, e := range s.of(asked, 0) {
 		if e.Status != http.StatusOK {
@@ -234,13 +233,13 @@ func (s *story) judgeTries() (c []string) {
 		most += tries * (2 + int(o.End.Sub(o.Start)/exchangeTime))
 	}
 	if failed > most {
-		complain(&c, "%d requests for tokens failed, where %d are enough", failed, most)
+		addf(&c, "%d requests for tokens failed, where %d are enough", failed, most)
 	}
 	return c
 }
 
-// judgeKeys: the API asked for keys no more often than it needed to.
-func (s *story) judgeKeys() (c []string) {
+// checkKeys: the API fetched keys no more often than necessary.
+func (s *history) checkKeys() (c []string) {
 	n := 0
 	for _, e := range s.of(fetched, 0) {
 		if e.isKeys() {
@@ -248,13 +247,13 @@ func (s *story) judgeKeys() (c []string) {
 		}
 	}
 	if n != s.fetches {
-		complain(&c, "the API fetched keys %d times, want %d", n, s.fetches)
+		addf(&c, "the API fetched keys %d times, want %d", n, s.fetches)
 	}
 	return c
 }
 
-// figures sums the story up.
-func (s *story) figures() string {
+// figures summarizes the history.
+func (s *history) figures() string {
 	var failed int
 	for _, e := range s.of(called, 0) {
 		if e.Status != http.StatusOK {
@@ -276,7 +275,7 @@ func (s *story) figures() string {
 		s.ended.Sub(s.began).Round(time.Millisecond), len(s.of(called, 0)), failed, len(s.of(accepted, 0)), len(kids))
 	fmt.Fprintf(&lines, "%d tokens in the ledger, %d arrived in %d requests; the API fetched keys %d times\n",
 		len(s.ledger), len(s.of(asked, http.StatusOK)), len(s.of(asked, 0)), s.fetches)
-	fmt.Fprintf(&lines, "%d revocations, a token passed at most %s after, of %s; recovery after a cut %s\n",
+	fmt.Fprintf(&lines, "%d revocations, a token was accepted at most %s after, limit %s; recovery after a network outage %s\n",
 		len(s.revoked), latest.Round(time.Millisecond), s.bound().Round(time.Millisecond), s.recovery.Round(time.Millisecond))
 	for _, o := range s.outages {
 		n, first := s.failedIn(o)
@@ -285,8 +284,8 @@ func (s *story) figures() string {
 	return lines.String()
 }
 
-// failedIn counts the calls that an outage excuses, and tells what the first said.
-func (s *story) failedIn(o outage) (n int, first string) {
+// failedIn counts the calls that an outage excuses, and describes the first one.
+func (s *history) failedIn(o outage) (n int, first string) {
 	tokens := s.of(asked, http.StatusOK)
 	for _, e := range s.of(called, 0) {
 		if e.Status != http.StatusOK && o.excuses(e, tokens) {

@@ -19,15 +19,15 @@ import (
 
 	"moneyer/assertion"
 	"moneyer/cluster/load"
-	"moneyer/cluster/stand"
+	"moneyer/cluster/local"
 	"moneyer/internal/pgtest"
 )
 
-var long = flag.Bool("long", false, "break the cluster as often as `make test-cluster` does")
+var long = flag.Bool("long", false, "run as many rounds as `make test-cluster`")
 
-var binary = flag.String("moneyer", "", "the command to run instead of one built from here")
+var binary = flag.String("moneyer", "", "the moneyer binary to run instead of building one")
 
-// often is how many times something is done: in the short run and in the long one.
+// often returns how many times something is done, in the short and in the long run.
 func often(short, many int) int {
 	if *long {
 		return many
@@ -38,14 +38,14 @@ func often(short, many int) int {
 const (
 	// deadline is limits.request_timeout.
 	deadline = 2 * time.Second
-	// clientTimeout is how long the callers of tests wait: so long that it tells of a
-	// request that hangs.
+	// clientTimeout is the timeout of the tests' callers, long enough to recognize a hanging
+	// request.
 	clientTimeout = 20 * time.Second
 )
 
-// busy is what a busy machine may add to a time that is promised. The short run shares
-// two processors with all other tests and the race detector, and shows that nothing
-// hangs; the long run holds to the promise.
+// busy relaxes a promised time on a busy machine. The short run shares two processors with all
+// other tests and the race detector, and only checks that nothing hangs; the long run checks the
+// promise.
 func busy(promised time.Duration) time.Duration {
 	if *long {
 		return promised + 750*time.Millisecond
@@ -53,21 +53,20 @@ func busy(promised time.Duration) time.Duration {
 	return promised + 8*time.Second
 }
 
-// shared is the cluster that most tests use one after the other: to bring one up
-// takes seconds.
+// shared is the cluster that most tests use one after the other, since starting one takes seconds.
 var shared struct {
-	once   sync.Once
-	folder *pgtest.Folder
-	binary string
-	stand  *stand.Stand
-	err    error
+	once    sync.Once
+	folder  *pgtest.Folder
+	binary  string
+	cluster *local.Cluster
+	err     error
 }
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	code := m.Run()
-	if shared.stand != nil {
-		if err := shared.stand.Close(); err != nil {
+	if shared.cluster != nil {
+		if err := shared.cluster.Close(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			code = 1
 		}
@@ -81,10 +80,10 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// options are those of the clusters of tests: nobody is held to a rate, and a drain
-// takes no longer than HAProxy needs to notice.
-func options(binary string) stand.Options {
-	return stand.Options{Binary: binary, Faults: true, Config: `
+// options are the options of the tests' clusters: without rate limits, and with a drain delay that
+// is just long enough for HAProxy.
+func options(binary string) local.Options {
+	return local.Options{Binary: binary, Faults: true, Config: `
 [limits]
 client_rate = -1
 address_rate = -1
@@ -101,7 +100,7 @@ func bringUp() {
 		shared.binary, shared.err = build(shared.folder.Path)
 	}
 	if shared.err == nil {
-		shared.stand, shared.err = stand.Start(context.Background(), options(shared.binary))
+		shared.cluster, shared.err = local.Start(context.Background(), options(shared.binary))
 	}
 }
 
@@ -113,14 +112,14 @@ func build(folder string) (string, error) {
 	return path, nil
 }
 
-// world returns the shared cluster, whole. What a test broke it need not mend.
-func world(t *testing.T) *stand.Stand {
+// sharedCluster returns the shared cluster, complete. Tests need not repair what they break.
+func sharedCluster(t *testing.T) *local.Cluster {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("-short")
 	}
 	shared.once.Do(bringUp)
-	if errors.Is(shared.err, pgtest.ErrMissing) || errors.Is(shared.err, stand.ErrNoHAProxy) {
+	if errors.Is(shared.err, pgtest.ErrMissing) || errors.Is(shared.err, local.ErrNoHAProxy) {
 		if os.Getenv("MONEYER_REQUIRE_ALL") == "1" {
 			t.Fatal(shared.err)
 		}
@@ -129,14 +128,14 @@ func world(t *testing.T) *stand.Stand {
 	if shared.err != nil {
 		t.Fatal(shared.err)
 	}
-	s := shared.stand
+	s := shared.cluster
 	if err := s.Complete(t.Context()); err != nil {
-		t.Fatalf("the cluster is not whole: %v", err)
+		t.Fatalf("the cluster is not complete: %v", err)
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, r := range s.Replicas {
-				t.Logf("%s said:\n%s", r.Name, r.Said())
+				t.Logf("log of %s:\n%s", r.Name, r.LogTail())
 			}
 		}
 	})
@@ -144,30 +143,30 @@ func world(t *testing.T) *stand.Stand {
 }
 
 // caller returns the registered client.
-func caller(t *testing.T, s *stand.Stand) *load.Client {
+func caller(t *testing.T, s *local.Cluster) *load.Client {
 	t.Helper()
 	key, err := assertion.LoadKey(s.KeyFile())
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := assertion.NewSigner(key, "", stand.Kid, "")
+	signer, err := assertion.NewSigner(key, "", local.Kid, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &load.Client{Issuer: s.IssuerURL(), ID: stand.Client, Signer: signer, HTTP: load.NewHTTP(clientTimeout)}
+	c := &load.Client{Issuer: s.IssuerURL(), ID: local.Client, Signer: signer, HTTP: load.NewHTTP(clientTimeout)}
 	t.Cleanup(c.HTTP.CloseIdleConnections)
 	return c
 }
 
-// urls are the issuer's on each replica.
-func urls(s *stand.Stand) (list []string) {
+// urls returns the issuer's URL on each replica.
+func urls(s *local.Cluster) (list []string) {
 	for _, r := range s.Replicas {
 		list = append(list, r.IssuerURL())
 	}
 	return list
 }
 
-func administrator(t *testing.T, s *stand.Stand, through *stand.Replica) *stand.Admin {
+func administrator(t *testing.T, s *local.Cluster, through *local.Replica) *local.Admin {
 	t.Helper()
 	a, err := s.Admin(through)
 	if err != nil {
@@ -176,7 +175,7 @@ func administrator(t *testing.T, s *stand.Stand, through *stand.Replica) *stand.
 	return a
 }
 
-// eventually asks until there is no error, for at most so long.
+// eventually polls until there is no error, at most for a time.
 func eventually(t *testing.T, most time.Duration, ask func(context.Context) error) time.Duration {
 	t.Helper()
 	began := time.Now()
@@ -192,7 +191,7 @@ func eventually(t *testing.T, most time.Duration, ask func(context.Context) erro
 		select {
 		case <-again.C:
 		case <-ctx.Done():
-			t.Fatalf("still not so after %v: %v", most, err)
+			t.Fatalf("timeout after %v: %v", most, err)
 		}
 	}
 }
@@ -204,7 +203,7 @@ func atMost(n, most int) error {
 	return nil
 }
 
-// kidOf is the kid of a token's header, whose signature is not looked at.
+// kidOf returns the kid of a token without verifying it.
 func kidOf(token string) (string, error) {
 	text, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[0])
 	if err != nil {
@@ -214,7 +213,7 @@ func kidOf(token string) (string, error) {
 	return header.Kid, json.Unmarshal(text, &header)
 }
 
-// pause lets the load go on for a while: what is tested is how long something holds.
+// pause lets the load continue for a while: the test is about how long something lasts.
 func pause(t *testing.T, d time.Duration) {
 	t.Helper()
 	select {
@@ -223,7 +222,7 @@ func pause(t *testing.T, d time.Duration) {
 	}
 }
 
-// stopped ends a run and fails the test by what it could not do.
+// stopped ends a run and fails the test on its errors.
 func stopped(t *testing.T, r *load.Run) []load.Record {
 	t.Helper()
 	records, err := r.Stop()
@@ -233,7 +232,7 @@ func stopped(t *testing.T, r *load.Run) []load.Record {
 	return records
 }
 
-// tally counts the answers by kind and what was told.
+// tally counts the answers by kind and text.
 func tally(records []load.Record) string {
 	counts := map[string]int{}
 	for _, r := range records {
@@ -253,16 +252,16 @@ func tally(records []load.Record) string {
 	return strings.Join(lines, "; ")
 }
 
-// harmed tells whether a caller whom no fault should reach got something else than a
-// token. A machine that is too busy to read requests in time turns some away unread,
-// and grants them when they come again: that is no fault of what is tested.
+// harmed reports whether a caller that no fault should affect got anything but a token. A machine
+// that is too busy sheds some requests before reading them, and grants their retries: that is not a
+// failure.
 func harmed(r *load.Record) bool {
 	first, last := r.Answers[0], r.Answers[len(r.Answers)-1]
 	turnedAway := first.Kind == load.Later && strings.Contains(first.Told, "too many requests at once")
 	return first.Kind != load.Granted && (!turnedAway || last.Kind != load.Granted)
 }
 
-// inTime fails the test by each answer that came after the deadline of a request.
+// inTime fails the test for each answer after the deadline of a request.
 func inTime(t *testing.T, records []load.Record) {
 	t.Helper()
 	for _, r := range records {
@@ -275,28 +274,28 @@ func inTime(t *testing.T, records []load.Record) {
 	}
 }
 
-// checkLedger holds the records, which began at an instant, against the ledger: each
-// token that was handed out is in it, no assertion bought two, and none was called
-// used at its first try, or without a token to its name.
-func checkLedger(t *testing.T, s *stand.Stand, since time.Time, records []load.Record) {
+// checkLedger compares the records since then with the ledger: each issued token is in it, no
+// assertion got two, and none was refused as replayed at its first use, or without a token in the
+// ledger.
+func checkLedger(t *testing.T, s *local.Cluster, since time.Time, records []load.Record) {
 	t.Helper()
 	var recorded, minted map[string]int
 	a := administrator(t, s, nil)
 	eventually(t, 10*time.Second, func(ctx context.Context) error { // a reader may have lost its connection
 		recorded, minted = map[string]int{}, map[string]int{}
-		return a.Tokens(ctx, since.Add(-2*time.Second), func(e stand.Entry) {
+		return a.Tokens(ctx, since.Add(-2*time.Second), func(e local.Entry) {
 			recorded[e.JTI]++
 			minted[e.Correlation]++
 		})
 	})
 	for i := range records {
-		if fault := judgeRecord(&records[i], recorded, minted[records[i].Correlation]); fault != "" {
+		if fault := checkRecord(&records[i], recorded, minted[records[i].Correlation]); fault != "" {
 			t.Errorf("%s: %s: %+v", records[i].Correlation, fault, records[i].Answers)
 		}
 	}
 }
 
-func judgeRecord(r *load.Record, recorded map[string]int, minted int) string {
+func checkRecord(r *load.Record, recorded map[string]int, minted int) string {
 	granted := 0
 	for try, a := range r.Answers {
 		switch a.Kind {
@@ -309,20 +308,20 @@ func judgeRecord(r *load.Record, recorded map[string]int, minted int) string {
 				return "refused at its first try"
 			}
 			if minted == 0 {
-				return "called used, and no token is in the ledger"
+				return "refused as replayed, but no token is in the ledger"
 			}
 		case load.Wrong:
 			return "a wrong answer"
 		}
 	}
 	if granted > 1 || minted > 1 {
-		return fmt.Sprintf("%d tokens handed out, %d in the ledger", granted, minted)
+		return fmt.Sprintf("%d tokens issued, %d in the ledger", granted, minted)
 	}
 	return ""
 }
 
-// verifyLedger follows all chains of the ledger.
-func verifyLedger(t *testing.T, s *stand.Stand) {
+// verifyLedger verifies all chains of the ledger.
+func verifyLedger(t *testing.T, s *local.Cluster) {
 	t.Helper()
 	var v struct {
 		Whole bool   `json:"whole"`
@@ -336,8 +335,8 @@ func verifyLedger(t *testing.T, s *stand.Stand) {
 	}
 }
 
-// TestJudgeRecord shows that what the ledger is held against can fail.
-func TestJudgeRecord(t *testing.T) {
+// TestCheckRecord: each rule detects a violation.
+func TestCheckRecord(t *testing.T) {
 	answers := func(kinds ...load.Kind) *load.Record {
 		r := &load.Record{}
 		for n, k := range kinds {
@@ -363,7 +362,7 @@ func TestJudgeRecord(t *testing.T) {
 		{answers(load.Wrong), ledger, 0, false},
 		{answers(load.Lost, load.Lost), ledger, 0, true},
 	} {
-		if fault := judgeRecord(c.record, c.ledger, c.minted); (fault == "") != c.good {
+		if fault := checkRecord(c.record, c.ledger, c.minted); (fault == "") != c.good {
 			t.Errorf("%+v with %d tokens in the ledger: %q", c.record.Answers, c.minted, fault)
 		}
 	}

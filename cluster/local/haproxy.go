@@ -1,4 +1,4 @@
-package stand
+package local
 
 import (
 	"context"
@@ -24,10 +24,10 @@ import (
 	"moneyer/internal/pgtest"
 )
 
-// ErrNoHAProxy tells that HAProxy is not installed.
+// ErrNoHAProxy means that HAProxy is not installed.
 var ErrNoHAProxy = errors.New("HAProxy is missing: apt-get install haproxy")
 
-// haproxyProgram finds it also where Debian keeps it from users' PATH.
+// haproxyProgram finds HAProxy, also where Debian installs it outside of users' PATH.
 func haproxyProgram() (string, error) {
 	for _, name := range []string{"haproxy", "/usr/sbin/haproxy"} {
 		if path, err := exec.LookPath(name); err == nil {
@@ -37,10 +37,10 @@ func haproxyProgram() (string, error) {
 	return "", ErrNoHAProxy
 }
 
-// haproxy is the load balancer in front.
+// haproxy is the load balancer.
 type haproxy struct {
 	folder string
-	// Where it listens: for callers, for callers by TLS and HTTP/2, for administrators.
+	// Listening addresses: for callers, for callers with TLS and HTTP/2, for administrators.
 	public, secure, admin string
 }
 
@@ -56,8 +56,8 @@ func newHAProxy(ctx context.Context, folder string) (*haproxy, error) {
 	return h, os.Mkdir(h.folder, 0o700)
 }
 
-// configuration: a POST is never sent twice, for an assertion is good for one use;
-// where there was no connection, nothing was sent.
+// haproxyConfiguration: a POST is never retried once sent, since an assertion can be used once
+// only; a failed connection may be retried.
 const haproxyConfiguration = `global
     maxconn 4096
     nbthread 1
@@ -113,7 +113,7 @@ func (h *haproxy) start(ctx context.Context, replicas []*Replica) error {
 	if err != nil {
 		return err
 	}
-	// It is ended with its folder.
+	// It is killed with its folder.
 	command := exec.CommandContext(context.WithoutCancel(ctx), program, "-db", "-f", "haproxy.cfg")
 	command.Dir = h.folder
 	command.Stdout, command.Stderr = log, log
@@ -124,11 +124,11 @@ func (h *haproxy) start(ctx context.Context, replicas []*Replica) error {
 	return h.await(ctx, command)
 }
 
-// await waits until it lets requests through to the replicas.
+// await waits until HAProxy forwards requests to the replicas.
 func (h *haproxy) await(ctx context.Context, command *exec.Cmd) error {
 	ended := make(chan struct{})
 	go func() {
-		_ = command.Wait() // its log tells
+		_ = command.Wait() // the cause is in its log
 		close(ended)
 	}()
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
@@ -142,14 +142,14 @@ func (h *haproxy) await(ctx context.Context, command *exec.Cmd) error {
 			return err
 		})
 		if err != nil {
-			said, _ := os.ReadFile(filepath.Join(h.folder, "log")) // the error is enough without
+			said, _ := os.ReadFile(filepath.Join(h.folder, "log")) // the error is useful without
 			return fmt.Errorf("HAProxy: %w\n%s", err, said)
 		}
 	}
 	return nil
 }
 
-// get asks on a connection of its own.
+// get makes a request on a new connection.
 func get(ctx context.Context, url string) (status int, body string, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -160,12 +160,12 @@ func get(ctx context.Context, url string) (status int, body string, err error) {
 	if err != nil {
 		return 0, "", err
 	}
-	defer func() { _ = resp.Body.Close() }() // it was only read
+	defer func() { _ = resp.Body.Close() }() // read only
 	text, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, string(text), err
 }
 
-// writeCertificate writes a certificate that nobody vouches for, with its key.
+// writeCertificate writes a self-signed certificate and its key.
 func writeCertificate(path string) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -1,9 +1,9 @@
-// Package stand brings up a whole cluster on loopback: PostgreSQL with synchronous
-// standbys, replicas of Moneyer as processes, HAProxy in front of them, and a
-// registered client. `make cluster` shows it, and the cluster's tests break it.
+// Package local runs a whole cluster on loopback: PostgreSQL with synchronous standbys, replicas of
+// Moneyer as processes, HAProxy in front of them, and a registered client. `make cluster` and the
+// cluster's tests use it.
 //
-// It starts Moneyer's binary as anybody would and knows nothing of its insides.
-package stand
+// It starts Moneyer's binary and does not depend on its packages.
+package local
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"moneyer/internal/pgtest"
 )
 
-// The one issuer of the cluster and the client that is registered with it.
+// The issuer of the cluster and its registered client.
 const (
 	Issuer   = "pay"
 	Audience = "https://api.example.com/pay"
@@ -28,39 +28,39 @@ const (
 	Scope    = "pay:read pay:write"
 )
 
-// Options are how a cluster is made. Only Binary is required.
+// Options configure a cluster. Only Binary is required.
 type Options struct {
-	// Binary is the path of the command moneyer.
+	// Binary is the path of the moneyer command.
 	Binary string
-	// Replicas is how many there are; 0 means 3.
+	// Replicas is the number of replicas; 0 means 3.
 	Replicas int
-	// Standbys is how many follow the primary; 0 means 2, and less than 0 none. A commit
-	// waits for one of them.
+	// Standbys is the number of standbys; 0 means 2, and less than 0 none. A commit waits for one
+	// of them.
 	Standbys int
-	// Database is how PostgreSQL is started.
+	// Database configures PostgreSQL.
 	Database pgtest.Options
-	// Addresses of servers of PostgreSQL that somebody else runs, with an empty database
-	// moneyer; then none is started here.
+	// Addresses of existing PostgreSQL servers with an empty database moneyer; then no server is
+	// started.
 	Addresses []string
-	// Faults puts a network between the replicas and the database that can be broken.
+	// Faults puts a faulty network between the replicas and the database.
 	Faults bool
-	// Config is added to the replicas' configuration: whole tables of it, but for listen,
-	// admin and the issuer.
+	// Config is appended to the replicas' configuration: whole tables except listen, admin and the
+	// issuer.
 	Config string
-	// IssuerConfig is added to the issuer's table.
+	// IssuerConfig is appended to the issuer's table.
 	IssuerConfig string
-	// Log hears what is being done; nil means nobody does.
+	// Log receives progress messages; nil discards them.
 	Log io.Writer
 }
 
-// A Stand is a cluster. Its methods must not be called at the same time, but for
-// those that only tell where something is.
-type Stand struct {
+// A Cluster is a running cluster. Its methods must not be called concurrently, except those that
+// return addresses and paths.
+type Cluster struct {
 	options Options
 	folder  *pgtest.Folder
-	// Servers are all of PostgreSQL, in the order of the replicas' URLs.
+	// Servers are all PostgreSQL servers, in the order of the replicas' URLs.
 	Servers []*pgtest.Server
-	// Primary is the one that takes writes.
+	// Primary is the server that accepts writes.
 	Primary *pgtest.Server
 	// Network is nil without Faults.
 	Network  *fault.Network
@@ -68,8 +68,8 @@ type Stand struct {
 	proxy    *haproxy
 }
 
-// Start makes a cluster and returns when all of it is ready.
-func Start(ctx context.Context, options Options) (s *Stand, err error) {
+// Start creates a cluster and returns when all of it is ready.
+func Start(ctx context.Context, options Options) (s *Cluster, err error) {
 	if options.Replicas == 0 {
 		options.Replicas = 3
 	}
@@ -86,7 +86,7 @@ func Start(ctx context.Context, options Options) (s *Stand, err error) {
 	if _, err := haproxyProgram(); err != nil {
 		return nil, err
 	}
-	s = &Stand{options: options}
+	s = &Cluster{options: options}
 	if s.folder, err = pgtest.NewFolder("", "moneyer-cluster-"); err != nil {
 		return nil, err
 	}
@@ -98,8 +98,8 @@ func Start(ctx context.Context, options Options) (s *Stand, err error) {
 	return s, nil
 }
 
-// Close ends everything and removes it.
-func (s *Stand) Close() error {
+// Close stops and removes everything.
+func (s *Cluster) Close() error {
 	var failed error
 	for _, r := range s.Replicas {
 		failed = errors.Join(failed, r.Kill())
@@ -113,15 +113,15 @@ func (s *Stand) Close() error {
 	return errors.Join(failed, s.folder.Remove())
 }
 
-func (s *Stand) say(format string, args ...any) {
+func (s *Cluster) say(format string, args ...any) {
 	fmt.Fprintf(s.options.Log, format+"\n", args...)
 }
 
-// Folder is where everything but the databases is.
-func (s *Stand) Folder() string { return s.folder.Path }
+// Folder returns the folder of everything but the databases.
+func (s *Cluster) Folder() string { return s.folder.Path }
 
-// place chooses where the replicas and the proxy listen, and makes their folders.
-func (s *Stand) place(ctx context.Context) (err error) {
+// place chooses the addresses of the replicas and the proxy, and creates their folders.
+func (s *Cluster) place(ctx context.Context) (err error) {
 	if s.proxy, err = newHAProxy(ctx, s.Folder()); err != nil {
 		return err
 	}
@@ -138,9 +138,9 @@ func (s *Stand) place(ctx context.Context) (err error) {
 	return nil
 }
 
-// initialize makes the master key, the store and the first administrator, by the
-// first replica, and gives the others the same key.
-func (s *Stand) initialize(ctx context.Context) error {
+// initialize creates the master key, the store and the first administrator with the first replica,
+// and copies the key to the others.
+func (s *Cluster) initialize(ctx context.Context) error {
 	first := s.Replicas[0].Folder
 	if _, err := s.Run(ctx, "", "init", "--dir", first); err != nil {
 		return err
@@ -157,14 +157,14 @@ func (s *Stand) initialize(ctx context.Context) error {
 	return nil
 }
 
-// startReplicas starts all at once, as after a power cut.
-func (s *Stand) startReplicas(ctx context.Context) error {
+// startReplicas starts all replicas at the same time, as after a power cut.
+func (s *Cluster) startReplicas(ctx context.Context) error {
 	s.say("Starting %d replicas ...", len(s.Replicas))
 	return s.launchReplicas(ctx)
 }
 
-// launchReplicas starts those that do not run, and returns when all are ready.
-func (s *Stand) launchReplicas(ctx context.Context) error {
+// launchReplicas starts the replicas that do not run, and waits until all are ready.
+func (s *Cluster) launchReplicas(ctx context.Context) error {
 	for _, r := range s.Replicas {
 		if r.Running() {
 			continue
@@ -181,13 +181,13 @@ func (s *Stand) launchReplicas(ctx context.Context) error {
 	return nil
 }
 
-func (s *Stand) startProxy(ctx context.Context) error {
+func (s *Cluster) startProxy(ctx context.Context) error {
 	s.say("Starting HAProxy ...")
 	return s.proxy.start(ctx, s.Replicas)
 }
 
-// register makes the client's key and registers it, through the proxy.
-func (s *Stand) register(ctx context.Context) error {
+// register creates the client's key and registers it, through the proxy.
+func (s *Cluster) register(ctx context.Context) error {
 	s.say("Registering the client %s ...", Client)
 	key := s.KeyFile()
 	for _, args := range [][]string{
@@ -202,8 +202,8 @@ func (s *Stand) register(ctx context.Context) error {
 	return nil
 }
 
-// Run runs a moneyer command as the administrator and returns what it prints.
-func (s *Stand) Run(ctx context.Context, input string, args ...string) (string, error) {
+// Run runs a moneyer command as the administrator and returns its output.
+func (s *Cluster) Run(ctx context.Context, input string, args ...string) (string, error) {
 	command := exec.CommandContext(ctx, s.options.Binary, args...)
 	command.Dir = s.Folder()
 	command.Env = append(os.Environ(), "MONEYER_ADMIN="+s.AdminFile())
@@ -217,22 +217,22 @@ func (s *Stand) Run(ctx context.Context, input string, args ...string) (string, 
 	return string(out), nil
 }
 
-// KeyFile holds the client's private key.
-func (s *Stand) KeyFile() string { return filepath.Join(s.Folder(), "client.pem") }
+// KeyFile returns the path of the client's private key.
+func (s *Cluster) KeyFile() string { return filepath.Join(s.Folder(), "client.pem") }
 
-// AdminFile holds the first administrator's key.
-func (s *Stand) AdminFile() string {
+// AdminFile returns the path of the first administrator's file.
+func (s *Cluster) AdminFile() string {
 	return filepath.Join(s.Replicas[0].Folder, "moneyer-admin.json")
 }
 
-// IssuerURL is the issuer's, which leads through the proxy.
-func (s *Stand) IssuerURL() string { return "http://" + s.proxy.public + issuerPath }
+// IssuerURL returns the issuer's URL, through the proxy.
+func (s *Cluster) IssuerURL() string { return "http://" + s.proxy.public + issuerPath }
 
-// SecureIssuerURL leads to the same through TLS and HTTP/2, with a certificate of
-// no authority.
-func (s *Stand) SecureIssuerURL() string { return "https://" + s.proxy.secure + issuerPath }
+// SecureIssuerURL returns the issuer's URL with TLS and HTTP/2, through the proxy with its
+// self-signed certificate.
+func (s *Cluster) SecureIssuerURL() string { return "https://" + s.proxy.secure + issuerPath }
 
-// AdminURL is the admin API's, through the proxy.
-func (s *Stand) AdminURL() string { return "http://" + s.proxy.admin }
+// AdminURL returns the URL of the admin API, through the proxy.
+func (s *Cluster) AdminURL() string { return "http://" + s.proxy.admin }
 
 const issuerPath = "/" + Issuer

@@ -1,4 +1,4 @@
-package stand
+package local
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"moneyer/internal/pgtest"
 )
 
-// Database is what the store is called.
+// Database is the name of the database.
 const Database = "moneyer"
 
-func (s *Stand) startDatabase(ctx context.Context) (err error) {
+func (s *Cluster) startDatabase(ctx context.Context) (err error) {
 	if len(s.options.Addresses) > 0 {
 		return nil
 	}
@@ -34,8 +34,8 @@ func (s *Stand) startDatabase(ctx context.Context) (err error) {
 	return s.Primary.Exec(ctx, "CREATE DATABASE "+Database)
 }
 
-// addresses are where PostgreSQL listens.
-func (s *Stand) addresses() []string {
+// addresses returns the addresses of the PostgreSQL servers.
+func (s *Cluster) addresses() []string {
 	list := slices.Clone(s.options.Addresses)
 	for _, server := range s.Servers {
 		list = append(list, server.Addr())
@@ -43,17 +43,17 @@ func (s *Stand) addresses() []string {
 	return list
 }
 
-// others are all servers but one.
-func (s *Stand) others(but ...*pgtest.Server) []*pgtest.Server {
+// others returns all servers but the given ones.
+func (s *Cluster) others(but ...*pgtest.Server) []*pgtest.Server {
 	return slices.DeleteFunc(slices.Clone(s.Servers), func(server *pgtest.Server) bool { return slices.Contains(but, server) })
 }
 
-// FailOver promotes the standby that has received the most in the stead of a
-// primary that is gone, and has the others follow it. The old primary stays as it is.
-func (s *Stand) FailOver(ctx context.Context) error {
+// FailOver promotes the most advanced standby after the primary was killed, and makes the other
+// standbys follow it. The old primary is not changed.
+func (s *Cluster) FailOver(ctx context.Context) error {
 	old := s.Primary
 	if old.Running() {
-		return errors.New("the primary runs still: two would take writes")
+		return errors.New("the primary is still running: two servers would accept writes")
 	}
 	running := slices.DeleteFunc(s.others(old), func(server *pgtest.Server) bool { return !server.Running() })
 	heir, err := pgtest.Newest(ctx, running...)
@@ -75,16 +75,16 @@ func (s *Stand) FailOver(ctx context.Context) error {
 	return nil
 }
 
-// Complete starts what is not running, and returns when every replica is ready and
-// every server follows the primary.
-func (s *Stand) Complete(ctx context.Context) error {
+// Complete starts what is not running, and returns when every replica is ready and every server
+// follows the primary.
+func (s *Cluster) Complete(ctx context.Context) error {
 	if err := s.completeDatabase(ctx); err != nil {
 		return err
 	}
 	return s.launchReplicas(ctx)
 }
 
-func (s *Stand) completeDatabase(ctx context.Context) error {
+func (s *Cluster) completeDatabase(ctx context.Context) error {
 	if s.Primary == nil {
 		return nil
 	}

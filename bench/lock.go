@@ -11,9 +11,9 @@ import (
 	"moneyer/bench/trial"
 )
 
-// takeTurn waits until no other benchmark runs on this machine, since two would
-// measure each other. The system ends the turn with the process, however it ends.
-func takeTurn(ctx context.Context, progress *trial.Progress) (end func() error, err error) {
+// lockMachine waits until no other benchmark runs on this machine, since they would disturb each
+// other. The lock is released when the process ends.
+func lockMachine(ctx context.Context, progress *trial.Progress) (end func() error, err error) {
 	file, err := os.OpenFile(filepath.Join(os.TempDir(), "moneyer-bench.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,387 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+)
+
+// Source is a ledger that can be verified.
+type Source interface {
+	// Next returns the next batch, or nil after the last. Those of one chain come in
+	// the order of their numbers, and the chains in turns or one after the other. The
+	// batch is valid until the next call.
+	Next(ctx context.Context) (*Batch, error)
+	// Hashes looks up the hash after each of these entries, which are sorted, and calls
+	// found with those that the source holds, and with those before the first of a chain.
+	Hashes(ctx context.Context, seqs []int64, found func(seq int64, hash Hash)) error
+}
+
+// Options says how a source is verified. The zero value demands a whole ledger, and
+// looks at no signature.
+type Options struct {
+	// Key checks the signatures of checkpoints, unless it is nil.
+	Key ed25519.PublicKey
+	// Partial accepts a chain that begins anywhere: an export may have been begun
+	// there. Else an anchor must say that what came before was pruned.
+	Partial bool
+	// MaxClaims bounds how many claims on entries that are far away are kept in memory
+	// before they are looked up. 0 means no bound: then there is one look-up, at the end.
+	MaxClaims int
+}
+
+// recentHeads is how many ends of batches are kept of each chain, so that claims on
+// them need no look-up.
+const recentHeads = 256
+
+// Verify follows all chains of a ledger: numbers, links and hashes, and what
+// checkpoints and anchors say of any entry. A broken ledger is no error but a report
+// that says so; an error means that the source could not be read.
+func Verify(ctx context.Context, src Source, o Options) (VerifyReport, error) {
+	if o.Key != nil && len(o.Key) != ed25519.PublicKeySize {
+		return VerifyReport{}, errors.New("a checkpoint key has 32 bytes")
+	}
+	v := &verifier{Options: o, source: src, chains: map[int64]*chain{}}
+	for {
+		b, err := src.Next(ctx)
+		if err != nil {
+			return VerifyReport{}, err
+		}
+		if b == nil {
+			break
+		}
+		if err := v.batch(ctx, b); err != nil {
+			return VerifyReport{}, err
+		}
+	}
+	if err := v.lookUp(ctx); err != nil {
+		return VerifyReport{}, err
+	}
+	return v.report(), nil
+}
+
+// verifier is a verification under way.
+type verifier struct {
+	Options
+	source      Source
+	chains      map[int64]*chain // that were met, or that a claim is about
+	far         claims           // that are to be looked up
+	expecting   int              // the claims that all chains expect
+	checkpoints int64
+}
+
+// chain is what is known of one chain.
+type chain struct {
+	number      int64
+	first, last int64 // the entries found good; both 0 before the first was met
+	start, head Hash  // the chain before first and after last
+	hashes      []Hash
+	recent      []Head // ends of the last batches, in a ring
+	passed      int    // batches
+	// stopped means that the entries no longer follow from each other, broken is the
+	// first that is known as broken.
+	stopped bool
+	broken  *BrokenError
+	// anchored means that a true anchor names an entry at or after the last that is
+	// gone, confirmed is the last entry that a checkpoint names truly.
+	anchored  bool
+	confirmed int64
+	// expected are claims on entries to come. Of those that are not true refuted is the
+	// first; of those whose entry no look-up found absent is the last, for the others may
+	// have been pruned.
+	expected        claims
+	refuted, absent *claim
+}
+
+func (v *verifier) chain(number int64) *chain {
+	c := v.chains[number]
+	if c == nil {
+		c = &chain{number: number}
+		v.chains[number] = c
+	}
+	return c
+}
+
+// batch checks the next batch of a chain, and what its entries say of others.
+func (v *verifier) batch(ctx context.Context, b *Batch) error {
+	c := v.chain(ChainOf(b.First))
+	if c.stopped {
+		return nil
+	}
+	if broken := v.follow(c, b); broken != nil {
+		c.stopped = true
+		c.fail(broken)
+	}
+	v.meet(c, b)
+	for i, line := range b.Lines[:len(c.hashes)] {
+		if err := v.entry(ctx, c, &Record{Seq: b.First + int64(i), Line: line}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// follow checks that a batch follows from the one before, and moves to its end. Of a
+// broken batch it moves past the entries before the broken one.
+func (v *verifier) follow(c *chain, b *Batch) *BrokenError {
+	c.hashes = c.hashes[:0]
+	met := c.first != 0
+	switch {
+	case b.First < 0 || PlaceOf(b.First) == 0 || ChainOf(b.First) > MaxChain:
+		return brokenf(b.First, "no entry has such a number")
+	case met && b.First > c.last+1:
+		return v.gap(c.last+1, b.First-1)
+	case met && b.First <= c.last:
+		return brokenf(b.First, "it is there twice, or out of order")
+	case b.Unreadable != nil || len(b.Previous) != sha256.Size:
+	case PlaceOf(b.First) == 1 && Hash(b.Previous) != Hash{}:
+		return brokenf(b.First, "it claims a predecessor")
+	case met && !bytes.Equal(b.Previous, c.head[:]):
+		return brokenf(b.First, "its link to the entry before is wrong")
+	}
+	hashes, broken := b.hashes(c.hashes)
+	n := len(hashes)
+	if n == 0 {
+		return broken
+	}
+	if !met {
+		v.begin(c, b)
+	}
+	c.last, c.head, c.hashes = b.First+int64(n)-1, hashes[n-1], hashes
+	return broken
+}
+
+// begin notes where a chain begins. What was claimed of entries before that was pruned,
+// or exported earlier.
+func (v *verifier) begin(c *chain, b *Batch) {
+	c.first, c.last, c.start = b.First, b.First-1, Hash(b.Previous)
+	v.met(c, c.last, c.start)
+	for _, seq := range c.expected.entries() {
+		if seq < c.first {
+			v.unexpect(c, seq)
+		}
+	}
+}
+
+// gap names the entries that are missing between two others.
+func (v *verifier) gap(from, to int64) *BrokenError {
+	broken := brokenf(from, "it is missing")
+	if to > from {
+		broken = brokenf(from, "it is missing, with all up to entry %s", ShowSeq(to))
+	}
+	if v.Partial {
+		broken.How += " (only an export without filters can be verified)"
+	}
+	return broken
+}
+
+// meet judges the claims on the entries of b that were passed, and remembers its end.
+func (v *verifier) meet(c *chain, b *Batch) {
+	if len(c.hashes) == 0 {
+		return
+	}
+	for i := 0; i < len(c.hashes) && c.expected.n > 0; i++ {
+		v.met(c, b.First+int64(i), c.hashes[i])
+	}
+	end := Head{Seq: c.last, Hash: c.head}
+	if len(c.recent) < recentHeads {
+		c.recent = append(c.recent, end)
+	} else {
+		c.recent[c.passed%recentHeads] = end
+	}
+	c.passed++
+}
+
+func (v *verifier) met(c *chain, seq int64, hash Hash) {
+	if cl, ok := v.unexpect(c, seq); ok {
+		c.judge(&cl, hash)
+	}
+}
+
+func (v *verifier) unexpect(c *chain, seq int64) (claim, bool) {
+	before := c.expected.n
+	cl, ok := c.expected.take(seq)
+	v.expecting += c.expected.n - before
+	return cl, ok
+}
+
+// entry follows up what an entry says of others.
+func (v *verifier) entry(ctx context.Context, c *chain, r *Record) error {
+	last, pruned, err := r.Anchor()
+	if err != nil {
+		c.fail(brokenf(r.Seq, "%v", err))
+	}
+	if pruned {
+		return v.claim(ctx, claim{Head: last, by: r.Seq, anchor: true})
+	}
+	heads, err := r.Checkpoint(v.Key)
+	if err != nil {
+		c.fail(brokenf(r.Seq, "%v", err))
+	}
+	if heads != nil {
+		v.checkpoints++
+	}
+	for _, head := range heads {
+		if err := v.claim(ctx, claim{Head: head, by: r.Seq, checkpoint: true}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claim judges what an entry says, or keeps it until it can be judged.
+func (v *verifier) claim(ctx context.Context, cl claim) error {
+	c := v.chain(ChainOf(cl.Seq))
+	if hash, ok := c.hashAfter(cl.Seq); ok {
+		c.judge(&cl, hash)
+		return nil
+	}
+	switch {
+	case c.first != 0 && cl.Seq < c.first: // it was pruned, or exported earlier
+	case c.stopped && cl.Seq > c.last:
+	case cl.Seq > c.last && (v.MaxClaims == 0 || v.expecting < v.MaxClaims):
+		before := c.expected.n
+		c.expected.add(cl)
+		v.expecting += c.expected.n - before
+	default:
+		if v.far.add(cl); v.MaxClaims > 0 && v.far.n >= v.MaxClaims {
+			return v.lookUp(ctx)
+		}
+	}
+	return nil
+}
+
+// hashAfter returns the chain after an entry of the last batch, one at the end of an
+// earlier batch, or the one before the first, if it is still known.
+func (c *chain) hashAfter(seq int64) (Hash, bool) {
+	if c.first == 0 || seq > c.last {
+		return Hash{}, false
+	}
+	if i := len(c.hashes) - 1 - int(c.last-seq); i >= 0 {
+		return c.hashes[i], true
+	}
+	if seq == c.first-1 {
+		return c.start, true
+	}
+	for i := range min(c.passed, recentHeads) {
+		end := &c.recent[(c.passed-1-i)%recentHeads]
+		if end.Seq == seq {
+			return end.Hash, true
+		}
+		if end.Seq < seq {
+			break
+		}
+	}
+	return Hash{}, false
+}
+
+// lookUp judges the claims on what is far away.
+func (v *verifier) lookUp(ctx context.Context) error {
+	if v.far.n == 0 {
+		return nil
+	}
+	err := v.source.Hashes(ctx, v.far.entries(), func(seq int64, hash Hash) {
+		if cl, ok := v.far.take(seq); ok {
+			v.chain(ChainOf(seq)).judge(&cl, hash)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	for _, seq := range v.far.entries() {
+		cl, _ := v.far.take(seq)
+		switch c := v.chain(ChainOf(seq)); {
+		case seq > c.last:
+			c.absent = latest(c.absent, &cl)
+		case seq >= c.first: // it was there when it was passed
+			c.judge(&cl, Hash{})
+		}
+	}
+	return nil
+}
+
+// judge compares the claims on an entry with the chain as it is.
+func (c *chain) judge(cl *claim, hash Hash) {
+	for ; cl != nil; cl = cl.other {
+		switch {
+		case hash != cl.Hash:
+			c.refuted = earliest(c.refuted, cl)
+			continue
+		case cl.checkpoint:
+			c.confirmed = max(c.confirmed, cl.Seq)
+		}
+		c.anchored = c.anchored || cl.anchor
+	}
+}
+
+// fail notes a broken entry, unless an earlier one is known.
+func (c *chain) fail(broken *BrokenError) {
+	if c.broken == nil || broken.Seq < c.broken.Seq {
+		c.broken = broken
+	}
+}
+
+// report judges what is left at the end, and sums up.
+func (v *verifier) report() VerifyReport {
+	stopped := false
+	for _, c := range v.chains {
+		stopped = stopped || c.stopped
+	}
+	var chains []ChainReport
+	for _, c := range v.chains {
+		c.checkClaims()
+		if !v.Partial && !stopped { // else the anchor may be in what was not read
+			c.checkStart()
+		}
+		if c.first != 0 || c.broken != nil {
+			chains = append(chains, c.report())
+		}
+	}
+	r := Report(chains)
+	r.Checkpoints, r.Signed = v.checkpoints, v.Key != nil
+	return r
+}
+
+func (c *chain) report() ChainReport {
+	r := ChainReport{Chain: c.number, First: c.first, Last: c.last, Head: c.head}
+	if c.first <= c.confirmed && c.confirmed <= c.last {
+		r.Confirmed = c.confirmed
+	}
+	if c.broken != nil {
+		r.Broken, r.How = c.broken.Seq, c.broken.How
+	}
+	return r
+}
+
+// checkStart accepts a chain that does not begin with its first entry only if an
+// anchor was found true.
+func (c *chain) checkStart() {
+	if c.first != 0 && PlaceOf(c.first) != 1 && !c.anchored {
+		c.fail(brokenf(c.first, "the entries before it are gone, and no anchor tells that they were pruned"))
+	}
+}
+
+// checkClaims fails for claims that are not true, and for those on entries that never
+// came.
+func (c *chain) checkClaims() {
+	if cl := c.refuted; cl != nil {
+		since := "before it"
+		if c.first <= c.confirmed && 0 < c.confirmed && c.confirmed < cl.Seq {
+			since = "after entry " + ShowSeq(c.confirmed)
+		}
+		c.fail(brokenf(cl.Seq, "it is not the entry that %s names: it was rewritten with all that follow, or one %s was", cl.witness(), since))
+	}
+	missing := c.absent
+	for _, cl := range c.expected.of {
+		missing = latest(missing, &cl)
+	}
+	switch {
+	case missing == nil || missing.Seq <= c.last || c.stopped:
+	case c.first == 0:
+		c.fail(brokenf(Numbered(c.number, 1), "its whole chain is missing, of which %s names entry %s", missing.witness(), ShowSeq(missing.Seq)))
+	default:
+		c.fail(brokenf(c.last+1, "it is missing, with all up to entry %s, which %s names", ShowSeq(missing.Seq), missing.witness()))
+	}
+}
