@@ -18,7 +18,6 @@ var policy = map[string][]string{
 	"oauth":               {},
 	"internal/strictjson": {},
 	"internal/fetch":      {},
-	"internal/turn":       {},
 	"internal/overload":   {"oauth"},
 	"internal/stricttoml": {"github.com/BurntSushi/toml"},
 	"internal/openssl":    {"C"},
@@ -35,7 +34,13 @@ var policy = map[string][]string{
 	"internal/registry":   {"oauth", "internal/platform", "internal/jose", "internal/strictjson"},
 	"internal/authority":  {"oauth", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
 	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry", "golang.org/x/sync"},
-	"internal/store":      {"internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/turn", "modernc.org/sqlite", "github.com/jackc/pgx/v5", "github.com/klauspost/compress"},
+	// The store: what callers import, over an engine for each database.
+	"internal/store":          {"internal/registry", "internal/revocation", "internal/ledger", "internal/store/engine", "internal/store/history", "internal/store/transfer", "internal/store/sqlite", "internal/store/postgres", "golang.org/x/sync"},
+	"internal/store/engine":   {"internal/ledger"},
+	"internal/store/history":  {"internal/ledger", "internal/store/engine", "github.com/klauspost/compress"},
+	"internal/store/transfer": {"internal/ledger", "internal/store/engine", "internal/store/history"},
+	"internal/store/sqlite":   {"internal/ledger", "internal/store/engine", "internal/store/history", "internal/store/transfer", "modernc.org/sqlite"},
+	"internal/store/postgres": {"internal/ledger", "internal/store/engine", "internal/store/transfer", "github.com/jackc/pgx/v5"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "internal/platform", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},

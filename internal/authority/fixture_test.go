@@ -226,7 +226,7 @@ func (r *memoryRegistry) Touch(issuer, client, credential string, _ time.Time) {
 type memoryLedger struct {
 	mu      sync.Mutex
 	entries []ledger.Entry
-	used    map[[32]byte]*ledger.Consumed
+	used    map[[32]byte]ledger.Consumed
 	// revocations that were put.
 	revocations []revocation.Revocation
 	err         error // what every Append answers, when set
@@ -234,20 +234,22 @@ type memoryLedger struct {
 	listed, puts func()
 }
 
-func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, use *ledger.Consumed) error {
+func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return l.err
 	}
-	if use != nil {
-		if first := l.used[use.Value]; first != nil {
-			return &ledger.ReplayedError{Sealed: first.Sealed}
+	for i, c := range consumed {
+		if first, ok := l.used[c.Value]; ok {
+			return &ledger.ReplayedError{Index: i, Sealed: first.Sealed}
 		}
-		if l.used == nil {
-			l.used = map[[32]byte]*ledger.Consumed{}
-		}
-		l.used[use.Value] = use
+	}
+	if l.used == nil {
+		l.used = map[[32]byte]ledger.Consumed{}
+	}
+	for _, c := range consumed {
+		l.used[c.Value] = c
 	}
 	l.entries = append(l.entries, *e)
 	return nil
@@ -279,7 +281,7 @@ func (l *memoryLedger) PutRevocation(ctx context.Context, r *revocation.Revocati
 	if l.puts != nil {
 		l.puts()
 	}
-	if err := l.Append(ctx, e, nil); err != nil {
+	if err := l.Append(ctx, e); err != nil {
 		return err
 	}
 	l.mu.Lock()
