@@ -22,11 +22,11 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
-	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/internal/store"
 	"moneyer/oauth"
+	"moneyer/profile"
 )
 
 // noon is when every test begins: on a whole second, so that edges are exact.
@@ -81,7 +81,8 @@ type fixture struct {
 // newHouse has one issuer of the profile and two clients, with a key each.
 func newFixture(t testing.TB, profileName string) *fixture {
 	t.Helper()
-	p, err := platform.Builtin(profileName)
+	found, err := profile.Builtin(profileName)
+	p := found.Definition()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/internal/tlsfiles"
+	"moneyer/profile"
 )
 
 // Snapshot is the result of one reading of the configuration: the issuers with their keys, and the
@@ -147,7 +148,8 @@ func pathOf(text string) string {
 
 // adminIssuer returns the issuer of the tokens for the admin API.
 func adminIssuer(cfg *config.Config) *registry.Issuer {
-	p, err := platform.Builtin("oauth2")
+	found, err := profile.Builtin("oauth2")
+	p := found.Definition()
 	if err != nil {
 		panic(err) // it is embedded, and a test loads it
 	}
