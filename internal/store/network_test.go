@@ -111,7 +111,7 @@ func (l *load) change(ctx context.Context) error {
 	return l.d.PutRevocation(ctx, r, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()})
 }
 
-// worksSince tells whether all that is asked has succeeded after a time.
+// worksSince reports whether all that is asked has succeeded after a time.
 func (l *load) worksSince(at time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
