@@ -111,7 +111,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 	}
 	if store.IsPostgres(cfg.Store) { // there may be other replicas
-		auth.Stale, auth.Staleness = s.db.LastKnown(), s.db.Heard
+		auth.Stale, auth.Staleness = s.db.Stale(), s.db.KnownUntil
 	}
 	snap.authority = auth
 	front := &server.Server{

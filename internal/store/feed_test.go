@@ -116,14 +116,14 @@ func replicaOf(t *testing.T, d *DB) string {
 func hears(t *testing.T, d *DB) {
 	t.Helper()
 	now := time.Now()
-	eventually(t, patience, "the feed is heard", func() bool { until, fresh := d.Heard(); return fresh && until.After(now) })
+	eventually(t, patience, "the feed is heard", func() bool { until, fresh := d.KnownUntil(); return fresh && until.After(now) })
 }
 
 // patience is how long the tests wait for what nobody promises to come sooner.
 const patience = 15 * time.Second
 
 func isFresh(d *DB) bool {
-	_, fresh := d.Heard()
+	_, fresh := d.KnownUntil()
 	return fresh
 }
 
@@ -142,11 +142,11 @@ func feedHeldUp(t *testing.T) {
 	putNamed(t, a, "bank", 1, "after", true)
 	putNamed(t, a, "shop", 1, "after", true)
 	eventually(t, patience, "memory is distrusted", func() bool { return !isFresh(b) })
-	until, _ := b.Heard()
-	if c, err := b.LastKnown().Client(t.Context(), "d1", "bank"); err != nil || c.Disabled {
+	until, _ := b.KnownUntil()
+	if c, err := b.Stale().Client(t.Context(), "d1", "bank"); err != nil || c.Disabled {
 		t.Errorf("what was known last of a client: %+v, %v", c, err)
 	}
-	if _, err := b.LastKnown().Client(t.Context(), "d1", "nobody"); err == nil || errors.Is(err, registry.ErrNotFound) {
+	if _, err := b.Stale().Client(t.Context(), "d1", "nobody"); err == nil || errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a client of whom nothing was known: %v", err)
 	}
 	for range 100 {
@@ -161,12 +161,12 @@ func feedHeldUp(t *testing.T) {
 	if err := a.Ping(t.Context()); err != nil {
 		t.Errorf("the replica that hears: %v", err)
 	}
-	if later, _ := b.Heard(); !later.Equal(until) {
+	if later, _ := b.KnownUntil(); !later.Equal(until) {
 		t.Error("the feed went on while it was held up")
 	}
 	release()
 	eventually(t, patience, "the feed recovers", func() bool { return isFresh(b) && b.Ping(t.Context()) == nil })
-	if c, err := b.LastKnown().Client(t.Context(), "d1", "bank"); err == nil && !c.Disabled {
+	if c, err := b.Stale().Client(t.Context(), "d1", "bank"); err == nil && !c.Disabled {
 		t.Error("what was heard of is still remembered as it was")
 	}
 	if name := clientName(t, b, "bank"); name != "after" {
@@ -194,7 +194,7 @@ func dropsAll(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
 	lose(t, url, a, b)
 	release()
 	eventually(t, patience, "nothing is remembered", func() bool {
-		c, err := b.LastKnown().Client(t.Context(), "d1", "bank")
+		c, err := b.Stale().Client(t.Context(), "d1", "bank")
 		return isFresh(b) && (err != nil || c.Name == "after")
 	})
 	if name := clientName(t, b, "bank"); name != "after" {
@@ -413,11 +413,11 @@ func tellsOfWhatIsRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, patience, "revocations are told of", func() bool { return heard.times(revocations) >= 1 })
-	until, _ := b.Heard()
+	until, _ := b.KnownUntil()
 	eventually(t, patience, "it is told again, and memory is distrusted", func() bool {
 		return heard.times(revocations) >= 3 && !isFresh(b)
 	})
-	if later, _ := b.Heard(); !later.Equal(until) {
+	if later, _ := b.KnownUntil(); !later.Equal(until) {
 		t.Error("what could not be told counts as heard")
 	}
 	if err := b.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "the keys cannot be read") {

@@ -176,7 +176,7 @@ func (d *DB) Ping(ctx context.Context) error {
 // Heard returns until when everything that other processes changed is known here,
 // and whether that is so recent that memory is trusted. A process that holds its
 // store alone knows all.
-func (d *DB) Heard() (until time.Time, fresh bool) {
+func (d *DB) KnownUntil() (until time.Time, fresh bool) {
 	now := d.now()
 	if d.reads.Local() {
 		return now, true
@@ -197,7 +197,7 @@ func (d *DB) trusts() bool {
 	if d.reads.Local() {
 		return true
 	}
-	_, fresh := d.Heard()
+	_, fresh := d.KnownUntil()
 	return fresh
 }
 

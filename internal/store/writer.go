@@ -152,7 +152,7 @@ func (w *writer) run() {
 func (w *writer) carryOut(c *changing) error {
 	for try := 0; ; try++ {
 		err := w.transact(func() *tx { return &tx{} }, c.change, func() bool { return waits(c.gone) })
-		if !errors.Is(err, engine.ErrNoTurn) || !w.rest(try) || !waits(c.gone) {
+		if !errors.Is(err, engine.ErrContended) || !w.rest(try) || !waits(c.gone) {
 			return err
 		}
 		select {

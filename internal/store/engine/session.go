@@ -24,7 +24,7 @@ type Session interface {
 	// List reads every row of query.
 	List(query string, args []any, scan func(scan func(...any) error) error) error
 	// Changing makes sure that no other process changes the registry until the
-	// transaction is over. ErrNoTurn means that another one does.
+	// transaction is over. ErrContended means that another one does.
 	Changing(t *Tx) error
 	// Record writes a row of the ledger, with which the chain ends from now on.
 	Record(t *Tx, row *Row) error
@@ -95,8 +95,8 @@ func (d *Doubt) Error() string {
 func (d *Doubt) Unwrap() error { return d.Cause }
 
 var (
-	// ErrNoTurn means that others are changing the registry. Nothing was changed.
-	ErrNoTurn = errors.New("others are changing the registry")
+	// ErrContended means that others are changing the registry. Nothing was changed.
+	ErrContended = errors.New("others are changing the registry")
 	// ErrLost means that a transaction did not take place after all.
 	ErrLost = errors.New("the connection was lost before the commit")
 	// ErrUnstorable means that a text has bytes that the database takes for no text.

@@ -108,7 +108,7 @@ func (s *session) Changing(*engine.Tx) error {
 	_, err := s.Exec(`UPDATE registry_revision SET revision = revision + 1`)
 	var refused *pgconn.PgError
 	if errors.As(err, &refused) && refused.Code == "55P03" {
-		return engine.ErrNoTurn
+		return engine.ErrContended
 	}
 	return err
 }

@@ -10,18 +10,18 @@ import (
 	"moneyer/internal/registry"
 )
 
-// LastKnown answers from memory alone, as of [DB.Heard]: for questions where a stale
+// Stale answers from memory alone, as of [DB.KnownUntil]: for questions where a stale
 // answer is better than none.
 // What is not in memory is not registry.ErrNotFound but a failure.
-func (d *DB) LastKnown() LastKnown { return LastKnown{d} }
+func (d *DB) Stale() Stale { return Stale{d} }
 
-// LastKnown is the registry as it was known last.
-type LastKnown struct{ d *DB }
+// Stale is the registry as it was known last.
+type Stale struct{ d *DB }
 
 var errNotRemembered = errors.New("the database cannot be asked, and memory does not hold it")
 
 // Client implements authority.Registry.
-func (l LastKnown) Client(_ context.Context, issuer, id string) (*registry.Client, error) {
+func (l Stale) Client(_ context.Context, issuer, id string) (*registry.Client, error) {
 	if c, _, ok := l.d.cache.clients.get(named{issuer, id}); ok {
 		return c, nil
 	}
@@ -29,7 +29,7 @@ func (l LastKnown) Client(_ context.Context, issuer, id string) (*registry.Clien
 }
 
 // ClientByAPIKey implements authority.Registry.
-func (l LastKnown) ClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
+func (l Stale) ClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
 	id, _, ok := l.d.cache.apiKeys.get(digested{issuer, digest})
 	if !ok {
 		return nil, fmt.Errorf("API key of issuer %q: %w", issuer, errNotRemembered)
@@ -45,7 +45,7 @@ func (l LastKnown) ClientByAPIKey(ctx context.Context, issuer string, digest reg
 }
 
 // Account implements authority.Registry.
-func (l LastKnown) Account(_ context.Context, issuer, id string) (*registry.Account, error) {
+func (l Stale) Account(_ context.Context, issuer, id string) (*registry.Account, error) {
 	if a, _, ok := l.d.cache.accounts.get(named{issuer, id}); ok {
 		return a, nil
 	}
@@ -53,7 +53,7 @@ func (l LastKnown) Account(_ context.Context, issuer, id string) (*registry.Acco
 }
 
 // Items implements authority.Registry.
-func (l LastKnown) Items(_ context.Context, issuer string, ids []string) ([]registry.Item, error) {
+func (l Stale) Items(_ context.Context, issuer string, ids []string) ([]registry.Item, error) {
 	found := make([]registry.Item, len(ids))
 	for i, id := range ids {
 		var ok bool
@@ -65,7 +65,7 @@ func (l LastKnown) Items(_ context.Context, issuer string, ids []string) ([]regi
 }
 
 // Touch implements authority.Registry.
-func (l LastKnown) Touch(issuer, client, id string, at time.Time) { l.d.Touch(issuer, client, id, at) }
+func (l Stale) Touch(issuer, client, id string, at time.Time) { l.d.Touch(issuer, client, id, at) }
 
 // holds returns registry.ErrNotFound unless the client has an API key.
 func holds(c *registry.Client, digest registry.Digest) error {
