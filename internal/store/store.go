@@ -173,7 +173,7 @@ func (d *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Heard returns until when everything that other processes changed is known here,
+// KnownUntil returns until when everything that other processes changed is known here,
 // and whether that is so recent that memory is trusted. A process that holds its
 // store alone knows all.
 func (d *DB) KnownUntil() (until time.Time, fresh bool) {
