@@ -153,5 +153,6 @@ func (s *Source) definition() (*platform.Profile, error) {
 	if s.Profile != nil {
 		return s.Profile.Definition(), nil
 	}
-	return platform.Builtin("oauth2")
+	p, err := profile.Builtin("oauth2")
+	return p.Definition(), err
 }

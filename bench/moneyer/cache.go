@@ -14,7 +14,7 @@ const cacheVersion = 1
 
 // cacheFolder returns where filled stores are cached. A store of another schema is not reused.
 func (o *Options) cacheFolder() (string, error) {
-	migrations, err := filepath.Glob(filepath.Join(o.Root, "internal/store/migrations/*.sql"))
+	migrations, err := filepath.Glob(filepath.Join(o.Root, "internal/store/*/migrations/*.sql"))
 	if err != nil {
 		return "", err
 	}

@@ -172,7 +172,7 @@ func (f *filling) entries(ctx context.Context) error {
 	return f.each(ctx, f.Entries, appenders, "ledger entries", func(n int) error {
 		at := end.Add(-time.Duration(f.Entries-n) * time.Second / perSecond)
 		return f.db.Append(ctx, &ledger.Entry{Kind: ledger.KindToken, Time: at, Issuer: plain, Client: id(0), Correlation: assertion.NewID(),
-			JTI: assertion.NewID(), Credential: credential, SigningKid: signing, Subject: id(0), Scope: plainScope, Expires: at.Add(10 * time.Minute)}, nil)
+			JTI: assertion.NewID(), Credential: credential, SigningKid: signing, Subject: id(0), Scope: plainScope, Expires: at.Add(10 * time.Minute)})
 	})
 }
 

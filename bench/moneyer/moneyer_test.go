@@ -136,7 +136,7 @@ func TestApart(t *testing.T) {
 
 func TestCacheFollowsSchema(t *testing.T) {
 	root := t.TempDir()
-	migrations := filepath.Join(root, "internal/store/migrations")
+	migrations := filepath.Join(root, "internal/store/sqlite/migrations")
 	if err := os.MkdirAll(migrations, 0o700); err != nil {
 		t.Fatal(err)
 	}

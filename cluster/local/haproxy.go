@@ -142,7 +142,7 @@ func (h *haproxy) await(ctx context.Context, command *exec.Cmd) error {
 			return err
 		})
 		if err != nil {
-			said, _ := os.ReadFile(filepath.Join(h.folder, "log")) // the error is useful without
+			said, _ := os.ReadFile(filepath.Join(h.folder, "log")) // the error is useful without it
 			return fmt.Errorf("HAProxy: %w\n%s", err, said)
 		}
 	}

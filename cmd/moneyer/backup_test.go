@@ -161,7 +161,7 @@ func wholeStore(t *testing.T) []byte {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		if err := db.Append(t.Context(), &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()}, nil); err != nil {
+		if err := db.Append(t.Context(), &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 		if err := db.Backup(t.Context(), filepath.Join(dir, "copy.db")); err != nil {

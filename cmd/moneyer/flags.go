@@ -1,12 +1,13 @@
 package main
 
 import (
-	"moneyer/internal/platform"
-	"moneyer/profile"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"moneyer/internal/platform"
+	"moneyer/profile"
 )
 
 // complete gives a flag's values to the shell.
@@ -94,7 +95,7 @@ func given[T any](c *cobra.Command, flag string, value T) *T {
 
 // profileFlag gives a command its --profile.
 func profileFlag(c *cobra.Command, name *string) {
-	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(platform.BuiltinNames(), ", ")+", or a .toml file")
+	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(profile.BuiltinNames(), ", ")+", or a .toml file")
 	completeBy(c, "profile", completeProfiles)
 }
 
@@ -110,7 +111,7 @@ func loadProfile(name string) (*platform.Profile, error) {
 // publicProfile is a profile as package tokensource takes it.
 func publicProfile(name string) (*profile.Profile, error) {
 	if name == "" {
-		return nil, usagef("--profile is missing: it names the platform, one of %s, or a .toml file", strings.Join(platform.BuiltinNames(), ", "))
+		return nil, usagef("--profile is missing: it names the platform, one of %s, or a .toml file", strings.Join(profile.BuiltinNames(), ", "))
 	}
 	p, err := profile.Load(name)
 	if err != nil {
@@ -120,5 +121,5 @@ func publicProfile(name string) (*profile.Profile, error) {
 }
 
 func completeProfiles(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return platform.BuiltinNames(), cobra.ShellCompDirectiveDefault // which adds files
+	return profile.BuiltinNames(), cobra.ShellCompDirectiveDefault // which adds files
 }

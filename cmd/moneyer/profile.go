@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"reflect"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 
 	"moneyer/internal/platform"
 	"moneyer/oauth"
+	"moneyer/profile"
 )
 
 func (a *app) profileCommand() *cobra.Command {
@@ -42,8 +42,9 @@ func (a *app) profileList() *cobra.Command {
 				Path  string `json:"path"`
 			}
 			list := []row{}
-			for _, name := range platform.BuiltinNames() {
-				p, err := platform.Builtin(name)
+			for _, name := range profile.BuiltinNames() {
+				found, err := profile.Builtin(name)
+				p := found.Definition()
 				if err != nil {
 					return err
 				}
@@ -66,20 +67,14 @@ understood, with every default filled in.`,
 		Args:              oneProfile,
 		ValidArgsFunction: completeProfiles,
 		RunE: func(_ *cobra.Command, args []string) error {
-			p, err := loadProfile(args[0])
+			p, err := publicProfile(args[0])
 			if err != nil {
 				return err
 			}
 			if a.json {
-				return a.printJSON(tomlForm(reflect.ValueOf(*p)))
+				return a.printJSON(tomlForm(reflect.ValueOf(*p.Definition())))
 			}
-			source, err := platform.BuiltinSource(args[0])
-			if strings.HasSuffix(args[0], ".toml") {
-				source, err = os.ReadFile(args[0])
-			}
-			if err == nil {
-				_, err = a.out.Write(source)
-			}
+			_, err = a.out.Write(p.Source())
 			return err
 		},
 	}
@@ -116,7 +111,7 @@ line and its fix, and makes the exit code 2.`,
 
 func oneProfile(c *cobra.Command, args []string) error {
 	if len(args) != 1 {
-		return usagef("%s takes one profile: a name among %s, or a .toml file", c.CommandPath(), strings.Join(platform.BuiltinNames(), ", "))
+		return usagef("%s takes one profile: a name among %s, or a .toml file", c.CommandPath(), strings.Join(profile.BuiltinNames(), ", "))
 	}
 	return nil
 }

@@ -16,8 +16,8 @@ import (
 
 	"moneyer/internal/adminclient"
 	"moneyer/internal/daemon"
-	"moneyer/internal/platform"
 	"moneyer/internal/sandbox"
+	"moneyer/profile"
 )
 
 // sandboxFolder is a folder in which a test runs sandboxes, one after the other.
@@ -145,8 +145,8 @@ func TestSandboxCommands(t *testing.T) {
 		names = append(names, d.Profile)
 		works(t, &d)
 	}
-	if !slices.Equal(names, platform.BuiltinNames()) {
-		t.Errorf("demos of %v, want %v", names, platform.BuiltinNames())
+	if !slices.Equal(names, profile.BuiltinNames()) {
+		t.Errorf("demos of %v, want %v", names, profile.BuiltinNames())
 	}
 	checkPrivate(t, s.dir, daemon.ConfigFile, adminclient.DefaultFile, "master.key", "partners")
 	p.stop()

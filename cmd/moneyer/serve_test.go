@@ -942,7 +942,7 @@ func TestStoreOutage(t *testing.T) {
 			t.Errorf("without a store: %d %v %s", a.status, a.header, a.body)
 		}
 	}
-	if a := i.gets(i.address, "/readyz", http.StatusServiceUnavailable); a.body != "not ready: the store accepts no writes\n" {
+	if a := i.gets(i.address, "/readyz", http.StatusServiceUnavailable); a.body != "not ready: the store takes no writes\n" {
 		t.Errorf("/readyz tells %q", a.body)
 	}
 	for range 3 {

@@ -24,7 +24,7 @@ func (a *API) backup(c *call) error {
 	}
 	ctx := c.r.Context()
 	entry := &ledger.Entry{Kind: ledger.KindAdmin, Time: a.Now().UTC(), Actor: c.actor, Action: "store.backup", Object: "store"}
-	if err := a.Authority.Ledger.Append(ctx, entry, nil); err != nil {
+	if err := a.Authority.Ledger.Append(ctx, entry); err != nil {
 		return err
 	}
 	file, err := a.Backup(ctx)

@@ -28,6 +28,7 @@ import (
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/store"
+	"moneyer/profile"
 )
 
 // start is when every test begins.
@@ -101,7 +102,8 @@ func newTestAPI(t testing.TB, change ...func(*testAPI)) *testAPI {
 
 func newIssuer(t testing.TB, name, profileName string) *registry.Issuer {
 	t.Helper()
-	p, err := platform.Builtin(profileName)
+	found, err := profile.Builtin(profileName)
+	p := found.Definition()
 	must(t, err)
 	return &registry.Issuer{Name: name, URL: "https://" + name + ".example", Profile: p, Environment: "test",
 		ResourceAudience: "https://api.example", TokenLifetime: 10 * time.Minute, Replay: platform.ReplayOnce, Alg: "ES256"}

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"moneyer/assertion"
-	"moneyer/internal/platform"
+	"moneyer/profile"
 )
 
 const (
@@ -34,11 +34,11 @@ func newCredentialFolder(t *testing.T) string {
 		write(t, filepath.Join(dir, file), string(pem))
 	}
 	write(t, filepath.Join(dir, "empty"), "\n")
-	source, err := platform.BuiltinSource("boltpay")
+	boltpay, err := profile.Builtin("boltpay")
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "own.toml"), string(source))
+	write(t, filepath.Join(dir, "own.toml"), string(boltpay.Source()))
 	return dir
 }
 

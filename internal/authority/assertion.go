@@ -142,7 +142,7 @@ func (p *presented) expiry() time.Time { return time.Unix(p.claims.Expiry, 0) }
 // consume returns what the ledger is to consume with the token, and the seal under
 // which the token is kept for the same assertion; both are nil where the issuer takes
 // an assertion any number of times. Client authentication is always good for one use.
-func (p *presented) consume() (*ledger.Consumed, *tokenSeal) {
+func (p *presented) consume() ([]ledger.Consumed, *tokenSeal) {
 	replay := p.issuer.Replay
 	if !p.isGrant {
 		replay = platform.ReplayOnce
@@ -151,7 +151,7 @@ func (p *presented) consume() (*ledger.Consumed, *tokenSeal) {
 		return nil, nil
 	}
 	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
-	consumed := &ledger.Consumed{Value: p.value(canonical), Until: p.expiry().Add(p.policy.Leeway)}
+	consumed := []ledger.Consumed{{Value: p.value(canonical), Until: p.expiry().Add(p.policy.Leeway)}}
 	if replay == platform.ReplaySameToken {
 		return consumed, newTokenSeal(canonical)
 	}

@@ -102,6 +102,8 @@ func (t *attempt) showed(client *registry.Client, kind registry.SecretKind, dige
 		}
 	}
 	switch {
+	case t.req.ClientID != "" && t.req.ClientID != client.ID:
+		return badClient(&Refusal{Rule: "client_id", Expected: "the client whose credential is shown", Found: registry.Excerpt(t.req.ClientID)})
 	case match == nil:
 		return badClient(&Refusal{Rule: "secret", Expected: "one of the client's secrets", Found: "another"})
 	case !match.LiveAt(t.now):

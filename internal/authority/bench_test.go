@@ -15,7 +15,7 @@ import (
 // noLedger records nothing, so that what is measured is the authority's own work.
 type noLedger struct{}
 
-func (noLedger) Append(context.Context, *ledger.Entry, *ledger.Consumed) error { return nil }
+func (noLedger) Append(context.Context, *ledger.Entry, ...ledger.Consumed) error { return nil }
 
 // quiet is a registry that notes no last use.
 type quiet struct{ *memoryRegistry }

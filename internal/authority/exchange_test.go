@@ -193,6 +193,12 @@ func TestSecretsOfOthers(t *testing.T) {
 	if e, refusal := refusalOf(t, token, err); e.Code != oauth.InvalidClient || refusal.Rule != "API key" {
 		t.Errorf("an unknown API key: %s by %q", e.Code, refusal.Rule)
 	}
+	named := apiKeyRequest(h.newSecret(t, registry.APIKey))
+	named.ClientID = otherID
+	token, err = h.exchange(named)
+	if e, refusal := refusalOf(t, token, err); e.Code != oauth.InvalidClient || refusal.Rule != "client_id" {
+		t.Errorf("an API key with another client's client_id: %s by %q", e.Code, refusal.Rule)
+	}
 	h = newFixture(t, "boltpay")
 	req := secretRequest(h.newSecret(t, registry.ClientSecret))
 	as(req, otherID)

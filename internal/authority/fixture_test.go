@@ -22,11 +22,11 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
-	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/internal/store"
 	"moneyer/oauth"
+	"moneyer/profile"
 )
 
 // noon is when every test begins: on a whole second, so that edges are exact.
@@ -81,7 +81,8 @@ type fixture struct {
 // newHouse has one issuer of the profile and two clients, with a key each.
 func newFixture(t testing.TB, profileName string) *fixture {
 	t.Helper()
-	p, err := platform.Builtin(profileName)
+	found, err := profile.Builtin(profileName)
+	p := found.Definition()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +227,7 @@ func (r *memoryRegistry) Touch(issuer, client, credential string, _ time.Time) {
 type memoryLedger struct {
 	mu      sync.Mutex
 	entries []ledger.Entry
-	used    map[[32]byte]*ledger.Consumed
+	used    map[[32]byte]ledger.Consumed
 	// revocations that were put.
 	revocations []revocation.Revocation
 	err         error // what every Append answers, when set
@@ -234,20 +235,22 @@ type memoryLedger struct {
 	listed, puts func()
 }
 
-func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, use *ledger.Consumed) error {
+func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
 		return l.err
 	}
-	if use != nil {
-		if first := l.used[use.Value]; first != nil {
-			return &ledger.ReplayedError{Sealed: first.Sealed}
+	for i, c := range consumed {
+		if first, ok := l.used[c.Value]; ok {
+			return &ledger.ReplayedError{Index: i, Sealed: first.Sealed}
 		}
-		if l.used == nil {
-			l.used = map[[32]byte]*ledger.Consumed{}
-		}
-		l.used[use.Value] = use
+	}
+	if l.used == nil {
+		l.used = map[[32]byte]ledger.Consumed{}
+	}
+	for _, c := range consumed {
+		l.used[c.Value] = c
 	}
 	l.entries = append(l.entries, *e)
 	return nil
@@ -279,7 +282,7 @@ func (l *memoryLedger) PutRevocation(ctx context.Context, r *revocation.Revocati
 	if l.puts != nil {
 		l.puts()
 	}
-	if err := l.Append(ctx, e, nil); err != nil {
+	if err := l.Append(ctx, e); err != nil {
 		return err
 	}
 	l.mu.Lock()

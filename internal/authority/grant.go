@@ -31,9 +31,9 @@ type Grant struct {
 	Params      []Param
 	Credential  string
 	Correlation string
-	// consumed is what the ledger consumes with the token; nil when the request may
+	// consumed is what the ledger consumes with the token; none when the request may
 	// come again.
-	consumed *ledger.Consumed
+	consumed []ledger.Consumed
 	// assertion is what consumed stands for.
 	assertion *presented
 	// seal hides the token so that only the same assertion finds it again; nil unless

@@ -25,13 +25,13 @@ func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Gr
 		return nil, err
 	}
 	if grant.seal != nil {
-		grant.consumed.Sealed = grant.seal.hide(token)
+		grant.consumed[0].Sealed = grant.seal.hide(token)
 	}
 	err = a.Ledger.Append(ctx, &ledger.Entry{
 		Kind: ledger.KindToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
 		JTI: token.JTI, Credential: grant.Credential, SigningKid: signer.Kid(), Subject: grant.Subject,
 		Scope: grant.Scope.String(), Expires: token.Expires.UTC(),
-	}, grant.consumed)
+	}, grant.consumed...)
 	var replayed *ledger.ReplayedError
 	switch {
 	case err == nil:

@@ -26,12 +26,13 @@ type Registry interface {
 
 // Ledger is the append-only record of every token minted and every change made.
 type Ledger interface {
-	// Append records e; when it returns nil, e is durable and chained. When use is
-	// not nil, the same atomic step consumes its Value: of all callers with one value, on
-	// any replica and through any crash, exactly one succeeds, and every other gets a
-	// *ledger.ReplayedError and records nothing. Any other error means that the
-	// outcome is unknown to the caller, which must then return no token.
-	Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error
+	// Append records e; when it returns nil, e is durable and chained, and the same
+	// atomic step consumed every value: of all callers with one value, on any replica
+	// and through any crash, exactly one succeeds. If any of the values was consumed
+	// before, the error is a *ledger.ReplayedError that says which, nothing is recorded
+	// and none of the others is consumed. The values of one call must differ. Any other
+	// error means that the outcome is unknown to the caller, who must then return no token.
+	Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error
 }
 
 // Keyring provides the keys of issuers.

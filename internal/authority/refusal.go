@@ -94,7 +94,7 @@ func (r *Refusals) record(ctx context.Context, entry *ledger.Entry) {
 	}
 	_, now := r.all.Take(struct{}{}, entry.Time)
 	switch {
-	case now && r.ledger.Append(ctx, entry, nil) == nil:
+	case now && r.ledger.Append(ctx, entry) == nil:
 	case keep && !now:
 		r.mu.Lock()
 		r.late = append(r.late, entry)
@@ -112,7 +112,7 @@ func (r *Refusals) Flush(ctx context.Context, now time.Time) error {
 	r.late = nil
 	r.mu.Unlock()
 	for i, entry := range late {
-		if err := r.ledger.Append(ctx, entry, nil); err != nil {
+		if err := r.ledger.Append(ctx, entry); err != nil {
 			r.counted.Add(int64(len(late) - i))
 			return err
 		}
@@ -121,7 +121,7 @@ func (r *Refusals) Flush(ctx context.Context, now time.Time) error {
 	if counted == 0 {
 		return nil
 	}
-	err := r.ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindRefusals, Time: now.UTC(), Count: counted}, nil)
+	err := r.ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindRefusals, Time: now.UTC(), Count: counted})
 	if err != nil {
 		r.counted.Add(counted)
 	}

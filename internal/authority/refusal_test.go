@@ -63,10 +63,10 @@ type deadlineLedger struct {
 	seen []time.Time
 }
 
-func (l *deadlineLedger) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
+func (l *deadlineLedger) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	end, _ := ctx.Deadline()
 	l.seen = append(l.seen, end)
-	return l.memoryLedger.Append(ctx, e, use)
+	return l.memoryLedger.Append(ctx, e, consumed...)
 }
 
 // Strangers are recorded too: else the time of a commit would tell who exists.
@@ -237,11 +237,11 @@ type errLedger struct {
 	kind ledger.Kind
 }
 
-func (l errLedger) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
+func (l errLedger) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	if e.Kind == l.kind {
 		return errors.New("disk full")
 	}
-	return l.memoryLedger.Append(ctx, e, use)
+	return l.memoryLedger.Append(ctx, e, consumed...)
 }
 
 // An entry that cannot be written by itself is counted.

@@ -121,7 +121,7 @@ func (a *Authority) checkIdentity(ctx context.Context, from *snapshot, t *attemp
 func (a *Authority) consume(ctx context.Context, t *attempt) error {
 	consumed, _ := t.assertion.consume()
 	err := a.Ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindAuthentication, Time: t.now.UTC(), Issuer: t.issuer.Name, Client: t.client.ID,
-		Correlation: t.req.Correlation, Credential: recorded(t.credentials)}, consumed)
+		Correlation: t.req.Correlation, Credential: recorded(t.credentials)}, consumed...)
 	var replayed *ledger.ReplayedError
 	switch {
 	case err == nil:

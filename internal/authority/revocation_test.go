@@ -16,10 +16,10 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/ledger"
-	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/internal/strictjson"
+	"moneyer/profile"
 )
 
 // mint gets a token of the client by a secret, or by an API key for its account.
@@ -465,8 +465,8 @@ func TestListIsJSON(t *testing.T) {
 // TestResourceAuth: how clients authenticate beside the token endpoint, each way
 // once, and never not at all.
 func TestResourceAuth(t *testing.T) {
-	for _, name := range platform.BuiltinNames() {
-		ways := (&registry.Issuer{Profile: must(platform.Builtin(name))}).ResourceAuth()
+	for _, name := range profile.BuiltinNames() {
+		ways := (&registry.Issuer{Profile: must(profile.Builtin(name)).Definition()}).ResourceAuth()
 		said := map[string]bool{}
 		for _, way := range ways {
 			said[way.String()] = true
@@ -479,7 +479,7 @@ func TestResourceAuth(t *testing.T) {
 		"oauth2": "[client_secret_basic client_secret_post private_key_jwt]", "boltpay": "[client_secret_post client_secret_basic]",
 		"thales-d1": "[private_key_jwt]", "thales-d1-banking": "[private_key_jwt]", "thales-etp": "[api_key]",
 	} {
-		p := must(platform.Builtin(name))
+		p := must(profile.Builtin(name)).Definition()
 		if got := fmt.Sprint((&registry.Issuer{Profile: p}).ResourceAuth()); got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}

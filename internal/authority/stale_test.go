@@ -36,9 +36,9 @@ func (h *fixture) cut() *cutOff {
 	return c
 }
 
-// TestLastKnown: while the store is away, each way of asking that changes nothing is
+// TestStaleIfError: while the store is away, each way of asking that changes nothing is
 // answered by what was known last, and says so. What is a change has to wait.
-func TestLastKnown(t *testing.T) {
+func TestStaleIfError(t *testing.T) {
 	eachWay(t, func(t *testing.T, h *fixture, req *authority.Request, token *authority.AccessToken) {
 		c := h.cut()
 		found, err := h.IntrospectFor(t.Context(), h.issuer, req, token.Token)
@@ -77,8 +77,8 @@ func TestLastKnown(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// TestJudgedByLastKnown is what is told of a token by what was known last.
-func TestJudgedByLastKnown(t *testing.T) {
+// TestIntrospectStale checks what introspection answers while the store is unavailable.
+func TestIntrospectStale(t *testing.T) {
 	const active, inactive, unknown = "active", "inactive", "cannot tell"
 	for name, row := range map[string]struct {
 		profile string
@@ -162,9 +162,9 @@ func disabled(clients map[string]*registry.Client) map[string]*registry.Client {
 	return clients
 }
 
-// TestSecretByLastKnown: a wrong secret is refused by what was known last, and not
+// TestSecretStale: a wrong secret is refused by stale knowledge, and not
 // by what is too old.
-func TestSecretByLastKnown(t *testing.T) {
+func TestSecretStale(t *testing.T) {
 	c := newFixture(t, "oauth2").cut()
 	for age, code := range map[time.Duration]oauth.Code{time.Second: oauth.InvalidClient, authority.MaxStale + 1: oauth.TemporarilyUnavailable} {
 		c.since = noon.Add(-age)
@@ -175,8 +175,8 @@ func TestSecretByLastKnown(t *testing.T) {
 	}
 }
 
-// TestLastKnownOfNoClock: without Fresh an answer by what was known last is as of now.
-func TestLastKnownOfNoClock(t *testing.T) {
+// TestStaleWithoutStaleness: without Staleness a stale answer is as of now.
+func TestStaleWithoutStaleness(t *testing.T) {
 	h := newFixture(t, "oauth2")
 	token := must(h.exchange(grantRequest(h.assertion())))
 	h.cut().Staleness = nil
@@ -219,9 +219,9 @@ func TestMintingByKeysThatAreKnown(t *testing.T) {
 	}
 }
 
-// TestSameTokenNotByLastKnown: whether a token may be given once more is not told
-// by what was known last, and who asks is not told that the assertion was used.
-func TestSameTokenNotByLastKnown(t *testing.T) {
+// TestSameTokenNotStale: stale knowledge does not decide whether a token may be given
+// once more, and the refusal does not say that the assertion was consumed.
+func TestSameTokenNotStale(t *testing.T) {
 	h := newFixture(t, "thales-d1")
 	h.issuer.Replay = platform.ReplaySameToken
 	req := grantRequest(h.assertion())

@@ -20,6 +20,7 @@ import (
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/stricttoml"
+	"moneyer/profile"
 )
 
 // AdminIssuer is the name of the issuer for the admin API.
@@ -211,7 +212,8 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	if strings.HasSuffix(file, ".toml") {
 		file = c.Path(file)
 	}
-	p, err := platform.Load(file)
+	found, err := profile.Load(file)
+	p := found.Definition()
 	if err != nil {
 		return nil, err
 	}

@@ -44,6 +44,6 @@ func (s *state) changedElsewhere(ctx context.Context, kind store.ChangeKind, iss
 
 // staleness returns the time since changes by other replicas were last received.
 func (s *state) staleness() time.Duration {
-	until, _ := s.db.Heard()
+	until, _ := s.db.KnownUntil()
 	return s.now().Sub(until)
 }

@@ -26,6 +26,7 @@ import (
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/internal/tlsfiles"
+	"moneyer/profile"
 )
 
 // Snapshot is the result of one reading of the configuration: the issuers with their keys, and the
@@ -110,7 +111,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 	}
 	if store.IsPostgres(cfg.Store) { // there may be other replicas
-		auth.Stale, auth.Staleness = s.db.LastKnown(), s.db.Heard
+		auth.Stale, auth.Staleness = s.db.Stale(), s.db.KnownUntil
 	}
 	snap.authority = auth
 	front := &server.Server{
@@ -147,7 +148,8 @@ func pathOf(text string) string {
 
 // adminIssuer returns the issuer of the tokens for the admin API.
 func adminIssuer(cfg *config.Config) *registry.Issuer {
-	p, err := platform.Builtin("oauth2")
+	found, err := profile.Builtin("oauth2")
+	p := found.Definition()
 	if err != nil {
 		panic(err) // it is embedded, and a test loads it
 	}

@@ -101,7 +101,7 @@ func (s *state) ready(ctx context.Context) error {
 	err := s.db.Ping(ctx)
 	s.problems.report("write to the store", err)
 	if err != nil {
-		return errors.New("the store accepts no writes")
+		return errors.New("the store takes no writes")
 	}
 	return nil
 }

@@ -48,8 +48,8 @@ func (d *draft) rotate() (step, error) {
 	return step{}, nil
 }
 
-// successionTime reactive the instant at which a successor of the signing key, not announced yet, should
-// start to sign; it is never before the successor has been announced for long enough. It reactive
+// successionTime returns the instant at which a successor of the signing key, not announced yet, should
+// start to sign; it is never before the successor has been announced for long enough. It returns
 // zero if no successor is due yet, or if one is scheduled already.
 func (d *draft) successionTime(signing *registry.SigningKey) time.Time {
 	earliest := d.now.Add(d.settings.Announce)
@@ -102,7 +102,7 @@ func (d *draft) activateNext() (string, error) {
 // set as a whole.
 const maxPublished = 100
 
-// add announces the key at uri, or a generated one, and reactive its kid.
+// add announces the key at uri, or a generated one, and returns its kid.
 func (d *draft) add(uri string) (kid string, err error) {
 	n := 0
 	for i := range d.keys {
@@ -215,7 +215,7 @@ func (d *draft) requireKnown(kid string, at time.Time) error {
 	return nil
 }
 
-// find reactive the key with that kid, or nil.
+// find returns the key with that kid, or nil.
 func (d *draft) find(kid string) *registry.SigningKey {
 	i := slices.IndexFunc(d.keys, func(key registry.SigningKey) bool { return key.Kid == kid })
 	if i < 0 {
@@ -224,7 +224,7 @@ func (d *draft) find(kid string) *registry.SigningKey {
 	return &d.keys[i]
 }
 
-// newest reactive the most recently announced key that fits, or nil.
+// newest returns the most recently announced key that fits, or nil.
 func (d *draft) newest(fits func(*registry.SigningKey) bool) *registry.SigningKey {
 	var newest *registry.SigningKey
 	for i := range d.keys {
@@ -241,5 +241,5 @@ func (d *draft) announcedUnderAlg(key *registry.SigningKey) bool {
 	return stateOf(key, d.now) == Announced && key.Alg == string(d.settings.Alg)
 }
 
-// signing reactive the key that signs now, or nil.
+// signing returns the key that signs now, or nil.
 func (d *draft) signing() *registry.SigningKey { return signingKey(d.keys, d.now) }

@@ -47,7 +47,7 @@ type EarlyError struct {
 }
 
 func (e *EarlyError) Error() string {
-	return fmt.Sprintf("until %[2]s verifiers may use a cached key set that lacks %[1]s, and would refuse its tokens", e.Kid, e.KnownAt.Format(time.RFC3339))
+	return fmt.Sprintf("%s is too new: verifiers may use a cached key set without it, and would refuse its tokens, until %s", e.Kid, e.KnownAt.Format(time.RFC3339))
 }
 
 // Store stores the signing keys.

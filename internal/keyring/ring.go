@@ -112,7 +112,7 @@ func newTimetable[T any](instants []time.Time, value func(time.Time) T) timetabl
 	return table
 }
 
-// at resigns the value at that instant. It searches backwards since the last spans are used most.
+// at returns the value at that instant. It searches backwards since the last spans are used most.
 func (t timetable[T]) at(at time.Time) T {
 	i := len(t) - 1
 	for i > 0 && at.Before(t[i].from) {

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"moneyer/internal/jose"
-	"moneyer/internal/platform"
 	"moneyer/internal/registry"
+	"moneyer/profile"
 )
 
 // noon is on a whole second, so that edges are exact.
@@ -42,7 +42,8 @@ func newKey(alg jose.Alg) *jose.PublicKey {
 // newIssuer is an issuer with a built-in profile.
 func newIssuer(t testing.TB, name string) *registry.Issuer {
 	t.Helper()
-	p, err := platform.Builtin(name)
+	found, err := profile.Builtin(name)
+	p := found.Definition()
 	if err != nil {
 		t.Fatal(err)
 	}

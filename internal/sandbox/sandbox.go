@@ -21,6 +21,7 @@ import (
 	"moneyer/internal/daemon"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
+	"moneyer/profile"
 )
 
 // Environment is that of every issuer of a sandbox.
@@ -77,9 +78,9 @@ drain_delay = "-1s"
 // platforms are the built-in profiles that have a demo.
 func platforms() []*platform.Profile {
 	var with []*platform.Profile
-	for _, name := range platform.BuiltinNames() {
-		if p, err := platform.Builtin(name); err == nil && p.Demo.Credential != "" { // its tests read each
-			with = append(with, p)
+	for _, name := range profile.BuiltinNames() {
+		if p, err := profile.Builtin(name); err == nil && p.Definition().Demo.Credential != "" { // its tests read each
+			with = append(with, p.Definition())
 		}
 	}
 	return with

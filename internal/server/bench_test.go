@@ -26,6 +26,7 @@ import (
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
+	"moneyer/profile"
 )
 
 // callers at once, for each benchmark over HTTP: enough to keep a core busy while
@@ -128,7 +129,8 @@ func newBenchFixture(b *testing.B) *benchFixture {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { db.Close() })
-	p, err := platform.Builtin("thales-d1")
+	found, err := profile.Builtin("thales-d1")
+	p := found.Definition()
 	if err != nil {
 		b.Fatal(err)
 	}

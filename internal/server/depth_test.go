@@ -90,9 +90,9 @@ type countingLedger struct {
 	d *depths
 }
 
-func (l countingLedger) Append(ctx context.Context, e *ledger.Entry, consumed *ledger.Consumed) error {
+func (l countingLedger) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	l.d.count("ledger")
-	return l.faults.Append(ctx, e, consumed)
+	return l.faults.Append(ctx, e, consumed...)
 }
 
 // countingKeyring signs with a key of its own.

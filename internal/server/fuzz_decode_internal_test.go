@@ -15,12 +15,13 @@ import (
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
+	"moneyer/profile"
 )
 
 // FuzzDecode holds what the decoder accepts to what net/url and encoding/json
 // make of the same body: every parameter that it knows, and no other, once.
 func FuzzDecode(f *testing.F) {
-	names := platform.BuiltinNames()
+	names := profile.BuiltinNames()
 	for i := range names {
 		for _, body := range []string{
 			"grant_type=client_credentials&client_id=a+b%2Bc&client_secret=p%2540&scope=x",
@@ -36,7 +37,8 @@ func FuzzDecode(f *testing.F) {
 		if which < 0 || which >= len(names) {
 			return
 		}
-		p, err := platform.Builtin(names[which])
+		found, err := profile.Builtin(names[which])
+		p := found.Definition()
 		if err != nil {
 			t.Fatal(err)
 		}

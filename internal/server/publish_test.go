@@ -15,9 +15,9 @@ import (
 
 	"moneyer/bearer"
 	"moneyer/internal/keyring"
-	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/server"
+	"moneyer/profile"
 )
 
 // ask makes a request without a body; headers are pairs.
@@ -198,7 +198,8 @@ func TestConflictingIssuers(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			s := &server.Server{}
 			for i, url := range []string{row.a, row.b} {
-				p, err := platform.Builtin([]string{row.pa, row.pb}[i])
+				found, err := profile.Builtin([]string{row.pa, row.pb}[i])
+				p := found.Definition()
 				must(t, err)
 				s.Issuers = append(s.Issuers, &registry.Issuer{Name: []string{"one", "two"}[i], URL: url, Profile: p})
 			}

@@ -74,11 +74,11 @@ func (f *faults) PutRevocation(ctx context.Context, r *revocation.Revocation, e 
 	return f.DB.PutRevocation(ctx, r, e)
 }
 
-func (f *faults) Append(ctx context.Context, e *ledger.Entry, use *ledger.Consumed) error {
+func (f *faults) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	if f.ledgerDown.Load() {
 		return errDown
 	}
-	return f.DB.Append(ctx, e, use)
+	return f.DB.Append(ctx, e, consumed...)
 }
 
 // buffer is a log that can be read while it is written.

@@ -9,9 +9,9 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/overload"
-	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
+	"moneyer/profile"
 )
 
 // nowhere is a ResponseWriter that keeps nothing.
@@ -23,7 +23,8 @@ func (n nowhere) WriteHeader(int)             {}
 
 func benchEndpoint(b *testing.B, profileName string) *endpoint {
 	b.Helper()
-	p, err := platform.Builtin(profileName)
+	found, err := profile.Builtin(profileName)
+	p := found.Definition()
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -6,13 +6,14 @@ import (
 	"strings"
 	"testing"
 
-	"moneyer/internal/platform"
+	"moneyer/profile"
 )
 
 // A secret that is sent as the request's name would stand in the log and the
 // ledger, and in the answer.
 func TestACredentialIsNoCorrelation(t *testing.T) {
-	p, err := platform.Builtin("boltpay")
+	found, err := profile.Builtin("boltpay")
+	p := found.Definition()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/store/engine"
 )
 
 // Account implements authority.Registry.
@@ -20,7 +21,7 @@ func (d *DB) Account(ctx context.Context, issuer, id string) (*registry.Account,
 		return a, nil
 	}
 	var document []byte
-	err := d.reads.get(ctx, `SELECT document FROM account WHERE issuer = $1 AND id = $2`,
+	err := d.reads.Get(ctx, `SELECT document FROM account WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&document})
 	if err != nil {
 		return nil, missing(err, "account", id)
@@ -37,7 +38,7 @@ func (d *DB) Account(ctx context.Context, issuer, id string) (*registry.Account,
 // the order of their IDs: at most limit, or [MaxPage].
 func (d *DB) Accounts(ctx context.Context, issuer, after string, limit int) ([]registry.Account, error) {
 	var accounts []registry.Account
-	err := d.reads.list(ctx, `SELECT document FROM account WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
+	err := d.reads.List(ctx, `SELECT document FROM account WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
 		[]any{issuer, after, page(limit)},
 		func(scan func(...any) error) error {
 			var document []byte
@@ -73,7 +74,7 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 		owners := map[named]error{}
 		for i := range accounts {
 			a := &accounts[i]
-			t.changed(ChangedAccount, a.Issuer, a.ID)
+			t.changed(engine.ChangedAccount, a.Issuer, a.ID)
 			owner := named{a.Issuer, a.Client}
 			if _, asked := owners[owner]; !asked {
 				owners[owner] = t.exists("client", a.Client, `SELECT 1 FROM client WHERE issuer = $1 AND id = $2`, a.Issuer, a.Client)
@@ -81,7 +82,7 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 			if err := owners[owner]; err != nil {
 				return fmt.Errorf("account %q: %w", a.ID, err)
 			}
-			err := t.later(func(int64) error { return nil }, `INSERT INTO account (issuer, id, client, document) VALUES ($1, $2, $3, $4)
+			err := t.Later(func(int64) error { return nil }, `INSERT INTO account (issuer, id, client, document) VALUES ($1, $2, $3, $4)
 				ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document`,
 				a.Issuer, a.ID, a.Client, documents[i])
 			if err != nil {
@@ -96,9 +97,9 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 // registry.ErrNotFound, one that still has items is registry.ErrConflict.
 func (d *DB) RemoveAccount(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(ChangedAccount, issuer, id)
+		t.changed(engine.ChangedAccount, issuer, id)
 		var item string
-		err := t.row(`SELECT id FROM item WHERE issuer = $1 AND account = $2 LIMIT 1`,
+		err := t.Row(`SELECT id FROM item WHERE issuer = $1 AND account = $2 LIMIT 1`,
 			[]any{issuer, id}, []any{&item})
 		if err == nil {
 			return conflictf("account %q still has items, such as %q", id, item)
@@ -135,7 +136,7 @@ func (d *DB) item(ctx context.Context, issuer, id string) (registry.Item, error)
 	}
 	key.id = strings.Clone(id) // which may be a part of a whole request
 	item = registry.Item{Issuer: issuer, ID: key.id}
-	err := d.reads.get(ctx, `SELECT account, kind FROM item WHERE issuer = $1 AND id = $2`,
+	err := d.reads.Get(ctx, `SELECT account, kind FROM item WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&item.Account, &item.Kind})
 	if err != nil {
 		return item, missing(err, "item", id)
@@ -148,7 +149,7 @@ func (d *DB) item(ctx context.Context, issuer, id string) (registry.Item, error)
 // given one, in the order of their IDs: at most limit, or [MaxPage].
 func (d *DB) AccountItems(ctx context.Context, issuer, account, after string, limit int) ([]registry.Item, error) {
 	var items []registry.Item
-	err := d.reads.list(ctx, `SELECT id, kind FROM item
+	err := d.reads.List(ctx, `SELECT id, kind FROM item
 		WHERE issuer = $1 AND account = $2 AND id > $3 ORDER BY id LIMIT $4`,
 		[]any{issuer, account, after, page(limit)},
 		func(scan func(...any) error) error {
@@ -184,7 +185,7 @@ func (d *DB) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entr
 
 // putItem asks for each account once.
 func (t *tx) putItem(item *registry.Item, owners map[named]error) error {
-	t.changed(ChangedItem, item.Issuer, item.ID)
+	t.changed(engine.ChangedItem, item.Issuer, item.ID)
 	owner := named{item.Issuer, item.Account}
 	if _, asked := owners[owner]; !asked {
 		owners[owner] = t.exists("account", item.Account, `SELECT 1 FROM account WHERE issuer = $1 AND id = $2`, item.Issuer, item.Account)
@@ -192,7 +193,7 @@ func (t *tx) putItem(item *registry.Item, owners map[named]error) error {
 	if err := owners[owner]; err != nil {
 		return fmt.Errorf("item %q: %w", item.ID, err)
 	}
-	return t.later(func(changed int64) error {
+	return t.Later(func(changed int64) error {
 		if changed == 0 {
 			return conflictf("item %q belongs to another account", item.ID)
 		}
@@ -206,7 +207,7 @@ func (t *tx) putItem(item *registry.Item, owners map[named]error) error {
 // registry.ErrNotFound.
 func (d *DB) RemoveItem(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(ChangedItem, issuer, id)
+		t.changed(engine.ChangedItem, issuer, id)
 		return t.remove("item", id, `DELETE FROM item WHERE issuer = $1 AND id = $2`, issuer, id)
 	})
 	return removed(err, "item", id)
@@ -222,7 +223,7 @@ func checkBulk(n int) error {
 // exists returns an registry.ErrNotFound unless query finds a row.
 func (t *tx) exists(what, id, query string, args ...any) error {
 	var one int
-	if err := t.row(query, args, []any{&one}); err != nil {
+	if err := t.Row(query, args, []any{&one}); err != nil {
 		return missing(err, what, id)
 	}
 	return nil

@@ -16,7 +16,7 @@ func (d *DB) Backup(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	err = d.database.backup(ctx, path)
+	err = d.backup(ctx, path)
 	if err == nil {
 		err = errors.Join(file.Sync(), syncDirectory(filepath.Dir(path)))
 	}

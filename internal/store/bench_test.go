@@ -67,8 +67,8 @@ func tokenEntry() *ledger.Entry {
 		Subject: "bank-of-somewhere", Scope: "d1/cards:read d1/cards:write", Expires: now.Add(5 * time.Minute)}
 }
 
-func use() *ledger.Consumed {
-	u := &ledger.Consumed{Until: clock().Add(5 * time.Minute)}
+func use() ledger.Consumed {
+	u := ledger.Consumed{Until: clock().Add(5 * time.Minute)}
 	_, _ = rand.Read(u.Value[:])
 	return u
 }

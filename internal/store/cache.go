@@ -1,10 +1,12 @@
 package store
 
 import (
+	"encoding/hex"
 	"hash/maphash"
 	"sync"
 
 	"moneyer/internal/registry"
+	"moneyer/internal/store/engine"
 )
 
 // named is the key of what an issuer calls by an ID.
@@ -131,4 +133,31 @@ func (c *cache[K, V]) clear() {
 		clear(s.entries)
 		s.mu.Unlock()
 	}
+}
+
+// drop forgets what was changed.
+func (c *registryCache) drop(changes []engine.Change) {
+	for _, change := range changes {
+		key := named{change.Issuer, change.ID}
+		switch change.Kind {
+		case engine.ChangedClient:
+			c.clients.drop(key)
+		case engine.ChangedAccount:
+			c.accounts.drop(key)
+		case engine.ChangedItem:
+			c.items.drop(key)
+		case engine.ChangedAPIKey:
+			if digest, err := hex.DecodeString(change.ID); err == nil && len(digest) == len(registry.Digest{}) {
+				c.apiKeys.drop(digested{change.Issuer, registry.Digest(digest)})
+			}
+		}
+	}
+}
+
+// clear forgets everything.
+func (c *registryCache) clear() {
+	c.clients.clear()
+	c.apiKeys.clear()
+	c.accounts.clear()
+	c.items.clear()
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/history"
 )
 
 // signer signs checkpoints with the key that is made of name.
@@ -23,31 +25,31 @@ func signer(name string) (ed25519.PublicKey, func([]byte) ([]byte, error)) {
 // another is a writer of another chain of the same ledger.
 type another struct {
 	d   *DB
-	end head
+	end ledger.Head
 	// late is how much its clock is ahead.
 	late time.Duration
 }
 
 func newAnother(d *DB, chain int64) *another {
-	return &another{d: d, end: head{seq: ledger.Numbered(chain, 0)}}
+	return &another{d: d, end: ledger.Head{Seq: ledger.Numbered(chain, 0)}}
 }
 
 // write puts a batch of entries into the chain.
 func (a *another) write(t *testing.T, entries ...*ledger.Entry) {
 	t.Helper()
 	err := a.d.writer.do(t.Context(), func(own *tx) error {
-		var lines []line
+		var lines []engine.Line
 		for _, e := range entries {
-			l, err := encode(e)
+			l, err := engine.Encode(e)
 			if err != nil {
 				return err
 			}
 			lines = append(lines, l)
 		}
 		other := *own
-		other.head = a.end
+		other.Head = a.end
 		err := other.recordLines(lines)
-		a.end = other.head
+		a.end = other.Head
 		return err
 	})
 	if err != nil {
@@ -73,20 +75,23 @@ func timed(seconds int, late time.Duration) *ledger.Entry {
 // checkpoint names the heads of all chains.
 func (a *another) checkpoint(t *testing.T, at int, sign func([]byte) ([]byte, error)) {
 	t.Helper()
-	chains, err := a.d.chains(t.Context())
+	chains, err := history.Chains(t.Context(), a.d.reads)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := ledger.NewCheckpoint(ledger.ChainOf(a.end.seq), timed(at, a.late).Time, withOwn(chains, a.end.seq, a.end.hash), sign)
+	e, err := ledger.NewCheckpoint(ledger.ChainOf(a.end.Seq), timed(at, a.late).Time, withOwn(chains, a.end.Seq, a.end.Hash), sign)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a.write(t, e)
 }
 
+// farAway is more than a walk remembers of the ends of batches.
+const farAway = 256
+
 func own(t *testing.T, d *DB, at int) {
 	t.Helper()
-	if err := d.Append(t.Context(), timed(at, 0), nil); err != nil {
+	if err := d.Append(t.Context(), timed(at, 0)); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -154,7 +159,7 @@ func TestVerifySeveralChains(t *testing.T) {
 			for _, c := range report.Chains {
 				got += fmt.Sprintf("%d: %s; ", c.Chain, seqs(c.First, c.Last, c.Confirmed))
 			}
-			if want := fmt.Sprintf("0: 1 5 4; 2: 2-1 %s 2-9; 5: 5-1 5-8 5-8; ", seqs(two.end.seq)); got != want {
+			if want := fmt.Sprintf("0: 1 5 4; 2: 2-1 %s 2-9; 5: 5-1 5-8 5-8; ", seqs(two.end.Seq)); got != want {
 				t.Errorf("%v late: first, last and confirmed are %s, want %s", late, got, want)
 			}
 			two.append(t, 50, 600) // which no checkpoint names
@@ -163,9 +168,9 @@ func TestVerifySeveralChains(t *testing.T) {
 }
 
 // reads reads the batch that begins with entry first.
-func readBatch(t *testing.T, d *DB, first int64) (found *batch) {
+func readBatch(t *testing.T, d *DB, first int64) (found *history.Batch) {
 	t.Helper()
-	if err := d.batches(t.Context(), first, first, func(b *batch) error { found = b; return nil }); err != nil || found == nil {
+	if err := d.ledger.Batches(t.Context(), first, first, func(b *history.Batch) error { found = b; return nil }); err != nil || found == nil {
 		t.Fatal(err)
 	}
 	return found
@@ -175,9 +180,9 @@ func readBatch(t *testing.T, d *DB, first int64) (found *batch) {
 func rewrite(t *testing.T, d *DB, first int64, change func(*ledger.Entry)) {
 	t.Helper()
 	b := readBatch(t, d, first)
-	a := &another{d: d, end: head{seq: first - 1, hash: [32]byte(b.Previous)}}
-	var later []*batch
-	err := d.batches(t.Context(), first, first|(1<<ledger.ChainShift-1), func(b *batch) error { later = append(later, b); return nil })
+	a := &another{d: d, end: ledger.Head{Seq: first - 1, Hash: [32]byte(b.Previous)}}
+	var later []*history.Batch
+	err := d.ledger.Batches(t.Context(), first, first|(1<<ledger.ChainShift-1), func(b *history.Batch) error { later = append(later, b); return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +225,7 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 		}, "5-7", "changed", true},
 		{"missing entries", statement(`DELETE FROM ledger_batch WHERE first_seq = $1`, chain2+5), "2-5", "missing, with all up to entry 2-6", true},
 		{"inserted entry", func(t *testing.T, d *DB) {
-			a := &another{d: d, end: head{seq: chain2 + 5}}
+			a := &another{d: d, end: ledger.Head{Seq: chain2 + 5}}
 			a.append(t, 20, 1)
 		}, "2-6", "there twice", true},
 		{"no start", statement(`DELETE FROM ledger_batch WHERE first_seq = $1`, chain2+1), "2-4", "no anchor", true},
@@ -253,12 +258,12 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 			rewrite(t, d, 5, func(e *ledger.Entry) { e.Signature = "=" })
 		}, "5", "not base64url", true},
 		{"checkpoint moved to another chain", func(t *testing.T, d *DB) {
-			e, err := readBatch(t, d, 5).record0().Entry()
+			e, err := firstRecord(readBatch(t, d, 5)).Entry()
 			if err != nil {
 				t.Fatal(err)
 			}
 			b := readBatch(t, d, chain5+8)
-			(&another{d: d, end: head{seq: chain5 + 8, hash: [32]byte(b.Last)}}).write(t, e)
+			(&another{d: d, end: ledger.Head{Seq: chain5 + 8, Hash: [32]byte(b.Last)}}).write(t, e)
 		}, "5-9", "its signature is not by the checkpoint key", false},
 		{"heads that are none", func(t *testing.T, d *DB) {
 			rewrite(t, d, 5, func(e *ledger.Entry) { e.Heads = "0-4"; resign(t, e, 0, sign) })
@@ -276,7 +281,7 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 		{"a number that no entry has", statement(`UPDATE ledger_batch SET first_seq = $1 WHERE first_seq = $2`, chain5, chain5+1), "5-0", "no entry has such a number", true},
 		{"a chain that there cannot be", func(t *testing.T, d *DB) { newAnother(d, ledger.MaxChain+1).append(t, 1, 1) }, "8192-1", "such a number", true},
 		{"a chain with a predecessor", func(t *testing.T, d *DB) {
-			(&another{d: d, end: head{seq: 7 << ledger.ChainShift, hash: [32]byte{1}}}).append(t, 1, 1)
+			(&another{d: d, end: ledger.Head{Seq: 7 << ledger.ChainShift, Hash: [32]byte{1}}}).append(t, 1, 1)
 		}, "7-1", "claims a predecessor", true},
 	} {
 		for _, late := range []time.Duration{0, time.Hour, -time.Hour} {
@@ -304,7 +309,7 @@ func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
 	}
 }
 
-func (b *batch) record0() *ledger.Record {
+func firstRecord(b *history.Batch) *ledger.Record {
 	return &ledger.Record{Seq: b.First, Line: b.Lines[0]}
 }
 
@@ -323,23 +328,23 @@ func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
 		d := openNew(t)
 		two := newAnother(d, 2)
 		two.late = late
-		for i := range 2 * 256 {
+		for i := range 2 * farAway {
 			two.append(t, i, 2)
 		}
-		chains, err := d.chains(t.Context())
+		chains, err := history.Chains(t.Context(), d.reads)
 		if err != nil {
 			t.Fatal(err)
 		}
 		own(t, d, 0)
-		for i, c := range []ledger.Head{chains[0].head, {Seq: chain2 + 4, Hash: [32]byte(readBatch(t, d, chain2+3).Last)}} {
-			e := timed(10*256, 0)
+		for i, c := range []ledger.Head{chains[0].Head, {Seq: chain2 + 4, Hash: [32]byte(readBatch(t, d, chain2+3).Last)}} {
+			e := timed(10*farAway, 0)
 			e.Kind = ledger.KindCheckpoint
 			e.Heads = ledger.FormatHeads([]ledger.Head{c})
 			resign(t, e, 0, sign)
-			if err := d.Append(t.Context(), e, nil); err != nil {
+			if err := d.Append(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
-			if report, err := d.Verify(t.Context(), key); err != nil || report.Broken != 0 || report.Checkpoints != int64(i+1) || report.Chains[1].Confirmed != chains[0].head.Seq {
+			if report, err := d.Verify(t.Context(), key); err != nil || report.Broken != 0 || report.Checkpoints != int64(i+1) || report.Chains[1].Confirmed != chains[0].Head.Seq {
 				t.Errorf("%v late: %+v, %v", late, report, err)
 			}
 		}
@@ -441,7 +446,7 @@ func TestCheckpointsOfOthersAreNoNews(t *testing.T) {
 	own(t, d, 5)
 	expect("an entry of one's own", 1)
 	two.append(t, 6, 1)
-	tamper(t, d, `UPDATE ledger_batch SET lines = zeroblob(9) WHERE first_seq = $1`, two.end.seq)
+	tamper(t, d, `UPDATE ledger_batch SET lines = zeroblob(9) WHERE first_seq = $1`, two.end.Seq)
 	expect("an entry that cannot be read", 1)
 }
 
@@ -457,7 +462,7 @@ func TestAFileGoesOnWithItsOwnChain(t *testing.T) {
 	appendEntries(t, again, 2)
 	key, _ := signer("key")
 	report, err := again.Verify(t.Context(), key)
-	if err != nil || report.Broken != 0 || report.Chains[0].Last != 7 || report.Chains[1].Last != two.end.seq {
+	if err != nil || report.Broken != 0 || report.Chains[0].Last != 7 || report.Chains[1].Last != two.end.Seq {
 		t.Errorf("%+v, %v", report, err)
 	}
 }

@@ -60,19 +60,6 @@ func TestCheckDatabase(t *testing.T) {
 	wantFindings(t, checked(t, database, func() time.Time { return time.Now().Add(-time.Minute) }), map[string]Level{"clock": Bad})
 }
 
-// TestCheckSession: a proxy may drop what a session asks for.
-func TestCheckSession(t *testing.T) {
-	u := newPostgresURL(t, PostgresForTests.NewDatabase(t))
-	for level, settings := range map[Level]map[string]string{Good: writeSettings(), Bad: nil} {
-		conn, _, err := u.dial(t.Context(), settings)
-		must(t, err)
-		e := &examination{url: u, now: time.Now, conn: conn}
-		must(t, e.kept(t.Context()))
-		wantFindings(t, e.findings, map[string]Level{"session": level})
-		must(t, conn.Close(t.Context()))
-	}
-}
-
 // TestCheckRole: settings and rights of the role are seen.
 func TestCheckRole(t *testing.T) {
 	database := PostgresForTests.NewDatabase(t)
@@ -109,31 +96,6 @@ func TestCheckOfNobody(t *testing.T) {
 	for _, url := range []string{"mysql:x", "sqlite:" + t.TempDir() + "/missing", "postgres://db.example/moneyer?sslmode=disable"} {
 		if all, err := Check(t.Context(), url, time.Now); err == nil {
 			t.Errorf("%s: %+v", url, all)
-		}
-	}
-}
-
-func TestCheckStandbys(t *testing.T) {
-	at := func(name, state, sync string) standby { return standby{name: name, state: state, sync: sync} }
-	for _, c := range []struct {
-		names string
-		all   []standby
-		want  Level
-	}{
-		{"ANY 1 (a, b)", []standby{at("a", "streaming", "quorum"), at("b", "streaming", "quorum")}, Good},
-		{"ANY 1 (a, b)", []standby{at("a", "streaming", "quorum"), at("b", "catchup", "quorum")}, Warn},
-		{"any 2 (a, b)", []standby{at("a", "streaming", "quorum"), at("b", "streaming", "quorum")}, Warn},
-		{"ANY 2 (a, b)", []standby{at("a", "streaming", "quorum")}, Bad},
-		{" FIRST 1 (a, b)", []standby{at("a", "streaming", "sync"), at("b", "streaming", "potential")}, Good},
-		{"2 (a, b)", []standby{at("a", "streaming", "sync"), at("x", "streaming", "async")}, Bad},
-		{"a, b", []standby{at("a", "streaming", "sync"), at("b", "streaming", "potential")}, Good},
-		{"a", nil, Bad},
-		{"*", []standby{at("walreceiver", "streaming", "sync")}, Warn},
-	} {
-		var e examination
-		e.judgeStandbys(c.names, c.all)
-		if e.findings[0].Level != c.want {
-			t.Errorf("%s: %+v, want %s", c.names, e.findings, c.want)
 		}
 	}
 }

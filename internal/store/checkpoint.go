@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/history"
 )
 
 // checkpoints is what this process knows of those that it made.
@@ -27,7 +29,7 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 	c := &d.checkpoints
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	chains, err := d.chains(ctx)
+	chains, err := history.Chains(ctx, d.reads)
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
@@ -36,21 +38,21 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 	}
 	var covered []int64
 	err = d.writer.do(ctx, func(t *tx) error {
-		heads := withOwn(chains, t.head.seq, t.head.hash)
-		e, err := ledger.NewCheckpoint(ledger.ChainOf(t.head.seq), d.now(), heads, sign)
+		heads := withOwn(chains, t.Head.Seq, t.Head.Hash)
+		e, err := ledger.NewCheckpoint(ledger.ChainOf(t.Head.Seq), d.now(), heads, sign)
 		if err != nil {
 			return err
 		}
-		l, err := encode(e)
+		l, err := engine.Encode(e)
 		if err != nil {
 			return err
 		}
-		if err := t.recordLines([]line{l}); err != nil {
+		if err := t.recordLines([]engine.Line{l}); err != nil {
 			return err
 		}
-		covered = []int64{t.head.seq}
+		covered = []int64{t.Head.Seq}
 		for i := range heads {
-			if ledger.ChainOf(heads[i].Seq) != ledger.ChainOf(t.head.seq) {
+			if ledger.ChainOf(heads[i].Seq) != ledger.ChainOf(t.Head.Seq) {
 				covered = append(covered, heads[i].Seq)
 			}
 		}
@@ -83,14 +85,14 @@ func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
 var errNews = errors.New("news")
 
 // withOwn returns the heads of the chains, that of the writer's own as it is now.
-func withOwn(chains []chain, seq int64, hash ledger.Hash) []ledger.Head {
+func withOwn(chains []history.Chain, seq int64, hash ledger.Hash) []ledger.Head {
 	var heads []ledger.Head
 	if ledger.PlaceOf(seq) > 0 {
 		heads = append(heads, ledger.Head{Seq: seq, Hash: hash})
 	}
 	for i := range chains {
-		if chains[i].number != ledger.ChainOf(seq) {
-			heads = append(heads, chains[i].head)
+		if chains[i].Number != ledger.ChainOf(seq) {
+			heads = append(heads, chains[i].Head)
 		}
 	}
 	slices.SortFunc(heads, func(a, b ledger.Head) int { return cmp.Compare(a.Seq, b.Seq) })

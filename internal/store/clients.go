@@ -10,6 +10,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/store/engine"
 )
 
 // readClient reads the document of a client.
@@ -29,7 +30,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, e
 		return c, nil
 	}
 	var document []byte
-	err := d.reads.get(ctx, `SELECT document FROM client WHERE issuer = $1 AND id = $2`,
+	err := d.reads.Get(ctx, `SELECT document FROM client WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&document})
 	if err != nil {
 		return nil, missing(err, "client", id)
@@ -46,7 +47,7 @@ func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest registry.
 	key := digested{issuer, digest}
 	id, epoch, ok := d.cache.apiKeys.get(key)
 	if !ok || !d.trusts() {
-		err := d.reads.get(ctx, `SELECT client FROM client_api_key WHERE issuer = $1 AND digest = $2`,
+		err := d.reads.Get(ctx, `SELECT client FROM client_api_key WHERE issuer = $1 AND digest = $2`,
 			[]any{issuer, digest[:]}, []any{&id})
 		if err != nil {
 			return nil, missing(err, "API key of issuer", issuer)
@@ -67,7 +68,7 @@ func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest registry.
 // order of their IDs: at most limit, or [MaxPage].
 func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error) {
 	var clients []*registry.Client
-	err := d.reads.list(ctx, `SELECT document FROM client WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
+	err := d.reads.List(ctx, `SELECT document FROM client WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
 		[]any{issuer, after, page(limit)},
 		func(scan func(...any) error) error {
 			var document []byte
@@ -152,7 +153,7 @@ func prepare(c *registry.Client) (*clientPut, error) {
 
 func (t *tx) putClient(p *clientPut) error {
 	c := &p.stored
-	t.changed(ChangedClient, c.Issuer, c.ID)
+	t.changed(engine.ChangedClient, c.Issuer, c.ID)
 	if err := t.writeClient(c, p.document); err != nil {
 		return err
 	}
@@ -169,9 +170,9 @@ func (t *tx) putClient(p *clientPut) error {
 // registry.ErrConflict.
 func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(ChangedClient, issuer, id)
+		t.changed(engine.ChangedClient, issuer, id)
 		var account string
-		err := t.row(`SELECT id FROM account WHERE issuer = $1 AND client = $2 LIMIT 1`,
+		err := t.Row(`SELECT id FROM account WHERE issuer = $1 AND client = $2 LIMIT 1`,
 			[]any{issuer, id}, []any{&account})
 		if err == nil {
 			return conflictf("client %q still owns accounts, such as %q", id, account)
@@ -182,7 +183,7 @@ func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entr
 		if err := t.clearClientIndex(issuer, id); err != nil {
 			return err
 		}
-		if _, err := t.exec(`DELETE FROM last_used WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
+		if _, err := t.Exec(`DELETE FROM last_used WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
 			return err
 		}
 		return t.remove("client", id, `DELETE FROM client WHERE issuer = $1 AND id = $2`, issuer, id)
@@ -192,7 +193,7 @@ func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entr
 
 // removed is the outcome of a removal. What the database cannot store was not there.
 func removed(err error, what, id string) error {
-	if isUnstorable(err) {
+	if errors.Is(err, engine.ErrUnstorable) {
 		return missing(err, what, id)
 	}
 	return err
@@ -200,18 +201,18 @@ func removed(err error, what, id string) error {
 
 // change runs fn and records e in one transaction.
 func (d *DB) change(ctx context.Context, e *ledger.Entry, fn func(*tx) error) error {
-	l, err := encode(e)
+	l, err := engine.Encode(e)
 	if err != nil {
 		return err
 	}
 	return d.writer.do(ctx, func(t *tx) error {
-		if err := t.changing(t); err != nil {
+		if err := t.Changing(&t.Tx); err != nil {
 			return err
 		}
 		if err := fn(t); err != nil {
 			return err
 		}
-		return t.recordLines([]line{l})
+		return t.recordLines([]engine.Line{l})
 	})
 }
 
@@ -224,10 +225,10 @@ func (t *tx) writeClient(c *registry.Client, document []byte) error {
 		return nil
 	}
 	if c.Revision == 1 {
-		return t.later(judge, `INSERT INTO client (issuer, id, revision, document) VALUES ($1, $2, 1, $3)
+		return t.Later(judge, `INSERT INTO client (issuer, id, revision, document) VALUES ($1, $2, 1, $3)
 			ON CONFLICT DO NOTHING`, c.Issuer, c.ID, document)
 	}
-	return t.later(judge, `UPDATE client SET revision = $1, document = $2 WHERE issuer = $3 AND id = $4 AND revision = $5`,
+	return t.Later(judge, `UPDATE client SET revision = $1, document = $2 WHERE issuer = $3 AND id = $4 AND revision = $5`,
 		c.Revision, document, c.Issuer, c.ID, c.Revision-1)
 }
 
@@ -240,16 +241,16 @@ func conflictUnless(changed int64, err error) error {
 
 // clearClientIndex removes what the index tables say of a client.
 func (t *tx) clearClientIndex(issuer, id string) error {
-	if _, err := t.exec(`DELETE FROM client_key WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
+	if _, err := t.Exec(`DELETE FROM client_key WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
 		return err
 	}
-	return t.list(`DELETE FROM client_api_key WHERE issuer = $1 AND client = $2 RETURNING digest`, []any{issuer, id},
+	return t.List(`DELETE FROM client_api_key WHERE issuer = $1 AND client = $2 RETURNING digest`, []any{issuer, id},
 		func(scan func(...any) error) error {
 			var digest []byte
 			if err := scan(&digest); err != nil {
 				return err
 			}
-			t.changed(ChangedAPIKey, issuer, hex.EncodeToString(digest))
+			t.changed(engine.ChangedAPIKey, issuer, hex.EncodeToString(digest))
 			return nil
 		})
 }
@@ -267,8 +268,8 @@ func (t *tx) indexClient(p *clientPut) error {
 		if s.Kind != registry.APIKey {
 			continue
 		}
-		t.changed(ChangedAPIKey, c.Issuer, hex.EncodeToString(s.Digest[:]))
-		err := t.later(func(changed int64) error {
+		t.changed(engine.ChangedAPIKey, c.Issuer, hex.EncodeToString(s.Digest[:]))
+		err := t.Later(func(changed int64) error {
 			if changed == 0 {
 				return conflictf("API key %q of client %q is registered already", s.ID, c.ID)
 			}
@@ -284,7 +285,7 @@ func (t *tx) indexClient(p *clientPut) error {
 
 func (t *tx) indexKey(c *registry.Client, k *registry.Key, thumbprint string) error {
 	taken := &registry.KeyTakenError{}
-	err := t.row(`SELECT issuer, client, kid, environment FROM client_key
+	err := t.Row(`SELECT issuer, client, kid, environment FROM client_key
 		WHERE thumbprint = $1 AND (environment <> $2 OR issuer = $3 AND client <> $4) LIMIT 1`,
 		[]any{thumbprint, k.Environment, c.Issuer, c.ID},
 		[]any{&taken.Issuer, &taken.Client, &taken.Kid, &taken.Environment})
@@ -298,7 +299,7 @@ func (t *tx) indexKey(c *registry.Client, k *registry.Key, thumbprint string) er
 	if !k.NotAfter.IsZero() {
 		notAfter = k.NotAfter.UnixMilli()
 	}
-	return t.later(func(changed int64) error {
+	return t.Later(func(changed int64) error {
 		if changed == 0 {
 			return conflictf("client %q has two keys with kid %q", c.ID, k.Kid)
 		}
@@ -310,7 +311,7 @@ func (t *tx) indexKey(c *registry.Client, k *registry.Key, thumbprint string) er
 
 // remove deletes one thing; none is registry.ErrNotFound.
 func (t *tx) remove(what, id, query string, args ...any) error {
-	changed, err := t.exec(query, args...)
+	changed, err := t.Exec(query, args...)
 	if err == nil && changed == 0 {
 		return fmt.Errorf("%s %q: %w", what, id, registry.ErrNotFound)
 	}
@@ -320,8 +321,18 @@ func (t *tx) remove(what, id, query string, args ...any) error {
 // missing turns "no row" into registry.ErrNotFound that says what is missing. What
 // the database cannot store does not exist in it either.
 func missing(err error, what, id string) error {
-	if errors.Is(err, sql.ErrNoRows) || isUnstorable(err) {
+	if errors.Is(err, sql.ErrNoRows) || errors.Is(err, engine.ErrUnstorable) {
 		return fmt.Errorf("%s %q: %w", what, id, registry.ErrNotFound)
 	}
 	return fmt.Errorf("%s %q: %w", what, id, err)
 }
+
+// conflict is a registry.ErrConflict that says what is in the way.
+type conflict string
+
+func (c conflict) Error() string { return string(c) }
+
+// Is makes a conflict a registry.ErrConflict to errors.Is.
+func (conflict) Is(target error) bool { return target == registry.ErrConflict }
+
+func conflictf(format string, args ...any) error { return conflict(fmt.Sprintf(format, args...)) }

@@ -19,6 +19,9 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/history"
+	"moneyer/internal/store/transfer"
 )
 
 func must(tb testing.TB, err error) {
@@ -30,7 +33,7 @@ func must(tb testing.TB, err error) {
 
 func openURL(tb testing.TB, url string) *DB {
 	tb.Helper()
-	d, err := Open(tb.Context(), url, Options{Now: time.Now})
+	d, err := Open(tb.Context(), url, Options{Now: time.Now, TouchInterval: time.Hour}) // some flush by themselves
 	must(tb, err)
 	tb.Cleanup(func() { _ = d.Close() })
 	return d
@@ -89,8 +92,8 @@ func testClient(tb testing.TB, i int) *registry.Client {
 	}
 }
 
-func testUse(i int) *ledger.Consumed {
-	u := &ledger.Consumed{Value: sha256.Sum256(fmt.Append(nil, "use", i)), Until: soon().Add(time.Duration(i%5) * time.Minute)}
+func testUse(i int) ledger.Consumed {
+	u := ledger.Consumed{Value: sha256.Sum256(fmt.Append(nil, "use", i)), Until: soon().Add(time.Duration(i%5) * time.Minute)}
 	if i%3 == 0 {
 		u.Sealed = fmt.Append(nil, "left by ", i)
 	}
@@ -102,23 +105,24 @@ func contents(tb testing.TB, url string) map[string]string {
 	tb.Helper()
 	s, err := openSource(tb.Context(), url)
 	must(tb, err)
-	defer s.close()
-	all := map[string]string{"heads": fmt.Sprintf("%x", s.point.heads), "forgotten": fmt.Sprint(s.point.forgotten), "used": fmt.Sprint(s.point.counts["use_up"])}
-	for _, t := range append(registryTables(), ledgerTable()) {
-		t.atOnce = 1 << 30
-		found, err := t.read(tb.Context(), s.q, nil)
+	defer s.Close()
+	point := s.Point()
+	all := map[string]string{"heads": fmt.Sprintf("%x", point.Heads), "forgotten": fmt.Sprint(point.Forgotten), "used": fmt.Sprint(point.Counts["use_up"])}
+	for _, t := range append(transfer.RegistryTables(), transfer.LedgerTable()) {
+		t.AtOnce = 1 << 30
+		found, err := t.Read(tb.Context(), s.Querier(), nil)
 		must(tb, err)
-		if found.n == 0 {
-			tb.Errorf("%s has no rows", t.name)
+		if found.N == 0 {
+			tb.Errorf("%s has no rows", t.Name)
 		}
-		for i := range found.n {
-			all[fmt.Sprint(t.name, found.row(i, t.key))] = fmt.Sprintf("%q", found.row(i, len(found.columns)))
+		for i := range found.N {
+			all[fmt.Sprint(t.Name, found.Row(i, t.Key))] = fmt.Sprintf("%q", found.Row(i, len(found.Columns)))
 		}
 	}
-	must(tb, s.eachUsed(tb.Context(), func(key usedKey, until int64, sealed []byte) error {
+	must(tb, s.EachUsed(tb.Context(), func(key engine.Key, until int64, sealed []byte) error {
 		name := fmt.Sprintf("used %x", key)
 		if len(sealed) > 0 || all[name] == "" {
-			all[name] = fmt.Sprintf("%d %s", ceilSecond(time.UnixMilli(until)), sealed)
+			all[name] = fmt.Sprintf("%d %s", engine.CeilSecond(time.UnixMilli(until)), sealed)
 		}
 		return nil
 	}))
@@ -152,6 +156,9 @@ func TestCopyThereAndBack(t *testing.T) {
 	first := newFile(t)
 	d := openURL(t, first)
 	fill(t, d, 1200)
+	for _, table := range []string{"client", "account", "signing_keys", "revocation"} {
+		tamper(t, d, `UPDATE `+table+` SET mac = CAST('reserved' AS BLOB)`)
+	}
 	_, err := d.Forget(t.Context(), time.Now())
 	must(t, err)
 	must(t, d.Close())
@@ -160,7 +167,7 @@ func TestCopyThereAndBack(t *testing.T) {
 	from := first
 	for _, to := range []string{PostgresForTests.NewDatabase(t), PostgresForTests.NewDatabase(t), newFile(t), newFile(t)} {
 		report := copied(t, from, to)
-		if len(report.Heads) != 1 || report.Rows[0] != (CopiedRows{"client", 1200}) || report.Resumed {
+		if len(report.Heads) != 1 || report.Rows[0] != (transfer.Copied{Table: "client", Rows: 1200}) || report.Resumed {
 			t.Errorf("%+v", report)
 		}
 		sameContents(t, want, contents(t, to))
@@ -225,10 +232,10 @@ func TestCopyIsCut(t *testing.T) {
 				if cuts++; !errors.Is(err, context.Canceled) {
 					t.Fatal(err)
 				}
-				if _, err := Open(t.Context(), to, Options{Now: time.Now}); !errors.Is(err, errUnfinished) {
+				if _, err := Open(t.Context(), to, Options{Now: time.Now}); !errors.Is(err, engine.ErrUnfinished) {
 					t.Fatalf("half of a copy is opened: %v", err)
 				}
-				if _, err := Copy(t.Context(), to, newFile(t), nil); !errors.Is(err, errUnfinished) {
+				if _, err := Copy(t.Context(), to, newFile(t), nil); !errors.Is(err, engine.ErrUnfinished) {
 					t.Fatalf("half of a copy is copied: %v", err)
 				}
 			}
@@ -305,7 +312,7 @@ func refused(t *testing.T, from, to, want string) {
 // TestCopyOfWhatChanged goes on with a copy after its source went on.
 func TestCopyOfWhatChanged(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, *DB){
-		"an entry": func(t *testing.T, d *DB) { must(t, d.Append(t.Context(), testEntry(9), nil)) },
+		"an entry": func(t *testing.T, d *DB) { must(t, d.Append(t.Context(), testEntry(9))) },
 		"a time of last use": func(t *testing.T, d *DB) {
 			d.Touch("d1", "client-0", "k", time.Now().Add(time.Minute))
 			must(t, d.flush(t.Context(), 100))
@@ -392,7 +399,6 @@ func checkBackup(t *testing.T, path string) {
 	}
 	checkMode(t, path)
 	d := openURL(t, "sqlite:"+path)
-	defer d.Close()
 	tokens := map[int]bool{}
 	must(t, d.Entries(t.Context(), ledger.Query{Kind: ledger.KindToken}, func(r *ledger.Record) error {
 		e, err := r.Entry()
@@ -404,17 +410,20 @@ func checkBackup(t *testing.T, path string) {
 		tokens[i] = true
 		return err
 	}))
-	if used := usedOf(d).size.Load(); used != int64(len(tokens)) {
-		t.Errorf("%d assertions are used up for %d tokens", used, len(tokens))
+	chains, err := history.Chains(t.Context(), d.reads)
+	if err != nil || len(chains) != 2 {
+		t.Errorf("%d chains, %v", len(chains), err)
+	}
+	must(t, d.Close())
+	values := consumedAt(t, "sqlite:"+path)
+	if len(values) != len(tokens) {
+		t.Errorf("%d values are consumed for %d tokens", len(values), len(tokens))
 	}
 	for i := range tokens {
-		if !isUsed(t, d, testUse(i).Value) {
-			t.Errorf("token %d has no used assertion", i)
+		u := testUse(i)
+		if !values[engine.KeyOf(&u)] {
+			t.Errorf("token %d has no consumed value", i)
 		}
-	}
-	heads, err := lastBatches(t.Context(), d.reads.db)
-	if err != nil || len(heads) != 2 {
-		t.Errorf("%d chains, %v", len(heads), err)
 	}
 }
 
@@ -428,7 +437,7 @@ func TestPruneWaitsForTheCopy(t *testing.T) {
 	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0)); n != 0 || err != nil {
 		t.Errorf("%d entries were removed, %v", n, err)
 	}
-	must(t, source.close())
+	must(t, source.Close())
 	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0)); n == 0 || err != nil {
 		t.Errorf("%d entries were removed, %v", n, err)
 	}
@@ -443,15 +452,10 @@ func TestCopyHasAnotherRevision(t *testing.T) {
 	fill(t, d, 3)
 	must(t, d.Close())
 	copied(t, from, to)
-	for _, known := range []int64{0, 1, 7, 1 << 60} {
-		replica, _ := openURL(t, to).database.(*postgres)
-		f := &feed{url: replica.url, replica: "test", now: time.Now, options: &Options{}, revision: known}
-		heard, err := f.beat(t.Context())
-		must(t, err)
-		changes, err := f.changes(t.Context(), heard)
-		if err != nil || changes != nil || heard.revision == known {
-			t.Errorf("after revision %d: %+v, %v", known, changes, err)
-		}
-		f.drop()
+	d = openURL(t, to)
+	var revision, gone int64
+	must(t, d.reads.Row(t.Context(), `SELECT revision, gone FROM registry_revision`, nil, []any{&revision, &gone}))
+	if began := time.Now().Add(-time.Minute).UnixMicro(); gone != revision || revision < began {
+		t.Errorf("revision %d, and changes up to %d are gone: want both to be an instant of now", revision, gone)
 	}
 }

@@ -20,6 +20,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/pgtest"
+	"moneyer/internal/store/engine"
 )
 
 var killRounds = flag.Int("kill-rounds", 3, "how often TestKill kills a store that is being written")
@@ -83,11 +84,14 @@ func child(t *testing.T, task, path string) *exec.Cmd {
 	return cmd
 }
 
-// numbered is the use-up and the entry of the n-th assertion.
-func numbered(n int64) (*ledger.Entry, *ledger.Consumed) {
-	u := &ledger.Consumed{Until: clock()}
-	binary.BigEndian.PutUint64(u.Value[:], uint64(n))
-	return testEntry(int(n)), u
+// numbered is the n-th entry, with two values that are consumed with it.
+func numbered(n int64) (*ledger.Entry, []ledger.Consumed) {
+	consumed := []ledger.Consumed{{Until: clock()}, {Until: clock()}}
+	for i := range consumed {
+		binary.BigEndian.PutUint64(consumed[i].Value[:], uint64(n))
+		consumed[i].Value[8] = byte(i)
+	}
+	return testEntry(int(n)), consumed
 }
 
 // appendForEver prints the number of each assertion once its append is
@@ -106,8 +110,8 @@ func appendForEver(path string) error {
 				next++
 				n := next
 				mu.Unlock()
-				e, u := numbered(n)
-				if err := d.Append(context.Background(), e, u); err != nil {
+				e, consumed := numbered(n)
+				if err := d.Append(context.Background(), e, consumed...); err != nil {
 					failed <- err
 					return
 				}
@@ -165,6 +169,10 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 		t.Fatal(err)
 	}
 	verified(t, d, int64(len(found)))
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	values := consumedAt(t, "sqlite:"+path)
 	for text := range acknowledged {
 		if !found[text] {
 			t.Errorf("entry %s was acknowledged and is lost", text)
@@ -173,25 +181,40 @@ func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, u := numbered(n); !isUsed(t, d, u.Value) {
-			t.Errorf("assertion %s was acknowledged and is not used up", text)
+		_, consumed := numbered(n)
+		for i := range consumed {
+			if !values[engine.KeyOf(&consumed[i])] {
+				t.Errorf("entry %s was acknowledged and its value %d is not consumed", text, i)
+			}
 		}
 	}
-	if used := usedOf(d).size.Load(); used != int64(len(found)) {
-		t.Errorf("%d assertions are used up for %d entries", used, len(found))
+	if len(values) != 2*len(found) {
+		t.Errorf("%d values are consumed for %d entries", len(values), len(found))
 	}
-	if err := d.Close(); err != nil {
+}
+
+// consumedAt returns what is remembered as consumed when the store at url is opened,
+// which nobody has open.
+func consumedAt(t *testing.T, url string) map[engine.Key]bool {
+	t.Helper()
+	source, err := openSource(t.Context(), url)
+	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() { _ = source.Close() }()
+	values := map[engine.Key]bool{}
+	err = source.EachUsed(t.Context(), func(key engine.Key, _ int64, _ []byte) error {
+		values[key] = true
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return values
 }
 
-// useKey is ledger.Consumed.Key.
+// useKey is ledger.Consumed.Value.
 type useKey = [32]byte
-
-func isUsed(t *testing.T, d *DB, key useKey) bool {
-	t.Helper()
-	return usedOf(d).has(usedKey(key[:16]))
-}
 
 func TestFullDisk(t *testing.T) {
 	if out, err := child(t, "limit", filepath.Join(t.TempDir(), "moneyer.db")).Output(); err != nil {
@@ -217,8 +240,8 @@ func appendOnAFullDisk(path string) error {
 			return err
 		}
 		for {
-			e, u := numbered(n)
-			if err := d.Append(context.Background(), e, u); err != nil {
+			e, consumed := numbered(n)
+			if err := d.Append(context.Background(), e, consumed...); err != nil {
 				break
 			}
 			n++
@@ -229,8 +252,8 @@ func appendOnAFullDisk(path string) error {
 		if err := d.Ping(context.Background()); err != nil {
 			return fmt.Errorf("the disk is free again after %d entries: %w", n, err)
 		}
-		e, u := numbered(n)
-		if err := d.Append(context.Background(), e, u); err != nil {
+		e, consumed := numbered(n)
+		if err := d.Append(context.Background(), e, consumed...); err != nil {
 			return fmt.Errorf("entry %d, which was refused before: %w", n, err)
 		}
 		n++
@@ -240,10 +263,4 @@ func appendOnAFullDisk(path string) error {
 		return fmt.Errorf("%d entries: %+v, %w", n, report, err)
 	}
 	return d.Close()
-}
-
-// usedOf is the set in memory of a store in a file.
-func usedOf(d *DB) *used {
-	file, _ := d.database.(*sqliteFile)
-	return file.used
 }

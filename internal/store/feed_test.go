@@ -15,6 +15,8 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/postgres"
 )
 
 func putNamed(t *testing.T, d *DB, id string, revision int64, name string, disabled bool) {
@@ -74,9 +76,9 @@ func changesAreHeard(t *testing.T, deaf bool) {
 	switch heard := p.notifications.Load(); {
 	case heard < changes/2:
 		t.Errorf("%d changes were notified of", heard)
-	case deaf && took < changes*beat/2:
+	case deaf && took < changes*postgres.Heartbeat/2:
 		t.Errorf("%d changes were heard within %v though nobody told of them", changes, took)
-	case !deaf && took > changes*beat*9/10:
+	case !deaf && took > changes*postgres.Heartbeat*9/10:
 		t.Errorf("%d changes took %v: notifications wake nobody", changes, took)
 	}
 }
@@ -89,7 +91,7 @@ func holdUp(t *testing.T, url string, d *DB) (release func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := held.Exec(t.Context(), `SELECT FROM replica WHERE id = $1 FOR UPDATE`, feedOf(t, d).replica); err != nil {
+	if _, err := held.Exec(t.Context(), `SELECT FROM replica WHERE id = $1 FOR UPDATE`, replicaOf(t, d)); err != nil {
 		t.Fatal(err)
 	}
 	return func() {
@@ -100,27 +102,28 @@ func holdUp(t *testing.T, url string, d *DB) (release func()) {
 	}
 }
 
-func feedOf(t *testing.T, d *DB) *feed {
+// replicaOf is what a replica is called in the database.
+func replicaOf(t *testing.T, d *DB) string {
 	t.Helper()
-	p, ok := d.database.(*postgres)
+	p, ok := d.engine.(*postgres.Database)
 	if !ok {
 		t.Fatal("the store is not on PostgreSQL")
 	}
-	return p.feed
+	return p.Replica()
 }
 
 // hears waits until a replica has heard of all that was changed before.
 func hears(t *testing.T, d *DB) {
 	t.Helper()
 	now := time.Now()
-	eventually(t, patience, "the feed is heard", func() bool { until, fresh := d.Heard(); return fresh && until.After(now) })
+	eventually(t, patience, "the feed is heard", func() bool { until, fresh := d.KnownUntil(); return fresh && until.After(now) })
 }
 
 // patience is how long the tests wait for what nobody promises to come sooner.
 const patience = 15 * time.Second
 
 func isFresh(d *DB) bool {
-	_, fresh := d.Heard()
+	_, fresh := d.KnownUntil()
 	return fresh
 }
 
@@ -139,11 +142,11 @@ func feedHeldUp(t *testing.T) {
 	putNamed(t, a, "bank", 1, "after", true)
 	putNamed(t, a, "shop", 1, "after", true)
 	eventually(t, patience, "memory is distrusted", func() bool { return !isFresh(b) })
-	until, _ := b.Heard()
-	if c, err := b.LastKnown().Client(t.Context(), "d1", "bank"); err != nil || c.Disabled {
+	until, _ := b.KnownUntil()
+	if c, err := b.Stale().Client(t.Context(), "d1", "bank"); err != nil || c.Disabled {
 		t.Errorf("what was known last of a client: %+v, %v", c, err)
 	}
-	if _, err := b.LastKnown().Client(t.Context(), "d1", "nobody"); err == nil || errors.Is(err, registry.ErrNotFound) {
+	if _, err := b.Stale().Client(t.Context(), "d1", "nobody"); err == nil || errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a client of whom nothing was known: %v", err)
 	}
 	for range 100 {
@@ -158,12 +161,12 @@ func feedHeldUp(t *testing.T) {
 	if err := a.Ping(t.Context()); err != nil {
 		t.Errorf("the replica that hears: %v", err)
 	}
-	if later, _ := b.Heard(); !later.Equal(until) {
+	if later, _ := b.KnownUntil(); !later.Equal(until) {
 		t.Error("the feed went on while it was held up")
 	}
 	release()
 	eventually(t, patience, "the feed recovers", func() bool { return isFresh(b) && b.Ping(t.Context()) == nil })
-	if c, err := b.LastKnown().Client(t.Context(), "d1", "bank"); err == nil && !c.Disabled {
+	if c, err := b.Stale().Client(t.Context(), "d1", "bank"); err == nil && !c.Disabled {
 		t.Error("what was heard of is still remembered as it was")
 	}
 	if name := clientName(t, b, "bank"); name != "after" {
@@ -174,7 +177,7 @@ func feedHeldUp(t *testing.T) {
 // dropsAll: where not each change can be heard of, nothing is remembered. Behind
 // the store's back a client is changed of which no change tells.
 func dropsAll(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
-	url := PostgresForTests.NewDatabase(t)
+	url := ownFunctions(PostgresForTests.NewDatabase(t))
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
 	putNamed(t, a, "bank", 0, "before", false)
 	putNamed(t, a, "other", 0, "before", false)
@@ -191,7 +194,7 @@ func dropsAll(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
 	lose(t, url, a, b)
 	release()
 	eventually(t, patience, "nothing is remembered", func() bool {
-		c, err := b.LastKnown().Client(t.Context(), "d1", "bank")
+		c, err := b.Stale().Client(t.Context(), "d1", "bank")
 		return isFresh(b) && (err != nil || c.Name == "after")
 	})
 	if name := clientName(t, b, "bank"); name != "after" {
@@ -202,13 +205,13 @@ func dropsAll(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
 func tooManyChanges(t *testing.T, url string, _, _ *DB) {
 	mustExec(t, connectTo(t, url), `WITH now AS (UPDATE registry_revision SET revision = revision + 1 RETURNING revision)
 		INSERT INTO registry_change (revision, at, kind, issuer, id)
-		SELECT revision, now(), 'account', 'd1', n::text FROM now, generate_series(1, $1) AS n`, mostChanges+1)
+		SELECT revision, now(), 'account', 'd1', n::text FROM now, generate_series(1, 10001) AS n`)
 }
 
 // forgottenChanges has changes forgotten that b has not heard of.
 func forgottenChanges(t *testing.T, url string, a, _ *DB) {
 	putNamed(t, a, "other", 2, "later", false)
-	mustExec(t, connectTo(t, url), `UPDATE registry_change SET at = at - make_interval(secs => $1)`, changesKept.Seconds()+1)
+	mustExec(t, connectTo(t, url), `UPDATE registry_change SET at = at - interval '11 minutes'`)
 	if _, err := a.Forget(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
@@ -226,19 +229,37 @@ func wentBack(t *testing.T, url string, _, _ *DB) {
 	mustExec(t, connectTo(t, url), `UPDATE registry_revision SET revision = revision - 1`)
 }
 
-// anotherServer has b find another server than it knew, at the same revision.
-func anotherServer(t *testing.T, _ string, _, b *DB) {
-	servers := feedOf(t, b).servers.Load()
-	feedOf(t, b).started.Store(1)
-	eventually(t, patience, "another server is met", func() bool { return feedOf(t, b).servers.Load() > servers })
+// anotherServer has b find another server than it knew, at the same revision: one that
+// says that it was started at another time. Its URL is by ownFunctions.
+func anotherServer(t *testing.T, url string, _, b *DB) {
+	conn := connectTo(t, url)
+	mustExec(t, conn, `CREATE OR REPLACE FUNCTION public.pg_postmaster_start_time() RETURNS timestamptz LANGUAGE sql AS 'SELECT now()'`)
+	feed := "moneyer feed " + replicaOf(t, b)
+	var before int
+	if err := conn.QueryRow(t.Context(), `SELECT pid FROM pg_stat_activity WHERE application_name = $1`, feed).Scan(&before); err != nil {
+		t.Fatal(err)
+	}
+	mustExec(t, conn, `SELECT pg_terminate_backend($1)`, before)
+	eventually(t, patience, "another server is met", func() bool {
+		var met bool
+		err := conn.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity
+			WHERE application_name = $1 AND pid <> $2 AND query ILIKE '%replica%')`, feed, before).Scan(&met)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return met
+	})
 }
+
+// ownFunctions is a URL by which functions of the database hide the server's own.
+func ownFunctions(url string) string { return url + "&search_path=public,pg_catalog" }
 
 // readsFollow: once the feed has met another server, nothing is read from the one before.
 func readsFollow(t *testing.T) {
-	url := PostgresForTests.NewDatabase(t)
+	url := ownFunctions(PostgresForTests.NewDatabase(t))
 	d := startReplica(t, url, Options{})
 	reader := func() (pid int) {
-		if err := d.reads.row(t.Context(), `SELECT pg_backend_pid()`, nil, []any{&pid}); err != nil {
+		if err := d.reads.Row(t.Context(), `SELECT pg_backend_pid()`, nil, []any{&pid}); err != nil {
 			t.Fatal(err)
 		}
 		return pid
@@ -271,18 +292,27 @@ func halfABeat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config.RuntimeParams["application_name"] = "moneyer feed " + feedOf(t, d).replica
+	config.RuntimeParams["application_name"] = "moneyer feed " + replicaOf(t, d)
 	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	beat := conn.PgConn().StartPipeline(t.Context())
-	beat.SendQueryParams(`SELECT FROM replica WHERE id = $1 FOR UPDATE`, [][]byte{[]byte(feedOf(t, d).replica)}, nil, nil, nil)
+	beat.SendQueryParams(`SELECT FROM replica WHERE id = $1 FOR UPDATE`, [][]byte{[]byte(replicaOf(t, d))}, nil, nil, nil)
 	if err := beat.Flush(); err != nil { // and no end of it
 		t.Fatal(err)
 	}
-	eventually(t, patience, "the row is held", func() bool { return feedOf(t, d).failure.Load() != nil })
+	held := connectTo(t, url)
+	eventually(t, patience, "the row is held", func() bool {
+		var waits bool
+		err := held.QueryRow(t.Context(), `SELECT EXISTS (SELECT FROM pg_stat_activity WHERE application_name = $1 AND wait_event_type = 'Lock')`,
+			"moneyer feed "+replicaOf(t, d)).Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return waits
+	})
 	hears(t, d)
 }
 
@@ -309,9 +339,9 @@ func toldForEver(t *testing.T) {
 	}
 }
 
-// TestSilence: memory is as old as the clock says that tells more, and one that was set
+// TestStaleness: memory is as old as the clock says that tells more, and one that was set
 // tells nothing.
-func TestSilence(t *testing.T) {
+func TestStaleness(t *testing.T) {
 	heard := time.Now()
 	for _, test := range []struct {
 		name string
@@ -322,7 +352,7 @@ func TestSilence(t *testing.T) {
 		{"two seconds later", heard.Add(2 * time.Second), 2 * time.Second},
 		{"the clock was set back", heard.Round(0).Add(-time.Hour), time.Hour},
 	} {
-		if silent := silence(test.now, heard); silent < test.want || silent > test.want+time.Minute {
+		if silent := engine.Staleness(test.now, heard); silent < test.want || silent > test.want+time.Minute {
 			t.Errorf("%s: %v of silence, want %v", test.name, silent, test.want)
 		}
 	}
@@ -332,7 +362,7 @@ func TestSilence(t *testing.T) {
 // change without an ID.
 type told struct {
 	mu      sync.Mutex
-	changes []Change
+	changes []engine.Change
 	failure error
 }
 
@@ -343,7 +373,7 @@ func (c *told) changed(_ context.Context, kind ChangeKind, issuer string, ids []
 		ids = []string{""}
 	}
 	for _, id := range ids {
-		c.changes = append(c.changes, Change{Kind: kind, Issuer: issuer, ID: id})
+		c.changes = append(c.changes, engine.Change{Kind: kind, Issuer: issuer, ID: id})
 	}
 	return c.failure
 }
@@ -354,7 +384,7 @@ func (c *told) fail(err error) {
 	c.failure, c.changes = err, nil
 }
 
-func (c *told) times(change Change) (n int) {
+func (c *told) times(change engine.Change) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, known := range c.changes {
@@ -371,7 +401,7 @@ func tellsOfWhatIsRemembered(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var heard told
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{Changed: heard.changed})
-	keys, revocations := Change{Kind: ChangedSigningKeys, Issuer: "d1"}, Change{Kind: ChangedRevocations, Issuer: "d2", ID: "r1"}
+	keys, revocations := engine.Change{Kind: ChangedSigningKeys, Issuer: "d1"}, engine.Change{Kind: ChangedRevocations, Issuer: "d2", ID: "r1"}
 	if err := a.PutSigningKeys(t.Context(), registry.SigningKeys{Issuer: "d1"}, testEntry(0)); err != nil {
 		t.Fatal(err)
 	}
@@ -383,11 +413,11 @@ func tellsOfWhatIsRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, patience, "revocations are told of", func() bool { return heard.times(revocations) >= 1 })
-	until, _ := b.Heard()
+	until, _ := b.KnownUntil()
 	eventually(t, patience, "it is told again, and memory is distrusted", func() bool {
 		return heard.times(revocations) >= 3 && !isFresh(b)
 	})
-	if later, _ := b.Heard(); !later.Equal(until) {
+	if later, _ := b.KnownUntil(); !later.Equal(until) {
 		t.Error("what could not be told counts as heard")
 	}
 	if err := b.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "the keys cannot be read") {
@@ -409,6 +439,6 @@ func tellsOfAll(t *testing.T) {
 	tooManyChanges(t, url, nil, nil)
 	release()
 	eventually(t, patience, "all is told of", func() bool {
-		return heard.times(Change{Kind: ChangedSigningKeys}) == 1 && heard.times(Change{Kind: ChangedRevocations}) == 1
+		return heard.times(engine.Change{Kind: ChangedSigningKeys}) == 1 && heard.times(engine.Change{Kind: ChangedRevocations}) == 1
 	})
 }

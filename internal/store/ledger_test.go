@@ -11,13 +11,15 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/history"
 )
 
 // tamper changes the ledger behind the store's back.
 func tamper(t *testing.T, d *DB, query string, args ...any) {
 	t.Helper()
 	err := d.writer.do(t.Context(), func(tx *tx) error {
-		n, err := tx.exec(query, args...)
+		n, err := tx.Exec(query, args...)
 		if err == nil && n == 0 {
 			err = errors.New("nothing was tampered with")
 		}
@@ -31,9 +33,9 @@ func tamper(t *testing.T, d *DB, query string, args ...any) {
 // appendBatch writes n entries in one batch.
 func appendBatch(t *testing.T, d *DB, n int) {
 	t.Helper()
-	lines := make([]line, n)
+	lines := make([]engine.Line, n)
 	for i := range lines {
-		l, err := encode(testEntry(i))
+		l, err := engine.Encode(testEntry(i))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,12 +99,12 @@ func TestVerifyNamesTheFirstBrokenEntry(t *testing.T) {
 // the store's back.
 func editLines(t *testing.T, d *DB, first int64, edit func([][]byte) [][]byte) {
 	t.Helper()
-	err := d.batches(t.Context(), first, first, func(b *batch) error {
-		var lines []line
+	err := d.ledger.Batches(t.Context(), first, first, func(b *history.Batch) error {
+		var lines []engine.Line
 		for _, text := range edit(b.Lines) {
-			lines = append(lines, line{text: text})
+			lines = append(lines, engine.Line{Text: text})
 		}
-		tamper(t, d, `UPDATE ledger_batch SET lines = $1 WHERE first_seq = $2`, d.packer.pack(nil, lines), first)
+		tamper(t, d, `UPDATE ledger_batch SET lines = $1 WHERE first_seq = $2`, pack(t, lines), first)
 		return nil
 	})
 	if err != nil {
@@ -110,25 +112,14 @@ func editLines(t *testing.T, d *DB, first int64, edit func([][]byte) [][]byte) {
 	}
 }
 
-// TestOlderBatches: a ledger whose first batches are from before lines were packed
-// is read, listed and verified as one.
-func TestOlderBatches(t *testing.T) {
-	d := openNew(t)
-	for _, n := range []int{3, 5, 3} {
-		appendBatch(t, d, n)
-	}
-	err := d.batches(t.Context(), 0, 4, func(b *batch) error {
-		tamper(t, d, `UPDATE ledger_batch SET lines = $1, marks = x'' WHERE first_seq = $2`, bytes.Join(b.Lines, []byte{'\n'}), b.First)
-		return nil
-	})
+// pack packs lines as the writer does.
+func pack(t *testing.T, lines []engine.Line) []byte {
+	t.Helper()
+	packer, err := history.NewPacker()
 	if err != nil {
 		t.Fatal(err)
 	}
-	verified(t, d, 11)
-	found := 0
-	if err := d.Entries(t.Context(), ledger.Query{}, func(*ledger.Record) error { found++; return nil }); err != nil || found != 11 {
-		t.Errorf("%d entries, %v", found, err)
-	}
+	return packer.Row(&ledger.Head{}, lines).Lines
 }
 
 // TestPrunedStartNeedsItsAnchor prunes in steps that may each be the last one
@@ -139,7 +130,7 @@ func TestPrunedStartNeedsItsAnchor(t *testing.T) {
 		appendBatch(t, d, 4)
 	}
 	appendEntries(t, d, 40)
-	if err := d.writer.do(t.Context(), func(tx *tx) error { return tx.writeAnchors([]pruneRange{{1, 17}}, clock()) }); err != nil {
+	if err := d.writer.do(t.Context(), func(tx *tx) error { return tx.writeAnchors([]engine.Range{{First: 1, Keep: 17}}, clock()) }); err != nil {
 		t.Fatal(err)
 	}
 	for _, first := range []int64{1, 5, 9, 17} {
@@ -166,7 +157,7 @@ func TestAnchorsThatPointNowhere(t *testing.T) {
 		}
 		forged := ledger.NewAnchor(clock(), ledger.Head{})
 		forged.Object = object + strings.Repeat("00", 32)
-		if err := d.Append(t.Context(), forged, nil); err != nil {
+		if err := d.Append(t.Context(), forged); err != nil {
 			t.Fatal(err)
 		}
 		tamper(t, d, `DELETE FROM ledger_batch WHERE first_seq < 9`)
@@ -247,8 +238,8 @@ func TestBackup(t *testing.T) {
 }
 
 func TestCanonicalLinesHaveNoLineFeed(t *testing.T) {
-	l, err := encode(&ledger.Entry{Found: "a\nb\r\u2028"})
-	if err != nil || bytes.ContainsAny(l.text, "\n\r") {
-		t.Errorf("%q, %v", l.text, err)
+	l, err := engine.Encode(&ledger.Entry{Found: "a\nb\r\u2028"})
+	if err != nil || bytes.ContainsAny(l.Text, "\n\r") {
+		t.Errorf("%q, %v", l.Text, err)
 	}
 }

@@ -111,7 +111,7 @@ func (l *load) change(ctx context.Context) error {
 	return l.d.PutRevocation(ctx, r, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now()})
 }
 
-// worksSince tells whether all that is asked has succeeded after a time.
+// worksSince reports whether all that is asked has succeeded after a time.
 func (l *load) worksSince(at time.Time) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -193,7 +193,7 @@ func TestNetwork(t *testing.T) {
 		{"nothing goes through for a while", func(p *proxy) { p.set(func() { p.held = true }) }, pass, 3 * time.Second, recovery},
 		{"nothing goes through, and then connections are reset", func(p *proxy) { p.set(func() { p.held = true }) },
 			func(p *proxy) { p.reset(); pass(p) }, 3 * time.Second, recovery},
-		{"connections die unnoticed", (*proxy).strand, pass, 0, writePatience + time.Second},
+		{"connections die unnoticed", (*proxy).strand, pass, 0, 2500 * time.Millisecond},
 		{"connections are reset", (*proxy).reset, pass, 0, recovery},
 		{"500 ms away", func(p *proxy) { p.set(func() { p.delay = 250 * time.Millisecond }) }, pass, 3 * time.Second, recovery},
 		{"nobody is there", func(p *proxy) { p.set(func() { p.down = true }); p.reset() }, pass, 3 * time.Second, recovery},
@@ -273,7 +273,7 @@ func TestCloseWithoutDatabase(t *testing.T) {
 				t.Fatal("the store is not closed after", patience)
 			}
 			<-answer
-			if err := d.Append(t.Context(), testEntry(2), nil); !errors.Is(err, ErrClosed) {
+			if err := d.Append(t.Context(), testEntry(2)); !errors.Is(err, ErrClosed) {
 				t.Errorf("append to a closed store: %v", err)
 			}
 		})

@@ -23,7 +23,7 @@ func TestWholeDaysGoAsPartitions(t *testing.T) {
 		for i := range 3 {
 			e := testEntry(i)
 			e.Time = clock().AddDate(0, 0, n)
-			if err := d.Append(t.Context(), e, nil); err != nil {
+			if err := d.Append(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -126,47 +126,13 @@ func TestTomorrowKeepsNobodyFromToday(t *testing.T) {
 		e.Time = clock().AddDate(0, 0, days)
 		return e
 	}
-	if err := d.Append(t.Context(), entry(0), nil); err != nil { // makes the partition of day 1, too
+	if err := d.Append(t.Context(), entry(0)); err != nil { // makes the partition of day 1, too
 		t.Fatal(err)
 	}
+	const day = int64(24 * time.Hour / time.Millisecond)
 	after := clock().UnixMilli()/day + 2
 	mustExec(t, connectTo(t, url), fmt.Sprintf(`CREATE TABLE in_the_way PARTITION OF ledger_batch FOR VALUES FROM (%d) TO (%d)`, after*day, (after+1)*day))
-	if err := d.Append(t.Context(), entry(1), nil); err != nil {
+	if err := d.Append(t.Context(), entry(1)); err != nil {
 		t.Errorf("an entry of a day whose partition is there: %v", err)
-	}
-}
-
-// TestGoesWhole: a partition goes when all its rows do, and it has any.
-func TestGoesWhole(t *testing.T) {
-	url := PostgresForTests.NewDatabase(t)
-	d := startReplica(t, url, Options{})
-	e := testEntry(0)
-	e.Time = clock()
-	if err := d.Append(t.Context(), e, nil); err != nil {
-		t.Fatal(err)
-	}
-	conn := connectTo(t, url)
-	mustExec(t, conn, `INSERT INTO ledger_batch SELECT seq, count, time_min, time_max, previous, last, marks, lines
-		FROM ledger_batch, unnest($1::bigint[]) AS seq`, []int64{4, 6, 1<<40 | 3, 1<<40 | 5})
-	today := clock().UnixMilli() / day
-	for _, test := range []struct {
-		day    int64
-		ranges []pruneRange
-		want   bool
-	}{
-		{today, []pruneRange{{1, 7}, {1<<40 | 1, 1<<40 | 6}}, true},
-		{today, []pruneRange{{1, 7}, {1<<40 | 3, 1<<40 | 6}, {2<<40 | 1, 2<<40 | 1}}, true},
-		{today, []pruneRange{{1, 6}, {1<<40 | 1, 1<<40 | 6}}, false},
-		{today, []pruneRange{{2, 7}, {1<<40 | 1, 1<<40 | 6}}, false},
-		{today, []pruneRange{{1, 7}, {1<<40 | 4, 1<<40 | 6}}, false},
-		{today, []pruneRange{{1, 7}, {1<<40 | 1, 1<<40 | 5}}, false},
-		{today, []pruneRange{{1, 7}}, false},
-		{today, nil, false},
-		{today + 1, []pruneRange{{1, 7}}, false}, // it is empty
-	} {
-		whole, err := goesWhole(t.Context(), conn, pgx.Identifier{partitionOf(test.day)}.Sanitize(), test.ranges)
-		if err != nil || whole != test.want {
-			t.Errorf("day %d, %v: %v, %v", test.day-today, test.ranges, whole, err)
-		}
 	}
 }

@@ -69,8 +69,8 @@ func eventually(t *testing.T, within time.Duration, what string, so func() bool)
 }
 
 // useOf is the use-up of the n-th assertion, which lives for a minute.
-func useOf(n int, sealed string) *ledger.Consumed {
-	return &ledger.Consumed{Value: useKey{1, byte(n >> 16), byte(n >> 8), byte(n)}, Until: time.Now().Add(time.Minute), Sealed: []byte(sealed)}
+func useOf(n int, sealed string) ledger.Consumed {
+	return ledger.Consumed{Value: useKey{1, byte(n >> 16), byte(n >> 8), byte(n)}, Until: time.Now().Add(time.Minute), Sealed: []byte(sealed)}
 }
 
 // recorded counts the entries with the JTI of testEntry(n).
@@ -94,7 +94,7 @@ func checkWhole(t *testing.T, d *DB, entries int64) {
 	for _, c := range report.Chains {
 		total += ledger.PlaceOf(c.Last)
 		var seq int64
-		err := d.reads.row(t.Context(), `SELECT seq FROM ledger_chain WHERE id = $1`, []any{c.Chain}, []any{&seq})
+		err := d.reads.Row(t.Context(), `SELECT seq FROM ledger_chain WHERE id = $1`, []any{c.Chain}, []any{&seq})
 		if err != nil || seq != c.Last {
 			t.Errorf("chain %d goes on after entry %s and ends with %s: %v", c.Chain, ledger.ShowSeq(seq), ledger.ShowSeq(c.Last), err)
 		}
@@ -127,7 +127,7 @@ func TestCommitInDoubt(t *testing.T) {
 		all.run(fmt.Sprint(test.statement[:6], " ", test.fate), func(t *testing.T) {
 			p, url := newProxy(t, PostgresForTests.NewDatabase(t))
 			d := startReplica(t, url, Options{})
-			if err := d.Append(t.Context(), testEntry(0), nil); err != nil {
+			if err := d.Append(t.Context(), testEntry(0)); err != nil {
 				t.Fatal(err)
 			}
 			met := p.once(test.statement, test.fate)
@@ -168,16 +168,16 @@ func stopWriter(d *DB) (resume func()) {
 	}
 }
 
-// batchInDoubt appends, in one batch, the entries 1 and 2, that of a second use of
-// the assertion of entry 1, and entry 3 without an assertion.
+// batchInDoubt appends, in one batch, the entries 1 and 2 with two values each, a second
+// use of the values of entry 1, and entry 3 without any.
 func batchInDoubt(t *testing.T, d *DB) {
 	t.Helper()
 	resume := stopWriter(d)
 	var wg sync.WaitGroup
 	var won, used atomic.Int64
-	offer := func(n int, u *ledger.Consumed) {
+	offer := func(n int, consumed ...ledger.Consumed) {
 		defer wg.Done()
-		err := d.Append(context.Background(), testEntry(n), u)
+		err := d.Append(context.Background(), testEntry(n), consumed...)
 		told := (*ledger.ReplayedError)(nil)
 		switch {
 		case err == nil:
@@ -189,10 +189,10 @@ func batchInDoubt(t *testing.T, d *DB) {
 		}
 	}
 	wg.Add(4)
-	go offer(1, useOf(1, "sealed"))
-	go offer(1, useOf(1, "sealed"))
-	go offer(2, useOf(2, ""))
-	go offer(3, nil)
+	go offer(1, useOf(1, "sealed"), useOf(4, ""))
+	go offer(1, useOf(1, "sealed"), useOf(4, ""))
+	go offer(2, useOf(2, ""), useOf(5, "second"))
+	go offer(3)
 	queued(d, 4)
 	resume()
 	wg.Wait()
@@ -204,9 +204,11 @@ func batchInDoubt(t *testing.T, d *DB) {
 			t.Errorf("entry %d is there %d times", n, found)
 		}
 	}
-	told := (*ledger.ReplayedError)(nil)
-	if err := d.Append(t.Context(), testEntry(1), useOf(1, "later")); !errors.As(err, &told) || string(told.Sealed) != "sealed" {
-		t.Errorf("the assertion once more: %v", err)
+	for n, sealed := range map[int]string{1: "sealed", 4: "", 2: "", 5: "second"} {
+		told := (*ledger.ReplayedError)(nil)
+		if err := d.Append(t.Context(), testEntry(1), useOf(n, "later")); !errors.As(err, &told) || string(told.Sealed) != sealed {
+			t.Errorf("value %d once more: %v", n, err)
+		}
 	}
 }
 
@@ -219,7 +221,7 @@ func settlesInDoubt(all *atOnce) {
 		all.run(fmt.Sprint(test.first, " then ", test.then), func(t *testing.T) {
 			p, url := newProxy(t, PostgresForTests.NewDatabase(t))
 			d := startReplica(t, url, Options{})
-			if err := d.Append(t.Context(), testEntry(0), nil); err != nil {
+			if err := d.Append(t.Context(), testEntry(0)); err != nil {
 				t.Fatal(err)
 			}
 			var commits atomic.Int64
@@ -254,7 +256,7 @@ func settlesInDoubt(all *atOnce) {
 func halfOpenIsNoGrant(t *testing.T) {
 	p, url := newProxy(t, PostgresForTests.NewDatabase(t))
 	d := startReplica(t, url, Options{})
-	if err := d.Append(t.Context(), testEntry(0), nil); err != nil {
+	if err := d.Append(t.Context(), testEntry(0)); err != nil {
 		t.Fatal(err)
 	}
 	p.set(func() {
@@ -289,7 +291,7 @@ func halfOpenIsNoGrant(t *testing.T) {
 func TestCommitWithoutStandby(t *testing.T) {
 	server := ownServer(t, nil)
 	d := startReplica(t, server.URL("postgres"), Options{})
-	if err := d.Append(t.Context(), testEntry(0), nil); err != nil {
+	if err := d.Append(t.Context(), testEntry(0)); err != nil {
 		t.Fatal(err)
 	}
 	conn := connectTo(t, server.URL("postgres"))

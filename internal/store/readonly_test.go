@@ -60,15 +60,3 @@ func TestVerifyFileRefuses(t *testing.T) {
 	}
 	checkMissing(t, filepath.Join(dir, "absent.db"))
 }
-
-// TestVerifyFileFromBefore: a copy from before there were marks is verified as it is.
-func TestVerifyFileFromBefore(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "moneyer.db")
-	d := openTest(t, path, Options{})
-	appendEntries(t, d, 5)
-	tamper(t, d, `ALTER TABLE ledger_batch DROP COLUMN marks`)
-	tamper(t, d, `UPDATE schema_version SET version = 2`)
-	if report, err := VerifyFile(t.Context(), path, nil); err != nil || report.Broken != 0 || report.Last != 5 {
-		t.Errorf("%+v, %v", report, err)
-	}
-}

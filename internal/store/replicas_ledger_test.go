@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/store/history"
 )
 
 // replicas opens a new database as often as that.
@@ -83,7 +84,7 @@ func TestVerifyWhileReplicasWrite(t *testing.T) {
 					return
 				default:
 				}
-				if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+				if err := d.Append(t.Context(), testEntry(i)); err != nil {
 					t.Error(err)
 				}
 				if err := d.Checkpoint(t.Context(), sign); err != nil {
@@ -141,13 +142,14 @@ func TestReplicasPruneOneLedger(t *testing.T) {
 
 // TestEachBatchIsReadOnce, wherever pages end, and both of two with one number.
 func TestEachBatchIsReadOnce(t *testing.T) {
+	const leastAtOnce = 32 // batches that one query reads
 	d := replicas(t, 1)[0]
 	appendEntries(t, d, 5*leastAtOnce)
 	for _, at := range []int64{leastAtOnce - 1, leastAtOnce, leastAtOnce + 1} {
 		tamper(t, d, `INSERT INTO ledger_batch SELECT first_seq, count, time_min, time_max + 1, previous, last, marks, lines
 			FROM ledger_batch WHERE first_seq & 255 = $1`, at)
 		found := map[int64]int{}
-		err := d.batches(t.Context(), 0, 5*leastAtOnce, func(b *batch) error { found[b.First]++; return nil })
+		err := d.ledger.Batches(t.Context(), 0, 5*leastAtOnce, func(b *history.Batch) error { found[b.First]++; return nil })
 		if err != nil || len(found) != 5*leastAtOnce || found[at] != 2 {
 			t.Errorf("%d batches are found, number %d of them %d times, %v", len(found), at, found[at], err)
 		}

@@ -11,13 +11,15 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/postgres"
 )
 
 // chainOf is the chain that a replica goes on with.
 func chainOf(t *testing.T, d *DB) (chain int64) {
 	t.Helper()
 	err := d.writer.do(t.Context(), func(tx *tx) error {
-		chain = ledger.ChainOf(tx.head.seq)
+		chain = ledger.ChainOf(tx.Head.Seq)
 		return nil
 	})
 	if err != nil {
@@ -31,7 +33,7 @@ func appendTo(t *testing.T, n int, replicas ...*DB) {
 	t.Helper()
 	for range n {
 		for _, d := range replicas {
-			if err := d.Append(t.Context(), testEntry(0), nil); err != nil {
+			if err := d.Append(t.Context(), testEntry(0)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -45,7 +47,7 @@ func seemDead(t *testing.T, url string, d *DB) {
 	mustExec(t, conn, `CREATE FUNCTION seem_dead() RETURNS trigger LANGUAGE plpgsql AS $$
 		BEGIN NEW.seen := now() - interval '2 minutes'; RETURN NEW; END $$`)
 	mustExec(t, conn, fmt.Sprintf(`CREATE TRIGGER seem_dead BEFORE INSERT OR UPDATE ON replica FOR EACH ROW
-		WHEN (NEW.id = '%s') EXECUTE FUNCTION seem_dead()`, feedOf(t, d).replica))
+		WHEN (NEW.id = '%s') EXECUTE FUNCTION seem_dead()`, replicaOf(t, d)))
 	mustExec(t, conn, `UPDATE replica SET seen = seen`)
 }
 
@@ -72,7 +74,7 @@ func TestChains(t *testing.T) {
 		a := startReplica(t, url, Options{})
 		appendTo(t, 3, a)
 		seemDead(t, url, a)
-		l, err := encode(testEntry(1))
+		l, err := engine.Encode(testEntry(1))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +84,7 @@ func TestChains(t *testing.T) {
 		slept.Go(func() {
 			err := a.writer.do(context.Background(), func(tx *tx) error {
 				sleep.Do(func() { close(asleep); <-awake })
-				return tx.recordLines([]line{l})
+				return tx.recordLines([]engine.Line{l})
 			})
 			if err != nil {
 				t.Error(err)
@@ -93,7 +95,7 @@ func TestChains(t *testing.T) {
 		appendTo(t, 1, b) // the chain is held, so it begins another
 		c := startReplica(t, url, Options{})
 		eventually(t, patience, "the server gives up on who sleeps", func() bool {
-			if err := c.Append(t.Context(), testEntry(0), nil); err != nil {
+			if err := c.Append(t.Context(), testEntry(0)); err != nil {
 				t.Fatal(err)
 			}
 			return count(t, c, `SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()`) == 0
@@ -159,7 +161,7 @@ func TestChains(t *testing.T) {
 		mustExec(t, conn, `DELETE FROM ledger_chain WHERE id = 1`)
 		appendTo(t, 2, b)
 		mustExec(t, conn, `DELETE FROM ledger_chain WHERE id = 0`)
-		if err := a.Append(t.Context(), testEntry(0), nil); !errors.Is(err, errWentBack) {
+		if err := a.Append(t.Context(), testEntry(0)); !errors.Is(err, postgres.ErrWentBack) {
 			t.Errorf("append to a chain that had entries: %v", err)
 		}
 		appendTo(t, 1, b)
@@ -225,7 +227,7 @@ func TestDays(t *testing.T) {
 	for n, day := range days {
 		for _, d := range stores { // which make its partition at once
 			wg.Go(func() {
-				if err := d.Append(t.Context(), at(n, day), nil); err != nil {
+				if err := d.Append(t.Context(), at(n, day)); err != nil {
 					t.Errorf("an entry of %v: %v", day, err)
 				}
 			})
@@ -235,7 +237,7 @@ func TestDays(t *testing.T) {
 	resume := stopWriter(stores[0]) // one batch of two days
 	for n := range 2 {
 		wg.Go(func() {
-			if err := stores[0].Append(context.Background(), at(len(days)+n, days[n]), nil); err != nil {
+			if err := stores[0].Append(context.Background(), at(len(days)+n, days[n])); err != nil {
 				t.Error(err)
 			}
 		})
@@ -289,10 +291,10 @@ func TestTextThatPostgresRefuses(t *testing.T) {
 				}
 				e := testEntry(1)
 				e.Correlation, e.Client = id, id
-				if err := d.Append(ctx, e, nil); err != nil {
+				if err := d.Append(ctx, e); err != nil {
 					t.Errorf("an entry: %v", err)
 				}
-				if err := d.Append(ctx, testEntry(2), nil); err != nil {
+				if err := d.Append(ctx, testEntry(2)); err != nil {
 					t.Errorf("the entry after it: %v", err)
 				}
 				if report, err := d.Verify(ctx, nil); err != nil || report.Broken != 0 {
@@ -306,7 +308,7 @@ func TestTextThatPostgresRefuses(t *testing.T) {
 // TestLastUseOfAnOddName: a name of a key that the database cannot store keeps no
 // other's time of last use away.
 func TestLastUseOfAnOddName(t *testing.T) {
-	d := startReplica(t, PostgresForTests.NewDatabase(t), Options{})
+	d := startReplica(t, PostgresForTests.NewDatabase(t), Options{TouchInterval: time.Hour})
 	now := time.Now()
 	for _, id := range []string{"a\x00", "\xff", "plain"} {
 		d.Touch("d1", "bank", id, now)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/history"
 )
 
 // pruneAtOnce is how many entries one transaction removes: few enough that the
@@ -25,7 +27,7 @@ func (d *DB) Prune(ctx context.Context, before time.Time) (int64, error) {
 	}
 	defer func() { _ = end() }()
 	ranges, err := d.pruneRanges(ctx, before)
-	if err != nil || !slices.ContainsFunc(ranges, func(r pruneRange) bool { return r.first < r.keep }) {
+	if err != nil || !slices.ContainsFunc(ranges, func(r engine.Range) bool { return r.First < r.Keep }) {
 		return 0, err
 	}
 	if err := d.writer.do(ctx, func(t *tx) error { return t.writeAnchors(ranges, d.now()) }); err != nil {
@@ -34,23 +36,19 @@ func (d *DB) Prune(ctx context.Context, before time.Time) (int64, error) {
 	return d.dropBefore(ctx, ranges)
 }
 
-// pruneRange are the entries of a chain that are to go, from first on, up to the
-// batch that begins with keep. It is empty when keep is first.
-type pruneRange struct{ first, keep int64 }
-
 // pruneRanges finds what each chain has that is older than before.
-func (d *DB) pruneRanges(ctx context.Context, before time.Time) ([]pruneRange, error) {
-	chains, err := d.chains(ctx)
+func (d *DB) pruneRanges(ctx context.Context, before time.Time) ([]engine.Range, error) {
+	chains, err := history.Chains(ctx, d.reads)
 	if err != nil {
 		return nil, err
 	}
-	ranges := make([]pruneRange, 0, len(chains))
+	ranges := make([]engine.Range, 0, len(chains))
 	for i := range chains {
 		c := &chains[i]
-		r := pruneRange{first: c.first}
-		err = d.reads.row(ctx, `SELECT coalesce(min(first_seq), $3) FROM ledger_batch
+		r := engine.Range{First: c.First}
+		err = d.reads.Row(ctx, `SELECT coalesce(min(first_seq), $3) FROM ledger_batch
 			WHERE first_seq >= $2 AND first_seq <= $3 AND time_max >= $1`,
-			[]any{before.UnixMilli(), c.first, c.lastBatch}, []any{&r.keep})
+			[]any{before.UnixMilli(), c.First, c.LastBatch}, []any{&r.Keep})
 		if err != nil {
 			return nil, err
 		}
@@ -61,57 +59,49 @@ func (d *DB) pruneRanges(ctx context.Context, before time.Time) ([]pruneRange, e
 
 // dropBefore removes what is old, which the ledger says already, and returns how
 // many entries. The batches from keep on stay, whatever their times.
-func (d *DB) dropBefore(ctx context.Context, ranges []pruneRange) (removed int64, err error) {
-	if err := d.database.dropWhole(ctx, ranges); err != nil {
+func (d *DB) dropBefore(ctx context.Context, ranges []engine.Range) (removed int64, err error) {
+	if err := d.engine.DropWhole(ctx, ranges); err != nil {
 		return 0, err
 	}
 	for _, r := range ranges {
 		left := r
-		err := d.reads.row(ctx, `SELECT coalesce(min(first_seq), $2) FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`,
-			[]any{r.first, r.keep}, []any{&left.first})
+		err := d.reads.Row(ctx, `SELECT coalesce(min(first_seq), $2) FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`,
+			[]any{r.First, r.Keep}, []any{&left.First})
 		if err != nil {
 			return removed, err
 		}
-		for left.first < left.keep {
-			to := min(left.first+pruneAtOnce, left.keep)
+		for left.First < left.Keep {
+			to := min(left.First+pruneAtOnce, left.Keep)
 			err := d.writer.do(ctx, func(t *tx) error {
-				_, err := t.exec(`DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`, left.first, to)
+				_, err := t.Exec(`DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`, left.First, to)
 				return err
 			})
 			if err != nil {
-				return removed + left.first - r.first, err
+				return removed + left.First - r.First, err
 			}
-			left.first = to
+			left.First = to
 		}
-		removed += r.keep - r.first
+		removed += r.Keep - r.First
 	}
 	return removed, nil
 }
 
-// holdOldEntries: this process alone holds the file, and knows what it does with it.
-func (s *sqliteFile) holdOldEntries(context.Context, bool) (end func() error, ok bool, err error) {
-	return func() error { return nil }, true, nil
-}
-
-// dropWhole: a file has no part that could go as a whole.
-func (s *sqliteFile) dropWhole(context.Context, []pruneRange) error { return nil }
-
 // writeAnchors records of each chain what is gone or may go.
-func (t *tx) writeAnchors(ranges []pruneRange, now time.Time) error {
-	var lines []line
+func (t *tx) writeAnchors(ranges []engine.Range, now time.Time) error {
+	var lines []engine.Line
 	for _, r := range ranges {
-		if ledger.PlaceOf(r.keep) == 1 {
+		if ledger.PlaceOf(r.Keep) == 1 {
 			continue
 		}
 		var previous []byte
-		err := t.row(`SELECT previous FROM ledger_batch WHERE first_seq = $1`, []any{r.keep}, []any{&previous})
+		err := t.Row(`SELECT previous FROM ledger_batch WHERE first_seq = $1`, []any{r.Keep}, []any{&previous})
 		if err != nil {
 			return err
 		}
 		if len(previous) != len(ledger.Hash{}) {
-			return &ledger.BrokenError{Seq: r.keep, How: "its link to the entry before is not a hash"}
+			return &ledger.BrokenError{Seq: r.Keep, How: "its link to the entry before is not a hash"}
 		}
-		l, err := encode(ledger.NewAnchor(now, ledger.Head{Seq: r.keep - 1, Hash: ledger.Hash(previous)}))
+		l, err := engine.Encode(ledger.NewAnchor(now, ledger.Head{Seq: r.Keep - 1, Hash: ledger.Hash(previous)}))
 		if err != nil {
 			return err
 		}

@@ -7,12 +7,13 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/revocation"
+	"moneyer/internal/store/engine"
 )
 
 // Revocations implements authority.RevocationStore.
 func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error) {
 	var revocations []revocation.Revocation
-	err := d.reads.list(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND until > $2 ORDER BY until, id`,
+	err := d.reads.List(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND until > $2 ORDER BY until, id`,
 		[]any{issuer, d.now().UnixMilli()},
 		func(scan func(...any) error) error {
 			var document []byte
@@ -33,7 +34,7 @@ func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revoc
 // Revocation implements authority.RevocationStore.
 func (d *DB) Revocation(ctx context.Context, issuer, id string) (*revocation.Revocation, error) {
 	var document []byte
-	err := d.reads.get(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND id = $2 AND until > $3`,
+	err := d.reads.Get(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND id = $2 AND until > $3`,
 		[]any{issuer, id, d.now().UnixMilli()}, []any{&document})
 	if err != nil {
 		return nil, missing(err, "revocation", id)
@@ -53,8 +54,8 @@ func (d *DB) PutRevocation(ctx context.Context, r *revocation.Revocation, e *led
 		return fmt.Errorf("revocation %q: %w", r.ID, err)
 	}
 	return d.change(ctx, e, func(t *tx) error {
-		t.changed(ChangedRevocations, r.Issuer, r.ID)
-		return conflictUnless(t.exec(`INSERT INTO revocation (issuer, id, until, document) VALUES ($1, $2, $3, $4)
-			ON CONFLICT DO NOTHING`, r.Issuer, r.ID, ceilMilli(r.Until), document))
+		t.changed(engine.ChangedRevocations, r.Issuer, r.ID)
+		return conflictUnless(t.Exec(`INSERT INTO revocation (issuer, id, until, document) VALUES ($1, $2, $3, $4)
+			ON CONFLICT DO NOTHING`, r.Issuer, r.ID, engine.CeilMilli(r.Until), document))
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/store/engine"
 )
 
 // SigningKeys reads an issuer's signing keys from the database, not from memory.
@@ -16,7 +17,7 @@ import (
 func (d *DB) SigningKeys(ctx context.Context, issuer string) (registry.SigningKeys, error) {
 	keys := registry.SigningKeys{Issuer: issuer}
 	var document []byte
-	err := d.reads.row(ctx, `SELECT revision, document FROM signing_keys WHERE issuer = $1`,
+	err := d.reads.Row(ctx, `SELECT revision, document FROM signing_keys WHERE issuer = $1`,
 		[]any{issuer}, []any{&keys.Revision, &document})
 	if errors.Is(err, sql.ErrNoRows) {
 		return keys, nil
@@ -39,12 +40,12 @@ func (d *DB) PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *l
 		return fmt.Errorf("signing keys of issuer %q: %w", keys.Issuer, err)
 	}
 	return d.change(ctx, e, func(t *tx) error {
-		t.changed(ChangedSigningKeys, keys.Issuer, "")
+		t.changed(engine.ChangedSigningKeys, keys.Issuer, "")
 		if keys.Revision == 0 {
-			return conflictUnless(t.exec(`INSERT INTO signing_keys (issuer, revision, document) VALUES ($1, 1, $2)
+			return conflictUnless(t.Exec(`INSERT INTO signing_keys (issuer, revision, document) VALUES ($1, 1, $2)
 				ON CONFLICT DO NOTHING`, keys.Issuer, document))
 		}
-		return conflictUnless(t.exec(`UPDATE signing_keys SET revision = $1, document = $2 WHERE issuer = $3 AND revision = $4`,
+		return conflictUnless(t.Exec(`UPDATE signing_keys SET revision = $1, document = $2 WHERE issuer = $3 AND revision = $4`,
 			keys.Revision+1, document, keys.Issuer, keys.Revision))
 	})
 }

@@ -49,7 +49,7 @@ func TestOneProcessHoldsTheFile(t *testing.T) {
 	var mode string
 	var synchronous int
 	err = again.writer.do(t.Context(), func(tx *tx) error {
-		return errors.Join(tx.row(`PRAGMA journal_mode`, nil, []any{&mode}), tx.row(`PRAGMA synchronous`, nil, []any{&synchronous}))
+		return errors.Join(tx.Row(`PRAGMA journal_mode`, nil, []any{&mode}), tx.Row(`PRAGMA synchronous`, nil, []any{&synchronous}))
 	})
 	if err != nil || mode != "wal" || synchronous != 2 {
 		t.Errorf("journal mode %s, synchronous %d, %v", mode, synchronous, err)

@@ -1,12 +1,13 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"hash/maphash"
 	"sync"
 	"time"
+
+	"moneyer/internal/store/engine"
 )
 
 // touchShards parts the noted times, so that requests seldom meet at one lock.
@@ -25,13 +26,6 @@ const (
 	mostTouched = 4096
 )
 
-// credential is what a client used.
-type credential struct{ issuer, client, id string }
-
-func (c credential) compare(other credential) int {
-	return cmp.Or(cmp.Compare(c.issuer, other.issuer), cmp.Compare(c.client, other.client), cmp.Compare(c.id, other.id))
-}
-
 // touched keeps the times of last use that are not written yet, in Unix
 // milliseconds.
 type touched struct {
@@ -42,13 +36,13 @@ type touched struct {
 
 type touchShard struct {
 	mu    sync.Mutex
-	times map[credential]int64
+	times map[engine.Credential]int64
 }
 
 func newTouched() *touched {
 	t := &touched{seed: maphash.MakeSeed()}
 	for i := range t.shards {
-		t.shards[i].times = map[credential]int64{}
+		t.shards[i].times = map[engine.Credential]int64{}
 	}
 	return t
 }
@@ -65,7 +59,7 @@ func (d *DB) Touch(issuer, client, id string, at time.Time) {
 	s := d.touched.shard(issuer, client)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	key, ms := credential{issuer, client, id}, at.UnixMilli()
+	key, ms := engine.Credential{Issuer: issuer, Client: client, ID: id}, at.UnixMilli()
 	if known, ok := s.times[key]; ok && known < ms || !ok && len(s.times) < mostTouched {
 		s.times[key] = ms
 	}
@@ -77,7 +71,7 @@ func (d *DB) Touch(issuer, client, id string, at time.Time) {
 func (d *DB) LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error) {
 	noted := d.touched.of(issuer, client) // before the database: a flush moves times there
 	last := map[string]time.Time{}
-	err := d.reads.list(ctx, `SELECT credential, at FROM last_used WHERE issuer = $1 AND client = $2`,
+	err := d.reads.List(ctx, `SELECT credential, at FROM last_used WHERE issuer = $1 AND client = $2`,
 		[]any{issuer, client},
 		func(scan func(...any) error) error {
 			var id string
@@ -104,8 +98,8 @@ func (t *touched) of(issuer, client string) map[string]int64 {
 	defer s.mu.Unlock()
 	noted := map[string]int64{}
 	for key, at := range s.times {
-		if key.issuer == issuer && key.client == client {
-			noted[key.id] = at
+		if key.Issuer == issuer && key.Client == client {
+			noted[key.ID] = at
 		}
 	}
 	return noted
@@ -137,7 +131,7 @@ func (d *DB) flush(ctx context.Context, most int) error {
 			if len(written) == 0 {
 				break
 			}
-			if err := d.database.writeLastUsed(ctx, d, written); err != nil {
+			if err := d.engine.WriteLastUsed(ctx, d.writer, written); err != nil {
 				return fmt.Errorf("times of last use: %w", err)
 			}
 			s.forget(written)
@@ -151,10 +145,10 @@ func (d *DB) flush(ctx context.Context, most int) error {
 }
 
 // some returns up to most of the noted times.
-func (s *touchShard) some(most int) map[credential]int64 {
+func (s *touchShard) some(most int) map[engine.Credential]int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	some := make(map[credential]int64, min(most, len(s.times)))
+	some := make(map[engine.Credential]int64, min(most, len(s.times)))
 	for key, at := range s.times {
 		if len(some) == most {
 			break
@@ -165,7 +159,7 @@ func (s *touchShard) some(most int) map[credential]int64 {
 }
 
 // forget removes what was written, but for what was touched again meanwhile.
-func (s *touchShard) forget(written map[credential]int64) {
+func (s *touchShard) forget(written map[engine.Credential]int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, at := range written {
@@ -173,18 +167,4 @@ func (s *touchShard) forget(written map[credential]int64) {
 			delete(s.times, key)
 		}
 	}
-}
-
-func (s *sqliteFile) writeLastUsed(ctx context.Context, d *DB, times map[credential]int64) error {
-	return d.writer.do(ctx, func(t *tx) error {
-		for key, at := range times {
-			_, err := t.exec(`INSERT INTO last_used (issuer, client, credential, at) VALUES ($1, $2, $3, $4)
-				ON CONFLICT (issuer, client, credential) DO UPDATE SET at = excluded.at WHERE last_used.at < excluded.at`,
-				key.issuer, key.client, key.id, at)
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

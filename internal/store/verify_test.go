@@ -11,6 +11,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/ledger/ledgertest"
+	"moneyer/internal/store/engine"
 )
 
 // putBatches writes batches as rows, each of its time.
@@ -18,16 +19,16 @@ func putBatches(t *testing.T, d *DB, batches []ledger.Batch) {
 	t.Helper()
 	for i := range batches {
 		b := &batches[i]
-		lines := make([]line, len(b.Lines))
+		lines := make([]engine.Line, len(b.Lines))
 		for i, text := range b.Lines {
-			lines[i].text = text
+			lines[i].Text = text
 		}
 		at := clock().UnixMilli()
 		if e, err := (&ledger.Record{Line: b.Lines[0]}).Entry(); err == nil && !e.Time.IsZero() {
 			at = e.Time.UnixMilli()
 		}
 		tamper(t, d, `INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines) VALUES ($1, $2, $3, $3, $4, $5, $6, $7)`,
-			b.First, b.Count, at, b.Previous, b.Last, b.Marks, d.packer.pack(nil, lines))
+			b.First, b.Count, at, b.Previous, b.Last, b.Marks, pack(t, lines))
 	}
 }
 
@@ -72,11 +73,10 @@ func TestSourceLooksUpHashes(t *testing.T) {
 		putBatches(t, d, l.Batches(chain, 3))
 	}
 	editLines(t, d, 7<<ledger.ChainShift|4, func(lines [][]byte) [][]byte { return lines[:2] })
-	chains, err := d.chains(t.Context())
+	s, err := d.ledger.Source(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := d.source(chains)
 	var want, got []string
 	asked := []int64{1, 3, 4, 5, 6, 7, 8, 1000, chain2, chain2 + 1, chain2 + 2, chain2 + 3, chain2 + 4, chain2 + 5, chain2 + 6, 3<<ledger.ChainShift | 1}
 	for n := range int64(10) {

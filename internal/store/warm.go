@@ -20,7 +20,7 @@ func (d *DB) warm(ctx context.Context) {
 	var last named
 	for {
 		began, epochs, read := d.now(), d.cache.clients.epochs(), 0
-		err := d.reads.list(ctx, `SELECT document FROM client WHERE (issuer, id) > ($1, $2) ORDER BY issuer, id LIMIT $3`,
+		err := d.reads.List(ctx, `SELECT document FROM client WHERE (issuer, id) > ($1, $2) ORDER BY issuer, id LIMIT $3`,
 			[]any{last.issuer, last.id, warmPage},
 			func(scan func(...any) error) error {
 				var document []byte

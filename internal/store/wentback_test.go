@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"moneyer/internal/store/postgres"
+
 	"github.com/jackc/pgx/v5"
 )
 
@@ -30,11 +32,11 @@ func TestDatabaseThatWentBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := d.Append(t.Context(), testEntry(4), nil); !errors.Is(err, errWentBack) {
+		if err := d.Append(t.Context(), testEntry(4)); !errors.Is(err, postgres.ErrWentBack) {
 			t.Errorf("append to a database that went back: %v", err)
 		}
 	}
-	if err := d.Ping(t.Context()); !errors.Is(err, errWentBack) {
+	if err := d.Ping(t.Context()); !errors.Is(err, postgres.ErrWentBack) {
 		t.Errorf("ping of a database that went back: %v", err)
 	}
 	again, err := Open(t.Context(), url, Options{Now: time.Now})
@@ -54,13 +56,13 @@ func TestDatabaseThatLostWhatWasLookedUp(t *testing.T) {
 	d := startReplica(t, url, Options{})
 	appendEntries(t, d, 1)
 	p.once("COMMIT", unanswered)
-	if err := d.Append(t.Context(), testEntry(1), nil); err != nil {
+	if err := d.Append(t.Context(), testEntry(1)); err != nil {
 		t.Fatal(err)
 	}
 	conn := connectTo(t, direct)
 	mustExec(t, conn, `UPDATE ledger_chain SET seq = 1, hash = (SELECT last FROM ledger_batch WHERE first_seq = 1)`)
 	mustExec(t, conn, `DELETE FROM ledger_batch WHERE first_seq = 2`)
-	if err := d.Append(t.Context(), testEntry(2), nil); !errors.Is(err, errWentBack) {
+	if err := d.Append(t.Context(), testEntry(2)); !errors.Is(err, postgres.ErrWentBack) {
 		t.Errorf("append to a database that went back: %v", err)
 	}
 }

@@ -3,66 +3,48 @@ package store
 import (
 	"context"
 	"errors"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
 
 	"moneyer/internal/ledger"
-	"moneyer/internal/turn"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/history"
 )
 
 const (
 	// maxBatch bounds the appends of one transaction.
 	maxBatch = 1024
-	// leastEnough is the smallest crowd that need not wait for more.
-	leastEnough = 16
-	// longestTurn is how long a batch waits for the turn.
-	longestTurn = 10 * time.Millisecond
+	// longestLinger bounds how long a batch waits for the callers that were answered last.
+	longestLinger = 10 * time.Millisecond
 )
 
 // writer is the one goroutine that writes. It alone uses the write connection,
 // so a transaction never waits for another and the chain has one end.
 type writer struct {
 	now     func() time.Time
-	appends chan *appending
+	appends chan *engine.Append
 	changes chan *changing
 	quit    chan struct{} // closed by stop
 	stopped chan struct{} // closed when the goroutine has ended
 	// committed is when the last transaction succeeded, in Unix milliseconds; 0
 	// after one that failed.
 	committed atomic.Int64
-	// turn lets come who is ready to be read, and then writes to came. crowd is
-	// written when enough appends wait, a number that doubles as long as they come
-	// before the turn does, and else is halved.
-	turn        *turn.Turn
-	came, crowd chan struct{}
-	enough      atomic.Int64
-
 	// changed is told what a transaction may have changed, before anybody is answered.
-	changed func([]Change)
+	changed func([]engine.Change)
 
 	// Owned by the goroutine.
-	asked    bool // for a turn that has not come
 	patience *time.Timer
-	session  session
-	batch    []*appending
-	packer   *packer
+	session  engine.Session
+	batch    []*engine.Append
+	packer   *history.Packer
 	// far tells that commits wait for other machines; took is how long the last batch
 	// took, and expected how many it answered and left waiting.
 	far      bool
 	took     time.Duration
 	longest  time.Duration // to wait for them
 	expected int
-}
-
-// appending is an append that waits for its commit.
-type appending struct {
-	line line
-	use  *ledger.Consumed
-	gone <-chan struct{} // the caller's ctx.Done()
-	done chan error      // takes one answer without blocking
-
-	lost error // set when the assertion was used before, or cannot be remembered
 }
 
 // changing is another transaction that waits for its commit.
@@ -72,28 +54,22 @@ type changing struct {
 	done   chan error // takes one answer without blocking
 }
 
-func newWriter(session session, far bool, options Options, packer *packer, changed func([]Change)) (w *writer, err error) {
-	w = &writer{
+func newWriter(session engine.Session, far bool, options Options, packer *history.Packer, changed func([]engine.Change)) *writer {
+	w := &writer{
 		now:      options.Now,
-		appends:  make(chan *appending, options.Queue),
+		appends:  make(chan *engine.Append, options.Queue),
 		changes:  make(chan *changing),
 		quit:     make(chan struct{}),
 		stopped:  make(chan struct{}),
 		session:  session,
 		far:      far,
-		longest:  longestTurn,
+		longest:  longestLinger,
 		changed:  changed,
 		packer:   packer,
-		came:     make(chan struct{}, 1),
 		patience: time.NewTimer(0),
-		crowd:    make(chan struct{}, 1),
-	}
-	w.enough.Store(leastEnough)
-	if w.turn, err = turn.New(func() { w.came <- struct{}{} }); err != nil {
-		return nil, err
 	}
 	go w.run()
-	return w, nil
+	return w
 }
 
 // stop lets the writer commit what waits and returns when it has ended.
@@ -105,8 +81,8 @@ func (w *writer) stop() {
 // append queues an entry and waits for its commit. It returns nil, a
 // *ledger.ReplayedError, ErrBusy or ErrClosed (nothing was recorded), ctx.Err()
 // or the failure of the commit (the outcome is unknown).
-func (w *writer) append(ctx context.Context, l line, use *ledger.Consumed) error {
-	a := &appending{line: l, use: use, gone: ctx.Done(), done: make(chan error, 1)}
+func (w *writer) append(ctx context.Context, l engine.Line, consumed []ledger.Consumed) error {
+	a := &engine.Append{Line: l, Consumed: consumed, Gone: ctx.Done(), Done: make(chan error, 1)}
 	select {
 	case <-w.quit:
 		return ErrClosed
@@ -117,13 +93,7 @@ func (w *writer) append(ctx context.Context, l line, use *ledger.Consumed) error
 	default:
 		return ErrBusy
 	}
-	if int64(len(w.appends)) >= w.enough.Load() {
-		select {
-		case w.crowd <- struct{}{}:
-		default:
-		}
-	}
-	return w.wait(ctx, a.done)
+	return w.wait(ctx, a.Done)
 }
 
 // do runs change in a transaction of its own and waits for its commit. When
@@ -138,6 +108,11 @@ func (w *writer) do(ctx context.Context, change func(*tx) error) error {
 	case <-w.stopped:
 		return ErrClosed
 	}
+}
+
+// Change implements engine.Writer.
+func (w *writer) Change(ctx context.Context, change func(engine.Exec) error) error {
+	return w.do(ctx, func(t *tx) error { return change(t.Exec) })
 }
 
 func (w *writer) wait(ctx context.Context, done <-chan error) error {
@@ -158,14 +133,13 @@ func (w *writer) wait(ctx context.Context, done <-chan error) error {
 
 func (w *writer) run() {
 	defer close(w.stopped)
-	defer w.session.leave()
-	defer func() { _ = w.turn.Close() }()
+	defer w.session.Leave()
 	for {
 		select {
 		case a := <-w.appends:
 			w.commit(w.gather(a))
 		case c := <-w.changes:
-			c.done <- w.turnTo(c)
+			c.done <- w.carryOut(c)
 		case <-w.quit:
 			w.drain()
 			return
@@ -173,12 +147,12 @@ func (w *writer) run() {
 	}
 }
 
-// turnTo carries out a change. While another process has the turn to change the
+// carryOut carries out a change. While another process changes the
 // registry, the appends that wait are not kept waiting.
-func (w *writer) turnTo(c *changing) error {
+func (w *writer) carryOut(c *changing) error {
 	for try := 0; ; try++ {
 		err := w.transact(func() *tx { return &tx{} }, c.change, func() bool { return waits(c.gone) })
-		if !errors.Is(err, errNoTurn) || !w.rest(try) || !waits(c.gone) {
+		if !errors.Is(err, engine.ErrContended) || !w.rest(try) || !waits(c.gone) {
 			return err
 		}
 		select {
@@ -188,9 +162,6 @@ func (w *writer) turnTo(c *changing) error {
 		}
 	}
 }
-
-// errNoTurn: others are changing the registry. Nothing was changed.
-var errNoTurn = errors.New("others are changing the registry")
 
 // drain commits what was queued before the writer was stopped.
 func (w *writer) drain() {
@@ -205,29 +176,14 @@ func (w *writer) drain() {
 }
 
 // gather takes the appends that wait, first included, but for those whose callers
-// have gone. Before, it lets all come who are ready to be read now, so that they
-// share the commit; or, in a crowd, enough of them: the others keep the processors
-// busy while the disk is.
-func (w *writer) gather(first *appending) []*appending {
-	w.batch = first.join(w.batch[:0])
-	if !w.asked {
-		w.asked = w.turn.Ask() == nil
-	}
-	if w.asked {
-		w.patience.Reset(longestTurn)
-		select {
-		case <-w.patience.C:
-		case <-w.came:
-			w.asked = false
-			w.enough.Store(max(w.enough.Load()/2, leastEnough))
-		case <-w.crowd:
-			w.enough.Store(min(w.enough.Load()*2, maxBatch/4))
-		}
-	}
+// have gone. It yields once before, so that requests that are ready to run join the batch.
+func (w *writer) gather(first *engine.Append) []*engine.Append {
+	w.batch = join(w.batch[:0], first)
+	runtime.Gosched()
 	for len(w.batch) < maxBatch {
 		select {
 		case a := <-w.appends:
-			w.batch = a.join(w.batch)
+			w.batch = join(w.batch, a)
 		default:
 			w.linger()
 			return w.batch
@@ -247,7 +203,7 @@ func (w *writer) linger() {
 	for len(w.batch) < min(w.expected, maxBatch) {
 		select {
 		case a := <-w.appends:
-			w.batch = a.join(w.batch)
+			w.batch = join(w.batch, a)
 		case <-w.patience.C:
 			return
 		case <-w.quit:
@@ -257,14 +213,14 @@ func (w *writer) linger() {
 }
 
 // join puts a into the batch, unless its caller has gone and waits for no answer.
-func (a *appending) join(batch []*appending) []*appending {
-	if !waits(a.gone) {
+func join(batch []*engine.Append, a *engine.Append) []*engine.Append {
+	if !waits(a.Gone) {
 		return batch
 	}
 	return append(batch, a)
 }
 
-// waits tells whether a caller has not gone.
+// waits reports whether a caller has not gone.
 func waits(gone <-chan struct{}) bool {
 	select {
 	case <-gone:
@@ -275,49 +231,48 @@ func waits(gone <-chan struct{}) bool {
 }
 
 // commit records a batch in one transaction and answers each caller.
-func (w *writer) commit(batch []*appending) {
+func (w *writer) commit(batch []*engine.Append) {
 	if len(batch) == 0 {
 		return
 	}
 	wanted := func() bool {
-		batch = slices.DeleteFunc(batch, func(a *appending) bool {
-			gone := !waits(a.gone)
+		batch = slices.DeleteFunc(batch, func(a *engine.Append) bool {
+			gone := !waits(a.Gone)
 			if gone {
-				a.done <- context.Canceled // what the next try leaves out is not recorded
+				a.Done <- context.Canceled // what the next try leaves out is not recorded
 			}
 			return gone
 		})
 		return len(batch) > 0
 	}
 	began := w.now()
-	err := w.transact(func() *tx { return &tx{batch: batch} }, (*tx).appendAll, wanted)
+	err := w.transact(func() *tx { return &tx{Tx: engine.Tx{Batch: batch}} }, (*tx).appendAll, wanted)
 	w.took, w.expected = w.now().Sub(began), len(batch)+len(w.appends)
 	for _, a := range batch {
 		switch {
 		case err != nil:
-			a.done <- err
-		case a.lost != nil:
-			a.done <- a.lost
+			a.Done <- err
+		case a.Lost != nil:
+			a.Done <- a.Lost
 		default:
-			a.done <- nil
+			a.Done <- nil
 		}
 	}
 	clear(batch)
 }
 
-// appendAll records the appends of the batch, but for those whose assertion was
-// used up before.
+// appendAll records the appends of the batch, but for those that lost.
 func (t *tx) appendAll() error {
-	lines := make([]line, 0, len(t.batch))
-	for _, a := range t.batch {
-		if a.lost == nil {
-			lines = append(lines, a.line)
+	lines := make([]engine.Line, 0, len(t.Batch))
+	for _, a := range t.Batch {
+		if a.Lost == nil {
+			lines = append(lines, a.Line)
 		}
 	}
 	return t.recordLines(lines)
 }
 
-// transact runs change in one transaction. Those who remember hear what it changed
+// transact runs change in one transaction. What it changed is forgotten in memory
 // before transact returns, whether the commit succeeded or not. Where the database
 // fails for a cause that passes, such as a lost connection, it is tried again as
 // long as somebody waits; where it is in doubt whether a transaction took place,
@@ -325,42 +280,39 @@ func (t *tx) appendAll() error {
 func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func() bool) error {
 	for try := 0; ; try++ {
 		t := fresh()
-		t.session, t.packer = w.session, w.packer
+		t.Session, t.packer = w.session, w.packer
 		err := t.run(change)
-		if doubtful := (*doubt)(nil); errors.As(err, &doubtful) {
+		if doubtful := (*engine.Doubt)(nil); errors.As(err, &doubtful) {
 			err = w.settle(t, doubtful, wanted)
 		}
-		if len(t.changes) > 0 {
-			w.changed(t.changes)
+		if len(t.Changes) > 0 {
+			w.changed(t.Changes)
 		}
 		if err == nil {
 			w.committed.Store(w.now().UnixMilli())
 			return nil
 		}
 		w.committed.Store(0)
-		if !w.session.passing(err) || !w.rest(try) || !wanted() {
+		if !w.session.Passing(err) || !w.rest(try) || !wanted() {
 			return err
 		}
 	}
 }
 
 // settle finds out whether a transaction committed: no error says that it did.
-func (w *writer) settle(t *tx, doubtful *doubt, wanted func() bool) error {
+func (w *writer) settle(t *tx, doubtful *engine.Doubt, wanted func() bool) error {
 	for try := 0; ; try++ {
-		committed, err := w.session.settle(t)
+		committed, err := w.session.Settle(&t.Tx)
 		switch {
 		case err == nil && committed:
 			return nil
 		case err == nil:
-			return errLost
-		case !w.session.passing(err) || !w.rest(try) || !wanted():
+			return engine.ErrLost
+		case !w.session.Passing(err) || !w.rest(try) || !wanted():
 			return doubtful
 		}
 	}
 }
-
-// errLost: a transaction did not take place after all.
-var errLost = errors.New("the connection was lost before the commit")
 
 // rest waits a moment before the next try. It returns false when the writer stops.
 func (w *writer) rest(try int) bool {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/store/engine"
 )
 
 func clock() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC) }
@@ -43,7 +44,7 @@ func testEntry(n int) *ledger.Entry {
 func appendEntries(t *testing.T, d *DB, n int) {
 	t.Helper()
 	for i := range n {
-		if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+		if err := d.Append(t.Context(), testEntry(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -86,7 +87,7 @@ func verified(t *testing.T, d *DB, n int64) {
 
 func count(t *testing.T, d *DB, query string) (n int64) {
 	t.Helper()
-	if err := d.reads.row(t.Context(), query, nil, []any{&n}); err != nil {
+	if err := d.reads.Row(t.Context(), query, nil, []any{&n}); err != nil {
 		t.Fatal(err)
 	}
 	return n
@@ -102,7 +103,7 @@ func TestAppendsThatWaitShareOneCommit(t *testing.T) {
 	for i := range callers {
 		wg.Go(func() {
 			mine := fmt.Sprint("sealed ", i)
-			u := &ledger.Consumed{Value: useKey{byte(i % keys)}, Until: clock(), Sealed: []byte(mine)}
+			u := ledger.Consumed{Value: useKey{byte(i % keys)}, Until: clock(), Sealed: []byte(mine)}
 			err := d.Append(t.Context(), testEntry(i), u)
 			mu.Lock()
 			defer mu.Unlock()
@@ -148,13 +149,13 @@ func TestLinger(t *testing.T) {
 		"in a file":        {false, time.Hour, 3, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &writer{appends: make(chan *appending), patience: time.NewTimer(0), batch: []*appending{{}},
+			w := &writer{appends: make(chan *engine.Append), patience: time.NewTimer(0), batch: []*engine.Append{{}},
 				far: test.far, took: test.took, longest: time.Hour, expected: test.expected}
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
 				for range test.want - 1 {
-					w.appends <- &appending{}
+					w.appends <- &engine.Append{}
 				}
 			}()
 			w.linger()
@@ -174,13 +175,13 @@ func TestFullQueueIsBusy(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
-			if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+			if err := d.Append(t.Context(), testEntry(i)); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	queued(d, 4)
-	if err := d.Append(t.Context(), testEntry(4), nil); !errors.Is(err, ErrBusy) {
+	if err := d.Append(t.Context(), testEntry(4)); !errors.Is(err, ErrBusy) {
 		t.Errorf("append to a full queue: %v", err)
 	}
 	resume()
@@ -191,7 +192,7 @@ func TestFullQueueIsBusy(t *testing.T) {
 func TestCallerGoneBeforeTheBatchIsDropped(t *testing.T) {
 	d := openNew(t)
 	resume := pause(t, d)
-	u := &ledger.Consumed{Value: useKey{1}, Until: clock()}
+	u := ledger.Consumed{Value: useKey{1}, Until: clock()}
 	ctx, cancel := context.WithCancel(t.Context())
 	gone := make(chan error)
 	go func() { gone <- d.Append(ctx, testEntry(1), u) }()
@@ -214,7 +215,7 @@ func TestCloseCommitsWhatWaits(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 10 {
 		wg.Go(func() {
-			if err := d.Append(t.Context(), testEntry(i), nil); err != nil {
+			if err := d.Append(t.Context(), testEntry(i)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -228,7 +229,7 @@ func TestCloseCommitsWhatWaits(t *testing.T) {
 		t.Error(err)
 	}
 	wg.Wait()
-	if err := d.Append(t.Context(), testEntry(0), nil); !errors.Is(err, ErrClosed) {
+	if err := d.Append(t.Context(), testEntry(0)); !errors.Is(err, ErrClosed) {
 		t.Errorf("append to a closed store: %v", err)
 	}
 	if _, err := d.Forget(t.Context(), clock()); !errors.Is(err, ErrClosed) {
@@ -255,7 +256,7 @@ func TestWriterRecovers(t *testing.T) {
 			appendEntries(t, d, 3)
 			set := func(pragma string) {
 				if err := d.writer.do(t.Context(), func(tx *tx) error {
-					_, err := tx.exec(pragma)
+					_, err := tx.Exec(pragma)
 					return err
 				}); err != nil {
 					t.Fatal(err)
@@ -264,7 +265,7 @@ func TestWriterRecovers(t *testing.T) {
 			set(pragmas[0])
 			big := testEntry(3)
 			big.Object = incompressible(100_000)
-			u := &ledger.Consumed{Value: useKey{1}, Until: clock()}
+			u := ledger.Consumed{Value: useKey{1}, Until: clock()}
 			if err := d.Append(t.Context(), big, u); err == nil {
 				t.Fatal("an append was acknowledged that cannot have been written")
 			}
@@ -289,14 +290,14 @@ func TestFailedBeginLeavesNothing(t *testing.T) {
 	run := func(statement string) {
 		t.Helper()
 		if err := d.writer.do(t.Context(), func(tx *tx) error {
-			_, err := tx.exec(statement)
+			_, err := tx.Exec(statement)
 			return err
 		}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	run(`CREATE TRIGGER refuse BEFORE INSERT ON used_batch BEGIN SELECT RAISE(ABORT, 'not now'); END`)
-	u := &ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
+	u := ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
 	if err := d.Append(t.Context(), testEntry(1), u); err == nil {
 		t.Fatal("an assertion that could not be recorded is used up")
 	}
@@ -316,7 +317,7 @@ func TestPingTriesToWrite(t *testing.T) {
 	}
 	later.Add(int64(time.Hour))
 	if err := d.writer.do(t.Context(), func(tx *tx) error {
-		_, err := tx.exec(`PRAGMA query_only = 1`)
+		_, err := tx.Exec(`PRAGMA query_only = 1`)
 		return err
 	}); err != nil {
 		t.Fatal(err)
@@ -330,51 +331,12 @@ func TestPingTriesToWrite(t *testing.T) {
 	}
 }
 
-// TestDoubtfulCommit: after a COMMIT that failed the database is asked whether it
-// took place, and only then are its assertions used up.
-func TestDoubtfulCommit(t *testing.T) {
-	for name, committed := range map[string]bool{"it did commit": true, "it did not": false} {
-		t.Run(name, func(t *testing.T) {
-			d := openNew(t)
-			appendEntries(t, d, 1)
-			u := &ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
-			l, err := encode(testEntry(2))
-			if err != nil {
-				t.Fatal(err)
-			}
-			batch := []*appending{{line: l, use: u}}
-			err = d.writer.transact(func() *tx { return &tx{batch: batch} }, func(tx *tx) error {
-				if err := tx.appendAll(); err != nil {
-					return err
-				}
-				word := "ROLLBACK"
-				if committed {
-					word = "COMMIT"
-				}
-				_, err := tx.exec(word) // so that the COMMIT that follows fails
-				return err
-			}, func() bool { return true })
-			if doubtful := (*doubt)(nil); !errors.As(err, &doubtful) {
-				t.Errorf("a commit in doubt: %v", err)
-			}
-			if isUsed(t, d, u.Value) {
-				t.Error("an assertion is used up before its commit is certain")
-			}
-			err = d.Append(t.Context(), testEntry(3), u)
-			if used := (*ledger.ReplayedError)(nil); errors.As(err, &used) != committed {
-				t.Errorf("the same assertion again: %v", err)
-			}
-			verified(t, d, 2)
-		})
-	}
-}
-
 // TestUsedIsRemembered: what was used up before the store was closed is used up
 // when it is open again, and forgotten in its time, in memory and in the file.
 func TestUsedIsRemembered(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")
 	d := openTest(t, path, Options{})
-	uses := []*ledger.Consumed{
+	uses := []ledger.Consumed{
 		{Value: useKey{1}, Until: clock().Add(time.Minute)},
 		{Value: useKey{2}, Until: clock().Add(time.Minute), Sealed: []byte("left")},
 	}
@@ -404,7 +366,7 @@ func TestUsedIsRemembered(t *testing.T) {
 	}
 	d = openTest(t, path, Options{}) // which knows what was forgotten before
 	for _, u := range uses {
-		if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, errClockBack) {
+		if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, engine.ErrClockBack) {
 			t.Errorf("a forgotten assertion, by a clock that was set back: %v", err)
 		}
 		u.Until = clock().Add(2 * time.Hour)
@@ -412,21 +374,6 @@ func TestUsedIsRemembered(t *testing.T) {
 			t.Errorf("an assertion that lives longer than what was forgotten: %v", err)
 		}
 	}
-}
-
-// TestNoRoomToRemember: what cannot be remembered is refused.
-func TestNoRoomToRemember(t *testing.T) {
-	d := openNew(t)
-	usedOf(d).size.Store(maxUsed)
-	u := &ledger.Consumed{Value: useKey{7, 255}, Until: clock().Add(time.Minute)}
-	if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, errTooManyUsed) {
-		t.Errorf("append without room: %v", err)
-	}
-	usedOf(d).size.Add(-1)
-	if err := d.Append(t.Context(), testEntry(1), u); err != nil {
-		t.Errorf("append where there is room: %v", err)
-	}
-	verified(t, d, 1)
 }
 
 // incompressible is text that no packing makes much smaller.
@@ -444,7 +391,7 @@ func TestLongLivesPinNoOthers(t *testing.T) {
 	var wg sync.WaitGroup
 	for i, life := range []time.Duration{time.Minute, time.Minute, time.Hour} {
 		wg.Go(func() {
-			if err := d.Append(t.Context(), testEntry(i), &ledger.Consumed{Value: useKey{byte(i)}, Until: clock().Add(life)}); err != nil {
+			if err := d.Append(t.Context(), testEntry(i), ledger.Consumed{Value: useKey{byte(i)}, Until: clock().Add(life)}); err != nil {
 				t.Error(err)
 			}
 		})
@@ -455,10 +402,15 @@ func TestLongLivesPinNoOthers(t *testing.T) {
 	if _, err := d.Forget(t.Context(), clock().Add(5*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	if rows, octets := count(t, d, `SELECT count(*) FROM used_batch`), count(t, d, `SELECT sum(length(keys)) FROM used_batch`); rows != 1 || octets != int64(usedSize) {
+	if rows, octets := count(t, d, `SELECT count(*) FROM used_batch`), count(t, d, `SELECT sum(length(keys)) FROM used_batch`); rows != 1 || octets != 20 {
 		t.Errorf("%d rows of %d octets are left, want one assertion", rows, octets)
 	}
-	if !isUsed(t, d, useKey{2}) || isUsed(t, d, useKey{1}) {
-		t.Error("the wrong ones are forgotten")
+	late := clock().Add(2 * time.Hour)
+	if err := d.Append(t.Context(), testEntry(4), ledger.Consumed{Value: useKey{1}, Until: late}); err != nil {
+		t.Errorf("a value that is forgotten: %v", err)
+	}
+	replayed := (*ledger.ReplayedError)(nil)
+	if err := d.Append(t.Context(), testEntry(4), ledger.Consumed{Value: useKey{2}, Until: late}); !errors.As(err, &replayed) {
+		t.Errorf("a value that is not forgotten: %v", err)
 	}
 }

@@ -132,7 +132,7 @@ func (p *partner) call() {
 // unreachable reports whether an error means only that the token endpoint could not be reached.
 func unreachable(err error) bool {
 	var refused *oauth.Error
-	return strings.Contains(err.Error(), "tokensource: requests ") && !errors.As(err, &refused)
+	return strings.Contains(err.Error(), "tokensource: asking ") && !errors.As(err, &refused)
 }
 
 // probe sends each held token to the API, and drops expired ones.

@@ -75,7 +75,7 @@ func (r *race) check(t testing.TB, n, callers int) {
 func usedStaysUsed(t testing.TB, s Store) {
 	must(t, s.Append(t.Context(), token(1), use(1, "first")))
 	must(t, s.Append(t.Context(), token(2), use(2, "")))
-	must(t, s.Append(t.Context(), token(3), nil))
+	must(t, s.Append(t.Context(), token(3)))
 	for n, want := range map[int]string{1: "first", 2: ""} {
 		for range 3 {
 			var used *ledger.ReplayedError
@@ -97,7 +97,7 @@ func acknowledgedIsRecorded(t testing.TB, s Store) {
 	together(callers, func(caller int) {
 		for i := range each {
 			e := token(caller*each + i)
-			if err := s.Append(t.Context(), e, nil); err != nil {
+			if err := s.Append(t.Context(), e); err != nil {
 				t.Error(err)
 				return
 			}
@@ -137,7 +137,7 @@ func goneCallers(t testing.TB, s Store) {
 		t.Errorf("append for a gone caller: %v", err)
 	}
 	if err := s.Append(t.Context(), token(1), use(1, "")); err != nil {
-		t.Errorf("the assertion was used up for a gone caller: %v", err)
+		t.Errorf("the assertion was consumed for a gone caller: %v", err)
 	}
 }
 
@@ -146,9 +146,9 @@ func entriesByQuery(t testing.TB, s Store) {
 	for n := range 60 {
 		e := token(n)
 		e.Correlation = fmt.Sprintf("<correlation %d>", n)
-		must(t, s.Append(t.Context(), e, nil))
+		must(t, s.Append(t.Context(), e))
 	}
-	must(t, s.Append(t.Context(), &ledger.Entry{Kind: ledger.KindRefusal, Time: start(), Issuer: "other"}, nil))
+	must(t, s.Append(t.Context(), &ledger.Entry{Kind: ledger.KindRefusal, Time: start(), Issuer: "other"}))
 	all, _ := records(t, s, ledger.Query{Limit: 1})
 	chain := ledger.ChainOf(all[0].Seq)
 	after := func(n int64) []int64 { return []int64{ledger.Numbered(chain, n), ledger.Numbered(chain+1, 1)} }
@@ -200,7 +200,7 @@ func entriesByQuery(t testing.TB, s Store) {
 // prune takes away what is old, twice, and has the ledger stay verifiable.
 func prune(t testing.TB, s Store) {
 	for n := range 50 {
-		must(t, s.Append(t.Context(), token(n), nil))
+		must(t, s.Append(t.Context(), token(n)))
 	}
 	for _, step := range []struct{ before, gone, first int64 }{{0, 0, 1}, {20, 20, 21}, {20, 0, 21}, {45, 25, 46}} {
 		gone, err := s.Prune(t.Context(), start().Add(time.Duration(step.before)*time.Second))
@@ -215,13 +215,13 @@ func prune(t testing.TB, s Store) {
 	if _, left := records(t, s, ledger.Query{Client: "client-0"}); len(left) != 2 {
 		t.Errorf("%d entries of client-0 are left, want 2", len(left))
 	}
-	must(t, s.Append(t.Context(), token(50), nil))
+	must(t, s.Append(t.Context(), token(50)))
 	_, err := s.Prune(t.Context(), start().AddDate(100, 0, 0))
 	must(t, err)
 	if report := verified(t, s); ledger.PlaceOf(report.First) <= 51 {
 		t.Errorf("after all was pruned the ledger begins with %s", ledger.ShowSeq(report.First))
 	}
-	must(t, s.Append(t.Context(), token(51), nil))
+	must(t, s.Append(t.Context(), token(51)))
 	verified(t, s)
 }
 
@@ -261,7 +261,7 @@ func checkpoint(t testing.TB, s Store) {
 		t.Errorf("a ledger without entries got %d", len(all))
 	}
 	for n := range 3 {
-		must(t, s.Append(t.Context(), token(n), nil))
+		must(t, s.Append(t.Context(), token(n)))
 		for range 2 { // there is nothing new the second time
 			must(t, s.Checkpoint(t.Context(), sign))
 		}
@@ -286,7 +286,7 @@ func checkpoint(t testing.TB, s Store) {
 		}
 	}
 	trouble := errors.New("no key")
-	must(t, s.Append(t.Context(), token(4), nil))
+	must(t, s.Append(t.Context(), token(4)))
 	if err := s.Checkpoint(t.Context(), func([]byte) ([]byte, error) { return nil, trouble }); !errors.Is(err, trouble) {
 		t.Errorf("a checkpoint that nobody signs: %v", err)
 	}

@@ -29,6 +29,11 @@ func Mutants() []Mutant {
 		{"checks, appends, then marks", "use once", func(s Store) Store { return &checkThenMark{Store: s} }},
 		{"yields between check and mark", "use once", func(s Store) Store { return &yieldBetween{Store: s} }},
 		{"forgets what was sealed", "used stays used", func(s Store) Store { return &forgetsSealed{s} }},
+		{"consumes the first value alone", "several values", func(s Store) Store { return &consumesFirst{s} }},
+		{"consumes the first value alone", "several values in a race", func(s Store) Store { return &consumesFirst{s} }},
+		{"consumes the first though the second was replayed", "several values", func(s Store) Store { return &consumesInVain{Store: s} }},
+		{"consumes the first though the second was replayed", "several values in a race", func(s Store) Store { return &consumesInVain{Store: s} }},
+		{"says of no value which it was", "several values", func(s Store) Store { return &unspecific{s} }},
 		{"records losers", "use once", func(s Store) Store { return &recordsLosers{s} }},
 		{"acknowledges before the commit", "acknowledged is recorded", func(s Store) Store { return &acknowledgesEarly{Store: s} }},
 		{"loses entries", "acknowledged is recorded", func(s Store) Store { return &losesEntries{Store: s} }},
@@ -76,98 +81,17 @@ func RunMutants(t *testing.T, open func(testing.TB) Store) {
 	}
 }
 
-// fails tells whether test fails, without failing t.
-func fails(t testing.TB, test func(testing.TB)) bool {
-	r := &recorder{TB: t}
-	done := make(chan struct{})
-	go func() { // FailNow ends the goroutine that calls it
-		defer close(done)
-		test(r)
-	}()
-	<-done
-	return r.Failed()
-}
-
-// recorder is a testing.TB whose failures are noted and go no further.
-type recorder struct {
-	testing.TB
-	mu     sync.Mutex
-	failed bool
-}
-
-func (r *recorder) Fail() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.failed = true
-}
-
-func (r *recorder) Failed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failed
-}
-
-func (r *recorder) FailNow() {
-	r.Fail()
-	runtime.Goexit()
-}
-
-func (r *recorder) Error(...any)          { r.Fail() }
-func (r *recorder) Errorf(string, ...any) { r.Fail() }
-func (r *recorder) Fatal(...any)          { r.FailNow() }
-func (r *recorder) Fatalf(string, ...any) { r.FailNow() }
-
-// kept is a map whose calls are safe each, but not two in a row.
-type kept[K comparable, V any] struct {
-	mu     sync.Mutex
-	values map[K]V
-}
-
-func (k *kept[K, V]) load(key K) (V, bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	value, ok := k.values[key]
-	return value, ok
-}
-
-func (k *kept[K, V]) store(key K, value V) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.values == nil {
-		k.values = map[K]V{}
-	}
-	k.values[key] = value
-}
-
-func (k *kept[K, V]) drop(key K) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.values, key)
-}
-
-// marks are the used keys with what was sealed.
-type marks struct{ kept[[32]byte, []byte] }
-
-func (m *marks) check(key [32]byte) error {
-	if sealed, ok := m.load(key); ok {
-		return &ledger.ReplayedError{Sealed: sealed}
-	}
-	return nil
-}
-
-func (m *marks) mark(u *ledger.Consumed) { m.store(u.Value, u.Sealed) }
-
 type checkThenMark struct {
 	Store
 	marks marks
 }
 
-func (s *checkThenMark) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
-	if err := s.marks.check(u.Value); err != nil {
+func (s *checkThenMark) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	if err := s.marks.check(consumed); err != nil {
 		return err
 	}
-	defer s.marks.mark(u)
-	return s.Store.Append(ctx, e, nil)
+	defer s.marks.mark(consumed)
+	return s.Store.Append(ctx, e)
 }
 
 type yieldBetween struct {
@@ -175,31 +99,31 @@ type yieldBetween struct {
 	marks marks
 }
 
-func (s *yieldBetween) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
-	if err := s.marks.check(u.Value); err != nil {
+func (s *yieldBetween) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	if err := s.marks.check(consumed); err != nil {
 		return err
 	}
 	runtime.Gosched()
-	s.marks.mark(u)
-	return s.Store.Append(ctx, e, nil)
+	s.marks.mark(consumed)
+	return s.Store.Append(ctx, e)
 }
 
 type forgetsSealed struct{ Store }
 
-func (s *forgetsSealed) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
-	err := s.Store.Append(ctx, e, u)
+func (s *forgetsSealed) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	err := s.Store.Append(ctx, e, consumed...)
 	if used := (*ledger.ReplayedError)(nil); errors.As(err, &used) {
-		return &ledger.ReplayedError{}
+		return &ledger.ReplayedError{Index: used.Index}
 	}
 	return err
 }
 
 type recordsLosers struct{ Store }
 
-func (s *recordsLosers) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
-	err := s.Store.Append(ctx, e, u)
+func (s *recordsLosers) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	err := s.Store.Append(ctx, e, consumed...)
 	if err != nil {
-		_ = s.Store.Append(ctx, e, nil)
+		_ = s.Store.Append(ctx, e)
 	}
 	return err
 }
@@ -211,7 +135,7 @@ type acknowledgesEarly struct {
 	held []*ledger.Entry
 }
 
-func (s *acknowledgesEarly) Append(ctx context.Context, e *ledger.Entry, _ *ledger.Consumed) error {
+func (s *acknowledgesEarly) Append(ctx context.Context, e *ledger.Entry, _ ...ledger.Consumed) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.held = append(s.held, e)
@@ -219,7 +143,7 @@ func (s *acknowledgesEarly) Append(ctx context.Context, e *ledger.Entry, _ *ledg
 		return nil
 	}
 	e, s.held = s.held[0], s.held[1:]
-	return s.Store.Append(ctx, e, nil)
+	return s.Store.Append(ctx, e)
 }
 
 type losesEntries struct {
@@ -228,7 +152,7 @@ type losesEntries struct {
 	count int
 }
 
-func (s *losesEntries) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
+func (s *losesEntries) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	s.mu.Lock()
 	s.count++
 	lost := s.count%50 == 0
@@ -236,13 +160,13 @@ func (s *losesEntries) Append(ctx context.Context, e *ledger.Entry, u *ledger.Co
 	if lost {
 		return nil
 	}
-	return s.Store.Append(ctx, e, u)
+	return s.Store.Append(ctx, e, consumed...)
 }
 
 type ignoresGone struct{ Store }
 
-func (s *ignoresGone) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
-	if err := s.Store.Append(context.WithoutCancel(ctx), e, u); err != nil {
+func (s *ignoresGone) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	if err := s.Store.Append(context.WithoutCancel(ctx), e, consumed...); err != nil {
 		return err
 	}
 	return ctx.Err()
@@ -457,7 +381,7 @@ func (s *unchecked) Checkpoint(context.Context, func([]byte) ([]byte, error)) er
 type restless struct{ Store }
 
 func (s *restless) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, error)) error {
-	if err := s.Append(ctx, change("restless"), nil); err != nil {
+	if err := s.Append(ctx, change("restless")); err != nil {
 		return err
 	}
 	return s.Store.Checkpoint(ctx, sign)
@@ -493,5 +417,5 @@ func (s *untouched) Touch(string, string, string, time.Time) {}
 type losesRevocations struct{ Store }
 
 func (m *losesRevocations) PutRevocation(ctx context.Context, _ *revocation.Revocation, e *ledger.Entry) error {
-	return m.Append(ctx, e, nil)
+	return m.Append(ctx, e)
 }

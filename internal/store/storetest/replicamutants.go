@@ -23,6 +23,8 @@ type ReplicaMutant struct {
 func ReplicaMutants() []ReplicaMutant {
 	return []ReplicaMutant{
 		{"knows its own uses alone", "use once on any replica", func(s Store) Store { return &knowsItsOwn{Store: s} }},
+		{"consumes the first value alone", "several values on any replica", func(s Store) Store { return &consumesFirst{s} }},
+		{"consumes the first though the second was replayed", "several values on any replica", func(s Store) Store { return &consumesInVain{Store: s} }},
 		{"forgets what was sealed", "used is used everywhere", func(s Store) Store { return &forgetsSealed{s} }},
 		{"grants what may be forgotten", "forget while others use", func(s Store) Store { return &grantsForgotten{s} }},
 		{"grants what may be forgotten", "forget everywhere at once", func(s Store) Store { return &grantsForgotten{s} }},
@@ -63,29 +65,29 @@ type knowsItsOwn struct {
 	marks marks
 }
 
-func (s *knowsItsOwn) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
-	if u == nil {
-		return s.Store.Append(ctx, e, u)
+func (s *knowsItsOwn) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	if len(consumed) == 0 {
+		return s.Store.Append(ctx, e, consumed...)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.marks.check(u.Value); err != nil {
+	if err := s.marks.check(consumed); err != nil {
 		return err
 	}
-	s.marks.mark(u)
-	return s.Store.Append(ctx, e, nil)
+	s.marks.mark(consumed)
+	return s.Store.Append(ctx, e)
 }
 
 // grantsForgotten takes an assertion for new that it cannot tell from a forgotten one.
 type grantsForgotten struct{ Store }
 
-func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, u *ledger.Consumed) error {
-	err := s.Store.Append(ctx, e, u)
+func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	err := s.Store.Append(ctx, e, consumed...)
 	var used *ledger.ReplayedError
 	if err == nil || errors.As(err, &used) || ctx.Err() != nil {
 		return err
 	}
-	return s.Store.Append(ctx, e, nil)
+	return s.Store.Append(ctx, e)
 }
 
 // deaf believes for ever what it read, but for what it changed itself.

@@ -32,6 +32,7 @@ func ReplicaParts() []ReplicaPart {
 	return []ReplicaPart{
 		{"use once on any replica", useOnceAnywhere},
 		{"used is used everywhere", usedEverywhere},
+		{"several values on any replica", severalAnywhere},
 		{"forget while others use", forgetWhileUsed},
 		{"forget everywhere at once", forgetAtOnce},
 		{"clients of one revision", revisionsAnywhere},
@@ -97,9 +98,9 @@ func usedEverywhere(t testing.TB, stores []Store) {
 	}
 }
 
-// dying is the use-up of the n-th of assertions that end one after the other, some
+// dying is the value of the n-th of assertions that end one after the other, some
 // within one second.
-func dying(n int) *ledger.Consumed {
+func dying(n int) ledger.Consumed {
 	u := use(n, "")
 	u.Until = start().Add(time.Duration(n) * 100 * time.Millisecond)
 	return u
@@ -419,7 +420,7 @@ func chainForEach(t testing.TB, stores []Store) {
 	const each = 40
 	together(len(stores)*4, func(caller int) {
 		for i := range each {
-			if err := stores[caller%len(stores)].Append(t.Context(), token(caller*each+i), nil); err != nil {
+			if err := stores[caller%len(stores)].Append(t.Context(), token(caller*each+i)); err != nil {
 				t.Error(err)
 				return
 			}

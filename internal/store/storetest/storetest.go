@@ -86,6 +86,8 @@ func Parts() []Part {
 	return []Part{
 		{"use once", useOnce},
 		{"used stays used", usedStaysUsed},
+		{"several values", severalValues},
+		{"several values in a race", severalRace},
 		{"acknowledged is recorded", acknowledgedIsRecorded},
 		{"gone callers record nothing", goneCallers},
 		{"entries by query", entriesByQuery},
@@ -138,9 +140,9 @@ func change(action string) *ledger.Entry {
 	return &ledger.Entry{Kind: ledger.KindAdmin, Time: start(), Issuer: issuer, Actor: "suite", Action: action}
 }
 
-// use is the use-up of the n-th assertion.
-func use(n int, sealed string) *ledger.Consumed {
-	return &ledger.Consumed{
+// use is the value of the n-th assertion, to be consumed.
+func use(n int, sealed string) ledger.Consumed {
+	return ledger.Consumed{
 		Value: sha256.Sum256(fmt.Append(nil, "assertion ", n)), Until: start().Add(5 * time.Minute), Sealed: []byte(sealed),
 	}
 }

@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"moneyer/internal/ledger"
+)
+
+// Key stands for a consumed value in memory and on the disk: the first half of its
+// ledger.Consumed.Value. To make two of its own assertions meet in it costs a client
+// 2^64 hashes, and gains it a refusal; to meet another's costs 2^128.
+type Key [16]byte
+
+// KeyOf returns the key of a value.
+func KeyOf(c *ledger.Consumed) Key { return Key(c.Value[:len(Key{})]) }
+
+// ErrClockBack means that a value is younger than what was forgotten for its age: the
+// clock was set back, and its use may be among what was forgotten.
+var ErrClockBack = errors.New("the clock was set back, and whether the assertion was used before is forgotten: such assertions are refused until the clock has caught up")
+
+var errSameValue = errors.New("two of the values to be consumed with one entry are the same")
+
+// Distinct returns an error if two of the values are the same, which is a fault of the program.
+func Distinct(consumed []ledger.Consumed) error {
+	for i := range consumed {
+		for j := range i {
+			if KeyOf(&consumed[i]) == KeyOf(&consumed[j]) {
+				return errSameValue
+			}
+		}
+	}
+	return nil
+}
+
+// History knows what was consumed before a batch.
+type History interface {
+	// Refusal returns why the value at index i of an append may not be consumed, nil if
+	// it may: a *ledger.ReplayedError, or that nobody can tell. An err means that the
+	// transaction failed.
+	Refusal(i int, c *ledger.Consumed) (refusal, err error)
+}
+
+// Judge decides in the order of the batch which appends may consume their values, all of
+// them or none, and sets Lost on the others. It returns what is consumed, by key.
+func Judge(batch []*Append, before History) (map[Key]*ledger.Consumed, error) {
+	winners := make(map[Key]*ledger.Consumed, len(batch))
+	for _, a := range batch {
+		var err error
+		if a.Lost, err = a.judge(winners, before); err != nil {
+			return nil, err
+		}
+		if a.Lost != nil {
+			continue
+		}
+		for i := range a.Consumed {
+			winners[KeyOf(&a.Consumed[i])] = &a.Consumed[i]
+		}
+	}
+	return winners, nil
+}
+
+func (a *Append) judge(winners map[Key]*ledger.Consumed, before History) (lost, err error) {
+	for i := range a.Consumed {
+		c := &a.Consumed[i]
+		if winner := winners[KeyOf(c)]; winner != nil {
+			return &ledger.ReplayedError{Index: i, Sealed: slices.Clone(winner.Sealed)}, nil
+		}
+		if lost, err := before.Refusal(i, c); lost != nil || err != nil {
+			return lost, err
+		}
+	}
+	return nil, nil
+}
+
+// CeilSecond is the first whole Unix second not before t.
+func CeilSecond(t time.Time) uint32 {
+	return uint32(min(max(t.Add(time.Second-time.Nanosecond).Unix(), 0), math.MaxUint32))
+}
+
+// CeilMilli is the first whole Unix millisecond not before t.
+func CeilMilli(t time.Time) int64 {
+	return t.Add(time.Millisecond - time.Nanosecond).UnixMilli()
+}

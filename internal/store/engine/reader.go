@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// readTimeout is how long a read by its key may take, where the database is elsewhere.
+const readTimeout = time.Second
+
+// Reader runs queries outside of transactions, each prepared once. It is safe for use by
+// several goroutines.
+type Reader struct {
+	db    *sql.DB
+	local bool // a read by its key is over in microseconds, and nobody else writes
+	// faults of the connection, nil where there is none.
+	faults *Faults
+	mu     sync.RWMutex
+	// statements by their text, under mu.
+	statements map[string]*sql.Stmt
+}
+
+// Faults tell the errors of a connection apart.
+type Faults struct {
+	// Lost reports whether the connection is no more, as all that are kept are when the
+	// database has moved.
+	Lost func(error) bool
+	// Unstorable reports whether a text has bytes that the database takes for none.
+	Unstorable func(error) bool
+}
+
+// NewReader reads a database that is in this process, or from db whose connections may
+// have faults.
+func NewReader(db *sql.DB, faults *Faults) *Reader {
+	return &Reader{db: db, local: faults == nil, faults: faults, statements: map[string]*sql.Stmt{}}
+}
+
+// Local reports whether the database is in this process, which alone has it.
+func (r *Reader) Local() bool { return r.local }
+
+func (r *Reader) statement(ctx context.Context, query string) (*sql.Stmt, error) {
+	r.mu.RLock()
+	s := r.statements[query]
+	r.mu.RUnlock()
+	if s != nil {
+		return s, nil
+	}
+	s, err := r.db.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if earlier := r.statements[query]; earlier != nil {
+		return earlier, s.Close() //nolint:sqlclosecheck // the other statement is the one that is kept
+	}
+	r.statements[query] = s
+	return s, nil
+}
+
+// Row reads one row into dest; no row is sql.ErrNoRows.
+func (r *Reader) Row(ctx context.Context, query string, args, dest []any) error {
+	return r.try(ctx, func() error {
+		s, err := r.statement(ctx, query) //nolint:sqlclosecheck // kept until the store is closed
+		if err != nil {
+			return err
+		}
+		return s.QueryRowContext(ctx, args...).Scan(dest...)
+	})
+}
+
+// try reads again when a connection turns out to be lost. read must not have
+// passed anything on by then.
+func (r *Reader) try(ctx context.Context, read func() error) error {
+	err := read()
+	if err == nil || r.faults == nil || errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	for try := 0; try <= r.db.Stats().MaxOpenConnections && ctx.Err() == nil && r.faults.Lost(err); try++ {
+		err = read()
+	}
+	if err != nil && r.faults.Unstorable(err) {
+		return fmt.Errorf("%w: %w", ErrUnstorable, err)
+	}
+	return err
+}
+
+// Get is Row for what is found by its key. Where that is over in microseconds ctx is
+// asked but once: to have an eye on it meanwhile takes two goroutines more.
+func (r *Reader) Get(ctx context.Context, query string, args, dest []any) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !r.local {
+		ctx, cancel := context.WithTimeout(ctx, readTimeout)
+		defer cancel()
+		return r.Row(ctx, query, args, dest)
+	}
+	return r.Row(context.WithoutCancel(ctx), query, args, dest)
+}
+
+// List reads every row of query; scan is called with the scanner of each.
+func (r *Reader) List(ctx context.Context, query string, args []any, scan func(scan func(...any) error) error) error {
+	var rows *sql.Rows
+	err := r.try(ctx, func() error {
+		s, err := r.statement(ctx, query) //nolint:sqlclosecheck // kept until the store is closed
+		if err != nil {
+			return err
+		}
+		rows, err = s.QueryContext(ctx, args...) //nolint:sqlclosecheck,rowserrcheck // below
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := scan(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

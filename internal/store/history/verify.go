@@ -1,0 +1,114 @@
+package history
+
+import (
+	"context"
+	"crypto/ed25519"
+	"slices"
+
+	"moneyer/internal/ledger"
+)
+
+// Verify follows all chains of the ledger up to the entries that were last when it
+// began. No entry may be removed until it is over.
+func (l *Ledger) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
+	source, err := l.Source(ctx)
+	if err != nil {
+		return ledger.VerifyReport{}, err
+	}
+	return ledger.Verify(ctx, source, ledger.Options{Key: key, MaxClaims: mostClaims})
+}
+
+// mostClaims is how many claims on far entries a verification keeps in memory.
+const mostClaims = 1 << 15
+
+// source reads all chains side by side, in the order of their times. So what a
+// checkpoint says of another chain was read there a moment ago.
+type source struct {
+	ledger *Ledger
+	chains []sourceChain
+}
+
+type sourceChain struct {
+	*Chain
+	reader *batchReader
+	next   *Batch
+	ended  bool
+}
+
+// Source returns what there is of the ledger at this instant, for its verifier.
+func (l *Ledger) Source(ctx context.Context) (ledger.Source, error) {
+	chains, err := Chains(ctx, l.reads)
+	if err != nil {
+		return nil, err
+	}
+	s := &source{ledger: l}
+	for i := range chains {
+		c := &chains[i]
+		s.chains = append(s.chains, sourceChain{Chain: c, reader: l.batchReader(c.First, c.LastBatch)})
+	}
+	return s, nil
+}
+
+// Next returns the oldest of the next batches of all chains.
+func (s *source) Next(ctx context.Context) (*ledger.Batch, error) {
+	var oldest *sourceChain
+	for i := range s.chains {
+		c := &s.chains[i]
+		if c.next == nil && !c.ended {
+			var err error
+			if c.next, err = c.reader.read(ctx); err != nil {
+				return nil, err
+			}
+			c.ended = c.next == nil
+		}
+		if c.next != nil && (oldest == nil || c.next.TimeMax < oldest.next.TimeMax) {
+			oldest = c
+		}
+	}
+	if oldest == nil {
+		return nil, nil
+	}
+	b := oldest.next
+	oldest.next = nil
+	return &b.Batch, nil
+}
+
+// Hashes looks up the hash after each of these entries, and of the one before the first
+// of a chain, but for those in a batch that is not as it was written.
+func (s *source) Hashes(ctx context.Context, seqs []int64, found func(seq int64, hash ledger.Hash)) error {
+	first, hashes := int64(0), []ledger.Hash(nil) // from before the first entry of a batch
+	for _, seq := range seqs {
+		if seq < first || seq >= first+int64(len(hashes)) {
+			var err error
+			if first, hashes, err = s.hashesFrom(ctx, seq); err != nil {
+				return err
+			}
+		}
+		if i := seq - first; i >= 0 && i < int64(len(hashes)) {
+			found(seq, hashes[i])
+		}
+	}
+	return nil
+}
+
+// hashesFrom finds the batch that may hold an entry, and its hashes from that of the
+// entry before it on.
+func (s *source) hashesFrom(ctx context.Context, seq int64) (first int64, hashes []ledger.Hash, err error) {
+	i := slices.IndexFunc(s.chains, func(c sourceChain) bool { return c.Number == ledger.ChainOf(seq) })
+	if i < 0 {
+		return 0, nil, nil
+	}
+	c := s.chains[i]
+	err = s.ledger.reads.Row(ctx, `SELECT coalesce(max(first_seq), $1) FROM ledger_batch WHERE first_seq >= $1 AND first_seq <= $2`,
+		[]any{c.First, min(seq, c.LastBatch)}, []any{&first})
+	if err != nil {
+		return 0, nil, err
+	}
+	err = s.ledger.Batches(ctx, first, first, func(b *Batch) error {
+		if after, err := b.Hashes(nil); err == nil {
+			hashes = append([]ledger.Hash{ledger.Hash(b.Previous)}, after...)
+		}
+		return nil
+	})
+	return first - 1, hashes, err
+}

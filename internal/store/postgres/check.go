@@ -1,0 +1,241 @@
+package postgres
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"moneyer/internal/store/engine"
+)
+
+// examination is a check of a database under way.
+type examination struct {
+	engine.Findings
+	url  *URL
+	now  func() time.Time
+	conn *pgx.Conn
+}
+
+// Check looks at the server that takes writes, as the writer would find it.
+func Check(ctx context.Context, u *URL, now func() time.Time) []engine.Finding {
+	e := &examination{url: u, now: now}
+	conn, _, err := u.dial(ctx, writeSettings())
+	if err != nil {
+		e.Add("connection", engine.Bad, err.Error(), "the URL, the server's pg_hba.conf and the role's password; of a pooler, that it passes settings on")
+		return e.Findings
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	e.conn = conn
+	for _, look := range []struct {
+		what string
+		at   func(context.Context) error
+	}{
+		{"server", e.server}, {"TLS", e.tls}, {"durability", e.durability}, {"standbys", e.standbys}, {"clock", e.clock},
+		{"settings", e.settings}, {"session", e.kept}, {"pooler", e.pooler}, {"notifications", e.notifications}, {"schema", e.database}, {"rights", e.rights},
+	} {
+		if err := look.at(ctx); err != nil {
+			e.Add(look.what, engine.Bad, unavailable(err).Error(), "look at the server's log")
+		}
+	}
+	return e.Findings
+}
+
+// value reads one value.
+func value[T any](ctx context.Context, conn *pgx.Conn, query string, args ...any) (v T, err error) {
+	err = conn.QueryRow(ctx, query, args...).Scan(&v)
+	return v, err
+}
+
+func (e *examination) setting(ctx context.Context, name string) (string, error) {
+	return value[string](ctx, e.conn, `SELECT coalesce(current_setting($1, true), '')`, name)
+}
+
+const (
+	oldestServer = 14
+	oldestTested = 15
+)
+
+func (e *examination) server(ctx context.Context) error {
+	version, err := e.setting(ctx, "server_version")
+	if err != nil {
+		return err
+	}
+	number, err := e.setting(ctx, "server_version_num")
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		return err
+	}
+	level := engine.Warn
+	if n/10000 < oldestServer {
+		level = engine.Bad
+	}
+	e.Judge("server", n/10000 >= oldestTested, level, "PostgreSQL "+version, fmt.Sprintf("use %d or newer, with which Moneyer is tested", oldestTested))
+	readOnly, err := value[bool](ctx, e.conn, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'`)
+	if err != nil {
+		return err
+	}
+	where, err := value[string](ctx, e.conn, `SELECT coalesce(host(inet_server_addr()) || ':' || inet_server_port(), 'a socket')`)
+	if err != nil {
+		return err
+	}
+	e.Judge("primary", !readOnly, engine.Bad, map[bool]string{false: where + " takes writes", true: where + " takes no writes"}[readOnly],
+		"let the URL name every server, with target_session_attrs=read-write")
+	return nil
+}
+
+func (e *examination) tls(context.Context) error {
+	_, secure := e.conn.PgConn().Conn().(*tls.Conn)
+	switch {
+	case secure:
+		e.Add("TLS", engine.Good, "in use, with a verified certificate", "")
+	default: // the URL is refused where the host is elsewhere
+		e.Add("TLS", engine.Good, "not in use: the server is on this machine", "")
+	}
+	return nil
+}
+
+// durability: what is acknowledged must be on the disk.
+func (e *examination) durability(ctx context.Context) error {
+	for _, name := range []string{"fsync", "full_page_writes"} {
+		is, err := e.setting(ctx, name)
+		if err != nil {
+			return err
+		}
+		e.Judge(name, is == "on", engine.Bad, is, "set "+name+" = on: without it a power cut destroys the database")
+	}
+	is, err := e.setting(ctx, "synchronous_commit")
+	if err != nil {
+		return err
+	}
+	e.Judge("synchronous_commit", is == "on", engine.Bad, is+" in Moneyer's sessions", "Moneyer asks for \"on\": let nothing between here and the server drop it")
+	return nil
+}
+
+// clock: when assertions end is for each replica's clock to say, and how long they are
+// remembered, too.
+func (e *examination) clock(ctx context.Context) error {
+	before := e.now()
+	server, err := value[time.Time](ctx, e.conn, `SELECT clock_timestamp()`)
+	if err != nil {
+		return err
+	}
+	after := e.now()
+	difference := server.Sub(before.Add(after.Sub(before) / 2)).Abs()
+	level := engine.Warn
+	if difference > 5*time.Second {
+		level = engine.Bad
+	}
+	e.Judge("clock", difference < 500*time.Millisecond, level, fmt.Sprintf("%s apart from the server's", difference.Round(time.Millisecond)),
+		"let every machine's clock follow the same time servers")
+	return nil
+}
+
+// settings: those that would get into the way, and how many may connect.
+func (e *examination) settings(ctx context.Context) error {
+	for _, s := range []struct{ name, want, advice string }{
+		{"server_encoding", "UTF8", "make the database with ENCODING 'UTF8'"},
+		{"default_transaction_isolation", "read committed", "ALTER ROLE ... SET default_transaction_isolation = 'read committed'"},
+		{"idle_session_timeout", "0", "ALTER ROLE ... SET idle_session_timeout = 0: the server ends connections that replicas keep"},
+	} {
+		is, err := e.setting(ctx, s.name)
+		if err != nil {
+			return err
+		}
+		e.Judge(s.name, is == s.want || is == "", engine.Warn, is, s.advice)
+	}
+	most, err := value[int](ctx, e.conn, `SELECT current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int`)
+	if err != nil {
+		return err
+	}
+	const beside = 4 // the writer, the feed, and what is done now and then
+	fit := most / (e.url.pool + beside)
+	e.Judge("max_connections", fit >= 4, engine.Warn, fmt.Sprintf("room for %d replicas with pool_max_conns=%d", fit, e.url.pool),
+		"raise max_connections, or lower pool_max_conns in the URL")
+	return nil
+}
+
+// kept: what the writer asks for at the start of a session must arrive.
+func (e *examination) kept(ctx context.Context) error {
+	var lost []string
+	for name, want := range writeSettings() {
+		is, err := value[string](ctx, e.conn, `SELECT setting FROM pg_settings WHERE name = $1`, name)
+		if err != nil {
+			return err
+		}
+		if is != want && !strings.HasPrefix(name, "tcp_") { // which a socket in the file system has not
+			lost = append(lost, name)
+		}
+	}
+	slices.Sort(lost)
+	found := "as Moneyer asks for them"
+	if len(lost) > 0 {
+		found = "not as Moneyer asks for them: " + strings.Join(lost, ", ")
+	}
+	e.Judge("session", len(lost) == 0, engine.Bad, found, "let nothing between here and the server drop them, such as pgbouncer's ignore_startup_parameters: without them one lost replica can hold up all")
+	return nil
+}
+
+// pooler notices a proxy, and one that gives each transaction another server session.
+func (e *examination) pooler(ctx context.Context) error {
+	pid, err := value[uint32](ctx, e.conn, `SELECT pg_backend_pid() FROM set_config('moneyer.probe', 'kept', false)`)
+	if err != nil {
+		return err
+	}
+	other, _, err := e.url.dial(ctx, writeSettings())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = other.Close(context.WithoutCancel(ctx)) }()
+	// A pooler of transactions gives this one the session that the probe was left in.
+	if _, err := other.Exec(ctx, "BEGIN"); err != nil {
+		return err
+	}
+	kept, err := value[bool](ctx, e.conn, `SELECT coalesce(current_setting('moneyer.probe', true), '') = 'kept' AND pg_backend_pid() = $1`, int(pid))
+	switch {
+	case err != nil:
+		return err
+	case !kept:
+		e.Add("pooler", engine.Bad, "a proxy gives each transaction another session of the server", "connect to the server itself, or let the proxy pool sessions: pool_mode = session")
+	case pid != e.conn.PgConn().PID():
+		e.Add("pooler", engine.Warn, "a proxy stands before the server, and keeps sessions", "connect to the server itself: the proxy is one more thing to fail, and hides a failover")
+	default:
+		e.Add("pooler", engine.Good, "none", "")
+	}
+	return nil
+}
+
+// notifications wake replicas when another changes something.
+func (e *examination) notifications(ctx context.Context) error {
+	// Of a name that no replica listens to.
+	if _, err := e.conn.Exec(ctx, "LISTEN moneyer_check"); err != nil {
+		return err
+	}
+	other, _, err := e.url.dial(ctx, writeSettings())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = other.Close(context.WithoutCancel(ctx)) }()
+	begun := e.now()
+	if _, err := other.Exec(ctx, "SELECT pg_notify('moneyer_check', '')"); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err = e.conn.WaitForNotification(ctx)
+	if err != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return err
+	}
+	e.Judge("notifications", err == nil, engine.Warn, map[bool]string{true: "heard after " + e.now().Sub(begun).Round(time.Millisecond).String(), false: "not heard within a second"}[err == nil],
+		"replicas learn of changes only every 250 ms: let LISTEN through")
+	return nil
+}

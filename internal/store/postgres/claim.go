@@ -1,0 +1,92 @@
+package postgres
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"moneyer/internal/ledger"
+)
+
+// writeSettings make the server give up on a session that has lost its client, but
+// never on a commit that waits for its standbys.
+func writeSettings() map[string]string {
+	return map[string]string{
+		"statement_timeout":                   "0",
+		"lock_timeout":                        "1000",
+		"idle_in_transaction_session_timeout": "2000",
+		"synchronous_commit":                  "on",
+		"tcp_keepalives_idle":                 "5",
+		"tcp_keepalives_interval":             "2",
+		"tcp_keepalives_count":                "3",
+		"tcp_user_timeout":                    "11000", // of what it sent, of which keepalives know nothing
+	}
+}
+
+func (s *session) open() error {
+	if s.conn == nil {
+		if err := s.connect(); err != nil {
+			return err
+		}
+	}
+	if s.held {
+		return nil
+	}
+	return s.claim()
+}
+
+// connect opens a connection, and ends the session before it if that still waits for its
+// client: with half a transaction it would do so, and hold the chain, for as long as the
+// network does not tell the server. One that commits is left alone.
+func (s *session) connect() error {
+	settings := writeSettings()
+	settings["application_name"] = "moneyer writer " + s.holder
+	conn, warned, err := s.url.dial(context.Background(), settings)
+	if err != nil {
+		return err
+	}
+	s.conn, s.warned, s.queued = conn, warned, pgx.Batch{}
+	if s.before {
+		_, err = s.Exec(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+			WHERE application_name = $1 AND wait_event_type = 'Client' AND pid <> pg_backend_pid()`, settings["application_name"])
+	}
+	if s.before = true; s.conn == nil {
+		return err
+	}
+	return nil // who may not end sessions waits for the server to do it
+}
+
+// claim takes a chain that nobody goes on with, or begins one.
+func (s *session) claim() error {
+	err := s.Row(`UPDATE ledger_chain SET holder = $1 WHERE id = (
+			SELECT id FROM ledger_chain AS free
+			WHERE holder = $1 OR NOT EXISTS (SELECT FROM replica WHERE replica.id = free.holder AND seen > now() - interval '1 minute')
+			ORDER BY holder = $1 DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
+		RETURNING id`, []any{s.holder}, []any{&s.chain})
+	if errors.Is(err, sql.ErrNoRows) {
+		err = s.Row(`INSERT INTO ledger_chain (id, holder, seq, hash)
+			SELECT id, $1, id << 40, $2 FROM (SELECT coalesce(max(id), -1) + 1 AS id FROM ledger_chain) AS next
+			WHERE id <= $3 ON CONFLICT DO NOTHING RETURNING id`, []any{s.holder, make([]byte, sha256.Size), ledger.MaxChain}, []any{&s.chain})
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return errUsurped // another replica began that chain at this moment
+	}
+	if err != nil {
+		return fmt.Errorf("a chain of the ledger to go on with: %w", err)
+	}
+	s.held = true
+	return nil
+}
+
+// Leave gives the chain back, for the next replica that starts.
+func (s *session) Leave() {
+	if s.conn != nil && s.held {
+		_, _ = s.Exec(`UPDATE ledger_chain SET holder = '' WHERE id = $1 AND holder = $2`, s.chain, s.holder)
+		_, _ = s.Exec(`DELETE FROM replica WHERE id = $1`, s.holder)
+	}
+	s.drop()
+}

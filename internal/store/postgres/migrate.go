@@ -1,0 +1,169 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"moneyer/internal/store/engine"
+)
+
+// migrations holds the steps of the schema, of which a released one is never changed:
+// see readSteps.
+//
+//go:embed migrations
+var migrations embed.FS
+
+// Migrate brings the schema of a database to a version, all in one transaction, or leaves
+// it as it was. The database may be in use meanwhile: programs that know one step less
+// work on. Before one step back, those that need the step must have ended.
+func Migrate(ctx context.Context, u *URL, to int) (engine.Migration, error) {
+	return migrate(ctx, u, migrations, to)
+}
+
+// prepare makes the schema of a database that has none, and refuses one with
+// which this program cannot work.
+func prepare(ctx context.Context, u *URL, files fs.FS) error {
+	steps, err := readSteps(files)
+	if err != nil {
+		return err
+	}
+	conn, _, err := u.dial(ctx, nil)
+	if err != nil {
+		return err
+	}
+	version, oldest, err := readVersion(ctx, conn)
+	_ = conn.Close(context.WithoutCancel(ctx)) // it only read
+	switch {
+	case err != nil:
+		return err
+	case version == 0:
+		_, err = migrate(ctx, u, files, engine.Newest)
+		return err
+	default:
+		return engine.CheckVersion(version, oldest, len(steps))
+	}
+}
+
+// migrate brings the schema to a step, all in one transaction, or leaves it
+// as it was. A step must be safe while programs of the step before still run: it adds
+// and never takes away what they use. schema_version says so to programs that start:
+// oldest is the step from which on a program can work with it.
+func migrate(ctx context.Context, u *URL, files fs.FS, to int) (m engine.Migration, err error) {
+	steps, err := readSteps(files)
+	if err != nil {
+		return m, err
+	}
+	config := u.config.Copy()
+	config.RuntimeParams["statement_timeout"] = "0" // a step takes as long as it takes
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if err != nil {
+		return m, unavailable(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
+	err = pgx.BeginFunc(ctx, conn, func(pgx.Tx) error {
+		m, err = moveSchema(ctx, conn, steps, to)
+		return err
+	})
+	return m, err
+}
+
+// moveSchema keeps others who would migrate waiting, and goes step by step.
+func moveSchema(ctx context.Context, conn *pgx.Conn, steps []schemaStep, to int) (m engine.Migration, err error) {
+	if err := script(ctx, conn, `SELECT pg_advisory_xact_lock(7305813);
+		CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL, oldest BIGINT NOT NULL);
+		INSERT INTO schema_version (version, oldest) SELECT 0, 0 WHERE NOT EXISTS (SELECT FROM schema_version);
+		SET LOCAL lock_timeout = '5s'`); err != nil { // those who run wait behind a step that waits
+		return m, err
+	}
+	version, _, err := readVersion(ctx, conn)
+	if err != nil {
+		return m, err
+	}
+	if to, err = target(version, to, len(steps)); err != nil {
+		return m, err
+	}
+	m.From, m.To = version, to
+	for ; version < to; version++ {
+		if err := script(ctx, conn, steps[version].up); err != nil {
+			return m, fmt.Errorf("%s: %w", steps[version].name, err)
+		}
+	}
+	for ; version > to; version-- {
+		if steps[version-1].down == "" {
+			return m, fmt.Errorf("there is no way back from version %d of the schema: restore a backup", version)
+		}
+		if err := script(ctx, conn, steps[version-1].down); err != nil {
+			return m, fmt.Errorf("back from %s: %w", steps[version-1].name, err)
+		}
+	}
+	_, err = conn.Exec(ctx, `UPDATE schema_version SET version = $1`, to)
+	return m, err
+}
+
+// target finds out which step is meant.
+func target(version, to, known int) (int, error) {
+	switch {
+	case version > known && to == engine.Newest:
+		return version, nil
+	case version > known:
+		return 0, fmt.Errorf("its schema has version %d, and this program knows none above %d: use the newer program", version, known)
+	case to == engine.Newest:
+		return known, nil
+	case to == engine.Back && version < 2:
+		return 0, errors.New("its schema is at the first version, before which there is none")
+	case to == engine.Back:
+		return version - 1, nil
+	case to < 1 || to > known:
+		return 0, fmt.Errorf("this program knows the versions 1 to %d of the schema, and not %d", known, to)
+	}
+	return to, nil
+}
+
+func script(ctx context.Context, conn *pgx.Conn, text string) error {
+	_, err := conn.PgConn().Exec(ctx, text).ReadAll()
+	return err
+}
+
+// schemaStep is one step of the schema, and the way back.
+type schemaStep struct{ name, up, down string }
+
+// readSteps reads the steps, NNNN_what.sql, and beside some of them the way back,
+// NNNN_what.down.sql. Each sets schema_version.oldest.
+func readSteps(files fs.FS) (steps []schemaStep, err error) {
+	names, err := fs.Glob(files, "migrations/*.sql")
+	if err != nil {
+		return nil, err
+	}
+	back := map[string]string{}
+	for _, name := range names { // the ways back come first
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			return nil, err
+		}
+		if step, ok := strings.CutSuffix(name, ".down.sql"); ok {
+			back[step+".sql"] = string(text)
+			continue
+		}
+		steps = append(steps, schemaStep{name: name, up: string(text), down: back[name]})
+	}
+	return steps, nil
+}
+
+// readVersion reads the version, which is 0 for a new database.
+func readVersion(ctx context.Context, conn *pgx.Conn) (version, oldest int, err error) {
+	var there bool
+	if err := conn.QueryRow(ctx, `SELECT to_regclass('schema_version') IS NOT NULL`).Scan(&there); err != nil || !there {
+		return 0, 0, err
+	}
+	err = conn.QueryRow(ctx, `SELECT version, oldest FROM schema_version`).Scan(&version, &oldest)
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = nil
+	}
+	return version, oldest, err
+}

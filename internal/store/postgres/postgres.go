@@ -1,0 +1,128 @@
+// Package postgres keeps a store in a PostgreSQL database, which any number of replicas
+// write. It implements engine.Engine, and is source and target of copies.
+//
+// It knows nothing of clients or tokens: what is written comes from package store. No type
+// of the driver stands in what it exports.
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"moneyer/internal/store/engine"
+)
+
+// Database is a database that any number of replicas write. It implements engine.Engine.
+type Database struct {
+	url     *URL
+	reads   *sql.DB
+	reader  *engine.Reader
+	session *session
+	feed    *feed
+}
+
+// Open opens the database, and makes its schema if there is none. Reads go to the same
+// server as writes, so that each sees what was acknowledged before.
+func Open(ctx context.Context, u *URL, now func() time.Time) (*Database, error) {
+	if err := prepare(ctx, u, migrations); err != nil {
+		return nil, err
+	}
+	replica := rand.Text()
+	d := &Database{url: u, feed: &feed{url: u, replica: replica, now: now}}
+	d.reads = readPool(u, d.feed.servers.Load)
+	d.reader = engine.NewReader(d.reads, &engine.Faults{Lost: isLost, Unstorable: isUnstorable})
+	d.session = &session{url: u, holder: replica, days: &partitions{url: u, days: map[int64]bool{}}}
+	// A replica is known before it takes a chain, so that no other takes it for free.
+	if err := d.feed.begin(ctx); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	if err := refuseUnfinished(ctx, d.reads); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+// readPool opens the connections that read, and note what needs no entry: times of
+// last use, and what is over. Once another server was met, by the number that servers
+// returns, those opened before are used no more.
+func readPool(u *URL, servers func() int64) *sql.DB {
+	config := u.config.Copy()
+	if _, set := config.RuntimeParams["statement_timeout"]; !set {
+		config.RuntimeParams["statement_timeout"] = "30000" // of a walk along the ledger; what requests wait for ends sooner
+	}
+	config.RuntimeParams["lock_timeout"] = "1000"
+	config.RuntimeParams["jit"] = "off" // with hundreds of partitions it compiles for a second what runs for milliseconds
+	const of = "server"
+	db := stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
+		server := servers()
+		withoutCancel(c, func(c net.Conn) net.Conn { return c })
+		after := c.AfterConnect
+		c.AfterConnect = func(ctx context.Context, conn *pgconn.PgConn) error {
+			conn.CustomData()[of] = server
+			return after(ctx, conn)
+		}
+		return nil
+	}), stdlib.OptionResetSession(func(_ context.Context, conn *pgx.Conn) error {
+		if conn.PgConn().CustomData()[of] != servers() {
+			return driver.ErrBadConn
+		}
+		return nil
+	}))
+	db.SetMaxOpenConns(u.pool)
+	db.SetMaxIdleConns(u.pool)
+	db.SetConnMaxLifetime(10 * time.Minute)
+	return db
+}
+
+// Replica is what this process is called in the database.
+func (d *Database) Replica() string { return d.feed.replica }
+
+// Reads implements engine.Engine.
+func (d *Database) Reads() *engine.Reader { return d.reader }
+
+// Writes implements engine.Engine.
+func (d *Database) Writes() engine.Session { return d.session }
+
+// Follow implements engine.Engine.
+func (d *Database) Follow(ctx context.Context, learn func(context.Context, []engine.Change) error) {
+	d.feed.follow(ctx, learn)
+}
+
+// Known implements engine.Engine.
+func (d *Database) Known(time.Time) time.Time { return *d.feed.known.Load() }
+
+// Healthy implements engine.Engine.
+func (d *Database) Healthy(now time.Time) error {
+	if d.session.back.Load() {
+		return ErrWentBack
+	}
+	return d.feed.healthy(now)
+}
+
+// Past implements engine.Engine.
+func (d *Database) Past(ctx context.Context, now time.Time) (time.Time, error) {
+	var there time.Time
+	if err := d.reader.Get(ctx, `SELECT clock_timestamp()`, nil, []any{&there}); err != nil {
+		return time.Time{}, fmt.Errorf("the database's clock: %w", err)
+	}
+	if there.Before(now) {
+		return there, nil
+	}
+	return now, nil
+}
+
+// Close implements engine.Engine.
+func (d *Database) Close() error {
+	d.feed.leave()
+	return d.reads.Close()
+}

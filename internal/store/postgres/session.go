@@ -1,0 +1,305 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"moneyer/internal/ledger"
+	"moneyer/internal/store/engine"
+)
+
+// session implements engine.Session. It writes a database that other replicas write, too. Of what it
+// read before a transaction it believes nothing: the end of its chain and the
+// values that are consumed are read in the transaction, under locks.
+//
+// Statements are gathered and sent together, so that a transaction that appends
+// takes two round trips: one to take the end of the chain and consume values,
+// one to record the entries and commit.
+type session struct {
+	url    *URL
+	holder string // what this replica is called in ledger_chain
+	days   *partitions
+
+	conn   *pgx.Conn
+	before bool // there was another
+	warned *atomic.Bool
+	queued pgx.Batch
+	// unjudged means that something is queued whose outcome may forbid the commit.
+	unjudged bool
+	chain    int64 // that this replica goes on with
+	held     bool  // whether it holds chain, as far as it knows
+	// acknowledged is how far the chain went when it was last written, and back means
+	// that the database went back behind it.
+	acknowledged ledger.Head
+	back         atomic.Bool
+}
+
+func (s *session) Begin(t *engine.Tx) error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	s.queued = pgx.Batch{}
+	s.queued.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
+	s.queueEnd(s.chain, func(end ledger.Head, holder string) error {
+		t.Head = end
+		switch {
+		case ledger.ChainOf(s.acknowledged.Seq) == s.chain && end.Seq < s.acknowledged.Seq:
+			s.back.Store(true)
+			return ErrWentBack
+		case holder != s.holder:
+			return errUsurped
+		}
+		return nil
+	})
+	uses := usesOf(t.Batch)
+	uses.queue(&s.queued)
+	err := s.flush()
+	if errors.Is(err, errNoChain) {
+		err = s.lostChain()
+	}
+	s.held = s.held && !errors.Is(err, errUsurped)
+	if err != nil {
+		return err
+	}
+	return uses.judge(s)
+}
+
+// lostChain: a chain is gone, with the entries that were acknowledged in it, if any.
+func (s *session) lostChain() error {
+	if ledger.ChainOf(s.acknowledged.Seq) != s.chain || ledger.PlaceOf(s.acknowledged.Seq) == 0 {
+		return errUsurped
+	}
+	s.back.Store(true)
+	return ErrWentBack
+}
+
+// queueEnd reads the end of a chain, and holds it.
+func (s *session) queueEnd(chain int64, read func(end ledger.Head, holder string) error) {
+	s.queued.Queue(`SELECT seq, hash, holder FROM ledger_chain WHERE id = $1 FOR UPDATE`, chain).QueryRow(func(row pgx.Row) error {
+		var end ledger.Head
+		var hash []byte
+		var holder string
+		if err := row.Scan(&end.Seq, &hash, &holder); errors.Is(err, sql.ErrNoRows) {
+			return errNoChain
+		} else if err != nil {
+			return fmt.Errorf("end of chain %d: %w", chain, err)
+		}
+		if len(hash) != sha256.Size || ledger.ChainOf(end.Seq) != chain {
+			return errChainBroken
+		}
+		end.Hash = [sha256.Size]byte(hash)
+		return read(end, holder)
+	})
+}
+
+// Changing locks the registry against other changes, and takes the revision of this
+// one. It waits only a moment, for appends wait behind it.
+func (s *session) Changing(*engine.Tx) error {
+	s.queued.Queue(`SET LOCAL lock_timeout = 200`)
+	_, err := s.Exec(`UPDATE registry_revision SET revision = revision + 1`)
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && refused.Code == "55P03" {
+		return engine.ErrContended
+	}
+	return err
+}
+
+func (s *session) Record(t *engine.Tx, r *engine.Row) error {
+	if err := s.days.ensure(r.TimeMax); err != nil {
+		return err
+	}
+	s.queued.Queue(`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		r.First, r.Count, r.TimeMin, r.TimeMax, r.Previous, r.Last, r.Marks, r.Lines)
+	s.queued.Queue(`UPDATE ledger_chain SET seq = $1, hash = $2 WHERE id = $3`, t.Head.Seq, t.Head.Hash[:], s.chain)
+	return nil
+}
+
+func (s *session) Commit(t *engine.Tx) error {
+	if s.unjudged {
+		if err := s.flush(); err != nil {
+			return err
+		}
+	}
+	s.announce(t.Changes)
+	s.warned.Store(false)
+	word := ""
+	s.queued.Queue("COMMIT").Exec(func(tag pgconn.CommandTag) error {
+		word = tag.String()
+		return nil
+	})
+	err := s.flush()
+	switch {
+	case err != nil && s.conn == nil:
+		return &engine.Doubt{Cause: err}
+	case err != nil:
+		return err // of a statement: the transaction is over without a trace
+	case s.warned.Load():
+		s.drop()
+		return &engine.Doubt{Cause: errNotReplicated}
+	case word != "COMMIT":
+		return fmt.Errorf("the database answered COMMIT with %s", word)
+	}
+	if t.First != 0 {
+		s.acknowledged = t.Head
+	}
+	return nil
+}
+
+// announce writes what is changed for the other replicas, and wakes them.
+func (s *session) announce(changes []engine.Change) {
+	if len(changes) == 0 {
+		return
+	}
+	var kinds, issuers, ids []string
+	for _, c := range changes {
+		kinds, issuers, ids = append(kinds, string(c.Kind)), append(issuers, c.Issuer), append(ids, c.ID)
+	}
+	s.queued.Queue(`INSERT INTO registry_change (revision, at, kind, issuer, id)
+		SELECT revision, now(), kind, issuer, id FROM registry_revision, unnest($1::text[], $2::text[], $3::text[]) AS c (kind, issuer, id)`,
+		kinds, issuers, ids)
+	s.queued.Queue(`SELECT pg_notify('moneyer', '')`)
+}
+
+func (s *session) Rollback() {
+	s.queued, s.unjudged = pgx.Batch{}, false
+	if s.conn == nil {
+		return
+	}
+	if _, err := s.Exec("ROLLBACK"); err != nil {
+		s.drop()
+	}
+}
+
+// Settle waits until the session that sent the COMMIT is over, by the lock that it
+// holds, and looks for the batch. What is found must have reached the standbys, too,
+// before anybody is answered: a commit of its own, of that lock, proves that.
+func (s *session) Settle(t *engine.Tx) (committed bool, err error) {
+	if err := s.open(); err != nil {
+		return false, err
+	}
+	if t.First == 0 {
+		return false, nil // it recorded nothing, and can be tried again
+	}
+	s.queued = pgx.Batch{}
+	s.queued.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
+	s.queueEnd(ledger.ChainOf(t.First), func(ledger.Head, string) error { return nil })
+	err = s.List(`SELECT last FROM ledger_batch WHERE first_seq = $1`, []any{t.First}, func(scan func(...any) error) error {
+		var last []byte
+		err := scan(&last)
+		committed = bytes.Equal(last, t.Head.Hash[:])
+		return err
+	})
+	if err != nil {
+		s.Rollback()
+		return false, err
+	}
+	if err := s.Commit(&engine.Tx{}); err != nil {
+		s.Rollback()
+		if doubtful := (*engine.Doubt)(nil); errors.As(err, &doubtful) {
+			err = &brokenError{doubtful.Cause}
+		}
+		return false, err
+	}
+	if committed {
+		s.acknowledged = t.Head
+	}
+	return committed, nil
+}
+
+// Passing: a lost connection, a server that starts, stops or changes places, a lock
+// that was not to be had.
+func (s *session) Passing(err error) bool {
+	var refused *pgconn.PgError
+	var gone *brokenError
+	if doubtful := (*engine.Doubt)(nil); errors.As(err, &doubtful) {
+		return false
+	}
+	if errors.As(err, &refused) {
+		return isLost(err) || slices.Contains([]string{"40001", "40P01", "55P03", "25006", "53300"}, refused.Code)
+	}
+	return errors.As(err, &gone) || errors.Is(err, errUsurped) || errors.Is(err, engine.ErrLost)
+}
+
+func (s *session) Exec(query string, args ...any) (changed int64, err error) {
+	s.queued.Queue(query, args...).Exec(func(tag pgconn.CommandTag) error {
+		changed = tag.RowsAffected()
+		return nil
+	})
+	return changed, s.flush()
+}
+
+// sentTogether bounds what is sent before an answer is read.
+const sentTogether = 256
+
+func (s *session) Later(judge func(changed int64) error, query string, args ...any) error {
+	s.queued.Queue(query, args...).Exec(func(tag pgconn.CommandTag) error { return judge(tag.RowsAffected()) })
+	if s.unjudged = s.queued.Len() < sentTogether; s.unjudged {
+		return nil
+	}
+	return s.flush()
+}
+
+func (s *session) Row(query string, args, dest []any) error {
+	s.queued.Queue(query, args...).QueryRow(func(row pgx.Row) error { return row.Scan(dest...) })
+	return s.flush()
+}
+
+func (s *session) List(query string, args []any, scan func(scan func(...any) error) error) error {
+	s.queued.Queue(query, args...).Query(func(rows pgx.Rows) error {
+		for rows.Next() {
+			if err := scan(rows.Scan); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+	return s.flush()
+}
+
+// flush sends what is queued, and reads all answers.
+func (s *session) flush() error {
+	if s.conn == nil {
+		return &brokenError{errors.New("the connection was lost")}
+	}
+	batch := s.queued
+	s.queued, s.unjudged = pgx.Batch{}, false
+	err := s.conn.SendBatch(context.Background(), &batch).Close()
+	var refused *pgconn.PgError
+	switch {
+	case err == nil, errors.Is(err, sql.ErrNoRows):
+		return err
+	case errors.As(err, &refused):
+		if refused.SeverityUnlocalized != "ERROR" {
+			s.drop()
+		}
+		if isUnstorable(err) {
+			return fmt.Errorf("%w: %w", engine.ErrUnstorable, err)
+		}
+		return err
+	case s.conn.IsClosed():
+		s.drop()
+		return &brokenError{err}
+	}
+	return err
+}
+
+// drop closes the connection, which must not take longer than the network does.
+func (s *session) drop() {
+	if s.conn == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), writeTimeout)
+	defer cancel()
+	_ = s.conn.Close(ctx)
+	s.conn = nil
+}

@@ -1,0 +1,85 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"moneyer/internal/store/engine"
+)
+
+// standby is a row of pg_stat_replication.
+type standby struct {
+	name, state, sync string
+	behind            int64
+}
+
+// standbys: an acknowledged commit must be on more than one machine.
+func (e *examination) standbys(ctx context.Context) error {
+	names, err := e.setting(ctx, "synchronous_standby_names")
+	if err != nil {
+		return err
+	}
+	rows, err := e.conn.Query(ctx, `SELECT coalesce(application_name, ''), coalesce(state, ''), coalesce(sync_state, ''),
+		coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn), 0)::bigint FROM pg_stat_replication ORDER BY 1`)
+	if err != nil {
+		return err
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s standby, err error) {
+		return s, row.Scan(&s.name, &s.state, &s.sync, &s.behind)
+	})
+	if err != nil {
+		return err
+	}
+	if names == "" {
+		e.Add("standbys", engine.Warn, fmt.Sprintf("synchronous_standby_names is empty; %d connected", len(all)),
+			"whoever loses this machine loses what was acknowledged last, and used assertions become good again: run standbys, and set synchronous_standby_names = 'ANY 1 (...)'")
+		return nil
+	}
+	visible, err := value[bool](ctx, e.conn, `SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')`)
+	if err != nil {
+		return err
+	}
+	if !visible {
+		e.Add("standbys", engine.Warn, "synchronous_standby_names = "+names+"; how they are, this role may not see", "GRANT pg_monitor to the role")
+		return nil
+	}
+	e.judgeStandbys(names, all)
+	return nil
+}
+
+func (e *examination) judgeStandbys(names string, all []standby) {
+	needed, found, inStep := neededStandbys(names), []string{}, 0
+	for _, s := range all {
+		if s.state == "streaming" && (s.sync == "quorum" || s.sync == "sync" || s.sync == "potential") {
+			inStep++
+		}
+		found = append(found, fmt.Sprintf("%s %s (%s), %d octets behind", s.name, s.state, s.sync, s.behind))
+	}
+	text := fmt.Sprintf("synchronous_standby_names = %s: %s", names, strings.Join(found, "; "))
+	switch {
+	case inStep < needed:
+		e.Add("standbys", engine.Bad, fmt.Sprintf("%s; %d needed and %d there", text, needed, inStep), "commits wait for standbys that are not there, and no token is minted: start them")
+	case inStep == needed:
+		e.Add("standbys", engine.Warn, text, "none may be lost, unless something such as Patroni puts another in its place: keep one more than are needed")
+	default:
+		e.Add("standbys", engine.Good, text, "")
+	}
+}
+
+// neededStandbys reads how many must acknowledge a commit.
+func neededStandbys(names string) int {
+	number := regexp.MustCompile(`(?i)^\s*(?:ANY|FIRST)?\s*(\d+)\s*\(`).FindStringSubmatch(names)
+	if number == nil {
+		return 1 // a plain list of names
+	}
+	n, err := strconv.Atoi(number[1])
+	if err != nil {
+		return 1
+	}
+	return n
+}

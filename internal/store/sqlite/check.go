@@ -1,0 +1,94 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"moneyer/internal/store/engine"
+)
+
+// Status is how the file at path is. It changes nothing in it, and who has it open is not
+// disturbed.
+func Status(ctx context.Context, path string) (s engine.Status, err error) {
+	steps, err := steps()
+	if err != nil {
+		return s, err
+	}
+	reads, err := readOnly(path)
+	if err != nil {
+		return s, err
+	}
+	defer func() { _ = reads.Close() }() // it only read
+	s.Known, s.Oldest = len(steps), 1
+	if s.Version, err = readVersion(ctx, reads); err != nil {
+		return s, err
+	}
+	s.Oldest = s.Version
+	if s.Unfinished, err = unfinished(ctx, reads); err != nil {
+		return s, err
+	}
+	heads, err := heads(ctx, engine.NewReader(reads, nil))
+	for _, h := range heads {
+		s.Chains = append(s.Chains, engine.ChainStatus{Head: h})
+	}
+	for _, suffix := range []string{"", "-wal"} {
+		if info, err := os.Stat(path + suffix); err == nil {
+			s.Octets += info.Size()
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return s, err
+		}
+	}
+	return s, err
+}
+
+// Check looks at what must be so before the file at path can be relied on, and changes
+// nothing in it. Where nobody has it open SQLite looks at every page.
+func Check(ctx context.Context, path string) ([]engine.Finding, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	var f engine.Findings
+	f.Judge("file", info.Mode().Perm()&0o077 == 0, engine.Bad, fmt.Sprintf("%d octets, mode %v", info.Size(), info.Mode().Perm()),
+		"others can read it: chmod 600 "+path)
+	status, err := Status(ctx, path)
+	if err != nil {
+		f.Add("schema", engine.Bad, err.Error(), "restore a backup, if this was a store")
+		return f, nil
+	}
+	f.Schema(&status)
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return f, err
+	}
+	unlock, err := hold(path + ".lock")
+	if err != nil {
+		f.Add("pages", engine.Warn, "not looked at: "+err.Error(), "stop the process, or check a backup")
+		return f, nil
+	}
+	return f, errors.Join(checkPages(ctx, &f, path), unlock())
+}
+
+// checkPages asks SQLite itself. What it says is a finding, good or bad.
+func checkPages(ctx context.Context, f *engine.Findings, path string) error {
+	reads, err := readOnly(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = reads.Close() }() // it only read
+	for what, query := range map[string]string{
+		"pages":      `SELECT group_concat(integrity_check, '; ') FROM (SELECT integrity_check FROM pragma_integrity_check LIMIT 10)`,
+		"references": `SELECT CASE count(*) WHEN 0 THEN 'ok' ELSE count(*) || ' rows refer to others that are not there' END FROM pragma_foreign_key_check`,
+	} {
+		var found string
+		if err := reads.QueryRowContext(ctx, query).Scan(&found); err != nil {
+			found = err.Error()
+		}
+		f.Judge(what, found == "ok", engine.Bad, found, "restore a backup")
+	}
+	return nil
+}

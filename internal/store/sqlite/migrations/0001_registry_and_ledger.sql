@@ -1,0 +1,126 @@
+-- The column mac of a document is reserved: it is empty, and copied as it is.
+CREATE TABLE client (
+	issuer   TEXT   NOT NULL,
+	id       TEXT   NOT NULL,
+	revision BIGINT NOT NULL,
+	document BLOB   NOT NULL,
+	mac      BLOB   NOT NULL DEFAULT x'',
+	PRIMARY KEY (issuer, id)
+) WITHOUT ROWID;
+
+-- What a client's document says of its keys, to find who holds one.
+CREATE TABLE client_key (
+	issuer      TEXT   NOT NULL,
+	client      TEXT   NOT NULL,
+	kid         TEXT   NOT NULL,
+	thumbprint  TEXT   NOT NULL,
+	environment TEXT   NOT NULL,
+	not_after   BIGINT NOT NULL,
+	PRIMARY KEY (issuer, client, kid),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX client_key_thumbprint ON client_key (thumbprint);
+
+-- What a client's document says of its API keys, to find who holds one.
+CREATE TABLE client_api_key (
+	issuer TEXT NOT NULL,
+	digest BLOB NOT NULL,
+	client TEXT NOT NULL,
+	PRIMARY KEY (issuer, digest),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX client_api_key_client ON client_api_key (issuer, client);
+
+CREATE TABLE account (
+	issuer   TEXT NOT NULL,
+	id       TEXT NOT NULL,
+	client   TEXT NOT NULL,
+	document BLOB NOT NULL,
+	mac      BLOB NOT NULL DEFAULT x'',
+	PRIMARY KEY (issuer, id),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX account_client ON account (issuer, client);
+
+CREATE TABLE item (
+	issuer  TEXT NOT NULL,
+	id      TEXT NOT NULL,
+	account TEXT NOT NULL,
+	kind    TEXT NOT NULL,
+	PRIMARY KEY (issuer, id),
+	FOREIGN KEY (issuer, account) REFERENCES account (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX item_account ON item (issuer, account, id);
+
+CREATE TABLE signing_keys (
+	issuer   TEXT   NOT NULL PRIMARY KEY,
+	revision BIGINT NOT NULL,
+	document BLOB   NOT NULL,
+	mac      BLOB   NOT NULL DEFAULT x''
+) WITHOUT ROWID;
+
+CREATE TABLE last_used (
+	issuer     TEXT   NOT NULL,
+	client     TEXT   NOT NULL,
+	credential TEXT   NOT NULL,
+	at         BIGINT NOT NULL,
+	PRIMARY KEY (issuer, client, credential)
+) WITHOUT ROWID;
+
+-- Access tokens that were revoked before their end.
+CREATE TABLE revocation (
+	issuer   TEXT   NOT NULL,
+	id       TEXT   NOT NULL,
+	until    BIGINT NOT NULL,
+	document BLOB   NOT NULL,
+	mac      BLOB   NOT NULL DEFAULT x'',
+	PRIMARY KEY (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX revocation_until ON revocation (until);
+
+-- The consumed values with which something is left for whoever comes with them later.
+-- The key covers the issuer.
+CREATE TABLE use_up (
+	key    BLOB   NOT NULL PRIMARY KEY,
+	until  BIGINT NOT NULL,
+	sealed BLOB   NOT NULL
+) WITHOUT ROWID;
+
+CREATE INDEX use_up_until ON use_up (until);
+
+-- The values that the entries of one batch consumed, those of one minute's end
+-- together, from which the set in memory is made at the start.
+CREATE TABLE used_batch (
+	until     BIGINT NOT NULL,
+	first_seq BIGINT NOT NULL,
+	keys      BLOB   NOT NULL,
+	PRIMARY KEY (until, first_seq)
+) WITHOUT ROWID;
+
+-- Up to when consumed values were forgotten, in Unix seconds. What would have been
+-- among them can never be told from unused.
+CREATE TABLE used_forgotten (
+	at BIGINT NOT NULL
+);
+
+INSERT INTO used_forgotten (at) VALUES (0);
+
+-- The entries of one commit. Lines are compressed; marks are the first 4 bytes of each
+-- link of the chain, by which the first broken entry can be named.
+CREATE TABLE ledger_batch (
+	first_seq INTEGER PRIMARY KEY,
+	count     BIGINT NOT NULL,
+	time_min  BIGINT NOT NULL,
+	time_max  BIGINT NOT NULL,
+	previous  BLOB   NOT NULL,
+	last      BLOB   NOT NULL,
+	marks     BLOB   NOT NULL,
+	lines     BLOB   NOT NULL
+);
+
+CREATE INDEX ledger_batch_times ON ledger_batch (time_max, time_min);

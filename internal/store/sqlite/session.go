@@ -1,0 +1,199 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"slices"
+
+	"moneyer/internal/ledger"
+	"moneyer/internal/store/engine"
+)
+
+// session implements engine.Session. It writes a file that this process alone holds. So the
+// end of the chain, and which values are consumed, can be kept in memory.
+type session struct {
+	db         *sql.DB
+	used       *used
+	conn       *sql.Conn
+	statements map[string]*sql.Stmt // each prepared once
+
+	// end is the end of the chain. It is read from the database whenever it is not
+	// certain: at the start and after each transaction that failed.
+	end      ledger.Head
+	endKnown bool
+	// consumed are the values that the transaction consumes, packed.
+	consumed []byte
+	// unsure are those that a transaction consumed whose COMMIT failed. It did commit
+	// if the database's chain ends with unsureEnd.
+	unsure    []byte
+	unsureEnd [sha256.Size]byte
+}
+
+func (s *session) Begin(t *engine.Tx) error {
+	if err := s.open(); err != nil {
+		return err
+	}
+	s.consumed = s.consumed[:0]
+	if _, err := s.Exec("BEGIN IMMEDIATE"); err != nil {
+		s.drop()
+		return err
+	}
+	if err := s.readEnd(); err != nil {
+		return err
+	}
+	t.Head = s.end
+	return s.consume(t)
+}
+
+func (s *session) Commit(t *engine.Tx) error {
+	if _, err := s.Exec("COMMIT"); err != nil {
+		s.unsure, s.unsureEnd = slices.Clone(s.consumed), t.Head.Hash
+		s.Rollback()
+		return &engine.Doubt{Cause: err}
+	}
+	s.end = t.Head
+	return s.used.addAll(s.consumed)
+}
+
+func (s *session) Rollback() {
+	s.endKnown = false
+	if s.conn == nil {
+		return
+	}
+	if _, err := s.Exec("ROLLBACK"); err != nil {
+		s.drop() // SQLite has rolled back by itself, or the connection is broken
+	}
+}
+
+// Settle leaves the question to the next transaction: a file that could not be
+// written a moment ago is in no state to be asked.
+func (s *session) Settle(*engine.Tx) (bool, error) { return false, errors.New("not known yet") }
+
+// Passing: what fails in a file of one's own does not pass by itself.
+func (s *session) Passing(error) bool { return false }
+
+// Changing: nobody else has the file.
+func (s *session) Changing(*engine.Tx) error { return nil }
+
+// readEnd reads the end of the chain unless it is known.
+func (s *session) readEnd() error {
+	if s.endKnown {
+		return nil
+	}
+	var first, count int64
+	var last []byte
+	// A copy of a database has other chains, too, with which nobody goes on here.
+	err := s.Row(`SELECT first_seq, count, last FROM ledger_batch WHERE first_seq < $1 ORDER BY first_seq DESC LIMIT 1`,
+		[]any{ledger.Numbered(1, 0)}, []any{&first, &count, &last})
+	if errors.Is(err, sql.ErrNoRows) {
+		s.end, s.endKnown = ledger.Head{}, true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(last) != sha256.Size {
+		return errors.New("the ledger's last batch is broken")
+	}
+	s.end = ledger.Head{Seq: first + count - 1, Hash: [sha256.Size]byte(last)}
+	if s.end.Hash == s.unsureEnd {
+		err = s.used.addAll(s.unsure)
+	}
+	s.unsure, s.endKnown = nil, err == nil
+	return err
+}
+
+func (s *session) Record(_ *engine.Tx, r *engine.Row) error {
+	_, err := s.Exec(`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+		r.First, r.Count, r.TimeMin, r.TimeMax, r.Previous, r.Last, r.Marks, r.Lines)
+	return err
+}
+
+func (s *session) open() error {
+	if s.conn != nil {
+		return nil
+	}
+	conn, err := s.db.Conn(context.Background())
+	if err != nil {
+		return err
+	}
+	s.conn, s.statements = conn, map[string]*sql.Stmt{}
+	return nil
+}
+
+func (s *session) statement(query string) (*sql.Stmt, error) {
+	if statement, ok := s.statements[query]; ok {
+		return statement, nil
+	}
+	statement, err := s.conn.PrepareContext(context.Background(), query)
+	if err != nil {
+		return nil, err
+	}
+	s.statements[query] = statement
+	return statement, nil
+}
+
+func (s *session) Exec(query string, args ...any) (int64, error) {
+	statement, err := s.statement(query) //nolint:sqlclosecheck // kept until the session is dropped
+	if err != nil {
+		return 0, err
+	}
+	result, err := statement.ExecContext(context.Background(), args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
+}
+
+func (s *session) Later(judge func(changed int64) error, query string, args ...any) error {
+	changed, err := s.Exec(query, args...)
+	if err != nil {
+		return err
+	}
+	return judge(changed)
+}
+
+func (s *session) Row(query string, args, dest []any) error {
+	statement, err := s.statement(query) //nolint:sqlclosecheck // kept until the session is dropped
+	if err != nil {
+		return err
+	}
+	return statement.QueryRowContext(context.Background(), args...).Scan(dest...)
+}
+
+func (s *session) List(query string, args []any, scan func(scan func(...any) error) error) error {
+	statement, err := s.statement(query) //nolint:sqlclosecheck // kept until the session is dropped
+	if err != nil {
+		return err
+	}
+	rows, err := statement.QueryContext(context.Background(), args...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	for rows.Next() {
+		if err := scan(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (s *session) Leave() { s.drop() }
+
+// drop closes the connection for good instead of giving it back to the pool.
+func (s *session) drop() {
+	if s.conn == nil {
+		return
+	}
+	for _, statement := range s.statements {
+		_ = statement.Close()
+	}
+	_ = s.conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = s.conn.Close()
+	s.conn, s.statements = nil, nil
+}

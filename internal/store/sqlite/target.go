@@ -1,0 +1,175 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/transfer"
+)
+
+// Target is a file that a copy is made into. It implements transfer.Target.
+type Target struct {
+	db       *sql.DB
+	conn     *sql.Conn
+	reads    *engine.Reader
+	unlock   func() error
+	used     transfer.Table
+	packed   transfer.Table
+	finished bool
+
+	// What PutUsed took and FlushUsed is to write.
+	left, pack *transfer.Rows
+	minutes    map[int64][]byte // packed, those of one minute together
+	row        int64
+}
+
+// OpenTarget opens the file at path for nothing but a copy, and makes its schema.
+func OpenTarget(ctx context.Context, path string) (*Target, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := hold(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	return openTarget(ctx, path, unlock)
+}
+
+// NewTarget is OpenTarget for a file that nobody else knows of.
+func NewTarget(ctx context.Context, path string) (*Target, error) {
+	return openTarget(ctx, path, func() error { return nil })
+}
+
+func openTarget(ctx context.Context, path string, unlock func() error) (*Target, error) {
+	db, err := openPool(path, 2, "synchronous(NORMAL)", "cache_size(-65536)", "wal_autocheckpoint(4096)")
+	if err != nil {
+		return nil, errors.Join(err, unlock())
+	}
+	if err := migrate(ctx, db); err != nil {
+		return nil, errors.Join(err, db.Close(), unlock())
+	}
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, errors.Join(err, db.Close(), unlock())
+	}
+	t := &Target{db: db, conn: conn, reads: engine.NewReader(db, nil), unlock: unlock, minutes: map[int64][]byte{}, used: transfer.UsedTable(),
+		packed: transfer.Table{Name: "used_batch", Columns: []transfer.Column{{Name: "until", Kind: transfer.Number}, {Name: "first_seq", Kind: transfer.Number}, {Name: "keys", Kind: transfer.Bytes}}, Key: 2, AtOnce: 500}}
+	t.empty()
+	return t, nil
+}
+
+// empty begins new rows.
+func (t *Target) empty() { t.left, t.pack = transfer.NewRows(&t.used), transfer.NewRows(&t.packed) }
+
+// Conn implements transfer.Target.
+func (t *Target) Conn() *sql.Conn { return t.conn }
+
+// Reads implements transfer.Target.
+func (t *Target) Reads() *engine.Reader { return t.reads }
+
+// Unfinished implements transfer.Target.
+func (t *Target) Unfinished(ctx context.Context) (bool, error) { return unfinished(ctx, t.conn) }
+
+// Served implements transfer.Target: the lock keeps others away.
+func (t *Target) Served(context.Context) error { return nil }
+
+// Put implements transfer.Target. It prepares a statement for one row: SQLite is in this process.
+func (t *Target) Put(ctx context.Context, r *transfer.Rows) error {
+	query := fmt.Sprintf(`INSERT INTO %s (%s) VALUES (%s) ON CONFLICT DO NOTHING`,
+		r.Table.Name, transfer.Names(r.Table.Columns), transfer.Parameters(len(r.Columns)))
+	tx, err := t.conn.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	for i := range r.N {
+		if _, err := tx.ExecContext(ctx, query, r.Row(i, len(r.Columns))...); err != nil {
+			return errors.Join(err, tx.Rollback())
+		}
+	}
+	return tx.Commit()
+}
+
+// packedAtOnce are the values of one row of used_batch.
+const packedAtOnce = 1024
+
+// PutUsed implements transfer.Target.
+func (t *Target) PutUsed(ctx context.Context, key engine.Key, until int64, sealed []byte) error {
+	if len(sealed) > 0 {
+		t.left.Add(key[:], until, sealed)
+	} else {
+		second := engine.CeilSecond(time.UnixMilli(until))
+		minute := int64(second)/60 + 1
+		t.minutes[minute] = appendUsed(t.minutes[minute], key, second)
+		if len(t.minutes[minute]) >= packedAtOnce*usedSize {
+			t.packMinute(minute)
+		}
+	}
+	if t.left.N < t.used.AtOnce && t.pack.N < t.packed.AtOnce {
+		return nil
+	}
+	return t.write(ctx)
+}
+
+// packMinute makes a row of a minute. The writer's own rows carry the numbers of
+// entries; these get numbers below.
+func (t *Target) packMinute(minute int64) {
+	t.pack.Add(minute*60_000, t.row, t.minutes[minute])
+	t.row--
+	delete(t.minutes, minute)
+}
+
+// FlushUsed implements transfer.Target.
+func (t *Target) FlushUsed(ctx context.Context) error {
+	for minute := range t.minutes {
+		t.packMinute(minute)
+	}
+	return t.write(ctx)
+}
+
+func (t *Target) write(ctx context.Context) error {
+	defer t.empty()
+	return errors.Join(t.Put(ctx, t.left), t.Put(ctx, t.pack))
+}
+
+// ForgetUsed implements transfer.Target: packed values have no key by which they are found.
+func (t *Target) ForgetUsed(ctx context.Context) error {
+	_, err := t.conn.ExecContext(ctx, `DELETE FROM used_batch`)
+	return err
+}
+
+// UsedCount implements transfer.Target.
+func (t *Target) UsedCount(ctx context.Context, twice bool) (int64, error) {
+	n, err := t.used.Count(ctx, t.conn)
+	if err != nil {
+		return 0, err
+	}
+	var packed int64
+	err = t.conn.QueryRowContext(ctx, `SELECT coalesce(sum(length(keys) / $1), 0) FROM used_batch`, usedSize).Scan(&packed)
+	if twice {
+		return packed, err
+	}
+	return n + packed, err
+}
+
+// Finish implements transfer.Target.
+func (t *Target) Finish(context.Context, transfer.Querier, *transfer.Point) error {
+	t.finished = true
+	return nil
+}
+
+// Close implements transfer.Target. A whole copy is one file, with nothing beside it, of
+// which no other connection may know then.
+func (t *Target) Close(ctx context.Context) error {
+	var err error
+	if t.finished {
+		t.db.SetMaxIdleConns(0)
+		_, err = t.conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA journal_mode = DELETE`)
+	}
+	return errors.Join(err, t.conn.Close(), t.db.Close(), t.unlock())
+}

@@ -1,0 +1,77 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"moneyer/internal/registry"
+)
+
+// Stale answers from memory alone, as of [DB.KnownUntil]: for questions where a stale
+// answer is better than none.
+// What is not in memory is not registry.ErrNotFound but a failure.
+func (d *DB) Stale() Stale { return Stale{d} }
+
+// Stale is the registry as it was known last.
+type Stale struct{ d *DB }
+
+var errNotRemembered = errors.New("the database cannot be asked, and memory does not hold it")
+
+// Client implements authority.Registry.
+func (l Stale) Client(_ context.Context, issuer, id string) (*registry.Client, error) {
+	if c, _, ok := l.d.cache.clients.get(named{issuer, id}); ok {
+		return c, nil
+	}
+	return nil, fmt.Errorf("client %q: %w", id, errNotRemembered)
+}
+
+// ClientByAPIKey implements authority.Registry.
+func (l Stale) ClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
+	id, _, ok := l.d.cache.apiKeys.get(digested{issuer, digest})
+	if !ok {
+		return nil, fmt.Errorf("API key of issuer %q: %w", issuer, errNotRemembered)
+	}
+	c, err := l.Client(ctx, issuer, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := holds(c, digest); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Account implements authority.Registry.
+func (l Stale) Account(_ context.Context, issuer, id string) (*registry.Account, error) {
+	if a, _, ok := l.d.cache.accounts.get(named{issuer, id}); ok {
+		return a, nil
+	}
+	return nil, fmt.Errorf("account %q: %w", id, errNotRemembered)
+}
+
+// Items implements authority.Registry.
+func (l Stale) Items(_ context.Context, issuer string, ids []string) ([]registry.Item, error) {
+	found := make([]registry.Item, len(ids))
+	for i, id := range ids {
+		var ok bool
+		if found[i], _, ok = l.d.cache.items.get(named{issuer, id}); !ok {
+			return nil, fmt.Errorf("item %q: %w", id, errNotRemembered)
+		}
+	}
+	return found, nil
+}
+
+// Touch implements authority.Registry.
+func (l Stale) Touch(issuer, client, id string, at time.Time) { l.d.Touch(issuer, client, id, at) }
+
+// holds returns registry.ErrNotFound unless the client has an API key.
+func holds(c *registry.Client, digest registry.Digest) error {
+	is := func(s registry.Secret) bool { return s.Kind == registry.APIKey && s.Digest.Equal(digest) }
+	if !slices.ContainsFunc(c.Secrets, is) {
+		return fmt.Errorf("API key of issuer %q: %w", c.Issuer, registry.ErrNotFound)
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+
+	"moneyer/internal/ledger"
+)
+
+// consumesFirst consumes one value of several.
+type consumesFirst struct{ Store }
+
+func (s *consumesFirst) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	return s.Store.Append(ctx, e, consumed[:min(1, len(consumed))]...)
+}
+
+// consumesInVain keeps the values consumed that stood before one that was replayed.
+type consumesInVain struct {
+	Store
+	marks marks
+}
+
+func (s *consumesInVain) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	if err := s.marks.check(consumed); err != nil {
+		return err
+	}
+	err := s.Store.Append(ctx, e, consumed...)
+	if replayed := (*ledger.ReplayedError)(nil); errors.As(err, &replayed) {
+		s.marks.mark(consumed[:replayed.Index])
+	}
+	return err
+}
+
+// unspecific does not say which value was replayed.
+type unspecific struct{ Store }
+
+func (s *unspecific) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	err := s.Store.Append(ctx, e, consumed...)
+	if replayed := (*ledger.ReplayedError)(nil); errors.As(err, &replayed) {
+		return &ledger.ReplayedError{Sealed: replayed.Sealed}
+	}
+	return err
+}

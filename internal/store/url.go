@@ -1,0 +1,65 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/postgres"
+	"moneyer/internal/store/sqlite"
+)
+
+var errURL = errors.New(`its URL is neither "sqlite:PATH" nor "postgres://HOST/DATABASE"`)
+
+// parseURL reads the URL of a store: it is in the file at path, or where u says.
+func parseURL(url string) (path string, u *postgres.URL, err error) {
+	path, file := strings.CutPrefix(url, "sqlite:")
+	switch {
+	case file && path != "":
+		return path, nil, nil
+	case IsPostgres(url):
+		u, err = postgres.Parse(url)
+		return "", u, err
+	default:
+		return "", nil, errURL
+	}
+}
+
+// IsPostgres reports whether a store's URL names a PostgreSQL database.
+func IsPostgres(text string) bool {
+	return strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://")
+}
+
+// nameOf is a URL without what is not for logs.
+func nameOf(url string) string {
+	if path, file := strings.CutPrefix(url, "sqlite:"); file {
+		return path
+	}
+	return postgres.Name(url)
+}
+
+// opened is an open engine, and how it is backed up.
+type opened struct {
+	engine engine.Engine
+	backup func(ctx context.Context, path string) error
+}
+
+func openEngine(ctx context.Context, url string, options *Options) (opened, error) {
+	path, u, err := parseURL(url)
+	if err != nil {
+		return opened{}, err
+	}
+	if u == nil {
+		file, err := sqlite.Open(ctx, path)
+		if err != nil {
+			return opened{}, err
+		}
+		return opened{file, file.Backup}, nil
+	}
+	database, err := postgres.Open(ctx, u, options.Now)
+	if err != nil {
+		return opened{}, err
+	}
+	return opened{database, func(ctx context.Context, path string) error { return backupDatabase(ctx, u, path) }}, nil
+}
