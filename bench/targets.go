@@ -179,7 +179,7 @@ func (g *goals) resources() {
 		}
 	}
 	for _, l := range g.r.Ledger {
-		g.most("ledger on disk, "+l.Kind, 250, " octets a token", new(l.Bytes))
+		g.most("ledger on disk, "+l.Kind, 250, " bytes per token", new(l.Bytes))
 	}
 	if p := g.r.Prune; p != nil {
 		g.most("longest request while old entries are removed", 10, " ms", new(p.During))
@@ -189,12 +189,12 @@ func (g *goals) resources() {
 func (g *goals) overload() {
 	if o := g.r.Overload; o != nil {
 		g.least("granted at 3 times capacity, of capacity", 80, " %", new(100*o.Goodput/o.Capacity))
-		g.most("p99 of what is granted then", 500, " ms", new(o.P99))
+		g.most("p99 of granted requests then", 500, " ms", new(o.P99))
 		g.least("refusals with Retry-After", 100, " %", new(100*o.RetryAfter))
 		g.least("granted 5 s later at half of capacity", 100, " %", new(100*o.After))
 	}
 	if n := g.r.Noisy; n != nil {
-		g.most("a noisy client gets, of its share", 110, " %", new(100*n.Got/n.Limit))
-		g.least("the others get, of what they ask", 99, " %", new(100*n.OthersGot))
+		g.most("granted to a noisy client, of its share", 110, " %", new(100*n.Got/n.Limit))
+		g.least("granted to the other clients, of their requests", 99, " %", new(100*n.OthersGot))
 	}
 }

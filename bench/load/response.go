@@ -41,7 +41,7 @@ func (r *reader) fill() error {
 	}
 	if len(r.buffer) == cap(r.buffer) {
 		if len(r.buffer)-r.used > maxResponse {
-			return fmt.Errorf("an answer of more than %d octets", maxResponse)
+			return fmt.Errorf("an answer of more than %d bytes", maxResponse)
 		}
 		bigger := make([]byte, len(r.buffer)-r.used, 2*cap(r.buffer))
 		copy(bigger, r.buffer[r.used:])

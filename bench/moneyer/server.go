@@ -51,7 +51,7 @@ func Server(o Options) subject.Server {
 	o.Clients = max(o.Clients, 1)
 	return subject.Server{
 		Name:   o.Name,
-		Keeps:  "a ledger entry per token and each used assertion: SQLite, on the disk before the answer",
+		Keeps:  "a ledger entry per token and each consumed assertion: SQLite, on the disk before the answer",
 		Cannot: map[subject.Kind]string{},
 		Install: func(ctx context.Context, log io.Writer) (string, error) {
 			return o.install(ctx, log)

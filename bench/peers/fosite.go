@@ -14,7 +14,7 @@ func fosite() peer {
 		installed: built.installed,
 		Server: subject.Server{
 			Name:  "ory/fosite",
-			Keeps: "a row per token and per used assertion, a transaction each, SQLite (WAL, synchronous=FULL)",
+			Keeps: "a row per token and per consumed assertion, a transaction each, SQLite (WAL, synchronous=FULL)",
 			Cannot: map[subject.Kind]string{
 				subject.ClientCredentialsRS256: "set up with one key, ES256",
 			},

@@ -30,7 +30,7 @@ func glewlwyd() peer {
 		},
 		Server: subject.Server{
 			Name:  "glewlwyd",
-			Keeps: "rows per token and per used assertion, SQLite (WAL, synchronous=FULL)",
+			Keeps: "rows per token and per consumed assertion, SQLite (WAL, synchronous=FULL)",
 			Cannot: map[subject.Kind]string{
 				subject.ClientCredentialsRS256: "set up with one key, ES256",
 				subject.JWTBearerES256:         "no such grant",
@@ -78,7 +78,7 @@ func configureGlewlwyd(ctx context.Context, folder, address string) (*subject.Se
 	}
 	byKey := exchange
 	byKey.Kind = subject.PrivateKeyJWTES256
-	byKey.Note = "replay check without an index: slower the more ids are kept"
+	byKey.Note = "replay check without an index: slower with each stored id"
 	byKey.Body = c.keyBody(exchange.URL, scope)
 	command := program(ctx, "/usr/bin/glewlwyd", "--config-file="+file)
 	command.Dir = folder

@@ -29,7 +29,7 @@ func hydra() peer {
 		},
 		Server: subject.Server{
 			Name:  "Ory Hydra",
-			Keeps: "rows per token and per used assertion, PostgreSQL (synchronous_commit=on)",
+			Keeps: "rows per token and per consumed assertion, PostgreSQL (synchronous_commit=on)",
 			Cannot: map[subject.Kind]string{
 				subject.ClientCredentialsRS256: "set up with one key, ES256",
 			},
@@ -90,7 +90,7 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 		Alg:    "ES256",
 	}
 	bearer := exchange
-	bearer.Kind, bearer.Note = subject.JWTBearerES256, "for a public client, which it demands to be named"
+	bearer.Kind, bearer.Note = subject.JWTBearerES256, "with a public client, which it requires"
 	bearer.Body = c.bearerBody(hydraIssuer, hydraIssuer, issuer+"/oauth2/token", url.Values{"client_id": {hydraPublic}})
 	byKey := exchange
 	byKey.Kind, byKey.Note = subject.PrivateKeyJWTES256, ""

@@ -11,7 +11,7 @@ func (r *Report) paced(p *page) {
 		return
 	}
 	p.printf("\n## At a fixed rate\n\n64 connections, at half of what Moneyer reaches with them; latency from the instant at which a request was due.\n")
-	p.table(true, "server", "kind", "asked/s", "p50 ms", "p99 ms", "p99.9 ms")
+	p.table(true, "server", "kind", "offered/s", "p50 ms", "p99 ms", "p99.9 ms")
 	for i := range r.Paced {
 		row := &r.Paced[i]
 		title := row.Server
@@ -32,21 +32,21 @@ func (r *Report) overload(p *page) {
 		p.printf("\n## Overload\n\n%s with the limits as they come, %.0f s, %d connections from many addresses.\n", o.Kind, o.Seconds, o.Connections)
 		p.table(true, "", "")
 		p.row("capacity", figure(o.Capacity)+"/s")
-		p.row("asked", fmt.Sprintf("%s/s of %s due, %.1f times the capacity; the load generator's core was %.0f %% busy", figure(o.Asked), figure(o.Due), o.Asked/o.Capacity, 100*o.Busy))
+		p.row("offered", fmt.Sprintf("%s/s of %s due, %.1f times the capacity; the load generator's core was %.0f %% busy", figure(o.Asked), figure(o.Due), o.Asked/o.Capacity, 100*o.Busy))
 		p.row("granted", fmt.Sprintf("%s/s, %.0f %% of capacity", figure(o.Goodput), 100*o.Goodput/o.Capacity))
 		p.row("refused with 429 or 503", fmt.Sprintf("%s/s, %.0f %% of them with Retry-After", figure(o.Refused), 100*o.RetryAfter))
 		p.row("other answers", strings.TrimSpace(fmt.Sprint(o.Other, " ", cut(o.FirstOther))))
-		p.row("p99 of what was granted, from when it was sent", figure(o.P99)+" ms")
-		p.row("p99 of what was refused", figure(o.P99Refused)+" ms")
+		p.row("p99 of granted requests, since sending", figure(o.P99)+" ms")
+		p.row("p99 of refused requests", figure(o.P99Refused)+" ms")
 		p.row("five seconds later, at half of capacity", fmt.Sprintf("%.0f %% granted, p99 %s ms", 100*o.After, figure(o.P99After)))
 	}
 	if n := r.Noisy; n != nil {
 		p.printf("\n## One noisy client among %d\n", n.Clients)
-		p.table(true, "", "asked/s", "granted/s", "p99 ms")
-		p.row(fmt.Sprintf("the noisy one, whose limit with its burst is %s/s", figure(n.Limit)), figure(n.Sent), figure(n.Got), "")
-		p.row("all others", figure(n.Others), fmt.Sprintf("%s (%.1f %%)", figure(n.Others*n.OthersGot), 100*n.OthersGot), figure(n.OthersP99))
+		p.table(true, "", "offered/s", "granted/s", "p99 ms")
+		p.row(fmt.Sprintf("the noisy client, whose limit including its burst is %s/s", figure(n.Limit)), figure(n.Sent), figure(n.Got), "")
+		p.row("all other clients", figure(n.Others), fmt.Sprintf("%s (%.1f %%)", figure(n.Others*n.OthersGot), 100*n.OthersGot), figure(n.OthersP99))
 		if n.OthersRefused > 0 || n.OthersUnsent > 0 {
-			p.printf("\nOf what the others asked %.1f %% was refused, and %.1f %% was never sent because their connections waited.\n", 100*n.OthersRefused, 100*n.OthersUnsent)
+			p.printf("\nOf the other clients' requests %.1f %% were refused, and %.1f %% were never sent because their connections waited.\n", 100*n.OthersRefused, 100*n.OthersUnsent)
 		}
 	}
 }
@@ -55,13 +55,13 @@ func (r *Report) overload(p *page) {
 func (r *Report) disk(p *page) {
 	if len(r.Ledger) > 0 {
 		p.printf("\n## The ledger on the disk\n\nHow much the store grew, from one clean stop to the next, at 64 connections.\n")
-		p.table(true, "kind", "tokens", "octets per token")
+		p.table(true, "kind", "tokens", "bytes per token")
 		for _, l := range r.Ledger {
 			p.row(l.Kind, figure(float64(l.Tokens)), figure(l.Bytes))
 		}
 	}
 	if n := r.Prune; n != nil {
-		p.printf("\n## Removing old entries\n\nAbout %s entries past their retention are removed a minute after the start, while %s requests/s are asked.\n",
+		p.printf("\n## Removing old entries\n\nAbout %s entries past their retention are removed a minute after the start, while %s requests/s are sent.\n",
 			figure(float64(n.Entries)), figure(n.Rate))
 		p.table(true, "", "ms")
 		p.row("longest request in the minute before", figure(n.Before))

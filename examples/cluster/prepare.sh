@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes what is secret and different everywhere: passwords, a certificate authority, and a
-# certificate for each database server, for the replicas and for HAProxy. What is there
-# already stays. Run it once, on the machine from which you hand things out.
+# Creates passwords, a certificate authority, and a certificate for each database server, for
+# the replicas and for HAProxy. It keeps existing files. Run it once, on the machine from
+# which you distribute the files.
 #
 #   ./prepare.sh [NAME OF THE PUBLIC HOST]
 set -eu
@@ -13,7 +13,7 @@ mkdir -p secrets tls
 for name in postgres replication moneyer; do
 	[ -s secrets/$name ] || openssl rand -hex 24 > secrets/$name
 done
-# A replica finds its password here: see store in config/moneyer.toml.
+# The replicas read the password from this file: see store in config/moneyer.toml.
 printf '*:5432:moneyer:moneyer:%s\n' "$(cat secrets/moneyer)" > config/pgpass
 
 if [ ! -s tls/ca.crt ]; then
@@ -37,10 +37,10 @@ for db in db1 db2 db3; do
 	certificate $db $db localhost
 done
 certificate replica moneyer1 moneyer2 moneyer3
-# Replace this one by one that your callers trust.
+# Replace this certificate by one that your clients trust.
 certificate front "$host"
 cat tls/front.crt tls/front.key > tls/front.pem
 
-# What a replica reads, beside moneyer.toml.
+# Files that a replica reads in addition to moneyer.toml.
 cp tls/ca.crt tls/replica.crt tls/replica.key config/
 echo "secrets/, tls/ and config/ are ready. Keep tls/ca.key and secrets/ to yourself."

@@ -3,14 +3,14 @@
 
     keys.py http://127.0.0.1:8080/d1/authz/v1 /etc/haproxy/moneyer
 
-makes key-1.pem to key-3.pem there: the keys that sign, that will, and that did a
-short while ago. Where there are fewer the first fills the other files, for HAProxy
-wants all of them. It prints what it changed, and nothing when nothing changed, so
+writes key-1.pem to key-3.pem there: the announced, signing and retired keys. If
+there are fewer, the first key fills the other files, because HAProxy needs all of
+them. It prints the files that it changed, so
 
     [ -z "$(keys.py ISSUER FOLDER)" ] || systemctl reload haproxy
 
-Needs python3-jwcrypto. The issuer must have https:// in its URL, but for a trial:
-whoever answers in its place chooses whose tokens are taken.
+Needs python3-jwcrypto. Except for tests the issuer's URL must be https: whoever
+answers at that URL decides which tokens are accepted.
 """
 import json
 import os

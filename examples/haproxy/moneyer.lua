@@ -1,11 +1,11 @@
--- Asks an issuer's /check about a request's token, for haproxy.cfg.
+-- Calls an issuer's /check with a request's token, for haproxy.cfg.
 --
 --   http-request lua.moneyer-check PATH?QUERY
 --
--- asks by the frontend moneyer-check of haproxy.cfg, which leads to the issuer. It
+-- uses the frontend moneyer-check of haproxy.cfg, which leads to the issuer. It
 -- sets txn.moneyer_status to the status of the answer, txn.moneyer_challenge to its
--- WWW-Authenticate, and on 200 the request's X-Token headers. When the issuer cannot
--- be asked there is no status: let through on 200 alone.
+-- WWW-Authenticate, and on 200 the request's X-Token headers. If the issuer is
+-- unavailable there is no status: accept only 200.
 
 local token_headers = {
   "x-token-issuer", "x-token-client", "x-token-subject", "x-token-scope",
@@ -14,8 +14,8 @@ local token_headers = {
 
 core.register_action("moneyer-check", { "http-req" }, function(txn, path)
   txn:set_var("txn.moneyer_status", 0)
-  -- The token and nothing else of the request. All Authorization headers go along:
-  -- two are one too many, and /check is the one to say so. Lua sees them from 0.
+  -- Only the token of the request. All Authorization headers are sent: /check refuses
+  -- two. Lua counts them from 0.
   local headers = { ["x-forwarded-for"] = { txn.sf:src() } }
   local given = txn.http:req_get_headers()["authorization"]
   if given then
@@ -35,7 +35,7 @@ core.register_action("moneyer-check", { "http-req" }, function(txn, path)
     for _, name in ipairs(token_headers) do
       local values = said[name]
       if not values then
-        return -- this is not /check: it has all of them in each such answer
+        return -- this is not /check: each 200 of it has all of them
       end
       txn.http:req_set_header(name, values[0] or "")
     end

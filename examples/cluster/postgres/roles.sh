@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs once, on the first primary: the roles, the database, and from the next start on commits
-# that wait for one standby. ALTER SYSTEM comes last: nothing could be committed after it.
+# Runs once, on the first primary: creates the roles and the database, and makes commits wait for
+# one standby from the next start on. ALTER SYSTEM comes last: nothing could be committed after it.
 # SECRETS is the folder with the passwords.
 set -eu
 psql --no-psqlrc --set=ON_ERROR_STOP=1 --username="${POSTGRES_USER:-postgres}" --dbname=postgres \

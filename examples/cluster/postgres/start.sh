@@ -1,6 +1,6 @@
 #!/bin/sh
-# Starts a server in the image of PostgreSQL: gives it its key, which must be its own, and
-# makes a standby of one that has no data yet. NAME is its name, PRIMARY that of the primary.
+# Starts a server in PostgreSQL's image: installs its key, which it must own, and creates a
+# standby if there is no data yet. NAME is the server's name, PRIMARY that of the primary.
 set -eu
 tls=/var/lib/postgresql/tls
 install -d -o postgres -g postgres -m 700 $tls
@@ -17,7 +17,7 @@ if [ "$NAME" != "$PRIMARY" ]; then
 	from="host=$PRIMARY user=replication sslmode=verify-full sslrootcert=$tls/ca.crt passfile=$tls/pgpass"
 	if [ ! -s "$PGDATA/PG_VERSION" ]; then
 		install -d -o postgres -g postgres -m 700 "$PGDATA"
-		# Until the primary has made its database.
+		# Repeat until the primary has created its database.
 		until gosu postgres pg_basebackup --pgdata="$PGDATA" --dbname="$from" --write-recovery-conf --checkpoint=fast; do
 			sleep 1
 		done
