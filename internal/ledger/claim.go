@@ -50,32 +50,40 @@ func (c *claim) precedes(d *claim) bool {
 // claims are such as cannot be judged yet, by their entry.
 type claims struct {
 	of map[int64]claim
-	n  int
+	// others are those that say something else of their entry than the first: found by
+	// what they say, for whoever writes a ledger can put in as many as there are entries.
+	others map[Head]*claim
+	n      int
 }
 
 // add keeps a claim; one that was made before counts once.
 func (s *claims) add(cl claim) {
 	if s.of == nil {
-		s.of = map[int64]claim{}
+		s.of, s.others = map[int64]claim{}, map[Head]*claim{}
 	}
 	first, some := s.of[cl.Seq]
-	if !some {
-		s.of[cl.Seq] = cl
-		s.n++
+	p := s.others[cl.Head]
+	switch {
+	case some && first.Hash == cl.Hash:
+		first.merge(&cl)
+	case p != nil:
+		p.merge(&cl)
 		return
-	}
-	p := &first
-	for p.Hash != cl.Hash && p.other != nil {
-		p = p.other
-	}
-	if p.Hash == cl.Hash {
-		p.by = earliest(p, &cl).by
-		p.checkpoint, p.anchor = p.checkpoint || cl.checkpoint, p.anchor || cl.anchor
-	} else {
-		p.other = &cl
+	case some:
+		cl.other, first.other = first.other, &cl
+		s.others[cl.Head] = &cl
+		s.n++
+	default:
+		first = cl
 		s.n++
 	}
 	s.of[cl.Seq] = first
+}
+
+// merge adds what another claim is that says the same.
+func (c *claim) merge(d *claim) {
+	c.by = earliest(c, d).by
+	c.checkpoint, c.anchor = c.checkpoint || d.checkpoint, c.anchor || d.anchor
 }
 
 // take removes the claims on an entry, linked by other.
@@ -84,7 +92,9 @@ func (s *claims) take(seq int64) (cl claim, ok bool) {
 		return cl, false
 	}
 	delete(s.of, seq)
-	for p := &cl; p != nil; p = p.other {
+	s.n--
+	for p := cl.other; p != nil; p = p.other {
+		delete(s.others, p.Head)
 		s.n--
 	}
 	return cl, true

@@ -129,6 +129,8 @@ func (v *verifier) follow(c *chain, b *Batch) *BrokenError {
 	c.hashes = c.hashes[:0]
 	met := c.first != 0
 	switch {
+	case b.First == 0: // a report that names 0 would say that nothing is broken
+		return brokenf(1, "before it comes one with the number 0, which no entry has")
 	case b.First < 0 || PlaceOf(b.First) == 0 || ChainOf(b.First) > MaxChain:
 		return brokenf(b.First, "no entry has such a number")
 	case met && b.First > c.last+1:

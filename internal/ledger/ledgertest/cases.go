@@ -47,6 +47,12 @@ func entryCases() []Case {
 		}, Want: whole0 + "; 2: 2-1 to 2-2, 2-2 broken: it is there twice, or out of order; " + whole5},
 		{Name: "a number that no entry has", Tamper: func(_ testing.TB, l *Ledger) { l.Chains[5][0].Seq-- },
 			Want: whole0 + "; " + whole2 + "; 5: 0 to 0, 5-0 broken: no entry has such a number"},
+		{Name: "the number 0", Tamper: func(_ testing.TB, l *Ledger) {
+			r := ledger.Record{Line: []byte("{}")}
+			r.Hash = ledger.ChainHash(r.Previous, r.Line)
+			l.Chains[0] = slices.Insert(l.Chains[0], 0, r)
+			l.Chains[0][2].Line = []byte(`{"kind":"token"}`)
+		}, Want: "0: 0 to 0, 1 broken: before it comes one with the number 0, which no entry has; " + whole2 + "; " + whole5},
 		{Name: "a predecessor", Tamper: func(_ testing.TB, l *Ledger) {
 			r := ledger.Record{Seq: ledger.Numbered(7, 1), Line: []byte("{}"), Previous: ledger.Hash{1}}
 			r.Hash = ledger.ChainHash(r.Previous, r.Line)

@@ -65,7 +65,7 @@ func (r *batchReader) fill(ctx context.Context) error {
 			b.Lines, b.Unreadable = r.ledger.packer.unpack(packed)
 			r.ahead = append(r.ahead, b)
 			for _, line := range b.Lines {
-				text += len(line)
+				text += len(line) + 1
 			}
 			if text >= textAtOnce && len(r.ahead) > 1 {
 				return errEnough

@@ -2,6 +2,7 @@ package history
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/klauspost/compress/zstd"
@@ -12,6 +13,12 @@ import (
 // maxText bounds the text of a batch when it is unpacked, far above what
 // the entries of one commit make.
 const maxText = 64 << 20
+
+// maxLines bounds the lines of a batch, far above what one commit has: each takes room in
+// memory, however short it is.
+const maxLines = 1 << 16
+
+var errTooManyLines = errors.New("it has more lines than a commit can have")
 
 // Packer makes the lines of a batch small: a Zstandard frame (RFC 8878) that
 // refers to a dictionary.
@@ -57,6 +64,9 @@ func (p *Packer) unpack(packed []byte) ([][]byte, error) {
 	text, err := p.decoder.DecodeAll(packed, nil)
 	if err != nil {
 		return nil, err
+	}
+	if bytes.Count(text, []byte{'\n'}) >= maxLines {
+		return nil, errTooManyLines
 	}
 	return bytes.Split(text, []byte{'\n'}), nil
 }
