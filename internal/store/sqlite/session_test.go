@@ -174,21 +174,35 @@ func TestForgottenToTheSecond(t *testing.T) {
 	}
 }
 
-// TestSealedOfTheLastUse: a value of a copy that was forgotten, and consumed once more
-// before its row was removed.
+// TestSealedOfTheLastUse: a value that was forgotten, of a copy or of the file's own, and
+// consumed once more before its row was removed.
 func TestSealedOfTheLastUse(t *testing.T) {
-	f := openNew(t)
-	c := ledger.Consumed{Value: [32]byte{1, 31: 1}, Until: clock().Add(time.Hour), Sealed: []byte("new")}
-	tx := begin(t, f, c)
-	if _, err := f.session.Exec(`INSERT INTO use_up (key, until, sealed) VALUES ($1, $2, $3)`, c.Value[:16], clock().UnixMilli(), []byte("old")); err != nil {
-		t.Fatal(err)
+	for _, size := range []int{16, 32} {
+		f := openNew(t)
+		c := ledger.Consumed{Value: [32]byte{1, 31: 1}, Until: clock().Add(time.Hour), Sealed: []byte("new")}
+		put := func(value []byte, sealed string) {
+			if err := (directly{f}).Change(t.Context(), func(exec engine.Exec) error {
+				_, err := exec(`INSERT INTO use_up (key, until, sealed) VALUES ($1, $2, $3)`, value, clock().UnixMilli(), []byte(sealed))
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantSealed := func(f *File, c ledger.Consumed, sealed string) {
+			t.Helper()
+			var replayed *ledger.ReplayedError
+			if lost := begin(t, f, c).Batch[0].Lost; !errors.As(lost, &replayed) || string(replayed.Sealed) != sealed {
+				t.Errorf("%v, %+v, want %s", lost, replayed, sealed)
+			}
+			f.session.Rollback()
+		}
+		put(c.Value[:size], "old")
+		if err := f.session.Commit(begin(t, f, c)); err != nil {
+			t.Fatal(err)
+		}
+		wantSealed(f, c, "new")
+		other := ledger.Consumed{Value: [32]byte{2, 31: 2}, Until: clock().Add(time.Hour)}
+		put(other.Value[:size], "copied")
+		wantSealed(again(t, f), other, "copied")
 	}
-	if err := f.session.Commit(tx); err != nil {
-		t.Fatal(err)
-	}
-	var replayed *ledger.ReplayedError
-	if lost := begin(t, f, c).Batch[0].Lost; !errors.As(lost, &replayed) || string(replayed.Sealed) != "new" {
-		t.Errorf("%v, %+v", lost, replayed)
-	}
-	f.session.Rollback()
 }
