@@ -44,7 +44,8 @@ func TestHeads(t *testing.T) {
 	}
 	first, second, _ := strings.Cut(text, " ")
 	for _, text := range []string{"", " ", "x", first + " ", second + " " + first, strings.ToUpper(text), "1201:" + first[7:], text[:len(text)-2], text + "00",
-		strings.Replace(text, " ", "  ", 1), strings.Replace(text, "3-77", "3-077", 1), "0-1201"} {
+		strings.Replace(text, " ", "  ", 1), strings.Replace(text, "3-77", "3-077", 1), "0-1201",
+		strings.Replace(text, "3-77", "3-0", 1), first + " " + first} {
 		if heads, err := ledger.ParseHeads(text); err == nil {
 			t.Errorf("%q was read as %+v", text, heads)
 		}

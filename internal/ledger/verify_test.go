@@ -172,14 +172,16 @@ func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
 // TestVerifyLostEntry: what was there when it was passed must be there when it is looked
 // up.
 func TestVerifyLostEntry(t *testing.T) {
-	l := ledgertest.New(t)
-	l.Tokens(t, 0, 1000)
-	l.Checkpoint(t, 0, l.At(0, 8))
-	m := inMemory(l, 1, false, []int64{2, 5, 0})
-	delete(m.hashes, 8)
-	report, err := ledger.Verify(t.Context(), m, ledger.Options{})
-	if err != nil || report.Broken != 8 {
-		t.Errorf("%s, %v", ledgertest.Verdict(&report), err)
+	for _, seq := range []int64{1, 8} {
+		l := ledgertest.New(t)
+		l.Tokens(t, 0, 1000)
+		l.Checkpoint(t, 0, l.At(0, seq))
+		m := inMemory(l, 1, false, []int64{2, 5, 0})
+		delete(m.hashes, seq)
+		report, err := ledger.Verify(t.Context(), m, ledger.Options{})
+		if err != nil || report.Broken != seq {
+			t.Errorf("entry %d: %s, %v", seq, ledgertest.Verdict(&report), err)
+		}
 	}
 }
 
@@ -224,21 +226,22 @@ func TestVerifyBatches(t *testing.T) {
 		change func(*ledger.Batch)
 		want   string
 	}{
-		"nothing":            {func(*ledger.Batch) {}, "0: 1 to 7, 6 confirmed"},
-		"no marks":           {func(b *ledger.Batch) { b.Marks = nil }, "0: 1 to 7, 6 confirmed"},
-		"changed, some mark": {func(b *ledger.Batch) { b.Lines[2], b.Marks = []byte("{}"), b.Marks[:8] }, "0: 1 to 3, 4 broken: its batch, up to entry 6, does not lead to the hash at its end"},
-		"changed, marked":    {func(b *ledger.Batch) { b.Lines[2] = []byte("{}") }, "0: 1 to 5, 6 broken: it was changed: its hash is not that of what it says"},
-		"another mark":       {func(b *ledger.Batch) { b.Marks[0] ^= 1 }, "0: 1 to 3, 4 broken: it was changed: its hash is not that of what it says"},
-		"another end":        {func(b *ledger.Batch) { b.Last = make([]byte, 32) }, "0: 1 to 3, 4 broken: its batch, up to entry 6, does not lead to the hash at its end"},
-		"missing line":       {func(b *ledger.Batch) { b.Lines = b.Lines[:2] }, "0: 1 to 5, 6 broken: its line is missing"},
-		"no lines":           {func(b *ledger.Batch) { b.Lines = nil }, "0: 1 to 3, 4 broken: its line is missing"},
-		"added line":         {func(b *ledger.Batch) { b.Lines = append(b.Lines, []byte("{}")) }, "0: 1 to 6, 6 broken: lines were added after it"},
-		"no count":           {func(b *ledger.Batch) { b.Count = 0 }, "0: 1 to 3, 4 broken: lines were added after it"},
-		"negative count":     {func(b *ledger.Batch) { b.Count = -1 }, "0: 1 to 3, 4 broken: lines were added after it"},
-		"huge count":         {func(b *ledger.Batch) { b.Count = 1 << 62 }, "0: 1 to 6, 7 broken: its line is missing"},
-		"no link":            {func(b *ledger.Batch) { b.Previous = nil }, "0: 1 to 3, 4 broken: its link to the entry before is not a hash"},
-		"unreadable":         {func(b *ledger.Batch) { *b = ledger.Batch{First: 4, Count: 3, Unreadable: errors.New("torn")} }, "0: 1 to 3, 4 broken: it cannot be read, nor the rest of its batch: torn"},
-		"unreadable alone":   {func(b *ledger.Batch) { *b = ledger.Batch{First: 4, Count: 1, Unreadable: errors.New("torn")} }, "0: 1 to 3, 4 broken: it cannot be read: torn"},
+		"nothing":             {func(*ledger.Batch) {}, "0: 1 to 7, 6 confirmed"},
+		"no marks":            {func(b *ledger.Batch) { b.Marks = nil }, "0: 1 to 7, 6 confirmed"},
+		"changed, some mark":  {func(b *ledger.Batch) { b.Lines[2], b.Marks = []byte("{}"), b.Marks[:8] }, "0: 1 to 3, 4 broken: its batch, up to entry 6, does not lead to the hash at its end"},
+		"changed, marked":     {func(b *ledger.Batch) { b.Lines[2] = []byte("{}") }, "0: 1 to 5, 6 broken: it was changed: its hash is not that of what it says"},
+		"another mark":        {func(b *ledger.Batch) { b.Marks[0] ^= 1 }, "0: 1 to 3, 4 broken: it was changed: its hash is not that of what it says"},
+		"another end":         {func(b *ledger.Batch) { b.Last = make([]byte, 32) }, "0: 1 to 3, 4 broken: its batch, up to entry 6, does not lead to the hash at its end"},
+		"an end that is near": {func(b *ledger.Batch) { b.Last = slices.Clone(b.Last); b.Last[31]++ }, "0: 1 to 3, 4 broken: its batch, up to entry 6, does not lead to the hash at its end"},
+		"missing line":        {func(b *ledger.Batch) { b.Lines = b.Lines[:2] }, "0: 1 to 5, 6 broken: its line is missing"},
+		"no lines":            {func(b *ledger.Batch) { b.Lines = nil }, "0: 1 to 3, 4 broken: its line is missing"},
+		"added line":          {func(b *ledger.Batch) { b.Lines = append(b.Lines, []byte("{}")) }, "0: 1 to 6, 6 broken: lines were added after it"},
+		"no count":            {func(b *ledger.Batch) { b.Count = 0 }, "0: 1 to 3, 4 broken: lines were added after it"},
+		"negative count":      {func(b *ledger.Batch) { b.Count = -1 }, "0: 1 to 3, 4 broken: lines were added after it"},
+		"huge count":          {func(b *ledger.Batch) { b.Count = 1 << 62 }, "0: 1 to 6, 7 broken: its line is missing"},
+		"no link":             {func(b *ledger.Batch) { b.Previous = nil }, "0: 1 to 3, 4 broken: its link to the entry before is not a hash"},
+		"unreadable":          {func(b *ledger.Batch) { *b = ledger.Batch{First: 4, Count: 3, Unreadable: errors.New("torn")} }, "0: 1 to 3, 4 broken: it cannot be read, nor the rest of its batch: torn"},
+		"unreadable alone":    {func(b *ledger.Batch) { *b = ledger.Batch{First: 4, Count: 1, Unreadable: errors.New("torn")} }, "0: 1 to 3, 4 broken: it cannot be read: torn"},
 	} {
 		l := ledgertest.New(t)
 		delete(l.Chains, 2)
@@ -264,6 +267,11 @@ func TestVerifyExportLines(t *testing.T) {
 		"another spelling": {strings.Replace(chain(0), `{"seq":3,`, `{"seq": 3,`, 1), "0: 1 to 2, 3 broken: it cannot be read: not as the server writes an entry"},
 		"no line feed":     {strings.TrimSuffix(chain(0)+chain(2)+chain(5), "\n"), "5: 5-1 to 5-3, 5-2 confirmed"},
 		"later once more":  {chain(0) + chain(2) + line[1] + chain(5), "2: 2-1 to 2-5, 2-5 confirmed, 2-2 broken: it is there twice, or out of order"},
+		"CR and LF":        {strings.ReplaceAll(chain(0), "\n", "\r\n"), "0: 1 to 7, 6 confirmed"},
+		"blank line":       {line[0] + "\n" + line[1], "2: 2-1 to 2-1, 2-2 broken: it cannot be read"},
+		"byte order mark":  {"\ufeff" + chain(0), "0: 0 to 0, 1 broken: it cannot be read"},
+		"the last number":  {strings.Replace(chain(0), `{"seq":2,`, `{"seq":9223372036854775807,`, 1) + "x\n", "broken: no entry has such a number"},
+		"after number -1":  {strings.Replace(strings.Replace(chain(0), `{"seq":1,`, `{"seq":-1,`, 1), "\n", "\nx\n", 1), "0: 0 to 0, 1 broken"},
 		"out of order":     {chain(0) + line[2] + line[1] + chain(5), "2: 2-3 to 2-3, 2-2 broken: it is there twice, or out of order"},
 		"with filters":     {chain(0) + line[0] + line[2], "2: 2-1 to 2-1, 2-2 broken: it is missing"},
 		"negative":         {strings.Replace(chain(0), `{"seq":1,`, `{"seq":-1,`, 1), "-1: 0 to 0, -1-1099511627775 broken: no entry has such a number"},

@@ -38,6 +38,11 @@ func entryCases() []Case {
 			r.Line = []byte(`{"kind":"token"}`)
 			r.Hash = ledger.ChainHash(r.Previous, r.Line)
 		}, Want: whole0 + "; 2: 2-1 to 2-2, 2-3 broken: its link to the entry before is wrong; " + whole5},
+		{Name: "a link whose end is wrong", Tamper: func(_ testing.TB, l *Ledger) {
+			r := &l.Chains[2][1]
+			r.Previous[31]++
+			r.Hash = ledger.ChainHash(r.Previous, r.Line)
+		}, Want: whole0 + "; 2: 2-1 to 2-1, 2-2 broken: its link to the entry before is wrong; " + whole5},
 		{Name: "missing entry", Tamper: func(_ testing.TB, l *Ledger) { l.Remove(2, 2, 2) },
 			Want: whole0 + "; 2: 2-1 to 2-1, 2-2 broken: it is missing; " + whole5},
 		{Name: "missing entries", Tamper: func(_ testing.TB, l *Ledger) { l.Remove(2, 2, 3) },
@@ -77,6 +82,12 @@ func chainCases() []Case {
 			Want: whole0 + "; 2: 2-1 to 2-5, 2-3 broken: it is not the entry that checkpoint 2-4 names: it was rewritten with all that follow, or one before it was; " + whole5},
 		{Name: "rewritten tail", Tamper: func(t testing.TB, l *Ledger) { l.Rewrite(t, 0, 5, anotherJTI) },
 			Want: "0: 1 to 7, 4 confirmed, 6 broken: it is not the entry that checkpoint 7 names: it was rewritten with all that follow, or one after entry 4 was; " + whole2 + "; " + whole5},
+		{Name: "rewritten and changed", Tamper: func(t testing.TB, l *Ledger) {
+			l.Checkpoint(t, 5, l.At(2, 2))
+			l.Rewrite(t, 2, 1, anotherJTI)
+			l.Chains[2][4].Line = []byte(`{}`)
+		}, Want: whole0 + "; 2: 2-1 to 2-4, 2-2 broken: it is not the entry that checkpoint 5-4 names: it was rewritten with all that follow, or one before it was; " +
+			"5: 5-1 to 5-4, 5-2 confirmed"},
 		{Name: "changed and cut", Tamper: func(_ testing.TB, l *Ledger) {
 			l.Chains[2][1].Line = []byte(`{}`)
 			l.Remove(2, 4, 5)
@@ -93,6 +104,14 @@ func checkpointCases() []Case {
 		}
 	}
 	end := func(how string) string { return whole0 + "; " + whole2 + "; 5: 5-1 to 5-3, 5-2 confirmed, " + how }
+	falseHead := func(n int64, change func(*ledger.Hash)) func(testing.TB, *Ledger) {
+		return func(t testing.TB, l *Ledger) {
+			h := l.At(0, n)
+			change(&h.Hash)
+			l.Checkpoint(t, 5, h)
+		}
+	}
+	const false54 = " broken: it is not the entry that checkpoint 5-4 names: it was rewritten with all that follow, or one before it was; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed"
 	const foreign = "5-3 broken: its signature is not by the checkpoint key"
 	without5 := "0: 1 to 7, 6 confirmed; " + whole2 + "; "
 	return []Case{
@@ -105,6 +124,14 @@ func checkpointCases() []Case {
 		{Name: "no signature", Tamper: rewriteLast(func(_ *Ledger, e *ledger.Entry) { e.Signature = "" }), Want: end(foreign), Unkeyed: whole},
 		{Name: "signature that is none", Tamper: rewriteLast(func(_ *Ledger, e *ledger.Entry) { e.Signature = "=" }),
 			Want: end("5-3 broken: its signature is not base64url: illegal base64 data at input byte 0")},
+		{Name: "another spelling of a signature", Tamper: rewriteLast(func(_ *Ledger, e *ledger.Entry) {
+			last := len(e.Signature) - 1
+			e.Signature = e.Signature[:last] + string(e.Signature[last]+1) // the bits that stand for nothing
+		}), Want: end("5-3 broken: its signature is not base64url: illegal base64 data at input byte 84")},
+		{Name: "a false head of the first entry", Tamper: falseHead(1, func(h *ledger.Hash) { *h = ledger.Hash{1} }),
+			Want: "0: 1 to 7, 6 confirmed, 1" + false54},
+		{Name: "a head whose end is false", Tamper: falseHead(5, func(h *ledger.Hash) { h[31]++ }),
+			Want: "0: 1 to 7, 6 confirmed, 5" + false54},
 		{Name: "heads that are none", Tamper: rewriteLast(func(l *Ledger, e *ledger.Entry) {
 			e.Heads = "0-4"
 			_ = e.Sign(5, l.sign)
@@ -144,6 +171,14 @@ func anchorCases() []Case {
 	return []Case{
 		{Name: "no start", Tamper: func(_ testing.TB, l *Ledger) { l.Remove(0, 1, 4) },
 			Want: "0: 5 to 7, 6 confirmed, 5" + gone + "; " + whole2 + "; " + whole5, Partial: "0: 5 to 7, 6 confirmed; " + whole2 + "; " + whole5},
+		{Name: "no first entry", Tamper: func(_ testing.TB, l *Ledger) { l.Remove(0, 1, 1) },
+			Want: "0: 2 to 7, 6 confirmed, 2" + gone + "; " + whole2 + "; " + whole5, Partial: "0: 2 to 7, 6 confirmed; " + whole2 + "; " + whole5},
+		{Name: "pruned, and its anchor not reached", Tamper: func(t testing.TB, l *Ledger) {
+			anchor(at(5), 5)(t, l)
+			l.Chains[5][1].Line = []byte(`{}`)
+		}, Want: "0: 6 to 7, 6 confirmed; " + whole2 + "; 5: 5-1 to 5-1, 5-2 broken: it was changed: its hash is not that of what it says"},
+		{Name: "an anchor of no entry", Tamper: anchor(func(*Ledger) ledger.Head { return ledger.Head{} }, 0),
+			Want: whole0 + "; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed, 5-4 broken: it does not say as an anchor does which entry was the last to be pruned"},
 		{Name: "pruned", Tamper: anchor(at(5), 5), Want: both("0: 6 to 7, 6 confirmed")},
 		{Name: "pruning that was cut short", Tamper: anchor(at(5), 2), Want: both("0: 3 to 7, 6 confirmed")},
 		{Name: "pruned beyond the anchor", Tamper: anchor(at(3), 4), Want: both("0: 5 to 7, 6 confirmed, 5" + gone), Partial: both("0: 5 to 7, 6 confirmed")},

@@ -11,8 +11,10 @@ import (
 // soon free again.
 const forgetAtOnce = 128
 
-// ForgetConsumed implements engine.Engine.
+// ForgetConsumed implements engine.Engine. It says to the second up to when, and nothing
+// that ends later may go.
 func (s *File) ForgetConsumed(ctx context.Context, w engine.Writer, now time.Time) (int64, error) {
+	now = now.Truncate(time.Second)
 	err := w.Change(ctx, func(exec engine.Exec) error { // first, so that no restart knows less than the set did
 		_, err := exec(`UPDATE used_forgotten SET at = $1 WHERE at < $1`, now.Unix())
 		return err

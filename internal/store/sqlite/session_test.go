@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -103,5 +104,105 @@ func TestNoRoomToRemember(t *testing.T) {
 	}
 	if err := f.session.Commit(tx); err != nil {
 		t.Error(err)
+	}
+}
+
+// directly is an engine.Writer for tests in which nobody else writes.
+type directly struct{ f *File }
+
+func (w directly) Change(_ context.Context, change func(engine.Exec) error) error {
+	tx := &engine.Tx{}
+	if err := w.f.session.Begin(tx); err != nil {
+		return err
+	}
+	if err := change(w.f.session.Exec); err != nil {
+		return err
+	}
+	return w.f.session.Commit(tx)
+}
+
+// again closes the file, and opens it as another process would.
+func again(t *testing.T, f *File) *File {
+	t.Helper()
+	f.session.Leave()
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f.unlock = func() error { return nil } // once is enough
+	g, err := Open(t.Context(), f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		g.session.Leave()
+		_ = g.Close()
+	})
+	return g
+}
+
+// TestForgottenToTheSecond: what was forgotten, or may have been, is not consumed once
+// more; of a copy, too, where a value stands in one table alone.
+func TestForgottenToTheSecond(t *testing.T) {
+	for _, late := range []time.Duration{0, 400 * time.Millisecond, 700 * time.Millisecond, 999 * time.Millisecond} {
+		f := openNew(t)
+		end := clock().Add(10 * time.Second)
+		copied := ledger.Consumed{Value: [32]byte{1}, Until: end.Add(500 * time.Millisecond), Sealed: []byte("left")}
+		key := engine.KeyOf(&copied)
+		if err := (directly{f}).Change(t.Context(), func(exec engine.Exec) error {
+			_, err := exec(`INSERT INTO use_up (key, until, sealed) VALUES ($1, $2, $3)`, key[:], engine.CeilMilli(copied.Until), copied.Sealed)
+			return err
+		}); err != nil {
+			t.Fatal(err)
+		}
+		consumed := ledger.Consumed{Value: [32]byte{2}, Until: end}
+		if err := f.session.Commit(begin(t, f, consumed)); err != nil {
+			t.Fatal(err)
+		}
+		f = again(t, f)
+		if _, err := f.ForgetConsumed(t.Context(), directly{f}, end.Add(late)); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			for _, c := range []ledger.Consumed{copied, consumed} {
+				if begin(t, f, c).Batch[0].Lost == nil {
+					t.Errorf("%v late, what ends at %s is consumed twice", late, c.Until)
+				}
+				f.session.Rollback()
+			}
+			f = again(t, f)
+		}
+	}
+}
+
+// TestSealedOfTheLastUse: a value that was forgotten, of a copy or of the file's own, and
+// consumed once more before its row was removed.
+func TestSealedOfTheLastUse(t *testing.T) {
+	for _, size := range []int{16, 32} {
+		f := openNew(t)
+		c := ledger.Consumed{Value: [32]byte{1, 31: 1}, Until: clock().Add(time.Hour), Sealed: []byte("new")}
+		put := func(value []byte, sealed string) {
+			if err := (directly{f}).Change(t.Context(), func(exec engine.Exec) error {
+				_, err := exec(`INSERT INTO use_up (key, until, sealed) VALUES ($1, $2, $3)`, value, clock().UnixMilli(), []byte(sealed))
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		wantSealed := func(f *File, c ledger.Consumed, sealed string) {
+			t.Helper()
+			var replayed *ledger.ReplayedError
+			if lost := begin(t, f, c).Batch[0].Lost; !errors.As(lost, &replayed) || string(replayed.Sealed) != sealed {
+				t.Errorf("%v, %+v, want %s", lost, replayed, sealed)
+			}
+			f.session.Rollback()
+		}
+		put(c.Value[:size], "old")
+		if err := f.session.Commit(begin(t, f, c)); err != nil {
+			t.Fatal(err)
+		}
+		wantSealed(f, c, "new")
+		other := ledger.Consumed{Value: [32]byte{2, 31: 2}, Until: clock().Add(time.Hour)}
+		put(other.Value[:size], "copied")
+		wantSealed(again(t, f), other, "copied")
 	}
 }
