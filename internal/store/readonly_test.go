@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"moneyer/internal/store/transfer"
 )
 
 func TestVerifyFile(t *testing.T) {
@@ -49,7 +51,15 @@ func TestVerifyFileRefuses(t *testing.T) {
 	if err := os.WriteFile(other, []byte(strings.Repeat("this is no database ", 100)), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	half := filepath.Join(dir, "half.db") // what it lacks nobody could miss
+	d := openTest(t, half, Options{})
+	appendEntries(t, d, 3)
+	tamper(t, d, `CREATE TABLE `+transfer.Unfinished+` (mark TEXT NOT NULL)`)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
+		half:                            "unfinished copy",
 		other:                           "not a database",
 		dir:                             "not a file",
 		filepath.Join(dir, "absent.db"): "no such file",

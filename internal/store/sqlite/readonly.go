@@ -16,14 +16,18 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// OpenReadOnly opens the file at path, which must exist and hold a store, for reading
+// OpenReadOnly opens the file at path, which must exist and hold a whole store, for reading
 // alone. A process that has it open is not disturbed.
 func OpenReadOnly(ctx context.Context, path string) (reads *engine.Reader, closeFile func() error, err error) {
 	db, err := readOnly(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := readVersion(ctx, db); err != nil {
+	_, err = readVersion(ctx, db)
+	if err == nil {
+		err = refuseUnfinished(ctx, db)
+	}
+	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
 	}
 	return engine.NewReader(db, nil), db.Close, nil
