@@ -74,8 +74,8 @@ func (p *Profile) Name() string { return p.definition.Name }
 // Source is the TOML text of the profile.
 func (p *Profile) Source() []byte { return slices.Clone(p.source) }
 
-// Definition is what the profile says, for the packages of this module; nil for a nil
-// Profile.
+// Definition is what the profile says, for the packages of this module alone: its type
+// is internal. It is nil for a nil Profile.
 func (p *Profile) Definition() *platform.Profile {
 	if p == nil {
 		return nil
