@@ -36,7 +36,7 @@ func (o *onboarding) accountAdd() *cobra.Command {
 		Use:     "add ACCOUNT",
 		Short:   "Register an account, or replace what is registered of it",
 		Example: `  moneyer account add m-1 --issuer shop --client gateway --attribute region=eu`,
-		Args:    wants("ACCOUNT"),
+		Args:    exactArgs("ACCOUNT"),
 		RunE: func(c *cobra.Command, args []string) error {
 			account := adminapi.NewAccount{Client: client, Disabled: disabled}
 			var err error
@@ -80,7 +80,7 @@ func (o *onboarding) accountRemove() *cobra.Command {
 		Use:               "remove ACCOUNT",
 		Short:             "Remove an account that has no items",
 		Example:           `  moneyer account remove m-1 --issuer shop`,
-		Args:              wants("ACCOUNT"),
+		Args:              exactArgs("ACCOUNT"),
 		ValidArgsFunction: o.completeIDs((*adminclient.Issuer).AccountIDs),
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			return o.removed(at.RemoveAccount(ctx, args[0]), "account", args[0], "")

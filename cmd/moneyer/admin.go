@@ -64,14 +64,14 @@ func (o *onboarding) addAdmin(ctx context.Context, name string, scope oauth.Scop
 	}
 	file, public, err := api.Successor(name, out)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	err = file.Write(out)
 	if errors.Is(err, fs.ErrExist) {
 		return usagef("%s exists and is not overwritten", out)
 	}
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	if err := register(ctx, api.At(config.AdminIssuer), &file, scope, public); err != nil {
 		return errors.Join(err, os.Remove(out))

@@ -101,8 +101,8 @@ client_ca = "ca.crt"`
 			t.Errorf("exit code %d, want %d and %q:\n%s", got, code, text, out)
 		}
 	}
-	refuses(exitTrouble, "name its certificate as tls_ca in "+i.adminFile, func(*adminclient.File) {})
-	refuses(exitTrouble, "name one as tls_cert and tls_key in "+i.adminFile, func(f *adminclient.File) { f.TLSCA = "ca.crt" })
+	refuses(exitUnavailable, "name its certificate as tls_ca in "+i.adminFile, func(*adminclient.File) {})
+	refuses(exitUnavailable, "name one as tls_cert and tls_key in "+i.adminFile, func(f *adminclient.File) { f.TLSCA = "ca.crt" })
 	refuses(exitUsage, "nowhere.crt", func(f *adminclient.File) { f.TLSCA = "nowhere.crt" })
 	refuses(exitUsage, "ca.key holds no certificate", func(f *adminclient.File) { f.TLSCA = "ca.key" })
 	refuses(exitUsage, "tls_cert", func(f *adminclient.File) { f.TLSCA, f.TLSCert, f.TLSKey = "ca.crt", "alice.crt", "ca.key" })

@@ -79,7 +79,7 @@ finish in time.`,
 				return usage(err)
 			}
 			if check {
-				return a.praise(file, cfg)
+				return a.printConfigChecked(file, cfg)
 			}
 			return a.agent(cmd.Context(), cfg, func() (*agent.Config, error) { return agent.Load(file) })
 		},
@@ -90,7 +90,7 @@ finish in time.`,
 }
 
 // praise says that a configuration is good, and what is unwise in it.
-func (a *app) praise(file string, cfg *agent.Config) error {
+func (a *app) printConfigChecked(file string, cfg *agent.Config) error {
 	for _, warning := range cfg.Warnings() {
 		a.note("%s", warning)
 	}
@@ -104,7 +104,7 @@ func (a *app) agent(ctx context.Context, cfg *agent.Config, reload func() (*agen
 	log := config.Log(cfg.Log).New(a.err)
 	listener, err := agent.Listen(ctx, cfg)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	hangups, stop := notifyHangups()
 	defer stop()
@@ -119,7 +119,7 @@ func (a *app) agent(ctx context.Context, cfg *agent.Config, reload func() (*agen
 	defer cancel()
 	log.Info("stopping")
 	if err = errors.Join(err, running.Shutdown(bounded)); err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	log.Info("stopped")
 	return nil

@@ -19,7 +19,7 @@ import (
 )
 
 // wantProgram skips without a program; MONEYER_REQUIRE_ALL=1 wants every one.
-func wantProgram(t *testing.T, name string) {
+func requireProgram(t *testing.T, name string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err == nil {
 		return
@@ -119,7 +119,7 @@ func sandboxForAgent(t *testing.T, dir string) string {
 // An agent before the real server: by an assertion and by an API key, on a socket
 // and through a file, over a reload and a stop.
 func TestAgentWithSandbox(t *testing.T) {
-	wantProgram(t, "curl")
+	requireProgram(t, "curl")
 	dir := t.TempDir()
 	address := sandboxForAgent(t, dir)
 	file := filepath.Join(dir, "agent.toml")
@@ -205,7 +205,7 @@ func TestAgentCannotListen(t *testing.T) {
 	putFile(t, filepath.Join(dir, "agent.toml"), fmt.Sprintf("listen = %q\n[tokens.a]\nprofile = \"boltpay\"\nissuer = \"https://bolt.example\"\n"+
 		"client = \"shop\"\nsecret_file = \"shop.secret\"\n[files.a]\npath = \"a\"\ntoken = \"a\"\n", l.Addr()))
 	a := &app{out: new(bytes.Buffer), err: new(bytes.Buffer), now: time.Now}
-	if code := a.run(t.Context(), []string{"agent", "--config", filepath.Join(dir, "agent.toml")}); code != exitTrouble {
+	if code := a.run(t.Context(), []string{"agent", "--config", filepath.Join(dir, "agent.toml")}); code != exitUnavailable {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -234,7 +234,7 @@ var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 // Every command of the agent's page does what the page says.
 func TestAgentPage(t *testing.T) {
 	for _, name := range []string{"bash", "curl", "/usr/bin/python3", "node"} {
-		wantProgram(t, name)
+		requireProgram(t, name)
 	}
 	page, err := os.ReadFile("../../docs/agent.md")
 	if err != nil {

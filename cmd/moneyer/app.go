@@ -10,10 +10,10 @@ import (
 
 // The exit codes, as `moneyer --help` lists them.
 const (
-	exitOK      = 0
-	exitRefused = 1 // it was done as asked, and the answer is no
-	exitUsage   = 2 // the command, a file or a setting is wrong
-	exitTrouble = 3 // a server or a disk did not do its part
+	exitOK          = 0
+	exitRefused     = 1 // it was done as asked, and the answer is no
+	exitUsage       = 2 // the command, a file or a setting is wrong
+	exitUnavailable = 3 // a server or a disk did not do its part
 )
 
 // version is set by the linker.
@@ -49,7 +49,7 @@ func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, 
 func refused(err error) error { return &failure{exitRefused, err} }
 
 // trouble: a server or a disk did not do its part.
-func trouble(err error) error { return &failure{exitTrouble, err} }
+func unavailable(err error) error { return &failure{exitUnavailable, err} }
 
 // errSilent ends a command whose output has said everything.
 var errSilent = errors.New("")

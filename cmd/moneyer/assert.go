@@ -99,7 +99,7 @@ func (a *app) assert(f *assertFlags) error {
 	}
 	signed, err := signer.Sign(claims)
 	if err != nil {
-		return trouble(plain(err))
+		return unavailable(plain(err))
 	}
 	if a.json {
 		return a.printAssertion(signed)
@@ -169,7 +169,7 @@ func (f *assertFlags) aud(p *platform.Profile) (string, error) {
 func (a *app) printAssertion(signed string) error {
 	jws, err := jose.Parse(signed)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	header, _ := decodeSegment(strings.SplitN(signed, ".", 2)[0])
 	return a.printJSON(struct {

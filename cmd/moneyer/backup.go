@@ -70,7 +70,7 @@ func copyTo(ctx context.Context, api *adminclient.Client, file *os.File) (int64,
 		return 0, err
 	}
 	if err := errors.Join(file.Sync(), syncFolder(filepath.Dir(file.Name()))); err != nil {
-		return 0, trouble(err)
+		return 0, unavailable(err)
 	}
 	return size, nil
 }
@@ -103,7 +103,7 @@ func verifyCopy(ctx context.Context, api *adminclient.Client, path string) (v ad
 	}
 	key, err := adminapi.ParseCheckpointKey(told.Key)
 	if err != nil {
-		return v, trouble(err)
+		return v, unavailable(err)
 	}
 	return verifyStore(ctx, path, key)
 }

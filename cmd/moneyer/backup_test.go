@@ -114,13 +114,13 @@ func TestBackupThatBreaksOff(t *testing.T) {
 			w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
 			_, _ = w.Write(whole)
 		}, exitOK, ""},
-		"short":   {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "99999999"); _, _ = w.Write(whole) }, exitTrouble, "ends early"},
-		"empty":   {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "0") }, exitTrouble, ""},
-		"endless": {func(w http.ResponseWriter) { w.(http.Flusher).Flush(); _, _ = w.Write(whole) }, exitTrouble, "ends early"},
-		"foreign": {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") }, exitTrouble, "not a database"},
+		"short":   {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "99999999"); _, _ = w.Write(whole) }, exitUnavailable, "ends early"},
+		"empty":   {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "0") }, exitUnavailable, ""},
+		"endless": {func(w http.ResponseWriter) { w.(http.Flusher).Flush(); _, _ = w.Write(whole) }, exitUnavailable, "ends early"},
+		"foreign": {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") }, exitUnavailable, "not a database"},
 		"refused": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }, exitRefused, "not granted"},
 		"busy":    {func(w http.ResponseWriter) { w.WriteHeader(http.StatusConflict) }, exitRefused, ""},
-		"trouble": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, exitTrouble, ""},
+		"trouble": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, exitUnavailable, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -72,7 +72,7 @@ func (a *app) checkDocumentSignature(ctx context.Context, f *inspectFlags, i *in
 	i.checked = true
 	key, err := keys.Key(ctx, jws.Header.Kid)
 	if err != nil && !errors.Is(err, bearer.ErrUnknownKey) {
-		return trouble(fmt.Errorf("the keys to check by cannot be had: %w", err))
+		return unavailable(fmt.Errorf("the keys to check by cannot be had: %w", err))
 	}
 	if err == nil {
 		_, err = key.Signed(compact)

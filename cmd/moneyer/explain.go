@@ -92,9 +92,9 @@ type explained struct {
 }
 
 func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
-	explain := a.explainHere
+	explain := a.explainLocally
 	if f.admin != "" || f.issuerName != "" {
-		explain = a.explainThere
+		explain = a.explainRemotely
 	}
 	e, err := explain(ctx, f, arg)
 	if err != nil {
@@ -111,7 +111,7 @@ func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
 }
 
 // explainHere judges by the profile, with a registry of one client.
-func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
+func (a *app) explainLocally(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
 	issuer, err := f.authority()
 	if err != nil {
 		return nil, err
@@ -143,7 +143,7 @@ func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*ex
 	judge := &authority.Authority{Registry: onlyClient{client: client}}
 	findings, err := judge.Explain(ctx, issuer, token, !f.clientAuth, now)
 	if err != nil {
-		return nil, trouble(err)
+		return nil, unavailable(err)
 	}
 	e.Findings = spelling(mistakes, findings)
 	if jws != nil { // otherwise nothing is known of client and key
@@ -153,7 +153,7 @@ func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*ex
 }
 
 // explainThere asks a running server, which knows its clients and keys.
-func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
+func (a *app) explainRemotely(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
 	if f.issuerName == "" {
 		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
 	}
@@ -175,7 +175,7 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 		return nil, err
 	}
 	if len(told.Findings) == 0 {
-		return nil, trouble(errors.New("the server found nothing to say"))
+		return nil, unavailable(errors.New("the server found nothing to say"))
 	}
 	e := &explained{Issuer: f.issuerName, Findings: spelling(mistakes, told.Findings)}
 	e.heading = "As the server judges it for its issuer " + f.issuerName

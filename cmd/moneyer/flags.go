@@ -46,7 +46,7 @@ func noArguments(c *cobra.Command, args []string) error {
 }
 
 // wants refuses another number of arguments than those named.
-func wants(names ...string) cobra.PositionalArgs {
+func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != len(names) {
 			return usagef("%s wants %s, and %d arguments came; see '%s --help'", c.CommandPath(), strings.Join(names, " "), len(args), c.CommandPath())

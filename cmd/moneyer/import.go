@@ -37,7 +37,7 @@ is at fault, the import ends there and names it: all rows before it are stored
 and none after. Mend the file and import it again.`, kind.plural, kind.example),
 		Example: fmt.Sprintf(`  moneyer %[1]s import %[1]ss.csv --issuer shop
   zcat %[1]ss.ndjson.gz | moneyer %[1]s import - --issuer shop`, kind.command),
-		Args: wants("FILE"),
+		Args: exactArgs("FILE"),
 		RunE: func(c *cobra.Command, args []string) error { return o.importFile(c.Context(), kind, args[0], format) },
 	}
 	c.Flags().StringVar(&format, "format", "", "ndjson or csv (default by the file's extension, else ndjson)")
@@ -87,7 +87,7 @@ func (o *onboarding) importRows(ctx context.Context, kind rowKind, name, unit st
 	var cut *adminclient.CutError
 	switch {
 	case errors.As(err, &cut):
-		return trouble(fmt.Errorf("the connection broke after %d %s were stored: import the file again", last.Done, kind.plural))
+		return unavailable(fmt.Errorf("the connection broke after %d %s were stored: import the file again", last.Done, kind.plural))
 	case err != nil:
 		return err
 	case last.Error != "":

@@ -77,7 +77,7 @@ func (a *app) inspect(ctx context.Context, f *inspectFlags, arg string) error {
 		return err
 	}
 	if i.Kind == kindPrivateKey && arg != "-" {
-		a.warnIfOpen(arg)
+		a.warnIfReadable(arg)
 	}
 	if err := a.printInspected(i); err != nil {
 		return err
@@ -239,7 +239,7 @@ func (a *app) checkSignature(ctx context.Context, f *inspectFlags, i *inspected,
 	case err == nil:
 		i.Signature = sigVerified
 	case oauth.AsError(err).Code != oauth.InvalidToken:
-		return trouble(fmt.Errorf("the keys to check by cannot be had: %w", cmp.Or(cause, err)))
+		return unavailable(fmt.Errorf("the keys to check by cannot be had: %w", cmp.Or(cause, err)))
 	case errors.Is(err, jose.ErrSignature):
 		i.Signature = sigBad
 		i.Problems = append(i.Problems, authority.SignatureHint(jws))

@@ -59,7 +59,7 @@ func TestInspectIsSafeForTerminals(t *testing.T) {
 	}
 }
 
-func TestInspectTells(t *testing.T) {
+func TestInspectFindings(t *testing.T) {
 	p := newPartner(t)
 	for name, tc := range map[string]struct {
 		token, want string

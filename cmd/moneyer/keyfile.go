@@ -38,7 +38,7 @@ func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer
 	if key, err = assertion.ParseKey(data); err != nil {
 		return nil, "", usagef("--key %s: %w", f.key, keyAdvice(plain(err)))
 	}
-	a.warnIfOpen(f.key)
+	a.warnIfReadable(f.key)
 	natural, err := jose.KeyAlg(key.Public())
 	if err != nil {
 		return nil, "", usagef("--key %s: %w", f.key, keyAdvice(err))
@@ -58,7 +58,7 @@ func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer
 }
 
 // warnIfOpen tells of a private key that others on this machine can read.
-func (a *app) warnIfOpen(name string) {
+func (a *app) warnIfReadable(name string) {
 	info, err := os.Stat(name)
 	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 		a.note("others on this machine may read %s: chmod 600 %[1]s", name)

@@ -54,15 +54,15 @@ func (a *app) keygen(alg jose.Alg, out string, jwk bool) error {
 	}
 	key, err := jose.GenerateKey(alg)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	public, err := jose.NewPublicKey(key.Public(), alg)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	private, err := jose.MarshalPrivatePEM(key)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	pair := keyPair{Alg: alg, Kid: public.Thumbprint(), Private: out, Public: out + ".pub",
 		PEM: string(public.PEM()), JWK: public.AppendJWK(nil, public.Thumbprint())}
@@ -93,11 +93,11 @@ func writeNew(name string, data []byte, mode fs.FileMode) error {
 	case errors.Is(err, fs.ErrExist):
 		return usagef("%s exists and keys are never overwritten: move it away, or choose another name with --out", name)
 	case err != nil:
-		return trouble(err)
+		return unavailable(err)
 	}
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return trouble(errors.Join(err, os.Remove(name)))
+		return unavailable(errors.Join(err, os.Remove(name)))
 	}
 	return nil
 }

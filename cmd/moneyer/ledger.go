@@ -273,7 +273,7 @@ func (o *onboarding) verified(v *adminapi.Verified) error {
 			return err
 		}
 	} else {
-		o.tellVerified(v)
+		o.printVerifiedLedger(v)
 	}
 	if !v.Whole {
 		return refused(errSilent)
@@ -281,7 +281,7 @@ func (o *onboarding) verified(v *adminapi.Verified) error {
 	return nil
 }
 
-func (o *onboarding) tellVerified(v *adminapi.Verified) {
+func (o *onboarding) printVerifiedLedger(v *adminapi.Verified) {
 	if len(v.Chains) == 0 {
 		fmt.Fprintln(o.out, "there are no entries")
 	}
@@ -328,7 +328,7 @@ func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (admin
 		return adminapi.Verified{}, usage(err)
 	}
 	if err != nil {
-		return adminapi.Verified{}, trouble(err)
+		return adminapi.Verified{}, unavailable(err)
 	}
 	return adminapi.ShowVerified(&report, key), nil
 }

@@ -112,7 +112,7 @@ func (c *certifier) caller(sessions tls.ClientSessionCache, certs ...tls.Certifi
 }
 
 // shown is what a request met.
-type shown struct {
+type connectionInfo struct {
 	serial          int64
 	proto           int
 	reused, resumed bool
@@ -120,7 +120,7 @@ type shown struct {
 }
 
 // ask asks the public listener whether it is well.
-func (i *installation) ask(client *http.Client) (s shown, err error) {
+func (i *installation) ask(client *http.Client) (s connectionInfo, err error) {
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { s.reused = info.Reused }}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(context.Background(), trace), http.MethodGet, "https://"+i.address+"/healthz", nil)
 	if err != nil {
@@ -136,7 +136,7 @@ func (i *installation) ask(client *http.Client) (s shown, err error) {
 	return s, nil
 }
 
-func (i *installation) mustAsk(client *http.Client) shown {
+func (i *installation) mustAsk(client *http.Client) connectionInfo {
 	i.t.Helper()
 	s, err := i.ask(client)
 	if err != nil {
@@ -210,7 +210,7 @@ func TestReloadCertificate(t *testing.T) {
 		roots := filepath.Join(i.dir, "ca.pem")
 		replaceFile(t, roots, ca.pem)
 		cli := begin(t, "client", "list", "--issuer", "plain", "--admin", i.adminFile)
-		if code := cli.ended(); code != exitTrouble {
+		if code := cli.ended(); code != exitUnavailable {
 			t.Errorf("a stranger's certificate: exit code %d", code)
 		}
 		cmd := exec.Command("moneyer", "client", "list", "--issuer", "plain", "--admin", i.adminFile)

@@ -25,7 +25,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, now: time.Now, color: wantsColor(os.Stdout)}
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, now: time.Now, color: useColor(os.Stdout)}
 	code := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -75,7 +75,7 @@ Exit codes: 0 done · 1 the answer is no · 2 wrong usage, file or setting ·
 	group("server", "Run a server:", a.serverCommands())
 	group("onboard", "Onboard and oversee (needs a running server):", a.onboardCommands())
 	group("partner", "For those who call a platform (needs no server of ours):", a.partnerCommands())
-	a.guide(root)
+	a.setDefaultArgs(root)
 	root.SetUsageTemplate(usageTemplate(root))
 	root.SetFlagErrorFunc(quietFlagError)
 	root.SetVersionTemplate(fmt.Sprintf("moneyer %s, made with %s for %s/%s\ncrypto: %s\n",
@@ -116,7 +116,7 @@ func failureOf(err error) *failure {
 	case errors.As(err, &no):
 		return &failure{exitRefused, errors.New(visible(err.Error()))}
 	case errors.As(err, &away):
-		return &failure{exitTrouble, errors.New(visible(err.Error()))}
+		return &failure{exitUnavailable, errors.New(visible(err.Error()))}
 	default: // cobra's own: an unknown command, flag or argument
 		return usage(err)
 	}

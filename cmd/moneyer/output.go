@@ -12,7 +12,7 @@ import (
 )
 
 // wantsColor: colours only on a terminal, and never when NO_COLOR is set.
-func wantsColor(f *os.File) bool {
+func useColor(f *os.File) bool {
 	return os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
 }
 

@@ -51,7 +51,7 @@ func (a *app) sandbox(c *cobra.Command, dir, configuration string) error {
 	return a.serve(c.Context(), daemon.Options{
 		Load:   func() (*config.Config, error) { return sandbox.Load(file) },
 		Public: sandbox.WithAPI,
-	}, func(ctx context.Context, s *daemon.Server) error { return a.welcome(ctx, s, dir) })
+	}, func(ctx context.Context, s *daemon.Server) error { return a.printWelcome(ctx, s, dir) })
 }
 
 // fitsSandbox refuses a configuration with other addresses than the flags ask
@@ -70,7 +70,7 @@ func fitsSandbox(c *cobra.Command, file string) error {
 }
 
 // welcome onboards the demo clients that are missing and tells how to try them.
-func (a *app) welcome(ctx context.Context, s *daemon.Server, dir string) error {
+func (a *app) printWelcome(ctx context.Context, s *daemon.Server, dir string) error {
 	cfg := s.Config()
 	demos, err := sandbox.Onboard(ctx, s.Store(), s.Pepper(), cfg, dir, os.Args[0], a.now())
 	if err != nil {

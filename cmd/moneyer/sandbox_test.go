@@ -33,12 +33,12 @@ func newSandbox(t *testing.T, name string) *sandboxFolder {
 
 // patient makes the folder, with the configuration that it would get, but for
 // requests that wait for a disk that others keep busy.
-func (s *sandboxFolder) patient() {
+func (s *sandboxFolder) initWithLongTimeout() {
 	s.t.Helper()
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
-	s.rewrite(strings.Replace(sandbox.Configuration(s.address, s.admin), "[limits]", "[limits]\n"+patient, 1))
+	s.rewrite(strings.Replace(sandbox.Configuration(s.address, s.admin), "[limits]", "[limits]\n"+longRequestTimeout, 1))
 }
 
 // start runs the sandbox and returns what it tells about each platform.
@@ -86,7 +86,7 @@ func (s *sandboxFolder) secrets() map[string]string {
 }
 
 // wantShell skips the test where the printed commands cannot be run.
-func wantShell(t *testing.T) {
+func requireShell(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -136,9 +136,9 @@ func works(t *testing.T, d *sandbox.Demo) {
 // a name that a shell would not take as it is.
 func TestSandboxCommands(t *testing.T) {
 	t.Parallel()
-	wantShell(t)
+	requireShell(t)
 	s := newSandbox(t, "it's a $sandbox")
-	s.patient()
+	s.initWithLongTimeout()
 	p, demos := s.start()
 	var names []string
 	for _, d := range demos {
@@ -189,11 +189,11 @@ func TestSandboxSecrets(t *testing.T) {
 
 // TestSandboxMends: what somebody took out stays out, what got lost is made anew,
 // and the rest works.
-func TestSandboxMends(t *testing.T) {
+func TestSandboxReplacesLostFiles(t *testing.T) {
 	t.Parallel()
-	wantShell(t)
+	requireShell(t)
 	s := newSandbox(t, "sandbox")
-	s.patient()
+	s.initWithLongTimeout()
 	p, all := s.start()
 	p.stop()
 	section := regexp.MustCompile(`(?s)\n\[issuers\.d1\]\n.*?(\n\[)`)

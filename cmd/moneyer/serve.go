@@ -74,7 +74,7 @@ func (a *app) serve(ctx context.Context, o daemon.Options, started func(context.
 	bounded, done := untilSecondSignal()
 	defer done()
 	if err = errors.Join(err, server.Shutdown(bounded)); err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func serverFailure(err error) error {
 	if errors.As(err, &wrong) {
 		return usage(err)
 	}
-	return trouble(err)
+	return unavailable(err)
 }
 
 // notifyHangups delivers SIGHUP, from the first: one that comes while a program

@@ -56,7 +56,7 @@ type installation struct {
 func install(t *testing.T, change ...func(*installation)) *installation {
 	t.Helper()
 	i := &installation{t: t, dir: t.TempDir(), address: ownAddress(t), admin: ownAddress(t), scheme: "http",
-		limitLines: "drain_delay = \"-1s\"\n" + patient,
+		limitLines: "drain_delay = \"-1s\"\n" + longRequestTimeout,
 		client:     &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: tooLong}}
 	t.Cleanup(i.client.CloseIdleConnections)
 	i.file, i.adminFile = filepath.Join(i.dir, daemon.ConfigFile), filepath.Join(i.dir, adminclient.DefaultFile)
@@ -73,7 +73,7 @@ func install(t *testing.T, change ...func(*installation)) *installation {
 }
 
 // patient lets requests wait for a disk that others keep busy.
-const patient = `request_timeout = "1m"`
+const longRequestTimeout = `request_timeout = "1m"`
 
 func (i *installation) config() string {
 	return fmt.Sprintf(`store = "sqlite:moneyer.db"
@@ -172,7 +172,7 @@ func withoutForks(do func()) {
 
 func (i *installation) store() string { return filepath.Join(i.dir, "moneyer.db") }
 
-var handedOut sync.Map // addresses, by ownAddress
+var reservedAddresses sync.Map // addresses, by ownAddress
 
 // ownAddress is an address on loopback that nobody listens on, and that no
 // outgoing connection is given: its port is below those.
@@ -185,7 +185,7 @@ func ownAddress(t *testing.T) string {
 			continue
 		}
 		_ = l.Close()
-		if _, taken := handedOut.LoadOrStore(address, true); !taken {
+		if _, taken := reservedAddresses.LoadOrStore(address, true); !taken {
 			return address
 		}
 	}
@@ -669,7 +669,7 @@ func TestReloadRefusesOnePathTwice(t *testing.T) {
 // has fallen, and until then each request is answered.
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
-	i := install(t, func(i *installation) { i.limitLines = "drain_delay = \"1m\"\n" + patient })
+	i := install(t, func(i *installation) { i.limitLines = "drain_delay = \"1m\"\n" + longRequestTimeout })
 	p := i.serve()
 	l := i.load()
 	l.await(t, 20)
@@ -713,12 +713,14 @@ func TestSecondSignal(t *testing.T) {
 	for name, busy := range map[string]bool{"idle": false, "busy": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			i := install(t, func(i *installation) { i.limitLines = "drain_delay = \"1m\"\ndrain_timeout = \"10m\"\n" + patient })
+			i := install(t, func(i *installation) {
+				i.limitLines = "drain_delay = \"1m\"\ndrain_timeout = \"10m\"\n" + longRequestTimeout
+			})
 			p := i.serve()
 			want := exitOK
 			if busy {
 				i.slowRequest()
-				want = exitTrouble
+				want = exitUnavailable
 			} else if conn, err := net.Dial("tcp", i.address); err != nil { // without a request there is nothing to cut off
 				t.Fatal(err)
 			} else {
@@ -748,19 +750,19 @@ func TestStartRefuses(t *testing.T) {
 			t.Errorf("moneyer %s: exit code %d, want %d and %q:\n%s", strings.Join(args, " "), got, code, text, p.output())
 		}
 	}
-	refuses(exitTrouble, fmt.Sprintf("in use by process %d", running.cmd.Process.Pid), "serve", "--config", i.file)
+	refuses(exitUnavailable, fmt.Sprintf("in use by process %d", running.cmd.Process.Pid), "serve", "--config", i.file)
 	if err := os.Remove(i.adminFile); err != nil {
 		t.Fatal(err)
 	}
-	refuses(exitTrouble, "in use by process", "init", "--dir", i.dir)
+	refuses(exitUnavailable, "in use by process", "init", "--dir", i.dir)
 	if _, err := os.Stat(i.adminFile); err == nil {
 		t.Error("init left an admin file whose key nobody knows")
 	}
 
 	other := install(t, func(o *installation) { o.address = i.address })
-	refuses(exitTrouble, "the public listener: listen tcp "+i.address, "serve", "--config", other.file)
+	refuses(exitUnavailable, "the public listener: listen tcp "+i.address, "serve", "--config", other.file)
 	other = install(t, func(o *installation) { o.admin = i.admin })
-	refuses(exitTrouble, "the admin listener: listen tcp "+i.admin, "serve", "--config", other.file)
+	refuses(exitUnavailable, "the admin listener: listen tcp "+i.admin, "serve", "--config", other.file)
 	running.stop()
 
 	foreign := install(t)
@@ -813,7 +815,7 @@ func TestServeInProcess(t *testing.T) {
 		_ = l.Close()
 	}
 	code, text := serve(t.Context(), nil)
-	check("a port in use", exitTrouble, code, text)
+	check("a port in use", exitUnavailable, code, text)
 	_ = busy.Close()
 
 	ctx, cancel := context.WithCancel(t.Context())
@@ -822,7 +824,7 @@ func TestServeInProcess(t *testing.T) {
 	check("told to stop while it starts", exitOK, code, text)
 
 	code, text = serve(t.Context(), func(context.Context, *daemon.Server) error { return io.ErrNoProgress })
-	check("what comes first does not work", exitTrouble, code, text)
+	check("what comes first does not work", exitUnavailable, code, text)
 
 	ctx, cancel = context.WithCancel(t.Context())
 	code, text = serve(ctx, func(context.Context, *daemon.Server) error {

@@ -63,7 +63,7 @@ func storeFailure(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return usage(err)
 	}
-	return trouble(err)
+	return unavailable(err)
 }
 
 func (a *app) storeMigrate() *cobra.Command {
@@ -128,7 +128,7 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		fmt.Fprintf(a.out, "%s holds no store yet: the first start makes it\n", s.Name)
 		return nil
 	}
-	fmt.Fprintf(a.out, "%s: %s\nschema version %d, for programs that know %d or more; this one knows %d\n", s.Name, octets(s.Octets), s.Version, s.Oldest, s.Known)
+	fmt.Fprintf(a.out, "%s: %s\nschema version %d, for programs that know %d or more; this one knows %d\n", s.Name, formatBytes(s.Octets), s.Version, s.Oldest, s.Known)
 	if s.Unfinished {
 		fmt.Fprintln(a.out, a.paint(bad, "it is half of a copy: run moneyer store copy again"))
 	}
@@ -139,7 +139,7 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		return []string{r.ID, r.Silent.Round(time.Millisecond).String() + " ago"}
 	})
 	sizes := rowsOf(s.Sizes, func(t *store.TableSize) []string {
-		return []string{t.Table, octets(t.Octets), fmt.Sprintf("about %d", t.Rows)}
+		return []string{t.Table, formatBytes(t.Octets), fmt.Sprintf("about %d", t.Rows)}
 	})
 	return errors.Join(a.section([]string{"CHAIN", "LAST ENTRY", "HASH", "REPLICA"}, chains),
 		a.section([]string{"REPLICA", "HEARD"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))

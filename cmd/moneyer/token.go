@@ -100,11 +100,11 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if err != nil {
 		return usagef("--tls-cert, --tls-key: %w", err)
 	}
-	w := &witness{base: base, app: a, verbose: f.verbose}
+	w := &requestTracer{base: base, app: a, verbose: f.verbose}
 	source.HTTPClient = &http.Client{Transport: w}
 	token, err := source.Fetch(ctx)
 	if err != nil {
-		return w.judge(err)
+		return w.classify(err)
 	}
 	if f.verbose {
 		a.describe(token)
@@ -174,7 +174,7 @@ func readParams(p *platform.Profile, pairs []string) (url.Values, error) {
 }
 
 // witness sees whether anything was sent, and tells of it.
-type witness struct {
+type requestTracer struct {
 	base    http.RoundTripper
 	app     *app
 	verbose bool
@@ -182,7 +182,7 @@ type witness struct {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
+func (w *requestTracer) RoundTrip(req *http.Request) (*http.Response, error) {
 	w.sent = true
 	start := w.app.now()
 	resp, err := w.base.RoundTrip(req)
@@ -197,7 +197,7 @@ func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // judge tells wrong usage, a refusal and trouble apart.
-func (w *witness) judge(err error) error {
+func (w *requestTracer) classify(err error) error {
 	var refusal *oauth.Error
 	answered := errors.As(err, &refusal)
 	err = plain(err)
@@ -207,7 +207,7 @@ func (w *witness) judge(err error) error {
 	case answered && refusal.Code != oauth.ServerError && !refusal.Code.Retryable():
 		return refused(err)
 	default:
-		return trouble(err)
+		return unavailable(err)
 	}
 }
 

@@ -10,14 +10,14 @@ import (
 )
 
 // holdsOthers marks a command that only holds others.
-const holdsOthers = "holds-others"
+const groupCommand = "holds-others"
 
 // guide gives each command the arguments that its Use names, unless it says otherwise, and
 // makes those that only hold others refuse to run: cobra would show the help and call it a
 // success.
-func (a *app) guide(c *cobra.Command) {
+func (a *app) setDefaultArgs(c *cobra.Command) {
 	for _, child := range c.Commands() {
-		a.guide(child)
+		a.setDefaultArgs(child)
 	}
 	if c.Runnable() {
 		if c.Args == nil {
@@ -25,9 +25,9 @@ func (a *app) guide(c *cobra.Command) {
 		}
 		return
 	}
-	c.Annotations = map[string]string{holdsOthers: "true"}
+	c.Annotations = map[string]string{groupCommand: "true"}
 	c.SuggestionsMinimumDistance = 2
-	c.Args = wantsCommand
+	c.Args = requireCommand
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		c.SetOut(a.err)
 		return errors.Join(usage(errSilent), c.Help())
@@ -38,7 +38,7 @@ func (a *app) guide(c *cobra.Command) {
 func named(use string) cobra.PositionalArgs {
 	words, _, _ := strings.Cut(use, " --")
 	if names := strings.Fields(words)[1:]; len(names) > 0 {
-		return wants(names...)
+		return exactArgs(names...)
 	}
 	return noArguments
 }
@@ -46,11 +46,11 @@ func named(use string) cobra.PositionalArgs {
 // usageTemplate is cobra's, but for that a command which only holds others is not
 // shown as if it ran by itself.
 func usageTemplate(c *cobra.Command) string {
-	return strings.Replace(c.UsageTemplate(), "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+holdsOthers+`"))}}`, 1)
+	return strings.Replace(c.UsageTemplate(), "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+groupCommand+`"))}}`, 1)
 }
 
 // wantsCommand refuses what is none of the commands that c holds.
-func wantsCommand(c *cobra.Command, args []string) error {
+func requireCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}

@@ -95,7 +95,7 @@ type verified struct {
 }
 
 func (a *app) verify(ctx context.Context, f *verifyFlags, arg string) error {
-	a = a.still()
+	a = a.withFixedClock()
 	api, err := a.guard(f)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, arg string) error {
 		v.Good, v.Error, v.Reason = false, oauth.AsError(verdict).Code, verdict.Error()
 	}
 	if v.Checks, err = api.explain(ctx, token); err != nil {
-		return trouble(fmt.Errorf("the keys to check by cannot be had: %w", err))
+		return unavailable(fmt.Errorf("the keys to check by cannot be had: %w", err))
 	}
 	if err := a.printVerified(v); err != nil {
 		return err
@@ -124,7 +124,7 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, arg string) error {
 	case "":
 		return nil
 	case oauth.TemporarilyUnavailable:
-		return trouble(fmt.Errorf("what was revoked cannot be had (--no-revocations judges without): %w", cmp.Or(errors.Unwrap(verdict), verdict)))
+		return unavailable(fmt.Errorf("what was revoked cannot be had (--no-revocations judges without): %w", cmp.Or(errors.Unwrap(verdict), verdict)))
 	default:
 		return refused(errSilent)
 	}
@@ -132,7 +132,7 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, arg string) error {
 
 // still is a with a clock that stands still, so that verdict and checks are of
 // one instant.
-func (a *app) still() *app {
+func (a *app) withFixedClock() *app {
 	now, still := a.now(), *a
 	still.now = func() time.Time { return now }
 	return &still
@@ -156,7 +156,7 @@ func (a *app) guard(f *verifyFlags) (*guard, error) {
 		return nil, usagef("--scope: %s", oauth.AsError(err).Description)
 	}
 	if f.profile != "" {
-		if err := g.wear(f.profile); err != nil {
+		if err := g.applyProfile(f.profile); err != nil {
 			return nil, err
 		}
 	}
@@ -177,7 +177,7 @@ func (a *app) guard(f *verifyFlags) (*guard, error) {
 }
 
 // wear takes from a profile what its tokens look like.
-func (g *guard) wear(name string) error {
+func (g *guard) applyProfile(name string) error {
 	p, err := loadProfile(name)
 	if err != nil {
 		return err

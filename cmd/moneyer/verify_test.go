@@ -139,8 +139,8 @@ func TestVerify(t *testing.T) {
 		"too little scope":        {good, []string{"--scope", "read admin"}, `"before":0`, exitRefused, []string{"✗ scope      read write; expected read admin", "✗ not good: insufficient_scope: the access token lacks the scope admin"}},
 		"revoked":                 {good, api, `"jti":["id-1"]`, exitRefused, []string{"✗ revocation the issuer revoked it", "✗ not good: invalid_token: the access token was revoked"}},
 		"revoked, not asked":      {good, []string{"--no-revocations"}, `"jti":["id-1"]`, exitOK, []string{"- revocation what was revoked was not asked NOT CHECKED\n"}},
-		"another list":            {good, []string{"--revocations", stranger.url + "/jwks"}, `"before":0`, exitTrouble, []string{"? revocation no revocation list", "? nobody can tell"}},
-		"no list":                 {good, api, "", exitTrouble, []string{"✓ scope", "? revocation no revocation list of the issuer: bearer: " + i.url + "/revocations answered 503", "? nobody can tell"}},
+		"another list":            {good, []string{"--revocations", stranger.url + "/jwks"}, `"before":0`, exitUnavailable, []string{"? revocation no revocation list", "? nobody can tell"}},
+		"no list":                 {good, api, "", exitUnavailable, []string{"✓ scope", "? revocation no revocation list of the issuer: bearer: " + i.url + "/revocations answered 503", "? nobody can tell"}},
 		"no list, and expired":    {i.token("at+jwt", exp, `"exp":1`), api, "", exitRefused, []string{"✗ time", "? revocation", "✗ not good: invalid_token: the access token has expired"}},
 		"a stranger's signature":  {stranger.token("at+jwt"), api, `"before":0`, exitRefused, []string{"✗ signature  signature does not verify; expected one by a key", "✗ not good"}},
 		"no claims":               {i.token("at+jwt", "{", `{"scope":1,"x":{`, "}", "}}"), api, `"before":0`, exitRefused, []string{"✓ signature", "✗ claims     JWT claims not acceptable"}},
@@ -151,7 +151,7 @@ func TestVerify(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			i.t, i.list = t, test.list
 			code, out, stderr := i.verify(test.token, test.flags...)
-			if code != test.code || (stderr != "") != (code == exitTrouble) {
+			if code != test.code || (stderr != "") != (code == exitUnavailable) {
 				t.Errorf("exit code %d, want %d:\n%s%s", code, test.code, out, stderr)
 			}
 			for _, want := range test.want {
@@ -164,7 +164,7 @@ func TestVerify(t *testing.T) {
 }
 
 // What was signed by nobody we know is not told as if it were true.
-func TestVerifyBelievesNothingUnsigned(t *testing.T) {
+func TestVerifyStopsAtBadSignature(t *testing.T) {
 	i, stranger := newTokenIssuer(t), newTokenIssuer(t)
 	stranger.url = i.url
 	_, out, _ := i.verify(stranger.token("at+jwt"))

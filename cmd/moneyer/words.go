@@ -115,7 +115,7 @@ func abridged(raw []byte) string {
 }
 
 // octets shows a size to people.
-func octets(n int64) string {
+func formatBytes(n int64) string {
 	const unit = 1024
 	switch {
 	case n >= unit*unit*unit:

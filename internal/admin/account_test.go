@@ -51,7 +51,7 @@ func TestAccountLife(t *testing.T) {
 	w.refused("DELETE", "/issuers/etp/accounts/m", "", 404)
 	w.refused("GET", "/issuers/etp/accounts/m", "", 404)
 	w.refused("GET", "/issuers/etp/accounts/m/items", "", 404)
-	wantEntries(t, w, "client.add", "account.put", "item.put", "item.put", "item.remove", "item.remove", "account.remove")
+	checkEntries(t, w, "client.add", "account.put", "item.put", "item.put", "item.remove", "item.remove", "account.remove")
 }
 
 func TestAccountRefusals(t *testing.T) {

@@ -37,9 +37,9 @@ func publicKey(t *testing.T) string {
 	return string(public.PEM())
 }
 
-// TestClientKnowsTheAPI: the API takes every member of every request that the typed
+// TestClientMatchesAPI: the API takes every member of every request that the typed
 // client can send, and null for what is taken away.
-func TestClientKnowsTheAPI(t *testing.T) {
+func TestClientMatchesAPI(t *testing.T) {
 	w := newTestAPI(t)
 	api, ctx := w.operator(), t.Context()
 	plain := api.At("plain")

@@ -19,7 +19,7 @@ func (a *API) backup(c *call) error {
 	if err := c.query(parameters{}); err != nil {
 		return err
 	}
-	if err := unhurried(http.NewResponseController(c.w)); err != nil {
+	if err := withoutDeadlines(http.NewResponseController(c.w)); err != nil {
 		return err
 	}
 	ctx := c.r.Context()

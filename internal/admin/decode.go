@@ -34,7 +34,7 @@ func assign[V any](takers map[string]func(V) error, what, name string, v V) erro
 		return invalid("unknown %s %.64q; known here are: %s", what, name, strings.Join(slices.Sorted(maps.Keys(takers)), ", "))
 	}
 	if err := take(v); err != nil {
-		return invalid("%s: %s", name, judge(err).Description)
+		return invalid("%s: %s", name, publicError(err).Description)
 	}
 	return nil
 }
@@ -150,7 +150,7 @@ func (c *call) body() ([]byte, error) {
 	if c.sent != nil {
 		return c.sent, nil
 	}
-	if err := wantType(c.r, "application/json", "application/merge-patch+json"); err != nil {
+	if err := requireMediaType(c.r, "application/json", "application/merge-patch+json"); err != nil {
 		return nil, err
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
@@ -171,7 +171,7 @@ func (c *call) decode(m members) error {
 }
 
 // wantType refuses a body of another media type than those that it names.
-func wantType(r *http.Request, types ...string) error {
+func requireMediaType(r *http.Request, types ...string) error {
 	given, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(types, given) {
 		return oauth.Errorf(oauth.UnsupportedMediaType, "the body's media type must be %s", types[0])
@@ -181,7 +181,7 @@ func wantType(r *http.Request, types ...string) error {
 
 // unreadable is the error of a body that could not be read to its end.
 func unreadable(err error) error {
-	if judge(err).Code == oauth.TooLarge {
+	if publicError(err).Code == oauth.TooLarge {
 		return err
 	}
 	return oauth.Errorf(oauth.InvalidRequest, "the body ends early").Because(err)

@@ -34,7 +34,7 @@ var statuses = map[oauth.Code]int{
 
 // judge says what the caller is told of an error. All of it is for an operator,
 // so the texts of what was refused go out; those of trouble stay in the log.
-func judge(err error) *oauth.Error {
+func publicError(err error) *oauth.Error {
 	var (
 		told       *oauth.Error
 		onboarding *registry.InvalidError
@@ -68,13 +68,13 @@ func judge(err error) *oauth.Error {
 
 // fail answers an error. It is the only place that does.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	told := judge(err)
+	told := publicError(err)
 	status, known := statuses[told.Code]
 	if !known {
 		status = http.StatusInternalServerError
 	}
 	if status >= http.StatusInternalServerError {
-		a.troubled(r, told)
+		a.logFailure(r, told)
 	}
 	if told.Code.Retryable() {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(told.RetryAfter.Seconds()))))
@@ -84,7 +84,7 @@ func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // troubled tells the log of trouble of ours. Who leaves in the middle of a request
 // is none.
-func (a *API) troubled(r *http.Request, err error) {
+func (a *API) logFailure(r *http.Request, err error) {
 	level := slog.LevelError
 	if r.Context().Err() != nil {
 		level = slog.LevelInfo

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// patient is a recorder that can do what an import asks of a connection.
-type patient struct{ *httptest.ResponseRecorder }
+// streamRecorder is a recorder that can do what an import asks of a connection.
+type streamRecorder struct{ *httptest.ResponseRecorder }
 
-func (patient) EnableFullDuplex() error          { return nil }
-func (patient) SetReadDeadline(time.Time) error  { return nil }
-func (patient) SetWriteDeadline(time.Time) error { return nil }
+func (streamRecorder) EnableFullDuplex() error          { return nil }
+func (streamRecorder) SetReadDeadline(time.Time) error  { return nil }
+func (streamRecorder) SetWriteDeadline(time.Time) error { return nil }
 
 // answer sends a body straight to the handler.
 func (w *testAPI) answer(method, path, mediaType, body string) *httptest.ResponseRecorder {
@@ -22,7 +22,7 @@ func (w *testAPI) answer(method, path, mediaType, body string) *httptest.Respons
 	req.Header.Set("Authorization", "Bearer "+w.token)
 	req.Header.Set("Content-Type", mediaType)
 	rec := httptest.NewRecorder()
-	w.api.Handler().ServeHTTP(patient{rec}, req)
+	w.api.Handler().ServeHTTP(streamRecorder{rec}, req)
 	return rec
 }
 
@@ -88,7 +88,7 @@ func FuzzQuery(f *testing.F) {
 		req.URL.RawQuery = query
 		req.Header.Set("Authorization", "Bearer "+w.token)
 		rec := httptest.NewRecorder()
-		w.api.Handler().ServeHTTP(patient{rec}, req)
+		w.api.Handler().ServeHTTP(streamRecorder{rec}, req)
 		if rec.Code != 200 && rec.Code != 400 {
 			t.Errorf("status %d: %s", rec.Code, rec.Body)
 		}

@@ -45,7 +45,7 @@ var operations = []struct{ method, path, scope string }{
 	{"GET", "/ledger/verify", adminapi.ScopeRead},
 }
 
-func TestEveryOperationWantsItsScope(t *testing.T) {
+func TestEveryOperationRequiresItsScope(t *testing.T) {
 	w := newTestAPI(t)
 	other := map[string]string{adminapi.ScopeRead: adminapi.ScopeWrite, adminapi.ScopeWrite: adminapi.ScopeRead}
 	read, write := w.mint("auditor", adminapi.ScopeRead, time.Hour), w.mint("robot", adminapi.ScopeWrite, time.Hour)

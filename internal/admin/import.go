@@ -21,7 +21,7 @@ const (
 	chunk   = 500      // rows of one transaction
 	// drained is how much is read and thrown away behind a row at fault, so that
 	// the caller hears of it.
-	drained = 64 << 20
+	maxDiscarded = 64 << 20
 )
 
 // table is what rows are imported into.
@@ -37,51 +37,51 @@ type table[R any] struct {
 // importRows stores the lines of the body as they come in, a chunk at a time, and
 // answers with a line of Progress after each.
 func importRows[R any](a *API, c *call, t *table[R]) error {
-	if err := wantType(c.r, "application/x-ndjson"); err != nil {
+	if err := requireMediaType(c.r, "application/x-ndjson"); err != nil {
 		return err
 	}
 	control := http.NewResponseController(c.w)
-	if err := errors.Join(control.EnableFullDuplex(), unhurried(control)); err != nil {
+	if err := errors.Join(control.EnableFullDuplex(), withoutDeadlines(control)); err != nil {
 		return err
 	}
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := json.NewEncoder(c.w)
 	in := &importer[R]{api: a, call: c, table: t, rows: make([]R, 0, chunk), lines: make([]int64, 0, chunk),
-		tell: func(p adminapi.Progress) error { return errors.Join(enc.Encode(p), control.Flush()) }}
+		report: func(p adminapi.Progress) error { return errors.Join(enc.Encode(p), control.Flush()) }}
 	err := in.run(c.r.Body)
 	last := adminapi.Progress{Done: in.done, Finished: err == nil}
 	if err != nil {
 		last.Line = in.line
-		last.Error = a.told(c, err) + " (every line before it is stored)"
+		last.Error = a.streamError(c, err) + " (every line before it is stored)"
 	}
-	_ = in.tell(last) // who has gone hears nothing
-	_, _ = io.CopyN(io.Discard, c.r.Body, drained)
+	_ = in.report(last) // who has gone hears nothing
+	_, _ = io.CopyN(io.Discard, c.r.Body, maxDiscarded)
 	a.Log.LogAttrs(c.r.Context(), slog.LevelInfo, "registry changed", slog.String("issuer", c.issuer.Name),
 		slog.String("action", t.imported.action), slog.Int64("rows", in.done), slog.String("actor", c.actor))
 	return nil
 }
 
 // unhurried lets an answer take its time.
-func unhurried(control *http.ResponseController) error {
+func withoutDeadlines(control *http.ResponseController) error {
 	return errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{}))
 }
 
 // told is what the caller may know of an error that ends a stream, whose status
 // is long gone. What the caller may not know goes to the log.
-func (a *API) told(c *call, err error) string {
-	told := judge(err)
+func (a *API) streamError(c *call, err error) string {
+	told := publicError(err)
 	if told.Code.Retryable() {
-		a.troubled(c.r, told)
+		a.logFailure(c.r, told)
 	}
 	return told.Description
 }
 
 // importer is an import on its way.
 type importer[R any] struct {
-	api   *API
-	call  *call
-	table *table[R]
-	tell  func(adminapi.Progress) error
+	api    *API
+	call   *call
+	table  *table[R]
+	report func(adminapi.Progress) error
 
 	rows  []R     // read and not yet stored
 	lines []int64 // on which line each of them stood
@@ -128,7 +128,7 @@ func (in *importer[R]) take(line []byte) error {
 	if err := in.flush(); err != nil {
 		return err
 	}
-	return in.tell(adminapi.Progress{Done: in.done})
+	return in.report(adminapi.Progress{Done: in.done})
 }
 
 // stop stores what was read before the line at fault. A fault that comes to light
@@ -164,7 +164,7 @@ func (in *importer[R]) put(rows []R) (stored int, err error) {
 	if err == nil {
 		return len(rows), nil
 	}
-	if len(rows) == 1 || judge(err).Code.Retryable() {
+	if len(rows) == 1 || publicError(err).Code.Retryable() {
 		return 0, err
 	}
 	half := len(rows) / 2

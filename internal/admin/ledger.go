@@ -48,7 +48,7 @@ func (a *API) readLedger(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := unhurried(http.NewResponseController(c.w)); err != nil {
+	if err := withoutDeadlines(http.NewResponseController(c.w)); err != nil {
 		return err
 	}
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
@@ -60,7 +60,7 @@ func (a *API) readLedger(c *call) error {
 		return err
 	})
 	if err != nil {
-		failure := adminapi.Failure{Code: judge(err).Code, Description: a.told(c, err)}
+		failure := adminapi.Failure{Code: publicError(err).Code, Description: a.streamError(c, err)}
 		_ = json.NewEncoder(out).Encode(failure)
 	}
 	_ = out.Flush() // who has gone hears nothing
@@ -68,7 +68,7 @@ func (a *API) readLedger(c *call) error {
 }
 
 func (a *API) verifyLedger(c *call) error {
-	if err := unhurried(http.NewResponseController(c.w)); err != nil {
+	if err := withoutDeadlines(http.NewResponseController(c.w)); err != nil {
 		return err
 	}
 	report, err := a.Verify(c.r.Context())

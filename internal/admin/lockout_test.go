@@ -7,9 +7,9 @@ import (
 	"moneyer/internal/jose"
 )
 
-// TestNobodyLocksHimselfOut: a slip of the operator is refused with the reason,
+// TestSelfLockoutIsRefused: a slip of the operator is refused with the reason,
 // and another administrator can do the same.
-func TestNobodyLocksHimselfOut(t *testing.T) {
+func TestSelfLockoutIsRefused(t *testing.T) {
 	w := newTestAPI(t)
 	const self = "/issuers/admin/clients/operator"
 	w.do("POST", "/issuers/admin/clients", `{"id":"operator","scope":"`+both+`"}`, 201)
