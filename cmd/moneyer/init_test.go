@@ -49,8 +49,8 @@ func TestInitIsPrivate(t *testing.T) {
 	p.stop()
 }
 
-// TestInitReplacesALostAdminKey: the new one works, whatever became of the
-// administrator.
+// TestInitReplacesALostAdminKey: the new key works in every state of the
+// administrator's client.
 func TestInitReplacesALostAdminKey(t *testing.T) {
 	t.Parallel()
 	i := install(t)

@@ -21,8 +21,8 @@ func (o *onboarding) itemCommand() *cobra.Command {
 	return o.ofIssuer(&cobra.Command{
 		Use:   "item",
 		Short: "Register items of accounts",
-		Long: `Register items of accounts. The profile of the issuer names them for the people of
-its platform: thales-etp calls them card tokens, of the kinds visa and mastercard.
+		Long: `Register items of accounts. The profile of the issuer has the platform's name for
+them: thales-etp calls them card tokens, of the kinds visa and mastercard.
 An item is neither an access token nor a card number.`,
 		Example: `  moneyer item add tok-1 --issuer shop --account m-1 --kind visa
   moneyer item import items.csv --issuer shop`,

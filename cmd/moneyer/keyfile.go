@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// signerFlags name a private key and how it is registered.
+// signerFlags name a private key, its kid and its algorithm.
 type signerFlags struct{ key, kid, alg string }
 
 func (f *signerFlags) add(c *cobra.Command) {
@@ -26,7 +26,7 @@ func (f *signerFlags) add(c *cobra.Command) {
 	complete(c, "alg", algs()...)
 }
 
-// loadSigner reads the private key and settles its kid.
+// loadSigner reads the private key and determines its kid.
 func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer, kid string, err error) {
 	if f.key == "" {
 		return nil, "", usagef("--key is missing: the file with your private key, as 'moneyer keygen' makes it")
@@ -57,7 +57,7 @@ func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer
 	return key, kid, nil
 }
 
-// warnIfOpen tells of a private key that others on this machine can read.
+// warnIfReadable warns of a private key file that other users can read.
 func (a *app) warnIfReadable(name string) {
 	info, err := os.Stat(name)
 	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
@@ -65,7 +65,7 @@ func (a *app) warnIfReadable(name string) {
 	}
 }
 
-// keyAdvice adds the way out to what is wrong with a key.
+// keyAdvice adds a remedy to the error of a key.
 func keyAdvice(err error) error {
 	switch {
 	case errors.Is(err, jose.ErrWrongCurve):
@@ -77,7 +77,7 @@ func keyAdvice(err error) error {
 }
 
 // readPublicKey reads a public key. PEM does not say whether an RSA key is for
-// RS256 or PS256: alg settles that.
+// RS256 or PS256: alg determines that.
 func (a *app) readPublicKey(flag, name, alg string) (*jose.PublicKey, error) {
 	data, err := a.readFile(name)
 	if err != nil {

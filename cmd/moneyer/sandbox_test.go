@@ -31,8 +31,8 @@ func newSandbox(t *testing.T, name string) *sandboxFolder {
 	return &sandboxFolder{t: t, dir: filepath.Join(t.TempDir(), name), address: ownAddress(t), admin: ownAddress(t)}
 }
 
-// patient makes the folder, with the configuration that it would get, but for
-// requests that wait for a disk that others keep busy.
+// patient creates the folder with its default configuration, but with a
+// long request_timeout, for a slow disk.
 func (s *sandboxFolder) initWithLongTimeout() {
 	s.t.Helper()
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
@@ -41,7 +41,7 @@ func (s *sandboxFolder) initWithLongTimeout() {
 	s.rewrite(strings.Replace(sandbox.Configuration(s.address, s.admin), "[limits]", "[limits]\n"+longRequestTimeout, 1))
 }
 
-// start runs the sandbox and returns what it tells about each platform.
+// start runs the sandbox and returns its demos.
 func (s *sandboxFolder) start() (*program, []sandbox.Demo) {
 	s.t.Helper()
 	cmd := exec.Command("moneyer", "sandbox", "--json", "--dir", s.dir, "--listen", s.address, "--admin-listen", s.admin)
@@ -69,7 +69,7 @@ func (s *sandboxFolder) rewrite(text string) {
 	replaceFile(s.t, filepath.Join(s.dir, daemon.ConfigFile), []byte(text))
 }
 
-// secrets are the contents of the files that nobody else may know, by path.
+// secrets returns the contents of the secret files, by path.
 func (s *sandboxFolder) secrets() map[string]string {
 	s.t.Helper()
 	secrets := map[string]string{}
@@ -98,8 +98,7 @@ func requireShell(t *testing.T) {
 	}
 }
 
-// shell runs a command as a person would who copied it, and returns the JSON that
-// it printed.
+// shell runs a command in a shell and returns the JSON that it printed.
 func shell(t *testing.T, command string) map[string]any {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", command)
@@ -187,7 +186,7 @@ func TestSandboxSecrets(t *testing.T) {
 	}
 }
 
-// TestSandboxMends: what somebody took out stays out, what got lost is made anew,
+// TestSandboxMends: removed issuers stay removed, lost files are created again,
 // and the rest works.
 func TestSandboxReplacesLostFiles(t *testing.T) {
 	t.Parallel()

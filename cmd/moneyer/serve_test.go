@@ -52,7 +52,7 @@ type installation struct {
 	adminSettings, limitLines string
 }
 
-// install makes one. change may say more of the configuration.
+// install makes one. change may extend the configuration.
 func install(t *testing.T, change ...func(*installation)) *installation {
 	t.Helper()
 	i := &installation{t: t, dir: t.TempDir(), address: ownAddress(t), admin: ownAddress(t), scheme: "http",
@@ -72,7 +72,7 @@ func install(t *testing.T, change ...func(*installation)) *installation {
 	return i
 }
 
-// patient lets requests wait for a disk that others keep busy.
+// patient is for a slow disk.
 const longRequestTimeout = `request_timeout = "1m"`
 
 func (i *installation) config() string {
@@ -174,8 +174,8 @@ func (i *installation) store() string { return filepath.Join(i.dir, "moneyer.db"
 
 var reservedAddresses sync.Map // addresses, by ownAddress
 
-// ownAddress is an address on loopback that nobody listens on, and that no
-// outgoing connection is given: its port is below those.
+// ownAddress is an unused address on loopback. Its port is below those of outgoing
+// connections.
 func ownAddress(t *testing.T) string {
 	t.Helper()
 	for range 1000 {
@@ -193,11 +193,11 @@ func ownAddress(t *testing.T) string {
 	return ""
 }
 
-// program is the command at work.
+// program is a running command.
 type program struct {
 	t   *testing.T
 	cmd *exec.Cmd
-	// lines are what it wrote that nobody awaited yet, until it has ended.
+	// lines are the written lines that were not awaited yet; closed at its end.
 	lines chan string
 	mu    sync.Mutex
 	wrote strings.Builder
@@ -303,7 +303,7 @@ func (p *program) ended() int {
 	}
 }
 
-// stop ends the process, which must end well.
+// stop ends the process, which must exit with 0.
 func (p *program) stop() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
@@ -403,7 +403,7 @@ func (i *installation) refusesConnections() {
 	i.t.Fatal("the listener does not close")
 }
 
-// byKey and bySecret show who asks for a token.
+// byKey and bySecret authenticate a token request.
 func (i *installation) byKey() url.Values {
 	signed, err := i.key.Sign(assertion.Assertion{Issuer: "shop", Subject: "shop", Audience: []string{i.scheme + "://" + i.address + "/plain"},
 		Expiry: time.Now().Add(time.Minute), ID: assertion.NewID()})
@@ -449,7 +449,7 @@ func (i *installation) wantToken(lifetime int) {
 	}
 }
 
-// retriesUntilToken does what 503 asks a caller to do.
+// retriesUntilToken retries after 503, as a caller should.
 func (i *installation) retriesUntilToken() {
 	i.t.Helper()
 	for late := time.Now().Add(tooLong); time.Now().Before(late); runtime.Gosched() {
@@ -665,8 +665,8 @@ func TestReloadRefusesOnePathTwice(t *testing.T) {
 	}
 }
 
-// TestStopUnderLoad plays a load balancer: it takes the server out once /readyz
-// has fallen, and until then each request is answered.
+// TestStopUnderLoad acts as a load balancer: until /readyz fails, each request is
+// answered.
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
 	i := install(t, func(i *installation) { i.limitLines = "drain_delay = \"1m\"\n" + longRequestTimeout })
@@ -706,8 +706,8 @@ func TestStopFinishesRequests(t *testing.T) {
 	p.says(1, `"stopped"`)
 }
 
-// TestSecondSignal: one who cannot wait ends the server at once, and hears that
-// requests were cut off only when some were.
+// TestSecondSignal: a second signal ends the server at once. It reports interrupted
+// requests only when there were some.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	for name, busy := range map[string]bool{"idle": false, "busy": true} {
@@ -774,8 +774,8 @@ func TestStartRefuses(t *testing.T) {
 	refuses(exitUsage, `master_key "file:master.key" is not the key under which the keys in "sqlite:moneyer.db" were sealed`, "serve", "--config", i.file)
 }
 
-// TestServeInProcess looks at what only the process itself can see: whatever way
-// it ends, it leaves no goroutine, no listener and no lock.
+// TestServeInProcess checks that the server leaves no goroutine, no listener and no
+// lock behind, however it ends.
 func TestServeInProcess(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which closes what was forgotten
 	i := install(t)
@@ -821,7 +821,7 @@ func TestServeInProcess(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	code, text = serve(ctx, nil)
-	check("told to stop while it starts", exitOK, code, text)
+	check("stopped during the start", exitOK, code, text)
 
 	code, text = serve(t.Context(), func(context.Context, *daemon.Server) error { return io.ErrNoProgress })
 	check("what comes first does not work", exitUnavailable, code, text)
@@ -833,11 +833,10 @@ func TestServeInProcess(t *testing.T) {
 		return nil
 	})
 	i.client.CloseIdleConnections()
-	check("told to stop", exitOK, code, text)
+	check("stopped", exitOK, code, text)
 }
 
-// TestHangupWhileStarting: a hangup that comes while the server starts is heeded once
-// it serves.
+// TestHangupWhileStarting: a hangup during the start causes a reload after it.
 func TestHangupWhileStarting(t *testing.T) {
 	i := install(t)
 	ctx, cancel := context.WithTimeout(t.Context(), tooLong)
@@ -867,7 +866,7 @@ func TestHangupWhileStarting(t *testing.T) {
 
 // leakedGoroutine returns the stack of a goroutine that serves.
 func leakedGoroutine() (leaked string) {
-	for range 10_000 { // what was told to end may need its turn
+	for range 10_000 { // a stopped goroutine may not have ended yet
 		buffer := make([]byte, 4<<20)
 		leaked = ""
 		for _, stack := range strings.Split(string(buffer[:runtime.Stack(buffer, true)]), "\n\n")[1:] {
@@ -919,8 +918,8 @@ func TestDisabledAtOnce(t *testing.T) {
 	p.stop()
 }
 
-// TestStoreOutage takes the store away from the server that runs, by the lock of
-// another program, and gives it back.
+// TestStoreOutage locks the store of a running server by another program, and unlocks
+// it again.
 func TestStoreOutage(t *testing.T) {
 	t.Parallel()
 	i := install(t, func(i *installation) { i.limitLines = "request_timeout = \"1s\"\ndrain_delay = \"-1s\"" })

@@ -38,7 +38,7 @@ func publicKey(t *testing.T) string {
 }
 
 // TestClientMatchesAPI: the API takes every member of every request that the typed
-// client can send, and null for what is taken away.
+// client can send, and null for what is removed.
 func TestClientMatchesAPI(t *testing.T) {
 	w := newTestAPI(t)
 	api, ctx := w.operator(), t.Context()
@@ -116,7 +116,7 @@ func TestClientOfAccounts(t *testing.T) {
 	}
 }
 
-// TestClientReadsTheLedger: what is selected comes line by line.
+// TestClientReadsTheLedger: the selected entries arrive line by line.
 func TestClientReadsTheLedger(t *testing.T) {
 	w := newTestAPI(t)
 	ctx, api := t.Context(), w.operator()
@@ -140,7 +140,7 @@ func TestClientReadsTheLedger(t *testing.T) {
 	}
 }
 
-// refused reports whether the server said no, in these words.
+// refused reports whether the server refused the request with these words.
 func refused(err error, words string) bool {
 	var no *adminclient.RefusedError
 	return errors.As(err, &no) && strings.Contains(err.Error(), words)

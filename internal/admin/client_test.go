@@ -65,7 +65,7 @@ func TestClientLife(t *testing.T) {
 	}
 }
 
-// checkEntries wants the operator's changes to be these, in that order.
+// checkEntries checks that the operator made these changes, in that order.
 func checkEntries(t *testing.T, w *testAPI, actions ...string) {
 	t.Helper()
 	var found []string
@@ -165,7 +165,7 @@ func TestConcurrentChangesAllHappen(t *testing.T) {
 
 type clientStore = admin.Clients
 
-// busyClients lets every change come too late.
+// busyClients answers every change with a conflict.
 type busyClients struct{ clientStore }
 
 func (busyClients) PutClient(context.Context, *registry.Client, *ledger.Entry) error {

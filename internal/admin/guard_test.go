@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// operations are all that the API does, on things that do not exist.
+// operations are all operations of the API, on objects that do not exist.
 var operations = []struct{ method, path, scope string }{
 	{"GET", "/issuers", adminapi.ScopeRead},
 	{"GET", "/issuers/d1/clients", adminapi.ScopeRead},

@@ -19,7 +19,7 @@ import (
 
 const keysPath = "/issuers/plain/clients/c/keys"
 
-// withClient starts a world with client c of the plain issuer.
+// withClient starts an API with client c of the plain issuer.
 func withClient(t *testing.T) *testAPI {
 	t.Helper()
 	w := newTestAPI(t)

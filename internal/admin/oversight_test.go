@@ -147,7 +147,7 @@ func TestBrokenLedgerIsAFinding(t *testing.T) {
 
 var errDisk = errors.New("disk on fire: pepper")
 
-// failingStore is a store whose disk is gone.
+// failingStore fails every call.
 type failingStore struct{}
 
 func (failingStore) Client(context.Context, string, string) (*registry.Client, error) {
@@ -226,7 +226,7 @@ func TestStoreFailure(t *testing.T) {
 		t.Errorf("the import ends with %+v", last)
 	}
 	if n := strings.Count(w.log.String(), errDisk.Error()); n != 16 {
-		t.Errorf("the log tells the cause %d times, want 16", n)
+		t.Errorf("the log has the cause %d times, want 16", n)
 	}
 }
 
@@ -247,7 +247,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: %+v", body, f)
 		}
 	}
-	for range 2 { // it is not used up
+	for range 2 { // it is not consumed
 		holds(`{"assertion":"`+assertion+`"}`, true)
 	}
 	holds(`{"assertion":"`+assertion+`","use":"client_authentication"}`, true)
@@ -263,8 +263,8 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestActivateAtOnce: a key that verifiers may not know is activated only by who
-// says so.
+// TestActivateAtOnce: a key that verifiers may not know is activated only with
+// at_once.
 func TestActivateAtOnce(t *testing.T) {
 	w := newTestAPI(t, func(w *testAPI) {
 		s := w.keys.Issuers["d1"]

@@ -18,16 +18,16 @@ import (
 	"moneyer/oauth"
 )
 
-// grantCredential is a credential of a client with which it gets tokens.
+// grantCredential is a credential with which a client gets tokens.
 type grantCredential struct {
 	issuer *registry.Issuer
 	client string
 	secret adminapi.Secret
 }
 
-// revocationTest is a world with tokens of two clients of an issuer, one of whom has
-// two credentials: they are called a, b and other, and were bought in this order,
-// each a minute after the one before, in the middle of a second.
+// revocationTest is an API with tokens of two clients of an issuer, one of which has
+// two credentials. The tokens a, b and other were issued in this order, a minute
+// apart, in the middle of a second.
 type revocationTest struct {
 	*testAPI
 	issuer      *registry.Issuer
@@ -122,13 +122,13 @@ func (w *revocationTest) activate() string {
 	return old
 }
 
-// Every way to name tokens withdraws those and no others: at once, in the
-// ledger, in the list, and after the store was opened anew.
+// Every kind of target revokes its tokens and no others: at once, in the ledger, in
+// the list, and after the store was opened again.
 func TestRevokeByEveryName(t *testing.T) {
 	const afterA = "2026-11-23T12:00:30Z"
 	for _, c := range []struct {
 		name, issuer string
-		// body, where A stands for the jti of a, B for the ID of b's secret, and KID for
+		// body, where A is replaced by the jti of a, B by the ID of b's secret, and KID for
 		// the key that signed.
 		body     string
 		inactive string
@@ -175,13 +175,13 @@ func TestRevokeByEveryName(t *testing.T) {
 				t.Errorf("the list is %+v, want %+v", list, made)
 			}
 			if inactive := strings.Join(w.inactive(w.reopened()), " "); inactive != c.inactive {
-				t.Errorf("inactive after the store was opened anew: %s", inactive)
+				t.Errorf("inactive after the store was opened again: %s", inactive)
 			}
 		})
 	}
 }
 
-// checkRevocationEntry wants the newest entry of the ledger to tell of a revocation.
+// checkRevocationEntry checks that the newest entry of the ledger is the revocation.
 func (w *revocationTest) checkRevocationEntry(t *testing.T, object string, tokens int, counted bool) {
 	t.Helper()
 	entries := w.entries()
@@ -247,8 +247,7 @@ func TestRevokeRefusals(t *testing.T) {
 	w.refused("POST", path, `{"jti":"`+w.tokens["a"].JTI+`"}`, 404, "a live token")
 }
 
-// A client that was removed may have left tokens to APIs that check them on their
-// own.
+// A removed client may have tokens that APIs verify locally.
 func TestRevokeTokensOfRemovedClient(t *testing.T) {
 	w := withTokens(t, "plain")
 	w.do("DELETE", w.path("clients/one"), "", 204)
@@ -258,7 +257,7 @@ func TestRevokeTokensOfRemovedClient(t *testing.T) {
 	w.refused("POST", w.path("revocations"), `{"client":"one"}`, 404, "client 'one'")
 }
 
-// What is in force is listed page by page, and for as long as it is.
+// Active revocations are listed page by page, until they expire.
 func TestRevocationPages(t *testing.T) {
 	w := withTokens(t, "plain")
 	for _, name := range names {
@@ -286,8 +285,8 @@ func TestRevocationPages(t *testing.T) {
 	}
 }
 
-// To revoke again what is revoked takes no room: it is not counted twice, and
-// what the issuer publishes does not grow.
+// Repeating a revocation adds nothing: tokens are not counted twice, and the published
+// list does not grow.
 func TestRevokeAgain(t *testing.T) {
 	w := withTokens(t, "plain")
 	r := w.api.Authority.Revocations
