@@ -246,7 +246,7 @@ func (f *crashFixture) check(t *testing.T, round int) {
 	for _, a := range f.attempts {
 		switch {
 		case a.tokens > 1 || minted[a.correlation] > 1:
-			t.Fatalf("round %d: one assertion bought %d tokens, the ledger has %d", round, a.tokens, minted[a.correlation])
+			t.Fatalf("round %d: one assertion gave %d tokens, the ledger has %d", round, a.tokens, minted[a.correlation])
 		case a.tokens == 1 && !recorded[a.jti]:
 			t.Fatalf("round %d: token %s was handed out and is not in the ledger", round, a.jti)
 		}

@@ -83,7 +83,7 @@ func TestInitReplacesALostAdminKey(t *testing.T) {
 	i.does("client", "add", "other", "--scope", "pay")
 	out := i.does("ledger", "list", "--json")
 	if n := strings.Count(out, `"moneyer init"`); n != 2 {
-		t.Errorf("the ledger tells of init %d times:\n%s", n, out)
+		t.Errorf("the ledger has init %d times:\n%s", n, out)
 	}
 	p.stop()
 }

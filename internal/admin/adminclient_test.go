@@ -80,7 +80,7 @@ func TestClientMatchesAPI(t *testing.T) {
 	_, err = plain.Revoke(ctx, adminapi.Target{Client: "a/..", At: &adminapi.Moment{Time: w.now()}})
 	must(t, err)
 	if _, err := plain.Revoke(ctx, adminapi.Target{Client: "a/..", Credential: "k"}); !refused(err, "a live token") {
-		t.Errorf("a key that bought nothing: %v", err)
+		t.Errorf("a key without tokens: %v", err)
 	}
 	_, err = plain.Explain(ctx, adminapi.Question{Assertion: "x", Use: adminapi.UseClientAuth})
 	must(t, err)

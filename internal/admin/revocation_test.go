@@ -167,7 +167,7 @@ func TestRevokeByEveryName(t *testing.T) {
 			w.wait(time.Second)
 			w.tokens["later"] = w.getToken("a")
 			if _, err := w.api.Authority.Introspect(t.Context(), w.issuer, w.tokens["later"].Token, w.now()); err != nil {
-				t.Errorf("a token that was bought later: %v", err)
+				t.Errorf("a token that was issued later: %v", err)
 			}
 			w.checkRevocationEntry(t, fill.Replace(c.object), c.tokens, c.note)
 			list := get[adminapi.Page[adminapi.Revocation]](w.testAPI, w.path("revocations"))

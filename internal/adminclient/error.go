@@ -38,9 +38,9 @@ func (c *Client) unreached(err error) error {
 		err = wrapped.Err
 	}
 	var told *oauth.Error
-	var stranger x509.UnknownAuthorityError
+	var unknown x509.UnknownAuthorityError
 	switch {
-	case errors.As(err, &stranger):
+	case errors.As(err, &unknown):
 		return &UnavailableError{fmt.Errorf("%s: %s; if a private authority made it, name its certificate as tls_ca in %s", c.File.URL, plain(err), c.path)}
 	case errors.As(err, &told) && !told.Code.Retryable() && told.Code != oauth.ServerError:
 		return &RefusedError{fmt.Errorf("%s: the server gives client %q no token for key %q: %s", c.path, c.File.ClientID, c.File.Kid, told.Description)}
