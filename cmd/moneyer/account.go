@@ -22,7 +22,7 @@ func (o *onboarding) accountCommand() *cobra.Command {
 		Use:   "account",
 		Short: "Register accounts on whose behalf a client may ask for tokens",
 		Long: `Register accounts on whose behalf a client may ask for tokens. The profile of the
-issuer names them for the people of its platform: thales-etp calls them merchants.`,
+issuer has the platform's name for them: thales-etp calls them merchants.`,
 		Example: `  moneyer account add m-1 --issuer shop --client gateway --attribute region=eu
   moneyer account import accounts.csv --issuer shop`,
 	}, o.accountAdd(), o.accountList(), o.importCommand(accountRows), o.accountRemove())
@@ -34,9 +34,9 @@ func (o *onboarding) accountAdd() *cobra.Command {
 	var attributes attributeFlags
 	c := &cobra.Command{
 		Use:     "add ACCOUNT",
-		Short:   "Register an account, or replace what is registered of it",
+		Short:   "Register an account, or replace it",
 		Example: `  moneyer account add m-1 --issuer shop --client gateway --attribute region=eu`,
-		Args:    wants("ACCOUNT"),
+		Args:    exactArgs("ACCOUNT"),
 		RunE: func(c *cobra.Command, args []string) error {
 			account := adminapi.NewAccount{Client: client, Disabled: disabled}
 			var err error
@@ -55,7 +55,7 @@ func (o *onboarding) accountAdd() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&client, "client", "", "the `client` that may act for the account")
-	c.Flags().BoolVar(&disabled, "disabled", false, "give no tokens for it")
+	c.Flags().BoolVar(&disabled, "disabled", false, "issue no tokens for it")
 	attributes.add(c)
 	return c
 }
@@ -80,7 +80,7 @@ func (o *onboarding) accountRemove() *cobra.Command {
 		Use:               "remove ACCOUNT",
 		Short:             "Remove an account that has no items",
 		Example:           `  moneyer account remove m-1 --issuer shop`,
-		Args:              wants("ACCOUNT"),
+		Args:              exactArgs("ACCOUNT"),
 		ValidArgsFunction: o.completeIDs((*adminclient.Issuer).AccountIDs),
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			return o.removed(at.RemoveAccount(ctx, args[0]), "account", args[0], "")

@@ -18,10 +18,10 @@ import (
 func (o *onboarding) adminCommand() *cobra.Command {
 	return o.noun(&cobra.Command{
 		Use:   "admin",
-		Short: "Give others the means to administer",
-		Long: `An administrator is a client of the server's own issuer, admin, and the ledger
-names it in every change that it makes: give everybody their own. To take that
-back, 'moneyer client disable NAME --issuer admin', or remove it.`,
+		Short: "Register further administrators",
+		Long: `An administrator is a client of the server's own issuer, admin. The ledger names
+it in every change that it makes, so register each person separately. To revoke
+the access, run 'moneyer client disable NAME --issuer admin', or remove the client.`,
 		Example: `  moneyer admin add alice --out alice-admin.json
   moneyer client list --issuer admin`,
 	}, o.adminAdd())
@@ -33,10 +33,10 @@ func (o *onboarding) adminAdd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add NAME --out FILE [--read-only]",
 		Short: "Register another administrator and write the admin file for it",
-		Long: `Make a key, register its public half with a new client of the issuer admin, and
-write an admin file with the private half, which nobody but its owner may read
-and which is never overwritten. Hand it over as you would a password, and keep no
-copy. The server knows the public half alone.`,
+		Long: `Generate a key, register the public key with a new client of the issuer admin, and
+write an admin file with the private key. Only its owner can read the file, and an
+existing file is never overwritten. Transfer it like a password, and keep no copy.
+The server stores the public key only.`,
 		Example: `  moneyer admin add alice --out alice-admin.json
   moneyer admin add auditor --out auditor-admin.json --read-only
   moneyer ledger list --admin alice-admin.json`,
@@ -52,11 +52,11 @@ copy. The server knows the public half alone.`,
 		},
 	}
 	c.Flags().StringVar(&out, "out", "", "the admin `file` to write")
-	c.Flags().BoolVar(&readOnly, "read-only", false, "let it see everything and change nothing")
+	c.Flags().BoolVar(&readOnly, "read-only", false, "allow reading only")
 	return c
 }
 
-// addAdmin writes the file and registers its key. On an error there is neither.
+// addAdmin writes the file and registers its key. An error leaves neither behind.
 func (o *onboarding) addAdmin(ctx context.Context, name string, scope oauth.Scope, out string) error {
 	api, err := o.open()
 	if err != nil {
@@ -64,27 +64,27 @@ func (o *onboarding) addAdmin(ctx context.Context, name string, scope oauth.Scop
 	}
 	file, public, err := api.Successor(name, out)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	err = file.Write(out)
 	if errors.Is(err, fs.ErrExist) {
 		return usagef("%s exists and is not overwritten", out)
 	}
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	if err := register(ctx, api.At(config.AdminIssuer), &file, scope, public); err != nil {
 		return errors.Join(err, os.Remove(out))
 	}
 	if api.File.TLSCert != "" {
-		o.note("the listener may want a client certificate of %s's own: name it as tls_cert and tls_key in %s", name, out)
+		o.note("the listener may require a client certificate for %s: name it as tls_cert and tls_key in %s", name, out)
 	}
 	answer := map[string]string{"client_id": name, "kid": file.Kid, "scope": scope.String(), "file": out}
-	return o.done(answer, "administrator %s is registered with scope %q; %s is for it alone", name, scope, out)
+	return o.done(answer, "administrator %s is registered with scope %q; its admin file is %s", name, scope, out)
 }
 
-// register makes the client of an admin file and gives it the key. A client that
-// got none is taken back.
+// register registers the client of an admin file and its key. If the key is
+// refused, the client is removed again.
 func register(ctx context.Context, at *adminclient.Issuer, file *adminclient.File, scope oauth.Scope, public *jose.PublicKey) error {
 	words, grants := scope.String(), []oauth.GrantType{oauth.JWTBearer}
 	client := adminapi.NewClient{ID: file.ClientID, ClientChange: adminapi.ClientChange{Scope: &words, Grants: &grants}}

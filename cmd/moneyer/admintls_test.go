@@ -70,8 +70,8 @@ func certificate(t *testing.T, path string) (*x509.Certificate, *ecdsa.PrivateKe
 }
 
 // TestAdminFileNamesTLSFiles: the commands reach an admin listener whose
-// certificate is by a private authority and that wants a client certificate, with
-// what their admin file names, from whatever folder they are called.
+// certificate is by a private authority and that requires a client certificate, with
+// the files that their admin file names, from any folder.
 func TestAdminFileNamesTLSFiles(t *testing.T) {
 	t.Parallel()
 	i := install(t, func(i *installation) {
@@ -101,8 +101,8 @@ client_ca = "ca.crt"`
 			t.Errorf("exit code %d, want %d and %q:\n%s", got, code, text, out)
 		}
 	}
-	refuses(exitTrouble, "name its certificate as tls_ca in "+i.adminFile, func(*adminclient.File) {})
-	refuses(exitTrouble, "name one as tls_cert and tls_key in "+i.adminFile, func(f *adminclient.File) { f.TLSCA = "ca.crt" })
+	refuses(exitUnavailable, "name its certificate as tls_ca in "+i.adminFile, func(*adminclient.File) {})
+	refuses(exitUnavailable, "name one as tls_cert and tls_key in "+i.adminFile, func(f *adminclient.File) { f.TLSCA = "ca.crt" })
 	refuses(exitUsage, "nowhere.crt", func(f *adminclient.File) { f.TLSCA = "nowhere.crt" })
 	refuses(exitUsage, "ca.key holds no certificate", func(f *adminclient.File) { f.TLSCA = "ca.key" })
 	refuses(exitUsage, "tls_cert", func(f *adminclient.File) { f.TLSCA, f.TLSCert, f.TLSKey = "ca.crt", "alice.crt", "ca.key" })
@@ -111,7 +111,7 @@ client_ca = "ca.crt"`
 	// A file for another administrator elsewhere trusts the same authority, and has
 	// to name a certificate of its own.
 	other := filepath.Join(t.TempDir(), "bob.json")
-	if out := i.does("admin", "add", "bob", "--out", other); !strings.Contains(out, "note: the listener may want a client certificate") {
+	if out := i.does("admin", "add", "bob", "--out", other); !strings.Contains(out, "note: the listener may require a client certificate") {
 		t.Errorf("no note in %s", out)
 	}
 	bob, err := adminclient.ReadFile(other)

@@ -45,7 +45,7 @@ const agentExample = `  moneyer agent --config agent.toml --check
   total_timeout = "5m"
   max_body = 16777216
 
-  [files.etp]                               # the token itself, kept good
+  [files.etp]                               # the token itself, renewed in time
   path = "/run/moneyer/etp.token"
   token = "etp"
   mode = "0640"                             # default "0600"`
@@ -55,23 +55,23 @@ func (a *app) agentCommand() *cobra.Command {
 	var check bool
 	c := &cobra.Command{
 		Use:   "agent --config FILE",
-		Short: "Put tokens on the requests of this machine's programs",
+		Short: "Run a local proxy that adds access tokens to requests",
 		Long: `A small proxy for programs in any language. It holds your key or secret, gets and
-renews the tokens, and puts them on the requests for the upstreams that its
-configuration names; or it keeps a token in a file. It listens on a Unix socket
-or on loopback and nowhere else.
+renews the tokens, and adds them to the requests for the configured upstreams. It
+can also keep a current token in a file. It listens on a Unix socket or on
+loopback only.
 
-Answers of its own carry Moneyer-Agent-Error: 503 when there is no token to be
-had, 502 and 504 when the upstream does not answer. GET /-/healthz and /-/readyz
-tell how it is.
+Its own error responses carry Moneyer-Agent-Error: 503 when no token is available,
+502 and 504 when the upstream does not answer. GET /-/healthz and /-/readyz report
+its health.
 
-SIGHUP reads the configuration, keys and secrets anew without dropping a request;
-if they contain an error, the previous configuration stays active. SIGTERM finishes the
-requests in flight first.
+SIGHUP reloads the configuration, keys and secrets without dropping a request; if
+they contain an error, the previous configuration stays active. SIGTERM finishes
+the requests in flight first.
 
-Exit codes: 0 it ended as it was told, or the configuration is good · 2 the
-configuration, or a key that it names, is wrong · 3 it could not listen, or not
-finish in time.`,
+Exit codes: 0 stopped by a signal, or the configuration is valid · 2 the
+configuration, or a key that it names, is invalid · 3 it could not listen, or did
+not finish in time.`,
 		Example: agentExample,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := agent.Load(file)
@@ -79,18 +79,18 @@ finish in time.`,
 				return usage(err)
 			}
 			if check {
-				return a.praise(file, cfg)
+				return a.printConfigChecked(file, cfg)
 			}
 			return a.agent(cmd.Context(), cfg, func() (*agent.Config, error) { return agent.Load(file) })
 		},
 	}
 	c.Flags().StringVar(&file, "config", "agent.toml", "the configuration `file`")
-	c.Flags().BoolVar(&check, "check", false, "only say whether the configuration, its keys and its secrets are good; asks nobody")
+	c.Flags().BoolVar(&check, "check", false, "only check the configuration, its keys and its secrets; sends no request")
 	return c
 }
 
-// praise says that a configuration is good, and what is unwise in it.
-func (a *app) praise(file string, cfg *agent.Config) error {
+// printConfigChecked prints the warnings and the summary of a valid configuration.
+func (a *app) printConfigChecked(file string, cfg *agent.Config) error {
 	for _, warning := range cfg.Warnings() {
 		a.note("%s", warning)
 	}
@@ -99,12 +99,12 @@ func (a *app) praise(file string, cfg *agent.Config) error {
 	return nil
 }
 
-// agent serves until ctx ends, reloads when it is told, and drains.
+// agent serves until ctx ends, reloads at each SIGHUP, and drains.
 func (a *app) agent(ctx context.Context, cfg *agent.Config, reload func() (*agent.Config, error)) error {
 	log := config.Log(cfg.Log).New(a.err)
 	listener, err := agent.Listen(ctx, cfg)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	hangups, stop := notifyHangups()
 	defer stop()
@@ -119,7 +119,7 @@ func (a *app) agent(ctx context.Context, cfg *agent.Config, reload func() (*agen
 	defer cancel()
 	log.Info("stopping")
 	if err = errors.Join(err, running.Shutdown(bounded)); err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	log.Info("stopped")
 	return nil

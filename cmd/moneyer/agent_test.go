@@ -18,14 +18,15 @@ import (
 	"moneyer/internal/agent"
 )
 
-// wantProgram skips without a program; MONEYER_REQUIRE_ALL=1 wants every one.
-func wantProgram(t *testing.T, name string) {
+// requireProgram skips the test without a program, or fails it if
+// MONEYER_REQUIRE_ALL=1.
+func requireProgram(t *testing.T, name string) {
 	t.Helper()
 	if _, err := exec.LookPath(name); err == nil {
 		return
 	}
 	if os.Getenv("MONEYER_REQUIRE_ALL") == "1" {
-		t.Fatalf("%s is missing (MONEYER_REQUIRE_ALL=1 wants every program)", name)
+		t.Fatalf("%s is missing (MONEYER_REQUIRE_ALL=1 requires every program)", name)
 	}
 	t.Skipf("%s is missing", name)
 }
@@ -116,10 +117,10 @@ func sandboxForAgent(t *testing.T, dir string) string {
 	return address
 }
 
-// An agent before the real server: by an assertion and by an API key, on a socket
+// An agent with the real server: by an assertion and by an API key, on a socket
 // and through a file, over a reload and a stop.
 func TestAgentWithSandbox(t *testing.T) {
-	wantProgram(t, "curl")
+	requireProgram(t, "curl")
 	dir := t.TempDir()
 	address := sandboxForAgent(t, dir)
 	file := filepath.Join(dir, "agent.toml")
@@ -193,7 +194,7 @@ token = "etp"
 	}
 }
 
-// An address that is taken is trouble, not wrong usage.
+// An address in use is a failure of the machine, not wrong usage.
 func TestAgentCannotListen(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -205,7 +206,7 @@ func TestAgentCannotListen(t *testing.T) {
 	putFile(t, filepath.Join(dir, "agent.toml"), fmt.Sprintf("listen = %q\n[tokens.a]\nprofile = \"boltpay\"\nissuer = \"https://bolt.example\"\n"+
 		"client = \"shop\"\nsecret_file = \"shop.secret\"\n[files.a]\npath = \"a\"\ntoken = \"a\"\n", l.Addr()))
 	a := &app{out: new(bytes.Buffer), err: new(bytes.Buffer), now: time.Now}
-	if code := a.run(t.Context(), []string{"agent", "--config", filepath.Join(dir, "agent.toml")}); code != exitTrouble {
+	if code := a.run(t.Context(), []string{"agent", "--config", filepath.Join(dir, "agent.toml")}); code != exitUnavailable {
 		t.Errorf("exit code %d", code)
 	}
 }
@@ -234,7 +235,7 @@ var shellBlock = regexp.MustCompile("(?s)```sh\n(.*?)```")
 // Every command of the agent's page does what the page says.
 func TestAgentPage(t *testing.T) {
 	for _, name := range []string{"bash", "curl", "/usr/bin/python3", "node"} {
-		wantProgram(t, name)
+		requireProgram(t, name)
 	}
 	page, err := os.ReadFile("../../docs/agent.md")
 	if err != nil {
@@ -249,15 +250,15 @@ func TestAgentPage(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", script)
 	cmd.Dir = t.TempDir()
-	var out, trouble bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &trouble
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
 		log, _ := os.ReadFile(filepath.Join(cmd.Dir, "agent.log"))
-		t.Fatalf("%v\n%s\n%s\n%s", err, &out, &trouble, log)
+		t.Fatalf("%v\n%s\n%s\n%s", err, &stdout, &stderr, log)
 	}
 	for want, times := range map[string]int{"agent.toml is good": 1, `"client_id":"demo-gtw01"`: 4, `"sub":"demo-merchant"`: 1, `"ready":true`: 8} {
-		if n := strings.Count(out.String(), want); n != times {
-			t.Errorf("%s is there %d times, want %d:\n%s", want, n, times, &out)
+		if n := strings.Count(stdout.String(), want); n != times {
+			t.Errorf("%s is there %d times, want %d:\n%s", want, n, times, &stdout)
 		}
 	}
 }

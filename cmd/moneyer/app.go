@@ -10,27 +10,27 @@ import (
 
 // The exit codes, as `moneyer --help` lists them.
 const (
-	exitOK      = 0
-	exitRefused = 1 // it was done as asked, and the answer is no
-	exitUsage   = 2 // the command, a file or a setting is wrong
-	exitTrouble = 3 // a server or a disk did not do its part
+	exitOK          = 0
+	exitRefused     = 1 // the command ran and its result is negative: a refusal, a failed check
+	exitUsage       = 2 // the command line, a file or a setting is wrong
+	exitUnavailable = 3 // a server, the network or a disk failed
 )
 
 // version is set by the linker.
 var version = "development"
 
-// app is what every command needs of the world around it.
+// app holds the streams, the clock and the global flags that every command uses.
 type app struct {
 	in       io.Reader
 	out, err io.Writer
 	now      func() time.Time
-	// json makes a command answer for scripts.
+	// json makes commands print JSON.
 	json bool
-	// color says that out is a terminal that wants colours.
+	// color says whether to colour what goes to out.
 	color bool
 }
 
-// failure is an error with the exit code that it means.
+// failure is an error with its exit code.
 type failure struct {
 	code  int
 	cause error
@@ -40,18 +40,18 @@ func (f *failure) Error() string { return f.cause.Error() }
 
 func (f *failure) Unwrap() error { return f.cause }
 
-// usage: the command line, a file or a setting is wrong.
+// usage returns a failure with exitUsage.
 func usage(err error) *failure { return &failure{exitUsage, err} }
 
 func usagef(format string, args ...any) error { return usage(fmt.Errorf(format, args...)) }
 
-// refused: all went well, and the answer is no.
+// refused returns a failure with exitRefused.
 func refused(err error) error { return &failure{exitRefused, err} }
 
-// trouble: a server or a disk did not do its part.
-func trouble(err error) error { return &failure{exitTrouble, err} }
+// unavailable returns a failure with exitUnavailable.
+func unavailable(err error) error { return &failure{exitUnavailable, err} }
 
-// errSilent ends a command whose output has said everything.
+// errSilent sets the exit code without an error message: the output explains it.
 var errSilent = errors.New("")
 
 func (e plainError) Error() string {
@@ -67,6 +67,5 @@ func plain(err error) error {
 	return plainError{err}
 }
 
-// plainError is an error of one of our packages without the package's name,
-// which means nothing to people.
+// plainError is an error of the SDK without the prefix that names its package.
 type plainError struct{ error }

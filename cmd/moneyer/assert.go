@@ -21,7 +21,7 @@ const defaultAssertionLifetime = 5 * time.Minute
 // typClientAuthentication is the typ of a client assertion (RFC 10070).
 const typClientAuthentication = "client-authentication+jwt"
 
-// assertFlags are what a person says of an assertion.
+// assertFlags are the flags of assert.
 type assertFlags struct {
 	profile, client, issuer string
 	signer                  signerFlags
@@ -35,18 +35,18 @@ func (a *app) assertCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "assert --profile PROFILE --key FILE --client ID",
 		Short: "Sign an assertion for a platform and print it",
-		Long: `Sign an assertion, the JWT that a client offers at a token endpoint, the way the
-platform wants it, and print it: nothing else goes to standard output.
+		Long: `Sign an assertion, the JWT that a client sends to a token endpoint, in the form
+that the platform requires, and print it: nothing else goes to standard output.
 
-The profile gives the defaults: the audience is --audience, or else the issuer
-URL; sub is the client where the platform requires sub; exp keeps to what the
-platform allows. An assertion is as good as a password until it expires or is
-used: do not paste it into a web page.`,
+The profile gives the defaults: aud is --audience, or else the issuer URL; sub is
+the client where the platform requires sub; exp is within the platform's limit.
+Until it expires or is used, an assertion authenticates its holder like a
+password: do not paste it into a web page.`,
 		Example: `  moneyer assert --profile thales-d1 --issuer https://d1.example/authz/v1 \
       --client merchant01 --key key.pem --kid my-key-1
   moneyer assert --profile thales-d1-banking --client issuer0001 --key key.pem --audience stg
   moneyer assert --client-auth --profile thales-d1 --issuer https://d1.example/authz/v1 \
-      --client merchant01 --key key.pem --kid my-key-1          # to give a token back at {issuer}/revoke
+      --client merchant01 --key key.pem --kid my-key-1          # to revoke a token at {issuer}/revoke
   moneyer assert ... | moneyer explain - --profile thales-d1 --issuer ... --key key.pem.pub`,
 		RunE: func(*cobra.Command, []string) error { return a.assert(&f) },
 	}
@@ -60,7 +60,7 @@ used: do not paste it into a web page.`,
 	flags.DurationVar(&f.lifetime, "lifetime", 0, "how long the assertion is good (default 5m, or less where the platform allows less)")
 	flags.StringVar(&f.id, "jti", "", "jti (default a fresh random one)")
 	flags.BoolVar(&f.noID, "no-jti", false, "leave jti out")
-	flags.BoolVar(&f.clientAuth, "client-auth", false, "make it for client authentication (RFC 7523 section 2.2), as {issuer}/revoke and /introspect want it, instead of as the grant")
+	flags.BoolVar(&f.clientAuth, "client-auth", false, "make it for client authentication (RFC 7523 section 2.2), as {issuer}/revoke and /introspect require it, instead of as the grant")
 	completeNothing(c, "client", "issuer", "audience")
 	c.MarkFlagsMutuallyExclusive("jti", "no-jti")
 	return c
@@ -99,7 +99,7 @@ func (a *app) assert(f *assertFlags) error {
 	}
 	signed, err := signer.Sign(claims)
 	if err != nil {
-		return trouble(plain(err))
+		return unavailable(plain(err))
 	}
 	if a.json {
 		return a.printAssertion(signed)
@@ -108,9 +108,10 @@ func (a *app) assert(f *assertFlags) error {
 	return nil
 }
 
-// asClientAuth settles the use of an assertion: as the grant where the profile
-// takes one so, unless asked otherwise. Whoever signs grants can sign for itself,
-// at the revocation and introspection endpoints.
+// asClientAuth reports whether an assertion is for client authentication: when
+// that was asked for, or when the profile does not accept assertions as the grant.
+// A client that signs grants also signs its client authentication at the
+// revocation and introspection endpoints.
 func asClientAuth(p *platform.Profile, asked bool) (bool, error) {
 	asGrant, asAuth := p.Policy.Grant(oauth.JWTBearer) != nil, p.Policy.Uses(oauth.AuthPrivateKeyJWT)
 	if !asGrant && !asAuth {
@@ -119,7 +120,7 @@ func asClientAuth(p *platform.Profile, asked bool) (bool, error) {
 	return asked || !asGrant, nil
 }
 
-// claims fills in what the person left to the profile.
+// claims fills in what the flags leave to the profile.
 func (f *assertFlags) claims(p *platform.Profile, now time.Time) (assertion.Assertion, error) {
 	policy := &p.Policy.Assertion
 	c := assertion.Assertion{Issuer: f.client, Subject: f.subject, ID: f.id, IssuedAt: now}
@@ -147,7 +148,7 @@ func (f *assertFlags) claims(p *platform.Profile, now time.Time) (assertion.Asse
 	return c, err
 }
 
-// aud is --audience, else what the profile accepts of the issuer.
+// aud is --audience, else the audience of the issuer that the profile accepts.
 func (f *assertFlags) aud(p *platform.Profile) (string, error) {
 	policy := &p.Policy.Assertion
 	switch {
@@ -165,11 +166,11 @@ func (f *assertFlags) aud(p *platform.Profile) (string, error) {
 	return "", usagef("aud is missing: give --issuer URL, or --audience with the platform's name for itself")
 }
 
-// printAssertion shows an assertion with its parts.
+// printAssertion prints an assertion, with --json also its decoded parts.
 func (a *app) printAssertion(signed string) error {
 	jws, err := jose.Parse(signed)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	header, _ := decodeSegment(strings.SplitN(signed, ".", 2)[0])
 	return a.printJSON(struct {

@@ -17,19 +17,19 @@ import (
 func (o *onboarding) backupCommand() *cobra.Command {
 	return o.noun(&cobra.Command{
 		Use:   "backup FILE",
-		Short: "Take a copy of the store while the server goes on",
+		Short: "Copy the store while the server runs",
 		Long: `Take a consistent copy of the whole store, registry and ledger, while the server
-goes on minting, and verify its ledger. FILE must not exist; nobody but its owner
-may read it. It is a SQLite file, also where the store is a PostgreSQL database. The
-server needs as much room for a moment: beside its store, or in TMPDIR where that is
-a database. The master key is not in the copy: keep one of it elsewhere.
+serves requests, and verify its ledger. FILE must not exist; only its owner can
+read it. It is a SQLite file, also where the store is a PostgreSQL database. The
+server temporarily needs the same space: beside its store, or in TMPDIR where that
+is a database. The master key is not in the copy: back it up separately.
 
 To restore a file, stop the server, remove the store with its -wal and -shm, put
 FILE in its place, and start. To restore a database, stop every replica, make a new
 database, 'moneyer store copy --store FILE' to it, and start.
 
-What happened after the backup is forgotten: assertions that were used up since
-then are good once more until they expire, and a client that was disabled since
+A restore loses all changes since the backup: assertions that were consumed since
+then are accepted again until they expire, and a client that was disabled since
 then is enabled again.`,
 		Example: `  moneyer backup /backups/moneyer-2026-11-23.db
   moneyer ledger verify --store /backups/moneyer-2026-11-23.db`,
@@ -37,8 +37,8 @@ then is enabled again.`,
 	})
 }
 
-// backup takes one. A copy that is not whole is removed; a whole copy of a broken
-// ledger stays, and is no success.
+// backup writes a backup to path. An incomplete copy is removed. A complete copy of
+// a broken ledger is kept, and the exit code is 1.
 func (o *onboarding) backup(ctx context.Context, path string) error {
 	api, err := o.open()
 	if err != nil {
@@ -63,19 +63,19 @@ func (o *onboarding) backup(ctx context.Context, path string) error {
 	return o.backedUp(path, size, &v)
 }
 
-// copyTo asks for the copy and has it on the disk when it returns.
+// copyTo downloads the copy and syncs it to disk.
 func copyTo(ctx context.Context, api *adminclient.Client, file *os.File) (int64, error) {
 	size, err := api.Backup(ctx, file)
 	if err != nil {
 		return 0, err
 	}
 	if err := errors.Join(file.Sync(), syncFolder(filepath.Dir(file.Name()))); err != nil {
-		return 0, trouble(err)
+		return 0, unavailable(err)
 	}
 	return size, nil
 }
 
-// syncFolder makes a new name in the folder durable.
+// syncFolder makes a new directory entry durable.
 func syncFolder(path string) error {
 	folder, err := os.Open(path)
 	if err != nil {
@@ -86,7 +86,7 @@ func syncFolder(path string) error {
 
 func (o *onboarding) backedUp(path string, size int64, v *adminapi.Verified) error {
 	if !o.json {
-		fmt.Fprintf(o.out, "%s holds the store: %d octets\n", path, size)
+		fmt.Fprintf(o.out, "%s holds the store: %d bytes\n", path, size)
 		return o.verified(v)
 	}
 	if err := o.printJSON(map[string]any{"file": path, "size": size, "ledger": v}); err != nil || v.Whole {
@@ -95,7 +95,7 @@ func (o *onboarding) backedUp(path string, size int64, v *adminapi.Verified) err
 	return refused(errSilent)
 }
 
-// verifyCopy verifies the ledger of a copy that the server made, with its key.
+// verifyCopy verifies the ledger of a backup with the server's checkpoint key.
 func verifyCopy(ctx context.Context, api *adminclient.Client, path string) (v adminapi.Verified, err error) {
 	told, err := api.CheckpointKey(ctx)
 	if err != nil {
@@ -103,7 +103,7 @@ func verifyCopy(ctx context.Context, api *adminclient.Client, path string) (v ad
 	}
 	key, err := adminapi.ParseCheckpointKey(told.Key)
 	if err != nil {
-		return v, trouble(err)
+		return v, unavailable(err)
 	}
 	return verifyStore(ctx, path, key)
 }

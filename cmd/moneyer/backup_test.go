@@ -77,13 +77,13 @@ func TestBackup(t *testing.T) {
 		t.Errorf("the token from before is not in the ledger: %s", out)
 	}
 	if out := i.does("ledger", "list", "--kind", "admin"); strings.Count(out, "store.backup store by admin") != 1 {
-		t.Errorf("the ledger does not tell who took the backup: %s", out)
+		t.Errorf("the ledger does not record who made the backup: %s", out)
 	}
 	i.does("ledger", "verify")
 	p.stop()
 }
 
-// TestBackupOfABrokenLedger: the copy is kept, and is no success.
+// TestBackupOfABrokenLedger: the copy is kept, and the exit code is 1.
 func TestBackupOfABrokenLedger(t *testing.T) {
 	t.Parallel()
 	i := install(t)
@@ -102,7 +102,7 @@ func TestBackupOfABrokenLedger(t *testing.T) {
 	p.stop()
 }
 
-// TestBackupThatBreaksOff: what is not a whole copy does not stay.
+// TestBackupThatBreaksOff: an incomplete copy is removed.
 func TestBackupThatBreaksOff(t *testing.T) {
 	whole := wholeStore(t)
 	for name, c := range map[string]struct {
@@ -114,13 +114,13 @@ func TestBackupThatBreaksOff(t *testing.T) {
 			w.Header().Set("Content-Length", strconv.Itoa(len(whole)))
 			_, _ = w.Write(whole)
 		}, exitOK, ""},
-		"short":   {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "99999999"); _, _ = w.Write(whole) }, exitTrouble, "ends early"},
-		"empty":   {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "0") }, exitTrouble, ""},
-		"endless": {func(w http.ResponseWriter) { w.(http.Flusher).Flush(); _, _ = w.Write(whole) }, exitTrouble, "ends early"},
-		"foreign": {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") }, exitTrouble, "not a database"},
-		"refused": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }, exitRefused, "not granted"},
-		"busy":    {func(w http.ResponseWriter) { w.WriteHeader(http.StatusConflict) }, exitRefused, ""},
-		"trouble": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, exitTrouble, ""},
+		"short":       {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "99999999"); _, _ = w.Write(whole) }, exitUnavailable, "ends early"},
+		"empty":       {func(w http.ResponseWriter) { w.Header().Set("Content-Length", "0") }, exitUnavailable, ""},
+		"endless":     {func(w http.ResponseWriter) { w.(http.Flusher).Flush(); _, _ = w.Write(whole) }, exitUnavailable, "ends early"},
+		"foreign":     {func(w http.ResponseWriter) { _, _ = io.WriteString(w, "<html>") }, exitUnavailable, "not a database"},
+		"refused":     {func(w http.ResponseWriter) { w.WriteHeader(http.StatusForbidden) }, exitRefused, "not granted"},
+		"busy":        {func(w http.ResponseWriter) { w.WriteHeader(http.StatusConflict) }, exitRefused, ""},
+		"unavailable": {func(w http.ResponseWriter) { w.WriteHeader(http.StatusServiceUnavailable) }, exitUnavailable, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -172,7 +172,7 @@ func wholeStore(t *testing.T) []byte {
 	return copied
 }
 
-// tamper changes what the ledger says of its entries behind the store's back.
+// tamper changes the entries of the ledger directly in the file.
 func tamper(t *testing.T, path string) {
 	t.Helper()
 	db, err := sql.Open("sqlite", path)
@@ -189,8 +189,8 @@ func tamper(t *testing.T, path string) {
 	}
 }
 
-// TestCheckpoints: a server that stops leaves a checkpoint, whose signature anybody
-// can check who was given the public key.
+// TestCheckpoints: a server that stops leaves a checkpoint, whose signature can be
+// verified with the public key.
 func TestCheckpoints(t *testing.T) {
 	t.Parallel()
 	i := install(t)
@@ -215,10 +215,10 @@ func TestCheckpoints(t *testing.T) {
 		if where == nil && (code != exitUsage || !strings.Contains(out, key)) || where != nil && (code != exitRefused || !strings.Contains(out, "not by the checkpoint key")) {
 			t.Errorf("%v with another key: exit code %d, %s", where, code, out)
 		}
-		if code, out := verify("--checkpoint-key", "x"); code != exitUsage || !strings.Contains(out, "32 octets") {
+		if code, out := verify("--checkpoint-key", "x"); code != exitUsage || !strings.Contains(out, "32 bytes") {
 			t.Errorf("%v with no key: exit code %d, %s", where, code, out)
 		}
-		if code, out := verify(); code != exitOK || strings.Contains(out, "were not checked") == (where == nil) {
+		if code, out := verify(); code != exitOK || strings.Contains(out, "signatures not checked") == (where == nil) {
 			t.Errorf("%v without a key: exit code %d, %s", where, code, out)
 		}
 	}

@@ -21,16 +21,16 @@ func (o *onboarding) clientCommand() *cobra.Command {
 	return o.ofIssuer(&cobra.Command{
 		Use:   "client",
 		Short: "Register, show and change clients",
-		Long: `A client is a registered caller: its keys, secrets and API keys are what it shows
-('moneyer key', 'moneyer secret', 'moneyer apikey'), its scope is all that a token
-for it may carry, and its attributes feed the claims that the profile takes from
-them ('moneyer profile show PROFILE').`,
+		Long: `A client is a registered caller. It authenticates with its keys, secrets and API
+keys ('moneyer key', 'moneyer secret', 'moneyer apikey'). Its scope bounds the
+scope of its tokens, and its attributes are the source of the claims that the
+profile names ('moneyer profile show PROFILE').`,
 		Example: `  moneyer client add merchant01 --issuer d1 --scope d1-s2s:api:merchant-gtw
   moneyer key add merchant01 public.pem --issuer d1 --kid key-1`,
 	}, append(o.clientVerbs(), o.clientAdd(), o.verb("list", "List the clients of an issuer", "client list --issuer d1 --json", o.listClients))...)
 }
 
-// clientFlags are what can be said of a client.
+// clientFlags are the flags that describe a client.
 type clientFlags struct {
 	name, scope, jwksURI string
 	grants               []string
@@ -49,7 +49,7 @@ func (f *clientFlags) add(c *cobra.Command) {
 	f.attributes.add(c)
 }
 
-// change is what the flags that were given ask for.
+// change returns the change that the given flags describe.
 func (f *clientFlags) change(c *cobra.Command) (adminapi.ClientChange, error) {
 	change := adminapi.ClientChange{Name: given(c, "name", f.name), Scope: given(c, "scope", f.scope),
 		JWKSURI: given(c, "jwks-uri", f.jwksURI), Introspects: given(c, "introspects", f.introspects)}
@@ -75,12 +75,12 @@ func (f *clientFlags) change(c *cobra.Command) (adminapi.ClientChange, error) {
 type attributeFlags struct{ texts, lists []string }
 
 func (f *attributeFlags) add(c *cobra.Command) {
-	c.Flags().StringArrayVar(&f.texts, "attribute", nil, "an attribute, `name=value`; without a value it is taken away; repeat for more")
+	c.Flags().StringArrayVar(&f.texts, "attribute", nil, "an attribute, `name=value`; without a value it is removed; repeat for more")
 	c.Flags().StringArrayVar(&f.lists, "attribute-list", nil, "an attribute that is a list, `name=a,b`; repeat for more")
 	completeNothing(c, "attribute", "attribute-list")
 }
 
-// read reads the attributes by name: nil takes one away.
+// read returns the attributes by name: nil removes one.
 func (f *attributeFlags) read() (map[string]*registry.Attribute, error) {
 	unnamed := func(pair string) bool { return strings.IndexByte(pair, '=') < 1 }
 	switch {
@@ -130,7 +130,7 @@ func (o *onboarding) clientAdd() *cobra.Command {
 	return c
 }
 
-// clientVerbs are those that take a client that is there.
+// clientVerbs are the commands for an existing client.
 func (o *onboarding) clientVerbs() []*cobra.Command {
 	show := o.verb("show CLIENT", "Show a client with its keys and secrets, and when each was last used", "client show merchant01 --issuer d1",
 		func(ctx context.Context, at *adminclient.Issuer, args []string) error {
@@ -144,8 +144,8 @@ func (o *onboarding) clientVerbs() []*cobra.Command {
 		func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			return o.removed(at.RemoveClient(ctx, args[0]), "client", args[0], "with its keys and secrets")
 		})
-	remove.Long = "Remove a client with its keys and secrets. The ledger keeps what it did. A client\nthat still owns accounts stays."
-	switches := o.switches("CLIENT", "Let a client get no more tokens, from now on", "Let a client get tokens again", "client", "merchant01 --issuer d1",
+	remove.Long = "Remove a client with its keys and secrets. The ledger keeps its entries. A client\nthat still owns accounts is not removed."
+	switches := o.switches("CLIENT", "Refuse a client tokens, from now on", "Let a client get tokens again", "client", "merchant01 --issuer d1",
 		func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error {
 			return o.setClient(ctx, at, args[0], adminapi.ClientChange{Disabled: &disabled}, done)
 		})
@@ -215,7 +215,7 @@ func (o *onboarding) clientSet() *cobra.Command {
 	var f clientFlags
 	c := &cobra.Command{
 		Use:   "set CLIENT",
-		Short: "Change a client: what no flag names stays as it is",
+		Short: "Change a client; what no flag names is unchanged",
 		Example: `  moneyer client set merchant01 --issuer d1 --scope "a b"
   moneyer client set gateway --issuer shop --attribute-list roles=buyer --attribute region=
   moneyer client set gateway --issuer bolt --introspects=true`,

@@ -27,9 +27,9 @@ import (
 
 var killRounds = flag.Int("kill-rounds", 20, "how often TestKill9 kills the server")
 
-// TestKill9 kills the server under load again and again. Whatever a caller was
-// given must be in the ledger, the chain must hold, and no assertion may have
-// bought two tokens, not even when its first outcome was lost with the server.
+// TestKill9 kills the server under load repeatedly. Every token that a caller
+// got must be in the ledger, the chain must hold, and no assertion may have
+// been exchanged for two tokens, even if the first response was lost.
 // Before a change to the store or the writer lands, have it do more rounds:
 //
 //	go test ./cmd/moneyer -run TestKill9 -kill-rounds 200 -timeout 30m -v
@@ -61,7 +61,7 @@ type crashFixture struct {
 	tokens, unanswered  int
 }
 
-// attempt is one assertion and what became of it.
+// attempt is one assertion and its result.
 type attempt struct {
 	correlation, assertion string
 	tokens                 int
@@ -172,7 +172,7 @@ func (f *crashFixture) loadUntilKilled(t *testing.T, enough int) (lost []*attemp
 func (f *crashFixture) newAttempt() *attempt {
 	a := assertion.Assertion{Issuer: "demo-gtw01", Subject: "demo-gtw01", Audience: []string{"stg"}, Expiry: time.Now().Add(10 * time.Minute)}
 	if rand.IntN(2) == 0 {
-		a.ID = assertion.NewID() // else the signature stands for the assertion
+		a.ID = assertion.NewID() // else the signature identifies the assertion
 	}
 	signed, err := f.signer.Sign(a)
 	if err != nil {
@@ -181,7 +181,7 @@ func (f *crashFixture) newAttempt() *attempt {
 	return &attempt{correlation: assertion.NewID(), assertion: signed}
 }
 
-// try sends the assertion once and notes what came of it.
+// try sends the assertion once and records the result.
 func (f *crashFixture) try(a *attempt) {
 	body := url.Values{"grant_type": {string(oauth.JWTBearer)}, "assertion": {a.assertion}}
 	req, err := http.NewRequest(http.MethodPost, "http://"+f.address+"/d1/authz/v1/oauth2/token", strings.NewReader(body.Encode()))
@@ -217,7 +217,7 @@ func jtiOf(token string) string {
 	return jti
 }
 
-// check reads the dead server's store.
+// check verifies the store of the killed server.
 func (f *crashFixture) check(t *testing.T, round int) {
 	t.Helper()
 	ctx := context.Background()
@@ -246,7 +246,7 @@ func (f *crashFixture) check(t *testing.T, round int) {
 	for _, a := range f.attempts {
 		switch {
 		case a.tokens > 1 || minted[a.correlation] > 1:
-			t.Fatalf("round %d: one assertion bought %d tokens, the ledger has %d", round, a.tokens, minted[a.correlation])
+			t.Fatalf("round %d: one assertion gave %d tokens, the ledger has %d", round, a.tokens, minted[a.correlation])
 		case a.tokens == 1 && !recorded[a.jti]:
 			t.Fatalf("round %d: token %s was handed out and is not in the ledger", round, a.jti)
 		}

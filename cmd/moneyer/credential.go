@@ -12,25 +12,25 @@ import (
 	"moneyer/internal/registry"
 )
 
-// credential is a kind of what clients show, as its commands and their texts call it.
+// credential describes a kind of client credential: its commands and their texts.
 type credential struct {
 	kind               registry.SecretKind // of a secret or an API key
 	command, id        string
 	words, one, plural string
-	bounds, flags      string // what 'set' changes, and by which flags
+	bounds, flags      string // what 'set' changes, and with which flags
 	client, example    string // a client, and one of its credentials, in examples
 
-	// set returns what it changed and when that was last used.
+	// set returns the changed credential and when it was last used.
 	set    func(context.Context, *adminclient.Issuer, []string, adminapi.CredentialChange) (any, time.Time, error)
 	remove func(*adminclient.Issuer, context.Context, string, string) error
 }
 
-// credentialVerbs are the verbs that all credentials have, and add.
+// credentialVerbs are the commands that all credentials have, and add.
 func (o *onboarding) credentialVerbs(n *credential, times func(*cobra.Command), list verb, add *cobra.Command) []*cobra.Command {
 	set := o.credentialSet(n)
 	times(add)
 	times(set)
-	verbs := o.switches("CLIENT "+n.id, fmt.Sprintf("Accept %s no more, from now on", n.one), fmt.Sprintf("Accept %s again", n.one), n.command, n.example,
+	verbs := o.switches("CLIENT "+n.id, fmt.Sprintf("Refuse %s from now on", n.one), fmt.Sprintf("Accept %s again", n.one), n.command, n.example,
 		func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error {
 			return o.setCredential(ctx, at, n, args, adminapi.CredentialChange{Disabled: &disabled}, done)
 		})
@@ -44,7 +44,7 @@ func (o *onboarding) credentialVerbs(n *credential, times func(*cobra.Command), 
 func (o *onboarding) credentialSet(n *credential) *cobra.Command {
 	return &cobra.Command{
 		Use:     "set CLIENT " + n.id,
-		Short:   fmt.Sprintf("Change %s %s is good", n.bounds, n.one),
+		Short:   fmt.Sprintf("Change %s %s is valid", n.bounds, n.one),
 		Example: fmt.Sprintf("  moneyer %s set %s --not-after 7d", n.command, n.example),
 		RunE: func(c *cobra.Command, args []string) error {
 			change, err := o.times(c)
@@ -63,7 +63,7 @@ func (o *onboarding) credentialSet(n *credential) *cobra.Command {
 	}
 }
 
-// times reads the flags that say when a credential is good. A command may lack one.
+// times reads --not-before and --not-after, where the command has them.
 func (o *onboarding) times(c *cobra.Command) (change adminapi.CredentialChange, err error) {
 	if change.NotBefore, err = o.moment(c, "not-before"); err != nil {
 		return change, err

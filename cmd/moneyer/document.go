@@ -13,14 +13,14 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// documentKind is a kind of JWT that our issuers sign beside access tokens.
+// documentKind is a kind of JWT that an issuer signs beside access tokens.
 type documentKind struct {
 	name string
-	// read takes from the payload what is judged, and says in notes what it tells.
+	// read decodes the payload; the notes describe its content.
 	read func(payload []byte, now time.Time) (document, error)
 }
 
-// document is what such a JWT says.
+// document is the decoded content of such a JWT.
 type document struct {
 	issuer string
 	issued int64
@@ -33,7 +33,7 @@ var documentKinds = map[string]*documentKind{
 	"token-introspection+jwt": {"answer about a token (RFC 9701)", readIntrospection},
 }
 
-// parseSigned reads a JWS of the length that its kind may have. The kind is nil
+// parseSigned parses a JWS within the length limit of its kind. The kind is nil
 // for a token or an assertion.
 func parseSigned(compact string) (*jose.JWS, *documentKind, error) {
 	jws, err := jose.ParseDocument(compact)
@@ -48,7 +48,7 @@ func parseSigned(compact string) (*jose.JWS, *documentKind, error) {
 	return jws, nil, err
 }
 
-// inspectDocument judges a document by what it is, which is no token.
+// inspectDocument checks a document that is not a token.
 func (a *app) inspectDocument(ctx context.Context, f *inspectFlags, i *inspected, kind *documentKind, compact string, jws *jose.JWS) error {
 	i.Kind = kind.name
 	d, err := kind.read(jws.Payload, a.now())
@@ -72,7 +72,7 @@ func (a *app) checkDocumentSignature(ctx context.Context, f *inspectFlags, i *in
 	i.checked = true
 	key, err := keys.Key(ctx, jws.Header.Kid)
 	if err != nil && !errors.Is(err, bearer.ErrUnknownKey) {
-		return trouble(fmt.Errorf("the keys to check by cannot be had: %w", err))
+		return unavailable(fmt.Errorf("the verification keys are unavailable: %w", err))
 	}
 	if err == nil {
 		_, err = key.Signed(compact)
@@ -89,7 +89,7 @@ func (a *app) checkDocumentSignature(ctx context.Context, f *inspectFlags, i *in
 	return nil
 }
 
-// readRevocations reads what bearer.RevocationList polls.
+// readRevocations reads a list of revocations, as bearer.RevocationList polls it.
 func readRevocations(payload []byte, now time.Time) (document, error) {
 	var d document
 	var expiry, before int64
@@ -110,17 +110,17 @@ func readRevocations(payload []byte, now time.Time) (document, error) {
 				return nil
 			})
 		default:
-			err = fmt.Errorf("unknown member %.64q: an API takes no list that might name more than it understands", name)
+			err = fmt.Errorf("unknown member %.64q: an API refuses a list with a member that it does not understand", name)
 		}
 		return err
 	})
 	if err != nil {
 		return d, err
 	}
-	d.notes = append(d.notes, fmt.Sprintf("it withdraws %s by their jti, all tokens of %s, and all that match %s",
+	d.notes = append(d.notes, fmt.Sprintf("it revokes %s by their jti, all tokens of %s, and all that match %s",
 		count(named["jti"], "token"), count(named["kid"], "signing key"), count(named["claim"], "claim")))
 	if before > 0 {
-		d.notes = append(d.notes, "it withdraws every token issued before "+time.Unix(before, 0).UTC().Format(time.RFC3339))
+		d.notes = append(d.notes, "it revokes every token issued before "+time.Unix(before, 0).UTC().Format(time.RFC3339))
 	}
 	switch left := time.Unix(expiry, 0).Sub(now); {
 	case expiry == 0:
@@ -131,8 +131,8 @@ func readRevocations(payload []byte, now time.Time) (document, error) {
 	return d, nil
 }
 
-// readIntrospection reads a signed answer about a token. It has no exp: it tells
-// what was so when it was made.
+// readIntrospection reads a signed introspection response. It has no exp: it states
+// whether the token was active at iat.
 func readIntrospection(payload []byte, now time.Time) (document, error) {
 	var d document
 	said := "nothing"
@@ -148,15 +148,16 @@ func readIntrospection(payload []byte, now time.Time) (document, error) {
 		return err
 	})
 	if err == nil && said == "nothing" {
-		err = errors.New("token_introspection says not whether the token is active")
+		err = errors.New("token_introspection does not say whether the token is active")
 	}
 	if err == nil {
-		d.notes = []string{fmt.Sprintf("the token was %s when this was made, %s; this is no access token itself", said, inWords(time.Unix(d.issued, 0).Sub(now)))}
+		d.notes = []string{fmt.Sprintf("the token was %s when this was made, %s; this is not an access token", said, inWords(time.Unix(d.issued, 0).Sub(now)))}
 	}
 	return d, err
 }
 
-// activeWord says what an answer tells of a token (RFC 7662 section 2.2).
+// activeWord returns the state of a token in an introspection response (RFC 7662
+// section 2.2).
 func activeWord(answer strictjson.Value) (string, error) {
 	word := "nothing"
 	err := strictjson.Object(answer.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) error {

@@ -19,7 +19,7 @@ import (
 	"moneyer/internal/registry"
 )
 
-// explainFlags describe the platform that would judge the assertion.
+// explainFlags describe the platform whose rules are applied.
 type explainFlags struct {
 	profile, issuer       string
 	key, kid, alg, client string
@@ -33,16 +33,16 @@ func (a *app) explainCommand() *cobra.Command {
 	var f explainFlags
 	c := &cobra.Command{
 		Use:   "explain ASSERTION|FILE|- --profile PROFILE --issuer URL --key PUBLIC.pem",
-		Short: "Test an assertion against every rule of a platform, without sending it",
-		Long: `Test an assertion against every rule by which the platform judges it, and say of
-each what it expects, what it found and how to mend it. Nothing is sent and
-nothing is used up. The exit code is 1 when a rule is broken.
+		Short: "Check an assertion against every rule of a platform, without sending it",
+		Long: `Check an assertion against every rule of the platform, and report for each rule
+what it expects, what was found and how to fix it. Nothing is sent and the
+assertion is not consumed. The exit code is 1 when a rule fails.
 
-The platform itself tells little about a refused assertion, so that strangers
-learn nothing. With your own public key this command can tell everything, save
-what only the platform knows: whether the client and its key are registered and
-enabled there, and whether the assertion was used before. The operator of a
-Moneyer can ask the server itself, with --admin and --issuer-name.`,
+A platform gives few details of a refused assertion, to not help attackers. With
+your own public key this command reports every rule, except for what only the
+platform knows: whether the client and its key are registered and enabled there,
+and whether the assertion was used before. The operator of a Moneyer server can
+ask the server itself, with --admin and --issuer-name.`,
 		Example: `  moneyer explain assertion.txt --profile thales-d1 --issuer https://d1.example/authz/v1 \
       --key key.pem.pub --kid my-key-1 --audience-name stg
   moneyer assert ... | moneyer explain - --profile oauth2 --issuer https://as.example --key key.pem.pub
@@ -63,9 +63,9 @@ Moneyer can ask the server itself, with --admin and --issuer-name.`,
 	flags.StringVar(&f.alg, "alg", "", "the algorithm for which an RSA key is registered: RS256 (the default) or PS256")
 	flags.StringVar(&f.client, "client", "", "the id that the platform gave you (default iss of the assertion)")
 	flags.StringArrayVar(&f.audienceNames, "audience-name", nil, "an audience name of the platform, such as stg; repeat for several")
-	flags.StringVar(&f.now, "now", "", "judge as of this time, RFC 3339 or seconds since 1970 (default now)")
-	flags.BoolVar(&f.clientAuth, "client-auth", false, "judge it as client authentication (RFC 7523 section 2.2) instead of as the grant")
-	flags.StringVar(&f.admin, "admin", "", "ask the running server of this admin file instead, which knows its clients and keys")
+	flags.StringVar(&f.now, "now", "", "check as of this time, RFC 3339 or seconds since 1970 (default now)")
+	flags.BoolVar(&f.clientAuth, "client-auth", false, "check it as client authentication (RFC 7523 section 2.2) instead of as the grant")
+	flags.StringVar(&f.admin, "admin", "", "ask the server of this admin file instead, which knows its clients and keys")
 	flags.StringVar(&f.issuerName, "issuer-name", "", "the issuer by its name on that server")
 	for _, other := range []string{"profile", "issuer", "key", "kid", "alg", "client", "audience-name", "now"} {
 		c.MarkFlagsMutuallyExclusive("admin", other)
@@ -76,7 +76,7 @@ Moneyer can ask the server itself, with --admin and --issuer-name.`,
 	return c
 }
 
-// explained is what explain found out.
+// explained is the result of explain.
 type explained struct {
 	Profile  string              `json:"profile,omitempty"`
 	Issuer   string              `json:"issuer"`
@@ -87,14 +87,14 @@ type explained struct {
 	Findings []authority.Finding `json:"findings"`
 
 	heading string
-	caveat  string // what else it takes to be accepted
+	caveat  string // the condition that could not be checked
 	notes   []string
 }
 
 func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
-	explain := a.explainHere
+	explain := a.explainLocally
 	if f.admin != "" || f.issuerName != "" {
-		explain = a.explainThere
+		explain = a.explainRemotely
 	}
 	e, err := explain(ctx, f, arg)
 	if err != nil {
@@ -110,8 +110,8 @@ func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
 	return nil
 }
 
-// explainHere judges by the profile, with a registry of one client.
-func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
+// explainLocally applies the rules of the profile to a registry of one client.
+func (a *app) explainLocally(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
 	issuer, err := f.authority()
 	if err != nil {
 		return nil, err
@@ -143,17 +143,17 @@ func (a *app) explainHere(ctx context.Context, f *explainFlags, arg string) (*ex
 	judge := &authority.Authority{Registry: onlyClient{client: client}}
 	findings, err := judge.Explain(ctx, issuer, token, !f.clientAuth, now)
 	if err != nil {
-		return nil, trouble(err)
+		return nil, unavailable(err)
 	}
 	e.Findings = spelling(mistakes, findings)
-	if jws != nil { // otherwise nothing is known of client and key
+	if jws != nil { // otherwise client and key are unknown
 		e.Findings = slices.Insert(e.Findings, 0, onboarding)
 	}
 	return e, nil
 }
 
-// explainThere asks a running server, which knows its clients and keys.
-func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
+// explainRemotely asks a running server, which knows its clients and keys.
+func (a *app) explainRemotely(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
 	if f.issuerName == "" {
 		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
 	}
@@ -170,14 +170,14 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 	if f.clientAuth {
 		question.Use = adminapi.UseClientAuth
 	}
-	told, err := at.Explain(ctx, question)
+	answer, err := at.Explain(ctx, question)
 	if err != nil {
 		return nil, err
 	}
-	if len(told.Findings) == 0 {
-		return nil, trouble(errors.New("the server found nothing to say"))
+	if len(answer.Findings) == 0 {
+		return nil, unavailable(errors.New("the server returned no findings"))
 	}
-	e := &explained{Issuer: f.issuerName, Findings: spelling(mistakes, told.Findings)}
+	e := &explained{Issuer: f.issuerName, Findings: spelling(mistakes, answer.Findings)}
 	e.heading = "As the server judges it for its issuer " + f.issuerName
 	e.caveat = "if it has not seen it before"
 	var claims *jose.Claims
@@ -188,7 +188,7 @@ func (a *app) explainThere(ctx context.Context, f *explainFlags, arg string) (*e
 	return e, nil
 }
 
-// authority makes the issuer that judges.
+// authority returns the issuer whose rules apply.
 func (f *explainFlags) authority() (*registry.Issuer, error) {
 	p, err := loadProfile(f.profile)
 	if err != nil {
@@ -208,7 +208,7 @@ func (f *explainFlags) authority() (*registry.Issuer, error) {
 	}, nil
 }
 
-// instant is the time as of which the assertion is judged.
+// instant is the time as of which the assertion is checked.
 func (f *explainFlags) instant(now time.Time) (time.Time, error) {
 	if f.now == "" {
 		return now, nil
@@ -223,7 +223,7 @@ func (f *explainFlags) instant(now time.Time) (time.Time, error) {
 	return t, nil
 }
 
-// read settles client and kid, from the assertion where they were not given.
+// read sets client and kid, from the assertion where no flag gives them.
 func (e *explained) read(f *explainFlags, token string, key *jose.PublicKey) (*jose.JWS, *jose.Claims) {
 	e.Client, e.Kid = f.client, f.kid
 	jws, err := jose.Parse(token)
@@ -242,8 +242,8 @@ func (e *explained) read(f *explainFlags, token string, key *jose.PublicKey) (*j
 	return jws, claims
 }
 
-// register makes the client that the platform would know, and says whether it
-// would: a bad client id or key is named, and judged by all the same.
+// register returns the client as the platform would register it. The finding says
+// whether it would; a bad client id or key is used for the other rules nevertheless.
 func (e *explained) register(issuer *registry.Issuer, key *jose.PublicKey) (*registry.Client, authority.Finding) {
 	client := &registry.Client{Issuer: issuer.Name, ID: e.Client}
 	finding := authority.Finding{Rule: "onboarding", Holds: true, Expected: "a client id and a key that the platform would register", Found: "that"}
@@ -254,13 +254,13 @@ func (e *explained) register(issuer *registry.Issuer, key *jose.PublicKey) (*reg
 	}
 	if err = cmp.Or(err, keyErr); err != nil {
 		finding.Holds, finding.Found = false, err.Error()
-		finding.Hint = "register another; the other rules are tested by this one all the same"
+		finding.Hint = "register another; the other rules are checked with this one nevertheless"
 	}
 	return client, finding
 }
 
-// spelling puts in front what had to be repaired before the rules could be
-// tested.
+// spelling prepends findings for what had to be repaired before the rules could be
+// checked.
 func spelling(mistakes []mistake, findings []authority.Finding) []authority.Finding {
 	if len(mistakes) == 0 {
 		return findings
@@ -276,7 +276,7 @@ func spelling(mistakes []mistake, findings []authority.Finding) []authority.Find
 	return append(all, findings...)
 }
 
-// clockWords compares the clock that made the assertion with ours.
+// clockWords compares iat of the assertion with the local clock.
 func clockWords(claims *jose.Claims, now time.Time) string {
 	if claims == nil || !claims.Has(jose.ClaimIssuedAt) || claims.IssuedAt >= maxPlausible {
 		return "cannot be compared: the assertion has no usable iat"
@@ -285,7 +285,7 @@ func clockWords(claims *jose.Claims, now time.Time) string {
 	if ahead > time.Second {
 		return fmt.Sprintf("the clock that made the assertion is at least %s ahead of this one", ahead.Round(time.Second))
 	}
-	return fmt.Sprintf("the assertion says it was made %s, by the clock of its maker", inWords(ahead))
+	return fmt.Sprintf("according to iat, the assertion was made %s", inWords(ahead))
 }
 
 func broken(findings []authority.Finding) int {
@@ -327,7 +327,7 @@ func (a *app) printExplained(e *explained) error {
 	return err
 }
 
-// held is what to say of a rule that holds.
+// held describes a rule that holds.
 func held(f authority.Finding) string {
 	if f.Found == "that" || f.Found == "all" || f.Found == `""` {
 		return f.Expected
@@ -335,7 +335,7 @@ func held(f authority.Finding) string {
 	return f.Found
 }
 
-// onlyClient is a registry of one client. Authority.Explain asks for nothing else.
+// onlyClient is a registry of one client. Authority.Explain calls no other method.
 type onlyClient struct {
 	authority.Registry // nil
 	client             *registry.Client

@@ -69,7 +69,7 @@ func (p *partner) sign(claims string) string {
 	return string(token)
 }
 
-// filled puts a good time in the place of EXP.
+// filled replaces EXP with a valid time.
 func filled(claims string) []byte {
 	return []byte(strings.ReplaceAll(claims, "EXP", fmt.Sprint(testNow.Unix()+300)))
 }
@@ -158,7 +158,7 @@ func mustKey(t *testing.T) crypto.Signer {
 	return key
 }
 
-// A repaired assertion is judged by all other rules too.
+// A repaired assertion is checked against all other rules too.
 func TestExplainGoesOnAfterRepair(t *testing.T) {
 	p := newPartner(t)
 	_, out := p.explain("Bearer " + p.sign(strings.ReplaceAll(goodClaims, "EXP", "EXP000")) + "=")

@@ -10,12 +10,12 @@ import (
 	"moneyer/profile"
 )
 
-// complete gives a flag's values to the shell.
+// complete registers a flag's values for shell completion.
 func complete(c *cobra.Command, flag string, values ...string) {
 	completeBy(c, flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// completeNothing keeps the shell from offering files for flags that name none.
+// completeNothing disables the completion of file names for flags that take none.
 func completeNothing(c *cobra.Command, flags ...string) {
 	for _, flag := range flags {
 		complete(c, flag)
@@ -24,11 +24,11 @@ func completeNothing(c *cobra.Command, flags ...string) {
 
 func completeBy(c *cobra.Command, flag string, values cobra.CompletionFunc) {
 	if err := c.RegisterFlagCompletionFunc(flag, values); err != nil {
-		panic(err) // there is no such flag: a mistake in this program
+		panic(err) // there is no such flag: a bug
 	}
 }
 
-// atMostOne wants one file or token, or none.
+// atMostOne accepts one file or token, or none.
 func atMostOne(c *cobra.Command, args []string) error {
 	if len(args) > 1 {
 		return usagef("%s takes one file or token; quote it if it holds blanks", c.CommandPath())
@@ -36,20 +36,20 @@ func atMostOne(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// noArguments refuses arguments and does not repeat them: somebody may have put
-// a secret there.
+// noArguments refuses arguments. The error does not repeat them: they may be
+// secrets.
 func noArguments(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usagef("%s takes flags only, and %d arguments came without one; see '%s --help'", c.CommandPath(), len(args), c.CommandPath())
+		return usagef("%s takes flags only, not %d arguments; see '%s --help'", c.CommandPath(), len(args), c.CommandPath())
 	}
 	return nil
 }
 
-// wants refuses another number of arguments than those named.
-func wants(names ...string) cobra.PositionalArgs {
+// exactArgs requires one argument for each name.
+func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(c *cobra.Command, args []string) error {
 		if len(args) != len(names) {
-			return usagef("%s wants %s, and %d arguments came; see '%s --help'", c.CommandPath(), strings.Join(names, " "), len(args), c.CommandPath())
+			return usagef("%s takes %s, not %d arguments; see '%s --help'", c.CommandPath(), strings.Join(names, " "), len(args), c.CommandPath())
 		}
 		return nil
 	}
@@ -77,7 +77,7 @@ func parseMoment(flag, text string, now time.Time) (time.Time, error) {
 	}
 	span, err := time.ParseDuration(hours)
 	if err != nil {
-		return time.Time{}, usagef("--%s wants a time such as 2026-12-31T23:59:59Z, a date, a span from now such as 90d or 12h, or never", flag)
+		return time.Time{}, usagef("--%s takes a time such as 2026-12-31T23:59:59Z, a date, a span from now such as 90d or 12h, or never", flag)
 	}
 	if hours != text {
 		span *= 24
@@ -85,7 +85,7 @@ func parseMoment(flag, text string, now time.Time) (time.Time, error) {
 	return now.Add(span).UTC().Truncate(time.Second), nil
 }
 
-// given is the value of a flag for a request; nil when the flag was not given.
+// given returns the value of a flag, nil when the flag was not given.
 func given[T any](c *cobra.Command, flag string, value T) *T {
 	if !c.Flags().Changed(flag) {
 		return nil
@@ -93,7 +93,7 @@ func given[T any](c *cobra.Command, flag string, value T) *T {
 	return &value
 }
 
-// profileFlag gives a command its --profile.
+// profileFlag adds --profile to a command.
 func profileFlag(c *cobra.Command, name *string) {
 	c.Flags().StringVar(name, "profile", "", "the platform: "+strings.Join(profile.BuiltinNames(), ", ")+", or a .toml file")
 	completeBy(c, "profile", completeProfiles)

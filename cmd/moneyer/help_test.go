@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Every command says what it does, shows how, and describes each flag.
+// Every command has a description, an example, and a description of each flag.
 func TestHelpIsComplete(t *testing.T) {
 	root := new(app).rootCommand()
 	var walk func(*cobra.Command)

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// rowKind is what can be imported.
+// rowKind describes a kind of row that can be imported.
 type rowKind struct {
 	command string // "account"
 	plural  string // "accounts"
@@ -32,12 +32,12 @@ What is registered already is replaced. Lines are JSON objects (NDJSON):
 
 %s
 
-It is read and stored as it streams, so a file may be of any length. When a row
-is at fault, the import ends there and names it: all rows before it are stored
-and none after. Mend the file and import it again.`, kind.plural, kind.example),
+The file is stored as it streams, so it may be of any length. At the first invalid
+row the import ends with its number: all rows before it are stored and none after.
+Correct the file and import it again.`, kind.plural, kind.example),
 		Example: fmt.Sprintf(`  moneyer %[1]s import %[1]ss.csv --issuer shop
   zcat %[1]ss.ndjson.gz | moneyer %[1]s import - --issuer shop`, kind.command),
-		Args: wants("FILE"),
+		Args: exactArgs("FILE"),
 		RunE: func(c *cobra.Command, args []string) error { return o.importFile(c.Context(), kind, args[0], format) },
 	}
 	c.Flags().StringVar(&format, "format", "", "ndjson or csv (default by the file's extension, else ndjson)")
@@ -76,7 +76,7 @@ func (o *onboarding) importFile(ctx context.Context, kind rowKind, name, format 
 	}
 }
 
-// importRows streams rows to the server while it tells how far it is.
+// importRows streams rows to the server and shows the progress.
 func (o *onboarding) importRows(ctx context.Context, kind rowKind, name, unit string, rows io.Reader) error {
 	at, err := o.at(ctx)
 	if err != nil {
@@ -87,7 +87,7 @@ func (o *onboarding) importRows(ctx context.Context, kind rowKind, name, unit st
 	var cut *adminclient.CutError
 	switch {
 	case errors.As(err, &cut):
-		return trouble(fmt.Errorf("the connection broke after %d %s were stored: import the file again", last.Done, kind.plural))
+		return unavailable(fmt.Errorf("the connection broke after %d %s were stored: import the file again", last.Done, kind.plural))
 	case err != nil:
 		return err
 	case last.Error != "":
@@ -96,7 +96,7 @@ func (o *onboarding) importRows(ctx context.Context, kind rowKind, name, unit st
 	return o.done(last, "%d %s are registered with issuer %s (%s)", last.Done, kind.plural, at.Name, o.now().Sub(start).Round(10*time.Millisecond))
 }
 
-// progress tells people at a terminal how far an import is.
+// progress shows the progress of an import on a terminal.
 func (o *onboarding) progress(p adminapi.Progress, start time.Time) {
 	f := o.terminal()
 	if f == nil {

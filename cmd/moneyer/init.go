@@ -14,15 +14,15 @@ func (a *app) initCommand() *cobra.Command {
 	var dir string
 	c := &cobra.Command{
 		Use:   "init",
-		Short: "Make a configuration, a master key and the first admin key",
-		Long: `Make what a server needs before its first start: a configuration to edit, a
-master key, the store, and the key of the first admin client. Nobody but their
-owner may read them. What is there already stays as it is.
+		Short: "Create a configuration, a master key and the first admin key",
+		Long: `Create what a server needs before its first start: a configuration to edit, a
+master key, the store, and the key of the first admin client. Only their owner can
+read them. Existing files are not changed.
 
-The admin file holds the address of [admin] at the time. After a change of that,
-or to replace a lost admin key, stop the server, remove the file and call this
-again; then remove the old key with 'moneyer key remove'. A lost master key
-cannot be replaced: put back the copy.`,
+The admin file holds the current address of [admin]. After a change of that, or to
+replace a lost admin key, stop the server, remove the file and run init again;
+then remove the old key with 'moneyer key remove'. A lost master key cannot be
+replaced: restore the copy.`,
 		Example: `  moneyer init --dir /etc/moneyer
   moneyer serve --config /etc/moneyer/moneyer.toml`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,11 +33,11 @@ cannot be replaced: put back the copy.`,
 			return a.initialized(dir, made)
 		},
 	}
-	c.Flags().StringVar(&dir, "dir", ".", "the `folder` to make it in")
+	c.Flags().StringVar(&dir, "dir", ".", "the `folder` to create them in")
 	return c
 }
 
-// initialized tells what was made.
+// initialized lists what was created.
 func (a *app) initialized(dir string, made []string) error {
 	if a.json {
 		return a.printJSON(map[string][]string{"made": made})

@@ -49,8 +49,8 @@ func TestInitIsPrivate(t *testing.T) {
 	p.stop()
 }
 
-// TestInitReplacesALostAdminKey: the new one works, whatever became of the
-// administrator.
+// TestInitReplacesALostAdminKey: the new key works in every state of the
+// administrator's client.
 func TestInitReplacesALostAdminKey(t *testing.T) {
 	t.Parallel()
 	i := install(t)
@@ -83,7 +83,7 @@ func TestInitReplacesALostAdminKey(t *testing.T) {
 	i.does("client", "add", "other", "--scope", "pay")
 	out := i.does("ledger", "list", "--json")
 	if n := strings.Count(out, `"moneyer init"`); n != 2 {
-		t.Errorf("the ledger tells of init %d times:\n%s", n, out)
+		t.Errorf("the ledger has init %d times:\n%s", n, out)
 	}
 	p.stop()
 }

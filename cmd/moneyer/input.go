@@ -13,10 +13,10 @@ import (
 	"golang.org/x/term"
 )
 
-// mistake is something about the spelling of a token that is not to be sent.
+// mistake is an error in the form of a token, such as quotes around it.
 type mistake struct{ found, fix string }
 
-// repair takes off a token what does not belong to it, and says what that was.
+// repair removes what does not belong to a token, and returns what it removed.
 func repair(raw string) (string, []mistake) {
 	var mistakes []mistake
 	token := strings.TrimSpace(raw)
@@ -42,7 +42,7 @@ func repair(raw string) (string, []mistake) {
 }
 
 // readArgument reads an argument that is a file, '-' for standard input, or the
-// thing itself. Errors do not repeat it: it may be a live token.
+// token or key itself. Errors do not repeat it: it may be a live token.
 func (a *app) readArgument(arg string) ([]byte, error) {
 	if arg == "-" {
 		return a.readFile(arg)
@@ -58,7 +58,7 @@ func (a *app) readArgument(arg string) ([]byte, error) {
 	return nil, usagef("the argument is neither a token nor a file that can be read (%w)", withoutPath(err))
 }
 
-// readToken reads an argument and takes off what does not belong to a token.
+// readToken reads an argument and repairs the token.
 func (a *app) readToken(arg, purpose string) (string, []mistake, error) {
 	raw, err := a.readArgument(arg)
 	if err != nil {
@@ -71,8 +71,8 @@ func (a *app) readToken(arg, purpose string) (string, []mistake, error) {
 	return token, mistakes, nil
 }
 
-// maxInput bounds what is read from a file or standard input, in octets: a list of
-// revocations may be as long.
+// maxInput bounds what is read from a file or standard input, in bytes: a list of
+// revocations may be that long.
 const maxInput = jose.MaxDocument + 1<<10
 
 // openInput opens a file, or standard input when it is called '-'.
@@ -91,16 +91,16 @@ func (a *app) readFile(name string) ([]byte, error) {
 	}
 	defer func() { _ = in.Close() }()
 	if f, ok := a.in.(*os.File); ok && name == "-" && term.IsTerminal(int(f.Fd())) {
-		a.note("reading what you type or paste; end it with Ctrl-D on a line of its own")
+		a.note("reading from the terminal; end the input with Ctrl-D on a line of its own")
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxInput+1))
 	if err == nil && len(data) > maxInput {
-		err = fmt.Errorf("longer than %d octets", maxInput)
+		err = fmt.Errorf("longer than %d bytes", maxInput)
 	}
 	return data, err
 }
 
-// withoutPath takes the file's name out of an error.
+// withoutPath removes the file's name from an error.
 func withoutPath(err error) error {
 	var pathError *os.PathError
 	if errors.As(err, &pathError) {
@@ -119,9 +119,9 @@ func (f *secretFlags) add(c *cobra.Command, name, what string) {
 	complete(c, name+"-env")
 }
 
-// readSecret reads a secret, which is empty when no flag names one. Line ends
-// after it do not belong to it. Errors repeat nothing that was given: it may be
-// the secret itself, by mistake.
+// readSecret reads a secret, which is empty when no flag names one. Trailing line
+// ends are removed. Errors do not repeat the flags' values: one may be the secret
+// itself, by mistake.
 func (a *app) readSecret(f *secretFlags) (string, error) {
 	var secret string
 	switch {

@@ -25,19 +25,18 @@ func (a *app) inspectCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "inspect [FILE|TOKEN|-]",
 		Short: "Show what a token, assertion, key or key set says, and check it",
-		Long: `Show what a token, an assertion, a key file (PEM or JWK) or a JWK set says, with
-times in words and the thumbprints of keys. What issuers sign beside tokens, the
-list at {issuer}/revocations and signed answers of {issuer}/introspect, is judged
-by what it is.
+		Long: `Show the content of a token, an assertion, a key file (PEM or JWK) or a JWK set,
+with times in words and the thumbprints of keys. It also reads the list at
+{issuer}/revocations and the signed responses of {issuer}/introspect.
 
 Without an argument, or with '-', read standard input: a live token is better
 piped in than written on the command line, where others on this machine can see
 it.
 
-The signature is checked when one of --key, --jwks or --issuer says by which
-keys; otherwise it is NOT CHECKED and nothing that the token says can be
-believed. The exit code is 1 when what was checked is bad: the signature, the
-form or the time of a token, or a key that nobody should use.`,
+The signature is checked when --key, --jwks or --issuer gives the keys; otherwise
+it is NOT CHECKED and the content of the token cannot be trusted. The exit code is
+1 when a check fails: the signature, the form or the time of a token, or a key
+that is unsafe to use.`,
 		Example: `  moneyer token ... | moneyer inspect --issuer https://d1.example/authz/v1
   moneyer inspect key.pem.pub
   moneyer assert ... | moneyer inspect --key key.pem.pub
@@ -77,7 +76,7 @@ func (a *app) inspect(ctx context.Context, f *inspectFlags, arg string) error {
 		return err
 	}
 	if i.Kind == kindPrivateKey && arg != "-" {
-		a.warnIfOpen(arg)
+		a.warnIfReadable(arg)
 	}
 	if err := a.printInspected(i); err != nil {
 		return err
@@ -90,7 +89,7 @@ func (a *app) inspect(ctx context.Context, f *inspectFlags, arg string) error {
 
 const kindPrivateKey = "private key"
 
-// key judges a PEM text, or a JWK.
+// key checks a key in PEM or a JWK.
 func (i *inspected) key(text []byte) {
 	i.checked = true
 	public, kid, err := jose.ParsePublic(text, "")
@@ -105,7 +104,7 @@ func (i *inspected) key(text []byte) {
 	i.show(public, kid)
 }
 
-// privateKey judges a private key and returns its public half.
+// privateKey checks a private key and returns its public key.
 func (i *inspected) privateKey(text []byte) (*jose.PublicKey, error) {
 	i.Kind = kindPrivateKey
 	i.Notes = append(i.Notes, "a PRIVATE key: keep it secret; only its public half goes to the platform")
@@ -120,7 +119,7 @@ func (i *inspected) privateKey(text []byte) (*jose.PublicKey, error) {
 	return jose.NewPublicKey(key.Public(), alg)
 }
 
-// show lists a key, and says so if no platform should take it.
+// show lists a key, with a problem if no platform should accept it.
 func (i *inspected) show(key *jose.PublicKey, kid string) {
 	i.Keys = append(i.Keys, keyShown{Kid: kid, Alg: key.Alg(), Thumbprint: key.Thumbprint()})
 	if err := registry.Blocked(key, nil); err != nil {
@@ -128,7 +127,7 @@ func (i *inspected) show(key *jose.PublicKey, kid string) {
 	}
 }
 
-// json judges a JWK or a JWK set.
+// json checks a JWK or a JWK set.
 func (i *inspected) json(text []byte) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
@@ -161,7 +160,7 @@ func (i *inspected) keySet(text []byte, entries json.RawMessage) {
 	}
 }
 
-// inspectToken takes a token apart and checks what can be checked.
+// inspectToken decodes a token and checks what can be checked.
 func (a *app) inspectToken(ctx context.Context, f *inspectFlags, i *inspected, raw string) error {
 	token, mistakes := repair(raw)
 	i.Kind, i.Signature = "token", sigNotChecked
@@ -186,7 +185,7 @@ func (a *app) inspectToken(ctx context.Context, f *inspectFlags, i *inspected, r
 	return a.checkSignature(ctx, f, i, token, jws)
 }
 
-// malformed shows what can be read of something that is not a strict JWS.
+// malformed decodes what it can of a malformed JWS.
 func (i *inspected) malformed(token string, problem error) error {
 	parts := strings.Split(token, ".")
 	i.Header, _ = decodeSegment(parts[0])
@@ -201,7 +200,7 @@ func (i *inspected) malformed(token string, problem error) error {
 	return nil
 }
 
-// decodeSegment reads JSON in base64url; nil when it is neither.
+// decodeSegment decodes JSON in base64url; nil when it is neither.
 func decodeSegment(segment string) (json.RawMessage, error) {
 	data, err := base64.RawURLEncoding.DecodeString(segment)
 	return jsonOrNil(data), err
@@ -214,15 +213,14 @@ func jsonOrNil(data []byte) json.RawMessage {
 	return data
 }
 
-// signatureVerifier judges the signature and iss. It leaves time to timeProblems, which has
-// words for it.
+// signatureVerifier checks the signature and iss, and leaves the times to
+// timeProblems, whose messages are more detailed.
 func signatureVerifier(issuer string, jws *jose.JWS, keys bearer.KeySource, now func() time.Time) *bearer.Verifier {
 	const noTimeLimit = 200 * 365 * 24 * time.Hour
 	return &bearer.Verifier{Issuer: issuer, AnyAudience: true, Typ: []string{jws.Header.Typ}, Leeway: noTimeLimit, Keys: keys, Now: now}
 }
 
-// checkSignature lets an API's own verifier judge the signature and, with
-// --issuer, iss.
+// checkSignature checks the signature and, with --issuer, iss as an API does.
 func (a *app) checkSignature(ctx context.Context, f *inspectFlags, i *inspected, token string, jws *jose.JWS) error {
 	keys, err := a.keySource(f, jws.Header.Alg)
 	if err != nil || keys == nil {
@@ -239,14 +237,14 @@ func (a *app) checkSignature(ctx context.Context, f *inspectFlags, i *inspected,
 	case err == nil:
 		i.Signature = sigVerified
 	case oauth.AsError(err).Code != oauth.InvalidToken:
-		return trouble(fmt.Errorf("the keys to check by cannot be had: %w", cmp.Or(cause, err)))
+		return unavailable(fmt.Errorf("the verification keys are unavailable: %w", cmp.Or(cause, err)))
 	case errors.Is(err, jose.ErrSignature):
 		i.Signature = sigBad
 		i.Problems = append(i.Problems, authority.SignatureHint(jws))
 	case errors.Is(err, jose.ErrAlgMismatch), errors.Is(err, bearer.ErrUnknownKey):
 		i.Signature = sigBad
 		i.Problems = append(i.Problems, cause.Error())
-	default: // it verified, and then something else was wrong
+	default: // the signature verified, but another check failed
 		i.Signature = sigVerified
 		if claims.Present != 0 || len(i.Problems) == 0 {
 			i.Problems = append(i.Problems, cause.Error())

@@ -49,7 +49,7 @@ func TestRepair(t *testing.T) {
 	}
 }
 
-// What a stranger's token says cannot play tricks on the terminal.
+// Control characters in a token do not reach the terminal.
 func TestInspectIsSafeForTerminals(t *testing.T) {
 	p := newPartner(t)
 	token := p.sign(`{"iss":"a\u001b[2J","b\u009bc":"` + "\u009b\u202e" + `","exp":EXP}`)
@@ -59,7 +59,7 @@ func TestInspectIsSafeForTerminals(t *testing.T) {
 	}
 }
 
-func TestInspectTells(t *testing.T) {
+func TestInspectFindings(t *testing.T) {
 	p := newPartner(t)
 	for name, tc := range map[string]struct {
 		token, want string
@@ -83,8 +83,8 @@ func TestInspectTells(t *testing.T) {
 	}
 }
 
-// FuzzInspect holds inspect and explain to ending with one of their exit codes,
-// and to JSON that is JSON, whatever they are shown.
+// FuzzInspect: for any input, inspect and explain end with one of their exit codes and
+// print valid JSON.
 func FuzzInspect(f *testing.F) {
 	f.Add([]byte("eyJhbGciOiJFUzI1NiJ9.eyJleHAiOjF9.AAAA"), true)
 	f.Add([]byte(`{"keys":[{"kty":"EC"}]}`), false)

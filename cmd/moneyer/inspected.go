@@ -9,22 +9,22 @@ import (
 	"time"
 )
 
-// inspected is what was found out about something.
+// inspected is the result of inspect.
 type inspected struct {
 	Kind      string          `json:"kind"`
 	Header    json.RawMessage `json:"header,omitempty"`
 	Claims    json.RawMessage `json:"claims,omitempty"`
 	Signature string          `json:"signature,omitempty"`
 	Keys      []keyShown      `json:"keys,omitempty"`
-	// Problems that make the answer no.
+	// Problems make the exit code 1, if checked is set.
 	Problems []string `json:"problems,omitempty"`
-	// Notes do not.
+	// Notes do not change the exit code.
 	Notes []string `json:"notes,omitempty"`
 	// checked: problems count.
 	checked bool
 }
 
-// keyShown is what is said of a public key.
+// keyShown is a public key as inspect shows it.
 type keyShown struct {
 	Kid        string   `json:"kid,omitempty"`
 	Alg        jose.Alg `json:"alg"`
@@ -83,7 +83,7 @@ func (a *app) printKeys(i *inspected) error {
 	return writeTable(a.out, rows)
 }
 
-// printMembers shows a JSON object, a member to a line, times also in words.
+// printMembers prints a JSON object, one member per line, with times in words.
 func (a *app) printMembers(title string, object json.RawMessage) error {
 	if object == nil {
 		return nil
@@ -104,7 +104,7 @@ func (a *app) printMembers(title string, object json.RawMessage) error {
 	return writeTable(a.out, rows)
 }
 
-// timeWords explains a claim that is a time.
+// timeWords describes a claim that is a time.
 func (a *app) timeWords(name string, v strictjson.Value) string {
 	seconds, err := v.Seconds()
 	switch name {

@@ -21,8 +21,8 @@ func (o *onboarding) itemCommand() *cobra.Command {
 	return o.ofIssuer(&cobra.Command{
 		Use:   "item",
 		Short: "Register items of accounts",
-		Long: `Register items of accounts. The profile of the issuer names them for the people of
-its platform: thales-etp calls them card tokens, of the kinds visa and mastercard.
+		Long: `Register items of accounts. The profile of the issuer has the platform's name for
+them: thales-etp calls them card tokens, of the kinds visa and mastercard.
 An item is neither an access token nor a card number.`,
 		Example: `  moneyer item add tok-1 --issuer shop --account m-1 --kind visa
   moneyer item import items.csv --issuer shop`,
@@ -35,7 +35,7 @@ func (o *onboarding) itemAdd() *cobra.Command {
 		Use:     "add ITEM",
 		Short:   "Register an item, or change its kind",
 		Example: `  moneyer item add tok-1 --issuer shop --account m-1 --kind visa`,
-		Args:    wants("ITEM"),
+		Args:    exactArgs("ITEM"),
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			made, err := at.PutItem(ctx, args[0], item)
 			if err != nil {
@@ -54,7 +54,7 @@ func (o *onboarding) itemList() *cobra.Command {
 		Use:               "list ACCOUNT",
 		Short:             "List the items of an account",
 		Example:           `  moneyer item list m-1 --issuer shop`,
-		Args:              wants("ACCOUNT"),
+		Args:              exactArgs("ACCOUNT"),
 		ValidArgsFunction: o.completeIDs((*adminclient.Issuer).AccountIDs),
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			items, err := at.Items(ctx, args[0])
@@ -70,7 +70,7 @@ func (o *onboarding) itemRemove() *cobra.Command {
 		Use:     "remove ITEM",
 		Short:   "Remove an item",
 		Example: `  moneyer item remove tok-1 --issuer shop`,
-		Args:    wants("ITEM"),
+		Args:    exactArgs("ITEM"),
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			return o.removed(at.RemoveItem(ctx, args[0]), "item", args[0], "")
 		}),

@@ -30,18 +30,18 @@ func (o *onboarding) keyCommand() *cobra.Command {
 	return o.ofIssuer(&cobra.Command{
 		Use:   "key",
 		Short: "Register and change the public keys of clients",
-		Long: `A client signs its assertions with a private key of its own; registered here is
-the public half, under a kid. To change keys without an interruption, add the new
-one, wait until the old one is no longer used ('moneyer key list' tells when each
-was), then remove it.`,
+		Long: `A client signs its assertions with its private key; the public key is registered
+here, under a kid. To rotate keys without an interruption, add the new one, wait
+until the old one is no longer used (LAST USED of 'moneyer key list'), then remove
+it.`,
 		Example: `  moneyer key add merchant01 public.pem --issuer d1 --kid key-2 --not-after 365d
   moneyer key list merchant01 --issuer d1`,
 	}, o.credentialVerbs(&keyNoun, keyTimes, o.listKeys, o.keyAdd())...)
 }
 
 func keyTimes(c *cobra.Command) {
-	c.Flags().String("not-before", "", "from when on the key is good: "+momentWords)
-	c.Flags().String("not-after", "", "from when on it no longer is: "+momentWords)
+	c.Flags().String("not-before", "", "the key is valid from: "+momentWords)
+	c.Flags().String("not-after", "", "the key is valid until: "+momentWords)
 }
 
 func (o *onboarding) listKeys(ctx context.Context, at *adminclient.Issuer, args []string) error {
@@ -54,10 +54,10 @@ func (o *onboarding) keyAdd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add CLIENT FILE",
 		Short: "Register a public key: PEM, certificate or JWK",
-		Long: `Register a public key out of a file, or standard input when it is called '-': PEM
+		Long: `Register a public key from a file, or from standard input when it is called '-': PEM
 as 'openssl ec -pubout' writes it, a certificate, or a JWK. Its kid is that of
---kid, else that of the JWK, else the thumbprint. A key whose private half is in
-the file, or is published, is refused.`,
+--kid, else that of the JWK, else the thumbprint. A private key, or a key whose
+private key was published, is refused.`,
 		Example: `  moneyer key add merchant01 public.pem --issuer d1 --kid key-1
   openssl pkey -in private.pem -pubout | moneyer key add merchant01 - --issuer d1`,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -78,7 +78,7 @@ the file, or is published, is refused.`,
 		},
 	}
 	c.Flags().StringVar(&kid, "kid", "", "the `name` of the key in the header of assertions")
-	c.Flags().StringVar(&alg, "alg", "", "the `algorithm` of its signatures, where the key does not tell (RS256 or PS256)")
+	c.Flags().StringVar(&alg, "alg", "", "the `algorithm` of its signatures, where the key does not determine it (RS256 or PS256)")
 	complete(c, "alg", algs()...)
 	return c
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// signerFlags name a private key and how it is registered.
+// signerFlags name a private key, its kid and its algorithm.
 type signerFlags struct{ key, kid, alg string }
 
 func (f *signerFlags) add(c *cobra.Command) {
@@ -26,7 +26,7 @@ func (f *signerFlags) add(c *cobra.Command) {
 	complete(c, "alg", algs()...)
 }
 
-// loadSigner reads the private key and settles its kid.
+// loadSigner reads the private key and determines its kid.
 func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer, kid string, err error) {
 	if f.key == "" {
 		return nil, "", usagef("--key is missing: the file with your private key, as 'moneyer keygen' makes it")
@@ -38,7 +38,7 @@ func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer
 	if key, err = assertion.ParseKey(data); err != nil {
 		return nil, "", usagef("--key %s: %w", f.key, keyAdvice(plain(err)))
 	}
-	a.warnIfOpen(f.key)
+	a.warnIfReadable(f.key)
 	natural, err := jose.KeyAlg(key.Public())
 	if err != nil {
 		return nil, "", usagef("--key %s: %w", f.key, keyAdvice(err))
@@ -57,15 +57,15 @@ func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer
 	return key, kid, nil
 }
 
-// warnIfOpen tells of a private key that others on this machine can read.
-func (a *app) warnIfOpen(name string) {
+// warnIfReadable warns of a private key file that other users can read.
+func (a *app) warnIfReadable(name string) {
 	info, err := os.Stat(name)
 	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
 		a.note("others on this machine may read %s: chmod 600 %[1]s", name)
 	}
 }
 
-// keyAdvice adds the way out to what is wrong with a key.
+// keyAdvice adds a remedy to the error of a key.
 func keyAdvice(err error) error {
 	switch {
 	case errors.Is(err, jose.ErrWrongCurve):
@@ -77,7 +77,7 @@ func keyAdvice(err error) error {
 }
 
 // readPublicKey reads a public key. PEM does not say whether an RSA key is for
-// RS256 or PS256: alg settles that.
+// RS256 or PS256: alg determines that.
 func (a *app) readPublicKey(flag, name, alg string) (*jose.PublicKey, error) {
 	data, err := a.readFile(name)
 	if err != nil {

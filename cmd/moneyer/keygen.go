@@ -18,13 +18,13 @@ func (a *app) keygenCommand() *cobra.Command {
 	var jwk bool
 	c := &cobra.Command{
 		Use:   "keygen [--alg ALG] [--out FILE]",
-		Short: "Make a key pair, and say what of it to send to the platform",
-		Long: `Make a key pair with which a client signs its assertions.
+		Short: "Generate a key pair, and print what to send to the platform",
+		Long: `Generate a key pair with which a client signs its assertions.
 
-The private key goes to FILE, readable by its owner alone, as PEM (PKCS #8).
-The public key goes to FILE.pub. Neither file is ever overwritten. The kid that
-is printed is the RFC 7638 thumbprint of the key: it is the same for everybody
-who computes it, so both sides can compare it.`,
+The private key is written to FILE as PEM (PKCS #8), readable by its owner only.
+The public key is written to FILE.pub. Existing files are never overwritten. The
+printed kid is the RFC 7638 thumbprint of the key, so both sides can compute and
+compare it.`,
 		Example: `  moneyer keygen                               key.pem and key.pem.pub, for ES256
   moneyer keygen --alg RS256 --out client.pem
   moneyer keygen --jwk                         print the public key as a JWK too`,
@@ -38,7 +38,7 @@ who computes it, so both sides can compare it.`,
 	return c
 }
 
-// keyPair is what keygen tells of a new key pair.
+// keyPair is the result of keygen.
 type keyPair struct {
 	Alg     jose.Alg        `json:"alg"`
 	Kid     string          `json:"kid"`
@@ -54,15 +54,15 @@ func (a *app) keygen(alg jose.Alg, out string, jwk bool) error {
 	}
 	key, err := jose.GenerateKey(alg)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	public, err := jose.NewPublicKey(key.Public(), alg)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	private, err := jose.MarshalPrivatePEM(key)
 	if err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	pair := keyPair{Alg: alg, Kid: public.Thumbprint(), Private: out, Public: out + ".pub",
 		PEM: string(public.PEM()), JWK: public.AppendJWK(nil, public.Thumbprint())}
@@ -75,7 +75,7 @@ func (a *app) keygen(alg jose.Alg, out string, jwk bool) error {
 	return a.printKeyPair(&pair, jwk)
 }
 
-// write makes both files, or neither.
+// write creates both files, or neither.
 func (p *keyPair) write(private []byte) error {
 	if err := writeNew(p.Public, []byte(p.PEM), 0o644); err != nil {
 		return err
@@ -86,18 +86,18 @@ func (p *keyPair) write(private []byte) error {
 	return nil
 }
 
-// writeNew makes a file that must not exist yet.
+// writeNew creates a file that must not exist yet.
 func writeNew(name string, data []byte, mode fs.FileMode) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
 	switch {
 	case errors.Is(err, fs.ErrExist):
 		return usagef("%s exists and keys are never overwritten: move it away, or choose another name with --out", name)
 	case err != nil:
-		return trouble(err)
+		return unavailable(err)
 	}
 	_, err = f.Write(data)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return trouble(errors.Join(err, os.Remove(name)))
+		return unavailable(errors.Join(err, os.Remove(name)))
 	}
 	return nil
 }
@@ -114,8 +114,8 @@ func (a *app) printKeyPair(p *keyPair, jwk bool) error {
 	fmt.Fprintf(a.out, `
 Send to the platform:  %s and the kid. If the platform gives the key
                        another kid, use that one (--kid).
-Never send to anybody: %s. It stays on this machine, or goes to your
-                       secret store; nobody at the platform needs it.
+Never send to anybody: %s. It stays on this machine, or in your
+                       secret store; the platform does not need it.
 `, p.Public, p.Private)
 	if jwk {
 		fmt.Fprintf(a.out, "\n%s\n", p.JWK)

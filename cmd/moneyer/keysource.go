@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// inspectFlags say by which keys to check a signature.
+// inspectFlags say with which keys to check a signature.
 type inspectFlags struct{ key, jwks, issuer string }
 
-// keySource finds the keys to check by; nil when none were given.
+// keySource returns the verification keys, nil when no flag gives any.
 func (a *app) keySource(f *inspectFlags, alg string) (bearer.KeySource, error) {
 	switch {
 	case f.issuer != "":

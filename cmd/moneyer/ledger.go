@@ -27,11 +27,11 @@ func (o *onboarding) ledgerCommand() *cobra.Command {
 		Short: "Read and verify the record of every token minted and every change made",
 		Long: `The ledger has an entry for every access token minted, every refusal of a known
 client, and every change made by an administrator. Each entry is chained to the
-one before by a hash, so that none can be changed or taken out unnoticed.
+one before by a hash, so that changing or removing one can be detected.
 
-A server has one chain, 0. Of several replicas each writes a chain of its own:
-entry 3-1201 is the 1201st of chain 3. Once a minute each signs a checkpoint that
-names the ends of all chains.`,
+A single server has one chain, 0. Each of several replicas writes its own chain:
+entry 3-1201 is the 1201st of chain 3. Once a minute each replica signs a
+checkpoint that names the ends of all chains.`,
 		Example: `  moneyer ledger list --client merchant01 --since 1d
   moneyer ledger export --kind token > tokens.ndjson
   moneyer ledger verify`,
@@ -70,7 +70,7 @@ func parsePast(flag, text string, now time.Time) (time.Time, error) {
 	return parseMoment(flag, text, now)
 }
 
-// entries visits the lines of the ledger that the flags select.
+// entries calls visit for each line of the ledger that the flags select.
 func (o *onboarding) entries(ctx context.Context, f *ledgerFlags, visit func(line []byte) error) error {
 	var err error
 	if f.Since, err = parsePast("since", f.since, o.now()); err != nil {
@@ -93,8 +93,9 @@ func (o *onboarding) ledgerExport() *cobra.Command {
 		Short: "Write entries as lines of JSON, with their hashes",
 		Long: `Write entries to standard output as lines of JSON, each with its number, its hash
 and that of the entry before, one chain after the other. Without filters the export
-can be verified anywhere by 'moneyer ledger verify --file'. The number of an entry
-is chain * 2^40 + its place in the chain; --after takes it so or as CHAIN-PLACE.`,
+can be verified without a server by 'moneyer ledger verify --file'. The number of an
+entry is chain * 2^40 + its position in the chain; --after takes the number or
+CHAIN-POSITION.`,
 		Example: `  moneyer ledger export > ledger.ndjson
   moneyer ledger export --after 120000 >> ledger.ndjson
   moneyer ledger export --after 1-5077,3-1201 >> ledger.ndjson`,
@@ -134,7 +135,7 @@ func (o *onboarding) ledgerList() *cobra.Command {
 		},
 	}
 	f.add(c, o)
-	c.Flags().IntVar(&limit, "limit", 50, "show at most so `many`")
+	c.Flags().IntVar(&limit, "limit", 50, "show at most that `many`")
 	return c
 }
 
@@ -165,7 +166,7 @@ func (n *newestEntries) line(line []byte) error {
 	return nil
 }
 
-// sorted returns them, the oldest first.
+// sorted returns the newest entries, oldest first.
 func (n *newestEntries) sorted() []dated {
 	slices.SortFunc(n.kept, func(a, b dated) int {
 		return cmp.Or(a.entry.Time.Compare(b.entry.Time), cmp.Compare(a.record.Seq, b.record.Seq))
@@ -179,7 +180,7 @@ func entryRow(d *dated) []string {
 		visible(cmp.Or(e.Client, "-")), visible(entryWords(e))}
 }
 
-// entryWords says in a few words what an entry records.
+// entryWords describes what an entry records.
 func entryWords(e *ledger.Entry) string {
 	switch e.Kind {
 	case ledger.KindToken:
@@ -190,7 +191,7 @@ func entryWords(e *ledger.Entry) string {
 		return fmt.Sprintf("%s by %s", e.Subject, e.Credential)
 	case ledger.KindCheckpoint:
 		words := "heads"
-		heads, _ := ledger.ParseHeads(e.Heads) // what is wrong with them is for verify to say
+		heads, _ := ledger.ParseHeads(e.Heads) // verify reports an error in them
 		for i := range heads {
 			words += " " + ledger.ShowSeq(heads[i].Seq)
 		}
@@ -210,18 +211,19 @@ func (o *onboarding) ledgerVerify() *cobra.Command {
 	var file, storeFile, keyText string
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "Follow the chains of hashes, and name the first broken entry",
-		Long: `Follow the chain of hashes along the whole ledger, on the server, in an export or
-in a backup, and name the first entry of each chain that is not as it was recorded.
-The exit code is 1 when there is one.
+		Short: "Verify the chains of hashes, and name the first broken entry",
+		Long: `Verify the chains of hashes of the whole ledger, on the server, in an export or in
+a backup, and name the first entry of each chain that was changed. The exit code
+is 1 when there is one.
 
-Each checkpoint must be true, too: what it names must be in the ledger, and with
-the checkpoint key ('moneyer ledger key' shows it, anybody may have it) it must be
-signed by the master key of the installation. So nobody who can merely write to
-the database can rewrite or cut a chain, up to its last entry that a checkpoint in
-any chain names.
+Checkpoints are verified too: the entries that one names must be in the ledger,
+and with the checkpoint key (public; 'moneyer ledger key' shows it) its signature
+must verify. The signing key is derived from the master key, so write access to
+the database is not enough to rewrite or truncate a chain before the last entry
+that a checkpoint in any chain names.
 
-Note the heads elsewhere: a later ledger that lacks one was cut or rewritten.`,
+Record the heads elsewhere: a later ledger that lacks one was truncated or
+rewritten.`,
 		Example: `  moneyer ledger verify
   moneyer ledger verify --file ledger.ndjson     without a server
   moneyer ledger verify --store backup.db        without a server
@@ -236,7 +238,7 @@ Note the heads elsewhere: a later ledger that lacks one was cut or rewritten.`,
 	}
 	c.Flags().StringVar(&file, "file", "", "verify that export, or standard input when it is called '-', not the server's ledger")
 	c.Flags().StringVar(&storeFile, "store", "", "verify the ledger in that `file`, a backup or a store whose server is down")
-	c.Flags().StringVar(&keyText, "checkpoint-key", "", "check the signatures of checkpoints with that `key`; without it only a server does, with its own")
+	c.Flags().StringVar(&keyText, "checkpoint-key", "", "check the signatures of checkpoints with that `key`; without it only a server checks them, with its own key")
 	c.MarkFlagsMutuallyExclusive("file", "store")
 	return c
 }
@@ -261,19 +263,19 @@ func (o *onboarding) verify(ctx context.Context, file, storeFile, keyText string
 	}
 	v, err = api.VerifyLedger(ctx)
 	if err == nil && key != nil && v.CheckpointKey != keyText {
-		return v, usagef("--checkpoint-key is another than that of the server, %s", visible(v.CheckpointKey))
+		return v, usagef("--checkpoint-key differs from the server's key, %s", visible(v.CheckpointKey))
 	}
 	return v, err
 }
 
-// verified tells what was found.
+// verified prints the result of a verification.
 func (o *onboarding) verified(v *adminapi.Verified) error {
 	if o.json {
 		if err := o.printJSON(v); err != nil {
 			return err
 		}
 	} else {
-		o.tellVerified(v)
+		o.printVerifiedLedger(v)
 	}
 	if !v.Whole {
 		return refused(errSilent)
@@ -281,7 +283,7 @@ func (o *onboarding) verified(v *adminapi.Verified) error {
 	return nil
 }
 
-func (o *onboarding) tellVerified(v *adminapi.Verified) {
+func (o *onboarding) printVerifiedLedger(v *adminapi.Verified) {
 	if len(v.Chains) == 0 {
 		fmt.Fprintln(o.out, "there are no entries")
 	}
@@ -296,7 +298,7 @@ func (o *onboarding) tellVerified(v *adminapi.Verified) {
 	switch {
 	case v.Checkpoints == 0:
 	case v.CheckpointKey == "":
-		fmt.Fprintf(o.out, "%s, whose signatures were not checked for want of --checkpoint-key\n", count(int(v.Checkpoints), "checkpoint"))
+		fmt.Fprintf(o.out, "%s, signatures not checked: --checkpoint-key was not given\n", count(int(v.Checkpoints), "checkpoint"))
 	default:
 		fmt.Fprintf(o.out, "%s, signatures checked with key %s\n", count(int(v.Checkpoints), "checkpoint"), visible(v.CheckpointKey))
 	}
@@ -306,9 +308,9 @@ func (o *onboarding) ledgerKey() *cobra.Command {
 	return &cobra.Command{
 		Use:   "key",
 		Short: "Show the public key that checks the signatures of checkpoints",
-		Long: `Show the public half of the Ed25519 key that signs checkpoints. It is derived from
-the master key, and stays the same as long as that does. Give it to whoever audits
-the ledger: 'moneyer ledger verify --checkpoint-key KEY' needs nothing else.`,
+		Long: `Show the public Ed25519 key that verifies checkpoints. It is derived from the
+master key and changes only with that. Give it to the auditors of the ledger:
+'moneyer ledger verify --checkpoint-key KEY' needs nothing else.`,
 		Example: `  moneyer ledger key`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			api, err := o.open()
@@ -321,14 +323,14 @@ the ledger: 'moneyer ledger verify --checkpoint-key KEY' needs nothing else.`,
 	}
 }
 
-// verifyStore follows the chains of the ledger in a store's file.
+// verifyStore verifies the ledger in a store's file.
 func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (adminapi.Verified, error) {
 	report, err := store.VerifyFile(ctx, path, key)
 	if errors.Is(err, fs.ErrNotExist) {
 		return adminapi.Verified{}, usage(err)
 	}
 	if err != nil {
-		return adminapi.Verified{}, trouble(err)
+		return adminapi.Verified{}, unavailable(err)
 	}
 	return adminapi.ShowVerified(&report, key), nil
 }

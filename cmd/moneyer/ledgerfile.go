@@ -19,12 +19,12 @@ func (o *onboarding) verifyFile(ctx context.Context, name string, key ed25519.Pu
 	defer func() { _ = file.Close() }()
 	in := io.Reader(file)
 	if name == "-" {
-		in = struct{ io.Reader }{file} // which is read once, whatever it is
+		in = struct{ io.Reader }{file} // hides Seek: standard input is read once
 	}
 	report, err := ledger.Verify(ctx, ledger.NewExport(in), ledger.Options{Key: key, Partial: true})
 	switch {
 	case errors.Is(err, ledger.ErrReadOnce):
-		return adminapi.Verified{}, usagef("checkpoints name entries that came before: verify an export of several chains as a file, not from standard input")
+		return adminapi.Verified{}, usagef("checkpoints name earlier entries: verify an export of several chains as a file, not from standard input")
 	case err != nil:
 		return adminapi.Verified{}, usagef("%s: %w", name, err)
 	}

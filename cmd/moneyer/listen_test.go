@@ -111,16 +111,16 @@ func (c *certifier) caller(sessions tls.ClientSessionCache, certs ...tls.Certifi
 		TLSClientConfig: &tls.Config{RootCAs: roots, Certificates: certs, ClientSessionCache: sessions}}}
 }
 
-// shown is what a request met.
-type shown struct {
+// connectionInfo describes the connection and the response of a request.
+type connectionInfo struct {
 	serial          int64
 	proto           int
 	reused, resumed bool
 	status          int
 }
 
-// ask asks the public listener whether it is well.
-func (i *installation) ask(client *http.Client) (s shown, err error) {
+// ask requests /healthz of the public listener.
+func (i *installation) ask(client *http.Client) (s connectionInfo, err error) {
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { s.reused = info.Reused }}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(context.Background(), trace), http.MethodGet, "https://"+i.address+"/healthz", nil)
 	if err != nil {
@@ -136,7 +136,7 @@ func (i *installation) ask(client *http.Client) (s shown, err error) {
 	return s, nil
 }
 
-func (i *installation) mustAsk(client *http.Client) shown {
+func (i *installation) mustAsk(client *http.Client) connectionInfo {
 	i.t.Helper()
 	s, err := i.ask(client)
 	if err != nil {
@@ -151,8 +151,8 @@ func (p *program) reload(want string) string {
 	return p.await(want)
 }
 
-// TestReloadCertificate: who is connected stays so, whoever comes meets the new
-// certificate, and a bad one changes nothing.
+// TestReloadCertificate: open connections stay, new ones get the new certificate, and
+// an invalid one changes nothing.
 func TestReloadCertificate(t *testing.T) {
 	t.Parallel()
 	ca := newCertifier(t)
@@ -170,14 +170,14 @@ func TestReloadCertificate(t *testing.T) {
 	i.replaceCertificate(ca, 101)
 	p.reload(`"reloaded"`)
 	if s := i.mustAsk(resident); !s.reused || s.serial != 100 {
-		t.Errorf("who is connected: %+v", s)
+		t.Errorf("open connection: %+v", s)
 	}
 	newcomer := func(serial int64) {
 		t.Helper()
 		client := ca.caller(nil)
 		defer client.CloseIdleConnections()
 		if s := i.mustAsk(client); s.reused || s.serial != serial {
-			t.Errorf("whoever comes: %+v, want serial %d", s, serial)
+			t.Errorf("new connection: %+v, want serial %d", s, serial)
 		}
 	}
 	newcomer(101)
@@ -210,8 +210,8 @@ func TestReloadCertificate(t *testing.T) {
 		roots := filepath.Join(i.dir, "ca.pem")
 		replaceFile(t, roots, ca.pem)
 		cli := begin(t, "client", "list", "--issuer", "plain", "--admin", i.adminFile)
-		if code := cli.ended(); code != exitTrouble {
-			t.Errorf("a stranger's certificate: exit code %d", code)
+		if code := cli.ended(); code != exitUnavailable {
+			t.Errorf("certificate of an unknown CA: exit code %d", code)
 		}
 		cmd := exec.Command("moneyer", "client", "list", "--issuer", "plain", "--admin", i.adminFile)
 		cmd.Env = append(os.Environ(), "SSL_CERT_FILE="+roots)
@@ -223,8 +223,7 @@ func TestReloadCertificate(t *testing.T) {
 	p.stop()
 }
 
-// TestMutualTLS: only who shows a certificate of client_ca comes in, and only for
-// as long as it is the client_ca.
+// TestMutualTLS: only clients with a certificate of the current client_ca connect.
 func TestMutualTLS(t *testing.T) {
 	t.Parallel()
 	ca, strangers, next := newCertifier(t), newCertifier(t), newCertifier(t)
@@ -238,28 +237,28 @@ func TestMutualTLS(t *testing.T) {
 		t.Errorf("a known client: %+v", s)
 	}
 	if s := i.mustAsk(known()); s.reused || !s.resumed {
-		t.Errorf("it comes again: %+v", s) // or the last question below asks nothing
+		t.Errorf("second connection: %+v", s) // without resumption the last check below is void
 	}
-	refused := func(who string, client *http.Client) {
+	refused := func(name string, client *http.Client) {
 		t.Helper()
 		if s, err := i.ask(client); err == nil {
-			t.Errorf("%s came in: %+v", who, s)
+			t.Errorf("%s connected: %+v", name, s)
 		}
 	}
-	refused("who shows nothing", ca.caller(nil))
+	refused("no certificate", ca.caller(nil))
 	refused("a stranger", ca.caller(nil, strangers.clientCertificate(201)))
 
-	for _, nobody := range []string{"nothing", ""} {
-		replaceFile(t, clients, []byte(nobody))
+	for _, empty := range []string{"nothing", ""} {
+		replaceFile(t, clients, []byte(empty))
 		p.reload("holds no certificate")
-		refused("who shows nothing", ca.caller(nil))
+		refused("no certificate", ca.caller(nil))
 	}
 	if s := i.mustAsk(known()); s.status != http.StatusOK {
 		t.Errorf("after a refused reload: %+v", s)
 	}
 	replaceFile(t, clients, next.pem)
 	p.reload(`"reloaded"`)
-	refused("who was known before", known())
+	refused("a client of the previous CA", known())
 	if s := i.mustAsk(ca.caller(nil, next.clientCertificate(202))); s.status != http.StatusOK {
 		t.Errorf("a client of the next CA: %+v", s)
 	}
@@ -286,7 +285,7 @@ func TestIPv6Loopback(t *testing.T) {
 	p.stop()
 }
 
-// TestAdminURLWithAPath: the admin API is where its URL says, and nowhere else.
+// TestAdminURLWithAPath: the admin API is served below the path of its URL only.
 func TestAdminURLWithAPath(t *testing.T) {
 	t.Parallel()
 	i := install(t, func(i *installation) { i.adminSettings = `url = "http://` + i.admin + `/behind/a/proxy"` })

@@ -1,8 +1,8 @@
-// Command moneyer mints, hands over and checks the short-lived access tokens
+// Command moneyer issues, requests and checks the short-lived access tokens
 // that payment APIs accept from machines.
 //
-// This package introduces the others to each other and talks to people: one file
-// per noun, no rule of the domain.
+// This package parses flags and prints results, with one file per noun. The rules
+// are in the packages that it calls.
 package main
 
 import (
@@ -25,7 +25,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, now: time.Now, color: wantsColor(os.Stdout)}
+	a := &app{in: os.Stdin, out: os.Stdout, err: os.Stderr, now: time.Now, color: useColor(os.Stdout)}
 	code := a.run(ctx, os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -50,13 +50,13 @@ func (a *app) run(ctx context.Context, args []string) int {
 func (a *app) rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "moneyer",
-		Short: "Mint, hand over and check the access tokens that payment APIs accept from machines",
+		Short: "Issue, request and check the access tokens that payment APIs accept from machines",
 		Long: `Moneyer is an OAuth 2.0 authorization server for machine clients that speaks each
 payment platform's own token endpoint, with the tools for those who call such
 platforms.
 
-Exit codes: 0 done · 1 the answer is no · 2 wrong usage, file or setting ·
-3 a server or a disk did not do its part.`,
+Exit codes: 0 success · 1 refused, or a check failed · 2 wrong usage, file or
+setting · 3 a server, the network or a disk failed.`,
 		Example: `  moneyer sandbox                  every platform on loopback, ready to try
   moneyer serve --config moneyer.toml
   moneyer client add --issuer d1 merchant01`,
@@ -75,7 +75,7 @@ Exit codes: 0 done · 1 the answer is no · 2 wrong usage, file or setting ·
 	group("server", "Run a server:", a.serverCommands())
 	group("onboard", "Onboard and oversee (needs a running server):", a.onboardCommands())
 	group("partner", "For those who call a platform (needs no server of ours):", a.partnerCommands())
-	a.guide(root)
+	a.setDefaultArgs(root)
 	root.SetUsageTemplate(usageTemplate(root))
 	root.SetFlagErrorFunc(quietFlagError)
 	root.SetVersionTemplate(fmt.Sprintf("moneyer %s, made with %s for %s/%s\ncrypto: %s\n",
@@ -83,12 +83,12 @@ Exit codes: 0 done · 1 the answer is no · 2 wrong usage, file or setting ·
 	return root
 }
 
-// serverCommands run something.
+// serverCommands run a server or prepare one.
 func (a *app) serverCommands() []*cobra.Command {
 	return []*cobra.Command{a.sandboxCommand(), a.initCommand(), a.serveCommand(), a.storeCommand()}
 }
 
-// onboardCommands talk to the admin API of a running server.
+// onboardCommands call the admin API of a running server.
 func (a *app) onboardCommands() []*cobra.Command {
 	o := &onboarding{app: a}
 	return []*cobra.Command{
@@ -98,26 +98,27 @@ func (a *app) onboardCommands() []*cobra.Command {
 	}
 }
 
-// partnerCommands need no server of ours.
+// partnerCommands work with any platform.
 func (a *app) partnerCommands() []*cobra.Command {
 	return []*cobra.Command{
 		a.keygenCommand(), a.assertCommand(), a.tokenCommand(), a.verifyCommand(), a.inspectCommand(), a.explainCommand(), a.profileCommand(), a.agentCommand(),
 	}
 }
 
-// failureOf is the failure that ends a command. What a server said is shown with care.
+// failureOf returns err with its exit code. Control characters in a server's text
+// are escaped.
 func failureOf(err error) *failure {
-	var told *failure
-	var no *adminclient.RefusedError
-	var away *adminclient.UnavailableError
+	var own *failure
+	var refusal *adminclient.RefusedError
+	var noAnswer *adminclient.UnavailableError
 	switch {
-	case errors.As(err, &told):
-		return told
-	case errors.As(err, &no):
+	case errors.As(err, &own):
+		return own
+	case errors.As(err, &refusal):
 		return &failure{exitRefused, errors.New(visible(err.Error()))}
-	case errors.As(err, &away):
-		return &failure{exitTrouble, errors.New(visible(err.Error()))}
-	default: // cobra's own: an unknown command, flag or argument
+	case errors.As(err, &noAnswer):
+		return &failure{exitUnavailable, errors.New(visible(err.Error()))}
+	default: // by cobra: an unknown command, flag or argument
 		return usage(err)
 	}
 }

@@ -17,21 +17,21 @@ import (
 	"moneyer/internal/adminclient"
 )
 
-// onboarding is what the commands share that talk to the admin API.
+// onboarding is the state that the commands of the admin API share.
 type onboarding struct {
 	*app
 	file, issuer string // the flags
 	api          *adminclient.Client
 }
 
-// noun makes the command of a noun, whose verbs talk to the admin API.
+// noun adds --admin and the verbs to the command of a noun.
 func (o *onboarding) noun(c *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
 	c.PersistentFlags().StringVar(&o.file, "admin", "", "the admin `file` (default $MONEYER_ADMIN, else "+adminclient.DefaultFile+")")
 	c.AddCommand(verbs...)
 	return c
 }
 
-// ofIssuer is noun for what belongs to an issuer.
+// ofIssuer is noun with --issuer, for the resources of an issuer.
 func (o *onboarding) ofIssuer(c *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
 	c.PersistentFlags().StringVar(&o.issuer, "issuer", "", "the issuer by its `name` (default the server's only one)")
 	completeBy(c, "issuer", o.completeIssuers)
@@ -55,7 +55,8 @@ func (o *onboarding) open() (*adminclient.Client, error) {
 	return api, nil
 }
 
-// at opens the API at the issuer that --issuer names, or at the server's only one.
+// at opens the API at the issuer that --issuer names, by default the server's only
+// one.
 func (o *onboarding) at(ctx context.Context) (*adminclient.Issuer, error) {
 	api, err := o.open()
 	if err != nil {
@@ -69,10 +70,10 @@ func (o *onboarding) at(ctx context.Context) (*adminclient.Issuer, error) {
 	return api.At(o.issuer), nil
 }
 
-// verb is what a command does at an issuer.
+// verb is an operation at an issuer.
 type verb func(ctx context.Context, at *adminclient.Issuer, args []string) error
 
-// run makes a command of a verb.
+// run adapts a verb to cobra.
 func (o *onboarding) run(do verb) func(*cobra.Command, []string) error {
 	return func(c *cobra.Command, args []string) error {
 		at, err := o.at(c.Context())
@@ -83,19 +84,19 @@ func (o *onboarding) run(do verb) func(*cobra.Command, []string) error {
 	}
 }
 
-// verb makes the command of a verb that has no flags of its own.
+// verb returns the command of a verb without flags.
 func (o *onboarding) verb(use, short, example string, do verb) *cobra.Command {
 	return &cobra.Command{Use: use, Short: short, Example: "  moneyer " + example, RunE: o.run(do)}
 }
 
-// onlyIssuer finds the one issuer that there is beside the admin API's own.
+// onlyIssuer returns the name of the only issuer beside the admin API's own.
 func onlyIssuer(ctx context.Context, api *adminclient.Client) (string, error) {
 	names, err := issuerNames(ctx, api)
 	switch {
 	case err != nil:
 		return "", err
 	case len(names) == 0:
-		return "", usagef("the server has no issuer beside its own; name that with --issuer, or configure another")
+		return "", usagef("the server has no issuer except its own; name that with --issuer, or configure another")
 	case len(names) > 1:
 		return "", usagef("--issuer is missing: the server has %s", strings.Join(names, ", "))
 	}
@@ -116,7 +117,7 @@ func issuerNames(ctx context.Context, api *adminclient.Client) ([]string, error)
 func (o *onboarding) completeIssuers(c *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var names []string
 	if api, err := o.open(); err == nil {
-		names, _ = issuerNames(c.Context(), api) // no list, no help
+		names, _ = issuerNames(c.Context(), api) // on an error nothing is completed
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
@@ -129,13 +130,13 @@ func (o *onboarding) completeIDs(list func(*adminclient.Issuer, context.Context)
 		}
 		var ids []string
 		if at, err := o.at(c.Context()); err == nil {
-			ids, _ = list(at, c.Context()) // no list, no help
+			ids, _ = list(at, c.Context()) // on an error nothing is completed
 		}
 		return slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, typed) }), cobra.ShellCompDirectiveNoFileComp
 	}
 }
 
-// ofClients has verbs complete their first argument, a client.
+// ofClients adds the completion of the first argument, a client.
 func (o *onboarding) ofClients(verbs ...*cobra.Command) []*cobra.Command {
 	for _, c := range verbs {
 		c.ValidArgsFunction = o.completeClients
@@ -147,7 +148,7 @@ func (o *onboarding) completeClients(c *cobra.Command, args []string, typed stri
 	return o.completeIDs((*adminclient.Issuer).ClientIDs)(c, args, typed)
 }
 
-// switches makes the verbs disable and enable of a noun, for what the arguments name.
+// switches returns the commands disable and enable of a noun.
 func (o *onboarding) switches(arguments, disable, enable, noun, example string,
 	set func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error) []*cobra.Command {
 	command := func(verb, short string, disabled bool) *cobra.Command {
@@ -158,7 +159,7 @@ func (o *onboarding) switches(arguments, disable, enable, noun, example string,
 	return []*cobra.Command{command("disable", disable, true), command("enable", enable, false)}
 }
 
-// moment reads the time of a flag for a request; nil when the flag was not given.
+// moment returns the time of a flag, nil when the flag was not given.
 func (o *onboarding) moment(c *cobra.Command, flag string) (*adminapi.Moment, error) {
 	if !c.Flags().Changed(flag) {
 		return nil, nil
@@ -167,7 +168,7 @@ func (o *onboarding) moment(c *cobra.Command, flag string) (*adminapi.Moment, er
 	return &adminapi.Moment{Time: t}, err
 }
 
-// when shows a time by its distance from now, and none as otherwise says.
+// when formats a time relative to now, and the zero time as otherwise.
 func (o *onboarding) when(t time.Time, otherwise string) string {
 	if t.IsZero() {
 		return otherwise
@@ -175,7 +176,7 @@ func (o *onboarding) when(t time.Time, otherwise string) string {
 	return inWords(t.Sub(o.now()))
 }
 
-// state says in a word whether something may be used now.
+// state returns the state of a credential now, in a word.
 func (o *onboarding) state(disabled bool, notBefore, notAfter time.Time) string {
 	now := o.now()
 	switch {
@@ -184,13 +185,13 @@ func (o *onboarding) state(disabled bool, notBefore, notAfter time.Time) string 
 	case now.Before(notBefore):
 		return "not yet"
 	case !notAfter.IsZero() && !now.Before(notAfter):
-		return o.paint(bad, "over")
+		return o.paint(bad, "expired")
 	default:
-		return o.paint(good, "in force")
+		return o.paint(good, "active")
 	}
 }
 
-// enabled says in a word whether something is not disabled.
+// enabled returns the word enabled or disabled.
 func (o *onboarding) enabled(disabled bool) string {
 	if disabled {
 		return o.paint(bad, "disabled")
@@ -198,7 +199,7 @@ func (o *onboarding) enabled(disabled bool) string {
 	return o.paint(good, "enabled")
 }
 
-// show answers with a list, unless it could not be had.
+// show prints a list, or returns err.
 func show[T any](o *onboarding, items []T, err error, heading []string, row func(*T) []string) error {
 	if err != nil {
 		return err
@@ -206,7 +207,7 @@ func show[T any](o *onboarding, items []T, err error, heading []string, row func
 	return o.shown(items, heading, rowsOf(items, row))
 }
 
-// removed tells what was removed, unless it was not.
+// removed reports a removal, or returns err.
 func (o *onboarding) removed(err error, what, name, more string) error {
 	answer := map[string]string{"removed": what, "id": name, "issuer": o.issuer}
 	return o.outcome(answer, err, "%s", strings.TrimSpace(fmt.Sprintf("%s %s of issuer %s is removed %s", what, name, o.issuer, more)))

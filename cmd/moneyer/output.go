@@ -11,8 +11,9 @@ import (
 	"golang.org/x/term"
 )
 
-// wantsColor: colours only on a terminal, and never when NO_COLOR is set.
-func wantsColor(f *os.File) bool {
+// useColor reports whether to colour the output: on a terminal, unless NO_COLOR is
+// set.
+func useColor(f *os.File) bool {
 	return os.Getenv("NO_COLOR") == "" && term.IsTerminal(int(f.Fd()))
 }
 
@@ -26,7 +27,7 @@ const (
 	bold  style = "\x1b[1m"
 )
 
-// paint colours text where that is wanted.
+// paint colours text, if a.color is set.
 func (a *app) paint(s style, text string) string {
 	if !a.color {
 		return text
@@ -57,7 +58,7 @@ func writeTable(w io.Writer, rows [][]string) error {
 	return tw.Flush()
 }
 
-// terminal is where people are shown how far something is; nil where nobody looks.
+// terminal is where progress is shown, nil if standard error is not a terminal.
 func (a *app) terminal() *os.File {
 	if f, ok := a.err.(*os.File); ok && !a.json && term.IsTerminal(int(f.Fd())) {
 		return f
@@ -65,12 +66,12 @@ func (a *app) terminal() *os.File {
 	return nil
 }
 
-// note tells the person something beside the answer.
+// note prints a remark to standard error.
 func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.err, "moneyer: note: "+format+"\n", args...)
 }
 
-// section is a table after an empty line, unless it has no rows.
+// section prints an empty line and a table, unless it has no rows.
 func (a *app) section(heading []string, rows [][]string) error {
 	if len(rows) == 0 {
 		return nil
@@ -79,7 +80,7 @@ func (a *app) section(heading []string, rows [][]string) error {
 	return a.table(heading, rows)
 }
 
-// done tells what was done: v for scripts, a sentence for people.
+// done prints the result: v with --json, else the formatted sentence.
 func (a *app) done(v any, format string, args ...any) error {
 	if a.json {
 		return a.printJSON(v)
@@ -88,7 +89,7 @@ func (a *app) done(v any, format string, args ...any) error {
 	return err
 }
 
-// outcome tells what was done, unless it was not.
+// outcome is done, unless there is an error.
 func (a *app) outcome(v any, err error, format string, args ...any) error {
 	if err != nil {
 		return err
@@ -105,7 +106,7 @@ func rowsOf[T any](items []T, row func(*T) []string) [][]string {
 	return rows
 }
 
-// shown answers with a table for people, with v for scripts.
+// shown prints a list: v with --json, else a table.
 func (a *app) shown(v any, heading []string, rows [][]string) error {
 	switch {
 	case a.json:

@@ -18,11 +18,11 @@ func (a *app) profileCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "profile",
 		Short: "List, show and check profiles: the platforms' token endpoints as data",
-		Long: `A profile describes a payment platform's token endpoint: how a request and its
-answer look, what is accepted and what is granted. Some are built in. Your own
-is one TOML file, and stands wherever a profile's name can: --profile FILE.toml.`,
+		Long: `A profile describes a payment platform's token endpoint: the form of requests and
+responses, what is accepted and what is granted. Some are built in. A profile of
+your own is a TOML file; use its path in place of a name: --profile FILE.toml.`,
 		Example: `  moneyer profile list
-  moneyer profile show thales-d1 > mine.toml   start your own from a built-in one
+  moneyer profile show thales-d1 > mine.toml   start with a copy of a built-in one
   moneyer profile check mine.toml`,
 	}
 	c.AddCommand(a.profileList(), a.profileShow(), a.profileCheck())
@@ -60,8 +60,8 @@ func (a *app) profileShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show NAME|FILE",
 		Short: "Print a profile",
-		Long: `Print a profile as it was written, in TOML. With --json print it as it was
-understood, with every default filled in.`,
+		Long: `Print the TOML text of a profile. With --json print the parsed profile, with
+defaults filled in.`,
 		Example: `  moneyer profile show boltpay
   moneyer profile show boltpay --json`,
 		Args:              oneProfile,
@@ -83,11 +83,11 @@ understood, with every default filled in.`,
 func (a *app) profileCheck() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check FILE",
-		Short: "Check a profile and say in words what it does",
-		Long: `Check a profile file and say in words what it does. A mistake is named with its
-line and its fix, and makes the exit code 2.`,
+		Short: "Check a profile and summarize it",
+		Long: `Check a profile file and print a summary. An error is reported with its line and
+how to fix it; the exit code is then 2.`,
 		Example: `  moneyer profile check mine.toml
-  moneyer profile check thales-etp     what a built-in profile does`,
+  moneyer profile check thales-etp     the summary of a built-in profile`,
 		Args:              oneProfile,
 		ValidArgsFunction: completeProfiles,
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -116,8 +116,7 @@ func oneProfile(c *cobra.Command, args []string) error {
 	return nil
 }
 
-// tomlForm turns a checked profile into what encoding/json writes under the
-// names that TOML has for it.
+// tomlForm converts a profile for encoding/json, with the names of its TOML keys.
 func tomlForm(v reflect.Value) any {
 	switch v.Kind() {
 	case reflect.Struct:
@@ -139,7 +138,7 @@ func tomlForm(v reflect.Value) any {
 	return v.Interface()
 }
 
-// summarize says in words what a profile does, topic by topic.
+// summarize describes a profile, topic by topic.
 func summarize(p *platform.Profile) [][]string {
 	wire, policy := &p.Wire, &p.Policy
 	rows := [][]string{
@@ -172,12 +171,12 @@ func summarize(p *platform.Profile) [][]string {
 	)
 }
 
-// usesAssertions reports whether callers of the platform sign anything.
+// usesAssertions reports whether callers of the platform sign assertions.
 func usesAssertions(p *platform.Profile) bool {
 	return p.Policy.Grant(oauth.JWTBearer) != nil || p.Policy.Uses(oauth.AuthPrivateKeyJWT)
 }
 
-// callers says how callers show who they are.
+// callers describes how callers authenticate.
 func callers(p *platform.Profile) string {
 	var ways []string
 	for _, grant := range p.Policy.Grants {

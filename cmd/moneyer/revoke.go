@@ -25,22 +25,22 @@ func (o *onboarding) revokeCommand() *cobra.Command {
 	var f revokeFlags
 	c := &cobra.Command{
 		Use:   "revoke",
-		Short: "Withdraw access tokens before their end",
-		Long: `Withdraw access tokens before their end: one token, all of a client, those that
-one of its keys or secrets bought, those that a signing key signed, or all that
-were issued before an instant.
+		Short: "Revoke access tokens before they expire",
+		Long: `Revoke access tokens before they expire: one token, all tokens of a client, those
+issued for one of its keys or secrets, those signed by a signing key, or all that
+were issued before a time.
 
-The server refuses them at once, where it is asked: introspection and /check. APIs
-that poll its list of revocations refuse them when they next do. All other APIs
-take them to their end: what ends soon needs no list.
+Introspection and /check of the server refuse them at once. APIs that poll its
+list of revocations refuse them after the next poll. All other APIs accept them
+until they expire.
 
-A client that is not disabled gets new tokens all the while. With --key and
---secret the key or secret is disabled first, unless --keep is given. The ledger
-tells which tokens it bought; one that was being minted just then may be missed,
-so revoke once more when the server's limits.request_timeout has passed.
+A client that is not disabled still gets new tokens. With --key and --secret the
+key or secret is disabled first, unless --keep is given. The tokens that it
+obtained are found in the ledger; a token issued at the same moment may be missed,
+so revoke again after the server's limits.request_timeout.
 
-A token itself is taken from standard input only, by --token -: its jti is read
-here, and nothing but the jti is sent.`,
+A token itself is read from standard input only, with --token -. Only its jti is
+sent.`,
 		Example: `  moneyer revoke --issuer d1 --token PGhOJGbTVwNuzbBNRhdEz
   moneyer revoke --issuer d1 --token - < token.txt
   moneyer revoke --issuer d1 --client merchant01
@@ -51,7 +51,7 @@ here, and nothing but the jti is sent.`,
 		RunE: func(c *cobra.Command, _ []string) error { return o.revoke(c, &f) },
 	}
 	f.add(c)
-	o.ofIssuer(c, o.verb("list", "List what is revoked, until the last token of it has ended", "revoke list --issuer d1", o.listRevocations))
+	o.ofIssuer(c, o.verb("list", "List the revocations of tokens that have not expired yet", "revoke list --issuer d1", o.listRevocations))
 	completeBy(c, "client", o.completeClients)
 	completeBy(c, "signing-key", o.completeSigningKeys)
 	return c
@@ -61,8 +61,8 @@ func (f *revokeFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.token, "token", "", "one token by its `jti`, or '-' to read the token itself from standard input")
 	flags.StringVar(&f.client, "client", "", "all tokens of the client with that `id`")
-	flags.StringVar(&f.key, "key", "", "of the client's tokens those that its key with that `kid` bought; the key is disabled first")
-	flags.StringVar(&f.secret, "secret", "", "of the client's tokens those that its secret or API key with that `id` bought; it is disabled first")
+	flags.StringVar(&f.key, "key", "", "of the client's tokens those issued for its key with that `kid`; the key is disabled first")
+	flags.StringVar(&f.secret, "secret", "", "of the client's tokens those issued for its secret or API key with that `id`; it is disabled first")
 	flags.BoolVar(&f.keep, "keep", false, "do not disable the key or secret first")
 	flags.StringVar(&f.signingKey, "signing-key", "", "all tokens that the issuer's key with that `kid` signed")
 	flags.StringVar(&f.allBefore, "all-before", "", "all tokens issued before that `time`: a time, a date, a span from now such as -1h, or now")
@@ -72,8 +72,8 @@ func (f *revokeFlags) add(c *cobra.Command) {
 	c.MarkFlagsMutuallyExclusive("key", "secret")
 }
 
-// check refuses flags that do not go together, and empty ones: an empty --key is
-// a variable that was not set, not a wish to revoke all of the client's tokens.
+// check refuses flags that exclude each other, and empty ones: an empty --key is
+// an unset variable, and must not revoke all tokens of the client.
 func (f *revokeFlags) check(c *cobra.Command) error {
 	for _, flag := range []string{"token", "client", "key", "secret", "signing-key", "all-before"} {
 		if c.Flags().Changed(flag) && c.Flag(flag).Value.String() == "" {
@@ -82,9 +82,9 @@ func (f *revokeFlags) check(c *cobra.Command) error {
 	}
 	switch credential := f.key + f.secret; {
 	case credential != "" && f.client == "":
-		return usagef("--key and --secret come with --client, whose they are")
+		return usagef("--key and --secret require --client")
 	case credential == "" && f.keep:
-		return usagef("--keep comes with --key or --secret")
+		return usagef("--keep requires --key or --secret")
 	}
 	return nil
 }
@@ -116,7 +116,7 @@ func (o *onboarding) revoke(c *cobra.Command, f *revokeFlags) error {
 	return o.done(revoked, "revoked at issuer %s: %s (tokens: %s)", at.Name, revoked.Reason, tokenCount(&revoked))
 }
 
-// target is the request that the flags ask for.
+// target returns what the flags select.
 func (o *onboarding) target(f *revokeFlags) (adminapi.Target, error) {
 	switch {
 	case f.token != "":
@@ -131,18 +131,18 @@ func (o *onboarding) target(f *revokeFlags) (adminapi.Target, error) {
 	}
 	at, err := parseMoment("all-before", f.allBefore, o.now())
 	if err == nil && at.IsZero() {
-		err = usagef("--all-before wants an instant, or now")
+		err = usagef("--all-before takes a time, or now")
 	}
 	return adminapi.Target{All: true, At: &adminapi.Moment{Time: at}}, err
 }
 
-// tokenID is the jti of a token: what was given, or that of the token on standard
-// input, whose signature is the server's business. Errors do not repeat what was
-// given: it may be a live token.
+// tokenID returns the given jti, or that of the token on standard input, whose
+// signature is not checked. Errors do not repeat what was given: it may be a live
+// token.
 func (o *onboarding) tokenID(given string) (string, error) {
 	if given != "-" {
 		if strings.HasPrefix(given, "eyJ") || strings.Contains(given, ".") {
-			return "", usagef("--token takes a jti, and this is a token: on a command line others on this machine can read it, and the shell keeps it; pipe it into --token -")
+			return "", usagef("--token takes a jti, and this is a token: other users can read the command line, and the shell records it; pipe the token into --token -")
 		}
 		return given, nil
 	}
@@ -153,11 +153,11 @@ func (o *onboarding) tokenID(given string) (string, error) {
 	text, _ := repair(string(data))
 	token, err := jose.Parse(text)
 	if err != nil {
-		return "", usagef("standard input holds no access token: %w", err)
+		return "", usagef("standard input is not an access token: %w", err)
 	}
 	claims, err := jose.ParseClaims(token.Payload)
 	if err != nil {
-		return "", usagef("standard input holds no access token: %w", err)
+		return "", usagef("standard input is not an access token: %w", err)
 	}
 	if claims.ID == "" {
 		return "", usagef("the token on standard input has no jti")
@@ -165,7 +165,7 @@ func (o *onboarding) tokenID(given string) (string, error) {
 	return claims.ID, nil
 }
 
-// disableFirst lets the key or secret buy no more tokens.
+// disableFirst disables the key or secret before its tokens are revoked.
 func (o *onboarding) disableFirst(ctx context.Context, at *adminclient.Issuer, f *revokeFlags) (err error) {
 	disabled := true
 	change := adminapi.CredentialChange{Disabled: &disabled}
@@ -176,8 +176,8 @@ func (o *onboarding) disableFirst(ctx context.Context, at *adminclient.Issuer, f
 	} else {
 		_, err = at.SetKey(ctx, f.client, id, change)
 	}
-	var no *adminclient.RefusedError
-	if errors.As(err, &no) {
+	var refusal *adminclient.RefusedError
+	if errors.As(err, &refusal) {
 		return fmt.Errorf("%w; nothing was revoked (--keep revokes without disabling first)", err)
 	}
 	if err == nil {
@@ -186,7 +186,7 @@ func (o *onboarding) disableFirst(ctx context.Context, at *adminclient.Issuer, f
 	return err
 }
 
-// tokenCount tells how many tokens were revoked, where somebody counted.
+// tokenCount formats the number of revoked tokens, where they were counted.
 func tokenCount(r *adminapi.Revocation) string {
 	if r.Tokens == 0 {
 		return "all"
@@ -196,7 +196,7 @@ func tokenCount(r *adminapi.Revocation) string {
 
 func (o *onboarding) listRevocations(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 	revocations, err := at.Revocations(ctx)
-	return show(o, revocations, err, []string{"REVOCATION", "OF", "TOKENS", "MADE", "OVER"}, func(r *adminapi.Revocation) []string {
+	return show(o, revocations, err, []string{"REVOCATION", "OF", "TOKENS", "MADE", "EXPIRES"}, func(r *adminapi.Revocation) []string {
 		return []string{r.ID, visible(r.Reason), tokenCount(r), o.when(r.Created, ""), o.when(r.Until, "")}
 	})
 }

@@ -18,14 +18,14 @@ func (a *app) sandboxCommand() *cobra.Command {
 	var dir, address, adminAddress string
 	c := &cobra.Command{
 		Use:   "sandbox",
-		Short: "Serve every built-in platform on loopback, with demo partners, ready to try",
-		Long: `Serve every built-in platform on loopback, with demo partners, and print for each
-one command that gets a token and one that checks it.
+		Short: "Serve every built-in platform on loopback, with demo clients",
+		Long: `Serve every built-in platform on loopback, with demo clients, and print for each
+platform a command that gets a token and one that checks it.
 
 The folder holds everything: configuration, master key, store, admin key and the
-partners' own keys and secrets, all made afresh when the folder is new. Remove
-the folder to begin anew. It is a place to try things, not one for production:
-'moneyer init' begins that.`,
+keys and secrets of the demo clients. They are generated when the folder is new;
+remove the folder to start again. The sandbox is not for production: start that
+with 'moneyer init'.`,
 		Example: `  moneyer sandbox
   moneyer sandbox --dir /tmp/moneyer --listen 127.0.0.1:9080 --admin-listen 127.0.0.1:9081`,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -51,11 +51,11 @@ func (a *app) sandbox(c *cobra.Command, dir, configuration string) error {
 	return a.serve(c.Context(), daemon.Options{
 		Load:   func() (*config.Config, error) { return sandbox.Load(file) },
 		Public: sandbox.WithAPI,
-	}, func(ctx context.Context, s *daemon.Server) error { return a.welcome(ctx, s, dir) })
+	}, func(ctx context.Context, s *daemon.Server) error { return a.printWelcome(ctx, s, dir) })
 }
 
-// fitsSandbox refuses a configuration with other addresses than the flags ask
-// for, which would else be ignored.
+// fitsSandbox refuses flags that differ from the addresses of an existing
+// configuration: they would be ignored.
 func fitsSandbox(c *cobra.Command, file string) error {
 	cfg, err := sandbox.Load(file)
 	if err != nil {
@@ -69,8 +69,8 @@ func fitsSandbox(c *cobra.Command, file string) error {
 	return nil
 }
 
-// welcome onboards the demo clients that are missing and tells how to try them.
-func (a *app) welcome(ctx context.Context, s *daemon.Server, dir string) error {
+// printWelcome registers missing demo clients and prints the commands to try them.
+func (a *app) printWelcome(ctx context.Context, s *daemon.Server, dir string) error {
 	cfg := s.Config()
 	demos, err := sandbox.Onboard(ctx, s.Store(), s.Pepper(), cfg, dir, os.Args[0], a.now())
 	if err != nil {
@@ -86,7 +86,7 @@ func (a *app) welcome(ctx context.Context, s *daemon.Server, dir string) error {
 	_, err = fmt.Fprintf(a.out, `
 %s on http://%s · admin API on %s · everything is in %s/
 Onboard your own:  export MONEYER_ADMIN=%s; %s client add --issuer oauth2 me
-Ctrl-C ends it.
+Ctrl-C stops it.
 `, a.paint(good, "The sandbox is ready"), cfg.Listen.Address, cfg.Admin.URL, dir, sandbox.Quote(filepath.Join(dir, adminclient.DefaultFile)), sandbox.Quote(os.Args[0]))
 	return err
 }

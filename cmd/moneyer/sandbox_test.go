@@ -31,17 +31,17 @@ func newSandbox(t *testing.T, name string) *sandboxFolder {
 	return &sandboxFolder{t: t, dir: filepath.Join(t.TempDir(), name), address: ownAddress(t), admin: ownAddress(t)}
 }
 
-// patient makes the folder, with the configuration that it would get, but for
-// requests that wait for a disk that others keep busy.
-func (s *sandboxFolder) patient() {
+// patient creates the folder with its default configuration, but with a
+// long request_timeout, for a slow disk.
+func (s *sandboxFolder) initWithLongTimeout() {
 	s.t.Helper()
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		s.t.Fatal(err)
 	}
-	s.rewrite(strings.Replace(sandbox.Configuration(s.address, s.admin), "[limits]", "[limits]\n"+patient, 1))
+	s.rewrite(strings.Replace(sandbox.Configuration(s.address, s.admin), "[limits]", "[limits]\n"+longRequestTimeout, 1))
 }
 
-// start runs the sandbox and returns what it tells about each platform.
+// start runs the sandbox and returns its demos.
 func (s *sandboxFolder) start() (*program, []sandbox.Demo) {
 	s.t.Helper()
 	cmd := exec.Command("moneyer", "sandbox", "--json", "--dir", s.dir, "--listen", s.address, "--admin-listen", s.admin)
@@ -69,7 +69,7 @@ func (s *sandboxFolder) rewrite(text string) {
 	replaceFile(s.t, filepath.Join(s.dir, daemon.ConfigFile), []byte(text))
 }
 
-// secrets are the contents of the files that nobody else may know, by path.
+// secrets returns the contents of the secret files, by path.
 func (s *sandboxFolder) secrets() map[string]string {
 	s.t.Helper()
 	secrets := map[string]string{}
@@ -86,7 +86,7 @@ func (s *sandboxFolder) secrets() map[string]string {
 }
 
 // wantShell skips the test where the printed commands cannot be run.
-func wantShell(t *testing.T) {
+func requireShell(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"bash", "curl"} {
 		if _, err := exec.LookPath(name); err != nil {
@@ -98,8 +98,7 @@ func wantShell(t *testing.T) {
 	}
 }
 
-// shell runs a command as a person would who copied it, and returns the JSON that
-// it printed.
+// shell runs a command in a shell and returns the JSON that it printed.
 func shell(t *testing.T, command string) map[string]any {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "bash", "-c", command)
@@ -136,9 +135,9 @@ func works(t *testing.T, d *sandbox.Demo) {
 // a name that a shell would not take as it is.
 func TestSandboxCommands(t *testing.T) {
 	t.Parallel()
-	wantShell(t)
+	requireShell(t)
 	s := newSandbox(t, "it's a $sandbox")
-	s.patient()
+	s.initWithLongTimeout()
 	p, demos := s.start()
 	var names []string
 	for _, d := range demos {
@@ -187,13 +186,13 @@ func TestSandboxSecrets(t *testing.T) {
 	}
 }
 
-// TestSandboxMends: what somebody took out stays out, what got lost is made anew,
+// TestSandboxMends: removed issuers stay removed, lost files are created again,
 // and the rest works.
-func TestSandboxMends(t *testing.T) {
+func TestSandboxReplacesLostFiles(t *testing.T) {
 	t.Parallel()
-	wantShell(t)
+	requireShell(t)
 	s := newSandbox(t, "sandbox")
-	s.patient()
+	s.initWithLongTimeout()
 	p, all := s.start()
 	p.stop()
 	section := regexp.MustCompile(`(?s)\n\[issuers\.d1\]\n.*?(\n\[)`)

@@ -42,26 +42,26 @@ func (o *onboarding) secretCommand(kind registry.SecretKind) *cobra.Command {
 	}
 	return o.ofIssuer(&cobra.Command{
 		Use:   n.command,
-		Short: fmt.Sprintf("Make and change the %s of clients", n.plural),
-		Long: fmt.Sprintf(`A client may have several %s at once. To change one without an interruption,
-add a new one, hand it over, wait until the old one is no longer used
-('moneyer %s list' tells when each was), then remove it. Only a keyed hash is
-kept: the text is shown once.`, n.plural, n.command),
+		Short: fmt.Sprintf("Generate and change the %s of clients", n.plural),
+		Long: fmt.Sprintf(`A client may have several %s at once. To rotate one without an interruption,
+add a new one, transfer it, wait until the old one is no longer used (LAST USED of
+'moneyer %s list'), then remove it. Only a keyed hash is stored: the text is shown
+once.`, n.plural, n.command),
 		Example: fmt.Sprintf(`  moneyer %[1]s add %[2]s --not-after 365d
   moneyer %[1]s list %[2]s`, n.command, n.client),
 	}, o.credentialVerbs(n, secretTimes, list, o.secretAdd(n))...)
 }
 
 func secretTimes(c *cobra.Command) {
-	c.Flags().String("not-after", "", "from when on it is no longer good: "+momentWords)
+	c.Flags().String("not-after", "", "it is valid until: "+momentWords)
 }
 
 func (o *onboarding) secretAdd(n *credential) *cobra.Command {
 	return &cobra.Command{
 		Use:   "add CLIENT",
-		Short: fmt.Sprintf("Make a new %s and print it, this once", n.words),
-		Long: fmt.Sprintf(`Make a new %s of 256 random bits. Its text is all that goes to standard
-output; it is kept nowhere and cannot be shown again.`, n.words),
+		Short: fmt.Sprintf("Generate a new %s and print it once", n.words),
+		Long: fmt.Sprintf(`Generate a new %s of 256 random bits. Only its text goes to standard output;
+it is not stored and cannot be shown again.`, n.words),
 		Example: fmt.Sprintf("  moneyer %s add %s > secret.txt", n.command, n.client),
 		RunE: func(c *cobra.Command, args []string) error {
 			times, err := o.times(c)
@@ -79,7 +79,7 @@ output; it is kept nowhere and cannot be shown again.`, n.words),
 			if o.json {
 				return o.printJSON(made)
 			}
-			o.note("%s %s is registered for client %s of issuer %s; this is the only time that it is shown", n.words, made.ID, args[0], o.issuer)
+			o.note("%s %s is registered for client %s of issuer %s; it is not shown again", n.words, made.ID, args[0], o.issuer)
 			_, err = fmt.Fprintln(o.out, made.Text)
 			return err
 		},

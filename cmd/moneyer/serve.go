@@ -21,11 +21,11 @@ func (a *app) serveCommand() *cobra.Command {
 		Short: "Serve the issuers that a configuration file names",
 		Long: `Serve the issuers that a configuration file names, until SIGTERM or SIGINT.
 
-SIGHUP reads the configuration, the profiles and the TLS files anew without
-dropping a request; when something in them is wrong, all that was in force stays.
-SIGTERM lets /readyz fall first, goes on for limits.drain_delay, then finishes
-the requests in flight; a second one cuts the waiting short.`,
-		Example: `  moneyer init --dir /etc/moneyer        write a configuration to start from
+SIGHUP reloads the configuration, the profiles and the TLS files without dropping
+a request; if they contain an error, the previous configuration stays active.
+SIGTERM makes /readyz fail, waits for limits.drain_delay, then finishes the
+requests in flight; a second one ends the wait.`,
+		Example: `  moneyer init --dir /etc/moneyer        write an initial configuration
   moneyer serve --config /etc/moneyer/moneyer.toml
   moneyer serve --config moneyer.toml --check`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,11 +36,11 @@ the requests in flight; a second one cuts the waiting short.`,
 		},
 	}
 	c.Flags().StringVar(&file, "config", "moneyer.toml", "the configuration `file`")
-	c.Flags().BoolVar(&check, "check", false, "only say whether the configuration, and the files that it names, are good")
+	c.Flags().BoolVar(&check, "check", false, "only check the configuration and the files that it names")
 	return c
 }
 
-// checkConfig looks at all that a start reads before it opens the store.
+// checkConfig checks everything that a start reads before it opens the store.
 func (a *app) checkConfig(file string) error {
 	cfg, err := config.Load(file)
 	if err != nil {
@@ -52,8 +52,8 @@ func (a *app) checkConfig(file string) error {
 	return a.done(map[string]any{"good": true, "issuers": len(cfg.Issuers)}, "%s is good: %s", file, count(len(cfg.Issuers), "issuer"))
 }
 
-// serve runs a server until ctx ends. started, when not nil, is called once it
-// answers.
+// serve runs a server until ctx ends. started, when not nil, is called once the
+// server answers requests.
 func (a *app) serve(ctx context.Context, o daemon.Options, started func(context.Context, *daemon.Server) error) error {
 	hangups, stop := notifyHangups()
 	defer stop()
@@ -61,7 +61,7 @@ func (a *app) serve(ctx context.Context, o daemon.Options, started func(context.
 	server, err := daemon.Start(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil // it was told to stop while it started
+			return nil // stopped during the start
 		}
 		return serverFailure(err)
 	}
@@ -69,34 +69,34 @@ func (a *app) serve(ctx context.Context, o daemon.Options, started func(context.
 		err = started(ctx, server)
 	}
 	if err == nil {
-		err = waitForStop(ctx, hangups, server.Failed(), func() { _ = server.Reload(ctx) }) // which logs what is wrong
+		err = waitForStop(ctx, hangups, server.Failed(), func() { _ = server.Reload(ctx) }) // Reload logs its errors
 	}
 	bounded, done := untilSecondSignal()
 	defer done()
 	if err = errors.Join(err, server.Shutdown(bounded)); err != nil {
-		return trouble(err)
+		return unavailable(err)
 	}
 	return nil
 }
 
-// serverFailure is the failure that an error of package daemon means.
+// serverFailure adds the exit code to an error of package daemon.
 func serverFailure(err error) error {
 	var wrong *daemon.ConfigError
 	if errors.As(err, &wrong) {
 		return usage(err)
 	}
-	return trouble(err)
+	return unavailable(err)
 }
 
-// notifyHangups delivers SIGHUP, from the first: one that comes while a program
-// starts must not end it.
+// notifyHangups delivers SIGHUP. It is called first: a SIGHUP during the start must
+// not end the program.
 func notifyHangups() (hangups <-chan os.Signal, stop func()) {
 	c := make(chan os.Signal, 1)
 	signal.Notify(c, syscall.SIGHUP)
 	return c, func() { signal.Stop(c) }
 }
 
-// waitForStop reloads at each hangup, until ctx ends or something failed.
+// waitForStop reloads at each hangup, until ctx ends or an error arrives.
 func waitForStop(ctx context.Context, hangups <-chan os.Signal, failed <-chan error, reload func()) error {
 	for ctx.Err() == nil {
 		select {
@@ -110,8 +110,7 @@ func waitForStop(ctx context.Context, hangups <-chan os.Signal, failed <-chan er
 	return nil
 }
 
-// untilSecondSignal is for a program that was told to stop: it ends when it is told
-// again, which cuts the waiting short.
+// untilSecondSignal returns a context for the shutdown, which a second signal ends.
 func untilSecondSignal() (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 }

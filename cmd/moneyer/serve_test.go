@@ -52,11 +52,11 @@ type installation struct {
 	adminSettings, limitLines string
 }
 
-// install makes one. change may say more of the configuration.
+// install makes one. change may extend the configuration.
 func install(t *testing.T, change ...func(*installation)) *installation {
 	t.Helper()
 	i := &installation{t: t, dir: t.TempDir(), address: ownAddress(t), admin: ownAddress(t), scheme: "http",
-		limitLines: "drain_delay = \"-1s\"\n" + patient,
+		limitLines: "drain_delay = \"-1s\"\n" + longRequestTimeout,
 		client:     &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: tooLong}}
 	t.Cleanup(i.client.CloseIdleConnections)
 	i.file, i.adminFile = filepath.Join(i.dir, daemon.ConfigFile), filepath.Join(i.dir, adminclient.DefaultFile)
@@ -72,8 +72,8 @@ func install(t *testing.T, change ...func(*installation)) *installation {
 	return i
 }
 
-// patient lets requests wait for a disk that others keep busy.
-const patient = `request_timeout = "1m"`
+// patient is for a slow disk.
+const longRequestTimeout = `request_timeout = "1m"`
 
 func (i *installation) config() string {
 	return fmt.Sprintf(`store = "sqlite:moneyer.db"
@@ -172,10 +172,10 @@ func withoutForks(do func()) {
 
 func (i *installation) store() string { return filepath.Join(i.dir, "moneyer.db") }
 
-var handedOut sync.Map // addresses, by ownAddress
+var reservedAddresses sync.Map // addresses, by ownAddress
 
-// ownAddress is an address on loopback that nobody listens on, and that no
-// outgoing connection is given: its port is below those.
+// ownAddress is an unused address on loopback. Its port is below those of outgoing
+// connections.
 func ownAddress(t *testing.T) string {
 	t.Helper()
 	for range 1000 {
@@ -185,7 +185,7 @@ func ownAddress(t *testing.T) string {
 			continue
 		}
 		_ = l.Close()
-		if _, taken := handedOut.LoadOrStore(address, true); !taken {
+		if _, taken := reservedAddresses.LoadOrStore(address, true); !taken {
 			return address
 		}
 	}
@@ -193,11 +193,11 @@ func ownAddress(t *testing.T) string {
 	return ""
 }
 
-// program is the command at work.
+// program is a running command.
 type program struct {
 	t   *testing.T
 	cmd *exec.Cmd
-	// lines are what it wrote that nobody awaited yet, until it has ended.
+	// lines are the written lines that were not awaited yet; closed at its end.
 	lines chan string
 	mu    sync.Mutex
 	wrote strings.Builder
@@ -303,7 +303,7 @@ func (p *program) ended() int {
 	}
 }
 
-// stop ends the process, which must end well.
+// stop ends the process, which must exit with 0.
 func (p *program) stop() {
 	p.t.Helper()
 	p.signal(syscall.SIGTERM)
@@ -403,7 +403,7 @@ func (i *installation) refusesConnections() {
 	i.t.Fatal("the listener does not close")
 }
 
-// byKey and bySecret show who asks for a token.
+// byKey and bySecret authenticate a token request.
 func (i *installation) byKey() url.Values {
 	signed, err := i.key.Sign(assertion.Assertion{Issuer: "shop", Subject: "shop", Audience: []string{i.scheme + "://" + i.address + "/plain"},
 		Expiry: time.Now().Add(time.Minute), ID: assertion.NewID()})
@@ -449,7 +449,7 @@ func (i *installation) wantToken(lifetime int) {
 	}
 }
 
-// retriesUntilToken does what 503 asks a caller to do.
+// retriesUntilToken retries after 503, as a caller should.
 func (i *installation) retriesUntilToken() {
 	i.t.Helper()
 	for late := time.Now().Add(tooLong); time.Now().Before(late); runtime.Gosched() {
@@ -665,11 +665,11 @@ func TestReloadRefusesOnePathTwice(t *testing.T) {
 	}
 }
 
-// TestStopUnderLoad plays a load balancer: it takes the server out once /readyz
-// has fallen, and until then each request is answered.
+// TestStopUnderLoad acts as a load balancer: until /readyz fails, each request is
+// answered.
 func TestStopUnderLoad(t *testing.T) {
 	t.Parallel()
-	i := install(t, func(i *installation) { i.limitLines = "drain_delay = \"1m\"\n" + patient })
+	i := install(t, func(i *installation) { i.limitLines = "drain_delay = \"1m\"\n" + longRequestTimeout })
 	p := i.serve()
 	l := i.load()
 	l.await(t, 20)
@@ -706,19 +706,21 @@ func TestStopFinishesRequests(t *testing.T) {
 	p.says(1, `"stopped"`)
 }
 
-// TestSecondSignal: one who cannot wait ends the server at once, and hears that
-// requests were cut off only when some were.
+// TestSecondSignal: a second signal ends the server at once. It reports interrupted
+// requests only when there were some.
 func TestSecondSignal(t *testing.T) {
 	t.Parallel()
 	for name, busy := range map[string]bool{"idle": false, "busy": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			i := install(t, func(i *installation) { i.limitLines = "drain_delay = \"1m\"\ndrain_timeout = \"10m\"\n" + patient })
+			i := install(t, func(i *installation) {
+				i.limitLines = "drain_delay = \"1m\"\ndrain_timeout = \"10m\"\n" + longRequestTimeout
+			})
 			p := i.serve()
 			want := exitOK
 			if busy {
 				i.slowRequest()
-				want = exitTrouble
+				want = exitUnavailable
 			} else if conn, err := net.Dial("tcp", i.address); err != nil { // without a request there is nothing to cut off
 				t.Fatal(err)
 			} else {
@@ -748,19 +750,19 @@ func TestStartRefuses(t *testing.T) {
 			t.Errorf("moneyer %s: exit code %d, want %d and %q:\n%s", strings.Join(args, " "), got, code, text, p.output())
 		}
 	}
-	refuses(exitTrouble, fmt.Sprintf("in use by process %d", running.cmd.Process.Pid), "serve", "--config", i.file)
+	refuses(exitUnavailable, fmt.Sprintf("in use by process %d", running.cmd.Process.Pid), "serve", "--config", i.file)
 	if err := os.Remove(i.adminFile); err != nil {
 		t.Fatal(err)
 	}
-	refuses(exitTrouble, "in use by process", "init", "--dir", i.dir)
+	refuses(exitUnavailable, "in use by process", "init", "--dir", i.dir)
 	if _, err := os.Stat(i.adminFile); err == nil {
 		t.Error("init left an admin file whose key nobody knows")
 	}
 
 	other := install(t, func(o *installation) { o.address = i.address })
-	refuses(exitTrouble, "the public listener: listen tcp "+i.address, "serve", "--config", other.file)
+	refuses(exitUnavailable, "the public listener: listen tcp "+i.address, "serve", "--config", other.file)
 	other = install(t, func(o *installation) { o.admin = i.admin })
-	refuses(exitTrouble, "the admin listener: listen tcp "+i.admin, "serve", "--config", other.file)
+	refuses(exitUnavailable, "the admin listener: listen tcp "+i.admin, "serve", "--config", other.file)
 	running.stop()
 
 	foreign := install(t)
@@ -772,8 +774,8 @@ func TestStartRefuses(t *testing.T) {
 	refuses(exitUsage, `master_key "file:master.key" is not the key under which the keys in "sqlite:moneyer.db" were sealed`, "serve", "--config", i.file)
 }
 
-// TestServeInProcess looks at what only the process itself can see: whatever way
-// it ends, it leaves no goroutine, no listener and no lock.
+// TestServeInProcess checks that the server leaves no goroutine, no listener and no
+// lock behind, however it ends.
 func TestServeInProcess(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which closes what was forgotten
 	i := install(t)
@@ -813,16 +815,16 @@ func TestServeInProcess(t *testing.T) {
 		_ = l.Close()
 	}
 	code, text := serve(t.Context(), nil)
-	check("a port in use", exitTrouble, code, text)
+	check("a port in use", exitUnavailable, code, text)
 	_ = busy.Close()
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	code, text = serve(ctx, nil)
-	check("told to stop while it starts", exitOK, code, text)
+	check("stopped during the start", exitOK, code, text)
 
 	code, text = serve(t.Context(), func(context.Context, *daemon.Server) error { return io.ErrNoProgress })
-	check("what comes first does not work", exitTrouble, code, text)
+	check("what comes first does not work", exitUnavailable, code, text)
 
 	ctx, cancel = context.WithCancel(t.Context())
 	code, text = serve(ctx, func(context.Context, *daemon.Server) error {
@@ -831,11 +833,10 @@ func TestServeInProcess(t *testing.T) {
 		return nil
 	})
 	i.client.CloseIdleConnections()
-	check("told to stop", exitOK, code, text)
+	check("stopped", exitOK, code, text)
 }
 
-// TestHangupWhileStarting: a hangup that comes while the server starts is heeded once
-// it serves.
+// TestHangupWhileStarting: a hangup during the start causes a reload after it.
 func TestHangupWhileStarting(t *testing.T) {
 	i := install(t)
 	ctx, cancel := context.WithTimeout(t.Context(), tooLong)
@@ -865,7 +866,7 @@ func TestHangupWhileStarting(t *testing.T) {
 
 // leakedGoroutine returns the stack of a goroutine that serves.
 func leakedGoroutine() (leaked string) {
-	for range 10_000 { // what was told to end may need its turn
+	for range 10_000 { // a stopped goroutine may not have ended yet
 		buffer := make([]byte, 4<<20)
 		leaked = ""
 		for _, stack := range strings.Split(string(buffer[:runtime.Stack(buffer, true)]), "\n\n")[1:] {
@@ -917,8 +918,8 @@ func TestDisabledAtOnce(t *testing.T) {
 	p.stop()
 }
 
-// TestStoreOutage takes the store away from the server that runs, by the lock of
-// another program, and gives it back.
+// TestStoreOutage locks the store of a running server by another program, and unlocks
+// it again.
 func TestStoreOutage(t *testing.T) {
 	t.Parallel()
 	i := install(t, func(i *installation) { i.limitLines = "request_timeout = \"1s\"\ndrain_delay = \"-1s\"" })

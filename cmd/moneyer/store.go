@@ -20,10 +20,10 @@ import (
 func (a *app) storeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "store",
-		Short: "Look after the store itself: its schema, its health, a copy of it",
+		Short: "Migrate, check and copy the store",
 		Long: `The store is a SQLite file, which one server holds, or a PostgreSQL database, which
-any number of replicas share. These commands open it themselves, by the URL that
-the configuration names or by --store; they need no running server.`,
+any number of replicas share. These commands open it directly, by the URL in the
+configuration or in --store; they need no running server.`,
 		Example: `  moneyer store check --config /etc/moneyer/moneyer.toml
   moneyer store copy --store sqlite:/var/lib/moneyer/moneyer.db postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full`,
 	}
@@ -31,7 +31,7 @@ the configuration names or by --store; they need no running server.`,
 	return c
 }
 
-// ofStore makes a command of what is done to the store that its flags name.
+// ofStore adds --config and --store to a command, and runs it with the URL.
 func ofStore(c *cobra.Command, do func(ctx context.Context, url string, args []string) error) *cobra.Command {
 	var configFile, url string
 	c.Flags().StringVar(&configFile, "config", "moneyer.toml", "the configuration `file`, which names the store")
@@ -50,7 +50,7 @@ func ofStore(c *cobra.Command, do func(ctx context.Context, url string, args []s
 	return c
 }
 
-// urlOf is the URL of a store. A path alone is a file's.
+// urlOf returns the URL of a store. A bare path is that of a SQLite file.
 func urlOf(text string) string {
 	if strings.HasPrefix(text, "sqlite:") || strings.Contains(text, "://") {
 		return text
@@ -58,12 +58,13 @@ func urlOf(text string) string {
 	return "sqlite:" + text
 }
 
-// storeFailure: what is not there was named wrongly, all else is trouble.
+// storeFailure adds the exit code to an error of package store: a missing file is
+// wrong usage.
 func storeFailure(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return usage(err)
 	}
-	return trouble(err)
+	return unavailable(err)
 }
 
 func (a *app) storeMigrate() *cobra.Command {
@@ -71,14 +72,14 @@ func (a *app) storeMigrate() *cobra.Command {
 	var to int
 	c := ofStore(&cobra.Command{
 		Use:   "migrate",
-		Short: "Bring the schema of the store forward, or one step back",
-		Long: `Bring the schema of the store to what this program knows, all in one transaction.
-A database may be in use meanwhile: replicas that know one step less work on, so
-migrate first, and then replace one replica after the other. A server brings a file
-forward when it starts; here that must be stopped.
+		Short: "Migrate the schema of the store forward, or one step back",
+		Long: `Migrate the schema of the store to the newest version of this program, in one
+transaction. A database may be in use: replicas that are one version behind still
+work, so migrate first, and then replace the replicas one by one. A server
+migrates a file when it starts; stop it before you migrate a file here.
 
---back goes one step back, where the step has a way back: first put the older
-program in place everywhere, then run the newer one's migrate --back.`,
+--back goes one step back, where the step is reversible: first install the older
+program everywhere, then run the newer program's migrate --back.`,
 		Example: `  moneyer store migrate --config moneyer.toml
   moneyer store migrate --config moneyer.toml --back`,
 	}, func(ctx context.Context, url string, _ []string) error {
@@ -108,9 +109,9 @@ func (a *app) migrateStore(ctx context.Context, url string, to int) error {
 func (a *app) storeStatus() *cobra.Command {
 	return ofStore(&cobra.Command{
 		Use:   "status",
-		Short: "Tell how the store is: schema, replicas, ends of the ledger, size",
-		Long: `Tell how the store is, by what is cheap to know. It changes nothing, and disturbs no
-server that has the store open.`,
+		Short: "Show the state of the store: schema, replicas, ledger heads, size",
+		Long: `Show the state of the store, as far as that is cheap to read. It changes nothing, and
+does not disturb a server that has the store open.`,
 		Example: `  moneyer store status --config moneyer.toml
   moneyer store status --store sqlite:/backups/moneyer.db --json`,
 	}, a.showStatus)
@@ -125,12 +126,12 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		return a.printJSON(statusJSON(&s))
 	}
 	if s.Version == 0 {
-		fmt.Fprintf(a.out, "%s holds no store yet: the first start makes it\n", s.Name)
+		fmt.Fprintf(a.out, "%s holds no store yet: the first start creates it\n", s.Name)
 		return nil
 	}
-	fmt.Fprintf(a.out, "%s: %s\nschema version %d, for programs that know %d or more; this one knows %d\n", s.Name, octets(s.Octets), s.Version, s.Oldest, s.Known)
+	fmt.Fprintf(a.out, "%s: %s\nschema version %d, for programs that know %d or more; this one knows %d\n", s.Name, formatBytes(s.Octets), s.Version, s.Oldest, s.Known)
 	if s.Unfinished {
-		fmt.Fprintln(a.out, a.paint(bad, "it is half of a copy: run moneyer store copy again"))
+		fmt.Fprintln(a.out, a.paint(bad, "the store is an unfinished copy: run moneyer store copy again"))
 	}
 	chains := rowsOf(s.Chains, func(c *store.ChainStatus) []string {
 		return []string{fmt.Sprint(ledger.ChainOf(c.Seq)), ledger.ShowSeq(c.Seq), hex.EncodeToString(c.Hash[:8]), cmp.Or(c.Holder, "-")}
@@ -139,10 +140,10 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		return []string{r.ID, r.Silent.Round(time.Millisecond).String() + " ago"}
 	})
 	sizes := rowsOf(s.Sizes, func(t *store.TableSize) []string {
-		return []string{t.Table, octets(t.Octets), fmt.Sprintf("about %d", t.Rows)}
+		return []string{t.Table, formatBytes(t.Octets), fmt.Sprintf("about %d", t.Rows)}
 	})
 	return errors.Join(a.section([]string{"CHAIN", "LAST ENTRY", "HASH", "REPLICA"}, chains),
-		a.section([]string{"REPLICA", "HEARD"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))
+		a.section([]string{"REPLICA", "LAST HEARTBEAT"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))
 }
 
 func statusJSON(s *store.Status) map[string]any {
@@ -163,13 +164,13 @@ func statusJSON(s *store.Status) map[string]any {
 func (a *app) storeCheck() *cobra.Command {
 	return ofStore(&cobra.Command{
 		Use:   "check",
-		Short: "Look at what must be so before the store can be relied on",
-		Long: `Look at what must be so before the store can be relied on, and say what to do where
-it is not. Of PostgreSQL: its version, that it takes writes and loses none, its
-standbys, TLS, the clock, the role's rights, and whether a proxy gets into the way.
+		Short: "Check whether the store is reliable",
+		Long: `Check the conditions for a reliable store, and print what to do where one is not
+met. Of PostgreSQL: its version, that it accepts writes and does not lose them, its
+standbys, TLS, the clock, the role's privileges, and whether a proxy interferes.
 Of a file that no server has open: every page, by SQLite itself. It changes nothing.
 
-Run it where a replica is to run. The exit code is 1 when something is bad.`,
+Run it on the machine of a replica. The exit code is 1 when a check is bad.`,
 		Example: `  moneyer store check --config moneyer.toml
   moneyer store check --store postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full --json`,
 	}, a.checkStore)
@@ -211,17 +212,17 @@ func (a *app) printFinding(f *store.Finding) {
 func (a *app) storeCopy() *cobra.Command {
 	return ofStore(&cobra.Command{
 		Use:   "copy TO",
-		Short: "Copy the store to another URL, whole and verified",
+		Short: "Copy the whole store to another URL and verify the copy",
 		Long: `Copy the whole store, registry and ledger, to an empty one: from a file to a
-database to begin with replicas, from a database to a file for a backup, from a
+database to introduce replicas, from a database to a file for a backup, from a
 backup to a database to restore it. The copy is verified: every table by the number
 of its rows, and the ledger by its chains. The master key is not in the store; the
-copy needs the same.
+copy needs the same one.
 
-A file must not be open: stop its server. A database may be in use: the copy is
-what it held when the copy began, so stop its replicas first if they are to go on
-with the copy. A copy that was cut is gone on with by the same command; until it is
-whole no server opens it.`,
+A file must not be open: stop its server. A database may be in use: the copy has
+its state at the start of the copy, so stop its replicas first if they are to
+continue with the copy. An interrupted copy is resumed by the same command; no
+server opens it until it is complete.`,
 		Example: `  moneyer store copy --store sqlite:/var/lib/moneyer/moneyer.db postgres://moneyer@db1/moneyer?sslmode=verify-full
   moneyer store copy --config moneyer.toml sqlite:/backups/moneyer.db
   moneyer store copy --store sqlite:/backups/moneyer.db postgres://moneyer@new/moneyer?sslmode=verify-full`,
@@ -273,7 +274,7 @@ func copyJSON(r *store.CopyReport) map[string]any {
 	return map[string]any{"rows": rows, "chains": heads, "resumed": r.Resumed, "verified": r.Broken == "", "broken": r.Broken}
 }
 
-// copyProgress tells people at a terminal how far a copy is.
+// copyProgress shows the progress of a copy on a terminal.
 func (a *app) copyProgress() (show func(table string, done, total int64), end func()) {
 	f := a.terminal()
 	if f == nil {

@@ -18,7 +18,7 @@ import (
 	"moneyer/tokensource"
 )
 
-// tokenFlags are what a person says of a token.
+// tokenFlags are the flags of token.
 type tokenFlags struct {
 	profile, issuer, url string
 	client, scope        string
@@ -35,16 +35,16 @@ func (a *app) tokenCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "token --profile PROFILE --issuer URL",
 		Short: "Get an access token from a platform, and print it",
-		Long: `Get an access token from any server that speaks the profile, the platform's own
-or one of ours, and print it: nothing else goes to standard output.
+		Long: `Get an access token from any server that implements the profile, the platform
+itself or a Moneyer server, and print it: nothing else goes to standard output.
 
-Show who you are with what the platform gave you: a key (--client, --key, --kid),
-a secret (--client, --secret-file or --secret-env) or an API key (--api-key-file
-or --api-key-env). No secret is taken from the command line itself: whoever can
-list the processes of this machine could read it there, and the shell would keep
-it in its history. A file named '-' is standard input.
+Authenticate with the credential that is registered with the platform: a key
+(--client, --key, --kid), a secret (--client, --secret-file or --secret-env) or an
+API key (--api-key-file or --api-key-env). Secrets are not accepted on the command
+line: other users could read them in the list of processes, and the shell would
+record them in its history. A file named '-' is standard input.
 
-What is temporary (429, 503, a lost connection) is tried four times.`,
+Temporary errors (429, 503, a lost connection) are retried, up to four attempts.`,
 		Example: `  moneyer token --profile thales-d1 --issuer https://d1.example/authz/v1 \
       --client merchant01 --key key.pem --kid my-key-1
   moneyer token --profile boltpay --issuer https://bolt.example --client shop \
@@ -66,10 +66,10 @@ What is temporary (429, 503, a lost connection) is tried four times.`,
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the platform's own, name=value; a list as name=a,b or repeated")
 	flags.StringVar(&f.audience, "audience", "", "aud of the assertion, such as an audience name of the platform (default the issuer URL)")
 	flags.StringVar(&f.subject, "subject", "", "sub of the assertion (default the client)")
-	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, where the platform wants mutual TLS")
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, where the platform requires mutual TLS")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
 	flags.BoolVar(&f.header, "header", false, `print "Authorization: Bearer ..." as curl takes it`)
-	flags.BoolVarP(&f.verbose, "verbose", "v", false, "tell on standard error what was asked and answered")
+	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log requests and responses to standard error")
 	completeNothing(c, "issuer", "url", "client", "scope", "param", "audience", "subject")
 	return c
 }
@@ -100,11 +100,11 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if err != nil {
 		return usagef("--tls-cert, --tls-key: %w", err)
 	}
-	w := &witness{base: base, app: a, verbose: f.verbose}
+	w := &requestTracer{base: base, app: a, verbose: f.verbose}
 	source.HTTPClient = &http.Client{Transport: w}
 	token, err := source.Fetch(ctx)
 	if err != nil {
-		return w.judge(err)
+		return w.classify(err)
 	}
 	if f.verbose {
 		a.describe(token)
@@ -112,7 +112,7 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	return a.printToken(token, f.header)
 }
 
-// credential collects what the person can show to the platform.
+// credential reads the credential that the flags name.
 func (a *app) credential(f *tokenFlags, p *platform.Profile) (tokensource.Credential, error) {
 	c := tokensource.Credential{ClientID: f.client, Subject: f.subject, Audience: f.audience, Alg: f.signer.alg}
 	var err error
@@ -133,10 +133,10 @@ func (a *app) credential(f *tokenFlags, p *platform.Profile) (tokensource.Creden
 			return c, nil
 		}
 	}
-	return c, usagef("profile %s wants %s: give %s", p.Name, callers(p), wantedFlags(p))
+	return c, usagef("profile %s requires %s: give %s", p.Name, callers(p), wantedFlags(p))
 }
 
-// wantedFlags names the flags with which a caller of the platform shows who it is.
+// wantedFlags names the flags with which a caller of the platform authenticates.
 func wantedFlags(p *platform.Profile) string {
 	var flags []string
 	for _, grant := range p.Policy.Grants {
@@ -156,7 +156,7 @@ func wantedFlags(p *platform.Profile) string {
 	return strings.Join(flags, "; or ")
 }
 
-// readParams reads name=value pairs. A list comes as name=a,b or repeated.
+// readParams reads name=value pairs. A list is name=a,b or repeated.
 func readParams(p *platform.Profile, pairs []string) (url.Values, error) {
 	values := url.Values{}
 	for _, pair := range pairs {
@@ -173,8 +173,8 @@ func readParams(p *platform.Profile, pairs []string) (url.Values, error) {
 	return values, nil
 }
 
-// witness sees whether anything was sent, and tells of it.
-type witness struct {
+// requestTracer records whether a request was sent, and logs each one if verbose.
+type requestTracer struct {
 	base    http.RoundTripper
 	app     *app
 	verbose bool
@@ -182,7 +182,7 @@ type witness struct {
 }
 
 // RoundTrip implements http.RoundTripper.
-func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
+func (w *requestTracer) RoundTrip(req *http.Request) (*http.Response, error) {
 	w.sent = true
 	start := w.app.now()
 	resp, err := w.base.RoundTrip(req)
@@ -196,8 +196,8 @@ func (w *witness) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// judge tells wrong usage, a refusal and trouble apart.
-func (w *witness) judge(err error) error {
+// classify adds the exit code: wrong usage, refused or unavailable.
+func (w *requestTracer) classify(err error) error {
 	var refusal *oauth.Error
 	answered := errors.As(err, &refusal)
 	err = plain(err)
@@ -207,11 +207,11 @@ func (w *witness) judge(err error) error {
 	case answered && refusal.Code != oauth.ServerError && !refusal.Code.Retryable():
 		return refused(err)
 	default:
-		return trouble(err)
+		return unavailable(err)
 	}
 }
 
-// describe tells of a token without showing it.
+// describe prints the properties of a token, not the token.
 func (a *app) describe(token *tokensource.Token) {
 	fmt.Fprintf(a.err, "token until %s (%s)\n", token.Expiry.UTC().Format(time.RFC3339), inWords(token.Expiry.Sub(a.now())))
 	if scope := token.Scope.String(); scope != "" {

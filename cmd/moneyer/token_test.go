@@ -22,7 +22,7 @@ import (
 	"moneyer/oauth"
 )
 
-// platforms plays the token endpoints of every built-in profile, each below a
+// platforms is a fake of the token endpoints of every built-in profile, each below a
 // path of its name, the way that their pages show it. It knows one client; a key
 // is the pub.pem of the script's directory.
 type platforms struct {
@@ -32,7 +32,7 @@ type platforms struct {
 // fakeToken is what every platform hands out.
 const fakeToken = "fake.access-token.of-the-platform"
 
-// samplePassword is full of characters that encodings trip over.
+// samplePassword has characters that need an encoding.
 const samplePassword = "p%40ss+w&rd@"
 
 // startPlatforms serves the platforms until the script ends.
@@ -169,7 +169,7 @@ func (p *platforms) metadata(w http.ResponseWriter, r *http.Request) {
 	answer(w, fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q}`, issuer(r, "oauth2"), issuer(r, "oauth2/jwks")))
 }
 
-// adminExplains plays the admin API.
+// adminExplains is a fake admin API.
 func adminExplains(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("Authorization") != "Bearer "+fakeToken {
 		w.WriteHeader(http.StatusUnauthorized)

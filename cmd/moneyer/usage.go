@@ -9,15 +9,15 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// holdsOthers marks a command that only holds others.
-const holdsOthers = "holds-others"
+// groupCommand marks a command that only has subcommands.
+const groupCommand = "holds-others"
 
-// guide gives each command the arguments that its Use names, unless it says otherwise, and
-// makes those that only hold others refuse to run: cobra would show the help and call it a
-// success.
-func (a *app) guide(c *cobra.Command) {
+// setDefaultArgs makes each command require the arguments that its Use names, unless
+// Args is set. A command that only has subcommands is a usage error: cobra would print
+// the help and exit with 0.
+func (a *app) setDefaultArgs(c *cobra.Command) {
 	for _, child := range c.Commands() {
-		a.guide(child)
+		a.setDefaultArgs(child)
 	}
 	if c.Runnable() {
 		if c.Args == nil {
@@ -25,32 +25,32 @@ func (a *app) guide(c *cobra.Command) {
 		}
 		return
 	}
-	c.Annotations = map[string]string{holdsOthers: "true"}
+	c.Annotations = map[string]string{groupCommand: "true"}
 	c.SuggestionsMinimumDistance = 2
-	c.Args = wantsCommand
+	c.Args = requireCommand
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		c.SetOut(a.err)
 		return errors.Join(usage(errSilent), c.Help())
 	}
 }
 
-// named wants the arguments that a command's Use names before the first flag.
+// named requires the arguments that a command's Use names before the first flag.
 func named(use string) cobra.PositionalArgs {
 	words, _, _ := strings.Cut(use, " --")
 	if names := strings.Fields(words)[1:]; len(names) > 0 {
-		return wants(names...)
+		return exactArgs(names...)
 	}
 	return noArguments
 }
 
-// usageTemplate is cobra's, but for that a command which only holds others is not
-// shown as if it ran by itself.
+// usageTemplate is cobra's, without the usage line for commands that only have
+// subcommands.
 func usageTemplate(c *cobra.Command) string {
-	return strings.Replace(c.UsageTemplate(), "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+holdsOthers+`"))}}`, 1)
+	return strings.Replace(c.UsageTemplate(), "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "`+groupCommand+`"))}}`, 1)
 }
 
-// wantsCommand refuses what is none of the commands that c holds.
-func wantsCommand(c *cobra.Command, args []string) error {
+// requireCommand refuses an argument that is not a subcommand of c.
+func requireCommand(c *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
@@ -64,15 +64,15 @@ func wantsCommand(c *cobra.Command, args []string) error {
 	return usagef("unknown command %q; %s", args[0], advice)
 }
 
-// repeatable reports whether a word may be shown to whoever typed it. What is not
-// like a command's or a flag's name may be a token or a secret.
+// repeatable reports whether a word may be repeated in an error. A word that does not
+// look like the name of a command or flag may be a token or a secret.
 func repeatable(word string) bool {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-"
 	return len(word) <= 32 && !strings.HasPrefix(word, "eyJ") && strings.Trim(word, letters) == ""
 }
 
-// quietFlagError repeats nothing of what follows an unknown short flag, which may
-// be a secret, as in -pSECRET, and no long flag that is not like one.
+// quietFlagError omits what follows an unknown short flag, which may be a secret, as
+// in -pSECRET, and a long flag that does not look like the name of one.
 func quietFlagError(_ *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	switch {

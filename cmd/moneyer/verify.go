@@ -17,7 +17,7 @@ import (
 	"moneyer/oauth"
 )
 
-// verifyFlags describe the API that would judge the token.
+// verifyFlags describe the API whose checks are applied.
 type verifyFlags struct {
 	issuer, jwks, profile string
 	audience, typ         []string
@@ -30,19 +30,19 @@ func (a *app) verifyCommand() *cobra.Command {
 	var f verifyFlags
 	c := &cobra.Command{
 		Use:   "verify [TOKEN|FILE|-] --issuer URL",
-		Short: "Judge an access token as an API would, and say why",
-		Long: `Judge an access token as an API that guards itself with package bearer would, and
-say of each check how it went. Without an argument, or with '-', read standard
-input: a live token is better piped in than written on the command line, where
-others on this machine can see it. The token is never printed.
+		Short: "Verify an access token as an API does, and explain the result",
+		Long: `Verify an access token as an API with package bearer does, and print the result of
+each check. Without an argument, or with '-', read standard input: pipe a live
+token in rather than write it on the command line, where other users can read it.
+The token is never printed.
 
-The keys come from the issuer's metadata (RFC 8414) or from --jwks, and what was
-revoked from the issuer's list: an issuer without one wants --no-revocations. An
-audience is checked when --audience names one; --profile knows the typ of a
-platform's tokens, and whether their aud is the client.
+The keys come from the issuer's metadata (RFC 8414) or from --jwks, and the
+revocations from the issuer's list; for an issuer without a list, give
+--no-revocations. aud is checked when --audience is given. --profile sets the typ
+of a platform's tokens, and says whether their aud is the client.
 
-Exit codes: 0 good · 1 not good · 2 wrong usage · 3 the keys or the list of what
-was revoked cannot be had, and nobody can tell.`,
+Exit codes: 0 valid · 1 not valid · 2 wrong usage · 3 the keys or the list of
+revocations are unavailable, so the result is unknown.`,
 		Example: `  moneyer token ... | moneyer verify --issuer https://as.example --audience https://api.example
   moneyer verify token.txt --issuer https://bolt.example --profile boltpay --scope roles
   moneyer verify token.txt --issuer https://d1.example/authz/v1 --jwks keys.json --no-revocations`,
@@ -55,11 +55,11 @@ was revoked cannot be had, and nobody can tell.`,
 	flags := c.Flags()
 	flags.StringVar(&f.issuer, "issuer", "", "the issuer URL, exactly as iss of the token spells it")
 	flags.StringArrayVar(&f.audience, "audience", nil, "a name of the API: aud must hold one; repeat for several")
-	flags.StringArrayVar(&f.typ, "typ", nil, "what typ of the header may be; repeat for several (default the profile's, else at+jwt)")
+	flags.StringArrayVar(&f.typ, "typ", nil, "an accepted typ of the header; repeat for several (default the profile's, else at+jwt)")
 	flags.StringVar(&f.scope, "scope", "", "scope words that the token must hold, separated by spaces")
 	flags.StringVar(&f.jwks, "jwks", "", "the issuer's keys: the JWK set in this file or at this URL (default as the issuer's metadata say)")
-	flags.StringVar(&f.revocations, "revocations", "", "the URL of the list of what was revoked (default the issuer URL and /revocations)")
-	flags.BoolVar(&f.noRevocations, "no-revocations", false, "do not ask what was revoked")
+	flags.StringVar(&f.revocations, "revocations", "", "the URL of the list of revocations (default the issuer URL and /revocations)")
+	flags.BoolVar(&f.noRevocations, "no-revocations", false, "do not check revocations")
 	completeNothing(c, "issuer", "audience", "typ", "scope", "revocations")
 	c.MarkFlagsMutuallyExclusive("revocations", "no-revocations")
 	return c
@@ -69,11 +69,11 @@ was revoked cannot be had, and nobody can tell.`,
 const (
 	checkHolds   = "holds"
 	checkFails   = "fails"
-	checkSkipped = "not checked" // nobody asked for it
-	checkUnknown = "unknown"     // nobody can tell
+	checkSkipped = "not checked" // not requested
+	checkUnknown = "unknown"     // its data is unavailable
 )
 
-// check is one thing that a token is held to.
+// check is the result of one check of a token.
 type check struct {
 	Name     string `json:"check"`
 	Result   string `json:"result"`
@@ -81,7 +81,7 @@ type check struct {
 	Expected string `json:"expected,omitempty"`
 }
 
-// verified is the verdict on a token, and the checks that explain it.
+// verified is the result of verify, with the checks that explain it.
 type verified struct {
 	Good bool `json:"good"`
 	// Error is the code of RFC 6750 section 3.1 that an API answers with.
@@ -95,7 +95,7 @@ type verified struct {
 }
 
 func (a *app) verify(ctx context.Context, f *verifyFlags, arg string) error {
-	a = a.still()
+	a = a.withFixedClock()
 	api, err := a.guard(f)
 	if err != nil {
 		return err
@@ -115,7 +115,7 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, arg string) error {
 		v.Good, v.Error, v.Reason = false, oauth.AsError(verdict).Code, verdict.Error()
 	}
 	if v.Checks, err = api.explain(ctx, token); err != nil {
-		return trouble(fmt.Errorf("the keys to check by cannot be had: %w", err))
+		return unavailable(fmt.Errorf("the verification keys are unavailable: %w", err))
 	}
 	if err := a.printVerified(v); err != nil {
 		return err
@@ -124,27 +124,27 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, arg string) error {
 	case "":
 		return nil
 	case oauth.TemporarilyUnavailable:
-		return trouble(fmt.Errorf("what was revoked cannot be had (--no-revocations judges without): %w", cmp.Or(errors.Unwrap(verdict), verdict)))
+		return unavailable(fmt.Errorf("the list of revocations is unavailable (--no-revocations verifies without): %w", cmp.Or(errors.Unwrap(verdict), verdict)))
 	default:
 		return refused(errSilent)
 	}
 }
 
-// still is a with a clock that stands still, so that verdict and checks are of
-// one instant.
-func (a *app) still() *app {
-	now, still := a.now(), *a
-	still.now = func() time.Time { return now }
-	return &still
+// withFixedClock returns a copy of a with the time fixed, so that the result and
+// the checks agree.
+func (a *app) withFixedClock() *app {
+	now, fixed := a.now(), *a
+	fixed.now = func() time.Time { return now }
+	return &fixed
 }
 
-// guard is an API that judges tokens.
+// guard is the API that verifies the token.
 type guard struct {
 	bearer.Verifier
-	audienceIs string // what aud is when it is held to nothing
+	audienceIs string // the text for an aud that is not checked
 }
 
-// guard makes the API that the flags describe.
+// guard returns the API that the flags describe.
 func (a *app) guard(f *verifyFlags) (*guard, error) {
 	if f.issuer == "" {
 		return nil, usagef("--issuer is missing: the issuer URL, as iss of the token spells it")
@@ -156,7 +156,7 @@ func (a *app) guard(f *verifyFlags) (*guard, error) {
 		return nil, usagef("--scope: %s", oauth.AsError(err).Description)
 	}
 	if f.profile != "" {
-		if err := g.wear(f.profile); err != nil {
+		if err := g.applyProfile(f.profile); err != nil {
 			return nil, err
 		}
 	}
@@ -176,8 +176,8 @@ func (a *app) guard(f *verifyFlags) (*guard, error) {
 	return g, nil
 }
 
-// wear takes from a profile what its tokens look like.
-func (g *guard) wear(name string) error {
+// applyProfile sets the defaults for a profile's tokens.
+func (g *guard) applyProfile(name string) error {
 	p, err := loadProfile(name)
 	if err != nil {
 		return err
@@ -193,23 +193,23 @@ func (g *guard) wear(name string) error {
 	return nil
 }
 
-// demand is one check, and what a Verifier demands for it.
+// demand is one check, and the field of a Verifier that makes it.
 type demand struct {
 	check
-	add func(*bearer.Verifier) // nil when nobody asked for it
+	add func(*bearer.Verifier) // nil when not requested
 }
 
-// explain says how each check went. A check is a Verifier that demands a good
-// signature and this one thing, so that bearer judges here too. The error is that
-// there are no keys.
+// explain returns the result of each check. Each check runs a bearer.Verifier that
+// requires a valid signature and that one thing. The error is that the keys are
+// unavailable.
 func (g *guard) explain(ctx context.Context, token string) ([]check, error) {
 	jws, err := jose.Parse(token)
 	if err != nil {
-		return []check{{"form", checkFails, err.Error(), "a signed JWT; of an opaque token only its issuer can tell"}}, nil
+		return []check{{"form", checkFails, err.Error(), "a signed JWT; an opaque token can be checked by its issuer only"}}, nil
 	}
 	claims, err := jose.ParseClaims(jws.Payload)
 	if err != nil {
-		claims = &jose.Claims{} // bearer will say the same
+		claims = &jose.Claims{} // bearer reports the same
 	}
 	judge := func(add func(*bearer.Verifier)) error {
 		v := signatureVerifier(cmp.Or(claims.Issuer, g.Issuer), jws, g.Keys, g.Now)
@@ -230,8 +230,8 @@ func (g *guard) explain(ctx context.Context, token string) ([]check, error) {
 	return checks, nil
 }
 
-// signatureChecks tells how a Verifier that demands nothing else judged. What it
-// refuses for another reason is not what an access token says.
+// signatureChecks returns the result of a Verifier that requires only a signature.
+// Another reason for a refusal is that the claims are not those of an access token.
 func signatureChecks(jws *jose.JWS, err error) ([]check, error) {
 	cause := cmp.Or(errors.Unwrap(err), err)
 	holds := check{"signature", checkHolds, jws.Header.Alg + " by key " + cmp.Or(jws.Header.Kid, "without a name"), ""}
@@ -241,13 +241,13 @@ func signatureChecks(jws *jose.JWS, err error) ([]check, error) {
 	case oauth.AsError(err).Code != oauth.InvalidToken:
 		return nil, cause
 	case errors.Is(err, jose.ErrSignature), errors.Is(err, jose.ErrAlgMismatch), errors.Is(err, bearer.ErrUnknownKey):
-		return []check{{"signature", checkFails, cause.Error(), "one by a key of the issuer; nothing else can be believed, so nothing else was checked"}}, nil
+		return []check{{"signature", checkFails, cause.Error(), "one by a key of the issuer; the other checks need a valid signature"}}, nil
 	default:
 		return []check{holds, {"claims", checkFails, cause.Error(), "those of an access token"}}, nil
 	}
 }
 
-// demands are the checks of a token whose signature verified.
+// demands returns the checks of a token whose signature verified.
 func (g *guard) demands(c *jose.Claims, typ string) []demand {
 	audience := demand{check: check{Name: "audience", Found: cmp.Or(strings.Join(c.Audience, ", "), "none"), Expected: strings.Join(g.Audience, " or ")}}
 	if len(g.Audience) > 0 {
@@ -255,7 +255,7 @@ func (g *guard) demands(c *jose.Claims, typ string) []demand {
 	} else {
 		audience.Expected = g.audienceIs
 	}
-	revocation := demand{check: check{Name: "revocation", Found: "what was revoked was not asked"}}
+	revocation := demand{check: check{Name: "revocation", Found: "the list of revocations was not read"}}
 	if g.Revocations != nil {
 		revocation.Found = "not on the list of the issuer"
 		revocation.add = func(v *bearer.Verifier) { v.Revocations = g.Revocations }
@@ -270,7 +270,7 @@ func (g *guard) demands(c *jose.Claims, typ string) []demand {
 	}
 }
 
-// settle notes how bearer judged.
+// settle records the result of the check.
 func (d *demand) settle(err error) {
 	switch {
 	case err == nil:
@@ -284,14 +284,14 @@ func (d *demand) settle(err error) {
 	}
 }
 
-// timesOf says in words when a token was issued and when it ends.
+// timesOf describes when a token was issued and when it expires.
 func timesOf(c *jose.Claims, now time.Time) string {
 	words := timeProblems(c, now)
 	if c.Has(jose.ClaimIssuedAt) && c.IssuedAt < maxPlausible {
 		words = append(words, "issued "+inWords(time.Unix(c.IssuedAt, 0).Sub(now)))
 	}
 	if end := time.Unix(c.Expiry, 0); now.Before(end) && c.Expiry < maxPlausible {
-		words = append(words, "ends "+inWords(end.Sub(now)))
+		words = append(words, "expires "+inWords(end.Sub(now)))
 	}
 	return strings.Join(words, ", ")
 }
@@ -320,7 +320,7 @@ func (a *app) printVerified(v *verified) error {
 	case v.Good:
 		_, err = fmt.Fprintln(a.out, a.paint(good, "✓ good until "+v.GoodUntil+" ("+inWords(v.left)+")"))
 	case v.Error == oauth.TemporarilyUnavailable:
-		_, err = fmt.Fprintln(a.out, a.paint(bold, "? nobody can tell"))
+		_, err = fmt.Fprintln(a.out, a.paint(bold, "? unknown: a check could not be made"))
 	default:
 		_, err = fmt.Fprintln(a.out, a.paint(bad, "✗ not good: "+visible(v.Reason)))
 	}

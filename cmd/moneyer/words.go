@@ -8,7 +8,7 @@ import (
 	"unicode"
 )
 
-// inWords says how far away an instant is.
+// inWords formats a time relative to now.
 func inWords(d time.Duration) string {
 	size := d.Abs()
 	count, unit := int64(size.Round(24*time.Hour)/(24*time.Hour)), "day"
@@ -58,7 +58,7 @@ func presence(required bool) string {
 	return "optional"
 }
 
-// count says how many there are of a thing.
+// count formats a number of things.
 func count(n int, thing string) string {
 	if n != 1 {
 		thing += "s"
@@ -66,11 +66,11 @@ func count(n int, thing string) string {
 	return fmt.Sprint(n, " ", thing)
 }
 
-// maxPlausible is a NumericDate (the year 5138) beyond which a value must be
-// meant in milliseconds.
+// maxPlausible is a NumericDate (the year 5138). A larger value is taken to be in
+// milliseconds.
 const maxPlausible = 100_000_000_000
 
-// timeProblems says what is wrong with a token's times by our clock.
+// timeProblems lists the errors in a token's times by the local clock.
 func timeProblems(c *jose.Claims, now time.Time) []string {
 	var problems []string
 	for _, t := range []struct {
@@ -92,7 +92,7 @@ func timeProblems(c *jose.Claims, now time.Time) []string {
 	return problems
 }
 
-// visible escapes what could play tricks on a terminal.
+// visible escapes control characters, which a terminal would execute.
 func visible(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -105,17 +105,17 @@ func visible(s string) string {
 	return b.String()
 }
 
-// abridged shows as much of a value as a person reads.
+// abridged returns the beginning of a long value.
 func abridged(raw []byte) string {
 	const most = 1000
 	if len(raw) <= most {
 		return string(raw)
 	}
-	return fmt.Sprintf("%s... (%d octets; --json shows all)", strings.ToValidUTF8(string(raw[:most]), ""), len(raw))
+	return fmt.Sprintf("%s... (%d bytes; --json shows all)", strings.ToValidUTF8(string(raw[:most]), ""), len(raw))
 }
 
-// octets shows a size to people.
-func octets(n int64) string {
+// formatBytes formats a size.
+func formatBytes(n int64) string {
 	const unit = 1024
 	switch {
 	case n >= unit*unit*unit:

@@ -13,7 +13,7 @@ import (
 	"moneyer/internal/registry"
 )
 
-// withGateway starts a world with client gateway and account m of the etp issuer.
+// withGateway starts an API with client gateway and account m of the etp issuer.
 func withGateway(t *testing.T) *testAPI {
 	t.Helper()
 	w := newTestAPI(t)
@@ -51,7 +51,7 @@ func TestAccountLife(t *testing.T) {
 	w.refused("DELETE", "/issuers/etp/accounts/m", "", 404)
 	w.refused("GET", "/issuers/etp/accounts/m", "", 404)
 	w.refused("GET", "/issuers/etp/accounts/m/items", "", 404)
-	wantEntries(t, w, "client.add", "account.put", "item.put", "item.put", "item.remove", "item.remove", "account.remove")
+	checkEntries(t, w, "client.add", "account.put", "item.put", "item.put", "item.remove", "item.remove", "account.remove")
 }
 
 func TestAccountRefusals(t *testing.T) {
@@ -128,8 +128,7 @@ func TestImportOfManyRows(t *testing.T) {
 	}
 }
 
-// TestImportStreams wants the answer to run beside the request: who sends without
-// end is told without end.
+// TestImportStreams: progress arrives while the request is still being sent.
 func TestImportStreams(t *testing.T) {
 	w := withGateway(t)
 	in, out := io.Pipe()

@@ -37,9 +37,9 @@ func publicKey(t *testing.T) string {
 	return string(public.PEM())
 }
 
-// TestClientKnowsTheAPI: the API takes every member of every request that the typed
-// client can send, and null for what is taken away.
-func TestClientKnowsTheAPI(t *testing.T) {
+// TestClientMatchesAPI: the API takes every member of every request that the typed
+// client can send, and null for what is removed.
+func TestClientMatchesAPI(t *testing.T) {
 	w := newTestAPI(t)
 	api, ctx := w.operator(), t.Context()
 	plain := api.At("plain")
@@ -80,7 +80,7 @@ func TestClientKnowsTheAPI(t *testing.T) {
 	_, err = plain.Revoke(ctx, adminapi.Target{Client: "a/..", At: &adminapi.Moment{Time: w.now()}})
 	must(t, err)
 	if _, err := plain.Revoke(ctx, adminapi.Target{Client: "a/..", Credential: "k"}); !refused(err, "a live token") {
-		t.Errorf("a key that bought nothing: %v", err)
+		t.Errorf("a key without tokens: %v", err)
 	}
 	_, err = plain.Explain(ctx, adminapi.Question{Assertion: "x", Use: adminapi.UseClientAuth})
 	must(t, err)
@@ -116,7 +116,7 @@ func TestClientOfAccounts(t *testing.T) {
 	}
 }
 
-// TestClientReadsTheLedger: what is selected comes line by line.
+// TestClientReadsTheLedger: the selected entries arrive line by line.
 func TestClientReadsTheLedger(t *testing.T) {
 	w := newTestAPI(t)
 	ctx, api := t.Context(), w.operator()
@@ -140,7 +140,7 @@ func TestClientReadsTheLedger(t *testing.T) {
 	}
 }
 
-// refused reports whether the server said no, in these words.
+// refused reports whether the server refused the request with these words.
 func refused(err error, words string) bool {
 	var no *adminclient.RefusedError
 	return errors.As(err, &no) && strings.Contains(err.Error(), words)

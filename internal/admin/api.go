@@ -22,78 +22,78 @@ import (
 type API struct {
 	// Base is the path of the listener's URL, if it has one: Prefix follows it.
 	Base string
-	// Issuers lists the issuers in force. It is asked on every request, so that
-	// configuration can be loaded anew.
+	// Issuers lists the current issuers. It is called on every request, so that the
+	// configuration can be reloaded.
 	Issuers func() []*registry.Issuer
 
 	Clients  Clients
 	Accounts Accounts
 	Ledger   Ledger
-	// Revocations lists what was revoked; Authority's own put it in force.
+	// Revocations lists the revocations; Authority's make and apply them.
 	Revocations Revocations
-	// Verify walks the whole ledger. A broken ledger is no error but a finding.
+	// Verify verifies the whole ledger. A broken ledger is reported as a finding, not
+	// as an error.
 	Verify func(context.Context) (ledger.VerifyReport, error)
 	// CheckpointKey checks the signatures of the ledger's checkpoints.
 	CheckpointKey ed25519.PublicKey
-	// Backup opens a consistent copy of the whole store, of which nothing is left
-	// once it is closed. While another copy is being made it answers fs.ErrExist.
+	// Backup opens a consistent copy of the whole store, which is deleted when it is
+	// closed. While another copy is being made it returns fs.ErrExist.
 	Backup  func(context.Context) (*os.File, error)
 	Keyring *keyring.Keyring
 	// Authority explains assertions and revokes tokens.
 	Authority *authority.Authority
 
-	// Verifier judges the access tokens of those who call. Unless it has a Refuse of
-	// its own, Handler gives it one that answers as the API does.
+	// Verifier verifies the access tokens of callers. If its Refuse is nil, Handler
+	// sets one that writes errors in the form of the API.
 	Verifier *bearer.Verifier
-	// Pepper keys the digests of the secrets that are made here.
+	// Pepper keys the digests of new secrets.
 	Pepper registry.Pepper
-	// BlockedKeys are thumbprints of keys that may not be registered, beside
-	// those that authority knows to be published.
+	// BlockedKeys are thumbprints of keys that may not be registered, in addition to
+	// those that registry blocks.
 	BlockedKeys []string
 	Log         *slog.Logger
 	Now         func() time.Time
 }
 
-// Clients keeps the clients. What it lists and finds is shared and must not be
-// changed. A change that is acknowledged holds for every later question, and is
-// recorded with its entry in one atomic step.
+// Clients stores the clients. Returned clients are shared and must not be changed. A
+// change is stored with its ledger entry in one atomic step, and later reads see it.
 type Clients interface {
-	// Client finds one, or answers registry.ErrNotFound.
+	// Client returns a client, or registry.ErrNotFound.
 	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	// Clients lists up to limit clients in the order of their IDs, from the first
 	// after the one given.
 	Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error)
-	// PutClient stores a client of whom the stored revision is c.Revision (0 for
-	// none), else it answers registry.ErrConflict. A key that somebody else has
-	// is an *registry.KeyTakenError.
+	// PutClient stores a client whose stored revision is c.Revision (0 for none), else
+	// it returns registry.ErrConflict. A key of another client is a
+	// *registry.KeyTakenError.
 	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
 	// RemoveClient removes one, unless it still owns accounts (registry.ErrConflict).
 	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
-	// LastUsed tells when each kid or secret's ID of a client was last used.
+	// LastUsed returns when each key and secret of a client was last used, by kid or ID.
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
 
-// Accounts keeps accounts and their items, under the same guarantees as
+// Accounts stores accounts and their items, under the same guarantees as
 // Clients. A Put takes up to 1,000 rows, creates or replaces them, and stores all
 // of them or none.
 type Accounts interface {
 	Account(ctx context.Context, issuer, id string) (*registry.Account, error)
 	Accounts(ctx context.Context, issuer, after string, limit int) ([]registry.Account, error)
-	// PutAccounts answers registry.ErrNotFound for a client that does not exist.
+	// PutAccounts returns registry.ErrNotFound for a client that does not exist.
 	PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error
 	// RemoveAccount removes one, unless it still has items (registry.ErrConflict).
 	RemoveAccount(ctx context.Context, issuer, id string, e *ledger.Entry) error
 
-	// Items finds those of ids that exist.
+	// Items returns the items of ids that exist.
 	Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error)
 	AccountItems(ctx context.Context, issuer, account, after string, limit int) ([]registry.Item, error)
-	// PutItems answers registry.ErrNotFound for an account that does not
-	// exist, registry.ErrConflict for a token that belongs to another.
+	// PutItems returns registry.ErrNotFound for an account that does not
+	// exist, registry.ErrConflict for an item that belongs to another account.
 	PutItems(ctx context.Context, items []registry.Item, e *ledger.Entry) error
 	RemoveItem(ctx context.Context, issuer, id string, e *ledger.Entry) error
 }
 
-// Ledger is read here; what is changed is recorded by those who store it.
+// Ledger reads the ledger; the stores append the entries of changes.
 type Ledger interface {
 	// Entries visits the entries that q selects, chain after chain and each in the
 	// order of its Seq, without holding them in memory, and stops at the first error
@@ -101,10 +101,10 @@ type Ledger interface {
 	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
 }
 
-// Revocations lists what issuers withdrew.
+// Revocations lists the revocations of issuers.
 type Revocations interface {
-	// Revocations lists an issuer's that are not over, in the order in which they
-	// will be.
+	// Revocations lists an issuer's revocations that have not expired, in the order
+	// of their expiry.
 	Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error)
 }
 
@@ -125,7 +125,7 @@ func (a *API) Handler() http.Handler {
 	return mux
 }
 
-// resources is the API: each path with what can be done there.
+// resources maps each path to its operations.
 func (a *API) resources() map[string]http.Handler {
 	const (
 		issuer  = "/issuers/{issuer}"
@@ -157,6 +157,6 @@ func (a *API) resources() map[string]http.Handler {
 		"/ledger":                a.resource(methods{"GET": read(a.readLedger)}),
 		"/ledger/verify":         a.resource(methods{"GET": read(a.verifyLedger)}),
 		"/ledger/checkpoint-key": a.resource(methods{"GET": read(a.showCheckpointKey)}),
-		"/backup":                a.resource(methods{"GET": write(a.backup)}), // it holds what admin:read is not shown
+		"/backup":                a.resource(methods{"GET": write(a.backup)}), // the copy holds more than admin:read may see
 	}
 }

@@ -12,14 +12,14 @@ import (
 	"moneyer/oauth"
 )
 
-// backup streams a consistent copy of the store. Who takes one is recorded
-// before it is made, so that the copy tells of itself. Its length is announced: a
-// copy that breaks off is not taken for a whole one.
+// backup streams a consistent copy of the store. Its ledger entry is appended before
+// the copy is made, so that the copy contains it. Content-Length is set, so that the
+// caller detects a truncated copy.
 func (a *API) backup(c *call) error {
 	if err := c.query(parameters{}); err != nil {
 		return err
 	}
-	if err := unhurried(http.NewResponseController(c.w)); err != nil {
+	if err := withoutDeadlines(http.NewResponseController(c.w)); err != nil {
 		return err
 	}
 	ctx := c.r.Context()
@@ -29,7 +29,7 @@ func (a *API) backup(c *call) error {
 	}
 	file, err := a.Backup(ctx)
 	if errors.Is(err, fs.ErrExist) {
-		return oauth.Errorf(adminapi.CodeConflict, "somebody else is taking a backup; try again when it is made")
+		return oauth.Errorf(adminapi.CodeConflict, "another backup is in progress; try again when it is finished")
 	}
 	if err != nil {
 		return err
@@ -41,6 +41,6 @@ func (a *API) backup(c *call) error {
 	}
 	c.w.Header().Set("Content-Type", "application/vnd.sqlite3")
 	c.w.Header().Set("Content-Length", strconv.FormatInt(info.Size(), 10))
-	_, _ = io.Copy(c.w, file) // the caller sees by the length what is missing
+	_, _ = io.Copy(c.w, file) // the caller detects a truncated copy by its length
 	return nil
 }

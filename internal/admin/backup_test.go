@@ -47,21 +47,21 @@ func TestBackup(t *testing.T) {
 		token, query string
 		status       int
 	}{
-		"who may only read": {w.mint("reader", adminapi.ScopeRead, time.Hour), "", http.StatusForbidden},
-		"a stranger":        {"nonsense", "", http.StatusUnauthorized},
-		"a parameter":       {w.token, "?to=elsewhere", http.StatusBadRequest},
+		"read-only token": {w.mint("reader", adminapi.ScopeRead, time.Hour), "", http.StatusForbidden},
+		"a stranger":      {"nonsense", "", http.StatusUnauthorized},
+		"a parameter":     {w.token, "?to=elsewhere", http.StatusBadRequest},
 	} {
 		if resp, body := ask(c.token, c.query); resp.StatusCode != c.status {
 			t.Errorf("%s: %d %s", name, resp.StatusCode, body)
 		}
 	}
 	if _, err := os.Stat(copied); err == nil {
-		t.Error("a copy was made for who may not have it")
+		t.Error("a copy was made for a caller without the scope")
 	}
 
 	resp, body := ask(w.token, "")
 	if resp.StatusCode != http.StatusOK || resp.ContentLength != int64(len(body)) || resp.Header.Get("Content-Type") != "application/vnd.sqlite3" {
-		t.Errorf("%d, %d octets of %d, %v", resp.StatusCode, len(body), resp.ContentLength, resp.Header)
+		t.Errorf("%d, %d bytes of %d, %v", resp.StatusCode, len(body), resp.ContentLength, resp.Header)
 	}
 	received := filepath.Join(t.TempDir(), "received.db")
 	must(t, os.WriteFile(received, body, 0o600))
@@ -78,7 +78,7 @@ func TestBackup(t *testing.T) {
 		return nil
 	}))
 	if !told {
-		t.Error("the copy does not tell who took it")
+		t.Error("the copy does not record who made it")
 	}
 
 	fail = fmt.Errorf("backup: %w", fs.ErrExist)

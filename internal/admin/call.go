@@ -15,19 +15,19 @@ import (
 	"moneyer/oauth"
 )
 
-// call is a request that was let in.
+// call is an authorized request.
 type call struct {
 	w http.ResponseWriter
 	r *http.Request
 	// actor is the client identifier of the token.
 	actor string
-	// issuer that the path names; nil where it names none.
+	// issuer is the issuer in the path; nil where the path has none.
 	issuer *registry.Issuer
-	// sent is the body, once it was read.
+	// sent is the body, once it is read.
 	sent []byte
 }
 
-// operation is what a method does at a resource, and the scope that it takes.
+// operation implements a method of a resource, and names the scope it requires.
 type operation struct {
 	scope string
 	do    func(*call) error
@@ -39,8 +39,8 @@ func write(do func(*call) error) operation { return operation{adminapi.ScopeWrit
 // methods are the operations of a resource.
 type methods map[string]operation
 
-// resource serves one path: it finds the operation, has the verifier judge the token
-// (RFC 6750 §3), finds the issuer, and answers the error when there is one.
+// resource serves one path: it finds the operation, verifies the token (RFC 6750 §3),
+// finds the issuer, and writes the error if there is one.
 func (a *API) resource(m methods) http.Handler {
 	guarded := map[string]http.Handler{}
 	for method, op := range m {
@@ -58,7 +58,7 @@ func (a *API) resource(m methods) http.Handler {
 	})
 }
 
-// run does an operation for a request whose token the verifier accepted.
+// run executes an operation for a request with a verified token.
 func (a *API) run(op operation) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{w: w, r: r, actor: bearer.ClaimsFrom(r.Context()).ClientID}
@@ -87,8 +87,8 @@ func (a *API) findIssuer(c *call) error {
 	return nil
 }
 
-// change is what an operation did, as the ledger and the log name it. A change of
-// what belongs to a client names the client.
+// change names what an operation did, for the ledger and the log. client is the owner
+// of the changed object, if it has one.
 type change struct{ action, object, client string }
 
 // entry is the ledger entry of a change.
@@ -97,19 +97,19 @@ func (a *API) entry(c *call, done change) *ledger.Entry {
 		Actor: c.actor, Action: done.action, Object: done.object}
 }
 
-// logged tells the log of a change.
+// logged logs a change.
 func (a *API) logged(c *call, done change) {
 	a.Log.LogAttrs(c.r.Context(), slog.LevelInfo, "registry changed", slog.String("issuer", c.issuer.Name),
 		slog.String("action", done.action), slog.String("object", done.object), slog.String("actor", c.actor))
 }
 
-// reply answers with v.
+// reply writes v.
 func (c *call) reply(v any) error {
 	writeJSON(c.w, http.StatusOK, v)
 	return nil
 }
 
-// outcome answers with v, unless there is an error.
+// outcome writes v, or returns err.
 func (c *call) outcome(v any, err error) error {
 	if err != nil {
 		return err
@@ -117,15 +117,14 @@ func (c *call) outcome(v any, err error) error {
 	return c.reply(v)
 }
 
-// created answers with v, which is new and lives at the path below this one
-// (RFC 9110 §15.3.2).
+// created writes v with 201 and its location below the path (RFC 9110 §15.3.2).
 func (c *call) created(id string, v any) error {
 	c.w.Header().Set("Location", c.r.URL.EscapedPath()+"/"+url.PathEscape(id))
 	writeJSON(c.w, http.StatusCreated, v)
 	return nil
 }
 
-// gone answers for what was removed.
+// gone writes the response to a removal.
 func (c *call) gone() error {
 	c.w.WriteHeader(http.StatusNoContent)
 	return nil
@@ -137,7 +136,7 @@ const (
 	maxPage     = 1000
 )
 
-// paging is where a page begins and how long it may be.
+// paging selects a page of a list.
 type paging struct {
 	after string
 	limit int
@@ -150,7 +149,7 @@ func (c *call) paging() (paging, error) {
 	return p, err
 }
 
-// views shows each item.
+// views converts each item.
 func views[S, T any](items []S, view func(*S) T) []T {
 	shown := make([]T, len(items))
 	for i := range items {
@@ -159,8 +158,8 @@ func views[S, T any](items []S, view func(*S) T) []T {
 	return shown
 }
 
-// replyPage answers with a page of which view shows each item, and id names the
-// last one to begin the next page after.
+// replyPage writes a page of items as view converts them. The next page begins after
+// the id of the last one.
 func replyPage[S, T any](c *call, p paging, items []S, id func(*S) string, view func(*S) T) error {
 	page := adminapi.Page[T]{Items: views(items, view)}
 	if len(items) == p.limit {
@@ -169,8 +168,7 @@ func replyPage[S, T any](c *call, p paging, items []S, id func(*S) string, view 
 	return c.reply(page)
 }
 
-// replyCut answers with a page of a list that is all in memory, in the order that
-// it has.
+// replyCut writes a page of a complete list, in its order.
 func replyCut[T any](c *call, items []T, id func(*T) string) error {
 	p, err := c.paging()
 	if err != nil {
@@ -183,5 +181,5 @@ func replyCut[T any](c *call, items []T, id func(*T) string) error {
 	return replyPage(c, p, items[:min(len(items), p.limit)], id, same)
 }
 
-// same shows an item as it is.
+// same is a view that changes nothing.
 func same[T any](v *T) T { return *v }

@@ -40,13 +40,13 @@ func (a *API) listClients(c *call) error {
 		func(c **registry.Client) adminapi.Client { return viewClient(*c) })
 }
 
-// client finds the client that the path names.
+// client returns the client in the path.
 func (a *API) client(c *call) (*registry.Client, error) {
 	return a.Clients.Client(c.r.Context(), c.issuer.Name, c.r.PathValue("client"))
 }
 
-// clientInUse finds the client that the path names and when its keys and secrets
-// were last used.
+// clientInUse returns the client in the path, and when its keys and secrets were last
+// used.
 func (a *API) clientInUse(c *call) (*registry.Client, map[string]time.Time, error) {
 	client, err := a.client(c)
 	if err != nil {
@@ -117,7 +117,7 @@ func (a *API) setClient(c *call) error {
 	return c.reply(viewClient(client))
 }
 
-// removeCredential has edit take a key or secret from the client that the path names.
+// removeCredential removes a key or secret of the client in the path, by edit.
 func (a *API) removeCredential(c *call, edit func(*registry.Client) (change, error)) error {
 	if _, err := a.editClient(c, edit); err != nil {
 		return err
@@ -125,8 +125,8 @@ func (a *API) removeCredential(c *call, edit func(*registry.Client) (change, err
 	return c.gone()
 }
 
-// find finds one of a client's keys or secrets by its id. They are the client's own from
-// now on, to be changed in place.
+// find returns the index of a key or secret by its id. It clones the slice first, so
+// that the elements may be changed in place.
 func find[T any](all *[]T, what, id string, idOf func(*T) string) (int, error) {
 	*all = slices.Clone(*all)
 	for i := range *all {
@@ -137,7 +137,7 @@ func find[T any](all *[]T, what, id string, idOf func(*T) string) (int, error) {
 	return 0, notFound(what, id)
 }
 
-// verb names a change by what it does to whether a thing is disabled.
+// verb names a change of the member disabled.
 func verb(before, after bool) string {
 	switch {
 	case after && !before:
@@ -162,13 +162,12 @@ func (a *API) removeClient(c *call) error {
 	return c.gone()
 }
 
-// maxAttempts bounds how often a change is made anew because others were faster.
+// maxAttempts bounds how often a change is retried after a conflict.
 const maxAttempts = 20
 
-// editClient lets edit change a copy of the client that the path names, and
-// stores it with its ledger entry. If somebody else changes the client in
-// between, edit works anew on what they left. Edit may not change in place what
-// the client's maps and slices hold.
+// editClient calls edit with a copy of the client in the path, and stores the result
+// with its ledger entry. After a concurrent change it tries again with the new client.
+// The copy is shallow: edit must not change the contents of its maps and slices.
 func (a *API) editClient(c *call, edit func(*registry.Client) (change, error)) (*registry.Client, error) {
 	var err error
 	for range maxAttempts {

@@ -57,7 +57,7 @@ func TestClientLife(t *testing.T) {
 	w.refused("GET", path, "", 404, "shop 1/2")
 	w.refused("PATCH", path, `{"name":"x"}`, 404)
 	w.refused("DELETE", path, "", 404)
-	wantEntries(t, w, "client.add", "client.set", "client.disable", "client.enable", "client.remove")
+	checkEntries(t, w, "client.add", "client.set", "client.disable", "client.enable", "client.remove")
 	for _, e := range w.entries() {
 		if e.Object != "clients/shop 1/2" || e.Client != "shop 1/2" || e.Issuer != "bolt" || !e.Time.Equal(start) {
 			t.Errorf("the entry is %+v", e)
@@ -65,8 +65,8 @@ func TestClientLife(t *testing.T) {
 	}
 }
 
-// wantEntries wants the operator's changes to be these, in that order.
-func wantEntries(t *testing.T, w *testAPI, actions ...string) {
+// checkEntries checks that the operator made these changes, in that order.
+func checkEntries(t *testing.T, w *testAPI, actions ...string) {
 	t.Helper()
 	var found []string
 	for _, e := range w.entries() {
@@ -102,7 +102,7 @@ func TestClientRefusals(t *testing.T) {
 	}
 }
 
-func TestDotsAreNames(t *testing.T) {
+func TestDotsInPath(t *testing.T) {
 	w := newTestAPI(t)
 	w.do("POST", "/issuers/plain/clients", `{"id":".."}`, 201)
 	if c := get[adminapi.Client](w, "/issuers/plain/clients/%2E%2E"); c.ID != ".." {
@@ -165,7 +165,7 @@ func TestConcurrentChangesAllHappen(t *testing.T) {
 
 type clientStore = admin.Clients
 
-// busyClients lets every change come too late.
+// busyClients answers every change with a conflict.
 type busyClients struct{ clientStore }
 
 func (busyClients) PutClient(context.Context, *registry.Client, *ledger.Entry) error {

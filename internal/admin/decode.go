@@ -16,10 +16,10 @@ import (
 	"moneyer/oauth"
 )
 
-// maxBody bounds the body of a request that is one JSON object, in octets.
+// maxBody bounds the body of a request that is one JSON object, in bytes.
 const maxBody = 128 << 10
 
-// members says which members a JSON object may have and where each goes.
+// members maps the allowed members of a JSON object to their readers.
 type members map[string]func(strictjson.Value) error
 
 // decode reads one object. An unknown member is refused by name.
@@ -27,19 +27,19 @@ func (m members) decode(data []byte) error {
 	return strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) error { return assign(m, "member", name, v) })
 }
 
-// assign gives v to what takes the value of that name. An error names it.
+// assign passes v to the reader for name. Its error names the member.
 func assign[V any](takers map[string]func(V) error, what, name string, v V) error {
 	take, known := takers[name]
 	if !known {
 		return invalid("unknown %s %.64q; known here are: %s", what, name, strings.Join(slices.Sorted(maps.Keys(takers)), ", "))
 	}
 	if err := take(v); err != nil {
-		return invalid("%s: %s", name, judge(err).Description)
+		return invalid("%s: %s", name, publicError(err).Description)
 	}
 	return nil
 }
 
-// orNull takes what read makes of a value; null means the zero value.
+// orNull reads a value with read, and null as the zero value.
 func orNull[T any](to *T, read func(strictjson.Value) (T, error)) func(strictjson.Value) error {
 	return func(v strictjson.Value) (err error) {
 		*to = *new(T)
@@ -50,7 +50,7 @@ func orNull[T any](to *T, read func(strictjson.Value) (T, error)) func(strictjso
 	}
 }
 
-// text takes a string.
+// text reads a string.
 func text[T ~string](to *T) func(strictjson.Value) error {
 	return orNull(to, func(v strictjson.Value) (T, error) {
 		s, err := v.Text()
@@ -58,10 +58,10 @@ func text[T ~string](to *T) func(strictjson.Value) error {
 	})
 }
 
-// flag takes a boolean.
+// flag reads a boolean.
 func flag(to *bool) func(strictjson.Value) error { return orNull(to, strictjson.Value.Bool) }
 
-// moment takes a time as RFC 3339 has it.
+// moment reads a time in RFC 3339 form.
 func moment(to *time.Time) func(strictjson.Value) error {
 	return orNull(to, func(v strictjson.Value) (time.Time, error) {
 		s, err := v.Text()
@@ -72,7 +72,7 @@ func moment(to *time.Time) func(strictjson.Value) error {
 	})
 }
 
-// parseTime reads a time of this era in UTC.
+// parseTime parses a time and returns it in UTC.
 func parseTime(s string) (time.Time, error) {
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil || t.Unix() <= 0 {
@@ -81,7 +81,7 @@ func parseTime(s string) (time.Time, error) {
 	return t.UTC(), nil
 }
 
-// scope takes a space-delimited list (RFC 7591 §2).
+// scope reads a space-delimited list (RFC 7591 §2).
 func scope(to *oauth.Scope) func(strictjson.Value) error {
 	return orNull(to, func(v strictjson.Value) (oauth.Scope, error) {
 		words, err := v.Text()
@@ -92,7 +92,7 @@ func scope(to *oauth.Scope) func(strictjson.Value) error {
 	})
 }
 
-// grants takes an array of grant types.
+// grants reads an array of grant types.
 func grants(to *[]oauth.GrantType) func(strictjson.Value) error {
 	return orNull(to, func(v strictjson.Value) (list []oauth.GrantType, err error) {
 		err = v.Elements(func(element strictjson.Value) error {
@@ -104,8 +104,8 @@ func grants(to *[]oauth.GrantType) func(strictjson.Value) error {
 	})
 }
 
-// attributes merges an object of strings and arrays of strings into a copy of
-// what is there (RFC 7396): a null takes one away.
+// attributes merges an object of strings and arrays of strings into a copy of the
+// current attributes (RFC 7396): null removes one.
 func attributes(to *map[string]registry.Attribute) func(strictjson.Value) error {
 	merged := maps.Clone(*to)
 	return orNull(to, func(v strictjson.Value) (map[string]registry.Attribute, error) {
@@ -134,7 +134,7 @@ func attributeOf(v strictjson.Value) (a registry.Attribute, err error) {
 	return a, err
 }
 
-// textOrObject takes a string, or an object as the text that it is.
+// textOrObject reads a string, or an object as its JSON text.
 func textOrObject(to *string) func(strictjson.Value) error {
 	return func(v strictjson.Value) error {
 		if v.Kind() == strictjson.KindObject {
@@ -150,7 +150,7 @@ func (c *call) body() ([]byte, error) {
 	if c.sent != nil {
 		return c.sent, nil
 	}
-	if err := wantType(c.r, "application/json", "application/merge-patch+json"); err != nil {
+	if err := requireMediaType(c.r, "application/json", "application/merge-patch+json"); err != nil {
 		return nil, err
 	}
 	data, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
@@ -171,7 +171,7 @@ func (c *call) decode(m members) error {
 }
 
 // wantType refuses a body of another media type than those that it names.
-func wantType(r *http.Request, types ...string) error {
+func requireMediaType(r *http.Request, types ...string) error {
 	given, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(types, given) {
 		return oauth.Errorf(oauth.UnsupportedMediaType, "the body's media type must be %s", types[0])
@@ -181,13 +181,13 @@ func wantType(r *http.Request, types ...string) error {
 
 // unreadable is the error of a body that could not be read to its end.
 func unreadable(err error) error {
-	if judge(err).Code == oauth.TooLarge {
+	if publicError(err).Code == oauth.TooLarge {
 		return err
 	}
 	return oauth.Errorf(oauth.InvalidRequest, "the body ends early").Because(err)
 }
 
-// parameters says which query parameters there may be and where each goes.
+// parameters maps the allowed query parameters to their readers.
 type parameters map[string]func(string) error
 
 // query reads the query. An unknown or repeated parameter is refused by name.
@@ -207,7 +207,7 @@ func (c *call) query(p parameters) error {
 	return nil
 }
 
-// number takes an integer from least to most.
+// number reads an integer from least to most.
 func number(to *int, least, most int) func(string) error {
 	return func(s string) error {
 		n, err := strconv.Atoi(s)
@@ -219,7 +219,7 @@ func number(to *int, least, most int) func(string) error {
 	}
 }
 
-// word takes a text as it is.
+// word reads a text.
 func word[T ~string](to *T) func(string) error {
 	return func(s string) error {
 		*to = T(s)
@@ -227,7 +227,7 @@ func word[T ~string](to *T) func(string) error {
 	}
 }
 
-// instant takes a time as RFC 3339 has it.
+// instant reads a time in RFC 3339 form.
 func instant(to *time.Time) func(string) (err error) {
 	return func(s string) (err error) {
 		*to, err = parseTime(s)

@@ -5,8 +5,8 @@ import (
 	"moneyer/oauth"
 )
 
-// explain tests an assertion against every rule. It changes nothing; the
-// assertion is not used up and is neither logged nor recorded.
+// explain checks an assertion against every rule. It changes nothing: the assertion is
+// not consumed, logged or recorded.
 func (a *API) explain(c *call) error {
 	var assertion string
 	use := adminapi.UseGrant

@@ -17,10 +17,10 @@ import (
 	"moneyer/oauth"
 )
 
-// retryAfter is how long to wait after trouble of ours.
+// retryAfter is the Retry-After of a failure of the server.
 const retryAfter = time.Second
 
-// statuses gives each code its status; a code that is missing is a 500.
+// statuses maps codes to HTTP statuses; other codes are a 500.
 var statuses = map[oauth.Code]int{
 	oauth.InvalidRequest:         http.StatusBadRequest,
 	oauth.NotFound:               http.StatusNotFound,
@@ -32,11 +32,11 @@ var statuses = map[oauth.Code]int{
 	oauth.TemporarilyUnavailable: http.StatusServiceUnavailable,
 }
 
-// judge says what the caller is told of an error. All of it is for an operator,
-// so the texts of what was refused go out; those of trouble stay in the log.
-func judge(err error) *oauth.Error {
+// publicError returns the error for the caller. Callers are operators, so the text of a
+// refusal is sent; the cause of a server failure is only logged.
+func publicError(err error) *oauth.Error {
 	var (
-		told       *oauth.Error
+		public     *oauth.Error
 		onboarding *registry.InvalidError
 		taken      *registry.KeyTakenError
 		early      *keyring.EarlyError
@@ -44,8 +44,8 @@ func judge(err error) *oauth.Error {
 		tooLarge   *http.MaxBytesError
 	)
 	switch {
-	case errors.As(err, &told):
-		return told
+	case errors.As(err, &public):
+		return public
 	case errors.As(err, &onboarding):
 		return oauth.Errorf(adminapi.CodeRefused, "%s", onboarding)
 	case errors.As(err, &taken):
@@ -55,7 +55,7 @@ func judge(err error) *oauth.Error {
 	case errors.As(err, &syntax):
 		return oauth.Errorf(oauth.InvalidRequest, "%s", syntax)
 	case errors.As(err, &tooLarge):
-		return oauth.Errorf(oauth.TooLarge, "the body is longer than %d octets", tooLarge.Limit)
+		return oauth.Errorf(oauth.TooLarge, "the body is longer than %d bytes", tooLarge.Limit)
 	case errors.Is(err, registry.ErrNotFound):
 		return oauth.Errorf(oauth.NotFound, "%s", err)
 	case errors.Is(err, registry.ErrConflict), errors.Is(err, keyring.ErrState):
@@ -66,25 +66,25 @@ func judge(err error) *oauth.Error {
 	}
 }
 
-// fail answers an error. It is the only place that does.
+// fail writes an error response. Only fail does.
 func (a *API) fail(w http.ResponseWriter, r *http.Request, err error) {
-	told := judge(err)
-	status, known := statuses[told.Code]
+	public := publicError(err)
+	status, known := statuses[public.Code]
 	if !known {
 		status = http.StatusInternalServerError
 	}
 	if status >= http.StatusInternalServerError {
-		a.troubled(r, told)
+		a.logFailure(r, public)
 	}
-	if told.Code.Retryable() {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(told.RetryAfter.Seconds()))))
+	if public.Code.Retryable() {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(public.RetryAfter.Seconds()))))
 	}
-	writeJSON(w, status, adminapi.Failure{Code: told.Code, Description: told.Description})
+	writeJSON(w, status, adminapi.Failure{Code: public.Code, Description: public.Description})
 }
 
-// troubled tells the log of trouble of ours. Who leaves in the middle of a request
-// is none.
-func (a *API) troubled(r *http.Request, err error) {
+// logFailure logs a failure of the server. If the caller closed the connection, the
+// level is info.
+func (a *API) logFailure(r *http.Request, err error) {
 	level := slog.LevelError
 	if r.Context().Err() != nil {
 		level = slog.LevelInfo
@@ -93,7 +93,7 @@ func (a *API) troubled(r *http.Request, err error) {
 		slog.String("pattern", r.Pattern), slog.String("error", err.Error()))
 }
 
-// writeJSON writes one JSON value. An error means that the caller has gone.
+// writeJSON writes one JSON value. It ignores write errors: the connection is closed.
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -102,17 +102,17 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	_ = enc.Encode(v)
 }
 
-// notFound is the error for something that is named and not there.
+// notFound is the error for a name that does not exist.
 func notFound(what, name string) error {
 	return fmt.Errorf("%s %q: %w", what, name, registry.ErrNotFound)
 }
 
-// invalid is the error for a request that has not the right form.
+// invalid is the error for a malformed request.
 func invalid(format string, args ...any) error {
 	return oauth.Errorf(oauth.InvalidRequest, format, args...)
 }
 
-// refuse is the error for something that may not be registered.
+// refuse is the error for an object that may not be registered.
 func refuse(format string, args ...any) error {
 	return &registry.InvalidError{Problem: fmt.Sprintf(format, args...)}
 }

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// patient is a recorder that can do what an import asks of a connection.
-type patient struct{ *httptest.ResponseRecorder }
+// streamRecorder is a recorder with the methods that an import needs.
+type streamRecorder struct{ *httptest.ResponseRecorder }
 
-func (patient) EnableFullDuplex() error          { return nil }
-func (patient) SetReadDeadline(time.Time) error  { return nil }
-func (patient) SetWriteDeadline(time.Time) error { return nil }
+func (streamRecorder) EnableFullDuplex() error          { return nil }
+func (streamRecorder) SetReadDeadline(time.Time) error  { return nil }
+func (streamRecorder) SetWriteDeadline(time.Time) error { return nil }
 
 // answer sends a body straight to the handler.
 func (w *testAPI) answer(method, path, mediaType, body string) *httptest.ResponseRecorder {
@@ -22,12 +22,12 @@ func (w *testAPI) answer(method, path, mediaType, body string) *httptest.Respons
 	req.Header.Set("Authorization", "Bearer "+w.token)
 	req.Header.Set("Content-Type", mediaType)
 	rec := httptest.NewRecorder()
-	w.api.Handler().ServeHTTP(patient{rec}, req)
+	w.api.Handler().ServeHTTP(streamRecorder{rec}, req)
 	return rec
 }
 
-// FuzzBodies sends anything to everything that reads one JSON object. It is
-// answered by JSON, and never by trouble of ours.
+// FuzzBodies sends anything to everything that reads one JSON object. The
+// response is JSON, and never a server failure.
 func FuzzBodies(f *testing.F) {
 	w := newTestAPI(f)
 	w.do("POST", "/issuers/plain/clients", `{"id":"c"}`, 201)
@@ -55,7 +55,7 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
-// FuzzImport sends anything as rows. The answer ends by saying how it went.
+// FuzzImport sends anything as rows. The last line of the response is the result.
 func FuzzImport(f *testing.F) {
 	w := newTestAPI(f)
 	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
@@ -78,7 +78,7 @@ func FuzzImport(f *testing.F) {
 	})
 }
 
-// FuzzQuery asks the ledger anything.
+// FuzzQuery sends any query to the ledger.
 func FuzzQuery(f *testing.F) {
 	w := newTestAPI(f)
 	f.Add("after=1&since=2026-01-01T00:00:00Z&until=2027-01-01T00:00:00%2B02:00&kind=admin&issuer=d1&client=c&correlation=x&jti=y&limit=3")
@@ -88,7 +88,7 @@ func FuzzQuery(f *testing.F) {
 		req.URL.RawQuery = query
 		req.Header.Set("Authorization", "Bearer "+w.token)
 		rec := httptest.NewRecorder()
-		w.api.Handler().ServeHTTP(patient{rec}, req)
+		w.api.Handler().ServeHTTP(streamRecorder{rec}, req)
 		if rec.Code != 200 && rec.Code != 400 {
 			t.Errorf("status %d: %s", rec.Code, rec.Body)
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// operations are all that the API does, on things that do not exist.
+// operations are all operations of the API, on objects that do not exist.
 var operations = []struct{ method, path, scope string }{
 	{"GET", "/issuers", adminapi.ScopeRead},
 	{"GET", "/issuers/d1/clients", adminapi.ScopeRead},
@@ -45,7 +45,7 @@ var operations = []struct{ method, path, scope string }{
 	{"GET", "/ledger/verify", adminapi.ScopeRead},
 }
 
-func TestEveryOperationWantsItsScope(t *testing.T) {
+func TestEveryOperationRequiresItsScope(t *testing.T) {
 	w := newTestAPI(t)
 	other := map[string]string{adminapi.ScopeRead: adminapi.ScopeWrite, adminapi.ScopeWrite: adminapi.ScopeRead}
 	read, write := w.mint("auditor", adminapi.ScopeRead, time.Hour), w.mint("robot", adminapi.ScopeWrite, time.Hour)

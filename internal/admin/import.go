@@ -17,16 +17,16 @@ import (
 
 // The bounds of an import.
 const (
-	maxLine = 64 << 10 // octets of one row
+	maxLine = 64 << 10 // bytes of one row
 	chunk   = 500      // rows of one transaction
-	// drained is how much is read and thrown away behind a row at fault, so that
-	// the caller hears of it.
-	drained = 64 << 20
+	// maxDiscarded bounds what is read and discarded after an invalid row, so that the
+	// caller can read the response.
+	maxDiscarded = 64 << 20
 )
 
-// table is what rows are imported into.
+// table describes the rows of an import.
 type table[R any] struct {
-	// imported is how the ledger names a chunk that was stored.
+	// imported is the change in the ledger entry of a stored chunk.
 	imported change
 	// row reads and checks one row.
 	row func(line []byte) (R, error)
@@ -34,63 +34,62 @@ type table[R any] struct {
 	put func(context.Context, []R, *ledger.Entry) error
 }
 
-// importRows stores the lines of the body as they come in, a chunk at a time, and
-// answers with a line of Progress after each.
+// importRows stores the lines of the body as they arrive, a chunk at a time, and writes
+// a line of Progress after each chunk.
 func importRows[R any](a *API, c *call, t *table[R]) error {
-	if err := wantType(c.r, "application/x-ndjson"); err != nil {
+	if err := requireMediaType(c.r, "application/x-ndjson"); err != nil {
 		return err
 	}
 	control := http.NewResponseController(c.w)
-	if err := errors.Join(control.EnableFullDuplex(), unhurried(control)); err != nil {
+	if err := errors.Join(control.EnableFullDuplex(), withoutDeadlines(control)); err != nil {
 		return err
 	}
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
 	enc := json.NewEncoder(c.w)
 	in := &importer[R]{api: a, call: c, table: t, rows: make([]R, 0, chunk), lines: make([]int64, 0, chunk),
-		tell: func(p adminapi.Progress) error { return errors.Join(enc.Encode(p), control.Flush()) }}
+		report: func(p adminapi.Progress) error { return errors.Join(enc.Encode(p), control.Flush()) }}
 	err := in.run(c.r.Body)
 	last := adminapi.Progress{Done: in.done, Finished: err == nil}
 	if err != nil {
 		last.Line = in.line
-		last.Error = a.told(c, err) + " (every line before it is stored)"
+		last.Error = a.streamError(c, err) + " (every line before it is stored)"
 	}
-	_ = in.tell(last) // who has gone hears nothing
-	_, _ = io.CopyN(io.Discard, c.r.Body, drained)
+	_ = in.report(last) // an error means that the connection is closed
+	_, _ = io.CopyN(io.Discard, c.r.Body, maxDiscarded)
 	a.Log.LogAttrs(c.r.Context(), slog.LevelInfo, "registry changed", slog.String("issuer", c.issuer.Name),
 		slog.String("action", t.imported.action), slog.Int64("rows", in.done), slog.String("actor", c.actor))
 	return nil
 }
 
-// unhurried lets an answer take its time.
-func unhurried(control *http.ResponseController) error {
+// withoutDeadlines removes the deadlines of a request that streams.
+func withoutDeadlines(control *http.ResponseController) error {
 	return errors.Join(control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{}))
 }
 
-// told is what the caller may know of an error that ends a stream, whose status
-// is long gone. What the caller may not know goes to the log.
-func (a *API) told(c *call, err error) string {
-	told := judge(err)
-	if told.Code.Retryable() {
-		a.troubled(c.r, told)
+// streamError returns the text for the caller of an error that ends a stream, after
+// the status was sent. A server failure is logged.
+func (a *API) streamError(c *call, err error) string {
+	public := publicError(err)
+	if public.Code.Retryable() {
+		a.logFailure(c.r, public)
 	}
-	return told.Description
+	return public.Description
 }
 
-// importer is an import on its way.
+// importer is the state of an import.
 type importer[R any] struct {
-	api   *API
-	call  *call
-	table *table[R]
-	tell  func(adminapi.Progress) error
+	api    *API
+	call   *call
+	table  *table[R]
+	report func(adminapi.Progress) error
 
 	rows  []R     // read and not yet stored
-	lines []int64 // on which line each of them stood
-	line  int64   // the line that is looked at; after an error the one at fault
+	lines []int64 // the line number of each
+	line  int64   // the current line; after an error the invalid one
 	done  int64   // rows stored
 }
 
-// run imports every line. On an error all that came before the line at fault is
-// stored.
+// run imports every line. On an error all lines before the invalid one are stored.
 func (in *importer[R]) run(body io.Reader) error {
 	scanner := bufio.NewScanner(body)
 	scanner.Buffer(make([]byte, 0, 4<<10), maxLine)
@@ -106,13 +105,12 @@ func (in *importer[R]) run(body io.Reader) error {
 	}
 	in.line++
 	if errors.Is(err, bufio.ErrTooLong) {
-		return in.stop(invalid("the line is longer than %d octets", maxLine))
+		return in.stop(invalid("the line is longer than %d bytes", maxLine))
 	}
 	return in.stop(unreadable(err))
 }
 
-// take reads one line, and stores what was read when a chunk is full. Empty lines
-// are passed over.
+// take reads one line, and stores the rows when a chunk is full. It skips empty lines.
 func (in *importer[R]) take(line []byte) error {
 	if len(line) == 0 {
 		return nil
@@ -128,11 +126,11 @@ func (in *importer[R]) take(line []byte) error {
 	if err := in.flush(); err != nil {
 		return err
 	}
-	return in.tell(adminapi.Progress{Done: in.done})
+	return in.report(adminapi.Progress{Done: in.done})
 }
 
-// stop stores what was read before the line at fault. A fault that comes to light
-// then is the first one.
+// stop stores the rows before the invalid line. If that fails, its error is the
+// first.
 func (in *importer[R]) stop(fault error) error {
 	if err := in.flush(); err != nil {
 		return err
@@ -140,7 +138,7 @@ func (in *importer[R]) stop(fault error) error {
 	return fault
 }
 
-// flush stores what was read.
+// flush stores the pending rows.
 func (in *importer[R]) flush() error {
 	stored, err := in.put(in.rows)
 	in.done += int64(stored)
@@ -153,7 +151,7 @@ func (in *importer[R]) flush() error {
 }
 
 // put stores rows and returns how many. All or none of a put is stored, so a put
-// that is refused is halved until the row at fault stands alone.
+// that is refused is halved until the invalid row is found.
 func (in *importer[R]) put(rows []R) (stored int, err error) {
 	if len(rows) == 0 {
 		return 0, nil
@@ -164,7 +162,7 @@ func (in *importer[R]) put(rows []R) (stored int, err error) {
 	if err == nil {
 		return len(rows), nil
 	}
-	if len(rows) == 1 || judge(err).Code.Retryable() {
+	if len(rows) == 1 || publicError(err).Code.Retryable() {
 		return 0, err
 	}
 	half := len(rows) / 2

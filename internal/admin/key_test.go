@@ -19,7 +19,7 @@ import (
 
 const keysPath = "/issuers/plain/clients/c/keys"
 
-// withClient starts a world with client c of the plain issuer.
+// withClient starts an API with client c of the plain issuer.
 func withClient(t *testing.T) *testAPI {
 	t.Helper()
 	w := newTestAPI(t)
@@ -169,7 +169,7 @@ func TestKeyChangesHoldAtOnce(t *testing.T) {
 	works(false, "remove")
 	w.refused("DELETE", keysPath+"/k1", "", 404, "key 'k1'")
 	w.refused("PATCH", keysPath+"/k1", `{}`, 404)
-	wantEntries(t, w, "client.add", "key.add", "key.disable", "key.enable", "key.set", "key.set", "key.set",
+	checkEntries(t, w, "client.add", "key.add", "key.disable", "key.enable", "key.set", "key.set", "key.set",
 		"client.disable", "client.enable", "key.remove")
 	if e := w.entries()[1]; e.Object != "clients/c/keys/k1" || e.Client != "c" {
 		t.Errorf("the entry is %+v", e)

@@ -11,7 +11,7 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// positions takes numbers of entries parted by commas, one for a chain at most.
+// positions reads entry numbers separated by commas, at most one for each chain.
 func positions(to *[]int64) func(string) error {
 	return func(s string) error {
 		chains := map[int64]bool{}
@@ -30,8 +30,8 @@ func positions(to *[]int64) func(string) error {
 	}
 }
 
-// readLedger streams the entries that the query selects, chain after chain. Trouble on the way is
-// told by a last line that is a Failure.
+// readLedger streams the entries that the query selects, chain after chain. After
+// an error the last line is a Failure.
 func (a *API) readLedger(c *call) error {
 	var q ledger.Query
 	err := c.query(parameters{
@@ -48,7 +48,7 @@ func (a *API) readLedger(c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := unhurried(http.NewResponseController(c.w)); err != nil {
+	if err := withoutDeadlines(http.NewResponseController(c.w)); err != nil {
 		return err
 	}
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
@@ -60,15 +60,15 @@ func (a *API) readLedger(c *call) error {
 		return err
 	})
 	if err != nil {
-		failure := adminapi.Failure{Code: judge(err).Code, Description: a.told(c, err)}
+		failure := adminapi.Failure{Code: publicError(err).Code, Description: a.streamError(c, err)}
 		_ = json.NewEncoder(out).Encode(failure)
 	}
-	_ = out.Flush() // who has gone hears nothing
+	_ = out.Flush() // an error means that the connection is closed
 	return nil
 }
 
 func (a *API) verifyLedger(c *call) error {
-	if err := unhurried(http.NewResponseController(c.w)); err != nil {
+	if err := withoutDeadlines(http.NewResponseController(c.w)); err != nil {
 		return err
 	}
 	report, err := a.Verify(c.r.Context())

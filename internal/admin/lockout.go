@@ -9,16 +9,15 @@ import (
 	"moneyer/oauth"
 )
 
-// This file keeps administrators from locking themselves out by a slip: what would
-// do that takes another administrator.
+// This file prevents administrators from locking themselves out by mistake: such a
+// change must be made by another administrator.
 
-// isSelf reports whether a client of the path's issuer is the one that asks.
+// isSelf reports whether a client of the path's issuer is the caller.
 func (a *API) isSelf(c *call, client string) bool {
 	return c.issuer.URL == a.Verifier.Issuer && client == c.actor
 }
 
-// checkSelf refuses a change after which the client that asks could not come back
-// to undo it.
+// checkSelf refuses a change that the calling client could not undo.
 func (a *API) checkSelf(c *call, before, after *registry.Client) error {
 	if !a.isSelf(c, after.ID) {
 		return nil
@@ -39,7 +38,7 @@ func hasLiveKey(client *registry.Client, now time.Time) bool {
 	return client.JWKSURI != "" || slices.ContainsFunc(client.Keys, func(k registry.Key) bool { return k.LiveAt(now) })
 }
 
-// lockout is the error for a change that would lock out who asks for it.
+// lockout is the error for a change that would lock out the caller.
 func lockout(how string) error {
 	return oauth.Errorf(adminapi.CodeConflict, "%s; another administrator can do that", how)
 }

@@ -7,9 +7,9 @@ import (
 	"moneyer/internal/jose"
 )
 
-// TestNobodyLocksHimselfOut: a slip of the operator is refused with the reason,
-// and another administrator can do the same.
-func TestNobodyLocksHimselfOut(t *testing.T) {
+// TestSelfLockoutIsRefused: a change that would lock out its own caller is refused
+// with the reason, and another administrator can make it.
+func TestSelfLockoutIsRefused(t *testing.T) {
 	w := newTestAPI(t)
 	const self = "/issuers/admin/clients/operator"
 	w.do("POST", "/issuers/admin/clients", `{"id":"operator","scope":"`+both+`"}`, 201)
@@ -35,7 +35,7 @@ func TestNobodyLocksHimselfOut(t *testing.T) {
 		t.Errorf("what was refused was done: %s", after)
 	}
 
-	// Another client, or the same name elsewhere, is no self.
+	// Another client, or the same name elsewhere, is not the caller.
 	w.do("POST", "/issuers/plain/clients", `{"id":"operator","disabled":true}`, 201)
 	w.do("PATCH", "/issuers/plain/clients/operator", `{"disabled":true}`, 200)
 	w.do("DELETE", "/issuers/plain/clients/operator", "", 204)
@@ -54,8 +54,7 @@ func TestNobodyLocksHimselfOut(t *testing.T) {
 	w.do("DELETE", self, "", 204)
 }
 
-// TestNewKeyAfterTheLast: who has no key active any more, but a token, can mend
-// that.
+// TestNewKeyAfterTheLast: a client without an active key can add one with its token.
 func TestNewKeyAfterTheLast(t *testing.T) {
 	w := newTestAPI(t)
 	const self = "/issuers/admin/clients/operator"

@@ -62,7 +62,7 @@ func TestSigningKeyLife(t *testing.T) {
 	decode(t, w.do("POST", path, `{"uri":`+quoted(privateFile(t, files, jose.ES256))+`}`, 201), &outside)
 	w.refused("POST", path, `{"uri":`+quoted(outside.URI)+`}`, 409, "announced already")
 	w.refused("POST", path, `{"uri":`+quoted(privateFile(t, files, jose.RS256))+`}`, 422, "RSA key for ES256")
-	wantEntries(t, w, "signing-key.announce", "signing-key.activate", "signing-key.announce", "signing-key.retire", "signing-key.revoke", "signing-key.announce")
+	checkEntries(t, w, "signing-key.announce", "signing-key.activate", "signing-key.announce", "signing-key.retire", "signing-key.revoke", "signing-key.announce")
 }
 
 // privateFile writes a new private key and returns its URI.
@@ -147,51 +147,53 @@ func TestBrokenLedgerIsAFinding(t *testing.T) {
 
 var errDisk = errors.New("disk on fire: pepper")
 
-// troubled is a store whose disk is gone.
-type troubled struct{}
+// failingStore fails every call.
+type failingStore struct{}
 
-func (troubled) Client(context.Context, string, string) (*registry.Client, error) {
+func (failingStore) Client(context.Context, string, string) (*registry.Client, error) {
 	return nil, errDisk
 }
-func (troubled) Clients(context.Context, string, string, int) ([]*registry.Client, error) {
+func (failingStore) Clients(context.Context, string, string, int) ([]*registry.Client, error) {
 	return nil, errDisk
 }
-func (troubled) PutClient(context.Context, *registry.Client, *ledger.Entry) error  { return errDisk }
-func (troubled) RemoveClient(context.Context, string, string, *ledger.Entry) error { return errDisk }
-func (troubled) LastUsed(context.Context, string, string) (map[string]time.Time, error) {
-	return nil, errDisk
-}
-func (troubled) Account(context.Context, string, string) (*registry.Account, error) {
-	return nil, errDisk
-}
-func (troubled) Accounts(context.Context, string, string, int) ([]registry.Account, error) {
-	return nil, errDisk
-}
-func (troubled) PutAccounts(context.Context, []registry.Account, *ledger.Entry) error {
+func (failingStore) PutClient(context.Context, *registry.Client, *ledger.Entry) error { return errDisk }
+func (failingStore) RemoveClient(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) RemoveAccount(context.Context, string, string, *ledger.Entry) error {
-	return errDisk
-}
-func (troubled) Items(context.Context, string, []string) ([]registry.Item, error) {
+func (failingStore) LastUsed(context.Context, string, string) (map[string]time.Time, error) {
 	return nil, errDisk
 }
-func (troubled) AccountItems(context.Context, string, string, string, int) ([]registry.Item, error) {
+func (failingStore) Account(context.Context, string, string) (*registry.Account, error) {
 	return nil, errDisk
 }
-func (troubled) PutItems(context.Context, []registry.Item, *ledger.Entry) error {
+func (failingStore) Accounts(context.Context, string, string, int) ([]registry.Account, error) {
+	return nil, errDisk
+}
+func (failingStore) PutAccounts(context.Context, []registry.Account, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) RemoveItem(context.Context, string, string, *ledger.Entry) error {
+func (failingStore) RemoveAccount(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
-func (troubled) Entries(context.Context, ledger.Query, func(*ledger.Record) error) error {
+func (failingStore) Items(context.Context, string, []string) ([]registry.Item, error) {
+	return nil, errDisk
+}
+func (failingStore) AccountItems(context.Context, string, string, string, int) ([]registry.Item, error) {
+	return nil, errDisk
+}
+func (failingStore) PutItems(context.Context, []registry.Item, *ledger.Entry) error {
+	return errDisk
+}
+func (failingStore) RemoveItem(context.Context, string, string, *ledger.Entry) error {
+	return errDisk
+}
+func (failingStore) Entries(context.Context, ledger.Query, func(*ledger.Record) error) error {
 	return errDisk
 }
 
-func TestTrouble(t *testing.T) {
+func TestStoreFailure(t *testing.T) {
 	w := newTestAPI(t, func(w *testAPI) {
-		w.api.Clients, w.api.Accounts, w.api.Ledger = troubled{}, troubled{}, troubled{}
+		w.api.Clients, w.api.Accounts, w.api.Ledger = failingStore{}, failingStore{}, failingStore{}
 		w.api.Verify = func(context.Context) (ledger.VerifyReport, error) { return ledger.VerifyReport{}, errDisk }
 	})
 	for _, c := range []struct{ method, path, body string }{
@@ -224,7 +226,7 @@ func TestTrouble(t *testing.T) {
 		t.Errorf("the import ends with %+v", last)
 	}
 	if n := strings.Count(w.log.String(), errDisk.Error()); n != 16 {
-		t.Errorf("the log tells the cause %d times, want 16", n)
+		t.Errorf("the log has the cause %d times, want 16", n)
 	}
 }
 
@@ -245,7 +247,7 @@ func TestExplain(t *testing.T) {
 			t.Errorf("%s: %+v", body, f)
 		}
 	}
-	for range 2 { // it is not used up
+	for range 2 { // it is not consumed
 		holds(`{"assertion":"`+assertion+`"}`, true)
 	}
 	holds(`{"assertion":"`+assertion+`","use":"client_authentication"}`, true)
@@ -261,8 +263,8 @@ func TestExplain(t *testing.T) {
 	}
 }
 
-// TestActivateAtOnce: a key that verifiers may not know is activated only by who
-// says so.
+// TestActivateAtOnce: a key that verifiers may not know is activated only with
+// at_once.
 func TestActivateAtOnce(t *testing.T) {
 	w := newTestAPI(t, func(w *testAPI) {
 		s := w.keys.Issuers["d1"]

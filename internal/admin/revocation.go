@@ -13,16 +13,16 @@ import (
 	"moneyer/internal/strictjson"
 )
 
-// inFlight is the note where a client's tokens are named one by one: the ledger
-// tells of those that were minted, and a request under way may mint another.
+// inFlight is the note of a revocation that lists tokens one by one. They come from
+// the ledger, and a request in flight may issue another.
 const inFlight = "a token that was being minted just then may not be among them: with the credential disabled or removed, revoke once more when limits.request_timeout has passed"
 
 func viewRevocation(v *revocation.Revocation) adminapi.Revocation {
 	return adminapi.Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created}
 }
 
-// listRevocations lists what is in force. A page goes on after the end of the one
-// that it names: whatever came before it was over earlier.
+// listRevocations lists the active revocations, in the order of their expiry. A page
+// begins after the named one; those before it expire earlier.
 func (a *API) listRevocations(c *call) error {
 	list, err := a.Revocations.Revocations(c.r.Context(), c.issuer.Name)
 	if err != nil {
@@ -31,8 +31,8 @@ func (a *API) listRevocations(c *call) error {
 	return replyCut(c, views(list, viewRevocation), func(v *adminapi.Revocation) string { return v.ID })
 }
 
-// revoke puts a revocation in force. A credential should be disabled or removed
-// before its tokens are revoked, else it goes on to get new ones.
+// revoke adds a revocation. A credential should be disabled or removed before its
+// tokens are revoked, else it can get new ones.
 func (a *API) revoke(c *call) error {
 	target, err := c.target()
 	if err == nil {
@@ -90,8 +90,8 @@ func (c *call) target() (authority.Target, error) {
 	return t, nil
 }
 
-// named takes a name. An empty one is refused: it would let a target mean more
-// than was meant.
+// named reads a name. An empty one is refused: the target would match more tokens
+// than intended.
 func named(to *string) func(strictjson.Value) error {
 	return func(v strictjson.Value) (err error) {
 		if *to, err = v.Text(); err == nil && *to == "" {
@@ -101,8 +101,8 @@ func named(to *string) func(strictjson.Value) error {
 	}
 }
 
-// checkTarget refuses what is spelled wrong, and would else be a revocation of
-// nothing, and a key whose next tokens would be revoked too.
+// checkTarget refuses an unknown name, which would match no token, and a signing key
+// whose future tokens would be revoked too.
 func (a *API) checkTarget(c *call, t *authority.Target) error {
 	switch {
 	case t.SigningKid != "":
@@ -122,11 +122,11 @@ func (a *API) checkSigningKid(c *call, kid string) error {
 	return err
 }
 
-// recently is longer than any access token lives.
+// recently is longer than the lifetime of any access token.
 const recently = 25 * time.Hour
 
-// checkClientSeen wants a client that is registered, or was when it got a token
-// that may still live.
+// checkClientSeen requires a client that is registered, or that got a token
+// recently.
 func (a *API) checkClientSeen(c *call, id string) error {
 	_, unknown := a.Clients.Client(c.r.Context(), c.issuer.Name, id)
 	if !errors.Is(unknown, registry.ErrNotFound) {
@@ -144,7 +144,7 @@ func (a *API) checkClientSeen(c *call, id string) error {
 	return err
 }
 
-// revoked names a target as the ledger does.
+// revoked names a target in the form of the ledger.
 func revoked(t *authority.Target) string {
 	object := "tokens"
 	switch {

@@ -18,28 +18,28 @@ import (
 	"moneyer/oauth"
 )
 
-// buyer is a credential of a client with which it gets tokens.
-type buyer struct {
+// grantCredential is a credential with which a client gets tokens.
+type grantCredential struct {
 	issuer *registry.Issuer
 	client string
 	secret adminapi.Secret
 }
 
-// tokensOf is a world with tokens of two clients of an issuer, one of whom has
-// two credentials: they are called a, b and other, and were bought in this order,
-// each a minute after the one before, in the middle of a second.
-type tokensOf struct {
+// revocationTest is an API with tokens of two clients of an issuer, one of which has
+// two credentials. The tokens a, b and other were issued in this order, a minute
+// apart, in the middle of a second.
+type revocationTest struct {
 	*testAPI
-	issuer *registry.Issuer
-	buyers map[string]buyer
-	tokens map[string]*authority.AccessToken
+	issuer      *registry.Issuer
+	credentials map[string]grantCredential
+	tokens      map[string]*authority.AccessToken
 }
 
 var names = []string{"a", "b", "other"}
 
-func withTokens(t *testing.T, issuer string) *tokensOf {
+func withTokens(t *testing.T, issuer string) *revocationTest {
 	t.Helper()
-	w := &tokensOf{testAPI: newTestAPI(t), buyers: map[string]buyer{}, tokens: map[string]*authority.AccessToken{}}
+	w := &revocationTest{testAPI: newTestAPI(t), credentials: map[string]grantCredential{}, tokens: map[string]*authority.AccessToken{}}
 	w.issuer = w.issuers[slices.IndexFunc(w.issuers, func(i *registry.Issuer) bool { return i.Name == issuer })]
 	for _, client := range []string{"one", "two"} {
 		w.do("POST", w.path("clients"), fmt.Sprintf(`{"id":%q,"scope":%q}`, client, map[string]string{"etp": "PAYMENT_PASSKEY"}[issuer]), 201)
@@ -52,24 +52,24 @@ func withTokens(t *testing.T, issuer string) *tokensOf {
 		if issuer == "etp" {
 			kind = registry.APIKey
 		}
-		b := buyer{issuer: w.issuer, client: client}
+		b := grantCredential{issuer: w.issuer, client: client}
 		decode(t, w.do("POST", w.path("clients/"+client+"/secrets"), fmt.Sprintf(`{"kind":%q}`, kind), 201), &b.secret)
-		w.buyers[name] = b
+		w.credentials[name] = b
 	}
 	w.wait(500 * time.Millisecond)
 	for _, name := range names {
-		w.tokens[name] = w.buy(name)
+		w.tokens[name] = w.getToken(name)
 		w.wait(time.Minute)
 	}
 	return w
 }
 
-func (w *tokensOf) path(below string) string { return "/issuers/" + w.issuer.Name + "/" + below }
+func (w *revocationTest) path(below string) string { return "/issuers/" + w.issuer.Name + "/" + below }
 
 // buy gets a token by a credential.
-func (w *tokensOf) buy(name string) *authority.AccessToken {
+func (w *revocationTest) getToken(name string) *authority.AccessToken {
 	w.t.Helper()
-	b := w.buyers[name]
+	b := w.credentials[name]
 	req := &authority.Request{GrantType: oauth.ClientCredentials, Credentials: []authority.Credential{{Method: oauth.AuthPost, ID: b.client, Secret: b.secret.Text}}}
 	if b.secret.Kind == registry.APIKey {
 		req.Credentials[0] = authority.Credential{Method: oauth.AuthAPIKey, APIKey: b.secret.Text}
@@ -81,25 +81,25 @@ func (w *tokensOf) buy(name string) *authority.AccessToken {
 	return token
 }
 
-// dead are the tokens that an authority says are not active.
-func (w *tokensOf) dead(a *authority.Authority) []string {
+// inactive are the tokens that an authority says are not active.
+func (w *revocationTest) inactive(a *authority.Authority) []string {
 	w.t.Helper()
-	dead := []string{}
+	inactive := []string{}
 	for _, name := range names {
 		switch _, err := a.Introspect(w.t.Context(), w.issuer, w.tokens[name].Token, w.now()); {
 		case err == nil:
 		case oauth.AsError(err).Code == oauth.InvalidToken && strings.Contains(fmt.Sprint(errors.Unwrap(err)), "revoked"):
-			dead = append(dead, name)
+			inactive = append(inactive, name)
 		default:
 			w.t.Fatalf("token %s: %v: %v", name, err, errors.Unwrap(err))
 		}
 	}
-	return dead
+	return inactive
 }
 
 // reopened is an authority that knows only what the store does after it was
 // closed and opened.
-func (w *tokensOf) reopened() *authority.Authority {
+func (w *revocationTest) reopened() *authority.Authority {
 	w.t.Helper()
 	must(w.t, w.db.Close())
 	db, err := store.Open(w.t.Context(), "sqlite:"+w.file, store.Options{Now: w.now})
@@ -113,7 +113,7 @@ func (w *tokensOf) reopened() *authority.Authority {
 }
 
 // activate lets a new key sign and returns the one that signed before.
-func (w *tokensOf) activate() string {
+func (w *revocationTest) activate() string {
 	w.t.Helper()
 	old := get[adminapi.Page[keyring.KeyInfo]](w.testAPI, w.path("signing-keys")).Items[0].Kid
 	var next keyring.KeyInfo
@@ -122,19 +122,19 @@ func (w *tokensOf) activate() string {
 	return old
 }
 
-// Every way to name tokens withdraws those and no others: at once, in the
-// ledger, in the list, and after the store was opened anew.
+// Every kind of target revokes its tokens and no others: at once, in the ledger, in
+// the list, and after the store was opened again.
 func TestRevokeByEveryName(t *testing.T) {
 	const afterA = "2026-11-23T12:00:30Z"
 	for _, c := range []struct {
 		name, issuer string
-		// body, where A stands for the jti of a, B for the ID of b's secret, and KID for
+		// body, where A is replaced by the jti of a, B by the ID of b's secret, and KID for
 		// the key that signed.
-		body   string
-		dead   string
-		tokens int
-		object string
-		note   bool
+		body     string
+		inactive string
+		tokens   int
+		object   string
+		note     bool
 	}{
 		{"jti", "plain", `{"jti":"A"}`, "a", 1, "tokens/A", false},
 		{"client", "plain", `{"client":"one"}`, "a b", 0, "clients/one/tokens", false},
@@ -154,35 +154,35 @@ func TestRevokeByEveryName(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			w := withTokens(t, c.issuer)
 			fill := strings.NewReplacer("KID", w.activate(), `"A"`, quoted(w.tokens["a"].JTI), "/A", "/"+w.tokens["a"].JTI,
-				`"B"`, quoted(w.buyers["b"].secret.ID), "/B/", "/"+w.buyers["b"].secret.ID+"/")
-			if dead := w.dead(w.api.Authority); len(dead) > 0 {
-				t.Fatalf("dead before: %s", dead)
+				`"B"`, quoted(w.credentials["b"].secret.ID), "/B/", "/"+w.credentials["b"].secret.ID+"/")
+			if inactive := w.inactive(w.api.Authority); len(inactive) > 0 {
+				t.Fatalf("inactive before: %s", inactive)
 			}
 			var made adminapi.Revocation
 			decode(t, w.do("POST", w.path("revocations"), fill.Replace(c.body), 200), &made)
-			dead := strings.Join(w.dead(w.api.Authority), " ")
-			if dead != c.dead || made.Tokens != c.tokens || (made.Note != "") != c.note || !made.Until.After(w.now()) || made.Reason == "" {
-				t.Errorf("dead at once: %s; answered: %+v", dead, made)
+			inactive := strings.Join(w.inactive(w.api.Authority), " ")
+			if inactive != c.inactive || made.Tokens != c.tokens || (made.Note != "") != c.note || !made.Until.After(w.now()) || made.Reason == "" {
+				t.Errorf("inactive at once: %s; answered: %+v", inactive, made)
 			}
 			w.wait(time.Second)
-			w.tokens["later"] = w.buy("a")
+			w.tokens["later"] = w.getToken("a")
 			if _, err := w.api.Authority.Introspect(t.Context(), w.issuer, w.tokens["later"].Token, w.now()); err != nil {
-				t.Errorf("a token that was bought later: %v", err)
+				t.Errorf("a token that was issued later: %v", err)
 			}
-			w.wantRevoked(t, fill.Replace(c.object), c.tokens, c.note)
+			w.checkRevocationEntry(t, fill.Replace(c.object), c.tokens, c.note)
 			list := get[adminapi.Page[adminapi.Revocation]](w.testAPI, w.path("revocations"))
 			if made.Note = ""; len(list.Items) != 1 || list.Items[0] != made {
 				t.Errorf("the list is %+v, want %+v", list, made)
 			}
-			if dead := strings.Join(w.dead(w.reopened()), " "); dead != c.dead {
-				t.Errorf("dead after the store was opened anew: %s", dead)
+			if inactive := strings.Join(w.inactive(w.reopened()), " "); inactive != c.inactive {
+				t.Errorf("inactive after the store was opened again: %s", inactive)
 			}
 		})
 	}
 }
 
-// wantRevoked wants the newest entry of the ledger to tell of a revocation.
-func (w *tokensOf) wantRevoked(t *testing.T, object string, tokens int, counted bool) {
+// checkRevocationEntry checks that the newest entry of the ledger is the revocation.
+func (w *revocationTest) checkRevocationEntry(t *testing.T, object string, tokens int, counted bool) {
 	t.Helper()
 	entries := w.entries()
 	e := entries[len(entries)-1]
@@ -229,7 +229,7 @@ func TestRevokeRefusals(t *testing.T) {
 		{`{"jti":"x"}`, 404, "a live token (token x): not found"},
 		{`{"client":"nobody"}`, 404, "client 'nobody': not found"},
 		{`{"client":"one","credential":"k"}`, 404, "a live token (client one, credential k): not found"},
-		{`{"client":"two","credential":"` + w.buyers["a"].secret.ID + `"}`, 404, "a live token"},
+		{`{"client":"two","credential":"` + w.credentials["a"].secret.ID + `"}`, 404, "a live token"},
 		{`{"signing_kid":"k"}`, 404, "signing key 'k': not found"},
 		{`{"signing_kid":"` + signing + `"}`, 422, "is signing, and what it signs from now on"},
 		{`{"signing_kid":"` + announced.Kid + `"}`, 422, "is announced"},
@@ -240,15 +240,14 @@ func TestRevokeRefusals(t *testing.T) {
 	w.refused("GET", path+"?x=1", "", 400, "unknown parameter")
 	w.refused("POST", "/issuers/nobody/revocations", `{"all":true}`, 404, "issuer 'nobody'")
 	w.refused("POST", "/issuers/etp/revocations", `{"jti":"`+w.tokens["a"].JTI+`"}`, 404, "a live token")
-	if list := get[adminapi.Page[adminapi.Revocation]](w.testAPI, path).Items; len(list) != 0 || len(w.dead(w.api.Authority)) != 0 || len(w.entries()) != before {
+	if list := get[adminapi.Page[adminapi.Revocation]](w.testAPI, path).Items; len(list) != 0 || len(w.inactive(w.api.Authority)) != 0 || len(w.entries()) != before {
 		t.Errorf("what was refused did something: %+v", list)
 	}
 	w.wait(w.issuer.TokenLifetime)
 	w.refused("POST", path, `{"jti":"`+w.tokens["a"].JTI+`"}`, 404, "a live token")
 }
 
-// A client that was removed may have left tokens to APIs that check them on their
-// own.
+// A removed client may have tokens that APIs verify locally.
 func TestRevokeTokensOfRemovedClient(t *testing.T) {
 	w := withTokens(t, "plain")
 	w.do("DELETE", w.path("clients/one"), "", 204)
@@ -258,7 +257,7 @@ func TestRevokeTokensOfRemovedClient(t *testing.T) {
 	w.refused("POST", w.path("revocations"), `{"client":"one"}`, 404, "client 'one'")
 }
 
-// What is in force is listed page by page, and for as long as it is.
+// Active revocations are listed page by page, until they expire.
 func TestRevocationPages(t *testing.T) {
 	w := withTokens(t, "plain")
 	for _, name := range names {
@@ -286,8 +285,8 @@ func TestRevocationPages(t *testing.T) {
 	}
 }
 
-// To revoke again what is revoked takes no room: it is not counted twice, and
-// what the issuer publishes does not grow.
+// Repeating a revocation adds nothing: tokens are not counted twice, and the published
+// list does not grow.
 func TestRevokeAgain(t *testing.T) {
 	w := withTokens(t, "plain")
 	r := w.api.Authority.Revocations
@@ -300,8 +299,8 @@ func TestRevokeAgain(t *testing.T) {
 		t.Errorf("a client is published more than once: %s", published)
 	}
 	w.do("POST", w.path("revocations"), `{"client":"one","at":"2026-11-23T12:00:00Z"}`, 200)
-	if dead := w.dead(w.api.Authority); len(dead) != 3 {
-		t.Errorf("after less was revoked, dead are only %s", dead)
+	if inactive := w.inactive(w.api.Authority); len(inactive) != 3 {
+		t.Errorf("after less was revoked, inactive are only %s", inactive)
 	}
 	jtis := make([]string, revocation.MaxTokens/2+1)
 	for i := range jtis {
@@ -319,7 +318,7 @@ func TestClientThatIntrospects(t *testing.T) {
 	w := withTokens(t, "plain")
 	asks := func() bool {
 		t.Helper()
-		b := w.buyers["other"]
+		b := w.credentials["other"]
 		found, err := w.api.Authority.IntrospectFor(t.Context(), w.issuer, &authority.Request{Credentials: []authority.Credential{{Method: oauth.AuthPost, ID: b.client, Secret: b.secret.Text}}}, w.tokens["a"].Token)
 		must(t, err)
 		return found.Token != nil

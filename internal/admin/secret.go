@@ -82,7 +82,7 @@ func findSecret(c *call, client *registry.Client) (int, error) {
 	return find(&client.Secrets, "secret", c.r.PathValue("secret"), func(s *registry.Secret) string { return s.ID })
 }
 
-// secretChange names what was done to a secret or an API key.
+// secretChange names the change of a secret or an API key.
 func secretChange(verb string, client *registry.Client, s *registry.Secret) change {
 	what := map[registry.SecretKind]string{registry.ClientSecret: "secret.", registry.APIKey: "api-key."}[s.Kind]
 	return change{what + verb, "clients/" + client.ID + "/secrets/" + s.ID, client.ID}

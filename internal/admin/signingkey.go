@@ -37,8 +37,8 @@ func (a *API) announceSigningKey(c *call) error {
 	return c.created(key.Kid, key)
 }
 
-// checkOutside tells the operator what is wrong with a key that lives outside the
-// store, before the keyring meets it.
+// checkOutside checks a key outside the store before it is added to the keyring, and
+// reports its error to the operator.
 func checkOutside(uri string, issuer *registry.Issuer) error {
 	if uri == "" {
 		return nil
@@ -81,7 +81,7 @@ func (a *API) changeSigningKey(c *call) error {
 	return c.outcome(key, err)
 }
 
-// signingKey finds one of the keys of the issuer that the path names.
+// signingKey finds a key of the issuer in the path.
 func (a *API) signingKey(c *call, kid string) (keyring.KeyInfo, error) {
 	keys, err := a.Keyring.Keys(c.r.Context(), c.issuer.Name)
 	if err != nil {

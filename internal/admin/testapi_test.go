@@ -36,7 +36,7 @@ var start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 const both = adminapi.ScopeRead + " " + adminapi.ScopeWrite
 
-// world is the admin API on loopback over a real store and keyring.
+// testAPI is the admin API on loopback with a real store and keyring.
 type testAPI struct {
 	t       testing.TB
 	url     string // of the API, with its prefix
@@ -55,7 +55,7 @@ func (w *testAPI) now() time.Time { return start.Add(time.Duration(w.moved.Load(
 // wait lets time pass.
 func (w *testAPI) wait(d time.Duration) { w.moved.Add(int64(d)) }
 
-// newWorld starts one. change may replace parts before it starts.
+// newTestAPI starts one. change may replace parts before it starts.
 func newTestAPI(t testing.TB, change ...func(*testAPI)) *testAPI {
 	t.Helper()
 	w := &testAPI{t: t, log: &logBuffer{}}
@@ -164,7 +164,7 @@ func (w *testAPI) request(method, path, body string) *http.Request {
 	return req
 }
 
-// do sends JSON, wants the status, and returns the answer.
+// do sends JSON, checks the status, and returns the response.
 func (w *testAPI) do(method, path, body string, status int) string {
 	w.t.Helper()
 	var in io.Reader
@@ -187,7 +187,7 @@ func get[T any](w *testAPI, path string) (v T) {
 	return v
 }
 
-// refused wants a status and a description that holds all of texts.
+// refused checks for a status and a description that contains all of texts.
 func (w *testAPI) refused(method, path, body string, status int, texts ...string) {
 	w.t.Helper()
 	var f adminapi.Failure

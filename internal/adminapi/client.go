@@ -25,7 +25,7 @@ type Client struct {
 	Disabled bool              `json:"disabled"`
 	Grants   []oauth.GrantType `json:"grants,omitempty"`
 	Scope    string            `json:"scope,omitempty"`
-	// Introspects: it may ask about tokens of others.
+	// Introspects is whether it may introspect tokens of other clients.
 	Introspects bool                          `json:"introspects,omitempty"`
 	Attributes  map[string]registry.Attribute `json:"attributes,omitempty"`
 	JWKSURI     string                        `json:"jwks_uri,omitempty"`
@@ -49,8 +49,8 @@ type Key struct {
 	LastUsed time.Time `json:"last_used,omitzero"`
 }
 
-// Secret is a client secret or an API key as the API shows it: without its text,
-// but for the one time when it is made.
+// Secret is a client secret or an API key as the API shows it. Only the response to
+// its creation has the text.
 type Secret struct {
 	ID       string              `json:"id"`
 	Kind     registry.SecretKind `json:"kind"`
@@ -59,17 +59,16 @@ type Secret struct {
 	Created  time.Time           `json:"created"`
 	// LastUsed is absent for a secret that never was.
 	LastUsed time.Time `json:"last_used,omitzero"`
-	// Text is the secret itself. It is in the answer that makes the secret and
-	// cannot be had again.
+	// Text is the secret itself. Only the response that creates the secret has it.
 	Text string `json:"text,omitempty"`
 }
 
-// ClientChange changes a client. What is nil stays.
+// ClientChange changes a client. A nil member is unchanged.
 type ClientChange struct {
 	Name   *string            `json:"name,omitempty"`
 	Scope  *string            `json:"scope,omitempty"`
 	Grants *[]oauth.GrantType `json:"grants,omitempty"`
-	// Attributes by name; nil takes one away.
+	// Attributes by name; nil removes one.
 	Attributes  map[string]*registry.Attribute `json:"attributes,omitempty"`
 	JWKSURI     *string                        `json:"jwks_uri,omitempty"`
 	Introspects *bool                          `json:"introspects,omitempty"`
@@ -82,7 +81,7 @@ type NewClient struct {
 	ClientChange
 }
 
-// CredentialChange changes a key, a secret or an API key. What is nil stays.
+// CredentialChange changes a key, a secret or an API key. A nil member is unchanged.
 type CredentialChange struct {
 	// NotBefore is for keys only.
 	NotBefore *Moment `json:"not_before,omitempty"`
@@ -107,14 +106,14 @@ type NewSecret struct {
 	NotAfter *Moment             `json:"not_after,omitempty"`
 }
 
-// NewAccount registers an account, or replaces what is registered of it.
+// NewAccount registers or replaces an account.
 type NewAccount struct {
 	Client     string                         `json:"client"`
 	Disabled   bool                           `json:"disabled"`
 	Attributes map[string]*registry.Attribute `json:"attributes,omitempty"`
 }
 
-// NewItem registers an item, or replaces what is registered of it.
+// NewItem registers or replaces an item.
 type NewItem struct {
 	Account string `json:"account"`
 	Kind    string `json:"kind"`
@@ -126,7 +125,7 @@ type Progress struct {
 	Done int64 `json:"done"`
 	// Finished is on the last line of an import that stored every row.
 	Finished bool `json:"finished,omitempty"`
-	// Line is the line at fault, counted from 1, and Error what is wrong with it.
+	// Line is the invalid line, counted from 1, and Error what is wrong with it.
 	// They are on the last line of an import that ended there. The rows before it
 	// are stored.
 	Line  int64  `json:"line,omitempty"`

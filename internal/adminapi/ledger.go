@@ -19,8 +19,8 @@ type Verified struct {
 	First int64  `json:"first"`
 	Last  int64  `json:"last"`
 	Head  string `json:"head"`
-	// Broken is the first entry that is not as it was recorded, in the first chain
-	// that has one, and How in what way.
+	// Broken is the first entry that was changed, in the first chain that has one,
+	// and How describes the error.
 	Broken int64  `json:"broken,omitempty"`
 	How    string `json:"how,omitempty"`
 	// Checkpoints were found, and their signatures were checked with CheckpointKey,
@@ -35,8 +35,8 @@ type VerifiedChain struct {
 	Chain int64 `json:"chain"`
 	First int64 `json:"first"`
 	Last  int64 `json:"last"`
-	// Head is the chain after Last, in hex. Note it elsewhere: a later ledger must
-	// hold it.
+	// Head is the hash of the chain at Last, in hex. Record it elsewhere: a later
+	// ledger must contain it.
 	Head string `json:"head"`
 	// Confirmed is the last entry that a checkpoint names.
 	Confirmed int64  `json:"confirmed,omitempty"`
@@ -79,12 +79,12 @@ func ShowCheckpointKey(key ed25519.PublicKey) string {
 func ParseCheckpointKey(text string) (ed25519.PublicKey, error) {
 	key, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(key) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("a checkpoint key is %d octets in base64url; %.64q is not", ed25519.PublicKeySize, text)
+		return nil, fmt.Errorf("a checkpoint key is %d bytes in base64url; %.64q is not", ed25519.PublicKeySize, text)
 	}
 	return key, nil
 }
 
-// EachLine visits the lines of a ledger that was streamed or exported. A line is good
+// EachLine calls visit for each line of a streamed or exported ledger. A line is valid
 // until visit returns.
 func EachLine(in io.Reader, visit func(line []byte) error) error {
 	lines := bufio.NewScanner(in)

@@ -6,20 +6,20 @@ import (
 	"moneyer/internal/authority"
 )
 
-// Revocation is access tokens withdrawn before their end, as the API shows it.
+// Revocation revokes access tokens before they expire, as the API shows it.
 type Revocation struct {
 	ID string `json:"id"`
 	// Reason says in words which tokens.
 	Reason string `json:"reason"`
 	// Tokens counts them where they are named one by one.
 	Tokens int `json:"tokens,omitempty"`
-	// Before, where it is there: tokens issued from then on are not meant.
+	// Before, if set, limits it to tokens issued before then.
 	Before time.Time `json:"before,omitzero"`
-	// Until is when the last of them has ended, and the revocation is forgotten.
+	// Until is when the last of them expires, and the revocation is removed.
 	Until   time.Time `json:"until"`
 	Created time.Time `json:"created"`
-	// Note is in the answer to a revocation that may have missed a token, and tells
-	// how to be sure.
+	// Note is in the response to a revocation that may have missed a token, and says
+	// how to revoke it.
 	Note string `json:"note,omitempty"`
 }
 
@@ -27,7 +27,8 @@ type Revocation struct {
 type Target struct {
 	JTI    string `json:"jti,omitempty"`
 	Client string `json:"client,omitempty"`
-	// Credential narrows Client to the tokens that one of its keys or secrets bought.
+	// Credential narrows Client to the tokens that were issued for one of its keys or
+	// secrets.
 	Credential string `json:"credential,omitempty"`
 	SigningKid string `json:"signing_kid,omitempty"`
 	All        bool   `json:"all,omitempty"`
@@ -37,33 +38,34 @@ type Target struct {
 
 // NewSigningKey announces a signing key.
 type NewSigningKey struct {
-	// URI is where the private key lives; empty for one that is made and sealed in the store.
+	// URI is the location of the private key; empty for one that is generated and stored
+	// encrypted.
 	URI string `json:"uri,omitempty"`
-	// ActiveAt is from when on it signs.
+	// ActiveAt is when it starts to sign.
 	ActiveAt *Moment `json:"active_at,omitempty"`
 }
 
-// Activation comes with the activation of a signing key.
+// Activation is the body of the activation of a signing key.
 type Activation struct {
 	// AtOnce lets it sign though verifiers may not know it yet.
 	AtOnce bool `json:"at_once,omitempty"`
 }
 
-// Question asks what the rules say of an assertion.
+// Question asks to check an assertion against every rule.
 type Question struct {
 	Assertion string `json:"assertion"`
-	// Use is by default what the issuer's profile takes assertions as.
+	// Use defaults to how the issuer's profile accepts assertions.
 	Use Use `json:"use,omitempty"`
 }
 
-// Findings is what the rules say of an assertion.
+// Findings is the result of each rule for an assertion.
 type Findings struct {
-	// Use is how the assertion was looked at.
+	// Use is how the assertion was checked.
 	Use      Use                 `json:"use"`
 	Findings []authority.Finding `json:"findings"`
 }
 
-// Use is what an assertion is offered as.
+// Use is the use of an assertion.
 type Use string
 
 // The uses of an assertion: as the grant (RFC 7523 §2.1), or to authenticate the

@@ -1,12 +1,12 @@
 // Package adminclient calls the admin API of a running server, with the types of package
-// adminapi, as an administrator's program or the commands of ours do.
+// adminapi. The commands and an administrator's programs use it.
 //
 //   - Open reads the File of an administrator and makes a Client.
-//   - Client.At is an issuer by its name: its methods are what can be done there.
+//   - Client.At returns an issuer by its name; its methods are the operations there.
 //
-// It gets its access tokens by package tokensource, with the administrator's key. It
-// judges nothing: a *RefusedError says what the server answered, and an
-// *UnavailableError that the server, or the way to it, did not do its part.
+// It gets its access tokens with package tokensource and the administrator's key. It
+// has no rules: a *RefusedError is the refusal of the server, and an
+// *UnavailableError a failure of the server or the network.
 package adminclient
 
 import (
@@ -30,15 +30,14 @@ import (
 
 // Client calls the admin API. It is safe for concurrent use.
 type Client struct {
-	// File says where the API is, and who calls.
+	// File names the API and the administrator.
 	File File
 
 	path string // of the file
 	http *http.Client
 }
 
-// Open makes a client of the administrator's file at path. A file that is not there is
-// fs.ErrNotExist.
+// Open returns a client for the admin file at path. A missing file is fs.ErrNotExist.
 func Open(path string, now func() time.Time) (*Client, error) {
 	file, err := ReadFile(path)
 	if err != nil {
@@ -57,7 +56,7 @@ func Open(path string, now func() time.Time) (*Client, error) {
 	return New(path, file, &http.Client{Transport: &tokensource.Transport{Source: source, Base: base}}), nil
 }
 
-// New makes a client whose requests go out by c, which puts the access tokens on them.
+// New returns a client that sends its requests with c, which adds the access tokens.
 func New(path string, file File, c *http.Client) *Client {
 	return &Client{File: file, path: path, http: c}
 }
@@ -67,7 +66,7 @@ func (c *Client) url(segments ...string) string {
 	text := strings.TrimSuffix(c.File.URL, "/") + adminapi.Prefix
 	for _, segment := range segments {
 		escaped := url.PathEscape(segment)
-		if strings.Trim(segment, ".") == "" { // which would mean another folder
+		if strings.Trim(segment, ".") == "" { // the server would clean the path
 			escaped = strings.ReplaceAll(segment, ".", "%2E")
 		}
 		text += "/" + escaped
@@ -75,7 +74,7 @@ func (c *Client) url(segments ...string) string {
 	return text
 }
 
-// send sends a request and returns the answer if it is a success.
+// send sends a request and returns the response if it is a success.
 func (c *Client) send(ctx context.Context, method, url, mediaType string, body io.Reader) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, body)
 	if err != nil {
@@ -95,8 +94,8 @@ func (c *Client) send(ctx context.Context, method, url, mediaType string, body i
 	return resp, nil
 }
 
-// call sends a request whose body is in as JSON, unless that is nil, and returns the
-// answer.
+// call sends a request with the body in as JSON, unless that is nil, and returns the
+// decoded response.
 func call[T any](ctx context.Context, c *Client, method, url string, in any) (out T, err error) {
 	var body io.Reader
 	if in != nil {

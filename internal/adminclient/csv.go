@@ -12,20 +12,20 @@ import (
 	"strings"
 )
 
-// CSVError says what is wrong with a CSV file.
+// CSVError is an error in a CSV file.
 type CSVError struct{ Err error }
 
 func (e *CSVError) Error() string { return e.Err.Error() }
 func (e *CSVError) Unwrap() error { return e.Err }
 
-// Conversion is CSV that is read as NDJSON.
+// Conversion reads CSV as NDJSON.
 type Conversion struct {
 	*io.PipeReader
 	done chan struct{}
 	err  error
 }
 
-// Failure stops the conversion and returns what went wrong with it.
+// Failure stops the conversion and returns its error.
 func (c *Conversion) Failure() error {
 	_ = c.Close()
 	<-c.done
@@ -90,7 +90,7 @@ func (k *Rows) header(in *csv.Reader) ([]string, error) {
 	return columns, nil
 }
 
-// row makes the members of a row out of its cells; empty ones are left out.
+// row converts the cells of a row to members, without the empty ones.
 func (k *Rows) row(columns, cells []string) (map[string]any, error) {
 	row, attributes := map[string]any{}, map[string]string{}
 	for i, column := range columns {

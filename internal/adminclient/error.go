@@ -18,58 +18,58 @@ import (
 	"moneyer/oauth"
 )
 
-// RefusedError is the server's no to a request. Its text is partly the server's.
+// RefusedError is a request that the server refused. Its text is partly the server's.
 type RefusedError struct{ Err error }
 
 func (e *RefusedError) Error() string { return e.Err.Error() }
 func (e *RefusedError) Unwrap() error { return e.Err }
 
-// UnavailableError is a request that got no answer, or not the whole of it.
+// UnavailableError is a request without a complete response.
 type UnavailableError struct{ Err error }
 
 func (e *UnavailableError) Error() string { return e.Err.Error() }
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// unreached is the failure of a request that got no answer: there was no token,
-// or no connection.
+// unreached is the error of a request without a response: there was no token or no
+// connection.
 func (c *Client) unreached(err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
 	var told *oauth.Error
-	var stranger x509.UnknownAuthorityError
+	var unknown x509.UnknownAuthorityError
 	switch {
-	case errors.As(err, &stranger):
+	case errors.As(err, &unknown):
 		return &UnavailableError{fmt.Errorf("%s: %s; if a private authority made it, name its certificate as tls_ca in %s", c.File.URL, plain(err), c.path)}
 	case errors.As(err, &told) && !told.Code.Retryable() && told.Code != oauth.ServerError:
 		return &RefusedError{fmt.Errorf("%s: the server gives client %q no token for key %q: %s", c.path, c.File.ClientID, c.File.Kid, told.Description)}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return &UnavailableError{fmt.Errorf("no server at %s: start it with 'moneyer serve'", c.File.URL)}
 	case told == nil && c.mayLackCertificate(err):
-		return &UnavailableError{fmt.Errorf("%s; if the listener wants a client certificate, name one as tls_cert and tls_key in %s", plain(err), c.path)}
+		return &UnavailableError{fmt.Errorf("%s; if the listener requires a client certificate, name one as tls_cert and tls_key in %s", plain(err), c.path)}
 	default:
 		return &UnavailableError{errors.New(plain(err))}
 	}
 }
 
-// plain is the text of an error without our packages' names, which mean nothing to people.
+// plain returns the text of an error without the prefix that names the SDK's package.
 func plain(err error) string {
 	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "assertion: "), "tokensource: ")
 }
 
-// mayLackCertificate reports whether a request may have failed for want of a client
-// certificate. What a listener says of that does not always arrive.
+// mayLackCertificate reports whether a request may have failed because it had no client
+// certificate. The TLS alert that says so does not always arrive.
 func (c *Client) mayLackCertificate(err error) bool {
 	var op *net.OpError
 	unconnected := errors.As(err, &op) && op.Op == "dial"
 	return c.File.TLSCert == "" && strings.HasPrefix(c.File.URL, "https:") && !unconnected
 }
 
-// maxFailure bounds the body of a refusal, in bytes.
+// maxFailure bounds the body of an error response, in bytes.
 const maxFailure = 1 << 20
 
-// refusal is the failure that an answer tells of.
+// refusal returns the error in a response.
 func (c *Client) refusal(resp *http.Response) error {
 	var told adminapi.Failure
 	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); mediaType == "application/json" {

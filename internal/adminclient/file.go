@@ -12,10 +12,10 @@ import (
 	"moneyer/internal/jose"
 )
 
-// DefaultFile is the name of an administrator's file where nobody says otherwise.
+// DefaultFile is the default name of an admin file.
 const DefaultFile = "moneyer-admin.json"
 
-// File says where an admin API is and with which key an administrator enters it.
+// File is an admin file: the address of an admin API and the key of an administrator.
 // `moneyer init` writes the first one.
 type File struct {
 	// URL of the admin listener.
@@ -28,14 +28,14 @@ type File struct {
 	PrivateKey string `json:"private_key"`
 	// TLSCA is a file with the authorities to trust instead of the system's, for a
 	// listener whose certificate is by a private one. TLSCert and TLSKey are the
-	// client certificate to show where the listener has a client_ca. All are PEM,
-	// and their paths count from the folder of the admin file.
+	// client certificate, for a listener with a client_ca. All are PEM files, with
+	// paths relative to the folder of the admin file.
 	TLSCA   string `json:"tls_ca,omitempty"`
 	TLSCert string `json:"tls_cert,omitempty"`
 	TLSKey  string `json:"tls_key,omitempty"`
 }
 
-// NewKey puts a new key into the file and returns the public half.
+// NewKey sets a new private key and returns the public key.
 func (f *File) NewKey() (*jose.PublicKey, error) {
 	signer, err := assertion.GenerateKey("")
 	if err != nil {
@@ -56,7 +56,7 @@ func (f *File) NewKey() (*jose.PublicKey, error) {
 // maxFile bounds an admin file, in bytes.
 const maxFile = 64 << 10
 
-// ReadFile reads a file that nobody but its owner may read.
+// ReadFile reads an admin file. Only its owner may have access to it.
 func ReadFile(path string) (File, error) {
 	var file File
 	f, err := os.Open(path)
@@ -77,12 +77,12 @@ func ReadFile(path string) (File, error) {
 		return file, fmt.Errorf("%s is no admin file: %w", path, err)
 	}
 	if file.URL == "" || file.Issuer == "" || file.ClientID == "" || file.PrivateKey == "" {
-		return file, fmt.Errorf("%s is no admin file: it wants url, issuer, client_id, kid and private_key", path)
+		return file, fmt.Errorf("%s is not an admin file: it needs url, issuer, client_id, kid and private_key", path)
 	}
 	return file, nil
 }
 
-// Write makes a new file that nobody but its owner may read.
+// Write creates a new file that only its owner can read.
 func (f File) Write(path string) error {
 	text, err := json.MarshalIndent(f, "", "  ")
 	if err != nil {
@@ -104,8 +104,8 @@ func beside(path, name string) string {
 	return filepath.Join(filepath.Dir(path), name)
 }
 
-// Successor makes the content of a file at path for another administrator, with a new
-// key, whose public half it returns.
+// Successor returns the content of an admin file at path for another administrator,
+// with a new key, and its public key.
 func (c *Client) Successor(clientID, path string) (File, *jose.PublicKey, error) {
 	file := File{URL: c.File.URL, Issuer: c.File.Issuer, ClientID: clientID}
 	public, err := file.NewKey()

@@ -9,7 +9,7 @@ import (
 	"moneyer/internal/adminapi"
 )
 
-// Rows is what can be imported.
+// Rows is a kind of row that can be imported.
 type Rows struct {
 	path string
 	// columns of a CSV file. Others are attributes, where there are such.
@@ -23,16 +23,16 @@ var (
 	ItemRows    = Rows{path: "items:import", columns: []string{"id", "account", "kind"}}
 )
 
-// CutError is a connection that broke in the middle of an import.
+// CutError is an import whose connection broke.
 type CutError struct{ Err error }
 
 func (e *CutError) Error() string { return "the connection broke: " + e.Err.Error() }
 func (e *CutError) Unwrap() error { return e.Err }
 
-// Import streams lines of JSON to the server, each a row, and tells after every chunk
-// how far it is. The last Progress says whether every row is stored.
+// Import streams lines of JSON to the server, each a row, and calls progress after every
+// chunk. The last Progress says whether every row is stored.
 func (i *Issuer) Import(ctx context.Context, rows Rows, lines io.Reader, told func(adminapi.Progress)) (last adminapi.Progress, err error) {
-	// Without a Close, so that the reader stays its owner's.
+	// Hide Close: the caller closes the reader.
 	resp, err := i.send(ctx, http.MethodPost, i.url(rows.path), "application/x-ndjson", io.NopCloser(lines))
 	if err != nil {
 		return last, err

@@ -103,7 +103,7 @@ func (i *Issuer) AccountIDs(ctx context.Context) ([]string, error) {
 	return ids(ctx, i.Client, i.url("accounts"))
 }
 
-// PutAccount registers an account, or replaces what is registered of it.
+// PutAccount registers or replaces an account.
 func (i *Issuer) PutAccount(ctx context.Context, id string, account adminapi.NewAccount) (registry.Account, error) {
 	return call[registry.Account](ctx, i.Client, http.MethodPut, i.url("accounts", id), account)
 }
@@ -138,17 +138,17 @@ func (i *Issuer) AnnounceSigningKey(ctx context.Context, k adminapi.NewSigningKe
 	return call[keyring.KeyInfo](ctx, i.Client, http.MethodPost, i.url("signing-keys"), k)
 }
 
-// ActivateSigningKey lets an announced key sign from now on.
+// ActivateSigningKey makes an announced key the signing key.
 func (i *Issuer) ActivateSigningKey(ctx context.Context, kid string, a adminapi.Activation) (keyring.KeyInfo, error) {
 	return call[keyring.KeyInfo](ctx, i.Client, http.MethodPost, i.url("signing-keys", kid+":activate"), a)
 }
 
-// RetireSigningKey takes back an announced key.
+// RetireSigningKey retires an announced key.
 func (i *Issuer) RetireSigningKey(ctx context.Context, kid string) (keyring.KeyInfo, error) {
 	return call[keyring.KeyInfo](ctx, i.Client, http.MethodPost, i.url("signing-keys", kid+":retire"), nil)
 }
 
-// RevokeSigningKey takes a compromised key out of the published set.
+// RevokeSigningKey removes a compromised key from the published set.
 func (i *Issuer) RevokeSigningKey(ctx context.Context, kid string) (keyring.KeyInfo, error) {
 	return call[keyring.KeyInfo](ctx, i.Client, http.MethodPost, i.url("signing-keys", kid+":revoke"), nil)
 }
@@ -163,7 +163,7 @@ func (i *Issuer) Revoke(ctx context.Context, t adminapi.Target) (adminapi.Revoca
 	return call[adminapi.Revocation](ctx, i.Client, http.MethodPost, i.url("revocations"), t)
 }
 
-// Explain tests an assertion against every rule.
+// Explain checks an assertion against every rule.
 func (i *Issuer) Explain(ctx context.Context, q adminapi.Question) (adminapi.Findings, error) {
 	return call[adminapi.Findings](ctx, i.Client, http.MethodPost, i.url("explain"), q)
 }

@@ -14,11 +14,11 @@ import (
 	"moneyer/internal/adminapi"
 )
 
-// LedgerQuery selects entries of the ledger. Zero fields do not.
+// LedgerQuery selects entries of the ledger. Zero fields select all.
 type LedgerQuery struct {
-	// After selects what follows these numbers, one for each chain.
+	// After selects the entries after these numbers, one for each chain.
 	After []string
-	// Since is the time of the first, Until is after the last.
+	// Since is inclusive, Until exclusive.
 	Since, Until                           time.Time
 	Kind, Issuer, Client, Correlation, JTI string
 }
@@ -44,8 +44,8 @@ func (q *LedgerQuery) values() url.Values {
 	return values
 }
 
-// Ledger visits the lines of the ledger that the query selects, each an
-// ledger.Record. A line is good until visit returns.
+// Ledger calls visit for each line of the ledger that the query selects, each a
+// ledger.Record. A line is valid until visit returns.
 func (c *Client) Ledger(ctx context.Context, q LedgerQuery, visit func(line []byte) error) error {
 	resp, err := c.send(ctx, http.MethodGet, c.url("ledger")+"?"+q.values().Encode(), "", nil)
 	if err != nil {
@@ -66,12 +66,12 @@ func (c *Client) Ledger(ctx context.Context, q LedgerQuery, visit func(line []by
 	return nil
 }
 
-// VerifyLedger has the server follow the chains of its ledger.
+// VerifyLedger makes the server verify its ledger.
 func (c *Client) VerifyLedger(ctx context.Context) (adminapi.Verified, error) {
 	return get[adminapi.Verified](ctx, c, c.url("ledger", "verify"))
 }
 
-// CheckpointKey shows the key that checks the signatures of checkpoints.
+// CheckpointKey returns the key that verifies the signatures of checkpoints.
 func (c *Client) CheckpointKey(ctx context.Context) (adminapi.CheckpointKey, error) {
 	return get[adminapi.CheckpointKey](ctx, c, c.url("ledger", "checkpoint-key"))
 }

@@ -10,15 +10,15 @@ import (
 	"moneyer/oauth"
 )
 
-// example makes the commands by which a platform is tried.
+// example builds the commands to try a platform.
 type example struct {
 	issuer     *registry.Issuer
 	demo       *platform.Demo
-	program    string // the command of ours
+	program    string // the moneyer command
 	credential string // the file with the private key or secret
 }
 
-// scope is what a request must ask for to get it.
+// scope is the scope to request.
 func (e *example) scope() string {
 	if e.issuer.Profile.Policy.Scope.Default != platform.DefaultNothing {
 		return ""
@@ -26,7 +26,7 @@ func (e *example) scope() string {
 	return strings.Join(e.demo.Scope, " ")
 }
 
-// tokenCommand is the call of the SDK's command that gets a token.
+// tokenCommand is the moneyer command that gets a token.
 func (e *example) tokenCommand() string {
 	args := []string{e.program, "token", "--profile", e.issuer.Profile.Name, "--issuer", e.issuer.URL}
 	switch e.demo.Credential {
@@ -46,7 +46,7 @@ func (e *example) tokenCommand() string {
 	return command(args...)
 }
 
-// params are the parameters of the platform's own that a request carries.
+// params are the platform's own parameters of a request.
 func (e *example) params() []platform.Param {
 	var params []platform.Param
 	for _, param := range e.issuer.Profile.Wire.Params {
@@ -57,7 +57,7 @@ func (e *example) params() []platform.Param {
 	return params
 }
 
-// curl is the plain command that gets a token, as a partner's own program would.
+// curl is the curl command that gets a token, as a partner's program would.
 func (e *example) curl() string {
 	wire := &e.issuer.Profile.Wire
 	words := []string{"curl -s " + Quote(e.issuer.Endpoints()[0])}
@@ -113,7 +113,7 @@ func (e *example) body() string {
 		default:
 			value = texts[0]
 		}
-		text, _ := json.Marshal(value) // texts have no errors
+		text, _ := json.Marshal(value) // strings and lists of strings always marshal
 		members = append(members, fmt.Sprintf(`"%s":%s`, param.Name, text))
 	}
 	return "{" + strings.Join(members, ",") + "}"
@@ -128,7 +128,7 @@ func command(words ...string) string {
 	return strings.Join(quoted, " ")
 }
 
-// Quote makes a word of text for a shell, as it is where that will do.
+// Quote quotes text as a word for a shell, if it needs quotes.
 func Quote(text string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/.:_-+,@%=", r)

@@ -16,8 +16,7 @@ import (
 	"moneyer/oauth"
 )
 
-// Registry is where the demo clients are registered. What is not there is
-// registry.ErrNotFound.
+// Registry stores the demo clients. A missing client is registry.ErrNotFound.
 type Registry interface {
 	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
 	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
@@ -40,7 +39,7 @@ type partner struct {
 // kid is the name of every demo key.
 const kid = "demo-1"
 
-// credential is the file that holds the partner's own private key or secret.
+// credential is the file with the partner's private key or secret.
 func (p *partner) credential() string {
 	if p.demo.Credential == platform.KeyCredential {
 		return filepath.Join(p.dir, p.issuer.Name+".pem")
@@ -48,8 +47,7 @@ func (p *partner) credential() string {
 	return filepath.Join(p.dir, p.issuer.Name+".secret")
 }
 
-// onboard registers what is not known yet of the partner. One whose credential
-// was lost gets another.
+// onboard registers what is missing of the partner. A lost credential is replaced.
 func (p *partner) onboard(ctx context.Context) error {
 	known, err := p.registry.Client(ctx, p.issuer.Name, p.demo.Client)
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
@@ -63,7 +61,7 @@ func (p *partner) onboard(ctx context.Context) error {
 	return p.onboardAccount(ctx)
 }
 
-// register gives the partner a new credential and writes its own half of it.
+// register gives the partner a new credential and writes its private key or secret.
 func (p *partner) register(ctx context.Context, known *registry.Client) error {
 	policy := &p.issuer.Profile.Policy
 	client := &registry.Client{Issuer: p.issuer.Name, ID: p.demo.Client, Name: "Demo partner", Created: p.now,
@@ -90,8 +88,8 @@ func (p *partner) register(ctx context.Context, known *registry.Client) error {
 	return nil
 }
 
-// giveCredential makes a key pair or a secret and returns the half that the
-// partner keeps.
+// giveCredential adds a new key or secret to client and returns the private key or the
+// secret.
 func (p *partner) giveCredential(client *registry.Client) ([]byte, error) {
 	if p.demo.Credential != platform.KeyCredential {
 		kind := registry.ClientSecret
@@ -153,7 +151,7 @@ func (p *partner) entry(action, object string) *ledger.Entry {
 		Actor: "moneyer sandbox", Action: action, Object: object}
 }
 
-// attributes gives the texts of a demo the types of the claims that use them.
+// attributes converts the texts of a demo to the types of the claims that use them.
 func attributes(texts map[string]platform.Texts, claims map[string]platform.Claim) map[string]registry.Attribute {
 	typed := map[string]registry.Attribute{}
 	for name, list := range texts {

@@ -1,9 +1,9 @@
-// Package sandbox is a server to try things with: every built-in platform that has a
-// [demo] in its profile, each with one client whose credentials are made here, and an
-// API that takes the tokens. What is registered stands in the profiles; there is no
-// platform's name here.
+// Package sandbox configures a demo server: every built-in platform that has a [demo]
+// in its profile, each with one client whose credentials are generated here, and an API
+// that accepts the tokens. The profiles define the demo data; no platform is named
+// here.
 //
-// It is not for production: the credentials lie in a folder. Package daemon runs the
+// It is not for production: the credentials are files in a folder. Package daemon runs the
 // server.
 package sandbox
 
@@ -24,11 +24,11 @@ import (
 	"moneyer/profile"
 )
 
-// Environment is that of every issuer of a sandbox.
+// Environment is the environment of every issuer of a sandbox.
 const Environment = "sandbox"
 
-// Load reads a configuration and refuses one that is not a sandbox's: there must be
-// no demo clients elsewhere.
+// Load reads a configuration and refuses one that is not a sandbox's: other servers
+// must not get demo clients.
 func Load(file string) (*config.Config, error) {
 	cfg, err := config.Load(file)
 	if err != nil {
@@ -36,13 +36,13 @@ func Load(file string) (*config.Config, error) {
 	}
 	for _, issuer := range cfg.Served() {
 		if issuer.Environment != Environment {
-			return nil, fmt.Errorf("%s: issuer %s is not of environment %q, so this is no sandbox; 'moneyer serve' serves it", file, issuer.Name, Environment)
+			return nil, fmt.Errorf("%s: issuer %s is not of environment %q, so this is not a sandbox; serve it with 'moneyer serve'", file, issuer.Name, Environment)
 		}
 	}
 	return cfg, nil
 }
 
-// Configuration is that of a new sandbox, with its two listeners.
+// Configuration returns the configuration of a new sandbox with its two listeners.
 func Configuration(address, adminAddress string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, `# A sandbox: every built-in platform on loopback. Not for production.
@@ -79,18 +79,18 @@ drain_delay = "-1s"
 func platforms() []*platform.Profile {
 	var with []*platform.Profile
 	for _, name := range profile.BuiltinNames() {
-		if p, err := profile.Builtin(name); err == nil && p.Definition().Demo.Credential != "" { // its tests read each
+		if p, err := profile.Builtin(name); err == nil && p.Definition().Demo.Credential != "" { // Builtin does not fail for these names
 			with = append(with, p.Definition())
 		}
 	}
 	return with
 }
 
-// APIPath is where, below each issuer's URL, an API takes its tokens.
+// APIPath is the path of the demo API below each issuer's URL.
 const APIPath = "/demo/whoami"
 
-// WithAPI puts beside each issuer an API that takes its tokens and answers with what
-// they say.
+// WithAPI adds to each issuer an API that accepts its tokens and returns their
+// claims.
 func WithAPI(snapshot *daemon.Snapshot) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", snapshot.Public)
@@ -102,30 +102,30 @@ func WithAPI(snapshot *daemon.Snapshot) http.Handler {
 	return mux
 }
 
-// whoami answers with the claims of the token that let the caller in.
+// whoami returns the claims of the caller's token.
 func whoami(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(append(bearer.ClaimsFrom(r.Context()).Payload, '\n'))
 }
 
-// Demo is what the sandbox tells about one platform.
+// Demo describes how to try one platform.
 type Demo struct {
 	Profile string `json:"profile"`
 	Title   string `json:"title"`
 	Issuer  string `json:"issuer"`
-	// Token and Check are commands for a shell: one gets a token, one calls the API with one.
+	// Token and Check are shell commands: to get a token, and to call the API with one.
 	Token string `json:"token"`
 	Check string `json:"check"`
 }
 
 // Onboard registers the demo clients that a server of the configuration cfg lacks, with
-// their credentials in dir, and tells how to try them by the command called program.
+// their credentials in dir, and returns how to try them with the command program.
 func Onboard(ctx context.Context, r Registry, pepper registry.Pepper, cfg *config.Config, dir, program string, now time.Time) ([]Demo, error) {
 	demos := []Demo{}
 	for _, p := range platforms() {
 		issuer := cfg.Issuers[p.Demo.Issuer].RegistryIssuer()
 		if issuer == nil {
-			continue // somebody took it out of the sandbox's configuration
+			continue // the issuer was removed from the configuration
 		}
 		client := &partner{registry: r, pepper: pepper, now: now.UTC(), issuer: issuer, demo: &p.Demo, dir: filepath.Join(dir, "partners")}
 		if err := client.onboard(ctx); err != nil {
