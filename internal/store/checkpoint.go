@@ -72,17 +72,17 @@ func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
 	}
 	err := d.Entries(ctx, ledger.Query{After: covered}, func(r *ledger.Record) error {
 		if e, err := r.Entry(); err != nil || e.Kind != ledger.KindCheckpoint {
-			return errNews
+			return errNewEntry
 		}
 		return nil
 	})
-	if broken := (*ledger.BrokenError)(nil); errors.Is(err, errNews) || errors.As(err, &broken) {
+	if broken := (*ledger.BrokenError)(nil); errors.Is(err, errNewEntry) || errors.As(err, &broken) {
 		return true, nil
 	}
 	return false, err
 }
 
-var errNews = errors.New("news")
+var errNewEntry = errors.New("news")
 
 // withOwn returns the heads of the chains, that of the writer's own as it is now.
 func withOwn(chains []history.Chain, seq int64, hash ledger.Hash) []ledger.Head {

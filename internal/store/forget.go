@@ -9,7 +9,7 @@ import (
 
 // forgetAtOnce is how many rows one transaction removes: few enough that the
 // writer is soon free again.
-const forgetAtOnce = 128
+const forgetBatch = 128
 
 // Forget removes what is over at now: the consumed values of assertions that are refused
 // for their age, and revocations whose tokens have all ended. It returns how many.
@@ -19,6 +19,6 @@ func (d *DB) Forget(ctx context.Context, now time.Time) (int64, error) {
 		return values, err
 	}
 	revocations, err := engine.DeleteInSteps(ctx, d.writer, `DELETE FROM revocation WHERE (issuer, id) IN
-		(SELECT issuer, id FROM revocation WHERE until <= $1 ORDER BY until LIMIT $2)`, forgetAtOnce, now.UnixMilli(), forgetAtOnce)
+		(SELECT issuer, id FROM revocation WHERE until <= $1 ORDER BY until LIMIT $2)`, forgetBatch, now.UnixMilli(), forgetBatch)
 	return values + revocations, err
 }

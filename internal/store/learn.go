@@ -20,9 +20,9 @@ const (
 
 const (
 	// tellTimeout is how long those who remember may take to read anew what was changed.
-	tellTimeout = 10 * time.Second
+	changedTimeout = 10 * time.Second
 	// mostTold is how many revocations of an issuer are told one by one.
-	mostTold = 100
+	maxChangedIDs = 100
 )
 
 // learn drops from memory what other processes changed, nil for anything, and tells
@@ -37,7 +37,7 @@ func (d *DB) learn(ctx context.Context, changes []engine.Change) error {
 		return nil
 	}
 	// The feed waits for it, and who reads by a connection that died would wait for long.
-	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	ctx, cancel := context.WithTimeout(ctx, changedTimeout)
 	defer cancel()
 	type of struct {
 		kind   engine.ChangeKind
@@ -50,7 +50,7 @@ func (d *DB) learn(ctx context.Context, changes []engine.Change) error {
 		}
 	}
 	for what, ids := range ids {
-		if len(ids) > mostTold || slices.Contains(ids, "") {
+		if len(ids) > maxChangedIDs || slices.Contains(ids, "") {
 			ids = nil
 		}
 		if err := d.changed(ctx, what.kind, what.issuer, ids); err != nil {

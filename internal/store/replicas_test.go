@@ -161,7 +161,7 @@ func TestChains(t *testing.T) {
 		mustExec(t, conn, `DELETE FROM ledger_chain WHERE id = 1`)
 		appendTo(t, 2, b)
 		mustExec(t, conn, `DELETE FROM ledger_chain WHERE id = 0`)
-		if err := a.Append(t.Context(), testEntry(0)); !errors.Is(err, postgres.ErrWentBack) {
+		if err := a.Append(t.Context(), testEntry(0)); !errors.Is(err, postgres.ErrRolledBack) {
 			t.Errorf("append to a chain that had entries: %v", err)
 		}
 		appendTo(t, 1, b)

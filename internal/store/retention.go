@@ -12,7 +12,7 @@ import (
 
 // pruneAtOnce is how many entries one transaction removes: few enough that the
 // writer is soon free again.
-const pruneAtOnce = 2048
+const pruneBatch = 2048
 
 // Prune removes the entries older than before and returns how many: whole
 // batches from the start of each chain, never its last one. First it records
@@ -71,7 +71,7 @@ func (d *DB) dropBefore(ctx context.Context, ranges []engine.Range) (removed int
 			return removed, err
 		}
 		for left.First < left.Keep {
-			to := min(left.First+pruneAtOnce, left.Keep)
+			to := min(left.First+pruneBatch, left.Keep)
 			err := d.writer.do(ctx, func(t *tx) error {
 				_, err := t.Exec(`DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`, left.First, to)
 				return err

@@ -34,7 +34,7 @@ const (
 )
 
 // Trust is how stale memory may be before it is read anew from the database.
-const Trust = engine.Trust
+const MaxStaleness = engine.MaxStaleness
 
 var (
 	// ErrBusy means that more appends wait than the queue holds. Nothing was recorded.
@@ -182,7 +182,7 @@ func (d *DB) KnownUntil() (until time.Time, fresh bool) {
 		return now, true
 	}
 	until = d.engine.Known(now)
-	return until, engine.Staleness(now, until) < Trust
+	return until, engine.Staleness(now, until) < MaxStaleness
 }
 
 // Past is now, or what the database's clock says where that is earlier. What is old enough

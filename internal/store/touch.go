@@ -16,14 +16,14 @@ const touchShards = 64
 const (
 	// touchesAtOnce are written by one transaction, which tokens wait for: each is
 	// on a page of its own where there are many, and takes 10 to 20 microseconds.
-	touchesAtOnce = 100
+	touchBatch = 100
 	// touchesPerSecond bounds what the times of last use cost where hundreds of
 	// thousands of clients come in turns, to half a percent of a processor: the
 	// others wait in memory.
 	touchesPerSecond = 500
 	// mostTouched bounds the times in one shard. Beyond it that of a credential
 	// which is not among them is noted at a later use.
-	mostTouched = 4096
+	maxTouched = 4096
 )
 
 // touched keeps the times of last use that are not written yet, in Unix
@@ -60,7 +60,7 @@ func (d *DB) Touch(issuer, client, id string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key, ms := engine.Credential{Issuer: issuer, Client: client, ID: id}, at.UnixMilli()
-	if known, ok := s.times[key]; ok && known < ms || !ok && len(s.times) < mostTouched {
+	if known, ok := s.times[key]; ok && known < ms || !ok && len(s.times) < maxTouched {
 		s.times[key] = ms
 	}
 }
@@ -110,7 +110,7 @@ func (t *touched) of(issuer, client string) map[string]int64 {
 func (d *DB) flushTouches(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	most := max(int(interval.Seconds()*touchesPerSecond), touchesAtOnce)
+	most := max(int(interval.Seconds()*touchesPerSecond), touchBatch)
 	for {
 		select {
 		case <-ticker.C:
@@ -127,7 +127,7 @@ func (d *DB) flush(ctx context.Context, most int) error {
 	for range d.touched.shards {
 		s := &d.touched.shards[d.touched.next]
 		for {
-			written := s.some(touchesAtOnce)
+			written := s.some(touchBatch)
 			if len(written) == 0 {
 				break
 			}

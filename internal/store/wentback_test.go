@@ -32,11 +32,11 @@ func TestDatabaseThatWentBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := d.Append(t.Context(), testEntry(4)); !errors.Is(err, postgres.ErrWentBack) {
+		if err := d.Append(t.Context(), testEntry(4)); !errors.Is(err, postgres.ErrRolledBack) {
 			t.Errorf("append to a database that went back: %v", err)
 		}
 	}
-	if err := d.Ping(t.Context()); !errors.Is(err, postgres.ErrWentBack) {
+	if err := d.Ping(t.Context()); !errors.Is(err, postgres.ErrRolledBack) {
 		t.Errorf("ping of a database that went back: %v", err)
 	}
 	again, err := Open(t.Context(), url, Options{Now: time.Now})
@@ -62,7 +62,7 @@ func TestDatabaseThatLostWhatWasLookedUp(t *testing.T) {
 	conn := connectTo(t, direct)
 	mustExec(t, conn, `UPDATE ledger_chain SET seq = 1, hash = (SELECT last FROM ledger_batch WHERE first_seq = 1)`)
 	mustExec(t, conn, `DELETE FROM ledger_batch WHERE first_seq = 2`)
-	if err := d.Append(t.Context(), testEntry(2)); !errors.Is(err, postgres.ErrWentBack) {
+	if err := d.Append(t.Context(), testEntry(2)); !errors.Is(err, postgres.ErrRolledBack) {
 		t.Errorf("append to a database that went back: %v", err)
 	}
 }

@@ -17,7 +17,7 @@ const (
 	// maxBatch bounds the appends of one transaction.
 	maxBatch = 1024
 	// longestLinger bounds how long a batch waits for the callers that were answered last.
-	longestLinger = 10 * time.Millisecond
+	maxLinger = 10 * time.Millisecond
 )
 
 // writer is the one goroutine that writes. It alone uses the write connection,
@@ -63,7 +63,7 @@ func newWriter(session engine.Session, far bool, options Options, packer *histor
 		stopped:  make(chan struct{}),
 		session:  session,
 		far:      far,
-		longest:  longestLinger,
+		longest:  maxLinger,
 		changed:  changed,
 		packer:   packer,
 		patience: time.NewTimer(0),

@@ -54,7 +54,7 @@ type Range struct{ First, Keep int64 }
 type Credential struct{ Issuer, Client, ID string }
 
 // Trust is how stale memory may be before it is read anew from the database.
-const Trust = time.Second
+const MaxStaleness = time.Second
 
 // Staleness is how long ago everything was known, by the clock that says more: one of
 // them stands still while the machine sleeps.

@@ -19,9 +19,9 @@ type Batch struct {
 // enough, then more, but never much more text than that. The database is free
 // while they are visited.
 const (
-	leastAtOnce = 32
-	mostAtOnce  = 1024
-	textAtOnce  = 1 << 20 // bytes
+	minPage   = 32
+	maxPage   = 1024
+	pageBytes = 1 << 20 // bytes
 )
 
 // batchReader reads in order the batches that begin from next to last.
@@ -33,7 +33,7 @@ type batchReader struct {
 }
 
 func (l *Ledger) batchReader(first, last int64) *batchReader {
-	return &batchReader{ledger: l, next: first, last: last, atOnce: leastAtOnce}
+	return &batchReader{ledger: l, next: first, last: last, atOnce: minPage}
 }
 
 // read returns the next batch, or nil after the last.
@@ -67,7 +67,7 @@ func (r *batchReader) fill(ctx context.Context) error {
 			for _, line := range b.Lines {
 				text += len(line) + 1
 			}
-			if text >= textAtOnce && len(r.ahead) > 1 {
+			if text >= pageBytes && len(r.ahead) > 1 {
 				return errEnough
 			}
 			return nil
@@ -78,7 +78,7 @@ func (r *batchReader) fill(ctx context.Context) error {
 	} else {
 		r.next = math.MaxInt64
 	}
-	r.atOnce = min(2*r.atOnce, mostAtOnce)
+	r.atOnce = min(2*r.atOnce, maxPage)
 	return err
 }
 

@@ -15,11 +15,11 @@ func (l *Ledger) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.Veri
 	if err != nil {
 		return ledger.VerifyReport{}, err
 	}
-	return ledger.Verify(ctx, source, ledger.Options{Key: key, MaxClaims: mostClaims})
+	return ledger.Verify(ctx, source, ledger.Options{Key: key, MaxClaims: maxClaims})
 }
 
 // mostClaims is how many claims on far entries a verification keeps in memory.
-const mostClaims = 1 << 15
+const maxClaims = 1 << 15
 
 // source reads all chains side by side, in the order of their times. So what a
 // checkpoint says of another chain was read there a moment ago.

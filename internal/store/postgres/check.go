@@ -16,7 +16,7 @@ import (
 )
 
 // examination is a check of a database under way.
-type examination struct {
+type checker struct {
 	engine.Findings
 	url  *URL
 	now  func() time.Time
@@ -25,7 +25,7 @@ type examination struct {
 
 // Check looks at the server that takes writes, as the writer would find it.
 func Check(ctx context.Context, u *URL, now func() time.Time) []engine.Finding {
-	e := &examination{url: u, now: now}
+	e := &checker{url: u, now: now}
 	conn, _, err := u.dial(ctx, writeSettings())
 	if err != nil {
 		e.Add("connection", engine.Bad, err.Error(), "the URL, the server's pg_hba.conf and the role's password; of a pooler, that it passes settings on")
@@ -53,7 +53,7 @@ func value[T any](ctx context.Context, conn *pgx.Conn, query string, args ...any
 	return v, err
 }
 
-func (e *examination) setting(ctx context.Context, name string) (string, error) {
+func (e *checker) setting(ctx context.Context, name string) (string, error) {
 	return value[string](ctx, e.conn, `SELECT coalesce(current_setting($1, true), '')`, name)
 }
 
@@ -62,7 +62,7 @@ const (
 	oldestTested = 15
 )
 
-func (e *examination) server(ctx context.Context) error {
+func (e *checker) server(ctx context.Context) error {
 	version, err := e.setting(ctx, "server_version")
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (e *examination) server(ctx context.Context) error {
 	return nil
 }
 
-func (e *examination) tls(context.Context) error {
+func (e *checker) tls(context.Context) error {
 	_, secure := e.conn.PgConn().Conn().(*tls.Conn)
 	switch {
 	case secure:
@@ -105,7 +105,7 @@ func (e *examination) tls(context.Context) error {
 }
 
 // durability: what is acknowledged must be on the disk.
-func (e *examination) durability(ctx context.Context) error {
+func (e *checker) durability(ctx context.Context) error {
 	for _, name := range []string{"fsync", "full_page_writes"} {
 		is, err := e.setting(ctx, name)
 		if err != nil {
@@ -123,7 +123,7 @@ func (e *examination) durability(ctx context.Context) error {
 
 // clock: when assertions end is for each replica's clock to say, and how long they are
 // remembered, too.
-func (e *examination) clock(ctx context.Context) error {
+func (e *checker) clock(ctx context.Context) error {
 	before := e.now()
 	server, err := value[time.Time](ctx, e.conn, `SELECT clock_timestamp()`)
 	if err != nil {
@@ -141,7 +141,7 @@ func (e *examination) clock(ctx context.Context) error {
 }
 
 // settings: those that would get into the way, and how many may connect.
-func (e *examination) settings(ctx context.Context) error {
+func (e *checker) settings(ctx context.Context) error {
 	for _, s := range []struct{ name, want, advice string }{
 		{"server_encoding", "UTF8", "make the database with ENCODING 'UTF8'"},
 		{"default_transaction_isolation", "read committed", "ALTER ROLE ... SET default_transaction_isolation = 'read committed'"},
@@ -165,7 +165,7 @@ func (e *examination) settings(ctx context.Context) error {
 }
 
 // kept: what the writer asks for at the start of a session must arrive.
-func (e *examination) kept(ctx context.Context) error {
+func (e *checker) kept(ctx context.Context) error {
 	var lost []string
 	for name, want := range writeSettings() {
 		is, err := value[string](ctx, e.conn, `SELECT setting FROM pg_settings WHERE name = $1`, name)
@@ -186,7 +186,7 @@ func (e *examination) kept(ctx context.Context) error {
 }
 
 // pooler notices a proxy, and one that gives each transaction another server session.
-func (e *examination) pooler(ctx context.Context) error {
+func (e *checker) pooler(ctx context.Context) error {
 	pid, err := value[uint32](ctx, e.conn, `SELECT pg_backend_pid() FROM set_config('moneyer.probe', 'kept', false)`)
 	if err != nil {
 		return err
@@ -215,7 +215,7 @@ func (e *examination) pooler(ctx context.Context) error {
 }
 
 // notifications wake replicas when another changes something.
-func (e *examination) notifications(ctx context.Context) error {
+func (e *checker) notifications(ctx context.Context) error {
 	// Of a name that no replica listens to.
 	if _, err := e.conn.Exec(ctx, "LISTEN moneyer_check"); err != nil {
 		return err

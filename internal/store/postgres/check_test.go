@@ -16,7 +16,7 @@ func TestCheckSession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := &examination{url: u, now: time.Now, conn: conn}
+		e := &checker{url: u, now: time.Now, conn: conn}
 		if err := errors.Join(e.kept(t.Context()), conn.Close(t.Context())); err != nil {
 			t.Fatal(err)
 		}
@@ -43,7 +43,7 @@ func TestCheckStandbys(t *testing.T) {
 		{"a", nil, engine.Bad},
 		{"*", []standby{at("walreceiver", "streaming", "sync")}, engine.Warn},
 	} {
-		var e examination
+		var e checker
 		e.judgeStandbys(c.names, c.all)
 		if e.Findings[0].Level != c.want {
 			t.Errorf("%s: %+v, want %s", c.names, e.Findings, c.want)

@@ -73,7 +73,7 @@ func (s *session) claim() error {
 			WHERE id <= $3 ON CONFLICT DO NOTHING RETURNING id`, []any{s.holder, make([]byte, sha256.Size), ledger.MaxChain}, []any{&s.chain})
 	}
 	if errors.Is(err, sql.ErrNoRows) {
-		return errUsurped // another replica began that chain at this moment
+		return errChainTaken // another replica began that chain at this moment
 	}
 	if err != nil {
 		return fmt.Errorf("a chain of the ledger to go on with: %w", err)

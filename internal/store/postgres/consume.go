@@ -11,7 +11,7 @@ import (
 )
 
 // uses are the values that a batch wants to consume.
-type uses struct {
+type consumption struct {
 	batch []*engine.Append
 	// wanted is the first with each key, in the order of keys, and inserted are those
 	// that nobody had consumed before.
@@ -22,8 +22,8 @@ type uses struct {
 	left map[engine.Key][]byte
 }
 
-func usesOf(batch []*engine.Append) *uses {
-	u := &uses{batch: batch, inserted: map[engine.Key]bool{}}
+func consumptionOf(batch []*engine.Append) *consumption {
+	u := &consumption{batch: batch, inserted: map[engine.Key]bool{}}
 	for _, a := range batch {
 		for i := range a.Consumed {
 			u.wanted = append(u.wanted, &a.Consumed[i])
@@ -37,7 +37,7 @@ func usesOf(batch []*engine.Append) *uses {
 	return u
 }
 
-const insertUses = `INSERT INTO use_up (key, until, sealed) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])`
+const insertConsumed = `INSERT INTO use_up (key, until, sealed) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])`
 
 // rowsOf are the arguments of insertUses.
 func rowsOf(consumed []*ledger.Consumed) []any {
@@ -51,11 +51,11 @@ func rowsOf(consumed []*ledger.Consumed) []any {
 // queue inserts their keys. What is there already, or is there once another
 // replica has committed, comes not back. What was forgotten is read after the
 // insert, which nobody who forgets can do beside it.
-func (u *uses) queue(batch *pgx.Batch) {
+func (u *consumption) queue(batch *pgx.Batch) {
 	if len(u.wanted) == 0 {
 		return
 	}
-	batch.Queue(insertUses+` ON CONFLICT (key) DO NOTHING RETURNING key`, rowsOf(u.wanted)...).Query(func(rows pgx.Rows) error {
+	batch.Queue(insertConsumed+` ON CONFLICT (key) DO NOTHING RETURNING key`, rowsOf(u.wanted)...).Query(func(rows pgx.Rows) error {
 		var key []byte
 		_, err := pgx.ForEachRow(rows, []any{&key}, func() error {
 			if len(key) == len(engine.Key{}) {
@@ -70,7 +70,7 @@ func (u *uses) queue(batch *pgx.Batch) {
 
 // judge sets lost on those who were not the first, and takes back what was inserted for
 // them: what they sealed is nobody's, and must not be found.
-func (u *uses) judge(s *session) error {
+func (u *consumption) judge(s *session) error {
 	if err := u.readLeft(s); err != nil {
 		return err
 	}
@@ -97,12 +97,12 @@ func (u *uses) judge(s *session) error {
 	if _, err := s.Exec(`DELETE FROM use_up WHERE key = ANY($1)`, taken); err != nil || len(others) == 0 {
 		return err
 	}
-	_, err = s.Exec(insertUses, rowsOf(others)...)
+	_, err = s.Exec(insertConsumed, rowsOf(others)...)
 	return err
 }
 
 // Refusal implements engine.History.
-func (u *uses) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
+func (u *consumption) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
 	switch key := engine.KeyOf(c); {
 	case !u.inserted[key]:
 		return &ledger.ReplayedError{Index: i, Sealed: u.left[key]}, nil
@@ -113,7 +113,7 @@ func (u *uses) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
 }
 
 // readLeft reads what was sealed with the values that were consumed before.
-func (u *uses) readLeft(s *session) error {
+func (u *consumption) readLeft(s *session) error {
 	var keys [][]byte
 	for _, c := range u.wanted {
 		if !u.inserted[engine.KeyOf(c)] {

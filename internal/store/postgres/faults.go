@@ -13,11 +13,11 @@ import (
 
 var (
 	// errUsurped: another replica goes on with the chain, because this one seemed dead.
-	errUsurped = errors.New("another replica has taken the chain")
+	errChainTaken = errors.New("another replica has taken the chain")
 	// ErrWentBack means that the database lost what it had acknowledged, as one does that fails over
 	// to a standby for which no commit waited. Among it may be that an assertion was used, so
 	// nothing more is written until somebody has seen to it and started the program again.
-	ErrWentBack = errors.New("the database lost entries of the ledger that it had acknowledged: find out what failed over, or was restored, and start this replica again")
+	ErrRolledBack = errors.New("the database lost entries of the ledger that it had acknowledged: find out what failed over, or was restored, and start this replica again")
 	// errNoChain: the database failed over, or was restored, to before the chain was begun.
 	errNoChain = errors.New("the chain of the ledger is gone")
 	// errNotReplicated: the server was told to stop waiting for its standbys.

@@ -18,7 +18,7 @@ const (
 	// when nobody wakes it before.
 	Heartbeat = 250 * time.Millisecond
 	// mostChanges is how many are told one by one; when there are more, all may have changed.
-	mostChanges = 10_000
+	maxChanges = 10_000
 	// changesKept is how long changes stay: far longer than a replica believes its memory.
 	changesKept = 10 * time.Minute
 )
@@ -49,7 +49,7 @@ type feed struct {
 
 func (f *feed) healthy(now time.Time) error {
 	stale := engine.Staleness(now, *f.known.Load())
-	if stale < engine.Trust {
+	if stale < engine.MaxStaleness {
 		return nil
 	}
 	err := fmt.Errorf("nothing was heard of the database for %s", stale.Round(time.Millisecond))
@@ -78,12 +78,12 @@ func (f *feed) follow(ctx context.Context, learn func(context.Context, []engine.
 			f.failure.Store(&err)
 			f.drop()
 		}
-		f.rest(ctx, max(Heartbeat-f.now().Sub(began), leastRest))
+		f.rest(ctx, max(Heartbeat-f.now().Sub(began), minWait))
 	}
 }
 
 // leastRest: of a database far away a heartbeat takes longer than Heartbeat.
-const leastRest = 20 * time.Millisecond
+const minWait = 20 * time.Millisecond
 
 // rest waits for the next heartbeat, or for somebody who changes something.
 func (f *feed) rest(ctx context.Context, most time.Duration) {
@@ -191,7 +191,7 @@ func (f *feed) changes(ctx context.Context, p state) ([]engine.Change, error) {
 	}
 	changes := []engine.Change{}
 	rows, err := f.conn.Query(ctx, `SELECT kind, issuer, id FROM registry_change
-		WHERE revision > $1 AND revision <= $2 ORDER BY revision LIMIT $3`, f.revision, p.revision, mostChanges+1)
+		WHERE revision > $1 AND revision <= $2 ORDER BY revision LIMIT $3`, f.revision, p.revision, maxChanges+1)
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -203,7 +203,7 @@ func (f *feed) changes(ctx context.Context, p state) ([]engine.Change, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	if len(changes) > mostChanges {
+	if len(changes) > maxChanges {
 		return nil, nil
 	}
 	return changes, nil

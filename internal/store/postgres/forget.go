@@ -66,7 +66,7 @@ func (d *Database) mark(ctx context.Context, now time.Time) error {
 // A name that the database cannot store, which a client may give a key of its own jwks_uri,
 // is left out: it must not keep the times of others away.
 func (d *Database) WriteLastUsed(ctx context.Context, _ engine.Writer, times map[engine.Credential]int64) error {
-	ctx, cancel := context.WithTimeout(ctx, asideTimeout)
+	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
 	defer cancel()
 	keys := slices.DeleteFunc(slices.SortedFunc(maps.Keys(times), compare), unstorable)
 	issuers, clients, ids, ats := make([]string, len(keys)), make([]string, len(keys)), make([]string, len(keys)), make([]int64, len(keys))

@@ -67,14 +67,14 @@ func migrate(ctx context.Context, u *URL, files fs.FS, to int) (m engine.Migrati
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	err = pgx.BeginFunc(ctx, conn, func(pgx.Tx) error {
-		m, err = moveSchema(ctx, conn, steps, to)
+		m, err = applySteps(ctx, conn, steps, to)
 		return err
 	})
 	return m, err
 }
 
 // moveSchema keeps others who would migrate waiting, and goes step by step.
-func moveSchema(ctx context.Context, conn *pgx.Conn, steps []schemaStep, to int) (m engine.Migration, err error) {
+func applySteps(ctx context.Context, conn *pgx.Conn, steps []schemaStep, to int) (m engine.Migration, err error) {
 	if err := script(ctx, conn, `SELECT pg_advisory_xact_lock(7305813);
 		CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL, oldest BIGINT NOT NULL);
 		INSERT INTO schema_version (version, oldest) SELECT 0, 0 WHERE NOT EXISTS (SELECT FROM schema_version);

@@ -104,7 +104,7 @@ func (d *Database) Known(time.Time) time.Time { return *d.feed.known.Load() }
 // Healthy implements engine.Engine.
 func (d *Database) Healthy(now time.Time) error {
 	if d.session.back.Load() {
-		return ErrWentBack
+		return ErrRolledBack
 	}
 	return d.feed.healthy(now)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // database judges the schema, the replicas and the partitions.
-func (e *examination) database(ctx context.Context) error {
+func (e *checker) database(ctx context.Context) error {
 	steps, err := readSteps(migrations)
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func (e *examination) database(ctx context.Context) error {
 }
 
 // partitions: replicas make that of a day when they first write on it or the day before.
-func (e *examination) partitions(ctx context.Context) error {
+func (e *checker) partitions(ctx context.Context) error {
 	all, err := value[int](ctx, e.conn, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'ledger_batch'::regclass`)
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func (e *examination) partitions(ctx context.Context) error {
 }
 
 // rights names what the role may not do and has to.
-func (e *examination) rights(ctx context.Context) error {
+func (e *checker) rights(ctx context.Context) error {
 	role, err := value[string](ctx, e.conn, `SELECT current_user::text`)
 	if err != nil {
 		return err
@@ -85,7 +85,7 @@ func (e *examination) rights(ctx context.Context) error {
 	return nil
 }
 
-func (e *examination) missingRights(ctx context.Context) (missing []string, err error) {
+func (e *checker) missingRights(ctx context.Context) (missing []string, err error) {
 	rows, err := e.conn.Query(ctx, `SELECT 'CREATE in the schema ' || coalesce(current_schema(), '(none of the search_path is there)')
 			WHERE NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
 		UNION ALL SELECT wanted || ' on ' || relname FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted

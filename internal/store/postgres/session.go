@@ -54,19 +54,19 @@ func (s *session) Begin(t *engine.Tx) error {
 		switch {
 		case ledger.ChainOf(s.acknowledged.Seq) == s.chain && end.Seq < s.acknowledged.Seq:
 			s.back.Store(true)
-			return ErrWentBack
+			return ErrRolledBack
 		case holder != s.holder:
-			return errUsurped
+			return errChainTaken
 		}
 		return nil
 	})
-	uses := usesOf(t.Batch)
+	uses := consumptionOf(t.Batch)
 	uses.queue(&s.queued)
 	err := s.flush()
 	if errors.Is(err, errNoChain) {
 		err = s.lostChain()
 	}
-	s.held = s.held && !errors.Is(err, errUsurped)
+	s.held = s.held && !errors.Is(err, errChainTaken)
 	if err != nil {
 		return err
 	}
@@ -76,10 +76,10 @@ func (s *session) Begin(t *engine.Tx) error {
 // lostChain: a chain is gone, with the entries that were acknowledged in it, if any.
 func (s *session) lostChain() error {
 	if ledger.ChainOf(s.acknowledged.Seq) != s.chain || ledger.PlaceOf(s.acknowledged.Seq) == 0 {
-		return errUsurped
+		return errChainTaken
 	}
 	s.back.Store(true)
-	return ErrWentBack
+	return ErrRolledBack
 }
 
 // queueEnd reads the end of a chain, and holds it.
@@ -227,7 +227,7 @@ func (s *session) Passing(err error) bool {
 	if errors.As(err, &refused) {
 		return isLost(err) || slices.Contains([]string{"40001", "40P01", "55P03", "25006", "53300"}, refused.Code)
 	}
-	return errors.As(err, &gone) || errors.Is(err, errUsurped) || errors.Is(err, engine.ErrLost)
+	return errors.As(err, &gone) || errors.Is(err, errChainTaken) || errors.Is(err, engine.ErrLost)
 }
 
 func (s *session) Exec(query string, args ...any) (changed int64, err error) {

@@ -25,7 +25,7 @@ type Source struct {
 // OpenSource begins a transaction that sees the database as it is now, until Release is
 // called. It holds nobody up but those who would remove old entries of the ledger.
 func OpenSource(ctx context.Context, u *URL) (*Source, error) {
-	db, conn, err := patientConn(ctx, u)
+	db, conn, err := connWithoutTimeouts(ctx, u)
 	if err != nil {
 		return nil, err
 	}
@@ -120,7 +120,7 @@ func (s *Source) Close() error {
 }
 
 // patientConn is one connection on which a statement may take as long as it takes.
-func patientConn(ctx context.Context, u *URL) (*sql.DB, *sql.Conn, error) {
+func connWithoutTimeouts(ctx context.Context, u *URL) (*sql.DB, *sql.Conn, error) {
 	config := u.config.Copy()
 	for _, timeout := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
 		config.RuntimeParams[timeout] = "0"

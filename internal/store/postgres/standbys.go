@@ -19,7 +19,7 @@ type standby struct {
 }
 
 // standbys: an acknowledged commit must be on more than one machine.
-func (e *examination) standbys(ctx context.Context) error {
+func (e *checker) standbys(ctx context.Context) error {
 	names, err := e.setting(ctx, "synchronous_standby_names")
 	if err != nil {
 		return err
@@ -52,7 +52,7 @@ func (e *examination) standbys(ctx context.Context) error {
 	return nil
 }
 
-func (e *examination) judgeStandbys(names string, all []standby) {
+func (e *checker) judgeStandbys(names string, all []standby) {
 	needed, found, inStep := neededStandbys(names), []string{}, 0
 	for _, s := range all {
 		if s.state == "streaming" && (s.sync == "quorum" || s.sync == "sync" || s.sync == "potential") {

@@ -32,7 +32,7 @@ func OpenTarget(ctx context.Context, u *URL) (*Target, error) {
 	if err := prepare(ctx, u, migrations); err != nil {
 		return nil, err
 	}
-	db, conn, err := patientConn(ctx, u)
+	db, conn, err := connWithoutTimeouts(ctx, u)
 	if err != nil {
 		return nil, err
 	}

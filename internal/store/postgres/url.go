@@ -24,7 +24,7 @@ const (
 	// writer: less than a request waits.
 	writeTimeout = 1500 * time.Millisecond
 	// asideTimeout is how long it may take to note what no request waits for.
-	asideTimeout = 5 * time.Second
+	backgroundTimeout = 5 * time.Second
 	// defaultPool is how many connections read, unless the URL sets pool_max_conns.
 	defaultPool = 8
 )
@@ -40,7 +40,7 @@ type URL struct {
 // of several hosts the one that takes writes is meant. pool_max_conns bounds the
 // connections that read.
 func Parse(text string) (*URL, error) {
-	u, hosts, err := takeApart(text)
+	u, hosts, err := splitHosts(text)
 	if err != nil {
 		return nil, err
 	}
@@ -103,7 +103,7 @@ func isLocal(host string) bool {
 
 // Name is a URL of a PostgreSQL store without what is not for logs.
 func Name(text string) string {
-	u, hosts, err := takeApart(text)
+	u, hosts, err := splitHosts(text)
 	if err != nil {
 		return "postgres"
 	}
@@ -115,7 +115,7 @@ var errMalformed = errors.New("the URL of the store is malformed: what has a mea
 
 // takeApart parses a URL without its hosts: several, with a port or without, are more
 // than package url understands.
-func takeApart(text string) (u *url.URL, hosts string, err error) {
+func splitHosts(text string) (u *url.URL, hosts string, err error) {
 	scheme, rest, _ := strings.Cut(text, "://")
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {

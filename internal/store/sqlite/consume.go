@@ -23,8 +23,8 @@ func (s *session) consume(t *engine.Tx) error {
 			}
 			key, until := engine.KeyOf(c), engine.CeilSecond(c.Until)
 			minute := int64(until)/60 + 1
-			minutes[minute] = appendUsed(minutes[minute], key, until)
-			s.consumed = appendUsed(s.consumed, key, until)
+			minutes[minute] = appendConsumed(minutes[minute], key, until)
+			s.consumed = appendConsumed(s.consumed, key, until)
 		}
 	}
 	for minute, keys := range minutes {
@@ -45,7 +45,7 @@ func (s *session) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
 	case int64(engine.CeilSecond(c.Until)) <= s.used.forgotten.Load():
 		return engine.ErrClockBack, nil
 	case s.used.full():
-		return errTooManyUsed, nil
+		return errTooManyConsumed, nil
 	}
 	return nil, nil
 }

@@ -16,7 +16,7 @@ import (
 // end of the chain, and which values are consumed, can be kept in memory.
 type session struct {
 	db         *sql.DB
-	used       *used
+	used       *consumedSet
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt // each prepared once
 

@@ -15,7 +15,7 @@ import (
 // Source is a file that is copied. It implements transfer.Source.
 type Source struct {
 	reads  *sql.DB
-	used   *used
+	used   *consumedSet
 	point  *transfer.Point
 	unlock func() error
 }
@@ -61,7 +61,7 @@ func (s *Source) open(ctx context.Context) error {
 		return err
 	}
 	reader := engine.NewReader(s.reads, nil)
-	if s.used, err = loadUsed(ctx, reader); err != nil {
+	if s.used, err = loadConsumed(ctx, reader); err != nil {
 		return err
 	}
 	if s.point, err = transfer.ReadPoint(ctx, s.reads); err != nil {

@@ -29,7 +29,7 @@ type File struct {
 	reads, writes *sql.DB
 	reader        *engine.Reader
 	session       *session
-	used          *used
+	used          *consumedSet
 	unlock        func() error
 }
 
@@ -68,7 +68,7 @@ func (s *File) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.reader = engine.NewReader(s.reads, nil)
-	if s.used, err = loadUsed(ctx, s.reader); err != nil {
+	if s.used, err = loadConsumed(ctx, s.reader); err != nil {
 		return err
 	}
 	s.session = &session{db: s.writes, used: s.used}

@@ -105,8 +105,8 @@ func (t *Target) PutUsed(ctx context.Context, key engine.Key, until int64, seale
 	} else {
 		second := engine.CeilSecond(time.UnixMilli(until))
 		minute := int64(second)/60 + 1
-		t.minutes[minute] = appendUsed(t.minutes[minute], key, second)
-		if len(t.minutes[minute]) >= packedAtOnce*usedSize {
+		t.minutes[minute] = appendConsumed(t.minutes[minute], key, second)
+		if len(t.minutes[minute]) >= packedAtOnce*consumedSize {
 			t.packMinute(minute)
 		}
 	}
@@ -150,7 +150,7 @@ func (t *Target) UsedCount(ctx context.Context, twice bool) (int64, error) {
 		return 0, err
 	}
 	var packed int64
-	err = t.conn.QueryRowContext(ctx, `SELECT coalesce(sum(length(keys) / $1), 0) FROM used_batch`, usedSize).Scan(&packed)
+	err = t.conn.QueryRowContext(ctx, `SELECT coalesce(sum(length(keys) / $1), 0) FROM used_batch`, consumedSize).Scan(&packed)
 	if twice {
 		return packed, err
 	}

@@ -51,7 +51,7 @@ func severalAnywhere(t testing.TB, stores []Store) {
 	holder := map[int]string{} // of each value that was consumed
 	refused := map[int]string{}
 	wins := 0
-	together(callers, func(caller int) {
+	concurrently(callers, func(caller int) {
 		for round := range rounds {
 			name := fmt.Sprintf("caller %d in round %d", caller, round)
 			base := (caller*5 + round*37) % values

@@ -15,12 +15,12 @@ func (s *consumesFirst) Append(ctx context.Context, e *ledger.Entry, consumed ..
 }
 
 // consumesInVain keeps the values consumed that stood before one that was replayed.
-type consumesInVain struct {
+type consumesDespiteReplay struct {
 	Store
 	marks marks
 }
 
-func (s *consumesInVain) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+func (s *consumesDespiteReplay) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	if err := s.marks.check(consumed); err != nil {
 		return err
 	}
@@ -32,9 +32,9 @@ func (s *consumesInVain) Append(ctx context.Context, e *ledger.Entry, consumed .
 }
 
 // unspecific does not say which value was replayed.
-type unspecific struct{ Store }
+type omitsIndex struct{ Store }
 
-func (s *unspecific) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+func (s *omitsIndex) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	err := s.Store.Append(ctx, e, consumed...)
 	if replayed := (*ledger.ReplayedError)(nil); errors.As(err, &replayed) {
 		return &ledger.ReplayedError{Sealed: replayed.Sealed}

@@ -19,7 +19,7 @@ import (
 func useOnce(t testing.TB, s Store) {
 	const callers, assertions = 64, 24
 	var races [assertions]race
-	together(callers, func(caller int) {
+	concurrently(callers, func(caller int) {
 		for i := range assertions {
 			n := (i + caller/8) % assertions
 			races[n].offer(t, s, n, fmt.Sprint("sealed by ", caller))
@@ -72,7 +72,7 @@ func (r *race) check(t testing.TB, n, callers int) {
 }
 
 // usedStaysUsed offers an assertion again when its first use is long committed.
-func usedStaysUsed(t testing.TB, s Store) {
+func consumedStaysConsumed(t testing.TB, s Store) {
 	must(t, s.Append(t.Context(), token(1), use(1, "first")))
 	must(t, s.Append(t.Context(), token(2), use(2, "")))
 	must(t, s.Append(t.Context(), token(3)))
@@ -94,7 +94,7 @@ func usedStaysUsed(t testing.TB, s Store) {
 // at the chain of all in the end.
 func acknowledgedIsRecorded(t testing.TB, s Store) {
 	const callers, each = 16, 12
-	together(callers, func(caller int) {
+	concurrently(callers, func(caller int) {
 		for i := range each {
 			e := token(caller*each + i)
 			if err := s.Append(t.Context(), e); err != nil {

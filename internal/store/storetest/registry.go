@@ -72,7 +72,7 @@ func clientRace(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	for revision := int64(1); revision <= 5; revision++ {
 		var done, refused atomic.Int64
-		together(8, func(i int) {
+		concurrently(8, func(i int) {
 			c := &registry.Client{Issuer: issuer, ID: "bank", Name: strconv.Itoa(i), Revision: revision}
 			switch err := s.PutClient(t.Context(), c, change("client.put")); {
 			case err == nil:
@@ -339,7 +339,7 @@ func lastUse(t testing.TB, s Store) {
 		t.Errorf("before any use: %v, %v", last, err)
 	}
 	latest := start().Add(63 * time.Second)
-	together(64, func(i int) { s.Touch(issuer, "bank", "k1", start().Add(time.Duration(i)*time.Second)) })
+	concurrently(64, func(i int) { s.Touch(issuer, "bank", "k1", start().Add(time.Duration(i)*time.Second)) })
 	s.Touch(issuer, "bank", "k2", start())
 	s.Touch(issuer, "other", "k3", start())
 	s.Touch("other", "bank", "k4", start())

@@ -85,7 +85,7 @@ type Part struct {
 func Parts() []Part {
 	return []Part{
 		{"use once", useOnce},
-		{"used stays used", usedStaysUsed},
+		{"used stays used", consumedStaysConsumed},
 		{"several values", severalValues},
 		{"several values in a race", severalRace},
 		{"acknowledged is recorded", acknowledgedIsRecorded},
@@ -204,7 +204,7 @@ func must(t testing.TB, err error) {
 }
 
 // together runs fn in n goroutines that start at one moment.
-func together(n int, fn func(i int)) {
+func concurrently(n int, fn func(i int)) {
 	begin := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range n {
@@ -218,7 +218,7 @@ func together(n int, fn func(i int)) {
 }
 
 // besides runs fn again and again in a few goroutines until stop is called.
-func besides(fn func()) (stop func()) {
+func inBackground(fn func()) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	for range readers {

@@ -131,7 +131,7 @@ func (c *copying) put(ctx context.Context, r *Rows) error {
 }
 
 // toldUsed is after how many consumed values progress is told.
-const toldUsed = 1024
+const progressEvery = 1024
 
 // used copies the consumed values, those of a cut copy once more.
 func (c *copying) used(ctx context.Context) error {
@@ -140,7 +140,7 @@ func (c *copying) used(ctx context.Context) error {
 	}
 	done, total := int64(0), c.point.Counts["use_up"]
 	err := c.source.EachUsed(ctx, func(key engine.Key, until int64, sealed []byte) error {
-		if done++; done%toldUsed == 0 {
+		if done++; done%progressEvery == 0 {
 			c.progress("use_up", min(done, total), total)
 		}
 		return c.target.PutUsed(ctx, key, until, sealed)
