@@ -15,7 +15,7 @@ type claim struct {
 }
 
 // witness names the entry that makes the claim.
-func (c *claim) witness() string {
+func (c *claim) origin() string {
 	if c.checkpoint {
 		return "checkpoint " + ShowSeq(c.by)
 	}

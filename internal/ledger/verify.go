@@ -373,7 +373,7 @@ func (c *chain) checkClaims() {
 		if c.first <= c.confirmed && 0 < c.confirmed && c.confirmed < cl.Seq {
 			since = "after entry " + ShowSeq(c.confirmed)
 		}
-		c.fail(brokenf(cl.Seq, "it is not the entry that %s names: it was rewritten with all that follow, or one %s was", cl.witness(), since))
+		c.fail(brokenf(cl.Seq, "it is not the entry that %s names: it was rewritten with all that follow, or one %s was", cl.origin(), since))
 	}
 	missing := c.absent
 	for _, cl := range c.expected.of {
@@ -382,8 +382,8 @@ func (c *chain) checkClaims() {
 	switch {
 	case missing == nil || missing.Seq <= c.last || c.stopped:
 	case c.first == 0:
-		c.fail(brokenf(Numbered(c.number, 1), "its whole chain is missing, of which %s names entry %s", missing.witness(), ShowSeq(missing.Seq)))
+		c.fail(brokenf(Numbered(c.number, 1), "its whole chain is missing, of which %s names entry %s", missing.origin(), ShowSeq(missing.Seq)))
 	default:
-		c.fail(brokenf(c.last+1, "it is missing, with all up to entry %s, which %s names", ShowSeq(missing.Seq), missing.witness()))
+		c.fail(brokenf(c.last+1, "it is missing, with all up to entry %s, which %s names", ShowSeq(missing.Seq), missing.origin()))
 	}
 }

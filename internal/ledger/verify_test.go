@@ -141,9 +141,9 @@ func verifyExport(t *testing.T, test *ledgertest.Case, l *ledgertest.Ledger, key
 	}
 }
 
-// TestVerifyLooksUpWhatIsFarAway: claims on entries that were passed long ago, amid a
+// TestVerifyLookUp: claims on entries that were passed long ago, amid a
 // batch, or are far ahead.
-func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
+func TestVerifyLookUp(t *testing.T) {
 	for _, rewritten := range []bool{false, true} {
 		l := ledgertest.New(t)
 		l.Tokens(t, 0, 2000)
@@ -183,8 +183,8 @@ func TestVerifyLostEntry(t *testing.T) {
 	}
 }
 
-// TestVerifyForgetsClaimsOnWhatIsGone: they take no room from others.
-func TestVerifyForgetsClaimsOnWhatIsGone(t *testing.T) {
+// TestVerifyDropsClaimsOnPruned: they take no room from others.
+func TestVerifyDropsClaimsOnPruned(t *testing.T) {
 	l := ledgertest.New(t)
 	l.Tokens(t, 9, 20)
 	for n := range int64(20) {

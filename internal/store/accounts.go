@@ -17,7 +17,7 @@ import (
 func (d *DB) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
 	key := named{issuer, id}
 	a, epoch, ok := d.cache.accounts.get(key)
-	if ok && d.trusts() {
+	if ok && d.cacheIsFresh() {
 		return a, nil
 	}
 	var document []byte
@@ -131,7 +131,7 @@ func (d *DB) Items(ctx context.Context, issuer string, ids []string) ([]registry
 func (d *DB) item(ctx context.Context, issuer, id string) (registry.Item, error) {
 	key := named{issuer, id}
 	item, epoch, ok := d.cache.items.get(key)
-	if ok && d.trusts() {
+	if ok && d.cacheIsFresh() {
 		return item, nil
 	}
 	key.id = strings.Clone(id) // which may be a part of a whole request

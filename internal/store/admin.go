@@ -12,7 +12,7 @@ import (
 
 // What is said of a store that nobody needs to open.
 type (
-	// Status is how a store is, by what is cheap to know.
+	// Status is what can be read of a store at little cost.
 	Status = engine.Status
 	// ReplicaStatus is a process that serves a database.
 	ReplicaStatus = engine.ReplicaStatus

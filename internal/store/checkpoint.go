@@ -33,7 +33,7 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
-	if news, err := d.news(ctx, c.covered); err != nil || !news || len(chains) == 0 {
+	if news, err := d.hasNewEntries(ctx, c.covered); err != nil || !news || len(chains) == 0 {
 		return err
 	}
 	var covered []int64
@@ -66,7 +66,7 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 
 // news reports whether anything but checkpoints was recorded since covered. A ledger
 // that cannot be read is news to those who verify it.
-func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
+func (d *DB) hasNewEntries(ctx context.Context, covered []int64) (bool, error) {
 	if covered == nil {
 		return true, nil
 	}

@@ -26,7 +26,7 @@ func readClient(document []byte) (*registry.Client, error) {
 func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	key := named{issuer, id}
 	c, epoch, ok := d.cache.clients.get(key)
-	if ok && d.trusts() {
+	if ok && d.cacheIsFresh() {
 		return c, nil
 	}
 	var document []byte
@@ -46,7 +46,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, e
 func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
 	key := digested{issuer, digest}
 	id, epoch, ok := d.cache.apiKeys.get(key)
-	if !ok || !d.trusts() {
+	if !ok || !d.cacheIsFresh() {
 		err := d.reads.Get(ctx, `SELECT client FROM client_api_key WHERE issuer = $1 AND digest = $2`,
 			[]any{issuer, digest[:]}, []any{&id})
 		if err != nil {

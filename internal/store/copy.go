@@ -86,6 +86,6 @@ func backupDatabase(ctx context.Context, u *postgres.URL, path string) error {
 	if err != nil {
 		return errors.Join(err, source.Close())
 	}
-	_, err = transfer.Copy(ctx, source, target, transfer.Options{Trust: true})
+	_, err = transfer.Copy(ctx, source, target, transfer.Options{SkipVerify: true})
 	return errors.Join(err, target.Close(ctx), source.Close())
 }

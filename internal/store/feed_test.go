@@ -42,23 +42,23 @@ func TestFeed(t *testing.T) {
 	t.Parallel() // most of the time it waits
 	all := atOnce{T: t}
 	defer all.wait()
-	all.run("woken", func(t *testing.T) { changesAreHeard(t, false) })
-	all.run("not woken", func(t *testing.T) { changesAreHeard(t, true) })
-	all.run("held up", feedHeldUp)
-	all.run("too much", func(t *testing.T) { dropsAll(t, tooManyChanges) })
-	all.run("gone", func(t *testing.T) { dropsAll(t, forgottenChanges) })
-	all.run("went back", func(t *testing.T) { dropsAll(t, wentBack) })
-	all.run("another server", func(t *testing.T) { dropsAll(t, anotherServer) })
+	all.run("woken", func(t *testing.T) { changesArrive(t, false) })
+	all.run("not woken", func(t *testing.T) { changesArrive(t, true) })
+	all.run("held up", feedBlocked)
+	all.run("too much", func(t *testing.T) { cacheIsCleared(t, tooManyChanges) })
+	all.run("gone", func(t *testing.T) { cacheIsCleared(t, forgottenChanges) })
+	all.run("went back", func(t *testing.T) { cacheIsCleared(t, wentBack) })
+	all.run("another server", func(t *testing.T) { cacheIsCleared(t, anotherServer) })
 	all.run("reads of another server", readsFollow)
-	all.run("told for ever", toldForEver)
-	all.run("half a beat", halfABeat)
-	all.run("told", tellsOfWhatIsRemembered)
-	all.run("told of all", tellsOfAll)
+	all.run("told for ever", callbackHasDeadline)
+	all.run("half a beat", interruptedHeartbeat)
+	all.run("told", callbackIsRetried)
+	all.run("told of all", callbackForAll)
 }
 
-// changesAreHeard: a change is in memory elsewhere within a second, and far sooner
+// changesArrive: a change is in memory elsewhere within a second, and far sooner
 // where the database wakes those who listen.
-func changesAreHeard(t *testing.T, deaf bool) {
+func changesArrive(t *testing.T, deaf bool) {
 	const changes = 12
 	url := PostgresForTests.NewDatabase(t)
 	p, through := newProxy(t, url)
@@ -83,8 +83,8 @@ func changesAreHeard(t *testing.T, deaf bool) {
 	}
 }
 
-// holdUp locks the row that a replica writes at each beat.
-func holdUp(t *testing.T, url string, d *DB) (release func()) {
+// blockHeartbeat locks the row that a replica writes at each beat.
+func blockHeartbeat(t *testing.T, url string, d *DB) (release func()) {
 	t.Helper()
 	conn := connectTo(t, url)
 	held, err := conn.Begin(t.Context())
@@ -112,8 +112,8 @@ func replicaOf(t *testing.T, d *DB) string {
 	return p.Replica()
 }
 
-// hears waits until a replica has heard of all that was changed before.
-func hears(t *testing.T, d *DB) {
+// waitForFeed waits until a replica has read all earlier changes.
+func waitForFeed(t *testing.T, d *DB) {
 	t.Helper()
 	now := time.Now()
 	eventually(t, patience, "the feed is heard", func() bool { until, fresh := d.KnownUntil(); return fresh && until.After(now) })
@@ -127,18 +127,18 @@ func isFresh(d *DB) bool {
 	return fresh
 }
 
-// feedHeldUp: who has not heard for a second trusts no memory, and says so; who
+// feedBlocked: who has not heard for a second trusts no memory, and says so; who
 // asks for what was known last is told that.
-func feedHeldUp(t *testing.T) {
+func feedBlocked(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
 	putNamed(t, a, "bank", 0, "before", false)
 	putNamed(t, a, "shop", 0, "before", false)
-	hears(t, b)
+	waitForFeed(t, b)
 	for _, id := range []string{"bank", "shop"} {
 		_ = clientName(t, b, id)
 	}
-	release := holdUp(t, url, b)
+	release := blockHeartbeat(t, url, b)
 	putNamed(t, a, "bank", 1, "after", true)
 	putNamed(t, a, "shop", 1, "after", true)
 	eventually(t, patience, "memory is distrusted", func() bool { return !isFresh(b) })
@@ -156,7 +156,7 @@ func feedHeldUp(t *testing.T) {
 	}
 	eventually(t, patience, "Ping says why", func() bool {
 		err := b.Ping(t.Context())
-		return err != nil && strings.Contains(err.Error(), "nothing was heard") && strings.Contains(err.Error(), "lock timeout")
+		return err != nil && strings.Contains(err.Error(), "the database has not answered") && strings.Contains(err.Error(), "lock timeout")
 	})
 	if err := a.Ping(t.Context()); err != nil {
 		t.Errorf("the replica that hears: %v", err)
@@ -174,23 +174,23 @@ func feedHeldUp(t *testing.T) {
 	}
 }
 
-// dropsAll: where not each change can be heard of, nothing is remembered. Behind
+// cacheIsCleared: where not each change can be heard of, nothing is remembered. Behind
 // the store's back a client is changed of which no change tells.
-func dropsAll(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
+func cacheIsCleared(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
 	url := ownFunctions(PostgresForTests.NewDatabase(t))
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
 	putNamed(t, a, "bank", 0, "before", false)
 	putNamed(t, a, "other", 0, "before", false)
-	hears(t, b)
+	waitForFeed(t, b)
 	_ = clientName(t, b, "bank") // which remembers it now
 	conn := connectTo(t, url)
 	mustExec(t, conn, `UPDATE client SET document = convert_to(replace(convert_from(document, 'UTF8'), 'before', 'after'), 'UTF8') WHERE id = 'bank'`)
 	putNamed(t, a, "other", 1, "after", false)
-	hears(t, b)
+	waitForFeed(t, b)
 	if name := clientName(t, b, "bank"); name != "before" {
 		t.Fatalf("b remembers nothing: the client is as it was %s", name)
 	}
-	release := holdUp(t, url, b)
+	release := blockHeartbeat(t, url, b)
 	lose(t, url, a, b)
 	release()
 	eventually(t, patience, "nothing is remembered", func() bool {
@@ -273,7 +273,7 @@ func readsFollow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release := holdUp(t, url, d)
+	release := blockHeartbeat(t, url, d)
 	anotherServer(t, url, nil, d)
 	release()
 	for range 20 {
@@ -283,9 +283,9 @@ func readsFollow(t *testing.T) {
 	}
 }
 
-// halfABeat: a session that was cut off in the middle of a beat holds the replica's row
+// interruptedHeartbeat: a session that was cut off in the middle of a beat holds the replica's row
 // until the server notices, and the next one does not wait for that.
-func halfABeat(t *testing.T) {
+func interruptedHeartbeat(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	d := startReplica(t, url, Options{})
 	config, err := pgx.ParseConfig(url)
@@ -313,12 +313,12 @@ func halfABeat(t *testing.T) {
 		}
 		return waits
 	})
-	hears(t, d)
+	waitForFeed(t, d)
 }
 
-// toldForEver: who is told and hears nothing of the database any more is not waited for
+// callbackHasDeadline: who is told and hears nothing of the database any more is not waited for
 // without an end.
-func toldForEver(t *testing.T) {
+func callbackHasDeadline(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	bounded := make(chan bool, 1)
 	a := startReplica(t, url, Options{})
@@ -395,9 +395,9 @@ func (c *told) times(change engine.Change) (n int) {
 	return n
 }
 
-// tellsOfWhatIsRemembered: who remembers signing keys and revocations is told of
+// callbackIsRetried: who remembers signing keys and revocations is told of
 // each change, again and again while that fails; meanwhile nothing counts as heard.
-func tellsOfWhatIsRemembered(t *testing.T) {
+func callbackIsRetried(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var heard told
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{Changed: heard.changed})
@@ -430,12 +430,12 @@ func tellsOfWhatIsRemembered(t *testing.T) {
 	}
 }
 
-// tellsOfAll: where not each change is known, it is told that all may have changed.
-func tellsOfAll(t *testing.T) {
+// callbackForAll: where not each change is known, it is told that all may have changed.
+func callbackForAll(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var heard told
 	d := startReplica(t, url, Options{Changed: heard.changed})
-	release := holdUp(t, url, d)
+	release := blockHeartbeat(t, url, d)
 	tooManyChanges(t, url, nil, nil)
 	release()
 	eventually(t, patience, "all is told of", func() bool {

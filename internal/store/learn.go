@@ -27,7 +27,7 @@ const (
 
 // learn drops from memory what other processes changed, nil for anything, and tells
 // those who remember what is not in the cache.
-func (d *DB) learn(ctx context.Context, changes []engine.Change) error {
+func (d *DB) invalidate(ctx context.Context, changes []engine.Change) error {
 	if changes == nil {
 		d.cache.clear()
 		changes = []engine.Change{{Kind: engine.ChangedSigningKeys}, {Kind: engine.ChangedRevocations}}

@@ -36,9 +36,9 @@ func TestPast(t *testing.T) {
 	}
 }
 
-// TestForgetByAClockThatIsAhead shows what Past is for: up to where one replica forgets,
+// TestForgetWithClockAhead shows what Past is for: up to where one replica forgets,
 // all refuse assertions.
-func TestForgetByAClockThatIsAhead(t *testing.T) {
+func TestForgetWithClockAhead(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	ahead, right := startReplica(t, url, Options{}), startReplica(t, url, Options{})
 	past, err := ahead.Past(t.Context(), time.Now().Add(time.Hour))

@@ -40,8 +40,8 @@ func appendTo(t *testing.T, n int, replicas ...*DB) {
 	}
 }
 
-// seemDead has a replica's beats be of two minutes ago, whatever it does.
-func seemDead(t *testing.T, url string, d *DB) {
+// expireHeartbeat has a replica's beats be of two minutes ago, whatever it does.
+func expireHeartbeat(t *testing.T, url string, d *DB) {
 	t.Helper()
 	conn := connectTo(t, url)
 	mustExec(t, conn, `CREATE FUNCTION seem_dead() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -61,7 +61,7 @@ func TestChains(t *testing.T) {
 		url := PostgresForTests.NewDatabase(t)
 		a := startReplica(t, url, Options{})
 		appendTo(t, 3, a)
-		seemDead(t, url, a)
+		expireHeartbeat(t, url, a)
 		b := startReplica(t, url, Options{})
 		appendTo(t, 3, b, a, a)
 		if chains := [2]int64{chainOf(t, a), chainOf(t, b)}; chains != [2]int64{1, 0} {
@@ -73,7 +73,7 @@ func TestChains(t *testing.T) {
 		url := PostgresForTests.NewDatabase(t)
 		a := startReplica(t, url, Options{})
 		appendTo(t, 3, a)
-		seemDead(t, url, a)
+		expireHeartbeat(t, url, a)
 		l, err := engine.Encode(testEntry(1))
 		if err != nil {
 			t.Fatal(err)
@@ -208,8 +208,8 @@ func twentyAtOnce(t *testing.T) {
 	}
 }
 
-// TestDays: entries of any day find their partition, whoever makes it.
-func TestDays(t *testing.T) {
+// TestPartitionsByDay: entries of any day find their partition, whoever makes it.
+func TestPartitionsByDay(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	stores := []*DB{startReplica(t, url, Options{}), startReplica(t, url, Options{}), startReplica(t, url, Options{})}
 	midnight := time.Date(2026, 11, 3, 0, 0, 0, 0, time.UTC)
@@ -266,9 +266,9 @@ func TestDays(t *testing.T) {
 	}
 }
 
-// TestTextThatPostgresRefuses: what PostgreSQL cannot store does not exist there, and
+// TestUnstorableText: what PostgreSQL cannot store does not exist there, and
 // an entry that speaks of it is recorded.
-func TestTextThatPostgresRefuses(t *testing.T) {
+func TestUnstorableText(t *testing.T) {
 	for name, d := range map[string]*DB{"SQLite": openNew(t), "PostgreSQL": startReplica(t, PostgresForTests.NewDatabase(t), Options{})} {
 		for _, id := range []string{"a\x00b", "\x00", "a\xffb", "\xc3", strings.Repeat("\xed\xa0\x80", 3)} {
 			t.Run(fmt.Sprintf("%s %q", name, id), func(t *testing.T) {
@@ -305,9 +305,9 @@ func TestTextThatPostgresRefuses(t *testing.T) {
 	}
 }
 
-// TestLastUseOfAnOddName: a name of a key that the database cannot store keeps no
+// TestLastUseOfUnstorableName: a name of a key that the database cannot store keeps no
 // other's time of last use away.
-func TestLastUseOfAnOddName(t *testing.T) {
+func TestLastUseOfUnstorableName(t *testing.T) {
 	d := startReplica(t, PostgresForTests.NewDatabase(t), Options{TouchInterval: time.Hour})
 	now := time.Now()
 	for _, id := range []string{"a\x00", "\xff", "plain"} {
@@ -321,9 +321,9 @@ func TestLastUseOfAnOddName(t *testing.T) {
 	}
 }
 
-// TestChangeThatWaits: a change that waits for its turn keeps no append waiting for long,
+// TestContendedChange: a change that waits for its turn keeps no append waiting for long,
 // and takes place once the turn comes.
-func TestChangeThatWaits(t *testing.T) {
+func TestContendedChange(t *testing.T) {
 	t.Parallel()
 	url := PostgresForTests.NewDatabase(t)
 	d := startReplica(t, url, Options{})

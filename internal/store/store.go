@@ -33,7 +33,7 @@ const (
 	MaxBulk = 1000
 )
 
-// Trust is how stale memory may be before it is read anew from the database.
+// MaxStaleness is how stale the cache may be before reads go to the database.
 const MaxStaleness = engine.MaxStaleness
 
 var (
@@ -136,7 +136,7 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 	var ended sync.WaitGroup
 	ended.Go(func() { d.warm(background) })
 	ended.Go(func() { d.flushTouches(background, options.TouchInterval) })
-	ended.Go(func() { o.engine.Follow(background, d.learn) })
+	ended.Go(func() { o.engine.Follow(background, d.invalidate) })
 	d.close = sync.OnceValue(func() error {
 		stop()
 		ended.Wait()
@@ -193,7 +193,7 @@ func (d *DB) Past(ctx context.Context, now time.Time) (time.Time, error) {
 }
 
 // trusts reports whether what is in the cache may be believed.
-func (d *DB) trusts() bool {
+func (d *DB) cacheIsFresh() bool {
 	if d.reads.Local() {
 		return true
 	}

@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestDatabaseThatWentBack: a database that lost what it had acknowledged gets no
+// TestDatabaseRolledBack: a database that lost what it had acknowledged gets no
 // more entries, for it may have lost that an assertion was used.
-func TestDatabaseThatWentBack(t *testing.T) {
+func TestDatabaseRolledBack(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	d, err := Open(t.Context(), url, Options{Now: time.Now})
 	if err != nil {
@@ -47,9 +47,9 @@ func TestDatabaseThatWentBack(t *testing.T) {
 	appendEntries(t, again, 1)
 }
 
-// TestDatabaseThatLostWhatWasLookedUp: what was found after a lost answer counts among
+// TestRollbackAfterSettle: what was found after a lost answer counts among
 // what a database must not lose.
-func TestDatabaseThatLostWhatWasLookedUp(t *testing.T) {
+func TestRollbackAfterSettle(t *testing.T) {
 	t.Parallel()
 	direct := PostgresForTests.NewDatabase(t)
 	p, url := newProxy(t, direct)

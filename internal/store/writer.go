@@ -16,7 +16,7 @@ import (
 const (
 	// maxBatch bounds the appends of one transaction.
 	maxBatch = 1024
-	// longestLinger bounds how long a batch waits for the callers that were answered last.
+	// maxLinger bounds how long a batch waits for the callers that were answered last.
 	maxLinger = 10 * time.Millisecond
 )
 
@@ -35,16 +35,16 @@ type writer struct {
 	changed func([]engine.Change)
 
 	// Owned by the goroutine.
-	patience *time.Timer
-	session  engine.Session
-	batch    []*engine.Append
-	packer   *history.Packer
-	// far tells that commits wait for other machines; took is how long the last batch
-	// took, and expected how many it answered and left waiting.
-	far      bool
-	took     time.Duration
-	longest  time.Duration // to wait for them
-	expected int
+	timer   *time.Timer
+	session engine.Session
+	batch   []*engine.Append
+	packer  *history.Packer
+	// remote reports whether a commit waits for other machines; took is the duration of
+	// the last batch, and expected the number of appends that it answered or left queued.
+	remote    bool
+	took      time.Duration
+	maxLinger time.Duration
+	expected  int
 }
 
 // changing is another transaction that waits for its commit.
@@ -54,19 +54,19 @@ type changing struct {
 	done   chan error // takes one answer without blocking
 }
 
-func newWriter(session engine.Session, far bool, options Options, packer *history.Packer, changed func([]engine.Change)) *writer {
+func newWriter(session engine.Session, remote bool, options Options, packer *history.Packer, changed func([]engine.Change)) *writer {
 	w := &writer{
-		now:      options.Now,
-		appends:  make(chan *engine.Append, options.Queue),
-		changes:  make(chan *changing),
-		quit:     make(chan struct{}),
-		stopped:  make(chan struct{}),
-		session:  session,
-		far:      far,
-		longest:  maxLinger,
-		changed:  changed,
-		packer:   packer,
-		patience: time.NewTimer(0),
+		now:       options.Now,
+		appends:   make(chan *engine.Append, options.Queue),
+		changes:   make(chan *changing),
+		quit:      make(chan struct{}),
+		stopped:   make(chan struct{}),
+		session:   session,
+		remote:    remote,
+		maxLinger: maxLinger,
+		changed:   changed,
+		packer:    packer,
+		timer:     time.NewTimer(0),
 	}
 	go w.run()
 	return w
@@ -139,7 +139,7 @@ func (w *writer) run() {
 		case a := <-w.appends:
 			w.commit(w.gather(a))
 		case c := <-w.changes:
-			c.done <- w.carryOut(c)
+			c.done <- w.runChange(c)
 		case <-w.quit:
 			w.drain()
 			return
@@ -147,9 +147,9 @@ func (w *writer) run() {
 	}
 }
 
-// carryOut carries out a change. While another process changes the
+// runChange carries out a change. While another process changes the
 // registry, the appends that wait are not kept waiting.
-func (w *writer) carryOut(c *changing) error {
+func (w *writer) runChange(c *changing) error {
 	for try := 0; ; try++ {
 		err := w.transact(func() *tx { return &tx{} }, c.change, func() bool { return waits(c.gone) })
 		if !errors.Is(err, engine.ErrContended) || !w.rest(try) || !waits(c.gone) {
@@ -196,15 +196,15 @@ func (w *writer) gather(first *engine.Append) []*engine.Append {
 // machines: they are about to ask again, and would else wait for a commit of their
 // own while the others wait for theirs. It takes a quarter of a commit's time at most.
 func (w *writer) linger() {
-	if !w.far || len(w.batch) >= w.expected {
+	if !w.remote || len(w.batch) >= w.expected {
 		return
 	}
-	w.patience.Reset(min(w.took/4, w.longest))
+	w.timer.Reset(min(w.took/4, w.maxLinger))
 	for len(w.batch) < min(w.expected, maxBatch) {
 		select {
 		case a := <-w.appends:
 			w.batch = join(w.batch, a)
-		case <-w.patience.C:
+		case <-w.timer.C:
 			return
 		case <-w.quit:
 			return
@@ -317,9 +317,9 @@ func (w *writer) settle(t *tx, doubtful *engine.Doubt, wanted func() bool) error
 // rest waits a moment before the next try. It returns false when the writer stops.
 func (w *writer) rest(try int) bool {
 	const first, longest = 5 * time.Millisecond, 100 * time.Millisecond
-	w.patience.Reset(min(first<<min(try, 10), longest))
+	w.timer.Reset(min(first<<min(try, 10), longest))
 	select {
-	case <-w.patience.C:
+	case <-w.timer.C:
 		return true
 	case <-w.quit:
 		return false

@@ -73,7 +73,7 @@ func (r *batchReader) fill(ctx context.Context) error {
 			return nil
 		})
 	if errors.Is(err, errEnough) || err == nil && len(r.ahead) == r.atOnce {
-		r.turnPage()
+		r.nextPage()
 		err = nil
 	} else {
 		r.next = math.MaxInt64
@@ -82,9 +82,9 @@ func (r *batchReader) fill(ctx context.Context) error {
 	return err
 }
 
-// turnPage lets the next query begin with the last batch of this one, which is
+// nextPage lets the next query begin with the last batch of this one, which is
 // left to it: where somebody put it in twice, both are read.
-func (r *batchReader) turnPage() {
+func (r *batchReader) nextPage() {
 	last := r.ahead[len(r.ahead)-1].First
 	if r.ahead[0].First == last {
 		r.next = last + 1

@@ -17,7 +17,7 @@ func TestCheckSession(t *testing.T) {
 			t.Fatal(err)
 		}
 		e := &checker{url: u, now: time.Now, conn: conn}
-		if err := errors.Join(e.kept(t.Context()), conn.Close(t.Context())); err != nil {
+		if err := errors.Join(e.sessionSettings(t.Context()), conn.Close(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 		if len(e.Findings) != 1 || e.Findings[0].What != "session" || e.Findings[0].Level != level {

@@ -10,15 +10,15 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// uses are the values that a batch wants to consume.
+// consumption is the consumption of a batch's values.
 type consumption struct {
 	batch []*engine.Append
-	// wanted is the first with each key, in the order of keys, and inserted are those
-	// that nobody had consumed before.
+	// wanted is the first value with each key, ordered by key, and inserted the keys that
+	// were not consumed before.
 	wanted    []*ledger.Consumed
 	inserted  map[engine.Key]bool
 	forgotten int64
-	// left is what was left with those that were consumed before.
+	// left is the sealed data of the values that were consumed before.
 	left map[engine.Key][]byte
 }
 
@@ -29,7 +29,7 @@ func consumptionOf(batch []*engine.Append) *consumption {
 			u.wanted = append(u.wanted, &a.Consumed[i])
 		}
 	}
-	// In order, so that two replicas never wait for each other.
+	// Ordered, to avoid deadlocks between replicas.
 	slices.SortStableFunc(u.wanted, func(a, b *ledger.Consumed) int {
 		return bytes.Compare(a.Value[:len(engine.Key{})], b.Value[:len(engine.Key{})])
 	})
@@ -39,7 +39,7 @@ func consumptionOf(batch []*engine.Append) *consumption {
 
 const insertConsumed = `INSERT INTO use_up (key, until, sealed) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])`
 
-// rowsOf are the arguments of insertUses.
+// rowsOf returns the arguments of insertConsumed.
 func rowsOf(consumed []*ledger.Consumed) []any {
 	keys, untils, sealed := make([][]byte, len(consumed)), make([]int64, len(consumed)), make([][]byte, len(consumed))
 	for i, c := range consumed {
@@ -48,9 +48,9 @@ func rowsOf(consumed []*ledger.Consumed) []any {
 	return []any{keys, untils, sealed}
 }
 
-// queue inserts their keys. What is there already, or is there once another
-// replica has committed, comes not back. What was forgotten is read after the
-// insert, which nobody who forgets can do beside it.
+// queue queues the insert of the keys, which returns those that did not exist, also after
+// waiting for the commit of another replica. used_forgotten is read after the insert,
+// which locks out ForgetConsumed.
 func (u *consumption) queue(batch *pgx.Batch) {
 	if len(u.wanted) == 0 {
 		return
@@ -68,8 +68,8 @@ func (u *consumption) queue(batch *pgx.Batch) {
 	batch.Queue(`SELECT at FROM used_forgotten`).QueryRow(func(row pgx.Row) error { return row.Scan(&u.forgotten) })
 }
 
-// judge sets lost on those who were not the first, and takes back what was inserted for
-// them: what they sealed is nobody's, and must not be found.
+// judge sets Lost on the appends that were not the first, and deletes the rows that were
+// inserted for them, with their sealed data.
 func (u *consumption) judge(s *session) error {
 	if err := u.readLeft(s); err != nil {
 		return err
@@ -79,7 +79,7 @@ func (u *consumption) judge(s *session) error {
 		return err
 	}
 	var taken [][]byte
-	var others []*ledger.Consumed // that are consumed by an append after the first that wanted them
+	var others []*ledger.Consumed // consumed by a later append than the first that wanted them
 	for _, c := range u.wanted {
 		key := engine.KeyOf(c)
 		winner := winners[key]
@@ -112,7 +112,7 @@ func (u *consumption) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
 	return nil, nil
 }
 
-// readLeft reads what was sealed with the values that were consumed before.
+// readLeft reads the sealed data of the values that were consumed before.
 func (u *consumption) readLeft(s *session) error {
 	var keys [][]byte
 	for _, c := range u.wanted {

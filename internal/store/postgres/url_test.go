@@ -151,8 +151,8 @@ func certificate(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// TestNameThatNobodyAnswersFor: a lookup ends, whatever the patience of who asks.
-func TestNameThatNobodyAnswersFor(t *testing.T) {
+// TestLookupTimeout: a lookup ends, whatever the patience of who asks.
+func TestLookupTimeout(t *testing.T) {
 	u, err := Parse("postgres://localhost/moneyer?connect_timeout=1")
 	if err != nil {
 		t.Fatal(err)

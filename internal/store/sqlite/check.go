@@ -37,7 +37,7 @@ func Status(ctx context.Context, path string) (s engine.Status, err error) {
 	}
 	for _, suffix := range []string{"", "-wal"} {
 		if info, err := os.Stat(path + suffix); err == nil {
-			s.Octets += info.Size()
+			s.Bytes += info.Size()
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return s, err
 		}

@@ -86,8 +86,8 @@ func TestDoubtfulCommit(t *testing.T) {
 	}
 }
 
-// TestNoRoomToRemember: what cannot be remembered is refused.
-func TestNoRoomToRemember(t *testing.T) {
+// TestConsumedSetFull: what cannot be remembered is refused.
+func TestConsumedSetFull(t *testing.T) {
 	f := openNew(t)
 	f.used.size.Store(maxConsumed)
 	c := ledger.Consumed{Value: [32]byte{7, 255}, Until: clock().Add(time.Minute)}

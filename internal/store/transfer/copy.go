@@ -35,8 +35,8 @@ type Copied struct {
 type Options struct {
 	// Progress, if any, is told how many rows of a table are copied.
 	Progress func(table string, done, total int64)
-	// Trust leaves the ledger of the copy unverified.
-	Trust bool
+	// SkipVerify leaves the ledger of the copy unverified.
+	SkipVerify bool
 }
 
 // Copy copies source into target. A copy that was cut goes on where it stopped when it
@@ -45,7 +45,7 @@ func Copy(ctx context.Context, source Source, target Target, o Options) (Report,
 	if o.Progress == nil {
 		o.Progress = func(string, int64, int64) {}
 	}
-	c := &copying{source: source, target: target, point: source.Point(), progress: o.Progress, walk: !o.Trust}
+	c := &copying{source: source, target: target, point: source.Point(), progress: o.Progress, walk: !o.SkipVerify}
 	err := c.run(ctx)
 	return c.report, err
 }
