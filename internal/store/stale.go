@@ -10,15 +10,15 @@ import (
 	"moneyer/internal/registry"
 )
 
-// Stale answers from memory alone, as of [DB.KnownUntil]: for questions where a stale
-// answer is better than none.
-// What is not in memory is not registry.ErrNotFound but a failure.
+// Stale returns a registry that reads only the cache, as of [DB.KnownUntil], for callers
+// that prefer a stale answer to none. An object that is not cached is an error other than
+// registry.ErrNotFound.
 func (d *DB) Stale() Stale { return Stale{d} }
 
-// Stale is the registry as it was known last.
+// Stale is a registry that reads only the cache.
 type Stale struct{ d *DB }
 
-var errNotCached = errors.New("the database cannot be asked, and memory does not hold it")
+var errNotCached = errors.New("the database is unavailable, and it is not cached")
 
 // Client implements authority.Registry.
 func (l Stale) Client(_ context.Context, issuer, id string) (*registry.Client, error) {

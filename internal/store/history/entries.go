@@ -13,10 +13,10 @@ import (
 // errEnough ends a walk that has found all it looked for.
 var errEnough = errors.New("enough")
 
-// Entries visits the entries that q selects, chain after chain and in the order of
-// their Seq, and stops at the first error of visit, which it returns. It never
-// holds more than a few batches in memory; entries that are recorded meanwhile may
-// be left out. Whoever wants the newest of all chains sorts them by time.
+// Entries visits the entries that q selects, chain after chain, each in the order of Seq.
+// It stops at the first error of visit and returns it. It holds only a few batches in
+// memory, and may leave out entries that are recorded during the call. To get the newest
+// entries of all chains, sort by time.
 func (l *Ledger) Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error {
 	ranges, err := l.queryRanges(ctx, &q)
 	if err != nil {

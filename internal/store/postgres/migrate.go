@@ -18,9 +18,9 @@ import (
 //go:embed migrations
 var migrations embed.FS
 
-// Migrate brings the schema of a database to a version, all in one transaction, or leaves
-// it as it was. The database may be in use meanwhile: programs that know one step less
-// work on. Before one step back, those that need the step must have ended.
+// Migrate migrates the schema of a database to a version in one transaction. The database
+// may be in use: programs that know one step less keep working. Before a step back,
+// programs that need the step must be stopped.
 func Migrate(ctx context.Context, u *URL, to int) (engine.Migration, error) {
 	return migrate(ctx, u, migrations, to)
 }

@@ -7,8 +7,8 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// forgetAtOnce is how many rows one transaction removes: few enough that the writer is
-// soon free again.
+// forgetAtOnce is how many rows one transaction deletes. It is small, so that appends do
+// not wait long.
 const forgetAtOnce = 128
 
 // ForgetConsumed implements engine.Engine.
