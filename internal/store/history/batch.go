@@ -9,15 +9,14 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// Batch is a row of the ledger, as it was read and not yet believed.
+// Batch is an unverified row of the ledger.
 type Batch struct {
 	ledger.Batch
 	TimeMax int64 // Unix milliseconds
 }
 
-// What one query reads of the ledger: few batches first, of which the first may be
-// enough, then more, but never much more text than that. The database is free
-// while they are visited.
+// The size of a query of the ledger: few batches first, because the first may be enough,
+// then more, but not much more text than pageBytes. No query is open while they are visited.
 const (
 	minPage   = 32
 	maxPage   = 1024
@@ -82,8 +81,8 @@ func (r *batchReader) fill(ctx context.Context) error {
 	return err
 }
 
-// nextPage lets the next query begin with the last batch of this one, which is
-// left to it: where somebody put it in twice, both are read.
+// nextPage removes the last batch from this page and begins the next query with it, so that
+// a second row with the same number is read, too.
 func (r *batchReader) nextPage() {
 	last := r.ahead[len(r.ahead)-1].First
 	if r.ahead[0].First == last {

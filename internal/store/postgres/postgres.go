@@ -1,5 +1,5 @@
 // Package postgres keeps a store in a PostgreSQL database, which any number of replicas
-// write. It implements engine.Engine, and is source and target of copies.
+// write. It implements engine.Engine, and the source and target of copies.
 //
 // It knows nothing of clients or tokens: package store decides what is written. Its
 // exported API has no type of the driver.

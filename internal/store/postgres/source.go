@@ -15,7 +15,7 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// Source is a database that is copied. It implements transfer.Source.
+// Source is a database that is the source of a copy. It implements transfer.Source.
 type Source struct {
 	db    *sql.DB
 	conn  *sql.Conn

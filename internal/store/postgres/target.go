@@ -14,7 +14,7 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// Target is a database that a copy is made into. It implements transfer.Target.
+// Target is a database that is the target of a copy. It implements transfer.Target.
 type Target struct {
 	db    *sql.DB
 	conn  *sql.Conn

@@ -13,7 +13,7 @@ const forgetAtOnce = 128
 
 // ForgetConsumed implements engine.Engine.
 func (s *File) ForgetConsumed(ctx context.Context, w engine.Writer, now time.Time) (int64, error) {
-	err := w.Change(ctx, func(exec engine.Exec) error { // first, so that no restart knows less than the set did
+	err := w.Change(ctx, func(exec engine.Exec) error { // first, so that after a restart the database is not behind the set
 		_, err := exec(`UPDATE used_forgotten SET at = $1 WHERE at < $1`, now.Unix())
 		return err
 	})
