@@ -44,20 +44,20 @@ func TestFeed(t *testing.T) {
 	defer all.wait()
 	all.run("woken", func(t *testing.T) { changesArrive(t, false) })
 	all.run("not woken", func(t *testing.T) { changesArrive(t, true) })
-	all.run("held up", feedBlocked)
+	all.run("blocked", feedBlocked)
 	all.run("too much", func(t *testing.T) { cacheIsCleared(t, tooManyChanges) })
 	all.run("gone", func(t *testing.T) { cacheIsCleared(t, forgottenChanges) })
 	all.run("went back", func(t *testing.T) { cacheIsCleared(t, wentBack) })
 	all.run("another server", func(t *testing.T) { cacheIsCleared(t, anotherServer) })
 	all.run("reads of another server", readsFollow)
-	all.run("told for ever", callbackHasDeadline)
-	all.run("half a beat", interruptedHeartbeat)
-	all.run("told", callbackIsRetried)
-	all.run("told of all", callbackForAll)
+	all.run("callback has a deadline", callbackHasDeadline)
+	all.run("interrupted heartbeat", interruptedHeartbeat)
+	all.run("callback is retried", callbackIsRetried)
+	all.run("callback for all", callbackForAll)
 }
 
-// changesArrive: a change is in memory elsewhere within a second, and far sooner
-// where the database wakes those who listen.
+// changesArrive: other replicas see a change within a second, and much earlier if the
+// database delivers notifications.
 func changesArrive(t *testing.T, deaf bool) {
 	const changes = 12
 	url := PostgresForTests.NewDatabase(t)
@@ -83,7 +83,7 @@ func changesArrive(t *testing.T, deaf bool) {
 	}
 }
 
-// blockHeartbeat locks the row that a replica writes at each beat.
+// blockHeartbeat locks the row that a replica writes at each heartbeat.
 func blockHeartbeat(t *testing.T, url string, d *DB) (release func()) {
 	t.Helper()
 	conn := connectTo(t, url)
@@ -102,7 +102,7 @@ func blockHeartbeat(t *testing.T, url string, d *DB) (release func()) {
 	}
 }
 
-// replicaOf is what a replica is called in the database.
+// replicaOf returns a replica's ID in the database.
 func replicaOf(t *testing.T, d *DB) string {
 	t.Helper()
 	p, ok := d.engine.(*postgres.Database)
@@ -119,7 +119,7 @@ func waitForFeed(t *testing.T, d *DB) {
 	eventually(t, patience, "the feed is heard", func() bool { until, fresh := d.KnownUntil(); return fresh && until.After(now) })
 }
 
-// patience is how long the tests wait for what nobody promises to come sooner.
+// patience bounds the waits for events without a deadline.
 const patience = 15 * time.Second
 
 func isFresh(d *DB) bool {
@@ -127,8 +127,8 @@ func isFresh(d *DB) bool {
 	return fresh
 }
 
-// feedBlocked: who has not heard for a second trusts no memory, and says so; who
-// asks for what was known last is told that.
+// feedBlocked: a replica whose heartbeat fails for a second does not use its cache, and
+// Ping reports it. Stale still returns the cached objects.
 func feedBlocked(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
@@ -174,8 +174,8 @@ func feedBlocked(t *testing.T) {
 	}
 }
 
-// cacheIsCleared: where not each change can be heard of, nothing is remembered. Behind
-// the store's back a client is changed of which no change tells.
+// cacheIsCleared: if single changes cannot be read, the whole cache is cleared. The test
+// changes a client directly in the database, without recording a change.
 func cacheIsCleared(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
 	url := ownFunctions(PostgresForTests.NewDatabase(t))
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
@@ -208,7 +208,7 @@ func tooManyChanges(t *testing.T, url string, _, _ *DB) {
 		SELECT revision, now(), 'account', 'd1', n::text FROM now, generate_series(1, 10001) AS n`)
 }
 
-// forgottenChanges has changes forgotten that b has not heard of.
+// forgottenChanges deletes changes that b has not read.
 func forgottenChanges(t *testing.T, url string, a, _ *DB) {
 	putNamed(t, a, "other", 2, "later", false)
 	mustExec(t, connectTo(t, url), `UPDATE registry_change SET at = at - interval '11 minutes'`)
@@ -229,8 +229,8 @@ func wentBack(t *testing.T, url string, _, _ *DB) {
 	mustExec(t, connectTo(t, url), `UPDATE registry_revision SET revision = revision - 1`)
 }
 
-// anotherServer has b find another server than it knew, at the same revision: one that
-// says that it was started at another time. Its URL is by ownFunctions.
+// anotherServer makes b connect to a server with another start time at the same revision.
+// Its URL is by ownFunctions.
 func anotherServer(t *testing.T, url string, _, b *DB) {
 	conn := connectTo(t, url)
 	mustExec(t, conn, `CREATE OR REPLACE FUNCTION public.pg_postmaster_start_time() RETURNS timestamptz LANGUAGE sql AS 'SELECT now()'`)
@@ -254,7 +254,7 @@ func anotherServer(t *testing.T, url string, _, b *DB) {
 // ownFunctions is a URL by which functions of the database hide the server's own.
 func ownFunctions(url string) string { return url + "&search_path=public,pg_catalog" }
 
-// readsFollow: once the feed has met another server, nothing is read from the one before.
+// readsFollow: after the feed has connected to another server, no read goes to the old one.
 func readsFollow(t *testing.T) {
 	url := ownFunctions(PostgresForTests.NewDatabase(t))
 	d := startReplica(t, url, Options{})
@@ -283,8 +283,8 @@ func readsFollow(t *testing.T) {
 	}
 }
 
-// interruptedHeartbeat: a session that was cut off in the middle of a beat holds the replica's row
-// until the server notices, and the next one does not wait for that.
+// interruptedHeartbeat: a session that lost its client during a heartbeat keeps the lock on
+// the replica's row until the server notices; the next session does not wait for that.
 func interruptedHeartbeat(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	d := startReplica(t, url, Options{})
@@ -316,8 +316,7 @@ func interruptedHeartbeat(t *testing.T) {
 	waitForFeed(t, d)
 }
 
-// callbackHasDeadline: who is told and hears nothing of the database any more is not waited for
-// without an end.
+// callbackHasDeadline: a call of Options.Changed has a deadline.
 func callbackHasDeadline(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	bounded := make(chan bool, 1)
@@ -339,8 +338,7 @@ func callbackHasDeadline(t *testing.T) {
 	}
 }
 
-// TestStaleness: memory is as old as the clock says that tells more, and one that was set
-// tells nothing.
+// TestStaleness: staleness is by the clock that gives more, also after the clock was set back.
 func TestStaleness(t *testing.T) {
 	heard := time.Now()
 	for _, test := range []struct {
@@ -358,8 +356,7 @@ func TestStaleness(t *testing.T) {
 	}
 }
 
-// told is what Options.Changed was told; with no IDs it is of all, and noted as one
-// change without an ID.
+// told records the calls of Options.Changed; one without IDs is a change without an ID.
 type told struct {
 	mu      sync.Mutex
 	changes []engine.Change
@@ -395,8 +392,8 @@ func (c *told) times(change engine.Change) (n int) {
 	return n
 }
 
-// callbackIsRetried: who remembers signing keys and revocations is told of
-// each change, again and again while that fails; meanwhile nothing counts as heard.
+// callbackIsRetried: Options.Changed is called for each change of signing keys and
+// revocations, and again while it fails; meanwhile KnownUntil does not advance.
 func callbackIsRetried(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var heard told
@@ -430,7 +427,7 @@ func callbackIsRetried(t *testing.T) {
 	}
 }
 
-// callbackForAll: where not each change is known, it is told that all may have changed.
+// callbackForAll: if single changes cannot be read, Options.Changed is called for all.
 func callbackForAll(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var heard told

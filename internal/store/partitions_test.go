@@ -116,8 +116,8 @@ func TestConcurrentMaintenance(t *testing.T) {
 	}
 }
 
-// TestNextPartitionFailure: that the next day's partition cannot be made stops
-// no append of today.
+// TestNextPartitionFailure: appends of today succeed although the next day's partition
+// cannot be created.
 func TestNextPartitionFailure(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	d := startReplica(t, url, Options{})

@@ -40,7 +40,7 @@ func appendTo(t *testing.T, n int, replicas ...*DB) {
 	}
 }
 
-// expireHeartbeat has a replica's beats be of two minutes ago, whatever it does.
+// expireHeartbeat sets a replica's heartbeats to two minutes ago.
 func expireHeartbeat(t *testing.T, url string, d *DB) {
 	t.Helper()
 	conn := connectTo(t, url)
@@ -266,8 +266,8 @@ func TestPartitionsByDay(t *testing.T) {
 	}
 }
 
-// TestUnstorableText: what PostgreSQL cannot store does not exist there, and
-// an entry that speaks of it is recorded.
+// TestUnstorableText: a name that PostgreSQL cannot store does not exist there, and an entry
+// that contains it is recorded.
 func TestUnstorableText(t *testing.T) {
 	for name, d := range map[string]*DB{"SQLite": openNew(t), "PostgreSQL": startReplica(t, PostgresForTests.NewDatabase(t), Options{})} {
 		for _, id := range []string{"a\x00b", "\x00", "a\xffb", "\xc3", strings.Repeat("\xed\xa0\x80", 3)} {
@@ -305,8 +305,8 @@ func TestUnstorableText(t *testing.T) {
 	}
 }
 
-// TestLastUseOfUnstorableName: a name of a key that the database cannot store keeps no
-// other's time of last use away.
+// TestLastUseOfUnstorableName: a kid that the database cannot store does not prevent other
+// times of last use from being written.
 func TestLastUseOfUnstorableName(t *testing.T) {
 	d := startReplica(t, PostgresForTests.NewDatabase(t), Options{TouchInterval: time.Hour})
 	now := time.Now()
@@ -321,8 +321,8 @@ func TestLastUseOfUnstorableName(t *testing.T) {
 	}
 }
 
-// TestContendedChange: a change that waits for its turn keeps no append waiting for long,
-// and takes place once the turn comes.
+// TestContendedChange: a change that waits for the registry's lock does not delay appends,
+// and is made when the lock is free.
 func TestContendedChange(t *testing.T) {
 	t.Parallel()
 	url := PostgresForTests.NewDatabase(t)

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestDatabaseRolledBack: a database that lost what it had acknowledged gets no
-// more entries, for it may have lost that an assertion was used.
+// TestDatabaseRolledBack: nothing is written to a database that lost acknowledged entries,
+// because it may have lost consumed values.
 func TestDatabaseRolledBack(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	d, err := Open(t.Context(), url, Options{Now: time.Now})
@@ -47,8 +47,7 @@ func TestDatabaseRolledBack(t *testing.T) {
 	appendEntries(t, again, 1)
 }
 
-// TestRollbackAfterSettle: what was found after a lost answer counts among
-// what a database must not lose.
+// TestRollbackAfterSettle: a commit that Settle found counts as acknowledged.
 func TestRollbackAfterSettle(t *testing.T) {
 	t.Parallel()
 	direct := PostgresForTests.NewDatabase(t)

@@ -331,8 +331,9 @@ func TestPingTriesToWrite(t *testing.T) {
 	}
 }
 
-// TestConsumedSurvivesRestart: what was used up before the store was closed is used up
-// when it is open again, and forgotten in its time, in memory and in the file.
+// TestConsumedSurvivesRestart: values that were consumed before the store was closed are
+// consumed after it is opened again, and are deleted when they expire, in memory and in the
+// file.
 func TestConsumedSurvivesRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")
 	d := openTest(t, path, Options{})
@@ -383,8 +384,8 @@ func incompressible(size int) string {
 	return base64.StdEncoding.EncodeToString(text)
 }
 
-// TestLongLifetimeDoesNotDelayForget: what ends soon is forgotten soon, though an assertion
-// of the same batch lives for long.
+// TestLongLifetimeDoesNotDelayForget: values are deleted when they expire, also if another
+// value of the same batch has a long lifetime.
 func TestLongLifetimeDoesNotDelayForget(t *testing.T) {
 	d := openNew(t)
 	resume := pause(t, d)
@@ -403,7 +404,7 @@ func TestLongLifetimeDoesNotDelayForget(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rows, octets := count(t, d, `SELECT count(*) FROM used_batch`), count(t, d, `SELECT sum(length(keys)) FROM used_batch`); rows != 1 || octets != 20 {
-		t.Errorf("%d rows of %d octets are left, want one assertion", rows, octets)
+		t.Errorf("%d rows of %d bytes are left, want one assertion", rows, octets)
 	}
 	late := clock().Add(2 * time.Hour)
 	if err := d.Append(t.Context(), testEntry(4), ledger.Consumed{Value: useKey{1}, Until: late}); err != nil {

@@ -151,7 +151,7 @@ func certificate(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// TestLookupTimeout: a lookup ends, whatever the patience of who asks.
+// TestLookupTimeout: a lookup ends within the limit, even if its context has none.
 func TestLookupTimeout(t *testing.T) {
 	u, err := Parse("postgres://localhost/moneyer?connect_timeout=1")
 	if err != nil {

@@ -14,7 +14,7 @@ func (s *consumesFirst) Append(ctx context.Context, e *ledger.Entry, consumed ..
 	return s.Store.Append(ctx, e, consumed[:min(1, len(consumed))]...)
 }
 
-// consumesInVain keeps the values consumed that stood before one that was replayed.
+// consumesDespiteReplay consumes the values before a replayed one.
 type consumesDespiteReplay struct {
 	Store
 	marks marks
@@ -31,7 +31,7 @@ func (s *consumesDespiteReplay) Append(ctx context.Context, e *ledger.Entry, con
 	return err
 }
 
-// unspecific does not say which value was replayed.
+// omitsIndex does not report which value was replayed.
 type omitsIndex struct{ Store }
 
 func (s *omitsIndex) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {

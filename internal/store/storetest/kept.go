@@ -6,7 +6,7 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// kept is a map whose calls are safe each, but not two in a row.
+// syncMap is a map whose single calls are safe for concurrent use.
 type syncMap[K comparable, V any] struct {
 	mu     sync.Mutex
 	values map[K]V

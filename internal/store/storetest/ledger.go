@@ -36,10 +36,10 @@ func useOnce(t testing.TB, s Store) {
 	}
 }
 
-// race is what the callers who offered one assertion were told.
+// race is the results of the callers that offered one assertion.
 type race struct {
 	mu sync.Mutex
-	// won is what the winners sealed, told what the losers got to see.
+	// won is what the winners sealed, told what the losers got.
 	won, told []string
 }
 
@@ -71,7 +71,7 @@ func (r *race) check(t testing.TB, n, callers int) {
 	}
 }
 
-// usedStaysUsed offers an assertion again when its first use is long committed.
+// consumedStaysConsumed offers an assertion again after its first use was committed.
 func consumedStaysConsumed(t testing.TB, s Store) {
 	must(t, s.Append(t.Context(), token(1), use(1, "first")))
 	must(t, s.Append(t.Context(), token(2), use(2, "")))
@@ -285,9 +285,9 @@ func checkpoint(t testing.TB, s Store) {
 			t.Errorf("verified with key %x: %+v", c.key, report)
 		}
 	}
-	trouble := errors.New("no key")
+	unavailable := errors.New("no key")
 	must(t, s.Append(t.Context(), token(4)))
-	if err := s.Checkpoint(t.Context(), func([]byte) ([]byte, error) { return nil, trouble }); !errors.Is(err, trouble) {
+	if err := s.Checkpoint(t.Context(), func([]byte) ([]byte, error) { return nil, unavailable }); !errors.Is(err, unavailable) {
 		t.Errorf("a checkpoint that nobody signs: %v", err)
 	}
 	verified(t, s)

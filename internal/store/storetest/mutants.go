@@ -288,7 +288,7 @@ func (s *overwrites) PutSigningKeys(ctx context.Context, keys registry.SigningKe
 	return s.Store.PutSigningKeys(ctx, keys, e)
 }
 
-// lenient acknowledges what the store refused.
+// ignoresConflicts acknowledges what the store refused.
 type ignoresConflicts struct{ Store }
 
 func (s *ignoresConflicts) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
@@ -306,7 +306,7 @@ func (s *ignoresConflicts) RemoveClient(ctx context.Context, issuer, id string, 
 	return nil
 }
 
-// piecemeal makes bulk changes one by one.
+// notAtomic makes bulk changes one by one.
 type notAtomic struct{ Store }
 
 func (s *notAtomic) PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error {
@@ -361,7 +361,7 @@ func (s *reversesEntries) Entries(ctx context.Context, q ledger.Query, visit fun
 	return err
 }
 
-// hasty removes what has a minute to go.
+// removesEarly removes what expires a minute later.
 type removesEarly struct{ Store }
 
 func (s *removesEarly) Prune(ctx context.Context, before time.Time) (int64, error) {
@@ -372,12 +372,12 @@ func (s *removesEarly) Forget(ctx context.Context, now time.Time) (int64, error)
 	return s.Store.Forget(ctx, now.Add(time.Minute))
 }
 
-// unchecked makes no checkpoints.
+// noCheckpoints makes no checkpoints.
 type noCheckpoints struct{ Store }
 
 func (s *noCheckpoints) Checkpoint(context.Context, func([]byte) ([]byte, error)) error { return nil }
 
-// restless always finds something new.
+// alwaysCheckpoints makes a checkpoint without new entries.
 type alwaysCheckpoints struct{ Store }
 
 func (s *alwaysCheckpoints) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, error)) error {
@@ -394,7 +394,7 @@ func (s *signsElse) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, e
 	return s.Store.Checkpoint(ctx, func(message []byte) ([]byte, error) { return sign(append(message, 0)) })
 }
 
-// credulous looks at no signature.
+// ignoresSignatures verifies no signature.
 type ignoresSignatures struct{ Store }
 
 func (s *ignoresSignatures) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {

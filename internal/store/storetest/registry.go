@@ -332,7 +332,7 @@ func revocations(t testing.TB, s Store) {
 	}
 }
 
-// lastUse tells the latest time at once, whatever order they come in.
+// lastUse returns the latest time at once, in whatever order the times arrive.
 func lastUse(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	if last, err := s.LastUsed(t.Context(), issuer, "bank"); err != nil || len(last) != 0 {

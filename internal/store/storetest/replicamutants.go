@@ -33,10 +33,10 @@ func ReplicaMutants() []ReplicaMutant {
 		{"says nothing of taken keys", "keys of two clients", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"says nothing of taken API keys", "API keys of two clients", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"overwrites signing keys", "signing keys of one revision", func(s Store) Store { return &overwrites{s} }},
-		{"hears nothing of clients", "changed clients", func(s Store) Store { return &neverInvalidates{Store: s} }},
-		{"hears nothing of API keys", "changed API keys", func(s Store) Store { return &neverInvalidates{Store: s} }},
-		{"hears nothing of accounts", "changed accounts", func(s Store) Store { return &neverInvalidates{Store: s} }},
-		{"hears nothing of items", "changed items", func(s Store) Store { return &neverInvalidates{Store: s} }},
+		{"never invalidates clients", "changed clients", func(s Store) Store { return &neverInvalidates{Store: s} }},
+		{"never invalidates API keys", "changed API keys", func(s Store) Store { return &neverInvalidates{Store: s} }},
+		{"never invalidates accounts", "changed accounts", func(s Store) Store { return &neverInvalidates{Store: s} }},
+		{"never invalidates items", "changed items", func(s Store) Store { return &neverInvalidates{Store: s} }},
 		{"loses revocations", "new revocations", func(s Store) Store { return &losesRevocations{Store: s} }},
 		{"loses entries", "a chain for each", func(s Store) Store { return &losesEntries{Store: s} }},
 	}
@@ -58,7 +58,7 @@ func RunReplicaMutants(t *testing.T, open func(t testing.TB, n int) []Store) {
 	}
 }
 
-// knowsItsOwn judges uses, soundly, by what it granted itself.
+// ignoresOthers checks only the values that this replica consumed.
 type ignoresOthers struct {
 	Store
 	mu    sync.Mutex
@@ -78,7 +78,7 @@ func (s *ignoresOthers) Append(ctx context.Context, e *ledger.Entry, consumed ..
 	return s.Store.Append(ctx, e)
 }
 
-// grantsForgotten takes an assertion for new that it cannot tell from a forgotten one.
+// grantsForgotten accepts an assertion whose consumed value may have been deleted.
 type grantsForgotten struct{ Store }
 
 func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
@@ -90,7 +90,7 @@ func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, consumed 
 	return s.Store.Append(ctx, e)
 }
 
-// deaf believes for ever what it read, but for what it changed itself.
+// neverInvalidates caches everything it read, and drops only what it changed itself.
 type neverInvalidates struct {
 	Store
 	clients  syncMap[string, *registry.Client]

@@ -82,7 +82,7 @@ func useOnceAnywhere(t testing.TB, stores []Store) {
 	verified(t, stores[0])
 }
 
-// usedEverywhere uses an assertion on one replica and offers it to the others.
+// consumedEverywhere consumes an assertion on one replica and offers it to the others.
 func consumedEverywhere(t testing.TB, stores []Store) {
 	for n := range 12 {
 		first := n % len(stores)
@@ -98,7 +98,7 @@ func consumedEverywhere(t testing.TB, stores []Store) {
 	}
 }
 
-// dying is the value of the n-th of assertions that end one after the other, some
+// expiring is the value of the n-th of assertions that expire one after the other, several
 // within one second.
 func expiring(n int) ledger.Consumed {
 	u := use(n, "")
@@ -289,7 +289,7 @@ func signingKeysAnywhere(t testing.TB, stores []Store) {
 	}
 }
 
-// seen waits until every replica sees a change that was acknowledged a moment ago.
+// waitUntilSeen waits until every replica sees an acknowledged change.
 func waitUntilSeen(t testing.TB, stores []Store, what string, sees func(s Store) bool) {
 	t.Helper()
 	late := time.NewTimer(within)

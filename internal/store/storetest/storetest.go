@@ -203,7 +203,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// together runs fn in n goroutines that start at one moment.
+// concurrently runs fn in n goroutines that start at the same time.
 func concurrently(n int, fn func(i int)) {
 	begin := make(chan struct{})
 	var wg sync.WaitGroup
@@ -217,7 +217,7 @@ func concurrently(n int, fn func(i int)) {
 	wg.Wait()
 }
 
-// besides runs fn again and again in a few goroutines until stop is called.
+// inBackground runs fn repeatedly in a few goroutines until stop is called.
 func inBackground(fn func()) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
