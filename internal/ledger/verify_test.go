@@ -203,8 +203,8 @@ func TestVerifyDropsClaimsOnPruned(t *testing.T) {
 	}
 }
 
-// TestVerifyOneChainOnce: of one chain everything is told in one reading, for no
-// checkpoint names more than what came just before.
+// TestVerifyOneChainOnce: one chain is read only once, because its checkpoints name only the
+// entry before them.
 func TestVerifyOneChainOnce(t *testing.T) {
 	l := &ledgertest.Ledger{Chains: map[int64][]ledger.Record{}}
 	l.SignWith(1)

@@ -309,7 +309,7 @@ func refused(t *testing.T, from, to, want string) {
 	}
 }
 
-// TestCopyOfChangedSource goes on with a copy after its source went on.
+// TestCopyOfChangedSource resumes a copy after its source was changed.
 func TestCopyOfChangedSource(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, *DB){
 		"an entry": func(t *testing.T, d *DB) { must(t, d.Append(t.Context(), testEntry(9))) },

@@ -15,7 +15,7 @@ import (
 	"moneyer/internal/store/history"
 )
 
-// tamper changes the ledger behind the store's back.
+// tamper changes the ledger directly in the database.
 func tamper(t *testing.T, d *DB, query string, args ...any) {
 	t.Helper()
 	err := d.writer.do(t.Context(), func(tx *tx) error {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestPast: of several replicas none removes by a clock that is ahead of the database's;
-// who holds a file alone has one clock.
+// TestPast: no replica deletes by a clock that is ahead of the database's; a file has only
+// the clock of its process.
 func TestPast(t *testing.T) {
 	file, err := Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: time.Now})
 	if err != nil {

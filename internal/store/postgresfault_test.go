@@ -68,7 +68,7 @@ func eventually(t *testing.T, within time.Duration, what string, so func() bool)
 	}
 }
 
-// useOf is the use-up of the n-th assertion, which lives for a minute.
+// useOf is the value of the n-th assertion, which expires after a minute.
 func useOf(n int, sealed string) ledger.Consumed {
 	return ledger.Consumed{Value: useKey{1, byte(n >> 16), byte(n >> 8), byte(n)}, Until: time.Now().Add(time.Minute), Sealed: []byte(sealed)}
 }

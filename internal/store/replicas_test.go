@@ -15,7 +15,7 @@ import (
 	"moneyer/internal/store/postgres"
 )
 
-// chainOf is the chain that a replica goes on with.
+// chainOf returns the chain that a replica writes.
 func chainOf(t *testing.T, d *DB) (chain int64) {
 	t.Helper()
 	err := d.writer.do(t.Context(), func(tx *tx) error {
@@ -208,7 +208,7 @@ func twentyAtOnce(t *testing.T) {
 	}
 }
 
-// TestPartitionsByDay: entries of any day find their partition, whoever makes it.
+// TestPartitionsByDay: entries of any day have a partition, whichever replica creates it.
 func TestPartitionsByDay(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	stores := []*DB{startReplica(t, url, Options{}), startReplica(t, url, Options{}), startReplica(t, url, Options{})}

@@ -284,7 +284,7 @@ func TestWriterRecovers(t *testing.T) {
 	}
 }
 
-// TestFailedBeginLeavesNothing: a transaction whose use-up fails does not spoil the next.
+// TestFailedBeginLeavesNothing: after a failed Begin the next transaction works.
 func TestFailedBeginLeavesNothing(t *testing.T) {
 	d := openNew(t)
 	run := func(statement string) {

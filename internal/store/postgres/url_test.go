@@ -118,7 +118,7 @@ func TestURLDefaults(t *testing.T) {
 	}
 }
 
-// TestNoServer: what is told of a server that is not there, one line and no secret.
+// TestNoServer: the error for an unreachable server has one line and no secret.
 func TestNoServer(t *testing.T) {
 	t.Setenv("PGPASSWORD", "tresor")
 	port, err := pgtest.FreePort(t.Context())

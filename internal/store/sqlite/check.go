@@ -11,8 +11,8 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// Status is how the file at path is. It changes nothing in it, and who has it open is not
-// disturbed.
+// Status returns the state of the file at path. It changes nothing, and another process may
+// have it open.
 func Status(ctx context.Context, path string) (s engine.Status, err error) {
 	steps, err := steps()
 	if err != nil {

@@ -129,7 +129,7 @@ func checkChain(t testing.TB, records []*ledger.Record) {
 	}
 }
 
-// goneCallers appends for a caller that has gone already.
+// goneCallers appends with a context that is already cancelled.
 func goneCallers(t testing.TB, s Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -197,7 +197,7 @@ func entriesByQuery(t testing.TB, s Store) {
 	}
 }
 
-// prune takes away what is old, twice, and has the ledger stay verifiable.
+// prune removes old entries twice, and the ledger must stay valid.
 func prune(t testing.TB, s Store) {
 	for n := range 50 {
 		must(t, s.Append(t.Context(), token(n)))
@@ -225,8 +225,7 @@ func prune(t testing.TB, s Store) {
 	verified(t, s)
 }
 
-// forget lets go of keys when, and only when, their assertions are refused for
-// their age.
+// forget deletes keys if, and only if, their assertions have expired.
 func forget(t testing.TB, s Store) {
 	const keys = 300
 	for n := range keys {

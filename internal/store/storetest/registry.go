@@ -67,7 +67,7 @@ func asJSON(t testing.TB, v any) string {
 	return string(text)
 }
 
-// clientRace has many change one revision at once: one of them does.
+// clientRace changes one revision concurrently: one change succeeds.
 func clientRace(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	for revision := int64(1); revision <= 5; revision++ {
@@ -261,7 +261,7 @@ func clientsInBulk(t testing.TB, s Store) {
 	}
 }
 
-// unchanged wants to find c, with its API keys, as it was.
+// unchanged fails unless c is stored unchanged with its API keys.
 func unchanged(t testing.TB, s Store, c *registry.Client) {
 	t.Helper()
 	if got, err := s.Client(t.Context(), c.Issuer, c.ID); err != nil || !reflect.DeepEqual(got, c) {

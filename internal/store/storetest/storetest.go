@@ -66,7 +66,7 @@ type Revocations interface {
 	PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error
 }
 
-// History reads the ledger and takes away what is old.
+// History reads the ledger and deletes old data.
 type History interface {
 	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
 	Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error)
