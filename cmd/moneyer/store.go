@@ -129,7 +129,7 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		fmt.Fprintf(a.out, "%s holds no store yet: the first start creates it\n", s.Name)
 		return nil
 	}
-	fmt.Fprintf(a.out, "%s: %s\nschema version %d, for programs that know %d or more; this one knows %d\n", s.Name, formatBytes(s.Octets), s.Version, s.Oldest, s.Known)
+	fmt.Fprintf(a.out, "%s: %s\nschema version %d, for programs that know %d or more; this one knows %d\n", s.Name, formatBytes(s.Bytes), s.Version, s.Oldest, s.Known)
 	if s.Unfinished {
 		fmt.Fprintln(a.out, a.paint(bad, "the store is an unfinished copy: run moneyer store copy again"))
 	}
@@ -137,10 +137,10 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		return []string{fmt.Sprint(ledger.ChainOf(c.Seq)), ledger.ShowSeq(c.Seq), hex.EncodeToString(c.Hash[:8]), cmp.Or(c.Holder, "-")}
 	})
 	replicas := rowsOf(s.Replicas, func(r *store.ReplicaStatus) []string {
-		return []string{r.ID, r.Silent.Round(time.Millisecond).String() + " ago"}
+		return []string{r.ID, r.HeartbeatAge.Round(time.Millisecond).String() + " ago"}
 	})
 	sizes := rowsOf(s.Sizes, func(t *store.TableSize) []string {
-		return []string{t.Table, formatBytes(t.Octets), fmt.Sprintf("about %d", t.Rows)}
+		return []string{t.Table, formatBytes(t.Bytes), fmt.Sprintf("about %d", t.Rows)}
 	})
 	return errors.Join(a.section([]string{"CHAIN", "LAST ENTRY", "HASH", "REPLICA"}, chains),
 		a.section([]string{"REPLICA", "LAST HEARTBEAT"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))
@@ -152,13 +152,13 @@ func statusJSON(s *store.Status) map[string]any {
 		chains = append(chains, map[string]any{"chain": ledger.ChainOf(c.Seq), "last": ledger.ShowSeq(c.Seq), "head": hex.EncodeToString(c.Hash[:]), "replica": c.Holder})
 	}
 	for _, r := range s.Replicas {
-		replicas = append(replicas, map[string]any{"id": r.ID, "silent_seconds": r.Silent.Seconds()})
+		replicas = append(replicas, map[string]any{"id": r.ID, "silent_seconds": r.HeartbeatAge.Seconds()})
 	}
 	for _, t := range s.Sizes {
-		sizes = append(sizes, map[string]any{"table": t.Table, "octets": t.Octets, "rows": t.Rows})
+		sizes = append(sizes, map[string]any{"table": t.Table, "octets": t.Bytes, "rows": t.Rows})
 	}
 	return map[string]any{"store": s.Name, "version": s.Version, "oldest": s.Oldest, "known": s.Known, "unfinished_copy": s.Unfinished,
-		"octets": s.Octets, "chains": chains, "replicas": replicas, "tables": sizes}
+		"octets": s.Bytes, "chains": chains, "replicas": replicas, "tables": sizes}
 }
 
 func (a *app) storeCheck() *cobra.Command {

@@ -13,9 +13,9 @@ import (
 // it: "SEQ HASH", the hash in hex.
 const actionPrune = "ledger.prune"
 
-// NewAnchor makes the entry that is recorded before the entries of a chain up to
-// last are removed for their age. It may stand in another chain. Without one a chain
-// that does not begin with its first entry is not whole.
+// NewAnchor returns the entry that is recorded before the entries of a chain up to last are
+// removed. It may be in another chain. A chain that does not begin with its first entry is
+// valid only with an anchor.
 func NewAnchor(at time.Time, last Head) *Entry {
 	return &Entry{Kind: KindAdmin, Time: at, Actor: "moneyer", Action: actionPrune,
 		Object: fmt.Sprintf("%s %x", ShowSeq(last.Seq), last.Hash)}
@@ -35,7 +35,7 @@ func (r *Record) Anchor() (last Head, ok bool, err error) {
 	seq, err1 := ParseSeq(seqText)
 	hash, err2 := hex.DecodeString(hashText)
 	if err1 != nil || err2 != nil || len(hash) != len(last.Hash) || PlaceOf(seq) == 0 {
-		return Head{}, false, errors.New("it does not say as an anchor does which entry was the last to be pruned")
+		return Head{}, false, errors.New("it is an anchor that does not name the last pruned entry")
 	}
 	return Head{Seq: seq, Hash: Hash(hash)}, true, nil
 }

@@ -6,26 +6,26 @@ import (
 	"fmt"
 )
 
-// Batch is a run of entries of one chain, as a source read it and nobody believes it
-// yet: a row of a store, or a line of an export.
+// Batch is consecutive entries of one chain that are not yet verified: a row of a store, or
+// a line of an export.
 type Batch struct {
 	// First is the number of its first entry, Count how many entries it claims to have.
 	First, Count int64
-	// Lines are their canonical lines. Unreadable says why there are none.
+	// Lines are their canonical lines. Unreadable is why they could not be read.
 	Lines      [][]byte
 	Unreadable error
 	// Previous is the hash before the first entry, Last the one after the last.
 	Previous, Last []byte
-	// Marks are the first MarkSize bytes of the hash after each entry, or of the first
-	// entries alone: by them a changed entry is named.
+	// Marks are the first MarkSize bytes of the hash after each entry, or after some first
+	// entries. They identify a changed entry.
 	Marks []byte
 }
 
-// MarkSize is how much of each hash is kept, to name a broken entry. What proves
-// that a batch is whole is the hash after its last entry.
+// MarkSize is the number of bytes of each hash that are stored to identify a broken entry.
+// The hash after the last entry proves that the batch is intact.
 const MarkSize = 4
 
-// BrokenError names an entry that is not as it was recorded.
+// BrokenError identifies an entry that is not as it was recorded.
 type BrokenError struct {
 	Seq int64
 	How string
@@ -40,7 +40,7 @@ func brokenf(seq int64, format string, args ...any) *BrokenError {
 }
 
 // Hashes appends the hash after each entry to dst, up to the first entry that is not
-// as it was recorded, which the error names: a [*BrokenError].
+// as it was recorded. The error is a [*BrokenError] that identifies that entry.
 func (b *Batch) Hashes(dst []Hash) ([]Hash, error) {
 	hashes, broken := b.hashes(dst)
 	if broken != nil {
@@ -50,7 +50,7 @@ func (b *Batch) Hashes(dst []Hash) ([]Hash, error) {
 }
 
 func (b *Batch) hashes(dst []Hash) ([]Hash, *BrokenError) {
-	const changed = "it was changed: its hash is not that of what it says"
+	const changed = "it was changed: its hash is not that of its content"
 	if b.Unreadable != nil {
 		return dst, b.unreadable()
 	}

@@ -7,18 +7,18 @@ import (
 	"strings"
 )
 
-// A ledger has a chain for each process that writes it at one time. The number of
-// an entry carries both: chain<<40 | n, where n counts the entries of the chain
-// from 1 without a gap. The one chain of a file is chain 0, so its numbers are n.
+// A ledger has one chain for each process that writes it concurrently. The number of an
+// entry is chain<<40 | n, where n counts the entries of the chain from 1 without a gap. A
+// file has only chain 0, so its numbers are n.
 
-// ChainShift parts the chain from the place of an entry in it.
+// ChainShift is the number of bits for the place of an entry in its chain.
 const ChainShift = 40
 
-// MaxChain is the last chain that there may be: beyond it numbers are no longer
-// exact where JSON's are floats.
+// MaxChain is the greatest chain number: greater entry numbers are not exact in JSON
+// parsers that use float64.
 const MaxChain = 1<<(53-ChainShift) - 1
 
-// Numbered returns the number of a chain's n-th entry; n 0 stands before the first.
+// Numbered returns the number of a chain's n-th entry; n 0 is before the first.
 func Numbered(chain, n int64) int64 { return chain<<ChainShift | n }
 
 // ChainOf returns the chain of an entry.
@@ -27,7 +27,7 @@ func ChainOf(seq int64) int64 { return seq >> ChainShift }
 // PlaceOf returns the place of an entry in its chain, from 1.
 func PlaceOf(seq int64) int64 { return seq & (1<<ChainShift - 1) }
 
-// ShowSeq shows the number of an entry to people: "n" in chain 0, else "chain-n".
+// ShowSeq formats the number of an entry: "n" in chain 0, otherwise "chain-n".
 func ShowSeq(seq int64) string {
 	if ChainOf(seq) == 0 {
 		return strconv.FormatInt(seq, 10)
@@ -35,7 +35,7 @@ func ShowSeq(seq int64) string {
 	return fmt.Sprintf("%d-%d", ChainOf(seq), PlaceOf(seq))
 }
 
-// ParseSeq reads a number as ShowSeq shows it, or as the plain number that it is.
+// ParseSeq parses the output of ShowSeq, or a plain number.
 func ParseSeq(text string) (int64, error) {
 	chainText, nText, dashed := strings.Cut(text, "-")
 	if !dashed {
@@ -65,8 +65,8 @@ func ChainHash(previous Hash, line []byte) Hash {
 	return sum
 }
 
-// Head is an entry with the hash up to it, the end of a chain at some time.
+// Head is the end of a chain at some time.
 type Head struct {
 	Seq  int64 // the last entry
-	Hash Hash  // the chain after it
+	Hash Hash  // the chain hash of that entry
 }

@@ -11,8 +11,7 @@ import (
 	"time"
 )
 
-// NewCheckpoint makes the entry that states the heads under a signature, to be
-// recorded in that chain.
+// NewCheckpoint returns the entry with the signed heads, to be recorded in that chain.
 func NewCheckpoint(chain int64, at time.Time, heads []Head, sign func(message []byte) ([]byte, error)) (*Entry, error) {
 	e := &Entry{Kind: KindCheckpoint, Time: at, Heads: FormatHeads(heads)}
 	return e, e.Sign(chain, sign)
@@ -28,15 +27,14 @@ func (e *Entry) Sign(chain int64, sign func(message []byte) ([]byte, error)) err
 	return nil
 }
 
-// checkpointMessage is what a checkpoint in that chain signs: its time and heads.
+// checkpointMessage returns the signed message of a checkpoint in that chain.
 func (e *Entry) checkpointMessage(chain int64) []byte {
 	at := appendTime(nil, e.Time)
 	return fmt.Appendf(nil, "moneyer checkpoint v1\nchain %d\ntime %s\nheads %s\n", chain, at[1:len(at)-1], e.Heads)
 }
 
-// Checkpoint returns the heads that a checkpoint names; without an error, none if
-// the record holds something else. Its signature must be that of key, unless key
-// is nil.
+// Checkpoint returns the heads that a checkpoint names, or nil if the record is not a
+// checkpoint. It verifies the signature with key, unless key is nil.
 func (r *Record) Checkpoint(key ed25519.PublicKey) ([]Head, error) {
 	if !bytes.HasPrefix(r.Line, []byte(`{"kind":"`+KindCheckpoint+`"`)) {
 		return nil, nil
@@ -55,8 +53,8 @@ func (r *Record) Checkpoint(key ed25519.PublicKey) ([]Head, error) {
 	return ParseHeads(e.Heads)
 }
 
-// FormatHeads writes heads as one text: "CHAIN-N:HASH", the hash in hex, in the
-// order of their chains and parted by spaces.
+// FormatHeads formats heads as "CHAIN-N:HASH", the hash in hex, in the order of their
+// chains and separated by spaces.
 func FormatHeads(heads []Head) string {
 	var text []byte
 	for i := range heads {
@@ -68,7 +66,7 @@ func FormatHeads(heads []Head) string {
 	return string(text)
 }
 
-// ParseHeads reads what FormatHeads wrote, and no other spelling of it.
+// ParseHeads parses the output of FormatHeads, and no other form.
 func ParseHeads(text string) ([]Head, error) {
 	var heads []Head
 	for word := range strings.SplitSeq(text, " ") {
@@ -87,7 +85,7 @@ func ParseHeads(text string) ([]Head, error) {
 		heads = append(heads, Head{Seq: seq, Hash: Hash(hash)})
 	}
 	if FormatHeads(heads) != text {
-		return nil, errors.New("the heads are not spelt as a checkpoint spells them")
+		return nil, errors.New("the heads are not in the form of a checkpoint")
 	}
 	return heads, nil
 }

@@ -5,17 +5,17 @@ import (
 	"slices"
 )
 
-// claim is what an entry says of the chain after another: a checkpoint, an anchor, or
-// several that say the same.
+// claim is a hash that a checkpoint or an anchor states for another entry, or the same hash
+// stated by several of them.
 type claim struct {
 	Head
-	by                 int64 // the entry that says so, the first checkpoint if there is one
+	by                 int64 // the entry that states it, the first checkpoint if there is one
 	checkpoint, anchor bool
-	other              *claim // says something else of the same entry
+	other              *claim // another hash for the same entry
 }
 
-// witness names the entry that makes the claim.
-func (c *claim) witness() string {
+// origin describes the entry that makes the claim.
+func (c *claim) origin() string {
 	if c.checkpoint {
 		return "checkpoint " + ShowSeq(c.by)
 	}
@@ -38,8 +38,8 @@ func latest(c, d *claim) *claim {
 	return c
 }
 
-// precedes reports whether c is named rather than d, which is about the same entry: so
-// that a report does not depend on the order in which chains are read.
+// precedes reports whether a report names c and not d, which is about the same entry. So
+// reports do not depend on the order in which chains are read.
 func (c *claim) precedes(d *claim) bool {
 	if c.checkpoint != d.checkpoint {
 		return c.checkpoint
@@ -47,16 +47,16 @@ func (c *claim) precedes(d *claim) bool {
 	return c.by < d.by
 }
 
-// claims are such as cannot be judged yet, by their entry.
+// claims is the claims that cannot be checked yet, by their entry.
 type claims struct {
 	of map[int64]claim
-	// others are those that say something else of their entry than the first: found by
-	// what they say, for whoever writes a ledger can put in as many as there are entries.
+	// others are the claims that differ from the first of their entry, by their content:
+	// a lookup must be fast because an attacker can add as many as there are entries.
 	others map[Head]*claim
 	n      int
 }
 
-// add keeps a claim; one that was made before counts once.
+// add adds a claim, or merges it with an equal one.
 func (s *claims) add(cl claim) {
 	if s.of == nil {
 		s.of, s.others = map[int64]claim{}, map[Head]*claim{}
@@ -80,7 +80,7 @@ func (s *claims) add(cl claim) {
 	s.of[cl.Seq] = first
 }
 
-// merge adds what another claim is that says the same.
+// merge merges an equal claim into c.
 func (c *claim) merge(d *claim) {
 	c.by = earliest(c, d).by
 	c.checkpoint, c.anchor = c.checkpoint || d.checkpoint, c.anchor || d.anchor
@@ -100,5 +100,5 @@ func (s *claims) take(seq int64) (cl claim, ok bool) {
 	return cl, true
 }
 
-// entries returns those that claims are kept of, sorted.
+// entries returns the entries that have claims, sorted.
 func (s *claims) entries() []int64 { return slices.Sorted(maps.Keys(s.of)) }

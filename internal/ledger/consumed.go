@@ -2,16 +2,17 @@ package ledger
 
 import "time"
 
-// Consumed is a value that may be used once, such as that of an assertion (RFC 7523
-// section 3) or of a DPoP proof (RFC 9449 section 11.1), and is consumed with an entry.
+// Consumed is a value that can be used once, such as that of an assertion (RFC 7523
+// section 3) or of a DPoP proof (RFC 9449 section 11.1). It is consumed together with an
+// entry.
 type Consumed struct {
-	// Value stands for what is consumed, within its issuer. Two are the same value
-	// when their first 16 bytes are equal.
+	// Value is a hash that includes the issuer. Two values are the same if their first 16
+	// bytes are equal.
 	Value [32]byte
-	// Until is the first instant at which what it stands for is refused for its age,
-	// and the value may be forgotten.
+	// Until is the time from which the assertion or proof is refused as expired, so that
+	// the value may be deleted.
 	Until time.Time
-	// Sealed comes back in the ReplayedError of later callers. The store cannot read it.
+	// Sealed is returned in the ReplayedError of later callers. The store cannot decrypt it.
 	Sealed []byte
 }
 
@@ -20,9 +21,9 @@ type Consumed struct {
 type ReplayedError struct {
 	// Index is which of the caller's values it was, the first such one.
 	Index int
-	// Sealed is what the first caller left with that value.
+	// Sealed is the Consumed.Sealed of the first caller.
 	Sealed []byte
 }
 
-// Error says so.
+// Error implements error.
 func (*ReplayedError) Error() string { return "the assertion was used before" }

@@ -1,8 +1,7 @@
-// Package ledger is the append-only record of every token minted, every refusal
-// and every change: what an entry says, its one canonical line, the hash chain that
-// links the lines, the signed checkpoints and the prune anchors, and how a record is
-// written in an export. [Verify] is what decides whether a ledger is whole, of a
-// store and of an export alike, over a small [Source] that each of them implements.
+// Package ledger defines the append-only record of every token, every refusal and every
+// change: the entries, their canonical encoding, the hash chain, the signed checkpoints,
+// the prune anchors, and the records of an export. [Verify] verifies a ledger through a
+// [Source], which stores and exports implement.
 //
 // It stores nothing: internal/store keeps the entries, internal/authority writes
 // them. It imports the standard library alone.

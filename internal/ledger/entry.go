@@ -30,13 +30,13 @@ const (
 )
 
 // Entry is one ledger entry. It never holds a secret, an assertion, a token or
-// any other thing with which somebody could act.
+// any other credential.
 type Entry struct {
 	Kind   Kind      `json:"kind"`
 	Time   time.Time `json:"time"`
 	Issuer string    `json:"issuer,omitempty"`
 	Client string    `json:"client,omitempty"`
-	// Correlation ties the entry to the request and its log lines.
+	// Correlation is the ID of the request, which its log lines have, too.
 	Correlation string `json:"correlation,omitempty"`
 
 	// Of a token: its jti, what authenticated the client (a kid or a secret's ID),
@@ -48,8 +48,8 @@ type Entry struct {
 	Scope      string    `json:"scope,omitempty"`
 	Expires    time.Time `json:"expires,omitzero"`
 
-	// Of a refusal: the error code, the rule that failed, what it wanted and what
-	// it found, and how many refusals a counted entry stands for.
+	// Of a refusal: the error code, the rule that failed, the expected and the found
+	// value, and the number of refusals of a counted entry.
 	Code     string `json:"code,omitempty"`
 	Rule     string `json:"rule,omitempty"`
 	Expected string `json:"expected,omitempty"`
@@ -118,8 +118,7 @@ var escaped = func() (set [256]bool) {
 	return set
 }()
 
-// appendText writes a string as encoding/json does, by which searches of the
-// ledger find it again.
+// appendText writes a string as encoding/json does, which searches of the ledger rely on.
 func appendText(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if escaped[s[i]] {

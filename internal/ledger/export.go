@@ -18,9 +18,9 @@ type Export struct {
 	line  [1][]byte
 }
 
-// ErrReadOnce is returned where a checkpoint or an anchor names an entry that came long
-// before, and the export is not a file that could be read again.
-var ErrReadOnce = errors.New("ledger: the export has to be read twice, and cannot be")
+// ErrReadOnce is returned if a checkpoint or an anchor names an entry far before it, and the
+// export is not an [io.ReaderAt].
+var ErrReadOnce = errors.New("ledger: the export must be read twice, and cannot be")
 
 // NewExport reads an export, which is partial: see [Options.Partial]. It can be read
 // twice if in is an [io.ReaderAt], from its start on.
@@ -68,7 +68,7 @@ func (x *Export) Hashes(ctx context.Context, seqs []int64, found func(seq int64,
 			return err
 		}
 		r, err := ParseRecord(lines.Bytes())
-		if err != nil { // which was found out the first time
+		if err != nil { // reported by the first reading
 			continue
 		}
 		if wanted[r.Seq-1] {

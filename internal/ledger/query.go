@@ -4,8 +4,8 @@ import "time"
 
 // Query selects ledger entries. Zero fields select everything.
 type Query struct {
-	// After has at most one position for a chain: of that chain, entries with a
-	// greater Seq. Of a chain without one, all.
+	// After has at most one position for a chain, and selects the entries of that chain
+	// with a greater Seq. It selects all entries of a chain without a position.
 	After        []int64
 	Since, Until time.Time
 	Kind         Kind
@@ -13,10 +13,10 @@ type Query struct {
 	Client       string
 	Correlation  string
 	JTI          string
-	Limit        int // at most so many; 0 means no limit
+	Limit        int // 0 means no limit
 }
 
-// From is the first entry of a chain that is after the position given for it.
+// From returns the first entry of a chain after the position given for it.
 func (q *Query) From(chain int64) int64 {
 	for _, after := range q.After {
 		if ChainOf(after) == chain {
@@ -26,7 +26,7 @@ func (q *Query) From(chain int64) int64 {
 	return Numbered(chain, 1)
 }
 
-// Matches reports whether the query selects e, wherever in the ledger it is.
+// Matches reports whether the query selects e, not considering After.
 func (q *Query) Matches(e *Entry) bool {
 	return (q.Kind == "" || q.Kind == e.Kind) &&
 		(q.Issuer == "" || q.Issuer == e.Issuer) &&

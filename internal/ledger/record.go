@@ -9,7 +9,7 @@ import (
 	"strconv"
 )
 
-// Record is an entry as the ledger keeps it. Its JSON is a line of an export:
+// Record is an entry with its position in the ledger. Its JSON is a line of an export:
 //
 //	{"seq":1,"previous":"<hex>","hash":"<hex>","entry":{...}}
 type Record struct {
@@ -35,8 +35,8 @@ func (r *Record) Entry() (*Entry, error) {
 	return e, nil
 }
 
-// AppendJSON appends the one line that stands for a record, without a line feed.
-// The entry is copied, not encoded anew: its bytes are what the chain hashes.
+// AppendJSON appends the line of a record, without a line feed. The entry is copied and not
+// re-encoded, because the chain hashes its bytes.
 func (r *Record) AppendJSON(dst []byte) []byte {
 	dst = append(dst, `{"seq":`...)
 	dst = strconv.AppendInt(dst, r.Seq, 10)
@@ -52,7 +52,7 @@ func (r *Record) AppendJSON(dst []byte) []byte {
 // MarshalJSON is AppendJSON.
 func (r Record) MarshalJSON() ([]byte, error) { return r.AppendJSON(nil), nil }
 
-// UnmarshalJSON reads what MarshalJSON wrote, however it is spelt.
+// UnmarshalJSON parses the output of MarshalJSON, or equivalent JSON.
 func (r *Record) UnmarshalJSON(text []byte) error {
 	var line struct {
 		Seq      int64           `json:"seq"`
@@ -75,8 +75,8 @@ func (r *Record) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// ParseRecord reads a line that AppendJSON wrote, and no other spelling of it.
-// Whether the record fits the chain is for Verify to find out.
+// ParseRecord parses a line that AppendJSON wrote, and no other form. It does not verify the
+// chain: see Verify.
 func ParseRecord(line []byte) (*Record, error) {
 	r := &Record{}
 	if err := r.UnmarshalJSON(line); err != nil {

@@ -5,31 +5,31 @@ import (
 	"slices"
 )
 
-// VerifyReport is what a walk along a whole ledger found.
+// VerifyReport is the result of Verify.
 type VerifyReport struct {
-	// Chains are those of the ledger, and those that a checkpoint names and that are
-	// gone, by their numbers.
+	// Chains are the chains of the ledger, and missing ones that a checkpoint names, sorted
+	// by their numbers.
 	Chains []ChainReport
-	// First, Last and Head are those of the only chain; where there are several, zero.
+	// First, Last and Head are those of the only chain; zero if there are several.
 	First, Last int64
 	Head        Hash
 	// Broken and How are those of the first chain that is broken; 0 means none.
 	Broken int64
 	How    string
-	// Checkpoints were found in all chains, and their signatures were good if they
-	// are Signed. Else nobody knew the key.
+	// Checkpoints is the number of checkpoints in all chains. Signed means that a key was
+	// given to verify their signatures.
 	Checkpoints int64
 	Signed      bool
 }
 
-// ChainReport is what was found of one chain.
+// ChainReport is the result for one chain.
 type ChainReport struct {
 	Chain int64
-	// First and Last are the entries that the chain holds; 0 when it holds none. Of
-	// a broken chain, Last is how far its entries follow from each other.
+	// First and Last are the first and last entry of the chain; 0 if it has none. Last of a
+	// broken chain is the last entry before the break.
 	First, Last int64
-	// Head is the chain after Last. Whoever noted an earlier head elsewhere can
-	// tell from it that no entry was taken off the end.
+	// Head is the chain hash of Last. Compared with an earlier head that was stored
+	// elsewhere, it proves that no entry was removed from the end.
 	Head Hash
 	// Confirmed is the last entry that a checkpoint names; 0 means none.
 	Confirmed int64
@@ -39,7 +39,7 @@ type ChainReport struct {
 	How string
 }
 
-// Report sums up what was found of all chains, which it sorts.
+// Report sorts the chains and returns the report on them.
 func Report(chains []ChainReport) VerifyReport {
 	slices.SortFunc(chains, func(a, b ChainReport) int { return cmp.Compare(a.Chain, b.Chain) })
 	r := VerifyReport{Chains: chains}

@@ -10,35 +10,34 @@ import (
 
 // Source is a ledger that can be verified.
 type Source interface {
-	// Next returns the next batch, or nil after the last. Those of one chain come in
-	// the order of their numbers, and the chains in turns or one after the other. The
-	// batch is valid until the next call.
+	// Next returns the next batch, or nil after the last. Batches of one chain come in
+	// the order of their numbers; chains may be interleaved. The batch is valid until the
+	// next call.
 	Next(ctx context.Context) (*Batch, error)
 	// Hashes looks up the hash after each of these entries, which are sorted, and calls
-	// found with those that the source holds, and with those before the first of a chain.
+	// found with those that exist, and with those before the first of a chain.
 	Hashes(ctx context.Context, seqs []int64, found func(seq int64, hash Hash)) error
 }
 
-// Options says how a source is verified. The zero value demands a whole ledger, and
-// looks at no signature.
+// Options of Verify. The zero value requires a complete ledger, and verifies no signature.
 type Options struct {
 	// Key checks the signatures of checkpoints, unless it is nil.
 	Key ed25519.PublicKey
-	// Partial accepts a chain that begins anywhere: an export may have been begun
-	// there. Else an anchor must say that what came before was pruned.
+	// Partial accepts a chain that begins at any entry, as an export may. Otherwise an
+	// anchor must confirm that the earlier entries were pruned.
 	Partial bool
-	// MaxClaims bounds how many claims on entries that are far away are kept in memory
-	// before they are looked up. 0 means no bound: then there is one look-up, at the end.
+	// MaxClaims bounds the claims in memory on entries that are far away, before they are
+	// looked up. 0 means no bound, and one look-up at the end.
 	MaxClaims int
 }
 
-// recentHeads is how many ends of batches are kept of each chain, so that claims on
-// them need no look-up.
+// recentHeads is the number of latest batch ends of each chain that are kept in memory, so
+// that claims on them need no look-up.
 const recentHeads = 256
 
-// Verify follows all chains of a ledger: numbers, links and hashes, and what
-// checkpoints and anchors say of any entry. A broken ledger is no error but a report
-// that says so; an error means that the source could not be read.
+// Verify verifies all chains of a ledger: numbers, links and hashes, and the claims of
+// checkpoints and anchors. It reports a broken ledger in the report; an error means that
+// the source could not be read.
 func Verify(ctx context.Context, src Source, o Options) (VerifyReport, error) {
 	if o.Key != nil && len(o.Key) != ed25519.PublicKeySize {
 		return VerifyReport{}, errors.New("a checkpoint key has 32 bytes")
@@ -62,35 +61,35 @@ func Verify(ctx context.Context, src Source, o Options) (VerifyReport, error) {
 	return v.report(), nil
 }
 
-// verifier is a verification under way.
+// verifier is a running verification.
 type verifier struct {
 	Options
 	source      Source
-	chains      map[int64]*chain // that were met, or that a claim is about
-	far         claims           // that are to be looked up
-	expecting   int              // the claims that all chains expect
+	chains      map[int64]*chain // that were read, or that a claim is about
+	far         claims           // to be looked up
+	expecting   int              // the number of claims that chains expect
 	checkpoints int64
 }
 
-// chain is what is known of one chain.
+// chain is the state of one chain.
 type chain struct {
 	number      int64
-	first, last int64 // the entries found good; both 0 before the first was met
-	start, head Hash  // the chain before first and after last
+	first, last int64 // the valid entries; both 0 before the first was read
+	start, head Hash  // the chain hashes before first and after last
 	hashes      []Hash
 	recent      []Head // ends of the last batches, in a ring
 	passed      int    // batches
-	// stopped means that the entries no longer follow from each other, broken is the
-	// first that is known as broken.
+	// stopped means that the chain is broken and no longer followed; broken is the first
+	// known broken entry.
 	stopped bool
 	broken  *BrokenError
-	// anchored means that a true anchor names an entry at or after the last that is
-	// gone, confirmed is the last entry that a checkpoint names truly.
+	// anchored means that a correct anchor names the last pruned entry or a later one;
+	// confirmed is the last entry that a checkpoint names correctly.
 	anchored  bool
 	confirmed int64
-	// expected are claims on entries to come. Of those that are not true refuted is the
-	// first; of those whose entry no look-up found absent is the last, for the others may
-	// have been pruned.
+	// expected are claims on entries that were not yet read. refuted is the first false
+	// claim. absent is the last claim on an entry that no look-up found; earlier entries
+	// may have been pruned.
 	expected        claims
 	refuted, absent *claim
 }
@@ -104,7 +103,7 @@ func (v *verifier) chain(number int64) *chain {
 	return c
 }
 
-// batch checks the next batch of a chain, and what its entries say of others.
+// batch checks the next batch of a chain, and the claims in its entries.
 func (v *verifier) batch(ctx context.Context, b *Batch) error {
 	c := v.chain(ChainOf(b.First))
 	if c.stopped {
@@ -129,7 +128,7 @@ func (v *verifier) follow(c *chain, b *Batch) *BrokenError {
 	c.hashes = c.hashes[:0]
 	met := c.first != 0
 	switch {
-	case b.First == 0: // a report that names 0 would say that nothing is broken
+	case b.First == 0: // Broken 0 in a report means that nothing is broken
 		return brokenf(1, "before it comes one with the number 0, which no entry has")
 	case b.First < 0 || PlaceOf(b.First) == 0 || ChainOf(b.First) > MaxChain:
 		return brokenf(b.First, "no entry has such a number")
@@ -155,7 +154,7 @@ func (v *verifier) follow(c *chain, b *Batch) *BrokenError {
 	return broken
 }
 
-// begin notes where a chain begins. What was claimed of entries before that was pruned,
+// begin records where a chain begins. It drops claims on earlier entries, which were pruned
 // or exported earlier.
 func (v *verifier) begin(c *chain, b *Batch) {
 	c.first, c.last, c.start = b.First, b.First-1, Hash(b.Previous)
@@ -167,7 +166,7 @@ func (v *verifier) begin(c *chain, b *Batch) {
 	}
 }
 
-// gap names the entries that are missing between two others.
+// gap returns the error for missing entries.
 func (v *verifier) gap(from, to int64) *BrokenError {
 	broken := brokenf(from, "it is missing")
 	if to > from {
@@ -179,7 +178,7 @@ func (v *verifier) gap(from, to int64) *BrokenError {
 	return broken
 }
 
-// meet judges the claims on the entries of b that were passed, and remembers its end.
+// meet checks the claims on the valid entries of b, and keeps its end.
 func (v *verifier) meet(c *chain, b *Batch) {
 	if len(c.hashes) == 0 {
 		return
@@ -209,7 +208,7 @@ func (v *verifier) unexpect(c *chain, seq int64) (claim, bool) {
 	return cl, ok
 }
 
-// entry follows up what an entry says of others.
+// entry checks the claims of an entry on others.
 func (v *verifier) entry(ctx context.Context, c *chain, r *Record) error {
 	last, pruned, err := r.Anchor()
 	if err != nil {
@@ -233,7 +232,7 @@ func (v *verifier) entry(ctx context.Context, c *chain, r *Record) error {
 	return nil
 }
 
-// claim judges what an entry says, or keeps it until it can be judged.
+// claim checks a claim, or keeps it until it can be checked.
 func (v *verifier) claim(ctx context.Context, cl claim) error {
 	c := v.chain(ChainOf(cl.Seq))
 	if hash, ok := c.hashAfter(cl.Seq); ok {
@@ -255,8 +254,8 @@ func (v *verifier) claim(ctx context.Context, cl claim) error {
 	return nil
 }
 
-// hashAfter returns the chain after an entry of the last batch, one at the end of an
-// earlier batch, or the one before the first, if it is still known.
+// hashAfter returns the chain hash of an entry, if it is in memory: of the last batch, of
+// the end of an earlier batch, or of the one before the first.
 func (c *chain) hashAfter(seq int64) (Hash, bool) {
 	if c.first == 0 || seq > c.last {
 		return Hash{}, false
@@ -279,7 +278,7 @@ func (c *chain) hashAfter(seq int64) (Hash, bool) {
 	return Hash{}, false
 }
 
-// lookUp judges the claims on what is far away.
+// lookUp checks the claims on entries that are far away.
 func (v *verifier) lookUp(ctx context.Context) error {
 	if v.far.n == 0 {
 		return nil
@@ -297,14 +296,14 @@ func (v *verifier) lookUp(ctx context.Context) error {
 		switch c := v.chain(ChainOf(seq)); {
 		case seq > c.last:
 			c.absent = latest(c.absent, &cl)
-		case seq >= c.first: // it was there when it was passed
+		case seq >= c.first: // it existed when it was read
 			c.judge(&cl, Hash{})
 		}
 	}
 	return nil
 }
 
-// judge compares the claims on an entry with the chain as it is.
+// judge compares the claims on an entry with its hash.
 func (c *chain) judge(cl *claim, hash Hash) {
 	for ; cl != nil; cl = cl.other {
 		switch {
@@ -318,14 +317,14 @@ func (c *chain) judge(cl *claim, hash Hash) {
 	}
 }
 
-// fail notes a broken entry, unless an earlier one is known.
+// fail records a broken entry, unless an earlier one is known.
 func (c *chain) fail(broken *BrokenError) {
 	if c.broken == nil || broken.Seq < c.broken.Seq {
 		c.broken = broken
 	}
 }
 
-// report judges what is left at the end, and sums up.
+// report checks the remaining claims at the end, and returns the report.
 func (v *verifier) report() VerifyReport {
 	stopped := false
 	for _, c := range v.chains {
@@ -334,7 +333,7 @@ func (v *verifier) report() VerifyReport {
 	var chains []ChainReport
 	for _, c := range v.chains {
 		c.checkClaims()
-		if !v.Partial && !stopped { // else the anchor may be in what was not read
+		if !v.Partial && !stopped { // otherwise the anchor may be in a part that was not read
 			c.checkStart()
 		}
 		if c.first != 0 || c.broken != nil {
@@ -357,23 +356,22 @@ func (c *chain) report() ChainReport {
 	return r
 }
 
-// checkStart accepts a chain that does not begin with its first entry only if an
-// anchor was found true.
+// checkStart fails for a chain that does not begin with its first entry and has no correct
+// anchor.
 func (c *chain) checkStart() {
 	if c.first != 0 && PlaceOf(c.first) != 1 && !c.anchored {
-		c.fail(brokenf(c.first, "the entries before it are gone, and no anchor tells that they were pruned"))
+		c.fail(brokenf(c.first, "the entries before it are gone, and no anchor confirms that they were pruned"))
 	}
 }
 
-// checkClaims fails for claims that are not true, and for those on entries that never
-// came.
+// checkClaims fails for false claims, and for claims on missing entries.
 func (c *chain) checkClaims() {
 	if cl := c.refuted; cl != nil {
 		since := "before it"
 		if c.first <= c.confirmed && 0 < c.confirmed && c.confirmed < cl.Seq {
 			since = "after entry " + ShowSeq(c.confirmed)
 		}
-		c.fail(brokenf(cl.Seq, "it is not the entry that %s names: it was rewritten with all that follow, or one %s was", cl.witness(), since))
+		c.fail(brokenf(cl.Seq, "it is not the entry that %s names: it was rewritten with all that follow, or one %s was", cl.origin(), since))
 	}
 	missing := c.absent
 	for _, cl := range c.expected.of {
@@ -382,8 +380,8 @@ func (c *chain) checkClaims() {
 	switch {
 	case missing == nil || missing.Seq <= c.last || c.stopped:
 	case c.first == 0:
-		c.fail(brokenf(Numbered(c.number, 1), "its whole chain is missing, of which %s names entry %s", missing.witness(), ShowSeq(missing.Seq)))
+		c.fail(brokenf(Numbered(c.number, 1), "its whole chain is missing, of which %s names entry %s", missing.origin(), ShowSeq(missing.Seq)))
 	default:
-		c.fail(brokenf(c.last+1, "it is missing, with all up to entry %s, which %s names", ShowSeq(missing.Seq), missing.witness()))
+		c.fail(brokenf(c.last+1, "it is missing, with all up to entry %s, which %s names", ShowSeq(missing.Seq), missing.origin()))
 	}
 }

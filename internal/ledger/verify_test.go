@@ -141,9 +141,9 @@ func verifyExport(t *testing.T, test *ledgertest.Case, l *ledgertest.Ledger, key
 	}
 }
 
-// TestVerifyLooksUpWhatIsFarAway: claims on entries that were passed long ago, amid a
+// TestVerifyLookUp: claims on entries that were passed long ago, amid a
 // batch, or are far ahead.
-func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
+func TestVerifyLookUp(t *testing.T) {
 	for _, rewritten := range []bool{false, true} {
 		l := ledgertest.New(t)
 		l.Tokens(t, 0, 2000)
@@ -185,8 +185,8 @@ func TestVerifyLostEntry(t *testing.T) {
 	}
 }
 
-// TestVerifyForgetsClaimsOnWhatIsGone: they take no room from others.
-func TestVerifyForgetsClaimsOnWhatIsGone(t *testing.T) {
+// TestVerifyDropsClaimsOnPruned: they take no room from others.
+func TestVerifyDropsClaimsOnPruned(t *testing.T) {
 	l := ledgertest.New(t)
 	l.Tokens(t, 9, 20)
 	for n := range int64(20) {
@@ -205,8 +205,8 @@ func TestVerifyForgetsClaimsOnWhatIsGone(t *testing.T) {
 	}
 }
 
-// TestVerifyOneChainOnce: of one chain everything is told in one reading, for no
-// checkpoint names more than what came just before.
+// TestVerifyOneChainOnce: one chain is read only once, because its checkpoints name only the
+// entry before them.
 func TestVerifyOneChainOnce(t *testing.T) {
 	l := &ledgertest.Ledger{Chains: map[int64][]ledger.Record{}}
 	l.SignWith(1)
@@ -229,8 +229,8 @@ func TestVerifyBatches(t *testing.T) {
 		"nothing":             {func(*ledger.Batch) {}, "0: 1 to 7, 6 confirmed"},
 		"no marks":            {func(b *ledger.Batch) { b.Marks = nil }, "0: 1 to 7, 6 confirmed"},
 		"changed, some mark":  {func(b *ledger.Batch) { b.Lines[2], b.Marks = []byte("{}"), b.Marks[:8] }, "0: 1 to 3, 4 broken: its batch, up to entry 6, does not lead to the hash at its end"},
-		"changed, marked":     {func(b *ledger.Batch) { b.Lines[2] = []byte("{}") }, "0: 1 to 5, 6 broken: it was changed: its hash is not that of what it says"},
-		"another mark":        {func(b *ledger.Batch) { b.Marks[0] ^= 1 }, "0: 1 to 3, 4 broken: it was changed: its hash is not that of what it says"},
+		"changed, marked":     {func(b *ledger.Batch) { b.Lines[2] = []byte("{}") }, "0: 1 to 5, 6 broken: it was changed: its hash is not that of its content"},
+		"another mark":        {func(b *ledger.Batch) { b.Marks[0] ^= 1 }, "0: 1 to 3, 4 broken: it was changed: its hash is not that of its content"},
 		"another end":         {func(b *ledger.Batch) { b.Last = make([]byte, 32) }, "0: 1 to 3, 4 broken: its batch, up to entry 6, does not lead to the hash at its end"},
 		"an end that is near": {func(b *ledger.Batch) { b.Last = slices.Clone(b.Last); b.Last[31]++ }, "0: 1 to 3, 4 broken: its batch, up to entry 6, does not lead to the hash at its end"},
 		"missing line":        {func(b *ledger.Batch) { b.Lines = b.Lines[:2] }, "0: 1 to 5, 6 broken: its line is missing"},

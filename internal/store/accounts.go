@@ -17,7 +17,7 @@ import (
 func (d *DB) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
 	key := named{issuer, id}
 	a, epoch, ok := d.cache.accounts.get(key)
-	if ok && d.trusts() {
+	if ok && d.cacheIsFresh() {
 		return a, nil
 	}
 	var document []byte
@@ -30,12 +30,12 @@ func (d *DB) Account(ctx context.Context, issuer, id string) (*registry.Account,
 	if err := json.Unmarshal(document, a); err != nil {
 		return nil, fmt.Errorf("account %q of issuer %q: %w", id, issuer, err)
 	}
-	d.cache.accounts.put(named{a.Issuer, a.ID}, a, epoch) // id may be a part of a whole request
+	d.cache.accounts.put(named{a.Issuer, a.ID}, a, epoch) // not id, which may be a substring that keeps a whole request in memory
 	return a, nil
 }
 
-// Accounts lists an issuer's accounts whose IDs come after the given one, in
-// the order of their IDs: at most limit, or [MaxPage].
+// Accounts lists an issuer's accounts with IDs greater than after, sorted by ID: at most
+// limit, or [MaxPage].
 func (d *DB) Accounts(ctx context.Context, issuer, after string, limit int) ([]registry.Account, error) {
 	var accounts []registry.Account
 	err := d.reads.List(ctx, `SELECT document FROM account WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
@@ -56,9 +56,9 @@ func (d *DB) Accounts(ctx context.Context, issuer, after string, limit int) ([]r
 	return accounts, nil
 }
 
-// PutAccounts creates or replaces up to [MaxBulk] accounts, all or none, and
-// records e with the change. A client that does not exist is an
-// registry.ErrNotFound that names it.
+// PutAccounts creates or replaces up to [MaxBulk] accounts, all or none, and records e
+// with the change. It returns a registry.ErrNotFound that names a client that does not
+// exist.
 func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error {
 	if err := checkBulk(len(accounts)); err != nil {
 		return err
@@ -93,8 +93,8 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 	})
 }
 
-// RemoveAccount removes an account. One that does not exist is
-// registry.ErrNotFound, one that still has items is registry.ErrConflict.
+// RemoveAccount removes an account. It returns registry.ErrNotFound if the account does
+// not exist, and registry.ErrConflict if it still has items.
 func (d *DB) RemoveAccount(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(engine.ChangedAccount, issuer, id)
@@ -112,8 +112,7 @@ func (d *DB) RemoveAccount(ctx context.Context, issuer, id string, e *ledger.Ent
 	return removed(err, "account", id)
 }
 
-// Items implements authority.Registry. An id that is asked for twice is
-// answered twice.
+// Items implements authority.Registry. The result has an item twice if ids has it twice.
 func (d *DB) Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error) {
 	found := make([]registry.Item, 0, len(ids))
 	for _, id := range ids {
@@ -131,10 +130,10 @@ func (d *DB) Items(ctx context.Context, issuer string, ids []string) ([]registry
 func (d *DB) item(ctx context.Context, issuer, id string) (registry.Item, error) {
 	key := named{issuer, id}
 	item, epoch, ok := d.cache.items.get(key)
-	if ok && d.trusts() {
+	if ok && d.cacheIsFresh() {
 		return item, nil
 	}
-	key.id = strings.Clone(id) // which may be a part of a whole request
+	key.id = strings.Clone(id) // id may be a substring that keeps a whole request in memory
 	item = registry.Item{Issuer: issuer, ID: key.id}
 	err := d.reads.Get(ctx, `SELECT account, kind FROM item WHERE issuer = $1 AND id = $2`,
 		[]any{issuer, id}, []any{&item.Account, &item.Kind})
@@ -145,8 +144,8 @@ func (d *DB) item(ctx context.Context, issuer, id string) (registry.Item, error)
 	return item, nil
 }
 
-// AccountItems lists an account's items whose IDs come after the
-// given one, in the order of their IDs: at most limit, or [MaxPage].
+// AccountItems lists an account's items with IDs greater than after, sorted by ID: at most
+// limit, or [MaxPage].
 func (d *DB) AccountItems(ctx context.Context, issuer, account, after string, limit int) ([]registry.Item, error) {
 	var items []registry.Item
 	err := d.reads.List(ctx, `SELECT id, kind FROM item
@@ -164,10 +163,9 @@ func (d *DB) AccountItems(ctx context.Context, issuer, account, after string, li
 	return items, nil
 }
 
-// PutItems creates up to [MaxBulk] items or changes their kind, all
-// or none, and records e with the change. An ID that belongs to another account
-// is an registry.ErrConflict that names it, an account that does not exist an
-// registry.ErrNotFound that names it.
+// PutItems creates up to [MaxBulk] items or changes their kind, all or none, and records e
+// with the change. It returns a registry.ErrConflict that names an item of another
+// account, and a registry.ErrNotFound that names an account that does not exist.
 func (d *DB) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entry) error {
 	if err := checkBulk(len(items)); err != nil {
 		return err
@@ -175,7 +173,7 @@ func (d *DB) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entr
 	return d.change(ctx, e, func(t *tx) error {
 		owners := map[named]error{}
 		for i := range items {
-			if err := t.putItem(&items[i], owners); err != nil { // it names its item, which may be one before
+			if err := t.putItem(&items[i], owners); err != nil { // it names its item, which may be an earlier one
 				return err
 			}
 		}
@@ -183,7 +181,7 @@ func (d *DB) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entr
 	})
 }
 
-// putItem asks for each account once.
+// putItem puts an item, and caches in owners whether its account exists.
 func (t *tx) putItem(item *registry.Item, owners map[named]error) error {
 	t.changed(engine.ChangedItem, item.Issuer, item.ID)
 	owner := named{item.Issuer, item.Account}
@@ -203,8 +201,7 @@ func (t *tx) putItem(item *registry.Item, owners map[named]error) error {
 		WHERE item.account = excluded.account`, item.Issuer, item.ID, item.Account, item.Kind)
 }
 
-// RemoveItem removes an item. One that does not exist is
-// registry.ErrNotFound.
+// RemoveItem removes an item. It returns registry.ErrNotFound if the item does not exist.
 func (d *DB) RemoveItem(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(engine.ChangedItem, issuer, id)
@@ -220,7 +217,7 @@ func checkBulk(n int) error {
 	return nil
 }
 
-// exists returns an registry.ErrNotFound unless query finds a row.
+// exists returns registry.ErrNotFound unless query finds a row.
 func (t *tx) exists(what, id, query string, args ...any) error {
 	var one int
 	if err := t.Row(query, args, []any{&one}); err != nil {

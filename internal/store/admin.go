@@ -10,39 +10,39 @@ import (
 	"moneyer/internal/store/sqlite"
 )
 
-// What is said of a store that nobody needs to open.
+// Results of operations that do not need an open store.
 type (
-	// Status is how a store is, by what is cheap to know.
+	// Status is what can be read of a store at little cost.
 	Status = engine.Status
 	// ReplicaStatus is a process that serves a database.
 	ReplicaStatus = engine.ReplicaStatus
 	// ChainStatus is the end of a chain of the ledger.
 	ChainStatus = engine.ChainStatus
-	// TableSize is what a table takes with its indexes.
+	// TableSize is the size of a table with its indexes.
 	TableSize = engine.TableSize
-	// Finding is what Check found of one thing.
+	// Finding is the result of one check.
 	Finding = engine.Finding
-	// Level is how good a finding is.
+	// Level is the severity of a finding.
 	Level = engine.Level
-	// Migration is what Migrate did to a schema.
+	// Migration is the versions of a schema before and after Migrate.
 	Migration = engine.Migration
 )
 
-// The levels of findings. What is bad must be put right before anybody relies on the store.
+// The levels of findings. A bad finding must be fixed before the store is used.
 const (
 	Good = engine.Good
 	Warn = engine.Warn
 	Bad  = engine.Bad
 )
 
-// Where Migrate is to bring a schema, if not to a version that is named.
+// Targets of Migrate other than a version number.
 const (
-	Newest = engine.Newest // every step that this program knows
+	Newest = engine.Newest // the newest version that this program knows
 	Back   = engine.Back   // one step back
 )
 
-// ReadStatus returns how the store at url is, and changes nothing in it. Whoever has it
-// open is not disturbed.
+// ReadStatus returns the state of the store at url. It changes nothing, and the store may
+// be in use.
 func ReadStatus(ctx context.Context, url string) (Status, error) {
 	path, u, err := parseURL(url)
 	var s Status
@@ -60,8 +60,8 @@ func ReadStatus(ctx context.Context, url string) (Status, error) {
 	return s, nil
 }
 
-// Check looks at what must be so before a store can be relied on, and changes nothing
-// in it. An error means that the URL is wrong, and all else is a finding.
+// Check checks the requirements of a store, and changes nothing in it. It returns an error
+// only for a wrong URL; everything else is a finding.
 func Check(ctx context.Context, url string, now func() time.Time) ([]Finding, error) {
 	path, u, err := parseURL(url)
 	switch {
@@ -74,10 +74,10 @@ func Check(ctx context.Context, url string, now func() time.Time) ([]Finding, er
 	}
 }
 
-// Migrate brings the schema of the store at url to a version, all in one transaction,
-// or leaves it as it was. A database may be in use meanwhile: programs that know one
-// step less work on. Before one step back, those that need the step must have ended.
-// A file must not be open, and has no way back.
+// Migrate migrates the schema of the store at url to a version in one transaction. A
+// PostgreSQL database may be in use: programs that know one step less keep working. Before
+// a step back, programs that need the step must be stopped. A file must not be open, and
+// cannot go back.
 func Migrate(ctx context.Context, url string, to int) (Migration, error) {
 	path, u, err := parseURL(url)
 	var m Migration

@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Backup writes a consistent copy of the store to path, on the disk when it
-// returns, while the store goes on working. A file that exists is left alone and
-// is an error. Nobody but its owner may read the copy; it opens as a store.
+// Backup writes a consistent copy of the store to path while the store is in use. The copy
+// is on disk when Backup returns, has mode 0600, and can be opened as a store. An existing
+// file is an error, and is not changed.
 func (d *DB) Backup(ctx context.Context, path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -26,7 +26,7 @@ func open(tb testing.TB, path string) *store.DB {
 	return db
 }
 
-// BenchmarkAppend measures tokens with their use-up, as callers at once wait for them.
+// BenchmarkAppend measures tokens with consumed values, by concurrent callers.
 func BenchmarkAppend(b *testing.B) {
 	for _, callers := range []int{1, 32, 256} {
 		b.Run(fmt.Sprint(callers), func(b *testing.B) {

@@ -9,7 +9,7 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// named is the key of what an issuer calls by an ID.
+// named is the key of an object that has an ID within its issuer.
 type named struct{ issuer, id string }
 
 // digested is the key of an API key.
@@ -18,11 +18,11 @@ type digested struct {
 	digest registry.Digest
 }
 
-// registryCache keeps what was read of the registry. What does not exist is not
-// kept.
+// registryCache caches objects of the registry. It does not cache that an object does not
+// exist.
 type registryCache struct {
 	clients  *cache[named, *registry.Client]
-	apiKeys  *cache[digested, string] // the ID of the client that holds it
+	apiKeys  *cache[digested, string] // the ID of the key's client
 	accounts *cache[named, *registry.Account]
 	items    *cache[named, registry.Item]
 }
@@ -36,11 +36,11 @@ func newRegistryCache(entries int) *registryCache {
 	}
 }
 
-// cacheShards parts a cache, so that requests seldom meet at one lock.
+// cacheShards is the number of locks of a cache, to reduce contention.
 const cacheShards = 64
 
-// cache is a bounded map that never keeps a value older than the last drop of
-// its key. When a shard is full, any of its entries makes room.
+// cache is a bounded map that never keeps a value that was read before the last drop of
+// its key. A full shard evicts an arbitrary entry.
 type cache[K comparable, V any] struct {
 	seed   maphash.Seed
 	bound  int // of each shard
@@ -50,7 +50,7 @@ type cache[K comparable, V any] struct {
 type cacheShard[K comparable, V any] struct {
 	mu      sync.RWMutex
 	entries map[K]V
-	// epoch counts the drops. A value read before the last one may be stale.
+	// epoch counts the drops. A value that was read before the last drop may be stale.
 	epoch uint64
 }
 
@@ -66,8 +66,8 @@ func (c *cache[K, V]) shard(key K) *cacheShard[K, V] {
 	return &c.shards[maphash.Comparable(c.seed, key)%cacheShards]
 }
 
-// get returns the value of key. When there is none, the epoch is to be handed to
-// put with what is read from the database from now on.
+// get returns the value of key. If there is none, the caller reads it from the database
+// and passes the epoch to put.
 func (c *cache[K, V]) get(key K) (value V, epoch uint64, ok bool) {
 	s := c.shard(key)
 	s.mu.RLock()
@@ -76,7 +76,7 @@ func (c *cache[K, V]) get(key K) (value V, epoch uint64, ok bool) {
 	return value, s.epoch, ok
 }
 
-// put keeps value, unless something was dropped since get gave out epoch.
+// put stores value, unless the shard had a drop since get returned epoch.
 func (c *cache[K, V]) put(key K, value V, epoch uint64) {
 	s := c.shard(key)
 	s.mu.Lock()
@@ -93,7 +93,8 @@ func (c *cache[K, V]) put(key K, value V, epoch uint64) {
 	s.entries[key] = value
 }
 
-// epochs are those of all shards, to be handed to add with what is read from now on.
+// epochs returns the epochs of all shards. The caller passes them to add with values that
+// it reads later.
 func (c *cache[K, V]) epochs() (epochs [cacheShards]uint64) {
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -104,7 +105,7 @@ func (c *cache[K, V]) epochs() (epochs [cacheShards]uint64) {
 	return epochs
 }
 
-// add keeps value as put does, but makes no room for it.
+// add stores value as put does, but evicts nothing.
 func (c *cache[K, V]) add(key K, value V, epochs *[cacheShards]uint64) {
 	i := maphash.Comparable(c.seed, key) % cacheShards
 	s := &c.shards[i]
@@ -115,7 +116,7 @@ func (c *cache[K, V]) add(key K, value V, epochs *[cacheShards]uint64) {
 	}
 }
 
-// drop forgets key and whatever is being read for it at this moment.
+// drop removes key, and makes put reject values that are being read now.
 func (c *cache[K, V]) drop(key K) {
 	s := c.shard(key)
 	s.mu.Lock()
@@ -124,7 +125,7 @@ func (c *cache[K, V]) drop(key K) {
 	delete(s.entries, key)
 }
 
-// clear forgets every key.
+// clear removes every key.
 func (c *cache[K, V]) clear() {
 	for i := range c.shards {
 		s := &c.shards[i]
@@ -135,7 +136,7 @@ func (c *cache[K, V]) clear() {
 	}
 }
 
-// drop forgets what was changed.
+// drop removes the changed objects.
 func (c *registryCache) drop(changes []engine.Change) {
 	for _, change := range changes {
 		key := named{change.Issuer, change.ID}
@@ -154,7 +155,7 @@ func (c *registryCache) drop(changes []engine.Change) {
 	}
 }
 
-// clear forgets everything.
+// clear removes everything.
 func (c *registryCache) clear() {
 	c.clients.clear()
 	c.apiKeys.clear()

@@ -33,7 +33,7 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
-func TestCacheRefusesWhatWasReadBeforeADrop(t *testing.T) {
+func TestCacheRejectsStalePut(t *testing.T) {
 	c := newCache[string, string](100)
 	_, before, _ := c.get("k")
 	c.drop("k")

@@ -201,8 +201,8 @@ func rewrite(t *testing.T, d *DB, first int64, change func(*ledger.Entry)) {
 	}
 }
 
-// TestVerifyFindsWhatWasDoneToAChain tampers with the ledger of severalChains.
-func TestVerifyFindsWhatWasDoneToAChain(t *testing.T) {
+// TestVerifyTamperedChain tampers with the ledger of severalChains.
+func TestVerifyTamperedChain(t *testing.T) {
 	key, sign := signer("key")
 	_, foreign := signer("another key")
 	statement := func(query string, args ...any) func(*testing.T, *DB) {
@@ -320,9 +320,9 @@ func resign(t *testing.T, e *ledger.Entry, chain int64, sign func([]byte) ([]byt
 	}
 }
 
-// TestVerifyLooksUpWhatIsFarAway: claims on entries that a walk passed long ago, or
+// TestVerifyLookUp: claims on entries that a walk passed long ago, or
 // comes to much later.
-func TestVerifyLooksUpWhatIsFarAway(t *testing.T) {
+func TestVerifyLookUp(t *testing.T) {
 	key, sign := signer("key")
 	for _, late := range []time.Duration{0, time.Hour, -time.Hour} {
 		d := openNew(t)
@@ -419,9 +419,9 @@ func TestPruneSeveralChains(t *testing.T) {
 	}
 }
 
-// TestCheckpointsOfOthersAreNoNews: replicas that have nothing to do do not keep
+// TestNoCheckpointWithoutNewEntries: replicas that have nothing to do do not keep
 // each other busy with checkpoints.
-func TestCheckpointsOfOthersAreNoNews(t *testing.T) {
+func TestNoCheckpointWithoutNewEntries(t *testing.T) {
 	_, sign := signer("key")
 	d := openNew(t)
 	two := newAnother(d, 2)
@@ -450,9 +450,9 @@ func TestCheckpointsOfOthersAreNoNews(t *testing.T) {
 	expect("an entry that cannot be read", 1)
 }
 
-// TestAFileGoesOnWithItsOwnChain: a file that holds other chains, too, as a copy of
+// TestFileContinuesItsChain: a file that holds other chains, too, as a copy of
 // a database does.
-func TestAFileGoesOnWithItsOwnChain(t *testing.T) {
+func TestFileContinuesItsChain(t *testing.T) {
 	d, two, _ := severalChains(t, 0)
 	path := filepath.Join(t.TempDir(), "copy.db")
 	if err := d.Backup(t.Context(), path); err != nil {

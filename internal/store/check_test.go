@@ -91,7 +91,7 @@ func do(t *testing.T, database, script string) error {
 	return errors.Join(err, conn.Close(context.Background()))
 }
 
-func TestCheckOfNobody(t *testing.T) {
+func TestCheckUnreachable(t *testing.T) {
 	wantFindings(t, checked(t, "postgres://127.0.0.1:1/moneyer?sslmode=disable", time.Now), map[string]Level{"connection": Bad})
 	for _, url := range []string{"mysql:x", "sqlite:" + t.TempDir() + "/missing", "postgres://db.example/moneyer?sslmode=disable"} {
 		if all, err := Check(t.Context(), url, time.Now); err == nil {
@@ -146,13 +146,13 @@ func TestStatus(t *testing.T) {
 		d := openURL(t, store)
 		fill(t, d, 5)
 		s, err := ReadStatus(t.Context(), store)
-		if err != nil || s.Version != s.Known || s.Oldest == 0 || s.Unfinished || len(s.Chains) != 1 || s.Chains[0].Seq < 5 || s.Octets < 8192 {
+		if err != nil || s.Version != s.Known || s.Oldest == 0 || s.Unfinished || len(s.Chains) != 1 || s.Chains[0].Seq < 5 || s.Bytes < 8192 {
 			t.Errorf("%+v, %v", s, err)
 		}
 		if !IsPostgres(store) {
 			continue
 		}
-		if len(s.Replicas) != 1 || s.Replicas[0].ID != s.Chains[0].Holder || s.Replicas[0].Silent > time.Minute || len(s.Sizes) == 0 || strings.Contains(s.Name, "sslmode") {
+		if len(s.Replicas) != 1 || s.Replicas[0].ID != s.Chains[0].Holder || s.Replicas[0].HeartbeatAge > time.Minute || len(s.Sizes) == 0 || strings.Contains(s.Name, "sslmode") {
 			t.Errorf("%+v", s)
 		}
 	}

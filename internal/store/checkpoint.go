@@ -13,18 +13,18 @@ import (
 	"moneyer/internal/store/history"
 )
 
-// checkpoints is what this process knows of those that it made.
+// checkpoints is the state of this process's checkpoints.
 type checkpoints struct {
 	mu sync.Mutex
-	// covered is up to which entry of each chain the last one goes, itself included;
-	// nil before there is one.
+	// covered has the last entry of each chain that the last checkpoint covers, including
+	// the checkpoint itself; nil before the first checkpoint.
 	covered []int64
 }
 
-// Checkpoint records the heads of all chains under a signature, unless nothing but
-// other checkpoints came since the last one of this process. Whoever can write to
-// the database and cannot sign can no more cut or rewrite a chain unnoticed, up to
-// where a checkpoint in any chain names it.
+// Checkpoint records the signed heads of all chains, unless only checkpoints were recorded
+// since the last one of this process. An attacker who can write the database but not sign
+// cannot truncate or rewrite a chain up to an entry that a checkpoint in any chain names
+// without being detected.
 func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, error)) error {
 	c := &d.checkpoints
 	c.mu.Lock()
@@ -33,7 +33,7 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 	if err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
-	if news, err := d.news(ctx, c.covered); err != nil || !news || len(chains) == 0 {
+	if news, err := d.hasNewEntries(ctx, c.covered); err != nil || !news || len(chains) == 0 {
 		return err
 	}
 	var covered []int64
@@ -64,27 +64,27 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 	return err
 }
 
-// news reports whether anything but checkpoints was recorded since covered. A ledger
-// that cannot be read is news to those who verify it.
-func (d *DB) news(ctx context.Context, covered []int64) (bool, error) {
+// hasNewEntries reports whether entries other than checkpoints were recorded since covered.
+// A broken ledger counts as having new entries.
+func (d *DB) hasNewEntries(ctx context.Context, covered []int64) (bool, error) {
 	if covered == nil {
 		return true, nil
 	}
 	err := d.Entries(ctx, ledger.Query{After: covered}, func(r *ledger.Record) error {
 		if e, err := r.Entry(); err != nil || e.Kind != ledger.KindCheckpoint {
-			return errNews
+			return errNewEntry
 		}
 		return nil
 	})
-	if broken := (*ledger.BrokenError)(nil); errors.Is(err, errNews) || errors.As(err, &broken) {
+	if broken := (*ledger.BrokenError)(nil); errors.Is(err, errNewEntry) || errors.As(err, &broken) {
 		return true, nil
 	}
 	return false, err
 }
 
-var errNews = errors.New("news")
+var errNewEntry = errors.New("new entry")
 
-// withOwn returns the heads of the chains, that of the writer's own as it is now.
+// withOwn returns the heads of the chains, with the current head for the writer's chain.
 func withOwn(chains []history.Chain, seq int64, hash ledger.Hash) []ledger.Head {
 	var heads []ledger.Head
 	if ledger.PlaceOf(seq) > 0 {

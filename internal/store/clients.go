@@ -26,7 +26,7 @@ func readClient(document []byte) (*registry.Client, error) {
 func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	key := named{issuer, id}
 	c, epoch, ok := d.cache.clients.get(key)
-	if ok && d.trusts() {
+	if ok && d.cacheIsFresh() {
 		return c, nil
 	}
 	var document []byte
@@ -38,7 +38,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, e
 	if c, err = readClient(document); err != nil {
 		return nil, fmt.Errorf("client %q of issuer %q: %w", id, issuer, err)
 	}
-	d.cache.clients.put(named{c.Issuer, c.ID}, c, epoch) // id may be a part of a whole request
+	d.cache.clients.put(named{c.Issuer, c.ID}, c, epoch) // not id, which may be a substring that keeps a whole request in memory
 	return c, nil
 }
 
@@ -46,7 +46,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, e
 func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
 	key := digested{issuer, digest}
 	id, epoch, ok := d.cache.apiKeys.get(key)
-	if !ok || !d.trusts() {
+	if !ok || !d.cacheIsFresh() {
 		err := d.reads.Get(ctx, `SELECT client FROM client_api_key WHERE issuer = $1 AND digest = $2`,
 			[]any{issuer, digest[:]}, []any{&id})
 		if err != nil {
@@ -58,14 +58,14 @@ func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest registry.
 	if err != nil {
 		return nil, err
 	}
-	if err := holds(c, digest); err != nil { // between the two reads the client may have lost the key
+	if err := holds(c, digest); err != nil { // the key may have been removed between the two reads
 		return nil, err
 	}
 	return c, nil
 }
 
-// Clients lists an issuer's clients whose IDs come after the given one, in the
-// order of their IDs: at most limit, or [MaxPage].
+// Clients lists an issuer's clients with IDs greater than after, sorted by ID: at most
+// limit, or [MaxPage].
 func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error) {
 	var clients []*registry.Client
 	err := d.reads.List(ctx, `SELECT document FROM client WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
@@ -85,13 +85,12 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*r
 	return clients, nil
 }
 
-// PutClient stores c under the revision after c.Revision, which must be the one
-// that is stored, or 0 for a client that does not exist yet; registry.ErrConflict
-// tells that it is not. c itself stays as it is. A *registry.KeyTakenError names
-// the holder of a key that may not be registered twice: under another client of
-// the same issuer, or under another environment anywhere, disabled or not. An
-// API key that another client holds is an registry.ErrConflict. e is recorded
-// with the change; without it there is none.
+// PutClient stores c with the revision c.Revision+1, and records e. c is not modified.
+// c.Revision must be the stored revision, or 0 for a new client; otherwise PutClient
+// returns registry.ErrConflict. It returns a *registry.KeyTakenError if a key is
+// registered, even disabled, for another client of the issuer, or for another environment
+// of any issuer. An API key of another client is a registry.ErrConflict. A nil e is an
+// error.
 func (d *DB) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	p, err := prepare(c)
 	if err != nil {
@@ -100,8 +99,8 @@ func (d *DB) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry)
 	return d.change(ctx, e, func(t *tx) error { return t.putClient(p) })
 }
 
-// PutClients is PutClient for up to [MaxBulk] clients, all or none. The error names
-// the client that is refused.
+// PutClients is PutClient for up to [MaxBulk] clients, all or none. The error names the
+// refused client.
 func (d *DB) PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error {
 	if err := checkBulk(len(clients)); err != nil {
 		return err
@@ -116,7 +115,7 @@ func (d *DB) PutClients(ctx context.Context, clients []*registry.Client, e *ledg
 	return d.change(ctx, e, func(t *tx) error {
 		for _, p := range prepared {
 			err := t.putClient(p)
-			if taken := (*registry.KeyTakenError)(nil); errors.As(err, &taken) { // all else names its client, which may be one before
+			if taken := (*registry.KeyTakenError)(nil); errors.As(err, &taken) { // other errors name their client, which may be an earlier one
 				err = fmt.Errorf("client %q: %w", p.stored.ID, err)
 			}
 			if err != nil {
@@ -127,8 +126,8 @@ func (d *DB) PutClients(ctx context.Context, clients []*registry.Client, e *ledg
 	})
 }
 
-// clientPut is a client under its new revision, with all of it that can be worked
-// out before the writer has to wait for it.
+// clientPut is a client with its new revision, and everything that is computed before the
+// transaction, to keep the transaction short.
 type clientPut struct {
 	stored      registry.Client
 	document    []byte
@@ -157,7 +156,7 @@ func (t *tx) putClient(p *clientPut) error {
 	if err := t.writeClient(c, p.document); err != nil {
 		return err
 	}
-	if c.Revision > 1 { // of a new client the index tables say nothing
+	if c.Revision > 1 { // a new client has no rows in the index tables
 		if err := t.clearClientIndex(c.Issuer, c.ID); err != nil {
 			return err
 		}
@@ -165,9 +164,8 @@ func (t *tx) putClient(p *clientPut) error {
 	return t.indexClient(p)
 }
 
-// RemoveClient removes a client with its keys and secrets. One that does not
-// exist is registry.ErrNotFound, one that still owns accounts is
-// registry.ErrConflict.
+// RemoveClient removes a client with its keys and secrets. It returns registry.ErrNotFound
+// if the client does not exist, and registry.ErrConflict if it still owns accounts.
 func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error {
 		t.changed(engine.ChangedClient, issuer, id)
@@ -191,7 +189,7 @@ func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entr
 	return removed(err, "client", id)
 }
 
-// removed is the outcome of a removal. What the database cannot store was not there.
+// removed maps the error of a removal: an ID that the database cannot store does not exist.
 func removed(err error, what, id string) error {
 	if errors.Is(err, engine.ErrUnstorable) {
 		return missing(err, what, id)
@@ -216,7 +214,7 @@ func (d *DB) change(ctx context.Context, e *ledger.Entry, fn func(*tx) error) er
 	})
 }
 
-// writeClient inserts revision 1 and updates to any other.
+// writeClient inserts a client of revision 1, and updates one of a later revision.
 func (t *tx) writeClient(c *registry.Client, document []byte) error {
 	judge := func(changed int64) error {
 		if changed == 0 {
@@ -239,7 +237,7 @@ func conflictUnless(changed int64, err error) error {
 	return err
 }
 
-// clearClientIndex removes what the index tables say of a client.
+// clearClientIndex deletes a client's rows in the index tables.
 func (t *tx) clearClientIndex(issuer, id string) error {
 	if _, err := t.Exec(`DELETE FROM client_key WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
 		return err
@@ -255,7 +253,7 @@ func (t *tx) clearClientIndex(issuer, id string) error {
 		})
 }
 
-// indexClient writes what the index tables are to say of a client.
+// indexClient inserts a client's rows into the index tables.
 func (t *tx) indexClient(p *clientPut) error {
 	c := &p.stored
 	for i := range c.Keys {
@@ -309,7 +307,7 @@ func (t *tx) indexKey(c *registry.Client, k *registry.Key, thumbprint string) er
 		c.Issuer, c.ID, k.Kid, thumbprint, k.Environment, notAfter)
 }
 
-// remove deletes one thing; none is registry.ErrNotFound.
+// remove deletes one row, and returns registry.ErrNotFound if there is none.
 func (t *tx) remove(what, id, query string, args ...any) error {
 	changed, err := t.Exec(query, args...)
 	if err == nil && changed == 0 {
@@ -318,8 +316,8 @@ func (t *tx) remove(what, id, query string, args ...any) error {
 	return err
 }
 
-// missing turns "no row" into registry.ErrNotFound that says what is missing. What
-// the database cannot store does not exist in it either.
+// missing maps sql.ErrNoRows to a registry.ErrNotFound that says what is missing. An ID
+// that the database cannot store does not exist either.
 func missing(err error, what, id string) error {
 	if errors.Is(err, sql.ErrNoRows) || errors.Is(err, engine.ErrUnstorable) {
 		return fmt.Errorf("%s %q: %w", what, id, registry.ErrNotFound)
@@ -327,7 +325,7 @@ func missing(err error, what, id string) error {
 	return fmt.Errorf("%s %q: %w", what, id, err)
 }
 
-// conflict is a registry.ErrConflict that says what is in the way.
+// conflict is a registry.ErrConflict with a reason.
 type conflict string
 
 func (c conflict) Error() string { return string(c) }

@@ -12,24 +12,23 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// What Copy reports.
+// The result of Copy.
 type (
-	// CopyReport is what a copy holds.
+	// CopyReport is the contents of a copy.
 	CopyReport = transfer.Report
-	// CopiedRows are the rows of a table.
+	// CopiedRows is the number of rows of a table.
 	CopiedRows = transfer.Copied
 )
 
-// Copy copies the store at one URL into an empty one at another, and verifies the
-// copy: every table by the number of its rows, and the ledger by its chains, which
-// must lead where those of the source do. A copy that was cut goes on where it
-// stopped when it is made again, unless the source was changed; nobody can open half of one.
+// Copy copies the store at one URL into an empty one at another, and verifies the copy:
+// the number of rows of every table, and the chains of the ledger, which must end with the
+// same hashes as those of the source. An interrupted copy is resumed by the next call,
+// unless the source was changed. An incomplete copy cannot be opened.
 //
-// A file that is copied must not be open. A database may be in use: the copy is what
-// it held when the copy began. Nobody waits for the copy but those who would remove
-// old entries of the ledger.
+// A source file must not be open. A source database may be in use: the copy has its state
+// at the start. During the copy only the removal of old entries of the ledger is blocked.
 //
-// progress, if any, is told how many rows of a table are copied.
+// progress, if not nil, is called with the number of copied rows of a table.
 func Copy(ctx context.Context, from, to string, progress func(table string, done, total int64)) (CopyReport, error) {
 	source, err := openSource(ctx, from)
 	if err != nil {
@@ -45,7 +44,7 @@ func Copy(ctx context.Context, from, to string, progress func(table string, done
 		err = syncDirectory(filepath.Dir(path))
 	}
 	if ctx.Err() != nil {
-		err = ctx.Err() // what else is said follows from it
+		err = ctx.Err() // other errors follow from it
 	}
 	if err != nil {
 		return CopyReport{}, fmt.Errorf("copy %s to %s: %w", nameOf(from), nameOf(to), err)
@@ -75,8 +74,7 @@ func openTarget(ctx context.Context, url string) (transfer.Target, error) {
 	return postgres.OpenTarget(ctx, u)
 }
 
-// backupDatabase copies a database into a file that nobody else knows of. Whoever asked
-// for it verifies its ledger.
+// backupDatabase copies a database into a new file. The caller verifies its ledger.
 func backupDatabase(ctx context.Context, u *postgres.URL, path string) error {
 	source, err := postgres.OpenSource(ctx, u)
 	if err != nil {
@@ -86,6 +84,6 @@ func backupDatabase(ctx context.Context, u *postgres.URL, path string) error {
 	if err != nil {
 		return errors.Join(err, source.Close())
 	}
-	_, err = transfer.Copy(ctx, source, target, transfer.Options{Trust: true})
+	_, err = transfer.Copy(ctx, source, target, transfer.Options{SkipVerify: true})
 	return errors.Join(err, target.Close(ctx), source.Close())
 }

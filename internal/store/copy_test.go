@@ -150,9 +150,9 @@ func copied(tb testing.TB, from, to string) CopyReport {
 	return report
 }
 
-// TestCopyThereAndBack copies between all kinds of stores; each goes on as the
+// TestCopyRoundTrip copies between all kinds of stores; each goes on as the
 // first would.
-func TestCopyThereAndBack(t *testing.T) {
+func TestCopyRoundTrip(t *testing.T) {
 	first := newFile(t)
 	d := openURL(t, first)
 	fill(t, d, 1200)
@@ -203,9 +203,9 @@ func goesOn(t *testing.T, url string, unused int) {
 	}
 }
 
-// TestCopyIsCut cuts a copy at every place where it tells how far it is, and lets
+// TestCopyResumes cuts a copy at every place where it tells how far it is, and lets
 // nobody open what there is.
-func TestCopyIsCut(t *testing.T) {
+func TestCopyResumes(t *testing.T) {
 	first := newFile(t)
 	d := openURL(t, first)
 	fill(t, d, 1100)
@@ -248,9 +248,9 @@ func TestCopyIsCut(t *testing.T) {
 	}
 }
 
-// TestCopyOfWhatWasKilled: what stands in the file's log and not yet in the file is
+// TestCopyAfterKill: what stands in the file's log and not yet in the file is
 // copied, too, and the source stays as it was.
-func TestCopyOfWhatWasKilled(t *testing.T) {
+func TestCopyAfterKill(t *testing.T) {
 	store := newFile(t)
 	d := openURL(t, store)
 	fill(t, d, 50)
@@ -309,8 +309,8 @@ func refused(t *testing.T, from, to, want string) {
 	}
 }
 
-// TestCopyOfWhatChanged goes on with a copy after its source went on.
-func TestCopyOfWhatChanged(t *testing.T) {
+// TestCopyOfChangedSource resumes a copy after its source was changed.
+func TestCopyOfChangedSource(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, *DB){
 		"an entry": func(t *testing.T, d *DB) { must(t, d.Append(t.Context(), testEntry(9))) },
 		"a time of last use": func(t *testing.T, d *DB) {
@@ -341,8 +341,8 @@ func TestCopyOfWhatChanged(t *testing.T) {
 	}
 }
 
-// TestCopyOfABrokenLedger is made, and says so.
-func TestCopyOfABrokenLedger(t *testing.T) {
+// TestCopyBrokenLedger is made, and says so.
+func TestCopyBrokenLedger(t *testing.T) {
 	first := newFile(t)
 	d := openURL(t, first)
 	fill(t, d, 5)
@@ -427,8 +427,8 @@ func checkBackup(t *testing.T, path string) {
 	}
 }
 
-// TestPruneWaitsForTheCopy: what a copy is about to read stays until it is over.
-func TestPruneWaitsForTheCopy(t *testing.T) {
+// TestPruneWaitsForCopy: what a copy is about to read stays until it is over.
+func TestPruneWaitsForCopy(t *testing.T) {
 	database := PostgresForTests.NewDatabase(t)
 	d := openURL(t, database)
 	fill(t, d, 10)

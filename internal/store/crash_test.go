@@ -153,7 +153,7 @@ func TestKill(t *testing.T) {
 	}
 }
 
-// checkSurvivors fails unless each acknowledged entry is recorded and used up.
+// checkSurvivors fails unless each acknowledged entry is recorded and its values are consumed.
 func checkSurvivors(t *testing.T, path string, acknowledged map[string]bool) {
 	t.Helper()
 	d := openTest(t, path, Options{})

@@ -8,9 +8,9 @@ import (
 	"moneyer/internal/pgtest"
 )
 
-// TestFailover: a store whose URL names two servers writes to the one that takes
-// writes, refuses to begin with one that does not, and goes on with the standby when
-// the primary dies; what was granted is there, and what was used stays used.
+// TestFailover: a store whose URL names two servers writes to the primary, refuses to open
+// on a standby alone, and continues with the standby after the primary fails. Acknowledged
+// entries are there, and consumed values stay consumed.
 func TestFailover(t *testing.T) {
 	primary := ownServer(t, nil)
 	standby, err := primary.Standby(t.Context(), "s1")

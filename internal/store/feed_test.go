@@ -42,23 +42,23 @@ func TestFeed(t *testing.T) {
 	t.Parallel() // most of the time it waits
 	all := atOnce{T: t}
 	defer all.wait()
-	all.run("woken", func(t *testing.T) { changesAreHeard(t, false) })
-	all.run("not woken", func(t *testing.T) { changesAreHeard(t, true) })
-	all.run("held up", feedHeldUp)
-	all.run("too much", func(t *testing.T) { dropsAll(t, tooManyChanges) })
-	all.run("gone", func(t *testing.T) { dropsAll(t, forgottenChanges) })
-	all.run("went back", func(t *testing.T) { dropsAll(t, wentBack) })
-	all.run("another server", func(t *testing.T) { dropsAll(t, anotherServer) })
+	all.run("woken", func(t *testing.T) { changesArrive(t, false) })
+	all.run("not woken", func(t *testing.T) { changesArrive(t, true) })
+	all.run("blocked", feedBlocked)
+	all.run("too much", func(t *testing.T) { cacheIsCleared(t, tooManyChanges) })
+	all.run("gone", func(t *testing.T) { cacheIsCleared(t, forgottenChanges) })
+	all.run("went back", func(t *testing.T) { cacheIsCleared(t, wentBack) })
+	all.run("another server", func(t *testing.T) { cacheIsCleared(t, anotherServer) })
 	all.run("reads of another server", readsFollow)
-	all.run("told for ever", toldForEver)
-	all.run("half a beat", halfABeat)
-	all.run("told", tellsOfWhatIsRemembered)
-	all.run("told of all", tellsOfAll)
+	all.run("callback has a deadline", callbackHasDeadline)
+	all.run("interrupted heartbeat", interruptedHeartbeat)
+	all.run("callback is retried", callbackIsRetried)
+	all.run("callback for all", callbackForAll)
 }
 
-// changesAreHeard: a change is in memory elsewhere within a second, and far sooner
-// where the database wakes those who listen.
-func changesAreHeard(t *testing.T, deaf bool) {
+// changesArrive: other replicas see a change within a second, and much earlier if the
+// database delivers notifications.
+func changesArrive(t *testing.T, deaf bool) {
 	const changes = 12
 	url := PostgresForTests.NewDatabase(t)
 	p, through := newProxy(t, url)
@@ -70,7 +70,7 @@ func changesAreHeard(t *testing.T, deaf bool) {
 		_ = clientName(t, b, "bank") // which remembers it now
 		name := fmt.Sprint(n)
 		putNamed(t, a, "bank", int64(n), name, false)
-		eventually(t, Trust, "the change is seen", func() bool { return clientName(t, b, "bank") == name })
+		eventually(t, MaxStaleness, "the change is seen", func() bool { return clientName(t, b, "bank") == name })
 	}
 	took := time.Since(began)
 	switch heard := p.notifications.Load(); {
@@ -83,8 +83,8 @@ func changesAreHeard(t *testing.T, deaf bool) {
 	}
 }
 
-// holdUp locks the row that a replica writes at each beat.
-func holdUp(t *testing.T, url string, d *DB) (release func()) {
+// blockHeartbeat locks the row that a replica writes at each heartbeat.
+func blockHeartbeat(t *testing.T, url string, d *DB) (release func()) {
 	t.Helper()
 	conn := connectTo(t, url)
 	held, err := conn.Begin(t.Context())
@@ -102,7 +102,7 @@ func holdUp(t *testing.T, url string, d *DB) (release func()) {
 	}
 }
 
-// replicaOf is what a replica is called in the database.
+// replicaOf returns a replica's ID in the database.
 func replicaOf(t *testing.T, d *DB) string {
 	t.Helper()
 	p, ok := d.engine.(*postgres.Database)
@@ -112,14 +112,14 @@ func replicaOf(t *testing.T, d *DB) string {
 	return p.Replica()
 }
 
-// hears waits until a replica has heard of all that was changed before.
-func hears(t *testing.T, d *DB) {
+// waitForFeed waits until a replica has read all earlier changes.
+func waitForFeed(t *testing.T, d *DB) {
 	t.Helper()
 	now := time.Now()
 	eventually(t, patience, "the feed is heard", func() bool { until, fresh := d.KnownUntil(); return fresh && until.After(now) })
 }
 
-// patience is how long the tests wait for what nobody promises to come sooner.
+// patience bounds the waits for events without a deadline.
 const patience = 15 * time.Second
 
 func isFresh(d *DB) bool {
@@ -127,18 +127,18 @@ func isFresh(d *DB) bool {
 	return fresh
 }
 
-// feedHeldUp: who has not heard for a second trusts no memory, and says so; who
-// asks for what was known last is told that.
-func feedHeldUp(t *testing.T) {
+// feedBlocked: a replica whose heartbeat fails for a second does not use its cache, and
+// Ping reports it. Stale still returns the cached objects.
+func feedBlocked(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
 	putNamed(t, a, "bank", 0, "before", false)
 	putNamed(t, a, "shop", 0, "before", false)
-	hears(t, b)
+	waitForFeed(t, b)
 	for _, id := range []string{"bank", "shop"} {
 		_ = clientName(t, b, id)
 	}
-	release := holdUp(t, url, b)
+	release := blockHeartbeat(t, url, b)
 	putNamed(t, a, "bank", 1, "after", true)
 	putNamed(t, a, "shop", 1, "after", true)
 	eventually(t, patience, "memory is distrusted", func() bool { return !isFresh(b) })
@@ -156,7 +156,7 @@ func feedHeldUp(t *testing.T) {
 	}
 	eventually(t, patience, "Ping says why", func() bool {
 		err := b.Ping(t.Context())
-		return err != nil && strings.Contains(err.Error(), "nothing was heard") && strings.Contains(err.Error(), "lock timeout")
+		return err != nil && strings.Contains(err.Error(), "the database has not answered") && strings.Contains(err.Error(), "lock timeout")
 	})
 	if err := a.Ping(t.Context()); err != nil {
 		t.Errorf("the replica that hears: %v", err)
@@ -174,23 +174,23 @@ func feedHeldUp(t *testing.T) {
 	}
 }
 
-// dropsAll: where not each change can be heard of, nothing is remembered. Behind
-// the store's back a client is changed of which no change tells.
-func dropsAll(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
+// cacheIsCleared: if single changes cannot be read, the whole cache is cleared. The test
+// changes a client directly in the database, without recording a change.
+func cacheIsCleared(t *testing.T, lose func(t *testing.T, url string, a, b *DB)) {
 	url := ownFunctions(PostgresForTests.NewDatabase(t))
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{})
 	putNamed(t, a, "bank", 0, "before", false)
 	putNamed(t, a, "other", 0, "before", false)
-	hears(t, b)
+	waitForFeed(t, b)
 	_ = clientName(t, b, "bank") // which remembers it now
 	conn := connectTo(t, url)
 	mustExec(t, conn, `UPDATE client SET document = convert_to(replace(convert_from(document, 'UTF8'), 'before', 'after'), 'UTF8') WHERE id = 'bank'`)
 	putNamed(t, a, "other", 1, "after", false)
-	hears(t, b)
+	waitForFeed(t, b)
 	if name := clientName(t, b, "bank"); name != "before" {
 		t.Fatalf("b remembers nothing: the client is as it was %s", name)
 	}
-	release := holdUp(t, url, b)
+	release := blockHeartbeat(t, url, b)
 	lose(t, url, a, b)
 	release()
 	eventually(t, patience, "nothing is remembered", func() bool {
@@ -208,7 +208,7 @@ func tooManyChanges(t *testing.T, url string, _, _ *DB) {
 		SELECT revision, now(), 'account', 'd1', n::text FROM now, generate_series(1, 10001) AS n`)
 }
 
-// forgottenChanges has changes forgotten that b has not heard of.
+// forgottenChanges deletes changes that b has not read.
 func forgottenChanges(t *testing.T, url string, a, _ *DB) {
 	putNamed(t, a, "other", 2, "later", false)
 	mustExec(t, connectTo(t, url), `UPDATE registry_change SET at = at - interval '11 minutes'`)
@@ -229,8 +229,8 @@ func wentBack(t *testing.T, url string, _, _ *DB) {
 	mustExec(t, connectTo(t, url), `UPDATE registry_revision SET revision = revision - 1`)
 }
 
-// anotherServer has b find another server than it knew, at the same revision: one that
-// says that it was started at another time. Its URL is by ownFunctions.
+// anotherServer makes b connect to a server with another start time at the same revision.
+// Its URL is by ownFunctions.
 func anotherServer(t *testing.T, url string, _, b *DB) {
 	conn := connectTo(t, url)
 	mustExec(t, conn, `CREATE OR REPLACE FUNCTION public.pg_postmaster_start_time() RETURNS timestamptz LANGUAGE sql AS 'SELECT now()'`)
@@ -254,7 +254,7 @@ func anotherServer(t *testing.T, url string, _, b *DB) {
 // ownFunctions is a URL by which functions of the database hide the server's own.
 func ownFunctions(url string) string { return url + "&search_path=public,pg_catalog" }
 
-// readsFollow: once the feed has met another server, nothing is read from the one before.
+// readsFollow: after the feed has connected to another server, no read goes to the old one.
 func readsFollow(t *testing.T) {
 	url := ownFunctions(PostgresForTests.NewDatabase(t))
 	d := startReplica(t, url, Options{})
@@ -273,7 +273,7 @@ func readsFollow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	release := holdUp(t, url, d)
+	release := blockHeartbeat(t, url, d)
 	anotherServer(t, url, nil, d)
 	release()
 	for range 20 {
@@ -283,9 +283,9 @@ func readsFollow(t *testing.T) {
 	}
 }
 
-// halfABeat: a session that was cut off in the middle of a beat holds the replica's row
-// until the server notices, and the next one does not wait for that.
-func halfABeat(t *testing.T) {
+// interruptedHeartbeat: a session that lost its client during a heartbeat keeps the lock on
+// the replica's row until the server notices; the next session does not wait for that.
+func interruptedHeartbeat(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	d := startReplica(t, url, Options{})
 	config, err := pgx.ParseConfig(url)
@@ -313,12 +313,11 @@ func halfABeat(t *testing.T) {
 		}
 		return waits
 	})
-	hears(t, d)
+	waitForFeed(t, d)
 }
 
-// toldForEver: who is told and hears nothing of the database any more is not waited for
-// without an end.
-func toldForEver(t *testing.T) {
+// callbackHasDeadline: a call of Options.Changed has a deadline.
+func callbackHasDeadline(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	bounded := make(chan bool, 1)
 	a := startReplica(t, url, Options{})
@@ -339,8 +338,7 @@ func toldForEver(t *testing.T) {
 	}
 }
 
-// TestStaleness: memory is as old as the clock says that tells more, and one that was set
-// tells nothing.
+// TestStaleness: staleness is by the clock that gives more, also after the clock was set back.
 func TestStaleness(t *testing.T) {
 	heard := time.Now()
 	for _, test := range []struct {
@@ -358,8 +356,7 @@ func TestStaleness(t *testing.T) {
 	}
 }
 
-// told is what Options.Changed was told; with no IDs it is of all, and noted as one
-// change without an ID.
+// told records the calls of Options.Changed; one without IDs is a change without an ID.
 type told struct {
 	mu      sync.Mutex
 	changes []engine.Change
@@ -395,9 +392,9 @@ func (c *told) times(change engine.Change) (n int) {
 	return n
 }
 
-// tellsOfWhatIsRemembered: who remembers signing keys and revocations is told of
-// each change, again and again while that fails; meanwhile nothing counts as heard.
-func tellsOfWhatIsRemembered(t *testing.T) {
+// callbackIsRetried: Options.Changed is called for each change of signing keys and
+// revocations, and again while it fails; meanwhile KnownUntil does not advance.
+func callbackIsRetried(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var heard told
 	a, b := startReplica(t, url, Options{}), startReplica(t, url, Options{Changed: heard.changed})
@@ -430,12 +427,12 @@ func tellsOfWhatIsRemembered(t *testing.T) {
 	}
 }
 
-// tellsOfAll: where not each change is known, it is told that all may have changed.
-func tellsOfAll(t *testing.T) {
+// callbackForAll: if single changes cannot be read, Options.Changed is called for all.
+func callbackForAll(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var heard told
 	d := startReplica(t, url, Options{Changed: heard.changed})
-	release := holdUp(t, url, d)
+	release := blockHeartbeat(t, url, d)
 	tooManyChanges(t, url, nil, nil)
 	release()
 	eventually(t, patience, "all is told of", func() bool {

@@ -9,7 +9,7 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// ChangeKind is what another process changed: see Options.Changed.
+// ChangeKind is the kind of a change by another process: see Options.Changed.
 type ChangeKind = engine.ChangeKind
 
 // What Options.Changed is called for.
@@ -19,15 +19,16 @@ const (
 )
 
 const (
-	// tellTimeout is how long those who remember may take to read anew what was changed.
-	tellTimeout = 10 * time.Second
-	// mostTold is how many revocations of an issuer are told one by one.
-	mostTold = 100
+	// changedTimeout bounds a call of Options.Changed, which reloads what was changed.
+	changedTimeout = 10 * time.Second
+	// maxChangedIDs bounds the IDs that one call of Options.Changed gets; beyond it the
+	// call stands for all of the issuer.
+	maxChangedIDs = 100
 )
 
-// learn drops from memory what other processes changed, nil for anything, and tells
-// those who remember what is not in the cache.
-func (d *DB) learn(ctx context.Context, changes []engine.Change) error {
+// invalidate drops the changes of other processes from the cache, nil for everything, and
+// calls Options.Changed for signing keys and revocations, which the cache does not hold.
+func (d *DB) invalidate(ctx context.Context, changes []engine.Change) error {
 	if changes == nil {
 		d.cache.clear()
 		changes = []engine.Change{{Kind: engine.ChangedSigningKeys}, {Kind: engine.ChangedRevocations}}
@@ -36,8 +37,8 @@ func (d *DB) learn(ctx context.Context, changes []engine.Change) error {
 	if d.changed == nil {
 		return nil
 	}
-	// The feed waits for it, and who reads by a connection that died would wait for long.
-	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	// The feed waits for the call, and a read on a dead connection could block for long.
+	ctx, cancel := context.WithTimeout(ctx, changedTimeout)
 	defer cancel()
 	type of struct {
 		kind   engine.ChangeKind
@@ -50,7 +51,7 @@ func (d *DB) learn(ctx context.Context, changes []engine.Change) error {
 		}
 	}
 	for what, ids := range ids {
-		if len(ids) > mostTold || slices.Contains(ids, "") {
+		if len(ids) > maxChangedIDs || slices.Contains(ids, "") {
 			ids = nil
 		}
 		if err := d.changed(ctx, what.kind, what.issuer, ids); err != nil {

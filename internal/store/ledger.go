@@ -7,9 +7,9 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// Append implements authority.Ledger. It may also return [ErrBusy] or
-// [ErrClosed]: nothing was recorded then. When ctx ends while the entry waits,
-// the entry may be recorded all the same. Two equal values are an error.
+// Append implements authority.Ledger. It may also return [ErrBusy] or [ErrClosed], in which
+// case nothing was recorded. If ctx ends while the entry is queued, the entry may still be
+// recorded. Two equal values are an error.
 func (d *DB) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -24,10 +24,10 @@ func (d *DB) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Con
 	return d.writer.append(ctx, l, consumed)
 }
 
-// Entries visits the entries that q selects, chain after chain and in the order of
-// their Seq, and stops at the first error of visit, which it returns. It never
-// holds more than a few batches in memory; entries that are recorded meanwhile may
-// be left out. Whoever wants the newest of all chains sorts them by time.
+// Entries visits the entries that q selects, chain after chain, each in the order of Seq.
+// It stops at the first error of visit and returns it. It holds only a few batches in
+// memory, and may leave out entries that are recorded during the call. To get the newest
+// entries of all chains, sort by time.
 func (d *DB) Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error {
 	return d.ledger.Entries(ctx, q, visit)
 }

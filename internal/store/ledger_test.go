@@ -15,7 +15,7 @@ import (
 	"moneyer/internal/store/history"
 )
 
-// tamper changes the ledger behind the store's back.
+// tamper changes the ledger directly in the database.
 func tamper(t *testing.T, d *DB, query string, args ...any) {
 	t.Helper()
 	err := d.writer.do(t.Context(), func(tx *tx) error {
@@ -147,9 +147,9 @@ func TestPrunedStartNeedsItsAnchor(t *testing.T) {
 	}
 }
 
-// TestAnchorsThatPointNowhere rewrites the chain with an anchor for an entry that
+// TestInvalidAnchors rewrites the chain with an anchor for an entry that
 // was never there: a finding, not a crash.
-func TestAnchorsThatPointNowhere(t *testing.T) {
+func TestInvalidAnchors(t *testing.T) {
 	for _, object := range []string{"1000000 ", "9223372036854775807 ", "-1 ", "21 "} {
 		d := openNew(t)
 		for range 4 {

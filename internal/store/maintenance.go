@@ -11,8 +11,8 @@ import (
 	"moneyer/internal/store/sqlite"
 )
 
-// maintain keeps other maintenance out until end is called: in this process any, in
-// others what does not go with it. ok is false while another process is at it.
+// maintain locks out other maintenance until end is called: all in this process, and what
+// conflicts in others. ok is false while another process holds a conflicting lock.
 func (d *DB) maintain(ctx context.Context, remove bool) (end func() error, ok bool, err error) {
 	if err := d.maintenance.Acquire(ctx, 1); err != nil {
 		return nil, false, err
@@ -28,15 +28,15 @@ func (d *DB) maintain(ctx context.Context, remove bool) (end func() error, ok bo
 	}, true, nil
 }
 
-// Verify walks all chains of the ledger, as [history.Ledger.Verify] does. Prune waits
-// until the walk is over.
+// Verify verifies all chains of the ledger, as [history.Ledger.Verify] does. Prune waits
+// until it has ended.
 func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
 	end, ok, err := d.maintain(ctx, false)
 	switch {
 	case err != nil:
 		return ledger.VerifyReport{}, fmt.Errorf("ledger: %w", err)
 	case !ok:
-		return ledger.VerifyReport{}, errors.New("ledger: old entries are being removed at this moment: try again in a minute")
+		return ledger.VerifyReport{}, errors.New("ledger: another process is removing old entries: try again in a minute")
 	}
 	report, err := d.ledger.Verify(ctx, key)
 	if err := errors.Join(err, end()); err != nil {
@@ -45,8 +45,8 @@ func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyRe
 	return report, nil
 }
 
-// VerifyFile verifies, as Verify does, the ledger of the store in a file, a backup
-// for instance, and changes nothing in it. A process that has the store open is not disturbed.
+// VerifyFile verifies the ledger of the store in a file, such as a backup, as Verify does.
+// It changes nothing, and the store may be in use.
 func VerifyFile(ctx context.Context, path string, key ed25519.PublicKey) (ledger.VerifyReport, error) {
 	report, err := verifyFile(ctx, path, key)
 	if err != nil {

@@ -202,7 +202,7 @@ func TestNetwork(t *testing.T) {
 			p, url := newProxy(t, PostgresForTests.NewDatabase(t))
 			labelled(t, func(running func() int) {
 				d := startReplica(t, url, Options{TouchInterval: 500 * time.Millisecond})
-				endure(t, d, running, func() { fault.begin(p) }, func() { fault.end(p) }, fault.lasts, fault.within)
+				runFault(t, d, running, func() { fault.begin(p) }, func() { fault.end(p) }, fault.lasts, fault.within)
 			})
 			if n := p.cancels.Load(); n != 0 {
 				t.Errorf("%d statements were cancelled", n)
@@ -213,7 +213,7 @@ func TestNetwork(t *testing.T) {
 		server := ownServer(t, nil)
 		labelled(t, func(running func() int) {
 			d := startReplica(t, server.URL("postgres"), Options{TouchInterval: 500 * time.Millisecond})
-			endure(t, d, running, func() {
+			runFault(t, d, running, func() {
 				if err := server.Restart(t.Context()); err != nil {
 					t.Error(err)
 				}
@@ -222,8 +222,8 @@ func TestNetwork(t *testing.T) {
 	})
 }
 
-// endure has a store work through a fault that lasts for a time.
-func endure(t *testing.T, d *DB, running func() int, begin, end func(), lasts, within time.Duration) {
+// runFault runs a store through a fault of that duration.
+func runFault(t *testing.T, d *DB, running func() int, begin, end func(), lasts, within time.Duration) {
 	putNamed(t, d, "bank", 0, "bank", false)
 	l := startLoad(d, 0)
 	defer l.stop()

@@ -10,9 +10,9 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// TestWholeDaysGoAsPartitions: a partition of which all goes is dropped, one in which
+// TestPruneDropsPartitions: a partition of which all goes is dropped, one in which
 // something has to stay is not, and the chain stays whole.
-func TestWholeDaysGoAsPartitions(t *testing.T) {
+func TestPruneDropsPartitions(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	d, err := Open(t.Context(), url, Options{Now: time.Now})
 	if err != nil {
@@ -70,9 +70,9 @@ func partitionsLeft(t *testing.T, url string) string {
 	return fmt.Sprint(days)
 }
 
-// TestMaintenanceOfSeveral: what one replica reads from the start of the ledger no
+// TestConcurrentMaintenance: what one replica reads from the start of the ledger no
 // other removes meanwhile, and nobody reads what is being removed.
-func TestMaintenanceOfSeveral(t *testing.T) {
+func TestConcurrentMaintenance(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var replicas [2]*DB
 	for i := range replicas {
@@ -116,9 +116,9 @@ func TestMaintenanceOfSeveral(t *testing.T) {
 	}
 }
 
-// TestTomorrowKeepsNobodyFromToday: that the next day's partition cannot be made stops
-// no append of today.
-func TestTomorrowKeepsNobodyFromToday(t *testing.T) {
+// TestNextPartitionFailure: appends of today succeed although the next day's partition
+// cannot be created.
+func TestNextPartitionFailure(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	d := startReplica(t, url, Options{})
 	entry := func(days int) *ledger.Entry {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// TestPast: of several replicas none removes by a clock that is ahead of the database's;
-// who holds a file alone has one clock.
+// TestPast: no replica deletes by a clock that is ahead of the database's; a file has only
+// the clock of its process.
 func TestPast(t *testing.T) {
 	file, err := Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: time.Now})
 	if err != nil {
@@ -36,9 +36,9 @@ func TestPast(t *testing.T) {
 	}
 }
 
-// TestForgetByAClockThatIsAhead shows what Past is for: up to where one replica forgets,
+// TestForgetWithClockAhead shows what Past is for: up to where one replica forgets,
 // all refuse assertions.
-func TestForgetByAClockThatIsAhead(t *testing.T) {
+func TestForgetWithClockAhead(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	ahead, right := startReplica(t, url, Options{}), startReplica(t, url, Options{})
 	past, err := ahead.Past(t.Context(), time.Now().Add(time.Hour))

@@ -16,7 +16,7 @@ import (
 	"moneyer/internal/store"
 )
 
-// BenchmarkReplicas measures tokens with their use-up over three replicas, on a
+// BenchmarkReplicas measures tokens with consumed values over three replicas, on a
 // primary whose commits wait for one of two standbys, and beside it the same with a
 // transaction for each token on a connection for each caller.
 func BenchmarkReplicas(b *testing.B) {

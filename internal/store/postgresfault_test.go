@@ -68,7 +68,7 @@ func eventually(t *testing.T, within time.Duration, what string, so func() bool)
 	}
 }
 
-// useOf is the use-up of the n-th assertion, which lives for a minute.
+// useOf is the value of the n-th assertion, which expires after a minute.
 func useOf(n int, sealed string) ledger.Consumed {
 	return ledger.Consumed{Value: useKey{1, byte(n >> 16), byte(n >> 8), byte(n)}, Until: time.Now().Add(time.Minute), Sealed: []byte(sealed)}
 }
@@ -104,8 +104,8 @@ func checkWhole(t *testing.T, d *DB, entries int64) {
 	}
 }
 
-// TestCommitInDoubt: whatever becomes of a COMMIT and of its answer, who waits is
-// told what took place, and it takes place once.
+// TestCommitInDoubt: after any fault of a COMMIT or its answer, the caller gets the true
+// outcome, and the transaction commits once.
 func TestCommitInDoubt(t *testing.T) {
 	t.Parallel() // most of the time it waits
 	const first = "INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)\n\t\tVALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
@@ -251,8 +251,8 @@ func settlesInDoubt(all *atOnce) {
 	}
 }
 
-// halfOpenIsNoGrant: who gives up while the old session holds the chain has an
-// error in time, and nothing of it takes place later.
+// halfOpenIsNoGrant: a caller that times out while the old session holds the lock on the
+// chain gets an error in time, and its entry is not recorded later.
 func halfOpenIsNoGrant(t *testing.T) {
 	p, url := newProxy(t, PostgresForTests.NewDatabase(t))
 	d := startReplica(t, url, Options{})
@@ -286,8 +286,8 @@ func halfOpenIsNoGrant(t *testing.T) {
 	checkWhole(t, d, 2)
 }
 
-// TestCommitWithoutStandby: while no standby has a commit nobody is told that it
-// took place, though the wait for it was cancelled or its session was ended.
+// TestCommitWithoutStandby: a commit that is not on a standby is not acknowledged, even if
+// the wait for it was cancelled or its session was ended.
 func TestCommitWithoutStandby(t *testing.T) {
 	server := ownServer(t, nil)
 	d := startReplica(t, server.URL("postgres"), Options{})

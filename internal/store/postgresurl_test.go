@@ -10,7 +10,7 @@ import (
 	"moneyer/internal/pgtest"
 )
 
-// TestNoSecretInAnError: what is told of a URL shows no password.
+// TestNoSecretInAnError: errors about a URL show no password.
 func TestNoSecretInAnError(t *testing.T) {
 	for _, url := range []string{"postgres://moneyer:tresor@127.0.0.1/m", "postgres://moneyer:1/tresor@127.0.0.1/m", "postgres://moneyer@127.0.0.1/m?PASSWORD=tresor&sslmode=sometimes"} {
 		_, err := Open(t.Context(), url, Options{Now: time.Now})

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// fate is what becomes of a statement on its way.
+// fate is what happens to a statement between the client and the server.
 type fate int
 
 const (
@@ -31,8 +31,8 @@ const (
 	silent
 )
 
-// proxy stands between a store and its server and does what networks do. It knows
-// so much of the protocol as to tell one statement from another.
+// proxy is a proxy between a store and its server that injects network faults. It parses
+// enough of the protocol to distinguish statements.
 type proxy struct {
 	listener net.Listener
 	server   string
@@ -47,7 +47,7 @@ type proxy struct {
 	// rule decides about each statement that is carried out, but for those of a
 	// client that is only being told what it looks like.
 	rule func(statement string) fate
-	// deaf has no notification go through.
+	// deaf drops all notifications.
 	deaf bool
 
 	// cancels are those of sessions that had carried out a statement.
@@ -183,7 +183,7 @@ func (l *link) end(c net.Conn) {
 	}
 }
 
-// parcel is a message on its way.
+// parcel is a message in transit.
 type parcel struct {
 	message []byte
 	due     time.Time

@@ -15,7 +15,7 @@ import (
 	"moneyer/internal/store/postgres"
 )
 
-// chainOf is the chain that a replica goes on with.
+// chainOf returns the chain that a replica writes.
 func chainOf(t *testing.T, d *DB) (chain int64) {
 	t.Helper()
 	err := d.writer.do(t.Context(), func(tx *tx) error {
@@ -40,8 +40,8 @@ func appendTo(t *testing.T, n int, replicas ...*DB) {
 	}
 }
 
-// seemDead has a replica's beats be of two minutes ago, whatever it does.
-func seemDead(t *testing.T, url string, d *DB) {
+// expireHeartbeat sets a replica's heartbeats to two minutes ago.
+func expireHeartbeat(t *testing.T, url string, d *DB) {
 	t.Helper()
 	conn := connectTo(t, url)
 	mustExec(t, conn, `CREATE FUNCTION seem_dead() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -61,7 +61,7 @@ func TestChains(t *testing.T) {
 		url := PostgresForTests.NewDatabase(t)
 		a := startReplica(t, url, Options{})
 		appendTo(t, 3, a)
-		seemDead(t, url, a)
+		expireHeartbeat(t, url, a)
 		b := startReplica(t, url, Options{})
 		appendTo(t, 3, b, a, a)
 		if chains := [2]int64{chainOf(t, a), chainOf(t, b)}; chains != [2]int64{1, 0} {
@@ -73,7 +73,7 @@ func TestChains(t *testing.T) {
 		url := PostgresForTests.NewDatabase(t)
 		a := startReplica(t, url, Options{})
 		appendTo(t, 3, a)
-		seemDead(t, url, a)
+		expireHeartbeat(t, url, a)
 		l, err := engine.Encode(testEntry(1))
 		if err != nil {
 			t.Fatal(err)
@@ -161,7 +161,7 @@ func TestChains(t *testing.T) {
 		mustExec(t, conn, `DELETE FROM ledger_chain WHERE id = 1`)
 		appendTo(t, 2, b)
 		mustExec(t, conn, `DELETE FROM ledger_chain WHERE id = 0`)
-		if err := a.Append(t.Context(), testEntry(0)); !errors.Is(err, postgres.ErrWentBack) {
+		if err := a.Append(t.Context(), testEntry(0)); !errors.Is(err, postgres.ErrRolledBack) {
 			t.Errorf("append to a chain that had entries: %v", err)
 		}
 		appendTo(t, 1, b)
@@ -208,8 +208,8 @@ func twentyAtOnce(t *testing.T) {
 	}
 }
 
-// TestDays: entries of any day find their partition, whoever makes it.
-func TestDays(t *testing.T) {
+// TestPartitionsByDay: entries of any day have a partition, whichever replica creates it.
+func TestPartitionsByDay(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	stores := []*DB{startReplica(t, url, Options{}), startReplica(t, url, Options{}), startReplica(t, url, Options{})}
 	midnight := time.Date(2026, 11, 3, 0, 0, 0, 0, time.UTC)
@@ -266,9 +266,9 @@ func TestDays(t *testing.T) {
 	}
 }
 
-// TestTextThatPostgresRefuses: what PostgreSQL cannot store does not exist there, and
-// an entry that speaks of it is recorded.
-func TestTextThatPostgresRefuses(t *testing.T) {
+// TestUnstorableText: a name that PostgreSQL cannot store does not exist there, and an entry
+// that contains it is recorded.
+func TestUnstorableText(t *testing.T) {
 	for name, d := range map[string]*DB{"SQLite": openNew(t), "PostgreSQL": startReplica(t, PostgresForTests.NewDatabase(t), Options{})} {
 		for _, id := range []string{"a\x00b", "\x00", "a\xffb", "\xc3", strings.Repeat("\xed\xa0\x80", 3)} {
 			t.Run(fmt.Sprintf("%s %q", name, id), func(t *testing.T) {
@@ -305,9 +305,9 @@ func TestTextThatPostgresRefuses(t *testing.T) {
 	}
 }
 
-// TestLastUseOfAnOddName: a name of a key that the database cannot store keeps no
-// other's time of last use away.
-func TestLastUseOfAnOddName(t *testing.T) {
+// TestLastUseOfUnstorableName: a kid that the database cannot store does not prevent other
+// times of last use from being written.
+func TestLastUseOfUnstorableName(t *testing.T) {
 	d := startReplica(t, PostgresForTests.NewDatabase(t), Options{TouchInterval: time.Hour})
 	now := time.Now()
 	for _, id := range []string{"a\x00", "\xff", "plain"} {
@@ -321,9 +321,9 @@ func TestLastUseOfAnOddName(t *testing.T) {
 	}
 }
 
-// TestChangeThatWaits: a change that waits for its turn keeps no append waiting for long,
-// and takes place once the turn comes.
-func TestChangeThatWaits(t *testing.T) {
+// TestContendedChange: a change that waits for the registry's lock does not delay appends,
+// and is made when the lock is free.
+func TestContendedChange(t *testing.T) {
 	t.Parallel()
 	url := PostgresForTests.NewDatabase(t)
 	d := startReplica(t, url, Options{})

@@ -10,16 +10,16 @@ import (
 	"moneyer/internal/store/history"
 )
 
-// pruneAtOnce is how many entries one transaction removes: few enough that the
-// writer is soon free again.
-const pruneAtOnce = 2048
+// pruneBatch is how many entries one transaction deletes. It is small, so that appends do
+// not wait long.
+const pruneBatch = 2048
 
-// Prune removes the entries older than before and returns how many: whole
-// batches from the start of each chain, never its last one. First it records
-// which entry is the last to go, without which Verify refuses a chain that does
-// not begin with its first entry; and that of every chain that was pruned earlier,
-// for what tells it may go now. A Prune that was cut short is finished by the next;
-// so is one that comes while the ledger is copied, or pruned by another process.
+// Prune removes the entries older than before and returns how many: whole batches from the
+// start of each chain, but never the last one. First it records an anchor, the last entry
+// to be removed, for each chain: Verify refuses a chain that does not begin with its first
+// entry and has no anchor. It also renews the anchors of chains that were pruned earlier,
+// because their anchors may be removed now. An interrupted Prune is completed by the next
+// call. While the ledger is copied, or pruned by another process, Prune does nothing.
 func (d *DB) Prune(ctx context.Context, before time.Time) (int64, error) {
 	end, ok, err := d.maintain(ctx, true)
 	if err != nil || !ok {
@@ -36,7 +36,7 @@ func (d *DB) Prune(ctx context.Context, before time.Time) (int64, error) {
 	return d.dropBefore(ctx, ranges)
 }
 
-// pruneRanges finds what each chain has that is older than before.
+// pruneRanges finds the batches of each chain that are older than before.
 func (d *DB) pruneRanges(ctx context.Context, before time.Time) ([]engine.Range, error) {
 	chains, err := history.Chains(ctx, d.reads)
 	if err != nil {
@@ -57,8 +57,8 @@ func (d *DB) pruneRanges(ctx context.Context, before time.Time) ([]engine.Range,
 	return ranges, nil
 }
 
-// dropBefore removes what is old, which the ledger says already, and returns how
-// many entries. The batches from keep on stay, whatever their times.
+// dropBefore removes the ranges, whose anchors are recorded, and returns the number of
+// entries. Batches from Keep on stay, whatever their times.
 func (d *DB) dropBefore(ctx context.Context, ranges []engine.Range) (removed int64, err error) {
 	if err := d.engine.DropWhole(ctx, ranges); err != nil {
 		return 0, err
@@ -71,7 +71,7 @@ func (d *DB) dropBefore(ctx context.Context, ranges []engine.Range) (removed int
 			return removed, err
 		}
 		for left.First < left.Keep {
-			to := min(left.First+pruneAtOnce, left.Keep)
+			to := min(left.First+pruneBatch, left.Keep)
 			err := d.writer.do(ctx, func(t *tx) error {
 				_, err := t.Exec(`DELETE FROM ledger_batch WHERE first_seq >= $1 AND first_seq < $2`, left.First, to)
 				return err
@@ -86,7 +86,7 @@ func (d *DB) dropBefore(ctx context.Context, ranges []engine.Range) (removed int
 	return removed, nil
 }
 
-// writeAnchors records of each chain what is gone or may go.
+// writeAnchors records the anchor of each chain that is or was pruned.
 func (t *tx) writeAnchors(ranges []engine.Range, now time.Time) error {
 	var lines []engine.Line
 	for _, r := range ranges {

@@ -46,8 +46,8 @@ func (d *DB) Revocation(ctx context.Context, issuer, id string) (*revocation.Rev
 	return r, nil
 }
 
-// PutRevocation stores a revocation under its ID and records e with it. An ID
-// that is taken is registry.ErrConflict.
+// PutRevocation stores a revocation under its ID and records e with it. It returns
+// registry.ErrConflict if the ID exists.
 func (d *DB) PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error {
 	document, err := json.Marshal(r)
 	if err != nil {

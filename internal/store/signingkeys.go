@@ -12,8 +12,8 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// SigningKeys reads an issuer's signing keys from the database, not from memory.
-// An issuer that has none yet has revision 0.
+// SigningKeys reads an issuer's signing keys from the database, not from a cache. Without
+// keys the revision is 0.
 func (d *DB) SigningKeys(ctx context.Context, issuer string) (registry.SigningKeys, error) {
 	keys := registry.SigningKeys{Issuer: issuer}
 	var document []byte
@@ -31,9 +31,9 @@ func (d *DB) SigningKeys(ctx context.Context, issuer string) (registry.SigningKe
 	return keys, nil
 }
 
-// PutSigningKeys stores an issuer's signing keys under the revision after
-// keys.Revision, which must be the one that is stored, or 0 for the first;
-// registry.ErrConflict tells that it is not. e is recorded with the change.
+// PutSigningKeys stores an issuer's signing keys with the revision keys.Revision+1, and
+// records e. keys.Revision must be the stored revision, or 0 for the first keys; otherwise
+// it returns registry.ErrConflict.
 func (d *DB) PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *ledger.Entry) error {
 	document, err := json.Marshal(keys.Keys)
 	if err != nil {

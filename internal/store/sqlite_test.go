@@ -88,7 +88,7 @@ func TestOpenRefuses(t *testing.T) {
 // TestTouchIsFlushed: what is noted is written at the interval, and never set back.
 func TestTouchIsFlushed(t *testing.T) {
 	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{TouchInterval: time.Millisecond})
-	const credentials = 3 * touchesAtOnce
+	const credentials = 3 * touchBatch
 	for i := range credentials {
 		d.Touch("d1", "bank", time.Duration(i).String(), clock())
 	}
@@ -108,18 +108,18 @@ func TestTouchIsFlushed(t *testing.T) {
 func TestTouchIsBounded(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")
 	d := openTest(t, path, Options{TouchInterval: time.Hour})
-	for i := range 2 * mostTouched {
+	for i := range 2 * maxTouched {
 		d.Touch("d1", "bank", strconv.Itoa(i), clock())
 	}
 	d.Touch("d1", "bank", "0", clock().Add(time.Hour))
-	if noted := d.touched.of("d1", "bank"); len(noted) != mostTouched || noted["0"] != clock().Add(time.Hour).UnixMilli() {
-		t.Errorf("%d are noted, want %d; the first at %d", len(noted), mostTouched, noted["0"])
+	if noted := d.touched.of("d1", "bank"); len(noted) != maxTouched || noted["0"] != clock().Add(time.Hour).UnixMilli() {
+		t.Errorf("%d are noted, want %d; the first at %d", len(noted), maxTouched, noted["0"])
 	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
 	last, err := openTest(t, path, Options{}).LastUsed(t.Context(), "d1", "bank")
-	if err != nil || len(last) != mostTouched {
+	if err != nil || len(last) != maxTouched {
 		t.Errorf("%d are written, %v", len(last), err)
 	}
 }

@@ -10,29 +10,29 @@ import (
 	"moneyer/internal/registry"
 )
 
-// Stale answers from memory alone, as of [DB.KnownUntil]: for questions where a stale
-// answer is better than none.
-// What is not in memory is not registry.ErrNotFound but a failure.
+// Stale returns a registry that reads only the cache, as of [DB.KnownUntil], for callers
+// that prefer a stale answer to none. An object that is not cached is an error other than
+// registry.ErrNotFound.
 func (d *DB) Stale() Stale { return Stale{d} }
 
-// Stale is the registry as it was known last.
+// Stale is a registry that reads only the cache.
 type Stale struct{ d *DB }
 
-var errNotRemembered = errors.New("the database cannot be asked, and memory does not hold it")
+var errNotCached = errors.New("the database is unavailable, and it is not cached")
 
 // Client implements authority.Registry.
 func (l Stale) Client(_ context.Context, issuer, id string) (*registry.Client, error) {
 	if c, _, ok := l.d.cache.clients.get(named{issuer, id}); ok {
 		return c, nil
 	}
-	return nil, fmt.Errorf("client %q: %w", id, errNotRemembered)
+	return nil, fmt.Errorf("client %q: %w", id, errNotCached)
 }
 
 // ClientByAPIKey implements authority.Registry.
 func (l Stale) ClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
 	id, _, ok := l.d.cache.apiKeys.get(digested{issuer, digest})
 	if !ok {
-		return nil, fmt.Errorf("API key of issuer %q: %w", issuer, errNotRemembered)
+		return nil, fmt.Errorf("API key of issuer %q: %w", issuer, errNotCached)
 	}
 	c, err := l.Client(ctx, issuer, id)
 	if err != nil {
@@ -49,7 +49,7 @@ func (l Stale) Account(_ context.Context, issuer, id string) (*registry.Account,
 	if a, _, ok := l.d.cache.accounts.get(named{issuer, id}); ok {
 		return a, nil
 	}
-	return nil, fmt.Errorf("account %q: %w", id, errNotRemembered)
+	return nil, fmt.Errorf("account %q: %w", id, errNotCached)
 }
 
 // Items implements authority.Registry.
@@ -58,7 +58,7 @@ func (l Stale) Items(_ context.Context, issuer string, ids []string) ([]registry
 	for i, id := range ids {
 		var ok bool
 		if found[i], _, ok = l.d.cache.items.get(named{issuer, id}); !ok {
-			return nil, fmt.Errorf("item %q: %w", id, errNotRemembered)
+			return nil, fmt.Errorf("item %q: %w", id, errNotCached)
 		}
 	}
 	return found, nil

@@ -1,15 +1,14 @@
 // Package store keeps the registry (clients, accounts, items, signing
 // keys) and the ledger (tokens, refusals, changes, consumed values) in SQL.
-// One [DB] is what authority.Registry and authority.Ledger ask for, and what
-// administration needs beside them.
+// [DB] implements authority.Registry and authority.Ledger, and the operations of
+// administration.
 //
-// All that is written goes through one writer, which gathers the appends that
-// wait into one transaction (writer.go). Reads of the registry come from memory
-// where they can (cache.go) and yet see each acknowledged change.
+// One writer does all writes, and commits queued appends as a group (writer.go). Reads of
+// the registry are cached (cache.go) and see each acknowledged change.
 //
-// It is not where rules live: what a client may have is for authority to judge.
-// It refuses only what would make the data contradict itself. Nor does it
-// encrypt: what must not be read is sealed or hashed before it comes here.
+// The package has no rules about what a client may have: package authority has them. It
+// refuses only changes that make the data inconsistent. It does not encrypt: secrets are
+// sealed or hashed by its callers.
 package store
 
 import (
@@ -26,18 +25,18 @@ import (
 	"moneyer/internal/store/history"
 )
 
-// MaxPage bounds the lists that one call answers, and MaxBulk what one bulk
-// change takes, so that no transaction keeps the writer for long.
+// MaxPage bounds the list that one call returns, and MaxBulk the objects of one bulk
+// change, so that no transaction blocks the writer for long.
 const (
 	MaxPage = 1000
 	MaxBulk = 1000
 )
 
-// Trust is how stale memory may be before it is read anew from the database.
-const Trust = engine.Trust
+// MaxStaleness is how stale the cache may be before reads go to the database.
+const MaxStaleness = engine.MaxStaleness
 
 var (
-	// ErrBusy means that more appends wait than the queue holds. Nothing was recorded.
+	// ErrBusy means that the queue of appends is full. Nothing was recorded.
 	ErrBusy = errors.New("the ledger's queue is full")
 	// ErrClosed means that the store was closed. Nothing was recorded.
 	ErrClosed = errors.New("the store is closed")
@@ -45,18 +44,19 @@ var (
 
 // Options of a store. The zero value of all but Now is good.
 type Options struct {
-	// Now tells the time. It must not be nil.
+	// Now returns the current time. It must not be nil.
 	Now func() time.Time
-	// CacheEntries bounds what is kept in memory, of clients, API keys, accounts
-	// and items each. 0 means 1,000,000; a client takes somewhat less than 1 KB.
+	// CacheEntries bounds the cache of clients, of API keys, of accounts and of items
+	// each. 0 means 1,000,000; a client takes almost 1 KB.
 	CacheEntries int
-	// Queue bounds the appends that wait for the writer. 0 means 8,192.
+	// Queue bounds the queued appends. 0 means 8,192.
 	Queue int
 	// TouchInterval is how often the times of last use are written. 0 means 10 s.
 	TouchInterval time.Duration
-	// Changed, if any, is called when another process changed an issuer's signing keys
-	// or revocations, those with ids or any; of every issuer's when the name is empty.
-	// While it returns an error the store says that it does not know what others changed.
+	// Changed, if not nil, is called when another process changed signing keys or
+	// revocations of an issuer: those with ids, or any if ids is nil. An empty issuer
+	// means every issuer. While it returns an error, the changes count as not applied:
+	// see KnownUntil.
 	Changed func(ctx context.Context, kind ChangeKind, issuer string, ids []string) error
 }
 
@@ -86,17 +86,17 @@ type DB struct {
 	cache   *registryCache
 	changed func(ctx context.Context, kind ChangeKind, issuer string, ids []string) error // Options.Changed
 	touched *touched
-	// maintenance is held by whoever prunes or verifies: neither may see the other half done.
+	// maintenance excludes pruning and verification from each other.
 	maintenance *semaphore.Weighted
 	checkpoints checkpoints
 	backup      func(ctx context.Context, path string) error // into an empty file
 	close       func() error
 }
 
-// Open opens the store at url, "sqlite:PATH" or "postgres://...", and makes it if
-// it does not exist. It brings the schema of a file forward, and that of a database
-// that has none; any other database is brought forward by [Migrate]. It refuses a
-// file that another process has open and a schema newer than it can work with.
+// Open opens the store at url, "sqlite:PATH" or "postgres://...", and creates it if it does
+// not exist. It migrates the schema of a file, and creates that of an empty database; any
+// other database is migrated by [Migrate]. It refuses a file that another process has open,
+// and a schema that is too new.
 func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	if err := options.setDefaults(); err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	return d, nil
 }
 
-// start makes what is kept in memory and sets the goroutines of a store going.
+// start creates the caches of a store and starts its goroutines.
 func start(ctx context.Context, o opened, options Options) (*DB, error) {
 	packer, err := history.NewPacker()
 	if err != nil {
@@ -136,7 +136,7 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 	var ended sync.WaitGroup
 	ended.Go(func() { d.warm(background) })
 	ended.Go(func() { d.flushTouches(background, options.TouchInterval) })
-	ended.Go(func() { o.engine.Follow(background, d.learn) })
+	ended.Go(func() { o.engine.Follow(background, d.invalidate) })
 	d.close = sync.OnceValue(func() error {
 		stop()
 		ended.Wait()
@@ -147,15 +147,15 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 	return d, nil
 }
 
-// Close records what waits, writes the times of last use, and gives the files
-// back. Calls that come later get ErrClosed or the error of a closed database.
+// Close commits queued appends, writes the times of last use, and closes the database.
+// Later calls return ErrClosed or the error of a closed database.
 func (d *DB) Close() error { return d.close() }
 
-// freshWrite is how long a successful commit proves that writing is possible.
+// freshWrite is how long Ping relies on the last successful commit.
 const freshWrite = 5 * time.Second
 
-// Ping returns an error unless the store can be written, and knows what other processes
-// changed: the last commit succeeded a moment ago, or else a trial write does now.
+// Ping returns an error unless the store can be written and the changes of other processes
+// are applied. It does a trial write unless a commit succeeded a moment ago.
 func (d *DB) Ping(ctx context.Context) error {
 	if !d.reads.Local() {
 		return d.engine.Healthy(d.now())
@@ -173,27 +173,27 @@ func (d *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-// KnownUntil returns until when everything that other processes changed is known here,
-// and whether that is so recent that memory is trusted. A process that holds its
-// store alone knows all.
+// KnownUntil returns the time up to which the changes of other processes are applied, and
+// whether that is recent enough to use the cache. For a store that only this process has
+// open it is the current time.
 func (d *DB) KnownUntil() (until time.Time, fresh bool) {
 	now := d.now()
 	if d.reads.Local() {
 		return now, true
 	}
 	until = d.engine.Known(now)
-	return until, engine.Staleness(now, until) < Trust
+	return until, engine.Staleness(now, until) < MaxStaleness
 }
 
-// Past is now, or what the database's clock says where that is earlier. What is old enough
-// to be removed is judged by it: a replica whose clock is ahead would else remove what
-// others still need.
+// Past returns now, or the time of the database's clock if that is earlier. Expired data is
+// deleted by it: otherwise a replica whose clock is ahead would delete what others still
+// need.
 func (d *DB) Past(ctx context.Context, now time.Time) (time.Time, error) {
 	return d.engine.Past(ctx, now)
 }
 
-// trusts reports whether what is in the cache may be believed.
-func (d *DB) trusts() bool {
+// cacheIsFresh reports whether the cache may be used.
+func (d *DB) cacheIsFresh() bool {
 	if d.reads.Local() {
 		return true
 	}

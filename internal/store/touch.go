@@ -10,24 +10,22 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// touchShards parts the noted times, so that requests seldom meet at one lock.
+// touchShards is the number of locks, to reduce contention.
 const touchShards = 64
 
 const (
-	// touchesAtOnce are written by one transaction, which tokens wait for: each is
-	// on a page of its own where there are many, and takes 10 to 20 microseconds.
-	touchesAtOnce = 100
-	// touchesPerSecond bounds what the times of last use cost where hundreds of
-	// thousands of clients come in turns, to half a percent of a processor: the
-	// others wait in memory.
+	// touchBatch is how many times one transaction writes. Appends wait for it: with many
+	// clients each time is on a page of its own, and takes 10 to 20 microseconds.
+	touchBatch = 100
+	// touchesPerSecond limits the writes to half a percent of a processor, even with
+	// hundreds of thousands of clients. The other times stay in memory.
 	touchesPerSecond = 500
-	// mostTouched bounds the times in one shard. Beyond it that of a credential
-	// which is not among them is noted at a later use.
-	mostTouched = 4096
+	// maxTouched bounds the times in one shard. A credential that does not fit is stored
+	// at a later use.
+	maxTouched = 4096
 )
 
-// touched keeps the times of last use that are not written yet, in Unix
-// milliseconds.
+// touched holds the times of last use that are not yet written, in Unix milliseconds.
 type touched struct {
 	seed   maphash.Seed
 	shards [touchShards]touchShard
@@ -47,7 +45,7 @@ func newTouched() *touched {
 	return t
 }
 
-// shard is that of the client, so that one client's times are together.
+// shard returns the shard of a client, which holds all of its times.
 func (t *touched) shard(issuer, client string) *touchShard {
 	return &t.shards[maphash.Comparable(t.seed, named{issuer, client})%touchShards]
 }
@@ -60,16 +58,15 @@ func (d *DB) Touch(issuer, client, id string, at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	key, ms := engine.Credential{Issuer: issuer, Client: client, ID: id}, at.UnixMilli()
-	if known, ok := s.times[key]; ok && known < ms || !ok && len(s.times) < mostTouched {
+	if known, ok := s.times[key]; ok && known < ms || !ok && len(s.times) < maxTouched {
 		s.times[key] = ms
 	}
 }
 
-// LastUsed tells when each key or secret of a client was last used, to the
-// millisecond, by its kid or ID. Those never used are not there, nor those
-// whose time is not noted yet ([DB.Touch]).
+// LastUsed returns when each key or secret of a client was last used, in milliseconds, by
+// kid or ID. It leaves out those that were never used or did not fit in memory ([DB.Touch]).
 func (d *DB) LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error) {
-	noted := d.touched.of(issuer, client) // before the database: a flush moves times there
+	noted := d.touched.of(issuer, client) // before the query: a flush moves times to the database
 	last := map[string]time.Time{}
 	err := d.reads.List(ctx, `SELECT credential, at FROM last_used WHERE issuer = $1 AND client = $2`,
 		[]any{issuer, client},
@@ -91,7 +88,7 @@ func (d *DB) LastUsed(ctx context.Context, issuer, client string) (map[string]ti
 	return last, nil
 }
 
-// of returns what is noted of one client.
+// of returns the unwritten times of one client.
 func (t *touched) of(issuer, client string) map[string]int64 {
 	s := t.shard(issuer, client)
 	s.mu.Lock()
@@ -105,12 +102,12 @@ func (t *touched) of(issuer, client string) map[string]int64 {
 	return noted
 }
 
-// flushTouches flushes at each interval until ctx ends. A flush that fails
-// is made up for by the next.
+// flushTouches flushes at each interval until ctx ends. A failed flush is repeated by the
+// next.
 func (d *DB) flushTouches(ctx context.Context, interval time.Duration) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	most := max(int(interval.Seconds()*touchesPerSecond), touchesAtOnce)
+	most := max(int(interval.Seconds()*touchesPerSecond), touchBatch)
 	for {
 		select {
 		case <-ticker.C:
@@ -121,13 +118,13 @@ func (d *DB) flushTouches(ctx context.Context, interval time.Duration) {
 	}
 }
 
-// flush writes up to most of the noted times, or a little more, and forgets those
-// that it wrote. Only one flush may be under way.
+// flush writes about most of the times and removes them from memory. It must not be called
+// concurrently.
 func (d *DB) flush(ctx context.Context, most int) error {
 	for range d.touched.shards {
 		s := &d.touched.shards[d.touched.next]
 		for {
-			written := s.some(touchesAtOnce)
+			written := s.some(touchBatch)
 			if len(written) == 0 {
 				break
 			}
@@ -144,7 +141,7 @@ func (d *DB) flush(ctx context.Context, most int) error {
 	return nil
 }
 
-// some returns up to most of the noted times.
+// some returns up to most of the shard's times.
 func (s *touchShard) some(most int) map[engine.Credential]int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -158,7 +155,7 @@ func (s *touchShard) some(most int) map[engine.Credential]int64 {
 	return some
 }
 
-// forget removes what was written, but for what was touched again meanwhile.
+// forget removes written times, except those that have changed since.
 func (s *touchShard) forget(written map[engine.Credential]int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

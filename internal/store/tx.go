@@ -14,8 +14,8 @@ type tx struct {
 	packer *history.Packer
 }
 
-// run runs change in a transaction. Whatever fails, its beginning included, leaves
-// the session fit for the next.
+// run runs change in a transaction. After any failure, also of Begin, the session can be
+// used for the next.
 func (t *tx) run(change func(*tx) error) error {
 	err := t.Begin(&t.Tx)
 	if err == nil {
@@ -30,12 +30,12 @@ func (t *tx) run(change func(*tx) error) error {
 	return err
 }
 
-// changed notes what the transaction changes.
+// changed adds to the changes of the transaction.
 func (t *tx) changed(kind engine.ChangeKind, issuer, id string) {
 	t.Changes = append(t.Changes, engine.Change{Kind: kind, Issuer: issuer, ID: id})
 }
 
-// recordLines chains the lines and writes them as one batch.
+// recordLines adds the lines to the chain as one batch.
 func (t *tx) recordLines(lines []engine.Line) error {
 	if len(lines) == 0 {
 		return nil

@@ -12,7 +12,7 @@ import (
 
 var errURL = errors.New(`its URL is neither "sqlite:PATH" nor "postgres://HOST/DATABASE"`)
 
-// parseURL reads the URL of a store: it is in the file at path, or where u says.
+// parseURL parses the URL of a store: path is that of a file, and u is nil, or u is set.
 func parseURL(url string) (path string, u *postgres.URL, err error) {
 	path, file := strings.CutPrefix(url, "sqlite:")
 	switch {
@@ -31,7 +31,7 @@ func IsPostgres(text string) bool {
 	return strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://")
 }
 
-// nameOf is a URL without what is not for logs.
+// nameOf returns a store's URL without secrets.
 func nameOf(url string) string {
 	if path, file := strings.CutPrefix(url, "sqlite:"); file {
 		return path
@@ -39,7 +39,7 @@ func nameOf(url string) string {
 	return postgres.Name(url)
 }
 
-// opened is an open engine, and how it is backed up.
+// opened is an open engine with its backup function.
 type opened struct {
 	engine engine.Engine
 	backup func(ctx context.Context, path string) error

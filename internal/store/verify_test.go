@@ -32,9 +32,9 @@ func putBatches(t *testing.T, d *DB, batches []ledger.Batch) {
 	}
 }
 
-// TestVerifyLikeAnyReader: the verdict on what was done to a ledger is that on its
+// TestVerifyLedgerCases: the verdict on what was done to a ledger is that on its
 // export, whatever the size of batches.
-func TestVerifyLikeAnyReader(t *testing.T) {
+func TestVerifyLedgerCases(t *testing.T) {
 	for _, test := range ledgertest.Cases() {
 		t.Run(test.Name, func(t *testing.T) {
 			for _, size := range []int{2, 3} {

@@ -8,14 +8,14 @@ import (
 const (
 	// warmPage is how many clients warm reads at once.
 	warmPage = 256
-	// warmRest is how long warm rests after a page, in the time that the page took:
+	// warmRest is the pause after a page, as a multiple of the time that the page took:
 	// it leaves three quarters of a processor to requests.
 	warmRest = 3
 )
 
-// warm reads all clients that there is room for into the cache, so that no request
-// waits for its client's first read, of which there are a million where there are a
-// million clients. What it cannot read the requests will find out.
+// warm reads clients into the cache until all are cached or it is full, so that requests do
+// not wait for the first read of their client. It stops at an error, which a request will
+// report.
 func (d *DB) warm(ctx context.Context) {
 	var last named
 	for {

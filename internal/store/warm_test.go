@@ -49,7 +49,7 @@ func TestWarm(t *testing.T) {
 	}
 }
 
-// TestWarmIsBounded: it fills the room there is, and puts nobody out.
+// TestWarmIsBounded: it fills the cache, and evicts nothing.
 func TestWarmIsBounded(t *testing.T) {
 	c := newCache[int, int](cacheShards) // room for one in each shard
 	epochs := c.epochs()

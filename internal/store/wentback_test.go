@@ -11,9 +11,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// TestDatabaseThatWentBack: a database that lost what it had acknowledged gets no
-// more entries, for it may have lost that an assertion was used.
-func TestDatabaseThatWentBack(t *testing.T) {
+// TestDatabaseRolledBack: nothing is written to a database that lost acknowledged entries,
+// because it may have lost consumed values.
+func TestDatabaseRolledBack(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	d, err := Open(t.Context(), url, Options{Now: time.Now})
 	if err != nil {
@@ -32,11 +32,11 @@ func TestDatabaseThatWentBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := d.Append(t.Context(), testEntry(4)); !errors.Is(err, postgres.ErrWentBack) {
+		if err := d.Append(t.Context(), testEntry(4)); !errors.Is(err, postgres.ErrRolledBack) {
 			t.Errorf("append to a database that went back: %v", err)
 		}
 	}
-	if err := d.Ping(t.Context()); !errors.Is(err, postgres.ErrWentBack) {
+	if err := d.Ping(t.Context()); !errors.Is(err, postgres.ErrRolledBack) {
 		t.Errorf("ping of a database that went back: %v", err)
 	}
 	again, err := Open(t.Context(), url, Options{Now: time.Now})
@@ -47,9 +47,8 @@ func TestDatabaseThatWentBack(t *testing.T) {
 	appendEntries(t, again, 1)
 }
 
-// TestDatabaseThatLostWhatWasLookedUp: what was found after a lost answer counts among
-// what a database must not lose.
-func TestDatabaseThatLostWhatWasLookedUp(t *testing.T) {
+// TestRollbackAfterSettle: a commit that Settle found counts as acknowledged.
+func TestRollbackAfterSettle(t *testing.T) {
 	t.Parallel()
 	direct := PostgresForTests.NewDatabase(t)
 	p, url := newProxy(t, direct)
@@ -62,7 +61,7 @@ func TestDatabaseThatLostWhatWasLookedUp(t *testing.T) {
 	conn := connectTo(t, direct)
 	mustExec(t, conn, `UPDATE ledger_chain SET seq = 1, hash = (SELECT last FROM ledger_batch WHERE first_seq = 1)`)
 	mustExec(t, conn, `DELETE FROM ledger_batch WHERE first_seq = 2`)
-	if err := d.Append(t.Context(), testEntry(2)); !errors.Is(err, postgres.ErrWentBack) {
+	if err := d.Append(t.Context(), testEntry(2)); !errors.Is(err, postgres.ErrRolledBack) {
 		t.Errorf("append to a database that went back: %v", err)
 	}
 }

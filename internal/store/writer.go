@@ -16,71 +16,72 @@ import (
 const (
 	// maxBatch bounds the appends of one transaction.
 	maxBatch = 1024
-	// longestLinger bounds how long a batch waits for the callers that were answered last.
-	longestLinger = 10 * time.Millisecond
+	// maxLinger bounds how long a batch waits for the callers that were answered last.
+	maxLinger = 10 * time.Millisecond
 )
 
-// writer is the one goroutine that writes. It alone uses the write connection,
-// so a transaction never waits for another and the chain has one end.
+// writer is the only goroutine that uses the write connection, so transactions of this
+// process do not wait for each other, and the chain has one end.
 type writer struct {
 	now     func() time.Time
 	appends chan *engine.Append
 	changes chan *changing
 	quit    chan struct{} // closed by stop
 	stopped chan struct{} // closed when the goroutine has ended
-	// committed is when the last transaction succeeded, in Unix milliseconds; 0
-	// after one that failed.
+	// committed is the time of the last successful transaction, in Unix milliseconds; 0
+	// after a failed one.
 	committed atomic.Int64
-	// changed is told what a transaction may have changed, before anybody is answered.
+	// changed is called with the possible changes of a transaction before its callers are
+	// answered.
 	changed func([]engine.Change)
 
 	// Owned by the goroutine.
-	patience *time.Timer
-	session  engine.Session
-	batch    []*engine.Append
-	packer   *history.Packer
-	// far tells that commits wait for other machines; took is how long the last batch
-	// took, and expected how many it answered and left waiting.
-	far      bool
-	took     time.Duration
-	longest  time.Duration // to wait for them
-	expected int
+	timer   *time.Timer
+	session engine.Session
+	batch   []*engine.Append
+	packer  *history.Packer
+	// remote reports whether a commit waits for other machines; took is the duration of
+	// the last batch, and expected the number of appends that it answered or left queued.
+	remote    bool
+	took      time.Duration
+	maxLinger time.Duration
+	expected  int
 }
 
-// changing is another transaction that waits for its commit.
+// changing is a queued transaction other than an append.
 type changing struct {
 	change func(*tx) error
 	gone   <-chan struct{}
-	done   chan error // takes one answer without blocking
+	done   chan error // has room for one answer
 }
 
-func newWriter(session engine.Session, far bool, options Options, packer *history.Packer, changed func([]engine.Change)) *writer {
+func newWriter(session engine.Session, remote bool, options Options, packer *history.Packer, changed func([]engine.Change)) *writer {
 	w := &writer{
-		now:      options.Now,
-		appends:  make(chan *engine.Append, options.Queue),
-		changes:  make(chan *changing),
-		quit:     make(chan struct{}),
-		stopped:  make(chan struct{}),
-		session:  session,
-		far:      far,
-		longest:  longestLinger,
-		changed:  changed,
-		packer:   packer,
-		patience: time.NewTimer(0),
+		now:       options.Now,
+		appends:   make(chan *engine.Append, options.Queue),
+		changes:   make(chan *changing),
+		quit:      make(chan struct{}),
+		stopped:   make(chan struct{}),
+		session:   session,
+		remote:    remote,
+		maxLinger: maxLinger,
+		changed:   changed,
+		packer:    packer,
+		timer:     time.NewTimer(0),
 	}
 	go w.run()
 	return w
 }
 
-// stop lets the writer commit what waits and returns when it has ended.
+// stop commits the queued appends and returns when the writer has ended.
 func (w *writer) stop() {
 	close(w.quit)
 	<-w.stopped
 }
 
-// append queues an entry and waits for its commit. It returns nil, a
-// *ledger.ReplayedError, ErrBusy or ErrClosed (nothing was recorded), ctx.Err()
-// or the failure of the commit (the outcome is unknown).
+// append queues an entry and waits for its commit. It returns nil, a *ledger.ReplayedError,
+// ErrBusy or ErrClosed (nothing was recorded), ctx.Err() or the error of the commit (the
+// outcome is unknown).
 func (w *writer) append(ctx context.Context, l engine.Line, consumed []ledger.Consumed) error {
 	a := &engine.Append{Line: l, Consumed: consumed, Gone: ctx.Done(), Done: make(chan error, 1)}
 	select {
@@ -96,8 +97,8 @@ func (w *writer) append(ctx context.Context, l engine.Line, consumed []ledger.Co
 	return w.wait(ctx, a.Done)
 }
 
-// do runs change in a transaction of its own and waits for its commit. When
-// change fails nothing is written and its error is returned.
+// do runs change in a transaction of its own and waits for its commit. If change fails,
+// nothing is written and do returns its error.
 func (w *writer) do(ctx context.Context, change func(*tx) error) error {
 	c := &changing{change: change, gone: ctx.Done(), done: make(chan error, 1)}
 	select {
@@ -139,7 +140,7 @@ func (w *writer) run() {
 		case a := <-w.appends:
 			w.commit(w.gather(a))
 		case c := <-w.changes:
-			c.done <- w.carryOut(c)
+			c.done <- w.runChange(c)
 		case <-w.quit:
 			w.drain()
 			return
@@ -147,9 +148,9 @@ func (w *writer) run() {
 	}
 }
 
-// carryOut carries out a change. While another process changes the
-// registry, the appends that wait are not kept waiting.
-func (w *writer) carryOut(c *changing) error {
+// runChange runs a change. It commits queued appends between the attempts to lock the
+// registry, while another process has it locked.
+func (w *writer) runChange(c *changing) error {
 	for try := 0; ; try++ {
 		err := w.transact(func() *tx { return &tx{} }, c.change, func() bool { return waits(c.gone) })
 		if !errors.Is(err, engine.ErrContended) || !w.rest(try) || !waits(c.gone) {
@@ -163,7 +164,7 @@ func (w *writer) carryOut(c *changing) error {
 	}
 }
 
-// drain commits what was queued before the writer was stopped.
+// drain commits the appends that were queued before the writer was stopped.
 func (w *writer) drain() {
 	for {
 		select {
@@ -175,8 +176,8 @@ func (w *writer) drain() {
 	}
 }
 
-// gather takes the appends that wait, first included, but for those whose callers
-// have gone. It yields once before, so that requests that are ready to run join the batch.
+// gather returns a batch of first and the queued appends, without those whose callers have
+// gone. It yields once, so that requests that are ready to run join the batch.
 func (w *writer) gather(first *engine.Append) []*engine.Append {
 	w.batch = join(w.batch[:0], first)
 	runtime.Gosched()
@@ -192,19 +193,19 @@ func (w *writer) gather(first *engine.Append) []*engine.Append {
 	return w.batch
 }
 
-// linger waits for those who were answered last, where a commit waits for other
-// machines: they are about to ask again, and would else wait for a commit of their
-// own while the others wait for theirs. It takes a quarter of a commit's time at most.
+// linger extends a batch if a commit waits for other machines. It waits for the callers
+// that were answered last, which are likely to append again and otherwise need a commit of
+// their own. It takes at most a quarter of a commit's time.
 func (w *writer) linger() {
-	if !w.far || len(w.batch) >= w.expected {
+	if !w.remote || len(w.batch) >= w.expected {
 		return
 	}
-	w.patience.Reset(min(w.took/4, w.longest))
+	w.timer.Reset(min(w.took/4, w.maxLinger))
 	for len(w.batch) < min(w.expected, maxBatch) {
 		select {
 		case a := <-w.appends:
 			w.batch = join(w.batch, a)
-		case <-w.patience.C:
+		case <-w.timer.C:
 			return
 		case <-w.quit:
 			return
@@ -212,7 +213,7 @@ func (w *writer) linger() {
 	}
 }
 
-// join puts a into the batch, unless its caller has gone and waits for no answer.
+// join adds a to the batch, unless its caller has gone.
 func join(batch []*engine.Append, a *engine.Append) []*engine.Append {
 	if !waits(a.Gone) {
 		return batch
@@ -220,7 +221,7 @@ func join(batch []*engine.Append, a *engine.Append) []*engine.Append {
 	return append(batch, a)
 }
 
-// waits reports whether a caller has not gone.
+// waits reports whether a caller is still waiting.
 func waits(gone <-chan struct{}) bool {
 	select {
 	case <-gone:
@@ -239,7 +240,7 @@ func (w *writer) commit(batch []*engine.Append) {
 		batch = slices.DeleteFunc(batch, func(a *engine.Append) bool {
 			gone := !waits(a.Gone)
 			if gone {
-				a.Done <- context.Canceled // what the next try leaves out is not recorded
+				a.Done <- context.Canceled // not recorded, as the next attempt leaves it out
 			}
 			return gone
 		})
@@ -261,7 +262,7 @@ func (w *writer) commit(batch []*engine.Append) {
 	clear(batch)
 }
 
-// appendAll records the appends of the batch, but for those that lost.
+// appendAll records the appends of the batch that are not lost.
 func (t *tx) appendAll() error {
 	lines := make([]engine.Line, 0, len(t.Batch))
 	for _, a := range t.Batch {
@@ -272,11 +273,10 @@ func (t *tx) appendAll() error {
 	return t.recordLines(lines)
 }
 
-// transact runs change in one transaction. What it changed is forgotten in memory
-// before transact returns, whether the commit succeeded or not. Where the database
-// fails for a cause that passes, such as a lost connection, it is tried again as
-// long as somebody waits; where it is in doubt whether a transaction took place,
-// that is found out before anything else.
+// transact runs change in one transaction. It drops the changed objects from the cache
+// before it returns, whether the commit succeeded or not. After a temporary failure, such
+// as a lost connection, it retries as long as a caller waits. If the outcome of a commit is
+// unknown, it first finds out whether the transaction committed.
 func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func() bool) error {
 	for try := 0; ; try++ {
 		t := fresh()
@@ -299,7 +299,7 @@ func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func(
 	}
 }
 
-// settle finds out whether a transaction committed: no error says that it did.
+// settle finds out whether a transaction committed, and returns nil if it did.
 func (w *writer) settle(t *tx, doubtful *engine.Doubt, wanted func() bool) error {
 	for try := 0; ; try++ {
 		committed, err := w.session.Settle(&t.Tx)
@@ -314,12 +314,12 @@ func (w *writer) settle(t *tx, doubtful *engine.Doubt, wanted func() bool) error
 	}
 }
 
-// rest waits a moment before the next try. It returns false when the writer stops.
+// rest waits before the next attempt. It reports whether the writer goes on.
 func (w *writer) rest(try int) bool {
 	const first, longest = 5 * time.Millisecond, 100 * time.Millisecond
-	w.patience.Reset(min(first<<min(try, 10), longest))
+	w.timer.Reset(min(first<<min(try, 10), longest))
 	select {
-	case <-w.patience.C:
+	case <-w.timer.C:
 		return true
 	case <-w.quit:
 		return false

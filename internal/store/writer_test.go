@@ -93,7 +93,7 @@ func count(t *testing.T, d *DB, query string) (n int64) {
 	return n
 }
 
-func TestAppendsThatWaitShareOneCommit(t *testing.T) {
+func TestAppendGroupCommit(t *testing.T) {
 	const callers, keys = 300, 100
 	d := openNew(t)
 	resume := pause(t, d)
@@ -139,7 +139,7 @@ func TestAppendsThatWaitShareOneCommit(t *testing.T) {
 // the last and wait already, and not for ever.
 func TestLinger(t *testing.T) {
 	for name, test := range map[string]struct {
-		far            bool
+		remote         bool
 		took           time.Duration
 		expected, want int
 	}{
@@ -149,8 +149,8 @@ func TestLinger(t *testing.T) {
 		"in a file":        {false, time.Hour, 3, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := &writer{appends: make(chan *engine.Append), patience: time.NewTimer(0), batch: []*engine.Append{{}},
-				far: test.far, took: test.took, longest: time.Hour, expected: test.expected}
+			w := &writer{appends: make(chan *engine.Append), timer: time.NewTimer(0), batch: []*engine.Append{{}},
+				remote: test.remote, took: test.took, maxLinger: time.Hour, expected: test.expected}
 			done := make(chan struct{})
 			go func() {
 				defer close(done)
@@ -189,7 +189,7 @@ func TestFullQueueIsBusy(t *testing.T) {
 	verified(t, d, 4)
 }
 
-func TestCallerGoneBeforeTheBatchIsDropped(t *testing.T) {
+func TestCancelledAppendIsDropped(t *testing.T) {
 	d := openNew(t)
 	resume := pause(t, d)
 	u := ledger.Consumed{Value: useKey{1}, Until: clock()}
@@ -284,7 +284,7 @@ func TestWriterRecovers(t *testing.T) {
 	}
 }
 
-// TestFailedBeginLeavesNothing: a transaction whose use-up fails does not spoil the next.
+// TestFailedBeginLeavesNothing: after a failed Begin the next transaction works.
 func TestFailedBeginLeavesNothing(t *testing.T) {
 	d := openNew(t)
 	run := func(statement string) {
@@ -331,9 +331,10 @@ func TestPingTriesToWrite(t *testing.T) {
 	}
 }
 
-// TestUsedIsRemembered: what was used up before the store was closed is used up
-// when it is open again, and forgotten in its time, in memory and in the file.
-func TestUsedIsRemembered(t *testing.T) {
+// TestConsumedSurvivesRestart: values that were consumed before the store was closed are
+// consumed after it is opened again, and are deleted when they expire, in memory and in the
+// file.
+func TestConsumedSurvivesRestart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")
 	d := openTest(t, path, Options{})
 	uses := []ledger.Consumed{
@@ -383,9 +384,9 @@ func incompressible(size int) string {
 	return base64.StdEncoding.EncodeToString(text)
 }
 
-// TestLongLivesPinNoOthers: what ends soon is forgotten soon, though an assertion
-// of the same batch lives for long.
-func TestLongLivesPinNoOthers(t *testing.T) {
+// TestLongLifetimeDoesNotDelayForget: values are deleted when they expire, also if another
+// value of the same batch has a long lifetime.
+func TestLongLifetimeDoesNotDelayForget(t *testing.T) {
 	d := openNew(t)
 	resume := pause(t, d)
 	var wg sync.WaitGroup
@@ -403,7 +404,7 @@ func TestLongLivesPinNoOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if rows, octets := count(t, d, `SELECT count(*) FROM used_batch`), count(t, d, `SELECT sum(length(keys)) FROM used_batch`); rows != 1 || octets != 20 {
-		t.Errorf("%d rows of %d octets are left, want one assertion", rows, octets)
+		t.Errorf("%d rows of %d bytes are left, want one assertion", rows, octets)
 	}
 	late := clock().Add(2 * time.Hour)
 	if err := d.Append(t.Context(), testEntry(4), ledger.Consumed{Value: useKey{1}, Until: late}); err != nil {

@@ -7,12 +7,12 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// Case is something that was done to the ledger of [New], and the verdict on it.
+// Case is a modification of the ledger of [New], and the expected verdict.
 type Case struct {
 	Name   string
 	Tamper func(t testing.TB, l *Ledger)
-	// Want is the verdict, Partial that on an export if it differs, Unkeyed that of who
-	// does not know the checkpoint key.
+	// Want is the verdict, Partial that on an export if it differs, Unkeyed that without
+	// the checkpoint key if it differs.
 	Want, Partial, Unkeyed string
 }
 
@@ -23,7 +23,7 @@ const (
 	whole  = whole0 + "; " + whole2 + "; " + whole5
 )
 
-// Cases are what every reader must find out, or accept.
+// Cases are what every reader must detect, or accept.
 func Cases() []Case {
 	return slices.Concat(entryCases(), chainCases(), checkpointCases(), anchorCases())
 }
@@ -32,7 +32,7 @@ func entryCases() []Case {
 	return []Case{
 		{Name: "nothing", Tamper: func(testing.TB, *Ledger) {}, Want: whole},
 		{Name: "changed entry", Tamper: func(_ testing.TB, l *Ledger) { l.Chains[2][1].Line = []byte(`{"kind":"token"}`) },
-			Want: whole0 + "; 2: 2-1 to 2-1, 2-2 broken: it was changed: its hash is not that of what it says; " + whole5},
+			Want: whole0 + "; 2: 2-1 to 2-1, 2-2 broken: it was changed: its hash is not that of its content; " + whole5},
 		{Name: "changed entry with its hash", Tamper: func(_ testing.TB, l *Ledger) {
 			r := &l.Chains[2][1]
 			r.Line = []byte(`{"kind":"token"}`)
@@ -91,7 +91,7 @@ func chainCases() []Case {
 		{Name: "changed and cut", Tamper: func(_ testing.TB, l *Ledger) {
 			l.Chains[2][1].Line = []byte(`{}`)
 			l.Remove(2, 4, 5)
-		}, Want: "0: 1 to 7, 6 confirmed; 2: 2-1 to 2-1, 2-2 broken: it was changed: its hash is not that of what it says; " + whole5},
+		}, Want: "0: 1 to 7, 6 confirmed; 2: 2-1 to 2-1, 2-2 broken: it was changed: its hash is not that of its content; " + whole5},
 	}
 }
 
@@ -155,7 +155,7 @@ func checkpointCases() []Case {
 }
 
 func anchorCases() []Case {
-	const gone = " broken: the entries before it are gone, and no anchor tells that they were pruned"
+	const gone = " broken: the entries before it are gone, and no anchor confirms that they were pruned"
 	both := func(zero string) string { return zero + "; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed" }
 	anchor := func(last func(*Ledger) ledger.Head, pruned int64) func(testing.TB, *Ledger) {
 		return func(t testing.TB, l *Ledger) {
@@ -196,7 +196,7 @@ func anchorCases() []Case {
 			e := ledger.NewAnchor(l.now(), ledger.Head{Seq: 4})
 			e.Object += "0"
 			l.Append(t, 5, e)
-		}, Want: whole0 + "; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed, 5-4 broken: it does not say as an anchor does which entry was the last to be pruned"},
+		}, Want: whole0 + "; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed, 5-4 broken: it is an anchor that does not name the last pruned entry"},
 		{Name: "what is called as an anchor's action", Tamper: func(t testing.TB, l *Ledger) {
 			e := ledger.NewAnchor(l.now(), ledger.Head{Seq: 4})
 			l.Append(t, 5, &ledger.Entry{Kind: ledger.KindToken, Action: e.Action, Object: "9"})

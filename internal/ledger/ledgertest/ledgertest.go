@@ -46,7 +46,7 @@ func New(t testing.TB) *Ledger {
 	return l
 }
 
-// SignWith takes another key for the checkpoints to come.
+// SignWith sets the key for later checkpoints.
 func (l *Ledger) SignWith(seed byte) {
 	l.private = ed25519.NewKeyFromSeed(slices.Repeat([]byte{seed}, ed25519.SeedSize))
 }
@@ -113,7 +113,7 @@ func (l *Ledger) Anchor(t testing.TB, chain int64, last ledger.Head) {
 	l.Append(t, chain, ledger.NewAnchor(l.now(), last))
 }
 
-// Rewrite changes the entries of a chain from the n-th on and computes all hashes anew.
+// Rewrite changes the entries of a chain from the n-th on and recomputes all hashes.
 func (l *Ledger) Rewrite(t testing.TB, chain, n int64, change func(*ledger.Entry)) {
 	t.Helper()
 	later := l.Chains[chain][n-1:]
@@ -159,7 +159,7 @@ func (l *Ledger) Batches(chain int64, size int) (batches []ledger.Batch) {
 	return batches
 }
 
-// Verdict writes a report in a few words. What it says of exports alone is left out.
+// Verdict formats a report, without the text that only exports have.
 func Verdict(r *ledger.VerifyReport) string {
 	var text strings.Builder
 	for i := range r.Chains {

@@ -1,6 +1,6 @@
 package engine
 
-// Change names what somebody changed, so that those who remember it read it anew.
+// Change identifies what was changed, so that replicas invalidate their caches.
 type Change struct {
 	Kind   ChangeKind
 	Issuer string
@@ -8,10 +8,10 @@ type Change struct {
 	ID string
 }
 
-// ChangeKind is what was changed. The database keeps it.
+// ChangeKind is the kind of the changed object. The database stores it.
 type ChangeKind string
 
-// What can be changed.
+// The kinds of changes.
 const (
 	ChangedClient      ChangeKind = "client"
 	ChangedAPIKey      ChangeKind = "api-key"

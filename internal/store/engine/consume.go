@@ -9,21 +9,22 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// Key stands for a consumed value in memory and on the disk: the first half of its
-// ledger.Consumed.Value. To make two of its own assertions meet in it costs a client
-// 2^64 hashes, and gains it a refusal; to meet another's costs 2^128.
+// Key identifies a consumed value in memory and on disk: the first half of its
+// ledger.Consumed.Value. A client that wants a collision between two of its own
+// assertions needs 2^64 hashes and gains a refusal; a collision with a value of
+// another client needs 2^128.
 type Key [16]byte
 
 // KeyOf returns the key of a value.
 func KeyOf(c *ledger.Consumed) Key { return Key(c.Value[:len(Key{})]) }
 
-// ErrClockBack means that a value is younger than what was forgotten for its age: the
-// clock was set back, and its use may be among what was forgotten.
-var ErrClockBack = errors.New("the clock was set back, and whether the assertion was used before is forgotten: such assertions are refused until the clock has caught up")
+// ErrClockBack means that a value expires before the time up to which consumed values
+// were deleted: the clock was set back, and the value may have been consumed before.
+var ErrClockBack = errors.New("the clock was set back, and it is unknown whether the assertion was used before: such assertions are refused until the clock has caught up")
 
 var errSameValue = errors.New("two of the values to be consumed with one entry are the same")
 
-// Distinct returns an error if two of the values are the same, which is a fault of the program.
+// Distinct returns an error if two of the values are equal, which is a bug of the caller.
 func Distinct(consumed []ledger.Consumed) error {
 	for i := range consumed {
 		for j := range i {
@@ -35,16 +36,16 @@ func Distinct(consumed []ledger.Consumed) error {
 	return nil
 }
 
-// History knows what was consumed before a batch.
+// History looks up the values that were consumed before a batch.
 type History interface {
-	// Refusal returns why the value at index i of an append may not be consumed, nil if
-	// it may: a *ledger.ReplayedError, or that nobody can tell. An err means that the
-	// transaction failed.
+	// Refusal returns why the value at index i of an append may not be consumed: a
+	// *ledger.ReplayedError, or an error if that is unknown. It is nil if the value may
+	// be consumed. An err means that the transaction failed.
 	Refusal(i int, c *ledger.Consumed) (refusal, err error)
 }
 
-// Judge decides in the order of the batch which appends may consume their values, all of
-// them or none, and sets Lost on the others. It returns what is consumed, by key.
+// Judge decides in the order of the batch which appends consume their values, all of
+// them or none, and sets Lost on the others. It returns the consumed values by key.
 func Judge(batch []*Append, before History) (map[Key]*ledger.Consumed, error) {
 	winners := make(map[Key]*ledger.Consumed, len(batch))
 	for _, a := range batch {

@@ -1,6 +1,7 @@
-// Package engine says what the store asks of a database, and has the values that both
-// speak of: [Engine] and [Session] are implemented by the packages sqlite and postgres.
+// Package engine defines the interface between the store and a database: [Engine] and
+// [Session], which the packages sqlite and postgres implement, and the values that they
+// exchange.
 //
-// It knows no SQL of either, and none of the registry: what is written, and when, is
-// for package store to say.
+// It contains no SQL of either database and nothing about the registry: package store
+// decides what is written, and when.
 package engine

@@ -9,37 +9,35 @@ import (
 	"time"
 )
 
-// readTimeout is how long a read by its key may take, where the database is elsewhere.
+// readTimeout bounds a read by key from a remote database.
 const readTimeout = time.Second
 
 // Reader runs queries outside of transactions, each prepared once. It is safe for use by
 // several goroutines.
 type Reader struct {
 	db    *sql.DB
-	local bool // a read by its key is over in microseconds, and nobody else writes
-	// faults of the connection, nil where there is none.
+	local bool // a read by key takes microseconds, and no other process writes
+	// faults classifies connection errors; nil if the database is in this process.
 	faults *Faults
 	mu     sync.RWMutex
 	// statements by their text, under mu.
 	statements map[string]*sql.Stmt
 }
 
-// Faults tell the errors of a connection apart.
+// Faults classifies the errors of a connection.
 type Faults struct {
-	// Lost reports whether the connection is no more, as all that are kept are when the
-	// database has moved.
+	// Lost reports whether the connection was lost, as all pooled ones are after a failover.
 	Lost func(error) bool
-	// Unstorable reports whether a text has bytes that the database takes for none.
+	// Unstorable reports whether the database refused a text because of its encoding.
 	Unstorable func(error) bool
 }
 
-// NewReader reads a database that is in this process, or from db whose connections may
-// have faults.
+// NewReader returns a reader of db. Without faults, the database is in this process.
 func NewReader(db *sql.DB, faults *Faults) *Reader {
 	return &Reader{db: db, local: faults == nil, faults: faults, statements: map[string]*sql.Stmt{}}
 }
 
-// Local reports whether the database is in this process, which alone has it.
+// Local reports whether the database is in this process, which has it alone.
 func (r *Reader) Local() bool { return r.local }
 
 func (r *Reader) statement(ctx context.Context, query string) (*sql.Stmt, error) {
@@ -73,8 +71,8 @@ func (r *Reader) Row(ctx context.Context, query string, args, dest []any) error 
 	})
 }
 
-// try reads again when a connection turns out to be lost. read must not have
-// passed anything on by then.
+// try repeats read if the connection was lost. read must not have delivered anything
+// when it fails.
 func (r *Reader) try(ctx context.Context, read func() error) error {
 	err := read()
 	if err == nil || r.faults == nil || errors.Is(err, sql.ErrNoRows) {
@@ -89,8 +87,8 @@ func (r *Reader) try(ctx context.Context, read func() error) error {
 	return err
 }
 
-// Get is Row for what is found by its key. Where that is over in microseconds ctx is
-// asked but once: to have an eye on it meanwhile takes two goroutines more.
+// Get is Row for a lookup by key. For a local database it checks ctx only once: to watch
+// it during the query would take two more goroutines.
 func (r *Reader) Get(ctx context.Context, query string, args, dest []any) error {
 	if err := ctx.Err(); err != nil {
 		return err

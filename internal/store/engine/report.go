@@ -8,70 +8,71 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// Status is how a store is, by what is cheap to know.
+// Status is what can be read of a store at little cost.
 type Status struct {
-	// Name is its URL without what is not for logs.
+	// Name is its URL without secrets.
 	Name string
-	// Version of its schema; 0 if there is none. Oldest is what a program must know to
-	// work with it, and Known what this one knows.
+	// Version of its schema; 0 if there is none. Oldest is the version that a program
+	// must know to work with it, and Known the newest that this program knows.
 	Version, Oldest, Known int
-	// Unfinished means that it is half of a copy.
+	// Unfinished means that it is an incomplete copy.
 	Unfinished bool
 	Replicas   []ReplicaStatus
 	Chains     []ChainStatus
-	// Octets that it takes, of which Sizes are the largest parts of a database.
-	Octets int64
-	Sizes  []TableSize
+	// Bytes is its size on disk. Sizes are the largest tables of a PostgreSQL database.
+	Bytes int64
+	Sizes []TableSize
 }
 
 // ReplicaStatus is a process that serves a database.
 type ReplicaStatus struct {
 	ID string
-	// Silent is how long ago its last heartbeat was. It is gone when that is more than some seconds.
-	Silent time.Duration
+	// HeartbeatAge is the time since its last heartbeat. After some seconds without one
+	// the replica is down.
+	HeartbeatAge time.Duration
 }
 
 // ChainStatus is the end of a chain of the ledger.
 type ChainStatus struct {
 	ledger.Head
-	// Holder is the replica that goes on with it, if any.
+	// Holder is the replica that writes it, if any.
 	Holder string
 }
 
-// TableSize is what a table takes with its indexes; the rows are an estimate.
+// TableSize is the size of a table with its indexes; Rows is an estimate.
 type TableSize struct {
-	Table        string
-	Octets, Rows int64
+	Table       string
+	Bytes, Rows int64
 }
 
-// A Finding is what a check found of one thing.
+// A Finding is the result of one check.
 type Finding struct {
-	// What was looked at.
+	// What was checked.
 	What  string
 	Level Level
-	// Found is how it is, and Advice what to do where that is not good.
+	// Found describes it, and Advice says what to do if it is not good.
 	Found, Advice string
 }
 
-// Level is how good a finding is.
+// Level is the severity of a finding.
 type Level string
 
-// The levels. What is bad must be put right before anybody relies on the store.
+// The levels. A bad finding must be fixed before the store is used.
 const (
 	Good Level = "good"
 	Warn Level = "warn"
 	Bad  Level = "bad"
 )
 
-// Findings are gathered by a check.
+// Findings collects the findings of a check.
 type Findings []Finding
 
-// Add adds a finding.
+// Add appends a finding.
 func (f *Findings) Add(what string, level Level, found, advice string) {
 	*f = append(*f, Finding{what, level, found, advice})
 }
 
-// Judge adds a finding that is good if ok.
+// Judge appends a finding, which is good if ok and has the level otherwise if not.
 func (f *Findings) Judge(what string, ok bool, otherwise Level, found, advice string) {
 	if ok {
 		otherwise, advice = Good, ""
@@ -79,7 +80,7 @@ func (f *Findings) Judge(what string, ok bool, otherwise Level, found, advice st
 	f.Add(what, otherwise, found, advice)
 }
 
-// Schema judges the version.
+// Schema appends the finding on the schema's version.
 func (f *Findings) Schema(s *Status) {
 	found := fmt.Sprintf("version %d, and this program knows %d", s.Version, s.Known)
 	switch err := CheckVersion(s.Version, min(s.Oldest, s.Version), s.Known); {
@@ -94,20 +95,20 @@ func (f *Findings) Schema(s *Status) {
 	}
 }
 
-// ErrUnfinished means that a store is half of a copy.
+// ErrUnfinished means that a store is an incomplete copy.
 var ErrUnfinished = errors.New("it holds an unfinished copy of another store: run `moneyer store copy` again to its end")
 
-// Migration is what was done to a schema.
+// Migration is the versions of a schema before and after a migration.
 type Migration struct{ From, To int }
 
-// Where a migration is to bring a schema, if not to a version that is named.
+// Targets of a migration other than a version number.
 const (
-	Newest = -1 // every step that this program knows
+	Newest = -1 // the newest version that this program knows
 	Back   = -2 // one step back
 )
 
-// CheckVersion returns an error unless a program that knows a number of steps can work
-// with a schema of a version, which says from which step on programs can.
+// CheckVersion returns an error unless a program that knows the versions up to known can
+// work with a schema of that version, which requires a program that knows at least oldest.
 func CheckVersion(version, oldest, known int) error {
 	switch {
 	case version < known:

@@ -9,19 +9,18 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// Batch is a row of the ledger, as it was read and not yet believed.
+// Batch is an unverified row of the ledger.
 type Batch struct {
 	ledger.Batch
 	TimeMax int64 // Unix milliseconds
 }
 
-// What one query reads of the ledger: few batches first, of which the first may be
-// enough, then more, but never much more text than that. The database is free
-// while they are visited.
+// The size of a query of the ledger: few batches first, because the first may be enough,
+// then more, but not much more text than pageBytes. No query is open while they are visited.
 const (
-	leastAtOnce = 32
-	mostAtOnce  = 1024
-	textAtOnce  = 1 << 20 // bytes
+	minPage   = 32
+	maxPage   = 1024
+	pageBytes = 1 << 20 // bytes
 )
 
 // batchReader reads in order the batches that begin from next to last.
@@ -33,7 +32,7 @@ type batchReader struct {
 }
 
 func (l *Ledger) batchReader(first, last int64) *batchReader {
-	return &batchReader{ledger: l, next: first, last: last, atOnce: leastAtOnce}
+	return &batchReader{ledger: l, next: first, last: last, atOnce: minPage}
 }
 
 // read returns the next batch, or nil after the last.
@@ -67,24 +66,24 @@ func (r *batchReader) fill(ctx context.Context) error {
 			for _, line := range b.Lines {
 				text += len(line) + 1
 			}
-			if text >= textAtOnce && len(r.ahead) > 1 {
+			if text >= pageBytes && len(r.ahead) > 1 {
 				return errEnough
 			}
 			return nil
 		})
 	if errors.Is(err, errEnough) || err == nil && len(r.ahead) == r.atOnce {
-		r.turnPage()
+		r.nextPage()
 		err = nil
 	} else {
 		r.next = math.MaxInt64
 	}
-	r.atOnce = min(2*r.atOnce, mostAtOnce)
+	r.atOnce = min(2*r.atOnce, maxPage)
 	return err
 }
 
-// turnPage lets the next query begin with the last batch of this one, which is
-// left to it: where somebody put it in twice, both are read.
-func (r *batchReader) turnPage() {
+// nextPage removes the last batch from this page and begins the next query with it, so that
+// a second row with the same number is read, too.
+func (r *batchReader) nextPage() {
 	last := r.ahead[len(r.ahead)-1].First
 	if r.ahead[0].First == last {
 		r.next = last + 1

@@ -10,12 +10,12 @@ import (
 // Chain is what the ledger holds of one chain: the entries from First to the Head.
 type Chain struct {
 	Number, First int64
-	LastBatch     int64 // begins with that entry
+	LastBatch     int64 // the first entry of the last batch
 	Head          ledger.Head
 }
 
-// Chains finds the chains, and the end of each as it is at one instant: what any
-// of them says of another is there.
+// Chains reads the chains and their ends in one snapshot, so that every entry which a
+// checkpoint in one chain names in another is included.
 func Chains(ctx context.Context, reads *engine.Reader) ([]Chain, error) {
 	var chains []Chain
 	err := reads.List(ctx, `

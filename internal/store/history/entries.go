@@ -10,13 +10,13 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// errEnough ends a walk that has found all it looked for.
+// errEnough ends a walk early without an error.
 var errEnough = errors.New("enough")
 
-// Entries visits the entries that q selects, chain after chain and in the order of
-// their Seq, and stops at the first error of visit, which it returns. It never
-// holds more than a few batches in memory; entries that are recorded meanwhile may
-// be left out. Whoever wants the newest of all chains sorts them by time.
+// Entries visits the entries that q selects, chain after chain, each in the order of Seq.
+// It stops at the first error of visit and returns it. It holds only a few batches in
+// memory, and may leave out entries that are recorded during the call. To get the newest
+// entries of all chains, sort by time.
 func (l *Ledger) Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error {
 	ranges, err := l.queryRanges(ctx, &q)
 	if err != nil {
@@ -81,11 +81,11 @@ func (s *selection) record(r *ledger.Record) error {
 	return nil
 }
 
-// queryRange is where entries of one chain that a query selects may be: from entry
-// from on, in the batches that begin from first to last.
+// queryRange bounds the entries of one chain that a query may select: from entry from on,
+// in the batches with first entries from first to last.
 type queryRange struct{ from, first, last int64 }
 
-// queryRanges finds them, in the order of the chains.
+// queryRanges returns them in the order of the chains.
 func (l *Ledger) queryRanges(ctx context.Context, q *ledger.Query) ([]queryRange, error) {
 	chains, err := Chains(ctx, l.reads)
 	if err != nil {
@@ -104,7 +104,7 @@ func (l *Ledger) queryRanges(ctx context.Context, q *ledger.Query) ([]queryRange
 			if !some {
 				continue
 			}
-			r.first, r.last = in.first, min(in.last, r.last) // the later ones came since
+			r.first, r.last = in.first, min(in.last, r.last) // later ones were added since
 		}
 		if r.from > c.Head.Seq {
 			continue
@@ -121,8 +121,8 @@ func (l *Ledger) queryRanges(ctx context.Context, q *ledger.Query) ([]queryRange
 	return ranges, nil
 }
 
-// batchesWithin finds of each chain the first and last batch that may hold entries
-// of the time that q selects; nil means any.
+// batchesWithin returns for each chain the first and last batch that may hold entries of
+// the time range of q; nil if q has none.
 func (l *Ledger) batchesWithin(ctx context.Context, q *ledger.Query) (map[int64]queryRange, error) {
 	if q.Since.IsZero() && q.Until.IsZero() {
 		return nil, nil
@@ -147,8 +147,8 @@ func (l *Ledger) batchesWithin(ctx context.Context, q *ledger.Query) (map[int64]
 	return within, err
 }
 
-// needles are texts that the line of each entry that q selects contains. They
-// spare decoding most of the others.
+// needles returns texts that every line which q selects contains. Lines without them need
+// not be decoded.
 func needles(q *ledger.Query) [][]byte {
 	var needles [][]byte
 	for _, text := range []string{q.JTI, q.Correlation, q.Client, q.Issuer, string(q.Kind)} {

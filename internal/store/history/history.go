@@ -1,9 +1,10 @@
 // Package history reads the ledger of a store: it finds its chains, selects entries, and
-// is a source for the verifier in package ledger. It needs nothing but a reader, so it
-// serves an open store, a backup and the target of a copy alike.
+// is a source for the verifier in package ledger. It needs only a reader, so it works for
+// an open store, a backup and the target of a copy.
 //
-// It writes nothing, and does not say when a ledger is whole: package ledger does. It has the form of a batch, one row for the entries of a commit,
-// which package store writes through [Packer.Row].
+// It writes nothing, and does not verify: package ledger does. It defines the encoding of
+// a batch, the row with the entries of one commit, which package store writes by
+// [Packer.Row].
 package history
 
 import (
@@ -16,5 +17,5 @@ type Ledger struct {
 	packer *Packer
 }
 
-// New returns the ledger that reads reads and whose batches packer packed.
+// New returns a ledger that reads from reads and decodes batches with packer.
 func New(reads *engine.Reader, packer *Packer) *Ledger { return &Ledger{reads, packer} }

@@ -10,18 +10,17 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// maxText bounds the text of a batch when it is unpacked, far above what
-// the entries of one commit make.
+// maxText bounds the unpacked text of a batch, far above the entries of one commit.
 const maxText = 64 << 20
 
-// maxLines bounds the lines of a batch, far above what one commit has: each takes room in
-// memory, however short it is.
+// maxLines bounds the lines of a batch, far above those of one commit: each line takes
+// memory, even if it is short.
 const maxLines = 1 << 16
 
 var errTooManyLines = errors.New("it has more lines than a commit can have")
 
-// Packer makes the lines of a batch small: a Zstandard frame (RFC 8878) that
-// refers to a dictionary.
+// Packer compresses the lines of a batch into a Zstandard frame (RFC 8878) with a
+// dictionary.
 type Packer struct {
 	encoder *zstd.Encoder // for the writer alone
 	decoder *zstd.Decoder
@@ -71,10 +70,9 @@ func (p *Packer) unpack(packed []byte) ([][]byte, error) {
 	return bytes.Split(text, []byte{'\n'}), nil
 }
 
-// dictionary is text that batches are likely to repeat: what they share with it
-// takes them no room, which counts where a batch has one entry. Frames name it
-// by its number. It is never changed; a better one gets the next number, and this
-// one stays for reading.
+// dictionary is text that batches are likely to contain, which matters for batches of one
+// entry. Frames refer to it by its ID. It is never changed: a better one gets the next ID,
+// and this one is kept for reading.
 const (
 	dictionaryID = 1
 	dictionary   = `{"kind":"admin","time":"2026-01-01T00:00:00.000Z","issuer":"","client":"","actor":"","action":"client.add","object":""}

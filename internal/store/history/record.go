@@ -7,8 +7,8 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// Row chains lines to head, which it moves to the last of them, and makes the row of
-// their batch. There must be lines.
+// Row adds lines, at least one, to the chain that ends with head, advances head, and
+// returns the row of their batch.
 func (p *Packer) Row(head *ledger.Head, lines []engine.Line) *engine.Row {
 	previous := head.Hash
 	row := &engine.Row{First: head.Seq + 1, Count: int64(len(lines)), Previous: previous[:],

@@ -8,21 +8,21 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// Verify follows all chains of the ledger up to the entries that were last when it
-// began. No entry may be removed until it is over.
+// Verify verifies all chains of the ledger up to their ends at the start of the call. No
+// entry may be removed until it returns.
 func (l *Ledger) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
 	source, err := l.Source(ctx)
 	if err != nil {
 		return ledger.VerifyReport{}, err
 	}
-	return ledger.Verify(ctx, source, ledger.Options{Key: key, MaxClaims: mostClaims})
+	return ledger.Verify(ctx, source, ledger.Options{Key: key, MaxClaims: maxClaims})
 }
 
-// mostClaims is how many claims on far entries a verification keeps in memory.
-const mostClaims = 1 << 15
+// maxClaims is the ledger.Options.MaxClaims of a verification.
+const maxClaims = 1 << 15
 
-// source reads all chains side by side, in the order of their times. So what a
-// checkpoint says of another chain was read there a moment ago.
+// source reads all chains side by side, ordered by time, so that the entries which a
+// checkpoint names in other chains were read recently.
 type source struct {
 	ledger *Ledger
 	chains []sourceChain
@@ -35,7 +35,7 @@ type sourceChain struct {
 	ended  bool
 }
 
-// Source returns what there is of the ledger at this instant, for its verifier.
+// Source returns the current entries of the ledger as a source for ledger.Verify.
 func (l *Ledger) Source(ctx context.Context) (ledger.Source, error) {
 	chains, err := Chains(ctx, l.reads)
 	if err != nil {
@@ -73,10 +73,10 @@ func (s *source) Next(ctx context.Context) (*ledger.Batch, error) {
 	return &b.Batch, nil
 }
 
-// Hashes looks up the hash after each of these entries, and of the one before the first
-// of a chain, but for those in a batch that is not as it was written.
+// Hashes looks up the hash after each of these entries, also after the one before the first
+// of a chain. It leaves out entries of broken batches.
 func (s *source) Hashes(ctx context.Context, seqs []int64, found func(seq int64, hash ledger.Hash)) error {
-	first, hashes := int64(0), []ledger.Hash(nil) // from before the first entry of a batch
+	first, hashes := int64(0), []ledger.Hash(nil) // first is the entry before a batch
 	for _, seq := range seqs {
 		if seq < first || seq >= first+int64(len(hashes)) {
 			var err error
@@ -91,8 +91,8 @@ func (s *source) Hashes(ctx context.Context, seqs []int64, found func(seq int64,
 	return nil
 }
 
-// hashesFrom finds the batch that may hold an entry, and its hashes from that of the
-// entry before it on.
+// hashesFrom reads the batch that may hold an entry, and returns its hashes, beginning with
+// that of the entry before the batch.
 func (s *source) hashesFrom(ctx context.Context, seq int64) (first int64, hashes []ledger.Hash, err error) {
 	i := slices.IndexFunc(s.chains, func(c sourceChain) bool { return c.Number == ledger.ChainOf(seq) })
 	if i < 0 {

@@ -15,17 +15,17 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// examination is a check of a database under way.
-type examination struct {
+// checker checks a database and collects the findings.
+type checker struct {
 	engine.Findings
 	url  *URL
 	now  func() time.Time
 	conn *pgx.Conn
 }
 
-// Check looks at the server that takes writes, as the writer would find it.
+// Check checks the server that takes writes, with the connection settings of the writer.
 func Check(ctx context.Context, u *URL, now func() time.Time) []engine.Finding {
-	e := &examination{url: u, now: now}
+	e := &checker{url: u, now: now}
 	conn, _, err := u.dial(ctx, writeSettings())
 	if err != nil {
 		e.Add("connection", engine.Bad, err.Error(), "the URL, the server's pg_hba.conf and the role's password; of a pooler, that it passes settings on")
@@ -38,7 +38,7 @@ func Check(ctx context.Context, u *URL, now func() time.Time) []engine.Finding {
 		at   func(context.Context) error
 	}{
 		{"server", e.server}, {"TLS", e.tls}, {"durability", e.durability}, {"standbys", e.standbys}, {"clock", e.clock},
-		{"settings", e.settings}, {"session", e.kept}, {"pooler", e.pooler}, {"notifications", e.notifications}, {"schema", e.database}, {"rights", e.rights},
+		{"settings", e.settings}, {"session", e.sessionSettings}, {"pooler", e.pooler}, {"notifications", e.notifications}, {"schema", e.database}, {"rights", e.rights},
 	} {
 		if err := look.at(ctx); err != nil {
 			e.Add(look.what, engine.Bad, unavailable(err).Error(), "look at the server's log")
@@ -47,13 +47,13 @@ func Check(ctx context.Context, u *URL, now func() time.Time) []engine.Finding {
 	return e.Findings
 }
 
-// value reads one value.
+// value queries one value.
 func value[T any](ctx context.Context, conn *pgx.Conn, query string, args ...any) (v T, err error) {
 	err = conn.QueryRow(ctx, query, args...).Scan(&v)
 	return v, err
 }
 
-func (e *examination) setting(ctx context.Context, name string) (string, error) {
+func (e *checker) setting(ctx context.Context, name string) (string, error) {
 	return value[string](ctx, e.conn, `SELECT coalesce(current_setting($1, true), '')`, name)
 }
 
@@ -62,7 +62,7 @@ const (
 	oldestTested = 15
 )
 
-func (e *examination) server(ctx context.Context) error {
+func (e *checker) server(ctx context.Context) error {
 	version, err := e.setting(ctx, "server_version")
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func (e *examination) server(ctx context.Context) error {
 	return nil
 }
 
-func (e *examination) tls(context.Context) error {
+func (e *checker) tls(context.Context) error {
 	_, secure := e.conn.PgConn().Conn().(*tls.Conn)
 	switch {
 	case secure:
@@ -104,8 +104,8 @@ func (e *examination) tls(context.Context) error {
 	return nil
 }
 
-// durability: what is acknowledged must be on the disk.
-func (e *examination) durability(ctx context.Context) error {
+// durability checks that an acknowledged commit is on disk.
+func (e *checker) durability(ctx context.Context) error {
 	for _, name := range []string{"fsync", "full_page_writes"} {
 		is, err := e.setting(ctx, name)
 		if err != nil {
@@ -121,9 +121,9 @@ func (e *examination) durability(ctx context.Context) error {
 	return nil
 }
 
-// clock: when assertions end is for each replica's clock to say, and how long they are
-// remembered, too.
-func (e *examination) clock(ctx context.Context) error {
+// clock compares this machine's clock with the server's: each replica uses its own clock
+// to decide when assertions expire and how long they are kept.
+func (e *checker) clock(ctx context.Context) error {
 	before := e.now()
 	server, err := value[time.Time](ctx, e.conn, `SELECT clock_timestamp()`)
 	if err != nil {
@@ -135,13 +135,13 @@ func (e *examination) clock(ctx context.Context) error {
 	if difference > 5*time.Second {
 		level = engine.Bad
 	}
-	e.Judge("clock", difference < 500*time.Millisecond, level, fmt.Sprintf("%s apart from the server's", difference.Round(time.Millisecond)),
+	e.Judge("clock", difference < 500*time.Millisecond, level, fmt.Sprintf("%s difference to the server's", difference.Round(time.Millisecond)),
 		"let every machine's clock follow the same time servers")
 	return nil
 }
 
-// settings: those that would get into the way, and how many may connect.
-func (e *examination) settings(ctx context.Context) error {
+// settings checks server settings that cause errors, and the number of connections.
+func (e *checker) settings(ctx context.Context) error {
 	for _, s := range []struct{ name, want, advice string }{
 		{"server_encoding", "UTF8", "make the database with ENCODING 'UTF8'"},
 		{"default_transaction_isolation", "read committed", "ALTER ROLE ... SET default_transaction_isolation = 'read committed'"},
@@ -157,22 +157,22 @@ func (e *examination) settings(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	const beside = 4 // the writer, the feed, and what is done now and then
+	const beside = 4 // the writer, the feed, and maintenance
 	fit := most / (e.url.pool + beside)
 	e.Judge("max_connections", fit >= 4, engine.Warn, fmt.Sprintf("room for %d replicas with pool_max_conns=%d", fit, e.url.pool),
 		"raise max_connections, or lower pool_max_conns in the URL")
 	return nil
 }
 
-// kept: what the writer asks for at the start of a session must arrive.
-func (e *examination) kept(ctx context.Context) error {
+// sessionSettings checks that the server applied the settings of writeSettings.
+func (e *checker) sessionSettings(ctx context.Context) error {
 	var lost []string
 	for name, want := range writeSettings() {
 		is, err := value[string](ctx, e.conn, `SELECT setting FROM pg_settings WHERE name = $1`, name)
 		if err != nil {
 			return err
 		}
-		if is != want && !strings.HasPrefix(name, "tcp_") { // which a socket in the file system has not
+		if is != want && !strings.HasPrefix(name, "tcp_") { // which do not apply to a socket in the file system
 			lost = append(lost, name)
 		}
 	}
@@ -185,8 +185,8 @@ func (e *examination) kept(ctx context.Context) error {
 	return nil
 }
 
-// pooler notices a proxy, and one that gives each transaction another server session.
-func (e *examination) pooler(ctx context.Context) error {
+// pooler detects a proxy, and one that gives each transaction another server session.
+func (e *checker) pooler(ctx context.Context) error {
 	pid, err := value[uint32](ctx, e.conn, `SELECT pg_backend_pid() FROM set_config('moneyer.probe', 'kept', false)`)
 	if err != nil {
 		return err
@@ -207,15 +207,15 @@ func (e *examination) pooler(ctx context.Context) error {
 	case !kept:
 		e.Add("pooler", engine.Bad, "a proxy gives each transaction another session of the server", "connect to the server itself, or let the proxy pool sessions: pool_mode = session")
 	case pid != e.conn.PgConn().PID():
-		e.Add("pooler", engine.Warn, "a proxy stands before the server, and keeps sessions", "connect to the server itself: the proxy is one more thing to fail, and hides a failover")
+		e.Add("pooler", engine.Warn, "a proxy is between Moneyer and the server, and keeps sessions", "connect to the server itself: the proxy is one more component that can fail, and hides a failover")
 	default:
 		e.Add("pooler", engine.Good, "none", "")
 	}
 	return nil
 }
 
-// notifications wake replicas when another changes something.
-func (e *examination) notifications(ctx context.Context) error {
+// notifications checks that LISTEN and NOTIFY work, which wake replicas after a change.
+func (e *checker) notifications(ctx context.Context) error {
 	// Of a name that no replica listens to.
 	if _, err := e.conn.Exec(ctx, "LISTEN moneyer_check"); err != nil {
 		return err
@@ -235,7 +235,7 @@ func (e *examination) notifications(ctx context.Context) error {
 	if err != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return err
 	}
-	e.Judge("notifications", err == nil, engine.Warn, map[bool]string{true: "heard after " + e.now().Sub(begun).Round(time.Millisecond).String(), false: "not heard within a second"}[err == nil],
-		"replicas learn of changes only every 250 ms: let LISTEN through")
+	e.Judge("notifications", err == nil, engine.Warn, map[bool]string{true: "received after " + e.now().Sub(begun).Round(time.Millisecond).String(), false: "not received within a second"}[err == nil],
+		"replicas read changes only every 250 ms: use a connection that supports LISTEN")
 	return nil
 }

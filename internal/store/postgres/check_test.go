@@ -16,8 +16,8 @@ func TestCheckSession(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e := &examination{url: u, now: time.Now, conn: conn}
-		if err := errors.Join(e.kept(t.Context()), conn.Close(t.Context())); err != nil {
+		e := &checker{url: u, now: time.Now, conn: conn}
+		if err := errors.Join(e.sessionSettings(t.Context()), conn.Close(t.Context())); err != nil {
 			t.Fatal(err)
 		}
 		if len(e.Findings) != 1 || e.Findings[0].What != "session" || e.Findings[0].Level != level {
@@ -43,7 +43,7 @@ func TestCheckStandbys(t *testing.T) {
 		{"a", nil, engine.Bad},
 		{"*", []standby{at("walreceiver", "streaming", "sync")}, engine.Warn},
 	} {
-		var e examination
+		var e checker
 		e.judgeStandbys(c.names, c.all)
 		if e.Findings[0].Level != c.want {
 			t.Errorf("%s: %+v, want %s", c.names, e.Findings, c.want)

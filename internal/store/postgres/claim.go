@@ -12,8 +12,8 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// writeSettings make the server give up on a session that has lost its client, but
-// never on a commit that waits for its standbys.
+// writeSettings returns settings with which the server ends a session that has lost its
+// client, but never a commit that waits for its standbys.
 func writeSettings() map[string]string {
 	return map[string]string{
 		"statement_timeout":                   "0",
@@ -23,7 +23,7 @@ func writeSettings() map[string]string {
 		"tcp_keepalives_idle":                 "5",
 		"tcp_keepalives_interval":             "2",
 		"tcp_keepalives_count":                "3",
-		"tcp_user_timeout":                    "11000", // of what it sent, of which keepalives know nothing
+		"tcp_user_timeout":                    "11000", // for unacknowledged data, which keepalives do not cover
 	}
 }
 
@@ -39,9 +39,9 @@ func (s *session) open() error {
 	return s.claim()
 }
 
-// connect opens a connection, and ends the session before it if that still waits for its
-// client: with half a transaction it would do so, and hold the chain, for as long as the
-// network does not tell the server. One that commits is left alone.
+// connect opens a connection, and ends the previous session if that waits for its client:
+// in an open transaction it would keep the lock on the chain until the server notices
+// that the connection is lost. A session that commits is not ended.
 func (s *session) connect() error {
 	settings := writeSettings()
 	settings["application_name"] = "moneyer writer " + s.holder
@@ -57,10 +57,10 @@ func (s *session) connect() error {
 	if s.before = true; s.conn == nil {
 		return err
 	}
-	return nil // who may not end sessions waits for the server to do it
+	return nil // without the right to end sessions, it waits for the server to do it
 }
 
-// claim takes a chain that nobody goes on with, or begins one.
+// claim takes a chain that no replica writes, or creates one.
 func (s *session) claim() error {
 	err := s.Row(`UPDATE ledger_chain SET holder = $1 WHERE id = (
 			SELECT id FROM ledger_chain AS free
@@ -73,16 +73,16 @@ func (s *session) claim() error {
 			WHERE id <= $3 ON CONFLICT DO NOTHING RETURNING id`, []any{s.holder, make([]byte, sha256.Size), ledger.MaxChain}, []any{&s.chain})
 	}
 	if errors.Is(err, sql.ErrNoRows) {
-		return errUsurped // another replica began that chain at this moment
+		return errChainTaken // another replica created that chain at the same time
 	}
 	if err != nil {
-		return fmt.Errorf("a chain of the ledger to go on with: %w", err)
+		return fmt.Errorf("claiming a chain of the ledger: %w", err)
 	}
 	s.held = true
 	return nil
 }
 
-// Leave gives the chain back, for the next replica that starts.
+// Leave releases the chain for the next replica that starts.
 func (s *session) Leave() {
 	if s.conn != nil && s.held {
 		_, _ = s.Exec(`UPDATE ledger_chain SET holder = '' WHERE id = $1 AND holder = $2`, s.chain, s.holder)

@@ -10,26 +10,26 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// uses are the values that a batch wants to consume.
-type uses struct {
+// consumption is the consumption of a batch's values.
+type consumption struct {
 	batch []*engine.Append
-	// wanted is the first with each key, in the order of keys, and inserted are those
-	// that nobody had consumed before.
+	// wanted is the first value with each key, ordered by key, and inserted the keys that
+	// were not consumed before.
 	wanted    []*ledger.Consumed
 	inserted  map[engine.Key]bool
 	forgotten int64
-	// left is what was left with those that were consumed before.
+	// left is the sealed data of the values that were consumed before.
 	left map[engine.Key][]byte
 }
 
-func usesOf(batch []*engine.Append) *uses {
-	u := &uses{batch: batch, inserted: map[engine.Key]bool{}}
+func consumptionOf(batch []*engine.Append) *consumption {
+	u := &consumption{batch: batch, inserted: map[engine.Key]bool{}}
 	for _, a := range batch {
 		for i := range a.Consumed {
 			u.wanted = append(u.wanted, &a.Consumed[i])
 		}
 	}
-	// In order, so that two replicas never wait for each other.
+	// Ordered, to avoid deadlocks between replicas.
 	slices.SortStableFunc(u.wanted, func(a, b *ledger.Consumed) int {
 		return bytes.Compare(a.Value[:len(engine.Key{})], b.Value[:len(engine.Key{})])
 	})
@@ -37,9 +37,9 @@ func usesOf(batch []*engine.Append) *uses {
 	return u
 }
 
-const insertUses = `INSERT INTO use_up (key, until, sealed) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])`
+const insertConsumed = `INSERT INTO use_up (key, until, sealed) SELECT * FROM unnest($1::bytea[], $2::bigint[], $3::bytea[])`
 
-// rowsOf are the arguments of insertUses.
+// rowsOf returns the arguments of insertConsumed.
 func rowsOf(consumed []*ledger.Consumed) []any {
 	keys, untils, sealed := make([][]byte, len(consumed)), make([]int64, len(consumed)), make([][]byte, len(consumed))
 	for i, c := range consumed {
@@ -48,14 +48,14 @@ func rowsOf(consumed []*ledger.Consumed) []any {
 	return []any{keys, untils, sealed}
 }
 
-// queue inserts their keys. What is there already, or is there once another
-// replica has committed, comes not back. What was forgotten is read after the
-// insert, which nobody who forgets can do beside it.
-func (u *uses) queue(batch *pgx.Batch) {
+// queue queues the insert of the keys, which returns those that did not exist, also after
+// waiting for the commit of another replica. used_forgotten is read after the insert,
+// which locks out ForgetConsumed.
+func (u *consumption) queue(batch *pgx.Batch) {
 	if len(u.wanted) == 0 {
 		return
 	}
-	batch.Queue(insertUses+` ON CONFLICT (key) DO NOTHING RETURNING key`, rowsOf(u.wanted)...).Query(func(rows pgx.Rows) error {
+	batch.Queue(insertConsumed+` ON CONFLICT (key) DO NOTHING RETURNING key`, rowsOf(u.wanted)...).Query(func(rows pgx.Rows) error {
 		var key []byte
 		_, err := pgx.ForEachRow(rows, []any{&key}, func() error {
 			if len(key) == len(engine.Key{}) {
@@ -68,9 +68,9 @@ func (u *uses) queue(batch *pgx.Batch) {
 	batch.Queue(`SELECT at FROM used_forgotten`).QueryRow(func(row pgx.Row) error { return row.Scan(&u.forgotten) })
 }
 
-// judge sets lost on those who were not the first, and takes back what was inserted for
-// them: what they sealed is nobody's, and must not be found.
-func (u *uses) judge(s *session) error {
+// judge sets Lost on the appends that were not the first, and deletes the rows that were
+// inserted for them, with their sealed data.
+func (u *consumption) judge(s *session) error {
 	if err := u.readLeft(s); err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (u *uses) judge(s *session) error {
 		return err
 	}
 	var taken [][]byte
-	var others []*ledger.Consumed // that are consumed by an append after the first that wanted them
+	var others []*ledger.Consumed // consumed by a later append than the first that wanted them
 	for _, c := range u.wanted {
 		key := engine.KeyOf(c)
 		winner := winners[key]
@@ -97,12 +97,12 @@ func (u *uses) judge(s *session) error {
 	if _, err := s.Exec(`DELETE FROM use_up WHERE key = ANY($1)`, taken); err != nil || len(others) == 0 {
 		return err
 	}
-	_, err = s.Exec(insertUses, rowsOf(others)...)
+	_, err = s.Exec(insertConsumed, rowsOf(others)...)
 	return err
 }
 
 // Refusal implements engine.History.
-func (u *uses) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
+func (u *consumption) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
 	switch key := engine.KeyOf(c); {
 	case !u.inserted[key]:
 		return &ledger.ReplayedError{Index: i, Sealed: u.left[key]}, nil
@@ -112,8 +112,8 @@ func (u *uses) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
 	return nil, nil
 }
 
-// readLeft reads what was sealed with the values that were consumed before.
-func (u *uses) readLeft(s *session) error {
+// readLeft reads the sealed data of the values that were consumed before.
+func (u *consumption) readLeft(s *session) error {
 	var keys [][]byte
 	for _, c := range u.wanted {
 		if !u.inserted[engine.KeyOf(c)] {

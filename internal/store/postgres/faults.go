@@ -12,22 +12,24 @@ import (
 )
 
 var (
-	// errUsurped: another replica goes on with the chain, because this one seemed dead.
-	errUsurped = errors.New("another replica has taken the chain")
-	// ErrWentBack means that the database lost what it had acknowledged, as one does that fails over
-	// to a standby for which no commit waited. Among it may be that an assertion was used, so
-	// nothing more is written until somebody has seen to it and started the program again.
-	ErrWentBack = errors.New("the database lost entries of the ledger that it had acknowledged: find out what failed over, or was restored, and start this replica again")
-	// errNoChain: the database failed over, or was restored, to before the chain was begun.
+	// errChainTaken means that another replica writes the chain, because this one had no
+	// heartbeat for too long.
+	errChainTaken = errors.New("another replica has taken the chain")
+	// ErrRolledBack means that the database lost entries that it had acknowledged, for
+	// example by a failover to an asynchronous standby. Consumed values may be lost with
+	// them, so nothing is written until an operator restarts the program.
+	ErrRolledBack = errors.New("the database lost entries of the ledger that it had acknowledged: find out what failed over, or was restored, and start this replica again")
+	// errNoChain means that the database failed over, or was restored, to a state before
+	// the chain existed.
 	errNoChain = errors.New("the chain of the ledger is gone")
-	// errNotReplicated: the server was told to stop waiting for its standbys.
+	// errNotReplicated means that the server was told to stop waiting for its standbys.
 	errNotReplicated = errors.New("the database warned that the commit may not have reached its standbys")
-	// errChainBroken: the row of the chain cannot be what this program wrote.
+	// errChainBroken means that this program cannot have written the row of the chain.
 	errChainBroken = errors.New("the end of the ledger's chain is broken")
 )
 
-// isLost reports whether err is that a connection is no more. One that cannot be made
-// is another matter: to try that again at once would only add to its load.
+// isLost reports whether err means that a connection was lost. It is false for one that
+// cannot be opened: an immediate retry would only add load to the server.
 func isLost(err error) bool {
 	var refused *pgconn.PgError
 	var dialed *pgconn.ConnectError
@@ -41,7 +43,7 @@ func isLost(err error) bool {
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &network)
 }
 
-// isUnstorable reports whether err is that a text has bytes that PostgreSQL takes for none.
+// isUnstorable reports whether err means that the encoding of a text is invalid for PostgreSQL.
 func isUnstorable(err error) bool {
 	var refused *pgconn.PgError
 	return errors.As(err, &refused) && refused.Code == "22021"

@@ -14,34 +14,35 @@ import (
 )
 
 const (
-	// Heartbeat is how often a replica says that it is up, and asks what others changed,
-	// when nobody wakes it before.
+	// Heartbeat is how often a replica writes its row and reads the changes of others,
+	// if no notification arrives earlier.
 	Heartbeat = 250 * time.Millisecond
-	// mostChanges is how many are told one by one; when there are more, all may have changed.
-	mostChanges = 10_000
-	// changesKept is how long changes stay: far longer than a replica believes its memory.
+	// maxChanges bounds the changes that are read one by one; beyond it the whole cache
+	// is cleared.
+	maxChanges = 10_000
+	// changesKept is how long changes are kept: far longer than engine.MaxStaleness.
 	changesKept = 10 * time.Minute
 )
 
-// feed tells a replica what the others change. At each heartbeat it writes the replica's
+// feed reads the changes of other replicas. At each heartbeat it writes the replica's
 // row, which only a server that takes writes acknowledges, and reads the revision
-// of the registry in the same transaction. A notification makes the next heartbeat come
-// at once; when it is lost, that heartbeat comes in its time.
+// of the registry in the same transaction. A notification triggers the next heartbeat at
+// once; if it is lost, the heartbeat comes after the usual interval.
 type feed struct {
 	url     *URL
 	replica string
 	now     func() time.Time
 
-	// known is when the last heartbeat began that succeeded, and failure why there was
-	// none after it.
+	// known is when the last successful heartbeat began, and failure the error of a later
+	// one.
 	known   atomic.Pointer[time.Time]
 	failure atomic.Pointer[error]
 
-	// servers counts the servers that were met, and started tells of the last when it
-	// did, in Unix microseconds.
+	// servers counts the servers that the feed was connected to, and started is the start
+	// time of the last one, in Unix microseconds.
 	servers, started atomic.Int64
 
-	// Owned by whoever follows.
+	// Owned by the goroutine of follow.
 	conn     *pgx.Conn
 	warned   *atomic.Bool
 	revision int64
@@ -49,17 +50,17 @@ type feed struct {
 
 func (f *feed) healthy(now time.Time) error {
 	stale := engine.Staleness(now, *f.known.Load())
-	if stale < engine.Trust {
+	if stale < engine.MaxStaleness {
 		return nil
 	}
-	err := fmt.Errorf("nothing was heard of the database for %s", stale.Round(time.Millisecond))
+	err := fmt.Errorf("the database has not answered for %s", stale.Round(time.Millisecond))
 	if failure := f.failure.Load(); failure != nil {
 		err = fmt.Errorf("%w: %w", err, *failure)
 	}
 	return err
 }
 
-// begin says that the replica is up. What was changed until now nobody here remembers.
+// begin writes the first heartbeat. The cache is empty, so no earlier change matters.
 func (f *feed) begin(ctx context.Context) error {
 	now, err := f.heartbeat(ctx)
 	if err != nil {
@@ -70,7 +71,7 @@ func (f *feed) begin(ctx context.Context) error {
 	return nil
 }
 
-// follow calls learn with what others change, until ctx ends.
+// follow calls learn with the changes of others, until ctx ends.
 func (f *feed) follow(ctx context.Context, learn func(context.Context, []engine.Change) error) {
 	for ctx.Err() == nil {
 		began := f.now()
@@ -78,14 +79,14 @@ func (f *feed) follow(ctx context.Context, learn func(context.Context, []engine.
 			f.failure.Store(&err)
 			f.drop()
 		}
-		f.rest(ctx, max(Heartbeat-f.now().Sub(began), leastRest))
+		f.rest(ctx, max(Heartbeat-f.now().Sub(began), minWait))
 	}
 }
 
-// leastRest: of a database far away a heartbeat takes longer than Heartbeat.
-const leastRest = 20 * time.Millisecond
+// minWait is the pause after a heartbeat that took longer than Heartbeat.
+const minWait = 20 * time.Millisecond
 
-// rest waits for the next heartbeat, or for somebody who changes something.
+// rest waits for the time of the next heartbeat, or for a notification.
 func (f *feed) rest(ctx context.Context, most time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
@@ -98,13 +99,13 @@ func (f *feed) rest(ctx context.Context, most time.Duration) {
 		<-ctx.Done()
 		return
 	}
-	cancel() // the next heartbeat reads all that notified meanwhile
+	cancel() // the next heartbeat covers all notifications that have arrived
 	for err := error(nil); err == nil; {
 		_, err = f.conn.WaitForNotification(ctx)
 	}
 }
 
-// once is one heartbeat, and what follows from it.
+// once does one heartbeat, and applies the changes that it finds.
 func (f *feed) once(ctx context.Context, learn func(context.Context, []engine.Change) error) error {
 	now, err := f.heartbeat(ctx)
 	if err != nil {
@@ -125,7 +126,7 @@ func (f *feed) once(ctx context.Context, learn func(context.Context, []engine.Ch
 	return nil
 }
 
-// state is what a heartbeat brings.
+// state is the result of a heartbeat.
 type state struct {
 	began          time.Time
 	revision, gone int64
@@ -153,20 +154,20 @@ func (f *feed) heartbeat(ctx context.Context) (p state, err error) {
 	return p, nil
 }
 
-// unknown is a revision of which nothing is known.
+// unknown is the revision before the first read from a server.
 const unknown = -1
 
-// connect opens the connection. On another server than before a revision may stand for
-// other changes, where a failover lost some; and the server before may not know that it
-// takes no writes any more, so nothing is read there.
+// connect opens the connection. After a failover that lost changes, a revision of the new
+// server may stand for other changes, so the revision is reset; and the old server may not
+// know that it is no longer the primary, so no more reads go to it.
 func (f *feed) connect(ctx context.Context) (err error) {
 	settings := writeSettings()
 	settings["application_name"] = "moneyer feed " + f.replica
 	if f.conn, f.warned, err = f.url.dial(ctx, settings); err != nil {
 		return err
 	}
-	// The session before may hold the replica's row, and wait for the rest of a heartbeat. Who
-	// may not end sessions waits for the server to do it.
+	// The previous session may hold the lock on the replica's row, waiting for the rest of
+	// a heartbeat. Without the right to end sessions, this one waits for the server to do it.
 	_, _ = f.conn.Exec(ctx, `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 		WHERE application_name = $1 AND wait_event_type = 'Client' AND pid <> pg_backend_pid()`, settings["application_name"])
 	if _, err := f.conn.Exec(ctx, "LISTEN moneyer"); err != nil {
@@ -183,15 +184,15 @@ func (f *feed) connect(ctx context.Context) (err error) {
 	return nil
 }
 
-// changes reads what was changed since the last heartbeat; nil when there is too much
-// of it, or it is not kept any more.
+// changes reads the changes since the last heartbeat; nil if there are more than
+// maxChanges, or some were already deleted.
 func (f *feed) changes(ctx context.Context, p state) ([]engine.Change, error) {
 	if f.revision < p.gone || p.revision < f.revision {
 		return nil, nil
 	}
 	changes := []engine.Change{}
 	rows, err := f.conn.Query(ctx, `SELECT kind, issuer, id FROM registry_change
-		WHERE revision > $1 AND revision <= $2 ORDER BY revision LIMIT $3`, f.revision, p.revision, mostChanges+1)
+		WHERE revision > $1 AND revision <= $2 ORDER BY revision LIMIT $3`, f.revision, p.revision, maxChanges+1)
 	if err != nil {
 		return nil, unavailable(err)
 	}
@@ -203,13 +204,13 @@ func (f *feed) changes(ctx context.Context, p state) ([]engine.Change, error) {
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	if len(changes) > mostChanges {
+	if len(changes) > maxChanges {
 		return nil, nil
 	}
 	return changes, nil
 }
 
-// forget removes what every replica has read long ago, and replicas that are gone.
+// forget deletes changes that every replica has read, and replicas without a heartbeat.
 func (f *feed) forget(ctx context.Context, t pgx.Tx) error {
 	_, err1 := t.Exec(ctx, `WITH old AS (DELETE FROM registry_change WHERE at < now() - make_interval(secs => $1) RETURNING revision)
 		UPDATE registry_revision SET gone = greatest(gone, (SELECT max(revision) FROM old)) WHERE EXISTS (SELECT FROM old)`, changesKept.Seconds())
@@ -217,10 +218,11 @@ func (f *feed) forget(ctx context.Context, t pgx.Tx) error {
 	return errors.Join(err1, err2)
 }
 
-// leave says that the replica is gone, also one that never wrote, and drops the connection.
+// leave deletes the replica's row, also that of a replica that never wrote, and drops the
+// connection.
 func (f *feed) leave() {
 	if f.conn != nil {
-		_, _ = f.conn.Exec(context.Background(), `DELETE FROM replica WHERE id = $1`, f.replica) // else it seems up for a while
+		_, _ = f.conn.Exec(context.Background(), `DELETE FROM replica WHERE id = $1`, f.replica) // otherwise it seems to be up for a while
 	}
 	f.drop()
 }

@@ -18,9 +18,10 @@ import (
 // forgetAtOnce is how many consumed values one statement removes.
 const forgetAtOnce = 5000
 
-// ForgetConsumed implements engine.Engine. It first says up to when, under a lock that nobody who consumes passes: one that
-// begins after it knows, and one that began before is over. It says so to the second,
-// and nothing that ends later may go.
+// ForgetConsumed implements engine.Engine. It first records the time up to which values
+// are deleted, under a lock that excludes transactions that consume: a later transaction
+// reads that time, and an earlier one has ended. The time is in whole seconds, and values
+// that expire later are kept.
 func (d *Database) ForgetConsumed(ctx context.Context, _ engine.Writer, now time.Time) (forgotten int64, err error) {
 	now = now.Truncate(time.Second)
 	if err := d.mark(ctx, now); err != nil {
@@ -50,8 +51,8 @@ func (d *Database) mark(ctx context.Context, now time.Time) error {
 	if err := conn.QueryRow(ctx, `SELECT at FROM used_forgotten`).Scan(&marked); err != nil || marked >= now.Unix() {
 		return err
 	}
-	// In one message: over a slow network the lock would keep everybody else waiting
-	// from one answer to the next question.
+	// In one message: otherwise the lock would be held for a network round trip between
+	// each two statements.
 	_, err = conn.PgConn().Exec(ctx, fmt.Sprintf(`BEGIN;
 		LOCK TABLE use_up IN SHARE MODE;
 		UPDATE used_forgotten SET at = %[1]d WHERE at < %[1]d;
@@ -62,11 +63,11 @@ func (d *Database) mark(ctx context.Context, now time.Time) error {
 	return pgx.BeginFunc(ctx, conn, func(t pgx.Tx) error { return d.feed.forget(ctx, t) })
 }
 
-// WriteLastUsed implements engine.Engine. It takes the rows in order, so that two replicas never wait for each other.
-// A name that the database cannot store, which a client may give a key of its own jwks_uri,
-// is left out: it must not keep the times of others away.
+// WriteLastUsed implements engine.Engine. It writes the rows in order, to avoid deadlocks
+// between replicas. A kid that the database cannot store is left out: a client can
+// publish one at its jwks_uri, and it must not prevent the other writes.
 func (d *Database) WriteLastUsed(ctx context.Context, _ engine.Writer, times map[engine.Credential]int64) error {
-	ctx, cancel := context.WithTimeout(ctx, asideTimeout)
+	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
 	defer cancel()
 	keys := slices.DeleteFunc(slices.SortedFunc(maps.Keys(times), compare), unstorable)
 	issuers, clients, ids, ats := make([]string, len(keys)), make([]string, len(keys)), make([]string, len(keys)), make([]int64, len(keys))
@@ -87,7 +88,7 @@ func compare(a, b engine.Credential) int {
 	return cmp.Or(cmp.Compare(a.Issuer, b.Issuer), cmp.Compare(a.Client, b.Client), cmp.Compare(a.ID, b.ID))
 }
 
-// unstorable reports whether PostgreSQL takes a name for no text.
+// unstorable reports whether PostgreSQL refuses the name as text.
 func unstorable(c engine.Credential) bool {
 	all := c.Issuer + " " + c.Client + " " + c.ID
 	return strings.Contains(all, "\x00") || !utf8.ValidString(all)

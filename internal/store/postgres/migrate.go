@@ -13,21 +13,20 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// migrations holds the steps of the schema, of which a released one is never changed:
-// see readSteps.
+// migrations holds the steps of the schema. A released step is never changed. See readSteps.
 //
 //go:embed migrations
 var migrations embed.FS
 
-// Migrate brings the schema of a database to a version, all in one transaction, or leaves
-// it as it was. The database may be in use meanwhile: programs that know one step less
-// work on. Before one step back, those that need the step must have ended.
+// Migrate migrates the schema of a database to a version in one transaction. The database
+// may be in use: programs that know one step less keep working. Before a step back,
+// programs that need the step must be stopped.
 func Migrate(ctx context.Context, u *URL, to int) (engine.Migration, error) {
 	return migrate(ctx, u, migrations, to)
 }
 
-// prepare makes the schema of a database that has none, and refuses one with
-// which this program cannot work.
+// prepare creates the schema of an empty database, and refuses a version with which this
+// program cannot work.
 func prepare(ctx context.Context, u *URL, files fs.FS) error {
 	steps, err := readSteps(files)
 	if err != nil {
@@ -50,35 +49,35 @@ func prepare(ctx context.Context, u *URL, files fs.FS) error {
 	}
 }
 
-// migrate brings the schema to a step, all in one transaction, or leaves it
-// as it was. A step must be safe while programs of the step before still run: it adds
-// and never takes away what they use. schema_version says so to programs that start:
-// oldest is the step from which on a program can work with it.
+// migrate migrates the schema to a step in one transaction. A step must be safe while
+// programs of the previous step still run: it adds, and never removes what they use.
+// schema_version.oldest is the oldest step whose programs can work with the schema, for
+// programs that start.
 func migrate(ctx context.Context, u *URL, files fs.FS, to int) (m engine.Migration, err error) {
 	steps, err := readSteps(files)
 	if err != nil {
 		return m, err
 	}
 	config := u.config.Copy()
-	config.RuntimeParams["statement_timeout"] = "0" // a step takes as long as it takes
+	config.RuntimeParams["statement_timeout"] = "0" // a step has no time limit
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return m, unavailable(err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	err = pgx.BeginFunc(ctx, conn, func(pgx.Tx) error {
-		m, err = moveSchema(ctx, conn, steps, to)
+		m, err = applySteps(ctx, conn, steps, to)
 		return err
 	})
 	return m, err
 }
 
-// moveSchema keeps others who would migrate waiting, and goes step by step.
-func moveSchema(ctx context.Context, conn *pgx.Conn, steps []schemaStep, to int) (m engine.Migration, err error) {
+// applySteps excludes other migrations, and applies the steps one after the other.
+func applySteps(ctx context.Context, conn *pgx.Conn, steps []schemaStep, to int) (m engine.Migration, err error) {
 	if err := script(ctx, conn, `SELECT pg_advisory_xact_lock(7305813);
 		CREATE TABLE IF NOT EXISTS schema_version (version BIGINT NOT NULL, oldest BIGINT NOT NULL);
 		INSERT INTO schema_version (version, oldest) SELECT 0, 0 WHERE NOT EXISTS (SELECT FROM schema_version);
-		SET LOCAL lock_timeout = '5s'`); err != nil { // those who run wait behind a step that waits
+		SET LOCAL lock_timeout = '5s'`); err != nil { // a waiting step blocks the queries of running programs
 		return m, err
 	}
 	version, _, err := readVersion(ctx, conn)
@@ -106,7 +105,7 @@ func moveSchema(ctx context.Context, conn *pgx.Conn, steps []schemaStep, to int)
 	return m, err
 }
 
-// target finds out which step is meant.
+// target returns the number of the target step.
 func target(version, to, known int) (int, error) {
 	switch {
 	case version > known && to == engine.Newest:
@@ -130,10 +129,10 @@ func script(ctx context.Context, conn *pgx.Conn, text string) error {
 	return err
 }
 
-// schemaStep is one step of the schema, and the way back.
+// schemaStep is one step of the schema, and the script that reverts it.
 type schemaStep struct{ name, up, down string }
 
-// readSteps reads the steps, NNNN_what.sql, and beside some of them the way back,
+// readSteps reads the steps, NNNN_what.sql, and for some the script that reverts it,
 // NNNN_what.down.sql. Each sets schema_version.oldest.
 func readSteps(files fs.FS) (steps []schemaStep, err error) {
 	names, err := fs.Glob(files, "migrations/*.sql")
@@ -141,7 +140,7 @@ func readSteps(files fs.FS) (steps []schemaStep, err error) {
 		return nil, err
 	}
 	back := map[string]string{}
-	for _, name := range names { // the ways back come first
+	for _, name := range names { // .down.sql sorts before .sql
 		text, err := fs.ReadFile(files, name)
 		if err != nil {
 			return nil, err

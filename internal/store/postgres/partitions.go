@@ -14,7 +14,7 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// partitions knows for which days the ledger has one.
+// partitions creates the daily partitions of the ledger, and caches which exist.
 type partitions struct {
 	url  *URL
 	days map[int64]bool
@@ -22,9 +22,9 @@ type partitions struct {
 
 const day = int64(24 * time.Hour / time.Millisecond)
 
-// ensure makes the partition of an instant, in Unix milliseconds, and that of the next
-// day, on a connection of its own: it waits for locks that no append should hold up.
-// The next can also be made in its time, and keeps nobody from recording today.
+// ensure creates the partition of an instant, in Unix milliseconds, and that of the next
+// day, on a separate connection: it may wait for locks, which must not block appends.
+// A failure to create the next day's partition is ignored until that day.
 func (p *partitions) ensure(at int64) error {
 	of := at / day
 	if at%day < 0 { // before 1970
@@ -68,8 +68,8 @@ func partitionOf(d int64) string {
 	return "ledger_batch_" + time.UnixMilli(d*day).UTC().Format("20060102")
 }
 
-// lockOldEntries is an advisory lock: shared by those who read the ledger from its
-// start, and exclusive to those who remove entries from there.
+// lockOldEntries is an advisory lock: shared for reading the ledger from its start,
+// exclusive for removing entries from there.
 const lockOldEntries = 7305814
 
 // HoldOldEntries implements engine.Engine.
@@ -82,7 +82,7 @@ func (d *Database) HoldOldEntries(ctx context.Context, remove bool) (release fun
 	if remove {
 		lock = `SELECT pg_try_advisory_lock($1)`
 	}
-	release = func() error { // waits until it is given back: the next may come at once
+	release = func() error { // unlocks explicitly, so that the next caller can lock at once
 		ctx := context.WithoutCancel(ctx)
 		_, err := conn.Exec(ctx, `SELECT pg_advisory_unlock_all()`)
 		return errors.Join(err, conn.Close(ctx))
@@ -93,9 +93,9 @@ func (d *Database) HoldOldEntries(ctx context.Context, remove bool) (release fun
 	return release, true, nil
 }
 
-// DropWhole implements engine.Engine. It drops the partitions of days of which all goes. It waits for their locks
-// but a moment, for appends wait behind it: a long read of the ledger puts it off
-// until the next time.
+// DropWhole implements engine.Engine. It drops the partitions of days of which every entry
+// is removed. Its lock timeout is short because appends are queued behind it: a long read
+// of the ledger postpones the drop to the next call.
 func (d *Database) DropWhole(ctx context.Context, ranges []engine.Range) error {
 	conn, _, err := d.url.dial(ctx, writeSettings())
 	if err != nil {
@@ -122,8 +122,8 @@ func (d *Database) DropWhole(ctx context.Context, ranges []engine.Range) error {
 	return nil
 }
 
-// dropIfWhole drops a partition that has rows, if all of them go. Nobody can record
-// anything there in between.
+// dropIfWhole drops a partition that has rows, if all of them are in ranges. It locks the
+// partition against inserts between the check and the drop.
 func dropIfWhole(ctx context.Context, conn *pgx.Conn, name string, ranges []engine.Range) error {
 	table := pgx.Identifier{name}.Sanitize()
 	if whole, err := goesWhole(ctx, conn, table, ranges); err != nil || !whole {
@@ -141,8 +141,8 @@ func dropIfWhole(ctx context.Context, conn *pgx.Conn, name string, ranges []engi
 	})
 }
 
-// goesWhole reports whether a partition has rows, and none between those that go. It is
-// asked of the index: a day may have millions.
+// goesWhole reports whether a partition has rows, and all of them are in ranges. It uses
+// the index: a day may have millions of rows.
 func goesWhole(ctx context.Context, conn *pgx.Conn, table string, ranges []engine.Range) (whole bool, err error) {
 	firsts, lasts := []int64{math.MinInt64}, make([]int64, 0, len(ranges)+1)
 	for _, r := range ranges { // in the order of chains

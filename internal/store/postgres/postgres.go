@@ -1,8 +1,8 @@
 // Package postgres keeps a store in a PostgreSQL database, which any number of replicas
-// write. It implements engine.Engine, and is source and target of copies.
+// write. It implements engine.Engine, and the source and target of copies.
 //
-// It knows nothing of clients or tokens: what is written comes from package store. No type
-// of the driver stands in what it exports.
+// It knows nothing of clients or tokens: package store decides what is written. Its
+// exported API has no type of the driver.
 package postgres
 
 import (
@@ -42,7 +42,8 @@ func Open(ctx context.Context, u *URL, now func() time.Time) (*Database, error) 
 	d.reads = readPool(u, d.feed.servers.Load)
 	d.reader = engine.NewReader(d.reads, &engine.Faults{Lost: isLost, Unstorable: isUnstorable})
 	d.session = &session{url: u, holder: replica, days: &partitions{url: u, days: map[int64]bool{}}}
-	// A replica is known before it takes a chain, so that no other takes it for free.
+	// A replica has a heartbeat before it takes a chain, so that no other considers the
+	// chain free.
 	if err := d.feed.begin(ctx); err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
@@ -52,16 +53,16 @@ func Open(ctx context.Context, u *URL, now func() time.Time) (*Database, error) 
 	return d, nil
 }
 
-// readPool opens the connections that read, and note what needs no entry: times of
-// last use, and what is over. Once another server was met, by the number that servers
-// returns, those opened before are used no more.
+// readPool opens the pool for reads, and for writes without a ledger entry: times of last
+// use, and deletion of expired values. servers returns the number of servers that the feed
+// was connected to; when it changes, the pool's earlier connections are discarded.
 func readPool(u *URL, servers func() int64) *sql.DB {
 	config := u.config.Copy()
 	if _, set := config.RuntimeParams["statement_timeout"]; !set {
-		config.RuntimeParams["statement_timeout"] = "30000" // of a walk along the ledger; what requests wait for ends sooner
+		config.RuntimeParams["statement_timeout"] = "30000" // for a verification of the ledger; requests have shorter timeouts
 	}
 	config.RuntimeParams["lock_timeout"] = "1000"
-	config.RuntimeParams["jit"] = "off" // with hundreds of partitions it compiles for a second what runs for milliseconds
+	config.RuntimeParams["jit"] = "off" // with hundreds of partitions, compilation takes a second for a query of milliseconds
 	const of = "server"
 	db := stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
 		server := servers()
@@ -84,7 +85,7 @@ func readPool(u *URL, servers func() int64) *sql.DB {
 	return db
 }
 
-// Replica is what this process is called in the database.
+// Replica returns this process's ID in the database.
 func (d *Database) Replica() string { return d.feed.replica }
 
 // Reads implements engine.Engine.
@@ -103,8 +104,8 @@ func (d *Database) Known(time.Time) time.Time { return *d.feed.known.Load() }
 
 // Healthy implements engine.Engine.
 func (d *Database) Healthy(now time.Time) error {
-	if d.session.back.Load() {
-		return ErrWentBack
+	if d.session.rolledBack.Load() {
+		return ErrRolledBack
 	}
 	return d.feed.healthy(now)
 }

@@ -11,8 +11,8 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// database judges the schema, the replicas and the partitions.
-func (e *examination) database(ctx context.Context) error {
+// database checks the schema, the replicas and the partitions.
+func (e *checker) database(ctx context.Context) error {
 	steps, err := readSteps(migrations)
 	if err != nil {
 		return err
@@ -32,12 +32,13 @@ func (e *examination) database(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.Judge("replicas", up != 1, engine.Warn, fmt.Sprintf("%d up", up), "one replica is no cluster: while it restarts, nobody is served")
+	e.Judge("replicas", up != 1, engine.Warn, fmt.Sprintf("%d up", up), "run at least two replicas: a single one serves nobody while it restarts")
 	return e.partitions(ctx)
 }
 
-// partitions: replicas make that of a day when they first write on it or the day before.
-func (e *examination) partitions(ctx context.Context) error {
+// partitions checks that the partition of tomorrow exists: replicas create it when they
+// first write today.
+func (e *checker) partitions(ctx context.Context) error {
 	all, err := value[int](ctx, e.conn, `SELECT count(*) FROM pg_inherits WHERE inhparent = 'ledger_batch'::regclass`)
 	if err != nil {
 		return err
@@ -51,15 +52,15 @@ func (e *examination) partitions(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.Judge("partitions", !written || next, engine.Warn, fmt.Sprintf("%d days of the ledger", all), "the partition of tomorrow is missing, and is made when it is needed: see that the role owns ledger_batch")
+	e.Judge("partitions", !written || next, engine.Warn, fmt.Sprintf("%d days of the ledger", all), "the partition of tomorrow is missing, and is created when it is needed: check that the role owns ledger_batch")
 	if all > 1000 {
-		e.Add("partitions", engine.Warn, fmt.Sprintf("%d days of the ledger", all), "set ledger.keep, so that old days go")
+		e.Add("partitions", engine.Warn, fmt.Sprintf("%d days of the ledger", all), "set ledger.keep, so that old days are removed")
 	}
 	return nil
 }
 
-// rights names what the role may not do and has to.
-func (e *examination) rights(ctx context.Context) error {
+// rights checks the privileges of the role, and lists those that are missing.
+func (e *checker) rights(ctx context.Context) error {
 	role, err := value[string](ctx, e.conn, `SELECT current_user::text`)
 	if err != nil {
 		return err
@@ -85,7 +86,7 @@ func (e *examination) rights(ctx context.Context) error {
 	return nil
 }
 
-func (e *examination) missingRights(ctx context.Context) (missing []string, err error) {
+func (e *checker) missingRights(ctx context.Context) (missing []string, err error) {
 	rows, err := e.conn.Query(ctx, `SELECT 'CREATE in the schema ' || coalesce(current_schema(), '(none of the search_path is there)')
 			WHERE NOT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)
 		UNION ALL SELECT wanted || ' on ' || relname FROM pg_class, unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS wanted

@@ -17,30 +17,30 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// session implements engine.Session. It writes a database that other replicas write, too. Of what it
-// read before a transaction it believes nothing: the end of its chain and the
-// values that are consumed are read in the transaction, under locks.
+// session implements engine.Session. Other replicas write the same database, so nothing
+// that was read before a transaction is reused: the end of the chain and the consumed
+// values are read in the transaction, under locks.
 //
-// Statements are gathered and sent together, so that a transaction that appends
-// takes two round trips: one to take the end of the chain and consume values,
-// one to record the entries and commit.
+// Statements are queued and sent together, so that a transaction that appends takes two
+// round trips: one to lock the end of the chain and consume values, one to record the
+// entries and commit.
 type session struct {
 	url    *URL
 	holder string // what this replica is called in ledger_chain
 	days   *partitions
 
 	conn   *pgx.Conn
-	before bool // there was another
+	before bool // an earlier connection existed
 	warned *atomic.Bool
 	queued pgx.Batch
-	// unjudged means that something is queued whose outcome may forbid the commit.
+	// unjudged means that a queued statement has a result that may forbid the commit.
 	unjudged bool
-	chain    int64 // that this replica goes on with
-	held     bool  // whether it holds chain, as far as it knows
-	// acknowledged is how far the chain went when it was last written, and back means
-	// that the database went back behind it.
+	chain    int64 // the chain that this replica writes
+	held     bool  // whether this replica believes that it holds chain
+	// acknowledged is the end of the chain after the last acknowledged write. rolledBack
+	// means that the database has lost entries up to there.
 	acknowledged ledger.Head
-	back         atomic.Bool
+	rolledBack   atomic.Bool
 }
 
 func (s *session) Begin(t *engine.Tx) error {
@@ -53,36 +53,37 @@ func (s *session) Begin(t *engine.Tx) error {
 		t.Head = end
 		switch {
 		case ledger.ChainOf(s.acknowledged.Seq) == s.chain && end.Seq < s.acknowledged.Seq:
-			s.back.Store(true)
-			return ErrWentBack
+			s.rolledBack.Store(true)
+			return ErrRolledBack
 		case holder != s.holder:
-			return errUsurped
+			return errChainTaken
 		}
 		return nil
 	})
-	uses := usesOf(t.Batch)
+	uses := consumptionOf(t.Batch)
 	uses.queue(&s.queued)
 	err := s.flush()
 	if errors.Is(err, errNoChain) {
 		err = s.lostChain()
 	}
-	s.held = s.held && !errors.Is(err, errUsurped)
+	s.held = s.held && !errors.Is(err, errChainTaken)
 	if err != nil {
 		return err
 	}
 	return uses.judge(s)
 }
 
-// lostChain: a chain is gone, with the entries that were acknowledged in it, if any.
+// lostChain returns the error for a chain that the database no longer has: whether
+// acknowledged entries were lost with it.
 func (s *session) lostChain() error {
 	if ledger.ChainOf(s.acknowledged.Seq) != s.chain || ledger.PlaceOf(s.acknowledged.Seq) == 0 {
-		return errUsurped
+		return errChainTaken
 	}
-	s.back.Store(true)
-	return ErrWentBack
+	s.rolledBack.Store(true)
+	return ErrRolledBack
 }
 
-// queueEnd reads the end of a chain, and holds it.
+// queueEnd queues a query that reads and locks the end of a chain.
 func (s *session) queueEnd(chain int64, read func(end ledger.Head, holder string) error) {
 	s.queued.Queue(`SELECT seq, hash, holder FROM ledger_chain WHERE id = $1 FOR UPDATE`, chain).QueryRow(func(row pgx.Row) error {
 		var end ledger.Head
@@ -101,8 +102,8 @@ func (s *session) queueEnd(chain int64, read func(end ledger.Head, holder string
 	})
 }
 
-// Changing locks the registry against other changes, and takes the revision of this
-// one. It waits only a moment, for appends wait behind it.
+// Changing locks the registry against other changes, and increments its revision. Its
+// lock timeout is short because appends are queued behind it.
 func (s *session) Changing(*engine.Tx) error {
 	s.queued.Queue(`SET LOCAL lock_timeout = 200`)
 	_, err := s.Exec(`UPDATE registry_revision SET revision = revision + 1`)
@@ -142,7 +143,7 @@ func (s *session) Commit(t *engine.Tx) error {
 	case err != nil && s.conn == nil:
 		return &engine.Doubt{Cause: err}
 	case err != nil:
-		return err // of a statement: the transaction is over without a trace
+		return err // of a statement: the transaction was rolled back
 	case s.warned.Load():
 		s.drop()
 		return &engine.Doubt{Cause: errNotReplicated}
@@ -155,7 +156,7 @@ func (s *session) Commit(t *engine.Tx) error {
 	return nil
 }
 
-// announce writes what is changed for the other replicas, and wakes them.
+// announce records the changes for the other replicas, and notifies them.
 func (s *session) announce(changes []engine.Change) {
 	if len(changes) == 0 {
 		return
@@ -180,9 +181,9 @@ func (s *session) Rollback() {
 	}
 }
 
-// Settle waits until the session that sent the COMMIT is over, by the lock that it
-// holds, and looks for the batch. What is found must have reached the standbys, too,
-// before anybody is answered: a commit of its own, of that lock, proves that.
+// Settle waits for the lock of the session that sent the COMMIT, and looks for the batch.
+// A batch that is found must also be on the standbys before its callers are answered: the
+// commit of this transaction, which locks the chain, proves that.
 func (s *session) Settle(t *engine.Tx) (committed bool, err error) {
 	if err := s.open(); err != nil {
 		return false, err
@@ -216,8 +217,8 @@ func (s *session) Settle(t *engine.Tx) (committed bool, err error) {
 	return committed, nil
 }
 
-// Passing: a lost connection, a server that starts, stops or changes places, a lock
-// that was not to be had.
+// Passing reports whether err is a lost connection, a server that starts, stops or fails
+// over, or a lock timeout.
 func (s *session) Passing(err error) bool {
 	var refused *pgconn.PgError
 	var gone *brokenError
@@ -227,7 +228,7 @@ func (s *session) Passing(err error) bool {
 	if errors.As(err, &refused) {
 		return isLost(err) || slices.Contains([]string{"40001", "40P01", "55P03", "25006", "53300"}, refused.Code)
 	}
-	return errors.As(err, &gone) || errors.Is(err, errUsurped) || errors.Is(err, engine.ErrLost)
+	return errors.As(err, &gone) || errors.Is(err, errChainTaken) || errors.Is(err, engine.ErrLost)
 }
 
 func (s *session) Exec(query string, args ...any) (changed int64, err error) {
@@ -238,7 +239,7 @@ func (s *session) Exec(query string, args ...any) (changed int64, err error) {
 	return changed, s.flush()
 }
 
-// sentTogether bounds what is sent before an answer is read.
+// sentTogether is how many statements are sent before an answer is read.
 const sentTogether = 256
 
 func (s *session) Later(judge func(changed int64) error, query string, args ...any) error {
@@ -266,7 +267,7 @@ func (s *session) List(query string, args []any, scan func(scan func(...any) err
 	return s.flush()
 }
 
-// flush sends what is queued, and reads all answers.
+// flush sends the queued statements, and reads all answers.
 func (s *session) flush() error {
 	if s.conn == nil {
 		return &brokenError{errors.New("the connection was lost")}
@@ -293,7 +294,7 @@ func (s *session) flush() error {
 	return err
 }
 
-// drop closes the connection, which must not take longer than the network does.
+// drop closes the connection, within writeTimeout.
 func (s *session) drop() {
 	if s.conn == nil {
 		return

@@ -15,17 +15,17 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// Source is a database that is copied. It implements transfer.Source.
+// Source is a database that is the source of a copy. It implements transfer.Source.
 type Source struct {
 	db    *sql.DB
 	conn  *sql.Conn
 	point *transfer.Point
 }
 
-// OpenSource begins a transaction that sees the database as it is now, until Release is
-// called. It holds nobody up but those who would remove old entries of the ledger.
+// OpenSource begins a transaction with a snapshot of the database, until Release is called.
+// It blocks nothing except the removal of old entries of the ledger.
 func OpenSource(ctx context.Context, u *URL) (*Source, error) {
-	db, conn, err := patientConn(ctx, u)
+	db, conn, err := connWithoutTimeouts(ctx, u)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func (s *Source) checkSchema(ctx context.Context) error {
 	if err := s.conn.QueryRowContext(ctx, `SELECT version, oldest FROM schema_version`).Scan(&version, &oldest); err != nil {
 		return err
 	}
-	if version > len(steps) { // it may hold what this program would leave behind
+	if version > len(steps) { // this program would not copy newer tables
 		return fmt.Errorf("its schema has version %d, and this program copies version %d: use the newer program", version, len(steps))
 	}
 	if err := engine.CheckVersion(version, oldest, len(steps)); err != nil {
@@ -112,15 +112,15 @@ func (s *Source) EachUsed(ctx context.Context, visit func(key engine.Key, until 
 // Release implements transfer.Source. It ends the transaction.
 func (s *Source) Release(ctx context.Context) error { return s.exec(ctx, "COMMIT") }
 
-// Close implements transfer.Source. The server would see by itself that the connection
-// has gone, but nobody knows when.
+// Close implements transfer.Source. It unlocks explicitly: the server may notice a closed
+// connection late.
 func (s *Source) Close() error {
 	ctx := context.Background()
 	return errors.Join(s.exec(ctx, "ROLLBACK"), s.exec(ctx, "SELECT pg_advisory_unlock_all()"), s.conn.Close(), s.db.Close())
 }
 
-// patientConn is one connection on which a statement may take as long as it takes.
-func patientConn(ctx context.Context, u *URL) (*sql.DB, *sql.Conn, error) {
+// connWithoutTimeouts opens one connection on which statements have no time limit.
+func connWithoutTimeouts(ctx context.Context, u *URL) (*sql.DB, *sql.Conn, error) {
 	config := u.config.Copy()
 	for _, timeout := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
 		config.RuntimeParams[timeout] = "0"
@@ -135,7 +135,7 @@ func patientConn(ctx context.Context, u *URL) (*sql.DB, *sql.Conn, error) {
 	return db, conn, nil
 }
 
-// unfinished reports whether a database is half of a copy.
+// unfinished reports whether a database is an incomplete copy.
 func unfinished(ctx context.Context, q transfer.Querier) (there bool, err error) {
 	err = q.QueryRowContext(ctx, `SELECT to_regclass($1) IS NOT NULL`, transfer.Unfinished).Scan(&there)
 	return there, err

@@ -18,8 +18,8 @@ type standby struct {
 	behind            int64
 }
 
-// standbys: an acknowledged commit must be on more than one machine.
-func (e *examination) standbys(ctx context.Context) error {
+// standbys checks that an acknowledged commit is on more than one machine.
+func (e *checker) standbys(ctx context.Context) error {
 	names, err := e.setting(ctx, "synchronous_standby_names")
 	if err != nil {
 		return err
@@ -37,7 +37,7 @@ func (e *examination) standbys(ctx context.Context) error {
 	}
 	if names == "" {
 		e.Add("standbys", engine.Warn, fmt.Sprintf("synchronous_standby_names is empty; %d connected", len(all)),
-			"whoever loses this machine loses what was acknowledged last, and used assertions become good again: run standbys, and set synchronous_standby_names = 'ANY 1 (...)'")
+			"if this machine is lost, the last acknowledged commits are lost, and used assertions can be used again: run standbys, and set synchronous_standby_names = 'ANY 1 (...)'")
 		return nil
 	}
 	visible, err := value[bool](ctx, e.conn, `SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')`)
@@ -45,33 +45,33 @@ func (e *examination) standbys(ctx context.Context) error {
 		return err
 	}
 	if !visible {
-		e.Add("standbys", engine.Warn, "synchronous_standby_names = "+names+"; how they are, this role may not see", "GRANT pg_monitor to the role")
+		e.Add("standbys", engine.Warn, "synchronous_standby_names = "+names+"; this role may not see their state", "GRANT pg_monitor to the role")
 		return nil
 	}
 	e.judgeStandbys(names, all)
 	return nil
 }
 
-func (e *examination) judgeStandbys(names string, all []standby) {
+func (e *checker) judgeStandbys(names string, all []standby) {
 	needed, found, inStep := neededStandbys(names), []string{}, 0
 	for _, s := range all {
 		if s.state == "streaming" && (s.sync == "quorum" || s.sync == "sync" || s.sync == "potential") {
 			inStep++
 		}
-		found = append(found, fmt.Sprintf("%s %s (%s), %d octets behind", s.name, s.state, s.sync, s.behind))
+		found = append(found, fmt.Sprintf("%s %s (%s), %d bytes behind", s.name, s.state, s.sync, s.behind))
 	}
 	text := fmt.Sprintf("synchronous_standby_names = %s: %s", names, strings.Join(found, "; "))
 	switch {
 	case inStep < needed:
 		e.Add("standbys", engine.Bad, fmt.Sprintf("%s; %d needed and %d there", text, needed, inStep), "commits wait for standbys that are not there, and no token is minted: start them")
 	case inStep == needed:
-		e.Add("standbys", engine.Warn, text, "none may be lost, unless something such as Patroni puts another in its place: keep one more than are needed")
+		e.Add("standbys", engine.Warn, text, "no standby may be lost, unless a tool such as Patroni replaces it: run one more than are needed")
 	default:
 		e.Add("standbys", engine.Good, text, "")
 	}
 }
 
-// neededStandbys reads how many must acknowledge a commit.
+// neededStandbys returns how many standbys must acknowledge a commit.
 func neededStandbys(names string) int {
 	number := regexp.MustCompile(`(?i)^\s*(?:ANY|FIRST)?\s*(\d+)\s*\(`).FindStringSubmatch(names)
 	if number == nil {

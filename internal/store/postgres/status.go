@@ -10,7 +10,7 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// Status is how a database is. It changes nothing in it.
+// Status returns the state of a database, and changes nothing in it.
 func Status(ctx context.Context, u *URL) (s engine.Status, err error) {
 	steps, err := readSteps(migrations)
 	if err != nil {
@@ -27,7 +27,7 @@ func Status(ctx context.Context, u *URL) (s engine.Status, err error) {
 	}
 	var batch pgx.Batch
 	batch.Queue(`SELECT to_regclass($1) IS NOT NULL, pg_database_size(current_database())`, transfer.Unfinished).
-		QueryRow(func(row pgx.Row) error { return row.Scan(&s.Unfinished, &s.Octets) })
+		QueryRow(func(row pgx.Row) error { return row.Scan(&s.Unfinished, &s.Bytes) })
 	batch.Queue(`SELECT id, extract(epoch FROM clock_timestamp() - seen)::float8 FROM replica ORDER BY id`).
 		Query(func(rows pgx.Rows) error { return addReplicas(&s, rows) })
 	batch.Queue(`SELECT seq, hash, holder FROM ledger_chain ORDER BY id`).
@@ -44,7 +44,7 @@ func addReplicas(s *engine.Status, rows pgx.Rows) error {
 	var id string
 	var seconds float64
 	_, err := pgx.ForEachRow(rows, []any{&id, &seconds}, func() error {
-		s.Replicas = append(s.Replicas, engine.ReplicaStatus{ID: id, Silent: time.Duration(seconds * float64(time.Second))})
+		s.Replicas = append(s.Replicas, engine.ReplicaStatus{ID: id, HeartbeatAge: time.Duration(seconds * float64(time.Second))})
 		return nil
 	})
 	return err
@@ -63,7 +63,7 @@ func addChains(s *engine.Status, rows pgx.Rows) error {
 
 func addSizes(s *engine.Status, rows pgx.Rows) error {
 	var t engine.TableSize
-	_, err := pgx.ForEachRow(rows, []any{&t.Table, &t.Octets, &t.Rows}, func() error {
+	_, err := pgx.ForEachRow(rows, []any{&t.Table, &t.Bytes, &t.Rows}, func() error {
 		s.Sizes = append(s.Sizes, t)
 		return nil
 	})

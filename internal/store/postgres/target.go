@@ -14,25 +14,25 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// Target is a database that a copy is made into. It implements transfer.Target.
+// Target is a database that is the target of a copy. It implements transfer.Target.
 type Target struct {
 	db    *sql.DB
 	conn  *sql.Conn
 	reads *engine.Reader
 	days  *partitions
 	table transfer.Table // of consumed values
-	used  *transfer.Rows // what PutUsed took and FlushUsed is to write
+	used  *transfer.Rows // buffered by PutUsed and written by FlushUsed
 }
 
-// lockCopy is the advisory lock of whoever copies into a database.
+// lockCopy is the advisory lock of a process that copies into a database.
 const lockCopy = 7305815
 
-// OpenTarget opens the database for nothing but a copy, and makes its schema.
+// OpenTarget opens the database as the target of a copy, and creates its schema.
 func OpenTarget(ctx context.Context, u *URL) (*Target, error) {
 	if err := prepare(ctx, u, migrations); err != nil {
 		return nil, err
 	}
-	db, conn, err := patientConn(ctx, u)
+	db, conn, err := connWithoutTimeouts(ctx, u)
 	if err != nil {
 		return nil, err
 	}
@@ -45,8 +45,8 @@ func OpenTarget(ctx context.Context, u *URL) (*Target, error) {
 	return t, nil
 }
 
-// lock keeps other copies out. It waits a moment for the session of one that was cut,
-// which holds the lock until the server notices.
+// lock excludes other copies. It waits for the session of an interrupted copy, which holds
+// the lock until the server notices that its client is gone.
 func (t *Target) lock(ctx context.Context) error {
 	for _, statement := range []string{"SET lock_timeout = 2000", fmt.Sprintf("SELECT pg_advisory_lock(%d)", lockCopy), "SET lock_timeout = 0"} {
 		_, err := t.conn.ExecContext(ctx, statement)
@@ -70,8 +70,8 @@ func (t *Target) Reads() *engine.Reader { return t.reads }
 // Unfinished implements transfer.Target.
 func (t *Target) Unfinished(ctx context.Context) (bool, error) { return unfinished(ctx, t.conn) }
 
-// Served implements transfer.Target. A replica that starts says so before it looks for
-// the table Unfinished, so one of both sees the other.
+// Served implements transfer.Target. A replica that starts writes its heartbeat before it
+// looks for the table Unfinished, so at least one of the two detects the other.
 func (t *Target) Served(ctx context.Context) error {
 	var up int
 	err := t.conn.QueryRowContext(ctx, `SELECT count(*) FROM replica WHERE seen > now() - interval '1 minute'`).Scan(&up)
@@ -81,7 +81,7 @@ func (t *Target) Served(ctx context.Context) error {
 	return err
 }
 
-// Put implements transfer.Target. It takes one statement for all rows.
+// Put implements transfer.Target. It uses one statement for all rows.
 func (t *Target) Put(ctx context.Context, r *transfer.Rows) error {
 	lists, args := make([]string, len(r.Columns)), make([]any, len(r.Columns))
 	for i := range r.Columns {
@@ -125,9 +125,9 @@ func (t *Target) UsedCount(ctx context.Context, _ bool) (int64, error) {
 	return t.table.Count(ctx, t.conn)
 }
 
-// Finish implements transfer.Target. It writes the ends of the chains, for replicas to go
-// on with. And it lets the revision begin at an instant: a replica that remembers what was
-// in the database before must not find the revision there that it knows.
+// Finish implements transfer.Target. It writes the ends of the chains, which replicas
+// continue. It sets the revision to the current time, so that a replica that has cached
+// the previous contents of the database does not find the revision that it knows.
 func (t *Target) Finish(ctx context.Context, q transfer.Querier, p *transfer.Point) error {
 	for _, h := range p.Heads {
 		_, err := q.ExecContext(ctx, `INSERT INTO ledger_chain (id, holder, seq, hash) VALUES ($1, '', $2, $3)

@@ -17,30 +17,29 @@ import (
 )
 
 const (
-	// connectTimeout is how long one host may take to answer, unless the URL sets
-	// connect_timeout. A distance of 500 ms leaves room for it.
+	// connectTimeout bounds the connection to one host, unless the URL sets
+	// connect_timeout. It is enough for a round trip of 500 ms.
 	connectTimeout = 1500 * time.Millisecond
-	// writeTimeout is how long the database may take to answer a statement of the
-	// writer: less than a request waits.
+	// writeTimeout bounds a statement of the writer. It is shorter than the timeout of a
+	// request.
 	writeTimeout = 1500 * time.Millisecond
-	// asideTimeout is how long it may take to note what no request waits for.
-	asideTimeout = 5 * time.Second
-	// defaultPool is how many connections read, unless the URL sets pool_max_conns.
+	// backgroundTimeout bounds a write that no request waits for.
+	backgroundTimeout = 5 * time.Second
+	// defaultPool is the size of the read pool, unless the URL sets pool_max_conns.
 	defaultPool = 8
 )
 
-// URL is what the URL of a store says.
+// URL is the parsed URL of a store.
 type URL struct {
 	config *pgx.ConnConfig
 	pool   int
 }
 
-// Parse reads a URL as libpq does, with three rules of our own: no password
-// stands in it, TLS with a verified certificate guards all that is not loopback, and
-// of several hosts the one that takes writes is meant. pool_max_conns bounds the
-// connections that read.
+// Parse reads a URL as libpq does, with three additional rules: it must not hold a
+// password, every host that is not loopback requires TLS with a verified certificate, and
+// of several hosts the one that takes writes is used. pool_max_conns bounds the read pool.
 func Parse(text string) (*URL, error) {
-	u, hosts, err := takeApart(text)
+	u, hosts, err := splitHosts(text)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +62,7 @@ func Parse(text string) (*URL, error) {
 	}
 	u.RawQuery = query.Encode()
 	if p.config, err = pgx.ParseConfig(u.String()); err != nil {
-		_, what, _ := strings.Cut(err.Error(), "`: ") // before it stands the URL
+		_, what, _ := strings.Cut(err.Error(), "`: ") // the URL comes before it
 		return nil, fmt.Errorf("the URL of the store: %s", what)
 	}
 	if p.config.ConnectTimeout == 0 || !query.Has("connect_timeout") {
@@ -74,8 +73,8 @@ func Parse(text string) (*URL, error) {
 	return p, p.checkTLS()
 }
 
-// lookupWithin bounds the time to find a host's addresses, to which the driver sets no
-// limit: one name that nobody answers for must not keep from the other hosts.
+// lookupWithin bounds the DNS lookup of a host, which the driver does not: a name that is
+// not answered must not delay the other hosts.
 func lookupWithin(limit time.Duration, lookup pgconn.LookupFunc) pgconn.LookupFunc {
 	return func(ctx context.Context, host string) ([]string, error) {
 		ctx, cancel := context.WithTimeout(ctx, limit)
@@ -95,27 +94,26 @@ func (p *URL) checkTLS() error {
 	return nil
 }
 
-// isLocal: loopback, or a socket in the file system.
+// isLocal reports whether host is loopback or a socket in the file system.
 func isLocal(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "localhost" || strings.HasPrefix(host, "/") || err == nil && addr.IsLoopback()
 }
 
-// Name is a URL of a PostgreSQL store without what is not for logs.
+// Name returns the URL of a PostgreSQL store without secrets.
 func Name(text string) string {
-	u, hosts, err := takeApart(text)
+	u, hosts, err := splitHosts(text)
 	if err != nil {
 		return "postgres"
 	}
 	return u.Scheme + "://" + hosts + u.Path
 }
 
-// errMalformed shows nothing of the URL, of which any part may be a password.
-var errMalformed = errors.New("the URL of the store is malformed: what has a meaning in URLs, such as / ? # @ in a name, is written there as % and two digits")
+// errMalformed quotes nothing of the URL, because any part of it may be a password.
+var errMalformed = errors.New("the URL of the store is malformed: percent-encode reserved characters, such as / ? # @ in a name")
 
-// takeApart parses a URL without its hosts: several, with a port or without, are more
-// than package url understands.
-func takeApart(text string) (u *url.URL, hosts string, err error) {
+// splitHosts parses a URL without its hosts: package url does not accept a list of hosts.
+func splitHosts(text string) (u *url.URL, hosts string, err error) {
 	scheme, rest, _ := strings.Cut(text, "://")
 	end := strings.IndexAny(rest, "/?#")
 	if end < 0 {

@@ -118,7 +118,7 @@ func TestURLDefaults(t *testing.T) {
 	}
 }
 
-// TestNoServer: what is told of a server that is not there, one line and no secret.
+// TestNoServer: the error for an unreachable server has one line and no secret.
 func TestNoServer(t *testing.T) {
 	t.Setenv("PGPASSWORD", "tresor")
 	port, err := pgtest.FreePort(t.Context())
@@ -151,8 +151,8 @@ func certificate(t *testing.T) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// TestNameThatNobodyAnswersFor: a lookup ends, whatever the patience of who asks.
-func TestNameThatNobodyAnswersFor(t *testing.T) {
+// TestLookupTimeout: a lookup ends within the limit, even if its context has none.
+func TestLookupTimeout(t *testing.T) {
 	u, err := Parse("postgres://localhost/moneyer?connect_timeout=1")
 	if err != nil {
 		t.Fatal(err)

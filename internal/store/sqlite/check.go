@@ -11,8 +11,8 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// Status is how the file at path is. It changes nothing in it, and who has it open is not
-// disturbed.
+// Status returns the state of the file at path. It changes nothing, and another process may
+// have it open.
 func Status(ctx context.Context, path string) (s engine.Status, err error) {
 	steps, err := steps()
 	if err != nil {
@@ -37,7 +37,7 @@ func Status(ctx context.Context, path string) (s engine.Status, err error) {
 	}
 	for _, suffix := range []string{"", "-wal"} {
 		if info, err := os.Stat(path + suffix); err == nil {
-			s.Octets += info.Size()
+			s.Bytes += info.Size()
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return s, err
 		}
@@ -45,15 +45,15 @@ func Status(ctx context.Context, path string) (s engine.Status, err error) {
 	return s, err
 }
 
-// Check looks at what must be so before the file at path can be relied on, and changes
-// nothing in it. Where nobody has it open SQLite looks at every page.
+// Check checks the file at path, and changes nothing in it. If no process has it open,
+// SQLite checks every page.
 func Check(ctx context.Context, path string) ([]engine.Finding, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	var f engine.Findings
-	f.Judge("file", info.Mode().Perm()&0o077 == 0, engine.Bad, fmt.Sprintf("%d octets, mode %v", info.Size(), info.Mode().Perm()),
+	f.Judge("file", info.Mode().Perm()&0o077 == 0, engine.Bad, fmt.Sprintf("%d bytes, mode %v", info.Size(), info.Mode().Perm()),
 		"others can read it: chmod 600 "+path)
 	status, err := Status(ctx, path)
 	if err != nil {
@@ -73,7 +73,7 @@ func Check(ctx context.Context, path string) ([]engine.Finding, error) {
 	return f, errors.Join(checkPages(ctx, &f, path), unlock())
 }
 
-// checkPages asks SQLite itself. What it says is a finding, good or bad.
+// checkPages runs SQLite's own checks, and adds their results as findings.
 func checkPages(ctx context.Context, f *engine.Findings, path string) error {
 	reads, err := readOnly(path)
 	if err != nil {

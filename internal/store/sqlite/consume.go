@@ -5,13 +5,13 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// consume decides by the set in memory and by what the batch itself brings. The set
-// takes the keys once they are committed.
+// consume decides which appends consume their values, by the set in memory and the batch
+// itself. The keys are added to the set after the commit.
 func (s *session) consume(t *engine.Tx) error {
 	if _, err := engine.Judge(t.Batch, s); err != nil {
 		return err
 	}
-	minutes := map[int64][]byte{} // what ends in a minute is forgotten at once, however long others live
+	minutes := map[int64][]byte{} // by the minute of expiry, so that each row expires as a whole
 	for _, a := range t.Batch {
 		if a.Lost != nil {
 			continue
@@ -23,8 +23,8 @@ func (s *session) consume(t *engine.Tx) error {
 			}
 			key, until := engine.KeyOf(c), engine.CeilSecond(c.Until)
 			minute := int64(until)/60 + 1
-			minutes[minute] = appendUsed(minutes[minute], key, until)
-			s.consumed = appendUsed(s.consumed, key, until)
+			minutes[minute] = appendConsumed(minutes[minute], key, until)
+			s.consumed = appendConsumed(s.consumed, key, until)
 		}
 	}
 	for minute, keys := range minutes {
@@ -45,26 +45,26 @@ func (s *session) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
 	case int64(engine.CeilSecond(c.Until)) <= s.used.forgotten.Load():
 		return engine.ErrClockBack, nil
 	case s.used.full():
-		return errTooManyUsed, nil
+		return errTooManyConsumed, nil
 	}
 	return nil, nil
 }
 
-// replayed finds what was left with a value that was consumed before.
+// replayed reads the sealed data of a value that was consumed before.
 func (s *session) replayed(i int, c *ledger.Consumed) (refusal, err error) {
 	key := engine.KeyOf(c)
 	replayed := &ledger.ReplayedError{Index: i}
-	// What comes from a copy of a PostgreSQL database has the half of its key.
+	// Rows copied from a PostgreSQL database have the first half of the value as their key.
 	return replayed, s.List(`SELECT sealed FROM use_up WHERE key IN ($1, $2) ORDER BY until DESC LIMIT 1`, []any{c.Value[:], key[:]},
 		func(scan func(...any) error) error { return scan(&replayed.Sealed) })
 }
 
-// seal writes what is left for whoever comes with the same value later.
+// seal writes the sealed data, which later callers with the same value get.
 func (s *session) seal(c *ledger.Consumed) error {
 	if len(c.Sealed) == 0 {
 		return nil
 	}
-	// An earlier use may be forgotten in memory and not yet in the table.
+	// An expired row may be deleted in memory and not yet in the table.
 	_, err := s.Exec(`INSERT INTO use_up (key, until, sealed) VALUES ($1, $2, $3)
 		ON CONFLICT (key) DO UPDATE SET until = excluded.until, sealed = excluded.sealed`,
 		c.Value[:], engine.CeilMilli(c.Until), c.Sealed)

@@ -7,15 +7,15 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// forgetAtOnce is how many rows one transaction removes: few enough that the writer is
-// soon free again.
+// forgetAtOnce is how many rows one transaction deletes. It is small, so that appends do
+// not wait long.
 const forgetAtOnce = 128
 
-// ForgetConsumed implements engine.Engine. It says to the second up to when, and nothing
-// that ends later may go.
+// ForgetConsumed implements engine.Engine. The mark of what was deleted is in seconds, so
+// nothing that ends within the current second is deleted.
 func (s *File) ForgetConsumed(ctx context.Context, w engine.Writer, now time.Time) (int64, error) {
 	now = now.Truncate(time.Second)
-	err := w.Change(ctx, func(exec engine.Exec) error { // first, so that no restart knows less than the set did
+	err := w.Change(ctx, func(exec engine.Exec) error { // first, so that after a restart the database is not behind the set
 		_, err := exec(`UPDATE used_forgotten SET at = $1 WHERE at < $1`, now.Unix())
 		return err
 	})

@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// hold takes the lock file at path for this process alone. The system frees it
-// when the process ends, however it ends.
+// hold locks the lock file at path for this process. The system releases the lock when the
+// process ends.
 func hold(path string) (release func() error, err error) {
 	lock, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

@@ -21,8 +21,8 @@ var migrations embed.FS
 
 func steps() ([]string, error) { return fs.Glob(migrations, "migrations/*.sql") }
 
-// migrate brings the schema forward, all steps in one transaction, or leaves it
-// as it was. A schema that is newer than the last known step is refused.
+// migrate migrates the schema to the newest step in one transaction. It refuses a newer
+// schema.
 func migrate(ctx context.Context, db *sql.DB) error {
 	steps, err := steps()
 	if err != nil {
@@ -83,8 +83,8 @@ func readVersion(ctx context.Context, q transfer.Querier) (version int, err erro
 	return version, err
 }
 
-// Migrate brings the schema of the file at path to the newest version, all in one
-// transaction, or leaves it as it was. The file must not be open, and has no way back.
+// Migrate migrates the schema of the file at path to the newest version in one transaction.
+// The file must not be open, and cannot go back.
 func Migrate(ctx context.Context, path string, to int) (m engine.Migration, err error) {
 	steps, err := steps()
 	if err != nil {

@@ -16,8 +16,8 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// OpenReadOnly opens the file at path, which must exist and hold a whole store, for reading
-// alone. A process that has it open is not disturbed.
+// OpenReadOnly opens the file at path, which must hold a whole store, read-only. Another process
+// may have it open.
 func OpenReadOnly(ctx context.Context, path string) (reads *engine.Reader, closeFile func() error, err error) {
 	db, err := readOnly(path)
 	if err != nil {
@@ -33,7 +33,7 @@ func OpenReadOnly(ctx context.Context, path string) (reads *engine.Reader, close
 	return engine.NewReader(db, nil), db.Close, nil
 }
 
-// readOnly opens the file at path, which must exist, for reading alone.
+// readOnly opens the file at path, which must exist, read-only.
 func readOnly(path string) (*sql.DB, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -52,7 +52,7 @@ func readOnly(path string) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// unfinished reports whether a file is half of a copy.
+// unfinished reports whether a file is an incomplete copy.
 func unfinished(ctx context.Context, q transfer.Querier) (there bool, err error) {
 	err = q.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = $1`, transfer.Unfinished).Scan(&there)
 	return there, err
@@ -66,7 +66,7 @@ func refuseUnfinished(ctx context.Context, q transfer.Querier) error {
 	return err
 }
 
-// heads finds the heads by the last batch of each chain.
+// heads reads the heads from the last batch of each chain.
 func heads(ctx context.Context, reads *engine.Reader) (heads []ledger.Head, err error) {
 	chains, err := history.Chains(ctx, reads)
 	for i := range chains {

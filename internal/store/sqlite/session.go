@@ -12,22 +12,22 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// session implements engine.Session. It writes a file that this process alone holds. So the
-// end of the chain, and which values are consumed, can be kept in memory.
+// session implements engine.Session. Only this process has the file open, so the end of the
+// chain and the consumed values are kept in memory.
 type session struct {
 	db         *sql.DB
-	used       *used
+	used       *consumedSet
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt // each prepared once
 
-	// end is the end of the chain. It is read from the database whenever it is not
-	// certain: at the start and after each transaction that failed.
+	// end is the end of the chain. It is read from the database at the start and after
+	// each failed transaction.
 	end      ledger.Head
 	endKnown bool
-	// consumed are the values that the transaction consumes, packed.
+	// consumed is the encoded values that the transaction consumes.
 	consumed []byte
-	// unsure are those that a transaction consumed whose COMMIT failed. It did commit
-	// if the database's chain ends with unsureEnd.
+	// unsure is the values of a transaction whose COMMIT failed. It did commit if the
+	// chain in the database ends with unsureEnd.
 	unsure    []byte
 	unsureEnd [sha256.Size]byte
 }
@@ -68,24 +68,24 @@ func (s *session) Rollback() {
 	}
 }
 
-// Settle leaves the question to the next transaction: a file that could not be
-// written a moment ago is in no state to be asked.
+// Settle returns an error: the next transaction finds out, because a file that could not be
+// written may not be readable now.
 func (s *session) Settle(*engine.Tx) (bool, error) { return false, errors.New("not known yet") }
 
-// Passing: what fails in a file of one's own does not pass by itself.
+// Passing reports false: a failure of a local file is not temporary.
 func (s *session) Passing(error) bool { return false }
 
-// Changing: nobody else has the file.
+// Changing does nothing: no other process has the file open.
 func (s *session) Changing(*engine.Tx) error { return nil }
 
-// readEnd reads the end of the chain unless it is known.
+// readEnd reads the end of the chain from the database, unless it is known.
 func (s *session) readEnd() error {
 	if s.endKnown {
 		return nil
 	}
 	var first, count int64
 	var last []byte
-	// A copy of a database has other chains, too, with which nobody goes on here.
+	// A copy of a PostgreSQL database has other chains, too, which are not continued here.
 	err := s.Row(`SELECT first_seq, count, last FROM ledger_batch WHERE first_seq < $1 ORDER BY first_seq DESC LIMIT 1`,
 		[]any{ledger.Numbered(1, 0)}, []any{&first, &count, &last})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -185,7 +185,7 @@ func (s *session) List(query string, args []any, scan func(scan func(...any) err
 
 func (s *session) Leave() { s.drop() }
 
-// drop closes the connection for good instead of giving it back to the pool.
+// drop closes the connection instead of returning it to the pool.
 func (s *session) drop() {
 	if s.conn == nil {
 		return

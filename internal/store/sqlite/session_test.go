@@ -87,13 +87,13 @@ func TestDoubtfulCommit(t *testing.T) {
 	}
 }
 
-// TestNoRoomToRemember: what cannot be remembered is refused.
-func TestNoRoomToRemember(t *testing.T) {
+// TestConsumedSetFull: what cannot be remembered is refused.
+func TestConsumedSetFull(t *testing.T) {
 	f := openNew(t)
-	f.used.size.Store(maxUsed)
+	f.used.size.Store(maxConsumed)
 	c := ledger.Consumed{Value: [32]byte{7, 255}, Until: clock().Add(time.Minute)}
 	tx := begin(t, f, c)
-	if !errors.Is(tx.Batch[0].Lost, errTooManyUsed) {
+	if !errors.Is(tx.Batch[0].Lost, errTooManyConsumed) {
 		t.Errorf("append without room: %v", tx.Batch[0].Lost)
 	}
 	f.session.Rollback()

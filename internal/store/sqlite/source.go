@@ -12,22 +12,21 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// Source is a file that is copied. It implements transfer.Source.
+// Source is a file that is the source of a copy. It implements transfer.Source.
 type Source struct {
 	reads  *sql.DB
-	used   *used
+	used   *consumedSet
 	point  *transfer.Point
 	unlock func() error
 }
 
-// OpenSource holds the file at path, so that nobody writes it meanwhile, and changes
-// nothing in it.
+// OpenSource locks the file at path against other processes, and opens it read-only.
 func OpenSource(ctx context.Context, path string) (*Source, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil { // before a lock is made beside it
+	if _, err := os.Stat(path); err != nil { // before a lock file is created beside it
 		return nil, err
 	}
 	unlock, err := hold(path + ".lock")
@@ -61,7 +60,7 @@ func (s *Source) open(ctx context.Context) error {
 		return err
 	}
 	reader := engine.NewReader(s.reads, nil)
-	if s.used, err = loadUsed(ctx, reader); err != nil {
+	if s.used, err = loadConsumed(ctx, reader); err != nil {
 		return err
 	}
 	if s.point, err = transfer.ReadPoint(ctx, s.reads); err != nil {
@@ -78,7 +77,7 @@ func (s *Source) Querier() transfer.Querier { return s.reads }
 // Point implements transfer.Source.
 func (s *Source) Point() *transfer.Point { return s.point }
 
-// UsedTwice implements transfer.Source: the file has those with which something is left twice.
+// UsedTwice implements transfer.Source: the file stores values with sealed data twice.
 func (s *Source) UsedTwice() bool { return true }
 
 // EachUsed implements transfer.Source.

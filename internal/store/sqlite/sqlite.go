@@ -1,7 +1,7 @@
-// Package sqlite keeps a store in one SQLite file, which one process holds. It implements
-// engine.Engine, and is source and target of copies.
+// Package sqlite keeps a store in one SQLite file, which one process has open. It
+// implements engine.Engine, and the source and target of copies.
 //
-// It knows nothing of clients or tokens: what is written comes from package store.
+// It knows nothing of clients or tokens: package store decides what is written.
 package sqlite
 
 import (
@@ -18,24 +18,24 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// readConnections serve the reads that memory cannot answer. To give them a larger
-// cache, or the file as memory, gains nothing: whatever they hold is thrown away by
-// their first read after a commit of the writer.
+// readConnections is the number of connections for reads that are not cached. A larger page
+// cache or mmap for them gains nothing: the first read after a commit of the writer
+// discards it.
 const readConnections = 4
 
-// File is a file that this process alone holds. It implements engine.Engine.
+// File is an open SQLite file, locked for this process. It implements engine.Engine.
 type File struct {
 	path          string
 	reads, writes *sql.DB
 	reader        *engine.Reader
 	session       *session
-	used          *used
+	used          *consumedSet
 	unlock        func() error
 }
 
-// Open opens the file at path, which nobody but its owner may read if it
-// is made now, and brings its schema forward. The file is in WAL mode and a commit
-// is on the disk when it returns. One connection writes, a few read.
+// Open opens the file at path, or creates it with mode 0600, and migrates its schema. The
+// file is in WAL mode and a commit is on disk when it returns. One connection writes, a few
+// read.
 func Open(ctx context.Context, path string) (*File, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -68,7 +68,7 @@ func (s *File) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.reader = engine.NewReader(s.reads, nil)
-	if s.used, err = loadUsed(ctx, s.reader); err != nil {
+	if s.used, err = loadConsumed(ctx, s.reader); err != nil {
 		return err
 	}
 	s.session = &session{db: s.writes, used: s.used}
@@ -81,22 +81,22 @@ func (s *File) Reads() *engine.Reader { return s.reader }
 // Writes implements engine.Engine.
 func (s *File) Writes() engine.Session { return s.session }
 
-// HoldOldEntries implements engine.Engine: this process alone holds the file, and knows
-// what it does with it.
+// HoldOldEntries implements engine.Engine. It locks nothing: no other process has the file
+// open.
 func (s *File) HoldOldEntries(context.Context, bool) (release func() error, ok bool, err error) {
 	return func() error { return nil }, true, nil
 }
 
-// DropWhole implements engine.Engine: a file has no part that could go as a whole.
+// DropWhole implements engine.Engine. A file has no partitions.
 func (s *File) DropWhole(context.Context, []engine.Range) error { return nil }
 
-// Follow implements engine.Engine. It returns at once: nobody else has the file.
+// Follow implements engine.Engine. It returns at once: no other process has the file open.
 func (s *File) Follow(context.Context, func(context.Context, []engine.Change) error) {}
 
 // Known implements engine.Engine.
 func (s *File) Known(now time.Time) time.Time { return now }
 
-// Healthy implements engine.Engine. Whether the file can be written only a write tells.
+// Healthy implements engine.Engine. Only a write can find out that the file is not writable.
 func (s *File) Healthy(time.Time) error { return nil }
 
 // Past implements engine.Engine.
@@ -113,7 +113,7 @@ func (s *File) Close() error {
 	return errors.Join(append(errs, s.unlock())...)
 }
 
-// openPool opens up to so many connections to path, each with the pragmas.
+// openPool opens a pool of at most that many connections to path, each with the pragmas.
 func openPool(path string, connections int, pragmas ...string) (*sql.DB, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -137,8 +137,8 @@ func openPool(path string, connections int, pragmas ...string) (*sql.DB, error) 
 	return db, nil
 }
 
-// Backup writes a consistent copy to a file, an empty one, on a connection of its own, so that no other read
-// waits for it.
+// Backup writes a consistent copy to an empty file. It uses its own connection, so that it
+// does not block reads.
 func (s *File) Backup(ctx context.Context, to string) error {
 	db, err := openPool(s.path, 1)
 	if err != nil {

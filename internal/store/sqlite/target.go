@@ -12,7 +12,7 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// Target is a file that a copy is made into. It implements transfer.Target.
+// Target is a file that is the target of a copy. It implements transfer.Target.
 type Target struct {
 	db       *sql.DB
 	conn     *sql.Conn
@@ -22,13 +22,13 @@ type Target struct {
 	packed   transfer.Table
 	finished bool
 
-	// What PutUsed took and FlushUsed is to write.
+	// Buffered by PutUsed and written by FlushUsed.
 	left, pack *transfer.Rows
-	minutes    map[int64][]byte // packed, those of one minute together
+	minutes    map[int64][]byte // encoded values by the minute of their expiry
 	row        int64
 }
 
-// OpenTarget opens the file at path for nothing but a copy, and makes its schema.
+// OpenTarget opens the file at path as the target of a copy, and creates its schema.
 func OpenTarget(ctx context.Context, path string) (*Target, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -41,7 +41,7 @@ func OpenTarget(ctx context.Context, path string) (*Target, error) {
 	return openTarget(ctx, path, unlock)
 }
 
-// NewTarget is OpenTarget for a file that nobody else knows of.
+// NewTarget is OpenTarget for a file that needs no lock.
 func NewTarget(ctx context.Context, path string) (*Target, error) {
 	return openTarget(ctx, path, func() error { return nil })
 }
@@ -64,7 +64,7 @@ func openTarget(ctx context.Context, path string, unlock func() error) (*Target,
 	return t, nil
 }
 
-// empty begins new rows.
+// empty resets the buffers.
 func (t *Target) empty() { t.left, t.pack = transfer.NewRows(&t.used), transfer.NewRows(&t.packed) }
 
 // Conn implements transfer.Target.
@@ -76,10 +76,10 @@ func (t *Target) Reads() *engine.Reader { return t.reads }
 // Unfinished implements transfer.Target.
 func (t *Target) Unfinished(ctx context.Context) (bool, error) { return unfinished(ctx, t.conn) }
 
-// Served implements transfer.Target: the lock keeps others away.
+// Served implements transfer.Target: the lock excludes other processes.
 func (t *Target) Served(context.Context) error { return nil }
 
-// Put implements transfer.Target. It prepares a statement for one row: SQLite is in this process.
+// Put implements transfer.Target. It inserts row by row: SQLite is in this process.
 func (t *Target) Put(ctx context.Context, r *transfer.Rows) error {
 	query := fmt.Sprintf(`INSERT INTO %s (%s) VALUES (%s) ON CONFLICT DO NOTHING`,
 		r.Table.Name, transfer.Names(r.Table.Columns), transfer.Parameters(len(r.Columns)))
@@ -95,7 +95,7 @@ func (t *Target) Put(ctx context.Context, r *transfer.Rows) error {
 	return tx.Commit()
 }
 
-// packedAtOnce are the values of one row of used_batch.
+// packedAtOnce is the number of values in one row of used_batch.
 const packedAtOnce = 1024
 
 // PutUsed implements transfer.Target.
@@ -105,8 +105,8 @@ func (t *Target) PutUsed(ctx context.Context, key engine.Key, until int64, seale
 	} else {
 		second := engine.CeilSecond(time.UnixMilli(until))
 		minute := int64(second)/60 + 1
-		t.minutes[minute] = appendUsed(t.minutes[minute], key, second)
-		if len(t.minutes[minute]) >= packedAtOnce*usedSize {
+		t.minutes[minute] = appendConsumed(t.minutes[minute], key, second)
+		if len(t.minutes[minute]) >= packedAtOnce*consumedSize {
 			t.packMinute(minute)
 		}
 	}
@@ -116,8 +116,8 @@ func (t *Target) PutUsed(ctx context.Context, key engine.Key, until int64, seale
 	return t.write(ctx)
 }
 
-// packMinute makes a row of a minute. The writer's own rows carry the numbers of
-// entries; these get numbers below.
+// packMinute makes a row of a minute's values. The writer numbers its rows by entries;
+// these get numbers from 0 down.
 func (t *Target) packMinute(minute int64) {
 	t.pack.Add(minute*60_000, t.row, t.minutes[minute])
 	t.row--
@@ -137,7 +137,7 @@ func (t *Target) write(ctx context.Context) error {
 	return errors.Join(t.Put(ctx, t.left), t.Put(ctx, t.pack))
 }
 
-// ForgetUsed implements transfer.Target: packed values have no key by which they are found.
+// ForgetUsed implements transfer.Target: packed values cannot be found by key.
 func (t *Target) ForgetUsed(ctx context.Context) error {
 	_, err := t.conn.ExecContext(ctx, `DELETE FROM used_batch`)
 	return err
@@ -150,7 +150,7 @@ func (t *Target) UsedCount(ctx context.Context, twice bool) (int64, error) {
 		return 0, err
 	}
 	var packed int64
-	err = t.conn.QueryRowContext(ctx, `SELECT coalesce(sum(length(keys) / $1), 0) FROM used_batch`, usedSize).Scan(&packed)
+	err = t.conn.QueryRowContext(ctx, `SELECT coalesce(sum(length(keys) / $1), 0) FROM used_batch`, consumedSize).Scan(&packed)
 	if twice {
 		return packed, err
 	}
@@ -163,8 +163,8 @@ func (t *Target) Finish(context.Context, transfer.Querier, *transfer.Point) erro
 	return nil
 }
 
-// Close implements transfer.Target. A whole copy is one file, with nothing beside it, of
-// which no other connection may know then.
+// Close implements transfer.Target. It turns off the WAL of a complete copy, so that the
+// copy is one file. That requires that no other connection is open.
 func (t *Target) Close(ctx context.Context) error {
 	var err error
 	if t.finished {

@@ -11,42 +11,41 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// maxUsed bounds the values that are remembered at once, each in about 30
-// bytes of memory. Beyond it appends are refused: to forget one would be to let
-// it be used twice.
-const maxUsed = 20_000_000
+// maxConsumed bounds the values in memory, about 30 bytes each. Beyond it appends are
+// refused, because an evicted value could be consumed twice.
+const maxConsumed = 20_000_000
 
-// errTooManyUsed means that maxUsed is reached.
-var errTooManyUsed = errors.New("more assertions are to be remembered than there is room for; shorter lives of assertions need less")
+// errTooManyConsumed means that maxConsumed is reached.
+var errTooManyConsumed = errors.New("the set of consumed assertions is full: shorten the lifetime of assertions")
 
-// used is the set of values that were consumed and could still come again.
-// It is made from the database at the start; after that the writer, which alone
-// writes the file, asks the set and adds to it what it has committed.
-type used struct {
-	shard [256]usedShard
+// consumedSet is the set of consumed values that have not expired. It is loaded from the
+// database at the start; then the writer looks values up in it and adds the values that it
+// has committed.
+type consumedSet struct {
+	shard [256]consumedShard
 	size  atomic.Int64 // of all shards
-	// forgotten is up to when it forgot, in Unix seconds; never further than the
-	// database says.
+	// forgotten is the time up to which values were deleted, in Unix seconds; never later
+	// than in the database.
 	forgotten atomic.Int64
 }
 
-type usedShard struct {
+type consumedShard struct {
 	mu sync.Mutex
-	// until is when a value may be forgotten, in Unix seconds, rounded up.
+	// until is when a value may be deleted, in Unix seconds, rounded up.
 	until map[engine.Key]uint32
 }
 
-func newUsed() *used {
-	u := &used{}
+func newConsumedSet() *consumedSet {
+	u := &consumedSet{}
 	for i := range u.shard {
 		u.shard[i].until = map[engine.Key]uint32{}
 	}
 	return u
 }
 
-func (u *used) of(key engine.Key) *usedShard { return &u.shard[key[0]] }
+func (u *consumedSet) of(key engine.Key) *consumedShard { return &u.shard[key[0]] }
 
-func (u *used) has(key engine.Key) bool {
+func (u *consumedSet) has(key engine.Key) bool {
 	s := u.of(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -54,10 +53,10 @@ func (u *used) has(key engine.Key) bool {
 	return ok
 }
 
-// full reports whether it takes no more.
-func (u *used) full() bool { return u.size.Load() >= maxUsed }
+// full reports whether maxConsumed is reached.
+func (u *consumedSet) full() bool { return u.size.Load() >= maxConsumed }
 
-func (u *used) add(key engine.Key, until uint32) {
+func (u *consumedSet) add(key engine.Key, until uint32) {
 	s := u.of(key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,9 +66,9 @@ func (u *used) add(key engine.Key, until uint32) {
 	s.until[key] = until
 }
 
-// forget removes what is over at now, in Unix seconds, and returns how many. It
-// holds up one shard after the other, each for a moment.
-func (u *used) forget(now int64) (n int64) {
+// forget deletes the values that have expired at now, in Unix seconds, and returns how
+// many. It locks one shard at a time.
+func (u *consumedSet) forget(now int64) (n int64) {
 	u.forgotten.Store(max(now, u.forgotten.Load()))
 	for i := range u.shard {
 		n += u.shard[i].forget(now)
@@ -78,7 +77,7 @@ func (u *used) forget(now int64) (n int64) {
 	return n
 }
 
-func (s *usedShard) forget(now int64) (n int64) {
+func (s *consumedShard) forget(now int64) (n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, until := range s.until {
@@ -90,8 +89,8 @@ func (s *usedShard) forget(now int64) (n int64) {
 	return n
 }
 
-// each visits every key, and holds up one shard after the other.
-func (u *used) each(visit func(key engine.Key, until uint32) error) error {
+// each visits every key. It locks one shard at a time.
+func (u *consumedSet) each(visit func(key engine.Key, until uint32) error) error {
 	for i := range u.shard {
 		if err := u.shard[i].each(visit); err != nil {
 			return err
@@ -100,7 +99,7 @@ func (u *used) each(visit func(key engine.Key, until uint32) error) error {
 	return nil
 }
 
-func (s *usedShard) each(visit func(key engine.Key, until uint32) error) error {
+func (s *consumedShard) each(visit func(key engine.Key, until uint32) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for key, until := range s.until {
@@ -111,20 +110,20 @@ func (s *usedShard) each(visit func(key engine.Key, until uint32) error) error {
 	return nil
 }
 
-// usedSize is what a value takes in used_batch: its key and its until.
-const usedSize = len(engine.Key{}) + 4
+// consumedSize is the size of a value in used_batch: its key and its until.
+const consumedSize = len(engine.Key{}) + 4
 
-func appendUsed(dst []byte, key engine.Key, until uint32) []byte {
+func appendConsumed(dst []byte, key engine.Key, until uint32) []byte {
 	return binary.BigEndian.AppendUint32(append(dst, key[:]...), until)
 }
 
-// addAll adds what appendUsed packed.
-func (u *used) addAll(packed []byte) error {
-	if len(packed)%usedSize != 0 {
+// addAll adds the values that appendConsumed encoded.
+func (u *consumedSet) addAll(packed []byte) error {
+	if len(packed)%consumedSize != 0 {
 		return errors.New("a row of used_batch is broken")
 	}
 	forgotten := u.forgotten.Load()
-	for ; len(packed) > 0; packed = packed[usedSize:] {
+	for ; len(packed) > 0; packed = packed[consumedSize:] {
 		if until := binary.BigEndian.Uint32(packed[len(engine.Key{}):]); int64(until) > forgotten {
 			u.add(engine.Key(packed), until)
 		}
@@ -132,9 +131,9 @@ func (u *used) addAll(packed []byte) error {
 	return nil
 }
 
-// loadUsed makes the set from what the database holds.
-func loadUsed(ctx context.Context, reads *engine.Reader) (*used, error) {
-	u := newUsed()
+// loadConsumed reads the set from the database.
+func loadConsumed(ctx context.Context, reads *engine.Reader) (*consumedSet, error) {
+	u := newConsumedSet()
 	var forgotten int64
 	if err := reads.Row(ctx, `SELECT at FROM used_forgotten`, nil, []any{&forgotten}); err != nil {
 		return nil, err

@@ -19,7 +19,7 @@ const readers = 4
 // change with the next read, and so does everybody.
 func clientCoherence(t testing.TB, s Store) {
 	putClient(t, s, "bank")
-	stop := besides(func() { _, _ = s.Client(t.Context(), issuer, "bank") })
+	stop := inBackground(func() { _, _ = s.Client(t.Context(), issuer, "bank") })
 	defer stop()
 	for n := 1; n <= changes; n++ {
 		c := &registry.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
@@ -49,7 +49,7 @@ func apiKeyCoherence(t testing.TB, s Store) {
 		c := &registry.Client{Issuer: issuer, ID: id, Revision: int64(revision), Secrets: secrets}
 		must(t, s.PutClient(t.Context(), c, change("client.put")))
 	}
-	stop := besides(func() { _, _ = s.ClientByAPIKey(t.Context(), issuer, digest) })
+	stop := inBackground(func() { _, _ = s.ClientByAPIKey(t.Context(), issuer, digest) })
 	defer stop()
 	for n := range changes / 2 {
 		holder := holders[n%2]
@@ -69,7 +69,7 @@ func apiKeyCoherence(t testing.TB, s Store) {
 func accountCoherence(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	putAccount(t, s, "shop")
-	stop := besides(func() { _, _ = s.Account(t.Context(), issuer, "shop") })
+	stop := inBackground(func() { _, _ = s.Account(t.Context(), issuer, "shop") })
 	defer stop()
 	for n := range changes {
 		a := registry.Account{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
@@ -92,7 +92,7 @@ func itemCoherence(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	putAccount(t, s, "shop")
 	ids := []string{"t"}
-	stop := besides(func() { _, _ = s.Items(t.Context(), issuer, ids) })
+	stop := inBackground(func() { _, _ = s.Items(t.Context(), issuer, ids) })
 	defer stop()
 	for n := range changes / 2 {
 		must(t, s.PutItems(t.Context(), []registry.Item{{Issuer: issuer, ID: "t", Account: "shop"}}, change("item.put")))

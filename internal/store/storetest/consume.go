@@ -9,8 +9,7 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// wantReplayed fails unless err says that the value at index was consumed before by
-// whoever sealed that.
+// wantReplayed fails unless err is a ReplayedError with that index and sealed data.
 func wantReplayed(t testing.TB, err error, index int, sealed string) {
 	t.Helper()
 	var replayed *ledger.ReplayedError
@@ -42,16 +41,16 @@ func severalValues(t testing.TB, s Store) {
 
 func severalRace(t testing.TB, s Store) { severalAnywhere(t, []Store{s}) }
 
-// severalAnywhere has callers want three values each, of which others want one or two, on
-// all stores at once: who is refused is told of somebody who consumed that value, and
-// whatever nobody consumed can be consumed still.
+// severalAnywhere makes concurrent callers on all stores consume overlapping sets of three
+// values: a refusal has the sealed data of the caller that consumed the value, and values
+// that were not consumed can still be consumed.
 func severalAnywhere(t testing.TB, stores []Store) {
 	const callers, rounds, values = 48, 6, 120
 	var mu sync.Mutex
 	holder := map[int]string{} // of each value that was consumed
 	refused := map[int]string{}
 	wins := 0
-	together(callers, func(caller int) {
+	concurrently(callers, func(caller int) {
 		for round := range rounds {
 			name := fmt.Sprintf("caller %d in round %d", caller, round)
 			base := (caller*5 + round*37) % values

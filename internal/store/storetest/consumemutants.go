@@ -14,13 +14,13 @@ func (s *consumesFirst) Append(ctx context.Context, e *ledger.Entry, consumed ..
 	return s.Store.Append(ctx, e, consumed[:min(1, len(consumed))]...)
 }
 
-// consumesInVain keeps the values consumed that stood before one that was replayed.
-type consumesInVain struct {
+// consumesDespiteReplay consumes the values before a replayed one.
+type consumesDespiteReplay struct {
 	Store
 	marks marks
 }
 
-func (s *consumesInVain) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+func (s *consumesDespiteReplay) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	if err := s.marks.check(consumed); err != nil {
 		return err
 	}
@@ -31,10 +31,10 @@ func (s *consumesInVain) Append(ctx context.Context, e *ledger.Entry, consumed .
 	return err
 }
 
-// unspecific does not say which value was replayed.
-type unspecific struct{ Store }
+// omitsIndex does not report which value was replayed.
+type omitsIndex struct{ Store }
 
-func (s *unspecific) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+func (s *omitsIndex) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	err := s.Store.Append(ctx, e, consumed...)
 	if replayed := (*ledger.ReplayedError)(nil); errors.As(err, &replayed) {
 		return &ledger.ReplayedError{Sealed: replayed.Sealed}

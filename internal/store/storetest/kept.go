@@ -6,20 +6,20 @@ import (
 	"moneyer/internal/ledger"
 )
 
-// kept is a map whose calls are safe each, but not two in a row.
-type kept[K comparable, V any] struct {
+// syncMap is a map whose single calls are safe for concurrent use.
+type syncMap[K comparable, V any] struct {
 	mu     sync.Mutex
 	values map[K]V
 }
 
-func (k *kept[K, V]) load(key K) (V, bool) {
+func (k *syncMap[K, V]) load(key K) (V, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	value, ok := k.values[key]
 	return value, ok
 }
 
-func (k *kept[K, V]) store(key K, value V) {
+func (k *syncMap[K, V]) store(key K, value V) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.values == nil {
@@ -28,14 +28,14 @@ func (k *kept[K, V]) store(key K, value V) {
 	k.values[key] = value
 }
 
-func (k *kept[K, V]) drop(key K) {
+func (k *syncMap[K, V]) drop(key K) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delete(k.values, key)
 }
 
 // marks are the used keys with what was sealed.
-type marks struct{ kept[[32]byte, []byte] }
+type marks struct{ syncMap[[32]byte, []byte] }
 
 func (m *marks) check(consumed []ledger.Consumed) error {
 	for i := range consumed {

@@ -19,7 +19,7 @@ import (
 func useOnce(t testing.TB, s Store) {
 	const callers, assertions = 64, 24
 	var races [assertions]race
-	together(callers, func(caller int) {
+	concurrently(callers, func(caller int) {
 		for i := range assertions {
 			n := (i + caller/8) % assertions
 			races[n].offer(t, s, n, fmt.Sprint("sealed by ", caller))
@@ -36,10 +36,10 @@ func useOnce(t testing.TB, s Store) {
 	}
 }
 
-// race is what the callers who offered one assertion were told.
+// race is the results of the callers that offered one assertion.
 type race struct {
 	mu sync.Mutex
-	// won is what the winners sealed, told what the losers got to see.
+	// won is what the winners sealed, told what the losers got.
 	won, told []string
 }
 
@@ -71,8 +71,8 @@ func (r *race) check(t testing.TB, n, callers int) {
 	}
 }
 
-// usedStaysUsed offers an assertion again when its first use is long committed.
-func usedStaysUsed(t testing.TB, s Store) {
+// consumedStaysConsumed offers an assertion again after its first use was committed.
+func consumedStaysConsumed(t testing.TB, s Store) {
 	must(t, s.Append(t.Context(), token(1), use(1, "first")))
 	must(t, s.Append(t.Context(), token(2), use(2, "")))
 	must(t, s.Append(t.Context(), token(3)))
@@ -94,7 +94,7 @@ func usedStaysUsed(t testing.TB, s Store) {
 // at the chain of all in the end.
 func acknowledgedIsRecorded(t testing.TB, s Store) {
 	const callers, each = 16, 12
-	together(callers, func(caller int) {
+	concurrently(callers, func(caller int) {
 		for i := range each {
 			e := token(caller*each + i)
 			if err := s.Append(t.Context(), e); err != nil {
@@ -129,7 +129,7 @@ func checkChain(t testing.TB, records []*ledger.Record) {
 	}
 }
 
-// goneCallers appends for a caller that has gone already.
+// goneCallers appends with a context that is already cancelled.
 func goneCallers(t testing.TB, s Store) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -197,7 +197,7 @@ func entriesByQuery(t testing.TB, s Store) {
 	}
 }
 
-// prune takes away what is old, twice, and has the ledger stay verifiable.
+// prune removes old entries twice, and the ledger must stay valid.
 func prune(t testing.TB, s Store) {
 	for n := range 50 {
 		must(t, s.Append(t.Context(), token(n)))
@@ -225,8 +225,7 @@ func prune(t testing.TB, s Store) {
 	verified(t, s)
 }
 
-// forget lets go of keys when, and only when, their assertions are refused for
-// their age.
+// forget deletes keys if, and only if, their assertions have expired.
 func forget(t testing.TB, s Store) {
 	const keys = 300
 	for n := range keys {
@@ -285,9 +284,9 @@ func checkpoint(t testing.TB, s Store) {
 			t.Errorf("verified with key %x: %+v", c.key, report)
 		}
 	}
-	trouble := errors.New("no key")
+	unavailable := errors.New("no key")
 	must(t, s.Append(t.Context(), token(4)))
-	if err := s.Checkpoint(t.Context(), func([]byte) ([]byte, error) { return nil, trouble }); !errors.Is(err, trouble) {
+	if err := s.Checkpoint(t.Context(), func([]byte) ([]byte, error) { return nil, unavailable }); !errors.Is(err, unavailable) {
 		t.Errorf("a checkpoint that nobody signs: %v", err)
 	}
 	verified(t, s)

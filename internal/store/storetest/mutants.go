@@ -31,9 +31,9 @@ func Mutants() []Mutant {
 		{"forgets what was sealed", "used stays used", func(s Store) Store { return &forgetsSealed{s} }},
 		{"consumes the first value alone", "several values", func(s Store) Store { return &consumesFirst{s} }},
 		{"consumes the first value alone", "several values in a race", func(s Store) Store { return &consumesFirst{s} }},
-		{"consumes the first though the second was replayed", "several values", func(s Store) Store { return &consumesInVain{Store: s} }},
-		{"consumes the first though the second was replayed", "several values in a race", func(s Store) Store { return &consumesInVain{Store: s} }},
-		{"says of no value which it was", "several values", func(s Store) Store { return &unspecific{s} }},
+		{"consumes the first though the second was replayed", "several values", func(s Store) Store { return &consumesDespiteReplay{Store: s} }},
+		{"consumes the first though the second was replayed", "several values in a race", func(s Store) Store { return &consumesDespiteReplay{Store: s} }},
+		{"says of no value which it was", "several values", func(s Store) Store { return &omitsIndex{s} }},
 		{"records losers", "use once", func(s Store) Store { return &recordsLosers{s} }},
 		{"acknowledges before the commit", "acknowledged is recorded", func(s Store) Store { return &acknowledgesEarly{Store: s} }},
 		{"loses entries", "acknowledged is recorded", func(s Store) Store { return &losesEntries{Store: s} }},
@@ -47,24 +47,24 @@ func Mutants() []Mutant {
 		{"overwrites clients", "client revisions in a race", func(s Store) Store { return &overwrites{s} }},
 		{"overwrites signing keys", "signing keys", func(s Store) Store { return &overwrites{s} }},
 		{"loses revocations", "revocations", func(s Store) Store { return &losesRevocations{Store: s} }},
-		{"forgets revocations that are needed", "revocations", func(s Store) Store { return &hasty{s} }},
-		{"says nothing of taken keys", "keys are registered once", func(s Store) Store { return &lenient{s} }},
-		{"says nothing of taken API keys", "API keys are registered once", func(s Store) Store { return &lenient{s} }},
-		{"says nothing of orphans", "removed clients", func(s Store) Store { return &lenient{s} }},
-		{"puts clients one by one", "clients in bulk", func(s Store) Store { return &piecemeal{s} }},
-		{"puts accounts one by one", "accounts", func(s Store) Store { return &piecemeal{s} }},
-		{"puts items one by one", "items", func(s Store) Store { return &piecemeal{s} }},
-		{"lists from the start", "client pages", func(s Store) Store { return &unpaged{s} }},
-		{"answers any query with all", "entries by query", func(s Store) Store { return &unselective{s} }},
-		{"visits backwards", "entries by query", func(s Store) Store { return &backwards{s} }},
-		{"prunes what is young", "prune", func(s Store) Store { return &hasty{s} }},
-		{"makes no checkpoints", "checkpoint", func(s Store) Store { return &unchecked{s} }},
-		{"makes a checkpoint of nothing new", "checkpoint", func(s Store) Store { return &restless{s} }},
+		{"forgets revocations that are needed", "revocations", func(s Store) Store { return &removesEarly{s} }},
+		{"says nothing of taken keys", "keys are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
+		{"says nothing of taken API keys", "API keys are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
+		{"says nothing of orphans", "removed clients", func(s Store) Store { return &ignoresConflicts{s} }},
+		{"puts clients one by one", "clients in bulk", func(s Store) Store { return &notAtomic{s} }},
+		{"puts accounts one by one", "accounts", func(s Store) Store { return &notAtomic{s} }},
+		{"puts items one by one", "items", func(s Store) Store { return &notAtomic{s} }},
+		{"lists from the start", "client pages", func(s Store) Store { return &ignoresPage{s} }},
+		{"answers any query with all", "entries by query", func(s Store) Store { return &ignoresQuery{s} }},
+		{"visits backwards", "entries by query", func(s Store) Store { return &reversesEntries{s} }},
+		{"prunes what is young", "prune", func(s Store) Store { return &removesEarly{s} }},
+		{"makes no checkpoints", "checkpoint", func(s Store) Store { return &noCheckpoints{s} }},
+		{"makes a checkpoint of nothing new", "checkpoint", func(s Store) Store { return &alwaysCheckpoints{s} }},
 		{"signs something else", "checkpoint", func(s Store) Store { return &signsElse{s} }},
-		{"believes any signature", "checkpoint", func(s Store) Store { return &credulous{s} }},
-		{"forgets keys that are needed", "forget", func(s Store) Store { return &hasty{s} }},
+		{"believes any signature", "checkpoint", func(s Store) Store { return &ignoresSignatures{s} }},
+		{"forgets keys that are needed", "forget", func(s Store) Store { return &removesEarly{s} }},
 		{"records another change", "changes are recorded", func(s Store) Store { return &misrecords{s} }},
-		{"never notes a use", "last use", func(s Store) Store { return &untouched{s} }},
+		{"never notes a use", "last use", func(s Store) Store { return &ignoresTouch{s} }},
 	}
 }
 
@@ -175,7 +175,7 @@ func (s *ignoresGone) Append(ctx context.Context, e *ledger.Entry, consumed ...l
 // staleClients keeps each client as it was first read.
 type staleClients struct {
 	Store
-	kept kept[string, *registry.Client]
+	kept syncMap[string, *registry.Client]
 }
 
 func (s *staleClients) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
@@ -193,7 +193,7 @@ func (s *staleClients) Client(ctx context.Context, issuer, id string) (*registry
 // put it back.
 type putsBack struct {
 	Store
-	kept kept[string, *registry.Client]
+	kept syncMap[string, *registry.Client]
 }
 
 func (s *putsBack) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
@@ -217,7 +217,7 @@ func (s *putsBack) PutClient(ctx context.Context, c *registry.Client, e *ledger.
 
 type staleAPIKeys struct {
 	Store
-	kept kept[registry.Digest, string]
+	kept syncMap[registry.Digest, string]
 }
 
 func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
@@ -233,7 +233,7 @@ func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d regi
 
 type staleAccounts struct {
 	Store
-	kept kept[string, *registry.Account]
+	kept syncMap[string, *registry.Account]
 }
 
 func (s *staleAccounts) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
@@ -249,7 +249,7 @@ func (s *staleAccounts) Account(ctx context.Context, issuer, id string) (*regist
 
 type staleItems struct {
 	Store
-	kept kept[string, []registry.Item]
+	kept syncMap[string, []registry.Item]
 }
 
 func (s *staleItems) Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error) {
@@ -288,10 +288,10 @@ func (s *overwrites) PutSigningKeys(ctx context.Context, keys registry.SigningKe
 	return s.Store.PutSigningKeys(ctx, keys, e)
 }
 
-// lenient acknowledges what the store refused.
-type lenient struct{ Store }
+// ignoresConflicts acknowledges what the store refused.
+type ignoresConflicts struct{ Store }
 
-func (s *lenient) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
+func (s *ignoresConflicts) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	err := s.Store.PutClient(ctx, c, e)
 	if taken := (*registry.KeyTakenError)(nil); errors.As(err, &taken) || errors.Is(err, registry.ErrConflict) {
 		return nil
@@ -299,17 +299,17 @@ func (s *lenient) PutClient(ctx context.Context, c *registry.Client, e *ledger.E
 	return err
 }
 
-func (s *lenient) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
+func (s *ignoresConflicts) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	if err := s.Store.RemoveClient(ctx, issuer, id, e); !errors.Is(err, registry.ErrConflict) {
 		return err
 	}
 	return nil
 }
 
-// piecemeal makes bulk changes one by one.
-type piecemeal struct{ Store }
+// notAtomic makes bulk changes one by one.
+type notAtomic struct{ Store }
 
-func (s *piecemeal) PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error {
+func (s *notAtomic) PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error {
 	for _, c := range clients {
 		if err := s.Store.PutClient(ctx, c, e); err != nil {
 			return err
@@ -318,7 +318,7 @@ func (s *piecemeal) PutClients(ctx context.Context, clients []*registry.Client, 
 	return nil
 }
 
-func (s *piecemeal) PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error {
+func (s *notAtomic) PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error {
 	for i := range accounts {
 		if err := s.Store.PutAccounts(ctx, accounts[i:i+1], e); err != nil {
 			return err
@@ -327,7 +327,7 @@ func (s *piecemeal) PutAccounts(ctx context.Context, accounts []registry.Account
 	return nil
 }
 
-func (s *piecemeal) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entry) error {
+func (s *notAtomic) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entry) error {
 	for i := range items {
 		if err := s.Store.PutItems(ctx, items[i:i+1], e); err != nil {
 			return err
@@ -336,21 +336,21 @@ func (s *piecemeal) PutItems(ctx context.Context, items []registry.Item, e *ledg
 	return nil
 }
 
-type unpaged struct{ Store }
+type ignoresPage struct{ Store }
 
-func (s *unpaged) Clients(ctx context.Context, issuer, _ string, limit int) ([]*registry.Client, error) {
+func (s *ignoresPage) Clients(ctx context.Context, issuer, _ string, limit int) ([]*registry.Client, error) {
 	return s.Store.Clients(ctx, issuer, "", limit)
 }
 
-type unselective struct{ Store }
+type ignoresQuery struct{ Store }
 
-func (s *unselective) Entries(ctx context.Context, _ ledger.Query, visit func(*ledger.Record) error) error {
+func (s *ignoresQuery) Entries(ctx context.Context, _ ledger.Query, visit func(*ledger.Record) error) error {
 	return s.Store.Entries(ctx, ledger.Query{}, visit)
 }
 
-type backwards struct{ Store }
+type reversesEntries struct{ Store }
 
-func (s *backwards) Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error {
+func (s *reversesEntries) Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error {
 	var found []*ledger.Record
 	err := s.Store.Entries(ctx, q, func(r *ledger.Record) error { found = append(found, r); return nil })
 	for _, r := range slices.Backward(found) {
@@ -361,26 +361,26 @@ func (s *backwards) Entries(ctx context.Context, q ledger.Query, visit func(*led
 	return err
 }
 
-// hasty removes what has a minute to go.
-type hasty struct{ Store }
+// removesEarly removes what expires a minute later.
+type removesEarly struct{ Store }
 
-func (s *hasty) Prune(ctx context.Context, before time.Time) (int64, error) {
+func (s *removesEarly) Prune(ctx context.Context, before time.Time) (int64, error) {
 	return s.Store.Prune(ctx, before.Add(time.Minute))
 }
 
-func (s *hasty) Forget(ctx context.Context, now time.Time) (int64, error) {
+func (s *removesEarly) Forget(ctx context.Context, now time.Time) (int64, error) {
 	return s.Store.Forget(ctx, now.Add(time.Minute))
 }
 
-// unchecked makes no checkpoints.
-type unchecked struct{ Store }
+// noCheckpoints makes no checkpoints.
+type noCheckpoints struct{ Store }
 
-func (s *unchecked) Checkpoint(context.Context, func([]byte) ([]byte, error)) error { return nil }
+func (s *noCheckpoints) Checkpoint(context.Context, func([]byte) ([]byte, error)) error { return nil }
 
-// restless always finds something new.
-type restless struct{ Store }
+// alwaysCheckpoints makes a checkpoint without new entries.
+type alwaysCheckpoints struct{ Store }
 
-func (s *restless) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, error)) error {
+func (s *alwaysCheckpoints) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, error)) error {
 	if err := s.Append(ctx, change("restless")); err != nil {
 		return err
 	}
@@ -394,10 +394,10 @@ func (s *signsElse) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, e
 	return s.Store.Checkpoint(ctx, func(message []byte) ([]byte, error) { return sign(append(message, 0)) })
 }
 
-// credulous looks at no signature.
-type credulous struct{ Store }
+// ignoresSignatures verifies no signature.
+type ignoresSignatures struct{ Store }
 
-func (s *credulous) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
+func (s *ignoresSignatures) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
 	report, err := s.Store.Verify(ctx, nil)
 	report.Signed = key != nil
 	return report, err
@@ -409,9 +409,9 @@ func (s *misrecords) RemoveClient(ctx context.Context, issuer, id string, _ *led
 	return s.Store.RemoveClient(ctx, issuer, id, change("something"))
 }
 
-type untouched struct{ Store }
+type ignoresTouch struct{ Store }
 
-func (s *untouched) Touch(string, string, string, time.Time) {}
+func (s *ignoresTouch) Touch(string, string, string, time.Time) {}
 
 // losesRevocations records that something was revoked, and nothing else.
 type losesRevocations struct{ Store }

@@ -67,12 +67,12 @@ func asJSON(t testing.TB, v any) string {
 	return string(text)
 }
 
-// clientRace has many change one revision at once: one of them does.
+// clientRace changes one revision concurrently: one change succeeds.
 func clientRace(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	for revision := int64(1); revision <= 5; revision++ {
 		var done, refused atomic.Int64
-		together(8, func(i int) {
+		concurrently(8, func(i int) {
 			c := &registry.Client{Issuer: issuer, ID: "bank", Name: strconv.Itoa(i), Revision: revision}
 			switch err := s.PutClient(t.Context(), c, change("client.put")); {
 			case err == nil:
@@ -261,7 +261,7 @@ func clientsInBulk(t testing.TB, s Store) {
 	}
 }
 
-// unchanged wants to find c, with its API keys, as it was.
+// unchanged fails unless c is stored unchanged with its API keys.
 func unchanged(t testing.TB, s Store, c *registry.Client) {
 	t.Helper()
 	if got, err := s.Client(t.Context(), c.Issuer, c.ID); err != nil || !reflect.DeepEqual(got, c) {
@@ -332,14 +332,14 @@ func revocations(t testing.TB, s Store) {
 	}
 }
 
-// lastUse tells the latest time at once, whatever order they come in.
+// lastUse returns the latest time at once, in whatever order the times arrive.
 func lastUse(t testing.TB, s Store) {
 	putClient(t, s, "bank")
 	if last, err := s.LastUsed(t.Context(), issuer, "bank"); err != nil || len(last) != 0 {
 		t.Errorf("before any use: %v, %v", last, err)
 	}
 	latest := start().Add(63 * time.Second)
-	together(64, func(i int) { s.Touch(issuer, "bank", "k1", start().Add(time.Duration(i)*time.Second)) })
+	concurrently(64, func(i int) { s.Touch(issuer, "bank", "k1", start().Add(time.Duration(i)*time.Second)) })
 	s.Touch(issuer, "bank", "k2", start())
 	s.Touch(issuer, "other", "k3", start())
 	s.Touch("other", "bank", "k4", start())

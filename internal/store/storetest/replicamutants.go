@@ -22,21 +22,21 @@ type ReplicaMutant struct {
 // ReplicaMutants are the faults that [ReplicaParts] are known to find.
 func ReplicaMutants() []ReplicaMutant {
 	return []ReplicaMutant{
-		{"knows its own uses alone", "use once on any replica", func(s Store) Store { return &knowsItsOwn{Store: s} }},
+		{"knows its own uses alone", "use once on any replica", func(s Store) Store { return &ignoresOthers{Store: s} }},
 		{"consumes the first value alone", "several values on any replica", func(s Store) Store { return &consumesFirst{s} }},
-		{"consumes the first though the second was replayed", "several values on any replica", func(s Store) Store { return &consumesInVain{Store: s} }},
+		{"consumes the first though the second was replayed", "several values on any replica", func(s Store) Store { return &consumesDespiteReplay{Store: s} }},
 		{"forgets what was sealed", "used is used everywhere", func(s Store) Store { return &forgetsSealed{s} }},
 		{"grants what may be forgotten", "forget while others use", func(s Store) Store { return &grantsForgotten{s} }},
 		{"grants what may be forgotten", "forget everywhere at once", func(s Store) Store { return &grantsForgotten{s} }},
-		{"forgets keys that are needed", "forget everywhere at once", func(s Store) Store { return &hasty{s} }},
+		{"forgets keys that are needed", "forget everywhere at once", func(s Store) Store { return &removesEarly{s} }},
 		{"overwrites clients", "clients of one revision", func(s Store) Store { return &overwrites{s} }},
-		{"says nothing of taken keys", "keys of two clients", func(s Store) Store { return &lenient{s} }},
-		{"says nothing of taken API keys", "API keys of two clients", func(s Store) Store { return &lenient{s} }},
+		{"says nothing of taken keys", "keys of two clients", func(s Store) Store { return &ignoresConflicts{s} }},
+		{"says nothing of taken API keys", "API keys of two clients", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"overwrites signing keys", "signing keys of one revision", func(s Store) Store { return &overwrites{s} }},
-		{"hears nothing of clients", "changed clients", func(s Store) Store { return &deaf{Store: s} }},
-		{"hears nothing of API keys", "changed API keys", func(s Store) Store { return &deaf{Store: s} }},
-		{"hears nothing of accounts", "changed accounts", func(s Store) Store { return &deaf{Store: s} }},
-		{"hears nothing of items", "changed items", func(s Store) Store { return &deaf{Store: s} }},
+		{"never invalidates clients", "changed clients", func(s Store) Store { return &neverInvalidates{Store: s} }},
+		{"never invalidates API keys", "changed API keys", func(s Store) Store { return &neverInvalidates{Store: s} }},
+		{"never invalidates accounts", "changed accounts", func(s Store) Store { return &neverInvalidates{Store: s} }},
+		{"never invalidates items", "changed items", func(s Store) Store { return &neverInvalidates{Store: s} }},
 		{"loses revocations", "new revocations", func(s Store) Store { return &losesRevocations{Store: s} }},
 		{"loses entries", "a chain for each", func(s Store) Store { return &losesEntries{Store: s} }},
 	}
@@ -58,14 +58,14 @@ func RunReplicaMutants(t *testing.T, open func(t testing.TB, n int) []Store) {
 	}
 }
 
-// knowsItsOwn judges uses, soundly, by what it granted itself.
-type knowsItsOwn struct {
+// ignoresOthers checks only the values that this replica consumed.
+type ignoresOthers struct {
 	Store
 	mu    sync.Mutex
 	marks marks
 }
 
-func (s *knowsItsOwn) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+func (s *ignoresOthers) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	if len(consumed) == 0 {
 		return s.Store.Append(ctx, e, consumed...)
 	}
@@ -78,7 +78,7 @@ func (s *knowsItsOwn) Append(ctx context.Context, e *ledger.Entry, consumed ...l
 	return s.Store.Append(ctx, e)
 }
 
-// grantsForgotten takes an assertion for new that it cannot tell from a forgotten one.
+// grantsForgotten accepts an assertion whose consumed value may have been deleted.
 type grantsForgotten struct{ Store }
 
 func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
@@ -90,16 +90,16 @@ func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, consumed 
 	return s.Store.Append(ctx, e)
 }
 
-// deaf believes for ever what it read, but for what it changed itself.
-type deaf struct {
+// neverInvalidates caches everything it read, and drops only what it changed itself.
+type neverInvalidates struct {
 	Store
-	clients  kept[string, *registry.Client]
-	apiKeys  kept[registry.Digest, *registry.Client]
-	accounts kept[string, *registry.Account]
-	items    kept[string, []registry.Item]
+	clients  syncMap[string, *registry.Client]
+	apiKeys  syncMap[registry.Digest, *registry.Client]
+	accounts syncMap[string, *registry.Account]
+	items    syncMap[string, []registry.Item]
 }
 
-func remembered[K comparable, V any](k *kept[K, V], key K, read func() (V, error)) (V, error) {
+func remembered[K comparable, V any](k *syncMap[K, V], key K, read func() (V, error)) (V, error) {
 	if v, ok := k.load(key); ok {
 		return v, nil
 	}
@@ -110,24 +110,24 @@ func remembered[K comparable, V any](k *kept[K, V], key K, read func() (V, error
 	return v, err
 }
 
-func (s *deaf) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
+func (s *neverInvalidates) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	return remembered(&s.clients, id, func() (*registry.Client, error) { return s.Store.Client(ctx, issuer, id) })
 }
 
-func (s *deaf) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
+func (s *neverInvalidates) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	defer s.clients.drop(c.ID)
 	return s.Store.PutClient(ctx, c, e)
 }
 
-func (s *deaf) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
+func (s *neverInvalidates) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
 	return remembered(&s.apiKeys, d, func() (*registry.Client, error) { return s.Store.ClientByAPIKey(ctx, issuer, d) })
 }
 
-func (s *deaf) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
+func (s *neverInvalidates) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
 	return remembered(&s.accounts, id, func() (*registry.Account, error) { return s.Store.Account(ctx, issuer, id) })
 }
 
-func (s *deaf) PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error {
+func (s *neverInvalidates) PutAccounts(ctx context.Context, accounts []registry.Account, e *ledger.Entry) error {
 	defer func() {
 		for i := range accounts {
 			s.accounts.drop(accounts[i].ID)
@@ -136,6 +136,6 @@ func (s *deaf) PutAccounts(ctx context.Context, accounts []registry.Account, e *
 	return s.Store.PutAccounts(ctx, accounts, e)
 }
 
-func (s *deaf) Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error) {
+func (s *neverInvalidates) Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error) {
 	return remembered(&s.items, ids[0], func() ([]registry.Item, error) { return s.Store.Items(ctx, issuer, ids) })
 }

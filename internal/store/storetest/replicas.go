@@ -31,7 +31,7 @@ type ReplicaPart struct {
 func ReplicaParts() []ReplicaPart {
 	return []ReplicaPart{
 		{"use once on any replica", useOnceAnywhere},
-		{"used is used everywhere", usedEverywhere},
+		{"used is used everywhere", consumedEverywhere},
 		{"several values on any replica", severalAnywhere},
 		{"forget while others use", forgetWhileUsed},
 		{"forget everywhere at once", forgetAtOnce},
@@ -62,7 +62,7 @@ func RunReplicas(t *testing.T, open func(t testing.TB, n int) []Store) {
 func useOnceAnywhere(t testing.TB, stores []Store) {
 	const callers, assertions = 64, 24
 	var races [assertions]race
-	together(callers, func(caller int) {
+	concurrently(callers, func(caller int) {
 		for i := range assertions {
 			n := (i + caller/8) % assertions
 			if caller%2 == 1 {
@@ -82,8 +82,8 @@ func useOnceAnywhere(t testing.TB, stores []Store) {
 	verified(t, stores[0])
 }
 
-// usedEverywhere uses an assertion on one replica and offers it to the others.
-func usedEverywhere(t testing.TB, stores []Store) {
+// consumedEverywhere consumes an assertion on one replica and offers it to the others.
+func consumedEverywhere(t testing.TB, stores []Store) {
 	for n := range 12 {
 		first := n % len(stores)
 		sealed := fmt.Sprint("sealed by ", first)
@@ -98,9 +98,9 @@ func usedEverywhere(t testing.TB, stores []Store) {
 	}
 }
 
-// dying is the value of the n-th of assertions that end one after the other, some
+// expiring is the value of the n-th of assertions that expire one after the other, several
 // within one second.
-func dying(n int) ledger.Consumed {
+func expiring(n int) ledger.Consumed {
 	u := use(n, "")
 	u.Until = start().Add(time.Duration(n) * 100 * time.Millisecond)
 	return u
@@ -113,7 +113,7 @@ func forgetWhileUsed(t testing.TB, stores []Store) {
 	const assertions = 160
 	var won [assertions]atomic.Int64
 	offer := func(s Store, n int) {
-		if err := s.Append(t.Context(), token(n), dying(n)); err == nil {
+		if err := s.Append(t.Context(), token(n), expiring(n)); err == nil {
 			won[n].Add(1)
 		}
 	}
@@ -134,7 +134,7 @@ func forgetWhileUsed(t testing.TB, stores []Store) {
 			}
 		}
 	})
-	together(16, func(caller int) {
+	concurrently(16, func(caller int) {
 		for i := range assertions / 8 {
 			n := i*8 + caller/2
 			offer(stores[1+caller%2], n)
@@ -145,7 +145,7 @@ func forgetWhileUsed(t testing.TB, stores []Store) {
 	forgetting.Wait()
 	_, err := stores[0].Forget(t.Context(), start().Add(assertions*100*time.Millisecond/2+950*time.Millisecond))
 	must(t, err)
-	together(16, func(caller int) {
+	concurrently(16, func(caller int) {
 		for i := range assertions / 16 {
 			offer(stores[caller%len(stores)], i*16+caller)
 		}
@@ -170,7 +170,7 @@ func forgetAtOnce(t testing.TB, stores []Store) {
 		must(t, stores[n%len(stores)].Append(t.Context(), token(n), u))
 	}
 	var gone atomic.Int64
-	together(len(stores), func(i int) {
+	concurrently(len(stores), func(i int) {
 		n, err := stores[i].Forget(t.Context(), start().Add((over-1)*time.Second))
 		if err != nil {
 			t.Errorf("forget: %v", err)
@@ -198,7 +198,7 @@ func forgetAtOnce(t testing.TB, stores []Store) {
 func winners(t testing.TB, stores []Store, change func(s Store, i int) error, lost func(error) bool) int {
 	t.Helper()
 	errs := make([]error, len(stores)*2)
-	together(len(errs), func(i int) { errs[i] = change(stores[i%len(stores)], i) })
+	concurrently(len(errs), func(i int) { errs[i] = change(stores[i%len(stores)], i) })
 	won := 0
 	for _, err := range errs {
 		switch {
@@ -289,8 +289,8 @@ func signingKeysAnywhere(t testing.TB, stores []Store) {
 	}
 }
 
-// seen waits until every replica sees a change that was acknowledged a moment ago.
-func seen(t testing.TB, stores []Store, what string, sees func(s Store) bool) {
+// waitUntilSeen waits until every replica sees an acknowledged change.
+func waitUntilSeen(t testing.TB, stores []Store, what string, sees func(s Store) bool) {
 	t.Helper()
 	late := time.NewTimer(within)
 	defer late.Stop()
@@ -318,7 +318,7 @@ const rounds = 9
 // clientsEverywhere changes a client on one replica after the other.
 func clientsEverywhere(t testing.TB, stores []Store) {
 	putClient(t, stores[0], "bank")
-	stop := besides(func() {
+	stop := inBackground(func() {
 		for _, s := range stores {
 			_, _ = s.Client(t.Context(), issuer, "bank")
 		}
@@ -327,13 +327,13 @@ func clientsEverywhere(t testing.TB, stores []Store) {
 	for n := 1; n <= rounds; n++ {
 		c := &registry.Client{Issuer: issuer, ID: "bank", Revision: int64(n), Name: strconv.Itoa(n), Disabled: n%2 == 1}
 		must(t, stores[n%len(stores)].PutClient(t.Context(), c, change("client.put")))
-		seen(t, stores, c.Name, func(s Store) bool {
+		waitUntilSeen(t, stores, c.Name, func(s Store) bool {
 			got, err := s.Client(t.Context(), issuer, "bank")
 			return err == nil && got.Name == c.Name && got.Disabled == c.Disabled
 		})
 	}
 	must(t, stores[0].RemoveClient(t.Context(), issuer, "bank", change("client.remove")))
-	seen(t, stores, "a removed client", func(s Store) bool {
+	waitUntilSeen(t, stores, "a removed client", func(s Store) bool {
 		_, err := s.Client(t.Context(), issuer, "bank")
 		return errors.Is(err, registry.ErrNotFound)
 	})
@@ -351,12 +351,12 @@ func apiKeysEverywhere(t testing.TB, stores []Store) {
 	for n := range rounds {
 		holder := []string{"a", "b"}[n%2]
 		put(stores[n%len(stores)], holder, apiKey("k"))
-		seen(t, stores, "an API key", func(s Store) bool {
+		waitUntilSeen(t, stores, "an API key", func(s Store) bool {
 			c, err := s.ClientByAPIKey(t.Context(), issuer, digest)
 			return err == nil && c.ID == holder
 		})
 		put(stores[(n+1)%len(stores)], holder)
-		seen(t, stores, "an API key that nobody holds", func(s Store) bool {
+		waitUntilSeen(t, stores, "an API key that nobody holds", func(s Store) bool {
 			_, err := s.ClientByAPIKey(t.Context(), issuer, digest)
 			return errors.Is(err, registry.ErrNotFound)
 		})
@@ -369,13 +369,13 @@ func accountsEverywhere(t testing.TB, stores []Store) {
 	for n := range rounds {
 		a := registry.Account{Issuer: issuer, ID: "shop", Client: "bank", Disabled: n%2 == 0}
 		must(t, stores[n%len(stores)].PutAccounts(t.Context(), []registry.Account{a}, change("account.put")))
-		seen(t, stores, "an account", func(s Store) bool {
+		waitUntilSeen(t, stores, "an account", func(s Store) bool {
 			got, err := s.Account(t.Context(), issuer, "shop")
 			return err == nil && got.Disabled == a.Disabled
 		})
 	}
 	must(t, stores[0].RemoveAccount(t.Context(), issuer, "shop", change("account.remove")))
-	seen(t, stores, "a removed account", func(s Store) bool {
+	waitUntilSeen(t, stores, "a removed account", func(s Store) bool {
 		_, err := s.Account(t.Context(), issuer, "shop")
 		return errors.Is(err, registry.ErrNotFound)
 	})
@@ -394,9 +394,9 @@ func itemsEverywhere(t testing.TB, stores []Store) {
 				return err == nil && len(found) == want
 			}
 		}
-		seen(t, stores, "an item", count(1))
+		waitUntilSeen(t, stores, "an item", count(1))
 		must(t, s.RemoveItem(t.Context(), issuer, "t", change("item.remove")))
-		seen(t, stores, "a removed item", count(0))
+		waitUntilSeen(t, stores, "a removed item", count(0))
 	}
 }
 
@@ -418,7 +418,7 @@ func revocationsEverywhere(t testing.TB, stores []Store) {
 // all of which are whole, and each reads the entries of all.
 func chainForEach(t testing.TB, stores []Store) {
 	const each = 40
-	together(len(stores)*4, func(caller int) {
+	concurrently(len(stores)*4, func(caller int) {
 		for i := range each {
 			if err := stores[caller%len(stores)].Append(t.Context(), token(caller*each+i)); err != nil {
 				t.Error(err)

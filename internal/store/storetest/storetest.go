@@ -66,7 +66,7 @@ type Revocations interface {
 	PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error
 }
 
-// History reads the ledger and takes away what is old.
+// History reads the ledger and deletes old data.
 type History interface {
 	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
 	Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error)
@@ -85,7 +85,7 @@ type Part struct {
 func Parts() []Part {
 	return []Part{
 		{"use once", useOnce},
-		{"used stays used", usedStaysUsed},
+		{"used stays used", consumedStaysConsumed},
 		{"several values", severalValues},
 		{"several values in a race", severalRace},
 		{"acknowledged is recorded", acknowledgedIsRecorded},
@@ -203,8 +203,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// together runs fn in n goroutines that start at one moment.
-func together(n int, fn func(i int)) {
+// concurrently runs fn in n goroutines that start at the same time.
+func concurrently(n int, fn func(i int)) {
 	begin := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range n {
@@ -217,8 +217,8 @@ func together(n int, fn func(i int)) {
 	wg.Wait()
 }
 
-// besides runs fn again and again in a few goroutines until stop is called.
-func besides(fn func()) (stop func()) {
+// inBackground runs fn repeatedly in a few goroutines until stop is called.
+func inBackground(fn func()) (stop func()) {
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	for range readers {

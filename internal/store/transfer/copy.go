@@ -12,20 +12,20 @@ import (
 	"moneyer/internal/store/history"
 )
 
-// Report is what a copy holds.
+// Report is the contents of a copy.
 type Report struct {
-	// Rows that were counted in the copy, by table, in the order of copying.
+	// Rows has the number of rows of each table of the copy, in the order of copying.
 	Rows []Copied
-	// Heads are the ends of the ledger's chains. The copy leads to them as its source does.
+	// Heads are the ends of the ledger's chains, the same as those of the source.
 	Heads []ledger.Head
-	// Resumed means that an earlier copy had been cut, and was gone on with.
+	// Resumed means that an interrupted copy was resumed.
 	Resumed bool
-	// Broken says how the ledger is broken, in the source as in the copy. It is empty when the
-	// ledger is whole.
+	// Broken says how the ledger is broken, in the source and in the copy. It is empty if
+	// the ledger is intact.
 	Broken string
 }
 
-// Copied are the rows of a table.
+// Copied is the number of rows of a table.
 type Copied struct {
 	Table string
 	Rows  int64
@@ -33,24 +33,24 @@ type Copied struct {
 
 // Options of a copy. The zero value is good.
 type Options struct {
-	// Progress, if any, is told how many rows of a table are copied.
+	// Progress, if not nil, is called with the number of copied rows of a table.
 	Progress func(table string, done, total int64)
-	// Trust leaves the ledger of the copy unverified.
-	Trust bool
+	// SkipVerify leaves the ledger of the copy unverified.
+	SkipVerify bool
 }
 
-// Copy copies source into target. A copy that was cut goes on where it stopped when it
-// is made again, unless the source was changed.
+// Copy copies source into target. It resumes an interrupted copy, unless the source was
+// changed.
 func Copy(ctx context.Context, source Source, target Target, o Options) (Report, error) {
 	if o.Progress == nil {
 		o.Progress = func(string, int64, int64) {}
 	}
-	c := &copying{source: source, target: target, point: source.Point(), progress: o.Progress, walk: !o.Trust}
+	c := &copying{source: source, target: target, point: source.Point(), progress: o.Progress, walk: !o.SkipVerify}
 	err := c.run(ctx)
 	return c.report, err
 }
 
-// copying is a copy under way.
+// copying is a running copy.
 type copying struct {
 	source   Source
 	target   Target
@@ -60,8 +60,8 @@ type copying struct {
 	report   Report
 }
 
-// run copies what changes first, so that the source is soon let go: the ledger's
-// entries stay as they are.
+// run copies the tables that change first, so that the snapshot of the source is released
+// early: entries of the ledger do not change.
 func (c *copying) run(ctx context.Context) (err error) {
 	if c.report.Resumed, err = c.prepare(ctx); err != nil {
 		return err
@@ -92,7 +92,7 @@ func (c *copying) run(ctx context.Context) (err error) {
 	return c.finish(ctx)
 }
 
-// table copies what comes after the greatest key that the target has.
+// table copies the rows after the greatest key in the target.
 func (c *copying) table(ctx context.Context, t *Table) error {
 	done, err := t.Count(ctx, c.target.Conn())
 	if err != nil {
@@ -130,17 +130,17 @@ func (c *copying) put(ctx context.Context, r *Rows) error {
 	return nil
 }
 
-// toldUsed is after how many consumed values progress is told.
-const toldUsed = 1024
+// progressEvery is the number of consumed values between calls of progress.
+const progressEvery = 1024
 
-// used copies the consumed values, those of a cut copy once more.
+// used copies the consumed values, all of them again if the copy is resumed.
 func (c *copying) used(ctx context.Context) error {
 	if err := c.target.ForgetUsed(ctx); err != nil {
 		return err
 	}
 	done, total := int64(0), c.point.Counts["use_up"]
 	err := c.source.EachUsed(ctx, func(key engine.Key, until int64, sealed []byte) error {
-		if done++; done%toldUsed == 0 {
+		if done++; done%progressEvery == 0 {
 			c.progress("use_up", min(done, total), total)
 		}
 		return c.target.PutUsed(ctx, key, until, sealed)
@@ -183,7 +183,7 @@ func (c *copying) ledger(ctx context.Context) error {
 	return nil
 }
 
-// copied finds up to where the target has a chain.
+// copied returns the first entry of the last batch that the target has of a chain.
 func (c *copying) copied(ctx context.Context, h ledger.Head) (after int64, err error) {
 	begin := ledger.Numbered(ledger.ChainOf(h.Seq), 0)
 	err = c.target.Conn().QueryRowContext(ctx, `SELECT coalesce(max(first_seq), $1) FROM ledger_batch WHERE first_seq >= $1 AND first_seq <= $2`, begin, h.Seq).Scan(&after)
@@ -219,8 +219,8 @@ func (c *copying) counted(table string, n int64) error {
 	return nil
 }
 
-// verify walks the chains of the copy. Where it finds one broken it says so in how,
-// if the source is broken in the same way; else that is an error.
+// verify verifies the chains of the copy. A broken chain is described by how if the source
+// is broken in the same way; otherwise it is an error.
 func (c *copying) verify(ctx context.Context) (how string, err error) {
 	packer, err := history.NewPacker()
 	if err != nil {
@@ -244,7 +244,8 @@ func (c *copying) verify(ctx context.Context) (how string, err error) {
 	return "", nil
 }
 
-// sameBatch returns an error unless the copy holds an entry just as the source does.
+// sameBatch returns an error unless the batch of an entry is the same in the copy and the
+// source.
 func (c *copying) sameBatch(ctx context.Context, seq int64) error {
 	table := LedgerTable()
 	const clause = `WHERE first_seq = (SELECT max(first_seq) FROM ledger_batch WHERE first_seq <= $1)`
@@ -257,7 +258,7 @@ func (c *copying) sameBatch(ctx context.Context, seq int64) error {
 		return err
 	}
 	if !was.equal(is) {
-		return errors.New("the copy is not as its source")
+		return errors.New("the copy differs from its source")
 	}
 	return nil
 }
@@ -273,7 +274,7 @@ func (c *copying) transact(ctx context.Context, change func(Querier) error) erro
 	return tx.Commit()
 }
 
-// finish makes a store of the whole copy.
+// finish turns the complete copy into a store.
 func (c *copying) finish(ctx context.Context) error {
 	return c.transact(ctx, func(q Querier) error {
 		if _, err := q.ExecContext(ctx, `UPDATE used_forgotten SET at = $1`, c.point.Forgotten); err != nil {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// prepare makes sure that the target is empty, or has a part of the same copy.
+// prepare checks that the target is empty, or has a part of the same copy.
 func (c *copying) prepare(ctx context.Context) (resumed bool, err error) {
 	mark := c.point.mark()
 	if unfinished, err := c.target.Unfinished(ctx); err != nil {
@@ -34,7 +34,7 @@ func (c *copying) prepare(ctx context.Context) (resumed bool, err error) {
 	return false, nil
 }
 
-// resume refuses to go on with another copy.
+// resume refuses a target with a part of another copy.
 func (c *copying) resume(ctx context.Context, mark string) error {
 	var begun string
 	if err := c.target.Conn().QueryRowContext(ctx, `SELECT mark FROM `+Unfinished).Scan(&begun); err != nil {

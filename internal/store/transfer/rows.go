@@ -9,14 +9,14 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// Rows of a table, held column by column as PostgreSQL takes many at once.
+// Rows is rows of a table, stored by column as PostgreSQL's unnest needs them.
 type Rows struct {
 	Table   *Table
 	Columns []Values
 	N       int
 }
 
-// Values of one column, of which one list is in use.
+// Values is the values of one column. One of the lists is used, by Kind.
 type Values struct {
 	Kind    Kind
 	Texts   []string
@@ -24,7 +24,7 @@ type Values struct {
 	Bytes   [][]byte
 }
 
-// NewRows makes room for rows of a table.
+// NewRows returns an empty Rows of a table.
 func NewRows(t *Table) *Rows {
 	r := &Rows{Table: t, Columns: make([]Values, len(t.Columns))}
 	for i, c := range t.Columns {
@@ -33,7 +33,7 @@ func NewRows(t *Table) *Rows {
 	return r
 }
 
-// next makes room for a row and returns where its values belong.
+// next adds a row and returns pointers to its values.
 func (r *Rows) next() []any {
 	r.N++
 	into := make([]any, len(r.Columns))
@@ -43,7 +43,7 @@ func (r *Rows) next() []any {
 	return into
 }
 
-// Add takes a row.
+// Add adds a row.
 func (r *Rows) Add(row ...any) {
 	for i, into := range r.next() {
 		switch into := into.(type) {
@@ -71,7 +71,7 @@ func (v *Values) next() any {
 	}
 }
 
-// At returns the i-th value. No bytes are not NULL.
+// At returns the i-th value. Empty bytes are not NULL.
 func (v *Values) At(i int) any {
 	switch v.Kind {
 	case Text:
@@ -109,7 +109,7 @@ func (r *Rows) Row(i, n int) []any {
 	return row
 }
 
-// lastKey is where the next rows follow; nil when there are no rows.
+// lastKey returns the key of the last row, or nil.
 func (r *Rows) lastKey() []any {
 	if r.N == 0 {
 		return nil
@@ -117,7 +117,7 @@ func (r *Rows) lastKey() []any {
 	return r.Row(r.N-1, r.Table.Key)
 }
 
-// equal reports whether both hold the same.
+// equal reports whether both have the same rows.
 func (r *Rows) equal(other *Rows) bool {
 	for i := range r.Columns {
 		if !reflect.DeepEqual(r.Columns[i].All(), other.Columns[i].All()) {
@@ -141,7 +141,8 @@ func (r *Rows) eachUsed(visit func(key engine.Key, until int64, sealed []byte) e
 	return nil
 }
 
-// EachUsed visits the rows of UsedTable that are not forgotten and satisfy a condition, "AND ..." or none.
+// EachUsed visits the rows of UsedTable that expire after forgotten and satisfy a condition,
+// "AND ..." or empty.
 func EachUsed(ctx context.Context, q Querier, condition string, forgotten int64, visit func(key engine.Key, until int64, sealed []byte) error) error {
 	t := UsedTable()
 	clause := fmt.Sprintf("WHERE until > $1 AND key > $2 %s ORDER BY key LIMIT %d", condition, t.AtOnce)

@@ -6,12 +6,12 @@ import (
 	"strings"
 )
 
-// Table is one that is copied row by row.
+// Table is a table that is copied row by row.
 type Table struct {
 	Name    string
 	Columns []Column
-	Key     int // the first columns that are the key
-	AtOnce  int // rows that are held at once
+	Key     int // the number of first columns that are the key
+	AtOnce  int // the number of rows in memory
 }
 
 // Column is a column of a table.
@@ -30,8 +30,8 @@ const (
 	Bytes  Kind = "bytea"
 )
 
-// RegistryTables lists what is the same in SQLite and PostgreSQL, each table after
-// those to which it refers.
+// RegistryTables lists the tables that are the same in SQLite and PostgreSQL, each after
+// those that it references.
 func RegistryTables() []Table {
 	issuer, mac := Column{"issuer", Text}, Column{"mac", Bytes}
 	return []Table{
@@ -46,14 +46,14 @@ func RegistryTables() []Table {
 	}
 }
 
-// LedgerTable is the last: it is far larger than all others.
+// LedgerTable is copied last: it is far larger than all others.
 func LedgerTable() Table {
 	return Table{"ledger_batch", []Column{{"first_seq", Number}, {"count", Number}, {"time_min", Number}, {"time_max", Number},
 		{"previous", Bytes}, {"last", Bytes}, {"marks", Bytes}, {"lines", Bytes}}, 1, 500}
 }
 
-// UsedTable is that of the consumed values. A file packs those
-// with which nothing is left into another table.
+// UsedTable is the table of consumed values. A file packs those without sealed data into
+// another table.
 func UsedTable() Table {
 	return Table{"use_up", []Column{{"key", Bytes}, {"until", Number}, {"sealed", Bytes}}, 1, 5000}
 }
@@ -104,7 +104,7 @@ func (t *Table) Query(ctx context.Context, q Querier, clause string, args ...any
 	return r, nil
 }
 
-// greatest reads the greatest key there is, nil if there is none.
+// greatest reads the greatest key, or nil.
 func (t *Table) greatest(ctx context.Context, q Querier) ([]any, error) {
 	order := make([]string, t.Key)
 	for i := range order {

@@ -1,9 +1,8 @@
 // Package transfer copies a store into another one, table by table, and verifies the
-// copy. It knows of neither database more than the standard SQL that both speak:
-// what each does in its own way is a [Source] or a [Target], which the packages sqlite and
-// postgres implement.
+// copy. It uses only standard SQL that both databases support; the packages sqlite and
+// postgres implement the rest as a [Source] and a [Target].
 //
-// It opens nothing and knows no URLs: package store does.
+// It opens no database and parses no URL: package store does.
 package transfer
 
 import (
@@ -23,70 +22,70 @@ type Querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
-// Source is a store that is read, as it was at one instant.
+// Source is a snapshot of a store.
 type Source interface {
-	// Querier reads the tables as they were at that instant until Release. The batches of
-	// the ledger up to the heads of the point never change, and are read after it, too.
+	// Querier reads the snapshot until Release. The batches of the ledger up to the heads
+	// of the point never change, and are also read later.
 	Querier() Querier
-	// Point is what it holds at that instant.
+	// Point describes the snapshot.
 	Point() *Point
-	// EachUsed visits the consumed values that may still come again, until in Unix
+	// EachUsed visits the consumed values that have not expired, until in Unix
 	// milliseconds. See UsedTwice.
 	EachUsed(ctx context.Context, visit func(key engine.Key, until int64, sealed []byte) error) error
-	// UsedTwice reports whether the values with which something is left are visited a
-	// second time, without it.
+	// UsedTwice reports whether EachUsed visits values with sealed data a second time,
+	// without that data.
 	UsedTwice() bool
-	// Release lets the instant go, so that nothing is kept for its sake.
+	// Release releases the snapshot.
 	Release(ctx context.Context) error
-	// Close gives back what the source holds.
+	// Close releases the locks and connections of the source.
 	Close() error
 }
 
-// Target is a store that is written by one copy alone.
+// Target is a store that one copy writes.
 type Target interface {
 	// Conn is the one connection that writes.
 	Conn() *sql.Conn
 	// Reads reads what was written.
 	Reads() *engine.Reader
-	// Unfinished reports whether the table [Unfinished] is there.
+	// Unfinished reports whether the table [Unfinished] exists.
 	Unfinished(ctx context.Context) (bool, error)
 	// Served returns an error if a process serves the store.
 	Served(ctx context.Context) error
-	// Put writes rows, all or none; those that are there already stay as they are.
+	// Put inserts rows, all or none, except those that exist already.
 	Put(ctx context.Context, r *Rows) error
-	// PutUsed takes a consumed value, which is written with others, by FlushUsed at last.
+	// PutUsed buffers a consumed value. FlushUsed writes all buffered values.
 	PutUsed(ctx context.Context, key engine.Key, until int64, sealed []byte) error
 	FlushUsed(ctx context.Context) error
-	// ForgetUsed removes what a cut copy left of the consumed values, unless putting them
-	// once more changes nothing.
+	// ForgetUsed deletes the consumed values of an interrupted copy, unless PutUsed is
+	// idempotent.
 	ForgetUsed(ctx context.Context) error
-	// UsedCount counts the consumed values that a source with that UsedTwice put.
+	// UsedCount counts the consumed values; twice is UsedTwice of the source.
 	UsedCount(ctx context.Context, twice bool) (int64, error)
-	// Finish writes, in the transaction of q that makes a store of the copy, what does not
-	// stand in a table that is copied.
+	// Finish writes what is not in the copied tables, in the transaction of q that
+	// completes the copy.
 	Finish(ctx context.Context, q Querier, p *Point) error
-	// Close gives back what the target holds, of a store or of half of one.
+	// Close releases the locks and connections of the target.
 	Close(ctx context.Context) error
 }
 
-// Unfinished is the table that is there as long as a store is no whole copy. It keeps
-// the mark of the point that is copied.
+// Unfinished is a table that exists while a copy is incomplete. It holds the mark of the
+// point that is copied.
 const Unfinished = "unfinished_copy"
 
-// Point is what a store holds at an instant.
+// Point describes the contents of a store at one instant.
 type Point struct {
-	Counts    map[string]int64 // rows by table; of use_up the values that may still come again
+	Counts    map[string]int64 // rows by table; for use_up the values that have not expired
 	Heads     []ledger.Head    // of the ledger's chains, in their order
-	Forgotten int64            // up to when consumed values were forgotten, in Unix seconds
+	Forgotten int64            // the time up to which consumed values were deleted, in Unix seconds
 	LastUsed  int64            // the latest time of last use
 }
 
-// mark is the same for two points if and only if nothing happened between them.
+// mark returns a hash of the point, which is the same only if the store was not changed.
 func (p *Point) mark() string {
 	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%v %x %d %d", p.Counts, p.Heads, p.Forgotten, p.LastUsed)))
 }
 
-// ReadPoint reads what is the same in every store: all but the heads and the consumed values.
+// ReadPoint reads a point, except the heads and the number of consumed values.
 func ReadPoint(ctx context.Context, q Querier) (*Point, error) {
 	p := &Point{Counts: map[string]int64{}}
 	for _, t := range append(RegistryTables(), LedgerTable()) {
