@@ -176,9 +176,9 @@ func anchorCases() []Case {
 		{Name: "pruned, and its anchor not reached", Tamper: func(t testing.TB, l *Ledger) {
 			anchor(at(5), 5)(t, l)
 			l.Chains[5][1].Line = []byte(`{}`)
-		}, Want: "0: 6 to 7, 6 confirmed; " + whole2 + "; 5: 5-1 to 5-1, 5-2 broken: it was changed: its hash is not that of what it says"},
+		}, Want: "0: 6 to 7, 6 confirmed; " + whole2 + "; 5: 5-1 to 5-1, 5-2 broken: it was changed: its hash is not that of its content"},
 		{Name: "an anchor of no entry", Tamper: anchor(func(*Ledger) ledger.Head { return ledger.Head{} }, 0),
-			Want: whole0 + "; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed, 5-4 broken: it does not say as an anchor does which entry was the last to be pruned"},
+			Want: whole0 + "; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed, 5-4 broken: it is an anchor that does not name the last pruned entry"},
 		{Name: "pruned", Tamper: anchor(at(5), 5), Want: both("0: 6 to 7, 6 confirmed")},
 		{Name: "pruning that was cut short", Tamper: anchor(at(5), 2), Want: both("0: 3 to 7, 6 confirmed")},
 		{Name: "pruned beyond the anchor", Tamper: anchor(at(3), 4), Want: both("0: 5 to 7, 6 confirmed, 5" + gone), Partial: both("0: 5 to 7, 6 confirmed")},
