@@ -139,12 +139,7 @@ fi
 say "go vet ./..., in every module"
 ./modules.sh go vet ./... || failed+=("go vet ./...")
 say "go test -race -shuffle=on ./..., in every module"
-others=$(mktemp) # the output of the modules that run beside the main one, and wait more than they compute
-MODULES="bench cluster interop" ./modules.sh go test -race -shuffle=on -timeout=12m -p 1 ./... >"$others" 2>&1 &
-beside=$!
-go test -race -shuffle=on -timeout=12m ./... || failed+=("go test ./...")
-wait "$beside" || failed+=("go test ./... in bench, cluster or interop")
-cat "$others" && rm -f "$others"
+./modules.sh go test -race -shuffle=on -timeout=12m ./... || failed+=("go test ./...")
 if has_libcrypto; then
   say "go test -race -tags openssl, where keys sign and tokens are verified"
   go vet -tags openssl ./internal/openssl &&
