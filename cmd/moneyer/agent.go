@@ -106,8 +106,7 @@ func (a *app) agent(ctx context.Context, cfg *agent.Config, reload func() (*agen
 	if err != nil {
 		return unavailable(err)
 	}
-	hangups, stop := notifyHangups()
-	defer stop()
+	hangups := notifyHangups()
 	running := agent.New(cfg, log, a.now)
 	ended := make(chan error, 1)
 	go func() { ended <- running.Serve(listener) }()

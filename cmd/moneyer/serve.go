@@ -55,8 +55,7 @@ func (a *app) checkConfig(file string) error {
 // serve runs a server until ctx ends. started, when not nil, is called once the
 // server answers requests.
 func (a *app) serve(ctx context.Context, o daemon.Options, started func(context.Context, *daemon.Server) error) error {
-	hangups, stop := notifyHangups()
-	defer stop()
+	hangups := notifyHangups()
 	o.Log, o.Version, o.Now = a.err, version, a.now
 	server, err := daemon.Start(ctx, o)
 	if err != nil {
@@ -88,12 +87,13 @@ func serverFailure(err error) error {
 	return unavailable(err)
 }
 
-// notifyHangups delivers SIGHUP. It is called first: a SIGHUP during the start must
-// not end the program.
-func notifyHangups() (hangups <-chan os.Signal, stop func()) {
-	c := make(chan os.Signal, 1)
-	signal.Notify(c, syscall.SIGHUP)
-	return c, func() { signal.Stop(c) }
+// notifyHangups delivers SIGHUP for as long as the process runs. It is called first: a
+// SIGHUP during the start must not end the program, nor one that arrives as late as its
+// end.
+func notifyHangups() <-chan os.Signal {
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	return hangups
 }
 
 // waitForStop reloads at each hangup, until ctx ends or an error arrives.
