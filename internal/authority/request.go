@@ -72,6 +72,8 @@ type attempt struct {
 	client *registry.Client
 	// credentials are the kids, and the ids of the secrets, that were shown.
 	credentials []string
+	// usual backs credentials where there is one, as in nearly every request.
+	usual [1]string
 	// assertion is the signed one that was shown, as the grant or to authenticate.
 	assertion *presented
 }
@@ -95,7 +97,12 @@ func (t *attempt) names(client *registry.Client) error {
 }
 
 // shows notes a credential for the ledger.
-func (t *attempt) shows(credential string) { t.credentials = append(t.credentials, credential) }
+func (t *attempt) shows(credential string) {
+	if t.credentials == nil {
+		t.credentials = t.usual[:0]
+	}
+	t.credentials = append(t.credentials, credential)
+}
 
 // recorded is how the ledger records several credentials as one text, in which
 // [Revocations.Plan] finds each again.
