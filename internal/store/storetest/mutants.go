@@ -364,8 +364,8 @@ func (s *reversesEntries) Entries(ctx context.Context, q ledger.Query, visit fun
 // removesEarly removes what expires a minute later.
 type removesEarly struct{ Store }
 
-func (s *removesEarly) Prune(ctx context.Context, before time.Time) (int64, error) {
-	return s.Store.Prune(ctx, before.Add(time.Minute))
+func (s *removesEarly) Prune(ctx context.Context, before time.Time, retention time.Duration, sign ledger.Signer) (int64, error) {
+	return s.Store.Prune(ctx, before.Add(time.Minute), retention, sign)
 }
 
 func (s *removesEarly) Forget(ctx context.Context, now time.Time) (int64, error) {
