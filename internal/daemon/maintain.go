@@ -26,6 +26,7 @@ func (s *Server) maintain(ctx context.Context) {
 
 func (s *Server) everyMinute(ctx context.Context) {
 	retention := s.refresh(ctx)
+	_ = s.verified() // which logs it
 	s.revocations.Sweep(s.now())
 	s.forget(ctx)
 	if retention > 0 {
