@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
 
@@ -32,7 +33,15 @@ func (s *Server) everyMinute(ctx context.Context) {
 	if retention > 0 {
 		s.problems.report("prune the ledger", s.prune(ctx, retention))
 	}
-	s.problems.report("sign a checkpoint", s.db.Checkpoint(ctx, s.master.SignCheckpoint))
+	s.checkpoint(ctx)
+}
+
+// checkpoint records the signed heads of the ledger's chains, and logs them.
+func (s *Server) checkpoint(ctx context.Context) {
+	heads, err := s.db.Checkpoint(ctx, s.master.SignCheckpoint)
+	if s.problems.report("sign a checkpoint", err); len(heads) > 0 {
+		s.log.Info("checkpoint", "heads", ledger.FormatHeads(heads))
+	}
 }
 
 // maxKeyWait bounds how long a rotation waits for the store: a reload waits for it.
