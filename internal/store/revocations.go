@@ -10,11 +10,11 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// Revocations implements authority.RevocationStore.
+// Revocations implements authority.RevocationStore. Only Forget removes revocations that
+// are over: the clock of a single read may be wrong.
 func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error) {
 	var revocations []revocation.Revocation
-	err := d.reads.List(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND until > $2 ORDER BY until, id`,
-		[]any{issuer, d.now().UnixMilli()},
+	err := d.reads.List(ctx, `SELECT document FROM revocation WHERE issuer = $1 ORDER BY until, id`, []any{issuer},
 		func(scan func(...any) error) error {
 			var document []byte
 			if err := scan(&document); err != nil {
@@ -34,8 +34,8 @@ func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revoc
 // Revocation implements authority.RevocationStore.
 func (d *DB) Revocation(ctx context.Context, issuer, id string) (*revocation.Revocation, error) {
 	var document []byte
-	err := d.reads.Get(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND id = $2 AND until > $3`,
-		[]any{issuer, id, d.now().UnixMilli()}, []any{&document})
+	err := d.reads.Get(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND id = $2`,
+		[]any{issuer, id}, []any{&document})
 	if err != nil {
 		return nil, missing(err, "revocation", id)
 	}
