@@ -37,6 +37,8 @@ type state struct {
 	log         *slog.Logger
 	problems    edgeLog
 	now         func() time.Time
+	steady      func() time.Duration // since the start, whatever the wall clock does
+	clock       *confirmedClock
 	draining    atomic.Bool
 	// publishedKids are those that the keyrings of this process logged.
 	publishedKids sync.Map
@@ -62,12 +64,30 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 	if err != nil {
 		return nil, errors.Join(err, delay.Close())
 	}
+	if err := s.startClock(ctx, o); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	s.refusals, s.revocations = authority.NewRefusals(s.db, limits.Refusals), authority.NewRevocations(s.db)
 	s.metrics = metrics.New(o.Version, s.atWork.InUse, s.storeUp, s.staleness)
 	if err := os.Remove(s.copyPath); s.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a killed process may have left a copy
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// startClock takes the first reading of the clocks. The newest entry of the ledger stands for the
+// reading before it.
+func (s *state) startClock(ctx context.Context, o Options) error {
+	if s.steady = o.Steady; s.steady == nil {
+		s.steady = steadyClock(o.Now)
+	}
+	newest, err := s.db.NewestEntry(ctx)
+	if err != nil {
+		return err
+	}
+	s.clock = newConfirmedClock(s.now(), newest)
+	s.observeClock()
+	return nil
 }
 
 // reportStore logs what the store's database does not guarantee: such a database works until a
