@@ -109,6 +109,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		KeySource: snap.clientKeys, BlockedKeys: cfg.RefusedKeys, Revocations: s.revocations,
 		ClientRate: overload.NewLimiter[authority.ClientName](limits.ClientRate, limits.Clients),
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
+		Replayed:   overload.NewPenalty[[32]byte](limits.Replays),
 	}
 	if store.IsPostgres(cfg.Store) { // there may be other replicas
 		auth.Stale, auth.Staleness = s.db.Stale(), s.db.KnownUntil
