@@ -121,6 +121,7 @@ func (a *Authority) admit(t *attempt) error {
 			return t.assertion.replayed()
 		}
 	}
+	t.proven = true
 	name := ClientName{t.issuer.Name, t.client.ID}
 	wait, ok := a.ClientRate.Take(name, t.now)
 	if ok {

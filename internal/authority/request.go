@@ -80,8 +80,9 @@ type attempt struct {
 	assertion *presented
 	consumed  []ledger.Consumed
 	seal      *tokenSeal
-	// admitted is true once the client is proven and its rate was taken.
-	admitted bool
+	// proven is true once the client is authenticated, and admitted once its rate was
+	// taken, too.
+	proven, admitted bool
 }
 
 // clientName is the client's identifier, or "" when no known client was named.

@@ -68,8 +68,10 @@ type Limits struct {
 	ClientRate Rate
 	// Clients is how many clients are remembered.
 	Clients int
-	// Refusals is how many refusals the log and the ledger tell one by one. Those beyond
-	// it are counted. Set by refusals_recorded.
+	// Refusals is the budget of an issuer within which refusals are written down one by
+	// one: four of them, each apart, for callers that did not prove to be a client and for
+	// clients, in the ledger and in the log. Those beyond it are counted. Set by
+	// refusals_recorded and refusals_burst.
 	Refusals Rate
 }
 
@@ -86,7 +88,7 @@ func Default() Limits {
 		RequestTime: 2 * time.Second,
 		Penalties:   1 << 16, Replays: 1 << 16,
 		ClientRate: Rate{PerSecond: 500, Burst: 1000}, Clients: 1 << 20,
-		Refusals: Rate{PerSecond: 50, Burst: 50},
+		Refusals: Rate{PerSecond: 1, Burst: 1000},
 	}
 	l.SetAtWork(1024)
 	return l
