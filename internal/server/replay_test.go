@@ -86,3 +86,45 @@ func TestAThiefKeepsNoPartnerOut(t *testing.T) {
 		t.Errorf("%d of the partner's 15 requests were refused", refused)
 	}
 }
+
+// TestStrangersWriteABoundedLog has a stranger cause each kind of refusal many times. All
+// of them together are written within one budget, half of which is left for others.
+func TestStrangersWriteABoundedLog(t *testing.T) {
+	h := readSetup(t, "testdata/transcripts/oauth2", "").open(t)
+	h.written = overload.Rate{PerSecond: 1, Burst: 40}
+	h.serve(t)
+	const issuer = "https://auth.example.com"
+	send := func(peer, method, target, contentType, body string) {
+		req := httptest.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+		req.RemoteAddr = peer
+		req.Header.Set("Content-Type", contentType)
+		req.Header.Set("Authorization", "Bearer x")
+		h.handler.ServeHTTP(httptest.NewRecorder(), req)
+	}
+	const form = "application/x-www-form-urlencoded"
+	lines := func() int { return strings.Count(h.log.String(), "token refused") }
+	h.log.Reset()
+	for range 30 {
+		for _, path := range []string{"/oauth2/token", "/introspect", "/revoke", "/check", "/check/more"} {
+			for _, method := range []string{"GET", "POST", "PUT"} {
+				send("192.0.2.66:1", method, issuer+path, form, "grant_type=client_credentials&client_id=app-1&client_secret=wrong&token=x")
+				send("192.0.2.66:1", method, issuer+path, form, "grant_type=none")
+				send("192.0.2.66:1", method, issuer+path, form, strings.Repeat("x", 100_000))
+				send("192.0.2.66:1", method, issuer+path, "text/plain", "%")
+			}
+		}
+		for _, path := range []string{"/.well-known/jwks.json", "/.well-known/oauth-authorization-server", "/revocations", "/healthz", "/readyz", "/nothing"} {
+			send("192.0.2.66:1", "GET", issuer+path, form, "")
+		}
+	}
+	if n := lines(); n != 20 {
+		t.Errorf("one address wrote %d lines, want 20, half of the budget", n)
+	}
+	if all := strings.Count(h.log.String(), "\n"); all != lines() {
+		t.Errorf("%d lines of other kinds are written:\n%s", all-lines(), h.log.String())
+	}
+	send("198.51.100.7:1", "POST", issuer+"/oauth2/token", form, "grant_type=client_credentials&client_id=app-1&client_secret=wrong")
+	if n := lines(); n != 21 {
+		t.Error("the flood hides the refusal of another address")
+	}
+}
