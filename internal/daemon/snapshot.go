@@ -117,7 +117,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	snap.authority = auth
 	front := &server.Server{
 		Issuers: snap.Issuers, Authority: auth, Keyring: snap.keys, Admission: overload.NewAdmission(limits), Ready: s.ready,
-		Refused: server.NewRefusalLog(s.log, limits.Refusals), Observe: s.metrics.Request, Now: s.now,
+		Refused: server.NewRefusalLog(s.lines, limits.Refusals), Observe: s.metrics.Request, Now: s.now,
 	}
 	front.Admission.AtWork, front.Admission.QueueDelay = s.atWork, s.delay
 	front.Admission.TrustedProxies = prefixes(cfg.Listen.TrustedProxies)

@@ -73,6 +73,9 @@ type Limits struct {
 	// clients, in the ledger and in the log. Those beyond it are counted. Set by
 	// refusals_recorded and refusals_burst.
 	Refusals Rate
+	// Lines is how many lines of one message any other part of the server logs. Those
+	// beyond it are counted.
+	Lines Rate
 }
 
 // readersPerWorker is how many requests may be read for each that may be at work.
@@ -88,7 +91,7 @@ func Default() Limits {
 		RequestTime: 2 * time.Second,
 		Penalties:   1 << 16, Replays: 1 << 16,
 		ClientRate: Rate{PerSecond: 500, Burst: 1000}, Clients: 1 << 20,
-		Refusals: Rate{PerSecond: 1, Burst: 1000},
+		Refusals: Rate{PerSecond: 1, Burst: 1000}, Lines: Rate{PerSecond: 0.1, Burst: 1000},
 	}
 	l.SetAtWork(1024)
 	return l
