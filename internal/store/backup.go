@@ -7,6 +7,9 @@ import (
 	"moneyer/internal/store/sqlite"
 )
 
+// PartSuffix follows the name of a file until it is complete.
+const PartSuffix = sqlite.PartSuffix
+
 // Backup writes a consistent copy of the store to path while the store is in use. The copy
 // is on disk when Backup returns, has mode 0600, and can be opened as a store. It is written as
 // [WriteFile] does.

@@ -19,7 +19,7 @@ func Status(ctx context.Context, path string) (s engine.Status, err error) {
 		return s, err
 	}
 	if errors.Is(refuseName(path), engine.ErrUnfinished) {
-		path, s.Unfinished = strings.TrimSuffix(path, partSuffix)+partSuffix, true
+		path, s.Unfinished = strings.TrimSuffix(path, PartSuffix)+PartSuffix, true
 	}
 	reads, err := readOnly(path)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"moneyer/internal/store/transfer"
 )
 
-// partSuffix follows the name of a file until the file is complete.
-const partSuffix = ".part"
+// PartSuffix follows the name of a file until the file is complete.
+const PartSuffix = ".part"
 
 // part is a file that is written under another name, and has its own only when it is complete
 // and on disk. The lock keeps other processes from writing it, too.
@@ -33,7 +33,7 @@ func openPart(path string) (*part, error) {
 	if err := vacant(name); err != nil {
 		return nil, err
 	}
-	held, err := hold(name+partSuffix, true)
+	held, err := hold(name+PartSuffix, true)
 	if err != nil {
 		return nil, err
 	}
@@ -101,10 +101,10 @@ func WriteFile(path string, write func(part string) error) error {
 // refuseName refuses the name of an unfinished file, and that of a file of which there is only an
 // unfinished one.
 func refuseName(path string) error {
-	if strings.HasSuffix(path, partSuffix) {
+	if strings.HasSuffix(path, PartSuffix) {
 		return engine.ErrUnfinished
 	}
-	if _, err := os.Lstat(path + partSuffix); err == nil && vacant(path) == nil {
+	if _, err := os.Lstat(path + PartSuffix); err == nil && vacant(path) == nil {
 		return engine.ErrUnfinished
 	}
 	return nil
