@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -72,7 +71,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 	}
 	s.refusals, s.revocations = authority.NewRefusals(s.db, limits.Refusals), authority.NewRevocations(s.db)
 	s.metrics = metrics.New(o.Version, s.atWork.InUse, s.storeUp, s.staleness)
-	if err := os.Remove(s.copyPath); s.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a killed process may have left a copy
+	if err := removeCopy(s.copyPath); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
