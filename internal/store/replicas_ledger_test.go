@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/history"
 )
 
@@ -15,7 +16,7 @@ func replicas(t *testing.T, n int) []*DB {
 	url := PostgresForTests.NewDatabase(t)
 	var all []*DB
 	for range n {
-		d, err := Open(t.Context(), url, Options{Now: clock})
+		d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: clock})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -64,6 +64,13 @@ func Mutants() []Mutant {
 		{"believes any signature", "checkpoint", func(s Store) Store { return &ignoresSignatures{s} }},
 		{"forgets keys that are needed", "forget", func(s Store) Store { return &removesEarly{s} }},
 		{"records another change", "changes are recorded", func(s Store) Store { return &misrecords{s} }},
+		{"believes rows", "altered clients", func(s Store) Store { return &believesRows{s} }},
+		{"believes rows", "altered accounts and items", func(s Store) Store { return &believesRows{s} }},
+		{"believes rows", "altered signing keys", func(s Store) Store { return &believesRows{s} }},
+		{"believes rows", "altered revocations", func(s Store) Store { return &believesRows{s} }},
+		{"takes altered clients for unknown", "altered clients", func(s Store) Store { return &sayingUnknown{s} }},
+		{"lists nothing beside an altered client", "altered clients", func(s Store) Store { return &stopsAtRows{s} }},
+		{"forgets revocations by a column", "altered revocations", func(s Store) Store { return &forgetsByColumn{s} }},
 		{"never notes a use", "last use", func(s Store) Store { return &ignoresTouch{s} }},
 	}
 }
