@@ -117,12 +117,14 @@ func (s *succession) checkAnchor(first int64) *BrokenError {
 	return nil
 }
 
-// checkEnd returns an error if the entries after the last confirmed one should be confirmed
-// by now: newest is the time of the newest entry of all chains, confirmed the last entry of
-// this chain that a checkpoint of any chain names, with the time of that checkpoint.
+// checkEnd returns an error if the writer of the chain should have signed another checkpoint,
+// or if the entries after the last confirmed one should be confirmed by now: newest is the
+// time of the newest entry of all chains, confirmed the last entry of this chain that a
+// checkpoint of any chain names, with the time of that checkpoint.
 func (s *succession) checkEnd(confirmed moment, newest int64) *BrokenError {
 	open := s.open
 	switch {
+	case s.overdue.seq != 0: // even if a checkpoint of another chain names it
 	case s.latest <= max(confirmed.seq, s.last.Seq):
 		return nil
 	case open.seq <= confirmed.seq: // what comes after it was recorded after that checkpoint

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/ledger/ledgertest"
@@ -169,6 +170,7 @@ func verifyExport(t *testing.T, test *ledgertest.Case, l *ledgertest.Ledger, key
 func TestVerifyLookUp(t *testing.T) {
 	for _, rewritten := range []bool{false, true} {
 		l := ledgertest.New(t)
+		l.Every = time.Millisecond
 		l.Tokens(t, 0, 2000)
 		l.Tokens(t, 2, 2000)
 		for i := range int64(20) {
@@ -197,6 +199,7 @@ func TestVerifyLookUp(t *testing.T) {
 func TestVerifyLostEntry(t *testing.T) {
 	for _, seq := range []int64{1, 8} {
 		l := ledgertest.New(t)
+		l.Every = time.Millisecond
 		l.Tokens(t, 0, 1000)
 		l.Checkpoint(t, 0, l.At(0, seq))
 		m := inMemory(l, 1, false, []int64{2, 5, 0})

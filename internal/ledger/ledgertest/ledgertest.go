@@ -3,6 +3,7 @@
 package ledgertest
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"fmt"
 	"maps"
@@ -20,10 +21,12 @@ type Ledger struct {
 	Chains map[int64][]ledger.Record
 	// Key checks the signatures of its checkpoints.
 	Key ed25519.PublicKey
+	// Every is the time between two entries; 0 means a second.
+	Every time.Duration
 
 	private ed25519.PrivateKey
 	made    int
-	waited  time.Duration
+	elapsed time.Duration
 }
 
 // New makes a ledger of three chains:
@@ -66,10 +69,11 @@ func (l *Ledger) Heads() (heads []ledger.Head) {
 	return heads
 }
 
-// Append records an entry, each a second after the one before.
+// Append records an entry.
 func (l *Ledger) Append(t testing.TB, chain int64, e *ledger.Entry) {
 	t.Helper()
 	l.made++
+	l.elapsed += cmp.Or(l.Every, time.Second)
 	if e.Time.IsZero() {
 		e.Time = l.now()
 	}
@@ -85,11 +89,11 @@ func (l *Ledger) Append(t testing.TB, chain int64, e *ledger.Entry) {
 }
 
 func (l *Ledger) now() time.Time {
-	return time.Date(2026, 11, 2, 12, 0, l.made, 0, time.UTC).Add(l.waited)
+	return time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC).Add(l.elapsed)
 }
 
 // Wait lets time pass before the next entry.
-func (l *Ledger) Wait(d time.Duration) { l.waited += d }
+func (l *Ledger) Wait(d time.Duration) { l.elapsed += d }
 
 // Tokens records n tokens.
 func (l *Ledger) Tokens(t testing.TB, chain int64, n int) {

@@ -406,8 +406,8 @@ func (s *signsElse) Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledge
 // ignoresSignatures verifies no signature.
 type ignoresSignatures struct{ Store }
 
-func (s *ignoresSignatures) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
-	report, err := s.Store.Verify(ctx, nil)
+func (s *ignoresSignatures) Verify(ctx context.Context, key ed25519.PublicKey, noted ...ledger.Head) (ledger.VerifyReport, error) {
+	report, err := s.Store.Verify(ctx, nil, noted...)
 	report.Signed = key != nil
 	return report, err
 }
