@@ -25,7 +25,7 @@ func options(o Options) *Options {
 
 func open(t *testing.T, folder string) *store.DB {
 	t.Helper()
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(folder, storeFile), store.Options{Now: time.Now})
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(folder, storeFile), store.Options{Create: true, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -156,7 +156,7 @@ func wholeStore(t *testing.T) []byte {
 	dir := t.TempDir()
 	var copied []byte
 	withoutForks(func() {
-		db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"), store.Options{Now: time.Now})
+		db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"), store.Options{Create: true, Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}

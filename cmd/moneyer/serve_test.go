@@ -151,7 +151,7 @@ func (i *installation) register() {
 func (i *installation) withStore(do func(*store.DB) error) {
 	i.t.Helper()
 	withoutForks(func() {
-		db, err := store.Open(i.t.Context(), "sqlite:"+i.store(), store.Options{Now: time.Now})
+		db, err := store.Open(i.t.Context(), "sqlite:"+i.store(), store.Options{Create: true, Now: time.Now})
 		if err != nil {
 			i.t.Fatal(err)
 		}

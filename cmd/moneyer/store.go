@@ -126,7 +126,7 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		return a.printJSON(statusJSON(&s))
 	}
 	if s.Version == 0 {
-		fmt.Fprintf(a.out, "%s holds no store yet: the first start creates it\n", s.Name)
+		fmt.Fprintf(a.out, "%s holds no store yet: moneyer init or moneyer store migrate makes it\n", s.Name)
 		return nil
 	}
 	fmt.Fprintf(a.out, "%s: %s\nschema version %d, for programs that know %d or more; this one knows %d\n", s.Name, formatBytes(s.Bytes), s.Version, s.Oldest, s.Known)

@@ -124,7 +124,7 @@ const benchClient = "merchant01"
 func newBenchFixture(b *testing.B) *benchFixture {
 	b.Helper()
 	ctx := context.Background()
-	db, err := store.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), store.Options{Now: time.Now})
+	db, err := store.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), store.Options{Create: true, Now: time.Now})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func scriptedWith(t *testing.T, s *scripted, changed func([]engine.Change)) *wri
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := Options{Now: time.Now}
+	options := Options{Create: true, Now: time.Now}
 	if err := options.setDefaults(); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ func openPostgres(tb testing.TB) storetest.Store {
 
 func openReplica(tb testing.TB, url string) *store.DB {
 	tb.Helper()
-	db, err := store.Open(tb.Context(), url, store.Options{Now: time.Now})
+	db, err := store.Open(tb.Context(), url, store.Options{Create: true, Now: time.Now})
 	if err != nil {
 		tb.Fatal(err)
 	}

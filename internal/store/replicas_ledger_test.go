@@ -15,7 +15,7 @@ func replicas(t *testing.T, n int) []*DB {
 	url := PostgresForTests.NewDatabase(t)
 	var all []*DB
 	for range n {
-		d, err := Open(t.Context(), url, Options{Now: clock})
+		d, err := Open(t.Context(), url, Options{Create: true, Now: clock})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -177,7 +177,7 @@ func twentyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range stores {
 		wg.Go(func() {
-			d, err := Open(t.Context(), url, Options{Now: time.Now})
+			d, err := Open(t.Context(), url, Options{Create: true, Now: time.Now})
 			if err != nil {
 				t.Error(err)
 				return

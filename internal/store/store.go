@@ -40,12 +40,17 @@ var (
 	ErrBusy = errors.New("the ledger's queue is full")
 	// ErrClosed means that the store was closed. Nothing was recorded.
 	ErrClosed = errors.New("the store is closed")
+	// ErrNoStore means that a file or database holds no store.
+	ErrNoStore = engine.ErrNoStore
 )
 
 // Options of a store. The zero value of all but Now is good.
 type Options struct {
 	// Now returns the current time. It must not be nil.
 	Now func() time.Time
+	// Create creates the store if its file is missing or empty, or its database has no
+	// schema. Servers do not set it.
+	Create bool
 	// CacheEntries bounds the cache of clients, of API keys, of accounts and of items
 	// each. 0 means 1,000,000; a client takes almost 1 KB.
 	CacheEntries int
@@ -93,10 +98,10 @@ type DB struct {
 	close       func() error
 }
 
-// Open opens the store at url, "sqlite:PATH" or "postgres://...", and creates it if it does
-// not exist. It migrates the schema of a file, and creates that of an empty database; any
-// other database is migrated by [Migrate]. It refuses a file that another process has open,
-// and a schema that is too new.
+// Open opens the store at url, "sqlite:PATH" or "postgres://...". If there is none it returns
+// [ErrNoStore], unless Options.Create is set. It migrates the schema of a file; that of a
+// database is migrated by [Migrate]. It refuses a file that another process has open, and a
+// schema that is too new.
 func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	if err := options.setDefaults(); err != nil {
 		return nil, err

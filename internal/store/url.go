@@ -51,13 +51,13 @@ func openEngine(ctx context.Context, url string, options *Options) (opened, erro
 		return opened{}, err
 	}
 	if u == nil {
-		file, err := sqlite.Open(ctx, path)
+		file, err := sqlite.Open(ctx, path, options.Create)
 		if err != nil {
 			return opened{}, err
 		}
 		return opened{file, file.Backup}, nil
 	}
-	database, err := postgres.Open(ctx, u, options.Now)
+	database, err := postgres.Open(ctx, u, options.Create, options.Now)
 	if err != nil {
 		return opened{}, err
 	}

@@ -24,6 +24,7 @@ func openTest(t *testing.T, path string, options Options) *DB {
 	if options.Now == nil {
 		options.Now = clock
 	}
+	options.Create = true
 	d, err := Open(t.Context(), "sqlite:"+path, options)
 	if err != nil {
 		t.Fatal(err)
@@ -311,7 +312,7 @@ func TestFailedBeginLeavesNothing(t *testing.T) {
 func TestPingTriesToWrite(t *testing.T) {
 	var later atomic.Int64 // which others read, too
 	now := func() time.Time { return clock().Add(time.Duration(later.Load())) }
-	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: now})
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Create: true, Now: now})
 	if err := d.Ping(t.Context()); err != nil {
 		t.Errorf("new store: %v", err)
 	}

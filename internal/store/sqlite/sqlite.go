@@ -8,6 +8,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -33,26 +35,37 @@ type File struct {
 	unlock        func() error
 }
 
-// Open opens the file at path, or creates it with mode 0600, and migrates its schema. The
-// file is in WAL mode and a commit is on disk when it returns. One connection writes, a few
-// read.
-func Open(ctx context.Context, path string) (*File, error) {
+// Open opens the file at path and migrates its schema. If there is no store in it, Open
+// creates one with mode 0600 if create is set, and otherwise returns [engine.ErrNoStore].
+// The file is in WAL mode and a commit is on disk when it returns. One connection writes, a
+// few read.
+func Open(ctx context.Context, path string, create bool) (*File, error) {
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
+	}
+	if !create { // before a lock file is created beside it
+		if err := there(path); err != nil {
+			return nil, err
+		}
 	}
 	unlock, err := hold(path + ".lock")
 	if err != nil {
 		return nil, err
 	}
+	if create {
+		if err := makeFile(path); err != nil {
+			return nil, errors.Join(err, unlock())
+		}
+	}
 	s := &File{path: path, unlock: unlock}
-	if err := s.open(ctx); err != nil {
+	if err := s.open(ctx, create); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
-func (s *File) open(ctx context.Context) (err error) {
+func (s *File) open(ctx context.Context, create bool) (err error) {
 	s.writes, err = openPool(s.path, 1, "synchronous(FULL)", "foreign_keys(1)", "cache_size(-65536)",
 		"wal_autocheckpoint(4096)", "journal_size_limit(67108864)")
 	if err != nil {
@@ -60,6 +73,11 @@ func (s *File) open(ctx context.Context) (err error) {
 	}
 	if s.reads, err = openPool(s.path, readConnections, "query_only(1)"); err != nil {
 		return err
+	}
+	if !create {
+		if err := requireSchema(ctx, s.reads); err != nil {
+			return err
+		}
 	}
 	if err := migrate(ctx, s.writes); err != nil {
 		return err
@@ -113,16 +131,33 @@ func (s *File) Close() error {
 	return errors.Join(append(errs, s.unlock())...)
 }
 
-// openPool opens a pool of at most that many connections to path, each with the pragmas.
-func openPool(path string, connections int, pragmas ...string) (*sql.DB, error) {
+// there returns engine.ErrNoStore if the file at path is missing or empty, as on a disk that
+// is not mounted.
+func there(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: %w", err, engine.ErrNoStore)
+	case err == nil && info.Size() == 0:
+		return fmt.Errorf("the file is empty: %w", engine.ErrNoStore)
+	}
+	return err
+}
+
+// makeFile creates the file at path if it does not exist.
+func makeFile(path string) error {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := file.Close(); err != nil {
-		return nil, err
-	}
+	return file.Close()
+}
+
+// openPool opens a pool of at most that many connections to the file at path, which must
+// exist, each with the pragmas.
+func openPool(path string, connections int, pragmas ...string) (*sql.DB, error) {
 	query := url.Values{
+		"mode":       {"rw"},
 		"_dqs":       {"0"},
 		"_defensive": {"1"},
 		"_pragma":    append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "temp_store(MEMORY)"}, pragmas...),

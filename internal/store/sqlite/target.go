@@ -47,6 +47,9 @@ func NewTarget(ctx context.Context, path string) (*Target, error) {
 }
 
 func openTarget(ctx context.Context, path string, unlock func() error) (*Target, error) {
+	if err := makeFile(path); err != nil {
+		return nil, errors.Join(err, unlock())
+	}
 	db, err := openPool(path, 2, "synchronous(NORMAL)", "cache_size(-65536)", "wal_autocheckpoint(4096)")
 	if err != nil {
 		return nil, errors.Join(err, unlock())
