@@ -368,7 +368,7 @@ func TestConsumedSurvivesRestart(t *testing.T) {
 	}
 	d = openTest(t, path, Options{}) // which knows what was forgotten before
 	for _, u := range uses {
-		if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, engine.ErrClockBack) {
+		if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, engine.ErrForgotten) {
 			t.Errorf("a forgotten assertion, by a clock that was set back: %v", err)
 		}
 		u.Until = clock().Add(2 * time.Hour)

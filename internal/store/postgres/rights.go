@@ -101,7 +101,7 @@ func (e *checker) missingRights(ctx context.Context) (missing []string, err erro
 
 // tableNames lists the tables of a database.
 func tableNames() []string {
-	names := []string{"schema_version", "ledger_chain", "used_forgotten", "replica", "registry_revision", "registry_change"}
+	names := []string{"schema_version", "ledger_chain", "used_forgotten", "store", "replica", "registry_revision", "registry_change"}
 	for _, t := range append(transfer.RegistryTables(), transfer.UsedTable(), transfer.LedgerTable()) {
 		names = append(names, t.Name)
 	}
