@@ -150,11 +150,16 @@ func (i *initial) makeStore(ctx context.Context) error {
 		return &ConfigError{fmt.Errorf("the store %s is missing, and %s was made for it: mount its disk or restore a backup;"+
 			" for a new store, first remove that file", strings.TrimPrefix(i.cfg.StoreURL(), "sqlite:"), admin)}
 	}
+	master, err := readMasterKey(i.cfg)
+	if err != nil {
+		return &ConfigError{err}
+	}
 	db, err := store.Open(ctx, i.cfg.StoreURL(), store.Options{Create: true, Now: i.now})
 	if err != nil {
 		return err
 	}
-	if err := db.Close(); err != nil {
+	_, err = db.Guard(ctx, guardOf(i.cfg, master)) // it notes the head, so that a server knows the store
+	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}
 	if path, file := i.cfg.StoreFile(); file {

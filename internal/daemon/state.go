@@ -103,7 +103,9 @@ func (s *state) ready(ctx context.Context) error {
 	if err != nil {
 		return errors.New("the store takes no writes")
 	}
-	return nil
+	err = s.db.Distrusted()
+	s.problems.report("trust the store", err)
+	return err
 }
 
 func readMasterKey(cfg *config.Config) (*keyring.MasterKey, error) {

@@ -31,6 +31,7 @@ type MasterKey struct {
 	sealer cipher.AEAD
 	pepper registry.Pepper
 	check  []byte
+	head   []byte
 	// checkpoint signs the checkpoints of the ledger.
 	checkpoint ed25519.PrivateKey
 }
@@ -88,7 +89,8 @@ func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	pepper, err2 := derive("moneyer pepper v1", 32)
 	check, err3 := derive("moneyer check v1", 16)
 	checkpoint, err4 := derive("moneyer checkpoint v1", ed25519.SeedSize)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	head, err5 := derive("moneyer head v1", sha256.Size)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, fmt.Errorf("deriving from the master key: %w", err)
 	}
 	block, err := aes.NewCipher(seal)
@@ -99,7 +101,7 @@ func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, checkpoint: ed25519.NewKeyFromSeed(checkpoint)}, nil
+	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, head: head, checkpoint: ed25519.NewKeyFromSeed(checkpoint)}, nil
 }
 
 // Text returns the master key in base64url, which ParseMasterKey reads.
@@ -107,6 +109,9 @@ func (m *MasterKey) Text() string { return base64.RawURLEncoding.EncodeToString(
 
 // Pepper returns the key for the digests of client secrets.
 func (m *MasterKey) Pepper() registry.Pepper { return bytes.Clone(m.pepper) }
+
+// HeadKey returns the key for the MAC of the note of the ledger's head beside a store.
+func (m *MasterKey) HeadKey() []byte { return bytes.Clone(m.head) }
 
 // Check returns a fingerprint of the master key that reveals nothing about it. It is stored, so
 // that a start with the wrong master key is detected.

@@ -95,6 +95,7 @@ type DB struct {
 	maintenance *semaphore.Weighted
 	checkpoints checkpoints
 	backup      func(ctx context.Context, path string) error // into an empty file
+	guarded     guarded
 	close       func() error
 }
 
@@ -136,23 +137,26 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		touched:     newTouched(),
 		maintenance: semaphore.NewWeighted(1),
 		backup:      o.backup,
+		guarded:     guarded{file: o.file},
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ended sync.WaitGroup
 	ended.Go(func() { d.warm(background) })
 	ended.Go(func() { d.flushTouches(background, options.TouchInterval) })
 	ended.Go(func() { o.engine.Follow(background, d.invalidate) })
+	d.guarded.spawn = func(f func(context.Context)) { ended.Go(func() { f(background) }) }
 	d.close = sync.OnceValue(func() error {
 		stop()
 		ended.Wait()
 		err := d.flush(context.Background(), math.MaxInt)
 		d.writer.stop()
-		return errors.Join(err, o.engine.Close())
+		return errors.Join(err, d.noteHead(context.Background()), o.engine.Close())
 	})
 	return d, nil
 }
 
-// Close commits queued appends, writes the times of last use, and closes the database.
+// Close commits queued appends, writes the times of last use and the note of the head, and
+// closes the database.
 // Later calls return ErrClosed or the error of a closed database.
 func (d *DB) Close() error { return d.close() }
 

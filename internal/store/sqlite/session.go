@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/store/engine"
@@ -24,6 +25,9 @@ type session struct {
 	// each failed transaction.
 	end      ledger.Head
 	endKnown bool
+	// committed is the end of the chain after the last commit that moved it, for readers in
+	// other goroutines; nil before the first transaction.
+	committed atomic.Pointer[ledger.Head]
 	// consumed is the encoded values that the transaction consumes.
 	consumed []byte
 	// unsure is the values of a transaction whose COMMIT failed. It did commit if the
@@ -54,7 +58,9 @@ func (s *session) Commit(t *engine.Tx) error {
 		s.Rollback()
 		return &engine.Doubt{Cause: err}
 	}
-	s.end = t.Head
+	if s.end = t.Head; t.First != 0 {
+		s.publish()
+	}
 	return s.used.addAll(s.consumed)
 }
 
@@ -103,7 +109,14 @@ func (s *session) readEnd() error {
 		err = s.used.addAll(s.unsure)
 	}
 	s.unsure, s.endKnown = nil, err == nil
+	s.publish()
 	return err
+}
+
+// publish makes end known to other goroutines.
+func (s *session) publish() {
+	end := s.end
+	s.committed.Store(&end)
 }
 
 func (s *session) Record(_ *engine.Tx, r *engine.Row) error {
