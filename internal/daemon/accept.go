@@ -42,7 +42,7 @@ func Accept(ctx context.Context, cfg *config.Config, confirmed bool, now func() 
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	db, err := store.Open(ctx, cfg.StoreURL(), store.Options{Now: now})
+	db, err := store.Open(ctx, cfg.StoreURL(), store.Options{Now: now, RowKey: master.RowKey()})
 	if err != nil {
 		return nil, err
 	}

@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"moneyer/internal/registry"
+	"moneyer/internal/rowauth"
 )
 
 // masterSize is the length of a master key in bytes.
@@ -34,6 +35,7 @@ type MasterKey struct {
 	head   []byte
 	// checkpoint signs the checkpoints of the ledger.
 	checkpoint ed25519.PrivateKey
+	rows       *rowauth.Key
 }
 
 // NewMasterKey generates a master key.
@@ -89,8 +91,9 @@ func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	pepper, err2 := derive("moneyer pepper v1", 32)
 	check, err3 := derive("moneyer check v1", 16)
 	checkpoint, err4 := derive("moneyer checkpoint v1", ed25519.SeedSize)
-	head, err5 := derive("moneyer head v1", sha256.Size)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	rowSecret, err5 := derive("moneyer rows v1", 32)
+	head, err6 := derive("moneyer head v1", sha256.Size)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return nil, fmt.Errorf("deriving from the master key: %w", err)
 	}
 	block, err := aes.NewCipher(seal)
@@ -101,7 +104,11 @@ func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, head: head, checkpoint: ed25519.NewKeyFromSeed(checkpoint)}, nil
+	rows, err := rowauth.NewKey([32]byte(rowSecret))
+	if err != nil {
+		return nil, err
+	}
+	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, head: head, checkpoint: ed25519.NewKeyFromSeed(checkpoint), rows: rows}, nil
 }
 
 // Text returns the master key in base64url, which ParseMasterKey reads.
@@ -112,6 +119,9 @@ func (m *MasterKey) Pepper() registry.Pepper { return bytes.Clone(m.pepper) }
 
 // HeadKey returns the key for the MAC of the note of the ledger's head beside a store.
 func (m *MasterKey) HeadKey() []byte { return bytes.Clone(m.head) }
+
+// RowKey returns the key that authenticates the rows of the store.
+func (m *MasterKey) RowKey() *rowauth.Key { return m.rows }
 
 // Check returns a fingerprint of the master key that reveals nothing about it. It is stored, so
 // that a start with the wrong master key is detected.
