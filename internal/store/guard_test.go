@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/sqlite"
 )
@@ -35,7 +36,7 @@ func newGuardedFile(t *testing.T) *guardedFile {
 
 func (f *guardedFile) open() *DB {
 	f.t.Helper()
-	d, err := Open(f.t.Context(), "sqlite:"+f.path, Options{Create: true, Now: func() time.Time { return f.now }})
+	d, err := Open(f.t.Context(), "sqlite:"+f.path, Options{Create: true, RowKey: rowauthtest.Key(), Now: func() time.Time { return f.now }})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -354,7 +355,7 @@ func TestClockBehindTheLedger(t *testing.T) {
 			var now handClock
 			now.set(clock())
 			open := func() (*DB, []Finding) {
-				d, err := Open(t.Context(), url, Options{Create: true, Now: now.now})
+				d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: now.now})
 				must(t, err)
 				t.Cleanup(func() { _ = d.Close() })
 				return d, guardByHand(t, d)

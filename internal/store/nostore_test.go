@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"moneyer/internal/rowauth/rowauthtest"
 )
 
 // TestNoStore: a store that is missing, as on a disk that is not mounted, is refused, and
@@ -24,7 +26,7 @@ func TestNoStore(t *testing.T) {
 		"an empty database": PostgresForTests.NewDatabase(t),
 	} {
 		for range 2 {
-			d, err := Open(t.Context(), url, Options{Now: time.Now})
+			d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
 			if !errors.Is(err, ErrNoStore) || !strings.Contains(err.Error(), "`moneyer init`") {
 				t.Errorf("%s: %v", name, err)
 			}
@@ -35,10 +37,10 @@ func TestNoStore(t *testing.T) {
 		if url == "sqlite:"+begun {
 			continue
 		}
-		d, err := Open(t.Context(), url, Options{Now: time.Now, Create: true})
+		d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 		must(t, err)
 		must(t, d.Close())
-		d, err = Open(t.Context(), url, Options{Now: time.Now})
+		d, err = Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
 		if err != nil {
 			t.Errorf("%s, when it was created: %v", name, err)
 			continue
@@ -50,7 +52,7 @@ func TestNoStore(t *testing.T) {
 // TestNoStoreLeavesNothing: where there is no store, no file is left behind.
 func TestNoStoreLeavesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")
-	_, err := Open(t.Context(), "sqlite:"+path, Options{Now: time.Now})
+	_, err := Open(t.Context(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: time.Now})
 	if !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
 	}

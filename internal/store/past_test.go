@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
-	"moneyer/internal/store/engine"
 	"moneyer/internal/rowauth/rowauthtest"
+	"moneyer/internal/store/engine"
 )
 
 // TestPast: no replica deletes by a clock that is ahead of the database's; a file has only
