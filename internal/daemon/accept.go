@@ -3,7 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"time"
 
 	"moneyer/internal/config"
@@ -47,12 +47,9 @@ func Accept(ctx context.Context, cfg *config.Config, confirmed bool, now func() 
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	keys := &keyring.Keyring{Store: db, Master: master, Issuers: map[string]keyring.Settings{config.AdminIssuer: {}}, Now: now}
-	switch err := keys.Load(ctx); {
-	case errors.Is(err, keyring.ErrOtherMaster):
-		return nil, &ConfigError{fmt.Errorf("master_key %q is not the key under which the keys in %q were sealed", cfg.MasterKey, cfg.Store)}
-	case err != nil:
-		return nil, err
+	keys := &keyring.Keyring{Store: db, Master: master, Issuers: keySettings(cfg), Now: now, Past: now, Log: slog.New(slog.DiscardHandler)}
+	if err := keys.Load(ctx); err != nil {
+		return nil, keysError(cfg, err)
 	}
 	g := guardOf(cfg, master)
 	doubts, err = db.Doubts(ctx, g)

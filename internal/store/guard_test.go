@@ -123,37 +123,38 @@ func wantFinding(t *testing.T, found []Finding, what string, level Level, text s
 var losses = map[string]struct {
 	lose  func(f *guardedFile, older string)
 	found string // what the finding on the note says
-	err   error  // what Distrusted returns
+	level Level
+	err   error // what Distrusted returns
 	age   time.Duration
 }{
-	"an older file":   {func(f *guardedFile, older string) { f.put(older, f.path) }, "the store went back: it does not hold entry 3 ", nil, 0},
-	"later than that": {func(f *guardedFile, older string) { f.put(older, f.path) }, "the store went back", nil, 20 * time.Minute},
+	"an older file":   {func(f *guardedFile, older string) { f.put(older, f.path) }, "the store went back: it does not hold entry 3 ", Bad, nil, 0},
+	"later than that": {func(f *guardedFile, older string) { f.put(older, f.path) }, "the store went back", Bad, nil, 20 * time.Minute},
 	"without a note": {func(f *guardedFile, older string) {
 		f.put(older, f.path)
 		f.remove(sqlite.NoteSuffix)
-	}, "there is no note", nil, 20 * time.Minute},
+	}, "there is no note", Warn, nil, 20 * time.Minute},
 	"a note that was cut": {func(f *guardedFile, older string) {
 		f.put(older, f.path)
 		must(f.t, os.Truncate(f.path+sqlite.NoteSuffix, 100))
-	}, "under another master key, or changed", ErrNote, 20 * time.Minute},
+	}, "under another master key, or changed", Bad, ErrNote, 20 * time.Minute},
 	"a forged note": {func(f *guardedFile, older string) {
 		f.put(older, f.path)
 		text, err := os.ReadFile(f.path + sqlite.NoteSuffix)
 		must(f.t, err)
 		forged := strings.Replace(string(text), `"entry":3`, `"entry":0`, 1)
 		must(f.t, os.WriteFile(f.path+sqlite.NoteSuffix, []byte(forged), 0o600))
-	}, "under another master key, or changed", ErrNote, 20 * time.Minute},
+	}, "under another master key, or changed", Bad, ErrNote, 20 * time.Minute},
 	"a link as the note": {func(f *guardedFile, older string) {
 		f.put(older, f.path)
 		must(f.t, os.Rename(f.path+sqlite.NoteSuffix, f.path+".moved"))
 		must(f.t, os.Symlink(f.path+".moved", f.path+sqlite.NoteSuffix))
-	}, "under another master key, or changed", ErrNote, 0},
+	}, "under another master key, or changed", Bad, ErrNote, 0},
 	"another store": {func(f *guardedFile, older string) {
 		f.remove("")
 		d := f.open()
 		must(f.t, d.Append(f.t.Context(), testEntry(1)))
 		f.close(d)
-	}, "is of another store", ErrNote, 0},
+	}, "is of another store", Bad, ErrNote, 0},
 	"another continuation": {func(f *guardedFile, older string) {
 		f.put(older, f.path)
 		d := f.open()
@@ -161,7 +162,7 @@ var losses = map[string]struct {
 			must(f.t, d.Append(f.t.Context(), testEntry(1)))
 		}
 		f.close(d)
-	}, "the store went back: it does not hold entry 3 ", nil, 0},
+	}, "the store went back: it does not hold entry 3 ", Bad, nil, 0},
 }
 
 // TestStoreThatWentBack: a store that lost what was acknowledged accepts no assertion of that
@@ -199,7 +200,7 @@ func TestStoreThatWentBack(t *testing.T) {
 					}
 					f.close(d)
 					if test.found != "" {
-						wantFinding(t, found, "noted head", Bad, test.found)
+						wantFinding(t, found, "noted head", test.level, test.found)
 					}
 					if test.err == nil {
 						test.found = "" // the note is that of the store again

@@ -33,7 +33,19 @@ func (e *checker) database(ctx context.Context) error {
 		return err
 	}
 	e.Judge("replicas", up != 1, engine.Warn, fmt.Sprintf("%d up", up), "run at least two replicas: a single one serves nobody while it restarts")
+	if err := e.standing(ctx); err != nil {
+		return err
+	}
 	return e.partitions(ctx)
+}
+
+// standing checks what the store records of its own past.
+func (e *checker) standing(ctx context.Context) error {
+	s, err := engine.ReadStanding(func(query string, dest ...any) error { return e.conn.QueryRow(ctx, query).Scan(dest...) })
+	if err == nil {
+		e.Clock(&s, e.now(), engine.MaxHorizon)
+	}
+	return err
 }
 
 // partitions checks that the partition of tomorrow exists: replicas create it when they

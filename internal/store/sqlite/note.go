@@ -153,7 +153,7 @@ func JudgeNote(ctx context.Context, reads *engine.Reader, s *engine.Standing, no
 	case note == nil && s.Newest.IsZero():
 		return engine.Finding{What: what, Level: engine.Good, Found: "none yet, and the ledger is empty"}, nil
 	case note == nil:
-		return engine.Finding{What: what, Level: engine.Bad, Found: "there is no note beside the store: it is unknown whether the store went back", Advice: "restored backups have none; " + advice}, nil
+		return engine.Finding{What: what, Level: engine.Warn, Found: "there is no note beside the store: it is unknown whether the store went back", Advice: "restored backups have none; " + advice}, nil
 	case note.Store != s.ID:
 		return engine.Finding{What: what, Level: engine.Bad, Found: "the note beside the store is of another store", Advice: "put the store back that belongs to it; or " + advice}, nil
 	}
@@ -162,6 +162,9 @@ func JudgeNote(ctx context.Context, reads *engine.Reader, s *engine.Standing, no
 		return engine.Finding{}, err
 	}
 	found := fmt.Sprintf("entry %s of the ledger at %s", ledger.ShowSeq(note.Head.Seq), note.Time.UTC().Format(time.RFC3339))
+	if note.Head.Seq == 0 {
+		found = "an empty ledger at " + note.Time.UTC().Format(time.RFC3339)
+	}
 	if holds {
 		return engine.Finding{What: what, Level: engine.Good, Found: found}, nil
 	}
