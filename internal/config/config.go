@@ -88,6 +88,10 @@ type Limits struct {
 	AddressRate float64 `toml:"address_rate"`
 	// Requests of one address in flight, or refused beyond the rate. Default 500.
 	AddressBurst int `toml:"address_burst"`
+	// Open connections of the public listener; at the limit those that have waited longest for a request are closed. Default: what the limit of file descriptors leaves beside the store's own, at most 10000.
+	Connections int `toml:"connections"`
+	// Open connections of one address (IPv6: one /64) that is not a trusted proxy: never more than about a tenth of connections, and less while others have many. Default 500.
+	AddressConnections int `toml:"address_connections"`
 	// Token requests in flight; more get 503. Default 1024.
 	InFlight int `toml:"in_flight"`
 	// Refusals per second that are recorded one by one in the ledger and the log; more are only counted. Default 50.

@@ -3,7 +3,6 @@ package daemon
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -12,17 +11,18 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"moneyer/internal/config"
+	"moneyer/internal/overload"
 	"moneyer/internal/tlsfiles"
 )
 
 // listener is a listening address with its HTTP server.
 type listener struct {
 	net.Listener
-	name   string
-	server *http.Server
+	name        string
+	server      *http.Server
+	connections *overload.Connections
 	// handler is replaced by a reload.
 	handler  atomic.Pointer[http.Handler]
 	inFlight atomic.Int64
@@ -31,11 +31,19 @@ type listener struct {
 	tls   atomic.Pointer[tlsfiles.Loaded]
 }
 
-// listen listens on an address, with limits against slow and large requests.
+// listen listens on an address, with limits against many connections, and slow and large requests.
 func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c config.Listener, loaded *tlsfiles.Loaded) (*listener, error) {
-	l := &listener{name: name, files: tlsFilesOf(cfg, c)}
-	l.tls.Store(loaded)
 	limits := cfg.Limits.Overload()
+	if err := limits.FitDescriptors(descriptors()); err != nil {
+		return nil, &ConfigError{err}
+	}
+	bounds := limits.PublicConnections()
+	if name != "public" {
+		bounds = limits.OwnConnections()
+	}
+	l := &listener{name: name, files: tlsFilesOf(cfg, c), connections: overload.NewConnections(bounds, s.now)}
+	l.connections.Trust(prefixes(c.TrustedProxies))
+	l.tls.Store(loaded)
 	l.server = &http.Server{
 		Handler:           s.through(l),
 		ReadHeaderTimeout: limits.HeaderTime,
@@ -43,21 +51,33 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 		WriteTimeout:      limits.WriteTime,
 		IdleTimeout:       limits.IdleTime,
 		MaxHeaderBytes:    limits.HeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limits.Streams, MaxReceiveBufferPerConnection: limits.StreamBytes},
+		ConnState:         l.stateChanged,
 		ErrorLog:          log.New(connectionLog{s.log}, "", 0),
 	}
-	if name != "public" {
-		l.server.ReadTimeout, l.server.WriteTimeout = 10*time.Minute, 10*time.Minute // imports are streamed
-	}
 	if loaded != nil {
-		l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12,
-			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.tls.Load().Config, nil }}
+		l.server.TLSConfig = tlsfiles.Listener(l.tls.Load)
 	}
-	tcp, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address)
+	plain, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("the %s listener: %w", name, err)
 	}
-	l.Listener = tcp
+	tcp, ok := plain.(*net.TCPListener)
+	if !ok {
+		return nil, fmt.Errorf("the %s listener: %s is no TCP address", name, c.Address)
+	}
+	l.Listener = l.connections.Listener(tcp)
 	return l, nil
+}
+
+// stateChanged is told by net/http what a connection does.
+func (l *listener) stateChanged(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		l.connections.Busy(conn)
+	case http.StateIdle:
+		l.connections.Waits(conn)
+	}
 }
 
 // through passes requests to the current handler. While the server drains, each connection is

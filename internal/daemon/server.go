@@ -79,6 +79,7 @@ func (s *Server) open(ctx context.Context, files files) (err error) {
 		return err
 	}
 	s.swap(s.snapshot)
+	s.try(ctx, s.db.Ping)
 	return nil
 }
 
@@ -105,6 +106,7 @@ func (s *Server) begin() {
 		})
 	}
 	s.work.Go(func() { s.maintain(ctx) })
+	s.work.Go(func() { s.watchStore(ctx) })
 	url := s.cfg.StoreURL()
 	s.work.Go(func() { s.reportStore(ctx, url) }) // callers need not wait for it
 }
@@ -190,6 +192,7 @@ func (s *Server) reload(ctx context.Context) error {
 	s.cfg, s.snapshot = cfg, snapshot
 	s.public.tls.Store(files.public)
 	s.private.tls.Store(files.private)
+	s.public.connections.Trust(prefixes(cfg.Listen.TrustedProxies))
 	s.swap(snapshot)
 	s.problems.report("read the signing keys", snapshot.keys.Load(ctx)) // another replica may have changed them meanwhile
 	return nil
@@ -207,6 +210,8 @@ func checkRestartOnly(was, is *config.Config) error {
 		{"listen.address", was.Listen.Address, is.Listen.Address},
 		{"listen's TLS files", tlsFilesOf(was, was.Listen), tlsFilesOf(is, is.Listen)},
 		{"admin", was.Admin, is.Admin},
+		{"limits.connections", was.Limits.Connections, is.Limits.Connections},
+		{"limits.address_connections", was.Limits.AddressConnections, is.Limits.AddressConnections},
 		{"limits.in_flight", was.Limits.InFlight, is.Limits.InFlight},
 		{"limits.refusals_recorded", was.Limits.RefusalsRecorded, is.Limits.RefusalsRecorded},
 	} {

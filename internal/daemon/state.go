@@ -34,6 +34,7 @@ type state struct {
 	revocations *authority.Revocations
 	log         *slog.Logger
 	problems    edgeLog
+	health      health
 	now         func() time.Time
 	draining    atomic.Bool
 	// current is the snapshot that the listeners serve; nil until there is one.
@@ -84,21 +85,15 @@ func (s *state) reportStore(ctx context.Context, url string) {
 // close releases the store and the queue delay measurement.
 func (s *state) close() error { return errors.Join(s.db.Close(), s.delay.Close()) }
 
-func (s *state) storeUp() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	return s.db.Ping(ctx) == nil
-}
+func (s *state) storeUp() bool { return s.health.get(s.now()) == nil }
 
 // ready returns why the process should get no requests now, or nil. The answer is public, so
 // details of a store failure go to the log.
-func (s *state) ready(ctx context.Context) error {
+func (s *state) ready(context.Context) error {
 	if s.draining.Load() {
 		return errors.New("shutting down")
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	err := s.db.Ping(ctx)
+	err := s.health.get(s.now())
 	s.problems.report("write to the store", err)
 	if err != nil {
 		return errors.New("the store takes no writes")
