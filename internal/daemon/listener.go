@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"moneyer/internal/config"
 	"moneyer/internal/overload"
@@ -68,6 +69,15 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 	}
 	l.Listener = l.connections.Listener(tcp)
 	return l, nil
+}
+
+// streamTime is how long a request of an administrator may take to come and to be answered.
+const streamTime = 10 * time.Minute
+
+// patient gives a request streamTime instead of what strangers have.
+func (s *state) patient(w http.ResponseWriter) {
+	c, until := http.NewResponseController(w), s.now().Add(streamTime)
+	_, _ = c.SetReadDeadline(until), c.SetWriteDeadline(until) // of a connection that is closed: it is noticed anyway
 }
 
 // stateChanged is told by net/http what a connection does.

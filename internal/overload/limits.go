@@ -75,6 +75,9 @@ type Limits struct {
 	// AtWork bounds the requests that were read and are not answered. Beyond it: 503.
 	// Set by in_flight.
 	AtWork int
+	// AdminAtWork takes the place of AtWork at the admin listener, where a request of the
+	// admin API is at work until it is answered.
+	AdminAtWork int
 	// Checks bounds, of those at work, the ones that only show an access token which was not
 	// found good before, and whose caller no trusted proxy names or is over AddressRate with
 	// its refused tokens. Beyond it, and while QueueDelay is exceeded: 503. A quarter of AtWork.
@@ -116,7 +119,7 @@ const MinConnections = 16
 // Default returns the limits of a server whose configuration sets none.
 func Default() Limits {
 	l := Limits{
-		AddressConnections: 500, AdminConnections: 64, NearIdleTime: 5 * time.Second, Streams: 100, StreamBytes: 256 << 10,
+		AddressConnections: 500, AdminConnections: 64, AdminAtWork: 64, NearIdleTime: 5 * time.Second, Streams: 100, StreamBytes: 256 << 10,
 		HeaderTime: 5 * time.Second, HeaderBytes: 16 << 10, ReadTime: 5 * time.Second, WriteTime: 90 * time.Second, IdleTime: 2 * time.Minute,
 		AddressRate: Rate{PerSecond: 50, Burst: 500}, Addresses: 1 << 16,
 		QueueDelay: 150 * time.Millisecond,
