@@ -24,6 +24,10 @@ type listener struct {
 	name        string
 	server      *http.Server
 	connections *overload.Connections
+	// refused is how many connections were refused when that was last seen to grow, at refusedAt;
+	// used by the maintenance only.
+	refused   int64
+	refusedAt time.Time
 	// handler is replaced by a reload.
 	handler  atomic.Pointer[http.Handler]
 	inFlight atomic.Int64
@@ -69,6 +73,22 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 	}
 	l.Listener = l.connections.Listener(tcp)
 	return l, nil
+}
+
+// reportRefused logs when connections begin to be refused, and when none was for a minute.
+func (s *state) reportRefused(l *listener) {
+	counts, now := l.connections.Counts(), s.now()
+	refused := counts.AddressRefused + counts.TotalRefused
+	var err error
+	switch {
+	case refused > l.refused:
+		l.refused, l.refusedAt = refused, now
+		err = fmt.Errorf("%d are open; since the start %d were refused because their address had its share, and %d because all were taken",
+			counts.Open, counts.AddressRefused, counts.TotalRefused)
+	case now.Sub(l.refusedAt) < time.Minute:
+		return
+	}
+	s.problems.report("accept all connections of the "+l.name+" listener", err)
 }
 
 // streamTime is how long a request of an administrator may take to come and to be answered.

@@ -18,6 +18,9 @@ func (s *Server) maintain(ctx context.Context) {
 			return
 		case <-second.C:
 			s.problems.report("record refusals", s.refusals.Flush(ctx, s.now()))
+			for _, l := range s.listeners() {
+				s.reportRefused(l)
+			}
 		case <-minute.C:
 			s.everyMinute(ctx)
 		}

@@ -78,6 +78,9 @@ func (s *Server) open(ctx context.Context, files files) (err error) {
 	if s.private, err = s.listen(ctx, s.cfg, "admin", s.cfg.AdminListener(), files.private); err != nil {
 		return err
 	}
+	for _, l := range s.listeners() {
+		s.metrics.Connections(l.name, l.connections.Counts)
+	}
 	s.swap(s.snapshot)
 	s.try(ctx, s.db.Ping)
 	return nil

@@ -27,7 +27,7 @@ type Connections struct {
 	byAddress map[netip.Addr]int
 	waiting   connection // the head of a ring of those that wait, longest first
 
-	counts ConnectionCounts // guarded by mu; Open is unused
+	counts ConnectionCounts // without Open
 }
 
 // ConnectionCounts says what became of a listener's connections.
