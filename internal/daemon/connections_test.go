@@ -131,11 +131,11 @@ func TestSlowBodiesFromManyAddresses(t *testing.T) {
 	for _, path := range []string{"/plain/oauth2/token", "/plain/introspect", "/plain/check", "/nothing"} {
 		s := withLimits(t, "connections = 400\nin_flight = 16\n", io.Discard) // 128 are read at once
 		for n := range 45 {
-			for range 8 {
+			for range 12 {
 				slowBody(t, netip.AddrFrom4([4]byte{127, 0, 1, byte(n)}).String(), s.Addr(), path)
 			}
 		}
-		eventually(t, "the server has seen them", func() bool { c := s.public.connections.Counts(); return c.Open+c.AddressRefused >= 45*8 })
+		eventually(t, "the server has seen them", func() bool { c := s.public.connections.Counts(); return c.Open+c.AddressRefused >= 45*12 })
 		for n := range 20 {
 			from := netip.AddrFrom4([4]byte{127, 0, 2, byte(n)}).String()
 			status := statusFrom(t, from, "POST", "http://"+s.Addr()+"/plain/oauth2/token", "grant_type=client_credentials&client_id=a&client_secret=b")
