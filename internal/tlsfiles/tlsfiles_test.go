@@ -118,7 +118,9 @@ func handshake(t *testing.T, files Server, client *tls.Config) (tls.ConnectionSt
 	}
 	here, there := net.Pipe()
 	defer func() { _, _ = here.Close(), there.Close() }()
-	go func() { _ = tls.Server(there, Listener(func() *Loaded { return loaded })).HandshakeContext(t.Context()) }()
+	go func() {
+		_ = tls.Server(there, Listener(func() *Loaded { return loaded })).HandshakeContext(t.Context())
+	}()
 	client.InsecureSkipVerify = true // the suites matter here
 	conn := tls.Client(here, client)
 	err = conn.HandshakeContext(t.Context())
