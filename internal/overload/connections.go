@@ -167,9 +167,14 @@ func (c *Connections) admit(tcp *net.TCPConn) *connection {
 	return conn
 }
 
+// leastConnections is how many connections every address may have, however few are free: callers use
+// more than one, and room is made by closing those that wait. Of few connections in all it is less.
+const leastConnections = 8
+
 // addressShare is how many connections one address may have now.
 func (c *Connections) addressShare() int {
-	return min(c.bounds.Address, share(c.bounds.Total, c.open, c.bounds.Part))
+	least := max(min(leastConnections, c.bounds.Total/256), 1)
+	return min(c.bounds.Address, share(c.bounds.Total, c.open, c.bounds.Part, least))
 }
 
 // makeRoom takes out the connections that have waited too long and, when none is free,

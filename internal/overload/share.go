@@ -6,12 +6,12 @@ import (
 )
 
 // share is how many of most places one address may have while so many are in use: a
-// part of them while all are free, and less by the square the fewer are free; at least one.
+// part of them while all are free, and less by the square the fewer are free; at least least.
 // Therefore n addresses that take all they can get, one after the other, leave about 1/(1+n/part)
 // of the places free; shares in proportion to the free ones would leave next to none.
-func share(most, inUse, part int) int {
+func share(most, inUse, part, least int) int {
 	free := int64(most - inUse)
-	return int(max(free*free/(int64(part)*int64(most)), 1))
+	return max(int(free*free/(int64(part)*int64(most))), least)
 }
 
 // addressPart is the part of a limit's places that one address may have.
@@ -40,7 +40,7 @@ func (l *SharedLimit) Acquire(address netip.Addr) bool {
 		return false
 	}
 	held := l.byAddress[address]
-	if held >= share(l.most, l.inUse, addressPart) {
+	if held >= share(l.most, l.inUse, addressPart, 1) {
 		return false
 	}
 	l.byAddress[address] = held + 1
