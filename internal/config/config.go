@@ -60,7 +60,7 @@ type Listener struct {
 	TLSKey string `toml:"tls_key"`
 	// PEM certificates of the authorities of client certificates; if set, callers must present one.
 	ClientCA string `toml:"client_ca"`
-	// Networks whose X-Forwarded-For is trusted, such as ["10.0.0.0/8"].
+	// Networks whose X-Forwarded-For is trusted, and which have no share of the connections, such as ["10.0.0.0/8"].
 	TrustedProxies []string `toml:"trusted_proxies"`
 }
 

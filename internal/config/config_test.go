@@ -38,7 +38,7 @@ func parse(t testing.TB, text string) *config.Config {
 func TestDefaults(t *testing.T) {
 	c := parse(t, good)
 	want := config.Limits{
-		ClientRate: 500, ClientBurst: 1000, AddressRate: 50, AddressBurst: 500, InFlight: 1024, RefusalsRecorded: 50,
+		ClientRate: 500, ClientBurst: 1000, AddressRate: 50, AddressBurst: 500, AddressConnections: 500, InFlight: 1024, RefusalsRecorded: 50,
 		RequestTimeout: 2 * time.Second, DrainDelay: 2 * time.Second, DrainTimeout: 20 * time.Second,
 	}
 	if c.Limits != want {
@@ -117,7 +117,7 @@ disabled = true
 	listen := config.Listener{Address: "0.0.0.0:8443", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem", TrustedProxies: []string{"10.0.0.0/8", "fd00::/8"}}
 	admin := config.Admin{Address: "10.0.0.1:8444", URL: "https://admin.example.com", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem"}
 	limits := config.Limits{
-		ClientRate: -1, ClientBurst: 1, AddressRate: 0.01, AddressBurst: 1_000_000, InFlight: 7, RefusalsRecorded: 1_000_000,
+		ClientRate: -1, ClientBurst: 1, AddressRate: 0.01, AddressBurst: 1_000_000, Connections: 16, AddressConnections: 1_000_000, InFlight: 7, RefusalsRecorded: 1_000_000,
 		RequestTimeout: 100 * time.Millisecond, DrainTimeout: 10 * time.Minute,
 	}
 	for name, pair := range map[string][2]any{

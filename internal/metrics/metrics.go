@@ -56,7 +56,7 @@ func New(version string, inFlight func() int64, storeUp func() bool, staleness f
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "moneyer_build_info", Help: "Always 1; the label is the version."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.requests, m.took, build,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_requests_in_flight", Help: "Requests at the token, revocation and introspection endpoints in flight."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_requests_in_flight", Help: "Requests at the endpoints of the public listener in flight."},
 			func() float64 { return float64(inFlight()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_silence_seconds",
 			Help: "Seconds since changes by other replicas were last received; above 1 cached state is not used. 0 with a store of one process."},
