@@ -139,6 +139,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		return err
 	}
 	back := *front // separate limits, so that administrators are served under load
+	limits.SetAtWork(limits.AdminAtWork)
 	back.Issuers, back.Admission = []*registry.Issuer{snap.admin}, overload.NewAdmission(limits)
 	tokens, err := back.Handler()
 	if err != nil {
@@ -146,7 +147,9 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	}
 	private := http.NewServeMux()
 	private.Handle("/", tokens)
-	private.Handle(pathOf(snap.admin.URL)+adminapi.Prefix+"/", s.adminAPI(cfg, snap, auth).Handler())
+	api := s.adminAPI(cfg, snap, auth)
+	api.Admission = back.Admission
+	private.Handle(pathOf(snap.admin.URL)+adminapi.Prefix+"/", api.Handler())
 	private.Handle("GET /metrics", s.metrics.Handler())
 	snap.private = private
 	return nil
@@ -191,6 +194,7 @@ func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Aut
 		CheckpointKey: s.master.CheckpointKey(),
 		Backup:        s.copyStore,
 		Verifier:      snap.Verifier(snap.admin),
+		Patient:       s.patient,
 		Pepper:        s.master.Pepper(), BlockedKeys: cfg.RefusedKeys, Log: s.log, Now: s.now,
 	}
 }

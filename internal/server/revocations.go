@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"moneyer/internal/revocation"
@@ -35,9 +36,17 @@ type signedList struct {
 	complete time.Time
 	body     []byte
 	etag     string
+	// last is body and etag for those that come while another signs.
+	last atomic.Pointer[publishedList]
 }
 
-// revocations publishes what the issuer withdrew. While the store cannot be asked,
+type publishedList struct {
+	body []byte
+	etag string
+}
+
+// revocations publishes what the issuer withdrew, from memory: nobody waits for the store, nor for
+// another's signature. While the store cannot be asked,
 // that is what was known last; Age (RFC 9111 §5.1) tells since when it is.
 func (e *endpoint) revocations(list *signedList) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -59,13 +68,19 @@ func (e *endpoint) revocations(list *signedList) http.HandlerFunc {
 	}
 }
 
-// current returns the list, and signs it again where that is due.
+// current returns the list, and signs it again where that is due. While one caller does
+// that the others get the last one.
 func (l *signedList) current(e *endpoint, now, complete time.Time) ([]byte, string, error) {
 	signer, err := e.Keyring.Signer(e.issuer.Name, now)
 	if err != nil {
 		return nil, "", err
 	}
-	l.mu.Lock()
+	if !l.mu.TryLock() {
+		if last := l.last.Load(); last != nil {
+			return last.body, last.etag, nil
+		}
+		l.mu.Lock() // there is none yet
+	}
 	defer l.mu.Unlock()
 	version := e.Authority.Revocations.Version(e.issuer.Name)
 	age := now.Sub(l.made)
@@ -90,5 +105,6 @@ func (l *signedList) current(e *endpoint, now, complete time.Time) ([]byte, stri
 	sum := sha256.Sum256(append(claims, signer.Kid()...)) // no two signatures are alike
 	l.body, l.version, l.kid, l.made, l.complete = body, version, signer.Kid(), now, complete
 	l.etag = `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	l.last.Store(&publishedList{l.body, l.etag})
 	return l.body, l.etag, nil
 }
