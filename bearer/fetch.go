@@ -15,12 +15,8 @@ import (
 const fetchLimit = 10 * time.Second
 
 // get fetches what an issuer publishes. client may be nil. The status of the answer
-// is 304 when what the issuer has is still what etag, which may be empty, names.
-func get(ctx context.Context, client *http.Client, location, accept, etag string, maxBytes int64) (*fetch.Answer, error) {
-	header := http.Header{"Accept": {accept}}
-	if etag != "" {
-		header.Set("If-None-Match", etag)
-	}
+// is 304 when what the issuer has is still what If-None-Match names.
+func get(ctx context.Context, client *http.Client, location string, header http.Header, maxBytes int64) (*fetch.Answer, error) {
 	answer, err := fetch.Get(ctx, client, location, header, fetch.Limits{Bytes: maxBytes, Time: fetchLimit})
 	if err != nil {
 		return nil, fmt.Errorf("bearer: %w", err)

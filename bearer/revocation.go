@@ -187,14 +187,18 @@ func (l *RevocationList) fetch(ctx context.Context, known *revocation.List, etag
 	if location == "" {
 		location = strings.TrimSuffix(l.Issuer, "/") + "/revocations"
 	}
-	answer, err := get(ctx, l.HTTPClient, location, "application/"+revocation.ListType, etag, jose.MaxDocument)
+	header := http.Header{"Accept": {"application/" + revocation.ListType}}
+	if etag != "" {
+		header.Set("If-None-Match", etag)
+	}
+	answer, err := get(ctx, l.HTTPClient, location, header, jose.MaxDocument)
 	if err != nil {
 		return nil, "", 0, err
 	}
 	if answer.Status == http.StatusNotModified {
 		return known, etag, ageOf(answer.Header), nil
 	}
-	list, err := l.open(ctx, string(answer.Body))
+	list, err := l.open(ctx, string(answer.Body), known)
 	if err != nil {
 		return nil, "", 0, fmt.Errorf("bearer: revocation list: %w", err)
 	}
@@ -213,13 +217,27 @@ func ageOf(h http.Header) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// open verifies and reads a list.
-func (l *RevocationList) open(ctx context.Context, compact string) (*revocation.List, error) {
+// key returns the key with the kid of a list. Right after a signing key was revoked, the
+// next list is signed by a new key, which must not wait until a minute after the last
+// fetch of the keys.
+func (l *RevocationList) key(ctx context.Context, kid string) (Key, error) {
+	if remote, ok := l.keys.(*RemoteKeys); ok {
+		return remote.key(ctx, kid, retryListAfter)
+	}
+	return l.keys.Key(ctx, kid)
+}
+
+// open verifies and reads a list. known is the one at hand, or nil: it is not replaced
+// by one that a revoked key signed.
+func (l *RevocationList) open(ctx context.Context, compact string, known *revocation.List) (*revocation.List, error) {
 	jws, err := jose.ParseDocument(compact)
 	if err != nil {
 		return nil, err
 	}
-	key, err := l.keys.Key(ctx, jws.Header.Kid)
+	if known != nil && known.MatchesKey(jws.Header.Kid) {
+		return nil, fmt.Errorf("it is signed by the revoked key %.64q", jws.Header.Kid)
+	}
+	key, err := l.key(ctx, jws.Header.Kid)
 	if err != nil {
 		return nil, err
 	}

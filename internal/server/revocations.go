@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -15,7 +16,8 @@ import (
 const revocationsPath = "/revocations"
 
 const (
-	// A list is signed again at most this often, however much is revoked,
+	// A list is signed again at most this often, however much is revoked (but at once
+	// for a signing key, which only an administrator revokes),
 	minListAge = time.Second
 	// and at least this often, so that its iat and exp move on.
 	maxListAge = time.Hour
@@ -30,6 +32,8 @@ type signedList struct {
 	mu      sync.Mutex
 	version int64
 	kid     string
+	// revoked are the kids of the revoked signing keys on it.
+	revoked []string
 	made    time.Time
 	// complete is until when it surely names all that was revoked.
 	complete time.Time
@@ -74,16 +78,17 @@ func (l *signedList) current(e *endpoint, now, complete time.Time) ([]byte, stri
 		complete = complete.Truncate(listStep)
 		changed = changed || complete.After(l.complete)
 	}
-	if l.body != nil && l.kid == signer.Kid() && !changed && age < maxListAge {
+	revoked := e.Keyring.Revoked(e.issuer.Name, complete)
+	if l.body != nil && l.kid == signer.Kid() && slices.Equal(l.revoked, revoked) && !changed && age < maxListAge {
 		return l.body, l.etag, nil
 	}
-	claims := e.Authority.Revocations.AppendList(nil, e.issuer, complete)
+	claims := e.Authority.Revocations.AppendList(nil, e.issuer, complete, revoked...)
 	body, err := signer.As(revocation.ListType).SignDocument(claims)
 	if err != nil {
 		return nil, "", err
 	}
 	sum := sha256.Sum256(append(claims, signer.Kid()...)) // no two signatures are alike
-	l.body, l.version, l.kid, l.made, l.complete = body, version, signer.Kid(), now, complete
+	l.body, l.version, l.kid, l.revoked, l.made, l.complete = body, version, signer.Kid(), revoked, now, complete
 	l.etag = `W/"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
 	return l.body, l.etag, nil
 }
