@@ -191,6 +191,7 @@ func (c *Config) checkLimits(check *checker) {
 func (c *Config) checkIssuers(check *checker) {
 	check.want(len(c.Issuers) > 0, "issuers", "there is none: add a table [issuers.NAME] with url and profile")
 	byURL := map[string]string{c.Admin.URL: AdminIssuer}
+	environments := map[string]string{} // by audience name
 	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
 		issuer := c.Issuers[name]
 		key := "issuers." + name
@@ -199,6 +200,12 @@ func (c *Config) checkIssuers(check *checker) {
 		checkURL(check, key+".url", issuer.URL)
 		check.want(byURL[issuer.URL] == "", key+".url", "issuer %s has this URL already", byURL[issuer.URL])
 		byURL[issuer.URL] = name
+		for _, audience := range issuer.AudienceNames {
+			other, known := environments[audience]
+			check.want(!known || other == issuer.Environment, key+".audience_names",
+				"%q is also a name in environment %q: an assertion for one environment would be good in the other", audience, other)
+			environments[audience] = issuer.Environment
+		}
 		made, err := c.makeIssuer(check, name, &issuer)
 		check.want(err == nil, key+".profile", "%v", err)
 		issuer.made = made
