@@ -59,6 +59,8 @@ func (i *Item) Check(issuer *Issuer) error {
 	switch {
 	case param.Fault(i.ID) != "":
 		return Invalidf("%s id %q: must be 1 to %d octets of the profile's characters", name, Excerpt(i.ID), param.MaxLength)
+	case IsCardNumber(i.ID):
+		return Invalidf("%s id %s has the form of a card number, which must not be stored here: register the token that stands for it", name, MaskCardNumbers(i.ID))
 	case i.Account == "":
 		return Invalidf("%s %s: account must name its %s", name, i.ID, policy.Name)
 	case i.Kind == "" || len(i.Kind) > 32 || strings.ToLower(i.Kind) != i.Kind:
