@@ -67,6 +67,9 @@ type RevocationList struct {
 	// Keys provides the issuer's keys; nil means a RemoteKeys for Issuer. With the
 	// Keys of the Verifier, they are fetched once for both.
 	Keys KeySource
+	// Credential authenticates this API where the issuer shows its list to
+	// authenticated clients alone; the zero Credential is for a public list.
+	Credential Credential
 	// Interval between two polls; 0 means 10 s.
 	Interval time.Duration
 	// MaxStale is how long a list is used without being confirmed; 0 means 5
@@ -191,7 +194,11 @@ func (l *RevocationList) fetch(ctx context.Context, known *revocation.List, etag
 	if etag != "" {
 		header.Set("If-None-Match", etag)
 	}
-	answer, err := get(ctx, l.HTTPClient, location, header, jose.MaxDocument)
+	req, err := l.Credential.request(ctx, location, header)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	answer, err := document(l.HTTPClient, req, jose.MaxDocument)
 	if err != nil {
 		return nil, "", 0, err
 	}

@@ -138,6 +138,10 @@ type Issuer struct {
 	Rotate time.Duration `toml:"rotate"`
 	// How long a successor is published before it signs. At least "10m". Default "24h".
 	Announce time.Duration `toml:"announce"`
+	// Who may read the list of revocations: "public", or "authenticated" for clients that may
+	// introspect, authenticated as for introspection. A public list says which clients were cut off.
+	// Default "public".
+	Revocations string `toml:"revocations"`
 	// A disabled issuer issues no tokens; its keys stay published. Default false.
 	Disabled bool `toml:"disabled"`
 

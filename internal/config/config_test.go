@@ -237,6 +237,7 @@ var refusals = []struct{ name, old, text, want string }{
 		`issuers.d1.audience_names: "x" is also a name in environment "stg"`},
 	{"replay where there are no assertions", "\"thales-d1\"\nresource_audience = \"https://api.example.com\"", "\"boltpay\"\nreplay = \"once\"", `moneyer.toml:8: issuers.d1.replay: profile boltpay takes no assertions`},
 	{"unknown replay", `"thales-d1"`, "\"thales-d1\"\nreplay = \"twice\"", `moneyer.toml:8: issuers.d1.replay: must be "once", "until-exp" or "same-token"`},
+	{"unknown readers of revocations", `"thales-d1"`, "\"thales-d1\"\nrevocations = \"private\"", `moneyer.toml:8: issuers.d1.revocations: must be "public" or "authenticated"`},
 	{"unknown alg", `"thales-d1"`, "\"thales-d1\"\nalg = \"HS256\"", `moneyer.toml:8: issuers.d1.alg: must be "ES256"`},
 	{"no resource audience", `resource_audience = "https://api.example.com"`, ``, `moneyer.toml:5: issuers.d1.resource_audience: profile thales-d1 puts an aud into its tokens: name the API`},
 	{"a resource audience without effect", `"thales-d1"`, `"boltpay"`, `moneyer.toml:8: issuers.d1.resource_audience: profile boltpay puts no resource audience into its tokens: remove this`},

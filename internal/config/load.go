@@ -229,9 +229,11 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 		Name: name, URL: i.URL, Profile: p, Environment: i.Environment, AudienceNames: i.AudienceNames, ResourceAudience: i.ResourceAudience,
 		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(platform.Replay(i.Replay), p.Policy.Assertion.Replay),
 		Alg: cmp.Or(i.Alg, p.Policy.Token.Alg), Disabled: i.Disabled,
+		PrivateRevocations: i.Revocations == "authenticated",
 	}
 	orDefault(check.doc, key+"token_lifetime", &made.TokenLifetime, p.Policy.Token.Lifetime)
 	orDefault(check.doc, key+"announce", &i.Announce, 24*time.Hour)
+	orDefault(check.doc, key+"revocations", &i.Revocations, "public")
 	assertions := len(p.Policy.Assertion.Algs) > 0
 	names := assertions && p.Policy.Assertion.Accepts(platform.AudienceName)
 	check.want(names || len(i.AudienceNames) == 0, key+"audience_names", "profile %s takes no audience names", p.Name)
@@ -241,6 +243,7 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	check.want(assertions || i.Replay == "", key+"replay", "profile %s takes no assertions, so nothing can be replayed", p.Name)
 	check.want(slices.Contains([]platform.Replay{platform.ReplayOnce, platform.ReplayUntilExp, platform.ReplaySameToken}, made.Replay), key+"replay", `must be "once", "until-exp" or "same-token"`)
 	check.want(slices.Contains([]string{"ES256", "PS256", "RS256", "EdDSA"}, made.Alg), key+"alg", `must be "ES256", "PS256", "RS256" or "EdDSA"`)
+	check.want(slices.Contains([]string{"public", "authenticated"}, i.Revocations), key+"revocations", `must be "public" or "authenticated"`)
 	usesAudience := slices.ContainsFunc(p.Policy.Token.Claims, func(c platform.Claim) bool { return c.From == platform.SourceAudience })
 	check.want(usesAudience == (i.ResourceAudience != ""), key+"resource_audience", audienceAdvice(usesAudience), p.Name)
 	check.want(made.TokenLifetime >= time.Second && made.TokenLifetime <= 24*time.Hour && made.TokenLifetime%time.Second == 0, key+"token_lifetime", `must be whole seconds from "1s" to "24h"`)

@@ -41,26 +41,67 @@ type signedList struct {
 	etag     string
 }
 
-// revocations publishes what the issuer withdrew. While the store cannot be asked,
-// that is what was known last; Age (RFC 9111 §5.1) tells since when it is.
+// revocations publishes what the issuer revoked, for everybody.
 func (e *endpoint) revocations(list *signedList) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		now := e.Now()
-		complete, err := e.Authority.KnownUntil(now)
-		var body []byte
-		var etag string
-		if err == nil {
-			body, etag, err = list.current(e, now, complete)
-		}
+		body, etag, err := list.now(e, w.Header())
 		if err != nil {
 			e.unavailable(w, r, err)
 			return
 		}
-		if age := now.Sub(complete) / time.Second; age > 0 {
-			w.Header().Set("Age", strconv.Itoa(int(age)))
-		}
 		publish(w, r, "application/"+revocation.ListType, body, etag, 0)
 	}
+}
+
+// listEndpoint is where clients get a list that is not public: by GET with a credential
+// in the header, or by POST with one in a form.
+func (e *endpoint) listEndpoint() *endpoint {
+	of := e.clientEndpoint("revocations")
+	of.wire.takesGet = true
+	return of
+}
+
+// privateRevocations answers a client that may introspect.
+func (e *endpoint) privateRevocations(list *signedList) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c := e.newCall(w, r)
+		defer c.end()
+		ctx, err := c.begin()
+		if err == nil {
+			err = e.Authority.MayReadRevocations(ctx, e.issuer, c.req)
+		}
+		var body []byte
+		var etag string
+		if err == nil {
+			if body, etag, err = list.now(e, w.Header()); err != nil {
+				err = tryAgain(err)
+			}
+		}
+		if err != nil {
+			c.fail(err)
+			return
+		}
+		c.code = ""
+		w.Header().Set("Cache-Control", "private, max-age=0")
+		serve(w, r, "application/"+revocation.ListType, body, etag)
+	}
+}
+
+// now returns the list with its ETag. While the store cannot be asked, it is what was
+// known last; Age (RFC 9111 §5.1), which is set in h, tells since when it is.
+func (l *signedList) now(e *endpoint, h http.Header) (body []byte, etag string, err error) {
+	now := e.Now()
+	complete, err := e.Authority.KnownUntil(now)
+	if err != nil {
+		return nil, "", err
+	}
+	if body, etag, err = l.current(e, now, complete); err != nil {
+		return nil, "", err
+	}
+	if age := now.Sub(complete) / time.Second; age > 0 {
+		h.Set("Age", strconv.Itoa(int(age)))
+	}
+	return body, etag, nil
 }
 
 // current returns the list, and signs it again where that is due.
