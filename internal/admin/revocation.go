@@ -19,7 +19,7 @@ import (
 const inFlight = "a token that was being minted just then may not be among them: with the credential disabled or removed, revoke once more when limits.request_timeout has passed"
 
 func viewRevocation(v *revocation.Revocation) adminapi.Revocation {
-	return adminapi.Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created}
+	return adminapi.Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created, Unverified: v.Unverified}
 }
 
 // listRevocations lists the active revocations, those of revoked signing keys
@@ -27,19 +27,20 @@ func viewRevocation(v *revocation.Revocation) adminapi.Revocation {
 // before it expire earlier.
 func (a *API) listRevocations(c *call) error {
 	list, err := a.Revocations.Revocations(c.r.Context(), c.issuer.Name)
-	if err != nil {
+	if unverified := (*registry.UnverifiedError)(nil); err != nil && !errors.As(err, &unverified) {
 		return err
 	}
 	keys, err := a.Keyring.Keys(c.r.Context(), c.issuer.Name)
-	if err != nil {
+	if unverified := (*registry.UnverifiedError)(nil); err != nil && !errors.As(err, &unverified) {
 		return err
 	}
+	now := a.Now()
 	all := views(list, viewRevocation)
 	for i := range keys {
-		if k := &keys[i]; k.RevokedUntil().After(a.Now()) {
-			all = append(all, adminapi.Revocation{ID: k.Kid, Reason: "revoked signing key " + k.Kid, Until: k.RevokedUntil(), Created: k.RevokedAt})
-		}
+		k := &keys[i]
+		all = append(all, adminapi.Revocation{ID: k.Kid, Reason: "revoked signing key " + k.Kid, Until: k.RevokedUntil(), Created: k.RevokedAt})
 	}
+	all = slices.DeleteFunc(all, func(v adminapi.Revocation) bool { return !now.Before(v.Until) }) // over, and not removed yet
 	slices.SortStableFunc(all, func(a, b adminapi.Revocation) int { return a.Until.Compare(b.Until) })
 	return replyCut(c, all, func(v *adminapi.Revocation) string { return v.ID })
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -25,7 +26,8 @@ func (e *FileError) Unwrap() error { return e.Err }
 
 // Open returns the signer at a URI outside the store:
 //
-//	file:PATH   a private key as PEM or JWK, in a regular file that only its owner may read
+//	file:PATH   a private key as PEM or JWK, in a regular file that only its owner and its group
+//	            may read, and only its owner may write
 //
 // An error about the file is a *FileError; any other is about the URI.
 //
@@ -52,7 +54,7 @@ func openFile(path string) (crypto.Signer, error) {
 		}
 		path = local
 	}
-	data, err := readPrivate(path)
+	data, err := readPrivate(path, groupMayRead)
 	if err != nil {
 		return nil, &FileError{fmt.Errorf("private key: %w", err)}
 	}
@@ -63,10 +65,17 @@ func openFile(path string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// readPrivate reads a regular file that only its owner may read. The mode is read from the open
-// file, so that the file cannot be replaced in between. Opening does not wait for the other end of
-// a pipe.
-func readPrivate(path string) ([]byte, error) {
+// The permissions that a file must not give. A private key may be read by the group, as where it
+// is mounted for the group of a service.
+const (
+	ownerOnly    fs.FileMode = 0o077
+	groupMayRead fs.FileMode = 0o037
+)
+
+// readPrivate reads a regular file that gives none of the forbidden permissions. The mode is read
+// from the open file, so that the file cannot be replaced in between. Opening does not wait for the
+// other end of a pipe.
+func readPrivate(path string, forbidden fs.FileMode) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
@@ -79,8 +88,8 @@ func readPrivate(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is not a regular file", path)
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("%s is open to others than its owner (mode %04o); run: chmod 600 %s", path, mode, path)
+	if mode := info.Mode().Perm(); mode&forbidden != 0 {
+		return nil, fmt.Errorf("%s is open to others than its owner (mode %04o); run: chmod 600 %[1]s", path, mode)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxPrivateFile+1))
 	if err != nil {

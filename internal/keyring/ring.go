@@ -33,6 +33,16 @@ type ring struct {
 	signing   timetable[*jose.Signer]
 	published timetable[Published]
 	revoked   []KeyInfo // the revoked keys, sorted by kid
+	// unverified is set if what the store has now does not verify.
+	unverified bool
+}
+
+// asUnverified returns the ring, empty if it is nil, as what stays of keys that do not verify.
+func (r *ring) asUnverified() *ring {
+	if r == nil {
+		r = newRing(registry.SigningKeys{}, nil)
+	}
+	return &ring{revision: incomplete, signing: r.signing, published: r.published, revoked: r.revoked, unverified: true}
 }
 
 // incomplete is the revision of a ring that lacks keys because they could not be opened.
