@@ -72,7 +72,7 @@ func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*
 	if was != nil && slices.Equal(was.networks, snap.networks) {
 		snap.clientKeys = was.clientKeys // the cache is kept, in case a client's own server is unavailable
 	} else {
-		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.now)
+		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.db, s.now)
 	}
 	if err := s.buildHandlers(cfg, snap); err != nil {
 		return nil, &ConfigError{err}
