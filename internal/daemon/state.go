@@ -123,7 +123,12 @@ func (s *state) ready(ctx context.Context) error {
 	if err != nil {
 		return errors.New("the store takes no writes")
 	}
-	return nil
+	err = nil
+	if off := s.db.ClockOff(); off.Abs() > store.MaxClockOff {
+		err = fmt.Errorf("the clock is %+.3f s off the other replicas': set it, or theirs", off.Seconds())
+	}
+	s.problems.report("agree with the other replicas' clocks", err)
+	return err
 }
 
 func readMasterKey(cfg *config.Config) (*keyring.MasterKey, error) {

@@ -37,7 +37,7 @@ func Check(ctx context.Context, u *URL, now func() time.Time) []engine.Finding {
 		what string
 		at   func(context.Context) error
 	}{
-		{"server", e.server}, {"TLS", e.tls}, {"durability", e.durability}, {"standbys", e.standbys}, {"clock", e.clock},
+		{"server", e.server}, {"TLS", e.tls}, {"durability", e.durability}, {"standbys", e.standbys}, {"clock", e.clock}, {"clocks", e.clocks},
 		{"settings", e.settings}, {"session", e.sessionSettings}, {"pooler", e.pooler}, {"notifications", e.notifications}, {"schema", e.database}, {"rights", e.rights},
 	} {
 		if err := look.at(ctx); err != nil {
@@ -137,6 +137,29 @@ func (e *checker) clock(ctx context.Context) error {
 	}
 	e.Judge("clock", difference < 500*time.Millisecond, level, fmt.Sprintf("%s difference to the server's", difference.Round(time.Millisecond)),
 		"let every machine's clock follow the same time servers")
+	return nil
+}
+
+// clocks compares the clocks of the replicas that are up.
+func (e *checker) clocks(ctx context.Context) error {
+	var found bool
+	var up int
+	var apart float64
+	err := e.conn.QueryRow(ctx, `SELECT to_regclass('replica') IS NOT NULL`).Scan(&found)
+	if err != nil || !found {
+		return err
+	}
+	err = e.conn.QueryRow(ctx, `SELECT count(*), coalesce(max(clock_min + clock_max) - min(clock_min + clock_max), 0) / 2e6
+		FROM replica WHERE NOT has_left AND seen > now() - interval '5 seconds' AND clock_max IS NOT NULL`).Scan(&up, &apart)
+	if err != nil {
+		return err
+	}
+	level := engine.Warn
+	if apart > engine.MaxClockOff.Seconds() {
+		level = engine.Bad
+	}
+	e.Judge("clocks", apart < 0.5, level, fmt.Sprintf("those of %d replicas are %.3f s apart", up, apart),
+		"let every machine's clock follow the same time servers: a replica that is more than a second off the others is not ready; `moneyer store status` shows which")
 	return nil
 }
 

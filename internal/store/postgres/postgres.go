@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -38,10 +39,11 @@ func Open(ctx context.Context, u *URL, now func() time.Time) (*Database, error) 
 		return nil, err
 	}
 	replica := rand.Text()
-	d := &Database{url: u, feed: &feed{url: u, replica: replica, now: now}}
+	acknowledged := &atomic.Int64{}
+	d := &Database{url: u, feed: &feed{url: u, replica: replica, now: now, acknowledged: acknowledged}}
 	d.reads = readPool(u, d.feed.servers.Load)
 	d.reader = engine.NewReader(d.reads, &engine.Faults{Lost: isLost, Unstorable: isUnstorable})
-	d.session = &session{url: u, holder: replica, days: &partitions{url: u, days: map[int64]bool{}}}
+	d.session = &session{url: u, holder: replica, told: acknowledged, days: &partitions{url: u, days: map[int64]bool{}}}
 	// A replica has a heartbeat before it takes a chain, so that no other considers the
 	// chain free.
 	if err := d.feed.begin(ctx); err != nil {
@@ -108,6 +110,14 @@ func (d *Database) Healthy(now time.Time) error {
 		return ErrRolledBack
 	}
 	return d.feed.healthy(now)
+}
+
+// Clocks implements engine.Engine.
+func (d *Database) Clocks() engine.Clocks {
+	if c := d.feed.clocks.Load(); c != nil {
+		return *c
+	}
+	return engine.Clocks{}
 }
 
 // Past implements engine.Engine.

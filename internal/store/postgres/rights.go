@@ -28,7 +28,7 @@ func (e *checker) database(ctx context.Context) error {
 	if s.Version == 0 {
 		return nil
 	}
-	up, err := value[int](ctx, e.conn, `SELECT count(*) FROM replica WHERE seen > now() - interval '5 seconds'`)
+	up, err := value[int](ctx, e.conn, `SELECT count(*) FROM replica WHERE NOT has_left AND seen > now() - interval '5 seconds'`)
 	if err != nil {
 		return err
 	}

@@ -41,6 +41,7 @@ type session struct {
 	// means that the database has lost entries up to there.
 	acknowledged ledger.Head
 	rolledBack   atomic.Bool
+	told         *atomic.Int64 // acknowledged.Seq, for other processes
 }
 
 func (s *session) Begin(t *engine.Tx) error {
@@ -151,9 +152,14 @@ func (s *session) Commit(t *engine.Tx) error {
 		return fmt.Errorf("the database answered COMMIT with %s", word)
 	}
 	if t.First != 0 {
-		s.acknowledged = t.Head
+		s.acknowledge(t.Head)
 	}
 	return nil
+}
+
+func (s *session) acknowledge(end ledger.Head) {
+	s.acknowledged = end
+	s.told.Store(end.Seq)
 }
 
 // announce records the changes for the other replicas, and notifies them.
@@ -212,7 +218,7 @@ func (s *session) Settle(t *engine.Tx) (committed bool, err error) {
 		return false, err
 	}
 	if committed {
-		s.acknowledged = t.Head
+		s.acknowledge(t.Head)
 	}
 	return committed, nil
 }

@@ -99,6 +99,9 @@ func (s *File) Known(now time.Time) time.Time { return now }
 // Healthy implements engine.Engine. Only a write can find out that the file is not writable.
 func (s *File) Healthy(time.Time) error { return nil }
 
+// Clocks implements engine.Engine.
+func (s *File) Clocks() engine.Clocks { return engine.Clocks{} }
+
 // Past implements engine.Engine.
 func (s *File) Past(_ context.Context, now time.Time) (time.Time, error) { return now, nil }
 
