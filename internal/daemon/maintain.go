@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
 
@@ -27,6 +28,7 @@ func (s *Server) maintain(ctx context.Context) {
 func (s *Server) everyMinute(ctx context.Context) {
 	s.observeClock()
 	retention := s.refresh(ctx)
+	_ = s.verified() // which logs it
 	past, err := s.db.Past(ctx, s.confirmed())
 	s.problems.report("read the database's clock", err)
 	if err == nil {
@@ -35,7 +37,15 @@ func (s *Server) everyMinute(ctx context.Context) {
 	if err == nil && retention > 0 {
 		s.problems.report("prune the ledger", s.prune(ctx, past, retention))
 	}
-	s.problems.report("sign a checkpoint", s.db.Checkpoint(ctx, s.master.SignCheckpoint))
+	s.checkpoint(ctx)
+}
+
+// checkpoint records the signed heads of the ledger's chains, and logs them.
+func (s *Server) checkpoint(ctx context.Context) {
+	heads, err := s.db.Checkpoint(ctx, s.master.SignCheckpoint)
+	if s.problems.report("sign a checkpoint", err); len(heads) > 0 {
+		s.log.Info("checkpoint", "heads", ledger.FormatHeads(heads))
+	}
 }
 
 // maxKeyWait bounds how long a rotation waits for the store: a reload waits for it.

@@ -148,7 +148,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	last, done := context.WithTimeout(context.Background(), time.Second)
 	defer done()
 	s.problems.report("record refusals", s.refusals.Flush(last, s.now()))
-	s.problems.report("sign a checkpoint", s.db.Checkpoint(last, s.master.SignCheckpoint))
+	s.checkpoint(last)
 	if err := errors.Join(cut, s.close()); err != nil {
 		return err
 	}

@@ -1,12 +1,14 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +19,7 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/metrics"
 	"moneyer/internal/overload"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 )
 
@@ -38,6 +41,8 @@ type state struct {
 	steady      func() time.Duration // since the start, whatever the wall clock does
 	clock       *confirmedClock
 	draining    atomic.Bool
+	// publishedKids are those that the keyrings of this process logged.
+	publishedKids sync.Map
 	// current is the snapshot that the listeners serve; nil until there is one.
 	current atomic.Pointer[Snapshot]
 }
@@ -56,7 +61,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 	log := cfg.Log.New(o.Log)
 	s := &state{delay: delay, copyPath: copyPath(cfg), master: master,
 		atWork: overload.NewConcurrencyLimit(limits.AtWork), log: log, problems: edgeLog{log: log, failing: map[string]bool{}}, now: o.Now}
-	s.db, err = store.Open(ctx, cfg.StoreURL(), store.Options{Now: o.Now, Changed: s.changedElsewhere})
+	s.db, err = store.Open(ctx, cfg.StoreURL(), store.Options{Now: o.Now, RowKey: master.RowKey(), Changed: s.changedElsewhere})
 	if err != nil {
 		return nil, errors.Join(err, delay.Close())
 	}
@@ -123,11 +128,41 @@ func (s *state) ready(ctx context.Context) error {
 	if err != nil {
 		return errors.New("the store takes no writes")
 	}
-	err = nil
+	return cmp.Or(s.verified(), s.clockAgrees())
+}
+
+// clockAgrees returns an error while the clock differs from the other replicas'.
+func (s *state) clockAgrees() (err error) {
 	if off := s.db.ClockOff(); off.Abs() > store.MaxClockOff {
 		err = fmt.Errorf("the clock is %+.3f s off the other replicas': set it, or theirs", off.Seconds())
 	}
 	s.problems.report("agree with the other replicas' clocks", err)
+	return err
+}
+
+// verified returns an error while signing keys or revocations in the store do not verify under the
+// master key. It logs each when it begins and when it ends.
+func (s *state) verified() error {
+	err := s.revocations.Unverified()
+	s.problems.report("verify the revocations", err)
+	if err != nil {
+		err = errors.New("revocations in the store do not verify")
+	}
+	snapshot := s.current.Load()
+	if snapshot == nil {
+		return err
+	}
+	unverified := snapshot.keys.Unverified()
+	for issuer := range snapshot.keys.Issuers {
+		var cause error
+		if slices.Contains(unverified, issuer) {
+			cause = &registry.UnverifiedError{Kind: "signing keys", Issuer: issuer}
+		}
+		s.problems.report("verify the signing keys of "+issuer, cause)
+	}
+	if len(unverified) > 0 {
+		return errors.New("the signing keys in the store do not verify: issuer " + strings.Join(unverified, ", "))
+	}
 	return err
 }
 
