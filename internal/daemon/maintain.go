@@ -8,17 +8,22 @@ import (
 	"moneyer/internal/store"
 )
 
+// countEvery is how often the number of refusals that were only counted is recorded. In an
+// attack it is an entry each time.
+const countEvery = 10 * time.Second
+
 // maintain does the periodic work. What fails is tried again at the next tick.
 func (s *Server) maintain(ctx context.Context) {
-	second, minute := time.NewTicker(time.Second), time.NewTicker(time.Minute)
-	defer second.Stop()
+	count, minute := time.NewTicker(countEvery), time.NewTicker(time.Minute)
+	defer count.Stop()
 	defer minute.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-second.C:
+		case <-count.C:
 			s.problems.report("record refusals", s.refusals.Flush(ctx, s.now()))
+			s.problems.report("keep the store's file", s.db.Intact())
 		case <-minute.C:
 			s.everyMinute(ctx)
 		}

@@ -208,6 +208,7 @@ func checkRestartOnly(was, is *config.Config) error {
 		{"admin", was.Admin, is.Admin},
 		{"limits.in_flight", was.Limits.InFlight, is.Limits.InFlight},
 		{"limits.refusals_recorded", was.Limits.RefusalsRecorded, is.Limits.RefusalsRecorded},
+		{"limits.refusals_burst", was.Limits.RefusalsBurst, is.Limits.RefusalsBurst},
 	} {
 		if s.was != s.is {
 			return fmt.Errorf("a change of %s needs a restart", s.name)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -35,12 +34,14 @@ type state struct {
 	refusals *authority.Refusals
 	// revocations are shared by all snapshots.
 	revocations *authority.Revocations
-	log         *slog.Logger
-	problems    edgeLog
-	now         func() time.Time
-	steady      func() time.Duration // since the start, whatever the wall clock does
-	clock       *confirmedClock
-	draining    atomic.Bool
+	// log bounds the lines of each message. lines does not: it is for refusals, which have
+	// budgets of their own.
+	log, lines *slog.Logger
+	problems   edgeLog
+	now        func() time.Time
+	steady     func() time.Duration // since the start, whatever the wall clock does
+	clock      *confirmedClock
+	draining   atomic.Bool
 	// publishedKids are those that the keyrings of this process logged.
 	publishedKids sync.Map
 	// current is the snapshot that the listeners serve; nil until there is one.
@@ -58,9 +59,10 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := cfg.Log.New(o.Log)
+	lines := cfg.Log.New(o.Log)
+	log := slog.New(newLineBudget(lines.Handler(), limits.Lines, o.Now))
 	s := &state{delay: delay, copyPath: copyPath(cfg), master: master,
-		atWork: overload.NewConcurrencyLimit(limits.AtWork), log: log, problems: edgeLog{log: log, failing: map[string]bool{}}, now: o.Now}
+		atWork: overload.NewConcurrencyLimit(limits.AtWork), log: log, lines: lines, problems: edgeLog{log: log, failing: map[string]bool{}}, now: o.Now}
 	s.db, err = store.Open(ctx, cfg.StoreURL(), store.Options{Now: o.Now, RowKey: master.RowKey(), Changed: s.changedElsewhere})
 	if err != nil {
 		return nil, errors.Join(err, delay.Close())
@@ -70,7 +72,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 	}
 	s.refusals, s.revocations = authority.NewRefusals(s.db, limits.Refusals), authority.NewRevocations(s.db)
 	s.metrics = metrics.New(o.Version, s.atWork.InUse, s.storeUp, s.staleness)
-	if err := os.Remove(s.copyPath); s.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a killed process may have left a copy
+	if err := removeCopy(s.copyPath); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
