@@ -62,5 +62,5 @@ func openEngine(ctx context.Context, url string, options *Options) (opened, erro
 	if err != nil {
 		return opened{}, err
 	}
-	return opened{database, func(ctx context.Context, path string) error { return backupDatabase(ctx, u, path) }, nil}, nil
+	return opened{database, func(ctx context.Context, path string) error { return backupDatabase(ctx, u, path) }, database.Trial}, nil
 }

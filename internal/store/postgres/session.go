@@ -116,12 +116,14 @@ func (s *session) Changing(*engine.Tx) error {
 	return err
 }
 
+const insertBatch = `INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+
 func (s *session) Record(t *engine.Tx, r *engine.Row) error {
 	if err := s.days.ensure(r.TimeMax); err != nil {
 		return err
 	}
-	s.queued.Queue(`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+	s.queued.Queue(insertBatch,
 		r.First, r.Count, r.TimeMin, r.TimeMax, r.Previous, r.Last, r.Marks, r.Lines)
 	s.queued.Queue(`UPDATE ledger_chain SET seq = $1, hash = $2 WHERE id = $3`, t.Head.Seq, t.Head.Hash[:], s.chain)
 	return nil
