@@ -38,7 +38,7 @@ func Check(ctx context.Context, u *URL, now func() time.Time) []engine.Finding {
 		at   func(context.Context) error
 	}{
 		{"server", e.server}, {"TLS", e.tls}, {"durability", e.durability}, {"standbys", e.standbys}, {"clock", e.clock}, {"clocks", e.clocks},
-		{"settings", e.settings}, {"session", e.sessionSettings}, {"pooler", e.pooler}, {"notifications", e.notifications}, {"schema", e.database}, {"rights", e.rights},
+		{"settings", e.settings}, {"session", e.sessionSettings}, {"pooler", e.pooler}, {"notifications", e.notifications}, {"snapshots", e.snapshots}, {"history", e.wentBack}, {"schema", e.database}, {"rights", e.rights},
 	} {
 		if err := look.at(ctx); err != nil {
 			e.Add(look.what, engine.Bad, unavailable(err).Error(), "look at the server's log")
@@ -168,7 +168,7 @@ func (e *checker) settings(ctx context.Context) error {
 	for _, s := range []struct{ name, want, advice string }{
 		{"server_encoding", "UTF8", "make the database with ENCODING 'UTF8'"},
 		{"default_transaction_isolation", "read committed", "ALTER ROLE ... SET default_transaction_isolation = 'read committed'"},
-		{"idle_session_timeout", "0", "ALTER ROLE ... SET idle_session_timeout = 0: the server ends connections that replicas keep"},
+		{"transaction_timeout", "0", "ALTER ROLE ... SET transaction_timeout = 0: the server ends transactions that wait for the standbys"},
 	} {
 		is, err := e.setting(ctx, s.name)
 		if err != nil {

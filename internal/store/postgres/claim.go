@@ -19,6 +19,7 @@ func writeSettings() map[string]string {
 		"statement_timeout":                   "0",
 		"lock_timeout":                        "1000",
 		"idle_in_transaction_session_timeout": "2000",
+		"idle_session_timeout":                "0", // sessions are kept
 		"synchronous_commit":                  "on",
 		"tcp_keepalives_idle":                 "5",
 		"tcp_keepalives_interval":             "2",

@@ -64,6 +64,7 @@ func readPool(u *URL, servers func() int64) *sql.DB {
 		config.RuntimeParams["statement_timeout"] = "30000" // for a verification of the ledger; requests have shorter timeouts
 	}
 	config.RuntimeParams["lock_timeout"] = "1000"
+	config.RuntimeParams["idle_session_timeout"] = "0"
 	config.RuntimeParams["jit"] = "off" // with hundreds of partitions, compilation takes a second for a query of milliseconds
 	const of = "server"
 	db := stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {

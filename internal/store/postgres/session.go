@@ -226,8 +226,8 @@ func (s *session) Settle(t *engine.Tx) (committed bool, err error) {
 	return committed, nil
 }
 
-// Passing reports whether err is a lost connection, a server that starts, stops or fails
-// over, or a lock timeout.
+// Passing reports whether err is a lost connection, a server that starts, stops, fails over,
+// or ended the session by a timeout, a lock timeout, or a statement that was cancelled.
 func (s *session) Passing(err error) bool {
 	var refused *pgconn.PgError
 	var gone *brokenError
@@ -235,7 +235,7 @@ func (s *session) Passing(err error) bool {
 		return false
 	}
 	if errors.As(err, &refused) {
-		return isLost(err) || slices.Contains([]string{"40001", "40P01", "55P03", "25006", "53300"}, refused.Code)
+		return isLost(err) || slices.Contains([]string{"40001", "40P01", "55P03", "25006", "53300", "57014"}, refused.Code)
 	}
 	return errors.As(err, &gone) || errors.Is(err, errChainTaken) || errors.Is(err, engine.ErrLost)
 }
