@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -126,9 +127,15 @@ func (s *state) ready(context.Context) error {
 	}
 	err = s.db.Distrusted()
 	s.problems.report("trust the store", err)
-	if verifiedErr := s.verified(); err == nil {
-		err = verifiedErr
+	return cmp.Or(err, s.verified(), s.clockAgrees())
+}
+
+// clockAgrees returns an error while the clock differs from the other replicas'.
+func (s *state) clockAgrees() (err error) {
+	if off := s.db.ClockOff(); off.Abs() > store.MaxClockOff {
+		err = fmt.Errorf("the clock is %+.3f s off the other replicas': set it, or theirs", off.Seconds())
 	}
+	s.problems.report("agree with the other replicas' clocks", err)
 	return err
 }
 
