@@ -17,7 +17,7 @@ import (
 func TestPruneDropsPartitions(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var day atomic.Int64
-	d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: func() time.Time { return clock().AddDate(0, 0, int(day.Load())) }})
+	d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: func() time.Time { return clock().AddDate(0, 0, int(day.Load())) }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestConcurrentMaintenance(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var replicas [2]*DB
 	for i := range replicas {
-		d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
+		d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}

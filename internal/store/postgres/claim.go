@@ -20,6 +20,7 @@ func writeSettings() map[string]string {
 		"statement_timeout":                   "0",
 		"lock_timeout":                        "1000",
 		"idle_in_transaction_session_timeout": "2000",
+		"idle_session_timeout":                "0", // sessions are kept
 		"synchronous_commit":                  "on",
 		"tcp_keepalives_idle":                 "5",
 		"tcp_keepalives_interval":             "2",
@@ -71,7 +72,7 @@ func (s *session) claim() error {
 	to := []any{&s.chain, &end.Seq, &hash}
 	err := s.Row(`UPDATE ledger_chain SET holder = $1 WHERE id = (
 			SELECT id FROM ledger_chain AS free
-			WHERE holder = $1 OR NOT EXISTS (SELECT FROM replica WHERE replica.id = free.holder AND seen > now() - interval '1 minute')
+			WHERE holder = $1 OR NOT EXISTS (SELECT FROM replica WHERE replica.id = free.holder AND NOT has_left AND seen > now() - interval '1 minute')
 			ORDER BY holder = $1 DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
 		RETURNING id, seq, hash`, []any{s.holder}, to)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -127,7 +128,7 @@ func (s *session) compare(end ledger.Head) error {
 func (s *session) Leave() {
 	if s.conn != nil && s.held {
 		_, _ = s.Exec(`UPDATE ledger_chain SET holder = '' WHERE id = $1 AND holder = $2`, s.chain, s.holder)
-		_, _ = s.Exec(`DELETE FROM replica WHERE id = $1`, s.holder)
+		_, _ = s.Exec(`UPDATE replica SET has_left = true WHERE id = $1`, s.holder)
 	}
 	s.drop()
 }
