@@ -60,6 +60,11 @@ type Entry struct {
 	Actor  string `json:"actor,omitempty"`
 	Action string `json:"action,omitempty"`
 	Object string `json:"object,omitempty"`
+	// Rows has the rows of the registry that the change wrote, as NAME=MAC, separated by
+	// spaces; after the "=" of a row that it removed there is nothing. See package rowauth.
+	Rows string `json:"rows,omitempty"`
+	// Registry states all rows of the registry after a change of them: see rowauth.Key.
+	Registry string `json:"registry,omitempty"`
 
 	// Of a checkpoint: the heads of all chains before it, by FormatHeads, and its
 	// signature in base64url. See NewCheckpoint.
@@ -95,6 +100,8 @@ func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
 	dst = appendMember(dst, `,"actor":`, e.Actor)
 	dst = appendMember(dst, `,"action":`, e.Action)
 	dst = appendMember(dst, `,"object":`, e.Object)
+	dst = appendMember(dst, `,"rows":`, e.Rows)
+	dst = appendMember(dst, `,"registry":`, e.Registry)
 	dst = appendMember(dst, `,"heads":`, e.Heads)
 	dst = appendMember(dst, `,"signature":`, e.Signature)
 	if !hasRFC3339(e.Time) || !hasRFC3339(e.Expires) {

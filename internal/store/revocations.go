@@ -10,6 +10,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/revocation"
+	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 )
 
@@ -80,6 +81,7 @@ func (d *DB) PutRevocation(ctx context.Context, r *revocation.Revocation, e *led
 	mac := d.rows.MAC(revocationRow(r.Issuer, r.ID, document))
 	return d.change(ctx, e, func(t *tx) error {
 		t.changed(engine.ChangedRevocations, r.Issuer, r.ID)
+		t.wrote(rowauth.Name{Kind: rowauth.Revocation, Issuer: r.Issuer, ID: r.ID}, mac)
 		return conflictUnless(t.Exec(`INSERT INTO revocation (issuer, id, until, document, mac) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT DO NOTHING`, r.Issuer, r.ID, engine.CeilMilli(r.Until), document, mac))
 	})

@@ -14,6 +14,7 @@ type tx struct {
 	engine.Tx
 	packer *history.Packer
 	rows   *rowauth.Key
+	rowChanges
 }
 
 // run runs change in a transaction. After any failure, also of Begin, the session can be
