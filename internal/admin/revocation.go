@@ -2,6 +2,7 @@ package admin
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"moneyer/internal/adminapi"
@@ -28,6 +29,8 @@ func (a *API) listRevocations(c *call) error {
 	if unverified := (*registry.UnverifiedError)(nil); err != nil && !errors.As(err, &unverified) {
 		return err
 	}
+	now := a.Now()
+	list = slices.DeleteFunc(list, func(v revocation.Revocation) bool { return !now.Before(v.Until) }) // over, and not removed yet
 	return replyCut(c, views(list, viewRevocation), func(v *adminapi.Revocation) string { return v.ID })
 }
 

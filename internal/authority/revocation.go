@@ -76,7 +76,7 @@ func (r *Revocations) mayGiveBack(issuer, client string, now time.Time) error {
 		return nil
 	}
 	return oauth.Errorf(oauth.RateLimited, "too many tokens given back").After(wait).
-		Because(&Refusal{Rule: "tokens given back", Expected: "at most the rate for one client, and half of the places", Found: "more"})
+		Because(&Refusal{Rule: "tokens given back", Expected: "at most the rate for one client, and half of the places", Found: "more", Client: client, Proven: true})
 }
 
 // verifierLeeway is how long after its end a token may still pass a verifier, for

@@ -183,7 +183,7 @@ func (k *Keyring) attempt(ctx context.Context, issuer, actor string, decide func
 	if err != nil {
 		return step{}, fmt.Errorf("keys of issuer %q: %w", issuer, err)
 	}
-	d := &draft{issuer: issuer, settings: settings, master: k.Master, now: k.now(), keys: slices.Clone(stored.Keys)}
+	d := &draft{issuer: issuer, settings: settings, master: k.Master, now: k.now(), jumped: k.jumped(), keys: slices.Clone(stored.Keys)}
 	taken, err := decide(d)
 	if err != nil {
 		return step{}, fmt.Errorf("issuer %q: %w", issuer, err)

@@ -107,6 +107,9 @@ type Keyring struct {
 	// Issuers maps the name of each issuer to its settings.
 	Issuers map[string]Settings
 	Now     func() time.Time
+	// Past returns the time that has passed for certain, when Now may have jumped; nil means
+	// Now. While it is behind, Rotate neither plans a successor nor forgets a key.
+	Past func() time.Time
 	// Log receives every change; nil disables logging.
 	Log *slog.Logger
 	// Logged holds the kids that this process logged as published, by issuer, so that the
@@ -373,6 +376,11 @@ func (k *Keyring) issuers() []string { return slices.Sorted(maps.Keys(k.Issuers)
 
 // now returns the current time in whole seconds, the precision that is stored.
 func (k *Keyring) now() time.Time { return k.Now().UTC().Truncate(time.Second) }
+
+// jumped reports whether Now is ahead of the time that has passed for certain.
+func (k *Keyring) jumped() bool {
+	return k.Past != nil && k.Now().Sub(k.Past()) > clockSkew
+}
 
 // log returns Log, or a logger that discards everything.
 func (k *Keyring) log() *slog.Logger { return cmp.Or(k.Log, slog.New(slog.DiscardHandler)) }

@@ -63,12 +63,19 @@ type Entry struct {
 	// Rows has the rows of the registry that the change wrote, as NAME=MAC, separated by
 	// spaces; after the "=" of a row that it removed there is nothing. See package rowauth.
 	Rows string `json:"rows,omitempty"`
-	// Registry states all rows of the registry after a change of them: see rowauth.Key.
+
+	// Of a checkpoint, see Checkpoint: its number, the checkpoint before it and the heads of
+	// all chains by FormatHeads, and the entry after which its writer continued the chain.
+	Number   int64  `json:"number,omitempty"`
+	Previous string `json:"previous,omitempty"`
+	Resumed  int64  `json:"resumed,omitempty"`
+	Heads    string `json:"heads,omitempty"`
+
+	// Of a checkpoint, and of a change of the registry: all rows of the registry, the change
+	// included. See rowauth.Key.
 	Registry string `json:"registry,omitempty"`
 
-	// Of a checkpoint: the heads of all chains before it, by FormatHeads, and its
-	// signature in base64url. See NewCheckpoint.
-	Heads     string `json:"heads,omitempty"`
+	// Of a checkpoint: the signature in base64url.
 	Signature string `json:"signature,omitempty"`
 }
 
@@ -94,15 +101,16 @@ func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
 	dst = appendMember(dst, `,"rule":`, e.Rule)
 	dst = appendMember(dst, `,"expected":`, e.Expected)
 	dst = appendMember(dst, `,"found":`, e.Found)
-	if e.Count != 0 {
-		dst = strconv.AppendInt(append(dst, `,"count":`...), e.Count, 10)
-	}
+	dst = appendNumber(dst, `,"count":`, e.Count)
 	dst = appendMember(dst, `,"actor":`, e.Actor)
 	dst = appendMember(dst, `,"action":`, e.Action)
 	dst = appendMember(dst, `,"object":`, e.Object)
 	dst = appendMember(dst, `,"rows":`, e.Rows)
-	dst = appendMember(dst, `,"registry":`, e.Registry)
+	dst = appendNumber(dst, `,"number":`, e.Number)
+	dst = appendMember(dst, `,"previous":`, e.Previous)
+	dst = appendNumber(dst, `,"resumed":`, e.Resumed)
 	dst = appendMember(dst, `,"heads":`, e.Heads)
+	dst = appendMember(dst, `,"registry":`, e.Registry)
 	dst = appendMember(dst, `,"signature":`, e.Signature)
 	if !hasRFC3339(e.Time) || !hasRFC3339(e.Expires) {
 		return nil, fmt.Errorf("ledger entry: a time outside the years 0 to 9999 has no form in RFC 3339")
@@ -115,6 +123,13 @@ func appendMember(dst []byte, name, value string) []byte {
 		return dst
 	}
 	return appendText(append(dst, name...), value)
+}
+
+func appendNumber(dst []byte, name string, value int64) []byte {
+	if value == 0 {
+		return dst
+	}
+	return strconv.AppendInt(append(dst, name...), value, 10)
 }
 
 // escaped are the bytes that encoding/json may write in another way.

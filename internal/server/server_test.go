@@ -119,9 +119,11 @@ type testServer struct {
 	// refusals wait here for the ledger until they are flushed.
 	refusals *authority.Refusals
 	log      buffer
-	handler  http.Handler
-	client   *http.Client
-	notice   atomic.Pointer[error] // what /readyz complains of
+	// written is the budget of refusals in the log; zero means plenty.
+	written overload.Rate
+	handler http.Handler
+	client  *http.Client
+	notice  atomic.Pointer[error] // what /readyz complains of
 	// verifiers judge tokens by the keys that the server publishes.
 	verifiers map[string]*bearer.Verifier
 }
@@ -164,6 +166,10 @@ func (h *testServer) serve(t testing.TB) {
 	t.Helper()
 	log := slog.New(slog.NewJSONHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	plenty := overload.Rate{PerSecond: 1e6, Burst: 1e6}
+	written := h.written
+	if written.PerSecond == 0 {
+		written = plenty
+	}
 	h.refusals = authority.NewRefusals(h.store, plenty)
 	h.authority = &authority.Authority{
 		Registry: h.store, Ledger: h.store, Keyring: h.keyring, Pepper: h.pepper,
@@ -175,7 +181,7 @@ func (h *testServer) serve(t testing.TB) {
 	h.admission = overload.NewAdmission(limits)
 	h.admission.TrustedProxies = h.setup.proxies
 	s := &server.Server{
-		Authority: h.authority, Keyring: h.keyring, Admission: h.admission, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
+		Authority: h.authority, Keyring: h.keyring, Admission: h.admission, Ready: h.ready, Refused: server.NewRefusalLog(log, written),
 		Observe: func(string, string, oauth.Code, time.Duration) {}, Now: h.Now,
 	}
 	for _, issuer := range h.setup.issuers {

@@ -49,7 +49,7 @@ func TestReplicasConfirmEachOther(t *testing.T) {
 				appendEntries(t, d, 5)
 			}
 			for _, d := range all {
-				if err := d.Checkpoint(t.Context(), sign); err != nil {
+				if _, err := d.Checkpoint(t.Context(), sign); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -88,7 +88,7 @@ func TestVerifyWhileReplicasWrite(t *testing.T) {
 				if err := d.Append(t.Context(), testEntry(i)); err != nil {
 					t.Error(err)
 				}
-				if err := d.Checkpoint(t.Context(), sign); err != nil {
+				if _, err := d.Checkpoint(t.Context(), sign); err != nil {
 					t.Error(err)
 				}
 			}
@@ -126,7 +126,7 @@ func TestReplicasPruneOneLedger(t *testing.T) {
 	for round := range 4 {
 		for _, d := range all {
 			appendEntries(t, d, 3)
-			if err := d.Checkpoint(t.Context(), sign); err != nil {
+			if _, err := d.Checkpoint(t.Context(), sign); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -16,7 +16,8 @@ import (
 
 // Revocations implements authority.RevocationStore. Together with a
 // *registry.UnverifiedError, for rows that do not verify, it returns the others and what
-// can be read of those.
+// can be read of those. Only Forget removes revocations that are over: the clock of a
+// single read may be wrong.
 func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error) {
 	var revocations []revocation.Revocation
 	var unverified error

@@ -140,6 +140,7 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		touched:     newTouched(),
 		maintenance: semaphore.NewWeighted(1),
 		backup:      o.backup,
+		checkpoints: checkpoints{found: -1},
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ended sync.WaitGroup

@@ -71,7 +71,7 @@ func (s *File) open(ctx context.Context) (err error) {
 	if s.used, err = loadConsumed(ctx, s.reader); err != nil {
 		return err
 	}
-	s.session = &session{db: s.writes, used: s.used}
+	s.session = &session{db: s.writes, used: s.used, found: -1}
 	return nil
 }
 

@@ -72,7 +72,7 @@ type Revocations interface {
 type History interface {
 	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
 	Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error)
-	Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, error)) error
+	Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head, error)
 	Prune(ctx context.Context, before time.Time) (int64, error)
 	Forget(ctx context.Context, now time.Time) (int64, error)
 }
