@@ -98,8 +98,12 @@ func (t *tx) nextState() (*rowauth.State, error) {
 	if err != nil {
 		return nil, err
 	}
+	if state.Revision < t.seen {
+		return nil, fmt.Errorf("%w: it has change %d of the registry, and change %d was recorded", errState, state.Revision, t.seen)
+	}
 	before := state.Revision
 	state.Revision++
+	t.revision = state.Revision
 	t.apply(t.rows, &state.Sum)
 	return state, t.writeState(before, state)
 }

@@ -15,6 +15,9 @@ type tx struct {
 	packer *history.Packer
 	rows   *rowauth.Key
 	rowChanges
+	// seen is the newest revision of the registry that this process knows: an earlier one
+	// was set back. revision is that of this transaction, or 0.
+	seen, revision int64
 }
 
 // run runs change in a transaction. After any failure, also of Begin, the session can be

@@ -32,6 +32,8 @@ type writer struct {
 	// committed is the time of the last successful transaction, in Unix milliseconds; 0
 	// after a failed one.
 	committed atomic.Int64
+	// seen is the newest revision of the registry that this process knows.
+	seen atomic.Int64
 	// changed is called with the possible changes of a transaction before its callers are
 	// answered.
 	changed func([]engine.Change)
@@ -283,7 +285,7 @@ func (t *tx) appendAll() error {
 func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func() bool) error {
 	for try := 0; ; try++ {
 		t := fresh()
-		t.Session, t.packer, t.rows = w.session, w.packer, w.rows
+		t.Session, t.packer, t.rows, t.seen = w.session, w.packer, w.rows, w.seen.Load()
 		err := t.run(change)
 		if doubtful := (*engine.Doubt)(nil); errors.As(err, &doubtful) {
 			err = w.settle(t, doubtful, wanted)
@@ -292,12 +294,23 @@ func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func(
 			w.changed(t.Changes)
 		}
 		if err == nil {
+			w.see(t.revision)
 			w.committed.Store(w.now().UnixMilli())
 			return nil
 		}
 		w.committed.Store(0)
 		if !w.session.Passing(err) || !w.rest(try) || !wanted() {
 			return err
+		}
+	}
+}
+
+// see notes a revision of the registry that was committed.
+func (w *writer) see(revision int64) {
+	for {
+		seen := w.seen.Load()
+		if revision <= seen || w.seen.CompareAndSwap(seen, revision) {
+			return
 		}
 	}
 }
