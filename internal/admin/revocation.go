@@ -30,7 +30,7 @@ func (a *API) listRevocations(c *call) error {
 		return err
 	}
 	now := a.Now()
-	list = slices.DeleteFunc(list, func(v revocation.Revocation) bool { return !now.Before(v.Until) }) // over, and not removed yet
+	list = slices.DeleteFunc(list, func(v revocation.Revocation) bool { return !v.Unverified && !now.Before(v.Until) }) // over, and not removed yet
 	return replyCut(c, views(list, viewRevocation), func(v *adminapi.Revocation) string { return v.ID })
 }
 

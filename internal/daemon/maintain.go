@@ -23,6 +23,7 @@ func (s *Server) maintain(ctx context.Context) {
 			return
 		case <-count.C:
 			s.problems.report("record refusals", s.refusals.Flush(ctx, s.now()))
+			s.problems.report("keep the store's file", s.db.Intact())
 		case <-minute.C:
 			s.everyMinute(ctx)
 		}

@@ -69,7 +69,7 @@ func decodeMaster(text string) ([]byte, error) {
 
 // ReadMasterKey reads a master key from a file that only its owner may read.
 func ReadMasterKey(path string) (*MasterKey, error) {
-	text, err := readPrivate(path)
+	text, err := readPrivate(path, ownerOnly)
 	if err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}

@@ -24,8 +24,8 @@ func signing(name string) ledger.Signer {
 	return sign
 }
 
-// run runs a statement past the store.
-func run(t *testing.T, d *DB, statement string, args ...any) {
+// pastStore runs a statement past the store.
+func pastStore(t *testing.T, d *DB, statement string, args ...any) {
 	t.Helper()
 	must(t, d.writer.do(t.Context(), func(tx *tx) error {
 		_, err := tx.Exec(statement, args...)
@@ -120,13 +120,13 @@ func TestAuditFinds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			onEngines(t, func(t *testing.T, d *DB) {
 				fillRegistry(t, d)
-				run(t, d, `CREATE TABLE old AS SELECT * FROM client WHERE id = 'bank'`)
+				pastStore(t, d, `CREATE TABLE old AS SELECT * FROM client WHERE id = 'bank'`)
 				first := registry.Client{Issuer: "d1", ID: "bank", Name: "first", Revision: 1}
 				document, err := json.Marshal(first)
 				must(t, err)
-				run(t, d, `UPDATE old SET revision = 1, document = $1, mac = $2`, document, d.rows.MAC(clientRow("d1", "bank", 1, document)))
+				pastStore(t, d, `UPDATE old SET revision = 1, document = $1, mac = $2`, document, d.rows.MAC(clientRow("d1", "bank", 1, document)))
 				for _, statement := range c.alter {
-					run(t, d, statement)
+					pastStore(t, d, statement)
 				}
 				a := audit(t, d)
 				if !strings.Contains(a.Difference, c.difference) || (c.difference == "") != (a.Difference == "") || a.Unverified != c.unverified {
@@ -143,9 +143,9 @@ func TestStateSetBack(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")
 	d := openTest(t, path, Options{})
 	fillRegistry(t, d)
-	run(t, d, `CREATE TABLE old_state AS SELECT * FROM registry_state`)
+	pastStore(t, d, `CREATE TABLE old_state AS SELECT * FROM registry_state`)
 	must(t, d.RemoveAccount(t.Context(), "d1", "n", changeEntry()))
-	run(t, d, `UPDATE registry_state SET revision = old_state.revision, sealed = old_state.sealed FROM old_state`)
+	pastStore(t, d, `UPDATE registry_state SET revision = old_state.revision, sealed = old_state.sealed FROM old_state`)
 	for range 2 {
 		if err := d.RemoveItem(t.Context(), "d1", "1", changeEntry()); err == nil || !strings.Contains(err.Error(), "moneyer store repair") {
 			t.Errorf("a change covers it up: %v", err)

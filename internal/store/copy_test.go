@@ -284,15 +284,15 @@ func TestCopyRefuses(t *testing.T) {
 	openURL(t, served)
 	refused(t, first, served, "1 replicas serve it")
 	openURL(t, served) // no mark is left in what was refused
-	refused(t, first, other, "in use by process")
+	refused(t, first, other, "file already exists")
 	refused(t, first, "sqlite:", "URL")
 	refused(t, "mysql:x", first, "URL")
 	refused(t, "sqlite:"+t.TempDir()+"/missing.db", database, "no such file")
-	refused(t, first, first, "in use by process")
+	refused(t, first, first, "file already exists")
 	refused(t, database, newFile(t), "holds no store")
 	copied(t, first, database)
 	refused(t, first, database, "it is not empty: client has rows")
-	refused(t, database, first, "it is not empty: client has rows")
+	refused(t, database, first, "file already exists")
 
 	d = openURL(t, first)
 	tamper(t, d, `UPDATE schema_version SET version = version - 1`)

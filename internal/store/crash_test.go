@@ -15,8 +15,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/pgtest"
@@ -227,7 +229,9 @@ func TestFullDisk(t *testing.T) {
 // they may again.
 func appendOnAFullDisk(path string) error {
 	signal.Ignore(syscall.SIGXFSZ)
-	d, err := Open(context.Background(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: clock})
+	seconds := atomic.Int64{} // a second passes each time, so that Ping always tries
+	now := func() time.Time { return clock().Add(time.Duration(seconds.Add(1)) * time.Second) }
+	d, err := Open(context.Background(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: now})
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -14,10 +13,10 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// Revocations implements authority.RevocationStore. Together with a
+// Revocations implements authority.RevocationStore. Only Forget removes revocations that
+// are over: the clock of a single read may be wrong. Together with a
 // *registry.UnverifiedError, for rows that do not verify, it returns the others and what
-// can be read of those. Only Forget removes revocations that are over: the clock of a
-// single read may be wrong.
+// can be read of those.
 func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error) {
 	var revocations []revocation.Revocation
 	var unverified error
@@ -28,7 +27,7 @@ func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revoc
 			if err := scan(&id, &document, &mac); err != nil {
 				return err
 			}
-			v, err := d.readRevocation(issuer, id, document, mac)
+			v, err := readRevocation(d.rows, revocationRow(issuer, id, document), mac)
 			if v == nil {
 				return err
 			}
@@ -50,21 +49,7 @@ func (d *DB) Revocation(ctx context.Context, issuer, id string) (*revocation.Rev
 	if err != nil {
 		return nil, missing(err, "revocation", id)
 	}
-	v, err := d.readRevocation(issuer, id, document, mac)
-	if v == nil && err == nil {
-		return nil, missing(sql.ErrNoRows, "revocation", id)
-	}
-	return v, err
-}
-
-// readRevocation reads a revocation, or nil if it is over. Its document says until when it
-// holds: the column only finds what may be over.
-func (d *DB) readRevocation(issuer, id string, document, mac []byte) (*revocation.Revocation, error) {
-	v, err := readRevocation(d.rows, revocationRow(issuer, id, document), mac)
-	if v != nil && !v.Unverified && isOver(v, d.now()) {
-		return nil, nil //nolint:nilnil // there is none any more
-	}
-	return v, err
+	return readRevocation(d.rows, revocationRow(issuer, id, document), mac)
 }
 
 // isOver reports whether every token that the revocation names has ended at now.

@@ -36,9 +36,10 @@ func TestOneProcessHoldsTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a%20b?c#d.db")
 	d := openTest(t, path, Options{})
 	appendEntries(t, d, 1)
-	for _, suffix := range []string{"", "-wal", ".lock"} {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
 		checkMode(t, path+suffix)
 	}
+	checkMissing(t, path+".lock")
 	_, err := Open(t.Context(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: clock})
 	if err == nil || !strings.Contains(err.Error(), "in use by process") {
 		t.Errorf("opened twice: %v", err)

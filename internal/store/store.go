@@ -100,6 +100,7 @@ type DB struct {
 	checkpoints checkpoints
 	stated      atomic.Bool                                  // what the last Audit found: see Audit
 	backup      func(ctx context.Context, path string) error // into an empty file
+	trial       trial                                        // of Ping
 	close       func() error
 }
 
@@ -143,6 +144,7 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		maintenance: semaphore.NewWeighted(1),
 		backup:      o.backup,
 		checkpoints: checkpoints{found: -1},
+		trial:       trial{write: o.trial},
 	}
 	newest, err := (&auditor{reads, d.ledger, d.rows}).newest(ctx, math.MaxInt64)
 	if err != nil {
@@ -168,28 +170,6 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 // Close commits queued appends, writes the times of last use, and closes the database.
 // Later calls return ErrClosed or the error of a closed database.
 func (d *DB) Close() error { return d.close() }
-
-// freshWrite is how long Ping relies on the last successful commit.
-const freshWrite = 5 * time.Second
-
-// Ping returns an error unless the store can be written and the changes of other processes
-// are applied. It does a trial write unless a commit succeeded a moment ago.
-func (d *DB) Ping(ctx context.Context) error {
-	if !d.reads.Local() {
-		return d.engine.Healthy(d.now())
-	}
-	if at := d.writer.committed.Load(); at != 0 && d.now().Sub(time.UnixMilli(at)) < freshWrite {
-		return ctx.Err()
-	}
-	err := d.writer.do(ctx, func(t *tx) error {
-		_, err := t.Exec(`UPDATE schema_version SET version = version`)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("the store cannot be written: %w", err)
-	}
-	return nil
-}
 
 // KnownUntil returns the time up to which the changes of other processes are applied, and
 // whether that is recent enough to use the cache. For a store that only this process has

@@ -29,11 +29,13 @@ type writer struct {
 	changes chan *changing
 	quit    chan struct{} // closed by stop
 	stopped chan struct{} // closed when the goroutine has ended
-	// committed is the time of the last successful transaction, in Unix milliseconds; 0
-	// after a failed one.
-	committed atomic.Int64
 	// seen is the newest revision of the registry that this process knows.
 	seen atomic.Int64
+	// committed is the time of the last successful transaction; nil after a failed one.
+	// failed is the error of the last append, if none and no other transaction has
+	// succeeded since.
+	committed atomic.Pointer[time.Time]
+	failed    atomic.Pointer[error]
 	// changed is called with the possible changes of a transaction before its callers are
 	// answered.
 	changed func([]engine.Change)
@@ -253,6 +255,9 @@ func (w *writer) commit(batch []*engine.Append) {
 	}
 	began := w.now()
 	err := w.transact(func() *tx { return &tx{Tx: engine.Tx{Batch: batch}} }, (*tx).appendAll, wanted)
+	if err != nil {
+		w.failed.Store(&err)
+	}
 	w.took, w.expected = w.now().Sub(began), len(batch)+len(w.appends)
 	for _, a := range batch {
 		switch {
@@ -265,6 +270,12 @@ func (w *writer) commit(batch []*engine.Append) {
 		}
 	}
 	clear(batch)
+}
+
+// fresh reports whether the last transaction succeeded, a moment ago.
+func (w *writer) fresh() bool {
+	at := w.committed.Load()
+	return at != nil && engine.Staleness(w.now(), *at) < trialInterval
 }
 
 // appendAll records the appends of the batch that are not lost.
@@ -295,10 +306,12 @@ func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func(
 		}
 		if err == nil {
 			w.see(t.revision)
-			w.committed.Store(w.now().UnixMilli())
+			now := w.now()
+			w.committed.Store(&now)
+			w.failed.Store(nil)
 			return nil
 		}
-		w.committed.Store(0)
+		w.committed.Store(nil)
 		if !w.session.Passing(err) || !w.rest(try) || !wanted() {
 			return err
 		}

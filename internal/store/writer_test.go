@@ -271,7 +271,7 @@ func TestWriterRecovers(t *testing.T) {
 			if err := d.Append(t.Context(), big, u); err == nil {
 				t.Fatal("an append was acknowledged that cannot have been written")
 			}
-			if d.writer.committed.Load() != 0 {
+			if d.writer.committed.Load() != nil {
 				t.Error("after a failed commit the store says that it can be written")
 			}
 			set(pragmas[1])

@@ -133,3 +133,10 @@ CREATE TABLE ledger_batch (
 );
 
 CREATE INDEX ledger_batch_times ON ledger_batch (time_max, time_min);
+
+-- What a trial writes, which shows whether the store can be written.
+CREATE TABLE trial (
+	n BIGINT NOT NULL
+);
+
+INSERT INTO trial (n) VALUES (0);
