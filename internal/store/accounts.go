@@ -111,21 +111,23 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 // RemoveAccount removes an account. It returns registry.ErrNotFound if the account does
 // not exist, and registry.ErrConflict if it still has items.
 func (d *DB) RemoveAccount(ctx context.Context, issuer, id string, e *ledger.Entry) error {
-	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(engine.ChangedAccount, issuer, id)
-		var item string
-		err := t.Row(`SELECT id FROM item WHERE issuer = $1 AND account = $2 LIMIT 1`,
-			[]any{issuer, id}, []any{&item})
-		if err == nil {
-			return conflictf("account %q still has items, such as %q", id, item)
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		return t.remove(rowauth.Name{Kind: rowauth.Account, Issuer: issuer, ID: id},
-			`DELETE FROM account WHERE issuer = $1 AND id = $2 RETURNING mac`, issuer, id)
-	})
+	err := d.change(ctx, e, func(t *tx) error { return t.removeAccount(issuer, id) })
 	return removed(err, "account", id)
+}
+
+func (t *tx) removeAccount(issuer, id string) error {
+	t.changed(engine.ChangedAccount, issuer, id)
+	var item string
+	err := t.Row(`SELECT id FROM item WHERE issuer = $1 AND account = $2 LIMIT 1`,
+		[]any{issuer, id}, []any{&item})
+	if err == nil {
+		return conflictf("account %q still has items, such as %q", id, item)
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	return t.remove(rowauth.Name{Kind: rowauth.Account, Issuer: issuer, ID: id},
+		`DELETE FROM account WHERE issuer = $1 AND id = $2 RETURNING mac`, issuer, id)
 }
 
 // Items implements authority.Registry. The result has an item twice if ids has it twice.
@@ -233,12 +235,14 @@ func (t *tx) putItem(item *registry.Item, mac []byte, owners map[named]error) er
 
 // RemoveItem removes an item. It returns registry.ErrNotFound if the item does not exist.
 func (d *DB) RemoveItem(ctx context.Context, issuer, id string, e *ledger.Entry) error {
-	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(engine.ChangedItem, issuer, id)
-		return t.remove(rowauth.Name{Kind: rowauth.Item, Issuer: issuer, ID: id},
-			`DELETE FROM item WHERE issuer = $1 AND id = $2 RETURNING mac`, issuer, id)
-	})
+	err := d.change(ctx, e, func(t *tx) error { return t.removeItem(issuer, id) })
 	return removed(err, "item", id)
+}
+
+func (t *tx) removeItem(issuer, id string) error {
+	t.changed(engine.ChangedItem, issuer, id)
+	return t.remove(rowauth.Name{Kind: rowauth.Item, Issuer: issuer, ID: id},
+		`DELETE FROM item WHERE issuer = $1 AND id = $2 RETURNING mac`, issuer, id)
 }
 
 func checkBulk(n int) error {

@@ -42,6 +42,7 @@ type auditor struct {
 // registryRows are the rows of the registry in one state of the database.
 type registryRows struct {
 	state      *rowauth.State
+	sealed     []byte      // the state as it is stored
 	altered    error       // why there is no state
 	sum        rowauth.Sum // of the rows that verify
 	rows       int64
@@ -73,6 +74,38 @@ func (a *auditor) run(ctx context.Context) (Audit, error) {
 		result.Difference, err = a.explain(ctx, c)
 	}
 	return result, err
+}
+
+// differences is run, and names the rows that are not as the ledger records them.
+func (a *auditor) differences(ctx context.Context) (Audit, []RowDifference, error) {
+	c, statement, err := a.read(ctx, true)
+	if err != nil {
+		return Audit{}, nil, err
+	}
+	recorded, err := a.recorded(ctx, func(rowauth.Name) bool { return true })
+	if err != nil {
+		return Audit{}, nil, err
+	}
+	whole, err := a.whole(ctx)
+	if err != nil {
+		return Audit{}, nil, err
+	}
+	result := Audit{Rows: c.rows, Unverified: c.unverified, Names: c.names, Difference: a.compare(c, statement)}
+	if result.stated = result.Difference == ""; result.stated && a.expected(c, recorded) != c.state.Sum {
+		result.Difference = differs
+	}
+	return result, c.differences(recorded, whole), nil
+}
+
+// whole reports whether the ledger has every entry since its beginning.
+func (a *auditor) whole(ctx context.Context) (bool, error) {
+	chains, err := history.Chains(ctx, a.reads)
+	for i := range chains {
+		if ledger.PlaceOf(chains[i].First) != 1 {
+			return false, err
+		}
+	}
+	return true, err
 }
 
 // read reads the contents, and the statement of the ledger to compare them with: the newest,
@@ -145,28 +178,37 @@ func (a *auditor) compare(c *registryRows, statement string) string {
 // explain returns "" if the rows that do not verify are the only ones that are not as they
 // were recorded: then each of them is refused, and the others need not be.
 func (a *auditor) explain(ctx context.Context, c *registryRows) (string, error) {
-	sum, wanted := c.sum, map[rowauth.Name]bool{}
+	wanted, recorded := map[rowauth.Name]bool{}, map[rowauth.Name]record{}
 	for _, n := range c.names {
 		wanted[n] = true
 	}
 	if len(wanted) > 0 {
-		recorded, err := a.recorded(ctx, func(n rowauth.Name) bool { return wanted[n] })
+		var err error
+		recorded, err = a.recorded(ctx, func(n rowauth.Name) bool { return wanted[n] })
 		if broken := (*ledger.BrokenError)(nil); errors.As(err, &broken) {
 			return fmt.Sprintf("rows of the registry do not verify, and the ledger is broken: %v", err), nil
 		}
 		if err != nil {
 			return "", err
 		}
-		for n, was := range recorded {
-			if was.mac != "" {
-				a.key.Add(&sum, n, was.mac)
-			}
-		}
 	}
-	if sum == c.state.Sum {
+	if a.expected(c, recorded) == c.state.Sum {
 		return "", nil
 	}
-	return "a row of the registry was deleted, set back to an earlier state or put back: `moneyer store check` names it", nil
+	return differs, nil
+}
+
+const differs = "a row of the registry was deleted, set back to an earlier state or put back: `moneyer store check` names it"
+
+// expected returns the sum of the rows that verify, and of the others as they were recorded.
+func (a *auditor) expected(c *registryRows, recorded map[rowauth.Name]record) rowauth.Sum {
+	sum := c.sum
+	for _, n := range c.names {
+		if was := recorded[n]; was.mac != "" {
+			a.key.Add(&sum, n, was.mac)
+		}
+	}
+	return sum
 }
 
 // record is what the ledger says of a row: its MAC, "" if it was removed, and at which

@@ -127,18 +127,25 @@ type clientPut struct {
 func (d *DB) prepare(c *registry.Client) (*clientPut, error) {
 	p := &clientPut{stored: *c}
 	p.stored.Revision++
-	for _, k := range c.Keys {
-		if k.Public == nil {
-			return nil, fmt.Errorf("client %q: key %q has no public key", c.ID, k.Kid)
-		}
-		p.thumbprints = append(p.thumbprints, k.Public.Thumbprint())
+	err := p.addThumbprints()
+	if err != nil {
+		return nil, err
 	}
-	var err error
 	if p.document, err = json.Marshal(&p.stored); err != nil {
 		return nil, fmt.Errorf("client %q: %w", c.ID, err)
 	}
 	p.mac = d.rows.MAC(clientRow(c.Issuer, c.ID, p.stored.Revision, p.document))
 	return p, nil
+}
+
+func (p *clientPut) addThumbprints() error {
+	for _, k := range p.stored.Keys {
+		if k.Public == nil {
+			return fmt.Errorf("client %q: key %q has no public key", p.stored.ID, k.Kid)
+		}
+		p.thumbprints = append(p.thumbprints, k.Public.Thumbprint())
+	}
+	return nil
 }
 
 func (t *tx) putClients(puts []*clientPut) error {
@@ -181,27 +188,29 @@ func (t *tx) putClient(p *clientPut) error {
 // RemoveClient removes a client with its keys and secrets. It returns registry.ErrNotFound
 // if the client does not exist, and registry.ErrConflict if it still owns accounts.
 func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
-	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(engine.ChangedClient, issuer, id)
-		var account string
-		err := t.Row(`SELECT id FROM account WHERE issuer = $1 AND client = $2 LIMIT 1`,
-			[]any{issuer, id}, []any{&account})
-		if err == nil {
-			return conflictf("client %q still owns accounts, such as %q", id, account)
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		if err := t.clearClientIndex(issuer, id); err != nil {
-			return err
-		}
-		if _, err := t.Exec(`DELETE FROM last_used WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
-			return err
-		}
-		return t.remove(rowauth.Name{Kind: rowauth.Client, Issuer: issuer, ID: id},
-			`DELETE FROM client WHERE issuer = $1 AND id = $2 RETURNING mac`, issuer, id)
-	})
+	err := d.change(ctx, e, func(t *tx) error { return t.removeClient(issuer, id) })
 	return removed(err, "client", id)
+}
+
+func (t *tx) removeClient(issuer, id string) error {
+	t.changed(engine.ChangedClient, issuer, id)
+	var account string
+	err := t.Row(`SELECT id FROM account WHERE issuer = $1 AND client = $2 LIMIT 1`,
+		[]any{issuer, id}, []any{&account})
+	if err == nil {
+		return conflictf("client %q still owns accounts, such as %q", id, account)
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if err := t.clearClientIndex(issuer, id); err != nil {
+		return err
+	}
+	if _, err := t.Exec(`DELETE FROM last_used WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
+		return err
+	}
+	return t.remove(rowauth.Name{Kind: rowauth.Client, Issuer: issuer, ID: id},
+		`DELETE FROM client WHERE issuer = $1 AND id = $2 RETURNING mac`, issuer, id)
 }
 
 // removed maps the error of a removal: an ID that the database cannot store does not exist.

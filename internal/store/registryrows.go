@@ -12,17 +12,26 @@ import (
 // auditPage is how many rows one statement reads, so that none takes long.
 const auditPage = 1000
 
-// authenticated are the tables whose rows have a MAC. A query reads the rows after an
-// issuer and an ID, in their order.
-var authenticated = []struct {
-	query string
-	scan  func(scan func(...any) error) (*rowauth.Row, []byte, error)
-}{
-	{`SELECT issuer, id, revision, document, mac FROM client WHERE (issuer, id) > ($1, $2) ORDER BY issuer, id LIMIT $3`, scanClient},
-	{`SELECT issuer, id, document, mac FROM account WHERE (issuer, id) > ($1, $2) ORDER BY issuer, id LIMIT $3`, scanDocument(accountRow)},
-	{`SELECT issuer, id, account, kind, mac FROM item WHERE (issuer, id) > ($1, $2) ORDER BY issuer, id LIMIT $3`, scanItem},
-	{`SELECT issuer, revision, document, mac FROM signing_keys WHERE issuer > $1 AND $2 = '' ORDER BY issuer LIMIT $3`, scanSigningKeys},
-	{`SELECT issuer, id, document, mac FROM revocation WHERE (issuer, id) > ($1, $2) ORDER BY issuer, id LIMIT $3`, scanDocument(revocationRow)},
+// authenticated are the kinds of rows that have a MAC.
+var authenticated = []rowauth.Kind{rowauth.Client, rowauth.Account, rowauth.Item, rowauth.SigningKeys, rowauth.Revocation}
+
+// scanRow scans a row and its MAC.
+type scanRow = func(scan func(...any) error) (*rowauth.Row, []byte, error)
+
+// rowColumns returns the columns that a row of a kind is read from, and their scanner.
+func rowColumns(kind rowauth.Kind) (columns string, scan scanRow) {
+	switch kind {
+	case rowauth.Client:
+		return "issuer, id, revision, document, mac", scanClient
+	case rowauth.Item:
+		return "issuer, id, account, kind, mac", scanItem
+	case rowauth.SigningKeys:
+		return "issuer, revision, document, mac", scanSigningKeys
+	case rowauth.Account:
+		return "issuer, id, document, mac", scanDocument(accountRow)
+	default:
+		return "issuer, id, document, mac", scanDocument(revocationRow)
+	}
 }
 
 func scanClient(scan func(...any) error) (*rowauth.Row, []byte, error) {
@@ -33,7 +42,7 @@ func scanClient(scan func(...any) error) (*rowauth.Row, []byte, error) {
 	return clientRow(issuer, id, revision, document), mac, err
 }
 
-func scanDocument(row func(issuer, id string, document []byte) *rowauth.Row) func(func(...any) error) (*rowauth.Row, []byte, error) {
+func scanDocument(row func(issuer, id string, document []byte) *rowauth.Row) scanRow {
 	return func(scan func(...any) error) (*rowauth.Row, []byte, error) {
 		var issuer, id string
 		var document, mac []byte
@@ -59,9 +68,8 @@ func scanSigningKeys(scan func(...any) error) (*rowauth.Row, []byte, error) {
 
 // read reads all rows, and the state.
 func (c *registryRows) read(ctx context.Context, s *engine.Snapshot, key *rowauth.Key) error {
-	var sealed []byte
-	err := s.Row(ctx, selectState, nil, []any{&sealed})
-	c.state, err = openState(key, sealed, err)
+	err := s.Row(ctx, selectState, nil, []any{&c.sealed})
+	c.state, err = openState(key, c.sealed, err)
 	if errors.Is(err, errState) {
 		c.altered, err = err, nil
 	}
@@ -84,12 +92,17 @@ func (c *registryRows) read(ctx context.Context, s *engine.Snapshot, key *rowaut
 }
 
 func (c *registryRows) eachRow(ctx context.Context, s *engine.Snapshot, visit func(*rowauth.Row, []byte)) error {
-	for _, table := range authenticated {
+	for _, kind := range authenticated {
+		columns, scan := rowColumns(kind)
+		query := `SELECT ` + columns + ` FROM ` + table(kind) + ` WHERE (issuer, id) > ($1, $2) ORDER BY issuer, id LIMIT $3`
+		if kind == rowauth.SigningKeys {
+			query = `SELECT ` + columns + ` FROM signing_keys WHERE issuer > $1 AND $2 = '' ORDER BY issuer LIMIT $3`
+		}
 		var last rowauth.Name
 		for read := auditPage; read == auditPage; {
 			read = 0
-			err := s.List(ctx, table.query, []any{last.Issuer, last.ID, auditPage}, func(scan func(...any) error) error {
-				r, mac, err := table.scan(scan)
+			err := s.List(ctx, query, []any{last.Issuer, last.ID, auditPage}, func(from func(...any) error) error {
+				r, mac, err := scan(from)
 				if err != nil {
 					return err
 				}

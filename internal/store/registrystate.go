@@ -78,7 +78,7 @@ func (c *rowChanges) apply(key *rowauth.Key, sum *rowauth.Sum) {
 // registry after it.
 func (t *tx) recordChange(e *ledger.Entry) error {
 	stated := *e
-	if len(t.after) > 0 {
+	if len(t.after) > 0 || t.touched {
 		state, err := t.nextState()
 		if err != nil {
 			return err
