@@ -5,14 +5,15 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"moneyer/assertion"
-	"moneyer/internal/jose"
-	"moneyer/internal/platform"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"moneyer/assertion"
+	"moneyer/internal/jose"
+	"moneyer/internal/platform"
 )
 
 // signerFlags name a private key, its kid and its algorithm.

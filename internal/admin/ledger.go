@@ -9,6 +9,7 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/ledger"
+	"moneyer/internal/registry"
 )
 
 // positions reads entry numbers separated by commas, at most one for each chain.
@@ -48,6 +49,7 @@ func (a *API) readLedger(c *call) error {
 	if err != nil {
 		return err
 	}
+	q.Correlation = registry.MaskCardNumbers(q.Correlation) // as it was recorded
 	if err := withoutDeadlines(http.NewResponseController(c.w)); err != nil {
 		return err
 	}

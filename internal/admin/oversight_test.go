@@ -303,3 +303,13 @@ func TestCheckpointKeyText(t *testing.T) {
 		}
 	}
 }
+
+// TestLedgerByMaskedCorrelation: a request whose correlation id had a card number is found by the id
+// that was sent.
+func TestLedgerByMaskedCorrelation(t *testing.T) {
+	w := newTestAPI(t)
+	must(t, w.db.Append(t.Context(), &ledger.Entry{Kind: ledger.KindToken, Time: w.now(), Correlation: "order-411111******1111"}))
+	if got := w.do("GET", "/ledger?correlation=order-4111111111111111", "", 200); !strings.Contains(got, "order-411111******1111") {
+		t.Errorf("found %q", got)
+	}
+}

@@ -4,7 +4,9 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"moneyer/internal/fetch"
 )
@@ -38,13 +40,59 @@ func hostname(host string) string {
 	return strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
 }
 
-// dotted reports whether a decoded path has . or .. segments, even if a server removes the
-// parameters of a segment first (..;x, RFC 3986 section 3.3). The token must not be sent to paths
-// outside the upstream's URL.
+// dotted reports whether a path, decoded once, may lead outside its folder on some server: it has a
+// segment . or .., perhaps after more decoding, after the removal of a segment's parameters (..;x,
+// RFC 3986 section 3.3) or of spaces, or it is not UTF-8, of which some decoders make a dot
+// (%c0%ae, RFC 3629 section 10). The token must not be sent to paths outside the upstream's URL.
 func dotted(path string) bool {
-	segments := strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' })
+	for range maxDecodings {
+		if !utf8.ValidString(path) || hasDotSegment(path) {
+			return true
+		}
+		decoded := unescape(path)
+		if decoded == path {
+			return false
+		}
+		path = decoded
+	}
+	return true
+}
+
+// maxDecodings bounds how often a path is decoded. No program needs as many.
+const maxDecodings = 5
+
+func hasDotSegment(path string) bool {
+	segments := strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune("/\\\uFF0F\uFF3C", r) })
 	return slices.ContainsFunc(segments, func(segment string) bool {
 		name, _, _ := strings.Cut(segment, ";")
-		return name == ".." || name == "."
+		return strings.ContainsAny(name, dots) && strings.Trim(name, dots+ignored) == ""
 	})
+}
+
+// Characters that servers take for a dot, since they are one after Unicode normalization (NFKC), or
+// ignore at the end of a name.
+const (
+	dots    = ".\u2024\uFF0E"
+	ignored = " \t\r\n\v\f\x00\u00A0\u3000"
+)
+
+// unescape decodes the valid escapes of a path (RFC 3986 section 2.1, and %uXXXX, which some servers
+// accept), and keeps what is no escape. url.PathUnescape would refuse the whole path for one.
+func unescape(path string) string {
+	var out []byte
+	for len(path) > 0 {
+		at := strings.IndexByte(path, '%')
+		if at < 0 {
+			break
+		}
+		out, path = append(out, path[:at]...), path[at:]
+		if c, err := strconv.ParseUint(path[min(1, len(path)):min(3, len(path))], 16, 8); err == nil && len(path) >= 3 {
+			out, path = append(out, byte(c)), path[3:]
+		} else if c, err := strconv.ParseUint(path[min(2, len(path)):min(6, len(path))], 16, 16); err == nil && len(path) >= 6 && path[1]|0x20 == 'u' {
+			out, path = utf8.AppendRune(out, rune(c)), path[6:]
+		} else {
+			out, path = append(out, '%'), path[1:]
+		}
+	}
+	return string(append(out, path...))
 }

@@ -24,6 +24,8 @@ func TestHeaders(t *testing.T) {
 	resp := r.do(t, "POST", "/api/cards/%2F1?a=1;b=%zz&c", strings.NewReader("body"),
 		"Authorization", "Basic c3RvbGVu", "Proxy-Authorization", "Basic eA==", "Cookie", "session=1",
 		"X-Forwarded-For", "10.0.0.1", "X-Forwarded-Port", "1", "X-Forwarded-Made-Up", "1", "Forwarded", "for=1", "X-Real-Ip", "1",
+		"X-HTTP-Method-Override", "DELETE", "X-HTTP-Method", "DELETE", "X_HTTP_Method_Override", "DELETE", "X-Method-Override", "DELETE",
+		"X-Original-URL", "/admin", "X-Rewrite-URL", "/admin", "X-Original-Host", "other", "X_Forwarded_For", "10.0.0.1", "X-Host", "other",
 		"Connection", "X-Gone, Authorization, Upgrade", "Upgrade", "websocket", "X-Gone", "1", "Te", "trailers", "Expect", "100-continue",
 		"X-Kept", "1", "User-Agent", "program/1")
 	wantStatus(t, resp, http.StatusTeapot, "")
@@ -45,7 +47,8 @@ func TestPaths(t *testing.T) {
 	p, a, other := newPlatform(t), newAPI(t, nil), newAPI(t, nil)
 	r := start(t, folder(t), settings(p.URL, a.URL+"/v1/",
 		fmt.Sprintf("[upstreams.deep]\npath = \"/api/deep/\"\nurl = %q\ntoken = \"bolt\"\nmethods = [\"GET\"]\n", other.URL)))
-	for path, want := range map[string]string{"/api/x//y": "/v1/x//y", "/api/": "/v1/", "/api": "/v1", "/api/deeper": "/v1/deeper", "/api/a%20b": "/v1/a%20b"} {
+	for path, want := range map[string]string{"/api/x//y": "/v1/x//y", "/api/": "/v1/", "/api": "/v1", "/api/deeper": "/v1/deeper", "/api/a%20b": "/v1/a%20b",
+		"/api/..a": "/v1/..a", "/api/%20": "/v1/%20", "/api/100%25": "/v1/100%25", "/api/a%252Fb": "/v1/a%252Fb", "/api/%e2%82%ac": "/v1/%e2%82%ac"} {
 		wantStatus(t, r.do(t, "GET", path, nil), 200, "")
 		seen := a.arrivals()
 		if got := seen[len(seen)-1].uri; got != want {
@@ -66,6 +69,11 @@ func TestPaths(t *testing.T) {
 		{"GET", "/api/../x", 400, "bad_path"}, {"GET", "/api/%2e%2e/x", 400, "bad_path"}, {"GET", "/api/a%2f..%2fb", 400, "bad_path"},
 		{"GET", "/api/..;/x", 400, "bad_path"}, {"GET", "/api/a/%2e%2e%3Bv=1/x", 400, "bad_path"},
 		{"GET", `/api/a%5C..%5Cb`, 400, "bad_path"}, {"GET", "/api/./x", 400, "bad_path"},
+		{"GET", "/api/%252e%252e/x", 400, "bad_path"}, {"GET", "/api/a%252f..%252fb", 400, "bad_path"}, {"GET", "/api/%25zz/%25252e%25252e/x", 400, "bad_path"},
+		{"GET", "/api/..%20/x", 400, "bad_path"}, {"GET", "/api/..%00/x", 400, "bad_path"}, {"GET", "/api/.%09./x", 400, "bad_path"}, {"GET", "/api/.../x", 400, "bad_path"},
+		{"GET", "/api/%c0%ae%c0%ae/x", 400, "bad_path"}, {"GET", "/api/a%ff", 400, "bad_path"}, {"GET", "/api/%25u002e%25U002E/x", 400, "bad_path"},
+		{"GET", "/api/%ef%bc%8e%ef%bc%8e/x", 400, "bad_path"}, {"GET", "/api/a%ef%bc%8f..%ef%bc%8fb", 400, "bad_path"},
+		{"GET", "/api/%252525252541", 400, "bad_path"},
 		{"TRACE", "/api/x", 405, "method_not_allowed"}, {"POST", "/api/deep/x", 405, "method_not_allowed"}, {"POST", "/-/healthz", 405, "method_not_allowed"},
 	} {
 		wantStatus(t, r.do(t, c.method, c.path, nil), c.status, c.code)

@@ -98,16 +98,32 @@ func (u *route) rewrite(p *httputil.ProxyRequest) {
 	p.Out.URL = u.address(p.In.URL)
 	p.Out.Host = "" // use the host of the URL
 	for name := range p.Out.Header {
-		if strings.HasPrefix(name, "X-Forwarded-") || slices.Contains(dropped, name) {
+		if isDropped(name) {
 			delete(p.Out.Header, name)
 		}
 	}
 }
 
+// isDropped reports whether a header is not forwarded. Some servers read an underscore in a name as
+// a hyphen (RFC 3875 section 4.1.18).
+func isDropped(name string) bool {
+	name = http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+	if slices.Contains(dropped, name) {
+		return true
+	}
+	return slices.ContainsFunc(droppedPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
+}
+
 // dropped are the headers that are not forwarded, in canonical form. Cookie: it belongs to a
 // browser, or to another port of the same host. Upgrade: the upgraded connection would bypass all
-// limits. Expect: the agent has answered it.
-var dropped = []string{"Authorization", "Cookie", "X-Real-Ip", "Connection", "Upgrade", "Expect"}
+// limits. Expect: the agent has answered it. The headers about methods replace the method that the
+// agent has checked, for servers that accept them.
+var dropped = []string{"Authorization", "Cookie", "X-Real-Ip", "Connection", "Upgrade", "Expect", "Forwarded",
+	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
+
+// droppedPrefixes begin the names of other headers that are not forwarded: about the hop to the
+// agent, and those that replace the path or the host that the agent has checked.
+var droppedPrefixes = []string{"X-Forwarded-", "X-Original-", "X-Rewrite-", "X-Host", "X-Envoy-Original-"}
 
 // address replaces the prefix by the upstream's URL and keeps the rest of the path byte for byte.
 func (u *route) address(in *url.URL) *url.URL {

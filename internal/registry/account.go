@@ -15,6 +15,9 @@ type Account struct {
 	Client     string               `json:"client"`
 	Disabled   bool                 `json:"disabled,omitempty"`
 	Attributes map[string]Attribute `json:"attributes,omitempty"`
+	// Unverified is set in a list, where the account in the store does not verify under the
+	// master key: nothing but its ID is known. It is never stored.
+	Unverified bool `json:"unverified,omitempty"`
 }
 
 // Item belongs to an account, such as a card token to a merchant. It is not an access
@@ -25,6 +28,9 @@ type Item struct {
 	Account string `json:"account"`
 	// Kind in lower case, such as "visa" or "mastercard".
 	Kind string `json:"kind"`
+	// Unverified is set in a list, where the item in the store does not verify under the
+	// master key. It is never stored.
+	Unverified bool `json:"unverified,omitempty"`
 }
 
 // Check returns why the account does not fit its issuer's profile, or nil.
@@ -59,6 +65,8 @@ func (i *Item) Check(issuer *Issuer) error {
 	switch {
 	case param.Fault(i.ID) != "":
 		return Invalidf("%s id %q: must be 1 to %d octets of the profile's characters", name, Excerpt(i.ID), param.MaxLength)
+	case IsCardNumber(i.ID):
+		return Invalidf("%s id %s has the form of a card number, which must not be stored here: register the token that stands for it", name, MaskCardNumbers(i.ID))
 	case i.Account == "":
 		return Invalidf("%s %s: account must name its %s", name, i.ID, policy.Name)
 	case i.Kind == "" || len(i.Kind) > 32 || strings.ToLower(i.Kind) != i.Kind:

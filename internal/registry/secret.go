@@ -84,17 +84,17 @@ func randomText(octets int) string {
 	return base64.RawURLEncoding.EncodeToString(random)
 }
 
-// Excerpt bounds what a stranger sent before it goes to a log, and hides what
-// may be a credential in the wrong place, such as a secret sent as client_id.
+// Excerpt bounds what a stranger sent before it goes to a log, masks card numbers, and
+// hides what may be a credential in the wrong place, such as a secret sent as client_id.
 func Excerpt(s string) string {
 	const most = 64
 	switch {
 	case strings.Contains(s, secretPrefix), strings.Contains(s, apiKeyPrefix), strings.HasPrefix(s, "eyJ"):
 		return "something like a credential"
 	case len(s) > most:
-		return strings.ToValidUTF8(s[:most], "") + "..."
+		return MaskCardNumbers(strings.ToValidUTF8(s[:most], "")) + "..."
 	}
-	return s
+	return MaskCardNumbers(s)
 }
 
 // LooksLikeCredential reports whether a text is a secret of ours, or a JWT, in a place

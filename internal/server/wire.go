@@ -45,7 +45,8 @@ func newWire(issuer *registry.Issuer) *wire {
 // correlate reads the name that the caller gives its request and echoes it. In
 // place of one that is absent or malformed it makes one up, also for a refusal:
 // by it the caller and the log's reader find each other. A secret in its place is
-// malformed: it would stand in the log and the ledger.
+// malformed: it would stand in the log and the ledger. A card number is echoed, and
+// masked in the result.
 func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (id string, err error) {
 	policy := &w.Correlation
 	values := r.Header[w.correlation]
@@ -62,7 +63,7 @@ func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (id string, er
 		id = values[0]
 	}
 	rw.Header()[w.correlation] = []string{id}
-	return id, err
+	return registry.MaskCardNumbers(id), err
 }
 
 func newCorrelation(most int) string {

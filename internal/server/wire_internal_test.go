@@ -29,3 +29,18 @@ func TestACredentialIsNoCorrelation(t *testing.T) {
 		}
 	}
 }
+
+// A card number that is sent as the request's name is echoed, and neither logged nor recorded.
+func TestACardNumberAsCorrelationIsMasked(t *testing.T) {
+	found, err := profile.Builtin("boltpay")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{Wire: &found.Definition().Wire, correlation: http.CanonicalHeaderKey(found.Definition().Wire.Correlation.Header)}
+	r, rec := httptest.NewRequest(http.MethodPost, "/", nil), httptest.NewRecorder()
+	r.Header.Set(w.correlation, "order-4111111111111111")
+	id, err := w.correlate(rec, r)
+	if err != nil || id != "order-411111******1111" || rec.Header().Get(w.correlation) != "order-4111111111111111" {
+		t.Errorf("named %s, echoed %s, %v", id, rec.Header().Get(w.correlation), err)
+	}
+}

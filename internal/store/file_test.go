@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/engine"
 )
 
@@ -41,7 +42,7 @@ func TestOneServerByEveryName(t *testing.T) {
 			appendEntries(t, d, 1)
 			must(t, test.do(path, other))
 			for _, url := range []string{"sqlite:" + path, "sqlite:" + other} {
-				_, err := Open(t.Context(), url, Options{Now: clock})
+				_, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: clock})
 				wantError(t, err, test.want)
 				_, err = Migrate(t.Context(), url, Newest)
 				wantError(t, err, test.want)
@@ -52,7 +53,7 @@ func TestOneServerByEveryName(t *testing.T) {
 			appendEntries(t, d, 1)
 			must(t, d.Close())
 			if name == "a hard link" {
-				_, err := Open(t.Context(), "sqlite:"+other, Options{Now: clock})
+				_, err := Open(t.Context(), "sqlite:"+other, Options{RowKey: rowauthtest.Key(), Now: clock})
 				wantError(t, err, "has 2 names")
 				wantFindings(t, checked(t, "sqlite:"+path, time.Now), map[string]Level{"file": Bad, "pages": Bad})
 				must(t, os.Remove(other))
@@ -84,7 +85,7 @@ func TestFileThatOthersCanWrite(t *testing.T) {
 		before, err := os.Stat(test.path)
 		must(t, err)
 		must(t, os.Chmod(test.path, test.mode))
-		d, err := Open(t.Context(), "sqlite:"+path, Options{Now: clock})
+		d, err := Open(t.Context(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: clock})
 		if err == nil {
 			must(t, d.Close())
 		}
@@ -248,7 +249,7 @@ func TestPartOfAFile(t *testing.T) {
 		must(t, os.WriteFile(path+".part"+suffix, []byte("half of a page"), 0o600))
 	}
 	for _, half := range []string{path, path + ".part"} {
-		_, err := Open(t.Context(), "sqlite:"+half, Options{Now: clock})
+		_, err := Open(t.Context(), "sqlite:"+half, Options{RowKey: rowauthtest.Key(), Now: clock})
 		_, err2 := VerifyFile(t.Context(), half, nil)
 		_, err3 := Migrate(t.Context(), "sqlite:"+half, Newest)
 		_, err4 := Copy(t.Context(), "sqlite:"+half, newFile(t), nil)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/history"
 )
@@ -42,6 +43,7 @@ type writer struct {
 	session engine.Session
 	batch   []*engine.Append
 	packer  *history.Packer
+	rows    *rowauth.Key
 	// remote reports whether a commit waits for other machines; took is the duration of
 	// the last batch, and expected the number of appends that it answered or left queued.
 	remote    bool
@@ -69,6 +71,7 @@ func newWriter(session engine.Session, remote bool, options Options, packer *his
 		maxLinger: maxLinger,
 		changed:   changed,
 		packer:    packer,
+		rows:      options.RowKey,
 		timer:     time.NewTimer(0),
 	}
 	go w.run()
@@ -291,7 +294,7 @@ func (t *tx) appendAll() error {
 func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func() bool) error {
 	for try := 0; ; try++ {
 		t := fresh()
-		t.Session, t.packer = w.session, w.packer
+		t.Session, t.packer, t.rows = w.session, w.packer, w.rows
 		err := t.run(change)
 		if doubtful := (*engine.Doubt)(nil); errors.As(err, &doubtful) {
 			err = w.settle(t, doubtful, wanted)

@@ -28,6 +28,8 @@ type session struct {
 	// each failed transaction.
 	end      ledger.Head
 	endKnown bool
+	// found is the end of the chain at the start; -1 before it is read.
+	found int64
 	// consumed is the encoded values that the transaction consumes.
 	consumed []byte
 	// unsure is the values of a transaction whose COMMIT failed. It did commit if the
@@ -51,7 +53,10 @@ func (s *session) Begin(t *engine.Tx) error {
 	if err := s.readEnd(); err != nil {
 		return err
 	}
-	t.Head = s.end
+	if s.found < 0 {
+		s.found = s.end.Seq
+	}
+	t.Head, t.Found = s.end, s.found
 	return s.consume(t)
 }
 

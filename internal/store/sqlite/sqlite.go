@@ -87,7 +87,7 @@ func (s *File) open(ctx context.Context) (err error) {
 		return err
 	}
 	s.reader = engine.NewReader(s.reads, nil)
-	s.session = &session{db: s.writes, file: s.held}
+	s.session = &session{db: s.writes, file: s.held, found: -1}
 	// The end is read before the consumed values: if another process writes in between,
 	// the number of the next entry is taken.
 	if err := s.session.open(); err != nil {
