@@ -127,7 +127,9 @@ func TestReplacedFile(t *testing.T) {
 				_, err := tx.Exec(`UPDATE trial SET n = n + 1`)
 				return errors.Join(err, do(path))
 			})
-			wantError(t, err, "nothing more is recorded until a restart")
+			if !strings.Contains(name, "WAL") { // which is looked at once a second
+				wantError(t, err, "nothing more is recorded until a restart")
+			}
 			for range 2 { // also when it is put back
 				wantError(t, d.Ping(t.Context()), "nothing more is recorded until a restart")
 				wantError(t, d.Intact(), "nothing more is recorded until a restart")

@@ -132,14 +132,30 @@ func (h *held) note() error {
 	return nil
 }
 
-// check returns an error, and from then on always, if a path no longer names the file that is
-// open: what is written after that is lost.
-func (h *held) check() error {
+// stopped returns why nothing may be written any more, if so.
+func (h *held) stopped() error {
 	if lost := h.lost.Load(); lost != nil {
 		return *lost
 	}
+	return nil
+}
+
+// current returns an error, and from then on always, if the path no longer names the file that
+// is open: what is written after that is lost.
+func (h *held) current() error {
+	if err := h.stopped(); err != nil {
+		return err
+	}
 	if err := same(h.path, h.file); err != nil {
 		return h.lose(err)
+	}
+	return nil
+}
+
+// check is current for the files that were noted as well.
+func (h *held) check() error {
+	if err := h.current(); err != nil {
+		return err
 	}
 	for i := range h.noted {
 		if err := same(h.noted[i].path, h.noted[i].file); err != nil {

@@ -39,7 +39,7 @@ type session struct {
 }
 
 func (s *session) Begin(t *engine.Tx) error {
-	if err := s.file.check(); err != nil {
+	if err := s.file.stopped(); err != nil {
 		return err
 	}
 	if err := s.open(); err != nil {
@@ -66,7 +66,7 @@ func (s *session) Commit(t *engine.Tx) error {
 		s.Rollback()
 		return &engine.Doubt{Cause: err}
 	}
-	if err := s.file.check(); err != nil { // what was replaced before the answer is not acknowledged
+	if err := s.file.current(); err != nil { // what was replaced before the answer is not acknowledged
 		return &engine.Doubt{Cause: err}
 	}
 	s.end = t.Head
