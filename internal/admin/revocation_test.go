@@ -103,7 +103,7 @@ func (w *revocationTest) inactive(a *authority.Authority) []string {
 func (w *revocationTest) reopened() *authority.Authority {
 	w.t.Helper()
 	must(w.t, w.db.Close())
-	db, err := store.Open(w.t.Context(), "sqlite:"+w.file, store.Options{RowKey: rowauthtest.Key(), Now: w.now})
+	db, err := store.Open(w.t.Context(), "sqlite:"+w.file, store.Options{Create: true, RowKey: rowauthtest.Key(), Now: w.now})
 	must(w.t, err)
 	w.db = db
 	before := w.api.Authority
