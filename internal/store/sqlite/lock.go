@@ -54,6 +54,9 @@ func hold(path string, create bool) (*held, error) {
 		flags |= syscall.O_CREAT
 	}
 	fd, err := syscall.Open(path, flags, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link to a file that is missing: %w", path, fs.ErrNotExist)
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -195,7 +198,7 @@ func identify(path string) (identity, error) {
 }
 
 func identityOf(stat *syscall.Stat_t) identity {
-	return identity{uint64(stat.Dev), stat.Ino} //nolint:unconvert // not 64 bits everywhere
+	return identity{uint64(stat.Dev), stat.Ino} // not 64 bits everywhere
 }
 
 // release releases the lock. SQLite must have closed the file. Later calls do nothing.
