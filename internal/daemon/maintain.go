@@ -24,6 +24,9 @@ func (s *Server) maintain(ctx context.Context) {
 			return
 		case <-second.C:
 			s.problems.report("keep the store's file", s.db.Intact())
+			for _, l := range s.listeners() {
+				s.reportRefused(l)
+			}
 		case <-count.C:
 			s.problems.report("record refusals", s.refusals.Flush(ctx, s.now()))
 		case <-minute.C:

@@ -36,6 +36,18 @@ CREATE TABLE client_api_key (
 
 CREATE INDEX client_api_key_client ON client_api_key (issuer, client);
 
+-- Where the clients publish keys, in one spelling, to find a URL in another environment.
+CREATE TABLE client_jwks_uri (
+	issuer      TEXT COLLATE "C" NOT NULL,
+	client      TEXT COLLATE "C" NOT NULL,
+	uri         TEXT COLLATE "C" NOT NULL,
+	environment TEXT COLLATE "C" NOT NULL,
+	PRIMARY KEY (issuer, client),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+);
+
+CREATE INDEX client_jwks_uri_uri ON client_jwks_uri (uri);
+
 CREATE TABLE account (
 	issuer   TEXT COLLATE "C" NOT NULL,
 	id       TEXT COLLATE "C" NOT NULL,
