@@ -331,3 +331,16 @@ func rawSQL(t *testing.T, path string) *sql.DB {
 	t.Cleanup(func() { must(t, db.Close()) })
 	return db
 }
+
+// TestRemovedWAL: what was acknowledged is in the file after a clean stop, although its WAL was
+// removed.
+func TestRemovedWAL(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "moneyer.db")
+	d := openTest(t, path, Options{})
+	appendEntries(t, d, 3)
+	must(t, os.Remove(path+"-wal"))
+	appendEntries(t, d, 1)
+	wantError(t, d.Intact(), "-wal was removed")
+	_ = d.Close() // it cannot write what it does at a stop
+	verified(t, openTest(t, path, Options{}), 4)
+}
