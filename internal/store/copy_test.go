@@ -87,6 +87,7 @@ func testClient(tb testing.TB, i int) *registry.Client {
 	key, err := jose.NewPublicKey(public, jose.EdDSA)
 	must(tb, err)
 	return &registry.Client{
+		JWKSURI: "https://idp.example/keys", JWKSEnvironment: "prd",
 		Issuer: "d1", ID: fmt.Sprint("client-", i), Name: "A bank",
 		Keys:    []registry.Key{{Kid: "k", Environment: "prd", Public: key}},
 		Secrets: []registry.Secret{{ID: "s", Kind: registry.APIKey, Digest: sha256.Sum256(fmt.Append(nil, i))}},

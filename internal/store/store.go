@@ -191,6 +191,16 @@ func (d *DB) Past(ctx context.Context, now time.Time) (time.Time, error) {
 	return d.engine.Past(ctx, now)
 }
 
+// MaxClockOff is how far the clock of a replica may be off for it to be ready.
+const MaxClockOff = engine.MaxClockOff
+
+// ClockOff returns by how much the clock of this replica is ahead of the others', or behind
+// them if negative: 0 for a file.
+func (d *DB) ClockOff() time.Duration { return d.engine.Clocks().Off }
+
+// ClocksAhead implements authority.RevocationStore.
+func (d *DB) ClocksAhead() time.Duration { return d.engine.Clocks().Ahead }
+
 // cacheIsFresh reports whether the cache may be used.
 func (d *DB) cacheIsFresh() bool {
 	if d.reads.Local() {

@@ -65,5 +65,5 @@ func openEngine(ctx context.Context, url string, options *Options) (opened, erro
 		return opened{}, err
 	}
 	backup := func(ctx context.Context, path string) error { return backupDatabase(ctx, u, path) }
-	return opened{engine: database, backup: backup}, nil
+	return opened{engine: database, backup: backup, trial: database.Trial}, nil
 }

@@ -34,6 +34,18 @@ CREATE TABLE client_api_key (
 
 CREATE INDEX client_api_key_client ON client_api_key (issuer, client);
 
+-- Where the clients publish keys, in one spelling, to find a URL in another environment.
+CREATE TABLE client_jwks_uri (
+	issuer      TEXT NOT NULL,
+	client      TEXT NOT NULL,
+	uri         TEXT NOT NULL,
+	environment TEXT NOT NULL,
+	PRIMARY KEY (issuer, client),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX client_jwks_uri_uri ON client_jwks_uri (uri);
+
 CREATE TABLE account (
 	issuer   TEXT NOT NULL,
 	id       TEXT NOT NULL,
