@@ -36,6 +36,9 @@ const (
 	// is longer than the longest fetch and the pause before it, so that the calls of
 	// a busy API wait only once for an issuer that does not answer.
 	failurePause = 2 * fetchLimit
+	// defaultListLeeway is far more than synchronized clocks differ by, and less than
+	// defaultListMaxStale: a clock that is right again is followed in time.
+	defaultListLeeway = time.Minute
 )
 
 // errOutdated is why a list that was fetched cannot be used.
@@ -56,8 +59,10 @@ var errOutdated = errors.New("the last one is too old")
 // exp; after that no token is accepted. When the issuer cannot reach its store, Age
 // in its answer says how old the answer is, and that counts toward MaxStale.
 //
-// A list is never replaced by an older one. A token without iat counts as issued in
-// 1970.
+// A list whose iat is ahead of Now by more than Leeway is refused. A list is never
+// replaced by an older one, unless its own iat turns out to be ahead by more than
+// Leeway: then both clocks were wrong when it was fetched, and any list that is good
+// now replaces it. A token without iat counts as issued in 1970.
 type RevocationList struct {
 	// Issuer is the issuer URL, which iss of the list must be. It is required.
 	Issuer string
@@ -72,6 +77,9 @@ type RevocationList struct {
 	// MaxStale is how long a list is used without being confirmed; 0 means 5
 	// minutes.
 	MaxStale time.Duration
+	// Leeway is how far iat of a list may be ahead of Now; 0 means a minute. It should
+	// be less than MaxStale.
+	Leeway time.Duration
 	// HTTPClient sends the requests; nil means one with http.DefaultTransport.
 	// Redirects are never followed, and a fetch ends after 10 s, whatever the
 	// client's own settings.
@@ -139,13 +147,20 @@ func (l *RevocationList) refresh(ctx context.Context) <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	usable, age := l.usable(now), now.Sub(l.confirmed)
+	if age < 0 { // Now has no monotonic reading, and was set back
+		age = interval
+	}
 	if usable && age < interval/2 {
 		return nil
 	}
-	if l.flight == nil && !now.Before(l.failed.Add(retryListAfter)) {
+	pause := now.Sub(l.failed)
+	if pause < 0 {
+		pause = failurePause
+	}
+	if l.flight == nil && pause >= retryListAfter {
 		l.begin(ctx, now, interval)
 	}
-	if !usable || age >= interval && !now.Before(l.failed.Add(failurePause)) {
+	if !usable || age >= interval && pause >= failurePause {
 		return l.flight
 	}
 	return nil
@@ -198,7 +213,7 @@ func (l *RevocationList) fetch(ctx context.Context, known *revocation.List, etag
 	if err != nil {
 		return nil, "", 0, fmt.Errorf("bearer: revocation list: %w", err)
 	}
-	if known != nil && list.IssuedAt < known.IssuedAt {
+	if known != nil && list.IssuedAt < known.IssuedAt && !l.ahead(known) {
 		return nil, "", 0, errors.New("bearer: the revocation list is older than the one at hand")
 	}
 	return list, answer.Header.Get("ETag"), ageOf(answer.Header), nil
@@ -240,6 +255,13 @@ func (l *RevocationList) open(ctx context.Context, compact string) (*revocation.
 		return nil, fmt.Errorf("iss is %.100q", list.Issuer)
 	case !clock(l.Now).Before(list.Expiry):
 		return nil, errors.New("it has expired")
+	case l.ahead(list):
+		return nil, fmt.Errorf("its iat %s is in the future: the issuer's clock is ahead, or this one is behind", time.Unix(list.IssuedAt, 0).UTC().Format(time.RFC3339))
 	}
 	return list, nil
+}
+
+// ahead reports whether a list was made in the future.
+func (l *RevocationList) ahead(list *revocation.List) bool {
+	return time.Unix(list.IssuedAt, 0).After(clock(l.Now).Add(orDefault(l.Leeway, defaultListLeeway)))
 }

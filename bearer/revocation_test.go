@@ -429,6 +429,62 @@ func TestRollback(t *testing.T) {
 	})
 }
 
+// TestListOfTheFuture: an issuer whose clock leaps ahead for a minute locks nobody out, and
+// what it publishes then makes no revoked token good.
+func TestListOfTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := func(after time.Duration, jtis ...string) map[string]any {
+			made := noon.Add(after)
+			return map[string]any{"iat": made.Unix(), "exp": made.Add(24 * time.Hour).Unix(), "jti": append([]string{}, jtis...)}
+		}
+		r := newRevoker(t, at(0, "id-1"))
+		v, list := r.verifier(t)
+		good := &calls{t, v, r.mint.token(t, map[string]any{"jti": "id-2"})}
+		revoked := &calls{t, v, r.mint.token(t, nil)}
+		good.want("", 0)
+		revoked.want(oauth.InvalidToken, 0)
+
+		r.list = r.mint.list(t, at(365*24*time.Hour))
+		time.Sleep(time.Minute)
+		good.want("", 0)
+		revoked.want(oauth.InvalidToken, 0)
+		if _, err := list.Revoked(t.Context(), &bearer.Claims{}); err != nil {
+			t.Error(err)
+		}
+
+		r.list = r.mint.list(t, at(2*time.Minute, "id-1", "id-2")) // in the past by then
+		time.Sleep(2 * time.Minute)
+		good.want(oauth.InvalidToken, 0)
+
+		// clocks that differ within the leeway
+		r.list = r.mint.list(t, at(4*time.Minute, "id-1"))
+		time.Sleep(20 * time.Second)
+		good.want("", 0)
+		r.list = r.mint.list(t, at(4*time.Minute-time.Second, "id-1", "id-2"))
+		time.Sleep(10 * time.Second)
+		good.want("", 0) // older than the one at hand
+	})
+}
+
+// TestBothClocksLeap: a list of a leap that the verifier's own clock took part in is replaced
+// by the first one that is made afterwards.
+func TestBothClocksLeap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const leap = 12 * time.Hour
+		r := newRevoker(t, map[string]any{"iat": noon.Add(leap).Unix(), "exp": noon.Add(leap + 24*time.Hour).Unix()})
+		v, list := r.verifier(t)
+		right, off := list.Now, leap
+		list.Now = func() time.Time { return right().Add(off) }
+		api := &calls{t, v, r.mint.token(t, nil)}
+		api.want("", 0)
+		off = 0
+		r.list = r.mint.list(t, revokes("id-1"))
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		api.want(oauth.InvalidToken, 0)
+	})
+}
+
 func TestThousandCallersOneList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRevoker(t, nil)
@@ -660,6 +716,7 @@ func badLists(t *testing.T, m *mint) map[string]struct {
 	return map[string]bad{
 		"at exp":                    with("exp", noon.Unix(), "has expired"),
 		"long after exp":            with("exp", 1, "has expired"),
+		"of the future":             with("iat", noon.Add(10*time.Minute).Unix(), "is in the future"),
 		"no exp":                    with("exp", nil, "no iat or no exp"),
 		"no iat":                    with("iat", nil, "no iat or no exp"),
 		"exp as a string":           with("exp", "9999999999", "want an integer"),

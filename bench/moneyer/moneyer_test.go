@@ -12,6 +12,7 @@ import (
 
 	"moneyer/bench/subject"
 	"moneyer/internal/config"
+	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
@@ -25,7 +26,11 @@ func options(o Options) *Options {
 
 func open(t *testing.T, folder string) *store.DB {
 	t.Helper()
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(folder, storeFile), store.Options{Now: time.Now})
+	master, err := keyring.ReadMasterKey(filepath.Join(folder, masterFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(folder, storeFile), store.Options{Now: time.Now, RowKey: master.RowKey()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -69,7 +69,7 @@ func (o *onboarding) accountList() *cobra.Command {
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 			accounts, err := at.Accounts(ctx)
 			return show(o, accounts, err, []string{"ACCOUNT", "CLIENT", "STATE", "ATTRIBUTES"}, func(a *registry.Account) []string {
-				return []string{visible(a.ID), visible(a.Client), o.enabled(a.Disabled), visible(attributesWords(a.Attributes))}
+				return []string{visible(a.ID), visible(a.Client), o.standing(a.Disabled, a.Unverified), visible(attributesWords(a.Attributes))}
 			})
 		}),
 	}

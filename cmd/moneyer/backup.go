@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
+	"moneyer/internal/store"
 )
 
 func (o *onboarding) backupCommand() *cobra.Command {
@@ -20,7 +20,7 @@ func (o *onboarding) backupCommand() *cobra.Command {
 		Short: "Copy the store while the server runs",
 		Long: `Take a consistent copy of the whole store, registry and ledger, while the server
 serves requests, and verify its ledger. FILE must not exist; only its owner can
-read it. It is a SQLite file, also where the store is a PostgreSQL database. The
+read it. Until the copy is complete it is FILE.part. It is a SQLite file, also where the store is a PostgreSQL database. The
 server temporarily needs the same space: beside its store, or in TMPDIR where that
 is a database. The master key is not in the copy: back it up separately.
 
@@ -37,51 +37,45 @@ then is enabled again.`,
 	})
 }
 
-// backup writes a backup to path. An incomplete copy is removed. A complete copy of
-// a broken ledger is kept, and the exit code is 1.
+// backup writes a backup to path. An incomplete copy never has that name, and one that cannot be
+// verified is removed. A complete copy of a broken ledger is kept, and the exit code is 1.
 func (o *onboarding) backup(ctx context.Context, path string) error {
 	api, err := o.open()
 	if err != nil {
 		return err
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
+	var size int64
+	var failure error // of the download
+	err = store.WriteFile(path, func(part string) error {
+		size, failure = download(ctx, api, part)
+		return failure
+	})
+	switch {
+	case failure != nil:
+		return failure
+	case errors.Is(err, fs.ErrExist):
 		return usagef("%s exists and is not overwritten", path)
-	}
-	if err != nil {
+	case err != nil:
 		return usage(err)
 	}
-	size, err := copyTo(ctx, api, file)
-	err = errors.Join(err, file.Close())
-	var v adminapi.Verified
-	if err == nil {
-		v, err = verifyCopy(ctx, api, path)
-	}
+	v, err := verifyCopy(ctx, api, path)
 	if err != nil {
 		return errors.Join(err, os.Remove(path))
 	}
 	return o.backedUp(path, size, &v)
 }
 
-// copyTo downloads the copy and syncs it to disk.
-func copyTo(ctx context.Context, api *adminclient.Client, file *os.File) (int64, error) {
-	size, err := api.Backup(ctx, file)
+// download writes the copy that the server makes to the existing file at path.
+func download(ctx context.Context, api *adminclient.Client, path string) (int64, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {
-		return 0, err
-	}
-	if err := errors.Join(file.Sync(), syncFolder(filepath.Dir(file.Name()))); err != nil {
 		return 0, unavailable(err)
 	}
-	return size, nil
-}
-
-// syncFolder makes a new directory entry durable.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
+	size, err := api.Backup(ctx, file)
+	if failed := file.Close(); failed != nil && err == nil {
+		err = unavailable(failed)
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return size, err
 }
 
 func (o *onboarding) backedUp(path string, size int64, v *adminapi.Verified) error {

@@ -17,6 +17,7 @@ import (
 
 	"moneyer/internal/adminclient"
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store"
 )
 
@@ -156,7 +157,7 @@ func wholeStore(t *testing.T) []byte {
 	dir := t.TempDir()
 	var copied []byte
 	withoutForks(func() {
-		db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"), store.Options{Now: time.Now})
+		db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"), store.Options{Now: time.Now, RowKey: rowauthtest.Key()})
 		if err != nil {
 			t.Fatal(err)
 		}

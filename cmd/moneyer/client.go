@@ -207,7 +207,7 @@ func attributesWords(attributes map[string]registry.Attribute) string {
 func (o *onboarding) listClients(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 	clients, err := at.Clients(ctx)
 	return show(o, clients, err, []string{"CLIENT", "NAME", "STATE", "SCOPE", "REGISTERED"}, func(c *adminapi.Client) []string {
-		return []string{visible(c.ID), visible(c.Name), o.enabled(c.Disabled), visible(c.Scope), o.when(c.Created, "")}
+		return []string{visible(c.ID), visible(c.Name), o.standing(c.Disabled, c.Unverified), visible(c.Scope), o.when(c.Created, "")}
 	})
 }
 

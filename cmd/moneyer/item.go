@@ -59,7 +59,11 @@ func (o *onboarding) itemList() *cobra.Command {
 		RunE: o.run(func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			items, err := at.Items(ctx, args[0])
 			return show(o, items, err, []string{"ITEM", "KIND"}, func(i *registry.Item) []string {
-				return []string{visible(i.ID), visible(i.Kind)}
+				kind := visible(i.Kind)
+				if i.Unverified {
+					kind = o.standing(false, true)
+				}
+				return []string{visible(i.ID), kind}
 			})
 		}),
 	}

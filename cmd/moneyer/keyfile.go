@@ -5,14 +5,15 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"moneyer/assertion"
-	"moneyer/internal/jose"
-	"moneyer/internal/platform"
 	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"moneyer/assertion"
+	"moneyer/internal/jose"
+	"moneyer/internal/platform"
 )
 
 // signerFlags name a private key, its kid and its algorithm.
@@ -57,11 +58,11 @@ func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer
 	return key, kid, nil
 }
 
-// warnIfReadable warns of a private key file that other users can read.
+// warnIfReadable warns of a private key file that everybody can read, or others can write.
 func (a *app) warnIfReadable(name string) {
 	info, err := os.Stat(name)
-	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
-		a.note("others on this machine may read %s: chmod 600 %[1]s", name)
+	if err == nil && info.Mode().IsRegular() && info.Mode().Perm()&0o037 != 0 {
+		a.note("others on this machine may read or change %s: chmod 600 %[1]s", name)
 	}
 }
 

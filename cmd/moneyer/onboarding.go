@@ -199,6 +199,15 @@ func (o *onboarding) enabled(disabled bool) string {
 	return o.paint(good, "enabled")
 }
 
+// standing returns the word enabled or disabled, or unverified for what does not verify in
+// the store.
+func (o *onboarding) standing(disabled, unverified bool) string {
+	if unverified {
+		return o.paint(bad, "unverified")
+	}
+	return o.enabled(disabled)
+}
+
 // show prints a list, or returns err.
 func show[T any](o *onboarding, items []T, err error, heading []string, row func(*T) []string) error {
 	if err != nil {

@@ -197,6 +197,10 @@ func tokenCount(r *adminapi.Revocation) string {
 func (o *onboarding) listRevocations(ctx context.Context, at *adminclient.Issuer, _ []string) error {
 	revocations, err := at.Revocations(ctx)
 	return show(o, revocations, err, []string{"REVOCATION", "OF", "TOKENS", "MADE", "EXPIRES"}, func(r *adminapi.Revocation) []string {
-		return []string{r.ID, visible(r.Reason), tokenCount(r), o.when(r.Created, ""), o.when(r.Until, "")}
+		reason := visible(r.Reason)
+		if r.Unverified {
+			reason = strings.TrimSpace(o.standing(false, true) + " " + reason)
+		}
+		return []string{r.ID, reason, tokenCount(r), o.when(r.Created, ""), o.when(r.Until, "")}
 	})
 }

@@ -147,11 +147,21 @@ func (i *installation) register() {
 	})
 }
 
+// masterOf reads the master key of an installation.
+func masterOf(t *testing.T, dir string) *keyring.MasterKey {
+	t.Helper()
+	master, err := keyring.ReadMasterKey(filepath.Join(dir, "master.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master
+}
+
 // withStore opens the store, which no server may hold.
 func (i *installation) withStore(do func(*store.DB) error) {
 	i.t.Helper()
 	withoutForks(func() {
-		db, err := store.Open(i.t.Context(), "sqlite:"+i.store(), store.Options{Now: time.Now})
+		db, err := store.Open(i.t.Context(), "sqlite:"+i.store(), store.Options{Now: time.Now, RowKey: masterOf(i.t, i.dir).RowKey()})
 		if err != nil {
 			i.t.Fatal(err)
 		}

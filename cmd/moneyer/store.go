@@ -58,10 +58,10 @@ func urlOf(text string) string {
 	return "sqlite:" + text
 }
 
-// storeFailure adds the exit code to an error of package store: a missing file is
-// wrong usage.
+// storeFailure adds the exit code to an error of package store: a missing file, or one that is
+// not to be overwritten, is wrong usage.
 func storeFailure(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
 		return usage(err)
 	}
 	return unavailable(err)
@@ -215,7 +215,8 @@ func (a *app) storeCopy() *cobra.Command {
 		Short: "Copy the whole store to another URL and verify the copy",
 		Long: `Copy the whole store, registry and ledger, to an empty one: from a file to a
 database to introduce replicas, from a database to a file for a backup, from a
-backup to a database to restore it. The copy is verified: every table by the number
+backup to a database to restore it. A file must not exist yet; until the copy is
+complete it is FILE.part. The copy is verified: every table by the number
 of its rows, and the ledger by its chains. The master key is not in the store; the
 copy needs the same one.
 

@@ -14,7 +14,7 @@ import (
 
 func viewClient(c *registry.Client) adminapi.Client {
 	return adminapi.Client{Issuer: c.Issuer, ID: c.ID, Name: c.Name, Revision: c.Revision, Disabled: c.Disabled, Grants: c.Grants,
-		Scope: c.Scope.String(), Introspects: c.Introspects, Attributes: c.Attributes, JWKSURI: c.JWKSURI, Created: c.Created}
+		Scope: c.Scope.String(), Introspects: c.Introspects, Attributes: c.Attributes, JWKSURI: c.JWKSURI, Created: c.Created, Unverified: c.Unverified}
 }
 
 func (a *API) listIssuers(c *call) error {

@@ -42,6 +42,7 @@ func publicError(err error) *oauth.Error {
 		early      *keyring.EarlyError
 		syntax     *strictjson.SyntaxError
 		tooLarge   *http.MaxBytesError
+		unverified *registry.UnverifiedError
 	)
 	switch {
 	case errors.As(err, &public):
@@ -52,6 +53,8 @@ func publicError(err error) *oauth.Error {
 		return oauth.Errorf(adminapi.CodeConflict, "%s", taken)
 	case errors.As(err, &early):
 		return oauth.Errorf(adminapi.CodeConflict, "%s; have it sign then, or activate it at once if that must be (at_once, --at-once)", early)
+	case errors.As(err, &unverified):
+		return oauth.Errorf(oauth.TemporarilyUnavailable, "%s", unverified).After(retryAfter).Because(err)
 	case errors.As(err, &syntax):
 		return oauth.Errorf(oauth.InvalidRequest, "%s", syntax)
 	case errors.As(err, &tooLarge):

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"moneyer/internal/adminapi"
@@ -18,16 +19,18 @@ import (
 const inFlight = "a token that was being minted just then may not be among them: with the credential disabled or removed, revoke once more when limits.request_timeout has passed"
 
 func viewRevocation(v *revocation.Revocation) adminapi.Revocation {
-	return adminapi.Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created}
+	return adminapi.Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created, Unverified: v.Unverified}
 }
 
 // listRevocations lists the active revocations, in the order of their expiry. A page
 // begins after the named one; those before it expire earlier.
 func (a *API) listRevocations(c *call) error {
 	list, err := a.Revocations.Revocations(c.r.Context(), c.issuer.Name)
-	if err != nil {
+	if unverified := (*registry.UnverifiedError)(nil); err != nil && !errors.As(err, &unverified) {
 		return err
 	}
+	now := a.Now()
+	list = slices.DeleteFunc(list, func(v revocation.Revocation) bool { return !now.Before(v.Until) }) // over, and not removed yet
 	return replyCut(c, views(list, viewRevocation), func(v *adminapi.Revocation) string { return v.ID })
 }
 

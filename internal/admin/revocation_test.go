@@ -14,6 +14,7 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 )
@@ -102,7 +103,7 @@ func (w *revocationTest) inactive(a *authority.Authority) []string {
 func (w *revocationTest) reopened() *authority.Authority {
 	w.t.Helper()
 	must(w.t, w.db.Close())
-	db, err := store.Open(w.t.Context(), "sqlite:"+w.file, store.Options{Now: w.now})
+	db, err := store.Open(w.t.Context(), "sqlite:"+w.file, store.Options{RowKey: rowauthtest.Key(), Now: w.now})
 	must(w.t, err)
 	w.db = db
 	before := w.api.Authority

@@ -30,6 +30,9 @@ type Client struct {
 	Attributes  map[string]registry.Attribute `json:"attributes,omitempty"`
 	JWKSURI     string                        `json:"jwks_uri,omitempty"`
 	Created     time.Time                     `json:"created"`
+	// Unverified is whether the client in the store does not verify under the master key, so
+	// that nothing but its ID is known.
+	Unverified bool `json:"unverified,omitempty"`
 	// Keys and Secrets are shown of a single client, not in lists.
 	Keys    []Key    `json:"keys,omitempty"`
 	Secrets []Secret `json:"secrets,omitempty"`

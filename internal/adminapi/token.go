@@ -18,6 +18,9 @@ type Revocation struct {
 	// Until is when the last of them expires, and the revocation is removed.
 	Until   time.Time `json:"until"`
 	Created time.Time `json:"created"`
+	// Unverified is whether it does not verify under the master key, so that it may have
+	// revoked other tokens.
+	Unverified bool `json:"unverified,omitempty"`
 	// Note is in the response to a revocation that may have missed a token, and says
 	// how to revoke it.
 	Note string `json:"note,omitempty"`

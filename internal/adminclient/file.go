@@ -56,7 +56,8 @@ func (f *File) NewKey() (*jose.PublicKey, error) {
 // maxFile bounds an admin file, in bytes.
 const maxFile = 64 << 10
 
-// ReadFile reads an admin file. Only its owner may have access to it.
+// ReadFile reads an admin file. Only its owner may write it, and only its owner and its group may
+// read it.
 func ReadFile(path string) (File, error) {
 	var file File
 	f, err := os.Open(path)
@@ -68,7 +69,7 @@ func ReadFile(path string) (File, error) {
 	if err != nil {
 		return file, err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+	if mode := info.Mode().Perm(); mode&0o037 != 0 {
 		return file, fmt.Errorf("%s holds a private key and is open to others than its owner (mode %04o); run: chmod 600 %[1]s", path, mode)
 	}
 	dec := json.NewDecoder(io.LimitReader(f, maxFile))

@@ -30,11 +30,12 @@ var policy = map[string][]string{
 	"bearer":              {"oauth", "internal/fetch", "internal/jose", "internal/revocation", "internal/strictjson"},
 	"internal/ledger":     {},
 	"internal/revocation": {"internal/strictjson"},
+	"internal/rowauth":    {},
 	"internal/registry":   {"oauth", "internal/platform", "internal/jose", "internal/strictjson"},
 	"internal/authority":  {"oauth", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
-	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry", "golang.org/x/sync"},
+	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry", "internal/rowauth", "golang.org/x/sync"},
 	// The store: what callers import, over an engine for each database.
-	"internal/store":          {"internal/registry", "internal/revocation", "internal/ledger", "internal/store/engine", "internal/store/history", "internal/store/transfer", "internal/store/sqlite", "internal/store/postgres", "golang.org/x/sync"},
+	"internal/store":          {"internal/registry", "internal/revocation", "internal/rowauth", "internal/ledger", "internal/store/engine", "internal/store/history", "internal/store/transfer", "internal/store/sqlite", "internal/store/postgres", "golang.org/x/sync"},
 	"internal/store/engine":   {"internal/ledger"},
 	"internal/store/history":  {"internal/ledger", "internal/store/engine", "github.com/klauspost/compress"},
 	"internal/store/transfer": {"internal/ledger", "internal/store/engine", "internal/store/history"},
@@ -63,6 +64,8 @@ var policy = map[string][]string{
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	"internal/arch":      {},
 	"internal/wholelife": {}, // it has tests alone
+	// The key of tests.
+	"internal/rowauth/rowauthtest": {"internal/rowauth"},
 	// Ledgers that were tampered with, for the tests of all that read one.
 	"internal/ledger/ledgertest": {"internal/ledger"},
 	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.

@@ -78,9 +78,12 @@ func (p *presented) refuse(refusal *Refusal, tell string) error {
 	return badClient(refusal)
 }
 
+// oneUse names the rule that a consumed assertion breaks.
+const oneUse = "one use"
+
 // replayed is the answer to an assertion that was consumed before.
 func (p *presented) replayed() error {
-	return p.refuse(&Refusal{Rule: "one use", Expected: "an assertion that was not used before", Found: "one that was",
+	return p.refuse(&Refusal{Rule: oneUse, Expected: "an assertion that was not used before", Found: "one that was",
 		Hint: "sign a new assertion, with a new jti, for each request"}, "the assertion was used before")
 }
 

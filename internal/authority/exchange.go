@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -37,7 +38,11 @@ type Authority struct {
 	// were: their next assertions from there are refused before the signature is
 	// checked. nil means none.
 	Penalty *overload.Penalty[ClientAt]
-	// Refusals records refusals of known clients at a bounded rate.
+	// Replayed holds consumed assertions that were presented again, until they have
+	// ended: whoever repeats one once more is refused without the ledger and without
+	// ClientRate. nil means none.
+	Replayed *overload.Penalty[[32]byte]
+	// Refusals records refusals at a bounded rate.
 	Refusals *Refusals
 	// Revocations are the tokens that were revoked.
 	Revocations *Revocations
@@ -75,6 +80,7 @@ func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *
 	t := &attempt{issuer: issuer, req: req, now: a.Now()}
 	defer func() {
 		if err != nil {
+			a.refund(t)
 			token, err = nil, a.refuse(ctx, t, err)
 		}
 	}()
@@ -109,15 +115,46 @@ func (a *Authority) touch(t *attempt) {
 // that naming a client does not spend its budget, and before anything is consumed, so
 // that the same request can be repeated.
 func (a *Authority) admit(t *attempt) error {
+	if t.assertion != nil {
+		t.consumed, t.seal = t.assertion.consume()
+		if a.replayedAgain(t) {
+			return t.assertion.replayed()
+		}
+	}
+	t.proven = true
 	name := ClientName{t.issuer.Name, t.client.ID}
 	wait, ok := a.ClientRate.Take(name, t.now)
 	if ok {
+		t.admitted = true
 		return nil
 	}
 	if a.Penalty != nil {
 		a.Penalty.Impose(ClientAt{name, t.req.Address}, t.now.Add(wait), t.now)
 	}
 	return overRate(wait)
+}
+
+// refund gives the client's rate back for a request that was admitted and refused, if an
+// assertion proved it: anybody who saw the assertion can present it, used or with a
+// scope that is refused, and must not keep its owner out. The caller's address pays
+// for refusals. A secret or an API key alone is never seen by others.
+func (a *Authority) refund(t *attempt) {
+	if t.admitted && t.assertion != nil {
+		a.ClientRate.Refund(ClientName{t.issuer.Name, t.client.ID})
+	}
+}
+
+// replayedAgain reports whether the ledger has refused the same assertion before. Where
+// the same assertion gives the same token, the ledger is always asked.
+func (a *Authority) replayedAgain(t *attempt) bool {
+	return a.Replayed != nil && len(t.consumed) == 1 && t.seal == nil && a.Replayed.Remaining(t.consumed[0].Value, t.now) > 0
+}
+
+// noteReplay is called when the ledger has refused an assertion as consumed.
+func (a *Authority) noteReplay(consumed []ledger.Consumed, now time.Time) {
+	if a.Replayed != nil && len(consumed) == 1 {
+		a.Replayed.Impose(consumed[0].Value, consumed[0].Until, now)
+	}
 }
 
 // penalized refuses a request that names a client which was over its rate a moment ago

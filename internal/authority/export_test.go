@@ -2,8 +2,10 @@ package authority
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
+	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 )
 
@@ -52,3 +54,9 @@ var (
 	GrantScope = grantScope
 	FormHint   = formHint
 )
+
+// Record records a refusal at once, as a refused request does. proven is the client that
+// its caller proved to be.
+func (r *Refusals) Record(ctx context.Context, e *ledger.Entry, proven string, address netip.Addr) {
+	r.record(ctx, e, proven, address)
+}

@@ -52,11 +52,8 @@ func (a *Authority) verify(ctx context.Context, t *attempt) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Grant{Client: t.client, Subject: t.client.ID, Scope: scope, Params: req.Params, Credential: recorded(t.credentials), Correlation: req.Correlation}
-	if t.assertion != nil {
-		g.assertion = t.assertion
-		g.consumed, g.seal = t.assertion.consume()
-	}
+	g := &Grant{Client: t.client, Subject: t.client.ID, Scope: scope, Params: req.Params, Credential: recorded(t.credentials), Correlation: req.Correlation,
+		assertion: t.assertion, consumed: t.consumed, seal: t.seal}
 	if policy.Account.Param != "" {
 		if g.Account, err = a.verifyAccount(ctx, t); err != nil {
 			return nil, err

@@ -66,6 +66,7 @@ func (a *Authority) sign(signer *jose.Signer, issuer *registry.Issuer, grant *Gr
 // gave then, where the issuer does that, else with a refusal.
 func (a *Authority) sameToken(ctx context.Context, issuer *registry.Issuer, grant *Grant, replayed *ledger.ReplayedError, now time.Time) (*AccessToken, error) {
 	if grant.seal == nil {
+		a.noteReplay(grant.consumed, now)
 		return nil, grant.assertion.replayed()
 	}
 	token, err := grant.seal.find(replayed.Sealed)

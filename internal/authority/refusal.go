@@ -3,8 +3,7 @@ package authority
 import (
 	"context"
 	"errors"
-	"sync"
-	"sync/atomic"
+	"net/netip"
 	"time"
 
 	"moneyer/internal/ledger"
@@ -22,6 +21,17 @@ type Refusal struct {
 	Hint string `json:"hint,omitempty"`
 	// Client is the known client that was named, proven or not; often empty.
 	Client string `json:"-"`
+	// Proven is true when the caller proved to be Client. A consumed assertion proves
+	// nothing: others may have seen it.
+	Proven bool `json:"-"`
+}
+
+// ProvenClient is the client that the caller proved to be, or "".
+func (r *Refusal) ProvenClient() string {
+	if !r.Proven {
+		return ""
+	}
+	return r.Client
 }
 
 // Error says everything.
@@ -43,15 +53,17 @@ func (a *Authority) refuse(ctx context.Context, t *attempt, err error) error {
 	e := oauth.AsError(err)
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
-		refusal.Client = t.clientName()
+		refusal.Client, refusal.Proven = t.clientName(), t.proven && refusal.Rule != oneUse
 	}
 	if e.Code == oauth.TemporarilyUnavailable || e.Code == oauth.ServerError {
 		return e
 	}
 	entry := &ledger.Entry{Kind: ledger.KindRefusal, Time: t.now.UTC(), Issuer: t.issuer.Name, Client: t.clientName(),
 		Correlation: t.req.Correlation, Credential: recorded(t.credentials), Code: string(e.Code)}
+	proven := ""
 	if refusal != nil {
 		entry.Rule, entry.Expected, entry.Found = refusal.Rule, refusal.Expected, refusal.Found
+		proven = refusal.ProvenClient()
 	}
 	recording, cancel := context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
 	defer cancel()
@@ -59,71 +71,49 @@ func (a *Authority) refuse(ctx context.Context, t *attempt, err error) error {
 		recording, cancel = context.WithDeadline(recording, end)
 		defer cancel()
 	}
-	a.Refusals.record(recording, entry)
+	a.Refusals.record(recording, entry, proven, t.req.Address)
 	return e
 }
 
-// Refusals writes refusals to the ledger. Up to a rate each has an entry of its own,
-// durable before the caller is answered. Beyond the rate they are counted, and Flush,
-// called every second, writes one entry with the count: a flood neither fills the disk
-// nor slows minting.
+// Refusals writes refusals to the ledger. Within the budgets of overload.Refusals each has
+// an entry of its own, durable before the caller is answered. Those beyond are counted,
+// and Flush, called every few seconds, writes one entry for each issuer with the count: a
+// flood neither fills the disk nor slows minting.
 //
-// One rate for all decides whether the answer waits for the commit: an answer that
-// takes a commit longer must not show that the client exists, not even in a flood of
-// unknown callers. Refusals of known clients beyond it have a rate of their own, which
-// unknown callers do not spend, and are written by the next Flush.
+// Which of both it is decides whether the answer waits for a commit. Of a caller that
+// proved nothing it depends on the issuer and the caller's address alone, and not on what
+// the request names: the time of an answer must not show that a client exists.
 type Refusals struct {
-	ledger     Ledger
-	all, known *overload.Limiter[struct{}]
-	counted    atomic.Int64
-
-	mu   sync.Mutex
-	late []*ledger.Entry // for the next Flush; under mu
+	ledger  Ledger
+	budgets *overload.Refusals
 }
 
-// NewRefusals makes the recorder, with the rate for all and for clients.
+// NewRefusals makes the recorder, with the rate of each budget.
 func NewRefusals(ledger Ledger, rate overload.Rate) *Refusals {
-	return &Refusals{ledger: ledger, all: overload.NewLimiter[struct{}](rate, 1), known: overload.NewLimiter[struct{}](rate, 1)}
+	return &Refusals{ledger: ledger, budgets: overload.NewRefusals(rate)}
 }
 
-// record writes the entry, keeps it for Flush, or counts it.
-func (r *Refusals) record(ctx context.Context, entry *ledger.Entry) {
-	keep := false
-	if entry.Client != "" {
-		_, keep = r.known.Take(struct{}{}, entry.Time)
+// record writes the entry or counts it. proven is the client that the caller proved to
+// be, and "" for none.
+func (r *Refusals) record(ctx context.Context, entry *ledger.Entry, proven string, address netip.Addr) {
+	if !r.budgets.Take(entry.Issuer, proven, address, entry.Time) {
+		return
 	}
-	_, now := r.all.Take(struct{}{}, entry.Time)
-	switch {
-	case now && r.ledger.Append(ctx, entry) == nil:
-	case keep && !now:
-		r.mu.Lock()
-		r.late = append(r.late, entry)
-		r.mu.Unlock()
-	default:
-		r.counted.Add(1)
+	if r.ledger.Append(ctx, entry) != nil {
+		r.budgets.Count(entry.Issuer, 1)
 	}
 }
 
-// Flush writes what was kept since the last call, and how many were counted, if
-// any. What cannot be written is counted.
+// Flush writes how many refusals of each issuer were counted since the last call, if any.
+// What cannot be written stays counted.
 func (r *Refusals) Flush(ctx context.Context, now time.Time) error {
-	r.mu.Lock()
-	late := r.late
-	r.late = nil
-	r.mu.Unlock()
-	for i, entry := range late {
-		if err := r.ledger.Append(ctx, entry); err != nil {
-			r.counted.Add(int64(len(late) - i))
-			return err
+	var errs []error
+	r.budgets.EachCounted(func(issuer string, n int64) {
+		err := r.ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindRefusals, Time: now.UTC(), Issuer: issuer, Count: n})
+		if err != nil {
+			r.budgets.Count(issuer, n)
+			errs = append(errs, err)
 		}
-	}
-	counted := r.counted.Swap(0)
-	if counted == 0 {
-		return nil
-	}
-	err := r.ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindRefusals, Time: now.UTC(), Count: counted})
-	if err != nil {
-		r.counted.Add(counted)
-	}
-	return err
+	})
+	return errors.Join(errs...)
 }

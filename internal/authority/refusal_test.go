@@ -3,6 +3,7 @@ package authority_test
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -89,40 +90,43 @@ func TestRefusalsOfStrangersAreRecorded(t *testing.T) {
 	}
 }
 
-// Strangers do not use up the rate of clients, and in their flood nobody waits for
-// a commit: else its time would tell who exists.
-func TestAFloodOfStrangersHidesNeitherRefusalsNorTellsOfClients(t *testing.T) {
+// A flood from one address hides neither the refusals of other addresses nor those of
+// clients. In it nobody waits for a commit, whether the client exists or not: else its
+// time would tell who exists.
+func TestAFloodHidesNoOthersAndTellsOfNoClient(t *testing.T) {
 	h := newFixture(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
-	for range 3 {
-		token, err := h.exchange(grantRequest("no JWT"))
+	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 40})
+	s := h.spec()
+	s.key = strangerKey
+	wrongKey := s.String()
+	refused := func(from netip.Addr, assertion, scope string) (recorded bool) {
+		t.Helper()
+		before := len(h.ledger.of(ledger.KindRefusal))
+		req := grantRequest(assertion)
+		req.Address, req.Scope = from, scope
+		token, err := h.exchange(req)
 		refusalOf(t, token, err)
+		return len(h.ledger.of(ledger.KindRefusal)) > before
 	}
-	h.refuse(t)
-	if recorded := h.ledger.of(ledger.KindRefusal); len(recorded) != 1 || recorded[0].Client != "" {
-		t.Errorf("a client waited for %+v where strangers do not wait", recorded)
+	for range 100 {
+		refused(strangersAddress, "no JWT", "")
+	}
+	if n := len(h.ledger.of(ledger.KindRefusal)); n != 20 {
+		t.Errorf("one address had %d refusals recorded, want half of the budget", n)
+	}
+	for name, assertion := range map[string]string{"nobody": "no JWT", "a client": wrongKey} {
+		if refused(strangersAddress, assertion, "") {
+			t.Errorf("the answer for %s waits for a commit in the flood", name)
+		}
+	}
+	if !refused(ownersAddress, wrongKey, "") {
+		t.Error("the flood hides the refusal of another address")
+	}
+	if !refused(strangersAddress, h.assertion(), "no:such:scope") {
+		t.Error("the flood hides the refusal of a client")
 	}
 	h.flush(t)
-	if recorded := h.ledger.of(ledger.KindRefusal); len(recorded) != 2 || recorded[1].Client != clientID {
-		t.Errorf("recorded %+v", recorded)
-	}
-	h.wantCounted(t, 2)
-}
-
-// What a Flush cannot write is counted by the next.
-func TestKeptRefusalsThatCannotBeWrittenAreCounted(t *testing.T) {
-	h := newFixture(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 1, Burst: 1})
-	token, err := h.exchange(grantRequest("no JWT"))
-	refusalOf(t, token, err)
-	h.refuse(t)
-	h.ledger.err = errors.New("disk full")
-	if err := h.Refusals.Flush(t.Context(), h.now); err == nil {
-		t.Error("Flush hides that the disk is full")
-	}
-	h.ledger.err = nil
-	h.flush(t)
-	h.wantCounted(t, 1)
+	h.wantCounted(t, 82)
 }
 
 // Trouble of ours is no refusal of the client.
@@ -154,7 +158,7 @@ func TestTheRefusalNamesItsClient(t *testing.T) {
 
 func TestRefusalsBeyondTheRateAreCounted(t *testing.T) {
 	h := newFixture(t, "thales-d1")
-	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 2, Burst: 2})
+	h.Refusals = authority.NewRefusals(h.ledger, overload.Rate{PerSecond: 2, Burst: 4}) // half of it for one address
 	for range 7 {
 		h.refuse(t)
 	}
@@ -176,7 +180,7 @@ func TestRefusalsBeyondTheRateAreCounted(t *testing.T) {
 func (h *fixture) wantCounted(t *testing.T, n int64) {
 	t.Helper()
 	counted := h.ledger.of(ledger.KindRefusals)
-	if len(counted) != 1 || counted[0].Count != n || counted[0].Client != "" {
+	if len(counted) != 1 || counted[0].Count != n || counted[0].Client != "" || counted[0].Issuer != "d1" {
 		t.Errorf("counted %+v, want one entry of %d", counted, n)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -74,8 +75,14 @@ type attempt struct {
 	credentials []string
 	// usual backs credentials where there is one, as in nearly every request.
 	usual [1]string
-	// assertion is the signed one that was shown, as the grant or to authenticate.
+	// assertion is the signed one that was shown, as the grant or to authenticate, with
+	// what is to be consumed of it and its seal.
 	assertion *presented
+	consumed  []ledger.Consumed
+	seal      *tokenSeal
+	// proven is true once the client is authenticated, and admitted once its rate was
+	// taken, too.
+	proven, admitted bool
 }
 
 // clientName is the client's identifier, or "" when no known client was named.

@@ -95,6 +95,7 @@ func (a *Authority) IntrospectFor(ctx context.Context, issuer *registry.Issuer, 
 // active.
 func (a *Authority) identify(ctx context.Context, from *snapshot, t *attempt) (*registry.Client, error) {
 	if err := a.checkIdentity(ctx, from, t); err != nil {
+		a.refund(t)
 		return nil, a.refuse(ctx, t, err)
 	}
 	a.touch(t)
@@ -119,14 +120,14 @@ func (a *Authority) checkIdentity(ctx context.Context, from *snapshot, t *attemp
 // consume makes sure that a JWT authenticates once. There is no token to record, so
 // the ledger records that the client authenticated.
 func (a *Authority) consume(ctx context.Context, t *attempt) error {
-	consumed, _ := t.assertion.consume()
 	err := a.Ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindAuthentication, Time: t.now.UTC(), Issuer: t.issuer.Name, Client: t.client.ID,
-		Correlation: t.req.Correlation, Credential: recorded(t.credentials)}, consumed...)
+		Correlation: t.req.Correlation, Credential: recorded(t.credentials)}, t.consumed...)
 	var replayed *ledger.ReplayedError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &replayed):
+		a.noteReplay(t.consumed, t.now)
 		return t.assertion.replayed()
 	default:
 		return unavailable(err)

@@ -19,9 +19,12 @@ import (
 
 // RevocationStore keeps revocations until they are over.
 type RevocationStore interface {
-	// Revocations lists an issuer's, all that were acknowledged and are not over.
+	// Revocations lists an issuer's, all that were acknowledged and are not over. Together
+	// with a *registry.UnverifiedError, for those that do not verify, it returns the others
+	// and what can be read of those.
 	Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error)
-	// Revocation reads one of them, or ErrNotFound.
+	// Revocation reads one of them, or ErrNotFound. Together with a
+	// *registry.UnverifiedError it returns what can be read.
 	Revocation(ctx context.Context, issuer, id string) (*revocation.Revocation, error)
 	// PutRevocation stores one and appends e to the ledger in one atomic, durable step.
 	PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error
@@ -44,6 +47,9 @@ type Revocations struct {
 	// changed, so that an older reading never replaces a newer one.
 	changing *semaphore.Weighted
 	byIssuer sync.Map // issuer's name -> *revocation.Set
+	// unverified has, by the issuer's name, the *registry.UnverifiedError of the last Load,
+	// or of Learn since then.
+	unverified sync.Map
 	// given bounds what one client gives back.
 	given *overload.Limiter[ClientName]
 }
@@ -70,7 +76,7 @@ func (r *Revocations) mayGiveBack(issuer, client string, now time.Time) error {
 		return nil
 	}
 	return oauth.Errorf(oauth.RateLimited, "too many tokens given back").After(wait).
-		Because(&Refusal{Rule: "tokens given back", Expected: "at most the rate for one client, and half of the places", Found: "more"})
+		Because(&Refusal{Rule: "tokens given back", Expected: "at most the rate for one client, and half of the places", Found: "more", Client: client, Proven: true})
 }
 
 // verifierLeeway is how long after its end a token may still pass a verifier, for
@@ -87,7 +93,9 @@ func (r *Revocations) acquire(ctx context.Context) error {
 }
 
 // Load reads what the issuers revoked. It is called before the first question, and
-// again where other processes may have changed it.
+// again where other processes may have changed it. Where a revocation in the store does
+// not verify, what is known already stays: the altered one may have named other tokens.
+// Unverified says so.
 func (r *Revocations) Load(ctx context.Context, issuers []string) error {
 	if err := r.acquire(ctx); err != nil {
 		return err
@@ -95,10 +103,14 @@ func (r *Revocations) Load(ctx context.Context, issuers []string) error {
 	defer r.changing.Release(1)
 	for _, issuer := range issuers {
 		list, err := r.store.Revocations(ctx, issuer)
-		if err != nil {
+		unverified := r.note(issuer, err)
+		if err != nil && !unverified {
 			return fmt.Errorf("revocations of issuer %s: %w", issuer, err)
 		}
 		f := &revocation.Set{}
+		if unverified {
+			f = r.of(issuer)
+		}
 		for i := range list {
 			f.Add(&list[i])
 		}
@@ -106,6 +118,29 @@ func (r *Revocations) Load(ctx context.Context, issuers []string) error {
 		r.byIssuer.Store(issuer, f)
 	}
 	return nil
+}
+
+// note remembers whether a revocation of the issuer did not verify.
+func (r *Revocations) note(issuer string, err error) (unverified bool) {
+	var u *registry.UnverifiedError
+	switch {
+	case errors.As(err, &u):
+		r.unverified.Store(issuer, u)
+		return true
+	case err == nil:
+		r.unverified.Delete(issuer)
+	}
+	return false
+}
+
+// Unverified returns a *registry.UnverifiedError while a revocation in the store does not
+// verify, so that revoked tokens may pass.
+func (r *Revocations) Unverified() (err error) {
+	r.unverified.Range(func(_, u any) bool {
+		err, _ = u.(error)
+		return err == nil
+	})
+	return err
 }
 
 // Learn reads single revocations that another process has stored.
@@ -119,6 +154,10 @@ func (r *Revocations) Learn(ctx context.Context, issuer string, ids []string) er
 		v, err := r.store.Revocation(ctx, issuer, id)
 		if errors.Is(err, registry.ErrNotFound) {
 			continue // it is over
+		}
+		if unverified := (*registry.UnverifiedError)(nil); errors.As(err, &unverified) {
+			r.unverified.Store(issuer, unverified)
+			err = nil
 		}
 		if err != nil {
 			return err

@@ -87,7 +87,7 @@ func ask[T any](ctx context.Context, s *snapshot, question func(context.Context,
 		bounded, cancel := s.deadline(ctx)
 		found, err := question(bounded, s.Registry)
 		cancel()
-		if err == nil || errors.Is(err, registry.ErrNotFound) || s.stale == nil || s.now.Sub(s.until) > MaxStale {
+		if err == nil || isAnswer(err) || s.stale == nil || s.now.Sub(s.until) > MaxStale {
 			return found, err
 		}
 		unavailable, s.fellBack = err, true
@@ -97,6 +97,13 @@ func ask[T any](ctx context.Context, s *snapshot, question func(context.Context,
 		err = fmt.Errorf("%w; and of what was known last: %w", unavailable, err)
 	}
 	return found, err
+}
+
+// isAnswer reports whether the registry was read: what it says now counts, and not what
+// was known before.
+func isAnswer(err error) bool {
+	var unverified *registry.UnverifiedError
+	return errors.Is(err, registry.ErrNotFound) || errors.As(err, &unverified)
 }
 
 // deadline bounds the time of a registry that is not up to date, where there is

@@ -94,8 +94,10 @@ type Limits struct {
 	AddressConnections int `toml:"address_connections"`
 	// Token requests in flight; more get 503. Default 1024.
 	InFlight int `toml:"in_flight"`
-	// Refusals per second that are recorded one by one in the ledger and the log; more are only counted. Default 50.
+	// Refusals per second of one issuer that are recorded one by one in the ledger, and as many in the log, at each replica: of callers that did not prove to be a client, and as many again of clients. More are only counted. Default 1.
 	RefusalsRecorded float64 `toml:"refusals_recorded"`
+	// Refusals that may be recorded one by one beyond that at once. Half of it is kept for addresses (or clients) that have spent less than a twentieth of it. Default 1000.
+	RefusalsBurst int `toml:"refusals_burst"`
 	// How long a token request may take before it gets 503. Default "2s".
 	RequestTimeout time.Duration `toml:"request_timeout"`
 	// How long a server that stops still accepts requests after /readyz fails, so that load balancers notice. Default "2s"; "0s" for not at all.

@@ -38,7 +38,7 @@ func parse(t testing.TB, text string) *config.Config {
 func TestDefaults(t *testing.T) {
 	c := parse(t, good)
 	want := config.Limits{
-		ClientRate: 500, ClientBurst: 1000, AddressRate: 50, AddressBurst: 500, AddressConnections: 500, InFlight: 1024, RefusalsRecorded: 50,
+		ClientRate: 500, ClientBurst: 1000, AddressRate: 50, AddressBurst: 500, AddressConnections: 500, InFlight: 1024, RefusalsRecorded: 1, RefusalsBurst: 1000,
 		RequestTimeout: 2 * time.Second, DrainDelay: 2 * time.Second, DrainTimeout: 20 * time.Second,
 	}
 	if c.Limits != want {
@@ -93,6 +93,7 @@ connections = 16
 address_connections = 1000000
 in_flight = 7
 refusals_recorded = 1000000
+refusals_burst = 12
 request_timeout = "100ms"
 drain_delay = "0s"
 drain_timeout = "10m"
@@ -117,7 +118,7 @@ disabled = true
 	listen := config.Listener{Address: "0.0.0.0:8443", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem", TrustedProxies: []string{"10.0.0.0/8", "fd00::/8"}}
 	admin := config.Admin{Address: "10.0.0.1:8444", URL: "https://admin.example.com", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem"}
 	limits := config.Limits{
-		ClientRate: -1, ClientBurst: 1, AddressRate: 0.01, AddressBurst: 1_000_000, Connections: 16, AddressConnections: 1_000_000, InFlight: 7, RefusalsRecorded: 1_000_000,
+		ClientRate: -1, ClientBurst: 1, AddressRate: 0.01, AddressBurst: 1_000_000, Connections: 16, AddressConnections: 1_000_000, InFlight: 7, RefusalsRecorded: 1_000_000, RefusalsBurst: 12,
 		RequestTimeout: 100 * time.Millisecond, DrainTimeout: 10 * time.Minute,
 	}
 	for name, pair := range map[string][2]any{
@@ -200,6 +201,7 @@ var refusals = []struct{ name, old, text, want string }{
 	{"client_rate infinite", `[listen]`, "[limits]\nclient_rate = inf\n[listen]", `limits.client_rate: must be 0.01`},
 	{"client_rate below none", `[listen]`, "[limits]\nclient_rate = -2\n[listen]", `limits.client_rate: must be 0.01`},
 	{"address_rate zero", `[listen]`, "[limits]\naddress_rate = 0\n[listen]", `moneyer.toml:4: limits.address_rate: must be 0.01 to 1000000, or -1 for no limit`},
+	{"refusals_burst of nothing", `[listen]`, "[limits]\nrefusals_burst = 0\n[listen]", `moneyer.toml:4: limits.refusals_burst: must be 1 to 1000000`},
 	{"refusals_recorded without limit", `[listen]`, "[limits]\nrefusals_recorded = -1\n[listen]", `moneyer.toml:4: limits.refusals_recorded: must be 0.01 to 1000000`},
 	{"client_burst zero", `[listen]`, "[limits]\nclient_burst = 0\n[listen]", `moneyer.toml:4: limits.client_burst: must be 1 to 1000000`},
 	{"address_burst too large", `[listen]`, "[limits]\naddress_burst = 1000001\n[listen]", `moneyer.toml:4: limits.address_burst: must be 1 to 1000000`},

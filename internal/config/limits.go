@@ -10,6 +10,6 @@ func (l *Limits) Overload() overload.Limits {
 	limits.SetAtWork(l.InFlight)
 	limits.RequestTime = l.RequestTimeout
 	limits.ClientRate = overload.Rate{PerSecond: max(l.ClientRate, 0), Burst: l.ClientBurst}
-	limits.Refusals = overload.Rate{PerSecond: l.RefusalsRecorded, Burst: int(max(l.RefusalsRecorded, 1))}
+	limits.Refusals = overload.Rate{PerSecond: l.RefusalsRecorded, Burst: l.RefusalsBurst}
 	return limits
 }

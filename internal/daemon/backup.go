@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"moneyer/internal/config"
+	"moneyer/internal/store"
 )
 
 // copyPath returns where to copy the store for a backup: beside its file, or "" for a temporary
@@ -17,6 +18,19 @@ func copyPath(cfg *config.Config) string {
 		return path + ".copy"
 	}
 	return ""
+}
+
+// removeCopy removes a copy that a killed process may have left, complete or not.
+func removeCopy(path string) error {
+	if path == "" {
+		return nil
+	}
+	for _, left := range []string{path, path + store.PartSuffix} {
+		if err := os.Remove(left); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // copyStore makes a consistent copy of the store and opens it. It removes the name of the copy

@@ -33,6 +33,9 @@ type Options struct {
 	Version string
 	// Now is the clock. Required.
 	Now func() time.Time
+	// Steady returns the time since some instant by a clock that cannot be set; nil means that
+	// Now has monotonic readings.
+	Steady func() time.Duration
 }
 
 // ConfigError is an error in the configuration or in a file that it names. Other errors are errors

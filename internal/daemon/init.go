@@ -101,33 +101,35 @@ func (i *initial) makeMasterKey(ctx context.Context) error {
 	if there, err := exists(path); there || err != nil {
 		return err
 	}
-	if orphan, err := i.hasKeys(ctx); err != nil {
+	key, err := keyring.NewMasterKey()
+	if err != nil {
+		return err
+	}
+	if orphan, err := i.hasKeys(ctx, key); err != nil {
 		return err
 	} else if orphan {
 		return &ConfigError{fmt.Errorf("%s is missing, and the store %s was created with it: restore the copy of the master key",
 			path, strings.TrimPrefix(i.cfg.StoreURL(), "sqlite:"))}
 	}
-	key, err := keyring.NewMasterKey()
-	if err != nil {
-		return err
-	}
 	return i.makePrivate(path, []byte(key.Text()+"\n"))
 }
 
-// hasKeys reports whether the store may hold keys that are sealed under a master key.
-func (i *initial) hasKeys(ctx context.Context) (bool, error) {
+// hasKeys reports whether the store may hold keys that are sealed under another master key than
+// this one, which is new.
+func (i *initial) hasKeys(ctx context.Context, master *keyring.MasterKey) (bool, error) {
 	if path, file := i.cfg.StoreFile(); file {
 		return exists(path)
 	}
-	db, err := store.Open(ctx, i.cfg.StoreURL(), store.Options{Now: i.now})
+	db, err := store.Open(ctx, i.cfg.StoreURL(), store.Options{Now: i.now, RowKey: master.RowKey()})
 	if err != nil {
 		return false, err
 	}
-	keys, err := db.SigningKeys(ctx, config.AdminIssuer)
-	if err := errors.Join(err, db.Close()); err != nil {
-		return false, err
+	_, err = db.SigningKeys(ctx, config.AdminIssuer)
+	unverified := (*registry.UnverifiedError)(nil)
+	if errors.As(err, &unverified) {
+		return true, db.Close()
 	}
-	return keys.Revision > 0, nil
+	return false, errors.Join(err, db.Close())
 }
 
 // makeAdmin creates a key for the first administrator and writes the file that holds it, if there
@@ -137,10 +139,11 @@ func (i *initial) makeAdmin(ctx context.Context) error {
 	if there, err := exists(path); there || err != nil {
 		return err
 	}
-	if _, err := readMasterKey(i.cfg); err != nil {
+	master, err := readMasterKey(i.cfg)
+	if err != nil {
 		return &ConfigError{err}
 	}
-	db, err := store.Open(ctx, i.cfg.StoreURL(), store.Options{Now: i.now})
+	db, err := store.Open(ctx, i.cfg.StoreURL(), store.Options{Now: i.now, RowKey: master.RowKey()})
 	if err != nil {
 		return err
 	}

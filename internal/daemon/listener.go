@@ -172,14 +172,20 @@ func tlsFilesOf(cfg *config.Config, l config.Listener) tlsfiles.Server {
 }
 
 // connectionLog is the ErrorLog of the HTTP servers. Errors that callers cause are logged as debug,
-// panics and failures of accept as errors.
+// panics and failures of accept as errors. The messages are constant, as lineBudget wants it.
 type connectionLog struct{ log *slog.Logger }
 
+// maxCause bounds what is logged of a panic with its stack.
+const maxCause = 4096
+
 func (c connectionLog) Write(line []byte) (int, error) {
-	level := slog.LevelDebug
-	if bytes.HasPrefix(line, []byte("http: panic")) || bytes.HasPrefix(line, []byte("http: Accept")) {
-		level = slog.LevelError
+	level, message := slog.LevelDebug, "connection failed"
+	for _, ours := range []string{"http: panic", "http: Accept"} {
+		if bytes.HasPrefix(line, []byte(ours)) {
+			level, message = slog.LevelError, ours
+		}
 	}
-	c.log.Log(context.Background(), level, strings.TrimSpace(string(line)))
+	cause := strings.TrimSpace(string(line[:min(len(line), maxCause)]))
+	c.log.LogAttrs(context.Background(), level, message, slog.String("cause", cause))
 	return len(line), nil
 }

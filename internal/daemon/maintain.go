@@ -4,20 +4,26 @@ import (
 	"context"
 	"time"
 
+	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
 
+// countEvery is how often the number of refusals that were only counted is recorded. In an
+// attack it is an entry each time.
+const countEvery = 10 * time.Second
+
 // maintain does the periodic work. What fails is tried again at the next tick.
 func (s *Server) maintain(ctx context.Context) {
-	second, minute := time.NewTicker(time.Second), time.NewTicker(time.Minute)
-	defer second.Stop()
+	count, minute := time.NewTicker(countEvery), time.NewTicker(time.Minute)
+	defer count.Stop()
 	defer minute.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-second.C:
+		case <-count.C:
 			s.problems.report("record refusals", s.refusals.Flush(ctx, s.now()))
+			s.problems.report("keep the store's file", s.db.Intact())
 			for _, l := range s.listeners() {
 				s.reportRefused(l)
 			}
@@ -28,13 +34,26 @@ func (s *Server) maintain(ctx context.Context) {
 }
 
 func (s *Server) everyMinute(ctx context.Context) {
+	s.observeClock()
 	retention := s.refresh(ctx)
-	s.revocations.Sweep(s.now())
-	s.forget(ctx)
-	if retention > 0 {
-		s.problems.report("prune the ledger", s.prune(ctx, retention))
+	_ = s.verified() // which logs it
+	past, err := s.db.Past(ctx, s.confirmed())
+	s.problems.report("read the database's clock", err)
+	if err == nil {
+		s.problems.report("forget expired assertions", s.forget(ctx, past))
 	}
-	s.problems.report("sign a checkpoint", s.db.Checkpoint(ctx, s.master.SignCheckpoint))
+	if err == nil && retention > 0 {
+		s.problems.report("prune the ledger", s.prune(ctx, past, retention))
+	}
+	s.checkpoint(ctx)
+}
+
+// checkpoint records the signed heads of the ledger's chains, and logs them.
+func (s *Server) checkpoint(ctx context.Context) {
+	heads, err := s.db.Checkpoint(ctx, s.master.SignCheckpoint)
+	if s.problems.report("sign a checkpoint", err); len(heads) > 0 {
+		s.log.Info("checkpoint", "heads", ledger.FormatHeads(heads))
+	}
 }
 
 // maxKeyWait bounds how long a rotation waits for the store: a reload waits for it.
@@ -54,48 +73,21 @@ func (s *Server) refresh(ctx context.Context) time.Duration {
 	return s.cfg.Ledger.Retention
 }
 
-// clockSlack is how long a consumed assertion is kept beyond its expiry: the clock may be set back
-// a little, and a profile's leeway may grow by as much. If the clock is set back further, the store
-// refuses assertions that it may have forgotten.
-const clockSlack = 5 * time.Minute
-
-// distrust is how long nothing is forgotten after the clock jumped forward, in case it is set back.
-const distrust = time.Hour
-
-// clock detects jumps of the system clock.
-type clock struct {
-	minute time.Time // when forget was last called
-	leapt  time.Time // when the clock last jumped forward
+// forget removes what has ended at past: revocations from memory; revocations and consumed
+// assertions, which are refused as expired anyway, from the store.
+func (s *Server) forget(ctx context.Context, past time.Time) error {
+	past = past.Add(-clockSlack)
+	s.revocations.Sweep(past)
+	_, err := s.db.Forget(ctx, past)
+	return err
 }
 
-// forget removes from the store consumed assertions that are refused as expired anyway.
-func (s *Server) forget(ctx context.Context) {
-	now, c := s.now(), &s.clock
-	leap := now.Round(0).Sub(c.minute.Round(0)) - now.Sub(c.minute) // Round strips the monotonic reading
-	if c.minute = now; leap > clockSlack {
-		c.leapt = now
-		s.log.Warn("the clock jumped forward: consumed assertions are kept", "by", leap, "for", distrust)
-	}
-	if !c.leapt.IsZero() && now.Sub(c.leapt) < distrust {
-		return
-	}
-	past, err := s.db.Past(ctx, now)
-	if err == nil {
-		_, err = s.db.Forget(ctx, past.Add(-clockSlack))
-	}
-	s.problems.report("forget expired assertions", err)
-}
-
-// prune removes ledger entries older than retention.
-func (s *Server) prune(ctx context.Context, retention time.Duration) error {
-	past, err := s.db.Past(ctx, s.now())
-	if err != nil {
-		return err
-	}
+// prune removes ledger entries that are older than retention at past.
+func (s *Server) prune(ctx context.Context, past time.Time, retention time.Duration) error {
 	before := past.Add(-retention)
 	if store.IsPostgres(s.Config().Store) {
 		before = before.UTC().Truncate(24 * time.Hour) // whole days are removed at once, as partitions
 	}
-	_, err = s.db.Prune(ctx, before)
+	_, err := s.db.Prune(ctx, before)
 	return err
 }

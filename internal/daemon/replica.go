@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"moneyer/internal/keyring"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 )
 
@@ -35,7 +36,8 @@ func (s *state) changedElsewhere(ctx context.Context, kind store.ChangeKind, iss
 	for _, issuer := range issuers {
 		err := snapshot.keys.Refresh(ctx, issuer)
 		s.problems.report("open the signing keys of "+issuer, err)
-		if !errors.Is(err, keyring.ErrUnopened) { // then the key does not sign here, but everything else is loaded
+		unverified := (*registry.UnverifiedError)(nil)
+		if !errors.Is(err, keyring.ErrUnopened) && !errors.As(err, &unverified) { // then the key does not sign here, but everything else is loaded
 			errs = append(errs, err)
 		}
 	}

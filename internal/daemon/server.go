@@ -21,7 +21,6 @@ type Server struct {
 	stop   context.CancelFunc // ends the maintenance
 	work   sync.WaitGroup
 	failed chan error
-	clock  clock // used by the maintenance only
 
 	mu       sync.Mutex // serializes reloads and rotations; guards the fields below
 	cfg      *config.Config
@@ -54,7 +53,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{state: st, options: o, cfg: cfg, failed: make(chan error, 2), clock: clock{minute: o.Now()}}
+	s := &Server{state: st, options: o, cfg: cfg, failed: make(chan error, 2)}
 	if err := s.open(ctx, files); err != nil {
 		if s.public != nil {
 			_ = s.public.Close()
@@ -154,7 +153,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	last, done := context.WithTimeout(context.Background(), time.Second)
 	defer done()
 	s.problems.report("record refusals", s.refusals.Flush(last, s.now()))
-	s.problems.report("sign a checkpoint", s.db.Checkpoint(last, s.master.SignCheckpoint))
+	s.checkpoint(last)
 	if err := errors.Join(cut, s.close()); err != nil {
 		return err
 	}
@@ -217,6 +216,7 @@ func checkRestartOnly(was, is *config.Config) error {
 		{"limits.address_connections", was.Limits.AddressConnections, is.Limits.AddressConnections},
 		{"limits.in_flight", was.Limits.InFlight, is.Limits.InFlight},
 		{"limits.refusals_recorded", was.Limits.RefusalsRecorded, is.Limits.RefusalsRecorded},
+		{"limits.refusals_burst", was.Limits.RefusalsBurst, is.Limits.RefusalsBurst},
 	} {
 		if s.was != s.is {
 			return fmt.Errorf("a change of %s needs a restart", s.name)

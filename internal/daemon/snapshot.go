@@ -68,7 +68,7 @@ func loadFiles(cfg *config.Config) (f files, err error) {
 // snapshot, or nil.
 func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*Snapshot, error) {
 	snap := &Snapshot{admin: adminIssuer(cfg), Issuers: cfg.Served(), networks: cfg.JWKSURINetworks}
-	snap.keys = &keyring.Keyring{Store: s.db, Master: s.master, Issuers: map[string]keyring.Settings{}, Now: s.now, Log: s.log}
+	snap.keys = &keyring.Keyring{Store: s.db, Master: s.master, Issuers: map[string]keyring.Settings{}, Now: s.now, Past: s.confirmed, Log: s.log, Logged: &s.publishedKids}
 	snap.keys.Issuers[snap.admin.Name] = settingsOf(snap.admin, 30*24*time.Hour, time.Hour)
 	for name, issuer := range cfg.Issuers {
 		snap.keys.Issuers[name] = settingsOf(issuer.RegistryIssuer(), issuer.Rotate, issuer.Announce)
@@ -86,6 +86,9 @@ func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*
 		return nil, &ConfigError{fmt.Errorf("master_key %q is not the key under which the keys in %q were sealed", cfg.MasterKey, cfg.Store)}
 	case err != nil:
 		return nil, err
+	}
+	if unverified := snap.keys.Unverified(); was != nil && len(unverified) > 0 { // was may have what was read before
+		return nil, &registry.UnverifiedError{Kind: "signing keys", Issuer: unverified[0]}
 	}
 	return snap, nil
 }
@@ -109,6 +112,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		KeySource: snap.clientKeys, BlockedKeys: cfg.RefusedKeys, Revocations: s.revocations,
 		ClientRate: overload.NewLimiter[authority.ClientName](limits.ClientRate, limits.Clients),
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
+		Replayed:   overload.NewPenalty[[32]byte](limits.Replays),
 	}
 	if store.IsPostgres(cfg.Store) { // there may be other replicas
 		auth.Stale, auth.Staleness = s.db.Stale(), s.db.KnownUntil
@@ -116,7 +120,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	snap.authority = auth
 	front := &server.Server{
 		Issuers: snap.Issuers, Authority: auth, Keyring: snap.keys, Admission: overload.NewAdmission(limits), Ready: s.ready,
-		Refused: server.NewRefusalLog(s.log, limits.Refusals), Observe: s.metrics.Request, Now: s.now,
+		Refused: server.NewRefusalLog(s.lines, limits.Refusals), Observe: s.metrics.Request, Now: s.now,
 	}
 	front.Admission.AtWork, front.Admission.QueueDelay = s.atWork, s.delay
 	front.Admission.TrustedProxies = prefixes(cfg.Listen.TrustedProxies)

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +17,7 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/metrics"
 	"moneyer/internal/overload"
+	"moneyer/internal/registry"
 	"moneyer/internal/store"
 )
 
@@ -32,11 +33,17 @@ type state struct {
 	refusals *authority.Refusals
 	// revocations are shared by all snapshots.
 	revocations *authority.Revocations
-	log         *slog.Logger
-	problems    edgeLog
-	health      health
-	now         func() time.Time
-	draining    atomic.Bool
+	// log bounds the lines of each message. lines does not: it is for refusals, which have
+	// budgets of their own.
+	log, lines *slog.Logger
+	problems   edgeLog
+	health     health
+	now        func() time.Time
+	steady     func() time.Duration // since the start, whatever the wall clock does
+	clock      *confirmedClock
+	draining   atomic.Bool
+	// publishedKids are those that the keyrings of this process logged.
+	publishedKids sync.Map
 	// current is the snapshot that the listeners serve; nil until there is one.
 	current atomic.Pointer[Snapshot]
 }
@@ -52,19 +59,38 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := cfg.Log.New(o.Log)
+	lines := cfg.Log.New(o.Log)
+	log := slog.New(newLineBudget(lines.Handler(), limits.Lines, o.Now))
 	s := &state{delay: delay, copyPath: copyPath(cfg), master: master,
-		atWork: overload.NewConcurrencyLimit(limits.AtWork), log: log, problems: edgeLog{log: log, failing: map[string]bool{}}, now: o.Now}
-	s.db, err = store.Open(ctx, cfg.StoreURL(), store.Options{Now: o.Now, Changed: s.changedElsewhere})
+		atWork: overload.NewConcurrencyLimit(limits.AtWork), log: log, lines: lines, problems: edgeLog{log: log, failing: map[string]bool{}}, now: o.Now}
+	s.db, err = store.Open(ctx, cfg.StoreURL(), store.Options{Now: o.Now, RowKey: master.RowKey(), Changed: s.changedElsewhere})
 	if err != nil {
 		return nil, errors.Join(err, delay.Close())
 	}
+	if err := s.startClock(ctx, o); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	s.refusals, s.revocations = authority.NewRefusals(s.db, limits.Refusals), authority.NewRevocations(s.db)
 	s.metrics = metrics.New(o.Version, s.atWork.InUse, s.storeUp, s.staleness)
-	if err := os.Remove(s.copyPath); s.copyPath != "" && err != nil && !errors.Is(err, fs.ErrNotExist) { // a killed process may have left a copy
+	if err := removeCopy(s.copyPath); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// startClock takes the first reading of the clocks. The newest entry of the ledger stands for the
+// reading before it.
+func (s *state) startClock(ctx context.Context, o Options) error {
+	if s.steady = o.Steady; s.steady == nil {
+		s.steady = steadyClock(o.Now)
+	}
+	newest, err := s.db.NewestEntry(ctx)
+	if err != nil {
+		return err
+	}
+	s.clock = newConfirmedClock(s.now(), newest)
+	s.observeClock()
+	return nil
 }
 
 // reportStore logs what the store's database does not guarantee: such a database works until a
@@ -98,7 +124,33 @@ func (s *state) ready(context.Context) error {
 	if err != nil {
 		return errors.New("the store takes no writes")
 	}
-	return nil
+	return s.verified()
+}
+
+// verified returns an error while signing keys or revocations in the store do not verify under the
+// master key. It logs each when it begins and when it ends.
+func (s *state) verified() error {
+	err := s.revocations.Unverified()
+	s.problems.report("verify the revocations", err)
+	if err != nil {
+		err = errors.New("revocations in the store do not verify")
+	}
+	snapshot := s.current.Load()
+	if snapshot == nil {
+		return err
+	}
+	unverified := snapshot.keys.Unverified()
+	for issuer := range snapshot.keys.Issuers {
+		var cause error
+		if slices.Contains(unverified, issuer) {
+			cause = &registry.UnverifiedError{Kind: "signing keys", Issuer: issuer}
+		}
+		s.problems.report("verify the signing keys of "+issuer, cause)
+	}
+	if len(unverified) > 0 {
+		return errors.New("the signing keys in the store do not verify: issuer " + strings.Join(unverified, ", "))
+	}
+	return err
 }
 
 func readMasterKey(cfg *config.Config) (*keyring.MasterKey, error) {

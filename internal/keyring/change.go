@@ -138,11 +138,17 @@ func (k *Keyring) Ensure(ctx context.Context, issuer string) error {
 // Rotate does for every issuer what is due. An issuer without a signing key gets one. A signing key
 // that nears its end, or whose algorithm is not the configured one, gets a successor. Keys that
 // were removed long ago are forgotten. Changes by other processes are loaded. Every process calls
-// it periodically.
+// it periodically. Issuers whose keys do not verify are left alone: see Unverified.
 func (k *Keyring) Rotate(ctx context.Context) error {
 	var errs []error
 	for _, issuer := range k.issuers() {
-		errs = append(errs, k.Ensure(ctx, issuer))
+		err := k.Ensure(ctx, issuer)
+		if isUnverified(err) {
+			err = k.Refresh(ctx, issuer)
+		}
+		if !isUnverified(err) {
+			errs = append(errs, err)
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -177,7 +183,7 @@ func (k *Keyring) attempt(ctx context.Context, issuer, actor string, decide func
 	if err != nil {
 		return step{}, fmt.Errorf("keys of issuer %q: %w", issuer, err)
 	}
-	d := &draft{issuer: issuer, settings: settings, master: k.Master, now: k.now(), keys: slices.Clone(stored.Keys)}
+	d := &draft{issuer: issuer, settings: settings, master: k.Master, now: k.now(), jumped: k.jumped(), keys: slices.Clone(stored.Keys)}
 	taken, err := decide(d)
 	if err != nil {
 		return step{}, fmt.Errorf("issuer %q: %w", issuer, err)

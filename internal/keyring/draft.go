@@ -25,6 +25,7 @@ type draft struct {
 	settings Settings
 	master   *MasterKey
 	now      time.Time
+	jumped   bool // now may be wrong
 	keys     []registry.SigningKey
 }
 
@@ -34,6 +35,9 @@ func (d *draft) rotate() (step, error) {
 	if signing == nil {
 		kid, err := d.activateNext()
 		return step{actionActivate, kid}, err
+	}
+	if d.jumped {
+		return step{}, nil
 	}
 	if at := d.successionTime(signing); !at.IsZero() {
 		return d.scheduleSuccessor(at)

@@ -107,17 +107,25 @@ type Keyring struct {
 	// Issuers maps the name of each issuer to its settings.
 	Issuers map[string]Settings
 	Now     func() time.Time
+	// Past returns the time that has passed for certain, when Now may have jumped; nil means
+	// Now. While it is behind, Rotate neither plans a successor nor forgets a key.
+	Past func() time.Time
 	// Log receives every change; nil disables logging.
 	Log *slog.Logger
+	// Logged holds the kids that this process logged as published, by issuer, so that the
+	// keyrings of one process log each once; nil if there is no other.
+	Logged *sync.Map
 
 	setup   sync.Once
+	seen    *sync.Map                        // Logged, or this keyring's own
 	loading *semaphore.Weighted              // held from reading the store to swapping rings, so that a later read wins
 	rings   atomic.Pointer[map[string]*ring] // by issuer; a map is never modified, only replaced
 }
 
 // Load reads and opens the keys of every issuer and compares each with its registered public key.
 // Call it at startup, before anything is signed, and again on reload. On an error the keys that
-// were loaded before stay.
+// were loaded before stay. Keys that do not verify in the store are no error, unless no issuer's do,
+// which is ErrOtherMaster: see Unverified.
 func (k *Keyring) Load(ctx context.Context) error {
 	leave, err := k.lockLoading(ctx)
 	if err != nil {
@@ -125,15 +133,40 @@ func (k *Keyring) Load(ctx context.Context) error {
 	}
 	defer leave()
 	rings, errs := map[string]*ring{}, []error{}
+	var unverified error
+	verified := false
 	for _, issuer := range k.issuers() {
 		r, err := k.read(ctx, issuer)
-		rings[issuer], errs = r, append(errs, err)
+		rings[issuer] = r
+		if r != nil && r.unverified {
+			unverified = err
+			continue
+		}
+		verified, errs = verified || r != nil && r.revision > 0, append(errs, err)
+	}
+	if unverified != nil && !verified {
+		errs = append(errs, fmt.Errorf("%w, or all of them were altered: %w", ErrOtherMaster, unverified))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
 	k.rings.Store(&rings)
 	return nil
+}
+
+// Unverified returns the issuers whose signing keys in the store do not verify under the master
+// key, sorted. What was read of them before goes on to sign and is published, and nothing else.
+func (k *Keyring) Unverified() []string {
+	var names []string
+	if rings := k.rings.Load(); rings != nil {
+		for issuer, r := range *rings {
+			if r.unverified {
+				names = append(names, issuer)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Signer returns the key that signs for the issuer at that instant. The choice depends on the
@@ -198,7 +231,7 @@ func (k *Keyring) ring(issuer string) *ring {
 // lockLoading acquires the loading semaphore, or fails when ctx is done: a caller must not wait
 // beyond its deadline while the store hangs for another one.
 func (k *Keyring) lockLoading(ctx context.Context) (leave func(), err error) {
-	k.setup.Do(func() { k.loading = semaphore.NewWeighted(1) })
+	k.setup.Do(func() { k.loading, k.seen = semaphore.NewWeighted(1), cmp.Or(k.Logged, &sync.Map{}) })
 	if err := k.loading.Acquire(ctx, 1); err != nil {
 		return nil, fmt.Errorf("the signing keys are being loaded: %w", err)
 	}
@@ -207,7 +240,8 @@ func (k *Keyring) lockLoading(ctx context.Context) (leave func(), err error) {
 
 // Refresh reloads the keys of one issuer, which another process may have changed. A key that cannot
 // be opened does not sign, but the other keys and all revocations still take effect. The error is
-// then ErrUnopened, and the next Rotate tries again.
+// then ErrUnopened, and the next Rotate tries again. Keys that do not verify are a
+// *registry.UnverifiedError: see Unverified.
 func (k *Keyring) Refresh(ctx context.Context, issuer string) error {
 	leave, err := k.lockLoading(ctx)
 	if err != nil {
@@ -231,13 +265,16 @@ func (k *Keyring) Refresh(ctx context.Context, issuer string) error {
 }
 
 // read builds the ring of one issuer from the store. If some keys cannot be opened it returns both
-// a ring without them and an error.
+// a ring without them and an error. If they do not verify, the ring has what was read before.
 func (k *Keyring) read(ctx context.Context, issuer string) (*ring, error) {
 	settings, err := k.settings(issuer)
 	if err != nil {
 		return nil, err
 	}
 	keys, err := k.Store.SigningKeys(ctx, issuer)
+	if isUnverified(err) {
+		return k.ring(issuer).asUnverified(), err
+	}
 	if err != nil {
 		return nil, fmt.Errorf("keys of issuer %q: %w", issuer, err)
 	}
@@ -248,8 +285,29 @@ func (k *Keyring) read(ctx context.Context, issuer string) (*ring, error) {
 		if ready[key.Kid], err = k.open(issuer, key, settings.Typ); err != nil {
 			errs = append(errs, fmt.Errorf("issuer %q, signing key %s: %w: %w", issuer, key.Kid, ErrUnopened, err))
 		}
+		if ready[key.Kid].public != nil {
+			k.logPublished(ctx, issuer, key)
+		}
 	}
 	return newRing(keys, ready), errors.Join(errs...)
+}
+
+// logPublished logs a key that this process had not published before.
+func (k *Keyring) logPublished(ctx context.Context, issuer string, key *registry.SigningKey) {
+	if !published(key, k.now()) {
+		return
+	}
+	if _, known := k.seen.LoadOrStore(issuer+" "+key.Kid, true); known {
+		return
+	}
+	k.log().LogAttrs(ctx, slog.LevelInfo, "signing key published for the first time by this process", slog.String("issuer", issuer),
+		slog.String("kid", key.Kid), slog.String("alg", key.Alg), slog.Time("announced", key.AnnouncedAt))
+}
+
+// isUnverified reports whether keys in the store did not verify.
+func isUnverified(err error) bool {
+	var unverified *registry.UnverifiedError
+	return errors.As(err, &unverified)
 }
 
 // open parses the registered public key and opens the private key if it is still needed. Revoked
@@ -318,6 +376,11 @@ func (k *Keyring) issuers() []string { return slices.Sorted(maps.Keys(k.Issuers)
 
 // now returns the current time in whole seconds, the precision that is stored.
 func (k *Keyring) now() time.Time { return k.Now().UTC().Truncate(time.Second) }
+
+// jumped reports whether Now is ahead of the time that has passed for certain.
+func (k *Keyring) jumped() bool {
+	return k.Past != nil && k.Now().Sub(k.Past()) > clockSkew
+}
 
 // log returns Log, or a logger that discards everything.
 func (k *Keyring) log() *slog.Logger { return cmp.Or(k.Log, slog.New(slog.DiscardHandler)) }

@@ -268,6 +268,32 @@ func TestForgetting(t *testing.T) {
 	}
 }
 
+// TestRotationInALeap: a clock that jumps ahead plans no successor and forgets no key, until the
+// time has passed for certain.
+func TestRotationInALeap(t *testing.T) {
+	w := newSigningFixture(t)
+	w.must(w.Activate(t.Context(), issuer, "alice", w.announce(keyring.NewKey{})))
+	past := w.clock.Now()
+	w.Past = func() time.Time { return past }
+	before, err := w.Keys(t.Context(), issuer)
+	w.must(err)
+	w.clock.add(365 * 24 * time.Hour)
+	w.must(w.Rotate(t.Context()))
+	if after, err := w.Keys(t.Context(), issuer); err != nil || len(after) != 2 || after[0].Kid != before[0].Kid || after[1].Kid != before[1].Kid {
+		t.Errorf("after the leap %+v, %v", after, err)
+	}
+	past = w.clock.Now()
+	w.must(w.Rotate(t.Context()))
+	if after, err := w.Keys(t.Context(), issuer); err != nil || len(after) != 2 || after[0].State != keyring.Announced {
+		t.Errorf("after a year %+v, %v", after, err)
+	}
+
+	first := newFixture(t)
+	first.Past = func() time.Time { return start.Add(-time.Hour) }
+	first.must(first.Rotate(t.Context()))
+	first.signing() // an issuer without a key gets one all the same
+}
+
 // TestConcurrentRotate lets processes rotate concurrently, with changes of others between read and
 // write.
 func TestConcurrentRotate(t *testing.T) {

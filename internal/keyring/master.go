@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"moneyer/internal/registry"
+	"moneyer/internal/rowauth"
 )
 
 // masterSize is the length of a master key in bytes.
@@ -33,6 +34,7 @@ type MasterKey struct {
 	check  []byte
 	// checkpoint signs the checkpoints of the ledger.
 	checkpoint ed25519.PrivateKey
+	rows       *rowauth.Key
 }
 
 // NewMasterKey generates a master key.
@@ -67,7 +69,7 @@ func decodeMaster(text string) ([]byte, error) {
 
 // ReadMasterKey reads a master key from a file that only its owner may read.
 func ReadMasterKey(path string) (*MasterKey, error) {
-	text, err := readPrivate(path)
+	text, err := readPrivate(path, ownerOnly)
 	if err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}
@@ -88,7 +90,8 @@ func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	pepper, err2 := derive("moneyer pepper v1", 32)
 	check, err3 := derive("moneyer check v1", 16)
 	checkpoint, err4 := derive("moneyer checkpoint v1", ed25519.SeedSize)
-	if err := errors.Join(err1, err2, err3, err4); err != nil {
+	rowSecret, err5 := derive("moneyer rows v1", 32)
+	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
 		return nil, fmt.Errorf("deriving from the master key: %w", err)
 	}
 	block, err := aes.NewCipher(seal)
@@ -99,7 +102,11 @@ func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, checkpoint: ed25519.NewKeyFromSeed(checkpoint)}, nil
+	rows, err := rowauth.NewKey([32]byte(rowSecret))
+	if err != nil {
+		return nil, err
+	}
+	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, checkpoint: ed25519.NewKeyFromSeed(checkpoint), rows: rows}, nil
 }
 
 // Text returns the master key in base64url, which ParseMasterKey reads.
@@ -107,6 +114,9 @@ func (m *MasterKey) Text() string { return base64.RawURLEncoding.EncodeToString(
 
 // Pepper returns the key for the digests of client secrets.
 func (m *MasterKey) Pepper() registry.Pepper { return bytes.Clone(m.pepper) }
+
+// RowKey returns the key that authenticates the rows of the store.
+func (m *MasterKey) RowKey() *rowauth.Key { return m.rows }
 
 // Check returns a fingerprint of the master key that reveals nothing about it. It is stored, so
 // that a start with the wrong master key is detected.

@@ -145,6 +145,14 @@ func TestOpen(t *testing.T) {
 	if _, err := keyring.Open("file:" + jwk); err != nil {
 		t.Error(err)
 	}
+	for mode, refused := range map[os.FileMode]bool{0o400: false, 0o440: false, 0o640: false, 0o660: true, 0o604: true, 0o602: true, 0o650: true, 0o641: true} {
+		_, err := keyring.Open("file:" + writeFile(t, pem, mode))
+		if refused {
+			wantText(t, err, "chmod 600")
+		} else if err != nil {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
+	}
 	open := writeFile(t, pem, 0o644)
 	directory := t.TempDir()
 	if err := os.Chmod(directory, 0o700); err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -16,7 +17,8 @@ const maxPrivateFile = 64 << 10
 
 // Open returns the signer at a URI outside the store:
 //
-//	file:PATH   a private key as PEM or JWK, in a file that only its owner may read
+//	file:PATH   a private key as PEM or JWK, in a file that only its owner and its group may
+//	            read, and only its owner may write
 //
 // Errors name the scheme of an unknown URI but not the rest, which may hold a PIN (RFC 7512 section
 // 2.4).
@@ -41,7 +43,7 @@ func openFile(path string) (crypto.Signer, error) {
 		}
 		path = local
 	}
-	data, err := readPrivate(path)
+	data, err := readPrivate(path, groupMayRead)
 	if err != nil {
 		return nil, fmt.Errorf("private key: %w", err)
 	}
@@ -52,9 +54,16 @@ func openFile(path string) (crypto.Signer, error) {
 	return key, nil
 }
 
-// readPrivate reads a file that only its owner may read. The mode is read from the open file, so
-// that the file cannot be replaced in between.
-func readPrivate(path string) ([]byte, error) {
+// The permissions that a file must not give. A private key may be read by the group, as where it
+// is mounted for the group of a service.
+const (
+	ownerOnly    fs.FileMode = 0o077
+	groupMayRead fs.FileMode = 0o037
+)
+
+// readPrivate reads a file that gives none of the forbidden permissions. The mode is read from
+// the open file, so that the file cannot be replaced in between.
+func readPrivate(path string, forbidden fs.FileMode) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -64,8 +73,8 @@ func readPrivate(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, fmt.Errorf("%s is open to others than its owner (mode %04o); run: chmod 600 %s", path, mode, path)
+	if mode := info.Mode().Perm(); mode&forbidden != 0 {
+		return nil, fmt.Errorf("%s is open to others than its owner (mode %04o); run: chmod 600 %[1]s", path, mode)
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxPrivateFile+1))
 	if err != nil {

@@ -32,6 +32,16 @@ type ring struct {
 	revision  int64
 	signing   timetable[*jose.Signer]
 	published timetable[Published]
+	// unverified is set if what the store has now does not verify.
+	unverified bool
+}
+
+// asUnverified returns the ring, empty if it is nil, as what stays of keys that do not verify.
+func (r *ring) asUnverified() *ring {
+	if r == nil {
+		r = newRing(registry.SigningKeys{}, nil)
+	}
+	return &ring{revision: incomplete, signing: r.signing, published: r.published, unverified: true}
 }
 
 // incomplete is the revision of a ring that lacks keys because they could not be opened.

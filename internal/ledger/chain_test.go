@@ -53,9 +53,9 @@ func TestHeads(t *testing.T) {
 }
 
 func TestCheckpointMessage(t *testing.T) {
-	e := &ledger.Entry{Kind: ledger.KindCheckpoint, Time: noon, Heads: "0-1:00"}
+	e := &ledger.Entry{Kind: ledger.KindCheckpoint, Time: noon, Heads: "0-1:00", Number: 7, Previous: "3-9:00", Resumed: 10, Registry: "x"}
 	err := e.Sign(3, func(message []byte) ([]byte, error) {
-		if got := string(message); got != "moneyer checkpoint v1\nchain 3\ntime 2026-11-02T12:00:00.000Z\nheads 0-1:00\n" {
+		if got := string(message); got != "moneyer checkpoint v2\nchain 3\nnumber 7\nprevious 3-9:00\nresumed 10\ntime 2026-11-02T12:00:00.000Z\nheads 0-1:00\nregistry x\n" {
 			t.Errorf("%q", got)
 		}
 		return []byte{0xFF}, nil

@@ -11,15 +11,40 @@ import (
 	"time"
 )
 
-// NewCheckpoint returns the entry with the signed heads, to be recorded in that chain.
-func NewCheckpoint(chain int64, at time.Time, heads []Head, sign func(message []byte) ([]byte, error)) (*Entry, error) {
-	e := &Entry{Kind: KindCheckpoint, Time: at, Heads: FormatHeads(heads)}
+// Signer signs a message with the Ed25519 key of checkpoints (RFC 8032).
+type Signer = func(message []byte) ([]byte, error)
+
+// Checkpoint is what the writer of a chain states in a checkpoint, under its signature.
+type Checkpoint struct {
+	// Number counts the checkpoints of the chain from 1 without a gap.
+	Number int64
+	// Previous is the checkpoint of the chain before this one; zero if this is the first.
+	Previous Head
+	// Resumed is the last entry that the writer found in the chain when it began to write
+	// it. It is 0 if the writer also wrote the previous checkpoint or found no entry. The
+	// writer vouches for the entries after it, which it has recorded itself.
+	Resumed int64
+	// Time is when the heads were read.
+	Time time.Time
+	// Heads are the ends of all chains, in the order of their chains.
+	Heads []Head
+	// Registry is the state of the tables of the registry, in one line; empty if it is not
+	// stated.
+	Registry string
+}
+
+// NewCheckpoint returns the entry with a checkpoint, to be recorded in that chain.
+func NewCheckpoint(chain int64, c *Checkpoint, sign Signer) (*Entry, error) {
+	e := &Entry{Kind: KindCheckpoint, Time: c.Time, Number: c.Number, Resumed: c.Resumed, Heads: FormatHeads(c.Heads), Registry: c.Registry}
+	if c.Previous.Seq != 0 {
+		e.Previous = FormatHeads([]Head{c.Previous})
+	}
 	return e, e.Sign(chain, sign)
 }
 
 // Sign signs a checkpoint that is to be recorded in that chain.
-func (e *Entry) Sign(chain int64, sign func(message []byte) ([]byte, error)) error {
-	signature, err := sign(e.checkpointMessage(chain))
+func (e *Entry) Sign(chain int64, sign Signer) error {
+	signature, err := sign(e.message(chain))
 	if err != nil {
 		return fmt.Errorf("signing a checkpoint: %w", err)
 	}
@@ -27,15 +52,29 @@ func (e *Entry) Sign(chain int64, sign func(message []byte) ([]byte, error)) err
 	return nil
 }
 
-// checkpointMessage returns the signed message of a checkpoint in that chain.
-func (e *Entry) checkpointMessage(chain int64) []byte {
+// message returns the signed message of a checkpoint in that chain.
+func (e *Entry) message(chain int64) []byte {
 	at := appendTime(nil, e.Time)
-	return fmt.Appendf(nil, "moneyer checkpoint v1\nchain %d\ntime %s\nheads %s\n", chain, at[1:len(at)-1], e.Heads)
+	return fmt.Appendf(nil, "moneyer checkpoint v2\nchain %d\nnumber %d\nprevious %s\nresumed %d\ntime %s\nheads %s\nregistry %s\n",
+		chain, e.Number, e.Previous, e.Resumed, at[1:len(at)-1], e.Heads, e.Registry)
 }
 
-// Checkpoint returns the heads that a checkpoint names, or nil if the record is not a
-// checkpoint. It verifies the signature with key, unless key is nil.
-func (r *Record) Checkpoint(key ed25519.PublicKey) ([]Head, error) {
+// signedBy returns an error unless the entry is signed by key for that chain. Without a
+// key it only decodes the signature.
+func (e *Entry) signedBy(key ed25519.PublicKey, chain int64) error {
+	signature, err := base64.RawURLEncoding.Strict().DecodeString(e.Signature)
+	if err != nil {
+		return fmt.Errorf("its signature is not base64url: %w", err)
+	}
+	if key != nil && !ed25519.Verify(key, e.message(chain), signature) {
+		return errors.New("its signature is not by the checkpoint key")
+	}
+	return nil
+}
+
+// Checkpoint returns what a checkpoint states, or nil if the record is not a checkpoint. It
+// verifies the signature with key, unless key is nil.
+func (r *Record) Checkpoint(key ed25519.PublicKey) (*Checkpoint, error) {
 	if !bytes.HasPrefix(r.Line, []byte(`{"kind":"`+KindCheckpoint+`"`)) {
 		return nil, nil
 	}
@@ -43,14 +82,38 @@ func (r *Record) Checkpoint(key ed25519.PublicKey) ([]Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	signature, err := base64.RawURLEncoding.Strict().DecodeString(e.Signature)
-	if err != nil {
-		return nil, fmt.Errorf("its signature is not base64url: %w", err)
+	if err := e.signedBy(key, ChainOf(r.Seq)); err != nil {
+		return nil, err
 	}
-	if key != nil && !ed25519.Verify(key, e.checkpointMessage(ChainOf(r.Seq)), signature) {
-		return nil, errors.New("its signature is not by the checkpoint key")
+	c := &Checkpoint{Number: e.Number, Resumed: e.Resumed, Time: e.Time, Registry: e.Registry}
+	if c.Heads, err = ParseHeads(e.Heads); err != nil {
+		return nil, err
 	}
-	return ParseHeads(e.Heads)
+	if e.Previous != "" {
+		previous, err := ParseHeads(e.Previous)
+		if err != nil {
+			return nil, fmt.Errorf("the checkpoint before it: %w", err)
+		}
+		if len(previous) > 1 {
+			return nil, errors.New("it names several checkpoints before it")
+		}
+		c.Previous = previous[0]
+	}
+	return c, c.check(r.Seq)
+}
+
+// check returns an error if a checkpoint at that entry states what no checkpoint can.
+func (c *Checkpoint) check(seq int64) error {
+	before := func(other int64) bool { return ChainOf(other) == ChainOf(seq) && PlaceOf(other) > 0 && other < seq }
+	switch {
+	case c.Number < 1 || (c.Number == 1) != (c.Previous.Seq == 0):
+		return errors.New("it is a checkpoint without a number, or one that does not name the checkpoint before it")
+	case c.Previous.Seq != 0 && !before(c.Previous.Seq), c.Resumed != 0 && !before(c.Resumed):
+		return errors.New("it is a checkpoint that names an entry of its own chain that does not come before it")
+	case strings.ContainsAny(c.Registry, "\r\n"):
+		return errors.New("the state of the registry is not one line")
+	}
+	return nil
 }
 
 // FormatHeads formats heads as "CHAIN-N:HASH", the hash in hex, in the order of their

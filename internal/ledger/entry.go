@@ -61,9 +61,16 @@ type Entry struct {
 	Action string `json:"action,omitempty"`
 	Object string `json:"object,omitempty"`
 
-	// Of a checkpoint: the heads of all chains before it, by FormatHeads, and its
-	// signature in base64url. See NewCheckpoint.
-	Heads     string `json:"heads,omitempty"`
+	// Of a checkpoint, see Checkpoint: its number, the checkpoint before it and the heads of
+	// all chains by FormatHeads, the entry after which its writer continued the chain, and
+	// the state of the registry.
+	Number   int64  `json:"number,omitempty"`
+	Previous string `json:"previous,omitempty"`
+	Resumed  int64  `json:"resumed,omitempty"`
+	Heads    string `json:"heads,omitempty"`
+	Registry string `json:"registry,omitempty"`
+
+	// Of a checkpoint: the signature in base64url.
 	Signature string `json:"signature,omitempty"`
 }
 
@@ -89,13 +96,15 @@ func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
 	dst = appendMember(dst, `,"rule":`, e.Rule)
 	dst = appendMember(dst, `,"expected":`, e.Expected)
 	dst = appendMember(dst, `,"found":`, e.Found)
-	if e.Count != 0 {
-		dst = strconv.AppendInt(append(dst, `,"count":`...), e.Count, 10)
-	}
+	dst = appendNumber(dst, `,"count":`, e.Count)
 	dst = appendMember(dst, `,"actor":`, e.Actor)
 	dst = appendMember(dst, `,"action":`, e.Action)
 	dst = appendMember(dst, `,"object":`, e.Object)
+	dst = appendNumber(dst, `,"number":`, e.Number)
+	dst = appendMember(dst, `,"previous":`, e.Previous)
+	dst = appendNumber(dst, `,"resumed":`, e.Resumed)
 	dst = appendMember(dst, `,"heads":`, e.Heads)
+	dst = appendMember(dst, `,"registry":`, e.Registry)
 	dst = appendMember(dst, `,"signature":`, e.Signature)
 	if !hasRFC3339(e.Time) || !hasRFC3339(e.Expires) {
 		return nil, fmt.Errorf("ledger entry: a time outside the years 0 to 9999 has no form in RFC 3339")
@@ -108,6 +117,13 @@ func appendMember(dst []byte, name, value string) []byte {
 		return dst
 	}
 	return appendText(append(dst, name...), value)
+}
+
+func appendNumber(dst []byte, name string, value int64) []byte {
+	if value == 0 {
+		return dst
+	}
+	return strconv.AppendInt(append(dst, name...), value, 10)
 }
 
 // escaped are the bytes that encoding/json may write in another way.

@@ -217,14 +217,15 @@ func (v *verifier) entry(ctx context.Context, c *chain, r *Record) error {
 	if pruned {
 		return v.claim(ctx, claim{Head: last, by: r.Seq, anchor: true})
 	}
-	heads, err := r.Checkpoint(v.Key)
+	cp, err := r.Checkpoint(v.Key)
 	if err != nil {
 		c.fail(brokenf(r.Seq, "%v", err))
 	}
-	if heads != nil {
-		v.checkpoints++
+	if cp == nil {
+		return nil
 	}
-	for _, head := range heads {
+	v.checkpoints++
+	for _, head := range cp.Heads {
 		if err := v.claim(ctx, claim{Head: head, by: r.Seq, checkpoint: true}); err != nil {
 			return err
 		}

@@ -90,15 +90,25 @@ type Limits struct {
 	// address from which it was. Until the client's time has come, whoever names it
 	// from that address gets 429 without a check of signatures.
 	Penalties int
-	// ClientRate is how many requests a client may make, once it is proven who asks.
+	// Replays is how many consumed assertions are remembered that were presented again.
+	// Whoever repeats one once more is refused without the ledger, at no cost to the client.
+	Replays int
+	// ClientRate is how many requests a client may make, once it is proven who asks. A
+	// request that an assertion proves and that is refused does not count: others may have
+	// seen the assertion, and its sender's address pays.
 	// Beyond it: 429, and its assertion is not consumed. Set by client_rate and
 	// client_burst. Each replica gives the whole of it.
 	ClientRate Rate
 	// Clients is how many clients are remembered.
 	Clients int
-	// Refusals is how many refusals the log and the ledger tell one by one. Those beyond
-	// it are counted. Set by refusals_recorded.
+	// Refusals is the budget of an issuer within which refusals are written down one by
+	// one: four of them, each apart, for callers that did not prove to be a client and for
+	// clients, in the ledger and in the log. Those beyond it are counted. Set by
+	// refusals_recorded and refusals_burst.
 	Refusals Rate
+	// Lines is how many lines of one message any other part of the server logs. Those
+	// beyond it are counted.
+	Lines Rate
 }
 
 const (
@@ -126,9 +136,9 @@ func Default() Limits {
 		BodyBytes:  64 << 10, Parameters: 64,
 		GoodTokens:  1 << 16,
 		RequestTime: 2 * time.Second,
-		Penalties:   1 << 16,
-		ClientRate:  Rate{PerSecond: 500, Burst: 1000}, Clients: 1 << 20,
-		Refusals: Rate{PerSecond: 50, Burst: 50},
+		Penalties:   1 << 16, Replays: 1 << 16,
+		ClientRate: Rate{PerSecond: 500, Burst: 1000}, Clients: 1 << 20,
+		Refusals: Rate{PerSecond: 1, Burst: 1000}, Lines: Rate{PerSecond: 0.1, Burst: 1000},
 	}
 	l.SetAtWork(1024)
 	return l

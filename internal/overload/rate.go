@@ -55,6 +55,11 @@ func NewLimiter[K comparable](rate Rate, maxKeys int) *Limiter[K] {
 // Take counts one event of key at now. When the key is over its rate nothing is
 // counted, and wait is how long until it would succeed.
 func (l *Limiter[K]) Take(key K, now time.Time) (wait time.Duration, ok bool) {
+	return l.take(key, now, l.slack)
+}
+
+// take is Take with another bound than slack.
+func (l *Limiter[K]) take(key K, now time.Time, slack time.Duration) (wait time.Duration, ok bool) {
 	if l.interval == 0 {
 		return 0, true
 	}
@@ -65,8 +70,8 @@ func (l *Limiter[K]) Take(key K, now time.Time) (wait time.Duration, ok bool) {
 	if due.Before(now) {
 		due = now
 	}
-	if ahead := due.Sub(now); ahead > l.slack {
-		return ahead - l.slack, false
+	if ahead := due.Sub(now); ahead > slack {
+		return ahead - slack, false
 	}
 	if !known && len(s.due) >= l.maxKeys {
 		s.makeRoom(now)

@@ -15,6 +15,9 @@ type Account struct {
 	Client     string               `json:"client"`
 	Disabled   bool                 `json:"disabled,omitempty"`
 	Attributes map[string]Attribute `json:"attributes,omitempty"`
+	// Unverified is set in a list, where the account in the store does not verify under the
+	// master key: nothing but its ID is known. It is never stored.
+	Unverified bool `json:"unverified,omitempty"`
 }
 
 // Item belongs to an account, such as a card token to a merchant. It is not an access
@@ -25,6 +28,9 @@ type Item struct {
 	Account string `json:"account"`
 	// Kind in lower case, such as "visa" or "mastercard".
 	Kind string `json:"kind"`
+	// Unverified is set in a list, where the item in the store does not verify under the
+	// master key. It is never stored.
+	Unverified bool `json:"unverified,omitempty"`
 }
 
 // Check returns why the account does not fit its issuer's profile, or nil.

@@ -35,6 +35,9 @@ type Client struct {
 	JWKSURI string    `json:"jwks_uri,omitempty"`
 	Secrets []Secret  `json:"secrets,omitempty"`
 	Created time.Time `json:"created"`
+	// Unverified is set in a list, where the client in the store does not verify under the
+	// master key: nothing but its ID is known. It is never stored.
+	Unverified bool `json:"-"`
 }
 
 // Key finds the client's key for a kid. Without a kid it is the client's only key; nil means

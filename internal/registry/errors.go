@@ -36,3 +36,22 @@ func (e *InvalidError) Error() string { return e.Problem }
 func Invalidf(format string, args ...any) error {
 	return &InvalidError{fmt.Sprintf(format, args...)}
 }
+
+// UnverifiedError means that a row of the store does not verify under the master key:
+// something other than Moneyer wrote it, or it was written under another master key.
+// Nothing of the row is believed.
+type UnverifiedError struct {
+	// Kind of the row, such as "client", with its issuer and its ID there. Signing keys
+	// have no ID.
+	Kind, Issuer, ID string
+}
+
+// Error names the row, and what to do.
+func (e *UnverifiedError) Error() string {
+	name := e.Kind
+	if e.ID != "" {
+		name += fmt.Sprintf(" %q", e.ID)
+	}
+	return fmt.Sprintf("the %s of issuer %q in the store does not verify under the master key: something other than Moneyer wrote it, "+
+		"or it was written under another master key; see moneyer store repair", name, e.Issuer)
+}

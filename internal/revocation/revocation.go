@@ -39,6 +39,9 @@ type Revocation struct {
 	// Reason is what an administrator asked for, in words.
 	Reason  string    `json:"reason"`
 	Created time.Time `json:"created"`
+	// Unverified is set where the revocation in the store does not verify under the master
+	// key, so that it may have revoked other tokens. It is never stored.
+	Unverified bool `json:"-"`
 }
 
 // group is the group of tokens that v revokes; zero when it lists them one by one.

@@ -23,6 +23,7 @@ import (
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
@@ -124,7 +125,7 @@ const benchClient = "merchant01"
 func newBenchFixture(b *testing.B) *benchFixture {
 	b.Helper()
 	ctx := context.Background()
-	db, err := store.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), store.Options{Now: time.Now})
+	db, err := store.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), store.Options{RowKey: rowauthtest.Key(), Now: time.Now})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"strconv"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"moneyer/internal/authority"
@@ -80,7 +81,7 @@ func (c *call) fail(err error) {
 	if challenge := c.challenge(status, refusal); challenge != "" {
 		h.Set("WWW-Authenticate", challenge)
 	}
-	c.Refused.write(c.r.Context(), c.issuer.Name, c.correlation, func() string { return c.Admission.Address(c.r).String() }, status, refusal, c.started)
+	c.Refused.write(c.r.Context(), c.issuer.Name, c.correlation, c.Admission.Address(c.r), status, refusal, c.started)
 	var body []byte
 	if c.wire.Errors == platform.ErrorsRFC6749 {
 		h["Content-Type"] = jsonType
@@ -160,42 +161,67 @@ func quotable(scope oauth.Scope) string {
 	return parsed.String()
 }
 
-// RefusalLog writes one line for each refusal, up to a rate; a flood must not
-// fill the log's disk. Each line says how many were left out before it.
-// Failures of ours have a rate of their own, so that refusals do not hide them.
+// RefusalLog writes one line for each refusal within the budgets of overload.Refusals: a
+// flood must not fill the log's disk. Each line says how many of its issuer were left
+// out before it. Failures of ours have a budget of their own, so that refusals do not
+// hide them, in which each cause is a key.
 type RefusalLog struct {
-	log           *slog.Logger
-	refused, ours *overload.Limiter[struct{}]
-	skipped       atomic.Int64
+	log     *slog.Logger
+	rate    overload.Rate
+	refused *overload.Refusals
+	ours    sync.Map // issuer's name -> *overload.Budget[string]
 }
 
-// NewRefusalLog makes a log of refusals.
+// NewRefusalLog makes a log of refusals, with the rate of each budget.
 func NewRefusalLog(log *slog.Logger, rate overload.Rate) *RefusalLog {
-	return &RefusalLog{log: log, refused: overload.NewLimiter[struct{}](rate, 1), ours: overload.NewLimiter[struct{}](rate, 1)}
+	return &RefusalLog{log: log, rate: rate, refused: overload.NewRefusals(rate)}
 }
 
-func (l *RefusalLog) write(ctx context.Context, issuer, correlation string, address func() string, status int, refusal *oauth.Error, at time.Time) {
-	level, rate := slog.LevelInfo, l.refused
-	if status >= http.StatusInternalServerError {
-		level, rate = slog.LevelError, l.ours
+func (l *RefusalLog) write(ctx context.Context, issuer, correlation string, address netip.Addr, status int, refusal *oauth.Error, at time.Time) {
+	var rule *authority.Refusal
+	client := ""
+	if errors.As(refusal.Unwrap(), &rule) {
+		client = rule.ProvenClient()
 	}
-	if _, ok := rate.Take(struct{}{}, at); !ok {
-		l.skipped.Add(1)
+	level := slog.LevelInfo
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelError
+		if !l.takeOurs(issuer, refusal, at) {
+			return
+		}
+	} else if !l.refused.Take(issuer, client, address, at) {
 		return
 	}
 	attrs := []slog.Attr{
-		slog.String("issuer", issuer), slog.String("correlation", correlation), slog.String("address", address()),
+		slog.String("issuer", issuer), slog.String("correlation", correlation), slog.String("address", address.String()),
 		slog.Int("status", status), slog.String("code", string(refusal.Code)), slog.String("description", refusal.Description),
 	}
-	var rule *authority.Refusal
-	if errors.As(refusal.Unwrap(), &rule) {
+	if rule != nil {
 		attrs = append(attrs, slog.String("client", rule.Client), slog.String("rule", rule.Rule),
 			slog.String("expected", rule.Expected), slog.String("found", rule.Found), slog.String("hint", rule.Hint))
 	} else if cause := refusal.Unwrap(); cause != nil {
 		attrs = append(attrs, slog.String("cause", cause.Error()))
 	}
-	if n := l.skipped.Swap(0); n > 0 {
+	if n := l.refused.Counted(issuer); n > 0 {
 		attrs = append(attrs, slog.Int64("left_out", n))
 	}
 	l.log.LogAttrs(ctx, level, "token refused", attrs...)
+}
+
+// takeOurs reports whether a failure of ours is to be written; otherwise it counts it.
+func (l *RefusalLog) takeOurs(issuer string, refusal *oauth.Error, at time.Time) bool {
+	found, ok := l.ours.Load(issuer)
+	if !ok {
+		found, _ = l.ours.LoadOrStore(issuer, overload.NewBudget[string](l.rate))
+	}
+	budget, _ := found.(*overload.Budget[string]) // nothing else is stored
+	cause := string(refusal.Code)
+	if err := refusal.Unwrap(); err != nil {
+		cause = err.Error()
+	}
+	if budget.Take(cause, at) {
+		return true
+	}
+	l.refused.Count(issuer, 1)
+	return false
 }

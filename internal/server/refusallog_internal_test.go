@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -19,10 +20,10 @@ import (
 // its rate, and then how many it left out.
 func TestRefusalLog(t *testing.T) {
 	var text bytes.Buffer
-	l := NewRefusalLog(slog.New(slog.NewJSONHandler(&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: withoutTime})), overload.Rate{PerSecond: 1, Burst: 2})
+	l := NewRefusalLog(slog.New(slog.NewJSONHandler(&text, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: withoutTime})), overload.Rate{PerSecond: 1, Burst: 3}) // of which one address may have two
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	write := func(status int, refusal *oauth.Error) {
-		l.write(t.Context(), "d1", "c-1", func() string { return "192.0.2.1" }, status, refusal, now)
+		l.write(t.Context(), "d1", "c-1", netip.MustParseAddr("192.0.2.1"), status, refusal, now)
 	}
 	rule := &authority.Refusal{Rule: "kid", Expected: "k1", Found: "k2", Hint: "use k1", Client: "shop"}
 	write(400, oauth.Errorf(oauth.InvalidGrant, "no").Because(rule))

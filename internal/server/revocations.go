@@ -84,11 +84,16 @@ func (l *signedList) current(e *endpoint, now, complete time.Time) ([]byte, stri
 	defer l.mu.Unlock()
 	version := e.Authority.Revocations.Version(e.issuer.Name)
 	age := now.Sub(l.made)
+	if age < 0 { // the clock was set back
+		age = maxListAge
+	}
 	changed := l.version != version && age >= minListAge
 	if e.Authority.Staleness != nil { // there are replicas
 		complete = complete.Truncate(listStep)
 		changed = changed || complete.After(l.complete)
 	}
+	// Readers refuse a list of the future.
+	changed = changed || complete.Unix() < l.complete.Unix() && age >= minListAge
 	if l.body != nil && l.kid == signer.Kid() && !changed && age < maxListAge {
 		return l.body, l.etag, nil
 	}

@@ -342,6 +342,29 @@ func TestRevocationList(t *testing.T) {
 	}
 }
 
+// TestRevocationListAfterALeap: a list that was signed while the clock was ahead is signed again
+// as soon as the clock is right, because readers refuse it.
+func TestRevocationListAfterALeap(t *testing.T) {
+	w := platforms[0].open(t)
+	w.poll(t)
+	w.Advance(30 * time.Hour)
+	if _, l, _ := w.poll(t); l.Issued != noon.Add(30*time.Hour).Unix() {
+		t.Errorf("in the leap: iat %d", l.Issued)
+	}
+	w.Advance(-30*time.Hour + time.Minute)
+	if _, l, _ := w.poll(t); l.Issued != noon.Add(time.Minute).Unix() {
+		t.Errorf("after the leap: iat %d, want %d", l.Issued, noon.Add(time.Minute).Unix())
+	}
+	until := w.Now().Add(30 * time.Hour)
+	w.authority.Staleness = func() (time.Time, bool) { return until, true }
+	w.poll(t)
+	until = w.Now()
+	w.Advance(time.Minute) // as the monotonic clock says
+	if _, l, _ := w.poll(t); l.Issued != until.Truncate(time.Minute).Unix() {
+		t.Errorf("after a leap of the changes' time: iat %d, want %d", l.Issued, until.Unix())
+	}
+}
+
 // TestRevocationListWithoutKey: a list that nobody can sign is not an empty one.
 func TestRevocationListWithoutKey(t *testing.T) {
 	h := readSetup(t, "testdata/transcripts/oauth2", "issuer keyless https://auth4.example.com resource=x keyless").open(t)

@@ -24,6 +24,7 @@ import (
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
@@ -118,9 +119,11 @@ type testServer struct {
 	// refusals wait here for the ledger until they are flushed.
 	refusals *authority.Refusals
 	log      buffer
-	handler  http.Handler
-	client   *http.Client
-	notice   atomic.Pointer[error] // what /readyz complains of
+	// written is the budget of refusals in the log; zero means plenty.
+	written overload.Rate
+	handler http.Handler
+	client  *http.Client
+	notice  atomic.Pointer[error] // what /readyz complains of
 	// verifiers judge tokens by the keys that the server publishes.
 	verifiers map[string]*bearer.Verifier
 }
@@ -131,7 +134,7 @@ const maxInFlight = 4
 func (s *setup) open(t testing.TB) *testServer {
 	t.Helper()
 	h := &testServer{setup: s, verifiers: map[string]*bearer.Verifier{}}
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{Now: h.Now})
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{RowKey: rowauthtest.Key(), Now: h.Now})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
 	h.store = &faults{DB: db}
@@ -163,6 +166,10 @@ func (h *testServer) serve(t testing.TB) {
 	t.Helper()
 	log := slog.New(slog.NewJSONHandler(&h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	plenty := overload.Rate{PerSecond: 1e6, Burst: 1e6}
+	written := h.written
+	if written.PerSecond == 0 {
+		written = plenty
+	}
 	h.refusals = authority.NewRefusals(h.store, plenty)
 	h.authority = &authority.Authority{
 		Registry: h.store, Ledger: h.store, Keyring: h.keyring, Pepper: h.pepper,
@@ -174,7 +181,7 @@ func (h *testServer) serve(t testing.TB) {
 	h.admission = overload.NewAdmission(limits)
 	h.admission.TrustedProxies = h.setup.proxies
 	s := &server.Server{
-		Authority: h.authority, Keyring: h.keyring, Admission: h.admission, Ready: h.ready, Refused: server.NewRefusalLog(log, plenty),
+		Authority: h.authority, Keyring: h.keyring, Admission: h.admission, Ready: h.ready, Refused: server.NewRefusalLog(log, written),
 		Observe: func(string, string, oauth.Code, time.Duration) {}, Now: h.Now,
 	}
 	for _, issuer := range h.setup.issuers {

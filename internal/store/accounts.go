@@ -20,34 +20,39 @@ func (d *DB) Account(ctx context.Context, issuer, id string) (*registry.Account,
 	if ok && d.cacheIsFresh() {
 		return a, nil
 	}
-	var document []byte
-	err := d.reads.Get(ctx, `SELECT document FROM account WHERE issuer = $1 AND id = $2`,
-		[]any{issuer, id}, []any{&document})
+	var document, mac []byte
+	err := d.reads.Get(ctx, `SELECT document, mac FROM account WHERE issuer = $1 AND id = $2`,
+		[]any{issuer, id}, []any{&document, &mac})
 	if err != nil {
 		return nil, missing(err, "account", id)
 	}
-	a = &registry.Account{}
-	if err := json.Unmarshal(document, a); err != nil {
-		return nil, fmt.Errorf("account %q of issuer %q: %w", id, issuer, err)
+	if a, err = decode[registry.Account](d.rows, accountRow(issuer, id, document), mac); err != nil {
+		return nil, err
 	}
 	d.cache.accounts.put(named{a.Issuer, a.ID}, a, epoch) // not id, which may be a substring that keeps a whole request in memory
 	return a, nil
 }
 
 // Accounts lists an issuer's accounts with IDs greater than after, sorted by ID: at most
-// limit, or [MaxPage].
+// limit, or [MaxPage]. Of an account whose row does not verify it returns the ID alone,
+// with Unverified set.
 func (d *DB) Accounts(ctx context.Context, issuer, after string, limit int) ([]registry.Account, error) {
 	var accounts []registry.Account
-	err := d.reads.List(ctx, `SELECT document FROM account WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
+	err := d.reads.List(ctx, `SELECT id, document, mac FROM account WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
 		[]any{issuer, after, page(limit)},
 		func(scan func(...any) error) error {
-			var document []byte
-			if err := scan(&document); err != nil {
+			var id string
+			var document, mac []byte
+			if err := scan(&id, &document, &mac); err != nil {
 				return err
 			}
-			var a registry.Account
-			err := json.Unmarshal(document, &a)
-			accounts = append(accounts, a)
+			a, err := decode[registry.Account](d.rows, accountRow(issuer, id, document), mac)
+			if unverified := (*registry.UnverifiedError)(nil); errors.As(err, &unverified) {
+				a, err = &registry.Account{Issuer: issuer, ID: id, Disabled: true, Unverified: true}, nil
+			}
+			if err == nil {
+				accounts = append(accounts, *a)
+			}
 			return err
 		})
 	if err != nil {
@@ -82,9 +87,9 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 			if err := owners[owner]; err != nil {
 				return fmt.Errorf("account %q: %w", a.ID, err)
 			}
-			err := t.Later(func(int64) error { return nil }, `INSERT INTO account (issuer, id, client, document) VALUES ($1, $2, $3, $4)
-				ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document`,
-				a.Issuer, a.ID, a.Client, documents[i])
+			err := t.Later(func(int64) error { return nil }, `INSERT INTO account (issuer, id, client, document, mac) VALUES ($1, $2, $3, $4, $5)
+				ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document, mac = excluded.mac`,
+				a.Issuer, a.ID, a.Client, documents[i], d.rows.MAC(accountRow(a.Issuer, a.ID, documents[i])))
 			if err != nil {
 				return err
 			}
@@ -135,25 +140,31 @@ func (d *DB) item(ctx context.Context, issuer, id string) (registry.Item, error)
 	}
 	key.id = strings.Clone(id) // id may be a substring that keeps a whole request in memory
 	item = registry.Item{Issuer: issuer, ID: key.id}
-	err := d.reads.Get(ctx, `SELECT account, kind FROM item WHERE issuer = $1 AND id = $2`,
-		[]any{issuer, id}, []any{&item.Account, &item.Kind})
+	var mac []byte
+	err := d.reads.Get(ctx, `SELECT account, kind, mac FROM item WHERE issuer = $1 AND id = $2`,
+		[]any{issuer, id}, []any{&item.Account, &item.Kind, &mac})
 	if err != nil {
 		return item, missing(err, "item", id)
+	}
+	if err := verify(d.rows, itemRow(&item), mac); err != nil {
+		return item, err
 	}
 	d.cache.items.put(key, item, epoch)
 	return item, nil
 }
 
 // AccountItems lists an account's items with IDs greater than after, sorted by ID: at most
-// limit, or [MaxPage].
+// limit, or [MaxPage]. Unverified is set in an item whose row does not verify.
 func (d *DB) AccountItems(ctx context.Context, issuer, account, after string, limit int) ([]registry.Item, error) {
 	var items []registry.Item
-	err := d.reads.List(ctx, `SELECT id, kind FROM item
+	err := d.reads.List(ctx, `SELECT id, kind, mac FROM item
 		WHERE issuer = $1 AND account = $2 AND id > $3 ORDER BY id LIMIT $4`,
 		[]any{issuer, account, after, page(limit)},
 		func(scan func(...any) error) error {
 			item := registry.Item{Issuer: issuer, Account: account}
-			err := scan(&item.ID, &item.Kind)
+			var mac []byte
+			err := scan(&item.ID, &item.Kind, &mac)
+			item.Unverified = !d.rows.Verify(itemRow(&item), mac)
 			items = append(items, item)
 			return err
 		})
@@ -173,7 +184,7 @@ func (d *DB) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entr
 	return d.change(ctx, e, func(t *tx) error {
 		owners := map[named]error{}
 		for i := range items {
-			if err := t.putItem(&items[i], owners); err != nil { // it names its item, which may be an earlier one
+			if err := t.putItem(&items[i], d.rows.MAC(itemRow(&items[i])), owners); err != nil { // it names its item, which may be an earlier one
 				return err
 			}
 		}
@@ -181,8 +192,8 @@ func (d *DB) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entr
 	})
 }
 
-// putItem puts an item, and caches in owners whether its account exists.
-func (t *tx) putItem(item *registry.Item, owners map[named]error) error {
+// putItem puts an item with its MAC, and caches in owners whether its account exists.
+func (t *tx) putItem(item *registry.Item, mac []byte, owners map[named]error) error {
 	t.changed(engine.ChangedItem, item.Issuer, item.ID)
 	owner := named{item.Issuer, item.Account}
 	if _, asked := owners[owner]; !asked {
@@ -196,9 +207,9 @@ func (t *tx) putItem(item *registry.Item, owners map[named]error) error {
 			return conflictf("item %q belongs to another account", item.ID)
 		}
 		return nil
-	}, `INSERT INTO item (issuer, id, account, kind) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (issuer, id) DO UPDATE SET kind = excluded.kind
-		WHERE item.account = excluded.account`, item.Issuer, item.ID, item.Account, item.Kind)
+	}, `INSERT INTO item (issuer, id, account, kind, mac) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (issuer, id) DO UPDATE SET kind = excluded.kind, mac = excluded.mac
+		WHERE item.account = excluded.account`, item.Issuer, item.ID, item.Account, item.Kind, mac)
 }
 
 // RemoveItem removes an item. It returns registry.ErrNotFound if the item does not exist.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store"
 )
 
@@ -19,7 +20,7 @@ func clock() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 123456789, time.
 
 func open(tb testing.TB, path string) *store.DB {
 	tb.Helper()
-	db, err := store.Open(context.Background(), "sqlite:"+path, store.Options{Now: clock})
+	db, err := store.Open(context.Background(), "sqlite:"+path, store.Options{RowKey: rowauthtest.Key(), Now: clock})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -19,27 +19,74 @@ type checkpoints struct {
 	// covered has the last entry of each chain that the last checkpoint covers, including
 	// the checkpoint itself; nil before the first checkpoint.
 	covered []int64
+	// last is the last checkpoint of the chain that this process continued after entry
+	// found; found is -1 while that is unknown.
+	last  history.Checkpoint
+	found int64
 }
 
+// errContinued means that the session continued a chain that the process did not write.
+var errContinued = errors.New("this process has just begun to write another chain of the ledger")
+
 // Checkpoint records the signed heads of all chains, unless only checkpoints were recorded
-// since the last one of this process. An attacker who can write the database but not sign
-// cannot truncate or rewrite a chain up to an entry that a checkpoint in any chain names
-// without being detected.
-func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, error)) error {
+// since the last one of this process. It returns the heads, that of its own chain being the
+// checkpoint; none if it recorded nothing. An attacker who can write the database but not
+// sign cannot truncate or rewrite a chain up to an entry that a checkpoint in any chain
+// names without being detected.
+func (d *DB) Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head, error) {
 	c := &d.checkpoints
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	chains, err := history.Chains(ctx, d.reads)
 	if err != nil {
-		return fmt.Errorf("ledger: %w", err)
+		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	if news, err := d.hasNewEntries(ctx, c.covered); err != nil || !news || len(chains) == 0 {
+		return nil, err
+	}
+	heads, err := d.signHeads(ctx, chains, sign)
+	if errors.Is(err, errContinued) {
+		if err := d.continueChain(ctx); err != nil {
+			return nil, err
+		}
+		heads, err = d.signHeads(ctx, chains, sign)
+	}
+	return heads, err
+}
+
+// continueChain finds the last checkpoint of the chain that this process writes.
+func (d *DB) continueChain(ctx context.Context) error {
+	at := new(engine.Tx)
+	err := d.writer.do(ctx, func(t *tx) error {
+		*at = t.Tx
+		return nil
+	})
+	if err != nil {
 		return err
 	}
-	var covered []int64
-	err = d.writer.do(ctx, func(t *tx) error {
-		heads := withOwn(chains, t.Head.Seq, t.Head.Hash)
-		e, err := ledger.NewCheckpoint(ledger.ChainOf(t.Head.Seq), d.now(), heads, sign)
+	last, err := d.ledger.LastCheckpoint(ctx, at.Head.Seq)
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	d.checkpoints.last, d.checkpoints.found = last, at.Found
+	return nil
+}
+
+// signHeads records a checkpoint with the heads of all chains. After an error it is unknown
+// whether it was recorded.
+func (d *DB) signHeads(ctx context.Context, chains []history.Chain, sign ledger.Signer) ([]ledger.Head, error) {
+	c := &d.checkpoints
+	last, found, next := c.last, c.found, new(history.Checkpoint)
+	c.found = -1
+	err := d.writer.do(ctx, func(t *tx) error {
+		if t.Found != found {
+			return errContinued
+		}
+		cp := &ledger.Checkpoint{Number: last.Number + 1, Previous: last.Head, Time: d.now(), Heads: withOwn(chains, t.Head.Seq, t.Head.Hash)}
+		if last.Head.Seq <= found && ledger.PlaceOf(found) > 0 {
+			cp.Resumed = found
+		}
+		e, err := ledger.NewCheckpoint(ledger.ChainOf(t.Head.Seq), cp, sign)
 		if err != nil {
 			return err
 		}
@@ -50,18 +97,18 @@ func (d *DB) Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, 
 		if err := t.recordLines([]engine.Line{l}); err != nil {
 			return err
 		}
-		covered = []int64{t.Head.Seq}
-		for i := range heads {
-			if ledger.ChainOf(heads[i].Seq) != ledger.ChainOf(t.Head.Seq) {
-				covered = append(covered, heads[i].Seq)
-			}
-		}
+		*next = history.Checkpoint{Number: cp.Number, Head: t.Head}
 		return nil
 	})
-	if err == nil {
-		c.covered = covered
+	if err != nil {
+		return nil, err
 	}
-	return err
+	heads := withOwn(chains, next.Head.Seq, next.Head.Hash)
+	c.last, c.found, c.covered = *next, found, make([]int64, len(heads))
+	for i := range heads {
+		c.covered[i] = heads[i].Seq
+	}
+	return heads, nil
 }
 
 // hasNewEntries reports whether entries other than checkpoints were recorded since covered.

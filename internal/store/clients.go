@@ -13,30 +13,23 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// readClient reads the document of a client.
-func readClient(document []byte) (*registry.Client, error) {
-	c := &registry.Client{}
-	if err := json.Unmarshal(document, c); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-// Client implements authority.Registry.
+// Client implements authority.Registry. A client whose row does not verify is a
+// *registry.UnverifiedError.
 func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
 	key := named{issuer, id}
 	c, epoch, ok := d.cache.clients.get(key)
 	if ok && d.cacheIsFresh() {
 		return c, nil
 	}
-	var document []byte
-	err := d.reads.Get(ctx, `SELECT document FROM client WHERE issuer = $1 AND id = $2`,
-		[]any{issuer, id}, []any{&document})
+	var revision int64
+	var document, mac []byte
+	err := d.reads.Get(ctx, `SELECT revision, document, mac FROM client WHERE issuer = $1 AND id = $2`,
+		[]any{issuer, id}, []any{&revision, &document, &mac})
 	if err != nil {
 		return nil, missing(err, "client", id)
 	}
-	if c, err = readClient(document); err != nil {
-		return nil, fmt.Errorf("client %q of issuer %q: %w", id, issuer, err)
+	if c, err = decode[registry.Client](d.rows, clientRow(issuer, id, revision, document), mac); err != nil {
+		return nil, err
 	}
 	d.cache.clients.put(named{c.Issuer, c.ID}, c, epoch) // not id, which may be a substring that keeps a whole request in memory
 	return c, nil
@@ -65,17 +58,23 @@ func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest registry.
 }
 
 // Clients lists an issuer's clients with IDs greater than after, sorted by ID: at most
-// limit, or [MaxPage].
+// limit, or [MaxPage]. Of a client whose row does not verify it returns the ID alone, with
+// Unverified set.
 func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error) {
 	var clients []*registry.Client
-	err := d.reads.List(ctx, `SELECT document FROM client WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
+	err := d.reads.List(ctx, `SELECT id, revision, document, mac FROM client WHERE issuer = $1 AND id > $2 ORDER BY id LIMIT $3`,
 		[]any{issuer, after, page(limit)},
 		func(scan func(...any) error) error {
-			var document []byte
-			if err := scan(&document); err != nil {
+			var id string
+			var revision int64
+			var document, mac []byte
+			if err := scan(&id, &revision, &document, &mac); err != nil {
 				return err
 			}
-			c, err := readClient(document)
+			c, err := decode[registry.Client](d.rows, clientRow(issuer, id, revision, document), mac)
+			if unverified := (*registry.UnverifiedError)(nil); errors.As(err, &unverified) {
+				c, err = &registry.Client{Issuer: issuer, ID: id, Disabled: true, Unverified: true}, nil
+			}
 			clients = append(clients, c)
 			return err
 		})
@@ -92,7 +91,7 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*r
 // of any issuer. An API key of another client is a registry.ErrConflict. A nil e is an
 // error.
 func (d *DB) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
-	p, err := prepare(c)
+	p, err := d.prepare(c)
 	if err != nil {
 		return err
 	}
@@ -108,7 +107,7 @@ func (d *DB) PutClients(ctx context.Context, clients []*registry.Client, e *ledg
 	prepared := make([]*clientPut, len(clients))
 	for i, c := range clients {
 		var err error
-		if prepared[i], err = prepare(c); err != nil {
+		if prepared[i], err = d.prepare(c); err != nil {
 			return err
 		}
 	}
@@ -131,10 +130,11 @@ func (d *DB) PutClients(ctx context.Context, clients []*registry.Client, e *ledg
 type clientPut struct {
 	stored      registry.Client
 	document    []byte
+	mac         []byte
 	thumbprints []string // of its keys
 }
 
-func prepare(c *registry.Client) (*clientPut, error) {
+func (d *DB) prepare(c *registry.Client) (*clientPut, error) {
 	p := &clientPut{stored: *c}
 	p.stored.Revision++
 	for _, k := range c.Keys {
@@ -147,13 +147,14 @@ func prepare(c *registry.Client) (*clientPut, error) {
 	if p.document, err = json.Marshal(&p.stored); err != nil {
 		return nil, fmt.Errorf("client %q: %w", c.ID, err)
 	}
+	p.mac = d.rows.MAC(clientRow(c.Issuer, c.ID, p.stored.Revision, p.document))
 	return p, nil
 }
 
 func (t *tx) putClient(p *clientPut) error {
 	c := &p.stored
 	t.changed(engine.ChangedClient, c.Issuer, c.ID)
-	if err := t.writeClient(c, p.document); err != nil {
+	if err := t.writeClient(p); err != nil {
 		return err
 	}
 	if c.Revision > 1 { // a new client has no rows in the index tables
@@ -215,7 +216,8 @@ func (d *DB) change(ctx context.Context, e *ledger.Entry, fn func(*tx) error) er
 }
 
 // writeClient inserts a client of revision 1, and updates one of a later revision.
-func (t *tx) writeClient(c *registry.Client, document []byte) error {
+func (t *tx) writeClient(p *clientPut) error {
+	c := &p.stored
 	judge := func(changed int64) error {
 		if changed == 0 {
 			return fmt.Errorf("client %q: %w", c.ID, registry.ErrConflict)
@@ -223,11 +225,11 @@ func (t *tx) writeClient(c *registry.Client, document []byte) error {
 		return nil
 	}
 	if c.Revision == 1 {
-		return t.Later(judge, `INSERT INTO client (issuer, id, revision, document) VALUES ($1, $2, 1, $3)
-			ON CONFLICT DO NOTHING`, c.Issuer, c.ID, document)
+		return t.Later(judge, `INSERT INTO client (issuer, id, revision, document, mac) VALUES ($1, $2, 1, $3, $4)
+			ON CONFLICT DO NOTHING`, c.Issuer, c.ID, p.document, p.mac)
 	}
-	return t.Later(judge, `UPDATE client SET revision = $1, document = $2 WHERE issuer = $3 AND id = $4 AND revision = $5`,
-		c.Revision, document, c.Issuer, c.ID, c.Revision-1)
+	return t.Later(judge, `UPDATE client SET revision = $1, document = $2, mac = $3 WHERE issuer = $4 AND id = $5 AND revision = $6`,
+		c.Revision, p.document, p.mac, c.Issuer, c.ID, c.Revision-1)
 }
 
 func conflictUnless(changed int64, err error) error {

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"strings"
 
 	"moneyer/internal/store/postgres"
 	"moneyer/internal/store/sqlite"
@@ -40,9 +38,6 @@ func Copy(ctx context.Context, from, to string, progress func(table string, done
 	}
 	report, err := transfer.Copy(ctx, source, target, transfer.Options{Progress: progress})
 	err = errors.Join(err, target.Close(ctx), source.Close())
-	if path, file := strings.CutPrefix(to, "sqlite:"); file && err == nil {
-		err = syncDirectory(filepath.Dir(path))
-	}
 	if ctx.Err() != nil {
 		err = ctx.Err() // other errors follow from it
 	}

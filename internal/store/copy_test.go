@@ -19,6 +19,7 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/history"
 	"moneyer/internal/store/transfer"
@@ -33,7 +34,7 @@ func must(tb testing.TB, err error) {
 
 func openURL(tb testing.TB, url string) *DB {
 	tb.Helper()
-	d, err := Open(tb.Context(), url, Options{Now: time.Now, TouchInterval: time.Hour}) // some flush by themselves
+	d, err := Open(tb.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now, TouchInterval: time.Hour}) // some flush by themselves
 	must(tb, err)
 	tb.Cleanup(func() { _ = d.Close() })
 	return d
@@ -156,9 +157,6 @@ func TestCopyRoundTrip(t *testing.T) {
 	first := newFile(t)
 	d := openURL(t, first)
 	fill(t, d, 1200)
-	for _, table := range []string{"client", "account", "signing_keys", "revocation"} {
-		tamper(t, d, `UPDATE `+table+` SET mac = CAST('reserved' AS BLOB)`)
-	}
 	_, err := d.Forget(t.Context(), time.Now())
 	must(t, err)
 	must(t, d.Close())
@@ -232,7 +230,7 @@ func TestCopyResumes(t *testing.T) {
 				if cuts++; !errors.Is(err, context.Canceled) {
 					t.Fatal(err)
 				}
-				if _, err := Open(t.Context(), to, Options{Now: time.Now}); !errors.Is(err, engine.ErrUnfinished) {
+				if _, err := Open(t.Context(), to, Options{RowKey: rowauthtest.Key(), Now: time.Now}); !errors.Is(err, engine.ErrUnfinished) {
 					t.Fatalf("half of a copy is opened: %v", err)
 				}
 				if _, err := Copy(t.Context(), to, newFile(t), nil); !errors.Is(err, engine.ErrUnfinished) {
@@ -286,15 +284,15 @@ func TestCopyRefuses(t *testing.T) {
 	openURL(t, served)
 	refused(t, first, served, "1 replicas serve it")
 	openURL(t, served) // no mark is left in what was refused
-	refused(t, first, other, "in use by process")
+	refused(t, first, other, "file already exists")
 	refused(t, first, "sqlite:", "URL")
 	refused(t, "mysql:x", first, "URL")
 	refused(t, "sqlite:"+t.TempDir()+"/missing.db", database, "no such file")
-	refused(t, first, first, "in use by process")
+	refused(t, first, first, "file already exists")
 	refused(t, database, newFile(t), "holds no store")
 	copied(t, first, database)
 	refused(t, first, database, "it is not empty: client has rows")
-	refused(t, database, first, "it is not empty: client has rows")
+	refused(t, database, first, "file already exists")
 
 	d = openURL(t, first)
 	tamper(t, d, `UPDATE schema_version SET version = version - 1`)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/transfer"
 )
@@ -107,7 +108,7 @@ func TestCopyThatLosesRows(t *testing.T) {
 					t.Fatalf("%q, %v", broken, err)
 				}
 				wantError(t, err, test.want)
-				if _, err := Open(t.Context(), to, Options{Now: clock}); !errors.Is(err, engine.ErrUnfinished) {
+				if _, err := Open(t.Context(), to, Options{RowKey: rowauthtest.Key(), Now: clock}); !errors.Is(err, engine.ErrUnfinished) {
 					t.Errorf("it is opened: %v", err)
 				}
 				if test.target.cutOff {

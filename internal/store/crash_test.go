@@ -15,11 +15,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/pgtest"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/engine"
 )
 
@@ -97,7 +100,7 @@ func numbered(n int64) (*ledger.Entry, []ledger.Consumed) {
 // appendForEver prints the number of each assertion once its append is
 // acknowledged. Each number is offered once, also by later children.
 func appendForEver(path string) error {
-	d, err := Open(context.Background(), "sqlite:"+path, Options{Now: clock})
+	d, err := Open(context.Background(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: clock})
 	if err != nil {
 		return err
 	}
@@ -226,7 +229,9 @@ func TestFullDisk(t *testing.T) {
 // they may again.
 func appendOnAFullDisk(path string) error {
 	signal.Ignore(syscall.SIGXFSZ)
-	d, err := Open(context.Background(), "sqlite:"+path, Options{Now: clock})
+	seconds := atomic.Int64{} // a second passes each time, so that Ping always tries
+	now := func() time.Time { return clock().Add(time.Duration(seconds.Add(1)) * time.Second) }
+	d, err := Open(context.Background(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: now})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/postgres"
 )
@@ -184,7 +186,10 @@ func cacheIsCleared(t *testing.T, lose func(t *testing.T, url string, a, b *DB))
 	waitForFeed(t, b)
 	_ = clientName(t, b, "bank") // which remembers it now
 	conn := connectTo(t, url)
-	mustExec(t, conn, `UPDATE client SET document = convert_to(replace(convert_from(document, 'UTF8'), 'before', 'after'), 'UTF8') WHERE id = 'bank'`)
+	var document []byte
+	must(t, conn.QueryRow(t.Context(), `SELECT document FROM client WHERE id = 'bank'`).Scan(&document))
+	document = bytes.Replace(document, []byte("before"), []byte("after"), 1)
+	mustExec(t, conn, `UPDATE client SET document = $1, mac = $2 WHERE id = 'bank'`, document, rowauthtest.Key().MAC(clientRow("d1", "bank", 1, document)))
 	putNamed(t, a, "other", 1, "after", false)
 	waitForFeed(t, b)
 	if name := clientName(t, b, "bank"); name != "before" {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/store/engine"
@@ -22,6 +23,16 @@ func (d *DB) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Con
 		return err
 	}
 	return d.writer.append(ctx, l, consumed)
+}
+
+// NewestEntry returns the latest time of an entry in the ledger; zero if there is none.
+func (d *DB) NewestEntry(ctx context.Context) (time.Time, error) {
+	var newest int64
+	err := d.reads.Row(ctx, `SELECT coalesce(max(time_max), 0) FROM ledger_batch`, nil, []any{&newest})
+	if err != nil || newest == 0 {
+		return time.Time{}, err
+	}
+	return time.UnixMilli(newest), nil
 }
 
 // Entries visits the entries that q selects, chain after chain, each in the order of Seq.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/history"
 )
@@ -70,7 +71,7 @@ func scriptedWith(t *testing.T, s *scripted, changed func([]engine.Change)) *wri
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := Options{Now: time.Now}
+	options := Options{RowKey: rowauthtest.Key(), Now: time.Now}
 	if err := options.setDefaults(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,13 +8,14 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth/rowauthtest"
 )
 
 // TestPruneDropsPartitions: a partition of which all goes is dropped, one in which
 // something has to stay is not, and the chain stays whole.
 func TestPruneDropsPartitions(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
-	d, err := Open(t.Context(), url, Options{Now: time.Now})
+	d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +77,7 @@ func TestConcurrentMaintenance(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var replicas [2]*DB
 	for i := range replicas {
-		d, err := Open(t.Context(), url, Options{Now: time.Now})
+		d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}

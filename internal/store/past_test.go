@@ -4,12 +4,14 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"moneyer/internal/rowauth/rowauthtest"
 )
 
 // TestPast: no replica deletes by a clock that is ahead of the database's; a file has only
 // the clock of its process.
 func TestPast(t *testing.T) {
-	file, err := Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: time.Now})
+	file, err := Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), Options{RowKey: rowauthtest.Key(), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

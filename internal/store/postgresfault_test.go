@@ -15,11 +15,13 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/pgtest"
 	"moneyer/internal/registry"
+	"moneyer/internal/rowauth/rowauthtest"
 )
 
 // startReplica opens a store on PostgreSQL. Close may be called before the test ends.
 func startReplica(t *testing.T, url string, options Options) *DB {
 	t.Helper()
+	options.RowKey = rowauthtest.Key()
 	if options.Now == nil {
 		options.Now = time.Now
 	}

@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"moneyer/internal/pgtest"
+	"moneyer/internal/rowauth/rowauthtest"
 )
 
 // TestNoSecretInAnError: errors about a URL show no password.
 func TestNoSecretInAnError(t *testing.T) {
 	for _, url := range []string{"postgres://moneyer:tresor@127.0.0.1/m", "postgres://moneyer:1/tresor@127.0.0.1/m", "postgres://moneyer@127.0.0.1/m?PASSWORD=tresor&sslmode=sometimes"} {
-		_, err := Open(t.Context(), url, Options{Now: time.Now})
+		_, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
 		if err == nil || strings.Contains(err.Error(), "tresor") || strings.Contains(err.Error(), "\n") {
 			t.Errorf("what is told of it: %v", err)
 		}

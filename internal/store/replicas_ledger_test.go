@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/history"
 )
 
@@ -15,7 +16,7 @@ func replicas(t *testing.T, n int) []*DB {
 	url := PostgresForTests.NewDatabase(t)
 	var all []*DB
 	for range n {
-		d, err := Open(t.Context(), url, Options{Now: clock})
+		d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: clock})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -48,7 +49,7 @@ func TestReplicasConfirmEachOther(t *testing.T) {
 				appendEntries(t, d, 5)
 			}
 			for _, d := range all {
-				if err := d.Checkpoint(t.Context(), sign); err != nil {
+				if _, err := d.Checkpoint(t.Context(), sign); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -87,7 +88,7 @@ func TestVerifyWhileReplicasWrite(t *testing.T) {
 				if err := d.Append(t.Context(), testEntry(i)); err != nil {
 					t.Error(err)
 				}
-				if err := d.Checkpoint(t.Context(), sign); err != nil {
+				if _, err := d.Checkpoint(t.Context(), sign); err != nil {
 					t.Error(err)
 				}
 			}
@@ -125,7 +126,7 @@ func TestReplicasPruneOneLedger(t *testing.T) {
 	for round := range 4 {
 		for _, d := range all {
 			appendEntries(t, d, 3)
-			if err := d.Checkpoint(t.Context(), sign); err != nil {
+			if _, err := d.Checkpoint(t.Context(), sign); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/postgres"
 )
@@ -177,7 +178,7 @@ func twentyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range stores {
 		wg.Go(func() {
-			d, err := Open(t.Context(), url, Options{Now: time.Now})
+			d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
 			if err != nil {
 				t.Error(err)
 				return

@@ -1,49 +1,74 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/revocation"
 	"moneyer/internal/store/engine"
 )
 
-// Revocations implements authority.RevocationStore.
+// Revocations implements authority.RevocationStore. Together with a
+// *registry.UnverifiedError, for rows that do not verify, it returns the others and what
+// can be read of those. Only Forget removes revocations that are over: the clock of a
+// single read may be wrong.
 func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error) {
 	var revocations []revocation.Revocation
-	err := d.reads.List(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND until > $2 ORDER BY until, id`,
-		[]any{issuer, d.now().UnixMilli()},
+	var unverified error
+	err := d.reads.List(ctx, `SELECT id, document, mac FROM revocation WHERE issuer = $1 ORDER BY until, id`, []any{issuer},
 		func(scan func(...any) error) error {
-			var document []byte
-			if err := scan(&document); err != nil {
+			var id string
+			var document, mac []byte
+			if err := scan(&id, &document, &mac); err != nil {
 				return err
 			}
-			var r revocation.Revocation
-			err := json.Unmarshal(document, &r)
-			revocations = append(revocations, r)
-			return err
+			v, err := d.readRevocation(issuer, id, document, mac)
+			if v == nil {
+				return err
+			}
+			revocations, unverified = append(revocations, *v), cmp.Or(unverified, err)
+			return nil
 		})
 	if err != nil {
 		return nil, fmt.Errorf("revocations of issuer %q: %w", issuer, err)
 	}
-	return revocations, nil
+	return revocations, unverified
 }
 
-// Revocation implements authority.RevocationStore.
+// Revocation implements authority.RevocationStore. Together with a
+// *registry.UnverifiedError it returns what can be read of a row that does not verify.
 func (d *DB) Revocation(ctx context.Context, issuer, id string) (*revocation.Revocation, error) {
-	var document []byte
-	err := d.reads.Get(ctx, `SELECT document FROM revocation WHERE issuer = $1 AND id = $2 AND until > $3`,
-		[]any{issuer, id, d.now().UnixMilli()}, []any{&document})
+	var document, mac []byte
+	err := d.reads.Get(ctx, `SELECT document, mac FROM revocation WHERE issuer = $1 AND id = $2`,
+		[]any{issuer, id}, []any{&document, &mac})
 	if err != nil {
 		return nil, missing(err, "revocation", id)
 	}
-	r := &revocation.Revocation{}
-	if err := json.Unmarshal(document, r); err != nil {
-		return nil, fmt.Errorf("revocation %q: %w", id, err)
+	v, err := d.readRevocation(issuer, id, document, mac)
+	if v == nil && err == nil {
+		return nil, missing(sql.ErrNoRows, "revocation", id)
 	}
-	return r, nil
+	return v, err
+}
+
+// readRevocation reads a revocation, or nil if it is over. Its document says until when it
+// holds: the column only finds what may be over.
+func (d *DB) readRevocation(issuer, id string, document, mac []byte) (*revocation.Revocation, error) {
+	v, err := readRevocation(d.rows, revocationRow(issuer, id, document), mac)
+	if v != nil && !v.Unverified && isOver(v, d.now()) {
+		return nil, nil //nolint:nilnil // there is none any more
+	}
+	return v, err
+}
+
+// isOver reports whether every token that the revocation names has ended at now.
+func isOver(v *revocation.Revocation, now time.Time) bool {
+	return engine.CeilMilli(v.Until) <= now.UnixMilli()
 }
 
 // PutRevocation stores a revocation under its ID and records e with it. It returns
@@ -53,9 +78,10 @@ func (d *DB) PutRevocation(ctx context.Context, r *revocation.Revocation, e *led
 	if err != nil {
 		return fmt.Errorf("revocation %q: %w", r.ID, err)
 	}
+	mac := d.rows.MAC(revocationRow(r.Issuer, r.ID, document))
 	return d.change(ctx, e, func(t *tx) error {
 		t.changed(engine.ChangedRevocations, r.Issuer, r.ID)
-		return conflictUnless(t.Exec(`INSERT INTO revocation (issuer, id, until, document) VALUES ($1, $2, $3, $4)
-			ON CONFLICT DO NOTHING`, r.Issuer, r.ID, engine.CeilMilli(r.Until), document))
+		return conflictUnless(t.Exec(`INSERT INTO revocation (issuer, id, until, document, mac) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT DO NOTHING`, r.Issuer, r.ID, engine.CeilMilli(r.Until), document, mac))
 	})
 }

@@ -13,14 +13,17 @@ import (
 )
 
 // SigningKeys reads an issuer's signing keys from the database, not from a cache. Without
-// keys the revision is 0.
+// keys the revision is 0. Keys whose row does not verify are a *registry.UnverifiedError.
 func (d *DB) SigningKeys(ctx context.Context, issuer string) (registry.SigningKeys, error) {
 	keys := registry.SigningKeys{Issuer: issuer}
-	var document []byte
-	err := d.reads.Row(ctx, `SELECT revision, document FROM signing_keys WHERE issuer = $1`,
-		[]any{issuer}, []any{&keys.Revision, &document})
+	var document, mac []byte
+	err := d.reads.Row(ctx, `SELECT revision, document, mac FROM signing_keys WHERE issuer = $1`,
+		[]any{issuer}, []any{&keys.Revision, &document, &mac})
 	if errors.Is(err, sql.ErrNoRows) {
 		return keys, nil
+	}
+	if err == nil {
+		err = verify(d.rows, signingKeysRow(issuer, keys.Revision, document), mac)
 	}
 	if err == nil {
 		err = json.Unmarshal(document, &keys.Keys)
@@ -39,13 +42,14 @@ func (d *DB) PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *l
 	if err != nil {
 		return fmt.Errorf("signing keys of issuer %q: %w", keys.Issuer, err)
 	}
+	mac := d.rows.MAC(signingKeysRow(keys.Issuer, keys.Revision+1, document))
 	return d.change(ctx, e, func(t *tx) error {
 		t.changed(engine.ChangedSigningKeys, keys.Issuer, "")
 		if keys.Revision == 0 {
-			return conflictUnless(t.Exec(`INSERT INTO signing_keys (issuer, revision, document) VALUES ($1, 1, $2)
-				ON CONFLICT DO NOTHING`, keys.Issuer, document))
+			return conflictUnless(t.Exec(`INSERT INTO signing_keys (issuer, revision, document, mac) VALUES ($1, 1, $2, $3)
+				ON CONFLICT DO NOTHING`, keys.Issuer, document, mac))
 		}
-		return conflictUnless(t.Exec(`UPDATE signing_keys SET revision = $1, document = $2 WHERE issuer = $3 AND revision = $4`,
-			keys.Revision+1, document, keys.Issuer, keys.Revision))
+		return conflictUnless(t.Exec(`UPDATE signing_keys SET revision = $1, document = $2, mac = $3 WHERE issuer = $4 AND revision = $5`,
+			keys.Revision+1, document, mac, keys.Issuer, keys.Revision))
 	})
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"moneyer/internal/rowauth/rowauthtest"
 )
 
 func checkMode(t *testing.T, path string) {
@@ -34,10 +36,11 @@ func TestOneProcessHoldsTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "a%20b?c#d.db")
 	d := openTest(t, path, Options{})
 	appendEntries(t, d, 1)
-	for _, suffix := range []string{"", "-wal", ".lock"} {
+	for _, suffix := range []string{"", "-wal", "-shm"} {
 		checkMode(t, path+suffix)
 	}
-	_, err := Open(t.Context(), "sqlite:"+path, Options{Now: clock})
+	checkMissing(t, path+".lock")
+	_, err := Open(t.Context(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: clock})
 	if err == nil || !strings.Contains(err.Error(), "in use by process") {
 		t.Errorf("opened twice: %v", err)
 	}
@@ -75,7 +78,7 @@ func TestOpenRefuses(t *testing.T) {
 		"mysql:x":                           "URL",
 	} {
 		for range 2 { // a refused file is not kept locked
-			if _, err := Open(t.Context(), url, Options{Now: clock}); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: clock}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q", url, err, want)
 			}
 		}

@@ -21,6 +21,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/history"
 )
@@ -42,10 +43,13 @@ var (
 	ErrClosed = errors.New("the store is closed")
 )
 
-// Options of a store. The zero value of all but Now is good.
+// Options of a store. The zero value of all but Now and RowKey is good.
 type Options struct {
 	// Now returns the current time. It must not be nil.
 	Now func() time.Time
+	// RowKey authenticates the rows of the registry. It must not be nil. See
+	// keyring.MasterKey.
+	RowKey *rowauth.Key
 	// CacheEntries bounds the cache of clients, of API keys, of accounts and of items
 	// each. 0 means 1,000,000; a client takes almost 1 KB.
 	CacheEntries int
@@ -64,6 +68,9 @@ func (o *Options) setDefaults() error {
 	if o.Now == nil {
 		return errors.New("store options: no clock")
 	}
+	if o.RowKey == nil {
+		return errors.New("store options: no key for the rows")
+	}
 	if o.CacheEntries == 0 {
 		o.CacheEntries = 1_000_000
 	}
@@ -79,6 +86,7 @@ func (o *Options) setDefaults() error {
 // DB is an open store. Its methods may be called from many goroutines.
 type DB struct {
 	now     func() time.Time
+	rows    *rowauth.Key
 	engine  engine.Engine
 	reads   *engine.Reader
 	ledger  *history.Ledger
@@ -90,6 +98,7 @@ type DB struct {
 	maintenance *semaphore.Weighted
 	checkpoints checkpoints
 	backup      func(ctx context.Context, path string) error // into an empty file
+	trial       trial                                        // of Ping
 	close       func() error
 }
 
@@ -122,6 +131,7 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 	cache := newRegistryCache(options.CacheEntries)
 	d := &DB{
 		now:         options.Now,
+		rows:        options.RowKey,
 		engine:      o.engine,
 		reads:       reads,
 		ledger:      history.New(reads, packer),
@@ -131,6 +141,8 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		touched:     newTouched(),
 		maintenance: semaphore.NewWeighted(1),
 		backup:      o.backup,
+		checkpoints: checkpoints{found: -1},
+		trial:       trial{write: o.trial},
 	}
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ended sync.WaitGroup
@@ -150,28 +162,6 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 // Close commits queued appends, writes the times of last use, and closes the database.
 // Later calls return ErrClosed or the error of a closed database.
 func (d *DB) Close() error { return d.close() }
-
-// freshWrite is how long Ping relies on the last successful commit.
-const freshWrite = 5 * time.Second
-
-// Ping returns an error unless the store can be written and the changes of other processes
-// are applied. It does a trial write unless a commit succeeded a moment ago.
-func (d *DB) Ping(ctx context.Context) error {
-	if !d.reads.Local() {
-		return d.engine.Healthy(d.now())
-	}
-	if at := d.writer.committed.Load(); at != 0 && d.now().Sub(time.UnixMilli(at)) < freshWrite {
-		return ctx.Err()
-	}
-	err := d.writer.do(ctx, func(t *tx) error {
-		_, err := t.Exec(`UPDATE schema_version SET version = version`)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("the store cannot be written: %w", err)
-	}
-	return nil
-}
 
 // KnownUntil returns the time up to which the changes of other processes are applied, and
 // whether that is recent enough to use the cache. For a store that only this process has

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 
+	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/history"
 )
@@ -12,6 +13,7 @@ type tx struct {
 	engine.Session
 	engine.Tx
 	packer *history.Packer
+	rows   *rowauth.Key
 }
 
 // run runs change in a transaction. After any failure, also of Begin, the session can be

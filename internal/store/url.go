@@ -39,10 +39,11 @@ func nameOf(url string) string {
 	return postgres.Name(url)
 }
 
-// opened is an open engine with its backup function.
+// opened is an open engine, its backup function, and what a trial writes.
 type opened struct {
 	engine engine.Engine
 	backup func(ctx context.Context, path string) error
+	trial  func(engine.Exec) error
 }
 
 func openEngine(ctx context.Context, url string, options *Options) (opened, error) {
@@ -55,11 +56,11 @@ func openEngine(ctx context.Context, url string, options *Options) (opened, erro
 		if err != nil {
 			return opened{}, err
 		}
-		return opened{file, file.Backup}, nil
+		return opened{file, file.Backup, file.Trial}, nil
 	}
 	database, err := postgres.Open(ctx, u, options.Now)
 	if err != nil {
 		return opened{}, err
 	}
-	return opened{database, func(ctx context.Context, path string) error { return backupDatabase(ctx, u, path) }}, nil
+	return opened{database, func(ctx context.Context, path string) error { return backupDatabase(ctx, u, path) }, nil}, nil
 }

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"time"
+
+	"moneyer/internal/registry"
 )
 
 const (
@@ -20,19 +22,19 @@ func (d *DB) warm(ctx context.Context) {
 	var last named
 	for {
 		began, epochs, read := d.now(), d.cache.clients.epochs(), 0
-		err := d.reads.List(ctx, `SELECT document FROM client WHERE (issuer, id) > ($1, $2) ORDER BY issuer, id LIMIT $3`,
+		err := d.reads.List(ctx, `SELECT issuer, id, revision, document, mac FROM client WHERE (issuer, id) > ($1, $2) ORDER BY issuer, id LIMIT $3`,
 			[]any{last.issuer, last.id, warmPage},
 			func(scan func(...any) error) error {
-				var document []byte
-				if err := scan(&document); err != nil {
+				var revision int64
+				var document, mac []byte
+				if err := scan(&last.issuer, &last.id, &revision, &document, &mac); err != nil {
 					return err
 				}
-				c, err := readClient(document)
-				if err != nil {
-					return err
+				read++
+				c, err := decode[registry.Client](d.rows, clientRow(last.issuer, last.id, revision, document), mac)
+				if err == nil { // a request for the client reports the error
+					d.cache.clients.add(named{c.Issuer, c.ID}, c, &epochs)
 				}
-				last, read = named{c.Issuer, c.ID}, read+1
-				d.cache.clients.add(last, c, &epochs)
 				return nil
 			})
 		if err != nil || read < warmPage {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/history"
 )
@@ -28,9 +29,11 @@ type writer struct {
 	changes chan *changing
 	quit    chan struct{} // closed by stop
 	stopped chan struct{} // closed when the goroutine has ended
-	// committed is the time of the last successful transaction, in Unix milliseconds; 0
-	// after a failed one.
-	committed atomic.Int64
+	// committed is the time of the last successful transaction; nil after a failed one.
+	// failed is the error of the last append, if none and no other transaction has
+	// succeeded since.
+	committed atomic.Pointer[time.Time]
+	failed    atomic.Pointer[error]
 	// changed is called with the possible changes of a transaction before its callers are
 	// answered.
 	changed func([]engine.Change)
@@ -40,6 +43,7 @@ type writer struct {
 	session engine.Session
 	batch   []*engine.Append
 	packer  *history.Packer
+	rows    *rowauth.Key
 	// remote reports whether a commit waits for other machines; took is the duration of
 	// the last batch, and expected the number of appends that it answered or left queued.
 	remote    bool
@@ -67,6 +71,7 @@ func newWriter(session engine.Session, remote bool, options Options, packer *his
 		maxLinger: maxLinger,
 		changed:   changed,
 		packer:    packer,
+		rows:      options.RowKey,
 		timer:     time.NewTimer(0),
 	}
 	go w.run()
@@ -248,6 +253,9 @@ func (w *writer) commit(batch []*engine.Append) {
 	}
 	began := w.now()
 	err := w.transact(func() *tx { return &tx{Tx: engine.Tx{Batch: batch}} }, (*tx).appendAll, wanted)
+	if err != nil {
+		w.failed.Store(&err)
+	}
 	w.took, w.expected = w.now().Sub(began), len(batch)+len(w.appends)
 	for _, a := range batch {
 		switch {
@@ -260,6 +268,12 @@ func (w *writer) commit(batch []*engine.Append) {
 		}
 	}
 	clear(batch)
+}
+
+// fresh reports whether the last transaction succeeded, a moment ago.
+func (w *writer) fresh() bool {
+	at := w.committed.Load()
+	return at != nil && engine.Staleness(w.now(), *at) < trialInterval
 }
 
 // appendAll records the appends of the batch that are not lost.
@@ -280,7 +294,7 @@ func (t *tx) appendAll() error {
 func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func() bool) error {
 	for try := 0; ; try++ {
 		t := fresh()
-		t.Session, t.packer = w.session, w.packer
+		t.Session, t.packer, t.rows = w.session, w.packer, w.rows
 		err := t.run(change)
 		if doubtful := (*engine.Doubt)(nil); errors.As(err, &doubtful) {
 			err = w.settle(t, doubtful, wanted)
@@ -289,10 +303,12 @@ func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func(
 			w.changed(t.Changes)
 		}
 		if err == nil {
-			w.committed.Store(w.now().UnixMilli())
+			now := w.now()
+			w.committed.Store(&now)
+			w.failed.Store(nil)
 			return nil
 		}
-		w.committed.Store(0)
+		w.committed.Store(nil)
 		if !w.session.Passing(err) || !w.rest(try) || !wanted() {
 			return err
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"moneyer/internal/ledger"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store/engine"
 )
 
@@ -21,6 +22,7 @@ func clock() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC) }
 
 func openTest(t *testing.T, path string, options Options) *DB {
 	t.Helper()
+	options.RowKey = rowauthtest.Key()
 	if options.Now == nil {
 		options.Now = clock
 	}
@@ -269,7 +271,7 @@ func TestWriterRecovers(t *testing.T) {
 			if err := d.Append(t.Context(), big, u); err == nil {
 				t.Fatal("an append was acknowledged that cannot have been written")
 			}
-			if d.writer.committed.Load() != 0 {
+			if d.writer.committed.Load() != nil {
 				t.Error("after a failed commit the store says that it can be written")
 			}
 			set(pragmas[1])
@@ -311,7 +313,7 @@ func TestFailedBeginLeavesNothing(t *testing.T) {
 func TestPingTriesToWrite(t *testing.T) {
 	var later atomic.Int64 // which others read, too
 	now := func() time.Time { return clock().Add(time.Duration(later.Load())) }
-	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: now})
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{RowKey: rowauthtest.Key(), Now: now})
 	if err := d.Ping(t.Context()); err != nil {
 		t.Errorf("new store: %v", err)
 	}

@@ -98,7 +98,14 @@ func (l *Ledger) Tokens(t testing.TB, chain int64, n int) {
 // Checkpoint records a checkpoint that names heads.
 func (l *Ledger) Checkpoint(t testing.TB, chain int64, heads ...ledger.Head) {
 	t.Helper()
-	e, err := ledger.NewCheckpoint(chain, l.now(), heads, l.sign)
+	cp := &ledger.Checkpoint{Time: l.now(), Heads: heads, Number: 1}
+	for i := range l.Chains[chain] {
+		r := &l.Chains[chain][i]
+		if last, err := r.Checkpoint(nil); last != nil && err == nil {
+			cp.Number, cp.Previous = last.Number+1, ledger.Head{Seq: r.Seq, Hash: r.Hash}
+		}
+	}
+	e, err := ledger.NewCheckpoint(chain, cp, l.sign)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -96,7 +96,7 @@ func (f *Findings) Schema(s *Status) {
 }
 
 // ErrUnfinished means that a store is an incomplete copy.
-var ErrUnfinished = errors.New("it holds an unfinished copy of another store: run `moneyer store copy` again to its end")
+var ErrUnfinished = errors.New("it is an unfinished copy of a store: run the `moneyer store copy` or `moneyer backup` that made it again, to its end")
 
 // Migration is the versions of a schema before and after a migration.
 type Migration struct{ From, To int }

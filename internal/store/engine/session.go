@@ -10,7 +10,7 @@ import (
 // outcome of a cancelled statement is unknown. After a connection error the session drops
 // the connection, and opens another at the next Begin.
 type Session interface {
-	// Begin starts a transaction that locks the end of the chain, and sets t.Head. It
+	// Begin starts a transaction that locks the end of the chain, and sets t.Head and t.Found. It
 	// consumes the values of t.Batch, and sets Lost on each append that may not consume
 	// all of its values.
 	Begin(t *Tx) error
@@ -44,10 +44,13 @@ type Session interface {
 
 // Tx is one transaction of the writer, as the engine sees it.
 type Tx struct {
-	Batch   []*Append   // each consumes all of its values or has Lost set
-	Head    ledger.Head // the end of the chain
-	First   int64       // the first entry that it recorded; 0 if it recorded none
-	Changes []Change    // to the registry, which other processes must be notified of
+	Batch []*Append   // each consumes all of its values or has Lost set
+	Head  ledger.Head // the end of the chain
+	First int64       // the first entry that it recorded; 0 if it recorded none
+	// Found is the last entry that the session found in the chain when it began to write it;
+	// it has recorded all later ones.
+	Found   int64
+	Changes []Change // to the registry, which other processes must be notified of
 }
 
 // Append is an entry that waits to be recorded.

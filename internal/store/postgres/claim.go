@@ -66,11 +66,11 @@ func (s *session) claim() error {
 			SELECT id FROM ledger_chain AS free
 			WHERE holder = $1 OR NOT EXISTS (SELECT FROM replica WHERE replica.id = free.holder AND seen > now() - interval '1 minute')
 			ORDER BY holder = $1 DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-		RETURNING id`, []any{s.holder}, []any{&s.chain})
+		RETURNING id, seq`, []any{s.holder}, []any{&s.chain, &s.found})
 	if errors.Is(err, sql.ErrNoRows) {
 		err = s.Row(`INSERT INTO ledger_chain (id, holder, seq, hash)
 			SELECT id, $1, id << 40, $2 FROM (SELECT coalesce(max(id), -1) + 1 AS id FROM ledger_chain) AS next
-			WHERE id <= $3 ON CONFLICT DO NOTHING RETURNING id`, []any{s.holder, make([]byte, sha256.Size), ledger.MaxChain}, []any{&s.chain})
+			WHERE id <= $3 ON CONFLICT DO NOTHING RETURNING id, seq`, []any{s.holder, make([]byte, sha256.Size), ledger.MaxChain}, []any{&s.chain, &s.found})
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return errChainTaken // another replica created that chain at the same time

@@ -11,6 +11,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/rowauth/rowauthtest"
 	"moneyer/internal/store"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/postgres"
@@ -50,7 +51,7 @@ func must(t *testing.T, err error) {
 
 func open(t *testing.T, url string) *store.DB {
 	t.Helper()
-	d, err := store.Open(t.Context(), url, store.Options{Now: time.Now})
+	d, err := store.Open(t.Context(), url, store.Options{RowKey: rowauthtest.Key(), Now: time.Now})
 	must(t, err)
 	t.Cleanup(func() { _ = d.Close() })
 	return d
@@ -100,7 +101,7 @@ func TestMigrateForwardAndBack(t *testing.T) {
 	works()
 	moves(store.Newest, engine.Migration{From: n, To: n + 2})
 	wantError(t, postgres.PrepareFiles(t.Context(), u, postgres.Migrations), "use a newer program")
-	_, err = store.Open(t.Context(), database, store.Options{Now: time.Now})
+	_, err = store.Open(t.Context(), database, store.Options{RowKey: rowauthtest.Key(), Now: time.Now})
 	wantError(t, err, "use a newer program")
 	_, err = postgres.MigrateFiles(t.Context(), u, later, store.Back)
 	wantError(t, err, "no way back")

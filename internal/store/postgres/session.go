@@ -37,6 +37,7 @@ type session struct {
 	unjudged bool
 	chain    int64 // the chain that this replica writes
 	held     bool  // whether this replica believes that it holds chain
+	found    int64 // the end of chain when this replica claimed it
 	// acknowledged is the end of the chain after the last acknowledged write. rolledBack
 	// means that the database has lost entries up to there.
 	acknowledged ledger.Head
@@ -50,7 +51,7 @@ func (s *session) Begin(t *engine.Tx) error {
 	s.queued = pgx.Batch{}
 	s.queued.Queue("BEGIN ISOLATION LEVEL READ COMMITTED")
 	s.queueEnd(s.chain, func(end ledger.Head, holder string) error {
-		t.Head = end
+		t.Head, t.Found = end, s.found
 		switch {
 		case ledger.ChainOf(s.acknowledged.Seq) == s.chain && end.Seq < s.acknowledged.Seq:
 			s.rolledBack.Store(true)

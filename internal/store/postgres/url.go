@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -86,12 +87,24 @@ func lookupWithin(limit time.Duration, lookup pgconn.LookupFunc) pgconn.LookupFu
 func (p *URL) checkTLS() error {
 	hosts := append([]*pgconn.FallbackConfig{{Host: p.config.Host, TLSConfig: p.config.TLSConfig}}, p.config.Fallbacks...)
 	for _, h := range hosts {
-		verified := h.TLSConfig != nil && (!h.TLSConfig.InsecureSkipVerify || h.TLSConfig.VerifyPeerCertificate != nil || h.TLSConfig.VerifyConnection != nil)
-		if !verified && !isLocal(h.Host) {
+		if !isVerified(h.TLSConfig) && !isLocal(h.Host) {
 			return fmt.Errorf("the store's host %s is not on this machine: say sslmode=verify-full in the URL, and sslrootcert= if its certificate is of your own making", h.Host)
 		}
 	}
 	return nil
+}
+
+// isVerified reports whether TLS verifies the server: its name and certificate
+// (verify-full), or only that an authority of the operator's own issued the certificate
+// (verify-ca with sslrootcert). A public authority issues one to anybody.
+func isVerified(c *tls.Config) bool {
+	switch {
+	case c == nil:
+		return false
+	case !c.InsecureSkipVerify: // verify-full
+		return true
+	}
+	return c.RootCAs != nil && (c.VerifyPeerCertificate != nil || c.VerifyConnection != nil)
 }
 
 // isLocal reports whether host is loopback or a socket in the file system.

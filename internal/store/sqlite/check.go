@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
+	"strings"
 
 	"moneyer/internal/store/engine"
 )
@@ -18,6 +18,9 @@ func Status(ctx context.Context, path string) (s engine.Status, err error) {
 	if err != nil {
 		return s, err
 	}
+	if errors.Is(refuseName(path), engine.ErrUnfinished) {
+		path, s.Unfinished = strings.TrimSuffix(path, PartSuffix)+PartSuffix, true
+	}
 	reads, err := readOnly(path)
 	if err != nil {
 		return s, err
@@ -28,9 +31,11 @@ func Status(ctx context.Context, path string) (s engine.Status, err error) {
 		return s, err
 	}
 	s.Oldest = s.Version
-	if s.Unfinished, err = unfinished(ctx, reads); err != nil {
+	marked, err := unfinished(ctx, reads)
+	if err != nil {
 		return s, err
 	}
+	s.Unfinished = s.Unfinished || marked
 	heads, err := heads(ctx, engine.NewReader(reads, nil))
 	for _, h := range heads {
 		s.Chains = append(s.Chains, engine.ChainStatus{Head: h})
@@ -48,29 +53,41 @@ func Status(ctx context.Context, path string) (s engine.Status, err error) {
 // Check checks the file at path, and changes nothing in it. If no process has it open,
 // SQLite checks every page.
 func Check(ctx context.Context, path string) ([]engine.Finding, error) {
-	info, err := os.Stat(path)
+	path, err := resolve(path)
 	if err != nil {
 		return nil, err
 	}
 	var f engine.Findings
-	f.Judge("file", info.Mode().Perm()&0o077 == 0, engine.Bad, fmt.Sprintf("%d bytes, mode %v", info.Size(), info.Mode().Perm()),
-		"others can read it: chmod 600 "+path)
+	if err := refuseName(path); err != nil {
+		f.Schema(&engine.Status{Unfinished: true})
+		return f, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	found := fmt.Sprintf("%d bytes, mode %v", info.Size(), info.Mode().Perm())
+	if err := guarded(path); err != nil {
+		f.Add("file", engine.Bad, err.Error(), "a server does not open it")
+	} else {
+		f.Judge("file", info.Mode().Perm()&0o077 == 0, engine.Bad, found, "others can read it: chmod 600 "+path)
+	}
 	status, err := Status(ctx, path)
 	if err != nil {
 		f.Add("schema", engine.Bad, err.Error(), "restore a backup, if this was a store")
 		return f, nil
 	}
 	f.Schema(&status)
-	path, err = filepath.Abs(path)
-	if err != nil {
-		return f, err
-	}
-	unlock, err := hold(path + ".lock")
-	if err != nil {
+	held, err := hold(path, false)
+	switch {
+	case errors.Is(err, errInUse):
 		f.Add("pages", engine.Warn, "not looked at: "+err.Error(), "stop the process, or check a backup")
 		return f, nil
+	case err != nil:
+		f.Add("pages", engine.Bad, "not looked at: "+err.Error(), "a server does not open it")
+		return f, nil
 	}
-	return f, errors.Join(checkPages(ctx, &f, path), unlock())
+	return f, errors.Join(checkPages(ctx, &f, path), held.release())
 }
 
 // checkPages runs SQLite's own checks, and adds their results as findings.

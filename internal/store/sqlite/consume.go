@@ -31,7 +31,7 @@ func (s *session) consume(t *engine.Tx) error {
 		_, err := s.Exec(`INSERT INTO used_batch (until, first_seq, keys) VALUES ($1, $2, $3)`,
 			minute*60_000, t.Head.Seq+1, keys)
 		if err != nil {
-			return err
+			return s.taken(err)
 		}
 	}
 	return nil

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/transfer"
@@ -93,20 +92,20 @@ func Migrate(ctx context.Context, path string, to int) (m engine.Migration, err 
 	if to != engine.Newest && to != len(steps) {
 		return m, errors.New("the schema of a file goes to the newest version alone: to go back, restore a backup")
 	}
-	if path, err = filepath.Abs(path); err != nil {
+	if err := refuseName(path); err != nil {
 		return m, err
 	}
-	unlock, err := hold(path + ".lock")
+	held, err := hold(path, true)
 	if err != nil {
 		return m, err
 	}
-	db, err := openPool(path, 1, "synchronous(FULL)")
+	db, err := openPool(held.path, 1, readCache, "synchronous(FULL)")
 	if err != nil {
-		return m, errors.Join(err, unlock())
+		return m, errors.Join(err, held.release())
 	}
 	m.To = len(steps)
 	if m.From, err = readVersion(ctx, db); err != nil {
 		m.From = 0 // a new file
 	}
-	return m, errors.Join(migrate(ctx, db), db.Close(), unlock())
+	return m, errors.Join(migrate(ctx, db), db.Close(), held.release())
 }

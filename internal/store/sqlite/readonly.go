@@ -4,6 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,6 +21,9 @@ import (
 // OpenReadOnly opens the file at path, which must hold a whole store, read-only. Another process
 // may have it open.
 func OpenReadOnly(ctx context.Context, path string) (reads *engine.Reader, closeFile func() error, err error) {
+	if err := refuseName(path); err != nil {
+		return nil, nil, err
+	}
 	db, err := readOnly(path)
 	if err != nil {
 		return nil, nil, err
@@ -26,6 +31,9 @@ func OpenReadOnly(ctx context.Context, path string) (reads *engine.Reader, close
 	_, err = readVersion(ctx, db)
 	if err == nil {
 		err = refuseUnfinished(ctx, db)
+	}
+	if err == nil {
+		err = refuseCut(ctx, db, path)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, db.Close())
@@ -44,7 +52,7 @@ func readOnly(path string) (*sql.DB, error) {
 	} else if !info.Mode().IsRegular() {
 		return nil, errors.New("it is not a file")
 	}
-	query := url.Values{"mode": {"ro"}, "_dqs": {"0"}, "_defensive": {"1"}, "_pragma": {"busy_timeout(5000)", "query_only(1)"}}
+	query := url.Values{"mode": {"ro"}, "_dqs": {"0"}, "_defensive": {"1"}, "_pragma": {"busy_timeout(5000)", "query_only(1)", fmt.Sprintf("cache_size(%d)", -readCache)}}
 	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
 	if err != nil {
 		return nil, err
@@ -52,18 +60,28 @@ func readOnly(path string) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// unfinished reports whether a file is an incomplete copy.
-func unfinished(ctx context.Context, q transfer.Querier) (there bool, err error) {
-	err = q.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = $1`, transfer.Unfinished).Scan(&there)
-	return there, err
-}
-
-func refuseUnfinished(ctx context.Context, q transfer.Querier) error {
-	there, err := unfinished(ctx, q)
-	if err == nil && there {
-		err = engine.ErrUnfinished
+// refuseCut refuses a file that lacks pages: SQLite notices only those that it reads.
+func refuseCut(ctx context.Context, q transfer.Querier, path string) error {
+	var pages, size int64
+	if err := q.QueryRowContext(ctx, `SELECT page_count, page_size FROM pragma_page_count, pragma_page_size`).Scan(&pages, &size); err != nil {
+		return err
 	}
-	return err
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(path + "-wal") // which may have the last pages
+	if errors.Is(err, fs.ErrNotExist) && info.Size() != pages*size {
+		return fmt.Errorf("it has %d bytes of %d: the copy is incomplete, make it again", info.Size(), pages*size)
+	}
+	var found string
+	if err := q.QueryRowContext(ctx, `PRAGMA quick_check(1)`).Scan(&found); err != nil {
+		return err
+	}
+	if found != "ok" {
+		return fmt.Errorf("it is damaged, or an incomplete copy: %s", found)
+	}
+	return nil
 }
 
 // heads reads the heads from the last batch of each chain.

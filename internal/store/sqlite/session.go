@@ -8,6 +8,9 @@ import (
 	"errors"
 	"slices"
 
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"moneyer/internal/ledger"
 	"moneyer/internal/store/engine"
 )
@@ -16,6 +19,7 @@ import (
 // chain and the consumed values are kept in memory.
 type session struct {
 	db         *sql.DB
+	file       *held
 	used       *consumedSet
 	conn       *sql.Conn
 	statements map[string]*sql.Stmt // each prepared once
@@ -24,6 +28,8 @@ type session struct {
 	// each failed transaction.
 	end      ledger.Head
 	endKnown bool
+	// found is the end of the chain at the start; -1 before it is read.
+	found int64
 	// consumed is the encoded values that the transaction consumes.
 	consumed []byte
 	// unsure is the values of a transaction whose COMMIT failed. It did commit if the
@@ -33,6 +39,9 @@ type session struct {
 }
 
 func (s *session) Begin(t *engine.Tx) error {
+	if err := s.file.check(); err != nil {
+		return err
+	}
 	if err := s.open(); err != nil {
 		return err
 	}
@@ -44,7 +53,10 @@ func (s *session) Begin(t *engine.Tx) error {
 	if err := s.readEnd(); err != nil {
 		return err
 	}
-	t.Head = s.end
+	if s.found < 0 {
+		s.found = s.end.Seq
+	}
+	t.Head, t.Found = s.end, s.found
 	return s.consume(t)
 }
 
@@ -52,6 +64,9 @@ func (s *session) Commit(t *engine.Tx) error {
 	if _, err := s.Exec("COMMIT"); err != nil {
 		s.unsure, s.unsureEnd = slices.Clone(s.consumed), t.Head.Hash
 		s.Rollback()
+		return &engine.Doubt{Cause: err}
+	}
+	if err := s.file.check(); err != nil { // what was replaced before the answer is not acknowledged
 		return &engine.Doubt{Cause: err}
 	}
 	s.end = t.Head
@@ -78,6 +93,8 @@ func (s *session) Passing(error) bool { return false }
 // Changing does nothing: no other process has the file open.
 func (s *session) Changing(*engine.Tx) error { return nil }
 
+var errBrokenEnd = errors.New("the ledger's last batch is broken")
+
 // readEnd reads the end of the chain from the database, unless it is known.
 func (s *session) readEnd() error {
 	if s.endKnown {
@@ -96,7 +113,7 @@ func (s *session) readEnd() error {
 		return err
 	}
 	if len(last) != sha256.Size {
-		return errors.New("the ledger's last batch is broken")
+		return errBrokenEnd
 	}
 	s.end = ledger.Head{Seq: first + count - 1, Hash: [sha256.Size]byte(last)}
 	if s.end.Hash == s.unsureEnd {
@@ -110,6 +127,16 @@ func (s *session) Record(_ *engine.Tx, r *engine.Row) error {
 	_, err := s.Exec(`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		r.First, r.Count, r.TimeMin, r.TimeMax, r.Previous, r.Last, r.Marks, r.Lines)
+	return s.taken(err)
+}
+
+// taken ends all writing if err means that a row with the number of an entry exists: only this
+// process gives out the numbers.
+func (s *session) taken(err error) error {
+	var failure *sqlite.Error
+	if errors.As(err, &failure) && slices.Contains([]int{sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE, sqlite3.SQLITE_CONSTRAINT_ROWID}, failure.Code()) {
+		return s.file.lose(errOtherWriter)
+	}
 	return err
 }
 

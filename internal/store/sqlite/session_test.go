@@ -128,8 +128,7 @@ func again(t *testing.T, f *File) *File {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	f.unlock = func() error { return nil } // once is enough
-	g, err := Open(t.Context(), f.path)
+	g, err := Open(t.Context(), f.held.path)
 	if err != nil {
 		t.Fatal(err)
 	}

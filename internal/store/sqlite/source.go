@@ -5,8 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/transfer"
@@ -14,30 +12,26 @@ import (
 
 // Source is a file that is the source of a copy. It implements transfer.Source.
 type Source struct {
-	reads  *sql.DB
-	used   *consumedSet
-	point  *transfer.Point
-	unlock func() error
+	held  *held
+	reads *sql.DB
+	used  *consumedSet
+	point *transfer.Point
 }
 
 // OpenSource locks the file at path against other processes, and opens it read-only.
 func OpenSource(ctx context.Context, path string) (*Source, error) {
-	path, err := filepath.Abs(path)
+	if err := refuseName(path); err != nil {
+		return nil, err
+	}
+	held, err := hold(path, false)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(path); err != nil { // before a lock file is created beside it
-		return nil, err
-	}
-	unlock, err := hold(path + ".lock")
+	reads, err := readOnly(held.path)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, held.release())
 	}
-	reads, err := readOnly(path)
-	if err != nil {
-		return nil, errors.Join(err, unlock())
-	}
-	s := &Source{reads: reads, unlock: unlock}
+	s := &Source{held: held, reads: reads}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -93,4 +87,4 @@ func (s *Source) EachUsed(ctx context.Context, visit func(key engine.Key, until 
 func (s *Source) Release(context.Context) error { return nil }
 
 // Close implements transfer.Source.
-func (s *Source) Close() error { return errors.Join(s.reads.Close(), s.unlock()) }
+func (s *Source) Close() error { return errors.Join(s.reads.Close(), s.held.release()) }

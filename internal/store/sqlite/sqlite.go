@@ -8,9 +8,8 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"net/url"
-	"os"
-	"path/filepath"
 	"time"
 
 	"modernc.org/sqlite"
@@ -18,61 +17,85 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// readConnections is the number of connections for reads that are not cached. A larger page
-// cache or mmap for them gains nothing: the first read after a commit of the writer
-// discards it.
+// readConnections is the number of connections for reads that are not cached.
 const readConnections = 4
+
+// The page caches, in KiB. They are outside of Go's heap. A larger cache or mmap for reads
+// gains nothing: the first read after a commit of the writer discards it.
+const (
+	writeCache = 32 << 10
+	readCache  = 2 << 10
+)
 
 // File is an open SQLite file, locked for this process. It implements engine.Engine.
 type File struct {
-	path          string
+	held          *held
 	reads, writes *sql.DB
-	reader        *engine.Reader
-	session       *session
-	used          *consumedSet
-	unlock        func() error
+	// keeper is a connection that stays open, so that SQLite keeps the WAL while others
+	// are closed.
+	keeper  *sql.Conn
+	reader  *engine.Reader
+	session *session
+	used    *consumedSet
 }
 
 // Open opens the file at path, or creates it with mode 0600, and migrates its schema. The
 // file is in WAL mode and a commit is on disk when it returns. One connection writes, a few
 // read.
 func Open(ctx context.Context, path string) (*File, error) {
-	path, err := filepath.Abs(path)
+	if err := refuseName(path); err != nil {
+		return nil, err
+	}
+	held, err := hold(path, true)
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := hold(path + ".lock")
-	if err != nil {
-		return nil, err
-	}
-	s := &File{path: path, unlock: unlock}
+	s := &File{held: held}
 	if err := s.open(ctx); err != nil {
+		if s.session != nil {
+			s.session.Leave()
+		}
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
 }
 
 func (s *File) open(ctx context.Context) (err error) {
-	s.writes, err = openPool(s.path, 1, "synchronous(FULL)", "foreign_keys(1)", "cache_size(-65536)",
+	s.writes, err = openPool(s.held.path, 1, writeCache, "synchronous(FULL)", "foreign_keys(1)",
 		"wal_autocheckpoint(4096)", "journal_size_limit(67108864)")
 	if err != nil {
 		return err
 	}
-	if s.reads, err = openPool(s.path, readConnections, "query_only(1)"); err != nil {
+	if s.reads, err = openPool(s.held.path, readConnections+1, readCache, "query_only(1)"); err != nil {
 		return err
 	}
 	if err := migrate(ctx, s.writes); err != nil {
 		return err
 	}
-	if err := refuseUnfinished(ctx, s.reads); err != nil {
+	if s.keeper, err = s.reads.Conn(ctx); err != nil {
+		return err
+	}
+	if err := refuseUnfinished(ctx, s.keeper); err != nil {
+		return err
+	}
+	if err := s.held.note(); err != nil {
 		return err
 	}
 	s.reader = engine.NewReader(s.reads, nil)
+	s.session = &session{db: s.writes, file: s.held, found: -1}
+	// The end is read before the consumed values: if another process writes in between,
+	// the number of the next entry is taken.
+	if err := s.session.open(); err != nil {
+		return err
+	}
+	if err := s.session.readEnd(); err != nil && !errors.Is(err, errBrokenEnd) {
+		return err
+	}
 	if s.used, err = loadConsumed(ctx, s.reader); err != nil {
 		return err
 	}
-	s.session = &session{db: s.writes, used: s.used}
-	return nil
+	s.session.used = s.used
+	return s.held.check() // SQLite has opened what is locked
 }
 
 // Reads implements engine.Engine.
@@ -96,36 +119,56 @@ func (s *File) Follow(context.Context, func(context.Context, []engine.Change) er
 // Known implements engine.Engine.
 func (s *File) Known(now time.Time) time.Time { return now }
 
-// Healthy implements engine.Engine. Only a write can find out that the file is not writable.
-func (s *File) Healthy(time.Time) error { return nil }
+// Healthy implements engine.Engine: the path still leads to the open file, and nobody else
+// writes to it. Only a write can find out that the file is not writable.
+func (s *File) Healthy(time.Time) error { return s.held.check() }
 
 // Past implements engine.Engine.
 func (s *File) Past(_ context.Context, now time.Time) (time.Time, error) { return now, nil }
 
+// Trial writes what an append writes, and takes it back but for a value of its own, which
+// SQLite flushes to disk like any other.
+func (s *File) Trial(exec engine.Exec) error {
+	for _, statement := range []string{
+		`SAVEPOINT trial`,
+		`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
+			SELECT coalesce(max(first_seq), 0) + 1, 1, 0, 0, x'', x'', x'', zeroblob(512) FROM ledger_batch`,
+		`INSERT INTO used_batch (until, first_seq, keys) SELECT coalesce(max(until), 0) + 1, 0, zeroblob(32) FROM used_batch`,
+		`ROLLBACK TO trial`,
+		`RELEASE trial`,
+		`UPDATE trial SET n = n + 1`,
+	} {
+		if _, err := exec(statement); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Close implements engine.Engine.
 func (s *File) Close() error {
 	var errs []error
+	if s.keeper != nil {
+		errs = append(errs, s.keeper.Close())
+		s.keeper = nil
+	}
 	for _, pool := range []*sql.DB{s.reads, s.writes} {
 		if pool != nil {
 			errs = append(errs, pool.Close())
 		}
 	}
-	return errors.Join(append(errs, s.unlock())...)
+	return errors.Join(append(errs, s.held.release())...) // last: see held
 }
 
-// openPool opens a pool of at most that many connections to path, each with the pragmas.
-func openPool(path string, connections int, pragmas ...string) (*sql.DB, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := file.Close(); err != nil {
-		return nil, err
-	}
+// openPool opens a pool of at most that many connections to the existing file at path, each
+// with a page cache of that many KiB and the pragmas.
+func openPool(path string, connections, cache int, pragmas ...string) (*sql.DB, error) {
 	query := url.Values{
+		"mode":       {"rw"},
 		"_dqs":       {"0"},
 		"_defensive": {"1"},
-		"_pragma":    append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "temp_store(MEMORY)"}, pragmas...),
+		"_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "temp_store(MEMORY)",
+			fmt.Sprintf("cache_size(%d)", -cache)}, pragmas...),
 	}
 	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
 	if err != nil {
@@ -140,7 +183,10 @@ func openPool(path string, connections int, pragmas ...string) (*sql.DB, error) 
 // Backup writes a consistent copy to an empty file. It uses its own connection, so that it
 // does not block reads.
 func (s *File) Backup(ctx context.Context, to string) error {
-	db, err := openPool(s.path, 1)
+	if err := s.held.check(); err != nil {
+		return err
+	}
+	db, err := openPool(s.held.path, 1, readCache)
 	if err != nil {
 		return err
 	}

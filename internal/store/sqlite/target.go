@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"moneyer/internal/store/engine"
@@ -17,7 +16,7 @@ type Target struct {
 	db       *sql.DB
 	conn     *sql.Conn
 	reads    *engine.Reader
-	unlock   func() error
+	part     *part // nil if the caller keeps and finishes the file
 	used     transfer.Table
 	packed   transfer.Table
 	finished bool
@@ -28,37 +27,36 @@ type Target struct {
 	row        int64
 }
 
-// OpenTarget opens the file at path as the target of a copy, and creates its schema.
+// OpenTarget opens the target of a copy to the file at path, which must not exist. The copy is
+// in path.part until it is complete; a part of it that is there already is continued.
 func OpenTarget(ctx context.Context, path string) (*Target, error) {
-	path, err := filepath.Abs(path)
+	p, err := openPart(path)
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := hold(path + ".lock")
+	t, err := NewTarget(ctx, p.path)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, p.release())
 	}
-	return openTarget(ctx, path, unlock)
+	t.part = p
+	return t, nil
 }
 
-// NewTarget is OpenTarget for a file that needs no lock.
+// NewTarget opens the file at path, which must exist, as the target of a copy, and creates its
+// schema. The caller excludes other processes.
 func NewTarget(ctx context.Context, path string) (*Target, error) {
-	return openTarget(ctx, path, func() error { return nil })
-}
-
-func openTarget(ctx context.Context, path string, unlock func() error) (*Target, error) {
-	db, err := openPool(path, 2, "synchronous(NORMAL)", "cache_size(-65536)", "wal_autocheckpoint(4096)")
+	db, err := openPool(path, 2, writeCache, "synchronous(NORMAL)", "wal_autocheckpoint(4096)")
 	if err != nil {
-		return nil, errors.Join(err, unlock())
+		return nil, err
 	}
 	if err := migrate(ctx, db); err != nil {
-		return nil, errors.Join(err, db.Close(), unlock())
+		return nil, errors.Join(err, db.Close())
 	}
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return nil, errors.Join(err, db.Close(), unlock())
+		return nil, errors.Join(err, db.Close())
 	}
-	t := &Target{db: db, conn: conn, reads: engine.NewReader(db, nil), unlock: unlock, minutes: map[int64][]byte{}, used: transfer.UsedTable(),
+	t := &Target{db: db, conn: conn, reads: engine.NewReader(db, nil), minutes: map[int64][]byte{}, used: transfer.UsedTable(),
 		packed: transfer.Table{Name: "used_batch", Columns: []transfer.Column{{Name: "until", Kind: transfer.Number}, {Name: "first_seq", Kind: transfer.Number}, {Name: "keys", Kind: transfer.Bytes}}, Key: 2, AtOnce: 500}}
 	t.empty()
 	return t, nil
@@ -164,12 +162,19 @@ func (t *Target) Finish(context.Context, transfer.Querier, *transfer.Point) erro
 }
 
 // Close implements transfer.Target. It turns off the WAL of a complete copy, so that the
-// copy is one file. That requires that no other connection is open.
+// copy is one file, and gives it its name. That requires that no other connection is open.
 func (t *Target) Close(ctx context.Context) error {
 	var err error
 	if t.finished {
 		t.db.SetMaxIdleConns(0)
 		_, err = t.conn.ExecContext(context.WithoutCancel(ctx), `PRAGMA journal_mode = DELETE`)
 	}
-	return errors.Join(err, t.conn.Close(), t.db.Close(), t.unlock())
+	err = errors.Join(err, t.conn.Close(), t.db.Close())
+	if t.part == nil {
+		return err
+	}
+	if t.finished && err == nil {
+		err = t.part.finish()
+	}
+	return errors.Join(err, t.part.release())
 }

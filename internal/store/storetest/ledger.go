@@ -255,23 +255,23 @@ func checkpoint(t testing.TB, s Store) {
 	other, _, err := ed25519.GenerateKey(nil)
 	must(t, err)
 	sign := func(message []byte) ([]byte, error) { return ed25519.Sign(private, message), nil }
-	must(t, s.Checkpoint(t.Context(), sign))
+	mustCheckpoint(t, s, sign)
 	if all, _ := records(t, s, ledger.Query{}); len(all) != 0 {
 		t.Errorf("a ledger without entries got %d", len(all))
 	}
 	for n := range 3 {
 		must(t, s.Append(t.Context(), token(n)))
 		for range 2 { // there is nothing new the second time
-			must(t, s.Checkpoint(t.Context(), sign))
+			mustCheckpoint(t, s, sign)
 		}
 		all, entries := records(t, s, ledger.Query{})
 		if len(all) != 2*n+2 {
 			t.Fatalf("%d entries, want %d", len(all), 2*n+2)
 		}
 		r, e, before := all[2*n+1], entries[2*n+1], all[2*n]
-		heads, err := r.Checkpoint(public)
-		if err != nil || len(heads) != 1 || heads[0] != (ledger.Head{Seq: before.Seq, Hash: before.Hash}) || e.Kind != ledger.KindCheckpoint {
-			t.Errorf("the checkpoint %s says %+v, %v", r.Line, heads, err)
+		cp, err := r.Checkpoint(public)
+		if err != nil || len(cp.Heads) != 1 || cp.Heads[0] != (ledger.Head{Seq: before.Seq, Hash: before.Hash}) || e.Kind != ledger.KindCheckpoint {
+			t.Errorf("the checkpoint %s says %+v, %v", r.Line, cp, err)
 		}
 	}
 	for _, c := range []struct {
@@ -286,8 +286,14 @@ func checkpoint(t testing.TB, s Store) {
 	}
 	unavailable := errors.New("no key")
 	must(t, s.Append(t.Context(), token(4)))
-	if err := s.Checkpoint(t.Context(), func([]byte) ([]byte, error) { return nil, unavailable }); !errors.Is(err, unavailable) {
+	if _, err := s.Checkpoint(t.Context(), func([]byte) ([]byte, error) { return nil, unavailable }); !errors.Is(err, unavailable) {
 		t.Errorf("a checkpoint that nobody signs: %v", err)
 	}
 	verified(t, s)
+}
+
+func mustCheckpoint(t testing.TB, s Store, sign ledger.Signer) {
+	t.Helper()
+	_, err := s.Checkpoint(t.Context(), sign)
+	must(t, err)
 }

@@ -64,6 +64,13 @@ func Mutants() []Mutant {
 		{"believes any signature", "checkpoint", func(s Store) Store { return &ignoresSignatures{s} }},
 		{"forgets keys that are needed", "forget", func(s Store) Store { return &removesEarly{s} }},
 		{"records another change", "changes are recorded", func(s Store) Store { return &misrecords{s} }},
+		{"believes rows", "altered clients", func(s Store) Store { return &believesRows{s} }},
+		{"believes rows", "altered accounts and items", func(s Store) Store { return &believesRows{s} }},
+		{"believes rows", "altered signing keys", func(s Store) Store { return &believesRows{s} }},
+		{"believes rows", "altered revocations", func(s Store) Store { return &believesRows{s} }},
+		{"takes altered clients for unknown", "altered clients", func(s Store) Store { return &sayingUnknown{s} }},
+		{"lists nothing beside an altered client", "altered clients", func(s Store) Store { return &stopsAtRows{s} }},
+		{"forgets revocations by a column", "altered revocations", func(s Store) Store { return &forgetsByColumn{s} }},
 		{"never notes a use", "last use", func(s Store) Store { return &ignoresTouch{s} }},
 	}
 }
@@ -375,14 +382,16 @@ func (s *removesEarly) Forget(ctx context.Context, now time.Time) (int64, error)
 // noCheckpoints makes no checkpoints.
 type noCheckpoints struct{ Store }
 
-func (s *noCheckpoints) Checkpoint(context.Context, func([]byte) ([]byte, error)) error { return nil }
+func (s *noCheckpoints) Checkpoint(context.Context, ledger.Signer) ([]ledger.Head, error) {
+	return nil, nil
+}
 
 // alwaysCheckpoints makes a checkpoint without new entries.
 type alwaysCheckpoints struct{ Store }
 
-func (s *alwaysCheckpoints) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, error)) error {
+func (s *alwaysCheckpoints) Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head, error) {
 	if err := s.Append(ctx, change("restless")); err != nil {
-		return err
+		return nil, err
 	}
 	return s.Store.Checkpoint(ctx, sign)
 }
@@ -390,7 +399,7 @@ func (s *alwaysCheckpoints) Checkpoint(ctx context.Context, sign func([]byte) ([
 // signsElse signs another message than it records.
 type signsElse struct{ Store }
 
-func (s *signsElse) Checkpoint(ctx context.Context, sign func([]byte) ([]byte, error)) error {
+func (s *signsElse) Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head, error) {
 	return s.Store.Checkpoint(ctx, func(message []byte) ([]byte, error) { return sign(append(message, 0)) })
 }
 

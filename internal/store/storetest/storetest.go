@@ -2,7 +2,8 @@
 // and administration rely on, each promise a [Part], with [Mutants] that each
 // break one and must be caught by it.
 //
-// It sees a store only through its methods. What only one dialect has, such as
+// It sees a store only through its methods, and alters rows by statements that every
+// engine has. What only one dialect has, such as
 // files, locks and crashes, is tested beside that dialect.
 package storetest
 
@@ -32,6 +33,7 @@ type Store interface {
 	SigningKeys
 	Revocations
 	History
+	Altered
 }
 
 // Clients administers clients.
@@ -70,7 +72,7 @@ type Revocations interface {
 type History interface {
 	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
 	Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error)
-	Checkpoint(ctx context.Context, sign func(message []byte) ([]byte, error)) error
+	Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head, error)
 	Prune(ctx context.Context, before time.Time) (int64, error)
 	Forget(ctx context.Context, now time.Time) (int64, error)
 }
@@ -109,6 +111,10 @@ func Parts() []Part {
 		{"items", items},
 		{"signing keys", signingKeys},
 		{"revocations", revocations},
+		{"altered clients", alteredClients},
+		{"altered accounts and items", alteredAccounts},
+		{"altered signing keys", alteredSigningKeys},
+		{"altered revocations", alteredRevocations},
 		{"last use", lastUse},
 		{"changes are recorded", changesAreRecorded},
 	}

@@ -1,11 +1,13 @@
--- Identifiers are compared byte by byte, as SQLite does. The column mac of a document is
--- reserved: it is empty, and copied as it is.
+-- Identifiers are compared byte by byte, as SQLite does.
+--
+-- A MAC covers the kind, issuer, id, revision and document of its row under a key that
+-- the database does not hold. Columns beside them only find rows.
 CREATE TABLE client (
 	issuer   TEXT COLLATE "C" NOT NULL,
 	id       TEXT COLLATE "C" NOT NULL,
 	revision BIGINT NOT NULL,
 	document BYTEA  NOT NULL,
-	mac      BYTEA  NOT NULL DEFAULT '',
+	mac      BYTEA  NOT NULL,
 	PRIMARY KEY (issuer, id)
 );
 
@@ -39,7 +41,7 @@ CREATE TABLE account (
 	id       TEXT COLLATE "C" NOT NULL,
 	client   TEXT COLLATE "C" NOT NULL,
 	document BYTEA NOT NULL,
-	mac      BYTEA NOT NULL DEFAULT '',
+	mac      BYTEA NOT NULL,
 	PRIMARY KEY (issuer, id),
 	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
 );
@@ -51,6 +53,7 @@ CREATE TABLE item (
 	id      TEXT COLLATE "C" NOT NULL,
 	account TEXT COLLATE "C" NOT NULL,
 	kind    TEXT NOT NULL,
+	mac     BYTEA NOT NULL,
 	PRIMARY KEY (issuer, id),
 	FOREIGN KEY (issuer, account) REFERENCES account (issuer, id)
 );
@@ -61,7 +64,7 @@ CREATE TABLE signing_keys (
 	issuer   TEXT COLLATE "C" NOT NULL PRIMARY KEY,
 	revision BIGINT NOT NULL,
 	document BYTEA  NOT NULL,
-	mac      BYTEA  NOT NULL DEFAULT ''
+	mac      BYTEA  NOT NULL
 );
 
 CREATE TABLE last_used (
@@ -78,7 +81,7 @@ CREATE TABLE revocation (
 	id       TEXT COLLATE "C" NOT NULL,
 	until    BIGINT NOT NULL,
 	document BYTEA  NOT NULL,
-	mac      BYTEA  NOT NULL DEFAULT '',
+	mac      BYTEA  NOT NULL,
 	PRIMARY KEY (issuer, id)
 );
 

@@ -1,10 +1,11 @@
--- The column mac of a document is reserved: it is empty, and copied as it is.
+-- A MAC covers the kind, issuer, id, revision and document of its row under a key that
+-- the database does not hold. Columns beside them only find rows.
 CREATE TABLE client (
 	issuer   TEXT   NOT NULL,
 	id       TEXT   NOT NULL,
 	revision BIGINT NOT NULL,
 	document BLOB   NOT NULL,
-	mac      BLOB   NOT NULL DEFAULT x'',
+	mac      BLOB   NOT NULL,
 	PRIMARY KEY (issuer, id)
 ) WITHOUT ROWID;
 
@@ -38,7 +39,7 @@ CREATE TABLE account (
 	id       TEXT NOT NULL,
 	client   TEXT NOT NULL,
 	document BLOB NOT NULL,
-	mac      BLOB NOT NULL DEFAULT x'',
+	mac      BLOB NOT NULL,
 	PRIMARY KEY (issuer, id),
 	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
 ) WITHOUT ROWID;
@@ -50,6 +51,7 @@ CREATE TABLE item (
 	id      TEXT NOT NULL,
 	account TEXT NOT NULL,
 	kind    TEXT NOT NULL,
+	mac     BLOB NOT NULL,
 	PRIMARY KEY (issuer, id),
 	FOREIGN KEY (issuer, account) REFERENCES account (issuer, id)
 ) WITHOUT ROWID;
@@ -60,7 +62,7 @@ CREATE TABLE signing_keys (
 	issuer   TEXT   NOT NULL PRIMARY KEY,
 	revision BIGINT NOT NULL,
 	document BLOB   NOT NULL,
-	mac      BLOB   NOT NULL DEFAULT x''
+	mac      BLOB   NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE last_used (
@@ -77,7 +79,7 @@ CREATE TABLE revocation (
 	id       TEXT   NOT NULL,
 	until    BIGINT NOT NULL,
 	document BLOB   NOT NULL,
-	mac      BLOB   NOT NULL DEFAULT x'',
+	mac      BLOB   NOT NULL,
 	PRIMARY KEY (issuer, id)
 ) WITHOUT ROWID;
 
@@ -124,3 +126,10 @@ CREATE TABLE ledger_batch (
 );
 
 CREATE INDEX ledger_batch_times ON ledger_batch (time_max, time_min);
+
+-- What a trial writes, which shows whether the store can be written.
+CREATE TABLE trial (
+	n BIGINT NOT NULL
+);
+
+INSERT INTO trial (n) VALUES (0);

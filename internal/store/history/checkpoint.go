@@ -1,0 +1,64 @@
+package history
+
+import (
+	"context"
+
+	"moneyer/internal/ledger"
+)
+
+// Checkpoint is a checkpoint of a chain, and the entry that it is.
+type Checkpoint struct {
+	Number int64
+	Head   ledger.Head
+}
+
+// LastCheckpoint returns the last checkpoint of a chain up to entry last; zero if there is
+// none. It reads the chain backwards, and does not verify it.
+func (l *Ledger) LastCheckpoint(ctx context.Context, last int64) (Checkpoint, error) {
+	begin := ledger.Numbered(ledger.ChainOf(last), 0)
+	for atOnce := minPage; last > begin; atOnce = min(2*atOnce, maxPage) {
+		var page []*Batch
+		err := l.reads.List(ctx, `SELECT first_seq, count, previous, last, marks, lines FROM ledger_batch
+			WHERE first_seq > $1 AND first_seq <= $2 ORDER BY first_seq DESC LIMIT $3`, []any{begin, last, atOnce},
+			func(scan func(...any) error) error {
+				b, packed := &Batch{}, []byte(nil)
+				if err := scan(&b.First, &b.Count, &b.Previous, &b.Last, &b.Marks, &packed); err != nil {
+					return err
+				}
+				b.Lines, b.Unreadable = l.packer.unpack(packed)
+				page = append(page, b)
+				return nil
+			})
+		if err != nil || len(page) == 0 {
+			return Checkpoint{}, err
+		}
+		for _, b := range page {
+			if found := b.checkpoint(true); found.Number != 0 {
+				return found, nil
+			}
+		}
+		last = page[len(page)-1].First - 1
+	}
+	return Checkpoint{}, nil
+}
+
+// checkpoint returns the first or the last checkpoint of an intact batch.
+func (b *Batch) checkpoint(last bool) (found Checkpoint) {
+	var hashes []ledger.Hash
+	for i, line := range b.Lines {
+		r := ledger.Record{Seq: b.First + int64(i), Line: line}
+		c, err := r.Checkpoint(nil)
+		if c == nil || err != nil {
+			continue
+		}
+		if hashes == nil {
+			if hashes, err = b.Hashes(nil); err != nil {
+				return Checkpoint{}
+			}
+		}
+		if found = (Checkpoint{Number: c.Number, Head: ledger.Head{Seq: r.Seq, Hash: hashes[i]}}); !last {
+			break
+		}
+	}
+	return found
+}
