@@ -126,9 +126,10 @@ type Issuer struct {
 	URL string `toml:"url"`
 	// A built-in profile's name, or the path of a profile file ending in .toml. Required.
 	Profile string `toml:"profile"`
-	// Such as "stg" or "prd". A client's key may not be used in two environments.
+	// Such as "stg" or "prd". A client's key, or the URL of its keys, may not be used in two environments.
 	Environment string `toml:"environment"`
-	// Names for this issuer that an assertion's aud may use, where the profile allows names.
+	// Names for this issuer that an assertion's aud may use, where the profile allows names. Issuers
+	// of different environments have no name in common.
 	AudienceNames []string `toml:"audience_names"`
 	// The aud of access tokens: the API that accepts them. Required if the profile's tokens have
 	// one.
@@ -143,6 +144,10 @@ type Issuer struct {
 	Rotate time.Duration `toml:"rotate"`
 	// How long a successor is published before it signs. At least "10m". Default "24h".
 	Announce time.Duration `toml:"announce"`
+	// Who may read the list of revocations: "public", or "authenticated" for clients that may
+	// introspect, authenticated as for introspection. A public list says which clients were cut off.
+	// Default "public".
+	Revocations string `toml:"revocations"`
 	// A disabled issuer issues no tokens; its keys stay published. Default false.
 	Disabled bool `toml:"disabled"`
 

@@ -280,6 +280,7 @@ replay = "same-token" # merchants retry over bad links
 alg = "ES256"
 rotate = "720h" # 30 days
 announce = "24h"
+revocations = "authenticated"
 disabled = false
 
 [issuers.d1-banking-stg]

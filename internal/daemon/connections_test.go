@@ -136,7 +136,10 @@ func TestSlowBodiesFromManyAddresses(t *testing.T) {
 				slowBody(t, netip.AddrFrom4([4]byte{127, 0, 1, byte(n)}).String(), s.Addr(), path)
 			}
 		}
-		eventually(t, "the server has seen them", func() bool { c := s.public.connections.Counts(); return c.Open+c.Closed+c.AddressRefused+c.TotalRefused >= 45*12 })
+		eventually(t, "the server has seen them", func() bool {
+			c := s.public.connections.Counts()
+			return c.Open+c.Closed+c.AddressRefused+c.TotalRefused >= 45*12
+		})
 		for n := range 20 {
 			from := netip.AddrFrom4([4]byte{127, 0, 2, byte(n)}).String()
 			status := statusFrom(t, from, "POST", "http://"+s.Addr()+"/plain/oauth2/token", "grant_type=client_credentials&client_id=a&client_secret=b")

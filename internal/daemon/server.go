@@ -71,6 +71,9 @@ func (s *Server) open(ctx context.Context, files files) (err error) {
 	if s.snapshot, err = s.build(ctx, s.cfg, nil); err != nil {
 		return err
 	}
+	if err := s.guardStore(ctx); err != nil { // after build, which refuses another master key
+		return err
+	}
 	if s.public, err = s.listen(ctx, s.cfg, "public", s.cfg.Listen, files.public); err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -102,7 +103,7 @@ func (s *state) reportStore(ctx context.Context, url string) {
 	findings, err := store.Check(ctx, url, s.now)
 	s.problems.report("check the store", err)
 	for _, f := range findings {
-		if f.Level != store.Good && f.What != "replicas" { // this may be the first replica
+		if f.Level != store.Good && !slices.Contains([]string{"replicas", "newest entry", "consumed assertions"}, f.What) { // this may be the first replica; Guard has told of the others
 			s.log.Warn("the store is not as it should be", "what", f.What, "found", f.Found, "advice", f.Advice)
 		}
 	}
@@ -124,7 +125,18 @@ func (s *state) ready(context.Context) error {
 	if err != nil {
 		return errors.New("the store takes no writes")
 	}
-	return s.verified()
+	err = s.db.Distrusted()
+	s.problems.report("trust the store", err)
+	return cmp.Or(err, s.verified(), s.clockAgrees())
+}
+
+// clockAgrees returns an error while the clock differs from the other replicas'.
+func (s *state) clockAgrees() (err error) {
+	if off := s.db.ClockOff(); off.Abs() > store.MaxClockOff {
+		err = fmt.Errorf("the clock is %+.3f s off the other replicas': set it, or theirs", off.Seconds())
+	}
+	s.problems.report("agree with the other replicas' clocks", err)
+	return err
 }
 
 // verified returns an error while signing keys or revocations in the store do not verify under the

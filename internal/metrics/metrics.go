@@ -45,7 +45,7 @@ func New(version string, inFlight func() int64, storeUp func() bool, staleness f
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "moneyer_requests_total",
-			Help: "Requests by issuer, endpoint (token, revoke, introspect, check) and outcome: granted, or the error code of the refusal.",
+			Help: "Requests by issuer, endpoint (token, revoke, introspect, check, revocations) and outcome: granted, or the error code of the refusal.",
 		}, []string{"issuer", "endpoint", "outcome"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "moneyer_request_seconds",

@@ -125,7 +125,7 @@ const benchClient = "merchant01"
 func newBenchFixture(b *testing.B) *benchFixture {
 	b.Helper()
 	ctx := context.Background()
-	db, err := store.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), store.Options{RowKey: rowauthtest.Key(), Now: time.Now})
+	db, err := store.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), store.Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -47,18 +47,18 @@ type faults struct {
 
 var errDown = errors.New("switched off by the test")
 
-func (f *faults) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
+func (f *faults) FindClient(ctx context.Context, issuer, id string) (*registry.Client, bool, error) {
 	if f.registryDown.Load() {
-		return nil, errDown
+		return nil, true, errDown
 	}
-	return f.DB.Client(ctx, issuer, id)
+	return f.DB.FindClient(ctx, issuer, id)
 }
 
-func (f *faults) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
+func (f *faults) FindClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, bool, error) {
 	if f.registryDown.Load() {
-		return nil, errDown
+		return nil, true, errDown
 	}
-	return f.DB.ClientByAPIKey(ctx, issuer, d)
+	return f.DB.FindClientByAPIKey(ctx, issuer, d)
 }
 
 func (f *faults) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {
@@ -134,7 +134,7 @@ const maxInFlight = 4
 func (s *setup) open(t testing.TB) *testServer {
 	t.Helper()
 	h := &testServer{setup: s, verifiers: map[string]*bearer.Verifier{}}
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{RowKey: rowauthtest.Key(), Now: h.Now})
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{Create: true, RowKey: rowauthtest.Key(), Now: h.Now})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
 	h.store = &faults{DB: db}

@@ -38,10 +38,15 @@ type Store interface {
 
 // Clients administers clients.
 type Clients interface {
+	// Client and ClientByAPIKey are what FindClient and FindClientByAPIKey of
+	// authority.Registry find.
+	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
+	ClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error)
 	Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error)
 	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
 	PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error
 	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
+	KeyElsewhere(ctx context.Context, thumbprint, environment string) error
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
 
@@ -100,6 +105,7 @@ func Parts() []Part {
 		{"client revisions in a race", clientRace},
 		{"keys are registered once", keysOnce},
 		{"API keys are registered once", apiKeysOnce},
+		{"a jwks_uri is of one environment", jwksURIOnce},
 		{"clients in bulk", clientsInBulk},
 		{"client pages", clientPages},
 		{"removed clients", removedClients},
