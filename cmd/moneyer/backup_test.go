@@ -158,7 +158,7 @@ func wholeStore(t *testing.T) []byte {
 	dir := t.TempDir()
 	var copied []byte
 	withoutForks(func() {
-		db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"), store.Options{Now: time.Now, RowKey: rowauthtest.Key()})
+		db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"), store.Options{Create: true, Now: time.Now, RowKey: rowauthtest.Key()})
 		if err != nil {
 			t.Fatal(err)
 		}

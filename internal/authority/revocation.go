@@ -197,9 +197,10 @@ func (r *Revocations) Sweep(now time.Time) {
 // Version of what an issuer revoked: it goes up with every change.
 func (r *Revocations) Version(issuer string) int64 { return r.of(issuer).Version() }
 
-// AppendList appends the claims of the list that an issuer publishes.
-func (r *Revocations) AppendList(dst []byte, issuer *registry.Issuer, complete time.Time) []byte {
-	return r.of(issuer.Name).AppendList(dst, issuer.URL, complete)
+// AppendList appends the claims of the list that an issuer publishes, with the kids of
+// its revoked signing keys.
+func (r *Revocations) AppendList(dst []byte, issuer *registry.Issuer, complete time.Time, revokedKeys ...string) []byte {
+	return r.of(issuer.Name).AppendList(dst, issuer.URL, complete, revokedKeys...)
 }
 
 // matches reports whether an issuer revoked a token. A payload that cannot be read

@@ -142,8 +142,8 @@ func TestConnectionLog(t *testing.T) {
 
 // TestSwap: requests are served by the current handler.
 func TestSwap(t *testing.T) {
-	s := &state{log: slog.New(slog.DiscardHandler)}
-	l, err := s.listen(t.Context(), &config.Config{}, "public", config.Listener{Address: "127.0.0.1:0"}, nil)
+	s := &state{log: slog.New(slog.DiscardHandler), now: time.Now}
+	l, err := s.listen(t.Context(), &config.Config{Limits: config.Limits{AddressConnections: 1}}, "public", config.Listener{Address: "127.0.0.1:0"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -178,7 +178,7 @@ func twentyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range stores {
 		wg.Go(func() {
-			d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
+			d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 			if err != nil {
 				t.Error(err)
 				return

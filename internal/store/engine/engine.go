@@ -14,8 +14,12 @@ type Engine interface {
 	// only the writer uses it, and calls Leave at the end.
 	Writes() Session
 	// ForgetConsumed deletes the consumed values that have expired at now and returns
-	// how many. Later, a value that expires before now is refused with ErrClockBack.
+	// how many. Later, a value that does not expire after all of those is refused with
+	// ErrForgotten.
 	ForgetConsumed(ctx context.Context, w Writer, now time.Time) (int64, error)
+	// Refuse makes values that expire by until refused with ErrForgotten, also after a
+	// restart, because some that were consumed may be missing.
+	Refuse(ctx context.Context, w Writer, until time.Time) error
 	// HoldOldEntries takes a lock on the old entries of the ledger: a shared one to read
 	// them, an exclusive one to remove them. ok is false while a conflicting lock is
 	// held. An error of release means that the lock was lost earlier.

@@ -32,10 +32,11 @@ type Database struct {
 	feed    *feed
 }
 
-// Open opens the database, and makes its schema if there is none. Reads go to the same
-// server as writes, so that each sees what was acknowledged before.
-func Open(ctx context.Context, u *URL, now func() time.Time) (*Database, error) {
-	if err := prepare(ctx, u, migrations); err != nil {
+// Open opens the database. If it has no schema, Open creates that if create is set, and
+// otherwise returns [engine.ErrNoStore]. Reads go to the same server as writes, so that each
+// sees what was acknowledged before.
+func Open(ctx context.Context, u *URL, create bool, now func() time.Time) (*Database, error) {
+	if err := prepare(ctx, u, create, migrations); err != nil {
 		return nil, err
 	}
 	replica := rand.Text()

@@ -33,7 +33,19 @@ func (e *checker) database(ctx context.Context) error {
 		return err
 	}
 	e.Judge("replicas", up != 1, engine.Warn, fmt.Sprintf("%d up", up), "run at least two replicas: a single one serves nobody while it restarts")
+	if err := e.standing(ctx); err != nil {
+		return err
+	}
 	return e.partitions(ctx)
+}
+
+// standing checks what the store records of its own past.
+func (e *checker) standing(ctx context.Context) error {
+	s, err := engine.ReadStanding(func(query string, dest ...any) error { return e.conn.QueryRow(ctx, query).Scan(dest...) })
+	if err == nil {
+		e.Clock(&s, e.now(), engine.MaxHorizon)
+	}
+	return err
 }
 
 // partitions checks that the partition of tomorrow exists: replicas create it when they
@@ -101,7 +113,7 @@ func (e *checker) missingRights(ctx context.Context) (missing []string, err erro
 
 // tableNames lists the tables of a database.
 func tableNames() []string {
-	names := []string{"schema_version", "ledger_chain", "used_forgotten", "replica", "registry_revision", "registry_change"}
+	names := []string{"schema_version", "ledger_chain", "used_forgotten", "store", "replica", "registry_revision", "registry_change"}
 	for _, t := range append(transfer.RegistryTables(), transfer.UsedTable(), transfer.LedgerTable()) {
 		names = append(names, t.Name)
 	}

@@ -29,7 +29,7 @@ const lockCopy = 7305815
 
 // OpenTarget opens the database as the target of a copy, and creates its schema.
 func OpenTarget(ctx context.Context, u *URL) (*Target, error) {
-	if err := prepare(ctx, u, migrations); err != nil {
+	if err := prepare(ctx, u, true, migrations); err != nil {
 		return nil, err
 	}
 	db, conn, err := connWithoutTimeouts(ctx, u)
