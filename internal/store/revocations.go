@@ -3,7 +3,6 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -27,7 +26,7 @@ func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revoc
 			if err := scan(&id, &document, &mac); err != nil {
 				return err
 			}
-			v, err := d.readRevocation(issuer, id, document, mac)
+			v, err := readRevocation(d.rows, revocationRow(issuer, id, document), mac)
 			if v == nil {
 				return err
 			}
@@ -49,21 +48,7 @@ func (d *DB) Revocation(ctx context.Context, issuer, id string) (*revocation.Rev
 	if err != nil {
 		return nil, missing(err, "revocation", id)
 	}
-	v, err := d.readRevocation(issuer, id, document, mac)
-	if v == nil && err == nil {
-		return nil, missing(sql.ErrNoRows, "revocation", id)
-	}
-	return v, err
-}
-
-// readRevocation reads a revocation, or nil if it is over. Its document says until when it
-// holds: the column only finds what may be over.
-func (d *DB) readRevocation(issuer, id string, document, mac []byte) (*revocation.Revocation, error) {
-	v, err := readRevocation(d.rows, revocationRow(issuer, id, document), mac)
-	if v != nil && !v.Unverified && isOver(v, d.now()) {
-		return nil, nil //nolint:nilnil // there is none any more
-	}
-	return v, err
+	return readRevocation(d.rows, revocationRow(issuer, id, document), mac)
 }
 
 // isOver reports whether every token that the revocation names has ended at now.
