@@ -89,7 +89,8 @@ func newTestAPI(t testing.TB, change ...func(*testAPI)) *testAPI {
 			Revocations: authority.NewRevocations(db)},
 		Verifier: &bearer.Verifier{Issuer: "https://admin.example", Audience: []string{"https://admin.example/api"}, Now: w.now,
 			Keys: bearer.KeyFunc(w.verificationKey)},
-		Pepper: master.Pepper(), Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: w.now,
+		Admission: overload.NewAdmission(overload.Default()),
+		Pepper:    master.Pepper(), Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: w.now,
 	}
 	for _, c := range change {
 		c(w)

@@ -72,7 +72,7 @@ func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*
 	if was != nil && slices.Equal(was.networks, snap.networks) {
 		snap.clientKeys = was.clientKeys // the cache is kept, in case a client's own server is unavailable
 	} else {
-		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.now)
+		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.db, s.now)
 	}
 	if err := s.buildHandlers(cfg, snap); err != nil {
 		return nil, &ConfigError{err}
@@ -139,6 +139,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		return err
 	}
 	back := *front // separate limits, so that administrators are served under load
+	limits.SetAtWork(limits.AdminAtWork)
 	back.Issuers, back.Admission = []*registry.Issuer{snap.admin}, overload.NewAdmission(limits)
 	tokens, err := back.Handler()
 	if err != nil {
@@ -146,7 +147,9 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	}
 	private := http.NewServeMux()
 	private.Handle("/", tokens)
-	private.Handle(pathOf(snap.admin.URL)+adminapi.Prefix+"/", s.adminAPI(cfg, snap, auth).Handler())
+	api := s.adminAPI(cfg, snap, auth)
+	api.Admission = back.Admission
+	private.Handle(pathOf(snap.admin.URL)+adminapi.Prefix+"/", api.Handler())
 	private.Handle("GET /metrics", s.metrics.Handler())
 	snap.private = private
 	return nil
@@ -191,6 +194,7 @@ func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Aut
 		CheckpointKey: s.master.CheckpointKey(),
 		Backup:        s.copyStore,
 		Verifier:      snap.Verifier(snap.admin),
+		Patient:       s.patient,
 		Pepper:        s.master.Pepper(), BlockedKeys: cfg.RefusedKeys, Log: s.log, Now: s.now,
 	}
 }

@@ -61,14 +61,19 @@ type Entry struct {
 	Actor  string `json:"actor,omitempty"`
 	Action string `json:"action,omitempty"`
 	Object string `json:"object,omitempty"`
+	// Rows has the rows of the registry that the change wrote, as NAME=MAC, separated by
+	// spaces; after the "=" of a row that it removed there is nothing. See package rowauth.
+	Rows string `json:"rows,omitempty"`
 
 	// Of a checkpoint, see Checkpoint: its number, the checkpoint before it and the heads of
-	// all chains by FormatHeads, the entry after which its writer continued the chain, and
-	// the state of the registry.
+	// all chains by FormatHeads, and the entry after which its writer continued the chain.
 	Number   int64  `json:"number,omitempty"`
 	Previous string `json:"previous,omitempty"`
 	Resumed  int64  `json:"resumed,omitempty"`
 	Heads    string `json:"heads,omitempty"`
+
+	// Of a checkpoint, and of a change of the registry: all rows of the registry, the change
+	// included. See rowauth.Key.
 	Registry string `json:"registry,omitempty"`
 
 	// Of a checkpoint: the signature in base64url.
@@ -101,6 +106,7 @@ func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
 	dst = appendMember(dst, `,"actor":`, e.Actor)
 	dst = appendMember(dst, `,"action":`, e.Action)
 	dst = appendMember(dst, `,"object":`, e.Object)
+	dst = appendMember(dst, `,"rows":`, e.Rows)
 	dst = appendNumber(dst, `,"number":`, e.Number)
 	dst = appendMember(dst, `,"previous":`, e.Previous)
 	dst = appendNumber(dst, `,"resumed":`, e.Resumed)

@@ -87,6 +87,7 @@ func testClient(tb testing.TB, i int) *registry.Client {
 	key, err := jose.NewPublicKey(public, jose.EdDSA)
 	must(tb, err)
 	return &registry.Client{
+		JWKSURI: "https://idp.example/keys", JWKSEnvironment: "prd",
 		Issuer: "d1", ID: fmt.Sprint("client-", i), Name: "A bank",
 		Keys:    []registry.Key{{Kid: "k", Environment: "prd", Public: key}},
 		Secrets: []registry.Secret{{ID: "s", Kind: registry.APIKey, Digest: sha256.Sum256(fmt.Append(nil, i))}},
@@ -101,7 +102,7 @@ func testUse(i int) ledger.Consumed {
 	return u
 }
 
-// contents reads all that a store holds, at the URL of which nobody else writes.
+// registryRows reads all that a store holds, at the URL of which nobody else writes.
 func contents(tb testing.TB, url string) map[string]string {
 	tb.Helper()
 	s, err := openSource(tb.Context(), url)

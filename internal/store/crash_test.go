@@ -251,6 +251,11 @@ func appendOnAFullDisk(path string) error {
 			}
 			n++
 		}
+		for range 3 { // each with a trial, as a second has passed
+			if err := d.Ping(context.Background()); err == nil {
+				return fmt.Errorf("the disk is full after %d entries, and the store says that it can be written", n)
+			}
+		}
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 			return err
 		}

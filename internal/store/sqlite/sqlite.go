@@ -22,12 +22,17 @@ import (
 // readConnections is the number of connections for reads that are not cached.
 const readConnections = 4
 
-// The page caches, in KiB. They are outside of Go's heap. A larger cache or mmap for reads
-// gains nothing: the first read after a commit of the writer discards it.
+// The page caches of a connection that writes and of one that reads, in KiB of pages. A larger
+// cache or mmap for reads gains nothing: the first read after a commit of the writer discards it.
 const (
 	writeCache = 32 << 10
 	readCache  = 2 << 10
 )
+
+// MaxCache bounds the memory of the page caches of an open store and of a backup in progress, in
+// MiB, which SQLite shares among its connections. It is outside of Go's heap. SQLite's allocator
+// takes half as much again as the pages have.
+const MaxCache = (writeCache+(readConnections+1)*readCache+2*readCache)*8/5>>10 + 1
 
 // File is an open SQLite file, locked for this process. It implements engine.Engine.
 type File struct {
@@ -135,6 +140,9 @@ func (s *File) Known(now time.Time) time.Time { return now }
 // Healthy implements engine.Engine: the path still leads to the open file, and nobody else
 // writes to it. Only a write can find out that the file is not writable.
 func (s *File) Healthy(time.Time) error { return s.held.check() }
+
+// Clocks implements engine.Engine.
+func (s *File) Clocks() engine.Clocks { return engine.Clocks{} }
 
 // Past implements engine.Engine.
 func (s *File) Past(_ context.Context, now time.Time) (time.Time, error) { return now, nil }

@@ -34,6 +34,18 @@ CREATE TABLE client_api_key (
 
 CREATE INDEX client_api_key_client ON client_api_key (issuer, client);
 
+-- Where the clients publish keys, in one spelling, to find a URL in another environment.
+CREATE TABLE client_jwks_uri (
+	issuer      TEXT NOT NULL,
+	client      TEXT NOT NULL,
+	uri         TEXT NOT NULL,
+	environment TEXT NOT NULL,
+	PRIMARY KEY (issuer, client),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX client_jwks_uri_uri ON client_jwks_uri (uri);
+
 CREATE TABLE account (
 	issuer   TEXT NOT NULL,
 	id       TEXT NOT NULL,
@@ -84,6 +96,13 @@ CREATE TABLE revocation (
 ) WITHOUT ROWID;
 
 CREATE INDEX revocation_until ON revocation (until);
+
+-- The number of changes of the rows that have a MAC, and the sum of those rows, sealed. It
+-- has no row before the first change, and then one.
+CREATE TABLE registry_state (
+	revision BIGINT NOT NULL PRIMARY KEY,
+	sealed   BLOB  NOT NULL
+) WITHOUT ROWID;
 
 -- The consumed values with which something is left for whoever comes with them later.
 -- The key covers the issuer.
