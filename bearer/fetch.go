@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"net/url"
 	"time"
 
 	"moneyer/internal/fetch"
@@ -15,19 +14,23 @@ import (
 const fetchLimit = 10 * time.Second
 
 // get fetches what an issuer publishes. client may be nil. The status of the answer
-// is 304 when what the issuer has is still what etag, which may be empty, names.
-func get(ctx context.Context, client *http.Client, location, accept, etag string, maxBytes int64) (*fetch.Answer, error) {
-	header := http.Header{"Accept": {accept}}
-	if etag != "" {
-		header.Set("If-None-Match", etag)
+// is 304 when what the issuer has is still what If-None-Match names.
+func get(ctx context.Context, client *http.Client, location string, header http.Header, maxBytes int64) (*fetch.Answer, error) {
+	req, err := (&Credential{}).request(ctx, location, header)
+	if err != nil {
+		return nil, err
 	}
-	answer, err := fetch.Get(ctx, client, location, header, fetch.Limits{Bytes: maxBytes, Time: fetchLimit})
+	return document(client, req, maxBytes)
+}
+
+// document sends a request for what an issuer publishes.
+func document(client *http.Client, req *http.Request, maxBytes int64) (*fetch.Answer, error) {
+	answer, err := fetch.Document(client, req, fetch.Limits{Bytes: maxBytes, Time: fetchLimit})
 	if err != nil {
 		return nil, fmt.Errorf("bearer: %w", err)
 	}
 	if kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type")); kind == "text/html" {
-		u, _ := url.Parse(location) // it was fetched
-		return nil, fmt.Errorf("bearer: %s answered with a web page", u.Redacted())
+		return nil, fmt.Errorf("bearer: %s answered with a web page", req.URL.Redacted())
 	}
 	return answer, nil
 }

@@ -31,7 +31,8 @@ const acceptJSON = "application/json, application/jwk-set+json"
 //
 // The set is fresh for the max-age of its Cache-Control, but at least a minute and
 // at most an hour; without a max-age, for 10 minutes. It is fetched again when it is
-// stale, and for an unknown kid at most once a minute. There is one fetch at a time.
+// stale, and for an unknown kid at most once a minute (for that of a RevocationList,
+// which a caller cannot choose, at most once a second). There is one fetch at a time.
 // When a fetch fails, the keys of the last one are used until MaxStale, and the next
 // fetch is after 1 s, 2 s, and so on up to a minute.
 type RemoteKeys struct {
@@ -65,7 +66,12 @@ type RemoteKeys struct {
 // Key implements KeySource. An error that does not wrap ErrUnknownKey means that no
 // keys could be fetched, or that ctx ended.
 func (r *RemoteKeys) Key(ctx context.Context, kid string) (Key, error) {
-	if flight := r.refresh(ctx, kid); flight != nil {
+	return r.key(ctx, kid, unknownKidEvery)
+}
+
+// key is Key with the shortest time between two fetches for kids that are unknown.
+func (r *RemoteKeys) key(ctx context.Context, kid string, every time.Duration) (Key, error) {
+	if flight := r.refresh(ctx, kid, every); flight != nil {
 		select {
 		case <-flight:
 		case <-ctx.Done():
@@ -83,7 +89,7 @@ func (r *RemoteKeys) Key(ctx context.Context, kid string) (Key, error) {
 // refresh starts a fetch if one is due. It returns the channel to wait on when the
 // key depends on the fetch: when kid is unknown, or when the keys are stale and the
 // last fetch did not fail.
-func (r *RemoteKeys) refresh(ctx context.Context, kid string) <-chan struct{} {
+func (r *RemoteKeys) refresh(ctx context.Context, kid string, every time.Duration) <-chan struct{} {
 	now := clock(r.Now)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,9 +97,9 @@ func (r *RemoteKeys) refresh(ctx context.Context, kid string) <-chan struct{} {
 	stale := !usable || !now.Before(r.fresh)
 	_, err := r.keys.Key(ctx, kid)
 	missing := !usable || err != nil
-	due := stale || missing && !now.Before(r.asked.Add(unknownKidEvery))
+	due := stale || missing && !now.Before(r.asked.Add(every))
 	if due && !now.Before(r.retryAt) && r.flight == nil {
-		r.begin(ctx, now)
+		r.begin(ctx, now, usable && missing)
 	}
 	if missing || stale && r.err == nil {
 		return r.flight
@@ -114,9 +120,10 @@ func (r *RemoteKeys) maxStale() time.Duration {
 	return defaultMaxStale
 }
 
-// begin starts a fetch that goes on when the ctx of its caller ends. The caller
-// holds mu.
-func (r *RemoteKeys) begin(ctx context.Context, now time.Time) {
+// begin starts a fetch that goes on when the ctx of its caller ends. If the set at
+// hand lacks a key, caches are told not to answer with the same one. The caller holds
+// mu.
+func (r *RemoteKeys) begin(ctx context.Context, now time.Time, lacking bool) {
 	r.asked = now
 	done := make(chan struct{})
 	r.flight = done
@@ -124,7 +131,7 @@ func (r *RemoteKeys) begin(ctx context.Context, now time.Time) {
 	go func() {
 		defer cancel()
 		defer close(done)
-		keys, fresh, err := r.fetch(ctx)
+		keys, fresh, err := r.fetch(ctx, lacking)
 		now := clock(r.Now)
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -139,8 +146,9 @@ func (r *RemoteKeys) begin(ctx context.Context, now time.Time) {
 	}()
 }
 
-// fetch returns the JWK set, and how long it is fresh.
-func (r *RemoteKeys) fetch(ctx context.Context) (StaticKeys, time.Duration, error) {
+// fetch returns the JWK set, and how long it is fresh. With past it comes from the
+// issuer, past all caches.
+func (r *RemoteKeys) fetch(ctx context.Context, past bool) (StaticKeys, time.Duration, error) {
 	location := r.URL
 	if location == "" {
 		var err error
@@ -148,7 +156,11 @@ func (r *RemoteKeys) fetch(ctx context.Context) (StaticKeys, time.Duration, erro
 			return nil, 0, err
 		}
 	}
-	answer, err := get(ctx, r.HTTPClient, location, acceptJSON, "", maxDocument)
+	header := http.Header{"Accept": {acceptJSON}}
+	if past {
+		header.Set("Cache-Control", "no-cache") // RFC 9111 §5.2.1.4
+	}
+	answer, err := get(ctx, r.HTTPClient, location, header, maxDocument)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -170,7 +182,7 @@ func (r *RemoteKeys) discover(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("bearer: issuer: %w", err)
 	}
 	u.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(u.Path, "/")
-	answer, err := get(ctx, r.HTTPClient, u.String(), acceptJSON, "", maxDocument)
+	answer, err := get(ctx, r.HTTPClient, u.String(), http.Header{"Accept": {acceptJSON}}, maxDocument)
 	if err != nil {
 		return "", err
 	}

@@ -72,6 +72,9 @@ type RevocationList struct {
 	// Keys provides the issuer's keys; nil means a RemoteKeys for Issuer. With the
 	// Keys of the Verifier, they are fetched once for both.
 	Keys KeySource
+	// Credential authenticates this API where the issuer shows its list to
+	// authenticated clients alone; the zero Credential is for a public list.
+	Credential Credential
 	// Interval between two polls; 0 means 10 s.
 	Interval time.Duration
 	// MaxStale is how long a list is used without being confirmed; 0 means 5
@@ -202,14 +205,22 @@ func (l *RevocationList) fetch(ctx context.Context, known *revocation.List, etag
 	if location == "" {
 		location = strings.TrimSuffix(l.Issuer, "/") + "/revocations"
 	}
-	answer, err := get(ctx, l.HTTPClient, location, "application/"+revocation.ListType, etag, jose.MaxDocument)
+	header := http.Header{"Accept": {"application/" + revocation.ListType}}
+	if etag != "" {
+		header.Set("If-None-Match", etag)
+	}
+	req, err := l.Credential.request(ctx, location, header)
+	if err != nil {
+		return nil, "", 0, err
+	}
+	answer, err := document(l.HTTPClient, req, jose.MaxDocument)
 	if err != nil {
 		return nil, "", 0, err
 	}
 	if answer.Status == http.StatusNotModified {
 		return known, etag, ageOf(answer.Header), nil
 	}
-	list, err := l.open(ctx, string(answer.Body))
+	list, err := l.open(ctx, string(answer.Body), known)
 	if err != nil {
 		return nil, "", 0, fmt.Errorf("bearer: revocation list: %w", err)
 	}
@@ -228,13 +239,27 @@ func ageOf(h http.Header) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// open verifies and reads a list.
-func (l *RevocationList) open(ctx context.Context, compact string) (*revocation.List, error) {
+// key returns the key with the kid of a list. Right after a signing key was revoked, the
+// next list is signed by a new key, which must not wait until a minute after the last
+// fetch of the keys.
+func (l *RevocationList) key(ctx context.Context, kid string) (Key, error) {
+	if remote, ok := l.keys.(*RemoteKeys); ok {
+		return remote.key(ctx, kid, retryListAfter)
+	}
+	return l.keys.Key(ctx, kid)
+}
+
+// open verifies and reads a list. known is the one at hand, or nil: it is not replaced
+// by one that a revoked key signed.
+func (l *RevocationList) open(ctx context.Context, compact string, known *revocation.List) (*revocation.List, error) {
 	jws, err := jose.ParseDocument(compact)
 	if err != nil {
 		return nil, err
 	}
-	key, err := l.keys.Key(ctx, jws.Header.Kid)
+	if known != nil && known.MatchesKey(jws.Header.Kid) {
+		return nil, fmt.Errorf("it is signed by the revoked key %.64q", jws.Header.Kid)
+	}
+	key, err := l.key(ctx, jws.Header.Kid)
 	if err != nil {
 		return nil, err
 	}

@@ -93,7 +93,7 @@ func withToken(req *http.Request, token *Token) *http.Request {
 // allow refuses a request to a host that the token is not for.
 func (t *Transport) allow(req *http.Request) error {
 	if !fetch.Secure(req.URL) {
-		return fmt.Errorf("tokensource: the token does not go to %s: https, or http on a loopback host, is needed", req.URL.Host)
+		return fmt.Errorf("tokensource: the token does not go to %s: https, or http on a loopback host, is needed, and no user in the URL", req.URL.Host)
 	}
 	host := hostPort(req.URL)
 	if len(t.Hosts) == 0 {

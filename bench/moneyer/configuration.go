@@ -61,7 +61,8 @@ resource_audience = "https://api.example.com/etp"
 func configuration(o *Options, address, admin string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", "sqlite:"+storeFile)
-	fmt.Fprintf(&b, "[listen]\naddress = %q\n\n[admin]\naddress = %q\n\n[limits]\ndrain_delay = \"0s\"\n", address, admin)
+	// All connections come from one address.
+	fmt.Fprintf(&b, "[listen]\naddress = %q\ntrusted_proxies = [\"127.0.0.0/8\"]\n\n[admin]\naddress = %q\n\n[limits]\ndrain_delay = \"0s\"\n", address, admin)
 	if !o.Limits {
 		// One client and one address send all requests.
 		fmt.Fprint(&b, "client_rate = -1\naddress_rate = -1\n")

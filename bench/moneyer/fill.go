@@ -53,7 +53,7 @@ func (o *Options) fill(ctx context.Context, folder, configuration string) error 
 		return err
 	}
 	defer func() { _ = os.RemoveAll(workshop) }()
-	db, err := store.Open(ctx, "sqlite:"+filepath.Join(workshop, storeFile), store.Options{Now: time.Now, RowKey: master.RowKey(), CacheEntries: 1})
+	db, err := store.Open(ctx, "sqlite:"+filepath.Join(workshop, storeFile), store.Options{Create: true, Now: time.Now, RowKey: master.RowKey(), CacheEntries: 1})
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func open(t *testing.T, folder string) *store.DB {
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(folder, storeFile), store.Options{Now: time.Now, RowKey: master.RowKey()})
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(folder, storeFile), store.Options{Create: true, Now: time.Now, RowKey: master.RowKey()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,9 +25,11 @@ import (
 func TestBackup(t *testing.T) {
 	t.Parallel()
 	i := install(t)
-	leftover := i.store() + ".copy" // of a server that was killed
-	if err := os.WriteFile(leftover, []byte("half a copy"), 0o600); err != nil {
-		t.Fatal(err)
+	file := filepath.Join(t.TempDir(), "backup.db")
+	for _, leftover := range []string{i.store() + ".copy", i.store() + ".copy.part", file + ".part"} { // of processes that were killed
+		if err := os.WriteFile(leftover, []byte("half a copy"), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	p := i.serve()
 	var body struct {
@@ -40,7 +42,6 @@ func TestBackup(t *testing.T) {
 	l := i.load()
 	l.await(t, 50)
 
-	file := filepath.Join(t.TempDir(), "backup.db")
 	if out := i.does("backup", file); !strings.Contains(out, "whole: entries 1 to ") {
 		t.Errorf("the backup was not verified: %s", out)
 	}
@@ -157,7 +158,7 @@ func wholeStore(t *testing.T) []byte {
 	dir := t.TempDir()
 	var copied []byte
 	withoutForks(func() {
-		db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"), store.Options{Now: time.Now, RowKey: rowauthtest.Key()})
+		db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(dir, "store.db"), store.Options{Create: true, Now: time.Now, RowKey: rowauthtest.Key()})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -221,7 +221,7 @@ func jtiOf(token string) string {
 func (f *crashFixture) check(t *testing.T, round int) {
 	t.Helper()
 	ctx := context.Background()
-	db, err := store.Open(ctx, "sqlite:"+filepath.Join(f.dir, "moneyer.db"), store.Options{Now: time.Now, RowKey: masterOf(t, f.dir).RowKey()})
+	db, err := store.Open(ctx, "sqlite:"+filepath.Join(f.dir, "moneyer.db"), store.Options{Create: true, Now: time.Now, RowKey: masterOf(t, f.dir).RowKey()})
 	if err != nil {
 		t.Fatalf("round %d: %v", round, err)
 	}

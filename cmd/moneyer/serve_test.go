@@ -161,7 +161,7 @@ func masterOf(t *testing.T, dir string) *keyring.MasterKey {
 func (i *installation) withStore(do func(*store.DB) error) {
 	i.t.Helper()
 	withoutForks(func() {
-		db, err := store.Open(i.t.Context(), "sqlite:"+i.store(), store.Options{Now: time.Now, RowKey: masterOf(i.t, i.dir).RowKey()})
+		db, err := store.Open(i.t.Context(), "sqlite:"+i.store(), store.Options{Create: true, Now: time.Now, RowKey: masterOf(i.t, i.dir).RowKey()})
 		if err != nil {
 			i.t.Fatal(err)
 		}

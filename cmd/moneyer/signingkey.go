@@ -18,13 +18,14 @@ func (o *onboarding) signingKeyCommand() *cobra.Command {
 		Long: `A signing key is announced (published, so that verifiers load it), signs, is
 retired (published until its tokens have expired) and is removed. Configured
 rotation does this automatically; these commands do it by hand, and serve in an
-emergency: revoke removes a key from the published set at once.`,
+emergency: revoke removes a key from the published set at once, and puts all of
+its tokens on the list of revocations in the same step.`,
 		Example: `  moneyer signing-key announce --issuer d1 --active-at 24h
   moneyer signing-key list --issuer d1`,
 	},
 		o.verb("list", "List the signing keys of an issuer", "signing-key list --issuer d1", o.listSigningKeys), o.signingKeyAnnounce(), o.signingKeyActivate(),
 		o.signingKeyChange("retire", "Retire a key that is announced", "is retired", (*adminclient.Issuer).RetireSigningKey),
-		o.signingKeyChange("revoke", "Remove a compromised key from the published set at once", "is revoked: verifiers refuse its tokens once they reload the keys",
+		o.signingKeyChange("revoke", "Remove a compromised key and revoke its tokens at once", "is revoked, and so are all of its tokens: APIs that poll the list of revocations refuse them after the next poll, others once they reload the keys",
 			(*adminclient.Issuer).RevokeSigningKey))
 }
 

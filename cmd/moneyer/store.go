@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,14 +21,14 @@ import (
 func (a *app) storeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "store",
-		Short: "Migrate, check and copy the store",
+		Short: "Migrate, check, copy and accept the store",
 		Long: `The store is a SQLite file, which one server holds, or a PostgreSQL database, which
 any number of replicas share. These commands open it directly, by the URL in the
 configuration or in --store; they need no running server.`,
 		Example: `  moneyer store check --config /etc/moneyer/moneyer.toml
   moneyer store copy --store sqlite:/var/lib/moneyer/moneyer.db postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full`,
 	}
-	c.AddCommand(a.storeMigrate(), a.storeStatus(), a.storeCheck(), a.storeCopy())
+	c.AddCommand(a.storeMigrate(), a.storeStatus(), a.storeCheck(), a.storeCopy(), a.storeAccept())
 	return c
 }
 
@@ -126,7 +127,7 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		return a.printJSON(statusJSON(&s))
 	}
 	if s.Version == 0 {
-		fmt.Fprintf(a.out, "%s holds no store yet: the first start creates it\n", s.Name)
+		fmt.Fprintf(a.out, "%s holds no store yet: moneyer init or moneyer store migrate makes it\n", s.Name)
 		return nil
 	}
 	fmt.Fprintf(a.out, "%s: %s\nschema version %d, for programs that know %d or more; this one knows %d\n", s.Name, formatBytes(s.Bytes), s.Version, s.Oldest, s.Known)
@@ -137,13 +138,13 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		return []string{fmt.Sprint(ledger.ChainOf(c.Seq)), ledger.ShowSeq(c.Seq), hex.EncodeToString(c.Hash[:8]), cmp.Or(c.Holder, "-")}
 	})
 	replicas := rowsOf(s.Replicas, func(r *store.ReplicaStatus) []string {
-		return []string{r.ID, r.HeartbeatAge.Round(time.Millisecond).String() + " ago"}
+		return []string{r.ID, r.HeartbeatAge.Round(time.Millisecond).String() + " ago", fmt.Sprintf("%+.3f s", r.ClockAhead.Seconds())}
 	})
 	sizes := rowsOf(s.Sizes, func(t *store.TableSize) []string {
 		return []string{t.Table, formatBytes(t.Bytes), fmt.Sprintf("about %d", t.Rows)}
 	})
 	return errors.Join(a.section([]string{"CHAIN", "LAST ENTRY", "HASH", "REPLICA"}, chains),
-		a.section([]string{"REPLICA", "LAST HEARTBEAT"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))
+		a.section([]string{"REPLICA", "LAST HEARTBEAT", "CLOCK"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))
 }
 
 func statusJSON(s *store.Status) map[string]any {
@@ -152,7 +153,7 @@ func statusJSON(s *store.Status) map[string]any {
 		chains = append(chains, map[string]any{"chain": ledger.ChainOf(c.Seq), "last": ledger.ShowSeq(c.Seq), "head": hex.EncodeToString(c.Hash[:]), "replica": c.Holder})
 	}
 	for _, r := range s.Replicas {
-		replicas = append(replicas, map[string]any{"id": r.ID, "silent_seconds": r.HeartbeatAge.Seconds()})
+		replicas = append(replicas, map[string]any{"id": r.ID, "silent_seconds": r.HeartbeatAge.Seconds(), "clock_ahead_seconds": r.ClockAhead.Seconds()})
 	}
 	for _, t := range s.Sizes {
 		sizes = append(sizes, map[string]any{"table": t.Table, "octets": t.Bytes, "rows": t.Rows})
@@ -168,7 +169,9 @@ func (a *app) storeCheck() *cobra.Command {
 		Long: `Check the conditions for a reliable store, and print what to do where one is not
 met. Of PostgreSQL: its version, that it accepts writes and does not lose them, its
 standbys, TLS, the clock, the role's privileges, and whether a proxy interferes.
-Of a file that no server has open: every page, by SQLite itself. It changes nothing.
+Of a file that no server has open: every page, by SQLite itself. Of both: whether the
+clock fits the ledger, whether consumed assertions may be missing, and of a file
+whether it holds the head that is noted beside it. It changes nothing.
 
 Run it on the machine of a replica. The exit code is 1 when a check is bad.`,
 		Example: `  moneyer store check --config moneyer.toml
@@ -181,18 +184,14 @@ func (a *app) checkStore(ctx context.Context, url string, _ []string) error {
 	if err != nil {
 		return usage(err)
 	}
-	isGood := true
-	list := []map[string]any{}
-	for _, found := range findings {
-		isGood = isGood && found.Level != store.Bad
-		list = append(list, map[string]any{"what": found.What, "level": found.Level, "found": found.Found, "advice": found.Advice})
-		if !a.json {
-			a.printFinding(&found)
-		}
-	}
+	isGood := !slices.ContainsFunc(findings, func(f store.Finding) bool { return f.Level == store.Bad })
 	if a.json {
-		if err := a.printJSON(map[string]any{"good": isGood, "findings": list}); err != nil {
+		if err := a.printJSON(map[string]any{"good": isGood, "findings": findingsJSON(findings)}); err != nil {
 			return err
+		}
+	} else {
+		for i := range findings {
+			a.printFinding(&findings[i])
 		}
 	}
 	if !isGood {

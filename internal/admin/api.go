@@ -13,6 +13,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
+	"moneyer/internal/overload"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/oauth"
@@ -46,6 +47,12 @@ type API struct {
 	// Verifier verifies the access tokens of callers. If its Refuse is nil, Handler
 	// sets one that writes errors in the form of the API.
 	Verifier *bearer.Verifier
+	// Admission bounds the requests at once, and what callers without a valid token can
+	// cause.
+	Admission *overload.Admission
+	// Patient, if not nil, is called for each request with a valid token: it may take
+	// longer than what strangers send, because imports and backups are streamed.
+	Patient func(http.ResponseWriter)
 	// Pepper keys the digests of new secrets.
 	Pepper registry.Pepper
 	// BlockedKeys are thumbprints of keys that may not be registered, in addition to
@@ -111,9 +118,7 @@ type Revocations interface {
 // Handler serves the API.
 func (a *API) Handler() http.Handler {
 	if a.Verifier.Refuse == nil {
-		a.Verifier.Refuse = func(w http.ResponseWriter, _ *http.Request, status int, err *oauth.Error) {
-			writeJSON(w, status, adminapi.Failure{Code: err.Code, Description: err.Description})
-		}
+		a.Verifier.Refuse = a.refuse
 	}
 	mux := http.NewServeMux()
 	for path, resource := range a.resources() {

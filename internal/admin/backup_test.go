@@ -70,7 +70,7 @@ func TestBackup(t *testing.T) {
 	if err != nil || report.Broken != 0 || report.Last == 0 {
 		t.Errorf("%+v, %v", report, err)
 	}
-	whole, err := store.Open(t.Context(), "sqlite:"+received, store.Options{RowKey: rowauthtest.Key(), Now: w.now})
+	whole, err := store.Open(t.Context(), "sqlite:"+received, store.Options{Create: true, RowKey: rowauthtest.Key(), Now: w.now})
 	must(t, err)
 	defer func() { must(t, whole.Close()) }()
 	told := false

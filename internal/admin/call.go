@@ -44,7 +44,7 @@ type methods map[string]operation
 func (a *API) resource(m methods) http.Handler {
 	guarded := map[string]http.Handler{}
 	for method, op := range m {
-		guarded[method] = a.Verifier.Require(op.scope)(a.run(op))
+		guarded[method] = a.admit(a.Verifier.Require(op.scope)(a.run(op)))
 	}
 	allow := strings.Join(slices.Sorted(maps.Keys(m)), ", ")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -62,6 +62,7 @@ func (a *API) resource(m methods) http.Handler {
 func (a *API) run(op operation) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &call{w: w, r: r, actor: bearer.ClaimsFrom(r.Context()).ClientID}
+		a.verified(w, r)
 		err := a.findIssuer(c)
 		if err == nil {
 			err = op.do(c)

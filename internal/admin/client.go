@@ -9,6 +9,7 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/registry"
+	"moneyer/internal/strictjson"
 	"moneyer/oauth"
 )
 
@@ -68,7 +69,7 @@ func (a *API) showClient(c *call) error {
 
 func (a *API) addClient(c *call) error {
 	client := &registry.Client{Issuer: c.issuer.Name, Created: a.Now().UTC()}
-	m := clientMembers(client)
+	m := clientMembers(client, c.issuer)
 	m["id"] = text(&client.ID)
 	if err := c.decode(m); err != nil {
 		return err
@@ -90,22 +91,31 @@ func (a *API) addClient(c *call) error {
 }
 
 // clientMembers are the members of a client that may be set and changed.
-func clientMembers(client *registry.Client) members {
+func clientMembers(client *registry.Client, issuer *registry.Issuer) members {
 	return members{
 		"name":        text(&client.Name),
 		"scope":       scope(&client.Scope),
 		"grants":      grants(&client.Grants),
 		"attributes":  attributes(&client.Attributes),
-		"jwks_uri":    text(&client.JWKSURI),
+		"jwks_uri":    jwksURI(client, issuer),
 		"introspects": flag(&client.Introspects),
 		"disabled":    flag(&client.Disabled),
+	}
+}
+
+func jwksURI(client *registry.Client, issuer *registry.Issuer) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		var uri string
+		err := text(&uri)(v)
+		client.SetJWKSURI(issuer, uri)
+		return err
 	}
 }
 
 func (a *API) setClient(c *call) error {
 	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
 		before := client.Disabled
-		if err := c.decode(clientMembers(client)); err != nil {
+		if err := c.decode(clientMembers(client, c.issuer)); err != nil {
 			return change{}, err
 		}
 		done := change{"client." + verb(before, client.Disabled), "clients/" + client.ID, client.ID}

@@ -28,6 +28,26 @@ func TestIssuers(t *testing.T) {
 	}
 }
 
+// A jwks_uri is of one environment, as a key is: at registration and when it is changed.
+func TestJWKSURIOfAnotherEnvironment(t *testing.T) {
+	w := newTestAPI(t)
+	for _, issuer := range w.issuers {
+		issuer.Environment = map[string]string{"d1": "prd"}[issuer.Name]
+	}
+	const uri = `"jwks_uri":"https://idp.example/keys"`
+	w.do("POST", "/issuers/d1/clients", `{"id":"gateway001",`+uri+`}`, 201)
+	w.do("POST", "/issuers/d1/clients", `{"id":"gateway002",`+uri+`}`, 201)
+	const taken = "the jwks_uri is registered already: for client 'gateway001' of issuer 'd1', environment 'prd'"
+	w.refused("POST", "/issuers/plain/clients", `{"id":"app",`+uri+`}`, 409, taken)
+	w.do("POST", "/issuers/plain/clients", `{"id":"app","jwks_uri":"https://idp.example/stg"}`, 201)
+	w.refused("PATCH", "/issuers/plain/clients/app", `{`+uri+`}`, 409, taken)
+	w.do("PATCH", "/issuers/plain/clients/app", `{"name":"an app"}`, 200)
+	w.refused("PATCH", "/issuers/d1/clients/gateway001", `{"jwks_uri":"https://idp.example/stg"}`, 409, "environment ''")
+	w.do("PATCH", "/issuers/d1/clients/gateway001", `{"jwks_uri":null}`, 200)
+	w.do("DELETE", "/issuers/d1/clients/gateway002", "", 204)
+	w.do("PATCH", "/issuers/plain/clients/app", `{`+uri+`}`, 200)
+}
+
 func TestClientLife(t *testing.T) {
 	w := newTestAPI(t)
 	resp := w.send("POST", "/issuers/bolt/clients", "application/json", strings.NewReader(

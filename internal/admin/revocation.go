@@ -22,16 +22,27 @@ func viewRevocation(v *revocation.Revocation) adminapi.Revocation {
 	return adminapi.Revocation{ID: v.ID, Reason: v.Reason, Tokens: len(v.JTIs), Before: v.Before, Until: v.Until, Created: v.Created, Unverified: v.Unverified}
 }
 
-// listRevocations lists the active revocations, in the order of their expiry. A page
-// begins after the named one; those before it expire earlier.
+// listRevocations lists the active revocations, those of revoked signing keys
+// included, in the order of their expiry. A page begins after the named one; those
+// before it expire earlier.
 func (a *API) listRevocations(c *call) error {
 	list, err := a.Revocations.Revocations(c.r.Context(), c.issuer.Name)
 	if unverified := (*registry.UnverifiedError)(nil); err != nil && !errors.As(err, &unverified) {
 		return err
 	}
+	keys, err := a.Keyring.Keys(c.r.Context(), c.issuer.Name)
+	if unverified := (*registry.UnverifiedError)(nil); err != nil && !errors.As(err, &unverified) {
+		return err
+	}
 	now := a.Now()
-	list = slices.DeleteFunc(list, func(v revocation.Revocation) bool { return !v.Unverified && !now.Before(v.Until) }) // over, and not removed yet
-	return replyCut(c, views(list, viewRevocation), func(v *adminapi.Revocation) string { return v.ID })
+	all := views(list, viewRevocation)
+	for i := range keys {
+		k := &keys[i]
+		all = append(all, adminapi.Revocation{ID: k.Kid, Reason: "revoked signing key " + k.Kid, Until: k.RevokedUntil(), Created: k.RevokedAt})
+	}
+	all = slices.DeleteFunc(all, func(v adminapi.Revocation) bool { return !v.Unverified && !now.Before(v.Until) }) // over, and not removed yet
+	slices.SortStableFunc(all, func(a, b adminapi.Revocation) int { return a.Until.Compare(b.Until) })
+	return replyCut(c, all, func(v *adminapi.Revocation) string { return v.ID })
 }
 
 // revoke adds a revocation. A credential should be disabled or removed before its

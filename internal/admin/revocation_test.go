@@ -10,6 +10,7 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
+	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
@@ -103,7 +104,7 @@ func (w *revocationTest) inactive(a *authority.Authority) []string {
 func (w *revocationTest) reopened() *authority.Authority {
 	w.t.Helper()
 	must(w.t, w.db.Close())
-	db, err := store.Open(w.t.Context(), "sqlite:"+w.file, store.Options{RowKey: rowauthtest.Key(), Now: w.now})
+	db, err := store.Open(w.t.Context(), "sqlite:"+w.file, store.Options{Create: true, RowKey: rowauthtest.Key(), Now: w.now})
 	must(w.t, err)
 	w.db = db
 	before := w.api.Authority
@@ -287,6 +288,35 @@ func TestRevocationPages(t *testing.T) {
 	if list := get[adminapi.Page[adminapi.Revocation]](w.testAPI, w.path("revocations")).Items; len(list) != 0 {
 		t.Errorf("what is over is listed: %+v", list)
 	}
+}
+
+// A revoked signing key is among the revocations, and its tokens are refused also by a
+// verifier that has them in its cache. That holds for the API's own issuer, too.
+func TestRevokedSigningKeyIsARevocation(t *testing.T) {
+	w := withTokens(t, "plain")
+	signer, err := w.keys.Signer("plain", w.now())
+	must(t, err)
+	answer := w.do("POST", w.path("signing-keys/"+signer.Kid()+":revoke"), "", 200)
+	if !strings.Contains(answer, `"revoked"`) {
+		t.Errorf("the answer is %s", answer)
+	}
+	list := get[adminapi.Page[adminapi.Revocation]](w.testAPI, w.path("revocations")).Items
+	if len(list) != 1 || list[0].Reason != "revoked signing key "+signer.Kid() || list[0].Until.Before(w.now().Add(25*time.Hour)) {
+		t.Errorf("the revocations are %+v", list)
+	}
+	for _, name := range names {
+		jws, err := jose.Parse(w.tokens[name].Token)
+		must(t, err)
+		if revoked, err := w.api.Authority.Revoked(t.Context(), w.issuer, signer.Kid(), jws.Payload); err != nil || !revoked {
+			t.Errorf("token %s counts as revoked: %v, %v", name, revoked, err)
+		}
+	}
+	own, err := w.keys.Signer("admin", w.now())
+	must(t, err)
+	w.do("POST", "/issuers/admin/signing-keys/"+own.Kid()+":revoke", "", 200)
+	w.do("GET", "/issuers", "", 401)
+	w.token = w.mint("operator", both, time.Hour)
+	w.do("GET", "/issuers", "", 200)
 }
 
 // Repeating a revocation adds nothing: tokens are not counted twice, and the published

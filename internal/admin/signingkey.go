@@ -2,12 +2,13 @@ package admin
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
-	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
@@ -27,7 +28,7 @@ func (a *API) announceSigningKey(c *call) error {
 	if !from.ActiveAt.IsZero() && !from.ActiveAt.After(a.Now()) {
 		return refuse("active_at must be in the future; to let a key sign at once, announce it and activate it")
 	}
-	if err := checkOutside(from.URI, c.issuer); err != nil {
+	if err := a.checkOutside(c, from.URI); err != nil {
 		return err
 	}
 	key, err := a.Keyring.Announce(c.r.Context(), c.issuer.Name, c.actor, from)
@@ -37,20 +38,27 @@ func (a *API) announceSigningKey(c *call) error {
 	return c.created(key.Kid, key)
 }
 
-// checkOutside checks a key outside the store before it is added to the keyring, and
-// reports its error to the operator.
-func checkOutside(uri string, issuer *registry.Issuer) error {
+// checkOutside checks a key outside the store before it is added to the keyring. An
+// operator who is not on the server must not learn from the answer whether a file
+// exists, so every fault of a file has the same text, and the log has the cause.
+func (a *API) checkOutside(c *call, uri string) error {
 	if uri == "" {
 		return nil
 	}
 	private, err := keyring.Open(uri)
-	if err == nil {
-		_, err = jose.NewPublicKey(private.Public(), jose.Alg(issuer.Alg))
-	}
-	if err != nil {
+	var file *keyring.FileError
+	if err != nil && !errors.As(err, &file) {
 		return refuse("%s", err)
 	}
-	return nil
+	if err == nil {
+		_, err = jose.NewPublicKey(private.Public(), jose.Alg(c.issuer.Alg))
+	}
+	if err == nil {
+		return nil
+	}
+	a.Log.LogAttrs(c.r.Context(), slog.LevelWarn, "private key of a new signing key refused", slog.String("issuer", c.issuer.Name),
+		slog.String("actor", c.actor), slog.String("uri", uri), slog.String("error", err.Error()))
+	return refuse("the private key at this URI cannot be used: the server needs a regular file that only its own user may read, with a private key for %s; its log says what is wrong", c.issuer.Alg)
 }
 
 // changeSigningKey serves {kid}:activate, which may come with {"at_once": true},

@@ -65,7 +65,7 @@ func newTestAPI(t testing.TB, change ...func(*testAPI)) *testAPI {
 	}
 	slices.SortFunc(w.issuers, func(a, b *registry.Issuer) int { return strings.Compare(a.Name, b.Name) })
 	w.file = filepath.Join(t.TempDir(), "test.db")
-	db, err := store.Open(t.Context(), "sqlite:"+w.file, store.Options{RowKey: rowauthtest.Key(), Now: w.now})
+	db, err := store.Open(t.Context(), "sqlite:"+w.file, store.Options{Create: true, RowKey: rowauthtest.Key(), Now: w.now})
 	must(t, err)
 	t.Cleanup(func() { must(t, w.db.Close()) })
 	w.db = db
@@ -89,7 +89,8 @@ func newTestAPI(t testing.TB, change ...func(*testAPI)) *testAPI {
 			Revocations: authority.NewRevocations(db)},
 		Verifier: &bearer.Verifier{Issuer: "https://admin.example", Audience: []string{"https://admin.example/api"}, Now: w.now,
 			Keys: bearer.KeyFunc(w.verificationKey)},
-		Pepper: master.Pepper(), Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: w.now,
+		Admission: overload.NewAdmission(overload.Default()),
+		Pepper:    master.Pepper(), Log: slog.New(slog.NewJSONHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Now: w.now,
 	}
 	for _, c := range change {
 		c(w)

@@ -168,7 +168,7 @@ func checkURL(check *checker, key, text string) *url.URL {
 		check.want(false, key, `must be a URL such as "https://api.example.com/v1"`)
 		return nil
 	}
-	check.want(fetch.Secure(u), key,
+	check.want(u.User != nil || fetch.Secure(u), key,
 		"%q must be https (plain http only on loopback): a token goes there", u.Redacted())
 	check.want(u.User == nil && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "", key, "%q must have no user, query or fragment", u.Redacted())
 	check.want(!dotted(u.Path), key, "%q must have no . or .. in its path", u.Redacted())

@@ -44,9 +44,9 @@ var policy = map[string][]string{
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "internal/platform", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
-	"internal/admin":           {"oauth", "bearer", "internal/adminapi", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/keyring", "internal/jose", "internal/strictjson"},
+	"internal/admin":           {"oauth", "bearer", "internal/adminapi", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/keyring", "internal/overload", "internal/jose", "internal/strictjson"},
 	"internal/jwksuri":         {"internal/fetch", "internal/registry", "internal/jose", "internal/overload", "code.dny.dev/ssrf", "golang.org/x/sync"},
-	"internal/metrics":         {"oauth", "github.com/prometheus/client_golang"},
+	"internal/metrics":         {"oauth", "internal/overload", "github.com/prometheus/client_golang"},
 	"internal/config":          {"profile", "internal/overload", "internal/registry", "internal/stricttoml", "internal/platform"},
 	"internal/agent":           {"oauth", "profile", "internal/platform", "assertion", "tokensource", "internal/fetch", "internal/stricttoml"},
 	"internal/tlsfiles":        {},

@@ -33,6 +33,10 @@ type presented struct {
 	client    *registry.Client // nil when no client has that iss
 	key       *registry.Key    // nil when the client has no such key
 	keyErr    error            // why none was found at the client's jwks_uri
+	isRemote  bool             // the key is from the client's jwks_uri
+	// elsewhere says that the remote key belongs to another environment; nil where that
+	// was not asked.
+	elsewhere *registry.KeyTakenError
 	// verified is what signed found; verifications counts the signatures checked.
 	verified      bool
 	verifications int
@@ -60,7 +64,7 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact stri
 	}
 	broken := firstBroken(assertionRules, p)
 	if broken == nil {
-		return nil
+		return a.claimRemoteKey(ctx, p)
 	}
 	if p.verifications == 0 && p.claims != nil {
 		p.equalizeTiming()
@@ -122,9 +126,26 @@ func (a *Authority) presentRemoteKey(ctx context.Context, p *presented) error {
 	case registry.Blocked(public, a.BlockedKeys) != nil:
 		p.keyErr = errors.New("the private half of the key there is published, or refused by configuration")
 	default:
-		p.key = &registry.Key{Kid: p.jws.Header.Kid, Public: public}
+		p.key, p.isRemote = &registry.Key{Kid: p.jws.Header.Kid, Public: public}, true
 	}
 	return ctx.Err()
+}
+
+// claimRemoteKey holds a key from a jwks_uri to one environment, as registration does
+// with a registered key. The assertion has passed every other rule.
+func (a *Authority) claimRemoteKey(ctx context.Context, p *presented) error {
+	if !p.isRemote {
+		return nil
+	}
+	err := a.KeySource.Claim(ctx, p.key.Public, p.client, p.issuer.Environment, p.key.Kid)
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &p.elsewhere):
+		return p.refuse(environmentRule.refusal(p), environmentRule.tell)
+	default:
+		return unavailable(err)
+	}
 }
 
 // signed reports whether the key verifies the signature. It checks once.

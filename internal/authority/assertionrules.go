@@ -172,6 +172,24 @@ var signatureRule = rule[*presented]{
 	},
 }
 
+// environmentRule is tested after all others: only an assertion for this issuer shows that
+// a key from a jwks_uri is in use for it.
+var environmentRule = rule[*presented]{
+	name: "key environment", tell: unverified,
+	testable: func(p *presented) bool { return p.isRemote },
+	holds:    func(p *presented) bool { return p.elsewhere == nil },
+	expected: func(p *presented) string {
+		return "a key that belongs to no other environment than " + quote(p.issuer.Environment)
+	},
+	found: func(p *presented) string {
+		if p.elsewhere == nil {
+			return "that"
+		}
+		return p.elsewhere.Error()
+	},
+	hint: text("publish a key of its own for each environment"),
+}
+
 var typRule = rule[*presented]{
 	name: "typ", tell: "the assertion's typ is not that of an assertion",
 	testable: hasClaims,
@@ -219,14 +237,26 @@ var requiredRule = rule[*presented]{
 	name: "required claims", tell: "the assertion lacks a required claim",
 	testable: hasClaims,
 	holds:    func(p *presented) bool { return p.missing() == "" },
-	expected: func(p *presented) string { return "all of " + strings.Join(p.required(), " ") },
+	expected: func(p *presented) string {
+		expected := "all of " + strings.Join(p.required(), " ")
+		if p.isRemote {
+			expected += " (aud because the key is from the client's jwks_uri)"
+		}
+		return expected
+	},
 	found: func(p *presented) string {
 		if missing := p.missing(); missing != "" {
 			return "no " + missing + ", or an empty one"
 		}
 		return "all"
 	},
-	hint: func(p *presented) string { return "add " + p.missing() + " to the claims" },
+	hint: func(p *presented) string {
+		missing := p.missing()
+		if missing == "aud" && p.isRemote {
+			return "add aud to the claims, one of " + strings.Join(p.issuer.Audiences(), " ") + ": without it the assertion is good wherever the keys at the jwks_uri are"
+		}
+		return "add " + missing + " to the claims"
+	},
 }
 
 // Claims that must be there whatever the profile says: as client authentication
@@ -236,12 +266,28 @@ var (
 	grantRequires      = []string{"iss", "exp"}
 )
 
+var audience = []string{"aud"}
+
+// remoteKeyRequires is what a grant needs if its key is from a jwks_uri: another
+// installation, in another environment, may fetch the same keys.
+func (p *presented) remoteKeyRequires() []string {
+	if p.isRemote {
+		return audience
+	}
+	return nil
+}
+
 func (p *presented) required() []string {
 	if !p.isGrant {
 		return clientAuthRequires
 	}
-	more := slices.DeleteFunc(slices.Clone(p.policy.Require), func(claim string) bool { return slices.Contains(grantRequires, claim) })
-	return append(slices.Clone(grantRequires), more...)
+	all := slices.Clone(grantRequires)
+	for _, claim := range slices.Concat(p.policy.Require, p.remoteKeyRequires()) {
+		if !slices.Contains(all, claim) {
+			all = append(all, claim)
+		}
+	}
+	return all
 }
 
 // missing is the first required claim that is not there, or "".
@@ -249,7 +295,7 @@ func (p *presented) missing() string {
 	if !p.isGrant {
 		return p.firstMissing(clientAuthRequires)
 	}
-	return cmp.Or(p.firstMissing(grantRequires), p.firstMissing(p.policy.Require))
+	return cmp.Or(p.firstMissing(grantRequires), p.firstMissing(p.policy.Require), p.firstMissing(p.remoteKeyRequires()))
 }
 
 func (p *presented) firstMissing(claims []string) string {

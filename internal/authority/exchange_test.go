@@ -351,6 +351,8 @@ type keySource struct {
 	keys  map[string]*jose.PublicKey
 	asked []string
 	err   error
+	// environment that claimed the keys.
+	environment string
 }
 
 func (k *keySource) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error) {
@@ -359,6 +361,89 @@ func (k *keySource) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, 
 		return key, ctx.Err()
 	}
 	return nil, cmp.Or(k.err, error(registry.ErrNotFound))
+}
+
+func (k *keySource) Elsewhere(_ context.Context, _ *jose.PublicKey, environment string) error {
+	if k.err == nil && k.environment != "" && k.environment != environment {
+		return &registry.KeyTakenError{Issuer: "prd", Client: "other", Kid: "remote", Environment: k.environment, Fetched: true}
+	}
+	return k.err
+}
+
+func (k *keySource) Claim(ctx context.Context, key *jose.PublicKey, _ *registry.Client, environment, _ string) error {
+	err := k.Elsewhere(ctx, key, environment)
+	if err == nil {
+		k.environment = environment
+	}
+	return err
+}
+
+// remoteFixture has a client whose one key is at a jwks_uri.
+func remoteFixture(t *testing.T, profileName string) (*fixture, *keySource, *spec) {
+	t.Helper()
+	h := newFixture(t, profileName)
+	source := &keySource{keys: map[string]*jose.PublicKey{"remote": publicOf(partnerKey)}}
+	h.KeySource, h.client().JWKSURI = source, "https://partner.example/jwks"
+	s := h.spec()
+	s.header["kid"] = "remote"
+	return h, source, s
+}
+
+// TestRemoteKeysNeedAnAudience: the keys at a jwks_uri may be those of another
+// environment, too, so an assertion by one of them names the issuer, whatever the profile
+// asks for. An explanation says so.
+func TestRemoteKeysNeedAnAudience(t *testing.T) {
+	for _, profileName := range []string{"thales-d1", "thales-d1-banking"} {
+		h, source, s := remoteFixture(t, profileName)
+		h.gets(t, grantRequest(s.String()))
+		delete(s.claims, "aud")
+		s.claims["jti"] = "another"
+		source.environment = ""
+		token, err := h.exchange(grantRequest(s.String()))
+		if _, refusal := refusalOf(t, token, err); refusal.Rule != "required claims" || !strings.Contains(refusal.Hint, "wherever the keys at the jwks_uri are") {
+			t.Errorf("%s: refused by %+v", profileName, refusal)
+		}
+		if source.environment != "" {
+			t.Error("an assertion for no issuer in particular claims the key")
+		}
+		findings, err := h.Explain(t.Context(), h.issuer, s.String(), true, h.now)
+		i := slices.IndexFunc(findings, func(f authority.Finding) bool { return f.Rule == "required claims" })
+		if err != nil || findings[i].Holds || !strings.Contains(findings[i].Expected, "aud because the key is from the client's jwks_uri") {
+			t.Errorf("%s: explained by %+v, %v", profileName, findings[i], err)
+		}
+	}
+}
+
+// TestRemoteKeyOfAnotherEnvironment: a key that is in use elsewhere is refused, and named
+// in the log alone; an assertion that is bad in another way claims nothing.
+func TestRemoteKeyOfAnotherEnvironment(t *testing.T) {
+	h, source, s := remoteFixture(t, "thales-d1")
+	for name, edit := range map[string]func(*spec){"by a stranger": func(s *spec) { s.key = strangerKey }, "for another": claim("aud", "https://elsewhere.example"),
+		"expired": claim("exp", h.at(-time.Hour))} {
+		_, _, bad := remoteFixture(t, "thales-d1")
+		edit(bad)
+		if _, err := h.exchange(grantRequest(bad.String())); err == nil || source.environment != "" {
+			t.Errorf("an assertion %s: %v, and the key belongs to %q", name, err, source.environment)
+		}
+	}
+	source.environment = "prd"
+	token, err := h.exchange(grantRequest(s.String()))
+	public, refusal := refusalOf(t, token, err)
+	if refusal.Rule != "key environment" || !strings.Contains(refusal.Found, `environment "prd"`) || public.Description != "the assertion cannot be verified" {
+		t.Errorf("told %q, refused by %+v", public.Description, refusal)
+	}
+	findings, err := h.Explain(t.Context(), h.issuer, s.String(), true, h.now)
+	if last := findings[len(findings)-1]; err != nil || last.Rule != "key environment" || last.Holds {
+		t.Errorf("explained by %+v, %v", last, err)
+	}
+	source.environment = ""
+	if findings, err = h.Explain(t.Context(), h.issuer, s.String(), true, h.now); err != nil || !findings[len(findings)-1].Holds || source.environment != "" {
+		t.Errorf("explained by %+v, %v", findings[len(findings)-1], err)
+	}
+	h.gets(t, grantRequest(s.String()))
+	if source.environment != "stg" {
+		t.Errorf("after a token the key belongs to %q", source.environment)
+	}
 }
 
 func TestKeysAtAJWKSURI(t *testing.T) {

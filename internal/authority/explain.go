@@ -3,6 +3,7 @@ package authority
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"moneyer/internal/registry"
@@ -17,7 +18,13 @@ func (a *Authority) Explain(ctx context.Context, issuer *registry.Issuer, compac
 	if err := a.present(ctx, p, compact); err != nil {
 		return nil, err
 	}
-	findings := explain(assertionRules, p)
+	if p.isRemote && p.signed() { // before that it is nobody's key
+		err := a.KeySource.Elsewhere(ctx, p.key.Public, issuer.Environment)
+		if err != nil && !errors.As(err, &p.elsewhere) {
+			return nil, err
+		}
+	}
+	findings := append(explain(assertionRules, p), explain([]*rule[*presented]{&environmentRule}, p)...)
 	for i := range findings {
 		if f := &findings[i]; f.Rule == signatureRule.name && !f.Holds {
 			f.Hint = cmp.Or(p.otherKeyHint(), f.Hint)

@@ -233,7 +233,11 @@ type memoryLedger struct {
 	err         error // what every Append answers, when set
 	// listed is called after each reading of revocations, and puts before each is put.
 	listed, puts func()
+	ahead        time.Duration // of another replica's clock
 }
+
+// ClocksAhead implements authority.RevocationStore.
+func (l *memoryLedger) ClocksAhead() time.Duration { return l.ahead }
 
 func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	l.mu.Lock()

@@ -57,7 +57,7 @@ func (a *Authority) introspect(ctx context.Context, from *snapshot, issuer *regi
 }
 
 // Revoked reports whether a token that is otherwise good was revoked, or what it was
-// minted for was disabled. kid and payload are those of a verified token. The current
+// minted for was disabled, or its signing key is not published any more. kid and payload are those of a verified token. The current
 // state of the registry is asked: the caller may be about to change something.
 func (a *Authority) Revoked(ctx context.Context, issuer *registry.Issuer, kid string, payload []byte) (bool, error) {
 	claims, err := jose.ParseClaims(payload)
@@ -65,6 +65,12 @@ func (a *Authority) Revoked(ctx context.Context, issuer *registry.Issuer, kid st
 		return false, err
 	}
 	from := a.current(a.Now())
+	switch _, err := a.Keyring.Public(issuer.Name, kid, from.now); {
+	case errors.Is(err, registry.ErrNotFound):
+		return true, nil // the caller may have verified it when the key was not revoked yet
+	case err != nil:
+		return false, err
+	}
 	err = a.standing(ctx, from, issuer, &ActiveToken{Kid: kid, Claims: claims, Payload: payload})
 	if errors.Is(err, errInactive) {
 		return true, nil

@@ -48,4 +48,11 @@ type Keyring interface {
 type KeySource interface {
 	// Key returns the client's published key with that kid, or ErrNotFound.
 	Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error)
+	// Elsewhere returns a *registry.KeyTakenError if such a key may not be used for an issuer of
+	// that environment, because it is registered or in use for another one. Any other
+	// error means that the registry is unavailable.
+	Elsewhere(ctx context.Context, key *jose.PublicKey, environment string) error
+	// Claim binds the key to that environment: it is in use there. Errors are those of
+	// Elsewhere. It is called when an assertion for that environment was verified.
+	Claim(ctx context.Context, key *jose.PublicKey, client *registry.Client, environment, kid string) error
 }

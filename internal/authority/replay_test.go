@@ -29,7 +29,7 @@ func onStores(t *testing.T, profileName string, test func(*testing.T, *fixture))
 func newSQLiteFixture(t *testing.T, profileName string) *fixture {
 	t.Helper()
 	h := newFixture(t, profileName)
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{RowKey: rowauthtest.Key(), Now: func() time.Time { return noon }})
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{Create: true, RowKey: rowauthtest.Key(), Now: func() time.Time { return noon }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,6 +89,24 @@ func (a *Authority) IntrospectFor(ctx context.Context, issuer *registry.Issuer, 
 	return found, nil
 }
 
+// MayReadRevocations authenticates a client that asks for the list of revocations,
+// where that is not public. The list tells of the tokens of all clients, so it is for
+// clients that may introspect them.
+func (a *Authority) MayReadRevocations(ctx context.Context, issuer *registry.Issuer, req *Request) error {
+	now := a.Now()
+	t := &attempt{issuer: issuer, req: req, now: now}
+	client, err := a.identify(ctx, a.staleIfError(now), t)
+	switch {
+	case err != nil:
+		return err
+	case !client.Introspects:
+		return a.refuse(ctx, t, oauth.Errorf(oauth.UnauthorizedClient, "this client may not read the list of revocations").
+			Because(&Refusal{Rule: "client introspects", Expected: "a client that may introspect all tokens", Found: "one that may not",
+				Hint: "moneyer client set " + client.ID + " --introspects=true"}))
+	}
+	return nil
+}
+
 // identify authenticates a client beside the token endpoint, in any way that its
 // profile's grants take, or by a signed JWT where its clients have keys. The JWT is
 // consumed. A disabled issuer's clients can still ask, and are told that no token is

@@ -356,18 +356,18 @@ func TestWithdrawn(t *testing.T) {
 		payload []byte
 		want    bool
 	}{
-		"good": {"k", payload(clientID, "j"), false}, "revoked": {"k", payload(clientID, "gone"), true},
-		"of a revoked key": {"old", payload(clientID, "j"), true}, "of nobody": {"k", payload("GONE", "j"), true},
+		"good": {"signing-1", payload(clientID, "j"), false}, "revoked": {"signing-1", payload(clientID, "gone"), true},
+		"of a revoked key": {"old", payload(clientID, "j"), true}, "of a key that is not published any more": {"k", payload(clientID, "j"), true}, "of nobody": {"signing-1", payload("GONE", "j"), true},
 	} {
 		if got, err := h.Revoked(t.Context(), h.issuer, row.kid, row.payload); err != nil || got != row.want {
 			t.Errorf("%s: %v, %v", name, got, err)
 		}
 	}
-	if _, err := h.Revoked(t.Context(), h.issuer, "k", []byte("{")); err == nil {
+	if _, err := h.Revoked(t.Context(), h.issuer, "signing-1", []byte("{")); err == nil {
 		t.Error("no claims: no error")
 	}
 	h.registry.err = errors.New("down")
-	if got, err := h.Revoked(t.Context(), h.issuer, "k", payload(clientID, "j")); err == nil || got {
+	if got, err := h.Revoked(t.Context(), h.issuer, "signing-1", payload(clientID, "j")); err == nil || got {
 		t.Errorf("registry down: %v, %v", got, err)
 	}
 }

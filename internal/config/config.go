@@ -60,7 +60,7 @@ type Listener struct {
 	TLSKey string `toml:"tls_key"`
 	// PEM certificates of the authorities of client certificates; if set, callers must present one.
 	ClientCA string `toml:"client_ca"`
-	// Networks whose X-Forwarded-For is trusted, such as ["10.0.0.0/8"].
+	// Networks whose X-Forwarded-For is trusted, and which have no share of the connections, such as ["10.0.0.0/8"].
 	TrustedProxies []string `toml:"trusted_proxies"`
 }
 
@@ -88,6 +88,10 @@ type Limits struct {
 	AddressRate float64 `toml:"address_rate"`
 	// Requests of one address in flight, or refused beyond the rate. Default 500.
 	AddressBurst int `toml:"address_burst"`
+	// Open connections of the public listener; at the limit those that have waited longest for a request are closed. Default: what the limit of file descriptors leaves beside the store's own, at most 10000.
+	Connections int `toml:"connections"`
+	// Open connections of one address (IPv6: one /64) that is not a trusted proxy: never more than about a tenth of connections, and less while others have many. Default 500.
+	AddressConnections int `toml:"address_connections"`
 	// Token requests in flight; more get 503. Default 1024.
 	InFlight int `toml:"in_flight"`
 	// Refusals per second of one issuer that are recorded one by one in the ledger, and as many in the log, at each replica: of callers that did not prove to be a client, and as many again of clients. More are only counted. Default 1.
@@ -122,9 +126,10 @@ type Issuer struct {
 	URL string `toml:"url"`
 	// A built-in profile's name, or the path of a profile file ending in .toml. Required.
 	Profile string `toml:"profile"`
-	// Such as "stg" or "prd". A client's key may not be used in two environments.
+	// Such as "stg" or "prd". A client's key, or the URL of its keys, may not be used in two environments.
 	Environment string `toml:"environment"`
-	// Names for this issuer that an assertion's aud may use, where the profile allows names.
+	// Names for this issuer that an assertion's aud may use, where the profile allows names. Issuers
+	// of different environments have no name in common.
 	AudienceNames []string `toml:"audience_names"`
 	// The aud of access tokens: the API that accepts them. Required if the profile's tokens have
 	// one.
@@ -139,6 +144,10 @@ type Issuer struct {
 	Rotate time.Duration `toml:"rotate"`
 	// How long a successor is published before it signs. At least "10m". Default "24h".
 	Announce time.Duration `toml:"announce"`
+	// Who may read the list of revocations: "public", or "authenticated" for clients that may
+	// introspect, authenticated as for introspection. A public list says which clients were cut off.
+	// Default "public".
+	Revocations string `toml:"revocations"`
 	// A disabled issuer issues no tokens; its keys stay published. Default false.
 	Disabled bool `toml:"disabled"`
 

@@ -38,7 +38,7 @@ func parse(t testing.TB, text string) *config.Config {
 func TestDefaults(t *testing.T) {
 	c := parse(t, good)
 	want := config.Limits{
-		ClientRate: 500, ClientBurst: 1000, AddressRate: 50, AddressBurst: 500, InFlight: 1024, RefusalsRecorded: 1, RefusalsBurst: 1000,
+		ClientRate: 500, ClientBurst: 1000, AddressRate: 50, AddressBurst: 500, AddressConnections: 500, InFlight: 1024, RefusalsRecorded: 1, RefusalsBurst: 1000,
 		RequestTimeout: 2 * time.Second, DrainDelay: 2 * time.Second, DrainTimeout: 20 * time.Second,
 	}
 	if c.Limits != want {
@@ -89,6 +89,8 @@ client_rate = -1
 client_burst = 1
 address_rate = 0.01
 address_burst = 1000000
+connections = 16
+address_connections = 1000000
 in_flight = 7
 refusals_recorded = 1000000
 refusals_burst = 12
@@ -116,7 +118,7 @@ disabled = true
 	listen := config.Listener{Address: "0.0.0.0:8443", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem", TrustedProxies: []string{"10.0.0.0/8", "fd00::/8"}}
 	admin := config.Admin{Address: "10.0.0.1:8444", URL: "https://admin.example.com", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem"}
 	limits := config.Limits{
-		ClientRate: -1, ClientBurst: 1, AddressRate: 0.01, AddressBurst: 1_000_000, InFlight: 7, RefusalsRecorded: 1_000_000, RefusalsBurst: 12,
+		ClientRate: -1, ClientBurst: 1, AddressRate: 0.01, AddressBurst: 1_000_000, Connections: 16, AddressConnections: 1_000_000, InFlight: 7, RefusalsRecorded: 1_000_000, RefusalsBurst: 12,
 		RequestTimeout: 100 * time.Millisecond, DrainTimeout: 10 * time.Minute,
 	}
 	for name, pair := range map[string][2]any{
@@ -203,6 +205,8 @@ var refusals = []struct{ name, old, text, want string }{
 	{"refusals_recorded without limit", `[listen]`, "[limits]\nrefusals_recorded = -1\n[listen]", `moneyer.toml:4: limits.refusals_recorded: must be 0.01 to 1000000`},
 	{"client_burst zero", `[listen]`, "[limits]\nclient_burst = 0\n[listen]", `moneyer.toml:4: limits.client_burst: must be 1 to 1000000`},
 	{"address_burst too large", `[listen]`, "[limits]\naddress_burst = 1000001\n[listen]", `moneyer.toml:4: limits.address_burst: must be 1 to 1000000`},
+	{"few connections", `[listen]`, "[limits]\nconnections = 0\n[listen]", `moneyer.toml:4: limits.connections: must be 16 to 1000000`},
+	{"no connections of an address", `[listen]`, "[limits]\naddress_connections = 0\n[listen]", `moneyer.toml:4: limits.address_connections: must be 1 to 1000000`},
 	{"in_flight zero", `[listen]`, "[limits]\nin_flight = 0\n[listen]", `moneyer.toml:4: limits.in_flight: must be 1 to 1000000`},
 	{"request_timeout short", `[listen]`, "[limits]\nrequest_timeout = \"99ms\"\n[listen]", `moneyer.toml:4: limits.request_timeout: must be "100ms" to "1m"`},
 	{"request_timeout long", `[listen]`, "[limits]\nrequest_timeout = \"61s\"\n[listen]", `limits.request_timeout: must be "100ms" to "1m"`},
@@ -235,8 +239,11 @@ var refusals = []struct{ name, old, text, want string }{
 	{"profile file that is not there", `"thales-d1"`, `"own.toml"`, `moneyer.toml:7: issuers.d1.profile: `},
 	{"audience names where none are taken", `"thales-d1"`, "\"oauth2\"\naudience_names = [\"stg\"]", `moneyer.toml:8: issuers.d1.audience_names: profile oauth2 takes no audience names`},
 	{"audience name empty", `"thales-d1"`, "\"thales-d1\"\naudience_names = [\"\"]", `moneyer.toml:8: issuers.d1.audience_names: a name has 1 to 1024 octets`},
+	{"audience name of another environment", `[issuers.d1]`, "[issuers.a]\nurl = \"https://auth.example.com/a\"\nprofile = \"thales-d1\"\nresource_audience = \"https://a\"\nenvironment = \"stg\"\naudience_names = [\"x\"]\n[issuers.d1]\naudience_names = [\"x\"]\nenvironment = \"prd\"",
+		`issuers.d1.audience_names: "x" is also a name in environment "stg"`},
 	{"replay where there are no assertions", "\"thales-d1\"\nresource_audience = \"https://api.example.com\"", "\"boltpay\"\nreplay = \"once\"", `moneyer.toml:8: issuers.d1.replay: profile boltpay takes no assertions`},
 	{"unknown replay", `"thales-d1"`, "\"thales-d1\"\nreplay = \"twice\"", `moneyer.toml:8: issuers.d1.replay: must be "once", "until-exp" or "same-token"`},
+	{"unknown readers of revocations", `"thales-d1"`, "\"thales-d1\"\nrevocations = \"private\"", `moneyer.toml:8: issuers.d1.revocations: must be "public" or "authenticated"`},
 	{"unknown alg", `"thales-d1"`, "\"thales-d1\"\nalg = \"HS256\"", `moneyer.toml:8: issuers.d1.alg: must be "ES256"`},
 	{"no resource audience", `resource_audience = "https://api.example.com"`, ``, `moneyer.toml:5: issuers.d1.resource_audience: profile thales-d1 puts an aud into its tokens: name the API`},
 	{"a resource audience without effect", `"thales-d1"`, `"boltpay"`, `moneyer.toml:8: issuers.d1.resource_audience: profile boltpay puts no resource audience into its tokens: remove this`},

@@ -72,6 +72,7 @@ func (c *Config) setDefaults(doc *stricttoml.Document) {
 	orDefault(doc, "limits.client_burst", &l.ClientBurst, usual.ClientRate.Burst)
 	orDefault(doc, "limits.address_rate", &l.AddressRate, usual.AddressRate.PerSecond)
 	orDefault(doc, "limits.address_burst", &l.AddressBurst, usual.AddressRate.Burst)
+	orDefault(doc, "limits.address_connections", &l.AddressConnections, usual.AddressConnections)
 	orDefault(doc, "limits.in_flight", &l.InFlight, usual.AtWork)
 	orDefault(doc, "limits.refusals_recorded", &l.RefusalsRecorded, usual.Refusals.PerSecond)
 	orDefault(doc, "limits.refusals_burst", &l.RefusalsBurst, usual.Refusals.Burst)
@@ -184,6 +185,8 @@ func (c *Config) checkLimits(check *checker) {
 	check.want(isCount(l.ClientBurst), "limits.client_burst", "must be 1 to %d", maxCount)
 	check.want(isCount(l.AddressBurst), "limits.address_burst", "must be 1 to %d", maxCount)
 	check.want(isCount(l.RefusalsBurst), "limits.refusals_burst", "must be 1 to %d", maxCount)
+	check.want(isCount(l.Connections) && l.Connections >= overload.MinConnections || !check.doc.Has("limits.connections"), "limits.connections", "must be %d to %d", overload.MinConnections, maxCount)
+	check.want(isCount(l.AddressConnections), "limits.address_connections", "must be 1 to %d", maxCount)
 	check.want(isCount(l.InFlight), "limits.in_flight", "must be 1 to %d", maxCount)
 	check.want(l.RequestTimeout >= 100*time.Millisecond && l.RequestTimeout <= time.Minute, "limits.request_timeout", `must be "100ms" to "1m"`)
 	check.want(l.DrainDelay <= time.Minute, "limits.drain_delay", `must be at most "1m"`)
@@ -193,6 +196,7 @@ func (c *Config) checkLimits(check *checker) {
 func (c *Config) checkIssuers(check *checker) {
 	check.want(len(c.Issuers) > 0, "issuers", "there is none: add a table [issuers.NAME] with url and profile")
 	byURL := map[string]string{c.Admin.URL: AdminIssuer}
+	environments := map[string]string{} // by audience name
 	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
 		issuer := c.Issuers[name]
 		key := "issuers." + name
@@ -201,6 +205,12 @@ func (c *Config) checkIssuers(check *checker) {
 		checkURL(check, key+".url", issuer.URL)
 		check.want(byURL[issuer.URL] == "", key+".url", "issuer %s has this URL already", byURL[issuer.URL])
 		byURL[issuer.URL] = name
+		for _, audience := range issuer.AudienceNames {
+			other, known := environments[audience]
+			check.want(!known || other == issuer.Environment, key+".audience_names",
+				"%q is also a name in environment %q: an assertion for one environment would be good in the other", audience, other)
+			environments[audience] = issuer.Environment
+		}
 		made, err := c.makeIssuer(check, name, &issuer)
 		check.want(err == nil, key+".profile", "%v", err)
 		issuer.made = made
@@ -224,9 +234,11 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 		Name: name, URL: i.URL, Profile: p, Environment: i.Environment, AudienceNames: i.AudienceNames, ResourceAudience: i.ResourceAudience,
 		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(platform.Replay(i.Replay), p.Policy.Assertion.Replay),
 		Alg: cmp.Or(i.Alg, p.Policy.Token.Alg), Disabled: i.Disabled,
+		PrivateRevocations: i.Revocations == "authenticated",
 	}
 	orDefault(check.doc, key+"token_lifetime", &made.TokenLifetime, p.Policy.Token.Lifetime)
 	orDefault(check.doc, key+"announce", &i.Announce, 24*time.Hour)
+	orDefault(check.doc, key+"revocations", &i.Revocations, "public")
 	assertions := len(p.Policy.Assertion.Algs) > 0
 	names := assertions && p.Policy.Assertion.Accepts(platform.AudienceName)
 	check.want(names || len(i.AudienceNames) == 0, key+"audience_names", "profile %s takes no audience names", p.Name)
@@ -236,6 +248,7 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	check.want(assertions || i.Replay == "", key+"replay", "profile %s takes no assertions, so nothing can be replayed", p.Name)
 	check.want(slices.Contains([]platform.Replay{platform.ReplayOnce, platform.ReplayUntilExp, platform.ReplaySameToken}, made.Replay), key+"replay", `must be "once", "until-exp" or "same-token"`)
 	check.want(slices.Contains([]string{"ES256", "PS256", "RS256", "EdDSA"}, made.Alg), key+"alg", `must be "ES256", "PS256", "RS256" or "EdDSA"`)
+	check.want(slices.Contains([]string{"public", "authenticated"}, i.Revocations), key+"revocations", `must be "public" or "authenticated"`)
 	usesAudience := slices.ContainsFunc(p.Policy.Token.Claims, func(c platform.Claim) bool { return c.From == platform.SourceAudience })
 	check.want(usesAudience == (i.ResourceAudience != ""), key+"resource_audience", audienceAdvice(usesAudience), p.Name)
 	check.want(made.TokenLifetime >= time.Second && made.TokenLifetime <= 24*time.Hour && made.TokenLifetime%time.Second == 0, key+"token_lifetime", `must be whole seconds from "1s" to "24h"`)

@@ -253,6 +253,8 @@ client_rate = 200
 client_burst = 400
 address_rate = 20
 address_burst = 200
+connections = 4000
+address_connections = 200
 in_flight = 1024
 refusals_recorded = 1
 refusals_burst = 1000
@@ -278,6 +280,7 @@ replay = "same-token" # merchants retry over bad links
 alg = "ES256"
 rotate = "720h" # 30 days
 announce = "24h"
+revocations = "authenticated"
 disabled = false
 
 [issuers.d1-banking-stg]

@@ -53,6 +53,9 @@ func Init(ctx context.Context, dir, configuration string, now func() time.Time) 
 	if err := i.makeMasterKey(ctx); err != nil {
 		return nil, err
 	}
+	if err := i.makeStore(ctx); err != nil {
+		return nil, err
+	}
 	if err := i.makeAdmin(ctx); err != nil {
 		return nil, err
 	}
@@ -121,6 +124,9 @@ func (i *initial) hasKeys(ctx context.Context, master *keyring.MasterKey) (bool,
 		return exists(path)
 	}
 	db, err := store.Open(ctx, i.cfg.StoreURL(), store.Options{Now: i.now, RowKey: master.RowKey()})
+	if errors.Is(err, store.ErrNoStore) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -130,6 +136,48 @@ func (i *initial) hasKeys(ctx context.Context, master *keyring.MasterKey) (bool,
 		return true, db.Close()
 	}
 	return false, errors.Join(err, db.Close())
+}
+
+// makeStore creates the store if there is none. It refuses if the admin file exists: its key
+// is registered in a store, which is lost, or on a disk that is not mounted.
+func (i *initial) makeStore(ctx context.Context) error {
+	lacking, err := i.lacksStore(ctx)
+	if err != nil || !lacking {
+		return err
+	}
+	admin := filepath.Join(i.dir, adminclient.DefaultFile)
+	if there, err := exists(admin); err != nil {
+		return err
+	} else if there {
+		return &ConfigError{fmt.Errorf("the store %s is missing, and %s was made for it: mount its disk or restore a backup;"+
+			" for a new store, first remove that file", strings.TrimPrefix(i.cfg.StoreURL(), "sqlite:"), admin)}
+	}
+	master, err := readMasterKey(i.cfg)
+	if err != nil {
+		return &ConfigError{err}
+	}
+	db, err := store.Open(ctx, i.cfg.StoreURL(), store.Options{Create: true, Now: i.now, RowKey: master.RowKey()})
+	if err != nil {
+		return err
+	}
+	_, err = db.Guard(ctx, guardOf(i.cfg, master)) // it notes the head, so that a server knows the store
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if path, file := i.cfg.StoreFile(); file {
+		i.made = append(i.made, path)
+	}
+	return nil
+}
+
+// lacksStore reports whether there is no store.
+func (i *initial) lacksStore(ctx context.Context) (bool, error) {
+	if path, file := i.cfg.StoreFile(); file {
+		info, err := os.Stat(path)
+		return errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0, nil // Open reports other errors
+	}
+	status, err := store.ReadStatus(ctx, i.cfg.StoreURL())
+	return err == nil && status.Version == 0, err
 }
 
 // makeAdmin creates a key for the first administrator and writes the file that holds it, if there

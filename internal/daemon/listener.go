@@ -3,7 +3,6 @@ package daemon
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log"
@@ -15,14 +14,20 @@ import (
 	"time"
 
 	"moneyer/internal/config"
+	"moneyer/internal/overload"
 	"moneyer/internal/tlsfiles"
 )
 
 // listener is a listening address with its HTTP server.
 type listener struct {
 	net.Listener
-	name   string
-	server *http.Server
+	name        string
+	server      *http.Server
+	connections *overload.Connections
+	// refused is how many connections were refused when that was last seen to grow, at refusedAt;
+	// used by the maintenance only.
+	refused   int64
+	refusedAt time.Time
 	// handler is replaced by a reload.
 	handler  atomic.Pointer[http.Handler]
 	inFlight atomic.Int64
@@ -31,11 +36,19 @@ type listener struct {
 	tls   atomic.Pointer[tlsfiles.Loaded]
 }
 
-// listen listens on an address, with limits against slow and large requests.
+// listen listens on an address, with limits against many connections, and slow and large requests.
 func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c config.Listener, loaded *tlsfiles.Loaded) (*listener, error) {
-	l := &listener{name: name, files: tlsFilesOf(cfg, c)}
-	l.tls.Store(loaded)
 	limits := cfg.Limits.Overload()
+	if err := limits.FitDescriptors(descriptors()); err != nil {
+		return nil, &ConfigError{err}
+	}
+	bounds := limits.PublicConnections()
+	if name != "public" {
+		bounds = limits.OwnConnections()
+	}
+	l := &listener{name: name, files: tlsFilesOf(cfg, c), connections: overload.NewConnections(bounds, s.now)}
+	l.connections.Trust(prefixes(c.TrustedProxies))
+	l.tls.Store(loaded)
 	l.server = &http.Server{
 		Handler:           s.through(l),
 		ReadHeaderTimeout: limits.HeaderTime,
@@ -43,21 +56,58 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 		WriteTimeout:      limits.WriteTime,
 		IdleTimeout:       limits.IdleTime,
 		MaxHeaderBytes:    limits.HeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: limits.Streams, MaxReceiveBufferPerConnection: limits.StreamBytes},
+		ConnState:         l.stateChanged,
 		ErrorLog:          log.New(connectionLog{s.log}, "", 0),
 	}
-	if name != "public" {
-		l.server.ReadTimeout, l.server.WriteTimeout = 10*time.Minute, 10*time.Minute // imports are streamed
-	}
 	if loaded != nil {
-		l.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12,
-			GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.tls.Load().Config, nil }}
+		l.server.TLSConfig = tlsfiles.Listener(l.tls.Load)
 	}
-	tcp, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address)
+	plain, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address)
 	if err != nil {
 		return nil, fmt.Errorf("the %s listener: %w", name, err)
 	}
-	l.Listener = tcp
+	tcp, ok := plain.(*net.TCPListener)
+	if !ok {
+		return nil, fmt.Errorf("the %s listener: %s is no TCP address", name, c.Address)
+	}
+	l.Listener = l.connections.Listener(tcp)
 	return l, nil
+}
+
+// reportRefused logs when connections begin to be refused, and when none was for a minute.
+func (s *state) reportRefused(l *listener) {
+	counts, now := l.connections.Counts(), s.now()
+	refused := counts.AddressRefused + counts.TotalRefused
+	var err error
+	switch {
+	case refused > l.refused:
+		l.refused, l.refusedAt = refused, now
+		err = fmt.Errorf("%d are open; since the start %d were refused because their address had its share, and %d because all were taken",
+			counts.Open, counts.AddressRefused, counts.TotalRefused)
+	case now.Sub(l.refusedAt) < time.Minute:
+		return
+	}
+	s.problems.report("accept all connections of the "+l.name+" listener", err)
+}
+
+// streamTime is how long a request of an administrator may take to come and to be answered.
+const streamTime = 10 * time.Minute
+
+// patient gives a request streamTime instead of what strangers have.
+func (s *state) patient(w http.ResponseWriter) {
+	c, until := http.NewResponseController(w), s.now().Add(streamTime)
+	_, _ = c.SetReadDeadline(until), c.SetWriteDeadline(until) // of a connection that is closed: it is noticed anyway
+}
+
+// stateChanged is told by net/http what a connection does.
+func (l *listener) stateChanged(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		l.connections.Busy(conn)
+	case http.StateIdle:
+		l.connections.Waits(conn)
+	}
 }
 
 // through passes requests to the current handler. While the server drains, each connection is

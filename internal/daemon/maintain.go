@@ -14,16 +14,21 @@ const countEvery = 10 * time.Second
 
 // maintain does the periodic work. What fails is tried again at the next tick.
 func (s *Server) maintain(ctx context.Context) {
-	count, minute := time.NewTicker(countEvery), time.NewTicker(time.Minute)
+	second, count, minute := time.NewTicker(time.Second), time.NewTicker(countEvery), time.NewTicker(time.Minute)
+	defer second.Stop()
 	defer count.Stop()
 	defer minute.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-second.C:
+			s.problems.report("keep the store's file", s.db.Intact())
+			for _, l := range s.listeners() {
+				s.reportRefused(l)
+			}
 		case <-count.C:
 			s.problems.report("record refusals", s.refusals.Flush(ctx, s.now()))
-			s.problems.report("keep the store's file", s.db.Intact())
 		case <-minute.C:
 			s.everyMinute(ctx)
 		}

@@ -71,13 +71,20 @@ func (s *Server) open(ctx context.Context, files files) (err error) {
 	if s.snapshot, err = s.build(ctx, s.cfg, nil); err != nil {
 		return err
 	}
+	if err := s.guardStore(ctx); err != nil { // after build, which refuses another master key
+		return err
+	}
 	if s.public, err = s.listen(ctx, s.cfg, "public", s.cfg.Listen, files.public); err != nil {
 		return err
 	}
 	if s.private, err = s.listen(ctx, s.cfg, "admin", s.cfg.AdminListener(), files.private); err != nil {
 		return err
 	}
+	for _, l := range s.listeners() {
+		s.metrics.Connections(l.name, l.connections.Counts)
+	}
 	s.swap(s.snapshot)
+	s.try(ctx, s.db.Ping)
 	return nil
 }
 
@@ -110,6 +117,7 @@ func (s *Server) begin() {
 		})
 	}
 	s.work.Go(func() { s.maintain(ctx) })
+	s.work.Go(func() { s.watchStore(ctx) })
 	url := s.cfg.StoreURL()
 	s.work.Go(func() { s.reportStore(ctx, url) }) // callers need not wait for it
 }
@@ -195,6 +203,7 @@ func (s *Server) reload(ctx context.Context) error {
 	s.cfg, s.snapshot = cfg, snapshot
 	s.public.tls.Store(files.public)
 	s.private.tls.Store(files.private)
+	s.public.connections.Trust(prefixes(cfg.Listen.TrustedProxies))
 	s.swap(snapshot)
 	s.problems.report("read the signing keys", snapshot.keys.Load(ctx)) // another replica may have changed them meanwhile
 	return nil
@@ -212,6 +221,8 @@ func checkRestartOnly(was, is *config.Config) error {
 		{"listen.address", was.Listen.Address, is.Listen.Address},
 		{"listen's TLS files", tlsFilesOf(was, was.Listen), tlsFilesOf(is, is.Listen)},
 		{"admin", was.Admin, is.Admin},
+		{"limits.connections", was.Limits.Connections, is.Limits.Connections},
+		{"limits.address_connections", was.Limits.AddressConnections, is.Limits.AddressConnections},
 		{"limits.in_flight", was.Limits.InFlight, is.Limits.InFlight},
 		{"limits.refusals_recorded", was.Limits.RefusalsRecorded, is.Limits.RefusalsRecorded},
 		{"limits.refusals_burst", was.Limits.RefusalsBurst, is.Limits.RefusalsBurst},

@@ -68,29 +68,40 @@ func loadFiles(cfg *config.Config) (f files, err error) {
 // snapshot, or nil.
 func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*Snapshot, error) {
 	snap := &Snapshot{admin: adminIssuer(cfg), Issuers: cfg.Served(), networks: cfg.JWKSURINetworks}
-	snap.keys = &keyring.Keyring{Store: s.db, Master: s.master, Issuers: map[string]keyring.Settings{}, Now: s.now, Past: s.confirmed, Log: s.log, Logged: &s.publishedKids}
-	snap.keys.Issuers[snap.admin.Name] = settingsOf(snap.admin, 30*24*time.Hour, time.Hour)
-	for name, issuer := range cfg.Issuers {
-		snap.keys.Issuers[name] = settingsOf(issuer.RegistryIssuer(), issuer.Rotate, issuer.Announce)
-	}
+	snap.keys = &keyring.Keyring{Store: s.db, Master: s.master, Issuers: keySettings(cfg), Now: s.now, Past: s.confirmed, Log: s.log, Logged: &s.publishedKids}
 	if was != nil && slices.Equal(was.networks, snap.networks) {
 		snap.clientKeys = was.clientKeys // the cache is kept, in case a client's own server is unavailable
 	} else {
-		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.now)
+		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.db, s.now)
 	}
 	if err := s.buildHandlers(cfg, snap); err != nil {
 		return nil, &ConfigError{err}
 	}
-	switch err := s.load(ctx, snap.keys); {
-	case errors.Is(err, keyring.ErrOtherMaster):
-		return nil, &ConfigError{fmt.Errorf("master_key %q is not the key under which the keys in %q were sealed", cfg.MasterKey, cfg.Store)}
-	case err != nil:
-		return nil, err
+	if err := s.load(ctx, snap.keys); err != nil {
+		return nil, keysError(cfg, err)
 	}
 	if unverified := snap.keys.Unverified(); was != nil && len(unverified) > 0 { // was may have what was read before
 		return nil, &registry.UnverifiedError{Kind: "signing keys", Issuer: unverified[0]}
 	}
 	return snap, nil
+}
+
+// keySettings returns the key settings of all issuers of a configuration.
+func keySettings(cfg *config.Config) map[string]keyring.Settings {
+	admin := adminIssuer(cfg)
+	settings := map[string]keyring.Settings{admin.Name: settingsOf(admin, 30*24*time.Hour, time.Hour)}
+	for name, issuer := range cfg.Issuers {
+		settings[name] = settingsOf(issuer.RegistryIssuer(), issuer.Rotate, issuer.Announce)
+	}
+	return settings
+}
+
+// keysError explains the error of loading signing keys.
+func keysError(cfg *config.Config, err error) error {
+	if errors.Is(err, keyring.ErrOtherMaster) {
+		return &ConfigError{fmt.Errorf("master_key %q is not the key under which the keys in %q were sealed", cfg.MasterKey, cfg.Store)}
+	}
+	return err
 }
 
 // load loads the signing keys of the issuers, generates missing ones, and loads the revocations.
@@ -128,6 +139,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		return err
 	}
 	back := *front // separate limits, so that administrators are served under load
+	limits.SetAtWork(limits.AdminAtWork)
 	back.Issuers, back.Admission = []*registry.Issuer{snap.admin}, overload.NewAdmission(limits)
 	tokens, err := back.Handler()
 	if err != nil {
@@ -135,7 +147,9 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	}
 	private := http.NewServeMux()
 	private.Handle("/", tokens)
-	private.Handle(pathOf(snap.admin.URL)+adminapi.Prefix+"/", s.adminAPI(cfg, snap, auth).Handler())
+	api := s.adminAPI(cfg, snap, auth)
+	api.Admission = back.Admission
+	private.Handle(pathOf(snap.admin.URL)+adminapi.Prefix+"/", api.Handler())
 	private.Handle("GET /metrics", s.metrics.Handler())
 	snap.private = private
 	return nil
@@ -180,6 +194,7 @@ func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Aut
 		CheckpointKey: s.master.CheckpointKey(),
 		Backup:        s.copyStore,
 		Verifier:      snap.Verifier(snap.admin),
+		Patient:       s.patient,
 		Pepper:        s.master.Pepper(), BlockedKeys: cfg.RefusedKeys, Log: s.log, Now: s.now,
 	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -37,6 +38,7 @@ type state struct {
 	// budgets of their own.
 	log, lines *slog.Logger
 	problems   edgeLog
+	health     health
 	now        func() time.Time
 	steady     func() time.Duration // since the start, whatever the wall clock does
 	clock      *confirmedClock
@@ -103,7 +105,7 @@ func (s *state) reportStore(ctx context.Context, url string) {
 	findings, err := store.Check(ctx, url, s.now)
 	s.problems.report("check the store", err)
 	for _, f := range findings {
-		if f.Level != store.Good && f.What != "replicas" { // this may be the first replica
+		if f.Level != store.Good && !slices.Contains([]string{"replicas", "newest entry", "consumed assertions"}, f.What) { // this may be the first replica; Guard has told of the others
 			s.log.Warn("the store is not as it should be", "what", f.What, "found", f.Found, "advice", f.Advice)
 		}
 	}
@@ -112,26 +114,31 @@ func (s *state) reportStore(ctx context.Context, url string) {
 // close releases the store and the queue delay measurement.
 func (s *state) close() error { return errors.Join(s.db.Close(), s.delay.Close()) }
 
-func (s *state) storeUp() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	return s.db.Ping(ctx) == nil
-}
+func (s *state) storeUp() bool { return s.health.get(s.now()) == nil }
 
 // ready returns why the process should get no requests now, or nil. The answer is public, so
 // details of a store failure go to the log.
-func (s *state) ready(ctx context.Context) error {
+func (s *state) ready(context.Context) error {
 	if s.draining.Load() {
 		return errors.New("shutting down")
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	err := s.db.Ping(ctx)
+	err := s.health.get(s.now())
 	s.problems.report("write to the store", err)
 	if err != nil {
 		return errors.New("the store takes no writes")
 	}
-	return s.verified()
+	err = s.db.Distrusted()
+	s.problems.report("trust the store", err)
+	return cmp.Or(err, s.verified(), s.clockAgrees())
+}
+
+// clockAgrees returns an error while the clock differs from the other replicas'.
+func (s *state) clockAgrees() (err error) {
+	if off := s.db.ClockOff(); off.Abs() > store.MaxClockOff {
+		err = fmt.Errorf("the clock is %+.3f s off the other replicas': set it, or theirs", off.Seconds())
+	}
+	s.problems.report("agree with the other replicas' clocks", err)
+	return err
 }
 
 // verified returns an error while signing keys or revocations in the store do not verify under the

@@ -39,9 +39,10 @@ type Answer struct {
 }
 
 // Secure reports whether what is sent to u, and what comes from there, is
-// protected: u is https, or http on a loopback host.
+// protected: u is https, or http on a loopback host. It has no user: a password in a
+// URL stands in logs and command lines, and what looks like the host may be a user.
 func Secure(u *url.URL) bool {
-	return u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && Loopback(u.Hostname()))
+	return u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && Loopback(u.Hostname()))
 }
 
 // Loopback reports whether a host without port is localhost or a loopback
@@ -57,7 +58,7 @@ func Loopback(host string) bool {
 // status. It does not follow a redirect, even where client would.
 func Do(client *http.Client, req *http.Request, limits Limits) (*Answer, error) {
 	if !Secure(req.URL) {
-		return nil, fmt.Errorf("%q must be an https URL; http is for loopback hosts only", req.URL.Redacted())
+		return nil, fmt.Errorf("%q must be an https URL without user; http is for loopback hosts only", req.URL.Redacted())
 	}
 	ctx, cancel := context.WithTimeout(req.Context(), limits.Time)
 	defer cancel()
@@ -86,11 +87,17 @@ func Get(ctx context.Context, client *http.Client, location string, header http.
 	if header != nil {
 		req.Header = header
 	}
+	return Document(client, req, limits)
+}
+
+// Document is Do for a request for a document: the status of the answer is 200, or 304
+// when the request has If-None-Match; any other is an error.
+func Document(client *http.Client, req *http.Request, limits Limits) (*Answer, error) {
 	answer, err := Do(client, req, limits)
 	switch {
 	case err != nil:
 		return nil, err
-	case answer.Status == http.StatusOK, answer.Status == http.StatusNotModified && header.Get("If-None-Match") != "":
+	case answer.Status == http.StatusOK, answer.Status == http.StatusNotModified && req.Header.Get("If-None-Match") != "":
 		return answer, nil
 	case answer.Status >= 300 && answer.Status < 400:
 		return nil, fmt.Errorf("%s answered %d, a redirect, which is not followed", req.URL.Redacted(), answer.Status)

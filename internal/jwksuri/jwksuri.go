@@ -3,6 +3,9 @@
 // redirect, no private or special-purpose address after name resolution, a small body, a short
 // timeout, and a bounded number of concurrent fetches.
 //
+// It also holds the keys that it fetched to one environment, as the registry does with registered
+// keys: see Claim.
+//
 // It is not for the keys of an issuer: package bearer fetches those.
 package jwksuri
 
@@ -47,8 +50,11 @@ type Source struct {
 	fetches *overload.ConcurrencyLimit
 	flight  singleflight.Group
 
-	mu   sync.Mutex
-	sets map[string]*keySet
+	registered Registrations
+
+	mu     sync.Mutex // guards what follows
+	sets   map[string]*keySet
+	claims map[string]claim // by the key's thumbprint
 }
 
 // keySet holds the keys of one URL. It is immutable once stored.
@@ -61,10 +67,10 @@ type keySet struct {
 
 // New returns a source. It refuses addresses that are not public unless they are in one of the
 // networks. trust, if not nil, replaces the system's TLS configuration.
-func New(networks []netip.Prefix, trust *tls.Config, now func() time.Time) *Source {
+func New(networks []netip.Prefix, trust *tls.Config, registered Registrations, now func() time.Time) *Source {
 	dialer := &net.Dialer{Timeout: fetchTimeout, Control: guard(networks)}
 	return &Source{
-		now: now, fetches: overload.NewConcurrencyLimit(maxFetches), sets: map[string]*keySet{},
+		now: now, fetches: overload.NewConcurrencyLimit(maxFetches), sets: map[string]*keySet{}, registered: registered, claims: map[string]claim{},
 		client: &http.Client{Transport: &http.Transport{
 			Proxy: nil, DialContext: dialer.DialContext, TLSClientConfig: trust, DisableKeepAlives: true,
 			TLSHandshakeTimeout: fetchTimeout, MaxResponseHeaderBytes: 16 << 10,
@@ -73,12 +79,21 @@ func New(networks []netip.Prefix, trust *tls.Config, now func() time.Time) *Sour
 }
 
 // guard checks the resolved address when dialing. It refuses the special-purpose networks of the
-// IANA registries (RFC 6890).
+// IANA registries (RFC 6890). Behind the NAT64 prefix, which is one of them, the address that is
+// embedded counts as well (RFC 6052 section 3.1).
 func guard(networks []netip.Prefix) func(network, address string, c syscall.RawConn) error {
 	guardian := ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(networks...), ssrf.WithAllowedV6Prefixes(networks...))
 	return func(network, address string, c syscall.RawConn) error {
 		if err := guardian.Safe(network, address, c); err != nil {
 			return fmt.Errorf("address %s is not a public one: %w", address, err)
+		}
+		to, err := netip.ParseAddrPort(address)
+		if err != nil || !ssrf.IPv6NAT64Prefix.Contains(to.Addr()) {
+			return err
+		}
+		full := to.Addr().As16()
+		if embedded := netip.AddrFrom4([4]byte(full[12:])); guardian.SafeAddr(embedded) != nil {
+			return fmt.Errorf("address %s stands for %s, which is not a public one", address, embedded)
 		}
 		return nil
 	}

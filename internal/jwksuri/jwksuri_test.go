@@ -79,7 +79,7 @@ func (c *clock) forward(d time.Duration) { c.at.Add(int64(d / time.Second)) }
 
 func TestKeyIsFetchedOnceAndKept(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a", "b"))), &clock{}
-	s := New(loopback, p.trust(), c.now)
+	s := New(loopback, p.trust(), &registrations{}, c.now)
 	var wg sync.WaitGroup
 	for range 32 {
 		wg.Go(func() {
@@ -99,7 +99,7 @@ func TestKeyIsFetchedOnceAndKept(t *testing.T) {
 
 func TestUnknownKidRefetches(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a"))), &clock{}
-	s := New(loopback, p.trust(), c.now)
+	s := New(loopback, p.trust(), &registrations{}, c.now)
 	for range 3 {
 		if _, err := s.Key(context.Background(), p.URL, "b"); !errors.Is(err, registry.ErrNotFound) {
 			t.Errorf("error %v, want not found", err)
@@ -121,7 +121,7 @@ func TestUnknownKidRefetches(t *testing.T) {
 
 func TestKeysUsableDuringOutage(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a"), "Cache-Control", "public, max-age=900")), &clock{}
-	s := New(loopback, p.trust(), c.now)
+	s := New(loopback, p.trust(), &registrations{}, c.now)
 	if _, err := s.Key(context.Background(), p.URL, "a"); err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func TestHostileAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, c := newPartner(t, handle), &clock{}
-			if _, err := New(loopback, p.trust(), c.now).Key(context.Background(), p.URL, "a"); err == nil {
+			if _, err := New(loopback, p.trust(), &registrations{}, c.now).Key(context.Background(), p.URL, "a"); err == nil {
 				t.Error("a key was found")
 			}
 		})
@@ -160,7 +160,7 @@ func TestHostileAnswers(t *testing.T) {
 
 func TestPrivateAddressIsRefused(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a"))), &clock{}
-	_, err := New(nil, p.trust(), c.now).Key(context.Background(), p.URL, "a")
+	_, err := New(nil, p.trust(), &registrations{}, c.now).Key(context.Background(), p.URL, "a")
 	if err == nil || !strings.Contains(err.Error(), "not a public one") {
 		t.Errorf("error %v", err)
 	}
@@ -180,6 +180,10 @@ func TestGuard(t *testing.T) {
 		"192.31.196.1:443": false, "192.52.193.1:443": false, "192.88.99.1:443": false, "192.175.48.1:443": false,
 		"[3fff::1]:443": false, "[3fff:1000::1]:443": true, "[5f00::1]:443": false, "[100::1]:443": false, "[fec0::1]:443": false,
 		"[2001::1]:443": false, "[2001:db8::1]:443": false, "[2620:4f:8000::1]:443": false, "[64:ff9b:1::1]:443": false, "[ff02::1]:443": false,
+		"[::808:808]:443": false, "[::a00:1]:443": false, "[::ffff:10.0.0.1]:443": false, "[::ffff:8.8.8.8]:443": false, "192.88.99.2:443": false,
+		"[64:ff9b::a00:1]:443": false, "[64:ff9b::808:808]:443": false, "[64:ff9b:1:a00:1::]:443": false, "[100::]:443": false,
+		"[2001::ffff]:443": false, "[2001:1ff:ffff::1]:443": false, "[2001:200::1]:443": true, "[2001:20::1]:443": false,
+		"[3fff:fff:ffff::1]:443": false, "[2606:4700::1%eth0]:443": false, "192.0.0.170:443": false, "192.0.1.1:443": true,
 		"8.8.8.8:8443": true, "nonsense": false,
 	} {
 		if err := guard(nil)(networkOf(address), address, nil); (err == nil) != ok {
@@ -201,7 +205,8 @@ func TestGuardAllowsConfiguredNetworks(t *testing.T) {
 	networks := []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16"), netip.MustParsePrefix("fd00:1::/32"), netip.MustParsePrefix("64:ff9b::/96")}
 	for address, ok := range map[string]bool{
 		"10.1.2.3:443": true, "10.2.0.1:443": false, "[fd00:1::5]:8443": true, "[fd00:2::5]:443": false,
-		"[64:ff9b::808:808]:443": true, "8.8.8.8:443": true, "[2606:4700::1]:443": true, "127.0.0.1:443": false,
+		"[64:ff9b::808:808]:443": true, "[64:ff9b::a02:1]:443": false, "[64:ff9b::7f00:1]:443": false, "[64:ff9b::a01:203]:443": true,
+		"8.8.8.8:443": true, "[2606:4700::1]:443": true, "127.0.0.1:443": false,
 	} {
 		if err := guard(networks)(networkOf(address), address, nil); (err == nil) != ok {
 			t.Errorf("guard(%s) = %v", address, err)
@@ -240,7 +245,7 @@ func TestCanceledCaller(t *testing.T) {
 	defer close(hold)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := New(loopback, p.trust(), c.now).Key(ctx, p.URL, "a"); !errors.Is(err, context.Canceled) {
+	if _, err := New(loopback, p.trust(), &registrations{}, c.now).Key(ctx, p.URL, "a"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -249,7 +254,7 @@ func TestCanceledCaller(t *testing.T) {
 // attempt.
 func TestFetchLimit(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "k1"))), &clock{}
-	s := New(loopback, p.trust(), c.now)
+	s := New(loopback, p.trust(), &registrations{}, c.now)
 	for range maxFetches {
 		s.fetches.Acquire()
 	}

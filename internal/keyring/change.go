@@ -106,7 +106,8 @@ func (k *Keyring) Retire(ctx context.Context, issuer, actor, kid string) error {
 	})
 }
 
-// Revoke removes a compromised key from the JWK set at once. If it is the signing key, the newest
+// Revoke removes a compromised key from the JWK set at once, and in the same step puts its tokens
+// among the revoked ones ([Keyring.Revoked]). If it is the signing key, the newest
 // announced key takes over at the same instant, or a generated one.
 func (k *Keyring) Revoke(ctx context.Context, issuer, actor, kid string) error {
 	return k.changeOnce(ctx, issuer, actor, func(d *draft) (step, error) {

@@ -106,6 +106,32 @@ func TestKeyFromAFile(t *testing.T) {
 	wantIs(t, err, keyring.ErrState)
 }
 
+// TestRevokedKeysAreListed: a revoked key is among the revoked ones of every process and of
+// every instant until well after any verifier has dropped it, whatever state it was in.
+func TestRevokedKeysAreListed(t *testing.T) {
+	w := newSigningFixture(t)
+	first := w.signing()
+	announced := w.announce(keyring.NewKey{})
+	if got := w.Revoked(issuer, start); got != nil {
+		t.Errorf("revoked are %v, want none", got)
+	}
+	w.must(w.Revoke(t.Context(), issuer, "alice", first))
+	w.must(w.Revoke(t.Context(), issuer, "alice", announced))
+	both := []string{first, announced}
+	slices.Sort(both)
+	for at, want := range map[time.Time][]string{
+		start.Add(-time.Hour): both, start: both, start.Add(30*24*time.Hour - time.Second): both, start.Add(30 * 24 * time.Hour): nil,
+	} {
+		if got := w.Revoked(issuer, at); !slices.Equal(got, want) {
+			t.Errorf("revoked at %s are %v, want %v", at, got, want)
+		}
+	}
+	w.must(w.Load(t.Context()))
+	if got := w.Revoked(issuer, start); !slices.Equal(got, both) {
+		t.Errorf("after another start revoked are %v, want %v", got, both)
+	}
+}
+
 func TestRevokeSigningKey(t *testing.T) {
 	w := newSigningFixture(t)
 	first := w.signing()

@@ -203,6 +203,22 @@ func (k *Keyring) Public(issuer, kid string, at time.Time) (*jose.PublicKey, err
 	return public, nil
 }
 
+// Revoked returns the kids of the issuer's keys whose tokens are revoked at that instant, sorted.
+// They follow from the keys as they were loaded last: a key and its tokens are revoked in one step.
+func (k *Keyring) Revoked(issuer string, at time.Time) []string {
+	r := k.ring(issuer)
+	if r == nil {
+		return nil
+	}
+	var kids []string
+	for i := range r.revoked {
+		if at.Before(r.revoked[i].RevokedUntil()) {
+			kids = append(kids, r.revoked[i].Kid)
+		}
+	}
+	return kids
+}
+
 // Keys returns the issuer's keys from the store, the newest first.
 func (k *Keyring) Keys(ctx context.Context, issuer string) ([]KeyInfo, error) {
 	if _, err := k.settings(issuer); err != nil {

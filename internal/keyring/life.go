@@ -32,6 +32,19 @@ type KeyInfo struct {
 	RevokedAt   time.Time `json:"revoked_at,omitzero"`
 }
 
+// revokedFor is how long after its revocation a key is listed among the revoked ones. A thief makes
+// tokens of any lifetime, so what ends them is that verifiers drop the key: they use a JWK set that
+// they cannot fetch again for a day (package bearer), or for as long as they were told.
+const revokedFor = 30 * 24 * time.Hour
+
+// RevokedUntil returns when a revoked key leaves the list of revocations, and zero for any other.
+func (k *KeyInfo) RevokedUntil() time.Time {
+	if k.RevokedAt.IsZero() {
+		return time.Time{}
+	}
+	return k.RevokedAt.Add(revokedFor)
+}
+
 func infoOf(key *registry.SigningKey, at time.Time) KeyInfo {
 	return KeyInfo{
 		Kid: key.Kid, Alg: key.Alg, URI: key.URI, State: stateOf(key, at),

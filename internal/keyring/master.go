@@ -32,6 +32,7 @@ type MasterKey struct {
 	sealer cipher.AEAD
 	pepper registry.Pepper
 	check  []byte
+	head   []byte
 	// checkpoint signs the checkpoints of the ledger.
 	checkpoint ed25519.PrivateKey
 	rows       *rowauth.Key
@@ -91,7 +92,8 @@ func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	check, err3 := derive("moneyer check v1", 16)
 	checkpoint, err4 := derive("moneyer checkpoint v1", ed25519.SeedSize)
 	rowSecret, err5 := derive("moneyer rows v1", 32)
-	if err := errors.Join(err1, err2, err3, err4, err5); err != nil {
+	head, err6 := derive("moneyer head v1", sha256.Size)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
 		return nil, fmt.Errorf("deriving from the master key: %w", err)
 	}
 	block, err := aes.NewCipher(seal)
@@ -106,7 +108,7 @@ func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, checkpoint: ed25519.NewKeyFromSeed(checkpoint), rows: rows}, nil
+	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, head: head, checkpoint: ed25519.NewKeyFromSeed(checkpoint), rows: rows}, nil
 }
 
 // Text returns the master key in base64url, which ParseMasterKey reads.
@@ -114,6 +116,9 @@ func (m *MasterKey) Text() string { return base64.RawURLEncoding.EncodeToString(
 
 // Pepper returns the key for the digests of client secrets.
 func (m *MasterKey) Pepper() registry.Pepper { return bytes.Clone(m.pepper) }
+
+// HeadKey returns the key for the MAC of the note of the ledger's head beside a store.
+func (m *MasterKey) HeadKey() []byte { return bytes.Clone(m.head) }
 
 // RowKey returns the key that authenticates the rows of the store.
 func (m *MasterKey) RowKey() *rowauth.Key { return m.rows }

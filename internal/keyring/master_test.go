@@ -6,11 +6,15 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
@@ -65,6 +69,9 @@ func TestDerivedKeysStayTheSame(t *testing.T) {
 	check, _ := base64.RawURLEncoding.DecodeString(m.Check())
 	if got, want := hex.EncodeToString(check), "c497b6f010449b4beaf5eb6482ec0c3e"; got != want {
 		t.Errorf("check %s, want %s", got, want)
+	}
+	if got, want := hex.EncodeToString(m.HeadKey()), "3641ec1a7b7cd832b2c0cb9c2f1a39d5b43a183deb935031480d6a5deea8af1c"; got != want {
+		t.Errorf("head key %s, want %s", got, want)
 	}
 	if got, want := hex.EncodeToString(m.CheckpointKey()), "e15f6f677bb40d31a80af9354d63122d0f9249c4f967c63c9646ba3ff9a32606"; got != want {
 		t.Errorf("checkpoint key %s, want %s", got, want)
@@ -133,6 +140,33 @@ func TestReadMasterKey(t *testing.T) {
 	}
 }
 
+// TestOpenReadsRegularFilesAlone: a pipe without a writer does not hang, and a device is not
+// read.
+func TestOpenReadsRegularFilesAlone(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Skip(err)
+	}
+	for _, path := range []string{fifo, "/dev/zero", "/dev/null", t.TempDir()} {
+		done := make(chan error, 1)
+		go func() {
+			_, err := keyring.Open("file:" + path)
+			_, master := keyring.ReadMasterKey(path)
+			done <- errors.Join(err, master)
+		}()
+		select {
+		case err := <-done:
+			wantText(t, err, "not a regular file")
+			var file *keyring.FileError
+			if !errors.As(err, &file) {
+				t.Errorf("%s: %v is no FileError", path, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%s: opening hangs", path)
+		}
+	}
+}
+
 func TestOpen(t *testing.T) {
 	path, pem := keyFile(t, jose.ES256)
 	for _, uri := range []string{"file:" + path, "file://" + path} {
@@ -165,7 +199,7 @@ func TestOpen(t *testing.T) {
 		"file://host/key":                       "another host",
 		"file:/nonexistent":                     "no such file",
 		"file:" + open:                          "chmod 600 " + open,
-		"file:" + directory:                     "is a directory",
+		"file:" + directory:                     "not a regular file",
 		"file:" + writeFile(t, "no key", 0o600): "neither a PEM block nor a JWK",
 		"file:" + writeFile(t, strings.Repeat("x", 64<<10+1), 0o600): "longer than",
 	} {

@@ -32,6 +32,7 @@ type ring struct {
 	revision  int64
 	signing   timetable[*jose.Signer]
 	published timetable[Published]
+	revoked   []KeyInfo // the revoked keys, sorted by kid
 	// unverified is set if what the store has now does not verify.
 	unverified bool
 }
@@ -41,7 +42,7 @@ func (r *ring) asUnverified() *ring {
 	if r == nil {
 		r = newRing(registry.SigningKeys{}, nil)
 	}
-	return &ring{revision: incomplete, signing: r.signing, published: r.published, unverified: true}
+	return &ring{revision: incomplete, signing: r.signing, published: r.published, revoked: r.revoked, unverified: true}
 }
 
 // incomplete is the revision of a ring that lacks keys because they could not be opened.
@@ -72,7 +73,19 @@ func newRing(keys registry.SigningKeys, ready map[string]opened) *ring {
 	for i := range len(sets) - 1 {
 		sets[i].value.Until = sets[i+1].from
 	}
-	return &ring{revision: keys.Revision, signing: signing, published: sets}
+	return &ring{revision: keys.Revision, signing: signing, published: sets, revoked: revokedKeys(keys.Keys)}
+}
+
+// revokedKeys returns the keys that were revoked, sorted by kid.
+func revokedKeys(keys []registry.SigningKey) []KeyInfo {
+	var revoked []KeyInfo
+	for i := range keys {
+		if !keys[i].RevokedAt.IsZero() {
+			revoked = append(revoked, infoOf(&keys[i], keys[i].RevokedAt))
+		}
+	}
+	slices.SortFunc(revoked, func(a, b KeyInfo) int { return cmp.Compare(a.Kid, b.Kid) })
+	return revoked
 }
 
 // publish encodes the JWK set of an instant, the newest key first.

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"moneyer/internal/overload"
 	"moneyer/oauth"
 )
 
@@ -44,7 +45,7 @@ func New(version string, inFlight func() int64, storeUp func() bool, staleness f
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "moneyer_requests_total",
-			Help: "Requests by issuer, endpoint (token, revoke, introspect, check) and outcome: granted, or the error code of the refusal.",
+			Help: "Requests by issuer, endpoint (token, revoke, introspect, check, revocations) and outcome: granted, or the error code of the refusal.",
 		}, []string{"issuer", "endpoint", "outcome"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "moneyer_request_seconds",
@@ -55,7 +56,7 @@ func New(version string, inFlight func() int64, storeUp func() bool, staleness f
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "moneyer_build_info", Help: "Always 1; the label is the version."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
 	m.registry.MustRegister(m.requests, m.took, build,
-		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_requests_in_flight", Help: "Requests at the token, revocation and introspection endpoints in flight."},
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_requests_in_flight", Help: "Requests at the endpoints of the public listener in flight."},
 			func() float64 { return float64(inFlight()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_silence_seconds",
 			Help: "Seconds since changes by other replicas were last received; above 1 cached state is not used. 0 with a store of one process."},
@@ -69,6 +70,25 @@ func New(version string, inFlight func() int64, storeUp func() bool, staleness f
 			}),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// Connections counts those of a listener. The function is called at each scrape.
+func (m *Metrics) Connections(listener string, counts func() overload.ConnectionCounts) {
+	label := prometheus.Labels{"listener": listener}
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_connections", Help: "Open connections by listener.", ConstLabels: label},
+			func() float64 { return float64(counts().Open) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "moneyer_connections_closed_waiting_total",
+			Help: "Connections that were closed while they waited for a request, because connections were scarce.", ConstLabels: label},
+			func() float64 { return float64(counts().Closed) }),
+		prometheus.NewCounterFunc(refusedConnections(label, "address"), func() float64 { return float64(counts().AddressRefused) }),
+		prometheus.NewCounterFunc(refusedConnections(label, "total"), func() float64 { return float64(counts().TotalRefused) }))
+}
+
+func refusedConnections(label prometheus.Labels, reason string) prometheus.CounterOpts {
+	return prometheus.CounterOpts{Name: "moneyer_connections_refused_total",
+		Help:        "Connections that were closed when they were accepted: the address had its share (address), or there were too many in all (total).",
+		ConstLabels: prometheus.Labels{"listener": label["listener"], "reason": reason}}
 }
 
 // Request counts one request at an endpoint; code is "" if it was granted.
@@ -91,7 +111,10 @@ func (m *Metrics) measured(key outcome) *measured {
 	return &measured{m.requests.WithLabelValues(key.issuer, key.endpoint, name), m.took.WithLabelValues(key.issuer, key.endpoint, granted)}
 }
 
+// maxScrapes is how many scrapes are answered at once; more get 503.
+const maxScrapes = 4
+
 // Handler serves the metrics in the Prometheus text format.
 func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry})
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{Registry: m.registry, MaxRequestsInFlight: maxScrapes})
 }

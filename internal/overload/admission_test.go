@@ -1,7 +1,7 @@
 package overload
 
 import (
-	"context"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -17,9 +17,23 @@ func admission(limits Limits) *Admission {
 // admit asks for a permit and holds the answer to a code, "" for none.
 func admit(t *testing.T, a *Admission, want oauth.Code) Permit {
 	t.Helper()
-	p, err := a.Admit(httptest.NewRequestWithContext(t.Context(), "POST", "/", nil), noon)
+	return admitFrom(t, a, "192.0.2.1", want)
+}
+
+func admitFrom(t *testing.T, a *Admission, address string, want oauth.Code) Permit {
+	t.Helper()
+	p, err := a.Admit(request(t, address), noon)
 	wants(t, err, want)
 	return p
+}
+
+// request comes from an address, with others in X-Forwarded-For.
+func request(t *testing.T, address string, forwarded ...string) *http.Request {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), "POST", "/", nil)
+	r.RemoteAddr = address + ":1"
+	r.Header["X-Forwarded-For"] = forwarded
+	return r
 }
 
 func wants(t *testing.T, err error, want oauth.Code) {
@@ -48,8 +62,8 @@ func inUse(t *testing.T, a *Admission, readers, atWork int64) {
 // those at work, and what was taken is given back.
 func TestAdmit(t *testing.T) {
 	a := admission(Limits{Readers: 2, AtWork: 1, RequestTime: time.Minute})
-	first, second := admit(t, a, ""), admit(t, a, "")
-	third := admit(t, a, oauth.TemporarilyUnavailable)
+	first, second := admit(t, a, ""), admitFrom(t, a, "192.0.2.2", "")
+	third := admitFrom(t, a, "192.0.2.3", oauth.TemporarilyUnavailable)
 	inUse(t, a, 2, 0)
 	ctx, err := first.Work(t.Context())
 	wants(t, err, "")
@@ -94,29 +108,34 @@ func TestAddressPaysForItsFaults(t *testing.T) {
 	inUse(t, a, 0, 0)
 }
 
+// tooLong finds the delay of a crowd too long.
+func tooLong(t *testing.T) *QueueDelay {
+	t.Helper()
+	q := newQueueDelay(t)
+	q.most = -time.Hour
+	q.sent.Store(q.clock())
+	q.reads.Store(minReads)
+	return q
+}
+
 // TestQueueDelayKeepsOut: while requests wait too long to be read none is let in.
 func TestQueueDelayKeepsOut(t *testing.T) {
 	a := admission(Limits{Readers: 1, AtWork: 1})
-	a.QueueDelay = newQueueDelay(t)
-	a.QueueDelay.most = -time.Hour
-	a.QueueDelay.sent.Store(a.QueueDelay.clock())
-	a.QueueDelay.reads.Store(minReads)
+	a.QueueDelay = tooLong(t)
 	p := admit(t, a, oauth.TemporarilyUnavailable)
 	inUse(t, a, 0, 0)
 	p.Release(false)
 }
 
-// TestAdmitUnread counts among those at work alone.
-func TestAdmitUnread(t *testing.T) {
-	a := admission(Limits{Readers: 0, AtWork: 1, RequestTime: time.Minute})
-	p, other := a.AdmitUnread(), a.AdmitUnread()
-	_, err := p.Work(context.Background())
-	wants(t, err, "")
-	_, err = other.Work(context.Background())
-	wants(t, err, oauth.TemporarilyUnavailable)
-	inUse(t, a, 0, 1)
-	p.Release(true)
-	other.Release(true)
+// TestReadersOfAnAddress: an address that has its share of the readers keeps no other out.
+func TestReadersOfAnAddress(t *testing.T) {
+	a := admission(Limits{Readers: 16, AtWork: 1})
+	first := admit(t, a, "")
+	beyond := admit(t, a, oauth.TemporarilyUnavailable)
+	other := admitFrom(t, a, "192.0.2.2", "")
+	for _, p := range []*Permit{&first, &beyond, &other} {
+		p.Release(false)
+	}
 	inUse(t, a, 0, 0)
 }
 
@@ -127,7 +146,7 @@ func TestDefault(t *testing.T) {
 	if l.WriteTime <= l.ReadTime+time.Minute { // the longest limits.request_timeout
 		t.Errorf("%v to read and answer", l.WriteTime)
 	}
-	if l.Readers <= l.AtWork || l.BodyBytes <= 0 || l.Parameters <= 0 || l.AddressRate.PerSecond <= 0 || l.ClientRate.PerSecond <= 0 {
+	if l.Readers <= l.AtWork || l.Checks <= 0 || l.Checks >= l.AtWork || l.BodyBytes <= 0 || l.Parameters <= 0 || l.AddressRate.PerSecond <= 0 || l.ClientRate.PerSecond <= 0 {
 		t.Errorf("%+v", l)
 	}
 }

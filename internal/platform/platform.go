@@ -242,6 +242,10 @@ type Assertion struct {
 	Replay Replay `toml:"replay"`
 }
 
+// Horizon returns how far ahead the end of an accepted assertion may be, with its leeway:
+// so long after it was accepted it is refused as expired.
+func (a *Assertion) Horizon() time.Duration { return a.MaxLifetime + 2*a.Leeway }
+
 // Presence says whether something must be there.
 type Presence string
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -31,10 +32,12 @@ type Client struct {
 	// Attributes feed the claims that the profile takes from "client.NAME".
 	Attributes map[string]Attribute `json:"attributes,omitempty"`
 	Keys       []Key                `json:"keys,omitempty"`
-	// JWKSURI is where the client publishes further keys (RFC 7591 §2).
-	JWKSURI string    `json:"jwks_uri,omitempty"`
-	Secrets []Secret  `json:"secrets,omitempty"`
-	Created time.Time `json:"created"`
+	// JWKSURI is where the client publishes further keys (RFC 7591 §2). JWKSEnvironment
+	// is that of the issuer for which it was registered: see SetJWKSURI.
+	JWKSURI         string    `json:"jwks_uri,omitempty"`
+	JWKSEnvironment string    `json:"jwks_environment,omitempty"`
+	Secrets         []Secret  `json:"secrets,omitempty"`
+	Created         time.Time `json:"created"`
 	// Unverified is set in a list, where the client in the store does not verify under the
 	// master key: nothing but its ID is known. It is never stored.
 	Unverified bool `json:"-"`
@@ -160,6 +163,33 @@ func checkAttributes(attributes map[string]Attribute, claims map[string]platform
 		}
 	}
 	return nil
+}
+
+// SetJWKSURI registers where the client publishes keys; empty for nowhere.
+func (c *Client) SetJWKSURI(issuer *Issuer, uri string) {
+	c.JWKSURI, c.JWKSEnvironment = uri, issuer.Environment
+	if uri == "" {
+		c.JWKSEnvironment = ""
+	}
+}
+
+// CanonicalJWKSURI returns one spelling for the URLs at which a server most likely
+// publishes the same keys: host in lower case, no default port, a plain path. It is for
+// comparison, and empty for a URL that CheckJWKSURI refuses.
+func CanonicalJWKSURI(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || CheckJWKSURI(uri) != nil {
+		return ""
+	}
+	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port := u.Port(); port != "" && port != "443" {
+		host += ":" + port
+	}
+	plain := url.URL{Scheme: "https", Host: host, Path: path.Clean("/" + u.Path), RawQuery: u.RawQuery}
+	return plain.String()
 }
 
 // checkJWKSURI: where the client's profile has no use for keys, it has none for

@@ -13,15 +13,28 @@ var (
 	ErrConflict = errors.New("changed by somebody else meanwhile, or exists already")
 )
 
-// KeyTakenError means that a key cannot be registered because it is registered already,
-// for another client of the issuer or in another environment.
+// KeyTakenError means that a key cannot be registered or used because it is registered
+// already, for another client of the issuer or in another environment, or that this
+// holds for the jwks_uri where keys are published.
 type KeyTakenError struct {
-	// Issuer, Client, Kid and Environment identify the existing registration.
+	// Issuer, Client, Kid and Environment identify the existing registration. Kid is
+	// empty where it is that of a jwks_uri.
 	Issuer, Client, Kid, Environment string
+	// Fetched is set if the existing key is not registered, but was fetched from the
+	// client's jwks_uri and used.
+	Fetched bool
 }
 
 // Error says who holds the key.
 func (e *KeyTakenError) Error() string {
+	switch {
+	case e.Kid == "":
+		return fmt.Sprintf("the jwks_uri is registered already: for client %q of issuer %q, environment %q; publish the keys of each environment at a URL of its own",
+			e.Client, e.Issuer, e.Environment)
+	case e.Fetched:
+		return fmt.Sprintf("the key is in use already: key %q at the jwks_uri of client %q of issuer %q, environment %q",
+			e.Kid, e.Client, e.Issuer, e.Environment)
+	}
 	return fmt.Sprintf("the key is registered already: key %q of client %q of issuer %q, environment %q",
 		e.Kid, e.Client, e.Issuer, e.Environment)
 }

@@ -31,6 +31,9 @@ type Issuer struct {
 	Alg string
 	// Disabled issuers mint nothing; their keys stay published.
 	Disabled bool
+	// PrivateRevocations: the list of revocations is for authenticated clients that may
+	// introspect alone.
+	PrivateRevocations bool
 }
 
 // Endpoints lists the URLs of the token endpoint; the first is the canonical one.

@@ -16,12 +16,16 @@ const ListType = "revocations+jwt"
 // listLifetime is how long a published list may be believed.
 const listLifetime = 24 * time.Hour
 
-// AppendList appends the claims of the list that an issuer publishes. Its iat is
+// AppendList appends the claims of the list that an issuer publishes: the set, and
+// the kids of the signing keys that were revoked with all of their tokens. Its iat is
 // complete, the instant until which the list is complete: it holds whatever was
 // revoked before, on any replica. What only matches tokens that have ended is in the
 // list until Sweep: complete is by a clock that may have jumped.
-func (s *Set) AppendList(dst []byte, issuer string, complete time.Time) []byte {
+func (s *Set) AppendList(dst []byte, issuer string, complete time.Time, revokedKeys ...string) []byte {
 	var jtis, kids, claims []string
+	for _, kid := range revokedKeys {
+		kids = append(kids, quote(kid))
+	}
 	s.jtis.Range(func(jti, _ any) bool {
 		name, _ := jti.(string)
 		jtis = append(jtis, quote(name))
@@ -45,6 +49,7 @@ func (s *Set) AppendList(dst []byte, issuer string, complete time.Time) []byte {
 	for _, names := range [][]string{jtis, kids, claims} {
 		slices.Sort(names)
 	}
+	kids = slices.Compact(kids)
 	return fmt.Appendf(dst, `{"iss":%s,"iat":%d,"exp":%d,"before":%d,"jti":[%s],"kid":[%s],"claim":[%s]}`,
 		quote(issuer), complete.Unix(), complete.Add(listLifetime).Unix(), before,
 		strings.Join(jtis, ","), strings.Join(kids, ","), strings.Join(claims, ","))

@@ -203,6 +203,9 @@ func (s *Set) Matches(t Token) (bool, error) {
 	return matches, err
 }
 
+// MatchesKey reports whether all tokens of a signing key are revoked.
+func (s *Set) MatchesKey(kid string) bool { return s.reaches(group{kid: kid}, Token{}) }
+
 // reaches reports whether a group is revoked as far as to a token of it.
 func (s *Set) reaches(g group, t Token) bool {
 	e, ok := s.extentOf(g)

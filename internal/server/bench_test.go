@@ -125,7 +125,7 @@ const benchClient = "merchant01"
 func newBenchFixture(b *testing.B) *benchFixture {
 	b.Helper()
 	ctx := context.Background()
-	db, err := store.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), store.Options{RowKey: rowauthtest.Key(), Now: time.Now})
+	db, err := store.Open(ctx, "sqlite:"+filepath.Join(b.TempDir(), "bench.db"), store.Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func newBenchFixture(b *testing.B) *benchFixture {
 		b.Fatal(err)
 	}
 	limits := overload.Default()
-	limits.AddressRate, limits.Readers, limits.AtWork, limits.RequestTime = overload.Rate{PerSecond: 1e6, Burst: 1e6}, 4*callers, 4*callers, 10*time.Second
+	limits.AddressRate, limits.Readers, limits.AtWork, limits.RequestTime = overload.Rate{PerSecond: 1e6, Burst: 1e6}, 32*callers, 4*callers, 10*time.Second
 	s := &server.Server{
 		Issuers: []*registry.Issuer{issuer}, Keyring: keys, Admission: overload.NewAdmission(limits),
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: keys, Pepper: master.Pepper(), Now: time.Now,

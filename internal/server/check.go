@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"moneyer/internal/authority"
 	"moneyer/internal/platform"
@@ -54,17 +55,23 @@ func (e *endpoint) checkEndpoint() *endpoint {
 func (c *call) checked() (*authority.ActiveToken, error) {
 	presented, err := presentedToken(c.r.Header["Authorization"])
 	if err != nil {
+		return nil, err // there is nothing to be judged, so no limit is less work
+	}
+	if c.permit, err = c.Admission.AdmitToken(c.r, presented, c.started); err != nil {
 		return nil, err
 	}
-	c.permit = c.Admission.AdmitUnread()
 	ctx, err := c.permit.Work(c.r.Context())
 	if err != nil {
 		return nil, err
 	}
 	token, err := c.Authority.Introspect(ctx, c.issuer, presented, c.Now())
 	if err != nil {
+		if oauth.AsError(err).Code == oauth.InvalidToken {
+			c.permit.Bad(c.started)
+		}
 		return nil, err
 	}
+	c.permit.Good(time.Unix(token.Claims.Expiry, 0), c.started)
 	scope, audiences, err := required(c.r.URL.RawQuery)
 	if err != nil {
 		return nil, err

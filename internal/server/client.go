@@ -20,8 +20,17 @@ const (
 	introspectPath = "/introspect" // RFC 7662, RFC 9701
 )
 
-// clientEndpoint is an endpoint with the wire of RFC 7009 and RFC 7662: a form
-// with the token, and the client authentication that the issuer's clients have.
+// tokenEndpoint is a clientEndpoint whose form has a token.
+func (e *endpoint) tokenEndpoint(name string) *endpoint {
+	of := e.clientEndpoint(name)
+	of.wire.Params = append(of.wire.Params,
+		platform.Param{Name: "token", Type: platform.TypeString, Required: true, MaxLength: 8192},
+		platform.Param{Name: "token_type_hint", Type: platform.TypeString, MaxLength: 64})
+	return of
+}
+
+// clientEndpoint is an endpoint with the wire of RFC 7009 and RFC 7662: a form, and the
+// client authentication that the issuer's clients have.
 func (e *endpoint) clientEndpoint(name string) *endpoint {
 	p := e.issuer.Profile
 	correlation := p.Wire.Correlation
@@ -30,8 +39,6 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 		Wire: &platform.Wire{
 			Bodies: []platform.Body{platform.BodyForm}, Errors: platform.ErrorsRFC6749, Correlation: correlation, APIKey: p.Wire.APIKey,
 			Params: []platform.Param{
-				{Name: "token", Type: platform.TypeString, Required: true, MaxLength: 8192},
-				{Name: "token_type_hint", Type: platform.TypeString, MaxLength: 64},
 				{Name: "client_id", Means: platform.MeansClientID, Type: platform.TypeString, MaxLength: 256},
 				{Name: "client_secret", Means: platform.MeansClientSecret, Type: platform.TypeString, MaxLength: 1024},
 				{Name: "client_assertion_type", Means: platform.MeansClientAssertionType, Type: platform.TypeString, MaxLength: 256},

@@ -28,6 +28,10 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request, limits *overload.
 	if r.URL.RawQuery != "" {
 		return nil, oauth.Errorf(oauth.InvalidRequest, "parameters belong in the body, not in the URL")
 	}
+	if w.reads(r) {
+		p := &parameters{wire: w, req: authority.Request{GrantType: w.grant}}
+		return &p.req, p.authenticate(r.Header)
+	}
 	kind, err := w.bodyKind(r.Header)
 	if err != nil {
 		return nil, err
@@ -49,6 +53,11 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request, limits *overload.
 		err = p.authenticate(r.Header)
 	}
 	return &p.req, err
+}
+
+// reads reports whether the request has all that it says in its header.
+func (w *wire) reads(r *http.Request) bool {
+	return w.takesGet && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }
 
 // bodyKind judges the media type.

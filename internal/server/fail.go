@@ -76,7 +76,7 @@ func (c *call) fail(err error) {
 		h["Retry-After"] = retrySeconds(refusal.RetryAfter)
 	}
 	if refusal.Code == oauth.MethodNotAllowed {
-		h.Set("Allow", http.MethodPost)
+		h.Set("Allow", c.wire.allow())
 	}
 	if challenge := c.challenge(status, refusal); challenge != "" {
 		h.Set("WWW-Authenticate", challenge)
@@ -90,6 +90,14 @@ func (c *call) fail(err error) {
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	c.w.WriteHeader(status)
 	_, _ = c.w.Write(body)
+}
+
+// allow lists the methods of an endpoint (RFC 9110 §10.2.1).
+func (w *wire) allow() string {
+	if w.takesGet {
+		return "GET, HEAD, POST"
+	}
+	return http.MethodPost
 }
 
 // unavailable answers a request for what is published and cannot be had now.

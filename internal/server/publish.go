@@ -111,13 +111,19 @@ func (e *endpoint) jwks(w http.ResponseWriter, r *http.Request) {
 	publish(w, r, "application/jwk-set+json", keys.Body, keys.ETag, age)
 }
 
-// publish answers with a cacheable document, or 304 when the caller has it.
+// publish answers everybody with a cacheable document, or 304 when the caller has it.
 func publish(w http.ResponseWriter, r *http.Request, contentType string, body []byte, etag string, age time.Duration) {
 	h := w.Header()
-	h.Set("ETag", etag)
 	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(max(age, 0)/time.Second)))
 	h.Set("Access-Control-Allow-Origin", "*")
-	if matches(r.Header.Get("If-None-Match"), etag) {
+	serve(w, r, contentType, body, etag)
+}
+
+// serve answers with a document, or 304 when the caller has it.
+func serve(w http.ResponseWriter, r *http.Request, contentType string, body []byte, etag string) {
+	h := w.Header()
+	h.Set("ETag", etag)
+	if r.Method != http.MethodPost && matches(r.Header.Get("If-None-Match"), etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}

@@ -36,7 +36,7 @@ type Server struct {
 	// Refused writes the log line of a refusal.
 	Refused *RefusalLog
 	// Observe counts the outcome of one request at an endpoint (token, revoke,
-	// introspect or check); code is "" when it was granted.
+	// introspect, check, or revocations where they are not public); code is "" when it was granted.
 	Observe func(issuer, endpoint string, code oauth.Code, took time.Duration)
 	Now     func() time.Time
 }
@@ -93,9 +93,13 @@ func (s *Server) route(mux *router, issuer *registry.Issuer, host, path string) 
 		mux.handle(host+path+p, issuer.Name, e.token)
 	}
 	mux.handle("GET "+host+path+jwksPath, issuer.Name, e.jwks)
-	mux.handle(host+path+revokePath, issuer.Name, e.clientEndpoint("revoke").revoke)
-	mux.handle(host+path+introspectPath, issuer.Name, e.clientEndpoint("introspect").introspect)
-	mux.handle("GET "+host+path+revocationsPath, issuer.Name, e.revocations(&signedList{}))
+	mux.handle(host+path+revokePath, issuer.Name, e.tokenEndpoint("revoke").revoke)
+	mux.handle(host+path+introspectPath, issuer.Name, e.tokenEndpoint("introspect").introspect)
+	if issuer.PrivateRevocations {
+		mux.handle(host+path+revocationsPath, issuer.Name, e.listEndpoint().privateRevocations(&signedList{}))
+	} else {
+		mux.handle("GET "+host+path+revocationsPath, issuer.Name, e.revocations(&signedList{}))
+	}
 	check := e.checkEndpoint()
 	mux.handle(host+path+checkPath, issuer.Name, check.check)
 	mux.handle(host+path+checkPath+"/{rest...}", issuer.Name, check.check)

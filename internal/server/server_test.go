@@ -134,7 +134,7 @@ const maxInFlight = 4
 func (s *setup) open(t testing.TB) *testServer {
 	t.Helper()
 	h := &testServer{setup: s, verifiers: map[string]*bearer.Verifier{}}
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{RowKey: rowauthtest.Key(), Now: h.Now})
+	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "moneyer.db"), store.Options{Create: true, RowKey: rowauthtest.Key(), Now: h.Now})
 	must(t, err)
 	t.Cleanup(func() { must(t, db.Close()) })
 	h.store = &faults{DB: db}

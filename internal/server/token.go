@@ -49,7 +49,7 @@ func (e *endpoint) newCall(w http.ResponseWriter, r *http.Request) call {
 // and none among the requests at work.
 func (c *call) begin() (ctx context.Context, err error) {
 	c.correlation, err = c.wire.correlate(c.w, c.r)
-	if c.r.Method != http.MethodPost {
+	if c.r.Method != http.MethodPost && !c.wire.reads(c.r) {
 		err = oauth.Errorf(oauth.MethodNotAllowed, "this endpoint takes POST")
 	}
 	if err != nil {

@@ -21,6 +21,8 @@ type wire struct {
 	grant oauth.GrantType
 	// takesBasic and takesAPIKey say what the headers may hold.
 	takesBasic, takesAPIKey bool
+	// takesGet is set where a GET is the same as a POST with an empty form.
+	takesGet bool
 	// mostCredentials is how many credentials one request may show.
 	mostCredentials int
 }

@@ -68,7 +68,7 @@ func Check(ctx context.Context, url string, now func() time.Time) ([]Finding, er
 	case err != nil:
 		return nil, err
 	case u == nil:
-		return sqlite.Check(ctx, path)
+		return sqlite.Check(ctx, path, now)
 	default:
 		return postgres.Check(ctx, u, now), nil
 	}

@@ -20,7 +20,7 @@ func clock() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 123456789, time.
 
 func open(tb testing.TB, path string) *store.DB {
 	tb.Helper()
-	db, err := store.Open(context.Background(), "sqlite:"+path, store.Options{RowKey: rowauthtest.Key(), Now: clock})
+	db, err := store.Open(context.Background(), "sqlite:"+path, store.Options{Create: true, RowKey: rowauthtest.Key(), Now: clock})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func putBenchClient(tb testing.TB, d *DB, n int) {
 }
 
 func BenchmarkCachedClient(b *testing.B) {
-	d, err := Open(b.Context(), "sqlite:"+b.TempDir()+"/moneyer.db", Options{RowKey: rowauthtest.Key(), Now: clock})
+	d, err := Open(b.Context(), "sqlite:"+b.TempDir()+"/moneyer.db", Options{Create: true, RowKey: rowauthtest.Key(), Now: clock})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func BenchmarkCachedClient(b *testing.B) {
 // BenchmarkUncachedClient reads clients that memory does not hold, for a caller who
 // may go.
 func BenchmarkUncachedClient(b *testing.B) {
-	d, err := Open(b.Context(), "sqlite:"+b.TempDir()+"/moneyer.db", Options{RowKey: rowauthtest.Key(), Now: clock, CacheEntries: 1})
+	d, err := Open(b.Context(), "sqlite:"+b.TempDir()+"/moneyer.db", Options{Create: true, RowKey: rowauthtest.Key(), Now: clock, CacheEntries: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

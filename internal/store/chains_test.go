@@ -116,7 +116,7 @@ func severalChains(t *testing.T, late time.Duration) (*DB, *another, *another) {
 	t.Helper()
 	_, sign := signer("key")
 	var now atomic.Int64
-	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{RowKey: rowauthtest.Key(), Now: func() time.Time {
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Create: true, RowKey: rowauthtest.Key(), Now: func() time.Time {
 		return clock().Add(time.Duration(now.Load()) * time.Second)
 	}})
 	two, five := newAnother(d, 2), newAnother(d, 5)

@@ -89,7 +89,7 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*r
 // c.Revision must be the stored revision, or 0 for a new client; otherwise PutClient
 // returns registry.ErrConflict. It returns a *registry.KeyTakenError if a key is
 // registered, even disabled, for another client of the issuer, or for another environment
-// of any issuer. An API key of another client is a registry.ErrConflict. A nil e is an
+// of any issuer, or if the jwks_uri is registered for another environment. An API key of another client is a registry.ErrConflict. A nil e is an
 // error.
 func (d *DB) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	p, err := d.prepare(c)
@@ -266,6 +266,9 @@ func (t *tx) clearClientIndex(issuer, id string) error {
 	if _, err := t.Exec(`DELETE FROM client_key WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
 		return err
 	}
+	if _, err := t.Exec(`DELETE FROM client_jwks_uri WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
+		return err
+	}
 	return t.List(`DELETE FROM client_api_key WHERE issuer = $1 AND client = $2 RETURNING digest`, []any{issuer, id},
 		func(scan func(...any) error) error {
 			var digest []byte
@@ -284,6 +287,9 @@ func (t *tx) indexClient(p *clientPut) error {
 		if err := t.indexKey(c, &c.Keys[i], p.thumbprints[i]); err != nil {
 			return err
 		}
+	}
+	if err := t.indexJWKSURI(c); err != nil {
+		return err
 	}
 	for i := range c.Secrets {
 		s := &c.Secrets[i]
@@ -329,6 +335,43 @@ func (t *tx) indexKey(c *registry.Client, k *registry.Key, thumbprint string) er
 	}, `INSERT INTO client_key (issuer, client, kid, thumbprint, environment, not_after)
 		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
 		c.Issuer, c.ID, k.Kid, thumbprint, k.Environment, notAfter)
+}
+
+// indexJWKSURI holds the URL of a client's keys to one environment. Clients of one
+// environment may share it: an identity provider can sign for several.
+func (t *tx) indexJWKSURI(c *registry.Client) error {
+	uri := registry.CanonicalJWKSURI(c.JWKSURI)
+	if uri == "" {
+		return nil
+	}
+	taken := &registry.KeyTakenError{}
+	err := t.Row(`SELECT issuer, client, environment FROM client_jwks_uri WHERE uri = $1 AND environment <> $2 LIMIT 1`,
+		[]any{uri, c.JWKSEnvironment}, []any{&taken.Issuer, &taken.Client, &taken.Environment})
+	if err == nil {
+		return taken
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	_, err = t.Exec(`INSERT INTO client_jwks_uri (issuer, client, uri, environment) VALUES ($1, $2, $3, $4)`,
+		c.Issuer, c.ID, uri, c.JWKSEnvironment)
+	return err
+}
+
+// KeyElsewhere returns a *registry.KeyTakenError if a key with that thumbprint (RFC 7638)
+// is registered, even disabled, for an environment other than that one.
+func (d *DB) KeyElsewhere(ctx context.Context, thumbprint, environment string) error {
+	taken := &registry.KeyTakenError{}
+	err := d.reads.Row(ctx, `SELECT issuer, client, kid, environment FROM client_key
+		WHERE thumbprint = $1 AND environment <> $2 LIMIT 1`,
+		[]any{thumbprint, environment}, []any{&taken.Issuer, &taken.Client, &taken.Kid, &taken.Environment})
+	switch {
+	case err == nil:
+		return taken
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	}
+	return fmt.Errorf("registrations of key %s: %w", thumbprint, err)
 }
 
 // missing maps sql.ErrNoRows to a registry.ErrNotFound that says what is missing. An ID

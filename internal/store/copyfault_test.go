@@ -108,7 +108,7 @@ func TestCopyThatLosesRows(t *testing.T) {
 					t.Fatalf("%q, %v", broken, err)
 				}
 				wantError(t, err, test.want)
-				if _, err := Open(t.Context(), to, Options{RowKey: rowauthtest.Key(), Now: clock}); !errors.Is(err, engine.ErrUnfinished) {
+				if _, err := Open(t.Context(), to, Options{Create: true, RowKey: rowauthtest.Key(), Now: clock}); !errors.Is(err, engine.ErrUnfinished) {
 					t.Errorf("it is opened: %v", err)
 				}
 				if test.target.cutOff {

@@ -100,7 +100,7 @@ func numbered(n int64) (*ledger.Entry, []ledger.Consumed) {
 // appendForEver prints the number of each assertion once its append is
 // acknowledged. Each number is offered once, also by later children.
 func appendForEver(path string) error {
-	d, err := Open(context.Background(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: clock})
+	d, err := Open(context.Background(), "sqlite:"+path, Options{Create: true, RowKey: rowauthtest.Key(), Now: clock})
 	if err != nil {
 		return err
 	}
@@ -231,7 +231,7 @@ func appendOnAFullDisk(path string) error {
 	signal.Ignore(syscall.SIGXFSZ)
 	seconds := atomic.Int64{} // a second passes each time, so that Ping always tries
 	now := func() time.Time { return clock().Add(time.Duration(seconds.Add(1)) * time.Second) }
-	d, err := Open(context.Background(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: now})
+	d, err := Open(context.Background(), "sqlite:"+path, Options{Create: true, RowKey: rowauthtest.Key(), Now: now})
 	if err != nil {
 		return err
 	}
@@ -250,6 +250,11 @@ func appendOnAFullDisk(path string) error {
 				break
 			}
 			n++
+		}
+		for range 3 { // each with a trial, as a second has passed
+			if err := d.Ping(context.Background()); err == nil {
+				return fmt.Errorf("the disk is full after %d entries, and the store says that it can be written", n)
+			}
 		}
 		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit); err != nil {
 			return err

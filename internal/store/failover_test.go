@@ -26,7 +26,7 @@ func TestFailover(t *testing.T) {
 	if err := primary.SetSync(t.Context(), 1, standby); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(t.Context(), standby.URL("postgres"), Options{RowKey: rowauthtest.Key(), Now: time.Now}); err == nil || !strings.Contains(err.Error(), "read only") {
+	if _, err := Open(t.Context(), standby.URL("postgres"), Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now}); err == nil || !strings.Contains(err.Error(), "read only") {
 		t.Errorf("a store on a standby alone: %v", err)
 	}
 	both := func(first, second *pgtest.Server) *DB {

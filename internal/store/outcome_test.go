@@ -71,7 +71,7 @@ func scriptedWith(t *testing.T, s *scripted, changed func([]engine.Change)) *wri
 	if err != nil {
 		t.Fatal(err)
 	}
-	options := Options{RowKey: rowauthtest.Key(), Now: time.Now}
+	options := Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now}
 	if err := options.setDefaults(); err != nil {
 		t.Fatal(err)
 	}

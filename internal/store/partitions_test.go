@@ -15,7 +15,7 @@ import (
 // something has to stay is not, and the chain stays whole.
 func TestPruneDropsPartitions(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
-	d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
+	d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func TestConcurrentMaintenance(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
 	var replicas [2]*DB
 	for i := range replicas {
-		d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
+		d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 		if err != nil {
 			t.Fatal(err)
 		}

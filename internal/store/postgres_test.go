@@ -17,7 +17,7 @@ func openPostgres(tb testing.TB) storetest.Store {
 
 func openReplica(tb testing.TB, url string) *store.DB {
 	tb.Helper()
-	db, err := store.Open(tb.Context(), url, store.Options{RowKey: rowauthtest.Key(), Now: time.Now})
+	db, err := store.Open(tb.Context(), url, store.Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 	if err != nil {
 		tb.Fatal(err)
 	}

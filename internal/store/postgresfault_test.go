@@ -25,6 +25,7 @@ func startReplica(t *testing.T, url string, options Options) *DB {
 	if options.Now == nil {
 		options.Now = time.Now
 	}
+	options.Create = true
 	d, err := Open(t.Context(), url, options)
 	if err != nil {
 		t.Fatal(err)

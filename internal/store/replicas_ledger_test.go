@@ -16,7 +16,7 @@ func replicas(t *testing.T, n int) []*DB {
 	url := PostgresForTests.NewDatabase(t)
 	var all []*DB
 	for range n {
-		d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: clock})
+		d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: clock})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -40,7 +40,7 @@ func TestOneProcessHoldsTheFile(t *testing.T) {
 		checkMode(t, path+suffix)
 	}
 	checkMissing(t, path+".lock")
-	_, err := Open(t.Context(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: clock})
+	_, err := Open(t.Context(), "sqlite:"+path, Options{Create: true, RowKey: rowauthtest.Key(), Now: clock})
 	if err == nil || !strings.Contains(err.Error(), "in use by process") {
 		t.Errorf("opened twice: %v", err)
 	}
@@ -78,7 +78,7 @@ func TestOpenRefuses(t *testing.T) {
 		"mysql:x":                           "URL",
 	} {
 		for range 2 { // a refused file is not kept locked
-			if _, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: clock}); err == nil || !strings.Contains(err.Error(), want) {
+			if _, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: clock}); err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: %v, want %q", url, err, want)
 			}
 		}

@@ -42,12 +42,17 @@ var (
 	ErrBusy = errors.New("the ledger's queue is full")
 	// ErrClosed means that the store was closed. Nothing was recorded.
 	ErrClosed = errors.New("the store is closed")
+	// ErrNoStore means that a file or database holds no store.
+	ErrNoStore = engine.ErrNoStore
 )
 
 // Options of a store. The zero value of all but Now and RowKey is good.
 type Options struct {
 	// Now returns the current time. It must not be nil.
 	Now func() time.Time
+	// Create creates the store if its file is missing or empty, or its database has no
+	// schema. Servers do not set it.
+	Create bool
 	// RowKey authenticates the rows of the registry. It must not be nil. See
 	// keyring.MasterKey.
 	RowKey *rowauth.Key
@@ -101,13 +106,14 @@ type DB struct {
 	stated      atomic.Bool                                  // what the last Audit found: see Audit
 	backup      func(ctx context.Context, path string) error // into an empty file
 	trial       trial                                        // of Ping
+	guarded     guarded
 	close       func() error
 }
 
-// Open opens the store at url, "sqlite:PATH" or "postgres://...", and creates it if it does
-// not exist. It migrates the schema of a file, and creates that of an empty database; any
-// other database is migrated by [Migrate]. It refuses a file that another process has open,
-// and a schema that is too new.
+// Open opens the store at url, "sqlite:PATH" or "postgres://...". If there is none it returns
+// [ErrNoStore], unless Options.Create is set. It migrates the schema of a file; that of a
+// database is migrated by [Migrate]. It refuses a file that another process has open, and a
+// schema that is too new.
 func Open(ctx context.Context, url string, options Options) (*DB, error) {
 	if err := options.setDefaults(); err != nil {
 		return nil, err
@@ -143,6 +149,7 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		touched:     newTouched(),
 		maintenance: semaphore.NewWeighted(1),
 		backup:      o.backup,
+		guarded:     guarded{file: o.file},
 		checkpoints: checkpoints{found: -1},
 		trial:       trial{write: o.trial},
 	}
@@ -157,17 +164,19 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 	ended.Go(func() { d.warm(background) })
 	ended.Go(func() { d.flushTouches(background, options.TouchInterval) })
 	ended.Go(func() { o.engine.Follow(background, d.invalidate) })
+	d.guarded.spawn = func(f func(context.Context)) { ended.Go(func() { f(background) }) }
 	d.close = sync.OnceValue(func() error {
 		stop()
 		ended.Wait()
 		err := d.flush(context.Background(), math.MaxInt)
 		d.writer.stop()
-		return errors.Join(err, o.engine.Close())
+		return errors.Join(err, d.noteHead(context.Background()), o.engine.Close())
 	})
 	return d, nil
 }
 
-// Close commits queued appends, writes the times of last use, and closes the database.
+// Close commits queued appends, writes the times of last use and the note of the head, and
+// closes the database.
 // Later calls return ErrClosed or the error of a closed database.
 func (d *DB) Close() error { return d.close() }
 
@@ -189,6 +198,16 @@ func (d *DB) KnownUntil() (until time.Time, fresh bool) {
 func (d *DB) Past(ctx context.Context, now time.Time) (time.Time, error) {
 	return d.engine.Past(ctx, now)
 }
+
+// MaxClockOff is how far the clock of a replica may be off for it to be ready.
+const MaxClockOff = engine.MaxClockOff
+
+// ClockOff returns by how much the clock of this replica is ahead of the others', or behind
+// them if negative: 0 for a file.
+func (d *DB) ClockOff() time.Duration { return d.engine.Clocks().Off }
+
+// ClocksAhead implements authority.RevocationStore.
+func (d *DB) ClocksAhead() time.Duration { return d.engine.Clocks().Ahead }
 
 // cacheIsFresh reports whether the cache may be used.
 func (d *DB) cacheIsFresh() bool {

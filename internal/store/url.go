@@ -39,11 +39,13 @@ func nameOf(url string) string {
 	return postgres.Name(url)
 }
 
-// opened is an open engine, its backup function, and what a trial writes.
+// opened is an open engine, its backup function, and what a trial writes; file is set if it is
+// a file.
 type opened struct {
 	engine engine.Engine
 	backup func(ctx context.Context, path string) error
 	trial  func(engine.Exec) error
+	file   *sqlite.File
 }
 
 // openReadOnly opens a store for reading, which may be in use.
@@ -64,15 +66,16 @@ func openEngine(ctx context.Context, url string, options *Options) (opened, erro
 		return opened{}, err
 	}
 	if u == nil {
-		file, err := sqlite.Open(ctx, path)
+		file, err := sqlite.Open(ctx, path, options.Create)
 		if err != nil {
 			return opened{}, err
 		}
-		return opened{file, file.Backup, file.Trial}, nil
+		return opened{engine: file, backup: file.Backup, trial: file.Trial, file: file}, nil
 	}
-	database, err := postgres.Open(ctx, u, options.Now)
+	database, err := postgres.Open(ctx, u, options.Create, options.Now)
 	if err != nil {
 		return opened{}, err
 	}
-	return opened{database, func(ctx context.Context, path string) error { return backupDatabase(ctx, u, path) }, nil}, nil
+	backup := func(ctx context.Context, path string) error { return backupDatabase(ctx, u, path) }
+	return opened{engine: database, backup: backup, trial: database.Trial}, nil
 }

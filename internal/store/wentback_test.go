@@ -16,7 +16,7 @@ import (
 // because it may have lost consumed values.
 func TestDatabaseRolledBack(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
-	d, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
+	d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestDatabaseRolledBack(t *testing.T) {
 	if err := d.Ping(t.Context()); !errors.Is(err, postgres.ErrRolledBack) {
 		t.Errorf("ping of a database that went back: %v", err)
 	}
-	again, err := Open(t.Context(), url, Options{RowKey: rowauthtest.Key(), Now: time.Now})
+	again, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,6 +118,20 @@ func (w *writer) do(ctx context.Context, change func(*tx) error) error {
 	}
 }
 
+// attempt runs change like do, and returns the outcome of its last attempt, of which none
+// begins after limit.
+func (w *writer) attempt(limit time.Duration, change func(*tx) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	c := &changing{change: change, gone: ctx.Done(), done: make(chan error, 1)}
+	select {
+	case w.changes <- c:
+		return w.wait(context.Background(), c.done)
+	case <-w.stopped:
+		return ErrClosed
+	}
+}
+
 // Change implements engine.Writer.
 func (w *writer) Change(ctx context.Context, change func(engine.Exec) error) error {
 	return w.do(ctx, func(t *tx) error { return change(t.Exec) })

@@ -26,6 +26,7 @@ func openTest(t *testing.T, path string, options Options) *DB {
 	if options.Now == nil {
 		options.Now = clock
 	}
+	options.Create = true
 	d, err := Open(t.Context(), "sqlite:"+path, options)
 	if err != nil {
 		t.Fatal(err)
@@ -313,7 +314,7 @@ func TestFailedBeginLeavesNothing(t *testing.T) {
 func TestPingTriesToWrite(t *testing.T) {
 	var later atomic.Int64 // which others read, too
 	now := func() time.Time { return clock().Add(time.Duration(later.Load())) }
-	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{RowKey: rowauthtest.Key(), Now: now})
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Create: true, RowKey: rowauthtest.Key(), Now: now})
 	if err := d.Ping(t.Context()); err != nil {
 		t.Errorf("new store: %v", err)
 	}
@@ -369,7 +370,7 @@ func TestConsumedSurvivesRestart(t *testing.T) {
 	}
 	d = openTest(t, path, Options{}) // which knows what was forgotten before
 	for _, u := range uses {
-		if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, engine.ErrClockBack) {
+		if err := d.Append(t.Context(), testEntry(1), u); !errors.Is(err, engine.ErrForgotten) {
 			t.Errorf("a forgotten assertion, by a clock that was set back: %v", err)
 		}
 		u.Until = clock().Add(2 * time.Hour)

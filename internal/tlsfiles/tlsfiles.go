@@ -20,7 +20,7 @@ type Server struct{ Cert, Key, ClientCA string }
 
 // Loaded is the parsed content of the files.
 type Loaded struct {
-	// Config is to be returned by tls.Config.GetConfigForClient.
+	// Config is what Listener offers to clients.
 	Config *tls.Config
 
 	held Server // contents, not paths
@@ -60,7 +60,8 @@ func (s Server) parse(held Server) (*Loaded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", s.Cert, s.Key, err)
 	}
-	config := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2", "http/1.1"}}
+	config := serverConfig()
+	config.Certificates = []tls.Certificate{pair}
 	if s.ClientCA != "" {
 		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
 		if !config.ClientCAs.AppendCertsFromPEM([]byte(held.ClientCA)) {
@@ -68,6 +69,25 @@ func (s Server) parse(held Server) (*Loaded, error) {
 		}
 	}
 	return &Loaded{config, held}, nil
+}
+
+// serverConfig has what every listener offers: TLS 1.3, and of TLS 1.2 the suites with forward secrecy
+// and AEAD. CBC suites are left out, because their padding has been an oracle again and again
+// (RFC 9325 §4.2).
+func serverConfig() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}, CipherSuites: []uint16{
+		tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+	}}
+}
+
+// Listener returns the configuration of a listener that asks current for the loaded files at each
+// handshake.
+func Listener(current func() *Loaded) *tls.Config {
+	config := serverConfig()
+	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return current().Config, nil }
+	return config
 }
 
 // Client returns the configuration of a client that trusts the authorities in the file ca instead

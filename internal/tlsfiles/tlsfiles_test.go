@@ -5,12 +5,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -103,5 +106,58 @@ func TestOneFile(t *testing.T) {
 	write(t, both, key)
 	if _, err := Client(both, "", ""); err == nil || !strings.Contains(err.Error(), "holds no certificate") {
 		t.Errorf("no authority: %v", err)
+	}
+}
+
+// handshake has a client with that configuration connect to the listener of files.
+func handshake(t *testing.T, files Server, client *tls.Config) (tls.ConnectionState, error) {
+	t.Helper()
+	loaded, err := files.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := net.Pipe()
+	defer func() { _, _ = here.Close(), there.Close() }()
+	go func() {
+		_ = tls.Server(there, Listener(func() *Loaded { return loaded })).HandshakeContext(t.Context())
+	}()
+	client.InsecureSkipVerify = true // the suites matter here
+	conn := tls.Client(here, client)
+	err = conn.HandshakeContext(t.Context())
+	return conn.ConnectionState(), err
+}
+
+// TestCipherSuites: of TLS 1.2 a listener takes suites with AEAD and forward secrecy only. A handshake
+// that offers CBC, or no forward secrecy, fails.
+func TestCipherSuites(t *testing.T) {
+	both := filepath.Join(t.TempDir(), "both.pem")
+	cert, key := pair(t, 6)
+	write(t, both, cert, key)
+	files := Server{Cert: both, Key: both}
+	offered := 0
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if !slices.Contains(suite.SupportedVersions, tls.VersionTLS12) || strings.Contains(suite.Name, "_RSA_") {
+			continue // TLS 1.3 has no choice, and the certificate is of ECDSA
+		}
+		offered++
+		aead := strings.Contains(suite.Name, "GCM") || strings.Contains(suite.Name, "POLY1305")
+		got, err := handshake(t, files, &tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite.ID}})
+		if (err == nil) != aead || err == nil && got.CipherSuite != suite.ID {
+			t.Errorf("%s: %v", suite.Name, err)
+		}
+	}
+	if offered < 6 {
+		t.Errorf("%d suites were offered", offered)
+	}
+	for name, config := range map[string]*tls.Config{
+		"TLS 1.2 with RSA key exchange": {MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_RSA_WITH_AES_128_CBC_SHA}},
+		"TLS 1.1":                       {MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11},
+	} {
+		if _, err := handshake(t, files, config); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	if got, err := handshake(t, files, &tls.Config{NextProtos: []string{"h2"}}); err != nil || got.Version != tls.VersionTLS13 || got.NegotiatedProtocol != "h2" {
+		t.Errorf("%v, %+v", err, got)
 	}
 }

@@ -18,9 +18,11 @@ type Key [16]byte
 // KeyOf returns the key of a value.
 func KeyOf(c *ledger.Consumed) Key { return Key(c.Value[:len(Key{})]) }
 
-// ErrClockBack means that a value expires before the time up to which consumed values
-// were deleted: the clock was set back, and the value may have been consumed before.
-var ErrClockBack = errors.New("the clock was set back, and it is unknown whether the assertion was used before: such assertions are refused until the clock has caught up")
+// ErrForgotten means that a value expires before the time up to which consumed values may
+// be missing, so it may have been consumed before: they were deleted and the clock was set
+// back, or the store went back.
+var ErrForgotten = errors.New("it is unknown whether the assertion was used before, because the clock was set back or the store went back:" +
+	" assertions that end as early are refused; see `moneyer store accept`")
 
 var errSameValue = errors.New("two of the values to be consumed with one entry are the same")
 

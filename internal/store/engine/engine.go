@@ -14,8 +14,12 @@ type Engine interface {
 	// only the writer uses it, and calls Leave at the end.
 	Writes() Session
 	// ForgetConsumed deletes the consumed values that have expired at now and returns
-	// how many. Later, a value that expires before now is refused with ErrClockBack.
+	// how many. Later, a value that does not expire after all of those is refused with
+	// ErrForgotten.
 	ForgetConsumed(ctx context.Context, w Writer, now time.Time) (int64, error)
+	// Refuse makes values that expire by until refused with ErrForgotten, also after a
+	// restart, because some that were consumed may be missing.
+	Refuse(ctx context.Context, w Writer, until time.Time) error
 	// HoldOldEntries takes a lock on the old entries of the ledger: a shared one to read
 	// them, an exclusive one to remove them. ok is false while a conflicting lock is
 	// held. An error of release means that the lock was lost earlier.
@@ -36,9 +40,25 @@ type Engine interface {
 	Healthy(now time.Time) error
 	// Past returns now, or the time of the database's clock if that is earlier.
 	Past(ctx context.Context, now time.Time) (time.Time, error)
+	// Clocks compares the clock of this process with those of the others.
+	Clocks() Clocks
 	// Close closes everything except the session that writes.
 	Close() error
 }
+
+// Clocks is how the clocks of the processes that serve a store differ. It is zero if there
+// is only this process.
+type Clocks struct {
+	// Ahead is by how much the clock that is furthest ahead is ahead of this process's, at
+	// most. Processes that left or were lost within the last minute count.
+	Ahead time.Duration
+	// Off is by how much this process's clock is ahead of the median, or behind it if
+	// negative. With an even number of processes the database's clock counts, too.
+	Off time.Duration
+}
+
+// MaxClockOff is how far the clock of a process may be off, either way, for it to be ready.
+const MaxClockOff = time.Second
 
 // Writer runs a change in a transaction of its own and waits for its commit.
 type Writer interface {

@@ -30,6 +30,9 @@ type ReplicaStatus struct {
 	// HeartbeatAge is the time since its last heartbeat. After some seconds without one
 	// the replica is down.
 	HeartbeatAge time.Duration
+	// ClockAhead is by how much its clock is ahead of the database's, or behind it if
+	// negative.
+	ClockAhead time.Duration
 }
 
 // ChainStatus is the end of a chain of the ledger.
@@ -87,13 +90,17 @@ func (f *Findings) Schema(s *Status) {
 	case s.Unfinished:
 		f.Add("schema", Bad, ErrUnfinished.Error(), "make the copy again to its end")
 	case s.Version == 0:
-		f.Add("schema", Good, "none yet: the first start makes it", "")
+		f.Add("schema", Good, "none yet: `moneyer init` or `moneyer store migrate` makes it", "")
 	case err != nil:
 		f.Add("schema", Bad, err.Error(), "bring the schema forward, or use the program that it is for")
 	default:
 		f.Add("schema", Good, found, "")
 	}
 }
+
+// ErrNoStore means that a file or database holds no store. A server does not make one: it
+// would serve without its clients, keys and consumed assertions where a disk is not mounted.
+var ErrNoStore = errors.New("it holds no store: mount its disk, or restore a backup; `moneyer init` makes a new one")
 
 // ErrUnfinished means that a store is an incomplete copy.
 var ErrUnfinished = errors.New("it is an unfinished copy of a store: run the `moneyer store copy` or `moneyer backup` that made it again, to its end")

@@ -65,7 +65,7 @@ func (u *consumption) queue(batch *pgx.Batch) {
 		})
 		return err
 	})
-	batch.Queue(`SELECT at FROM used_forgotten`).QueryRow(func(row pgx.Row) error { return row.Scan(&u.forgotten) })
+	batch.Queue(`SELECT greatest(at, refused) FROM used_forgotten`).QueryRow(func(row pgx.Row) error { return row.Scan(&u.forgotten) })
 }
 
 // judge sets Lost on the appends that were not the first, and deletes the rows that were
@@ -107,7 +107,7 @@ func (u *consumption) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
 	case !u.inserted[key]:
 		return &ledger.ReplayedError{Index: i, Sealed: u.left[key]}, nil
 	case int64(engine.CeilSecond(c.Until)) <= u.forgotten:
-		return engine.ErrClockBack, nil
+		return engine.ErrForgotten, nil
 	}
 	return nil, nil
 }

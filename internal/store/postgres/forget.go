@@ -18,19 +18,19 @@ import (
 // forgetAtOnce is how many consumed values one statement removes.
 const forgetAtOnce = 5000
 
-// ForgetConsumed implements engine.Engine. It first records the time up to which values
-// are deleted, under a lock that excludes transactions that consume: a later transaction
+// ForgetConsumed implements engine.Engine. It first records the latest end of what is
+// deleted, under a lock that excludes transactions that consume: a later transaction
 // reads that time, and an earlier one has ended. The time is in whole seconds, and values
 // that expire later are kept.
 func (d *Database) ForgetConsumed(ctx context.Context, _ engine.Writer, now time.Time) (forgotten int64, err error) {
-	now = now.Truncate(time.Second)
-	if err := d.mark(ctx, now); err != nil {
+	until, err := d.mark(ctx, now.Truncate(time.Second).Unix())
+	if err != nil {
 		return 0, err
 	}
 	for {
 		result, err := d.reads.ExecContext(ctx, `DELETE FROM use_up WHERE key = ANY(ARRAY(
 			SELECT key FROM use_up WHERE until <= $1 ORDER BY until LIMIT $2 FOR UPDATE SKIP LOCKED))`,
-			now.UnixMilli(), forgetAtOnce)
+			until*1000, forgetAtOnce)
 		if err != nil {
 			return forgotten, err
 		}
@@ -41,26 +41,43 @@ func (d *Database) ForgetConsumed(ctx context.Context, _ engine.Writer, now time
 	}
 }
 
-func (d *Database) mark(ctx context.Context, now time.Time) error {
+// lastExpired is the latest end of a value that has expired at a time, both in Unix seconds.
+const lastExpired = `(SELECT coalesce(ceil(max(until) / 1000.0), 0)::bigint FROM use_up WHERE until <= %d * 1000::bigint)`
+
+// mark records the latest end of a value that has expired at now, both in Unix seconds, and
+// returns up to when values may be deleted.
+func (d *Database) mark(ctx context.Context, now int64) (until int64, err error) {
 	conn, _, err := d.url.dial(ctx, writeSettings())
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	var marked int64
-	if err := conn.QueryRow(ctx, `SELECT at FROM used_forgotten`).Scan(&marked); err != nil || marked >= now.Unix() {
-		return err
+	last := fmt.Sprintf(lastExpired, now)
+	var marked bool
+	if err := conn.QueryRow(ctx, `SELECT at >= `+last+` FROM used_forgotten`).Scan(&marked); err != nil {
+		return 0, err
 	}
-	// In one message: otherwise the lock would be held for a network round trip between
-	// each two statements.
-	_, err = conn.PgConn().Exec(ctx, fmt.Sprintf(`BEGIN;
-		LOCK TABLE use_up IN SHARE MODE;
-		UPDATE used_forgotten SET at = %[1]d WHERE at < %[1]d;
-		COMMIT`, now.Unix())).ReadAll()
-	if err != nil {
-		return fmt.Errorf("used_forgotten: %w", err)
+	if !marked {
+		// In one message: otherwise the lock would be held for a network round trip between
+		// each two statements.
+		_, err = conn.PgConn().Exec(ctx, `BEGIN;
+			LOCK TABLE use_up IN SHARE MODE;
+			UPDATE used_forgotten SET at = greatest(at, `+last+`);
+			COMMIT`).ReadAll()
+		if err != nil {
+			return 0, fmt.Errorf("used_forgotten: %w", err)
+		}
 	}
-	return pgx.BeginFunc(ctx, conn, func(t pgx.Tx) error { return d.feed.forget(ctx, t) })
+	if err := conn.QueryRow(ctx, `SELECT least(at, $1) FROM used_forgotten`, now).Scan(&until); err != nil {
+		return 0, err
+	}
+	return until, pgx.BeginFunc(ctx, conn, func(t pgx.Tx) error { return d.feed.forget(ctx, t) })
+}
+
+// Refuse implements engine.Engine. The writer may be one that writes nothing any more.
+func (d *Database) Refuse(ctx context.Context, _ engine.Writer, until time.Time) error {
+	_, err := d.reads.ExecContext(ctx, `UPDATE used_forgotten SET refused = $1 WHERE refused < $1`, int64(engine.CeilSecond(until)))
+	return err
 }
 
 // WriteLastUsed implements engine.Engine. It writes the rows in order, to avoid deadlocks

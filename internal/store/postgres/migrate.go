@@ -25,9 +25,9 @@ func Migrate(ctx context.Context, u *URL, to int) (engine.Migration, error) {
 	return migrate(ctx, u, migrations, to)
 }
 
-// prepare creates the schema of an empty database, and refuses a version with which this
-// program cannot work.
-func prepare(ctx context.Context, u *URL, files fs.FS) error {
+// prepare creates the schema of an empty database if create is set, and refuses a version
+// with which this program cannot work.
+func prepare(ctx context.Context, u *URL, create bool, files fs.FS) error {
 	steps, err := readSteps(files)
 	if err != nil {
 		return err
@@ -41,6 +41,8 @@ func prepare(ctx context.Context, u *URL, files fs.FS) error {
 	switch {
 	case err != nil:
 		return err
+	case version == 0 && !create:
+		return fmt.Errorf("%w, as does `moneyer store migrate`", engine.ErrNoStore)
 	case version == 0:
 		_, err = migrate(ctx, u, files, engine.Newest)
 		return err

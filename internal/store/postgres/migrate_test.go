@@ -51,7 +51,7 @@ func must(t *testing.T, err error) {
 
 func open(t *testing.T, url string) *store.DB {
 	t.Helper()
-	d, err := store.Open(t.Context(), url, store.Options{RowKey: rowauthtest.Key(), Now: time.Now})
+	d, err := store.Open(t.Context(), url, store.Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 	must(t, err)
 	t.Cleanup(func() { _ = d.Close() })
 	return d
@@ -86,10 +86,10 @@ func TestMigrateForwardAndBack(t *testing.T) {
 			t.Errorf("%+v, %v; want %+v", m, err, want)
 		}
 	}
-	wantError(t, postgres.PrepareFiles(t.Context(), u, later), "moneyer store migrate") // a later program does not begin by itself
+	wantError(t, postgres.PrepareFiles(t.Context(), u, false, later), "moneyer store migrate") // a later program does not begin by itself
 	moves(n+1, engine.Migration{From: n, To: n + 1})
 	works()
-	must(t, postgres.PrepareFiles(t.Context(), u, postgres.Migrations))
+	must(t, postgres.PrepareFiles(t.Context(), u, false, postgres.Migrations))
 	if m, err := store.Migrate(t.Context(), database, store.Newest); err != nil || m != (engine.Migration{From: n + 1, To: n + 1}) {
 		t.Errorf("a program that is older moved the schema: %+v, %v", m, err)
 	}
@@ -100,8 +100,8 @@ func TestMigrateForwardAndBack(t *testing.T) {
 	moves(store.Back, engine.Migration{From: n + 1, To: n})
 	works()
 	moves(store.Newest, engine.Migration{From: n, To: n + 2})
-	wantError(t, postgres.PrepareFiles(t.Context(), u, postgres.Migrations), "use a newer program")
-	_, err = store.Open(t.Context(), database, store.Options{RowKey: rowauthtest.Key(), Now: time.Now})
+	wantError(t, postgres.PrepareFiles(t.Context(), u, false, postgres.Migrations), "use a newer program")
+	_, err = store.Open(t.Context(), database, store.Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
 	wantError(t, err, "use a newer program")
 	_, err = postgres.MigrateFiles(t.Context(), u, later, store.Back)
 	wantError(t, err, "no way back")

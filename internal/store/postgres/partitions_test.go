@@ -12,7 +12,7 @@ import (
 // TestGoesWhole: a partition goes when all its rows do, and it has any.
 func TestGoesWhole(t *testing.T) {
 	u := parsed(t, server.NewDatabase(t))
-	if err := prepare(t.Context(), u, migrations); err != nil {
+	if err := prepare(t.Context(), u, true, migrations); err != nil {
 		t.Fatal(err)
 	}
 	conn, _, err := u.dial(t.Context(), writeSettings())

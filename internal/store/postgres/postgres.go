@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -31,17 +32,19 @@ type Database struct {
 	feed    *feed
 }
 
-// Open opens the database, and makes its schema if there is none. Reads go to the same
-// server as writes, so that each sees what was acknowledged before.
-func Open(ctx context.Context, u *URL, now func() time.Time) (*Database, error) {
-	if err := prepare(ctx, u, migrations); err != nil {
+// Open opens the database. If it has no schema, Open creates that if create is set, and
+// otherwise returns [engine.ErrNoStore]. Reads go to the same server as writes, so that each
+// sees what was acknowledged before.
+func Open(ctx context.Context, u *URL, create bool, now func() time.Time) (*Database, error) {
+	if err := prepare(ctx, u, create, migrations); err != nil {
 		return nil, err
 	}
 	replica := rand.Text()
-	d := &Database{url: u, feed: &feed{url: u, replica: replica, now: now}}
+	acknowledged := &atomic.Int64{}
+	d := &Database{url: u, feed: &feed{url: u, replica: replica, now: now, acknowledged: acknowledged}}
 	d.reads = readPool(u, d.feed.servers.Load)
 	d.reader = engine.NewReader(d.reads, &engine.Faults{Lost: isLost, Unstorable: isUnstorable})
-	d.session = &session{url: u, holder: replica, days: &partitions{url: u, days: map[int64]bool{}}}
+	d.session = &session{url: u, holder: replica, told: acknowledged, days: &partitions{url: u, days: map[int64]bool{}}}
 	// A replica has a heartbeat before it takes a chain, so that no other considers the
 	// chain free.
 	if err := d.feed.begin(ctx); err != nil {
@@ -72,6 +75,7 @@ func readPool(u *URL, servers func() int64) *sql.DB {
 		config.RuntimeParams["statement_timeout"] = "30000" // for a verification of the ledger; requests have shorter timeouts
 	}
 	config.RuntimeParams["lock_timeout"] = "1000"
+	config.RuntimeParams["idle_session_timeout"] = "0"
 	config.RuntimeParams["jit"] = "off" // with hundreds of partitions, compilation takes a second for a query of milliseconds
 	const of = "server"
 	db := stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
@@ -118,6 +122,14 @@ func (d *Database) Healthy(now time.Time) error {
 		return ErrRolledBack
 	}
 	return d.feed.healthy(now)
+}
+
+// Clocks implements engine.Engine.
+func (d *Database) Clocks() engine.Clocks {
+	if c := d.feed.clocks.Load(); c != nil {
+		return *c
+	}
+	return engine.Clocks{}
 }
 
 // Past implements engine.Engine.

@@ -28,12 +28,24 @@ func (e *checker) database(ctx context.Context) error {
 	if s.Version == 0 {
 		return nil
 	}
-	up, err := value[int](ctx, e.conn, `SELECT count(*) FROM replica WHERE seen > now() - interval '5 seconds'`)
+	up, err := value[int](ctx, e.conn, `SELECT count(*) FROM replica WHERE NOT has_left AND seen > now() - interval '5 seconds'`)
 	if err != nil {
 		return err
 	}
 	e.Judge("replicas", up != 1, engine.Warn, fmt.Sprintf("%d up", up), "run at least two replicas: a single one serves nobody while it restarts")
+	if err := e.standing(ctx); err != nil {
+		return err
+	}
 	return e.partitions(ctx)
+}
+
+// standing checks what the store records of its own past.
+func (e *checker) standing(ctx context.Context) error {
+	s, err := engine.ReadStanding(func(query string, dest ...any) error { return e.conn.QueryRow(ctx, query).Scan(dest...) })
+	if err == nil {
+		e.Clock(&s, e.now(), engine.MaxHorizon)
+	}
+	return err
 }
 
 // partitions checks that the partition of tomorrow exists: replicas create it when they
@@ -54,7 +66,7 @@ func (e *checker) partitions(ctx context.Context) error {
 	}
 	e.Judge("partitions", !written || next, engine.Warn, fmt.Sprintf("%d days of the ledger", all), "the partition of tomorrow is missing, and is created when it is needed: check that the role owns ledger_batch")
 	if all > 1000 {
-		e.Add("partitions", engine.Warn, fmt.Sprintf("%d days of the ledger", all), "set ledger.keep, so that old days are removed")
+		e.Add("partitions", engine.Warn, fmt.Sprintf("%d days of the ledger", all), "set ledger.retention, so that old days are removed")
 	}
 	return nil
 }
@@ -101,7 +113,7 @@ func (e *checker) missingRights(ctx context.Context) (missing []string, err erro
 
 // tableNames lists the tables of a database.
 func tableNames() []string {
-	names := []string{"schema_version", "ledger_chain", "used_forgotten", "replica", "registry_revision", "registry_change"}
+	names := []string{"schema_version", "ledger_chain", "used_forgotten", "store", "replica", "registry_revision", "registry_change"}
 	for _, t := range append(transfer.RegistryTables(), transfer.UsedTable(), transfer.LedgerTable()) {
 		names = append(names, t.Name)
 	}

@@ -29,7 +29,7 @@ const lockCopy = 7305815
 
 // OpenTarget opens the database as the target of a copy, and creates its schema.
 func OpenTarget(ctx context.Context, u *URL) (*Target, error) {
-	if err := prepare(ctx, u, migrations); err != nil {
+	if err := prepare(ctx, u, true, migrations); err != nil {
 		return nil, err
 	}
 	db, conn, err := connWithoutTimeouts(ctx, u)
@@ -74,7 +74,7 @@ func (t *Target) Unfinished(ctx context.Context) (bool, error) { return unfinish
 // looks for the table Unfinished, so at least one of the two detects the other.
 func (t *Target) Served(ctx context.Context) error {
 	var up int
-	err := t.conn.QueryRowContext(ctx, `SELECT count(*) FROM replica WHERE seen > now() - interval '1 minute'`).Scan(&up)
+	err := t.conn.QueryRowContext(ctx, `SELECT count(*) FROM replica WHERE NOT has_left AND seen > now() - interval '1 minute'`).Scan(&up)
 	if err == nil && up > 0 {
 		err = fmt.Errorf("%d replicas serve it, or did a minute ago: stop them", up)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"moneyer/internal/store/engine"
 )
@@ -51,8 +52,8 @@ func Status(ctx context.Context, path string) (s engine.Status, err error) {
 }
 
 // Check checks the file at path, and changes nothing in it. If no process has it open,
-// SQLite checks every page.
-func Check(ctx context.Context, path string) ([]engine.Finding, error) {
+// SQLite checks every page. The MAC of the note beside it is not checked.
+func Check(ctx context.Context, path string, now func() time.Time) ([]engine.Finding, error) {
 	path, err := resolve(path)
 	if err != nil {
 		return nil, err
@@ -78,6 +79,11 @@ func Check(ctx context.Context, path string) ([]engine.Finding, error) {
 		return f, nil
 	}
 	f.Schema(&status)
+	if status.Version == status.Known {
+		if err := checkStanding(ctx, &f, path, now()); err != nil {
+			f.Add("noted head", engine.Bad, err.Error(), "restore a backup")
+		}
+	}
 	held, err := hold(path, false)
 	switch {
 	case errors.Is(err, errInUse):
@@ -88,6 +94,32 @@ func Check(ctx context.Context, path string) ([]engine.Finding, error) {
 		return f, nil
 	}
 	return f, errors.Join(checkPages(ctx, &f, path), held.release())
+}
+
+// checkStanding compares what the file records of its past with the clock and with its note.
+func checkStanding(ctx context.Context, f *engine.Findings, path string, now time.Time) error {
+	note, err := ReadNote(path, nil) // first: the file only grows
+	forged := errors.Is(err, ErrForgedNote)
+	if err != nil && !forged {
+		return err
+	}
+	db, err := readOnly(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }() // it only read
+	reads := engine.NewReader(db, nil)
+	s, err := engine.ReadStanding(func(query string, dest ...any) error { return reads.Row(ctx, query, nil, dest) })
+	if err != nil {
+		return err
+	}
+	found, err := JudgeNote(ctx, reads, &s, note, forged)
+	if err != nil {
+		return err
+	}
+	*f = append(*f, found)
+	f.Clock(&s, now, engine.MaxHorizon)
+	return nil
 }
 
 // checkPages runs SQLite's own checks, and adds their results as findings.

@@ -42,8 +42,8 @@ func (s *session) Refusal(i int, c *ledger.Consumed) (refusal, err error) {
 	switch key := engine.KeyOf(c); {
 	case s.used.has(key):
 		return s.replayed(i, c)
-	case int64(engine.CeilSecond(c.Until)) <= s.used.forgotten.Load():
-		return engine.ErrClockBack, nil
+	case int64(engine.CeilSecond(c.Until)) <= s.used.floor.Load():
+		return engine.ErrForgotten, nil
 	case s.used.full():
 		return errTooManyConsumed, nil
 	}

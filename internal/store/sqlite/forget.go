@@ -15,14 +15,26 @@ const forgetAtOnce = 128
 // nothing that ends within the current second is deleted.
 func (s *File) ForgetConsumed(ctx context.Context, w engine.Writer, now time.Time) (int64, error) {
 	now = now.Truncate(time.Second)
-	err := w.Change(ctx, func(exec engine.Exec) error { // first, so that after a restart the database is not behind the set
-		_, err := exec(`UPDATE used_forgotten SET at = $1 WHERE at < $1`, now.Unix())
+	// Between two transactions of the writer, so that no value that ends by now is consumed
+	// after the last one was found, and deleted without a mark.
+	before := s.used.floor.Load()
+	err := w.Change(ctx, func(engine.Exec) error {
+		s.used.floor.Store(max(before, now.Unix()))
+		return nil
+	})
+	defer func() { s.used.floor.Store(max(before, s.used.forgotten.Load())) }()
+	if err != nil {
+		return 0, err
+	}
+	last := s.used.last(now.Unix())
+	err = w.Change(ctx, func(exec engine.Exec) error { // first, so that after a restart the database is not behind the set
+		_, err := exec(`UPDATE used_forgotten SET at = $1 WHERE at < $1`, last)
 		return err
 	})
 	if err != nil {
 		return 0, err
 	}
-	keys := s.used.forget(now.Unix())
+	keys := s.used.forget(now.Unix(), last)
 	for _, statement := range []string{
 		`DELETE FROM used_batch WHERE (until, first_seq) IN
 		(SELECT until, first_seq FROM used_batch WHERE until <= $1 ORDER BY until LIMIT $2)`,
@@ -34,6 +46,19 @@ func (s *File) ForgetConsumed(ctx context.Context, w engine.Writer, now time.Tim
 		}
 	}
 	return keys, nil
+}
+
+// Refuse implements engine.Engine.
+func (s *File) Refuse(ctx context.Context, w engine.Writer, until time.Time) error {
+	at := int64(engine.CeilSecond(until))
+	err := w.Change(ctx, func(exec engine.Exec) error {
+		_, err := exec(`UPDATE used_forgotten SET refused = $1 WHERE refused < $1`, at)
+		return err
+	})
+	if err == nil {
+		s.used.floor.Store(max(at, s.used.floor.Load()))
+	}
+	return err
 }
 
 // WriteLastUsed implements engine.Engine.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestNothingReleasesTheLocksOfSQLite: SQLite's own locks keep other programs from taking the
@@ -23,7 +24,7 @@ func TestNothingReleasesTheLocksOfSQLite(t *testing.T) {
 		"a backup": func() error {
 			return WriteFile(filepath.Join(t.TempDir(), "copy.db"), func(part string) error { return f.Backup(t.Context(), part) })
 		},
-		"a check": func() error { _, err := Check(t.Context(), path); return err },
+		"a check": func() error { _, err := Check(t.Context(), path, time.Now); return err },
 		"a status": func() error {
 			_, err := Status(t.Context(), path)
 			return err
@@ -36,7 +37,7 @@ func TestNothingReleasesTheLocksOfSQLite(t *testing.T) {
 			return err
 		},
 		"a second server": func() error {
-			if _, err := Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), "in use by process") {
+			if _, err := Open(t.Context(), path, false); err == nil || !strings.Contains(err.Error(), "in use by process") {
 				t.Errorf("opened twice: %v", err)
 			}
 			return nil

@@ -82,6 +82,16 @@ func readVersion(ctx context.Context, q transfer.Querier) (version int, err erro
 	return version, err
 }
 
+// requireSchema returns engine.ErrNoStore if the schema of a file was never made.
+func requireSchema(ctx context.Context, q transfer.Querier) error {
+	var made bool
+	err := q.QueryRowContext(ctx, `SELECT count(*) FROM sqlite_master WHERE name = 'schema_version'`).Scan(&made)
+	if err == nil && !made {
+		err = engine.ErrNoStore
+	}
+	return err
+}
+
 // Migrate migrates the schema of the file at path to the newest version in one transaction.
 // The file must not be open, and cannot go back.
 func Migrate(ctx context.Context, path string, to int) (m engine.Migration, err error) {
@@ -95,7 +105,10 @@ func Migrate(ctx context.Context, path string, to int) (m engine.Migration, err 
 	if err := refuseName(path); err != nil {
 		return m, err
 	}
-	held, err := hold(path, true)
+	if err := there(path); err != nil {
+		return m, err
+	}
+	held, err := hold(path, false)
 	if err != nil {
 		return m, err
 	}
@@ -104,8 +117,11 @@ func Migrate(ctx context.Context, path string, to int) (m engine.Migration, err 
 		return m, errors.Join(err, held.release())
 	}
 	m.To = len(steps)
-	if m.From, err = readVersion(ctx, db); err != nil {
-		m.From = 0 // a new file
+	if err = requireSchema(ctx, db); err == nil {
+		m.From, err = readVersion(ctx, db)
 	}
-	return m, errors.Join(migrate(ctx, db), db.Close(), held.release())
+	if err == nil {
+		err = migrate(ctx, db)
+	}
+	return m, errors.Join(err, db.Close(), held.release())
 }

@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"slices"
+	"sync/atomic"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -28,6 +29,9 @@ type session struct {
 	// each failed transaction.
 	end      ledger.Head
 	endKnown bool
+	// committed is the end of the chain after the last commit that moved it, for readers in
+	// other goroutines; nil before the first transaction.
+	committed atomic.Pointer[ledger.Head]
 	// found is the end of the chain at the start; -1 before it is read.
 	found int64
 	// consumed is the encoded values that the transaction consumes.
@@ -69,7 +73,9 @@ func (s *session) Commit(t *engine.Tx) error {
 	if err := s.file.check(); err != nil { // what was replaced before the answer is not acknowledged
 		return &engine.Doubt{Cause: err}
 	}
-	s.end = t.Head
+	if s.end = t.Head; t.First != 0 {
+		s.publish()
+	}
 	return s.used.addAll(s.consumed)
 }
 
@@ -120,7 +126,14 @@ func (s *session) readEnd() error {
 		err = s.used.addAll(s.unsure)
 	}
 	s.unsure, s.endKnown = nil, err == nil
+	s.publish()
 	return err
+}
+
+// publish makes end known to other goroutines.
+func (s *session) publish() {
+	end := s.end
+	s.committed.Store(&end)
 }
 
 func (s *session) Record(_ *engine.Tx, r *engine.Row) error {

@@ -16,7 +16,7 @@ func clock() time.Time { return time.Date(2026, 11, 2, 8, 0, 0, 0, time.UTC) }
 
 func openNew(t *testing.T) *File {
 	t.Helper()
-	f, err := Open(t.Context(), filepath.Join(t.TempDir(), "moneyer.db"))
+	f, err := Open(t.Context(), filepath.Join(t.TempDir(), "moneyer.db"), true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func again(t *testing.T, f *File) *File {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	g, err := Open(t.Context(), f.held.path)
+	g, err := Open(t.Context(), f.held.path, true)
 	if err != nil {
 		t.Fatal(err)
 	}

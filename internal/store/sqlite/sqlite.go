@@ -9,7 +9,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"time"
 
 	"modernc.org/sqlite"
@@ -20,12 +22,17 @@ import (
 // readConnections is the number of connections for reads that are not cached.
 const readConnections = 4
 
-// The page caches, in KiB. They are outside of Go's heap. A larger cache or mmap for reads
-// gains nothing: the first read after a commit of the writer discards it.
+// The page caches of a connection that writes and of one that reads, in KiB of pages. A larger
+// cache or mmap for reads gains nothing: the first read after a commit of the writer discards it.
 const (
 	writeCache = 32 << 10
 	readCache  = 2 << 10
 )
+
+// MaxCache bounds the memory of the page caches of an open store and of a backup in progress, in
+// MiB, which SQLite shares among its connections. It is outside of Go's heap. SQLite's allocator
+// takes half as much again as the pages have.
+const MaxCache = (writeCache+(readConnections+1)*readCache+2*readCache)*8/5>>10 + 1
 
 // File is an open SQLite file, locked for this process. It implements engine.Engine.
 type File struct {
@@ -39,19 +46,25 @@ type File struct {
 	used    *consumedSet
 }
 
-// Open opens the file at path, or creates it with mode 0600, and migrates its schema. The
-// file is in WAL mode and a commit is on disk when it returns. One connection writes, a few
-// read.
-func Open(ctx context.Context, path string) (*File, error) {
+// Open opens the file at path and migrates its schema. If there is no store in it, Open
+// creates one with mode 0600 if create is set, and otherwise returns [engine.ErrNoStore].
+// The file is in WAL mode and a commit is on disk when it returns. One connection writes, a
+// few read.
+func Open(ctx context.Context, path string, create bool) (*File, error) {
 	if err := refuseName(path); err != nil {
 		return nil, err
 	}
-	held, err := hold(path, true)
+	if !create {
+		if err := there(path); err != nil {
+			return nil, err
+		}
+	}
+	held, err := hold(path, create)
 	if err != nil {
 		return nil, err
 	}
 	s := &File{held: held}
-	if err := s.open(ctx); err != nil {
+	if err := s.open(ctx, create); err != nil {
 		if s.session != nil {
 			s.session.Leave()
 		}
@@ -60,7 +73,7 @@ func Open(ctx context.Context, path string) (*File, error) {
 	return s, nil
 }
 
-func (s *File) open(ctx context.Context) (err error) {
+func (s *File) open(ctx context.Context, create bool) (err error) {
 	s.writes, err = openPool(s.held.path, 1, writeCache, "synchronous(FULL)", "foreign_keys(1)",
 		"wal_autocheckpoint(4096)", "journal_size_limit(67108864)")
 	if err != nil {
@@ -68,6 +81,11 @@ func (s *File) open(ctx context.Context) (err error) {
 	}
 	if s.reads, err = openPool(s.held.path, readConnections+1, readCache, "query_only(1)"); err != nil {
 		return err
+	}
+	if !create {
+		if err := requireSchema(ctx, s.reads); err != nil {
+			return err
+		}
 	}
 	if err := migrate(ctx, s.writes); err != nil {
 		return err
@@ -123,6 +141,9 @@ func (s *File) Known(now time.Time) time.Time { return now }
 // writes to it. Only a write can find out that the file is not writable.
 func (s *File) Healthy(time.Time) error { return s.held.check() }
 
+// Clocks implements engine.Engine.
+func (s *File) Clocks() engine.Clocks { return engine.Clocks{} }
+
 // Past implements engine.Engine.
 func (s *File) Past(_ context.Context, now time.Time) (time.Time, error) { return now, nil }
 
@@ -158,6 +179,19 @@ func (s *File) Close() error {
 		}
 	}
 	return errors.Join(append(errs, s.held.release())...) // last: see held
+}
+
+// there returns engine.ErrNoStore if the file at path is missing or empty, as on a disk that
+// is not mounted.
+func there(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: %w", err, engine.ErrNoStore)
+	case err == nil && info.Size() == 0:
+		return fmt.Errorf("the file is empty: %w", engine.ErrNoStore)
+	}
+	return err
 }
 
 // openPool opens a pool of at most that many connections to the existing file at path, each

@@ -45,7 +45,7 @@ func OpenTarget(ctx context.Context, path string) (*Target, error) {
 // NewTarget opens the file at path, which must exist, as the target of a copy, and creates its
 // schema. The caller excludes other processes.
 func NewTarget(ctx context.Context, path string) (*Target, error) {
-	db, err := openPool(path, 2, writeCache, "synchronous(NORMAL)", "wal_autocheckpoint(4096)")
+	db, err := openPool(path, 2, readCache, "synchronous(NORMAL)", "wal_autocheckpoint(4096)")
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +55,9 @@ func NewTarget(ctx context.Context, path string) (*Target, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
+	}
+	if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA cache_size = %d", -writeCache)); err != nil {
+		return nil, errors.Join(err, conn.Close(), db.Close())
 	}
 	t := &Target{db: db, conn: conn, reads: engine.NewReader(db, nil), minutes: map[int64][]byte{}, used: transfer.UsedTable(),
 		packed: transfer.Table{Name: "used_batch", Columns: []transfer.Column{{Name: "until", Kind: transfer.Number}, {Name: "first_seq", Kind: transfer.Number}, {Name: "keys", Kind: transfer.Bytes}}, Key: 2, AtOnce: 500}}

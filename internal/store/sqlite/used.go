@@ -24,9 +24,9 @@ var errTooManyConsumed = errors.New("the set of consumed assertions is full: sho
 type consumedSet struct {
 	shard [256]consumedShard
 	size  atomic.Int64 // of all shards
-	// forgotten is the time up to which values were deleted, in Unix seconds; never later
-	// than in the database.
-	forgotten atomic.Int64
+	// forgotten is the latest end of a value that was deleted, in Unix seconds; never later
+	// than in the database. Values that end by floor, which is not earlier, are refused.
+	forgotten, floor atomic.Int64
 }
 
 type consumedShard struct {
@@ -66,10 +66,22 @@ func (u *consumedSet) add(key engine.Key, until uint32) {
 	s.until[key] = until
 }
 
-// forget deletes the values that have expired at now, in Unix seconds, and returns how
-// many. It locks one shard at a time.
-func (u *consumedSet) forget(now int64) (n int64) {
-	u.forgotten.Store(max(now, u.forgotten.Load()))
+// last returns the latest end of a value that has expired at now, both in Unix seconds; 0 if
+// none has. It locks one shard at a time.
+func (u *consumedSet) last(now int64) (last int64) {
+	_ = u.each(func(_ engine.Key, until uint32) error {
+		if int64(until) <= now {
+			last = max(last, int64(until))
+		}
+		return nil
+	})
+	return last
+}
+
+// forget deletes the values that have expired at now, in Unix seconds, of which the last
+// ends at last, and returns how many. It locks one shard at a time.
+func (u *consumedSet) forget(now, last int64) (n int64) {
+	u.forgotten.Store(max(last, u.forgotten.Load()))
 	for i := range u.shard {
 		n += u.shard[i].forget(now)
 	}
@@ -134,11 +146,12 @@ func (u *consumedSet) addAll(packed []byte) error {
 // loadConsumed reads the set from the database.
 func loadConsumed(ctx context.Context, reads *engine.Reader) (*consumedSet, error) {
 	u := newConsumedSet()
-	var forgotten int64
-	if err := reads.Row(ctx, `SELECT at FROM used_forgotten`, nil, []any{&forgotten}); err != nil {
+	var forgotten, refused int64
+	if err := reads.Row(ctx, `SELECT at, refused FROM used_forgotten`, nil, []any{&forgotten, &refused}); err != nil {
 		return nil, err
 	}
 	u.forgotten.Store(forgotten)
+	u.floor.Store(max(forgotten, refused))
 	err := reads.List(ctx, `SELECT keys FROM used_batch`, nil, func(scan func(...any) error) error {
 		var packed []byte
 		if err := scan(&packed); err != nil {

@@ -50,6 +50,7 @@ func Mutants() []Mutant {
 		{"forgets revocations that are needed", "revocations", func(s Store) Store { return &removesEarly{s} }},
 		{"says nothing of taken keys", "keys are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"says nothing of taken API keys", "API keys are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
+		{"says nothing of a taken jwks_uri", "a jwks_uri is of one environment", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"says nothing of orphans", "removed clients", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"puts clients one by one", "clients in bulk", func(s Store) Store { return &notAtomic{s} }},
 		{"puts accounts one by one", "accounts", func(s Store) Store { return &notAtomic{s} }},

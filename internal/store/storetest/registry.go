@@ -135,6 +135,56 @@ func keysOnce(t testing.TB, s Store) {
 	must(t, s.PutClient(t.Context(), sibling(issuer, "next", k), change("client.put")))
 }
 
+// jwksURIOnce registers one jwks_uri, in several spellings, where it may be and where it
+// may not be, and asks where keys are registered.
+func jwksURIOnce(t testing.TB, s Store) {
+	const uri = "https://idp.example/keys"
+	at := func(issuer, id, environment, uri string) *registry.Client {
+		c := &registry.Client{Issuer: issuer, ID: id}
+		c.SetJWKSURI(&registry.Issuer{Environment: environment}, uri)
+		return c
+	}
+	holder := at(issuer, "holder", "prd", uri)
+	must(t, s.PutClient(t.Context(), holder, change("client.put")))
+	refused := func(name string, c *registry.Client) {
+		t.Helper()
+		var taken *registry.KeyTakenError
+		if err := s.PutClient(t.Context(), c, change("client.put")); !errors.As(err, &taken) {
+			t.Errorf("%s: %v, want a KeyTakenError", name, err)
+		} else if taken.Issuer != issuer || taken.Client != "holder" || taken.Environment != "prd" || taken.Kid != "" {
+			t.Errorf("%s: the holder is said to be %+v", name, taken)
+		}
+	}
+	for _, again := range []string{uri, "https://IDP.example/keys", "https://idp.example:443/keys", "https://idp.example./x/..//keys/", "https://idp.example/%6beys"} {
+		refused(again, at("other", "thief", "stg", again))
+	}
+	must(t, s.PutClient(t.Context(), at(issuer, "sibling", "prd", uri), change("client.put")))
+	must(t, s.PutClient(t.Context(), at("other", "sibling", "prd", uri), change("client.put")))
+	without := at(issuer, "sibling", "prd", "")
+	without.Revision = 1
+	must(t, s.PutClient(t.Context(), without, change("client.put")))
+	must(t, s.RemoveClient(t.Context(), "other", "sibling", change("client.remove")))
+	moved := at(issuer, "holder", "prd", uri+"/prd")
+	moved.Revision = 1
+	refused("while one holds it", at("other", "heir", "stg", uri))
+	must(t, s.PutClient(t.Context(), moved, change("client.put")))
+	must(t, s.PutClient(t.Context(), at("other", "heir", "stg", uri), change("client.put")))
+	keysElsewhere(t, s)
+}
+
+func keysElsewhere(t testing.TB, s Store) {
+	k := key(t, "k", "prd")
+	k.Disabled = true
+	must(t, s.PutClient(t.Context(), &registry.Client{Issuer: issuer, ID: "registered", Keys: []registry.Key{k}}, change("client.put")))
+	thumbprint := k.Public.Thumbprint()
+	must(t, s.KeyElsewhere(t.Context(), thumbprint, "prd"))
+	must(t, s.KeyElsewhere(t.Context(), "another", "stg"))
+	var taken *registry.KeyTakenError
+	if err := s.KeyElsewhere(t.Context(), thumbprint, "stg"); !errors.As(err, &taken) || *taken != (registry.KeyTakenError{Issuer: issuer, Client: "registered", Kid: "k", Environment: "prd"}) {
+		t.Errorf("a key that is registered elsewhere: %v", err)
+	}
+}
+
 // apiKeysOnce finds clients by API keys, of which each has one holder.
 func apiKeysOnce(t testing.TB, s Store) {
 	digest := apiKey("k").Digest

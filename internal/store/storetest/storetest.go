@@ -42,6 +42,7 @@ type Clients interface {
 	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
 	PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error
 	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
+	KeyElsewhere(ctx context.Context, thumbprint, environment string) error
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
 
@@ -100,6 +101,7 @@ func Parts() []Part {
 		{"client revisions in a race", clientRace},
 		{"keys are registered once", keysOnce},
 		{"API keys are registered once", apiKeysOnce},
+		{"a jwks_uri is of one environment", jwksURIOnce},
 		{"clients in bulk", clientsInBulk},
 		{"client pages", clientPages},
 		{"removed clients", removedClients},

@@ -277,7 +277,10 @@ func (c *copying) transact(ctx context.Context, change func(Querier) error) erro
 // finish turns the complete copy into a store.
 func (c *copying) finish(ctx context.Context) error {
 	return c.transact(ctx, func(q Querier) error {
-		if _, err := q.ExecContext(ctx, `UPDATE used_forgotten SET at = $1`, c.point.Forgotten); err != nil {
+		if _, err := q.ExecContext(ctx, `UPDATE used_forgotten SET at = $1, refused = $2`, c.point.Forgotten, c.point.Refused); err != nil {
+			return err
+		}
+		if _, err := q.ExecContext(ctx, `UPDATE store SET id = $1, accepted = $2`, c.point.ID, c.point.Accepted); err != nil {
 			return err
 		}
 		if err := c.target.Finish(ctx, q, c.point); err != nil {

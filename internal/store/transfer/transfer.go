@@ -76,13 +76,16 @@ const Unfinished = "unfinished_copy"
 type Point struct {
 	Counts    map[string]int64 // rows by table; for use_up the values that have not expired
 	Heads     []ledger.Head    // of the ledger's chains, in their order
-	Forgotten int64            // the time up to which consumed values were deleted, in Unix seconds
+	Forgotten int64            // the latest end of a consumed value that was deleted, in Unix seconds
+	Refused   int64            // the time up to which consumed values may be missing otherwise, in Unix seconds
+	ID        string           // the name of the store
+	Accepted  int64            // the time of the newest entry that was accepted as wrong, in Unix milliseconds
 	LastUsed  int64            // the latest time of last use
 }
 
 // mark returns a hash of the point, which is the same only if the store was not changed.
 func (p *Point) mark() string {
-	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%v %x %d %d", p.Counts, p.Heads, p.Forgotten, p.LastUsed)))
+	return fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%v %x %d %d %d %s %d", p.Counts, p.Heads, p.Forgotten, p.LastUsed, p.Refused, p.ID, p.Accepted)))
 }
 
 // ReadPoint reads a point, except the heads and the number of consumed values.
@@ -94,7 +97,7 @@ func ReadPoint(ctx context.Context, q Querier) (*Point, error) {
 			return nil, err
 		}
 	}
-	if err := q.QueryRowContext(ctx, `SELECT at FROM used_forgotten`).Scan(&p.Forgotten); err != nil {
+	if err := q.QueryRowContext(ctx, `SELECT at, refused, id, accepted FROM used_forgotten, store`).Scan(&p.Forgotten, &p.Refused, &p.ID, &p.Accepted); err != nil {
 		return nil, err
 	}
 	if err := q.QueryRowContext(ctx, `SELECT coalesce(max(at), 0) FROM last_used`).Scan(&p.LastUsed); err != nil {

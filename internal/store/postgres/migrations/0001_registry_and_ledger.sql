@@ -36,6 +36,18 @@ CREATE TABLE client_api_key (
 
 CREATE INDEX client_api_key_client ON client_api_key (issuer, client);
 
+-- Where the clients publish keys, in one spelling, to find a URL in another environment.
+CREATE TABLE client_jwks_uri (
+	issuer      TEXT COLLATE "C" NOT NULL,
+	client      TEXT COLLATE "C" NOT NULL,
+	uri         TEXT COLLATE "C" NOT NULL,
+	environment TEXT COLLATE "C" NOT NULL,
+	PRIMARY KEY (issuer, client),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+);
+
+CREATE INDEX client_jwks_uri_uri ON client_jwks_uri (uri);
+
 CREATE TABLE account (
 	issuer   TEXT COLLATE "C" NOT NULL,
 	id       TEXT COLLATE "C" NOT NULL,
@@ -105,13 +117,24 @@ CREATE TABLE use_up (
 
 CREATE INDEX use_up_until ON use_up (until);
 
--- Up to when consumed values were forgotten, in Unix seconds. What would have been
--- among them can never be told from unused.
+-- at is the latest end of a consumed value that was deleted, in Unix seconds: an older
+-- value can never be told from an unused one. refused is up to when values may be missing
+-- because the store went back. Values that end by the later of the two are refused.
 CREATE TABLE used_forgotten (
-	at BIGINT NOT NULL
+	at      BIGINT NOT NULL,
+	refused BIGINT NOT NULL
 );
 
-INSERT INTO used_forgotten (at) VALUES (0);
+INSERT INTO used_forgotten (at, refused) VALUES (0, 0);
+
+-- The name of this store, which its copies keep. accepted is the time, in Unix
+-- milliseconds, of the newest entry whose time an operator accepted as wrong.
+CREATE TABLE store (
+	id       TEXT   NOT NULL,
+	accepted BIGINT NOT NULL
+);
+
+INSERT INTO store (id, accepted) VALUES (replace(gen_random_uuid()::text, '-', ''), 0);
 
 -- The entries of one commit. first_seq carries the chain in its upper bits. Lines are
 -- compressed; marks are the first 4 bytes of each link of the chain, by which the
@@ -139,10 +162,17 @@ CREATE TABLE ledger_chain (
 	hash   BYTEA  NOT NULL
 );
 
--- The replicas that are up: each writes its row a few times a second.
+-- The replicas that are up: each writes its row a few times a second. Its clock is ahead
+-- of the database's by clock_min to clock_max microseconds; acknowledged is the last entry
+-- of the ledger that the database has acknowledged to it. A replica that stopped has left:
+-- how far its clock was ahead still matters for a while.
 CREATE TABLE replica (
-	id   TEXT NOT NULL PRIMARY KEY,
-	seen TIMESTAMPTZ NOT NULL
+	id           TEXT NOT NULL PRIMARY KEY,
+	seen         TIMESTAMPTZ NOT NULL,
+	has_left     BOOLEAN NOT NULL DEFAULT false,
+	clock_min    BIGINT,
+	clock_max    BIGINT,
+	acknowledged BIGINT NOT NULL DEFAULT 0
 );
 
 -- What was changed in the registry, so that replicas can drop it from their caches.

@@ -34,6 +34,18 @@ CREATE TABLE client_api_key (
 
 CREATE INDEX client_api_key_client ON client_api_key (issuer, client);
 
+-- Where the clients publish keys, in one spelling, to find a URL in another environment.
+CREATE TABLE client_jwks_uri (
+	issuer      TEXT NOT NULL,
+	client      TEXT NOT NULL,
+	uri         TEXT NOT NULL,
+	environment TEXT NOT NULL,
+	PRIMARY KEY (issuer, client),
+	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
+) WITHOUT ROWID;
+
+CREATE INDEX client_jwks_uri_uri ON client_jwks_uri (uri);
+
 CREATE TABLE account (
 	issuer   TEXT NOT NULL,
 	id       TEXT NOT NULL,
@@ -111,13 +123,24 @@ CREATE TABLE used_batch (
 	PRIMARY KEY (until, first_seq)
 ) WITHOUT ROWID;
 
--- Up to when consumed values were forgotten, in Unix seconds. What would have been
--- among them can never be told from unused.
+-- at is the latest end of a consumed value that was deleted, in Unix seconds: an older
+-- value can never be told from an unused one. refused is up to when values may be missing
+-- because the store went back. Values that end by the later of the two are refused.
 CREATE TABLE used_forgotten (
-	at BIGINT NOT NULL
+	at      BIGINT NOT NULL,
+	refused BIGINT NOT NULL
 );
 
-INSERT INTO used_forgotten (at) VALUES (0);
+INSERT INTO used_forgotten (at, refused) VALUES (0, 0);
+
+-- The name of this store, which its copies keep. accepted is the time, in Unix
+-- milliseconds, of the newest entry whose time an operator accepted as wrong.
+CREATE TABLE store (
+	id       TEXT   NOT NULL,
+	accepted BIGINT NOT NULL
+);
+
+INSERT INTO store (id, accepted) VALUES (lower(hex(randomblob(16))), 0);
 
 -- The entries of one commit. Lines are compressed; marks are the first 4 bytes of each
 -- link of the chain, by which the first broken entry can be named.

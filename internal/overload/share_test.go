@@ -1,0 +1,61 @@
+package overload
+
+import (
+	"net/netip"
+	"testing"
+)
+
+// take has an address take as many places as it gets.
+func take(l *SharedLimit, address netip.Addr) (got int) {
+	for l.Acquire(address) {
+		got++
+	}
+	return got
+}
+
+// TestShare: one address gets about a tenth. When 45 have taken all they can, each
+// of hundreds more still finds a place.
+func TestShare(t *testing.T) {
+	const most = 8192
+	l := NewSharedLimit(most)
+	if got := take(l, netip.AddrFrom4([4]byte{10})); got < most/12 || got > most/addressPart {
+		t.Errorf("one address got %d of %d places", got, most)
+	}
+	for n := range 45 {
+		take(l, netip.AddrFrom4([4]byte{127, 0, 1, byte(n)}))
+	}
+	if free := most - int(l.InUse()); free < most/8 {
+		t.Errorf("45 addresses left %d of %d places", free, most)
+	}
+	for n := range 400 {
+		if take(l, netip.AddrFrom4([4]byte{127, 1, byte(n >> 8), byte(n)})) == 0 {
+			t.Fatalf("address %d got none", n)
+		}
+	}
+}
+
+// TestSharedLimitGivesBack: what is released is free again, and nothing is kept of an address
+// that holds nothing.
+func TestSharedLimitGivesBack(t *testing.T) {
+	l := NewSharedLimit(64)
+	one, other := netip.AddrFrom4([4]byte{1}), netip.AddrFrom4([4]byte{2})
+	if got := take(l, one); got != 6 {
+		t.Errorf("%d of 64 places", got)
+	}
+	if !l.Acquire(other) {
+		t.Error("another address got none")
+	}
+	for range 6 {
+		l.Release(one)
+	}
+	l.Release(other)
+	if l.InUse() != 0 || len(l.byAddress) != 0 {
+		t.Errorf("%d in use, %v", l.InUse(), l.byAddress)
+	}
+	if got := take(l, other); got != 6 {
+		t.Errorf("%d of 64 places after all were released", got)
+	}
+	if NewSharedLimit(0).Acquire(one) {
+		t.Error("a place of none")
+	}
+}

@@ -1,0 +1,172 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"moneyer/internal/ledger"
+	"moneyer/internal/store/engine"
+	"moneyer/internal/store/history"
+)
+
+// Note is the end of the ledger, noted in a file of its own beside the store, by which a
+// store that went back is recognized: a file of another day, or without the WAL that
+// belonged to it. Who can replace both files by older ones goes unnoticed.
+type Note struct {
+	// Store is the ID of the store.
+	Store string
+	// Head is the end of the chain that the file's server writes; its Seq is 0 if the chain
+	// has no entry.
+	Head ledger.Head
+	// Time is when the head was noted.
+	Time time.Time
+}
+
+// NoteSuffix is what the name of a note has after that of its store.
+const NoteSuffix = ".head"
+
+// ErrForgedNote means that a note was not written with the key, or was changed or cut.
+var ErrForgedNote = errors.New("it is not a note under this master key")
+
+// maxNote bounds the size of a note in bytes.
+const maxNote = 1024
+
+// noteText is the JSON of a note, its first line. The second is its MAC in hex.
+type noteText struct {
+	Store string    `json:"store"`
+	Entry int64     `json:"entry"`
+	Hash  string    `json:"hash"`
+	Time  time.Time `json:"time"`
+}
+
+func noteMAC(key, text []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(text)
+	return mac.Sum(nil)
+}
+
+// ReadNote reads the note beside the store at path; nil if there is none. Without a key its
+// MAC is not checked.
+func ReadNote(path string, key []byte) (*Note, error) {
+	info, err := os.Lstat(path + NoteSuffix)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, ErrForgedNote
+	}
+	file, err := os.Open(path + NoteSuffix)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // it only reads
+	data, err := io.ReadAll(io.LimitReader(file, maxNote+1))
+	if err != nil {
+		return nil, err
+	}
+	return parseNote(data, key)
+}
+
+// parseNote parses the content of a note's file.
+func parseNote(data, key []byte) (*Note, error) {
+	text, sum, _ := strings.Cut(strings.TrimSuffix(string(data), "\n"), "\n")
+	mac, err := hex.DecodeString(sum)
+	if len(data) > maxNote || err != nil || key != nil && !hmac.Equal(mac, noteMAC(key, []byte(text))) {
+		return nil, ErrForgedNote
+	}
+	var t noteText
+	err = json.Unmarshal([]byte(text), &t)
+	hash, wrong := hex.DecodeString(t.Hash)
+	if err != nil || wrong != nil || len(hash) != len(ledger.Hash{}) || t.Entry < 0 {
+		return nil, ErrForgedNote
+	}
+	return &Note{Store: t.Store, Head: ledger.Head{Seq: t.Entry, Hash: ledger.Hash(hash)}, Time: t.Time}, nil
+}
+
+// WriteNote replaces the note beside the file. The content is on disk before it replaces
+// the previous one, so that a power failure leaves one of the two.
+func (s *File) WriteNote(n *Note, key []byte) error {
+	text, err := json.Marshal(noteText{n.Store, n.Head.Seq, hex.EncodeToString(n.Head.Hash[:]), n.Time.UTC()})
+	if err != nil {
+		return err
+	}
+	path := s.held.path + NoteSuffix
+	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(file, "%s\n%x\n", text, noteMAC(key, text))
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// Path returns the absolute path of the file.
+func (s *File) Path() string { return s.held.path }
+
+// Head returns the last committed end of the chain that this process writes.
+func (s *File) Head(ctx context.Context) (ledger.Head, error) {
+	if head := s.session.committed.Load(); head != nil {
+		return *head, nil
+	}
+	chains, err := history.Chains(ctx, s.reader)
+	if err != nil || len(chains) == 0 || chains[0].Number != 0 {
+		return ledger.Head{}, err
+	}
+	return chains[0].Head, nil
+}
+
+// Holds reports whether the chain of the ledger holds an entry that was the last of a commit,
+// with the same hash, or did until the entries up to it were removed.
+func Holds(ctx context.Context, reads *engine.Reader, head ledger.Head) (holds bool, err error) {
+	if head.Seq == 0 {
+		return true, nil
+	}
+	err = reads.Row(ctx, `SELECT count(*) > 0 FROM ledger_batch
+		WHERE first_seq = (SELECT max(first_seq) FROM ledger_batch WHERE first_seq <= $1) AND first_seq + count - 1 = $1 AND last = $2
+			OR first_seq = $1 + 1 AND previous = $2`,
+		[]any{head.Seq, head.Hash[:]}, []any{&holds})
+	return holds, err
+}
+
+// JudgeNote returns the finding on the note beside a file with that standing. forged means
+// that the note is not authentic.
+func JudgeNote(ctx context.Context, reads *engine.Reader, s *engine.Standing, note *Note, forged bool) (engine.Finding, error) {
+	const what, advice = "noted head", "see moneyer store accept"
+	switch {
+	case forged:
+		return engine.Finding{What: what, Level: engine.Bad, Found: "the note beside the store was written under another master key, or changed", Advice: advice}, nil
+	case note == nil && s.Newest.IsZero():
+		return engine.Finding{What: what, Level: engine.Good, Found: "none yet, and the ledger is empty"}, nil
+	case note == nil:
+		return engine.Finding{What: what, Level: engine.Warn, Found: "there is no note beside the store: it is unknown whether the store went back", Advice: "restored backups have none; " + advice}, nil
+	case note.Store != s.ID:
+		return engine.Finding{What: what, Level: engine.Bad, Found: "the note beside the store is of another store", Advice: "put the store back that belongs to it; or " + advice}, nil
+	}
+	holds, err := Holds(ctx, reads, note.Head)
+	if err != nil {
+		return engine.Finding{}, err
+	}
+	found := fmt.Sprintf("entry %s of the ledger at %s", ledger.ShowSeq(note.Head.Seq), note.Time.UTC().Format(time.RFC3339))
+	if note.Head.Seq == 0 {
+		found = "an empty ledger at " + note.Time.UTC().Format(time.RFC3339)
+	}
+	if holds {
+		return engine.Finding{What: what, Level: engine.Good, Found: found}, nil
+	}
+	return engine.Finding{What: what, Level: engine.Bad, Found: "the store went back: it does not hold " + found, Advice: "put the newer store back; or " + advice}, nil
+}
