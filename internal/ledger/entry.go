@@ -19,9 +19,10 @@ const (
 	// KindAuthentication: a client authenticated by an assertion beside the token
 	// endpoint, which consumed it.
 	KindAuthentication Kind = "authentication"
-	// KindRefusal: a known client was refused.
+	// KindRefusal: a request was refused. Its client was named, and is proven only where the
+	// rule comes after authentication.
 	KindRefusal Kind = "refusal"
-	// KindRefusals: refusals beyond the recorded rate, counted together.
+	// KindRefusals: refusals of an issuer beyond the recorded rate, counted together.
 	KindRefusals Kind = "refusals"
 	// KindAdmin: the registry, a signing key or the ledger itself was changed.
 	KindAdmin Kind = "admin"
