@@ -31,7 +31,7 @@ type Server struct {
 // store.
 func Check(cfg *config.Config) error {
 	_, filesErr := loadFiles(cfg)
-	_, masterErr := readMasterKey(cfg)
+	_, masterErr := ReadMasterKey(cfg)
 	if err := errors.Join(filesErr, masterErr); err != nil {
 		return &ConfigError{err}
 	}

@@ -53,7 +53,7 @@ type state struct {
 
 // open reads the master key and opens the store.
 func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
-	master, err := readMasterKey(cfg)
+	master, err := ReadMasterKey(cfg)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -171,7 +171,8 @@ func (s *state) verified() error {
 	return err
 }
 
-func readMasterKey(cfg *config.Config) (*keyring.MasterKey, error) {
+// ReadMasterKey reads the master key that a configuration names.
+func ReadMasterKey(cfg *config.Config) (*keyring.MasterKey, error) {
 	kind, where, _ := strings.Cut(cfg.MasterKey, ":")
 	if kind != "env" {
 		return keyring.ReadMasterKey(cfg.Path(where))

@@ -148,7 +148,7 @@ func TestStateSetBack(t *testing.T) {
 	must(t, d.RemoveAccount(t.Context(), "d1", "n", changeEntry()))
 	pastStore(t, d, `UPDATE registry_state SET revision = old_state.revision, sealed = old_state.sealed FROM old_state`)
 	for range 2 {
-		if err := d.RemoveItem(t.Context(), "d1", "1", changeEntry()); err == nil || !strings.Contains(err.Error(), "moneyer store repair") {
+		if err := d.RemoveItem(t.Context(), "d1", "1", changeEntry()); err == nil || !strings.Contains(err.Error(), "moneyer store repair --accept-state") {
 			t.Errorf("a change covers it up: %v", err)
 		}
 		if a := audit(t, d); !strings.Contains(a.Difference, "set back: the ledger records change 12 of it, and the store has change 11") {

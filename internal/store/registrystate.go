@@ -132,7 +132,7 @@ func (t *tx) writeState(before int64, state *rowauth.State) error {
 
 const selectState = `SELECT sealed FROM registry_state ORDER BY revision DESC LIMIT 1`
 
-var errState = errors.New("registry_state was altered, and nothing can be changed until it is repaired: see moneyer store repair")
+var errState = errors.New("the table registry_state was altered, and nothing can be changed until `moneyer store repair --accept-state` repairs it")
 
 // openState opens the state that selectState read.
 func openState(key *rowauth.Key, sealed []byte, err error) (*rowauth.State, error) {
