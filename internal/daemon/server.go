@@ -31,7 +31,7 @@ type Server struct {
 // store.
 func Check(cfg *config.Config) error {
 	_, filesErr := loadFiles(cfg)
-	_, masterErr := readMasterKey(cfg)
+	_, masterErr := ReadMasterKey(cfg)
 	if err := errors.Join(filesErr, masterErr); err != nil {
 		return &ConfigError{err}
 	}
@@ -104,6 +104,12 @@ func (s *Server) swap(snapshot *Snapshot) {
 func (s *Server) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	compared := make(chan struct{})
+	s.work.Go(func() { s.watchRegistry(ctx, func() { close(compared) }) })
+	select {
+	case <-compared:
+	case <-time.After(auditWait):
+	}
 	for _, l := range s.listeners() {
 		s.work.Go(func() {
 			if err := l.serve(); err != nil {

@@ -43,7 +43,7 @@ type session struct {
 }
 
 func (s *session) Begin(t *engine.Tx) error {
-	if err := s.file.check(); err != nil {
+	if err := s.file.stopped(); err != nil {
 		return err
 	}
 	if err := s.open(); err != nil {
@@ -63,11 +63,11 @@ func (s *session) Begin(t *engine.Tx) error {
 
 func (s *session) Commit(t *engine.Tx) error {
 	if _, err := s.Exec("COMMIT"); err != nil {
-		s.unsure, s.unsureEnd = slices.Clone(s.consumed), t.Head.Hash
+		s.unsure, s.unsureEnd = append([]byte{}, s.consumed...), t.Head.Hash // not nil
 		s.Rollback()
 		return &engine.Doubt{Cause: err}
 	}
-	if err := s.file.check(); err != nil { // what was replaced before the answer is not acknowledged
+	if err := s.file.current(); err != nil { // what was replaced before the answer is not acknowledged
 		return &engine.Doubt{Cause: err}
 	}
 	if s.end = t.Head; t.First != 0 {
