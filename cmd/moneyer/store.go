@@ -138,13 +138,13 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		return []string{fmt.Sprint(ledger.ChainOf(c.Seq)), ledger.ShowSeq(c.Seq), hex.EncodeToString(c.Hash[:8]), cmp.Or(c.Holder, "-")}
 	})
 	replicas := rowsOf(s.Replicas, func(r *store.ReplicaStatus) []string {
-		return []string{r.ID, r.HeartbeatAge.Round(time.Millisecond).String() + " ago"}
+		return []string{r.ID, r.HeartbeatAge.Round(time.Millisecond).String() + " ago", fmt.Sprintf("%+.3f s", r.ClockAhead.Seconds())}
 	})
 	sizes := rowsOf(s.Sizes, func(t *store.TableSize) []string {
 		return []string{t.Table, formatBytes(t.Bytes), fmt.Sprintf("about %d", t.Rows)}
 	})
 	return errors.Join(a.section([]string{"CHAIN", "LAST ENTRY", "HASH", "REPLICA"}, chains),
-		a.section([]string{"REPLICA", "LAST HEARTBEAT"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))
+		a.section([]string{"REPLICA", "LAST HEARTBEAT", "CLOCK"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))
 }
 
 func statusJSON(s *store.Status) map[string]any {
@@ -153,7 +153,7 @@ func statusJSON(s *store.Status) map[string]any {
 		chains = append(chains, map[string]any{"chain": ledger.ChainOf(c.Seq), "last": ledger.ShowSeq(c.Seq), "head": hex.EncodeToString(c.Hash[:]), "replica": c.Holder})
 	}
 	for _, r := range s.Replicas {
-		replicas = append(replicas, map[string]any{"id": r.ID, "silent_seconds": r.HeartbeatAge.Seconds()})
+		replicas = append(replicas, map[string]any{"id": r.ID, "silent_seconds": r.HeartbeatAge.Seconds(), "clock_ahead_seconds": r.ClockAhead.Seconds()})
 	}
 	for _, t := range s.Sizes {
 		sizes = append(sizes, map[string]any{"table": t.Table, "octets": t.Bytes, "rows": t.Rows})

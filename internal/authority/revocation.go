@@ -28,6 +28,9 @@ type RevocationStore interface {
 	Revocation(ctx context.Context, issuer, id string) (*revocation.Revocation, error)
 	// PutRevocation stores one and appends e to the ledger in one atomic, durable step.
 	PutRevocation(ctx context.Context, r *revocation.Revocation, e *ledger.Entry) error
+	// ClocksAhead returns by how much the clock of another process that mints is ahead of
+	// this one's, at most; 0 if none is.
+	ClocksAhead() time.Duration
 	// Entries visits the ledger entries that q selects, in order, until visit
 	// returns an error.
 	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
@@ -237,23 +240,28 @@ type Target struct {
 	// All means every token.
 	All bool
 	// At bounds Client and All to tokens that were issued before it, rounded up to
-	// a whole second; zero means until now.
+	// a whole second; zero means until now. A process whose clock is ahead of this one's
+	// has dated tokens later, so they are revoked up to that much later.
 	At time.Time
 }
 
 // Plan works out which tokens a target means at now. It changes nothing. What
 // cannot be named is an *OnboardingError that says why.
 func (r *Revocations) Plan(ctx context.Context, issuer *registry.Issuer, t Target, now time.Time) (*revocation.Revocation, error) {
-	v := &revocation.Revocation{Issuer: issuer.Name, ID: newJTI(), Created: now.UTC(), Until: now.Add(maxTokenLifetime).UTC(), Before: nextSecond(now)}
+	ahead := r.store.ClocksAhead()
+	v := &revocation.Revocation{Issuer: issuer.Name, ID: newJTI(), Created: now.UTC(), Until: now.Add(ahead + maxTokenLifetime).UTC(), Before: nextSecond(now.Add(ahead))}
 	if !t.At.IsZero() {
 		if t.At.After(now) {
 			return nil, registry.Invalidf("tokens of the future cannot be revoked: give an instant that has passed")
 		}
-		if v.Before = wholeSecond(t.At); v.Before.Unix() <= 0 {
+		if v.Before = wholeSecond(t.At.Add(ahead)); v.Before.Unix() <= 0 {
 			return nil, registry.Invalidf("no token was issued before 1970: give a later instant")
 		}
 	}
-	ofClient := ledger.Query{Client: t.Client, Until: wholeSecond(t.At)}
+	ofClient := ledger.Query{Client: t.Client}
+	if !t.At.IsZero() {
+		ofClient.Until = v.Before
+	}
 	claim := claimFrom(issuer.Profile, platform.SourceClient)
 	switch {
 	case t.JTI != "":

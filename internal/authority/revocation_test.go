@@ -107,6 +107,36 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestRevocationAcrossClocks: what a replica whose clock is ahead minted before the revocation is
+// revoked, although its iat is later.
+func TestRevocationAcrossClocks(t *testing.T) {
+	const ahead = 2500 * time.Millisecond
+	for name, target := range map[string]authority.Target{
+		"client": {Client: clientID}, "all": {All: true},
+		"client, at": {Client: clientID, At: noon}, "all, at": {All: true, At: noon},
+	} {
+		h := newFixture(t, "oauth2")
+		h.ledger.ahead = ahead
+		key := h.newSecret(t, registry.ClientSecret)
+		h.now = noon.Add(ahead - time.Millisecond) // the other replica's clock, just before noon
+		theirs := h.mint(t, key)
+		h.now = noon.Add(ahead + time.Second)
+		later := h.mint(t, key)
+		h.now = noon
+		v := h.plan(t, target)
+		if err := h.add(t, v); err != nil {
+			t.Fatal(err)
+		}
+		h.now = noon.Add(ahead + time.Second)
+		if h.live(t, theirs) || !h.live(t, later) {
+			t.Errorf("%s: the other replica's token is good: %t, a later one: %t", name, h.live(t, theirs), h.live(t, later))
+		}
+		if want := noon.Add(ahead + 24*time.Hour); !v.Until.Equal(want) {
+			t.Errorf("%s: until %v, want %v", name, v.Until, want)
+		}
+	}
+}
+
 // TestPlanOfUnnamedClient: where tokens do not name their client, those that live
 // are named one by one.
 func TestPlanOfUnnamedClient(t *testing.T) {

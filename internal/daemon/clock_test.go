@@ -141,7 +141,7 @@ type leapingServer struct {
 	*Server
 	t             *testing.T
 	steady, ahead atomic.Int64
-	log           strings.Builder
+	log           testLog
 }
 
 func newLeapingServer(t *testing.T) *leapingServer {

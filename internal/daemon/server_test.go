@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -20,8 +21,14 @@ import (
 // newFolder creates a folder for a first start and returns its configuration file.
 func newFolder(t *testing.T) string {
 	t.Helper()
+	return newFolderOn(t, "sqlite:moneyer.db")
+}
+
+// newFolderOn is newFolder with another store.
+func newFolderOn(t *testing.T, store string) string {
+	t.Helper()
 	dir := t.TempDir()
-	_, err := Init(t.Context(), dir, `store = "sqlite:moneyer.db"
+	_, err := Init(t.Context(), dir, fmt.Sprintf("store = %q", store)+`
 master_key = "file:master.key"
 [listen]
 address = "127.0.0.1:0"
@@ -49,6 +56,24 @@ func newTestServer(t *testing.T, file string, log io.Writer) *Server {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// testLog is a log that is read while a server writes it.
+type testLog struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *testLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func get(t *testing.T, url string) int {

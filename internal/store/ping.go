@@ -15,9 +15,13 @@ import (
 // written or not: a trial flushes the disk.
 const trialInterval = time.Second
 
+// trialLimit is how long a trial is repeated after temporary failures, such as a lost
+// connection. Appends wait for it.
+const trialLimit = 500 * time.Millisecond
+
 // trial is the last trial of a store.
 type trial struct {
-	// write is what it writes; see sqlite.File.Trial.
+	// write is what it writes; see sqlite.File.Trial and postgres.Database.Trial.
 	write   func(engine.Exec) error
 	running singleflight.Group
 
@@ -43,10 +47,7 @@ func (t *trial) done(at time.Time, err error) {
 // are applied. The outcome of the last append decides, or of a trial that came after it: at
 // most one a second, which writes a value of its own to the disk.
 func (d *DB) Ping(ctx context.Context) error {
-	if !d.reads.Local() {
-		return d.engine.Healthy(d.now())
-	}
-	if err := d.Intact(); err != nil {
+	if err := d.engine.Healthy(d.now()); err != nil {
 		return err
 	}
 	if d.writer.fresh() {
@@ -67,7 +68,7 @@ func (d *DB) try() error {
 	now := d.now()
 	err, recent := d.trial.last(now)
 	if !recent {
-		err = d.writer.do(context.Background(), func(t *tx) error { return d.trial.write(t.Exec) })
+		err = d.writer.attempt(trialLimit, func(t *tx) error { return d.trial.write(t.Exec) })
 		d.trial.done(now, err)
 	} else if failed := d.writer.failed.Load(); failed != nil {
 		err = *failed

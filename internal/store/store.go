@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -102,6 +103,7 @@ type DB struct {
 	// maintenance excludes pruning and verification from each other.
 	maintenance *semaphore.Weighted
 	checkpoints checkpoints
+	stated      atomic.Bool                                  // what the last Audit found: see Audit
 	backup      func(ctx context.Context, path string) error // into an empty file
 	trial       trial                                        // of Ping
 	guarded     guarded
@@ -151,6 +153,12 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		checkpoints: checkpoints{found: -1},
 		trial:       trial{write: o.trial},
 	}
+	newest, err := (&auditor{reads, d.ledger, d.rows}).newest(ctx, math.MaxInt64)
+	if err != nil {
+		d.writer.stop()
+		return nil, err
+	}
+	d.writer.see(revisionOf(newest))
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ended sync.WaitGroup
 	ended.Go(func() { d.warm(background) })
@@ -190,6 +198,16 @@ func (d *DB) KnownUntil() (until time.Time, fresh bool) {
 func (d *DB) Past(ctx context.Context, now time.Time) (time.Time, error) {
 	return d.engine.Past(ctx, now)
 }
+
+// MaxClockOff is how far the clock of a replica may be off for it to be ready.
+const MaxClockOff = engine.MaxClockOff
+
+// ClockOff returns by how much the clock of this replica is ahead of the others', or behind
+// them if negative: 0 for a file.
+func (d *DB) ClockOff() time.Duration { return d.engine.Clocks().Off }
+
+// ClocksAhead implements authority.RevocationStore.
+func (d *DB) ClocksAhead() time.Duration { return d.engine.Clocks().Ahead }
 
 // cacheIsFresh reports whether the cache may be used.
 func (d *DB) cacheIsFresh() bool {

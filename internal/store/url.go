@@ -48,6 +48,18 @@ type opened struct {
 	file   *sqlite.File
 }
 
+// openReadOnly opens a store for reading, which may be in use.
+func openReadOnly(ctx context.Context, url string) (*engine.Reader, func() error, error) {
+	path, u, err := parseURL(url)
+	if err != nil {
+		return nil, nil, err
+	}
+	if u == nil {
+		return sqlite.OpenReadOnly(ctx, path)
+	}
+	return postgres.OpenReadOnly(ctx, u)
+}
+
 func openEngine(ctx context.Context, url string, options *Options) (opened, error) {
 	path, u, err := parseURL(url)
 	if err != nil {
@@ -65,5 +77,5 @@ func openEngine(ctx context.Context, url string, options *Options) (opened, erro
 		return opened{}, err
 	}
 	backup := func(ctx context.Context, path string) error { return backupDatabase(ctx, u, path) }
-	return opened{engine: database, backup: backup}, nil
+	return opened{engine: database, backup: backup, trial: database.Trial}, nil
 }

@@ -40,9 +40,25 @@ type Engine interface {
 	Healthy(now time.Time) error
 	// Past returns now, or the time of the database's clock if that is earlier.
 	Past(ctx context.Context, now time.Time) (time.Time, error)
+	// Clocks compares the clock of this process with those of the others.
+	Clocks() Clocks
 	// Close closes everything except the session that writes.
 	Close() error
 }
+
+// Clocks is how the clocks of the processes that serve a store differ. It is zero if there
+// is only this process.
+type Clocks struct {
+	// Ahead is by how much the clock that is furthest ahead is ahead of this process's, at
+	// most. Processes that left or were lost within the last minute count.
+	Ahead time.Duration
+	// Off is by how much this process's clock is ahead of the median, or behind it if
+	// negative. With an even number of processes the database's clock counts, too.
+	Off time.Duration
+}
+
+// MaxClockOff is how far the clock of a process may be off, either way, for it to be ready.
+const MaxClockOff = time.Second
 
 // Writer runs a change in a transaction of its own and waits for its commit.
 type Writer interface {

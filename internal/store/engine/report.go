@@ -30,6 +30,9 @@ type ReplicaStatus struct {
 	// HeartbeatAge is the time since its last heartbeat. After some seconds without one
 	// the replica is down.
 	HeartbeatAge time.Duration
+	// ClockAhead is by how much its clock is ahead of the database's, or behind it if
+	// negative.
+	ClockAhead time.Duration
 }
 
 // ChainStatus is the end of a chain of the ledger.

@@ -37,8 +37,8 @@ func Check(ctx context.Context, u *URL, now func() time.Time) []engine.Finding {
 		what string
 		at   func(context.Context) error
 	}{
-		{"server", e.server}, {"TLS", e.tls}, {"durability", e.durability}, {"standbys", e.standbys}, {"clock", e.clock},
-		{"settings", e.settings}, {"session", e.sessionSettings}, {"pooler", e.pooler}, {"notifications", e.notifications}, {"schema", e.database}, {"rights", e.rights},
+		{"server", e.server}, {"TLS", e.tls}, {"durability", e.durability}, {"standbys", e.standbys}, {"clock", e.clock}, {"clocks", e.clocks},
+		{"settings", e.settings}, {"session", e.sessionSettings}, {"pooler", e.pooler}, {"notifications", e.notifications}, {"snapshots", e.snapshots}, {"history", e.wentBack}, {"schema", e.database}, {"rights", e.rights},
 	} {
 		if err := look.at(ctx); err != nil {
 			e.Add(look.what, engine.Bad, unavailable(err).Error(), "look at the server's log")
@@ -140,12 +140,35 @@ func (e *checker) clock(ctx context.Context) error {
 	return nil
 }
 
+// clocks compares the clocks of the replicas that are up.
+func (e *checker) clocks(ctx context.Context) error {
+	var found bool
+	var up int
+	var apart float64
+	err := e.conn.QueryRow(ctx, `SELECT to_regclass('replica') IS NOT NULL`).Scan(&found)
+	if err != nil || !found {
+		return err
+	}
+	err = e.conn.QueryRow(ctx, `SELECT count(*), coalesce(max(clock_min + clock_max) - min(clock_min + clock_max), 0) / 2e6
+		FROM replica WHERE NOT has_left AND seen > now() - interval '5 seconds' AND clock_max IS NOT NULL`).Scan(&up, &apart)
+	if err != nil {
+		return err
+	}
+	level := engine.Warn
+	if apart > engine.MaxClockOff.Seconds() {
+		level = engine.Bad
+	}
+	e.Judge("clocks", apart < 0.5, level, fmt.Sprintf("those of %d replicas are %.3f s apart", up, apart),
+		"let every machine's clock follow the same time servers: a replica that is more than a second off the others is not ready; `moneyer store status` shows which")
+	return nil
+}
+
 // settings checks server settings that cause errors, and the number of connections.
 func (e *checker) settings(ctx context.Context) error {
 	for _, s := range []struct{ name, want, advice string }{
 		{"server_encoding", "UTF8", "make the database with ENCODING 'UTF8'"},
 		{"default_transaction_isolation", "read committed", "ALTER ROLE ... SET default_transaction_isolation = 'read committed'"},
-		{"idle_session_timeout", "0", "ALTER ROLE ... SET idle_session_timeout = 0: the server ends connections that replicas keep"},
+		{"transaction_timeout", "0", "ALTER ROLE ... SET transaction_timeout = 0: the server ends transactions that wait for the standbys"},
 	} {
 		is, err := e.setting(ctx, s.name)
 		if err != nil {

@@ -19,6 +19,7 @@ func writeSettings() map[string]string {
 		"statement_timeout":                   "0",
 		"lock_timeout":                        "1000",
 		"idle_in_transaction_session_timeout": "2000",
+		"idle_session_timeout":                "0", // sessions are kept
 		"synchronous_commit":                  "on",
 		"tcp_keepalives_idle":                 "5",
 		"tcp_keepalives_interval":             "2",
@@ -64,7 +65,7 @@ func (s *session) connect() error {
 func (s *session) claim() error {
 	err := s.Row(`UPDATE ledger_chain SET holder = $1 WHERE id = (
 			SELECT id FROM ledger_chain AS free
-			WHERE holder = $1 OR NOT EXISTS (SELECT FROM replica WHERE replica.id = free.holder AND seen > now() - interval '1 minute')
+			WHERE holder = $1 OR NOT EXISTS (SELECT FROM replica WHERE replica.id = free.holder AND NOT has_left AND seen > now() - interval '1 minute')
 			ORDER BY holder = $1 DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
 		RETURNING id, seq`, []any{s.holder}, []any{&s.chain, &s.found})
 	if errors.Is(err, sql.ErrNoRows) {
@@ -86,7 +87,7 @@ func (s *session) claim() error {
 func (s *session) Leave() {
 	if s.conn != nil && s.held {
 		_, _ = s.Exec(`UPDATE ledger_chain SET holder = '' WHERE id = $1 AND holder = $2`, s.chain, s.holder)
-		_, _ = s.Exec(`DELETE FROM replica WHERE id = $1`, s.holder)
+		_, _ = s.Exec(`UPDATE replica SET has_left = true WHERE id = $1`, s.holder)
 	}
 	s.drop()
 }

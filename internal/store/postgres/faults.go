@@ -37,7 +37,7 @@ func isLost(err error) bool {
 		return false
 	}
 	if errors.As(err, &refused) {
-		return slices.Contains([]string{"57P01", "57P02", "57P03", "25P03"}, refused.Code) || strings.HasPrefix(refused.Code, "08")
+		return slices.Contains([]string{"57P01", "57P02", "57P03", "57P05", "25P03", "25P04"}, refused.Code) || strings.HasPrefix(refused.Code, "08")
 	}
 	var network *net.OpError
 	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, driver.ErrBadConn) || errors.As(err, &network)

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"moneyer/internal/store/engine"
 )
@@ -38,6 +37,11 @@ type feed struct {
 	known   atomic.Pointer[time.Time]
 	failure atomic.Pointer[error]
 
+	// clocks compares the replicas' clocks; nil before the first heartbeat. acknowledged is
+	// the last entry of the ledger that the database acknowledged to this replica.
+	clocks       atomic.Pointer[engine.Clocks]
+	acknowledged *atomic.Int64
+
 	// servers counts the servers that the feed was connected to, and started is the start
 	// time of the last one, in Unix microseconds.
 	servers, started atomic.Int64
@@ -46,6 +50,7 @@ type feed struct {
 	conn     *pgx.Conn
 	warned   *atomic.Bool
 	revision int64
+	offsets  offsets
 }
 
 func (f *feed) healthy(now time.Time) error {
@@ -60,8 +65,12 @@ func (f *feed) healthy(now time.Time) error {
 	return err
 }
 
-// begin writes the first heartbeat. The cache is empty, so no earlier change matters.
+// begin writes the first heartbeats: the second one has the offset of the clock. The cache
+// is empty, so no earlier change matters.
 func (f *feed) begin(ctx context.Context) error {
+	if _, err := f.heartbeat(ctx); err != nil {
+		return err
+	}
 	now, err := f.heartbeat(ctx)
 	if err != nil {
 		return err
@@ -94,7 +103,7 @@ func (f *feed) rest(ctx context.Context, most time.Duration) {
 		<-ctx.Done()
 		return
 	}
-	if _, err := f.conn.WaitForNotification(ctx); err != nil && !pgconn.Timeout(err) {
+	if _, err := f.conn.WaitForNotification(ctx); err != nil && (ctx.Err() == nil || f.conn.IsClosed()) {
 		f.drop()
 		<-ctx.Done()
 		return
@@ -130,6 +139,8 @@ func (f *feed) once(ctx context.Context, learn func(context.Context, []engine.Ch
 type state struct {
 	began          time.Time
 	revision, gone int64
+	there          time.Time // by the database's clock
+	up, lately     []offset  // of the other replicas' clocks
 }
 
 // heartbeat writes the replica's row and reads the revision, in one transaction of one
@@ -143,14 +154,19 @@ func (f *feed) heartbeat(ctx context.Context) (p state, err error) {
 	p.began = f.now()
 	f.warned.Store(false)
 	var batch pgx.Batch
-	batch.Queue(`INSERT INTO replica (id, seen) VALUES ($1, now()) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen`, f.replica)
+	least, most := f.ownClock()
+	batch.Queue(`INSERT INTO replica (id, seen, clock_min, clock_max, acknowledged) VALUES ($1, now(), $2, $3, $4) ON CONFLICT (id) DO UPDATE
+		SET seen = excluded.seen, has_left = false, clock_min = excluded.clock_min, clock_max = excluded.clock_max, acknowledged = excluded.acknowledged`,
+		f.replica, least, most, f.acknowledged.Load())
 	batch.Queue(`SELECT revision, gone FROM registry_revision`).QueryRow(func(row pgx.Row) error { return row.Scan(&p.revision, &p.gone) })
+	f.queueClocks(&batch, &p)
 	if err := f.conn.SendBatch(context.WithoutCancel(ctx), &batch).Close(); err != nil {
 		return p, unavailable(err)
 	}
 	if f.warned.Load() {
 		return p, errNotReplicated
 	}
+	f.compare(&p)
 	return p, nil
 }
 
@@ -218,11 +234,11 @@ func (f *feed) forget(ctx context.Context, t pgx.Tx) error {
 	return errors.Join(err1, err2)
 }
 
-// leave deletes the replica's row, also that of a replica that never wrote, and drops the
+// leave marks the replica's row, also that of a replica that never wrote, and drops the
 // connection.
 func (f *feed) leave() {
 	if f.conn != nil {
-		_, _ = f.conn.Exec(context.Background(), `DELETE FROM replica WHERE id = $1`, f.replica) // otherwise it seems to be up for a while
+		_, _ = f.conn.Exec(context.Background(), `UPDATE replica SET has_left = true WHERE id = $1`, f.replica) // otherwise it seems to be up for a while
 	}
 	f.drop()
 }

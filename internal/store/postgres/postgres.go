@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -39,10 +40,11 @@ func Open(ctx context.Context, u *URL, create bool, now func() time.Time) (*Data
 		return nil, err
 	}
 	replica := rand.Text()
-	d := &Database{url: u, feed: &feed{url: u, replica: replica, now: now}}
+	acknowledged := &atomic.Int64{}
+	d := &Database{url: u, feed: &feed{url: u, replica: replica, now: now, acknowledged: acknowledged}}
 	d.reads = readPool(u, d.feed.servers.Load)
 	d.reader = engine.NewReader(d.reads, &engine.Faults{Lost: isLost, Unstorable: isUnstorable})
-	d.session = &session{url: u, holder: replica, days: &partitions{url: u, days: map[int64]bool{}}}
+	d.session = &session{url: u, holder: replica, told: acknowledged, days: &partitions{url: u, days: map[int64]bool{}}}
 	// A replica has a heartbeat before it takes a chain, so that no other considers the
 	// chain free.
 	if err := d.feed.begin(ctx); err != nil {
@@ -54,6 +56,16 @@ func Open(ctx context.Context, u *URL, create bool, now func() time.Time) (*Data
 	return d, nil
 }
 
+// OpenReadOnly opens the database, which must hold a whole store, for reading. Replicas may
+// use it.
+func OpenReadOnly(ctx context.Context, u *URL) (reads *engine.Reader, closeReads func() error, err error) {
+	db := readPool(u, func() int64 { return 0 })
+	if err := refuseUnfinished(ctx, db); err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return engine.NewReader(db, &engine.Faults{Lost: isLost, Unstorable: isUnstorable}), db.Close, nil
+}
+
 // readPool opens the pool for reads, and for writes without a ledger entry: times of last
 // use, and deletion of expired values. servers returns the number of servers that the feed
 // was connected to; when it changes, the pool's earlier connections are discarded.
@@ -63,6 +75,7 @@ func readPool(u *URL, servers func() int64) *sql.DB {
 		config.RuntimeParams["statement_timeout"] = "30000" // for a verification of the ledger; requests have shorter timeouts
 	}
 	config.RuntimeParams["lock_timeout"] = "1000"
+	config.RuntimeParams["idle_session_timeout"] = "0"
 	config.RuntimeParams["jit"] = "off" // with hundreds of partitions, compilation takes a second for a query of milliseconds
 	const of = "server"
 	db := stdlib.OpenDB(*config, stdlib.OptionBeforeConnect(func(_ context.Context, c *pgx.ConnConfig) error {
@@ -109,6 +122,14 @@ func (d *Database) Healthy(now time.Time) error {
 		return ErrRolledBack
 	}
 	return d.feed.healthy(now)
+}
+
+// Clocks implements engine.Engine.
+func (d *Database) Clocks() engine.Clocks {
+	if c := d.feed.clocks.Load(); c != nil {
+		return *c
+	}
+	return engine.Clocks{}
 }
 
 // Past implements engine.Engine.

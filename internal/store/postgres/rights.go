@@ -28,7 +28,7 @@ func (e *checker) database(ctx context.Context) error {
 	if s.Version == 0 {
 		return nil
 	}
-	up, err := value[int](ctx, e.conn, `SELECT count(*) FROM replica WHERE seen > now() - interval '5 seconds'`)
+	up, err := value[int](ctx, e.conn, `SELECT count(*) FROM replica WHERE NOT has_left AND seen > now() - interval '5 seconds'`)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (e *checker) partitions(ctx context.Context) error {
 	}
 	e.Judge("partitions", !written || next, engine.Warn, fmt.Sprintf("%d days of the ledger", all), "the partition of tomorrow is missing, and is created when it is needed: check that the role owns ledger_batch")
 	if all > 1000 {
-		e.Add("partitions", engine.Warn, fmt.Sprintf("%d days of the ledger", all), "set ledger.keep, so that old days are removed")
+		e.Add("partitions", engine.Warn, fmt.Sprintf("%d days of the ledger", all), "set ledger.retention, so that old days are removed")
 	}
 	return nil
 }

@@ -42,6 +42,7 @@ type session struct {
 	// means that the database has lost entries up to there.
 	acknowledged ledger.Head
 	rolledBack   atomic.Bool
+	told         *atomic.Int64 // acknowledged.Seq, for other processes
 }
 
 func (s *session) Begin(t *engine.Tx) error {
@@ -115,12 +116,14 @@ func (s *session) Changing(*engine.Tx) error {
 	return err
 }
 
+const insertBatch = `INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`
+
 func (s *session) Record(t *engine.Tx, r *engine.Row) error {
 	if err := s.days.ensure(r.TimeMax); err != nil {
 		return err
 	}
-	s.queued.Queue(`INSERT INTO ledger_batch (first_seq, count, time_min, time_max, previous, last, marks, lines)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
+	s.queued.Queue(insertBatch,
 		r.First, r.Count, r.TimeMin, r.TimeMax, r.Previous, r.Last, r.Marks, r.Lines)
 	s.queued.Queue(`UPDATE ledger_chain SET seq = $1, hash = $2 WHERE id = $3`, t.Head.Seq, t.Head.Hash[:], s.chain)
 	return nil
@@ -152,9 +155,14 @@ func (s *session) Commit(t *engine.Tx) error {
 		return fmt.Errorf("the database answered COMMIT with %s", word)
 	}
 	if t.First != 0 {
-		s.acknowledged = t.Head
+		s.acknowledge(t.Head)
 	}
 	return nil
+}
+
+func (s *session) acknowledge(end ledger.Head) {
+	s.acknowledged = end
+	s.told.Store(end.Seq)
 }
 
 // announce records the changes for the other replicas, and notifies them.
@@ -213,13 +221,13 @@ func (s *session) Settle(t *engine.Tx) (committed bool, err error) {
 		return false, err
 	}
 	if committed {
-		s.acknowledged = t.Head
+		s.acknowledge(t.Head)
 	}
 	return committed, nil
 }
 
-// Passing reports whether err is a lost connection, a server that starts, stops or fails
-// over, or a lock timeout.
+// Passing reports whether err is a lost connection, a server that starts, stops, fails over,
+// or ended the session by a timeout, a lock timeout, or a statement that was cancelled.
 func (s *session) Passing(err error) bool {
 	var refused *pgconn.PgError
 	var gone *brokenError
@@ -227,7 +235,7 @@ func (s *session) Passing(err error) bool {
 		return false
 	}
 	if errors.As(err, &refused) {
-		return isLost(err) || slices.Contains([]string{"40001", "40P01", "55P03", "25006", "53300"}, refused.Code)
+		return isLost(err) || slices.Contains([]string{"40001", "40P01", "55P03", "25006", "53300", "57014"}, refused.Code)
 	}
 	return errors.As(err, &gone) || errors.Is(err, errChainTaken) || errors.Is(err, engine.ErrLost)
 }

@@ -122,7 +122,7 @@ func (s *Source) Close() error {
 // connWithoutTimeouts opens one connection on which statements have no time limit.
 func connWithoutTimeouts(ctx context.Context, u *URL) (*sql.DB, *sql.Conn, error) {
 	config := u.config.Copy()
-	for _, timeout := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"} {
+	for _, timeout := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"} {
 		config.RuntimeParams[timeout] = "0"
 	}
 	config.RuntimeParams["application_name"] = "moneyer store"

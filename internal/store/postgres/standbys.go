@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -15,8 +17,18 @@ import (
 // standby is a row of pg_stat_replication.
 type standby struct {
 	name, state, sync string
-	behind            int64
+	pid               int
+	behind, flushed   int64   // bytes
+	silent            float64 // seconds since its last reply, by its own clock
+	frozen            bool
 }
+
+// A standby that is behind and has not moved for frozenAfter, or has not replied for
+// silentAfter, is frozen: the connection is there, and it acknowledges nothing.
+const (
+	frozenAfter = time.Second
+	silentAfter = 45 * time.Second
+)
 
 // standbys checks that an acknowledged commit is on more than one machine.
 func (e *checker) standbys(ctx context.Context) error {
@@ -24,14 +36,7 @@ func (e *checker) standbys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	rows, err := e.conn.Query(ctx, `SELECT coalesce(application_name, ''), coalesce(state, ''), coalesce(sync_state, ''),
-		coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), flush_lsn), 0)::bigint FROM pg_stat_replication ORDER BY 1`)
-	if err != nil {
-		return err
-	}
-	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (s standby, err error) {
-		return s, row.Scan(&s.name, &s.state, &s.sync, &s.behind)
-	})
+	all, err := e.connectedStandbys(ctx)
 	if err != nil {
 		return err
 	}
@@ -48,13 +53,53 @@ func (e *checker) standbys(ctx context.Context) error {
 		e.Add("standbys", engine.Warn, "synchronous_standby_names = "+names+"; this role may not see their state", "GRANT pg_monitor to the role")
 		return nil
 	}
-	e.judgeStandbys(names, all)
-	return nil
+	if all, err = e.frozenStandbys(ctx, all); err == nil {
+		e.judgeStandbys(names, all)
+	}
+	return err
+}
+
+func (e *checker) connectedStandbys(ctx context.Context) ([]standby, error) {
+	rows, err := e.conn.Query(ctx, `SELECT coalesce(application_name, ''), coalesce(state, ''), coalesce(sync_state, ''), pid,
+		coalesce(pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn), 0)::bigint, coalesce(pg_wal_lsn_diff(flush_lsn, '0/0'), 0)::bigint,
+		coalesce(extract(epoch FROM clock_timestamp() - reply_time), 0)::float8 FROM pg_stat_replication ORDER BY 1`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (s standby, err error) {
+		return s, row.Scan(&s.name, &s.state, &s.sync, &s.pid, &s.behind, &s.flushed, &s.silent)
+	})
+}
+
+// frozenStandbys looks again at standbys, and marks those that do not move.
+func (e *checker) frozenStandbys(ctx context.Context, before []standby) (all []standby, err error) {
+	if slices.ContainsFunc(before, func(s standby) bool { return s.behind > 0 }) {
+		wait := time.NewTimer(frozenAfter)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if all, err = e.connectedStandbys(ctx); err != nil {
+		return nil, err
+	}
+	for i := range all {
+		s := &all[i]
+		s.frozen = s.silent > silentAfter.Seconds() || slices.ContainsFunc(before, func(b standby) bool {
+			return b.pid == s.pid && b.behind > 0 && b.flushed == s.flushed
+		})
+	}
+	return all, nil
 }
 
 func (e *checker) judgeStandbys(names string, all []standby) {
 	needed, found, inStep := neededStandbys(names), []string{}, 0
 	for _, s := range all {
+		if s.frozen {
+			s.state = "frozen"
+		}
 		if s.state == "streaming" && (s.sync == "quorum" || s.sync == "sync" || s.sync == "potential") {
 			inStep++
 		}

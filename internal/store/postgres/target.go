@@ -74,7 +74,7 @@ func (t *Target) Unfinished(ctx context.Context) (bool, error) { return unfinish
 // looks for the table Unfinished, so at least one of the two detects the other.
 func (t *Target) Served(ctx context.Context) error {
 	var up int
-	err := t.conn.QueryRowContext(ctx, `SELECT count(*) FROM replica WHERE seen > now() - interval '1 minute'`).Scan(&up)
+	err := t.conn.QueryRowContext(ctx, `SELECT count(*) FROM replica WHERE NOT has_left AND seen > now() - interval '1 minute'`).Scan(&up)
 	if err == nil && up > 0 {
 		err = fmt.Errorf("%d replicas serve it, or did a minute ago: stop them", up)
 	}

@@ -141,6 +141,9 @@ func (s *File) Known(now time.Time) time.Time { return now }
 // writes to it. Only a write can find out that the file is not writable.
 func (s *File) Healthy(time.Time) error { return s.held.check() }
 
+// Clocks implements engine.Engine.
+func (s *File) Clocks() engine.Clocks { return engine.Clocks{} }
+
 // Past implements engine.Engine.
 func (s *File) Past(_ context.Context, now time.Time) (time.Time, error) { return now, nil }
 

@@ -99,6 +99,13 @@ CREATE TABLE revocation (
 
 CREATE INDEX revocation_until ON revocation (until);
 
+-- The number of changes of the rows that have a MAC, and the sum of those rows, sealed. It
+-- has no row before the first change, and then one.
+CREATE TABLE registry_state (
+	revision BIGINT NOT NULL PRIMARY KEY,
+	sealed   BYTEA NOT NULL
+);
+
 -- Consumed values, by their first 16 bytes, which cover the issuer.
 -- The table has no partitions: a unique index holds within one alone, and an
 -- assertion may be used once whatever day it is.
@@ -155,10 +162,17 @@ CREATE TABLE ledger_chain (
 	hash   BYTEA  NOT NULL
 );
 
--- The replicas that are up: each writes its row a few times a second.
+-- The replicas that are up: each writes its row a few times a second. Its clock is ahead
+-- of the database's by clock_min to clock_max microseconds; acknowledged is the last entry
+-- of the ledger that the database has acknowledged to it. A replica that stopped has left:
+-- how far its clock was ahead still matters for a while.
 CREATE TABLE replica (
-	id   TEXT NOT NULL PRIMARY KEY,
-	seen TIMESTAMPTZ NOT NULL
+	id           TEXT NOT NULL PRIMARY KEY,
+	seen         TIMESTAMPTZ NOT NULL,
+	has_left     BOOLEAN NOT NULL DEFAULT false,
+	clock_min    BIGINT,
+	clock_max    BIGINT,
+	acknowledged BIGINT NOT NULL DEFAULT 0
 );
 
 -- What was changed in the registry, so that replicas can drop it from their caches.
