@@ -112,6 +112,8 @@ func TestRevokedKeysAreListed(t *testing.T) {
 	w := newSigningFixture(t)
 	first := w.signing()
 	announced := w.announce(keyring.NewKey{})
+	replica := w.process()
+	w.must(replica.Load(t.Context()))
 	if got := w.Revoked(issuer, start); got != nil {
 		t.Errorf("revoked are %v, want none", got)
 	}
@@ -129,6 +131,10 @@ func TestRevokedKeysAreListed(t *testing.T) {
 	w.must(w.Load(t.Context()))
 	if got := w.Revoked(issuer, start); !slices.Equal(got, both) {
 		t.Errorf("after another start revoked are %v, want %v", got, both)
+	}
+	w.must(replica.Refresh(t.Context(), issuer))
+	if got := replica.Revoked(issuer, start); !slices.Equal(got, both) {
+		t.Errorf("at a replica that learned of the change revoked are %v, want %v", got, both)
 	}
 }
 
