@@ -341,10 +341,10 @@ type onlyClient struct {
 	client             *registry.Client
 }
 
-// Client implements authority.Registry.
-func (r onlyClient) Client(_ context.Context, _, id string) (*registry.Client, error) {
+// FindClient implements authority.Registry.
+func (r onlyClient) FindClient(_ context.Context, _, id string) (c *registry.Client, asked bool, err error) {
 	if id != r.client.ID {
-		return nil, registry.ErrNotFound
+		return nil, false, registry.ErrNotFound
 	}
-	return r.client, nil
+	return r.client, false, nil
 }

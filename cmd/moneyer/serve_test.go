@@ -624,7 +624,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		{"no TOML", good + "\n[", "moneyer.toml:"},
 		{"another store", strings.Replace(good, "moneyer.db", "other.db", 1), "a change of store needs a restart"},
 		{"another address", strings.Replace(good, i.admin, ownAddress(t), 1), "a change of admin needs a restart"},
-		{"recorded refusals", strings.Replace(good, "[limits]", "[limits]\nrefusals_recorded = 1", 1), "a change of limits.refusals_recorded needs a restart"},
+		{"recorded refusals", strings.Replace(good, "[limits]", "[limits]\nrefusals_recorded = 2", 1), "a change of limits.refusals_recorded needs a restart"},
 		{"one path for two", strings.Replace(good, "/second", "/plain/", 1), "slash"},
 		{"no such profile", strings.Replace(good, "boltpay", "boltpaid", 1), "boltpaid"},
 		{"the paths of two issuers", strings.Replace(good, "http://"+i.address+"/second", "http://localhost/plain", 1), ""},

@@ -31,6 +31,7 @@ type presented struct {
 	claims    *jose.Claims // nil when claimsErr is not
 	claimsErr error
 	client    *registry.Client // nil when no client has that iss
+	asked     bool             // the registry had to ask its database for the client
 	key       *registry.Key    // nil when the client has no such key
 	keyErr    error            // why none was found at the client's jwks_uri
 	isRemote  bool             // the key is from the client's jwks_uri
@@ -49,7 +50,7 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact stri
 	if err := a.present(ctx, p, compact); err != nil {
 		return unavailable(err)
 	}
-	t.assertion = p
+	t.assertion, t.asked = p, t.asked || p.asked
 	if p.client != nil {
 		if err := t.names(p.client); err != nil {
 			p.equalizeTiming() // as for a client that nobody knows
@@ -101,7 +102,8 @@ func (a *Authority) present(ctx context.Context, p *presented, compact string) e
 	if p.claims, p.claimsErr = jose.ParseClaims(p.jws.Payload); p.claimsErr != nil {
 		return nil
 	}
-	client, err := a.Registry.Client(ctx, p.issuer.Name, p.claims.Issuer)
+	client, asked, err := a.Registry.FindClient(ctx, p.issuer.Name, p.claims.Issuer)
+	p.asked = asked
 	if errors.Is(err, registry.ErrNotFound) {
 		return nil
 	}

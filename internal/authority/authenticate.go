@@ -66,7 +66,8 @@ func (a *Authority) checkCredential(ctx context.Context, from Registry, t *attem
 // same and gets the same answer as a wrong secret.
 func (a *Authority) checkSecret(ctx context.Context, from Registry, t *attempt, c *Credential) error {
 	digest := a.Pepper.Digest(c.Secret)
-	client, err := from.Client(ctx, t.issuer.Name, c.ID)
+	client, asked, err := from.FindClient(ctx, t.issuer.Name, c.ID)
+	t.asked = t.asked || asked
 	if errors.Is(err, registry.ErrNotFound) {
 		return badClient(&Refusal{Rule: "client", Expected: "a registered client_id", Found: registry.Excerpt(c.ID)})
 	}
@@ -79,7 +80,8 @@ func (a *Authority) checkSecret(ctx context.Context, from Registry, t *attempt, 
 // checkAPIKey checks an API key, which identifies its client.
 func (a *Authority) checkAPIKey(ctx context.Context, from Registry, t *attempt, c *Credential) error {
 	digest := a.Pepper.Digest(c.APIKey)
-	client, err := from.ClientByAPIKey(ctx, t.issuer.Name, digest)
+	client, asked, err := from.FindClientByAPIKey(ctx, t.issuer.Name, digest)
+	t.asked = t.asked || asked
 	if errors.Is(err, registry.ErrNotFound) {
 		return badClient(&Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
 	}

@@ -80,8 +80,8 @@ func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *
 	t := &attempt{issuer: issuer, req: req, now: a.Now()}
 	defer func() {
 		if err != nil {
-			a.refund(t)
-			token, err = nil, a.refuse(ctx, t, err)
+			a.refund(ctx, t, err)
+			token, err = nil, a.refuse(ctx, t, a.equalizeLookups(ctx, a.Registry, t, err))
 		}
 	}()
 	if err := a.authenticate(ctx, t); err != nil {
@@ -115,13 +115,13 @@ func (a *Authority) touch(t *attempt) {
 // that naming a client does not spend its budget, and before anything is consumed, so
 // that the same request can be repeated.
 func (a *Authority) admit(t *attempt) error {
+	t.proven = true
 	if t.assertion != nil {
 		t.consumed, t.seal = t.assertion.consume()
 		if a.replayedAgain(t) {
 			return t.assertion.replayed()
 		}
 	}
-	t.proven = true
 	name := ClientName{t.issuer.Name, t.client.ID}
 	wait, ok := a.ClientRate.Take(name, t.now)
 	if ok {
@@ -134,12 +134,12 @@ func (a *Authority) admit(t *attempt) error {
 	return overRate(wait)
 }
 
-// refund gives the client's rate back for a request that was admitted and refused, if an
-// assertion proved it: anybody who saw the assertion can present it, used or with a
-// scope that is refused, and must not keep its owner out. The caller's address pays
-// for refusals. A secret or an API key alone is never seen by others.
-func (a *Authority) refund(t *attempt) {
-	if t.admitted && t.assertion != nil {
+// refund gives the client's rate back for a request that was admitted and refused, or
+// whose caller hung up, if an assertion proved it: anybody who saw the assertion can
+// present it, used or with a scope that is refused, and must not keep its owner out. The
+// caller's address pays for refusals. A secret or an API key is never seen by others.
+func (a *Authority) refund(ctx context.Context, t *attempt, refused error) {
+	if t.admitted && t.assertion != nil && (!oauth.AsError(refused).Code.Retryable() || ctx.Err() != nil) {
 		a.ClientRate.Refund(ClientName{t.issuer.Name, t.client.ID})
 	}
 }

@@ -176,24 +176,24 @@ type memoryRegistry struct {
 
 func (r *memoryRegistry) add(c *registry.Client) { r.clients[c.ID] = c }
 
-func (r *memoryRegistry) Client(_ context.Context, issuer, id string) (*registry.Client, error) {
+func (r *memoryRegistry) FindClient(_ context.Context, issuer, id string) (*registry.Client, bool, error) {
 	c := r.clients[id]
 	if r.err != nil {
-		return nil, r.err
+		return nil, true, r.err
 	}
 	if c == nil || c.Issuer != issuer {
-		return nil, registry.ErrNotFound
+		return nil, true, registry.ErrNotFound
 	}
-	return c, nil
+	return c, false, nil
 }
 
-func (r *memoryRegistry) ClientByAPIKey(_ context.Context, issuer string, key registry.Digest) (*registry.Client, error) {
+func (r *memoryRegistry) FindClientByAPIKey(_ context.Context, issuer string, key registry.Digest) (*registry.Client, bool, error) {
 	for _, c := range r.clients {
 		if c.Issuer == issuer && slices.ContainsFunc(c.Secrets, func(s registry.Secret) bool { return s.Digest == key }) {
-			return c, r.err
+			return c, false, r.err
 		}
 	}
-	return nil, errors.Join(r.err, registry.ErrNotFound)
+	return nil, true, errors.Join(r.err, registry.ErrNotFound)
 }
 
 func (r *memoryRegistry) Account(_ context.Context, issuer, id string) (*registry.Account, error) {

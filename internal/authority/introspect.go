@@ -98,7 +98,7 @@ func (a *Authority) standing(ctx context.Context, from *snapshot, issuer *regist
 	case t.Client == "":
 		return nil // the profile's tokens do not say
 	}
-	client, err := from.Client(ctx, issuer.Name, t.Client)
+	client, _, err := from.FindClient(ctx, issuer.Name, t.Client)
 	if errors.Is(err, registry.ErrNotFound) || err == nil && client.Disabled {
 		return fmt.Errorf("%w: client %s is disabled or gone", errInactive, registry.Excerpt(t.Client))
 	}

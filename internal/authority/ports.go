@@ -13,9 +13,12 @@ import (
 // that was acknowledged before the question: disabled takes effect at once. Answers are shared and must not be changed. What does not exist is
 // ErrNotFound; every other error means that the registry is unavailable.
 type Registry interface {
-	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
-	// ClientByAPIKey finds the client that holds an API key with that digest.
-	ClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error)
+	//
+	// asked reports whether the answer took a question to the database, and not to memory
+	// alone: what does not exist is always asked for.
+	FindClient(ctx context.Context, issuer, id string) (c *registry.Client, asked bool, err error)
+	// FindClientByAPIKey finds the client that holds an API key with that digest.
+	FindClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (c *registry.Client, asked bool, err error)
 	Account(ctx context.Context, issuer, id string) (*registry.Account, error)
 	// Items finds those of ids that exist, in no particular order.
 	Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error)

@@ -80,6 +80,8 @@ type attempt struct {
 	assertion *presented
 	consumed  []ledger.Consumed
 	seal      *tokenSeal
+	// asked is true once the registry had to ask its database for a client.
+	asked bool
 	// proven is true once the client is authenticated, and admitted once its rate was
 	// taken, too.
 	proven, admitted bool

@@ -113,8 +113,8 @@ func (a *Authority) MayReadRevocations(ctx context.Context, issuer *registry.Iss
 // active.
 func (a *Authority) identify(ctx context.Context, from *snapshot, t *attempt) (*registry.Client, error) {
 	if err := a.checkIdentity(ctx, from, t); err != nil {
-		a.refund(t)
-		return nil, a.refuse(ctx, t, err)
+		a.refund(ctx, t, err)
+		return nil, a.refuse(ctx, t, a.equalizeLookups(ctx, from, t, err))
 	}
 	a.touch(t)
 	return t.client, nil

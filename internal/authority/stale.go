@@ -115,16 +115,28 @@ func (s *snapshot) deadline(ctx context.Context) (context.Context, context.Cance
 	return context.WithTimeout(ctx, staleTimeout)
 }
 
-// Client implements Registry.
-func (s *snapshot) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
-	return ask(ctx, s, func(ctx context.Context, r Registry) (*registry.Client, error) { return r.Client(ctx, issuer, id) })
+// foundClient is the answer of a Registry about a client.
+type foundClient struct {
+	*registry.Client
+	asked bool
 }
 
-// ClientByAPIKey implements Registry.
-func (s *snapshot) ClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error) {
-	return ask(ctx, s, func(ctx context.Context, r Registry) (*registry.Client, error) {
-		return r.ClientByAPIKey(ctx, issuer, key)
+// FindClient implements Registry.
+func (s *snapshot) FindClient(ctx context.Context, issuer, id string) (c *registry.Client, asked bool, err error) {
+	found, err := ask(ctx, s, func(ctx context.Context, r Registry) (found foundClient, err error) {
+		found.Client, found.asked, err = r.FindClient(ctx, issuer, id)
+		return found, err
 	})
+	return found.Client, found.asked, err
+}
+
+// FindClientByAPIKey implements Registry.
+func (s *snapshot) FindClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (c *registry.Client, asked bool, err error) {
+	found, err := ask(ctx, s, func(ctx context.Context, r Registry) (found foundClient, err error) {
+		found.Client, found.asked, err = r.FindClientByAPIKey(ctx, issuer, key)
+		return found, err
+	})
+	return found.Client, found.asked, err
 }
 
 // Account implements Registry.

@@ -244,10 +244,10 @@ type counting struct {
 	asked int
 }
 
-func (c *counting) Client(ctx context.Context, _, _ string) (*registry.Client, error) {
+func (c *counting) FindClient(ctx context.Context, _, _ string) (*registry.Client, bool, error) {
 	c.asked++
 	<-ctx.Done()
-	return nil, fmt.Errorf("no answer: %w", ctx.Err())
+	return nil, true, fmt.Errorf("no answer: %w", ctx.Err())
 }
 
 // TestRegistryHangs: a registry that hangs is waited for a moment, and once for

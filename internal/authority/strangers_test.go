@@ -1,12 +1,15 @@
 package authority_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"slices"
 	"testing"
+	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
@@ -134,13 +137,13 @@ var stolenCases = []stolen{
 		req.Scope = "\x01"
 		return h.asStranger(req)
 	}, "scope"},
-	{"an unused assertion while the ledger is down", "thales-d1", func(_ *testing.T, h *fixture) func() error {
-		send := h.asStranger(grantRequest(h.assertion()))
-		return func() error {
-			h.ledger.err = errors.New("disk full")
-			defer func() { h.ledger.err = nil }()
-			return send()
-		}
+	{"a used assertion whose sender hangs up", "thales-d1", func(t *testing.T, h *fixture) func() error {
+		req := grantRequest(h.assertion())
+		h.gets(t, req)
+		h.Authority.Ledger = hungUp{h.ledger}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		return func() error { _, err := h.Exchange(ctx, h.issuer, req); return err }
 	}, ""},
 	{"the client's id with a wrong secret", "oauth2", func(_ *testing.T, h *fixture) func() error {
 		return h.asStranger(secretRequest("mns_guess"))
@@ -155,6 +158,16 @@ var stolenCases = []stolen{
 	{"an API key that is none", "thales-etp", func(_ *testing.T, h *fixture) func() error {
 		return h.asStranger(apiKeyRequest("mnk_guess"))
 	}, "API key"},
+}
+
+// hungUp is a ledger that does not wait for callers that are gone.
+type hungUp struct{ *memoryLedger }
+
+func (l hungUp) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return l.memoryLedger.Append(ctx, e, consumed...)
 }
 
 // TestNobodySpendsTheRateOfAnother is the same for what only the ledger or the rules after
@@ -198,6 +211,7 @@ func TestARepeatedReplayCostsNothing(t *testing.T) {
 	h.gets503(t, grantRequest(h.assertion()))
 	h.usedBefore(t, req)
 	h.ledger.err = nil
+	h.now = h.now.Add(time.Second)
 	h.gets(t, grantRequest(h.assertion())) // takes the rate
 	h.usedBefore(t, req)                   // and not a 429
 }

@@ -103,6 +103,12 @@ func (s *Server) swap(snapshot *Snapshot) {
 func (s *Server) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	compared := make(chan struct{})
+	s.work.Go(func() { s.watchRegistry(ctx, func() { close(compared) }) })
+	select {
+	case <-compared:
+	case <-time.After(auditWait):
+	}
 	for _, l := range s.listeners() {
 		s.work.Go(func() {
 			if err := l.serve(); err != nil {

@@ -75,14 +75,14 @@ type countingRegistry struct {
 	d *depths
 }
 
-func (r countingRegistry) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
+func (r countingRegistry) FindClient(ctx context.Context, issuer, id string) (*registry.Client, bool, error) {
 	r.d.count("registry")
-	return r.faults.Client(ctx, issuer, id)
+	return r.faults.FindClient(ctx, issuer, id)
 }
 
-func (r countingRegistry) ClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error) {
+func (r countingRegistry) FindClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, bool, error) {
 	r.d.count("registry")
-	return r.faults.ClientByAPIKey(ctx, issuer, key)
+	return r.faults.FindClientByAPIKey(ctx, issuer, key)
 }
 
 type countingLedger struct {

@@ -47,18 +47,18 @@ type faults struct {
 
 var errDown = errors.New("switched off by the test")
 
-func (f *faults) Client(ctx context.Context, issuer, id string) (*registry.Client, error) {
+func (f *faults) FindClient(ctx context.Context, issuer, id string) (*registry.Client, bool, error) {
 	if f.registryDown.Load() {
-		return nil, errDown
+		return nil, true, errDown
 	}
-	return f.DB.Client(ctx, issuer, id)
+	return f.DB.FindClient(ctx, issuer, id)
 }
 
-func (f *faults) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
+func (f *faults) FindClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, bool, error) {
 	if f.registryDown.Load() {
-		return nil, errDown
+		return nil, true, errDown
 	}
-	return f.DB.ClientByAPIKey(ctx, issuer, d)
+	return f.DB.FindClientByAPIKey(ctx, issuer, d)
 }
 
 func (f *faults) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {

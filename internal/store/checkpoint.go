@@ -86,6 +86,9 @@ func (d *DB) signHeads(ctx context.Context, chains []history.Chain, sign ledger.
 		if last.Head.Seq <= found && ledger.PlaceOf(found) > 0 {
 			cp.Resumed = found
 		}
+		if err := t.stateRegistry(cp, d.stated.Load()); err != nil {
+			return err
+		}
 		e, err := ledger.NewCheckpoint(ledger.ChainOf(t.Head.Seq), cp, sign)
 		if err != nil {
 			return err
@@ -109,6 +112,22 @@ func (d *DB) signHeads(ctx context.Context, chains []history.Chain, sign ledger.
 		c.covered[i] = heads[i].Seq
 	}
 	return heads, nil
+}
+
+// stateRegistry adds the state of the registry to a checkpoint. It leaves it out while it is
+// not as the ledger states it: a checkpoint must not confirm it.
+func (t *tx) stateRegistry(c *ledger.Checkpoint, stated bool) error {
+	if !stated {
+		return nil
+	}
+	state, err := t.readState()
+	if errors.Is(err, errState) || err == nil && (state.Revision == 0 || state.Revision < t.seen) {
+		return nil
+	}
+	if err == nil {
+		c.Registry, t.revision = t.rows.Statement(state), state.Revision
+	}
+	return err
 }
 
 // hasNewEntries reports whether entries other than checkpoints were recorded since covered.

@@ -102,7 +102,7 @@ func testUse(i int) ledger.Consumed {
 	return u
 }
 
-// contents reads all that a store holds, at the URL of which nobody else writes.
+// registryRows reads all that a store holds, at the URL of which nobody else writes.
 func contents(tb testing.TB, url string) map[string]string {
 	tb.Helper()
 	s, err := openSource(tb.Context(), url)

@@ -9,13 +9,14 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/revocation"
+	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 )
 
-// Revocations implements authority.RevocationStore. Together with a
+// Revocations implements authority.RevocationStore. Only Forget removes revocations that
+// are over: the clock of a single read may be wrong. Together with a
 // *registry.UnverifiedError, for rows that do not verify, it returns the others and what
-// can be read of those. Only Forget removes revocations that are over: the clock of a
-// single read may be wrong.
+// can be read of those.
 func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error) {
 	var revocations []revocation.Revocation
 	var unverified error
@@ -66,6 +67,7 @@ func (d *DB) PutRevocation(ctx context.Context, r *revocation.Revocation, e *led
 	mac := d.rows.MAC(revocationRow(r.Issuer, r.ID, document))
 	return d.change(ctx, e, func(t *tx) error {
 		t.changed(engine.ChangedRevocations, r.Issuer, r.ID)
+		t.wrote(rowauth.Name{Kind: rowauth.Revocation, Issuer: r.Issuer, ID: r.ID}, mac)
 		return conflictUnless(t.Exec(`INSERT INTO revocation (issuer, id, until, document, mac) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT DO NOTHING`, r.Issuer, r.ID, engine.CeilMilli(r.Until), document, mac))
 	})

@@ -29,6 +29,7 @@ type session struct {
 	// each failed transaction.
 	end      ledger.Head
 	endKnown bool
+	endRead  bool // whether end is one that it had earlier, if it is not known
 	// committed is the end of the chain after the last commit that moved it, for readers in
 	// other goroutines; nil before the first transaction.
 	committed atomic.Pointer[ledger.Head]
@@ -43,7 +44,7 @@ type session struct {
 }
 
 func (s *session) Begin(t *engine.Tx) error {
-	if err := s.file.check(); err != nil {
+	if err := s.file.stopped(); err != nil {
 		return err
 	}
 	if err := s.open(); err != nil {
@@ -66,11 +67,11 @@ func (s *session) Begin(t *engine.Tx) error {
 
 func (s *session) Commit(t *engine.Tx) error {
 	if _, err := s.Exec("COMMIT"); err != nil {
-		s.unsure, s.unsureEnd = slices.Clone(s.consumed), t.Head.Hash
+		s.unsure, s.unsureEnd = append([]byte{}, s.consumed...), t.Head.Hash // not nil
 		s.Rollback()
 		return &engine.Doubt{Cause: err}
 	}
-	if err := s.file.check(); err != nil { // what was replaced before the answer is not acknowledged
+	if err := s.file.current(); err != nil { // what was replaced before the answer is not acknowledged
 		return &engine.Doubt{Cause: err}
 	}
 	if s.end = t.Head; t.First != 0 {
@@ -111,21 +112,24 @@ func (s *session) readEnd() error {
 	// A copy of a PostgreSQL database has other chains, too, which are not continued here.
 	err := s.Row(`SELECT first_seq, count, last FROM ledger_batch WHERE first_seq < $1 ORDER BY first_seq DESC LIMIT 1`,
 		[]any{ledger.Numbered(1, 0)}, []any{&first, &count, &last})
-	if errors.Is(err, sql.ErrNoRows) {
-		s.end, s.endKnown = ledger.Head{}, true
-		return nil
-	}
-	if err != nil {
+	end := ledger.Head{}
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		err = nil
+	case err != nil:
 		return err
-	}
-	if len(last) != sha256.Size {
+	case len(last) != sha256.Size:
 		return errBrokenEnd
+	default:
+		end = ledger.Head{Seq: first + count - 1, Hash: [sha256.Size]byte(last)}
 	}
-	s.end = ledger.Head{Seq: first + count - 1, Hash: [sha256.Size]byte(last)}
-	if s.end.Hash == s.unsureEnd {
+	switch isUnsure := s.unsure != nil && end.Hash == s.unsureEnd; {
+	case isUnsure:
 		err = s.used.addAll(s.unsure)
+	case s.endRead && end != s.end:
+		return s.file.lose(errOtherWriter)
 	}
-	s.unsure, s.endKnown = nil, err == nil
+	s.end, s.endRead, s.unsure, s.endKnown = end, true, nil, err == nil
 	s.publish()
 	return err
 }

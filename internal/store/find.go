@@ -1,0 +1,40 @@
+package store
+
+import (
+	"context"
+
+	"moneyer/internal/registry"
+)
+
+// FindClient implements authority.Registry.
+func (d *DB) FindClient(ctx context.Context, issuer, id string) (c *registry.Client, asked bool, err error) {
+	if c, _, ok := d.cache.clients.get(named{issuer, id}); ok && d.cacheIsFresh() {
+		return c, false, nil
+	}
+	c, err = d.Client(ctx, issuer, id)
+	return c, true, err
+}
+
+// FindClientByAPIKey implements authority.Registry.
+func (d *DB) FindClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (c *registry.Client, asked bool, err error) {
+	id, _, ok := d.cache.apiKeys.get(digested{issuer, digest})
+	if ok && d.cacheIsFresh() {
+		if c, asked, err = d.FindClient(ctx, issuer, id); err == nil && holds(c, digest) == nil {
+			return c, asked, nil
+		}
+	}
+	c, err = d.ClientByAPIKey(ctx, issuer, digest)
+	return c, true, err
+}
+
+// FindClient implements authority.Registry.
+func (l Stale) FindClient(ctx context.Context, issuer, id string) (c *registry.Client, asked bool, err error) {
+	c, err = l.Client(ctx, issuer, id)
+	return c, false, err
+}
+
+// FindClientByAPIKey implements authority.Registry.
+func (l Stale) FindClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (c *registry.Client, asked bool, err error) {
+	c, err = l.ClientByAPIKey(ctx, issuer, digest)
+	return c, false, err
+}
