@@ -156,6 +156,7 @@ func (failingStore) Client(context.Context, string, string) (*registry.Client, e
 func (failingStore) Clients(context.Context, string, string, int) ([]*registry.Client, error) {
 	return nil, errDisk
 }
+func (failingStore) Heads(context.Context) ([]ledger.Head, error) { return nil, errDisk }
 func (failingStore) PutClient(context.Context, *registry.Client, *ledger.Entry) error { return errDisk }
 func (failingStore) RemoveClient(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
