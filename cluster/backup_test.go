@@ -88,6 +88,11 @@ func restore(t *testing.T, s *local.Cluster, folder string) (r *restored, issuer
 			t.Fatal(err)
 		}
 	}
+	accept := exec.CommandContext(t.Context(), shared.binary, "store", "accept", "--config", "moneyer.toml", "--yes")
+	accept.Dir = folder
+	if out, err := accept.CombinedOutput(); err != nil {
+		t.Fatalf("accept the restored store: %v\n%s", err, out)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	command := exec.CommandContext(ctx, shared.binary, "serve", "--config", "moneyer.toml")
 	command.Dir = folder

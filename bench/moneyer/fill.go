@@ -57,12 +57,18 @@ func (o *Options) fill(ctx context.Context, folder, configuration string) error 
 	if err != nil {
 		return err
 	}
+	// A server that finds no note of the head accepts no assertions for an hour.
+	if _, err := db.Guard(ctx, store.Guard{Key: master.HeadKey(), Horizon: time.Hour}); err != nil {
+		return errors.Join(err, db.Close())
+	}
 	f := &filling{Options: o, db: db, pepper: master.Pepper(), issuers: cfg.Issuers, now: time.Now().UTC()}
 	if err := errors.Join(f.all(ctx), db.Close()); err != nil {
 		return fmt.Errorf("fill the store: %w", err)
 	}
-	if err := move(filepath.Join(workshop, storeFile), filepath.Join(folder, storeFile)); err != nil {
-		return err
+	for _, name := range []string{storeFile, storeFile + ".head"} {
+		if err := move(filepath.Join(workshop, name), filepath.Join(folder, name)); err != nil {
+			return err
+		}
 	}
 	return os.WriteFile(filepath.Join(folder, filledFile), nil, 0o600)
 }

@@ -69,6 +69,7 @@ func TestBackup(t *testing.T) {
 		t.Errorf("a server that has stopped left %v", files)
 	}
 	replaceFile(t, i.store(), []byte(taken))
+	i.restored("the store went back: it does not hold entry ")
 	p = i.serve()
 	i.wantToken(600)
 	i.does("client", "show", "shop")
@@ -86,6 +87,36 @@ func TestBackup(t *testing.T) {
 }
 
 // TestBackupOfABrokenLedger: the copy is kept, and the exit code is 1.
+// restored checks a store that was restored, as operations.md does it: a server accepts
+// secrets and no assertion, those of administrators included, until the store is accepted.
+func (i *installation) restored(why string) {
+	i.t.Helper()
+	p := i.serve()
+	i.wantToken(600)
+	if a := i.token(i.byKey()); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+		i.t.Errorf("an assertion after a restore: %d %v %s", a.status, a.header, a.body)
+	}
+	if code, out := i.cli("client", "show", "shop"); code != exitUnavailable || !strings.Contains(out, "temporarily_unavailable") {
+		i.t.Errorf("an assertion after a restore: exit code %d, %s", code, out)
+	}
+	p.stop()
+	if log := p.output(); !strings.Contains(log, "the store is not trusted") || !strings.Contains(log, why) || !strings.Contains(log, "moneyer store accept") {
+		i.t.Errorf("the log does not say why:\n%s", log)
+	}
+	for _, step := range []struct {
+		code int
+		text string
+		args []string
+	}{
+		{exitRefused, "assertions that end by ", nil}, {exitOK, "accepted, and recorded", []string{"--yes"}}, {exitOK, "nothing to accept", []string{"--yes"}},
+	} {
+		p := begin(i.t, append([]string{"store", "accept", "--config", i.file}, step.args...)...)
+		if code := p.ended(); code != step.code || !strings.Contains(p.output(), step.text) {
+			i.t.Errorf("store accept %v: exit code %d\n%s", step.args, code, p.output())
+		}
+	}
+}
+
 func TestBackupOfABrokenLedger(t *testing.T) {
 	t.Parallel()
 	i := install(t)

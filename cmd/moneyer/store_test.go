@@ -55,6 +55,7 @@ func TestStoreMoves(t *testing.T) {
 	p.stop()
 
 	i.rewrite(strings.Replace(i.config(), "sqlite:moneyer.db", "sqlite:"+file, 1))
+	i.restored("there is no note beside the store")
 	p = i.serve()
 	i.wantToken(600)
 	i.does("client", "show", "later")

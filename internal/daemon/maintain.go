@@ -90,6 +90,6 @@ func (s *Server) prune(ctx context.Context, past time.Time, retention time.Durat
 	if store.IsPostgres(s.Config().Store) {
 		before = before.UTC().Truncate(24 * time.Hour) // whole days are removed at once, as partitions
 	}
-	_, err := s.db.Prune(ctx, before)
+	_, err := s.db.Prune(ctx, before, retention, s.master.SignCheckpoint)
 	return err
 }

@@ -435,11 +435,11 @@ func TestPruneWaitsForCopy(t *testing.T) {
 	fill(t, d, 10)
 	source, err := openSource(t.Context(), database)
 	must(t, err)
-	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0)); n != 0 || err != nil {
+	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0), 0, unsigned); n != 0 || err != nil {
 		t.Errorf("%d entries were removed, %v", n, err)
 	}
 	must(t, source.Close())
-	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0)); n == 0 || err != nil {
+	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0), 0, unsigned); n == 0 || err != nil {
 		t.Errorf("%d entries were removed, %v", n, err)
 	}
 	copied(t, database, newFile(t))

@@ -3,6 +3,7 @@ package history
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"moneyer/internal/ledger"
 )
@@ -70,6 +71,21 @@ func (l *Ledger) backwards(ctx context.Context, last int64, visit func(*Batch) (
 		last = page[len(page)-1].First - 1
 	}
 	return nil
+}
+
+// FirstCheckpoint returns the first checkpoint in the batches of a chain that begin from
+// first to last; zero if there is none. It does not verify it.
+func (l *Ledger) FirstCheckpoint(ctx context.Context, first, last int64) (found Checkpoint, err error) {
+	err = l.Batches(ctx, first, last, func(b *Batch) error {
+		if found = b.checkpoint(false); found.Number != 0 {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return found, err
 }
 
 // checkpoint returns the first or the last checkpoint of an intact batch.

@@ -121,6 +121,9 @@ func (d *Database) Healthy(now time.Time) error {
 	if d.session.rolledBack.Load() {
 		return ErrRolledBack
 	}
+	if d.session.changed.Load() {
+		return ErrChainChanged
+	}
 	return d.feed.healthy(now)
 }
 
