@@ -129,7 +129,7 @@ func TestClientReadsTheLedger(t *testing.T) {
 			_, err := ledger.ParseRecord(line)
 			return err
 		}))
-	verified, err := api.VerifyLedger(ctx)
+	verified, err := api.VerifyLedger(ctx, nil)
 	must(t, err)
 	if lines != 1 || !verified.Whole {
 		t.Errorf("%d lines, %+v", lines, verified)

@@ -156,6 +156,7 @@ func (failingStore) Client(context.Context, string, string) (*registry.Client, e
 func (failingStore) Clients(context.Context, string, string, int) ([]*registry.Client, error) {
 	return nil, errDisk
 }
+func (failingStore) Heads(context.Context) ([]ledger.Head, error)                     { return nil, errDisk }
 func (failingStore) PutClient(context.Context, *registry.Client, *ledger.Entry) error { return errDisk }
 func (failingStore) RemoveClient(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
@@ -194,7 +195,9 @@ func (failingStore) Entries(context.Context, ledger.Query, func(*ledger.Record) 
 func TestStoreFailure(t *testing.T) {
 	w := newTestAPI(t, func(w *testAPI) {
 		w.api.Clients, w.api.Accounts, w.api.Ledger = failingStore{}, failingStore{}, failingStore{}
-		w.api.Verify = func(context.Context, []ledger.Head) (ledger.VerifyReport, error) { return ledger.VerifyReport{}, errDisk }
+		w.api.Verify = func(context.Context, []ledger.Head) (ledger.VerifyReport, error) {
+			return ledger.VerifyReport{}, errDisk
+		}
 	})
 	for _, c := range []struct{ method, path, body string }{
 		{"GET", "/issuers/plain/clients", ""},
