@@ -49,11 +49,16 @@ func TestSharedLimitGivesBack(t *testing.T) {
 		l.Release(one)
 	}
 	l.Release(other)
-	if l.InUse() != 0 || len(l.byAddress) != 0 {
-		t.Errorf("%d in use, %v", l.InUse(), l.byAddress)
+	if l.InUse() != 0 || len(l.held.addresses) != 0 {
+		t.Errorf("%d in use, %v", l.InUse(), l.held)
 	}
 	if got := take(l, other); got != 6 {
 		t.Errorf("%d of 64 places after all were released", got)
+	}
+	if site := ofSite(1, 1); !l.Acquire(site) || len(l.held.sites) != 1 {
+		t.Errorf("%v, with an address of a site", l.held)
+	} else if l.Release(site); len(l.held.addresses) != 1 || len(l.held.sites) != 0 {
+		t.Errorf("%v, after it was released", l.held)
 	}
 	if NewSharedLimit(0).Acquire(one) {
 		t.Error("a place of none")
