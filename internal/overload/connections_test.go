@@ -242,3 +242,22 @@ func TestConnectionsOfASite(t *testing.T) {
 		t.Errorf("an address of another site got %d", got)
 	}
 }
+
+// TestLeastConnections: when others have all connections, a new address still may have as many as a
+// caller uses; room is made by closing those that wait.
+func TestLeastConnections(t *testing.T) {
+	for total, least := range map[int]int{2560: leastConnections, 512: 2, 64: 1} {
+		c := NewConnections(ConnectionBounds{Total: total, Address: 500, Part: addressPart, Idle: 5 * time.Second}, func() time.Time { return noon })
+		add := func(address netip.Addr) { c.add(&connection{of: c, address: address}, noon) }
+		for n := range total {
+			add(netip.AddrFrom4([4]byte{127, 1, byte(n >> 8), byte(n)}))
+		}
+		got, caller := 0, netip.AddrFrom4([4]byte{192, 0, 2, 1})
+		for ; c.withinShare(caller); got++ {
+			add(caller)
+		}
+		if got != least {
+			t.Errorf("of %d connections that are taken an address may have %d, want %d", total, got, least)
+		}
+	}
+}
