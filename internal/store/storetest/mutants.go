@@ -59,9 +59,12 @@ func Mutants() []Mutant {
 		{"answers any query with all", "entries by query", func(s Store) Store { return &ignoresQuery{s} }},
 		{"visits backwards", "entries by query", func(s Store) Store { return &reversesEntries{s} }},
 		{"prunes what is young", "prune", func(s Store) Store { return &removesEarly{s} }},
+		{"prunes by no retention", "prune", func(s Store) Store { return &ignoresRetention{s} }},
+		{"prunes unsigned", "prune", func(s Store) Store { return &prunesUnsigned{s} }},
 		{"makes no checkpoints", "checkpoint", func(s Store) Store { return &noCheckpoints{s} }},
 		{"makes a checkpoint of nothing new", "checkpoint", func(s Store) Store { return &alwaysCheckpoints{s} }},
 		{"signs something else", "checkpoint", func(s Store) Store { return &signsElse{s} }},
+		{"ignores noted heads", "checkpoint", func(s Store) Store { return &ignoresHeads{s} }},
 		{"believes any signature", "checkpoint", func(s Store) Store { return &ignoresSignatures{s} }},
 		{"forgets keys that are needed", "forget", func(s Store) Store { return &removesEarly{s} }},
 		{"records another change", "changes are recorded", func(s Store) Store { return &misrecords{s} }},
@@ -411,6 +414,29 @@ func (s *ignoresSignatures) Verify(ctx context.Context, key ed25519.PublicKey, n
 	report, err := s.Store.Verify(ctx, nil, noted...)
 	report.Signed = key != nil
 	return report, err
+}
+
+// ignoresHeads verifies no head that was noted elsewhere.
+type ignoresHeads struct{ Store }
+
+func (s *ignoresHeads) Verify(ctx context.Context, key ed25519.PublicKey, noted ...ledger.Head) (ledger.VerifyReport, error) {
+	report, err := s.Store.Verify(ctx, key)
+	report.Heads = int64(len(noted))
+	return report, err
+}
+
+// ignoresRetention prunes as if nothing had to be kept.
+type ignoresRetention struct{ Store }
+
+func (s *ignoresRetention) Prune(ctx context.Context, before time.Time, _ time.Duration, sign ledger.Signer) (int64, error) {
+	return s.Store.Prune(ctx, before, 0, sign)
+}
+
+// prunesUnsigned does not sign its anchors.
+type prunesUnsigned struct{ Store }
+
+func (s *prunesUnsigned) Prune(ctx context.Context, before time.Time, retention time.Duration, _ ledger.Signer) (int64, error) {
+	return s.Store.Prune(ctx, before, retention, func([]byte) ([]byte, error) { return nil, nil })
 }
 
 type misrecords struct{ Store }
