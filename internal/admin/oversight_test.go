@@ -189,7 +189,6 @@ func (failingStore) PutItems(context.Context, []registry.Item, *ledger.Entry) er
 func (failingStore) RemoveItem(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
-func (failingStore) Heads(context.Context) ([]ledger.Head, error) { return nil, errDisk }
 
 func (failingStore) Entries(context.Context, ledger.Query, func(*ledger.Record) error) error {
 	return errDisk
