@@ -433,3 +433,44 @@ func TestDatabaseRefusesAfterRollback(t *testing.T) {
 	}
 	appendEntries(t, again, 1)
 }
+
+// TestGuardNotesAtOnce: the first note is there when Guard returns, or Guard fails.
+func TestGuardNotesAtOnce(t *testing.T) {
+	f := newGuardedFile(t)
+	d := f.open()
+	must(t, os.Mkdir(f.path+sqlite.NoteSuffix+".new", 0o700))
+	if _, err := d.Guard(t.Context(), testGuard); !errors.Is(err, ErrNotNoted) {
+		t.Errorf("a note that cannot be written: %v", err)
+	}
+	f.remove(sqlite.NoteSuffix + ".new")
+	guardByHand(t, d)
+	if note, err := sqlite.ReadNote(f.path, testGuard.Key); err != nil || note == nil {
+		t.Errorf("%+v, %v", note, err)
+	}
+}
+
+// TestCopyKeepsItsPast: a copy has the name of its source and refuses the same assertions.
+func TestCopyKeepsItsPast(t *testing.T) {
+	standing := func(d *DB) engine.Standing {
+		s, err := engine.ReadStanding(func(query string, dest ...any) error { return d.reads.Row(t.Context(), query, nil, dest) })
+		must(t, err)
+		return s
+	}
+	from := newFile(t)
+	d := openURL(t, from)
+	must(t, d.engine.Refuse(t.Context(), d.writer, clock().Add(time.Hour)))
+	mustExecFile(t, d, `UPDATE store SET accepted = 12345`)
+	want := standing(d)
+	must(t, d.Close())
+	if want.ID == "" || !want.Forgotten.Equal(clock().Add(time.Hour)) || want.Accepted.UnixMilli() != 12345 {
+		t.Fatalf("%+v", want)
+	}
+	for _, to := range []string{PostgresForTests.NewDatabase(t), newFile(t)} {
+		_, err := Copy(t.Context(), from, to, nil)
+		must(t, err)
+		if got := standing(openURL(t, to)); got != want {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		from = to
+	}
+}
