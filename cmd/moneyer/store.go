@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/config"
+	"moneyer/internal/daemon"
+	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
@@ -21,14 +23,14 @@ import (
 func (a *app) storeCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "store",
-		Short: "Migrate, check, copy and accept the store",
+		Short: "Migrate, check, copy, repair and accept the store",
 		Long: `The store is a SQLite file, which one server holds, or a PostgreSQL database, which
 any number of replicas share. These commands open it directly, by the URL in the
 configuration or in --store; they need no running server.`,
 		Example: `  moneyer store check --config /etc/moneyer/moneyer.toml
   moneyer store copy --store sqlite:/var/lib/moneyer/moneyer.db postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full`,
 	}
-	c.AddCommand(a.storeMigrate(), a.storeStatus(), a.storeCheck(), a.storeCopy(), a.storeAccept())
+	c.AddCommand(a.storeMigrate(), a.storeStatus(), a.storeCheck(), a.storeCopy(), a.storeRepair(), a.storeAccept())
 	return c
 }
 
@@ -163,7 +165,8 @@ func statusJSON(s *store.Status) map[string]any {
 }
 
 func (a *app) storeCheck() *cobra.Command {
-	return ofStore(&cobra.Command{
+	var configFile, url, masterKey string
+	c := &cobra.Command{
 		Use:   "check",
 		Short: "Check whether the store is reliable",
 		Long: `Check the conditions for a reliable store, and print what to do where one is not
@@ -171,19 +174,53 @@ met. Of PostgreSQL: its version, that it accepts writes and does not lose them, 
 standbys, TLS, the clock, the role's privileges, and whether a proxy interferes.
 Of a file that no server has open: every page, by SQLite itself. Of both: whether the
 clock fits the ledger, whether consumed assertions may be missing, and of a file
-whether it holds the head that is noted beside it. It changes nothing.
+whether it holds the head that is noted beside it. With the master key: whether clients,
+accounts, items, signing keys and revocations verify, and are as the ledger last records
+them. It changes nothing.
 
 Run it on the machine of a replica. The exit code is 1 when a check is bad.`,
 		Example: `  moneyer store check --config moneyer.toml
-  moneyer store check --store postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full --json`,
-	}, a.checkStore)
+  moneyer store check --store postgres://moneyer@db1,db2,db3/moneyer?sslmode=verify-full --json
+  moneyer store check --store /backups/moneyer.db --master-key /etc/moneyer/master.key`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			master, err := masterKeyOf(configFile, &url, masterKey)
+			if err != nil {
+				return usage(err)
+			}
+			return a.checkStore(c.Context(), url, master)
+		},
+	}
+	c.Flags().StringVar(&configFile, "config", "moneyer.toml", "the configuration `file`, which names the store and the master key")
+	c.Flags().StringVar(&url, "store", "", "the store itself: a `URL`, sqlite:FILE or postgres://HOST/DATABASE")
+	c.Flags().StringVar(&masterKey, "master-key", "", "with --store: the `file` of the master key")
+	c.MarkFlagsMutuallyExclusive("config", "store")
+	c.MarkFlagsMutuallyExclusive("config", "master-key")
+	return c
 }
 
-func (a *app) checkStore(ctx context.Context, url string, _ []string) error {
+// masterKeyOf reads the master key of a store, nil if none is named, and completes the URL
+// of the store.
+func masterKeyOf(configFile string, url *string, masterKey string) (*keyring.MasterKey, error) {
+	if *url != "" {
+		if *url = urlOf(*url); masterKey == "" {
+			return nil, nil //nolint:nilnil // none is named
+		}
+		return keyring.ReadMasterKey(masterKey)
+	}
+	cfg, err := config.Load(configFile)
+	if err != nil {
+		return nil, err
+	}
+	*url = cfg.StoreURL()
+	return daemon.ReadMasterKey(cfg)
+}
+
+func (a *app) checkStore(ctx context.Context, url string, master *keyring.MasterKey) error {
 	findings, err := store.Check(ctx, url, a.now)
 	if err != nil {
 		return usage(err)
 	}
+	findings = append(findings, checkRegistry(ctx, url, master, findings)...)
 	isGood := !slices.ContainsFunc(findings, func(f store.Finding) bool { return f.Level == store.Bad })
 	if a.json {
 		if err := a.printJSON(map[string]any{"good": isGood, "findings": findingsJSON(findings)}); err != nil {
@@ -198,6 +235,38 @@ func (a *app) checkStore(ctx context.Context, url string, _ []string) error {
 		return refused(errSilent)
 	}
 	return nil
+}
+
+// maxRowFindings bounds the rows that a check names: store repair names all.
+const maxRowFindings = 100
+
+// checkRegistry compares the registry with the ledger, unless the store is not a whole one.
+func checkRegistry(ctx context.Context, url string, master *keyring.MasterKey, before []store.Finding) (findings []store.Finding) {
+	const what, advice = "registry", "find out who can write to the store, and see `moneyer store repair --help`"
+	unusable := func(f store.Finding) bool {
+		return f.What == "connection" && f.Level == store.Bad || f.What == "schema" && (f.Level == store.Bad || strings.HasPrefix(f.Found, "none yet"))
+	}
+	switch {
+	case slices.ContainsFunc(before, unusable):
+		return nil
+	case master == nil:
+		return []store.Finding{{What: what, Level: store.Warn, Found: "not looked at without the master key", Advice: "give --config, or --master-key"}}
+	}
+	audit, rows, err := store.CheckRegistry(ctx, url, master.RowKey())
+	if err != nil {
+		return []store.Finding{{What: what, Level: store.Bad, Found: err.Error(), Advice: "moneyer ledger verify says what is wrong with the ledger"}}
+	}
+	if audit.Difference != "" {
+		findings = append(findings, store.Finding{What: what, Level: store.Bad, Found: audit.Difference, Advice: advice})
+	}
+	for i := range min(len(rows), maxRowFindings) {
+		findings = append(findings, store.Finding{What: rows[i].Name.String(), Level: store.Bad, Found: string(rows[i].Problem), Advice: advice})
+	}
+	if len(findings) == 0 {
+		found := fmt.Sprintf("%d rows verify, and are as the ledger records them", audit.Rows)
+		findings = []store.Finding{{What: what, Level: store.Good, Found: found}}
+	}
+	return findings
 }
 
 func (a *app) printFinding(f *store.Finding) {

@@ -35,12 +35,13 @@ func (a *API) listRevocations(c *call) error {
 		return err
 	}
 	now := a.Now()
+	list = slices.DeleteFunc(list, func(v revocation.Revocation) bool { return !v.Unverified && !now.Before(v.Until) }) // over, and not removed yet
 	all := views(list, viewRevocation)
 	for i := range keys {
-		k := &keys[i]
-		all = append(all, adminapi.Revocation{ID: k.Kid, Reason: "revoked signing key " + k.Kid, Until: k.RevokedUntil(), Created: k.RevokedAt})
+		if k := &keys[i]; now.Before(k.RevokedUntil()) {
+			all = append(all, adminapi.Revocation{ID: k.Kid, Reason: "revoked signing key " + k.Kid, Until: k.RevokedUntil(), Created: k.RevokedAt})
+		}
 	}
-	all = slices.DeleteFunc(all, func(v adminapi.Revocation) bool { return !now.Before(v.Until) }) // over, and not removed yet
 	slices.SortStableFunc(all, func(a, b adminapi.Revocation) int { return a.Until.Compare(b.Until) })
 	return replyCut(c, all, func(v *adminapi.Revocation) string { return v.ID })
 }

@@ -38,7 +38,7 @@ func (s *Server) guardStore(ctx context.Context) error {
 // anything, accepts the store as it is, which the ledger records. No server may have the store
 // open.
 func Accept(ctx context.Context, cfg *config.Config, confirmed bool, now func() time.Time) (doubts []store.Finding, err error) {
-	master, err := readMasterKey(cfg)
+	master, err := ReadMasterKey(cfg)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -60,5 +60,9 @@ func Accept(ctx context.Context, cfg *config.Config, confirmed bool, now func() 
 	for _, f := range doubts {
 		entry.Found += f.What + ": " + f.Found + "; "
 	}
-	return doubts, db.Accept(ctx, g, entry)
+	if err := db.Accept(ctx, g, entry); err != nil {
+		return doubts, err
+	}
+	_, err = db.Checkpoint(ctx, master.SignCheckpoint)
+	return doubts, err
 }

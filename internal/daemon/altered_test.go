@@ -198,6 +198,52 @@ func TestAlteredRevocation(t *testing.T) {
 	}
 }
 
+// TestRegistrySetBack: a client that was disabled is enabled again by its earlier row, which
+// verifies, and a revocation is deleted. The server is not ready until the store is as it was,
+// and says so in the log. A copy that was altered is treated the same.
+func TestRegistrySetBack(t *testing.T) {
+	for _, copied := range []bool{false, true} {
+		f := newTwoIssuers(t)
+		row := func() []any {
+			var row []any
+			for _, column := range []string{"revision", "document", "mac"} {
+				row = append(row, f.column(f.path, `SELECT `+column+` FROM client WHERE issuer = 'plain' AND id = 'bank'`))
+			}
+			return row
+		}
+		enabled := row()
+		s := newTestServer(t, f.file, io.Discard)
+		c, err := s.Store().Client(t.Context(), "plain", "bank")
+		f.must(err)
+		disabled := *c
+		disabled.Disabled = true
+		f.must(s.Store().PutClient(t.Context(), &disabled, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Issuer: "plain", Action: "client.disable", Object: "clients/bank"}))
+		f.stop(s)
+		if copied {
+			f.viaBackup()
+		}
+		const put = `UPDATE client SET revision = CAST($1 AS INTEGER), document = $2, mac = $3 WHERE issuer = 'plain' AND id = 'bank'`
+		was := row()
+		f.alter(f.path, put, enabled...)
+		var log bytes.Buffer
+		s = newTestServer(t, f.file, &log)
+		if status, body := f.get(s, "/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "not as the ledger records it") {
+			t.Errorf("/readyz: %d %s", status, body)
+		}
+		f.alter(f.path, put, was...)
+		if !s.auditRegistry(t.Context()) {
+			t.Error("the registry is as it was, and differs")
+		}
+		if status, body := f.get(s, "/readyz"); status != http.StatusOK {
+			t.Errorf("/readyz: %d %s", status, body)
+		}
+		f.stop(s)
+		if !strings.Contains(log.String(), "a row of the registry was deleted, set back") || !strings.Contains(log.String(), "this works again") {
+			t.Errorf("the log:\n%s", log.String())
+		}
+	}
+}
+
 // TestOtherMasterKey: no signing keys verify, so the master key is another one.
 func TestOtherMasterKey(t *testing.T) {
 	f := newTwoIssuers(t)

@@ -152,7 +152,7 @@ func (i *initial) makeStore(ctx context.Context) error {
 		return &ConfigError{fmt.Errorf("the store %s is missing, and %s was made for it: mount its disk or restore a backup;"+
 			" for a new store, first remove that file", strings.TrimPrefix(i.cfg.StoreURL(), "sqlite:"), admin)}
 	}
-	master, err := readMasterKey(i.cfg)
+	master, err := ReadMasterKey(i.cfg)
 	if err != nil {
 		return &ConfigError{err}
 	}
@@ -187,7 +187,7 @@ func (i *initial) makeAdmin(ctx context.Context) error {
 	if there, err := exists(path); there || err != nil {
 		return err
 	}
-	master, err := readMasterKey(i.cfg)
+	master, err := ReadMasterKey(i.cfg)
 	if err != nil {
 		return &ConfigError{err}
 	}
@@ -196,6 +196,9 @@ func (i *initial) makeAdmin(ctx context.Context) error {
 		return err
 	}
 	err = i.addAdminKey(ctx, db, adminIssuer(i.cfg), path)
+	if err == nil {
+		_, err = db.Checkpoint(ctx, master.SignCheckpoint)
+	}
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}

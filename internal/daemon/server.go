@@ -31,7 +31,7 @@ type Server struct {
 // store.
 func Check(cfg *config.Config) error {
 	_, filesErr := loadFiles(cfg)
-	_, masterErr := readMasterKey(cfg)
+	_, masterErr := ReadMasterKey(cfg)
 	if err := errors.Join(filesErr, masterErr); err != nil {
 		return &ConfigError{err}
 	}
@@ -74,6 +74,7 @@ func (s *Server) open(ctx context.Context, files files) (err error) {
 	if err := s.guardStore(ctx); err != nil { // after build, which refuses another master key
 		return err
 	}
+	s.checkpoint(ctx) // it confirms what a server that was killed could not
 	if s.public, err = s.listen(ctx, s.cfg, "public", s.cfg.Listen, files.public); err != nil {
 		return err
 	}
@@ -103,6 +104,12 @@ func (s *Server) swap(snapshot *Snapshot) {
 func (s *Server) begin() {
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
+	compared := make(chan struct{})
+	s.work.Go(func() { s.watchRegistry(ctx, func() { close(compared) }) })
+	select {
+	case <-compared:
+	case <-time.After(auditWait):
+	}
 	for _, l := range s.listeners() {
 		s.work.Go(func() {
 			if err := l.serve(); err != nil {
@@ -111,6 +118,7 @@ func (s *Server) begin() {
 		})
 	}
 	s.work.Go(func() { s.maintain(ctx) })
+	s.work.Go(func() { s.confirmLedger(ctx) })
 	s.work.Go(func() { s.watchStore(ctx) })
 	url := s.cfg.StoreURL()
 	s.work.Go(func() { s.reportStore(ctx, url) }) // callers need not wait for it

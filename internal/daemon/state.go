@@ -43,6 +43,8 @@ type state struct {
 	steady     func() time.Duration // since the start, whatever the wall clock does
 	clock      *confirmedClock
 	draining   atomic.Bool
+	// audit is the last comparison of the registry with the ledger; nil before the first.
+	audit atomic.Pointer[store.Audit]
 	// publishedKids are those that the keyrings of this process logged.
 	publishedKids sync.Map
 	// current is the snapshot that the listeners serve; nil until there is one.
@@ -51,7 +53,7 @@ type state struct {
 
 // open reads the master key and opens the store.
 func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
-	master, err := readMasterKey(cfg)
+	master, err := ReadMasterKey(cfg)
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -140,12 +142,16 @@ func (s *state) clockAgrees() (err error) {
 }
 
 // verified returns an error while signing keys or revocations in the store do not verify under the
-// master key. It logs each when it begins and when it ends.
+// master key, or the registry is not as the ledger records it. It logs the former when they begin
+// and when they end.
 func (s *state) verified() error {
 	err := s.revocations.Unverified()
 	s.problems.report("verify the revocations", err)
 	if err != nil {
 		err = errors.New("revocations in the store do not verify")
+	}
+	if audit := s.audit.Load(); err == nil && audit != nil && audit.Difference != "" {
+		err = errors.New("the registry in the store is not as the ledger records it")
 	}
 	snapshot := s.current.Load()
 	if snapshot == nil {
@@ -165,7 +171,8 @@ func (s *state) verified() error {
 	return err
 }
 
-func readMasterKey(cfg *config.Config) (*keyring.MasterKey, error) {
+// ReadMasterKey reads the master key that a configuration names.
+func ReadMasterKey(cfg *config.Config) (*keyring.MasterKey, error) {
 	kind, where, _ := strings.Cut(cfg.MasterKey, ":")
 	if kind != "env" {
 		return keyring.ReadMasterKey(cfg.Path(where))

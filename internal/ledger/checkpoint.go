@@ -42,19 +42,23 @@ func NewCheckpoint(chain int64, c *Checkpoint, sign Signer) (*Entry, error) {
 	return e, e.Sign(chain, sign)
 }
 
-// Sign signs a checkpoint that is to be recorded in that chain.
+// Sign signs a checkpoint or an anchor that is to be recorded in that chain.
 func (e *Entry) Sign(chain int64, sign Signer) error {
 	signature, err := sign(e.message(chain))
 	if err != nil {
-		return fmt.Errorf("signing a checkpoint: %w", err)
+		return fmt.Errorf("signing an entry of the ledger: %w", err)
 	}
 	e.Signature = base64.RawURLEncoding.EncodeToString(signature)
 	return nil
 }
 
-// message returns the signed message of a checkpoint in that chain.
+// message returns the signed message of a checkpoint or an anchor in that chain.
 func (e *Entry) message(chain int64) []byte {
-	at := appendTime(nil, e.Time)
+	at, newest := appendTime(nil, e.Time), appendTime(nil, e.Newest)
+	if e.Kind != KindCheckpoint {
+		return fmt.Appendf(nil, "moneyer prune v1\nchain %d\ntime %s\npruned %s\nnewest %s\nretention %d\ncheckpoint %d\n",
+			chain, at[1:len(at)-1], e.Object, newest[1:len(newest)-1], e.Retention, e.Number)
+	}
 	return fmt.Appendf(nil, "moneyer checkpoint v2\nchain %d\nnumber %d\nprevious %s\nresumed %d\ntime %s\nheads %s\nregistry %s\n",
 		chain, e.Number, e.Previous, e.Resumed, at[1:len(at)-1], e.Heads, e.Registry)
 }
@@ -99,7 +103,10 @@ func (r *Record) Checkpoint(key ed25519.PublicKey) (*Checkpoint, error) {
 		}
 		c.Previous = previous[0]
 	}
-	return c, c.check(r.Seq)
+	if err := c.check(r.Seq); err != nil {
+		return nil, err
+	}
+	return c, nil
 }
 
 // check returns an error if a checkpoint at that entry states what no checkpoint can.

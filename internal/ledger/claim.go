@@ -5,21 +5,25 @@ import (
 	"slices"
 )
 
-// claim is a hash that a checkpoint or an anchor states for another entry, or the same hash
-// stated by several of them.
+// claim is a hash that a checkpoint, an anchor or a head noted elsewhere states for an entry,
+// or the same hash stated by several of them.
 type claim struct {
 	Head
-	by                 int64 // the entry that states it, the first checkpoint if there is one
-	checkpoint, anchor bool
-	other              *claim // another hash for the same entry
+	by                        int64 // the entry that states it, the first checkpoint if there is one
+	at                        int64 // the time of the last checkpoint, in Unix milliseconds
+	checkpoint, anchor, noted bool
+	other                     *claim // another hash for the same entry
 }
 
 // origin describes the entry that makes the claim.
 func (c *claim) origin() string {
-	if c.checkpoint {
+	switch {
+	case c.checkpoint:
 		return "checkpoint " + ShowSeq(c.by)
+	case c.anchor:
+		return "anchor " + ShowSeq(c.by)
 	}
-	return "anchor " + ShowSeq(c.by)
+	return "a head that was noted elsewhere"
 }
 
 // earliest returns the claim on the earlier entry. c may be nil.
@@ -43,6 +47,9 @@ func latest(c, d *claim) *claim {
 func (c *claim) precedes(d *claim) bool {
 	if c.checkpoint != d.checkpoint {
 		return c.checkpoint
+	}
+	if c.anchor != d.anchor {
+		return c.anchor
 	}
 	return c.by < d.by
 }
@@ -82,8 +89,8 @@ func (s *claims) add(cl claim) {
 
 // merge merges an equal claim into c.
 func (c *claim) merge(d *claim) {
-	c.by = earliest(c, d).by
-	c.checkpoint, c.anchor = c.checkpoint || d.checkpoint, c.anchor || d.anchor
+	c.by, c.at = earliest(c, d).by, max(c.at, d.at)
+	c.checkpoint, c.anchor, c.noted = c.checkpoint || d.checkpoint, c.anchor || d.anchor, c.noted || d.noted
 }
 
 // take removes the claims on an entry, linked by other.

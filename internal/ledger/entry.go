@@ -61,17 +61,27 @@ type Entry struct {
 	Actor  string `json:"actor,omitempty"`
 	Action string `json:"action,omitempty"`
 	Object string `json:"object,omitempty"`
+	// Rows has the rows of the registry that the change wrote, as NAME=MAC, separated by
+	// spaces; after the "=" of a row that it removed there is nothing. See package rowauth.
+	Rows string `json:"rows,omitempty"`
+
+	// Of an anchor, see Anchor: a time after which no removed entry was made, and the
+	// retention in seconds. Its Number is that of the first checkpoint that is left.
+	Newest    time.Time `json:"newest,omitzero"`
+	Retention int64     `json:"retention,omitempty"`
 
 	// Of a checkpoint, see Checkpoint: its number, the checkpoint before it and the heads of
-	// all chains by FormatHeads, the entry after which its writer continued the chain, and
-	// the state of the registry.
+	// all chains by FormatHeads, and the entry after which its writer continued the chain.
 	Number   int64  `json:"number,omitempty"`
 	Previous string `json:"previous,omitempty"`
 	Resumed  int64  `json:"resumed,omitempty"`
 	Heads    string `json:"heads,omitempty"`
+
+	// Of a checkpoint, and of a change of the registry: all rows of the registry, the change
+	// included. See rowauth.Key.
 	Registry string `json:"registry,omitempty"`
 
-	// Of a checkpoint: the signature in base64url.
+	// Of a checkpoint or an anchor: the signature in base64url.
 	Signature string `json:"signature,omitempty"`
 }
 
@@ -90,9 +100,7 @@ func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
 	dst = appendMember(dst, `,"signing_kid":`, e.SigningKid)
 	dst = appendMember(dst, `,"subject":`, e.Subject)
 	dst = appendMember(dst, `,"scope":`, e.Scope)
-	if !e.Expires.IsZero() {
-		dst = appendTime(append(dst, `,"expires":`...), e.Expires)
-	}
+	dst = appendMoment(dst, `,"expires":`, e.Expires)
 	dst = appendMember(dst, `,"code":`, e.Code)
 	dst = appendMember(dst, `,"rule":`, e.Rule)
 	dst = appendMember(dst, `,"expected":`, e.Expected)
@@ -101,13 +109,16 @@ func (e *Entry) AppendJSON(dst []byte) ([]byte, error) {
 	dst = appendMember(dst, `,"actor":`, e.Actor)
 	dst = appendMember(dst, `,"action":`, e.Action)
 	dst = appendMember(dst, `,"object":`, e.Object)
+	dst = appendMember(dst, `,"rows":`, e.Rows)
+	dst = appendMoment(dst, `,"newest":`, e.Newest)
+	dst = appendNumber(dst, `,"retention":`, e.Retention)
 	dst = appendNumber(dst, `,"number":`, e.Number)
 	dst = appendMember(dst, `,"previous":`, e.Previous)
 	dst = appendNumber(dst, `,"resumed":`, e.Resumed)
 	dst = appendMember(dst, `,"heads":`, e.Heads)
 	dst = appendMember(dst, `,"registry":`, e.Registry)
 	dst = appendMember(dst, `,"signature":`, e.Signature)
-	if !hasRFC3339(e.Time) || !hasRFC3339(e.Expires) {
+	if !hasRFC3339(e.Time) || !hasRFC3339(e.Expires) || !hasRFC3339(e.Newest) {
 		return nil, fmt.Errorf("ledger entry: a time outside the years 0 to 9999 has no form in RFC 3339")
 	}
 	return append(dst, '}'), nil
@@ -146,6 +157,13 @@ func appendText(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	dst = append(dst, s...)
 	return append(dst, '"')
+}
+
+func appendMoment(dst []byte, name string, t time.Time) []byte {
+	if t.IsZero() {
+		return dst
+	}
+	return appendTime(append(dst, name...), t)
 }
 
 func appendTime(dst []byte, t time.Time) []byte {

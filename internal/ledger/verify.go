@@ -26,6 +26,10 @@ type Options struct {
 	// Partial accepts a chain that begins at any entry, as an export may. Otherwise an
 	// anchor must confirm that the earlier entries were pruned.
 	Partial bool
+	// Heads are heads that were noted elsewhere, sorted by their entries. One that is not in
+	// the ledger is an error, unless the entries up to it were pruned, or are not in a
+	// partial export.
+	Heads []Head
 	// MaxClaims bounds the claims in memory on entries that are far away, before they are
 	// looked up. 0 means no bound, and one look-up at the end.
 	MaxClaims int
@@ -43,6 +47,11 @@ func Verify(ctx context.Context, src Source, o Options) (VerifyReport, error) {
 		return VerifyReport{}, errors.New("a checkpoint key has 32 bytes")
 	}
 	v := &verifier{Options: o, source: src, chains: map[int64]*chain{}}
+	for _, head := range o.Heads {
+		if err := v.claim(ctx, claim{Head: head, noted: true}); err != nil {
+			return VerifyReport{}, err
+		}
+	}
 	for {
 		b, err := src.Next(ctx)
 		if err != nil {
@@ -84,9 +93,11 @@ type chain struct {
 	stopped bool
 	broken  *BrokenError
 	// anchored means that a correct anchor names the last pruned entry or a later one;
-	// confirmed is the last entry that a checkpoint names correctly.
-	anchored  bool
-	confirmed int64
+	// confirmed is the last entry that a checkpoint names correctly, and the latest time of
+	// such a checkpoint.
+	anchored   bool
+	confirmed  moment
+	succession succession
 	// expected are claims on entries that were not yet read. refuted is the first false
 	// claim. absent is the last claim on an entry that no look-up found; earlier entries
 	// may have been pruned.
@@ -115,7 +126,7 @@ func (v *verifier) batch(ctx context.Context, b *Batch) error {
 	}
 	v.meet(c, b)
 	for i, line := range b.Lines[:len(c.hashes)] {
-		if err := v.entry(ctx, c, &Record{Seq: b.First + int64(i), Line: line}); err != nil {
+		if err := v.entry(ctx, c, &Record{Seq: b.First + int64(i), Line: line, Hash: c.hashes[i]}); err != nil {
 			return err
 		}
 	}
@@ -208,25 +219,36 @@ func (v *verifier) unexpect(c *chain, seq int64) (claim, bool) {
 	return cl, ok
 }
 
-// entry checks the claims of an entry on others.
+// entry checks the claims of an entry on others, and its place among the checkpoints.
 func (v *verifier) entry(ctx context.Context, c *chain, r *Record) error {
-	last, pruned, err := r.Anchor()
-	if err != nil {
-		c.fail(brokenf(r.Seq, "%v", err))
-	}
-	if pruned {
-		return v.claim(ctx, claim{Head: last, by: r.Seq, anchor: true})
-	}
 	cp, err := r.Checkpoint(v.Key)
-	if err != nil {
+	switch {
+	case err != nil:
 		c.fail(brokenf(r.Seq, "%v", err))
-	}
-	if cp == nil {
 		return nil
+	case cp != nil:
+		return v.checkpoint(ctx, c, r, cp)
 	}
+	a, err := r.Anchor(v.Key)
+	switch {
+	case err != nil:
+		c.fail(brokenf(r.Seq, "%v", err))
+	case a != nil:
+		v.chain(ChainOf(a.Last.Seq)).succession.anchored(a, r.Seq)
+		return v.claim(ctx, claim{Head: a.Last, by: r.Seq, anchor: true})
+	default:
+		c.succession.entry(r)
+	}
+	return nil
+}
+
+func (v *verifier) checkpoint(ctx context.Context, c *chain, r *Record, cp *Checkpoint) error {
 	v.checkpoints++
+	if broken := c.succession.checkpoint(r, cp, c.first); broken != nil {
+		c.fail(broken)
+	}
 	for _, head := range cp.Heads {
-		if err := v.claim(ctx, claim{Head: head, by: r.Seq, checkpoint: true}); err != nil {
+		if err := v.claim(ctx, claim{Head: head, by: r.Seq, checkpoint: true, at: cp.Time.UnixMilli()}); err != nil {
 			return err
 		}
 	}
@@ -312,7 +334,7 @@ func (c *chain) judge(cl *claim, hash Hash) {
 			c.refuted = earliest(c.refuted, cl)
 			continue
 		case cl.checkpoint:
-			c.confirmed = max(c.confirmed, cl.Seq)
+			c.confirm(moment{cl.Seq, cl.at})
 		}
 		c.anchored = c.anchored || cl.anchor
 	}
@@ -325,36 +347,10 @@ func (c *chain) fail(broken *BrokenError) {
 	}
 }
 
-// report checks the remaining claims at the end, and returns the report.
-func (v *verifier) report() VerifyReport {
-	stopped := false
-	for _, c := range v.chains {
-		stopped = stopped || c.stopped
+func (c *chain) confirm(m moment) {
+	if m.seq > c.confirmed.seq || m.seq == c.confirmed.seq && m.at > c.confirmed.at {
+		c.confirmed = m
 	}
-	var chains []ChainReport
-	for _, c := range v.chains {
-		c.checkClaims()
-		if !v.Partial && !stopped { // otherwise the anchor may be in a part that was not read
-			c.checkStart()
-		}
-		if c.first != 0 || c.broken != nil {
-			chains = append(chains, c.report())
-		}
-	}
-	r := Report(chains)
-	r.Checkpoints, r.Signed = v.checkpoints, v.Key != nil
-	return r
-}
-
-func (c *chain) report() ChainReport {
-	r := ChainReport{Chain: c.number, First: c.first, Last: c.last, Head: c.head}
-	if c.first <= c.confirmed && c.confirmed <= c.last {
-		r.Confirmed = c.confirmed
-	}
-	if c.broken != nil {
-		r.Broken, r.How = c.broken.Seq, c.broken.How
-	}
-	return r
 }
 
 // checkStart fails for a chain that does not begin with its first entry and has no correct
@@ -369,8 +365,8 @@ func (c *chain) checkStart() {
 func (c *chain) checkClaims() {
 	if cl := c.refuted; cl != nil {
 		since := "before it"
-		if c.first <= c.confirmed && 0 < c.confirmed && c.confirmed < cl.Seq {
-			since = "after entry " + ShowSeq(c.confirmed)
+		if c.first <= c.confirmed.seq && 0 < c.confirmed.seq && c.confirmed.seq < cl.Seq {
+			since = "after entry " + ShowSeq(c.confirmed.seq)
 		}
 		c.fail(brokenf(cl.Seq, "it is not the entry that %s names: it was rewritten with all that follow, or one %s was", cl.origin(), since))
 	}

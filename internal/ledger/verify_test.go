@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/ledger/ledgertest"
@@ -105,10 +106,31 @@ func want(test *ledgertest.Case, keyed, partial bool) string {
 	if !keyed {
 		verdict = cmp.Or(test.Unkeyed, verdict)
 	}
-	if partial {
+	if partial && (keyed || test.Unkeyed == "") {
 		verdict = cmp.Or(test.Partial, verdict)
 	}
 	return verdict
+}
+
+// checkConfirmed checks why a ledger that is not broken is not confirmed.
+func checkConfirmed(t *testing.T, test *ledgertest.Case, r *ledger.VerifyReport, keyed, partial bool) {
+	t.Helper()
+	switch {
+	case r.Broken != 0:
+		if r.Unconfirmed != "" {
+			t.Errorf("broken, and unconfirmed because %s", r.Unconfirmed)
+		}
+	case !keyed || test.Unconfirmed != "":
+		if r.Unconfirmed == "" || keyed && r.Unconfirmed != test.Unconfirmed {
+			t.Errorf("unconfirmed because %q, want %q", r.Unconfirmed, test.Unconfirmed)
+		}
+	case partial && test.Partial != "":
+		if !strings.HasSuffix(r.Unconfirmed, "are not in it") {
+			t.Errorf("a part is unconfirmed because %q", r.Unconfirmed)
+		}
+	case r.Unconfirmed != "":
+		t.Errorf("unconfirmed because %s", r.Unconfirmed)
+	}
 }
 
 func verifyInMemory(t *testing.T, test *ledgertest.Case, l *ledgertest.Ledger, key ed25519.PublicKey, chains []int64) {
@@ -120,6 +142,7 @@ func verifyInMemory(t *testing.T, test *ledgertest.Case, l *ledgertest.Ledger, k
 		if got := ledgertest.Verdict(&report); err != nil || got != want(test, key != nil, false) || report.Signed != (key != nil) {
 			t.Fatalf("batches of %d, in turns %t, %d claims, in the order %d, key %x: %v\n%s, want\n%s", size, inTurns, most, chains, key, err, got, want(test, key != nil, false))
 		}
+		checkConfirmed(t, test, &report, key != nil, false)
 		if most > 0 && m.most > most || most == 0 && m.looked > 1 {
 			t.Errorf("%d look-ups, of up to %d claims where %d may be kept", m.looked, m.most, most)
 		}
@@ -134,6 +157,7 @@ func verifyExport(t *testing.T, test *ledgertest.Case, l *ledgertest.Ledger, key
 		if got := ledgertest.Verdict(&report); err != nil || got != want {
 			t.Fatalf("a file, %d claims, in the order %d, key %x: %v\n%s, want\n%s", most, chains, key, err, got, want)
 		}
+		checkConfirmed(t, test, &report, key != nil, true)
 	}
 	report, err := ledger.Verify(t.Context(), ledger.NewExport(struct{ io.Reader }{strings.NewReader(text)}), ledger.Options{Key: key, Partial: true})
 	if got := ledgertest.Verdict(&report); !errors.Is(err, ledger.ErrReadOnce) && (err != nil || got != want) {
@@ -146,6 +170,7 @@ func verifyExport(t *testing.T, test *ledgertest.Case, l *ledgertest.Ledger, key
 func TestVerifyLookUp(t *testing.T) {
 	for _, rewritten := range []bool{false, true} {
 		l := ledgertest.New(t)
+		l.Every = time.Millisecond
 		l.Tokens(t, 0, 2000)
 		l.Tokens(t, 2, 2000)
 		for i := range int64(20) {
@@ -174,6 +199,7 @@ func TestVerifyLookUp(t *testing.T) {
 func TestVerifyLostEntry(t *testing.T) {
 	for _, seq := range []int64{1, 8} {
 		l := ledgertest.New(t)
+		l.Every = time.Millisecond
 		l.Tokens(t, 0, 1000)
 		l.Checkpoint(t, 0, l.At(0, seq))
 		m := inMemory(l, 1, false, []int64{2, 5, 0})
@@ -253,6 +279,74 @@ func TestVerifyBatches(t *testing.T) {
 		if got := ledgertest.Verdict(&report); err != nil || !strings.HasPrefix(strings.Replace(got, ", 3 confirmed", "", 1), test.want) {
 			t.Errorf("%s: %v\n%s, want\n%s", name, err, got, test.want)
 		}
+	}
+}
+
+// TestVerifyHeads: heads that were noted elsewhere must be in the ledger, unless they are
+// of entries that were pruned.
+func TestVerifyHeads(t *testing.T) {
+	noted := ledgertest.New(t).Heads()
+	changed := slices.Clone(noted)
+	changed[0].Hash[31]++
+	for name, test := range map[string]struct {
+		tamper   func(*ledgertest.Ledger)
+		heads    []ledger.Head
+		compared int64
+		broken   string
+	}{
+		"nothing":        {func(*ledgertest.Ledger) {}, noted, 3, ""},
+		"recorded since": {func(l *ledgertest.Ledger) { l.Tokens(t, 2, 3) }, noted, 3, ""},
+		"another hash":   {func(*ledgertest.Ledger) {}, changed, 3, "7: it is not the entry that a head that was noted elsewhere names: it was rewritten with all that follow, or one after entry 6 was"},
+		"set back":       {func(l *ledgertest.Ledger) { l.Remove(0, 7, 7) }, noted, 3, "7: it is missing, with all up to entry 7, which a head that was noted elsewhere names"},
+		"set back and continued": {func(l *ledgertest.Ledger) {
+			l.Remove(0, 7, 7)
+			l.Checkpoint(t, 0, l.Heads()...)
+			l.Tokens(t, 0, 1)
+		}, noted, 3, "7: it is not the entry that a head that was noted elsewhere names: it was rewritten with all that follow, or one after entry 6 was"},
+		"without a chain": {func(l *ledgertest.Ledger) {
+			l.Drop(t, func(_ int64, e *ledger.Entry) bool { return e.Kind == ledger.KindCheckpoint })
+			delete(l.Chains, 2)
+		}, noted[1:2], 1, "2-1: its whole chain is missing, of which a head that was noted elsewhere names entry 2-5"},
+		"pruned": {func(l *ledgertest.Ledger) {
+			l.Anchor(t, 5, l.At(0, 5))
+			l.Remove(0, 1, 5)
+		}, append([]ledger.Head{{Seq: 2, Hash: ledger.Hash{1}}}, noted...), 3, ""},
+	} {
+		l := ledgertest.New(t)
+		test.tamper(l)
+		for _, chains := range orders(l) {
+			for _, most := range []int{0, 1, 2} {
+				sources := []ledger.Source{inMemory(l, 2, false, chains), ledger.NewExport(strings.NewReader(l.Export(chains...)))}
+				for i, source := range sources {
+					report, err := ledger.Verify(t.Context(), source, ledger.Options{Key: l.Key, Heads: test.heads, MaxClaims: most, Partial: i == 1})
+					got := ""
+					if report.Broken != 0 {
+						got = ledger.ShowSeq(report.Broken) + ": " + report.How
+					}
+					if err != nil || got != test.broken || report.Heads != test.compared {
+						t.Errorf("%s, %d claims, in the order %d: %q, %d compared, %v; want %q, %d", name, most, chains, got, report.Heads, err, test.broken, test.compared)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestVerifyCounts: what is confirmed, what is not yet, and what was pruned.
+func TestVerifyCounts(t *testing.T) {
+	l := ledgertest.New(t)
+	l.Anchor(t, 5, l.At(0, 5))
+	l.Remove(0, 1, 5)
+	l.Tokens(t, 7, 4)
+	l.Tokens(t, 0, 3)
+	report, err := ledger.Verify(t.Context(), inMemory(l, 2, true, []int64{0, 2, 5, 7}), ledger.Options{Key: l.Key})
+	got := ""
+	for _, c := range report.Chains {
+		got += fmt.Sprintf("%d: %s confirmed, %d open, %d pruned; ", c.Chain, ledger.ShowSeq(c.Confirmed), c.Open, c.Pruned)
+	}
+	const want = "0: 6 confirmed, 3 open, 5 pruned; 2: 2-5 confirmed, 0 open, 0 pruned; 5: 5-2 confirmed, 1 open, 0 pruned; 7: 0 confirmed, 4 open, 0 pruned; "
+	if err != nil || got != want || report.Unconfirmed != "" || report.Broken != 0 {
+		t.Errorf("%v, %+v\n%s, want\n%s", err, report, got, want)
 	}
 }
 

@@ -35,10 +35,7 @@ const (
 // Row is all of a row that its MAC covers. What else the table has, such as columns for
 // an index, follows from it.
 type Row struct {
-	Kind   Kind
-	Issuer string
-	// ID within the issuer; empty for signing keys, of which an issuer has one row.
-	ID string
+	Name
 	// Revision counts the changes of the row; 0 for kinds that do not count them.
 	Revision int64
 	// Document is the row's contents: see Fields for a row that has no document.

@@ -10,6 +10,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 )
 
@@ -75,7 +76,14 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 			return fmt.Errorf("account %q: %w", accounts[i].ID, err)
 		}
 	}
+	known := map[string][]string{}
+	for i := range accounts {
+		known[accounts[i].Issuer] = append(known[accounts[i].Issuer], accounts[i].ID)
+	}
 	return d.change(ctx, e, func(t *tx) error {
+		if err := t.findAll(rowauth.Account, known); err != nil {
+			return err
+		}
 		owners := map[named]error{}
 		for i := range accounts {
 			a := &accounts[i]
@@ -87,9 +95,11 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 			if err := owners[owner]; err != nil {
 				return fmt.Errorf("account %q: %w", a.ID, err)
 			}
+			mac := d.rows.MAC(accountRow(a.Issuer, a.ID, documents[i]))
+			t.wrote(rowauth.Name{Kind: rowauth.Account, Issuer: a.Issuer, ID: a.ID}, mac)
 			err := t.Later(func(int64) error { return nil }, `INSERT INTO account (issuer, id, client, document, mac) VALUES ($1, $2, $3, $4, $5)
 				ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document, mac = excluded.mac`,
-				a.Issuer, a.ID, a.Client, documents[i], d.rows.MAC(accountRow(a.Issuer, a.ID, documents[i])))
+				a.Issuer, a.ID, a.Client, documents[i], mac)
 			if err != nil {
 				return err
 			}
@@ -101,20 +111,23 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 // RemoveAccount removes an account. It returns registry.ErrNotFound if the account does
 // not exist, and registry.ErrConflict if it still has items.
 func (d *DB) RemoveAccount(ctx context.Context, issuer, id string, e *ledger.Entry) error {
-	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(engine.ChangedAccount, issuer, id)
-		var item string
-		err := t.Row(`SELECT id FROM item WHERE issuer = $1 AND account = $2 LIMIT 1`,
-			[]any{issuer, id}, []any{&item})
-		if err == nil {
-			return conflictf("account %q still has items, such as %q", id, item)
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		return t.remove("account", id, `DELETE FROM account WHERE issuer = $1 AND id = $2`, issuer, id)
-	})
+	err := d.change(ctx, e, func(t *tx) error { return t.removeAccount(issuer, id) })
 	return removed(err, "account", id)
+}
+
+func (t *tx) removeAccount(issuer, id string) error {
+	t.changed(engine.ChangedAccount, issuer, id)
+	var item string
+	err := t.Row(`SELECT id FROM item WHERE issuer = $1 AND account = $2 LIMIT 1`,
+		[]any{issuer, id}, []any{&item})
+	if err == nil {
+		return conflictf("account %q still has items, such as %q", id, item)
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	return t.remove(rowauth.Name{Kind: rowauth.Account, Issuer: issuer, ID: id},
+		`DELETE FROM account WHERE issuer = $1 AND id = $2 RETURNING mac`, issuer, id)
 }
 
 // Items implements authority.Registry. The result has an item twice if ids has it twice.
@@ -181,7 +194,14 @@ func (d *DB) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entr
 	if err := checkBulk(len(items)); err != nil {
 		return err
 	}
+	known := map[string][]string{}
+	for i := range items {
+		known[items[i].Issuer] = append(known[items[i].Issuer], items[i].ID)
+	}
 	return d.change(ctx, e, func(t *tx) error {
+		if err := t.findAll(rowauth.Item, known); err != nil {
+			return err
+		}
 		owners := map[named]error{}
 		for i := range items {
 			if err := t.putItem(&items[i], d.rows.MAC(itemRow(&items[i])), owners); err != nil { // it names its item, which may be an earlier one
@@ -195,6 +215,7 @@ func (d *DB) PutItems(ctx context.Context, items []registry.Item, e *ledger.Entr
 // putItem puts an item with its MAC, and caches in owners whether its account exists.
 func (t *tx) putItem(item *registry.Item, mac []byte, owners map[named]error) error {
 	t.changed(engine.ChangedItem, item.Issuer, item.ID)
+	t.wrote(rowauth.Name{Kind: rowauth.Item, Issuer: item.Issuer, ID: item.ID}, mac)
 	owner := named{item.Issuer, item.Account}
 	if _, asked := owners[owner]; !asked {
 		owners[owner] = t.exists("account", item.Account, `SELECT 1 FROM account WHERE issuer = $1 AND id = $2`, item.Issuer, item.Account)
@@ -214,11 +235,14 @@ func (t *tx) putItem(item *registry.Item, mac []byte, owners map[named]error) er
 
 // RemoveItem removes an item. It returns registry.ErrNotFound if the item does not exist.
 func (d *DB) RemoveItem(ctx context.Context, issuer, id string, e *ledger.Entry) error {
-	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(engine.ChangedItem, issuer, id)
-		return t.remove("item", id, `DELETE FROM item WHERE issuer = $1 AND id = $2`, issuer, id)
-	})
+	err := d.change(ctx, e, func(t *tx) error { return t.removeItem(issuer, id) })
 	return removed(err, "item", id)
+}
+
+func (t *tx) removeItem(issuer, id string) error {
+	t.changed(engine.ChangedItem, issuer, id)
+	return t.remove(rowauth.Name{Kind: rowauth.Item, Issuer: issuer, ID: id},
+		`DELETE FROM item WHERE issuer = $1 AND id = $2 RETURNING mac`, issuer, id)
 }
 
 func checkBulk(n int) error {

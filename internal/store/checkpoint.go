@@ -16,9 +16,9 @@ import (
 // checkpoints is the state of this process's checkpoints.
 type checkpoints struct {
 	mu sync.Mutex
-	// covered has the last entry of each chain that the last checkpoint covers, including
-	// the checkpoint itself; nil before the first checkpoint.
-	covered []int64
+	// covered has the end of each chain that the last checkpoint covers, including the
+	// checkpoint itself; nil before the first checkpoint.
+	covered []ledger.Head
 	// last is the last checkpoint of the chain that this process continued after entry
 	// found; found is -1 while that is unknown.
 	last  history.Checkpoint
@@ -40,6 +40,9 @@ func (d *DB) Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head,
 	chains, err := history.Chains(ctx, d.reads)
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	if err := d.compare(ctx, chains, c.covered); err != nil {
+		return nil, err
 	}
 	if news, err := d.hasNewEntries(ctx, c.covered); err != nil || !news || len(chains) == 0 {
 		return nil, err
@@ -86,6 +89,9 @@ func (d *DB) signHeads(ctx context.Context, chains []history.Chain, sign ledger.
 		if last.Head.Seq <= found && ledger.PlaceOf(found) > 0 {
 			cp.Resumed = found
 		}
+		if err := t.stateRegistry(cp, d.stated.Load()); err != nil {
+			return err
+		}
 		e, err := ledger.NewCheckpoint(ledger.ChainOf(t.Head.Seq), cp, sign)
 		if err != nil {
 			return err
@@ -104,20 +110,60 @@ func (d *DB) signHeads(ctx context.Context, chains []history.Chain, sign ledger.
 		return nil, err
 	}
 	heads := withOwn(chains, next.Head.Seq, next.Head.Hash)
-	c.last, c.found, c.covered = *next, found, make([]int64, len(heads))
-	for i := range heads {
-		c.covered[i] = heads[i].Seq
-	}
+	c.last, c.found, c.covered = *next, found, heads
 	return heads, nil
+}
+
+// stateRegistry adds the state of the registry to a checkpoint. It leaves it out while it is
+// not as the ledger states it: a checkpoint must not confirm it.
+func (t *tx) stateRegistry(c *ledger.Checkpoint, stated bool) error {
+	if !stated {
+		return nil
+	}
+	state, err := t.readState()
+	if errors.Is(err, errState) || err == nil && (state.Revision == 0 || state.Revision < t.seen) {
+		return nil
+	}
+	if err == nil {
+		c.Registry, t.revision = t.rows.Statement(state), state.Revision
+	}
+	return err
+}
+
+// compare returns an error unless the chains still hold what the last checkpoint covers. A
+// chain that was rewritten under a running server is not signed.
+func (d *DB) compare(ctx context.Context, chains []history.Chain, covered []ledger.Head) error {
+	seqs, same := make([]int64, len(covered)), map[int64]bool{}
+	for i := range covered {
+		seqs[i] = covered[i].Seq
+	}
+	err := d.ledger.SourceOf(chains).Hashes(ctx, seqs, func(seq int64, hash ledger.Hash) {
+		i := slices.Index(seqs, seq)
+		same[seq] = covered[i].Hash == hash
+	})
+	if err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	for _, seq := range seqs {
+		i := slices.IndexFunc(chains, func(c history.Chain) bool { return c.Number == ledger.ChainOf(seq) })
+		if pruned := i >= 0 && seq < chains[i].First-1; !same[seq] && !pruned {
+			return fmt.Errorf("ledger entry %s was changed or removed since it was signed in a checkpoint: nothing more is signed; verify the ledger with heads noted elsewhere (moneyer ledger verify --head)", ledger.ShowSeq(seq))
+		}
+	}
+	return nil
 }
 
 // hasNewEntries reports whether entries other than checkpoints were recorded since covered.
 // A broken ledger counts as having new entries.
-func (d *DB) hasNewEntries(ctx context.Context, covered []int64) (bool, error) {
+func (d *DB) hasNewEntries(ctx context.Context, covered []ledger.Head) (bool, error) {
 	if covered == nil {
 		return true, nil
 	}
-	err := d.Entries(ctx, ledger.Query{After: covered}, func(r *ledger.Record) error {
+	var q ledger.Query
+	for i := range covered {
+		q.After = append(q.After, covered[i].Seq)
+	}
+	err := d.Entries(ctx, q, func(r *ledger.Record) error {
 		if e, err := r.Entry(); err != nil || e.Kind != ledger.KindCheckpoint {
 			return errNewEntry
 		}

@@ -10,6 +10,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 )
 
@@ -95,7 +96,7 @@ func (d *DB) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry)
 	if err != nil {
 		return err
 	}
-	return d.change(ctx, e, func(t *tx) error { return t.putClient(p) })
+	return d.change(ctx, e, func(t *tx) error { return t.putClients([]*clientPut{p}) })
 }
 
 // PutClients is PutClient for up to [MaxBulk] clients, all or none. The error names the
@@ -111,18 +112,7 @@ func (d *DB) PutClients(ctx context.Context, clients []*registry.Client, e *ledg
 			return err
 		}
 	}
-	return d.change(ctx, e, func(t *tx) error {
-		for _, p := range prepared {
-			err := t.putClient(p)
-			if taken := (*registry.KeyTakenError)(nil); errors.As(err, &taken) { // other errors name their client, which may be an earlier one
-				err = fmt.Errorf("client %q: %w", p.stored.ID, err)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return d.change(ctx, e, func(t *tx) error { return t.putClients(prepared) })
 }
 
 // clientPut is a client with its new revision, and everything that is computed before the
@@ -137,13 +127,10 @@ type clientPut struct {
 func (d *DB) prepare(c *registry.Client) (*clientPut, error) {
 	p := &clientPut{stored: *c}
 	p.stored.Revision++
-	for _, k := range c.Keys {
-		if k.Public == nil {
-			return nil, fmt.Errorf("client %q: key %q has no public key", c.ID, k.Kid)
-		}
-		p.thumbprints = append(p.thumbprints, k.Public.Thumbprint())
+	err := p.addThumbprints()
+	if err != nil {
+		return nil, err
 	}
-	var err error
 	if p.document, err = json.Marshal(&p.stored); err != nil {
 		return nil, fmt.Errorf("client %q: %w", c.ID, err)
 	}
@@ -151,8 +138,41 @@ func (d *DB) prepare(c *registry.Client) (*clientPut, error) {
 	return p, nil
 }
 
+func (p *clientPut) addThumbprints() error {
+	for _, k := range p.stored.Keys {
+		if k.Public == nil {
+			return fmt.Errorf("client %q: key %q has no public key", p.stored.ID, k.Kid)
+		}
+		p.thumbprints = append(p.thumbprints, k.Public.Thumbprint())
+	}
+	return nil
+}
+
+func (t *tx) putClients(puts []*clientPut) error {
+	known := map[string][]string{}
+	for _, p := range puts {
+		if p.stored.Revision > 1 {
+			known[p.stored.Issuer] = append(known[p.stored.Issuer], p.stored.ID)
+		}
+	}
+	if err := t.findAll(rowauth.Client, known); err != nil {
+		return err
+	}
+	for _, p := range puts {
+		err := t.putClient(p)
+		if taken := (*registry.KeyTakenError)(nil); len(puts) > 1 && errors.As(err, &taken) { // other errors name their client, which may be an earlier one
+			err = fmt.Errorf("client %q: %w", p.stored.ID, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (t *tx) putClient(p *clientPut) error {
 	c := &p.stored
+	t.wrote(rowauth.Name{Kind: rowauth.Client, Issuer: c.Issuer, ID: c.ID}, p.mac)
 	t.changed(engine.ChangedClient, c.Issuer, c.ID)
 	if err := t.writeClient(p); err != nil {
 		return err
@@ -168,26 +188,29 @@ func (t *tx) putClient(p *clientPut) error {
 // RemoveClient removes a client with its keys and secrets. It returns registry.ErrNotFound
 // if the client does not exist, and registry.ErrConflict if it still owns accounts.
 func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
-	err := d.change(ctx, e, func(t *tx) error {
-		t.changed(engine.ChangedClient, issuer, id)
-		var account string
-		err := t.Row(`SELECT id FROM account WHERE issuer = $1 AND client = $2 LIMIT 1`,
-			[]any{issuer, id}, []any{&account})
-		if err == nil {
-			return conflictf("client %q still owns accounts, such as %q", id, account)
-		}
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		if err := t.clearClientIndex(issuer, id); err != nil {
-			return err
-		}
-		if _, err := t.Exec(`DELETE FROM last_used WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
-			return err
-		}
-		return t.remove("client", id, `DELETE FROM client WHERE issuer = $1 AND id = $2`, issuer, id)
-	})
+	err := d.change(ctx, e, func(t *tx) error { return t.removeClient(issuer, id) })
 	return removed(err, "client", id)
+}
+
+func (t *tx) removeClient(issuer, id string) error {
+	t.changed(engine.ChangedClient, issuer, id)
+	var account string
+	err := t.Row(`SELECT id FROM account WHERE issuer = $1 AND client = $2 LIMIT 1`,
+		[]any{issuer, id}, []any{&account})
+	if err == nil {
+		return conflictf("client %q still owns accounts, such as %q", id, account)
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if err := t.clearClientIndex(issuer, id); err != nil {
+		return err
+	}
+	if _, err := t.Exec(`DELETE FROM last_used WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
+		return err
+	}
+	return t.remove(rowauth.Name{Kind: rowauth.Client, Issuer: issuer, ID: id},
+		`DELETE FROM client WHERE issuer = $1 AND id = $2 RETURNING mac`, issuer, id)
 }
 
 // removed maps the error of a removal: an ID that the database cannot store does not exist.
@@ -200,8 +223,7 @@ func removed(err error, what, id string) error {
 
 // change runs fn and records e in one transaction.
 func (d *DB) change(ctx context.Context, e *ledger.Entry, fn func(*tx) error) error {
-	l, err := engine.Encode(e)
-	if err != nil {
+	if _, err := engine.Encode(e); err != nil {
 		return err
 	}
 	return d.writer.do(ctx, func(t *tx) error {
@@ -211,7 +233,7 @@ func (d *DB) change(ctx context.Context, e *ledger.Entry, fn func(*tx) error) er
 		if err := fn(t); err != nil {
 			return err
 		}
-		return t.recordLines([]engine.Line{l})
+		return t.recordChange(e)
 	})
 }
 
@@ -350,15 +372,6 @@ func (d *DB) KeyElsewhere(ctx context.Context, thumbprint, environment string) e
 		return nil
 	}
 	return fmt.Errorf("registrations of key %s: %w", thumbprint, err)
-}
-
-// remove deletes one row, and returns registry.ErrNotFound if there is none.
-func (t *tx) remove(what, id, query string, args ...any) error {
-	changed, err := t.Exec(query, args...)
-	if err == nil && changed == 0 {
-		return fmt.Errorf("%s %q: %w", what, id, registry.ErrNotFound)
-	}
-	return err
 }
 
 // missing maps sql.ErrNoRows to a registry.ErrNotFound that says what is missing. An ID

@@ -102,7 +102,7 @@ func testUse(i int) ledger.Consumed {
 	return u
 }
 
-// contents reads all that a store holds, at the URL of which nobody else writes.
+// registryRows reads all that a store holds, at the URL of which nobody else writes.
 func contents(tb testing.TB, url string) map[string]string {
 	tb.Helper()
 	s, err := openSource(tb.Context(), url)
@@ -435,11 +435,11 @@ func TestPruneWaitsForCopy(t *testing.T) {
 	fill(t, d, 10)
 	source, err := openSource(t.Context(), database)
 	must(t, err)
-	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0)); n != 0 || err != nil {
+	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0), 0, unsigned); n != 0 || err != nil {
 		t.Errorf("%d entries were removed, %v", n, err)
 	}
 	must(t, source.Close())
-	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0)); n == 0 || err != nil {
+	if n, err := d.Prune(t.Context(), time.Now().AddDate(1, 0, 0), 0, unsigned); n == 0 || err != nil {
 		t.Errorf("%d entries were removed, %v", n, err)
 	}
 	copied(t, database, newFile(t))

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/binary"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -44,6 +45,8 @@ func TestMain(m *testing.M) {
 		exit(appendForEver(path))
 	case "limit":
 		exit(appendOnAFullDisk(path))
+	case "sync":
+		exit(pingWithoutSync(path))
 	}
 	code := m.Run()
 	if err := PostgresForTests.Close(); err != nil {
@@ -72,6 +75,9 @@ func leakedGoroutine() (leaked string) {
 }
 
 func exit(err error) {
+	if errors.Is(err, errUnsupported) {
+		os.Exit(exitUnsupported)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -130,7 +130,9 @@ func TestPrunedStartNeedsItsAnchor(t *testing.T) {
 		appendBatch(t, d, 4)
 	}
 	appendEntries(t, d, 40)
-	if err := d.writer.do(t.Context(), func(tx *tx) error { return tx.writeAnchors([]engine.Range{{First: 1, Keep: 17}}, clock()) }); err != nil {
+	if err := d.writer.do(t.Context(), func(tx *tx) error {
+		return tx.writeAnchors([]newStart{{Range: engine.Range{First: 1, Keep: 17}, checkpoint: 1}}, clock(), 0, unsigned)
+	}); err != nil {
 		t.Fatal(err)
 	}
 	for _, first := range []int64{1, 5, 9, 17} {
@@ -155,7 +157,10 @@ func TestInvalidAnchors(t *testing.T) {
 		for range 4 {
 			appendBatch(t, d, 4)
 		}
-		forged := ledger.NewAnchor(clock(), ledger.Head{})
+		forged, err := ledger.NewAnchor(0, &ledger.Anchor{Newest: clock(), Time: clock(), Checkpoint: 1}, unsigned)
+		if err != nil {
+			t.Fatal(err)
+		}
 		forged.Object = object + strings.Repeat("00", 32)
 		if err := d.Append(t.Context(), forged); err != nil {
 			t.Fatal(err)
@@ -167,20 +172,26 @@ func TestInvalidAnchors(t *testing.T) {
 	}
 }
 
+// unsigned is a signer for what is verified without a key.
+func unsigned([]byte) ([]byte, error) { return nil, nil }
+
 // TestPruneInSteps prunes more than one transaction removes.
 func TestPruneInSteps(t *testing.T) {
-	d := openNew(t)
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: func() time.Time { return clock().Add(time.Hour) }})
 	for range 7 {
 		appendBatch(t, d, 1000)
 	}
+	if _, err := d.Checkpoint(t.Context(), unsigned); err != nil {
+		t.Fatal(err)
+	}
 	appendEntries(t, d, 5)
 	tamper(t, d, `UPDATE ledger_batch SET time_max = $1 WHERE first_seq > 7000`, clock().Add(time.Hour).UnixMilli())
-	gone, err := d.Prune(t.Context(), clock().Add(time.Hour))
+	gone, err := d.Prune(t.Context(), clock().Add(time.Hour), 0, unsigned)
 	if err != nil || gone != 7000 {
 		t.Errorf("pruned %d entries, %v", gone, err)
 	}
 	report, err := d.Verify(t.Context(), nil)
-	if err != nil || report.Broken != 0 || report.First != 7001 || report.Last != 7006 {
+	if err != nil || report.Broken != 0 || report.First != 7001 || report.Last != 7007 {
 		t.Errorf("after pruning: %+v, %v", report, err)
 	}
 }

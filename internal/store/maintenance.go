@@ -30,7 +30,7 @@ func (d *DB) maintain(ctx context.Context, remove bool) (end func() error, ok bo
 
 // Verify verifies all chains of the ledger, as [history.Ledger.Verify] does. Prune waits
 // until it has ended.
-func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
+func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey, noted ...ledger.Head) (ledger.VerifyReport, error) {
 	end, ok, err := d.maintain(ctx, false)
 	switch {
 	case err != nil:
@@ -38,7 +38,7 @@ func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyRe
 	case !ok:
 		return ledger.VerifyReport{}, errors.New("ledger: another process is removing old entries: try again in a minute")
 	}
-	report, err := d.ledger.Verify(ctx, key)
+	report, err := d.ledger.Verify(ctx, key, noted...)
 	if err := errors.Join(err, end()); err != nil {
 		return ledger.VerifyReport{}, fmt.Errorf("ledger: %w", err)
 	}
@@ -47,15 +47,15 @@ func (d *DB) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyRe
 
 // VerifyFile verifies the ledger of the store in a file, such as a backup, as Verify does.
 // It changes nothing, and the store may be in use.
-func VerifyFile(ctx context.Context, path string, key ed25519.PublicKey) (ledger.VerifyReport, error) {
-	report, err := verifyFile(ctx, path, key)
+func VerifyFile(ctx context.Context, path string, key ed25519.PublicKey, noted ...ledger.Head) (ledger.VerifyReport, error) {
+	report, err := verifyFile(ctx, path, key, noted)
 	if err != nil {
 		return ledger.VerifyReport{}, fmt.Errorf("store %s: %w", path, err)
 	}
 	return report, nil
 }
 
-func verifyFile(ctx context.Context, path string, key ed25519.PublicKey) (report ledger.VerifyReport, err error) {
+func verifyFile(ctx context.Context, path string, key ed25519.PublicKey, noted []ledger.Head) (report ledger.VerifyReport, err error) {
 	packer, err := history.NewPacker()
 	if err != nil {
 		return report, err
@@ -64,7 +64,7 @@ func verifyFile(ctx context.Context, path string, key ed25519.PublicKey) (report
 	if err != nil {
 		return report, err
 	}
-	if report, err = history.New(reads, packer).Verify(ctx, key); err != nil {
+	if report, err = history.New(reads, packer).Verify(ctx, key, noted...); err != nil {
 		err = fmt.Errorf("ledger: %w", err)
 	}
 	return report, errors.Join(err, closeFile())

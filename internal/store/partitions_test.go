@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,12 +16,14 @@ import (
 // something has to stay is not, and the chain stays whole.
 func TestPruneDropsPartitions(t *testing.T) {
 	url := PostgresForTests.NewDatabase(t)
-	d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: time.Now})
+	var day atomic.Int64
+	d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: func() time.Time { return clock().AddDate(0, 0, int(day.Load())) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = d.Close() })
 	for n := range 6 {
+		day.Store(int64(n))
 		for i := range 3 {
 			e := testEntry(i)
 			e.Time = clock().AddDate(0, 0, n)
@@ -28,17 +31,20 @@ func TestPruneDropsPartitions(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		if _, err := d.Checkpoint(t.Context(), unsigned); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, step := range []struct {
 		days, gone int64
 		left       string
 	}{
 		{0, 0, "[20261102 20261103 20261104 20261105 20261106 20261107]"},
-		{2, 6, "[20261104 20261105 20261106 20261107]"},
+		{2, 8, "[20261104 20261105 20261106 20261107]"},
 		{2, 0, "[20261104 20261105 20261106 20261107]"},
-		{5, 9, "[20261107]"},
+		{5, 12, "[20261107]"},
 	} {
-		gone, err := d.Prune(t.Context(), time.Date(2026, 11, 2+int(step.days), 0, 0, 0, 0, time.UTC))
+		gone, err := d.Prune(t.Context(), time.Date(2026, 11, 2+int(step.days), 0, 0, 0, 0, time.UTC), 0, unsigned)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,7 +101,7 @@ func TestConcurrentMaintenance(t *testing.T) {
 	late := clock().AddDate(1, 0, 0)
 
 	reading := hold(false)
-	if n, err := replicas[1].Prune(t.Context(), late); n != 0 || err != nil {
+	if n, err := replicas[1].Prune(t.Context(), late, 0, unsigned); n != 0 || err != nil {
 		t.Errorf("%d entries were removed while another replica read them, %v", n, err)
 	}
 	if _, err := replicas[1].Verify(t.Context(), nil); err != nil {
@@ -112,7 +118,7 @@ func TestConcurrentMaintenance(t *testing.T) {
 	if err := removing(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := replicas[1].Prune(t.Context(), late); n != 2 || err != nil {
+	if n, err := replicas[1].Prune(t.Context(), late, 0, unsigned); n != 2 || err != nil {
 		t.Errorf("%d entries were removed, %v; want all but the last", n, err)
 	}
 }

@@ -130,7 +130,7 @@ func TestReplicasPruneOneLedger(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := all[round%3].Prune(t.Context(), clock().AddDate(1, 0, 0)); err != nil {
+		if _, err := all[round%3].Prune(t.Context(), clock().AddDate(1, 0, 0), 0, sign); err != nil {
 			t.Fatal(err)
 		}
 		report, err := all[2].Verify(t.Context(), key)

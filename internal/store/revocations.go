@@ -3,20 +3,20 @@ package store
 import (
 	"cmp"
 	"context"
-	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/revocation"
+	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 )
 
-// Revocations implements authority.RevocationStore. Together with a
+// Revocations implements authority.RevocationStore. Only Forget removes revocations that
+// are over: the clock of a single read may be wrong. Together with a
 // *registry.UnverifiedError, for rows that do not verify, it returns the others and what
-// can be read of those. Only Forget removes revocations that are over: the clock of a
-// single read may be wrong.
+// can be read of those.
 func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revocation, error) {
 	var revocations []revocation.Revocation
 	var unverified error
@@ -27,7 +27,7 @@ func (d *DB) Revocations(ctx context.Context, issuer string) ([]revocation.Revoc
 			if err := scan(&id, &document, &mac); err != nil {
 				return err
 			}
-			v, err := d.readRevocation(issuer, id, document, mac)
+			v, err := readRevocation(d.rows, revocationRow(issuer, id, document), mac)
 			if v == nil {
 				return err
 			}
@@ -49,21 +49,7 @@ func (d *DB) Revocation(ctx context.Context, issuer, id string) (*revocation.Rev
 	if err != nil {
 		return nil, missing(err, "revocation", id)
 	}
-	v, err := d.readRevocation(issuer, id, document, mac)
-	if v == nil && err == nil {
-		return nil, missing(sql.ErrNoRows, "revocation", id)
-	}
-	return v, err
-}
-
-// readRevocation reads a revocation, or nil if it is over. Its document says until when it
-// holds: the column only finds what may be over.
-func (d *DB) readRevocation(issuer, id string, document, mac []byte) (*revocation.Revocation, error) {
-	v, err := readRevocation(d.rows, revocationRow(issuer, id, document), mac)
-	if v != nil && !v.Unverified && isOver(v, d.now()) {
-		return nil, nil //nolint:nilnil // there is none any more
-	}
-	return v, err
+	return readRevocation(d.rows, revocationRow(issuer, id, document), mac)
 }
 
 // isOver reports whether every token that the revocation names has ended at now.
@@ -81,6 +67,7 @@ func (d *DB) PutRevocation(ctx context.Context, r *revocation.Revocation, e *led
 	mac := d.rows.MAC(revocationRow(r.Issuer, r.ID, document))
 	return d.change(ctx, e, func(t *tx) error {
 		t.changed(engine.ChangedRevocations, r.Issuer, r.ID)
+		t.wrote(rowauth.Name{Kind: rowauth.Revocation, Issuer: r.Issuer, ID: r.ID}, mac)
 		return conflictUnless(t.Exec(`INSERT INTO revocation (issuer, id, until, document, mac) VALUES ($1, $2, $3, $4, $5)
 			ON CONFLICT DO NOTHING`, r.Issuer, r.ID, engine.CeilMilli(r.Until), document, mac))
 	})

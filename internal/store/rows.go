@@ -34,23 +34,23 @@ func decode[T any](key *rowauth.Key, r *rowauth.Row, mac []byte) (*T, error) {
 }
 
 func clientRow(issuer, id string, revision int64, document []byte) *rowauth.Row {
-	return &rowauth.Row{Kind: rowauth.Client, Issuer: issuer, ID: id, Revision: revision, Document: document}
+	return &rowauth.Row{Name: rowauth.Name{Kind: rowauth.Client, Issuer: issuer, ID: id}, Revision: revision, Document: document}
 }
 
 func accountRow(issuer, id string, document []byte) *rowauth.Row {
-	return &rowauth.Row{Kind: rowauth.Account, Issuer: issuer, ID: id, Document: document}
+	return &rowauth.Row{Name: rowauth.Name{Kind: rowauth.Account, Issuer: issuer, ID: id}, Document: document}
 }
 
 func itemRow(item *registry.Item) *rowauth.Row {
-	return &rowauth.Row{Kind: rowauth.Item, Issuer: item.Issuer, ID: item.ID, Document: rowauth.Fields(item.Account, item.Kind)}
+	return &rowauth.Row{Name: rowauth.Name{Kind: rowauth.Item, Issuer: item.Issuer, ID: item.ID}, Document: rowauth.Fields(item.Account, item.Kind)}
 }
 
 func signingKeysRow(issuer string, revision int64, document []byte) *rowauth.Row {
-	return &rowauth.Row{Kind: rowauth.SigningKeys, Issuer: issuer, Revision: revision, Document: document}
+	return &rowauth.Row{Name: rowauth.Name{Kind: rowauth.SigningKeys, Issuer: issuer}, Revision: revision, Document: document}
 }
 
 func revocationRow(issuer, id string, document []byte) *rowauth.Row {
-	return &rowauth.Row{Kind: rowauth.Revocation, Issuer: issuer, ID: id, Document: document}
+	return &rowauth.Row{Name: rowauth.Name{Kind: rowauth.Revocation, Issuer: issuer, ID: id}, Document: document}
 }
 
 // readRevocation reads a revocation. Together with a *registry.UnverifiedError it returns

@@ -9,6 +9,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 )
 
@@ -45,6 +46,15 @@ func (d *DB) PutSigningKeys(ctx context.Context, keys registry.SigningKeys, e *l
 	mac := d.rows.MAC(signingKeysRow(keys.Issuer, keys.Revision+1, document))
 	return d.change(ctx, e, func(t *tx) error {
 		t.changed(engine.ChangedSigningKeys, keys.Issuer, "")
+		name := rowauth.Name{Kind: rowauth.SigningKeys, Issuer: keys.Issuer}
+		var before []byte
+		switch err := t.Row(`SELECT mac FROM signing_keys WHERE issuer = $1`, []any{keys.Issuer}, []any{&before}); {
+		case err == nil:
+			t.found(name, before)
+		case !errors.Is(err, sql.ErrNoRows):
+			return err
+		}
+		t.wrote(name, mac)
 		if keys.Revision == 0 {
 			return conflictUnless(t.Exec(`INSERT INTO signing_keys (issuer, revision, document, mac) VALUES ($1, 1, $2, $3)
 				ON CONFLICT DO NOTHING`, keys.Issuer, document, mac))

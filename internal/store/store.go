@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -102,6 +103,7 @@ type DB struct {
 	// maintenance excludes pruning and verification from each other.
 	maintenance *semaphore.Weighted
 	checkpoints checkpoints
+	stated      atomic.Bool                                  // what the last Audit found: see Audit
 	backup      func(ctx context.Context, path string) error // into an empty file
 	trial       trial                                        // of Ping
 	guarded     guarded
@@ -151,6 +153,12 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		checkpoints: checkpoints{found: -1},
 		trial:       trial{write: o.trial},
 	}
+	newest, err := (&auditor{reads, d.ledger, d.rows}).newest(ctx, math.MaxInt64)
+	if err != nil {
+		d.writer.stop()
+		return nil, err
+	}
+	d.writer.see(revisionOf(newest))
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ended sync.WaitGroup
 	ended.Go(func() { d.warm(background) })

@@ -14,6 +14,12 @@ type tx struct {
 	engine.Tx
 	packer *history.Packer
 	rows   *rowauth.Key
+	rowChanges
+	// seen is the newest revision of the registry that this process knows: an earlier one
+	// was set back. revision is that of this transaction, or 0.
+	seen, revision int64
+	// touched is set if registry_state was written without a row.
+	touched bool
 }
 
 // run runs change in a transaction. After any failure, also of Begin, the session can be

@@ -48,6 +48,18 @@ type opened struct {
 	file   *sqlite.File
 }
 
+// openReadOnly opens a store for reading, which may be in use.
+func openReadOnly(ctx context.Context, url string) (*engine.Reader, func() error, error) {
+	path, u, err := parseURL(url)
+	if err != nil {
+		return nil, nil, err
+	}
+	if u == nil {
+		return sqlite.OpenReadOnly(ctx, path)
+	}
+	return postgres.OpenReadOnly(ctx, u)
+}
+
 func openEngine(ctx context.Context, url string, options *Options) (opened, error) {
 	path, u, err := parseURL(url)
 	if err != nil {

@@ -29,6 +29,8 @@ type writer struct {
 	changes chan *changing
 	quit    chan struct{} // closed by stop
 	stopped chan struct{} // closed when the goroutine has ended
+	// seen is the newest revision of the registry that this process knows.
+	seen atomic.Int64
 	// committed is the time of the last successful transaction; nil after a failed one.
 	// failed is the error of the last append, if none and no other transaction has
 	// succeeded since.
@@ -308,7 +310,7 @@ func (t *tx) appendAll() error {
 func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func() bool) error {
 	for try := 0; ; try++ {
 		t := fresh()
-		t.Session, t.packer, t.rows = w.session, w.packer, w.rows
+		t.Session, t.packer, t.rows, t.seen = w.session, w.packer, w.rows, w.seen.Load()
 		err := t.run(change)
 		if doubtful := (*engine.Doubt)(nil); errors.As(err, &doubtful) {
 			err = w.settle(t, doubtful, wanted)
@@ -317,6 +319,7 @@ func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func(
 			w.changed(t.Changes)
 		}
 		if err == nil {
+			w.see(t.revision)
 			now := w.now()
 			w.committed.Store(&now)
 			w.failed.Store(nil)
@@ -325,6 +328,16 @@ func (w *writer) transact(fresh func() *tx, change func(*tx) error, wanted func(
 		w.committed.Store(nil)
 		if !w.session.Passing(err) || !w.rest(try) || !wanted() {
 			return err
+		}
+	}
+}
+
+// see notes a revision of the registry that was committed.
+func (w *writer) see(revision int64) {
+	for {
+		seen := w.seen.Load()
+		if revision <= seen || w.seen.CompareAndSwap(seen, revision) {
+			return
 		}
 	}
 }

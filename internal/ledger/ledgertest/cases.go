@@ -14,6 +14,8 @@ type Case struct {
 	// Want is the verdict, Partial that on an export if it differs, Unkeyed that without
 	// the checkpoint key if it differs.
 	Want, Partial, Unkeyed string
+	// Unconfirmed is why the whole ledger is not confirmed, although the key is known.
+	Unconfirmed string
 }
 
 const (
@@ -25,7 +27,7 @@ const (
 
 // Cases are what every reader must detect, or accept.
 func Cases() []Case {
-	return slices.Concat(entryCases(), chainCases(), checkpointCases(), anchorCases())
+	return slices.Concat(entryCases(), chainCases(), checkpointCases(), droppedCases(), anchorCases(), falseAnchorCases())
 }
 
 func entryCases() []Case {
@@ -178,7 +180,7 @@ func anchorCases() []Case {
 			l.Chains[5][1].Line = []byte(`{}`)
 		}, Want: "0: 6 to 7, 6 confirmed; " + whole2 + "; 5: 5-1 to 5-1, 5-2 broken: it was changed: its hash is not that of its content"},
 		{Name: "an anchor of no entry", Tamper: anchor(func(*Ledger) ledger.Head { return ledger.Head{} }, 0),
-			Want: whole0 + "; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed, 5-4 broken: it is an anchor that does not name the last pruned entry"},
+			Want: whole0 + "; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed, 5-4 broken: it is an anchor that does not name the last pruned entry, or what it was judged by"},
 		{Name: "pruned", Tamper: anchor(at(5), 5), Want: both("0: 6 to 7, 6 confirmed")},
 		{Name: "pruning that was cut short", Tamper: anchor(at(5), 2), Want: both("0: 3 to 7, 6 confirmed")},
 		{Name: "pruned beyond the anchor", Tamper: anchor(at(3), 4), Want: both("0: 5 to 7, 6 confirmed, 5" + gone), Partial: both("0: 5 to 7, 6 confirmed")},
@@ -193,12 +195,13 @@ func anchorCases() []Case {
 		{Name: "an anchor of a chain that is gone", Tamper: anchor(func(*Ledger) ledger.Head { return ledger.Head{Seq: ledger.Numbered(3, 9)} }, 0),
 			Want: whole0 + "; " + whole2 + "; 3: 0 to 0, 3-1 broken: its whole chain is missing, of which anchor 5-4 names entry 3-9; 5: 5-1 to 5-4, 5-2 confirmed"},
 		{Name: "an anchor that cannot be read", Tamper: func(t testing.TB, l *Ledger) {
-			e := ledger.NewAnchor(l.now(), ledger.Head{Seq: 4})
+			e := l.anchor(t, 5, ledger.Head{Seq: 4})
 			e.Object += "0"
+			l.resign(t, 5, e)
 			l.Append(t, 5, e)
-		}, Want: whole0 + "; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed, 5-4 broken: it is an anchor that does not name the last pruned entry"},
+		}, Want: whole0 + "; " + whole2 + "; 5: 5-1 to 5-4, 5-2 confirmed, 5-4 broken: it is an anchor that does not name the last pruned entry, or what it was judged by"},
 		{Name: "what is called as an anchor's action", Tamper: func(t testing.TB, l *Ledger) {
-			e := ledger.NewAnchor(l.now(), ledger.Head{Seq: 4})
+			e := l.anchor(t, 5, ledger.Head{Seq: 4})
 			l.Append(t, 5, &ledger.Entry{Kind: ledger.KindToken, Action: e.Action, Object: "9"})
 			l.Append(t, 5, &ledger.Entry{Kind: ledger.KindAdmin, Action: "x", Actor: e.Action})
 		}, Want: whole0 + "; " + whole2 + "; 5: 5-1 to 5-5, 5-2 confirmed"},

@@ -3,6 +3,7 @@
 package ledgertest
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"fmt"
 	"maps"
@@ -20,9 +21,12 @@ type Ledger struct {
 	Chains map[int64][]ledger.Record
 	// Key checks the signatures of its checkpoints.
 	Key ed25519.PublicKey
+	// Every is the time between two entries; 0 means a second.
+	Every time.Duration
 
 	private ed25519.PrivateKey
 	made    int
+	elapsed time.Duration
 }
 
 // New makes a ledger of three chains:
@@ -65,10 +69,11 @@ func (l *Ledger) Heads() (heads []ledger.Head) {
 	return heads
 }
 
-// Append records an entry, each a second after the one before.
+// Append records an entry.
 func (l *Ledger) Append(t testing.TB, chain int64, e *ledger.Entry) {
 	t.Helper()
 	l.made++
+	l.elapsed += cmp.Or(l.Every, time.Second)
 	if e.Time.IsZero() {
 		e.Time = l.now()
 	}
@@ -84,8 +89,11 @@ func (l *Ledger) Append(t testing.TB, chain int64, e *ledger.Entry) {
 }
 
 func (l *Ledger) now() time.Time {
-	return time.Date(2026, 11, 2, 12, 0, l.made, 0, time.UTC)
+	return time.Date(2026, 11, 2, 12, 0, 0, 0, time.UTC).Add(l.elapsed)
 }
+
+// Wait lets time pass before the next entry.
+func (l *Ledger) Wait(d time.Duration) { l.elapsed += d }
 
 // Tokens records n tokens.
 func (l *Ledger) Tokens(t testing.TB, chain int64, n int) {
@@ -98,7 +106,18 @@ func (l *Ledger) Tokens(t testing.TB, chain int64, n int) {
 // Checkpoint records a checkpoint that names heads.
 func (l *Ledger) Checkpoint(t testing.TB, chain int64, heads ...ledger.Head) {
 	t.Helper()
-	cp := &ledger.Checkpoint{Time: l.now(), Heads: heads, Number: 1}
+	l.checkpoint(t, chain, &ledger.Checkpoint{Heads: heads})
+}
+
+// Resume records the checkpoint of a server that continues a chain, with the ends of all.
+func (l *Ledger) Resume(t testing.TB, chain int64) {
+	t.Helper()
+	l.checkpoint(t, chain, &ledger.Checkpoint{Heads: l.Heads(), Resumed: ledger.Numbered(chain, int64(len(l.Chains[chain])))})
+}
+
+func (l *Ledger) checkpoint(t testing.TB, chain int64, cp *ledger.Checkpoint) {
+	t.Helper()
+	cp.Number, cp.Time = cp.Number+1, l.now()
 	for i := range l.Chains[chain] {
 		r := &l.Chains[chain][i]
 		if last, err := r.Checkpoint(nil); last != nil && err == nil {
@@ -114,10 +133,34 @@ func (l *Ledger) Checkpoint(t testing.TB, chain int64, heads ...ledger.Head) {
 
 func (l *Ledger) sign(message []byte) ([]byte, error) { return ed25519.Sign(l.private, message), nil }
 
-// Anchor records that a chain was pruned up to last.
+// Anchor records in a chain that another was pruned up to last, by a retention of no time.
 func (l *Ledger) Anchor(t testing.TB, chain int64, last ledger.Head) {
 	t.Helper()
-	l.Append(t, chain, ledger.NewAnchor(l.now(), last))
+	l.Append(t, chain, l.anchor(t, chain, last))
+}
+
+func (l *Ledger) anchor(t testing.TB, chain int64, last ledger.Head) *ledger.Entry {
+	t.Helper()
+	a := &ledger.Anchor{Last: last, Newest: l.now(), Time: l.now(), Checkpoint: 1}
+	for i := range l.Chains[ledger.ChainOf(last.Seq)] {
+		r := &l.Chains[ledger.ChainOf(last.Seq)][i]
+		if cp, err := r.Checkpoint(nil); cp != nil && err == nil && r.Seq <= last.Seq {
+			a.Checkpoint = cp.Number + 1
+		}
+	}
+	e, err := ledger.NewAnchor(chain, a, l.sign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// resign signs an entry again that was changed.
+func (l *Ledger) resign(t testing.TB, chain int64, e *ledger.Entry) {
+	t.Helper()
+	if err := e.Sign(chain, l.sign); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Rewrite changes the entries of a chain from the n-th on and recomputes all hashes.
@@ -132,6 +175,24 @@ func (l *Ledger) Rewrite(t testing.TB, chain, n int64, change func(*ledger.Entry
 		}
 		change(e)
 		l.Append(t, chain, e)
+	}
+}
+
+// Drop takes out the entries of all chains for which drop returns true, and computes all
+// chains anew, as one can who writes the database and does not have the key.
+func (l *Ledger) Drop(t testing.TB, drop func(seq int64, e *ledger.Entry) bool) {
+	t.Helper()
+	for chain, all := range l.Chains {
+		l.Chains[chain] = nil
+		for i := range all {
+			e, err := all[i].Entry()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !drop(all[i].Seq, e) {
+				l.Append(t, chain, e)
+			}
+		}
 	}
 }
 

@@ -1,7 +1,9 @@
 package history
 
 import (
+	"bytes"
 	"context"
+	"errors"
 
 	"moneyer/internal/ledger"
 )
@@ -14,7 +16,36 @@ type Checkpoint struct {
 
 // LastCheckpoint returns the last checkpoint of a chain up to entry last; zero if there is
 // none. It reads the chain backwards, and does not verify it.
-func (l *Ledger) LastCheckpoint(ctx context.Context, last int64) (Checkpoint, error) {
+func (l *Ledger) LastCheckpoint(ctx context.Context, last int64) (found Checkpoint, err error) {
+	err = l.backwards(ctx, last, func(b *Batch) (more bool) {
+		found = b.checkpoint(true)
+		return found.Number == 0
+	})
+	return found, err
+}
+
+// LastStatement returns the last statement of the registry in a chain, up to entry last,
+// that accept accepts; "" if there is none. It reads the chain backwards, and does not
+// verify it.
+func (l *Ledger) LastStatement(ctx context.Context, last int64, accept func(statement string) bool) (found string, err error) {
+	err = l.backwards(ctx, last, func(b *Batch) (more bool) {
+		for i := len(b.Lines) - 1; i >= 0 && found == ""; i-- {
+			r := ledger.Record{Seq: b.First + int64(i), Line: b.Lines[i]}
+			if !bytes.Contains(r.Line, []byte(`"registry":"`)) {
+				continue
+			}
+			if e, err := r.Entry(); err == nil && (e.Kind == ledger.KindAdmin || e.Kind == ledger.KindCheckpoint) && accept(e.Registry) {
+				found = e.Registry
+			}
+		}
+		return found == ""
+	})
+	return found, err
+}
+
+// backwards visits the batches of a chain from entry last to the first, until visit returns
+// false. Batches that cannot be read have no lines.
+func (l *Ledger) backwards(ctx context.Context, last int64, visit func(*Batch) (more bool)) error {
 	begin := ledger.Numbered(ledger.ChainOf(last), 0)
 	for atOnce := minPage; last > begin; atOnce = min(2*atOnce, maxPage) {
 		var page []*Batch
@@ -30,16 +61,31 @@ func (l *Ledger) LastCheckpoint(ctx context.Context, last int64) (Checkpoint, er
 				return nil
 			})
 		if err != nil || len(page) == 0 {
-			return Checkpoint{}, err
+			return err
 		}
 		for _, b := range page {
-			if found := b.checkpoint(true); found.Number != 0 {
-				return found, nil
+			if !visit(b) {
+				return nil
 			}
 		}
 		last = page[len(page)-1].First - 1
 	}
-	return Checkpoint{}, nil
+	return nil
+}
+
+// FirstCheckpoint returns the first checkpoint in the batches of a chain that begin from
+// first to last; zero if there is none. It does not verify it.
+func (l *Ledger) FirstCheckpoint(ctx context.Context, first, last int64) (found Checkpoint, err error) {
+	err = l.Batches(ctx, first, last, func(b *Batch) error {
+		if found = b.checkpoint(false); found.Number != 0 {
+			return errEnough
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
+	return found, err
 }
 
 // checkpoint returns the first or the last checkpoint of an intact batch.

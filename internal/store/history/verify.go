@@ -9,13 +9,14 @@ import (
 )
 
 // Verify verifies all chains of the ledger up to their ends at the start of the call. No
-// entry may be removed until it returns.
-func (l *Ledger) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
+// entry may be removed until it returns. The heads noted elsewhere must be in it, and are
+// sorted by their entries.
+func (l *Ledger) Verify(ctx context.Context, key ed25519.PublicKey, noted ...ledger.Head) (ledger.VerifyReport, error) {
 	source, err := l.Source(ctx)
 	if err != nil {
 		return ledger.VerifyReport{}, err
 	}
-	return ledger.Verify(ctx, source, ledger.Options{Key: key, MaxClaims: maxClaims})
+	return ledger.Verify(ctx, source, ledger.Options{Key: key, Heads: noted, MaxClaims: maxClaims})
 }
 
 // maxClaims is the ledger.Options.MaxClaims of a verification.
@@ -41,12 +42,17 @@ func (l *Ledger) Source(ctx context.Context) (ledger.Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	return l.SourceOf(chains), nil
+}
+
+// SourceOf returns the entries of these chains as a source for ledger.Verify.
+func (l *Ledger) SourceOf(chains []Chain) ledger.Source {
 	s := &source{ledger: l}
 	for i := range chains {
 		c := &chains[i]
 		s.chains = append(s.chains, sourceChain{Chain: c, reader: l.batchReader(c.First, c.LastBatch)})
 	}
-	return s, nil
+	return s
 }
 
 // Next returns the oldest of the next batches of all chains.

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -29,6 +30,9 @@ func writeSettings() map[string]string {
 }
 
 func (s *session) open() error {
+	if s.changed.Load() {
+		return ErrChainChanged
+	}
 	if s.conn == nil {
 		if err := s.connect(); err != nil {
 			return err
@@ -63,23 +67,60 @@ func (s *session) connect() error {
 
 // claim takes a chain that no replica writes, or creates one.
 func (s *session) claim() error {
+	var end ledger.Head
+	var hash []byte
+	to := []any{&s.chain, &end.Seq, &hash}
 	err := s.Row(`UPDATE ledger_chain SET holder = $1 WHERE id = (
 			SELECT id FROM ledger_chain AS free
 			WHERE holder = $1 OR NOT EXISTS (SELECT FROM replica WHERE replica.id = free.holder AND NOT has_left AND seen > now() - interval '1 minute')
 			ORDER BY holder = $1 DESC, id LIMIT 1 FOR UPDATE SKIP LOCKED)
-		RETURNING id, seq`, []any{s.holder}, []any{&s.chain, &s.found})
+		RETURNING id, seq, hash`, []any{s.holder}, to)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = s.Row(`INSERT INTO ledger_chain (id, holder, seq, hash)
 			SELECT id, $1, id << 40, $2 FROM (SELECT coalesce(max(id), -1) + 1 AS id FROM ledger_chain) AS next
-			WHERE id <= $3 ON CONFLICT DO NOTHING RETURNING id, seq`, []any{s.holder, make([]byte, sha256.Size), ledger.MaxChain}, []any{&s.chain, &s.found})
+			WHERE id <= $3 ON CONFLICT DO NOTHING RETURNING id, seq, hash`, []any{s.holder, make([]byte, sha256.Size), ledger.MaxChain}, to)
 	}
 	if errors.Is(err, sql.ErrNoRows) {
 		return errChainTaken // another replica created that chain at the same time
 	}
+	if err == nil && len(hash) != sha256.Size {
+		err = errChainBroken
+	}
+	if err == nil {
+		copy(end.Hash[:], hash)
+		err = s.compare(end)
+	}
 	if err != nil {
 		return fmt.Errorf("claiming a chain of the ledger: %w", err)
 	}
-	s.held = true
+	s.held, s.found, s.acknowledged, s.unsure = true, end.Seq, end, ledger.Head{}
+	return nil
+}
+
+// compare returns an error unless the end of a claimed chain comes after what this replica
+// wrote to it earlier. Another replica may have written it since.
+func (s *session) compare(end ledger.Head) error {
+	wrote := s.acknowledged
+	switch {
+	case ledger.ChainOf(wrote.Seq) != s.chain || ledger.PlaceOf(wrote.Seq) == 0 || end == wrote:
+		return nil
+	case end.Seq < wrote.Seq:
+		s.rolledBack.Store(true)
+		return ErrRolledBack
+	}
+	var first, count int64
+	var last []byte
+	err := s.Row(`SELECT first_seq, count, last FROM ledger_batch WHERE first_seq > $1 AND first_seq <= $2 ORDER BY first_seq DESC LIMIT 1`,
+		[]any{ledger.Numbered(s.chain, 0), wrote.Seq}, []any{&first, &count, &last})
+	switch {
+	case errors.Is(err, sql.ErrNoRows) && end.Seq > wrote.Seq: // it was pruned
+		return nil
+	case err != nil && !errors.Is(err, sql.ErrNoRows):
+		return err
+	case end.Seq == wrote.Seq, first+count-1 != wrote.Seq, !bytes.Equal(last, wrote.Hash[:]):
+		s.changed.Store(true)
+		return ErrChainChanged
+	}
 	return nil
 }
 

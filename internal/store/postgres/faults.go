@@ -19,6 +19,9 @@ var (
 	// example by a failover to an asynchronous standby. Consumed values may be lost with
 	// them, so nothing is written until an operator restarts the program.
 	ErrRolledBack = errors.New("the database lost entries of the ledger that it had acknowledged: find out what failed over, or was restored, and start this replica again")
+	// ErrChainChanged means that another program changed the chain that this replica writes.
+	// The replica writes and signs nothing more until an operator restarts the program.
+	ErrChainChanged = errors.New("the end of the chain of the ledger that this replica writes was changed in the database by another program: verify the ledger with heads noted elsewhere (moneyer ledger verify --head), find out who can write the database, and start this replica again")
 	// errNoChain means that the database failed over, or was restored, to a state before
 	// the chain existed.
 	errNoChain = errors.New("the chain of the ledger is gone")

@@ -56,6 +56,16 @@ func Open(ctx context.Context, u *URL, create bool, now func() time.Time) (*Data
 	return d, nil
 }
 
+// OpenReadOnly opens the database, which must hold a whole store, for reading. Replicas may
+// use it.
+func OpenReadOnly(ctx context.Context, u *URL) (reads *engine.Reader, closeReads func() error, err error) {
+	db := readPool(u, func() int64 { return 0 })
+	if err := refuseUnfinished(ctx, db); err != nil {
+		return nil, nil, errors.Join(err, db.Close())
+	}
+	return engine.NewReader(db, &engine.Faults{Lost: isLost, Unstorable: isUnstorable}), db.Close, nil
+}
+
 // readPool opens the pool for reads, and for writes without a ledger entry: times of last
 // use, and deletion of expired values. servers returns the number of servers that the feed
 // was connected to; when it changes, the pool's earlier connections are discarded.
@@ -110,6 +120,9 @@ func (d *Database) Known(time.Time) time.Time { return *d.feed.known.Load() }
 func (d *Database) Healthy(now time.Time) error {
 	if d.session.rolledBack.Load() {
 		return ErrRolledBack
+	}
+	if d.session.changed.Load() {
+		return ErrChainChanged
 	}
 	return d.feed.healthy(now)
 }

@@ -38,11 +38,15 @@ type session struct {
 	chain    int64 // the chain that this replica writes
 	held     bool  // whether this replica believes that it holds chain
 	found    int64 // the end of chain when this replica claimed it
-	// acknowledged is the end of the chain after the last acknowledged write. rolledBack
-	// means that the database has lost entries up to there.
+	// acknowledged is the end of the chain when it was claimed, or after the last
+	// acknowledged write. rolledBack means that the database has lost entries up to there.
 	acknowledged ledger.Head
 	rolledBack   atomic.Bool
-	told         *atomic.Int64 // acknowledged.Seq, for other processes
+	// unsure is the end of the chain after a write whose outcome is unknown. changed means
+	// that the chain was found with another end than this or acknowledged.
+	unsure  ledger.Head
+	changed atomic.Bool
+	told    *atomic.Int64 // acknowledged.Seq, for other processes
 }
 
 func (s *session) Begin(t *engine.Tx) error {
@@ -54,11 +58,14 @@ func (s *session) Begin(t *engine.Tx) error {
 	s.queueEnd(s.chain, func(end ledger.Head, holder string) error {
 		t.Head, t.Found = end, s.found
 		switch {
-		case ledger.ChainOf(s.acknowledged.Seq) == s.chain && end.Seq < s.acknowledged.Seq:
+		case end.Seq < s.acknowledged.Seq:
 			s.rolledBack.Store(true)
 			return ErrRolledBack
 		case holder != s.holder:
 			return errChainTaken
+		case end != s.acknowledged && end != s.unsure:
+			s.changed.Store(true)
+			return ErrChainChanged
 		}
 		return nil
 	})
@@ -78,7 +85,7 @@ func (s *session) Begin(t *engine.Tx) error {
 // lostChain returns the error for a chain that the database no longer has: whether
 // acknowledged entries were lost with it.
 func (s *session) lostChain() error {
-	if ledger.ChainOf(s.acknowledged.Seq) != s.chain || ledger.PlaceOf(s.acknowledged.Seq) == 0 {
+	if ledger.PlaceOf(s.acknowledged.Seq) == 0 {
 		return errChainTaken
 	}
 	s.rolledBack.Store(true)
@@ -145,12 +152,12 @@ func (s *session) Commit(t *engine.Tx) error {
 	err := s.flush()
 	switch {
 	case err != nil && s.conn == nil:
-		return &engine.Doubt{Cause: err}
+		return s.doubt(t, err)
 	case err != nil:
 		return err // of a statement: the transaction was rolled back
 	case s.warned.Load():
 		s.drop()
-		return &engine.Doubt{Cause: errNotReplicated}
+		return s.doubt(t, errNotReplicated)
 	case word != "COMMIT":
 		return fmt.Errorf("the database answered COMMIT with %s", word)
 	}
@@ -160,8 +167,15 @@ func (s *session) Commit(t *engine.Tx) error {
 	return nil
 }
 
+func (s *session) doubt(t *engine.Tx, cause error) error {
+	if t.First != 0 {
+		s.unsure = t.Head
+	}
+	return &engine.Doubt{Cause: cause}
+}
+
 func (s *session) acknowledge(end ledger.Head) {
-	s.acknowledged = end
+	s.acknowledged, s.unsure = end, ledger.Head{}
 	s.told.Store(end.Seq)
 }
 

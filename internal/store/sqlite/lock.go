@@ -54,6 +54,9 @@ func hold(path string, create bool) (*held, error) {
 		flags |= syscall.O_CREAT
 	}
 	fd, err := syscall.Open(path, flags, 0o600)
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a symbolic link to a file that is missing: %w", path, fs.ErrNotExist)
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -132,14 +135,30 @@ func (h *held) note() error {
 	return nil
 }
 
-// check returns an error, and from then on always, if a path no longer names the file that is
-// open: what is written after that is lost.
-func (h *held) check() error {
+// stopped returns why nothing may be written any more, if so.
+func (h *held) stopped() error {
 	if lost := h.lost.Load(); lost != nil {
 		return *lost
 	}
+	return nil
+}
+
+// current returns an error, and from then on always, if the path no longer names the file that
+// is open: what is written after that is lost.
+func (h *held) current() error {
+	if err := h.stopped(); err != nil {
+		return err
+	}
 	if err := same(h.path, h.file); err != nil {
 		return h.lose(err)
+	}
+	return nil
+}
+
+// check is current for the files that were noted as well.
+func (h *held) check() error {
+	if err := h.current(); err != nil {
+		return err
 	}
 	for i := range h.noted {
 		if err := same(h.noted[i].path, h.noted[i].file); err != nil {
@@ -179,7 +198,7 @@ func identify(path string) (identity, error) {
 }
 
 func identityOf(stat *syscall.Stat_t) identity {
-	return identity{uint64(stat.Dev), stat.Ino} //nolint:unconvert // not 64 bits everywhere
+	return identity{uint64(stat.Dev), stat.Ino} // not 64 bits everywhere
 }
 
 // release releases the lock. SQLite must have closed the file. Later calls do nothing.

@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,6 +91,13 @@ func TestHoldOpensFilesOnly(t *testing.T) {
 	pipe := filepath.Join(dir, "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
+	}
+	dangling := filepath.Join(dir, "link")
+	if err := os.Symlink(filepath.Join(dir, "missing"), dangling); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := hold(dangling, true); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a link to a missing file: %v", err)
 	}
 	for _, path := range []string{pipe, dir, "/dev/null"} {
 		if h, err := hold(path, false); err == nil {

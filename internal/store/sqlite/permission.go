@@ -52,5 +52,5 @@ func links(info fs.FileInfo) uint64 {
 	if !ok {
 		return 0
 	}
-	return uint64(stat.Nlink) //nolint:unconvert // not 64 bits everywhere
+	return uint64(stat.Nlink) // not 64 bits everywhere
 }

@@ -26,7 +26,7 @@ type session struct {
 	statements map[string]*sql.Stmt // each prepared once
 
 	// end is the end of the chain. It is read from the database at the start and after
-	// each failed transaction.
+	// each failed transaction, when it must be as it was.
 	end      ledger.Head
 	endKnown bool
 	// committed is the end of the chain after the last commit that moved it, for readers in
@@ -43,7 +43,7 @@ type session struct {
 }
 
 func (s *session) Begin(t *engine.Tx) error {
-	if err := s.file.check(); err != nil {
+	if err := s.file.stopped(); err != nil {
 		return err
 	}
 	if err := s.open(); err != nil {
@@ -57,9 +57,6 @@ func (s *session) Begin(t *engine.Tx) error {
 	if err := s.readEnd(); err != nil {
 		return err
 	}
-	if s.found < 0 {
-		s.found = s.end.Seq
-	}
 	t.Head, t.Found = s.end, s.found
 	return s.consume(t)
 }
@@ -70,7 +67,7 @@ func (s *session) Commit(t *engine.Tx) error {
 		s.Rollback()
 		return &engine.Doubt{Cause: err}
 	}
-	if err := s.file.check(); err != nil { // what was replaced before the answer is not acknowledged
+	if err := s.file.current(); err != nil { // what was replaced before the answer is not acknowledged
 		return &engine.Doubt{Cause: err}
 	}
 	if s.end = t.Head; t.First != 0 {
@@ -99,7 +96,11 @@ func (s *session) Passing(error) bool { return false }
 // Changing does nothing: no other process has the file open.
 func (s *session) Changing(*engine.Tx) error { return nil }
 
-var errBrokenEnd = errors.New("the ledger's last batch is broken")
+var (
+	errBrokenEnd = errors.New("the ledger's last batch is broken")
+	// errEndChanged means that entries were changed or removed while the file was open.
+	errEndChanged = errors.New("the end of the ledger is not the one that this process wrote: another program changed the file, and nothing more is written; verify the ledger with heads noted elsewhere (moneyer ledger verify --head), and start again")
+)
 
 // readEnd reads the end of the chain from the database, unless it is known.
 func (s *session) readEnd() error {
@@ -111,21 +112,35 @@ func (s *session) readEnd() error {
 	// A copy of a PostgreSQL database has other chains, too, which are not continued here.
 	err := s.Row(`SELECT first_seq, count, last FROM ledger_batch WHERE first_seq < $1 ORDER BY first_seq DESC LIMIT 1`,
 		[]any{ledger.Numbered(1, 0)}, []any{&first, &count, &last})
-	if errors.Is(err, sql.ErrNoRows) {
-		s.end, s.endKnown = ledger.Head{}, true
-		return nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	if len(last) != sha256.Size {
+	end := ledger.Head{Seq: first + count - 1}
+	switch {
+	case err != nil:
+		end = ledger.Head{}
+	case len(last) != sha256.Size:
 		return errBrokenEnd
+	default:
+		end.Hash = [sha256.Size]byte(last)
 	}
-	s.end = ledger.Head{Seq: first + count - 1, Hash: [sha256.Size]byte(last)}
-	if s.end.Hash == s.unsureEnd {
+	return s.setEnd(end)
+}
+
+// setEnd sets the end of the chain that was read. At the start it may be any; later it is
+// the one before or that of the transaction whose COMMIT failed.
+func (s *session) setEnd(end ledger.Head) (err error) {
+	committed := s.unsureEnd != [sha256.Size]byte{} && end.Hash == s.unsureEnd
+	switch {
+	case s.found < 0:
+		s.found = end.Seq
+	case committed:
 		err = s.used.addAll(s.unsure)
+	case end != s.end:
+		return s.file.lose(errEndChanged)
 	}
-	s.unsure, s.endKnown = nil, err == nil
+	s.end, s.endKnown = end, err == nil
+	s.unsure, s.unsureEnd = nil, [sha256.Size]byte{}
 	s.publish()
 	return err
 }

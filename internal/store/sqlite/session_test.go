@@ -32,11 +32,16 @@ func openNew(t *testing.T) *File {
 // begin begins a transaction that consumes a value, and records an entry unless it is lost.
 func begin(t *testing.T, f *File, consumed ...ledger.Consumed) *engine.Tx {
 	t.Helper()
+	return beginEntry(t, f, &ledger.Entry{Kind: ledger.KindToken, Time: clock()}, consumed...)
+}
+
+func beginEntry(t *testing.T, f *File, e *ledger.Entry, consumed ...ledger.Consumed) *engine.Tx {
+	t.Helper()
 	packer, err := history.NewPacker()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := engine.Encode(&ledger.Entry{Kind: ledger.KindToken, Time: clock()})
+	l, err := engine.Encode(e)
 	if err != nil {
 		t.Fatal(err)
 	}

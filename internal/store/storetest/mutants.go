@@ -372,8 +372,8 @@ func (s *reversesEntries) Entries(ctx context.Context, q ledger.Query, visit fun
 // removesEarly removes what expires a minute later.
 type removesEarly struct{ Store }
 
-func (s *removesEarly) Prune(ctx context.Context, before time.Time) (int64, error) {
-	return s.Store.Prune(ctx, before.Add(time.Minute))
+func (s *removesEarly) Prune(ctx context.Context, before time.Time, retention time.Duration, sign ledger.Signer) (int64, error) {
+	return s.Store.Prune(ctx, before.Add(time.Minute), retention, sign)
 }
 
 func (s *removesEarly) Forget(ctx context.Context, now time.Time) (int64, error) {
@@ -407,8 +407,8 @@ func (s *signsElse) Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledge
 // ignoresSignatures verifies no signature.
 type ignoresSignatures struct{ Store }
 
-func (s *ignoresSignatures) Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error) {
-	report, err := s.Store.Verify(ctx, nil)
+func (s *ignoresSignatures) Verify(ctx context.Context, key ed25519.PublicKey, noted ...ledger.Head) (ledger.VerifyReport, error) {
+	report, err := s.Store.Verify(ctx, nil, noted...)
 	report.Signed = key != nil
 	return report, err
 }

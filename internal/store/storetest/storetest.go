@@ -76,9 +76,9 @@ type Revocations interface {
 // History reads the ledger and deletes old data.
 type History interface {
 	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
-	Verify(ctx context.Context, key ed25519.PublicKey) (ledger.VerifyReport, error)
+	Verify(ctx context.Context, key ed25519.PublicKey, noted ...ledger.Head) (ledger.VerifyReport, error)
 	Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head, error)
-	Prune(ctx context.Context, before time.Time) (int64, error)
+	Prune(ctx context.Context, before time.Time, retention time.Duration, sign ledger.Signer) (int64, error)
 	Forget(ctx context.Context, now time.Time) (int64, error)
 }
 

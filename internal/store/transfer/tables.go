@@ -43,6 +43,7 @@ func RegistryTables() []Table {
 		{"item", []Column{issuer, {"id", Text}, {"account", Text}, {"kind", Text}, mac}, 2, 5000},
 		{"signing_keys", []Column{issuer, {"revision", Number}, {"document", Bytes}, mac}, 1, 100},
 		{"last_used", []Column{issuer, {"client", Text}, {"credential", Text}, {"at", Number}}, 3, 5000},
+		{"registry_state", []Column{{"revision", Number}, {"sealed", Bytes}}, 1, 10},
 		{"revocation", []Column{issuer, {"id", Text}, {"until", Number}, {"document", Bytes}, mac}, 2, 5000},
 	}
 }

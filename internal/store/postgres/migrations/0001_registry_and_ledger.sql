@@ -99,6 +99,13 @@ CREATE TABLE revocation (
 
 CREATE INDEX revocation_until ON revocation (until);
 
+-- The number of changes of the rows that have a MAC, and the sum of those rows, sealed. It
+-- has no row before the first change, and then one.
+CREATE TABLE registry_state (
+	revision BIGINT NOT NULL PRIMARY KEY,
+	sealed   BYTEA NOT NULL
+);
+
 -- Consumed values, by their first 16 bytes, which cover the issuer.
 -- The table has no partitions: a unique index holds within one alone, and an
 -- assertion may be used once whatever day it is.

@@ -97,6 +97,13 @@ CREATE TABLE revocation (
 
 CREATE INDEX revocation_until ON revocation (until);
 
+-- The number of changes of the rows that have a MAC, and the sum of those rows, sealed. It
+-- has no row before the first change, and then one.
+CREATE TABLE registry_state (
+	revision BIGINT NOT NULL PRIMARY KEY,
+	sealed   BLOB  NOT NULL
+) WITHOUT ROWID;
+
 -- The consumed values with which something is left for whoever comes with them later.
 -- The key covers the issuer.
 CREATE TABLE use_up (
