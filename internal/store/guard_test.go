@@ -288,9 +288,8 @@ func TestWALWasRemoved(t *testing.T) {
 	d, found := killed.guard()
 	wantFinding(t, found, "noted head", Bad, "went back")
 	killed.wantForgotten(d, 1, time.Minute)
-	list := []*ledger.Entry{}
 	killed.close(d)
-	if list = killed.actions("store.distrust"); len(list) != 1 || !strings.Contains(list[0].Found, "went back") {
+	if list := killed.actions("store.distrust"); len(list) != 1 || !strings.Contains(list[0].Found, "went back") {
 		t.Errorf("recorded: %+v", list)
 	}
 }
