@@ -14,6 +14,7 @@ const (
 	exitRefused     = 1 // the command ran and its result is negative: a refusal, a failed check
 	exitUsage       = 2 // the command line, a file or a setting is wrong
 	exitUnavailable = 3 // a server, the network or a disk failed
+	exitUnconfirmed = 4 // a ledger is not broken, and not confirmed either
 )
 
 // version is set by the linker.

@@ -81,12 +81,14 @@ func download(ctx context.Context, api *adminclient.Client, path string) (int64,
 func (o *onboarding) backedUp(path string, size int64, v *adminapi.Verified) error {
 	if !o.json {
 		fmt.Fprintf(o.out, "%s holds the store: %d bytes\n", path, size)
-		return o.verified(v)
-	}
-	if err := o.printJSON(map[string]any{"file": path, "size": size, "ledger": v}); err != nil || v.Whole {
+		o.printVerifiedLedger(v)
+	} else if err := o.printJSON(map[string]any{"file": path, "size": size, "ledger": v}); err != nil {
 		return err
 	}
-	return refused(errSilent)
+	if !v.Whole {
+		return refused(errSilent)
+	}
+	return nil // also if no checkpoint confirms it yet
 }
 
 // verifyCopy verifies the ledger of a backup with the server's checkpoint key.

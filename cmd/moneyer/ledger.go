@@ -207,65 +207,96 @@ func entryWords(e *ledger.Entry) string {
 	}
 }
 
+// verification is what `ledger verify` verifies.
+type verification struct {
+	file, store, keyText, headFile string
+
+	key   ed25519.PublicKey
+	heads []ledger.Head
+}
+
 func (o *onboarding) ledgerVerify() *cobra.Command {
-	var file, storeFile, keyText string
+	var v verification
 	c := &cobra.Command{
 		Use:   "verify",
-		Short: "Verify the chains of hashes, and name the first broken entry",
-		Long: `Verify the chains of hashes of the whole ledger, on the server, in an export or in
-a backup, and name the first entry of each chain that was changed. The exit code
-is 1 when there is one.
+		Short: "Verify the chains of hashes and the checkpoints, and name the first broken entry",
+		Long: `Verify the whole ledger, on the server, in an export or in a backup, and name the
+first entry of each chain that is not as it was recorded. The exit code is
 
-Checkpoints are verified too: the entries that one names must be in the ledger,
-and with the checkpoint key (public; 'moneyer ledger key' shows it) its signature
-must verify. The signing key is derived from the master key, so write access to
-the database is not enough to rewrite or truncate a chain before the last entry
-that a checkpoint in any chain names.
+  0  the ledger is whole, and the signed checkpoints confirm it; what was recorded
+     in the last minutes need not be confirmed yet
+  1  it is broken: an entry or a checkpoint was changed or removed, entries have
+     had no checkpoint for more than five minutes, old entries were removed
+     before their time, or a head is not in it
+  4  it is whole as far as it goes, but not confirmed: it has no checkpoint yet,
+     it is an export that begins in the middle, or no checkpoint key was given
 
-Record the heads elsewhere: a later ledger that lacks one was truncated or
-rewritten.`,
+Each chain's checkpoints are numbered, and each names the one before. With the
+checkpoint key (public; 'moneyer ledger key' shows it) their signatures must verify.
+The signing key is derived from the master key, so write access to the database is
+not enough to rewrite a chain before the last checkpoint, nor to remove one.
+
+What a ledger cannot show by itself is that its end was cut off and that a server
+went on from there. So compare it with heads that were noted elsewhere: the server
+logs them once a minute ("checkpoint"), and 'heads' below is their form. --head
+takes a file of lines of the log (JSON), or of such heads.`,
 		Example: `  moneyer ledger verify
+  moneyer ledger verify --head /var/log/moneyer.log
   moneyer ledger verify --file ledger.ndjson     without a server
   moneyer ledger verify --store backup.db        without a server
   moneyer ledger verify --store backup.db --checkpoint-key 4V9vZ3u0DTGoCvk1TWMSLQ-SScT5Z8Y8lka6P_mjJgY`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			v, err := o.verify(c.Context(), file, storeFile, keyText)
+			found, err := o.verify(c.Context(), &v)
 			if err != nil {
 				return err
 			}
-			return o.verified(&v)
+			return o.verified(&found)
 		},
 	}
-	c.Flags().StringVar(&file, "file", "", "verify that export, or standard input when it is called '-', not the server's ledger")
-	c.Flags().StringVar(&storeFile, "store", "", "verify the ledger in that `file`, a backup or a store whose server is down")
-	c.Flags().StringVar(&keyText, "checkpoint-key", "", "check the signatures of checkpoints with that `key`; without it only a server checks them, with its own key")
+	c.Flags().StringVar(&v.file, "file", "", "verify that export, or standard input when it is called '-', not the server's ledger")
+	c.Flags().StringVar(&v.store, "store", "", "verify the ledger in that `file`, a backup or a store whose server is down")
+	c.Flags().StringVar(&v.keyText, "checkpoint-key", "", "check the signatures of checkpoints with that `key`; without it only a server checks them, with its own key")
+	c.Flags().StringVar(&v.headFile, "head", "", "compare with the heads in that `file`: lines of the server's log, or heads in the form CHAIN-N:HASH")
 	c.MarkFlagsMutuallyExclusive("file", "store")
 	return c
 }
 
 // verify verifies an export, a store, or else the server's ledger.
-func (o *onboarding) verify(ctx context.Context, file, storeFile, keyText string) (v adminapi.Verified, err error) {
-	var key ed25519.PublicKey
-	if keyText != "" {
-		if key, err = adminapi.ParseCheckpointKey(keyText); err != nil {
-			return v, usagef("--checkpoint-key: %w", err)
+func (o *onboarding) verify(ctx context.Context, v *verification) (found adminapi.Verified, err error) {
+	if v.keyText != "" {
+		if v.key, err = adminapi.ParseCheckpointKey(v.keyText); err != nil {
+			return found, usagef("--checkpoint-key: %w", err)
+		}
+	}
+	if v.headFile != "" {
+		if v.heads, err = o.readHeads(v.headFile); err != nil {
+			return found, usagef("--head: %s: %w", v.headFile, err)
 		}
 	}
 	switch {
-	case file != "":
-		return o.verifyFile(ctx, file, key)
-	case storeFile != "":
-		return verifyStore(ctx, storeFile, key)
+	case v.file != "":
+		return o.verifyFile(ctx, v.file, v.key, v.heads)
+	case v.store != "":
+		return verifyStore(ctx, v.store, v.key, v.heads...)
 	}
 	api, err := o.open()
 	if err != nil {
-		return v, err
+		return found, err
 	}
-	v, err = api.VerifyLedger(ctx)
-	if err == nil && key != nil && v.CheckpointKey != keyText {
-		return v, usagef("--checkpoint-key differs from the server's key, %s", visible(v.CheckpointKey))
+	found, err = api.VerifyLedger(ctx, v.heads)
+	if err == nil && v.key != nil && found.CheckpointKey != v.keyText {
+		return found, usagef("--checkpoint-key differs from the server's key, %s", visible(found.CheckpointKey))
 	}
-	return v, err
+	return found, err
+}
+
+func (o *onboarding) readHeads(name string) ([]ledger.Head, error) {
+	file, err := o.openInput(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	return ledger.ReadHeads(file)
 }
 
 // verified prints the result of a verification.
@@ -277,23 +308,18 @@ func (o *onboarding) verified(v *adminapi.Verified) error {
 	} else {
 		o.printVerifiedLedger(v)
 	}
-	if !v.Whole {
+	switch {
+	case !v.Whole:
 		return refused(errSilent)
+	case v.Unconfirmed != "":
+		return &failure{exitUnconfirmed, errSilent}
 	}
 	return nil
 }
 
 func (o *onboarding) printVerifiedLedger(v *adminapi.Verified) {
-	if len(v.Chains) == 0 {
-		fmt.Fprintln(o.out, "there are no entries")
-	}
 	for i := range v.Chains {
-		c := &v.Chains[i]
-		if c.Broken != 0 {
-			fmt.Fprintf(o.out, "%s: entry %s: %s\n", o.paint(bad, "broken"), ledger.ShowSeq(c.Broken), visible(c.How))
-			continue
-		}
-		fmt.Fprintf(o.out, "%s: entries %s to %s; the head is %s\n", o.paint(good, "whole"), ledger.ShowSeq(c.First), ledger.ShowSeq(c.Last), c.Head)
+		o.printChain(&v.Chains[i])
 	}
 	switch {
 	case v.Checkpoints == 0:
@@ -302,6 +328,33 @@ func (o *onboarding) printVerifiedLedger(v *adminapi.Verified) {
 	default:
 		fmt.Fprintf(o.out, "%s, signatures checked with key %s\n", count(int(v.Checkpoints), "checkpoint"), visible(v.CheckpointKey))
 	}
+	if v.HeadsCompared > 0 {
+		fmt.Fprintf(o.out, "compared with %s noted elsewhere\n", count(int(v.HeadsCompared), "head"))
+	}
+	if v.Heads != "" {
+		fmt.Fprintf(o.out, "the heads, to be noted elsewhere:\n%s\n", v.Heads)
+	}
+	switch {
+	case !v.Whole:
+	case v.Unconfirmed != "":
+		fmt.Fprintf(o.out, "%s: %s\n", "not confirmed", visible(v.Unconfirmed))
+	default:
+		fmt.Fprintln(o.out, o.paint(good, "confirmed"))
+	}
+}
+
+// printChain prints what was found of one chain.
+func (o *onboarding) printChain(c *adminapi.VerifiedChain) {
+	if c.Broken != 0 {
+		fmt.Fprintf(o.out, "%s: entry %s: %s\n", o.paint(bad, "broken"), ledger.ShowSeq(c.Broken), visible(c.How))
+	} else {
+		fmt.Fprintf(o.out, "%s: entries %s to %s; the head is %s\n", o.paint(good, "whole"), ledger.ShowSeq(c.First), ledger.ShowSeq(c.Last), c.Head)
+	}
+	confirmed := "nothing is confirmed by a checkpoint"
+	if c.Confirmed != 0 {
+		confirmed = "confirmed up to entry " + ledger.ShowSeq(c.Confirmed)
+	}
+	fmt.Fprintf(o.out, "  %s, %d not confirmed yet; %d before were pruned\n", confirmed, c.Open, c.Pruned)
 }
 
 func (o *onboarding) ledgerKey() *cobra.Command {
@@ -324,8 +377,8 @@ master key and changes only with that. Give it to the auditors of the ledger:
 }
 
 // verifyStore verifies the ledger in a store's file.
-func verifyStore(ctx context.Context, path string, key ed25519.PublicKey) (adminapi.Verified, error) {
-	report, err := store.VerifyFile(ctx, path, key)
+func verifyStore(ctx context.Context, path string, key ed25519.PublicKey, heads ...ledger.Head) (adminapi.Verified, error) {
+	report, err := store.VerifyFile(ctx, path, key, heads...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return adminapi.Verified{}, usage(err)
 	}

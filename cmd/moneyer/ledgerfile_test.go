@@ -22,12 +22,12 @@ func TestVerifyExportOfSeveralChains(t *testing.T) {
 			t.Fatal(err)
 		}
 		o := &onboarding{app: &app{}}
-		file, err := o.verifyFile(t.Context(), name, l.Key)
+		file, err := o.verifyFile(t.Context(), name, l.Key, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		o.in = strings.NewReader(text)
-		pipe, err = o.verifyFile(t.Context(), "-", l.Key)
+		pipe, err = o.verifyFile(t.Context(), "-", l.Key, nil)
 		return file, pipe, err
 	}
 	whole, pipe, err := verify(l.Export(0, 2, 5))
@@ -38,6 +38,7 @@ func TestVerifyExportOfSeveralChains(t *testing.T) {
 	if err != nil || broken.Whole || ledger.ShowSeq(broken.Broken) != "2-1" || !strings.Contains(broken.How, "whole chain is missing") || pipe.How != broken.How {
 		t.Errorf("%+v, %+v, %v", broken, pipe, err)
 	}
+	l.Every = time.Millisecond
 	l.Tokens(t, 0, 1000)
 	l.Checkpoint(t, 5, l.At(0, 8))
 	far, _, err := verify(l.Export(0, 2, 5))

@@ -56,7 +56,8 @@ payment platform's own token endpoint, with the tools for those who call such
 platforms.
 
 Exit codes: 0 success · 1 refused, or a check failed · 2 wrong usage, file or
-setting · 3 a server, the network or a disk failed.`,
+setting · 3 a server, the network or a disk failed · 4 a ledger is not broken, but
+not confirmed either.`,
 		Example: `  moneyer sandbox                  every platform on loopback, ready to try
   moneyer serve --config moneyer.toml
   moneyer client add --issuer d1 merchant01`,

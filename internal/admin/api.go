@@ -32,9 +32,9 @@ type API struct {
 	Ledger   Ledger
 	// Revocations lists the revocations; Authority's make and apply them.
 	Revocations Revocations
-	// Verify verifies the whole ledger. A broken ledger is reported as a finding, not
-	// as an error.
-	Verify func(context.Context) (ledger.VerifyReport, error)
+	// Verify verifies the whole ledger, in which these heads noted elsewhere must be. A
+	// broken ledger is reported as a finding, not as an error.
+	Verify func(ctx context.Context, noted []ledger.Head) (ledger.VerifyReport, error)
 	// CheckpointKey checks the signatures of the ledger's checkpoints.
 	CheckpointKey ed25519.PublicKey
 	// Backup opens a consistent copy of the whole store, which is deleted when it is
@@ -106,6 +106,8 @@ type Ledger interface {
 	// order of its Seq, without holding them in memory, and stops at the first error
 	// of visit.
 	Entries(ctx context.Context, q ledger.Query, visit func(*ledger.Record) error) error
+	// Heads returns the ends of all chains, in their order.
+	Heads(ctx context.Context) ([]ledger.Head, error)
 }
 
 // Revocations lists the revocations of issuers.
@@ -160,7 +162,7 @@ func (a *API) resources() map[string]http.Handler {
 		issuer + "/revocations": a.resource(methods{"GET": read(a.listRevocations), "POST": write(a.revoke)}),
 
 		"/ledger":                a.resource(methods{"GET": read(a.readLedger)}),
-		"/ledger/verify":         a.resource(methods{"GET": read(a.verifyLedger)}),
+		"/ledger/verify":         a.resource(methods{"GET": read(a.verifyLedger), "POST": read(a.verifyHeads)}),
 		"/ledger/checkpoint-key": a.resource(methods{"GET": read(a.showCheckpointKey)}),
 		"/backup":                a.resource(methods{"GET": write(a.backup)}), // the copy holds more than admin:read may see
 	}

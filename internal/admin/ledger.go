@@ -3,8 +3,10 @@ package admin
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"math"
 	"net/http"
+	"slices"
 	"strings"
 
 	"moneyer/internal/adminapi"
@@ -50,6 +52,9 @@ func (a *API) readLedger(c *call) error {
 		return err
 	}
 	q.Correlation = registry.MaskCardNumbers(q.Correlation) // as it was recorded
+	if err := a.checkPositions(c, q.After); err != nil {
+		return err
+	}
 	if err := withoutDeadlines(http.NewResponseController(c.w)); err != nil {
 		return err
 	}
@@ -69,11 +74,56 @@ func (a *API) readLedger(c *call) error {
 	return nil
 }
 
-func (a *API) verifyLedger(c *call) error {
+// checkPositions refuses a position after the end of its chain: an export that goes on from
+// there would lack entries, or is of another ledger.
+func (a *API) checkPositions(c *call, after []int64) error {
+	if len(after) == 0 {
+		return nil
+	}
+	heads, err := a.Ledger.Heads(c.r.Context())
+	if err != nil {
+		return err
+	}
+	for _, seq := range after {
+		chain := ledger.ChainOf(seq)
+		i := slices.IndexFunc(heads, func(h ledger.Head) bool { return ledger.ChainOf(h.Seq) == chain })
+		switch {
+		case ledger.PlaceOf(seq) == 0:
+		case i < 0:
+			return invalid("entry %s is beyond the end: the ledger has no chain %d", ledger.ShowSeq(seq), chain)
+		case seq > heads[i].Seq:
+			return invalid("entry %s is beyond the end of its chain, which is entry %s", ledger.ShowSeq(seq), ledger.ShowSeq(heads[i].Seq))
+		}
+	}
+	return nil
+}
+
+func (a *API) verifyLedger(c *call) error { return a.verify(c, nil) }
+
+// maxHeads bounds the heads that are compared at once, in bytes: some 200,000 of them.
+const maxHeads = 16 << 20
+
+// verifyHeads verifies the ledger, and that heads which were noted elsewhere are in it.
+func (a *API) verifyHeads(c *call) error {
+	if err := requireMediaType(c.r, "text/plain"); err != nil {
+		return err
+	}
+	heads, err := ledger.ReadHeads(http.MaxBytesReader(c.w, c.r.Body, maxHeads))
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		return invalid("more than %d MiB of heads: compare them in parts, or with an export or a backup", maxHeads>>20)
+	case err != nil:
+		return invalid("heads: %v", err)
+	}
+	return a.verify(c, heads)
+}
+
+func (a *API) verify(c *call, heads []ledger.Head) error {
 	if err := withoutDeadlines(http.NewResponseController(c.w)); err != nil {
 		return err
 	}
-	report, err := a.Verify(c.r.Context())
+	report, err := a.Verify(c.r.Context(), heads)
 	return c.outcome(adminapi.ShowVerified(&report, a.CheckpointKey), err)
 }
 

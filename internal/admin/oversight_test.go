@@ -135,7 +135,7 @@ func TestLedgerLinesFollowTheChain(t *testing.T) {
 
 func TestBrokenLedgerIsAFinding(t *testing.T) {
 	w := newTestAPI(t, func(w *testAPI) {
-		w.api.Verify = func(context.Context) (ledger.VerifyReport, error) {
+		w.api.Verify = func(context.Context, []ledger.Head) (ledger.VerifyReport, error) {
 			return ledger.Report([]ledger.ChainReport{{Chain: 3, First: 3<<40 | 1, Last: 3<<40 | 2}, {First: 1, Last: 6, Broken: 7, How: "its line was changed"}}), nil
 		}
 	})
@@ -194,7 +194,7 @@ func (failingStore) Entries(context.Context, ledger.Query, func(*ledger.Record) 
 func TestStoreFailure(t *testing.T) {
 	w := newTestAPI(t, func(w *testAPI) {
 		w.api.Clients, w.api.Accounts, w.api.Ledger = failingStore{}, failingStore{}, failingStore{}
-		w.api.Verify = func(context.Context) (ledger.VerifyReport, error) { return ledger.VerifyReport{}, errDisk }
+		w.api.Verify = func(context.Context, []ledger.Head) (ledger.VerifyReport, error) { return ledger.VerifyReport{}, errDisk }
 	})
 	for _, c := range []struct{ method, path, body string }{
 		{"GET", "/issuers/plain/clients", ""},

@@ -80,8 +80,8 @@ func newTestAPI(t testing.TB, change ...func(*testAPI)) *testAPI {
 	w.api = &admin.API{
 		Issuers: func() []*registry.Issuer { return w.issuers },
 		Clients: db, Accounts: db, Ledger: db, Revocations: db, Keyring: w.keys,
-		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
-			return db.Verify(ctx, master.CheckpointKey())
+		Verify: func(ctx context.Context, noted []ledger.Head) (ledger.VerifyReport, error) {
+			return db.Verify(ctx, master.CheckpointKey(), noted...)
 		},
 		CheckpointKey: master.CheckpointKey(),
 		Authority: &authority.Authority{Registry: db, Ledger: db, Keyring: w.keys, Pepper: master.Pepper(), Now: w.now,

@@ -25,7 +25,14 @@ type Verified struct {
 	How    string `json:"how,omitempty"`
 	// Checkpoints were found, and their signatures were checked with CheckpointKey,
 	// in base64url, unless it is empty.
-	Checkpoints   int64           `json:"checkpoints"`
+	Checkpoints int64 `json:"checkpoints"`
+	// Unconfirmed is why the whole ledger is not confirmed by checkpoints, although it is
+	// not broken.
+	Unconfirmed string `json:"unconfirmed,omitempty"`
+	// Heads are the ends of all chains of a whole ledger, in the form in which they can be
+	// compared later. HeadsCompared is how many that were noted elsewhere were compared.
+	Heads         string          `json:"heads,omitempty"`
+	HeadsCompared int64           `json:"heads_compared,omitempty"`
 	CheckpointKey string          `json:"checkpoint_key,omitempty"`
 	Chains        []VerifiedChain `json:"chains"`
 }
@@ -39,25 +46,34 @@ type VerifiedChain struct {
 	// ledger must contain it.
 	Head string `json:"head"`
 	// Confirmed is the last entry that a checkpoint names.
-	Confirmed int64  `json:"confirmed,omitempty"`
-	Broken    int64  `json:"broken,omitempty"`
-	How       string `json:"how,omitempty"`
+	Confirmed int64 `json:"confirmed,omitempty"`
+	// Open is how many entries no checkpoint confirms yet, Pruned how many were removed
+	// from the start by the retention.
+	Open   int64  `json:"open"`
+	Pruned int64  `json:"pruned"`
+	Broken int64  `json:"broken,omitempty"`
+	How    string `json:"how,omitempty"`
 }
 
 // ShowVerified shows a report. The signatures were checked with key if r says so.
 func ShowVerified(r *ledger.VerifyReport, key ed25519.PublicKey) Verified {
 	v := Verified{Whole: r.Broken == 0, First: r.First, Last: r.Last, Broken: r.Broken, How: r.How,
-		Checkpoints: r.Checkpoints, Chains: []VerifiedChain{}}
+		Checkpoints: r.Checkpoints, Unconfirmed: r.Unconfirmed, HeadsCompared: r.Heads, Chains: []VerifiedChain{}}
 	if len(r.Chains) <= 1 {
 		v.Head = hex.EncodeToString(r.Head[:])
 	}
 	if r.Signed {
 		v.CheckpointKey = ShowCheckpointKey(key)
 	}
+	var heads []ledger.Head
 	for i := range r.Chains {
 		c := &r.Chains[i]
+		heads = append(heads, ledger.Head{Seq: c.Last, Hash: c.Head})
 		v.Chains = append(v.Chains, VerifiedChain{Chain: c.Chain, First: c.First, Last: c.Last, Head: hex.EncodeToString(c.Head[:]),
-			Confirmed: c.Confirmed, Broken: c.Broken, How: c.How})
+			Confirmed: c.Confirmed, Open: c.Open, Pruned: c.Pruned, Broken: c.Broken, How: c.How})
+	}
+	if v.Whole {
+		v.Heads = ledger.FormatHeads(heads)
 	}
 	return v
 }

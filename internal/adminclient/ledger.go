@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"moneyer/internal/adminapi"
+	"moneyer/internal/ledger"
 )
 
 // LedgerQuery selects entries of the ledger. Zero fields select all.
@@ -66,9 +67,25 @@ func (c *Client) Ledger(ctx context.Context, q LedgerQuery, visit func(line []by
 	return nil
 }
 
-// VerifyLedger makes the server verify its ledger.
-func (c *Client) VerifyLedger(ctx context.Context) (adminapi.Verified, error) {
-	return get[adminapi.Verified](ctx, c, c.url("ledger", "verify"))
+// VerifyLedger makes the server verify its ledger, in which these heads noted elsewhere must
+// be.
+func (c *Client) VerifyLedger(ctx context.Context, noted []ledger.Head) (v adminapi.Verified, err error) {
+	if len(noted) == 0 {
+		return get[adminapi.Verified](ctx, c, c.url("ledger", "verify"))
+	}
+	var text bytes.Buffer
+	for i := range noted {
+		text.WriteString(ledger.FormatHeads(noted[i:i+1]) + "\n")
+	}
+	resp, err := c.send(ctx, http.MethodPost, c.url("ledger", "verify"), "text/plain", &text)
+	if err != nil {
+		return v, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := json.NewDecoder(resp.Body).Decode(&v); err != nil {
+		return v, &UnavailableError{fmt.Errorf("the answer of %s: %w", c.File.URL, err)}
+	}
+	return v, nil
 }
 
 // CheckpointKey returns the key that verifies the signatures of checkpoints.

@@ -60,5 +60,9 @@ func Accept(ctx context.Context, cfg *config.Config, confirmed bool, now func() 
 	for _, f := range doubts {
 		entry.Found += f.What + ": " + f.Found + "; "
 	}
-	return doubts, db.Accept(ctx, g, entry)
+	if err := db.Accept(ctx, g, entry); err != nil {
+		return doubts, err
+	}
+	_, err = db.Checkpoint(ctx, master.SignCheckpoint)
+	return doubts, err
 }

@@ -196,6 +196,9 @@ func (i *initial) makeAdmin(ctx context.Context) error {
 		return err
 	}
 	err = i.addAdminKey(ctx, db, adminIssuer(i.cfg), path)
+	if err == nil {
+		_, err = db.Checkpoint(ctx, master.SignCheckpoint)
+	}
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
 	}

@@ -74,6 +74,7 @@ func (s *Server) open(ctx context.Context, files files) (err error) {
 	if err := s.guardStore(ctx); err != nil { // after build, which refuses another master key
 		return err
 	}
+	s.checkpoint(ctx) // it confirms what a server that was killed could not
 	if s.public, err = s.listen(ctx, s.cfg, "public", s.cfg.Listen, files.public); err != nil {
 		return err
 	}
@@ -117,6 +118,7 @@ func (s *Server) begin() {
 		})
 	}
 	s.work.Go(func() { s.maintain(ctx) })
+	s.work.Go(func() { s.confirmLedger(ctx) })
 	s.work.Go(func() { s.watchStore(ctx) })
 	url := s.cfg.StoreURL()
 	s.work.Go(func() { s.reportStore(ctx, url) }) // callers need not wait for it

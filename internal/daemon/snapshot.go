@@ -188,8 +188,8 @@ func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Aut
 		Base:    pathOf(snap.admin.URL),
 		Issuers: func() []*registry.Issuer { return append([]*registry.Issuer{snap.admin}, snap.Issuers...) },
 		Clients: s.db, Accounts: s.db, Ledger: s.db, Revocations: s.db, Keyring: snap.keys, Authority: auth,
-		Verify: func(ctx context.Context) (ledger.VerifyReport, error) {
-			return s.db.Verify(ctx, s.master.CheckpointKey())
+		Verify: func(ctx context.Context, noted []ledger.Head) (ledger.VerifyReport, error) {
+			return s.db.Verify(ctx, s.master.CheckpointKey(), noted...)
 		},
 		CheckpointKey: s.master.CheckpointKey(),
 		Backup:        s.copyStore,

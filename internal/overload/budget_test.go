@@ -43,8 +43,11 @@ func TestBudget(t *testing.T) {
 	if spent != 50 {
 		t.Errorf("many keys spent %d of the other half, want 50", spent)
 	}
-	if free := NewBudget[string](Rate{}); !free.Take("a", noon) || !free.Take("a", noon) {
-		t.Error("no rate is a limit")
+	free := NewBudget[string](Rate{})
+	for range 1000 {
+		if !free.Take("a", noon) {
+			t.Fatal("no rate is a limit")
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -181,8 +182,8 @@ func TestOtherWriter(t *testing.T) {
 // TestTrialFindsWhatAppendsNeed: where an append cannot be written, neither can a trial.
 func TestTrialFindsWhatAppendsNeed(t *testing.T) {
 	for _, table := range []string{"ledger_batch", "used_batch"} {
-		now := clock()
-		d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: func() time.Time { now = now.Add(time.Second); return now }})
+		seconds := atomic.Int64{} // a second passes each time, so that Ping always tries
+		d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: func() time.Time { return clock().Add(time.Duration(seconds.Add(1)) * time.Second) }})
 		must(t, d.Ping(t.Context()))
 		run(t, d, `CREATE TRIGGER refuse BEFORE INSERT ON `+table+` BEGIN SELECT RAISE(ABORT, 'not now'); END`)
 		wantError(t, d.Ping(t.Context()), "not now")
@@ -204,8 +205,8 @@ func run(t *testing.T, d *DB, statement string) {
 // TestLastAppendDecides: after an append that failed the store is not ready until something
 // succeeds; at most one trial a second finds that out, and each changes the file.
 func TestLastAppendDecides(t *testing.T) {
-	now := clock()
-	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: func() time.Time { return now }})
+	seconds := atomic.Int64{}
+	d := openTest(t, filepath.Join(t.TempDir(), "moneyer.db"), Options{Now: func() time.Time { return clock().Add(time.Duration(seconds.Load()) * time.Second) }})
 	trials := func() (n int64) {
 		must(t, d.reads.Row(t.Context(), `SELECT n FROM trial`, nil, []any{&n}))
 		return n
@@ -216,7 +217,7 @@ func TestLastAppendDecides(t *testing.T) {
 	if n := trials(); n != 1 {
 		t.Errorf("%d trials in a second", n)
 	}
-	now = now.Add(trialInterval)
+	seconds.Add(1)
 	must(t, d.Ping(t.Context()))
 	if n := trials(); n != 2 {
 		t.Errorf("%d trials in two seconds", n)
@@ -225,7 +226,7 @@ func TestLastAppendDecides(t *testing.T) {
 	u := ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
 	wantError(t, d.Append(t.Context(), testEntry(1), u), "not now")
 	wantError(t, d.Ping(t.Context()), "not now")
-	now = now.Add(trialInterval)
+	seconds.Add(1)
 	must(t, d.Ping(t.Context()))
 	wantError(t, d.Append(t.Context(), testEntry(1), u), "not now")
 	wantError(t, d.Ping(t.Context()), "not now")

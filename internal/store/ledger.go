@@ -6,6 +6,7 @@ import (
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/store/engine"
+	"moneyer/internal/store/history"
 )
 
 // Append implements authority.Ledger. It may also return [ErrBusy] or [ErrClosed], in which
@@ -33,6 +34,16 @@ func (d *DB) NewestEntry(ctx context.Context) (time.Time, error) {
 		return time.Time{}, err
 	}
 	return time.UnixMilli(newest), nil
+}
+
+// Heads returns the ends of all chains, in the order of the chains.
+func (d *DB) Heads(ctx context.Context) ([]ledger.Head, error) {
+	chains, err := history.Chains(ctx, d.reads)
+	heads := make([]ledger.Head, len(chains))
+	for i := range chains {
+		heads[i] = chains[i].Head
+	}
+	return heads, err
 }
 
 // Entries visits the entries that q selects, chain after chain, each in the order of Seq.

@@ -41,7 +41,7 @@ func TestDiskThatCannotFlush(t *testing.T) {
 func pingWithoutSync(path string) error {
 	seconds := atomic.Int64{} // a second passes each time, so that Ping always tries
 	now := func() time.Time { return clock().Add(time.Duration(seconds.Add(1)) * time.Second) }
-	d, err := Open(context.Background(), "sqlite:"+path, Options{RowKey: rowauthtest.Key(), Now: now})
+	d, err := Open(context.Background(), "sqlite:"+path, Options{Create: true, RowKey: rowauthtest.Key(), Now: now})
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func prepare(ctx context.Context, u *URL, create bool, files fs.FS) error {
 	if err != nil {
 		return err
 	}
-	conn, _, err := u.dial(ctx, nil)
+	conn, _, err := u.dial(ctx, writeSettings())
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func migrate(ctx context.Context, u *URL, files fs.FS, to int) (m engine.Migrati
 		return m, err
 	}
 	config := u.config.Copy()
-	config.RuntimeParams["statement_timeout"] = "0" // a step has no time limit
+	removeTimeouts(config) // a step has no time limit
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return m, unavailable(err)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
 	"moneyer/internal/ledger"
@@ -119,12 +120,17 @@ func (s *Source) Close() error {
 	return errors.Join(s.exec(ctx, "ROLLBACK"), s.exec(ctx, "SELECT pg_advisory_unlock_all()"), s.conn.Close(), s.db.Close())
 }
 
-// connWithoutTimeouts opens one connection on which statements have no time limit.
-func connWithoutTimeouts(ctx context.Context, u *URL) (*sql.DB, *sql.Conn, error) {
-	config := u.config.Copy()
+// removeTimeouts sets no time limits, whatever the database's own settings are.
+func removeTimeouts(config *pgx.ConnConfig) {
 	for _, timeout := range []string{"statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "idle_session_timeout"} {
 		config.RuntimeParams[timeout] = "0"
 	}
+}
+
+// connWithoutTimeouts opens one connection on which statements have no time limit.
+func connWithoutTimeouts(ctx context.Context, u *URL) (*sql.DB, *sql.Conn, error) {
+	config := u.config.Copy()
+	removeTimeouts(config)
 	config.RuntimeParams["application_name"] = "moneyer store"
 	db := stdlib.OpenDB(*config)
 	db.SetConnMaxIdleTime(time.Minute)

@@ -16,7 +16,7 @@ func Status(ctx context.Context, u *URL) (s engine.Status, err error) {
 	if err != nil {
 		return s, err
 	}
-	conn, _, err := u.dial(ctx, nil)
+	conn, _, err := u.dial(ctx, writeSettings())
 	if err != nil {
 		return s, err
 	}
