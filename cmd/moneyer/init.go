@@ -17,7 +17,8 @@ func (a *app) initCommand() *cobra.Command {
 		Short: "Create a configuration, a master key and the first admin key",
 		Long: `Create what a server needs before its first start: a configuration to edit, a
 master key, the store, and the key of the first admin client. Only their owner can
-read them. Existing files are not changed.
+read them. Existing files are not changed. Only init makes a store: a server refuses to
+start without one.
 
 The admin file holds the current address of [admin]. After a change of that, or to
 replace a lost admin key, stop the server, remove the file and run init again;

@@ -129,10 +129,19 @@ func TestClientReadsTheLedger(t *testing.T) {
 			_, err := ledger.ParseRecord(line)
 			return err
 		}))
-	verified, err := api.VerifyLedger(ctx)
+	verified, err := api.VerifyLedger(ctx, nil)
 	must(t, err)
 	if lines != 1 || !verified.Whole {
 		t.Errorf("%d lines, %+v", lines, verified)
+	}
+	noted, err := ledger.ParseHeads(verified.Heads)
+	must(t, err)
+	if again, err := api.VerifyLedger(ctx, noted); err != nil || !again.Whole || again.HeadsCompared != 1 {
+		t.Errorf("with the heads before: %+v, %v", again, err)
+	}
+	noted[0].Hash[0]++
+	if again, err := api.VerifyLedger(ctx, noted); err != nil || again.Whole || again.Broken != noted[0].Seq {
+		t.Errorf("with another head: %+v, %v", again, err)
 	}
 	w.token = "nonsense"
 	if _, err := api.Issuers(ctx); !refused(err, "not granted") {

@@ -43,6 +43,7 @@ var operations = []struct{ method, path, scope string }{
 	{"POST", "/issuers/d1/explain", adminapi.ScopeRead},
 	{"GET", "/ledger", adminapi.ScopeRead},
 	{"GET", "/ledger/verify", adminapi.ScopeRead},
+	{"POST", "/ledger/verify", adminapi.ScopeRead},
 }
 
 func TestEveryOperationRequiresItsScope(t *testing.T) {

@@ -94,8 +94,9 @@ func TestLedgerQueries(t *testing.T) {
 		"?client=c0&since=2026-11-23T12:30:00Z":    1,
 		"?client=c0&until=2026-11-23T12:30:00Z":    1,
 		fmt.Sprintf("?after=%d", all-1):            1,
-		fmt.Sprintf("?after=3-7,%d,4-0", all-1):    1,
-		"?after=3-7":                               all,
+		fmt.Sprintf("?after=3-0,%d,4-0", all-1):    1,
+		fmt.Sprintf("?after=%d", all):              0,
+		"?after=3-0":                               all,
 		"?limit=2":                                 2,
 		"?jti=x":                                   0,
 		"?correlation=x":                           0,
@@ -105,7 +106,7 @@ func TestLedgerQueries(t *testing.T) {
 			t.Errorf("%s: %d entries, want %d of %d", query, n, want, all)
 		}
 	}
-	for _, query := range []string{"?after=-1", "?after=", "?after=1,", "?after=1,2", "?after=8192-1", "?since=yesterday", "?colour=red", "?limit=0", "?kind=a&kind=b"} {
+	for _, query := range []string{"?after=-1", "?after=", "?after=1,", "?after=1,2", "?after=8192-1", "?after=3-7", fmt.Sprintf("?after=%d", all+1), "?since=yesterday", "?colour=red", "?limit=0", "?kind=a&kind=b"} {
 		w.refused("GET", "/ledger"+query, "", 400)
 	}
 }
@@ -156,6 +157,7 @@ func (failingStore) Client(context.Context, string, string) (*registry.Client, e
 func (failingStore) Clients(context.Context, string, string, int) ([]*registry.Client, error) {
 	return nil, errDisk
 }
+func (failingStore) Heads(context.Context) ([]ledger.Head, error)                     { return nil, errDisk }
 func (failingStore) PutClient(context.Context, *registry.Client, *ledger.Entry) error { return errDisk }
 func (failingStore) RemoveClient(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
@@ -187,6 +189,7 @@ func (failingStore) PutItems(context.Context, []registry.Item, *ledger.Entry) er
 func (failingStore) RemoveItem(context.Context, string, string, *ledger.Entry) error {
 	return errDisk
 }
+
 func (failingStore) Entries(context.Context, ledger.Query, func(*ledger.Record) error) error {
 	return errDisk
 }
@@ -194,7 +197,9 @@ func (failingStore) Entries(context.Context, ledger.Query, func(*ledger.Record) 
 func TestStoreFailure(t *testing.T) {
 	w := newTestAPI(t, func(w *testAPI) {
 		w.api.Clients, w.api.Accounts, w.api.Ledger = failingStore{}, failingStore{}, failingStore{}
-		w.api.Verify = func(context.Context, []ledger.Head) (ledger.VerifyReport, error) { return ledger.VerifyReport{}, errDisk }
+		w.api.Verify = func(context.Context, []ledger.Head) (ledger.VerifyReport, error) {
+			return ledger.VerifyReport{}, errDisk
+		}
 	})
 	for _, c := range []struct{ method, path, body string }{
 		{"GET", "/issuers/plain/clients", ""},

@@ -51,7 +51,7 @@ var policy = map[string][]string{
 	"internal/agent":           {"oauth", "profile", "internal/platform", "assertion", "tokensource", "internal/fetch", "internal/stricttoml"},
 	"internal/tlsfiles":        {},
 	"internal/adminapi":        {"oauth", "internal/authority", "internal/ledger", "internal/registry"},
-	"internal/adminclient":     {"oauth", "assertion", "tokensource", "internal/adminapi", "internal/jose", "internal/keyring", "internal/registry", "internal/tlsfiles"},
+	"internal/adminclient":     {"oauth", "assertion", "tokensource", "internal/adminapi", "internal/jose", "internal/keyring", "internal/ledger", "internal/registry", "internal/tlsfiles"},
 	"internal/daemon": {"profile", "bearer", "oauth", "internal/admin", "internal/adminapi", "internal/adminclient", "internal/authority", "internal/config", "internal/jose",
 		"internal/jwksuri", "internal/keyring", "internal/ledger", "internal/metrics", "internal/overload", "internal/platform", "internal/registry",
 		"internal/server", "internal/store", "internal/tlsfiles"},

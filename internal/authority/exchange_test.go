@@ -456,6 +456,7 @@ func TestKeysAtAJWKSURI(t *testing.T) {
 	}{
 		{"published", func(*spec, *keySource) {}, ok, true},
 		{"not published", func(_ *spec, k *keySource) { k.keys = nil }, "kid", true},
+		{"published, and blocked", func(s *spec, _ *keySource) { s.fixture.BlockedKeys = []string{publicOf(partnerKey).Thumbprint()} }, "kid", true},
 		{"does not answer", func(_ *spec, k *keySource) { k.err = errors.New("timeout") }, "kid", true},
 		{"another key", func(s *spec, _ *keySource) { s.key = strangerKey }, "signature", true},
 		{"no kid", func(s *spec, _ *keySource) { delete(s.header, "kid") }, "kid", false},

@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"slices"
@@ -112,6 +113,8 @@ func TestRevokedKeysAreListed(t *testing.T) {
 	w := newSigningFixture(t)
 	first := w.signing()
 	announced := w.announce(keyring.NewKey{})
+	replica := w.process()
+	w.must(replica.Load(t.Context()))
 	if got := w.Revoked(issuer, start); got != nil {
 		t.Errorf("revoked are %v, want none", got)
 	}
@@ -130,6 +133,32 @@ func TestRevokedKeysAreListed(t *testing.T) {
 	if got := w.Revoked(issuer, start); !slices.Equal(got, both) {
 		t.Errorf("after another start revoked are %v, want %v", got, both)
 	}
+	w.must(replica.Refresh(t.Context(), issuer))
+	if got := replica.Revoked(issuer, start); !slices.Equal(got, both) {
+		t.Errorf("at a replica that learned of the change revoked are %v, want %v", got, both)
+	}
+}
+
+// TestRevokedKeysOutliveAnAlteredRow: whoever alters the keys in the store makes no revoked
+// key good again in a process that knows it.
+func TestRevokedKeysOutliveAnAlteredRow(t *testing.T) {
+	w := newSigningFixture(t)
+	first := w.signing()
+	w.must(w.Revoke(t.Context(), issuer, "alice", first))
+	w.Store = alteredStore{w.store}
+	if err := w.Refresh(t.Context(), issuer); err == nil || !slices.Equal(w.Unverified(), []string{issuer}) {
+		t.Fatalf("altered keys are loaded: %v", err)
+	}
+	if got := w.Revoked(issuer, start); !slices.Equal(got, []string{first}) {
+		t.Errorf("revoked are %v, want %s", got, first)
+	}
+}
+
+// alteredStore has keys that do not verify.
+type alteredStore struct{ keyring.Store }
+
+func (alteredStore) SigningKeys(context.Context, string) (registry.SigningKeys, error) {
+	return registry.SigningKeys{}, &registry.UnverifiedError{}
 }
 
 func TestRevokeSigningKey(t *testing.T) {

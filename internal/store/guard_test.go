@@ -151,7 +151,10 @@ var losses = map[string]struct {
 	}, "under another master key, or changed", Bad, ErrNote, 0},
 	"another store": {func(f *guardedFile, older string) {
 		f.remove("")
+		note := f.path + sqlite.NoteSuffix
+		must(f.t, os.Rename(note, note+".kept"))
 		d := f.open()
+		defer func() { must(f.t, os.Rename(note+".kept", note)) }()
 		must(f.t, d.Append(f.t.Context(), testEntry(1)))
 		f.close(d)
 	}, "is of another store", Bad, ErrNote, 0},

@@ -130,6 +130,20 @@ func (s *File) Head(ctx context.Context) (ledger.Head, error) {
 	return chains[0].Head, nil
 }
 
+// refuseNoted returns an error if a note is beside the file at path, which has no store.
+func refuseNoted(path string) error {
+	path, err := resolve(path)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(path + NoteSuffix); err == nil {
+		return fmt.Errorf("%s belongs to a store that is missing: mount its disk, or restore a backup; for a new store, first remove that file", path+NoteSuffix)
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // Holds reports whether the chain of the ledger holds an entry that was the last of a commit,
 // with the same hash, or did until the entries up to it were removed.
 func Holds(ctx context.Context, reads *engine.Reader, head ledger.Head) (holds bool, err error) {

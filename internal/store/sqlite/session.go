@@ -63,7 +63,7 @@ func (s *session) Begin(t *engine.Tx) error {
 
 func (s *session) Commit(t *engine.Tx) error {
 	if _, err := s.Exec("COMMIT"); err != nil {
-		s.unsure, s.unsureEnd = append([]byte{}, s.consumed...), t.Head.Hash // not nil
+		s.unsure, s.unsureEnd = slices.Clone(s.consumed), t.Head.Hash
 		s.Rollback()
 		return &engine.Doubt{Cause: err}
 	}

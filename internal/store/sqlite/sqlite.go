@@ -54,8 +54,10 @@ func Open(ctx context.Context, path string, create bool) (*File, error) {
 	if err := refuseName(path); err != nil {
 		return nil, err
 	}
-	if !create {
-		if err := there(path); err != nil {
+	if err := there(path); err != nil && (!create || !errors.Is(err, engine.ErrNoStore)) {
+		return nil, err
+	} else if err != nil {
+		if err := refuseNoted(path); err != nil {
 			return nil, err
 		}
 	}
