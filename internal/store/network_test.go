@@ -92,7 +92,9 @@ func (l *load) try(what string, do func(ctx context.Context) error) {
 
 func (l *load) append(ctx context.Context) error {
 	n := int(l.n.Add(1))
-	err := l.d.Append(ctx, testEntry(n), useOf(n, ""))
+	e := testEntry(n)
+	e.Time = time.Now()
+	err := l.d.Append(ctx, e, useOf(n, ""))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var used *ledger.ReplayedError
