@@ -21,6 +21,7 @@ type Connections struct {
 	bounds  ConnectionBounds
 	now     func() time.Time
 	trusted atomic.Pointer[Proxies]
+	streams *SharedLimit
 
 	mu        sync.Mutex
 	open      int
@@ -45,6 +46,8 @@ type ConnectionCounts struct {
 type ConnectionBounds struct {
 	// Total is how many connections may be open, and Address how many of one address.
 	Total, Address int
+	// Streams is how many requests of HTTP/2 there may be at once on all of them.
+	Streams int
 	// Part is the part of Total that one address may have while all are free.
 	Part int
 	// Idle is how long a connection may wait for a request once three quarters of Total
@@ -57,7 +60,7 @@ func (b *ConnectionBounds) near() int { return b.Total * 3 / 4 }
 
 // NewConnections makes the bounds effective.
 func NewConnections(bounds ConnectionBounds, now func() time.Time) *Connections {
-	c := &Connections{bounds: bounds, now: now, byAddress: map[netip.Addr]int{}}
+	c := &Connections{bounds: bounds, now: now, streams: NewSharedLimit(bounds.Streams), byAddress: map[netip.Addr]int{}}
 	c.waiting.next, c.waiting.previous = &c.waiting, &c.waiting
 	c.Trust(nil)
 	return c
