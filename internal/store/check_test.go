@@ -51,7 +51,7 @@ func TestCheckDatabase(t *testing.T) {
 	all := checked(t, database, time.Now)
 	wantFindings(t, all, map[string]Level{
 		"server": Good, "primary": Good, "TLS": Good, "fsync": Bad, "full_page_writes": Bad, "synchronous_commit": Good, "standbys": Warn,
-		"clock": Good, "server_encoding": Good, "default_transaction_isolation": Good, "idle_session_timeout": Good, "max_connections": Good,
+		"clock": Good, "server_encoding": Good, "default_transaction_isolation": Good, "max_connections": Good,
 		"session": Good, "pooler": Good, "notifications": Good, "schema": Good, "replicas": Warn, "partitions": Good, "rights": Warn,
 	})
 	openURL(t, database)
@@ -64,14 +64,14 @@ func TestCheckDatabase(t *testing.T) {
 func TestCheckRole(t *testing.T) {
 	database := PostgresForTests.NewDatabase(t)
 	must(t, openURL(t, database).Close())
-	must(t, do(t, database, `CREATE ROLE poor LOGIN; ALTER ROLE poor SET default_transaction_isolation = 'serializable'; ALTER ROLE poor SET idle_session_timeout = '1min';
+	must(t, do(t, database, `CREATE ROLE poor LOGIN; ALTER ROLE poor SET default_transaction_isolation = 'serializable';
 		GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO poor; REVOKE DELETE ON use_up FROM poor`))
 	t.Cleanup(func() { _ = do(t, database, `DROP OWNED BY poor; DROP ROLE poor`) })
 	u, err := url.Parse(database)
 	must(t, err)
 	u.User = url.User("poor")
 	all := checked(t, u.String(), time.Now)
-	wantFindings(t, all, map[string]Level{"rights": Bad, "default_transaction_isolation": Warn, "idle_session_timeout": Warn})
+	wantFindings(t, all, map[string]Level{"rights": Bad, "default_transaction_isolation": Warn})
 	for _, lack := range []string{"CREATE in the schema public", "DELETE on use_up", "ownership of ledger_batch"} {
 		if text := found(t, all, "rights").Found; !strings.Contains(text, lack) {
 			t.Errorf("%s: want %s", text, lack)

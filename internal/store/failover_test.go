@@ -35,6 +35,7 @@ func TestFailover(t *testing.T) {
 	}
 	a, b := both(primary, standby), both(standby, primary)
 	putNamed(t, a, "bank", 0, "bank", false)
+	mustSign(t, a, unsigned) // what follows has other times
 	loads := []*load{startLoad(a, 0), startLoad(b, 500_000)}
 	for _, l := range loads {
 		defer l.stop()

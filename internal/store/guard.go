@@ -73,10 +73,9 @@ type doubts struct {
 }
 
 // Guard compares the store with the clock and, if it is a file, with the note of the head
-// beside it. It returns what is wrong, worst first if there is more than one finding. If
-// consumed assertions may be missing, it makes all of that time refused, and records that.
-// From then on it notes the head within a second, and at Close. It is called once, when the
-// master key is known to be that of the store.
+// beside it, and returns what is wrong. If consumed assertions may be missing, it makes all
+// of that time refused, and records that. From then on it notes the head within a second,
+// and at Close. It is called once, when the master key is known to be that of the store.
 func (d *DB) Guard(ctx context.Context, g Guard) ([]Finding, error) {
 	now := d.now()
 	found, err := d.doubts(ctx, &g, now)

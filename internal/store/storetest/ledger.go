@@ -199,11 +199,14 @@ func entriesByQuery(t testing.TB, s Store) {
 
 // prune removes old entries twice, and the ledger must stay valid.
 func prune(t testing.TB, s Store) {
+	public, private, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	sign := func(message []byte) ([]byte, error) { return ed25519.Sign(private, message), nil }
 	for n := range 50 {
 		must(t, s.Append(t.Context(), token(n)))
 	}
 	for _, step := range []struct{ before, gone, first int64 }{{0, 0, 1}, {20, 20, 21}, {20, 0, 21}, {45, 25, 46}} {
-		gone, err := s.Prune(t.Context(), start().Add(time.Duration(step.before)*time.Second), 0, unsigned)
+		gone, err := s.Prune(t.Context(), start().Add(time.Duration(step.before)*time.Second), 0, sign)
 		must(t, err)
 		if gone != step.gone {
 			t.Errorf("pruned %d entries older than %d s, want %d", gone, step.before, step.gone)
@@ -216,13 +219,40 @@ func prune(t testing.TB, s Store) {
 		t.Errorf("%d entries of client-0 are left, want 2", len(left))
 	}
 	must(t, s.Append(t.Context(), token(50)))
-	_, err := s.Prune(t.Context(), start().AddDate(100, 0, 0), 0, unsigned)
+	_, err = s.Prune(t.Context(), start().AddDate(100, 0, 0), 0, sign)
 	must(t, err)
 	if report := verified(t, s); ledger.PlaceOf(report.First) <= 51 {
 		t.Errorf("after all was pruned the ledger begins with %s", ledger.ShowSeq(report.First))
 	}
 	must(t, s.Append(t.Context(), token(51)))
 	verified(t, s)
+	if report, err := s.Verify(t.Context(), public); err != nil || report.Broken != 0 {
+		t.Errorf("verified with the key: %+v, %v", report, err)
+	}
+	pruneByRetention(t, s, public, sign)
+}
+
+// pruneByRetention: an anchor states the retention by which it is judged.
+func pruneByRetention(t testing.TB, s Store, key ed25519.PublicKey, sign ledger.Signer) {
+	t.Helper()
+	for range 2 {
+		must(t, s.Append(t.Context(), token(52)))
+	}
+	const retention = time.Hour
+	for _, keep := range []time.Duration{100 * 365 * 24 * time.Hour, retention} {
+		_, err := s.Prune(t.Context(), start().AddDate(100, 0, 0), keep, sign)
+		if young := keep > retention; young && err == nil {
+			t.Error("entries that are younger than the retention were pruned")
+		}
+	}
+	all, _ := records(t, s, ledger.Query{Kind: ledger.KindAdmin})
+	for _, r := range all {
+		a, err := r.Anchor(key)
+		must(t, err)
+		if a == nil || a.Retention != 0 && a.Retention != retention || a.Checkpoint != 1 || a.Newest.IsZero() {
+			t.Errorf("the anchor %s says %+v", r.Line, a)
+		}
+	}
 }
 
 // forget deletes keys if, and only if, their assertions have expired.
@@ -269,9 +299,16 @@ func checkpoint(t testing.TB, s Store) {
 			t.Fatalf("%d entries, want %d", len(all), 2*n+2)
 		}
 		r, e, before := all[2*n+1], entries[2*n+1], all[2*n]
+		var previous ledger.Head
+		if n > 0 {
+			previous = ledger.Head{Seq: all[2*n-1].Seq, Hash: all[2*n-1].Hash}
+		}
 		cp, err := r.Checkpoint(public)
 		if err != nil || len(cp.Heads) != 1 || cp.Heads[0] != (ledger.Head{Seq: before.Seq, Hash: before.Hash}) || e.Kind != ledger.KindCheckpoint {
 			t.Errorf("the checkpoint %s says %+v, %v", r.Line, cp, err)
+		}
+		if cp != nil && (cp.Number != int64(n+1) || cp.Previous != previous || cp.Resumed != 0) {
+			t.Errorf("checkpoint %d says %+v, and the one before is %+v", n+1, cp, previous)
 		}
 	}
 	for _, c := range []struct {
@@ -282,6 +319,14 @@ func checkpoint(t testing.TB, s Store) {
 		must(t, err)
 		if report.Signed != c.signed || (report.Broken == 0) != c.whole || c.whole && (report.Checkpoints != 3 || ledger.PlaceOf(report.Chains[0].Confirmed) != 5) {
 			t.Errorf("verified with key %x: %+v", c.key, report)
+		}
+	}
+	all, _ := records(t, s, ledger.Query{})
+	for _, noted := range []ledger.Head{{Seq: all[1].Seq, Hash: all[1].Hash}, {Seq: all[1].Seq, Hash: all[0].Hash}, {Seq: all[5].Seq + 1}} {
+		report, err := s.Verify(t.Context(), public, noted)
+		must(t, err)
+		if there := noted.Hash == all[1].Hash; (report.Broken == 0) != there || report.Heads != 1 {
+			t.Errorf("verified with the head %s that was noted elsewhere: %+v", ledger.ShowSeq(noted.Seq), report)
 		}
 	}
 	unavailable := errors.New("no key")
@@ -297,6 +342,3 @@ func mustCheckpoint(t testing.TB, s Store, sign ledger.Signer) {
 	_, err := s.Checkpoint(t.Context(), sign)
 	must(t, err)
 }
-
-// unsigned is a signer for what is verified without a key.
-func unsigned([]byte) ([]byte, error) { return nil, nil }

@@ -2,7 +2,6 @@ package storetest
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"runtime"
 	"slices"
@@ -59,9 +58,12 @@ func Mutants() []Mutant {
 		{"answers any query with all", "entries by query", func(s Store) Store { return &ignoresQuery{s} }},
 		{"visits backwards", "entries by query", func(s Store) Store { return &reversesEntries{s} }},
 		{"prunes what is young", "prune", func(s Store) Store { return &removesEarly{s} }},
+		{"prunes by no retention", "prune", func(s Store) Store { return &ignoresRetention{s} }},
+		{"prunes unsigned", "prune", func(s Store) Store { return &prunesUnsigned{s} }},
 		{"makes no checkpoints", "checkpoint", func(s Store) Store { return &noCheckpoints{s} }},
 		{"makes a checkpoint of nothing new", "checkpoint", func(s Store) Store { return &alwaysCheckpoints{s} }},
 		{"signs something else", "checkpoint", func(s Store) Store { return &signsElse{s} }},
+		{"ignores noted heads", "checkpoint", func(s Store) Store { return &ignoresHeads{s} }},
 		{"believes any signature", "checkpoint", func(s Store) Store { return &ignoresSignatures{s} }},
 		{"forgets keys that are needed", "forget", func(s Store) Store { return &removesEarly{s} }},
 		{"records another change", "changes are recorded", func(s Store) Store { return &misrecords{s} }},
@@ -378,39 +380,6 @@ func (s *removesEarly) Prune(ctx context.Context, before time.Time, retention ti
 
 func (s *removesEarly) Forget(ctx context.Context, now time.Time) (int64, error) {
 	return s.Store.Forget(ctx, now.Add(time.Minute))
-}
-
-// noCheckpoints makes no checkpoints.
-type noCheckpoints struct{ Store }
-
-func (s *noCheckpoints) Checkpoint(context.Context, ledger.Signer) ([]ledger.Head, error) {
-	return nil, nil
-}
-
-// alwaysCheckpoints makes a checkpoint without new entries.
-type alwaysCheckpoints struct{ Store }
-
-func (s *alwaysCheckpoints) Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head, error) {
-	if err := s.Append(ctx, change("restless")); err != nil {
-		return nil, err
-	}
-	return s.Store.Checkpoint(ctx, sign)
-}
-
-// signsElse signs another message than it records.
-type signsElse struct{ Store }
-
-func (s *signsElse) Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head, error) {
-	return s.Store.Checkpoint(ctx, func(message []byte) ([]byte, error) { return sign(append(message, 0)) })
-}
-
-// ignoresSignatures verifies no signature.
-type ignoresSignatures struct{ Store }
-
-func (s *ignoresSignatures) Verify(ctx context.Context, key ed25519.PublicKey, noted ...ledger.Head) (ledger.VerifyReport, error) {
-	report, err := s.Store.Verify(ctx, nil, noted...)
-	report.Signed = key != nil
-	return report, err
 }
 
 type misrecords struct{ Store }

@@ -417,7 +417,7 @@ func revocationsEverywhere(t testing.TB, stores []Store) {
 // chainForEach has all replicas append side by side: each in a chain of its own,
 // all of which are whole, and each reads the entries of all.
 func chainForEach(t testing.TB, stores []Store) {
-	const each = 40
+	const each = 24 // tokens of seconds, all within the minutes that need no checkpoint
 	concurrently(len(stores)*4, func(caller int) {
 		for i := range each {
 			if err := stores[caller%len(stores)].Append(t.Context(), token(caller*each+i)); err != nil {
