@@ -220,12 +220,15 @@ func TestARefusalStandsWhenTheLedgerIsDown(t *testing.T) {
 func TestShorten(t *testing.T) {
 	long := strings.Repeat("é", 40)
 	for in, want := range map[string]string{
-		"":                           "",
-		"ACMEGW0001":                 "ACMEGW0001",
-		strings.Repeat("a", 64):      strings.Repeat("a", 64),
-		strings.Repeat("a", 65):      strings.Repeat("a", 64) + "...",
-		"x" + long:                   "x" + long[:62] + "...",
-		"mns_AbCdEf":                 "something like a credential",
+		"":                      "",
+		"ACMEGW0001":            "ACMEGW0001",
+		strings.Repeat("a", 64): strings.Repeat("a", 64),
+		strings.Repeat("a", 65): strings.Repeat("a", 64) + "...",
+		"x" + long:              "x" + long[:62] + "...",
+		"mns_AbCdEf":            "something like a credential",
+		"4111111111111111":      "411111******1111",
+		strings.Repeat("a", 49) + "4111111111111111":           strings.Repeat("a", 49) + "411111******111...",
+		strings.Repeat("a", 52) + "4111 1111 1111 1111 and on": strings.Repeat("a", 52) + "4111 11** **...",
 		"APIKEY mnk_AbCdEf":          "something like a credential",
 		"eyJhbGciOiJFUzI1NiJ9.e30.x": "something like a credential",
 	} {

@@ -120,7 +120,11 @@ func (s *state) through(l *listener) http.Handler {
 		if s.draining.Load() {
 			w.Header().Set("Connection", "close")
 		}
-		(*l.handler.Load()).ServeHTTP(w, r)
+		if !l.connections.Serve(*l.handler.Load(), w, r) {
+			w.Header().Set("Cache-Control", "no-store")
+			w.Header().Set("Retry-After", "1")
+			w.WriteHeader(http.StatusServiceUnavailable) // without a body, which would wait as well
+		}
 	})
 }
 

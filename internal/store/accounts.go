@@ -48,7 +48,7 @@ func (d *DB) Accounts(ctx context.Context, issuer, after string, limit int) ([]r
 				return err
 			}
 			a, err := decode[registry.Account](d.rows, accountRow(issuer, id, document), mac)
-			if unverified := (*registry.UnverifiedError)(nil); errors.As(err, &unverified) {
+			if registry.IsUnverified(err) {
 				a, err = &registry.Account{Issuer: issuer, ID: id, Disabled: true, Unverified: true}, nil
 			}
 			if err == nil {
@@ -69,16 +69,14 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 	if err := checkBulk(len(accounts)); err != nil {
 		return err
 	}
-	documents := make([][]byte, len(accounts))
+	documents, known := make([][]byte, len(accounts)), map[string][]string{}
 	for i := range accounts {
+		a := &accounts[i]
 		var err error
-		if documents[i], err = json.Marshal(&accounts[i]); err != nil {
-			return fmt.Errorf("account %q: %w", accounts[i].ID, err)
+		if documents[i], err = json.Marshal(a); err != nil {
+			return fmt.Errorf("account %q: %w", a.ID, err)
 		}
-	}
-	known := map[string][]string{}
-	for i := range accounts {
-		known[accounts[i].Issuer] = append(known[accounts[i].Issuer], accounts[i].ID)
+		known[a.Issuer] = append(known[a.Issuer], a.ID)
 	}
 	return d.change(ctx, e, func(t *tx) error {
 		if err := t.findAll(rowauth.Account, known); err != nil {
@@ -86,26 +84,30 @@ func (d *DB) PutAccounts(ctx context.Context, accounts []registry.Account, e *le
 		}
 		owners := map[named]error{}
 		for i := range accounts {
-			a := &accounts[i]
-			t.changed(engine.ChangedAccount, a.Issuer, a.ID)
-			owner := named{a.Issuer, a.Client}
-			if _, asked := owners[owner]; !asked {
-				owners[owner] = t.exists("client", a.Client, `SELECT 1 FROM client WHERE issuer = $1 AND id = $2`, a.Issuer, a.Client)
-			}
-			if err := owners[owner]; err != nil {
-				return fmt.Errorf("account %q: %w", a.ID, err)
-			}
-			mac := d.rows.MAC(accountRow(a.Issuer, a.ID, documents[i]))
-			t.wrote(rowauth.Name{Kind: rowauth.Account, Issuer: a.Issuer, ID: a.ID}, mac)
-			err := t.Later(func(int64) error { return nil }, `INSERT INTO account (issuer, id, client, document, mac) VALUES ($1, $2, $3, $4, $5)
-				ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document, mac = excluded.mac`,
-				a.Issuer, a.ID, a.Client, documents[i], mac)
-			if err != nil {
+			if err := t.putAccount(&accounts[i], documents[i], owners); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// putAccount puts an account, and caches in owners whether its client exists.
+func (t *tx) putAccount(a *registry.Account, document []byte, owners map[named]error) error {
+	t.changed(engine.ChangedAccount, a.Issuer, a.ID)
+	owner := named{a.Issuer, a.Client}
+	if _, asked := owners[owner]; !asked {
+		owners[owner] = t.exists("client", a.Client, `SELECT 1 FROM client WHERE issuer = $1 AND id = $2`, a.Issuer, a.Client)
+	}
+	if err := owners[owner]; err != nil {
+		return fmt.Errorf("account %q: %w", a.ID, err)
+	}
+	row := accountRow(a.Issuer, a.ID, document)
+	mac := t.rows.MAC(row)
+	t.wrote(row.Name, mac)
+	return t.Later(func(int64) error { return nil }, `INSERT INTO account (issuer, id, client, document, mac) VALUES ($1, $2, $3, $4, $5)
+		ON CONFLICT (issuer, id) DO UPDATE SET client = excluded.client, document = excluded.document, mac = excluded.mac`,
+		a.Issuer, a.ID, a.Client, document, mac)
 }
 
 // RemoveAccount removes an account. It returns registry.ErrNotFound if the account does

@@ -342,7 +342,7 @@ func TestVerifyLookUp(t *testing.T) {
 		two := newAnother(d, 2)
 		two.late = late
 		for i := range 2 * farAway {
-			two.append(t, i, 2)
+			two.append(t, i/8, 2)
 		}
 		chains, err := history.Chains(t.Context(), d.reads)
 		if err != nil {

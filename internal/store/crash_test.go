@@ -100,7 +100,9 @@ func numbered(n int64) (*ledger.Entry, []ledger.Consumed) {
 		binary.BigEndian.PutUint64(consumed[i].Value[:], uint64(n))
 		consumed[i].Value[8] = byte(i)
 	}
-	return testEntry(int(n)), consumed
+	e := testEntry(int(n))
+	e.Time = clock()
+	return e, consumed
 }
 
 // appendForEver prints the number of each assertion once its append is

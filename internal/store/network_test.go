@@ -227,6 +227,7 @@ func TestNetwork(t *testing.T) {
 // runFault runs a store through a fault of that duration.
 func runFault(t *testing.T, d *DB, running func() int, begin, end func(), lasts, within time.Duration) {
 	putNamed(t, d, "bank", 0, "bank", false)
+	mustSign(t, d, unsigned) // what follows has other times
 	l := startLoad(d, 0)
 	defer l.stop()
 	eventually(t, patience, "all works", func() bool { return l.worksSince(time.Time{}) })
