@@ -27,11 +27,11 @@ func viewRevocation(v *revocation.Revocation) adminapi.Revocation {
 // before it expire earlier.
 func (a *API) listRevocations(c *call) error {
 	list, err := a.Revocations.Revocations(c.r.Context(), c.issuer.Name)
-	if unverified := (*registry.UnverifiedError)(nil); err != nil && !errors.As(err, &unverified) {
+	if err != nil && !registry.IsUnverified(err) {
 		return err
 	}
 	keys, err := a.Keyring.Keys(c.r.Context(), c.issuer.Name)
-	if unverified := (*registry.UnverifiedError)(nil); err != nil && !errors.As(err, &unverified) {
+	if err != nil && !registry.IsUnverified(err) {
 		return err
 	}
 	now := a.Now()

@@ -102,8 +102,7 @@ func ask[T any](ctx context.Context, s *snapshot, question func(context.Context,
 // isAnswer reports whether the registry was read: what it says now counts, and not what
 // was known before.
 func isAnswer(err error) bool {
-	var unverified *registry.UnverifiedError
-	return errors.Is(err, registry.ErrNotFound) || errors.As(err, &unverified)
+	return errors.Is(err, registry.ErrNotFound) || registry.IsUnverified(err)
 }
 
 // deadline bounds the time of a registry that is not up to date, where there is

@@ -131,8 +131,7 @@ func (i *initial) hasKeys(ctx context.Context, master *keyring.MasterKey) (bool,
 		return false, err
 	}
 	_, err = db.SigningKeys(ctx, config.AdminIssuer)
-	unverified := (*registry.UnverifiedError)(nil)
-	if errors.As(err, &unverified) {
+	if registry.IsUnverified(err) {
 		return true, db.Close()
 	}
 	return false, errors.Join(err, db.Close())

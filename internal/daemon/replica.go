@@ -36,8 +36,7 @@ func (s *state) changedElsewhere(ctx context.Context, kind store.ChangeKind, iss
 	for _, issuer := range issuers {
 		err := snapshot.keys.Refresh(ctx, issuer)
 		s.problems.report("open the signing keys of "+issuer, err)
-		unverified := (*registry.UnverifiedError)(nil)
-		if !errors.Is(err, keyring.ErrUnopened) && !errors.As(err, &unverified) { // then the key does not sign here, but everything else is loaded
+		if !errors.Is(err, keyring.ErrUnopened) && !registry.IsUnverified(err) { // then the key does not sign here, but everything else is loaded
 			errs = append(errs, err)
 		}
 	}

@@ -144,10 +144,10 @@ func (k *Keyring) Rotate(ctx context.Context) error {
 	var errs []error
 	for _, issuer := range k.issuers() {
 		err := k.Ensure(ctx, issuer)
-		if isUnverified(err) {
+		if registry.IsUnverified(err) {
 			err = k.Refresh(ctx, issuer)
 		}
-		if !isUnverified(err) {
+		if !registry.IsUnverified(err) {
 			errs = append(errs, err)
 		}
 	}

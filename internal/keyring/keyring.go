@@ -288,7 +288,7 @@ func (k *Keyring) read(ctx context.Context, issuer string) (*ring, error) {
 		return nil, err
 	}
 	keys, err := k.Store.SigningKeys(ctx, issuer)
-	if isUnverified(err) {
+	if registry.IsUnverified(err) {
 		return k.ring(issuer).asUnverified(), err
 	}
 	if err != nil {
@@ -318,12 +318,6 @@ func (k *Keyring) logPublished(ctx context.Context, issuer string, key *registry
 	}
 	k.log().LogAttrs(ctx, slog.LevelInfo, "signing key published for the first time by this process", slog.String("issuer", issuer),
 		slog.String("kid", key.Kid), slog.String("alg", key.Alg), slog.Time("announced", key.AnnouncedAt))
-}
-
-// isUnverified reports whether keys in the store did not verify.
-func isUnverified(err error) bool {
-	var unverified *registry.UnverifiedError
-	return errors.As(err, &unverified)
 }
 
 // open parses the registered public key and opens the private key if it is still needed. Revoked

@@ -23,8 +23,8 @@ type Limits struct {
 	// once. 0 stands for what FitDescriptors finds. Set by connections.
 	Connections int
 	// AddressConnections bounds those of one address that is not a trusted proxy; IPv6
-	// counts by /64. No address gets more than about a tenth of Connections, and less while
-	// others have many. Beyond it the connection is closed at once. Set by
+	// counts by /64. No address gets more than about a tenth of Connections, no /48 of IPv6 more
+	// than about a quarter, and less while others have many. Beyond it the connection is closed at once. Set by
 	// address_connections.
 	AddressConnections int
 	// AdminConnections bounds those of the admin listener, which has them for itself. One
@@ -36,11 +36,6 @@ type Limits struct {
 	// Streams bounds the requests at once on one connection of HTTP/2. Beyond it the
 	// stream is refused (RFC 9113 §5.1.2).
 	Streams int
-	// AllStreams bounds the requests of HTTP/2 at once on a listener, until their answers were
-	// taken. No address that is not a trusted proxy gets more than about a tenth of them, and less
-	// while others have many. Beyond it: 503 without a body, which needs no window. Set by
-	// in_flight, times 8.
-	AllStreams int
 	// StreamBytes is the flow-control window of one connection of HTTP/2, which bounds what a
 	// caller can have the server keep of bodies that nobody reads (RFC 9113 §5.2).
 	StreamBytes int
@@ -68,10 +63,11 @@ type Limits struct {
 	// wait longer: 503. With more requests than can be answered it becomes the time that
 	// those which are let in take.
 	QueueDelay time.Duration
-	// Readers bounds the requests that are being read: a body takes longer to come than
-	// an answer to make, and who sends slowly must keep nobody else out. No address gets
-	// more than about a tenth of the places, and less while others have many. Beyond it: 503.
-	// Set by in_flight, times 8.
+	// Readers bounds the requests that are being read, and apart from those the requests of
+	// HTTP/2 at once on a listener, until their answers were taken; the latter get 503 without a
+	// body, which needs no window. A body takes longer to come than
+	// an answer to make, and who sends slowly must keep nobody else out. Addresses
+	// have shares of the places as of Connections. Beyond it: 503. Set by in_flight, times 8.
 	Readers int
 	// BodyBytes bounds the body of a request. Beyond it: 413.
 	BodyBytes int64
@@ -149,10 +145,9 @@ func Default() Limits {
 	return l
 }
 
-// SetAtWork sets AtWork, and Readers, AllStreams and Checks by it.
+// SetAtWork sets AtWork, and Readers and Checks by it.
 func (l *Limits) SetAtWork(most int) {
 	l.AtWork, l.Readers, l.Checks = most, readersPerWorker*most, max(most/checksPart, 1)
-	l.AllStreams = l.Readers
 }
 
 // FitDescriptors sets Connections by how many file descriptors the process may have if it is
@@ -172,7 +167,7 @@ func (l *Limits) FitDescriptors(descriptors uint64) error {
 
 // PublicConnections are the bounds of the public listener.
 func (l *Limits) PublicConnections() ConnectionBounds {
-	return ConnectionBounds{Total: l.Connections, Address: l.AddressConnections, Streams: l.AllStreams, Part: addressPart, Idle: l.NearIdleTime}
+	return ConnectionBounds{Total: l.Connections, Address: l.AddressConnections, Streams: l.Readers, Part: addressPart, Idle: l.NearIdleTime}
 }
 
 // OwnConnections are the bounds of the admin listener.

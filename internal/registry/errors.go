@@ -59,6 +59,12 @@ type UnverifiedError struct {
 	Kind, Issuer, ID string
 }
 
+// IsUnverified reports whether err is an *UnverifiedError.
+func IsUnverified(err error) bool {
+	_, ok := errors.AsType[*UnverifiedError](err)
+	return ok
+}
+
 // Error names the row, and what to do.
 func (e *UnverifiedError) Error() string {
 	name := e.Kind

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/netip"
 	"strconv"
-	"sync"
 	"time"
 
 	"moneyer/internal/authority"
@@ -55,7 +54,7 @@ var answers = map[oauth.Code]answer{
 // code and the description; the log learns all.
 func (c *call) fail(err error) {
 	refusal := oauth.AsError(err)
-	c.code = refusal.Code
+	c.decided(refusal.Code)
 	out, known := answers[refusal.Code]
 	if !known {
 		out = answers[oauth.ServerError]
@@ -174,30 +173,25 @@ func quotable(scope oauth.Scope) string {
 // out before it. Failures of ours have a budget of their own, so that refusals do not
 // hide them, in which each cause is a key.
 type RefusalLog struct {
-	log     *slog.Logger
-	rate    overload.Rate
-	refused *overload.Refusals
-	ours    sync.Map // issuer's name -> *overload.Budget[string]
+	log           *slog.Logger
+	refused, ours *overload.Refusals
 }
 
 // NewRefusalLog makes a log of refusals, with the rate of each budget.
 func NewRefusalLog(log *slog.Logger, rate overload.Rate) *RefusalLog {
-	return &RefusalLog{log: log, rate: rate, refused: overload.NewRefusals(rate)}
+	return &RefusalLog{log: log, refused: overload.NewRefusals(rate), ours: overload.NewRefusals(rate)}
 }
 
 func (l *RefusalLog) write(ctx context.Context, issuer, correlation string, address netip.Addr, status int, refusal *oauth.Error, at time.Time) {
 	var rule *authority.Refusal
-	client := ""
+	level, budgets, key := slog.LevelInfo, l.refused, ""
 	if errors.As(refusal.Unwrap(), &rule) {
-		client = rule.ProvenClient()
+		key = rule.ProvenClient()
 	}
-	level := slog.LevelInfo
 	if status >= http.StatusInternalServerError {
-		level = slog.LevelError
-		if !l.takeOurs(issuer, refusal, at) {
-			return
-		}
-	} else if !l.refused.Take(issuer, client, address, at) {
+		level, budgets, key = slog.LevelError, l.ours, causeOf(refusal)
+	}
+	if !budgets.Take(issuer, key, address, at) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -210,26 +204,16 @@ func (l *RefusalLog) write(ctx context.Context, issuer, correlation string, addr
 	} else if cause := refusal.Unwrap(); cause != nil {
 		attrs = append(attrs, slog.String("cause", cause.Error()))
 	}
-	if n := l.refused.Counted(issuer); n > 0 {
+	if n := l.refused.Counted(issuer) + l.ours.Counted(issuer); n > 0 {
 		attrs = append(attrs, slog.Int64("left_out", n))
 	}
 	l.log.LogAttrs(ctx, level, "token refused", attrs...)
 }
 
-// takeOurs reports whether a failure of ours is to be written; otherwise it counts it.
-func (l *RefusalLog) takeOurs(issuer string, refusal *oauth.Error, at time.Time) bool {
-	found, ok := l.ours.Load(issuer)
-	if !ok {
-		found, _ = l.ours.LoadOrStore(issuer, overload.NewBudget[string](l.rate))
+// causeOf returns what a failure of ours comes from: its error, or else its code.
+func causeOf(failure *oauth.Error) string {
+	if err := failure.Unwrap(); err != nil {
+		return err.Error()
 	}
-	budget, _ := found.(*overload.Budget[string]) // nothing else is stored
-	cause := string(refusal.Code)
-	if err := refusal.Unwrap(); err != nil {
-		cause = err.Error()
-	}
-	if budget.Take(cause, at) {
-		return true
-	}
-	l.refused.Count(issuer, 1)
-	return false
+	return string(failure.Code)
 }

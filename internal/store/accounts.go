@@ -48,7 +48,7 @@ func (d *DB) Accounts(ctx context.Context, issuer, after string, limit int) ([]r
 				return err
 			}
 			a, err := decode[registry.Account](d.rows, accountRow(issuer, id, document), mac)
-			if unverified := (*registry.UnverifiedError)(nil); errors.As(err, &unverified) {
+			if registry.IsUnverified(err) {
 				a, err = &registry.Account{Issuer: issuer, ID: id, Disabled: true, Unverified: true}, nil
 			}
 			if err == nil {

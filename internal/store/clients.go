@@ -73,7 +73,7 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*r
 				return err
 			}
 			c, err := decode[registry.Client](d.rows, clientRow(issuer, id, revision, document), mac)
-			if unverified := (*registry.UnverifiedError)(nil); errors.As(err, &unverified) {
+			if registry.IsUnverified(err) {
 				c, err = &registry.Client{Issuer: issuer, ID: id, Disabled: true, Unverified: true}, nil
 			}
 			clients = append(clients, c)

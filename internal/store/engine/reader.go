@@ -115,6 +115,11 @@ func (r *Reader) List(ctx context.Context, query string, args []any, scan func(s
 	if err != nil {
 		return err
 	}
+	return ScanRows(rows, scan)
+}
+
+// ScanRows calls scan with the scanner of each row, and closes the rows.
+func ScanRows(rows *sql.Rows, scan func(scan func(...any) error) error) error {
 	defer func() { _ = rows.Close() }()
 	for rows.Next() {
 		if err := scan(rows.Scan); err != nil {

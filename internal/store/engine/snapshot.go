@@ -42,11 +42,5 @@ func (s *Snapshot) List(ctx context.Context, query string, args []any, scan func
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		if err := scan(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return ScanRows(rows, scan)
 }

@@ -229,13 +229,7 @@ func (s *session) List(query string, args []any, scan func(scan func(...any) err
 	if err != nil {
 		return err
 	}
-	defer func() { _ = rows.Close() }()
-	for rows.Next() {
-		if err := scan(rows.Scan); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return engine.ScanRows(rows, scan)
 }
 
 func (s *session) Leave() { s.drop() }
