@@ -153,7 +153,7 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		checkpoints: checkpoints{found: -1},
 		trial:       trial{write: o.trial},
 	}
-	newest, err := (&auditor{reads, d.ledger, d.rows}).newest(ctx, math.MaxInt64)
+	newest, err := d.auditor().newest(ctx, math.MaxInt64)
 	if err != nil {
 		d.writer.stop()
 		return nil, err
