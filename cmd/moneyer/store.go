@@ -253,6 +253,9 @@ func checkRegistry(ctx context.Context, url string, master *keyring.MasterKey, b
 		return []store.Finding{{What: what, Level: store.Warn, Found: "not looked at without the master key", Advice: "give --config, or --master-key"}}
 	}
 	audit, rows, err := store.CheckRegistry(ctx, url, master.RowKey())
+	if errors.Is(err, store.ErrOtherKey) {
+		return []store.Finding{{What: what, Level: store.Bad, Found: err.Error(), Advice: "give the master key under which this store was made; if this is the one, restore a backup"}}
+	}
 	if err != nil {
 		return []store.Finding{{What: what, Level: store.Bad, Found: err.Error(), Advice: "moneyer ledger verify says what is wrong with the ledger"}}
 	}

@@ -75,7 +75,10 @@ func (a *app) repairStore(ctx context.Context, cfg *config.Config, f *repairFlag
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	audit, rows, err := db.Differences(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, store.ErrOtherKey):
+		return usage(fmt.Errorf("master_key %q: %w", cfg.MasterKey, err))
+	case err != nil:
 		return storeFailure(err)
 	}
 	done, err := a.repairRows(ctx, db, f, rows)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"moneyer/internal/fetch"
@@ -41,15 +42,16 @@ func hostname(host string) string {
 }
 
 // dotted reports whether a path, decoded once, may lead outside its folder on some server: it has a
-// segment . or .., perhaps after more decoding, after the removal of a segment's parameters (..;x,
-// RFC 3986 section 3.3) or of spaces, or it is not UTF-8, of which some decoders make a dot
-// (%c0%ae, RFC 3629 section 10). The token must not be sent to paths outside the upstream's URL.
+// segment . or .., perhaps after more decoding, after Unicode normalization (NFKC), after the removal
+// of a segment's parameters (..;x, RFC 3986 section 3.3), of spaces, or of what a server takes for
+// the end of the path once it has decoded it (..?x), or it is not UTF-8, of which some decoders make
+// a dot (%c0%ae, RFC 3629 section 10), or has a NUL, which some drop. The token must not be sent to paths outside the upstream's URL.
 func dotted(path string) bool {
 	for range maxDecodings {
-		if !utf8.ValidString(path) || hasDotSegment(path) {
+		if !utf8.ValidString(path) || strings.Contains(path, "\x00") || hasDotSegment(path) {
 			return true
 		}
-		decoded := unescape(path)
+		decoded := unescape(normalized.Replace(path))
 		if decoded == path {
 			return false
 		}
@@ -62,19 +64,19 @@ func dotted(path string) bool {
 const maxDecodings = 5
 
 func hasDotSegment(path string) bool {
-	segments := strings.FieldsFunc(path, func(r rune) bool { return strings.ContainsRune("/\\\uFF0F\uFF3C", r) })
+	segments := strings.FieldsFunc(path, func(r rune) bool { return r == '/' || r == '\\' })
 	return slices.ContainsFunc(segments, func(segment string) bool {
-		name, _, _ := strings.Cut(segment, ";")
-		return strings.ContainsAny(name, dots) && strings.Trim(name, dots+ignored) == ""
+		if end := strings.IndexAny(segment, ";?#"); end >= 0 {
+			segment = segment[:end]
+		}
+		return strings.Contains(segment, ".") && strings.TrimFunc(segment, func(r rune) bool { return r == '.' || unicode.IsSpace(r) }) == ""
 	})
 }
 
-// Characters that servers take for a dot, since they are one after Unicode normalization (NFKC), or
-// ignore at the end of a name.
-const (
-	dots    = ".\u2024\uFF0E"
-	ignored = " \t\r\n\v\f\x00\u00A0\u3000"
-)
+// normalized has the characters that NFKC makes dots, slashes, escapes or parameters of.
+var normalized = strings.NewReplacer(
+	"\u2024", ".", "\u2025", "..", "\u2026", "...", "\uFE19", "...", "\uFE30", "..", "\uFE52", ".", "\uFF0E", ".",
+	"\uFF0F", "/", "\uFE68", `\`, "\uFF3C", `\`, "\uFE6A", "%", "\uFF05", "%", "\u037E", ";", "\uFE14", ";", "\uFE54", ";", "\uFF1B", ";")
 
 // unescape decodes the valid escapes of a path (RFC 3986 section 2.1, and %uXXXX, which some servers
 // accept), and keeps what is no escape. url.PathUnescape would refuse the whole path for one.

@@ -35,7 +35,7 @@ var (
 	tooLarge         = refusal{status: http.StatusRequestEntityTooLarge, Code: "request_too_large", Description: "the body is larger than the upstream's max_body"}
 	incomplete       = refusal{status: http.StatusBadRequest, Code: "incomplete", Description: "the body was not received completely, or not in time"}
 	notForwarding    = refusal{status: http.StatusBadRequest, Code: "not_a_forward_proxy", Description: "ask for a path of the agent, not for a URL"}
-	badPath          = refusal{status: http.StatusBadRequest, Code: "bad_path", Description: "a path is UTF-8 and has no . and .. in it, encoded once or more often"}
+	badPath          = refusal{status: http.StatusBadRequest, Code: "bad_path", Description: "a path is UTF-8 without NUL and has no . and .. in it, encoded once or more often"}
 	wrongHost        = refusal{status: http.StatusMisdirectedRequest, Code: "wrong_host", Description: "the Host of a request must be localhost or a loopback address"}
 	noBrowsers       = refusal{status: http.StatusForbidden, Code: "no_browsers", Description: "a request with Origin or Sec-Fetch-Site comes from a browser, which the agent is not for"}
 	unreachable      = refusal{status: http.StatusBadGateway, Code: "upstream_unreachable", Description: "the upstream could not be reached; the agent's log says why"}

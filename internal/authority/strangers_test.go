@@ -240,3 +240,25 @@ func TestTheSameTokenAgainSpendsTheRate(t *testing.T) {
 		t.Errorf("%v, want %s", err, oauth.RateLimited)
 	}
 }
+
+// TestAReplayProvesNothing: the refusal of a consumed assertion names its client, but spends
+// nothing of what is recorded of clients: others may have seen the assertion.
+func TestAReplayProvesNothing(t *testing.T) {
+	h := newFixture(t, "thales-d1")
+	h.limit()
+	h.ClientRate = overload.NewLimiter[authority.ClientName](unlimited, 64)
+	req := grantRequest(h.assertion())
+	client := h.gets(t, req).Client
+	for _, found := range []string{"the ledger", "memory"} {
+		token, err := h.exchange(req)
+		if _, refusal := refusalOf(t, token, err); refusal.Client != client || refusal.ProvenClient() != "" {
+			t.Errorf("a replay that %s knows: client %q, proven %q", found, refusal.Client, refusal.ProvenClient())
+		}
+	}
+	fresh := grantRequest(h.assertion())
+	fresh.Scope = "not-registered"
+	token, err := h.exchange(fresh)
+	if _, refusal := refusalOf(t, token, err); refusal.ProvenClient() != client {
+		t.Errorf("a client that asks for too much: proven %q", refusal.ProvenClient())
+	}
+}

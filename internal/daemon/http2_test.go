@@ -112,6 +112,7 @@ func TestHTTP2(t *testing.T) {
 		}
 	}
 	fill()
+	eventually(t, "room was made for those that wait", func() bool { return l.connections.Counts().Closed >= 100-64 })
 	close(release)
 	callers.Wait() // nobody was cut off
 	if open < 2 {

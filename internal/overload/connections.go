@@ -9,7 +9,7 @@ import (
 )
 
 // Connections bounds the open connections of one listener, so that no caller takes the
-// file descriptors of the process. Each address has a share of them that gets smaller the
+// file descriptors of the process. Each address, and each site of IPv6, has a share of them that gets smaller the
 // fewer are free: however many addresses hold all they can get, a new one finds a
 // connection. Trusted proxies have no share, because all callers come through them.
 //
@@ -23,10 +23,10 @@ type Connections struct {
 	trusted atomic.Pointer[Proxies]
 	streams *SharedLimit
 
-	mu        sync.Mutex
-	open      int
-	byAddress map[netip.Addr]int
-	waiting   connection // the head of a ring of those that wait, longest first
+	mu      sync.Mutex
+	open    int
+	held    holders
+	waiting connection // the head of a ring of those that wait, longest first
 
 	counts ConnectionCounts // without Open
 }
@@ -60,7 +60,7 @@ func (b *ConnectionBounds) near() int { return b.Total * 3 / 4 }
 
 // NewConnections makes the bounds effective.
 func NewConnections(bounds ConnectionBounds, now func() time.Time) *Connections {
-	c := &Connections{bounds: bounds, now: now, streams: NewSharedLimit(bounds.Streams), byAddress: map[netip.Addr]int{}}
+	c := &Connections{bounds: bounds, now: now, streams: NewSharedLimit(bounds.Streams), held: newHolders()}
 	c.waiting.next, c.waiting.previous = &c.waiting, &c.waiting
 	c.Trust(nil)
 	return c
@@ -148,7 +148,7 @@ func (c *Connections) admit(tcp *net.TCPConn) *connection {
 	}
 	now := c.now()
 	c.mu.Lock()
-	if conn.address.IsValid() && c.byAddress[conn.address] >= c.addressShare() {
+	if conn.address.IsValid() && !c.withinShare(conn.address) {
 		c.counts.AddressRefused++
 		c.mu.Unlock()
 		return nil
@@ -174,10 +174,10 @@ func (c *Connections) admit(tcp *net.TCPConn) *connection {
 // more than one, and room is made by closing those that wait. Of few connections in all it is less.
 const leastConnections = 8
 
-// addressShare is how many connections one address may have now.
-func (c *Connections) addressShare() int {
+// withinShare reports whether the address may have one more connection now.
+func (c *Connections) withinShare(address netip.Addr) bool {
 	least := max(min(leastConnections, c.bounds.Total/256), 1)
-	return min(c.bounds.Address, share(c.bounds.Total, c.open, c.bounds.Part, least))
+	return c.held.addresses[address] < c.bounds.Address && c.held.within(address, c.bounds.Total, c.open, c.bounds.Part, least)
 }
 
 // makeRoom takes out the connections that have waited too long and, when none is free,
@@ -198,7 +198,7 @@ func (c *Connections) makeRoom(now time.Time) (waited []*connection) {
 func (c *Connections) add(conn *connection, now time.Time) {
 	c.open++
 	if conn.address.IsValid() {
-		c.byAddress[conn.address]++
+		c.held.add(conn.address, 1)
 	}
 	conn.wait(&c.waiting, now)
 }
@@ -210,11 +210,8 @@ func (c *Connections) remove(conn *connection) {
 	conn.closed = true
 	c.open--
 	conn.leave()
-	if !conn.address.IsValid() {
-		return
-	}
-	if c.byAddress[conn.address]--; c.byAddress[conn.address] == 0 {
-		delete(c.byAddress, conn.address)
+	if conn.address.IsValid() {
+		c.held.add(conn.address, -1)
 	}
 }
 

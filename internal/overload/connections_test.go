@@ -219,3 +219,45 @@ func TestAddressOfIPv6(t *testing.T) {
 		t.Error("not counted by /64")
 	}
 }
+
+// TestConnectionsOfASite: whoever has a whole network of IPv6 does not get the connections of
+// all its addresses.
+func TestConnectionsOfASite(t *testing.T) {
+	const total = 10_000
+	c := NewConnections(ConnectionBounds{Total: total, Address: 500, Part: addressPart, Idle: 5 * time.Second}, func() time.Time { return noon })
+	open := func(address netip.Addr) (got int) {
+		for c.withinShare(address) && c.open < total {
+			c.add(&connection{of: c, address: address}, noon)
+			got++
+		}
+		return got
+	}
+	for n := range 1 << 12 {
+		open(ofSite(1, n))
+	}
+	if got := c.open; got < total/5 || got > total/3 {
+		t.Errorf("one site got %d of %d connections", got, total)
+	}
+	if got := open(ofSite(2, 0)); got < total/20 {
+		t.Errorf("an address of another site got %d", got)
+	}
+}
+
+// TestLeastConnections: when others have all connections, a new address still may have as many as a
+// caller uses; room is made by closing those that wait.
+func TestLeastConnections(t *testing.T) {
+	for total, least := range map[int]int{2560: leastConnections, 512: 2, 64: 1} {
+		c := NewConnections(ConnectionBounds{Total: total, Address: 500, Part: addressPart, Idle: 5 * time.Second}, func() time.Time { return noon })
+		add := func(address netip.Addr) { c.add(&connection{of: c, address: address}, noon) }
+		for n := range total {
+			add(netip.AddrFrom4([4]byte{127, 1, byte(n >> 8), byte(n)}))
+		}
+		got, caller := 0, netip.AddrFrom4([4]byte{192, 0, 2, 1})
+		for ; c.withinShare(caller); got++ {
+			add(caller)
+		}
+		if got != least {
+			t.Errorf("of %d connections that are taken an address may have %d, want %d", total, got, least)
+		}
+	}
+}

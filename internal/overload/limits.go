@@ -23,8 +23,8 @@ type Limits struct {
 	// once. 0 stands for what FitDescriptors finds. Set by connections.
 	Connections int
 	// AddressConnections bounds those of one address that is not a trusted proxy; IPv6
-	// counts by /64. No address gets more than about a tenth of Connections, and less while
-	// others have many. Beyond it the connection is closed at once. Set by
+	// counts by /64. No address gets more than about a tenth of Connections, no /48 of IPv6 more
+	// than about a quarter, and less while others have many. Beyond it the connection is closed at once. Set by
 	// address_connections.
 	AddressConnections int
 	// AdminConnections bounds those of the admin listener, which has them for itself. One
@@ -66,9 +66,8 @@ type Limits struct {
 	// Readers bounds the requests that are being read, and apart from those the requests of
 	// HTTP/2 at once on a listener, until their answers were taken; the latter get 503 without a
 	// body, which needs no window. A body takes longer to come than
-	// an answer to make, and who sends slowly must keep nobody else out. No address gets
-	// more than about a tenth of the places, and less while others have many. Beyond it: 503.
-	// Set by in_flight, times 8.
+	// an answer to make, and who sends slowly must keep nobody else out. Addresses
+	// have shares of the places as of Connections. Beyond it: 503. Set by in_flight, times 8.
 	Readers int
 	// BodyBytes bounds the body of a request. Beyond it: 413.
 	BodyBytes int64

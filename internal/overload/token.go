@@ -11,8 +11,8 @@ import (
 // Refusals of others cost a good token nothing. So they count only against an address that a
 // trusted proxy names (any other peer may be a proxy with many callers behind it), they count
 // apart from those of other requests, and where the address is over its rate its tokens are
-// still judged, among the Checks. A token that was found good needs no place there: it gets
-// in whatever comes beside it.
+// still judged, among the Checks. A token that was found good needs no place there,
+// however many others come.
 func (a *Admission) AdmitToken(r *http.Request, token string, now time.Time) (Permit, error) {
 	address, named := a.caller(r)
 	p := Permit{admission: a, Address: address, token: a.good.key(token)}

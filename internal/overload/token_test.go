@@ -25,7 +25,7 @@ func show(t *testing.T, a *Admission, token string, want oauth.Code, from ...str
 	return p
 }
 
-// TestUnknownTokensHaveAShare: tokens that nobody has found good, from peers that are not trusted,
+// TestUnknownTokensHaveAShare: tokens that nobody has found good, from callers that no trusted proxy names,
 // have the places of Checks. One that was found good needs none.
 func TestUnknownTokensHaveAShare(t *testing.T) {
 	a := presenting(1)
@@ -35,6 +35,8 @@ func TestUnknownTokensHaveAShare(t *testing.T) {
 	first.Release(false)
 	beyond.Release(false)
 	second := show(t, a, "bad", "", "192.0.2.1") // takes the only place
+	unnamed := show(t, a, "other", oauth.TemporarilyUnavailable, proxy)
+	unnamed.Release(false)
 	for range 3 {
 		p := show(t, a, "good", "", "192.0.2.3")
 		_, err := p.Work(t.Context())

@@ -25,6 +25,9 @@ var cardRanges = []struct{ first, last, shortest, longest int }{
 	{9792, 9792, 16, 16}, // Troy
 }
 
+// longestCardNumber is the length of the longest number in groups.
+const longestCardNumber = 19 + 4
+
 // cardGroups are the groups in which a number is printed on a card.
 var cardGroups = [][]int{{4, 4, 4, 4}, {4, 4, 4, 4, 3}, {4, 6, 5}, {4, 6, 4}}
 

@@ -91,8 +91,9 @@ func Excerpt(s string) string {
 	switch {
 	case strings.Contains(s, secretPrefix), strings.Contains(s, apiKeyPrefix), strings.HasPrefix(s, "eyJ"):
 		return "something like a credential"
-	case len(s) > most:
-		return MaskCardNumbers(strings.ToValidUTF8(s[:most], "")) + "..."
+	case len(s) > most: // a card number is masked before it is cut: half of one is not known as such
+		s = MaskCardNumbers(s[:min(len(s), most+longestCardNumber)])
+		return strings.ToValidUTF8(s[:most], "") + "..."
 	}
 	return MaskCardNumbers(s)
 }

@@ -38,8 +38,8 @@ func (c *call) grant(contentType []string, body []byte) {
 	h["Cache-Control"] = noStore
 	h["Pragma"] = noCache
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
+	c.decided("")
 	_, _ = c.w.Write(body)
-	c.code = ""
 }
 
 // Header values that every answer shares.

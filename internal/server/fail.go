@@ -54,7 +54,7 @@ var answers = map[oauth.Code]answer{
 // code and the description; the log learns all.
 func (c *call) fail(err error) {
 	refusal := oauth.AsError(err)
-	c.code = refusal.Code
+	c.decided(refusal.Code)
 	out, known := answers[refusal.Code]
 	if !known {
 		out = answers[oauth.ServerError]

@@ -90,7 +90,7 @@ func (e *endpoint) privateRevocations(list *signedList) http.HandlerFunc {
 			c.fail(err)
 			return
 		}
-		c.code = ""
+		c.decided("")
 		w.Header().Set("Cache-Control", "private, max-age=0")
 		serve(w, r, "application/"+revocation.ListType, body, etag)
 	}

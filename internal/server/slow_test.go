@@ -3,6 +3,7 @@ package server_test
 import (
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -77,4 +78,44 @@ func TestLongWaitIsRefused(t *testing.T) {
 		return
 	}
 	t.Error("no request was told to come again")
+}
+
+// slowReader is a caller that does not take the answer: it notes what is at work meanwhile.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	limit  *overload.ConcurrencyLimit
+	atWork int64
+	asked  bool
+}
+
+func (r *slowReader) Write(p []byte) (int, error) {
+	r.atWork, r.asked = r.limit.InUse(), true
+	return r.ResponseRecorder.Write(p)
+}
+
+// TestSlowReadersKeepNobodyOut: whoever takes an answer slowly has no place among the
+// requests at work.
+func TestSlowReadersKeepNobodyOut(t *testing.T) {
+	w := openPrivate(t, platforms[0])
+	issuer := w.setup.issuers[0]
+	for name, c := range map[string]struct {
+		method, url, client, body string
+		status                    int
+	}{
+		"a token":             {"POST", issuer.Endpoints()[0], "app-1", "grant_type=client_credentials", 200},
+		"a refusal":           {"POST", issuer.Endpoints()[0], "nobody", "grant_type=client_credentials", 401},
+		"an introspection":    {"POST", issuer.URL + "/introspect", "api-1", "token=x", 200},
+		"the revocation list": {"GET", issuer.URL + "/revocations", "api-1", "", 200},
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), c.method, c.url, strings.NewReader(c.body))
+		req.SetBasicAuth(c.client, "secret-of-"+c.client)
+		if c.body != "" {
+			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		}
+		r := &slowReader{ResponseRecorder: httptest.NewRecorder(), limit: w.admission.AtWork}
+		w.handler.ServeHTTP(r, req)
+		if r.Code != c.status || !r.asked || r.atWork != 0 {
+			t.Errorf("%s: status %d, %d at work while the answer is taken: %s", name, r.Code, r.atWork, r.Body)
+		}
+	}
 }

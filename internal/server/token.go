@@ -65,9 +65,16 @@ func (c *call) begin() (ctx context.Context, err error) {
 	return c.permit.Work(c.r.Context())
 }
 
+// decided gives back what the call holds, before the answer is written: a caller that takes
+// it slowly, as over HTTP/2 without a window, must hold no place that others need.
+func (c *call) decided(code oauth.Code) {
+	c.code = code
+	c.permit.Release(code != "" && !code.Retryable())
+}
+
 // end gives back what the call holds, and counts its outcome. It is deferred before begin,
 // so that a panic gives back everything, too.
 func (c *call) end() {
-	c.permit.Release(c.code != "" && !c.code.Retryable())
+	c.decided(c.code)
 	c.Observe(c.issuer.Name, c.name, c.code, c.Now().Sub(c.started))
 }

@@ -77,11 +77,19 @@ func (a *auditor) run(ctx context.Context) (Audit, error) {
 	return result, err
 }
 
-// differences is run, and names the rows that are not as the ledger records them.
+// ErrOtherKey means that nothing in the registry verifies, which a wrong master key explains
+// better than a writer who altered all of it.
+var ErrOtherKey = errors.New("neither a row of the registry nor its state verifies: the master key is not that of this store, or all of them were altered")
+
+// differences is run, and names the rows that are not as the ledger records them. It returns
+// ErrOtherKey rather than naming all of them.
 func (a *auditor) differences(ctx context.Context) (Audit, []RowDifference, error) {
 	c, statement, err := a.read(ctx, true)
 	if err != nil {
 		return Audit{}, nil, err
+	}
+	if c.rows > 0 && c.unverified == c.rows && (c.altered != nil || c.sealed == nil) {
+		return Audit{}, nil, ErrOtherKey
 	}
 	recorded, err := a.recorded(ctx, func(rowauth.Name) bool { return true })
 	if err != nil {

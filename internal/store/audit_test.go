@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -245,6 +246,29 @@ func differing(t *testing.T, d *DB) []RowDifference {
 	_, rows, err := d.Differences(t.Context())
 	must(t, err)
 	return rows
+}
+
+// TestOtherKey: under another key nothing verifies, and no row is named for a repair.
+func TestOtherKey(t *testing.T) {
+	key, err := rowauth.NewKey([32]byte{2})
+	must(t, err)
+	onEngines(t, func(t *testing.T, d *DB) {
+		a := auditor{d.reads, d.ledger, key}
+		if _, rows, err := a.differences(t.Context()); err != nil || len(rows) > 0 {
+			t.Errorf("an empty registry: %+v, %v", rows, err)
+		}
+		fillRegistry(t, d)
+		if _, rows, err := a.differences(t.Context()); !errors.Is(err, ErrOtherKey) {
+			t.Errorf("%+v, %v", rows, err)
+		}
+		pastStore(t, d, `DELETE FROM registry_state`)
+		if _, rows, err := a.differences(t.Context()); !errors.Is(err, ErrOtherKey) {
+			t.Errorf("without the state: %+v, %v", rows, err)
+		}
+		if rows := differing(t, d); len(rows) > 0 {
+			t.Errorf("under its own key: %+v", rows)
+		}
+	})
 }
 
 // TestAcceptState: the state itself was altered, beside a row that does not verify and one
