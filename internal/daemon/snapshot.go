@@ -194,7 +194,7 @@ func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Aut
 		CheckpointKey: s.master.CheckpointKey(),
 		Backup:        s.copyStore,
 		Verifier:      snap.Verifier(snap.admin),
-		Patient:       s.patient,
+		ExtendDeadlines:       s.extendDeadlines,
 		Pepper:        s.master.Pepper(), BlockedKeys: cfg.RefusedKeys, Log: s.log, Now: s.now,
 	}
 }
