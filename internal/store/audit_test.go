@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -84,8 +85,9 @@ func TestAuditOfChanges(t *testing.T) {
 		if _, err := d.Checkpoint(t.Context(), signing("master")); err != nil {
 			t.Fatal(err)
 		}
-		newest, err := d.auditor().newest(t.Context(), 1000)
-		if err != nil || revisionOf(newest) != 11 {
+		a := d.auditor()
+		newest, err := a.newest(t.Context(), 1000)
+		if err != nil || a.revisionOf(newest) != 11 {
 			t.Errorf("the ledger states %s, %v", newest, err)
 		}
 		must(t, d.RemoveItem(t.Context(), "d1", "1", changeEntry()))
@@ -303,4 +305,34 @@ func TestAcceptState(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	})
+}
+
+// TestForgedStatement: who writes entries of the ledger and has no key states nothing of the
+// registry. A revision that no change can follow would end all changes, and no repair of the
+// state would help.
+func TestForgedStatement(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "moneyer.db")
+	d := openTest(t, path, Options{})
+	fillRegistry(t, d)
+	state := func() string {
+		a := d.auditor()
+		newest, err := a.newest(t.Context(), math.MaxInt64)
+		must(t, err)
+		return newest
+	}
+	before := state()
+	for i, forged := range []string{fmt.Sprint(int64(math.MaxInt64), ":AAAAAAAAAAAAAAAAAAAAAA"), fmt.Sprint(int64(math.MaxInt64), ":AAAAAAAAAAAAAAAAAAAAAA:AAAAAAAAAAAAAAAAAAAAAA"), "9" + before} {
+		e := changeEntry()
+		e.Registry = forged
+		newAnother(d, int64(7+i)).write(t, e)
+	}
+	must(t, d.Close())
+	d = openTest(t, path, Options{})
+	if now := state(); now != before {
+		t.Errorf("the ledger states %s, and before it did %s", now, before)
+	}
+	if a := audit(t, d); a.Difference != "" {
+		t.Errorf("%+v", a)
+	}
+	must(t, d.RemoveItem(t.Context(), "d1", "1", changeEntry()))
 }

@@ -37,6 +37,9 @@ func (d *DB) Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head,
 	c := &d.checkpoints
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := checkSchema(ctx, d.reads); err != nil {
+		return nil, err
+	}
 	chains, err := history.Chains(ctx, d.reads)
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)

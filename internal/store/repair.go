@@ -160,7 +160,7 @@ func (d *DB) AcceptState(ctx context.Context, rows []RowDifference, e *ledger.En
 		if err != nil {
 			return err
 		}
-		state := &rowauth.State{Revision: max(revisionOf(newest), t.seen), Sum: c.sum}
+		state := &rowauth.State{Revision: max(a.revisionOf(newest), t.seen), Sum: c.sum}
 		if c.altered == nil {
 			state.Revision = max(state.Revision, c.state.Revision)
 		}
