@@ -63,7 +63,9 @@ type Verifier struct {
 	// RequiredClaims are claims that every token must have, besides iss and exp.
 	// Their values are not checked.
 	RequiredClaims []string
-	// Keys provides the issuer's keys; nil means a RemoteKeys for Issuer.
+	// Keys provides the issuer's keys; nil means a RemoteKeys for Issuer, shared with a
+	// RevocationList of the same issuer that has no Keys either: the new key with which the
+	// issuer signs its list after a revocation is then known for tokens, too.
 	Keys KeySource
 	// Revocations says which tokens are revoked, such as a RevocationList; nil means
 	// that none is. It is asked for each token that is otherwise good, also for
@@ -157,7 +159,7 @@ func (v *Verifier) ready() error {
 	v.setup.Do(func() {
 		v.keys = v.Keys
 		if v.keys == nil {
-			v.keys = &RemoteKeys{Issuer: v.Issuer, Now: v.Now}
+			v.keys = v.remoteKeys()
 		}
 		if v.CacheSize > 0 {
 			v.cache = newCache(v.CacheSize)
@@ -170,6 +172,15 @@ func (v *Verifier) ready() error {
 		return serverError("bearer: Verifier.Audience is not set, nor AnyAudience")
 	}
 	return nil
+}
+
+// remoteKeys returns the keys of a Verifier without Keys.
+func (v *Verifier) remoteKeys() KeySource {
+	l, ok := v.Revocations.(*RevocationList)
+	if ok && l != nil && l.Keys == nil && l.Issuer == v.Issuer && (l.Now == nil) == (v.Now == nil) {
+		return l.source()
+	}
+	return &RemoteKeys{Issuer: v.Issuer, Now: v.Now}
 }
 
 func serverError(what string) *oauth.Error {

@@ -138,14 +138,20 @@ func orDefault(d, otherwise time.Duration) time.Duration {
 	return otherwise
 }
 
-// refresh starts a fetch if one is due. It returns the channel to wait on when the
-// list is too old to answer with.
-func (l *RevocationList) refresh(ctx context.Context) <-chan struct{} {
+// source returns the keys, and sets the default.
+func (l *RevocationList) source() KeySource {
 	l.setup.Do(func() {
 		if l.keys = l.Keys; l.keys == nil {
 			l.keys = &RemoteKeys{Issuer: l.Issuer, HTTPClient: l.HTTPClient, Now: l.Now}
 		}
 	})
+	return l.keys
+}
+
+// refresh starts a fetch if one is due. It returns the channel to wait on when the
+// list is too old to answer with.
+func (l *RevocationList) refresh(ctx context.Context) <-chan struct{} {
+	l.source()
 	now, interval := clock(l.Now), orDefault(l.Interval, defaultInterval)
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -88,6 +88,38 @@ func TestRevokedKeyOnTheList(t *testing.T) {
 	}
 }
 
+// TestKeysSharedWithTheList: a Verifier and its list that both have no Keys fetch them once,
+// so tokens of the next key are accepted as soon as it has signed a list, and not a minute
+// after the last fetch of the keys.
+func TestKeysSharedWithTheList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRotated(t)
+		answer := r.answer
+		r.answer = func(req *http.Request) (*http.Response, error) {
+			if strings.HasPrefix(req.URL.Path, "/.well-known/") {
+				return reply(200, `{"issuer":"`+issuer+`","jwks_uri":"`+issuer+`/jwks"}`), nil
+			}
+			return answer(req)
+		}
+		now := fromNoon()
+		v := &bearer.Verifier{Issuer: issuer, Audience: []string{audience}, Now: now,
+			Revocations: &bearer.RevocationList{Issuer: issuer, HTTPClient: &http.Client{Transport: r}, Now: now}}
+		old, next := calls{t, v, r.old.token(t, nil)}, calls{t, v, r.next.token(t, nil)}
+		old.want("", 0)
+		r.list, r.keys = r.next.list(t, map[string]any{"kid": []string{"old"}}), jwks(r.next)
+		for range 10 {
+			time.Sleep(time.Second)
+			_, _ = v.Verify(t.Context(), old.token)
+			synctest.Wait()
+		}
+		old.want(oauth.InvalidToken, 0)
+		next.want("", 0)
+		if len(r.uncacheable) != 2 {
+			t.Errorf("%d fetches of the keys, want 2", len(r.uncacheable))
+		}
+	})
+}
+
 // TestListSignedByARevokedKey: whoever has a stolen signing key cannot replace the list
 // that revokes it.
 func TestListSignedByARevokedKey(t *testing.T) {

@@ -20,17 +20,19 @@ func (o *onboarding) backupCommand() *cobra.Command {
 		Short: "Copy the store while the server runs",
 		Long: `Take a consistent copy of the whole store, registry and ledger, while the server
 serves requests, and verify its ledger. FILE must not exist; only its owner can
-read it. Until the copy is complete it is FILE.part. It is a SQLite file, also where the store is a PostgreSQL database. The
-server temporarily needs the same space: beside its store, or in TMPDIR where that
-is a database. The master key is not in the copy: back it up separately.
+read it. Until the copy is complete it is FILE.part. It is a SQLite file, also where
+the store is a PostgreSQL database. The server temporarily needs the same space:
+beside its store, or in TMPDIR where that is a database. The master key is not in
+the copy: back it up separately.
 
 To restore a file, stop the server, remove the store with its -wal and -shm, put
 FILE in its place, and start. To restore a database, stop every replica, make a new
 database, 'moneyer store copy --store FILE' to it, and start.
 
-A restore loses all changes since the backup: assertions that were consumed since
-then are accepted again until they expire, and a client that was disabled since
-then is enabled again.`,
+A restore loses all changes since the backup: a client that was disabled since then
+is enabled again. The server of a file refuses every assertion that may have been
+used since then, for about an hour: see 'moneyer store accept --help'. Nothing does
+that for a database: start its replicas an hour after the last token, or later.`,
 		Example: `  moneyer backup /backups/moneyer-2026-11-23.db
   moneyer ledger verify --store /backups/moneyer-2026-11-23.db`,
 		RunE: func(c *cobra.Command, args []string) error { return o.backup(c.Context(), args[0]) },

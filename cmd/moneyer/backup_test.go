@@ -96,7 +96,7 @@ func (i *installation) restored(why string) {
 	if a := i.token(i.byKey()); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
 		i.t.Errorf("an assertion after a restore: %d %v %s", a.status, a.header, a.body)
 	}
-	if code, out := i.cli("client", "show", "shop"); code != exitUnavailable || !strings.Contains(out, "temporarily_unavailable") {
+	if code, out := i.cli("client", "show", "shop"); code != exitUnavailable || !strings.Contains(out, "temporarily_unavailable") || !strings.Contains(out, "the server's log says why") {
 		i.t.Errorf("an assertion after a restore: exit code %d, %s", code, out)
 	}
 	p.stop()

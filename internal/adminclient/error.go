@@ -48,6 +48,8 @@ func (c *Client) unreached(err error) error {
 		return &UnavailableError{fmt.Errorf("no server at %s: start it with 'moneyer serve'", c.File.URL)}
 	case told == nil && c.mayLackCertificate(err):
 		return &UnavailableError{fmt.Errorf("%s; if the listener requires a client certificate, name one as tls_cert and tls_key in %s", plain(err), c.path)}
+	case told != nil && told.Code != oauth.RateLimited:
+		return &UnavailableError{fmt.Errorf("%s; the server's log says why, and /readyz may", plain(err))}
 	default:
 		return &UnavailableError{errors.New(plain(err))}
 	}

@@ -197,7 +197,7 @@ func (k *Keyring) attempt(ctx context.Context, issuer, actor string, decide func
 	}
 	next := registry.SigningKeys{Issuer: issuer, Revision: stored.Revision, Keys: d.keys}
 	err = k.Store.PutSigningKeys(ctx, next, &ledger.Entry{
-		Kind: ledger.KindAdmin, Time: d.now, Issuer: issuer, Actor: actor, Action: taken.action, Object: taken.kid,
+		Kind: ledger.KindAdmin, Time: k.Now().UTC(), Issuer: issuer, Actor: actor, Action: taken.action, Object: taken.kid,
 	})
 	if err != nil {
 		return step{}, fmt.Errorf("keys of issuer %q: %w", issuer, err)

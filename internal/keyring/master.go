@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -71,6 +72,9 @@ func decodeMaster(text string) ([]byte, error) {
 // ReadMasterKey reads a master key from a file that only its owner may read.
 func ReadMasterKey(path string) (*MasterKey, error) {
 	text, err := readPrivate(path, ownerOnly)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("master key: %w: restore your copy of it; for a first start `moneyer init` makes one", err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("master key: %w", err)
 	}

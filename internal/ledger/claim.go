@@ -23,7 +23,7 @@ func (c *claim) origin() string {
 	case c.anchor:
 		return "anchor " + ShowSeq(c.by)
 	}
-	return "a head that was noted elsewhere"
+	return "a head noted elsewhere"
 }
 
 // earliest returns the claim on the earlier entry. c may be nil.

@@ -51,5 +51,9 @@ func notedHeads(line []byte) ([]Head, error) {
 			return nil, nil
 		}
 	}
-	return ParseHeads(text)
+	heads, err := ParseHeads(text)
+	if err != nil {
+		return nil, fmt.Errorf("want a line of the server's log in JSON, or heads in the form CHAIN-N:HASH: %w", err)
+	}
+	return heads, nil
 }

@@ -296,17 +296,17 @@ func TestVerifyHeads(t *testing.T) {
 	}{
 		"nothing":        {func(*ledgertest.Ledger) {}, noted, 3, ""},
 		"recorded since": {func(l *ledgertest.Ledger) { l.Tokens(t, 2, 3) }, noted, 3, ""},
-		"another hash":   {func(*ledgertest.Ledger) {}, changed, 3, "7: it is not the entry that a head that was noted elsewhere names: it was rewritten with all that follow, or one after entry 6 was"},
-		"set back":       {func(l *ledgertest.Ledger) { l.Remove(0, 7, 7) }, noted, 3, "7: it is missing, with all up to entry 7, which a head that was noted elsewhere names"},
+		"another hash":   {func(*ledgertest.Ledger) {}, changed, 3, "7: it is not the entry that a head noted elsewhere names: it was rewritten with all that follow, or one after entry 6 was"},
+		"set back":       {func(l *ledgertest.Ledger) { l.Remove(0, 7, 7) }, noted, 3, "7: it is missing, with all up to entry 7, which a head noted elsewhere names"},
 		"set back and continued": {func(l *ledgertest.Ledger) {
 			l.Remove(0, 7, 7)
 			l.Checkpoint(t, 0, l.Heads()...)
 			l.Tokens(t, 0, 1)
-		}, noted, 3, "7: it is not the entry that a head that was noted elsewhere names: it was rewritten with all that follow, or one after entry 6 was"},
+		}, noted, 3, "7: it is not the entry that a head noted elsewhere names: it was rewritten with all that follow, or one after entry 6 was"},
 		"without a chain": {func(l *ledgertest.Ledger) {
 			l.Drop(t, func(_ int64, e *ledger.Entry) bool { return e.Kind == ledger.KindCheckpoint })
 			delete(l.Chains, 2)
-		}, noted[1:2], 1, "2-1: its whole chain is missing, of which a head that was noted elsewhere names entry 2-5"},
+		}, noted[1:2], 1, "2-1: its whole chain is missing, of which a head noted elsewhere names entry 2-5"},
 		"pruned": {func(l *ledgertest.Ledger) {
 			l.Anchor(t, 5, l.At(0, 5))
 			l.Remove(0, 1, 5)

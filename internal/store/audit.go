@@ -41,6 +41,8 @@ type auditor struct {
 	key    *rowauth.Key
 }
 
+func (d *DB) auditor() *auditor { return &auditor{d.reads, d.ledger, d.rows} }
+
 // registryRows are the rows of the registry in one state of the database.
 type registryRows struct {
 	state      *rowauth.State
@@ -57,8 +59,7 @@ type registryRows struct {
 // states: it finds rows that something other than Moneyer wrote, deleted or set back. It
 // reads all rows, in one state of the database, which takes seconds for a million.
 func (d *DB) Audit(ctx context.Context) (Audit, error) {
-	a := auditor{d.reads, d.ledger, d.rows}
-	result, err := a.run(ctx)
+	result, err := d.auditor().run(ctx)
 	if err != nil {
 		return Audit{}, fmt.Errorf("comparing the registry with the ledger: %w", err)
 	}

@@ -85,7 +85,7 @@ func TestAuditOfChanges(t *testing.T) {
 		if _, err := d.Checkpoint(t.Context(), signing("master")); err != nil {
 			t.Fatal(err)
 		}
-		a := auditor{d.reads, d.ledger, d.rows}
+		a := d.auditor()
 		newest, err := a.newest(t.Context(), 1000)
 		if err != nil || a.revisionOf(newest) != 11 {
 			t.Errorf("the ledger states %s, %v", newest, err)
@@ -169,7 +169,7 @@ func TestStateSetBack(t *testing.T) {
 func TestRowsOfAnEntry(t *testing.T) {
 	d := openNew(t)
 	fillRegistry(t, d)
-	recorded, err := (&auditor{d.reads, d.ledger, d.rows}).recorded(t.Context(), func(rowauth.Name) bool { return true })
+	recorded, err := d.auditor().recorded(t.Context(), func(rowauth.Name) bool { return true })
 	must(t, err)
 	for n, want := range map[rowauth.Name]int64{{Kind: rowauth.Client, Issuer: "d1", ID: "bank"}: 2, {Kind: rowauth.Client, Issuer: "d1", ID: "shop"}: 1,
 		{Kind: rowauth.Item, Issuer: "d1", ID: "1"}: 5, {Kind: rowauth.SigningKeys, Issuer: "d1"}: 8} {

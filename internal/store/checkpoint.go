@@ -99,11 +99,7 @@ func (d *DB) signHeads(ctx context.Context, chains []history.Chain, sign ledger.
 		if err != nil {
 			return err
 		}
-		l, err := engine.Encode(e)
-		if err != nil {
-			return err
-		}
-		if err := t.recordLines([]engine.Line{l}); err != nil {
+		if err := t.recordEntries(e); err != nil {
 			return err
 		}
 		*next = history.Checkpoint{Number: cp.Number, Head: t.Head}

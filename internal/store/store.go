@@ -156,7 +156,7 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		checkpoints: checkpoints{found: -1},
 		trial:       trial{write: o.trial},
 	}
-	a := auditor{reads, d.ledger, d.rows}
+	a := d.auditor()
 	newest, err := a.newest(ctx, math.MaxInt64)
 	if err != nil {
 		d.writer.stop()

@@ -27,7 +27,7 @@ const (
 
 // Cases are what every reader must detect, or accept.
 func Cases() []Case {
-	return slices.Concat(entryCases(), chainCases(), checkpointCases(), droppedCases(), anchorCases(), falseAnchorCases())
+	return slices.Concat(entryCases(), chainCases(), checkpointCases(), droppedCases(), unevenCases(), anchorCases(), falseAnchorCases())
 }
 
 func entryCases() []Case {
