@@ -229,7 +229,8 @@ first entry of each chain that is not as it was recorded. The exit code is
      had no checkpoint for more than five minutes, old entries were removed
      before their time, or a head is not in it
   4  it is whole as far as it goes, but not confirmed: it has no checkpoint yet,
-     it is an export that begins in the middle, or no checkpoint key was given
+     it is an export that begins in the middle, no checkpoint key was given, or a
+     chain has no checkpoint of its own, with which a server begins one
 
 Each chain's checkpoints are numbered, and each names the one before. With the
 checkpoint key (public; 'moneyer ledger key' shows it) their signatures must verify.

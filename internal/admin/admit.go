@@ -47,8 +47,8 @@ func (a *API) verified(w http.ResponseWriter, r *http.Request) {
 	if p, ok := r.Context().Value(admittedKey{}).(*admitted); ok {
 		p.Good(bearer.ClaimsFrom(r.Context()).Expiry, a.Now())
 	}
-	if a.Patient != nil {
-		a.Patient(w)
+	if a.ExtendDeadlines != nil {
+		a.ExtendDeadlines(w)
 	}
 }
 

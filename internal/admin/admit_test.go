@@ -50,7 +50,7 @@ func TestRequestsAtOnce(t *testing.T) {
 	var patient atomic.Int64
 	w := newTestAPI(t, func(w *testAPI) {
 		w.api.Admission = overload.NewAdmission(limits)
-		w.api.Patient = func(http.ResponseWriter) { patient.Add(1) }
+		w.api.ExtendDeadlines = func(http.ResponseWriter) { patient.Add(1) }
 	})
 	for range 3 {
 		w.refused("GET", "/issuers/nobody/clients", "", http.StatusNotFound)

@@ -50,9 +50,9 @@ type API struct {
 	// Admission bounds the requests at once, and what callers without a valid token can
 	// cause.
 	Admission *overload.Admission
-	// Patient, if not nil, is called for each request with a valid token: it may take
-	// longer than what strangers send, because imports and backups are streamed.
-	Patient func(http.ResponseWriter)
+	// ExtendDeadlines, if not nil, is called for each request with a valid token: it may take
+	// longer than others, because imports and backups are streamed.
+	ExtendDeadlines func(http.ResponseWriter)
 	// Pepper keys the digests of new secrets.
 	Pepper registry.Pepper
 	// BlockedKeys are thumbprints of keys that may not be registered, in addition to

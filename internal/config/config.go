@@ -90,7 +90,7 @@ type Limits struct {
 	AddressBurst int `toml:"address_burst"`
 	// Open connections of the public listener; at the limit those that have waited longest for a request are closed. Default: what the limit of file descriptors leaves beside the store's own, at most 10000.
 	Connections int `toml:"connections"`
-	// Open connections of one address (IPv6: one /64) that is not a trusted proxy: never more than about a tenth of connections, and less while others have many. Default 500.
+	// Open connections of one address (IPv6: one /64) that is not a trusted proxy: never more than about a tenth of connections (a /48: a quarter), and less while others have many. Default 500.
 	AddressConnections int `toml:"address_connections"`
 	// Token requests in flight; more get 503. Default 1024.
 	InFlight int `toml:"in_flight"`

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"moneyer/internal/store"
 )
 
 const (
@@ -15,6 +13,8 @@ const (
 	auditEvery, auditAgain = time.Hour, time.Minute
 	// auditWait is how long a start waits for the first comparison.
 	auditWait = time.Second
+	// maxLoggedNames bounds the rows that one line of the log names.
+	maxLoggedNames = 10
 )
 
 // watchRegistry compares the registry with the ledger until ctx ends. It calls first after the
@@ -44,25 +44,15 @@ func (s *state) auditRegistry(ctx context.Context) bool {
 		return false
 	}
 	s.audit.Store(&found)
-	s.problems.report("find the registry as the ledger records it", differenceOf(&found))
-	s.problems.report("verify each row of the registry", unverifiedOf(&found))
-	return found.Difference == "" && found.Unverified == 0
-}
-
-func differenceOf(a *store.Audit) error {
-	if a.Difference == "" {
-		return nil
+	var difference, unverified error
+	if found.Difference != "" {
+		difference = errors.New(found.Difference)
 	}
-	return errors.New(a.Difference)
-}
-
-// maxLoggedNames bounds the rows that one line of the log names.
-const maxLoggedNames = 10
-
-func unverifiedOf(a *store.Audit) error {
-	if a.Unverified == 0 {
-		return nil
+	if found.Unverified > 0 {
+		unverified = fmt.Errorf("%d rows do not verify under the master key, and are refused: %v; see moneyer store repair",
+			found.Unverified, found.Names[:min(len(found.Names), maxLoggedNames)])
 	}
-	return fmt.Errorf("%d rows do not verify under the master key, and are refused: %v; see moneyer store repair",
-		a.Unverified, a.Names[:min(len(a.Names), maxLoggedNames)])
+	s.problems.report("find the registry as the ledger records it", difference)
+	s.problems.report("verify each row of the registry", unverified)
+	return difference == nil && unverified == nil
 }

@@ -49,17 +49,3 @@ func (s *state) try(ctx context.Context, ping func(context.Context) error) {
 		s.health.set(err, s.now())
 	}
 }
-
-// watchStore tries the store until ctx ends.
-func (s *state) watchStore(ctx context.Context) {
-	tick := time.NewTicker(trialInterval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.try(ctx, s.db.Ping)
-		}
-	}
-}

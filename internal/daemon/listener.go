@@ -94,13 +94,13 @@ func (s *state) reportRefused(l *listener) {
 // streamTime is how long a request of an administrator may take to come and to be answered.
 const streamTime = 10 * time.Minute
 
-// patient gives a request streamTime instead of what strangers have.
-func (s *state) patient(w http.ResponseWriter) {
+// extendDeadlines gives a request streamTime instead of the time of one without a valid token.
+func (s *state) extendDeadlines(w http.ResponseWriter) {
 	c, until := http.NewResponseController(w), s.now().Add(streamTime)
 	_, _ = c.SetReadDeadline(until), c.SetWriteDeadline(until) // of a connection that is closed: it is noticed anyway
 }
 
-// stateChanged is told by net/http what a connection does.
+// stateChanged is the ConnState of the HTTP server.
 func (l *listener) stateChanged(conn net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateActive:

@@ -52,18 +52,25 @@ func (s *Server) everyMinute(ctx context.Context) {
 // confirmLedger signs a checkpoint once a minute, and when the system clock was changed,
 // however long other maintenance takes: the verifier of a ledger expects them.
 func (s *Server) confirmLedger(ctx context.Context) {
-	second := time.NewTicker(time.Second)
-	defer second.Stop()
 	last := s.now()
+	every(ctx, time.Second, func() {
+		if now := s.now(); now.Round(0).Sub(last.Round(0)).Abs() >= time.Minute { // Round strips the monotonic reading
+			last = now
+			s.checkpoint(ctx)
+		}
+	})
+}
+
+// every calls do at each interval until ctx ends.
+func every(ctx context.Context, interval time.Duration, do func()) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-second.C:
-		}
-		if now := s.now(); now.Round(0).Sub(last.Round(0)).Abs() >= time.Minute { // Round strips the monotonic reading
-			last = now
-			s.checkpoint(ctx)
+		case <-tick.C:
+			do()
 		}
 	}
 }

@@ -49,9 +49,7 @@ func TestClockOffTheOthers(t *testing.T) {
 		t.Errorf("alone it is off nobody: %v", err)
 	}
 	right := start(0, io.Discard)
-	for ahead.ready(t.Context()) == nil && t.Context().Err() == nil {
-		time.Sleep(10 * time.Millisecond)
-	}
+	eventually(t, "a replica is off the other", func() bool { return ahead.ready(t.Context()) != nil })
 	if err := ahead.ready(t.Context()); err == nil || !strings.Contains(err.Error(), "off the other replicas'") {
 		t.Errorf("ahead: %v", err)
 	}

@@ -119,7 +119,7 @@ func (s *Server) begin() {
 	}
 	s.work.Go(func() { s.maintain(ctx) })
 	s.work.Go(func() { s.confirmLedger(ctx) })
-	s.work.Go(func() { s.watchStore(ctx) })
+	s.work.Go(func() { every(ctx, trialInterval, func() { s.try(ctx, s.db.Ping) }) })
 	url := s.cfg.StoreURL()
 	s.work.Go(func() { s.reportStore(ctx, url) }) // callers need not wait for it
 }

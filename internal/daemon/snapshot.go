@@ -191,11 +191,11 @@ func (s *state) adminAPI(cfg *config.Config, snap *Snapshot, auth *authority.Aut
 		Verify: func(ctx context.Context, noted []ledger.Head) (ledger.VerifyReport, error) {
 			return s.db.Verify(ctx, s.master.CheckpointKey(), noted...)
 		},
-		CheckpointKey: s.master.CheckpointKey(),
-		Backup:        s.copyStore,
-		Verifier:      snap.Verifier(snap.admin),
-		Patient:       s.patient,
-		Pepper:        s.master.Pepper(), BlockedKeys: cfg.RefusedKeys, Log: s.log, Now: s.now,
+		CheckpointKey:   s.master.CheckpointKey(),
+		Backup:          s.copyStore,
+		Verifier:        snap.Verifier(snap.admin),
+		ExtendDeadlines: s.extendDeadlines,
+		Pepper:          s.master.Pepper(), BlockedKeys: cfg.RefusedKeys, Log: s.log, Now: s.now,
 	}
 }
 

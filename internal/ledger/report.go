@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
@@ -88,7 +89,7 @@ func (v *verifier) report() VerifyReport {
 	r := Report(chains)
 	r.Checkpoints, r.Signed, r.Heads = v.checkpoints, v.Key != nil, v.compared()
 	if r.Broken == 0 {
-		r.Unconfirmed = r.unconfirmed()
+		r.Unconfirmed = cmp.Or(r.unconfirmed(), v.unwritten())
 	}
 	return r
 }
@@ -133,6 +134,22 @@ func (r *VerifyReport) unconfirmed() string {
 		}
 	}
 	return ""
+}
+
+// unwritten returns that a chain has no checkpoint of its own: then no server vouches for its
+// entries. Checkpoints of other chains name any chain that they find. A server begins its
+// chain with a checkpoint.
+func (v *verifier) unwritten() string {
+	found := int64(-1)
+	for _, c := range v.chains {
+		if c.first != 0 && c.succession.last.number == 0 && (found < 0 || c.number < found) {
+			found = c.number
+		}
+	}
+	if found < 0 {
+		return ""
+	}
+	return fmt.Sprintf("chain %d has no checkpoint of its own: its entries may not be by a server", found)
 }
 
 func (c *chain) report() ChainReport {

@@ -345,7 +345,7 @@ func TestVerifyCounts(t *testing.T) {
 		got += fmt.Sprintf("%d: %s confirmed, %d open, %d pruned; ", c.Chain, ledger.ShowSeq(c.Confirmed), c.Open, c.Pruned)
 	}
 	const want = "0: 6 confirmed, 3 open, 5 pruned; 2: 2-5 confirmed, 0 open, 0 pruned; 5: 5-2 confirmed, 1 open, 0 pruned; 7: 0 confirmed, 4 open, 0 pruned; "
-	if err != nil || got != want || report.Unconfirmed != "" || report.Broken != 0 {
+	if err != nil || got != want || !strings.Contains(report.Unconfirmed, "chain 7 has no checkpoint") || report.Broken != 0 {
 		t.Errorf("%v, %+v\n%s, want\n%s", err, report, got, want)
 	}
 }

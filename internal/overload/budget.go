@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// shareOf is the part of a Budget that one key may spend before it is kept out of the half
+// budgetPart is the part of a Budget that one key may spend before it is kept out of the half
 // that is for the others.
-const shareOf = 20
+const budgetPart = 20
 
 // budgetKeys is how many keys a Budget remembers.
 const budgetKeys = 1 << 14
@@ -26,7 +26,7 @@ type Budget[K comparable] struct {
 
 // NewBudget makes a full budget. A zero PerSecond means no limit.
 func NewBudget[K comparable](rate Rate) *Budget[K] {
-	share := Rate{PerSecond: rate.PerSecond / shareOf, Burst: max(rate.Burst/shareOf, 1)}
+	share := Rate{PerSecond: rate.PerSecond / budgetPart, Burst: max(rate.Burst/budgetPart, 1)}
 	return &Budget[K]{NewLimiter[struct{}](rate, 1), NewLimiter[K](share, budgetKeys)}
 }
 
@@ -42,7 +42,7 @@ func (b *Budget[K]) Take(key K, now time.Time) bool {
 
 // Refusals has the budgets within which the refusals of each issuer are written down one
 // by one, and counts the others. Callers that did not prove to be a client, and clients,
-// have budgets apart: nobody without a credential hides what a client did.
+// have separate budgets: without a credential one cannot hide what a client did.
 type Refusals struct {
 	rate     Rate
 	byIssuer sync.Map // name -> *issuerRefusals; the names are those of the configuration

@@ -5,12 +5,11 @@ import (
 	"time"
 )
 
-// goodTokens remembers which access tokens were found good. It proves nothing, because it
-// keeps only a keyed hash of 64 bits: by it a token that is in use is told from one that
-// nobody has seen before it is judged again.
+// goodTokens remembers which access tokens were found good, by a keyed hash of 64 bits. A
+// hit proves nothing: the token is verified again. It only decides which limits apply.
 type goodTokens struct {
 	seed  maphash.Seed
-	until *Penalty[uint64] // only the map of instants: nobody is refused by it
+	until *Penalty[uint64] // used as a map of instants that is bounded
 }
 
 func newGoodTokens(most int) *goodTokens {

@@ -123,15 +123,15 @@ func TestState(t *testing.T) {
 		}
 	}
 	statement := key.Statement(&s)
-	if revision, err := rowauth.StatedRevision(statement); err != nil || revision != 17 {
+	if revision, err := key.StatedRevision(statement); err != nil || revision != 17 {
 		t.Errorf("%s: %d, %v", statement, revision, err)
 	}
 	s.Sum[2]++
 	if key.Statement(&s) == statement {
 		t.Error("two states have one statement")
 	}
-	for _, text := range []string{"", "17", ":x", "0:x", "-1:x", "x:17"} {
-		if revision, err := rowauth.StatedRevision(text); err == nil {
+	for _, text := range []string{"", "17", ":x", "0:x", "-1:x", "x:17", statement[:len(statement)-1], "9" + statement, newKey(t, 2).Statement(&s), "18:AAAAAAAAAAAAAAAAAAAAAA"} {
+		if revision, err := key.StatedRevision(text); err == nil {
 			t.Errorf("%q states %d", text, revision)
 		}
 	}

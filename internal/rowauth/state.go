@@ -1,6 +1,7 @@
 package rowauth
 
 import (
+	"crypto/hmac"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -108,17 +109,27 @@ func (k *Key) Open(sealed []byte) (State, error) {
 	return s, nil
 }
 
-// Statement returns the state in the form that ledger entries have: the revision, and a
-// MAC of the state.
+// Statement returns the state in the form that ledger entries have: the revision, a MAC of
+// the state, and a MAC of these two, by which StatedRevision recognizes it.
 func (k *Key) Statement(s *State) string {
-	return fmt.Sprintf("%d:%s", s.Revision, ShortMAC(sum(k.statement, s.bytes())))
+	text := fmt.Sprintf("%d:%s", s.Revision, ShortMAC(sum(k.statement, s.bytes())))
+	return text + ":" + k.proofOf(text)
 }
 
-// StatedRevision returns the revision that a Statement gives.
-func StatedRevision(statement string) (int64, error) {
-	text, _, found := strings.Cut(statement, ":")
-	revision, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || !found || revision <= 0 {
+// proofOf returns the MAC of the rest of a statement. It is of a longer message than that of
+// a state.
+func (k *Key) proofOf(text string) string {
+	return ShortMAC(sum(k.statement, Fields("statement", text)))
+}
+
+// StatedRevision returns the revision that a Statement of this key gives. Who writes entries
+// of the ledger without the key could otherwise state one that no change can follow.
+func (k *Key) StatedRevision(statement string) (int64, error) {
+	end := max(strings.LastIndexByte(statement, ':'), 0)
+	text, proof := statement[:end], strings.TrimPrefix(statement[end:], ":")
+	number, _, found := strings.Cut(text, ":")
+	revision, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || !found || revision <= 0 || !hmac.Equal([]byte(proof), []byte(k.proofOf(text))) {
 		return 0, fmt.Errorf("%.64q states no revision of the registry", statement)
 	}
 	return revision, nil

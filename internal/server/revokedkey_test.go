@@ -54,3 +54,22 @@ func TestRevokedSigningKeyRevokesItsTokens(t *testing.T) {
 		})
 	}
 }
+
+// TestRevokedRetiredKeyIsListedAtOnce: also a key that signs no more is on the list with the next poll,
+// which the key that signs goes on to sign.
+func TestRevokedRetiredKeyIsListedAtOnce(t *testing.T) {
+	w := platforms[0].open(t)
+	issuer := w.setup.issuers[0].Name
+	stolen := w.mint(t, w.one)
+	_, kid := payloadOf(t, stolen)
+	next, err := w.keyring.Announce(t.Context(), issuer, "test", keyring.NewKey{})
+	must(t, err)
+	must(t, w.keyring.ActivateAtOnce(t.Context(), issuer, "test", next.Kid))
+	if _, l, _ := w.poll(t); len(l.Kids) != 0 {
+		t.Fatalf("the list has the signing keys %v before any is revoked", l.Kids)
+	}
+	must(t, w.keyring.Revoke(t.Context(), issuer, "test", kid))
+	if _, l, _ := w.poll(t); !slices.Equal(l.Kids, []string{kid}) {
+		t.Errorf("the list has the signing keys %v, want %s", l.Kids, kid)
+	}
+}

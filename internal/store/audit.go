@@ -11,6 +11,8 @@ import (
 	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/history"
+	"moneyer/internal/store/postgres"
+	"moneyer/internal/store/sqlite"
 )
 
 // Audit is the result of a comparison of the rows of the registry with their state, and of
@@ -39,6 +41,8 @@ type auditor struct {
 	key    *rowauth.Key
 }
 
+func (d *DB) auditor() *auditor { return &auditor{d.reads, d.ledger, d.rows} }
+
 // registryRows are the rows of the registry in one state of the database.
 type registryRows struct {
 	state      *rowauth.State
@@ -55,8 +59,7 @@ type registryRows struct {
 // states: it finds rows that something other than Moneyer wrote, deleted or set back. It
 // reads all rows, in one state of the database, which takes seconds for a million.
 func (d *DB) Audit(ctx context.Context) (Audit, error) {
-	a := auditor{d.reads, d.ledger, d.rows}
-	result, err := a.run(ctx)
+	result, err := d.auditor().run(ctx)
 	if err != nil {
 		return Audit{}, fmt.Errorf("comparing the registry with the ledger: %w", err)
 	}
@@ -64,7 +67,21 @@ func (d *DB) Audit(ctx context.Context) (Audit, error) {
 	return result, nil
 }
 
+// checkSchema returns an error if the schema is not the one that Moneyer made, so that it
+// decides what statements read and write.
+func checkSchema(ctx context.Context, reads *engine.Reader) error {
+	if reads.Local() {
+		return sqlite.CheckSchema(ctx, reads)
+	}
+	return postgres.CheckSchema(ctx, reads)
+}
+
 func (a *auditor) run(ctx context.Context) (Audit, error) {
+	if err := checkSchema(ctx, a.reads); errors.Is(err, engine.ErrSchema) {
+		return Audit{Difference: err.Error()}, nil // what it would read may not be what others read
+	} else if err != nil {
+		return Audit{}, err
+	}
 	c, statement, err := a.read(ctx, false)
 	if err != nil {
 		return Audit{}, err
@@ -83,6 +100,11 @@ var ErrOtherKey = errors.New("neither a row of the registry nor its state verifi
 // differences is run, and names the rows that are not as the ledger records them. It returns
 // ErrOtherKey rather than naming all of them.
 func (a *auditor) differences(ctx context.Context) (Audit, []RowDifference, error) {
+	if err := checkSchema(ctx, a.reads); errors.Is(err, engine.ErrSchema) {
+		return Audit{Difference: err.Error()}, nil, nil
+	} else if err != nil {
+		return Audit{}, nil, err
+	}
 	c, statement, err := a.read(ctx, true)
 	if err != nil {
 		return Audit{}, nil, err
@@ -130,7 +152,7 @@ func (a *auditor) read(ctx context.Context, withMACs bool) (*registryRows, strin
 	if err := a.reads.Snapshot(ctx, func(s *engine.Snapshot) error { return c.read(ctx, s, a.key) }); err != nil {
 		return nil, "", err
 	}
-	if c.altered == nil && c.state.Revision > revisionOf(statement) {
+	if c.altered == nil && c.state.Revision > a.revisionOf(statement) {
 		statement, err = a.newest(ctx, c.state.Revision)
 	}
 	return c, statement, err
@@ -145,22 +167,22 @@ func (a *auditor) newest(ctx context.Context, upTo int64) (found string, err err
 	}
 	for i := range chains {
 		statement, err := a.ledger.LastStatement(ctx, chains[i].Head.Seq, func(statement string) bool {
-			revision := revisionOf(statement)
+			revision := a.revisionOf(statement)
 			return revision > 0 && revision <= upTo
 		})
 		if err != nil {
 			return "", err
 		}
-		if revisionOf(statement) > revisionOf(found) {
+		if a.revisionOf(statement) > a.revisionOf(found) {
 			found = statement
 		}
 	}
 	return found, nil
 }
 
-// revisionOf returns the revision of a statement, or 0.
-func revisionOf(statement string) int64 {
-	revision, err := rowauth.StatedRevision(statement)
+// revisionOf returns the revision of a statement, or 0 if it is none under the key.
+func (a *auditor) revisionOf(statement string) int64 {
+	revision, err := a.key.StatedRevision(statement)
 	if err != nil {
 		return 0
 	}
@@ -169,7 +191,7 @@ func revisionOf(statement string) int64 {
 
 // compare compares the state with a statement of the ledger.
 func (a *auditor) compare(c *registryRows, statement string) string {
-	switch stated := revisionOf(statement); {
+	switch stated := a.revisionOf(statement); {
 	case c.altered != nil:
 		return c.altered.Error()
 	case stated > c.state.Revision:
@@ -234,7 +256,7 @@ func (a *auditor) recorded(ctx context.Context, wanted func(rowauth.Name) bool) 
 		if err != nil || e.Rows == "" {
 			return err
 		}
-		revision := revisionOf(e.Registry)
+		revision := a.revisionOf(e.Registry)
 		for text := range strings.SplitSeq(e.Rows, " ") {
 			name, mac, _ := strings.Cut(text, "=")
 			n, err := rowauth.ParseName(name)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -84,8 +85,9 @@ func TestAuditOfChanges(t *testing.T) {
 		if _, err := d.Checkpoint(t.Context(), signing("master")); err != nil {
 			t.Fatal(err)
 		}
-		newest, err := (&auditor{d.reads, d.ledger, d.rows}).newest(t.Context(), 1000)
-		if err != nil || revisionOf(newest) != 11 {
+		a := d.auditor()
+		newest, err := a.newest(t.Context(), 1000)
+		if err != nil || a.revisionOf(newest) != 11 {
 			t.Errorf("the ledger states %s, %v", newest, err)
 		}
 		must(t, d.RemoveItem(t.Context(), "d1", "1", changeEntry()))
@@ -167,7 +169,7 @@ func TestStateSetBack(t *testing.T) {
 func TestRowsOfAnEntry(t *testing.T) {
 	d := openNew(t)
 	fillRegistry(t, d)
-	recorded, err := (&auditor{d.reads, d.ledger, d.rows}).recorded(t.Context(), func(rowauth.Name) bool { return true })
+	recorded, err := d.auditor().recorded(t.Context(), func(rowauth.Name) bool { return true })
 	must(t, err)
 	for n, want := range map[rowauth.Name]int64{{Kind: rowauth.Client, Issuer: "d1", ID: "bank"}: 2, {Kind: rowauth.Client, Issuer: "d1", ID: "shop"}: 1,
 		{Kind: rowauth.Item, Issuer: "d1", ID: "1"}: 5, {Kind: rowauth.SigningKeys, Issuer: "d1"}: 8} {
@@ -303,4 +305,34 @@ func TestAcceptState(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	})
+}
+
+// TestForgedStatement: who writes entries of the ledger and has no key states nothing of the
+// registry. A revision that no change can follow would end all changes, and no repair of the
+// state would help.
+func TestForgedStatement(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "moneyer.db")
+	d := openTest(t, path, Options{})
+	fillRegistry(t, d)
+	state := func() string {
+		a := auditor{d.reads, d.ledger, d.rows}
+		newest, err := a.newest(t.Context(), math.MaxInt64)
+		must(t, err)
+		return newest
+	}
+	before := state()
+	for i, forged := range []string{fmt.Sprint(int64(math.MaxInt64), ":AAAAAAAAAAAAAAAAAAAAAA"), fmt.Sprint(int64(math.MaxInt64), ":AAAAAAAAAAAAAAAAAAAAAA:AAAAAAAAAAAAAAAAAAAAAA"), "9" + before} {
+		e := changeEntry()
+		e.Registry = forged
+		newAnother(d, int64(7+i)).write(t, e)
+	}
+	must(t, d.Close())
+	d = openTest(t, path, Options{})
+	if now := state(); now != before {
+		t.Errorf("the ledger states %s, and before it did %s", now, before)
+	}
+	if a := audit(t, d); a.Difference != "" {
+		t.Errorf("%+v", a)
+	}
+	must(t, d.RemoveItem(t.Context(), "d1", "1", changeEntry()))
 }

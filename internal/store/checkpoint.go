@@ -37,6 +37,9 @@ func (d *DB) Checkpoint(ctx context.Context, sign ledger.Signer) ([]ledger.Head,
 	c := &d.checkpoints
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if err := checkSchema(ctx, d.reads); err != nil {
+		return nil, err
+	}
 	chains, err := history.Chains(ctx, d.reads)
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
@@ -96,11 +99,7 @@ func (d *DB) signHeads(ctx context.Context, chains []history.Chain, sign ledger.
 		if err != nil {
 			return err
 		}
-		l, err := engine.Encode(e)
-		if err != nil {
-			return err
-		}
-		if err := t.recordLines([]engine.Line{l}); err != nil {
+		if err := t.recordEntries(e); err != nil {
 			return err
 		}
 		*next = history.Checkpoint{Number: cp.Number, Head: t.Head}

@@ -116,13 +116,17 @@ func notGood(found []Finding) []Finding {
 	return list
 }
 
+// standing reads what the store records of its own past.
+func (d *DB) standing(ctx context.Context) (engine.Standing, error) {
+	return engine.ReadStanding(func(query string, dest ...any) error { return d.reads.Row(ctx, query, nil, dest) })
+}
+
 func (d *DB) doubts(ctx context.Context, g *Guard, now time.Time) (*doubts, error) {
-	var f doubts
-	var err error
-	f.Standing, err = engine.ReadStanding(func(query string, dest ...any) error { return d.reads.Row(ctx, query, nil, dest) })
+	standing, err := d.standing(ctx)
 	if err != nil {
 		return nil, err
 	}
+	f := doubts{Standing: standing}
 	if d.guarded.file != nil {
 		if err := f.judgeNote(ctx, d.reads, d.guarded.file.Path(), g, now); err != nil {
 			return nil, err
@@ -135,16 +139,14 @@ func (d *DB) doubts(ctx context.Context, g *Guard, now time.Time) (*doubts, erro
 // judgeNote compares a file with its note.
 func (f *doubts) judgeNote(ctx context.Context, reads *engine.Reader, path string, g *Guard, now time.Time) error {
 	note, err := sqlite.ReadNote(path, g.Key)
-	forged := errors.Is(err, sqlite.ErrForgedNote)
-	if err != nil && !forged {
+	if err != nil {
 		return fmt.Errorf("%s: %w", path+sqlite.NoteSuffix, err)
 	}
-	finding, err := sqlite.JudgeNote(ctx, reads, &f.Standing, note, forged)
-	if err != nil {
+	if err := sqlite.JudgeNote(ctx, &f.found, reads, &f.Standing, note); err != nil {
 		return err
 	}
-	f.found = append(f.found, finding)
-	f.foreign = forged || note != nil && note.Store != f.ID
+	finding := f.found[len(f.found)-1]
+	f.foreign = note != nil && (note.Forged || note.Store != f.ID)
 	switch {
 	case finding.Level == Good:
 		return nil
@@ -169,17 +171,13 @@ func (d *DB) distrust(ctx context.Context, f *doubts, now time.Time) error {
 
 // record records an entry with a change, which may be nil.
 func (d *DB) record(ctx context.Context, e *ledger.Entry, change func(*tx) error) error {
-	l, err := engine.Encode(e)
-	if err != nil {
-		return err
-	}
 	return d.writer.do(ctx, func(t *tx) error {
 		if change != nil {
 			if err := change(t); err != nil {
 				return err
 			}
 		}
-		return t.recordLines([]engine.Line{l})
+		return t.recordEntries(e)
 	})
 }
 

@@ -28,12 +28,8 @@ func (d *DB) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Con
 
 // NewestEntry returns the latest time of an entry in the ledger; zero if there is none.
 func (d *DB) NewestEntry(ctx context.Context) (time.Time, error) {
-	var newest int64
-	err := d.reads.Row(ctx, `SELECT coalesce(max(time_max), 0) FROM ledger_batch`, nil, []any{&newest})
-	if err != nil || newest == 0 {
-		return time.Time{}, err
-	}
-	return time.UnixMilli(newest), nil
+	s, err := d.standing(ctx)
+	return s.Newest, err
 }
 
 // Heads returns the ends of all chains, in the order of the chains.

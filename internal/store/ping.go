@@ -11,9 +11,9 @@ import (
 	"moneyer/internal/store/engine"
 )
 
-// trialInterval is how long a commit, or the outcome of a trial, shows that the store can be
+// freshFor is how long a commit, or the outcome of a trial, shows that the store can be
 // written or not: a trial flushes the disk.
-const trialInterval = time.Second
+const freshFor = time.Second
 
 // trialLimit is how long a trial is repeated after temporary failures, such as a lost
 // connection. Appends wait for it.
@@ -30,11 +30,11 @@ type trial struct {
 	err error
 }
 
-// last returns the outcome of the last trial, and whether it began less than trialInterval ago.
+// last returns the outcome of the last trial, and whether it began less than freshFor ago.
 func (t *trial) last(now time.Time) (err error, recent bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.err, !t.at.IsZero() && engine.Staleness(now, t.at) < trialInterval
+	return t.err, !t.at.IsZero() && engine.Staleness(now, t.at) < freshFor
 }
 
 func (t *trial) done(at time.Time, err error) {

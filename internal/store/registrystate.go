@@ -12,7 +12,6 @@ import (
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/rowauth"
-	"moneyer/internal/store/engine"
 )
 
 // The MAC of a row does not tell that the row was deleted or set back to an earlier state.
@@ -26,20 +25,18 @@ type rowChanges struct {
 }
 
 // found notes what a row was before the transaction.
-func (c *rowChanges) found(n rowauth.Name, mac []byte) {
-	if c.before == nil {
-		c.before = map[rowauth.Name]string{}
-	}
-	c.before[n] = rowauth.ShortMAC(mac)
-}
+func (c *rowChanges) found(n rowauth.Name, mac []byte) { put(&c.before, n, rowauth.ShortMAC(mac)) }
 
 // wrote notes what a row is after the transaction; nil means that it was removed. What it
 // was before must have been noted, unless there was none.
-func (c *rowChanges) wrote(n rowauth.Name, mac []byte) {
-	if c.after == nil {
-		c.after = map[rowauth.Name]string{}
+func (c *rowChanges) wrote(n rowauth.Name, mac []byte) { put(&c.after, n, rowauth.ShortMAC(mac)) }
+
+// put sets the short MAC of a row in a map, which it makes if that is nil.
+func put(macs *map[rowauth.Name]string, n rowauth.Name, mac string) {
+	if *macs == nil {
+		*macs = map[rowauth.Name]string{}
 	}
-	c.after[n] = rowauth.ShortMAC(mac)
+	(*macs)[n] = mac
 }
 
 // maxRows bounds the rows that a ledger entry names, in bytes, to keep entries below
@@ -85,11 +82,7 @@ func (t *tx) recordChange(e *ledger.Entry) error {
 		}
 		stated.Rows, stated.Registry = t.text(), t.rows.Statement(state)
 	}
-	l, err := engine.Encode(&stated)
-	if err != nil {
-		return err
-	}
-	return t.recordLines([]engine.Line{l})
+	return t.recordEntries(&stated)
 }
 
 // nextState applies the changes of the transaction to the state of the registry.

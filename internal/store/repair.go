@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -97,8 +98,7 @@ func CheckRegistry(ctx context.Context, url string, key *rowauth.Key) (Audit, []
 
 // Differences is Audit, and names the rows that differ. It reads the whole ledger.
 func (d *DB) Differences(ctx context.Context) (Audit, []RowDifference, error) {
-	a := auditor{d.reads, d.ledger, d.rows}
-	return a.differences(ctx)
+	return d.auditor().differences(ctx)
 }
 
 // AcceptRow accepts a row as it is: it authenticates one that does not verify, and records
@@ -106,7 +106,7 @@ func (d *DB) Differences(ctx context.Context) (Audit, []RowDifference, error) {
 // ledger states it: see AcceptState.
 func (d *DB) AcceptRow(ctx context.Context, row *RowDifference, e *ledger.Entry) error {
 	return d.change(ctx, e, func(t *tx) error {
-		t.note(row.Name)
+		t.changedRow(row.Name)
 		is, err := t.asFound(row)
 		if err != nil {
 			return err
@@ -127,7 +127,7 @@ func (d *DB) AcceptRow(ctx context.Context, row *RowDifference, e *ledger.Entry)
 // RemoveRow removes a row, with what belongs to it.
 func (d *DB) RemoveRow(ctx context.Context, row *RowDifference, e *ledger.Entry) error {
 	return d.change(ctx, e, func(t *tx) error {
-		t.note(row.Name)
+		t.changedRow(row.Name)
 		if _, err := t.asFound(row); err != nil {
 			return err
 		}
@@ -142,12 +142,12 @@ func (d *DB) RemoveRow(ctx context.Context, row *RowDifference, e *ledger.Entry)
 // AcceptState accepts the registry as it is: the rows that verify, and no others. It is
 // needed where the state of the registry is not as the ledger states it.
 func (d *DB) AcceptState(ctx context.Context, rows []RowDifference, e *ledger.Entry) error {
-	a := auditor{d.reads, d.ledger, d.rows}
+	a := d.auditor()
 	c, _, err := a.read(ctx, true)
 	if err != nil {
 		return err
 	}
-	newest, err := a.newest(ctx, 1<<62)
+	newest, err := a.newest(ctx, math.MaxInt64)
 	if err != nil {
 		return err
 	}
@@ -160,36 +160,35 @@ func (d *DB) AcceptState(ctx context.Context, rows []RowDifference, e *ledger.En
 		if err != nil {
 			return err
 		}
-		state := &rowauth.State{Revision: max(revisionOf(newest), t.seen), Sum: c.sum}
+		state := &rowauth.State{Revision: max(a.revisionOf(newest), t.seen), Sum: c.sum}
 		if c.altered == nil {
 			state.Revision = max(state.Revision, c.state.Revision)
 		}
 		if _, err := t.Exec(`DELETE FROM registry_state`); err != nil {
 			return err
 		}
-		if _, err := t.Exec(`INSERT INTO registry_state (revision, sealed) VALUES ($1, $2)`, state.Revision, t.rows.Seal(state)); err != nil {
+		if err := t.writeState(0, state); err != nil {
 			return err
 		}
 		for i := range rows { // the sum has them already
 			row := &rows[i]
 			row.recorded = row.is
 			t.repaired(row, row.is)
-			t.note(row.Name)
+			t.changedRow(row.Name)
 		}
 		t.touched = true
 		return nil
 	})
 }
 
-// repaired notes a row that is now as it was not recorded.
+// repaired notes that a row, which was not as the ledger records it, now has that short MAC.
 func (t *tx) repaired(row *RowDifference, is string) {
-	t.wrote(row.Name, nil)
-	t.found(row.Name, nil)
-	t.before[row.Name], t.after[row.Name] = row.recorded, is
+	put(&t.before, row.Name, row.recorded)
+	put(&t.after, row.Name, is)
 }
 
-// note notes the row for the caches of other processes.
-func (t *tx) note(n rowauth.Name) {
+// changedRow adds a row of any kind to the changes of the transaction.
+func (t *tx) changedRow(n rowauth.Name) {
 	kinds := map[rowauth.Kind]engine.ChangeKind{rowauth.Client: engine.ChangedClient, rowauth.Account: engine.ChangedAccount,
 		rowauth.Item: engine.ChangedItem, rowauth.SigningKeys: engine.ChangedSigningKeys, rowauth.Revocation: engine.ChangedRevocations}
 	t.changed(kinds[n.Kind], n.Issuer, n.ID)

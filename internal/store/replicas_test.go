@@ -62,8 +62,8 @@ func TestChains(t *testing.T) {
 		url := PostgresForTests.NewDatabase(t)
 		a := startReplica(t, url, Options{})
 		appendTo(t, 3, a)
+		b := startReplica(t, url, Options{}) // it claims a chain when it first writes
 		expireHeartbeat(t, url, a)
-		b := startReplica(t, url, Options{})
 		appendTo(t, 3, b, a, a)
 		if chains := [2]int64{chainOf(t, a), chainOf(t, b)}; chains != [2]int64{1, 0} {
 			t.Errorf("they go on with the chains %v", chains)
@@ -74,6 +74,7 @@ func TestChains(t *testing.T) {
 		url := PostgresForTests.NewDatabase(t)
 		a := startReplica(t, url, Options{})
 		appendTo(t, 3, a)
+		b, c, d := startReplica(t, url, Options{}), startReplica(t, url, Options{}), startReplica(t, url, Options{}) // they claim a chain when they first write
 		expireHeartbeat(t, url, a)
 		l, err := engine.Encode(testEntry(1))
 		if err != nil {
@@ -92,16 +93,13 @@ func TestChains(t *testing.T) {
 			}
 		})
 		<-asleep
-		b := startReplica(t, url, Options{})
 		appendTo(t, 1, b) // the chain is held, so it begins another
-		c := startReplica(t, url, Options{})
 		eventually(t, patience, "the server gives up on who sleeps", func() bool {
 			if err := c.Append(t.Context(), testEntry(0)); err != nil {
 				t.Fatal(err)
 			}
 			return count(t, c, `SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database()`) == 0
 		})
-		d := startReplica(t, url, Options{})
 		appendTo(t, 1, d)
 		if c, d := chainOf(t, c), chainOf(t, d); c != 0 && d != 0 {
 			t.Errorf("the chain of who sleeps is free, and new replicas go on with the chains %d and %d", c, d)

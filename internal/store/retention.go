@@ -139,7 +139,7 @@ func (d *DB) dropBefore(ctx context.Context, starts []newStart) (removed int64, 
 
 // writeAnchors records the anchor of each chain that is pruned, or was earlier.
 func (t *tx) writeAnchors(starts []newStart, now time.Time, retention time.Duration, sign ledger.Signer) error {
-	var lines []engine.Line
+	var anchors []*ledger.Entry
 	for i := range starts {
 		s := &starts[i]
 		if s.First == s.Keep && (!s.renew || ledger.PlaceOf(s.Keep) == 1) {
@@ -158,11 +158,7 @@ func (t *tx) writeAnchors(starts []newStart, now time.Time, retention time.Durat
 		if err != nil {
 			return fmt.Errorf("ledger: nothing is removed: %w", err)
 		}
-		l, err := engine.Encode(e)
-		if err != nil {
-			return err
-		}
-		lines = append(lines, l)
+		anchors = append(anchors, e)
 	}
-	return t.recordLines(lines)
+	return t.recordEntries(anchors...)
 }

@@ -136,6 +136,9 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		return nil, err
 	}
 	reads := o.engine.Reads()
+	if err := checkSchema(ctx, reads); err != nil {
+		return nil, err
+	}
 	cache := newRegistryCache(options.CacheEntries)
 	d := &DB{
 		now:         options.Now,
@@ -153,12 +156,13 @@ func start(ctx context.Context, o opened, options Options) (*DB, error) {
 		checkpoints: checkpoints{found: -1},
 		trial:       trial{write: o.trial},
 	}
-	newest, err := (&auditor{reads, d.ledger, d.rows}).newest(ctx, math.MaxInt64)
+	a := d.auditor()
+	newest, err := a.newest(ctx, math.MaxInt64)
 	if err != nil {
 		d.writer.stop()
 		return nil, err
 	}
-	d.writer.see(revisionOf(newest))
+	d.writer.see(a.revisionOf(newest))
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var ended sync.WaitGroup
 	ended.Go(func() { d.warm(background) })

@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 
+	"moneyer/internal/ledger"
 	"moneyer/internal/rowauth"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/history"
@@ -41,6 +42,18 @@ func (t *tx) run(change func(*tx) error) error {
 // changed adds to the changes of the transaction.
 func (t *tx) changed(kind engine.ChangeKind, issuer, id string) {
 	t.Changes = append(t.Changes, engine.Change{Kind: kind, Issuer: issuer, ID: id})
+}
+
+// recordEntries adds the entries to the chain as one batch.
+func (t *tx) recordEntries(entries ...*ledger.Entry) error {
+	lines := make([]engine.Line, len(entries))
+	for i, e := range entries {
+		var err error
+		if lines[i], err = engine.Encode(e); err != nil {
+			return err
+		}
+	}
+	return t.recordLines(lines)
 }
 
 // recordLines adds the lines to the chain as one batch.

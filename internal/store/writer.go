@@ -289,7 +289,7 @@ func (w *writer) commit(batch []*engine.Append) {
 // fresh reports whether the last transaction succeeded, a moment ago.
 func (w *writer) fresh() bool {
 	at := w.committed.Load()
-	return at != nil && engine.Staleness(w.now(), *at) < trialInterval
+	return at != nil && engine.Staleness(w.now(), *at) < freshFor
 }
 
 // appendAll records the appends of the batch that are not lost.

@@ -27,7 +27,7 @@ const (
 
 // Cases are what every reader must detect, or accept.
 func Cases() []Case {
-	return slices.Concat(entryCases(), chainCases(), checkpointCases(), droppedCases(), anchorCases(), falseAnchorCases())
+	return slices.Concat(entryCases(), chainCases(), checkpointCases(), droppedCases(), unevenCases(), anchorCases(), falseAnchorCases())
 }
 
 func entryCases() []Case {
@@ -76,6 +76,12 @@ func chainCases() []Case {
 			Want: whole0 + "; 2: 2-1 to 2-4, 2-3 confirmed, 2-5 broken: it is missing, with all up to entry 2-5, which checkpoint 7 names; " + whole5},
 		{Name: "cut tail of the first", Tamper: func(_ testing.TB, l *Ledger) { l.Remove(0, 4, 7) },
 			Want: "0: 1 to 3, 4 broken: it is missing, with all up to entry 6, which checkpoint 2-4 names; 2: 2-1 to 2-5, 2-5 confirmed; " + whole5},
+		{Name: "a chain of somebody else, which a checkpoint of a server names", Tamper: func(t testing.TB, l *Ledger) {
+			l.Tokens(t, 7, 2)
+			l.Tokens(t, 0, 1)
+			l.Checkpoint(t, 0, l.Heads()...)
+		}, Want: "0: 1 to 9, 8 confirmed; " + whole2 + "; 5: 5-1 to 5-3, 5-3 confirmed; 7: 7-1 to 7-2, 7-2 confirmed",
+			Unconfirmed: "chain 7 has no checkpoint of its own: its entries may not be by a server"},
 		{Name: "missing chain", Tamper: func(_ testing.TB, l *Ledger) { delete(l.Chains, 2) },
 			Want: whole0 + "; 2: 0 to 0, 2-1 broken: its whole chain is missing, of which checkpoint 7 names entry 2-5; " + whole5},
 		{Name: "missing first chain", Tamper: func(_ testing.TB, l *Ledger) { delete(l.Chains, 0) },

@@ -8,7 +8,7 @@ import (
 )
 
 // droppedCases are what someone can do who writes the database, does not have the key, and
-// computes the chains anew, with what is similar and allowed.
+// computes the chains anew.
 func droppedCases() []Case {
 	checkpoints := func(_ int64, e *ledger.Entry) bool { return e.Kind == ledger.KindCheckpoint }
 	later := func(t testing.TB, l *Ledger) {
@@ -56,6 +56,13 @@ func droppedCases() []Case {
 			l.Anchor(t, 0, l.At(7, 1))
 			l.Remove(7, 1, 1)
 		}, Want: "0: 1 to 8, 7 confirmed; " + whole2 + "; 5: 5-1 to 5-3, 5-3 confirmed; 7: 7-2 to 7-4, 7-3 confirmed, 7-4 broken: it follows entry 7-2, which is not a checkpoint"},
+	}
+}
+
+// unevenCases are ledgers whose checkpoints come late without anybody's doing, or whose entries
+// have no times.
+func unevenCases() []Case {
+	return []Case{
 		{Name: "a killed server continues", Tamper: func(t testing.TB, l *Ledger) {
 			l.Checkpoint(t, 0, l.Heads()...)
 			l.Tokens(t, 0, 2)

@@ -98,6 +98,10 @@ func (f *Findings) Schema(s *Status) {
 	}
 }
 
+// ErrSchema means that the schema has a part that Moneyer did not make and that decides what
+// its statements read and write, such as a trigger.
+var ErrSchema = errors.New("something other than Moneyer changed the schema: drop what it added, find out what it did, and see `moneyer store check`")
+
 // ErrNoStore means that a file or database holds no store. A server does not make one: it
 // would serve without its clients, keys and consumed assertions where a disk is not mounted.
 var ErrNoStore = errors.New("it holds no store: mount its disk, or restore a backup; `moneyer init` makes a new one")

@@ -142,10 +142,9 @@ func (e *checker) clock(ctx context.Context) error {
 
 // clocks compares the clocks of the replicas that are up.
 func (e *checker) clocks(ctx context.Context) error {
-	var found bool
 	var up int
 	var apart float64
-	err := e.conn.QueryRow(ctx, `SELECT to_regclass('replica') IS NOT NULL`).Scan(&found)
+	found, err := value[bool](ctx, e.conn, `SELECT to_regclass('replica') IS NOT NULL`)
 	if err != nil || !found {
 		return err
 	}

@@ -99,8 +99,7 @@ func Check(ctx context.Context, path string, now func() time.Time) ([]engine.Fin
 // checkStanding compares what the file records of its past with the clock and with its note.
 func checkStanding(ctx context.Context, f *engine.Findings, path string, now time.Time) error {
 	note, err := ReadNote(path, nil) // first: the file only grows
-	forged := errors.Is(err, ErrForgedNote)
-	if err != nil && !forged {
+	if err != nil {
 		return err
 	}
 	db, err := readOnly(path)
@@ -113,11 +112,9 @@ func checkStanding(ctx context.Context, f *engine.Findings, path string, now tim
 	if err != nil {
 		return err
 	}
-	found, err := JudgeNote(ctx, reads, &s, note, forged)
-	if err != nil {
+	if err := JudgeNote(ctx, f, reads, &s, note); err != nil {
 		return err
 	}
-	*f = append(*f, found)
 	f.Clock(&s, now, engine.MaxHorizon)
 	return nil
 }

@@ -31,13 +31,13 @@ type Note struct {
 	Head ledger.Head
 	// Time is when the head was noted.
 	Time time.Time
+	// Forged means that the note was not written with the key, or was changed or cut. Then
+	// nothing else is set.
+	Forged bool
 }
 
 // NoteSuffix is what the name of a note has after that of its store.
 const NoteSuffix = ".head"
-
-// ErrForgedNote means that a note was not written with the key, or was changed or cut.
-var ErrForgedNote = errors.New("it is not a note under this master key")
 
 // maxNote bounds the size of a note in bytes.
 const maxNote = 1024
@@ -66,7 +66,7 @@ func ReadNote(path string, key []byte) (*Note, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, ErrForgedNote
+		return &Note{Forged: true}, nil
 	}
 	file, err := os.Open(path + NoteSuffix)
 	if err != nil {
@@ -77,23 +77,23 @@ func ReadNote(path string, key []byte) (*Note, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseNote(data, key)
+	return parseNote(data, key), nil
 }
 
 // parseNote parses the content of a note's file.
-func parseNote(data, key []byte) (*Note, error) {
+func parseNote(data, key []byte) *Note {
 	text, sum, _ := strings.Cut(strings.TrimSuffix(string(data), "\n"), "\n")
 	mac, err := hex.DecodeString(sum)
 	if len(data) > maxNote || err != nil || key != nil && !hmac.Equal(mac, noteMAC(key, []byte(text))) {
-		return nil, ErrForgedNote
+		return &Note{Forged: true}
 	}
 	var t noteText
 	err = json.Unmarshal([]byte(text), &t)
 	hash, wrong := hex.DecodeString(t.Hash)
 	if err != nil || wrong != nil || len(hash) != len(ledger.Hash{}) || t.Entry < 0 {
-		return nil, ErrForgedNote
+		return &Note{Forged: true}
 	}
-	return &Note{Store: t.Store, Head: ledger.Head{Seq: t.Entry, Hash: ledger.Hash(hash)}, Time: t.Time}, nil
+	return &Note{Store: t.Store, Head: ledger.Head{Seq: t.Entry, Hash: ledger.Hash(hash)}, Time: t.Time}
 }
 
 // WriteNote replaces the note beside the file. The content is on disk before it replaces
@@ -157,30 +157,35 @@ func Holds(ctx context.Context, reads *engine.Reader, head ledger.Head) (holds b
 	return holds, err
 }
 
-// JudgeNote returns the finding on the note beside a file with that standing. forged means
-// that the note is not authentic.
-func JudgeNote(ctx context.Context, reads *engine.Reader, s *engine.Standing, note *Note, forged bool) (engine.Finding, error) {
+// JudgeNote adds the finding on the note beside a file with that standing; nil if there is none.
+func JudgeNote(ctx context.Context, f *engine.Findings, reads *engine.Reader, s *engine.Standing, note *Note) error {
 	const what, advice = "noted head", "see moneyer store accept"
 	switch {
-	case forged:
-		return engine.Finding{What: what, Level: engine.Bad, Found: "the note beside the store was written under another master key, or changed", Advice: advice}, nil
 	case note == nil && s.Newest.IsZero():
-		return engine.Finding{What: what, Level: engine.Good, Found: "none yet, and the ledger is empty"}, nil
+		f.Add(what, engine.Good, "none yet, and the ledger is empty", "")
+		return nil
 	case note == nil:
-		return engine.Finding{What: what, Level: engine.Warn, Found: "there is no note beside the store: it is unknown whether the store went back", Advice: "restored backups have none; " + advice}, nil
+		f.Add(what, engine.Warn, "there is no note beside the store: it is unknown whether the store went back", "restored backups have none; "+advice)
+		return nil
+	case note.Forged:
+		f.Add(what, engine.Bad, "the note beside the store was written under another master key, or changed", advice)
+		return nil
 	case note.Store != s.ID:
-		return engine.Finding{What: what, Level: engine.Bad, Found: "the note beside the store is of another store", Advice: "put the store back that belongs to it; or " + advice}, nil
+		f.Add(what, engine.Bad, "the note beside the store is of another store", "put the store back that belongs to it; or "+advice)
+		return nil
 	}
 	holds, err := Holds(ctx, reads, note.Head)
 	if err != nil {
-		return engine.Finding{}, err
+		return err
 	}
 	found := fmt.Sprintf("entry %s of the ledger at %s", ledger.ShowSeq(note.Head.Seq), note.Time.UTC().Format(time.RFC3339))
 	if note.Head.Seq == 0 {
 		found = "an empty ledger at " + note.Time.UTC().Format(time.RFC3339)
 	}
 	if holds {
-		return engine.Finding{What: what, Level: engine.Good, Found: found}, nil
+		f.Add(what, engine.Good, found, "")
+	} else {
+		f.Add(what, engine.Bad, "the store went back: it does not hold "+found, "put the newer store back; or "+advice)
 	}
-	return engine.Finding{What: what, Level: engine.Bad, Found: "the store went back: it does not hold " + found, Advice: "put the newer store back; or " + advice}, nil
+	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 
@@ -63,12 +62,7 @@ func readOnly(path string) (*sql.DB, error) {
 	} else if !info.Mode().IsRegular() {
 		return nil, errors.New("it is not a file")
 	}
-	query := url.Values{"mode": {"ro"}, "_dqs": {"0"}, "_defensive": {"1"}, "_pragma": {"busy_timeout(5000)", "query_only(1)", fmt.Sprintf("cache_size(%d)", -readCache)}}
-	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
-	if err != nil {
-		return nil, err
-	}
-	return sql.OpenDB(connector), nil
+	return connect(path, "ro", readCache, "query_only(1)")
 }
 
 // refuseCut refuses a file that lacks pages: SQLite notices only those that it reads.

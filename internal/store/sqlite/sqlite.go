@@ -29,11 +29,6 @@ const (
 	readCache  = 2 << 10
 )
 
-// MaxCache bounds the memory of the page caches of an open store and of a backup in progress, in
-// MiB, which SQLite shares among its connections. It is outside of Go's heap. SQLite's allocator
-// takes half as much again as the pages have.
-const MaxCache = (writeCache+(readConnections+1)*readCache+2*readCache)*8/5>>10 + 1
-
 // File is an open SQLite file, locked for this process. It implements engine.Engine.
 type File struct {
 	held          *held
@@ -199,21 +194,24 @@ func there(path string) error {
 // openPool opens a pool of at most that many connections to the existing file at path, each
 // with a page cache of that many KiB and the pragmas.
 func openPool(path string, connections, cache int, pragmas ...string) (*sql.DB, error) {
-	query := url.Values{
-		"mode":       {"rw"},
-		"_dqs":       {"0"},
-		"_defensive": {"1"},
-		"_pragma": append([]string{"busy_timeout(5000)", "journal_mode(WAL)", "temp_store(MEMORY)",
-			fmt.Sprintf("cache_size(%d)", -cache)}, pragmas...),
+	db, err := connect(path, "rw", cache, append([]string{"journal_mode(WAL)", "temp_store(MEMORY)"}, pragmas...)...)
+	if err != nil {
+		return nil, err
 	}
+	db.SetMaxOpenConns(connections)
+	db.SetMaxIdleConns(connections)
+	return db, nil
+}
+
+// connect returns a pool of connections to the file at path, in a mode of SQLite's URIs.
+func connect(path, mode string, cache int, pragmas ...string) (*sql.DB, error) {
+	query := url.Values{"mode": {mode}, "_dqs": {"0"}, "_defensive": {"1"},
+		"_pragma": append([]string{"busy_timeout(5000)", fmt.Sprintf("cache_size(%d)", -cache)}, pragmas...)}
 	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String())
 	if err != nil {
 		return nil, err
 	}
-	db := sql.OpenDB(connector)
-	db.SetMaxOpenConns(connections)
-	db.SetMaxIdleConns(connections)
-	return db, nil
+	return sql.OpenDB(connector), nil
 }
 
 // Backup writes a consistent copy to an empty file. It uses its own connection, so that it
