@@ -64,6 +64,18 @@ func TestOneServerByEveryName(t *testing.T) {
 	}
 }
 
+// TestFileWithoutItsWAL: SQLite's error says why a file cannot be opened where a WAL cannot be
+// made. A folder in its place stands for a disk that is read-only, also for root.
+func TestFileWithoutItsWAL(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "moneyer.db")
+	d := openTest(t, path, Options{})
+	appendEntries(t, d, 1)
+	must(t, d.Close())
+	must(t, os.Mkdir(path+"-wal", 0o700))
+	_, err := VerifyFile(t.Context(), path, nil)
+	wantError(t, err, "is the disk read-only, or the folder another user's?")
+}
+
 // TestFileThatOthersCanWrite is not opened until it is guarded.
 func TestFileThatOthersCanWrite(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "moneyer.db")

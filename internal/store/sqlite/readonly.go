@@ -9,6 +9,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
 	"moneyer/internal/ledger"
 	"moneyer/internal/store/engine"
 	"moneyer/internal/store/history"
@@ -33,9 +36,19 @@ func OpenReadOnly(ctx context.Context, path string) (reads *engine.Reader, close
 		err = refuseCut(ctx, db, path)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, db.Close())
+		return nil, nil, errors.Join(explained(err), db.Close())
 	}
 	return engine.NewReader(db, nil), db.Close, nil
+}
+
+// explained adds to SQLite's error, which names no file, why a file that exists cannot be
+// opened.
+func explained(err error) error {
+	var failure *sqlite.Error
+	if errors.As(err, &failure) && failure.Code()&0xff == sqlite3.SQLITE_CANTOPEN {
+		return fmt.Errorf("%w: SQLite must be able to write -wal and -shm beside the file: is the disk read-only, or the folder another user's?", err)
+	}
+	return err
 }
 
 // readOnly opens the file at path, which must exist, read-only.

@@ -65,7 +65,7 @@ func Open(ctx context.Context, path string, create bool) (*File, error) {
 		if s.session != nil {
 			s.session.Leave()
 		}
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(explained(err), s.Close())
 	}
 	return s, nil
 }
