@@ -66,18 +66,24 @@ func (f *twoIssuers) stop(s *Server) {
 	f.must(s.Shutdown(f.t.Context()))
 }
 
-// alter runs a statement on a store's file, as somebody does who may write it and has no
+// alter changes one row of a store's file, as somebody does who may write it and has no
 // master key.
 func (f *twoIssuers) alter(path, statement string, args ...any) {
+	f.t.Helper()
+	n, err := f.exec(path, statement, args...).RowsAffected()
+	if err != nil || n != 1 {
+		f.t.Fatalf("%d rows altered, %v", n, err)
+	}
+}
+
+func (f *twoIssuers) exec(path, statement string, args ...any) sql.Result {
 	f.t.Helper()
 	db, err := sql.Open("sqlite", path)
 	f.must(err)
 	result, err := db.ExecContext(f.t.Context(), statement, args...)
 	f.must(err)
-	if n, err := result.RowsAffected(); err != nil || n != 1 {
-		f.t.Fatalf("%d rows altered, %v", n, err)
-	}
 	f.must(db.Close())
+	return result
 }
 
 // answer returns the status and the body of an answer.
@@ -242,6 +248,19 @@ func TestRegistrySetBack(t *testing.T) {
 			t.Errorf("the log:\n%s", log.String())
 		}
 	}
+}
+
+// TestTriggerInARunningStore: a trigger that appears while the server runs makes it not ready with
+// the next checkpoint, and not with the next comparison of all rows.
+func TestTriggerInARunningStore(t *testing.T) {
+	f := newTwoIssuers(t)
+	s := newTestServer(t, f.file, io.Discard)
+	f.exec(f.path, `CREATE TRIGGER undo AFTER UPDATE ON client BEGIN SELECT 1; END`)
+	s.checkpoint(t.Context())
+	for status := 0; status != http.StatusServiceUnavailable; {
+		status, _ = f.get(s, "/readyz")
+	}
+	f.stop(s)
 }
 
 // TestOtherMasterKey: no signing keys verify, so the master key is another one.

@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"time"
 )
 
 const (
-	// auditEvery is how often the registry is compared with the ledger, and auditAgain how
-	// often while it differs, or could not be read.
+	// auditEvery is how often the registry is compared with the ledger on average, and
+	// auditAgain how often while it differs, or could not be read.
 	auditEvery, auditAgain = time.Hour, time.Minute
 	// auditWait is how long a start waits for the first comparison.
 	auditWait = time.Second
@@ -17,21 +18,23 @@ const (
 	maxLoggedNames = 10
 )
 
-// watchRegistry compares the registry with the ledger until ctx ends. It calls first after the
-// first comparison.
+// watchRegistry compares the registry with the ledger until ctx ends, also when auditNow asks for
+// it. It calls first after the first comparison. Nobody can predict the times, and set a row back
+// between two of them.
 func (s *state) watchRegistry(ctx context.Context, first func()) {
 	for ; ctx.Err() == nil; first = func() {} {
 		next := auditAgain
 		if s.auditRegistry(ctx) {
-			next = auditEvery
+			next = auditEvery/2 + rand.N(auditEvery)
 		}
 		first()
 		rest := time.NewTimer(next)
 		select {
 		case <-rest.C:
+		case <-s.auditNow:
 		case <-ctx.Done():
-			rest.Stop()
 		}
+		rest.Stop()
 	}
 }
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"moneyer/internal/ledger"
@@ -80,6 +81,12 @@ func (s *Server) checkpoint(ctx context.Context) {
 	heads, err := s.db.Checkpoint(ctx, s.master.SignCheckpoint)
 	if s.problems.report("sign a checkpoint", err); len(heads) > 0 {
 		s.log.Info("checkpoint", "heads", ledger.FormatHeads(heads))
+	}
+	if errors.Is(err, store.ErrSchema) {
+		select {
+		case s.auditNow <- struct{}{}:
+		default: // asked for already
+		}
 	}
 }
 

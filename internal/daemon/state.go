@@ -43,6 +43,8 @@ type state struct {
 	draining   atomic.Bool
 	// audit is the last comparison of the registry with the ledger; nil before the first.
 	audit atomic.Pointer[store.Audit]
+	// auditNow asks for the next comparison; it has room for one request.
+	auditNow chan struct{}
 	// publishedKids are those that the keyrings of this process logged.
 	publishedKids sync.Map
 	// current is the snapshot that the listeners serve; nil until there is one.
@@ -63,7 +65,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 	lines := cfg.Log.New(o.Log)
 	log := slog.New(newLineBudget(lines.Handler(), limits.Lines, o.Now))
 	s := &state{delay: delay, copyPath: copyPath(cfg), master: master,
-		atWork: overload.NewConcurrencyLimit(limits.AtWork), log: log, lines: lines, problems: edgeLog{log: log, failing: map[string]bool{}}, now: o.Now}
+		atWork: overload.NewConcurrencyLimit(limits.AtWork), log: log, lines: lines, auditNow: make(chan struct{}, 1), problems: edgeLog{log: log, failing: map[string]bool{}}, now: o.Now}
 	s.db, err = store.Open(ctx, cfg.StoreURL(), store.Options{Now: o.Now, RowKey: master.RowKey(), Changed: s.changedElsewhere})
 	if err != nil {
 		return nil, errors.Join(err, delay.Close())

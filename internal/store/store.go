@@ -44,6 +44,8 @@ var (
 	ErrClosed = errors.New("the store is closed")
 	// ErrNoStore means that a file or database holds no store.
 	ErrNoStore = engine.ErrNoStore
+	// ErrSchema means that something other than Moneyer changed the schema.
+	ErrSchema = engine.ErrSchema
 )
 
 // Options of a store. The zero value of all but Now and RowKey is good.
