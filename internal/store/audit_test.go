@@ -315,7 +315,7 @@ func TestForgedStatement(t *testing.T) {
 	d := openTest(t, path, Options{})
 	fillRegistry(t, d)
 	state := func() string {
-		a := auditor{d.reads, d.ledger, d.rows}
+		a := d.auditor()
 		newest, err := a.newest(t.Context(), math.MaxInt64)
 		must(t, err)
 		return newest

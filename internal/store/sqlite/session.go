@@ -225,7 +225,7 @@ func (s *session) List(query string, args []any, scan func(scan func(...any) err
 	if err != nil {
 		return err
 	}
-	rows, err := statement.QueryContext(context.Background(), args...)
+	rows, err := statement.QueryContext(context.Background(), args...) //nolint:rowserrcheck // by ScanRows
 	if err != nil {
 		return err
 	}
