@@ -216,6 +216,7 @@ func rewrite(t *testing.T, d *DB, first int64, change func(*ledger.Entry)) {
 
 // TestVerifyTamperedChain tampers with the ledger of severalChains.
 func TestVerifyTamperedChain(t *testing.T) {
+	t.Parallel()
 	key, sign := signer("key")
 	_, foreign := signer("another key")
 	statement := func(query string, args ...any) func(*testing.T, *DB) {

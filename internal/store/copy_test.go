@@ -155,6 +155,7 @@ func copied(tb testing.TB, from, to string) CopyReport {
 // TestCopyRoundTrip copies between all kinds of stores; each goes on as the
 // first would.
 func TestCopyRoundTrip(t *testing.T) {
+	t.Parallel()
 	first := newFile(t)
 	d := openURL(t, first)
 	fill(t, d, 1200)
@@ -205,6 +206,7 @@ func goesOn(t *testing.T, url string, unused int) {
 // TestCopyResumes cuts a copy at every place where it tells how far it is, and lets
 // nobody open what there is.
 func TestCopyResumes(t *testing.T) {
+	t.Parallel()
 	first := newFile(t)
 	d := openURL(t, first)
 	fill(t, d, 1100)

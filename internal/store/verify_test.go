@@ -35,6 +35,7 @@ func putBatches(t *testing.T, d *DB, batches []ledger.Batch) {
 // TestVerifyLedgerCases: the verdict on what was done to a ledger is that on its
 // export, whatever the size of batches.
 func TestVerifyLedgerCases(t *testing.T) {
+	t.Parallel()
 	for _, test := range ledgertest.Cases() {
 		t.Run(test.Name, func(t *testing.T) {
 			for _, size := range []int{2, 3} {
