@@ -195,7 +195,7 @@ func TestOpen(t *testing.T) {
 	for uri, says := range map[string]string{
 		"":                                      "URI such as file:PATH",
 		path:                                    "URI such as file:PATH",
-		"pkcs11:pin-value=s3cret":                 `no signer by scheme "pkcs11"; known are: file`,
+		"pkcs11:pin-value=s3cret":               `no signer by scheme "pkcs11"; known are: file`,
 		"file://host/key":                       "another host",
 		"file:/nonexistent":                     "no such file",
 		"file:" + open:                          "chmod 600 " + open,
