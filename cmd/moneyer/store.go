@@ -158,10 +158,10 @@ func statusJSON(s *store.Status) map[string]any {
 		replicas = append(replicas, map[string]any{"id": r.ID, "silent_seconds": r.HeartbeatAge.Seconds(), "clock_ahead_seconds": r.ClockAhead.Seconds()})
 	}
 	for _, t := range s.Sizes {
-		sizes = append(sizes, map[string]any{"table": t.Table, "octets": t.Bytes, "rows": t.Rows})
+		sizes = append(sizes, map[string]any{"table": t.Table, "bytes": t.Bytes, "rows": t.Rows})
 	}
 	return map[string]any{"store": s.Name, "version": s.Version, "oldest": s.Oldest, "known": s.Known, "unfinished_copy": s.Unfinished,
-		"octets": s.Bytes, "chains": chains, "replicas": replicas, "tables": sizes}
+		"bytes": s.Bytes, "chains": chains, "replicas": replicas, "tables": sizes}
 }
 
 func (a *app) storeCheck() *cobra.Command {

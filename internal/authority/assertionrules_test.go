@@ -333,7 +333,7 @@ func testRule(t *testing.T, u use, c ruleCase) {
 			t.Fatalf("refused: %v", err)
 		}
 		if len(h.ledger.of(ledger.KindToken)) != 1 || len(h.ledger.used) != 1 {
-			t.Error("the token is not recorded, or its assertion not used up")
+			t.Error("the token is not recorded, or its assertion not consumed")
 		}
 		return
 	}
@@ -346,7 +346,7 @@ func testRule(t *testing.T, u use, c ruleCase) {
 	}
 	testAnswer(t, u, e, want)
 	if len(h.ledger.used) != 0 || len(h.ledger.of(ledger.KindToken)) != 0 {
-		t.Error("a refused assertion was used up or recorded as a token")
+		t.Error("a refused assertion was consumed or recorded as a token")
 	}
 }
 

@@ -151,7 +151,7 @@ func TestGrantTypes(t *testing.T) {
 			t.Errorf("%s: %s by rule %q, want %s by %q", c.name, e.Code, refusal.Rule, c.code, c.rule)
 		}
 		if len(h.ledger.used) != 0 {
-			t.Errorf("%s: the assertion was used up", c.name)
+			t.Errorf("%s: the assertion was consumed", c.name)
 		}
 	}
 }

@@ -65,7 +65,7 @@ func (h *fixture) introspect(req *authority.Request, token string) (bool, error)
 }
 
 // TestIdentify: a client that authenticates is told of its token, the credential
-// counts as used, and only a JWT, which is used up, leaves an entry.
+// counts as used, and only a JWT, which is consumed, leaves an entry.
 func TestIdentify(t *testing.T) {
 	eachWay(t, func(t *testing.T, h *fixture, req *authority.Request, token *authority.AccessToken) {
 		if active, err := h.introspect(req, token.Token); err != nil || !active {
@@ -267,7 +267,7 @@ func (noAccounts) Account(context.Context, string, string) (*registry.Account, e
 	return nil, errors.New("down")
 }
 
-// TestAuthenticationNotRecorded: an assertion that may or may not be used up
+// TestAuthenticationNotRecorded: an assertion that may or may not be consumed
 // authenticates nobody.
 func TestAuthenticationNotRecorded(t *testing.T) {
 	h := newFixture(t, "oauth2")

@@ -206,7 +206,7 @@ func TestCancelledAppendIsDropped(t *testing.T) {
 	}
 	resume()
 	if err := d.Append(t.Context(), testEntry(2), u); err != nil {
-		t.Errorf("the key was used up for a caller who had gone: %v", err)
+		t.Errorf("the key was consumed for a caller who had gone: %v", err)
 	}
 	verified(t, d, 1)
 }
@@ -302,7 +302,7 @@ func TestFailedBeginLeavesNothing(t *testing.T) {
 	run(`CREATE TRIGGER refuse BEFORE INSERT ON used_batch BEGIN SELECT RAISE(ABORT, 'not now'); END`)
 	u := ledger.Consumed{Value: useKey{1}, Until: clock().Add(time.Minute)}
 	if err := d.Append(t.Context(), testEntry(1), u); err == nil {
-		t.Fatal("an assertion that could not be recorded is used up")
+		t.Fatal("an assertion that could not be recorded is consumed")
 	}
 	run(`DROP TRIGGER refuse`)
 	if err := d.Append(t.Context(), testEntry(1), u); err != nil {
@@ -406,8 +406,8 @@ func TestLongLifetimeDoesNotDelayForget(t *testing.T) {
 	if _, err := d.Forget(t.Context(), clock().Add(5*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	if rows, octets := count(t, d, `SELECT count(*) FROM used_batch`), count(t, d, `SELECT sum(length(keys)) FROM used_batch`); rows != 1 || octets != 20 {
-		t.Errorf("%d rows of %d bytes are left, want one assertion", rows, octets)
+	if rows, size := count(t, d, `SELECT count(*) FROM used_batch`), count(t, d, `SELECT sum(length(keys)) FROM used_batch`); rows != 1 || size != 20 {
+		t.Errorf("%d rows of %d bytes are left, want one assertion", rows, size)
 	}
 	late := clock().Add(2 * time.Hour)
 	if err := d.Append(t.Context(), testEntry(4), ledger.Consumed{Value: useKey{1}, Until: late}); err != nil {
