@@ -49,23 +49,30 @@ func certificate(t *testing.T) string {
 	return path
 }
 
-// TestHTTP2 bounds the streams of a connection; with a request it is not closed when connections are
-// scarce, and without one it is.
-func TestHTTP2(t *testing.T) {
+// listenTLS starts a listener with TLS and those limits. The result of its end is sent to served.
+func listenTLS(t *testing.T, limits config.Limits, proxy string) (l *listener, served chan error) {
+	t.Helper()
 	s := &state{log: slog.New(slog.DiscardHandler), now: time.Now}
-	cfg := &config.Config{Limits: config.Limits{Connections: 64}}
-	address := config.Listener{Address: "127.0.0.1:0", TLSCert: certificate(t), TrustedProxies: []string{"127.0.0.0/8"}}
+	cfg := &config.Config{Limits: limits}
+	address := config.Listener{Address: "127.0.0.1:0", TLSCert: certificate(t), TrustedProxies: []string{proxy}}
 	address.TLSKey = address.TLSCert
 	loaded, err := tlsFilesOf(cfg, address).Load()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := s.listen(t.Context(), cfg, "public", address, loaded)
+	l, err = s.listen(t.Context(), cfg, "public", address, loaded)
 	if err != nil {
 		t.Fatal(err)
 	}
-	served := make(chan error)
+	served = make(chan error)
 	go func() { served <- l.serve() }()
+	return l, served
+}
+
+// TestHTTP2 bounds the streams of a connection; with a request it is not closed when connections are
+// scarce, and without one it is.
+func TestHTTP2(t *testing.T) {
+	l, served := listenTLS(t, config.Limits{Connections: 64}, "127.0.0.0/8")
 	most := int64(overload.Default().Streams)
 	var inside atomic.Int64
 	release := make(chan struct{})

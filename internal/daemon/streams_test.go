@@ -4,12 +4,10 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"io"
-	"log/slog"
 	"net/http"
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"moneyer/internal/config"
 )
@@ -62,20 +60,7 @@ func askWithoutReading(t *testing.T, from, to string, requests int) (refused int
 // TestAnswersThatNobodyReads: who sends requests over HTTP/2 and does not take the answers has the
 // server keep no more of them than the share of an address.
 func TestAnswersThatNobodyReads(t *testing.T) {
-	s := &state{log: slog.New(slog.DiscardHandler), now: time.Now}
-	cfg := &config.Config{Limits: config.Limits{Connections: 256, AddressConnections: 256, InFlight: 16}}
-	address := config.Listener{Address: "127.0.0.1:0", TLSCert: certificate(t), TrustedProxies: []string{"127.0.0.9/32"}}
-	address.TLSKey = address.TLSCert
-	loaded, err := tlsFilesOf(cfg, address).Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := s.listen(t.Context(), cfg, "public", address, loaded)
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error)
-	go func() { served <- l.serve() }()
+	l, served := listenTLS(t, config.Limits{Connections: 256, AddressConnections: 256, InFlight: 16}, "127.0.0.9/32")
 	var h http.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, strings.Repeat("a", 512))
 	})
