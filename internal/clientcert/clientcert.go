@@ -108,27 +108,24 @@ func parsePEM(data []byte, strict bool) (*Shown, error) {
 		return nil, fmt.Errorf("the PEM is longer than %d bytes", maxBytes)
 	}
 	var certs []*x509.Certificate
-	for {
-		if strict && len(certs) > 0 {
-			data = bytes.TrimLeft(data, "\r\n")
-		}
-		if strict && len(data) > 0 && !bytes.HasPrefix(data, []byte(pemBegin+" CERTIFICATE-----")) {
+	for len(data) > 0 {
+		if strict && !bytes.HasPrefix(data, []byte(pemBegin+" CERTIFICATE-----")) {
 			return nil, errors.New("the PEM holds something other than certificates")
 		}
 		block, rest := pem.Decode(data)
 		if block == nil {
+			if strict {
+				return nil, errors.New("the PEM is broken")
+			}
 			break
 		}
 		cert, err := parseBlock(block)
 		if err != nil {
 			return nil, err
 		}
-		if data = rest; cert != nil {
+		if data = bytes.TrimLeft(rest, "\r\n"); cert != nil {
 			certs = append(certs, cert)
 		}
-	}
-	if strict && len(data) > 0 {
-		return nil, errors.New("the PEM is broken")
 	}
 	return ofChain(certs)
 }
