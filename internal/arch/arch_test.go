@@ -67,6 +67,8 @@ var policy = map[string][]string{
 	"internal/wholelife": {}, // it has tests alone
 	// The key of tests.
 	"internal/rowauth/rowauthtest": {"internal/rowauth"},
+	// Certificates for tests.
+	"internal/clientcert/certtest": {},
 	// Ledgers that were tampered with, for the tests of all that read one.
 	"internal/ledger/ledgertest": {"internal/ledger"},
 	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.
