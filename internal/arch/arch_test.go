@@ -17,6 +17,7 @@ import (
 var policy = map[string][]string{
 	"oauth":               {},
 	"internal/strictjson": {},
+	"internal/clientcert": {},
 	"internal/fetch":      {},
 	"internal/overload":   {"oauth"},
 	"internal/stricttoml": {"github.com/BurntSushi/toml"},
@@ -67,6 +68,8 @@ var policy = map[string][]string{
 	"internal/wholelife": {}, // it has tests alone
 	// The key of tests.
 	"internal/rowauth/rowauthtest": {"internal/rowauth"},
+	// Certificates for tests.
+	"internal/clientcert/certtest": {},
 	// Ledgers that were tampered with, for the tests of all that read one.
 	"internal/ledger/ledgertest": {"internal/ledger"},
 	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.
