@@ -17,6 +17,7 @@ import (
 var policy = map[string][]string{
 	"oauth":               {},
 	"internal/strictjson": {},
+	"internal/clientcert": {},
 	"internal/fetch":      {},
 	"internal/overload":   {"oauth"},
 	"internal/stricttoml": {"github.com/BurntSushi/toml"},
