@@ -34,10 +34,11 @@ type Client struct {
 	Keys       []Key                `json:"keys,omitempty"`
 	// JWKSURI is where the client publishes further keys (RFC 7591 §2). JWKSEnvironment
 	// is that of the issuer for which it was registered: see SetJWKSURI.
-	JWKSURI         string    `json:"jwks_uri,omitempty"`
-	JWKSEnvironment string    `json:"jwks_environment,omitempty"`
-	Secrets         []Secret  `json:"secrets,omitempty"`
-	Created         time.Time `json:"created"`
+	JWKSURI         string     `json:"jwks_uri,omitempty"`
+	JWKSEnvironment string     `json:"jwks_environment,omitempty"`
+	Secrets         []Secret   `json:"secrets,omitempty"`
+	Identities      []Identity `json:"identities,omitempty"`
+	Created         time.Time  `json:"created"`
 	// Unverified is set in a list, where the client in the store does not verify under the
 	// master key: nothing but its ID is known. It is never stored.
 	Unverified bool `json:"-"`

@@ -34,6 +34,8 @@ type Issuer struct {
 	// PrivateRevocations: the list of revocations is for authenticated clients that may
 	// introspect alone.
 	PrivateRevocations bool
+	// Trusted are the issuers whose JWTs are accepted as assertions of clients.
+	Trusted []*TrustedIssuer
 }
 
 // Endpoints lists the URLs of the token endpoint; the first is the canonical one.
