@@ -32,8 +32,9 @@ var policy = map[string][]string{
 	"internal/ledger":     {},
 	"internal/revocation": {"internal/strictjson"},
 	"internal/rowauth":    {},
+	"internal/clientcert": {},
 	"internal/registry":   {"oauth", "internal/platform", "internal/jose", "internal/strictjson"},
-	"internal/authority":  {"oauth", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
+	"internal/authority":  {"oauth", "internal/clientcert", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
 	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry", "internal/rowauth", "golang.org/x/sync"},
 	// The store: what callers import, over an engine for each database.
 	"internal/store":          {"internal/registry", "internal/revocation", "internal/rowauth", "internal/ledger", "internal/store/engine", "internal/store/history", "internal/store/transfer", "internal/store/sqlite", "internal/store/postgres", "golang.org/x/sync"},

@@ -2,13 +2,10 @@ package authority
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"time"
 
 	"moneyer/internal/jose"
-	"moneyer/internal/ledger"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -50,7 +47,12 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact stri
 	if err := a.present(ctx, p, compact); err != nil {
 		return unavailable(err)
 	}
-	t.assertion, t.asked = p, t.asked || p.asked
+	t.asked = t.asked || p.asked
+	if isGrant {
+		t.grantAssertion = p
+	} else {
+		t.clientAssertion = p
+	}
 	if p.client != nil {
 		if err := t.names(p.client); err != nil {
 			p.equalizeTiming() // as for a client that nobody knows
@@ -164,40 +166,3 @@ func (p *presented) verifies(key *jose.PublicKey) bool {
 }
 
 func (p *presented) expiry() time.Time { return time.Unix(p.claims.Expiry, 0) }
-
-// consume returns what the ledger is to consume with the token, and the seal under
-// which the token is kept for the same assertion; both are nil where the issuer takes
-// an assertion any number of times. Client authentication is always good for one use.
-func (p *presented) consume() ([]ledger.Consumed, *tokenSeal) {
-	replay := p.issuer.Replay
-	if !p.isGrant {
-		replay = platform.ReplayOnce
-	}
-	if replay == platform.ReplayUntilExp {
-		return nil, nil
-	}
-	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
-	consumed := []ledger.Consumed{{Value: p.value(canonical), Until: p.expiry().Add(p.policy.Leeway)}}
-	if replay == platform.ReplaySameToken {
-		return consumed, newTokenSeal(canonical)
-	}
-	return consumed, nil
-}
-
-// value stands for the assertion: (issuer, iss, jti), or without a jti the signature in
-// its one canonical form, since ECDSA signatures can be altered without the key, and
-// two honest pods may sign equal claims in one second. An empty jti names nothing and
-// is as good as none. Each part goes in with its length, so that no two lists of parts
-// make one text.
-func (p *presented) value(canonical []byte) [32]byte {
-	parts := [...]string{p.issuer.Name, p.claims.Issuer, "jti", p.claims.ID}
-	if p.claims.ID == "" {
-		parts[2], parts[3] = "signature", string(canonical)
-	}
-	text := make([]byte, 0, 1024)
-	for _, part := range parts {
-		text = binary.BigEndian.AppendUint32(text, uint32(len(part)))
-		text = append(text, part...)
-	}
-	return sha256.Sum256(text)
-}

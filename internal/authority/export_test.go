@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"time"
@@ -18,18 +19,20 @@ func Judge(ctx context.Context, a *Authority, issuer *registry.Issuer, req *Requ
 	} else {
 		err = a.checkAssertion(ctx, t, req.Credentials[0].Assertion, false)
 	}
-	return t.assertion.verifications, err
+	return shown(t).verifications, err
 }
 
 // Verifications is how many signatures the credentials of a request cost, or -1.
 func Verifications(ctx context.Context, a *Authority, issuer *registry.Issuer, req *Request, now time.Time) int {
 	t := &attempt{issuer: issuer, req: req, now: now}
 	_ = a.authenticate(ctx, t) // refused or not
-	if t.assertion == nil {
+	if shown(t) == nil {
 		return -1
 	}
-	return t.assertion.verifications
+	return shown(t).verifications
 }
+
+func shown(t *attempt) *presented { return cmp.Or(t.grantAssertion, t.clientAssertion) }
 
 // DummyAlg is the algorithm of the key that equalizes timing.
 func DummyAlg(header string) string { return string(dummyKeyFor(header).Alg()) }

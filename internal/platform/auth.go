@@ -44,6 +44,16 @@ func (s AuthSet) String() string {
 // Has reports whether the method is a member of the set.
 func (s AuthSet) Has(auth oauth.ClientAuth) bool { return slices.Contains(s, auth) }
 
+// TLSMethod is the member that is shown by a client certificate, or "".
+func (s AuthSet) TLSMethod() oauth.ClientAuth {
+	for _, auth := range s {
+		if auth == oauth.AuthTLS || auth == oauth.AuthSelfSignedTLS {
+			return auth
+		}
+	}
+	return ""
+}
+
 // Held says which credentials a client has.
 type Held struct{ ID, Secret, APIKey, Key bool }
 
@@ -75,6 +85,31 @@ func (p *Policy) Grant(t oauth.GrantType) *Grant {
 		}
 	}
 	return nil
+}
+
+// UsesCertificates reports whether a certificate can authenticate a client, or bind a token.
+func (p *Policy) UsesCertificates() bool {
+	return p.Uses(oauth.AuthTLS) || p.Uses(oauth.AuthSelfSignedTLS) || p.Token.Claim("cnf") != nil
+}
+
+// WithCertificate is the policy with each of its sets demanded together with one of the
+// methods of mutual TLS. Sets that have one already stay as they are.
+func (p Policy) WithCertificate(methods []oauth.ClientAuth) Policy {
+	grants := make([]Grant, len(p.Grants))
+	for i, grant := range p.Grants {
+		grants[i] = Grant{Type: grant.Type}
+		for _, set := range grant.ClientAuth {
+			if set.TLSMethod() != "" {
+				grants[i].ClientAuth = append(grants[i].ClientAuth, set)
+				continue
+			}
+			for _, method := range methods {
+				grants[i].ClientAuth = append(grants[i].ClientAuth, append(slices.Clone(set), method))
+			}
+		}
+	}
+	p.Grants = grants
+	return p
 }
 
 // AuthMethods lists the methods that are members of some set of some grant, each

@@ -34,15 +34,45 @@ type Client struct {
 	Keys       []Key                `json:"keys,omitempty"`
 	// JWKSURI is where the client publishes further keys (RFC 7591 §2). JWKSEnvironment
 	// is that of the issuer for which it was registered: see SetJWKSURI.
-	JWKSURI         string     `json:"jwks_uri,omitempty"`
-	JWKSEnvironment string     `json:"jwks_environment,omitempty"`
-	Secrets         []Secret   `json:"secrets,omitempty"`
-	Identities      []Identity `json:"identities,omitempty"`
-	Created         time.Time  `json:"created"`
+	JWKSURI         string        `json:"jwks_uri,omitempty"`
+	JWKSEnvironment string        `json:"jwks_environment,omitempty"`
+	Secrets         []Secret      `json:"secrets,omitempty"`
+	Certificates    []Certificate `json:"certificates,omitempty"`
+	Identities      []Identity    `json:"identities,omitempty"`
+	// Subjects that the client's assertions may name beside the client itself, where the
+	// profile lets it.
+	Subjects []string `json:"subjects,omitempty"`
+	// BoundTokens says what each of the client's tokens is bound to (RFC 7800): it never
+	// gets another.
+	BoundTokens Binding `json:"bound_tokens,omitempty"`
+	// AssertionAudience is what the aud of the JWT may be by which the client authenticates.
+	AssertionAudience AssertionAudience `json:"client_assertion_audience,omitempty"`
+	Created           time.Time         `json:"created"`
 	// Unverified is set in a list, where the client in the store does not verify under the
 	// master key: nothing but its ID is known. It is never stored.
 	Unverified bool `json:"-"`
 }
+
+// Binding is what a token is bound to.
+type Binding string
+
+// The bindings.
+const (
+	BoundToNothing Binding = ""
+	BoundToTLS     Binding = "mtls" // the client's certificate (RFC 8705 §3)
+)
+
+// AssertionAudience is what the aud of a client assertion may be.
+type AssertionAudience string
+
+// The audiences of client assertions.
+const (
+	// AudienceIssuer: the issuer identifier alone (RFC 10070 §4).
+	AudienceIssuer AssertionAudience = ""
+	// AudienceIssuerOrEndpoint: the token endpoint's URL, too, for a client that has not
+	// moved to RFC 10070 yet.
+	AudienceIssuerOrEndpoint AssertionAudience = "issuer-or-endpoint"
+)
 
 // Key finds the client's key for a kid. Without a kid it is the client's only key; nil means
 // that there is none.

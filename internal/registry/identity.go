@@ -5,14 +5,17 @@ import (
 	"time"
 )
 
-// Identity is the claim values under which a trusted issuer knows a client.
+// Identity is what a client is called by a trusted issuer: claims of its JWTs with their
+// values. All of them must hold.
 type Identity struct {
+	// ID identifies the identity in commands and in the ledger.
 	ID string `json:"id"`
 	// Trusted is the name of the trusted issuer.
 	Trusted string `json:"trusted"`
-	// Claims holds those of TrustedIssuer.Claims and further ones; all must be equal in a token.
+	// Claims by name: those by which the trusted issuer's clients are told apart
+	// (TrustedIssuer.Claims), and any others.
 	Claims map[string]string `json:"claims"`
-	// Digest finds the client.
+	// Digest finds the identity: see Pepper.Identity.
 	Digest   Digest    `json:"digest"`
 	NotAfter time.Time `json:"not_after,omitzero"`
 	Disabled bool      `json:"disabled,omitempty"`
@@ -26,24 +29,23 @@ func (i *Identity) LiveAt(now time.Time) bool {
 
 // State says for the log why an identity that is not live is not.
 func (i *Identity) State(now time.Time) string {
-	if i.Disabled {
-		return "identity " + i.ID + ", disabled"
-	}
-	return "identity " + i.ID + ", over since " + i.NotAfter.Sub(now).Abs().Round(time.Second).String()
+	return notLive("identity", i.ID, i.Disabled, i.NotAfter, now)
 }
 
-// IdentityDigest is the digest of the identity that claims have for a trusted issuer.
-func (p Pepper) IdentityDigest(t *TrustedIssuer, claims map[string]string) Digest {
-	var text []byte
-	add := func(part string) {
-		text = binary.BigEndian.AppendUint32(text, uint32(len(part)))
-		text = append(text, part...)
-	}
-	add("identity")
-	add(t.Name)
-	for _, name := range t.Claims {
-		add(name)
-		add(claims[name])
+// Identity returns the digest under which an identity is found: of the trusted issuer and
+// the values of the claims that it tells its clients apart by. Each part goes in with its
+// length, so that no two lists of parts make one text.
+func (p Pepper) Identity(trusted *TrustedIssuer, value func(claim string) string) Digest {
+	text := appendPart(nil, "identity")
+	text = appendPart(text, trusted.Name)
+	for _, claim := range trusted.Claims {
+		text = appendPart(text, claim)
+		text = appendPart(text, value(claim))
 	}
 	return p.Digest(string(text))
+}
+
+func appendPart(dst []byte, part string) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(len(part)))
+	return append(dst, part...)
 }

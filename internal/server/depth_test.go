@@ -80,9 +80,9 @@ func (r countingRegistry) FindClient(ctx context.Context, issuer, id string) (*r
 	return r.faults.FindClient(ctx, issuer, id)
 }
 
-func (r countingRegistry) FindClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, bool, error) {
+func (r countingRegistry) FindClientByDigest(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, bool, error) {
 	r.d.count("registry")
-	return r.faults.FindClientByAPIKey(ctx, issuer, key)
+	return r.faults.FindClientByDigest(ctx, issuer, key)
 }
 
 type countingLedger struct {

@@ -65,7 +65,11 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	}
 	for _, grant := range p.Policy.Grants {
 		m.GrantTypes = append(m.GrantTypes, grant.Type)
-		m.AuthMethods = append(m.AuthMethods, registered(grant.ClientAuth)...)
+		for _, name := range registered(grant.ClientAuth) {
+			if !slices.Contains(m.AuthMethods, name) {
+				m.AuthMethods = append(m.AuthMethods, name)
+			}
+		}
 	}
 	if p.Policy.Uses(oauth.AuthPrivateKeyJWT) {
 		m.AuthSigningAlgorithms = p.Policy.Assertion.Algs

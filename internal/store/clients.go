@@ -36,12 +36,12 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, e
 	return c, nil
 }
 
-// ClientByAPIKey implements authority.Registry.
-func (d *DB) ClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
+// ClientByDigest implements authority.Registry.
+func (d *DB) ClientByDigest(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
 	key := digested{issuer, digest}
 	id, epoch, ok := d.cache.apiKeys.get(key)
 	if !ok || !d.cacheIsFresh() {
-		err := d.reads.Get(ctx, `SELECT client FROM client_api_key WHERE issuer = $1 AND digest = $2`,
+		err := d.reads.Get(ctx, `SELECT client FROM client_digest WHERE issuer = $1 AND digest = $2`,
 			[]any{issuer, digest[:]}, []any{&id})
 		if err != nil {
 			return nil, missing(err, "API key of issuer", issuer)
@@ -269,7 +269,7 @@ func (t *tx) clearClientIndex(issuer, id string) error {
 	if _, err := t.Exec(`DELETE FROM client_jwks_uri WHERE issuer = $1 AND client = $2`, issuer, id); err != nil {
 		return err
 	}
-	return t.List(`DELETE FROM client_api_key WHERE issuer = $1 AND client = $2 RETURNING digest`, []any{issuer, id},
+	return t.List(`DELETE FROM client_digest WHERE issuer = $1 AND client = $2 RETURNING digest`, []any{issuer, id},
 		func(scan func(...any) error) error {
 			var digest []byte
 			if err := scan(&digest); err != nil {
@@ -302,7 +302,7 @@ func (t *tx) indexClient(p *clientPut) error {
 				return conflictf("API key %q of client %q is registered already", s.ID, c.ID)
 			}
 			return nil
-		}, `INSERT INTO client_api_key (issuer, digest, client) VALUES ($1, $2, $3)
+		}, `INSERT INTO client_digest (issuer, digest, client) VALUES ($1, $2, $3)
 			ON CONFLICT DO NOTHING`, c.Issuer, s.Digest[:], c.ID)
 		if err != nil {
 			return err

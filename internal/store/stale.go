@@ -28,8 +28,8 @@ func (l Stale) Client(_ context.Context, issuer, id string) (*registry.Client, e
 	return nil, fmt.Errorf("client %q: %w", id, errNotCached)
 }
 
-// ClientByAPIKey implements authority.Registry.
-func (l Stale) ClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
+// ClientByDigest implements authority.Registry.
+func (l Stale) ClientByDigest(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
 	id, _, ok := l.d.cache.apiKeys.get(digested{issuer, digest})
 	if !ok {
 		return nil, fmt.Errorf("API key of issuer %q: %w", issuer, errNotCached)

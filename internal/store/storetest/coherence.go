@@ -49,16 +49,16 @@ func apiKeyCoherence(t testing.TB, s Store) {
 		c := &registry.Client{Issuer: issuer, ID: id, Revision: int64(revision), Secrets: secrets}
 		must(t, s.PutClient(t.Context(), c, change("client.put")))
 	}
-	stop := inBackground(func() { _, _ = s.ClientByAPIKey(t.Context(), issuer, digest) })
+	stop := inBackground(func() { _, _ = s.ClientByDigest(t.Context(), issuer, digest) })
 	defer stop()
 	for n := range changes / 2 {
 		holder := holders[n%2]
 		revision := 1 + n/2*2
-		if _, err := s.ClientByAPIKey(t.Context(), issuer, digest); !errors.Is(err, registry.ErrNotFound) {
+		if _, err := s.ClientByDigest(t.Context(), issuer, digest); !errors.Is(err, registry.ErrNotFound) {
 			t.Fatalf("move %d: an API key that nobody holds any more: %v", n, err)
 		}
 		put(holder, revision, apiKey("k"))
-		if c, err := s.ClientByAPIKey(t.Context(), issuer, digest); err != nil || c.ID != holder {
+		if c, err := s.ClientByDigest(t.Context(), issuer, digest); err != nil || c.ID != holder {
 			t.Fatalf("move %d: the API key of %s is held by %+v, %v", n, holder, c, err)
 		}
 		put(holder, revision+1)

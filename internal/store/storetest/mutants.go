@@ -230,11 +230,11 @@ type staleAPIKeys struct {
 	kept syncMap[registry.Digest, string]
 }
 
-func (s *staleAPIKeys) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
+func (s *staleAPIKeys) ClientByDigest(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
 	if id, ok := s.kept.load(d); ok {
 		return s.Store.Client(ctx, issuer, id)
 	}
-	c, err := s.Store.ClientByAPIKey(ctx, issuer, d)
+	c, err := s.Store.ClientByDigest(ctx, issuer, d)
 	if err == nil {
 		s.kept.store(d, c.ID)
 	}

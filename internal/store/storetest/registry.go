@@ -196,14 +196,14 @@ func apiKeysOnce(t testing.TB, s Store) {
 	if err := s.PutClient(t.Context(), other, change("client.put")); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("an API key that another holds: %v", err)
 	}
-	if c, err := s.ClientByAPIKey(t.Context(), issuer, digest); err != nil || c.ID != "holder" {
+	if c, err := s.ClientByDigest(t.Context(), issuer, digest); err != nil || c.ID != "holder" {
 		t.Errorf("by API key: %+v, %v", c, err)
 	}
 	for _, missing := range []struct {
 		issuer string
 		digest registry.Digest
 	}{{"other", digest}, {issuer, apiKey("unknown").Digest}, {issuer, plain.Digest}} {
-		if _, err := s.ClientByAPIKey(t.Context(), missing.issuer, missing.digest); !errors.Is(err, registry.ErrNotFound) {
+		if _, err := s.ClientByDigest(t.Context(), missing.issuer, missing.digest); !errors.Is(err, registry.ErrNotFound) {
 			t.Errorf("by an API key that nobody holds: %v", err)
 		}
 	}
@@ -245,7 +245,7 @@ func removedClients(t testing.TB, s Store) {
 	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, registry.ErrConflict) {
 		t.Errorf("removed a client that owns an account: %v", err)
 	}
-	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("k").Digest); err != nil {
+	if _, err := s.ClientByDigest(t.Context(), issuer, apiKey("k").Digest); err != nil {
 		t.Errorf("after a refused removal: %v", err)
 	}
 	must(t, s.RemoveAccount(t.Context(), issuer, "shop", change("account.remove")))
@@ -253,7 +253,7 @@ func removedClients(t testing.TB, s Store) {
 	if _, err := s.Client(t.Context(), issuer, "bank"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a removed client: %v", err)
 	}
-	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("k").Digest); !errors.Is(err, registry.ErrNotFound) {
+	if _, err := s.ClientByDigest(t.Context(), issuer, apiKey("k").Digest); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("the API key of a removed client: %v", err)
 	}
 	if err := s.RemoveClient(t.Context(), issuer, "bank", change("client.remove")); !errors.Is(err, registry.ErrNotFound) {
@@ -303,7 +303,7 @@ func clientsInBulk(t testing.TB, s Store) {
 	if c, err := s.Client(t.Context(), issuer, "c000"); err != nil || c.Name != "changed" || c.Revision != 2 {
 		t.Errorf("a changed client: %+v, %v", c, err)
 	}
-	if _, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("a").Digest); !errors.Is(err, registry.ErrNotFound) {
+	if _, err := s.ClientByDigest(t.Context(), issuer, apiKey("a").Digest); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("by an API key that was taken away: %v", err)
 	}
 	if err := s.PutClients(t.Context(), make([]*registry.Client, store.MaxBulk+1), change("clients.put")); err == nil {
@@ -318,7 +318,7 @@ func unchanged(t testing.TB, s Store, c *registry.Client) {
 		t.Errorf("half of a refused bulk change was made: %+v, %v", got, err)
 	}
 	for _, secret := range c.Secrets {
-		if got, err := s.ClientByAPIKey(t.Context(), c.Issuer, secret.Digest); err != nil || got.ID != c.ID {
+		if got, err := s.ClientByDigest(t.Context(), c.Issuer, secret.Digest); err != nil || got.ID != c.ID {
 			t.Errorf("half of a refused bulk change was made: %+v, %v", got, err)
 		}
 	}

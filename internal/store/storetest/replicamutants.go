@@ -119,8 +119,8 @@ func (s *neverInvalidates) PutClient(ctx context.Context, c *registry.Client, e 
 	return s.Store.PutClient(ctx, c, e)
 }
 
-func (s *neverInvalidates) ClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
-	return remembered(&s.apiKeys, d, func() (*registry.Client, error) { return s.Store.ClientByAPIKey(ctx, issuer, d) })
+func (s *neverInvalidates) ClientByDigest(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
+	return remembered(&s.apiKeys, d, func() (*registry.Client, error) { return s.Store.ClientByDigest(ctx, issuer, d) })
 }
 
 func (s *neverInvalidates) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {

@@ -259,7 +259,7 @@ func apiKeysAnywhere(t testing.TB, stores []Store) {
 			t.Errorf("an API key was registered %d times", won)
 		}
 		for i, s := range stores {
-			if c, err := s.ClientByAPIKey(t.Context(), issuer, shared.Digest); err != nil || c.Issuer != issuer {
+			if c, err := s.ClientByDigest(t.Context(), issuer, shared.Digest); err != nil || c.Issuer != issuer {
 				t.Errorf("replica %d does not find the one that won: %v", i, err)
 			}
 		}
@@ -352,12 +352,12 @@ func apiKeysEverywhere(t testing.TB, stores []Store) {
 		holder := []string{"a", "b"}[n%2]
 		put(stores[n%len(stores)], holder, apiKey("k"))
 		waitUntilSeen(t, stores, "an API key", func(s Store) bool {
-			c, err := s.ClientByAPIKey(t.Context(), issuer, digest)
+			c, err := s.ClientByDigest(t.Context(), issuer, digest)
 			return err == nil && c.ID == holder
 		})
 		put(stores[(n+1)%len(stores)], holder)
 		waitUntilSeen(t, stores, "an API key that nobody holds", func(s Store) bool {
-			_, err := s.ClientByAPIKey(t.Context(), issuer, digest)
+			_, err := s.ClientByDigest(t.Context(), issuer, digest)
 			return errors.Is(err, registry.ErrNotFound)
 		})
 	}

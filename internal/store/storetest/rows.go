@@ -44,16 +44,16 @@ func alteredClients(t testing.TB, s Store) {
 	alter(t, s, `UPDATE client SET document = (SELECT document FROM client WHERE id = 'whole'), mac = (SELECT mac FROM client WHERE id = 'whole') WHERE id = 'swapped'`)
 	alter(t, s, `UPDATE client SET mac = $1 WHERE id = 'unsigned'`, []byte{})
 	alter(t, s, `UPDATE client SET revision = 2 WHERE id = 'renamed'`)
-	alter(t, s, `UPDATE client_api_key SET client = 'whole' WHERE client = 'moved'`)
+	alter(t, s, `UPDATE client_digest SET client = 'whole' WHERE client = 'moved'`)
 	_, err := s.Client(t.Context(), "other", "moved")
 	unverified(t, "a client of another issuer", err, "moved")
 	for id, what := range map[string]string{"copy": "a row under another id", "swapped": "the row of another client", "unsigned": "a row without a MAC", "renamed": "another revision"} {
 		_, err := s.Client(t.Context(), issuer, id)
 		unverified(t, what, err, id)
 	}
-	_, err = s.ClientByAPIKey(t.Context(), issuer, apiKey("unsigned").Digest)
+	_, err = s.ClientByDigest(t.Context(), issuer, apiKey("unsigned").Digest)
 	unverified(t, "by an API key", err, "unsigned")
-	if c, err := s.ClientByAPIKey(t.Context(), issuer, apiKey("moved").Digest); !errors.Is(err, registry.ErrNotFound) {
+	if c, err := s.ClientByDigest(t.Context(), issuer, apiKey("moved").Digest); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("an API key of another client, by its index row: %+v, %v", c, err)
 	}
 	if c, err := s.Client(t.Context(), issuer, "whole"); err != nil || c.Name != "0" {

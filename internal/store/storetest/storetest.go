@@ -38,10 +38,10 @@ type Store interface {
 
 // Clients administers clients.
 type Clients interface {
-	// Client and ClientByAPIKey are what FindClient and FindClientByAPIKey of
+	// Client and ClientByDigest are what FindClient and FindClientByDigest of
 	// authority.Registry find.
 	Client(ctx context.Context, issuer, id string) (*registry.Client, error)
-	ClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error)
+	ClientByDigest(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, error)
 	Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error)
 	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
 	PutClients(ctx context.Context, clients []*registry.Client, e *ledger.Entry) error
