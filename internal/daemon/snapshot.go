@@ -26,6 +26,7 @@ import (
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/internal/tlsfiles"
+	"moneyer/internal/trustedkeys"
 	"moneyer/profile"
 )
 
@@ -45,6 +46,8 @@ type Snapshot struct {
 	// it may fetch from.
 	clientKeys *jwksuri.Source
 	networks   []string
+	// trustedKeys has the keys of trusted issuers.
+	trustedKeys *trustedkeys.Source
 	// private is the handler of the admin listener.
 	private http.Handler
 }
@@ -52,13 +55,17 @@ type Snapshot struct {
 // files are the loaded TLS files of the two listeners.
 type files struct{ public, private *tlsfiles.Loaded }
 
-// loadFiles loads the TLS files and checks that no two issuers have the same path.
+// loadFiles loads the TLS files, checks those of trusted issuers, and that no two issuers have the
+// same path.
 func loadFiles(cfg *config.Config) (f files, err error) {
 	if f.public, err = tlsFilesOf(cfg, cfg.Listen).Load(); err != nil {
 		return f, fmt.Errorf("listen: %w", err)
 	}
 	if f.private, err = tlsFilesOf(cfg, cfg.AdminListener()).Load(); err != nil {
 		return f, fmt.Errorf("admin: %w", err)
+	}
+	if err := trustedkeys.Check(cfg.Served()); err != nil {
+		return f, err
 	}
 	_, err = (&server.Server{Issuers: cfg.Served()}).Handler()
 	return f, err
@@ -74,6 +81,11 @@ func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*
 	} else {
 		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.db, s.now)
 	}
+	var kept *trustedkeys.Source
+	if was != nil {
+		kept = was.trustedKeys
+	}
+	snap.trustedKeys = trustedkeys.New(snap.Issuers, kept, s.now)
 	if err := s.buildHandlers(cfg, snap); err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -120,7 +132,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	limits := cfg.Limits.Overload()
 	auth := &authority.Authority{
 		Registry: s.db, Ledger: s.db, Keyring: snap.keys, Pepper: s.master.Pepper(), Refusals: s.refusals, Now: s.now,
-		KeySource: snap.clientKeys, BlockedKeys: cfg.RefusedKeys, Revocations: s.revocations,
+		KeySource: snap.clientKeys, TrustedKeys: snap.trustedKeys, BlockedKeys: cfg.RefusedKeys, Revocations: s.revocations,
 		ClientRate: overload.NewLimiter[authority.ClientName](limits.ClientRate, limits.Clients),
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 		Replayed:   overload.NewPenalty[[32]byte](limits.Replays),

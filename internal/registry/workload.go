@@ -1,6 +1,10 @@
 package registry
 
-import "strings"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // MaxSPIFFEID is the longest SPIFFE ID, and MaxTrustDomain its longest trust domain, in bytes
 // (SPIFFE-ID §2.3).
@@ -51,3 +55,33 @@ const (
 	domainChars = "abcdefghijklmnopqrstuvwxyz0123456789.-_"
 	pathChars   = domainChars + "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
+
+// TrustsSPIFFE reports whether JWT-SVIDs of some trust domain are accepted.
+func (i *Issuer) TrustsSPIFFE() bool {
+	return slices.ContainsFunc(i.Trusted, func(t *TrustedIssuer) bool { return t.Kind == TrustedSPIFFE && !t.Disabled })
+}
+
+// Horizon returns how far ahead the end of an accepted assertion may be, of clients or of trusted
+// issuers, with its leeway: so long after it was accepted it is refused as expired.
+func (i *Issuer) Horizon() time.Duration {
+	policy := i.Profile.Policy.Assertion
+	longest := policy.Horizon()
+	for _, t := range i.Trusted {
+		policy.MaxLifetime = t.MaxLifetime
+		longest = max(longest, policy.Horizon())
+	}
+	return longest
+}
+
+// AssertionAlgs lists the algorithms of assertions: of the keys of clients, and of trusted issuers.
+func (i *Issuer) AssertionAlgs() []string {
+	algs := slices.Clip(i.Profile.Policy.Assertion.Algs)
+	for _, t := range i.Trusted {
+		for _, alg := range t.Algs {
+			if !t.Disabled && !slices.Contains(algs, alg) {
+				algs = append(algs, alg)
+			}
+		}
+	}
+	return algs
+}

@@ -70,6 +70,19 @@ func New(issuers []*registry.Issuer, was *Source, now func() time.Time) *Source 
 	return s
 }
 
+// Check returns why the authorities of a trusted issuer cannot be read, or nil. Keys that cannot be
+// read are no reason not to start.
+func Check(issuers []*registry.Issuer) error {
+	for _, issuer := range issuers {
+		for _, t := range issuer.Trusted {
+			if _, err := tlsfiles.Client(t.CA, "", ""); err != nil {
+				return fmt.Errorf("issuers.%s.trusted.%s.ca: %w", issuer.Name, t.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
 func placeOf(issuer *registry.Issuer, t *registry.TrustedIssuer) place {
 	return place{issuer.Name, t.Name, t.JWKSURI, t.CA, t.Bundle, strings.Join(t.Algs, " "), string(t.Kind)}
 }
