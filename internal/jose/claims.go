@@ -30,10 +30,11 @@ const (
 	ClaimID
 	ClaimClientID
 	ClaimScope
+	ClaimConfirmation
 )
 
-// Claims are the claims of RFC 7519 section 4.1 and the client_id and scope of RFC 9068 section
-// 2.2. An absent claim has the zero value; Present distinguishes it from an empty one.
+// Claims are the claims of RFC 7519 section 4.1, the client_id and scope of RFC 9068 section 2.2
+// and the cnf of RFC 7800. An absent claim has the zero value; Present distinguishes it from an empty one.
 type Claims struct {
 	Present         ClaimSet
 	Issuer          string
@@ -46,6 +47,7 @@ type Claims struct {
 	ID              string // jti
 	ClientID        string
 	Scope           string
+	Confirmation    []byte // cnf as JSON, for ParseConfirmation
 }
 
 // Has reports whether all claims of set are present.
@@ -103,6 +105,9 @@ func (c *Claims) set(name string, v strictjson.Value, maxSubject int) (err error
 	case "scope":
 		claim = ClaimScope
 		c.Scope, err = boundedText(v, maxScope)
+	case "cnf":
+		claim = ClaimConfirmation
+		c.Confirmation = v.Raw()
 	}
 	c.Present |= claim
 	return err
