@@ -32,8 +32,7 @@ var policy = map[string][]string{
 	"internal/ledger":     {},
 	"internal/revocation": {"internal/strictjson"},
 	"internal/rowauth":    {},
-	"internal/clientcert": {},
-	"internal/registry":   {"oauth", "internal/platform", "internal/jose", "internal/strictjson"},
+	"internal/registry":   {"oauth", "internal/clientcert", "internal/platform", "internal/jose", "internal/strictjson"},
 	"internal/authority":  {"oauth", "internal/clientcert", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
 	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry", "internal/rowauth", "golang.org/x/sync"},
 	// The store: what callers import, over an engine for each database.
@@ -68,6 +67,8 @@ var policy = map[string][]string{
 	"internal/wholelife": {}, // it has tests alone
 	// The key of tests.
 	"internal/rowauth/rowauthtest": {"internal/rowauth"},
+	// Certificates for tests.
+	"internal/clientcert/certtest": {},
 	// Ledgers that were tampered with, for the tests of all that read one.
 	"internal/ledger/ledgertest": {"internal/ledger"},
 	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.

@@ -62,6 +62,20 @@ type Listener struct {
 	ClientCA string `toml:"client_ca"`
 	// Networks whose X-Forwarded-For is trusted, and which have no share of the connections, such as ["10.0.0.0/8"].
 	TrustedProxies []string `toml:"trusted_proxies"`
+	// Whether callers are asked for a client certificate: "none", or "ask", which keeps nobody out: a
+	// certificate is judged with each request that needs one. Default "none".
+	ClientCert string `toml:"client_cert"`
+	// The header in which a proxy forwards its client's certificate, such as "Client-Cert": as in RFC
+	// 9440, as percent-encoded PEM (nginx, AWS ALB), or as x-forwarded-client-cert (Envoy). The proxy
+	// must set or remove it in every request. Default: none.
+	ClientCertHeader string `toml:"client_cert_header"`
+	// The header with the rest of the chain, such as "Client-Cert-Chain" (RFC 9440). Default: none.
+	ClientCertChainHeader string `toml:"client_cert_chain_header"`
+	// Networks of the proxies whose client_cert_header counts, such as ["127.0.0.0/8"]; from others it
+	// is ignored. A proxy that is not on loopback must show a certificate of client_cert_proxy_ca.
+	ClientCertProxies []string `toml:"client_cert_proxies"`
+	// PEM certificates of the authorities of those proxies' own client certificates. Read again when it changes.
+	ClientCertProxyCA string `toml:"client_cert_proxy_ca"`
 }
 
 // Admin is the listener of the admin API.
@@ -148,6 +162,13 @@ type Issuer struct {
 	// introspect, authenticated as for introspection. A public list says which clients were cut off.
 	// Default "public".
 	Revocations string `toml:"revocations"`
+	// PEM certificates of the authorities of tls_client_auth (RFC 8705 section 2.1). Read again when it
+	// changes. Required where clients authenticate so.
+	TLSClientAuthCA string `toml:"tls_client_auth_ca"`
+	// A URL under which the endpoints for clients are served, too: metadata name them as
+	// mtls_endpoint_aliases (RFC 8705 section 5). For a host that asks for client certificates, where
+	// that of url does not. Default: none.
+	MTLSURL string `toml:"mtls_url"`
 	// A disabled issuer issues no tokens; its keys stay published. Default false.
 	Disabled bool `toml:"disabled"`
 

@@ -78,6 +78,10 @@ tls_cert = "cert.pem"
 tls_key = "key.pem"
 client_ca = "ca.pem"
 trusted_proxies = ["10.0.0.0/8", "fd00::/8"]
+client_cert_header = "X-Amzn-Mtls-Clientcert"
+client_cert_chain_header = "Client-Cert-Chain"
+client_cert_proxies = ["10.0.0.0/8", "::1/128"]
+client_cert_proxy_ca = "proxies.pem"
 [admin]
 address = "10.0.0.1:8444"
 tls_cert = "cert.pem"
@@ -115,7 +119,8 @@ rotate = "30m"
 announce = "10m"
 disabled = true
 `)
-	listen := config.Listener{Address: "0.0.0.0:8443", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem", TrustedProxies: []string{"10.0.0.0/8", "fd00::/8"}}
+	listen := config.Listener{Address: "0.0.0.0:8443", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem", TrustedProxies: []string{"10.0.0.0/8", "fd00::/8"},
+		ClientCert: "none", ClientCertHeader: "X-Amzn-Mtls-Clientcert", ClientCertChainHeader: "Client-Cert-Chain", ClientCertProxies: []string{"10.0.0.0/8", "::1/128"}, ClientCertProxyCA: "proxies.pem"}
 	admin := config.Admin{Address: "10.0.0.1:8444", URL: "https://admin.example.com", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem"}
 	limits := config.Limits{
 		ClientRate: -1, ClientBurst: 1, AddressRate: 0.01, AddressBurst: 1_000_000, Connections: 16, AddressConnections: 1_000_000, InFlight: 7, RefusalsRecorded: 1_000_000, RefusalsBurst: 12,
@@ -190,6 +195,19 @@ var refusals = []struct{ name, old, text, want string }{
 	{"key without certificate", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\ntls_key = \"k\"", `moneyer.toml:3: listen.tls_cert: tls_cert and tls_key belong together`},
 	{"client certificates without TLS", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_ca = \"c\"", `moneyer.toml:5: listen.client_ca: needs tls_cert and tls_key`},
 	{"trusted proxy", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\ntrusted_proxies = [\"proxy\"]", `moneyer.toml:5: listen.trusted_proxies: "proxy" is not a network`},
+	{"client certificates maybe", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert = \"maybe\"", `moneyer.toml:5: listen.client_cert: must be "none" or "ask"`},
+	{"asking without TLS", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert = \"ask\"", `moneyer.toml:5: listen.client_cert: needs tls_cert and tls_key`},
+	{"asking and demanding", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\ntls_cert = \"c\"\ntls_key = \"k\"\nclient_ca = \"a\"\nclient_cert = \"ask\"", `moneyer.toml:8: listen.client_cert: remove this or client_ca`},
+	{"no name of a header", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client Cert\"\nclient_cert_proxies = [\"127.0.0.1/32\"]", `moneyer.toml:5: listen.client_cert_header: "Client Cert" is not the name of a header`},
+	{"a header that is taken", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"authorization\"\nclient_cert_proxies = [\"127.0.0.1/32\"]", `moneyer.toml:5: listen.client_cert_header: "authorization" is not`},
+	{"a header from nobody", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client-Cert\"", `listen.client_cert_proxies: client_cert_header and client_cert_proxies belong together`},
+	{"proxies without a header", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_proxies = [\"127.0.0.1/32\"]", `moneyer.toml:5: listen.client_cert_proxies: client_cert_header and client_cert_proxies belong together`},
+	{"a chain alone", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_chain_header = \"Client-Cert-Chain\"", `moneyer.toml:5: listen.client_cert_chain_header: needs client_cert_header`},
+	{"one header for both", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client-Cert\"\nclient_cert_chain_header = \"client-cert\"\nclient_cert_proxies = [\"127.0.0.1/32\"]", `moneyer.toml:6: listen.client_cert_chain_header: needs client_cert_header, and another name`},
+	{"proxies that are no networks", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"proxy\"]", `moneyer.toml:6: listen.client_cert_proxies: "proxy" is not a network`},
+	{"remote proxies without a proof", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"127.0.0.0/8\", \"127.0.0.0/7\"]", `moneyer.toml:6: listen.client_cert_proxies: has a network beyond loopback: set client_cert_proxy_ca`},
+	{"a proof that is not asked for", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"10.0.0.0/8\"]\nclient_cert_proxy_ca = \"p\"", `moneyer.toml:7: listen.client_cert_proxy_ca: needs client_cert = "ask"`},
+	{"a proof of proxies on loopback", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\ntls_cert = \"c\"\ntls_key = \"k\"\nclient_cert = \"ask\"\nclient_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"::1/128\"]\nclient_cert_proxy_ca = \"p\"", `listen.client_cert_proxy_ca: needs client_cert = "ask" or client_ca, and client_cert_proxies beyond loopback`},
 	{"admin where callers are", `[listen]`, "[admin]\naddress = \"127.0.0.1:8080\"\n[listen]", `moneyer.toml:4: admin.address: must differ from listen.address`},
 	{"admin open without TLS", `[listen]`, "[admin]\naddress = \"10.0.0.1:8081\"\n[listen]", `moneyer.toml:4: admin.address: "10.0.0.1:8081" is not on loopback`},
 	{"admin address empty", `[listen]`, "[admin]\naddress = \"\"\n[listen]", `moneyer.toml:4: admin.address: "" is not an address`},

@@ -80,6 +80,7 @@ func (c *Config) setDefaults(doc *stricttoml.Document) {
 	orDefault(doc, "limits.drain_delay", &l.DrainDelay, 2*time.Second)
 	l.DrainDelay = max(l.DrainDelay, 0)
 	orDefault(doc, "limits.drain_timeout", &l.DrainTimeout, 20*time.Second)
+	orDefault(doc, "listen.client_cert", &c.Listen.ClientCert, "none")
 	orDefault(doc, "log.level", &c.Log.Level, "info")
 	orDefault(doc, "log.format", &c.Log.Format, "json")
 }
@@ -125,6 +126,7 @@ func (c *Config) checkListeners(check *checker) {
 	check.want(c.Listen.Address != c.Admin.Address, "admin.address", "must differ from listen.address: the admin API has a listener of its own")
 	checkURL(check, "admin.url", c.Admin.URL)
 	checkNetworks(check, "listen.trusted_proxies", c.Listen.TrustedProxies)
+	c.Listen.checkClientCert(check)
 	checkNetworks(check, "jwks_uri_networks", c.JWKSURINetworks)
 }
 

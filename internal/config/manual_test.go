@@ -238,8 +238,12 @@ jwks_uri_networks = ["10.8.0.0/16"]
 address = "0.0.0.0:8443"
 tls_cert = "server.crt"
 tls_key = "server.key"
-client_ca = "partners-ca.crt"
 trusted_proxies = ["10.0.0.0/8"]
+client_cert = "ask"
+client_cert_header = "Client-Cert"
+client_cert_chain_header = "Client-Cert-Chain"
+client_cert_proxies = ["10.0.0.0/8"]
+client_cert_proxy_ca = "proxies-ca.crt"
 
 [admin]
 address = "10.1.0.5:8444"
