@@ -35,6 +35,10 @@ const (
 	AuthPost ClientAuth = "client_secret_post"
 	// AuthPrivateKeyJWT: a signed client_assertion (RFC 7523 §2.2, RFC 10070).
 	AuthPrivateKeyJWT ClientAuth = "private_key_jwt"
+	// AuthTLS: a certificate of a trusted authority, with a registered subject (RFC 8705 §2.1).
+	AuthTLS ClientAuth = "tls_client_auth"
+	// AuthSelfSignedTLS: a certificate that is registered itself (RFC 8705 §2.2).
+	AuthSelfSignedTLS ClientAuth = "self_signed_tls_client_auth"
 	// AuthAPIKey: one opaque key in a header, which identifies its client. It is
 	// in no RFC, but payment platforms use it.
 	AuthAPIKey ClientAuth = "api_key"
@@ -42,6 +46,10 @@ const (
 
 // AssertionTypeJWT is the client_assertion_type of a JWT (RFC 7523 §2.2).
 const AssertionTypeJWT = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// AssertionTypeSPIFFE is the client_assertion_type of a JWT-SVID
+// (draft-ietf-oauth-spiffe-client-auth §3.1).
+const AssertionTypeSPIFFE = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"
 
 // TokenType says how an access token is used (RFC 6749 §7.1). It is also the
 // scheme of the Authorization header that carries the token.

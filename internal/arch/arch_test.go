@@ -17,7 +17,9 @@ import (
 var policy = map[string][]string{
 	"oauth":               {},
 	"internal/strictjson": {},
+	"internal/clientcert": {},
 	"internal/fetch":      {},
+	"internal/discovery":  {"internal/fetch", "internal/strictjson"},
 	"internal/overload":   {"oauth"},
 	"internal/stricttoml": {"github.com/BurntSushi/toml"},
 	"internal/openssl":    {"C"},
@@ -25,14 +27,15 @@ var policy = map[string][]string{
 	"internal/platform":   {"oauth", "internal/stricttoml"},
 	"profile":             {"internal/platform"},
 	"assertion":           {"internal/jose"},
-	"tokensource":         {"oauth", "profile", "assertion", "internal/fetch", "internal/platform"},
+	"tokensource":         {"oauth", "profile", "assertion", "internal/discovery", "internal/fetch", "internal/platform"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
-	"bearer":              {"oauth", "internal/fetch", "internal/jose", "internal/revocation", "internal/strictjson"},
+	"bearer":              {"oauth", "internal/clientcert", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/strictjson"},
+	"internal/remotekeys": {"internal/jose"},
 	"internal/ledger":     {},
 	"internal/revocation": {"internal/strictjson"},
 	"internal/rowauth":    {},
-	"internal/registry":   {"oauth", "internal/platform", "internal/jose", "internal/strictjson"},
-	"internal/authority":  {"oauth", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
+	"internal/registry":   {"oauth", "internal/clientcert", "internal/platform", "internal/jose", "internal/strictjson"},
+	"internal/authority":  {"oauth", "internal/clientcert", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
 	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry", "internal/rowauth", "golang.org/x/sync"},
 	// The store: what callers import, over an engine for each database.
 	"internal/store":          {"internal/registry", "internal/revocation", "internal/rowauth", "internal/ledger", "internal/store/engine", "internal/store/history", "internal/store/transfer", "internal/store/sqlite", "internal/store/postgres", "golang.org/x/sync"},
@@ -43,18 +46,19 @@ var policy = map[string][]string{
 	"internal/store/postgres": {"internal/ledger", "internal/store/engine", "internal/store/transfer", "github.com/jackc/pgx/v5"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
-	"internal/server":          {"oauth", "internal/platform", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
+	"internal/server":          {"oauth", "internal/clientcert", "internal/platform", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
 	"internal/admin":           {"oauth", "bearer", "internal/adminapi", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/keyring", "internal/overload", "internal/jose", "internal/strictjson"},
 	"internal/jwksuri":         {"internal/fetch", "internal/registry", "internal/jose", "internal/overload", "code.dny.dev/ssrf", "golang.org/x/sync"},
+	"internal/trustedkeys":     {"internal/fetch", "internal/jose", "internal/registry", "internal/remotekeys", "internal/tlsfiles"},
 	"internal/metrics":         {"oauth", "internal/overload", "github.com/prometheus/client_golang"},
-	"internal/config":          {"profile", "internal/overload", "internal/registry", "internal/stricttoml", "internal/platform"},
+	"internal/config":          {"oauth", "profile", "internal/fetch", "internal/jose", "internal/overload", "internal/registry", "internal/stricttoml", "internal/platform"},
 	"internal/agent":           {"oauth", "profile", "internal/platform", "assertion", "tokensource", "internal/fetch", "internal/stricttoml"},
 	"internal/tlsfiles":        {},
 	"internal/adminapi":        {"oauth", "internal/authority", "internal/ledger", "internal/registry"},
 	"internal/adminclient":     {"oauth", "assertion", "tokensource", "internal/adminapi", "internal/jose", "internal/keyring", "internal/ledger", "internal/registry", "internal/tlsfiles"},
 	"internal/daemon": {"profile", "bearer", "oauth", "internal/admin", "internal/adminapi", "internal/adminclient", "internal/authority", "internal/config", "internal/jose",
 		"internal/jwksuri", "internal/keyring", "internal/ledger", "internal/metrics", "internal/overload", "internal/platform", "internal/registry",
-		"internal/server", "internal/store", "internal/tlsfiles"},
+		"internal/server", "internal/store", "internal/tlsfiles", "internal/trustedkeys"},
 	"internal/sandbox": {"profile", "assertion", "bearer", "oauth", "internal/config", "internal/daemon", "internal/jose", "internal/ledger", "internal/platform", "internal/registry"},
 	// The command: what a running server is made of stands in daemon, and only offline
 	// commands look into a store, a key or the rules.
@@ -66,6 +70,8 @@ var policy = map[string][]string{
 	"internal/wholelife": {}, // it has tests alone
 	// The key of tests.
 	"internal/rowauth/rowauthtest": {"internal/rowauth"},
+	// Certificates for tests.
+	"internal/clientcert/certtest": {},
 	// Ledgers that were tampered with, for the tests of all that read one.
 	"internal/ledger/ledgertest": {"internal/ledger"},
 	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.

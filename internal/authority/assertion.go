@@ -2,13 +2,10 @@ package authority
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"time"
 
 	"moneyer/internal/jose"
-	"moneyer/internal/ledger"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -38,6 +35,10 @@ type presented struct {
 	// elsewhere says that the remote key belongs to another environment; nil where that
 	// was not asked.
 	elsewhere *registry.KeyTakenError
+	// workload is set where a trusted issuer is said to have made it, and not the client.
+	workload *workload
+	// isSVID is set where the client_assertion_type is that of a JWT-SVID.
+	isSVID bool
 	// verified is what signed found; verifications counts the signatures checked.
 	verified      bool
 	verifications int
@@ -45,12 +46,21 @@ type presented struct {
 
 // checkAssertion holds an assertion, as the grant or as client authentication, to the
 // rules, and notes the client that it names.
-func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact string, isGrant bool) error {
-	p := &presented{issuer: t.issuer, policy: &t.issuer.Profile.Policy.Assertion, isGrant: isGrant, clientID: t.req.ClientID, now: t.now}
-	if err := a.present(ctx, p, compact); err != nil {
+func (a *Authority) checkAssertion(ctx context.Context, t *attempt, c *Credential, isGrant bool) error {
+	p := &presented{issuer: t.issuer, policy: &t.issuer.Profile.Policy.Assertion, isGrant: isGrant, clientID: t.req.ClientID, now: t.now,
+		isSVID: c.AssertionType == oauth.AssertionTypeSPIFFE}
+	if err := a.present(ctx, p, c.Assertion); err != nil {
 		return unavailable(err)
 	}
-	t.assertion, t.asked = p, t.asked || p.asked
+	t.asked = t.asked || p.asked
+	if isGrant {
+		t.grantAssertion = p
+	} else {
+		t.clientAssertion = p
+	}
+	if p.workload != nil {
+		return a.checkWorkload(ctx, t, p)
+	}
 	if p.client != nil {
 		if err := t.names(p.client); err != nil {
 			p.equalizeTiming() // as for a client that nobody knows
@@ -63,24 +73,45 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact stri
 	if err := a.penalized(t); err != nil {
 		return err
 	}
-	broken := firstBroken(assertionRules, p)
+	broken := firstBroken(p.rules(), p)
 	if broken == nil {
+		if p.mayNameSubjects() && p.claims.Subject != p.client.ID {
+			t.subject = p.claims.Subject
+		}
 		return a.claimRemoteKey(ctx, p)
 	}
+	return p.refuseBy(broken)
+}
+
+// refuseBy refuses by a rule, at the same cost whether there was a key to check or not.
+func (p *presented) refuseBy(broken *rule[*presented]) error {
 	if p.verifications == 0 && p.claims != nil {
 		p.equalizeTiming()
 	}
-	return p.refuse(broken.refusal(p), broken.tell)
+	return p.refuse(broken.refusal(p), p.tell(broken))
+}
+
+// tell is what the caller may know of a broken rule.
+func (p *presented) tell(broken *rule[*presented]) string {
+	if broken == &subjectRule && p.mayNameSubjects() {
+		return "the assertion's sub must equal its iss, or be a subject that is registered with the client"
+	}
+	return broken.tell
 }
 
 // refuse is the answer to an assertion that is bad in any way: invalid_grant with
 // a word of why for a grant (RFC 7523 §3.1), and invalid_client without one for
-// client authentication (§3.2).
+// client authentication (§3.2). The audience alone is told there, too: the signature is
+// good, the metadata name the issuer, and clients from before RFC 10070 send another.
 func (p *presented) refuse(refusal *Refusal, tell string) error {
-	if p.isGrant {
+	switch {
+	case p.isGrant:
 		return oauth.Errorf(oauth.InvalidGrant, "%s", tell).Because(refusal)
+	case refusal.Rule == audienceRule.name:
+		return oauth.Errorf(oauth.InvalidClient, "client authentication failed: aud must be the issuer identifier, %s", p.issuer.URL).Because(refusal)
+	default:
+		return badClient(refusal)
 	}
-	return badClient(refusal)
 }
 
 // oneUse names the rule that a consumed assertion breaks.
@@ -88,8 +119,12 @@ const oneUse = "one use"
 
 // replayed is the answer to an assertion that was consumed before.
 func (p *presented) replayed() error {
-	return p.refuse(&Refusal{Rule: oneUse, Expected: "an assertion that was not used before", Found: "one that was",
-		Hint: "sign a new assertion, with a new jti, for each request"}, "the assertion was used before")
+	hint := "sign a new assertion, with a new jti, for each request"
+	if p.workload != nil {
+		hint = "get a new token from the trusted issuer for each request, or set its replay to until-exp"
+	}
+	return p.refuse(&Refusal{Rule: oneUse, Expected: "an assertion that was not used before", Found: "one that was", Hint: hint},
+		"the assertion was used before")
 }
 
 // present takes the assertion apart and looks up whom it names. Only a registry that
@@ -98,6 +133,9 @@ func (a *Authority) present(ctx context.Context, p *presented, compact string) e
 	p.compact = compact
 	if p.jws, p.formErr = jose.Parse(compact); p.formErr != nil {
 		return nil
+	}
+	if p.findTrusted(); p.workload != nil {
+		return a.presentWorkload(ctx, p)
 	}
 	if p.claims, p.claimsErr = jose.ParseClaims(p.jws.Payload); p.claimsErr != nil {
 		return nil
@@ -164,40 +202,3 @@ func (p *presented) verifies(key *jose.PublicKey) bool {
 }
 
 func (p *presented) expiry() time.Time { return time.Unix(p.claims.Expiry, 0) }
-
-// consume returns what the ledger is to consume with the token, and the seal under
-// which the token is kept for the same assertion; both are nil where the issuer takes
-// an assertion any number of times. Client authentication is always good for one use.
-func (p *presented) consume() ([]ledger.Consumed, *tokenSeal) {
-	replay := p.issuer.Replay
-	if !p.isGrant {
-		replay = platform.ReplayOnce
-	}
-	if replay == platform.ReplayUntilExp {
-		return nil, nil
-	}
-	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
-	consumed := []ledger.Consumed{{Value: p.value(canonical), Until: p.expiry().Add(p.policy.Leeway)}}
-	if replay == platform.ReplaySameToken {
-		return consumed, newTokenSeal(canonical)
-	}
-	return consumed, nil
-}
-
-// value stands for the assertion: (issuer, iss, jti), or without a jti the signature in
-// its one canonical form, since ECDSA signatures can be altered without the key, and
-// two honest pods may sign equal claims in one second. An empty jti names nothing and
-// is as good as none. Each part goes in with its length, so that no two lists of parts
-// make one text.
-func (p *presented) value(canonical []byte) [32]byte {
-	parts := [...]string{p.issuer.Name, p.claims.Issuer, "jti", p.claims.ID}
-	if p.claims.ID == "" {
-		parts[2], parts[3] = "signature", string(canonical)
-	}
-	text := make([]byte, 0, 1024)
-	for _, part := range parts {
-		text = binary.BigEndian.AppendUint32(text, uint32(len(part)))
-		text = append(text, part...)
-	}
-	return sha256.Sum256(text)
-}

@@ -11,7 +11,8 @@ import (
 )
 
 // authenticate checks the credentials of a token request, which must be a whole set of
-// the profile. Where that set is empty, the grant authenticates the client.
+// the profile. Where that set is empty, the grant authenticates the client. A certificate
+// is checked later, by checkCertificate: the grant may be what names its client.
 func (a *Authority) authenticate(ctx context.Context, t *attempt) error {
 	if t.issuer.Disabled {
 		return oauth.Errorf(oauth.UnauthorizedClient, "this issuer is disabled").
@@ -22,7 +23,7 @@ func (a *Authority) authenticate(ctx context.Context, t *attempt) error {
 		return oauth.Errorf(oauth.UnsupportedGrantType, "this grant_type is not served here").
 			Because(&Refusal{Rule: "grant type", Expected: "one that the profile serves", Found: registry.Excerpt(string(t.req.GrantType))})
 	}
-	if err := wholeSet(grant.ClientAuth, t.req, "one of the ways that the profile lists for this grant_type"); err != nil {
+	if err := t.chooseSet(grant.ClientAuth, "one of the ways that the profile lists for this grant_type"); err != nil {
 		return err
 	}
 	for i := range t.req.Credentials {
@@ -33,19 +34,37 @@ func (a *Authority) authenticate(ctx context.Context, t *attempt) error {
 	return nil
 }
 
-// wholeSet refuses credentials that are not all members of one of the sets, and no
-// others.
-func wholeSet(sets []platform.AuthSet, req *Request, expected string) error {
+// chooseSet refuses credentials that are not all members of one of the sets, and no
+// others. A certificate is no credential by itself, since the connection may show one to
+// any request: it counts where a set without one is not shown, and then it must.
+func (t *attempt) chooseSet(sets []platform.AuthSet, expected string) error {
 	for _, set := range sets {
-		if len(set) == len(req.Credentials) && !slices.ContainsFunc(set, func(auth oauth.ClientAuth) bool { return !req.shows(auth) }) {
+		method := set.TLSMethod()
+		others := len(set)
+		if method != "" {
+			others--
+		}
+		if others != len(t.req.Credentials) || slices.ContainsFunc(set, func(auth oauth.ClientAuth) bool { return auth != method && !t.req.shows(auth) }) {
+			continue
+		}
+		if method == "" {
+			t.byCertificate = nil
 			return nil
 		}
+		t.byCertificate = append(t.byCertificate, method)
+	}
+	if t.byCertificate != nil && t.req.Certificate != nil {
+		return nil
 	}
 	var shown platform.AuthSet
-	for i := range req.Credentials {
-		shown = append(shown, req.Credentials[i].Method)
+	for i := range t.req.Credentials {
+		shown = append(shown, t.req.Credentials[i].Method)
 	}
-	return badClient(&Refusal{Rule: "client authentication", Expected: expected, Found: shown.String()})
+	refusal := &Refusal{Rule: "client authentication", Expected: expected, Found: shown.String()}
+	if t.byCertificate != nil {
+		refusal.Hint = "no client certificate came with the request"
+	}
+	return badClient(refusal)
 }
 
 // checkCredential checks one credential and notes the client that it belongs to.
@@ -56,7 +75,7 @@ func (a *Authority) checkCredential(ctx context.Context, from Registry, t *attem
 	case oauth.AuthAPIKey:
 		return a.checkAPIKey(ctx, from, t, c)
 	case oauth.AuthPrivateKeyJWT:
-		return a.checkAssertion(ctx, t, c.Assertion, false)
+		return a.checkAssertion(ctx, t, c, false)
 	default:
 		return badClient(&Refusal{Rule: "client authentication", Expected: "a method that the server knows", Found: string(c.Method)})
 	}
@@ -80,7 +99,7 @@ func (a *Authority) checkSecret(ctx context.Context, from Registry, t *attempt, 
 // checkAPIKey checks an API key, which identifies its client.
 func (a *Authority) checkAPIKey(ctx context.Context, from Registry, t *attempt, c *Credential) error {
 	digest := a.Pepper.Digest(c.APIKey)
-	client, asked, err := from.FindClientByAPIKey(ctx, t.issuer.Name, digest)
+	client, asked, err := from.FindClientByDigest(ctx, t.issuer.Name, digest)
 	t.asked = t.asked || asked
 	if errors.Is(err, registry.ErrNotFound) {
 		return badClient(&Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})

@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type Authority struct {
 	Keyring   Keyring
 	// KeySource reads clients' jwks_uri; nil means that none is read.
 	KeySource KeySource
+	// TrustedKeys has the keys of the issuers' trusted issuers; nil where there are none.
+	TrustedKeys TrustedKeys
 	// BlockedKeys are thumbprints of keys that may not be used, beside those that
 	// registry.Blocked knows.
 	BlockedKeys []string
@@ -42,6 +45,9 @@ type Authority struct {
 	// ended: whoever repeats one once more is refused without the ledger and without
 	// ClientRate. nil means none.
 	Replayed *overload.Penalty[[32]byte]
+	// EndpointAudience is called each time that a client was authenticated by a JWT whose
+	// aud is the token endpoint, which is deprecated; nil means that nobody wants to know.
+	EndpointAudience func(context.Context, EndpointAudience)
 	// Refusals records refusals at a bounded rate.
 	Refusals *Refusals
 	// Revocations are the tokens that were revoked.
@@ -49,6 +55,14 @@ type Authority struct {
 	Now         func() time.Time
 
 	drafts sync.Pool // of *draft
+}
+
+// EndpointAudience is the use of a deprecated aud (RFC 10070 §4) by a client that is
+// registered for it.
+type EndpointAudience struct {
+	Issuer, Client, Correlation string
+	// Found is the aud that it sent, and Expected what it should send.
+	Found, Expected string
 }
 
 // ClientName names a client within the process.
@@ -90,6 +104,9 @@ func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *
 	if err := grants[req.GrantType](a, ctx, t); err != nil {
 		return nil, err
 	}
+	if err := a.checkCertificate(ctx, a.Registry, t); err != nil {
+		return nil, err
+	}
 	if err := a.admit(t); err != nil {
 		return nil, err
 	}
@@ -100,12 +117,16 @@ func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *
 	if token, err = a.mint(ctx, issuer, grant, t.now); err != nil {
 		return nil, err
 	}
-	a.touch(t)
+	a.touch(ctx, t)
 	return token, nil
 }
 
 // touch notes the use of each credential that was shown.
-func (a *Authority) touch(t *attempt) {
+func (a *Authority) touch(ctx context.Context, t *attempt) {
+	if p := t.clientAssertion; p != nil && p.namesEndpoint() && a.EndpointAudience != nil {
+		a.EndpointAudience(ctx, EndpointAudience{Issuer: t.issuer.Name, Client: t.client.ID, Correlation: t.req.Correlation,
+			Found: p.claims.Audience[0], Expected: t.issuer.URL})
+	}
 	for _, credential := range t.credentials {
 		a.Registry.Touch(t.issuer.Name, t.client.ID, credential, t.now)
 	}
@@ -116,11 +137,9 @@ func (a *Authority) touch(t *attempt) {
 // that the same request can be repeated.
 func (a *Authority) admit(t *attempt) error {
 	t.proven = true
-	if t.assertion != nil {
-		t.consumed, t.seal = t.assertion.consume()
-		if a.replayedAgain(t) {
-			return t.assertion.replayed()
-		}
+	t.use = consumptionOf(t.grantAssertion, t.clientAssertion)
+	if i := a.replayedAgain(&t.use, t.now); i >= 0 {
+		return t.use.replayed(i)
 	}
 	name := ClientName{t.issuer.Name, t.client.ID}
 	wait, ok := a.ClientRate.Take(name, t.now)
@@ -139,21 +158,24 @@ func (a *Authority) admit(t *attempt) error {
 // present it, used or with a scope that is refused, and must not keep its owner out. The
 // caller's address pays for refusals. A secret or an API key is never seen by others.
 func (a *Authority) refund(ctx context.Context, t *attempt, refused error) {
-	if t.admitted && t.assertion != nil && (!oauth.AsError(refused).Code.Retryable() || ctx.Err() != nil) {
+	if t.admitted && t.showsAssertion() && (!oauth.AsError(refused).Code.Retryable() || ctx.Err() != nil) {
 		a.ClientRate.Refund(ClientName{t.issuer.Name, t.client.ID})
 	}
 }
 
-// replayedAgain reports whether the ledger has refused the same assertion before. Where
-// the same assertion gives the same token, the ledger is always asked.
-func (a *Authority) replayedAgain(t *attempt) bool {
-	return a.Replayed != nil && len(t.consumed) == 1 && t.seal == nil && a.Replayed.Remaining(t.consumed[0].Value, t.now) > 0
+// replayedAgain finds a value that the ledger has refused before, by its index, or -1.
+// Where the same assertion gives the same token, the ledger is always asked.
+func (a *Authority) replayedAgain(use *consumption, now time.Time) int {
+	if a.Replayed == nil || use.signature != nil {
+		return -1
+	}
+	return slices.IndexFunc(use.values(), func(c ledger.Consumed) bool { return a.Replayed.Remaining(c.Value, now) > 0 })
 }
 
-// noteReplay is called when the ledger has refused an assertion as consumed.
-func (a *Authority) noteReplay(consumed []ledger.Consumed, now time.Time) {
-	if a.Replayed != nil && len(consumed) == 1 {
-		a.Replayed.Impose(consumed[0].Value, consumed[0].Until, now)
+// noteReplay is called when the ledger has refused a value as consumed.
+func (a *Authority) noteReplay(consumed ledger.Consumed, now time.Time) {
+	if a.Replayed != nil {
+		a.Replayed.Impose(consumed.Value, consumed.Until, now)
 	}
 }
 

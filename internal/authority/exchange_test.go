@@ -131,8 +131,11 @@ func TestGrantTypes(t *testing.T) {
 		{"not this client's", "oauth2", func(h *fixture, _ *authority.Request) { h.client().Grants = []oauth.GrantType{oauth.ClientCredentials} }, oauth.UnauthorizedClient, "client's grants"},
 		{"this client's", "oauth2", func(h *fixture, _ *authority.Request) { h.client().Grants = []oauth.GrantType{oauth.JWTBearer} }, "", ""},
 		{"issuer disabled", "oauth2", func(h *fixture, _ *authority.Request) { h.issuer.Disabled = true }, oauth.UnauthorizedClient, "issuer enabled"},
-		{"a secret beside the assertion", "oauth2", func(_ *fixture, r *authority.Request) {
-			r.Credentials = []authority.Credential{{Method: oauth.AuthPost, Secret: "x"}}
+		{"a wrong secret beside the assertion", "oauth2", func(_ *fixture, r *authority.Request) {
+			r.Credentials = []authority.Credential{{Method: oauth.AuthPost, ID: clientID, Secret: "x"}}
+		}, oauth.InvalidClient, "secret"},
+		{"an API key beside the assertion", "oauth2", func(_ *fixture, r *authority.Request) {
+			r.Credentials = []authority.Credential{{Method: oauth.AuthAPIKey, APIKey: "x"}}
 		}, oauth.InvalidClient, "client authentication"},
 		{"client_id of another", "oauth2", func(_ *fixture, r *authority.Request) { r.ClientID = otherID }, oauth.InvalidGrant, "iss"},
 		{"no assertion", "oauth2", func(_ *fixture, r *authority.Request) { r.Assertion = "" }, oauth.InvalidRequest, "assertion"},

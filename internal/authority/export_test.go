@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"time"
@@ -14,30 +15,36 @@ import (
 func Judge(ctx context.Context, a *Authority, issuer *registry.Issuer, req *Request, now time.Time) (verifications int, err error) {
 	t := &attempt{issuer: issuer, req: req, now: now}
 	if req.Assertion != "" {
-		err = a.checkAssertion(ctx, t, req.Assertion, true)
+		err = a.checkAssertion(ctx, t, &Credential{Assertion: req.Assertion}, true)
 	} else {
-		err = a.checkAssertion(ctx, t, req.Credentials[0].Assertion, false)
+		err = a.checkAssertion(ctx, t, &req.Credentials[0], false)
 	}
-	return t.assertion.verifications, err
+	return shown(t).verifications, err
 }
 
 // Verifications is how many signatures the credentials of a request cost, or -1.
 func Verifications(ctx context.Context, a *Authority, issuer *registry.Issuer, req *Request, now time.Time) int {
 	t := &attempt{issuer: issuer, req: req, now: now}
 	_ = a.authenticate(ctx, t) // refused or not
-	if t.assertion == nil {
+	if shown(t) == nil {
 		return -1
 	}
-	return t.assertion.verifications
+	return shown(t).verifications
 }
+
+func shown(t *attempt) *presented { return cmp.Or(t.grantAssertion, t.clientAssertion) }
 
 // DummyAlg is the algorithm of the key that equalizes timing.
 func DummyAlg(header string) string { return string(dummyKeyFor(header).Alg()) }
 
 // RuleNames lists the rules for assertions in their order.
-func RuleNames() []string {
-	var names []string
-	for _, r := range assertionRules {
+func RuleNames() []string { return namesOf(assertionRules) }
+
+// TrustedRuleNames lists those for tokens of trusted issuers.
+func TrustedRuleNames() []string { return namesOf(workloadRules) }
+
+func namesOf(rules []*rule[*presented]) (names []string) {
+	for _, r := range rules {
 		names = append(names, r.name)
 	}
 	return names

@@ -1,10 +1,10 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
-	"moneyer/internal/ledger"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -31,14 +31,11 @@ type Grant struct {
 	Params      []Param
 	Credential  string
 	Correlation string
-	// consumed is what the ledger consumes with the token; none when the request may
-	// come again.
-	consumed []ledger.Consumed
-	// assertion is what consumed stands for.
-	assertion *presented
-	// seal hides the token so that only the same assertion finds it again; nil unless
-	// the issuer answers the same assertion with the same token.
-	seal *tokenSeal
+	// Confirmation is the x5t#S256 of the certificate that the token is bound to (RFC 8705
+	// §3.1); empty when it is bound to nothing.
+	Confirmation string
+	// use is what the ledger consumes with the token.
+	use *consumption
 }
 
 // verify finds out what the client may have.
@@ -52,8 +49,11 @@ func (a *Authority) verify(ctx context.Context, t *attempt) (*Grant, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Grant{Client: t.client, Subject: t.client.ID, Scope: scope, Params: req.Params, Credential: recorded(t.credentials), Correlation: req.Correlation,
-		assertion: t.assertion, consumed: t.consumed, seal: t.seal}
+	g := &Grant{Client: t.client, Subject: cmp.Or(t.subject, t.client.ID), Scope: scope, Params: req.Params,
+		Credential: recorded(t.credentials), Correlation: req.Correlation, use: &t.use}
+	if g.Confirmation, err = t.confirmation(); err != nil {
+		return nil, err
+	}
 	if policy.Account.Param != "" {
 		if g.Account, err = a.verifyAccount(ctx, t); err != nil {
 			return nil, err

@@ -33,8 +33,8 @@ func (s *askedStore) FindClient(ctx context.Context, issuer, id string) (*regist
 	return s.count(s.DB.FindClient(ctx, issuer, id))
 }
 
-func (s *askedStore) FindClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, bool, error) {
-	return s.count(s.DB.FindClientByAPIKey(ctx, issuer, key))
+func (s *askedStore) FindClientByDigest(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, bool, error) {
+	return s.count(s.DB.FindClientByDigest(ctx, issuer, key))
 }
 
 // newAskedFixture has its registry in SQLite, with a client of each kind: known, disabled,

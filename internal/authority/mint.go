@@ -24,20 +24,21 @@ func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Gr
 	if token.Token, err = a.sign(signer, issuer, grant, token, now); err != nil {
 		return nil, err
 	}
-	if grant.seal != nil {
-		grant.consumed[0].Sealed = grant.seal.hide(token)
+	seal := grant.use.seal(grant.Confirmation)
+	if seal != nil {
+		grant.use.values()[0].Sealed = seal.hide(token)
 	}
 	err = a.Ledger.Append(ctx, &ledger.Entry{
 		Kind: ledger.KindToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
 		JTI: token.JTI, Credential: grant.Credential, SigningKid: signer.Kid(), Subject: grant.Subject,
 		Scope: grant.Scope.String(), Expires: token.Expires.UTC(),
-	}, grant.consumed...)
+	}, grant.use.values()...)
 	var replayed *ledger.ReplayedError
 	switch {
 	case err == nil:
 		return token, nil
 	case errors.As(err, &replayed):
-		return a.sameToken(ctx, issuer, grant, replayed, now)
+		return a.sameToken(ctx, issuer, grant, seal, replayed, now)
 	default:
 		return nil, unavailable(err)
 	}
@@ -64,24 +65,25 @@ func (a *Authority) sign(signer *jose.Signer, issuer *registry.Issuer, grant *Gr
 
 // sameToken answers an assertion that was consumed before: with the token that it
 // gave then, where the issuer does that, else with a refusal.
-func (a *Authority) sameToken(ctx context.Context, issuer *registry.Issuer, grant *Grant, replayed *ledger.ReplayedError, now time.Time) (*AccessToken, error) {
-	if grant.seal == nil {
-		a.noteReplay(grant.consumed, now)
-		return nil, grant.assertion.replayed()
+func (a *Authority) sameToken(ctx context.Context, issuer *registry.Issuer, grant *Grant, seal *tokenSeal, replayed *ledger.ReplayedError, now time.Time) (*AccessToken, error) {
+	use := grant.use
+	if seal == nil {
+		a.noteReplay(use.values()[replayed.Index], now)
+		return nil, use.replayed(replayed.Index)
 	}
-	token, err := grant.seal.find(replayed.Sealed)
+	token, err := seal.find(replayed.Sealed)
 	if err != nil {
-		return nil, grant.assertion.replayed()
+		return nil, use.replayed(replayed.Index)
 	}
 	if _, err := a.introspect(ctx, a.current(now), issuer, token.Token); err != nil {
 		if err := unlessRetryable(err); err != nil {
 			return nil, err
 		}
-		return nil, grant.assertion.replayed() // it was revoked meanwhile
+		return nil, use.replayed(replayed.Index) // it was revoked meanwhile
 	}
 	token.Client = grant.Client.ID
 	if token.ExpiresIn = int64(token.Expires.Sub(now) / time.Second); token.ExpiresIn <= 0 {
-		return nil, grant.assertion.replayed()
+		return nil, use.replayed(replayed.Index)
 	}
 	return token, nil
 }

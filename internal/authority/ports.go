@@ -17,8 +17,9 @@ type Registry interface {
 	// asked reports whether the answer took a question to the database, and not to memory
 	// alone: what does not exist is always asked for.
 	FindClient(ctx context.Context, issuer, id string) (c *registry.Client, asked bool, err error)
-	// FindClientByAPIKey finds the client that holds an API key with that digest.
-	FindClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (c *registry.Client, asked bool, err error)
+	// FindClientByDigest finds the client that holds an API key or an identity with that
+	// digest.
+	FindClientByDigest(ctx context.Context, issuer string, key registry.Digest) (c *registry.Client, asked bool, err error)
 	Account(ctx context.Context, issuer, id string) (*registry.Account, error)
 	// Items finds those of ids that exist, in no particular order.
 	Items(ctx context.Context, issuer string, ids []string) ([]registry.Item, error)
@@ -45,6 +46,13 @@ type Keyring interface {
 	// Public returns the key that is published for the issuer at that instant
 	// under that kid, or ErrNotFound.
 	Public(issuer, kid string, at time.Time) (*jose.PublicKey, error)
+}
+
+// TrustedKeys has the keys of trusted issuers.
+type TrustedKeys interface {
+	// Key returns the trusted issuer's key with that kid, or without a kid its only key, or
+	// ErrNotFound. Every other error means that nobody can tell now.
+	Key(ctx context.Context, t *registry.TrustedIssuer, kid string) (*jose.PublicKey, error)
 }
 
 // KeySource reads the keys that a client publishes at its jwks_uri.

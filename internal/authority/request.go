@@ -6,7 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/internal/ledger"
+	"moneyer/internal/clientcert"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -16,6 +17,9 @@ type Request struct {
 	GrantType oauth.GrantType
 	// Credentials are what the client shows to authenticate, each method at most once.
 	Credentials []Credential
+	// Certificate that the connection shows, or a proxy that may name one; nil for none.
+	// The profile's sets say whether it authenticates the client.
+	Certificate *clientcert.Shown
 	// ClientID is the client_id of the request, which proves nothing.
 	ClientID string
 	// Assertion is the grant of RFC 7523 §2.1.
@@ -38,8 +42,9 @@ type Credential struct {
 	ID, Secret string
 	// APIKey is of api_key, which identifies its client.
 	APIKey string
-	// Assertion is of private_key_jwt (RFC 7523 §2.2).
-	Assertion string
+	// Assertion is of private_key_jwt (RFC 7523 §2.2). AssertionType is its
+	// client_assertion_type; empty means that of any JWT.
+	Assertion, AssertionType string
 }
 
 // Param is a parameter of the platform's own.
@@ -71,21 +76,29 @@ type attempt struct {
 	// client is who asks. Until authentication has succeeded it is only named, and nil
 	// when no known client was.
 	client *registry.Client
-	// credentials are the kids, and the ids of the secrets, that were shown.
+	// credentials are the kids, and the ids of the others, that were shown.
 	credentials []string
 	// usual backs credentials where there is one, as in nearly every request.
 	usual [1]string
-	// assertion is the signed one that was shown, as the grant or to authenticate, with
-	// what is to be consumed of it and its seal.
-	assertion *presented
-	consumed  []ledger.Consumed
-	seal      *tokenSeal
+	// byCertificate are the methods of mutual TLS one of which the request must show; nil
+	// where it shows a whole set without.
+	byCertificate platform.AuthSet
+	// grantAssertion is the assertion that is the grant, clientAssertion the one that
+	// authenticates the client; nil for none. use is what is to be consumed of both.
+	grantAssertion, clientAssertion *presented
+	use                             consumption
+	// subject is whom the grant names beside the client, once that is verified; empty
+	// means the client itself.
+	subject string
 	// asked is true once the registry had to ask its database for a client.
 	asked bool
 	// proven is true once the client is authenticated, and admitted once its rate was
 	// taken, too.
 	proven, admitted bool
 }
+
+// showsAssertion reports whether the request shows something signed, which others may have seen.
+func (t *attempt) showsAssertion() bool { return t.grantAssertion != nil || t.clientAssertion != nil }
 
 // clientName is the client's identifier, or "" when no known client was named.
 func (t *attempt) clientName() string {

@@ -116,12 +116,12 @@ func (a *Authority) identify(ctx context.Context, from *snapshot, t *attempt) (*
 		a.refund(ctx, t, err)
 		return nil, a.refuse(ctx, t, a.equalizeLookups(ctx, from, t, err))
 	}
-	a.touch(t)
+	a.touch(ctx, t)
 	return t.client, nil
 }
 
 func (a *Authority) checkIdentity(ctx context.Context, from *snapshot, t *attempt) error {
-	if err := wholeSet(t.issuer.ResourceAuth(), t.req, "one of the ways that the metadata list"); err != nil {
+	if err := t.chooseSet(t.issuer.ResourceAuth(), "one of the ways that the metadata list"); err != nil {
 		return err
 	}
 	for i := range t.req.Credentials {
@@ -129,7 +129,10 @@ func (a *Authority) checkIdentity(ctx context.Context, from *snapshot, t *attemp
 			return err
 		}
 	}
-	if err := a.admit(t); err != nil || t.assertion == nil {
+	if err := a.checkCertificate(ctx, from, t); err != nil {
+		return err
+	}
+	if err := a.admit(t); err != nil || t.clientAssertion == nil {
 		return err
 	}
 	return a.consume(ctx, t)
@@ -139,14 +142,14 @@ func (a *Authority) checkIdentity(ctx context.Context, from *snapshot, t *attemp
 // the ledger records that the client authenticated.
 func (a *Authority) consume(ctx context.Context, t *attempt) error {
 	err := a.Ledger.Append(ctx, &ledger.Entry{Kind: ledger.KindAuthentication, Time: t.now.UTC(), Issuer: t.issuer.Name, Client: t.client.ID,
-		Correlation: t.req.Correlation, Credential: recorded(t.credentials)}, t.consumed...)
+		Correlation: t.req.Correlation, Credential: recorded(t.credentials)}, t.use.values()...)
 	var replayed *ledger.ReplayedError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &replayed):
-		a.noteReplay(t.consumed, t.now)
-		return t.assertion.replayed()
+		a.noteReplay(t.use.values()[replayed.Index], t.now)
+		return t.use.replayed(replayed.Index)
 	default:
 		return unavailable(err)
 	}

@@ -506,7 +506,7 @@ func TestResourceAuth(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"oauth2": "[client_secret_basic client_secret_post private_key_jwt]", "boltpay": "[client_secret_post client_secret_basic]",
+		"oauth2": "[client_secret_basic client_secret_post private_key_jwt tls_client_auth self_signed_tls_client_auth]", "boltpay": "[client_secret_post client_secret_basic]",
 		"thales-d1": "[private_key_jwt]", "thales-d1-banking": "[private_key_jwt]", "thales-etp": "[api_key]",
 	} {
 		p := must(profile.Builtin(name)).Definition()

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"moneyer/oauth"
@@ -13,11 +14,12 @@ import (
 
 // tokenSeal encrypts a token under the assertion that it was given for: with the
 // assertion the token can be read again, with the store alone it cannot. The key is
-// a hash of the assertion's canonical signature, which is stored nowhere.
+// a hash of the assertion's canonical signature, which is stored nowhere, and of what the
+// token is bound to: who shows another certificate does not get it.
 type tokenSeal struct{ aead cipher.AEAD }
 
-func newTokenSeal(canonicalSignature []byte) *tokenSeal {
-	key := sha256.Sum256(append([]byte("moneyer same-token v1\x00"), canonicalSignature...))
+func newTokenSeal(canonicalSignature []byte, confirmation string) *tokenSeal {
+	key := sha256.Sum256(slices.Concat([]byte("moneyer same-token v1\x00"+confirmation+"\x00"), canonicalSignature))
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		panic(err) // only for a wrong key size

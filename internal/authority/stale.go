@@ -129,10 +129,10 @@ func (s *snapshot) FindClient(ctx context.Context, issuer, id string) (c *regist
 	return found.Client, found.asked, err
 }
 
-// FindClientByAPIKey implements Registry.
-func (s *snapshot) FindClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (c *registry.Client, asked bool, err error) {
+// FindClientByDigest implements Registry.
+func (s *snapshot) FindClientByDigest(ctx context.Context, issuer string, key registry.Digest) (c *registry.Client, asked bool, err error) {
 	found, err := ask(ctx, s, func(ctx context.Context, r Registry) (found foundClient, err error) {
-		found.Client, found.asked, err = r.FindClientByAPIKey(ctx, issuer, key)
+		found.Client, found.asked, err = r.FindClientByDigest(ctx, issuer, key)
 		return found, err
 	})
 	return found.Client, found.asked, err

@@ -85,12 +85,20 @@ func appendClaim(dst []byte, claim *platform.Claim, issuer *registry.Issuer, gra
 		return strconv.AppendInt(dst, token.Expires.Unix(), 10), true
 	case platform.SourceAccount:
 		return strictjson.AppendString(dst, grant.Account.ID), true
+	case platform.SourceConfirmation:
+		return appendConfirmation(dst, grant.Confirmation), grant.Confirmation != ""
 	}
 	value, ok := grant.attribute(claim.From)
 	if !ok {
 		return dst, false
 	}
 	return value.AppendJSON(dst), true
+}
+
+// appendConfirmation appends the confirmation of a certificate (RFC 8705 §3.1).
+func appendConfirmation(dst []byte, thumbprint string) []byte {
+	dst = append(dst, `{"x5t#S256":`...)
+	return append(strictjson.AppendString(dst, thumbprint), '}')
 }
 
 // attribute finds what a source such as client.roles names.

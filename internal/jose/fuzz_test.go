@@ -78,6 +78,32 @@ func FuzzParseClaims(f *testing.F) {
 	})
 }
 
+func FuzzParseConfirmation(f *testing.F) {
+	const thumbprint = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2" // RFC 8705 §3.1
+	for _, seed := range []string{
+		`{"x5t#S256":"` + thumbprint + `"}`, `{"x5t\u0023S256":"` + thumbprint + `"}`, `{}`, `null`, `{"jkt":"` + thumbprint + `"}`,
+		`{"x5t#S256":"` + thumbprint + `","jkt":1}`, `{"x5t#S256":["` + thumbprint + `"]}`, `{"x5t#S256":"` + thumbprint[:42] + `\n"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, cnf []byte) {
+		digest, err := jose.ParseConfirmation(cnf)
+		if err != nil {
+			if !errors.Is(err, jose.ErrClaims) {
+				t.Fatal(err)
+			}
+			return
+		}
+		var theirs map[string]string
+		if err := json.Unmarshal(cnf, &theirs); err != nil || len(theirs) != 1 {
+			t.Fatalf("accepted %q, of which encoding/json says %v, %v", cnf, theirs, err)
+		}
+		if text := theirs["x5t#S256"]; text != base64.RawURLEncoding.EncodeToString(digest[:]) {
+			t.Fatalf("%q was read as %x", text, digest)
+		}
+	})
+}
+
 func FuzzParseJWK(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, rfc7638RSA, rfc7515EC, rfc8037OKP, rfc7520EC, `{"kty":"oct","k":"AA"}`,
@@ -122,6 +148,7 @@ func FuzzParsePublic(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = jose.ParsePrivate(data)
 		_, _ = jose.ParseJWKS(data)
+		_, _ = jose.ParseKeySet(data, jose.KeySetRules{SPIFFE: true, Algs: []jose.Alg{jose.PS256}})
 		key, kid, err := jose.ParsePublic(data, "")
 		if err != nil {
 			if key != nil {

@@ -37,6 +37,7 @@ func (p *Profile) setDefaults() {
 	id.MinLength, id.MaxLength, id.Chars = cmp.Or(id.MinLength, 1), cmp.Or(id.MaxLength, 128), cmp.Or(id.Chars, CharsVisible)
 	p.Policy.Scope.Unknown = cmp.Or(p.Policy.Scope.Unknown, UnknownRefuse)
 	p.Policy.Assertion.Kid = cmp.Or(p.Policy.Assertion.Kid, KidRequired)
+	p.Policy.Assertion.Subject = cmp.Or(p.Policy.Assertion.Subject, SubjectIssuer)
 	p.Policy.Assertion.Replay = cmp.Or(p.Policy.Assertion.Replay, ReplayOnce)
 	for i := range p.Policy.Token.Claims {
 		claim := &p.Policy.Token.Claims[i]
@@ -199,13 +200,14 @@ func (p *Profile) checkResponse(c *checker) {
 // own on the wire.
 func (p *Profile) checkAuthSet(c *checker, key string, set AuthSet) {
 	for i, auth := range set {
-		oneOf(c, key, auth, oauth.AuthNone, oauth.AuthBasic, oauth.AuthPost, oauth.AuthPrivateKeyJWT, oauth.AuthAPIKey)
+		oneOf(c, key, auth, oauth.AuthNone, oauth.AuthBasic, oauth.AuthPost, oauth.AuthPrivateKeyJWT, oauth.AuthAPIKey, oauth.AuthTLS, oauth.AuthSelfSignedTLS)
 		c.want(auth != oauth.AuthNone, key, "%s: \"none\" stands alone", set)
 		c.want(!slices.Contains(set[:i], auth), key, "%s: a method stands twice", set)
 		for _, m := range authParams[auth] {
 			c.want(p.Wire.Meaning(m) != nil, key, "%s needs a parameter that means %q", auth, m)
 		}
 	}
+	c.want(!set.Has(oauth.AuthTLS) || !set.Has(oauth.AuthSelfSignedTLS), key, "%s: a request shows one certificate", set)
 	c.want(!set.Has(oauth.AuthBasic) || !set.Has(oauth.AuthPost), key, "%s: a request holds one client secret", set)
 	c.want(!set.Has(oauth.AuthBasic) || !set.Has(oauth.AuthAPIKey) || !strings.EqualFold(p.Wire.APIKey.Header, "Authorization"), key,
 		"%s: a request holds one Authorization header; wire.api_key.header must be another", set)
@@ -227,9 +229,10 @@ func (p *Profile) checkGrants(c *checker) {
 		for _, set := range g.ClientAuth {
 			c.want(len(set) > 0 || g.Type == oauth.JWTBearer, key, "%s: without client authentication nobody is known; only an assertion says by itself who asks", g.Type)
 			p.checkAuthSet(c, key, set)
+			c.want(len(set) > 1 || set.TLSMethod() == "" || g.Type == oauth.JWTBearer || p.Wire.Meaning(MeansClientID) != nil, key,
+				"%s needs a parameter that means %q, to name the client (RFC 8705 section 2)", set, MeansClientID)
 		}
 		if g.Type == oauth.JWTBearer {
-			c.want(len(g.ClientAuth) == 1 && len(g.ClientAuth[0]) == 0, key, "%s: the assertion authenticates its client; client_auth must be [\"none\"]", g.Type)
 			c.want(p.Wire.Meaning(MeansAssertion) != nil, key, "%s needs a parameter that means \"assertion\"", g.Type)
 		}
 	}
@@ -257,6 +260,7 @@ func (p *Profile) checkAssertion(c *checker) {
 	}
 	c.want(a.MaxLifetime > 0 && a.MaxLifetime <= maxTokenLifetime, key+"max_lifetime", "must be over 0 and at most 24h")
 	c.want(a.Leeway >= 0 && a.Leeway <= 5*time.Minute, key+"leeway", "must be 0 to 5m")
+	oneOf(c, key+"subject", a.Subject, SubjectIssuer, SubjectRegistered)
 	oneOf(c, key+"replay", a.Replay, ReplayOnce, ReplayUntilExp, ReplaySameToken)
 }
 
@@ -338,5 +342,6 @@ func (p *Profile) checkSource(c *checker, claim Claim) {
 		return
 	}
 	c.want(claim.Type == TypeString && !claim.Required, "policy.token.claims", "%q: from %q has a type of its own and is always there", claim.Name, claim.From)
-	oneOf(c, "policy.token.claims", claim.From, SourceIssuer, SourceSubject, SourceAudience, SourceClient, SourceScope, SourceJTI, SourceIssuedAt, SourceExpiry)
+	oneOf(c, "policy.token.claims", claim.From, SourceIssuer, SourceSubject, SourceAudience, SourceClient, SourceScope, SourceJTI, SourceIssuedAt, SourceExpiry, SourceConfirmation)
+	c.want((claim.From == SourceConfirmation) == (claim.Name == "cnf"), "policy.token.claims", "%q: cnf and no other claim is from %q (RFC 7800)", claim.Name, SourceConfirmation)
 }

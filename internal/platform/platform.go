@@ -230,6 +230,9 @@ type Assertion struct {
 	// Require lists the claims that must be there, from iss sub aud exp iat nbf
 	// jti. iss and exp always must.
 	Require []string `toml:"require"`
+	// Subject says whom sub may name: "issuer", the client itself, or "registered", also
+	// one of the subjects that are registered with the client.
+	Subject SubjectKind `toml:"subject"`
 	// Audience lists what aud may be when the assertion is a grant. As client
 	// authentication it is the issuer URL alone, as a string (RFC 10070).
 	Audience []AudienceKind `toml:"audience"`
@@ -253,6 +256,15 @@ type Presence string
 const (
 	KidRequired Presence = "required"
 	KidOptional Presence = "optional"
+)
+
+// SubjectKind is whom an assertion's sub may name.
+type SubjectKind string
+
+// The kinds of subjects.
+const (
+	SubjectIssuer     SubjectKind = "issuer"
+	SubjectRegistered SubjectKind = "registered"
 )
 
 // AudienceKind is something that an assertion's aud may name.
@@ -330,7 +342,7 @@ type Token struct {
 type Claim struct {
 	Name string `toml:"name"`
 	// From is one of: issuer, subject, audience, client, scope, jti, iat, exp,
-	// account, client.ATTRIBUTE, account.ATTRIBUTE, param.NAME.
+	// confirmation, account, client.ATTRIBUTE, account.ATTRIBUTE, param.NAME.
 	From Source `toml:"from"`
 	// Type of an attribute or parameter: string or strings.
 	Type ValueType `toml:"type"`
@@ -357,6 +369,9 @@ const (
 	SourceIssuedAt Source = "iat"
 	SourceExpiry   Source = "exp"
 	SourceAccount  Source = "account" // the account's identifier
+	// SourceConfirmation is what the token is bound to (RFC 7800); left out when it is
+	// bound to nothing.
+	SourceConfirmation Source = "confirmation"
 )
 
 // The prefixes of sources that name an attribute or a parameter.

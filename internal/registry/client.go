@@ -34,14 +34,45 @@ type Client struct {
 	Keys       []Key                `json:"keys,omitempty"`
 	// JWKSURI is where the client publishes further keys (RFC 7591 §2). JWKSEnvironment
 	// is that of the issuer for which it was registered: see SetJWKSURI.
-	JWKSURI         string    `json:"jwks_uri,omitempty"`
-	JWKSEnvironment string    `json:"jwks_environment,omitempty"`
-	Secrets         []Secret  `json:"secrets,omitempty"`
-	Created         time.Time `json:"created"`
+	JWKSURI         string        `json:"jwks_uri,omitempty"`
+	JWKSEnvironment string        `json:"jwks_environment,omitempty"`
+	Secrets         []Secret      `json:"secrets,omitempty"`
+	Certificates    []Certificate `json:"certificates,omitempty"`
+	Identities      []Identity    `json:"identities,omitempty"`
+	// Subjects that the client's assertions may name beside the client itself, where the
+	// profile lets it.
+	Subjects []string `json:"subjects,omitempty"`
+	// BoundTokens says what each of the client's tokens is bound to (RFC 7800): it never
+	// gets another.
+	BoundTokens Binding `json:"bound_tokens,omitempty"`
+	// AssertionAudience is what the aud of the JWT may be by which the client authenticates.
+	AssertionAudience AssertionAudience `json:"client_assertion_audience,omitempty"`
+	Created           time.Time         `json:"created"`
 	// Unverified is set in a list, where the client in the store does not verify under the
 	// master key: nothing but its ID is known. It is never stored.
 	Unverified bool `json:"-"`
 }
+
+// Binding is what a token is bound to.
+type Binding string
+
+// The bindings.
+const (
+	BoundToNothing Binding = ""
+	BoundToTLS     Binding = "mtls" // the client's certificate (RFC 8705 §3)
+)
+
+// AssertionAudience is what the aud of a client assertion may be.
+type AssertionAudience string
+
+// The audiences of client assertions.
+const (
+	// AudienceIssuer: the issuer identifier alone (RFC 10070 §4).
+	AudienceIssuer AssertionAudience = ""
+	// AudienceIssuerOrEndpoint: the token endpoint's URL, too, for a client that has not
+	// moved to RFC 10070 yet.
+	AudienceIssuerOrEndpoint AssertionAudience = "issuer-or-endpoint"
+)
 
 // Key finds the client's key for a kid. Without a kid it is the client's only key; nil means
 // that there is none.
@@ -133,10 +164,64 @@ func (c *Client) Check(issuer *Issuer) error {
 			return Invalidf("profile %s does not serve grant %q", issuer.Profile.Name, grant)
 		}
 	}
-	if err := c.checkJWKSURI(issuer.Profile); err != nil {
+	if err := cmp.Or(c.checkJWKSURI(issuer.Profile), c.checkSubjects(issuer.Profile), c.checkBinding(issuer), c.checkAssertionAudience(issuer.Profile)); err != nil {
 		return err
 	}
 	return checkAttributes(c.Attributes, policy.Token.ClientAttributes(), issuer.Profile.Name)
+}
+
+// checkSubjects: a client has further subjects where its profile lets assertions name them.
+func (c *Client) checkSubjects(p *platform.Profile) error {
+	switch {
+	case len(c.Subjects) == 0:
+		return nil
+	case p.Policy.Assertion.Subject != platform.SubjectRegistered:
+		return Invalidf("under profile %s an assertion names no other subject than its client, so subjects would have no effect", p.Name)
+	case len(c.Subjects) > maxMembers:
+		return Invalidf("a client has at most %d subjects", maxMembers)
+	}
+	for i, subject := range c.Subjects {
+		switch {
+		case subject == "" || len(subject) > 256 || !printableASCII(subject):
+			return Invalidf("a subject is 1 to 256 printable ASCII characters without blanks")
+		case LooksLikeCredential(subject):
+			return Invalidf("a subject looks like a secret or a JWT")
+		case subject == c.ID || slices.Contains(c.Subjects[:i], subject):
+			return Invalidf("subject %q is named twice: a client is a subject of its own assertions as it is", Excerpt(subject))
+		}
+	}
+	return nil
+}
+
+// checkBinding: a client's tokens are bound to its certificate where they can say so and the
+// server asks for certificates.
+func (c *Client) checkBinding(issuer *Issuer) error {
+	policy := &issuer.Profile.Policy
+	switch {
+	case c.BoundTokens == BoundToNothing:
+		return nil
+	case c.BoundTokens != BoundToTLS:
+		return Invalidf("bound_tokens is %q, or empty", BoundToTLS)
+	case policy.Token.Claim("cnf") == nil:
+		return Invalidf("profile %s has no claim cnf, so its tokens cannot be bound", issuer.Profile.Name)
+	case !policy.Uses(oauth.AuthTLS) && !policy.Uses(oauth.AuthSelfSignedTLS):
+		return Invalidf("issuer %s asks for no client certificate, so a client with bound tokens would get none", issuer.Name)
+	}
+	return nil
+}
+
+// checkAssertionAudience: the audience of client assertions is a setting where clients
+// authenticate by them.
+func (c *Client) checkAssertionAudience(p *platform.Profile) error {
+	switch {
+	case c.AssertionAudience == AudienceIssuer:
+		return nil
+	case c.AssertionAudience != AudienceIssuerOrEndpoint:
+		return Invalidf("client_assertion_audience is issuer, which is the default, or %s", AudienceIssuerOrEndpoint)
+	case !p.Policy.Uses(oauth.AuthPrivateKeyJWT):
+		return Invalidf("profile %s does not use private_key_jwt, so client_assertion_audience would have no effect", p.Name)
+	}
+	return nil
 }
 
 // checkAttributes holds attributes to the names and types that the profile's
@@ -214,11 +299,12 @@ func CheckJWKSURI(uri string) error {
 	return nil
 }
 
-// maxKeys and maxSecrets bound what one client can hold.
+// The bounds of what one client can hold.
 const (
-	maxKeys    = 32
-	maxSecrets = 32
-	maxMembers = 64 // attributes, scope words
+	maxKeys         = 32
+	maxSecrets      = 32
+	maxCertificates = 32
+	maxMembers      = 64 // attributes, scope words, subjects
 )
 
 func printableASCII(s string) bool {

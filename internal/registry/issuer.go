@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"crypto/x509"
 	"slices"
 	"time"
 
@@ -29,11 +30,37 @@ type Issuer struct {
 	Replay platform.Replay
 	// Alg signs access tokens.
 	Alg string
+	// Trusted are the identity providers whose JWTs are accepted for registered clients.
+	Trusted []*TrustedIssuer
+	// MTLSURL is the base URL of the endpoints for clients that authenticate by a
+	// certificate (RFC 8705 §5); empty where they are the same.
+	MTLSURL string
+	// CertificateRoots verify certificates for tls_client_auth (RFC 8705 §2.1); nil
+	// where there are none. It is called for each certificate, since the file may change.
+	CertificateRoots func() *x509.CertPool
 	// Disabled issuers mint nothing; their keys stay published.
 	Disabled bool
 	// PrivateRevocations: the list of revocations is for authenticated clients that may
 	// introspect alone.
 	PrivateRevocations bool
+}
+
+// TrustedIssuer finds the trusted issuer of that name; nil when there is none.
+func (i *Issuer) TrustedIssuer(name string) *TrustedIssuer {
+	for _, t := range i.Trusted {
+		if t.Name == name {
+			return t
+		}
+	}
+	return nil
+}
+
+func (i *Issuer) trustedNames() []string {
+	names := make([]string, len(i.Trusted))
+	for n, t := range i.Trusted {
+		names[n] = t.Name
+	}
+	return names
 }
 
 // Endpoints lists the URLs of the token endpoint; the first is the canonical one.
@@ -81,14 +108,14 @@ func (i *Issuer) Audiences() []string {
 }
 
 // ResourceAuth lists how clients authenticate at the revocation and introspection
-// endpoints: as at the token endpoint, and where the profile's grant authenticates the
-// client, by a signed JWT.
+// endpoints: as at the token endpoint, and where an assertion that is the grant names the
+// client, by a signed JWT in its place: who signs grants can sign for itself.
 func (i *Issuer) ResourceAuth() []platform.AuthSet {
 	var sets []platform.AuthSet
 	for _, grant := range i.Profile.Policy.Grants {
 		for _, set := range grant.ClientAuth {
-			if len(set) == 0 {
-				set = platform.AuthSet{oauth.AuthPrivateKeyJWT} // who signs grants can sign for itself
+			if len(set) == 0 || len(set) == 1 && set.TLSMethod() != "" && grant.Type == oauth.JWTBearer {
+				set = append(platform.AuthSet{oauth.AuthPrivateKeyJWT}, set...)
 			}
 			if !slices.ContainsFunc(sets, func(other platform.AuthSet) bool { return slices.Equal(other, set) }) {
 				sets = append(sets, set)

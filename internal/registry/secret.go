@@ -57,10 +57,14 @@ func (s *Secret) LiveAt(now time.Time) bool {
 
 // State says for the log why a secret that is not live is not.
 func (s *Secret) State(now time.Time) string {
-	if s.Disabled {
-		return "secret " + s.ID + ", disabled"
+	return notLive("secret", s.ID, s.Disabled, s.NotAfter, now)
+}
+
+func notLive(noun, id string, disabled bool, notAfter, now time.Time) string {
+	if disabled {
+		return noun + " " + id + ", disabled"
 	}
-	return "secret " + s.ID + ", over since " + s.NotAfter.Sub(now).Abs().Round(time.Second).String()
+	return noun + " " + id + ", over since " + notAfter.Sub(now).Abs().Round(time.Second).String()
 }
 
 // The texts of secrets and API keys begin so, which makes one in the wrong place easy

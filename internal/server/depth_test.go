@@ -26,7 +26,7 @@ func TestDepth(t *testing.T) {
 		h.authority.Registry = countingRegistry{h.store, d}
 		h.authority.Ledger = countingLedger{h.store, d}
 		h.authority.Keyring = countingKeyring{t, s.issuers[0].Alg, d}
-		_, source := s.source(t, h)
+		_, source := s.source(t, h, s.sdk[0])
 		if _, err := source.Token(t.Context()); err != nil {
 			t.Fatalf("%s: %v", dir, err)
 		}
@@ -80,9 +80,9 @@ func (r countingRegistry) FindClient(ctx context.Context, issuer, id string) (*r
 	return r.faults.FindClient(ctx, issuer, id)
 }
 
-func (r countingRegistry) FindClientByAPIKey(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, bool, error) {
+func (r countingRegistry) FindClientByDigest(ctx context.Context, issuer string, key registry.Digest) (*registry.Client, bool, error) {
 	r.d.count("registry")
-	return r.faults.FindClientByAPIKey(ctx, issuer, key)
+	return r.faults.FindClientByDigest(ctx, issuer, key)
 }
 
 type countingLedger struct {

@@ -54,11 +54,11 @@ func (f *faults) FindClient(ctx context.Context, issuer, id string) (*registry.C
 	return f.DB.FindClient(ctx, issuer, id)
 }
 
-func (f *faults) FindClientByAPIKey(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, bool, error) {
+func (f *faults) FindClientByDigest(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, bool, error) {
 	if f.registryDown.Load() {
 		return nil, true, errDown
 	}
-	return f.DB.FindClientByAPIKey(ctx, issuer, d)
+	return f.DB.FindClientByDigest(ctx, issuer, d)
 }
 
 func (f *faults) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {

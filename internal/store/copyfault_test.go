@@ -73,7 +73,7 @@ func TestCopyThatLosesRows(t *testing.T) {
 		elsewhere bool
 		want      string
 	}{
-		"a client's API keys": {lossy{table: "client_api_key"}, false, "rows of client_api_key"},
+		"a client's API keys": {lossy{table: "client_digest"}, false, "rows of client_digest"},
 		"a time of last use":  {lossy{table: "last_used"}, false, "rows of last_used"},
 		"an entry":            {lossy{table: "ledger_batch"}, false, "rows of ledger_batch"},
 		"a consumed value":    {lossy{loseUsed: true}, false, "rows of use_up"},

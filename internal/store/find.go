@@ -15,15 +15,15 @@ func (d *DB) FindClient(ctx context.Context, issuer, id string) (c *registry.Cli
 	return c, true, err
 }
 
-// FindClientByAPIKey implements authority.Registry.
-func (d *DB) FindClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (c *registry.Client, asked bool, err error) {
-	id, _, ok := d.cache.apiKeys.get(digested{issuer, digest})
+// FindClientByDigest implements authority.Registry.
+func (d *DB) FindClientByDigest(ctx context.Context, issuer string, digest registry.Digest) (c *registry.Client, asked bool, err error) {
+	id, _, ok := d.cache.digests.get(digested{issuer, digest})
 	if ok && d.cacheIsFresh() {
 		if c, asked, err = d.FindClient(ctx, issuer, id); err == nil && holds(c, digest) == nil {
 			return c, asked, nil
 		}
 	}
-	c, err = d.ClientByAPIKey(ctx, issuer, digest)
+	c, err = d.ClientByDigest(ctx, issuer, digest)
 	return c, true, err
 }
 
@@ -33,8 +33,8 @@ func (l Stale) FindClient(ctx context.Context, issuer, id string) (c *registry.C
 	return c, false, err
 }
 
-// FindClientByAPIKey implements authority.Registry.
-func (l Stale) FindClientByAPIKey(ctx context.Context, issuer string, digest registry.Digest) (c *registry.Client, asked bool, err error) {
-	c, err = l.ClientByAPIKey(ctx, issuer, digest)
+// FindClientByDigest implements authority.Registry.
+func (l Stale) FindClientByDigest(ctx context.Context, issuer string, digest registry.Digest) (c *registry.Client, asked bool, err error) {
+	c, err = l.ClientByDigest(ctx, issuer, digest)
 	return c, false, err
 }

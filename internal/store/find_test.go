@@ -28,7 +28,7 @@ func TestFindSaysWhenItAsked(t *testing.T) {
 	}
 	byKey := func(key registry.Digest, wantAsked bool, want error) {
 		t.Helper()
-		found, asked, err := d.FindClientByAPIKey(t.Context(), "d1", key)
+		found, asked, err := d.FindClientByDigest(t.Context(), "d1", key)
 		if asked != wantAsked || !errors.Is(err, want) || err == nil && found.ID != "shop" {
 			t.Errorf("key %x: asked %t, %v, want %t, %v", key[:1], asked, err, wantAsked, want)
 		}

@@ -280,7 +280,7 @@ func TestUnstorableText(t *testing.T) {
 				lookups := map[string]func() error{
 					"client":     func() error { _, err := d.Client(ctx, "d1", id); return err },
 					"account":    func() error { _, err := d.Account(ctx, "d1", id); return err },
-					"API key":    func() error { _, err := d.ClientByAPIKey(ctx, "d1", registry.Digest{}); return err },
+					"API key":    func() error { _, err := d.ClientByDigest(ctx, "d1", registry.Digest{}); return err },
 					"no client":  func() error { return d.RemoveClient(ctx, "d1", id, testEntry(0)) },
 					"no account": func() error { return d.RemoveAccount(ctx, "d1", id, testEntry(0)) },
 					"no item":    func() error { return d.RemoveItem(ctx, "d1", id, testEntry(0)) },

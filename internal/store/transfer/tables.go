@@ -37,7 +37,7 @@ func RegistryTables() []Table {
 	return []Table{
 		{"client", []Column{issuer, {"id", Text}, {"revision", Number}, {"document", Bytes}, mac}, 2, 1000},
 		{"client_key", []Column{issuer, {"client", Text}, {"kid", Text}, {"thumbprint", Text}, {"environment", Text}, {"not_after", Number}}, 3, 5000},
-		{"client_api_key", []Column{issuer, {"digest", Bytes}, {"client", Text}}, 2, 5000},
+		{"client_digest", []Column{issuer, {"digest", Bytes}, {"client", Text}}, 2, 5000},
 		{"client_jwks_uri", []Column{issuer, {"client", Text}, {"uri", Text}, {"environment", Text}}, 2, 5000},
 		{"account", []Column{issuer, {"id", Text}, {"client", Text}, {"document", Bytes}, mac}, 2, 1000},
 		{"item", []Column{issuer, {"id", Text}, {"account", Text}, {"kind", Text}, mac}, 2, 5000},

@@ -9,7 +9,8 @@ CREATE TABLE client (
 	PRIMARY KEY (issuer, id)
 ) WITHOUT ROWID;
 
--- What a client's document says of its keys, to find who holds one.
+-- What a client's document says of its keys, and of the certificates that are registered
+-- themselves, to find who holds one. The kid of a certificate is its ID, its thumbprint x5t#S256.
 CREATE TABLE client_key (
 	issuer      TEXT   NOT NULL,
 	client      TEXT   NOT NULL,
@@ -23,8 +24,8 @@ CREATE TABLE client_key (
 
 CREATE INDEX client_key_thumbprint ON client_key (thumbprint);
 
--- What a client's document says of its API keys, to find who holds one.
-CREATE TABLE client_api_key (
+-- What a client's document says of its API keys and identities, to find who holds one.
+CREATE TABLE client_digest (
 	issuer TEXT NOT NULL,
 	digest BLOB NOT NULL,
 	client TEXT NOT NULL,
@@ -32,7 +33,7 @@ CREATE TABLE client_api_key (
 	FOREIGN KEY (issuer, client) REFERENCES client (issuer, id)
 ) WITHOUT ROWID;
 
-CREATE INDEX client_api_key_client ON client_api_key (issuer, client);
+CREATE INDEX client_digest_client ON client_digest (issuer, client);
 
 -- Where the clients publish keys, in one spelling, to find a URL in another environment.
 CREATE TABLE client_jwks_uri (
