@@ -28,6 +28,9 @@ const maxKeyFile = 64 << 10
 type NamedKey struct {
 	Kid string // may be empty
 	Key *PublicKey
+	// JWK is the text of the key as it came, with the members that are no part of Key; nil when it was
+	// not read from a set.
+	JWK []byte
 }
 
 // ParseJWK reads one public key (RFC 7517 section 4). The key is bound to the alg of the JWK, or to
@@ -91,7 +94,7 @@ func appendKey(keys []NamedKey, data []byte) ([]NamedKey, error) {
 	case kid != "" && slices.ContainsFunc(keys, func(k NamedKey) bool { return k.Kid == kid }):
 		return nil, fmt.Errorf("two keys with kid %q", kid)
 	}
-	return append(keys, NamedKey{Kid: kid, Key: key}), nil
+	return append(keys, NamedKey{Kid: kid, Key: key, JWK: data}), nil
 }
 
 // jwk is a parsed JWK before validation. Byte slices are nil for absent members.
