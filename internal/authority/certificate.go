@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 
+	"moneyer/internal/clientcert"
 	"moneyer/internal/registry"
+	"moneyer/internal/strictjson"
 	"moneyer/oauth"
 )
 
@@ -56,4 +58,33 @@ func (t *attempt) confirmation() (string, error) {
 			Because(&Refusal{Rule: "bound tokens", Expected: "a client certificate", Found: "none"})
 	}
 	return t.req.Certificate.Thumbprint(), nil
+}
+
+// Confirm refuses a token that is bound (RFC 7800) unless the certificate to which it is bound came with
+// it. What else it may be bound to cannot be checked, and is refused.
+func (t *ActiveToken) Confirm(shown *clientcert.Shown) error {
+	bound, thumbprint := false, ""
+	err := strictjson.Object(t.Payload, strictjson.Limits{}, func(name string, v strictjson.Value) error {
+		if name != "cnf" {
+			return nil
+		}
+		bound = true
+		return strictjson.Object(v.Raw(), strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
+			if name != "x5t#S256" {
+				return errors.New("cnf has a member that cannot be checked")
+			}
+			thumbprint, err = v.Text()
+			return err
+		})
+	})
+	if err == nil && (!bound || shown != nil && shown.Thumbprint() == thumbprint) {
+		return nil
+	}
+	refusal := &Refusal{Rule: "confirmation", Expected: "the certificate that the token is bound to", Found: "another"}
+	if err != nil {
+		refusal.Found = err.Error()
+	} else if shown == nil {
+		refusal.Found, refusal.Hint = "none", "the proxy must forward its client's certificate: listen.client_cert_header and client_cert_proxies"
+	}
+	return inactive(refusal)
 }

@@ -4,6 +4,9 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"moneyer/internal/registry"
+	"moneyer/oauth"
 )
 
 // CertificateHeaders reports whether proxies forward client certificates.
@@ -50,4 +53,41 @@ func checkHeader(check *checker, key, name string) {
 	lower := strings.ToLower(name)
 	check.want(strings.Trim(lower, token) == "" && !slices.Contains([]string{"authorization", "content-type", "content-length", "content-encoding", "host", "x-forwarded-for"}, lower),
 		key, `%q is not the name of a header for certificates, such as "Client-Cert"`, name)
+}
+
+// checkCertificates checks what an issuer says of client certificates, and gives it the sets that it
+// takes: those that it demands, without those for which no certificate can arrive or no authority is
+// named.
+func (c *Config) checkCertificates(check *checker, key string, i *Issuer, made *registry.Issuer) {
+	var demanded []oauth.ClientAuth
+	for _, method := range i.ClientCertificate {
+		known := method == string(oauth.AuthTLS) || method == string(oauth.AuthSelfSignedTLS)
+		check.want(known && !slices.Contains(demanded, oauth.ClientAuth(method)), key+"client_certificate",
+			`lists "tls_client_auth", "self_signed_tls_client_auth" or both`)
+		demanded = append(demanded, oauth.ClientAuth(method))
+	}
+	p, arrives := *made.Profile, c.Listen.ShowsCertificates()
+	if len(demanded) > 0 {
+		p.Policy = p.Policy.WithCertificate(demanded)
+	}
+	used := p.Policy.UsesCertificates()
+	for name, set := range map[string]bool{"client_certificate": len(demanded) > 0, "tls_client_auth_ca": i.TLSClientAuthCA != "", "mtls_url": i.MTLSURL != ""} {
+		check.want(!set || arrives, key+name, `no client certificate can arrive: set listen.client_cert = "ask", or listen.client_cert_header behind a proxy`)
+		check.want(!set || used, key+name, "profile %s has no use for client certificates: remove this, or demand them by client_certificate", p.Name)
+	}
+	check.want(i.TLSClientAuthCA == "" || p.Policy.Uses(oauth.AuthTLS), key+"tls_client_auth_ca", "nothing here takes tls_client_auth: remove this")
+	check.want(i.TLSClientAuthCA != "" || !slices.Contains(demanded, oauth.AuthTLS), key+"client_certificate", "tls_client_auth needs tls_client_auth_ca")
+	if i.MTLSURL != "" {
+		checkURL(check, key+"mtls_url", i.MTLSURL)
+		check.want(i.MTLSURL != i.URL, key+"mtls_url", "is url itself: remove this")
+	}
+	if !arrives {
+		p.Policy = p.Policy.Without(oauth.AuthTLS, oauth.AuthSelfSignedTLS)
+	} else if i.TLSClientAuthCA == "" {
+		p.Policy = p.Policy.Without(oauth.AuthTLS)
+	}
+	for _, grant := range p.Policy.Grants {
+		check.want(len(grant.ClientAuth) > 0, key+"profile", `%s authenticates the clients of %s by certificates: set listen.client_cert or listen.client_cert_header, and tls_client_auth_ca`, p.Name, grant.Type)
+	}
+	made.Profile, made.MTLSURL = &p, i.MTLSURL
 }

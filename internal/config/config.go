@@ -67,9 +67,9 @@ type Listener struct {
 	ClientCert string `toml:"client_cert"`
 	// The header in which a proxy forwards its client's certificate, such as "Client-Cert": as in RFC
 	// 9440, as percent-encoded PEM (nginx, AWS ALB), or as x-forwarded-client-cert (Envoy). The proxy
-	// must set or remove it in every request. Default: none.
+	// must set or remove it in every request.
 	ClientCertHeader string `toml:"client_cert_header"`
-	// The header with the rest of the chain, such as "Client-Cert-Chain" (RFC 9440). Default: none.
+	// The header with the rest of the chain, such as "Client-Cert-Chain" (RFC 9440).
 	ClientCertChainHeader string `toml:"client_cert_chain_header"`
 	// Networks of the proxies whose client_cert_header counts, such as ["127.0.0.0/8"]; from others it
 	// is ignored. A proxy that is not on loopback must show a certificate of client_cert_proxy_ca.
@@ -162,12 +162,15 @@ type Issuer struct {
 	// introspect, authenticated as for introspection. A public list says which clients were cut off.
 	// Default "public".
 	Revocations string `toml:"revocations"`
+	// The methods of mutual TLS, "tls_client_auth" or "self_signed_tls_client_auth", one of which a
+	// client must show beside whatever else the profile demands.
+	ClientCertificate []string `toml:"client_certificate"`
 	// PEM certificates of the authorities of tls_client_auth (RFC 8705 section 2.1). Read again when it
 	// changes. Required where clients authenticate so.
 	TLSClientAuthCA string `toml:"tls_client_auth_ca"`
 	// A URL under which the endpoints for clients are served, too: metadata name them as
 	// mtls_endpoint_aliases (RFC 8705 section 5). For a host that asks for client certificates, where
-	// that of url does not. Default: none.
+	// that of url does not.
 	MTLSURL string `toml:"mtls_url"`
 	// A disabled issuer issues no tokens; its keys stay published. Default false.
 	Disabled bool `toml:"disabled"`

@@ -169,6 +169,9 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// asking is a listener that asks for client certificates.
+const asking = "address = \"127.0.0.1:8080\"\ntls_cert = \"c\"\ntls_key = \"k\"\nclient_cert = \"ask\"\n"
+
 // refusals each replace one text of the good file by another one; the error names the line and the
 // correction.
 var refusals = []struct{ name, old, text, want string }{
@@ -272,6 +275,14 @@ var refusals = []struct{ name, old, text, want string }{
 	{"announced too late", `"thales-d1"`, "\"thales-d1\"\nannounce = \"9m\"", `moneyer.toml:8: issuers.d1.announce: must be at least 10m0s`},
 	{"announced not at all", `"thales-d1"`, "\"thales-d1\"\nannounce = \"0s\"", `moneyer.toml:8: issuers.d1.announce: must be at least 10m0s`},
 
+	{"a certificate that cannot arrive", `"thales-d1"`, "\"thales-d1\"\nclient_certificate = [\"self_signed_tls_client_auth\"]", `moneyer.toml:8: issuers.d1.client_certificate: no client certificate can arrive: set listen.client_cert`},
+	{"no method of certificates", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"oauth2\"\nresource_audience = \"x\"\nclient_certificate = [\"client_secret_basic\"]", `moneyer.toml:12: issuers.x.client_certificate: lists "tls_client_auth"`},
+	{"authorities that are missing", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"oauth2\"\nresource_audience = \"x\"\nclient_certificate = [\"tls_client_auth\"]", `moneyer.toml:12: issuers.x.client_certificate: tls_client_auth needs tls_client_auth_ca`},
+	{"authorities of nothing", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"boltpay\"\ntls_client_auth_ca = \"ca\"", `moneyer.toml:11: issuers.x.tls_client_auth_ca: profile boltpay has no use for client certificates`},
+	{"authorities of another method", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"boltpay\"\nclient_certificate = [\"self_signed_tls_client_auth\"]\ntls_client_auth_ca = \"ca\"", `moneyer.toml:12: issuers.x.tls_client_auth_ca: nothing here takes tls_client_auth`},
+	{"an mTLS URL that is plain", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"oauth2\"\nresource_audience = \"x\"\nmtls_url = \"http://m.example\"", `moneyer.toml:12: issuers.x.mtls_url: "http://m.example" must be https`},
+	{"an mTLS URL that is the URL", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"oauth2\"\nresource_audience = \"x\"\nmtls_url = \"https://x.example\"", `moneyer.toml:12: issuers.x.mtls_url: is url itself`},
+
 	{"unknown setting", `store =`, `stroe =`, `moneyer.toml:1: stroe: unknown setting; did you mean "store"?`},
 	{"unknown table", `[listen]`, `[lisen]`, `moneyer.toml:3: lisen: unknown setting; did you mean "listen"?`},
 	{"unknown setting of a table", `address =`, `adress =`, `moneyer.toml:4: listen.adress: unknown setting; did you mean "address"?`},
@@ -342,4 +353,34 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestCertificateMethods: an issuer takes, and its metadata list, a method of mutual TLS only where a
+// certificate can arrive and, for tls_client_auth, where authorities are named; and each set together
+// with one where the configuration demands it.
+func TestCertificateMethods(t *testing.T) {
+	const tls = "tls_cert = \"c\"\ntls_key = \"k\"\n"
+	for _, test := range []struct{ name, listen, profile, issuer, want string }{
+		{"none can arrive", ``, "oauth2", ``, "client_secret_basic, client_secret_post, private_key_jwt"},
+		{"no authorities", tls + `client_cert = "ask"`, "oauth2", ``, "client_secret_basic, client_secret_post, private_key_jwt, self_signed_tls_client_auth"},
+		{"demanded by the listener", tls + `client_ca = "ca.pem"`, "oauth2", ``, "client_secret_basic, client_secret_post, private_key_jwt, self_signed_tls_client_auth"},
+		{"both", tls + `client_cert = "ask"`, "oauth2", `tls_client_auth_ca = "ca.pem"`, "client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth, self_signed_tls_client_auth"},
+		{"from a proxy", "client_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"127.0.0.0/8\"]", "oauth2", ``, "client_secret_basic, client_secret_post, private_key_jwt, self_signed_tls_client_auth"},
+		{"not used", tls + `client_cert = "ask"`, "boltpay", ``, "client_secret_post, client_secret_basic"},
+		{"demanded", tls + `client_cert = "ask"`, "boltpay", "client_certificate = [\"tls_client_auth\", \"self_signed_tls_client_auth\"]\ntls_client_auth_ca = \"ca.pem\"",
+			"client_secret_post + tls_client_auth, client_secret_post + self_signed_tls_client_auth, client_secret_basic + tls_client_auth, client_secret_basic + self_signed_tls_client_auth"},
+	} {
+		text := strings.Replace(good, "address = \"127.0.0.1:8080\"\n", "address = \"127.0.0.1:8080\"\n"+test.listen+"\n", 1)
+		text += "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"" + test.profile + "\"\n" + test.issuer + "\n"
+		if test.profile == "oauth2" {
+			text += "resource_audience = \"x\"\n"
+		}
+		var sets []string
+		for _, set := range parse(t, text).Issuers["x"].RegistryIssuer().Profile.Policy.Grants[0].ClientAuth {
+			sets = append(sets, set.String())
+		}
+		if got := strings.Join(sets, ", "); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
 }

@@ -241,6 +241,7 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	orDefault(check.doc, key+"token_lifetime", &made.TokenLifetime, p.Policy.Token.Lifetime)
 	orDefault(check.doc, key+"announce", &i.Announce, 24*time.Hour)
 	orDefault(check.doc, key+"revocations", &i.Revocations, "public")
+	c.checkCertificates(check, key, i, made)
 	assertions := len(p.Policy.Assertion.Algs) > 0
 	names := assertions && p.Policy.Assertion.Accepts(platform.AudienceName)
 	check.want(names || len(i.AudienceNames) == 0, key+"audience_names", "profile %s takes no audience names", p.Name)

@@ -322,6 +322,9 @@ profile = "thales-d1-banking"
 environment = "stg"
 audience_names = ["stg"]
 resource_audience = "https://api.example.com/d1-banking"
+client_certificate = ["tls_client_auth", "self_signed_tls_client_auth"]
+tls_client_auth_ca = "partners-ca.crt"
+mtls_url = "https://mtls.auth.example.com/d1-banking/authz/v1"
 
 [issuers.bolt]
 url = "https://auth.example.com/bolt"

@@ -103,7 +103,7 @@ func (s *Server) checkpoint(ctx context.Context) {
 // maxKeyWait bounds how long a rotation waits for the store: a reload waits for it.
 const maxKeyWait = 10 * time.Second
 
-// refresh rotates the signing keys, reloads changed TLS files, and returns the retention of the
+// refresh rotates the signing keys, reloads changed TLS files and authorities, and returns the retention of the
 // ledger.
 func (s *Server) refresh(ctx context.Context) time.Duration {
 	s.mu.Lock()
@@ -114,6 +114,7 @@ func (s *Server) refresh(ctx context.Context) time.Duration {
 	for _, l := range s.listeners() {
 		s.problems.report("read the TLS files of the "+l.name+" listener", l.reloadTLS())
 	}
+	s.snapshot.roots.reload(s.problems.report)
 	return s.cfg.Ledger.Retention
 }
 

@@ -27,6 +27,7 @@ import (
 	"moneyer/internal/store"
 	"moneyer/internal/tlsfiles"
 	"moneyer/internal/trustedkeys"
+	"moneyer/oauth"
 	"moneyer/profile"
 )
 
@@ -48,6 +49,7 @@ type Snapshot struct {
 	networks   []string
 	// trustedKeys has the keys of trusted issuers.
 	trustedKeys *trustedkeys.Source
+	roots       roots
 	// private is the handler of the admin listener.
 	private http.Handler
 }
@@ -55,14 +57,16 @@ type Snapshot struct {
 // files are the loaded TLS files of the two listeners.
 type files struct{ public, private *tlsfiles.Loaded }
 
-// loadFiles loads the TLS files, checks those of trusted issuers, and that no two issuers have the
-// same path.
+// loadFiles loads the TLS files, reads those of other authorities, and checks that no two issuers have the same path.
 func loadFiles(cfg *config.Config) (f files, err error) {
 	if f.public, err = tlsFilesOf(cfg, cfg.Listen).Load(); err != nil {
 		return f, fmt.Errorf("listen: %w", err)
 	}
 	if f.private, err = tlsFilesOf(cfg, cfg.AdminListener()).Load(); err != nil {
 		return f, fmt.Errorf("admin: %w", err)
+	}
+	if _, err = loadRoots(cfg); err != nil {
+		return f, err
 	}
 	if err := trustedkeys.Check(cfg.Served()); err != nil {
 		return f, err
@@ -130,6 +134,14 @@ func (s *state) load(ctx context.Context, keys *keyring.Keyring) error {
 // buildHandlers builds the handlers of the two listeners.
 func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	limits := cfg.Limits.Overload()
+	if snap.roots, err = loadRoots(cfg); err != nil {
+		return err
+	}
+	for _, issuer := range snap.Issuers {
+		if authorities := snap.roots.issuers[issuer.Name]; authorities != nil {
+			issuer.CertificateRoots = authorities.Pool
+		}
+	}
 	auth := &authority.Authority{
 		Registry: s.db, Ledger: s.db, Keyring: snap.keys, Pepper: s.master.Pepper(), Refusals: s.refusals, Now: s.now,
 		KeySource: snap.clientKeys, TrustedKeys: snap.trustedKeys, BlockedKeys: cfg.RefusedKeys, Revocations: s.revocations,
@@ -144,6 +156,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	front := &server.Server{
 		Issuers: snap.Issuers, Authority: auth, Keyring: snap.keys, Admission: overload.NewAdmission(limits), Ready: s.ready,
 		Refused: server.NewRefusalLog(s.lines, limits.Refusals), Observe: s.metrics.Request, Now: s.now,
+		Certificates: snap.roots.certificates(cfg.Listen),
 	}
 	front.Admission.AtWork, front.Admission.QueueDelay = s.atWork, s.delay
 	front.Admission.TrustedProxies = prefixes(cfg.Listen.TrustedProxies)
@@ -152,7 +165,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	}
 	back := *front // separate limits, so that administrators are served under load
 	limits.SetAtWork(limits.AdminAtWork)
-	back.Issuers, back.Admission = []*registry.Issuer{snap.admin}, overload.NewAdmission(limits)
+	back.Issuers, back.Admission, back.Certificates = []*registry.Issuer{snap.admin}, overload.NewAdmission(limits), nil
 	tokens, err := back.Handler()
 	if err != nil {
 		return err
@@ -179,11 +192,12 @@ func pathOf(text string) string {
 // adminIssuer returns the issuer of the tokens for the admin API.
 func adminIssuer(cfg *config.Config) *registry.Issuer {
 	found, err := profile.Builtin("oauth2")
-	p := found.Definition()
 	if err != nil {
 		panic(err) // it is embedded, and a test loads it
 	}
-	return &registry.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
+	p := *found.Definition()
+	p.Policy = p.Policy.Without(oauth.AuthTLS, oauth.AuthSelfSignedTLS)
+	return &registry.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: &p, Environment: "admin",
 		ResourceAudience: cfg.Admin.URL + adminapi.Prefix, TokenLifetime: 5 * time.Minute, Replay: platform.ReplayOnce, Alg: p.Policy.Token.Alg}
 }
 

@@ -15,11 +15,13 @@ var (
 
 // KeyTakenError means that a key cannot be registered or used because it is registered
 // already, for another client of the issuer or in another environment, or that this
-// holds for the jwks_uri where keys are published.
+// holds for a certificate, or for the jwks_uri where keys are published.
 type KeyTakenError struct {
 	// Issuer, Client, Kid and Environment identify the existing registration. Kid is
-	// empty where it is that of a jwks_uri.
+	// the ID of a certificate, and empty where it is that of a jwks_uri.
 	Issuer, Client, Kid, Environment string
+	// Certificate is set if it is one of a certificate.
+	Certificate bool
 	// Fetched is set if the existing key is not registered, but was fetched from the
 	// client's jwks_uri and used.
 	Fetched bool
@@ -35,8 +37,12 @@ func (e *KeyTakenError) Error() string {
 		return fmt.Sprintf("the key is in use already: key %q at the jwks_uri of client %q of issuer %q, environment %q",
 			e.Kid, e.Client, e.Issuer, e.Environment)
 	}
-	return fmt.Sprintf("the key is registered already: key %q of client %q of issuer %q, environment %q",
-		e.Kid, e.Client, e.Issuer, e.Environment)
+	what := "key"
+	if e.Certificate {
+		what = "certificate"
+	}
+	return fmt.Sprintf("the %s is registered already: %[1]s %q of client %q of issuer %q, environment %q",
+		what, e.Kid, e.Client, e.Issuer, e.Environment)
 }
 
 // InvalidError says what is wrong with what an operator asked for. Its text is for the operator.

@@ -49,8 +49,18 @@ type metadata struct {
 	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionAuthAlgs    []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
 	IntrospectionAlgorithms  []string `json:"introspection_signing_alg_values_supported"`
+	// RFC 8705 §3.3 and §5.
+	BoundTokens bool     `json:"tls_client_certificate_bound_access_tokens,omitempty"`
+	MTLSAliases *aliases `json:"mtls_endpoint_aliases,omitempty"`
 	// RevocationList is where package bearer polls; no RFC has it.
 	RevocationList string `json:"revocation_list_uri"`
+}
+
+// aliases are the endpoints for clients that show a certificate.
+type aliases struct {
+	TokenEndpoint         string `json:"token_endpoint"`
+	RevocationEndpoint    string `json:"revocation_endpoint"`
+	IntrospectionEndpoint string `json:"introspection_endpoint"`
 }
 
 func (e *endpoint) metadata() http.HandlerFunc {
@@ -62,6 +72,10 @@ func (e *endpoint) metadata() http.HandlerFunc {
 		RevocationEndpoint: e.issuer.URL + revokePath, RevocationAuthMethods: ways,
 		IntrospectionEndpoint: e.issuer.URL + introspectPath, IntrospectionAuthMethods: ways,
 		IntrospectionAlgorithms: []string{e.issuer.Alg}, RevocationList: e.issuer.URL + revocationsPath,
+	}
+	m.BoundTokens = e.wire.certificates != nil && p.Policy.Token.Claim("cnf") != nil
+	if base := e.issuer.MTLSURL; base != "" {
+		m.MTLSAliases = &aliases{base + p.Wire.Path, base + revokePath, base + introspectPath}
 	}
 	for _, grant := range p.Policy.Grants {
 		m.GrantTypes = append(m.GrantTypes, grant.Type)

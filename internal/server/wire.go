@@ -25,6 +25,8 @@ type wire struct {
 	takesSVID bool
 	// takesGet is set where a GET is the same as a POST with an empty form.
 	takesGet bool
+	// certificates says where client certificates are read; nil for nowhere.
+	certificates *Certificates
 	// mostCredentials is how many credentials one request may show.
 	mostCredentials int
 }

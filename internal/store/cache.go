@@ -12,7 +12,7 @@ import (
 // named is the key of an object that has an ID within its issuer.
 type named struct{ issuer, id string }
 
-// digested is the key of an API key.
+// digested is the key of an API key or an identity.
 type digested struct {
 	issuer string
 	digest registry.Digest
@@ -22,7 +22,7 @@ type digested struct {
 // exist.
 type registryCache struct {
 	clients  *cache[named, *registry.Client]
-	apiKeys  *cache[digested, string] // the ID of the key's client
+	digests  *cache[digested, string] // the ID of the client
 	accounts *cache[named, *registry.Account]
 	items    *cache[named, registry.Item]
 }
@@ -30,7 +30,7 @@ type registryCache struct {
 func newRegistryCache(entries int) *registryCache {
 	return &registryCache{
 		clients:  newCache[named, *registry.Client](entries),
-		apiKeys:  newCache[digested, string](entries),
+		digests:  newCache[digested, string](entries),
 		accounts: newCache[named, *registry.Account](entries),
 		items:    newCache[named, registry.Item](entries),
 	}
@@ -147,9 +147,9 @@ func (c *registryCache) drop(changes []engine.Change) {
 			c.accounts.drop(key)
 		case engine.ChangedItem:
 			c.items.drop(key)
-		case engine.ChangedAPIKey:
+		case engine.ChangedDigest:
 			if digest, err := hex.DecodeString(change.ID); err == nil && len(digest) == len(registry.Digest{}) {
-				c.apiKeys.drop(digested{change.Issuer, registry.Digest(digest)})
+				c.digests.drop(digested{change.Issuer, registry.Digest(digest)})
 			}
 		}
 	}
@@ -158,7 +158,7 @@ func (c *registryCache) drop(changes []engine.Change) {
 // clear removes everything.
 func (c *registryCache) clear() {
 	c.clients.clear()
-	c.apiKeys.clear()
+	c.digests.clear()
 	c.accounts.clear()
 	c.items.clear()
 }

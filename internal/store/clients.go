@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
@@ -39,20 +40,20 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, e
 // ClientByDigest implements authority.Registry.
 func (d *DB) ClientByDigest(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
 	key := digested{issuer, digest}
-	id, epoch, ok := d.cache.apiKeys.get(key)
+	id, epoch, ok := d.cache.digests.get(key)
 	if !ok || !d.cacheIsFresh() {
 		err := d.reads.Get(ctx, `SELECT client FROM client_digest WHERE issuer = $1 AND digest = $2`,
 			[]any{issuer, digest[:]}, []any{&id})
 		if err != nil {
-			return nil, missing(err, "API key of issuer", issuer)
+			return nil, missing(err, "API key or identity of issuer", issuer)
 		}
-		d.cache.apiKeys.put(key, id, epoch)
+		d.cache.digests.put(key, id, epoch)
 	}
 	c, err := d.Client(ctx, issuer, id)
 	if err != nil {
 		return nil, err
 	}
-	if err := holds(c, digest); err != nil { // the key may have been removed between the two reads
+	if err := holds(c, digest); err != nil { // it may have been removed between the two reads
 		return nil, err
 	}
 	return c, nil
@@ -87,10 +88,11 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*r
 
 // PutClient stores c with the revision c.Revision+1, and records e. c is not modified.
 // c.Revision must be the stored revision, or 0 for a new client; otherwise PutClient
-// returns registry.ErrConflict. It returns a *registry.KeyTakenError if a key is
-// registered, even disabled, for another client of the issuer, or for another environment
-// of any issuer, or if the jwks_uri is registered for another environment. An API key of another client is a registry.ErrConflict. A nil e is an
-// error.
+// returns registry.ErrConflict. It returns a *registry.KeyTakenError if a key or a
+// certificate itself is registered, even disabled, for another client of the issuer, or for
+// another environment of any issuer, or if the jwks_uri is registered for another
+// environment. An API key or an identity of another client of the issuer is a
+// registry.ErrConflict. A nil e is an error.
 func (d *DB) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	p, err := d.prepare(c)
 	if err != nil {
@@ -185,7 +187,7 @@ func (t *tx) putClient(p *clientPut) error {
 	return t.indexClient(p)
 }
 
-// RemoveClient removes a client with its keys and secrets. It returns registry.ErrNotFound
+// RemoveClient removes a client with its credentials. It returns registry.ErrNotFound
 // if the client does not exist, and registry.ErrConflict if it still owns accounts.
 func (d *DB) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {
 	err := d.change(ctx, e, func(t *tx) error { return t.removeClient(issuer, id) })
@@ -275,7 +277,7 @@ func (t *tx) clearClientIndex(issuer, id string) error {
 			if err := scan(&digest); err != nil {
 				return err
 			}
-			t.changed(engine.ChangedAPIKey, issuer, hex.EncodeToString(digest))
+			t.changed(engine.ChangedDigest, issuer, hex.EncodeToString(digest))
 			return nil
 		})
 }
@@ -284,7 +286,19 @@ func (t *tx) clearClientIndex(issuer, id string) error {
 func (t *tx) indexClient(p *clientPut) error {
 	c := &p.stored
 	for i := range c.Keys {
-		if err := t.indexKey(c, &c.Keys[i], p.thumbprints[i]); err != nil {
+		k := &c.Keys[i]
+		err := t.indexKey(c, p.thumbprints[i], &registry.KeyTakenError{Kid: k.Kid, Environment: k.Environment}, k.NotAfter)
+		if err != nil {
+			return err
+		}
+	}
+	for i := range c.Certificates {
+		k := &c.Certificates[i]
+		if k.Match != registry.MatchCertificate {
+			continue
+		}
+		err := t.indexKey(c, k.Value, &registry.KeyTakenError{Kid: k.ID, Environment: k.Environment, Certificate: true}, k.NotAfter)
+		if err != nil {
 			return err
 		}
 	}
@@ -296,26 +310,38 @@ func (t *tx) indexClient(p *clientPut) error {
 		if s.Kind != registry.APIKey {
 			continue
 		}
-		t.changed(engine.ChangedAPIKey, c.Issuer, hex.EncodeToString(s.Digest[:]))
-		err := t.Later(func(changed int64) error {
-			if changed == 0 {
-				return conflictf("API key %q of client %q is registered already", s.ID, c.ID)
-			}
-			return nil
-		}, `INSERT INTO client_digest (issuer, digest, client) VALUES ($1, $2, $3)
-			ON CONFLICT DO NOTHING`, c.Issuer, s.Digest[:], c.ID)
-		if err != nil {
+		if err := t.indexDigest(c, s.Digest, "API key "+s.ID); err != nil {
+			return err
+		}
+	}
+	for i := range c.Identities {
+		identity := &c.Identities[i]
+		if err := t.indexDigest(c, identity.Digest, "identity "+identity.ID+" (claims of trusted issuer "+identity.Trusted+")"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (t *tx) indexKey(c *registry.Client, k *registry.Key, thumbprint string) error {
-	taken := &registry.KeyTakenError{}
+// indexDigest makes a client the one that is found by a digest.
+func (t *tx) indexDigest(c *registry.Client, digest registry.Digest, what string) error {
+	t.changed(engine.ChangedDigest, c.Issuer, hex.EncodeToString(digest[:]))
+	return t.Later(func(changed int64) error {
+		if changed == 0 {
+			return conflictf("%s of client %q is registered already: for another client of issuer %q, or twice", what, c.ID, c.Issuer)
+		}
+		return nil
+	}, `INSERT INTO client_digest (issuer, digest, client) VALUES ($1, $2, $3)
+		ON CONFLICT DO NOTHING`, c.Issuer, digest[:], c.ID)
+}
+
+// indexKey holds a key, or a certificate itself, to one client of the issuer and to one
+// environment. own is its registration here.
+func (t *tx) indexKey(c *registry.Client, thumbprint string, own *registry.KeyTakenError, notAfter time.Time) error {
+	taken := &registry.KeyTakenError{Certificate: own.Certificate}
 	err := t.Row(`SELECT issuer, client, kid, environment FROM client_key
 		WHERE thumbprint = $1 AND (environment <> $2 OR issuer = $3 AND client <> $4) LIMIT 1`,
-		[]any{thumbprint, k.Environment, c.Issuer, c.ID},
+		[]any{thumbprint, own.Environment, c.Issuer, c.ID},
 		[]any{&taken.Issuer, &taken.Client, &taken.Kid, &taken.Environment})
 	if err == nil {
 		return taken
@@ -323,18 +349,18 @@ func (t *tx) indexKey(c *registry.Client, k *registry.Key, thumbprint string) er
 	if !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	var notAfter int64
-	if !k.NotAfter.IsZero() {
-		notAfter = k.NotAfter.UnixMilli()
+	var until int64
+	if !notAfter.IsZero() {
+		until = notAfter.UnixMilli()
 	}
 	return t.Later(func(changed int64) error {
 		if changed == 0 {
-			return conflictf("client %q has two keys with kid %q", c.ID, k.Kid)
+			return conflictf("client %q has two keys or certificates with the ID %q", c.ID, own.Kid)
 		}
 		return nil
 	}, `INSERT INTO client_key (issuer, client, kid, thumbprint, environment, not_after)
 		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-		c.Issuer, c.ID, k.Kid, thumbprint, k.Environment, notAfter)
+		c.Issuer, c.ID, own.Kid, thumbprint, own.Environment, until)
 }
 
 // indexJWKSURI holds the URL of a client's keys to one environment. Clients of one

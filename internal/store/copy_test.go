@@ -89,8 +89,10 @@ func testClient(tb testing.TB, i int) *registry.Client {
 	return &registry.Client{
 		JWKSURI: "https://idp.example/keys", JWKSEnvironment: "prd",
 		Issuer: "d1", ID: fmt.Sprint("client-", i), Name: "A bank",
-		Keys:    []registry.Key{{Kid: "k", Environment: "prd", Public: key}},
-		Secrets: []registry.Secret{{ID: "s", Kind: registry.APIKey, Digest: sha256.Sum256(fmt.Append(nil, i))}},
+		Keys:         []registry.Key{{Kid: "k", Environment: "prd", Public: key}},
+		Secrets:      []registry.Secret{{ID: "s", Kind: registry.APIKey, Digest: sha256.Sum256(fmt.Append(nil, i))}},
+		Certificates: []registry.Certificate{{ID: "c", Match: registry.MatchCertificate, Value: fmt.Sprint("digest ", i), Environment: "prd"}},
+		Identities:   []registry.Identity{{ID: "i", Trusted: "sso", Claims: map[string]string{"azp": "a"}, Digest: sha256.Sum256(fmt.Append(nil, "azp", i))}},
 	}
 }
 

@@ -17,7 +17,7 @@ func (d *DB) FindClient(ctx context.Context, issuer, id string) (c *registry.Cli
 
 // FindClientByDigest implements authority.Registry.
 func (d *DB) FindClientByDigest(ctx context.Context, issuer string, digest registry.Digest) (c *registry.Client, asked bool, err error) {
-	id, _, ok := d.cache.apiKeys.get(digested{issuer, digest})
+	id, _, ok := d.cache.digests.get(digested{issuer, digest})
 	if ok && d.cacheIsFresh() {
 		if c, asked, err = d.FindClient(ctx, issuer, id); err == nil && holds(c, digest) == nil {
 			return c, asked, nil

@@ -30,9 +30,9 @@ func (l Stale) Client(_ context.Context, issuer, id string) (*registry.Client, e
 
 // ClientByDigest implements authority.Registry.
 func (l Stale) ClientByDigest(ctx context.Context, issuer string, digest registry.Digest) (*registry.Client, error) {
-	id, _, ok := l.d.cache.apiKeys.get(digested{issuer, digest})
+	id, _, ok := l.d.cache.digests.get(digested{issuer, digest})
 	if !ok {
-		return nil, fmt.Errorf("API key of issuer %q: %w", issuer, errNotCached)
+		return nil, fmt.Errorf("API key or identity of issuer %q: %w", issuer, errNotCached)
 	}
 	c, err := l.Client(ctx, issuer, id)
 	if err != nil {
@@ -67,11 +67,12 @@ func (l Stale) Items(_ context.Context, issuer string, ids []string) ([]registry
 // Touch implements authority.Registry.
 func (l Stale) Touch(issuer, client, id string, at time.Time) { l.d.Touch(issuer, client, id, at) }
 
-// holds returns registry.ErrNotFound unless the client has an API key.
+// holds returns registry.ErrNotFound unless the client has an API key or an identity.
 func holds(c *registry.Client, digest registry.Digest) error {
 	is := func(s registry.Secret) bool { return s.Kind == registry.APIKey && s.Digest.Equal(digest) }
-	if !slices.ContainsFunc(c.Secrets, is) {
-		return fmt.Errorf("API key of issuer %q: %w", c.Issuer, registry.ErrNotFound)
+	names := func(i registry.Identity) bool { return i.Digest.Equal(digest) }
+	if !slices.ContainsFunc(c.Secrets, is) && !slices.ContainsFunc(c.Identities, names) {
+		return fmt.Errorf("API key or identity of issuer %q: %w", c.Issuer, registry.ErrNotFound)
 	}
 	return nil
 }

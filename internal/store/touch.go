@@ -63,8 +63,8 @@ func (d *DB) Touch(issuer, client, id string, at time.Time) {
 	}
 }
 
-// LastUsed returns when each key or secret of a client was last used, in milliseconds, by
-// kid or ID. It leaves out those that were never used or did not fit in memory ([DB.Touch]).
+// LastUsed returns when each credential of a client was last used, in milliseconds, by kid
+// or ID. It leaves out those that were never used or did not fit in memory ([DB.Touch]).
 func (d *DB) LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error) {
 	noted := d.touched.of(issuer, client) // before the query: a flush moves times to the database
 	last := map[string]time.Time{}

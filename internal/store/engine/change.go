@@ -4,7 +4,7 @@ package engine
 type Change struct {
 	Kind   ChangeKind
 	Issuer string
-	// ID of the client, account or item, or the digest of an API key in hex.
+	// ID of the client, account or item, or the digest of an API key or identity in hex.
 	ID string
 }
 
@@ -14,7 +14,7 @@ type ChangeKind string
 // The kinds of changes.
 const (
 	ChangedClient      ChangeKind = "client"
-	ChangedAPIKey      ChangeKind = "api-key"
+	ChangedDigest      ChangeKind = "digest"
 	ChangedAccount     ChangeKind = "account"
 	ChangedItem        ChangeKind = "item"
 	ChangedSigningKeys ChangeKind = "signing-keys"

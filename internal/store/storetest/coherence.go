@@ -39,14 +39,17 @@ func clientCoherence(t testing.TB, s Store) {
 	}
 }
 
-// apiKeyCoherence moves an API key between two clients that many look for.
-func apiKeyCoherence(t testing.TB, s Store) {
-	digest := apiKey("k").Digest
+// digestCoherence moves what clients are found by between two of them, while many look for it.
+func digestCoherence(t testing.TB, s Store, give hold) {
+	digest := give(&registry.Client{}, "k")
 	holders := []string{"a", "b"}
 	putClient(t, s, "a")
 	putClient(t, s, "b")
-	put := func(id string, revision int, secrets ...registry.Secret) {
-		c := &registry.Client{Issuer: issuer, ID: id, Revision: int64(revision), Secrets: secrets}
+	put := func(id string, revision int, holds bool) {
+		c := &registry.Client{Issuer: issuer, ID: id, Revision: int64(revision)}
+		if holds {
+			give(c, "k")
+		}
 		must(t, s.PutClient(t.Context(), c, change("client.put")))
 	}
 	stop := inBackground(func() { _, _ = s.ClientByDigest(t.Context(), issuer, digest) })
@@ -55,13 +58,13 @@ func apiKeyCoherence(t testing.TB, s Store) {
 		holder := holders[n%2]
 		revision := 1 + n/2*2
 		if _, err := s.ClientByDigest(t.Context(), issuer, digest); !errors.Is(err, registry.ErrNotFound) {
-			t.Fatalf("move %d: an API key that nobody holds any more: %v", n, err)
+			t.Fatalf("move %d: what nobody holds any more: %v", n, err)
 		}
-		put(holder, revision, apiKey("k"))
+		put(holder, revision, true)
 		if c, err := s.ClientByDigest(t.Context(), issuer, digest); err != nil || c.ID != holder {
-			t.Fatalf("move %d: the API key of %s is held by %+v, %v", n, holder, c, err)
+			t.Fatalf("move %d: what %s holds is held by %+v, %v", n, holder, c, err)
 		}
-		put(holder, revision+1)
+		put(holder, revision+1, false)
 	}
 }
 

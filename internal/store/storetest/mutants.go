@@ -39,7 +39,9 @@ func Mutants() []Mutant {
 		{"ignores gone callers", "gone callers record nothing", func(s Store) Store { return &ignoresGone{s} }},
 		{"serves stale clients", "client coherence", func(s Store) Store { return &staleClients{Store: s} }},
 		{"puts stale clients back", "client coherence", func(s Store) Store { return &putsBack{Store: s} }},
-		{"serves stale API keys", "API key coherence", func(s Store) Store { return &staleAPIKeys{Store: s} }},
+		{"serves stale API keys", "API key coherence", func(s Store) Store { return &staleDigests{Store: s} }},
+		{"serves stale identities", "identity coherence", func(s Store) Store { return &staleDigests{Store: s} }},
+		{"serves removed identities", "identities are registered once", func(s Store) Store { return &staleDigests{Store: s} }},
 		{"serves stale accounts", "account coherence", func(s Store) Store { return &staleAccounts{Store: s} }},
 		{"serves stale items", "item coherence", func(s Store) Store { return &staleItems{Store: s} }},
 		{"overwrites clients", "client revisions", func(s Store) Store { return &overwrites{s} }},
@@ -48,6 +50,9 @@ func Mutants() []Mutant {
 		{"loses revocations", "revocations", func(s Store) Store { return &losesRevocations{Store: s} }},
 		{"forgets revocations that are needed", "revocations", func(s Store) Store { return &removesEarly{s} }},
 		{"says nothing of taken keys", "keys are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
+		{"says nothing of taken certificates", "certificates are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
+		{"knows certificates of its issuer alone", "certificates are registered once", func(s Store) Store { return &ignoresEnvironments{s} }},
+		{"says nothing of taken identities", "identities are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"says nothing of taken API keys", "API keys are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"says nothing of a taken jwks_uri", "a jwks_uri is of one environment", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"says nothing of orphans", "removed clients", func(s Store) Store { return &ignoresConflicts{s} }},
@@ -71,6 +76,7 @@ func Mutants() []Mutant {
 		{"believes rows", "altered accounts and items", func(s Store) Store { return &believesRows{s} }},
 		{"believes rows", "altered signing keys", func(s Store) Store { return &believesRows{s} }},
 		{"believes rows", "altered revocations", func(s Store) Store { return &believesRows{s} }},
+		{"believes the index", "altered clients", func(s Store) Store { return &believesIndex{s} }},
 		{"takes altered clients for unknown", "altered clients", func(s Store) Store { return &sayingUnknown{s} }},
 		{"lists nothing beside an altered client", "altered clients", func(s Store) Store { return &stopsAtRows{s} }},
 		{"forgets revocations by a column", "altered revocations", func(s Store) Store { return &forgetsByColumn{s} }},
@@ -225,12 +231,12 @@ func (s *putsBack) PutClient(ctx context.Context, c *registry.Client, e *ledger.
 	return s.Store.PutClient(ctx, c, e)
 }
 
-type staleAPIKeys struct {
+type staleDigests struct {
 	Store
 	kept syncMap[registry.Digest, string]
 }
 
-func (s *staleAPIKeys) ClientByDigest(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
+func (s *staleDigests) ClientByDigest(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
 	if id, ok := s.kept.load(d); ok {
 		return s.Store.Client(ctx, issuer, id)
 	}
@@ -239,6 +245,16 @@ func (s *staleAPIKeys) ClientByDigest(ctx context.Context, issuer string, d regi
 		s.kept.store(d, c.ID)
 	}
 	return c, err
+}
+
+// staleIdentities keeps each client as it was first found by a digest.
+type staleIdentities struct {
+	Store
+	kept syncMap[registry.Digest, *registry.Client]
+}
+
+func (s *staleIdentities) ClientByDigest(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
+	return remembered(&s.kept, d, func() (*registry.Client, error) { return s.Store.ClientByDigest(ctx, issuer, d) })
 }
 
 type staleAccounts struct {
@@ -307,6 +323,19 @@ func (s *ignoresConflicts) PutClient(ctx context.Context, c *registry.Client, e 
 		return nil
 	}
 	return err
+}
+
+// ignoresEnvironments holds a certificate to one client of an issuer, and not to one
+// environment.
+type ignoresEnvironments struct{ Store }
+
+func (s *ignoresEnvironments) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
+	anywhere := *c
+	anywhere.Certificates = slices.Clone(c.Certificates)
+	for i := range anywhere.Certificates {
+		anywhere.Certificates[i].Environment = ""
+	}
+	return s.Store.PutClient(ctx, &anywhere, e)
 }
 
 func (s *ignoresConflicts) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {

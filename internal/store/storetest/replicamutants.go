@@ -31,10 +31,16 @@ func ReplicaMutants() []ReplicaMutant {
 		{"forgets keys that are needed", "forget everywhere at once", func(s Store) Store { return &removesEarly{s} }},
 		{"overwrites clients", "clients of one revision", func(s Store) Store { return &overwrites{s} }},
 		{"says nothing of taken keys", "keys of two clients", func(s Store) Store { return &ignoresConflicts{s} }},
+		{"says nothing of taken certificates", "certificates of two clients", func(s Store) Store { return &ignoresConflicts{s} }},
+		{"knows certificates of its issuer alone", "certificates of two clients", func(s Store) Store { return &ignoresEnvironments{s} }},
+		{"says nothing of taken identities", "identities of two clients", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"says nothing of taken API keys", "API keys of two clients", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"overwrites signing keys", "signing keys of one revision", func(s Store) Store { return &overwrites{s} }},
 		{"never invalidates clients", "changed clients", func(s Store) Store { return &neverInvalidates{Store: s} }},
 		{"never invalidates API keys", "changed API keys", func(s Store) Store { return &neverInvalidates{Store: s} }},
+		{"never invalidates identities", "changed identities", func(s Store) Store { return &neverInvalidates{Store: s} }},
+		{"never invalidates clients", "disabled certificates and identities", func(s Store) Store { return &neverInvalidates{Store: s} }},
+		{"keeps who has an identity", "disabled certificates and identities", func(s Store) Store { return &staleIdentities{Store: s} }},
 		{"never invalidates accounts", "changed accounts", func(s Store) Store { return &neverInvalidates{Store: s} }},
 		{"never invalidates items", "changed items", func(s Store) Store { return &neverInvalidates{Store: s} }},
 		{"loses revocations", "new revocations", func(s Store) Store { return &losesRevocations{Store: s} }},
@@ -94,7 +100,7 @@ func (s *grantsForgotten) Append(ctx context.Context, e *ledger.Entry, consumed 
 type neverInvalidates struct {
 	Store
 	clients  syncMap[string, *registry.Client]
-	apiKeys  syncMap[registry.Digest, *registry.Client]
+	digests  syncMap[registry.Digest, *registry.Client]
 	accounts syncMap[string, *registry.Account]
 	items    syncMap[string, []registry.Item]
 }
@@ -120,7 +126,7 @@ func (s *neverInvalidates) PutClient(ctx context.Context, c *registry.Client, e 
 }
 
 func (s *neverInvalidates) ClientByDigest(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
-	return remembered(&s.apiKeys, d, func() (*registry.Client, error) { return s.Store.ClientByDigest(ctx, issuer, d) })
+	return remembered(&s.digests, d, func() (*registry.Client, error) { return s.Store.ClientByDigest(ctx, issuer, d) })
 }
 
 func (s *neverInvalidates) Account(ctx context.Context, issuer, id string) (*registry.Account, error) {

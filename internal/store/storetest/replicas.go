@@ -37,10 +37,14 @@ func ReplicaParts() []ReplicaPart {
 		{"forget everywhere at once", forgetAtOnce},
 		{"clients of one revision", revisionsAnywhere},
 		{"keys of two clients", keysAnywhere},
-		{"API keys of two clients", apiKeysAnywhere},
+		{"certificates of two clients", certificatesAnywhere},
+		{"API keys of two clients", func(t testing.TB, stores []Store) { digestsAnywhere(t, stores, holdAPIKey) }},
+		{"identities of two clients", func(t testing.TB, stores []Store) { digestsAnywhere(t, stores, holdIdentity) }},
 		{"signing keys of one revision", signingKeysAnywhere},
 		{"changed clients", clientsEverywhere},
-		{"changed API keys", apiKeysEverywhere},
+		{"changed API keys", func(t testing.TB, stores []Store) { digestsEverywhere(t, stores, holdAPIKey) }},
+		{"changed identities", func(t testing.TB, stores []Store) { digestsEverywhere(t, stores, holdIdentity) }},
+		{"disabled certificates and identities", disabledEverywhere},
 		{"changed accounts", accountsEverywhere},
 		{"changed items", itemsEverywhere},
 		{"new revocations", revocationsEverywhere},
@@ -230,42 +234,6 @@ func revisionsAnywhere(t testing.TB, stores []Store) {
 	}
 }
 
-// keysAnywhere registers one key under several clients at once.
-func keysAnywhere(t testing.TB, stores []Store) {
-	for round := range 6 {
-		shared := key(t, "k", "")
-		won := winners(t, stores, func(s Store, i int) error {
-			c := &registry.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Keys: []registry.Key{shared}}
-			return s.PutClient(t.Context(), c, change("client.put"))
-		}, func(err error) bool {
-			var taken *registry.KeyTakenError
-			return errors.As(err, &taken)
-		})
-		if won != 1 {
-			t.Errorf("a key was registered %d times", won)
-		}
-	}
-}
-
-// apiKeysAnywhere registers one API key under several clients at once.
-func apiKeysAnywhere(t testing.TB, stores []Store) {
-	for round := range 6 {
-		shared := apiKey(fmt.Sprint("shared ", round))
-		won := winners(t, stores, func(s Store, i int) error {
-			c := &registry.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i), Secrets: []registry.Secret{shared}}
-			return s.PutClient(t.Context(), c, change("client.put"))
-		}, isConflict)
-		if won != 1 {
-			t.Errorf("an API key was registered %d times", won)
-		}
-		for i, s := range stores {
-			if c, err := s.ClientByDigest(t.Context(), issuer, shared.Digest); err != nil || c.Issuer != issuer {
-				t.Errorf("replica %d does not find the one that won: %v", i, err)
-			}
-		}
-	}
-}
-
 // signingKeysAnywhere has all replicas rotate at once.
 func signingKeysAnywhere(t testing.TB, stores []Store) {
 	for revision := range int64(12) {
@@ -337,30 +305,6 @@ func clientsEverywhere(t testing.TB, stores []Store) {
 		_, err := s.Client(t.Context(), issuer, "bank")
 		return errors.Is(err, registry.ErrNotFound)
 	})
-}
-
-// apiKeysEverywhere moves an API key from one client to another and back.
-func apiKeysEverywhere(t testing.TB, stores []Store) {
-	digest := apiKey("k").Digest
-	revisions := map[string]int64{}
-	put := func(s Store, id string, secrets ...registry.Secret) {
-		c := &registry.Client{Issuer: issuer, ID: id, Revision: revisions[id], Secrets: secrets}
-		must(t, s.PutClient(t.Context(), c, change("client.put")))
-		revisions[id]++
-	}
-	for n := range rounds {
-		holder := []string{"a", "b"}[n%2]
-		put(stores[n%len(stores)], holder, apiKey("k"))
-		waitUntilSeen(t, stores, "an API key", func(s Store) bool {
-			c, err := s.ClientByDigest(t.Context(), issuer, digest)
-			return err == nil && c.ID == holder
-		})
-		put(stores[(n+1)%len(stores)], holder)
-		waitUntilSeen(t, stores, "an API key that nobody holds", func(s Store) bool {
-			_, err := s.ClientByDigest(t.Context(), issuer, digest)
-			return errors.Is(err, registry.ErrNotFound)
-		})
-	}
 }
 
 // accountsEverywhere disables and enables an account.

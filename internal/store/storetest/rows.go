@@ -36,7 +36,8 @@ func unverified(t testing.TB, what string, err error, id string) {
 // alteredClients are refused one by one: the others are served.
 func alteredClients(t testing.TB, s Store) {
 	for _, id := range []string{"moved", "renamed", "swapped", "unsigned", "whole"} {
-		c := &registry.Client{Issuer: issuer, ID: id, Name: "0", Secrets: []registry.Secret{apiKey(id)}}
+		c := &registry.Client{Issuer: issuer, ID: id, Name: "0", Secrets: []registry.Secret{apiKey(id)}, Identities: []registry.Identity{identity(id)},
+			Certificates: []registry.Certificate{certificate(id, "prd")}}
 		must(t, s.PutClient(t.Context(), c, change("client.put")))
 	}
 	alter(t, s, `INSERT INTO client (issuer, id, revision, document, mac) SELECT 'other', id, revision, document, mac FROM client WHERE id = 'moved'`)
@@ -51,10 +52,15 @@ func alteredClients(t testing.TB, s Store) {
 		_, err := s.Client(t.Context(), issuer, id)
 		unverified(t, what, err, id)
 	}
-	_, err = s.ClientByDigest(t.Context(), issuer, apiKey("unsigned").Digest)
-	unverified(t, "by an API key", err, "unsigned")
-	if c, err := s.ClientByDigest(t.Context(), issuer, apiKey("moved").Digest); !errors.Is(err, registry.ErrNotFound) {
-		t.Errorf("an API key of another client, by its index row: %+v, %v", c, err)
+	for what, digest := range map[string]func(name string) registry.Digest{
+		"an API key":  func(name string) registry.Digest { return apiKey(name).Digest },
+		"an identity": func(name string) registry.Digest { return identity(name).Digest },
+	} {
+		_, err = s.ClientByDigest(t.Context(), issuer, digest("unsigned"))
+		unverified(t, "by "+what, err, "unsigned")
+		if c, err := s.ClientByDigest(t.Context(), issuer, digest("moved")); !errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("%s of another client, by its index row: %+v, %v", what, c, err)
+		}
 	}
 	if c, err := s.Client(t.Context(), issuer, "whole"); err != nil || c.Name != "0" {
 		t.Errorf("a client that was left alone: %+v, %v", c, err)
@@ -65,7 +71,7 @@ func alteredClients(t testing.TB, s Store) {
 	for _, c := range list {
 		if c.Unverified {
 			marked += " " + c.ID
-			if !c.Disabled || c.Name != "" || len(c.Secrets) > 0 {
+			if !c.Disabled || c.Name != "" || len(c.Secrets)+len(c.Identities)+len(c.Certificates) > 0 {
 				t.Errorf("a list believes a row that does not verify: %+v", c)
 			}
 		}
@@ -195,6 +201,17 @@ func (s *believesRows) Revocations(ctx context.Context, issuer string) ([]revoca
 		err = nil
 	}
 	return list, err
+}
+
+// believesIndex takes who an index row names.
+type believesIndex struct{ Store }
+
+func (s *believesIndex) ClientByDigest(ctx context.Context, issuer string, d registry.Digest) (*registry.Client, error) {
+	c, err := s.Store.ClientByDigest(ctx, issuer, d)
+	if errors.Is(err, registry.ErrNotFound) {
+		return s.Store.Client(ctx, issuer, "whole")
+	}
+	return c, err
 }
 
 // sayingUnknown takes a row that does not verify for none.

@@ -11,6 +11,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"fmt"
 	"runtime"
 	"sync"
@@ -104,13 +105,16 @@ func Parts() []Part {
 		{"client revisions", clientRevisions},
 		{"client revisions in a race", clientRace},
 		{"keys are registered once", keysOnce},
+		{"certificates are registered once", certificatesOnce},
 		{"API keys are registered once", apiKeysOnce},
+		{"identities are registered once", identitiesOnce},
 		{"a jwks_uri is of one environment", jwksURIOnce},
 		{"clients in bulk", clientsInBulk},
 		{"client pages", clientPages},
 		{"removed clients", removedClients},
 		{"client coherence", clientCoherence},
-		{"API key coherence", apiKeyCoherence},
+		{"API key coherence", func(t testing.TB, s Store) { digestCoherence(t, s, holdAPIKey) }},
+		{"identity coherence", func(t testing.TB, s Store) { digestCoherence(t, s, holdIdentity) }},
 		{"account coherence", accountCoherence},
 		{"item coherence", itemCoherence},
 		{"accounts", accounts},
@@ -172,6 +176,30 @@ func key(t testing.TB, kid, environment string) registry.Key {
 // apiKey is the API key whose digest is made from name.
 func apiKey(name string) registry.Secret {
 	return registry.Secret{ID: name, Kind: registry.APIKey, Digest: sha256.Sum256([]byte(name)), Created: start()}
+}
+
+// certificate is one that is registered itself, and identity one by its digest; both are made
+// from name.
+func certificate(name, environment string) registry.Certificate {
+	digest := sha256.Sum256([]byte(name))
+	return registry.Certificate{ID: name, Match: registry.MatchCertificate, Value: base64.RawURLEncoding.EncodeToString(digest[:]), Environment: environment, Created: start()}
+}
+
+func identity(name string) registry.Identity {
+	return registry.Identity{ID: name, Trusted: "sso", Claims: map[string]string{"azp": name}, Digest: sha256.Sum256([]byte("identity " + name)), Created: start()}
+}
+
+// hold gives a client what it is found by, made from name, and returns its digest.
+type hold func(c *registry.Client, name string) registry.Digest
+
+func holdAPIKey(c *registry.Client, name string) registry.Digest {
+	c.Secrets = append(c.Secrets, apiKey(name))
+	return apiKey(name).Digest
+}
+
+func holdIdentity(c *registry.Client, name string) registry.Digest {
+	c.Identities = append(c.Identities, identity(name))
+	return identity(name).Digest
 }
 
 // putClient creates a client that has nothing but a name.

@@ -9,7 +9,8 @@ CREATE TABLE client (
 	PRIMARY KEY (issuer, id)
 ) WITHOUT ROWID;
 
--- What a client's document says of its keys, to find who holds one.
+-- What a client's document says of its keys, and of the certificates that are registered
+-- themselves, to find who holds one. The kid of a certificate is its ID, its thumbprint x5t#S256.
 CREATE TABLE client_key (
 	issuer      TEXT   NOT NULL,
 	client      TEXT   NOT NULL,
@@ -23,7 +24,7 @@ CREATE TABLE client_key (
 
 CREATE INDEX client_key_thumbprint ON client_key (thumbprint);
 
--- What a client's document says of its API keys, to find who holds one.
+-- What a client's document says of its API keys and identities, to find who holds one.
 CREATE TABLE client_digest (
 	issuer TEXT NOT NULL,
 	digest BLOB NOT NULL,
