@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -181,16 +180,21 @@ func callers(p *platform.Profile) string {
 	var ways []string
 	for _, grant := range p.Policy.Grants {
 		for _, set := range grant.ClientAuth {
-			members := []string{}
+			var members []string
+			if grant.Type == oauth.JWTBearer {
+				members = append(members, "a signed assertion as the grant")
+			}
 			for _, auth := range set {
 				members = append(members, map[oauth.ClientAuth]string{
 					oauth.AuthPrivateKeyJWT: "a signed assertion as client authentication",
 					oauth.AuthBasic:         "client id and secret by HTTP Basic",
 					oauth.AuthPost:          "client id and secret in the body",
 					oauth.AuthAPIKey:        "an API key in the header " + p.Wire.APIKey.Header,
+					oauth.AuthTLS:           "a client certificate of an authority",
+					oauth.AuthSelfSignedTLS: "a registered client certificate",
 				}[auth])
 			}
-			ways = append(ways, cmp.Or(strings.Join(members, " with "), "a signed assertion as the grant"))
+			ways = append(ways, strings.Join(members, " with "))
 		}
 	}
 	return strings.Join(ways, "; ")

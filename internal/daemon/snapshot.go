@@ -47,9 +47,9 @@ type Snapshot struct {
 	// it may fetch from.
 	clientKeys *jwksuri.Source
 	networks   []string
+	roots      roots
 	// trustedKeys has the keys of trusted issuers.
 	trustedKeys *trustedkeys.Source
-	roots       roots
 	// private is the handler of the admin listener.
 	private http.Handler
 }
@@ -57,7 +57,8 @@ type Snapshot struct {
 // files are the loaded TLS files of the two listeners.
 type files struct{ public, private *tlsfiles.Loaded }
 
-// loadFiles loads the TLS files, reads those of other authorities, and checks that no two issuers have the same path.
+// loadFiles loads the TLS files, checks those of other authorities and of trusted issuers, and that
+// no two issuers have the same path.
 func loadFiles(cfg *config.Config) (f files, err error) {
 	if f.public, err = tlsFilesOf(cfg, cfg.Listen).Load(); err != nil {
 		return f, fmt.Errorf("listen: %w", err)
