@@ -80,9 +80,8 @@ type Verifier struct {
 	// certificate of the request's own TLS connection, for which the API's tls.Config
 	// has ClientAuth tls.RequestClientCert or more.
 	//
-	// Set it where a proxy of the API ends TLS and passes the certificate on in a header,
-	// such as Client-Cert (RFC 9440). It must believe the header only of that proxy, which
-	// must remove it from what callers send. It is called from many goroutines.
+	// Set it where a proxy of the API ends TLS: see ForwardedCertificate. It is called
+	// from many goroutines.
 	ClientCertificate func(r *http.Request) (digest [sha256.Size]byte, ok bool)
 	// CacheSize is the number of verified tokens to cache, by their SHA-256 digest
 	// and until their exp; 0 means none. A token in the cache is accepted also when

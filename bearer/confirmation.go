@@ -5,7 +5,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/netip"
+	"slices"
 
+	"moneyer/internal/clientcert"
 	"moneyer/oauth"
 )
 
@@ -56,11 +59,50 @@ func unbound(cause error) *oauth.Error {
 // certificateOf returns the digest of the client certificate of a request, and reports
 // whether it shows one.
 func (v *Verifier) certificateOf(r *http.Request) (digest [sha256.Size]byte, ok bool) {
-	switch {
-	case v.ClientCertificate != nil:
+	if v.ClientCertificate != nil {
 		return v.ClientCertificate(r)
-	case r.TLS == nil || len(r.TLS.PeerCertificates) == 0:
-		return digest, false
 	}
-	return sha256.Sum256(r.TLS.PeerCertificates[0].Raw), true
+	return ownCertificate(r)
+}
+
+// ownCertificate is that of the request's connection.
+func ownCertificate(r *http.Request) (digest [sha256.Size]byte, ok bool) {
+	if shown := clientcert.FromTLS(r.TLS); shown != nil {
+		return shown.Digest, true
+	}
+	return digest, false
+}
+
+// ForwardedCertificate returns a function for Verifier.ClientCertificate, for an API
+// behind a proxy of its own that ends TLS and passes the client certificate on in a header:
+// as RFC 9440 has it, as escaped PEM (nginx, AWS ALB), or in Envoy's
+// X-Forwarded-Client-Cert with Cert or Hash. The proxy must remove the header that a
+// caller sent.
+//
+// The header counts in requests from proxies: from an address in one of these networks
+// that is on loopback, or that shows a certificate which the API's tls.Config has
+// verified against its ClientCAs. In any other request the header is ignored, and the
+// certificate is that of the connection. A header that cannot be read, or occurs twice,
+// is no certificate.
+func ForwardedCertificate(header string, proxies ...netip.Prefix) func(*http.Request) ([sha256.Size]byte, bool) {
+	return func(r *http.Request) (digest [sha256.Size]byte, ok bool) {
+		if !isProxy(r, proxies) {
+			return ownCertificate(r)
+		}
+		shown, err := clientcert.ReadHeader(r.Header.Values(header), nil)
+		if err != nil || shown == nil {
+			return digest, false
+		}
+		return shown.Digest, true
+	}
+}
+
+// isProxy reports whether what a request's peer says of its client counts.
+func isProxy(r *http.Request, proxies []netip.Prefix) bool {
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	addr := peer.Addr().Unmap()
+	if err != nil || !slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return false
+	}
+	return addr.IsLoopback() || r.TLS != nil && len(r.TLS.VerifiedChains) > 0
 }

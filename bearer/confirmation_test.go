@@ -14,10 +14,13 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"moneyer/bearer"
 	"moneyer/internal/jose"
 	"moneyer/oauth"
 )
@@ -223,6 +226,52 @@ func TestBoundTokenOverTLS(t *testing.T) {
 				if resp.StatusCode != c.status {
 					t.Errorf("status %d, want %d", resp.StatusCode, c.status)
 				}
+			}
+		})
+	}
+}
+
+// TestForwardedCertificate: the header counts from a proxy on loopback, or from one with
+// a certificate of its own that was verified, and from nobody else.
+func TestForwardedCertificate(t *testing.T) {
+	mine, proxys := newCertificate(t), newCertificate(t)
+	m := newMint(t, jose.ES256, "k1", "at+jwt")
+	v := m.verifier(t)
+	v.ClientCertificate = bearer.ForwardedCertificate("Client-Cert", netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128"), netip.MustParsePrefix("10.0.0.0/8"))
+	bound := m.token(t, map[string]any{"cnf": map[string]any{"x5t#S256": thumbprint(mine)}})
+	der := base64.StdEncoding.EncodeToString(mine.Certificate[0])
+	digest := sha256.Sum256(mine.Certificate[0])
+	for name, row := range map[string]struct {
+		peer     string
+		verified bool
+		shown    []tls.Certificate
+		header   []string
+		good     bool
+	}{
+		"RFC 9440":                   {"127.0.0.1:1", false, nil, []string{":" + der + ":"}, true},
+		"escaped PEM":                {"[::1]:1", false, nil, []string{url.PathEscape("-----BEGIN CERTIFICATE-----\n" + der + "\n-----END CERTIFICATE-----\n")}, true},
+		"Envoy's digest":             {"127.0.0.1:1", false, nil, []string{"Hash=" + hex.EncodeToString(digest[:])}, true},
+		"a mapped address":           {"[::ffff:127.0.0.1]:1", false, nil, []string{":" + der + ":"}, true},
+		"a verified proxy":           {"10.1.2.3:1", true, []tls.Certificate{proxys}, []string{":" + der + ":"}, true},
+		"one that is not verified":   {"10.1.2.3:1", false, []tls.Certificate{proxys}, []string{":" + der + ":"}, false},
+		"one without TLS":            {"10.1.2.3:1", false, nil, []string{":" + der + ":"}, false},
+		"a stranger":                 {"192.0.2.1:1", true, []tls.Certificate{proxys}, []string{":" + der + ":"}, false},
+		"a stranger's own":           {"192.0.2.1:1", false, []tls.Certificate{mine}, []string{"!"}, true},
+		"no header":                  {"127.0.0.1:1", false, []tls.Certificate{mine}, nil, false},
+		"an empty header":            {"127.0.0.1:1", false, []tls.Certificate{mine}, []string{""}, false},
+		"two headers":                {"127.0.0.1:1", false, nil, []string{":" + der + ":", ":" + der + ":"}, false},
+		"another":                    {"127.0.0.1:1", false, nil, []string{":" + base64.StdEncoding.EncodeToString(proxys.Certificate[0]) + ":"}, false},
+		"an address that is no such": {"@", false, []tls.Certificate{mine}, []string{":" + der + ":"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := showing(t, bound, row.shown...)
+			r.RemoteAddr = row.peer
+			r.Header["Client-Cert"] = row.header
+			if row.verified {
+				r.TLS.VerifiedChains = [][]*x509.Certificate{r.TLS.PeerCertificates}
+			}
+			if _, err := v.VerifyRequest(r); (err == nil) != row.good {
+				t.Error(err)
 			}
 		})
 	}

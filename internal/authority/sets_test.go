@@ -75,6 +75,20 @@ func TestTwoAssertions(t *testing.T) {
 	h.gets(t, grantRequest(fresh)) // the refusals consumed nothing
 }
 
+// TestOneAssertionIsNotTwo: an assertion that is both the grant and the client's
+// authentication is used twice, which its caller is told; nothing is consumed.
+func TestOneAssertionIsNotTwo(t *testing.T) {
+	h := newSQLiteFixture(t, "oauth2")
+	assertion := h.assertion()
+	req := grantRequest(assertion)
+	req.Credentials = clientAuthRequest(assertion).Credentials
+	token, err := h.exchange(req)
+	if e, refusal := refusalOf(t, token, err); e.Code != oauth.InvalidClient || refusal.Rule != "one use" {
+		t.Errorf("%s by %q", e.Code, refusal.Rule)
+	}
+	h.gets(t, grantRequest(assertion))
+}
+
 // TestSameTokenIsForOneAssertion: where the same assertion gives the same token, it does
 // not with client authentication by an assertion beside it, which is good for one use.
 func TestSameTokenIsForOneAssertion(t *testing.T) {

@@ -54,29 +54,6 @@ func (s AuthSet) TLSMethod() oauth.ClientAuth {
 	return ""
 }
 
-// Held says which credentials a client has.
-type Held struct{ ID, Secret, APIKey, Key bool }
-
-// NeedsOnly reports whether a client with those credentials can show all members of
-// the set. The empty set needs a key: it signs the assertion that is the grant.
-func (s AuthSet) NeedsOnly(held Held) bool {
-	if len(s) == 0 {
-		return held.ID && held.Key
-	}
-	return !slices.ContainsFunc(s, func(auth oauth.ClientAuth) bool {
-		switch auth {
-		case oauth.AuthPrivateKeyJWT:
-			return !held.ID || !held.Key
-		case oauth.AuthBasic, oauth.AuthPost:
-			return !held.ID || !held.Secret
-		case oauth.AuthAPIKey:
-			return !held.APIKey
-		default:
-			return true
-		}
-	})
-}
-
 // Grant finds the grant of a type; nil when the profile does not serve it.
 func (p *Policy) Grant(t oauth.GrantType) *Grant {
 	for i := range p.Grants {
