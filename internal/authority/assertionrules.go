@@ -278,6 +278,9 @@ func (p *presented) remoteKeyRequires() []string {
 }
 
 func (p *presented) required() []string {
+	if p.workload != nil {
+		return p.workload.required()
+	}
 	if !p.isGrant {
 		return clientAuthRequires
 	}
@@ -292,6 +295,9 @@ func (p *presented) required() []string {
 
 // missing is the first required claim that is not there, or "".
 func (p *presented) missing() string {
+	if p.workload != nil {
+		return p.firstMissing(p.workload.required())
+	}
 	if !p.isGrant {
 		return p.firstMissing(clientAuthRequires)
 	}
@@ -325,7 +331,7 @@ func (p *presented) hasClaim(name string) bool {
 	case "nbf":
 		return c.Has(jose.ClaimNotBefore)
 	}
-	return false // a claim that platform.Parse would not have let through
+	return p.workload != nil && p.workload.texts[name] != "" // platform.Parse lets no other claim through
 }
 
 var expiredRule = rule[*presented]{

@@ -29,6 +29,8 @@ type Authority struct {
 	Keyring   Keyring
 	// KeySource reads clients' jwks_uri; nil means that none is read.
 	KeySource KeySource
+	// TrustedKeys has the keys of the issuers' trusted issuers; nil where there are none.
+	TrustedKeys TrustedKeys
 	// BlockedKeys are thumbprints of keys that may not be used, beside those that
 	// registry.Blocked knows.
 	BlockedKeys []string

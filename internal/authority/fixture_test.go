@@ -189,7 +189,8 @@ func (r *memoryRegistry) FindClient(_ context.Context, issuer, id string) (*regi
 
 func (r *memoryRegistry) FindClientByDigest(_ context.Context, issuer string, key registry.Digest) (*registry.Client, bool, error) {
 	for _, c := range r.clients {
-		if c.Issuer == issuer && slices.ContainsFunc(c.Secrets, func(s registry.Secret) bool { return s.Digest == key }) {
+		if c.Issuer == issuer && (slices.ContainsFunc(c.Secrets, func(s registry.Secret) bool { return s.Digest == key }) ||
+			slices.ContainsFunc(c.Identities, func(i registry.Identity) bool { return i.Digest == key })) {
 			return c, false, r.err
 		}
 	}

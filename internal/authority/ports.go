@@ -48,6 +48,13 @@ type Keyring interface {
 	Public(issuer, kid string, at time.Time) (*jose.PublicKey, error)
 }
 
+// TrustedKeys has the keys of trusted issuers.
+type TrustedKeys interface {
+	// Key returns the trusted issuer's key with that kid, or without a kid its only key, or
+	// ErrNotFound. Every other error means that nobody can tell now.
+	Key(ctx context.Context, t *registry.TrustedIssuer, kid string) (*jose.PublicKey, error)
+}
+
 // KeySource reads the keys that a client publishes at its jwks_uri.
 type KeySource interface {
 	// Key returns the client's published key with that kid, or ErrNotFound.

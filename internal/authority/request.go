@@ -42,8 +42,9 @@ type Credential struct {
 	ID, Secret string
 	// APIKey is of api_key, which identifies its client.
 	APIKey string
-	// Assertion is of private_key_jwt (RFC 7523 §2.2).
-	Assertion string
+	// Assertion is of private_key_jwt (RFC 7523 §2.2). AssertionType is its
+	// client_assertion_type; empty means that of any JWT.
+	Assertion, AssertionType string
 }
 
 // Param is a parameter of the platform's own.

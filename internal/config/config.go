@@ -174,7 +174,47 @@ type Issuer struct {
 	MTLSURL string `toml:"mtls_url"`
 	// A disabled issuer issues no tokens; its keys stay published. Default false.
 	Disabled bool `toml:"disabled"`
+	// Identity providers whose JWTs are accepted as assertions of clients that have an identity there
+	// (docs/trusted-issuers.md), by short name: 1 to 40 of a-z, 0-9 and -. Identities of clients are
+	// registered under the name.
+	Trusted map[string]TrustedIssuer `toml:"trusted"`
 
 	// The issuer that Load built.
 	made *registry.Issuer
+}
+
+// TrustedIssuer is an identity provider whose JWTs are accepted as assertions.
+type TrustedIssuer struct {
+	// "jwt" for Keycloak, GitHub Actions and most others, "kubernetes" for service account tokens, or
+	// "spiffe" for JWT-SVIDs. Default "jwt".
+	Kind string `toml:"kind"`
+	// The exact iss of its tokens. Required, except for the kind "spiffe".
+	Issuer string `toml:"issuer"`
+	// For the kind "spiffe": the trust domain of the SPIFFE IDs in sub, such as "example.org". A token
+	// needs no iss.
+	TrustDomain string `toml:"trust_domain"`
+	// The URL of its JWK set: https, or http on loopback. One of jwks_uri, bundle and jwks must be set.
+	JWKSURI string `toml:"jwks_uri"`
+	// PEM certificates of the authorities that may have issued the certificate of jwks_uri, instead of
+	// the system's. Read again with each fetch.
+	CA string `toml:"ca"`
+	// A file with its JWK set, for the kind "spiffe" a SPIFFE bundle. Read again when it changes.
+	Bundle string `toml:"bundle"`
+	// Its JWK set itself, for keys that cannot be fetched, such as those of a private cluster.
+	JWKS string `toml:"jwks"`
+	// The algorithms that its keys may be for: "ES256", "RS256", "PS256" and "EdDSA". A key that names no
+	// algorithm is for the first that fits it. Default ["ES256", "RS256"].
+	Algs []string `toml:"algs"`
+	// What aud of its tokens may be: exactly one of these. Default: what it may be in an assertion that
+	// a client signs itself.
+	Audience []string `toml:"audience"`
+	// The claims that name a client, whose values are registered as its identity. Default ["sub"].
+	Claims []string `toml:"claims"`
+	// How far ahead exp may be, "1m" to "1h". Default: "1h" for the kind "kubernetes", else "15m".
+	MaxLifetime time.Duration `toml:"max_lifetime"`
+	// How a second use of a token is handled: "once" or "until-exp". Default: "once" for the kind "jwt",
+	// else "until-exp".
+	Replay string `toml:"replay"`
+	// Tokens of a disabled trusted issuer are refused. Default false.
+	Disabled bool `toml:"disabled"`
 }

@@ -28,11 +28,21 @@ func (s *Server) maintain(ctx context.Context) {
 			for _, l := range s.listeners() {
 				s.reportRefused(l)
 			}
+			s.refreshTrusted(ctx)
 		case <-count.C:
 			s.problems.report("record refusals", s.refusals.Flush(ctx, s.now()))
 		case <-minute.C:
 			s.everyMinute(ctx)
 		}
+	}
+}
+
+// refreshTrusted reads the keys of trusted issuers before they are stale, and logs what cannot be read.
+func (s *Server) refreshTrusted(ctx context.Context) {
+	keys := s.current.Load().trustedKeys
+	keys.Refresh(ctx)
+	for what, err := range keys.Errors() {
+		s.problems.report(what, err)
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/internal/tlsfiles"
+	"moneyer/internal/trustedkeys"
 	"moneyer/oauth"
 	"moneyer/profile"
 )
@@ -47,6 +48,8 @@ type Snapshot struct {
 	clientKeys *jwksuri.Source
 	networks   []string
 	roots      roots
+	// trustedKeys has the keys of trusted issuers.
+	trustedKeys *trustedkeys.Source
 	// private is the handler of the admin listener.
 	private http.Handler
 }
@@ -54,7 +57,8 @@ type Snapshot struct {
 // files are the loaded TLS files of the two listeners.
 type files struct{ public, private *tlsfiles.Loaded }
 
-// loadFiles loads the TLS files, reads those of other authorities, and checks that no two issuers have the same path.
+// loadFiles loads the TLS files, checks those of other authorities and of trusted issuers, and that
+// no two issuers have the same path.
 func loadFiles(cfg *config.Config) (f files, err error) {
 	if f.public, err = tlsFilesOf(cfg, cfg.Listen).Load(); err != nil {
 		return f, fmt.Errorf("listen: %w", err)
@@ -63,6 +67,9 @@ func loadFiles(cfg *config.Config) (f files, err error) {
 		return f, fmt.Errorf("admin: %w", err)
 	}
 	if _, err = loadRoots(cfg); err != nil {
+		return f, err
+	}
+	if err := trustedkeys.Check(cfg.Served()); err != nil {
 		return f, err
 	}
 	_, err = (&server.Server{Issuers: cfg.Served()}).Handler()
@@ -79,6 +86,11 @@ func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*
 	} else {
 		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.db, s.now)
 	}
+	var kept *trustedkeys.Source
+	if was != nil {
+		kept = was.trustedKeys
+	}
+	snap.trustedKeys = trustedkeys.New(snap.Issuers, kept, s.now)
 	if err := s.buildHandlers(cfg, snap); err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -133,7 +145,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	}
 	auth := &authority.Authority{
 		Registry: s.db, Ledger: s.db, Keyring: snap.keys, Pepper: s.master.Pepper(), Refusals: s.refusals, Now: s.now,
-		KeySource: snap.clientKeys, BlockedKeys: cfg.RefusedKeys, Revocations: s.revocations,
+		KeySource: snap.clientKeys, TrustedKeys: snap.trustedKeys, BlockedKeys: cfg.RefusedKeys, Revocations: s.revocations,
 		ClientRate: overload.NewLimiter[authority.ClientName](limits.ClientRate, limits.Clients),
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 		Replayed:   overload.NewPenalty[[32]byte](limits.Replays),

@@ -148,6 +148,7 @@ func FuzzParsePublic(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = jose.ParsePrivate(data)
 		_, _ = jose.ParseJWKS(data)
+		_, _ = jose.ParseKeySet(data, jose.KeySetRules{SPIFFE: true, Algs: []jose.Alg{jose.PS256}})
 		key, kid, err := jose.ParsePublic(data, "")
 		if err != nil {
 			if key != nil {

@@ -86,10 +86,14 @@ func (e *endpoint) metadata() http.HandlerFunc {
 		}
 	}
 	if p.Policy.Uses(oauth.AuthPrivateKeyJWT) {
-		m.AuthSigningAlgorithms = p.Policy.Assertion.Algs
+		m.AuthSigningAlgorithms = e.issuer.AssertionAlgs()
 	}
 	if slices.Contains(ways, string(oauth.AuthPrivateKeyJWT)) {
-		m.RevocationAuthAlgs, m.IntrospectionAuthAlgs = p.Policy.Assertion.Algs, p.Policy.Assertion.Algs
+		m.RevocationAuthAlgs, m.IntrospectionAuthAlgs = e.issuer.AssertionAlgs(), e.issuer.AssertionAlgs()
+	}
+	if e.issuer.TrustsSPIFFE() {
+		m.AuthMethods = withSVID(m.AuthMethods)
+		m.RevocationAuthMethods, m.IntrospectionAuthMethods = withSVID(ways), withSVID(ways)
 	}
 	body, err := json.Marshal(m)
 	if err != nil {
@@ -112,6 +116,15 @@ func registered(sets []platform.AuthSet) []string {
 		}
 	}
 	return names
+}
+
+// withSVID adds the method of JWT-SVIDs where a JWT authenticates a client
+// (draft-ietf-oauth-spiffe-client-auth §4).
+func withSVID(methods []string) []string {
+	if slices.Contains(methods, string(oauth.AuthPrivateKeyJWT)) {
+		methods = append(slices.Clip(methods), "spiffe_jwt")
+	}
+	return methods
 }
 
 // jwks publishes the issuer's keys (RFC 7517 §5).
