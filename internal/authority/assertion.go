@@ -75,6 +75,9 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, c *Credentia
 	}
 	broken := firstBroken(p.rules(), p)
 	if broken == nil {
+		if p.mayNameSubjects() && p.claims.Subject != p.client.ID {
+			t.subject = p.claims.Subject
+		}
 		return a.claimRemoteKey(ctx, p)
 	}
 	return p.refuseBy(broken)
@@ -85,17 +88,30 @@ func (p *presented) refuseBy(broken *rule[*presented]) error {
 	if p.verifications == 0 && p.claims != nil {
 		p.equalizeTiming()
 	}
-	return p.refuse(broken.refusal(p), broken.tell)
+	return p.refuse(broken.refusal(p), p.tell(broken))
+}
+
+// tell is what the caller may know of a broken rule.
+func (p *presented) tell(broken *rule[*presented]) string {
+	if broken == &subjectRule && p.mayNameSubjects() {
+		return "the assertion's sub must equal its iss, or be a subject that is registered with the client"
+	}
+	return broken.tell
 }
 
 // refuse is the answer to an assertion that is bad in any way: invalid_grant with
 // a word of why for a grant (RFC 7523 §3.1), and invalid_client without one for
-// client authentication (§3.2).
+// client authentication (§3.2). The audience alone is told there, too: the signature is
+// good, the metadata name the issuer, and clients from before RFC 10070 send another.
 func (p *presented) refuse(refusal *Refusal, tell string) error {
-	if p.isGrant {
+	switch {
+	case p.isGrant:
 		return oauth.Errorf(oauth.InvalidGrant, "%s", tell).Because(refusal)
+	case refusal.Rule == audienceRule.name:
+		return oauth.Errorf(oauth.InvalidClient, "client authentication failed: aud must be the issuer identifier, %s", p.issuer.URL).Because(refusal)
+	default:
+		return badClient(refusal)
 	}
-	return badClient(refusal)
 }
 
 // oneUse names the rule that a consumed assertion breaks.

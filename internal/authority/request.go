@@ -87,7 +87,8 @@ type attempt struct {
 	// authenticates the client; nil for none. use is what is to be consumed of both.
 	grantAssertion, clientAssertion *presented
 	use                             consumption
-	// subject is whom the grant names; empty means the client.
+	// subject is whom the grant names beside the client, once that is verified; empty
+	// means the client itself.
 	subject string
 	// asked is true once the registry had to ask its database for a client.
 	asked bool

@@ -149,6 +149,8 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		ClientRate: overload.NewLimiter[authority.ClientName](limits.ClientRate, limits.Clients),
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 		Replayed:   overload.NewPenalty[[32]byte](limits.Replays),
+
+		EndpointAudience: s.endpointAudience,
 	}
 	if store.IsPostgres(cfg.Store) { // there may be other replicas
 		auth.Stale, auth.Staleness = s.db.Stale(), s.db.KnownUntil
@@ -179,6 +181,13 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	private.Handle("GET /metrics", s.metrics.Handler())
 	snap.private = private
 	return nil
+}
+
+// endpointAudience counts and logs that a client still sends a deprecated aud.
+func (s *state) endpointAudience(ctx context.Context, use authority.EndpointAudience) {
+	s.metrics.EndpointAudience(use.Issuer)
+	s.log.WarnContext(ctx, "the aud of a client assertion is the token endpoint: the client should send the issuer identifier",
+		"issuer", use.Issuer, "client", use.Client, "correlation", use.Correlation, "found", use.Found, "expected", use.Expected)
 }
 
 // pathOf returns the path of a URL that config has validated.
