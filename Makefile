@@ -6,7 +6,7 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERS
 # Resolving names and users stays Go's, as in the static binary.
 BUILD_OPENSSL := $(subst CGO_ENABLED=0,CGO_ENABLED=1,$(BUILD)) -tags openssl,netgo,osusergo
 
-.PHONY: run build build-openssl cluster test test-cluster lint fuzz bench bench-quick bench-micro bench-compare clean
+.PHONY: run build build-openssl cluster test test-counterparts test-cluster lint fuzz bench bench-quick bench-micro bench-compare clean
 
 run: build ## build and start the sandbox: every platform on loopback
 	@echo "Starting the sandbox; its folder is sandbox/ ..."
@@ -23,8 +23,11 @@ build-openssl: ## build bin/moneyer-openssl, which signs with the OpenSSL instal
 cluster: build ## three replicas, PostgreSQL with two synchronous standbys, HAProxy, on loopback
 	@go run -C cluster .
 
-test: ## install what the tests need, then pass every test
+test: ## install what the tests need, then pass every test (under 8 minutes on 2 cores)
 	@./test.sh
+
+test-counterparts: ## Java clients, a real Keycloak, the newest Python libraries, more repetitions (under 20 minutes)
+	@./test.sh counterparts
 
 test-cluster: ## install what it needs, break the cluster for up to an hour, print what was measured: RUN=pattern
 	@./test.sh cluster '$(or $(RUN),.)'

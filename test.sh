@@ -5,7 +5,9 @@
 # what is missing, runs the rest, and fails, so that nobody takes a part for the
 # whole.
 #
-#   ./test.sh                    every test
+#   ./test.sh                    every test, in under 8 minutes on 2 cores
+#   ./test.sh counterparts       the slow programs of others (Java, Keycloak, newest Python
+#                                libraries) and more repetitions, in under 20 minutes
 #   ./test.sh cluster [pattern]  the long run of cluster/ alone, up to an hour
 set -uo pipefail
 cd "$(dirname "$0")" || exit 1
@@ -26,6 +28,12 @@ has_libcrypto() { echo '#include <openssl/evp.h>' | gcc -E - >/dev/null 2>&1; }
 # has_postgres: Debian keeps the server out of PATH.
 has_postgres() { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; }
 
+# has_java: the counterparts need a JDK of 17 or newer.
+has_java() {
+  local version
+  version=$(javac -version 2>&1) && version=${version#javac } && [ "${version%%.*}" -ge 17 ]
+}
+
 PATH=$PATH:/usr/sbin # where Debian keeps haproxy, nginx and apache2
 
 # find_missing lists the Debian packages of what is not there.
@@ -39,6 +47,11 @@ find_missing() {
     done
     command -v etcd >/dev/null || missing+=(etcd-server)
     return
+  fi
+  if [ "$mode" = counterparts ]; then
+    has_java || missing+=(openjdk-17-jdk-headless)
+    command -v mvn >/dev/null || missing+=(maven)
+    /usr/bin/python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
   fi
   for command in gcc openssl curl haproxy nginx caddy npm; do
     command -v "$command" >/dev/null || missing+=("$command")
@@ -111,8 +124,51 @@ install_node() {
   fi
 }
 
+# install_java compiles the Java counterparts; Maven downloads what they need, and Keycloak.
+install_java() {
+  command -v mvn >/dev/null || return
+  say "Compiling interop/java ..."
+  mvn -B -q -f interop/java/pom.xml compile || missing+=("the packages of interop/java")
+}
+
+# install_python installs the newest Python libraries beside those of Debian when their list has changed.
+install_python() {
+  local venv=interop/python/venv
+  cmp -s interop/python/requirements.txt "$venv/.installed-requirements.txt" && return
+  say "Installing the Python packages of interop/python ..."
+  if /usr/bin/python3 -m venv --clear "$venv" &&
+    "$venv/bin/pip" install -q --disable-pip-version-check -r interop/python/requirements.txt; then
+    cp interop/python/requirements.txt "$venv/.installed-requirements.txt"
+  else
+    missing+=("the Python packages of interop/python")
+  fi
+}
+
+# use_memory puts the tests' files into memory, where syncing costs nothing, if there is room for
+# them and programs there may be executed. What the go command builds stays on disk.
+use_memory() {
+  local room
+  room=$(df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 { print $4 }')
+  [ "$(stat -f -c %T /dev/shm 2>/dev/null)" = tmpfs ] && [ "${room:-0}" -ge 4000000 ] || return
+  memory=$(mktemp -d /dev/shm/moneyer-test-XXXXXX) || return
+  trap 'rm -rf "$memory"' EXIT
+  chmod 755 "$memory" # PostgreSQL is another user
+  if cp "$(type -P true)" "$memory/true" && "$memory/true" 2>/dev/null; then
+    export GOTMPDIR=${GOTMPDIR:-${TMPDIR:-/tmp}} TMPDIR=$memory
+  fi
+}
+
 mode=${1:-all}
 started=$SECONDS
+# The race detector looks at every variable but those of SQLite, which is C translated to Go, and of
+# the arithmetic below crypto/rsa and crypto/ed25519: instrumented they take most of the time, and none
+# of their variables is shared. No generic function is in them: of a generic function the linker takes
+# any package's copy, and one that is not instrumented would hide what others synchronize.
+GOFLAGS=$(go env GOFLAGS 2>/dev/null)
+for package in modernc.org/sqlite/lib crypto/internal/fips140/bigmod crypto/internal/fips140/edwards25519/...; do
+  GOFLAGS+=" -gcflags=$package=-race=false"
+done
+export GOFLAGS="$GOFLAGS -gcflags=modernc.org/libc/...=-d=checkptr=0" # its pointers are C's
 if ! command -v go >/dev/null; then
   say "${red}red: Go is missing; go.mod tells which version"
   exit 1
@@ -127,6 +183,10 @@ if [ "$mode" = cluster ]; then
   MONEYER_REQUIRE_ALL=1 exec go test -C cluster . -run="${2:-.}" -v -count=1 -timeout=90m -args -long
 fi
 install_node
+if [ "$mode" = counterparts ]; then
+  install_java
+  install_python
+fi
 
 failed=()
 export MONEYER_REQUIRE_ALL=1
@@ -136,17 +196,56 @@ if [ "${#missing[@]}" -gt 0 ]; then
   failed+=("only a part was tested, for this is missing: ${missing[*]}")
 fi
 
-say "go vet ./..., in every module"
-./modules.sh go vet ./... || failed+=("go vet ./...")
-say "go test -race -shuffle=on ./..., in every module"
-./modules.sh go test -race -shuffle=on -timeout=12m ./... || failed+=("go test ./...")
-if has_libcrypto; then
+use_memory
+
+# test_module runs every test of a module.
+test_module() { go test -C "$1" -race -shuffle=on -timeout=12m ./...; }
+
+# test_others tests the other modules, beside the first, and is to be read when all have ended.
+test_others() {
+  local status=0 module
+  for module in bench cluster interop; do
+    test_module "$module" || status=1
+  done
+  return "$status"
+}
+
+# test_all passes every test. Vet uses the packages that are compiled for the race detector.
+test_all() {
+  say "go vet ./..., in every module"
+  ./modules.sh go vet -race ./... || failed+=("go vet ./...")
+  say "go test -race -shuffle=on ./..., in every module"
+  local log
+  log=$(mktemp)
+  test_others >"$log" 2>&1 &
+  test_module . || failed+=("go test ./...")
+  wait "$!" || failed+=("go test ./... in bench, cluster or interop")
+  cat "$log"
+  rm -f "$log"
+  has_libcrypto || return
   say "go test -race -tags openssl, where keys sign and tokens are verified"
-  go vet -tags openssl ./internal/openssl &&
+  go vet -race -tags openssl ./internal/openssl &&
     CGO_ENABLED=1 go test -race -shuffle=on -tags openssl ./internal/openssl ./internal/jose ./bearer ./internal/authority &&
     CGO_ENABLED=1 go test -C interop -race -shuffle=on -tags openssl ./differential &&
     CGO_ENABLED=1 go test -tags openssl -run Memory ./internal/openssl ||
     failed+=("go test -tags openssl")
+}
+
+# test_counterparts passes what takes too long for each change.
+test_counterparts() {
+  say "the counterparts that are slow to start"
+  MONEYER_COUNTERPARTS=1 go test -C interop -race -timeout=15m -v -run 'Test.*/^(java|pypi)|^TestSlow' . ||
+    failed+=("the counterparts")
+  say "more repetitions"
+  go test -race -timeout=10m ./cmd/moneyer -run '^TestKill9$' -kill-rounds 40 || failed+=("TestKill9 with 40 rounds")
+}
+
+if [ "$mode" = counterparts ]; then
+  test_counterparts
+  passed="every counterpart that is slow, and every repetition"
+else
+  test_all
+  passed="go vet, and every test of every module with the race detector and every counterpart there"
 fi
 
 took="$((SECONDS - started)) s"
@@ -155,4 +254,4 @@ if [ "${#failed[@]}" -gt 0 ]; then
   printf '  %s\n' "${failed[@]}"
   exit 1
 fi
-say "${green}green: go vet, and every test of every module with the race detector and every counterpart there ($took)"
+say "${green}green: $passed ($took)"

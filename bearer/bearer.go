@@ -9,17 +9,20 @@
 //   - RemoteKeys fetches the issuer's keys; StaticKeys and KeyFunc are for an API
 //     that has them.
 //   - RevocationList fetches which tokens the issuer has revoked.
+//   - Verifier.ClientCertificate is for tokens that are bound to a client certificate, where
+//     a proxy of the API ends TLS.
 //   - Claims.Text and Claims.Texts read the claims of a platform's own.
 //
 // It does not ask the issuer about each token (RFC 7662), and does not accept
 // opaque tokens. It reads a token from the Authorization header alone, never from
 // a query or a body: RFC 6750 §2.2 and §2.3 are left out on purpose.
 //
-// RFC 6750, RFC 9068 §4, RFC 7519 §4.1, RFC 7517, RFC 8414 §3, RFC 8725.
+// RFC 6750, RFC 9068 §4, RFC 8705 §3, RFC 7519 §4.1, RFC 7517, RFC 8414 §3, RFC 8725.
 package bearer
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
@@ -71,6 +74,15 @@ type Verifier struct {
 	// that none is. It is asked for each token that is otherwise good, also for
 	// those in the cache.
 	Revocations RevocationSource
+	// ClientCertificate returns the SHA-256 digest of the client certificate in DER that a
+	// request shows, and reports whether it shows one. A token that is bound to a
+	// certificate (RFC 8705 §3) is accepted with that certificate alone. nil means the
+	// certificate of the request's own TLS connection, for which the API's tls.Config
+	// has ClientAuth tls.RequestClientCert or more.
+	//
+	// Set it where a proxy of the API ends TLS: see ForwardedCertificate. It is called
+	// from many goroutines.
+	ClientCertificate func(r *http.Request) (digest [sha256.Size]byte, ok bool)
 	// CacheSize is the number of verified tokens to cache, by their SHA-256 digest
 	// and until their exp; 0 means none. A token in the cache is accepted also when
 	// its key is no longer published, but not when Revocations has it.
@@ -101,9 +113,20 @@ func invalid(cause error) *oauth.Error {
 // wraps the cause; insufficient_scope; temporarily_unavailable when the issuer's
 // keys or revocations cannot be fetched; or server_error when a required field of
 // the Verifier is not set.
+//
+// A token that is bound to a client certificate is refused: only VerifyRequest and
+// Require know the certificate of a request.
 func (v *Verifier) Verify(ctx context.Context, token string) (*Claims, error) {
+	return v.verifyFor(ctx, token, nil)
+}
+
+// verifyFor is Verify for a token of a request, which may be nil.
+func (v *Verifier) verifyFor(ctx context.Context, token string, r *http.Request) (*Claims, error) {
 	claims, err := v.verified(ctx, token)
 	if err != nil {
+		return nil, err
+	}
+	if err := v.checkBinding(claims, r); err != nil {
 		return nil, err
 	}
 	if err := v.checkRevoked(ctx, claims); err != nil {

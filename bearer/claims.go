@@ -23,6 +23,9 @@ type Claims struct {
 	NotBefore time.Time
 	// KeyID is the kid of the key that signed; empty when the header has none.
 	KeyID string
+	// Confirmation is the cnf of a token that is bound to its client; nil means that
+	// whoever has the token may use it (RFC 6750).
+	Confirmation *Confirmation
 	// Payload is the claim set as JSON, as it was signed. Text and Texts read other
 	// claims from it.
 	Payload []byte
@@ -56,6 +59,13 @@ func parseClaims(payload []byte) (*Claims, error) {
 	}
 	if c.Has(jose.ClaimNotBefore) {
 		claims.NotBefore = time.Unix(c.NotBefore, 0)
+	}
+	if c.Has(jose.ClaimConfirmation) {
+		digest, err := jose.ParseConfirmation(c.Confirmation)
+		if err != nil {
+			return nil, err
+		}
+		claims.Confirmation = &Confirmation{CertificateSHA256: digest}
 	}
 	return claims, nil
 }

@@ -14,8 +14,8 @@ import (
 )
 
 // Credential authenticates an API as a client of its issuer, where the issuer shows
-// its list of revocations to such clients alone: in one of the ways in which clients
-// authenticate for introspection (RFC 7662 §2.1). The zero Credential is none. It is
+// its list of revocations to such clients alone: in one of the ways, or sets of
+// them, in which clients authenticate for introspection (RFC 7662 §2.1). The zero Credential is none. It is
 // printed without what is secret.
 type Credential struct {
 	// ClientID and Secret are sent as HTTP Basic (RFC 6749 §2.3.1), or in the form of a
@@ -25,6 +25,11 @@ type Credential struct {
 	// Header is sent with each request. It is for an API key: Authorization with
 	// "APIKEY" and the key, or as the issuer's profile says.
 	Header http.Header
+	// Certificate says that the client certificate which the HTTPClient shows
+	// authenticates the client (RFC 8705 §2), by itself or beside a secret or assertion:
+	// ClientID is sent in the form of a POST. Beside Basic or a Header that names the
+	// client it may stay unset, which keeps the request a GET.
+	Certificate bool
 	// Assertion makes a new JWT for each request, as the client's authentication (RFC
 	// 7523 §2.2): of package assertion with typ "client-authentication+jwt", iss and sub
 	// the client and aud the issuer URL. It is called from one goroutine at a time.
@@ -50,11 +55,11 @@ func (c *Credential) request(ctx context.Context, location string, header http.H
 	for name, values := range c.Header {
 		header[http.CanonicalHeaderKey(name)] = values
 	}
-	switch {
-	case form != nil:
+	if form != nil {
 		header.Set("Content-Type", "application/x-www-form-urlencoded")
 		header.Del("If-None-Match") // it has no meaning for a POST (RFC 9110 §13.1.2)
-	case c.Secret != "":
+	}
+	if c.Secret != "" && !c.Post {
 		req.SetBasicAuth(url.QueryEscape(c.ClientID), url.QueryEscape(c.Secret))
 	}
 	return req, nil
@@ -62,7 +67,10 @@ func (c *Credential) request(ctx context.Context, location string, header http.H
 
 // form returns what is sent in a form, or nil.
 func (c *Credential) form(ctx context.Context) (url.Values, error) {
+	form := url.Values{}
 	switch {
+	case c.Certificate && c.ClientID == "":
+		return nil, errors.New("bearer: Credential has Certificate and no ClientID")
 	case c.Assertion != nil && c.Secret != "":
 		return nil, errors.New("bearer: Credential has both Secret and Assertion")
 	case c.Assertion != nil:
@@ -70,11 +78,17 @@ func (c *Credential) form(ctx context.Context) (url.Values, error) {
 		if err != nil {
 			return nil, fmt.Errorf("bearer: Credential.Assertion: %w", err)
 		}
-		return url.Values{"client_assertion_type": {oauth.AssertionTypeJWT}, "client_assertion": {jwt}}, nil
+		form.Set("client_assertion_type", oauth.AssertionTypeJWT)
+		form.Set("client_assertion", jwt)
 	case c.Secret != "" && c.Post:
-		return url.Values{"client_id": {c.ClientID}, "client_secret": {c.Secret}}, nil
+		form.Set("client_secret", c.Secret)
+	case !c.Certificate:
+		return nil, nil
 	}
-	return nil, nil
+	if c.Certificate || form.Has("client_secret") {
+		form.Set("client_id", c.ClientID)
+	}
+	return form, nil
 }
 
 // String returns the client id and no secret.

@@ -47,13 +47,19 @@ func TestCredentialIsSent(t *testing.T) {
 		credential                      bearer.Credential
 		method, authorization, form, by string
 	}{
-		"none":       {bearer.Credential{}, "GET", "", "", `"e"`},
-		"Basic":      {bearer.Credential{ClientID: "a b", Secret: "c:d"}, "GET", "Basic YStiOmMlM0Fk", "", `"e"`},
-		"form":       {bearer.Credential{ClientID: "a", Secret: "c&d", Post: true}, "POST", "", "client_id=a&client_secret=c%26d", ""},
-		"API key":    {bearer.Credential{Header: http.Header{"authorization": {"APIKEY k"}}}, "GET", "APIKEY k", "", `"e"`},
-		"JWT":        {bearer.Credential{Assertion: func(context.Context) (string, error) { return "e30.e30.AA", nil }}, "POST", "", "client_assertion=e30.e30.AA&client_assertion_type=" + "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer", ""},
-		"broken JWT": {bearer.Credential{Assertion: func(context.Context) (string, error) { return "", errors.New("no key") }}, "", "", "", ""},
-		"two":        {bearer.Credential{Secret: "s", Assertion: func(context.Context) (string, error) { return "x", nil }}, "", "", "", ""},
+		"none":                  {bearer.Credential{}, "GET", "", "", `"e"`},
+		"Basic":                 {bearer.Credential{ClientID: "a b", Secret: "c:d"}, "GET", "Basic YStiOmMlM0Fk", "", `"e"`},
+		"form":                  {bearer.Credential{ClientID: "a", Secret: "c&d", Post: true}, "POST", "", "client_id=a&client_secret=c%26d", ""},
+		"API key":               {bearer.Credential{Header: http.Header{"authorization": {"APIKEY k"}}}, "GET", "APIKEY k", "", `"e"`},
+		"JWT":                   {bearer.Credential{Assertion: func(context.Context) (string, error) { return "e30.e30.AA", nil }}, "POST", "", "client_assertion=e30.e30.AA&client_assertion_type=" + "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer", ""},
+		"broken JWT":            {bearer.Credential{Assertion: func(context.Context) (string, error) { return "", errors.New("no key") }}, "", "", "", ""},
+		"certificate":           {bearer.Credential{ClientID: "a b", Certificate: true}, "POST", "", "client_id=a+b", ""},
+		"Basic and certificate": {bearer.Credential{ClientID: "a", Secret: "s", Certificate: true}, "POST", "Basic YTpz", "client_id=a", ""},
+		"form and certificate":  {bearer.Credential{ClientID: "a", Secret: "s", Post: true, Certificate: true}, "POST", "", "client_id=a&client_secret=s", ""},
+		"JWT and certificate": {bearer.Credential{ClientID: "a", Certificate: true, Assertion: func(context.Context) (string, error) { return "e30.e30.AA", nil }}, "POST", "",
+			"client_assertion=e30.e30.AA&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_id=a", ""},
+		"certificate of nobody": {bearer.Credential{Certificate: true}, "", "", "", ""},
+		"two":                   {bearer.Credential{Secret: "s", Assertion: func(context.Context) (string, error) { return "x", nil }}, "", "", "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

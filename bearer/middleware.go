@@ -45,7 +45,8 @@ func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 }
 
 // VerifyRequest verifies the access token in the Authorization header of a request
-// (RFC 6750 §2.1), as Verify does. It reads the header strictly: one header with
+// (RFC 6750 §2.1), as Verify does, and that a token which is bound to a client
+// certificate comes with that certificate (RFC 8705 §3). It reads the header strictly: one header with
 // the scheme TokenType and one token. A token in the query is never accepted; one
 // beside the header makes two credentials (RFC 6750 §2). The error is always an
 // *oauth.Error: one of Verify's, invalid_token when there is no credential, or
@@ -58,7 +59,7 @@ func (v *Verifier) VerifyRequest(r *http.Request) (*Claims, error) {
 	if err != nil {
 		return nil, err
 	}
-	return v.Verify(r.Context(), token)
+	return v.verifyFor(r.Context(), token, r)
 }
 
 // authorize verifies a request and its scope.

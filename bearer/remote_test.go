@@ -406,3 +406,24 @@ func TestParseKeys(t *testing.T) {
 		}
 	}
 }
+
+// While the last fetch failed nobody can tell whether the issuer has a key that is not at hand: the
+// caller is not told that its token is invalid.
+func TestUnknownKidInAnOutage(t *testing.T) {
+	m := newMint(t, jose.ES256, "k1", "at+jwt")
+	synctest.Test(t, func(t *testing.T) {
+		p := publishes(func() string { return jwks(m) })
+		keys := p.keys()
+		if _, err := keys.Key(t.Context(), "k2"); !errors.Is(err, bearer.ErrUnknownKey) {
+			t.Error(err)
+		}
+		p.answer = func(*http.Request) (*http.Response, error) { return nil, errors.New("connection refused") }
+		time.Sleep(time.Minute)
+		if _, err := keys.Key(t.Context(), "k2"); err == nil || errors.Is(err, bearer.ErrUnknownKey) {
+			t.Error(err)
+		}
+		if _, err := keys.Key(t.Context(), "k1"); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -34,7 +34,7 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 		return nil, wrong(err)
 	}
 	if code, description := errorMembers(resp.Body); code != "" { // a refusal under a good status
-		return nil, wrong(oauth.Errorf(oauth.Code(code), "%s", p.credential.withhold(description)))
+		return nil, wrong(oauth.Errorf(oauth.Code(code), "%s", p.withhold(description)))
 	}
 	token, err := (&answer{members: members, wire: &p.profile.Wire}).token(sent)
 	if err != nil {

@@ -51,10 +51,20 @@ type flight struct {
 // it fails, its error is returned for the next second, or for as long as
 // Retry-After says, but a minute at most. Errors are those of FetchFor, or that of
 // ctx.
+//
+// When Credential.Certificate returns another certificate, the tokens that were obtained
+// with the old one are dropped: they may be bound to it (RFC 8705 §6.3).
 func (s *Source) TokenFor(ctx context.Context, r Request) (*Token, error) {
+	with, err := s.identify(ctx)
+	if err != nil {
+		return nil, err
+	}
 	key := s.key(r)
 	now := s.now()
 	s.mu.Lock()
+	if s.certificate != with.certificate {
+		s.entries, s.certificate = nil, with.certificate
+	}
 	e := s.entry(key, now)
 	usable := e.token != nil && e.token.usable(now)
 	due := !usable || !now.Before(e.renewAt)
@@ -62,7 +72,7 @@ func (s *Source) TokenFor(ctx context.Context, r Request) (*Token, error) {
 		if now.Before(e.retryAt) {
 			due = false
 		} else {
-			s.renew(ctx, key, e, r)
+			s.renew(ctx, key, e, r, with)
 		}
 	}
 	token, err, waiting := e.token, e.err, e.flight
@@ -94,6 +104,8 @@ func (s *Source) Discard(token *Token) bool {
 	defer s.mu.Unlock()
 	e := s.entries[token.key]
 	switch {
+	case token.certificate != s.certificate && token.key != "": // it was dropped
+		return true
 	case e == nil:
 		return false
 	case e.token != token: // it was discarded or renewed before
@@ -154,14 +166,14 @@ func (s *Source) evict() {
 }
 
 // renew starts an exchange for e. The caller holds mu.
-func (s *Source) renew(ctx context.Context, key string, e *entry, r Request) {
+func (s *Source) renew(ctx context.Context, key string, e *entry, r Request, with *identity) {
 	f := &flight{done: make(chan struct{})}
 	e.flight = f
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewalLimit)
 	go func() {
 		defer cancel()
 		defer close(f.done)
-		f.token, f.err = s.FetchFor(ctx, r)
+		f.token, f.err = s.fetch(ctx, r, with)
 		s.finish(key, e, f)
 		if f.err != nil {
 			s.log().Warn("no new access token", "error", f.err)

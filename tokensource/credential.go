@@ -1,12 +1,12 @@
 package tokensource
 
 import (
+	"context"
 	"crypto"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,9 +18,9 @@ import (
 const defaultAssertionLifetime = 3 * time.Minute
 
 // Credential authenticates a client to a token endpoint. Set the fields that the
-// client has: the first of the profile's grants and methods of client
-// authentication that they are enough for is used. Printing or logging a
-// Credential, or encoding it as JSON, does not show its secrets.
+// client has: the first of the profile's grants and sets of methods of client
+// authentication that they are enough for is used. Printing or logging a Credential, or
+// encoding it as JSON, does not show its secrets.
 type Credential struct {
 	// ClientID identifies the client. It is also the iss of its assertions.
 	ClientID string
@@ -28,6 +28,11 @@ type Credential struct {
 	Secret string `json:"-"`
 	// APIKey is for platforms that take an API key in a header.
 	APIKey string `json:"-"`
+	// Certificate is for mutual TLS with the token endpoint. By itself it is for
+	// tls_client_auth and self_signed_tls_client_auth (RFC 8705 §2); it may also stand
+	// beside any of the others, and a token may be bound to it (§3). nil means none, or
+	// that of HTTPClient. See CertificateFiles.
+	Certificate CertificateFunc `json:"-"`
 
 	// Key signs assertions: as the grant (RFC 7523 §2.1) or for client
 	// authentication (§2.2). It may be in an HSM.
@@ -50,9 +55,21 @@ type Credential struct {
 	// the profile allows.
 	AssertionLifetime time.Duration
 
-	// Grant and Auth select a grant and a method of client authentication where
-	// there are several. Empty means the first; with a Key and a Subject or
-	// Audience, it means the assertion as the grant.
+	// Assertion returns an assertion of somebody whom the platform trusts, such as an
+	// identity provider, and with which it knows the client: as the grant, or else as the
+	// client's authentication. It takes the place of a Key there; a Key beside it
+	// authenticates the client beside the grant, where the profile has such a set. It is
+	// called for each try, from many goroutines. See AssertionFile.
+	Assertion func(context.Context) (string, error) `json:"-"`
+	// AssertionType is the client_assertion_type of Assertion: oauth.AssertionTypeJWT,
+	// which empty means, or oauth.AssertionTypeSPIFFE.
+	AssertionType string
+
+	// Grant and Auth select a grant and a set of methods of client authentication where
+	// there are several: Auth is one method, or several as in
+	// "client_secret_basic + tls_client_auth". Empty means the first; with a Key and a
+	// Subject or Audience, it means the assertion as the grant. A method of mutual TLS
+	// in Auth may be one that the profile does not have, but the issuer demands.
 	Grant oauth.GrantType
 	Auth  oauth.ClientAuth
 }
@@ -76,59 +93,36 @@ func (c *Credential) choose(p *platform.Profile, r Request) (oauth.GrantType, pl
 	if wanted == "" && c.Key != nil && (r.Subject != "" || r.Audience != "") {
 		wanted = oauth.JWTBearer
 	}
-	for _, grant := range p.Policy.Grants {
-		if wanted != "" && wanted != grant.Type {
-			continue
-		}
-		for _, set := range grant.ClientAuth {
-			if (c.Auth == "" || string(c.Auth) == set.String()) && set.NeedsOnly(c.held()) {
-				return grant.Type, set, nil
-			}
-		}
+	grant, set, ok := p.Policy.Choose(c.held(), wanted, c.Auth)
+	if !ok {
+		return "", nil, fmt.Errorf("tokensource: the credential fits no grant of %s: %s", p.Name, needs(p))
 	}
-	return "", nil, fmt.Errorf("tokensource: the credential fits no grant of %s: %s", p.Name, needs(p))
+	return grant.Type, set, nil
 }
 
-// held says which fields are set.
+// held says which fields are set. With a method of mutual TLS in Auth, HTTPClient has the
+// certificate where Certificate is not set.
 func (c *Credential) held() platform.Held {
-	return platform.Held{ID: c.ClientID != "", Secret: c.Secret != "", APIKey: c.APIKey != "", Key: c.Key != nil}
+	return platform.Held{
+		ID: c.ClientID != "", Secret: c.Secret != "", APIKey: c.APIKey != "", Key: c.Key != nil, Assertion: c.Assertion != nil,
+		Certificate: c.Certificate != nil || c.Auth != "",
+	}
 }
 
 // needs says what a credential needs for each grant of the profile.
 func needs(p *platform.Profile) string {
-	var text string
-	for _, grant := range p.Policy.Grants {
+	fields := platform.Names{
+		ID: []string{"ClientID"}, Secret: []string{"Secret"}, APIKey: []string{"APIKey"},
+		Key: []string{"Key (or Assertion)"}, Certificate: []string{"Certificate"},
+	}
+	var ways []string
+	for i := range p.Policy.Grants {
+		grant := &p.Policy.Grants[i]
 		for _, set := range grant.ClientAuth {
-			if text != "" {
-				text += "; "
-			}
-			text += fmt.Sprintf("%s with %s needs %s", grant.Type, set, fields(set))
+			ways = append(ways, fmt.Sprintf("%s with %s needs %s", grant.Type, set, grant.Needs(set, fields)))
 		}
 	}
-	return text
-}
-
-// fields lists the fields of a Credential that a set of methods needs.
-func fields(set platform.AuthSet) string {
-	var names []string
-	need := func(name string) {
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-	}
-	if !slices.Equal(set, platform.AuthSet{oauth.AuthAPIKey}) {
-		need("ClientID")
-	}
-	if set.Has(oauth.AuthBasic) || set.Has(oauth.AuthPost) {
-		need("Secret")
-	}
-	if set.Has(oauth.AuthAPIKey) {
-		need("APIKey")
-	}
-	if len(set) == 0 || set.Has(oauth.AuthPrivateKeyJWT) {
-		need("Key")
-	}
-	return strings.Join(names, " and ")
+	return strings.Join(ways, "; ")
 }
 
 // check checks the credential against the limits of the profile.
@@ -136,8 +130,11 @@ func (c *Credential) check(p *platform.Profile, set platform.AuthSet) error {
 	if set.Has(oauth.AuthAPIKey) && (len(c.APIKey) > p.Wire.APIKey.MaxLength || !visible(c.APIKey)) {
 		return fmt.Errorf("tokensource: the API key must be 1 to %d visible ASCII characters without blanks", p.Wire.APIKey.MaxLength)
 	}
-	if len(set) == 1 && set.Has(oauth.AuthAPIKey) {
-		return nil // it names its client by itself
+	if c.AssertionType != "" && c.AssertionType != oauth.AssertionTypeJWT && c.AssertionType != oauth.AssertionTypeSPIFFE {
+		return fmt.Errorf("tokensource: AssertionType %q is not known", c.AssertionType)
+	}
+	if c.ClientID == "" || len(set) == 1 && set.Has(oauth.AuthAPIKey) {
+		return nil // the credential names its client by itself
 	}
 	if id := p.Policy.ClientID; !id.Accepts(c.ClientID) {
 		return fmt.Errorf("tokensource: ClientID %q does not have the form of %s: %s", c.ClientID, p.Name, id)
@@ -152,11 +149,14 @@ func (c *Credential) check(p *platform.Profile, set platform.AuthSet) error {
 // text. A shorter one may be part of a word by chance.
 const minWithheld = 8
 
+// withheld stands for what was removed.
+const withheld = "[withheld]"
+
 // withhold removes the secrets from what a server answers: some quote the request.
 func (c *Credential) withhold(text string) string {
 	for _, secret := range []string{c.Secret, c.APIKey} {
 		if len(secret) >= minWithheld {
-			text = strings.ReplaceAll(text, secret, "[withheld]")
+			text = strings.ReplaceAll(text, secret, withheld)
 		}
 	}
 	return text

@@ -72,7 +72,7 @@ func (s *Source) try(ctx context.Context, p *plan) (*Token, *failure) {
 	if err != nil {
 		return nil, &failure{err: fmt.Errorf("tokensource: %w", err)}
 	}
-	resp, err := fetch.Do(s.HTTPClient, req, fetch.Limits{Bytes: maxAnswer, Time: tryLimit})
+	resp, err := fetch.Do(p.client, req, fetch.Limits{Bytes: maxAnswer, Time: tryLimit})
 	if errors.Is(err, fetch.ErrTooLarge) {
 		return nil, &failure{err: fmt.Errorf("tokensource: %s answered with more than %d octets", p.url.Host, maxAnswer)}
 	}

@@ -2,15 +2,14 @@ package tokensource
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
+	"net/http"
 	"net/url"
-	"slices"
 	"strings"
-	"time"
 
 	"moneyer/assertion"
 	"moneyer/internal/fetch"
@@ -18,22 +17,20 @@ import (
 	"moneyer/oauth"
 )
 
-// typClientAuthentication is the typ of a client assertion (RFC 10070).
-const typClientAuthentication = "client-authentication+jwt"
-
 // plan is a token request that was checked. It holds what is the same for each try.
 type plan struct {
 	profile     *platform.Profile
 	credential  *Credential
-	url         *url.URL
+	client      *http.Client // shows the client certificate; may be nil
+	url         *url.URL     // where the request goes
+	endpoint    string       // the token endpoint as an audience, which an alias for mutual TLS is not
 	grant       oauth.GrantType
 	auth        platform.AuthSet
 	scope       oauth.Scope
 	params      url.Values // the platform's own
 	correlation string
-	signer      *assertion.Signer // nil when the credential is not a key
-	subject     string            // of the assertion, as audience
-	audience    string
+	asGrant     *maker // of the assertion that is the grant; nil for none
+	asAuth      *maker // of the client's assertion; nil for none
 }
 
 // merge sets the fields that are empty in r to the Source's.
@@ -53,30 +50,34 @@ func (s *Source) merge(r Request) Request {
 	return r
 }
 
-// plan checks a request against the profile before anything is sent.
-func (s *Source) plan(r Request) (*plan, error) {
+// plan checks a request against the profile before anything is sent but what finds the
+// token endpoint.
+func (s *Source) plan(ctx context.Context, r Request, with *identity) (*plan, error) {
 	definition, err := s.definition()
 	if err != nil {
 		return nil, err
 	}
 	r = s.merge(r)
-	p := &plan{profile: definition, credential: &s.Credential, scope: r.Scope, params: r.Params}
+	p := &plan{profile: definition, credential: &s.Credential, client: with.client, scope: r.Scope, params: r.Params}
 	if p.grant, p.auth, err = p.credential.choose(definition, r); err != nil {
 		return nil, err
 	}
 	if err := p.credential.check(definition, p.auth); err != nil {
 		return nil, err
 	}
-	if p.url, err = endpoint(cmp.Or(s.TokenURL, strings.TrimSuffix(s.Issuer, "/")+definition.Wire.Path)); err != nil {
-		return nil, err
-	}
 	if p.correlation, err = correlation(definition.Wire.Correlation, r.Correlation); err != nil {
 		return nil, err
 	}
-	if err := p.planAssertion(s.Issuer, r); err != nil {
+	if err := p.planAssertions(r); err != nil {
 		return nil, err
 	}
-	return p, p.check()
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	if err := s.locate(ctx, p); err != nil {
+		return nil, err
+	}
+	return p, p.addressAssertions(s.Issuer, r)
 }
 
 // endpoint parses the token endpoint's URL. A credential is sent over TLS (RFC 6749
@@ -129,65 +130,4 @@ func digits(n int) string {
 		random[i] = '0' + random[i]%10
 	}
 	return string(random)
-}
-
-// planAssertion sets signer, subject and audience when an assertion is needed.
-func (p *plan) planAssertion(issuer string, r Request) error {
-	c := p.credential
-	if p.grant != oauth.JWTBearer && (r.Subject != "" || r.Audience != "") {
-		return fmt.Errorf("tokensource: Subject and Audience belong to an assertion as the grant, but %s is asked with %s", p.profile.Name, p.grant)
-	}
-	typ := c.Typ
-	switch {
-	case p.grant == oauth.JWTBearer:
-		p.subject = cmp.Or(r.Subject, c.ClientID)
-		p.audience = cmp.Or(r.Audience, p.defaultAudience(issuer))
-	case p.auth.Has(oauth.AuthPrivateKeyJWT):
-		p.subject, p.audience = c.ClientID, issuer
-		typ = cmp.Or(typ, typClientAuthentication)
-	default:
-		return nil
-	}
-	if p.audience == "" {
-		return errors.New("tokensource: an assertion needs an audience; set Issuer, or Credential.Audience to the platform's name for itself")
-	}
-	policy := &p.profile.Policy.Assertion
-	if c.Kid == "" && policy.Kid == platform.KidRequired {
-		return fmt.Errorf("tokensource: %s wants a kid; set Credential.Kid to the name under which the key is registered", p.profile.Name)
-	}
-	signer, err := assertion.NewSigner(c.Key, c.Alg, c.Kid, typ)
-	if err != nil {
-		return fmt.Errorf("tokensource: %w", err)
-	}
-	if !slices.Contains(policy.Algs, signer.Alg()) {
-		return fmt.Errorf("tokensource: the key is for %s, %s takes %s", signer.Alg(), p.profile.Name, strings.Join(policy.Algs, ", "))
-	}
-	p.signer = signer
-	return nil
-}
-
-// defaultAudience is the aud of a grant when the caller sets none (RFC 7523 §3).
-func (p *plan) defaultAudience(issuer string) string {
-	policy := &p.profile.Policy.Assertion
-	switch {
-	case policy.Accepts(platform.AudienceIssuer) && issuer != "":
-		return issuer
-	case policy.Accepts(platform.AudienceEndpoint):
-		return p.url.String()
-	default:
-		return ""
-	}
-}
-
-// sign makes the assertion of one try: it can be used once.
-func (p *plan) sign(now time.Time) (string, error) {
-	lifetime := cmp.Or(p.credential.AssertionLifetime, defaultAssertionLifetime)
-	return p.signer.Sign(assertion.Assertion{
-		Issuer:   p.credential.ClientID,
-		Subject:  p.subject,
-		Audience: []string{p.audience},
-		ID:       assertion.NewID(),
-		IssuedAt: now,
-		Expiry:   now.Add(min(lifetime, p.profile.Policy.Assertion.MaxLifetime)),
-	})
 }

@@ -30,7 +30,7 @@ func (p *plan) refusal(resp *fetch.Answer, sent time.Time, skew time.Duration) *
 		if !refused.Code.Retryable() {
 			refused.Code = oauth.Code(code)
 		}
-		refused = oauth.Errorf(refused.Code, "%s", p.credential.withhold(description))
+		refused = oauth.Errorf(refused.Code, "%s", p.withhold(description))
 	}
 	failed := &failure{retry: status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable}
 	if failed.retry {
@@ -43,7 +43,7 @@ func (p *plan) refusal(resp *fetch.Answer, sent time.Time, skew time.Duration) *
 
 // hint says that the clocks differ, when that may be why an assertion was refused.
 func (p *plan) hint(refused *oauth.Error, skew time.Duration) string {
-	if p.signer == nil || skew.Abs() <= p.profile.Policy.Assertion.Leeway {
+	if !p.signs() || skew.Abs() <= p.profile.Policy.Assertion.Leeway {
 		return ""
 	}
 	if refused.Code != oauth.InvalidGrant && refused.Code != oauth.InvalidClient {

@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -30,7 +31,7 @@ func (p *plan) check() error {
 	}
 	for i := range wire.Params {
 		param := &wire.Params[i]
-		if err := checkParam(param, p.values(param, "assertion")); err != nil {
+		if err := checkParam(param, p.values(param, signed{grant: "assertion", auth: "assertion"})); err != nil {
 			return fmt.Errorf("tokensource: %s: parameter %q %w", p.profile.Name, param.Name, err)
 		}
 	}
@@ -78,7 +79,7 @@ func checkParam(param *platform.Param, values []string) error {
 }
 
 // values returns the values of a parameter in this request; there may be none.
-func (p *plan) values(param *platform.Param, signed string) []string {
+func (p *plan) values(param *platform.Param, jwt signed) []string {
 	one := func(needed bool, value string) []string {
 		if !needed || value == "" {
 			return nil
@@ -89,29 +90,41 @@ func (p *plan) values(param *platform.Param, signed string) []string {
 	case platform.MeansGrantType:
 		return one(true, string(p.grant))
 	case platform.MeansAssertion:
-		return one(p.grant == oauth.JWTBearer, signed)
+		return one(p.asGrant != nil, jwt.grant)
 	case platform.MeansScope:
 		return one(true, p.scope.String())
 	case platform.MeansClientID:
-		return one(p.auth.Has(oauth.AuthPost), p.credential.ClientID)
+		return one(p.auth.Has(oauth.AuthPost) || p.auth.TLSMethod() != "", p.credential.ClientID) // RFC 8705 §2
 	case platform.MeansClientSecret:
 		return one(p.auth.Has(oauth.AuthPost), p.credential.Secret)
 	case platform.MeansClientAssertionType:
-		return one(p.auth.Has(oauth.AuthPrivateKeyJWT), oauth.AssertionTypeJWT)
+		return one(p.asAuth != nil, p.assertionType())
 	case platform.MeansClientAssertion:
-		return one(p.auth.Has(oauth.AuthPrivateKeyJWT), signed)
+		return one(p.asAuth != nil, jwt.auth)
 	default:
 		return p.params[param.Name]
 	}
 }
 
+// assertionType is the client_assertion_type of the client's assertion.
+func (p *plan) assertionType() string {
+	if p.asAuth == nil || p.asAuth.provided == nil {
+		return oauth.AssertionTypeJWT
+	}
+	return cmp.Or(p.credential.AssertionType, oauth.AssertionTypeJWT)
+}
+
 // request builds the HTTP request of one try.
 func (p *plan) request(ctx context.Context, now time.Time) (*http.Request, error) {
-	var signed string
-	if p.signer != nil {
-		var err error
-		if signed, err = p.sign(now); err != nil {
-			return nil, err
+	signed, err := p.sign(ctx, now)
+	if err != nil {
+		return nil, err
+	}
+	for _, means := range []platform.Meaning{platform.MeansAssertion, platform.MeansClientAssertion} {
+		if param := p.profile.Wire.Meaning(means); param != nil { // one that was provided may be too long
+			if err := checkParam(param, p.values(param, signed)); err != nil {
+				return nil, fmt.Errorf("%s: parameter %q %w", p.profile.Name, param.Name, err)
+			}
 		}
 	}
 	encode, mediaType := p.form, "application/x-www-form-urlencoded"
@@ -137,11 +150,11 @@ func (p *plan) request(ctx context.Context, now time.Time) (*http.Request, error
 }
 
 // form encodes the parameters in the profile's order.
-func (p *plan) form(signed string) []byte {
+func (p *plan) form(jwt signed) []byte {
 	var body []byte
 	for i := range p.profile.Wire.Params {
 		param := &p.profile.Wire.Params[i]
-		for _, value := range p.values(param, signed) {
+		for _, value := range p.values(param, jwt) {
 			if len(body) > 0 {
 				body = append(body, '&')
 			}
@@ -152,11 +165,11 @@ func (p *plan) form(signed string) []byte {
 }
 
 // json encodes the parameters as one flat object in the profile's order.
-func (p *plan) json(signed string) []byte {
+func (p *plan) json(jwt signed) []byte {
 	body := []byte{'{'}
 	for i := range p.profile.Wire.Params {
 		param := &p.profile.Wire.Params[i]
-		values := p.values(param, signed)
+		values := p.values(param, jwt)
 		if len(values) == 0 {
 			continue
 		}

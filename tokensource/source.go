@@ -14,7 +14,8 @@
 // refresh token. It writes nothing to disk. It does not verify the tokens that it
 // gets, as the API does with package bearer.
 //
-// RFC 6749 (§2.3.1, §4.4, §5), RFC 7521, RFC 7523, RFC 10070, RFC 6750 §2.1.
+// RFC 6749 (§2.3.1, §4.4, §5), RFC 7521, RFC 7523, RFC 10070, RFC 6750 §2.1, RFC 8414,
+// RFC 8705.
 package tokensource
 
 import (
@@ -44,6 +45,13 @@ type Source struct {
 	// profile's path. With a TokenURL, Issuer may be empty unless an assertion
 	// needs it.
 	TokenURL string
+	// Discover takes the token endpoint from the metadata of Issuer (RFC 8414), which
+	// must name exactly that issuer; TokenURL is then empty. Where a client certificate
+	// is used, it is the endpoint for mutual TLS, if the metadata have one (RFC 8705 §5).
+	// The metadata are fetched every 10 minutes when a token is needed; while that fails
+	// those of the last day are used. They say nothing else: what a request looks like
+	// is in the profile, and the aud of assertions does not change.
+	Discover bool
 	// Credential authenticates the client.
 	Credential Credential
 	// Scope is the scope to request. When it is empty, the request has none, and
@@ -54,8 +62,9 @@ type Source struct {
 	Params url.Values
 
 	// HTTPClient sends the requests to the token endpoint; nil means one with
-	// http.DefaultTransport. For mutual TLS give it a transport with a client
-	// certificate. Redirects are never followed, and each try ends after 15 s,
+	// http.DefaultTransport. With Credential.Certificate, copies of its Transport show
+	// the certificate, if that is an *http.Transport; any other has to show the same
+	// certificate by itself. Redirects are never followed, and each try ends after 15 s,
 	// whatever the client's own settings.
 	HTTPClient *http.Client
 	// CacheSize is the number of tokens to cache, one for each distinct Request; 0
@@ -67,10 +76,14 @@ type Source struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	skewLogged sync.Once // the clocks that differ
+	skewLogged sync.Once  // the clocks that differ
+	setup      sync.Once  // makes certified and found
+	certified  *certified // nil without Credential.Certificate
+	found      found
 
-	mu      sync.Mutex // guards entries
-	entries map[string]*entry
+	mu          sync.Mutex // guards what follows
+	entries     map[string]*entry
+	certificate fingerprint // for which the entries are
 }
 
 // Request describes a token other than the Source's default one. A field with its
@@ -91,7 +104,7 @@ type Request struct {
 
 // Client returns an http.Client that adds the Source's default token to each
 // request, as a Transport without Hosts does. It sends with the transport of
-// HTTPClient, so that proxy, trusted roots and client certificate are the same for
+// HTTPClient and the certificate of the Credential, so that they are the same for
 // the token endpoint and the API; use a Transport of your own where they differ.
 //
 // The client may be used for as long as the Source. A request, and its wait for a
@@ -99,10 +112,63 @@ type Request struct {
 // you set one. The timeout and cookies of HTTPClient have no effect.
 func (s *Source) Client() *http.Client {
 	t := &Transport{Source: s}
-	if s.HTTPClient != nil {
+	if s.makeReady(); s.certified != nil {
+		t.Base = s.certified
+	} else if s.HTTPClient != nil {
 		t.Base = s.HTTPClient.Transport
 	}
 	return &http.Client{Transport: t}
+}
+
+// makeReady sets up what the first use needs.
+func (s *Source) makeReady() {
+	s.setup.Do(func() {
+		s.found.turn = make(chan struct{}, 1)
+		if s.Credential.Certificate == nil {
+			return
+		}
+		c := &certified{certificate: s.Credential.Certificate}
+		if s.HTTPClient != nil && s.HTTPClient.Transport != nil {
+			var ok bool
+			if c.base, ok = s.HTTPClient.Transport.(*http.Transport); !ok {
+				return
+			}
+		}
+		s.certified = c
+	})
+}
+
+// identity is the client certificate of an exchange.
+type identity struct {
+	client      *http.Client // shows it; may be nil
+	certificate fingerprint  // zero for none, and for that of HTTPClient
+}
+
+// identify returns the certificate as it is now.
+func (s *Source) identify(ctx context.Context) (*identity, error) {
+	s.makeReady()
+	with := &identity{client: s.HTTPClient}
+	if s.Credential.Certificate == nil {
+		return with, nil
+	}
+	pair, print, err := load(ctx, s.Credential.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	with.certificate = print
+	if s.certified == nil {
+		return with, nil
+	}
+	transport, err := s.certified.with(pair, print)
+	if err != nil {
+		return nil, err
+	}
+	with.client = &http.Client{}
+	if s.HTTPClient != nil {
+		*with.client = *s.HTTPClient
+	}
+	with.client.Transport = transport
+	return with, nil
 }
 
 // Token returns the token for the Source's own scope and parameters, as TokenFor
@@ -125,11 +191,24 @@ func (s *Source) Fetch(ctx context.Context) (*Token, error) {
 // or grows exponentially with jitter. A Retry-After over 30 s is not waited for but
 // returned. The end of ctx ends it all.
 func (s *Source) FetchFor(ctx context.Context, r Request) (*Token, error) {
-	p, err := s.plan(r)
+	with, err := s.identify(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return s.exchange(ctx, p)
+	return s.fetch(ctx, r, with)
+}
+
+// fetch makes one exchange with a certificate.
+func (s *Source) fetch(ctx context.Context, r Request, with *identity) (*Token, error) {
+	p, err := s.plan(ctx, r, with)
+	if err != nil {
+		return nil, err
+	}
+	token, err := s.exchange(ctx, p)
+	if err == nil {
+		token.certificate = with.certificate
+	}
+	return token, err
 }
 
 // now reads the clock.

@@ -41,8 +41,9 @@ type Token struct {
 	// may be secret.
 	Extra map[string]json.RawMessage `json:"-"`
 
-	obtained time.Time // when its request was sent
-	key      string    // of its entry in the cache; empty when it is not cached
+	obtained    time.Time   // when its request was sent
+	key         string      // of its entry in the cache; empty when it is not cached
+	certificate fingerprint // with which it was obtained
 }
 
 // usable reports whether the token has enough of its life left to be handed out:

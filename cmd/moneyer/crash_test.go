@@ -25,12 +25,13 @@ import (
 	"moneyer/oauth"
 )
 
-var killRounds = flag.Int("kill-rounds", 20, "how often TestKill9 kills the server")
+var killRounds = flag.Int("kill-rounds", 6, "how often TestKill9 kills the server")
 
 // TestKill9 kills the server under load repeatedly. Every token that a caller
 // got must be in the ledger, the chain must hold, and no assertion may have
 // been exchanged for two tokens, even if the first response was lost.
-// Before a change to the store or the writer lands, have it do more rounds:
+// `make test-counterparts` does 40 rounds. Before a change to the store or the
+// writer lands, have it do more:
 //
 //	go test ./cmd/moneyer -run TestKill9 -kill-rounds 200 -timeout 30m -v
 func TestKill9(t *testing.T) {

@@ -24,6 +24,7 @@ type explainFlags struct {
 	profile, issuer       string
 	key, kid, alg, client string
 	audienceNames         []string
+	subjects              []string
 	now                   string
 	clientAuth            bool
 	admin, issuerName     string
@@ -63,15 +64,16 @@ ask the server itself, with --admin and --issuer-name.`,
 	flags.StringVar(&f.alg, "alg", "", "the algorithm for which an RSA key is registered: RS256 (the default) or PS256")
 	flags.StringVar(&f.client, "client", "", "the id that the platform gave you (default iss of the assertion)")
 	flags.StringArrayVar(&f.audienceNames, "audience-name", nil, "an audience name of the platform, such as stg; repeat for several")
+	flags.StringArrayVar(&f.subjects, "subject", nil, "a subject that is registered with the client; repeat for several (default sub of the assertion)")
 	flags.StringVar(&f.now, "now", "", "check as of this time, RFC 3339 or seconds since 1970 (default now)")
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "check it as client authentication (RFC 7523 section 2.2) instead of as the grant")
 	flags.StringVar(&f.admin, "admin", "", "ask the server of this admin file instead, which knows its clients and keys")
 	flags.StringVar(&f.issuerName, "issuer-name", "", "the issuer by its name on that server")
-	for _, other := range []string{"profile", "issuer", "key", "kid", "alg", "client", "audience-name", "now"} {
+	for _, other := range []string{"profile", "issuer", "key", "kid", "alg", "client", "audience-name", "subject", "now"} {
 		c.MarkFlagsMutuallyExclusive("admin", other)
 		c.MarkFlagsMutuallyExclusive("issuer-name", other)
 	}
-	completeNothing(c, "issuer", "issuer-name", "kid", "client", "audience-name", "now")
+	completeNothing(c, "issuer", "issuer-name", "kid", "client", "audience-name", "subject", "now")
 	complete(c, "alg", "RS256", "PS256")
 	return c
 }
@@ -82,6 +84,7 @@ type explained struct {
 	Issuer   string              `json:"issuer"`
 	Client   string              `json:"client,omitempty"`
 	Kid      string              `json:"kid,omitempty"`
+	Subject  string              `json:"subject,omitempty"`
 	Accepted bool                `json:"accepted"`
 	Clock    string              `json:"clock"`
 	Findings []authority.Finding `json:"findings"`
@@ -140,6 +143,9 @@ func (a *app) explainLocally(ctx context.Context, f *explainFlags, arg string) (
 		e.notes = append(e.notes, "--audience-name was not given: aud can only be a URL of the issuer")
 	}
 	client, onboarding := e.register(issuer, key)
+	if issuer.Profile.Policy.Assertion.Subject == platform.SubjectRegistered && claims != nil && !f.clientAuth {
+		client.Subjects = e.subjects(f, claims)
+	}
 	judge := &authority.Authority{Registry: onlyClient{client: client}}
 	findings, err := judge.Explain(ctx, issuer, token, !f.clientAuth, now)
 	if err != nil {
@@ -240,6 +246,20 @@ func (e *explained) read(f *explainFlags, token string, key *jose.PublicKey) (*j
 		e.notes = append(e.notes, "--kid was not given: taking "+map[bool]string{true: "the assertion's", false: "the key's thumbprint"}[jws.Header.Kid != ""]+" for it")
 	}
 	return jws, claims
+}
+
+// subjects are those that the client may name, by default the one that it does name.
+func (e *explained) subjects(f *explainFlags, claims *jose.Claims) []string {
+	if claims.Subject == "" || claims.Subject == claims.Issuer {
+		return f.subjects
+	}
+	e.Subject = claims.Subject
+	e.heading += " and subject " + e.Subject
+	if len(f.subjects) > 0 {
+		return f.subjects
+	}
+	e.notes = append(e.notes, "--subject was not given: taking sub for one that is registered with the client")
+	return []string{e.Subject}
 }
 
 // register returns the client as the platform would register it. The finding says

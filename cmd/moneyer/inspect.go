@@ -231,7 +231,7 @@ func (a *app) checkSignature(ctx context.Context, f *inspectFlags, i *inspected,
 	if claims == nil {
 		claims = &jose.Claims{}
 	}
-	_, err = signatureVerifier(cmp.Or(f.issuer, claims.Issuer, "-"), jws, keys, a.now).Verify(ctx, token)
+	_, err = verifyShown(ctx, signatureVerifier(cmp.Or(f.issuer, claims.Issuer, "-"), jws, keys, a.now), token, boundTo(claims))
 	cause := errors.Unwrap(err)
 	switch {
 	case err == nil:

@@ -186,9 +186,13 @@ func entryWords(e *ledger.Entry) string {
 	case ledger.KindToken:
 		return fmt.Sprintf("token %s for %s by %s", e.JTI, e.Subject, e.Credential)
 	case ledger.KindRefusal:
-		return fmt.Sprintf("%s: %s: expected %s, found %s", e.Code, e.Rule, e.Expected, e.Found)
+		words := fmt.Sprintf("%s: %s: expected %s, found %s", e.Code, e.Rule, e.Expected, e.Found)
+		if e.Subject != "" {
+			words += ", for " + e.Subject
+		}
+		return words
 	case ledger.KindAuthentication:
-		return fmt.Sprintf("%s by %s", e.Subject, e.Credential)
+		return "client authentication by " + e.Credential
 	case ledger.KindCheckpoint:
 		words := "heads"
 		heads, _ := ledger.ParseHeads(e.Heads) // verify reports an error in them

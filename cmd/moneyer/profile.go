@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -61,7 +60,14 @@ func (a *app) profileShow() *cobra.Command {
 		Use:   "show NAME|FILE",
 		Short: "Print a profile",
 		Long: `Print the TOML text of a profile. With --json print the parsed profile, with
-defaults filled in.`,
+defaults filled in.
+
+Each value of client_auth is a set of methods, all of which one request shows for
+one client: "client_secret_basic + tls_client_auth" takes both, "none" leaves it to
+the assertion that is the grant. subject = "registered" lets an assertion name a
+subject that is registered with its client; the token names both. A claim cnf, from
+"confirmation", binds the tokens of clients with bound_tokens to their certificate.
+'moneyer profile check' describes a profile in words.`,
 		Example: `  moneyer profile show boltpay
   moneyer profile show boltpay --json`,
 		Args:              oneProfile,
@@ -162,6 +168,9 @@ func summarize(p *platform.Profile) [][]string {
 		members = append(members, member.Name)
 	}
 	token := &policy.Token
+	if policy.Token.Claim("cnf") != nil {
+		rows = append(rows, []string{"bound tokens", "cnf binds the tokens of a client with bound_tokens to its certificate (RFC 8705); other tokens have none"})
+	}
 	return append(rows,
 		[]string{"token", fmt.Sprintf("%s, typ %s, good for %s", token.Alg, token.Typ, shortDuration(token.Lifetime))},
 		[]string{"claims", strings.Join(claims, " ")},
@@ -181,16 +190,21 @@ func callers(p *platform.Profile) string {
 	var ways []string
 	for _, grant := range p.Policy.Grants {
 		for _, set := range grant.ClientAuth {
-			members := []string{}
+			var members []string
+			if grant.Type == oauth.JWTBearer {
+				members = append(members, "a signed assertion as the grant")
+			}
 			for _, auth := range set {
 				members = append(members, map[oauth.ClientAuth]string{
 					oauth.AuthPrivateKeyJWT: "a signed assertion as client authentication",
 					oauth.AuthBasic:         "client id and secret by HTTP Basic",
 					oauth.AuthPost:          "client id and secret in the body",
 					oauth.AuthAPIKey:        "an API key in the header " + p.Wire.APIKey.Header,
+					oauth.AuthTLS:           "a client certificate of a trusted authority",
+					oauth.AuthSelfSignedTLS: "a client certificate that is registered itself",
 				}[auth])
 			}
-			ways = append(ways, cmp.Or(strings.Join(members, " with "), "a signed assertion as the grant"))
+			ways = append(ways, strings.Join(members, " with "))
 		}
 	}
 	return strings.Join(ways, "; ")
@@ -227,8 +241,12 @@ func assertionWords(policy *platform.Assertion) string {
 	for _, kind := range policy.Audience {
 		names = append(names, audience[kind])
 	}
-	return fmt.Sprintf("%s; kid %s; claims %s; aud is %s; exp at most %s ahead (leeway %s); %s",
-		strings.Join(policy.Algs, " or "), policy.Kid, strings.Join(policy.Require, " "), strings.Join(names, " or "),
+	subject := "the client"
+	if policy.Subject == platform.SubjectRegistered {
+		subject += ", or a subject that is registered with it"
+	}
+	return fmt.Sprintf("%s; kid %s; claims %s; sub is %s; aud is %s; exp at most %s ahead (leeway %s); %s",
+		strings.Join(policy.Algs, " or "), policy.Kid, strings.Join(policy.Require, " "), subject, strings.Join(names, " or "),
 		shortDuration(policy.MaxLifetime), shortDuration(policy.Leeway), replay[policy.Replay])
 }
 

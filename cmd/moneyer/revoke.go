@@ -17,8 +17,8 @@ import (
 
 // revokeFlags say what to revoke.
 type revokeFlags struct {
-	token, client, key, secret, signingKey, allBefore string
-	keep                                              bool
+	token, client, key, secret, subject, signingKey, allBefore string
+	keep                                                       bool
 }
 
 func (o *onboarding) revokeCommand() *cobra.Command {
@@ -27,7 +27,7 @@ func (o *onboarding) revokeCommand() *cobra.Command {
 		Use:   "revoke",
 		Short: "Revoke access tokens before they expire",
 		Long: `Revoke access tokens before they expire: one token, all tokens of a client, those
-issued for one of its keys or secrets, those signed by a signing key, or all that
+issued for one of its keys or secrets or about one subject, those signed by a signing key, or all that
 were issued before a time.
 
 Introspection and /check of the server refuse them at once. APIs that poll its
@@ -45,6 +45,7 @@ sent.`,
   moneyer revoke --issuer d1 --token - < token.txt
   moneyer revoke --issuer d1 --client merchant01
   moneyer revoke --issuer d1 --client merchant01 --key key-1
+  moneyer revoke --issuer acme --client d1 --subject customer01
   moneyer revoke --issuer d1 --signing-key KID
   moneyer revoke --issuer d1 --all-before now
   moneyer revoke list --issuer d1`,
@@ -63,10 +64,11 @@ func (f *revokeFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.client, "client", "", "all tokens of the client with that `id`")
 	flags.StringVar(&f.key, "key", "", "of the client's tokens those issued for its key with that `kid`; the key is disabled first")
 	flags.StringVar(&f.secret, "secret", "", "of the client's tokens those issued for its secret or API key with that `id`; it is disabled first")
+	flags.StringVar(&f.subject, "subject", "", "of the client's tokens those about that `subject` (their sub)")
 	flags.BoolVar(&f.keep, "keep", false, "do not disable the key or secret first")
 	flags.StringVar(&f.signingKey, "signing-key", "", "all tokens that the issuer's key with that `kid` signed")
 	flags.StringVar(&f.allBefore, "all-before", "", "all tokens issued before that `time`: a time, a date, a span from now such as -1h, or now")
-	completeNothing(c, "token", "key", "secret", "all-before")
+	completeNothing(c, "token", "key", "secret", "subject", "all-before")
 	c.MarkFlagsOneRequired("token", "client", "signing-key", "all-before")
 	c.MarkFlagsMutuallyExclusive("token", "client", "signing-key", "all-before")
 	c.MarkFlagsMutuallyExclusive("key", "secret")
@@ -75,14 +77,14 @@ func (f *revokeFlags) add(c *cobra.Command) {
 // check refuses flags that exclude each other, and empty ones: an empty --key is
 // an unset variable, and must not revoke all tokens of the client.
 func (f *revokeFlags) check(c *cobra.Command) error {
-	for _, flag := range []string{"token", "client", "key", "secret", "signing-key", "all-before"} {
+	for _, flag := range []string{"token", "client", "key", "secret", "subject", "signing-key", "all-before"} {
 		if c.Flags().Changed(flag) && c.Flag(flag).Value.String() == "" {
 			return usagef("--%s is empty", flag)
 		}
 	}
 	switch credential := f.key + f.secret; {
-	case credential != "" && f.client == "":
-		return usagef("--key and --secret require --client")
+	case credential+f.subject != "" && f.client == "":
+		return usagef("--key, --secret and --subject require --client")
 	case credential == "" && f.keep:
 		return usagef("--keep requires --key or --secret")
 	}
@@ -123,7 +125,7 @@ func (o *onboarding) target(f *revokeFlags) (adminapi.Target, error) {
 		jti, err := o.tokenID(f.token)
 		return adminapi.Target{JTI: jti}, err
 	case f.client != "":
-		return adminapi.Target{Client: f.client, Credential: cmp.Or(f.key, f.secret)}, nil
+		return adminapi.Target{Client: f.client, Credential: cmp.Or(f.key, f.secret), Subject: f.subject}, nil
 	case f.signingKey != "":
 		return adminapi.Target{SigningKid: f.signingKey}, nil
 	case f.allBefore == "now":

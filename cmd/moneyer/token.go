@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -23,10 +22,14 @@ type tokenFlags struct {
 	profile, issuer, url string
 	client, scope        string
 	audience, subject    string
+	grant, auth          string
 	secret, apiKey       secretFlags
+	assertion            secretFlags
+	assertionType        string
 	signer               signerFlags
 	params               []string
 	tlsCert, tlsKey      string
+	discover             bool
 	header, verbose      bool
 }
 
@@ -39,10 +42,15 @@ func (a *app) tokenCommand() *cobra.Command {
 itself or a Moneyer server, and print it: nothing else goes to standard output.
 
 Authenticate with the credential that is registered with the platform: a key
-(--client, --key, --kid), a secret (--client, --secret-file or --secret-env) or an
-API key (--api-key-file or --api-key-env). Secrets are not accepted on the command
-line: other users could read them in the list of processes, and the shell would
-record them in its history. A file named '-' is standard input.
+(--client, --key, --kid), a secret (--client, --secret-file or --secret-env), an
+API key (--api-key-file or --api-key-env), a client certificate (--client, --tls-cert,
+--tls-key), which may also stand beside each of the others, or the assertion of an
+identity provider (--assertion-file or --assertion-env). Secrets are not accepted on
+the command line: other users could read them in the list of processes, and the shell
+would record them in its history. A file named '-' is standard input.
+
+The token endpoint is the issuer URL and the profile's path, or with --discover what
+the issuer's metadata say (RFC 8414).
 
 Temporary errors (429, 503, a lost connection) are retried, up to four attempts.`,
 		Example: `  moneyer token --profile thales-d1 --issuer https://d1.example/authz/v1 \
@@ -51,26 +59,40 @@ Temporary errors (429, 503, a lost connection) are retried, up to four attempts.
       --secret-file secret.txt --scope "openid roles"
   moneyer token --profile thales-etp --issuer https://etp.example/tsh-cof --api-key-env ETP_KEY \
       --scope PAYMENT_PASSKEY --param merchantId=m-1 --param tokens=tok1,tok2
+  moneyer token --profile oauth2 --issuer https://as.example --client shop \
+      --tls-cert client.crt --tls-key client.key --discover
+  moneyer token --profile oauth2 --issuer https://as.example --grant jwt-bearer \
+      --assertion-file /var/run/secrets/tokens/as
   curl -H "$(moneyer token ... --header)" https://api.example/things`,
 		RunE: func(c *cobra.Command, _ []string) error { return a.token(c.Context(), &f) },
 	}
 	profileFlag(c, &f.profile)
 	f.secret.add(c, "secret", "client secret")
 	f.apiKey.add(c, "api-key", "API key")
+	f.assertion.add(c, "assertion", "assertion of an identity provider that the platform trusts")
 	f.signer.add(c)
 	flags := c.Flags()
 	flags.StringVar(&f.issuer, "issuer", "", "the issuer URL, exactly as the platform spells it")
+	flags.BoolVar(&f.discover, "discover", false, "take the token endpoint from the issuer's metadata (RFC 8414)")
+	flags.StringVar(&f.grant, "grant", "", "the grant, client_credentials or jwt-bearer (default the first that the credential is enough for)")
+	flags.StringVar(&f.auth, "auth", "", `the client authentication, such as "client_secret_basic + tls_client_auth" (default the first that the credential is enough for)`)
+	flags.StringVar(&f.assertionType, "assertion-type", jwtBearer, "the client_assertion_type of the provider's assertion, jwt-bearer or jwt-spiffe")
 	flags.StringVar(&f.url, "url", "", "the token endpoint (default the issuer URL and the profile's path)")
 	flags.StringVar(&f.client, "client", "", "the id that the platform gave you")
 	flags.StringVar(&f.scope, "scope", "", "scope words to ask for, separated by spaces")
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the platform's own, name=value; a list as name=a,b or repeated")
 	flags.StringVar(&f.audience, "audience", "", "aud of the assertion, such as an audience name of the platform (default the issuer URL)")
 	flags.StringVar(&f.subject, "subject", "", "sub of the assertion (default the client)")
-	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, where the platform requires mutual TLS")
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, for mutual TLS")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
 	flags.BoolVar(&f.header, "header", false, `print "Authorization: Bearer ..." as curl takes it`)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log requests and responses to standard error")
 	completeNothing(c, "issuer", "url", "client", "scope", "param", "audience", "subject")
+	complete(c, "grant", string(oauth.ClientCredentials), jwtBearer)
+	complete(c, "assertion-type", jwtBearer, jwtSPIFFE)
+	complete(c, "auth", string(oauth.AuthBasic), string(oauth.AuthPost), string(oauth.AuthPrivateKeyJWT), string(oauth.AuthTLS),
+		string(oauth.AuthSelfSignedTLS), string(oauth.AuthAPIKey), string(oauth.AuthNone))
+	c.MarkFlagsMutuallyExclusive("url", "discover")
 	return c
 }
 
@@ -78,7 +100,7 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if f.header && a.json {
 		return usagef("--header and --json exclude each other")
 	}
-	source := &tokensource.Source{Issuer: f.issuer, TokenURL: f.url, Now: a.now}
+	source := &tokensource.Source{Issuer: f.issuer, TokenURL: f.url, Discover: f.discover, Now: a.now}
 	var err error
 	if source.Profile, err = publicProfile(f.profile); err != nil {
 		return err
@@ -114,12 +136,18 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 
 // credential reads the credential that the flags name.
 func (a *app) credential(f *tokenFlags, p *platform.Profile) (tokensource.Credential, error) {
-	c := tokensource.Credential{ClientID: f.client, Subject: f.subject, Audience: f.audience, Alg: f.signer.alg}
+	c := tokensource.Credential{ClientID: f.client, Subject: f.subject, Audience: f.audience, Alg: f.signer.alg, Auth: oauth.ClientAuth(f.auth)}
 	var err error
+	if c.Grant, err = f.grantType(); err != nil {
+		return c, err
+	}
 	if c.Secret, err = a.readSecret(&f.secret); err != nil {
 		return c, err
 	}
 	if c.APIKey, err = a.readSecret(&f.apiKey); err != nil {
+		return c, err
+	}
+	if err = a.assertionOf(f, &c); err != nil {
 		return c, err
 	}
 	if f.signer.key != "" && usesAssertions(p) {
@@ -127,33 +155,57 @@ func (a *app) credential(f *tokenFlags, p *platform.Profile) (tokensource.Creden
 			return c, err
 		}
 	}
-	held := platform.Held{ID: c.ClientID != "", Secret: c.Secret != "", APIKey: c.APIKey != "", Key: c.Key != nil}
-	for _, grant := range p.Policy.Grants {
-		if slices.ContainsFunc(grant.ClientAuth, func(set platform.AuthSet) bool { return set.NeedsOnly(held) }) {
-			return c, nil
+	if f.tlsCert != "" || f.tlsKey != "" {
+		files := &tokensource.CertificateFiles{Cert: f.tlsCert, Key: f.tlsKey}
+		if _, err := files.Certificate(context.Background()); err != nil {
+			return c, usagef("--tls-cert, --tls-key: %w", err)
 		}
+		c.Certificate = files.Certificate
 	}
-	return c, usagef("profile %s requires %s: give %s", p.Name, callers(p), wantedFlags(p))
+	held := platform.Held{ID: c.ClientID != "", Secret: c.Secret != "", APIKey: c.APIKey != "", Key: c.Key != nil, Assertion: c.Assertion != nil, Certificate: c.Certificate != nil}
+	if _, _, ok := p.Policy.Choose(held, c.Grant, c.Auth); !ok {
+		return c, usagef("profile %s requires %s: give %s", p.Name, callers(p), strings.Join(p.Policy.Needs(credentialFlags), "; or "))
+	}
+	return c, nil
 }
 
-// wantedFlags names the flags with which a caller of the platform authenticates.
-func wantedFlags(p *platform.Profile) string {
-	var flags []string
-	for _, grant := range p.Policy.Grants {
-		for _, set := range grant.ClientAuth {
-			wanted := "--client, --key and --kid"
-			switch {
-			case set.Has(oauth.AuthAPIKey):
-				wanted = "--api-key-file or --api-key-env"
-			case set.Has(oauth.AuthBasic), set.Has(oauth.AuthPost):
-				wanted = "--client and --secret-file or --secret-env"
-			}
-			if !slices.Contains(flags, wanted) {
-				flags = append(flags, wanted)
-			}
-		}
+// credentialFlags are the flags with which a caller of a platform authenticates.
+var credentialFlags = platform.Names{
+	ID: []string{"--client"}, Secret: []string{"--secret-file or --secret-env"}, APIKey: []string{"--api-key-file or --api-key-env"},
+	Key: []string{"--key", "--kid (or --assertion-file)"}, Certificate: []string{"--tls-cert", "--tls-key"},
+}
+
+// The values of --grant and --assertion-type.
+const (
+	jwtBearer = "jwt-bearer"
+	jwtSPIFFE = "jwt-spiffe"
+)
+
+// grantType returns the grant that --grant selects, empty for none.
+func (f *tokenFlags) grantType() (oauth.GrantType, error) {
+	switch f.grant {
+	case "", string(oauth.ClientCredentials), string(oauth.JWTBearer):
+		return oauth.GrantType(f.grant), nil
+	case jwtBearer:
+		return oauth.JWTBearer, nil
 	}
-	return strings.Join(flags, "; or ")
+	return "", usagef("--grant is %s or %s", oauth.ClientCredentials, jwtBearer)
+}
+
+// assertionOf reads the assertion that somebody else made.
+func (a *app) assertionOf(f *tokenFlags, c *tokensource.Credential) error {
+	switch f.assertionType {
+	case jwtBearer:
+	case jwtSPIFFE:
+		c.AssertionType = oauth.AssertionTypeSPIFFE
+	default:
+		return usagef("--assertion-type is %s or %s", jwtBearer, jwtSPIFFE)
+	}
+	text, err := a.readSecret(&f.assertion)
+	if text != "" {
+		c.Assertion = func(context.Context) (string, error) { return text, nil }
+	}
+	return err
 }
 
 // readParams reads name=value pairs. A list is name=a,b or repeated.

@@ -26,7 +26,8 @@ import (
 // path of its name, the way that their pages show it. It knows one client; a key
 // is the pub.pem of the script's directory.
 type platforms struct {
-	dir string
+	dir    string
+	mutual string // the URL of the server with mutual TLS
 }
 
 // fakeToken is what every platform hands out.
@@ -34,6 +35,9 @@ const fakeToken = "fake.access-token.of-the-platform"
 
 // samplePassword has characters that need an encoding.
 const samplePassword = "p%40ss+w&rd@"
+
+// providedAssertion is by an identity provider that the platform of the profile oauth2 trusts.
+const providedAssertion = "eyJhbGciOiJFUzI1NiJ9.e30.of-the-provider"
 
 // startPlatforms serves the platforms until the script ends.
 func startPlatforms(env *testscript.Env) error {
@@ -52,6 +56,7 @@ func startPlatforms(env *testscript.Env) error {
 		fmt.Fprint(w, "<html>welcome</html>")
 	})
 	mux.HandleFunc("GET /.well-known/oauth-authorization-server/oauth2", p.metadata)
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server/other", p.metadata) // of another issuer
 	mux.HandleFunc("GET /oauth2/jwks", p.jwks)
 	mux.HandleFunc("POST "+adminapi.Prefix+"/issuers/d1/explain", adminExplains)
 	server := httptest.NewServer(mux)
@@ -62,6 +67,7 @@ func startPlatforms(env *testscript.Env) error {
 	mutual.Config.ErrorLog = log.New(io.Discard, "", 0)
 	mutual.StartTLS()
 	env.Defer(mutual.Close)
+	p.mutual = mutual.URL
 	env.Setenv("TLS_PLATFORMS", mutual.URL)
 	certificate := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: mutual.Certificate().Raw})
 	return os.WriteFile(filepath.Join(env.WorkDir, "server.crt"), certificate, 0o600)
@@ -158,7 +164,9 @@ func (p *platforms) oauth2(w http.ResponseWriter, r *http.Request) {
 	secret, _ = url.QueryUnescape(secret)
 	claims := p.verify(cmp.Or(r.PostFormValue("client_assertion"), r.PostForm.Get("assertion")))
 	switch {
-	case basic && id == "shop" && secret == samplePassword, claims != nil && claims.Audience[0] == issuer(r, "oauth2"):
+	case basic && id == "shop" && secret == samplePassword, claims != nil && claims.Audience[0] == issuer(r, "oauth2"),
+		r.TLS != nil && r.PostForm.Get("client_id") == "shop", r.PostForm.Get("assertion") == providedAssertion,
+		r.PostForm.Get("client_assertion") == providedAssertion && strings.HasSuffix(r.PostForm.Get("client_assertion_type"), ":jwt-spiffe"):
 		answer(w, `{"access_token":"`+fakeToken+`","token_type":"bearer","expires_in":"600","expires_at":"2036-11-23T12:00:00.000Z"}`)
 	default:
 		refuse(w, http.StatusUnauthorized, oauth.InvalidClient)
@@ -166,7 +174,8 @@ func (p *platforms) oauth2(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *platforms) metadata(w http.ResponseWriter, r *http.Request) {
-	answer(w, fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q}`, issuer(r, "oauth2"), issuer(r, "oauth2/jwks")))
+	answer(w, fmt.Sprintf(`{"issuer":%q,"jwks_uri":%q,"token_endpoint":%q,"mtls_endpoint_aliases":{"token_endpoint":%q}}`,
+		issuer(r, "oauth2"), issuer(r, "oauth2/jwks"), issuer(r, "oauth2/oauth2/token"), p.mutual+"/oauth2/oauth2/token"))
 }
 
 // adminExplains is a fake admin API.

@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,7 +23,7 @@ import (
 type verifyFlags struct {
 	issuer, jwks, profile string
 	audience, typ         []string
-	scope                 string
+	scope, cert           string
 	revocations           string
 	noRevocations         bool
 }
@@ -39,13 +41,16 @@ The token is never printed.
 The keys come from the issuer's metadata (RFC 8414) or from --jwks, and the
 revocations from the issuer's list; for an issuer without a list, give
 --no-revocations. aud is checked when --audience is given. --profile sets the typ
-of a platform's tokens, and says whether their aud is the client.
+of a platform's tokens, and says whether their aud is the client. A token that is
+bound to a client certificate (RFC 8705) is valid with --cert alone, the certificate
+of its client.
 
 Exit codes: 0 valid · 1 not valid · 2 wrong usage · 3 the keys or the list of
 revocations are unavailable, so the result is unknown.`,
 		Example: `  moneyer token ... | moneyer verify --issuer https://as.example --audience https://api.example
   moneyer verify token.txt --issuer https://bolt.example --profile boltpay --scope roles
-  moneyer verify token.txt --issuer https://d1.example/authz/v1 --jwks keys.json --no-revocations`,
+  moneyer verify token.txt --issuer https://d1.example/authz/v1 --jwks keys.json --no-revocations
+  moneyer verify token.txt --issuer https://as.example --audience https://api.example --cert client.crt`,
 		Args: atMostOne,
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.verify(c.Context(), &f, append(args, "-")[0])
@@ -58,6 +63,7 @@ revocations are unavailable, so the result is unknown.`,
 	flags.StringArrayVar(&f.typ, "typ", nil, "an accepted typ of the header; repeat for several (default the profile's, else at+jwt)")
 	flags.StringVar(&f.scope, "scope", "", "scope words that the token must hold, separated by spaces")
 	flags.StringVar(&f.jwks, "jwks", "", "the issuer's keys: the JWK set in this file or at this URL (default as the issuer's metadata say)")
+	flags.StringVar(&f.cert, "cert", "", "file with the client certificate that comes with the token, PEM or DER")
 	flags.StringVar(&f.revocations, "revocations", "", "the URL of the list of revocations (default the issuer URL and /revocations)")
 	flags.BoolVar(&f.noRevocations, "no-revocations", false, "do not check revocations")
 	completeNothing(c, "issuer", "audience", "typ", "scope", "revocations")
@@ -108,7 +114,7 @@ func (a *app) verify(ctx context.Context, f *verifyFlags, arg string) error {
 	for _, m := range mistakes {
 		v.Notes = append(v.Notes, "judged without "+m.found)
 	}
-	claims, verdict := api.Verify(ctx, token)
+	claims, verdict := api.verdict(ctx, token)
 	if verdict == nil {
 		v.GoodUntil, v.left = claims.Expiry.UTC().Format(time.RFC3339), claims.Expiry.Sub(a.now())
 	} else {
@@ -141,7 +147,18 @@ func (a *app) withFixedClock() *app {
 // guard is the API that verifies the token.
 type guard struct {
 	bearer.Verifier
-	audienceIs string // the text for an aud that is not checked
+	audienceIs  string             // the text for an aud that is not checked
+	certificate *[sha256.Size]byte // that comes with the token; nil for none
+}
+
+// verdict verifies the token.
+func (g *guard) verdict(ctx context.Context, token string) (*bearer.Claims, error) {
+	if jws, err := jose.Parse(token); err == nil {
+		if c, err := jose.ParseClaims(jws.Payload); err == nil && c.Has(jose.ClaimConfirmation) {
+			return verifyShown(ctx, &g.Verifier, token, g.certificate)
+		}
+	}
+	return g.Verify(ctx, token)
 }
 
 // guard returns the API that the flags describe.
@@ -162,6 +179,14 @@ func (a *app) guard(f *verifyFlags) (*guard, error) {
 	}
 	if g.Typ == nil {
 		g.Typ = []string{"at+jwt", "application/at+jwt"}
+	}
+	if f.cert != "" {
+		shown, err := a.readCertificate("--cert", f.cert)
+		if err != nil {
+			return nil, err
+		}
+		digest := sha256.Sum256(shown.Raw)
+		g.certificate = &digest
 	}
 	where := &inspectFlags{jwks: f.jwks}
 	if f.jwks == "" {
@@ -214,7 +239,7 @@ func (g *guard) explain(ctx context.Context, token string) ([]check, error) {
 	judge := func(add func(*bearer.Verifier)) error {
 		v := signatureVerifier(cmp.Or(claims.Issuer, g.Issuer), jws, g.Keys, g.Now)
 		add(v)
-		_, err := v.Verify(ctx, token)
+		_, err := verifyShown(ctx, v, token, boundTo(claims))
 		return err
 	}
 	checks, err := signatureChecks(jws, judge(func(*bearer.Verifier) {}))
@@ -227,7 +252,26 @@ func (g *guard) explain(ctx context.Context, token string) ([]check, error) {
 		}
 		checks = append(checks, d.check)
 	}
+	if bound := boundTo(claims); bound != nil {
+		checks = append(checks, g.binding(bound))
+	}
 	return checks, nil
+}
+
+// binding is the check of a token that is bound to a client certificate.
+func (g *guard) binding(bound *[sha256.Size]byte) check {
+	c := check{Name: "binding", Result: checkHolds, Found: "to the client certificate " + encodeThumbprint(bound)}
+	switch {
+	case g.certificate == nil:
+		c.Result, c.Expected = checkFails, "that it comes with it: give --cert"
+	case *g.certificate != *bound:
+		c.Result, c.Expected = checkFails, encodeThumbprint(g.certificate)+", of --cert"
+	}
+	return c
+}
+
+func encodeThumbprint(digest *[sha256.Size]byte) string {
+	return base64.RawURLEncoding.EncodeToString(digest[:])
 }
 
 // signatureChecks returns the result of a Verifier that requires only a signature.

@@ -81,6 +81,7 @@ func (c *call) target() (authority.Target, error) {
 		"jti":         named(&t.JTI),
 		"client":      named(&t.Client),
 		"credential":  named(&t.Credential),
+		"subject":     named(&t.Subject),
 		"signing_kid": named(&t.SigningKid),
 		"all":         flag(&t.All),
 		"at":          moment(&t.At),
@@ -97,8 +98,8 @@ func (c *call) target() (authority.Target, error) {
 	switch {
 	case ways != 1:
 		return t, invalid("say what to revoke by one of jti, client, signing_kid and all")
-	case t.Credential != "" && t.Client == "":
-		return t, invalid("credential comes with the client whose it is")
+	case t.Credential+t.Subject != "" && t.Client == "":
+		return t, invalid("credential and subject come with the client that they belong to")
 	case !t.At.IsZero() && t.Client == "" && !t.All:
 		return t, invalid("at comes with client or all")
 	}
@@ -122,7 +123,7 @@ func (a *API) checkTarget(c *call, t *authority.Target) error {
 	switch {
 	case t.SigningKid != "":
 		return a.checkSigningKid(c, t.SigningKid)
-	case t.Client != "" && t.Credential == "":
+	case t.Client != "" && t.Credential+t.Subject == "":
 		return a.checkClientSeen(c, t.Client)
 	default:
 		return nil
@@ -165,10 +166,15 @@ func revoked(t *authority.Target) string {
 	switch {
 	case t.JTI != "":
 		object = "tokens/" + t.JTI
-	case t.Credential != "":
-		object = "clients/" + t.Client + "/credentials/" + t.Credential + "/tokens"
 	case t.Client != "":
-		object = "clients/" + t.Client + "/tokens"
+		object = "clients/" + t.Client
+		if t.Credential != "" {
+			object += "/credentials/" + t.Credential
+		}
+		if t.Subject != "" {
+			object += "/subjects/" + t.Subject
+		}
+		object += "/tokens"
 	case t.SigningKid != "":
 		object = "signing-keys/" + t.SigningKid + "/tokens"
 	}

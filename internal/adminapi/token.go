@@ -33,6 +33,8 @@ type Target struct {
 	// Credential narrows Client to the tokens that were issued for one of its keys or
 	// secrets.
 	Credential string `json:"credential,omitempty"`
+	// Subject narrows Client to the tokens with that sub.
+	Subject    string `json:"subject,omitempty"`
 	SigningKid string `json:"signing_kid,omitempty"`
 	All        bool   `json:"all,omitempty"`
 	// At, with Client or All: only tokens issued before then.

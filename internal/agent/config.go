@@ -52,6 +52,8 @@ type Token struct {
 	Issuer string `toml:"issuer"`
 	// The token endpoint. Default: the issuer URL followed by the profile's path.
 	TokenURL string `toml:"token_url"`
+	// Take the token endpoint from the issuer's metadata (RFC 8414) instead.
+	Discover bool `toml:"discover"`
 	// The client id that the platform assigned.
 	Client string `toml:"client"`
 	// The partner's private key, PEM or JWK, ...
@@ -64,6 +66,15 @@ type Token struct {
 	SecretFile string `toml:"secret_file"`
 	// ... or one that holds an API key. Line ends at the end of these files are ignored.
 	APIKeyFile string `toml:"api_key_file"`
+	// Or a file with the assertion of an identity provider that the platform trusts, such as the
+	// token of a Kubernetes service account. It is read for each token.
+	AssertionFile string `toml:"assertion_file"`
+	// Its client_assertion_type: "jwt-bearer" or "jwt-spiffe". Default "jwt-bearer".
+	AssertionType string `toml:"assertion_type"`
+	// The grant, "client_credentials" or "jwt-bearer", and the client authentication, such as
+	// "client_secret_basic + tls_client_auth". Default: the first that uses all credentials.
+	Grant string `toml:"grant"`
+	Auth  string `toml:"auth"`
 	// The scopes to request, separated by spaces.
 	Scope string `toml:"scope"`
 	// The aud of the assertion. Default: the issuer URL.
@@ -72,7 +83,8 @@ type Token struct {
 	Subject string `toml:"subject"`
 	// The platform's own parameters: strings, or lists of strings.
 	Params map[string]any `toml:"params"`
-	// Certificate and private key for mutual TLS with the platform, PEM.
+	// Certificate and private key for mutual TLS with the platform, PEM: by themselves or beside
+	// another credential. They are read again when they change.
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
 	// The authorities of the platform's certificate, PEM. Default: the system's authorities.
@@ -82,7 +94,8 @@ type Token struct {
 	credential  *tokensource.Credential // a pointer, because fmt does not print what it points to
 	scope       oauth.Scope
 	params      url.Values
-	transport   http.RoundTripper
+	transport   *http.Transport
+	files       *certificateFiles // nil without a client certificate
 	fingerprint [sha256.Size]byte // of all settings and the content of all files
 }
 
@@ -102,7 +115,8 @@ type Upstream struct {
 	TotalTimeout time.Duration `toml:"total_timeout"`
 	// The largest request body, in bytes. Default 16777216.
 	MaxBody int64 `toml:"max_body"`
-	// Certificate and private key for mutual TLS with the API, PEM.
+	// Certificate and private key for mutual TLS with the API, PEM. They are read again when they
+	// change. For a token that is bound to a certificate they are those of the token.
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
 	// The authorities of the API's certificate, PEM. Default: the system's authorities.
@@ -110,6 +124,7 @@ type Upstream struct {
 
 	url       *url.URL
 	transport *http.Transport
+	files     *certificateFiles // nil without a client certificate
 }
 
 // File is a file that always contains a valid token.

@@ -51,6 +51,7 @@ func (c *Config) checkToken(check *checker, key string, t *Token) {
 		return
 	}
 	t.fingerprint = c.fingerprint(t) // first, so that a file that changes from now on is noticed by the next reload
+	check.want(!t.Discover || t.TokenURL == "", key+".discover", "and token_url exclude each other")
 	check.want(t.Issuer != "" || t.TokenURL != "", key+".issuer",
 		"is missing: the platform's issuer URL, to which %s adds %s (or token_url with the whole endpoint)", t.profile.Name(), t.profile.Definition().Wire.Path)
 	if t.scope, err = oauth.ParseScope(t.Scope); err != nil {
@@ -59,61 +60,101 @@ func (c *Config) checkToken(check *checker, key string, t *Token) {
 	t.params, err = readParams(t.Params)
 	check.accept(key+".params", err)
 	c.checkCredential(check, key, t)
-	t.transport, err = c.transport(t.TLSCert, t.TLSKey, t.CAFile)
+	t.transport, err = c.transport(t.CAFile)
+	check.accept(key, err)
+	t.files, err = c.certificate(t.TLSCert, t.TLSKey)
 	check.accept(key, err)
 }
 
-// checkCredential checks that there is exactly one credential, of a kind that the profile accepts.
+// checkCredential reads the credentials and checks that a grant of the profile uses all of them.
 func (c *Config) checkCredential(check *checker, key string, t *Token) {
 	t.credential = &tokensource.Credential{ClientID: t.Client, Kid: t.Kid, Alg: t.Alg, Subject: t.Subject, Audience: t.Audience}
-	given := 0
-	for _, file := range []string{t.KeyFile, t.SecretFile, t.APIKeyFile} {
-		if file != "" {
-			given++
-		}
-	}
-	held := platform.Held{ID: t.Client != "", Secret: t.SecretFile != "", APIKey: t.APIKeyFile != "", Key: t.KeyFile != ""}
-	fits := slices.ContainsFunc(t.profile.Definition().Policy.Grants, func(g platform.Grant) bool {
-		return slices.ContainsFunc(g.ClientAuth, func(set platform.AuthSet) bool { return set.NeedsOnly(held) })
-	})
-	check.want(given == 1 && fits, key, "profile %s needs %s: set that and no other credential", t.profile.Name(), wanted(t.profile.Definition()))
-	check.want(t.KeyFile == "" || t.Kid != "" || t.profile.Definition().Policy.Assertion.Kid != platform.KidRequired, key+".kid",
-		"is missing: the kid under which the key is registered at %s", t.profile.Name())
+	p := t.profile.Definition()
+	check.want(t.choose(&p.Policy), key, "profile %s needs %s: set that and no other credential (tls_cert may stand beside)",
+		p.Name, strings.Join(p.Policy.Needs(settingNames), "; or "))
+	check.want(t.KeyFile == "" || t.Kid != "" || p.Policy.Assertion.Kid != platform.KidRequired, key+".kid",
+		"is missing: the kid under which the key is registered at %s", p.Name)
 	var err error
-	switch {
-	case t.KeyFile != "":
+	if t.KeyFile != "" {
 		var text string
 		if text, err = c.readSecret(t.KeyFile); err == nil {
 			t.credential.Key, err = assertion.ParseKey([]byte(text))
 		}
 		check.accept(key+".key_file", plain(err))
-	case t.SecretFile != "":
+	}
+	if t.SecretFile != "" {
 		t.credential.Secret, err = c.readSecret(t.SecretFile)
 		check.accept(key+".secret_file", err)
-	case t.APIKeyFile != "":
+	}
+	if t.APIKeyFile != "" {
 		t.credential.APIKey, err = c.readSecret(t.APIKeyFile)
 		check.accept(key+".api_key_file", err)
 	}
+	if t.AssertionFile != "" {
+		t.credential.Assertion = tokensource.AssertionFile(c.path(t.AssertionFile))
+		_, err = c.readSecret(t.AssertionFile)
+		check.accept(key+".assertion_file", err)
+	}
+	switch t.AssertionType {
+	case "", "jwt-bearer":
+	case "jwt-spiffe":
+		t.credential.AssertionType = oauth.AssertionTypeSPIFFE
+	default:
+		check.want(false, key+".assertion_type", `must be "jwt-bearer" or "jwt-spiffe"`)
+	}
 }
 
-// wanted lists the settings that a client of the profile needs.
-func wanted(p *platform.Profile) string {
-	var ways []string
-	for _, grant := range p.Policy.Grants {
-		for _, set := range grant.ClientAuth {
-			way := "client, key_file and kid"
-			switch {
-			case set.Has(oauth.AuthAPIKey):
-				way = "api_key_file"
-			case set.Has(oauth.AuthBasic), set.Has(oauth.AuthPost):
-				way = "client and secret_file"
+// settingNames are the words of this file for a client's credentials.
+var settingNames = platform.Names{
+	ID: []string{"client"}, Secret: []string{"secret_file"}, APIKey: []string{"api_key_file"},
+	Key: []string{"key_file", "kid (or assertion_file)"}, Certificate: []string{"tls_cert", "tls_key"},
+}
+
+// choose sets grant and authentication to the first that use every credential, and reports whether
+// there are such.
+func (t *Token) choose(p *platform.Policy) bool {
+	held := platform.Held{
+		ID: t.Client != "", Secret: t.SecretFile != "", APIKey: t.APIKeyFile != "", Key: t.KeyFile != "", Assertion: t.AssertionFile != "",
+		Certificate: t.TLSCert != "" || t.TLSKey != "",
+	}
+	grant := oauth.GrantType(t.Grant)
+	if t.Grant == "jwt-bearer" {
+		grant = oauth.JWTBearer
+	}
+	for i := range p.Grants {
+		for _, set := range p.Grants[i].ClientAuth {
+			if grant != "" && grant != p.Grants[i].Type {
+				continue
 			}
-			if !slices.Contains(ways, way) {
-				ways = append(ways, way)
+			chosen, set, ok := p.Choose(held, p.Grants[i].Type, cmp.Or(oauth.ClientAuth(t.Auth), oauth.ClientAuth(set.String())))
+			if ok && t.usesAll(chosen.Type, set) {
+				t.credential.Grant, t.credential.Auth = chosen.Type, oauth.ClientAuth(set.String())
+				return true
 			}
 		}
 	}
-	return strings.Join(ways, "; or ")
+	return false
+}
+
+// usesAll reports whether a request by a grant and a set shows every credential but a certificate,
+// which may stand beside any.
+func (t *Token) usesAll(grant oauth.GrantType, set platform.AuthSet) bool {
+	assertions := 0
+	if grant == oauth.JWTBearer {
+		assertions++
+	}
+	if set.Has(oauth.AuthPrivateKeyJWT) {
+		assertions++
+	}
+	given := 0
+	for _, file := range []string{t.KeyFile, t.AssertionFile} {
+		if file != "" {
+			given++
+		}
+	}
+	return given <= assertions &&
+		(t.SecretFile == "" || set.Has(oauth.AuthBasic) || set.Has(oauth.AuthPost)) &&
+		(t.APIKeyFile == "" || set.Has(oauth.AuthAPIKey))
 }
 
 // readSecret reads a file that only its owner should be able to read. Errors do not contain its
@@ -153,9 +194,9 @@ func readParams(params map[string]any) (url.Values, error) {
 	return values, nil
 }
 
-// transport returns an HTTP transport with the client certificate and the certificate authorities,
-// if they are set. It does not modify requests and responses.
-func (c *Config) transport(cert, key, ca string) (*http.Transport, error) {
+// transport returns an HTTP transport with the certificate authorities, if they are set. It does not
+// modify requests and responses.
+func (c *Config) transport(ca string) (*http.Transport, error) {
 	t := &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -165,13 +206,6 @@ func (c *Config) transport(cert, key, ca string) (*http.Transport, error) {
 		MaxIdleConnsPerHost: 32,
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true,
-	}
-	if cert != "" || key != "" {
-		pair, err := tls.LoadX509KeyPair(c.path(cmp.Or(cert, key)), c.path(cmp.Or(key, cert)))
-		if err != nil {
-			return nil, fmt.Errorf("tls_cert, tls_key: %w", err)
-		}
-		t.TLSClientConfig.Certificates = []tls.Certificate{pair}
 	}
 	if ca != "" {
 		pem, err := os.ReadFile(c.path(ca))
@@ -184,6 +218,29 @@ func (c *Config) transport(cert, key, ca string) (*http.Transport, error) {
 		}
 	}
 	return t, nil
+}
+
+// certificateFiles are the absolute paths of a client certificate and its key.
+type certificateFiles struct{ cert, key string }
+
+// certificate checks a client certificate. It returns nil if there is none.
+func (c *Config) certificate(cert, key string) (*certificateFiles, error) {
+	if cert == "" && key == "" {
+		return nil, nil
+	}
+	f := &certificateFiles{c.path(cmp.Or(cert, key)), c.path(cmp.Or(key, cert))}
+	if _, err := tls.LoadX509KeyPair(f.cert, f.key); err != nil {
+		return nil, fmt.Errorf("tls_cert, tls_key: %w", err)
+	}
+	return f, nil
+}
+
+// load returns a function that returns the certificate as it is in the files, nil if there is none.
+func (f *certificateFiles) load(log *slog.Logger) tokensource.CertificateFunc {
+	if f == nil {
+		return nil
+	}
+	return (&tokensource.CertificateFiles{Cert: f.cert, Key: f.key, Logger: log}).Certificate
 }
 
 // fingerprint returns a digest of the settings, the profile and the content of the files. A reload
@@ -204,8 +261,10 @@ func (c *Config) fingerprint(t *Token) (sum [sha256.Size]byte) {
 
 // source returns a token source with the settings.
 func (t *Token) source(log *slog.Logger, now func() time.Time) *tokensource.Source {
+	credential := *t.credential
+	credential.Certificate = t.files.load(log)
 	return &tokensource.Source{
-		Profile: t.profile, Issuer: t.Issuer, TokenURL: t.TokenURL, Credential: *t.credential, Scope: t.scope, Params: t.params,
+		Profile: t.profile, Issuer: t.Issuer, TokenURL: t.TokenURL, Discover: t.Discover, Credential: credential, Scope: t.scope, Params: t.params,
 		HTTPClient: &http.Client{Transport: t.transport}, Logger: log, Now: now,
 	}
 }

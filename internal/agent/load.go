@@ -128,11 +128,13 @@ func (c *Config) checkUpstreams(check *checker) {
 		}
 		u.checkBounds(check, key)
 		var err error
-		u.transport, err = c.transport(u.TLSCert, u.TLSKey, u.CAFile)
+		u.transport, err = c.transport(u.CAFile)
 		check.accept(key, err)
 		if err == nil {
 			u.transport.ResponseHeaderTimeout = u.AnswerTimeout
 		}
+		u.files, err = c.certificate(u.TLSCert, u.TLSKey)
+		check.accept(key, err)
 	}
 }
 

@@ -12,10 +12,12 @@ import (
 )
 
 const (
-	boltToken = "[tokens.bolt]\nprofile = \"boltpay\"\nissuer = \"https://bolt.example\"\nclient = \"shop\"\nsecret_file = \"bolt.secret\"\n"
-	boltFile  = "[files.f]\npath = \"f.token\"\ntoken = \"bolt\"\n"
-	upstream  = "[upstreams.api]\npath = \"/api/\"\nurl = \"https://api.example/v1\"\ntoken = \"bolt\"\n"
-	tcp       = "listen = \"127.0.0.1:0\"\n"
+	boltToken   = "[tokens.bolt]\nprofile = \"boltpay\"\nissuer = \"https://bolt.example\"\nclient = \"shop\"\nsecret_file = \"bolt.secret\"\n"
+	boltFile    = "[files.f]\npath = \"f.token\"\ntoken = \"bolt\"\n"
+	upstream    = "[upstreams.api]\npath = \"/api/\"\nurl = \"https://api.example/v1\"\ntoken = \"bolt\"\n"
+	plainToken  = "[tokens.bolt]\nprofile = \"oauth2\"\nissuer = \"https://as.example\"\n"
+	certificate = "tls_cert = \"client.pem\"\n"
+	tcp         = "listen = \"127.0.0.1:0\"\n"
 )
 
 // newCredentialFolder creates a folder with a credential of every kind.
@@ -34,6 +36,8 @@ func newCredentialFolder(t *testing.T) string {
 		write(t, filepath.Join(dir, file), string(pem))
 	}
 	write(t, filepath.Join(dir, "empty"), "\n")
+	writeCertificate(t, dir, 1)
+	write(t, filepath.Join(dir, "provided"), "a.b.c\n")
 	boltpay, err := profile.Builtin("boltpay")
 	if err != nil {
 		t.Fatal(err)
@@ -54,7 +58,16 @@ func TestGoodConfigurations(t *testing.T) {
 			strings.ReplaceAll(upstream, `"bolt"`, `"d1"`),
 		"API key": tcp + "[tokens.etp]\nprofile = \"thales-etp\"\ntoken_url = \"https://etp.example/x\"\napi_key_file = \"bolt.secret\"\nscope = \"PAYMENT_PASSKEY\"\n" +
 			"params = { merchantId = \"m\", tokens = [\"a\", \"b\"] }\n" + strings.ReplaceAll(boltFile, `"bolt"`, `"etp"`),
-		"own profile": tcp + strings.Replace(boltToken, `"boltpay"`, `"own.toml"`, 1) + boltFile,
+		"certificate":                tcp + plainToken + "client = \"shop\"\n" + certificate + boltFile,
+		"certificate, not the first": tcp + plainToken + "client = \"shop\"\nauth = \"self_signed_tls_client_auth\"\n" + certificate + boltFile,
+		"secret and certificate":     tcp + boltToken + certificate + boltFile,
+		"the same, as a set":         tcp + boltToken + "auth = \"client_secret_post + tls_client_auth\"\n" + certificate + boltFile,
+		"assertion":                  tcp + plainToken + "assertion_file = \"provided\"\nassertion_type = \"jwt-spiffe\"\n" + boltFile,
+		"assertion as the grant":     tcp + plainToken + "assertion_file = \"provided\"\ngrant = \"jwt-bearer\"\n" + certificate + boltFile,
+		"assertion and key":          tcp + plainToken + "assertion_file = \"provided\"\nclient = \"shop\"\nkey_file = \"es.pem\"\n" + boltFile,
+		"assertion and secret":       tcp + plainToken + "assertion_file = \"provided\"\nclient = \"shop\"\nsecret_file = \"bolt.secret\"\n" + boltFile,
+		"discovery":                  tcp + plainToken + "discover = true\nclient = \"shop\"\nsecret_file = \"bolt.secret\"\n" + boltFile,
+		"own profile":                tcp + strings.Replace(boltToken, `"boltpay"`, `"own.toml"`, 1) + boltFile,
 	} {
 		cfg := load(t, dir, toml)
 		if printed := fmt.Sprintf("%v %+v %#v", cfg, cfg, cfg) + fmt.Sprintf("%+v %#v", *cfg, cfg.Tokens["bolt"]); strings.Contains(printed, secret) {
@@ -101,6 +114,15 @@ func TestBadConfigurations(t *testing.T) {
 		{tcp + boltToken + "tls_cert = \"none.pem\"\n", "tls_cert, tls_key: "},
 		{tcp + boltToken + "ca_file = \"none.pem\"\n", "ca_file: "},
 		{tcp + boltToken + "ca_file = \"empty\"\n", "ca_file holds no certificate"},
+		{tcp + plainToken + certificate + boltFile, "; or client, tls_cert and tls_key"},
+		{tcp + plainToken + "assertion_file = \"none\"\n" + boltFile, "tokens.bolt.assertion_file: must name a file that can be read"},
+		{tcp + plainToken + "assertion_file = \"provided\"\nassertion_type = \"saml\"\n", "tokens.bolt.assertion_type: must be"},
+		{tcp + plainToken + "assertion_file = \"provided\"\ngrant = \"password\"\n", "tokens.bolt: profile oauth2 needs"},
+		{tcp + plainToken + "assertion_file = \"provided\"\nclient = \"shop\"\nkey_file = \"es.pem\"\ngrant = \"client_credentials\"\n", "and no other credential"},
+		{tcp + plainToken + "client = \"shop\"\nsecret_file = \"bolt.secret\"\nkey_file = \"es.pem\"\ngrant = \"client_credentials\"\n", "and no other credential"},
+		{tcp + boltToken + "auth = \"client_secret_post + tls_client_auth\"\n", "tokens.bolt: profile boltpay needs"},
+		{tcp + boltToken + "auth = \"private_key_jwt\"\n", "tokens.bolt: profile boltpay needs"},
+		{tcp + boltToken + "discover = true\ntoken_url = \"https://bolt.example/t\"\n", "tokens.bolt.discover: and token_url exclude each other"},
 		{tcp + boltToken, "agent.toml:2: tokens.bolt: no upstream and no file uses it"},
 		{tcp + d1 + "key_file = \"es.pem\"\n", "tokens.bolt.kid: is missing"},
 		{tcp + d1 + "kid = \"k\"\nsecret_file = \"bolt.secret\"\n", "needs client, key_file and kid"},

@@ -25,6 +25,7 @@ type route struct {
 	prefix   string // without the trailing slash
 	settings *Upstream
 	source   *tokensource.Source
+	base     http.Client // its Transport sends to the upstream
 	proxy    *httputil.ReverseProxy
 	log      *slog.Logger
 }

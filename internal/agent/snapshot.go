@@ -43,8 +43,12 @@ func (a *Agent) build(cfg *Config, old *snapshot) *snapshot {
 	for _, name := range slices.Sorted(maps.Keys(cfg.Upstreams)) {
 		u := cfg.Upstreams[name]
 		r := &route{name: name, settings: u, prefix: strings.TrimSuffix(u.Path, "/"), log: a.log, source: sources[u.Token]}
+		r.base.Transport = u.transport
+		if u.files != nil {
+			r.base.Transport = tokensource.WithCertificate(u.transport, u.files.load(a.log.With("upstream", name)))
+		}
 		r.proxy = &httputil.ReverseProxy{
-			Transport: &tokensource.Transport{Source: r.source, Hosts: []string{u.url.Host}, Base: u.transport},
+			Transport: &tokensource.Transport{Source: r.source, Hosts: []string{u.url.Host}, Base: r.base.Transport},
 			Rewrite:   r.rewrite, ModifyResponse: r.clean, ErrorHandler: r.failed, ErrorLog: a.server.ErrorLog,
 		}
 		g.routes = append(g.routes, r)
@@ -81,7 +85,7 @@ func (s *snapshot) retire() {
 	s.cancel()
 	s.running.Wait()
 	for _, r := range s.routes {
-		r.settings.transport.CloseIdleConnections()
+		r.base.CloseIdleConnections()
 	}
 }
 

@@ -1,13 +1,16 @@
 package agent
 
 import (
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -80,5 +83,66 @@ func TestTLSToThePlatform(t *testing.T) {
 	wantStatus(t, r.do(t, "GET", "/anything", nil), 200, "")
 	if got := a.only(t); got.uri != "/anything" || got.header.Get("Authorization") != "Bearer token-1" {
 		t.Errorf("%+v", got)
+	}
+}
+
+// writeCertificate writes a client certificate with that serial number, and its key, as client.pem.
+func writeCertificate(t *testing.T, dir string, serial int64) {
+	t.Helper()
+	key, err := assertion.GenerateKey("ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := assertion.MarshalKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "client.pem")
+	write(t, file+".new", string(private)+string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestCertificateIsReadAgain: when the files of a certificate change, the agent shows the new one
+// without a reload, gets a token for it, and calls the API with both.
+func TestCertificateIsReadAgain(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		serial := r.TLS.PeerCertificates[0].SerialNumber
+		switch {
+		case r.URL.Path != "/oauth2/token":
+			fmt.Fprintf(w, "certificate %s, %s", serial, r.Header.Get("Authorization"))
+		case r.PostFormValue("client_id") != "shop" || r.PostForm.Has("client_secret"):
+			w.WriteHeader(http.StatusBadRequest)
+		default:
+			fmt.Fprintf(w, `{"access_token":"token-%s","token_type":"Bearer","expires_in":600}`, serial)
+		}
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	dir := folder(t)
+	pair(t, dir, s)
+	writeCertificate(t, dir, 1)
+	const mutual = "ca_file = \"cert.pem\"\ntls_cert = \"client.pem\"\n"
+	r := start(t, dir, tcp+fmt.Sprintf("[tokens.shop]\nprofile = \"oauth2\"\nissuer = %q\nclient = \"shop\"\n", s.URL)+mutual+
+		fmt.Sprintf("[upstreams.api]\npath = \"/api/\"\nurl = %q\ntoken = \"shop\"\n", s.URL)+mutual+"[files.f]\npath = \"f\"\ntoken = \"shop\"\n")
+	for serial := int64(1); serial <= 2; serial++ {
+		if serial > 1 {
+			writeCertificate(t, dir, serial)
+		}
+		if got, want := text(t, r.do(t, "GET", "/api/x", nil)), fmt.Sprintf("certificate %d, Bearer token-%[1]d", serial); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+		eventually(t, "the file has the token of the certificate", func() bool {
+			data, _ := os.ReadFile(filepath.Join(dir, "f"))
+			return string(data) == fmt.Sprintf("token-%d", serial)
+		})
 	}
 }

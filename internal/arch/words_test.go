@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -12,6 +13,15 @@ import (
 // privateWords are words that this project once had for things for which the field has
 // better ones, or that cite what is not in the repository.
 var privateWords = regexp.MustCompile(`\b(estate|furnish\w*|keepHouse|complaints|afterglow|wasteTime|sameGround|UsedError|DESIGN)\b|tells whether`)
+
+// privateParts are parts of privateWords, one of which is in every match. Most files have none,
+// which is found a hundred times faster than by the expression.
+var privateParts = []string{"estate", "furnish", "keepHouse", "complaints", "afterglow", "wasteTime", "sameGround", "UsedError", "DESIGN", "tells whether"}
+
+// havePrivateParts reports whether text may match privateWords.
+func havePrivateParts(text string) bool {
+	return slices.ContainsFunc(privateParts, func(part string) bool { return strings.Contains(text, part) })
+}
 
 // TestPrivateWords looks for them in code, commands and documents.
 func TestPrivateWords(t *testing.T) {
@@ -27,6 +37,9 @@ func TestPrivateWords(t *testing.T) {
 		text, err := os.ReadFile(filepath.Join("../..", name))
 		if err != nil {
 			continue // removed and not committed yet
+		}
+		if !havePrivateParts(string(text)) {
+			continue
 		}
 		n := 0
 		for line := range strings.Lines(string(text)) {
@@ -51,7 +64,7 @@ func isText(name string) bool {
 func TestPrivateWordsAreFound(t *testing.T) {
 	for text, want := range map[string]bool{"// ok tells whether it is": true, "type UsedError struct": true, "the estate": true, "DESIGN §4": true,
 		"reports whether": false, "designed": false, "ReplayedError": false} {
-		if privateWords.MatchString(text) != want {
+		if privateWords.MatchString(text) != want || want && !havePrivateParts(text) {
 			t.Errorf("%q: found %v", text, !want)
 		}
 	}

@@ -35,6 +35,10 @@ type presented struct {
 	// elsewhere says that the remote key belongs to another environment; nil where that
 	// was not asked.
 	elsewhere *registry.KeyTakenError
+	// workload is set where a trusted issuer is said to have made it, and not the client.
+	workload *workload
+	// isSVID is set where the client_assertion_type is that of a JWT-SVID.
+	isSVID bool
 	// verified is what signed found; verifications counts the signatures checked.
 	verified      bool
 	verifications int
@@ -42,9 +46,10 @@ type presented struct {
 
 // checkAssertion holds an assertion, as the grant or as client authentication, to the
 // rules, and notes the client that it names.
-func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact string, isGrant bool) error {
-	p := &presented{issuer: t.issuer, policy: &t.issuer.Profile.Policy.Assertion, isGrant: isGrant, clientID: t.req.ClientID, now: t.now}
-	if err := a.present(ctx, p, compact); err != nil {
+func (a *Authority) checkAssertion(ctx context.Context, t *attempt, c *Credential, isGrant bool) error {
+	p := &presented{issuer: t.issuer, policy: &t.issuer.Profile.Policy.Assertion, isGrant: isGrant, clientID: t.req.ClientID, now: t.now,
+		isSVID: c.AssertionType == oauth.AssertionTypeSPIFFE}
+	if err := a.present(ctx, p, c.Assertion); err != nil {
 		return unavailable(err)
 	}
 	t.asked = t.asked || p.asked
@@ -52,6 +57,9 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact stri
 		t.grantAssertion = p
 	} else {
 		t.clientAssertion = p
+	}
+	if p.workload != nil {
+		return a.checkWorkload(ctx, t, p)
 	}
 	if p.client != nil {
 		if err := t.names(p.client); err != nil {
@@ -65,24 +73,45 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, compact stri
 	if err := a.penalized(t); err != nil {
 		return err
 	}
-	broken := firstBroken(assertionRules, p)
+	broken := firstBroken(p.rules(), p)
 	if broken == nil {
+		if p.mayNameSubjects() && p.claims.Subject != p.client.ID {
+			t.subject = p.claims.Subject
+		}
 		return a.claimRemoteKey(ctx, p)
 	}
+	return p.refuseBy(broken)
+}
+
+// refuseBy refuses by a rule, at the same cost whether there was a key to check or not.
+func (p *presented) refuseBy(broken *rule[*presented]) error {
 	if p.verifications == 0 && p.claims != nil {
 		p.equalizeTiming()
 	}
-	return p.refuse(broken.refusal(p), broken.tell)
+	return p.refuse(broken.refusal(p), p.tell(broken))
+}
+
+// tell is what the caller may know of a broken rule.
+func (p *presented) tell(broken *rule[*presented]) string {
+	if broken == &subjectRule && p.mayNameSubjects() {
+		return "the assertion's sub must equal its iss, or be a subject that is registered with the client"
+	}
+	return broken.tell
 }
 
 // refuse is the answer to an assertion that is bad in any way: invalid_grant with
 // a word of why for a grant (RFC 7523 §3.1), and invalid_client without one for
-// client authentication (§3.2).
+// client authentication (§3.2). The audience alone is told there, too: the signature is
+// good, the metadata name the issuer, and clients from before RFC 10070 send another.
 func (p *presented) refuse(refusal *Refusal, tell string) error {
-	if p.isGrant {
+	switch {
+	case p.isGrant:
 		return oauth.Errorf(oauth.InvalidGrant, "%s", tell).Because(refusal)
+	case refusal.Rule == audienceRule.name:
+		return oauth.Errorf(oauth.InvalidClient, "client authentication failed: aud must be the issuer identifier, %s", p.issuer.URL).Because(refusal)
+	default:
+		return badClient(refusal)
 	}
-	return badClient(refusal)
 }
 
 // oneUse names the rule that a consumed assertion breaks.
@@ -90,8 +119,12 @@ const oneUse = "one use"
 
 // replayed is the answer to an assertion that was consumed before.
 func (p *presented) replayed() error {
-	return p.refuse(&Refusal{Rule: oneUse, Expected: "an assertion that was not used before", Found: "one that was",
-		Hint: "sign a new assertion, with a new jti, for each request"}, "the assertion was used before")
+	hint := "sign a new assertion, with a new jti, for each request"
+	if p.workload != nil {
+		hint = "get a new token from the trusted issuer for each request, or set its replay to until-exp"
+	}
+	return p.refuse(&Refusal{Rule: oneUse, Expected: "an assertion that was not used before", Found: "one that was", Hint: hint},
+		"the assertion was used before")
 }
 
 // present takes the assertion apart and looks up whom it names. Only a registry that
@@ -100,6 +133,9 @@ func (a *Authority) present(ctx context.Context, p *presented, compact string) e
 	p.compact = compact
 	if p.jws, p.formErr = jose.Parse(compact); p.formErr != nil {
 		return nil
+	}
+	if p.findTrusted(); p.workload != nil {
+		return a.presentWorkload(ctx, p)
 	}
 	if p.claims, p.claimsErr = jose.ParseClaims(p.jws.Payload); p.claimsErr != nil {
 		return nil

@@ -9,6 +9,7 @@ import (
 
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 )
 
 const unverified = "the assertion cannot be verified"
@@ -278,6 +279,9 @@ func (p *presented) remoteKeyRequires() []string {
 }
 
 func (p *presented) required() []string {
+	if p.workload != nil {
+		return p.workload.required()
+	}
 	if !p.isGrant {
 		return clientAuthRequires
 	}
@@ -292,6 +296,9 @@ func (p *presented) required() []string {
 
 // missing is the first required claim that is not there, or "".
 func (p *presented) missing() string {
+	if p.workload != nil {
+		return p.firstMissing(p.workload.required())
+	}
 	if !p.isGrant {
 		return p.firstMissing(clientAuthRequires)
 	}
@@ -325,7 +332,7 @@ func (p *presented) hasClaim(name string) bool {
 	case "nbf":
 		return c.Has(jose.ClaimNotBefore)
 	}
-	return false // a claim that platform.Parse would not have let through
+	return p.workload != nil && p.workload.texts[name] != "" // platform.Parse lets no other claim through
 }
 
 var expiredRule = rule[*presented]{
@@ -389,13 +396,17 @@ var audienceRule = rule[*presented]{
 			return false
 		}
 		if !p.isGrant {
-			return !p.claims.AudienceIsArray && p.claims.Audience[0] == p.issuer.URL
+			return p.claims.Audience[0] == p.issuer.URL || p.namesEndpoint()
 		}
 		return p.issuer.AcceptsAudience(p.claims.Audience[0])
 	},
 	expected: func(p *presented) string {
 		if !p.isGrant {
-			return "the issuer URL alone, as a string: " + p.issuer.URL
+			expected := "the issuer URL alone: " + p.issuer.URL
+			if p.mayNameEndpoint() {
+				expected += ", or for this client " + strings.Join(p.issuer.Endpoints(), " ")
+			}
+			return expected
 		}
 		return "exactly one of " + strings.Join(p.issuer.Audiences(), " ")
 	},
@@ -408,18 +419,47 @@ var audienceRule = rule[*presented]{
 	hint: audienceHint,
 }
 
+// mayNameEndpoint reports whether the aud of client authentication may be the token
+// endpoint, as before RFC 10070: for a client that is registered so.
+func (p *presented) mayNameEndpoint() bool {
+	return !p.isGrant && p.client != nil && p.client.AssertionAudience == registry.AudienceIssuerOrEndpoint
+}
+
+// namesEndpoint reports whether aud is the token endpoint, and may be.
+func (p *presented) namesEndpoint() bool {
+	return p.mayNameEndpoint() && len(p.claims.Audience) == 1 && p.issuer.IsTokenEndpoint(p.claims.Audience[0])
+}
+
 var subjectRule = rule[*presented]{
 	name: "sub", tell: "the assertion's sub must equal its iss",
 	testable: hasClaims,
 	holds: func(p *presented) bool {
-		return !p.claims.Has(jose.ClaimSubject) || p.claims.Subject == p.claims.Issuer
+		return !p.claims.Has(jose.ClaimSubject) || p.claims.Subject == p.claims.Issuer ||
+			p.mayNameSubjects() && slices.Contains(p.client.Subjects, p.claims.Subject)
 	},
-	expected: func(p *presented) string { return "the same as iss: " + quote(p.claims.Issuer) },
+	expected: func(p *presented) string {
+		expected := "the same as iss: " + quote(p.claims.Issuer)
+		if p.mayNameSubjects() && len(p.client.Subjects) > 0 {
+			expected += ", or a subject of the client: " + excerpts(p.client.Subjects)
+		}
+		return expected
+	},
 	found: func(p *presented) string {
 		if !p.claims.Has(jose.ClaimSubject) {
 			return "none"
 		}
 		return quote(p.claims.Subject)
 	},
-	hint: text("repeat iss in sub: a client speaks for itself"),
+	hint: func(p *presented) string {
+		if p.mayNameSubjects() {
+			return "register the subject, if the client may name it: moneyer client set " + p.client.ID + " --subject NAME"
+		}
+		return "repeat iss in sub: a client speaks for itself"
+	},
+}
+
+// mayNameSubjects reports whether sub may be a subject that is registered with the
+// client. As client authentication it is the client (RFC 7523 §3, rule 2.B).
+func (p *presented) mayNameSubjects() bool {
+	return p.isGrant && p.policy.Subject == platform.SubjectRegistered && p.client != nil
 }

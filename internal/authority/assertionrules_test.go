@@ -30,6 +30,7 @@ type use struct {
 var uses = []use{
 	{"thales-d1", "thales-d1", true},
 	{"thales-d1-banking", "thales-d1-banking", true},
+	{"thales-d1-outbound", "thales-d1-outbound", true},
 	{"oauth2", "oauth2", true},
 	{"client-auth", "oauth2", false},
 }
@@ -98,7 +99,7 @@ func key(edit func(*registry.Key)) func(*spec) {
 var formCases = []ruleCase{
 	{"as it should be", func(*spec) {}, ok, nil},
 	{"empty", func(s *spec) { s.rewrite = func(string) string { return "" } }, "form", map[string]string{
-		"thales-d1": "assertion", "thales-d1-banking": "assertion", "oauth2": "assertion"}},
+		"thales-d1": "assertion", "thales-d1-banking": "assertion", "thales-d1-outbound": "assertion", "oauth2": "assertion"}},
 	{"Bearer before it", func(s *spec) { s.rewrite = func(c string) string { return "Bearer " + c } }, "form", nil},
 	{"line break after it", func(s *spec) { s.rewrite = func(c string) string { return c + "\n" } }, "form", nil},
 	{"padding", func(s *spec) { s.rewrite = func(c string) string { return c + "=" } }, "form", nil},
@@ -137,7 +138,7 @@ var clientCases = []ruleCase{
 	{"kid missing, one key", func(s *spec) {
 		delete(s.header, "kid")
 		s.client().Keys = s.client().Keys[:1]
-	}, "kid", map[string]string{"oauth2": ok, "client-auth": ok}},
+	}, "kid", map[string]string{"thales-d1-outbound": ok, "oauth2": ok, "client-auth": ok}},
 	{"kid empty", header("kid", ""), "kid", nil},
 	{"KID for kid", func(s *spec) {
 		delete(s.header, "kid")
@@ -223,7 +224,9 @@ var audienceCases = []ruleCase{
 	{"aud the endpoint", claim("aud", endpoint), ok, map[string]string{"client-auth": "aud"}},
 	{"aud a name", claim("aud", "prd"), ok, map[string]string{"oauth2": "aud", "client-auth": "aud"}},
 	{"aud a name in other case", claim("aud", "PRD"), "aud", nil},
-	{"aud an array of one", claim("aud", []string{"https://auth.example/d1"}), ok, map[string]string{"client-auth": "aud"}},
+	{"aud an array of one", claim("aud", []string{"https://auth.example/d1"}), ok, nil},
+	{"aud an array of one name", claim("aud", []string{"stg"}), ok, map[string]string{"oauth2": "aud", "client-auth": "aud"}},
+	{"aud an array of the endpoint", claim("aud", []string{endpoint}), ok, map[string]string{"client-auth": "aud"}},
 	{"aud an array with a stranger", claim("aud", []string{"https://auth.example/d1", "https://evil.example"}), "aud", nil},
 	{"aud an array of good names", claim("aud", []string{"https://auth.example/d1", endpoint}), "aud", nil},
 	{"aud an empty array", claim("aud", []string{}), "aud", nil},
@@ -359,7 +362,11 @@ func testAnswer(t *testing.T, u use, e *oauth.Error, rule string) {
 			t.Errorf("code %s, want invalid_request", e.Code)
 		}
 	case !u.isGrant:
-		if e.Code != oauth.InvalidClient || e.Description != "client authentication failed" {
+		want := "client authentication failed"
+		if rule == "aud" { // the signature is good, and the metadata name the issuer
+			want += ": aud must be the issuer identifier, https://auth.example/d1"
+		}
+		if e.Code != oauth.InvalidClient || e.Description != want {
 			t.Errorf("answer %s: %q, want the one answer to a failed client authentication", e.Code, e.Description)
 		}
 	default:

@@ -75,7 +75,7 @@ func (a *Authority) checkCredential(ctx context.Context, from Registry, t *attem
 	case oauth.AuthAPIKey:
 		return a.checkAPIKey(ctx, from, t, c)
 	case oauth.AuthPrivateKeyJWT:
-		return a.checkAssertion(ctx, t, c.Assertion, false)
+		return a.checkAssertion(ctx, t, c, false)
 	default:
 		return badClient(&Refusal{Rule: "client authentication", Expected: "a method that the server knows", Found: string(c.Method)})
 	}

@@ -53,10 +53,14 @@ func (c *consumption) seal(confirmation string) *tokenSeal {
 func (c *consumption) replayed(index int) error { return c.of[index].replayed() }
 
 // add adds what one assertion consumes: nothing where the issuer takes a grant any number
-// of times. Client authentication is always good for one use.
+// of times. Client authentication is always good for one use, but for that by a token of a
+// trusted issuer which hands the same one out until it expires.
 func (c *consumption) add(p *presented) {
 	replay := p.issuer.Replay
-	if !p.isGrant {
+	switch {
+	case p.workload != nil:
+		replay = p.policy.Replay
+	case !p.isGrant:
 		replay = platform.ReplayOnce
 	}
 	if replay == platform.ReplayUntilExp {
@@ -71,7 +75,8 @@ func (c *consumption) add(p *presented) {
 	}
 }
 
-// value stands for the assertion: (issuer, iss, jti), or without a jti the signature in
+// value stands for the assertion: (issuer, iss, jti), of a trusted issuer (issuer, its name,
+// jti), or without a jti the signature in
 // its one canonical form, since ECDSA signatures can be altered without the key, and
 // two honest pods may sign equal claims in one second. An empty jti names nothing and
 // is as good as none. Each part goes in with its length, so that no two lists of parts
@@ -80,6 +85,9 @@ func (p *presented) value(canonical []byte) [32]byte {
 	parts := [...]string{p.issuer.Name, p.claims.Issuer, "jti", p.claims.ID}
 	if p.claims.ID == "" {
 		parts[2], parts[3] = "signature", string(canonical)
+	}
+	if p.workload != nil {
+		parts[1], parts[2] = p.workload.trusted.Name, "trusted "+parts[2]
 	}
 	text := make([]byte, 0, 1024)
 	for _, part := range parts {

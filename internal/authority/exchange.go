@@ -29,6 +29,8 @@ type Authority struct {
 	Keyring   Keyring
 	// KeySource reads clients' jwks_uri; nil means that none is read.
 	KeySource KeySource
+	// TrustedKeys has the keys of the issuers' trusted issuers; nil where there are none.
+	TrustedKeys TrustedKeys
 	// BlockedKeys are thumbprints of keys that may not be used, beside those that
 	// registry.Blocked knows.
 	BlockedKeys []string
@@ -43,6 +45,9 @@ type Authority struct {
 	// ended: whoever repeats one once more is refused without the ledger and without
 	// ClientRate. nil means none.
 	Replayed *overload.Penalty[[32]byte]
+	// EndpointAudience is called each time that a client was authenticated by a JWT whose
+	// aud is the token endpoint, which is deprecated; nil means that nobody wants to know.
+	EndpointAudience func(context.Context, EndpointAudience)
 	// Refusals records refusals at a bounded rate.
 	Refusals *Refusals
 	// Revocations are the tokens that were revoked.
@@ -50,6 +55,14 @@ type Authority struct {
 	Now         func() time.Time
 
 	drafts sync.Pool // of *draft
+}
+
+// EndpointAudience is the use of a deprecated aud (RFC 10070 §4) by a client that is
+// registered for it.
+type EndpointAudience struct {
+	Issuer, Client, Correlation string
+	// Found is the aud that it sent, and Expected what it should send.
+	Found, Expected string
 }
 
 // ClientName names a client within the process.
@@ -104,12 +117,16 @@ func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *
 	if token, err = a.mint(ctx, issuer, grant, t.now); err != nil {
 		return nil, err
 	}
-	a.touch(t)
+	a.touch(ctx, t)
 	return token, nil
 }
 
 // touch notes the use of each credential that was shown.
-func (a *Authority) touch(t *attempt) {
+func (a *Authority) touch(ctx context.Context, t *attempt) {
+	if p := t.clientAssertion; p != nil && p.namesEndpoint() && a.EndpointAudience != nil {
+		a.EndpointAudience(ctx, EndpointAudience{Issuer: t.issuer.Name, Client: t.client.ID, Correlation: t.req.Correlation,
+			Found: p.claims.Audience[0], Expected: t.issuer.URL})
+	}
 	for _, credential := range t.credentials {
 		a.Registry.Touch(t.issuer.Name, t.client.ID, credential, t.now)
 	}
@@ -147,12 +164,17 @@ func (a *Authority) refund(ctx context.Context, t *attempt, refused error) {
 }
 
 // replayedAgain finds a value that the ledger has refused before, by its index, or -1.
-// Where the same assertion gives the same token, the ledger is always asked.
+// Where the same assertion gives the same token, the ledger is always asked. An assertion
+// that is both the grant and the client's authentication is used twice by that.
 func (a *Authority) replayedAgain(use *consumption, now time.Time) int {
+	values := use.values()
+	if len(values) == maxAssertions && values[0].Value == values[1].Value {
+		return 1
+	}
 	if a.Replayed == nil || use.signature != nil {
 		return -1
 	}
-	return slices.IndexFunc(use.values(), func(c ledger.Consumed) bool { return a.Replayed.Remaining(c.Value, now) > 0 })
+	return slices.IndexFunc(values, func(c ledger.Consumed) bool { return a.Replayed.Remaining(c.Value, now) > 0 })
 }
 
 // noteReplay is called when the ledger has refused a value as consumed.

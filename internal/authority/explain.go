@@ -18,6 +18,12 @@ func (a *Authority) Explain(ctx context.Context, issuer *registry.Issuer, compac
 	if err := a.present(ctx, p, compact); err != nil {
 		return nil, err
 	}
+	if p.workload != nil {
+		if err := a.findIdentity(ctx, p); err != nil {
+			return nil, err
+		}
+		return explain(workloadRules, p), nil
+	}
 	if p.isRemote && p.signed() { // before that it is nobody's key
 		err := a.KeySource.Elsewhere(ctx, p.key.Public, issuer.Environment)
 		if err != nil && !errors.As(err, &p.elsewhere) {

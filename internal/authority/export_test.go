@@ -15,9 +15,9 @@ import (
 func Judge(ctx context.Context, a *Authority, issuer *registry.Issuer, req *Request, now time.Time) (verifications int, err error) {
 	t := &attempt{issuer: issuer, req: req, now: now}
 	if req.Assertion != "" {
-		err = a.checkAssertion(ctx, t, req.Assertion, true)
+		err = a.checkAssertion(ctx, t, &Credential{Assertion: req.Assertion}, true)
 	} else {
-		err = a.checkAssertion(ctx, t, req.Credentials[0].Assertion, false)
+		err = a.checkAssertion(ctx, t, &req.Credentials[0], false)
 	}
 	return shown(t).verifications, err
 }
@@ -38,9 +38,13 @@ func shown(t *attempt) *presented { return cmp.Or(t.grantAssertion, t.clientAsse
 func DummyAlg(header string) string { return string(dummyKeyFor(header).Alg()) }
 
 // RuleNames lists the rules for assertions in their order.
-func RuleNames() []string {
-	var names []string
-	for _, r := range assertionRules {
+func RuleNames() []string { return namesOf(assertionRules) }
+
+// TrustedRuleNames lists those for tokens of trusted issuers.
+func TrustedRuleNames() []string { return namesOf(workloadRules) }
+
+func namesOf(rules []*rule[*presented]) (names []string) {
+	for _, r := range rules {
 		names = append(names, r.name)
 	}
 	return names

@@ -22,6 +22,7 @@ import (
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
+	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
 	"moneyer/internal/store"
@@ -78,14 +79,28 @@ type fixture struct {
 	secrets []string
 }
 
-// newHouse has one issuer of the profile and two clients, with a key each.
-func newFixture(t testing.TB, profileName string) *fixture {
+var builtins sync.Map // by name, parsed once: there are thousands of fixtures
+
+// builtin returns a copy of a built-in profile. What its slices and maps hold is shared.
+func builtin(t testing.TB, name string) *platform.Profile {
 	t.Helper()
-	found, err := profile.Builtin(profileName)
-	p := found.Definition()
+	if found, ok := builtins.Load(name); ok {
+		p := *found.(*platform.Profile)
+		return &p
+	}
+	found, err := profile.Builtin(name)
 	if err != nil {
 		t.Fatal(err)
 	}
+	builtins.Store(name, found.Definition())
+	p := *found.Definition()
+	return &p
+}
+
+// newFixture has one issuer of the profile and two clients, with a key each.
+func newFixture(t testing.TB, profileName string) *fixture {
+	t.Helper()
+	p := builtin(t, profileName)
 	p.Policy.Assertion.MaxLifetime = maxLifetime // one bound, so that one table of edges does for all
 	h := &fixture{registry: &memoryRegistry{clients: map[string]*registry.Client{}}, ledger: &memoryLedger{}, now: noon}
 	h.issuer = &registry.Issuer{
@@ -189,7 +204,8 @@ func (r *memoryRegistry) FindClient(_ context.Context, issuer, id string) (*regi
 
 func (r *memoryRegistry) FindClientByDigest(_ context.Context, issuer string, key registry.Digest) (*registry.Client, bool, error) {
 	for _, c := range r.clients {
-		if c.Issuer == issuer && slices.ContainsFunc(c.Secrets, func(s registry.Secret) bool { return s.Digest == key }) {
+		if c.Issuer == issuer && (slices.ContainsFunc(c.Secrets, func(s registry.Secret) bool { return s.Digest == key }) ||
+			slices.ContainsFunc(c.Identities, func(i registry.Identity) bool { return i.Digest == key })) {
 			return c, false, r.err
 		}
 	}

@@ -13,5 +13,5 @@ func jwtBearer(a *Authority, ctx context.Context, t *attempt) error {
 		return oauth.Errorf(oauth.InvalidRequest, "assertion is missing").
 			Because(&Refusal{Rule: "assertion", Expected: "an assertion parameter", Found: "none"})
 	}
-	return a.checkAssertion(ctx, t, t.req.Assertion, true)
+	return a.checkAssertion(ctx, t, &Credential{Assertion: t.req.Assertion}, true)
 }

@@ -66,12 +66,12 @@ func audienceHint(p *presented) string {
 		return "send one audience: who takes a token for several can be played off against the others"
 	case len(aud) == 0:
 		return ""
-	case !p.isGrant && p.claims.AudienceIsArray && aud[0] == p.issuer.URL:
-		return "send aud as a string, not as an array (RFC 10070)"
 	case strings.TrimSuffix(aud[0], "/") == p.issuer.URL && aud[0] != p.issuer.URL:
 		return "leave the last / out: names are compared exactly"
 	case !p.isGrant && p.issuer.IsTokenEndpoint(aud[0]):
-		return "as client authentication aud is the issuer URL, not the token endpoint (RFC 10070)"
+		return "as client authentication aud is the issuer URL, not the token endpoint (RFC 10070); to let this client in until it is changed: moneyer client set " + p.claims.Issuer + " --client-assertion-audience issuer-or-endpoint"
+	case p.issuer.MTLSURL != "" && strings.HasPrefix(aud[0], p.issuer.MTLSURL):
+		return "the address for client certificates is no audience (RFC 8705 section 5): send " + p.issuer.URL
 	}
 	return ""
 }
@@ -96,6 +96,19 @@ func errorOr(err error, otherwise string) string {
 		return otherwise
 	}
 	return err.Error()
+}
+
+// excerpts quotes names for people, and not all of a long list.
+func excerpts(names []string) string {
+	const most = 8
+	var quoted []string
+	for _, name := range names[:min(len(names), most)] {
+		quoted = append(quoted, quote(name))
+	}
+	if len(names) > most {
+		quoted = append(quoted, fmt.Sprintf("and %d others", len(names)-most))
+	}
+	return strings.Join(quoted, ", ")
 }
 
 func quote(s string) string { return fmt.Sprintf("%q", registry.Excerpt(s)) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,6 +103,9 @@ func (a *Authority) standing(ctx context.Context, from *snapshot, issuer *regist
 	if errors.Is(err, registry.ErrNotFound) || err == nil && client.Disabled {
 		return fmt.Errorf("%w: client %s is disabled or gone", errInactive, registry.Excerpt(t.Client))
 	}
+	if subject := t.subject(issuer.Profile); err == nil && subject != "" && subject != client.ID && !slices.Contains(client.Subjects, subject) {
+		return fmt.Errorf("%w: client %s may not name subject %s any more", errInactive, client.ID, registry.Excerpt(subject))
+	}
 	return err
 }
 
@@ -121,6 +125,15 @@ func findClient(ctx context.Context, from *snapshot, issuer *registry.Issuer, t 
 		return fmt.Errorf("%w: %s %s is disabled or gone", errInactive, issuer.Profile.Policy.Account.Name, registry.Excerpt(id))
 	}
 	return err
+}
+
+// subject is the sub of the token where it may be one that is registered with the client,
+// else "".
+func (t *ActiveToken) subject(p *platform.Profile) string {
+	if p.Policy.Assertion.Subject != platform.SubjectRegistered || p.Policy.Account.Param != "" {
+		return ""
+	}
+	return t.text(claimFrom(p, platform.SourceSubject))
 }
 
 // claimFrom is the claim that always holds a source in a profile's tokens, or "".

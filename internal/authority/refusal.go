@@ -21,6 +21,8 @@ type Refusal struct {
 	Hint string `json:"hint,omitempty"`
 	// Client is the known client that was named, proven or not; often empty.
 	Client string `json:"-"`
+	// Subject is whom the grant names beside Client, once that was verified; often empty.
+	Subject string `json:"-"`
 	// Proven is true when the caller proved to be Client. A consumed assertion proves
 	// nothing: others may have seen it.
 	Proven bool `json:"-"`
@@ -53,13 +55,13 @@ func (a *Authority) refuse(ctx context.Context, t *attempt, err error) error {
 	e := oauth.AsError(err)
 	var refusal *Refusal
 	if errors.As(err, &refusal) {
-		refusal.Client, refusal.Proven = t.clientName(), t.proven && refusal.Rule != oneUse
+		refusal.Client, refusal.Subject, refusal.Proven = t.clientName(), t.subject, t.proven && refusal.Rule != oneUse
 	}
 	if e.Code == oauth.TemporarilyUnavailable || e.Code == oauth.ServerError {
 		return e
 	}
 	entry := &ledger.Entry{Kind: ledger.KindRefusal, Time: t.now.UTC(), Issuer: t.issuer.Name, Client: t.clientName(),
-		Correlation: t.req.Correlation, Credential: recorded(t.credentials), Code: string(e.Code)}
+		Correlation: t.req.Correlation, Credential: recorded(t.credentials), Subject: t.subject, Code: string(e.Code)}
 	proven := ""
 	if refusal != nil {
 		entry.Rule, entry.Expected, entry.Found = refusal.Rule, refusal.Expected, refusal.Found

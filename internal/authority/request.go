@@ -42,8 +42,9 @@ type Credential struct {
 	ID, Secret string
 	// APIKey is of api_key, which identifies its client.
 	APIKey string
-	// Assertion is of private_key_jwt (RFC 7523 §2.2).
-	Assertion string
+	// Assertion is of private_key_jwt (RFC 7523 §2.2). AssertionType is its
+	// client_assertion_type; empty means that of any JWT.
+	Assertion, AssertionType string
 }
 
 // Param is a parameter of the platform's own.
@@ -86,7 +87,8 @@ type attempt struct {
 	// authenticates the client; nil for none. use is what is to be consumed of both.
 	grantAssertion, clientAssertion *presented
 	use                             consumption
-	// subject is whom the grant names; empty means the client.
+	// subject is whom the grant names beside the client, once that is verified; empty
+	// means the client itself.
 	subject string
 	// asked is true once the registry had to ask its database for a client.
 	asked bool

@@ -116,7 +116,7 @@ func (a *Authority) identify(ctx context.Context, from *snapshot, t *attempt) (*
 		a.refund(ctx, t, err)
 		return nil, a.refuse(ctx, t, a.equalizeLookups(ctx, from, t, err))
 	}
-	a.touch(t)
+	a.touch(ctx, t)
 	return t.client, nil
 }
 

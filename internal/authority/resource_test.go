@@ -151,7 +151,7 @@ func TestIdentifyAudience(t *testing.T) {
 			good bool
 		}{
 			{h.issuer.URL, true}, {h.issuer.Endpoints()[0], false}, {h.issuer.URL + "/introspect", false}, {"stg", false},
-			{[]string{h.issuer.URL}, false}, {[]string{h.issuer.URL, "https://evil.example"}, false}, {nil, false},
+			{[]string{h.issuer.URL}, true}, {[]string{h.issuer.Endpoints()[0]}, false}, {[]string{h.issuer.URL, "https://evil.example"}, false}, {nil, false},
 		} {
 			s := h.spec()
 			s.claims["aud"], s.claims["jti"] = row.aud, fmt.Sprint(row.aud)

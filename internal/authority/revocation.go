@@ -229,14 +229,13 @@ func (r *Revocations) Add(ctx context.Context, v *revocation.Revocation, e *ledg
 	return nil
 }
 
-// Target says what to revoke: exactly one of the first four, or Credential with
-// its Client, or All.
+// Target says what to revoke: exactly one of JTI, Client, SigningKid and All.
 type Target struct {
 	JTI string
 	// Client means all its tokens; with Credential (a kid or a secret's ID) those
-	// that this credential bought.
-	Client, Credential string
-	SigningKid         string
+	// that this credential bought, with Subject those that are about that subject.
+	Client, Credential, Subject string
+	SigningKid                  string
 	// All means every token.
 	All bool
 	// At bounds Client and All to tokens that were issued before it, rounded up to
@@ -266,13 +265,17 @@ func (r *Revocations) Plan(ctx context.Context, issuer *registry.Issuer, t Targe
 	switch {
 	case t.JTI != "":
 		v.Reason = "token " + t.JTI
-		return r.planTokens(ctx, v, ledger.Query{JTI: t.JTI}, "", now)
-	case t.Client != "" && t.Credential != "":
-		v.Reason = "client " + t.Client + ", credential " + t.Credential + until(t.At)
-		return r.planTokens(ctx, v, ofClient, t.Credential, now)
-	case t.Client != "" && claim == "":
-		v.Reason = "client " + t.Client + until(t.At)
-		return r.planTokens(ctx, v, ofClient, "", now)
+		return r.planTokens(ctx, v, ledger.Query{JTI: t.JTI}, t, now)
+	case t.Client != "" && (t.Credential != "" || t.Subject != "" || claim == ""):
+		v.Reason = "client " + t.Client
+		if t.Credential != "" {
+			v.Reason += ", credential " + t.Credential
+		}
+		if t.Subject != "" {
+			v.Reason += ", subject " + t.Subject
+		}
+		v.Reason += until(t.At)
+		return r.planTokens(ctx, v, ofClient, t, now)
 	case t.Client != "":
 		v.Reason, v.Claim, v.Value = "client "+t.Client+until(t.At), claim, t.Client
 	case t.SigningKid != "":
@@ -305,13 +308,14 @@ func until(at time.Time) string {
 
 var errTooMany = errors.New("too many tokens")
 
-// planTokens names tokens one by one, from the ledger.
-func (r *Revocations) planTokens(ctx context.Context, v *revocation.Revocation, q ledger.Query, credential string, now time.Time) (*revocation.Revocation, error) {
+// planTokens names tokens one by one, from the ledger: of those that q selects, the ones
+// of the target's credential and subject.
+func (r *Revocations) planTokens(ctx context.Context, v *revocation.Revocation, q ledger.Query, of Target, now time.Time) (*revocation.Revocation, error) {
 	q.Kind, q.Issuer, q.Since = ledger.KindToken, v.Issuer, now.Add(-maxTokenLifetime)
 	v.Before, v.Until = time.Time{}, time.Time{}
 	err := r.store.Entries(ctx, q, func(record *ledger.Record) error {
 		e, err := record.Entry()
-		if err != nil || !now.Before(e.Expires) || credential != "" && !isRecorded(credential, e.Credential) {
+		if err != nil || !now.Before(e.Expires) || of.Credential != "" && !isRecorded(of.Credential, e.Credential) || of.Subject != "" && of.Subject != e.Subject {
 			return err
 		}
 		if len(v.JTIs) == MaxRevokedAtOnce {

@@ -62,6 +62,20 @@ type Listener struct {
 	ClientCA string `toml:"client_ca"`
 	// Networks whose X-Forwarded-For is trusted, and which have no share of the connections, such as ["10.0.0.0/8"].
 	TrustedProxies []string `toml:"trusted_proxies"`
+	// Whether callers are asked for a client certificate: "none", or "ask", which keeps nobody out: a
+	// certificate is judged with each request that needs one. Default "none".
+	ClientCert string `toml:"client_cert"`
+	// The header in which a proxy forwards its client's certificate, such as "Client-Cert": as in RFC
+	// 9440, as percent-encoded PEM (nginx, AWS ALB), or as x-forwarded-client-cert (Envoy). The proxy
+	// must set or remove it in every request.
+	ClientCertHeader string `toml:"client_cert_header"`
+	// The header with the rest of the chain, such as "Client-Cert-Chain" (RFC 9440).
+	ClientCertChainHeader string `toml:"client_cert_chain_header"`
+	// Networks of the proxies whose client_cert_header counts, such as ["127.0.0.0/8"]; from others it
+	// is ignored. A proxy that is not on loopback must show a certificate of client_cert_proxy_ca.
+	ClientCertProxies []string `toml:"client_cert_proxies"`
+	// PEM certificates of the authorities of those proxies' own client certificates. Read again when it changes.
+	ClientCertProxyCA string `toml:"client_cert_proxy_ca"`
 }
 
 // Admin is the listener of the admin API.
@@ -148,9 +162,59 @@ type Issuer struct {
 	// introspect, authenticated as for introspection. A public list says which clients were cut off.
 	// Default "public".
 	Revocations string `toml:"revocations"`
+	// The methods of mutual TLS, "tls_client_auth" or "self_signed_tls_client_auth", one of which a
+	// client must show beside whatever else the profile demands.
+	ClientCertificate []string `toml:"client_certificate"`
+	// PEM certificates of the authorities of tls_client_auth (RFC 8705 section 2.1). Read again when it
+	// changes. Required where clients authenticate so.
+	TLSClientAuthCA string `toml:"tls_client_auth_ca"`
+	// A URL under which the endpoints for clients are served, too: metadata name them as
+	// mtls_endpoint_aliases (RFC 8705 section 5). For a host that asks for client certificates, where
+	// that of url does not.
+	MTLSURL string `toml:"mtls_url"`
 	// A disabled issuer issues no tokens; its keys stay published. Default false.
 	Disabled bool `toml:"disabled"`
+	// Identity providers whose JWTs are accepted as assertions of clients that have an identity there
+	// (docs/trusted-issuers.md), by short name: 1 to 40 of a-z, 0-9 and -. Identities of clients are
+	// registered under the name.
+	Trusted map[string]TrustedIssuer `toml:"trusted"`
 
 	// The issuer that Load built.
 	made *registry.Issuer
+}
+
+// TrustedIssuer is an identity provider whose JWTs are accepted as assertions.
+type TrustedIssuer struct {
+	// "jwt" for Keycloak, GitHub Actions and most others, "kubernetes" for service account tokens, or
+	// "spiffe" for JWT-SVIDs. Default "jwt".
+	Kind string `toml:"kind"`
+	// The exact iss of its tokens. Required, except for the kind "spiffe".
+	Issuer string `toml:"issuer"`
+	// For the kind "spiffe": the trust domain of the SPIFFE IDs in sub, such as "example.org". A token
+	// needs no iss.
+	TrustDomain string `toml:"trust_domain"`
+	// The URL of its JWK set: https, or http on loopback. One of jwks_uri, bundle and jwks must be set.
+	JWKSURI string `toml:"jwks_uri"`
+	// PEM certificates of the authorities that may have issued the certificate of jwks_uri, instead of
+	// the system's. Read again with each fetch.
+	CA string `toml:"ca"`
+	// A file with its JWK set, for the kind "spiffe" a SPIFFE bundle. Read again when it changes.
+	Bundle string `toml:"bundle"`
+	// Its JWK set itself, for keys that cannot be fetched, such as those of a private cluster.
+	JWKS string `toml:"jwks"`
+	// The algorithms that its keys may be for: "ES256", "RS256", "PS256" and "EdDSA". A key that names no
+	// algorithm is for the first that fits it. Default ["ES256", "RS256"].
+	Algs []string `toml:"algs"`
+	// What aud of its tokens may be: exactly one of these. Default: what it may be in an assertion that
+	// a client signs itself.
+	Audience []string `toml:"audience"`
+	// The claims that name a client, whose values are registered as its identity. Default ["sub"].
+	Claims []string `toml:"claims"`
+	// How far ahead exp may be, "1m" to "1h". Default: "1h" for the kind "kubernetes", else "15m".
+	MaxLifetime time.Duration `toml:"max_lifetime"`
+	// How a second use of a token is handled: "once" or "until-exp". Default: "once" for the kind "jwt",
+	// else "until-exp".
+	Replay string `toml:"replay"`
+	// Tokens of a disabled trusted issuer are refused. Default false.
+	Disabled bool `toml:"disabled"`
 }

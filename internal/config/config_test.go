@@ -78,6 +78,10 @@ tls_cert = "cert.pem"
 tls_key = "key.pem"
 client_ca = "ca.pem"
 trusted_proxies = ["10.0.0.0/8", "fd00::/8"]
+client_cert_header = "X-Amzn-Mtls-Clientcert"
+client_cert_chain_header = "Client-Cert-Chain"
+client_cert_proxies = ["10.0.0.0/8", "::1/128"]
+client_cert_proxy_ca = "proxies.pem"
 [admin]
 address = "10.0.0.1:8444"
 tls_cert = "cert.pem"
@@ -115,7 +119,8 @@ rotate = "30m"
 announce = "10m"
 disabled = true
 `)
-	listen := config.Listener{Address: "0.0.0.0:8443", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem", TrustedProxies: []string{"10.0.0.0/8", "fd00::/8"}}
+	listen := config.Listener{Address: "0.0.0.0:8443", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem", TrustedProxies: []string{"10.0.0.0/8", "fd00::/8"},
+		ClientCert: "none", ClientCertHeader: "X-Amzn-Mtls-Clientcert", ClientCertChainHeader: "Client-Cert-Chain", ClientCertProxies: []string{"10.0.0.0/8", "::1/128"}, ClientCertProxyCA: "proxies.pem"}
 	admin := config.Admin{Address: "10.0.0.1:8444", URL: "https://admin.example.com", TLSCert: "cert.pem", TLSKey: "key.pem", ClientCA: "ca.pem"}
 	limits := config.Limits{
 		ClientRate: -1, ClientBurst: 1, AddressRate: 0.01, AddressBurst: 1_000_000, Connections: 16, AddressConnections: 1_000_000, InFlight: 7, RefusalsRecorded: 1_000_000, RefusalsBurst: 12,
@@ -164,6 +169,9 @@ func TestPaths(t *testing.T) {
 	}
 }
 
+// asking is a listener that asks for client certificates.
+const asking = "address = \"127.0.0.1:8080\"\ntls_cert = \"c\"\ntls_key = \"k\"\nclient_cert = \"ask\"\n"
+
 // refusals each replace one text of the good file by another one; the error names the line and the
 // correction.
 var refusals = []struct{ name, old, text, want string }{
@@ -190,6 +198,19 @@ var refusals = []struct{ name, old, text, want string }{
 	{"key without certificate", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\ntls_key = \"k\"", `moneyer.toml:3: listen.tls_cert: tls_cert and tls_key belong together`},
 	{"client certificates without TLS", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_ca = \"c\"", `moneyer.toml:5: listen.client_ca: needs tls_cert and tls_key`},
 	{"trusted proxy", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\ntrusted_proxies = [\"proxy\"]", `moneyer.toml:5: listen.trusted_proxies: "proxy" is not a network`},
+	{"client certificates maybe", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert = \"maybe\"", `moneyer.toml:5: listen.client_cert: must be "none" or "ask"`},
+	{"asking without TLS", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert = \"ask\"", `moneyer.toml:5: listen.client_cert: needs tls_cert and tls_key`},
+	{"asking and demanding", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\ntls_cert = \"c\"\ntls_key = \"k\"\nclient_ca = \"a\"\nclient_cert = \"ask\"", `moneyer.toml:8: listen.client_cert: remove this or client_ca`},
+	{"no name of a header", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client Cert\"\nclient_cert_proxies = [\"127.0.0.1/32\"]", `moneyer.toml:5: listen.client_cert_header: "Client Cert" is not the name of a header`},
+	{"a header that is taken", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"authorization\"\nclient_cert_proxies = [\"127.0.0.1/32\"]", `moneyer.toml:5: listen.client_cert_header: "authorization" is not`},
+	{"a header from nobody", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client-Cert\"", `listen.client_cert_proxies: client_cert_header and client_cert_proxies belong together`},
+	{"proxies without a header", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_proxies = [\"127.0.0.1/32\"]", `moneyer.toml:5: listen.client_cert_proxies: client_cert_header and client_cert_proxies belong together`},
+	{"a chain alone", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_chain_header = \"Client-Cert-Chain\"", `moneyer.toml:5: listen.client_cert_chain_header: needs client_cert_header`},
+	{"one header for both", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client-Cert\"\nclient_cert_chain_header = \"client-cert\"\nclient_cert_proxies = [\"127.0.0.1/32\"]", `moneyer.toml:6: listen.client_cert_chain_header: needs client_cert_header, and another name`},
+	{"proxies that are no networks", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"proxy\"]", `moneyer.toml:6: listen.client_cert_proxies: "proxy" is not a network`},
+	{"remote proxies without a proof", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"127.0.0.0/8\", \"127.0.0.0/7\"]", `moneyer.toml:6: listen.client_cert_proxies: has a network beyond loopback: set client_cert_proxy_ca`},
+	{"a proof that is not asked for", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\nclient_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"10.0.0.0/8\"]\nclient_cert_proxy_ca = \"p\"", `moneyer.toml:7: listen.client_cert_proxy_ca: needs client_cert = "ask"`},
+	{"a proof of proxies on loopback", `address = "127.0.0.1:8080"`, "address = \"127.0.0.1:8080\"\ntls_cert = \"c\"\ntls_key = \"k\"\nclient_cert = \"ask\"\nclient_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"::1/128\"]\nclient_cert_proxy_ca = \"p\"", `listen.client_cert_proxy_ca: needs client_cert = "ask" or client_ca, and client_cert_proxies beyond loopback`},
 	{"admin where callers are", `[listen]`, "[admin]\naddress = \"127.0.0.1:8080\"\n[listen]", `moneyer.toml:4: admin.address: must differ from listen.address`},
 	{"admin open without TLS", `[listen]`, "[admin]\naddress = \"10.0.0.1:8081\"\n[listen]", `moneyer.toml:4: admin.address: "10.0.0.1:8081" is not on loopback`},
 	{"admin address empty", `[listen]`, "[admin]\naddress = \"\"\n[listen]", `moneyer.toml:4: admin.address: "" is not an address`},
@@ -253,6 +274,14 @@ var refusals = []struct{ name, old, text, want string }{
 	{"rotation faster than announced", `"thales-d1"`, "\"thales-d1\"\nrotate = \"24h\"", `moneyer.toml:8: issuers.d1.rotate: must be 0, or longer than announce`},
 	{"announced too late", `"thales-d1"`, "\"thales-d1\"\nannounce = \"9m\"", `moneyer.toml:8: issuers.d1.announce: must be at least 10m0s`},
 	{"announced not at all", `"thales-d1"`, "\"thales-d1\"\nannounce = \"0s\"", `moneyer.toml:8: issuers.d1.announce: must be at least 10m0s`},
+
+	{"a certificate that cannot arrive", `"thales-d1"`, "\"thales-d1\"\nclient_certificate = [\"self_signed_tls_client_auth\"]", `moneyer.toml:8: issuers.d1.client_certificate: no client certificate can arrive: set listen.client_cert`},
+	{"no method of certificates", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"oauth2\"\nresource_audience = \"x\"\nclient_certificate = [\"client_secret_basic\"]", `moneyer.toml:12: issuers.x.client_certificate: lists "tls_client_auth"`},
+	{"authorities that are missing", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"oauth2\"\nresource_audience = \"x\"\nclient_certificate = [\"tls_client_auth\"]", `moneyer.toml:12: issuers.x.client_certificate: tls_client_auth needs tls_client_auth_ca`},
+	{"authorities of nothing", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"boltpay\"\ntls_client_auth_ca = \"ca\"", `moneyer.toml:11: issuers.x.tls_client_auth_ca: profile boltpay has no use for client certificates`},
+	{"authorities of another method", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"boltpay\"\nclient_certificate = [\"self_signed_tls_client_auth\"]\ntls_client_auth_ca = \"ca\"", `moneyer.toml:12: issuers.x.tls_client_auth_ca: nothing here takes tls_client_auth`},
+	{"an mTLS URL that is plain", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"oauth2\"\nresource_audience = \"x\"\nmtls_url = \"http://m.example\"", `moneyer.toml:12: issuers.x.mtls_url: "http://m.example" must be https`},
+	{"an mTLS URL that is the URL", `address = "127.0.0.1:8080"`, asking + "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"oauth2\"\nresource_audience = \"x\"\nmtls_url = \"https://x.example\"", `moneyer.toml:12: issuers.x.mtls_url: is url itself`},
 
 	{"unknown setting", `store =`, `stroe =`, `moneyer.toml:1: stroe: unknown setting; did you mean "store"?`},
 	{"unknown table", `[listen]`, `[lisen]`, `moneyer.toml:3: lisen: unknown setting; did you mean "listen"?`},
@@ -324,4 +353,34 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestCertificateMethods: an issuer takes, and its metadata list, a method of mutual TLS only where a
+// certificate can arrive and, for tls_client_auth, where authorities are named; and each set together
+// with one where the configuration demands it.
+func TestCertificateMethods(t *testing.T) {
+	const tls = "tls_cert = \"c\"\ntls_key = \"k\"\n"
+	for _, test := range []struct{ name, listen, profile, issuer, want string }{
+		{"none can arrive", ``, "oauth2", ``, "client_secret_basic, client_secret_post, private_key_jwt"},
+		{"no authorities", tls + `client_cert = "ask"`, "oauth2", ``, "client_secret_basic, client_secret_post, private_key_jwt, self_signed_tls_client_auth"},
+		{"demanded by the listener", tls + `client_ca = "ca.pem"`, "oauth2", ``, "client_secret_basic, client_secret_post, private_key_jwt, self_signed_tls_client_auth"},
+		{"both", tls + `client_cert = "ask"`, "oauth2", `tls_client_auth_ca = "ca.pem"`, "client_secret_basic, client_secret_post, private_key_jwt, tls_client_auth, self_signed_tls_client_auth"},
+		{"from a proxy", "client_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"127.0.0.0/8\"]", "oauth2", ``, "client_secret_basic, client_secret_post, private_key_jwt, self_signed_tls_client_auth"},
+		{"not used", tls + `client_cert = "ask"`, "boltpay", ``, "client_secret_post, client_secret_basic"},
+		{"demanded", tls + `client_cert = "ask"`, "boltpay", "client_certificate = [\"tls_client_auth\", \"self_signed_tls_client_auth\"]\ntls_client_auth_ca = \"ca.pem\"",
+			"client_secret_post + tls_client_auth, client_secret_post + self_signed_tls_client_auth, client_secret_basic + tls_client_auth, client_secret_basic + self_signed_tls_client_auth"},
+	} {
+		text := strings.Replace(good, "address = \"127.0.0.1:8080\"\n", "address = \"127.0.0.1:8080\"\n"+test.listen+"\n", 1)
+		text += "[issuers.x]\nurl = \"https://x.example\"\nprofile = \"" + test.profile + "\"\n" + test.issuer + "\n"
+		if test.profile == "oauth2" {
+			text += "resource_audience = \"x\"\n"
+		}
+		var sets []string
+		for _, set := range parse(t, text).Issuers["x"].RegistryIssuer().Profile.Policy.Grants[0].ClientAuth {
+			sets = append(sets, set.String())
+		}
+		if got := strings.Join(sets, ", "); got != test.want {
+			t.Errorf("%s: %s, want %s", test.name, got, test.want)
+		}
+	}
 }

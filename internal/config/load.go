@@ -80,6 +80,7 @@ func (c *Config) setDefaults(doc *stricttoml.Document) {
 	orDefault(doc, "limits.drain_delay", &l.DrainDelay, 2*time.Second)
 	l.DrainDelay = max(l.DrainDelay, 0)
 	orDefault(doc, "limits.drain_timeout", &l.DrainTimeout, 20*time.Second)
+	orDefault(doc, "listen.client_cert", &c.Listen.ClientCert, "none")
 	orDefault(doc, "log.level", &c.Log.Level, "info")
 	orDefault(doc, "log.format", &c.Log.Format, "json")
 }
@@ -125,6 +126,7 @@ func (c *Config) checkListeners(check *checker) {
 	check.want(c.Listen.Address != c.Admin.Address, "admin.address", "must differ from listen.address: the admin API has a listener of its own")
 	checkURL(check, "admin.url", c.Admin.URL)
 	checkNetworks(check, "listen.trusted_proxies", c.Listen.TrustedProxies)
+	c.Listen.checkClientCert(check)
 	checkNetworks(check, "jwks_uri_networks", c.JWKSURINetworks)
 }
 
@@ -200,14 +202,14 @@ func (c *Config) checkIssuers(check *checker) {
 	for _, name := range slices.Sorted(maps.Keys(c.Issuers)) {
 		issuer := c.Issuers[name]
 		key := "issuers." + name
-		check.want(name != "" && len(name) <= 40 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") == "", key, "a name is 1 to 40 of a-z, 0-9 and -")
+		check.want(isName(name), key, "a name is 1 to 40 of a-z, 0-9 and -")
 		check.want(name != AdminIssuer, key, "the name %q is taken by the issuer of the admin API", AdminIssuer)
 		checkURL(check, key+".url", issuer.URL)
 		check.want(byURL[issuer.URL] == "", key+".url", "issuer %s has this URL already", byURL[issuer.URL])
 		byURL[issuer.URL] = name
-		for _, audience := range issuer.AudienceNames {
+		for setting, audience := range issuer.audiences() {
 			other, known := environments[audience]
-			check.want(!known || other == issuer.Environment, key+".audience_names",
+			check.want(!known || other == issuer.Environment, key+"."+setting,
 				"%q is also a name in environment %q: an assertion for one environment would be good in the other", audience, other)
 			environments[audience] = issuer.Environment
 		}
@@ -239,6 +241,7 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	orDefault(check.doc, key+"token_lifetime", &made.TokenLifetime, p.Policy.Token.Lifetime)
 	orDefault(check.doc, key+"announce", &i.Announce, 24*time.Hour)
 	orDefault(check.doc, key+"revocations", &i.Revocations, "public")
+	c.checkCertificates(check, key, i, made)
 	assertions := len(p.Policy.Assertion.Algs) > 0
 	names := assertions && p.Policy.Assertion.Accepts(platform.AudienceName)
 	check.want(names || len(i.AudienceNames) == 0, key+"audience_names", "profile %s takes no audience names", p.Name)
@@ -253,6 +256,7 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	check.want(usesAudience == (i.ResourceAudience != ""), key+"resource_audience", audienceAdvice(usesAudience), p.Name)
 	check.want(made.TokenLifetime >= time.Second && made.TokenLifetime <= 24*time.Hour && made.TokenLifetime%time.Second == 0, key+"token_lifetime", `must be whole seconds from "1s" to "24h"`)
 	check.want(i.Rotate == 0 || i.Rotate > i.Announce, key+"rotate", "must be 0, or longer than announce")
+	made.Trusted = c.makeTrusted(check, key+"trusted", i, assertions)
 	check.want(i.Announce >= minAnnounce, key+"announce", "must be at least %s: verifiers may keep an old key set for some minutes", minAnnounce)
 	return made, nil
 }

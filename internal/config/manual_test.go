@@ -68,6 +68,9 @@ func TestManualDefaults(t *testing.T) {
 		case "":
 		case "Issuers":
 			v = c.FieldByName("Issuers").MapIndex(reflect.ValueOf("d1"))
+		case "Trusted":
+			with := parse(t, good+"[issuers.d1.trusted.t]\nissuer = \"i\"\nbundle = \"b\"\n")
+			v = reflect.ValueOf(with.Issuers["d1"].Trusted["t"])
 		default:
 			v = c.FieldByName(table.field)
 		}
@@ -82,7 +85,7 @@ func TestManualDefaults(t *testing.T) {
 	}
 }
 
-var isValue = regexp.MustCompile(`^(".*"|[0-9]+|false)$`)
+var isValue = regexp.MustCompile(`^("[^"]*"|[0-9]+|false|\[".*"\])$`)
 
 // toml formats a value as in the file.
 func toml(v reflect.Value) string {
@@ -91,6 +94,9 @@ func toml(v reflect.Value) string {
 			return "0"
 		}
 		return `"` + strings.NewReplacer("h0m0s", "h", "m0s", "m").Replace(stringer.String()) + `"`
+	}
+	if list, ok := v.Interface().([]string); ok {
+		return strings.ReplaceAll(fmt.Sprintf("%q", list), `" "`, `", "`)
 	}
 	if v.Kind() == reflect.String {
 		return fmt.Sprintf("%q", v.String())
@@ -123,30 +129,29 @@ func readTables(t *testing.T) []table {
 		}
 		return true
 	})
-	tables := []table{{title: "Top level", about: "They come before the first table."}}
-	for _, f := range structs["Config"].Fields.List {
-		name, about := tagOf(f), textOf(f)
-		if name == "" {
+	return readTable(structs, "Config", "", table{title: "Top level", about: "They come before the first table."})
+}
+
+// readTable reads the struct of a table, and the tables below it. path is that of the table in the
+// file.
+func readTable(structs map[string]*ast.StructType, of, path string, in table) []table {
+	var below []table
+	for _, f := range structs[of].Fields.List {
+		if tagOf(f) == "" {
 			continue
 		}
-		title, of := "["+name+"]", f.Type
+		title, value := path+tagOf(f), f.Type
 		if m, ok := f.Type.(*ast.MapType); ok {
-			title, of = "["+name+".NAME]", m.Value
+			title, value = title+".NAME", m.Value
 		}
-		ident, ok := of.(*ast.Ident)
+		ident, ok := value.(*ast.Ident)
 		if !ok || structs[ident.Name] == nil {
-			tables[0].settings = append(tables[0].settings, settingOf(f))
+			in.settings = append(in.settings, settingOf(f))
 			continue
 		}
-		sub := table{title: title, field: f.Names[0].Name, about: about}
-		for _, f := range structs[ident.Name].Fields.List {
-			if tagOf(f) != "" {
-				sub.settings = append(sub.settings, settingOf(f))
-			}
-		}
-		tables = append(tables, sub)
+		below = append(below, readTable(structs, ident.Name, title+".", table{title: "[" + title + "]", field: f.Names[0].Name, about: textOf(f)})...)
 	}
-	return tables
+	return append([]table{in}, below...)
 }
 
 func tagOf(f *ast.Field) string {
@@ -238,8 +243,12 @@ jwks_uri_networks = ["10.8.0.0/16"]
 address = "0.0.0.0:8443"
 tls_cert = "server.crt"
 tls_key = "server.key"
-client_ca = "partners-ca.crt"
 trusted_proxies = ["10.0.0.0/8"]
+client_cert = "ask"
+client_cert_header = "Client-Cert"
+client_cert_chain_header = "Client-Cert-Chain"
+client_cert_proxies = ["10.0.0.0/8"]
+client_cert_proxy_ca = "proxies-ca.crt"
 
 [admin]
 address = "10.1.0.5:8444"
@@ -283,12 +292,39 @@ announce = "24h"
 revocations = "authenticated"
 disabled = false
 
+[issuers.d1-stg.trusted.keycloak]
+kind = "jwt"
+issuer = "https://sso.example.com/realms/partners"
+jwks_uri = "https://sso.example.com/realms/partners/protocol/openid-connect/certs"
+ca = "sso-ca.crt"
+algs = ["ES256"]
+audience = ["stg"]
+claims = ["azp"]
+max_lifetime = "5m"
+replay = "once"
+disabled = false
+
+[issuers.d1-stg.trusted.spire]
+kind = "spiffe"
+trust_domain = "prod.example.com"
+bundle = "/run/spire/bundle.json"
+
+[issuers.d1-stg.trusted.cluster]
+kind = "kubernetes"
+issuer = "https://kubernetes.default.svc.cluster.local"
+# kubectl get --raw /openid/v1/jwks
+jwks = '''{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"k1"}]}'''
+algs = ["EdDSA"]
+
 [issuers.d1-banking-stg]
 url = "https://auth.example.com/d1-banking/authz/v1"
 profile = "thales-d1-banking"
 environment = "stg"
 audience_names = ["stg"]
 resource_audience = "https://api.example.com/d1-banking"
+client_certificate = ["tls_client_auth", "self_signed_tls_client_auth"]
+tls_client_auth_ca = "partners-ca.crt"
+mtls_url = "https://mtls.auth.example.com/d1-banking/authz/v1"
 
 [issuers.bolt]
 url = "https://auth.example.com/bolt"

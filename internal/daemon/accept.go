@@ -15,9 +15,9 @@ import (
 // guardOf returns how the store of a configuration is guarded. Assertions of every issuer
 // count, those of administrators too.
 func guardOf(cfg *config.Config, master *keyring.MasterKey) store.Guard {
-	horizon := adminIssuer(cfg).Profile.Policy.Assertion.Horizon()
+	horizon := adminIssuer(cfg).Horizon()
 	for _, issuer := range cfg.Issuers {
-		horizon = max(horizon, issuer.RegistryIssuer().Profile.Policy.Assertion.Horizon())
+		horizon = max(horizon, issuer.RegistryIssuer().Horizon())
 	}
 	return store.Guard{Key: master.HeadKey(), Horizon: horizon}
 }

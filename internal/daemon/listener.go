@@ -168,7 +168,7 @@ func tlsFilesOf(cfg *config.Config, l config.Listener) tlsfiles.Server {
 	if l.TLSCert == "" {
 		return tlsfiles.Server{}
 	}
-	files := tlsfiles.Server{Cert: cfg.Path(l.TLSCert), Key: cfg.Path(l.TLSKey)}
+	files := tlsfiles.Server{Cert: cfg.Path(l.TLSCert), Key: cfg.Path(l.TLSKey), Ask: l.ClientCert == "ask"}
 	if l.ClientCA != "" {
 		files.ClientCA = cfg.Path(l.ClientCA)
 	}

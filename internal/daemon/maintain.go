@@ -28,11 +28,21 @@ func (s *Server) maintain(ctx context.Context) {
 			for _, l := range s.listeners() {
 				s.reportRefused(l)
 			}
+			s.refreshTrusted(ctx)
 		case <-count.C:
 			s.problems.report("record refusals", s.refusals.Flush(ctx, s.now()))
 		case <-minute.C:
 			s.everyMinute(ctx)
 		}
+	}
+}
+
+// refreshTrusted reads the keys of trusted issuers before they are stale, and logs what cannot be read.
+func (s *Server) refreshTrusted(ctx context.Context) {
+	keys := s.current.Load().trustedKeys
+	keys.Refresh(ctx)
+	for what, err := range keys.Errors() {
+		s.problems.report(what, err)
 	}
 }
 
@@ -93,7 +103,7 @@ func (s *Server) checkpoint(ctx context.Context) {
 // maxKeyWait bounds how long a rotation waits for the store: a reload waits for it.
 const maxKeyWait = 10 * time.Second
 
-// refresh rotates the signing keys, reloads changed TLS files, and returns the retention of the
+// refresh rotates the signing keys, reloads changed TLS files and authorities, and returns the retention of the
 // ledger.
 func (s *Server) refresh(ctx context.Context) time.Duration {
 	s.mu.Lock()
@@ -104,6 +114,7 @@ func (s *Server) refresh(ctx context.Context) time.Duration {
 	for _, l := range s.listeners() {
 		s.problems.report("read the TLS files of the "+l.name+" listener", l.reloadTLS())
 	}
+	s.snapshot.roots.reload(s.problems.report)
 	return s.cfg.Ledger.Retention
 }
 

@@ -26,6 +26,8 @@ import (
 	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/internal/tlsfiles"
+	"moneyer/internal/trustedkeys"
+	"moneyer/oauth"
 	"moneyer/profile"
 )
 
@@ -45,6 +47,9 @@ type Snapshot struct {
 	// it may fetch from.
 	clientKeys *jwksuri.Source
 	networks   []string
+	roots      roots
+	// trustedKeys has the keys of trusted issuers.
+	trustedKeys *trustedkeys.Source
 	// private is the handler of the admin listener.
 	private http.Handler
 }
@@ -52,13 +57,20 @@ type Snapshot struct {
 // files are the loaded TLS files of the two listeners.
 type files struct{ public, private *tlsfiles.Loaded }
 
-// loadFiles loads the TLS files and checks that no two issuers have the same path.
+// loadFiles loads the TLS files, checks those of other authorities and of trusted issuers, and that
+// no two issuers have the same path.
 func loadFiles(cfg *config.Config) (f files, err error) {
 	if f.public, err = tlsFilesOf(cfg, cfg.Listen).Load(); err != nil {
 		return f, fmt.Errorf("listen: %w", err)
 	}
 	if f.private, err = tlsFilesOf(cfg, cfg.AdminListener()).Load(); err != nil {
 		return f, fmt.Errorf("admin: %w", err)
+	}
+	if _, err = loadRoots(cfg); err != nil {
+		return f, err
+	}
+	if err := trustedkeys.Check(cfg.Served()); err != nil {
+		return f, err
 	}
 	_, err = (&server.Server{Issuers: cfg.Served()}).Handler()
 	return f, err
@@ -74,6 +86,11 @@ func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*
 	} else {
 		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.db, s.now)
 	}
+	var kept *trustedkeys.Source
+	if was != nil {
+		kept = was.trustedKeys
+	}
+	snap.trustedKeys = trustedkeys.New(snap.Issuers, kept, s.now)
 	if err := s.buildHandlers(cfg, snap); err != nil {
 		return nil, &ConfigError{err}
 	}
@@ -118,12 +135,22 @@ func (s *state) load(ctx context.Context, keys *keyring.Keyring) error {
 // buildHandlers builds the handlers of the two listeners.
 func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	limits := cfg.Limits.Overload()
+	if snap.roots, err = loadRoots(cfg); err != nil {
+		return err
+	}
+	for _, issuer := range snap.Issuers {
+		if authorities := snap.roots.issuers[issuer.Name]; authorities != nil {
+			issuer.CertificateRoots = authorities.Pool
+		}
+	}
 	auth := &authority.Authority{
 		Registry: s.db, Ledger: s.db, Keyring: snap.keys, Pepper: s.master.Pepper(), Refusals: s.refusals, Now: s.now,
-		KeySource: snap.clientKeys, BlockedKeys: cfg.RefusedKeys, Revocations: s.revocations,
+		KeySource: snap.clientKeys, TrustedKeys: snap.trustedKeys, BlockedKeys: cfg.RefusedKeys, Revocations: s.revocations,
 		ClientRate: overload.NewLimiter[authority.ClientName](limits.ClientRate, limits.Clients),
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 		Replayed:   overload.NewPenalty[[32]byte](limits.Replays),
+
+		EndpointAudience: s.endpointAudience,
 	}
 	if store.IsPostgres(cfg.Store) { // there may be other replicas
 		auth.Stale, auth.Staleness = s.db.Stale(), s.db.KnownUntil
@@ -132,6 +159,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	front := &server.Server{
 		Issuers: snap.Issuers, Authority: auth, Keyring: snap.keys, Admission: overload.NewAdmission(limits), Ready: s.ready,
 		Refused: server.NewRefusalLog(s.lines, limits.Refusals), Observe: s.metrics.Request, Now: s.now,
+		Certificates: snap.roots.certificates(cfg.Listen),
 	}
 	front.Admission.AtWork, front.Admission.QueueDelay = s.atWork, s.delay
 	front.Admission.TrustedProxies = prefixes(cfg.Listen.TrustedProxies)
@@ -140,7 +168,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	}
 	back := *front // separate limits, so that administrators are served under load
 	limits.SetAtWork(limits.AdminAtWork)
-	back.Issuers, back.Admission = []*registry.Issuer{snap.admin}, overload.NewAdmission(limits)
+	back.Issuers, back.Admission, back.Certificates = []*registry.Issuer{snap.admin}, overload.NewAdmission(limits), nil
 	tokens, err := back.Handler()
 	if err != nil {
 		return err
@@ -155,6 +183,13 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 	return nil
 }
 
+// endpointAudience counts and logs that a client still sends a deprecated aud.
+func (s *state) endpointAudience(ctx context.Context, use authority.EndpointAudience) {
+	s.metrics.EndpointAudience(use.Issuer)
+	s.log.WarnContext(ctx, "the aud of a client assertion is the token endpoint: the client should send the issuer identifier",
+		"issuer", use.Issuer, "client", use.Client, "correlation", use.Correlation, "found", use.Found, "expected", use.Expected)
+}
+
 // pathOf returns the path of a URL that config has validated.
 func pathOf(text string) string {
 	u, err := url.Parse(text)
@@ -167,11 +202,12 @@ func pathOf(text string) string {
 // adminIssuer returns the issuer of the tokens for the admin API.
 func adminIssuer(cfg *config.Config) *registry.Issuer {
 	found, err := profile.Builtin("oauth2")
-	p := found.Definition()
 	if err != nil {
 		panic(err) // it is embedded, and a test loads it
 	}
-	return &registry.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: p, Environment: "admin",
+	p := *found.Definition()
+	p.Policy = p.Policy.Without(oauth.AuthTLS, oauth.AuthSelfSignedTLS)
+	return &registry.Issuer{Name: config.AdminIssuer, URL: cfg.Admin.URL, Profile: &p, Environment: "admin",
 		ResourceAudience: cfg.Admin.URL + adminapi.Prefix, TokenLifetime: 5 * time.Minute, Replay: platform.ReplayOnce, Alg: p.Policy.Token.Alg}
 }
 

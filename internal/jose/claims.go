@@ -9,6 +9,7 @@ import (
 // The limits of claims, in bytes and entries.
 const (
 	MaxClaim     = 256  // iss, sub, jti, client_id
+	MaxSubject   = 2048 // sub where ParseClaimsOf is told so: a SPIFFE ID
 	MaxAudience  = 16   // entries of aud
 	maxAudClaim  = 1024 // one entry of aud, which may be a URL
 	maxScope     = 2048
@@ -29,10 +30,11 @@ const (
 	ClaimID
 	ClaimClientID
 	ClaimScope
+	ClaimConfirmation
 )
 
-// Claims are the claims of RFC 7519 section 4.1 and the client_id and scope of RFC 9068 section
-// 2.2. An absent claim has the zero value; Present distinguishes it from an empty one.
+// Claims are the claims of RFC 7519 section 4.1, the client_id and scope of RFC 9068 section 2.2
+// and the cnf of RFC 7800. An absent claim has the zero value; Present distinguishes it from an empty one.
 type Claims struct {
 	Present         ClaimSet
 	Issuer          string
@@ -45,6 +47,7 @@ type Claims struct {
 	ID              string // jti
 	ClientID        string
 	Scope           string
+	Confirmation    []byte // cnf as JSON, for ParseConfirmation
 }
 
 // Has reports whether all claims of set are present.
@@ -53,11 +56,14 @@ func (c *Claims) Has(set ClaimSet) bool { return c.Present&set == set }
 // ParseClaims reads the payload of a JWT. Names are exact and occur once, each claim of type Claims
 // has its one JSON type and is bounded, and a NumericDate is an integer from 0 to 2^53-1. Other
 // claims are ignored. The error wraps ErrClaims and names the claim.
-func ParseClaims(payload []byte) (*Claims, error) {
+func ParseClaims(payload []byte) (*Claims, error) { return ParseClaimsOf(payload, MaxClaim) }
+
+// ParseClaimsOf is ParseClaims with another bound of sub, in bytes.
+func ParseClaimsOf(payload []byte, maxSubject int) (*Claims, error) {
 	c := new(Claims)
 	limits := strictjson.Limits{Members: maxJWTMember}
 	err := strictjson.Object(payload, limits, func(name string, v strictjson.Value) error {
-		if err := c.set(name, v); err != nil {
+		if err := c.set(name, v, maxSubject); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		return nil
@@ -69,7 +75,7 @@ func ParseClaims(payload []byte) (*Claims, error) {
 }
 
 // set parses one claim.
-func (c *Claims) set(name string, v strictjson.Value) (err error) {
+func (c *Claims) set(name string, v strictjson.Value, maxSubject int) (err error) {
 	var claim ClaimSet
 	switch name {
 	case "iss":
@@ -77,7 +83,7 @@ func (c *Claims) set(name string, v strictjson.Value) (err error) {
 		c.Issuer, err = boundedText(v, MaxClaim)
 	case "sub":
 		claim = ClaimSubject
-		c.Subject, err = boundedText(v, MaxClaim)
+		c.Subject, err = boundedText(v, maxSubject)
 	case "aud":
 		claim = ClaimAudience
 		err = c.setAudience(v)
@@ -99,6 +105,9 @@ func (c *Claims) set(name string, v strictjson.Value) (err error) {
 	case "scope":
 		claim = ClaimScope
 		c.Scope, err = boundedText(v, maxScope)
+	case "cnf":
+		claim = ClaimConfirmation
+		c.Confirmation = v.Raw()
 	}
 	c.Present |= claim
 	return err

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -45,11 +46,15 @@ func FuzzParseClaims(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"iss":"a","sub":"b","aud":["c","d"],"exp":1,"nbf":2,"iat":3,"jti":"e","client_id":"f","scope":"g h"}`,
 		`{"aud":"a"}`, `{"exp":1e3}`, `{"exp":-0}`, `{"EXP":1,"exp":2}`, `{"\u0069ss":"\ud83d\ude00"}`, ` { "a" : [ 1 , { } ] } `,
+		`{"sub":"` + strings.Repeat("x", jose.MaxClaim+1) + `"}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		c, err := jose.ParseClaims(payload)
+		if wide, err := jose.ParseClaimsOf(payload, jose.MaxSubject); err == nil && (len(wide.Subject) > jose.MaxClaim) == reflect.DeepEqual(c, wide) {
+			t.Fatalf("with another bound of sub: %+v, want %+v", wide, c)
+		}
 		if err != nil {
 			if c != nil || !errors.Is(err, jose.ErrClaims) {
 				t.Fatalf("%v, %v", c, err)
@@ -74,6 +79,32 @@ func FuzzParseClaims(f *testing.F) {
 			if n, err := theirs["exp"].(json.Number).Int64(); err != nil || n != c.Expiry || n < 0 {
 				t.Fatalf("exp %d, want %v", c.Expiry, theirs["exp"])
 			}
+		}
+	})
+}
+
+func FuzzParseConfirmation(f *testing.F) {
+	const thumbprint = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2" // RFC 8705 §3.1
+	for _, seed := range []string{
+		`{"x5t#S256":"` + thumbprint + `"}`, `{"x5t\u0023S256":"` + thumbprint + `"}`, `{}`, `null`, `{"jkt":"` + thumbprint + `"}`,
+		`{"x5t#S256":"` + thumbprint + `","jkt":1}`, `{"x5t#S256":["` + thumbprint + `"]}`, `{"x5t#S256":"` + thumbprint[:42] + `\n"}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, cnf []byte) {
+		digest, err := jose.ParseConfirmation(cnf)
+		if err != nil {
+			if !errors.Is(err, jose.ErrClaims) {
+				t.Fatal(err)
+			}
+			return
+		}
+		var theirs map[string]string
+		if err := json.Unmarshal(cnf, &theirs); err != nil || len(theirs) != 1 {
+			t.Fatalf("accepted %q, of which encoding/json says %v, %v", cnf, theirs, err)
+		}
+		if text := theirs["x5t#S256"]; text != base64.RawURLEncoding.EncodeToString(digest[:]) {
+			t.Fatalf("%q was read as %x", text, digest)
 		}
 	})
 }
@@ -122,6 +153,7 @@ func FuzzParsePublic(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		_, _ = jose.ParsePrivate(data)
 		_, _ = jose.ParseJWKS(data)
+		_, _ = jose.ParseKeySet(data, jose.KeySetRules{SPIFFE: true, Algs: []jose.Alg{jose.PS256}})
 		key, kid, err := jose.ParsePublic(data, "")
 		if err != nil {
 			if key != nil {

@@ -28,6 +28,9 @@ const maxKeyFile = 64 << 10
 type NamedKey struct {
 	Kid string // may be empty
 	Key *PublicKey
+	// JWK is the text of the key as it came, with the members that are no part of Key; nil when it was
+	// not read from a set.
+	JWK []byte
 }
 
 // ParseJWK reads one public key (RFC 7517 section 4). The key is bound to the alg of the JWK, or to
@@ -42,56 +45,110 @@ func ParseJWK(data []byte, defaultAlg Alg) (key *PublicKey, kid string, err erro
 	if j.private() {
 		return nil, "", errRegisterPublic
 	}
-	key, err = j.publicKey(defaultAlg)
+	key, err = j.publicKey("sig", defaultAlg)
 	if err != nil {
 		return nil, "", err
 	}
 	return key, j.kid, nil
 }
 
+// KeySetRules say how the keys of a set are read.
+type KeySetRules struct {
+	// Algs are for keys that name no algorithm: each is bound to the first that fits its type, or
+	// else to the default algorithm of its key type.
+	Algs []Alg
+	// SPIFFE is set for a SPIFFE bundle (SPIFFE Trust Domain and Bundle, section 4): its keys for
+	// JWT-SVIDs have the use "jwt-svid" and a kid. Other keys are skipped.
+	SPIFFE bool
+}
+
+// KeySet holds the public keys of a JWK set.
+type KeySet struct {
+	Keys []NamedKey
+	// Refresh is how often the publisher wants the set to be fetched, in seconds: the
+	// spiffe_refresh_hint of a SPIFFE bundle. 0 means that it does not say.
+	Refresh int64
+}
+
 // ParseJWKS reads the public keys of a JWK set (RFC 7517 section 5). Unusable keys are skipped. A
 // set that contains a private or symmetric key, or two keys with one kid, is refused as a whole:
 // its publisher has lost control of it.
 func ParseJWKS(data []byte) ([]NamedKey, error) {
+	set, err := ParseKeySet(data, KeySetRules{})
+	return set.Keys, err
+}
+
+// ParseKeySet is ParseJWKS with rules.
+func ParseKeySet(data []byte, rules KeySetRules) (KeySet, error) {
 	if len(data) > MaxJWKS {
-		return nil, fmt.Errorf("%w: JWK set longer than %d octets", ErrKey, MaxJWKS)
+		return KeySet{}, fmt.Errorf("%w: JWK set longer than %d octets", ErrKey, MaxJWKS)
 	}
-	var keys []NamedKey
+	var set KeySet
 	found, entries := false, 0
-	err := strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) error {
-		if name != "keys" {
+	err := strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
+		switch {
+		case name == "spiffe_refresh_hint" && rules.SPIFFE:
+			set.Refresh, err = v.Seconds()
+			return err
+		case name != "keys":
 			return nil
 		}
 		found = true
-		return v.Elements(func(element strictjson.Value) (err error) {
+		return v.Elements(func(element strictjson.Value) error {
 			if entries++; entries > MaxJWKSKeys {
 				return fmt.Errorf("more than %d keys", MaxJWKSKeys)
 			}
-			keys, err = appendKey(keys, element.Raw())
-			return err
+			return set.add(element.Raw(), &rules)
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w: JWK set: %w", ErrKey, err)
+		return KeySet{}, fmt.Errorf("%w: JWK set: %w", ErrKey, err)
 	}
 	if !found {
-		return nil, fmt.Errorf("%w: JWK set without keys", ErrKey)
+		return KeySet{}, fmt.Errorf("%w: JWK set without keys", ErrKey)
 	}
-	return keys, nil
+	return set, nil
 }
 
-// appendKey appends the key to keys if it is usable.
-func appendKey(keys []NamedKey, data []byte) ([]NamedKey, error) {
-	key, kid, err := ParseJWK(data, "")
-	switch {
-	case errors.Is(err, ErrPrivateKey):
-		return nil, err
-	case err != nil:
-		return keys, nil
-	case kid != "" && slices.ContainsFunc(keys, func(k NamedKey) bool { return k.Kid == kid }):
-		return nil, fmt.Errorf("two keys with kid %q", kid)
+// add adds the key if it is usable.
+func (s *KeySet) add(data []byte, rules *KeySetRules) error {
+	j, err := readJWK(data)
+	if err != nil {
+		return nil
 	}
-	return append(keys, NamedKey{Kid: kid, Key: key}), nil
+	if j.private() {
+		return errRegisterPublic
+	}
+	use := "sig"
+	if rules.SPIFFE {
+		use = useJWTSVID
+	}
+	key, err := j.publicKey(use, j.algOf(rules.Algs))
+	switch {
+	case err != nil, rules.SPIFFE && j.kid == "":
+		return nil
+	case j.kid != "" && slices.ContainsFunc(s.Keys, func(k NamedKey) bool { return k.Kid == j.kid }):
+		return fmt.Errorf("two keys with kid %q", j.kid)
+	}
+	s.Keys = append(s.Keys, NamedKey{Kid: j.kid, Key: key, JWK: data})
+	return nil
+}
+
+// useJWTSVID is the use of a key of a SPIFFE bundle that signs JWT-SVIDs.
+const useJWTSVID = "jwt-svid"
+
+// algOf returns the first of algs that fits the type of a JWK without alg, or the empty Alg.
+func (j *jwk) algOf(algs []Alg) Alg {
+	if j.alg != "" {
+		return j.alg
+	}
+	for _, alg := range algs {
+		switch {
+		case j.kty == "RSA" && (alg == RS256 || alg == PS256), j.kty == "EC" && alg == ES256, j.kty == "OKP" && alg == EdDSA:
+			return alg
+		}
+	}
+	return ""
 }
 
 // jwk is a parsed JWK before validation. Byte slices are nil for absent members.
@@ -183,10 +240,11 @@ func (j *jwk) private() bool {
 	return j.symmetric || j.otherPrivate || j.d != nil || j.p != nil || j.q != nil
 }
 
-// publicKey validates the public half.
-func (j *jwk) publicKey(defaultAlg Alg) (*PublicKey, error) {
-	if j.use != "" && j.use != "sig" {
-		return nil, fmt.Errorf("%w: JWK use is %.32q, want sig", ErrKey, j.use)
+// publicKey validates the public half. A key without use may be used to verify any signature
+// (RFC 7517 section 4.2), but not a JWT-SVID.
+func (j *jwk) publicKey(use string, defaultAlg Alg) (*PublicKey, error) {
+	if j.use != use && (j.use != "" || use == useJWTSVID) {
+		return nil, fmt.Errorf("%w: JWK use is %.32q, want %s", ErrKey, j.use, use)
 	}
 	if j.ops != nil && !slices.Contains(j.ops, "verify") {
 		return nil, fmt.Errorf("%w: JWK key_ops lack verify", ErrKey)

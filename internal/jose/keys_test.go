@@ -433,3 +433,51 @@ func TestParsePrivateRefuses(t *testing.T) {
 		})
 	}
 }
+
+// TestKeySetRules: a key of a set is bound to its own alg, or else to the first of the configured ones
+// that fits its type; of a SPIFFE bundle only keys with use jwt-svid and a kid count.
+func TestKeySetRules(t *testing.T) {
+	rsaKey, ecKey := publicJWK(t, jose.RS256), publicJWK(t, jose.ES256)
+	with := func(jwk, members string) string { return strings.TrimSuffix(jwk, "}") + members + "}" }
+	for _, test := range []struct {
+		name  string
+		keys  []string
+		rules jose.KeySetRules
+		want  string
+	}{
+		{"own alg", []string{with(rsaKey, `,"kid":"a","alg":"PS256"`)}, jose.KeySetRules{Algs: []jose.Alg{jose.RS256}}, "a PS256"},
+		{"configured", []string{with(rsaKey, `,"kid":"a"`), with(ecKey, `,"kid":"b"`)}, jose.KeySetRules{Algs: []jose.Alg{jose.ES256, jose.PS256, jose.RS256}}, "a PS256, b ES256"},
+		{"none fits", []string{with(rsaKey, `,"kid":"a"`)}, jose.KeySetRules{Algs: []jose.Alg{jose.ES256}}, "a RS256"},
+		{"not for signatures", []string{with(rsaKey, `,"kid":"a","use":"enc"`), with(rsaKey, `,"kid":"b","use":"jwt-svid"`)}, jose.KeySetRules{}, ""},
+		{"bundle", []string{with(ecKey, `,"kid":"a","use":"jwt-svid"`), with(ecKey, `,"kid":"b"`), with(ecKey, `,"kid":"c","use":"sig"`),
+			with(ecKey, `,"kid":"d","use":"x509-svid"`), with(ecKey, `,"use":"jwt-svid"`)}, jose.KeySetRules{SPIFFE: true}, "a ES256"},
+	} {
+		set, err := jose.ParseKeySet([]byte(`{"spiffe_refresh_hint":300,"keys":[`+strings.Join(test.keys, ",")+`]}`), test.rules)
+		var got []string
+		for _, key := range set.Keys {
+			got = append(got, key.Kid+" "+string(key.Key.Alg()))
+		}
+		if err != nil || strings.Join(got, ", ") != test.want || (set.Refresh == 300) != test.rules.SPIFFE {
+			t.Errorf("%s: %q, %v, refresh %d, want %q", test.name, got, err, set.Refresh, test.want)
+		}
+	}
+	twice := `{"keys":[` + with(ecKey, `,"kid":"a","use":"jwt-svid"`) + `,` + with(rsaKey, `,"kid":"a","use":"jwt-svid"`) + `]}`
+	if _, err := jose.ParseKeySet([]byte(twice), jose.KeySetRules{SPIFFE: true}); err == nil {
+		t.Error("two keys with one kid")
+	}
+}
+
+// publicJWK returns a new public key without alg, use and kid.
+func publicJWK(t *testing.T, alg jose.Alg) string {
+	t.Helper()
+	private, err := jose.GenerateKey(alg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := jose.NewPublicKey(private.Public(), alg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	members, _, _ := strings.Cut(string(public.AppendJWK(nil, "")), `,"alg"`)
+	return members + "}"
+}

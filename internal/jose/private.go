@@ -88,7 +88,7 @@ func parsePrivateJWK(data []byte) (crypto.Signer, error) {
 		return nil, fmt.Errorf("%w: JWK without a private half", ErrKey)
 	}
 	j.ops = nil // a private JWK has "sign" here
-	want, err := j.publicKey("")
+	want, err := j.publicKey("sig", "")
 	if err != nil {
 		return nil, err
 	}

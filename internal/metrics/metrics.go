@@ -22,6 +22,7 @@ type Metrics struct {
 	registry *prometheus.Registry
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
+	audience *prometheus.CounterVec
 	outcomes sync.Map // outcome -> *measured, which saves looking up the labels
 }
 
@@ -52,10 +53,14 @@ func New(version string, inFlight func() int64, storeUp func() bool, staleness f
 			Help:    "Time from the header of a request to its response, by issuer, endpoint and whether it was granted.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .025, .05, .1, .25, .5, 1, 2},
 		}, []string{"issuer", "endpoint", "granted"}),
+		audience: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "moneyer_endpoint_audience_total",
+			Help: "Clients authenticated by a JWT whose aud is the token endpoint, as client_assertion_audience lets them until they send the issuer identifier, by issuer.",
+		}, []string{"issuer"}),
 	}
 	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "moneyer_build_info", Help: "Always 1; the label is the version."}, []string{"version"})
 	build.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.requests, m.took, build,
+	m.registry.MustRegister(m.requests, m.took, m.audience, build,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_requests_in_flight", Help: "Requests at the endpoints of the public listener in flight."},
 			func() float64 { return float64(inFlight()) }),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_store_silence_seconds",
@@ -102,6 +107,9 @@ func (m *Metrics) Request(issuer, endpoint string, code oauth.Code, took time.Du
 	of.requests.Inc()
 	of.took.Observe(took.Seconds())
 }
+
+// EndpointAudience counts one use of the token endpoint as the aud of client authentication.
+func (m *Metrics) EndpointAudience(issuer string) { m.audience.WithLabelValues(issuer).Inc() }
 
 func (m *Metrics) measured(key outcome) *measured {
 	name, granted := string(key.code), "no"

@@ -54,29 +54,6 @@ func (s AuthSet) TLSMethod() oauth.ClientAuth {
 	return ""
 }
 
-// Held says which credentials a client has.
-type Held struct{ ID, Secret, APIKey, Key bool }
-
-// NeedsOnly reports whether a client with those credentials can show all members of
-// the set. The empty set needs a key: it signs the assertion that is the grant.
-func (s AuthSet) NeedsOnly(held Held) bool {
-	if len(s) == 0 {
-		return held.ID && held.Key
-	}
-	return !slices.ContainsFunc(s, func(auth oauth.ClientAuth) bool {
-		switch auth {
-		case oauth.AuthPrivateKeyJWT:
-			return !held.ID || !held.Key
-		case oauth.AuthBasic, oauth.AuthPost:
-			return !held.ID || !held.Secret
-		case oauth.AuthAPIKey:
-			return !held.APIKey
-		default:
-			return true
-		}
-	})
-}
-
 // Grant finds the grant of a type; nil when the profile does not serve it.
 func (p *Policy) Grant(t oauth.GrantType) *Grant {
 	for i := range p.Grants {
@@ -112,6 +89,21 @@ func (p Policy) WithCertificate(methods []oauth.ClientAuth) Policy {
 	return p
 }
 
+// Without is the policy without the sets that have one of those methods.
+func (p Policy) Without(methods ...oauth.ClientAuth) Policy {
+	grants := make([]Grant, len(p.Grants))
+	for i, grant := range p.Grants {
+		grants[i] = Grant{Type: grant.Type}
+		for _, set := range grant.ClientAuth {
+			if !slices.ContainsFunc(methods, set.Has) {
+				grants[i].ClientAuth = append(grants[i].ClientAuth, set)
+			}
+		}
+	}
+	p.Grants = grants
+	return p
+}
+
 // AuthMethods lists the methods that are members of some set of some grant, each
 // once, in the profile's order.
 func (p *Policy) AuthMethods() []oauth.ClientAuth {
@@ -128,12 +120,16 @@ func (p *Policy) AuthMethods() []oauth.ClientAuth {
 	return methods
 }
 
-// MostCredentials is the size of the largest set, and at least 1.
+// MostCredentials is the size of the largest set, without a method of mutual TLS, and at least 1.
 func (p *Policy) MostCredentials() int {
 	most := 1
 	for _, grant := range p.Grants {
 		for _, set := range grant.ClientAuth {
-			most = max(most, len(set))
+			size := len(set)
+			if set.TLSMethod() != "" {
+				size--
+			}
+			most = max(most, size)
 		}
 	}
 	return most

@@ -21,6 +21,9 @@ type Demo struct {
 	AudienceNames []string `toml:"audience_names"`
 	// Client is the identifier of the client; empty means demo-gtw01.
 	Client string `toml:"client"`
+	// Subject that the client's assertions name, where the profile lets them name one
+	// that is registered with the client; empty means the client itself.
+	Subject string `toml:"subject"`
 	// Credential is what the client shows.
 	Credential Credential `toml:"credential"`
 	// Scope words that the client is registered for. Its requests ask for them where
@@ -89,6 +92,7 @@ func (p *Profile) checkDemo(c *checker) {
 	c.want(isSlug(d.Issuer), "demo.issuer", "must be of a-z, 0-9 and -")
 	c.plainPath("demo.path", d.Path)
 	c.want(p.Policy.ClientID.Accepts(d.Client), "demo.client", "%q has not the form of policy.client_id", d.Client)
+	c.want(d.Subject == "" || p.Policy.Assertion.Subject == SubjectRegistered, "demo.subject", `needs policy.assertion.subject = "registered"`)
 	for _, word := range d.Scope {
 		scope, err := oauth.ParseScope(word)
 		c.want(err == nil && len(scope) == 1, "demo.scope", "%q is not a scope word (RFC 6749 section 3.3)", word)

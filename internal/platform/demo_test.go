@@ -35,6 +35,7 @@ func TestDemoIsChecked(t *testing.T) {
 		{`"/tsh-cof"`, `"tsh-cof"`, "demo.path"},
 		{`issuer = "etp"`, `issuer = "E"`, "demo.issuer"},
 		{`issuer = "etp"`, `issuers = "etp"`, "did you mean"},
+		{`issuer = "etp"`, `subject = "shop"`, "demo.subject: needs policy.assertion.subject"},
 		{`scope = ["PAYMENT_PASSKEY"]`, `scope = ["OTHER"]`, "not among policy.scope.words"},
 		{`scope = ["PAYMENT_PASSKEY"]`, `scope = ["a b"]`, "not a scope word"},
 		{`merchantId = "demo-merchant", `, ``, `demo.params: "merchantId" is required`},

@@ -114,7 +114,7 @@ func (c *Client) AddCertificate(issuer *Issuer, blocked []string, match Certific
 func (c *Certificate) pin(issuer *Issuer, blocked []string, text string) error {
 	leaf, err := readCertificate(text)
 	if err == nil {
-		err = checkCertificateKey(leaf, blocked)
+		err = CheckCertificateKey(leaf, blocked)
 	}
 	if err != nil {
 		return err
@@ -145,7 +145,7 @@ func (c *Certificate) sameAs(other *Certificate) bool {
 // readCertificate reads one certificate: PEM, or a JWK with x5c.
 func readCertificate(text string) (*x509.Certificate, error) {
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
-		return readX5C([]byte(text))
+		return ParseX5C([]byte(text))
 	}
 	if strings.Contains(text, "PRIVATE KEY-----") { // before any decoding, so that a damaged one is called so, too
 		return nil, errors.New("this is a private key: register the certificate alone")
@@ -160,9 +160,9 @@ func readCertificate(text string) (*x509.Certificate, error) {
 	return shown.Leaf, nil
 }
 
-// readX5C reads the first certificate of a JWK's x5c, which must be of the JWK's key (RFC
+// ParseX5C reads the first certificate of a JWK's x5c, which must be of the JWK's key (RFC
 // 7517 §4.7) and of its x5t#S256, if there is one (§4.9).
-func readX5C(data []byte) (*x509.Certificate, error) {
+func ParseX5C(data []byte) (*x509.Certificate, error) {
 	public, _, err := jose.ParseJWK(data, "")
 	if err != nil {
 		return nil, err
@@ -202,9 +202,9 @@ func readX5C(data []byte) (*x509.Certificate, error) {
 	return leaf, nil
 }
 
-// checkCertificateKey refuses a certificate with a weak key or a blocked one. Keys of kinds
+// CheckCertificateKey refuses a certificate with a weak key or a blocked one. Keys of kinds
 // that sign no JWTs here, such as P-384, are on no list.
-func checkCertificateKey(leaf *x509.Certificate, blocked []string) error {
+func CheckCertificateKey(leaf *x509.Certificate, blocked []string) error {
 	alg, err := jose.KeyAlg(leaf.PublicKey)
 	if err != nil {
 		return nil

@@ -31,7 +31,7 @@ func (e *example) tokenCommand() string {
 	args := []string{e.program, "token", "--profile", e.issuer.Profile.Name, "--issuer", e.issuer.URL}
 	switch e.demo.Credential {
 	case platform.KeyCredential:
-		args = append(args, "--client", e.demo.Client, "--key", e.credential, "--kid", kid)
+		args = append(args, e.key()...)
 	case platform.APIKeyCredential:
 		args = append(args, "--api-key-file", e.credential)
 	default:
@@ -44,6 +44,15 @@ func (e *example) tokenCommand() string {
 		args = append(args, "--scope", scope)
 	}
 	return command(args...)
+}
+
+// key are the flags for a client that signs assertions.
+func (e *example) key() []string {
+	flags := []string{"--client", e.demo.Client, "--key", e.credential, "--kid", kid}
+	if e.demo.Subject != "" {
+		flags = append(flags, "--subject", e.demo.Subject)
+	}
+	return flags
 }
 
 // params are the platform's own parameters of a request.
@@ -80,8 +89,8 @@ func (e *example) form() []string {
 	var words []string
 	switch e.demo.Credential {
 	case platform.KeyCredential:
-		words = append(words, "-d grant_type="+string(oauth.JWTBearer), "-d assertion=$("+command(e.program, "assert", "--profile", e.issuer.Profile.Name,
-			"--issuer", e.issuer.URL, "--client", e.demo.Client, "--key", e.credential, "--kid", kid)+")")
+		words = append(words, "-d grant_type="+string(oauth.JWTBearer), "-d assertion=$("+command(append([]string{e.program, "assert", "--profile", e.issuer.Profile.Name,
+			"--issuer", e.issuer.URL}, e.key()...)...)+")")
 	case platform.SecretCredential:
 		words = append(words, "-d grant_type="+string(oauth.ClientCredentials), "-d client_id="+e.demo.Client,
 			"--data-urlencode "+Quote("client_secret@"+e.credential))

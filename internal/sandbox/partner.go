@@ -66,6 +66,9 @@ func (p *partner) register(ctx context.Context, known *registry.Client) error {
 	policy := &p.issuer.Profile.Policy
 	client := &registry.Client{Issuer: p.issuer.Name, ID: p.demo.Client, Name: "Demo partner", Created: p.now,
 		Scope: oauth.Scope(p.demo.Scope), Attributes: attributes(p.demo.Attributes, policy.Token.ClientAttributes())}
+	if p.demo.Subject != "" {
+		client.Subjects = []string{p.demo.Subject}
+	}
 	if known != nil {
 		client.Revision = known.Revision
 	}

@@ -48,7 +48,7 @@ func (e *endpoint) check(w http.ResponseWriter, r *http.Request) {
 func (e *endpoint) checkEndpoint() *endpoint {
 	return &endpoint{Server: e.Server, name: "check", issuer: e.issuer, wire: &wire{
 		Wire:        &platform.Wire{Errors: rfc6750, Correlation: e.wire.Correlation},
-		correlation: e.wire.correlation,
+		correlation: e.wire.correlation, certificates: e.wire.certificates,
 	}}
 }
 
@@ -72,6 +72,9 @@ func (c *call) checked() (*authority.ActiveToken, error) {
 		return nil, err
 	}
 	c.permit.Good(time.Unix(token.Claims.Expiry, 0), c.started)
+	if err := c.confirm(token); err != nil {
+		return nil, err
+	}
 	scope, audiences, err := required(c.r.URL.RawQuery)
 	if err != nil {
 		return nil, err
@@ -85,6 +88,19 @@ func (c *call) checked() (*authority.ActiveToken, error) {
 		return nil, oauth.Errorf(oauth.InsufficientScope, "the access token lacks a required scope")
 	}
 	return token, nil
+}
+
+// confirm refuses a bound token unless the certificate is there to which it is bound: that of this
+// connection, or the one that a trusted proxy forwards (RFC 8705 §3).
+func (c *call) confirm(token *authority.ActiveToken) error {
+	if !token.IsBound() {
+		return nil
+	}
+	shown, err := c.wire.certificates.read(c.r, c.started)
+	if err != nil {
+		return err
+	}
+	return token.Confirm(shown)
 }
 
 // required reads what the query requires. Other parameters, which may be the

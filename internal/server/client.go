@@ -47,8 +47,8 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 		},
 		grant:       oauth.ClientCredentials, // there is no grant_type to miss
 		correlation: e.wire.correlation, apiKey: e.wire.apiKey,
-		takesBasic: p.Policy.Uses(oauth.AuthBasic), takesAPIKey: p.Policy.Uses(oauth.AuthAPIKey),
-		mostCredentials: p.Policy.MostCredentials(),
+		takesBasic: p.Policy.Uses(oauth.AuthBasic), takesAPIKey: p.Policy.Uses(oauth.AuthAPIKey), takesSVID: e.issuer.TrustsSPIFFE(),
+		mostCredentials: p.Policy.MostCredentials(), certificates: e.wire.certificates,
 	}}
 }
 

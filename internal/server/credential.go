@@ -17,10 +17,11 @@ func (p *parameters) authenticate(h http.Header) error {
 		p.show(authority.Credential{Method: oauth.AuthPost, ID: p.req.ClientID, Secret: p.secret})
 	}
 	if p.assertion != "" || p.assertionType != "" {
-		if p.assertionType != oauth.AssertionTypeJWT || p.assertion == "" {
+		known := p.assertionType == oauth.AssertionTypeJWT || p.wire.takesSVID && p.assertionType == oauth.AssertionTypeSPIFFE
+		if !known || p.assertion == "" {
 			return malformed("client_assertion and the client_assertion_type of a JWT belong together")
 		}
-		p.show(authority.Credential{Method: oauth.AuthPrivateKeyJWT, Assertion: p.assertion})
+		p.show(authority.Credential{Method: oauth.AuthPrivateKeyJWT, Assertion: p.assertion, AssertionType: p.assertionType})
 	}
 	if p.wire.takesAPIKey {
 		if err := p.apiKey(h.Values(p.wire.apiKey)); err != nil {

@@ -26,7 +26,7 @@ func TestDepth(t *testing.T) {
 		h.authority.Registry = countingRegistry{h.store, d}
 		h.authority.Ledger = countingLedger{h.store, d}
 		h.authority.Keyring = countingKeyring{t, s.issuers[0].Alg, d}
-		_, source := s.source(t, h)
+		_, source := s.source(t, h, s.sdk[0])
 		if _, err := source.Token(t.Context()); err != nil {
 			t.Fatalf("%s: %v", dir, err)
 		}

@@ -199,7 +199,11 @@ func (l *RefusalLog) write(ctx context.Context, issuer, correlation string, addr
 		slog.Int("status", status), slog.String("code", string(refusal.Code)), slog.String("description", refusal.Description),
 	}
 	if rule != nil {
-		attrs = append(attrs, slog.String("client", rule.Client), slog.String("rule", rule.Rule),
+		attrs = append(attrs, slog.String("client", rule.Client))
+		if rule.Subject != "" {
+			attrs = append(attrs, slog.String("subject", rule.Subject))
+		}
+		attrs = append(attrs, slog.String("rule", rule.Rule),
 			slog.String("expected", rule.Expected), slog.String("found", rule.Found), slog.String("hint", rule.Hint))
 	} else if cause := refusal.Unwrap(); cause != nil {
 		attrs = append(attrs, slog.String("cause", cause.Error()))

@@ -22,7 +22,7 @@ func FuzzToken(f *testing.F) {
 		issuer := s.issuers[0]
 		issuer.Replay = "until-exp" // one assertion serves all along
 		t := target{testServer: s.open(f), path: strings.TrimPrefix(issuer.Endpoints()[0], "https://"+hostOf(issuer.URL))}
-		switch sdk := s.sdk.named; {
+		switch sdk := s.sdk[0].named; {
 		case sdk["apikey"] != "":
 			t.credential = sdk["apikey"]
 		case sdk["secret"] != "":

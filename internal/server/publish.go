@@ -49,8 +49,18 @@ type metadata struct {
 	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 	IntrospectionAuthAlgs    []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
 	IntrospectionAlgorithms  []string `json:"introspection_signing_alg_values_supported"`
+	// RFC 8705 §3.3 and §5.
+	BoundTokens bool     `json:"tls_client_certificate_bound_access_tokens,omitempty"`
+	MTLSAliases *aliases `json:"mtls_endpoint_aliases,omitempty"`
 	// RevocationList is where package bearer polls; no RFC has it.
 	RevocationList string `json:"revocation_list_uri"`
+}
+
+// aliases are the endpoints for clients that show a certificate.
+type aliases struct {
+	TokenEndpoint         string `json:"token_endpoint"`
+	RevocationEndpoint    string `json:"revocation_endpoint"`
+	IntrospectionEndpoint string `json:"introspection_endpoint"`
 }
 
 func (e *endpoint) metadata() http.HandlerFunc {
@@ -63,6 +73,10 @@ func (e *endpoint) metadata() http.HandlerFunc {
 		IntrospectionEndpoint: e.issuer.URL + introspectPath, IntrospectionAuthMethods: ways,
 		IntrospectionAlgorithms: []string{e.issuer.Alg}, RevocationList: e.issuer.URL + revocationsPath,
 	}
+	m.BoundTokens = e.wire.certificates != nil && p.Policy.Token.Claim("cnf") != nil
+	if base := e.issuer.MTLSURL; base != "" {
+		m.MTLSAliases = &aliases{base + p.Wire.Path, base + revokePath, base + introspectPath}
+	}
 	for _, grant := range p.Policy.Grants {
 		m.GrantTypes = append(m.GrantTypes, grant.Type)
 		for _, name := range registered(grant.ClientAuth) {
@@ -72,10 +86,14 @@ func (e *endpoint) metadata() http.HandlerFunc {
 		}
 	}
 	if p.Policy.Uses(oauth.AuthPrivateKeyJWT) {
-		m.AuthSigningAlgorithms = p.Policy.Assertion.Algs
+		m.AuthSigningAlgorithms = e.issuer.AssertionAlgs()
 	}
 	if slices.Contains(ways, string(oauth.AuthPrivateKeyJWT)) {
-		m.RevocationAuthAlgs, m.IntrospectionAuthAlgs = p.Policy.Assertion.Algs, p.Policy.Assertion.Algs
+		m.RevocationAuthAlgs, m.IntrospectionAuthAlgs = e.issuer.AssertionAlgs(), e.issuer.AssertionAlgs()
+	}
+	if e.issuer.TrustsSPIFFE() {
+		m.AuthMethods = withSVID(m.AuthMethods)
+		m.RevocationAuthMethods, m.IntrospectionAuthMethods = withSVID(ways), withSVID(ways)
 	}
 	body, err := json.Marshal(m)
 	if err != nil {
@@ -98,6 +116,15 @@ func registered(sets []platform.AuthSet) []string {
 		}
 	}
 	return names
+}
+
+// withSVID adds the method of JWT-SVIDs where a JWT authenticates a client
+// (draft-ietf-oauth-spiffe-client-auth §4).
+func withSVID(methods []string) []string {
+	if slices.Contains(methods, string(oauth.AuthPrivateKeyJWT)) {
+		methods = append(slices.Clip(methods), "spiffe_jwt")
+	}
+	return methods
 }
 
 // jwks publishes the issuer's keys (RFC 7517 §5).

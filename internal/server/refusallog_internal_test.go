@@ -25,7 +25,7 @@ func TestRefusalLog(t *testing.T) {
 	write := func(status int, refusal *oauth.Error) {
 		l.write(t.Context(), "d1", "c-1", netip.MustParseAddr("192.0.2.1"), status, refusal, now)
 	}
-	rule := &authority.Refusal{Rule: "kid", Expected: "k1", Found: "k2", Hint: "use k1", Client: "shop"}
+	rule := &authority.Refusal{Rule: "kid", Expected: "k1", Found: "k2", Hint: "use k1", Client: "shop", Subject: "customer"}
 	write(400, oauth.Errorf(oauth.InvalidGrant, "no").Because(rule))
 	write(400, oauth.Errorf(oauth.InvalidGrant, "no").Because(rule))
 	write(401, oauth.Errorf(oauth.InvalidClient, "one too many"))
@@ -42,7 +42,7 @@ func TestRefusalLog(t *testing.T) {
 		return all
 	}
 	refused := with(map[string]any{"level": "INFO", "status": 400.0, "code": "invalid_grant", "description": "no",
-		"client": "shop", "rule": "kid", "expected": "k1", "found": "k2", "hint": "use k1"})
+		"client": "shop", "subject": "customer", "rule": "kid", "expected": "k1", "found": "k2", "hint": "use k1"})
 	want := []map[string]any{
 		refused, refused,
 		with(map[string]any{"level": "ERROR", "status": 503.0, "code": "temporarily_unavailable", "description": "later", "cause": "disk full", "left_out": 2.0}),

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,6 +32,8 @@ type Server struct {
 	Keyring   *keyring.Keyring
 	// Admission applies the limits that are not a client's own.
 	Admission *overload.Admission
+	// Certificates says where client certificates are read; nil means that none can arrive.
+	Certificates *Certificates
 	// Ready says why the process should get no requests now; nil error means it should.
 	Ready func(context.Context) error
 	// Refused writes the log line of a refusal.
@@ -56,24 +59,40 @@ func (s *Server) Handler() (http.Handler, error) {
 	mux := &router{mux: http.NewServeMux(), taken: map[string]string{}}
 	mux.handle("GET /healthz", "health", s.health)
 	mux.handle("GET /readyz", "health", s.ready)
-	shared := map[string]int{}
-	for _, issuer := range s.Issuers {
-		if u, err := url.Parse(issuer.URL); err == nil {
-			shared[u.Path]++
-		}
+	bases, err := s.bases()
+	if err != nil {
+		return nil, err
 	}
-	for _, issuer := range s.Issuers {
-		u, err := url.Parse(issuer.URL)
-		if err != nil {
-			return nil, fmt.Errorf("issuer %s: %w", issuer.Name, err)
+	for _, b := range bases {
+		host := b.host
+		if !slices.ContainsFunc(bases, func(other base) bool { return other.path == b.path && other.issuer != b.issuer }) {
+			host = "" // only issuers that share a path are told apart by host
 		}
-		host := ""
-		if shared[u.Path] > 1 {
-			host = strings.ToLower(u.Hostname()) // issuers that share a path are told apart by host
-		}
-		s.route(mux, issuer, host, u.Path)
+		s.route(mux, b.issuer, host, b.path)
 	}
 	return lowerHost(mux.mux), mux.err
+}
+
+// base is where an issuer is served.
+type base struct {
+	issuer     *registry.Issuer
+	host, path string
+}
+
+// bases lists where each issuer is served: at its URL, and where its clients show certificates.
+func (s *Server) bases() (all []base, err error) {
+	for _, issuer := range s.Issuers {
+		for _, text := range []string{issuer.URL, issuer.MTLSURL} {
+			u, err := url.Parse(text)
+			if err != nil {
+				return nil, fmt.Errorf("issuer %s: %w", issuer.Name, err)
+			}
+			if text != "" {
+				all = append(all, base{issuer, strings.ToLower(u.Hostname()), u.Path})
+			}
+		}
+	}
+	return all, nil
 }
 
 // lowerHost lets hosts match in any case (RFC 9110 §4.2.3), which ServeMux does not.
@@ -89,6 +108,7 @@ func lowerHost(next http.Handler) http.Handler {
 
 func (s *Server) route(mux *router, issuer *registry.Issuer, host, path string) {
 	e := &endpoint{Server: s, name: "token", issuer: issuer, wire: newWire(issuer)}
+	e.wire.certificates = s.certificatesOf(issuer)
 	for _, p := range issuer.Profile.Wire.Paths() {
 		mux.handle(host+path+p, issuer.Name, e.token)
 	}

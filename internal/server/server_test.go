@@ -183,6 +183,7 @@ func (h *testServer) serve(t testing.TB) {
 	s := &server.Server{
 		Authority: h.authority, Keyring: h.keyring, Admission: h.admission, Ready: h.ready, Refused: server.NewRefusalLog(log, written),
 		Observe: func(string, string, oauth.Code, time.Duration) {}, Now: h.Now,
+		Certificates: h.setup.certificates,
 	}
 	for _, issuer := range h.setup.issuers {
 		s.Issuers = append(s.Issuers, &issuer.Issuer)

@@ -16,6 +16,7 @@ import (
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
+	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -28,14 +29,14 @@ import (
 //
 //	profile  NAME, or FILE.toml beside the setup
 //	issuer   NAME URL [environment= names=A,B resource= replay= lifetime=] [disabled] [keyless]
-//	client   ID [scope= grants=A,B ATTRIBUTE=TEXT ATTRIBUTE=[A,B]] [disabled] [introspects]
+//	client   ID [scope= grants=A,B subjects=A,B assertion-audience= ATTRIBUTE=TEXT ATTRIBUTE=[A,B]] [disabled] [introspects]
 //	key      KID [alg= not-before= not-after=] [disabled]
 //	secret   ID TEXT [not-after=] [disabled]
 //	apikey   ID TEXT [not-after=] [disabled]
 //	account  ID [ATTRIBUTE=] [disabled]
 //	item     ID KIND
 //	limit    [client=RATE/BURST] [address=RATE/BURST]
-//	sdk      client= [issuer= key= secret= apikey= auth= audience= scope= PARAM=A,B]
+//	sdk      client= [issuer= key= secret= apikey= auth= subject= audience= scope= PARAM=A,B]
 //
 // Values in quotes hold blanks. Times are offsets from noon, such as -1s.
 type setup struct {
@@ -46,7 +47,8 @@ type setup struct {
 	secrets                 []string              // texts that nobody may see again
 	clientRate, addressRate overload.Rate
 	proxies                 []netip.Prefix
-	sdk                     *fields
+	certificates            *server.Certificates
+	sdk                     []*fields // one for each way in
 }
 
 type issuerSetup struct {
@@ -204,7 +206,7 @@ func (s *setup) line(t testing.TB, f *fields) error {
 		s.clientRate, s.addressRate = rateOf(f.take("client")), rateOf(f.take("address"))
 	case "sdk":
 		used = 1
-		s.sdk = &fields{named: f.named}
+		s.sdk = append(s.sdk, &fields{named: f.named})
 		return err
 	default:
 		return fmt.Errorf("no such word")
@@ -250,7 +252,8 @@ func (s *setup) addClient(id string, f *fields, disabled, introspects bool) {
 	for _, grant := range f.list("grants") {
 		c.Grants = append(c.Grants, oauth.GrantType(grant))
 	}
-	c.Scope = strings.Fields(f.take("scope"))
+	c.Scope, c.Subjects = strings.Fields(f.take("scope")), f.list("subjects")
+	c.AssertionAudience = registry.AssertionAudience(f.take("assertion-audience"))
 	c.Attributes = f.attributes()
 	issuer.clients = append(issuer.clients, c)
 }

@@ -21,8 +21,12 @@ type wire struct {
 	grant oauth.GrantType
 	// takesBasic and takesAPIKey say what the headers may hold.
 	takesBasic, takesAPIKey bool
+	// takesSVID is set where client_assertion may be a JWT-SVID by its own type.
+	takesSVID bool
 	// takesGet is set where a GET is the same as a POST with an empty form.
 	takesGet bool
+	// certificates says where client certificates are read; nil for nowhere.
+	certificates *Certificates
 	// mostCredentials is how many credentials one request may show.
 	mostCredentials int
 }
@@ -35,6 +39,7 @@ func newWire(issuer *registry.Issuer) *wire {
 		apiKey:      textproto.CanonicalMIMEHeaderKey(p.Wire.APIKey.Header),
 		takesBasic:  p.Policy.Uses(oauth.AuthBasic),
 		takesAPIKey: p.Policy.Uses(oauth.AuthAPIKey),
+		takesSVID:   issuer.TrustsSPIFFE(),
 
 		mostCredentials: p.Policy.MostCredentials(),
 	}

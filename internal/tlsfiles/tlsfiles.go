@@ -16,7 +16,11 @@ import (
 
 // Server names the files of a listener: certificate chain, private key and, optionally, the
 // authorities of required client certificates. The zero Server is a listener without TLS.
-type Server struct{ Cert, Key, ClientCA string }
+type Server struct {
+	Cert, Key, ClientCA string
+	// Ask asks for client certificates and takes any, or none: whoever needs one judges it.
+	Ask bool
+}
 
 // Loaded is the parsed content of the files.
 type Loaded struct {
@@ -52,7 +56,7 @@ func (s Server) read() (held Server, err error) {
 	if s.ClientCA != "" {
 		clientCA, err3 = os.ReadFile(s.ClientCA)
 	}
-	return Server{string(cert), string(key), string(clientCA)}, errors.Join(err1, err2, err3)
+	return Server{string(cert), string(key), string(clientCA), s.Ask}, errors.Join(err1, err2, err3)
 }
 
 func (s Server) parse(held Server) (*Loaded, error) {
@@ -67,6 +71,10 @@ func (s Server) parse(held Server) (*Loaded, error) {
 		if !config.ClientCAs.AppendCertsFromPEM([]byte(held.ClientCA)) {
 			return nil, fmt.Errorf("client_ca %s holds no certificate in PEM", s.ClientCA)
 		}
+	}
+	if s.Ask {
+		// Without ClientCAs: a list of authorities keeps clients from showing a self-signed certificate.
+		config.ClientAuth = tls.RequestClientCert
 	}
 	return &Loaded{config, held}, nil
 }

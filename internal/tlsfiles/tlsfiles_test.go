@@ -161,3 +161,89 @@ func TestCipherSuites(t *testing.T) {
 		t.Errorf("%v, %+v", err, got)
 	}
 }
+
+// TestRoots: a changed file is loaded, and an invalid one changes nothing.
+func TestRoots(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if _, err := LoadRoots(file); err == nil {
+		t.Error("a missing file was loaded")
+	}
+	cert, _ := pair(t, 7)
+	write(t, file, cert)
+	roots, err := LoadRoots(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := roots.Pool()
+	if err := roots.Reload(); err != nil || roots.Pool() != first {
+		t.Errorf("an unchanged file: %v", err)
+	}
+	write(t, file, []byte("hello"))
+	if err := roots.Reload(); err == nil || roots.Pool() != first {
+		t.Errorf("an invalid file: %v", err)
+	}
+	other, _ := pair(t, 8)
+	write(t, file, cert, other)
+	if err := roots.Reload(); err != nil || roots.Pool().Equal(first) {
+		t.Errorf("a changed file: %v", err)
+	}
+}
+
+// TestAsk: a listener that asks takes every client: one without a certificate, and one whose certificate
+// no authority has issued. The client is not told of any authorities, or it would withhold it. On a
+// resumed session the certificate is there, too.
+func TestAsk(t *testing.T) {
+	both, own := filepath.Join(t.TempDir(), "both.pem"), filepath.Join(t.TempDir(), "own.pem")
+	cert, key := pair(t, 6)
+	write(t, both, cert, key)
+	cert, key = pair(t, 66)
+	write(t, own, cert, key)
+	client, err := Client("", own, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := Server{Cert: both, Key: both, Ask: true}.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	listening, err := tls.Listen("tcp", "127.0.0.1:0", Listener(func() *Loaded { return loaded }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listening.Close() }()
+	asking := func(config *tls.Config) tls.ConnectionState {
+		t.Helper()
+		config.InsecureSkipVerify = true // the server is not what is tested
+		states := make(chan tls.ConnectionState, 1)
+		go func() {
+			if conn, err := listening.Accept(); err == nil {
+				_, _ = conn.Write([]byte("x")) // with the ticket
+				states <- conn.(*tls.Conn).ConnectionState()
+				_ = conn.Close()
+			}
+		}()
+		conn, err := tls.Dial("tcp", listening.Addr().String(), config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = conn.Read(make([]byte, 1))
+		_ = conn.Close()
+		return <-states
+	}
+	if state := asking(&tls.Config{}); len(state.PeerCertificates) != 0 {
+		t.Error("a certificate out of nothing")
+	}
+	var authorities [][]byte
+	held := client.Certificates[0]
+	client.Certificates, client.ClientSessionCache = nil, tls.NewLRUClientSessionCache(1)
+	client.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		authorities = info.AcceptableCAs
+		return &held, nil
+	}
+	for i := range 2 {
+		state := asking(client)
+		if len(state.PeerCertificates) != 1 || state.PeerCertificates[0].SerialNumber.Int64() != 66 || state.DidResume != (i == 1) || len(authorities) != 0 {
+			t.Errorf("connection %d: resumed %v, %d certificates, of %d authorities", i, state.DidResume, len(state.PeerCertificates), len(authorities))
+		}
+	}
+}

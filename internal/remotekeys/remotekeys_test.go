@@ -1,0 +1,181 @@
+package remotekeys
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"moneyer/internal/jose"
+)
+
+// publisher is where keys are read; each read takes a second.
+type publisher struct {
+	mu    sync.Mutex
+	keys  []jose.NamedKey
+	err   error
+	reads int
+	past  bool // of the last read
+}
+
+func (p *publisher) fetch(ctx context.Context, past bool) ([]jose.NamedKey, time.Duration, error) {
+	time.Sleep(time.Second)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reads++
+	p.past = past
+	if ctx.Err() != nil {
+		return nil, 0, ctx.Err()
+	}
+	return p.keys, 10 * time.Minute, p.err
+}
+
+// change changes what is published.
+func (p *publisher) change(keys []jose.NamedKey, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.keys, p.err = keys, err
+}
+
+// count returns how many reads there were, and whether the last went past caches.
+func (p *publisher) count() (reads int, past bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.reads, p.past
+}
+
+func named(t *testing.T, kid string) jose.NamedKey {
+	t.Helper()
+	private, err := jose.GenerateKey(jose.ES256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := jose.NewPublicKey(private.Public(), jose.ES256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jose.NamedKey{Kid: kid, Key: public}
+}
+
+// run makes a cache whose Refresh is called each second, as a server does.
+func run(t *testing.T, p *publisher) *Cache {
+	t.Helper()
+	c := &Cache{Fetch: p.fetch, Now: time.Now, Background: true}
+	ctx, stop := context.WithCancel(t.Context())
+	t.Cleanup(stop)
+	go func() {
+		for ctx.Err() == nil {
+			c.Refresh(ctx)
+			select {
+			case <-ctx.Done():
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+	return c
+}
+
+// wait is how long Key waited; the error must be want.
+func wait(t *testing.T, c *Cache, kid string, want error) time.Duration {
+	t.Helper()
+	start := time.Now()
+	if _, err := c.Key(t.Context(), kid, UnknownKidEvery); !errors.Is(err, want) {
+		t.Errorf("key %q after %s: %v, want %v", kid, time.Since(start), err, want)
+	}
+	return time.Since(start)
+}
+
+// TestNobodyWaits: keys are read before they are stale, and in an outage as before; no caller waits
+// for a key that is known.
+func TestNobodyWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := []jose.NamedKey{named(t, "k1")}
+		p := &publisher{keys: keys}
+		c := run(t, p)
+		wait(t, c, "k1", nil)
+		for range 3600 {
+			if waited := wait(t, c, "k1", nil); waited > 0 {
+				t.Fatalf("waited %s", waited)
+			}
+			time.Sleep(time.Second)
+		}
+		if reads, past := p.count(); reads < 6 || reads > 9 || past {
+			t.Errorf("%d reads in an hour of keys that are fresh for 10 minutes", reads)
+		}
+		down := errors.New("down")
+		p.change(nil, down)
+		for range 24*60 - 10 {
+			if waited := wait(t, c, "k1", nil); waited > 0 {
+				t.Fatalf("waited %s in an outage", waited)
+			}
+			time.Sleep(time.Minute)
+		}
+		if c.Err() == nil {
+			t.Error("the outage does not show")
+		}
+		time.Sleep(20 * time.Minute)
+		wait(t, c, "k1", ErrUnavailable)
+		wait(t, c, "k1", down)
+		p.change(keys, nil)
+		time.Sleep(2 * time.Minute)
+		wait(t, c, "k1", nil)
+	})
+}
+
+// TestUnknownKid: an unknown kid is looked for once a minute, past caches; while the last read failed
+// nobody can tell.
+func TestUnknownKid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{keys: []jose.NamedKey{named(t, "k1")}}
+		c := run(t, p)
+		wait(t, c, "k1", nil)
+		both := []jose.NamedKey{p.keys[0], named(t, "k2")}
+		p.change(both, nil)
+		for range 29 {
+			wait(t, c, "k2", ErrUnknownKey)
+			time.Sleep(2 * time.Second)
+		}
+		if reads, _ := p.count(); reads != 1 {
+			t.Errorf("%d reads within a minute", reads)
+		}
+		time.Sleep(2 * time.Second)
+		waited := wait(t, c, "k2", nil)
+		if reads, past := p.count(); waited != time.Second || reads != 2 || !past {
+			t.Errorf("waited %s, %d reads, past caches: %v", waited, reads, past)
+		}
+		p.change(both, errors.New("down"))
+		time.Sleep(2 * time.Minute)
+		wait(t, c, "k3", ErrUnavailable)
+		wait(t, c, "k1", nil)
+	})
+}
+
+// TestDeadline: a caller that cannot wait for a fetch gets the error of its context.
+func TestDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{keys: []jose.NamedKey{named(t, "")}}
+		c := &Cache{Fetch: p.fetch, Now: time.Now}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := c.Key(ctx, "", UnknownKidEvery); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		wait(t, c, p.keys[0].Key.Thumbprint(), nil)
+		wait(t, c, "", nil)
+		if reads, _ := p.count(); reads != 1 {
+			t.Errorf("%d reads", reads)
+		}
+	})
+}
+
+func TestFreshness(t *testing.T) {
+	for text, want := range map[string]time.Duration{"": 10 * time.Minute, "public, max-age=300": 5 * time.Minute, "max-age=1": time.Minute,
+		"max-age=99999": time.Hour, "no-store, max-age=300": time.Minute, "max-age=x": 10 * time.Minute} {
+		if got := Freshness(http.Header{"Cache-Control": {text}}); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
+}
