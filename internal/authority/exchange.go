@@ -163,9 +163,13 @@ func (a *Authority) refund(ctx context.Context, t *attempt, refused error) {
 	}
 }
 
-// replayedAgain finds a value that the ledger has refused before, by its index, or -1.
-// Where the same assertion gives the same token, the ledger is always asked.
+// replayedAgain finds a value that the ledger has refused before, or that the request
+// itself holds twice, by its index, or -1. Where the same assertion gives the same token,
+// the ledger is always asked.
 func (a *Authority) replayedAgain(use *consumption, now time.Time) int {
+	if use.n == maxAssertions && use.consumed[0].Value == use.consumed[1].Value {
+		return 1
+	}
 	if a.Replayed == nil || use.signature != nil {
 		return -1
 	}
