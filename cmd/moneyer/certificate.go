@@ -44,7 +44,8 @@ func (o *onboarding) certificateCommand() *cobra.Command {
 here: itself (self_signed_tls_client_auth), or by one name that it has and an
 authority of the issuer's tls_client_auth_ca vouches for (tls_client_auth). The
 certificate's own dates count as well. There are no revocation lists: disabling it is
-its revocation. To renew one that is registered itself, add the new one before the
+its revocation, also of one certificate of a client that is registered by a name
+('add --pem FILE --disabled'). To renew one that is registered itself, add the new one before the
 client changes, and remove the old one when it is no longer used.`,
 		Example: `  moneyer certificate add shop --issuer acme --pem client.crt
   moneyer certificate add shop --issuer acme --san-dns client.shop.example
@@ -100,6 +101,7 @@ written as 'openssl x509 -noout -subject -nameopt RFC2253' prints it.`,
 	flags.StringVar(&n.SANURI, names[2], "", "a `URI` there, such as a SPIFFE ID")
 	flags.StringVar(&n.SANIP, names[3], "", "an IP `address` there")
 	flags.StringVar(&n.SANEmail, names[4], "", "an e-mail `address` there")
+	flags.BoolVar(&n.Disabled, "disabled", false, "register it disabled: with --pem that revokes one certificate of a client that is registered by a name")
 	completeNothing(c, names...)
 	c.MarkFlagsOneRequired(append(names, "pem")...)
 	c.MarkFlagsMutuallyExclusive(append(names, "pem")...)

@@ -42,7 +42,7 @@ func TestWhoAsksScripts(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			files := map[string][]byte{
 				"ca.crt": ca.PEM(), "client.header": header(client.Leaf), "self.header": header(self.Leaf),
-				"self.crt": certtest.PEM(self.Leaf), "self.der": self.Leaf.Raw, "self.key": certtest.KeyPEM(t, self),
+				"client.crt": certtest.PEM(client.Leaf), "self.crt": certtest.PEM(self.Leaf), "self.der": self.Leaf.Raw, "self.key": certtest.KeyPEM(t, self),
 			}
 			for name, data := range files {
 				if err := os.WriteFile(filepath.Join(env.WorkDir, name), data, 0o600); err != nil {
