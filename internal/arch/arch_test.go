@@ -29,7 +29,7 @@ var policy = map[string][]string{
 	"assertion":           {"internal/jose"},
 	"tokensource":         {"oauth", "profile", "assertion", "internal/discovery", "internal/fetch", "internal/platform"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
-	"bearer":              {"oauth", "internal/clientcert", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/strictjson"},
+	"bearer":              {"oauth", "internal/clientcert", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/strictjson"},
 	"internal/remotekeys": {"internal/jose"},
 	"internal/ledger":     {},
 	"internal/revocation": {"internal/strictjson"},

@@ -422,7 +422,7 @@ var audienceRule = rule[*presented]{
 // mayNameEndpoint reports whether the aud of client authentication may be the token
 // endpoint, as before RFC 10070: for a client that is registered so.
 func (p *presented) mayNameEndpoint() bool {
-	return !p.isGrant && p.client != nil && p.client.AssertionAudience == registry.AudienceIssuerOrEndpoint
+	return !p.isGrant && p.workload == nil && p.client != nil && p.client.AssertionAudience == registry.AudienceIssuerOrEndpoint
 }
 
 // namesEndpoint reports whether aud is the token endpoint, and may be.
