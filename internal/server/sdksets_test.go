@@ -49,7 +49,7 @@ func (s *setup) demand(t *testing.T, sdk *fields, method oauth.ClientAuth, ca *c
 	}
 	for _, c := range issuer.clients {
 		if c.ID == sdk.named["client"] {
-			_, err := c.AddCertificate(&issuer.Issuer, nil, match, text, time.Time{}, noon)
+			_, err := c.AddCertificate(&issuer.Issuer, nil, registry.Certificate{Match: match, Value: text}, noon)
 			must(t, err)
 			return
 		}
