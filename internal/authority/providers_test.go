@@ -176,4 +176,3 @@ func (h *trusting) refused(t *testing.T, u use, s *spec, rule string) *oauth.Err
 	}
 	return e
 }
-
