@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -91,6 +92,22 @@ func ExampleVerifier_Verify() {
 	}
 	fmt.Println(claims.Subject)
 	// Output: merchant-7
+}
+
+// A proxy on the same machine ends TLS, and passes on the client certificate to which a
+// token may be bound.
+func ExampleForwardedCertificate() {
+	verifier := &bearer.Verifier{
+		Issuer:            "https://issuer.example",
+		Audience:          []string{"https://api.example"},
+		ClientCertificate: bearer.ForwardedCertificate("Client-Cert", netip.MustParsePrefix("127.0.0.1/32")),
+	}
+	r := httptest.NewRequest(http.MethodGet, "/payments", nil)
+	r.RemoteAddr = "192.0.2.7:1234" // not the proxy
+	r.Header.Set("Client-Cert", ":AAAA:")
+	_, shown := verifier.ClientCertificate(r)
+	fmt.Println(shown)
+	// Output: false
 }
 
 // A handler of a framework that Require does not fit verifies its request itself.

@@ -5,19 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 	"sync"
 	"time"
 
+	"moneyer/internal/discovery"
 	"moneyer/internal/jose"
 	"moneyer/internal/remotekeys"
-	"moneyer/internal/strictjson"
 )
 
 const (
 	retryKeysAfter = time.Second
-	maxDocument    = 256 << 10 // bytes of metadata or of a JWK set
+	maxDocument    = 256 << 10 // bytes of a JWK set
 )
 
 // RemoteKeys is a KeySource that fetches an issuer's JWK set (RFC 7517 §5) and
@@ -102,32 +100,12 @@ func (r *RemoteKeys) fetch(ctx context.Context, past bool) ([]jose.NamedKey, tim
 // discover finds the JWK set's URL in the issuer's metadata (RFC 8414 §3). The
 // metadata must name the same issuer (§3.3).
 func (r *RemoteKeys) discover(ctx context.Context) (string, error) {
-	u, err := url.Parse(r.Issuer)
-	if err != nil {
-		return "", fmt.Errorf("bearer: issuer: %w", err)
-	}
-	u.Path = "/.well-known/oauth-authorization-server" + strings.TrimSuffix(u.Path, "/")
-	answer, err := get(ctx, r.HTTPClient, u.String(), remotekeys.Header(false), maxDocument)
-	if err != nil {
-		return "", err
-	}
-	var issuer, location string
-	err = strictjson.Object(answer.Body, strictjson.Limits{Members: 256}, func(name string, v strictjson.Value) (err error) {
-		switch name {
-		case "issuer":
-			issuer, err = v.Text()
-		case "jwks_uri":
-			location, err = v.Text()
-		}
-		return err
-	})
+	m, err := discovery.Get(ctx, r.HTTPClient, r.Issuer)
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("bearer: metadata of %s: %w", r.Issuer, err)
-	case issuer != r.Issuer:
-		return "", fmt.Errorf("bearer: the metadata of %s name the issuer %.200q", r.Issuer, issuer)
-	case location == "":
+		return "", fmt.Errorf("bearer: %w", err)
+	case m.JWKSURI == "":
 		return "", fmt.Errorf("bearer: the metadata of %s name no jwks_uri", r.Issuer)
 	}
-	return location, nil
+	return m.JWKSURI, nil
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"time"
 
 	"moneyer/assertion"
@@ -126,6 +128,49 @@ func ExampleTransport() {
 	_, err := client.Get(server.URL + "/payments")
 	fmt.Println(err != nil)
 	// Output: true
+}
+
+// A client authenticates by its certificate, which is read again when its files change. The
+// issuer's metadata say where its token endpoint is.
+func ExampleCertificateFiles() {
+	files := &tokensource.CertificateFiles{Cert: "client.crt", Key: "client.key"}
+	source := &tokensource.Source{
+		Issuer:     "https://issuer.example",
+		Discover:   true,
+		Credential: tokensource.Credential{ClientID: "shop", Certificate: files.Certificate},
+	}
+	_, err := source.Client().Get("https://api.example/payments") // shows it, too
+	fmt.Println(err)
+	// Output: Get "https://api.example/payments": tokensource: client certificate: stat client.crt: no such file or directory
+}
+
+// The platform trusts an identity provider: its assertions take the place of the client's
+// own. In Kubernetes they are the tokens of a service account.
+func ExampleAssertionFile() {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, `{"access_token":"for-%s","expires_in":600}`, r.PostFormValue("client_assertion"))
+	}))
+	defer server.Close()
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "token") // such as /var/run/secrets/tokens/issuer
+	if err := os.WriteFile(file, []byte("head.claims.signature\n"), 0o600); err != nil {
+		log.Fatal(err)
+	}
+
+	source := &tokensource.Source{
+		Issuer:     server.URL,
+		Credential: tokensource.Credential{Assertion: tokensource.AssertionFile(file)},
+	}
+	token, err := source.Token(context.Background())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(token.AccessToken)
+	// Output: for-head.claims.signature
 }
 
 // A refusal has a code.

@@ -354,6 +354,8 @@ type keySource struct {
 	keys  map[string]*jose.PublicKey
 	asked []string
 	err   error
+	// certificates are the kids of keys with one, by its digest.
+	certificates map[[32]byte]string
 	// environment that claimed the keys.
 	environment string
 }
@@ -364,6 +366,12 @@ func (k *keySource) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, 
 		return key, ctx.Err()
 	}
 	return nil, cmp.Or(k.err, error(registry.ErrNotFound))
+}
+
+func (k *keySource) Certificate(ctx context.Context, uri string, digest [32]byte) (*registry.Key, error) {
+	kid := k.certificates[digest]
+	key, err := k.Key(ctx, uri, kid)
+	return &registry.Key{Kid: kid, Public: key}, err
 }
 
 func (k *keySource) Elsewhere(_ context.Context, _ *jose.PublicKey, environment string) error {

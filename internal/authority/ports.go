@@ -59,6 +59,9 @@ type TrustedKeys interface {
 type KeySource interface {
 	// Key returns the client's published key with that kid, or ErrNotFound.
 	Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error)
+	// Certificate returns the client's published key whose x5c begins with the certificate of that
+	// SHA-256, with its kid, or its thumbprint if it has none; or ErrNotFound.
+	Certificate(ctx context.Context, uri string, digest [32]byte) (*registry.Key, error)
 	// Elsewhere returns a *registry.KeyTakenError if such a key may not be used for an issuer of
 	// that environment, because it is registered or in use for another one. Any other
 	// error means that the registry is unavailable.

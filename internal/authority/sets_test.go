@@ -1,21 +1,27 @@
 package authority_test
 
 import (
-	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"reflect"
 	"testing"
 
 	"moneyer/internal/authority"
 	"moneyer/internal/clientcert"
+	"moneyer/internal/clientcert/certtest"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
 
 // shownCertificate is a certificate as a connection shows it.
-func shownCertificate(name string) *clientcert.Shown {
-	leaf := &x509.Certificate{Raw: []byte(name)}
-	return &clientcert.Shown{Leaf: leaf, Digest: sha256.Sum256(leaf.Raw)}
+func shownCertificate(t *testing.T, name string) *clientcert.Shown {
+	t.Helper()
+	return shownOf(certtest.SelfSigned(t, noon, name, nil))
+}
+
+// shownOf is what a request shows of a certificate, with the rest of its chain.
+func shownOf(pair tls.Certificate, chain ...*x509.Certificate) *clientcert.Shown {
+	return clientcert.FromTLS(&tls.ConnectionState{PeerCertificates: append([]*x509.Certificate{pair.Leaf}, chain...)})
 }
 
 // TestAuthenticationBesideAnAssertion: client authentication beside an assertion that is
@@ -69,6 +75,20 @@ func TestTwoAssertions(t *testing.T) {
 	h.gets(t, grantRequest(fresh)) // the refusals consumed nothing
 }
 
+// TestOneAssertionIsNotTwo: an assertion that is both the grant and the client's
+// authentication is used twice, which its caller is told; nothing is consumed.
+func TestOneAssertionIsNotTwo(t *testing.T) {
+	h := newSQLiteFixture(t, "oauth2")
+	assertion := h.assertion()
+	req := grantRequest(assertion)
+	req.Credentials = clientAuthRequest(assertion).Credentials
+	token, err := h.exchange(req)
+	if e, refusal := refusalOf(t, token, err); e.Code != oauth.InvalidClient || refusal.Rule != "one use" {
+		t.Errorf("%s by %q", e.Code, refusal.Rule)
+	}
+	h.gets(t, grantRequest(assertion))
+}
+
 // TestSameTokenIsForOneAssertion: where the same assertion gives the same token, it does
 // not with client authentication by an assertion beside it, which is good for one use.
 func TestSameTokenIsForOneAssertion(t *testing.T) {
@@ -96,14 +116,14 @@ func TestDemandedCertificate(t *testing.T) {
 		}
 		demanding := *h.issuer.Profile
 		demanding.Policy = demanding.Policy.WithCertificate([]oauth.ClientAuth{oauth.AuthTLS, oauth.AuthSelfSignedTLS})
-		mine := shownCertificate("mine")
+		mine := shownCertificate(t, "mine")
 		h.client().Certificates = []registry.Certificate{{ID: "c1", Match: registry.MatchCertificate, Value: mine.Thumbprint()}}
 
 		without := request(h)
-		without.Certificate = shownCertificate("any") // nobody looks at it
+		without.Certificate = shownCertificate(t, "any") // nobody looks at it
 		h.gets(t, without)
 		h.issuer.Profile = &demanding
-		for found, want := range map[*clientcert.Shown]string{nil: "client authentication", shownCertificate("other"): "client certificate"} {
+		for found, want := range map[*clientcert.Shown]string{nil: "client authentication", shownCertificate(t, "other"): "client certificate"} {
 			req := request(h)
 			req.Certificate = found
 			token, err := h.exchange(req)
@@ -132,7 +152,7 @@ func TestBoundTokens(t *testing.T) {
 		t.Errorf("without a certificate: %s by %q", e.Code, refusal.Rule)
 	}
 	req := grantRequest(h.assertion())
-	req.Certificate = shownCertificate("mine")
+	req.Certificate = shownCertificate(t, "mine")
 	bound := h.gets(t, req)
 	want := map[string]any{"x5t#S256": req.Certificate.Thumbprint()}
 	if got := claimsOf(t, bound)["cnf"]; !reflect.DeepEqual(got, want) {
@@ -141,12 +161,12 @@ func TestBoundTokens(t *testing.T) {
 
 	h.issuer.Replay = "same-token"
 	req = grantRequest(h.assertion())
-	req.Certificate = shownCertificate("mine")
+	req.Certificate = shownCertificate(t, "mine")
 	first := h.gets(t, req)
 	if again := h.gets(t, req); again.Token != first.Token {
 		t.Error("the same request got another token")
 	}
-	req.Certificate = shownCertificate("other")
+	req.Certificate = shownCertificate(t, "other")
 	if token, err := h.exchange(req); err == nil {
 		t.Errorf("with another certificate: the token %v", token)
 	}

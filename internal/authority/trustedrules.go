@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"moneyer/internal/jose"
 	"moneyer/internal/registry"
 )
 
@@ -137,10 +138,10 @@ var trustedTypRule = rule[*presented]{
 var unboundRule = rule[*presented]{
 	name: "cnf", tell: "the assertion is bound to a key, which is not proven here",
 	testable: isTrusted,
-	holds:    func(p *presented) bool { return !p.workload.bound },
+	holds:    func(p *presented) bool { return !p.claims.Has(jose.ClaimConfirmation) },
 	expected: text("no cnf"),
 	found: func(p *presented) string {
-		if p.workload.bound {
+		if p.claims.Has(jose.ClaimConfirmation) {
 			return "one"
 		}
 		return "none"

@@ -17,8 +17,6 @@ type workload struct {
 	trusted *registry.TrustedIssuer
 	// texts are the claims that are strings of at most jose.MaxSubject bytes.
 	texts map[string]string
-	// bound is true if there is a cnf: a proof is due that nobody asks for here.
-	bound bool
 	// identity is the registered one with the values of the claims that name a client, and
 	// of several the one whose further claims hold, too; nil when there is none.
 	identity *registry.Identity
@@ -50,7 +48,6 @@ func (p *presented) findTrusted() {
 		if text, err := v.Text(); err == nil && len(text) <= jose.MaxSubject {
 			p.workload.texts[name] = text
 		}
-		p.workload.bound = p.workload.bound || name == "cnf"
 		return nil
 	})
 }

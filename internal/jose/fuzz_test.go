@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -45,11 +46,15 @@ func FuzzParseClaims(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"iss":"a","sub":"b","aud":["c","d"],"exp":1,"nbf":2,"iat":3,"jti":"e","client_id":"f","scope":"g h"}`,
 		`{"aud":"a"}`, `{"exp":1e3}`, `{"exp":-0}`, `{"EXP":1,"exp":2}`, `{"\u0069ss":"\ud83d\ude00"}`, ` { "a" : [ 1 , { } ] } `,
+		`{"sub":"` + strings.Repeat("x", jose.MaxClaim+1) + `"}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		c, err := jose.ParseClaims(payload)
+		if wide, err := jose.ParseClaimsOf(payload, jose.MaxSubject); err == nil && (len(wide.Subject) > jose.MaxClaim) == reflect.DeepEqual(c, wide) {
+			t.Fatalf("with another bound of sub: %+v, want %+v", wide, c)
+		}
 		if err != nil {
 			if c != nil || !errors.Is(err, jose.ErrClaims) {
 				t.Fatalf("%v, %v", c, err)

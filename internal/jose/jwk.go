@@ -28,6 +28,9 @@ const maxKeyFile = 64 << 10
 type NamedKey struct {
 	Kid string // may be empty
 	Key *PublicKey
+	// JWK is the text of the key as it came, with the members that are no part of Key; nil when it was
+	// not read from a set.
+	JWK []byte
 }
 
 // ParseJWK reads one public key (RFC 7517 section 4). The key is bound to the alg of the JWK, or to
@@ -127,7 +130,7 @@ func (s *KeySet) add(data []byte, rules *KeySetRules) error {
 	case j.kid != "" && slices.ContainsFunc(s.Keys, func(k NamedKey) bool { return k.Kid == j.kid }):
 		return fmt.Errorf("two keys with kid %q", j.kid)
 	}
-	s.Keys = append(s.Keys, NamedKey{Kid: j.kid, Key: key})
+	s.Keys = append(s.Keys, NamedKey{Kid: j.kid, Key: key, JWK: data})
 	return nil
 }
 

@@ -10,7 +10,9 @@
 package jwksuri
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -60,6 +62,8 @@ type Source struct {
 // keySet holds the keys of one URL. It is immutable once stored.
 type keySet struct {
 	keys map[string]*jose.PublicKey
+	// certificates are the keys by the SHA-256 of their certificate.
+	certificates map[[sha256.Size]byte]*registry.Key
 	// fetched is when the last fetch began, whether it succeeded or not; fresh is the end of the
 	// time for which the keys may be used.
 	fetched, fresh time.Time
@@ -102,14 +106,33 @@ func guard(networks []netip.Prefix) func(network, address string, c syscall.RawC
 // Key returns a key that a client publishes. For an unknown kid the keys are fetched again, at most
 // once a minute for all callers. If that fails the old keys are used until their max-age ends.
 func (s *Source) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error) {
+	set, err := s.find(ctx, uri, func(set *keySet) bool { return set.keys[kid] != nil })
+	if err != nil {
+		return nil, fmt.Errorf("kid %.64q at %s: %w", kid, uri, err)
+	}
+	return set.keys[kid], nil
+}
+
+// Certificate returns the key that a client publishes with the certificate of that SHA-256 as the first
+// of its x5c (RFC 7517 section 4.7), with its kid, or its thumbprint if it has none. Keys are fetched as
+// by Key.
+func (s *Source) Certificate(ctx context.Context, uri string, digest [sha256.Size]byte) (*registry.Key, error) {
+	set, err := s.find(ctx, uri, func(set *keySet) bool { return set.certificates[digest] != nil })
+	if err != nil {
+		return nil, fmt.Errorf("certificate at %s: %w", uri, err)
+	}
+	return set.certificates[digest], nil
+}
+
+// find returns the keys of a URL that have what is looked for, which may take a fetch.
+func (s *Source) find(ctx context.Context, uri string, has func(*keySet) bool) (*keySet, error) {
 	now := s.now()
 	set := s.kept(uri)
-	fresh := set != nil && now.Before(set.fresh)
-	if fresh && set.keys[kid] != nil {
-		return set.keys[kid], nil
+	if set != nil && now.Before(set.fresh) && has(set) {
+		return set, nil
 	}
 	if set != nil && now.Sub(set.fetched) < minRefetch {
-		return nil, fmt.Errorf("kid %.64q at %s: %w", kid, uri, registry.ErrNotFound)
+		return nil, registry.ErrNotFound
 	}
 	select {
 	case r := <-s.flight.DoChan(uri, func() (any, error) { return s.refresh(uri) }):
@@ -119,10 +142,10 @@ func (s *Source) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, err
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if set = s.kept(uri); set != nil && set.keys[kid] != nil && s.now().Before(set.fresh) {
-		return set.keys[kid], nil
+	if set = s.kept(uri); set != nil && has(set) && s.now().Before(set.fresh) {
+		return set, nil
 	}
-	return nil, fmt.Errorf("kid %.64q at %s: %w", kid, uri, registry.ErrNotFound)
+	return nil, registry.ErrNotFound
 }
 
 func (s *Source) kept(uri string) *keySet {
@@ -140,12 +163,12 @@ func (s *Source) refresh(uri string) (any, error) {
 	}
 	defer s.fetches.Release()
 	now := s.now()
-	keys, age, err := s.fetch(uri)
+	next, age, err := s.fetch(uri)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := &keySet{keys: keys, fetched: now, fresh: now.Add(age)}
+	next.fetched, next.fresh = now, now.Add(age)
 	if old := s.sets[uri]; err != nil && old != nil {
-		next.keys, next.fresh = old.keys, old.fresh
+		next.keys, next.certificates, next.fresh = old.keys, old.certificates, old.fresh
 	}
 	if _, known := s.sets[uri]; !known && len(s.sets) >= maxURLs {
 		for other := range s.sets { // any entry: it is fetched again when needed
@@ -157,28 +180,31 @@ func (s *Source) refresh(uri string) (any, error) {
 	return nil, err
 }
 
-func (s *Source) fetch(uri string) (map[string]*jose.PublicKey, time.Duration, error) {
+func (s *Source) fetch(uri string) (*keySet, time.Duration, error) {
+	set := &keySet{keys: map[string]*jose.PublicKey{}, certificates: map[[sha256.Size]byte]*registry.Key{}}
 	if err := registry.CheckJWKSURI(uri); err != nil {
-		return nil, 0, err
+		return set, 0, err
 	}
 	// The result is shared by all waiting callers, so the fetch does not end with the context of
 	// one of them.
 	header := http.Header{"Accept": {"application/jwk-set+json, application/json"}}
 	answer, err := fetch.Get(context.Background(), s.client, uri, header, fetch.Limits{Bytes: maxBody, Time: fetchTimeout})
 	if err != nil {
-		return nil, 0, fmt.Errorf("fetch keys: %w", err)
+		return set, 0, fmt.Errorf("fetch keys: %w", err)
 	}
 	named, err := jose.ParseJWKS(answer.Body)
 	if err != nil {
-		return nil, 0, fmt.Errorf("fetch keys: %w", err)
+		return set, 0, fmt.Errorf("fetch keys: %w", err)
 	}
-	keys := make(map[string]*jose.PublicKey, len(named))
 	for _, n := range named {
 		if n.Kid != "" {
-			keys[n.Kid] = n.Key
+			set.keys[n.Kid] = n.Key
+		}
+		if cert, err := registry.ParseX5C(n.JWK); err == nil {
+			set.certificates[sha256.Sum256(cert.Raw)] = &registry.Key{Kid: cmp.Or(n.Kid, n.Key.Thumbprint()), Public: n.Key}
 		}
 	}
-	return keys, freshness(answer.Header.Get("Cache-Control")), nil
+	return set, freshness(answer.Header.Get("Cache-Control")), nil
 }
 
 // freshness returns the max-age of Cache-Control, clamped to the bounds.

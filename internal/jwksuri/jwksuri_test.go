@@ -2,8 +2,11 @@ package jwksuri
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -14,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"moneyer/internal/clientcert/certtest"
 	"moneyer/internal/jose"
 	"moneyer/internal/registry"
 )
@@ -266,5 +270,40 @@ func TestFetchLimit(t *testing.T) {
 	}
 	if key, err := s.Key(t.Context(), p.URL, "k1"); err != nil || key == nil {
 		t.Errorf("after them: %v", err)
+	}
+}
+
+// TestCertificate: a certificate is found by its digest where it is the first of a key's x5c, and of that
+// key (RFC 7517 section 4.7). An unknown one is asked for once a minute.
+func TestCertificate(t *testing.T) {
+	c := &clock{}
+	mine, other := certtest.SelfSigned(t, c.now(), "mine", nil), certtest.SelfSigned(t, c.now(), "other", nil)
+	jwk := func(key, cert tls.Certificate, kid string) string {
+		public, err := jose.NewPublicKey(key.Leaf.PublicKey, jose.ES256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSuffix(string(public.AppendJWK(nil, kid)), "}") + `,"x5c":["` + base64.StdEncoding.EncodeToString(cert.Leaf.Raw) + `"]}`
+	}
+	p := newPartner(t, answer(`{"keys":[`+jwk(mine, mine, "a")+`,`+jwk(mine, other, "b")+`]}`))
+	s := New(loopback, p.trust(), &registrations{}, c.now)
+	key, err := s.Certificate(t.Context(), p.URL, sha256.Sum256(mine.Leaf.Raw))
+	if err != nil || key.Kid != "a" || !mine.Leaf.PublicKey.(*ecdsa.PublicKey).Equal(key.Public.CryptoKey()) {
+		t.Errorf("%+v, %v", key, err)
+	}
+	if key, err := s.Certificate(t.Context(), p.URL, sha256.Sum256(other.Leaf.Raw)); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("the certificate of another key: %+v, %v", key, err)
+	}
+	if n := p.fetches.Load(); n != 1 {
+		t.Errorf("%d fetches, want 1", n)
+	}
+	c.forward(minRefetch)
+	next := answer(`{"keys":[` + jwk(other, other, "") + `]}`)
+	p.handle.Store(&next)
+	if key, err = s.Certificate(t.Context(), p.URL, sha256.Sum256(other.Leaf.Raw)); err != nil || key.Kid != key.Public.Thumbprint() {
+		t.Errorf("the next one: %+v, %v", key, err)
+	}
+	if _, err := s.Certificate(t.Context(), p.URL, sha256.Sum256(mine.Leaf.Raw)); !errors.Is(err, registry.ErrNotFound) {
+		t.Errorf("the one before: %v", err)
 	}
 }

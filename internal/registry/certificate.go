@@ -75,28 +75,26 @@ func (c *Certificate) State(now time.Time) string {
 	return notLive("certificate", c.ID, c.Disabled, c.NotAfter, now)
 }
 
-// AddCertificate registers a certificate. text is what Match compares: a name, or of
+// AddCertificate registers a certificate. Value is what Match compares: a name, or of
 // MatchCertificate the certificate itself, in PEM or as the x5c of a JWK (RFC 7517 §4.7). It
 // refuses a method of client authentication that the issuer does not use, a certificate with
 // a blocked key, one that is over, and what the client has already. A certificate ends by
 // itself at the latest.
-func (c *Client) AddCertificate(issuer *Issuer, blocked []string, match CertificateMatch, text string, notAfter, now time.Time) (Certificate, error) {
-	added := Certificate{ID: newSecretID(), Match: match, Value: text, NotAfter: notAfter, Created: now}
-	switch {
-	case !slices.Contains(CertificateMatches(), match):
-		return Certificate{}, Invalidf("a certificate is registered itself or by one of its names, not by %q", Excerpt(string(match)))
-	case !issuer.Profile.Policy.Uses(match.Method()):
-		return Certificate{}, Invalidf("issuer %s does not use %s, so this would have no effect: neither its profile %s nor its client_certificate lists it, or the server asks for no certificate that it could verify",
-			issuer.Name, match.Method(), issuer.Profile.Name)
-	case len(c.Certificates) >= maxCertificates:
+func (c *Client) AddCertificate(issuer *Issuer, blocked []string, given Certificate, now time.Time) (Certificate, error) {
+	added := given
+	added.ID, added.Created = newSecretID(), now
+	if len(c.Certificates) >= maxCertificates {
 		return Certificate{}, Invalidf("a client holds at most %d certificates: remove one that is no longer used", maxCertificates)
 	}
-	if match == MatchCertificate {
-		if err := added.pin(issuer, blocked, text); err != nil {
+	if err := added.checkUse(issuer); err != nil {
+		return Certificate{}, err
+	}
+	if given.Match == MatchCertificate {
+		if err := added.pin(issuer, blocked, given.Value); err != nil {
 			return Certificate{}, Invalidf("%s", err)
 		}
-	} else if _, err := clientcert.ParseName(string(match), text); err != nil {
-		return Certificate{}, Invalidf("%s is refused: %s", match, err)
+	} else if _, err := clientcert.ParseName(string(given.Match), given.Value); err != nil {
+		return Certificate{}, Invalidf("%s is refused: %s", given.Match, err)
 	}
 	if !added.NotAfter.IsZero() && !added.NotAfter.After(now) {
 		return Certificate{}, Invalidf("it is over since %s: not-after, and the end of a certificate, must be in the future", added.NotAfter.Format(time.RFC3339))
@@ -110,11 +108,25 @@ func (c *Client) AddCertificate(issuer *Issuer, blocked []string, match Certific
 	return added, nil
 }
 
+// checkUse refuses what would have no effect. A certificate that is registered disabled has
+// one where its client is registered by a name: it is revoked.
+func (c *Certificate) checkUse(issuer *Issuer) error {
+	policy := &issuer.Profile.Policy
+	switch {
+	case !slices.Contains(CertificateMatches(), c.Match):
+		return Invalidf("a certificate is registered itself or by one of its names, not by %q", Excerpt(string(c.Match)))
+	case policy.Uses(c.Match.Method()), c.Match == MatchCertificate && c.Disabled && policy.Uses(oauth.AuthTLS):
+		return nil
+	}
+	return Invalidf("issuer %s does not use %s, so this would have no effect: neither its profile %s nor its client_certificate lists it, or the server asks for no certificate that it could verify",
+		issuer.Name, c.Match.Method(), issuer.Profile.Name)
+}
+
 // pin makes c stand for one certificate.
 func (c *Certificate) pin(issuer *Issuer, blocked []string, text string) error {
 	leaf, err := readCertificate(text)
 	if err == nil {
-		err = checkCertificateKey(leaf, blocked)
+		err = CheckCertificateKey(leaf, blocked)
 	}
 	if err != nil {
 		return err
@@ -145,7 +157,7 @@ func (c *Certificate) sameAs(other *Certificate) bool {
 // readCertificate reads one certificate: PEM, or a JWK with x5c.
 func readCertificate(text string) (*x509.Certificate, error) {
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
-		return readX5C([]byte(text))
+		return ParseX5C([]byte(text))
 	}
 	if strings.Contains(text, "PRIVATE KEY-----") { // before any decoding, so that a damaged one is called so, too
 		return nil, errors.New("this is a private key: register the certificate alone")
@@ -160,9 +172,9 @@ func readCertificate(text string) (*x509.Certificate, error) {
 	return shown.Leaf, nil
 }
 
-// readX5C reads the first certificate of a JWK's x5c, which must be of the JWK's key (RFC
+// ParseX5C reads the first certificate of a JWK's x5c, which must be of the JWK's key (RFC
 // 7517 §4.7) and of its x5t#S256, if there is one (§4.9).
-func readX5C(data []byte) (*x509.Certificate, error) {
+func ParseX5C(data []byte) (*x509.Certificate, error) {
 	public, _, err := jose.ParseJWK(data, "")
 	if err != nil {
 		return nil, err
@@ -202,9 +214,9 @@ func readX5C(data []byte) (*x509.Certificate, error) {
 	return leaf, nil
 }
 
-// checkCertificateKey refuses a certificate with a weak key or a blocked one. Keys of kinds
+// CheckCertificateKey refuses a certificate with a weak key or a blocked one. Keys of kinds
 // that sign no JWTs here, such as P-384, are on no list.
-func checkCertificateKey(leaf *x509.Certificate, blocked []string) error {
+func CheckCertificateKey(leaf *x509.Certificate, blocked []string) error {
 	alg, err := jose.KeyAlg(leaf.PublicKey)
 	if err != nil {
 		return nil

@@ -93,7 +93,7 @@ func (c *call) checked() (*authority.ActiveToken, error) {
 // confirm refuses a bound token unless the certificate is there to which it is bound: that of this
 // connection, or the one that a trusted proxy forwards (RFC 8705 §3).
 func (c *call) confirm(token *authority.ActiveToken) error {
-	if c.issuer.Profile.Policy.Token.Claim("cnf") == nil {
+	if !token.IsBound() {
 		return nil
 	}
 	shown, err := c.wire.certificates.read(c.r, c.started)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -183,6 +184,7 @@ func (h *testServer) serve(t testing.TB) {
 	s := &server.Server{
 		Authority: h.authority, Keyring: h.keyring, Admission: h.admission, Ready: h.ready, Refused: server.NewRefusalLog(log, written),
 		Observe: func(string, string, oauth.Code, time.Duration) {}, Now: h.Now,
+		Certificates: h.setup.certificates,
 	}
 	for _, issuer := range h.setup.issuers {
 		s.Issuers = append(s.Issuers, &issuer.Issuer)
@@ -191,7 +193,11 @@ func (h *testServer) serve(t testing.TB) {
 	var err error
 	h.handler, err = s.Handler()
 	must(t, err)
-	front := httptest.NewTLSServer(h.handler)
+	front := httptest.NewUnstartedServer(h.handler)
+	if h.setup.certificates != nil {
+		front.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	}
+	front.StartTLS()
 	t.Cleanup(front.Close)
 	h.client = front.Client() // leads every host below example.com to the server
 	for _, issuer := range h.setup.issuers {

@@ -16,6 +16,7 @@ import (
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
+	"moneyer/internal/server"
 	"moneyer/internal/store"
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -46,6 +47,7 @@ type setup struct {
 	secrets                 []string              // texts that nobody may see again
 	clientRate, addressRate overload.Rate
 	proxies                 []netip.Prefix
+	certificates            *server.Certificates
 	sdk                     []*fields // one for each way in
 }
 
