@@ -135,8 +135,3 @@ func (t *attempt) showed(client *registry.Client, kind registry.SecretKind, dige
 	t.shows(match.ID)
 	return nil
 }
-
-// badClient is the one answer to every failed client authentication.
-func badClient(refusal *Refusal) error {
-	return oauth.Errorf(oauth.InvalidClient, "client authentication failed").Because(refusal)
-}

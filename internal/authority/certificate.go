@@ -12,27 +12,6 @@ import (
 	"moneyer/oauth"
 )
 
-// shownCertificate is a certificate that a request shows, with everything that the rules look at.
-type shownCertificate struct {
-	*clientcert.Shown
-	issuer  *registry.Issuer
-	methods platform.AuthSet // those of mutual TLS, one of which it must do for
-	now     time.Time
-	// chainErr says why it does not do for tls_client_auth, whoever the client is. It is found out
-	// before the client is looked up: the time must not show that there is such a client.
-	chainErr error
-	clientID string
-	client   *registry.Client // nil when there is none
-	// matched are the registered ones that it matches: live ones where there are any.
-	matched []*registry.Certificate
-	// published is the key at the client's jwks_uri whose x5c it is; nil when it is registered.
-	// publishedErr says why none was found.
-	published    *registry.Key
-	publishedErr error
-	// blockedErr says that its private key is published.
-	blockedErr error
-}
-
 // checkCertificate authenticates the client by its certificate where the set that was
 // chosen has a method of mutual TLS (RFC 8705 §2): beside other credentials, or beside the
 // assertion that is the grant, it must be one of the client that they name, alone of the
@@ -60,8 +39,8 @@ func (a *Authority) checkCertificate(ctx context.Context, from Registry, t *atte
 	if err := a.matchCertificate(ctx, s); err != nil {
 		return unavailable(err)
 	}
-	if broken := firstBroken(certificateRules, s); broken != nil {
-		return badClient(broken.refusal(s))
+	if err := s.Check(); err != nil {
+		return err
 	}
 	t.shows(s.credential())
 	return a.claimPublished(ctx, s)
@@ -79,7 +58,7 @@ func (a *Authority) claimPublished(ctx context.Context, s *shownCertificate) err
 	case err == nil:
 		return nil
 	case errors.As(err, &elsewhere):
-		return badClient(&Refusal{Rule: environmentRule.name, Expected: "a key that belongs to no other environment than " + quote(s.issuer.Environment), Found: elsewhere.Error()})
+		return s.RefuseElsewhere(elsewhere)
 	default:
 		return unavailable(err)
 	}
@@ -118,50 +97,6 @@ func (a *Authority) matchCertificate(ctx context.Context, s *shownCertificate) e
 	return ctx.Err()
 }
 
-// match compares with the registered certificates. The certificate itself, where it is registered,
-// decides alone: disabling it revokes it, whatever name it has.
-func (s *shownCertificate) match() {
-	thumbprint := s.Thumbprint()
-	var live []*registry.Certificate
-	for i := range s.client.Certificates {
-		c := &s.client.Certificates[i]
-		accepted := s.methods.Has(c.Match.Method())
-		switch {
-		case c.Match == registry.MatchCertificate && c.Value == thumbprint && (accepted || c.Disabled):
-			s.matched = []*registry.Certificate{c}
-			return
-		case c.Match != registry.MatchCertificate && accepted && s.hasName(c):
-			if s.matched = append(s.matched, c); c.LiveAt(s.now) {
-				live = append(live, c)
-			}
-		}
-	}
-	if len(live) > 0 {
-		s.matched = live
-	} else if len(s.matched) > 1 {
-		s.matched = s.matched[:1]
-	}
-}
-
-// hasName reports whether the certificate has a registered name.
-func (s *shownCertificate) hasName(c *registry.Certificate) bool {
-	name, err := clientcert.ParseName(string(c.Match), c.Value)
-	return err == nil && s.Leaf != nil && name.Matches(s.Leaf)
-}
-
-// byName reports whether it is to authenticate by a name that an authority signed.
-func (s *shownCertificate) byName() bool {
-	return len(s.matched) > 0 && s.matched[0].Match != registry.MatchCertificate
-}
-
-// credential is what the ledger calls it.
-func (s *shownCertificate) credential() string {
-	if s.published != nil {
-		return s.published.Kid
-	}
-	return s.matched[0].ID
-}
-
 // ExplainCertificate tests a certificate against every rule that can be tested, as a client would show
 // it. The error is that the registry is unavailable.
 func (a *Authority) ExplainCertificate(ctx context.Context, issuer *registry.Issuer, clientID string, shown *clientcert.Shown, now time.Time) ([]Finding, error) {
@@ -183,7 +118,7 @@ func (a *Authority) ExplainCertificate(ctx context.Context, issuer *registry.Iss
 	if err := a.matchCertificate(ctx, s); err != nil {
 		return nil, err
 	}
-	return explain(certificateRules, s), nil
+	return s.Findings(), nil
 }
 
 // confirmation is what the token is to be bound to (RFC 8705 §3): the certificate of the

@@ -1,10 +1,6 @@
 package authority
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-
-	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/platform"
 )
@@ -52,47 +48,17 @@ func (c *consumption) seal(confirmation string) *tokenSeal {
 // replayed is the answer when the value with that index was consumed before.
 func (c *consumption) replayed(index int) error { return c.of[index].replayed() }
 
-// add adds what one assertion consumes: nothing where the issuer takes a grant any number
-// of times. Client authentication is always good for one use, but for that by a token of a
-// trusted issuer which hands the same one out until it expires.
+// add adds what one assertion consumes: nothing where it is taken any number of times.
 func (c *consumption) add(p *presented) {
-	replay := p.issuer.Replay
-	switch {
-	case p.workload != nil:
-		replay = p.policy.Replay
-	case !p.isGrant:
-		replay = platform.ReplayOnce
-	}
+	replay := p.replay()
 	if replay == platform.ReplayUntilExp {
 		return
 	}
-	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
-	c.consumed[c.n] = ledger.Consumed{Value: p.value(canonical), Until: p.expiry().Add(p.policy.Leeway)}
+	canonical := p.signature()
+	c.consumed[c.n] = ledger.Consumed{Value: p.value(canonical), Until: p.until()}
 	c.of[c.n] = p
 	c.n++
 	if replay == platform.ReplaySameToken {
 		c.signature = canonical
 	}
-}
-
-// value stands for the assertion: (issuer, iss, jti), of a trusted issuer (issuer, its name,
-// jti), or without a jti the signature in
-// its one canonical form, since ECDSA signatures can be altered without the key, and
-// two honest pods may sign equal claims in one second. An empty jti names nothing and
-// is as good as none. Each part goes in with its length, so that no two lists of parts
-// make one text.
-func (p *presented) value(canonical []byte) [32]byte {
-	parts := [...]string{p.issuer.Name, p.claims.Issuer, "jti", p.claims.ID}
-	if p.claims.ID == "" {
-		parts[2], parts[3] = "signature", string(canonical)
-	}
-	if p.workload != nil {
-		parts[1], parts[2] = p.workload.trusted.Name, "trusted "+parts[2]
-	}
-	text := make([]byte, 0, 1024)
-	for _, part := range parts {
-		text = binary.BigEndian.AppendUint32(text, uint32(len(part)))
-		text = append(text, part...)
-	}
-	return sha256.Sum256(text)
 }

@@ -20,14 +20,6 @@ var (
 	workloadRules = slices.Concat(tokenRules, identityRules)
 )
 
-// rules are those for an assertion that the client itself signed. A JWT-SVID is never that.
-func (p *presented) rules() []*rule[*presented] {
-	if p.isSVID {
-		return notSVIDRules
-	}
-	return assertionRules
-}
-
 var notSVIDRules = []*rule[*presented]{&formRule, &claimsRule, &trustedKindRule}
 
 // What a rule looks at, for rule.testable.
