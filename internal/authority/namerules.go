@@ -78,7 +78,7 @@ var subjectRule = rule[*presented]{
 	},
 	hint: func(p *presented) string {
 		if p.mayNameSubjects() {
-			return "register the subject, if the client may name it: moneyer client set " + p.client.ID + " --subject NAME"
+			return "register the subject, if the client may name it: moneyer client set " + p.client.ID + " --subject NAME --subject ..., with each one that it may name: the list is replaced"
 		}
 		return "repeat iss in sub: a client speaks for itself"
 	},
