@@ -151,7 +151,7 @@ func (b *behindProxy) startGuard(t *testing.T, name, api string) *behindProxy {
 	case "haproxy":
 		socket := []string{"abns@moneyer-check", "unix@" + filepath.Join(g.dir, "check")}
 		lua := g.example(t, "haproxy/moneyer.lua", socket...)
-		g.startProxy(t, name, "haproxy/haproxy.cfg", append(append(swaps, socket...), "/etc/haproxy/moneyer.lua", lua, "bind 127.0.0.1:8000", "", "#mtls bind :8443", "bind "+g.proxy)...)
+		g.startProxy(t, name, "haproxy/haproxy.cfg", append([]string{"/etc/haproxy/moneyer.lua", lua, "bind 127.0.0.1:8000", "", "#mtls bind :8443", "bind " + g.proxy}, append(swaps, socket...)...)...)
 	case "caddy":
 		g.startProxy(t, name, "caddy/Caddyfile", append(swaps, "http://127.0.0.1:8000 {", "https://"+g.site()+" {\nbind 127.0.0.1", "admin off", "admin off\nauto_https off")...)
 	}
