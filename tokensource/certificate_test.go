@@ -313,7 +313,7 @@ func TestCertificateFiles(t *testing.T) {
 	}
 	first, second := newCertificate(t, 1), newCertificate(t, 2)
 	writePair(t, first, f.Cert, f.Key)
-	if want(first) != want(first) {
+	if once := want(first); once != want(first) {
 		t.Error("it was read twice")
 	}
 	writePair(t, second, f.Cert, "")

@@ -36,6 +36,14 @@ const agentExample = `  moneyer agent --config agent.toml --check
   scope = "PAYMENT_PASSKEY"
   params = { merchantId = "m-1", tokens = ["tok1", "tok2"] }
 
+  [tokens.shop]                             # a client certificate (mutual TLS)
+  profile = "oauth2"
+  issuer = "https://as.example"
+  discover = true                           # its metadata name the token endpoint
+  client = "shop"
+  tls_cert = "shop.crt"                     # read again when it changes
+  tls_key = "shop.key"
+
   [upstreams.d1]                            # /d1/cards is https://d1.example/api/cards
   path = "/d1/"
   url = "https://d1.example/api"
@@ -48,7 +56,11 @@ const agentExample = `  moneyer agent --config agent.toml --check
   [files.etp]                               # the token itself, renewed in time
   path = "/run/moneyer/etp.token"
   token = "etp"
-  mode = "0640"                             # default "0600"`
+  mode = "0640"                             # default "0600"
+
+  [files.shop]
+  path = "/run/moneyer/shop.token"
+  token = "shop"`
 
 func (a *app) agentCommand() *cobra.Command {
 	var file string

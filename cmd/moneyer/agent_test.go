@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -214,11 +215,13 @@ func TestAgentCannotListen(t *testing.T) {
 // The example of the help is a configuration that is taken.
 func TestAgentExample(t *testing.T) {
 	dir := t.TempDir()
+	certificate, _ := certificateFile(t)
 	_, toml, found := strings.Cut(agentExample, "# agent.toml\n")
 	if !found {
 		t.Fatal("the help has no agent.toml")
 	}
-	toml = strings.ReplaceAll(toml, `"/run/moneyer/etp.token"`, `"etp.token"`)
+	toml = strings.NewReplacer(`"/run/moneyer/etp.token"`, `"etp.token"`, `"/run/moneyer/shop.token"`, `"shop.token"`,
+		`"shop.crt"`, strconv.Quote(certificate), `"shop.key"`, strconv.Quote(certificate)).Replace(toml)
 	putFile(t, filepath.Join(dir, "agent.toml"), toml)
 	putFile(t, filepath.Join(dir, "etp.key"), "key")
 	a := &app{out: new(bytes.Buffer), err: new(bytes.Buffer), now: time.Now}

@@ -10,9 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"moneyer/assertion"
 )
 
-// certificateFile writes a certificate in PEM behind something else, and returns its thumbprint.
+// certificateFile writes a certificate in PEM behind its private key, and returns its thumbprint.
 func certificateFile(t *testing.T) (file, thumbprint string) {
 	t.Helper()
 	key := mustKey(t)
@@ -22,7 +24,11 @@ func certificateFile(t *testing.T) (file, thumbprint string) {
 		t.Fatal(err)
 	}
 	file = filepath.Join(t.TempDir(), "client.crt")
-	text := append(pem.EncodeToMemory(&pem.Block{Type: "EC PARAMETERS"}), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+	private, err := assertion.MarshalKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := append(private, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}

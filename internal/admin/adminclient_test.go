@@ -102,7 +102,7 @@ func TestClientOfCredentials(t *testing.T) {
 	_, err := plain.AddClient(ctx, adminapi.NewClient{ID: "c", ClientChange: adminapi.ClientChange{Subjects: &none, BoundTokens: &bound, AssertionAudience: &audience}})
 	must(t, err)
 	pem := string(certtest.PEM(certtest.SelfSigned(t, start, "merchant", nil).Leaf))
-	for _, n := range []adminapi.NewCertificate{{Certificate: pem}, {SubjectDN: "CN=a"}, {SANDNS: "a.example"}, {SANURI: "a:b"}, {SANIP: "::1"}, {SANEmail: "a@b.example"}} {
+	for _, n := range []adminapi.NewCertificate{{Certificate: pem, Disabled: true}, {SubjectDN: "CN=a"}, {SANDNS: "a.example"}, {SANURI: "a:b"}, {SANIP: "::1"}, {SANEmail: "a@b.example"}} {
 		n.NotAfter = later
 		c, err := plain.AddCertificate(ctx, "c", n)
 		must(t, err)

@@ -20,13 +20,13 @@ var certificates = credential[registry.Certificate, adminapi.Certificate]{
 }
 
 func (a *API) addCertificate(c *call) error {
-	match, what, notAfter, err := decodeCertificate(c)
+	given, err := decodeCertificate(c)
 	if err != nil {
 		return err
 	}
 	var added registry.Certificate
 	_, err = a.editClient(c, func(client *registry.Client) (done change, err error) {
-		added, err = client.AddCertificate(c.issuer, a.BlockedKeys, match, what, notAfter, a.Now().UTC())
+		added, err = client.AddCertificate(c.issuer, a.BlockedKeys, given, a.Now().UTC())
 		return certificates.change("add", client, &added), err
 	})
 	if err != nil {
@@ -37,25 +37,26 @@ func (a *API) addCertificate(c *call) error {
 
 // decodeCertificate reads what of a certificate is registered: exactly one thing (RFC 8705
 // §2.1.2).
-func decodeCertificate(c *call) (match registry.CertificateMatch, what string, notAfter time.Time, err error) {
-	given := map[registry.CertificateMatch]*string{}
-	m := members{"not_after": moment(&notAfter)}
+func decodeCertificate(c *call) (registry.Certificate, error) {
+	var given registry.Certificate
+	values := map[registry.CertificateMatch]*string{}
+	m := members{"not_after": moment(&given.NotAfter), "disabled": flag(&given.Disabled)}
 	for _, match := range registry.CertificateMatches() {
-		given[match] = new(string)
-		m[string(match)] = text(given[match])
+		values[match] = new(string)
+		m[string(match)] = text(values[match])
 	}
-	m[string(registry.MatchCertificate)] = textOrObject(given[registry.MatchCertificate])
-	if err = c.decode(m); err != nil {
-		return match, what, notAfter, err
+	m[string(registry.MatchCertificate)] = textOrObject(values[registry.MatchCertificate])
+	if err := c.decode(m); err != nil {
+		return given, err
 	}
 	count := 0
-	for m, value := range given {
+	for match, value := range values {
 		if *value != "" {
-			match, what, count = m, *value, count+1
+			given.Match, given.Value, count = match, *value, count+1
 		}
 	}
 	if count != 1 {
-		err = invalid("give one of certificate, subject_dn, san_dns, san_uri, san_ip and san_email; here are %d", count)
+		return given, invalid("give one of certificate, subject_dn, san_dns, san_uri, san_ip and san_email; here are %d", count)
 	}
-	return match, what, notAfter, err
+	return given, nil
 }

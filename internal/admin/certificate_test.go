@@ -81,9 +81,14 @@ func TestCertificateNames(t *testing.T) {
 			t.Errorf("%s: registered %+v", c.member, made)
 		}
 	}
+	var revoked adminapi.Certificate
+	pem := quoted(string(certtest.PEM(certtest.SelfSigned(t, start, "merchant", nil).Leaf)))
+	if decode(t, w.do("POST", certificatesPath, `{"certificate":`+pem+`,"disabled":true}`, 201), &revoked); !revoked.Disabled {
+		t.Errorf("registered %+v", revoked)
+	}
 	list := get[adminapi.Page[adminapi.Certificate]](w, certificatesPath+"?limit=2")
 	rest := get[adminapi.Page[adminapi.Certificate]](w, certificatesPath+"?after="+url.QueryEscape(list.Next))
-	if len(list.Items) != 2 || len(rest.Items) != 3 || rest.Items[0].Match != "san_uri" || rest.Next != "" {
+	if len(list.Items) != 2 || len(rest.Items) != 4 || rest.Items[0].Match != "san_uri" || rest.Next != "" {
 		t.Errorf("the pages are %+v and %+v", list, rest)
 	}
 }

@@ -155,13 +155,15 @@ type NewSecret struct {
 // given.
 type NewCertificate struct {
 	// Certificate is PEM, or a JWK with x5c.
-	Certificate string  `json:"certificate,omitempty"`
-	SubjectDN   string  `json:"subject_dn,omitempty"`
-	SANDNS      string  `json:"san_dns,omitempty"`
-	SANURI      string  `json:"san_uri,omitempty"`
-	SANIP       string  `json:"san_ip,omitempty"`
-	SANEmail    string  `json:"san_email,omitempty"`
-	NotAfter    *Moment `json:"not_after,omitempty"`
+	Certificate string `json:"certificate,omitempty"`
+	SubjectDN   string `json:"subject_dn,omitempty"`
+	SANDNS      string `json:"san_dns,omitempty"`
+	SANURI      string `json:"san_uri,omitempty"`
+	SANIP       string `json:"san_ip,omitempty"`
+	SANEmail    string `json:"san_email,omitempty"`
+	// Disabled registers it disabled, which revokes it where the client is registered by a name.
+	Disabled bool    `json:"disabled,omitempty"`
+	NotAfter *Moment `json:"not_after,omitempty"`
 }
 
 // NewIdentity registers what a client is called by a trusted issuer.

@@ -163,17 +163,18 @@ func (a *Authority) refund(ctx context.Context, t *attempt, refused error) {
 	}
 }
 
-// replayedAgain finds a value that the ledger has refused before, or that the request
-// itself holds twice, by its index, or -1. Where the same assertion gives the same token,
-// the ledger is always asked.
+// replayedAgain finds a value that the ledger has refused before, by its index, or -1.
+// Where the same assertion gives the same token, the ledger is always asked. An assertion
+// that is both the grant and the client's authentication is used twice by that.
 func (a *Authority) replayedAgain(use *consumption, now time.Time) int {
-	if use.n == maxAssertions && use.consumed[0].Value == use.consumed[1].Value {
+	values := use.values()
+	if len(values) == maxAssertions && values[0].Value == values[1].Value {
 		return 1
 	}
 	if a.Replayed == nil || use.signature != nil {
 		return -1
 	}
-	return slices.IndexFunc(use.values(), func(c ledger.Consumed) bool { return a.Replayed.Remaining(c.Value, now) > 0 })
+	return slices.IndexFunc(values, func(c ledger.Consumed) bool { return a.Replayed.Remaining(c.Value, now) > 0 })
 }
 
 // noteReplay is called when the ledger has refused a value as consumed.

@@ -25,26 +25,29 @@ type Held struct {
 // order; it may have one method of mutual TLS more than a set of the profile, since an
 // issuer may demand a certificate beside each of them. ok is false when nothing fits.
 func (p *Policy) Choose(held Held, grant oauth.GrantType, auth oauth.ClientAuth) (chosen *Grant, set AuthSet, ok bool) {
-	var wanted AuthSet
-	_ = wanted.UnmarshalText([]byte(auth)) // which has no errors
 	for i := range p.Grants {
 		g := &p.Grants[i]
 		if grant != "" && grant != g.Type {
 			continue
 		}
 		for _, set := range g.ClientAuth {
-			if auth != "" {
-				if !set.alike(wanted) && !set.alike(wanted.withoutTLS()) {
-					continue
-				}
-				set = wanted
-			}
-			if g.enough(set, held) {
+			if set, ok := set.selected(auth); ok && g.enough(set, held) {
 				return g, set, true
 			}
 		}
 	}
 	return nil, nil, false
+}
+
+// selected returns the set that auth selects, if that is this one, perhaps with a method of
+// mutual TLS more.
+func (s AuthSet) selected(auth oauth.ClientAuth) (AuthSet, bool) {
+	if auth == "" {
+		return s, true
+	}
+	var wanted AuthSet
+	_ = wanted.UnmarshalText([]byte(auth)) // which has no errors
+	return wanted, s.alike(wanted) || s.alike(wanted.withoutTLS())
 }
 
 // enough reports whether a client with those credentials can ask for the grant with all

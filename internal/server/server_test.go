@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -192,7 +193,11 @@ func (h *testServer) serve(t testing.TB) {
 	var err error
 	h.handler, err = s.Handler()
 	must(t, err)
-	front := httptest.NewTLSServer(h.handler)
+	front := httptest.NewUnstartedServer(h.handler)
+	if h.setup.certificates != nil {
+		front.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	}
+	front.StartTLS()
 	t.Cleanup(front.Close)
 	h.client = front.Client() // leads every host below example.com to the server
 	for _, issuer := range h.setup.issuers {
