@@ -12,4 +12,10 @@ require (
 	moneyer v0.0.0
 )
 
+require (
+	github.com/BurntSushi/toml v1.6.0 // indirect
+	github.com/spiffe/go-spiffe/v2 v2.9.0
+	golang.org/x/sync v0.25.0 // indirect
+)
+
 replace moneyer => ../

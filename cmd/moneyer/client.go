@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -21,21 +22,22 @@ func (o *onboarding) clientCommand() *cobra.Command {
 	return o.ofIssuer(&cobra.Command{
 		Use:   "client",
 		Short: "Register, show and change clients",
-		Long: `A client is a registered caller. It authenticates with its keys, secrets and API
-keys ('moneyer key', 'moneyer secret', 'moneyer apikey'). Its scope bounds the
-scope of its tokens, and its attributes are the source of the claims that the
-profile names ('moneyer profile show PROFILE').`,
+		Long: `A client is a registered caller. It authenticates with its keys, secrets, API keys,
+certificates and identities ('moneyer key', 'secret', 'apikey', 'certificate',
+'identity'). Its scope bounds the scope of its tokens, and its attributes are the
+source of the claims that the profile names ('moneyer profile show PROFILE').`,
 		Example: `  moneyer client add merchant01 --issuer d1 --scope d1-s2s:api:merchant-gtw
   moneyer key add merchant01 public.pem --issuer d1 --kid key-1`,
-	}, append(o.clientVerbs(), o.clientAdd(), o.verb("list", "List the clients of an issuer", "client list --issuer d1 --json", o.listClients))...)
+	}, append(o.clientVerbs(), o.clientAdd(), o.clientList())...)
 }
 
 // clientFlags are the flags that describe a client.
 type clientFlags struct {
-	name, scope, jwksURI string
-	grants               []string
-	introspects          bool
-	attributes           attributeFlags
+	name, scope, jwksURI  string
+	grants, subjects      []string
+	introspects           bool
+	boundTokens, audience string
+	attributes            attributeFlags
 }
 
 func (f *clientFlags) add(c *cobra.Command) {
@@ -45,14 +47,28 @@ func (f *clientFlags) add(c *cobra.Command) {
 	flags.StringArrayVar(&f.grants, "grant", nil, "a `grant` that the client may use: client_credentials or jwt-bearer; repeat for more (default all of the profile)")
 	flags.StringVar(&f.jwksURI, "jwks-uri", "", "the https `URL` where the client publishes its keys")
 	flags.BoolVar(&f.introspects, "introspects", false, "whether the client may ask about tokens of others (RFC 7662): true or false")
+	flags.StringArrayVar(&f.subjects, "subject", nil, "a `subject` that the client's assertions may name beside the client itself; repeat for more, empty for none")
+	flags.StringVar(&f.boundTokens, "bound-tokens", "", "`mtls` to bind each of its tokens to its certificate (RFC 8705); empty for not bound")
+	flags.StringVar(&f.audience, audienceFlag, "", "what `aud` of a JWT by which it authenticates may be: issuer (the default), or issuer-or-endpoint while it migrates")
 	complete(c, "grant", string(oauth.ClientCredentials), "jwt-bearer")
+	complete(c, "bound-tokens", string(registry.BoundToTLS))
+	complete(c, audienceFlag, "issuer", string(registry.AudienceIssuerOrEndpoint))
+	completeNothing(c, "subject")
 	f.attributes.add(c)
 }
+
+const audienceFlag = "client-assertion-audience"
 
 // change returns the change that the given flags describe.
 func (f *clientFlags) change(c *cobra.Command) (adminapi.ClientChange, error) {
 	change := adminapi.ClientChange{Name: given(c, "name", f.name), Scope: given(c, "scope", f.scope),
-		JWKSURI: given(c, "jwks-uri", f.jwksURI), Introspects: given(c, "introspects", f.introspects)}
+		JWKSURI: given(c, "jwks-uri", f.jwksURI), Introspects: given(c, "introspects", f.introspects),
+		BoundTokens:       given(c, "bound-tokens", registry.Binding(f.boundTokens)),
+		AssertionAudience: given(c, audienceFlag, registry.AssertionAudience(f.audience))}
+	if c.Flags().Changed("subject") {
+		subjects := slices.DeleteFunc(f.subjects, func(s string) bool { return s == "" })
+		change.Subjects = &subjects
+	}
 	if c.Flags().Changed("grant") {
 		grants := []oauth.GrantType{}
 		for _, name := range f.grants {
@@ -123,7 +139,7 @@ func (o *onboarding) clientAdd() *cobra.Command {
 				return err
 			}
 			made, err := at.AddClient(c.Context(), adminapi.NewClient{ID: args[0], ClientChange: change})
-			return o.outcome(made, err, "client %s is registered with issuer %s; next give it a key, a secret or an API key", made.ID, made.Issuer)
+			return o.outcome(made, err, "client %s is registered with issuer %s; next give it a credential, such as a key or a secret", made.ID, made.Issuer)
 		},
 	}
 	f.add(c)
@@ -132,7 +148,7 @@ func (o *onboarding) clientAdd() *cobra.Command {
 
 // clientVerbs are the commands for an existing client.
 func (o *onboarding) clientVerbs() []*cobra.Command {
-	show := o.verb("show CLIENT", "Show a client with its keys and secrets, and when each was last used", "client show merchant01 --issuer d1",
+	show := o.verb("show CLIENT", "Show a client with its credentials, and when each was last used", "client show merchant01 --issuer d1",
 		func(ctx context.Context, at *adminclient.Issuer, args []string) error {
 			client, err := at.ShowClient(ctx, args[0])
 			if err != nil {
@@ -140,11 +156,11 @@ func (o *onboarding) clientVerbs() []*cobra.Command {
 			}
 			return o.showClient(&client)
 		})
-	remove := o.verb("remove CLIENT", "Remove a client with its keys and secrets", "client remove merchant01 --issuer d1",
+	remove := o.verb("remove CLIENT", "Remove a client with its credentials", "client remove merchant01 --issuer d1",
 		func(ctx context.Context, at *adminclient.Issuer, args []string) error {
-			return o.removed(at.RemoveClient(ctx, args[0]), "client", args[0], "with its keys and secrets")
+			return o.removed(at.RemoveClient(ctx, args[0]), "client", args[0], "with its credentials")
 		})
-	remove.Long = "Remove a client with its keys and secrets. The ledger keeps its entries. A client\nthat still owns accounts is not removed."
+	remove.Long = "Remove a client with its credentials. The ledger keeps its entries. A client that\nstill owns accounts is not removed."
 	switches := o.switches("CLIENT", "Refuse a client tokens, from now on", "Let a client get tokens again", "client", "merchant01 --issuer d1",
 		func(ctx context.Context, at *adminclient.Issuer, args []string, disabled bool, done string) error {
 			return o.setClient(ctx, at, args[0], adminapi.ClientChange{Disabled: &disabled}, done)
@@ -172,21 +188,24 @@ func (o *onboarding) showClient(client *adminapi.Client) error {
 	if client.Introspects {
 		add("introspects", "tokens of others too")
 	}
+	add("subjects", strings.Join(client.Subjects, " "))
+	add("bound_tokens", string(client.BoundTokens))
+	add("client_assertion_audience", string(client.AssertionAudience))
 	add("registered", o.when(client.Created, ""))
-	if err := writeTable(o.out, rows); err != nil {
-		return err
-	}
-	if len(client.Keys) > 0 {
-		fmt.Fprintln(o.out)
-		if err := o.table(keyHeading, rowsOf(client.Keys, o.keyRow)); err != nil {
-			return err
+	err := writeTable(o.out, rows)
+	for _, t := range []struct {
+		heading []string
+		rows    [][]string
+	}{
+		{keyHeading, rowsOf(client.Keys, o.keyRow)}, {secretHeading, rowsOf(client.Secrets, o.secretRow)},
+		{certificateHeading, rowsOf(client.Certificates, o.certificateRow)}, {identityHeading, rowsOf(client.Identities, o.identityRow)},
+	} {
+		if len(t.rows) > 0 && err == nil {
+			fmt.Fprintln(o.out)
+			err = o.table(t.heading, t.rows)
 		}
 	}
-	if len(client.Secrets) > 0 {
-		fmt.Fprintln(o.out)
-		return o.table(secretHeading, rowsOf(client.Secrets, o.secretRow))
-	}
-	return nil
+	return err
 }
 
 func attributeWords(a registry.Attribute) string {
@@ -204,8 +223,23 @@ func attributesWords(attributes map[string]registry.Attribute) string {
 	return strings.Join(words, " ")
 }
 
-func (o *onboarding) listClients(ctx context.Context, at *adminclient.Issuer, _ []string) error {
+func (o *onboarding) clientList() *cobra.Command {
+	var audience string
+	c := o.verb("list", "List the clients of an issuer", "client list --issuer d1 --json\n  moneyer client list --issuer d1 --"+audienceFlag+" issuer-or-endpoint",
+		func(ctx context.Context, at *adminclient.Issuer, _ []string) error {
+			return o.listClients(ctx, at, audience)
+		})
+	c.Flags().StringVar(&audience, audienceFlag, "", "only the clients with that `setting`, such as issuer-or-endpoint")
+	complete(c, audienceFlag, "issuer", string(registry.AudienceIssuerOrEndpoint))
+	return c
+}
+
+// listClients lists the clients, of which audience selects some unless it is empty.
+func (o *onboarding) listClients(ctx context.Context, at *adminclient.Issuer, audience string) error {
 	clients, err := at.Clients(ctx)
+	if audience != "" {
+		clients = slices.DeleteFunc(clients, func(c adminapi.Client) bool { return cmp.Or(string(c.AssertionAudience), "issuer") != audience })
+	}
 	return show(o, clients, err, []string{"CLIENT", "NAME", "STATE", "SCOPE", "REGISTERED"}, func(c *adminapi.Client) []string {
 		return []string{visible(c.ID), visible(c.Name), o.standing(c.Disabled, c.Unverified), visible(c.Scope), o.when(c.Created, "")}
 	})
@@ -218,14 +252,15 @@ func (o *onboarding) clientSet() *cobra.Command {
 		Short: "Change a client; what no flag names is unchanged",
 		Example: `  moneyer client set merchant01 --issuer d1 --scope "a b"
   moneyer client set gateway --issuer shop --attribute-list roles=buyer --attribute region=
-  moneyer client set gateway --issuer bolt --introspects=true`,
+  moneyer client set gateway --issuer bolt --introspects=true
+  moneyer client set shop --issuer acme --bound-tokens mtls --client-assertion-audience issuer`,
 		RunE: func(c *cobra.Command, args []string) error {
 			change, err := f.change(c)
 			if err != nil {
 				return err
 			}
 			if reflect.ValueOf(change).IsZero() {
-				return usagef("nothing to change: give --name, --scope, --grant, --attribute, --attribute-list, --jwks-uri or --introspects")
+				return usagef("nothing to change: give --name, --scope, --grant, --attribute, --attribute-list, --jwks-uri, --introspects, --subject, --bound-tokens or --" + audienceFlag)
 			}
 			at, err := o.at(c.Context())
 			if err != nil {

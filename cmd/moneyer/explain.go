@@ -28,13 +28,14 @@ type explainFlags struct {
 	now                   string
 	clientAuth            bool
 	admin, issuerName     string
+	cert                  certificateFlags
 }
 
 func (a *app) explainCommand() *cobra.Command {
 	var f explainFlags
 	c := &cobra.Command{
 		Use:   "explain ASSERTION|FILE|- --profile PROFILE --issuer URL --key PUBLIC.pem",
-		Short: "Check an assertion against every rule of a platform, without sending it",
+		Short: "Check an assertion or a certificate against every rule of a platform, without sending it",
 		Long: `Check an assertion against every rule of the platform, and report for each rule
 what it expects, what was found and how to fix it. Nothing is sent and the
 assertion is not consumed. The exit code is 1 when a rule fails.
@@ -43,18 +44,31 @@ A platform gives few details of a refused assertion, to not help attackers. With
 your own public key this command reports every rule, except for what only the
 platform knows: whether the client and its key are registered and enabled there,
 and whether the assertion was used before. The operator of a Moneyer server can
-ask the server itself, with --admin and --issuer-name.`,
+ask the server itself, with --admin and --issuer-name.
+
+With --cert a client certificate is checked instead: with --admin against what is
+registered, or here against the name that is given, and --ca.`,
 		Example: `  moneyer explain assertion.txt --profile thales-d1 --issuer https://d1.example/authz/v1 \
       --key key.pem.pub --kid my-key-1 --audience-name stg
   moneyer assert ... | moneyer explain - --profile oauth2 --issuer https://as.example --key key.pem.pub
-  moneyer explain assertion.txt --admin moneyer-admin.json --issuer-name d1`,
+  moneyer explain assertion.txt --admin moneyer-admin.json --issuer-name d1
+  moneyer explain --cert client.pem --client partner1 --admin moneyer-admin.json --issuer-name d1
+  moneyer explain --cert client.pem --ca ca.pem --subject-dn "CN=pay-1,O=Bank,C=NL"`,
 		Args: func(c *cobra.Command, args []string) error {
-			if len(args) != 1 {
+			if f.cert.file != "" && len(args) == 0 {
+				return nil
+			}
+			if len(args) != 1 || f.cert.file != "" {
 				return usagef("%s takes one assertion: itself in quotes, a file, or '-' for standard input", c.CommandPath())
 			}
 			return nil
 		},
-		RunE: func(c *cobra.Command, args []string) error { return a.explain(c.Context(), &f, args[0]) },
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				args = []string{""}
+			}
+			return a.explain(c.Context(), &f, args[0])
+		},
 	}
 	profileFlag(c, &f.profile)
 	flags := c.Flags()
@@ -69,7 +83,8 @@ ask the server itself, with --admin and --issuer-name.`,
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "check it as client authentication (RFC 7523 section 2.2) instead of as the grant")
 	flags.StringVar(&f.admin, "admin", "", "ask the server of this admin file instead, which knows its clients and keys")
 	flags.StringVar(&f.issuerName, "issuer-name", "", "the issuer by its name on that server")
-	for _, other := range []string{"profile", "issuer", "key", "kid", "alg", "client", "audience-name", "subject", "now"} {
+	f.cert.add(c)
+	for _, other := range []string{"profile", "issuer", "key", "kid", "alg", "audience-name", "subject", "now", "ca"} {
 		c.MarkFlagsMutuallyExclusive("admin", other)
 		c.MarkFlagsMutuallyExclusive("issuer-name", other)
 	}
@@ -95,8 +110,17 @@ type explained struct {
 }
 
 func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
-	explain := a.explainLocally
-	if f.admin != "" || f.issuerName != "" {
+	explain, remote := a.explainLocally, f.admin != "" || f.issuerName != ""
+	switch {
+	case f.cert.file != "" && remote:
+		explain = a.explainCertificateRemotely
+	case f.cert.file != "":
+		explain = a.explainCertificateLocally
+	case f.cert.ca != "" || f.cert.match != "":
+		return usagef("--ca and the names of a certificate go with --cert")
+	case remote && f.client != "":
+		return usagef("the server knows the assertion's client: --client goes with --cert or without --admin")
+	case remote:
 		explain = a.explainRemotely
 	}
 	e, err := explain(ctx, f, arg)

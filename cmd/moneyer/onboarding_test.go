@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"moneyer/internal/adminclient"
+	"moneyer/internal/daemon"
+	"moneyer/internal/sandbox"
 	"net"
 	"os"
 	"os/exec"
@@ -28,7 +30,7 @@ func TestOnboardingScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
-			return startSandbox(env)
+			return startSandbox(env, nil)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "capture": capture},
 	})
@@ -49,14 +51,21 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], text)
 }
 
-// startSandbox runs a sandbox until the script is over.
-func startSandbox(env *testscript.Env) error {
+// startSandbox runs a sandbox until the script is over. edit, if not nil, changes its
+// configuration.
+func startSandbox(env *testscript.Env, edit func(configuration string) string) error {
 	public, err1 := unusedAddress()
 	private, err2 := unusedAddress()
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
 	dir := filepath.Join(env.WorkDir, "sandbox")
+	if edit != nil {
+		text := edit(sandbox.Configuration(public, private))
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(dir, daemon.ConfigFile), []byte(text), 0o600)); err != nil {
+			return err
+		}
+	}
 	server := exec.Command("moneyer", "sandbox", "--dir", dir, "--listen", public, "--admin-listen", private)
 	log, err := os.Create(filepath.Join(env.WorkDir, "sandbox.log"))
 	if err != nil {

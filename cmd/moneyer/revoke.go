@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,12 +12,13 @@ import (
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
 	"moneyer/internal/jose"
+	"moneyer/internal/registry"
 )
 
 // revokeFlags say what to revoke.
 type revokeFlags struct {
-	token, client, key, secret, subject, signingKey, allBefore string
-	keep                                                       bool
+	token, client, key, secret, certificate, identity, subject, signingKey, allBefore string
+	keep                                                                              bool
 }
 
 func (o *onboarding) revokeCommand() *cobra.Command {
@@ -27,15 +27,15 @@ func (o *onboarding) revokeCommand() *cobra.Command {
 		Use:   "revoke",
 		Short: "Revoke access tokens before they expire",
 		Long: `Revoke access tokens before they expire: one token, all tokens of a client, those
-issued for one of its keys or secrets or about one subject, those signed by a signing key, or all that
-were issued before a time.
+issued for one of its credentials or about one subject, those signed by a signing key,
+or all that were issued before a time.
 
 Introspection and /check of the server refuse them at once. APIs that poll its
 list of revocations refuse them after the next poll. All other APIs accept them
 until they expire.
 
-A client that is not disabled still gets new tokens. With --key and --secret the
-key or secret is disabled first, unless --keep is given. The tokens that it
+A client that is not disabled still gets new tokens. With --key, --secret,
+--certificate and --identity that is disabled first, unless --keep is given. The tokens that it
 obtained are found in the ledger; a token issued at the same moment may be missed,
 so revoke again after the server's limits.request_timeout.
 
@@ -64,31 +64,47 @@ func (f *revokeFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.client, "client", "", "all tokens of the client with that `id`")
 	flags.StringVar(&f.key, "key", "", "of the client's tokens those issued for its key with that `kid`; the key is disabled first")
 	flags.StringVar(&f.secret, "secret", "", "of the client's tokens those issued for its secret or API key with that `id`; it is disabled first")
+	flags.StringVar(&f.certificate, "certificate", "", "of the client's tokens those issued for its certificate with that `id`; it is disabled first")
+	flags.StringVar(&f.identity, "identity", "", "of the client's tokens those issued for its identity with that `id`; it is disabled first")
 	flags.StringVar(&f.subject, "subject", "", "of the client's tokens those about that `subject` (their sub)")
-	flags.BoolVar(&f.keep, "keep", false, "do not disable the key or secret first")
+	flags.BoolVar(&f.keep, "keep", false, "do not disable the credential first")
 	flags.StringVar(&f.signingKey, "signing-key", "", "all tokens that the issuer's key with that `kid` signed")
 	flags.StringVar(&f.allBefore, "all-before", "", "all tokens issued before that `time`: a time, a date, a span from now such as -1h, or now")
-	completeNothing(c, "token", "key", "secret", "subject", "all-before")
+	completeNothing(c, "token", "key", "secret", "certificate", "identity", "subject", "all-before")
 	c.MarkFlagsOneRequired("token", "client", "signing-key", "all-before")
 	c.MarkFlagsMutuallyExclusive("token", "client", "signing-key", "all-before")
-	c.MarkFlagsMutuallyExclusive("key", "secret")
+	c.MarkFlagsMutuallyExclusive("key", "secret", "certificate", "identity")
 }
 
 // check refuses flags that exclude each other, and empty ones: an empty --key is
 // an unset variable, and must not revoke all tokens of the client.
 func (f *revokeFlags) check(c *cobra.Command) error {
-	for _, flag := range []string{"token", "client", "key", "secret", "subject", "signing-key", "all-before"} {
+	for _, flag := range []string{"token", "client", "key", "secret", "certificate", "identity", "subject", "signing-key", "all-before"} {
 		if c.Flags().Changed(flag) && c.Flag(flag).Value.String() == "" {
 			return usagef("--%s is empty", flag)
 		}
 	}
-	switch credential := f.key + f.secret; {
+	switch _, credential := f.credential(); {
 	case credential+f.subject != "" && f.client == "":
-		return usagef("--key, --secret and --subject require --client")
+		return usagef("--key, --secret, --certificate, --identity and --subject require --client")
 	case credential == "" && f.keep:
-		return usagef("--keep requires --key or --secret")
+		return usagef("--keep requires --key, --secret, --certificate or --identity")
 	}
 	return nil
+}
+
+// credential returns the kind and the ID of the credential whose tokens are revoked, empty if
+// there is none.
+func (f *revokeFlags) credential() (*credential, string) {
+	for _, of := range []struct {
+		noun *credential
+		id   string
+	}{{&keyNoun, f.key}, {secretNouns[registry.ClientSecret], f.secret}, {&certificateNoun, f.certificate}, {&identityNoun, f.identity}} {
+		if of.id != "" {
+			return of.noun, of.id
+		}
+	}
+	return nil, ""
 }
 
 func (o *onboarding) revoke(c *cobra.Command, f *revokeFlags) error {
@@ -103,8 +119,8 @@ func (o *onboarding) revoke(c *cobra.Command, f *revokeFlags) error {
 	if err != nil {
 		return err
 	}
-	if f.key+f.secret != "" && !f.keep {
-		if err := o.disableFirst(c.Context(), at, f); err != nil {
+	if noun, id := f.credential(); noun != nil && !f.keep {
+		if err := o.disableFirst(c.Context(), at, noun, f.client, id); err != nil {
 			return err
 		}
 	}
@@ -125,7 +141,8 @@ func (o *onboarding) target(f *revokeFlags) (adminapi.Target, error) {
 		jti, err := o.tokenID(f.token)
 		return adminapi.Target{JTI: jti}, err
 	case f.client != "":
-		return adminapi.Target{Client: f.client, Credential: cmp.Or(f.key, f.secret), Subject: f.subject}, nil
+		_, id := f.credential()
+		return adminapi.Target{Client: f.client, Credential: id, Subject: f.subject}, nil
 	case f.signingKey != "":
 		return adminapi.Target{SigningKid: f.signingKey}, nil
 	case f.allBefore == "now":
@@ -167,23 +184,16 @@ func (o *onboarding) tokenID(given string) (string, error) {
 	return claims.ID, nil
 }
 
-// disableFirst disables the key or secret before its tokens are revoked.
-func (o *onboarding) disableFirst(ctx context.Context, at *adminclient.Issuer, f *revokeFlags) (err error) {
+// disableFirst disables a credential before its tokens are revoked.
+func (o *onboarding) disableFirst(ctx context.Context, at *adminclient.Issuer, noun *credential, client, id string) error {
 	disabled := true
-	change := adminapi.CredentialChange{Disabled: &disabled}
-	noun, id := "key", f.key
-	if f.secret != "" {
-		noun, id = "secret", f.secret
-		_, err = at.SetSecret(ctx, f.client, id, change)
-	} else {
-		_, err = at.SetKey(ctx, f.client, id, change)
-	}
+	_, _, err := noun.set(ctx, at, []string{client, id}, adminapi.CredentialChange{Disabled: &disabled})
 	var refusal *adminclient.RefusedError
 	if errors.As(err, &refusal) {
 		return fmt.Errorf("%w; nothing was revoked (--keep revokes without disabling first)", err)
 	}
 	if err == nil {
-		o.note("%s", visible(fmt.Sprintf("%s %s of client %s is disabled: it gets no more tokens", noun, id, f.client)))
+		o.note("%s", visible(fmt.Sprintf("%s %s of client %s is disabled: it gets no more tokens", noun.command, id, client)))
 	}
 	return err
 }

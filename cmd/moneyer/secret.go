@@ -49,10 +49,10 @@ add a new one, transfer it, wait until the old one is no longer used (LAST USED 
 once.`, n.plural, n.command),
 		Example: fmt.Sprintf(`  moneyer %[1]s add %[2]s --not-after 365d
   moneyer %[1]s list %[2]s`, n.command, n.client),
-	}, o.credentialVerbs(n, secretTimes, list, o.secretAdd(n))...)
+	}, o.credentialVerbs(n, untilTimes, list, o.secretAdd(n))...)
 }
 
-func secretTimes(c *cobra.Command) {
+func untilTimes(c *cobra.Command) {
 	c.Flags().String("not-after", "", "it is valid until: "+momentWords)
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
+	"moneyer/internal/clientcert/certtest"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
@@ -89,6 +90,44 @@ func TestClientMatchesAPI(t *testing.T) {
 	must(t, plain.RemoveClient(ctx, "a/.."))
 	if _, err := plain.ShowClient(ctx, "a/.."); !refused(err, "not found") {
 		t.Errorf("after it was removed: %v", err)
+	}
+}
+
+// TestClientOfCredentials: the same for certificates and identities, and the settings of a
+// client that go with them.
+func TestClientOfCredentials(t *testing.T) {
+	w := newTestAPI(t, trustKeycloak)
+	ctx, plain, d1 := t.Context(), w.operator().At("plain"), w.operator().At("d1")
+	bound, audience, none, yes, later := registry.BoundToTLS, registry.AudienceIssuerOrEndpoint, []string{}, true, &adminapi.Moment{Time: w.now().Add(time.Hour)}
+	_, err := plain.AddClient(ctx, adminapi.NewClient{ID: "c", ClientChange: adminapi.ClientChange{Subjects: &none, BoundTokens: &bound, AssertionAudience: &audience}})
+	must(t, err)
+	pem := string(certtest.PEM(certtest.SelfSigned(t, start, "merchant", nil).Leaf))
+	for _, n := range []adminapi.NewCertificate{{Certificate: pem, Disabled: true}, {SubjectDN: "CN=a"}, {SANDNS: "a.example"}, {SANURI: "a:b"}, {SANIP: "::1"}, {SANEmail: "a@b.example"}} {
+		n.NotAfter = later
+		c, err := plain.AddCertificate(ctx, "c", n)
+		must(t, err)
+		c, err = plain.SetCertificate(ctx, "c", c.ID, adminapi.CredentialChange{NotAfter: &adminapi.Moment{}, Disabled: &yes})
+		if err != nil || !c.NotAfter.IsZero() || !c.Disabled {
+			t.Errorf("%+v, %v", c, err)
+		}
+	}
+	certificates, err := plain.Certificates(ctx, "c")
+	if err != nil || len(certificates) != 6 {
+		t.Errorf("%+v, %v", certificates, err)
+	}
+	must(t, plain.RemoveCertificate(ctx, "c", certificates[0].ID))
+
+	_, err = d1.AddClient(ctx, adminapi.NewClient{ID: "merchant01"})
+	must(t, err)
+	made, err := d1.AddIdentity(ctx, "merchant01", adminapi.NewIdentity{Trusted: "keycloak", Claims: map[string]string{"azp": "m"}, NotAfter: later})
+	must(t, err)
+	i, err := d1.SetIdentity(ctx, "merchant01", made.ID, adminapi.CredentialChange{NotAfter: &adminapi.Moment{}, Disabled: &yes})
+	if err != nil || !i.NotAfter.IsZero() || !i.Disabled || i.Claims["azp"] != "m" {
+		t.Errorf("%+v, %v", i, err)
+	}
+	must(t, d1.RemoveIdentity(ctx, "merchant01", made.ID))
+	if left, err := d1.Identities(ctx, "merchant01"); err != nil || len(left) != 0 {
+		t.Errorf("%+v, %v", left, err)
 	}
 }
 

@@ -71,12 +71,12 @@ type Clients interface {
 	// after the one given.
 	Clients(ctx context.Context, issuer, after string, limit int) ([]*registry.Client, error)
 	// PutClient stores a client whose stored revision is c.Revision (0 for none), else
-	// it returns registry.ErrConflict. A key of another client is a
+	// it returns registry.ErrConflict. A key or certificate of another client is a
 	// *registry.KeyTakenError.
 	PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error
 	// RemoveClient removes one, unless it still owns accounts (registry.ErrConflict).
 	RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error
-	// LastUsed returns when each key and secret of a client was last used, by kid or ID.
+	// LastUsed returns when each credential of a client was last used, by kid or ID.
 	LastUsed(ctx context.Context, issuer, client string) (map[string]time.Time, error)
 }
 
@@ -139,15 +139,11 @@ func (a *API) resources() map[string]http.Handler {
 		client  = issuer + "/clients/{client}"
 		account = issuer + "/accounts/{account}"
 	)
-	return map[string]http.Handler{
-		"/issuers":                   a.resource(methods{"GET": read(a.listIssuers)}),
-		issuer + "/explain":          a.resource(methods{"POST": read(a.explain)}),
-		issuer + "/clients":          a.resource(methods{"GET": read(a.listClients), "POST": write(a.addClient)}),
-		client:                       a.resource(methods{"GET": read(a.showClient), "PATCH": write(a.setClient), "DELETE": write(a.removeClient)}),
-		client + "/keys":             a.resource(methods{"GET": read(a.listKeys), "POST": write(a.addKey)}),
-		client + "/keys/{kid}":       a.resource(methods{"PATCH": write(a.setKey), "DELETE": write(a.removeKey)}),
-		client + "/secrets":          a.resource(methods{"GET": read(a.listSecrets), "POST": write(a.addSecret)}),
-		client + "/secrets/{secret}": a.resource(methods{"PATCH": write(a.setSecret), "DELETE": write(a.removeSecret)}),
+	all := map[string]http.Handler{
+		"/issuers":          a.resource(methods{"GET": read(a.listIssuers)}),
+		issuer + "/explain": a.resource(methods{"POST": read(a.explain)}),
+		issuer + "/clients": a.resource(methods{"GET": read(a.listClients), "POST": write(a.addClient)}),
+		client:              a.resource(methods{"GET": read(a.showClient), "PATCH": write(a.setClient), "DELETE": write(a.removeClient)}),
 
 		issuer + "/accounts":        a.resource(methods{"GET": read(a.listAccounts)}),
 		issuer + "/accounts:import": a.resource(methods{"POST": write(a.importAccounts)}),
@@ -166,4 +162,10 @@ func (a *API) resources() map[string]http.Handler {
 		"/ledger/checkpoint-key": a.resource(methods{"GET": read(a.showCheckpointKey)}),
 		"/backup":                a.resource(methods{"GET": write(a.backup)}), // the copy holds more than admin:read may see
 	}
+	for _, credentials := range []map[string]methods{keys.resources(a, a.addKey), secrets.resources(a, a.addSecret), certificates.resources(a, a.addCertificate), identities.resources(a, a.addIdentity)} {
+		for path, m := range credentials {
+			all[client+path] = a.resource(m)
+		}
+	}
+	return all
 }

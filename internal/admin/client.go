@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +16,8 @@ import (
 
 func viewClient(c *registry.Client) adminapi.Client {
 	return adminapi.Client{Issuer: c.Issuer, ID: c.ID, Name: c.Name, Revision: c.Revision, Disabled: c.Disabled, Grants: c.Grants,
-		Scope: c.Scope.String(), Introspects: c.Introspects, Attributes: c.Attributes, JWKSURI: c.JWKSURI, Created: c.Created, Unverified: c.Unverified}
+		Scope: c.Scope.String(), Introspects: c.Introspects, Attributes: c.Attributes, JWKSURI: c.JWKSURI, Subjects: c.Subjects, BoundTokens: c.BoundTokens,
+		AssertionAudience: c.AssertionAudience, Created: c.Created, Unverified: c.Unverified}
 }
 
 func (a *API) listIssuers(c *call) error {
@@ -46,8 +48,7 @@ func (a *API) client(c *call) (*registry.Client, error) {
 	return a.Clients.Client(c.r.Context(), c.issuer.Name, c.r.PathValue("client"))
 }
 
-// clientInUse returns the client in the path, and when its keys and secrets were last
-// used.
+// clientInUse returns the client in the path, and when its credentials were last used.
 func (a *API) clientInUse(c *call) (*registry.Client, map[string]time.Time, error) {
 	client, err := a.client(c)
 	if err != nil {
@@ -63,7 +64,8 @@ func (a *API) showClient(c *call) error {
 		return err
 	}
 	view := viewClient(client)
-	view.Keys, view.Secrets = viewKeys(client, used), viewSecrets(client, used)
+	view.Keys, view.Secrets = keys.views(a, c, client, used), secrets.views(a, c, client, used)
+	view.Certificates, view.Identities = certificates.views(a, c, client, used), identities.views(a, c, client, used)
 	return c.reply(view)
 }
 
@@ -95,11 +97,26 @@ func clientMembers(client *registry.Client, issuer *registry.Issuer) members {
 	return members{
 		"name":        text(&client.Name),
 		"scope":       scope(&client.Scope),
-		"grants":      grants(&client.Grants),
+		"grants":      texts(&client.Grants),
 		"attributes":  attributes(&client.Attributes),
 		"jwks_uri":    jwksURI(client, issuer),
 		"introspects": flag(&client.Introspects),
 		"disabled":    flag(&client.Disabled),
+
+		"subjects":                  texts(&client.Subjects),
+		"bound_tokens":              text(&client.BoundTokens),
+		"client_assertion_audience": assertionAudience(&client.AssertionAudience),
+	}
+}
+
+// assertionAudience reads the setting, of which the default has a name, too.
+func assertionAudience(to *registry.AssertionAudience) func(strictjson.Value) error {
+	return func(v strictjson.Value) error {
+		err := text(to)(v)
+		if *to == "issuer" {
+			*to = registry.AudienceIssuer
+		}
+		return err
 	}
 }
 
@@ -114,37 +131,20 @@ func jwksURI(client *registry.Client, issuer *registry.Issuer) func(strictjson.V
 
 func (a *API) setClient(c *call) error {
 	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		before := client.Disabled
+		before := *client
 		if err := c.decode(clientMembers(client, c.issuer)); err != nil {
 			return change{}, err
 		}
-		done := change{"client." + verb(before, client.Disabled), "clients/" + client.ID, client.ID}
+		done := change{"client." + verb(before.Disabled, client.Disabled), "clients/" + client.ID, client.ID}
+		if before.Disabled = client.Disabled; reflect.DeepEqual(&before, client) {
+			return done, nil // a setting that the configuration no longer uses keeps no client from being disabled
+		}
 		return done, client.Check(c.issuer)
 	})
 	if err != nil {
 		return err
 	}
 	return c.reply(viewClient(client))
-}
-
-// removeCredential removes a key or secret of the client in the path, by edit.
-func (a *API) removeCredential(c *call, edit func(*registry.Client) (change, error)) error {
-	if _, err := a.editClient(c, edit); err != nil {
-		return err
-	}
-	return c.gone()
-}
-
-// find returns the index of a key or secret by its id. It clones the slice first, so
-// that the elements may be changed in place.
-func find[T any](all *[]T, what, id string, idOf func(*T) string) (int, error) {
-	*all = slices.Clone(*all)
-	for i := range *all {
-		if idOf(&(*all)[i]) == id {
-			return i, nil
-		}
-	}
-	return 0, notFound(what, id)
 }
 
 // verb names a change of the member disabled.

@@ -92,12 +92,12 @@ func scope(to *oauth.Scope) func(strictjson.Value) error {
 	})
 }
 
-// grants reads an array of grant types.
-func grants(to *[]oauth.GrantType) func(strictjson.Value) error {
-	return orNull(to, func(v strictjson.Value) (list []oauth.GrantType, err error) {
+// texts reads an array of strings.
+func texts[T ~string](to *[]T) func(strictjson.Value) error {
+	return orNull(to, func(v strictjson.Value) (list []T, err error) {
 		err = v.Elements(func(element strictjson.Value) error {
 			s, err := element.Text()
-			list = append(list, oauth.GrantType(s))
+			list = append(list, T(s))
 			return err
 		})
 		return list, err

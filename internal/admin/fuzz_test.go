@@ -32,18 +32,26 @@ func FuzzBodies(f *testing.F) {
 	w := newTestAPI(f)
 	w.do("POST", "/issuers/plain/clients", `{"id":"c"}`, 201)
 	w.do("POST", "/issuers/etp/clients", `{"id":"g"}`, 201)
-	targets := []struct{ method, path string }{
+	targets := []target{
 		{"POST", "/issuers/bolt/clients"}, {"PATCH", "/issuers/plain/clients/c"}, {"POST", "/issuers/plain/clients/c/keys"},
 		{"PATCH", "/issuers/plain/clients/c/keys/k"}, {"POST", "/issuers/plain/clients/c/secrets"},
 		{"PUT", "/issuers/etp/accounts/m"}, {"PUT", "/issuers/etp/items/t"}, {"POST", "/issuers/plain/explain"},
 	}
-	for i, body := range []string{
+	fuzzBodies(f, w, targets, []string{
 		`{"id":"c","name":"n","scope":"openid roles","grants":["client_credentials"],"attributes":{"roles":["a"],"accountId":"1"}}`,
 		`{"name":null,"jwks_uri":"https://c.example/j","disabled":true,"attributes":null}`,
 		`{"kid":"k","key":{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},"not_after":"2030-01-01T00:00:00Z"}`,
 		`{"disabled":true,"not_before":null}`, `{"kind":"secret"}`, `{"client":"g","attributes":{"trId":"40000000001"}}`, `{"account":"m","kind":"visa"}`,
 		`{"assertion":"e30.e30.AA"}`,
-	} {
+	})
+}
+
+// target reads one JSON object.
+type target struct{ method, path string }
+
+// fuzzBodies sends anything to targets; each of bodies is for the target in its place.
+func fuzzBodies(f *testing.F, w *testAPI, targets []target, bodies []string) {
+	for i, body := range bodies {
 		f.Add(uint8(i), body)
 	}
 	f.Fuzz(func(t *testing.T, target uint8, body string) {

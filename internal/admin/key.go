@@ -2,7 +2,6 @@ package admin
 
 import (
 	"cmp"
-	"slices"
 	"time"
 
 	"moneyer/internal/adminapi"
@@ -10,21 +9,19 @@ import (
 	"moneyer/internal/registry"
 )
 
-func viewKey(k *registry.Key, used map[string]time.Time) adminapi.Key {
-	return adminapi.Key{Kid: k.Kid, Alg: string(k.Public.Alg()), Thumbprint: k.Public.Thumbprint(), Environment: k.Environment,
-		NotBefore: k.NotBefore, NotAfter: k.NotAfter, Disabled: k.Disabled, Created: k.Created, LastUsed: used[k.Kid]}
-}
-
-func viewKeys(client *registry.Client, used map[string]time.Time) []adminapi.Key {
-	return views(client.Keys, func(k *registry.Key) adminapi.Key { return viewKey(k, used) })
-}
-
-func (a *API) listKeys(c *call) error {
-	client, used, err := a.clientInUse(c)
-	if err != nil {
-		return err
-	}
-	return replyCut(c, viewKeys(client, used), func(k *adminapi.Key) string { return k.Kid })
+var keys = credential[registry.Key, adminapi.Key]{
+	noun: "key", path: "keys", action: itself[registry.Key]("key"),
+	all: func(c *registry.Client) *[]registry.Key { return &c.Keys },
+	id:  func(k *registry.Key) string { return k.Kid },
+	view: func(_ *API, _ *call, k *registry.Key, lastUsed time.Time) adminapi.Key {
+		return adminapi.Key{Kid: k.Kid, Alg: string(k.Public.Alg()), Thumbprint: k.Public.Thumbprint(), Environment: k.Environment,
+			NotBefore: k.NotBefore, NotAfter: k.NotAfter, Disabled: k.Disabled, Created: k.Created, LastUsed: lastUsed}
+	},
+	disabled: func(k *registry.Key) *bool { return &k.Disabled },
+	members: func(k *registry.Key) members {
+		return members{"not_before": moment(&k.NotBefore), "not_after": moment(&k.NotAfter)}
+	},
+	check: (*registry.Key).CheckTimes,
 }
 
 func (a *API) addKey(c *call) error {
@@ -33,12 +30,12 @@ func (a *API) addKey(c *call) error {
 		return err
 	}
 	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		return keyChange("add", client, key.Kid), client.AddKey(c.issuer, a.BlockedKeys, key)
+		return keys.change("add", client, &key), client.AddKey(c.issuer, a.BlockedKeys, key)
 	})
 	if err != nil {
 		return err
 	}
-	return c.created(key.Kid, viewKey(&client.Keys[len(client.Keys)-1], nil))
+	return c.created(key.Kid, keys.view(a, c, &client.Keys[len(client.Keys)-1], time.Time{}))
 }
 
 // decodeKey reads a key: PEM, a certificate or a JWK as text, or a JWK as an
@@ -66,51 +63,4 @@ func (a *API) decodeKey(c *call) (registry.Key, error) {
 	key.Public = public
 	key.Kid = cmp.Or(key.Kid, kid, public.Thumbprint())
 	return key, nil
-}
-
-func (a *API) setKey(c *call) error {
-	_, used, err := a.clientInUse(c)
-	if err != nil {
-		return err
-	}
-	var set adminapi.Key
-	_, err = a.editClient(c, func(client *registry.Client) (change, error) {
-		i, err := findKey(c, client)
-		if err != nil {
-			return change{}, err
-		}
-		key := &client.Keys[i]
-		before := key.Disabled
-		err = c.decode(members{
-			"not_before": moment(&key.NotBefore),
-			"not_after":  moment(&key.NotAfter),
-			"disabled":   flag(&key.Disabled),
-		})
-		if err == nil {
-			err = key.CheckTimes()
-		}
-		set = viewKey(key, used)
-		return keyChange(verb(before, key.Disabled), client, key.Kid), err
-	})
-	return c.outcome(set, err)
-}
-
-func (a *API) removeKey(c *call) error {
-	return a.removeCredential(c, func(client *registry.Client) (change, error) {
-		i, err := findKey(c, client)
-		if err != nil {
-			return change{}, err
-		}
-		done := keyChange("remove", client, client.Keys[i].Kid)
-		client.Keys = slices.Delete(client.Keys, i, i+1)
-		return done, nil
-	})
-}
-
-func findKey(c *call, client *registry.Client) (int, error) {
-	return find(&client.Keys, "key", c.r.PathValue("kid"), func(k *registry.Key) string { return k.Kid })
-}
-
-func keyChange(verb string, client *registry.Client, kid string) change {
-	return change{"key." + verb, "clients/" + client.ID + "/keys/" + kid, client.ID}
 }

@@ -28,6 +28,8 @@ func (a *API) checkSelf(c *call, before, after *registry.Client) error {
 		return lockout("it would disable the client that asks")
 	case hasLiveKey(before, now) && !hasLiveKey(after, now):
 		return lockout("it would leave the client that asks without a key active: add the next key first")
+	case before.BoundTokens == registry.BoundToNothing && after.BoundTokens != registry.BoundToNothing:
+		return lockout("it would bind the tokens of the client that asks to a certificate")
 	case before.Scope.Has(adminapi.ScopeWrite) && !after.Scope.Has(adminapi.ScopeWrite):
 		return lockout("it would take " + adminapi.ScopeWrite + " from the client that asks")
 	}

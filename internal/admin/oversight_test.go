@@ -8,11 +8,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"moneyer/internal/adminapi"
+	"moneyer/internal/authority"
+	"moneyer/internal/clientcert/certtest"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
@@ -233,6 +236,22 @@ func TestStoreFailure(t *testing.T) {
 	if n := strings.Count(w.log.String(), errDisk.Error()); n != 16 {
 		t.Errorf("the log has the cause %d times, want 16", n)
 	}
+}
+
+// TestExplainCertificate: a certificate is checked as a client would show it.
+func TestExplainCertificate(t *testing.T) {
+	w := withClient(t)
+	pair := certtest.SelfSigned(t, time.Now(), "pay-1", nil)
+	pem := quoted(string(certtest.PEM(pair.Leaf)))
+	var f adminapi.Findings
+	decode(t, w.do("POST", "/issuers/plain/explain", `{"certificate":`+pem+`,"client":"c"}`, 200), &f)
+	if i := slices.IndexFunc(f.Findings, func(f authority.Finding) bool { return f.Rule == "client certificate" }); f.Use != adminapi.UseClientAuth || i < 0 || f.Findings[i].Holds {
+		t.Errorf("%+v", f)
+	}
+	w.refused("POST", "/issuers/plain/explain", `{"certificate":`+pem+`}`, 400, "client is missing")
+	w.refused("POST", "/issuers/plain/explain", `{"certificate":"x","client":"c"}`, 400, "no certificate in PEM")
+	w.refused("POST", "/issuers/plain/explain", `{"certificate":`+pem+`,"client":"c","assertion":"x"}`, 400, "belong together")
+	w.refused("POST", "/issuers/etp/explain", `{"certificate":`+pem+`,"client":"c"}`, 422, "takes no client certificates")
 }
 
 func TestExplain(t *testing.T) {

@@ -29,13 +29,21 @@ type Client struct {
 	Introspects bool                          `json:"introspects,omitempty"`
 	Attributes  map[string]registry.Attribute `json:"attributes,omitempty"`
 	JWKSURI     string                        `json:"jwks_uri,omitempty"`
-	Created     time.Time                     `json:"created"`
+	// Subjects that its assertions may name beside the client itself.
+	Subjects []string `json:"subjects,omitempty"`
+	// BoundTokens is what its tokens are bound to, and AssertionAudience what the aud of its
+	// client assertions may be, where that is not the issuer alone.
+	BoundTokens       registry.Binding           `json:"bound_tokens,omitempty"`
+	AssertionAudience registry.AssertionAudience `json:"client_assertion_audience,omitempty"`
+	Created           time.Time                  `json:"created"`
 	// Unverified is whether the client in the store does not verify under the master key, so
 	// that nothing but its ID is known.
 	Unverified bool `json:"unverified,omitempty"`
-	// Keys and Secrets are shown of a single client, not in lists.
-	Keys    []Key    `json:"keys,omitempty"`
-	Secrets []Secret `json:"secrets,omitempty"`
+	// Credentials are shown of a single client, not in lists.
+	Keys         []Key         `json:"keys,omitempty"`
+	Secrets      []Secret      `json:"secrets,omitempty"`
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Identities   []Identity    `json:"identities,omitempty"`
 }
 
 // Key is a key of a client as the API shows it.
@@ -66,6 +74,36 @@ type Secret struct {
 	Text string `json:"text,omitempty"`
 }
 
+// Certificate is a certificate of a client, or a name of its certificates, as the API shows
+// it.
+type Certificate struct {
+	ID string `json:"id"`
+	// Match is what of a certificate is compared with Value.
+	Match       registry.CertificateMatch `json:"match"`
+	Value       string                    `json:"value"`
+	Environment string                    `json:"environment,omitempty"`
+	NotAfter    time.Time                 `json:"not_after,omitzero"`
+	Disabled    bool                      `json:"disabled"`
+	Created     time.Time                 `json:"created"`
+	// LastUsed is absent for one that never was.
+	LastUsed time.Time `json:"last_used,omitzero"`
+}
+
+// Identity is what a client is called by a trusted issuer, as the API shows it.
+type Identity struct {
+	ID string `json:"id"`
+	// Trusted is the name of the trusted issuer.
+	Trusted  string            `json:"trusted"`
+	Claims   map[string]string `json:"claims"`
+	NotAfter time.Time         `json:"not_after,omitzero"`
+	Disabled bool              `json:"disabled"`
+	Created  time.Time         `json:"created"`
+	// LastUsed is absent for one that never was.
+	LastUsed time.Time `json:"last_used,omitzero"`
+	// Unused says why no JWT can have it while the configuration is as it is.
+	Unused string `json:"unused,omitempty"`
+}
+
 // ClientChange changes a client. A nil member is unchanged.
 type ClientChange struct {
 	Name   *string            `json:"name,omitempty"`
@@ -76,6 +114,10 @@ type ClientChange struct {
 	JWKSURI     *string                        `json:"jwks_uri,omitempty"`
 	Introspects *bool                          `json:"introspects,omitempty"`
 	Disabled    *bool                          `json:"disabled,omitempty"`
+
+	Subjects          *[]string                   `json:"subjects,omitempty"`
+	BoundTokens       *registry.Binding           `json:"bound_tokens,omitempty"`
+	AssertionAudience *registry.AssertionAudience `json:"client_assertion_audience,omitempty"`
 }
 
 // NewClient registers a client.
@@ -84,7 +126,7 @@ type NewClient struct {
 	ClientChange
 }
 
-// CredentialChange changes a key, a secret or an API key. A nil member is unchanged.
+// CredentialChange changes a key, a secret, an API key, a certificate or an identity. A nil member is unchanged.
 type CredentialChange struct {
 	// NotBefore is for keys only.
 	NotBefore *Moment `json:"not_before,omitempty"`
@@ -107,6 +149,28 @@ type NewKey struct {
 type NewSecret struct {
 	Kind     registry.SecretKind `json:"kind"`
 	NotAfter *Moment             `json:"not_after,omitempty"`
+}
+
+// NewCertificate registers a certificate, or a name of certificates: one of its texts is
+// given.
+type NewCertificate struct {
+	// Certificate is PEM, or a JWK with x5c.
+	Certificate string `json:"certificate,omitempty"`
+	SubjectDN   string `json:"subject_dn,omitempty"`
+	SANDNS      string `json:"san_dns,omitempty"`
+	SANURI      string `json:"san_uri,omitempty"`
+	SANIP       string `json:"san_ip,omitempty"`
+	SANEmail    string `json:"san_email,omitempty"`
+	// Disabled registers it disabled, which revokes it where the client is registered by a name.
+	Disabled bool    `json:"disabled,omitempty"`
+	NotAfter *Moment `json:"not_after,omitempty"`
+}
+
+// NewIdentity registers what a client is called by a trusted issuer.
+type NewIdentity struct {
+	Trusted  string            `json:"trusted"`
+	Claims   map[string]string `json:"claims"`
+	NotAfter *Moment           `json:"not_after,omitempty"`
 }
 
 // NewAccount registers or replaces an account.

@@ -58,14 +58,18 @@ type Activation struct {
 
 // Question asks to check an assertion against every rule.
 type Question struct {
-	Assertion string `json:"assertion"`
+	Assertion string `json:"assertion,omitempty"`
+	// Certificate is asked about instead of an assertion: PEM, with the chain that the client sends. It
+	// would authenticate Client.
+	Certificate string `json:"certificate,omitempty"`
+	Client      string `json:"client,omitempty"`
 	// Use defaults to how the issuer's profile accepts assertions.
 	Use Use `json:"use,omitempty"`
 }
 
-// Findings is the result of each rule for an assertion.
+// Findings is the result of each rule for an assertion or a certificate.
 type Findings struct {
-	// Use is how the assertion was checked.
+	// Use is how it was checked.
 	Use      Use                 `json:"use"`
 	Findings []authority.Finding `json:"findings"`
 }

@@ -23,7 +23,7 @@ func (i *Issuer) url(segments ...string) string {
 	return i.Client.url(append([]string{"issuers", i.Name}, segments...)...)
 }
 
-// Clients lists the clients, without their keys and secrets.
+// Clients lists the clients, without their credentials.
 func (i *Issuer) Clients(ctx context.Context) ([]adminapi.Client, error) {
 	return list[adminapi.Client](ctx, i.Client, i.url("clients"))
 }
@@ -33,7 +33,7 @@ func (i *Issuer) ClientIDs(ctx context.Context) ([]string, error) {
 	return ids(ctx, i.Client, i.url("clients"))
 }
 
-// ShowClient shows a client with its keys and secrets.
+// ShowClient shows a client with its credentials.
 func (i *Issuer) ShowClient(ctx context.Context, id string) (adminapi.Client, error) {
 	return get[adminapi.Client](ctx, i.Client, i.url("clients", id))
 }
@@ -48,7 +48,7 @@ func (i *Issuer) SetClient(ctx context.Context, id string, c adminapi.ClientChan
 	return call[adminapi.Client](ctx, i.Client, http.MethodPatch, i.url("clients", id), c)
 }
 
-// RemoveClient removes a client with its keys and secrets.
+// RemoveClient removes a client with its credentials.
 func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
 	return remove(ctx, i.Client, i.url("clients", id))
 }
@@ -91,6 +91,46 @@ func (i *Issuer) SetSecret(ctx context.Context, client, id string, s adminapi.Cr
 // RemoveSecret removes a secret or an API key of a client.
 func (i *Issuer) RemoveSecret(ctx context.Context, client, id string) error {
 	return remove(ctx, i.Client, i.url("clients", client, "secrets", id))
+}
+
+// Certificates lists the certificates of a client.
+func (i *Issuer) Certificates(ctx context.Context, client string) ([]adminapi.Certificate, error) {
+	return list[adminapi.Certificate](ctx, i.Client, i.url("clients", client, "certificates"))
+}
+
+// AddCertificate registers a certificate of a client, or a name of its certificates.
+func (i *Issuer) AddCertificate(ctx context.Context, client string, c adminapi.NewCertificate) (adminapi.Certificate, error) {
+	return call[adminapi.Certificate](ctx, i.Client, http.MethodPost, i.url("clients", client, "certificates"), c)
+}
+
+// SetCertificate changes a certificate of a client.
+func (i *Issuer) SetCertificate(ctx context.Context, client, id string, c adminapi.CredentialChange) (adminapi.Certificate, error) {
+	return call[adminapi.Certificate](ctx, i.Client, http.MethodPatch, i.url("clients", client, "certificates", id), c)
+}
+
+// RemoveCertificate removes a certificate of a client.
+func (i *Issuer) RemoveCertificate(ctx context.Context, client, id string) error {
+	return remove(ctx, i.Client, i.url("clients", client, "certificates", id))
+}
+
+// Identities lists the identities of a client.
+func (i *Issuer) Identities(ctx context.Context, client string) ([]adminapi.Identity, error) {
+	return list[adminapi.Identity](ctx, i.Client, i.url("clients", client, "identities"))
+}
+
+// AddIdentity registers what a client is called by a trusted issuer.
+func (i *Issuer) AddIdentity(ctx context.Context, client string, n adminapi.NewIdentity) (adminapi.Identity, error) {
+	return call[adminapi.Identity](ctx, i.Client, http.MethodPost, i.url("clients", client, "identities"), n)
+}
+
+// SetIdentity changes an identity of a client.
+func (i *Issuer) SetIdentity(ctx context.Context, client, id string, c adminapi.CredentialChange) (adminapi.Identity, error) {
+	return call[adminapi.Identity](ctx, i.Client, http.MethodPatch, i.url("clients", client, "identities", id), c)
+}
+
+// RemoveIdentity removes an identity of a client.
+func (i *Issuer) RemoveIdentity(ctx context.Context, client, id string) error {
+	return remove(ctx, i.Client, i.url("clients", client, "identities", id))
 }
 
 // Accounts lists the accounts.

@@ -47,7 +47,7 @@ var policy = map[string][]string{
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
 	"internal/server":          {"oauth", "internal/clientcert", "internal/platform", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
-	"internal/admin":           {"oauth", "bearer", "internal/adminapi", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/keyring", "internal/overload", "internal/jose", "internal/strictjson"},
+	"internal/admin":           {"oauth", "bearer", "internal/adminapi", "internal/authority", "internal/clientcert", "internal/registry", "internal/revocation", "internal/ledger", "internal/keyring", "internal/overload", "internal/jose", "internal/strictjson"},
 	"internal/jwksuri":         {"internal/fetch", "internal/registry", "internal/jose", "internal/overload", "code.dny.dev/ssrf", "golang.org/x/sync"},
 	"internal/trustedkeys":     {"internal/fetch", "internal/jose", "internal/registry", "internal/remotekeys", "internal/tlsfiles"},
 	"internal/metrics":         {"oauth", "internal/overload", "github.com/prometheus/client_golang"},
@@ -63,7 +63,7 @@ var policy = map[string][]string{
 	// The command: what a running server is made of stands in daemon, and only offline
 	// commands look into a store, a key or the rules.
 	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent",
-		"internal/authority", "internal/config", "internal/daemon", "internal/jose", "internal/keyring", "internal/ledger", "internal/openssl",
+		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/jose", "internal/keyring", "internal/ledger", "internal/openssl",
 		"internal/platform", "internal/registry", "internal/sandbox", "internal/store", "internal/strictjson", "internal/tlsfiles",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	"internal/arch":      {},

@@ -107,7 +107,7 @@ func (p *presented) refuse(refusal *Refusal, tell string) error {
 	switch {
 	case p.isGrant:
 		return oauth.Errorf(oauth.InvalidGrant, "%s", tell).Because(refusal)
-	case refusal.Rule == audienceRule.name:
+	case refusal.Rule == audienceRule.name && (p.workload == nil || len(p.workload.trusted.Audience) == 0):
 		return oauth.Errorf(oauth.InvalidClient, "client authentication failed: aud must be the issuer identifier, %s", p.issuer.URL).Because(refusal)
 	default:
 		return badClient(refusal)

@@ -33,7 +33,7 @@ var formRule = rule[*presented]{
 	testable: func(*presented) bool { return true },
 	holds:    func(p *presented) bool { return p.formErr == nil },
 	expected: text("a compact JWS: header.payload.signature in base64url without padding"),
-	found:    func(p *presented) string { return errorOr(p.formErr, "that") },
+	found:    func(p *presented) string { return errorOrThat(p.formErr) },
 	hint:     func(p *presented) string { return formHint(p.compact) },
 }
 
@@ -42,7 +42,7 @@ var claimsRule = rule[*presented]{
 	testable: func(p *presented) bool { return p.jws != nil },
 	holds:    func(p *presented) bool { return p.claimsErr == nil && p.claims != nil },
 	expected: text("a JSON object with each claim once and of its type; times as whole seconds"),
-	found:    func(p *presented) string { return errorOr(p.claimsErr, "that") },
+	found:    func(p *presented) string { return errorOrThat(p.claimsErr) },
 	hint:     text("check the JSON: each claim once, iss, sub and jti as strings, exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no fraction, no exponent"),
 }
 
@@ -422,7 +422,7 @@ var audienceRule = rule[*presented]{
 // mayNameEndpoint reports whether the aud of client authentication may be the token
 // endpoint, as before RFC 10070: for a client that is registered so.
 func (p *presented) mayNameEndpoint() bool {
-	return !p.isGrant && p.client != nil && p.client.AssertionAudience == registry.AudienceIssuerOrEndpoint
+	return !p.isGrant && p.workload == nil && p.client != nil && p.client.AssertionAudience == registry.AudienceIssuerOrEndpoint
 }
 
 // namesEndpoint reports whether aud is the token endpoint, and may be.

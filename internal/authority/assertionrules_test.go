@@ -30,9 +30,9 @@ type use struct {
 var uses = []use{
 	{"thales-d1", "thales-d1", true},
 	{"thales-d1-banking", "thales-d1-banking", true},
-	{"thales-d1-outbound", "thales-d1-outbound", true},
 	{"oauth2", "oauth2", true},
 	{"client-auth", "oauth2", false},
+	{"thales-d1-outbound", "thales-d1-outbound", true},
 }
 
 func (u use) request(assertion string) *authority.Request {

@@ -125,3 +125,22 @@ func TestMTLSAliasIsNoAudience(t *testing.T) {
 		}
 	}
 }
+
+// TestAssertionAudienceOfATrustedToken: the setting is for what the client signs itself. What
+// aud a trusted issuer must write is told where it is the issuer, and not configured.
+func TestAssertionAudienceOfATrustedToken(t *testing.T) {
+	h := newTrusting(t, "oauth2", "kubernetes")
+	h.client().AssertionAudience = registry.AudienceIssuerOrEndpoint
+	s := h.token()
+	s.claims["aud"] = []string{endpoint}
+	if e := h.refused(t, use{isGrant: false}, s, "aud"); !strings.HasSuffix(e.Description, "aud must be the issuer identifier, "+h.issuer.URL) {
+		t.Errorf("told %q", e.Description)
+	}
+	h.trusted.Audience = []string{"a-name-of-ours"}
+	if e := h.refused(t, use{isGrant: false}, s, "aud"); e.Description != "client authentication failed" {
+		t.Errorf("told %q", e.Description)
+	}
+	h.trusted.Audience = []string{endpoint} // the configuration's own choice
+	h.EndpointAudience = func(context.Context, authority.EndpointAudience) { t.Error("told as the client's mistake") }
+	h.gets(t, clientAuthRequest(s.String()))
+}

@@ -91,9 +91,9 @@ func kids(c *registry.Client) string {
 	return strings.Join(kids, ", ")
 }
 
-func errorOr(err error, otherwise string) string {
+func errorOrThat(err error) string {
 	if err == nil {
-		return otherwise
+		return "that"
 	}
 	return err.Error()
 }

@@ -197,3 +197,14 @@ func TestRevokeBySubject(t *testing.T) {
 		t.Errorf("a subject without tokens: %v", err)
 	}
 }
+
+// TestSubjectOfATrustedToken: a token of a trusted issuer is about the client that has the
+// identity, whatever its sub, and whatever subjects the client may name itself.
+func TestSubjectOfATrustedToken(t *testing.T) {
+	h := newTrusting(t, outbound, "kubernetes")
+	h.client().Subjects = []string{h.provider.identity["sub"]}
+	token := h.gets(t, grantRequest(h.token().String()))
+	if claims := claimsOf(t, token); claims["sub"] != clientID || h.tokens(t)[0].Subject != clientID {
+		t.Errorf("claims %v, the ledger has %+v", claims, h.tokens(t))
+	}
+}

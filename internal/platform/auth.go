@@ -44,6 +44,11 @@ func (s AuthSet) String() string {
 // Has reports whether the method is a member of the set.
 func (s AuthSet) Has(auth oauth.ClientAuth) bool { return slices.Contains(s, auth) }
 
+// equal reports whether both sets have the same members, in any order.
+func (s AuthSet) equal(other AuthSet) bool {
+	return len(s) == len(other) && !slices.ContainsFunc(s, func(auth oauth.ClientAuth) bool { return !other.Has(auth) })
+}
+
 // TLSMethod is the member that is shown by a client certificate, or "".
 func (s AuthSet) TLSMethod() oauth.ClientAuth {
 	for _, auth := range s {

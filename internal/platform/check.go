@@ -226,7 +226,8 @@ func (p *Profile) checkGrants(c *checker) {
 		c.want(p.Policy.Grant(g.Type) == &p.Policy.Grants[i], key, "%q stands twice", g.Type)
 		oneOf(c, key, g.Type, oauth.ClientCredentials, oauth.JWTBearer)
 		c.want(len(g.ClientAuth) > 0, key, "%s: client_auth must say how its clients authenticate", g.Type)
-		for _, set := range g.ClientAuth {
+		for n, set := range g.ClientAuth {
+			c.want(!slices.ContainsFunc(g.ClientAuth[:n], set.equal), key, "%s: %s stands twice", g.Type, set)
 			c.want(len(set) > 0 || g.Type == oauth.JWTBearer, key, "%s: without client authentication nobody is known; only an assertion says by itself who asks", g.Type)
 			p.checkAuthSet(c, key, set)
 			c.want(len(set) > 1 || set.TLSMethod() == "" || g.Type == oauth.JWTBearer || p.Wire.Meaning(MeansClientID) != nil, key,
@@ -242,6 +243,7 @@ func (p *Profile) checkGrants(c *checker) {
 }
 
 func (p *Profile) checkAssertion(c *checker) {
+	p.checkSubject(c, "policy.assertion.subject")
 	if p.Policy.Grant(oauth.JWTBearer) == nil && !p.Policy.Uses(oauth.AuthPrivateKeyJWT) {
 		return
 	}
@@ -260,8 +262,20 @@ func (p *Profile) checkAssertion(c *checker) {
 	}
 	c.want(a.MaxLifetime > 0 && a.MaxLifetime <= maxTokenLifetime, key+"max_lifetime", "must be over 0 and at most 24h")
 	c.want(a.Leeway >= 0 && a.Leeway <= 5*time.Minute, key+"leeway", "must be 0 to 5m")
-	oneOf(c, key+"subject", a.Subject, SubjectIssuer, SubjectRegistered)
 	oneOf(c, key+"replay", a.Replay, ReplayOnce, ReplayUntilExp, ReplaySameToken)
+}
+
+// checkSubject wants a token to say for whom it is, where that may be another than the client.
+func (p *Profile) checkSubject(c *checker, key string) {
+	policy := &p.Policy
+	oneOf(c, key, policy.Assertion.Subject, SubjectIssuer, SubjectRegistered)
+	if policy.Assertion.Subject != SubjectRegistered {
+		return
+	}
+	c.want(policy.Grant(oauth.JWTBearer) != nil, key, "\"registered\" needs grant %q: as client authentication an assertion names the client alone", oauth.JWTBearer)
+	c.want(policy.Account.Param == "", key, "\"registered\" goes without policy.account, which says for whom a token is")
+	named := slices.ContainsFunc(policy.Token.Claims, func(claim Claim) bool { return claim.From == SourceSubject && claim.Release == "" })
+	c.want(named, key, "\"registered\" needs a claim from %q, always there", SourceSubject)
 }
 
 func (p *Profile) checkScope(c *checker) {

@@ -234,7 +234,7 @@ type Assertion struct {
 	// one of the subjects that are registered with the client.
 	Subject SubjectKind `toml:"subject"`
 	// Audience lists what aud may be when the assertion is a grant. As client
-	// authentication it is the issuer URL alone, as a string (RFC 10070).
+	// authentication it is the issuer URL alone (RFC 10070).
 	Audience []AudienceKind `toml:"audience"`
 	// MaxLifetime bounds exp by the server's clock.
 	MaxLifetime time.Duration `toml:"max_lifetime"`

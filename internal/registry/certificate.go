@@ -75,28 +75,26 @@ func (c *Certificate) State(now time.Time) string {
 	return notLive("certificate", c.ID, c.Disabled, c.NotAfter, now)
 }
 
-// AddCertificate registers a certificate. text is what Match compares: a name, or of
+// AddCertificate registers a certificate. Value is what Match compares: a name, or of
 // MatchCertificate the certificate itself, in PEM or as the x5c of a JWK (RFC 7517 §4.7). It
 // refuses a method of client authentication that the issuer does not use, a certificate with
 // a blocked key, one that is over, and what the client has already. A certificate ends by
 // itself at the latest.
-func (c *Client) AddCertificate(issuer *Issuer, blocked []string, match CertificateMatch, text string, notAfter, now time.Time) (Certificate, error) {
-	added := Certificate{ID: newSecretID(), Match: match, Value: text, NotAfter: notAfter, Created: now}
-	switch {
-	case !slices.Contains(CertificateMatches(), match):
-		return Certificate{}, Invalidf("a certificate is registered itself or by one of its names, not by %q", Excerpt(string(match)))
-	case !issuer.Profile.Policy.Uses(match.Method()):
-		return Certificate{}, Invalidf("issuer %s does not use %s, so this would have no effect: neither its profile %s nor its client_certificate lists it, or the server asks for no certificate that it could verify",
-			issuer.Name, match.Method(), issuer.Profile.Name)
-	case len(c.Certificates) >= maxCertificates:
+func (c *Client) AddCertificate(issuer *Issuer, blocked []string, given Certificate, now time.Time) (Certificate, error) {
+	added := given
+	added.ID, added.Created = newSecretID(), now
+	if len(c.Certificates) >= maxCertificates {
 		return Certificate{}, Invalidf("a client holds at most %d certificates: remove one that is no longer used", maxCertificates)
 	}
-	if match == MatchCertificate {
-		if err := added.pin(issuer, blocked, text); err != nil {
+	if err := added.checkUse(issuer); err != nil {
+		return Certificate{}, err
+	}
+	if given.Match == MatchCertificate {
+		if err := added.pin(issuer, blocked, given.Value); err != nil {
 			return Certificate{}, Invalidf("%s", err)
 		}
-	} else if _, err := clientcert.ParseName(string(match), text); err != nil {
-		return Certificate{}, Invalidf("%s is refused: %s", match, err)
+	} else if _, err := clientcert.ParseName(string(given.Match), given.Value); err != nil {
+		return Certificate{}, Invalidf("%s is refused: %s", given.Match, err)
 	}
 	if !added.NotAfter.IsZero() && !added.NotAfter.After(now) {
 		return Certificate{}, Invalidf("it is over since %s: not-after, and the end of a certificate, must be in the future", added.NotAfter.Format(time.RFC3339))
@@ -108,6 +106,20 @@ func (c *Client) AddCertificate(issuer *Issuer, blocked []string, match Certific
 	}
 	c.Certificates = append(slices.Clone(c.Certificates), added)
 	return added, nil
+}
+
+// checkUse refuses what would have no effect. A certificate that is registered disabled has
+// one where its client is registered by a name: it is revoked.
+func (c *Certificate) checkUse(issuer *Issuer) error {
+	policy := &issuer.Profile.Policy
+	switch {
+	case !slices.Contains(CertificateMatches(), c.Match):
+		return Invalidf("a certificate is registered itself or by one of its names, not by %q", Excerpt(string(c.Match)))
+	case policy.Uses(c.Match.Method()), c.Match == MatchCertificate && c.Disabled && policy.Uses(oauth.AuthTLS):
+		return nil
+	}
+	return Invalidf("issuer %s does not use %s, so this would have no effect: neither its profile %s nor its client_certificate lists it, or the server asks for no certificate that it could verify",
+		issuer.Name, c.Match.Method(), issuer.Profile.Name)
 }
 
 // pin makes c stand for one certificate.

@@ -94,7 +94,7 @@ func TestAddCertificateItself(t *testing.T) {
 		{"a blocked key", text, time.Time{}, []string{key.Thumbprint()}, end, "refused by configuration"},
 	} {
 		client := &registry.Client{ID: "c"}
-		added, err := client.AddCertificate(newIssuer(t, "oauth2"), c.blocked, registry.MatchCertificate, c.text, c.notAfter, noon)
+		added, err := client.AddCertificate(newIssuer(t, "oauth2"), c.blocked, registry.Certificate{Match: registry.MatchCertificate, Value: c.text, NotAfter: c.notAfter}, noon)
 		wantProblem(t, c.name, err, c.problem)
 		if c.problem != "" {
 			if len(client.Certificates) > 0 {
@@ -153,7 +153,7 @@ func TestAddCertificateByName(t *testing.T) {
 		{"issuer_dn", "CN=ca", "by one of its names"},
 	} {
 		client := &registry.Client{ID: "c"}
-		added, err := client.AddCertificate(newIssuer(t, "oauth2"), nil, c.match, c.text, time.Time{}, noon)
+		added, err := client.AddCertificate(newIssuer(t, "oauth2"), nil, registry.Certificate{Match: c.match, Value: c.text}, noon)
 		wantProblem(t, fmt.Sprint(c.match, " ", c.text), err, c.problem)
 		want := registry.Certificate{ID: added.ID, Match: c.match, Value: c.text, Created: noon}
 		if c.problem == "" && (len(client.Certificates) != 1 || client.Certificates[0] != want) {
@@ -167,7 +167,7 @@ func TestAddCertificateTwice(t *testing.T) {
 	issuer, pair := newIssuer(t, "oauth2"), certtest.SelfSigned(t, noon, "merchant", nil)
 	client := &registry.Client{ID: "c"}
 	add := func(match registry.CertificateMatch, text string) (registry.Certificate, error) {
-		return client.AddCertificate(issuer, nil, match, text, time.Time{}, noon)
+		return client.AddCertificate(issuer, nil, registry.Certificate{Match: match, Value: text}, noon)
 	}
 	for _, c := range []struct {
 		match        registry.CertificateMatch
@@ -210,9 +210,19 @@ func TestAddCertificateWithoutEffect(t *testing.T) {
 		{"a configuration that demands one", demanding(t, "boltpay", oauth.AuthTLS), registry.MatchSANDNS, ""},
 		{"a configuration that demands another", demanding(t, "boltpay", oauth.AuthSelfSignedTLS), registry.MatchSANDNS, "does not use tls_client_auth"},
 	} {
-		_, err := (&registry.Client{ID: "c"}).AddCertificate(c.issuer, nil, c.match, "merchant.example", time.Time{}, noon)
+		_, err := (&registry.Client{ID: "c"}).AddCertificate(c.issuer, nil, registry.Certificate{Match: c.match, Value: "merchant.example"}, noon)
 		wantProblem(t, c.name, err, c.problem)
 	}
+	// A certificate of a client that is registered by a name is revoked by registering it disabled.
+	revoked := registry.Certificate{Match: registry.MatchCertificate, Value: string(certtest.PEM(certtest.SelfSigned(t, noon, "merchant", nil).Leaf))}
+	named := demanding(t, "boltpay", oauth.AuthTLS)
+	_, err := (&registry.Client{ID: "c"}).AddCertificate(named, nil, revoked, noon)
+	wantProblem(t, "itself beside names", err, "does not use self_signed_tls_client_auth")
+	revoked.Disabled = true
+	_, err = (&registry.Client{ID: "c"}).AddCertificate(named, nil, revoked, noon)
+	wantProblem(t, "itself beside names, disabled", err, "")
+	_, err = (&registry.Client{ID: "c"}).AddCertificate(newIssuer(t, "boltpay"), nil, revoked, noon)
+	wantProblem(t, "itself, disabled, where certificates are not used", err, "does not use")
 }
 
 // demanding is an issuer that demands a client certificate.
@@ -245,7 +255,7 @@ func FuzzAddCertificate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, match uint8, text string) {
 		client := &registry.Client{ID: "c"}
 		all := registry.CertificateMatches()
-		added, err := client.AddCertificate(issuer, nil, all[int(match)%len(all)], text, time.Time{}, noon)
+		added, err := client.AddCertificate(issuer, nil, registry.Certificate{Match: all[int(match)%len(all)], Value: text}, noon)
 		if invalid := (*registry.InvalidError)(nil); err != nil && !errors.As(err, &invalid) {
 			t.Errorf("%v is not the operator's to mend", err)
 		}

@@ -41,9 +41,13 @@ func (i *Identity) State(now time.Time) string {
 // the values of the claims that it tells its clients apart by. Each part goes in with its
 // length, so that no two lists of parts make one text.
 func (p Pepper) Identity(trusted *TrustedIssuer, value func(claim string) string) Digest {
+	claims := trusted.Claims
+	if !slices.IsSorted(claims) { // their order in the configuration does not count
+		claims = slices.Sorted(slices.Values(claims))
+	}
 	text := appendPart(nil, "identity")
 	text = appendPart(text, trusted.Name)
-	for _, claim := range trusted.Claims {
+	for _, claim := range claims {
 		text = appendPart(text, claim)
 		text = appendPart(text, value(claim))
 	}
@@ -82,6 +86,21 @@ func (c *Client) AddIdentity(issuer *Issuer, pepper Pepper, trusted string, clai
 	}
 	c.Identities = append(slices.Clone(c.Identities), added)
 	return added, nil
+}
+
+// Unused returns why no JWT can have the identity while the configuration of the issuer is as
+// it is; empty if one can.
+func (i *Identity) Unused(issuer *Issuer, pepper Pepper) string {
+	by := issuer.TrustedIssuer(i.Trusted)
+	switch {
+	case by == nil:
+		return "the configuration has no trusted issuer " + i.Trusted
+	case by.Disabled:
+		return "trusted issuer " + i.Trusted + " is disabled"
+	case !pepper.Identity(by, func(claim string) string { return i.Claims[claim] }).Equal(i.Digest):
+		return "trusted issuer " + i.Trusted + " told its clients apart by other claims when it was registered: add it again"
+	}
+	return ""
 }
 
 // checkClaims refuses claims that do not make an identity of the trusted issuer.

@@ -104,6 +104,31 @@ func TestAddIdentityTwice(t *testing.T) {
 	wantProblem(t, "too many", err, "at most 32 identities")
 }
 
+func TestIdentityUnused(t *testing.T) {
+	issuer, client := trusting(t), &registry.Client{ID: clientID}
+	i, err := client.AddIdentity(issuer, registry.Pepper(pepper), "github", map[string]string{"repository_id": "42", "environment": "prod", "ref": "main"}, time.Time{}, noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	github := issuer.TrustedIssuer("github")
+	for _, c := range []struct {
+		edit func()
+		want string
+	}{
+		{func() {}, ""},
+		{func() { github.Claims = []string{"environment", "repository_id"} }, ""}, // another order
+		{func() { github.Claims = []string{"repository_id"} }, "by other claims"},
+		{func() { github.Claims = []string{"repository_id", "environment", "ref"} }, "by other claims"},
+		{func() { github.Disabled = true }, "is disabled"},
+		{func() { issuer.Trusted = issuer.Trusted[:1] }, "no trusted issuer github"},
+	} {
+		c.edit()
+		if got := i.Unused(issuer, registry.Pepper(pepper)); (got == "") != (c.want == "") || !strings.Contains(got, c.want) {
+			t.Errorf("unused because %q, want %q", got, c.want)
+		}
+	}
+}
+
 // No two identities of an issuer have one digest, however their parts are cut.
 func TestIdentityDigests(t *testing.T) {
 	seen := map[registry.Digest]string{}
@@ -112,7 +137,7 @@ func TestIdentityDigests(t *testing.T) {
 		claims, values []string
 	}{
 		{"t", []string{"a"}, []string{"b"}}, {"t", []string{"ab"}, []string{""}}, {"ta", []string{""}, []string{"b"}}, {"t", []string{"a", "b"}, []string{"c", "d"}},
-		{"t", []string{"b", "a"}, []string{"d", "c"}}, {"t", []string{"a"}, []string{"c\x00\x00\x00\x01b\x00\x00\x00\x01d"}}, {"u", []string{"a"}, []string{"b"}},
+		{"t", []string{"a", "b"}, []string{"d", "c"}}, {"t", []string{"a"}, []string{"c\x00\x00\x00\x01b\x00\x00\x00\x01d"}}, {"u", []string{"a"}, []string{"b"}},
 	} {
 		digest := registry.Pepper(pepper).Identity(&registry.TrustedIssuer{Name: c.name, Claims: c.claims}, func(claim string) string {
 			for i := range c.claims {

@@ -22,31 +22,29 @@ const (
 	openIDPath   = "/.well-known/openid-configuration"       // RFC 8414 §5
 )
 
-// metadataPaths lists the paths of an issuer's metadata: between host and path (RFC
-// 8414 §3.1), and behind the path as OpenID has it.
-func metadataPaths(issuerPath string) []string {
-	return slices.Compact([]string{
-		metadataPath + issuerPath, issuerPath + metadataPath,
-		openIDPath + issuerPath, issuerPath + openIDPath,
-	})
+// around lists where a document of an issuer is found: between host and path (RFC 8414
+// §3.1), and behind the path as OpenID has it.
+func around(issuerPath, document string) []string {
+	return slices.Compact([]string{document + issuerPath, issuerPath + document})
 }
 
 // metadata is the document of RFC 8414 §2, fixed while the configuration is.
 type metadata struct {
-	Issuer                string            `json:"issuer"`
-	TokenEndpoint         string            `json:"token_endpoint"`
-	JWKSURI               string            `json:"jwks_uri"`
-	ScopesSupported       []string          `json:"scopes_supported,omitempty"`
-	ResponseTypes         []string          `json:"response_types_supported"`
-	GrantTypes            []oauth.GrantType `json:"grant_types_supported"`
-	AuthMethods           []string          `json:"token_endpoint_auth_methods_supported,omitempty"`
-	AuthSigningAlgorithms []string          `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	Issuer          string            `json:"issuer"`
+	TokenEndpoint   string            `json:"token_endpoint"`
+	JWKSURI         string            `json:"jwks_uri"`
+	ScopesSupported []string          `json:"scopes_supported,omitempty"`
+	ResponseTypes   []string          `json:"response_types_supported"`
+	GrantTypes      []oauth.GrantType `json:"grant_types_supported"`
+	// If the methods were left out, that would mean client_secret_basic.
+	AuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
+	AuthSigningAlgorithms []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
 	// RFC 7009, RFC 7662 and RFC 9701, with how clients authenticate there.
 	RevocationEndpoint       string   `json:"revocation_endpoint"`
-	RevocationAuthMethods    []string `json:"revocation_endpoint_auth_methods_supported,omitempty"`
+	RevocationAuthMethods    []string `json:"revocation_endpoint_auth_methods_supported"`
 	RevocationAuthAlgs       []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
 	IntrospectionEndpoint    string   `json:"introspection_endpoint"`
-	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported"`
 	IntrospectionAuthAlgs    []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
 	IntrospectionAlgorithms  []string `json:"introspection_signing_alg_values_supported"`
 	// RFC 8705 §3.3 and §5.
@@ -63,8 +61,16 @@ type aliases struct {
 	IntrospectionEndpoint string `json:"introspection_endpoint"`
 }
 
-func (e *endpoint) metadata() http.HandlerFunc {
-	p, ways := e.issuer.Profile, registered(e.issuer.ResourceAuth())
+// openIDMetadata has what a parser of OpenID Connect Discovery §3 demands beside it. No ID token is
+// issued: the algorithm is that of access tokens, as in the documents of Kubernetes and SPIRE.
+type openIDMetadata struct {
+	metadata
+	SubjectTypes      []string `json:"subject_types_supported"`
+	IDTokenAlgorithms []string `json:"id_token_signing_alg_values_supported"`
+}
+
+func (e *endpoint) metadata() metadata {
+	p, ways := e.issuer.Profile, named(e.issuer.ResourceAuth())
 	m := metadata{
 		Issuer: e.issuer.URL, TokenEndpoint: e.issuer.Endpoints()[0], JWKSURI: e.issuer.URL + jwksPath,
 		ScopesSupported:    p.Policy.Scope.Words,
@@ -79,7 +85,7 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	}
 	for _, grant := range p.Policy.Grants {
 		m.GrantTypes = append(m.GrantTypes, grant.Type)
-		for _, name := range registered(grant.ClientAuth) {
+		for _, name := range named(grant.ClientAuth) {
 			if !slices.Contains(m.AuthMethods, name) {
 				m.AuthMethods = append(m.AuthMethods, name)
 			}
@@ -95,7 +101,12 @@ func (e *endpoint) metadata() http.HandlerFunc {
 		m.AuthMethods = withSVID(m.AuthMethods)
 		m.RevocationAuthMethods, m.IntrospectionAuthMethods = withSVID(ways), withSVID(ways)
 	}
-	body, err := json.Marshal(m)
+	return m
+}
+
+// document publishes metadata.
+func document(metadata any) http.HandlerFunc {
+	body, err := json.Marshal(metadata)
 	if err != nil {
 		panic(fmt.Sprintf("metadata of strings does not marshal: %v", err))
 	}
@@ -106,17 +117,21 @@ func (e *endpoint) metadata() http.HandlerFunc {
 	}
 }
 
-// registered lists the sets that have a registered name (RFC 8414 §2): no name stands
-// for an API key, nor for several methods at once.
-func registered(sets []platform.AuthSet) []string {
-	var names []string
-	for _, set := range sets {
-		if len(set) <= 1 && !set.Has(oauth.AuthAPIKey) {
-			names = append(names, set.String())
+// named lists the names of sets in metadata. A set that no registered name stands for, such as an
+// API key or several methods at once, is an absolute URI (RFC 7591 §2).
+func named(sets []platform.AuthSet) []string {
+	names := make([]string, len(sets))
+	for i, set := range sets {
+		names[i] = set.String()
+		if len(set) > 1 || set.Has(oauth.AuthAPIKey) {
+			names[i] = unregisteredMethod + strings.ReplaceAll(names[i], " ", "")
 		}
 	}
 	return names
 }
+
+// unregisteredMethod begins the URI of a set of methods; the rest is as in the profile.
+const unregisteredMethod = "urn:x-moneyer:client-auth:"
 
 // withSVID adds the method of JWT-SVIDs where a JWT authenticates a client
 // (draft-ietf-oauth-spiffe-client-auth §4).

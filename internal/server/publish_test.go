@@ -43,8 +43,8 @@ func openD1(t *testing.T) *testServer {
 	return readSetup(t, "testdata/transcripts/thales-d1", "").open(t)
 }
 
-// TestMetadataPaths finds one document at the paths of RFC 8414 §3.1 and of
-// OpenID, under https and nowhere else.
+// TestMetadataPaths finds metadata at the paths of RFC 8414 §3.1 and of OpenID, under https and
+// nowhere else. Only the latter have what parsers of OpenID demand.
 func TestMetadataPaths(t *testing.T) {
 	h := openD1(t)
 	var first string
@@ -55,6 +55,12 @@ func TestMetadataPaths(t *testing.T) {
 		resp, body := h.ask(t, "GET", "https://d1.example.com"+path)
 		if first == "" {
 			first = body
+		}
+		if strings.Contains(path, "openid") {
+			rest, found := strings.CutSuffix(body, `,"subject_types_supported":["public"],"id_token_signing_alg_values_supported":["ES256"]}`)
+			if body = rest + "}"; !found {
+				t.Errorf("%s: %s", path, body)
+			}
 		}
 		if resp.StatusCode != 200 || body != first || resp.Header.Get("Access-Control-Allow-Origin") != "*" {
 			t.Errorf("%s: %d %s", path, resp.StatusCode, body)
@@ -76,6 +82,26 @@ func TestMetadataPaths(t *testing.T) {
 	}
 	if resp, _ := h.ask(t, "POST", d1+"/.well-known/jwks.json"); resp.StatusCode != 405 || resp.Header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("POST: %d, Allow %q", resp.StatusCode, resp.Header.Get("Allow"))
+	}
+}
+
+// TestMetadataNameEachMethod: without a list of methods a client would take client_secret_basic, so
+// there is one for every profile, and it names no method that is not enough by itself.
+func TestMetadataNameEachMethod(t *testing.T) {
+	for profile, row := range map[string]struct{ url, want string }{
+		"thales-d1":  {d1, `"none"`},
+		"boltpay":    {"https://pay.example.com", `"client_secret_post","client_secret_basic"`},
+		"thales-etp": {"https://etp.example.com/tsh-cof", `"urn:x-moneyer:client-auth:api_key"`},
+	} {
+		_, body := readSetup(t, "testdata/transcripts/"+profile, "").open(t).ask(t, "GET", row.url+"/.well-known/oauth-authorization-server")
+		if !strings.Contains(body, `"token_endpoint_auth_methods_supported":[`+row.want+`]`) {
+			t.Errorf("%s: want %s: %s", profile, row.want, body)
+		}
+		for _, endpoint := range []string{"revocation", "introspection"} {
+			if !strings.Contains(body, `"`+endpoint+`_endpoint_auth_methods_supported":["`) {
+				t.Errorf("%s: no methods of %s: %s", profile, endpoint, body)
+			}
+		}
 	}
 }
 

@@ -123,9 +123,15 @@ func (s *Server) route(mux *router, issuer *registry.Issuer, host, path string) 
 	check := e.checkEndpoint()
 	mux.handle(host+path+checkPath, issuer.Name, check.check)
 	mux.handle(host+path+checkPath+"/{rest...}", issuer.Name, check.check)
-	metadata := e.metadata()
-	for _, p := range metadataPaths(path) {
-		mux.handle("GET "+host+p, issuer.Name, metadata)
+	m := e.metadata()
+	published := map[string]http.HandlerFunc{
+		metadataPath: document(m),
+		openIDPath:   document(openIDMetadata{m, []string{"public"}, []string{issuer.Alg}}),
+	}
+	for name, handler := range published {
+		for _, p := range around(path, name) {
+			mux.handle("GET "+host+p, issuer.Name, handler)
+		}
 	}
 }
 

@@ -53,7 +53,7 @@ func TestWarm(t *testing.T) {
 func TestWarmIsBounded(t *testing.T) {
 	c := newCache[int, int](cacheShards) // room for one in each shard
 	epochs := c.epochs()
-	for i := range 10 * cacheShards {
+	for i := range 40 * cacheShards { // each shard is hit
 		c.add(i, i, &epochs)
 	}
 	n := 0
