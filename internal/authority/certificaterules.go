@@ -138,7 +138,7 @@ var certificateChainRule = rule[*shownCertificate]{
 	testable: func(s *shownCertificate) bool { return s.Leaf != nil && s.byName() },
 	holds:    func(s *shownCertificate) bool { return !s.byName() || s.chainErr == nil },
 	expected: certificateText("a chain to a certificate in tls_client_auth_ca"),
-	found:    func(s *shownCertificate) string { return errorOr(s.chainErr, "that") },
+	found:    func(s *shownCertificate) string { return errorOrThat(s.chainErr) },
 	hint:     certificateText("send the certificates of the authorities between with it, or add the issuing one to tls_client_auth_ca"),
 }
 
@@ -147,7 +147,7 @@ var certificateKeyRule = rule[*shownCertificate]{
 	testable: hasLeaf,
 	holds:    func(s *shownCertificate) bool { return s.blockedErr == nil },
 	expected: certificateText("a strong key whose private half is not published"),
-	found:    func(s *shownCertificate) string { return errorOr(s.blockedErr, "that") },
+	found:    func(s *shownCertificate) string { return errorOrThat(s.blockedErr) },
 }
 
 // subjectOf is the certificate's subject, for people.

@@ -36,18 +36,17 @@ const (
 // Claims are the claims of RFC 7519 section 4.1, the client_id and scope of RFC 9068 section 2.2
 // and the cnf of RFC 7800. An absent claim has the zero value; Present distinguishes it from an empty one.
 type Claims struct {
-	Present         ClaimSet
-	Issuer          string
-	Subject         string
-	Audience        []string
-	AudienceIsArray bool
-	Expiry          int64 // seconds since 1970, like NotBefore and IssuedAt
-	NotBefore       int64
-	IssuedAt        int64
-	ID              string // jti
-	ClientID        string
-	Scope           string
-	Confirmation    []byte // cnf as JSON, for ParseConfirmation
+	Present      ClaimSet
+	Issuer       string
+	Subject      string
+	Audience     []string
+	Expiry       int64 // seconds since 1970, like NotBefore and IssuedAt
+	NotBefore    int64
+	IssuedAt     int64
+	ID           string // jti
+	ClientID     string
+	Scope        string
+	Confirmation []byte // cnf as JSON, for ParseConfirmation
 }
 
 // Has reports whether all claims of set are present.
@@ -120,7 +119,6 @@ func (c *Claims) setAudience(v strictjson.Value) error {
 		c.Audience = []string{text}
 		return err
 	}
-	c.AudienceIsArray = true
 	return v.Elements(func(element strictjson.Value) error {
 		if len(c.Audience) == MaxAudience {
 			return fmt.Errorf("more than %d entries", MaxAudience)

@@ -96,7 +96,7 @@ func TestD1Sample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if claims.Issuer != "your_issuer_id" || claims.Expiry != 1636033366 || claims.AudienceIsArray || claims.Audience[0] != "your_audience" {
+	if claims.Issuer != "your_issuer_id" || claims.Expiry != 1636033366 || len(claims.Audience) != 1 || claims.Audience[0] != "your_audience" {
 		t.Errorf("claims %+v", claims)
 	}
 	if claims.Has(jose.ClaimID) || !claims.Has(jose.ClaimIssuer|jose.ClaimExpiry|jose.ClaimSubject) {

@@ -31,6 +31,7 @@ const (
 	longestRetry    = time.Minute
 	defaultMaxStale = 24 * time.Hour
 	defaultLimit    = 10 * time.Second
+	maxWaiting      = 32 // callers, while there are keys
 )
 
 // UnknownKidEvery is the usual time between two fetches for kids that are unknown.
@@ -53,7 +54,7 @@ type Cache struct {
 	// Limit bounds the time of one fetch. 0 means 10 seconds.
 	Limit time.Duration
 	// Background is set where Refresh is called about once a second: then Key waits for a fetch
-	// only when it has no key to answer with.
+	// only when it has no key to answer with, and while there are keys only a few callers do.
 	Background bool
 
 	mu      sync.Mutex                 // guards what follows
@@ -65,6 +66,7 @@ type Cache struct {
 	fails   int                        // fetches that failed since the last that did not
 	err     error                      // of the last fetch; nil after a success
 	flight  chan struct{}              // closed when the fetch in progress ends; nil without one
+	waiting int                        // callers that wait for it
 }
 
 // Key returns the issuer's key with that kid, or without a kid its only key. For an unknown kid the
@@ -72,10 +74,8 @@ type Cache struct {
 // ErrUnavailable, or is that of ctx.
 func (c *Cache) Key(ctx context.Context, kid string, every time.Duration) (*jose.PublicKey, error) {
 	if flight := c.prepare(ctx, kid, every); flight != nil {
-		select {
-		case <-flight:
-		case <-ctx.Done():
-			return nil, ctx.Err()
+		if err := c.wait(ctx, flight); err != nil {
+			return nil, err
 		}
 	}
 	c.mu.Lock()
@@ -90,6 +90,31 @@ func (c *Cache) Key(ctx context.Context, kid string, every time.Duration) (*jose
 		return nil, c.unavailable() // it may have been published since
 	}
 	return nil, fmt.Errorf("%w: kid %.64q", ErrUnknownKey, kid)
+}
+
+// wait waits for a fetch. Where keys are read in the background, most callers that wait name a kid
+// which nobody has: they must not hold all that the caller has room for.
+func (c *Cache) wait(ctx context.Context, flight <-chan struct{}) error {
+	c.mu.Lock()
+	full := c.Background && c.waiting >= maxWaiting && c.usable(c.Now())
+	if !full {
+		c.waiting++
+	}
+	c.mu.Unlock()
+	if full {
+		return fmt.Errorf("%w: too many callers wait for an unknown kid", ErrUnavailable)
+	}
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.waiting--
+	}()
+	select {
+	case <-flight:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // Refresh starts a fetch if the keys will soon be stale, or are. It does not wait for the fetch,

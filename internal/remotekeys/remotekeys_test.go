@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +151,36 @@ func TestUnknownKid(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		wait(t, c, "k3", ErrUnavailable)
 		wait(t, c, "k1", nil)
+	})
+}
+
+// TestFewWait: while there are keys, a flood of unknown kids does not fill the server with callers that
+// wait; whose key is known is answered at once.
+func TestFewWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{keys: []jose.NamedKey{named(t, "k1")}}
+		c := run(t, p)
+		wait(t, c, "k1", nil)
+		time.Sleep(UnknownKidEvery)
+		var callers sync.WaitGroup
+		var atOnce, waited atomic.Int64
+		for range 1000 {
+			callers.Go(func() {
+				start := time.Now()
+				if _, err := c.Key(t.Context(), "k2", UnknownKidEvery); time.Since(start) > 0 && errors.Is(err, ErrUnknownKey) {
+					waited.Add(1)
+				} else if errors.Is(err, ErrUnavailable) {
+					atOnce.Add(1)
+				}
+				if took := wait(t, c, "k1", nil); took > 0 {
+					t.Errorf("waited %s for a known key", took)
+				}
+			})
+		}
+		callers.Wait()
+		if waited.Load() != maxWaiting || atOnce.Load() != 1000-maxWaiting {
+			t.Errorf("%d waited, %d were answered at once", waited.Load(), atOnce.Load())
+		}
 	})
 }
 

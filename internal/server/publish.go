@@ -30,15 +30,15 @@ func around(issuerPath, document string) []string {
 
 // metadata is the document of RFC 8414 §2, fixed while the configuration is.
 type metadata struct {
-	Issuer                string            `json:"issuer"`
-	TokenEndpoint         string            `json:"token_endpoint"`
-	JWKSURI               string            `json:"jwks_uri"`
-	ScopesSupported       []string          `json:"scopes_supported,omitempty"`
-	ResponseTypes         []string          `json:"response_types_supported"`
-	GrantTypes            []oauth.GrantType `json:"grant_types_supported"`
+	Issuer          string            `json:"issuer"`
+	TokenEndpoint   string            `json:"token_endpoint"`
+	JWKSURI         string            `json:"jwks_uri"`
+	ScopesSupported []string          `json:"scopes_supported,omitempty"`
+	ResponseTypes   []string          `json:"response_types_supported"`
+	GrantTypes      []oauth.GrantType `json:"grant_types_supported"`
 	// If the methods were left out, that would mean client_secret_basic.
-	AuthMethods           []string          `json:"token_endpoint_auth_methods_supported"`
-	AuthSigningAlgorithms []string          `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	AuthMethods           []string `json:"token_endpoint_auth_methods_supported"`
+	AuthSigningAlgorithms []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
 	// RFC 7009, RFC 7662 and RFC 9701, with how clients authenticate there.
 	RevocationEndpoint       string   `json:"revocation_endpoint"`
 	RevocationAuthMethods    []string `json:"revocation_endpoint_auth_methods_supported"`

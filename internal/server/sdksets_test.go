@@ -49,7 +49,7 @@ func (s *setup) demand(t *testing.T, sdk *fields, method oauth.ClientAuth, ca *c
 	}
 	for _, c := range issuer.clients {
 		if c.ID == sdk.named["client"] {
-			_, err := c.AddCertificate(&issuer.Issuer, nil, match, text, time.Time{}, noon)
+			_, err := c.AddCertificate(&issuer.Issuer, nil, registry.Certificate{Match: match, Value: text}, noon)
 			must(t, err)
 			return
 		}
@@ -168,7 +168,7 @@ func TestSDKSets(t *testing.T) {
 	s.issuers[0].CertificateRoots = ca.Roots
 	client := s.issuers[0].clients[0]
 	for match, text := range map[registry.CertificateMatch]string{registry.MatchSANDNS: "client.example", registry.MatchCertificate: string(certtest.PEM(leafOf(t, own)))} {
-		_, err := client.AddCertificate(&s.issuers[0].Issuer, nil, match, text, time.Time{}, noon)
+		_, err := client.AddCertificate(&s.issuers[0].Issuer, nil, registry.Certificate{Match: match, Value: text}, noon)
 		must(t, err)
 	}
 	h := s.open(t)
@@ -222,7 +222,7 @@ func TestSDKBoundTokens(t *testing.T) {
 	client := s.issuers[0].clients[0]
 	client.BoundTokens = registry.BoundToTLS
 	for _, pair := range []tls.Certificate{first, second} {
-		_, err := client.AddCertificate(&s.issuers[0].Issuer, nil, registry.MatchCertificate, string(certtest.PEM(leafOf(t, pair))), time.Time{}, noon)
+		_, err := client.AddCertificate(&s.issuers[0].Issuer, nil, registry.Certificate{Match: registry.MatchCertificate, Value: string(certtest.PEM(leafOf(t, pair)))}, noon)
 		must(t, err)
 	}
 	h := s.open(t)
@@ -337,7 +337,7 @@ func (s *setup) openTrusting(t *testing.T, trusted *registry.TrustedIssuer, key 
 	_, err = changed.AddIdentity(&issuer.Issuer, h.pepper, trusted.Name, map[string]string{"sub": subject}, time.Time{}, noon)
 	must(t, err)
 	if issuer.Profile.Policy.Uses(oauth.AuthSelfSignedTLS) {
-		_, err = changed.AddCertificate(&issuer.Issuer, nil, registry.MatchCertificate, string(certtest.PEM(leafOf(t, pair))), time.Time{}, noon)
+		_, err = changed.AddCertificate(&issuer.Issuer, nil, registry.Certificate{Match: registry.MatchCertificate, Value: string(certtest.PEM(leafOf(t, pair)))}, noon)
 		must(t, err)
 	}
 	must(t, h.store.PutClient(t.Context(), &changed, &ledger.Entry{Kind: ledger.KindAdmin, Time: noon, Actor: "test"}))
@@ -361,7 +361,7 @@ func TestSDKRevocationListByCertificate(t *testing.T) {
 	s := newEverySet(t)
 	issuer := s.issuers[0]
 	issuer.PrivateRevocations, issuer.clients[0].Introspects = true, true
-	_, err := issuer.clients[0].AddCertificate(&issuer.Issuer, nil, registry.MatchCertificate, string(certtest.PEM(leafOf(t, pair))), time.Time{}, noon)
+	_, err := issuer.clients[0].AddCertificate(&issuer.Issuer, nil, registry.Certificate{Match: registry.MatchCertificate, Value: string(certtest.PEM(leafOf(t, pair)))}, noon)
 	must(t, err)
 	h := s.open(t)
 	base := h.client.Transport.(*http.Transport)
