@@ -103,6 +103,7 @@ func TestAuditOfChanges(t *testing.T) {
 // TestAuditFinds: what a writer without the key can do is found, and what only costs the
 // row that was altered is not a difference.
 func TestAuditFinds(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		alter      []string
 		difference string
