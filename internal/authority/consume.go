@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"moneyer/internal/evidence"
 	"moneyer/internal/ledger"
 	"moneyer/internal/platform"
 )
@@ -13,7 +14,7 @@ const maxAssertions = 2
 // each assertion that is good for one use.
 type consumption struct {
 	consumed [maxAssertions]ledger.Consumed
-	of       [maxAssertions]*presented
+	of       [maxAssertions]*evidence.Assertion
 	n        int
 	// signature is the canonical one under which the token is sealed; nil unless the
 	// issuer answers the same assertion with the same token.
@@ -22,7 +23,7 @@ type consumption struct {
 
 // consumptionOf is what the assertions of a request consume; nil ones are left out. An
 // assertion beside another never gives the same token again: each must be good for one use.
-func consumptionOf(assertions ...*presented) (c consumption) {
+func consumptionOf(assertions ...*evidence.Assertion) (c consumption) {
 	for _, p := range assertions {
 		if p != nil {
 			c.add(p)
@@ -46,16 +47,16 @@ func (c *consumption) seal(confirmation string) *tokenSeal {
 }
 
 // replayed is the answer when the value with that index was consumed before.
-func (c *consumption) replayed(index int) error { return c.of[index].replayed() }
+func (c *consumption) replayed(index int) error { return c.of[index].Replayed() }
 
 // add adds what one assertion consumes: nothing where it is taken any number of times.
-func (c *consumption) add(p *presented) {
-	replay := p.replay()
+func (c *consumption) add(p *evidence.Assertion) {
+	replay := p.Replay()
 	if replay == platform.ReplayUntilExp {
 		return
 	}
-	canonical := p.signature()
-	c.consumed[c.n] = ledger.Consumed{Value: p.value(canonical), Until: p.until()}
+	canonical := p.Signature()
+	c.consumed[c.n] = ledger.Consumed{Value: p.Value(canonical), Until: p.Until()}
 	c.of[c.n] = p
 	c.n++
 	if replay == platform.ReplaySameToken {

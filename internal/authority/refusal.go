@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
 	"moneyer/oauth"
@@ -19,9 +20,9 @@ const recordTimeout = 2 * time.Second
 // also when the ledger is unavailable: no token is returned.
 func (a *Authority) refuse(ctx context.Context, t *attempt, err error) error {
 	e := oauth.AsError(err)
-	var refusal *Refusal
+	var refusal *evidence.Refusal
 	if errors.As(err, &refusal) {
-		refusal.Client, refusal.Subject, refusal.Proven = t.clientName(), t.subject, t.proven && refusal.Rule != oneUse
+		refusal.Client, refusal.Subject, refusal.Proven = t.clientName(), t.subject, t.proven && refusal.Rule != evidence.OneUse
 	}
 	if e.Code == oauth.TemporarilyUnavailable || e.Code == oauth.ServerError {
 		return e

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"moneyer/internal/clientcert"
+	"moneyer/internal/evidence"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -85,7 +86,7 @@ type attempt struct {
 	byCertificate platform.AuthSet
 	// grantAssertion is the assertion that is the grant, clientAssertion the one that
 	// authenticates the client; nil for none. use is what is to be consumed of both.
-	grantAssertion, clientAssertion *presented
+	grantAssertion, clientAssertion *evidence.Assertion
 	use                             consumption
 	// subject is whom the grant names beside the client, once that is verified; empty
 	// means the client itself.
@@ -112,7 +113,7 @@ func (t *attempt) clientName() string {
 // request name the same client.
 func (t *attempt) names(client *registry.Client) error {
 	if t.client != nil && t.client.ID != client.ID {
-		return badClient(&Refusal{Rule: "one client", Expected: "credentials of one client", Found: "those of two"})
+		return evidence.BadClient(&evidence.Refusal{Rule: "one client", Expected: "credentials of one client", Found: "those of two"})
 	}
 	t.client = client
 	return nil

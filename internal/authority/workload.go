@@ -5,18 +5,19 @@ import (
 	"errors"
 	"slices"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/registry"
 )
 
 // showsWorkload reports whether a token of a trusted issuer is shown.
 func (t *attempt) showsWorkload() bool {
-	return slices.ContainsFunc([]*presented{t.grantAssertion, t.clientAssertion}, func(p *presented) bool { return p != nil && p.workload != nil })
+	return slices.ContainsFunc([]*evidence.Assertion{t.grantAssertion, t.clientAssertion}, func(p *evidence.Assertion) bool { return p != nil && p.Workload != nil })
 }
 
 // presentWorkload looks for the key in the place that configuration names. While nobody can
 // tell whether there is such a key, the error says so, and nothing is refused.
-func (a *Authority) presentWorkload(ctx context.Context, p *presented) error {
-	trusted, kid := p.workload.trusted, p.kid()
+func (a *Authority) presentWorkload(ctx context.Context, p *evidence.Assertion) error {
+	trusted, kid := p.Workload.Trusted, p.Kid()
 	if trusted.Disabled {
 		return nil
 	}
@@ -26,50 +27,50 @@ func (a *Authority) presentWorkload(ctx context.Context, p *presented) error {
 	public, err := a.TrustedKeys.Key(ctx, trusted, kid)
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
-		p.keyErr = err
+		p.KeyErr = err
 	case err != nil:
 		return err
 	case registry.Blocked(public, a.BlockedKeys) != nil:
-		p.keyErr = errors.New("the private half of the key is published, or refused by configuration")
+		p.KeyErr = errors.New("the private half of the key is published, or refused by configuration")
 	default:
-		p.key = &registry.Key{Kid: kid, Public: public}
+		p.Key = &registry.Key{Kid: kid, Public: public}
 	}
 	return nil
 }
 
 // checkWorkload holds a token of a trusted issuer to the rules, and notes the client whose
 // identity it names. The registry is asked only about a token that is verified.
-func (a *Authority) checkWorkload(ctx context.Context, t *attempt, p *presented) error {
+func (a *Authority) checkWorkload(ctx context.Context, t *attempt, p *evidence.Assertion) error {
 	if err := p.CheckToken(); err != nil {
 		return err
 	}
 	if err := a.findIdentity(ctx, p); err != nil {
 		return unavailable(err)
 	}
-	t.asked = t.asked || p.asked
-	if p.client != nil {
-		if err := t.names(p.client); err != nil {
+	t.asked = t.asked || p.Asked
+	if p.Client != nil {
+		if err := t.names(p.Client); err != nil {
 			return err
 		}
 	}
-	if p.workload.identity != nil {
-		t.shows(p.workload.identity.ID)
+	if p.Workload.Identity != nil {
+		t.shows(p.Workload.Identity.ID)
 	}
 	return p.CheckIdentity()
 }
 
 // findIdentity looks for the client that is registered with what the token says. Only a
 // registry that is unavailable is an error.
-func (a *Authority) findIdentity(ctx context.Context, p *presented) error {
-	digest := a.Pepper.Identity(p.workload.trusted, p.workload.text)
-	client, asked, err := a.Registry.FindClientByDigest(ctx, p.issuer.Name, digest)
-	p.asked = asked
+func (a *Authority) findIdentity(ctx context.Context, p *evidence.Assertion) error {
+	digest := a.Pepper.Identity(p.Workload.Trusted, p.Workload.Text)
+	client, asked, err := a.Registry.FindClientByDigest(ctx, p.Issuer.Name, digest)
+	p.Asked = asked
 	if errors.Is(err, registry.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	p.takeIdentity(client, digest)
+	p.TakeIdentity(client, digest)
 	return nil
 }

@@ -1,70 +1,71 @@
-package authority
+package evidence
 
 import (
+	"slices"
+
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
-	"slices"
 )
 
-// workload is what is known of an assertion that a trusted issuer made for its client (RFC
+// Workload is what is known of an assertion that a trusted issuer made for its client (RFC
 // 7521 §3), and that names the client by an identity.
-type workload struct {
-	trusted *registry.TrustedIssuer
+type Workload struct {
+	Trusted *registry.TrustedIssuer
 	// texts are the claims that are strings of at most jose.MaxSubject bytes.
 	texts map[string]string
-	// identity is the registered one with the values of the claims that name a client, and
+	// Identity is the registered one with the values of the claims that name a client, and
 	// of several the one whose further claims hold, too; nil when there is none.
-	identity *registry.Identity
+	Identity *registry.Identity
 }
 
 // findTrusted looks for the trusted issuer that the assertion says it is from, before any
 // client can be meant by the same iss. What it reads is longer than what a client's own
 // assertion may hold, so it counts only if there is one.
-func (p *presented) findTrusted() {
-	if len(p.issuer.Trusted) == 0 {
+func (p *Assertion) findTrusted() {
+	if len(p.Issuer.Trusted) == 0 {
 		return
 	}
 	claims, err := jose.ParseClaimsOf(p.jws.Payload, jose.MaxSubject)
 	if err != nil {
 		return
 	}
-	t := p.issuer.TrustedBy(claims.Issuer, claims.Subject)
+	t := p.Issuer.TrustedBy(claims.Issuer, claims.Subject)
 	if t == nil {
 		return
 	}
-	p.claims, p.workload = claims, &workload{trusted: t, texts: map[string]string{}}
+	p.Claims, p.Workload = claims, &Workload{Trusted: t, texts: map[string]string{}}
 	p.policy = &platform.Assertion{Algs: t.Algs, Kid: platform.KidOptional, MaxLifetime: t.MaxLifetime, Leeway: p.policy.Leeway, Replay: t.Replay}
 	_ = strictjson.Object(p.jws.Payload, strictjson.Limits{}, func(name string, v strictjson.Value) error { // it was well-formed a moment ago
 		if text, err := v.Text(); err == nil && len(text) <= jose.MaxSubject {
-			p.workload.texts[name] = text
+			p.Workload.texts[name] = text
 		}
 		return nil
 	})
 }
 
-// text is the claim with that name, or "".
-func (w *workload) text(claim string) string { return w.texts[claim] }
+// Text is the claim with that name, or "".
+func (w *Workload) Text(claim string) string { return w.texts[claim] }
 
-// takeIdentity takes the client if it is registered with what the token says.
-func (p *presented) takeIdentity(client *registry.Client, digest registry.Digest) {
-	w := p.workload
+// TakeIdentity takes the client if it is registered with what the token says.
+func (p *Assertion) TakeIdentity(client *registry.Client, digest registry.Digest) {
+	w := p.Workload
 	for i := range client.Identities {
 		identity := &client.Identities[i]
-		if identity.Trusted != w.trusted.Name || !identity.Digest.Equal(digest) {
+		if identity.Trusted != w.Trusted.Name || !identity.Digest.Equal(digest) {
 			continue
 		}
-		p.client = client
-		if w.identity == nil || w.differs(w.identity) != "" {
-			w.identity = identity
+		p.Client = client
+		if w.Identity == nil || w.differs(w.Identity) != "" {
+			w.Identity = identity
 		}
 	}
 }
 
 // differs returns the first claim by name, of those of an identity, that the token does not
 // have with the same value, or "".
-func (w *workload) differs(identity *registry.Identity) string {
+func (w *Workload) differs(identity *registry.Identity) string {
 	first := ""
 	for name, value := range identity.Claims {
 		if text, ok := w.texts[name]; (!ok || text != value) && (first == "" || name < first) {
@@ -76,9 +77,9 @@ func (w *workload) differs(identity *registry.Identity) string {
 
 // required lists the claims that must be there, whatever the profile requires of what clients
 // sign: without aud the token would be good for others, without exp for ever.
-func (w *workload) required() []string {
+func (w *Workload) required() []string {
 	names := []string{"aud", "exp"}
-	for _, name := range w.trusted.Claims {
+	for _, name := range w.Trusted.Claims {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
@@ -88,13 +89,13 @@ func (w *workload) required() []string {
 
 // accepts reports whether aud is a name for this issuer in the token: one that is configured,
 // or else what it may be in an assertion that the client signs itself.
-func (p *presented) accepts(aud string) bool {
-	switch configured := p.workload.trusted.Audience; {
+func (p *Assertion) accepts(aud string) bool {
+	switch configured := p.Workload.Trusted.Audience; {
 	case len(configured) > 0:
 		return slices.Contains(configured, aud)
 	case p.isGrant:
-		return p.issuer.AcceptsAudience(aud)
+		return p.Issuer.AcceptsAudience(aud)
 	default:
-		return aud == p.issuer.URL
+		return aud == p.Issuer.URL
 	}
 }

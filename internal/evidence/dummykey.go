@@ -1,12 +1,12 @@
-package authority
+package evidence
 
 import (
 	"moneyer/internal/jose"
 )
 
-// equalizeTiming spends what verifying a signature costs, so that the time of an
+// EqualizeTiming spends what verifying a signature costs, so that the time of an
 // answer does not tell which clients and kids exist.
-func (p *presented) equalizeTiming() { p.verifies(dummyKeyFor(p.jws.Header.Alg)) }
+func (p *Assertion) EqualizeTiming() { p.verifies(dummyKeyFor(p.jws.Header.Alg)) }
 
 // dummyKeyFor is a key of the header's algorithm: what a check costs depends on that
 // alone, as it does with a key that was found.

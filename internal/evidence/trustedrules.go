@@ -1,4 +1,4 @@
-package authority
+package evidence
 
 import (
 	"fmt"
@@ -12,65 +12,65 @@ import (
 // tokenRules are those for what a trusted issuer made, in their order; identityRules are
 // tested once these hold and the client has been looked up.
 var (
-	tokenRules = []*rule[*presented]{
+	tokenRules = []*rule[*Assertion]{
 		&formRule, &claimsRule, &trustedEnabledRule, &trustedKindRule, &trustedKidRule, &trustedAlgRule, &trustedSignatureRule,
 		&trustedTypRule, &unboundRule, &requiredRule, &expiredRule, &lifetimeRule, &notBeforeRule, &issuedAtRule, &trustedAudienceRule,
 	}
-	identityRules = []*rule[*presented]{&identityRule, &identityClaimsRule, &identityActiveRule, &enabledRule, &clientIDRule}
+	identityRules = []*rule[*Assertion]{&identityRule, &identityClaimsRule, &identityActiveRule, &enabledRule, &clientIDRule}
 	workloadRules = slices.Concat(tokenRules, identityRules)
 )
 
-var notSVIDRules = []*rule[*presented]{&formRule, &claimsRule, &trustedKindRule}
+var notSVIDRules = []*rule[*Assertion]{&formRule, &claimsRule, &trustedKindRule}
 
 // What a rule looks at, for rule.testable.
-func isTrusted(p *presented) bool   { return p.workload != nil }
-func hasIdentity(p *presented) bool { return p.workload != nil && p.workload.identity != nil }
+func isTrusted(p *Assertion) bool   { return p.Workload != nil }
+func hasIdentity(p *Assertion) bool { return p.Workload != nil && p.Workload.Identity != nil }
 
-var trustedEnabledRule = rule[*presented]{
+var trustedEnabledRule = rule[*Assertion]{
 	name: "trusted issuer enabled", tell: unverified,
 	testable: isTrusted,
-	holds:    func(p *presented) bool { return !p.workload.trusted.Disabled },
+	holds:    func(p *Assertion) bool { return !p.Workload.Trusted.Disabled },
 	expected: text("an enabled trusted issuer"),
-	found: func(p *presented) string {
-		if p.workload.trusted.Disabled {
-			return p.workload.trusted.Name + ", which is disabled"
+	found: func(p *Assertion) string {
+		if p.Workload.Trusted.Disabled {
+			return p.Workload.Trusted.Name + ", which is disabled"
 		}
-		return p.workload.trusted.Name
+		return p.Workload.Trusted.Name
 	},
 	hint: text("the configuration of the server disables it"),
 }
 
 // trustedKindRule holds the client_assertion_type of JWT-SVIDs to tokens of that kind (draft-ietf-oauth-spiffe-client-auth §3.1).
-var trustedKindRule = rule[*presented]{
+var trustedKindRule = rule[*Assertion]{
 	name: "client_assertion_type", tell: unverified,
-	testable: func(p *presented) bool { return p.isSVID },
-	holds: func(p *presented) bool {
-		return !p.isSVID || p.workload != nil && p.workload.trusted.Kind == registry.TrustedSPIFFE
+	testable: func(p *Assertion) bool { return p.IsSVID },
+	holds: func(p *Assertion) bool {
+		return !p.IsSVID || p.Workload != nil && p.Workload.Trusted.Kind == registry.TrustedSPIFFE
 	},
 	expected: text("a JWT-SVID of a trust domain that the issuer trusts"),
-	found: func(p *presented) string {
-		if p.workload != nil {
-			return "a token of trusted issuer " + p.workload.trusted.Name
+	found: func(p *Assertion) string {
+		if p.Workload != nil {
+			return "a token of trusted issuer " + p.Workload.Trusted.Name
 		}
-		return "sub " + quote(p.claims.Subject)
+		return "sub " + Quote(p.Claims.Subject)
 	},
 	hint: text("for other JWTs set client_assertion_type to urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
 }
 
-var trustedKidRule = rule[*presented]{
+var trustedKidRule = rule[*Assertion]{
 	name: "kid", tell: unverified,
 	testable: isTrusted,
 	holds:    hasKey,
-	expected: func(p *presented) string {
-		return "a header kid among the keys of trusted issuer " + p.workload.trusted.Name
+	expected: func(p *Assertion) string {
+		return "a header kid among the keys of trusted issuer " + p.Workload.Trusted.Name
 	},
-	found: func(p *presented) string {
-		if p.keyErr != nil {
-			return p.keyErr.Error()
+	found: func(p *Assertion) string {
+		if p.KeyErr != nil {
+			return p.KeyErr.Error()
 		}
-		return quote(p.jws.Header.Kid)
+		return Quote(p.jws.Header.Kid)
 	},
-	hint: func(p *presented) string {
+	hint: func(p *Assertion) string {
 		if p.jws.Header.Kid == "" {
 			return "the header has no kid, and the trusted issuer has not just one key"
 		}
@@ -78,14 +78,14 @@ var trustedKidRule = rule[*presented]{
 	},
 }
 
-var trustedAlgRule = rule[*presented]{
+var trustedAlgRule = rule[*Assertion]{
 	name: "alg", tell: unverified,
 	testable: hasKey,
 	holds:    algRule.holds,
-	expected: func(p *presented) string {
-		alg := string(p.key.Public.Alg())
+	expected: func(p *Assertion) string {
+		alg := string(p.Key.Public.Alg())
 		if !slices.Contains(p.policy.Algs, alg) {
-			return "one of the algs that are configured for trusted issuer " + p.workload.trusted.Name + ": " + strings.Join(p.policy.Algs, ", ")
+			return "one of the algs that are configured for trusted issuer " + p.Workload.Trusted.Name + ": " + strings.Join(p.policy.Algs, ", ")
 		}
 		return "that of its key: " + alg
 	},
@@ -93,12 +93,12 @@ var trustedAlgRule = rule[*presented]{
 	hint:  text("compare the algs of the configuration with what the trusted issuer signs with: an RSA key without alg is for RS256 or PS256, whichever comes first there"),
 }
 
-var trustedSignatureRule = rule[*presented]{
+var trustedSignatureRule = rule[*Assertion]{
 	name: "signature", tell: unverified,
 	testable: hasKey,
 	holds:    signatureRule.holds,
-	expected: func(p *presented) string {
-		return "a signature by the key " + quote(p.key.Kid) + " of trusted issuer " + p.workload.trusted.Name
+	expected: func(p *Assertion) string {
+		return "a signature by the key " + Quote(p.Key.Kid) + " of trusted issuer " + p.Workload.Trusted.Name
 	},
 	found: signatureRule.found,
 	hint:  text("the token was changed, or another issuer made it"),
@@ -108,32 +108,32 @@ var trustedSignatureRule = rule[*presented]{
 // than the server they are shown to.
 var refusedTyps = []string{"ID", "Refresh", "Offline", "Logout"}
 
-var trustedTypRule = rule[*presented]{
+var trustedTypRule = rule[*Assertion]{
 	name: "typ", tell: typRule.tell,
 	testable: isTrusted,
-	holds: func(p *presented) bool {
+	holds: func(p *Assertion) bool {
 		typ := p.jws.Header.Typ
-		return (typ == "" || isType(typ, "JWT") || isType(typ, "JOSE")) && !slices.Contains(refusedTyps, p.workload.texts["typ"])
+		return (typ == "" || isType(typ, "JWT") || isType(typ, "JOSE")) && !slices.Contains(refusedTyps, p.Workload.texts["typ"])
 	},
 	expected: text("no typ, JWT or JOSE, and no claim typ of " + strings.Join(refusedTyps, ", ")),
-	found: func(p *presented) string {
-		if typ := p.workload.texts["typ"]; typ != "" {
-			return quote(p.jws.Header.Typ) + " with the claim " + quote(typ)
+	found: func(p *Assertion) string {
+		if typ := p.Workload.texts["typ"]; typ != "" {
+			return Quote(p.jws.Header.Typ) + " with the claim " + Quote(typ)
 		}
-		return quote(p.jws.Header.Typ)
+		return Quote(p.jws.Header.Typ)
 	},
 	hint: text("send a token that was made for this server, and not one of another purpose"),
 }
 
 // unboundRule refuses a token that is bound to a key or a certificate (RFC 7800): without
 // the proof it is worth nothing, and here none is checked.
-var unboundRule = rule[*presented]{
+var unboundRule = rule[*Assertion]{
 	name: "cnf", tell: "the assertion is bound to a key, which is not proven here",
 	testable: isTrusted,
-	holds:    func(p *presented) bool { return !p.claims.Has(jose.ClaimConfirmation) },
+	holds:    func(p *Assertion) bool { return !p.Claims.Has(jose.ClaimConfirmation) },
 	expected: text("no cnf"),
-	found: func(p *presented) string {
-		if p.claims.Has(jose.ClaimConfirmation) {
+	found: func(p *Assertion) string {
+		if p.Claims.Has(jose.ClaimConfirmation) {
 			return "one"
 		}
 		return "none"
@@ -141,53 +141,53 @@ var unboundRule = rule[*presented]{
 	hint: text("let the trusted issuer make a token that is bound to nothing"),
 }
 
-var trustedAudienceRule = rule[*presented]{
+var trustedAudienceRule = rule[*Assertion]{
 	name: "aud", tell: audienceRule.tell,
 	testable: isTrusted,
-	holds:    func(p *presented) bool { return len(p.claims.Audience) == 1 && p.accepts(p.claims.Audience[0]) },
-	expected: func(p *presented) string {
-		names := p.workload.trusted.Audience
+	holds:    func(p *Assertion) bool { return len(p.Claims.Audience) == 1 && p.accepts(p.Claims.Audience[0]) },
+	expected: func(p *Assertion) string {
+		names := p.Workload.Trusted.Audience
 		switch {
 		case len(names) > 0:
 		case p.isGrant:
-			names = p.issuer.Audiences()
+			names = p.Issuer.Audiences()
 		default:
-			names = []string{p.issuer.URL}
+			names = []string{p.Issuer.URL}
 		}
 		return "exactly one, of " + strings.Join(names, " ")
 	},
 	found: audienceRule.found,
-	hint: func(p *presented) string {
-		if len(p.claims.Audience) > 1 {
+	hint: func(p *Assertion) string {
+		if len(p.Claims.Audience) > 1 {
 			return "let the trusted issuer write one audience (Keycloak: take the client scope roles, whose mapper adds \"account\", away)"
 		}
 		return "ask the trusted issuer for a token with that audience"
 	},
 }
 
-var identityRule = rule[*presented]{
+var identityRule = rule[*Assertion]{
 	name: "identity", tell: unverified,
 	testable: isTrusted,
 	holds:    hasIdentity,
-	expected: func(p *presented) string {
-		return "what a client is registered as with trusted issuer " + p.workload.trusted.Name
+	expected: func(p *Assertion) string {
+		return "what a client is registered as with trusted issuer " + p.Workload.Trusted.Name
 	},
-	found: func(p *presented) string { return p.workload.shown(p.workload.trusted.Claims) },
-	hint: func(p *presented) string {
+	found: func(p *Assertion) string { return p.Workload.shown(p.Workload.Trusted.Claims) },
+	hint: func(p *Assertion) string {
 		var flags strings.Builder
-		for _, name := range p.workload.trusted.Claims {
+		for _, name := range p.Workload.Trusted.Claims {
 			fmt.Fprintf(&flags, " --claim %s=...", name)
 		}
-		return "moneyer identity add CLIENT --trusted " + p.workload.trusted.Name + flags.String()
+		return "moneyer identity add CLIENT --trusted " + p.Workload.Trusted.Name + flags.String()
 	},
 }
 
 // shown lists claims for people.
-func (w *workload) shown(names []string) string {
+func (w *Workload) shown(names []string) string {
 	var all []string
 	for _, name := range names {
 		if text, ok := w.texts[name]; ok {
-			all = append(all, name+" "+quote(text))
+			all = append(all, name+" "+Quote(text))
 		} else {
 			all = append(all, "no "+name)
 		}
@@ -195,50 +195,50 @@ func (w *workload) shown(names []string) string {
 	return strings.Join(all, ", ")
 }
 
-var identityClaimsRule = rule[*presented]{
+var identityClaimsRule = rule[*Assertion]{
 	name: "identity's claims", tell: unverified,
 	testable: hasIdentity,
-	holds:    func(p *presented) bool { return p.workload.differs(p.workload.identity) == "" },
-	expected: func(p *presented) string {
-		w := p.workload
-		if name := w.differs(w.identity); name != "" {
-			return name + " " + quote(w.identity.Claims[name]) + ", as in identity " + w.identity.ID
+	holds:    func(p *Assertion) bool { return p.Workload.differs(p.Workload.Identity) == "" },
+	expected: func(p *Assertion) string {
+		w := p.Workload
+		if name := w.differs(w.Identity); name != "" {
+			return name + " " + Quote(w.Identity.Claims[name]) + ", as in identity " + w.Identity.ID
 		}
-		return "all claims of identity " + w.identity.ID
+		return "all claims of identity " + w.Identity.ID
 	},
-	found: func(p *presented) string {
-		if name := p.workload.differs(p.workload.identity); name != "" {
-			return p.workload.shown([]string{name})
+	found: func(p *Assertion) string {
+		if name := p.Workload.differs(p.Workload.Identity); name != "" {
+			return p.Workload.shown([]string{name})
 		}
 		return "those"
 	},
 	hint: text("all claims of an identity must be in the token, each as a string with exactly that value"),
 }
 
-var identityActiveRule = rule[*presented]{
+var identityActiveRule = rule[*Assertion]{
 	name: "identity active", tell: unverified,
 	testable: hasIdentity,
-	holds:    func(p *presented) bool { return p.workload.identity.LiveAt(p.now) },
+	holds:    func(p *Assertion) bool { return p.Workload.Identity.LiveAt(p.now) },
 	expected: text("an enabled identity before its end"),
-	found: func(p *presented) string {
-		if p.workload.identity.LiveAt(p.now) {
+	found: func(p *Assertion) string {
+		if p.Workload.Identity.LiveAt(p.now) {
 			return "that"
 		}
-		return p.workload.identity.State(p.now)
+		return p.Workload.Identity.State(p.now)
 	},
 	hint: text("have the identity enabled, or its end changed"),
 }
 
-var clientIDRule = rule[*presented]{
+var clientIDRule = rule[*Assertion]{
 	name: "client_id", tell: unverified,
 	testable: hasClient,
-	holds:    func(p *presented) bool { return p.clientID == "" || p.clientID == p.client.ID },
+	holds:    func(p *Assertion) bool { return p.ClientID == "" || p.ClientID == p.Client.ID },
 	expected: text("no client_id, or that of the client with the identity"),
-	found: func(p *presented) string {
-		if p.clientID == "" {
+	found: func(p *Assertion) string {
+		if p.ClientID == "" {
 			return "none"
 		}
-		return quote(p.clientID)
+		return Quote(p.ClientID)
 	},
 	hint: text("client_id is the id that this server gave the client, not the one at the trusted issuer"),
 }

@@ -1,4 +1,4 @@
-package authority
+package evidence
 
 import (
 	"fmt"
@@ -66,7 +66,7 @@ func kids(c *registry.Client) string {
 	}
 	var kids []string
 	for i := range c.Keys {
-		kids = append(kids, quote(c.Keys[i].Kid))
+		kids = append(kids, Quote(c.Keys[i].Kid))
 	}
 	if c.JWKSURI != "" {
 		kids = append(kids, "those at "+c.JWKSURI)
@@ -86,7 +86,7 @@ func excerpts(names []string) string {
 	const most = 8
 	var quoted []string
 	for _, name := range names[:min(len(names), most)] {
-		quoted = append(quoted, quote(name))
+		quoted = append(quoted, Quote(name))
 	}
 	if len(names) > most {
 		quoted = append(quoted, fmt.Sprintf("and %d others", len(names)-most))
@@ -94,9 +94,9 @@ func excerpts(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-func quote(s string) string { return fmt.Sprintf("%q", registry.Excerpt(s)) }
+func Quote(s string) string { return fmt.Sprintf("%q", registry.Excerpt(s)) }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+func Stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // maxPlausible is a NumericDate (the year 5138) beyond which a value must be
 // meant in milliseconds.
@@ -110,20 +110,20 @@ func millisecondHint(claim string, value int64) string {
 }
 
 // away shows a NumericDate with its distance from our clock.
-func (p *presented) away(seconds int64) string {
+func (p *Assertion) away(seconds int64) string {
 	if seconds >= maxPlausible {
 		return fmt.Sprint(seconds)
 	}
 	t := time.Unix(seconds, 0)
 	distance := t.Sub(p.now).Round(time.Second)
 	if distance < 0 {
-		return fmt.Sprintf("%s (%s before our clock)", stamp(t), -distance)
+		return fmt.Sprintf("%s (%s before our clock)", Stamp(t), -distance)
 	}
-	return fmt.Sprintf("%s (%s after our clock)", stamp(t), distance)
+	return fmt.Sprintf("%s (%s after our clock)", Stamp(t), distance)
 }
 
-func (p *presented) optionalTime(claim jose.ClaimSet, seconds int64) string {
-	if !p.claims.Has(claim) {
+func (p *Assertion) optionalTime(claim jose.ClaimSet, seconds int64) string {
+	if !p.Claims.Has(claim) {
 		return "none"
 	}
 	return p.away(seconds)

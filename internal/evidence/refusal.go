@@ -1,4 +1,4 @@
-package authority
+package evidence
 
 // Refusal is what the log and the ledger know about a refusal and the caller
 // does not: the rule, what it wanted, what it found. It holds no secret.
