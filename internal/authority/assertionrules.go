@@ -162,7 +162,7 @@ var signatureRule = rule[*presented]{
 		if p.signed() {
 			return "that"
 		}
-		return fmt.Sprintf("%d octets that the key does not verify", len(p.jws.Signature))
+		return fmt.Sprintf("%d bytes that the key does not verify", len(p.jws.Signature))
 	},
 	hint: func(p *presented) string {
 		if p.jws.Header.Alg != string(p.key.Public.Alg()) {
