@@ -576,7 +576,7 @@ func TestSignatureHints(t *testing.T) {
 	} {
 		hint := evidence.SignatureHint(&jose.JWS{Header: jose.Header{Alg: c.alg}, Signature: make([]byte, c.size)})
 		if !strings.Contains(hint, c.hint) {
-			t.Errorf("%s of %d octets: %q, want %q", c.alg, c.size, hint, c.hint)
+			t.Errorf("%s of %d bytes: %q, want %q", c.alg, c.size, hint, c.hint)
 		}
 	}
 }

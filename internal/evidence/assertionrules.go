@@ -162,7 +162,7 @@ var signatureRule = rule[*Assertion]{
 		if p.Signed() {
 			return "that"
 		}
-		return fmt.Sprintf("%d octets that the key does not verify", len(p.jws.Signature))
+		return fmt.Sprintf("%d bytes that the key does not verify", len(p.jws.Signature))
 	},
 	hint: func(p *Assertion) string {
 		if p.jws.Header.Alg != string(p.Key.Public.Alg()) {

@@ -40,7 +40,7 @@ func formHint(compact string) string {
 	case dots != 2:
 		return "a signed JWT has three parts with a dot between them: was it cut, or is it another thing?"
 	case len(compact) > jose.MaxLength:
-		return "leave out what is not needed: an assertion takes a few hundred octets"
+		return "leave out what is not needed: an assertion takes a few hundred bytes"
 	}
 	return "let a JWT library write header and signature, with nothing in the header but alg, kid and typ"
 }
@@ -50,11 +50,11 @@ func SignatureHint(j *jose.JWS) string {
 	size := len(j.Signature)
 	switch {
 	case jose.LooksLikeDER(j.Signature):
-		return "the signature is in DER, as openssl makes it: a JWS wants r and s as 64 plain octets (RFC 7518 section 3.4)"
+		return "the signature is in DER, as openssl makes it: a JWS wants r and s as 64 plain bytes (RFC 7518 section 3.4)"
 	case j.Header.Alg == string(jose.ES256) && size == 96:
-		return "96 octets are a P-384 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
+		return "96 bytes are a P-384 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
 	case j.Header.Alg == string(jose.ES256) && size == 132:
-		return "132 octets are a P-521 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
+		return "132 bytes are a P-521 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
 	}
 	return "signed with another private key than the registered one: compare thumbprints (moneyer inspect KEYFILE)"
 }

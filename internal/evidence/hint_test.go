@@ -22,7 +22,7 @@ func TestFormHints(t *testing.T) {
 		{"e30.e30.", "no signature"},
 		{"opaque", "three parts"},
 		{"e30.e30", "three parts"},
-		{"e30.e30." + strings.Repeat("A", 9000), "a few hundred octets"},
+		{"e30.e30." + strings.Repeat("A", 9000), "a few hundred bytes"},
 		{"e30.e30.e30", "let a JWT library"},
 	} {
 		if got := formHint(c.compact); !strings.Contains(got, c.hint) {
