@@ -194,7 +194,10 @@ func TestCertificateChanges(t *testing.T) {
 	}
 	call("of-1")
 	call("of-1")
-	old := mustToken(t, s)
+	old, err := s.TokenFor(t.Context(), tokensource.Request{Scope: oauth.Scope{"other"}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	shown.set(second, nil)
 	call("of-2")
 	if !s.Discard(old) {
@@ -205,8 +208,8 @@ func TestCertificateChanges(t *testing.T) {
 	call("of-2")
 	shown.set(first, nil)
 	call("of-1")
-	if got := len(m.requests()); got != 3 {
-		t.Errorf("%d tokens were fetched, want 3: %q", got, m.requests())
+	if got := len(m.requests()); got != 4 {
+		t.Errorf("%d tokens were fetched, want 4: %q", got, m.requests())
 	}
 	for _, broken := range []*tls.Certificate{nil, {}, {Certificate: first.Certificate}} {
 		shown.set(broken, nil)
