@@ -332,3 +332,49 @@ func x5t(cert *x509.Certificate) string {
 	digest := sha256.Sum256(cert.Raw)
 	return base64.RawURLEncoding.EncodeToString(digest[:])
 }
+
+// TestUntestedCertificateExample: Envoy's file has the settings that replace the caller's header, and is not run.
+func TestUntestedCertificateExample(t *testing.T) {
+	if _, _, err := tryProgram(t.Context(), nil, python, "-c", "import yaml"); err != nil {
+		missing(t, "python's yaml", "apt-get install python3-yaml")
+	}
+	text, err := os.ReadFile(filepath.Join("..", "examples", "envoy", "mtls.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var envoy struct {
+		Static struct {
+			Listeners []struct {
+				Chains []struct {
+					Socket struct {
+						Config struct {
+							Require bool `json:"require_client_certificate"`
+							Common  struct {
+								Validation struct {
+									Trust string `json:"trust_chain_verification"`
+								} `json:"validation_context"`
+							} `json:"common_tls_context"`
+						} `json:"typed_config"`
+					} `json:"transport_socket"`
+					Filters []struct {
+						Config struct {
+							Forward string          `json:"forward_client_cert_details"`
+							Set     map[string]bool `json:"set_current_client_cert_details"`
+						} `json:"typed_config"`
+					}
+				} `json:"filter_chains"`
+			}
+		} `json:"static_resources"`
+	}
+	out := program(t, text, python, "-c", "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)")
+	if err := json.Unmarshal(out, &envoy); err != nil {
+		t.Fatal(err)
+	}
+	chain := envoy.Static.Listeners[0].Chains[0]
+	if tls := chain.Socket.Config; tls.Require || tls.Common.Validation.Trust != "ACCEPT_UNTRUSTED" {
+		t.Errorf("Envoy's TLS: %+v", tls)
+	}
+	if manager := chain.Filters[0].Config; manager.Forward != "SANITIZE_SET" || len(manager.Set) != 1 || !manager.Set["cert"] {
+		t.Errorf("Envoy's header: %+v", manager)
+	}
+}

@@ -64,6 +64,9 @@ func (t *attempt) chooseSet(sets []platform.AuthSet, expected string) error {
 	refusal := &evidence.Refusal{Rule: "client authentication", Expected: expected, Found: shown.String()}
 	if t.byCertificate != nil {
 		refusal.Hint = "no client certificate came with the request"
+		if t.req.CertificateIgnored {
+			refusal.Hint = "a header with a client certificate came from a peer that is not in client_cert_proxies, or shows no certificate of client_cert_proxy_ca"
+		}
 	}
 	return evidence.BadClient(refusal)
 }

@@ -21,6 +21,8 @@ type Request struct {
 	// Certificate that the connection shows, or a proxy that may name one; nil for none.
 	// The profile's sets say whether it authenticates the client.
 	Certificate *clientcert.Shown
+	// CertificateIgnored is set where a header for a certificate came from a peer that may not send it.
+	CertificateIgnored bool
 	// ClientID is the client_id of the request, which proves nothing.
 	ClientID string
 	// Assertion is the grant of RFC 7523 §2.1.
