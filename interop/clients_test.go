@@ -41,6 +41,8 @@ type fetching struct {
 	Scope     string `json:"scope,omitempty"`
 	GrantType string `json:"grant_type,omitempty"`
 	Assertion string `json:"assertion,omitempty"`
+	// TokenEndpoint is for clients without discovery.
+	TokenEndpoint string `json:"token_endpoint,omitempty"`
 }
 
 // fetched is the result of a client.
@@ -78,6 +80,21 @@ func clients() []client {
 		{"npm oauth4webapi", needNode("oauth4webapi"), node("oauth4webapi.mjs"), every, false},
 		{"npm openid-client", needNode("openid-client"), node("openid-client.mjs"), every, false},
 		{"python authlib", needPython("authlib requests", "python3-authlib python3-requests"), fetchWithAuthlib, every, true},
+		{"pypi authlib", needNewestPython, fetchWithNewestAuthlib, every, true},
+		{"java spring-security", needJava, fetchWithJava("SpringClient"), every, false},
+		{"java nimbus", needJava, fetchWithJava("NimbusClient"), every, false},
+		{"java apache-httpclient", needJava, fetchWithJava("ApacheHttpClient"), []string{basic, inBody, none}, false},
+	}
+}
+
+// fetchWithJava sets the aud of client assertions, which is the token endpoint by default.
+func fetchWithJava(class string) func(*testing.T, []fetching) []fetched {
+	return func(t *testing.T, work []fetching) (results []fetched) {
+		for n := range work {
+			work[n].Audience, work[n].TokenEndpoint = work[n].Issuer, tokenEndpoint(t, work[n])
+		}
+		askJava(t, class, work, &results)
+		return results
 	}
 }
 
@@ -96,6 +113,15 @@ func fetchWithAuthlib(t *testing.T, work []fetching) (results []fetched) {
 		work[n].Audience, work[n].Lifetime = work[n].Issuer, 300
 	}
 	askPython(t, "authlib_client.py", "authlib", work, &results)
+	return results
+}
+
+// fetchWithNewestAuthlib needs as much of newer versions.
+func fetchWithNewestAuthlib(t *testing.T, work []fetching) (results []fetched) {
+	for n := range work {
+		work[n].Audience, work[n].Lifetime = work[n].Issuer, 300
+	}
+	askNewestPython(t, "authlib_client.py", "authlib", work, &results)
 	return results
 }
 

@@ -65,6 +65,37 @@ func needPython(module, packages string) func(*testing.T) {
 	}
 }
 
+// needSlow skips what is too slow for each change.
+func needSlow(t *testing.T) {
+	t.Helper()
+	if os.Getenv("MONEYER_COUNTERPARTS") != "1" {
+		t.Skip("too slow for each change: make test-counterparts")
+	}
+}
+
+// needJava requires the compiled counterparts in java/target.
+func needJava(t *testing.T) {
+	t.Helper()
+	needSlow(t)
+	if _, err := os.Stat(filepath.Join("java", "target", "classes", "Work.class")); err != nil {
+		missing(t, "the Java counterparts", "mvn -f interop/java/pom.xml compile")
+	}
+}
+
+// needNewestPython requires the libraries of python/requirements.txt.
+func needNewestPython(t *testing.T) {
+	t.Helper()
+	needSlow(t)
+	out, _, err := tryProgram(t.Context(), nil, newestPython, "-m", "pip", "freeze")
+	if err != nil {
+		missing(t, "the newest Python libraries", "./test.sh counterparts")
+	}
+	t.Logf("%s", out)
+}
+
+// newestPython is the Python of a venv with the libraries of python/requirements.txt.
+var newestPython = filepath.Join("python", "venv", "bin", "python")
+
 func needNothing(*testing.T) {}
 
 // askNode passes work as JSON to a script of node/ and parses the result.
@@ -77,6 +108,23 @@ func askNode(t *testing.T, script, library string, work, answer any) {
 func askPython(t *testing.T, script, library string, work, answer any) {
 	t.Helper()
 	askScript(t, work, answer, python, "-B", filepath.Join("python", script), library)
+}
+
+// askNewestPython is askPython with the newest libraries.
+func askNewestPython(t *testing.T, script, library string, work, answer any) {
+	t.Helper()
+	askScript(t, work, answer, newestPython, "-B", filepath.Join("python", script), library)
+}
+
+// askJava passes work as JSON to a class of java/ and parses the result.
+func askJava(t *testing.T, class string, work, answer any) {
+	t.Helper()
+	target := filepath.Join("java", "target")
+	libraries, err := os.ReadFile(filepath.Join(target, "classpath"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	askScript(t, work, answer, "java", "-cp", filepath.Join(target, "classes")+":"+string(libraries), class)
 }
 
 func askScript(t *testing.T, work, answer any, command ...string) {

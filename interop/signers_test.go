@@ -54,12 +54,20 @@ func signers() []signer {
 			return tokens
 		}
 	}
+	newest := func(library string) func(*testing.T, []signing) []string {
+		return func(t *testing.T, work []signing) (tokens []string) {
+			askNewestPython(t, "sign.py", library, work, &tokens)
+			return tokens
+		}
+	}
 	return []signer{
 		{"openssl", needProgram("openssl"), eachSigned(signWithOpenSSL)},
 		{"npm jose 3", needNode("jose-3"), node("jose-3")},
 		{"npm jose newest", needNode("jose"), node("jose")},
 		{"python jwcrypto", needPython("jwcrypto", "python3-jwcrypto"), python("jwcrypto")},
 		{"python authlib", needPython("authlib", "python3-authlib"), python("authlib")},
+		{"pypi authlib", needNewestPython, newest("authlib")},
+		{"pypi joserfc", needNewestPython, newest("joserfc")},
 		{"golang-jwt", needNothing, eachSigned(signWithGolangJWT)},
 		{"go-jose", needNothing, eachSigned(signWithGoJOSE)},
 	}

@@ -57,6 +57,12 @@ func verifiers() []verifier {
 			return verdicts
 		}
 	}
+	newest := func(library string) func(*testing.T, []judging) []string {
+		return func(t *testing.T, work []judging) (verdicts []string) {
+			askNewestPython(t, "verify.py", library, work, &verdicts)
+			return verdicts
+		}
+	}
 	return []verifier{
 		{"go-oidc", needNothing, eachJudged(verifyWithGoOIDC), false},
 		{"golang-jwt", needNothing, eachJudged(verifyWithGolangJWT), false},
@@ -66,8 +72,16 @@ func verifiers() []verifier {
 		{"npm oauth4webapi", needNode("oauth4webapi"), node("oauth4webapi-verify.mjs", ""), true},
 		{"python jwcrypto", needPython("jwcrypto", "python3-jwcrypto"), python("jwcrypto"), false},
 		{"python authlib", needPython("authlib", "python3-authlib"), python("authlib"), false},
+		{"pypi authlib", needNewestPython, newest("authlib"), false},
+		{"pypi joserfc", needNewestPython, newest("joserfc"), false},
+		{"java spring-security", needJava, verifyWithSpring, true},
 		{"haproxy", needProgram("haproxy"), verifyWithHAProxy, false},
 	}
+}
+
+func verifyWithSpring(t *testing.T, work []judging) (verdicts []string) {
+	askJava(t, "SpringResourceServer", work, &verdicts)
+	return verdicts
 }
 
 func eachJudged(verify func(*testing.T, judging) error) func(*testing.T, []judging) []string {

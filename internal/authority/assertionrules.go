@@ -9,7 +9,6 @@ import (
 
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
-	"moneyer/internal/registry"
 )
 
 const unverified = "the assertion cannot be verified"
@@ -383,83 +382,4 @@ var issuedAtRule = rule[*presented]{
 	hint: func(p *presented) string {
 		return cmp.Or(millisecondHint("iat", p.claims.IssuedAt), "keep the clock in step (NTP), or leave iat out")
 	},
-}
-
-var audienceRule = rule[*presented]{
-	name: "aud", tell: "the assertion is not for this issuer",
-	testable: hasClaims,
-	holds: func(p *presented) bool {
-		if !p.claims.Has(jose.ClaimAudience) {
-			return true // requiredRule has judged that
-		}
-		if len(p.claims.Audience) != 1 {
-			return false
-		}
-		if !p.isGrant {
-			return p.claims.Audience[0] == p.issuer.URL || p.namesEndpoint()
-		}
-		return p.issuer.AcceptsAudience(p.claims.Audience[0])
-	},
-	expected: func(p *presented) string {
-		if !p.isGrant {
-			expected := "the issuer URL alone: " + p.issuer.URL
-			if p.mayNameEndpoint() {
-				expected += ", or for this client " + strings.Join(p.issuer.Endpoints(), " ")
-			}
-			return expected
-		}
-		return "exactly one of " + strings.Join(p.issuer.Audiences(), " ")
-	},
-	found: func(p *presented) string {
-		if !p.claims.Has(jose.ClaimAudience) {
-			return "none"
-		}
-		return quote(strings.Join(p.claims.Audience, " "))
-	},
-	hint: audienceHint,
-}
-
-// mayNameEndpoint reports whether the aud of client authentication may be the token
-// endpoint, as before RFC 10070: for a client that is registered so.
-func (p *presented) mayNameEndpoint() bool {
-	return !p.isGrant && p.workload == nil && p.client != nil && p.client.AssertionAudience == registry.AudienceIssuerOrEndpoint
-}
-
-// namesEndpoint reports whether aud is the token endpoint, and may be.
-func (p *presented) namesEndpoint() bool {
-	return p.mayNameEndpoint() && len(p.claims.Audience) == 1 && p.issuer.IsTokenEndpoint(p.claims.Audience[0])
-}
-
-var subjectRule = rule[*presented]{
-	name: "sub", tell: "the assertion's sub must equal its iss",
-	testable: hasClaims,
-	holds: func(p *presented) bool {
-		return !p.claims.Has(jose.ClaimSubject) || p.claims.Subject == p.claims.Issuer ||
-			p.mayNameSubjects() && slices.Contains(p.client.Subjects, p.claims.Subject)
-	},
-	expected: func(p *presented) string {
-		expected := "the same as iss: " + quote(p.claims.Issuer)
-		if p.mayNameSubjects() && len(p.client.Subjects) > 0 {
-			expected += ", or a subject of the client: " + excerpts(p.client.Subjects)
-		}
-		return expected
-	},
-	found: func(p *presented) string {
-		if !p.claims.Has(jose.ClaimSubject) {
-			return "none"
-		}
-		return quote(p.claims.Subject)
-	},
-	hint: func(p *presented) string {
-		if p.mayNameSubjects() {
-			return "register the subject, if the client may name it: moneyer client set " + p.client.ID + " --subject NAME"
-		}
-		return "repeat iss in sub: a client speaks for itself"
-	},
-}
-
-// mayNameSubjects reports whether sub may be a subject that is registered with the
-// client. As client authentication it is the client (RFC 7523 §3, rule 2.B).
-func (p *presented) mayNameSubjects() bool {
-	return p.isGrant && p.policy.Subject == platform.SubjectRegistered && p.client != nil
 }

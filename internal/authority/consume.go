@@ -76,11 +76,10 @@ func (c *consumption) add(p *presented) {
 }
 
 // value stands for the assertion: (issuer, iss, jti), of a trusted issuer (issuer, its name,
-// jti), or without a jti the signature in
-// its one canonical form, since ECDSA signatures can be altered without the key, and
-// two honest pods may sign equal claims in one second. An empty jti names nothing and
-// is as good as none. Each part goes in with its length, so that no two lists of parts
-// make one text.
+// jti), or without a jti the signature in its one canonical form, since ECDSA signatures
+// can be altered without the key, and two honest pods may sign equal claims in one second.
+// An empty jti names nothing and is as good as none. Each part goes in with its length, so
+// that no two lists of parts make one text.
 func (p *presented) value(canonical []byte) [32]byte {
 	parts := [...]string{p.issuer.Name, p.claims.Issuer, "jti", p.claims.ID}
 	if p.claims.ID == "" {

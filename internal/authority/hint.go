@@ -59,23 +59,6 @@ func SignatureHint(j *jose.JWS) string {
 	return "signed with another private key than the registered one: compare thumbprints (moneyer inspect KEYFILE)"
 }
 
-func audienceHint(p *presented) string {
-	aud := p.claims.Audience
-	switch {
-	case len(aud) > 1:
-		return "send one audience: who takes a token for several can be played off against the others"
-	case len(aud) == 0:
-		return ""
-	case strings.TrimSuffix(aud[0], "/") == p.issuer.URL && aud[0] != p.issuer.URL:
-		return "leave the last / out: names are compared exactly"
-	case !p.isGrant && p.issuer.IsTokenEndpoint(aud[0]):
-		return "as client authentication aud is the issuer URL, not the token endpoint (RFC 10070); to let this client in until it is changed: moneyer client set " + p.claims.Issuer + " --client-assertion-audience issuer-or-endpoint"
-	case p.issuer.MTLSURL != "" && strings.HasPrefix(aud[0], p.issuer.MTLSURL):
-		return "the address for client certificates is no audience (RFC 8705 section 5): send " + p.issuer.URL
-	}
-	return ""
-}
-
 // kids lists the kids of a client for people.
 func kids(c *registry.Client) string {
 	if c == nil || len(c.Keys) == 0 && c.JWKSURI == "" {

@@ -32,7 +32,7 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request, limits *overload.
 		p := &parameters{wire: w, req: authority.Request{GrantType: w.grant}}
 		return &p.req, p.authenticate(r.Header)
 	}
-	kind, err := w.bodyKind(r.Header)
+	kind, ascii, err := w.bodyKind(r.Header)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request, limits *overload.
 	if err != nil {
 		return nil, err
 	}
-	p := &parameters{wire: w, req: authority.Request{GrantType: w.grant}}
+	p := &parameters{wire: w, ascii: ascii, req: authority.Request{GrantType: w.grant}}
 	if kind == platform.BodyJSON {
 		err = p.readJSON(body, limits.Parameters)
 	} else {
@@ -60,9 +60,9 @@ func (w *wire) reads(r *http.Request) bool {
 	return w.takesGet && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }
 
-// bodyKind judges the media type.
-func (w *wire) bodyKind(h http.Header) (platform.Body, error) {
-	kind := platform.Body("")
+// bodyKind judges the media type. Apache HttpClient 5 by default calls a form ISO-8859-1, which is
+// the same as UTF-8 if all of it is ASCII: then ascii is true, and decides.
+func (w *wire) bodyKind(h http.Header) (kind platform.Body, ascii bool, err error) {
 	switch contentType := h.Get("Content-Type"); contentType {
 	case "application/x-www-form-urlencoded":
 		kind = platform.BodyForm
@@ -70,15 +70,16 @@ func (w *wire) bodyKind(h http.Header) (platform.Body, error) {
 		kind = platform.BodyJSON
 	default:
 		media, params, err := mime.ParseMediaType(contentType)
-		charset := params["charset"]
-		if err == nil && (charset == "" || strings.EqualFold(charset, "utf-8")) {
+		charset := strings.ToLower(params["charset"])
+		ascii = charset == "iso-8859-1" && media == "application/x-www-form-urlencoded"
+		if err == nil && (charset == "" || charset == "utf-8" || ascii) {
 			kind = map[string]platform.Body{"application/x-www-form-urlencoded": platform.BodyForm, "application/json": platform.BodyJSON}[media]
 		}
 	}
 	if kind == "" || !w.Reads(kind) || len(h["Content-Type"]) > 1 || h.Get("Content-Encoding") != "" {
-		return "", oauth.Errorf(oauth.UnsupportedMediaType, "the body must be %s", mediaTypes(w.Bodies))
+		return "", false, oauth.Errorf(oauth.UnsupportedMediaType, "the body must be %s", mediaTypes(w.Bodies))
 	}
-	return kind, nil
+	return kind, ascii, nil
 }
 
 func mediaTypes(bodies []platform.Body) string {
@@ -114,8 +115,9 @@ func notWhole(err error) error {
 
 // parameters collects the parameters of one request.
 type parameters struct {
-	wire *wire
-	req  authority.Request
+	wire  *wire
+	ascii bool // refuse values that are not ASCII
+	req   authority.Request
 	// seen has a bit for each of wire.Params that came with a value.
 	seen uint64
 	// Credentials that are parameters, which authenticate puts together.
@@ -143,7 +145,7 @@ func (p *parameters) readForm(body string, most int) error {
 			return malformed("too many parameters")
 		}
 		value, err := unescape(rawValue)
-		if err != nil || !utf8.ValidString(value) {
+		if err != nil || !utf8.ValidString(value) || p.ascii && !isASCII(value) {
 			return malformed("the form is malformed")
 		}
 		if err := p.takeText(name, value); err != nil {
@@ -151,6 +153,11 @@ func (p *parameters) readForm(body string, most int) error {
 		}
 	}
 	return nil
+}
+
+// isASCII reports whether all of s is.
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }
 
 // unescape is url.QueryUnescape, at once where there is nothing to do.

@@ -337,6 +337,7 @@ func resign(t *testing.T, e *ledger.Entry, chain int64, sign func([]byte) ([]byt
 // TestVerifyLookUp: claims on entries that a walk passed long ago, or
 // comes to much later.
 func TestVerifyLookUp(t *testing.T) {
+	t.Parallel()
 	key, sign := signer("key")
 	for _, late := range []time.Duration{0, skew, -skew} {
 		d := openNew(t)

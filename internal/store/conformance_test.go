@@ -19,11 +19,13 @@ func openEmpty(tb testing.TB) storetest.Store {
 }
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	t.Run("SQLite", func(t *testing.T) { storetest.Run(t, openEmpty) })
 	t.Run("PostgreSQL", func(t *testing.T) { storetest.Run(t, openPostgres) })
 }
 
 func TestMutants(t *testing.T) {
+	t.Parallel()
 	t.Run("SQLite", func(t *testing.T) { storetest.RunMutants(t, openEmpty) })
 	t.Run("PostgreSQL", func(t *testing.T) { storetest.RunMutants(t, openPostgres) })
 }

@@ -64,6 +64,7 @@ func (e elsewhere) Point() *transfer.Point {
 
 // TestCopyThatLosesRows is not taken for whole.
 func TestCopyThatLosesRows(t *testing.T) {
+	t.Parallel()
 	first := newFile(t)
 	d := openURL(t, first)
 	fill(t, d, 20)

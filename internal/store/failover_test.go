@@ -13,6 +13,7 @@ import (
 // on a standby alone, and continues with the standby after the primary fails. Acknowledged
 // entries are there, and consumed values stay consumed.
 func TestFailover(t *testing.T) {
+	t.Parallel()
 	primary := ownServer(t, nil)
 	standby, err := primary.Standby(t.Context(), "s1")
 	if err != nil {

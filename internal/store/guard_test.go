@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,17 +26,24 @@ var testGuard = Guard{Key: []byte("the key of these tests"), Horizon: horizon}
 type guardedFile struct {
 	t    *testing.T
 	path string
-	now  time.Time
+	time *atomic.Int64 // since 1970 in ns: a store reads it in the background
 }
+
+func (f *guardedFile) now() time.Time { return time.Unix(0, f.time.Load()).UTC() }
+
+// wait lets time pass.
+func (f *guardedFile) wait(d time.Duration) { f.time.Add(int64(d)) }
 
 func newGuardedFile(t *testing.T) *guardedFile {
 	t.Helper()
-	return &guardedFile{t, filepath.Join(t.TempDir(), "moneyer.db"), clock()}
+	f := &guardedFile{t, filepath.Join(t.TempDir(), "moneyer.db"), &atomic.Int64{}}
+	f.time.Store(clock().UnixNano())
+	return f
 }
 
 func (f *guardedFile) open() *DB {
 	f.t.Helper()
-	d, err := Open(f.t.Context(), "sqlite:"+f.path, Options{Create: true, RowKey: rowauthtest.Key(), Now: func() time.Time { return f.now }})
+	d, err := Open(f.t.Context(), "sqlite:"+f.path, Options{Create: true, RowKey: rowauthtest.Key(), Now: f.now})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -61,8 +69,8 @@ func guardByHand(t *testing.T, d *DB) []Finding {
 
 // consume appends an entry at the clock that consumes the n-th value, which ends then.
 func (f *guardedFile) consume(d *DB, n int, in time.Duration) error {
-	return d.Append(f.t.Context(), &ledger.Entry{Kind: ledger.KindToken, Time: f.now, JTI: "jti"},
-		ledger.Consumed{Value: useKey{byte(n)}, Until: f.now.Add(in)})
+	return d.Append(f.t.Context(), &ledger.Entry{Kind: ledger.KindToken, Time: f.now(), JTI: "jti"},
+		ledger.Consumed{Value: useKey{byte(n)}, Until: f.now().Add(in)})
 }
 
 func (f *guardedFile) wantConsumed(d *DB, n int, in time.Duration) {
@@ -171,6 +179,7 @@ var losses = map[string]struct {
 // time, also after a restart, until the last of them has ended or an operator accepts it.
 // Entries without assertions are recorded.
 func TestStoreThatWentBack(t *testing.T) {
+	t.Parallel()
 	for name, test := range losses {
 		for _, accept := range []bool{false, true} {
 			t.Run(name, func(t *testing.T) {
@@ -182,20 +191,20 @@ func TestStoreThatWentBack(t *testing.T) {
 				f.put(f.path, older)
 				d, again := f.guard()
 				f.wantConsumed(d, 2, horizon)
-				f.now = f.now.Add(time.Minute)
+				f.wait(time.Minute)
 				f.wantConsumed(d, 1, horizon)
 				f.close(d)
 				if len(found)+len(again) != 0 {
 					t.Fatalf("%v, %v", found, again)
 				}
-				ends := f.now.Add(horizon)
+				ends := f.now().Add(horizon)
 				test.lose(f, older)
-				f.now = f.now.Add(test.age)
+				f.wait(test.age)
 
 				for range 2 {
 					d, found = f.guard()
-					f.wantForgotten(d, 1, ends.Sub(f.now))
-					f.wantForgotten(d, 3, ends.Sub(f.now)-time.Minute)
+					f.wantForgotten(d, 1, ends.Sub(f.now()))
+					f.wantForgotten(d, 3, ends.Sub(f.now())-time.Minute)
 					must(t, d.Append(t.Context(), testEntry(1)))
 					if err := d.Distrusted(); !errors.Is(err, test.err) {
 						t.Errorf("%v, want %v", err, test.err)
@@ -214,10 +223,10 @@ func TestStoreThatWentBack(t *testing.T) {
 					if len(found) != 0 || d.Distrusted() != nil {
 						t.Errorf("after it was accepted: %v, %v", found, d.Distrusted())
 					}
-					f.wantConsumed(d, 1, ends.Sub(f.now))
+					f.wantConsumed(d, 1, ends.Sub(f.now()))
 					return
 				}
-				f.now = f.now.Add(horizon + 2*time.Minute)
+				f.wait(horizon + 2*time.Minute)
 				d, _ = f.guard()
 				if test.err == nil {
 					f.wantConsumed(d, 4, time.Minute)
@@ -235,7 +244,7 @@ func (f *guardedFile) accept() {
 	if err != nil || len(found) == 0 {
 		f.t.Errorf("%v, %v: nothing to accept", found, err)
 	}
-	must(f.t, d.Accept(f.t.Context(), testGuard, &ledger.Entry{Kind: ledger.KindAdmin, Time: f.now, Action: "store.accept"}))
+	must(f.t, d.Accept(f.t.Context(), testGuard, &ledger.Entry{Kind: ledger.KindAdmin, Time: f.now(), Action: "store.accept"}))
 	f.close(d)
 	if n := len(f.actions("store.accept")); n != 1 {
 		f.t.Errorf("%d entries say that the store was accepted", n)
@@ -281,7 +290,7 @@ func TestWALWasRemoved(t *testing.T) {
 	d, _ = f.guard()
 	f.wantConsumed(d, 1, time.Minute)
 	must(t, d.noteHead(t.Context()))
-	killed := &guardedFile{t, filepath.Join(t.TempDir(), "moneyer.db"), f.now}
+	killed := &guardedFile{t, filepath.Join(t.TempDir(), "moneyer.db"), f.time}
 	killed.put(f.path, killed.path)
 	killed.put(f.path+sqlite.NoteSuffix, killed.path+sqlite.NoteSuffix)
 	d, found := killed.guard()
@@ -305,11 +314,11 @@ func TestNoteFollowsTheHead(t *testing.T) {
 		}
 	}
 	note, err := sqlite.ReadNote(f.path, testGuard.Key)
-	if err != nil || note.Head.Seq != 2 || !note.Time.Equal(f.now) {
+	if err != nil || note.Head.Seq != 2 || !note.Time.Equal(f.now()) {
 		t.Errorf("%+v, %v", note, err)
 	}
 	checkMode(t, f.path+sqlite.NoteSuffix)
-	killed := &guardedFile{t, filepath.Join(t.TempDir(), "moneyer.db"), f.now}
+	killed := &guardedFile{t, filepath.Join(t.TempDir(), "moneyer.db"), f.time}
 	for _, suffix := range []string{"", "-wal", sqlite.NoteSuffix} {
 		killed.put(f.path+suffix, killed.path+suffix)
 	}

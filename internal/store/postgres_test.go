@@ -40,6 +40,12 @@ func openReplicas(tb testing.TB, n int) []storetest.Store {
 	return stores
 }
 
-func TestReplicas(t *testing.T) { storetest.RunReplicas(t, openReplicas) }
+func TestReplicas(t *testing.T) {
+	t.Parallel()
+	storetest.RunReplicas(t, openReplicas)
+}
 
-func TestReplicaMutants(t *testing.T) { storetest.RunReplicaMutants(t, openReplicas) }
+func TestReplicaMutants(t *testing.T) {
+	t.Parallel()
+	storetest.RunReplicaMutants(t, openReplicas)
+}

@@ -26,10 +26,19 @@ def discover(piece):
     return metadata
 
 
+def key_of(piece):
+    """The private key as a newer Authlib wants it."""
+    try:
+        from joserfc.jwk import ECKey
+    except ImportError:
+        return piece["pem"]
+    return ECKey.import_key(piece["pem"])
+
+
 def fetch(piece):
     metadata = discover(piece)
     endpoint, auth = metadata["token_endpoint"], piece["auth"]
-    session = OAuth2Session(piece["client_id"], piece.get("secret") or piece.get("pem"), scope=piece.get("scope"),
+    session = OAuth2Session(piece["client_id"], piece.get("secret") or piece.get("pem") and key_of(piece), scope=piece.get("scope"),
                             token_endpoint_auth_method=auth)
     if auth == "private_key_jwt":
         claims = {}

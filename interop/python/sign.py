@@ -27,4 +27,12 @@ def authlib(piece):
     return JsonWebToken([piece["alg"]]).encode(header_of(piece), piece["claims"], piece["pem"]).decode()
 
 
-for_each_piece({"jwcrypto": jwcrypto, "authlib": authlib}[library])
+def joserfc(piece):
+    from joserfc import jwt
+    from joserfc.jwk import ECKey, OKPKey, RSAKey
+
+    kind = {"E": ECKey, "R": RSAKey, "P": RSAKey}[piece["alg"][0]] if piece["alg"] != "EdDSA" else OKPKey
+    return jwt.encode(header_of(piece), piece["claims"], kind.import_key(piece["pem"]), algorithms=[piece["alg"]])
+
+
+for_each_piece({"jwcrypto": jwcrypto, "authlib": authlib, "joserfc": joserfc}[library])

@@ -28,9 +28,23 @@ def authlib(piece):
     claims.validate(now=int(time.time()) + piece["ahead"], leeway=0)
 
 
+def joserfc(piece):
+    from joserfc import jwt
+    from joserfc.jwk import KeySet
+
+    keys = KeySet.import_key_set(json.loads(key_set(piece["jwks_uri"])))
+    token = jwt.decode(piece["token"], keys, algorithms=[piece["alg"]])
+    jwt.JWTClaimsRegistry(
+        now=int(time.time()) + piece["ahead"],
+        iss={"essential": True, "value": piece["issuer"]},
+        aud={"essential": True, "value": piece["audience"]},
+        exp={"essential": True},
+    ).validate(token.claims)
+
+
 def judge(piece):
     try:
-        {"jwcrypto": jwcrypto, "authlib": authlib}[library](piece)
+        {"jwcrypto": jwcrypto, "authlib": authlib, "joserfc": joserfc}[library](piece)
         return ""
     except Exception as err:  # any error means that the library refuses the token
         return type(err).__name__

@@ -88,6 +88,7 @@ func Mutants() []Mutant {
 func RunMutants(t *testing.T, open func(testing.TB) Store) {
 	for _, m := range Mutants() {
 		t.Run(m.Part+" finds a store that "+m.Name, func(t *testing.T) {
+			t.Parallel()
 			i := slices.IndexFunc(Parts(), func(p Part) bool { return p.Name == m.Part })
 			broken := m.Break(open(t))
 			if !fails(t, func(t testing.TB) { Parts()[i].Test(t, broken) }) {

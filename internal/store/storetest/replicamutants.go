@@ -52,6 +52,7 @@ func ReplicaMutants() []ReplicaMutant {
 func RunReplicaMutants(t *testing.T, open func(t testing.TB, n int) []Store) {
 	for _, m := range ReplicaMutants() {
 		t.Run(m.Part+" finds a replica that "+m.Name, func(t *testing.T) {
+			t.Parallel()
 			i := slices.IndexFunc(ReplicaParts(), func(p ReplicaPart) bool { return p.Name == m.Part })
 			broken := open(t, replicas)
 			for i, s := range broken {

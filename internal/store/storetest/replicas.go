@@ -56,7 +56,10 @@ func ReplicaParts() []ReplicaPart {
 // empty database, opens it n times, and has all closed by t.Cleanup.
 func RunReplicas(t *testing.T, open func(t testing.TB, n int) []Store) {
 	for _, part := range ReplicaParts() {
-		t.Run(part.Name, func(t *testing.T) { part.Test(t, open(t, replicas)) })
+		t.Run(part.Name, func(t *testing.T) {
+			t.Parallel()
+			part.Test(t, open(t, replicas))
+		})
 	}
 }
 

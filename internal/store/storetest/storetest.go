@@ -134,7 +134,10 @@ func Parts() []Part {
 // it closed by t.Cleanup.
 func Run(t *testing.T, open func(testing.TB) Store) {
 	for _, part := range Parts() {
-		t.Run(part.Name, func(t *testing.T) { part.Test(t, open(t)) })
+		t.Run(part.Name, func(t *testing.T) {
+			t.Parallel()
+			part.Test(t, open(t))
+		})
 	}
 }
 
