@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -22,13 +23,14 @@ import (
 
 // mtlsFronts are the proxies in front of Moneyer that forward client certificates, each with its file in
 // examples/.
-func mtlsFronts() []front {
-	return []front{
-		{name: "nginx", need: needProgram("nginx")},
-		{name: "haproxy", need: needProgram("haproxy")},
-		{name: "caddy", need: needProgram("caddy")},
-		{name: "apache", need: needFile("/usr/sbin/apache2", "apache2-bin")},
-	}
+var mtlsFronts = []struct {
+	name, file string
+	need       func(*testing.T)
+}{
+	{"nginx", "nginx/mtls.conf", needProgram("nginx")},
+	{"haproxy", "haproxy/mtls.cfg", needProgram("haproxy")},
+	{"caddy", "caddy/mtls.Caddyfile", needProgram("caddy")},
+	{"apache", "apache/mtls.conf", needFile("/usr/sbin/apache2", "apache2-bin")},
 }
 
 // behindProxy is a Moneyer whose clients' certificates come through a proxy.
@@ -47,6 +49,9 @@ func (b *behindProxy) startMoneyer(t *testing.T, self tls.Certificate) {
 	ports := freePorts(3)
 	b.address, b.proxy = "127.0.0.1:"+ports[0], "127.0.0.1:"+ports[2]
 	b.write(t, "ca.pem", b.ca.PEM())
+	cert, key := certtest.PEM(b.server.Leaf), certtest.KeyPEM(t, b.server)
+	b.write(t, "proxy.pem", cert, key)
+	b.write(t, "proxy.key", key)
 	b.write(t, "moneyer.toml", fmt.Appendf(nil, `store = "sqlite:moneyer.db"
 master_key = "file:master.key"
 [listen]
@@ -90,31 +95,24 @@ func (b *behindProxy) write(t *testing.T, name string, parts ...[]byte) string {
 	return path
 }
 
-// startProxy starts a proxy of examples/ with its own paths and ports.
-func (b *behindProxy) startProxy(t *testing.T, name string) {
+// startProxy starts a proxy with a file of examples/, with its own paths and ports, and other swaps.
+func (b *behindProxy) startProxy(t *testing.T, name, file string, swaps ...string) {
 	t.Helper()
-	cert, key := certtest.PEM(b.server.Leaf), certtest.KeyPEM(t, b.server)
-	certFile, keyFile := b.write(t, "proxy.pem", cert, key), b.write(t, "proxy.key", key)
-	file := map[string]string{"nginx": "nginx/mtls.conf", "haproxy": "haproxy/mtls.cfg", "caddy": "caddy/mtls.Caddyfile", "apache": "apache/mtls.conf"}[name]
-	text, err := os.ReadFile(filepath.Join("..", "examples", file))
-	if err != nil {
-		t.Fatal(err)
-	}
-	temp := "http {\naccess_log off;"
-	for _, what := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		temp += fmt.Sprintf("\n%s_temp_path %s;", what, filepath.Join(b.dir, what))
-	}
-	_, port, _ := net.SplitHostPort(b.proxy)
 	folder := "/etc/" + map[string]string{"nginx": "nginx", "haproxy": "haproxy", "caddy": "caddy", "apache": "apache2"}[name]
-	swaps := []string{folder + "/proxy.pem", certFile, folder + "/proxy.key", keyFile, "127.0.0.1:8443", b.proxy, "auth.example.com:8443", "auth.example.com:" + port, "127.0.0.1:8080", b.address,
-		"/run/apache2/apache2.pid", filepath.Join(b.dir, "pid"), "/var/log/apache2/error.log", "/dev/stderr"}
+	swaps = append(swaps, folder+"/proxy.pem", filepath.Join(b.dir, "proxy.pem"), folder+"/proxy.key", filepath.Join(b.dir, "proxy.key"),
+		"127.0.0.1:8443", b.proxy, "auth.example.com:8443", b.site(), "127.0.0.1:8080", b.address,
+		"/run/apache2/apache2.pid", filepath.Join(b.dir, "pid"), "/var/log/apache2/error.log", "/dev/stderr")
 	if name == "nginx" {
+		temp := "http {\naccess_log off;"
+		for _, what := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+			temp += fmt.Sprintf("\n%s_temp_path %s;", what, filepath.Join(b.dir, what))
+		}
 		swaps = append(swaps, "http {", temp)
 	}
-	path := b.write(t, filepath.Base(file), []byte(strings.NewReplacer(swaps...).Replace(string(text))))
+	path := b.example(t, file, swaps...)
 	switch name {
 	case "nginx":
-		daemon(t, b.proxy, "nginx", "-e", "stderr", "-p", b.dir, "-c", path, "-g", "daemon off; pid "+filepath.Join(b.dir, "pid")+";")
+		daemon(t, b.proxy, "nginx", "-e", "stderr", "-p", b.dir, "-c", path, "-g", "daemon off; pid "+path+".pid;")
 	case "haproxy":
 		daemon(t, b.proxy, "haproxy", "-db", "-f", path)
 	case "caddy":
@@ -122,6 +120,42 @@ func (b *behindProxy) startProxy(t *testing.T, name string) {
 	case "apache":
 		daemon(t, b.proxy, "/usr/sbin/apache2", "-DFOREGROUND", "-f", path)
 	}
+}
+
+// site is the proxy by its host.
+func (b *behindProxy) site() string {
+	_, port, _ := net.SplitHostPort(b.proxy)
+	return "auth.example.com:" + port
+}
+
+// example writes a file of examples/.
+func (b *behindProxy) example(t *testing.T, file string, swaps ...string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "examples", file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.write(t, filepath.Base(file), []byte(strings.NewReplacer(swaps...).Replace(string(text))))
+}
+
+// startGuard starts the proxy in front of an API, which asks /check, with the lines for client certificates.
+func (b *behindProxy) startGuard(t *testing.T, name, api string) *behindProxy {
+	t.Helper()
+	g := *b
+	g.proxy = "127.0.0.1:" + freePorts(1)[0]
+	const asked = "/d1/authz/v1/check?scope=d1-s2s:api:merchant-gtw&audience=https://api.example.com/d1"
+	swaps := []string{asked, "/check?audience=https://api.example", "127.0.0.1:9000", api, "#mtls ", ""}
+	switch name {
+	case "nginx":
+		g.startProxy(t, name, "nginx/nginx.conf", append(swaps, "listen 127.0.0.1:8000;", "listen "+g.proxy+" ssl;", "#tls ssl_certificate", "ssl_certificate")...)
+	case "haproxy":
+		socket := []string{"abns@moneyer-check", "unix@" + filepath.Join(g.dir, "check")}
+		lua := g.example(t, "haproxy/moneyer.lua", socket...)
+		g.startProxy(t, name, "haproxy/haproxy.cfg", append([]string{"/etc/haproxy/moneyer.lua", lua, "bind 127.0.0.1:8000", "", "#mtls bind :8443", "bind " + g.proxy}, append(swaps, socket...)...)...)
+	case "caddy":
+		g.startProxy(t, name, "caddy/Caddyfile", append(swaps, "http://127.0.0.1:8000 {", "https://"+g.site()+" {\nbind 127.0.0.1", "admin off", "admin off\nauto_https off")...)
+	}
+	return &g
 }
 
 // caller is a client of the proxy that shows those certificates.
@@ -175,7 +209,7 @@ func (b *behindProxy) token(t *testing.T, from *http.Client, client string, head
 // TestCertificatesThroughProxies: real proxies, configured by the files in examples/, forward their client's
 // certificate, and nothing that the client sent itself: with and without a certificate (RFC 9440 §2.4).
 func TestCertificatesThroughProxies(t *testing.T) {
-	for _, f := range mtlsFronts() {
+	for _, f := range mtlsFronts {
 		t.Run(f.name, func(t *testing.T) {
 			f.need(t)
 			t.Parallel()
@@ -185,8 +219,11 @@ func TestCertificatesThroughProxies(t *testing.T) {
 			})
 			mine, self, stranger := b.ca.Client(t, "pay-1", nil), certtest.SelfSigned(t, time.Now(), "pay-2", nil), b.ca.Client(t, "pay-9", nil)
 			b.startMoneyer(t, self)
-			b.startProxy(t, f.name)
+			b.startProxy(t, f.name, f.file)
 			b.check(t, mine, self, stranger)
+			if f.name != "apache" { // which verifies by itself, and knows no bound tokens
+				b.guards(t, f.name, mine, stranger)
+			}
 		})
 	}
 }
@@ -238,6 +275,48 @@ func (b *behindProxy) check(t *testing.T, mine, self, stranger tls.Certificate) 
 	}
 }
 
+// guards checks the proxy in front of an API: a bound token is good with its certificate alone.
+func (b *behindProxy) guards(t *testing.T, name string, mine, stranger tls.Certificate) {
+	t.Helper()
+	reached := 0
+	api := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ }))
+	defer api.Close()
+	_, token := b.token(t, b.caller(t, mine), "app-1")
+	g := b.startGuard(t, name, strings.TrimPrefix(api.URL, "http://"))
+	der := ":" + base64.StdEncoding.EncodeToString(mine.Leaf.Raw) + ":"
+	for _, test := range []struct {
+		name   string
+		shown  []tls.Certificate
+		header string
+		want   int
+	}{
+		{"with it", []tls.Certificate{mine}, "", http.StatusOK},
+		{"without", nil, "", http.StatusUnauthorized},
+		{"with another", []tls.Certificate{stranger}, "", http.StatusUnauthorized},
+		{"forged", nil, der, http.StatusUnauthorized},
+		{"forged, with another", []tls.Certificate{stranger}, der, http.StatusUnauthorized},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+g.proxy+"/cards", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = "auth.example.com"
+		req.Header.Set("Authorization", "Bearer "+token)
+		if test.header != "" {
+			req.Header.Set("Client-Cert", test.header)
+		}
+		before := reached
+		resp, err := g.caller(t, test.shown...).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != test.want || (reached > before) != (test.want == http.StatusOK) {
+			t.Errorf("the API, %s: %d, reached %d times\n%s", test.name, resp.StatusCode, reached-before, b.log)
+		}
+	}
+}
+
 // boundTo is the certificate that a token is bound to.
 func boundTo(t *testing.T, token string) any {
 	t.Helper()
@@ -252,4 +331,50 @@ func boundTo(t *testing.T, token string) any {
 func x5t(cert *x509.Certificate) string {
 	digest := sha256.Sum256(cert.Raw)
 	return base64.RawURLEncoding.EncodeToString(digest[:])
+}
+
+// TestUntestedCertificateExample: Envoy's file has the settings that replace the caller's header, and is not run.
+func TestUntestedCertificateExample(t *testing.T) {
+	if _, _, err := tryProgram(t.Context(), nil, python, "-c", "import yaml"); err != nil {
+		missing(t, "python's yaml", "apt-get install python3-yaml")
+	}
+	text, err := os.ReadFile(filepath.Join("..", "examples", "envoy", "mtls.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var envoy struct {
+		Static struct {
+			Listeners []struct {
+				Chains []struct {
+					Socket struct {
+						Config struct {
+							Require bool `json:"require_client_certificate"`
+							Common  struct {
+								Validation struct {
+									Trust string `json:"trust_chain_verification"`
+								} `json:"validation_context"`
+							} `json:"common_tls_context"`
+						} `json:"typed_config"`
+					} `json:"transport_socket"`
+					Filters []struct {
+						Config struct {
+							Forward string          `json:"forward_client_cert_details"`
+							Set     map[string]bool `json:"set_current_client_cert_details"`
+						} `json:"typed_config"`
+					}
+				} `json:"filter_chains"`
+			}
+		} `json:"static_resources"`
+	}
+	out := program(t, text, python, "-c", "import json, sys, yaml; json.dump(yaml.safe_load(sys.stdin), sys.stdout)")
+	if err := json.Unmarshal(out, &envoy); err != nil {
+		t.Fatal(err)
+	}
+	chain := envoy.Static.Listeners[0].Chains[0]
+	if tls := chain.Socket.Config; tls.Require || tls.Common.Validation.Trust != "ACCEPT_UNTRUSTED" {
+		t.Errorf("Envoy's TLS: %+v", tls)
+	}
+	if manager := chain.Filters[0].Config; manager.Forward != "SANITIZE_SET" || len(manager.Set) != 1 || !manager.Set["cert"] {
+		t.Errorf("Envoy's header: %+v", manager)
+	}
 }

@@ -21,7 +21,7 @@ type Scope []string
 // or for more than 128 distinct words.
 func ParseScope(s string) (Scope, error) {
 	if len(s) > MaxScope {
-		return nil, Errorf(InvalidScope, "scope is longer than %d octets", MaxScope)
+		return nil, Errorf(InvalidScope, "scope is longer than %d bytes", MaxScope)
 	}
 	var scope Scope
 	for word := range strings.SplitSeq(s, " ") {

@@ -115,7 +115,7 @@ func TestAnswersThatAreNotTokens(t *testing.T) {
 		{"a web page", `<!DOCTYPE html><p>Sign in`, "web page"},
 		{"a refusal under 200", `{"error":"invalid_client","error_description":"no"}`, "invalid_client: no"},
 		{"a refusal with a token", `{"error":"invalid_client","access_token":"a"}`, "invalid_client"},
-		{"too long", `{"access_token":"` + strings.Repeat("a", 128<<10) + `"}`, "more than 131072 octets"},
+		{"too long", `{"access_token":"` + strings.Repeat("a", 128<<10) + `"}`, "more than 131072 bytes"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := always(200, test.body)

@@ -22,8 +22,8 @@ type CertificateFunc func(context.Context) (*tls.Certificate, error)
 
 // WithCertificate returns an http.RoundTripper that shows the certificate in TLS
 // handshakes, whatever authorities a server names. When certificate returns another
-// one, it opens new connections. It sends with copies of base; nil means
-// http.DefaultTransport. Use it as the Base of a Transport, for an API that takes tokens
+// one, it opens new connections and resumes no TLS session. It sends with copies of base,
+// which must not have a DialTLS function; nil means http.DefaultTransport. Use it as the Base of a Transport, for an API that takes tokens
 // which are bound to the certificate (RFC 8705 §3).
 func WithCertificate(base *http.Transport, certificate CertificateFunc) http.RoundTripper {
 	return &certified{base: base, certificate: certificate}
@@ -84,9 +84,15 @@ func (c *certified) with(pair *tls.Certificate, print fingerprint) (*http.Transp
 			return nil, errors.New("tokensource: http.DefaultTransport was replaced: give a transport that is an *http.Transport")
 		}
 	}
+	if base.DialTLSContext != nil || base.DialTLS != nil { //nolint:staticcheck // a caller may still set the old one
+		return nil, errors.New("tokensource: a transport with DialTLS makes its TLS connections by itself, so that no client certificate can be added")
+	}
 	t := base.Clone()
 	if t.TLSClientConfig == nil {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	if t.TLSClientConfig.ClientSessionCache != nil { // a session that is resumed has the certificate with which it began
+		t.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
 	t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
 	if c.transport != nil {

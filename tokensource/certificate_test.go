@@ -14,6 +14,7 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -175,7 +176,9 @@ func TestCertificateChanges(t *testing.T) {
 	m := newMutual(t)
 	first, second := newCertificate(t, 1), newCertificate(t, 2)
 	shown := &switchable{pair: first}
-	s := &tokensource.Source{Issuer: m.URL, HTTPClient: m.Client(), Credential: tokensource.Credential{ClientID: "shop", Certificate: shown.get}}
+	base := m.Client().Transport.(*http.Transport).Clone()
+	base.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(10) // a session has the certificate of its first handshake
+	s := &tokensource.Source{Issuer: m.URL, HTTPClient: &http.Client{Transport: base}, Credential: tokensource.Credential{ClientID: "shop", Certificate: shown.get}}
 	client := s.Client()
 	call := func(want string) {
 		t.Helper()
@@ -194,7 +197,10 @@ func TestCertificateChanges(t *testing.T) {
 	}
 	call("of-1")
 	call("of-1")
-	old := mustToken(t, s)
+	old, err := s.TokenFor(t.Context(), tokensource.Request{Scope: oauth.Scope{"other"}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	shown.set(second, nil)
 	call("of-2")
 	if !s.Discard(old) {
@@ -205,8 +211,8 @@ func TestCertificateChanges(t *testing.T) {
 	call("of-2")
 	shown.set(first, nil)
 	call("of-1")
-	if got := len(m.requests()); got != 3 {
-		t.Errorf("%d tokens were fetched, want 3: %q", got, m.requests())
+	if got := len(m.requests()); got != 4 {
+		t.Errorf("%d tokens were fetched, want 4: %q", got, m.requests())
 	}
 	for _, broken := range []*tls.Certificate{nil, {}, {Certificate: first.Certificate}} {
 		shown.set(broken, nil)
@@ -271,6 +277,21 @@ func TestServerNamesAuthorities(t *testing.T) {
 	s := &tokensource.Source{Issuer: m.URL, HTTPClient: m.Client(), Credential: tokensource.Credential{ClientID: "shop", Certificate: (&switchable{pair: newCertificate(t, 6)}).get}}
 	if token := mustToken(t, s); token.AccessToken != "of-6" {
 		t.Errorf("token %q", token.AccessToken)
+	}
+}
+
+// TestCertificateCannotBeShown: a transport that makes its TLS connections by itself is
+// refused, instead of sending without the certificate.
+func TestCertificateCannotBeShown(t *testing.T) {
+	m := newMutual(t)
+	base := m.Client().Transport.(*http.Transport).Clone()
+	base.DialTLSContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		return (&tls.Dialer{Config: base.TLSClientConfig}).DialContext(ctx, network, address)
+	}
+	s := &tokensource.Source{Issuer: m.URL, HTTPClient: &http.Client{Transport: base}, Credential: tokensource.Credential{
+		ClientID: "shop", Certificate: (&switchable{pair: newCertificate(t, 1)}).get}}
+	if _, err := s.Fetch(t.Context()); err == nil || !strings.Contains(err.Error(), "DialTLS") || len(m.requests()) > 0 {
+		t.Errorf("%v, requests %q", err, m.requests())
 	}
 }
 

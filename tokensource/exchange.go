@@ -74,7 +74,7 @@ func (s *Source) try(ctx context.Context, p *plan) (*Token, *failure) {
 	}
 	resp, err := fetch.Do(p.client, req, fetch.Limits{Bytes: maxAnswer, Time: tryLimit})
 	if errors.Is(err, fetch.ErrTooLarge) {
-		return nil, &failure{err: fmt.Errorf("tokensource: %s answered with more than %d octets", p.url.Host, maxAnswer)}
+		return nil, &failure{err: fmt.Errorf("tokensource: %s answered with more than %d bytes", p.url.Host, maxAnswer)}
 	}
 	if err != nil {
 		return nil, p.unreachable(ctx, err)

@@ -9,6 +9,8 @@
 //   - Source.TokenFor does the same for several scopes, subjects or parameters.
 //   - Source.Fetch makes one exchange and caches nothing: for a command line, or
 //     to see what the endpoint answers.
+//   - CertificateFiles and AssertionFile read what a Credential may be made of;
+//     WithCertificate shows a client certificate to an API.
 //
 // It is for machines: it opens no browser, asks for no password and keeps no
 // refresh token. It writes nothing to disk. It does not verify the tokens that it

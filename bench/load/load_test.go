@@ -261,7 +261,7 @@ func TestBigAnswersInTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := r.body(&f, framing); err != nil || !bytes.Equal(f.body, big) {
-			t.Fatalf("%d octets, %v", len(f.body), err)
+			t.Fatalf("%d bytes, %v", len(f.body), err)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func verify(t *testing.T, m *minter, answer []byte) {
 		t.Fatal(err)
 	}
 	if len(answer) < 550 || len(answer) > 900 {
-		t.Errorf("an answer of %d octets is not as long as a real one", len(answer))
+		t.Errorf("an answer of %d bytes is not as long as a real one", len(answer))
 	}
 	w := httptest.NewRecorder()
 	m.jwks(w, nil)

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"moneyer/bearer"
-	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/strictjson"
 )
@@ -82,7 +82,7 @@ func (a *app) checkDocumentSignature(ctx context.Context, f *inspectFlags, i *in
 		i.Signature = sigVerified
 		return nil
 	case errors.Is(err, jose.ErrSignature):
-		err = errors.New(authority.SignatureHint(jws))
+		err = errors.New(evidence.SignatureHint(jws))
 	}
 	i.Signature = sigBad
 	i.Problems = append(i.Problems, err.Error())

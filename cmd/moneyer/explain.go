@@ -14,6 +14,7 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
@@ -95,14 +96,14 @@ registered, or here against the name that is given, and --ca.`,
 
 // explained is the result of explain.
 type explained struct {
-	Profile  string              `json:"profile,omitempty"`
-	Issuer   string              `json:"issuer"`
-	Client   string              `json:"client,omitempty"`
-	Kid      string              `json:"kid,omitempty"`
-	Subject  string              `json:"subject,omitempty"`
-	Accepted bool                `json:"accepted"`
-	Clock    string              `json:"clock"`
-	Findings []authority.Finding `json:"findings"`
+	Profile  string             `json:"profile,omitempty"`
+	Issuer   string             `json:"issuer"`
+	Client   string             `json:"client,omitempty"`
+	Kid      string             `json:"kid,omitempty"`
+	Subject  string             `json:"subject,omitempty"`
+	Accepted bool               `json:"accepted"`
+	Clock    string             `json:"clock"`
+	Findings []evidence.Finding `json:"findings"`
 
 	heading string
 	caveat  string // the condition that could not be checked
@@ -288,9 +289,9 @@ func (e *explained) subjects(f *explainFlags, claims *jose.Claims) []string {
 
 // register returns the client as the platform would register it. The finding says
 // whether it would; a bad client id or key is used for the other rules nevertheless.
-func (e *explained) register(issuer *registry.Issuer, key *jose.PublicKey) (*registry.Client, authority.Finding) {
+func (e *explained) register(issuer *registry.Issuer, key *jose.PublicKey) (*registry.Client, evidence.Finding) {
 	client := &registry.Client{Issuer: issuer.Name, ID: e.Client}
-	finding := authority.Finding{Rule: "onboarding", Holds: true, Expected: "a client id and a key that the platform would register", Found: "that"}
+	finding := evidence.Finding{Rule: "onboarding", Holds: true, Expected: "a client id and a key that the platform would register", Found: "that"}
 	err := client.Check(issuer)
 	keyErr := client.AddKey(issuer, nil, registry.Key{Kid: cmp.Or(e.Kid, key.Thumbprint()), Public: key})
 	if keyErr != nil {
@@ -305,14 +306,14 @@ func (e *explained) register(issuer *registry.Issuer, key *jose.PublicKey) (*reg
 
 // spelling prepends findings for what had to be repaired before the rules could be
 // checked.
-func spelling(mistakes []mistake, findings []authority.Finding) []authority.Finding {
+func spelling(mistakes []mistake, findings []evidence.Finding) []evidence.Finding {
 	if len(mistakes) == 0 {
 		return findings
 	}
 	form := findings[0]
-	var all []authority.Finding
+	var all []evidence.Finding
 	for _, m := range mistakes {
-		all = append(all, authority.Finding{Rule: form.Rule, Expected: form.Expected, Found: m.found, Hint: m.fix})
+		all = append(all, evidence.Finding{Rule: form.Rule, Expected: form.Expected, Found: m.found, Hint: m.fix})
 	}
 	if form.Holds {
 		findings = findings[1:]
@@ -332,7 +333,7 @@ func clockWords(claims *jose.Claims, now time.Time) string {
 	return fmt.Sprintf("according to iat, the assertion was made %s", inWords(ahead))
 }
 
-func broken(findings []authority.Finding) int {
+func broken(findings []evidence.Finding) int {
 	n := 0
 	for _, f := range findings {
 		if !f.Holds {
@@ -372,7 +373,7 @@ func (a *app) printExplained(e *explained) error {
 }
 
 // held describes a rule that holds.
-func held(f authority.Finding) string {
+func held(f evidence.Finding) string {
 	if f.Found == "that" || f.Found == "all" || f.Found == `""` {
 		return f.Expected
 	}

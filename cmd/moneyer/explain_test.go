@@ -123,7 +123,7 @@ func TestExplainNamesTheMistake(t *testing.T) {
 		"line breaks":         {parts[0] + "." + parts[1] + ".\n" + parts[2], "send it as one line"},
 		"padding":             {good + "==", "leave it out: a JWS has none"},
 		"two parts":           {parts[0] + "." + parts[1], "fewer than two dots"},
-		"another curve":       {p384Token(t, goodClaims), "96 octets are a P-384 signature: ES256 wants a P-256 key"},
+		"another curve":       {p384Token(t, goodClaims), "96 bytes are a P-384 signature: ES256 wants a P-256 key"},
 		"another key":         {newPartner(t).sign(goodClaims), "another private key than the registered one"},
 		"no kid":              {string(withoutKid), "the header has no kid"},
 		"milliseconds":        {p.sign(strings.ReplaceAll(goodClaims, "EXP", "EXP000")), "exp looks like milliseconds"},

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/bearer"
-	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -240,7 +240,7 @@ func (a *app) checkSignature(ctx context.Context, f *inspectFlags, i *inspected,
 		return unavailable(fmt.Errorf("the verification keys are unavailable: %w", cmp.Or(cause, err)))
 	case errors.Is(err, jose.ErrSignature):
 		i.Signature = sigBad
-		i.Problems = append(i.Problems, authority.SignatureHint(jws))
+		i.Problems = append(i.Problems, evidence.SignatureHint(jws))
 	case errors.Is(err, jose.ErrAlgMismatch), errors.Is(err, bearer.ErrUnknownKey):
 		i.Signature = sigBad
 		i.Problems = append(i.Problems, cause.Error())

@@ -24,6 +24,10 @@ core.register_action("moneyer-check", { "http-req" }, function(txn, path)
       headers["authorization"][i + 1] = given[i]
     end
   end
+  local certificate = txn:get_var("txn.client_cert")
+  if certificate then
+    headers["client-cert"] = { ":" .. certificate .. ":" } -- RFC 9440
+  end
 
   local answer = core.httpclient():get{ url = "http://moneyer" .. path, dst = "abns@moneyer-check", headers = headers }
   if not answer or not answer.status then

@@ -111,7 +111,7 @@ func TestBodies(t *testing.T) {
 	w.refused("POST", "/issuers/plain/clients", `{"id":"c","colour":"red"}`, 400, "unknown member 'colour'", "jwks_uri")
 	w.refused("POST", "/issuers/plain/clients", `{"id":"c","ID":"d"}`, 400, "unknown member 'ID'")
 	w.refused("POST", "/issuers/plain/clients", `{"id":"c","id":"d"}`, 400)
-	w.refused("POST", "/issuers/plain/clients", `{"id":"c"`, 400, "JSON at octet")
+	w.refused("POST", "/issuers/plain/clients", `{"id":"c"`, 400, "JSON at byte")
 	w.refused("POST", "/issuers/plain/clients", `{"id":"c"}{}`, 400)
 	w.refused("POST", "/issuers/plain/clients", `[]`, 400)
 	w.refused("POST", "/issuers/plain/clients", `{"id":7}`, 400, "id:", "want a string")

@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"moneyer/internal/adminapi"
-	"moneyer/internal/authority"
 	"moneyer/internal/clientcert/certtest"
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
@@ -245,7 +245,7 @@ func TestExplainCertificate(t *testing.T) {
 	pem := quoted(string(certtest.PEM(pair.Leaf)))
 	var f adminapi.Findings
 	decode(t, w.do("POST", "/issuers/plain/explain", `{"certificate":`+pem+`,"client":"c"}`, 200), &f)
-	if i := slices.IndexFunc(f.Findings, func(f authority.Finding) bool { return f.Rule == "client certificate" }); f.Use != adminapi.UseClientAuth || i < 0 || f.Findings[i].Holds {
+	if i := slices.IndexFunc(f.Findings, func(f evidence.Finding) bool { return f.Rule == "client certificate" }); f.Use != adminapi.UseClientAuth || i < 0 || f.Findings[i].Holds {
 		t.Errorf("%+v", f)
 	}
 	w.refused("POST", "/issuers/plain/explain", `{"certificate":`+pem+`}`, 400, "client is missing")

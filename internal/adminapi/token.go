@@ -3,7 +3,7 @@ package adminapi
 import (
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 )
 
 // Revocation revokes access tokens before they expire, as the API shows it.
@@ -70,8 +70,8 @@ type Question struct {
 // Findings is the result of each rule for an assertion or a certificate.
 type Findings struct {
 	// Use is how it was checked.
-	Use      Use                 `json:"use"`
-	Findings []authority.Finding `json:"findings"`
+	Use      Use                `json:"use"`
+	Findings []evidence.Finding `json:"findings"`
 }
 
 // Use is the use of an assertion.

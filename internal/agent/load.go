@@ -101,7 +101,7 @@ func (c *Config) checkListen(check *checker) {
 	check.want(c.Listen != "", "listen", `must say where programs reach the agent: "unix:/run/moneyer/agent.sock", or "127.0.0.1:7070"`)
 	if c.network() == "unix" {
 		check.want(c.Listen != unixPrefix, "listen", `must name a path, such as "unix:/run/moneyer/agent.sock"`)
-		check.want(len(c.socketPath()) <= maxSocketPath, "listen", "the path of a socket has at most %d octets", maxSocketPath)
+		check.want(len(c.socketPath()) <= maxSocketPath, "listen", "the path of a socket has at most %d bytes", maxSocketPath)
 		c.mode = check.mode("mode", cmp.Or(c.Mode, "0600"))
 		return
 	}

@@ -89,7 +89,7 @@ func TestBadConfigurations(t *testing.T) {
 		{"listen = \"api.example:7070\"\n", "is not on loopback"},
 		{"listen = \"7070\"\n", `neither "unix:PATH" nor an address`},
 		{"listen = \"unix:\"\n", "must name a path"},
-		{"listen = \"unix:/" + strings.Repeat("x", 91) + "\"\n", "at most 90 octets"},
+		{"listen = \"unix:/" + strings.Repeat("x", 91) + "\"\n", "at most 90 bytes"},
 		{"listen = \"unix:a\"\nmode = \"0666\"\n", "agent.toml:2: mode: must be octal"},
 		{"listen = \"unix:a\"\nmode = \"rw\"\n", "mode: must be octal"},
 		{"listen = \"unix:a\"\nmode = \"0060\"\n", "mode: must be octal"},

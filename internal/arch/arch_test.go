@@ -35,7 +35,8 @@ var policy = map[string][]string{
 	"internal/revocation": {"internal/strictjson"},
 	"internal/rowauth":    {},
 	"internal/registry":   {"oauth", "internal/clientcert", "internal/platform", "internal/jose", "internal/strictjson"},
-	"internal/authority":  {"oauth", "internal/clientcert", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
+	"internal/evidence":   {"oauth", "internal/clientcert", "internal/platform", "internal/registry", "internal/jose", "internal/strictjson"},
+	"internal/authority":  {"oauth", "internal/evidence", "internal/clientcert", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
 	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry", "internal/rowauth", "golang.org/x/sync"},
 	// The store: what callers import, over an engine for each database.
 	"internal/store":          {"internal/registry", "internal/revocation", "internal/rowauth", "internal/ledger", "internal/store/engine", "internal/store/history", "internal/store/transfer", "internal/store/sqlite", "internal/store/postgres", "golang.org/x/sync"},
@@ -46,7 +47,7 @@ var policy = map[string][]string{
 	"internal/store/postgres": {"internal/ledger", "internal/store/engine", "internal/store/transfer", "github.com/jackc/pgx/v5"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
-	"internal/server":          {"oauth", "internal/clientcert", "internal/platform", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
+	"internal/server":          {"oauth", "internal/clientcert", "internal/platform", "internal/evidence", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
 	"internal/admin":           {"oauth", "bearer", "internal/adminapi", "internal/authority", "internal/clientcert", "internal/registry", "internal/revocation", "internal/ledger", "internal/keyring", "internal/overload", "internal/jose", "internal/strictjson"},
 	"internal/jwksuri":         {"internal/fetch", "internal/registry", "internal/jose", "internal/overload", "code.dny.dev/ssrf", "golang.org/x/sync"},
 	"internal/trustedkeys":     {"internal/fetch", "internal/jose", "internal/registry", "internal/remotekeys", "internal/tlsfiles"},
@@ -54,7 +55,7 @@ var policy = map[string][]string{
 	"internal/config":          {"oauth", "profile", "internal/fetch", "internal/jose", "internal/overload", "internal/registry", "internal/stricttoml", "internal/platform"},
 	"internal/agent":           {"oauth", "profile", "internal/platform", "assertion", "tokensource", "internal/fetch", "internal/stricttoml"},
 	"internal/tlsfiles":        {},
-	"internal/adminapi":        {"oauth", "internal/authority", "internal/ledger", "internal/registry"},
+	"internal/adminapi":        {"oauth", "internal/evidence", "internal/ledger", "internal/registry"},
 	"internal/adminclient":     {"oauth", "assertion", "tokensource", "internal/adminapi", "internal/jose", "internal/keyring", "internal/ledger", "internal/registry", "internal/tlsfiles"},
 	"internal/daemon": {"profile", "bearer", "oauth", "internal/admin", "internal/adminapi", "internal/adminclient", "internal/authority", "internal/config", "internal/jose",
 		"internal/jwksuri", "internal/keyring", "internal/ledger", "internal/metrics", "internal/overload", "internal/platform", "internal/registry",
@@ -63,7 +64,7 @@ var policy = map[string][]string{
 	// The command: what a running server is made of stands in daemon, and only offline
 	// commands look into a store, a key or the rules.
 	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent",
-		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/jose", "internal/keyring", "internal/ledger", "internal/openssl",
+		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/evidence", "internal/jose", "internal/keyring", "internal/ledger", "internal/openssl",
 		"internal/platform", "internal/registry", "internal/sandbox", "internal/store", "internal/strictjson", "internal/tlsfiles",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
 	"internal/arch":      {},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -20,7 +21,7 @@ func (a *Authority) verifyAccount(ctx context.Context, t *attempt) (*registry.Ac
 	}
 	if err != nil || account.Client != t.client.ID || account.Disabled {
 		return nil, oauth.Errorf(oauth.NotFound, "no such %s", policy.Name).
-			Because(&Refusal{Rule: "account", Expected: "an enabled " + policy.Name + " of this client", Found: registry.Excerpt(id)})
+			Because(&evidence.Refusal{Rule: "account", Expected: "an enabled " + policy.Name + " of this client", Found: registry.Excerpt(id)})
 	}
 	if policy.Items == "" {
 		return account, nil
@@ -38,15 +39,15 @@ func (a *Authority) verifyItems(ctx context.Context, issuer *registry.Issuer, ac
 		switch {
 		case item.Account != account.ID:
 			return oauth.Errorf(oauth.InvalidRequest, "one %s belongs to another %s", policy.ItemName, policy.Name).
-				Because(&Refusal{Rule: "item's account", Expected: account.ID, Found: item.Account})
+				Because(&evidence.Refusal{Rule: "item's account", Expected: account.ID, Found: item.Account})
 		case !slices.Contains(policy.Kinds, item.Kind):
 			return oauth.Errorf(oauth.InvalidRequest, "one %s is of another kind", policy.ItemName).
-				Because(&Refusal{Rule: "item's kind", Expected: "one of the profile's kinds", Found: item.Kind})
+				Because(&evidence.Refusal{Rule: "item's kind", Expected: "one of the profile's kinds", Found: item.Kind})
 		}
 	}
 	if len(found) != len(ids) {
 		return oauth.Errorf(oauth.NotFound, "no such %s", policy.ItemName).
-			Because(&Refusal{Rule: "item", Expected: "a registered " + policy.ItemName, Found: "one that is not"})
+			Because(&evidence.Refusal{Rule: "item", Expected: "a registered " + policy.ItemName, Found: "one that is not"})
 	}
 	return nil
 }

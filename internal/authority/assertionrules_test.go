@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
@@ -382,7 +383,7 @@ func testAnswer(t *testing.T, u use, e *oauth.Error, rule string) {
 // preSignature reports whether a rule looks at what is registered, up to the
 // signature: nobody is told which of them it was.
 func preSignature(rule string) bool {
-	names := authority.RuleNames()
+	names := evidence.RuleNames()
 	at := slices.Index(names, rule)
 	return at >= slices.Index(names, "iss") && at <= slices.Index(names, "signature")
 }
@@ -390,7 +391,7 @@ func preSignature(rule string) bool {
 // A rule without a case that it refuses would be a rule that nobody tests.
 func TestEveryRuleHasACase(t *testing.T) {
 	for _, u := range uses {
-		for _, name := range authority.RuleNames() {
+		for _, name := range evidence.RuleNames() {
 			if !slices.ContainsFunc(ruleCases(), func(c ruleCase) bool { return c.want(u) == name }) {
 				t.Errorf("%s: no case is refused by rule %q", u.name, name)
 			}

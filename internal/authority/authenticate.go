@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -16,12 +17,12 @@ import (
 func (a *Authority) authenticate(ctx context.Context, t *attempt) error {
 	if t.issuer.Disabled {
 		return oauth.Errorf(oauth.UnauthorizedClient, "this issuer is disabled").
-			Because(&Refusal{Rule: "issuer enabled", Expected: "an enabled issuer", Found: "a disabled one"})
+			Because(&evidence.Refusal{Rule: "issuer enabled", Expected: "an enabled issuer", Found: "a disabled one"})
 	}
 	grant := t.issuer.Profile.Policy.Grant(t.req.GrantType)
 	if grant == nil {
 		return oauth.Errorf(oauth.UnsupportedGrantType, "this grant_type is not served here").
-			Because(&Refusal{Rule: "grant type", Expected: "one that the profile serves", Found: registry.Excerpt(string(t.req.GrantType))})
+			Because(&evidence.Refusal{Rule: "grant type", Expected: "one that the profile serves", Found: registry.Excerpt(string(t.req.GrantType))})
 	}
 	if err := t.chooseSet(grant.ClientAuth, "one of the ways that the profile lists for this grant_type"); err != nil {
 		return err
@@ -60,11 +61,14 @@ func (t *attempt) chooseSet(sets []platform.AuthSet, expected string) error {
 	for i := range t.req.Credentials {
 		shown = append(shown, t.req.Credentials[i].Method)
 	}
-	refusal := &Refusal{Rule: "client authentication", Expected: expected, Found: shown.String()}
+	refusal := &evidence.Refusal{Rule: "client authentication", Expected: expected, Found: shown.String()}
 	if t.byCertificate != nil {
 		refusal.Hint = "no client certificate came with the request"
+		if t.req.CertificateIgnored {
+			refusal.Hint = "a header with a client certificate came from a peer that is not in client_cert_proxies, or shows no certificate of client_cert_proxy_ca"
+		}
 	}
-	return badClient(refusal)
+	return evidence.BadClient(refusal)
 }
 
 // checkCredential checks one credential and notes the client that it belongs to.
@@ -77,7 +81,7 @@ func (a *Authority) checkCredential(ctx context.Context, from Registry, t *attem
 	case oauth.AuthPrivateKeyJWT:
 		return a.checkAssertion(ctx, t, c, false)
 	default:
-		return badClient(&Refusal{Rule: "client authentication", Expected: "a method that the server knows", Found: string(c.Method)})
+		return evidence.BadClient(&evidence.Refusal{Rule: "client authentication", Expected: "a method that the server knows", Found: string(c.Method)})
 	}
 }
 
@@ -88,7 +92,7 @@ func (a *Authority) checkSecret(ctx context.Context, from Registry, t *attempt, 
 	client, asked, err := from.FindClient(ctx, t.issuer.Name, c.ID)
 	t.asked = t.asked || asked
 	if errors.Is(err, registry.ErrNotFound) {
-		return badClient(&Refusal{Rule: "client", Expected: "a registered client_id", Found: registry.Excerpt(c.ID)})
+		return evidence.BadClient(&evidence.Refusal{Rule: "client", Expected: "a registered client_id", Found: registry.Excerpt(c.ID)})
 	}
 	if err != nil {
 		return unavailable(err)
@@ -102,7 +106,7 @@ func (a *Authority) checkAPIKey(ctx context.Context, from Registry, t *attempt, 
 	client, asked, err := from.FindClientByDigest(ctx, t.issuer.Name, digest)
 	t.asked = t.asked || asked
 	if errors.Is(err, registry.ErrNotFound) {
-		return badClient(&Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
+		return evidence.BadClient(&evidence.Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
 	}
 	if err != nil {
 		return unavailable(err)
@@ -124,19 +128,14 @@ func (t *attempt) showed(client *registry.Client, kind registry.SecretKind, dige
 	}
 	switch {
 	case t.req.ClientID != "" && t.req.ClientID != client.ID:
-		return badClient(&Refusal{Rule: "client_id", Expected: "the client whose credential is shown", Found: registry.Excerpt(t.req.ClientID)})
+		return evidence.BadClient(&evidence.Refusal{Rule: "client_id", Expected: "the client whose credential is shown", Found: registry.Excerpt(t.req.ClientID)})
 	case match == nil:
-		return badClient(&Refusal{Rule: "secret", Expected: "one of the client's secrets", Found: "another"})
+		return evidence.BadClient(&evidence.Refusal{Rule: "secret", Expected: "one of the client's secrets", Found: "another"})
 	case !match.LiveAt(t.now):
-		return badClient(&Refusal{Rule: "secret active", Expected: "an enabled secret before its end", Found: match.State(t.now)})
+		return evidence.BadClient(&evidence.Refusal{Rule: "secret active", Expected: "an enabled secret before its end", Found: match.State(t.now)})
 	case client.Disabled:
-		return badClient(&Refusal{Rule: "client enabled", Expected: "an enabled client", Found: "a disabled one"})
+		return evidence.BadClient(&evidence.Refusal{Rule: "client enabled", Expected: "an enabled client", Found: "a disabled one"})
 	}
 	t.shows(match.ID)
 	return nil
-}
-
-// badClient is the one answer to every failed client authentication.
-func badClient(refusal *Refusal) error {
-	return oauth.Errorf(oauth.InvalidClient, "client authentication failed").Because(refusal)
 }

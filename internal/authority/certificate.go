@@ -6,32 +6,12 @@ import (
 	"time"
 
 	"moneyer/internal/clientcert"
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
-
-// shownCertificate is a certificate that a request shows, with everything that the rules look at.
-type shownCertificate struct {
-	*clientcert.Shown
-	issuer  *registry.Issuer
-	methods platform.AuthSet // those of mutual TLS, one of which it must do for
-	now     time.Time
-	// chainErr says why it does not do for tls_client_auth, whoever the client is. It is found out
-	// before the client is looked up: the time must not show that there is such a client.
-	chainErr error
-	clientID string
-	client   *registry.Client // nil when there is none
-	// matched are the registered ones that it matches: live ones where there are any.
-	matched []*registry.Certificate
-	// published is the key at the client's jwks_uri whose x5c it is; nil when it is registered.
-	// publishedErr says why none was found.
-	published    *registry.Key
-	publishedErr error
-	// blockedErr says that its private key is published.
-	blockedErr error
-}
 
 // checkCertificate authenticates the client by its certificate where the set that was
 // chosen has a method of mutual TLS (RFC 8705 §2): beside other credentials, or beside the
@@ -42,17 +22,17 @@ func (a *Authority) checkCertificate(ctx context.Context, from Registry, t *atte
 		return nil
 	}
 	if t.client == nil && t.req.ClientID == "" {
-		return badClient(&Refusal{Rule: "client_id", Expected: "the client_id of the certificate's client (RFC 8705 section 2)", Found: "none"})
+		return evidence.BadClient(&evidence.Refusal{Rule: "client_id", Expected: "the client_id of the certificate's client (RFC 8705 section 2)", Found: "none"})
 	}
 	s := a.judgeCertificate(t.issuer, t.byCertificate, t.req.Certificate, t.now)
-	if s.clientID, s.client = t.req.ClientID, t.client; s.client == nil {
+	if s.ClientID, s.Client = t.req.ClientID, t.client; s.Client == nil {
 		client, asked, err := from.FindClient(ctx, t.issuer.Name, t.req.ClientID)
 		t.asked = t.asked || asked
 		if err != nil && !errors.Is(err, registry.ErrNotFound) {
 			return unavailable(err)
 		}
-		if s.client = client; err != nil {
-			s.client = nil
+		if s.Client = client; err != nil {
+			s.Client = nil
 		} else if err := t.names(client); err != nil {
 			return err
 		}
@@ -60,111 +40,67 @@ func (a *Authority) checkCertificate(ctx context.Context, from Registry, t *atte
 	if err := a.matchCertificate(ctx, s); err != nil {
 		return unavailable(err)
 	}
-	if broken := firstBroken(certificateRules, s); broken != nil {
-		return badClient(broken.refusal(s))
+	if err := s.Check(); err != nil {
+		return err
 	}
-	t.shows(s.credential())
+	t.shows(s.Credential())
 	return a.claimPublished(ctx, s)
 }
 
 // claimPublished holds a key from a jwks_uri to one environment, as registration does with a registered
 // certificate.
-func (a *Authority) claimPublished(ctx context.Context, s *shownCertificate) error {
-	if s.published == nil {
+func (a *Authority) claimPublished(ctx context.Context, s *evidence.Certificate) error {
+	if s.Published == nil {
 		return nil
 	}
-	err := a.KeySource.Claim(ctx, s.published.Public, s.client, s.issuer.Environment, s.published.Kid)
+	err := a.KeySource.Claim(ctx, s.Published.Public, s.Client, s.Issuer.Environment, s.Published.Kid)
 	var elsewhere *registry.KeyTakenError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &elsewhere):
-		return badClient(&Refusal{Rule: environmentRule.name, Expected: "a key that belongs to no other environment than " + quote(s.issuer.Environment), Found: elsewhere.Error()})
+		return s.RefuseElsewhere(elsewhere)
 	default:
 		return unavailable(err)
 	}
 }
 
 // judgeCertificate finds out what does not depend on the client.
-func (a *Authority) judgeCertificate(issuer *registry.Issuer, methods platform.AuthSet, shown *clientcert.Shown, now time.Time) *shownCertificate {
-	s := &shownCertificate{Shown: shown, issuer: issuer, methods: methods, now: now}
+func (a *Authority) judgeCertificate(issuer *registry.Issuer, methods platform.AuthSet, shown *clientcert.Shown, now time.Time) *evidence.Certificate {
+	s := &evidence.Certificate{Shown: shown, Issuer: issuer, Methods: methods, Now: now}
 	if methods.Has(oauth.AuthTLS) && issuer.CertificateRoots != nil {
-		s.chainErr = shown.Verify(issuer.CertificateRoots(), now)
+		s.ChainErr = shown.Verify(issuer.CertificateRoots(), now)
 	} else {
-		s.chainErr = errors.New("the issuer has no tls_client_auth_ca")
+		s.ChainErr = errors.New("the issuer has no tls_client_auth_ca")
 	}
 	if s.Leaf != nil {
-		s.blockedErr = registry.CheckCertificateKey(s.Leaf, a.BlockedKeys)
+		s.BlockedErr = registry.CheckCertificateKey(s.Leaf, a.BlockedKeys)
 	}
 	return s
 }
 
 // matchCertificate looks for the certificate among those of the client: the registered ones, then
 // those at its jwks_uri. The error is that of ctx.
-func (a *Authority) matchCertificate(ctx context.Context, s *shownCertificate) error {
-	if s.client == nil {
+func (a *Authority) matchCertificate(ctx context.Context, s *evidence.Certificate) error {
+	if s.Client == nil {
 		return nil
 	}
-	s.match()
-	selfSigned := s.methods.Has(oauth.AuthSelfSignedTLS) && s.Leaf != nil
-	if len(s.matched) > 0 || !selfSigned || s.client.Disabled || s.client.JWKSURI == "" || a.KeySource == nil {
+	s.Match()
+	selfSigned := s.Methods.Has(oauth.AuthSelfSignedTLS) && s.Leaf != nil
+	if len(s.Matched) > 0 || !selfSigned || s.Client.Disabled || s.Client.JWKSURI == "" || a.KeySource == nil {
 		return nil
 	}
-	key, err := a.KeySource.Certificate(ctx, s.client.JWKSURI, s.Digest)
+	key, err := a.KeySource.Certificate(ctx, s.Client.JWKSURI, s.Digest)
 	if err == nil {
-		s.published = key
+		s.Published = key
 	}
-	s.publishedErr = err
+	s.PublishedErr = err
 	return ctx.Err()
-}
-
-// match compares with the registered certificates. The certificate itself, where it is registered,
-// decides alone: disabling it revokes it, whatever name it has.
-func (s *shownCertificate) match() {
-	thumbprint := s.Thumbprint()
-	var live []*registry.Certificate
-	for i := range s.client.Certificates {
-		c := &s.client.Certificates[i]
-		accepted := s.methods.Has(c.Match.Method())
-		switch {
-		case c.Match == registry.MatchCertificate && c.Value == thumbprint && (accepted || c.Disabled):
-			s.matched = []*registry.Certificate{c}
-			return
-		case c.Match != registry.MatchCertificate && accepted && s.hasName(c):
-			if s.matched = append(s.matched, c); c.LiveAt(s.now) {
-				live = append(live, c)
-			}
-		}
-	}
-	if len(live) > 0 {
-		s.matched = live
-	} else if len(s.matched) > 1 {
-		s.matched = s.matched[:1]
-	}
-}
-
-// hasName reports whether the certificate has a registered name.
-func (s *shownCertificate) hasName(c *registry.Certificate) bool {
-	name, err := clientcert.ParseName(string(c.Match), c.Value)
-	return err == nil && s.Leaf != nil && name.Matches(s.Leaf)
-}
-
-// byName reports whether it is to authenticate by a name that an authority signed.
-func (s *shownCertificate) byName() bool {
-	return len(s.matched) > 0 && s.matched[0].Match != registry.MatchCertificate
-}
-
-// credential is what the ledger calls it.
-func (s *shownCertificate) credential() string {
-	if s.published != nil {
-		return s.published.Kid
-	}
-	return s.matched[0].ID
 }
 
 // ExplainCertificate tests a certificate against every rule that can be tested, as a client would show
 // it. The error is that the registry is unavailable.
-func (a *Authority) ExplainCertificate(ctx context.Context, issuer *registry.Issuer, clientID string, shown *clientcert.Shown, now time.Time) ([]Finding, error) {
+func (a *Authority) ExplainCertificate(ctx context.Context, issuer *registry.Issuer, clientID string, shown *clientcert.Shown, now time.Time) ([]evidence.Finding, error) {
 	var methods platform.AuthSet
 	for _, method := range issuer.Profile.Policy.AuthMethods() {
 		if method == oauth.AuthTLS || method == oauth.AuthSelfSignedTLS {
@@ -172,18 +108,18 @@ func (a *Authority) ExplainCertificate(ctx context.Context, issuer *registry.Iss
 		}
 	}
 	s := a.judgeCertificate(issuer, methods, shown, now)
-	s.clientID = clientID
+	s.ClientID = clientID
 	client, _, err := a.Registry.FindClient(ctx, issuer.Name, clientID)
 	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return nil, err
 	}
 	if err == nil {
-		s.client = client
+		s.Client = client
 	}
 	if err := a.matchCertificate(ctx, s); err != nil {
 		return nil, err
 	}
-	return explain(certificateRules, s), nil
+	return s.Findings(), nil
 }
 
 // confirmation is what the token is to be bound to (RFC 8705 §3): the certificate of the
@@ -194,7 +130,7 @@ func (t *attempt) confirmation() (string, error) {
 	}
 	if t.req.Certificate == nil {
 		return "", oauth.Errorf(oauth.InvalidRequest, "this client's tokens are bound to its certificate, and the request shows none").
-			Because(&Refusal{Rule: "bound tokens", Expected: "a client certificate", Found: "none"})
+			Because(&evidence.Refusal{Rule: "bound tokens", Expected: "a client certificate", Found: "none"})
 	}
 	return t.req.Certificate.Thumbprint(), nil
 }
@@ -209,7 +145,7 @@ func (t *ActiveToken) Confirm(shown *clientcert.Shown) error {
 	if err == nil && shown != nil && shown.Digest == bound {
 		return nil
 	}
-	refusal := &Refusal{Rule: "confirmation", Expected: "the certificate that the token is bound to", Found: "another"}
+	refusal := &evidence.Refusal{Rule: "confirmation", Expected: "the certificate that the token is bound to", Found: "another"}
 	if err != nil {
 		refusal.Found = err.Error()
 	} else if shown == nil {

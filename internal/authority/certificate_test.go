@@ -14,6 +14,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/clientcert"
 	"moneyer/internal/clientcert/certtest"
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
@@ -254,13 +255,13 @@ func TestExplainCertificate(t *testing.T) {
 	server := shownOf(certtest.NewCA(t, noon).Client(t, "pay-1", func(c *x509.Certificate) {
 		c.Subject.Organization, c.ExtKeyUsage, c.NotAfter = []string{"Bank"}, nil, noon.Add(-time.Hour)
 	}))
-	explained := func(shown *clientcert.Shown) map[string]authority.Finding {
+	explained := func(shown *clientcert.Shown) map[string]evidence.Finding {
 		t.Helper()
 		findings, err := h.ExplainCertificate(context.Background(), h.issuer, clientID, shown, noon)
 		if err != nil {
 			t.Fatal(err)
 		}
-		byRule := map[string]authority.Finding{}
+		byRule := map[string]evidence.Finding{}
 		for _, f := range findings {
 			byRule[f.Rule] = f
 		}

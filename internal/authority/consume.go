@@ -1,10 +1,7 @@
 package authority
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
-
-	"moneyer/internal/jose"
+	"moneyer/internal/evidence"
 	"moneyer/internal/ledger"
 	"moneyer/internal/platform"
 )
@@ -17,7 +14,7 @@ const maxAssertions = 2
 // each assertion that is good for one use.
 type consumption struct {
 	consumed [maxAssertions]ledger.Consumed
-	of       [maxAssertions]*presented
+	of       [maxAssertions]*evidence.Assertion
 	n        int
 	// signature is the canonical one under which the token is sealed; nil unless the
 	// issuer answers the same assertion with the same token.
@@ -26,7 +23,7 @@ type consumption struct {
 
 // consumptionOf is what the assertions of a request consume; nil ones are left out. An
 // assertion beside another never gives the same token again: each must be good for one use.
-func consumptionOf(assertions ...*presented) (c consumption) {
+func consumptionOf(assertions ...*evidence.Assertion) (c consumption) {
 	for _, p := range assertions {
 		if p != nil {
 			c.add(p)
@@ -50,49 +47,19 @@ func (c *consumption) seal(confirmation string) *tokenSeal {
 }
 
 // replayed is the answer when the value with that index was consumed before.
-func (c *consumption) replayed(index int) error { return c.of[index].replayed() }
+func (c *consumption) replayed(index int) error { return c.of[index].Replayed() }
 
-// add adds what one assertion consumes: nothing where the issuer takes a grant any number
-// of times. Client authentication is always good for one use, but for that by a token of a
-// trusted issuer which hands the same one out until it expires.
-func (c *consumption) add(p *presented) {
-	replay := p.issuer.Replay
-	switch {
-	case p.workload != nil:
-		replay = p.policy.Replay
-	case !p.isGrant:
-		replay = platform.ReplayOnce
-	}
+// add adds what one assertion consumes: nothing where it is taken any number of times.
+func (c *consumption) add(p *evidence.Assertion) {
+	replay := p.Replay()
 	if replay == platform.ReplayUntilExp {
 		return
 	}
-	canonical := jose.CanonicalSignature(p.key.Public.Alg(), p.jws.Signature)
-	c.consumed[c.n] = ledger.Consumed{Value: p.value(canonical), Until: p.expiry().Add(p.policy.Leeway)}
+	canonical := p.Signature()
+	c.consumed[c.n] = ledger.Consumed{Value: p.Value(canonical), Until: p.Until()}
 	c.of[c.n] = p
 	c.n++
 	if replay == platform.ReplaySameToken {
 		c.signature = canonical
 	}
-}
-
-// value stands for the assertion: (issuer, iss, jti), of a trusted issuer (issuer, its name,
-// jti), or without a jti the signature in
-// its one canonical form, since ECDSA signatures can be altered without the key, and
-// two honest pods may sign equal claims in one second. An empty jti names nothing and
-// is as good as none. Each part goes in with its length, so that no two lists of parts
-// make one text.
-func (p *presented) value(canonical []byte) [32]byte {
-	parts := [...]string{p.issuer.Name, p.claims.Issuer, "jti", p.claims.ID}
-	if p.claims.ID == "" {
-		parts[2], parts[3] = "signature", string(canonical)
-	}
-	if p.workload != nil {
-		parts[1], parts[2] = p.workload.trusted.Name, "trusted "+parts[2]
-	}
-	text := make([]byte, 0, 1024)
-	for _, part := range parts {
-		text = binary.BigEndian.AppendUint32(text, uint32(len(part)))
-		text = append(text, part...)
-	}
-	return sha256.Sum256(text)
 }

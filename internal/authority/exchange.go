@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
 	"moneyer/internal/registry"
@@ -123,9 +124,9 @@ func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *
 
 // touch notes the use of each credential that was shown.
 func (a *Authority) touch(ctx context.Context, t *attempt) {
-	if p := t.clientAssertion; p != nil && p.namesEndpoint() && a.EndpointAudience != nil {
+	if p := t.clientAssertion; p != nil && p.NamesEndpoint() && a.EndpointAudience != nil {
 		a.EndpointAudience(ctx, EndpointAudience{Issuer: t.issuer.Name, Client: t.client.ID, Correlation: t.req.Correlation,
-			Found: p.claims.Audience[0], Expected: t.issuer.URL})
+			Found: p.Claims.Audience[0], Expected: t.issuer.URL})
 	}
 	for _, credential := range t.credentials {
 		a.Registry.Touch(t.issuer.Name, t.client.ID, credential, t.now)
@@ -200,7 +201,7 @@ func (a *Authority) penalized(t *attempt) error {
 
 func overRate(wait time.Duration) error {
 	return oauth.Errorf(oauth.RateLimited, "too many requests of this client").After(wait).
-		Because(&Refusal{Rule: "client rate", Expected: "at most the configured rate", Found: "more"})
+		Because(&evidence.Refusal{Rule: "client rate", Expected: "at most the configured rate", Found: "more"})
 }
 
 // retryAfter is how long a caller should wait after a failure that is not its own.

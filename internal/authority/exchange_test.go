@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
@@ -418,7 +419,7 @@ func TestRemoteKeysNeedAnAudience(t *testing.T) {
 			t.Error("an assertion for no issuer in particular claims the key")
 		}
 		findings, err := h.Explain(t.Context(), h.issuer, s.String(), true, h.now)
-		i := slices.IndexFunc(findings, func(f authority.Finding) bool { return f.Rule == "required claims" })
+		i := slices.IndexFunc(findings, func(f evidence.Finding) bool { return f.Rule == "required claims" })
 		if err != nil || findings[i].Holds || !strings.Contains(findings[i].Expected, "aud because the key is from the client's jwks_uri") {
 			t.Errorf("%s: explained by %+v, %v", profileName, findings[i], err)
 		}
@@ -573,9 +574,9 @@ func TestSignatureHints(t *testing.T) {
 	}{
 		{"ES256", 96, "P-384"}, {"ES256", 132, "P-521"}, {"ES256", 64, "another private key"}, {"RS256", 96, "another private key"},
 	} {
-		hint := authority.SignatureHint(&jose.JWS{Header: jose.Header{Alg: c.alg}, Signature: make([]byte, c.size)})
+		hint := evidence.SignatureHint(&jose.JWS{Header: jose.Header{Alg: c.alg}, Signature: make([]byte, c.size)})
 		if !strings.Contains(hint, c.hint) {
-			t.Errorf("%s of %d octets: %q, want %q", c.alg, c.size, hint, c.hint)
+			t.Errorf("%s of %d bytes: %q, want %q", c.alg, c.size, hint, c.hint)
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/registry"
 )
 
@@ -119,7 +119,7 @@ func TestExplainAgreesWithExchange(t *testing.T) {
 			if first != c.want(u) {
 				t.Errorf("%s: %s: Explain finds %q broken, Exchange %q", u.name, c.name, first, c.want(u))
 			}
-			if first == ok && len(findings) != len(authority.RuleNames()) {
+			if first == ok && len(findings) != len(evidence.RuleNames()) {
 				t.Errorf("%s: %s: %d rules are told, want all", u.name, c.name, len(findings))
 			}
 			if len(h.ledger.used)+len(h.ledger.entries) != 0 {
@@ -137,32 +137,6 @@ func TestExplainWithoutARegistry(t *testing.T) {
 	}
 }
 
-func TestFormHints(t *testing.T) {
-	for _, c := range []struct{ compact, hint string }{
-		{"", "it is empty"},
-		{"bearer e30.e30.e30", "leave Bearer out"},
-		{"assertion=e30.e30.e30", "the parameter's name"},
-		{"client_assertion=e30.e30.e30", "the parameter's name"},
-		{"-----BEGIN EC PRIVATE KEY-----\nMHc", "this is a key"},
-		{" {\"payload\":\"e30\"}", "this is JSON"},
-		{`"e30.e30.e30"`, "leave the quotes out"},
-		{"e30.e30.e30\n", "leave blanks and line breaks out"},
-		{"e30%2Ee30%2Ee30", "percent-encoded"},
-		{"e30=.e30.e30", "no padding"},
-		{"e3+.e30.e30", "base64url"},
-		{"e30.e30.e30.e30.e30", "JWE"},
-		{"e30.e30.", "no signature"},
-		{"opaque", "three parts"},
-		{"e30.e30", "three parts"},
-		{"e30.e30." + strings.Repeat("A", 9000), "a few hundred octets"},
-		{"e30.e30.e30", "let a JWT library"},
-	} {
-		if got := authority.FormHint(c.compact); !strings.Contains(got, c.hint) {
-			t.Errorf("%.40q: %q, want %q", c.compact, got, c.hint)
-		}
-	}
-}
-
 func FuzzExplain(f *testing.F) {
 	h := newFixture(f, "thales-d1")
 	for _, m := range mistakes {
@@ -176,7 +150,7 @@ func FuzzExplain(f *testing.F) {
 		if err != nil || len(findings) == 0 {
 			t.Fatalf("%d findings, %v", len(findings), err)
 		}
-		if len(findings) < len(authority.RuleNames()) {
+		if len(findings) < len(evidence.RuleNames()) {
 			for _, f := range findings {
 				if !f.Holds {
 					return

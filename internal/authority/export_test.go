@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 )
@@ -19,7 +20,7 @@ func Judge(ctx context.Context, a *Authority, issuer *registry.Issuer, req *Requ
 	} else {
 		err = a.checkAssertion(ctx, t, &req.Credentials[0], false)
 	}
-	return shown(t).verifications, err
+	return shown(t).Verifications, err
 }
 
 // Verifications is how many signatures the credentials of a request cost, or -1.
@@ -29,26 +30,10 @@ func Verifications(ctx context.Context, a *Authority, issuer *registry.Issuer, r
 	if shown(t) == nil {
 		return -1
 	}
-	return shown(t).verifications
+	return shown(t).Verifications
 }
 
-func shown(t *attempt) *presented { return cmp.Or(t.grantAssertion, t.clientAssertion) }
-
-// DummyAlg is the algorithm of the key that equalizes timing.
-func DummyAlg(header string) string { return string(dummyKeyFor(header).Alg()) }
-
-// RuleNames lists the rules for assertions in their order.
-func RuleNames() []string { return namesOf(assertionRules) }
-
-// TrustedRuleNames lists those for tokens of trusted issuers.
-func TrustedRuleNames() []string { return namesOf(workloadRules) }
-
-func namesOf(rules []*rule[*presented]) (names []string) {
-	for _, r := range rules {
-		names = append(names, r.name)
-	}
-	return names
-}
+func shown(t *attempt) *evidence.Assertion { return cmp.Or(t.grantAssertion, t.clientAssertion) }
 
 // VerifierLeeway is how much longer than its token a revocation is known.
 const VerifierLeeway = verifierLeeway
@@ -59,7 +44,6 @@ var GivenBackBurst = givenBack.Burst
 // What tests look at by itself.
 var (
 	GrantScope = grantScope
-	FormHint   = formHint
 )
 
 // Record records a refusal at once, as a refused request does. proven is the client that

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
@@ -443,7 +444,7 @@ func clientAuthRequest(assertion string) *authority.Request {
 }
 
 // refusalOf takes a refusal apart, which it must be.
-func refusalOf(t testing.TB, token *authority.AccessToken, err error) (*oauth.Error, *authority.Refusal) {
+func refusalOf(t testing.TB, token *authority.AccessToken, err error) (*oauth.Error, *evidence.Refusal) {
 	t.Helper()
 	if token != nil {
 		t.Fatalf("a token beside error %v", err)
@@ -452,7 +453,7 @@ func refusalOf(t testing.TB, token *authority.AccessToken, err error) (*oauth.Er
 	if !errors.As(err, &e) {
 		t.Fatalf("error %v is no *oauth.Error", err)
 	}
-	refusal := &authority.Refusal{}
+	refusal := &evidence.Refusal{}
 	errors.As(err, &refusal)
 	return e, refusal
 }

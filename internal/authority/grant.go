@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -43,7 +44,7 @@ func (a *Authority) verify(ctx context.Context, t *attempt) (*Grant, error) {
 	req, policy := t.req, &t.issuer.Profile.Policy
 	if len(t.client.Grants) > 0 && !slices.Contains(t.client.Grants, req.GrantType) {
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use this grant_type").
-			Because(&Refusal{Rule: "client's grants", Expected: "a grant that the client is registered for", Found: string(req.GrantType)})
+			Because(&evidence.Refusal{Rule: "client's grants", Expected: "a grant that the client is registered for", Found: string(req.GrantType)})
 	}
 	scope, err := grantScope(&policy.Scope, t.client, req.Scope)
 	if err != nil {
@@ -74,14 +75,14 @@ func grantScope(policy *platform.Scope, client *registry.Client, asked string) (
 	}
 	scope, err := oauth.ParseScope(asked)
 	if err != nil {
-		return nil, oauth.AsError(err).Because(&Refusal{Rule: "scope", Expected: "words of RFC 6749 section 3.3", Found: "malformed ones"})
+		return nil, oauth.AsError(err).Because(&evidence.Refusal{Rule: "scope", Expected: "words of RFC 6749 section 3.3", Found: "malformed ones"})
 	}
 	if policy.Unknown == platform.UnknownIgnore {
 		scope = slices.DeleteFunc(scope, func(word string) bool { return !slices.Contains(policy.Words, word) })
 	}
 	if word := scope.Missing(client.Scope); word != "" {
 		return nil, oauth.Errorf(oauth.InvalidScope, "the client is not registered for all of this scope").
-			Because(&Refusal{Rule: "scope", Expected: client.Scope.String(), Found: registry.Excerpt(word)})
+			Because(&evidence.Refusal{Rule: "scope", Expected: client.Scope.String(), Found: registry.Excerpt(word)})
 	}
 	return scope, nil
 }

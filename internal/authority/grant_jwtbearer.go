@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 
+	"moneyer/internal/evidence"
 	"moneyer/oauth"
 )
 
@@ -11,7 +12,7 @@ import (
 func jwtBearer(a *Authority, ctx context.Context, t *attempt) error {
 	if t.req.Assertion == "" {
 		return oauth.Errorf(oauth.InvalidRequest, "assertion is missing").
-			Because(&Refusal{Rule: "assertion", Expected: "an assertion parameter", Found: "none"})
+			Because(&evidence.Refusal{Rule: "assertion", Expected: "an assertion parameter", Found: "none"})
 	}
 	return a.checkAssertion(ctx, t, &Credential{Assertion: t.req.Assertion}, true)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
@@ -168,9 +169,9 @@ func (a *Authority) ownToken(issuer *registry.Issuer, token string, now time.Tim
 	case err != nil:
 		return nil, err
 	case claims.Issuer != issuer.URL:
-		return nil, fmt.Errorf("iss is %s", quote(claims.Issuer))
+		return nil, fmt.Errorf("iss is %s", evidence.Quote(claims.Issuer))
 	case !strings.EqualFold(jws.Header.Typ, issuer.Profile.Policy.Token.Typ):
-		return nil, fmt.Errorf("typ is %s", quote(jws.Header.Typ))
+		return nil, fmt.Errorf("typ is %s", evidence.Quote(jws.Header.Typ))
 	case !now.Before(time.Unix(claims.Expiry, 0)):
 		return nil, errors.New("it has expired")
 	}

@@ -397,11 +397,6 @@ func TestPreSignatureFailuresAreAlike(t *testing.T) {
 			t.Errorf("%s: answers differ: %v", u.name, seen)
 		}
 	}
-	for header, decoy := range map[string]string{"ES256": "ES256", "RS256": "RS256", "PS256": "PS256", "EdDSA": "EdDSA", "HS256": "ES256", "": "ES256"} {
-		if alg := authority.DummyAlg(header); alg != decoy {
-			t.Errorf("time is wasted on %s for header alg %q, want %s", alg, header, decoy)
-		}
-	}
 }
 
 func TestFailedSecretsAreAlike(t *testing.T) {

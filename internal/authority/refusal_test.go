@@ -30,7 +30,7 @@ func TestRefusalsOfKnownClientsAreRecorded(t *testing.T) {
 	want := ledger.Entry{
 		Kind: ledger.KindRefusal, Time: noon, Issuer: "d1", Client: clientID, Correlation: "corr-1", Credential: kid,
 		Code: "invalid_grant", Rule: "signature", Expected: `a signature by the private half of the key registered as "key-1"`,
-		Found: "64 octets that the key does not verify",
+		Found: "64 bytes that the key does not verify",
 	}
 	if len(h.ledger.entries) != 1 || h.ledger.entries[0] != want {
 		t.Errorf("recorded %+v, want %+v", h.ledger.entries, want)
@@ -149,7 +149,7 @@ func TestTheRefusalNamesItsClient(t *testing.T) {
 	if _, refusal := refusalOf(t, nil, err); refusal.Client != clientID {
 		t.Errorf("the refusal names %q", refusal.Client)
 	}
-	for _, part := range []string{"invalid_grant", "rule signature", "expected a signature", "found 64 octets", "(signed with another private key"} {
+	for _, part := range []string{"invalid_grant", "rule signature", "expected a signature", "found 64 bytes", "(signed with another private key"} {
 		if !strings.Contains(err.Error(), part) {
 			t.Errorf("the log does not say %q: %v", part, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"moneyer/internal/clientcert"
+	"moneyer/internal/evidence"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
@@ -20,6 +21,8 @@ type Request struct {
 	// Certificate that the connection shows, or a proxy that may name one; nil for none.
 	// The profile's sets say whether it authenticates the client.
 	Certificate *clientcert.Shown
+	// CertificateIgnored is set where a header for a certificate came from a peer that may not send it.
+	CertificateIgnored bool
 	// ClientID is the client_id of the request, which proves nothing.
 	ClientID string
 	// Assertion is the grant of RFC 7523 §2.1.
@@ -85,7 +88,7 @@ type attempt struct {
 	byCertificate platform.AuthSet
 	// grantAssertion is the assertion that is the grant, clientAssertion the one that
 	// authenticates the client; nil for none. use is what is to be consumed of both.
-	grantAssertion, clientAssertion *presented
+	grantAssertion, clientAssertion *evidence.Assertion
 	use                             consumption
 	// subject is whom the grant names beside the client, once that is verified; empty
 	// means the client itself.
@@ -112,7 +115,7 @@ func (t *attempt) clientName() string {
 // request name the same client.
 func (t *attempt) names(client *registry.Client) error {
 	if t.client != nil && t.client.ID != client.ID {
-		return badClient(&Refusal{Rule: "one client", Expected: "credentials of one client", Found: "those of two"})
+		return evidence.BadClient(&evidence.Refusal{Rule: "one client", Expected: "credentials of one client", Found: "those of two"})
 	}
 	t.client = client
 	return nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
 	"moneyer/internal/revocation"
@@ -101,7 +102,7 @@ func (a *Authority) MayReadRevocations(ctx context.Context, issuer *registry.Iss
 		return err
 	case !client.Introspects:
 		return a.refuse(ctx, t, oauth.Errorf(oauth.UnauthorizedClient, "this client may not read the list of revocations").
-			Because(&Refusal{Rule: "client introspects", Expected: "a client that may introspect all tokens", Found: "one that may not",
+			Because(&evidence.Refusal{Rule: "client introspects", Expected: "a client that may introspect all tokens", Found: "one that may not",
 				Hint: "moneyer client set " + client.ID + " --introspects=true"}))
 	}
 	return nil

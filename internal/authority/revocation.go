@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
@@ -79,7 +80,7 @@ func (r *Revocations) mayGiveBack(issuer, client string, now time.Time) error {
 		return nil
 	}
 	return oauth.Errorf(oauth.RateLimited, "too many tokens given back").After(wait).
-		Because(&Refusal{Rule: "tokens given back", Expected: "at most the rate for one client, and half of the places", Found: "more", Client: client, Proven: true})
+		Because(&evidence.Refusal{Rule: "tokens given back", Expected: "at most the rate for one client, and half of the places", Found: "more", Client: client, Proven: true})
 }
 
 // verifierLeeway is how long after its end a token may still pass a verifier, for
@@ -281,7 +282,7 @@ func (r *Revocations) Plan(ctx context.Context, issuer *registry.Issuer, t Targe
 	case t.SigningKid != "":
 		v.Reason, v.SigningKid, v.Before = "signing key "+t.SigningKid, t.SigningKid, time.Time{}
 	case t.All:
-		v.Reason, v.All = "everything issued before "+stamp(v.Before), true
+		v.Reason, v.All = "everything issued before "+evidence.Stamp(v.Before), true
 	default:
 		return nil, registry.Invalidf("say what to revoke: a token's jti, a client, a client's key or secret, a signing key, or everything before an instant")
 	}
@@ -303,7 +304,7 @@ func until(at time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
-	return ", issued before " + stamp(wholeSecond(at))
+	return ", issued before " + evidence.Stamp(wholeSecond(at))
 }
 
 var errTooMany = errors.New("too many tokens")

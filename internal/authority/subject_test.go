@@ -208,3 +208,17 @@ func TestSubjectOfATrustedToken(t *testing.T) {
 		t.Errorf("claims %v, the ledger has %+v", claims, h.tokens(t))
 	}
 }
+
+// TestSubjectIsNoClient: as client authentication sub is the client, also where a grant may
+// name another subject (RFC 7523 §3).
+func TestSubjectIsNoClient(t *testing.T) {
+	h := newFixture(t, outbound)
+	h.client().Subjects = []string{"CUSTOMER01"}
+	_, err := h.introspect(clientAuthRequest(h.named("CUSTOMER01")), "x")
+	if e, refusal := refusalOf(t, nil, err); e.Code != oauth.InvalidClient || refusal.Rule != "sub" || refusal.Subject != "" {
+		t.Errorf("%v by %+v", e, refusal)
+	}
+	if _, err := h.introspect(clientAuthRequest(h.named(clientID)), "x"); err != nil {
+		t.Error(err)
+	}
+}

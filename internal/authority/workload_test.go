@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
@@ -143,7 +144,7 @@ func TestTrustedRules(t *testing.T) {
 					return
 				}
 				findings, err := h.Explain(t.Context(), h.issuer, s.String(), u.isGrant, h.now)
-				first := slices.IndexFunc(findings, func(f authority.Finding) bool { return !f.Holds })
+				first := slices.IndexFunc(findings, func(f evidence.Finding) bool { return !f.Holds })
 				if err != nil || first < 0 || findings[first].Rule != c.rule || findings[first].Hint == "" && c.rule != "client enabled" {
 					t.Errorf("Explain: %v, %+v", err, findings)
 				}
@@ -151,7 +152,7 @@ func TestTrustedRules(t *testing.T) {
 		}
 		broken[c.rule] = true
 	}
-	for _, name := range authority.TrustedRuleNames() {
+	for _, name := range evidence.TrustedRuleNames() {
 		if !broken[name] {
 			t.Errorf("no case breaks the rule %q", name)
 		}

@@ -22,3 +22,17 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkName is what each registered name costs a request.
+func BenchmarkName(b *testing.B) {
+	leaf := certtest.NewCA(b, now).Client(b, "pay-1", func(c *x509.Certificate) { c.DNSNames = []string{"pay.example"} }).Leaf
+	for kind, value := range map[string]string{clientcert.SubjectDN: "CN=pay-1,O=Bank,C=NL", clientcert.SANDNS: "other.example"} {
+		b.Run(kind, func(b *testing.B) {
+			for b.Loop() {
+				if name, err := clientcert.ParseName(kind, value); err != nil || name.Matches(leaf) {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

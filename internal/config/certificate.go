@@ -42,8 +42,11 @@ func (l Listener) checkClientCert(check *checker) {
 // isRemote reports whether a network has addresses other than those of loopback.
 func isRemote(network string) bool {
 	p, err := netip.ParsePrefix(network)
-	loopback := netip.MustParsePrefix("127.0.0.0/8")
-	return err == nil && !(p.Addr().Is4() && p.Bits() >= loopback.Bits() && loopback.Contains(p.Addr()) || p == netip.MustParsePrefix("::1/128"))
+	least := 8 // of 127.0.0.0/8
+	if p.Addr().Is6() {
+		least = 128
+	}
+	return err == nil && (!p.Addr().IsLoopback() || p.Bits() < least)
 }
 
 // checkHeader checks the name of a header for certificates. Names that the server, or HTTP itself,

@@ -259,7 +259,7 @@ var refusals = []struct{ name, old, text, want string }{
 	{"unknown profile", `"thales-d1"`, `"thales-d2"`, `moneyer.toml:7: issuers.d1.profile: `},
 	{"profile file that is not there", `"thales-d1"`, `"own.toml"`, `moneyer.toml:7: issuers.d1.profile: `},
 	{"audience names where none are taken", `"thales-d1"`, "\"oauth2\"\naudience_names = [\"stg\"]", `moneyer.toml:8: issuers.d1.audience_names: profile oauth2 takes no audience names`},
-	{"audience name empty", `"thales-d1"`, "\"thales-d1\"\naudience_names = [\"\"]", `moneyer.toml:8: issuers.d1.audience_names: a name has 1 to 1024 octets`},
+	{"audience name empty", `"thales-d1"`, "\"thales-d1\"\naudience_names = [\"\"]", `moneyer.toml:8: issuers.d1.audience_names: a name has 1 to 1024 bytes`},
 	{"audience name of another environment", `[issuers.d1]`, "[issuers.a]\nurl = \"https://auth.example.com/a\"\nprofile = \"thales-d1\"\nresource_audience = \"https://a\"\nenvironment = \"stg\"\naudience_names = [\"x\"]\n[issuers.d1]\naudience_names = [\"x\"]\nenvironment = \"prd\"",
 		`issuers.d1.audience_names: "x" is also a name in environment "stg"`},
 	{"replay where there are no assertions", "\"thales-d1\"\nresource_audience = \"https://api.example.com\"", "\"boltpay\"\nreplay = \"once\"", `moneyer.toml:8: issuers.d1.replay: profile boltpay takes no assertions`},

@@ -246,7 +246,7 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	names := assertions && p.Policy.Assertion.Accepts(platform.AudienceName)
 	check.want(names || len(i.AudienceNames) == 0, key+"audience_names", "profile %s takes no audience names", p.Name)
 	for _, name := range i.AudienceNames {
-		check.want(name != "" && len(name) <= 1024, key+"audience_names", "a name has 1 to 1024 octets")
+		check.want(name != "" && len(name) <= 1024, key+"audience_names", "a name has 1 to 1024 bytes")
 	}
 	check.want(assertions || i.Replay == "", key+"replay", "profile %s takes no assertions, so nothing can be replayed", p.Name)
 	check.want(slices.Contains([]platform.Replay{platform.ReplayOnce, platform.ReplayUntilExp, platform.ReplaySameToken}, made.Replay), key+"replay", `must be "once", "until-exp" or "same-token"`)

@@ -106,7 +106,7 @@ func checkTrustedName(check *checker, key string, t *TrustedIssuer) {
 		return
 	}
 	check.want(t.TrustDomain == "", key+".trust_domain", `is for the kind "spiffe": remove this, or set kind = "spiffe"`)
-	check.want(t.Issuer != "" && len(t.Issuer) <= jose.MaxClaim, key+".issuer", "must be the iss of its tokens, exactly: 1 to %d octets", jose.MaxClaim)
+	check.want(t.Issuer != "" && len(t.Issuer) <= jose.MaxClaim, key+".issuer", "must be the iss of its tokens, exactly: 1 to %d bytes", jose.MaxClaim)
 }
 
 // checkTrustedKeys checks where its keys are, and returns those that are in the configuration.
@@ -150,7 +150,7 @@ var judged = []string{"iss", "aud", "exp", "nbf", "iat", "jti", "typ", "cnf"}
 func checkTrustedTokens(check *checker, key string, t *TrustedIssuer) {
 	check.want(len(t.Audience) <= jose.MaxAudience, key+".audience", "at most %d values", jose.MaxAudience)
 	for _, audience := range t.Audience {
-		check.want(audience != "" && len(audience) <= 1024, key+".audience", "a value has 1 to 1024 octets")
+		check.want(audience != "" && len(audience) <= 1024, key+".audience", "a value has 1 to 1024 bytes")
 	}
 	check.want(len(t.Claims) > 0 && len(t.Claims) <= maxTrustedClaims, key+".claims", "must name 1 to %d claims", maxTrustedClaims)
 	for n, claim := range t.Claims {

@@ -80,7 +80,7 @@ func TestTrustedRefusals(t *testing.T) {
 		{uri, jwks(edKey + `,"d":"AQAB"}`), "private key"},
 		{uri, uri + "\nalgs = [\"HS256\"]", `trusted.kc.algs: "HS256" is none of`},
 		{uri, uri + "\nalgs = []", "trusted.kc.algs: must name an algorithm"},
-		{uri, uri + "\naudience = [\"\"]", "trusted.kc.audience: a value has 1 to 1024 octets"},
+		{uri, uri + "\naudience = [\"\"]", "trusted.kc.audience: a value has 1 to 1024 bytes"},
 		{uri, uri + "\nclaims = []", "trusted.kc.claims: must name 1 to 8 claims"},
 		{uri, uri + "\nclaims = [\"iss\"]", `trusted.kc.claims: "iss" names no client`},
 		{uri, uri + "\nclaims = [\"sub\", \"azp\", \"sub\"]", `trusted.kc.claims: "sub" is there twice`},

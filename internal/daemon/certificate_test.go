@@ -3,6 +3,7 @@ package daemon
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"moneyer/internal/clientcert"
 	"moneyer/internal/clientcert/certtest"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
@@ -115,3 +117,65 @@ tls_client_auth_ca = %[2]q
 }
 
 func withDNSName(c *x509.Certificate) { c.DNSNames = []string{"pay.example"} }
+
+// TestCertificateHeaderIsReloaded: the proxies that may forward certificates, and the authorities, are those
+// of the configuration that was loaded last; one that names a file which is not there is refused.
+func TestCertificateHeaderIsReloaded(t *testing.T) {
+	file := newFolder(t)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	configure := func(listen, issuer string) {
+		t.Helper()
+		next := strings.Replace(string(text), "[listen]\n", "[listen]\n"+listen+"\n", 1) + issuer + "\n"
+		if err := os.WriteFile(file, []byte(next), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := newTestServer(t, file, io.Discard)
+	mine := certtest.SelfSigned(t, time.Now(), "pay-1", nil).Leaf
+	shown := clientcert.FromTLS(&tls.ConnectionState{PeerCertificates: []*x509.Certificate{mine}})
+	client := &registry.Client{Issuer: "plain", ID: "app-1", Created: time.Now(), Certificates: []registry.Certificate{{ID: "c1", Match: registry.MatchCertificate, Value: shown.Thumbprint()}}}
+	if err := s.db.PutClient(t.Context(), client, &ledger.Entry{Kind: ledger.KindAdmin, Time: time.Now(), Actor: "test"}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() int {
+		t.Helper()
+		form := url.Values{"grant_type": {"client_credentials"}, "client_id": {"app-1"}}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.Addr()+"/plain/oauth2/token", strings.NewReader(form.Encode()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Client-Cert", ":"+base64.StdEncoding.EncodeToString(mine.Raw)+":")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	const header = "client_cert_header = \"client-cert\"\nclient_cert_proxies = "
+	for _, step := range []struct {
+		listen, issuer, fails string
+		want                  int
+	}{
+		{"", "", "", http.StatusUnauthorized},
+		{header + `["127.0.0.1/32"]`, "", "", http.StatusOK},
+		{header + `["127.0.0.1/32"]`, `tls_client_auth_ca = "missing.pem"`, "issuers.plain.tls_client_auth_ca", http.StatusOK}, // the previous one stays
+		{header + `["127.0.0.9/32"]`, "", "", http.StatusUnauthorized},
+	} {
+		configure(step.listen, step.issuer)
+		if err := s.Reload(t.Context()); (err == nil) != (step.fails == "") || err != nil && !strings.Contains(err.Error(), step.fails) {
+			t.Errorf("reload of %+v: %v", step, err)
+		}
+		if got := ask(); got != step.want {
+			t.Errorf("with %+v: %d", step, got)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if err := s.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -63,7 +63,7 @@ func TestParseClaimsRefuses(t *testing.T) {
 
 func TestParseClaimsNamesTheClaim(t *testing.T) {
 	_, err := jose.ParseClaims([]byte(`{"iss":"a","exp":"soon"}`))
-	if want := "JWT claims not acceptable: exp: JSON at octet 17: want an integer, have a string"; err == nil || err.Error() != want {
+	if want := "JWT claims not acceptable: exp: JSON at byte 17: want an integer, have a string"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

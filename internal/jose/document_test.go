@@ -35,7 +35,7 @@ func TestDocument(t *testing.T) {
 		t.Error(err)
 	}
 	if parsed.Header.Typ != "list+jwt" || parsed.Header.Kid != "k" || !bytes.Equal(parsed.Payload, payload) {
-		t.Errorf("header %+v, %d octets", parsed.Header, len(parsed.Payload))
+		t.Errorf("header %+v, %d bytes", parsed.Header, len(parsed.Payload))
 	}
 	if _, err := documents.SignDocument(make([]byte, jose.MaxDocument)); !errors.Is(err, jose.ErrMalformed) {
 		t.Errorf("a document over the limit was signed: %v", err)

@@ -12,7 +12,7 @@ const (
 	p256HalfOrder = "\x7f\xff\xff\xff\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff\xde\x73\x7d\x56\xd3\x8b\xcf\x42\x79\xdc\xe5\x61\x7e\x31\x92\xa8"
 )
 
-// es256Size is the length of an ES256 signature, r and s of 32 octets each (RFC 7518 section 3.4).
+// es256Size is the length of an ES256 signature, r and s of 32 bytes each (RFC 7518 section 3.4).
 const es256Size = 64
 
 // maxDER is the maximum length of an ES256 signature in DER.

@@ -13,7 +13,7 @@ import (
 // in constant time.
 func checkEd25519(pub ed25519.PublicKey) error {
 	if len(pub) != ed25519.PublicKeySize {
-		return fmt.Errorf("%w: Ed25519 key of %d octets, want %d", ErrKey, len(pub), ed25519.PublicKeySize)
+		return fmt.Errorf("%w: Ed25519 key of %d bytes, want %d", ErrKey, len(pub), ed25519.PublicKeySize)
 	}
 	one := big.NewInt(1)
 	p := new(big.Int).Lsh(one, 255)

@@ -81,7 +81,7 @@ func ParseJWKS(data []byte) ([]NamedKey, error) {
 // ParseKeySet is ParseJWKS with rules.
 func ParseKeySet(data []byte, rules KeySetRules) (KeySet, error) {
 	if len(data) > MaxJWKS {
-		return KeySet{}, fmt.Errorf("%w: JWK set longer than %d octets", ErrKey, MaxJWKS)
+		return KeySet{}, fmt.Errorf("%w: JWK set longer than %d bytes", ErrKey, MaxJWKS)
 	}
 	var set KeySet
 	found, entries := false, 0
@@ -165,7 +165,7 @@ type jwk struct {
 // readJWK parses the members of a JWK.
 func readJWK(data []byte) (*jwk, error) {
 	if len(data) > maxKeyFile {
-		return nil, fmt.Errorf("%w: JWK longer than %d octets", ErrKey, maxKeyFile)
+		return nil, fmt.Errorf("%w: JWK longer than %d bytes", ErrKey, maxKeyFile)
 	}
 	j := new(jwk)
 	err := strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) error {
@@ -293,7 +293,7 @@ func (j *jwk) ecKey() (*ecdsa.PublicKey, error) {
 		return nil, fmt.Errorf("%w: EC key on %.32q, want P-256", ErrWrongCurve, j.crv)
 	}
 	if len(j.x) != 32 || len(j.y) != 32 {
-		return nil, fmt.Errorf("%w: x and y of P-256 have 32 octets", ErrKey)
+		return nil, fmt.Errorf("%w: x and y of P-256 have 32 bytes", ErrKey)
 	}
 	point := slices.Concat([]byte{4}, j.x, j.y)
 	pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)

@@ -75,7 +75,7 @@ func parse(compact string, most int) (*JWS, error) {
 // dots checks the length and the alphabet of compact and returns the positions of its two dots.
 func dots(compact string, most int) (first, second int, err error) {
 	if len(compact) > most {
-		return 0, 0, fmt.Errorf("%w: longer than %d octets", ErrMalformed, most)
+		return 0, 0, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, most)
 	}
 	first, second = -1, -1
 	for i := range len(compact) {
@@ -88,7 +88,7 @@ func dots(compact string, most int) (first, second int, err error) {
 		case c == '.':
 			return 0, 0, fmt.Errorf("%w: more than two dots", ErrMalformed)
 		default:
-			return 0, 0, fmt.Errorf("%w: octet %d is none of A-Z a-z 0-9 . _ -", ErrMalformed, i)
+			return 0, 0, fmt.Errorf("%w: byte %d is none of A-Z a-z 0-9 . _ -", ErrMalformed, i)
 		}
 	}
 	if second < 0 {
@@ -146,7 +146,7 @@ func boundedText(v strictjson.Value, limit int) (string, error) {
 		return "", err
 	}
 	if len(text) > limit {
-		return "", fmt.Errorf("longer than %d octets", limit)
+		return "", fmt.Errorf("longer than %d bytes", limit)
 	}
 	return text, nil
 }

@@ -177,7 +177,7 @@ func TestParseJWKRefuses(t *testing.T) {
 	if _, _, err := jose.ParseJWK([]byte("{"+ec+`,"key_ops":["verify"],"use":"sig","alg":"ES256","x5t":"a"}`), jose.ES256); err != nil {
 		t.Fatal(err)
 	}
-	n := func(octets ...byte) string { return b64(string(octets) + strings.Repeat("\xab", 256)) }
+	n := func(raw ...byte) string { return b64(string(raw) + strings.Repeat("\xab", 256)) }
 	for name, tc := range map[string]struct {
 		jwk  string
 		alg  jose.Alg
@@ -249,11 +249,11 @@ func TestEd25519Points(t *testing.T) {
 		"ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff": jose.ErrKey,
 		"0200000000000000000000000000000000000000000000000000000000000000": jose.ErrKey, // not on the curve
 	} {
-		octets, err := hex.DecodeString(name)
+		raw, err := hex.DecodeString(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := jose.NewPublicKey(ed25519.PublicKey(octets), jose.EdDSA); !errors.Is(err, want) {
+		if _, err := jose.NewPublicKey(ed25519.PublicKey(raw), jose.EdDSA); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", name, err, want)
 		}
 	}

@@ -24,7 +24,7 @@ var errRegisterPublic = fmt.Errorf(
 // ErrKey. Of a certificate only the key is used: names, dates and issuer are not checked.
 func ParsePublic(data []byte, alg Alg) (key *PublicKey, kid string, err error) {
 	if len(data) > maxKeyFile {
-		return nil, "", fmt.Errorf("%w: longer than %d octets", ErrKey, maxKeyFile)
+		return nil, "", fmt.Errorf("%w: longer than %d bytes", ErrKey, maxKeyFile)
 	}
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return ParseJWK(data, alg)

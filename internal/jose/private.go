@@ -22,7 +22,7 @@ const generatedRSABits = 2048
 // satisfy the limits of NewPublicKey. An encrypted key is refused with ErrEncryptedKey.
 func ParsePrivate(data []byte) (crypto.Signer, error) {
 	if len(data) > maxKeyFile {
-		return nil, fmt.Errorf("%w: longer than %d octets", ErrKey, maxKeyFile)
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrKey, maxKeyFile)
 	}
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return parsePrivateJWK(data)
@@ -117,7 +117,7 @@ func (j *jwk) privateKey() (crypto.Signer, error) {
 		return key, nil
 	case "OKP":
 		if len(j.d) != ed25519.SeedSize {
-			return nil, fmt.Errorf("%w: d of Ed25519 has %d octets", ErrKey, ed25519.SeedSize)
+			return nil, fmt.Errorf("%w: d of Ed25519 has %d bytes", ErrKey, ed25519.SeedSize)
 		}
 		return ed25519.NewKeyFromSeed(j.d), nil
 	default:

@@ -33,7 +33,7 @@ func NewSigner(key crypto.Signer, alg Alg, kid, typ string) (*Signer, error) {
 		return nil, err
 	}
 	if len(kid) > maxName || len(typ) > maxName || !utf8.ValidString(kid) || !utf8.ValidString(typ) {
-		return nil, fmt.Errorf("%w: kid and typ are UTF-8 of at most %d octets", ErrHeader, maxName)
+		return nil, fmt.Errorf("%w: kid and typ are UTF-8 of at most %d bytes", ErrHeader, maxName)
 	}
 	return &Signer{key: openssl.Signer(key, alg.signerOpts()), public: public, kid: kid, prefix: headerPrefix(alg, kid, typ)}, nil
 }
@@ -93,7 +93,7 @@ func (s *Signer) sign(dst, payload []byte, most int) ([]byte, error) {
 	dst = append(dst, '.')
 	dst = base64.RawURLEncoding.AppendEncode(dst, sig)
 	if len(dst)-start > most {
-		return nil, fmt.Errorf("%w: longer than %d octets", ErrMalformed, most)
+		return nil, fmt.Errorf("%w: longer than %d bytes", ErrMalformed, most)
 	}
 	return dst, nil
 }

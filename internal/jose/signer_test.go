@@ -83,7 +83,7 @@ func TestSignerRefusesWhatHardwareReturns(t *testing.T) {
 		"negative":      {answer: sequence(integer(0x80) + integer(1))},
 		"zero":          {answer: sequence(integer(0) + integer(1))},
 		"not minimal":   {answer: sequence(integer(0, 1) + integer(1))},
-		"33 octets":     {answer: sequence(integer(append([]byte{1}, make([]byte, 32)...)...) + integer(1))},
+		"33 bytes":      {answer: sequence(integer(append([]byte{1}, make([]byte, 32)...)...) + integer(1))},
 		"cut":           {answer: []byte{0x30, 3, 2, 2, 1}},
 		"tail":          {answer: append(sequence(integer(1)+integer(1)), 0)},
 		"empty integer": {answer: []byte{0x30, 5, 2, 0, 2, 1, 1}},

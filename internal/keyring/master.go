@@ -53,10 +53,10 @@ func ParseMasterKey(text string) (*MasterKey, error) {
 	key, err := decodeMaster(text)
 	switch {
 	case err != nil || len(key) != masterSize:
-		return nil, fmt.Errorf("a master key is %d octets in base64url, base64 (43 or 44 characters) or hex (64 characters);"+
+		return nil, fmt.Errorf("a master key is %d bytes in base64url, base64 (43 or 44 characters) or hex (64 characters);"+
 			" these %d characters are not", masterSize, len(text))
 	case bytes.Count(key, key[:1]) == masterSize:
-		return nil, errors.New("a master key is random; this one is one octet repeated")
+		return nil, errors.New("a master key is random; this one is one byte repeated")
 	}
 	return newMasterKey([masterSize]byte(key))
 }

@@ -96,7 +96,7 @@ func readPrivate(path string, forbidden fs.FileMode) ([]byte, error) {
 		return nil, err
 	}
 	if len(data) > maxPrivateFile {
-		return nil, fmt.Errorf("%s is longer than %d octets", path, maxPrivateFile)
+		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxPrivateFile)
 	}
 	return data, nil
 }

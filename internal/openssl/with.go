@@ -189,7 +189,7 @@ func (s *signer) Sign(random io.Reader, digest []byte, opts crypto.SignerOpts) (
 		return nil, fmt.Errorf("openssl: error %X: %s", uint64(why), C.GoString(C.ERR_reason_error_string(why)))
 	}
 	if s.padding != 0 && int(n) != s.size {
-		return nil, fmt.Errorf("openssl: an RSA signature of %d octets, want %d", int(n), s.size)
+		return nil, fmt.Errorf("openssl: an RSA signature of %d bytes, want %d", int(n), s.size)
 	}
 	return sig[:n], nil
 }

@@ -195,7 +195,7 @@ func TestFallback(t *testing.T) {
 		t.Errorf("another hash: %v", err)
 	}
 	if sig, err := forRSA.Sign(rand.Reader, long[:], crypto.SHA256); err == nil {
-		t.Errorf("a digest of 64 octets was signed as SHA-256: %x", sig)
+		t.Errorf("a digest of 64 bytes was signed as SHA-256: %x", sig)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 // Profile is one platform's token endpoint. Obtain it from Builtin, Load or
 // Parse, which check it; it is read-only afterwards.
 type Profile struct {
-	// Name is how configuration and commands call the profile: [a-z0-9-], 1 to 40 octets.
+	// Name is how configuration and commands call the profile: [a-z0-9-], 1 to 40 bytes.
 	Name string `toml:"name"`
 	// Title is the platform's name for people.
 	Title string `toml:"title"`
@@ -87,7 +87,7 @@ type Param struct {
 	Type ValueType `toml:"type"`
 	// Required parameters must be there and not empty.
 	Required bool `toml:"required"`
-	// MaxLength of the value, or of each value of a list, in octets; 0 means 8192.
+	// MaxLength of the value, or of each value of a list, in bytes; 0 means 8192.
 	MaxLength int `toml:"max_length"`
 	// MaxItems of a list; 0 means 16. Items are distinct and there is at least one.
 	MaxItems int `toml:"max_items"`
@@ -142,7 +142,7 @@ type APIKey struct {
 	// Scheme before the key, compared without case (RFC 9110 §11.1); empty means
 	// that the header holds the key alone.
 	Scheme string `toml:"scheme"`
-	// MaxLength of the key, in octets; 0 means 512.
+	// MaxLength of the key, in bytes; 0 means 512.
 	MaxLength int `toml:"max_length"`
 }
 
@@ -151,7 +151,7 @@ type APIKey struct {
 type Correlation struct {
 	Header    string `toml:"header"`
 	Required  bool   `toml:"required"`
-	MaxLength int    `toml:"max_length"` // in octets; 0 means 64
+	MaxLength int    `toml:"max_length"` // in bytes; 0 means 64
 	Chars     Chars  `toml:"chars"`
 }
 

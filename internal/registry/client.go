@@ -146,10 +146,10 @@ func (c *Client) Check(issuer *Issuer) error {
 		return Invalidf("client id %q does not fit profile %s: it wants %s", Excerpt(c.ID), issuer.Profile.Name, policy.ClientID)
 	}
 	if len(c.Name) > 256 {
-		return Invalidf("a name has at most 256 octets")
+		return Invalidf("a name has at most 256 bytes")
 	}
 	if len(c.Scope) > maxMembers || len(c.Scope.String()) > oauth.MaxScope {
-		return Invalidf("a scope has at most %d words and %d octets", maxMembers, oauth.MaxScope)
+		return Invalidf("a scope has at most %d words and %d bytes", maxMembers, oauth.MaxScope)
 	}
 	if again, err := oauth.ParseScope(c.Scope.String()); err != nil || !slices.Equal(again, c.Scope) {
 		return Invalidf("scope words are printable ASCII without space, quote or backslash, each once")
@@ -294,7 +294,7 @@ func (c *Client) checkJWKSURI(p *platform.Profile) error {
 func CheckJWKSURI(uri string) error {
 	u, err := url.Parse(uri)
 	if err != nil || len(uri) > 1024 || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Fragment != "" {
-		return Invalidf("a jwks_uri is an https URL of at most 1024 octets, with a host, without user and fragment")
+		return Invalidf("a jwks_uri is an https URL of at most 1024 bytes, with a host, without user and fragment")
 	}
 	return nil
 }

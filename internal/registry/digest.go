@@ -37,7 +37,7 @@ func (d *Digest) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("a digest is %d octets in base64url", len(d))
+	return fmt.Errorf("a digest is %d bytes in base64url", len(d))
 }
 
 var strictBase64 = base64.RawURLEncoding.Strict()

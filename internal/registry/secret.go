@@ -82,8 +82,8 @@ func newSecretID() string {
 	return strings.ToLower(base32.StdEncoding.EncodeToString(random))
 }
 
-func randomText(octets int) string {
-	random := make([]byte, octets)
+func randomText(size int) string {
+	random := make([]byte, size)
 	_, _ = rand.Read(random) // never fails (crypto/rand)
 	return base64.RawURLEncoding.EncodeToString(random)
 }

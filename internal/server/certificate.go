@@ -35,23 +35,22 @@ func (s *Server) certificatesOf(issuer *registry.Issuer) *Certificates {
 // read returns the certificate of the caller, nil if it shows none or if c is nil. From a proxy that may forward one,
 // what it forwards is the whole truth: its own certificate is not its caller's. A header of any other
 // peer is ignored, and not refused: the answer would reveal the setting.
-func (c *Certificates) read(r *http.Request, now time.Time) (*clientcert.Shown, error) {
+func (c *Certificates) read(r *http.Request, now time.Time) (shown *clientcert.Shown, ignored bool, err error) {
 	if c == nil {
-		return nil, nil
+		return nil, false, nil
 	}
 	own := clientcert.FromTLS(r.TLS)
 	if c.Header == "" || !c.believes(r.RemoteAddr, own, now) {
-		return own, nil
+		return own, c.Header != "" && r.Header[c.Header] != nil, nil
 	}
 	var chain []string
 	if c.ChainHeader != "" {
 		chain = r.Header[c.ChainHeader]
 	}
-	shown, err := clientcert.ReadHeader(r.Header[c.Header], chain)
-	if err != nil {
-		return nil, oauth.Errorf(oauth.InvalidRequest, "the client certificate that the proxy forwards is malformed").Because(err)
+	if shown, err = clientcert.ReadHeader(r.Header[c.Header], chain); err != nil {
+		return nil, false, oauth.Errorf(oauth.InvalidRequest, "the client certificate that the proxy forwards is malformed").Because(err)
 	}
-	return shown, nil
+	return shown, false, nil
 }
 
 // believes reports whether a peer may forward the certificates of others: who may name an address may

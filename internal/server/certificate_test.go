@@ -129,6 +129,17 @@ func TestCertificateSources(t *testing.T) {
 	}
 }
 
+// TestIgnoredHeaderInTheLog: the log says that a header was ignored, and the caller is not told.
+func TestIgnoredHeaderInTheLog(t *testing.T) {
+	m := newMutualTLS(t)
+	bare := m.ask("POST", tokenURL, elsewhere, nil, byCert)
+	m.log.Reset()
+	forged := m.ask("POST", tokenURL, elsewhere, nil, byCert, "Client-Cert", header9440(m.mine.Leaf))
+	if !strings.Contains(m.log.String(), "client_cert_proxies") || forged.Body.String() != bare.Body.String() || forged.Code != bare.Code {
+		t.Errorf("%d %s, log %s", forged.Code, forged.Body, m.log.String())
+	}
+}
+
 // TestCertificatesOff: where none can arrive, or the profile has no use for them, nothing is read.
 func TestCertificatesOff(t *testing.T) {
 	m := newMutualTLS(t)

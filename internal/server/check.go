@@ -96,7 +96,7 @@ func (c *call) confirm(token *authority.ActiveToken) error {
 	if !token.IsBound() {
 		return nil
 	}
-	shown, err := c.wire.certificates.read(c.r, c.started)
+	shown, _, err := c.wire.certificates.read(c.r, c.started)
 	if err != nil {
 		return err
 	}

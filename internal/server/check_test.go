@@ -82,7 +82,7 @@ func TestIntrospectionLongerThanAToken(t *testing.T) {
 	token := w.mint(t, w.two+"&scope=roles")
 	_, answer := w.do(t, "POST "+w.host()+"/introspect"+w.introspects+"Accept: application/token-introspection+jwt\n\ntoken="+token+"&"+w.asking)
 	if len(token) > jose.MaxLength || len(answer) <= jose.MaxLength {
-		t.Fatalf("a token of %d octets, an answer of %d: %.200s", len(token), len(answer), answer)
+		t.Fatalf("a token of %d bytes, an answer of %d: %.200s", len(token), len(answer), answer)
 	}
 	if jws := w.published(t, w.url, answer); !strings.Contains(string(jws.Payload), `"token_introspection":{"active":true,`) {
 		t.Errorf("%s", jws.Payload)

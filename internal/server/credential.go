@@ -63,7 +63,7 @@ func (p *parameters) apiKey(values []string) error {
 		key = rest
 	}
 	if len(key) > p.wire.APIKey.MaxLength {
-		return malformed("the API key is longer than %d octets", p.wire.APIKey.MaxLength)
+		return malformed("the API key is longer than %d bytes", p.wire.APIKey.MaxLength)
 	}
 	if key == "" {
 		return nil

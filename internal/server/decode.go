@@ -92,7 +92,7 @@ func mediaTypes(bodies []platform.Body) string {
 
 func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	if r.ContentLength > most {
-		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", most)
+		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d bytes", most)
 	}
 	if 0 <= r.ContentLength && r.ContentLength <= usualBody {
 		body := make([]byte, r.ContentLength)
@@ -101,7 +101,7 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
-		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d octets", most)
+		return nil, oauth.Errorf(oauth.TooLarge, "the body is over %d bytes", most)
 	}
 	return body, notWhole(err)
 }
@@ -253,7 +253,7 @@ func fits(param *platform.Param, values ...string) error {
 	case platform.Empty, platform.Repeated:
 		return malformed("the items of %s must be distinct and not empty", param.Name)
 	case platform.TooLong:
-		return malformed("%s is longer than %d octets", param.Name, param.MaxLength)
+		return malformed("%s is longer than %d bytes", param.Name, param.MaxLength)
 	case platform.BadChars:
 		return malformed("%s holds a character that is not allowed", param.Name)
 	default:

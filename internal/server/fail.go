@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/strictjson"
@@ -183,7 +183,7 @@ func NewRefusalLog(log *slog.Logger, rate overload.Rate) *RefusalLog {
 }
 
 func (l *RefusalLog) write(ctx context.Context, issuer, correlation string, address netip.Addr, status int, refusal *oauth.Error, at time.Time) {
-	var rule *authority.Refusal
+	var rule *evidence.Refusal
 	level, budgets, key := slog.LevelInfo, l.refused, ""
 	if errors.As(refusal.Unwrap(), &rule) {
 		key = rule.ProvenClient()

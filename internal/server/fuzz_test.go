@@ -80,7 +80,7 @@ func FuzzToken(f *testing.F) {
 			t.Errorf("the answer gives the credential back: %s", answer)
 		}
 		if w.Header().Get("Cache-Control") != "no-store" || w.Header().Get("Content-Length") != strconv.Itoa(w.Body.Len()) {
-			t.Errorf("header %v of %d octets", w.Header(), w.Body.Len())
+			t.Errorf("header %v of %d bytes", w.Header(), w.Body.Len())
 		}
 		if strings.Contains(at.log.String(), at.credential) {
 			t.Error("the log holds the credential")

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/overload"
 	"moneyer/oauth"
 )
@@ -29,8 +29,8 @@ func TestADayOfAttackFillsNoLog(t *testing.T) {
 	rate, now := overload.Default().Refusals, time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	w := &weighing{}
 	l := NewRefusalLog(slog.New(slog.NewJSONHandler(w, nil)), rate)
-	refusal := oauth.Errorf(oauth.InvalidGrant, "the assertion cannot be verified").Because(&authority.Refusal{Rule: "signature", Client: "ACMEGW0001",
-		Expected: `a signature by the private half of the key registered as "key-1"`, Found: "64 octets that the key does not verify",
+	refusal := oauth.Errorf(oauth.InvalidGrant, "the assertion cannot be verified").Because(&evidence.Refusal{Rule: "signature", Client: "ACMEGW0001",
+		Expected: `a signature by the private half of the key registered as "key-1"`, Found: "64 bytes that the key does not verify",
 		Hint: "signed with another private key than the registered one: compare thumbprints (moneyer inspect KEYFILE)"})
 	shed := oauth.Errorf(oauth.TemporarilyUnavailable, "too many requests at once").Because(errors.New("too many requests are being read"))
 	down := oauth.Errorf(oauth.TemporarilyUnavailable, "try again shortly").Because(errors.New("disk full"))

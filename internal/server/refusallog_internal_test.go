@@ -11,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/overload"
 	"moneyer/oauth"
 )
@@ -25,7 +25,7 @@ func TestRefusalLog(t *testing.T) {
 	write := func(status int, refusal *oauth.Error) {
 		l.write(t.Context(), "d1", "c-1", netip.MustParseAddr("192.0.2.1"), status, refusal, now)
 	}
-	rule := &authority.Refusal{Rule: "kid", Expected: "k1", Found: "k2", Hint: "use k1", Client: "shop", Subject: "customer"}
+	rule := &evidence.Refusal{Rule: "kid", Expected: "k1", Found: "k2", Hint: "use k1", Client: "shop", Subject: "customer"}
 	write(400, oauth.Errorf(oauth.InvalidGrant, "no").Because(rule))
 	write(400, oauth.Errorf(oauth.InvalidGrant, "no").Because(rule))
 	write(401, oauth.Errorf(oauth.InvalidClient, "one too many"))

@@ -393,7 +393,7 @@ func TestLongestList(t *testing.T) {
 		}
 		must(t, add(revocation.Revocation{JTIs: jtis}))
 	}
-	for i := range revocation.MaxGroups { // the longest client ids, each octet escaped
+	for i := range revocation.MaxGroups { // the longest client ids, each byte escaped
 		must(t, add(revocation.Revocation{Claim: "client_id", Value: fmt.Sprintf("%04d", i) + strings.Repeat(`"`, 252), Before: noon}))
 	}
 	var refused *registry.InvalidError

@@ -43,6 +43,7 @@ func (s *setup) demand(t *testing.T, sdk *fields, method oauth.ClientAuth, ca *c
 	p := *issuer.Profile
 	p.Policy = p.Policy.WithCertificate([]oauth.ClientAuth{method})
 	issuer.Profile, issuer.CertificateRoots = &p, ca.Roots
+	issuer.MTLSURL = strings.Replace(issuer.URL, "https://", "https://mtls-", 1)
 	match, text := registry.MatchSANDNS, "client.example"
 	if method == oauth.AuthSelfSignedTLS {
 		match, text = registry.MatchCertificate, string(certtest.PEM(leafOf(t, pair)))
@@ -77,7 +78,8 @@ func wantRefused(t *testing.T, what string, err error) {
 }
 
 // TestSDKWithCertificate: every platform can demand a certificate beside what it takes (RFC
-// 8705 §2), and package tokensource shows it; without it, or with another one, no token.
+// 8705 §2), and package tokensource shows it at the endpoint that the metadata name for it
+// (§5); without it, or with another one, there is no token.
 func TestSDKWithCertificate(t *testing.T) {
 	ca := certtest.NewCA(t, noon)
 	other := ca.Client(t, "other", named("other.example"))
@@ -114,6 +116,9 @@ func testSDKWithCertificate(t *testing.T, verifier *bearer.Verifier, source *tok
 	}
 	_, err = shows(other).Fetch(t.Context())
 	wantRefused(t, "with another certificate", err)
+	if !strings.Contains(fmt.Sprint(err), "tokensource: mtls-") {
+		t.Errorf("the endpoint for mutual TLS was not asked: %v", err)
+	}
 	token, err := shows(pair).Token(t.Context())
 	must(t, err)
 	_, err = verifier.Verify(t.Context(), token.AccessToken)

@@ -61,7 +61,7 @@ func (c *call) begin() (ctx context.Context, err error) {
 	if c.req, err = c.wire.decode(c.w, c.r, &c.Admission.Limits); err != nil {
 		return nil, err
 	}
-	if c.req.Certificate, err = c.wire.certificates.read(c.r, c.started); err != nil {
+	if c.req.Certificate, c.req.CertificateIgnored, err = c.wire.certificates.read(c.r, c.started); err != nil {
 		return nil, err
 	}
 	c.req.Correlation, c.req.Address = c.correlation, c.permit.Address

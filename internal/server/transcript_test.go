@@ -164,7 +164,7 @@ func (r *run) play(x exchange) string {
 	body, err := io.ReadAll(resp.Body)
 	must(r, err)
 	if resp.ContentLength != int64(len(body)) && req.Method != http.MethodHead {
-		r.Errorf("%s: Content-Length %d of a body of %d octets", x.title, resp.ContentLength, len(body))
+		r.Errorf("%s: Content-Length %d of a body of %d bytes", x.title, resp.ContentLength, len(body))
 	}
 	return r.show(x.title, req, resp, string(body))
 }

@@ -243,6 +243,38 @@ func TestRepair(t *testing.T) {
 	}
 }
 
+// TestRepairIndexes: a client that is accepted as it is, is found by what it has now, and
+// holds its certificate.
+func TestRepairIndexes(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *DB) {
+		c := testClient(t, 0)
+		was := c.Identities[0].Digest
+		must(t, d.PutClient(t.Context(), c, changeEntry()))
+		altered := *c
+		altered.Revision = 1
+		altered.Identities = []registry.Identity{{ID: "i", Trusted: "sso", Digest: registry.Digest{1}}}
+		altered.Certificates = []registry.Certificate{{ID: "c", Match: registry.MatchCertificate, Value: "another", Environment: "prd"}}
+		document, err := json.Marshal(altered)
+		must(t, err)
+		pastStore(t, d, `UPDATE client SET document = $1`, document)
+		rows := differing(t, d)
+		must(t, d.AcceptRow(t.Context(), &rows[0], changeEntry()))
+		if found, err := d.ClientByDigest(t.Context(), "d1", registry.Digest{1}); err != nil || found.ID != c.ID {
+			t.Errorf("by its identity: %+v, %v", found, err)
+		}
+		if _, err := d.ClientByDigest(t.Context(), "d1", was); !errors.Is(err, registry.ErrNotFound) {
+			t.Errorf("by the identity that it had: %v", err)
+		}
+		for value, taken := range map[string]bool{"another": true, c.Certificates[0].Value: false} {
+			other := &registry.Client{Issuer: "d1", ID: value, Certificates: []registry.Certificate{{ID: "c", Match: registry.MatchCertificate, Value: value, Environment: "prd"}}}
+			err := d.PutClient(t.Context(), other, changeEntry())
+			if known := (*registry.KeyTakenError)(nil); errors.As(err, &known) != taken {
+				t.Errorf("certificate %s of another client: %v", value, err)
+			}
+		}
+	})
+}
+
 // differing lists what differs.
 func differing(t *testing.T, d *DB) []RowDifference {
 	t.Helper()

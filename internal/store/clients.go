@@ -305,6 +305,11 @@ func (t *tx) indexClient(p *clientPut) error {
 	if err := t.indexJWKSURI(c); err != nil {
 		return err
 	}
+	return t.indexDigests(c)
+}
+
+// indexDigests inserts the digests by which a client is found.
+func (t *tx) indexDigests(c *registry.Client) error {
 	for i := range c.Secrets {
 		s := &c.Secrets[i]
 		if s.Kind != registry.APIKey {

@@ -89,11 +89,11 @@ func poolOf(b *testing.B, url string, connections int32) *pgxpool.Pool {
 // wrote to its log for each.
 func spread(b *testing.B, pool *pgxpool.Pool, callers int, do func(caller int) error) {
 	b.Helper()
-	written := func() (octets float64) {
-		if err := pool.QueryRow(context.Background(), `SELECT pg_current_wal_lsn() - '0/0'`).Scan(&octets); err != nil {
+	written := func() (size float64) {
+		if err := pool.QueryRow(context.Background(), `SELECT pg_current_wal_lsn() - '0/0'`).Scan(&size); err != nil {
 			b.Fatal(err)
 		}
-		return octets
+		return size
 	}
 	before := written()
 	var left atomic.Int64

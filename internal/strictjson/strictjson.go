@@ -71,7 +71,7 @@ type SyntaxError struct {
 }
 
 func (e *SyntaxError) Error() string {
-	return fmt.Sprintf("JSON at octet %d: %s", e.Offset, e.What)
+	return fmt.Sprintf("JSON at byte %d: %s", e.Offset, e.What)
 }
 
 // Object parses data, which must be a single JSON object, and calls visit for each of its members

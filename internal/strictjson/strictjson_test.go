@@ -200,7 +200,7 @@ func TestText(t *testing.T) {
 			t.Errorf("%s: %q, %v, want %q", text, got, err, want)
 		}
 	}
-	if _, err := value(t, "1").Text(); err == nil || err.Error() != "JSON at octet 5: want a string, have a number" {
+	if _, err := value(t, "1").Text(); err == nil || err.Error() != "JSON at byte 5: want a string, have a number" {
 		t.Error(err)
 	}
 	if _, err := (strictjson.Value{}).Text(); err == nil || !strings.Contains(err.Error(), "have nothing") {
@@ -262,12 +262,12 @@ func TestTexts(t *testing.T) {
 		t.Errorf("%#v, %v", got, err)
 	}
 	for text, want := range map[string]string{
-		`"a"`:        "JSON at octet 5: want an array, have a string",
-		`["a",1]`:    "JSON at octet 10: want a string, have a number",
-		`["a", {}]`:  "JSON at octet 11: want a string, have an object",
-		`[null]`:     "JSON at octet 6: want a string, have null",
-		`[["a"]]`:    "JSON at octet 6: want a string, have an array",
-		`["a",true]`: "JSON at octet 10: want a string, have a boolean",
+		`"a"`:        "JSON at byte 5: want an array, have a string",
+		`["a",1]`:    "JSON at byte 10: want a string, have a number",
+		`["a", {}]`:  "JSON at byte 11: want a string, have an object",
+		`[null]`:     "JSON at byte 6: want a string, have null",
+		`[["a"]]`:    "JSON at byte 6: want a string, have an array",
+		`["a",true]`: "JSON at byte 10: want a string, have a boolean",
 	} {
 		if got, err := value(t, text).Texts(); err == nil || err.Error() != want || got != nil {
 			t.Errorf("%s: %v, want %s", text, err, want)
@@ -295,7 +295,7 @@ func TestMembers(t *testing.T) {
 	if diff := cmp.Diff([]string{`a[1]`, `b{"a":{}}`}, nested); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
-	const want = "JSON at octet 5: want an object, have an array"
+	const want = "JSON at byte 5: want an object, have an array"
 	if err := value(t, `[]`).Members(nil); err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
 	}

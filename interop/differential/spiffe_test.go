@@ -24,6 +24,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/jwtsvid"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/evidence"
 	"moneyer/internal/registry"
 	"moneyer/internal/trustedkeys"
 	"moneyer/profile"
@@ -182,7 +183,7 @@ func TestSVIDs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		broken := slices.IndexFunc(findings, func(f authority.Finding) bool { return !f.Holds })
+		broken := slices.IndexFunc(findings, func(f evidence.Finding) bool { return !f.Holds })
 		if (broken < 0) != test.ours || (theirErr == nil) != test.theirs {
 			t.Errorf("%s: accepted here %v, want %v; by go-spiffe: %v, want %v\n%+v", name, broken < 0, test.ours, theirErr, test.theirs, findings)
 		}

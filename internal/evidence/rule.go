@@ -1,4 +1,4 @@
-package authority
+package evidence
 
 // rule is one thing that must hold of something signed, such as an assertion (RFC 7523
 // §3). A refusal names the first rule of a list that does not hold; an explanation
@@ -61,4 +61,18 @@ type Finding struct {
 	Expected string `json:"expected"`
 	Found    string `json:"found"`
 	Hint     string `json:"hint,omitempty"`
+}
+
+// RuleNames lists the rules for assertions that clients sign, in their order.
+func RuleNames() []string { return names(assertionRules) }
+
+// TrustedRuleNames lists the rules for tokens of trusted issuers, in their order.
+func TrustedRuleNames() []string { return names(workloadRules) }
+
+func names(rules []*rule[*Assertion]) []string {
+	all := make([]string, len(rules))
+	for i, r := range rules {
+		all[i] = r.name
+	}
+	return all
 }

@@ -1,4 +1,4 @@
-package authority
+package evidence
 
 import (
 	"fmt"
@@ -11,26 +11,26 @@ import (
 
 // certificateRules in their order: whose it is, then what must hold of it (RFC 8705 §2). The caller of
 // the token endpoint learns of none.
-var certificateRules = []*rule[*shownCertificate]{
+var certificateRules = []*rule[*Certificate]{
 	&wholeCertificateRule, &certificateClientRule, &certificateEnabledRule, &ownCertificateRule, &certificateActiveRule,
 	&certificateDatesRule, &certificateUsageRule, &certificateChainRule, &certificateKeyRule,
 }
 
-func certificateText(s string) func(*shownCertificate) string {
-	return func(*shownCertificate) string { return s }
+func certificateText(s string) func(*Certificate) string {
+	return func(*Certificate) string { return s }
 }
 
 // What a rule looks at, for rule.testable.
-func hasLeaf(s *shownCertificate) bool          { return s.Leaf != nil }
-func ofClient(s *shownCertificate) bool         { return s.client != nil }
-func ofClientWithLeaf(s *shownCertificate) bool { return s.client != nil && s.Leaf != nil }
+func hasLeaf(s *Certificate) bool          { return s.Leaf != nil }
+func ofClient(s *Certificate) bool         { return s.Client != nil }
+func ofClientWithLeaf(s *Certificate) bool { return s.Client != nil && s.Leaf != nil }
 
-var wholeCertificateRule = rule[*shownCertificate]{
+var wholeCertificateRule = rule[*Certificate]{
 	name:     "whole certificate",
-	testable: func(*shownCertificate) bool { return true },
+	testable: func(*Certificate) bool { return true },
 	holds:    hasLeaf,
 	expected: certificateText("the certificate itself"),
-	found: func(s *shownCertificate) string {
+	found: func(s *Certificate) string {
 		if s.Leaf == nil {
 			return "its digest alone"
 		}
@@ -39,26 +39,26 @@ var wholeCertificateRule = rule[*shownCertificate]{
 	hint: certificateText("have the proxy forward the certificate: Envoy does with set_current_client_cert_details: {cert: true}"),
 }
 
-var certificateClientRule = rule[*shownCertificate]{
+var certificateClientRule = rule[*Certificate]{
 	name:     "client",
-	testable: func(*shownCertificate) bool { return true },
+	testable: func(*Certificate) bool { return true },
 	holds:    ofClient,
 	expected: certificateText("a registered client_id"),
-	found: func(s *shownCertificate) string {
-		if s.client != nil {
-			return quote(s.client.ID)
+	found: func(s *Certificate) string {
+		if s.Client != nil {
+			return Quote(s.Client.ID)
 		}
-		return quote(s.clientID)
+		return Quote(s.ClientID)
 	},
 }
 
-var certificateEnabledRule = rule[*shownCertificate]{
+var certificateEnabledRule = rule[*Certificate]{
 	name:     "client enabled",
 	testable: ofClient,
-	holds:    func(s *shownCertificate) bool { return !s.client.Disabled },
+	holds:    func(s *Certificate) bool { return !s.Client.Disabled },
 	expected: certificateText("an enabled client"),
-	found: func(s *shownCertificate) string {
-		if s.client.Disabled {
+	found: func(s *Certificate) string {
+		if s.Client.Disabled {
 			return "a disabled one"
 		}
 		return "that"
@@ -66,20 +66,20 @@ var certificateEnabledRule = rule[*shownCertificate]{
 }
 
 // One registered name must match, no two (RFC 8705 §2.1.2): which of them is meant must be plain.
-var ownCertificateRule = rule[*shownCertificate]{
+var ownCertificateRule = rule[*Certificate]{
 	name:     "client certificate",
 	testable: ofClientWithLeaf,
-	holds:    func(s *shownCertificate) bool { return len(s.matched) == 1 || s.published != nil },
+	holds:    func(s *Certificate) bool { return len(s.Matched) == 1 || s.Published != nil },
 	expected: registeredCertificates,
-	found: func(s *shownCertificate) string {
+	found: func(s *Certificate) string {
 		switch {
-		case s.published != nil:
-			return "key " + quote(s.published.Kid) + " at its jwks_uri"
-		case len(s.matched) == 0:
+		case s.Published != nil:
+			return "key " + Quote(s.Published.Kid) + " at its jwks_uri"
+		case len(s.Matched) == 0:
 			return "another, of " + subjectOf(s)
 		}
 		var ids []string
-		for _, c := range s.matched {
+		for _, c := range s.Matched {
 			ids = append(ids, c.ID)
 		}
 		return strings.Join(ids, " and ")
@@ -87,41 +87,41 @@ var ownCertificateRule = rule[*shownCertificate]{
 	hint: ownCertificateHint,
 }
 
-var certificateActiveRule = rule[*shownCertificate]{
+var certificateActiveRule = rule[*Certificate]{
 	name:     "certificate active",
-	testable: func(s *shownCertificate) bool { return len(s.matched) > 0 },
-	holds:    func(s *shownCertificate) bool { return s.published != nil || s.matched[0].LiveAt(s.now) },
+	testable: func(s *Certificate) bool { return len(s.Matched) > 0 },
+	holds:    func(s *Certificate) bool { return s.Published != nil || s.Matched[0].LiveAt(s.Now) },
 	expected: certificateText("an enabled registration before its end"),
-	found: func(s *shownCertificate) string {
-		if s.published != nil || s.matched[0].LiveAt(s.now) {
+	found: func(s *Certificate) string {
+		if s.Published != nil || s.Matched[0].LiveAt(s.Now) {
 			return "that"
 		}
-		return s.matched[0].State(s.now)
+		return s.Matched[0].State(s.Now)
 	},
 	hint: certificateText("a certificate that ended is replaced: moneyer certificate add, before the old one ends"),
 }
 
 // The dates are those at the request, since a connection outlives its handshake; also of a certificate
 // that is registered itself.
-var certificateDatesRule = rule[*shownCertificate]{
+var certificateDatesRule = rule[*Certificate]{
 	name:     "certificate dates",
 	testable: hasLeaf,
-	holds: func(s *shownCertificate) bool {
-		return !s.now.Before(s.Leaf.NotBefore) && !s.now.After(s.Leaf.NotAfter)
+	holds: func(s *Certificate) bool {
+		return !s.Now.Before(s.Leaf.NotBefore) && !s.Now.After(s.Leaf.NotAfter)
 	},
-	expected: func(s *shownCertificate) string { return "a certificate that is valid at " + stamp(s.now) },
-	found: func(s *shownCertificate) string {
-		return "valid from " + stamp(s.Leaf.NotBefore) + " to " + stamp(s.Leaf.NotAfter)
+	expected: func(s *Certificate) string { return "a certificate that is valid at " + Stamp(s.Now) },
+	found: func(s *Certificate) string {
+		return "valid from " + Stamp(s.Leaf.NotBefore) + " to " + Stamp(s.Leaf.NotAfter)
 	},
 	hint: certificateText("renew the certificate; if it is to be valid already, compare the clocks"),
 }
 
-var certificateUsageRule = rule[*shownCertificate]{
+var certificateUsageRule = rule[*Certificate]{
 	name:     "certificate usage",
-	testable: func(s *shownCertificate) bool { return s.Leaf != nil && s.byName() },
-	holds:    func(s *shownCertificate) bool { return !s.byName() || s.ForClients() },
+	testable: func(s *Certificate) bool { return s.Leaf != nil && s.byName() },
+	holds:    func(s *Certificate) bool { return !s.byName() || s.ForClients() },
 	expected: certificateText("the extended key usage clientAuth (RFC 5280 section 4.2.1.12)"),
-	found: func(s *shownCertificate) string {
+	found: func(s *Certificate) string {
 		switch {
 		case s.ForClients():
 			return "that"
@@ -133,39 +133,39 @@ var certificateUsageRule = rule[*shownCertificate]{
 	hint: certificateText("have it issued with extendedKeyUsage = clientAuth"),
 }
 
-var certificateChainRule = rule[*shownCertificate]{
+var certificateChainRule = rule[*Certificate]{
 	name:     "certificate authority",
-	testable: func(s *shownCertificate) bool { return s.Leaf != nil && s.byName() },
-	holds:    func(s *shownCertificate) bool { return !s.byName() || s.chainErr == nil },
+	testable: func(s *Certificate) bool { return s.Leaf != nil && s.byName() },
+	holds:    func(s *Certificate) bool { return !s.byName() || s.ChainErr == nil },
 	expected: certificateText("a chain to a certificate in tls_client_auth_ca"),
-	found:    func(s *shownCertificate) string { return errorOrThat(s.chainErr) },
+	found:    func(s *Certificate) string { return errorOrThat(s.ChainErr) },
 	hint:     certificateText("send the certificates of the authorities between with it, or add the issuing one to tls_client_auth_ca"),
 }
 
-var certificateKeyRule = rule[*shownCertificate]{
+var certificateKeyRule = rule[*Certificate]{
 	name:     "certificate key",
 	testable: hasLeaf,
-	holds:    func(s *shownCertificate) bool { return s.blockedErr == nil },
+	holds:    func(s *Certificate) bool { return s.BlockedErr == nil },
 	expected: certificateText("a strong key whose private half is not published"),
-	found:    func(s *shownCertificate) string { return errorOrThat(s.blockedErr) },
+	found:    func(s *Certificate) string { return errorOrThat(s.BlockedErr) },
 }
 
 // subjectOf is the certificate's subject, for people.
-func subjectOf(s *shownCertificate) string { return quote(s.Leaf.Subject.String()) }
+func subjectOf(s *Certificate) string { return Quote(s.Leaf.Subject.String()) }
 
 // registeredCertificates lists those of the client.
-func registeredCertificates(s *shownCertificate) string {
+func registeredCertificates(s *Certificate) string {
 	var all []string
-	for i := range s.client.Certificates {
-		c := &s.client.Certificates[i]
+	for i := range s.Client.Certificates {
+		c := &s.Client.Certificates[i]
 		if len(all) == maxListed {
 			all = append(all, "...")
 			break
 		}
-		all = append(all, string(c.Match)+" "+quote(c.Value))
+		all = append(all, string(c.Match)+" "+Quote(c.Value))
 	}
-	if s.client.JWKSURI != "" {
-		all = append(all, "one in an x5c at "+s.client.JWKSURI)
+	if s.Client.JWKSURI != "" {
+		all = append(all, "one in an x5c at "+s.Client.JWKSURI)
 	}
 	if len(all) == 0 {
 		return "one of the client's certificates (it has none)"
@@ -177,12 +177,12 @@ func registeredCertificates(s *shownCertificate) string {
 const maxListed = 4
 
 // ownCertificateHint names the likely mistake where no registered certificate matches, or several do.
-func ownCertificateHint(s *shownCertificate) string {
-	if len(s.matched) > 1 {
+func ownCertificateHint(s *Certificate) string {
+	if len(s.Matched) > 1 {
 		return "two registered names match it: remove or disable all but one"
 	}
-	for i := range s.client.Certificates {
-		c := &s.client.Certificates[i]
+	for i := range s.Client.Certificates {
+		c := &s.Client.Certificates[i]
 		switch {
 		case c.Match == registry.MatchCertificate && c.Value == s.Thumbprint(), c.Match != registry.MatchCertificate && s.hasName(c):
 			return fmt.Sprintf("certificate %s would match, but the issuer does not take %s here", c.ID, c.Match.Method())
@@ -190,10 +190,10 @@ func ownCertificateHint(s *shownCertificate) string {
 			return "the names in the registered subject_dn stand in the reverse order: write them as openssl x509 -noout -subject -nameopt RFC2253 does"
 		}
 	}
-	if s.publishedErr != nil {
-		return s.publishedErr.Error()
+	if s.PublishedErr != nil {
+		return s.PublishedErr.Error()
 	}
-	return "register it: moneyer certificate add " + s.client.ID + " --pem FILE, or one of its names"
+	return "register it: moneyer certificate add " + s.Client.ID + " --pem FILE, or one of its names"
 }
 
 // reversed reports whether the subject would match if the text had the order of the certificate.

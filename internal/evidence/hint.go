@@ -1,4 +1,4 @@
-package authority
+package evidence
 
 import (
 	"fmt"
@@ -40,7 +40,7 @@ func formHint(compact string) string {
 	case dots != 2:
 		return "a signed JWT has three parts with a dot between them: was it cut, or is it another thing?"
 	case len(compact) > jose.MaxLength:
-		return "leave out what is not needed: an assertion takes a few hundred octets"
+		return "leave out what is not needed: an assertion takes a few hundred bytes"
 	}
 	return "let a JWT library write header and signature, with nothing in the header but alg, kid and typ"
 }
@@ -50,30 +50,13 @@ func SignatureHint(j *jose.JWS) string {
 	size := len(j.Signature)
 	switch {
 	case jose.LooksLikeDER(j.Signature):
-		return "the signature is in DER, as openssl makes it: a JWS wants r and s as 64 plain octets (RFC 7518 section 3.4)"
+		return "the signature is in DER, as openssl makes it: a JWS wants r and s as 64 plain bytes (RFC 7518 section 3.4)"
 	case j.Header.Alg == string(jose.ES256) && size == 96:
-		return "96 octets are a P-384 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
+		return "96 bytes are a P-384 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
 	case j.Header.Alg == string(jose.ES256) && size == 132:
-		return "132 octets are a P-521 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
+		return "132 bytes are a P-521 signature: ES256 wants a P-256 key (openssl ecparam -name prime256v1)"
 	}
 	return "signed with another private key than the registered one: compare thumbprints (moneyer inspect KEYFILE)"
-}
-
-func audienceHint(p *presented) string {
-	aud := p.claims.Audience
-	switch {
-	case len(aud) > 1:
-		return "send one audience: who takes a token for several can be played off against the others"
-	case len(aud) == 0:
-		return ""
-	case strings.TrimSuffix(aud[0], "/") == p.issuer.URL && aud[0] != p.issuer.URL:
-		return "leave the last / out: names are compared exactly"
-	case !p.isGrant && p.issuer.IsTokenEndpoint(aud[0]):
-		return "as client authentication aud is the issuer URL, not the token endpoint (RFC 10070); to let this client in until it is changed: moneyer client set " + p.claims.Issuer + " --client-assertion-audience issuer-or-endpoint"
-	case p.issuer.MTLSURL != "" && strings.HasPrefix(aud[0], p.issuer.MTLSURL):
-		return "the address for client certificates is no audience (RFC 8705 section 5): send " + p.issuer.URL
-	}
-	return ""
 }
 
 // kids lists the kids of a client for people.
@@ -83,7 +66,7 @@ func kids(c *registry.Client) string {
 	}
 	var kids []string
 	for i := range c.Keys {
-		kids = append(kids, quote(c.Keys[i].Kid))
+		kids = append(kids, Quote(c.Keys[i].Kid))
 	}
 	if c.JWKSURI != "" {
 		kids = append(kids, "those at "+c.JWKSURI)
@@ -103,7 +86,7 @@ func excerpts(names []string) string {
 	const most = 8
 	var quoted []string
 	for _, name := range names[:min(len(names), most)] {
-		quoted = append(quoted, quote(name))
+		quoted = append(quoted, Quote(name))
 	}
 	if len(names) > most {
 		quoted = append(quoted, fmt.Sprintf("and %d others", len(names)-most))
@@ -111,9 +94,9 @@ func excerpts(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
-func quote(s string) string { return fmt.Sprintf("%q", registry.Excerpt(s)) }
+func Quote(s string) string { return fmt.Sprintf("%q", registry.Excerpt(s)) }
 
-func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
+func Stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // maxPlausible is a NumericDate (the year 5138) beyond which a value must be
 // meant in milliseconds.
@@ -127,20 +110,20 @@ func millisecondHint(claim string, value int64) string {
 }
 
 // away shows a NumericDate with its distance from our clock.
-func (p *presented) away(seconds int64) string {
+func (p *Assertion) away(seconds int64) string {
 	if seconds >= maxPlausible {
 		return fmt.Sprint(seconds)
 	}
 	t := time.Unix(seconds, 0)
 	distance := t.Sub(p.now).Round(time.Second)
 	if distance < 0 {
-		return fmt.Sprintf("%s (%s before our clock)", stamp(t), -distance)
+		return fmt.Sprintf("%s (%s before our clock)", Stamp(t), -distance)
 	}
-	return fmt.Sprintf("%s (%s after our clock)", stamp(t), distance)
+	return fmt.Sprintf("%s (%s after our clock)", Stamp(t), distance)
 }
 
-func (p *presented) optionalTime(claim jose.ClaimSet, seconds int64) string {
-	if !p.claims.Has(claim) {
+func (p *Assertion) optionalTime(claim jose.ClaimSet, seconds int64) string {
+	if !p.Claims.Has(claim) {
 		return "none"
 	}
 	return p.away(seconds)
