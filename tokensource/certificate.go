@@ -39,7 +39,7 @@ type certified struct {
 	transport *http.Transport // shows that one; nil before the first request
 }
 
-// fingerprint identifies a certificate; the zero one stands for none.
+// fingerprint identifies a certificate with its chain; the zero one stands for none.
 type fingerprint [sha256.Size]byte
 
 // RoundTrip implements http.RoundTripper.
@@ -66,7 +66,11 @@ func load(ctx context.Context, certificate CertificateFunc) (*tls.Certificate, f
 	case pair == nil || len(pair.Certificate) == 0 || pair.PrivateKey == nil:
 		return nil, fingerprint{}, errors.New("tokensource: client certificate: there is none, or no private key")
 	}
-	return pair, sha256.Sum256(pair.Certificate[0]), nil
+	h := sha256.New() // of the chain, too: it may be completed or replaced for the same certificate
+	for _, der := range pair.Certificate {
+		_, _ = h.Write(der) // never fails
+	}
+	return pair, fingerprint(h.Sum(nil)), nil
 }
 
 // with returns a transport that shows a certificate: the same for the same one. A

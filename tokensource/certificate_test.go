@@ -260,6 +260,34 @@ func TestCertificateChangesInFlight(t *testing.T) {
 	}
 }
 
+// TestCertificateChainChanges: a chain that is completed, or another one for the same
+// certificate, is shown from then on. A file that was read half-written may have only its
+// first certificate.
+func TestCertificateChainChanges(t *testing.T) {
+	lengths := make(chan int, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { lengths <- len(r.TLS.PeerCertificates) }))
+	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	leaf, between := newCertificate(t, 1), newCertificate(t, 2)
+	shown := &switchable{pair: leaf}
+	client := &http.Client{Transport: tokensource.WithCertificate(server.Client().Transport.(*http.Transport), shown.get)}
+	for want, pair := range []*tls.Certificate{1: leaf, 2: {Certificate: [][]byte{leaf.Certificate[0], between.Certificate[0]}, PrivateKey: leaf.PrivateKey}} {
+		if pair == nil {
+			continue
+		}
+		shown.set(pair, nil)
+		resp, err := client.Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if got := <-lengths; got != want {
+			t.Errorf("the server got %d certificates, want %d", got, want)
+		}
+	}
+}
+
 // TestServerNamesAuthorities: the certificate is shown also to a server whose list of
 // authorities does not have its issuer.
 func TestServerNamesAuthorities(t *testing.T) {
