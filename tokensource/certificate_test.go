@@ -288,6 +288,28 @@ func TestCertificateChainChanges(t *testing.T) {
 	}
 }
 
+// TestCertificateOwnHTTP2: connections of HTTP/2 are not shared with the transport that was
+// given, nor between two certificates, also where something like golang.org/x/net/http2 made
+// that transport keep them in a pool of its own.
+func TestCertificateOwnHTTP2(t *testing.T) {
+	m := &mutual{}
+	m.Server = httptest.NewUnstartedServer(m)
+	m.TLS, m.EnableHTTP2 = &tls.Config{ClientAuth: tls.RequestClientCert}, true
+	m.StartTLS()
+	t.Cleanup(m.Close)
+	base := m.Client().Transport.(*http.Transport).Clone()
+	pool := roundTripper(func(*http.Request) (*http.Response, error) {
+		return nil, errors.New("over a connection with another certificate")
+	})
+	base.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{"h2": func(string, *tls.Conn) http.RoundTripper { return pool }}
+	base.TLSClientConfig.NextProtos = []string{"h2", "http/1.1"}
+	s := &tokensource.Source{Issuer: m.URL, HTTPClient: &http.Client{Transport: base}, Credential: tokensource.Credential{
+		ClientID: "shop", Certificate: (&switchable{pair: newCertificate(t, 4)}).get}}
+	if token := mustToken(t, s); token.AccessToken != "of-4" {
+		t.Errorf("token %q", token.AccessToken)
+	}
+}
+
 // TestServerNamesAuthorities: the certificate is shown also to a server whose list of
 // authorities does not have its issuer.
 func TestServerNamesAuthorities(t *testing.T) {
