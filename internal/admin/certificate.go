@@ -12,8 +12,7 @@ var certificates = credential[registry.Certificate, adminapi.Certificate]{
 	all: func(c *registry.Client) *[]registry.Certificate { return &c.Certificates },
 	id:  func(c *registry.Certificate) string { return c.ID },
 	view: func(_ *API, _ *call, c *registry.Certificate, lastUsed time.Time) adminapi.Certificate {
-		return adminapi.Certificate{ID: c.ID, Match: c.Match, Value: c.Value, Environment: c.Environment, NotAfter: c.NotAfter,
-			Disabled: c.Disabled, Created: c.Created, LastUsed: lastUsed}
+		return adminapi.Certificate{ID: c.ID, Match: c.Match, Value: c.Value, Environment: c.Environment, CredentialState: state(c.NotAfter, c.Disabled, c.Created, lastUsed)}
 	},
 	disabled: func(c *registry.Certificate) *bool { return &c.Disabled },
 	members:  func(c *registry.Certificate) members { return members{"not_after": moment(&c.NotAfter)} },

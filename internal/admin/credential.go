@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/registry"
 )
 
@@ -110,6 +111,10 @@ func (k *credential[T, V]) remove(a *API, c *call) error {
 		return err
 	}
 	return c.gone()
+}
+
+func state(notAfter time.Time, disabled bool, created, lastUsed time.Time) adminapi.CredentialState {
+	return adminapi.CredentialState{NotAfter: notAfter, Disabled: disabled, Created: created, LastUsed: lastUsed}
 }
 
 // itself is the action of a kind that has one name.

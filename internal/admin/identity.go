@@ -13,7 +13,7 @@ var identities = credential[registry.Identity, adminapi.Identity]{
 	all: func(c *registry.Client) *[]registry.Identity { return &c.Identities },
 	id:  func(i *registry.Identity) string { return i.ID },
 	view: func(a *API, c *call, i *registry.Identity, lastUsed time.Time) adminapi.Identity {
-		return adminapi.Identity{ID: i.ID, Trusted: i.Trusted, Claims: i.Claims, NotAfter: i.NotAfter, Disabled: i.Disabled, Created: i.Created, LastUsed: lastUsed,
+		return adminapi.Identity{ID: i.ID, Trusted: i.Trusted, Claims: i.Claims, CredentialState: state(i.NotAfter, i.Disabled, i.Created, lastUsed),
 			Unused: i.Unused(c.issuer, a.Pepper)}
 	},
 	disabled: func(i *registry.Identity) *bool { return &i.Disabled },

@@ -15,7 +15,7 @@ var keys = credential[registry.Key, adminapi.Key]{
 	id:  func(k *registry.Key) string { return k.Kid },
 	view: func(_ *API, _ *call, k *registry.Key, lastUsed time.Time) adminapi.Key {
 		return adminapi.Key{Kid: k.Kid, Alg: string(k.Public.Alg()), Thumbprint: k.Public.Thumbprint(), Environment: k.Environment,
-			NotBefore: k.NotBefore, NotAfter: k.NotAfter, Disabled: k.Disabled, Created: k.Created, LastUsed: lastUsed}
+			NotBefore: k.NotBefore, CredentialState: state(k.NotAfter, k.Disabled, k.Created, lastUsed)}
 	},
 	disabled: func(k *registry.Key) *bool { return &k.Disabled },
 	members: func(k *registry.Key) members {

@@ -15,7 +15,7 @@ var secrets = credential[registry.Secret, adminapi.Secret]{
 	all: func(c *registry.Client) *[]registry.Secret { return &c.Secrets },
 	id:  func(s *registry.Secret) string { return s.ID },
 	view: func(_ *API, _ *call, s *registry.Secret, lastUsed time.Time) adminapi.Secret {
-		return adminapi.Secret{ID: s.ID, Kind: s.Kind, NotAfter: s.NotAfter, Disabled: s.Disabled, Created: s.Created, LastUsed: lastUsed}
+		return adminapi.Secret{ID: s.ID, Kind: s.Kind, CredentialState: state(s.NotAfter, s.Disabled, s.Created, lastUsed)}
 	},
 	disabled: func(s *registry.Secret) *bool { return &s.Disabled },
 	members:  func(s *registry.Secret) members { return members{"not_after": moment(&s.NotAfter)} },

@@ -74,13 +74,6 @@ func kids(c *registry.Client) string {
 	return strings.Join(kids, ", ")
 }
 
-func errorOrThat(err error) string {
-	if err == nil {
-		return "that"
-	}
-	return err.Error()
-}
-
 // excerpts quotes names for people, and not all of a long list.
 func excerpts(names []string) string {
 	const most = 8
@@ -94,8 +87,10 @@ func excerpts(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
+// Quote shows what a caller sent, for people.
 func Quote(s string) string { return fmt.Sprintf("%q", registry.Excerpt(s)) }
 
+// Stamp shows an instant, for people.
 func Stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // maxPlausible is a NumericDate (the year 5138) beyond which a value must be
