@@ -1,8 +1,10 @@
 package clientcert_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
@@ -50,5 +52,15 @@ func TestManyNames(t *testing.T) {
 		if err != nil || name.Matches(leaf) {
 			t.Errorf("%s of too many: %v", kind, err)
 		}
+	}
+}
+
+// TestShortErrors: an error about a certificate that cannot be read does not repeat all of it.
+func TestShortErrors(t *testing.T) {
+	leaf := certtest.SelfSigned(t, now, "pay-1", withURIs(t, "x://"+strings.Repeat("y", 3000))).Leaf
+	broken := bytes.Replace(leaf.Raw, []byte("x://yyyy"), []byte("x://%zzz"), 1)
+	_, err := clientcert.ReadHeader([]string{":" + base64.StdEncoding.EncodeToString(broken) + ":"}, nil)
+	if err == nil || len(err.Error()) > 400 {
+		t.Errorf("%.500v", err)
 	}
 }

@@ -108,8 +108,8 @@ func ParsePEM(data []byte) (*Shown, error) { return parsePEM(data, false) }
 // ParseDER reads one certificate, as it stands in the x5c member of a JWK after its base64.
 func ParseDER(der []byte) (*x509.Certificate, error) {
 	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
+	if err != nil { // it may quote a name of the certificate, which its sender made
+		return nil, fmt.Errorf("the certificate cannot be read: %.200s", err)
 	}
 	if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABit {
 		return nil, fmt.Errorf("the certificate has an RSA key of %d bits; %d are the most", key.N.BitLen(), maxRSABit)
