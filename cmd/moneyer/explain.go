@@ -104,6 +104,8 @@ type explained struct {
 	Accepted bool               `json:"accepted"`
 	Clock    string             `json:"clock"`
 	Findings []evidence.Finding `json:"findings"`
+	// DemandsCertificate says that a client certificate is needed beside it.
+	DemandsCertificate bool `json:"demands_certificate,omitempty"`
 
 	heading string
 	caveat  string // the condition that could not be checked
@@ -211,6 +213,9 @@ func (a *app) explainRemotely(ctx context.Context, f *explainFlags, arg string) 
 	e := &explained{Issuer: f.issuerName, Findings: spelling(mistakes, answer.Findings)}
 	e.heading = "As the server judges it for its issuer " + f.issuerName
 	e.caveat = "if it has not seen it before"
+	if e.DemandsCertificate = answer.DemandsCertificate; e.DemandsCertificate {
+		e.caveat += ", and only together with a client certificate of the same client (explain --cert checks one)"
+	}
 	var claims *jose.Claims
 	if jws, err := jose.Parse(token); err == nil {
 		claims, _ = jose.ParseClaims(jws.Payload)
