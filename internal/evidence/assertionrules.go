@@ -54,9 +54,9 @@ var clientRule = rule[*Assertion]{
 	hint: func(p *Assertion) string {
 		switch {
 		case !p.Claims.Has(jose.ClaimIssuer):
-			return "put the id that the platform gave you in iss"
+			return "put the id that the platform gave you in iss" + trustedHint(p.Issuer)
 		case p.Client == nil:
-			return "nobody is registered under this iss: compare it with the id that the platform gave you"
+			return "nobody is registered under this iss: compare it with the id that the platform gave you" + trustedHint(p.Issuer)
 		case p.ClientID != "" && p.ClientID != p.Client.ID:
 			return "client_id names another client: send the same id in both"
 		}

@@ -74,6 +74,23 @@ func (p *Policy) UsesCertificates() bool {
 	return p.Uses(oauth.AuthTLS) || p.Uses(oauth.AuthSelfSignedTLS) || p.Token.Claim("cnf") != nil
 }
 
+// DemandsCertificate reports whether an assertion is taken only beside a client certificate: as the
+// grant, or as private_key_jwt.
+func (p *Policy) DemandsCertificate(isGrant bool) bool {
+	some := false
+	for _, grant := range p.Grants {
+		for _, set := range grant.ClientAuth {
+			if isGrant != (grant.Type == oauth.JWTBearer) || !isGrant && !set.Has(oauth.AuthPrivateKeyJWT) {
+				continue
+			}
+			if some = true; set.TLSMethod() == "" {
+				return false
+			}
+		}
+	}
+	return some
+}
+
 // WithCertificate is the policy with each of its sets demanded together with one of the
 // methods of mutual TLS. Sets that have one already stay as they are.
 func (p Policy) WithCertificate(methods []oauth.ClientAuth) Policy {
