@@ -109,7 +109,7 @@ func ParsePEM(data []byte) (*Shown, error) { return parsePEM(data, false) }
 func ParseDER(der []byte) (*x509.Certificate, error) {
 	cert, err := x509.ParseCertificate(der)
 	if err != nil { // it may quote a name of the certificate, which its sender made
-		return nil, fmt.Errorf("the certificate cannot be read: %.200s", err)
+		return nil, fmt.Errorf("the certificate cannot be read: %.200s", err.Error())
 	}
 	if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABit {
 		return nil, fmt.Errorf("the certificate has an RSA key of %d bits; %d are the most", key.N.BitLen(), maxRSABit)
