@@ -43,6 +43,11 @@ type fetching struct {
 	Assertion string `json:"assertion,omitempty"`
 	// TokenEndpoint is for clients without discovery.
 	TokenEndpoint string `json:"token_endpoint,omitempty"`
+	// Certificate of the client with its key, and CA, the certificate of the server, in PEM. A server
+	// with a CA speaks TLS; without a Certificate the client shows none.
+	Certificate    string `json:"certificate,omitempty"`
+	CertificateKey string `json:"certificate_key,omitempty"`
+	CA             string `json:"ca,omitempty"`
 }
 
 // fetched is the result of a client.
@@ -126,12 +131,17 @@ func fetchWithNewestAuthlib(t *testing.T, work []fetching) (results []fetched) {
 }
 
 func fetchWithXOAuth2(t *testing.T, w fetching) fetched {
-	config := clientcredentials.Config{ClientID: w.ClientID, ClientSecret: w.Secret, TokenURL: tokenEndpoint(t, w),
-		AuthStyle: map[string]oauth2.AuthStyle{basic: oauth2.AuthStyleInHeader, inBody: oauth2.AuthStyleInParams}[w.Auth]}
+	style := map[string]oauth2.AuthStyle{basic: oauth2.AuthStyleInHeader, inBody: oauth2.AuthStyleInParams}[w.Auth]
+	return fetchAt(t, w, tokenEndpoint(t, w), http.DefaultClient, style)
+}
+
+func fetchAt(t *testing.T, w fetching, endpoint string, by *http.Client, style oauth2.AuthStyle) fetched {
+	t.Helper()
+	config := clientcredentials.Config{ClientID: w.ClientID, ClientSecret: w.Secret, TokenURL: endpoint, AuthStyle: style}
 	if w.Scope != "" {
 		config.Scopes = strings.Fields(w.Scope)
 	}
-	got, err := config.Token(t.Context())
+	got, err := config.Token(context.WithValue(t.Context(), oauth2.HTTPClient, by))
 	var refused *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &refused):

@@ -14,14 +14,17 @@ import (
 type issuer string
 
 const (
-	d1        issuer = "d1"
-	d1Banking issuer = "d1-banking"
-	boltpay   issuer = "boltpay"
-	etp       issuer = "etp"
-	oauth2AS  issuer = "oauth2"
+	d1              issuer = "d1"
+	d1Banking       issuer = "d1-banking"
+	boltpay         issuer = "boltpay"
+	etp             issuer = "etp"
+	oauth2AS        issuer = "oauth2"
+	outbound        issuer = "d1-outbound"
+	bankingOutbound issuer = "d1-banking-outbound"
 )
 
-var profiles = map[issuer]string{d1: "thales-d1", d1Banking: "thales-d1-banking", boltpay: "boltpay", etp: "thales-etp", oauth2AS: "oauth2"}
+var profiles = map[issuer]string{d1: "thales-d1", d1Banking: "thales-d1-banking", boltpay: "boltpay", etp: "thales-etp", oauth2AS: "oauth2",
+	outbound: "thales-d1-outbound", bankingOutbound: "thales-d1-banking-outbound"}
 
 func (i issuer) demo(t *testing.T) demo {
 	t.Helper()

@@ -33,8 +33,8 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 	if err != nil {
 		return nil, wrong(err)
 	}
-	if code, description := errorMembers(resp.Body); code != "" { // a refusal under a good status
-		return nil, wrong(oauth.Errorf(oauth.Code(code), "%s", p.withhold(description)))
+	if code, description := p.errorMembers(resp.Body); code != "" { // a refusal under a good status
+		return nil, wrong(oauth.Errorf(oauth.Code(code), "%s", description))
 	}
 	token, err := (&answer{members: members, wire: &p.profile.Wire}).token(sent)
 	if err != nil {

@@ -23,7 +23,8 @@ type CertificateFunc func(context.Context) (*tls.Certificate, error)
 // WithCertificate returns an http.RoundTripper that shows the certificate in TLS
 // handshakes, whatever authorities a server names. When certificate returns another
 // one, it opens new connections and resumes no TLS session. It sends with copies of base,
-// which must not have a DialTLS function; nil means http.DefaultTransport. Use it as the Base of a Transport, for an API that takes tokens
+// which must not have a DialTLS function; nil means http.DefaultTransport. HTTP/2 of
+// golang.org/x/net in base is replaced by that of net/http. Use it as the Base of a Transport, for an API that takes tokens
 // which are bound to the certificate (RFC 8705 §3).
 func WithCertificate(base *http.Transport, certificate CertificateFunc) http.RoundTripper {
 	return &certified{base: base, certificate: certificate}
@@ -39,7 +40,7 @@ type certified struct {
 	transport *http.Transport // shows that one; nil before the first request
 }
 
-// fingerprint identifies a certificate; the zero one stands for none.
+// fingerprint identifies a certificate with its chain; the zero one stands for none.
 type fingerprint [sha256.Size]byte
 
 // RoundTrip implements http.RoundTripper.
@@ -66,7 +67,11 @@ func load(ctx context.Context, certificate CertificateFunc) (*tls.Certificate, f
 	case pair == nil || len(pair.Certificate) == 0 || pair.PrivateKey == nil:
 		return nil, fingerprint{}, errors.New("tokensource: client certificate: there is none, or no private key")
 	}
-	return pair, sha256.Sum256(pair.Certificate[0]), nil
+	h := sha256.New() // of the chain, too: it may be completed or replaced for the same certificate
+	for _, der := range pair.Certificate {
+		_, _ = h.Write(der) // never fails
+	}
+	return pair, fingerprint(h.Sum(nil)), nil
 }
 
 // with returns a transport that shows a certificate: the same for the same one. A
@@ -88,6 +93,9 @@ func (c *certified) with(pair *tls.Certificate, print fingerprint) (*http.Transp
 		return nil, errors.New("tokensource: a transport with DialTLS makes its TLS connections by itself, so that no client certificate can be added")
 	}
 	t := base.Clone()
+	if t.TLSNextProto["h2"] != nil { // keeps connections for all copies (golang.org/x/net/http2)
+		t.TLSNextProto, t.ForceAttemptHTTP2 = nil, true
+	}
 	if t.TLSClientConfig == nil {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}

@@ -260,6 +260,56 @@ func TestCertificateChangesInFlight(t *testing.T) {
 	}
 }
 
+// TestCertificateChainChanges: a chain that is completed, or another one for the same
+// certificate, is shown from then on. A file that was read half-written may have only its
+// first certificate.
+func TestCertificateChainChanges(t *testing.T) {
+	lengths := make(chan int, 1)
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { lengths <- len(r.TLS.PeerCertificates) }))
+	server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	leaf, between := newCertificate(t, 1), newCertificate(t, 2)
+	shown := &switchable{pair: leaf}
+	client := &http.Client{Transport: tokensource.WithCertificate(server.Client().Transport.(*http.Transport), shown.get)}
+	for want, pair := range []*tls.Certificate{1: leaf, 2: {Certificate: [][]byte{leaf.Certificate[0], between.Certificate[0]}, PrivateKey: leaf.PrivateKey}} {
+		if pair == nil {
+			continue
+		}
+		shown.set(pair, nil)
+		resp, err := client.Get(server.URL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if got := <-lengths; got != want {
+			t.Errorf("the server got %d certificates, want %d", got, want)
+		}
+	}
+}
+
+// TestCertificateOwnHTTP2: connections of HTTP/2 are not shared with the transport that was
+// given, nor between two certificates, also where something like golang.org/x/net/http2 made
+// that transport keep them in a pool of its own.
+func TestCertificateOwnHTTP2(t *testing.T) {
+	m := &mutual{}
+	m.Server = httptest.NewUnstartedServer(m)
+	m.TLS, m.EnableHTTP2 = &tls.Config{ClientAuth: tls.RequestClientCert}, true
+	m.StartTLS()
+	t.Cleanup(m.Close)
+	base := m.Client().Transport.(*http.Transport).Clone()
+	pool := roundTripper(func(*http.Request) (*http.Response, error) {
+		return nil, errors.New("over a connection with another certificate")
+	})
+	base.TLSNextProto = map[string]func(string, *tls.Conn) http.RoundTripper{"h2": func(string, *tls.Conn) http.RoundTripper { return pool }}
+	base.TLSClientConfig.NextProtos = []string{"h2", "http/1.1"}
+	s := &tokensource.Source{Issuer: m.URL, HTTPClient: &http.Client{Transport: base}, Credential: tokensource.Credential{
+		ClientID: "shop", Certificate: (&switchable{pair: newCertificate(t, 4)}).get}}
+	if token := mustToken(t, s); token.AccessToken != "of-4" {
+		t.Errorf("token %q", token.AccessToken)
+	}
+}
+
 // TestServerNamesAuthorities: the certificate is shown also to a server whose list of
 // authorities does not have its issuer.
 func TestServerNamesAuthorities(t *testing.T) {

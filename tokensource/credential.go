@@ -59,7 +59,8 @@ type Credential struct {
 	// identity provider, and with which it knows the client: as the grant, or else as the
 	// client's authentication. It takes the place of a Key there; a Key beside it
 	// authenticates the client beside the grant, where the profile has such a set. It is
-	// called for each try, from many goroutines. See AssertionFile.
+	// called for each try, from many goroutines, and must return when the context ends. See
+	// AssertionFile.
 	Assertion func(context.Context) (string, error) `json:"-"`
 	// AssertionType is the client_assertion_type of Assertion: oauth.AssertionTypeJWT,
 	// which empty means, or oauth.AssertionTypeSPIFFE.

@@ -115,6 +115,20 @@ func TestProvidedAssertionFails(t *testing.T) {
 	}
 }
 
+// TestLongAssertionIsWithheld: what a server quotes is removed before its text is cut to a
+// length for the log, so that no part of it stays.
+func TestLongAssertionIsWithheld(t *testing.T) {
+	jwt := "eyJhbGciOiJFUzI1NiJ9." + strings.Repeat("c", 600) + ".sig"
+	for _, status := range []int{200, 400} {
+		e := always(status, `{"error":"invalid_grant","error_description":"the assertion `+jwt+` is not good"}`)
+		s := &tokensource.Source{Issuer: "https://issuer.example", HTTPClient: e.client(), Credential: tokensource.Credential{
+			Assertion: func(context.Context) (string, error) { return jwt, nil }}}
+		if _, err := s.Fetch(t.Context()); err == nil || strings.Contains(err.Error(), "eyJ") || !strings.Contains(err.Error(), "the assertion [withheld] is not good") {
+			t.Errorf("status %d: %v", status, err)
+		}
+	}
+}
+
 // TestAssertionFile: the file is read each time, without its line end.
 func TestAssertionFile(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "token")

@@ -26,11 +26,11 @@ func (p *plan) refusal(resp *fetch.Answer, sent time.Time, skew time.Duration) *
 		return &failure{err: fmt.Errorf("tokensource: %s answered %d, a redirect, which a credential does not follow", p.url.Host, status)}
 	}
 	refused := statusError(status)
-	if code, description := errorMembers(resp.Body); code != "" {
+	if code, description := p.errorMembers(resp.Body); code != "" {
 		if !refused.Code.Retryable() {
 			refused.Code = oauth.Code(code)
 		}
-		refused = oauth.Errorf(refused.Code, "%s", p.withhold(description))
+		refused = oauth.Errorf(refused.Code, "%s", description)
 	}
 	failed := &failure{retry: status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable}
 	if failed.retry {
@@ -83,9 +83,10 @@ func statusError(status int) *oauth.Error {
 	return &oauth.Error{Code: code}
 }
 
-// errorMembers reads error and error_description (RFC 6749 §5.2), and cuts the
-// description to a length that suits a log. code is empty when the body has none.
-func errorMembers(body []byte) (code, description string) {
+// errorMembers reads error and error_description (RFC 6749 §5.2). Of the description it
+// removes the secrets of the request, and then cuts it to a length that suits a log. code is
+// empty when the body has none.
+func (p *plan) errorMembers(body []byte) (code, description string) {
 	members, err := readMembers(body)
 	if err != nil {
 		return "", ""
@@ -95,6 +96,7 @@ func errorMembers(body []byte) (code, description string) {
 		return "", ""
 	}
 	description, _ = text(members["error_description"])
+	description = p.withhold(description)
 	return code, description[:min(len(description), maxDescription)]
 }
 

@@ -91,7 +91,7 @@ func register(ctx context.Context, at *adminclient.Issuer, file *adminclient.Fil
 	if _, err := at.AddClient(ctx, client); err != nil {
 		return err
 	}
-	if _, err := at.AddKey(ctx, file.ClientID, adminapi.NewKey{Kid: file.Kid, Key: string(public.PEM())}); err != nil {
+	if _, err := at.Keys().Add(ctx, file.ClientID, adminapi.NewKey{Kid: file.Kid, Key: string(public.PEM())}); err != nil {
 		return errors.Join(err, at.RemoveClient(ctx, file.ClientID))
 	}
 	return nil

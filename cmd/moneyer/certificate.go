@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/pem"
 	"strings"
 	"time"
@@ -27,14 +26,8 @@ func matchWords(m registry.CertificateMatch) string {
 	return strings.ReplaceAll(string(m), "_", " ")
 }
 
-var certificateNoun = credential{command: "certificate", id: "ID", words: "certificate", one: "a certificate", plural: "certificates",
-	bounds: "until when", flags: "--not-after", client: "shop --issuer acme", example: "shop --issuer acme ID",
-	set: func(ctx context.Context, at *adminclient.Issuer, args []string, change adminapi.CredentialChange) (any, time.Time, error) {
-		c, err := at.SetCertificate(ctx, args[0], args[1], change)
-		return c, c.LastUsed, err
-	},
-	remove: (*adminclient.Issuer).RemoveCertificate,
-}
+var certificateNoun = by((*adminclient.Issuer).Certificates, certificateHeading, (*onboarding).certificateRow, credential{command: "certificate", id: "ID", words: "certificate", one: "a certificate", plural: "certificates",
+	bounds: "until when", flags: "--not-after", client: "shop --issuer acme", example: "shop --issuer acme ID"})
 
 func (o *onboarding) certificateCommand() *cobra.Command {
 	return o.ofIssuer(&cobra.Command{
@@ -50,12 +43,7 @@ client changes, and remove the old one when it is no longer used.`,
 		Example: `  moneyer certificate add shop --issuer acme --pem client.crt
   moneyer certificate add shop --issuer acme --san-dns client.shop.example
   moneyer certificate list shop --issuer acme`,
-	}, o.credentialVerbs(&certificateNoun, untilTimes, o.listCertificates, o.certificateAdd())...)
-}
-
-func (o *onboarding) listCertificates(ctx context.Context, at *adminclient.Issuer, args []string) error {
-	certificates, err := at.Certificates(ctx, args[0])
-	return show(o, certificates, err, certificateHeading, o.certificateRow)
+	}, o.credentialVerbs(certificateNoun, untilTimes, o.certificateAdd())...)
 }
 
 func (o *onboarding) certificateAdd() *cobra.Command {
@@ -79,16 +67,12 @@ written as 'openssl x509 -noout -subject -nameopt RFC2253' prints it.`,
 				}
 				n.Certificate = certificateText(data)
 			}
-			times, err := o.times(c)
-			if err != nil {
-				return err
-			}
-			at, err := o.at(c.Context())
+			at, times, err := o.atTimes(c)
 			if err != nil {
 				return err
 			}
 			n.NotAfter = times.NotAfter
-			made, err := at.AddCertificate(c.Context(), args[0], n)
+			made, err := at.Certificates().Add(c.Context(), args[0], n)
 			return o.outcome(made, err, "certificate %s (%s %s) is registered for client %s of issuer %s, until: %s",
 				made.ID, matchWords(made.Match), visible(made.Value), args[0], o.issuer, o.when(made.NotAfter, "no end"))
 		},

@@ -21,12 +21,31 @@ type credential struct {
 	client, example    string // a client, and one of its credentials, in examples
 
 	// set returns the changed credential and when it was last used.
-	set    func(context.Context, *adminclient.Issuer, []string, adminapi.CredentialChange) (any, time.Time, error)
-	remove func(*adminclient.Issuer, context.Context, string, string) error
+	set    func(ctx context.Context, at *adminclient.Issuer, args []string, change adminapi.CredentialChange) (any, time.Time, error)
+	remove func(ctx context.Context, at *adminclient.Issuer, args []string) error
+	list   func(ctx context.Context, o *onboarding, at *adminclient.Issuer, args []string) error
+}
+
+// by returns n with the operations of the API for it. row makes a row of a list.
+func by[N any, V interface {
+	State() adminapi.CredentialState
+}](of func(*adminclient.Issuer) adminclient.Credentials[N, V], heading []string, row func(*onboarding, *V) []string, n credential) *credential {
+	n.set = func(ctx context.Context, at *adminclient.Issuer, args []string, change adminapi.CredentialChange) (any, time.Time, error) {
+		v, err := of(at).Set(ctx, args[0], args[1], change)
+		return v, v.State().LastUsed, err
+	}
+	n.remove = func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+		return of(at).Remove(ctx, args[0], args[1])
+	}
+	n.list = func(ctx context.Context, o *onboarding, at *adminclient.Issuer, args []string) error {
+		all, err := of(at).List(ctx, args[0])
+		return show(o, all, err, heading, func(v *V) []string { return row(o, v) })
+	}
+	return &n
 }
 
 // credentialVerbs are the commands that all credentials have, and add.
-func (o *onboarding) credentialVerbs(n *credential, times func(*cobra.Command), list verb, add *cobra.Command) []*cobra.Command {
+func (o *onboarding) credentialVerbs(n *credential, times func(*cobra.Command), add *cobra.Command) []*cobra.Command {
 	set := o.credentialSet(n)
 	times(add)
 	times(set)
@@ -35,9 +54,12 @@ func (o *onboarding) credentialVerbs(n *credential, times func(*cobra.Command), 
 			return o.setCredential(ctx, at, n, args, adminapi.CredentialChange{Disabled: &disabled}, done)
 		})
 	return o.ofClients(append(verbs, add, set,
-		o.verb("list CLIENT", fmt.Sprintf("List the %s of a client, and when each was last used", n.plural), n.command+" list "+n.client, list),
+		o.verb("list CLIENT", fmt.Sprintf("List the %s of a client, and when each was last used", n.plural), n.command+" list "+n.client,
+			func(ctx context.Context, at *adminclient.Issuer, args []string) error {
+				return n.list(ctx, o, at, args)
+			}),
 		o.verb("remove CLIENT "+n.id, "Remove "+n.one, n.command+" remove "+n.example, func(ctx context.Context, at *adminclient.Issuer, args []string) error {
-			return o.removed(n.remove(at, ctx, args[0], args[1]), n.words, args[1], "from client "+args[0])
+			return o.removed(n.remove(ctx, at, args), n.words, args[1], "from client "+args[0])
 		}))...)
 }
 
@@ -47,14 +69,10 @@ func (o *onboarding) credentialSet(n *credential) *cobra.Command {
 		Short:   fmt.Sprintf("Change %s %s is valid", n.bounds, n.one),
 		Example: fmt.Sprintf("  moneyer %s set %s --not-after 7d", n.command, n.example),
 		RunE: func(c *cobra.Command, args []string) error {
-			change, err := o.times(c)
-			if err != nil {
-				return err
-			}
-			if change == (adminapi.CredentialChange{}) {
+			if !c.Flags().Changed("not-before") && !c.Flags().Changed("not-after") {
 				return usagef("nothing to change: give %s", n.flags)
 			}
-			at, err := o.at(c.Context())
+			at, change, err := o.atTimes(c)
 			if err != nil {
 				return err
 			}
@@ -63,13 +81,16 @@ func (o *onboarding) credentialSet(n *credential) *cobra.Command {
 	}
 }
 
-// times reads --not-before and --not-after, where the command has them.
-func (o *onboarding) times(c *cobra.Command) (change adminapi.CredentialChange, err error) {
-	if change.NotBefore, err = o.moment(c, "not-before"); err != nil {
-		return change, err
+// atTimes reads --not-before and --not-after, where the command has them, and opens the issuer.
+func (o *onboarding) atTimes(c *cobra.Command) (at *adminclient.Issuer, times adminapi.CredentialChange, err error) {
+	if times.NotBefore, err = o.moment(c, "not-before"); err != nil {
+		return nil, times, err
 	}
-	change.NotAfter, err = o.moment(c, "not-after")
-	return change, err
+	if times.NotAfter, err = o.moment(c, "not-after"); err != nil {
+		return nil, times, err
+	}
+	at, err = o.at(c.Context())
+	return at, times, err
 }
 
 func (o *onboarding) setCredential(ctx context.Context, at *adminclient.Issuer, n *credential, args []string, change adminapi.CredentialChange, done string) error {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -32,14 +31,8 @@ func claimWords(claims map[string]string) string {
 	return strings.Join(words, " ")
 }
 
-var identityNoun = credential{command: "identity", id: "ID", words: "identity", one: "an identity", plural: "identities",
-	bounds: "until when", flags: "--not-after", client: "merchant01 --issuer d1", example: "merchant01 --issuer d1 ID",
-	set: func(ctx context.Context, at *adminclient.Issuer, args []string, change adminapi.CredentialChange) (any, time.Time, error) {
-		i, err := at.SetIdentity(ctx, args[0], args[1], change)
-		return i, i.LastUsed, err
-	},
-	remove: (*adminclient.Issuer).RemoveIdentity,
-}
+var identityNoun = by((*adminclient.Issuer).Identities, identityHeading, (*onboarding).identityRow, credential{command: "identity", id: "ID", words: "identity", one: "an identity", plural: "identities",
+	bounds: "until when", flags: "--not-after", client: "merchant01 --issuer d1", example: "merchant01 --issuer d1 ID"})
 
 func (o *onboarding) identityCommand() *cobra.Command {
 	return o.ofIssuer(&cobra.Command{
@@ -51,12 +44,7 @@ by certain claims, such as azp, sub or repository_id. An identity says which val
 them, and of any further claims, name this client: all must hold, each exactly.`,
 		Example: `  moneyer identity add merchant01 --issuer d1 --trusted keycloak --claim azp=merchant
   moneyer identity list merchant01 --issuer d1`,
-	}, o.credentialVerbs(&identityNoun, untilTimes, o.listIdentities, o.identityAdd())...)
-}
-
-func (o *onboarding) listIdentities(ctx context.Context, at *adminclient.Issuer, args []string) error {
-	identities, err := at.Identities(ctx, args[0])
-	return show(o, identities, err, identityHeading, o.identityRow)
+	}, o.credentialVerbs(identityNoun, untilTimes, o.identityAdd())...)
 }
 
 func (o *onboarding) identityAdd() *cobra.Command {
@@ -73,15 +61,11 @@ func (o *onboarding) identityAdd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			times, err := o.times(c)
+			at, times, err := o.atTimes(c)
 			if err != nil {
 				return err
 			}
-			at, err := o.at(c.Context())
-			if err != nil {
-				return err
-			}
-			made, err := at.AddIdentity(c.Context(), args[0], adminapi.NewIdentity{Trusted: trusted, Claims: claims, NotAfter: times.NotAfter})
+			made, err := at.Identities().Add(c.Context(), args[0], adminapi.NewIdentity{Trusted: trusted, Claims: claims, NotAfter: times.NotAfter})
 			return o.outcome(made, err, "identity %s (%s of trusted issuer %s) is registered for client %s of issuer %s",
 				made.ID, claimWords(made.Claims), made.Trusted, args[0], o.issuer)
 		},

@@ -1,9 +1,6 @@
 package main
 
 import (
-	"context"
-	"time"
-
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/adminapi"
@@ -17,14 +14,8 @@ func (o *onboarding) keyRow(k *adminapi.Key) []string {
 		o.when(k.NotBefore, "always"), o.when(k.NotAfter, "no end"), o.when(k.LastUsed, "never"), k.Thumbprint}
 }
 
-var keyNoun = credential{command: "key", id: "KID", words: "key", one: "a key", plural: "keys",
-	bounds: "from when and until when", flags: "--not-before or --not-after", client: "merchant01 --issuer d1", example: "merchant01 key-1 --issuer d1",
-	set: func(ctx context.Context, at *adminclient.Issuer, args []string, change adminapi.CredentialChange) (any, time.Time, error) {
-		key, err := at.SetKey(ctx, args[0], args[1], change)
-		return key, key.LastUsed, err
-	},
-	remove: (*adminclient.Issuer).RemoveKey,
-}
+var keyNoun = by((*adminclient.Issuer).Keys, keyHeading, (*onboarding).keyRow, credential{command: "key", id: "KID", words: "key", one: "a key", plural: "keys",
+	bounds: "from when and until when", flags: "--not-before or --not-after", client: "merchant01 --issuer d1", example: "merchant01 key-1 --issuer d1"})
 
 func (o *onboarding) keyCommand() *cobra.Command {
 	return o.ofIssuer(&cobra.Command{
@@ -36,17 +27,12 @@ until the old one is no longer used (LAST USED of 'moneyer key list'), then remo
 it.`,
 		Example: `  moneyer key add merchant01 public.pem --issuer d1 --kid key-2 --not-after 365d
   moneyer key list merchant01 --issuer d1`,
-	}, o.credentialVerbs(&keyNoun, keyTimes, o.listKeys, o.keyAdd())...)
+	}, o.credentialVerbs(keyNoun, keyTimes, o.keyAdd())...)
 }
 
 func keyTimes(c *cobra.Command) {
 	c.Flags().String("not-before", "", "the key is valid from: "+momentWords)
 	c.Flags().String("not-after", "", "the key is valid until: "+momentWords)
-}
-
-func (o *onboarding) listKeys(ctx context.Context, at *adminclient.Issuer, args []string) error {
-	keys, err := at.Keys(ctx, args[0])
-	return show(o, keys, err, keyHeading, o.keyRow)
 }
 
 func (o *onboarding) keyAdd() *cobra.Command {
@@ -65,15 +51,11 @@ private key was published, is refused.`,
 			if err != nil {
 				return usage(err)
 			}
-			times, err := o.times(c)
+			at, times, err := o.atTimes(c)
 			if err != nil {
 				return err
 			}
-			at, err := o.at(c.Context())
-			if err != nil {
-				return err
-			}
-			key, err := at.AddKey(c.Context(), args[0], adminapi.NewKey{Key: string(data), Kid: kid, Alg: alg, NotBefore: times.NotBefore, NotAfter: times.NotAfter})
+			key, err := at.Keys().Add(c.Context(), args[0], adminapi.NewKey{Key: string(data), Kid: kid, Alg: alg, NotBefore: times.NotBefore, NotAfter: times.NotAfter})
 			return o.outcome(key, err, "key %s (%s, thumbprint %s) is registered for client %s of issuer %s", key.Kid, key.Alg, key.Thumbprint, args[0], o.issuer)
 		},
 	}

@@ -99,7 +99,7 @@ func (f *revokeFlags) credential() (*credential, string) {
 	for _, of := range []struct {
 		noun *credential
 		id   string
-	}{{&keyNoun, f.key}, {secretNouns[registry.ClientSecret], f.secret}, {&certificateNoun, f.certificate}, {&identityNoun, f.identity}} {
+	}{{keyNoun, f.key}, {secretNouns[registry.ClientSecret], f.secret}, {certificateNoun, f.certificate}, {identityNoun, f.identity}} {
 		if of.id != "" {
 			return of.noun, of.id
 		}

@@ -16,30 +16,33 @@ import (
 var secretHeading = []string{"ID", "KIND", "STATE", "MADE", "UNTIL", "LAST USED"}
 
 func (o *onboarding) secretRow(s *adminapi.Secret) []string {
-	return []string{s.ID, secretNouns[s.Kind].words, o.state(s.Disabled, time.Time{}, s.NotAfter),
+	return []string{s.ID, secretWords[s.Kind], o.state(s.Disabled, time.Time{}, s.NotAfter),
 		o.when(s.Created, ""), o.when(s.NotAfter, "no end"), o.when(s.LastUsed, "never")}
 }
 
-var secretNouns = map[registry.SecretKind]*credential{
-	registry.ClientSecret: {kind: registry.ClientSecret, command: "secret", id: "ID", words: "client secret", one: "a client secret", plural: "client secrets",
-		bounds: "until when", flags: "--not-after", client: "shop --issuer bolt", example: "shop --issuer bolt ID", set: setSecret, remove: (*adminclient.Issuer).RemoveSecret},
-	registry.APIKey: {kind: registry.APIKey, command: "apikey", id: "ID", words: "API key", one: "an API key", plural: "API keys",
-		bounds: "until when", flags: "--not-after", client: "gateway --issuer etp", example: "gateway --issuer etp ID", set: setSecret, remove: (*adminclient.Issuer).RemoveSecret},
-}
+var (
+	secretWords = map[registry.SecretKind]string{registry.ClientSecret: "client secret", registry.APIKey: "API key"}
+	secretNouns = map[registry.SecretKind]*credential{
+		registry.ClientSecret: secretNoun(registry.ClientSecret, "secret", "a", "shop --issuer bolt"),
+		registry.APIKey:       secretNoun(registry.APIKey, "apikey", "an", "gateway --issuer etp"),
+	}
+)
 
-func setSecret(ctx context.Context, at *adminclient.Issuer, args []string, change adminapi.CredentialChange) (any, time.Time, error) {
-	secret, err := at.SetSecret(ctx, args[0], args[1], change)
-	return secret, secret.LastUsed, err
+func secretNoun(kind registry.SecretKind, command, article, client string) *credential {
+	words := secretWords[kind]
+	n := by((*adminclient.Issuer).Secrets, secretHeading, (*onboarding).secretRow, credential{kind: kind, command: command, id: "ID",
+		words: words, one: article + " " + words, plural: words + "s", bounds: "until when", flags: "--not-after", client: client, example: client + " ID"})
+	n.list = func(ctx context.Context, o *onboarding, at *adminclient.Issuer, args []string) error {
+		all, err := at.Secrets().List(ctx, args[0])
+		all = slices.DeleteFunc(all, func(s adminapi.Secret) bool { return s.Kind != kind })
+		return show(o, all, err, secretHeading, o.secretRow)
+	}
+	return n
 }
 
 // secretCommand is 'moneyer secret' or 'moneyer apikey'.
 func (o *onboarding) secretCommand(kind registry.SecretKind) *cobra.Command {
 	n := secretNouns[kind]
-	list := func(ctx context.Context, at *adminclient.Issuer, args []string) error {
-		secrets, err := at.Secrets(ctx, args[0])
-		secrets = slices.DeleteFunc(secrets, func(s adminapi.Secret) bool { return s.Kind != kind })
-		return show(o, secrets, err, secretHeading, o.secretRow)
-	}
 	return o.ofIssuer(&cobra.Command{
 		Use:   n.command,
 		Short: fmt.Sprintf("Generate and change the %s of clients", n.plural),
@@ -49,7 +52,7 @@ add a new one, transfer it, wait until the old one is no longer used (LAST USED 
 once.`, n.plural, n.command),
 		Example: fmt.Sprintf(`  moneyer %[1]s add %[2]s --not-after 365d
   moneyer %[1]s list %[2]s`, n.command, n.client),
-	}, o.credentialVerbs(n, untilTimes, list, o.secretAdd(n))...)
+	}, o.credentialVerbs(n, untilTimes, o.secretAdd(n))...)
 }
 
 func untilTimes(c *cobra.Command) {
@@ -64,15 +67,11 @@ func (o *onboarding) secretAdd(n *credential) *cobra.Command {
 it is not stored and cannot be shown again.`, n.words),
 		Example: fmt.Sprintf("  moneyer %s add %s > secret.txt", n.command, n.client),
 		RunE: func(c *cobra.Command, args []string) error {
-			times, err := o.times(c)
+			at, times, err := o.atTimes(c)
 			if err != nil {
 				return err
 			}
-			at, err := o.at(c.Context())
-			if err != nil {
-				return err
-			}
-			made, err := at.AddSecret(c.Context(), args[0], adminapi.NewSecret{Kind: n.kind, NotAfter: times.NotAfter})
+			made, err := at.Secrets().Add(c.Context(), args[0], adminapi.NewSecret{Kind: n.kind, NotAfter: times.NotAfter})
 			if err != nil {
 				return err
 			}

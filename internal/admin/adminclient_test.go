@@ -57,19 +57,19 @@ func TestClientMatchesAPI(t *testing.T) {
 	must(t, err)
 
 	soon, later := &adminapi.Moment{Time: w.now().Add(time.Hour)}, &adminapi.Moment{Time: w.now().Add(2 * time.Hour)}
-	key, err := plain.AddKey(ctx, "a/..", adminapi.NewKey{Key: publicKey(t), Kid: "k", Alg: "ES256", NotBefore: soon, NotAfter: later})
+	key, err := plain.Keys().Add(ctx, "a/..", adminapi.NewKey{Key: publicKey(t), Kid: "k", Alg: "ES256", NotBefore: soon, NotAfter: later})
 	must(t, err)
 	if !key.NotBefore.Equal(soon.Time) || !key.NotAfter.Equal(later.Time) {
 		t.Errorf("%+v", key)
 	}
-	key, err = plain.SetKey(ctx, "a/..", "k", adminapi.CredentialChange{NotBefore: &adminapi.Moment{}, NotAfter: later, Disabled: &yes})
+	key, err = plain.Keys().Set(ctx, "a/..", "k", adminapi.CredentialChange{NotBefore: &adminapi.Moment{}, NotAfter: later, Disabled: &yes})
 	must(t, err)
 	if !key.NotBefore.IsZero() || !key.Disabled {
 		t.Errorf("%+v", key)
 	}
-	secret, err := plain.AddSecret(ctx, "a/..", adminapi.NewSecret{Kind: registry.ClientSecret, NotAfter: later})
+	secret, err := plain.Secrets().Add(ctx, "a/..", adminapi.NewSecret{Kind: registry.ClientSecret, NotAfter: later})
 	must(t, err)
-	_, err = plain.SetSecret(ctx, "a/..", secret.ID, adminapi.CredentialChange{NotAfter: &adminapi.Moment{}, Disabled: &no})
+	_, err = plain.Secrets().Set(ctx, "a/..", secret.ID, adminapi.CredentialChange{NotAfter: &adminapi.Moment{}, Disabled: &no})
 	must(t, err)
 	shown, err := plain.ShowClient(ctx, "a/..")
 	must(t, err)
@@ -85,8 +85,8 @@ func TestClientMatchesAPI(t *testing.T) {
 	}
 	_, err = plain.Explain(ctx, adminapi.Question{Assertion: "x", Use: adminapi.UseClientAuth})
 	must(t, err)
-	must(t, plain.RemoveSecret(ctx, "a/..", secret.ID))
-	must(t, plain.RemoveKey(ctx, "a/..", "k"))
+	must(t, plain.Secrets().Remove(ctx, "a/..", secret.ID))
+	must(t, plain.Keys().Remove(ctx, "a/..", "k"))
 	must(t, plain.RemoveClient(ctx, "a/.."))
 	if _, err := plain.ShowClient(ctx, "a/.."); !refused(err, "not found") {
 		t.Errorf("after it was removed: %v", err)
@@ -104,29 +104,29 @@ func TestClientOfCredentials(t *testing.T) {
 	pem := string(certtest.PEM(certtest.SelfSigned(t, start, "merchant", nil).Leaf))
 	for _, n := range []adminapi.NewCertificate{{Certificate: pem, Disabled: true}, {SubjectDN: "CN=a"}, {SANDNS: "a.example"}, {SANURI: "a:b"}, {SANIP: "::1"}, {SANEmail: "a@b.example"}} {
 		n.NotAfter = later
-		c, err := plain.AddCertificate(ctx, "c", n)
+		c, err := plain.Certificates().Add(ctx, "c", n)
 		must(t, err)
-		c, err = plain.SetCertificate(ctx, "c", c.ID, adminapi.CredentialChange{NotAfter: &adminapi.Moment{}, Disabled: &yes})
+		c, err = plain.Certificates().Set(ctx, "c", c.ID, adminapi.CredentialChange{NotAfter: &adminapi.Moment{}, Disabled: &yes})
 		if err != nil || !c.NotAfter.IsZero() || !c.Disabled {
 			t.Errorf("%+v, %v", c, err)
 		}
 	}
-	certificates, err := plain.Certificates(ctx, "c")
+	certificates, err := plain.Certificates().List(ctx, "c")
 	if err != nil || len(certificates) != 6 {
 		t.Errorf("%+v, %v", certificates, err)
 	}
-	must(t, plain.RemoveCertificate(ctx, "c", certificates[0].ID))
+	must(t, plain.Certificates().Remove(ctx, "c", certificates[0].ID))
 
 	_, err = d1.AddClient(ctx, adminapi.NewClient{ID: "merchant01"})
 	must(t, err)
-	made, err := d1.AddIdentity(ctx, "merchant01", adminapi.NewIdentity{Trusted: "keycloak", Claims: map[string]string{"azp": "m"}, NotAfter: later})
+	made, err := d1.Identities().Add(ctx, "merchant01", adminapi.NewIdentity{Trusted: "keycloak", Claims: map[string]string{"azp": "m"}, NotAfter: later})
 	must(t, err)
-	i, err := d1.SetIdentity(ctx, "merchant01", made.ID, adminapi.CredentialChange{NotAfter: &adminapi.Moment{}, Disabled: &yes})
+	i, err := d1.Identities().Set(ctx, "merchant01", made.ID, adminapi.CredentialChange{NotAfter: &adminapi.Moment{}, Disabled: &yes})
 	if err != nil || !i.NotAfter.IsZero() || !i.Disabled || i.Claims["azp"] != "m" {
 		t.Errorf("%+v, %v", i, err)
 	}
-	must(t, d1.RemoveIdentity(ctx, "merchant01", made.ID))
-	if left, err := d1.Identities(ctx, "merchant01"); err != nil || len(left) != 0 {
+	must(t, d1.Identities().Remove(ctx, "merchant01", made.ID))
+	if left, err := d1.Identities().List(ctx, "merchant01"); err != nil || len(left) != 0 {
 		t.Errorf("%+v, %v", left, err)
 	}
 }

@@ -12,8 +12,7 @@ var certificates = credential[registry.Certificate, adminapi.Certificate]{
 	all: func(c *registry.Client) *[]registry.Certificate { return &c.Certificates },
 	id:  func(c *registry.Certificate) string { return c.ID },
 	view: func(_ *API, _ *call, c *registry.Certificate, lastUsed time.Time) adminapi.Certificate {
-		return adminapi.Certificate{ID: c.ID, Match: c.Match, Value: c.Value, Environment: c.Environment, NotAfter: c.NotAfter,
-			Disabled: c.Disabled, Created: c.Created, LastUsed: lastUsed}
+		return adminapi.Certificate{ID: c.ID, Match: c.Match, Value: c.Value, Environment: c.Environment, CredentialState: state(c.NotAfter, c.Disabled, c.Created, lastUsed)}
 	},
 	disabled: func(c *registry.Certificate) *bool { return &c.Disabled },
 	members:  func(c *registry.Certificate) members { return members{"not_after": moment(&c.NotAfter)} },
@@ -24,15 +23,9 @@ func (a *API) addCertificate(c *call) error {
 	if err != nil {
 		return err
 	}
-	var added registry.Certificate
-	_, err = a.editClient(c, func(client *registry.Client) (done change, err error) {
-		added, err = client.AddCertificate(c.issuer, a.BlockedKeys, given, a.Now().UTC())
-		return certificates.change("add", client, &added), err
-	})
-	if err != nil {
-		return err
-	}
-	return c.created(added.ID, certificates.view(a, c, &added, time.Time{}))
+	return certificates.add(a, c, func(client *registry.Client) (registry.Certificate, error) {
+		return client.AddCertificate(c.issuer, a.BlockedKeys, given, a.Now().UTC())
+	}, nil)
 }
 
 // decodeCertificate reads what of a certificate is registered: exactly one thing (RFC 8705

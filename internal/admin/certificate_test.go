@@ -30,7 +30,7 @@ func TestCertificateLife(t *testing.T) {
 		t.Errorf("status %d, Location %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
 	shown := &clientcert.Shown{Leaf: pair.Leaf, Digest: sha256.Sum256(pair.Leaf.Raw)}
-	want := adminapi.Certificate{ID: made.ID, Match: registry.MatchCertificate, Value: shown.Thumbprint(), Environment: "test", NotAfter: pair.Leaf.NotAfter.UTC(), Created: start}
+	want := adminapi.Certificate{ID: made.ID, Match: registry.MatchCertificate, Value: shown.Thumbprint(), Environment: "test", CredentialState: adminapi.CredentialState{NotAfter: pair.Leaf.NotAfter.UTC(), Created: start}}
 	if made != want {
 		t.Errorf("the new certificate is %+v, want %+v", made, want)
 	}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"moneyer/internal/adminapi"
 	"moneyer/internal/registry"
 )
 
@@ -53,6 +54,23 @@ func (k *credential[T, V]) resources(a *API, add func(*call) error) map[string]m
 		"/" + k.path:                   {"GET": read(func(c *call) error { return k.list(a, c) }), "POST": write(add)},
 		"/" + k.path + "/{credential}": {"PATCH": write(func(c *call) error { return k.set(a, c) }), "DELETE": write(func(c *call) error { return k.remove(a, c) })},
 	}
+}
+
+// add registers the one that register makes, which more may change in what is shown.
+func (k *credential[T, V]) add(a *API, c *call, register func(*registry.Client) (T, error), more func(*V)) error {
+	var added T
+	_, err := a.editClient(c, func(client *registry.Client) (done change, err error) {
+		added, err = register(client)
+		return k.change("add", client, &added), err
+	})
+	if err != nil {
+		return err
+	}
+	view := k.view(a, c, &added, time.Time{})
+	if more != nil {
+		more(&view)
+	}
+	return c.created(k.id(&added), view)
 }
 
 func (k *credential[T, V]) list(a *API, c *call) error {
@@ -110,6 +128,10 @@ func (k *credential[T, V]) remove(a *API, c *call) error {
 		return err
 	}
 	return c.gone()
+}
+
+func state(notAfter time.Time, disabled bool, created, lastUsed time.Time) adminapi.CredentialState {
+	return adminapi.CredentialState{NotAfter: notAfter, Disabled: disabled, Created: created, LastUsed: lastUsed}
 }
 
 // itself is the action of a kind that has one name.

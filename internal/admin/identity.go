@@ -13,7 +13,7 @@ var identities = credential[registry.Identity, adminapi.Identity]{
 	all: func(c *registry.Client) *[]registry.Identity { return &c.Identities },
 	id:  func(i *registry.Identity) string { return i.ID },
 	view: func(a *API, c *call, i *registry.Identity, lastUsed time.Time) adminapi.Identity {
-		return adminapi.Identity{ID: i.ID, Trusted: i.Trusted, Claims: i.Claims, NotAfter: i.NotAfter, Disabled: i.Disabled, Created: i.Created, LastUsed: lastUsed,
+		return adminapi.Identity{ID: i.ID, Trusted: i.Trusted, Claims: i.Claims, CredentialState: state(i.NotAfter, i.Disabled, i.Created, lastUsed),
 			Unused: i.Unused(c.issuer, a.Pepper)}
 	},
 	disabled: func(i *registry.Identity) *bool { return &i.Disabled },
@@ -31,15 +31,9 @@ func (a *API) addIdentity(c *call) error {
 	if trusted == "" || len(claims) == 0 {
 		return invalid("trusted, the name of a trusted issuer, and claims are needed")
 	}
-	var added registry.Identity
-	_, err = a.editClient(c, func(client *registry.Client) (done change, err error) {
-		added, err = client.AddIdentity(c.issuer, a.Pepper, trusted, claims, notAfter, a.Now().UTC())
-		return identities.change("add", client, &added), err
-	})
-	if err != nil {
-		return err
-	}
-	return c.created(added.ID, identities.view(a, c, &added, time.Time{}))
+	return identities.add(a, c, func(client *registry.Client) (registry.Identity, error) {
+		return client.AddIdentity(c.issuer, a.Pepper, trusted, claims, notAfter, a.Now().UTC())
+	}, nil)
 }
 
 // claimValues reads an object of strings.

@@ -15,7 +15,7 @@ var keys = credential[registry.Key, adminapi.Key]{
 	id:  func(k *registry.Key) string { return k.Kid },
 	view: func(_ *API, _ *call, k *registry.Key, lastUsed time.Time) adminapi.Key {
 		return adminapi.Key{Kid: k.Kid, Alg: string(k.Public.Alg()), Thumbprint: k.Public.Thumbprint(), Environment: k.Environment,
-			NotBefore: k.NotBefore, NotAfter: k.NotAfter, Disabled: k.Disabled, Created: k.Created, LastUsed: lastUsed}
+			NotBefore: k.NotBefore, CredentialState: state(k.NotAfter, k.Disabled, k.Created, lastUsed)}
 	},
 	disabled: func(k *registry.Key) *bool { return &k.Disabled },
 	members: func(k *registry.Key) members {
@@ -29,13 +29,10 @@ func (a *API) addKey(c *call) error {
 	if err != nil {
 		return err
 	}
-	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		return keys.change("add", client, &key), client.AddKey(c.issuer, a.BlockedKeys, key)
-	})
-	if err != nil {
-		return err
-	}
-	return c.created(key.Kid, keys.view(a, c, &client.Keys[len(client.Keys)-1], time.Time{}))
+	key.Environment = c.issuer.Environment
+	return keys.add(a, c, func(client *registry.Client) (registry.Key, error) {
+		return key, client.AddKey(c.issuer, a.BlockedKeys, key)
+	}, nil)
 }
 
 // decodeKey reads a key: PEM, a certificate or a JWK as text, or a JWK as an

@@ -15,7 +15,7 @@ var secrets = credential[registry.Secret, adminapi.Secret]{
 	all: func(c *registry.Client) *[]registry.Secret { return &c.Secrets },
 	id:  func(s *registry.Secret) string { return s.ID },
 	view: func(_ *API, _ *call, s *registry.Secret, lastUsed time.Time) adminapi.Secret {
-		return adminapi.Secret{ID: s.ID, Kind: s.Kind, NotAfter: s.NotAfter, Disabled: s.Disabled, Created: s.Created, LastUsed: lastUsed}
+		return adminapi.Secret{ID: s.ID, Kind: s.Kind, CredentialState: state(s.NotAfter, s.Disabled, s.Created, lastUsed)}
 	},
 	disabled: func(s *registry.Secret) *bool { return &s.Disabled },
 	members:  func(s *registry.Secret) members { return members{"not_after": moment(&s.NotAfter)} },
@@ -30,15 +30,9 @@ func (a *API) addSecret(c *call) error {
 	if kind != registry.ClientSecret && kind != registry.APIKey {
 		return invalid("kind is %s or %s", registry.ClientSecret, registry.APIKey)
 	}
-	var made adminapi.Secret
-	_, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		secret, secretText, err := client.NewSecret(c.issuer, a.Pepper, kind, notAfter, a.Now().UTC())
-		made = secrets.view(a, c, &secret, time.Time{})
-		made.Text = secretText
-		return secrets.change("add", client, &secret), err
-	})
-	if err != nil {
-		return err
-	}
-	return c.created(made.ID, made)
+	var shownOnce string
+	return secrets.add(a, c, func(client *registry.Client) (secret registry.Secret, err error) {
+		secret, shownOnce, err = client.NewSecret(c.issuer, a.Pepper, kind, notAfter, a.Now().UTC())
+		return secret, err
+	}, func(made *adminapi.Secret) { made.Text = shownOnce })
 }

@@ -46,6 +46,18 @@ type Client struct {
 	Identities   []Identity    `json:"identities,omitempty"`
 }
 
+// CredentialState is what the API shows of every credential.
+type CredentialState struct {
+	NotAfter time.Time `json:"not_after,omitzero"`
+	Disabled bool      `json:"disabled"`
+	Created  time.Time `json:"created"`
+	// LastUsed is absent for one that never was.
+	LastUsed time.Time `json:"last_used,omitzero"`
+}
+
+// State returns it.
+func (s CredentialState) State() CredentialState { return s }
+
 // Key is a key of a client as the API shows it.
 type Key struct {
 	Kid         string    `json:"kid"`
@@ -53,23 +65,15 @@ type Key struct {
 	Thumbprint  string    `json:"thumbprint"`
 	Environment string    `json:"environment,omitempty"`
 	NotBefore   time.Time `json:"not_before,omitzero"`
-	NotAfter    time.Time `json:"not_after,omitzero"`
-	Disabled    bool      `json:"disabled"`
-	Created     time.Time `json:"created"`
-	// LastUsed is absent for a key that never was.
-	LastUsed time.Time `json:"last_used,omitzero"`
+	CredentialState
 }
 
 // Secret is a client secret or an API key as the API shows it. Only the response to
 // its creation has the text.
 type Secret struct {
-	ID       string              `json:"id"`
-	Kind     registry.SecretKind `json:"kind"`
-	NotAfter time.Time           `json:"not_after,omitzero"`
-	Disabled bool                `json:"disabled"`
-	Created  time.Time           `json:"created"`
-	// LastUsed is absent for a secret that never was.
-	LastUsed time.Time `json:"last_used,omitzero"`
+	ID   string              `json:"id"`
+	Kind registry.SecretKind `json:"kind"`
+	CredentialState
 	// Text is the secret itself. Only the response that creates the secret has it.
 	Text string `json:"text,omitempty"`
 }
@@ -82,24 +86,16 @@ type Certificate struct {
 	Match       registry.CertificateMatch `json:"match"`
 	Value       string                    `json:"value"`
 	Environment string                    `json:"environment,omitempty"`
-	NotAfter    time.Time                 `json:"not_after,omitzero"`
-	Disabled    bool                      `json:"disabled"`
-	Created     time.Time                 `json:"created"`
-	// LastUsed is absent for one that never was.
-	LastUsed time.Time `json:"last_used,omitzero"`
+	CredentialState
 }
 
 // Identity is what a client is called by a trusted issuer, as the API shows it.
 type Identity struct {
 	ID string `json:"id"`
 	// Trusted is the name of the trusted issuer.
-	Trusted  string            `json:"trusted"`
-	Claims   map[string]string `json:"claims"`
-	NotAfter time.Time         `json:"not_after,omitzero"`
-	Disabled bool              `json:"disabled"`
-	Created  time.Time         `json:"created"`
-	// LastUsed is absent for one that never was.
-	LastUsed time.Time `json:"last_used,omitzero"`
+	Trusted string            `json:"trusted"`
+	Claims  map[string]string `json:"claims"`
+	CredentialState
 	// Unused says why no JWT can have it while the configuration is as it is.
 	Unused string `json:"unused,omitempty"`
 }

@@ -53,84 +53,55 @@ func (i *Issuer) RemoveClient(ctx context.Context, id string) error {
 	return remove(ctx, i.Client, i.url("clients", id))
 }
 
-// Keys lists the keys of a client.
-func (i *Issuer) Keys(ctx context.Context, client string) ([]adminapi.Key, error) {
-	return list[adminapi.Key](ctx, i.Client, i.url("clients", client, "keys"))
+// Credentials are the credentials of one kind of the issuer's clients: V as the API shows one, N what
+// registers one.
+type Credentials[N, V any] struct {
+	issuer *Issuer
+	path   string
 }
 
-// AddKey registers a public key of a client.
-func (i *Issuer) AddKey(ctx context.Context, client string, k adminapi.NewKey) (adminapi.Key, error) {
-	return call[adminapi.Key](ctx, i.Client, http.MethodPost, i.url("clients", client, "keys"), k)
+// Keys are the public keys of clients.
+func (i *Issuer) Keys() Credentials[adminapi.NewKey, adminapi.Key] {
+	return Credentials[adminapi.NewKey, adminapi.Key]{i, "keys"}
 }
 
-// SetKey changes a key of a client.
-func (i *Issuer) SetKey(ctx context.Context, client, kid string, k adminapi.CredentialChange) (adminapi.Key, error) {
-	return call[adminapi.Key](ctx, i.Client, http.MethodPatch, i.url("clients", client, "keys", kid), k)
+// Secrets are the secrets and API keys of clients.
+func (i *Issuer) Secrets() Credentials[adminapi.NewSecret, adminapi.Secret] {
+	return Credentials[adminapi.NewSecret, adminapi.Secret]{i, "secrets"}
 }
 
-// RemoveKey removes a key of a client.
-func (i *Issuer) RemoveKey(ctx context.Context, client, kid string) error {
-	return remove(ctx, i.Client, i.url("clients", client, "keys", kid))
+// Certificates are the certificates of clients, and names of their certificates.
+func (i *Issuer) Certificates() Credentials[adminapi.NewCertificate, adminapi.Certificate] {
+	return Credentials[adminapi.NewCertificate, adminapi.Certificate]{i, "certificates"}
 }
 
-// Secrets lists the secrets and API keys of a client.
-func (i *Issuer) Secrets(ctx context.Context, client string) ([]adminapi.Secret, error) {
-	return list[adminapi.Secret](ctx, i.Client, i.url("clients", client, "secrets"))
+// Identities are what trusted issuers call clients.
+func (i *Issuer) Identities() Credentials[adminapi.NewIdentity, adminapi.Identity] {
+	return Credentials[adminapi.NewIdentity, adminapi.Identity]{i, "identities"}
 }
 
-// AddSecret makes a secret or an API key of a client.
-func (i *Issuer) AddSecret(ctx context.Context, client string, s adminapi.NewSecret) (adminapi.Secret, error) {
-	return call[adminapi.Secret](ctx, i.Client, http.MethodPost, i.url("clients", client, "secrets"), s)
+// List lists those of a client.
+func (c Credentials[N, V]) List(ctx context.Context, client string) ([]V, error) {
+	return list[V](ctx, c.issuer.Client, c.url(client))
 }
 
-// SetSecret changes a secret or an API key of a client.
-func (i *Issuer) SetSecret(ctx context.Context, client, id string, s adminapi.CredentialChange) (adminapi.Secret, error) {
-	return call[adminapi.Secret](ctx, i.Client, http.MethodPatch, i.url("clients", client, "secrets", id), s)
+// Add registers or makes one.
+func (c Credentials[N, V]) Add(ctx context.Context, client string, n N) (V, error) {
+	return call[V](ctx, c.issuer.Client, http.MethodPost, c.url(client), n)
 }
 
-// RemoveSecret removes a secret or an API key of a client.
-func (i *Issuer) RemoveSecret(ctx context.Context, client, id string) error {
-	return remove(ctx, i.Client, i.url("clients", client, "secrets", id))
+// Set changes one.
+func (c Credentials[N, V]) Set(ctx context.Context, client, id string, change adminapi.CredentialChange) (V, error) {
+	return call[V](ctx, c.issuer.Client, http.MethodPatch, c.url(client, id), change)
 }
 
-// Certificates lists the certificates of a client.
-func (i *Issuer) Certificates(ctx context.Context, client string) ([]adminapi.Certificate, error) {
-	return list[adminapi.Certificate](ctx, i.Client, i.url("clients", client, "certificates"))
+// Remove removes one.
+func (c Credentials[N, V]) Remove(ctx context.Context, client, id string) error {
+	return remove(ctx, c.issuer.Client, c.url(client, id))
 }
 
-// AddCertificate registers a certificate of a client, or a name of its certificates.
-func (i *Issuer) AddCertificate(ctx context.Context, client string, c adminapi.NewCertificate) (adminapi.Certificate, error) {
-	return call[adminapi.Certificate](ctx, i.Client, http.MethodPost, i.url("clients", client, "certificates"), c)
-}
-
-// SetCertificate changes a certificate of a client.
-func (i *Issuer) SetCertificate(ctx context.Context, client, id string, c adminapi.CredentialChange) (adminapi.Certificate, error) {
-	return call[adminapi.Certificate](ctx, i.Client, http.MethodPatch, i.url("clients", client, "certificates", id), c)
-}
-
-// RemoveCertificate removes a certificate of a client.
-func (i *Issuer) RemoveCertificate(ctx context.Context, client, id string) error {
-	return remove(ctx, i.Client, i.url("clients", client, "certificates", id))
-}
-
-// Identities lists the identities of a client.
-func (i *Issuer) Identities(ctx context.Context, client string) ([]adminapi.Identity, error) {
-	return list[adminapi.Identity](ctx, i.Client, i.url("clients", client, "identities"))
-}
-
-// AddIdentity registers what a client is called by a trusted issuer.
-func (i *Issuer) AddIdentity(ctx context.Context, client string, n adminapi.NewIdentity) (adminapi.Identity, error) {
-	return call[adminapi.Identity](ctx, i.Client, http.MethodPost, i.url("clients", client, "identities"), n)
-}
-
-// SetIdentity changes an identity of a client.
-func (i *Issuer) SetIdentity(ctx context.Context, client, id string, c adminapi.CredentialChange) (adminapi.Identity, error) {
-	return call[adminapi.Identity](ctx, i.Client, http.MethodPatch, i.url("clients", client, "identities", id), c)
-}
-
-// RemoveIdentity removes an identity of a client.
-func (i *Issuer) RemoveIdentity(ctx context.Context, client, id string) error {
-	return remove(ctx, i.Client, i.url("clients", client, "identities", id))
+func (c Credentials[N, V]) url(client string, id ...string) string {
+	return c.issuer.url(append([]string{"clients", client, c.path}, id...)...)
 }
 
 // Accounts lists the accounts.

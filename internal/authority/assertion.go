@@ -42,7 +42,10 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, c *Credentia
 		return err
 	}
 	t.subject = p.NamedSubject()
-	return a.claimRemoteKey(ctx, p)
+	if !p.IsRemote {
+		return nil
+	}
+	return a.claim(ctx, p.Issuer, p.Client, p.Key, p.RefuseElsewhere)
 }
 
 // present takes the assertion apart and looks up whom it names. Only a registry that
@@ -54,15 +57,11 @@ func (a *Authority) present(ctx context.Context, p *evidence.Assertion, compact 
 	if p.Workload != nil {
 		return a.presentWorkload(ctx, p)
 	}
-	client, asked, err := a.Registry.FindClient(ctx, p.Issuer.Name, p.Claims.Issuer)
-	p.Asked = asked
-	if errors.Is(err, registry.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
+	client, asked, err := known(a.Registry.FindClient(ctx, p.Issuer.Name, p.Claims.Issuer))
+	p.Client, p.Asked = client, asked
+	if err != nil || client == nil {
 		return err
 	}
-	p.Client = client
 	p.Key = client.Key(p.Kid())
 	if p.Key == nil && !client.Disabled && client.JWKSURI != "" && a.KeySource != nil && p.Kid() != "" {
 		return a.presentRemoteKey(ctx, p)
@@ -85,18 +84,16 @@ func (a *Authority) presentRemoteKey(ctx context.Context, p *evidence.Assertion)
 	return ctx.Err()
 }
 
-// claimRemoteKey holds a key from a jwks_uri to one environment, as registration does
-// with a registered key. The assertion has passed every other rule.
-func (a *Authority) claimRemoteKey(ctx context.Context, p *evidence.Assertion) error {
-	if !p.IsRemote {
-		return nil
-	}
-	err := a.KeySource.Claim(ctx, p.Key.Public, p.Client, p.Issuer.Environment, p.Key.Kid)
+// claim holds a key from a jwks_uri to one environment, as registration does with a registered one.
+// What it signed, or its certificate, has passed every other rule.
+func (a *Authority) claim(ctx context.Context, issuer *registry.Issuer, client *registry.Client, key *registry.Key, refuse func(*registry.KeyTakenError) error) error {
+	err := a.KeySource.Claim(ctx, key.Public, client, issuer.Environment, key.Kid)
+	var elsewhere *registry.KeyTakenError
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &p.Elsewhere):
-		return p.RefuseElsewhere()
+	case errors.As(err, &elsewhere):
+		return refuse(elsewhere)
 	default:
 		return unavailable(err)
 	}

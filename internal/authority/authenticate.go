@@ -2,7 +2,6 @@ package authority
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"moneyer/internal/evidence"
@@ -89,13 +88,12 @@ func (a *Authority) checkCredential(ctx context.Context, from Registry, t *attem
 // same and gets the same answer as a wrong secret.
 func (a *Authority) checkSecret(ctx context.Context, from Registry, t *attempt, c *Credential) error {
 	digest := a.Pepper.Digest(c.Secret)
-	client, asked, err := from.FindClient(ctx, t.issuer.Name, c.ID)
-	t.asked = t.asked || asked
-	if errors.Is(err, registry.ErrNotFound) {
-		return evidence.BadClient(&evidence.Refusal{Rule: "client", Expected: "a registered client_id", Found: registry.Excerpt(c.ID)})
-	}
+	client, err := t.found(from.FindClient(ctx, t.issuer.Name, c.ID))
 	if err != nil {
-		return unavailable(err)
+		return err
+	}
+	if client == nil {
+		return evidence.BadClient(&evidence.Refusal{Rule: "client", Expected: "a registered client_id", Found: registry.Excerpt(c.ID)})
 	}
 	return t.showed(client, registry.ClientSecret, digest)
 }
@@ -103,13 +101,12 @@ func (a *Authority) checkSecret(ctx context.Context, from Registry, t *attempt, 
 // checkAPIKey checks an API key, which identifies its client.
 func (a *Authority) checkAPIKey(ctx context.Context, from Registry, t *attempt, c *Credential) error {
 	digest := a.Pepper.Digest(c.APIKey)
-	client, asked, err := from.FindClientByDigest(ctx, t.issuer.Name, digest)
-	t.asked = t.asked || asked
-	if errors.Is(err, registry.ErrNotFound) {
-		return evidence.BadClient(&evidence.Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
-	}
+	client, err := t.found(from.FindClientByDigest(ctx, t.issuer.Name, digest))
 	if err != nil {
-		return unavailable(err)
+		return err
+	}
+	if client == nil {
+		return evidence.BadClient(&evidence.Refusal{Rule: "API key", Expected: "a registered key", Found: "another"})
 	}
 	return t.showed(client, registry.APIKey, digest)
 }

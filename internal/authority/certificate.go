@@ -26,14 +26,11 @@ func (a *Authority) checkCertificate(ctx context.Context, from Registry, t *atte
 	}
 	s := a.judgeCertificate(t.issuer, t.byCertificate, t.req.Certificate, t.now)
 	if s.ClientID, s.Client = t.req.ClientID, t.client; s.Client == nil {
-		client, asked, err := from.FindClient(ctx, t.issuer.Name, t.req.ClientID)
-		t.asked = t.asked || asked
-		if err != nil && !errors.Is(err, registry.ErrNotFound) {
-			return unavailable(err)
+		client, err := t.found(from.FindClient(ctx, t.issuer.Name, t.req.ClientID))
+		if err == nil && client != nil {
+			err = t.names(client)
 		}
 		if s.Client = client; err != nil {
-			s.Client = nil
-		} else if err := t.names(client); err != nil {
 			return err
 		}
 	}
@@ -44,25 +41,10 @@ func (a *Authority) checkCertificate(ctx context.Context, from Registry, t *atte
 		return err
 	}
 	t.shows(s.Credential())
-	return a.claimPublished(ctx, s)
-}
-
-// claimPublished holds a key from a jwks_uri to one environment, as registration does with a registered
-// certificate.
-func (a *Authority) claimPublished(ctx context.Context, s *evidence.Certificate) error {
 	if s.Published == nil {
 		return nil
 	}
-	err := a.KeySource.Claim(ctx, s.Published.Public, s.Client, s.Issuer.Environment, s.Published.Kid)
-	var elsewhere *registry.KeyTakenError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &elsewhere):
-		return s.RefuseElsewhere(elsewhere)
-	default:
-		return unavailable(err)
-	}
+	return a.claim(ctx, s.Issuer, s.Client, s.Published, s.RefuseElsewhere)
 }
 
 // judgeCertificate finds out what does not depend on the client.
@@ -108,15 +90,12 @@ func (a *Authority) ExplainCertificate(ctx context.Context, issuer *registry.Iss
 			methods = append(methods, method)
 		}
 	}
-	s := a.judgeCertificate(issuer, methods, shown, now)
-	s.ClientID = clientID
-	client, _, err := a.Registry.FindClient(ctx, issuer.Name, clientID)
-	if err != nil && !errors.Is(err, registry.ErrNotFound) {
+	client, _, err := known(a.Registry.FindClient(ctx, issuer.Name, clientID))
+	if err != nil {
 		return nil, err
 	}
-	if err == nil {
-		s.Client = client
-	}
+	s := a.judgeCertificate(issuer, methods, shown, now)
+	s.ClientID, s.Client = clientID, client
 	if err := a.matchCertificate(ctx, s); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,24 @@ import (
 	"moneyer/oauth"
 )
 
+// known returns the client of an answer of the registry, nil where there is none. The error is
+// that the registry is unavailable.
+func known(client *registry.Client, asked bool, err error) (*registry.Client, bool, error) {
+	if errors.Is(err, registry.ErrNotFound) {
+		return nil, asked, nil
+	}
+	return client, asked, err
+}
+
+// found is known for an attempt, which notes whether the database was asked.
+func (t *attempt) found(client *registry.Client, asked bool, err error) (*registry.Client, error) {
+	t.asked = t.asked || asked
+	if client, _, err = known(client, asked, err); err != nil {
+		return nil, unavailable(err)
+	}
+	return client, nil
+}
+
 // nobody is an id that no profile accepts for a client.
 const nobody = "nobody\x7f"
 

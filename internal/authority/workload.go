@@ -63,14 +63,9 @@ func (a *Authority) checkWorkload(ctx context.Context, t *attempt, p *evidence.A
 // registry that is unavailable is an error.
 func (a *Authority) findIdentity(ctx context.Context, p *evidence.Assertion) error {
 	digest := a.Pepper.Identity(p.Workload.Trusted, p.Workload.Text)
-	client, asked, err := a.Registry.FindClientByDigest(ctx, p.Issuer.Name, digest)
-	p.Asked = asked
-	if errors.Is(err, registry.ErrNotFound) {
-		return nil
+	client, asked, err := known(a.Registry.FindClientByDigest(ctx, p.Issuer.Name, digest))
+	if p.Asked = asked; err == nil && client != nil {
+		p.TakeIdentity(client, digest)
 	}
-	if err != nil {
-		return err
-	}
-	p.TakeIdentity(client, digest)
-	return nil
+	return err
 }

@@ -92,7 +92,8 @@ func (p *Assertion) hold(rules []*rule[*Assertion]) error {
 }
 
 // RefuseElsewhere is the refusal of a remote key that belongs to another environment.
-func (p *Assertion) RefuseElsewhere() error {
+func (p *Assertion) RefuseElsewhere(taken *registry.KeyTakenError) error {
+	p.Elsewhere = taken
 	return p.refuse(environmentRule.refusal(p), environmentRule.tell)
 }
 

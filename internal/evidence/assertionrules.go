@@ -32,16 +32,16 @@ var formRule = rule[*Assertion]{
 	testable: func(*Assertion) bool { return true },
 	holds:    func(p *Assertion) bool { return p.formErr == nil },
 	expected: text("a compact JWS: header.payload.signature in base64url without padding"),
-	found:    func(p *Assertion) string { return errorOrThat(p.formErr) },
+	broken:   func(p *Assertion) string { return p.formErr.Error() },
 	hint:     func(p *Assertion) string { return formHint(p.compact) },
 }
 
 var claimsRule = rule[*Assertion]{
 	name: "claims", tell: "the assertion is not a well-formed signed JWT",
 	testable: func(p *Assertion) bool { return p.jws != nil },
-	holds:    func(p *Assertion) bool { return p.claimsErr == nil && p.Claims != nil },
+	holds:    func(p *Assertion) bool { return p.claimsErr == nil },
 	expected: text("a JSON object with each claim once and of its type; times as whole seconds"),
-	found:    func(p *Assertion) string { return errorOrThat(p.claimsErr) },
+	broken:   func(p *Assertion) string { return p.claimsErr.Error() },
 	hint:     text("check the JSON: each claim once, iss, sub and jti as strings, exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no fraction, no exponent"),
 }
 
@@ -69,12 +69,7 @@ var enabledRule = rule[*Assertion]{
 	testable: hasClient,
 	holds:    func(p *Assertion) bool { return !p.Client.Disabled },
 	expected: text("an enabled client"),
-	found: func(p *Assertion) string {
-		if p.Client.Disabled {
-			return "a disabled one"
-		}
-		return "that"
-	},
+	broken:   text("a disabled one"),
 }
 
 var kidRule = rule[*Assertion]{
@@ -110,16 +105,14 @@ var keyActiveRule = rule[*Assertion]{
 	testable: hasKey,
 	holds:    func(p *Assertion) bool { return p.Key.LiveAt(p.now) },
 	expected: text("an enabled key between its not-before and not-after"),
-	found: func(p *Assertion) string {
+	broken: func(p *Assertion) string {
 		switch {
 		case p.Key.Disabled:
 			return "a disabled key"
 		case p.now.Before(p.Key.NotBefore):
 			return "one that begins at " + Stamp(p.Key.NotBefore)
-		case !p.Key.LiveAt(p.now):
-			return "one that ended at " + Stamp(p.Key.NotAfter)
 		}
-		return "that"
+		return "one that ended at " + Stamp(p.Key.NotAfter)
 	},
 	hint: text("sign with another key of the client, or have this one enabled or its times changed"),
 }
@@ -158,10 +151,7 @@ var signatureRule = rule[*Assertion]{
 	expected: func(p *Assertion) string {
 		return "a signature by the private half of the key registered as " + Quote(p.Key.Kid)
 	},
-	found: func(p *Assertion) string {
-		if p.Signed() {
-			return "that"
-		}
+	broken: func(p *Assertion) string {
 		return fmt.Sprintf("%d bytes that the key does not verify", len(p.jws.Signature))
 	},
 	hint: func(p *Assertion) string {
@@ -181,13 +171,8 @@ var environmentRule = rule[*Assertion]{
 	expected: func(p *Assertion) string {
 		return "a key that belongs to no other environment than " + Quote(p.Issuer.Environment)
 	},
-	found: func(p *Assertion) string {
-		if p.Elsewhere == nil {
-			return "that"
-		}
-		return p.Elsewhere.Error()
-	},
-	hint: text("publish a key of its own for each environment"),
+	broken: func(p *Assertion) string { return p.Elsewhere.Error() },
+	hint:   text("publish a key of its own for each environment"),
 }
 
 var typRule = rule[*Assertion]{

@@ -28,13 +28,8 @@ var wholeCertificateRule = rule[*Certificate]{
 	testable: func(*Certificate) bool { return true },
 	holds:    hasLeaf,
 	expected: certificateText("the certificate itself"),
-	found: func(s *Certificate) string {
-		if s.Leaf == nil {
-			return "its digest alone, or one that is too long"
-		}
-		return subjectOf(s)
-	},
-	hint: certificateText("have the proxy forward the certificate: Envoy does with set_current_client_cert_details: {cert: true}"),
+	broken:   certificateText("its digest alone, or one that is too long"),
+	hint:     certificateText("have the proxy forward the certificate: Envoy does with set_current_client_cert_details: {cert: true}"),
 }
 
 var certificateClientRule = rule[*Certificate]{
@@ -42,12 +37,7 @@ var certificateClientRule = rule[*Certificate]{
 	testable: func(*Certificate) bool { return true },
 	holds:    ofClient,
 	expected: certificateText("a registered client_id"),
-	found: func(s *Certificate) string {
-		if s.Client != nil {
-			return Quote(s.Client.ID)
-		}
-		return Quote(s.ClientID)
-	},
+	broken:   func(s *Certificate) string { return Quote(s.ClientID) },
 }
 
 var certificateEnabledRule = rule[*Certificate]{
@@ -55,12 +45,7 @@ var certificateEnabledRule = rule[*Certificate]{
 	testable: ofClient,
 	holds:    func(s *Certificate) bool { return !s.Client.Disabled },
 	expected: certificateText("an enabled client"),
-	found: func(s *Certificate) string {
-		if s.Client.Disabled {
-			return "a disabled one"
-		}
-		return "that"
-	},
+	broken:   certificateText("a disabled one"),
 }
 
 // One registered name must match, no two (RFC 8705 §2.1.2): which of them is meant must be plain.
@@ -90,13 +75,8 @@ var certificateActiveRule = rule[*Certificate]{
 	testable: func(s *Certificate) bool { return len(s.Matched) > 0 },
 	holds:    func(s *Certificate) bool { return s.Published != nil || s.Matched[0].LiveAt(s.Now) },
 	expected: certificateText("an enabled registration before its end"),
-	found: func(s *Certificate) string {
-		if s.Published != nil || s.Matched[0].LiveAt(s.Now) {
-			return "that"
-		}
-		return s.Matched[0].State(s.Now)
-	},
-	hint: certificateText("a certificate that ended is replaced: moneyer certificate add, before the old one ends"),
+	broken:   func(s *Certificate) string { return s.Matched[0].State(s.Now) },
+	hint:     certificateText("a certificate that ended is replaced: moneyer certificate add, before the old one ends"),
 }
 
 // The dates are those at the request, since a connection outlives its handshake; also of a certificate
@@ -119,11 +99,8 @@ var certificateUsageRule = rule[*Certificate]{
 	testable: func(s *Certificate) bool { return s.Leaf != nil && s.byName() },
 	holds:    func(s *Certificate) bool { return !s.byName() || s.ForClients() },
 	expected: certificateText("the extended key usage clientAuth (RFC 5280 section 4.2.1.12)"),
-	found: func(s *Certificate) string {
-		switch {
-		case s.ForClients():
-			return "that"
-		case len(s.Leaf.ExtKeyUsage) == 0:
+	broken: func(s *Certificate) string {
+		if len(s.Leaf.ExtKeyUsage) == 0 {
 			return "no extended key usage"
 		}
 		return "others alone"
@@ -136,7 +113,7 @@ var certificateChainRule = rule[*Certificate]{
 	testable: func(s *Certificate) bool { return s.Leaf != nil && s.byName() },
 	holds:    func(s *Certificate) bool { return !s.byName() || s.ChainErr == nil },
 	expected: certificateText("a chain to a certificate in tls_client_auth_ca"),
-	found:    func(s *Certificate) string { return cut(errorOrThat(s.ChainErr)) },
+	broken:   func(s *Certificate) string { return cut(s.ChainErr.Error()) },
 	hint:     certificateText("send the certificates of the authorities between with it, or add the issuing one to tls_client_auth_ca"),
 }
 
@@ -145,7 +122,7 @@ var certificateKeyRule = rule[*Certificate]{
 	testable: hasLeaf,
 	holds:    func(s *Certificate) bool { return s.BlockedErr == nil },
 	expected: certificateText("a strong key whose private half is not published"),
-	found:    func(s *Certificate) string { return errorOrThat(s.BlockedErr) },
+	broken:   func(s *Certificate) string { return s.BlockedErr.Error() },
 }
 
 // subjectOf is the certificate's subject, for people.

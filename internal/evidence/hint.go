@@ -20,7 +20,7 @@ func formHint(compact string) string {
 	case strings.HasPrefix(lower, "assertion="), strings.HasPrefix(lower, "client_assertion="):
 		return "the parameter's name stands in its value: send what follows the first ="
 	case strings.Contains(compact, "-----BEGIN"):
-		return "this is a key, not a JWT signed by one: if it is a private key, make a new pair, since this one has left the house"
+		return "this is a key, not a JWT signed by one: if it is a private key, make a new pair, since this one is no longer secret"
 	case strings.HasPrefix(strings.TrimSpace(compact), "{"):
 		return "this is JSON: send the compact form, header.payload.signature (RFC 7515 section 7.1)"
 	case strings.ContainsAny(compact, "\"'"):
@@ -74,13 +74,6 @@ func kids(c *registry.Client) string {
 	return strings.Join(kids, ", ")
 }
 
-func errorOrThat(err error) string {
-	if err == nil {
-		return "that"
-	}
-	return err.Error()
-}
-
 // excerpts quotes names for people, and not all of a long list.
 func excerpts(names []string) string {
 	const most = 8
@@ -94,8 +87,10 @@ func excerpts(names []string) string {
 	return strings.Join(quoted, ", ")
 }
 
+// Quote shows what a caller sent, for people.
 func Quote(s string) string { return fmt.Sprintf("%q", registry.Excerpt(s)) }
 
+// Stamp shows an instant, for people.
 func Stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // maxPlausible is a NumericDate (the year 5138) beyond which a value must be

@@ -14,18 +14,30 @@ type rule[T any] struct {
 	// holds may rely on every earlier rule.
 	holds    func(T) bool
 	expected func(T) string
-	found    func(T) string
+	// found says what is there; where it is nil, broken does if the rule is, and else "that".
+	found, broken func(T) string
 	// hint names the likely mistake once the rule is broken; nil when there is none.
 	hint func(T) string
 }
 
 // refusal says how the rule is broken.
 func (r *rule[T]) refusal(subject T) *Refusal {
-	refusal := &Refusal{Rule: r.name, Expected: r.expected(subject), Found: r.found(subject)}
-	if r.hint != nil {
-		refusal.Hint = r.hint(subject)
+	f := r.finding(subject, false)
+	return &Refusal{Rule: f.Rule, Expected: f.Expected, Found: f.Found, Hint: f.Hint}
+}
+
+func (r *rule[T]) finding(subject T, holds bool) Finding {
+	f := Finding{Rule: r.name, Holds: holds, Expected: r.expected(subject), Found: "that"}
+	switch {
+	case r.found != nil:
+		f.Found = r.found(subject)
+	case !holds:
+		f.Found = r.broken(subject)
 	}
-	return refusal
+	if !holds && r.hint != nil {
+		f.Hint = r.hint(subject)
+	}
+	return f
 }
 
 // firstBroken finds the first rule that does not hold; nil when all do.
@@ -42,14 +54,9 @@ func firstBroken[T any](rules []*rule[T], subject T) *rule[T] {
 func explain[T any](rules []*rule[T], subject T) []Finding {
 	var findings []Finding
 	for _, r := range rules {
-		if !r.testable(subject) {
-			continue
+		if r.testable(subject) {
+			findings = append(findings, r.finding(subject, r.holds(subject)))
 		}
-		f := Finding{Rule: r.name, Holds: r.holds(subject), Expected: r.expected(subject), Found: r.found(subject)}
-		if !f.Holds && r.hint != nil {
-			f.Hint = r.hint(subject)
-		}
-		findings = append(findings, f)
 	}
 	return findings
 }

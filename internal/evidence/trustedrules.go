@@ -31,13 +31,8 @@ var trustedEnabledRule = rule[*Assertion]{
 	testable: isTrusted,
 	holds:    func(p *Assertion) bool { return !p.Workload.Trusted.Disabled },
 	expected: text("an enabled trusted issuer"),
-	found: func(p *Assertion) string {
-		if p.Workload.Trusted.Disabled {
-			return p.Workload.Trusted.Name + ", which is disabled"
-		}
-		return p.Workload.Trusted.Name
-	},
-	hint: text("the configuration of the server disables it"),
+	broken:   func(p *Assertion) string { return p.Workload.Trusted.Name + ", which is disabled" },
+	hint:     text("the configuration of the server disables it"),
 }
 
 // trustedKindRule holds the client_assertion_type of JWT-SVIDs to tokens of that kind (draft-ietf-oauth-spiffe-client-auth §3.1).
@@ -100,8 +95,8 @@ var trustedSignatureRule = rule[*Assertion]{
 	expected: func(p *Assertion) string {
 		return "a signature by the key " + Quote(p.Key.Kid) + " of trusted issuer " + p.Workload.Trusted.Name
 	},
-	found: signatureRule.found,
-	hint:  text("the token was changed, or another issuer made it"),
+	broken: signatureRule.broken,
+	hint:   text("the token was changed, or another issuer made it"),
 }
 
 // refusedTyps are values of the claim typ with which Keycloak marks tokens that are for others
@@ -132,13 +127,8 @@ var unboundRule = rule[*Assertion]{
 	testable: isTrusted,
 	holds:    func(p *Assertion) bool { return !p.Claims.Has(jose.ClaimConfirmation) },
 	expected: text("no cnf"),
-	found: func(p *Assertion) string {
-		if p.Claims.Has(jose.ClaimConfirmation) {
-			return "one"
-		}
-		return "none"
-	},
-	hint: text("let the trusted issuer make a token that is bound to nothing"),
+	broken:   text("one"),
+	hint:     text("let the trusted issuer make a token that is bound to nothing"),
 }
 
 var trustedAudienceRule = rule[*Assertion]{
@@ -206,13 +196,8 @@ var identityClaimsRule = rule[*Assertion]{
 		}
 		return "all claims of identity " + w.Identity.ID
 	},
-	found: func(p *Assertion) string {
-		if name := p.Workload.differs(p.Workload.Identity); name != "" {
-			return p.Workload.shown([]string{name})
-		}
-		return "those"
-	},
-	hint: text("all claims of an identity must be in the token, each as a string with exactly that value"),
+	broken: func(p *Assertion) string { return p.Workload.shown([]string{p.Workload.differs(p.Workload.Identity)}) },
+	hint:   text("all claims of an identity must be in the token, each as a string with exactly that value"),
 }
 
 var identityActiveRule = rule[*Assertion]{
@@ -220,13 +205,8 @@ var identityActiveRule = rule[*Assertion]{
 	testable: hasIdentity,
 	holds:    func(p *Assertion) bool { return p.Workload.Identity.LiveAt(p.now) },
 	expected: text("an enabled identity before its end"),
-	found: func(p *Assertion) string {
-		if p.Workload.Identity.LiveAt(p.now) {
-			return "that"
-		}
-		return p.Workload.Identity.State(p.now)
-	},
-	hint: text("have the identity enabled, or its end changed"),
+	broken:   func(p *Assertion) string { return p.Workload.Identity.State(p.now) },
+	hint:     text("have the identity enabled, or its end changed"),
 }
 
 var clientIDRule = rule[*Assertion]{
@@ -234,11 +214,6 @@ var clientIDRule = rule[*Assertion]{
 	testable: hasClient,
 	holds:    func(p *Assertion) bool { return p.ClientID == "" || p.ClientID == p.Client.ID },
 	expected: text("no client_id, or that of the client with the identity"),
-	found: func(p *Assertion) string {
-		if p.ClientID == "" {
-			return "none"
-		}
-		return Quote(p.ClientID)
-	},
-	hint: text("client_id is the id that this server gave the client, not the one at the trusted issuer"),
+	broken:   func(p *Assertion) string { return Quote(p.ClientID) },
+	hint:     text("client_id is the id that this server gave the client, not the one at the trusted issuer"),
 }

@@ -11,9 +11,12 @@ import com.nimbusds.oauth2.sdk.auth.ClientAuthentication;
 import com.nimbusds.oauth2.sdk.auth.ClientSecretBasic;
 import com.nimbusds.oauth2.sdk.auth.ClientSecretPost;
 import com.nimbusds.oauth2.sdk.auth.JWTAuthenticationClaimsSet;
+import com.nimbusds.oauth2.sdk.auth.PKITLSClientAuthentication;
 import com.nimbusds.oauth2.sdk.auth.PrivateKeyJWT;
 import com.nimbusds.oauth2.sdk.auth.Secret;
+import com.nimbusds.oauth2.sdk.auth.SelfSignedTLSClientAuthentication;
 import com.nimbusds.oauth2.sdk.http.HTTPRequest;
+import com.nimbusds.oauth2.sdk.http.HTTPRequestConfigurator;
 import com.nimbusds.oauth2.sdk.id.Audience;
 import com.nimbusds.oauth2.sdk.id.ClientID;
 import com.nimbusds.oauth2.sdk.id.Issuer;
@@ -22,6 +25,7 @@ import com.nimbusds.openid.connect.sdk.op.OIDCProviderMetadata;
 import java.net.URI;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import javax.net.ssl.SSLSocketFactory;
 
 /** Fetches tokens with the OAuth 2.0 SDK of Nimbus, including discovery. */
 final class NimbusClient {
@@ -31,10 +35,14 @@ final class NimbusClient {
 
     static Object fetch(Work work) throws Exception {
         Issuer issuer = new Issuer(work.text("issuer"));
+        SSLSocketFactory tls = work.has("ca") ? work.tls().getSocketFactory() : null;
+        HTTPRequestConfigurator trusting = request -> request.setSSLSocketFactory(tls);
         AuthorizationServerMetadata metadata = work.text("discovery").equals("oidc")
-                ? OIDCProviderMetadata.resolve(issuer)
-                : AuthorizationServerMetadata.resolve(issuer);
-        URI endpoint = metadata.getTokenEndpointURI();
+                ? OIDCProviderMetadata.resolve(issuer, trusting)
+                : AuthorizationServerMetadata.resolve(issuer, trusting);
+        URI endpoint = work.has("certificate")
+                ? metadata.getMtlsEndpointAliases().getTokenEndpointURI()
+                : metadata.getTokenEndpointURI();
         ClientID id = new ClientID(work.text("client_id"));
         AuthorizationGrant grant = work.has("assertion")
                 ? new JWTBearerGrant(SignedJWT.parse(work.text("assertion")))
@@ -47,6 +55,7 @@ final class NimbusClient {
             request.scope(Scope.parse(work.text("scope")));
         }
         HTTPRequest http = request.build().toHTTPRequest();
+        http.setSSLSocketFactory(tls);
         TokenResponse response = TokenResponse.parse(http.send());
         if (!response.indicatesSuccess()) {
             return Map.of("error", response.toErrorResponse().getErrorObject().getCode());
@@ -69,6 +78,10 @@ final class NimbusClient {
             case "private_key_jwt":
                 JWTAuthenticationClaimsSet claims = new JWTAuthenticationClaimsSet(id, new Audience(work.audience(endpoint.toString())));
                 return new PrivateKeyJWT(claims, JWSAlgorithm.parse(work.text("alg")), work.key(), work.has("kid") ? work.text("kid") : null, null);
+            case "tls_client_auth":
+                return new PKITLSClientAuthentication(id, work.tls().getSocketFactory());
+            case "self_signed_tls_client_auth":
+                return new SelfSignedTLSClientAuthentication(id, work.tls().getSocketFactory());
             default:
                 return null;
         }

@@ -1,8 +1,12 @@
+import java.net.http.HttpClient;
 import java.time.Duration;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeSet;
+import javax.net.ssl.HttpsURLConnection;
+import org.springframework.http.client.JdkClientHttpRequestFactory;
+import org.springframework.http.converter.FormHttpMessageConverter;
 import org.springframework.security.oauth2.client.endpoint.AbstractOAuth2AuthorizationGrantRequest;
 import org.springframework.security.oauth2.client.endpoint.AbstractRestClientOAuth2AccessTokenResponseClient;
 import org.springframework.security.oauth2.client.endpoint.JwtBearerGrantRequest;
@@ -10,13 +14,16 @@ import org.springframework.security.oauth2.client.endpoint.NimbusJwtClientAuthen
 import org.springframework.security.oauth2.client.endpoint.OAuth2ClientCredentialsGrantRequest;
 import org.springframework.security.oauth2.client.endpoint.RestClientClientCredentialsTokenResponseClient;
 import org.springframework.security.oauth2.client.endpoint.RestClientJwtBearerTokenResponseClient;
+import org.springframework.security.oauth2.client.http.OAuth2ErrorResponseErrorHandler;
 import org.springframework.security.oauth2.client.registration.ClientRegistration;
 import org.springframework.security.oauth2.client.registration.ClientRegistrations;
 import org.springframework.security.oauth2.core.AuthorizationGrantType;
 import org.springframework.security.oauth2.core.ClientAuthenticationMethod;
 import org.springframework.security.oauth2.core.OAuth2AuthorizationException;
 import org.springframework.security.oauth2.core.endpoint.OAuth2AccessTokenResponse;
+import org.springframework.security.oauth2.core.http.converter.OAuth2AccessTokenResponseHttpMessageConverter;
 import org.springframework.security.oauth2.jwt.Jwt;
+import org.springframework.web.client.RestClient;
 import org.springframework.web.client.RestClientResponseException;
 
 /** Fetches tokens with Spring Security, which finds the server by issuer-uri. */
@@ -36,11 +43,19 @@ final class SpringClient {
         }
     }
 
-    static ClientRegistration registration(Work work) {
+    static ClientRegistration registration(Work work) throws Exception {
+        if (work.has("ca")) { // Spring's discovery cannot be given another TLS
+            HttpsURLConnection.setDefaultSSLSocketFactory(work.tls().getSocketFactory());
+        }
         String issuer = work.text("issuer");
         ClientRegistration.Builder found = work.text("discovery").equals("oidc")
                 ? ClientRegistrations.fromOidcIssuerLocation(issuer)
                 : ClientRegistrations.fromIssuerLocation(issuer); // tries OpenID's path first
+        if (work.has("certificate")) {
+            Map<?, ?> aliases = (Map<?, ?>) found.registrationId("-").clientId("-").authorizationGrantType(AuthorizationGrantType.CLIENT_CREDENTIALS)
+                    .build().getProviderDetails().getConfigurationMetadata().get("mtls_endpoint_aliases");
+            found.tokenUri((String) aliases.get("token_endpoint"));
+        }
         return found.registrationId("moneyer")
                 .clientId(work.text("client_id"))
                 .clientSecret(work.text("secret"))
@@ -50,7 +65,7 @@ final class SpringClient {
                 .build();
     }
 
-    static OAuth2AccessTokenResponse ask(Work work, ClientRegistration registration) {
+    static OAuth2AccessTokenResponse ask(Work work, ClientRegistration registration) throws Exception {
         if (work.has("assertion")) {
             Jwt assertion = Jwt.withTokenValue(work.text("assertion")).header("alg", "ES256").claim("sub", "-").build();
             return with(work, new RestClientJwtBearerTokenResponseClient()).getTokenResponse(new JwtBearerGrantRequest(registration, assertion));
@@ -59,7 +74,18 @@ final class SpringClient {
     }
 
     /** Adds what Spring's users add for private_key_jwt. By itself Spring sends the token endpoint as aud. */
-    static <T extends AbstractOAuth2AuthorizationGrantRequest, C extends AbstractRestClientOAuth2AccessTokenResponseClient<T>> C with(Work work, C client) {
+    static <T extends AbstractOAuth2AuthorizationGrantRequest, C extends AbstractRestClientOAuth2AccessTokenResponseClient<T>> C with(Work work, C client)
+            throws Exception {
+        if (work.has("ca")) {
+            HttpClient tls = HttpClient.newBuilder().sslContext(work.tls()).build();
+            client.setRestClient(RestClient.builder()
+                    .requestFactory(new JdkClientHttpRequestFactory(tls))
+                    .configureMessageConverters(converters -> converters
+                            .addCustomConverter(new FormHttpMessageConverter())
+                            .addCustomConverter(new OAuth2AccessTokenResponseHttpMessageConverter()))
+                    .defaultStatusHandler(new OAuth2ErrorResponseErrorHandler())
+                    .build());
+        }
         NimbusJwtClientAuthenticationParametersConverter<T> assertions = new NimbusJwtClientAuthenticationParametersConverter<>(registration -> {
             try {
                 return work.jwk();
