@@ -38,8 +38,8 @@ here: itself (self_signed_tls_client_auth), or by one name that it has and an
 authority of the issuer's tls_client_auth_ca vouches for (tls_client_auth). The
 certificate's own dates count as well. There are no revocation lists: disabling it is
 its revocation, also of one certificate of a client that is registered by a name
-('add --pem FILE --disabled'). To renew one that is registered itself, add the new one before the
-client changes, and remove the old one when it is no longer used.`,
+('add --pem FILE --disabled'). To renew one that is registered itself, add the new one
+before the client changes, and remove the old one when it is no longer used.`,
 		Example: `  moneyer certificate add shop --issuer acme --pem client.crt
   moneyer certificate add shop --issuer acme --san-dns client.shop.example
   moneyer certificate list shop --issuer acme`,
@@ -73,8 +73,9 @@ written as 'openssl x509 -noout -subject -nameopt RFC2253' prints it.`,
 			}
 			n.NotAfter = times.NotAfter
 			made, err := at.Certificates().Add(c.Context(), args[0], n)
-			return o.outcome(made, err, "certificate %s (%s %s) is registered for client %s of issuer %s, until: %s",
-				made.ID, matchWords(made.Match), visible(made.Value), args[0], o.issuer, o.when(made.NotAfter, "no end"))
+			registered := map[bool]string{false: "registered", true: "registered, disabled,"}[made.Disabled]
+			return o.outcome(made, err, "certificate %s (%s %s) is %s for client %s of issuer %s, until: %s",
+				made.ID, matchWords(made.Match), visible(made.Value), registered, args[0], o.issuer, o.when(made.NotAfter, "no end"))
 		},
 	}
 	flags := c.Flags()

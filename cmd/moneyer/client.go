@@ -52,12 +52,15 @@ func (f *clientFlags) add(c *cobra.Command) {
 	flags.StringVar(&f.audience, audienceFlag, "", "what `aud` of a JWT by which it authenticates may be: issuer (the default), or issuer-or-endpoint while it migrates")
 	complete(c, "grant", string(oauth.ClientCredentials), "jwt-bearer")
 	complete(c, "bound-tokens", string(registry.BoundToTLS))
-	complete(c, audienceFlag, "issuer", string(registry.AudienceIssuerOrEndpoint))
+	complete(c, audienceFlag, audienceIssuer, string(registry.AudienceIssuerOrEndpoint))
 	completeNothing(c, "subject")
 	f.attributes.add(c)
 }
 
-const audienceFlag = "client-assertion-audience"
+const (
+	audienceFlag   = "client-assertion-audience"
+	audienceIssuer = "issuer" // the default
+)
 
 // change returns the change that the given flags describe.
 func (f *clientFlags) change(c *cobra.Command) (adminapi.ClientChange, error) {
@@ -139,7 +142,7 @@ func (o *onboarding) clientAdd() *cobra.Command {
 				return err
 			}
 			made, err := at.AddClient(c.Context(), adminapi.NewClient{ID: args[0], ClientChange: change})
-			return o.outcome(made, err, "client %s is registered with issuer %s; next give it a credential, such as a key or a secret", made.ID, made.Issuer)
+			return o.outcome(made, err, "client %s is registered with issuer %s; next give it a credential, such as a key, a secret or a certificate", made.ID, made.Issuer)
 		},
 	}
 	f.add(c)
@@ -230,15 +233,18 @@ func (o *onboarding) clientList() *cobra.Command {
 			return o.listClients(ctx, at, audience)
 		})
 	c.Flags().StringVar(&audience, audienceFlag, "", "only the clients with that `setting`, such as issuer-or-endpoint")
-	complete(c, audienceFlag, "issuer", string(registry.AudienceIssuerOrEndpoint))
+	complete(c, audienceFlag, audienceIssuer, string(registry.AudienceIssuerOrEndpoint))
 	return c
 }
 
 // listClients lists the clients, of which audience selects some unless it is empty.
 func (o *onboarding) listClients(ctx context.Context, at *adminclient.Issuer, audience string) error {
+	if !slices.Contains([]string{"", audienceIssuer, string(registry.AudienceIssuerOrEndpoint)}, audience) {
+		return usagef("--%s is %s or %s", audienceFlag, audienceIssuer, registry.AudienceIssuerOrEndpoint)
+	}
 	clients, err := at.Clients(ctx)
 	if audience != "" {
-		clients = slices.DeleteFunc(clients, func(c adminapi.Client) bool { return cmp.Or(string(c.AssertionAudience), "issuer") != audience })
+		clients = slices.DeleteFunc(clients, func(c adminapi.Client) bool { return cmp.Or(string(c.AssertionAudience), audienceIssuer) != audience })
 	}
 	return show(o, clients, err, []string{"CLIENT", "NAME", "STATE", "SCOPE", "REGISTERED"}, func(c *adminapi.Client) []string {
 		return []string{visible(c.ID), visible(c.Name), o.standing(c.Disabled, c.Unverified), visible(c.Scope), o.when(c.Created, "")}

@@ -104,6 +104,8 @@ type explained struct {
 	Accepted bool               `json:"accepted"`
 	Clock    string             `json:"clock"`
 	Findings []evidence.Finding `json:"findings"`
+	// DemandsCertificate says that a client certificate is needed beside it.
+	DemandsCertificate bool `json:"demands_certificate,omitempty"`
 
 	heading string
 	caveat  string // the condition that could not be checked
@@ -198,6 +200,9 @@ func (a *app) explainRemotely(ctx context.Context, f *explainFlags, arg string) 
 		return nil, err
 	}
 	e.Findings, e.caveat = spelling(mistakes, e.Findings), "if it has not seen it before"
+	if e.DemandsCertificate {
+		e.caveat += ", and only together with a client certificate of the same client (explain --cert checks one)"
+	}
 	var claims *jose.Claims
 	if jws, err := jose.Parse(token); err == nil {
 		claims, _ = jose.ParseClaims(jws.Payload)
@@ -220,7 +225,7 @@ func (a *app) ask(ctx context.Context, f *explainFlags, question adminapi.Questi
 	if err == nil && len(answer.Findings) == 0 {
 		err = unavailable(errors.New("the server returned no findings"))
 	}
-	return &explained{Issuer: f.issuerName, Findings: answer.Findings, heading: "As the server judges it for its issuer " + f.issuerName}, err
+	return &explained{Issuer: f.issuerName, Findings: answer.Findings, DemandsCertificate: answer.DemandsCertificate, heading: "As the server judges it for its issuer " + f.issuerName}, err
 }
 
 // authority returns the issuer whose rules apply.

@@ -35,9 +35,9 @@ list of revocations refuse them after the next poll. All other APIs accept them
 until they expire.
 
 A client that is not disabled still gets new tokens. With --key, --secret,
---certificate and --identity that is disabled first, unless --keep is given. The tokens that it
-obtained are found in the ledger; a token issued at the same moment may be missed,
-so revoke again after the server's limits.request_timeout.
+--certificate or --identity that credential is disabled first, unless --keep is given.
+The tokens that it obtained are found in the ledger; a token issued at the same moment
+may be missed, so revoke again after the server's limits.request_timeout.
 
 A token itself is read from standard input only, with --token -. Only its jti is
 sent.`,

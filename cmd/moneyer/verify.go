@@ -41,8 +41,8 @@ The keys come from the issuer's metadata (RFC 8414) or from --jwks, and the
 revocations from the issuer's list; for an issuer without a list, give
 --no-revocations. aud is checked when --audience is given. --profile sets the typ
 of a platform's tokens, and says whether their aud is the client. A token that is
-bound to a client certificate (RFC 8705) is valid with --cert alone, the certificate
-of its client.
+bound to a client certificate (RFC 8705) is valid only with the certificate of
+its client: give it by --cert.
 
 Exit codes: 0 valid · 1 not valid · 2 wrong usage · 3 the keys or the list of
 revocations are unavailable, so the result is unknown.`,

@@ -179,7 +179,10 @@ const maxAttempts = 20
 // with its ledger entry. After a concurrent change it tries again with the new client.
 // The copy is shallow: edit must not change the contents of its maps and slices.
 func (a *API) editClient(c *call, edit func(*registry.Client) (change, error)) (*registry.Client, error) {
-	var err error
+	var (
+		err   error
+		taken *registry.IdentityTakenError
+	)
 	for range maxAttempts {
 		var stored *registry.Client
 		if stored, err = a.client(c); err != nil {
@@ -199,7 +202,7 @@ func (a *API) editClient(c *call, edit func(*registry.Client) (change, error)) (
 			edited.Revision++
 			return &edited, nil
 		}
-		if !errors.Is(err, registry.ErrConflict) {
+		if !errors.Is(err, registry.ErrConflict) || errors.As(err, &taken) { // another client keeps its identity
 			return nil, err
 		}
 	}

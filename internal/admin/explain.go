@@ -30,7 +30,8 @@ func (a *API) explain(c *call) error {
 		return refuse("profile %s takes no assertions", c.issuer.Profile.Name)
 	}
 	findings, err := a.Authority.Explain(c.r.Context(), c.issuer, assertion, use == adminapi.UseGrant, a.Now())
-	return c.outcome(adminapi.Findings{Use: use, Findings: findings}, err)
+	demanded := c.issuer.Profile.Policy.DemandsCertificate(use == adminapi.UseGrant)
+	return c.outcome(adminapi.Findings{Use: use, Findings: findings, DemandsCertificate: demanded}, err)
 }
 
 // explainCertificate checks a certificate by which a client would authenticate.

@@ -99,7 +99,8 @@ func TestIdentityRefusals(t *testing.T) {
 		w.refused("POST", identitiesPath, c.body, c.status, c.text)
 	}
 	w.do("POST", "/issuers/d1/clients", `{"id":"merchant02"}`, 201)
-	w.refused("POST", "/issuers/d1/clients/merchant02/identities", `{"trusted":"keycloak","claims":{"azp":"merchant"}}`, 409, "is registered already: for another client of issuer 'd1'")
+	w.refused("POST", "/issuers/d1/clients/merchant02/identities", `{"trusted":"keycloak","claims":{"azp":"merchant"}}`, 409,
+		"client 'merchant02': these claims of trusted issuer 'keycloak' are registered already: for client 'merchant01' of issuer 'd1'")
 	w.do("POST", "/issuers/plain/clients", `{"id":"c"}`, 201)
 	w.refused("POST", "/issuers/plain/clients/c/identities", `{"trusted":"keycloak","claims":{"azp":"merchant"}}`, 422, "trusts no other issuers")
 }

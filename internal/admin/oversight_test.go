@@ -20,6 +20,7 @@ import (
 	"moneyer/internal/keyring"
 	"moneyer/internal/ledger"
 	"moneyer/internal/registry"
+	"moneyer/oauth"
 )
 
 func TestSigningKeyLife(t *testing.T) {
@@ -282,6 +283,21 @@ func TestExplain(t *testing.T) {
 	w.refused("POST", "/issuers/plain/explain", `{"assertion":"x","use":"lunch"}`, 400, "use is")
 	w.refused("POST", "/issuers/etp/explain", `{"assertion":"x"}`, 422, "takes no assertions")
 	w.refused("POST", "/issuers/plain/explain", `{"jwt":"x"}`, 400)
+	demanded := func(use string, want bool) {
+		t.Helper()
+		var f adminapi.Findings
+		if decode(t, w.do("POST", "/issuers/plain/explain", `{"assertion":"`+assertion+`","use":"`+use+`"}`, 200), &f); f.DemandsCertificate != want {
+			t.Errorf("%s: a certificate is demanded: %t", use, f.DemandsCertificate)
+		}
+	}
+	demanded("grant", false)
+	plain := *w.issuers[4]
+	p := *plain.Profile
+	p.Policy = p.Policy.WithCertificate([]oauth.ClientAuth{oauth.AuthTLS})
+	plain.Profile = &p
+	w.issuers[4] = &plain
+	demanded("grant", true)
+	demanded("client_authentication", true)
 	if strings.Contains(w.log.String(), assertion) || len(w.entries()) != 3 {
 		t.Error("explaining left a trace")
 	}

@@ -72,6 +72,9 @@ type Findings struct {
 	// Use is how it was checked.
 	Use      Use                `json:"use"`
 	Findings []evidence.Finding `json:"findings"`
+	// DemandsCertificate is set where the issuer takes the assertion only beside a client certificate,
+	// which is not checked here.
+	DemandsCertificate bool `json:"demands_certificate,omitempty"`
 }
 
 // Use is the use of an assertion.

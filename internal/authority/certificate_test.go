@@ -278,10 +278,17 @@ func TestExplainCertificate(t *testing.T) {
 	h.client().Certificates[0].Value = "CN=pay-1,O=Bank"
 	found = explained(server)
 	for rule, holds := range map[string]bool{"whole certificate": true, "client": true, "client enabled": true, "client certificate": true, "certificate active": true,
-		"certificate dates": false, "certificate usage": false, "certificate authority": false, "certificate key": true} {
+		"certificate dates": false, "certificate usage": false, "certificate key": true} {
 		if f, tested := found[rule]; !tested || f.Holds != holds || !holds && f.Hint == "" || f.Expected == "" || f.Found == "" {
 			t.Errorf("%s: %+v", rule, f)
 		}
+	}
+	if f, tested := found["certificate authority"]; tested { // a chain is verified for clientAuth
+		t.Errorf("%+v", f)
+	}
+	h.client().Certificates[0].Disabled = true
+	if f := explained(server)["certificate active"]; f.Holds || !strings.Contains(f.Hint, "have this registration enabled") {
+		t.Errorf("%+v", f)
 	}
 	h.registry.clients = nil
 	if f := explained(server); f["client"].Holds || len(f) != 4 {

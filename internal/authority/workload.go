@@ -3,6 +3,7 @@ package authority
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"moneyer/internal/evidence"
@@ -29,7 +30,7 @@ func (a *Authority) presentWorkload(ctx context.Context, p *evidence.Assertion) 
 	case errors.Is(err, registry.ErrNotFound):
 		p.KeyErr = err
 	case err != nil:
-		return err
+		return fmt.Errorf("trusted issuer %s: %w", trusted.Name, err)
 	case registry.Blocked(public, a.BlockedKeys) != nil:
 		p.KeyErr = errors.New("the private half of the key is published, or refused by configuration")
 	default:

@@ -226,6 +226,29 @@ func TestTrustedIssuerBeforeClients(t *testing.T) {
 	h.refused(t, uses[2], s, "kid")
 }
 
+// TestHintOfTrustedIssuers: one character of iss decides whether a token is a trusted issuer's, so where
+// nobody is found the hint has what they are known by.
+func TestHintOfTrustedIssuers(t *testing.T) {
+	h := newTrusting(t, "thales-d1", "keycloak")
+	h.trust("spiffe")
+	for iss, edit := range map[string]func(*spec){
+		"another": claim("iss", h.trusted.Issuer+"/"),
+		"none":    without("iss"),
+	} {
+		s := h.token()
+		edit(s)
+		findings, err := h.Explain(t.Context(), h.issuer, s.String(), true, h.now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := slices.IndexFunc(findings, func(f evidence.Finding) bool { return f.Rule == "iss" })
+		want := `; a token of a trusted issuer has exactly the iss "` + h.issuer.Trusted[0].Issuer + `" (keycloak), or a sub of the trust domain "` + h.issuer.Trusted[1].TrustDomain + `" (spiffe)`
+		if i < 0 || !strings.HasSuffix(findings[i].Hint, want) {
+			t.Errorf("%s: %+v, want a hint that ends in %s", iss, findings, want)
+		}
+	}
+}
+
 // TestKeysOfOneTrustedIssuer: the keys of one verify no token of another, whatever kid it names.
 func TestKeysOfOneTrustedIssuer(t *testing.T) {
 	h := newTrusting(t, "thales-d1", "keycloak")
@@ -308,7 +331,7 @@ func TestKeysThatCannotBeHad(t *testing.T) {
 		}
 		token, err := h.exchange(u.request(s.String()))
 		e, _ := refusalOf(t, token, err)
-		if e.Code != oauth.TemporarilyUnavailable || e.RetryAfter <= 0 || !errors.Is(err, h.keys.err) || len(h.ledger.entries) != 0 {
+		if e.Code != oauth.TemporarilyUnavailable || e.RetryAfter <= 0 || !errors.Is(err, h.keys.err) || !strings.Contains(err.Error(), "trusted issuer "+h.trusted.Name+": ") || len(h.ledger.entries) != 0 {
 			t.Errorf("%v, try again after %s, %d entries", err, e.RetryAfter, len(h.ledger.entries))
 		}
 		if _, err := h.Explain(t.Context(), h.issuer, s.String(), u.isGrant, h.now); err == nil {

@@ -143,11 +143,8 @@ func unescape(s string) (value, after string, err error) {
 			i++
 			b.WriteByte(s[i])
 		default:
-			if i+3 > len(s) {
-				return "", "", errors.New("a backslash stands before two hex digits or a special character")
-			}
-			hexed, err := hex.DecodeString(s[i+1 : i+3])
-			if err != nil {
+			hexed, err := hex.DecodeString(s[i+1 : min(i+3, len(s))])
+			if err != nil || len(hexed) == 0 {
 				return "", "", errors.New("a backslash stands before two hex digits or a special character")
 			}
 			b.WriteByte(hexed[0])

@@ -76,7 +76,7 @@ var certificateActiveRule = rule[*Certificate]{
 	holds:    func(s *Certificate) bool { return s.Published != nil || s.Matched[0].LiveAt(s.Now) },
 	expected: certificateText("an enabled registration before its end"),
 	broken:   func(s *Certificate) string { return s.Matched[0].State(s.Now) },
-	hint:     certificateText("a certificate that ended is replaced: moneyer certificate add, before the old one ends"),
+	hint:     certificateText("show another certificate of the client, or have this registration enabled or its end changed"),
 }
 
 // The dates are those at the request, since a connection outlives its handshake; also of a certificate
@@ -110,7 +110,7 @@ var certificateUsageRule = rule[*Certificate]{
 
 var certificateChainRule = rule[*Certificate]{
 	name:     "certificate authority",
-	testable: func(s *Certificate) bool { return s.Leaf != nil && s.byName() },
+	testable: func(s *Certificate) bool { return s.Leaf != nil && s.byName() && s.ForClients() },
 	holds:    func(s *Certificate) bool { return !s.byName() || s.ChainErr == nil },
 	expected: certificateText("a chain to a certificate in tls_client_auth_ca"),
 	broken:   func(s *Certificate) string { return cut(s.ChainErr.Error()) },

@@ -59,6 +59,26 @@ func SignatureHint(j *jose.JWS) string {
 	return "signed with another private key than the registered one: compare thumbprints (moneyer inspect KEYFILE)"
 }
 
+// trustedHint says how the tokens of the trusted issuers are known: for one of them that was meant, since
+// nothing but its iss (or trust domain) tells it from what a client signs.
+func trustedHint(i *registry.Issuer) string {
+	var known []string
+	for n, t := range i.Trusted {
+		switch {
+		case n == maxListed:
+			return "; a token of a trusted issuer has exactly " + strings.Join(known, ", or ") + ", or ..."
+		case t.Kind == registry.TrustedSPIFFE:
+			known = append(known, "a sub of the trust domain "+Quote(t.TrustDomain)+" ("+t.Name+")")
+		default:
+			known = append(known, "the iss "+Quote(t.Issuer)+" ("+t.Name+")")
+		}
+	}
+	if len(known) == 0 {
+		return ""
+	}
+	return "; a token of a trusted issuer has exactly " + strings.Join(known, ", or ")
+}
+
 // kids lists the kids of a client for people.
 func kids(c *registry.Client) string {
 	if c == nil || len(c.Keys) == 0 && c.JWKSURI == "" {
@@ -115,11 +135,4 @@ func (p *Assertion) away(seconds int64) string {
 		return fmt.Sprintf("%s (%s before our clock)", Stamp(t), -distance)
 	}
 	return fmt.Sprintf("%s (%s after our clock)", Stamp(t), distance)
-}
-
-func (p *Assertion) optionalTime(claim jose.ClaimSet, seconds int64) string {
-	if !p.Claims.Has(claim) {
-		return "none"
-	}
-	return p.away(seconds)
 }

@@ -45,6 +45,18 @@ func (e *KeyTakenError) Error() string {
 		what, e.Kid, e.Client, e.Issuer, e.Environment)
 }
 
+// IdentityTakenError means that another client of the issuer is registered with the same claims of
+// a trusted issuer. It is an ErrConflict.
+type IdentityTakenError struct{ Issuer, Client, Trusted string }
+
+// Error says who has them.
+func (e *IdentityTakenError) Error() string {
+	return fmt.Sprintf("these claims of trusted issuer %q are registered already: for client %q of issuer %q", e.Trusted, e.Client, e.Issuer)
+}
+
+// Is makes it an ErrConflict to errors.Is.
+func (*IdentityTakenError) Is(target error) bool { return target == ErrConflict }
+
 // InvalidError says what is wrong with what an operator asked for. Its text is for the operator.
 type InvalidError struct{ Problem string }
 

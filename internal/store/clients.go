@@ -315,11 +315,28 @@ func (t *tx) indexDigests(c *registry.Client) error {
 	}
 	for i := range c.Identities {
 		identity := &c.Identities[i]
+		if err := t.identityTaken(c, identity); err != nil {
+			return err
+		}
 		if err := t.indexDigest(c, identity.Digest, "identity "+identity.ID+" (claims of trusted issuer "+identity.Trusted+")"); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// identityTaken returns a *registry.IdentityTakenError where another client has the identity.
+func (t *tx) identityTaken(c *registry.Client, identity *registry.Identity) error {
+	taken := &registry.IdentityTakenError{Issuer: c.Issuer, Trusted: identity.Trusted}
+	err := t.Row(`SELECT client FROM client_digest WHERE issuer = $1 AND digest = $2 AND client <> $3`,
+		[]any{c.Issuer, identity.Digest[:], c.ID}, []any{&taken.Client})
+	switch {
+	case err == nil:
+		return fmt.Errorf("client %q: %w", c.ID, taken)
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	}
+	return err
 }
 
 // indexDigest makes a client the one that is found by a digest.
