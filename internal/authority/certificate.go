@@ -108,6 +108,11 @@ func (t *attempt) confirmation() (string, error) {
 	if t.client.BoundTokens != registry.BoundToTLS {
 		return "", nil
 	}
+	if t.issuer.Profile.Policy.Token.Claim("cnf") == nil {
+		return "", oauth.Errorf(oauth.InvalidRequest, "this client's tokens are bound to its certificate, and tokens here cannot say so").
+			Because(&evidence.Refusal{Rule: "bound tokens", Expected: "a profile whose tokens have the claim cnf", Found: t.issuer.Profile.Name,
+				Hint: "the profile of the issuer was changed: moneyer client set " + t.client.ID + ` --bound-tokens "" gives tokens that are bound to nothing`})
+	}
 	if t.req.Certificate == nil {
 		return "", oauth.Errorf(oauth.InvalidRequest, "this client's tokens are bound to its certificate, and the request shows none").
 			Because(&evidence.Refusal{Rule: "bound tokens", Expected: "a client certificate", Found: "none"})

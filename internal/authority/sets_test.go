@@ -171,3 +171,16 @@ func TestBoundTokens(t *testing.T) {
 		t.Errorf("with another certificate: the token %v", token)
 	}
 }
+
+// TestBoundTokensElsewhere: a client whose tokens are bound gets none where a token cannot say so, as after
+// a change of the issuer's profile.
+func TestBoundTokensElsewhere(t *testing.T) {
+	h := newFixture(t, "thales-d1")
+	h.client().BoundTokens = registry.BoundToTLS
+	req := grantRequest(h.assertion())
+	req.Certificate = shownCertificate(t, "mine")
+	token, err := h.exchange(req)
+	if e, refusal := refusalOf(t, token, err); e.Code != oauth.InvalidRequest || refusal.Rule != "bound tokens" {
+		t.Errorf("%s by %q", e.Code, refusal.Rule)
+	}
+}

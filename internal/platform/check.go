@@ -324,6 +324,7 @@ func (p *Profile) checkToken(c *checker) {
 		c.want(!seen[claim.Name], "policy.token.claims", "%q stands twice", claim.Name)
 		seen[claim.Name] = true
 		oneOf(c, "policy.token.claims", claim.Type, TypeString, TypeStrings)
+		c.want(claim.From != SourceConfirmation || claim.Release == "", "policy.token.claims", "%q: has no release: a caller would leave it out by asking for less", claim.Name)
 		c.want(claim.Release == "" || slices.Contains(p.Policy.Scope.Words, claim.Release), "policy.token.claims",
 			"%q: release names %q, which is not among policy.scope.words", claim.Name, claim.Release)
 		oneOf(c, "policy.token.claims", claim.Form.Chars, CharsAny, CharsVisible, CharsURLSafe, CharsDigits)

@@ -89,6 +89,7 @@ func TestParseRefuses(t *testing.T) {
 		{"thales-d1-outbound", `{ name = "sub", from = "subject" },`, ``, `subject = `, `policy.assertion.subject: "registered" needs a claim from "subject"`},
 		{"thales-d1-outbound", `subject = "registered" #`, `subject = "anybody" #`, `subject = `, `policy.assertion.subject: "anybody" is not known; choose from "issuer", "registered"`},
 		{"oauth2", `{ name = "cnf", from = "confirmation" }`, `{ name = "bound", from = "confirmation" }`, `claims = [`, `policy.token.claims: "bound": cnf and no other claim is from "confirmation" (RFC 7800)`},
+		{"oauth2", `{ name = "cnf", from = "confirmation" }`, `{ name = "cnf", from = "confirmation", release = "read" }`, `claims = [`, `policy.token.claims: "cnf": has no release: a caller would leave it out by asking for less`},
 		{"thales-d1", `{ name = "assertion", means = "assertion", required = true },`, ``, `grants = [`, `policy.grants: urn:ietf:params:oauth:grant-type:jwt-bearer needs a parameter that means "assertion"`},
 		{"oauth2", `{ type = "urn:ietf:params:oauth:grant-type:jwt-bearer", client_auth = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"] },`, `{ type = "client_credentials", client_auth = ["client_secret_basic"] },`, `grants = [`, `policy.grants: "client_credentials" stands twice`},
 		{"oauth2", `{ name = "grant_type", means = "grant_type", required = true },`, ``, `grants = [`, `policy.grants: several grants need a parameter that means "grant_type"`},
