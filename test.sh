@@ -198,8 +198,9 @@ fi
 
 use_memory
 
-# test_module runs every test of a module.
-test_module() { go test -C "$1" -race -shuffle=on -timeout=12m ./...; }
+# test_module vets every package of a module and runs its tests. Packages named in addition are started
+# first.
+test_module() { go test -C "$1" -race -vet=all -shuffle=on -timeout=12m "${@:2}" ./...; }
 
 # test_others tests the other modules, beside the first, and is to be read when all have ended.
 test_others() {
@@ -210,22 +211,19 @@ test_others() {
   return "$status"
 }
 
-# test_all passes every test. Vet uses the packages that are compiled for the race detector.
+# test_all passes every test.
 test_all() {
-  say "go vet ./..., in every module"
-  ./modules.sh go vet -race ./... || failed+=("go vet ./...")
-  say "go test -race -shuffle=on ./..., in every module"
+  say "go vet and go test -race -shuffle=on ./..., in every module"
   local log
   log=$(mktemp)
   test_others >"$log" 2>&1 &
-  test_module . || failed+=("go test ./...")
+  test_module . ./internal/store ./cmd/moneyer || failed+=("go test ./...")
   wait "$!" || failed+=("go test ./... in bench, cluster or interop")
   cat "$log"
   rm -f "$log"
   has_libcrypto || return
   say "go test -race -tags openssl, where keys sign and tokens are verified"
-  go vet -race -tags openssl ./internal/openssl &&
-    CGO_ENABLED=1 go test -race -shuffle=on -tags openssl ./internal/openssl ./internal/jose ./bearer ./internal/authority &&
+  CGO_ENABLED=1 go test -race -vet=all -shuffle=on -tags openssl ./internal/openssl ./internal/jose ./bearer ./internal/authority &&
     CGO_ENABLED=1 go test -C interop -race -shuffle=on -tags openssl ./differential &&
     CGO_ENABLED=1 go test -tags openssl -run Memory ./internal/openssl ||
     failed+=("go test -tags openssl")

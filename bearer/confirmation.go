@@ -25,13 +25,6 @@ func (c *Confirmation) Thumbprint() string {
 	return base64.RawURLEncoding.EncodeToString(c.CertificateSHA256[:])
 }
 
-// The causes of a refusal of a bound token.
-var (
-	errNoRequest          = errors.New("bearer: the token is bound to a client certificate: use VerifyRequest or Require, which know that of the request")
-	errNoCertificate      = errors.New("the request shows no client certificate")
-	errAnotherCertificate = errors.New("the request shows another client certificate")
-)
-
 // checkBinding checks that a bound token comes over a connection of its client (RFC 8705
 // §3): with the certificate that it names, whoever issued that (§6.2). r is nil where
 // there is no request.
@@ -40,29 +33,23 @@ func (v *Verifier) checkBinding(c *Claims, r *http.Request) error {
 		return nil
 	}
 	if r == nil {
-		return unbound(errNoRequest)
+		return unbound("bearer: the token is bound to a client certificate: use VerifyRequest or Require, which know that of the request")
 	}
-	shown, ok := v.certificateOf(r)
-	switch {
+	certificateOf := v.ClientCertificate
+	if certificateOf == nil {
+		certificateOf = ownCertificate
+	}
+	switch shown, ok := certificateOf(r); {
 	case !ok:
-		return unbound(errNoCertificate)
+		return unbound("the request shows no client certificate")
 	case shown != c.Confirmation.CertificateSHA256:
-		return unbound(errAnotherCertificate)
+		return unbound("the request shows another client certificate")
 	}
 	return nil
 }
 
-func unbound(cause error) *oauth.Error {
-	return oauth.Errorf(oauth.InvalidToken, "the access token is bound to a client certificate, which this request does not show").Because(cause)
-}
-
-// certificateOf returns the digest of the client certificate of a request, and reports
-// whether it shows one.
-func (v *Verifier) certificateOf(r *http.Request) (digest [sha256.Size]byte, ok bool) {
-	if v.ClientCertificate != nil {
-		return v.ClientCertificate(r)
-	}
-	return ownCertificate(r)
+func unbound(cause string) *oauth.Error {
+	return oauth.Errorf(oauth.InvalidToken, "the access token is bound to a client certificate, which this request does not show").Because(errors.New(cause))
 }
 
 // ownCertificate is that of the request's connection.

@@ -22,7 +22,7 @@ func TestKillReplica(t *testing.T) {
 	began := time.Now()
 	var longest time.Duration
 	total := 0
-	for round := range often(5, 200) {
+	for round := range often(3, 200) {
 		since := time.Now()
 		run := c.Start(16, urls(s)...)
 		victim := s.Replicas[round%len(s.Replicas)]
@@ -58,7 +58,7 @@ func TestKillReplica(t *testing.T) {
 		t.Errorf("a replica took %v to be ready again", longest)
 	}
 	verifyLedger(t, s)
-	t.Logf("%d times, %d assertions in %v; back after %v at the longest", often(5, 200), total, time.Since(began).Round(time.Millisecond), longest)
+	t.Logf("%d times, %d assertions in %v; back after %v at the longest", often(3, 200), total, time.Since(began).Round(time.Millisecond), longest)
 }
 
 // grantedAt waits until a replica has granted a token since then.

@@ -16,7 +16,7 @@ func TestOneUse(t *testing.T) {
 	c := caller(t, s)
 	targets := urls(s)
 	began := time.Now()
-	assertions := often(200, 10_000)
+	assertions := often(100, 10_000)
 	var records []load.Record
 	for range assertions {
 		a, err := c.Attempt()

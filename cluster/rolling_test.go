@@ -31,7 +31,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	since := time.Now()
 	runs := []*load.Run{c.Start(8, s.IssuerURL()), h2.Start(8, s.SecureIssuerURL())}
-	rounds := often(3, 50)
+	rounds := often(2, 50)
 	for round := range rounds {
 		for _, r := range s.Replicas {
 			if err := r.Stop(); err != nil {

@@ -91,7 +91,7 @@ func TestRotation(t *testing.T) {
 			}
 		})
 	}
-	rounds, slowestChange := often(5, 100), time.Duration(0)
+	rounds, slowestChange := often(3, 100), time.Duration(0)
 	var signed []string // the keys of earlier rounds
 	for range rounds {
 		kid := announce(t, s)

@@ -1,5 +1,5 @@
 // Package interop tests Moneyer with programs and libraries of others: openssl, curl, nginx,
-// HAProxy, Caddy, Apache, the OAuth and JOSE libraries of Go, Node and Python. Nothing is mocked:
+// HAProxy, Caddy, Apache, the OAuth and JOSE libraries of Go, Node, Python and Java, Keycloak. Nothing is mocked:
 // the built binary is started as `moneyer sandbox` and called over HTTP, and clients and keys are
 // registered with its own commands.
 //
@@ -13,6 +13,9 @@
 //
 // If a counterpart is not installed its test is skipped with a hint to install it; with
 // MONEYER_REQUIRE_ALL=1, as in `make test`, it fails instead.
+//
+// What is slow to start, Java, Keycloak and the newest Python libraries, runs with MONEYER_COUNTERPARTS=1
+// alone, as in `make test-counterparts`.
 //
 // Nothing here is built into Moneyer. interop/differential compares libraries with ours, without a
 // server.

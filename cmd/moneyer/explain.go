@@ -187,14 +187,6 @@ func (a *app) explainLocally(ctx context.Context, f *explainFlags, arg string) (
 
 // explainRemotely asks a running server, which knows its clients and keys.
 func (a *app) explainRemotely(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
-	if f.issuerName == "" {
-		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
-	}
-	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName}
-	at, err := o.at(ctx)
-	if err != nil {
-		return nil, err
-	}
 	token, mistakes, err := a.readToken(arg, "explain")
 	if err != nil {
 		return nil, err
@@ -203,17 +195,12 @@ func (a *app) explainRemotely(ctx context.Context, f *explainFlags, arg string) 
 	if f.clientAuth {
 		question.Use = adminapi.UseClientAuth
 	}
-	answer, err := at.Explain(ctx, question)
+	e, err := a.ask(ctx, f, question)
 	if err != nil {
 		return nil, err
 	}
-	if len(answer.Findings) == 0 {
-		return nil, unavailable(errors.New("the server returned no findings"))
-	}
-	e := &explained{Issuer: f.issuerName, Findings: spelling(mistakes, answer.Findings)}
-	e.heading = "As the server judges it for its issuer " + f.issuerName
-	e.caveat = "if it has not seen it before"
-	if e.DemandsCertificate = answer.DemandsCertificate; e.DemandsCertificate {
+	e.Findings, e.caveat = spelling(mistakes, e.Findings), "if it has not seen it before"
+	if e.DemandsCertificate {
 		e.caveat += ", and only together with a client certificate of the same client (explain --cert checks one)"
 	}
 	var claims *jose.Claims
@@ -222,6 +209,23 @@ func (a *app) explainRemotely(ctx context.Context, f *explainFlags, arg string) 
 	}
 	e.Clock = clockWords(claims, a.now())
 	return e, nil
+}
+
+// ask asks a running server, which knows what is registered.
+func (a *app) ask(ctx context.Context, f *explainFlags, question adminapi.Question) (*explained, error) {
+	if f.issuerName == "" {
+		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
+	}
+	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName}
+	at, err := o.at(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := at.Explain(ctx, question)
+	if err == nil && len(answer.Findings) == 0 {
+		err = unavailable(errors.New("the server returned no findings"))
+	}
+	return &explained{Issuer: f.issuerName, Findings: answer.Findings, DemandsCertificate: answer.DemandsCertificate, heading: "As the server judges it for its issuer " + f.issuerName}, err
 }
 
 // authority returns the issuer whose rules apply.

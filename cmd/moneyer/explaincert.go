@@ -3,9 +3,7 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"errors"
-	"maps"
-	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +11,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/clientcert"
 	"moneyer/internal/registry"
+	"moneyer/internal/tlsfiles"
 	"moneyer/oauth"
 )
 
@@ -22,27 +21,25 @@ type certificateFlags struct {
 	match           registry.CertificateMatch
 }
 
-// certificateNames are the flags of the names that can be registered.
-var certificateNames = map[string]registry.CertificateMatch{
-	"subject-dn": registry.MatchSubjectDN, "san-dns": registry.MatchSANDNS, "san-uri": registry.MatchSANURI, "san-ip": registry.MatchSANIP, "san-email": registry.MatchSANEmail,
-}
-
 func (f *certificateFlags) add(c *cobra.Command) {
 	flags := c.Flags()
 	flags.StringVar(&f.file, "cert", "", "check this client certificate instead of an assertion: PEM, with the chain that is sent")
 	flags.StringVar(&f.ca, "ca", "", "PEM certificates of the authorities that the platform trusts (tls_client_auth)")
-	names := slices.Sorted(maps.Keys(certificateNames))
-	for _, name := range names {
+	var names []string
+	for _, match := range registry.CertificateMatches() {
+		if match == registry.MatchCertificate {
+			continue
+		}
+		name := strings.ReplaceAll(string(match), "_", "-")
 		flags.Func(name, "the "+name+" that is registered for the certificate", func(value string) error {
-			f.match, f.value = certificateNames[name], value
+			f.match, f.value = match, value
 			return nil
 		})
 		completeNothing(c, name)
+		c.MarkFlagsMutuallyExclusive("admin", name)
+		names = append(names, name)
 	}
 	c.MarkFlagsMutuallyExclusive(names...)
-	for _, name := range names {
-		c.MarkFlagsMutuallyExclusive("admin", name)
-	}
 }
 
 // read reads the certificate with its chain.
@@ -70,16 +67,17 @@ func (a *app) explainCertificateLocally(ctx context.Context, f *explainFlags, _ 
 		return nil, err
 	}
 	method, registered := oauth.AuthSelfSignedTLS, registry.Certificate{ID: "itself", Match: registry.MatchCertificate, Value: shown.Thumbprint()}
-	issuer, err := anyIssuer()
+	p, err := loadProfile("oauth2") // which takes certificates
 	if err != nil {
 		return nil, err
 	}
+	issuer := &registry.Issuer{Name: p.Name, Profile: p}
 	if f.cert.match != "" {
 		if _, err := clientcert.ParseName(string(f.cert.match), f.cert.value); err != nil {
 			return nil, usagef("%w", err)
 		}
 		method, registered = oauth.AuthTLS, registry.Certificate{ID: "registered", Match: f.cert.match, Value: f.cert.value}
-		if issuer.CertificateRoots, err = f.cert.roots(a); err != nil {
+		if issuer.CertificateRoots, err = f.cert.roots(); err != nil {
 			return nil, err
 		}
 	} else if f.cert.ca != "" {
@@ -95,36 +93,20 @@ func (a *app) explainCertificateLocally(ctx context.Context, f *explainFlags, _ 
 		heading: "As a Moneyer server would judge it for " + string(method), caveat: "if it is registered so"}, nil
 }
 
-// anyIssuer is an issuer that takes certificates.
-func anyIssuer() (*registry.Issuer, error) {
-	p, err := loadProfile("oauth2")
-	if err != nil {
-		return nil, err
-	}
-	return &registry.Issuer{Name: p.Name, Profile: p}, nil
-}
-
 // roots reads the authorities.
-func (f *certificateFlags) roots(a *app) (func() *x509.CertPool, error) {
+func (f *certificateFlags) roots() (func() *x509.CertPool, error) {
 	if f.ca == "" {
 		return nil, usagef("--ca is missing: the file with the authorities that the platform trusts")
 	}
-	data, err := a.readFile(f.ca)
+	roots, err := tlsfiles.LoadRoots(f.ca)
 	if err != nil {
 		return nil, usagef("--ca: %w", err)
 	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, usagef("--ca %s holds no certificate in PEM", f.ca)
-	}
-	return func() *x509.CertPool { return pool }, nil
+	return roots.Pool, nil
 }
 
 // explainCertificateRemotely asks a running server, which knows what is registered.
 func (a *app) explainCertificateRemotely(ctx context.Context, f *explainFlags, _ string) (*explained, error) {
-	if f.issuerName == "" {
-		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
-	}
 	if f.client == "" {
 		return nil, usagef("--client is missing: the client that shows the certificate")
 	}
@@ -132,18 +114,10 @@ func (a *app) explainCertificateRemotely(ctx context.Context, f *explainFlags, _
 	if err != nil {
 		return nil, err
 	}
-	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName}
-	at, err := o.at(ctx)
+	e, err := a.ask(ctx, f, adminapi.Question{Certificate: string(data), Client: f.client})
 	if err != nil {
 		return nil, err
 	}
-	answer, err := at.Explain(ctx, adminapi.Question{Certificate: string(data), Client: f.client})
-	if err != nil {
-		return nil, err
-	}
-	if len(answer.Findings) == 0 {
-		return nil, unavailable(errors.New("the server returned no findings"))
-	}
-	return &explained{Issuer: f.issuerName, Client: f.client, Findings: answer.Findings, Clock: "the certificate ends " + inWords(shown.Leaf.NotAfter.Sub(a.now())),
-		heading: "As the server judges it for its issuer " + f.issuerName, caveat: "with the client_id " + f.client}, nil
+	e.Client, e.caveat, e.Clock = f.client, "with the client_id "+f.client, "the certificate ends "+inWords(shown.Leaf.NotAfter.Sub(a.now()))
+	return e, nil
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -271,7 +270,7 @@ func (g *guard) binding(bound *[sha256.Size]byte) check {
 }
 
 func encodeThumbprint(digest *[sha256.Size]byte) string {
-	return base64.RawURLEncoding.EncodeToString(digest[:])
+	return (&bearer.Confirmation{CertificateSHA256: *digest}).Thumbprint()
 }
 
 // signatureChecks returns the result of a Verifier that requires only a signature.

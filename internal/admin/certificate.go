@@ -23,15 +23,9 @@ func (a *API) addCertificate(c *call) error {
 	if err != nil {
 		return err
 	}
-	var added registry.Certificate
-	_, err = a.editClient(c, func(client *registry.Client) (done change, err error) {
-		added, err = client.AddCertificate(c.issuer, a.BlockedKeys, given, a.Now().UTC())
-		return certificates.change("add", client, &added), err
-	})
-	if err != nil {
-		return err
-	}
-	return c.created(added.ID, certificates.view(a, c, &added, time.Time{}))
+	return certificates.add(a, c, func(client *registry.Client) (registry.Certificate, error) {
+		return client.AddCertificate(c.issuer, a.BlockedKeys, given, a.Now().UTC())
+	}, nil)
 }
 
 // decodeCertificate reads what of a certificate is registered: exactly one thing (RFC 8705

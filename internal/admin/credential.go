@@ -56,6 +56,23 @@ func (k *credential[T, V]) resources(a *API, add func(*call) error) map[string]m
 	}
 }
 
+// add registers the one that register makes, which more may change in what is shown.
+func (k *credential[T, V]) add(a *API, c *call, register func(*registry.Client) (T, error), more func(*V)) error {
+	var added T
+	_, err := a.editClient(c, func(client *registry.Client) (done change, err error) {
+		added, err = register(client)
+		return k.change("add", client, &added), err
+	})
+	if err != nil {
+		return err
+	}
+	view := k.view(a, c, &added, time.Time{})
+	if more != nil {
+		more(&view)
+	}
+	return c.created(k.id(&added), view)
+}
+
 func (k *credential[T, V]) list(a *API, c *call) error {
 	client, used, err := a.clientInUse(c)
 	if err != nil {

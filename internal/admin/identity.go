@@ -31,15 +31,9 @@ func (a *API) addIdentity(c *call) error {
 	if trusted == "" || len(claims) == 0 {
 		return invalid("trusted, the name of a trusted issuer, and claims are needed")
 	}
-	var added registry.Identity
-	_, err = a.editClient(c, func(client *registry.Client) (done change, err error) {
-		added, err = client.AddIdentity(c.issuer, a.Pepper, trusted, claims, notAfter, a.Now().UTC())
-		return identities.change("add", client, &added), err
-	})
-	if err != nil {
-		return err
-	}
-	return c.created(added.ID, identities.view(a, c, &added, time.Time{}))
+	return identities.add(a, c, func(client *registry.Client) (registry.Identity, error) {
+		return client.AddIdentity(c.issuer, a.Pepper, trusted, claims, notAfter, a.Now().UTC())
+	}, nil)
 }
 
 // claimValues reads an object of strings.

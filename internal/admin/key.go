@@ -29,13 +29,10 @@ func (a *API) addKey(c *call) error {
 	if err != nil {
 		return err
 	}
-	client, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		return keys.change("add", client, &key), client.AddKey(c.issuer, a.BlockedKeys, key)
-	})
-	if err != nil {
-		return err
-	}
-	return c.created(key.Kid, keys.view(a, c, &client.Keys[len(client.Keys)-1], time.Time{}))
+	key.Environment = c.issuer.Environment
+	return keys.add(a, c, func(client *registry.Client) (registry.Key, error) {
+		return key, client.AddKey(c.issuer, a.BlockedKeys, key)
+	}, nil)
 }
 
 // decodeKey reads a key: PEM, a certificate or a JWK as text, or a JWK as an

@@ -30,15 +30,9 @@ func (a *API) addSecret(c *call) error {
 	if kind != registry.ClientSecret && kind != registry.APIKey {
 		return invalid("kind is %s or %s", registry.ClientSecret, registry.APIKey)
 	}
-	var made adminapi.Secret
-	_, err := a.editClient(c, func(client *registry.Client) (change, error) {
-		secret, secretText, err := client.NewSecret(c.issuer, a.Pepper, kind, notAfter, a.Now().UTC())
-		made = secrets.view(a, c, &secret, time.Time{})
-		made.Text = secretText
-		return secrets.change("add", client, &secret), err
-	})
-	if err != nil {
-		return err
-	}
-	return c.created(made.ID, made)
+	var shownOnce string
+	return secrets.add(a, c, func(client *registry.Client) (secret registry.Secret, err error) {
+		secret, shownOnce, err = client.NewSecret(c.issuer, a.Pepper, kind, notAfter, a.Now().UTC())
+		return secret, err
+	}, func(made *adminapi.Secret) { made.Text = shownOnce })
 }

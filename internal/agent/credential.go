@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +21,7 @@ import (
 
 	"moneyer/assertion"
 	"moneyer/internal/platform"
+	"moneyer/internal/tlsfiles"
 	"moneyer/oauth"
 	"moneyer/profile"
 	"moneyer/tokensource"
@@ -74,26 +74,22 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 		p.Name, strings.Join(p.Policy.Needs(settingNames), "; or "))
 	check.want(t.KeyFile == "" || t.Kid != "" || p.Policy.Assertion.Kid != platform.KidRequired, key+".kid",
 		"is missing: the kid under which the key is registered at %s", p.Name)
-	var err error
-	if t.KeyFile != "" {
-		var text string
-		if text, err = c.readSecret(t.KeyFile); err == nil {
-			t.credential.Key, err = assertion.ParseKey([]byte(text))
+	read := func(setting, file string) string {
+		if file == "" {
+			return ""
 		}
+		text, err := c.readSecret(file)
+		check.accept(key+"."+setting, err)
+		return text
+	}
+	if text := read("key_file", t.KeyFile); text != "" {
+		var err error
+		t.credential.Key, err = assertion.ParseKey([]byte(text))
 		check.accept(key+".key_file", plain(err))
 	}
-	if t.SecretFile != "" {
-		t.credential.Secret, err = c.readSecret(t.SecretFile)
-		check.accept(key+".secret_file", err)
-	}
-	if t.APIKeyFile != "" {
-		t.credential.APIKey, err = c.readSecret(t.APIKeyFile)
-		check.accept(key+".api_key_file", err)
-	}
-	if t.AssertionFile != "" {
+	t.credential.Secret, t.credential.APIKey = read("secret_file", t.SecretFile), read("api_key_file", t.APIKeyFile)
+	if read("assertion_file", t.AssertionFile) != "" {
 		t.credential.Assertion = tokensource.AssertionFile(c.path(t.AssertionFile))
-		_, err = c.readSecret(t.AssertionFile)
-		check.accept(key+".assertion_file", err)
 	}
 	switch t.AssertionType {
 	case "", "jwt-bearer":
@@ -197,27 +193,23 @@ func readParams(params map[string]any) (url.Values, error) {
 // transport returns an HTTP transport with the certificate authorities, if they are set. It does not
 // modify requests and responses.
 func (c *Config) transport(ca string) (*http.Transport, error) {
-	t := &http.Transport{
+	if ca != "" {
+		ca = c.path(ca)
+	}
+	trust, err := tlsfiles.Client(ca, "", "")
+	if err != nil {
+		return nil, fmt.Errorf("ca_file: %w", err)
+	}
+	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: 10 * time.Second,
-		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12},
+		TLSClientConfig:     trust,
 		ForceAttemptHTTP2:   true,
 		MaxIdleConnsPerHost: 32,
 		IdleConnTimeout:     90 * time.Second,
 		DisableCompression:  true,
-	}
-	if ca != "" {
-		pem, err := os.ReadFile(c.path(ca))
-		if err != nil {
-			return nil, fmt.Errorf("ca_file: %w", err)
-		}
-		t.TLSClientConfig.RootCAs = x509.NewCertPool()
-		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, errors.New("ca_file holds no certificate in PEM")
-		}
-	}
-	return t, nil
+	}, nil
 }
 
 // certificateFiles are the absolute paths of a client certificate and its key.

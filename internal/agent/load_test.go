@@ -113,7 +113,7 @@ func TestBadConfigurations(t *testing.T) {
 		{tcp + boltToken + "params = { a = \"1\" }\n" + boltFile, `has no parameter "a" of its own`},
 		{tcp + boltToken + "tls_cert = \"none.pem\"\n", "tls_cert, tls_key: "},
 		{tcp + boltToken + "ca_file = \"none.pem\"\n", "ca_file: "},
-		{tcp + boltToken + "ca_file = \"empty\"\n", "ca_file holds no certificate"},
+		{tcp + boltToken + "ca_file = \"empty\"\n", "empty holds no certificate"},
 		{tcp + plainToken + certificate + boltFile, "; or client, tls_cert and tls_key"},
 		{tcp + plainToken + "assertion_file = \"none\"\n" + boltFile, "tokens.bolt.assertion_file: must name a file that can be read"},
 		{tcp + plainToken + "assertion_file = \"provided\"\nassertion_type = \"saml\"\n", "tokens.bolt.assertion_type: must be"},

@@ -9,13 +9,10 @@ import (
 	"moneyer/oauth"
 )
 
-// CertificateHeaders reports whether proxies forward client certificates.
-func (l Listener) CertificateHeaders() bool { return l.ClientCertHeader != "" }
-
 // ShowsCertificates reports whether a client certificate can reach the server: in the connection, or
 // through a proxy.
 func (l Listener) ShowsCertificates() bool {
-	return l.asksForCertificates() || l.CertificateHeaders()
+	return l.asksForCertificates() || l.ClientCertHeader != ""
 }
 
 func (l Listener) asksForCertificates() bool { return l.ClientCert == "ask" || l.ClientCA != "" }
@@ -29,7 +26,7 @@ func (l Listener) checkClientCert(check *checker) {
 	checkHeader(check, "listen.client_cert_chain_header", l.ClientCertChainHeader)
 	check.want(l.ClientCertChainHeader == "" || l.ClientCertHeader != "" && !strings.EqualFold(l.ClientCertChainHeader, l.ClientCertHeader),
 		"listen.client_cert_chain_header", "needs client_cert_header, and another name than it")
-	check.want(l.CertificateHeaders() == (len(l.ClientCertProxies) > 0), "listen.client_cert_proxies",
+	check.want((l.ClientCertHeader != "") == (len(l.ClientCertProxies) > 0), "listen.client_cert_proxies",
 		"client_cert_header and client_cert_proxies belong together: a header counts only from a proxy that is named")
 	checkNetworks(check, "listen.client_cert_proxies", l.ClientCertProxies)
 	remote := slices.ContainsFunc(l.ClientCertProxies, isRemote)

@@ -207,11 +207,14 @@ func (c *Config) checkIssuers(check *checker) {
 		checkURL(check, key+".url", issuer.URL)
 		check.want(byURL[issuer.URL] == "", key+".url", "issuer %s has this URL already", byURL[issuer.URL])
 		byURL[issuer.URL] = name
-		for setting, audience := range issuer.audiences() {
-			other, known := environments[audience]
-			check.want(!known || other == issuer.Environment, key+"."+setting,
-				"%q is also a name in environment %q: an assertion for one environment would be good in the other", audience, other)
-			environments[audience] = issuer.Environment
+		audiences := issuer.audiences()
+		for _, setting := range slices.Sorted(maps.Keys(audiences)) {
+			for _, audience := range audiences[setting] {
+				other, known := environments[audience]
+				check.want(!known || other == issuer.Environment, key+"."+setting,
+					"%q is also a name in environment %q: an assertion for one environment would be good in the other", audience, other)
+				environments[audience] = issuer.Environment
+			}
 		}
 		made, err := c.makeIssuer(check, name, &issuer)
 		check.want(err == nil, key+".profile", "%v", err)

@@ -52,7 +52,7 @@ func TestMutualTLSPage(t *testing.T) {
 	if demanded := asking.Issuers["d1-prd"].RegistryIssuer().Profile.Policy; len(asking.Issuers) != 2 || demanded.Grants[0].ClientAuth[0].TLSMethod() == "" {
 		t.Errorf("%+v", demanded.Grants)
 	}
-	if behind := parse(t, head+tables[2]+"[issuers.boltpay]\nurl = \"http://127.0.0.1:8080\"\nprofile = \"boltpay\"\n"); !behind.Listen.CertificateHeaders() {
+	if behind := parse(t, head+tables[2]+"[issuers.boltpay]\nurl = \"http://127.0.0.1:8080\"\nprofile = \"boltpay\"\n"); behind.Listen.ClientCertHeader == "" {
 		t.Errorf("%+v", behind.Listen)
 	}
 }

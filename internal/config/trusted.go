@@ -1,7 +1,6 @@
 package config
 
 import (
-	"iter"
 	"maps"
 	"net/url"
 	"slices"
@@ -22,22 +21,13 @@ const (
 	maxTrustedLife   = time.Hour
 )
 
-// audiences yields the names by which assertions may call the issuer, each with its setting.
-func (i Issuer) audiences() iter.Seq2[string, string] {
-	return func(yield func(setting, audience string) bool) {
-		for _, audience := range i.AudienceNames {
-			if !yield("audience_names", audience) {
-				return
-			}
-		}
-		for _, name := range slices.Sorted(maps.Keys(i.Trusted)) {
-			for _, audience := range i.Trusted[name].Audience {
-				if !yield("trusted."+name+".audience", audience) {
-					return
-				}
-			}
-		}
+// audiences are the names by which assertions may call the issuer, by their settings.
+func (i Issuer) audiences() map[string][]string {
+	all := map[string][]string{"audience_names": i.AudienceNames}
+	for name, t := range i.Trusted {
+		all["trusted."+name+".audience"] = t.Audience
 	}
+	return all
 }
 
 // makeTrusted builds the trusted issuers of an issuer, sorted by name. key is that of their table.

@@ -9,52 +9,49 @@ import (
 	"moneyer/internal/tlsfiles"
 )
 
-// roots are the authorities of client certificates: those of proxies, and of each issuer by name. They
-// are nil or absent where the configuration names none.
-type roots struct {
-	proxies *tlsfiles.Roots
-	issuers map[string]*tlsfiles.Roots
-}
+// roots are the authorities of client certificates, by the setting that names their file.
+type roots map[string]*tlsfiles.Roots
+
+const proxyRoots = "listen.client_cert_proxy_ca"
+
+func issuerRoots(name string) string { return "issuers." + name + ".tls_client_auth_ca" }
 
 // loadRoots reads the files of authorities that the configuration names.
-func loadRoots(cfg *config.Config) (r roots, err error) {
-	if file := cfg.Listen.ClientCertProxyCA; file != "" {
-		if r.proxies, err = tlsfiles.LoadRoots(cfg.Path(file)); err != nil {
-			return r, fmt.Errorf("listen.client_cert_proxy_ca: %w", err)
-		}
-	}
-	r.issuers = map[string]*tlsfiles.Roots{}
+func loadRoots(cfg *config.Config) (roots, error) {
+	files := map[string]string{proxyRoots: cfg.Listen.ClientCertProxyCA}
 	for name, issuer := range cfg.Issuers {
-		if issuer.TLSClientAuthCA == "" {
+		files[issuerRoots(name)] = issuer.TLSClientAuthCA
+	}
+	r := roots{}
+	for setting, file := range files {
+		if file == "" {
 			continue
 		}
-		if r.issuers[name], err = tlsfiles.LoadRoots(cfg.Path(issuer.TLSClientAuthCA)); err != nil {
-			return r, fmt.Errorf("issuers.%s.tls_client_auth_ca: %w", name, err)
+		var err error
+		if r[setting], err = tlsfiles.LoadRoots(cfg.Path(file)); err != nil {
+			return nil, fmt.Errorf("%s: %w", setting, err)
 		}
 	}
 	return r, nil
 }
 
 // reload reads changed files. What cannot be read stays as it was, and is reported.
-func (r *roots) reload(report func(task string, err error)) {
-	if r.proxies != nil {
-		report("read listen.client_cert_proxy_ca", r.proxies.Reload())
-	}
-	for name, issuer := range r.issuers {
-		report("read tls_client_auth_ca of issuer "+name, issuer.Reload())
+func (r roots) reload(report func(task string, err error)) {
+	for setting, authorities := range r {
+		report("read "+setting, authorities.Reload())
 	}
 }
 
 // certificates returns where the public listener's client certificates are read; nil if none can
 // arrive.
-func (r *roots) certificates(l config.Listener) *server.Certificates {
+func (r roots) certificates(l config.Listener) *server.Certificates {
 	if !l.ShowsCertificates() {
 		return nil
 	}
 	c := &server.Certificates{Header: textproto.CanonicalMIMEHeaderKey(l.ClientCertHeader),
 		ChainHeader: textproto.CanonicalMIMEHeaderKey(l.ClientCertChainHeader), Proxies: prefixes(l.ClientCertProxies)}
-	if r.proxies != nil {
-		c.ProxyRoots = r.proxies.Pool
+	if authorities := r[proxyRoots]; authorities != nil {
+		c.ProxyRoots = authorities.Pool
 	}
 	return c
 }

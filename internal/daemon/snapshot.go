@@ -139,7 +139,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		return err
 	}
 	for _, issuer := range snap.Issuers {
-		if authorities := snap.roots.issuers[issuer.Name]; authorities != nil {
+		if authorities := snap.roots[issuerRoots(issuer.Name)]; authorities != nil {
 			issuer.CertificateRoots = authorities.Pool
 		}
 	}

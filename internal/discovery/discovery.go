@@ -70,15 +70,14 @@ func places(issuer string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
-	if u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+	if u.Host == "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" {
 		return nil, fmt.Errorf("issuer %q must be a URL without query and fragment", u.Redacted())
 	}
-	path := strings.TrimSuffix(u.Path, "/")
+	path := strings.TrimSuffix(u.EscapedPath(), "/")
+	u.Path, u.RawPath = "", ""
 	var urls []string
 	for _, p := range []string{metadataPath + path, path + metadataPath, path + openIDPath} {
-		at := *u
-		at.Path, at.RawPath = p, ""
-		urls = append(urls, at.String())
+		urls = append(urls, u.String()+p)
 	}
 	return slices.Compact(urls), nil // the first two are the same without a path
 }

@@ -59,6 +59,7 @@ func TestGet(t *testing.T) {
 		"behind":                  {issuer, map[string]any{behind: good}, []string{between, behind}, true},
 		"as OpenID has it":        {issuer, map[string]any{between: 403, openID: good}, []string{between, behind, openID}, true},
 		"a slash at its end":      {issuer + "/", map[string]any{between: document(issuer + "/")}, []string{between}, true},
+		"an escaped path":         {"https://as.example/a%2Fb", map[string]any{"/.well-known/oauth-authorization-server/a%2Fb": document("https://as.example/a%2Fb")}, []string{"/.well-known/oauth-authorization-server/a%2Fb"}, true},
 		"no path":                 {"https://as.example", map[string]any{"/.well-known/openid-configuration": document("https://as.example")}, []string{"/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"}, true},
 		"nowhere":                 {issuer, nil, []string{between, behind, openID}, false},
 		"another issuer":          {issuer, map[string]any{between: document("https://as.example/t/2"), behind: good}, []string{between}, false},
@@ -79,6 +80,7 @@ func TestGet(t *testing.T) {
 		"not https":               {"http://as.example/t/1", map[string]any{between: document("http://as.example/t/1")}, nil, false},
 		"a user":                  {"https://me@as.example/t/1", nil, nil, false},
 		"a query":                 {issuer + "?a", nil, nil, false},
+		"an empty query":          {"https://as.example?", nil, nil, false},
 		"no host":                 {"/t/1", nil, nil, false},
 		"no URL":                  {"https://as example", nil, nil, false},
 	} {

@@ -20,7 +20,7 @@ func formHint(compact string) string {
 	case strings.HasPrefix(lower, "assertion="), strings.HasPrefix(lower, "client_assertion="):
 		return "the parameter's name stands in its value: send what follows the first ="
 	case strings.Contains(compact, "-----BEGIN"):
-		return "this is a key, not a JWT signed by one: if it is a private key, make a new pair, since this one has left the house"
+		return "this is a key, not a JWT signed by one: if it is a private key, make a new pair, since this one is no longer secret"
 	case strings.HasPrefix(strings.TrimSpace(compact), "{"):
 		return "this is JSON: send the compact form, header.payload.signature (RFC 7515 section 7.1)"
 	case strings.ContainsAny(compact, "\"'"):

@@ -24,6 +24,9 @@ type Certificate struct {
 	// Match says what of a certificate is compared with Value.
 	Match CertificateMatch `json:"match"`
 	Value string           `json:"value"`
+	// Key identifies its key, of MatchCertificate: the thumbprint of RFC 7638 or, where it is
+	// of a kind that signs no JWTs here, the SHA-256 of its SubjectPublicKeyInfo.
+	Key string `json:"key,omitempty"`
 	// Environment of the issuer for which it was registered, of MatchCertificate.
 	Environment string `json:"environment,omitempty"`
 	// NotAfter is the first instant at which it is no longer accepted; zero means that
@@ -131,7 +134,7 @@ func (c *Certificate) pin(issuer *Issuer, blocked []string, text string) error {
 	if err != nil {
 		return err
 	}
-	c.Value, c.Environment = thumbprint(leaf), issuer.Environment
+	c.Value, c.Key, c.Environment = thumbprint(leaf), keyThumbprint(leaf), issuer.Environment
 	if end := leaf.NotAfter.UTC(); c.NotAfter.IsZero() || end.Before(c.NotAfter) {
 		c.NotAfter = end
 	}
@@ -141,6 +144,17 @@ func (c *Certificate) pin(issuer *Issuer, blocked []string, text string) error {
 // thumbprint is the x5t#S256 of a certificate.
 func thumbprint(cert *x509.Certificate) string {
 	digest := sha256.Sum256(cert.Raw)
+	return base64.RawURLEncoding.EncodeToString(digest[:])
+}
+
+// keyThumbprint identifies the key of a certificate.
+func keyThumbprint(cert *x509.Certificate) string {
+	if alg, err := jose.KeyAlg(cert.PublicKey); err == nil {
+		if key, err := jose.NewPublicKey(cert.PublicKey, alg); err == nil {
+			return key.Thumbprint()
+		}
+	}
+	digest := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
 	return base64.RawURLEncoding.EncodeToString(digest[:])
 }
 

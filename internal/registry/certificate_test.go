@@ -102,11 +102,12 @@ func TestAddCertificateItself(t *testing.T) {
 			}
 			continue
 		}
-		cert := pair.Leaf
+		cert, keyID := pair.Leaf, key.Thumbprint()
 		if strings.HasPrefix(c.name, "a key that") {
-			cert = large
+			digest := sha256.Sum256(large.RawSubjectPublicKeyInfo)
+			cert, keyID = large, base64.RawURLEncoding.EncodeToString(digest[:])
 		}
-		want := registry.Certificate{ID: added.ID, Match: registry.MatchCertificate, Value: x5t(cert), Environment: "stg", NotAfter: c.end.UTC(), Created: noon}
+		want := registry.Certificate{ID: added.ID, Match: registry.MatchCertificate, Value: x5t(cert), Key: keyID, Environment: "stg", NotAfter: c.end.UTC(), Created: noon}
 		if len(client.Certificates) != 1 || client.Certificates[0] != want || added != want || added.ID == "" {
 			t.Errorf("%s: registered %+v, want %+v", c.name, client.Certificates, want)
 		}

@@ -121,13 +121,21 @@ func (t *TrustedIssuer) checkClaims(claims map[string]string) error {
 			return Invalidf("claim %s tells no clients apart: it is checked by other rules", name)
 		case value == "" || len(value) > maxClaimValue || !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl):
 			return Invalidf("the value of claim %s is 1 to %d bytes of text", name, maxClaimValue)
-		case name == "sub" && t.Kind == TrustedSPIFFE && !strings.HasPrefix(value, "spiffe://"+t.TrustDomain+"/"):
+		case LooksLikeCredential(value):
+			return Invalidf("the value of claim %s looks like a secret or a JWT", name)
+		case name == "sub" && t.Kind == TrustedSPIFFE && !t.names(value):
 			return Invalidf("sub is a SPIFFE ID of the trust domain of %s: spiffe://%s/...", t.Name, t.TrustDomain)
 		case name == "sub" && t.Kind == TrustedKubernetes && !strings.HasPrefix(value, "system:serviceaccount:"):
 			return Invalidf("sub of a Kubernetes service account is system:serviceaccount:NAMESPACE:NAME")
 		}
 	}
 	return nil
+}
+
+// names reports whether a SPIFFE ID is of the trust domain.
+func (t *TrustedIssuer) names(id string) bool {
+	domain, ok := TrustDomain(id)
+	return ok && domain == t.TrustDomain
 }
 
 // The bounds of an identity.

@@ -61,6 +61,11 @@ func TestAddIdentity(t *testing.T) {
 		{"iss", "keycloak", claims{"azp": "a", "iss": "b"}, time.Time{}, "claim iss tells no clients apart"},
 		{"17 claims", "keycloak", many, time.Time{}, "at most 16 claims"},
 		{"another trust domain", "mesh", claims{"sub": "spiffe://acme.example.evil/a"}, time.Time{}, "spiffe://acme.example/..."},
+		{"a SPIFFE ID without a path", "mesh", claims{"sub": "spiffe://acme.example/"}, time.Time{}, "spiffe://acme.example/..."},
+		{"a SPIFFE ID with a blank", "mesh", claims{"sub": "spiffe://acme.example/a b"}, time.Time{}, "spiffe://acme.example/..."},
+		{"a SPIFFE ID with dots", "mesh", claims{"sub": "spiffe://acme.example/a/../b"}, time.Time{}, "spiffe://acme.example/..."},
+		{"a secret", "keycloak", claims{"azp": "merchant", "note": "mns_" + strings.Repeat("a", 43)}, time.Time{}, "claim note looks like a secret or a JWT"},
+		{"a JWT", "keycloak", claims{"azp": "eyJhbGciOiJFUzI1NiJ9.e30.c2ln"}, time.Time{}, "claim azp looks like a secret or a JWT"},
 		{"no service account", "cluster", claims{"sub": "gateway"}, time.Time{}, "system:serviceaccount:"},
 		{"over when it begins", "keycloak", claims{"azp": "merchant"}, noon, "in the future"},
 	} {

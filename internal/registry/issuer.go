@@ -45,24 +45,6 @@ type Issuer struct {
 	PrivateRevocations bool
 }
 
-// TrustedIssuer finds the trusted issuer of that name; nil when there is none.
-func (i *Issuer) TrustedIssuer(name string) *TrustedIssuer {
-	for _, t := range i.Trusted {
-		if t.Name == name {
-			return t
-		}
-	}
-	return nil
-}
-
-func (i *Issuer) trustedNames() []string {
-	names := make([]string, len(i.Trusted))
-	for n, t := range i.Trusted {
-		names[n] = t.Name
-	}
-	return names
-}
-
 // Endpoints lists the URLs of the token endpoint; the first is the canonical one.
 func (i *Issuer) Endpoints() []string {
 	paths := i.Profile.Wire.Paths()

@@ -275,6 +275,59 @@ func TestRepairIndexes(t *testing.T) {
 	})
 }
 
+// TestRepairIndexesWhatWasSetBack: a client that is accepted in an earlier state, or after it
+// was removed, is found by what it had then, and holds it. It is not accepted where another
+// client has that now.
+func TestRepairIndexesWhatWasSetBack(t *testing.T) {
+	for name, row := range map[string]struct {
+		is     Problem
+		change func(d *DB, c *registry.Client) error
+		alter  string
+	}{
+		"set back": {SetBack, func(d *DB, c *registry.Client) error {
+			return d.PutClient(t.Context(), &registry.Client{Issuer: c.Issuer, ID: c.ID, Revision: 1}, changeEntry())
+		}, `UPDATE client SET revision = old.revision, document = old.document, mac = old.mac FROM old WHERE client.id = old.id`},
+		"put back": {PutBack, func(d *DB, c *registry.Client) error {
+			return d.RemoveClient(t.Context(), c.Issuer, c.ID, changeEntry())
+		}, `INSERT INTO client SELECT * FROM old`},
+	} {
+		for _, moved := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", moved ", moved), func(t *testing.T) {
+				onEngines(t, func(t *testing.T, d *DB) {
+					c := testClient(t, 0)
+					must(t, d.PutClient(t.Context(), c, changeEntry()))
+					pastStore(t, d, `CREATE TABLE old AS SELECT * FROM client`)
+					must(t, row.change(d, c))
+					other := &registry.Client{Issuer: c.Issuer, ID: "other", Certificates: c.Certificates}
+					if moved {
+						must(t, d.PutClient(t.Context(), &registry.Client{Issuer: c.Issuer, ID: "heir", Identities: c.Identities}, changeEntry()))
+					}
+					pastStore(t, d, row.alter)
+					rows := differing(t, d)
+					if len(rows) != 1 || rows[0].Problem != row.is {
+						t.Fatalf("named: %+v", rows)
+					}
+					err := d.AcceptRow(t.Context(), &rows[0], changeEntry())
+					if moved {
+						if !errors.Is(err, registry.ErrConflict) || !strings.Contains(err.Error(), "only removed") {
+							t.Errorf("with the identity that another client has: %v", err)
+						}
+						must(t, d.RemoveRow(t.Context(), &rows[0], changeEntry()))
+						return
+					}
+					must(t, err)
+					if found, err := d.ClientByDigest(t.Context(), c.Issuer, c.Identities[0].Digest); err != nil || found.ID != c.ID {
+						t.Errorf("by its identity: %+v, %v", found, err)
+					}
+					if taken := (*registry.KeyTakenError)(nil); !errors.As(d.PutClient(t.Context(), other, changeEntry()), &taken) {
+						t.Error("another client has its certificate, too")
+					}
+				})
+			})
+		}
+	}
+}
+
 // differing lists what differs.
 func differing(t *testing.T, d *DB) []RowDifference {
 	t.Helper()

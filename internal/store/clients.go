@@ -88,10 +88,10 @@ func (d *DB) Clients(ctx context.Context, issuer, after string, limit int) ([]*r
 
 // PutClient stores c with the revision c.Revision+1, and records e. c is not modified.
 // c.Revision must be the stored revision, or 0 for a new client; otherwise PutClient
-// returns registry.ErrConflict. It returns a *registry.KeyTakenError if a key or a
-// certificate itself is registered, even disabled, for another client of the issuer, or for
-// another environment of any issuer, or if the jwks_uri is registered for another
-// environment. An API key or an identity of another client of the issuer is a
+// returns registry.ErrConflict. It returns a *registry.KeyTakenError if a key, or a
+// certificate itself or its key, is registered, even disabled, for another client of the
+// issuer, or for another environment of any issuer, or if the jwks_uri is registered for
+// another environment. A certificate that c has disabled is taken by nobody: it is revoked. An API key or an identity of another client of the issuer is a
 // registry.ErrConflict. A nil e is an error.
 func (d *DB) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
 	p, err := d.prepare(c)
@@ -287,18 +287,12 @@ func (t *tx) indexClient(p *clientPut) error {
 	c := &p.stored
 	for i := range c.Keys {
 		k := &c.Keys[i]
-		err := t.indexKey(c, p.thumbprints[i], &registry.KeyTakenError{Kid: k.Kid, Environment: k.Environment}, k.NotAfter)
-		if err != nil {
+		if err := t.indexKey(c, &keyRow{kid: k.Kid, thumbprint: p.thumbprints[i], environment: k.Environment, notAfter: k.NotAfter}); err != nil {
 			return err
 		}
 	}
 	for i := range c.Certificates {
-		k := &c.Certificates[i]
-		if k.Match != registry.MatchCertificate {
-			continue
-		}
-		err := t.indexKey(c, k.Value, &registry.KeyTakenError{Kid: k.ID, Environment: k.Environment, Certificate: true}, k.NotAfter)
-		if err != nil {
+		if err := t.indexCertificate(c, &c.Certificates[i]); err != nil {
 			return err
 		}
 	}
@@ -357,32 +351,58 @@ func (t *tx) indexDigest(c *registry.Client, digest registry.Digest, what string
 		ON CONFLICT DO NOTHING`, c.Issuer, digest[:], c.ID)
 }
 
+// indexCertificate holds a certificate that is registered itself, and its key, to one client
+// and environment.
+func (t *tx) indexCertificate(c *registry.Client, k *registry.Certificate) error {
+	if k.Match != registry.MatchCertificate {
+		return nil
+	}
+	row := keyRow{kid: k.ID, thumbprint: k.Value, environment: k.Environment, notAfter: k.NotAfter, certificate: true, revokes: k.Disabled}
+	if err := t.indexKey(c, &row); err != nil || k.Key == "" {
+		return err
+	}
+	row.kid, row.thumbprint, row.certificate = "certificate "+k.ID, k.Key, false
+	return t.indexKey(c, &row)
+}
+
+// keyRow is a row of the index of keys.
+type keyRow struct {
+	kid, thumbprint, environment string
+	notAfter                     time.Time
+	certificate                  bool // a certificate itself, not a key
+	// revokes is set for a disabled certificate, which may revoke it for each of several
+	// clients that have a name of it: it takes nothing from the one that holds it.
+	revokes bool
+}
+
 // indexKey holds a key, or a certificate itself, to one client of the issuer and to one
-// environment. own is its registration here.
-func (t *tx) indexKey(c *registry.Client, thumbprint string, own *registry.KeyTakenError, notAfter time.Time) error {
-	taken := &registry.KeyTakenError{Certificate: own.Certificate}
+// environment.
+func (t *tx) indexKey(c *registry.Client, k *keyRow) error {
+	taken := &registry.KeyTakenError{Certificate: k.certificate}
 	err := t.Row(`SELECT issuer, client, kid, environment FROM client_key
 		WHERE thumbprint = $1 AND (environment <> $2 OR issuer = $3 AND client <> $4) LIMIT 1`,
-		[]any{thumbprint, own.Environment, c.Issuer, c.ID},
+		[]any{k.thumbprint, k.environment, c.Issuer, c.ID},
 		[]any{&taken.Issuer, &taken.Client, &taken.Kid, &taken.Environment})
-	if err == nil {
+	switch {
+	case err == nil && k.revokes:
+		return nil
+	case err == nil:
 		return taken
-	}
-	if !errors.Is(err, sql.ErrNoRows) {
+	case !errors.Is(err, sql.ErrNoRows):
 		return err
 	}
 	var until int64
-	if !notAfter.IsZero() {
-		until = notAfter.UnixMilli()
+	if !k.notAfter.IsZero() {
+		until = k.notAfter.UnixMilli()
 	}
 	return t.Later(func(changed int64) error {
 		if changed == 0 {
-			return conflictf("client %q has two keys or certificates with the ID %q", c.ID, own.Kid)
+			return conflictf("client %q has two keys or certificates with the ID %q", c.ID, k.kid)
 		}
 		return nil
 	}, `INSERT INTO client_key (issuer, client, kid, thumbprint, environment, not_after)
 		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`,
-		c.Issuer, c.ID, own.Kid, thumbprint, own.Environment, until)
+		c.Issuer, c.ID, k.kid, k.thumbprint, k.environment, until)
 }
 
 // indexJWKSURI holds the URL of a client's keys to one environment. Clients of one
@@ -407,7 +427,8 @@ func (t *tx) indexJWKSURI(c *registry.Client) error {
 }
 
 // KeyElsewhere returns a *registry.KeyTakenError if a key with that thumbprint (RFC 7638)
-// is registered, even disabled, for an environment other than that one.
+// is registered, even disabled, or is that of a certificate which is registered itself, for an
+// environment other than that one.
 func (d *DB) KeyElsewhere(ctx context.Context, thumbprint, environment string) error {
 	taken := &registry.KeyTakenError{}
 	err := d.reads.Row(ctx, `SELECT issuer, client, kid, environment FROM client_key

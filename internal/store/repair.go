@@ -105,11 +105,21 @@ func (d *DB) Differences(ctx context.Context) (Audit, []RowDifference, error) {
 // that the others are as they are, or are gone. The state of the registry must be as the
 // ledger states it: see AcceptState.
 func (d *DB) AcceptRow(ctx context.Context, row *RowDifference, e *ledger.Entry) error {
-	return d.change(ctx, e, func(t *tx) error {
+	const only = "%s cannot be accepted as it is, only removed: %w"
+	err := d.change(ctx, e, func(t *tx) error {
 		t.changedRow(row.Name)
 		is, err := t.asFound(row)
 		if err != nil {
 			return err
+		}
+		if is != nil { // one that was set back or put back, too: others may have what it has
+			err := t.adopt(is)
+			if err != nil && !isTaken(err) {
+				err = fmt.Errorf(only, row.Name, err)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		short := row.is
 		if row.Problem == Unverified {
@@ -122,6 +132,16 @@ func (d *DB) AcceptRow(ctx context.Context, row *RowDifference, e *ledger.Entry)
 		t.repaired(row, short)
 		return nil
 	})
+	if isTaken(err) { // which may be found out at the end of the transaction
+		return fmt.Errorf(only, row.Name, err)
+	}
+	return err
+}
+
+// isTaken reports whether an error says that another client has what a client is to have.
+func isTaken(err error) bool {
+	var taken *registry.KeyTakenError
+	return errors.Is(err, registry.ErrConflict) || errors.As(err, &taken)
 }
 
 // RemoveRow removes a row, with what belongs to it.
@@ -229,9 +249,6 @@ func (t *tx) asFound(d *RowDifference) (row *rowauth.Row, err error) {
 
 // authenticate gives a row the MAC of its contents.
 func (t *tx) authenticate(r *rowauth.Row) ([]byte, error) {
-	if err := t.adopt(r); err != nil {
-		return nil, fmt.Errorf("%s cannot be accepted as it is, only removed: %w", r.Name, err)
-	}
 	mac := t.rows.MAC(r)
 	clause, args := where(r.Name, mac)
 	_, err := t.Exec(`UPDATE `+table(r.Kind)+` SET mac = $1`+clause, args...)

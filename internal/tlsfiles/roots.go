@@ -37,10 +37,19 @@ func (r *Roots) Reload() error {
 	if was := r.held.Load(); was != nil && was.pem == string(pem) {
 		return nil
 	}
-	is := &heldRoots{string(pem), x509.NewCertPool()}
-	if !is.pool.AppendCertsFromPEM(pem) {
-		return fmt.Errorf("%s holds no certificate in PEM", r.file)
+	pool, err := pool(r.file, pem)
+	if err != nil {
+		return err
 	}
-	r.held.Store(is)
+	r.held.Store(&heldRoots{string(pem), pool})
 	return nil
+}
+
+// pool reads the authorities in the content of the file of that name.
+func pool(name string, pem []byte) (*x509.CertPool, error) {
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", name)
+	}
+	return pool, nil
 }

@@ -7,7 +7,6 @@ package tlsfiles
 import (
 	"cmp"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -67,9 +66,9 @@ func (s Server) parse(held Server) (*Loaded, error) {
 	config := serverConfig()
 	config.Certificates = []tls.Certificate{pair}
 	if s.ClientCA != "" {
-		config.ClientCAs, config.ClientAuth = x509.NewCertPool(), tls.RequireAndVerifyClientCert
-		if !config.ClientCAs.AppendCertsFromPEM([]byte(held.ClientCA)) {
-			return nil, fmt.Errorf("client_ca %s holds no certificate in PEM", s.ClientCA)
+		config.ClientAuth = tls.RequireAndVerifyClientCert
+		if config.ClientCAs, err = pool("client_ca "+s.ClientCA, []byte(held.ClientCA)); err != nil {
+			return nil, err
 		}
 	}
 	if s.Ask {
@@ -104,14 +103,11 @@ func Listener(current func() *Loaded) *tls.Config {
 func Client(ca, cert, key string) (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {
-		pem, err := os.ReadFile(ca)
+		roots, err := LoadRoots(ca)
 		if err != nil {
 			return nil, err
 		}
-		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s holds no certificate in PEM", ca)
-		}
+		config.RootCAs = roots.Pool()
 	}
 	if cert != "" || key != "" {
 		pair, err := tls.LoadX509KeyPair(cmp.Or(cert, key), cmp.Or(key, cert))

@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"mime"
 	"net/http"
@@ -174,13 +173,8 @@ func (r *reader) read(ctx context.Context, past bool) ([]jose.NamedKey, time.Dur
 	return r.fetch(ctx, past)
 }
 
-func (r *reader) readFile() (keys []jose.NamedKey, fresh time.Duration, err error) {
-	f, err := os.Open(r.from.Bundle)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	data, err := io.ReadAll(io.LimitReader(f, jose.MaxJWKS+1))
+func (r *reader) readFile() ([]jose.NamedKey, time.Duration, error) {
+	data, err := os.ReadFile(r.from.Bundle)
 	if err != nil {
 		return nil, 0, err
 	}

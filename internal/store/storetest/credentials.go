@@ -53,36 +53,72 @@ func keysOnce(t testing.TB, s Store) {
 	must(t, s.PutClient(t.Context(), sibling(issuer, "next", k), change("client.put")))
 }
 
-// certificatesOnce registers one certificate where it may be and where it may not be.
+// certificatesOnce registers one certificate where it may be and where it may not be, and
+// another certificate of its key.
 func certificatesOnce(t testing.TB, s Store) {
 	with := func(issuer, id string, revision int64, all ...registry.Certificate) *registry.Client {
 		return &registry.Client{Issuer: issuer, ID: id, Revision: revision, Certificates: all}
 	}
 	held, name := certificate("c", "prd"), registry.Certificate{ID: "n", Match: registry.MatchSANDNS, Value: certificate("c", "").Value}
 	must(t, s.PutClient(t.Context(), with(issuer, "holder", 0, held), change("client.put")))
-	disabled, renamed := held, held
-	disabled.Disabled, renamed.ID = true, "renamed"
-	for what, c := range map[string]*registry.Client{
-		"another client of the issuer":        with(issuer, "thief", 0, certificate("other", "prd"), renamed),
-		"another client, disabled":            with(issuer, "thief", 0, disabled),
-		"another environment elsewhere":       with("other", "thief", 0, certificate("c", "stg")),
-		"another environment, the same owner": with(issuer, "holder", 1, held, certificate("c", "stg")),
+	renamed, renewed, renewedElsewhere := held, certificate("renewed", "prd"), certificate("renewed", "stg")
+	renamed.ID, renewed.Key, renewedElsewhere.Key = "renamed", held.Key, held.Key
+	itself := registry.KeyTakenError{Issuer: issuer, Client: "holder", Kid: "c", Environment: "prd", Certificate: true}
+	itsKey := registry.KeyTakenError{Issuer: issuer, Client: "holder", Kid: "certificate c", Environment: "prd"}
+	for what, row := range map[string]struct {
+		client *registry.Client
+		want   registry.KeyTakenError
+	}{
+		"another client of the issuer":           {with(issuer, "thief", 0, certificate("other", "prd"), renamed), itself},
+		"another environment elsewhere":          {with("other", "thief", 0, certificate("c", "stg")), itself},
+		"another environment, the same owner":    {with(issuer, "holder", 1, held, certificate("c", "stg")), itself},
+		"its key, another client of the issuer":  {with(issuer, "thief", 0, renewed), itsKey},
+		"its key, another environment elsewhere": {with("other", "thief", 0, renewedElsewhere), itsKey},
 	} {
 		var taken *registry.KeyTakenError
-		err := s.PutClient(t.Context(), c, change("client.put"))
-		if !errors.As(err, &taken) || *taken != (registry.KeyTakenError{Issuer: issuer, Client: "holder", Kid: "c", Environment: "prd", Certificate: true}) {
+		err := s.PutClient(t.Context(), row.client, change("client.put"))
+		if !errors.As(err, &taken) || *taken != row.want {
 			t.Errorf("%s: %v, want a KeyTakenError that names the holder", what, err)
 		}
 	}
 	if _, err := s.Client(t.Context(), issuer, "thief"); !errors.Is(err, registry.ErrNotFound) {
 		t.Errorf("a refused client is there: %v", err)
 	}
+	var taken *registry.KeyTakenError
+	if err := s.KeyElsewhere(t.Context(), held.Key, "stg"); !errors.As(err, &taken) || *taken != itsKey {
+		t.Errorf("the key of a certificate elsewhere: %v", err)
+	}
 	must(t, s.PutClient(t.Context(), with("other", "partner", 0, held), change("client.put")))
 	must(t, s.PutClient(t.Context(), with(issuer, "named", 0, name), change("client.put"))) // a name has many certificates
-	must(t, s.PutClient(t.Context(), with(issuer, "holder", 1), change("client.put")))
+	must(t, s.PutClient(t.Context(), with(issuer, "holder", 1, held, renewed), change("client.put")))
+	must(t, s.PutClient(t.Context(), with(issuer, "holder", 2), change("client.put")))
 	must(t, s.PutClient(t.Context(), with(issuer, "heir", 0, held), change("client.put")))
 	must(t, s.RemoveClient(t.Context(), issuer, "heir", change("client.remove")))
 	must(t, s.PutClient(t.Context(), with(issuer, "next", 0, held), change("client.put")))
+}
+
+// certificatesRevoked registers one certificate disabled: for each client that has a name of
+// it, in whatever environment.
+func certificatesRevoked(t testing.TB, s Store) {
+	put := func(id string, revision int64, environment string, disabled bool) error {
+		c := certificate("c", environment)
+		c.Disabled = disabled
+		return s.PutClient(t.Context(), &registry.Client{Issuer: issuer, ID: id, Revision: revision, Certificates: []registry.Certificate{c}}, change("client.put"))
+	}
+	refused := func(what string, err error) {
+		t.Helper()
+		if taken := (*registry.KeyTakenError)(nil); !errors.As(err, &taken) || taken.Client != "holder" {
+			t.Errorf("%s: %v, want a KeyTakenError that names the holder", what, err)
+		}
+	}
+	must(t, put("holder", 0, "prd", false))
+	must(t, put("revoked", 0, "prd", true))
+	must(t, put("elsewhere", 0, "stg", true))
+	must(t, put("holder", 1, "prd", false)) // those do not hold it
+	refused("enabled for another client", put("revoked", 1, "prd", false))
+	refused("enabled in another environment", put("elsewhere", 1, "stg", false))
+	must(t, put("holder", 2, "prd", true))
+	refused("of another client while the holder has it disabled", put("thief", 0, "prd", false))
 }
 
 // jwksURIOnce registers one jwks_uri, in several spellings, where it may be and where it

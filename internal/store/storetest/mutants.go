@@ -51,6 +51,9 @@ func Mutants() []Mutant {
 		{"forgets revocations that are needed", "revocations", func(s Store) Store { return &removesEarly{s} }},
 		{"says nothing of taken keys", "keys are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"says nothing of taken certificates", "certificates are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
+		{"knows certificates without their keys", "certificates are registered once", func(s Store) Store { return &ignoresCertificateKeys{s} }},
+		{"refuses to revoke", "certificates are revoked anywhere", func(s Store) Store { return &ignoresDisabled{s} }},
+		{"says nothing of revoked certificates", "certificates are revoked anywhere", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"knows certificates of its issuer alone", "certificates are registered once", func(s Store) Store { return &ignoresEnvironments{s} }},
 		{"says nothing of taken identities", "identities are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
 		{"says nothing of taken API keys", "API keys are registered once", func(s Store) Store { return &ignoresConflicts{s} }},
@@ -326,17 +329,36 @@ func (s *ignoresConflicts) PutClient(ctx context.Context, c *registry.Client, e 
 	return err
 }
 
+// putCertificates puts a client with changed certificates.
+func putCertificates(ctx context.Context, s Store, c *registry.Client, e *ledger.Entry, change func(*registry.Certificate)) error {
+	changed := *c
+	changed.Certificates = slices.Clone(c.Certificates)
+	for i := range changed.Certificates {
+		change(&changed.Certificates[i])
+	}
+	return s.PutClient(ctx, &changed, e)
+}
+
+// ignoresCertificateKeys has certificates of any key.
+type ignoresCertificateKeys struct{ Store }
+
+func (s *ignoresCertificateKeys) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
+	return putCertificates(ctx, s.Store, c, e, func(k *registry.Certificate) { k.Key = "" })
+}
+
+// ignoresDisabled holds a certificate to one client also where it is revoked.
+type ignoresDisabled struct{ Store }
+
+func (s *ignoresDisabled) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
+	return putCertificates(ctx, s.Store, c, e, func(k *registry.Certificate) { k.Disabled = false })
+}
+
 // ignoresEnvironments holds a certificate to one client of an issuer, and not to one
 // environment.
 type ignoresEnvironments struct{ Store }
 
 func (s *ignoresEnvironments) PutClient(ctx context.Context, c *registry.Client, e *ledger.Entry) error {
-	anywhere := *c
-	anywhere.Certificates = slices.Clone(c.Certificates)
-	for i := range anywhere.Certificates {
-		anywhere.Certificates[i].Environment = ""
-	}
-	return s.Store.PutClient(ctx, &anywhere, e)
+	return putCertificates(ctx, s.Store, c, e, func(k *registry.Certificate) { k.Environment = "" })
 }
 
 func (s *ignoresConflicts) RemoveClient(ctx context.Context, issuer, id string, e *ledger.Entry) error {

@@ -106,6 +106,7 @@ func Parts() []Part {
 		{"client revisions in a race", clientRace},
 		{"keys are registered once", keysOnce},
 		{"certificates are registered once", certificatesOnce},
+		{"certificates are revoked anywhere", certificatesRevoked},
 		{"API keys are registered once", apiKeysOnce},
 		{"identities are registered once", identitiesOnce},
 		{"a jwks_uri is of one environment", jwksURIOnce},
@@ -184,8 +185,9 @@ func apiKey(name string) registry.Secret {
 // certificate is one that is registered itself, and identity one by its digest; both are made
 // from name.
 func certificate(name, environment string) registry.Certificate {
-	digest := sha256.Sum256([]byte(name))
-	return registry.Certificate{ID: name, Match: registry.MatchCertificate, Value: base64.RawURLEncoding.EncodeToString(digest[:]), Environment: environment, Created: start()}
+	digest, key := sha256.Sum256([]byte(name)), sha256.Sum256([]byte("key of "+name))
+	return registry.Certificate{ID: name, Match: registry.MatchCertificate, Value: base64.RawURLEncoding.EncodeToString(digest[:]),
+		Key: base64.RawURLEncoding.EncodeToString(key[:]), Environment: environment, Created: start()}
 }
 
 func identity(name string) registry.Identity {

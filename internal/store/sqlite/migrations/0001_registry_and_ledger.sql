@@ -10,7 +10,8 @@ CREATE TABLE client (
 ) WITHOUT ROWID;
 
 -- What a client's document says of its keys, and of the certificates that are registered
--- themselves, to find who holds one. The kid of a certificate is its ID, its thumbprint x5t#S256.
+-- themselves, to find who holds one. The kid of a certificate is its ID, its thumbprint x5t#S256;
+-- that of its key is "certificate" and the ID, the thumbprint that of RFC 7638.
 CREATE TABLE client_key (
 	issuer      TEXT   NOT NULL,
 	client      TEXT   NOT NULL,
