@@ -142,6 +142,8 @@ func TestRevokeByEveryName(t *testing.T) {
 		{"client", "plain", `{"client":"one"}`, "a b", 0, "clients/one/tokens", false},
 		{"client until", "plain", `{"client":"one","at":"` + afterA + `"}`, "a", 0, "clients/one/tokens before " + afterA, false},
 		{"credential", "plain", `{"client":"one","credential":"B"}`, "b", 1, "clients/one/credentials/B/tokens", true},
+		{"subject", "plain", `{"client":"one","subject":"one"}`, "a b", 2, "clients/one/subjects/one/tokens", true},
+		{"subject and credential", "plain", `{"client":"one","credential":"B","subject":"one"}`, "b", 1, "clients/one/credentials/B/subjects/one/tokens", true},
 		{"signing key", "plain", `{"signing_kid":"KID"}`, "a b other", 0, "signing-keys/KID/tokens", false},
 		{"all", "plain", `{"all":true}`, "a b other", 0, "tokens", false},
 		{"all until", "plain", `{"all":true,"at":"2026-11-23T14:01:30+02:00"}`, "a b", 0, "tokens before 2026-11-23T12:01:30Z", false},

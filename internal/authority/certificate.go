@@ -56,6 +56,7 @@ func (a *Authority) judgeCertificate(issuer *registry.Issuer, methods platform.A
 		s.ChainErr = errors.New("the issuer has no tls_client_auth_ca")
 	}
 	if s.Leaf != nil {
+		s.Names = clientcert.NamesOf(s.Leaf)
 		s.BlockedErr = registry.CheckCertificateKey(s.Leaf, a.BlockedKeys)
 	}
 	return s

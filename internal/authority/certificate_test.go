@@ -3,6 +3,7 @@ package authority_test
 import (
 	"context"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"net"
 	"net/url"
@@ -311,4 +312,29 @@ func TestCertificateUnavailable(t *testing.T) {
 // registryKey is the key of a certificate.
 func registryKey(leaf *x509.Certificate) (*jose.PublicKey, error) {
 	return jose.NewPublicKey(leaf.PublicKey, jose.ES256)
+}
+
+// TestLongCertificates: what the log and the ledger say of a refusal stays short, whatever stands in the
+// certificates, which the caller may have made.
+func TestLongCertificates(t *testing.T) {
+	long := pkix.Name{CommonName: strings.Repeat("long ", 600), Organization: []string{"Bank"}}
+	h := newCertificateFixture(t)
+	h.has("c1", registry.MatchSANDNS, "pay.example")
+	above := certtest.SelfSigned(t, noon, "", func(c *x509.Certificate) { c.Subject, c.IsCA, c.BasicConstraintsValid = long, true, true })
+	forger := certtest.NewCA(t, noon)
+	forger.Cert = &x509.Certificate{RawSubject: above.Leaf.RawSubject, NotBefore: noon.AddDate(0, 0, -1), NotAfter: noon.AddDate(0, 0, 1)}
+	for rule, shown := range map[string]*clientcert.Shown{
+		"certificate authority": shownOf(forger.Client(t, "x", func(c *x509.Certificate) { c.DNSNames = []string{"pay.example"} }), above.Leaf),
+		"client certificate":    shownOf(certtest.SelfSigned(t, noon, "", func(c *x509.Certificate) { c.Subject = long })),
+		"whole certificate": shownOf(certtest.SelfSigned(t, noon, "", func(c *x509.Certificate) {
+			c.Subject = pkix.Name{CommonName: strings.Repeat("longer ", 3000)}
+		})),
+	} {
+		h.refusedBy(t, rule, certificateRequest(shown), rule)
+	}
+	for _, e := range h.ledger.of(ledger.KindRefusal) {
+		if len(e.Expected)+len(e.Found) > 600 {
+			t.Errorf("%s: %d bytes: %.80s", e.Rule, len(e.Expected)+len(e.Found), e.Found)
+		}
+	}
 }

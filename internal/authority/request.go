@@ -133,8 +133,8 @@ func (t *attempt) shows(credential string) {
 // [Revocations.Plan] finds each again.
 func recorded(credentials []string) string { return strings.Join(credentials, " ") }
 
-// isRecorded reports whether a record holds a credential, alone or beside others. A kid
-// that comes from a jwks_uri may itself hold a space.
+// isRecorded reports whether a record holds a credential, alone or beside others. A kid may itself
+// hold spaces.
 func isRecorded(credential, record string) bool {
-	return record == credential || slices.Contains(strings.Split(record, " "), credential)
+	return strings.Contains(" "+record+" ", " "+credential+" ")
 }

@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	maxBytes  = 16 << 10 // of a header value, and of the PEM of a leaf with its chain
+	maxBytes  = 16 << 10 // of a header value, of the PEM of a leaf with its chain, and of those of a connection
 	maxChain  = 4        // certificates above the leaf
 	maxRSABit = 8192     // as crypto/tls: a longer key makes its verification expensive
 )
@@ -33,8 +33,9 @@ const (
 // A Shown is the certificate that a request showed. It says nothing about trust: its sender holds
 // the private key if the certificate comes from the connection, or if the proxy is to be believed.
 type Shown struct {
-	// Leaf is the certificate. It is nil where a proxy forwarded only its digest (XFCC Hash=): that
-	// is enough for bound tokens, and not for client authentication.
+	// Leaf is the certificate. It is nil where a proxy forwarded only its digest (XFCC Hash=), or the
+	// certificate is longer than maxBytes: that is enough for bound tokens, and not for client
+	// authentication.
 	Leaf *x509.Certificate
 	// Chain has what came with it, without the leaf and in no certain order.
 	Chain []*x509.Certificate
@@ -47,12 +48,22 @@ type Shown struct {
 func (s *Shown) Thumbprint() string { return base64.RawURLEncoding.EncodeToString(s.Digest[:]) }
 
 // FromTLS returns the certificate of a connection, nil if it showed none or is not TLS. Nothing of it
-// was verified but that the peer holds its key.
+// was verified but that the peer holds its key. A handshake takes far more than a proxy can forward:
+// of certificates that are longer together than maxBytes the first ones are taken.
 func FromTLS(state *tls.ConnectionState) *Shown {
 	if state == nil || len(state.PeerCertificates) == 0 {
 		return nil
 	}
-	return shown(state.PeerCertificates[0], state.PeerCertificates[1:min(len(state.PeerCertificates), maxChain+1)])
+	certs := state.PeerCertificates
+	fit, size := 0, 0
+	for fit < min(len(certs), maxChain+1) && size+len(certs[fit].Raw) <= maxBytes {
+		size += len(certs[fit].Raw)
+		fit++
+	}
+	if fit == 0 {
+		return &Shown{Digest: sha256.Sum256(certs[0].Raw)}
+	}
+	return shown(certs[0], certs[1:fit])
 }
 
 func shown(leaf *x509.Certificate, chain []*x509.Certificate) *Shown {
@@ -97,8 +108,8 @@ func ParsePEM(data []byte) (*Shown, error) { return parsePEM(data, false) }
 // ParseDER reads one certificate, as it stands in the x5c member of a JWK after its base64.
 func ParseDER(der []byte) (*x509.Certificate, error) {
 	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return nil, err
+	if err != nil { // it may quote a name of the certificate, which its sender made
+		return nil, fmt.Errorf("the certificate cannot be read: %.200s", err)
 	}
 	if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABit {
 		return nil, fmt.Errorf("the certificate has an RSA key of %d bits; %d are the most", key.N.BitLen(), maxRSABit)

@@ -65,13 +65,18 @@ func ParseDN(text string) (DN, error) {
 	}
 }
 
-// Matches reports whether the name is the raw subject of a certificate, by distinguishedNameMatch of
-// RFC 4517 §4.2.15 in the order of RDNs (RFC 5280 §7.1): values are compared without case, and runs
-// of blanks as one. Values are not normalised beyond that: one written with combining characters
-// differs from one without.
+// Matches reports whether the name is the raw subject of a certificate.
 func (dn DN) Matches(rawSubject []byte) bool {
 	subject, err := subjectDN(rawSubject)
-	return err == nil && len(dn) > 0 && slices.EqualFunc(dn, subject, slices.Equal)
+	return err == nil && dn.equal(subject)
+}
+
+// equal reports whether both are one name, by distinguishedNameMatch of RFC 4517 §4.2.15 in the order
+// of RDNs (RFC 5280 §7.1): values are compared without case, and runs of blanks as one. Values are not
+// normalised beyond that: one written with combining characters differs from one without. An empty one
+// equals none.
+func (dn DN) equal(other DN) bool {
+	return len(dn) > 0 && slices.EqualFunc(dn, other, slices.Equal)
 }
 
 // parseAttribute reads type=value from the start of s. after is empty, or begins with the comma or
@@ -138,11 +143,8 @@ func unescape(s string) (value, after string, err error) {
 			i++
 			b.WriteByte(s[i])
 		default:
-			if i+3 > len(s) {
-				return "", "", errors.New("a backslash stands before two hex digits or a special character")
-			}
-			hexed, err := hex.DecodeString(s[i+1 : i+3])
-			if err != nil {
+			hexed, err := hex.DecodeString(s[i+1 : min(i+3, len(s))])
+			if err != nil || len(hexed) == 0 {
 				return "", "", errors.New("a backslash stands before two hex digits or a special character")
 			}
 			b.WriteByte(hexed[0])

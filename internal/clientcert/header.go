@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 )
 
@@ -113,24 +114,14 @@ func readEscapedPEM(value string) (*Shown, error) {
 }
 
 func percentDecode(s string) ([]byte, error) {
-	out := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c == '%' {
-			if i+3 > len(s) {
-				return nil, errors.New("a percent sign without two hex digits")
-			}
-			var b [1]byte
-			if _, err := hex.Decode(b[:], []byte(s[i+1:i+3])); err != nil {
-				return nil, errors.New("a percent sign without two hex digits")
-			}
-			c, i = b[0], i+2
-		} else if c <= ' ' || c > '~' {
-			return nil, errors.New("a character that is not percent-encoded")
-		}
-		out = append(out, c)
+	if strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return nil, errors.New("a character that is not percent-encoded")
 	}
-	return out, nil
+	text, err := url.PathUnescape(s) // which leaves a plus sign as it is
+	if err != nil {
+		return nil, errors.New("a percent sign without two hex digits")
+	}
+	return []byte(text), nil
 }
 
 // readXFCC reads the one element of x-forwarded-client-cert. Members other than Cert and Hash are

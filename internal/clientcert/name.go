@@ -3,6 +3,7 @@ package clientcert
 import (
 	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -19,10 +20,13 @@ const (
 	SANEmail  = "san_email"
 )
 
-// sanTags are the tags of GeneralName (RFC 5280 §4.2.1.6).
-var sanTags = map[string]int{SANEmail: 1, SANDNS: 2, SANURI: 6, SANIP: 7}
+// sanKinds are the kinds of names by the tag of GeneralName (RFC 5280 §4.2.1.6).
+var sanKinds = map[int]string{1: SANEmail, 2: SANDNS, 6: SANURI, 7: SANIP}
 
-const maxSAN = 2048 // bytes; the longest SPIFFE ID
+const (
+	maxSAN   = 2048 // bytes; the longest SPIFFE ID
+	maxNames = 4096 // bytes of a subject, and of all subject alternative names of a certificate
+)
 
 // A Name is one name that is registered for certificates, of one of the five kinds. The zero Name
 // matches no certificate.
@@ -80,29 +84,8 @@ func comparedForm(kind, value string) (string, error) {
 	}
 }
 
-// Matches reports whether the certificate has the name: the subject, or any one of its subject
-// alternative names of that kind. A DNS name is compared whole and without case, so that a wildcard
-// in the certificate matches only itself; a URI exactly; IP addresses as addresses; of an address of
-// e-mail the local part exactly and the domain without case.
-func (n Name) Matches(cert *x509.Certificate) bool {
-	if n.kind == SubjectDN {
-		return n.dn.Matches(cert.RawSubject)
-	}
-	if n.kind == "" {
-		return false
-	}
-	for _, value := range alternativeNames(cert, sanTags[n.kind]) {
-		text := string(value)
-		if n.kind == SANIP {
-			addr, _ := netip.AddrFromSlice(value)
-			text = addr.String()
-		}
-		if form, err := comparedForm(n.kind, text); err == nil && form == n.value {
-			return true
-		}
-	}
-	return false
-}
+// Matches reports whether the certificate has the name: see [Names.Has].
+func (n Name) Matches(cert *x509.Certificate) bool { return NamesOf(cert).Has(n) }
 
 // Overlaps reports whether both names stand for the same certificates: they are of one kind and equal
 // as they are compared.
@@ -110,24 +93,79 @@ func (n Name) Overlaps(other Name) bool {
 	return n.kind == other.kind && n.value == other.value && slices.EqualFunc(n.dn, other.dn, slices.Equal)
 }
 
-// alternativeNames returns the subject alternative names with that tag as they stand in the
-// certificate: x509 returns URIs parsed, which changes their text.
-func alternativeNames(cert *x509.Certificate, tag int) (values [][]byte) {
-	for _, extension := range cert.Extensions {
-		var names []asn1.RawValue
-		if !extension.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
+// Names are the names in a certificate, read once and ready to be compared with any number of
+// registered ones. The zero Names has none.
+type Names struct {
+	subject     DN
+	alternative []alternativeName
+	// Err says why none was read, or not all; nil when all were.
+	Err error
+}
+
+type alternativeName struct{ kind, form string }
+
+// NamesOf reads the names of a certificate. Whoever shows it may have made it: where they are longer
+// than maxNames, none counts.
+func NamesOf(cert *x509.Certificate) (names Names) {
+	extension := alternativeExtension(cert)
+	if len(cert.RawSubject) > maxNames || len(extension) > maxNames {
+		return Names{Err: fmt.Errorf("the subject, or the subject alternative names, are longer than %d bytes: none is compared", maxNames)}
+	}
+	if names.subject, names.Err = subjectDN(cert.RawSubject); len(extension) == 0 {
+		return names
+	}
+	var all []asn1.RawValue
+	if rest, err := asn1.Unmarshal(extension, &all); err != nil || len(rest) > 0 {
+		names.Err = errors.Join(names.Err, errors.New("the subject alternative names are malformed"))
+		return names
+	}
+	for _, name := range all {
+		kind := sanKinds[name.Tag]
+		if name.Class != asn1.ClassContextSpecific || kind == "" {
 			continue
 		}
-		if rest, err := asn1.Unmarshal(extension.Value, &names); err != nil || len(rest) > 0 {
-			return nil
+		text := string(name.Bytes)
+		if kind == SANIP {
+			addr, _ := netip.AddrFromSlice(name.Bytes)
+			text = addr.String()
 		}
-		for _, name := range names {
-			if name.Class == asn1.ClassContextSpecific && name.Tag == tag {
-				values = append(values, name.Bytes)
-			}
+		if form, err := comparedForm(kind, text); err == nil {
+			names.alternative = append(names.alternative, alternativeName{kind, form})
 		}
 	}
-	return values
+	return names
+}
+
+// Has reports whether the certificate has the name: the subject, or any one of its subject alternative
+// names of that kind. A DNS name is compared whole and without case, so that a wildcard in the
+// certificate matches only itself; a URI exactly; IP addresses as addresses; of an address of e-mail
+// the local part exactly and the domain without case.
+func (names Names) Has(n Name) bool {
+	switch n.kind {
+	case "":
+		return false
+	case SubjectDN:
+		return n.dn.equal(names.subject)
+	}
+	return slices.Contains(names.alternative, alternativeName{n.kind, n.value})
+}
+
+// HasReversed reports whether the certificate would have the name if its RDNs stood in the other order.
+func (names Names) HasReversed(n Name) bool {
+	reversed := slices.Clone(n.dn)
+	slices.Reverse(reversed)
+	return n.kind == SubjectDN && reversed.equal(names.subject)
+}
+
+// alternativeExtension returns the subject alternative names as they stand in the certificate: x509
+// returns URIs parsed, which changes their text.
+func alternativeExtension(cert *x509.Certificate) []byte {
+	for _, extension := range cert.Extensions {
+		if extension.Id.Equal(asn1.ObjectIdentifier{2, 5, 29, 17}) {
+			return extension.Value
+		}
+	}
+	return nil
 }
 
 func lowerASCII(s string) string {

@@ -29,7 +29,6 @@ func hasKey(p *Assertion) bool    { return p.Key != nil }
 
 var formRule = rule[*Assertion]{
 	name: "form", tell: "the assertion is not a well-formed signed JWT",
-	testable: func(*Assertion) bool { return true },
 	holds:    func(p *Assertion) bool { return p.formErr == nil },
 	expected: text("a compact JWS: header.payload.signature in base64url without padding"),
 	broken:   func(p *Assertion) string { return p.formErr.Error() },
@@ -343,28 +342,30 @@ var lifetimeRule = rule[*Assertion]{
 // against the assertion's own iat.
 func (p *Assertion) latest() time.Time { return p.now.Add(p.policy.MaxLifetime + p.policy.Leeway) }
 
-var notBeforeRule = rule[*Assertion]{
-	name: "nbf not ahead", tell: "the assertion is not yet valid",
-	testable: hasClaims,
-	holds: func(p *Assertion) bool {
-		return !time.Unix(p.Claims.NotBefore, 0).After(p.now.Add(p.policy.Leeway))
-	},
-	expected: func(p *Assertion) string { return "no nbf, or one up to " + Stamp(p.now.Add(p.policy.Leeway)) },
-	found:    func(p *Assertion) string { return p.optionalTime(jose.ClaimNotBefore, p.Claims.NotBefore) },
-	hint: func(p *Assertion) string {
-		return cmp.Or(millisecondHint("nbf", p.Claims.NotBefore), "keep the clock in step (NTP), or leave nbf out")
-	},
-}
+var (
+	notBeforeRule = notAhead("nbf", jose.ClaimNotBefore, "the assertion is not yet valid", func(c *jose.Claims) int64 { return c.NotBefore })
+	issuedAtRule  = notAhead("iat", jose.ClaimIssuedAt, "the assertion was issued in the future", func(c *jose.Claims) int64 { return c.IssuedAt })
+)
 
-var issuedAtRule = rule[*Assertion]{
-	name: "iat not ahead", tell: "the assertion was issued in the future",
-	testable: hasClaims,
-	holds: func(p *Assertion) bool {
-		return !time.Unix(p.Claims.IssuedAt, 0).After(p.now.Add(p.policy.Leeway))
-	},
-	expected: func(p *Assertion) string { return "no iat, or one up to " + Stamp(p.now.Add(p.policy.Leeway)) },
-	found:    func(p *Assertion) string { return p.optionalTime(jose.ClaimIssuedAt, p.Claims.IssuedAt) },
-	hint: func(p *Assertion) string {
-		return cmp.Or(millisecondHint("iat", p.Claims.IssuedAt), "keep the clock in step (NTP), or leave iat out")
-	},
+// notAhead is the rule for a claim that need not be there and whose time must not be ahead of our clock.
+func notAhead(claim string, set jose.ClaimSet, tell string, seconds func(*jose.Claims) int64) rule[*Assertion] {
+	return rule[*Assertion]{
+		name: claim + " not ahead", tell: tell,
+		testable: hasClaims,
+		holds: func(p *Assertion) bool {
+			return !time.Unix(seconds(p.Claims), 0).After(p.now.Add(p.policy.Leeway))
+		},
+		expected: func(p *Assertion) string {
+			return "no " + claim + ", or one up to " + Stamp(p.now.Add(p.policy.Leeway))
+		},
+		found: func(p *Assertion) string {
+			if !p.Claims.Has(set) {
+				return "none"
+			}
+			return p.away(seconds(p.Claims))
+		},
+		hint: func(p *Assertion) string {
+			return cmp.Or(millisecondHint(claim, seconds(p.Claims)), "keep the clock in step (NTP), or leave "+claim+" out")
+		},
+	}
 }

@@ -14,6 +14,8 @@ type Certificate struct {
 	Issuer  *registry.Issuer
 	Methods platform.AuthSet // those of mutual TLS, one of which it must do for
 	Now     time.Time
+	// Names are those in the certificate. They, too, are read before the client is looked up.
+	Names clientcert.Names
 	// ChainErr says why it does not do for tls_client_auth, whoever the client is. It is found out
 	// before the client is looked up: the time must not show that there is such a client.
 	ChainErr error
@@ -73,7 +75,13 @@ func (s *Certificate) RefuseElsewhere(taken *registry.KeyTakenError) error {
 // hasName reports whether the certificate has a registered name.
 func (s *Certificate) hasName(c *registry.Certificate) bool {
 	name, err := clientcert.ParseName(string(c.Match), c.Value)
-	return err == nil && s.Leaf != nil && name.Matches(s.Leaf)
+	return err == nil && s.Names.Has(name)
+}
+
+// hasReversed reports whether the certificate has a registered subject in the other order.
+func (s *Certificate) hasReversed(c *registry.Certificate) bool {
+	name, err := clientcert.ParseName(string(c.Match), c.Value)
+	return err == nil && s.Names.HasReversed(name)
 }
 
 // byName reports whether it is to authenticate by a name that an authority signed.

@@ -2,10 +2,8 @@ package evidence
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
-	"moneyer/internal/clientcert"
 	"moneyer/internal/registry"
 )
 
@@ -30,7 +28,7 @@ var wholeCertificateRule = rule[*Certificate]{
 	testable: func(*Certificate) bool { return true },
 	holds:    hasLeaf,
 	expected: certificateText("the certificate itself"),
-	broken:   certificateText("its digest alone"),
+	broken:   certificateText("its digest alone, or one that is too long"),
 	hint:     certificateText("have the proxy forward the certificate: Envoy does with set_current_client_cert_details: {cert: true}"),
 }
 
@@ -115,7 +113,7 @@ var certificateChainRule = rule[*Certificate]{
 	testable: func(s *Certificate) bool { return s.Leaf != nil && s.byName() && s.ForClients() },
 	holds:    func(s *Certificate) bool { return !s.byName() || s.ChainErr == nil },
 	expected: certificateText("a chain to a certificate in tls_client_auth_ca"),
-	broken:   func(s *Certificate) string { return s.ChainErr.Error() },
+	broken:   func(s *Certificate) string { return cut(s.ChainErr.Error()) },
 	hint:     certificateText("send the certificates of the authorities between with it, or add the issuing one to tls_client_auth_ca"),
 }
 
@@ -128,7 +126,26 @@ var certificateKeyRule = rule[*Certificate]{
 }
 
 // subjectOf is the certificate's subject, for people.
-func subjectOf(s *Certificate) string { return Quote(s.Leaf.Subject.String()) }
+func subjectOf(s *Certificate) string {
+	if len(s.Leaf.RawSubject) > maxShownSubject {
+		return "a subject that is too long to show"
+	}
+	return Quote(s.Leaf.Subject.String())
+}
+
+// The bounds of what is shown of a certificate that anybody may have made.
+const (
+	maxShownSubject = 1024 // bytes of DER
+	maxShownError   = 256
+)
+
+// cut bounds the text of x509, which quotes names of the certificates that it was given. It is ASCII.
+func cut(text string) string {
+	if len(text) > maxShownError {
+		return text[:maxShownError] + "..."
+	}
+	return text
+}
 
 // registeredCertificates lists those of the client.
 func registeredCertificates(s *Certificate) string {
@@ -163,19 +180,15 @@ func ownCertificateHint(s *Certificate) string {
 		switch {
 		case c.Match == registry.MatchCertificate && c.Value == s.Thumbprint(), c.Match != registry.MatchCertificate && s.hasName(c):
 			return fmt.Sprintf("certificate %s would match, but the issuer does not take %s here", c.ID, c.Match.Method())
-		case c.Match == registry.MatchSubjectDN && reversed(c.Value, s.Leaf.RawSubject):
+		case s.hasReversed(c):
 			return "the names in the registered subject_dn stand in the reverse order: write them as openssl x509 -noout -subject -nameopt RFC2253 does"
 		}
+	}
+	if s.Names.Err != nil {
+		return s.Names.Err.Error()
 	}
 	if s.PublishedErr != nil {
 		return s.PublishedErr.Error()
 	}
 	return "register it: moneyer certificate add " + s.Client.ID + " --pem FILE, or one of its names"
-}
-
-// reversed reports whether the subject would match if the text had the order of the certificate.
-func reversed(text string, rawSubject []byte) bool {
-	dn, err := clientcert.ParseDN(text)
-	slices.Reverse(dn)
-	return err == nil && dn.Matches(rawSubject)
 }

@@ -136,10 +136,3 @@ func (p *Assertion) away(seconds int64) string {
 	}
 	return fmt.Sprintf("%s (%s after our clock)", Stamp(t), distance)
 }
-
-func (p *Assertion) optionalTime(claim jose.ClaimSet, seconds int64) string {
-	if !p.Claims.Has(claim) {
-		return "none"
-	}
-	return p.away(seconds)
-}

@@ -9,7 +9,7 @@ type rule[T any] struct {
 	// is registered.
 	tell string
 	// testable reports whether there is what the rule looks at; it is for explanations,
-	// where earlier rules may be broken.
+	// where earlier rules may be broken. nil means that there always is.
 	testable func(T) bool
 	// holds may rely on every earlier rule.
 	holds    func(T) bool
@@ -54,7 +54,7 @@ func firstBroken[T any](rules []*rule[T], subject T) *rule[T] {
 func explain[T any](rules []*rule[T], subject T) []Finding {
 	var findings []Finding
 	for _, r := range rules {
-		if r.testable(subject) {
+		if r.testable == nil || r.testable(subject) {
 			findings = append(findings, r.finding(subject, r.holds(subject)))
 		}
 	}

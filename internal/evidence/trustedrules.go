@@ -22,13 +22,11 @@ var (
 
 var notSVIDRules = []*rule[*Assertion]{&formRule, &claimsRule, &trustedKindRule}
 
-// What a rule looks at, for rule.testable.
-func isTrusted(p *Assertion) bool   { return p.Workload != nil }
-func hasIdentity(p *Assertion) bool { return p.Workload != nil && p.Workload.Identity != nil }
+// hasIdentity is for rule.testable.
+func hasIdentity(p *Assertion) bool { return p.Workload.Identity != nil }
 
 var trustedEnabledRule = rule[*Assertion]{
 	name: "trusted issuer enabled", tell: unverified,
-	testable: isTrusted,
 	holds:    func(p *Assertion) bool { return !p.Workload.Trusted.Disabled },
 	expected: text("an enabled trusted issuer"),
 	broken:   func(p *Assertion) string { return p.Workload.Trusted.Name + ", which is disabled" },
@@ -54,8 +52,7 @@ var trustedKindRule = rule[*Assertion]{
 
 var trustedKidRule = rule[*Assertion]{
 	name: "kid", tell: unverified,
-	testable: isTrusted,
-	holds:    hasKey,
+	holds: hasKey,
 	expected: func(p *Assertion) string {
 		return "a header kid among the keys of trusted issuer " + p.Workload.Trusted.Name
 	},
@@ -105,7 +102,6 @@ var refusedTyps = []string{"ID", "Refresh", "Offline", "Logout"}
 
 var trustedTypRule = rule[*Assertion]{
 	name: "typ", tell: typRule.tell,
-	testable: isTrusted,
 	holds: func(p *Assertion) bool {
 		typ := p.jws.Header.Typ
 		return (typ == "" || isType(typ, "JWT") || isType(typ, "JOSE")) && !slices.Contains(refusedTyps, p.Workload.texts["typ"])
@@ -124,7 +120,6 @@ var trustedTypRule = rule[*Assertion]{
 // the proof it is worth nothing, and here none is checked.
 var unboundRule = rule[*Assertion]{
 	name: "cnf", tell: "the assertion is bound to a key, which is not proven here",
-	testable: isTrusted,
 	holds:    func(p *Assertion) bool { return !p.Claims.Has(jose.ClaimConfirmation) },
 	expected: text("no cnf"),
 	broken:   text("one"),
@@ -133,8 +128,7 @@ var unboundRule = rule[*Assertion]{
 
 var trustedAudienceRule = rule[*Assertion]{
 	name: "aud", tell: audienceRule.tell,
-	testable: isTrusted,
-	holds:    func(p *Assertion) bool { return len(p.Claims.Audience) == 1 && p.accepts(p.Claims.Audience[0]) },
+	holds: func(p *Assertion) bool { return len(p.Claims.Audience) == 1 && p.accepts(p.Claims.Audience[0]) },
 	expected: func(p *Assertion) string {
 		names := p.Workload.Trusted.Audience
 		switch {
@@ -157,8 +151,7 @@ var trustedAudienceRule = rule[*Assertion]{
 
 var identityRule = rule[*Assertion]{
 	name: "identity", tell: unverified,
-	testable: isTrusted,
-	holds:    hasIdentity,
+	holds: hasIdentity,
 	expected: func(p *Assertion) string {
 		return "what a client is registered as with trusted issuer " + p.Workload.Trusted.Name
 	},

@@ -94,35 +94,37 @@ func (p *Policy) DemandsCertificate(isGrant bool) bool {
 // WithCertificate is the policy with each of its sets demanded together with one of the
 // methods of mutual TLS. Sets that have one already stay as they are.
 func (p Policy) WithCertificate(methods []oauth.ClientAuth) Policy {
-	grants := make([]Grant, len(p.Grants))
-	for i, grant := range p.Grants {
-		grants[i] = Grant{Type: grant.Type}
-		for _, set := range grant.ClientAuth {
-			if set.TLSMethod() != "" {
-				grants[i].ClientAuth = append(grants[i].ClientAuth, set)
-				continue
-			}
-			for _, method := range methods {
-				grants[i].ClientAuth = append(grants[i].ClientAuth, append(slices.Clone(set), method))
-			}
+	return p.withSets(func(set AuthSet) (sets []AuthSet) {
+		if set.TLSMethod() != "" {
+			return []AuthSet{set}
 		}
-	}
-	p.Grants = grants
-	return p
+		for _, method := range methods {
+			sets = append(sets, append(slices.Clone(set), method))
+		}
+		return sets
+	})
 }
 
 // Without is the policy without the sets that have one of those methods.
 func (p Policy) Without(methods ...oauth.ClientAuth) Policy {
-	grants := make([]Grant, len(p.Grants))
-	for i, grant := range p.Grants {
-		grants[i] = Grant{Type: grant.Type}
-		for _, set := range grant.ClientAuth {
-			if !slices.ContainsFunc(methods, set.Has) {
-				grants[i].ClientAuth = append(grants[i].ClientAuth, set)
-			}
+	return p.withSets(func(set AuthSet) []AuthSet {
+		if slices.ContainsFunc(methods, set.Has) {
+			return nil
 		}
+		return []AuthSet{set}
+	})
+}
+
+// withSets is the policy with the sets that become makes of each of its own.
+func (p Policy) withSets(become func(AuthSet) []AuthSet) Policy {
+	p.Grants = slices.Clone(p.Grants)
+	for i := range p.Grants {
+		var sets []AuthSet
+		for _, set := range p.Grants[i].ClientAuth {
+			sets = append(sets, become(set)...)
+		}
+		p.Grants[i].ClientAuth = sets
 	}
-	p.Grants = grants
 	return p
 }
 
@@ -147,11 +149,7 @@ func (p *Policy) MostCredentials() int {
 	most := 1
 	for _, grant := range p.Grants {
 		for _, set := range grant.ClientAuth {
-			size := len(set)
-			if set.TLSMethod() != "" {
-				size--
-			}
-			most = max(most, size)
+			most = max(most, len(set.withoutTLS()))
 		}
 	}
 	return most

@@ -47,7 +47,7 @@ func (s AuthSet) selected(auth oauth.ClientAuth) (AuthSet, bool) {
 	}
 	var wanted AuthSet
 	_ = wanted.UnmarshalText([]byte(auth)) // which has no errors
-	return wanted, s.alike(wanted) || s.alike(wanted.withoutTLS())
+	return wanted, s.equal(wanted) || s.equal(wanted.withoutTLS())
 }
 
 // enough reports whether a client with those credentials can ask for the grant with all
@@ -109,11 +109,6 @@ func (p *Policy) Needs(n Names) []string {
 		}
 	}
 	return ways
-}
-
-// alike reports whether two sets have the same members.
-func (s AuthSet) alike(other AuthSet) bool {
-	return len(s) == len(other) && !slices.ContainsFunc(s, func(auth oauth.ClientAuth) bool { return !other.Has(auth) })
 }
 
 // withoutTLS returns the other members.

@@ -31,7 +31,7 @@ const (
 	longestRetry    = time.Minute
 	defaultMaxStale = 24 * time.Hour
 	defaultLimit    = 10 * time.Second
-	maxWaiting      = 32 // callers, while there are keys
+	maxWaiting      = 32 // callers, of a Cache that is read in the background
 )
 
 // UnknownKidEvery is the usual time between two fetches for kids that are unknown.
@@ -54,7 +54,7 @@ type Cache struct {
 	// Limit bounds the time of one fetch. 0 means 10 seconds.
 	Limit time.Duration
 	// Background is set where Refresh is called about once a second: then Key waits for a fetch
-	// only when it has no key to answer with, and while there are keys only a few callers do.
+	// only when it has no key to answer with, and only a few callers do.
 	Background bool
 
 	mu      sync.Mutex                 // guards what follows
@@ -93,16 +93,17 @@ func (c *Cache) Key(ctx context.Context, kid string, every time.Duration) (*jose
 }
 
 // wait waits for a fetch. Where keys are read in the background, most callers that wait name a kid
-// which nobody has: they must not hold all that the caller has room for.
+// which nobody has, or an issuer that answers nobody: they must not hold all that the caller has room
+// for.
 func (c *Cache) wait(ctx context.Context, flight <-chan struct{}) error {
 	c.mu.Lock()
-	full := c.Background && c.waiting >= maxWaiting && c.usable(c.Now())
+	full := c.Background && c.waiting >= maxWaiting
 	if !full {
 		c.waiting++
 	}
 	c.mu.Unlock()
 	if full {
-		return fmt.Errorf("%w: too many callers wait for an unknown kid", ErrUnavailable)
+		return fmt.Errorf("%w: too many callers wait for them", ErrUnavailable)
 	}
 	defer func() {
 		c.mu.Lock()

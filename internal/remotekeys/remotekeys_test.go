@@ -184,6 +184,26 @@ func TestFewWait(t *testing.T) {
 	})
 }
 
+// TestFewWaitForTheFirst: nor does a flood while there are no keys and the issuer answers slowly.
+func TestFewWaitForTheFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Cache{Fetch: (&publisher{err: errors.New("down")}).fetch, Now: time.Now, Background: true}
+		var callers sync.WaitGroup
+		var waited atomic.Int64
+		for range 1000 {
+			callers.Go(func() {
+				if wait(t, c, "k1", ErrUnavailable) > 0 {
+					waited.Add(1)
+				}
+			})
+		}
+		callers.Wait()
+		if waited.Load() != maxWaiting {
+			t.Errorf("%d waited", waited.Load())
+		}
+	})
+}
+
 // TestDeadline: a caller that cannot wait for a fetch gets the error of its context.
 func TestDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -105,37 +105,38 @@ func (d *DB) Differences(ctx context.Context) (Audit, []RowDifference, error) {
 // that the others are as they are, or are gone. The state of the registry must be as the
 // ledger states it: see AcceptState.
 func (d *DB) AcceptRow(ctx context.Context, row *RowDifference, e *ledger.Entry) error {
-	const only = "%s cannot be accepted as it is, only removed: %w"
-	err := d.change(ctx, e, func(t *tx) error {
-		t.changedRow(row.Name)
-		is, err := t.asFound(row)
+	err := d.change(ctx, e, func(t *tx) error { return t.acceptRow(row) })
+	if isTaken(err) { // which may be found out at the end of the transaction
+		return onlyRemoved(row, err)
+	}
+	return err
+}
+
+func (t *tx) acceptRow(row *RowDifference) error {
+	t.changedRow(row.Name)
+	is, err := t.asFound(row)
+	if err == nil && is != nil { // one that was set back or put back, too: others may have what it has
+		if err = t.adopt(is); err != nil && !isTaken(err) {
+			err = onlyRemoved(row, err)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	short := row.is
+	if row.Problem == Unverified {
+		mac, err := t.authenticate(is)
 		if err != nil {
 			return err
 		}
-		if is != nil { // one that was set back or put back, too: others may have what it has
-			err := t.adopt(is)
-			if err != nil && !isTaken(err) {
-				err = fmt.Errorf(only, row.Name, err)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		short := row.is
-		if row.Problem == Unverified {
-			mac, err := t.authenticate(is)
-			if err != nil {
-				return err
-			}
-			short = rowauth.ShortMAC(mac)
-		}
-		t.repaired(row, short)
-		return nil
-	})
-	if isTaken(err) { // which may be found out at the end of the transaction
-		return fmt.Errorf(only, row.Name, err)
+		short = rowauth.ShortMAC(mac)
 	}
-	return err
+	t.repaired(row, short)
+	return nil
+}
+
+func onlyRemoved(row *RowDifference, err error) error {
+	return fmt.Errorf("%s cannot be accepted as it is, only removed: %w", row.Name, err)
 }
 
 // isTaken reports whether an error says that another client has what a client is to have.

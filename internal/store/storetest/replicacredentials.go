@@ -12,7 +12,7 @@ import (
 func keysAnywhere(t testing.TB, stores []Store) {
 	for round := range 6 {
 		shared := key(t, "k", "")
-		takenOnce(t, stores, round, func(c *registry.Client, _ int) { c.Keys = []registry.Key{shared} })
+		takenOnce(t, stores, round, isTaken, func(c *registry.Client, _ int) { c.Keys = []registry.Key{shared} })
 	}
 }
 
@@ -20,7 +20,7 @@ func keysAnywhere(t testing.TB, stores []Store) {
 // several environments.
 func certificatesAnywhere(t testing.TB, stores []Store) {
 	for round := range 6 {
-		takenOnce(t, stores, round, func(c *registry.Client, i int) {
+		takenOnce(t, stores, round, isTaken, func(c *registry.Client, i int) {
 			shared := certificate(fmt.Sprint("shared ", round), "")
 			if round%2 == 1 {
 				c.Issuer, shared.Environment = fmt.Sprint("issuer ", i), fmt.Sprint(i)
@@ -31,34 +31,29 @@ func certificatesAnywhere(t testing.TB, stores []Store) {
 }
 
 // takenOnce has all replicas put clients at once, of which one can be: what give gives them
-// is one and the same.
-func takenOnce(t testing.TB, stores []Store, round int, give func(c *registry.Client, i int)) {
+// is one and the same. lost reports whether an error is that of the others.
+func takenOnce(t testing.TB, stores []Store, round int, lost func(error) bool, give func(c *registry.Client, i int)) {
 	t.Helper()
 	won := winners(t, stores, func(s Store, i int) error {
 		c := &registry.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i)}
 		give(c, i)
 		return s.PutClient(t.Context(), c, change("client.put"))
-	}, func(err error) bool {
-		var taken *registry.KeyTakenError
-		return errors.As(err, &taken)
-	})
+	}, lost)
 	if won != 1 {
 		t.Errorf("round %d was won %d times", round, won)
 	}
+}
+
+func isTaken(err error) bool {
+	_, ok := errors.AsType[*registry.KeyTakenError](err)
+	return ok
 }
 
 // digestsAnywhere gives several clients at once what one of them is found by.
 func digestsAnywhere(t testing.TB, stores []Store, give hold) {
 	for round := range 6 {
 		name := fmt.Sprint("shared ", round)
-		won := winners(t, stores, func(s Store, i int) error {
-			c := &registry.Client{Issuer: issuer, ID: fmt.Sprint("bank-", round, "-", i)}
-			give(c, name)
-			return s.PutClient(t.Context(), c, change("client.put"))
-		}, isConflict)
-		if won != 1 {
-			t.Errorf("%s was registered %d times", name, won)
-		}
+		takenOnce(t, stores, round, isConflict, func(c *registry.Client, _ int) { give(c, name) })
 		digest := give(&registry.Client{}, name)
 		for i, s := range stores {
 			if c, err := s.ClientByDigest(t.Context(), issuer, digest); err != nil || c.Issuer != issuer {
