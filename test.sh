@@ -232,7 +232,7 @@ test_all() {
 # test_counterparts passes what takes too long for each change.
 test_counterparts() {
   say "the counterparts that are slow to start"
-  MONEYER_COUNTERPARTS=1 go test -C interop -race -timeout=15m -v -run '^Test(Clients|Signers|Verifiers)$/^(java|pypi)|^TestSlow' . ||
+  MONEYER_COUNTERPARTS=1 go test -C interop -race -timeout=15m -v -run '^Test(Clients|Signers|Verifiers|CertificateClients)$/^(java|pypi)|^TestSlow' . ||
     failed+=("the counterparts")
   say "more repetitions"
   go test -race -timeout=10m ./cmd/moneyer -run '^TestKill9$' -kill-rounds 40 || failed+=("TestKill9 with 40 rounds")
