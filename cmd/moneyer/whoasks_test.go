@@ -20,7 +20,7 @@ import (
 // TestWhoAsksScripts runs testdata/script/whoasks/*.txtar as TestOnboardingScripts does. The
 // issuer acme of their sandbox takes client certificates from a proxy's header, of the
 // authority that signed client.crt and such as self.crt, and trusts the issuer that signed
-// idp.jwt.
+// idp.jwt. The issuer strict demands certificates beside assertions.
 func TestWhoAsksScripts(t *testing.T) {
 	now := time.Now()
 	ca := certtest.NewCA(t, now)
@@ -70,16 +70,23 @@ func whoAsks(configuration, dir string, idp *jose.PublicKey) string {
 	address, _, _ = strings.Cut(address, "\"")
 	return strings.Replace(configuration, "[listen]\n", "[listen]\nclient_cert_header = \"Client-Cert\"\nclient_cert_proxies = [\"127.0.0.0/8\"]\n", 1) + fmt.Sprintf(`
 [issuers.acme]
-url = "http://%s/acme"
+url = "http://%[1]s/acme"
 profile = "oauth2"
 environment = "sandbox"
 resource_audience = "https://api.acme.example"
-tls_client_auth_ca = %q
+tls_client_auth_ca = %[2]q
 
 [issuers.acme.trusted.keycloak]
 issuer = "https://sso.example/realms/shop"
-jwks = '{"keys":[%s]}'
+jwks = '{"keys":[%[3]s]}'
 claims = ["azp"]
 replay = "until-exp"
+
+[issuers.strict]
+url = "http://%[1]s/strict"
+profile = "thales-d1"
+environment = "sandbox"
+resource_audience = "https://api.strict.example"
+client_certificate = ["self_signed_tls_client_auth"]
 `, address, filepath.Join(dir, "ca.crt"), idp.AppendJWK(nil, "idp-1"))
 }
