@@ -223,7 +223,7 @@ test_all() {
   rm -f "$log"
   has_libcrypto || return
   say "go test -race -tags openssl, where keys sign and tokens are verified"
-  CGO_ENABLED=1 go test -race -vet=all -shuffle=on -tags openssl ./internal/openssl ./internal/jose ./bearer ./internal/authority &&
+  CGO_ENABLED=1 go test -race -vet=all -shuffle=on -tags openssl ./internal/openssl ./internal/jose ./bearer &&
     CGO_ENABLED=1 go test -C interop -race -shuffle=on -tags openssl ./differential &&
     CGO_ENABLED=1 go test -tags openssl -run Memory ./internal/openssl ||
     failed+=("go test -tags openssl")
@@ -234,6 +234,10 @@ test_counterparts() {
   say "the counterparts that are slow to start"
   MONEYER_COUNTERPARTS=1 go test -C interop -race -timeout=15m -v -run '^Test(Clients|Signers|Verifiers|CertificateClients)$/^(java|pypi)|^TestSlow' . ||
     failed+=("the counterparts")
+  if has_libcrypto; then
+    say "the rules, with keys that sign by OpenSSL"
+    CGO_ENABLED=1 go test -race -tags openssl ./internal/authority || failed+=("go test -tags openssl ./internal/authority")
+  fi
   say "more repetitions"
   go test -race -timeout=10m ./cmd/moneyer -run '^TestKill9$' -kill-rounds 40 || failed+=("TestKill9 with 40 rounds")
 }

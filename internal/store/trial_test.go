@@ -66,15 +66,10 @@ func TestPingOfADatabaseThatTakesNoAppend(t *testing.T) {
 		mustExec(t, owner, `SET ROLE `+role)
 		eventually(t, 10*time.Second, "ready before: "+name, func() bool { ok, _ := ready(d); return ok })
 		mustExec(t, owner, test.fault)
-		why := ""
-		eventually(t, 10*time.Second, "not ready: "+name, func() bool {
-			var ok bool
-			ok, why = ready(d)
-			return !ok
+		eventually(t, 10*time.Second, "not ready, and says which error of the database it was: "+name, func() bool {
+			ok, why := ready(d) // a busy database may be silent for a moment, which is another cause
+			return !ok && strings.Contains(why, "SQLSTATE")
 		})
-		if !strings.Contains(why, "SQLSTATE") {
-			t.Errorf("%s: %s", name, why)
-		}
 		mustExec(t, owner, test.cure)
 		eventually(t, 10*time.Second, "ready again: "+name, func() bool { ok, _ := ready(d); return ok })
 		_ = owner.Close(t.Context())
