@@ -411,6 +411,25 @@ func TestReplayIsOfOneTrustedIssuer(t *testing.T) {
 	h.gets(t, grantRequest(own.String()))
 }
 
+// TestReplayWithoutIssuer: a JWT-SVID has no iss, and two trust domains may choose the same jti.
+func TestReplayWithoutIssuer(t *testing.T) {
+	h := newTrusting(t, "oauth2", "spiffe")
+	h.trusted.Replay = platform.ReplayOnce
+	staging := *h.trusted
+	staging.Name, staging.TrustDomain = "staging", "staging.example"
+	h.issuer.Trusted = append(h.issuer.Trusted, &staging)
+	h.keys.keys[staging.Name] = h.keys.keys[h.trusted.Name]
+	const workload = "spiffe://staging.example/ns/payments/sa/gateway"
+	h.identify(clientID, &staging, map[string]string{"sub": workload})
+	s := h.token()
+	s.claims["jti"] = "1"
+	for range 2 {
+		h.gets(t, grantRequest(s.String()))
+		h.refused(t, uses[2], s, "one use")
+		s.claims["sub"] = workload
+	}
+}
+
 // TestAuthenticationBesideATrustedToken: both must be of one client (RFC 7521 §4.1).
 func TestAuthenticationBesideATrustedToken(t *testing.T) {
 	h := newTrusting(t, "oauth2", "kubernetes")
