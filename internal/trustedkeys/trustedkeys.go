@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"mime"
 	"net/http"
@@ -174,7 +175,12 @@ func (r *reader) read(ctx context.Context, past bool) ([]jose.NamedKey, time.Dur
 }
 
 func (r *reader) readFile() ([]jose.NamedKey, time.Duration, error) {
-	data, err := os.ReadFile(r.from.Bundle)
+	file, err := os.Open(r.from.Bundle)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer func() { _ = file.Close() }()                           // only read
+	data, err := io.ReadAll(io.LimitReader(file, jose.MaxJWKS+1)) // one byte more is refused as too long
 	if err != nil {
 		return nil, 0, err
 	}
