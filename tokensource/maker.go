@@ -105,8 +105,9 @@ func (p *plan) addressAssertions(issuer string, r Request) error {
 	if p.asAuth != nil {
 		p.asAuth.audience = issuer
 	}
+	needed := !slices.Contains(p.profile.Policy.Assertion.Forbid, "aud")
 	for _, m := range []*maker{p.asGrant, p.asAuth} {
-		if m != nil && m.signer != nil && m.audience == "" {
+		if needed && m != nil && m.signer != nil && m.audience == "" {
 			return errors.New("tokensource: an assertion needs an audience; set Issuer, or Credential.Audience to the platform's name for itself")
 		}
 	}
@@ -160,15 +161,34 @@ func (p *plan) make(ctx context.Context, m *maker, now time.Time) (string, error
 		m.last = text
 		return text, nil
 	}
+	policy := &p.profile.Policy.Assertion
 	lifetime := cmp.Or(p.credential.AssertionLifetime, defaultAssertionLifetime)
-	return m.signer.Sign(assertion.Assertion{
+	a := assertion.Assertion{
 		Issuer:   p.credential.ClientID,
 		Subject:  m.subject,
 		Audience: []string{m.audience},
 		ID:       assertion.NewID(),
 		IssuedAt: now,
-		Expiry:   now.Add(min(lifetime, p.profile.Policy.Assertion.MaxLifetime)),
-	})
+		Expiry:   now.Add(min(lifetime, policy.MaxLifetime)),
+	}
+	leaveOut(&a, policy.Forbid)
+	return m.signer.Sign(a)
+}
+
+// leaveOut removes the claims that a profile forbids.
+func leaveOut(a *assertion.Assertion, forbidden []string) {
+	for _, claim := range forbidden {
+		switch claim {
+		case "sub":
+			a.Subject = ""
+		case "aud":
+			a.Audience = nil
+		case "jti":
+			a.ID = ""
+		case "iat":
+			a.IssuedAt = time.Time{}
+		}
+	}
 }
 
 // withhold removes the secrets from what a server answers: some quote the request. An

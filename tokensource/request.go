@@ -139,9 +139,15 @@ func (p *plan) request(ctx context.Context, now time.Time) (*http.Request, error
 	req.GetBody = nil // what is sent again is signed again
 	req.Header.Set("Content-Type", mediaType)
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set(wire.Correlation.Header, p.correlation)
-	if p.auth.Has(oauth.AuthBasic) { // form-encoded first: RFC 6749 §2.3.1
-		req.SetBasicAuth(url.QueryEscape(p.credential.ClientID), url.QueryEscape(p.credential.Secret))
+	if wire.Correlation.Header != "" {
+		req.Header.Set(wire.Correlation.Header, p.correlation)
+	}
+	if p.auth.Has(oauth.AuthBasic) {
+		id, secret := p.credential.ClientID, p.credential.Secret
+		if wire.Basic == platform.BasicForm {
+			id, secret = url.QueryEscape(id), url.QueryEscape(secret)
+		}
+		req.SetBasicAuth(id, secret)
 	}
 	if p.auth.Has(oauth.AuthAPIKey) {
 		req.Header.Set(wire.APIKey.Header, strings.TrimSpace(wire.APIKey.Scheme+" "+p.credential.APIKey))

@@ -176,8 +176,16 @@ func summarize(p *platform.Profile) [][]string {
 		[]string{"claims", strings.Join(claims, " ")},
 		[]string{"answer", strings.Join(members, ", ")},
 		[]string{"errors", map[platform.ErrorStyle]string{platform.ErrorsRFC6749: "JSON with error and error_description", platform.ErrorsStatusOnly: "the HTTP status alone, no body"}[wire.Errors]},
-		[]string{"correlation", fmt.Sprintf("%s, %s, up to %d characters%s", wire.Correlation.Header, presence(wire.Correlation.Required), wire.Correlation.MaxLength, charset(wire.Correlation.Chars))},
+		[]string{"correlation", correlationWords(&wire.Correlation)},
 	)
+}
+
+// correlationWords describes the header that names a request.
+func correlationWords(c *platform.Correlation) string {
+	if c.Header == "" {
+		return "no header"
+	}
+	return fmt.Sprintf("%s, %s, up to %d characters%s", c.Header, presence(c.Required), c.MaxLength, charset(c.Chars))
 }
 
 // usesAssertions reports whether callers of the platform sign assertions.
@@ -197,7 +205,7 @@ func callers(p *platform.Profile) string {
 			for _, auth := range set {
 				members = append(members, map[oauth.ClientAuth]string{
 					oauth.AuthPrivateKeyJWT: "a signed assertion as client authentication",
-					oauth.AuthBasic:         "client id and secret by HTTP Basic",
+					oauth.AuthBasic:         "client id and secret by HTTP Basic" + map[platform.BasicEncoding]string{platform.BasicPlain: ", as they are"}[p.Wire.Basic],
 					oauth.AuthPost:          "client id and secret in the body",
 					oauth.AuthAPIKey:        "an API key in the header " + p.Wire.APIKey.Header,
 					oauth.AuthTLS:           "a client certificate of a trusted authority",

@@ -17,7 +17,7 @@ const unverified = "the assertion cannot be verified"
 // subject, and consumption after all of them. RFC 7523 §3 gives most of them.
 var assertionRules = []*rule[*Assertion]{
 	&formRule, &claimsRule, &clientRule, &enabledRule, &kidRule, &keyActiveRule, &algRule, &signatureRule,
-	&typRule, &requiredRule, &expiredRule, &lifetimeRule, &notBeforeRule, &issuedAtRule, &audienceRule, &subjectRule,
+	&typRule, &requiredRule, &forbiddenRule, &expiredRule, &lifetimeRule, &notBeforeRule, &issuedAtRule, &audienceRule, &subjectRule,
 }
 
 func text(s string) func(*Assertion) string { return func(*Assertion) string { return s } }
@@ -241,6 +241,30 @@ var requiredRule = rule[*Assertion]{
 		}
 		return "add " + missing + " to the claims"
 	},
+}
+
+var forbiddenRule = rule[*Assertion]{
+	name: "forbidden claims", tell: "the assertion has a claim that must not be there",
+	testable: func(p *Assertion) bool { return p.Claims != nil && p.Workload == nil && len(p.policy.Forbid) > 0 },
+	holds:    func(p *Assertion) bool { return p.forbidden() == "" },
+	expected: func(p *Assertion) string { return "none of " + strings.Join(p.policy.Forbid, " ") },
+	found:    func(p *Assertion) string { return cmp.Or(p.forbidden(), "none") },
+	hint:     func(p *Assertion) string { return "leave " + p.forbidden() + " out of the claims" },
+}
+
+// forbidden is the first claim that the profile forbids and that is there, or "".
+func (p *Assertion) forbidden() string {
+	for _, claim := range p.policy.Forbid {
+		if p.Claims.Has(claimSets[claim]) {
+			return claim
+		}
+	}
+	return ""
+}
+
+// claimSets has the claims by name.
+var claimSets = map[string]jose.ClaimSet{
+	"sub": jose.ClaimSubject, "aud": jose.ClaimAudience, "iat": jose.ClaimIssuedAt, "nbf": jose.ClaimNotBefore, "jti": jose.ClaimID,
 }
 
 // Claims that must be there whatever the profile says: as client authentication

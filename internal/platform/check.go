@@ -31,6 +31,7 @@ func (p *Profile) setDefaults() {
 		param.MaxItems = cmp.Or(param.MaxItems, defaultItems)
 	}
 	w.UnknownMembers = cmp.Or(w.UnknownMembers, UnknownRefuse)
+	w.Basic, w.TokenType = cmp.Or(w.Basic, BasicForm), cmp.Or(w.TokenType, string(oauth.TokenTypeBearer))
 	w.APIKey.MaxLength = cmp.Or(w.APIKey.MaxLength, 512)
 	w.Correlation.MaxLength = cmp.Or(w.Correlation.MaxLength, 64)
 	id := &p.Policy.ClientID
@@ -105,9 +106,9 @@ func isSlug(s string) bool {
 
 func (p *Profile) checkWire(c *checker) {
 	w := &p.Wire
-	c.plainPath("wire.path", w.Path)
+	c.endpointPath("wire.path", w.Path)
 	for _, alias := range w.Aliases {
-		c.plainPath("wire.aliases", alias)
+		c.endpointPath("wire.aliases", alias)
 	}
 	c.want(len(w.Bodies) > 0, "wire.bodies", `must list "form", "json" or both`)
 	for _, b := range w.Bodies {
@@ -115,9 +116,10 @@ func (p *Profile) checkWire(c *checker) {
 	}
 	oneOf(c, "wire.unknown_members", w.UnknownMembers, UnknownRefuse, UnknownIgnore)
 	oneOf(c, "wire.errors", w.Errors, ErrorsRFC6749, ErrorsStatusOnly)
-	oneOf(c, "wire.correlation.chars", w.Correlation.Chars, CharsVisible, CharsURLSafe, CharsDigits, CharsAny)
-	c.want(isToken(w.Correlation.Header), "wire.correlation.header", "must name the header that ties a request to its log lines")
-	c.want(w.Correlation.MaxLength > 0 && w.Correlation.MaxLength <= 256, "wire.correlation.max_length", "must be 1 to 256")
+	oneOf(c, "wire.basic", w.Basic, BasicForm, BasicPlain)
+	c.want(w.Basic == BasicForm || p.Policy.Uses(oauth.AuthBasic), "wire.basic", "is for client_secret_basic, which no grant takes")
+	c.want(isToken(w.TokenType) && len(w.TokenType) <= 40, "wire.token_type", "%q is not a word of 1 to 40 characters", w.TokenType)
+	p.checkCorrelation(c)
 	p.checkAPIKey(c)
 	for _, code := range slices.Sorted(maps.Keys(w.Status)) {
 		status := w.Status[code]
@@ -134,10 +136,29 @@ var answerCodes = []oauth.Code{
 	oauth.InvalidScope, oauth.NotFound, oauth.MethodNotAllowed, oauth.TooLarge, oauth.UnsupportedMediaType, oauth.ServerError,
 }
 
+// endpointPath is plainPath for a path that may end in a slash.
+func (c *checker) endpointPath(key, text string) {
+	if len(text) > 2 && strings.HasSuffix(text, "/") {
+		text = text[:len(text)-1]
+	}
+	c.plainPath(key, text)
+}
+
 // plainPath records a path that has more than one spelling in a request.
 func (c *checker) plainPath(key, text string) {
 	ok := len(text) > 1 && text[0] == '/' && path.Clean(text) == text && CharsVisible.Allow(text) && !strings.ContainsAny(text, `?#{}%\ `)
 	c.want(ok, key, "%q must be a plain path such as /oauth2/token", text)
+}
+
+func (p *Profile) checkCorrelation(c *checker) {
+	h, key := &p.Wire.Correlation, "wire.correlation"
+	if h.Header == "" {
+		c.want(!c.doc.Has(key), key+".header", "must name the header that ties a request to its log lines; leave [wire.correlation] out where there is none")
+		return
+	}
+	oneOf(c, key+".chars", h.Chars, CharsVisible, CharsURLSafe, CharsDigits, CharsAny)
+	c.want(isToken(h.Header), key+".header", "%q is not the name of a header", h.Header)
+	c.want(h.MaxLength > 0 && h.MaxLength <= 256, key+".max_length", "must be 1 to 256")
 }
 
 // isToken reports whether s is a token of RFC 9110 §5.6.2, as header names and
@@ -256,6 +277,14 @@ func (p *Profile) checkAssertion(c *checker) {
 	for _, claim := range a.Require {
 		oneOf(c, key+"require", claim, "iss", "sub", "aud", "exp", "iat", "nbf", "jti")
 	}
+	for _, claim := range a.Forbid {
+		oneOf(c, key+"forbid", claim, "sub", "aud", "iat", "nbf", "jti")
+		c.want(!slices.Contains(a.Require, claim), key+"forbid", "%q is also in require", claim)
+	}
+	for _, claim := range []string{"sub", "aud"} {
+		c.want(!slices.Contains(a.Forbid, claim) || !p.Policy.Uses(oauth.AuthPrivateKeyJWT), key+"forbid", "private_key_jwt needs %s (RFC 7523 section 3)", claim)
+	}
+	c.want(a.Subject != SubjectRegistered || !slices.Contains(a.Forbid, "sub"), key+"forbid", "subject = \"registered\" needs sub")
 	c.want(len(a.Audience) > 0, key+"audience", "must say what aud may name")
 	for _, kind := range a.Audience {
 		oneOf(c, key+"audience", kind, AudienceIssuer, AudienceEndpoint, AudienceName)

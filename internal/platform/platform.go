@@ -34,7 +34,8 @@ type Profile struct {
 
 // Wire is the HTTP shape of a token endpoint.
 type Wire struct {
-	// Path of the endpoint below the issuer URL, with a leading slash.
+	// Path of the endpoint below the issuer URL, with a leading slash. One at its end belongs to it:
+	// /token/ and /token are two paths.
 	Path string `toml:"path"`
 	// Aliases are further paths that answer alike.
 	Aliases []string `toml:"aliases"`
@@ -46,10 +47,15 @@ type Wire struct {
 	// Params are the parameters that the endpoint knows, in the order in which a
 	// client sends them.
 	Params []Param `toml:"params"`
+	// Basic says how id and secret stand in an Authorization header; "" means "form".
+	Basic BasicEncoding `toml:"basic"`
 	// APIKey says where an API key stands; for profiles that use one.
 	APIKey APIKey `toml:"api_key"`
-	// Correlation is the header that ties a request to its log lines.
+	// Correlation is the header that ties a request to its log lines; optional.
 	Correlation Correlation `toml:"correlation"`
+	// TokenType is the text of an answer's token_type; "" means "Bearer". A client takes it, in any case,
+	// beside Bearer, and uses the token as one of that type.
+	TokenType string `toml:"token_type"`
 	// Response lists the members of a successful answer, in order.
 	Response []Member `toml:"response"`
 	// Errors is the style of a refusal's body.
@@ -65,6 +71,15 @@ type Body string
 const (
 	BodyForm Body = "form" // application/x-www-form-urlencoded (RFC 6749 §4.4.2)
 	BodyJSON Body = "json" // application/json, one flat object
+)
+
+// BasicEncoding says what is encoded in base64 for HTTP Basic authentication.
+type BasicEncoding string
+
+// The encodings.
+const (
+	BasicForm  BasicEncoding = "form"  // id and secret form-encoded before they are joined (RFC 6749 §2.3.1)
+	BasicPlain BasicEncoding = "plain" // id and secret as they are (RFC 7617)
 )
 
 // Unknown says what happens to what a profile does not list.
@@ -149,6 +164,8 @@ type APIKey struct {
 // Correlation is the header that carries the caller's name for the request. It
 // is echoed, logged, and made up when it is absent.
 type Correlation struct {
+	// Header is the header's name. Without one a client sends no such name, and the server's own
+	// stands in its log alone.
 	Header    string `toml:"header"`
 	Required  bool   `toml:"required"`
 	MaxLength int    `toml:"max_length"` // in bytes; 0 means 64
@@ -170,7 +187,7 @@ type ResponseValue string
 // What an answer can hold.
 const (
 	FromAccessToken ResponseValue = "access_token"
-	FromTokenType   ResponseValue = "token_type" // always "Bearer"
+	FromTokenType   ResponseValue = "token_type" // the text of Wire.TokenType
 	FromExpiresIn   ResponseValue = "expires_in" // seconds; number or string
 	FromExpiresAt   ResponseValue = "expires_at" // number (NumericDate), string of it, or iso8601
 	FromScope       ResponseValue = "scope"      // left out when nothing was granted
@@ -230,6 +247,9 @@ type Assertion struct {
 	// Require lists the claims that must be there, from iss sub aud exp iat nbf
 	// jti. iss and exp always must.
 	Require []string `toml:"require"`
+	// Forbid lists the claims that must not be there, from sub aud iat nbf jti: a client leaves
+	// them out, and the server refuses an assertion with one of them.
+	Forbid []string `toml:"forbid"`
 	// Subject says whom sub may name: "issuer", the client itself, or "registered", also
 	// one of the subjects that are registered with the client.
 	Subject SubjectKind `toml:"subject"`

@@ -7,6 +7,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/platform"
 	"moneyer/internal/strictjson"
+	"moneyer/oauth"
 )
 
 // encode writes the token in the profile's answer (RFC 6749 §5.1).
@@ -23,7 +24,7 @@ func (c *call) encode(token *authority.AccessToken) {
 		}
 		body = strictjson.AppendString(body, member.Name)
 		body = append(body, ':')
-		body = appendMember(body, member, token)
+		body = appendMember(body, c.wire.Wire, member, token)
 	}
 	body = append(body, '}')
 	c.grant(jsonType, body)
@@ -49,11 +50,14 @@ var (
 	noCache  = []string{"no-cache"}
 )
 
-func appendMember(dst []byte, member *platform.Member, token *authority.AccessToken) []byte {
+func appendMember(dst []byte, wire *platform.Wire, member *platform.Member, token *authority.AccessToken) []byte {
 	switch member.From {
 	case platform.FromAccessToken:
 		return strictjson.AppendString(dst, token.Token)
 	case platform.FromTokenType:
+		if token.Type == oauth.TokenTypeBearer {
+			return strictjson.AppendString(dst, wire.TokenType)
+		}
 		return strictjson.AppendString(dst, string(token.Type))
 	case platform.FromExpiresIn:
 		return appendNumber(dst, member.Type, token.ExpiresIn)

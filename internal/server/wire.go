@@ -53,9 +53,12 @@ func newWire(issuer *registry.Issuer) *wire {
 // place of one that is absent or malformed it makes one up, also for a refusal:
 // by it the caller and the log's reader find each other. A secret in its place is
 // malformed: it would stand in the log and the ledger. A card number is echoed, and
-// masked in the result.
+// masked in the result. Of a platform without such a header the made-up name stands in the log alone.
 func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (id string, err error) {
 	policy := &w.Correlation
+	if policy.Header == "" {
+		return newCorrelation(policy.MaxLength), nil
+	}
 	values := r.Header[w.correlation]
 	switch {
 	case len(values) == 0 || len(values) == 1 && values[0] == "":
