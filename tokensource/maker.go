@@ -13,6 +13,7 @@ import (
 
 	"moneyer/assertion"
 	"moneyer/internal/platform"
+	"moneyer/internal/secrettext"
 	"moneyer/oauth"
 )
 
@@ -154,6 +155,9 @@ func (p *plan) make(ctx context.Context, m *maker, now time.Time) (string, error
 		text, err := m.provided(ctx)
 		if err != nil {
 			return "", fmt.Errorf("the provider of the assertion: %w", err)
+		}
+		if err := secrettext.CheckEncoding([]byte(text)); err != nil {
+			return "", fmt.Errorf("the provider of the assertion returned something else than a signed JWT: %w", err)
 		}
 		if strings.Count(text, ".") != 2 || !visible(text) {
 			return "", errors.New("the provider of the assertion returned something else than a signed JWT")

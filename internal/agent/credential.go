@@ -74,21 +74,18 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 		p.Name, strings.Join(p.Policy.Needs(settingNames), "; or "))
 	check.want(t.KeyFile == "" || t.Kid != "" || p.Policy.Assertion.Kid != platform.KidRequired, key+".kid",
 		"is missing: the kid under which the key is registered at %s", p.Name)
-	read := func(setting, file string) string {
-		if file == "" {
-			return ""
+	for _, f := range t.secretFiles() {
+		if f.name != "" {
+			data, err := c.readFile(f.name)
+			if err == nil {
+				err = f.parse(t.credential, data)
+			}
+			check.accept(key+"."+f.setting, err)
 		}
-		text, err := c.readSecret(file)
-		check.accept(key+"."+setting, err)
-		return text
 	}
-	if text := read("key_file", t.KeyFile); text != "" {
-		var err error
-		t.credential.Key, err = assertion.ParseKey([]byte(text))
-		check.accept(key+".key_file", plain(err))
-	}
-	t.credential.Secret, t.credential.APIKey = read("secret_file", t.SecretFile), read("api_key_file", t.APIKeyFile)
-	if read("assertion_file", t.AssertionFile) != "" {
+	if t.AssertionFile != "" {
+		_, err := c.readFile(t.AssertionFile)
+		check.accept(key+".assertion_file", err)
 		t.credential.Assertion = tokensource.AssertionFile(c.path(t.AssertionFile))
 	}
 	switch t.AssertionType {
@@ -97,6 +94,31 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 		t.credential.AssertionType = oauth.AssertionTypeSPIFFE
 	default:
 		check.want(false, key+".assertion_type", `must be "jwt-bearer" or "jwt-spiffe"`)
+	}
+}
+
+// secretFile is a file that holds a part of a credential.
+type secretFile struct {
+	setting, name string
+	parse         func(c *tokensource.Credential, data []byte) error
+}
+
+// secretFiles are the files that are read into the credential. The name of one that is not set is
+// empty.
+func (t *Token) secretFiles() []secretFile {
+	return []secretFile{
+		{"key_file", t.KeyFile, func(c *tokensource.Credential, data []byte) (err error) {
+			c.Key, err = assertion.ParseKey(data)
+			return plain(err)
+		}},
+		{"secret_file", t.SecretFile, func(c *tokensource.Credential, data []byte) (err error) {
+			c.Secret, err = tokensource.ParseSecret(data)
+			return err
+		}},
+		{"api_key_file", t.APIKeyFile, func(c *tokensource.Credential, data []byte) (err error) {
+			c.APIKey, err = tokensource.ParseSecret(data)
+			return err
+		}},
 	}
 }
 
@@ -153,22 +175,21 @@ func (t *Token) usesAll(grant oauth.GrantType, set platform.AuthSet) bool {
 		(t.APIKeyFile == "" || set.Has(oauth.AuthAPIKey))
 }
 
-// readSecret reads a file that only its owner should be able to read. Errors do not contain its
-// name, which may be the secret itself by mistake.
-func (c *Config) readSecret(file string) (string, error) {
+// readFile reads a file that only its owner should be able to read. Errors do not contain its name,
+// which may be the secret itself by mistake.
+func (c *Config) readFile(file string) ([]byte, error) {
 	data, err := os.ReadFile(c.path(file))
 	var pathError *os.PathError
 	if errors.As(err, &pathError) {
-		return "", fmt.Errorf("must name a file that can be read: %w", pathError.Err)
+		return nil, fmt.Errorf("must name a file that can be read: %w", pathError.Err)
 	}
 	if info, err := os.Stat(c.path(file)); err == nil && info.Mode()&0o007 != 0 {
 		c.warnings = append(c.warnings, fmt.Sprintf("%s can be read by everybody on this machine: chmod 600 %[1]s", c.path(file)))
 	}
-	secret := string(bytes.TrimRight(data, "\r\n"))
-	if secret == "" {
-		return "", errors.New("the file is empty")
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, errors.New("the file is empty")
 	}
-	return secret, nil
+	return data, nil
 }
 
 // readParams converts strings and lists of strings.
