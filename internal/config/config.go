@@ -34,6 +34,10 @@ type Config struct {
 	Limits Limits `toml:"limits"`
 	// Settings of the ledger.
 	Ledger Ledger `toml:"ledger"`
+	// The library that signs tokens: "any", whichever the binary has (--version says which), or
+	// "openssl", with which a binary that would sign with Go, at less than half the speed for RSA, does
+	// not start. Default "any".
+	Crypto string `toml:"crypto"`
 	// The log, on standard error.
 	Log Log `toml:"log"`
 	// Thumbprints (RFC 7638) of client keys to refuse, in addition to the publicly known ones: for

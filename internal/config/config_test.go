@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"moneyer/internal/config"
+	"moneyer/internal/openssl"
+	"moneyer/internal/openssl"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
@@ -182,6 +184,7 @@ var refusals = []struct{ name, old, text, want string }{
 	{"master key in the file", `file:master.key`, `q83vEjRWeJA`, `moneyer.toml:2: master_key: must be "file:PATH"`},
 	{"master key without a path", `file:master.key`, `file:`, `moneyer.toml:2: master_key: must be "file:PATH"`},
 	{"retention too short", `[listen]`, "[ledger]\nretention = \"23h\"\n[listen]", `moneyer.toml:4: ledger.retention: must be 0 (for ever) or at least "24h"`},
+	{"crypto", `[listen]`, "crypto = \"boringssl\"\n[listen]", `moneyer.toml:3: crypto: must be "any" or "openssl"`},
 	{"log level", `[listen]`, "[log]\nlevel = \"verbose\"\n[listen]", `moneyer.toml:4: log.level: must be "debug", "info"`},
 	{"log level empty", `[listen]`, "[log]\nlevel = \"\"\n[listen]", `moneyer.toml:4: log.level: must be "debug", "info"`},
 	{"log format", `[listen]`, "[log]\nformat = \"xml\"\n[listen]", `moneyer.toml:4: log.format: must be "json" or "text"`},
@@ -288,7 +291,7 @@ var refusals = []struct{ name, old, text, want string }{
 	{"unknown setting of a table", `address =`, `adress =`, `moneyer.toml:4: listen.adress: unknown setting; did you mean "address"?`},
 	{"unknown setting of an issuer", `profile =`, `profil =`, `moneyer.toml:7: issuers.d1.profil: unknown setting; did you mean "profile"?`},
 	{"setting in other case", `profile =`, `Profile =`, `moneyer.toml:7: issuers.d1.Profile`},
-	{"unknown setting like no other", `[listen]`, "colour = 1\n[listen]", `moneyer.toml:3: colour: unknown setting; known here: admin, issuers, jwks_uri_networks`},
+	{"unknown setting like no other", `[listen]`, "colour = 1\n[listen]", `moneyer.toml:3: colour: unknown setting; known here: admin, crypto, issuers, jwks_uri_networks`},
 	{"value of another type", `"127.0.0.1:8080"`, `8080`, `moneyer.toml:4`},
 	{"no TOML", `[listen]`, `[listen`, `moneyer.toml:4: expected`},
 	{"setting twice", `[listen]`, "store = \"sqlite:x\"\n[listen]", `moneyer.toml:3`},
@@ -382,5 +385,16 @@ func TestCertificateMethods(t *testing.T) {
 		if got := strings.Join(sets, ", "); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
+	}
+}
+
+// TestCryptoOpenSSL: a server that must sign with OpenSSL does not start where Go would sign.
+func TestCryptoOpenSSL(t *testing.T) {
+	_, err := config.Parse("moneyer.toml", []byte(strings.Replace(good, "[listen]", "crypto = \"openssl\"\n[listen]", 1)))
+	if enabled := openssl.Enabled(); enabled != (err == nil) {
+		t.Errorf("OpenSSL signs: %t; error: %v", enabled, err)
+	}
+	if err != nil && !strings.Contains(err.Error(), "crypto: this process would sign with Go 1.") {
+		t.Error(err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/openssl"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
@@ -81,6 +82,7 @@ func (c *Config) setDefaults(doc *stricttoml.Document) {
 	l.DrainDelay = max(l.DrainDelay, 0)
 	orDefault(doc, "limits.drain_timeout", &l.DrainTimeout, 20*time.Second)
 	orDefault(doc, "listen.client_cert", &c.Listen.ClientCert, "none")
+	orDefault(doc, "crypto", &c.Crypto, "any")
 	orDefault(doc, "log.level", &c.Log.Level, "info")
 	orDefault(doc, "log.format", &c.Log.Format, "json")
 }
@@ -111,6 +113,8 @@ func (c *Config) checkState(check *checker) {
 	check.want((kind == "file" || kind == "env") && rest != "", "master_key",
 		`must be "file:PATH" or "env:NAME"; 'moneyer init' makes a master key`)
 	check.want(c.Ledger.Retention == 0 || c.Ledger.Retention >= 24*time.Hour, "ledger.retention", `must be 0 (for ever) or at least "24h"`)
+	check.want(c.Crypto == "any" || c.Crypto == "openssl", "crypto", `must be "any" or "openssl"`)
+	check.want(c.Crypto != "openssl" || openssl.Enabled(), "crypto", "this process would sign with %s: run the build with OpenSSL ('make build' makes it where OpenSSL's headers are), without GODEBUG=fips140", openssl.Library())
 	check.want(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "log.level", `must be "debug", "info", "warn" or "error"`)
 	check.want(c.Log.Format == "json" || c.Log.Format == "text", "log.format", `must be "json" or "text"`)
 	for _, thumbprint := range c.RefusedKeys {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"moneyer/internal/config"
+	"moneyer/internal/openssl"
 	"moneyer/internal/registry"
 	"moneyer/internal/store"
 )
@@ -61,7 +62,7 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 		_ = s.close()
 		return nil, err
 	}
-	s.log.Info("serving", "version", o.Version, "address", s.Addr(), "admin", s.private.Addr().String(), "issuers", len(cfg.Issuers))
+	s.log.Info("serving", "version", o.Version, "crypto", openssl.Version(), "address", s.Addr(), "admin", s.private.Addr().String(), "issuers", len(cfg.Issuers))
 	s.begin()
 	return s, nil
 }

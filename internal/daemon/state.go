@@ -16,6 +16,7 @@ import (
 	"moneyer/internal/config"
 	"moneyer/internal/keyring"
 	"moneyer/internal/metrics"
+	"moneyer/internal/openssl"
 	"moneyer/internal/overload"
 	"moneyer/internal/store"
 )
@@ -74,7 +75,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	s.refusals, s.revocations = authority.NewRefusals(s.db, limits.Refusals), authority.NewRevocations(s.db)
-	s.metrics = metrics.New(o.Version, s.atWork.InUse, s.storeUp, s.staleness)
+	s.metrics = metrics.New(o.Version, openssl.Library(), s.atWork.InUse, s.storeUp, s.staleness)
 	if err := removeCopy(s.copyPath); err != nil {
 		return nil, errors.Join(err, s.close())
 	}

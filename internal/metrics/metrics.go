@@ -38,10 +38,10 @@ type measured struct {
 	took     prometheus.Observer
 }
 
-// New creates the metrics. The functions are called at each scrape: inFlight returns the requests
+// New creates the metrics. signer is the library that signs tokens. The functions are called at each scrape: inFlight returns the requests
 // in flight, storeUp reports whether the store accepts writes, and staleness returns the time since
 // changes by other replicas were last received.
-func New(version string, inFlight func() int64, storeUp func() bool, staleness func() time.Duration) *Metrics {
+func New(version, signer string, inFlight func() int64, storeUp func() bool, staleness func() time.Duration) *Metrics {
 	m := &Metrics{
 		registry: prometheus.NewRegistry(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -58,8 +58,8 @@ func New(version string, inFlight func() int64, storeUp func() bool, staleness f
 			Help: "Clients authenticated by a JWT whose aud is the token endpoint, as client_assertion_audience lets them until they send the issuer identifier, by issuer.",
 		}, []string{"issuer"}),
 	}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "moneyer_build_info", Help: "Always 1; the label is the version."}, []string{"version"})
-	build.WithLabelValues(version).Set(1)
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "moneyer_build_info", Help: "Always 1; the labels are the version and the library that signs tokens."}, []string{"version", "signer"})
+	build.WithLabelValues(version, signer).Set(1)
 	m.registry.MustRegister(m.requests, m.took, m.audience, build,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "moneyer_requests_in_flight", Help: "Requests at the endpoints of the public listener in flight."},
 			func() float64 { return float64(inFlight()) }),

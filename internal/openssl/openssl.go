@@ -11,4 +11,12 @@ import (
 	"strings"
 )
 
+// Version returns the versions of the libraries that sign and verify.
+func Version() string {
+	if !Enabled() {
+		return goVersion()
+	}
+	return Library() + " for signing, " + goVersion()
+}
+
 func goVersion() string { return "Go " + strings.TrimPrefix(runtime.Version(), "go") }

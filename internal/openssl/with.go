@@ -65,12 +65,15 @@ const maxP256 = 72
 // pssSalt is the salt length of PS256 in bytes (RFC 7518 section 3.5).
 const pssSalt = sha256.Size
 
-// Version returns the versions of the libraries that sign and verify.
-func Version() string {
-	if fips140.Enabled() {
+// Enabled reports whether this process signs with OpenSSL: it does not if Go runs in FIPS 140 mode.
+func Enabled() bool { return !fips140.Enabled() }
+
+// Library returns the name and version of the library that signs.
+func Library() string {
+	if !Enabled() {
 		return goVersion()
 	}
-	return fmt.Sprintf("OpenSSL %s for signing, %s", C.GoString(C.OpenSSL_version(C.OPENSSL_VERSION_STRING)), goVersion())
+	return "OpenSSL " + C.GoString(C.OpenSSL_version(C.OPENSSL_VERSION_STRING))
 }
 
 // Signer returns a signer for SHA-256 digests with opts that uses OpenSSL instead of Go. It returns
@@ -92,7 +95,7 @@ func Signer(key crypto.Signer, opts crypto.SignerOpts) crypto.Signer {
 	default:
 		return key
 	}
-	if fips140.Enabled() {
+	if !Enabled() {
 		return key
 	}
 	first := s.newContext()

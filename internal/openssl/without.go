@@ -7,5 +7,8 @@ import "crypto"
 // Signer returns key.
 func Signer(key crypto.Signer, _ crypto.SignerOpts) crypto.Signer { return key }
 
-// Version returns the version of the library that signs and verifies.
-func Version() string { return goVersion() }
+// Enabled reports whether this process signs with OpenSSL: never.
+func Enabled() bool { return false }
+
+// Library returns the name and version of the library that signs.
+func Library() string { return goVersion() }
