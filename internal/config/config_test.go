@@ -11,7 +11,6 @@ import (
 
 	"moneyer/internal/config"
 	"moneyer/internal/openssl"
-	"moneyer/internal/openssl"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
@@ -72,6 +71,7 @@ func TestDefaults(t *testing.T) {
 func TestEverySettingIsTaken(t *testing.T) {
 	c := parse(t, `store = "sqlite:/var/lib/moneyer.db"
 master_key = "env:KEY"
+crypto = "any"
 refused_keys = ["VQuxBeR-8wKbnpwhah3azvW8jmcrRPX_Gk62fS7o9Jo"]
 jwks_uri_networks = ["10.8.0.0/16"]
 [listen]

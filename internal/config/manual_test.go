@@ -236,6 +236,7 @@ Every setting, with an issuer of each platform. Most are best left out: the [def
 ` + "```toml" + `
 store = "sqlite:/var/lib/moneyer/moneyer.db"
 master_key = "file:/etc/moneyer/master.key"
+crypto = "any"
 refused_keys = ["VQuxBeR-8wKbnpwhah3azvW8jmcrRPX_Gk62fS7o9Jo"]
 jwks_uri_networks = ["10.8.0.0/16"]
 
