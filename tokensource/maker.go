@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -28,17 +26,9 @@ const maxAssertionFile = 64 << 10
 // are ignored.
 func AssertionFile(name string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) {
-		f, err := os.Open(name)
+		data, err := readBounded(name, maxAssertionFile)
 		if err != nil {
 			return "", err
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		data, err := io.ReadAll(io.LimitReader(f, maxAssertionFile+1))
-		switch {
-		case err != nil:
-			return "", err
-		case len(data) > maxAssertionFile:
-			return "", fmt.Errorf("%s is longer than %d bytes", name, maxAssertionFile)
 		}
 		return strings.Trim(string(data), "\r\n"), nil
 	}
