@@ -20,6 +20,7 @@ var policy = map[string][]string{
 	"internal/clientcert": {},
 	"internal/fetch":      {},
 	"internal/secrettext": {},
+	"internal/deadline":   {},
 	"internal/discovery":  {"internal/fetch", "internal/strictjson"},
 	"internal/overload":   {"oauth"},
 	"internal/stricttoml": {"github.com/BurntSushi/toml"},
@@ -28,7 +29,7 @@ var policy = map[string][]string{
 	"internal/platform":   {"oauth", "internal/stricttoml"},
 	"profile":             {"internal/platform"},
 	"assertion":           {"internal/jose"},
-	"tokensource":         {"oauth", "profile", "assertion", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext"},
+	"tokensource":         {"oauth", "profile", "assertion", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
 	"bearer":              {"oauth", "internal/clientcert", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/secrettext", "internal/strictjson"},
 	"internal/remotekeys": {"internal/jose"},
@@ -73,7 +74,8 @@ var policy = map[string][]string{
 	// The key of tests.
 	"internal/rowauth/rowauthtest": {"internal/rowauth"},
 	// Certificates for tests.
-	"internal/clientcert/certtest": {},
+	"internal/clientcert/certtest":   {},
+	"internal/deadline/deadlinetest": {},
 	// Ledgers that were tampered with, for the tests of all that read one.
 	"internal/ledger/ledgertest": {"internal/ledger"},
 	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.
