@@ -66,7 +66,7 @@ var policy = map[string][]string{
 	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent",
 		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/evidence", "internal/jose", "internal/keyring", "internal/ledger", "internal/openssl",
 		"internal/platform", "internal/registry", "internal/sandbox", "internal/store", "internal/strictjson", "internal/tlsfiles",
-		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
+		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text/width"},
 	"internal/arch":      {},
 	"internal/wholelife": {}, // it has tests alone
 	// The key of tests.

@@ -63,7 +63,7 @@ func located(name string, err error) error {
 // unknown returns the error for a key that is not among the known ones.
 func (d *Document) unknown(key toml.Key, known []string) error {
 	fix := "remove it"
-	if near := nearest(key[len(key)-1], known); near != "" {
+	if near := Nearest(key[len(key)-1], known); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", near)
 	} else if len(known) > 0 {
 		fix = "known here: " + strings.Join(known, ", ")
@@ -187,9 +187,9 @@ func fieldByTag(t reflect.Type, tag string) (reflect.Type, bool) {
 	return nil, false
 }
 
-// nearest returns the most similar candidate within an edit distance of a third of its length, or
+// Nearest returns the most similar candidate within an edit distance of a third of its length, or
 // "".
-func nearest(word string, candidates []string) string {
+func Nearest(word string, candidates []string) string {
 	best, bestDistance := "", 1<<30
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(word), c); d < bestDistance && d <= max(len(c), 3)/3+1 {
