@@ -93,7 +93,7 @@ func (a *app) serverCommands() []*cobra.Command {
 func (a *app) onboardCommands() []*cobra.Command {
 	o := &onboarding{app: a}
 	return []*cobra.Command{
-		o.adminCommand(), o.backupCommand(),
+		o.adminCommand(), o.issuerCommand(), o.backupCommand(),
 		o.clientCommand(), o.keyCommand(), o.secretCommand(registry.ClientSecret), o.secretCommand(registry.APIKey), o.certificateCommand(), o.identityCommand(),
 		o.accountCommand(), o.itemCommand(), o.signingKeyCommand(), o.revokeCommand(), o.ledgerCommand(),
 	}

@@ -3,10 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
-	"strings"
-	"text/tabwriter"
 
 	"golang.org/x/term"
 )
@@ -46,16 +43,6 @@ func (a *app) printJSON(v any) error {
 // table writes rows in columns under a heading.
 func (a *app) table(heading []string, rows [][]string) error {
 	return writeTable(a.out, append([][]string{heading}, rows...))
-}
-
-func writeTable(w io.Writer, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
-			return err
-		}
-	}
-	return tw.Flush()
 }
 
 // terminal is where progress is shown, nil if standard error is not a terminal.

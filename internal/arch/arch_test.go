@@ -23,7 +23,8 @@ var policy = map[string][]string{
 	"internal/deadline":   {},
 	"internal/discovery":  {"internal/fetch", "internal/strictjson"},
 	"internal/overload":   {"oauth"},
-	"internal/stricttoml": {"github.com/BurntSushi/toml"},
+	"internal/nearest":    {},
+	"internal/stricttoml": {"internal/nearest", "github.com/BurntSushi/toml"},
 	"internal/openssl":    {"C"},
 	"internal/jose":       {"internal/strictjson", "internal/openssl"},
 	"internal/platform":   {"oauth", "internal/stricttoml"},
@@ -66,9 +67,9 @@ var policy = map[string][]string{
 	// The command: what a running server is made of stands in daemon, and only offline
 	// commands look into a store, a key or the rules.
 	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent",
-		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/evidence", "internal/jose", "internal/keyring", "internal/ledger", "internal/openssl",
+		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/evidence", "internal/jose", "internal/keyring", "internal/ledger", "internal/nearest", "internal/openssl",
 		"internal/platform", "internal/registry", "internal/sandbox", "internal/store", "internal/strictjson", "internal/tlsfiles",
-		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term"},
+		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text/width"},
 	"internal/arch":      {},
 	"internal/wholelife": {}, // it has tests alone
 	// The key of tests.
