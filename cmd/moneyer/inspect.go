@@ -137,26 +137,34 @@ func (i *inspected) json(text []byte) error {
 	case members["kty"] != nil:
 		i.key(text)
 	case members["keys"] != nil:
-		i.keySet(text, members["keys"])
+		i.keySet(text)
 	default:
 		return usagef("JSON that is neither a JWK (kty) nor a JWK set (keys)")
 	}
 	return nil
 }
 
-func (i *inspected) keySet(text []byte, entries json.RawMessage) {
+// keySet lists the keys of a set, and those that are left out, with the reasons. A private one is a
+// problem.
+func (i *inspected) keySet(text []byte) {
 	i.Kind, i.checked = "key set", true
-	named, err := jose.ParseJWKS(text)
+	set, err := jose.ParseKeySet(text, jose.KeySetRules{})
 	if err != nil {
 		i.Problems = append(i.Problems, err.Error())
 		return
 	}
-	for _, n := range named {
+	for _, n := range set.Keys {
 		i.show(n.Key, n.Kid)
 	}
-	var all []json.RawMessage
-	if json.Unmarshal(entries, &all) == nil && len(all) > len(named) {
-		i.Notes = append(i.Notes, fmt.Sprintf("%d more, of another type or not for signatures, left out", len(all)-len(named)))
+	if len(set.Skipped) > 0 {
+		i.Notes = append(i.Notes, fmt.Sprintf("%d more, left out:", len(set.Skipped)))
+	}
+	for _, skipped := range set.Skipped {
+		if errors.Is(skipped.Reason, jose.ErrPrivateKey) {
+			i.Problems = append(i.Problems, skipped.String())
+		} else {
+			i.Notes = append(i.Notes, skipped.String())
+		}
 	}
 }
 
