@@ -56,7 +56,7 @@ var policy = map[string][]string{
 	"internal/trustedkeys":     {"internal/fetch", "internal/jose", "internal/registry", "internal/remotekeys", "internal/tlsfiles"},
 	"internal/metrics":         {"oauth", "internal/overload", "github.com/prometheus/client_golang"},
 	"internal/config":          {"oauth", "profile", "internal/fetch", "internal/jose", "internal/overload", "internal/registry", "internal/stricttoml", "internal/platform"},
-	"internal/agent":           {"oauth", "profile", "internal/platform", "tokensource", "internal/fetch", "internal/stricttoml", "internal/tlsfiles"},
+	"internal/agent":           {"oauth", "profile", "internal/platform", "tokensource", "internal/deadline", "internal/fetch", "internal/stricttoml", "internal/tlsfiles"},
 	"internal/tlsfiles":        {"internal/jose"},
 	"internal/adminapi":        {"oauth", "internal/evidence", "internal/ledger", "internal/registry"},
 	"internal/adminclient":     {"oauth", "assertion", "tokensource", "internal/adminapi", "internal/jose", "internal/keyring", "internal/ledger", "internal/registry", "internal/secrettext", "internal/tlsfiles"},
