@@ -93,12 +93,15 @@ func (s StaticKeys) Key(_ context.Context, kid string) (Key, error) {
 // keys that are not for verifying with a known algorithm. The kid of a key without
 // one is its thumbprint (RFC 7638). A set with a private key is an error.
 func ParseKeys(jwks []byte) (StaticKeys, error) {
-	named, err := jose.ParseJWKS(jwks)
+	set, err := jose.ParseKeySet(jwks, jose.KeySetRules{})
+	if err == nil && set.Private() {
+		err = errors.New(set.Report())
+	}
 	if err != nil {
 		return nil, fmt.Errorf("bearer: %w", err)
 	}
-	keys := make(StaticKeys, len(named))
-	for _, n := range named {
+	keys := make(StaticKeys, len(set.Keys))
+	for _, n := range set.Keys {
 		kid := n.Kid
 		if kid == "" {
 			kid = n.Key.Thumbprint()

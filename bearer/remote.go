@@ -1,6 +1,7 @@
 package bearer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -87,14 +88,14 @@ func (r *RemoteKeys) fetch(ctx context.Context, past bool) ([]jose.NamedKey, tim
 	if err != nil {
 		return nil, 0, err
 	}
-	keys, err := jose.ParseJWKS(answer.Body)
+	set, err := jose.ParseKeySet(answer.Body, jose.KeySetRules{})
 	if err != nil {
 		return nil, 0, fmt.Errorf("bearer: %w", err)
 	}
-	if len(keys) == 0 {
-		return nil, 0, fmt.Errorf("bearer: the JWK set at %s has no key to verify with", location)
+	if len(set.Keys) == 0 {
+		return nil, 0, fmt.Errorf("bearer: the JWK set at %s has no key to verify with (%s)", location, cmp.Or(set.Report(), "it is empty"))
 	}
-	return keys, remotekeys.Freshness(answer.Header), nil
+	return set.Keys, remotekeys.Freshness(answer.Header), nil
 }
 
 // discover finds the JWK set's URL in the issuer's metadata (RFC 8414 §3). The

@@ -183,19 +183,17 @@ func (a *answer) expiry(token string, sent time.Time) (time.Time, error) {
 		}
 		return sent.Add(time.Duration(min(seconds, maxLifetime.Seconds()) * float64(time.Second))), nil
 	}
-	end := sent.Add(defaultLifetime)
+	life := defaultLifetime
 	if at != nil {
-		var ok bool
-		if end, ok = instant(at); !ok {
+		end, ok := instant(at)
+		if !ok {
 			return time.Time{}, fmt.Errorf("expires_at is %.40s, not a time", at)
 		}
+		life = end.Sub(sent)
 	} else if exp, ok := jwtExpiry(token); ok {
-		end = exp
+		life = exp.Sub(sent)
 	}
-	if latest := sent.Add(maxLifetime); end.After(latest) {
-		end = latest
-	}
-	return end, nil
+	return sent.Add(min(life, maxLifetime)), nil // by both clocks, as sent is
 }
 
 // number reads a finite number, also out of a string.

@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"moneyer/assertion"
 	"moneyer/internal/platform"
+	"moneyer/internal/secrettext"
 	"moneyer/oauth"
 )
 
@@ -27,17 +26,9 @@ const maxAssertionFile = 64 << 10
 // are ignored.
 func AssertionFile(name string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) {
-		f, err := os.Open(name)
+		data, err := readBounded(name, maxAssertionFile)
 		if err != nil {
 			return "", err
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		data, err := io.ReadAll(io.LimitReader(f, maxAssertionFile+1))
-		switch {
-		case err != nil:
-			return "", err
-		case len(data) > maxAssertionFile:
-			return "", fmt.Errorf("%s is longer than %d bytes", name, maxAssertionFile)
 		}
 		return strings.Trim(string(data), "\r\n"), nil
 	}
@@ -154,6 +145,9 @@ func (p *plan) make(ctx context.Context, m *maker, now time.Time) (string, error
 		text, err := m.provided(ctx)
 		if err != nil {
 			return "", fmt.Errorf("the provider of the assertion: %w", err)
+		}
+		if err := secrettext.CheckEncoding([]byte(text)); err != nil {
+			return "", fmt.Errorf("the provider of the assertion returned something else than a signed JWT: %w", err)
 		}
 		if strings.Count(text, ".") != 2 || !visible(text) {
 			return "", errors.New("the provider of the assertion returned something else than a signed JWT")

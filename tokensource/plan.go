@@ -58,7 +58,7 @@ func (s *Source) plan(ctx context.Context, r Request, with *identity) (*plan, er
 		return nil, err
 	}
 	r = s.merge(r)
-	p := &plan{profile: definition, credential: &s.Credential, client: with.client, scope: r.Scope, params: r.Params}
+	p := &plan{profile: definition, credential: with.credential, client: with.client, scope: r.Scope, params: r.Params}
 	if p.grant, p.auth, err = p.credential.choose(definition, r); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/oauth"
 )
 
@@ -50,7 +51,7 @@ type Token struct {
 // more than 10 s, or more than a tenth of a life of less than 100 s.
 func (t *Token) usable(now time.Time) bool {
 	life := t.Expiry.Sub(t.obtained)
-	return t.Expiry.Sub(now) > min(reserve, life/10)
+	return deadline.Left(t.Expiry, now) > min(reserve, life/10)
 }
 
 // String describes the token without showing it.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -143,40 +142,54 @@ func withoutPath(err error) error {
 }
 
 // secretFlags say where a secret is: in a file or in the environment.
-type secretFlags struct{ name, file, env string }
+type secretFlags struct {
+	name, file, env string
+	// parse reads it from the content of either.
+	parse func([]byte) (string, error)
+}
 
-func (f *secretFlags) add(c *cobra.Command, name, what string) {
-	f.name = name
+func (f *secretFlags) add(c *cobra.Command, name, what string, parse func([]byte) (string, error)) {
+	f.name, f.parse = name, parse
 	c.Flags().StringVar(&f.file, name+"-file", "", "file that holds the "+what+" ('-' reads standard input)")
 	c.Flags().StringVar(&f.env, name+"-env", "", "environment variable that holds the "+what)
 	complete(c, name+"-env")
 }
 
-// readSecret reads a secret, which is empty when no flag names one. Trailing line
-// ends are removed. Errors do not repeat the flags' values: one may be the secret
-// itself, by mistake.
+// trimLineEnds reads an assertion, which tokensource checks for itself.
+func trimLineEnds(data []byte) (string, error) {
+	text := strings.Trim(string(data), "\r\n")
+	if text == "" {
+		return "", errors.New("it is empty")
+	}
+	return text, nil
+}
+
+// readSecret reads a secret, which is empty when no flag names one. Errors do not repeat
+// the flags' values: one may be the secret itself, by mistake.
 func (a *app) readSecret(f *secretFlags) (string, error) {
-	var secret string
+	var data []byte
+	flag := "--" + f.name + "-file"
 	switch {
 	case f.file != "" && f.env != "":
 		return "", usagef("--%s-file and --%[1]s-env exclude each other", f.name)
 	case f.file != "":
-		data, err := a.readFile(f.file)
-		if err != nil {
-			return "", usagef("--%s-file names a file that holds it: %w", f.name, withoutPath(err))
+		var err error
+		if data, err = a.readFile(f.file); err != nil {
+			return "", usagef("%s names a file that holds it: %w", flag, withoutPath(err))
 		}
-		secret = string(bytes.TrimRight(data, "\r\n"))
 	case f.env != "":
+		flag = "--" + f.name + "-env"
 		value, ok := os.LookupEnv(f.env)
 		if !ok {
-			return "", usagef("--%s-env names an environment variable that holds it, and there is none of that name", f.name)
+			return "", usagef("%s names an environment variable that holds it, and there is none of that name", flag)
 		}
-		secret = value
+		data = []byte(value)
 	default:
 		return "", nil
 	}
-	if secret == "" {
-		return "", usagef("the %s is empty", strings.ReplaceAll(f.name, "-", " "))
+	secret, err := f.parse(data)
+	if err != nil {
+		return "", usagef("the %s that %s names cannot be used: %w", strings.ReplaceAll(f.name, "-", " "), flag, err)
 	}
 	return secret, nil
 }

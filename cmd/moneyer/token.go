@@ -67,9 +67,9 @@ Temporary errors (429, 503, a lost connection) are retried, up to four attempts.
 		RunE: func(c *cobra.Command, _ []string) error { return a.token(c.Context(), &f) },
 	}
 	profileFlag(c, &f.profile)
-	f.secret.add(c, "secret", "client secret")
-	f.apiKey.add(c, "api-key", "API key")
-	f.assertion.add(c, "assertion", "assertion of an identity provider that the platform trusts")
+	f.secret.add(c, "secret", "client secret", tokensource.ParseSecret)
+	f.apiKey.add(c, "api-key", "API key", tokensource.ParseSecret)
+	f.assertion.add(c, "assertion", "assertion of an identity provider that the platform trusts", trimLineEnds)
 	f.signer.add(c)
 	flags := c.Flags()
 	flags.StringVar(&f.issuer, "issuer", "", "the issuer URL, exactly as the platform spells it")

@@ -19,6 +19,8 @@ var policy = map[string][]string{
 	"internal/strictjson": {},
 	"internal/clientcert": {},
 	"internal/fetch":      {},
+	"internal/secrettext": {},
+	"internal/deadline":   {},
 	"internal/discovery":  {"internal/fetch", "internal/strictjson"},
 	"internal/overload":   {"oauth"},
 	"internal/nearest":    {},
@@ -28,9 +30,9 @@ var policy = map[string][]string{
 	"internal/platform":   {"oauth", "internal/stricttoml"},
 	"profile":             {"internal/platform"},
 	"assertion":           {"internal/jose"},
-	"tokensource":         {"oauth", "profile", "assertion", "internal/discovery", "internal/fetch", "internal/platform"},
+	"tokensource":         {"oauth", "profile", "assertion", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
-	"bearer":              {"oauth", "internal/clientcert", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/strictjson"},
+	"bearer":              {"oauth", "internal/clientcert", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/secrettext", "internal/strictjson"},
 	"internal/remotekeys": {"internal/jose"},
 	"internal/ledger":     {},
 	"internal/revocation": {"internal/strictjson"},
@@ -38,7 +40,7 @@ var policy = map[string][]string{
 	"internal/registry":   {"oauth", "internal/clientcert", "internal/platform", "internal/jose", "internal/strictjson"},
 	"internal/evidence":   {"oauth", "internal/clientcert", "internal/platform", "internal/registry", "internal/jose", "internal/strictjson"},
 	"internal/authority":  {"oauth", "internal/evidence", "internal/clientcert", "internal/platform", "internal/ledger", "internal/registry", "internal/revocation", "internal/jose", "internal/strictjson", "internal/overload", "golang.org/x/sync"},
-	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry", "internal/rowauth", "golang.org/x/sync"},
+	"internal/keyring":    {"internal/jose", "internal/ledger", "internal/registry", "internal/rowauth", "internal/secrettext", "golang.org/x/sync"},
 	// The store: what callers import, over an engine for each database.
 	"internal/store":          {"internal/registry", "internal/revocation", "internal/rowauth", "internal/ledger", "internal/store/engine", "internal/store/history", "internal/store/transfer", "internal/store/sqlite", "internal/store/postgres", "golang.org/x/sync"},
 	"internal/store/engine":   {"internal/ledger"},
@@ -54,10 +56,10 @@ var policy = map[string][]string{
 	"internal/trustedkeys":     {"internal/fetch", "internal/jose", "internal/registry", "internal/remotekeys", "internal/tlsfiles"},
 	"internal/metrics":         {"oauth", "internal/overload", "github.com/prometheus/client_golang"},
 	"internal/config":          {"oauth", "profile", "internal/fetch", "internal/jose", "internal/overload", "internal/registry", "internal/stricttoml", "internal/platform"},
-	"internal/agent":           {"oauth", "profile", "internal/platform", "assertion", "tokensource", "internal/fetch", "internal/stricttoml", "internal/tlsfiles"},
+	"internal/agent":           {"oauth", "profile", "internal/platform", "tokensource", "internal/fetch", "internal/stricttoml", "internal/tlsfiles"},
 	"internal/tlsfiles":        {},
 	"internal/adminapi":        {"oauth", "internal/evidence", "internal/ledger", "internal/registry"},
-	"internal/adminclient":     {"oauth", "assertion", "tokensource", "internal/adminapi", "internal/jose", "internal/keyring", "internal/ledger", "internal/registry", "internal/tlsfiles"},
+	"internal/adminclient":     {"oauth", "assertion", "tokensource", "internal/adminapi", "internal/jose", "internal/keyring", "internal/ledger", "internal/registry", "internal/secrettext", "internal/tlsfiles"},
 	"internal/daemon": {"profile", "bearer", "oauth", "internal/admin", "internal/adminapi", "internal/adminclient", "internal/authority", "internal/config", "internal/jose",
 		"internal/jwksuri", "internal/keyring", "internal/ledger", "internal/metrics", "internal/overload", "internal/platform", "internal/registry",
 		"internal/server", "internal/store", "internal/tlsfiles", "internal/trustedkeys"},
@@ -73,7 +75,8 @@ var policy = map[string][]string{
 	// The key of tests.
 	"internal/rowauth/rowauthtest": {"internal/rowauth"},
 	// Certificates for tests.
-	"internal/clientcert/certtest": {},
+	"internal/clientcert/certtest":   {},
+	"internal/deadline/deadlinetest": {},
 	// Ledgers that were tampered with, for the tests of all that read one.
 	"internal/ledger/ledgertest": {"internal/ledger"},
 	// PostgreSQL for tests and `make cluster`: no part of Moneyer's programs.

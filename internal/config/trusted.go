@@ -100,7 +100,7 @@ func checkTrustedName(check *checker, key string, t *TrustedIssuer) {
 }
 
 // checkTrustedKeys checks where its keys are, and returns those that are in the configuration.
-func checkTrustedKeys(check *checker, key string, t *TrustedIssuer) []jose.NamedKey {
+func checkTrustedKeys(check *checker, key string, t *TrustedIssuer) jose.KeySet {
 	places := 0
 	for _, place := range []string{t.JWKSURI, t.Bundle, t.JWKS} {
 		if place != "" {
@@ -115,22 +115,24 @@ func checkTrustedKeys(check *checker, key string, t *TrustedIssuer) []jose.Named
 	check.want(t.CA == "" || strings.HasPrefix(t.JWKSURI, "https:"), key+".ca", "is for a jwks_uri with https: remove this")
 	check.want(len(t.Algs) > 0, key+".algs", "must name an algorithm")
 	rules := jose.KeySetRules{SPIFFE: t.Kind == string(registry.TrustedSPIFFE)}
-	for _, alg := range t.Algs {
-		check.want(jose.Alg(alg).Known(), key+".algs", `%q is none of "ES256", "RS256", "PS256" and "EdDSA"`, alg)
-		rules.Algs = append(rules.Algs, jose.Alg(alg))
+	for n, alg := range t.Algs {
+		t.Algs[n] = string(jose.AlgOf(alg))
+		check.want(jose.AlgOf(alg).Known(), key+".algs", `%q is none of "ES256", "RS256", "PS256" and "EdDSA"`, alg)
+		rules.Algs = append(rules.Algs, jose.AlgOf(alg))
 	}
 	if t.JWKS == "" {
-		return nil
+		return jose.KeySet{}
 	}
 	set, err := jose.ParseKeySet([]byte(t.JWKS), rules)
 	check.want(err == nil, key+".jwks", "%v", err)
+	check.want(!set.Private(), key+".jwks", "%s", set.Report())
 	usable := `one with an algorithm of algs`
 	if rules.SPIFFE {
 		usable += ` and a kid, and the use "jwt-svid"`
 	}
 	fits := func(k jose.NamedKey) bool { return slices.Contains(t.Algs, string(k.Key.Alg())) }
-	check.want(err != nil || slices.ContainsFunc(set.Keys, fits), key+".jwks", "has no usable key: %s", usable)
-	return set.Keys
+	check.want(err != nil || slices.ContainsFunc(set.Keys, fits), key+".jwks", "has no usable key: %s %s", usable, set.Report())
+	return set
 }
 
 // judged are claims that the rules judge: they name no client.

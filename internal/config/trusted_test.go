@@ -45,9 +45,12 @@ func TestTrustedDefaults(t *testing.T) {
 }
 
 func TestTrustedKeysInTheFile(t *testing.T) {
-	c := parse(t, good+fmt.Sprintf("[issuers.d1.trusted.t]\nissuer = \"i\"\nalgs = [\"EdDSA\"]\njwks = '{\"keys\":[%s}]}'", edKey))
-	if keys := c.Served()[0].Trusted[0].Keys; len(keys) != 1 || keys[0].Kid != "k1" || keys[0].Key.Alg() != "EdDSA" {
-		t.Errorf("%+v", keys)
+	for _, alg := range []string{"EdDSA", "Ed25519"} { // two names of one algorithm (RFC 9864 §2.2)
+		c := parse(t, good+fmt.Sprintf("[issuers.d1.trusted.t]\nissuer = \"i\"\nalgs = [%q]\njwks = '{\"keys\":[%s}]}'", alg, edKey))
+		of := c.Served()[0].Trusted[0]
+		if key := of.Keys.Find("k1", "EdDSA"); len(of.Keys.Keys) != 1 || key == nil || key.Alg() != "EdDSA" || of.Algs[0] != "EdDSA" {
+			t.Errorf("%s: %+v", alg, of)
+		}
 	}
 }
 

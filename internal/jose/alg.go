@@ -21,6 +21,9 @@ const (
 	EdDSA Alg = "EdDSA" // Ed25519: RFC 8037 section 3.1
 )
 
+// ed25519Alg is the name of RFC 9864 section 2.2 for EdDSA with Ed25519. It is read as EdDSA.
+const ed25519Alg = "Ed25519"
+
 // The reasons for refusing keys and tokens. Errors of this package wrap one of them wherever a
 // caller may need to distinguish them.
 var (
@@ -47,9 +50,16 @@ func (a Alg) Known() bool {
 	}
 }
 
+// AlgOf returns the algorithm that a user or a partner means by name: "Ed25519" (RFC 9864 section 2.2)
+// is EdDSA, every other name is that of its algorithm, which need not be a supported one.
+func AlgOf(name string) Alg { return Alg(name).constant() }
+
 // constant returns the constant equal to a supported algorithm, so that the text from which a was
 // read can be garbage collected.
 func (a Alg) constant() Alg {
+	if a == ed25519Alg {
+		return EdDSA
+	}
 	for _, known := range []Alg{ES256, RS256, PS256, EdDSA} {
 		if a == known {
 			return known

@@ -11,27 +11,13 @@ import (
 	"fmt"
 	"math/big"
 	"slices"
+	"strings"
 
 	"moneyer/internal/strictjson"
 )
 
-// The limits of a JWK set.
-const (
-	MaxJWKS     = 256 << 10 // bytes
-	MaxJWKSKeys = 100
-)
-
 // maxKeyFile bounds one key in any encoding, in bytes.
 const maxKeyFile = 64 << 10
-
-// NamedKey is a public key with the kid under which its owner published it.
-type NamedKey struct {
-	Kid string // may be empty
-	Key *PublicKey
-	// JWK is the text of the key as it came, with the members that are no part of Key; nil when it was
-	// not read from a set.
-	JWK []byte
-}
 
 // ParseJWK reads one public key (RFC 7517 section 4). The key is bound to the alg of the JWK, or to
 // defaultAlg if the JWK has none, or else to the default algorithm of its key type. If the JWK and
@@ -52,104 +38,8 @@ func ParseJWK(data []byte, defaultAlg Alg) (key *PublicKey, kid string, err erro
 	return key, j.kid, nil
 }
 
-// KeySetRules say how the keys of a set are read.
-type KeySetRules struct {
-	// Algs are for keys that name no algorithm: each is bound to the first that fits its type, or
-	// else to the default algorithm of its key type.
-	Algs []Alg
-	// SPIFFE is set for a SPIFFE bundle (SPIFFE Trust Domain and Bundle, section 4): its keys for
-	// JWT-SVIDs have the use "jwt-svid" and a kid. Other keys are skipped.
-	SPIFFE bool
-}
-
-// KeySet holds the public keys of a JWK set.
-type KeySet struct {
-	Keys []NamedKey
-	// Refresh is how often the publisher wants the set to be fetched, in seconds: the
-	// spiffe_refresh_hint of a SPIFFE bundle. 0 means that it does not say.
-	Refresh int64
-}
-
-// ParseJWKS reads the public keys of a JWK set (RFC 7517 section 5). Unusable keys are skipped. A
-// set that contains a private or symmetric key, or two keys with one kid, is refused as a whole:
-// its publisher has lost control of it.
-func ParseJWKS(data []byte) ([]NamedKey, error) {
-	set, err := ParseKeySet(data, KeySetRules{})
-	return set.Keys, err
-}
-
-// ParseKeySet is ParseJWKS with rules.
-func ParseKeySet(data []byte, rules KeySetRules) (KeySet, error) {
-	if len(data) > MaxJWKS {
-		return KeySet{}, fmt.Errorf("%w: JWK set longer than %d bytes", ErrKey, MaxJWKS)
-	}
-	var set KeySet
-	found, entries := false, 0
-	err := strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
-		switch {
-		case name == "spiffe_refresh_hint" && rules.SPIFFE:
-			set.Refresh, err = v.Seconds()
-			return err
-		case name != "keys":
-			return nil
-		}
-		found = true
-		return v.Elements(func(element strictjson.Value) error {
-			if entries++; entries > MaxJWKSKeys {
-				return fmt.Errorf("more than %d keys", MaxJWKSKeys)
-			}
-			return set.add(element.Raw(), &rules)
-		})
-	})
-	if err != nil {
-		return KeySet{}, fmt.Errorf("%w: JWK set: %w", ErrKey, err)
-	}
-	if !found {
-		return KeySet{}, fmt.Errorf("%w: JWK set without keys", ErrKey)
-	}
-	return set, nil
-}
-
-// add adds the key if it is usable.
-func (s *KeySet) add(data []byte, rules *KeySetRules) error {
-	j, err := readJWK(data)
-	if err != nil {
-		return nil
-	}
-	if j.private() {
-		return errRegisterPublic
-	}
-	use := "sig"
-	if rules.SPIFFE {
-		use = useJWTSVID
-	}
-	key, err := j.publicKey(use, j.algOf(rules.Algs))
-	switch {
-	case err != nil, rules.SPIFFE && j.kid == "":
-		return nil
-	case j.kid != "" && slices.ContainsFunc(s.Keys, func(k NamedKey) bool { return k.Kid == j.kid }):
-		return fmt.Errorf("two keys with kid %q", j.kid)
-	}
-	s.Keys = append(s.Keys, NamedKey{Kid: j.kid, Key: key, JWK: data})
-	return nil
-}
-
 // useJWTSVID is the use of a key of a SPIFFE bundle that signs JWT-SVIDs.
 const useJWTSVID = "jwt-svid"
-
-// algOf returns the first of algs that fits the type of a JWK without alg, or the empty Alg.
-func (j *jwk) algOf(algs []Alg) Alg {
-	if j.alg != "" {
-		return j.alg
-	}
-	for _, alg := range algs {
-		switch {
-		case j.kty == "RSA" && (alg == RS256 || alg == PS256), j.kty == "EC" && alg == ES256, j.kty == "OKP" && alg == EdDSA:
-			return alg
-		}
-	}
-	return ""
-}
 
 // jwk is a parsed JWK before validation. Byte slices are nil for absent members.
 type jwk struct {
@@ -158,19 +48,24 @@ type jwk struct {
 	ops                []string // nil when absent
 	n, e, x, y         []byte
 	d, p, q            []byte
-	symmetric          bool // has k
-	otherPrivate       bool // has dp, dq, qi or oth
+	symmetric          bool  // has k
+	asymmetric         bool  // has d, p, q, dp, dq, qi or oth
+	bad                error // the first member that is not as it must be
 }
 
-// readJWK parses the members of a JWK.
+// readJWK parses the members of a JWK, whose private ones are read even if others are damaged: see bad.
+// A member that is null is absent, as some serializers write it.
 func readJWK(data []byte) (*jwk, error) {
 	if len(data) > maxKeyFile {
 		return nil, fmt.Errorf("%w: JWK longer than %d bytes", ErrKey, maxKeyFile)
 	}
 	j := new(jwk)
 	err := strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) error {
-		if err := j.set(name, v); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if v.Kind() == strictjson.KindNull {
+			return nil
+		}
+		if err := j.set(name, v); err != nil && j.bad == nil {
+			j.bad = fmt.Errorf("%w: JWK: %s: %w", ErrKey, name, err)
 		}
 		return nil
 	})
@@ -205,44 +100,62 @@ func (j *jwk) set(name string, v strictjson.Value) (err error) {
 	case "y":
 		j.y, err = decodeBytes(v)
 	case "d":
+		j.asymmetric = true
 		j.d, err = decodeBytes(v)
 	case "p":
+		j.asymmetric = true
 		j.p, err = decodeBytes(v)
 	case "q":
+		j.asymmetric = true
 		j.q, err = decodeBytes(v)
 	case "k":
 		j.symmetric = true
 	case "dp", "dq", "qi", "oth":
-		j.otherPrivate = true
+		j.asymmetric = true
 	case "keys":
-		return errors.New("a JWK set, where one of its keys belongs")
+		return errors.New("a JWK set, where one of its keys belongs: print one key alone with jq '.keys[0]' set.json")
 	}
 	return err
 }
 
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// decodeBytes decodes a strict base64url string. The result is nil only with an error.
+// decodeBytes decodes a strict base64url string. Text in a near form of it is decoded as well, beside
+// the error that names the form: a private key has to be recognized in any form. The result is nil
+// only with an error.
 func decodeBytes(v strictjson.Value) ([]byte, error) {
 	text, err := v.Text()
 	if err != nil {
 		return nil, err
 	}
 	data, err := strictBase64.DecodeString(text)
-	if err != nil || len(text) != base64.RawURLEncoding.EncodedLen(len(data)) {
-		return nil, errors.New("not strict base64url")
+	if err == nil && len(text) == base64.RawURLEncoding.EncodedLen(len(data)) {
+		return data, nil
 	}
-	return data, nil
+	near := strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
+	data, err = base64.RawURLEncoding.DecodeString(near)
+	switch {
+	case err != nil || strings.ContainsAny(text, "\r\n"):
+		return data, errors.New("not strict base64url")
+	case strings.ContainsAny(text, "+/"):
+		return data, errors.New("base64, where base64url belongs (RFC 7518 section 6): write - for +, _ for /, and no =")
+	case strings.HasSuffix(text, "="):
+		return data, errors.New("base64url with padding, which a JWK has not (RFC 7515 section 2): leave out the = at its end")
+	}
+	return data, errors.New("not strict base64url")
 }
 
 // private reports whether the JWK has a private or symmetric member.
 func (j *jwk) private() bool {
-	return j.symmetric || j.otherPrivate || j.d != nil || j.p != nil || j.q != nil
+	return j.symmetric || j.asymmetric
 }
 
 // publicKey validates the public half. A key without use may be used to verify any signature
 // (RFC 7517 section 4.2), but not a JWT-SVID.
 func (j *jwk) publicKey(use string, defaultAlg Alg) (*PublicKey, error) {
+	if j.bad != nil {
+		return nil, j.bad
+	}
 	if j.use != use && (j.use != "" || use == useJWTSVID) {
 		return nil, fmt.Errorf("%w: JWK use is %.32q, want %s", ErrKey, j.use, use)
 	}

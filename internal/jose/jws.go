@@ -28,7 +28,7 @@ type JWS struct {
 }
 
 // Header holds the supported header members (RFC 7515 section 4.1). Kid and Typ are empty if
-// absent.
+// absent. Alg is "EdDSA" also where the header says "Ed25519" (RFC 9864 section 2.2).
 type Header struct {
 	Alg string
 	Kid string
@@ -116,6 +116,7 @@ func parseHeader(data []byte) (Header, error) {
 		case "alg":
 			hasAlg = true
 			h.Alg, err = boundedText(v, maxName)
+			h.Alg = string(AlgOf(h.Alg))
 		case "kid":
 			h.Kid, err = boundedText(v, maxName)
 		case "typ":

@@ -20,7 +20,7 @@ type TrustedIssuer struct {
 	// JWKSURI, Bundle (a file) or Keys say where its keys are; CA is a file with the
 	// authorities of JWKSURI's certificate, empty for the system's.
 	JWKSURI, CA, Bundle string
-	Keys                []jose.NamedKey
+	Keys                jose.KeySet
 	// Algs that its keys may be for.
 	Algs []string
 	// Audience lists what aud may be, exactly one of them; empty means what the aud of a

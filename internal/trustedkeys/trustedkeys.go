@@ -133,7 +133,10 @@ func (s *Source) Errors() iter.Seq2[string, error] {
 func (s *Source) Key(ctx context.Context, t *registry.TrustedIssuer, kid string) (*jose.PublicKey, error) {
 	k := s.kept[t]
 	if k == nil {
-		return keyIn(t.Keys, kid)
+		if key := t.Keys.Find(kid, ""); key != nil {
+			return key, nil
+		}
+		return nil, notFound(kid)
 	}
 	every := remotekeys.UnknownKidEvery
 	if t.Bundle != "" {
@@ -144,19 +147,6 @@ func (s *Source) Key(ctx context.Context, t *registry.TrustedIssuer, kid string)
 		return nil, notFound(kid)
 	}
 	return key, err
-}
-
-// keyIn finds a key of the configuration.
-func keyIn(keys []jose.NamedKey, kid string) (*jose.PublicKey, error) {
-	if kid == "" && len(keys) == 1 {
-		return keys[0].Key, nil
-	}
-	for _, named := range keys {
-		if kid != "" && named.Kid == kid {
-			return named.Key, nil
-		}
-	}
-	return nil, notFound(kid)
 }
 
 func notFound(kid string) error { return fmt.Errorf("kid %.64q: %w", kid, registry.ErrNotFound) }

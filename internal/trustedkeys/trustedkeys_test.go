@@ -189,7 +189,7 @@ func TestInline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	two, one := &registry.TrustedIssuer{Name: "two", Keys: keys}, &registry.TrustedIssuer{Name: "one", Keys: keys[:1]}
+	two, one := &registry.TrustedIssuer{Name: "two", Keys: jose.NewKeySet(keys...)}, &registry.TrustedIssuer{Name: "one", Keys: jose.NewKeySet(keys[:1]...)}
 	s := New(issuerOf(two, one), nil, (&clock{}).now)
 	want(t, s, two, "k1", nil)
 	want(t, s, two, "k3", registry.ErrNotFound)
