@@ -29,6 +29,7 @@ type explainFlags struct {
 	now                   string
 	clientAuth            bool
 	admin, issuerName     string
+	cacert                string
 	cert                  certificateFlags
 }
 
@@ -84,6 +85,7 @@ registered, or here against the name that is given, and --ca.`,
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "check it as client authentication (RFC 7523 section 2.2) instead of as the grant")
 	flags.StringVar(&f.admin, "admin", "", "ask the server of this admin file instead, which knows its clients and keys")
 	flags.StringVar(&f.issuerName, "issuer-name", "", "the issuer by its name on that server")
+	addCAFlag(flags, &f.cacert)
 	f.cert.add(c)
 	for _, other := range []string{"profile", "issuer", "key", "kid", "alg", "audience-name", "subject", "now", "ca"} {
 		c.MarkFlagsMutuallyExclusive("admin", other)
@@ -121,6 +123,8 @@ func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
 		explain = a.explainCertificateLocally
 	case f.cert.ca != "" || f.cert.match != "":
 		return usagef("--ca and the names of a certificate go with --cert")
+	case f.cacert != "" && !remote:
+		return usagef("--%s goes with --admin: without it no server is asked", caFlag)
 	case remote && f.client != "":
 		return usagef("the server knows the assertion's client: --client goes with --cert or without --admin")
 	case remote:
@@ -219,7 +223,7 @@ func (a *app) ask(ctx context.Context, f *explainFlags, question adminapi.Questi
 	if f.issuerName == "" {
 		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
 	}
-	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName}
+	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName, cacert: f.cacert}
 	at, err := o.at(ctx)
 	if err != nil {
 		return nil, err

@@ -50,6 +50,7 @@ that is unsafe to use.`,
 	flags.StringVar(&f.key, "key", "", "check the signature by the public key in this file (PEM or JWK)")
 	flags.StringVar(&f.jwks, "jwks", "", "check the signature by the JWK set in this file or at this URL")
 	flags.StringVar(&f.issuer, "issuer", "", "check the signature by the keys that this issuer's metadata name (RFC 8414)")
+	addCAFlag(flags, &f.cacert)
 	completeNothing(c, "issuer")
 	c.MarkFlagsMutuallyExclusive("key", "jwks", "issuer")
 	return c
