@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 
+	"moneyer/internal/secrettext"
 	"moneyer/oauth"
 )
 
@@ -68,6 +69,11 @@ func (c *Credential) request(ctx context.Context, location string, header http.H
 // form returns what is sent in a form, or nil.
 func (c *Credential) form(ctx context.Context) (url.Values, error) {
 	form := url.Values{}
+	if c.Secret != "" {
+		if err := secrettext.Check(c.Secret); err != nil {
+			return nil, fmt.Errorf("bearer: Credential.Secret cannot be a secret: %w", err)
+		}
+	}
 	switch {
 	case c.Certificate && c.ClientID == "":
 		return nil, errors.New("bearer: Credential has Certificate and no ClientID")

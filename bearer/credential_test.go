@@ -52,6 +52,7 @@ func TestCredentialIsSent(t *testing.T) {
 		"form":                  {bearer.Credential{ClientID: "a", Secret: "c&d", Post: true}, "POST", "", "client_id=a&client_secret=c%26d", ""},
 		"API key":               {bearer.Credential{Header: http.Header{"authorization": {"APIKEY k"}}}, "GET", "APIKEY k", "", `"e"`},
 		"JWT":                   {bearer.Credential{Assertion: func(context.Context) (string, error) { return "e30.e30.AA", nil }}, "POST", "", "client_assertion=e30.e30.AA&client_assertion_type=" + "urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer", ""},
+		"secret with line end":  {bearer.Credential{ClientID: "a", Secret: "s\n"}, "", "", "", ""},
 		"broken JWT":            {bearer.Credential{Assertion: func(context.Context) (string, error) { return "", errors.New("no key") }}, "", "", "", ""},
 		"certificate":           {bearer.Credential{ClientID: "a b", Certificate: true}, "POST", "", "client_id=a+b", ""},
 		"Basic and certificate": {bearer.Credential{ClientID: "a", Secret: "s", Certificate: true}, "POST", "Basic YTpz", "client_id=a", ""},

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/oauth"
 )
 
@@ -43,6 +44,9 @@ type flight struct {
 // TokenFor returns a token from the cache, or waits for a new one. The token has
 // more than 10 s left, or more than a tenth of a life of less than 100 s.
 //
+// Times are by the wall clock and by the monotonic one, whichever says later: a token that ended while
+// the machine was suspended is not returned.
+//
 // A token is renewed in the background after 70 to 85 % of its life, at a random
 // point so that clients do not renew together. Until then the old one is returned.
 //
@@ -67,9 +71,9 @@ func (s *Source) TokenFor(ctx context.Context, r Request) (*Token, error) {
 	}
 	e := s.entry(key, now)
 	usable := e.token != nil && e.token.usable(now)
-	due := !usable || !now.Before(e.renewAt)
+	due := !usable || deadline.Passed(e.renewAt, now)
 	if due && e.flight == nil {
-		if now.Before(e.retryAt) {
+		if !deadline.Passed(e.retryAt, now) {
 			due = false
 		} else {
 			s.renew(ctx, key, e, r, with)
@@ -207,7 +211,7 @@ func (e *entry) set(t *Token) {
 func (e *entry) fail(err error, now time.Time) {
 	pause := max(minFailurePause, oauth.AsError(err).RetryAfter)
 	if e.token != nil {
-		pause = max(pause, e.token.Expiry.Sub(now)/10)
+		pause = max(pause, deadline.Left(e.token.Expiry, now)/10)
 	}
 	pause = min(pause, maxFailurePause)
 	e.err, e.retryAt = err, now.Add(pause+rand.N(pause/10))

@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"moneyer/internal/deadline/deadlinetest"
 	"moneyer/oauth"
 	"moneyer/tokensource"
 )
@@ -38,6 +40,36 @@ func TestThousandCallersOneExchange(t *testing.T) {
 			t.Errorf("%d exchanges", e.count())
 		}
 	})
+}
+
+// A token that ended while the machine was suspended is not handed out, nor one whose life a wall clock
+// that was set back would lengthen.
+func TestTokenEndsByEitherClock(t *testing.T) {
+	start := time.Now() //nolint:forbidigo // the only source of a monotonic reading
+	for name, now := range map[string]time.Time{
+		"suspended for 2 h":            deadlinetest.Suspend(start, 2*time.Hour),
+		"11 min later, clock set back": deadlinetest.Suspend(start.Add(11*time.Minute), -time.Hour),
+	} {
+		for _, answer := range []string{
+			`{"access_token": "token-%d", "token_type": "Bearer", "expires_in": 600}`,
+			`{"access_token": "token-%d", "token_type": "Bearer", "expires_at": ` + strconv.FormatInt(start.Unix()+600, 10) + `}`,
+		} {
+			e := &endpoint{answer: func(n int, _ *http.Request) (*http.Response, error) {
+				if n > 1 {
+					return reply(http.StatusOK, `{"access_token": "token-2", "token_type": "Bearer", "expires_in": 600}`), nil
+				}
+				return reply(http.StatusOK, fmt.Sprintf(answer, n)), nil
+			}}
+			s := withSecret(e)
+			clock := start
+			s.Now = func() time.Time { return clock }
+			mustToken(t, s)
+			clock = now
+			if token := mustToken(t, s); token.AccessToken != "token-2" {
+				t.Errorf("%s: got %q, which ended, from %s", name, token.AccessToken, answer)
+			}
+		}
+	}
 }
 
 func TestRenewalInTheBackground(t *testing.T) {

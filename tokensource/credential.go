@@ -1,6 +1,7 @@
 package tokensource
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"moneyer/internal/platform"
+	"moneyer/internal/secrettext"
 	"moneyer/oauth"
 )
 
@@ -24,7 +26,8 @@ const defaultAssertionLifetime = 3 * time.Minute
 type Credential struct {
 	// ClientID identifies the client. It is also the iss of its assertions.
 	ClientID string
-	// Secret is for client_secret_basic and client_secret_post (RFC 6749 §2.3.1).
+	// Secret is for client_secret_basic and client_secret_post (RFC 6749 §2.3.1). See
+	// ParseSecret for one from a file or the environment.
 	Secret string `json:"-"`
 	// APIKey is for platforms that take an API key in a header.
 	APIKey string `json:"-"`
@@ -128,6 +131,9 @@ func needs(p *platform.Profile) string {
 
 // check checks the credential against the limits of the profile.
 func (c *Credential) check(p *platform.Profile, set platform.AuthSet) error {
+	if err := cmp.Or(checkSecret("Secret", c.Secret), checkSecret("APIKey", c.APIKey)); err != nil {
+		return err
+	}
 	if set.Has(oauth.AuthAPIKey) && (len(c.APIKey) > p.Wire.APIKey.MaxLength || !visible(c.APIKey)) {
 		return fmt.Errorf("tokensource: the API key must be 1 to %d visible ASCII characters without blanks", p.Wire.APIKey.MaxLength)
 	}
@@ -146,21 +152,16 @@ func (c *Credential) check(p *platform.Profile, set platform.AuthSet) error {
 	return nil
 }
 
-// minWithheld is the length in bytes of the shortest secret that is removed from a
-// text. A shorter one may be part of a word by chance.
-const minWithheld = 8
-
-// withheld stands for what was removed.
-const withheld = "[withheld]"
-
-// withhold removes the secrets from what a server answers: some quote the request.
-func (c *Credential) withhold(text string) string {
-	for _, secret := range []string{c.Secret, c.APIKey} {
-		if len(secret) >= minWithheld {
-			text = strings.ReplaceAll(text, secret, withheld)
-		}
+// checkSecret refuses a secret, if there is one, that can only be a mistake. It is not trimmed:
+// ParseSecret does that.
+func checkSecret(field, secret string) error {
+	if secret == "" {
+		return nil
 	}
-	return text
+	if err := secrettext.Check(secret); err != nil {
+		return fmt.Errorf("tokensource: Credential.%s cannot be a secret: %w", field, err)
+	}
+	return nil
 }
 
 // visible reports whether all of s is in %x21-7E, which a header can carry as one

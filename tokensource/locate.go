@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/internal/discovery"
 )
 
@@ -78,7 +79,7 @@ func (s *Source) metadata(ctx context.Context, client *http.Client) (*discovery.
 	}
 	defer func() { <-f.turn }()
 	now := s.now()
-	if f.metadata != nil && now.Before(f.fresh) {
+	if f.metadata != nil && !deadline.Passed(f.fresh, now) {
 		return f.metadata, nil
 	}
 	m, err := discovery.Get(ctx, client, s.Issuer)
@@ -89,7 +90,7 @@ func (s *Source) metadata(ctx context.Context, client *http.Client) (*discovery.
 		f.metadata, f.fetched, f.fresh = m, now, now.Add(metadataFresh)
 		return m, nil
 	}
-	if f.metadata == nil || !now.Before(f.fetched.Add(metadataStale)) || ctx.Err() != nil {
+	if f.metadata == nil || deadline.Passed(f.fetched.Add(metadataStale), now) || ctx.Err() != nil {
 		return nil, err
 	}
 	f.fresh = now.Add(metadataRetry)

@@ -5,14 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"moneyer/assertion"
 	"moneyer/internal/platform"
+	"moneyer/internal/secrettext"
 	"moneyer/oauth"
 )
 
@@ -27,17 +26,9 @@ const maxAssertionFile = 64 << 10
 // are ignored.
 func AssertionFile(name string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) {
-		f, err := os.Open(name)
+		data, err := readBounded(name, maxAssertionFile)
 		if err != nil {
 			return "", err
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		data, err := io.ReadAll(io.LimitReader(f, maxAssertionFile+1))
-		switch {
-		case err != nil:
-			return "", err
-		case len(data) > maxAssertionFile:
-			return "", fmt.Errorf("%s is longer than %d bytes", name, maxAssertionFile)
 		}
 		return strings.Trim(string(data), "\r\n"), nil
 	}
@@ -49,7 +40,6 @@ type maker struct {
 	provided          func(context.Context) (string, error) // nil when signer makes it
 	signer            *assertion.Signer
 	subject, audience string
-	last              string // the one of the last try, if it was provided
 }
 
 // planAssertions makes the makers that the request needs.
@@ -155,10 +145,12 @@ func (p *plan) make(ctx context.Context, m *maker, now time.Time) (string, error
 		if err != nil {
 			return "", fmt.Errorf("the provider of the assertion: %w", err)
 		}
+		if err := secrettext.CheckEncoding([]byte(text)); err != nil {
+			return "", fmt.Errorf("the provider of the assertion returned something else than a signed JWT: %w", err)
+		}
 		if strings.Count(text, ".") != 2 || !visible(text) {
 			return "", errors.New("the provider of the assertion returned something else than a signed JWT")
 		}
-		m.last = text
 		return text, nil
 	}
 	policy := &p.profile.Policy.Assertion
@@ -189,15 +181,4 @@ func leaveOut(a *assertion.Assertion, forbidden []string) {
 			a.IssuedAt = time.Time{}
 		}
 	}
-}
-
-// withhold removes the secrets from what a server answers: some quote the request. An
-// assertion that was provided may be good for more than this one.
-func (p *plan) withhold(text string) string {
-	for _, m := range []*maker{p.asGrant, p.asAuth} {
-		if m != nil && m.last != "" {
-			text = strings.ReplaceAll(text, m.last, withheld)
-		}
-	}
-	return p.credential.withhold(text)
 }

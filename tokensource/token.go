@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/oauth"
 )
 
@@ -27,7 +28,7 @@ type Token struct {
 	Type oauth.TokenType
 	// Expiry is when the token expires, by the local clock: expires_in after the
 	// request was sent; else expires_at; else the exp of a token that is a JWT;
-	// else a minute after the request was sent.
+	// else the lifetime of the profile. What cannot be read counts as absent.
 	Expiry time.Time
 	// Scope is the scope that was granted, or that was requested when the answer
 	// does not say (RFC 6749 §5.1).
@@ -50,7 +51,7 @@ type Token struct {
 // more than 10 s, or more than a tenth of a life of less than 100 s.
 func (t *Token) usable(now time.Time) bool {
 	life := t.Expiry.Sub(t.obtained)
-	return t.Expiry.Sub(now) > min(reserve, life/10)
+	return deadline.Left(t.Expiry, now) > min(reserve, life/10)
 }
 
 // String describes the token without showing it.

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
@@ -104,8 +103,7 @@ func (a *app) assert(f *assertFlags) error {
 	if a.json {
 		return a.printAssertion(signed)
 	}
-	fmt.Fprintln(a.out, signed)
-	return nil
+	return a.printValue(signed)
 }
 
 // asClientAuth reports whether an assertion is for client authentication: when

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"moneyer/internal/jose"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -15,6 +15,24 @@ import (
 
 // mistake is an error in the form of a token, such as quotes around it.
 type mistake struct{ found, fix string }
+
+// byteOrderMark is what some editors write before UTF-8 text.
+const byteOrderMark = "\ufeff"
+
+// ends returns the blanks and line ends around a token, which repair removes without a
+// word: a file usually ends in one, and a server refuses a parameter that does.
+func ends(raw string) []mistake {
+	var mistakes []mistake
+	raw = strings.TrimPrefix(raw, byteOrderMark)
+	if raw != strings.TrimLeftFunc(raw, unicode.IsSpace) {
+		mistakes = append(mistakes, mistake{"blanks or line ends before it", "send it without"})
+	}
+	if text := strings.TrimRightFunc(raw, unicode.IsSpace); raw != text {
+		mistakes = append(mistakes, mistake{fmt.Sprintf("%q after it", raw[len(text):]),
+			`leave it out: curl --data-urlencode assertion@FILE sends it, too; "assertion=$(cat FILE)" does not`})
+	}
+	return mistakes
+}
 
 // repair removes what does not belong to a token, and returns what it removed.
 func repair(raw string) (string, []mistake) {
@@ -26,6 +44,7 @@ func repair(raw string) (string, []mistake) {
 			token = rest
 		}
 	}
+	took(strings.TrimSpace(strings.TrimPrefix(token, byteOrderMark)), "a byte order mark before it", "save the file as UTF-8 without one")
 	unquoted := strings.Trim(token, `"'`)
 	took(unquoted, "quotes around it", "send the bare text")
 	bare := token
@@ -59,16 +78,29 @@ func (a *app) readArgument(arg string) ([]byte, error) {
 }
 
 // readToken reads an argument and repairs the token.
-func (a *app) readToken(arg, purpose string) (string, []mistake, error) {
+func (a *app) readToken(arg, purpose string) (token string, mistakes []mistake, err error) {
+	raw, err := a.readArgument(arg)
+	if err != nil {
+		return "", nil, err
+	}
+	if token, mistakes = repair(string(raw)); token == "" {
+		return "", nil, usagef("there is nothing to %s: the input is empty", purpose)
+	}
+	return token, mistakes, nil
+}
+
+// readAssertion is readToken for what is sent as it is: what stands around it is a
+// mistake, too.
+func (a *app) readAssertion(arg string) (string, []mistake, error) {
 	raw, err := a.readArgument(arg)
 	if err != nil {
 		return "", nil, err
 	}
 	token, mistakes := repair(string(raw))
 	if token == "" {
-		return "", nil, usagef("there is nothing to %s: the input is empty", purpose)
+		return "", nil, usagef("there is nothing to explain: the input is empty")
 	}
-	return token, mistakes, nil
+	return token, append(mistakes, ends(string(raw))...), nil
 }
 
 // maxInput bounds what is read from a file or standard input, in bytes: a list of
@@ -110,40 +142,54 @@ func withoutPath(err error) error {
 }
 
 // secretFlags say where a secret is: in a file or in the environment.
-type secretFlags struct{ name, file, env string }
+type secretFlags struct {
+	name, file, env string
+	// parse reads it from the content of either.
+	parse func([]byte) (string, error)
+}
 
-func (f *secretFlags) add(c *cobra.Command, name, what string) {
-	f.name = name
+func (f *secretFlags) add(c *cobra.Command, name, what string, parse func([]byte) (string, error)) {
+	f.name, f.parse = name, parse
 	c.Flags().StringVar(&f.file, name+"-file", "", "file that holds the "+what+" ('-' reads standard input)")
 	c.Flags().StringVar(&f.env, name+"-env", "", "environment variable that holds the "+what)
 	complete(c, name+"-env")
 }
 
-// readSecret reads a secret, which is empty when no flag names one. Trailing line
-// ends are removed. Errors do not repeat the flags' values: one may be the secret
-// itself, by mistake.
+// trimLineEnds reads an assertion, which tokensource checks for itself.
+func trimLineEnds(data []byte) (string, error) {
+	text := strings.Trim(string(data), "\r\n")
+	if text == "" {
+		return "", errors.New("it is empty")
+	}
+	return text, nil
+}
+
+// readSecret reads a secret, which is empty when no flag names one. Errors do not repeat
+// the flags' values: one may be the secret itself, by mistake.
 func (a *app) readSecret(f *secretFlags) (string, error) {
-	var secret string
+	var data []byte
+	flag := "--" + f.name + "-file"
 	switch {
 	case f.file != "" && f.env != "":
 		return "", usagef("--%s-file and --%[1]s-env exclude each other", f.name)
 	case f.file != "":
-		data, err := a.readFile(f.file)
-		if err != nil {
-			return "", usagef("--%s-file names a file that holds it: %w", f.name, withoutPath(err))
+		var err error
+		if data, err = a.readFile(f.file); err != nil {
+			return "", usagef("%s names a file that holds it: %w", flag, withoutPath(err))
 		}
-		secret = string(bytes.TrimRight(data, "\r\n"))
 	case f.env != "":
+		flag = "--" + f.name + "-env"
 		value, ok := os.LookupEnv(f.env)
 		if !ok {
-			return "", usagef("--%s-env names an environment variable that holds it, and there is none of that name", f.name)
+			return "", usagef("%s names an environment variable that holds it, and there is none of that name", flag)
 		}
-		secret = value
+		data = []byte(value)
 	default:
 		return "", nil
 	}
-	if secret == "" {
-		return "", usagef("the %s is empty", strings.ReplaceAll(f.name, "-", " "))
+	secret, err := f.parse(data)
+	if err != nil {
+		return "", usagef("the %s that %s names cannot be used: %w", strings.ReplaceAll(f.name, "-", " "), flag, err)
 	}
 	return secret, nil
 }

@@ -50,6 +50,7 @@ that is unsafe to use.`,
 	flags.StringVar(&f.key, "key", "", "check the signature by the public key in this file (PEM or JWK)")
 	flags.StringVar(&f.jwks, "jwks", "", "check the signature by the JWK set in this file or at this URL")
 	flags.StringVar(&f.issuer, "issuer", "", "check the signature by the keys that this issuer's metadata name (RFC 8414)")
+	addCAFlag(flags, &f.cacert)
 	completeNothing(c, "issuer")
 	c.MarkFlagsMutuallyExclusive("key", "jwks", "issuer")
 	return c
@@ -144,8 +145,7 @@ func (i *inspected) json(text []byte) error {
 	return nil
 }
 
-// keySet lists the keys of a set, and those that are left out, with the reasons. A private one is a
-// problem.
+// keySet lists the keys of a set, and those that whoever reads it leaves out.
 func (i *inspected) keySet(text []byte) {
 	i.Kind, i.checked = "key set", true
 	set, err := jose.ParseKeySet(text, jose.KeySetRules{})
@@ -156,14 +156,12 @@ func (i *inspected) keySet(text []byte) {
 	for _, n := range set.Keys {
 		i.show(n.Key, n.Kid)
 	}
-	if len(set.Skipped) > 0 {
-		i.Notes = append(i.Notes, fmt.Sprintf("%d more, left out:", len(set.Skipped)))
-	}
 	for _, skipped := range set.Skipped {
+		words := "left out: " + skipped.String()
 		if errors.Is(skipped.Reason, jose.ErrPrivateKey) {
-			i.Problems = append(i.Problems, skipped.String())
+			i.Problems = append(i.Problems, words)
 		} else {
-			i.Notes = append(i.Notes, skipped.String())
+			i.Notes = append(i.Notes, words)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package adminclient
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 
 	"moneyer/assertion"
 	"moneyer/internal/jose"
+	"moneyer/internal/secrettext"
 )
 
 // DefaultFile is the default name of an admin file.
@@ -72,7 +74,14 @@ func ReadFile(path string) (File, error) {
 	if mode := info.Mode().Perm(); mode&0o037 != 0 {
 		return file, fmt.Errorf("%s holds a private key and is open to others than its owner (mode %04o); run: chmod 600 %[1]s", path, mode)
 	}
-	dec := json.NewDecoder(io.LimitReader(f, maxFile))
+	data, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err == nil {
+		err = secrettext.CheckEncoding(data)
+	}
+	if err != nil {
+		return file, fmt.Errorf("%s is no admin file: %w", path, err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&file); err != nil {
 		return file, fmt.Errorf("%s is no admin file: %w", path, err)

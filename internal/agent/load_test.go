@@ -13,6 +13,7 @@ import (
 
 const (
 	boltToken   = "[tokens.bolt]\nprofile = \"boltpay\"\nissuer = \"https://bolt.example\"\nclient = \"shop\"\nsecret_file = \"bolt.secret\"\n"
+	etpToken    = "[tokens.bolt]\nprofile = \"thales-etp\"\nissuer = \"https://etp.example\"\napi_key_file = \"bolt.secret\"\nscope = \"PAYMENT_PASSKEY\"\nparams = { merchantId = \"m\", tokens = [\"a\"] }\n"
 	boltFile    = "[files.f]\npath = \"f.token\"\ntoken = \"bolt\"\n"
 	upstream    = "[upstreams.api]\npath = \"/api/\"\nurl = \"https://api.example/v1\"\ntoken = \"bolt\"\n"
 	plainToken  = "[tokens.bolt]\nprofile = \"oauth2\"\nissuer = \"https://as.example\"\n"
@@ -169,6 +170,40 @@ func TestBadConfigurations(t *testing.T) {
 	}
 	if _, err := Load(filepath.Join(dir, "none.toml")); err == nil {
 		t.Error("a missing file was accepted")
+	}
+}
+
+// TestSecretsAsUsersMakeThem: secret and API key files with a line end are read, and those that
+// cannot be a secret are refused with the reason.
+func TestSecretsAsUsersMakeThem(t *testing.T) {
+	refused := map[string]string{
+		"sec.lf": "", "sec.crlf": "", "sec.lflf": "",
+		"sec.bom": "byte order mark", "sec.empty": "the file is empty", "sec.nul": "NUL", "sec.space": "blank", "sec.utf16": "UTF-16",
+	}
+	folder, err := filepath.Abs("../../tokensource/testdata/secret-endings")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := os.ReadDir(folder)
+	if err != nil || len(files) != len(refused) {
+		t.Fatalf("%d files for %d rows (%v)", len(files), len(refused), err)
+	}
+	for _, entry := range files {
+		want, known := refused[entry.Name()]
+		if !known {
+			t.Errorf("%s has no row", entry.Name())
+		}
+		for setting, token := range map[string]string{"secret_file": boltToken, "api_key_file": etpToken} {
+			file := filepath.Join(t.TempDir(), "agent.toml")
+			write(t, file, tcp+strings.Replace(token, "bolt.secret", filepath.Join(folder, entry.Name()), 1)+boltFile)
+			c, err := Load(file)
+			if want == "" && (err != nil || c.Tokens["bolt"].credential.Secret+c.Tokens["bolt"].credential.APIKey != "secret-0123456789") {
+				t.Errorf("%s as %s: %v", entry.Name(), setting, err)
+			}
+			if want != "" && (err == nil || !strings.Contains(err.Error(), setting+": ") || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s as %s: %v, want %q", entry.Name(), setting, err, want)
+			}
+		}
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"moneyer/internal/registry"
 	"moneyer/internal/rowauth"
+	"moneyer/internal/secrettext"
 )
 
 // masterSize is the length of a master key in bytes.
@@ -49,12 +50,15 @@ func NewMasterKey() (*MasterKey, error) {
 // ParseMasterKey reads a master key in base64url or base64, padded or not, or in hex. A trailing
 // line end is ignored.
 func ParseMasterKey(text string) (*MasterKey, error) {
-	text = strings.TrimRight(text, "\r\n")
+	const is = "a master key is %d bytes in base64url, base64 (43 or 44 characters) or hex (64 characters)"
+	text, err := secrettext.Parse([]byte(text))
+	if err != nil {
+		return nil, fmt.Errorf(is+", and this cannot be one: %w", masterSize, err)
+	}
 	key, err := decodeMaster(text)
 	switch {
 	case err != nil || len(key) != masterSize:
-		return nil, fmt.Errorf("a master key is %d bytes in base64url, base64 (43 or 44 characters) or hex (64 characters);"+
-			" these %d characters are not", masterSize, len(text))
+		return nil, fmt.Errorf(is+"; these %d characters are not", masterSize, len(text))
 	case bytes.Count(key, key[:1]) == masterSize:
 		return nil, errors.New("a master key is random; this one is one byte repeated")
 	}

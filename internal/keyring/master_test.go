@@ -56,6 +56,23 @@ func TestParseMasterKey(t *testing.T) {
 	}
 }
 
+// What an editor or a wrong encoding adds to a master key is named.
+func TestMasterKeyWithMoreBesideIt(t *testing.T) {
+	for text, want := range map[string]string{
+		"\ufeff" + masterHex + "\n":              "byte order mark",
+		"\xff\xfe" + strings.Repeat("0\x00", 64): "UTF-16",
+		masterHex + "\x00":                       "NUL",
+		masterHex + " \n":                        "blank",
+		masterHex + "\n" + masterHex:             "more than one line",
+		"\n":                                     "empty",
+		string([]byte{0x91, 31: 0x80}):           "NUL",
+		strings.Repeat("\x91\xff", 16):           "not UTF-8",
+	} {
+		_, err := keyring.ParseMasterKey(text)
+		wantText(t, err, want)
+	}
+}
+
 // The values were computed with Python's hmac as in RFC 5869, and with OpenSSL. If they changed,
 // existing stores could not be read.
 func TestDerivedKeysStayTheSame(t *testing.T) {

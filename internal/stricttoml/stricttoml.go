@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"moneyer/internal/nearest"
 )
 
 // Document holds the line of each key of a file, so that later validation can report it.
@@ -63,7 +65,7 @@ func located(name string, err error) error {
 // unknown returns the error for a key that is not among the known ones.
 func (d *Document) unknown(key toml.Key, known []string) error {
 	fix := "remove it"
-	if near := nearest(key[len(key)-1], known); near != "" {
+	if near := nearest.Word(key[len(key)-1], known); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", near)
 	} else if len(known) > 0 {
 		fix = "known here: " + strings.Join(known, ", ")
@@ -185,36 +187,4 @@ func fieldByTag(t reflect.Type, tag string) (reflect.Type, bool) {
 		}
 	}
 	return nil, false
-}
-
-// nearest returns the most similar candidate within an edit distance of a third of its length, or
-// "".
-func nearest(word string, candidates []string) string {
-	best, bestDistance := "", 1<<30
-	for _, c := range candidates {
-		if d := distance(strings.ToLower(word), c); d < bestDistance && d <= max(len(c), 3)/3+1 {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
-// distance returns the Levenshtein distance of two short words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

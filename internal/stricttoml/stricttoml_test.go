@@ -127,17 +127,6 @@ func TestErrorf(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	known := []string{"audience", "issuer", "url"}
-	for word, want := range map[string]string{
-		"audiance": "audience", "isuer": "issuer", "issuers": "issuer", "uri": "url", "ur": "url", "host": "", "": "", "audit": "",
-	} {
-		if got := nearest(word, known); got != want {
-			t.Errorf("nearest to %q is %q, want %q", word, got, want)
-		}
-	}
-}
-
 // FuzzDecode: for any input Decode returns a struct or an error that names the file, and accepts no
 // key that the struct does not have.
 func FuzzDecode(f *testing.F) {
