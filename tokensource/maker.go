@@ -40,7 +40,6 @@ type maker struct {
 	provided          func(context.Context) (string, error) // nil when signer makes it
 	signer            *assertion.Signer
 	subject, audience string
-	last              string // the one of the last try, if it was provided
 }
 
 // planAssertions makes the makers that the request needs.
@@ -152,7 +151,6 @@ func (p *plan) make(ctx context.Context, m *maker, now time.Time) (string, error
 		if strings.Count(text, ".") != 2 || !visible(text) {
 			return "", errors.New("the provider of the assertion returned something else than a signed JWT")
 		}
-		m.last = text
 		return text, nil
 	}
 	policy := &p.profile.Policy.Assertion
@@ -183,15 +181,4 @@ func leaveOut(a *assertion.Assertion, forbidden []string) {
 			a.IssuedAt = time.Time{}
 		}
 	}
-}
-
-// withhold removes the secrets from what a server answers: some quote the request. An
-// assertion that was provided may be good for more than this one.
-func (p *plan) withhold(text string) string {
-	for _, m := range []*maker{p.asGrant, p.asAuth} {
-		if m != nil && m.last != "" {
-			text = strings.ReplaceAll(text, m.last, withheld)
-		}
-	}
-	return p.credential.withhold(text)
 }
