@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/assertion"
+	"moneyer/internal/duration"
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
 	"moneyer/oauth"
@@ -56,7 +57,7 @@ password: do not paste it into a web page.`,
 	flags.StringVar(&f.issuer, "issuer", "", "the issuer URL, exactly as the platform spells it")
 	flags.StringVar(&f.audience, "audience", "", "aud, such as an audience name of the platform (default the issuer URL)")
 	flags.StringVar(&f.subject, "subject", "", "sub (default the client, where the platform requires sub)")
-	flags.DurationVar(&f.lifetime, "lifetime", 0, "how long the assertion is good (default 5m, or less where the platform allows less)")
+	flags.Var((*duration.Value)(&f.lifetime), "lifetime", "how long the assertion is good (default 5m, or less where the platform allows less)")
 	flags.StringVar(&f.id, "jti", "", "jti (default a fresh random one)")
 	flags.BoolVar(&f.noID, "no-jti", false, "leave jti out")
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "make it for client authentication (RFC 7523 section 2.2), as {issuer}/revoke and /introspect require it, instead of as the grant")
