@@ -29,7 +29,7 @@ func ParsePublic(data []byte, alg Alg) (key *PublicKey, kid string, err error) {
 	if len(data) > maxKeyFile {
 		return nil, "", fmt.Errorf("%w: longer than %d bytes", ErrKey, maxKeyFile)
 	}
-	data = withoutBOM(data)
+	data, alg = withoutBOM(data), alg.constant()
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return ParseJWK(data, alg)
 	}
