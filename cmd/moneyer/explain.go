@@ -246,7 +246,7 @@ func (f *explainFlags) authority() (*registry.Issuer, error) {
 		return nil, usagef("--issuer is missing: the platform's issuer URL")
 	case f.key == "":
 		return nil, usagef("--key is missing: the file with your public key, such as key.pem.pub")
-	case f.alg != "" && !jose.Alg(f.alg).Known():
+	case f.alg != "" && !jose.AlgOf(f.alg).Known():
 		return nil, usagef("--alg %q is not known; choose from %s", f.alg, strings.Join(algs(), ", "))
 	}
 	return &registry.Issuer{
