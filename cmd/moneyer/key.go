@@ -5,6 +5,7 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
+	"moneyer/internal/jose"
 )
 
 var keyHeading = []string{"KEY", "ALG", "STATE", "FROM", "UNTIL", "LAST USED", "THUMBPRINT"}
@@ -50,6 +51,10 @@ private key was published, is refused.`,
 			data, err := o.readFile(args[1])
 			if err != nil {
 				return usage(err)
+			}
+			// What the server would refuse is not sent: it may be a private key.
+			if _, _, err := jose.ParsePublic(data, jose.Alg(alg)); err != nil {
+				return refused(keyAdvice(err))
 			}
 			at, times, err := o.atTimes(c)
 			if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -124,11 +123,11 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if err != nil {
 		return usagef("--cacert, --tls-cert, --tls-key: %w", err)
 	}
-	w := &requestTracer{base: base, app: a, verbose: f.verbose}
+	w := &requestTracer{base: base, app: a, verbose: f.verbose, correlation: p.Wire.Correlation.Header}
 	source.HTTPClient = &http.Client{Transport: w}
 	token, err := source.Fetch(ctx)
 	if err != nil {
-		return w.classify(err)
+		return w.classify(f, p, err)
 	}
 	if f.verbose {
 		a.describe(token)
@@ -233,13 +232,20 @@ type requestTracer struct {
 	app     *app
 	verbose bool
 	sent    bool
+	// Of the last request: its URL, and whether the answer has its correlation id.
+	url         string
+	correlation string // the header's name, or empty
+	echoed      bool
 }
 
 // RoundTrip implements http.RoundTripper.
 func (w *requestTracer) RoundTrip(req *http.Request) (*http.Response, error) {
-	w.sent = true
+	w.sent, w.url, w.echoed = true, req.URL.Redacted(), false
 	start := w.app.now()
 	resp, err := w.base.RoundTrip(req)
+	if err == nil && w.correlation != "" {
+		w.echoed = resp.Header.Get(w.correlation) == req.Header.Get(w.correlation)
+	}
 	if w.verbose {
 		answer := "no answer"
 		if err == nil {
@@ -248,21 +254,6 @@ func (w *requestTracer) RoundTrip(req *http.Request) (*http.Response, error) {
 		fmt.Fprintf(w.app.err, "%s %s: %s in %s\n", req.Method, req.URL.Redacted(), answer, w.app.now().Sub(start).Round(time.Millisecond))
 	}
 	return resp, err
-}
-
-// classify adds the exit code: wrong usage, refused or unavailable.
-func (w *requestTracer) classify(err error) error {
-	var refusal *oauth.Error
-	answered := errors.As(err, &refusal)
-	err = plain(err)
-	switch {
-	case !w.sent:
-		return usage(err)
-	case answered && refusal.Code != oauth.ServerError && !refusal.Code.Retryable():
-		return refused(err)
-	default:
-		return unavailable(err)
-	}
 }
 
 // describe prints the properties of a token, not the token.
