@@ -201,3 +201,82 @@ func TestExcerptsAreClean(t *testing.T) {
 		t.Errorf("%d bytes: %v", len(err.Error()), err)
 	}
 }
+
+// What a profile says of its platform's requests is what the client sends.
+func TestWordsOfTheProfile(t *testing.T) {
+	key := newKey(t, "ES256")
+	for name, row := range map[string]struct {
+		pairs      []string
+		issuer     string
+		credential tokensource.Credential
+		check      func(t *testing.T, req *http.Request, body string)
+	}{
+		"claims that must not be there": {
+			[]string{`require = ["iss", "sub", "aud", "exp"]`, `require = ["iss", "exp"]` + "\n" + `forbid = ["iat", "jti"]`}, "https://issuer.example",
+			tokensource.Credential{ClientID: "shop", Key: key, Grant: oauth.JWTBearer},
+			func(t *testing.T, _ *http.Request, body string) {
+				_, claims := readAssertion(t, body, key.Public())
+				if claims["iat"] != nil || claims["jti"] != nil || claims["sub"] == nil || claims["exp"] == nil {
+					t.Errorf("claims %v", claims)
+				}
+			},
+		},
+		"nbf": {
+			[]string{`require = ["iss", "sub", "aud", "exp"]`, `require = ["iss", "exp", "nbf"]`}, "https://issuer.example",
+			tokensource.Credential{ClientID: "shop", Key: key, Grant: oauth.JWTBearer},
+			func(t *testing.T, _ *http.Request, body string) {
+				if _, claims := readAssertion(t, body, key.Public()); claims["nbf"] == nil || claims["nbf"] != claims["iat"] || claims["iat"].(float64) > float64(time.Now().Unix()-5) { //nolint:forbidigo // the time of the request
+					t.Errorf("claims %v", claims)
+				}
+			},
+		},
+		"no header of the correlation": {
+			[]string{"[wire.correlation]\nheader = \"x-correlation-id\"\nmax_length = 64\nchars = \"url-safe\"\n", ""}, "https://issuer.example",
+			tokensource.Credential{ClientID: "shop", Secret: "s"},
+			func(t *testing.T, req *http.Request, _ string) {
+				if len(req.Header) != 3 {
+					t.Errorf("headers %v", req.Header)
+				}
+			},
+		},
+		"Basic as it is": {
+			[]string{`errors = "rfc6749"`, "errors = \"rfc6749\"\nbasic = \"plain\""}, "https://issuer.example",
+			tokensource.Credential{ClientID: "a/b", Secret: "p%2F+ü"},
+			func(t *testing.T, req *http.Request, _ string) {
+				if id, secret, _ := req.BasicAuth(); id != "a/b" || secret != "p%2F+ü" {
+					t.Errorf("%q, %q", id, secret)
+				}
+			},
+		},
+		"Basic form-encoded": {
+			nil, "https://issuer.example", tokensource.Credential{ClientID: "a/b", Secret: "p%2F+ü"},
+			func(t *testing.T, req *http.Request, _ string) {
+				if id, secret, _ := req.BasicAuth(); id != "a%2Fb" || secret != "p%252F%2B%C3%BC" {
+					t.Errorf("%q, %q", id, secret)
+				}
+			},
+		},
+		"an issuer and a path that end in a slash": {
+			[]string{`path = "/oauth2/token"`, `path = "/oauth2/token/"`}, "https://issuer.example/t/",
+			tokensource.Credential{ClientID: "shop", Key: key},
+			func(t *testing.T, req *http.Request, body string) {
+				if req.URL.String() != "https://issuer.example/t/oauth2/token/" {
+					t.Error(req.URL)
+				}
+				if _, claims := readAssertion(t, body, key.Public()); claims["aud"] != "https://issuer.example/t/" {
+					t.Errorf("claims %v", claims)
+				}
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := always(200, `{"access_token":"a","expires_in":60}`)
+			s := &tokensource.Source{Profile: changed(t, "oauth2", row.pairs...),
+				Issuer: row.issuer, Credential: row.credential, HTTPClient: e.client()}
+			if _, err := s.Fetch(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			row.check(t, e.asked[0], e.bodies[0])
+		})
+	}
+}

@@ -250,7 +250,7 @@ func (f *explainFlags) authority() (*registry.Issuer, error) {
 		return nil, usagef("--alg %q is not known; choose from %s", f.alg, strings.Join(algs(), ", "))
 	}
 	return &registry.Issuer{
-		Name: p.Name, URL: strings.TrimSuffix(f.issuer, "/"), Profile: p, AudienceNames: f.audienceNames,
+		Name: p.Name, URL: f.issuer, Profile: p, AudienceNames: f.audienceNames,
 		Replay: p.Policy.Assertion.Replay, TokenLifetime: p.Policy.Token.Lifetime, Alg: p.Policy.Token.Alg,
 	}, nil
 }

@@ -24,7 +24,8 @@ var policy = map[string][]string{
 	"internal/discovery":  {"internal/fetch", "internal/strictjson"},
 	"internal/overload":   {"oauth"},
 	"internal/nearest":    {},
-	"internal/stricttoml": {"internal/nearest", "github.com/BurntSushi/toml"},
+	"internal/duration":   {},
+	"internal/stricttoml": {"internal/duration", "internal/nearest", "github.com/BurntSushi/toml"},
 	"internal/openssl":    {"C"},
 	"internal/jose":       {"internal/strictjson", "internal/openssl"},
 	"internal/platform":   {"oauth", "internal/stricttoml"},
@@ -67,7 +68,7 @@ var policy = map[string][]string{
 	// The command: what a running server is made of stands in daemon, and only offline
 	// commands look into a store, a key or the rules.
 	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent",
-		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/evidence", "internal/jose", "internal/keyring", "internal/ledger", "internal/nearest", "internal/openssl",
+		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/duration", "internal/evidence", "internal/jose", "internal/keyring", "internal/ledger", "internal/nearest", "internal/openssl",
 		"internal/platform", "internal/registry", "internal/sandbox", "internal/store", "internal/strictjson", "internal/tlsfiles",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text/width"},
 	"internal/arch":      {},

@@ -51,12 +51,8 @@ type state struct {
 	current atomic.Pointer[Snapshot]
 }
 
-// open reads the master key and opens the store.
-func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
-	master, err := ReadMasterKey(cfg)
-	if err != nil {
-		return nil, &ConfigError{err}
-	}
+// open opens the store.
+func open(ctx context.Context, cfg *config.Config, master *keyring.MasterKey, o Options) (*state, error) {
 	limits := cfg.Limits.Overload()
 	delay, err := overload.NewQueueDelay(limits.QueueDelay, o.Now)
 	if err != nil {

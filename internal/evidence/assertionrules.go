@@ -39,9 +39,9 @@ var claimsRule = rule[*Assertion]{
 	name: "claims", tell: "the assertion is not a well-formed signed JWT",
 	testable: func(p *Assertion) bool { return p.jws != nil },
 	holds:    func(p *Assertion) bool { return p.claimsErr == nil },
-	expected: text("a JSON object with each claim once and of its type; times as whole seconds"),
+	expected: text("a JSON object with each claim once and of its type; times as numbers of seconds"),
 	broken:   func(p *Assertion) string { return p.claimsErr.Error() },
-	hint:     text("check the JSON: each claim once, iss, sub and jti as strings, exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no fraction, no exponent"),
+	hint:     text("check the JSON: each claim once, iss, sub and jti as strings, exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no exponent"),
 }
 
 var clientRule = rule[*Assertion]{

@@ -19,6 +19,14 @@ const (
 	WantCertificate // one or more, in PEM
 )
 
+// err returns the error of a file that does not hold it.
+func (w Want) err() error {
+	if w == WantCertificate {
+		return errNoCertificate
+	}
+	return ErrKey
+}
+
 // form is a form of keys or certificates that is not read, or not there.
 type form struct {
 	what   string    // in a sentence: "this is ..."
@@ -26,11 +34,11 @@ type form struct {
 	remedy [3]string // by Want: what turns it into what is wanted; empty when nothing does
 }
 
-var errNoCertificate = errors.New("not a certificate in PEM")
+var errNoCertificate = errors.New("not a usable certificate")
 
 // refuse returns the error that names the form and the remedy.
 func (f form) refuse(want Want) error {
-	kind := [...]error{ErrKey, ErrKey, errNoCertificate}[want]
+	kind := want.err()
 	if f.secret && want == WantPublic {
 		kind = ErrPrivateKey
 	}
@@ -141,17 +149,20 @@ func NearMiss(data []byte, want Want) error {
 	}
 	switch {
 	case len(trimmed) == 0:
-		return fmt.Errorf("%w: the file is empty", ErrKey)
+		return fmt.Errorf("%w: the file is empty", want.err())
 	case bytes.HasPrefix(trimmed, []byte("{")) && want == WantCertificate:
 		return form{what: "JSON"}.refuse(want)
 	case bytes.Contains(trimmed, []byte("-----BEGIN ")):
-		return fmt.Errorf("%w: the PEM block is damaged: copy the file again, whole, from -----BEGIN to the last -----", ErrKey)
+		return fmt.Errorf("%w: the PEM block is damaged: copy the file again, whole, from -----BEGIN to the last -----", want.err())
 	}
 	if known, ok := derForms[derForm(data)]; ok {
 		return known.refuse(want)
 	}
 	if err := base64Form(trimmed, want); err != nil {
 		return err
+	}
+	if want == WantCertificate {
+		return fmt.Errorf("%w: there is no PEM block", want.err())
 	}
 	return fmt.Errorf("%w: neither a PEM block nor a JWK", ErrKey)
 }

@@ -32,7 +32,7 @@ func TestNearMiss(t *testing.T) {
 		"address":                {"https://a.example/jwks", jose.WantPublic, jose.ErrKey, "an address"},
 		"curve alone":            {"-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n", jose.WantPublic, jose.ErrKey, "the name of a curve without a key"},
 		"revocation list":        {crl, jose.WantPublic, jose.ErrKey, "a revocation list"},
-		"list, certificate":      {crl, jose.WantCertificate, nil, "not a certificate in PEM: this is a revocation list"},
+		"list, certificate":      {crl, jose.WantCertificate, nil, "not a usable certificate: this is a revocation list"},
 		"private in base64":      {base64.StdEncoding.EncodeToString(secret), jose.WantPublic, jose.ErrPrivateKey, "PEM in base64"},
 		"private, as private":    {base64.StdEncoding.EncodeToString(secret), jose.WantPrivate, jose.ErrKey, "base64 -d key.txt > key.pem"},
 		"symmetric JWK":          {`{"kty":"oct","k":"AAAA"}`, jose.WantPublic, jose.ErrPrivateKey, "a symmetric key"},

@@ -134,7 +134,7 @@ func TestParseRefuses(t *testing.T) {
 		{"thales-etp", `item_name = "card token"`, `item_name = "card  token"`, `account = `, "policy.account.item_name: must be 1 to 40 of a-z"},
 
 		{"oauth2", `alg = "ES256"`, `alg = "none"`, `alg = `, `policy.token.alg: "none" is not known; choose from "ES256"`},
-		{"oauth2", `lifetime = "10m"`, `lifetime = 600`, `lifetime = 600`, "policy.token.lifetime: must be 1s to 24h"},
+		{"oauth2", `lifetime = "10m"`, `lifetime = 600`, `lifetime = 600`, "policy.token.lifetime: 600 is a number without a unit: write a duration such as"},
 		{"oauth2", `lifetime = "10m"`, `lifetime = "25h"`, `lifetime = "25h"`, "policy.token.lifetime: must be 1s to 24h"},
 		{"oauth2", `{ name = "sub", from`, `{ from`, `claims = [`, "policy.token.claims: each claim needs a name"},
 		{"oauth2", `{ name = "sub", from`, `{ name = "aud", from`, `claims = [`, `policy.token.claims: "aud" stands twice`},
@@ -156,7 +156,7 @@ func TestParseRefuses(t *testing.T) {
 		{"thales-etp", `from = "param.tokens", type = "strings"`, `from = "param.scope"`, `claims = [`, `policy.token.claims: "tokens": from "param.scope" names no parameter of the platform's own`},
 
 		{"oauth2", `typ = "at+jwt"`, "type = \"at+jwt\"", `type = "at`, `policy.token.type: unknown setting; did you mean "typ"?`},
-		{"oauth2", `lifetime = "10m"`, `lifetime = "soon"`, `lifetime = "soon"`, `invalid duration`},
+		{"oauth2", `lifetime = "10m"`, `lifetime = "soon"`, `lifetime = "soon"`, `policy.token.lifetime: "soon" is not a duration such as`},
 	} {
 		t.Run(row.base+"/"+row.new[:min(len(row.new), 60)], func(t *testing.T) {
 			source := change(t, row.base, row.old, row.new)

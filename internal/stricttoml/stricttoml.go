@@ -29,15 +29,22 @@ type Document struct {
 // unknown key, a value of the wrong type or a syntax error is an error that names the line.
 func Decode(name string, data []byte, v any) (*Document, error) {
 	doc := &Document{name: name, lines: lineIndex(string(data)), keys: map[string]bool{}}
-	meta, err := toml.Decode(string(data), v)
+	text, keys, err := doc.withoutDays(string(data), reflect.TypeOf(v))
 	if err != nil {
+		return nil, err
+	}
+	meta, err := toml.Decode(text, v)
+	if err != nil {
+		if text != string(data) { // its lines are others
+			return nil, doc.relocated(err)
+		}
 		return nil, located(name, err)
 	}
 	undecoded := map[string]bool{}
 	for _, key := range meta.Undecoded() {
 		undecoded[key.String()] = true
 	}
-	for _, key := range meta.Keys() {
+	for _, key := range keys {
 		if undecoded[key.String()] || !spelledExactly(reflect.TypeOf(v), key) {
 			return nil, doc.unknown(key, keysAt(reflect.TypeOf(v), key[:len(key)-1]))
 		}
@@ -60,6 +67,14 @@ func located(name string, err error) error {
 		return fmt.Errorf("%s:%s: %s: %s", name, m[1], m[2], m[3])
 	}
 	return fmt.Errorf("%s: %w", name, err)
+}
+
+// relocated is located for an error whose line is that of another text.
+func (d *Document) relocated(err error) error {
+	if m := typeError.FindStringSubmatch(err.Error()); m != nil {
+		return d.Errorf(m[2], "%s", m[3])
+	}
+	return fmt.Errorf("%s: %w", d.name, err)
 }
 
 // unknown returns the error for a key that is not among the known ones.
