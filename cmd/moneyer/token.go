@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -128,6 +129,9 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	token, err := source.Fetch(ctx)
 	if err != nil {
 		return w.classify(f, p, err)
+	}
+	if left := without(source.Scope, token.Scope); len(left) > 0 {
+		a.note("the platform did not grant %s", visible(left.String()))
 	}
 	if f.verbose {
 		a.describe(token)
@@ -254,6 +258,11 @@ func (w *requestTracer) RoundTrip(req *http.Request) (*http.Response, error) {
 		fmt.Fprintf(w.app.err, "%s %s: %s in %s\n", req.Method, req.URL.Redacted(), answer, w.app.now().Sub(start).Round(time.Millisecond))
 	}
 	return resp, err
+}
+
+// without returns the words of asked that were not granted (RFC 6749 section 5.1).
+func without(asked, granted oauth.Scope) oauth.Scope {
+	return slices.DeleteFunc(slices.Clone(asked), func(word string) bool { return slices.Contains(granted, word) })
 }
 
 // describe prints the properties of a token, not the token.
