@@ -141,27 +141,21 @@ func TestForeignFileStays(t *testing.T) {
 }
 
 // TestReloadKeepsTrackOfFiles: a token that was written before a reload is removed when it ends
-// after it.
+// after it, though the new secret gets none.
 func TestReloadKeepsTrackOfFiles(t *testing.T) {
-	booted := time.Now()
-	synctest.Test(t, func(t *testing.T) {
-		s := newSuspended(t, booted, time.Minute)
-		s.all.retire()
-		s.e.set(true)
-		file := &tokenFile{name: "f", path: s.file.path, mode: 0o600}
-		k := newRenewer(s.e, file) // with another credential
-		k.now, k.source.Now = s.now, s.now
-		next := &snapshot{renewers: []*renewer{k}}
-		next.inherit(s.all)
-		next.start()
-		s.after(30 * time.Second)
-		if _, err := os.Stat(file.path); err != nil {
-			t.Error(err)
-		}
-		s.after(30*time.Second + maxCheckInterval)
-		if _, err := os.Stat(file.path); !errors.Is(err, fs.ErrNotExist) {
-			t.Errorf("the token that has ended is still in the file: %v", err)
-		}
-		next.retire()
-	})
+	p, a := newPlatform(t), newAPI(t, nil)
+	dir := folder(t)
+	config := settings(p.URL, a.URL, boltFile)
+	r := start(t, dir, config)
+	file := filepath.Join(dir, "f.token")
+	eventually(t, "the token is in the file", func() bool { data, _ := os.ReadFile(file); return string(data) == "token-1" })
+	write(t, filepath.Join(dir, "bolt.secret"), "another-secret")
+	if err := r.Reload(load(t, dir, config)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Error(err)
+	}
+	r.clock.advance(10 * time.Minute)
+	eventually(t, "the ended token is not in the file", func() bool { _, err := os.Stat(file); return errors.Is(err, fs.ErrNotExist) })
 }
