@@ -5,7 +5,6 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
-	"moneyer/internal/jose"
 )
 
 var keyHeading = []string{"KEY", "ALG", "STATE", "FROM", "UNTIL", "LAST USED", "THUMBPRINT"}
@@ -51,10 +50,6 @@ private key was published, is refused.`,
 			data, err := o.readFile(args[1])
 			if err != nil {
 				return usage(err)
-			}
-			// What the server would refuse is not sent: it may be a private key.
-			if _, _, err := jose.ParsePublic(data, jose.Alg(alg)); err != nil {
-				return refused(keyAdvice(err))
 			}
 			at, times, err := o.atTimes(c)
 			if err != nil {
