@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"moneyer/internal/platform"
 	"moneyer/internal/tlsfiles"
@@ -84,9 +85,7 @@ Temporary errors (429, 503, a lost connection) are retried, up to four attempts.
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the platform's own, name=value; a list as name=a,b or repeated")
 	flags.StringVar(&f.audience, "audience", "", "aud of the assertion, such as an audience name of the platform (default the issuer URL)")
 	flags.StringVar(&f.subject, "subject", "", "sub of the assertion (default the client)")
-	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, for mutual TLS")
-	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
-	addCAFlag(flags, &f.cacert)
+	f.addTLS(flags)
 	flags.BoolVar(&f.header, "header", false, `print "Authorization: Bearer ..." as curl takes it`)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log requests and responses to standard error")
 	completeNothing(c, "issuer", "url", "client", "scope", "param", "audience", "subject")
@@ -96,6 +95,13 @@ Temporary errors (429, 503, a lost connection) are retried, up to four attempts.
 		string(oauth.AuthSelfSignedTLS), string(oauth.AuthAPIKey), string(oauth.AuthNone))
 	c.MarkFlagsMutuallyExclusive("url", "discover")
 	return c
+}
+
+// addTLS adds the flags of the connection.
+func (f *tokenFlags) addTLS(flags *pflag.FlagSet) {
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, for mutual TLS")
+	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
+	addCAFlag(flags, &f.cacert)
 }
 
 func (a *app) token(ctx context.Context, f *tokenFlags) error {
