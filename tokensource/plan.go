@@ -31,6 +31,9 @@ type plan struct {
 	correlation string
 	asGrant     *maker // of the assertion that is the grant; nil for none
 	asAuth      *maker // of the client's assertion; nil for none
+
+	// sent are the secrets of the last try, which no log may show.
+	sent []string
 }
 
 // merge sets the fields that are empty in r to the Source's.

@@ -200,7 +200,7 @@ const minReread = time.Second
 func TestRotatedIsAskedAboutCredentialsAlone(t *testing.T) {
 	for answer, want := range map[string]bool{
 		`401 {}`: true, `403 {"error":"own_code"}`: true, `400 {"error":"invalid_client"}`: true, `400 {"error":"invalid_grant"}`: true,
-		`400 {"error":"unauthorized_client"}`: true, `400 {"error":"invalid_scope"}`: false, `400 {}`: false, `404 {}`: false, `500 {}`: false, `200 {}`: false,
+		`400 {"error":"unauthorized_client"}`: true, `400 {"error":"invalid_scope"}`: false, `400 {}`: false, `404 {}`: false, `500 {}`: false, `200 {}`: false, `200 {"error":"invalid_client"}`: true,
 	} {
 		var status int
 		var body string

@@ -29,6 +29,7 @@ type explainFlags struct {
 	now                   string
 	clientAuth            bool
 	admin, issuerName     string
+	cacert                string
 	cert                  certificateFlags
 }
 
@@ -84,6 +85,7 @@ registered, or here against the name that is given, and --ca.`,
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "check it as client authentication (RFC 7523 section 2.2) instead of as the grant")
 	flags.StringVar(&f.admin, "admin", "", "ask the server of this admin file instead, which knows its clients and keys")
 	flags.StringVar(&f.issuerName, "issuer-name", "", "the issuer by its name on that server")
+	addCAFlag(flags, &f.cacert)
 	f.cert.add(c)
 	for _, other := range []string{"profile", "issuer", "key", "kid", "alg", "audience-name", "subject", "now", "ca"} {
 		c.MarkFlagsMutuallyExclusive("admin", other)
@@ -121,6 +123,8 @@ func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
 		explain = a.explainCertificateLocally
 	case f.cert.ca != "" || f.cert.match != "":
 		return usagef("--ca and the names of a certificate go with --cert")
+	case f.cacert != "" && !remote:
+		return usagef("--%s goes with --admin: without it no server is asked", caFlag)
 	case remote && f.client != "":
 		return usagef("the server knows the assertion's client: --client goes with --cert or without --admin")
 	case remote:
@@ -157,13 +161,16 @@ func (a *app) explainLocally(ctx context.Context, f *explainFlags, arg string) (
 	if err != nil {
 		return nil, err
 	}
-	token, mistakes, err := a.readToken(arg, "explain")
+	token, mistakes, err := a.readAssertion(arg)
 	if err != nil {
 		return nil, err
 	}
 	e := &explained{Profile: issuer.Profile.Name, Issuer: issuer.URL}
 	jws, claims := e.read(f, token, key)
-	e.heading = "As " + e.Profile + " at " + e.Issuer + " would judge it, for client " + e.Client
+	e.heading = "As " + e.Profile + " at " + e.Issuer + " would judge it"
+	if e.Client != "" {
+		e.heading += ", for client " + e.Client
+	}
 	e.caveat = "if it knows this client and key and has not seen it before"
 	e.Clock = clockWords(claims, now)
 	if len(f.audienceNames) == 0 && issuer.Profile.Policy.Assertion.Accepts(platform.AudienceName) {
@@ -187,7 +194,7 @@ func (a *app) explainLocally(ctx context.Context, f *explainFlags, arg string) (
 
 // explainRemotely asks a running server, which knows its clients and keys.
 func (a *app) explainRemotely(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
-	token, mistakes, err := a.readToken(arg, "explain")
+	token, mistakes, err := a.readAssertion(arg)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +223,7 @@ func (a *app) ask(ctx context.Context, f *explainFlags, question adminapi.Questi
 	if f.issuerName == "" {
 		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
 	}
-	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName}
+	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName, cacert: f.cacert}
 	at, err := o.at(ctx)
 	if err != nil {
 		return nil, err
@@ -243,7 +250,7 @@ func (f *explainFlags) authority() (*registry.Issuer, error) {
 		return nil, usagef("--alg %q is not known; choose from %s", f.alg, strings.Join(algs(), ", "))
 	}
 	return &registry.Issuer{
-		Name: p.Name, URL: strings.TrimSuffix(f.issuer, "/"), Profile: p, AudienceNames: f.audienceNames,
+		Name: p.Name, URL: f.issuer, Profile: p, AudienceNames: f.audienceNames,
 		Replay: p.Policy.Assertion.Replay, TokenLifetime: p.Policy.Token.Lifetime, Alg: p.Policy.Token.Alg,
 	}, nil
 }
@@ -297,11 +304,17 @@ func (e *explained) subjects(f *explainFlags, claims *jose.Claims) []string {
 }
 
 // register returns the client as the platform would register it. The finding says
-// whether it would; a bad client id or key is used for the other rules nevertheless.
+// whether it would; a bad client id or key is used for the other rules nevertheless. Where
+// nothing says what the client is called, the finding is about the key alone.
 func (e *explained) register(issuer *registry.Issuer, key *jose.PublicKey) (*registry.Client, evidence.Finding) {
 	client := &registry.Client{Issuer: issuer.Name, ID: e.Client}
 	finding := evidence.Finding{Rule: "onboarding", Holds: true, Expected: "a client id and a key that the platform would register", Found: "that"}
-	err := client.Check(issuer)
+	var err error
+	if e.Client != "" {
+		err = client.Check(issuer)
+	} else {
+		finding.Expected = "a key that the platform would register"
+	}
 	keyErr := client.AddKey(issuer, nil, registry.Key{Kid: cmp.Or(e.Kid, key.Thumbprint()), Public: key})
 	if keyErr != nil {
 		client.Keys = []registry.Key{{Kid: e.Kid, Public: key}}
@@ -397,7 +410,7 @@ type onlyClient struct {
 
 // FindClient implements authority.Registry.
 func (r onlyClient) FindClient(_ context.Context, _, id string) (c *registry.Client, asked bool, err error) {
-	if id != r.client.ID {
+	if id == "" || id != r.client.ID {
 		return nil, false, registry.ErrNotFound
 	}
 	return r.client, false, nil

@@ -38,11 +38,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
-	failure := failureOf(err)
+	failure := adviseCA(command, failureOf(err))
 	a.printFailure(failure)
 	return failure.code
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/term"
@@ -56,6 +57,17 @@ func (a *app) terminal() *os.File {
 // note prints a remark to standard error.
 func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.err, "moneyer: note: "+format+"\n", args...)
+}
+
+// printValue writes one value, such as a secret. It ends in a line end on a terminal
+// alone: a program that sends a file as it is, as curl's --data-urlencode NAME@FILE does,
+// would send the line end, too.
+func (a *app) printValue(text string) error {
+	if f, ok := a.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		text += "\n"
+	}
+	_, err := io.WriteString(a.out, text)
+	return err
 }
 
 // section prints an empty line and a table, unless it has no rows.

@@ -29,6 +29,7 @@ type tokenFlags struct {
 	signer               signerFlags
 	params               []string
 	tlsCert, tlsKey      string
+	cacert               string
 	discover             bool
 	header, verbose      bool
 }
@@ -85,6 +86,7 @@ Temporary errors (429, 503, a lost connection) are retried, up to four attempts.
 	flags.StringVar(&f.subject, "subject", "", "sub of the assertion (default the client)")
 	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, for mutual TLS")
 	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
+	addCAFlag(flags, &f.cacert)
 	flags.BoolVar(&f.header, "header", false, `print "Authorization: Bearer ..." as curl takes it`)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log requests and responses to standard error")
 	completeNothing(c, "issuer", "url", "client", "scope", "param", "audience", "subject")
@@ -118,9 +120,9 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if source.Credential, err = a.credential(f, p); err != nil {
 		return err
 	}
-	base, err := tlsfiles.Transport("", f.tlsCert, f.tlsKey)
+	base, err := tlsfiles.Transport(f.cacert, f.tlsCert, f.tlsKey)
 	if err != nil {
-		return usagef("--tls-cert, --tls-key: %w", err)
+		return usagef("--cacert, --tls-cert, --tls-key: %w", err)
 	}
 	w := &requestTracer{base: base, app: a, verbose: f.verbose}
 	source.HTTPClient = &http.Client{Transport: w}

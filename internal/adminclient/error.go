@@ -45,7 +45,7 @@ func (c *Client) unreached(err error) error {
 	var unknown x509.UnknownAuthorityError
 	switch {
 	case errors.As(err, &unknown):
-		return &UnavailableError{fmt.Errorf("%s: %s; if a private authority made it, name its certificate as tls_ca in %s", c.File.URL, plain(err), c.path)}
+		return &UnavailableError{fmt.Errorf("%s: %s; if a private authority made it, name its certificate as tls_ca in %s, or by --cacert", c.File.URL, plain(err), c.path)}
 	case errors.As(err, &told) && !told.Code.Retryable() && told.Code != oauth.ServerError:
 		return &RefusedError{fmt.Errorf("%s: the server gives client %q no token for key %q: %s", c.path, c.File.ClientID, c.File.Kid, told.Description), told.Code}
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -76,3 +76,25 @@ func TestRotatedSecret(t *testing.T) {
 		}
 	}
 }
+
+// TestPlatformsWords: what the platform says is in the log, without secrets, and not in the agent's
+// own answers.
+func TestPlatformsWords(t *testing.T) {
+	p, a := newPlatform(t), newAPI(t, nil)
+	p.refuseWith(func(w http.ResponseWriter) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"fault":{"code":"E-17","message":"partner suspended, was `+secret+`"}}`)
+	})
+	r := simple(t, p, a)
+	resp := r.do(t, "GET", "/api/x", nil)
+	wantStatus(t, resp, 503, "no_token")
+	if body := text(t, resp); strings.Contains(body, "E-17") || !strings.Contains(body, `"reason":"unauthorized_client"`) {
+		t.Errorf("the answer: %s", body)
+	}
+	if body := text(t, r.do(t, "GET", "/-/readyz", nil)); strings.Contains(body, "E-17") {
+		t.Errorf("the state: %s", body)
+	}
+	if log := r.log.String(); !strings.Contains(log, "E-17") || !strings.Contains(log, "partner suspended, was [withheld]") {
+		t.Errorf("the log: %s", log)
+	}
+}

@@ -87,7 +87,7 @@ var trustedAlgRule = rule[*Assertion]{
 
 var trustedSignatureRule = rule[*Assertion]{
 	name: "signature", tell: unverified,
-	testable: hasKey,
+	testable: signatureRule.testable,
 	holds:    signatureRule.holds,
 	expected: func(p *Assertion) string {
 		return "a signature by the key " + Quote(p.Key.Kid) + " of trusted issuer " + p.Workload.Trusted.Name

@@ -28,8 +28,11 @@ func ParseJWK(data []byte, defaultAlg Alg) (key *PublicKey, kid string, err erro
 	if err != nil {
 		return nil, "", err
 	}
-	if j.private() {
-		return nil, "", errRegisterPublic
+	switch {
+	case j.symmetric:
+		return nil, "", errSymmetric
+	case j.private():
+		return nil, "", errPrivateJWK
 	}
 	key, err = j.publicKey("sig", defaultAlg)
 	if err != nil {
@@ -113,7 +116,7 @@ func (j *jwk) set(name string, v strictjson.Value) (err error) {
 	case "dp", "dq", "qi", "oth":
 		j.asymmetric = true
 	case "keys":
-		return errors.New("a JWK set, where one of its keys belongs: print one key alone with jq '.keys[0]' set.json")
+		return errJWKS
 	}
 	return err
 }
@@ -138,9 +141,9 @@ func decodeBytes(v strictjson.Value) ([]byte, error) {
 	case err != nil || strings.ContainsAny(text, "\r\n"):
 		return data, errors.New("not strict base64url")
 	case strings.ContainsAny(text, "+/"):
-		return data, errors.New("base64, where base64url belongs (RFC 7518 section 6): write - for +, _ for /, and no =")
+		return data, errStdBase64
 	case strings.HasSuffix(text, "="):
-		return data, errors.New("base64url with padding, which a JWK has not (RFC 7515 section 2): leave out the = at its end")
+		return data, errPaddedText
 	}
 	return data, errors.New("not strict base64url")
 }

@@ -98,7 +98,7 @@ func ParseKeySet(data []byte, rules KeySetRules) (KeySet, error) {
 	}
 	r := setReader{rules: &rules, private: map[string]bool{}}
 	found := false
-	err := strictjson.Object(data, strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
+	err := strictjson.Object(withoutBOM(data), strictjson.Limits{}, func(name string, v strictjson.Value) (err error) {
 		switch {
 		case name == "spiffe_refresh_hint" && rules.SPIFFE:
 			r.refresh, err = v.Seconds()

@@ -1,10 +1,13 @@
 package registry
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -176,7 +179,17 @@ func readCertificate(text string) (*x509.Certificate, error) {
 	if strings.Contains(text, "PRIVATE KEY-----") { // before any decoding, so that a damaged one is called so, too
 		return nil, errors.New("this is a private key: register the certificate alone")
 	}
-	shown, err := clientcert.ParsePEM([]byte(text))
+	lines := jose.PEMText([]byte(text))
+	at := bytes.Index(lines, []byte("-----BEGIN CERTIFICATE-----"))
+	if at < 0 {
+		return nil, fmt.Errorf("there is no certificate in PEM: %w", jose.NearMiss([]byte(text), jose.WantCertificate))
+	}
+	if block, _ := pem.Decode(lines[at:]); block != nil {
+		if _, err := jose.ParseCertificate(block.Bytes); err != nil {
+			return nil, err
+		}
+	}
+	shown, err := clientcert.ParsePEM(lines)
 	if err != nil {
 		return nil, err
 	}

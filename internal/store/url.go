@@ -83,7 +83,7 @@ func openEngine(ctx context.Context, url string, options *Options) (opened, erro
 		}
 		return opened{engine: file, backup: file.Backup, trial: file.Trial, file: file}, nil
 	}
-	database, err := postgres.Open(ctx, u, options.Create, options.Now)
+	database, err := postgres.Open(ctx, u, options.Create, options.Process, options.Now)
 	if err != nil {
 		return opened{}, err
 	}
