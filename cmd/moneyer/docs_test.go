@@ -60,8 +60,8 @@ func TestDocumentedCommandsAreJudged(t *testing.T) {
 var (
 	codeBlock  = regexp.MustCompile("(?ms)^```[a-z]*\n(.*?)^```")
 	inlineCode = regexp.MustCompile("`([^`\n]+)`")
-	aside      = regexp.MustCompile(`(?m)(^| )#.*$|; +-- .*$| -[og] moneyer\b`) // comments, and owners of files
-	invocation = regexp.MustCompile(`(?m)(?:^|[\s$(/|])moneyer((?: [^\n|)>;#]*)?)`)
+	aside      = regexp.MustCompile(`(?m)(^| )#.*$|; +-- .*$| -[ogu] moneyer\b( --)?`) // comments, and owners of files
+	invocation = regexp.MustCompile(`(?m)(?:^|[\s$(|]|bin/)moneyer((?: [^\n|)>;#]*)?)`)
 )
 
 // documentedCommands returns the command lines of a page, without comments and what they are piped to.
