@@ -72,6 +72,7 @@ var policy = map[string][]string{
 		"internal/platform", "internal/registry", "internal/sandbox", "internal/store", "internal/strictjson", "internal/tlsfiles",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text/width"},
 	"internal/arch":      {},
+	"examples/cluster":   {},
 	"internal/wholelife": {}, // it has tests alone
 	// The key of tests.
 	"internal/rowauth/rowauthtest": {"internal/rowauth"},
@@ -87,7 +88,7 @@ var policy = map[string][]string{
 	"cluster/fault":   {"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog"},
 	"cluster/load":    {"assertion", "oauth"},
 	"cluster/patroni": {"internal/pgtest", "github.com/jackc/pgx/v5"},
-	"cluster/local":   {"assertion", "oauth", "tokensource", "cluster/fault", "internal/pgtest"},
+	"cluster/local":   {"assertion", "oauth", "tokensource", "cluster/fault", "examples/cluster", "internal/pgtest"},
 	// The benchmark: a program that starts Moneyer as others would. Only
 	// bench/moneyer, which fills stores, looks inside.
 	"bench":         {"bench/moneyer", "bench/peers", "bench/subject", "bench/trial"},
