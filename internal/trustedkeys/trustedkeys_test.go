@@ -185,7 +185,8 @@ func TestBundle(t *testing.T) {
 }
 
 func TestInline(t *testing.T) {
-	keys, err := jose.ParseJWKS([]byte(set(jwk(t, "k1", ""), jwk(t, "k2", ""))))
+	set, err := jose.ParseKeySet([]byte(set(jwk(t, "k1", ""), jwk(t, "k2", ""))), jose.KeySetRules{})
+	keys := set.Keys
 	if err != nil {
 		t.Fatal(err)
 	}
