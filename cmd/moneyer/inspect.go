@@ -178,7 +178,7 @@ func (a *app) inspectToken(ctx context.Context, f *inspectFlags, i *inspected, r
 	}
 	jws, kind, err := parseSigned(token)
 	if err != nil {
-		return i.malformed(raw, token, err)
+		return i.malformed(token, err)
 	}
 	i.Header, _ = decodeSegment(token[:strings.IndexByte(token, '.')])
 	i.Claims = jsonOrNil(jws.Payload)
@@ -195,13 +195,10 @@ func (a *app) inspectToken(ctx context.Context, f *inspectFlags, i *inspected, r
 }
 
 // malformed decodes what it can of a malformed JWS.
-func (i *inspected) malformed(raw, token string, problem error) error {
+func (i *inspected) malformed(token string, problem error) error {
 	parts := strings.Split(token, ".")
 	i.Header, _ = decodeSegment(parts[0])
 	if i.Header == nil {
-		if near := jose.NearMiss([]byte(raw), jose.WantPublic); near.Error() != jose.NearMiss([]byte("-"), jose.WantPublic).Error() {
-			return usage(near) // a key in another form
-		}
 		return usagef("this is no JWT, no key and no JWK set; if it is an opaque token, only its issuer knows what it says")
 	}
 	if len(parts) > 1 {
