@@ -165,7 +165,7 @@ func (j *jwk) publicKey(use string, defaultAlg Alg) (*PublicKey, error) {
 	if j.ops != nil && !slices.Contains(j.ops, "verify") {
 		return nil, fmt.Errorf("%w: JWK key_ops lack verify", ErrKey)
 	}
-	alg := defaultAlg
+	alg := defaultAlg.constant()
 	if j.alg != "" {
 		if alg != "" && alg != j.alg {
 			return nil, fmt.Errorf("%w: JWK is for %.32q, want %s", ErrAlgMismatch, string(j.alg), alg)
