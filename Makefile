@@ -1,5 +1,5 @@
 # Two commands do everything: `make run` tries Moneyer, `make test` passes every
-# test. Both install what they need, or say what is missing.
+# test. Both install what they need, or say what is missing. `make help` lists the rest.
 SHELL := /bin/bash
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
 GO_BUILD := go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)"
@@ -7,11 +7,14 @@ BUILD := CGO_ENABLED=0 $(GO_BUILD)
 # Resolving names and users stays Go's, as in the static binary.
 BUILD_OPENSSL := CGO_ENABLED=1 $(GO_BUILD) -tags openssl,netgo,osusergo
 
-.PHONY: run build build-static cluster test test-counterparts test-cluster lint fuzz bench bench-quick bench-micro bench-compare clean
+.PHONY: run help build build-static cluster test test-counterparts test-cluster lint fuzz bench bench-quick bench-micro bench-compare clean
 
 run: build ## build and start the sandbox: every platform on loopback
 	@echo "Starting the sandbox; its folder is sandbox/ ..."
 	@bin/moneyer sandbox
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  %-18s %s\n", $$1, $$2 }'
 
 build: ## build bin/moneyer, which signs with OpenSSL where a C compiler and its headers are found
 	@if ./has-openssl.sh; then \

@@ -63,7 +63,7 @@ func (r *RemoteKeys) key(ctx context.Context, kid string, every time.Duration) (
 		r.cache.Fetch, r.cache.MaxStale, r.cache.Limit = r.fetch, r.MaxStale, fetchLimit
 		r.cache.Now = func() time.Time { return clock(r.Now) }
 	})
-	key, err := r.cache.Key(ctx, kid, every)
+	key, err := r.cache.Key(ctx, kid, "", every)
 	switch {
 	case err == nil:
 		return Key{public: key}, nil
@@ -76,26 +76,26 @@ func (r *RemoteKeys) key(ctx context.Context, kid string, every time.Duration) (
 
 // fetch returns the JWK set, and how long it is fresh. With past it comes from the
 // issuer, past all caches.
-func (r *RemoteKeys) fetch(ctx context.Context, past bool) ([]jose.NamedKey, time.Duration, error) {
+func (r *RemoteKeys) fetch(ctx context.Context, past bool) (jose.KeySet, time.Duration, error) {
 	location := r.URL
 	if location == "" {
 		var err error
 		if location, err = r.discover(ctx); err != nil {
-			return nil, 0, err
+			return jose.KeySet{}, 0, err
 		}
 	}
 	answer, err := get(ctx, r.HTTPClient, location, remotekeys.Header(past), maxDocument)
 	if err != nil {
-		return nil, 0, err
+		return jose.KeySet{}, 0, err
 	}
 	set, err := jose.ParseKeySet(answer.Body, jose.KeySetRules{})
 	if err != nil {
-		return nil, 0, fmt.Errorf("bearer: %w", err)
+		return jose.KeySet{}, 0, fmt.Errorf("bearer: %w", err)
 	}
 	if len(set.Keys) == 0 {
-		return nil, 0, fmt.Errorf("bearer: the JWK set at %s has no key to verify with (%s)", location, cmp.Or(set.Report(), "it is empty"))
+		return jose.KeySet{}, 0, fmt.Errorf("bearer: the JWK set at %s has no key to verify with (%s)", location, cmp.Or(set.Report(), "it is empty"))
 	}
-	return set.Keys, remotekeys.Freshness(answer.Header), nil
+	return set, remotekeys.Freshness(answer.Header), nil
 }
 
 // discover finds the JWK set's URL in the issuer's metadata (RFC 8414 §3). The

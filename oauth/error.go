@@ -46,7 +46,9 @@ type Error struct {
 	Description string
 	// RetryAfter is how long to wait before the next try; 0 when nothing says so.
 	RetryAfter time.Duration
-	cause      error
+	// Inferred is set by a client where the answer had no code, and Code is its own word for the HTTP status.
+	Inferred bool
+	cause    error
 }
 
 // Errorf returns an Error with a formatted description. Characters that RFC 6749
@@ -73,6 +75,9 @@ func (e *Error) After(d time.Duration) *Error {
 // the cause.
 func (e *Error) Error() string {
 	s := string(e.Code)
+	if e.Inferred {
+		s += " (our word: the answer has no code)"
+	}
 	if e.Description != "" {
 		s += ": " + e.Description
 	}

@@ -2,6 +2,7 @@ package tokensource
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -9,16 +10,20 @@ import (
 	"io"
 	"math"
 	"mime"
+	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/internal/fetch"
 	"moneyer/internal/platform"
 	"moneyer/oauth"
 )
 
-// read turns an answer into a token or a failure (RFC 6749 §5).
+// read turns an answer into a token or a failure (RFC 6749 §5). Platforms serve JSON as text/html, and
+// refuse with status 200.
 func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*Token, *failure) {
 	if resp.Status < 200 || resp.Status > 299 {
 		return nil, p.refusal(resp, sent, skew)
@@ -26,17 +31,21 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 	wrong := func(err error) *failure {
 		return &failure{err: fmt.Errorf("tokensource: the answer of %s (correlation %s): %w", p.url.Host, p.correlation, err)}
 	}
-	if isHTML(resp.Header.Get("Content-Type"), resp.Body) {
-		return nil, wrong(errors.New("a web page, not a token: is this the token endpoint?"))
-	}
 	members, err := readMembers(resp.Body)
 	if err != nil {
-		return nil, wrong(err)
+		if isHTML(resp.Header.Get("Content-Type"), resp.Body) {
+			err = errors.New("a web page, not a token: is this the token endpoint?")
+		}
+		return nil, wrong(withExcerpt(err, p.excerpt(resp.Body)))
 	}
-	if code, description := p.errorMembers(resp.Body); code != "" { // a refusal under a good status
-		return nil, wrong(oauth.Errorf(oauth.Code(code), "%s", description))
+	a := &answer{members: members, wire: &p.profile.Wire}
+	if a.refuses() {
+		return nil, wrong(p.refused(a.status(), resp.Body))
 	}
-	token, err := (&answer{members: members, wire: &p.profile.Wire}).token(sent)
+	token, err := a.token(sent, p.profile.Policy.Token.Lifetime)
+	if errors.Is(err, errNoToken) {
+		err = withExcerpt(err, p.excerpt(resp.Body))
+	}
 	if err != nil {
 		return nil, wrong(err)
 	}
@@ -44,10 +53,18 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 	if token.Scope == nil {
 		token.Scope = p.scope
 	}
-	if !token.Expiry.After(sent) {
+	if deadline.Passed(token.Expiry, sent) {
 		return nil, wrong(fmt.Errorf("the token ended at %s, before it came; the server's clock is %s ahead of ours", token.Expiry.UTC().Format(time.RFC3339), skew))
 	}
 	return token, nil
+}
+
+// withExcerpt adds what a body says.
+func withExcerpt(err error, excerpt string) error {
+	if excerpt == "" {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, excerpt)
 }
 
 // isHTML reports whether an answer is a web page, such as a proxy's.
@@ -97,6 +114,8 @@ var spellings = map[platform.ResponseValue][]string{
 	platform.FromScope:       {"scope"},
 }
 
+var errNoToken = errors.New("no access token")
+
 // answer is a successful answer under the names that its platform gives to the
 // members.
 type answer struct {
@@ -104,96 +123,156 @@ type answer struct {
 	wire    *platform.Wire
 }
 
-// take removes a value from the answer and returns it; nil when it is absent or
-// null.
-func (a *answer) take(value platform.ResponseValue) json.RawMessage {
-	var names []string
-	for _, member := range a.wire.Response {
-		if member.From == value {
-			names = append(names, member.Name)
-		}
-	}
-	var found json.RawMessage
-	for _, name := range append(names, spellings[value]...) {
-		raw := a.members[name]
-		delete(a.members, name)
-		if found == nil && string(raw) != "null" {
-			found = raw
-		}
-	}
-	return found
+// refusing are members that an answer without a token has when it is a refusal.
+var refusing = []string{
+	"error", "errors", "Error", "ErrorCode", "errorCode", "error_code", "errorMessage", "error_message", "fault", "message",
+	"responseCode", "responseMessage", "statusCode", "status_code",
 }
 
-// token reads the answer.
-func (a *answer) token(sent time.Time) (*Token, error) {
+// refuses reports whether an answer under a good status is a refusal: it has an error, or no access
+// token and words of a refusal.
+func (a *answer) refuses() bool {
+	if e := string(a.members["error"]); e != "" && e != "null" && e != `""` && e != "false" {
+		return true
+	}
+	return a.find(platform.FromAccessToken) == nil &&
+		slices.ContainsFunc(refusing, func(name string) bool { return a.members[name] != nil })
+}
+
+// status is the HTTP status that a refusal under a good status speaks of: as a number, or as the
+// first digits of a longer code.
+func (a *answer) status() int {
+	for _, name := range []string{"status", "statusCode", "status_code", "responseCode", "code", "errorCode", "error_code"} {
+		raw := a.members[name]
+		digits, ok := text(raw)
+		if !ok {
+			digits = string(raw)
+		}
+		if status, err := strconv.Atoi(digits[:min(3, len(digits))]); err == nil && status >= 400 && status <= 599 {
+			return status
+		}
+	}
+	return http.StatusBadRequest
+}
+
+// names are the members in which a value may stand: the profile's own, or else the usual ones, but not
+// those that the profile uses for another value.
+func (a *answer) names(value platform.ResponseValue) []string {
+	var own, usual []string
+	taken := map[string]bool{}
+	for _, member := range a.wire.Response {
+		if member.From == value {
+			own = append(own, member.Name)
+		}
+		taken[member.Name] = member.From != value
+	}
+	for _, name := range spellings[value] {
+		if !taken[name] {
+			usual = append(usual, name)
+		}
+	}
+	return append(own, usual...)
+}
+
+// find returns a value of the answer; nil when it is absent or null.
+func (a *answer) find(value platform.ResponseValue) json.RawMessage {
+	for _, name := range a.names(value) {
+		if raw := a.members[name]; raw != nil && string(raw) != "null" {
+			return raw
+		}
+	}
+	return nil
+}
+
+// drop removes a value that was read; what remains is Token.Extra.
+func (a *answer) drop(value platform.ResponseValue) {
+	for _, name := range a.names(value) {
+		delete(a.members, name)
+	}
+}
+
+// token reads the answer. lifetime is how long the platform's tokens are good. A member that only
+// informs and that cannot be read is left in Extra: the token is good without it.
+func (a *answer) token(sent time.Time, lifetime time.Duration) (*Token, error) {
 	t := &Token{Type: oauth.TokenTypeBearer, obtained: sent}
+	raw := a.find(platform.FromAccessToken)
 	var ok bool
-	raw := a.take(platform.FromAccessToken)
 	if t.AccessToken, ok = text(raw); !ok || t.AccessToken == "" {
-		return nil, errors.New("no access token")
+		return nil, errNoToken
 	}
 	if !visible(t.AccessToken) {
 		return nil, errors.New("the access token holds characters that no header can carry")
 	}
-	if raw := a.take(platform.FromTokenType); raw != nil {
-		kind, _ := text(raw)
-		if t.Type, ok = oauth.ParseTokenType(kind); !ok {
-			return nil, fmt.Errorf("token_type is %.40s; only Bearer is understood", raw)
-		}
-	}
-	var err error
-	if t.Scope, err = readScope(a.take(platform.FromScope)); err != nil {
+	a.drop(platform.FromAccessToken)
+	if err := a.checkType(); err != nil {
 		return nil, err
 	}
-	if t.Expiry, err = a.expiry(t.AccessToken, sent); err != nil {
-		return nil, err
+	if t.Scope, ok = readScope(a.find(platform.FromScope)); ok {
+		a.drop(platform.FromScope)
 	}
+	t.Expiry = sent.Add(min(a.life(t.AccessToken, sent, lifetime), maxLifetime)) // by both clocks, as sent is
 	t.Extra = a.members
 	return t, nil
 }
 
-// readScope reads a scope as a string, or as an array of words; nil when there
-// is none.
-func readScope(raw json.RawMessage) (oauth.Scope, error) {
-	if raw == nil {
-		return nil, nil
+// checkType refuses a token_type that is neither Bearer nor the profile's word for it. Some platforms
+// leave it out, or empty.
+func (a *answer) checkType() error {
+	raw := a.find(platform.FromTokenType)
+	kind, isText := text(raw)
+	_, isBearer := oauth.ParseTokenType(kind)
+	known := isText && (kind == "" || isBearer || strings.EqualFold(kind, a.wire.TokenType))
+	if raw != nil && !known {
+		understood := string(oauth.TokenTypeBearer)
+		if a.wire.TokenType != understood {
+			understood += " and " + a.wire.TokenType
+		}
+		return fmt.Errorf("token_type is %.40s; only %s is understood (a profile may say another in wire.token_type)", raw, understood)
 	}
-	list, ok := text(raw)
-	if !ok {
+	a.drop(platform.FromTokenType)
+	return nil
+}
+
+// readScope reads a scope as a string, or as an array of words. It is nil when there
+// is none, and ok is false when it cannot be read.
+func readScope(raw json.RawMessage) (scope oauth.Scope, ok bool) {
+	if raw == nil {
+		return nil, true
+	}
+	list, isText := text(raw)
+	if !isText {
 		var words []string
 		if json.Unmarshal(raw, &words) != nil {
-			return nil, errors.New("scope is not a string")
+			return nil, false
 		}
 		list = strings.Join(words, " ")
 	}
 	scope, err := oauth.ParseScope(list)
+	if err != nil {
+		return nil, false
+	}
 	if scope == nil {
 		scope = oauth.Scope{}
 	}
-	return scope, err
+	return scope, true
 }
 
-// expiry returns when the token expires; see Token.Expiry.
-func (a *answer) expiry(token string, sent time.Time) (time.Time, error) {
-	in, at := a.take(platform.FromExpiresIn), a.take(platform.FromExpiresAt)
-	if in != nil {
-		seconds, ok := number(in)
-		if !ok || seconds < 0 {
-			return time.Time{}, fmt.Errorf("expires_in is %.40s, not a number of seconds", in)
-		}
-		return sent.Add(time.Duration(min(seconds, maxLifetime.Seconds()) * float64(time.Second))), nil
+// life returns how long the token is good from sent on; see Token.Expiry. Where expires_in is 0 or
+// less, platforms mean that the token does not expire, or nothing: it cannot be read either.
+func (a *answer) life(token string, sent time.Time, lifetime time.Duration) time.Duration {
+	if seconds, ok := number(a.find(platform.FromExpiresIn)); ok && seconds > 0 {
+		a.drop(platform.FromExpiresIn)
+		a.drop(platform.FromExpiresAt)
+		return time.Duration(min(seconds, maxLifetime.Seconds()) * float64(time.Second))
 	}
-	life := defaultLifetime
-	if at != nil {
-		end, ok := instant(at)
-		if !ok {
-			return time.Time{}, fmt.Errorf("expires_at is %.40s, not a time", at)
-		}
-		life = end.Sub(sent)
-	} else if exp, ok := jwtExpiry(token); ok {
-		life = exp.Sub(sent)
+	if end, ok := instant(a.find(platform.FromExpiresAt)); ok {
+		a.drop(platform.FromExpiresAt)
+		return end.Sub(sent)
 	}
-	return sent.Add(min(life, maxLifetime)), nil // by both clocks, as sent is
+	if exp, ok := jwtExpiry(token); ok {
+		return exp.Sub(sent)
+	}
+	return cmp.Or(lifetime, defaultLifetime)
 }
 
 // number reads a finite number, also out of a string.

@@ -211,7 +211,7 @@ func (e *entry) set(t *Token) {
 func (e *entry) fail(err error, now time.Time) {
 	pause := max(minFailurePause, oauth.AsError(err).RetryAfter)
 	if e.token != nil {
-		pause = max(pause, e.token.Expiry.Sub(now)/10)
+		pause = max(pause, deadline.Left(e.token.Expiry, now)/10)
 	}
 	pause = min(pause, maxFailurePause)
 	e.err, e.retryAt = err, now.Add(pause+rand.N(pause/10))

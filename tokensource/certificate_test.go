@@ -128,7 +128,7 @@ func TestCertificate(t *testing.T) {
 		"beside a secret":           {tokensource.Credential{ClientID: "shop", Secret: "s", Certificate: shown}, "7 grant_type=client_credentials"},
 		"beside a secret, by name":  {tokensource.Credential{ClientID: "shop", Secret: "s", Certificate: shown, Auth: "tls_client_auth + client_secret_basic"}, "7 grant_type=client_credentials&client_id=shop"},
 		"beside a secret in a form": {tokensource.Credential{ClientID: "shop", Secret: "s", Certificate: shown, Auth: "client_secret_post + tls_client_auth"}, "7 grant_type=client_credentials&client_id=shop&client_secret=s"},
-		"beside an assertion":       {tokensource.Credential{ClientID: "shop", Key: key, Certificate: shown}, "7 grant_type=client_credentials&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=JWT"},
+		"beside an assertion":       {tokensource.Credential{ClientID: "shop", Key: key, Certificate: shown}, "7 grant_type=client_credentials&client_id=shop&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=JWT"},
 		"beside the grant":          {tokensource.Credential{ClientID: "shop", Key: key, Certificate: shown, Grant: oauth.JWTBearer, Auth: oauth.AuthTLS}, "7 grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=JWT&client_id=shop"},
 		"beside another's grant":    {tokensource.Credential{Assertion: provider, Certificate: shown, Grant: oauth.JWTBearer, Auth: oauth.AuthTLS}, "7 grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=JWT"},
 	} {

@@ -164,23 +164,6 @@ func checkSecret(field, secret string) error {
 	return nil
 }
 
-// minWithheld is the length in bytes of the shortest secret that is removed from a
-// text. A shorter one may be part of a word by chance.
-const minWithheld = 8
-
-// withheld stands for what was removed.
-const withheld = "[withheld]"
-
-// withhold removes the secrets from what a server answers: some quote the request.
-func (c *Credential) withhold(text string) string {
-	for _, secret := range []string{c.Secret, c.APIKey} {
-		if len(secret) >= minWithheld {
-			text = strings.ReplaceAll(text, secret, withheld)
-		}
-	}
-	return text
-}
-
 // visible reports whether all of s is in %x21-7E, which a header can carry as one
 // word.
 func visible(s string) bool {

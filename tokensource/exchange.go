@@ -82,7 +82,7 @@ func (s *Source) try(ctx context.Context, p *plan) (*Token, *failure) {
 	skew := s.observe(resp.Header, sent, s.now())
 	token, failed := p.read(resp, sent, skew)
 	if failed != nil {
-		return nil, failed
+		return nil, failed.deny(resp.Status)
 	}
 	s.log().LogAttrs(ctx, slog.LevelDebug, "got an access token", slog.Any("token", token))
 	return token, nil

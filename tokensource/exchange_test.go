@@ -42,7 +42,9 @@ func TestWhatIsTriedAgain(t *testing.T) {
 		{"status 415", 415, "", oauth.UnsupportedMediaType, 1},
 		{"status 418", 418, "", oauth.InvalidRequest, 1},
 		{"status 500", 500, "", oauth.ServerError, 1},
-		{"status 502", 502, "", oauth.ServerError, 1},
+		{"status 502", 502, "", oauth.ServerError, 4},
+		{"status 504", 504, "<html>", oauth.ServerError, 4},
+		{"status 501", 501, "", oauth.ServerError, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

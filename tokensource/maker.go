@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -28,17 +26,9 @@ const maxAssertionFile = 64 << 10
 // are ignored.
 func AssertionFile(name string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) {
-		f, err := os.Open(name)
+		data, err := readBounded(name, maxAssertionFile)
 		if err != nil {
 			return "", err
-		}
-		defer func() { _ = f.Close() }() // it was only read
-		data, err := io.ReadAll(io.LimitReader(f, maxAssertionFile+1))
-		switch {
-		case err != nil:
-			return "", err
-		case len(data) > maxAssertionFile:
-			return "", fmt.Errorf("%s is longer than %d bytes", name, maxAssertionFile)
 		}
 		return strings.Trim(string(data), "\r\n"), nil
 	}
@@ -50,7 +40,6 @@ type maker struct {
 	provided          func(context.Context) (string, error) // nil when signer makes it
 	signer            *assertion.Signer
 	subject, audience string
-	last              string // the one of the last try, if it was provided
 }
 
 // planAssertions makes the makers that the request needs.
@@ -106,7 +95,7 @@ func (p *plan) addressAssertions(issuer string, r Request) error {
 	if p.asAuth != nil {
 		p.asAuth.audience = issuer
 	}
-	needed := !slices.Contains(p.profile.Policy.Assertion.Forbid, "aud")
+	needed := !p.profile.Policy.Assertion.Forbids("aud")
 	for _, m := range []*maker{p.asGrant, p.asAuth} {
 		if needed && m != nil && m.signer != nil && m.audience == "" {
 			return errors.New("tokensource: an assertion needs an audience; set Issuer, or Credential.Audience to the platform's name for itself")
@@ -162,46 +151,19 @@ func (p *plan) make(ctx context.Context, m *maker, now time.Time) (string, error
 		if strings.Count(text, ".") != 2 || !visible(text) {
 			return "", errors.New("the provider of the assertion returned something else than a signed JWT")
 		}
-		m.last = text
 		return text, nil
 	}
 	policy := &p.profile.Policy.Assertion
-	lifetime := cmp.Or(p.credential.AssertionLifetime, defaultAssertionLifetime)
-	a := assertion.Assertion{
-		Issuer:   p.credential.ClientID,
-		Subject:  m.subject,
-		Audience: []string{m.audience},
-		ID:       assertion.NewID(),
-		IssuedAt: now,
-		Expiry:   now.Add(min(lifetime, policy.MaxLifetime)),
+	a := assertion.Assertion{Issuer: p.credential.ClientID}
+	a.IssuedAt, a.NotBefore, a.Expiry = policy.Times(now, cmp.Or(p.credential.AssertionLifetime, defaultAssertionLifetime))
+	if !policy.Forbids("sub") {
+		a.Subject = m.subject
 	}
-	leaveOut(&a, policy.Forbid)
+	if !policy.Forbids("aud") {
+		a.Audience = []string{m.audience}
+	}
+	if !policy.Forbids("jti") {
+		a.ID = assertion.NewID()
+	}
 	return m.signer.Sign(a)
-}
-
-// leaveOut removes the claims that a profile forbids.
-func leaveOut(a *assertion.Assertion, forbidden []string) {
-	for _, claim := range forbidden {
-		switch claim {
-		case "sub":
-			a.Subject = ""
-		case "aud":
-			a.Audience = nil
-		case "jti":
-			a.ID = ""
-		case "iat":
-			a.IssuedAt = time.Time{}
-		}
-	}
-}
-
-// withhold removes the secrets from what a server answers: some quote the request. An
-// assertion that was provided may be good for more than this one.
-func (p *plan) withhold(text string) string {
-	for _, m := range []*maker{p.asGrant, p.asAuth} {
-		if m != nil && m.last != "" {
-			text = strings.ReplaceAll(text, m.last, withheld)
-		}
-	}
-	return p.credential.withhold(text)
 }

@@ -89,7 +89,7 @@ func TestD1OutboundWithAssertion(t *testing.T) {
 	}
 	mustToken(t, s)
 	assertion := compact.FindString(c.body)
-	c.checkWire(t, "", "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion="+assertion+"&scope=notify")
+	c.checkWire(t, "", "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion="+assertion+"&client_id=d1&scope=notify")
 
 	header, claims := readAssertion(t, c.body, key.Public())
 	if diff := cmp.Diff(map[string]any{"alg": "ES256", "kid": "d1-2026"}, header); diff != "" {
@@ -117,7 +117,7 @@ func TestD1OutboundAnswers(t *testing.T) {
 		"a number and the instant":  {`{"access_token":"a","token_type":"Bearer","expires_in":600,"expires_at":"` + end + `"}`, 10 * time.Minute},
 		"a string and the instant":  {`{"access_token":"a","token_type":"Bearer","expires_in":"600","expires_at":"` + end + `"}`, 10 * time.Minute},
 		"the instant alone":         {`{"access_token":"a","token_type":"Bearer","expires_at":"` + end + `"}`, 15*time.Minute + 250*time.Millisecond},
-		"nothing about time at all": {`{"access_token":"a","token_type":"Bearer"}`, time.Minute},
+		"nothing about time at all": {`{"access_token":"a","token_type":"Bearer"}`, 10 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCustomer(t, test.answer)

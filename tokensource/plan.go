@@ -31,6 +31,9 @@ type plan struct {
 	correlation string
 	asGrant     *maker // of the assertion that is the grant; nil for none
 	asAuth      *maker // of the client's assertion; nil for none
+
+	// sent are the secrets of the last try, which no log may show.
+	sent []string
 }
 
 // merge sets the fields that are empty in r to the Source's.
@@ -58,7 +61,7 @@ func (s *Source) plan(ctx context.Context, r Request, with *identity) (*plan, er
 		return nil, err
 	}
 	r = s.merge(r)
-	p := &plan{profile: definition, credential: &s.Credential, client: with.client, scope: r.Scope, params: r.Params}
+	p := &plan{profile: definition, credential: with.credential, client: with.client, scope: r.Scope, params: r.Params}
 	if p.grant, p.auth, err = p.credential.choose(definition, r); err != nil {
 		return nil, err
 	}

@@ -33,10 +33,10 @@ func TestProvidedAssertion(t *testing.T) {
 		"authentication":       {"oauth2", tokensource.Credential{}, "grant_type=client_credentials&" + authOf + "bearer&client_assertion=" + providersFirst},
 		"the grant":            {"oauth2", tokensource.Credential{Grant: oauth.JWTBearer}, grantOf + "&assertion=" + providersFirst},
 		"SPIFFE":               {"oauth2", tokensource.Credential{AssertionType: oauth.AssertionTypeSPIFFE}, "grant_type=client_credentials&" + authOf + "spiffe&client_assertion=" + providersFirst},
-		"with a client id":     {"oauth2", tokensource.Credential{ClientID: "shop"}, "grant_type=client_credentials&" + authOf + "bearer&client_assertion=" + providersFirst},
-		"instead of a key":     {"oauth2", tokensource.Credential{ClientID: "shop", Key: key}, "grant_type=client_credentials&" + authOf + "bearer&client_assertion=" + providersFirst},
+		"with a client id":     {"oauth2", tokensource.Credential{ClientID: "shop"}, "grant_type=client_credentials&client_id=shop&" + authOf + "bearer&client_assertion=" + providersFirst},
+		"instead of a key":     {"oauth2", tokensource.Credential{ClientID: "shop", Key: key}, "grant_type=client_credentials&client_id=shop&" + authOf + "bearer&client_assertion=" + providersFirst},
 		"a secret beside it":   {"oauth2", tokensource.Credential{ClientID: "shop", Secret: "s", Grant: oauth.JWTBearer, Auth: oauth.AuthPost}, grantOf + "&assertion=" + providersFirst + "&client_id=shop&client_secret=s"},
-		"a key beside it":      {"oauth2", tokensource.Credential{ClientID: "shop", Key: key, Grant: oauth.JWTBearer, Auth: oauth.AuthPrivateKeyJWT, AssertionType: oauth.AssertionTypeSPIFFE}, grantOf + "&assertion=" + providersFirst + "&" + authOf + "bearer&client_assertion=SIGNED"},
+		"a key beside it":      {"oauth2", tokensource.Credential{ClientID: "shop", Key: key, Grant: oauth.JWTBearer, Auth: oauth.AuthPrivateKeyJWT, AssertionType: oauth.AssertionTypeSPIFFE}, grantOf + "&assertion=" + providersFirst + "&client_id=shop&" + authOf + "bearer&client_assertion=SIGNED"},
 		"a kid is not of them": {"thales-d1", tokensource.Credential{ClientID: "merchant01"}, grantOf + "&assertion=" + providersFirst},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -19,22 +19,17 @@ const (
 )
 
 // refusal reads an answer that is not a token. The error has an *oauth.Error in its
-// chain: from the body (RFC 6749 §5.2), or else from the status alone.
+// chain, with the platform's own words.
 func (p *plan) refusal(resp *fetch.Answer, sent time.Time, skew time.Duration) *failure {
 	status := resp.Status
 	if status >= 300 && status < 400 {
 		return &failure{err: fmt.Errorf("tokensource: %s answered %d, a redirect, which a credential does not follow", p.url.Host, status)}
 	}
-	refused := statusError(status)
-	if code, description := p.errorMembers(resp.Body); code != "" {
-		if !refused.Code.Retryable() {
-			refused.Code = oauth.Code(code)
-		}
-		refused = oauth.Errorf(refused.Code, "%s", description)
-	}
-	failed := &failure{retry: status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable}
-	if failed.retry {
-		failed.after = retryAfter(resp.Header, sent)
+	refused := p.refused(status, resp.Body)
+	failed := &failure{}
+	switch status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable, http.StatusBadGateway, http.StatusGatewayTimeout:
+		failed.retry, failed.after = true, retryAfter(resp.Header, sent)
 		refused = refused.After(failed.after)
 	}
 	failed.err = fmt.Errorf("tokensource: %s answered %d (correlation %s)%s: %w", p.url.Host, status, p.correlation, p.hint(refused, skew), refused)
@@ -83,21 +78,25 @@ func statusError(status int) *oauth.Error {
 	return &oauth.Error{Code: code}
 }
 
-// errorMembers reads error and error_description (RFC 6749 §5.2). Of the description it
-// removes the secrets of the request, and then cuts it to a length that suits a log. code is
-// empty when the body has none.
-func (p *plan) errorMembers(body []byte) (code, description string) {
-	members, err := readMembers(body)
-	if err != nil {
-		return "", ""
+// refused is what a refusal says: error and error_description (RFC 6749 §5.2), or else the meaning of
+// the status, with an excerpt of the body. A status that asks to try again has the meaning of that.
+func (p *plan) refused(status int, body []byte) *oauth.Error {
+	refused := statusError(status)
+	members, _ := readMembers(body)
+	code, ok := text(members["error"])
+	if ok = ok && code != "" && len(code) <= maxCode && visible(code) && p.withhold(code) == code; !ok {
+		refused.Inferred, refused.Description = true, p.excerpt(body)
+		return refused
 	}
-	code, _ = text(members["error"])
-	if len(code) > maxCode || !visible(code) {
-		return "", ""
+	if !refused.Code.Retryable() {
+		refused.Code = oauth.Code(code)
 	}
-	description, _ = text(members["error_description"])
-	description = p.withhold(description)
-	return code, description[:min(len(description), maxDescription)]
+	if description, _ := text(members["error_description"]); description != "" {
+		refused.Description = p.sanitize(description)
+	} else if len(members) > 1 {
+		refused.Description = p.excerpt(body)
+	}
+	return refused
 }
 
 // retryAfter reads Retry-After, in seconds or as a date (RFC 9110 §10.2.3). A date

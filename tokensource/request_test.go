@@ -111,7 +111,7 @@ func platformRequests(t *testing.T) []platformRequest {
 		},
 		shown{
 			"POST https://tokens.example/t?tenant=1", form, "",
-			"grant_type=client_credentials&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=JWT",
+			"grant_type=client_credentials&client_id=shop&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion=JWT",
 		},
 	}}
 }

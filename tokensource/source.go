@@ -9,8 +9,8 @@
 //   - Source.TokenFor does the same for several scopes, subjects or parameters.
 //   - Source.Fetch makes one exchange and caches nothing: for a command line, or
 //     to see what the endpoint answers.
-//   - CertificateFiles and AssertionFile read what a Credential may be made of;
-//     WithCertificate shows a client certificate to an API.
+//   - CertificateFiles, AssertionFile and CredentialFiles read what a Credential may be
+//     made of; WithCertificate shows a client certificate to an API.
 //
 // It is for machines: it opens no browser, asks for no password and keeps no
 // refresh token. It writes nothing to disk. It does not verify the tokens that it
@@ -26,6 +26,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"moneyer/internal/platform"
@@ -56,6 +57,13 @@ type Source struct {
 	Discover bool
 	// Credential authenticates the client.
 	Credential Credential
+	// Rotated, if it is set, is called when the platform refuses the credential
+	// (invalid_client, status 401 and the like). If it returns another credential and
+	// true, the exchange is made once more with that. It stays in use once the platform
+	// has accepted it. It replaces Secret, APIKey, Key, Kid and Alg; its other fields
+	// must be those of the refused one. It is called from many goroutines. See
+	// CredentialFiles.
+	Rotated func(ctx context.Context, refused Credential) (Credential, bool)
 	// Scope is the scope to request. When it is empty, the request has none, and
 	// the platform decides.
 	Scope oauth.Scope
@@ -82,6 +90,8 @@ type Source struct {
 	setup      sync.Once  // makes certified and found
 	certified  *certified // nil without Credential.Certificate
 	found      found
+
+	rotated atomic.Pointer[Credential] // takes the place of Credential; nil before a rotation
 
 	mu          sync.Mutex // guards what follows
 	entries     map[string]*entry
@@ -140,16 +150,17 @@ func (s *Source) makeReady() {
 	})
 }
 
-// identity is the client certificate of an exchange.
+// identity is the client certificate and the credential of an exchange.
 type identity struct {
 	client      *http.Client // shows it; may be nil
 	certificate fingerprint  // zero for none, and for that of HTTPClient
+	credential  *Credential  // beside it
 }
 
 // identify returns the certificate as it is now.
 func (s *Source) identify(ctx context.Context) (*identity, error) {
 	s.makeReady()
-	with := &identity{client: s.HTTPClient}
+	with := &identity{client: s.HTTPClient, credential: s.credential()}
 	if s.Credential.Certificate == nil {
 		return with, nil
 	}
@@ -200,8 +211,8 @@ func (s *Source) FetchFor(ctx context.Context, r Request) (*Token, error) {
 	return s.fetch(ctx, r, with)
 }
 
-// fetch makes one exchange with a certificate.
-func (s *Source) fetch(ctx context.Context, r Request, with *identity) (*Token, error) {
+// fetchOnce makes one exchange with a certificate and credential.
+func (s *Source) fetchOnce(ctx context.Context, r Request, with *identity) (*Token, error) {
 	p, err := s.plan(ctx, r, with)
 	if err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ type Token struct {
 	Type oauth.TokenType
 	// Expiry is when the token expires, by the local clock: expires_in after the
 	// request was sent; else expires_at; else the exp of a token that is a JWT;
-	// else a minute after the request was sent.
+	// else the lifetime of the profile. What cannot be read counts as absent.
 	Expiry time.Time
 	// Scope is the scope that was granted, or that was requested when the answer
 	// does not say (RFC 6749 §5.1).

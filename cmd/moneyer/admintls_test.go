@@ -108,6 +108,15 @@ client_ca = "ca.crt"`
 	refuses(exitUsage, "tls_cert", func(f *adminclient.File) { f.TLSCA, f.TLSCert, f.TLSKey = "ca.crt", "alice.crt", "ca.key" })
 	refuses(exitOK, "shop", func(f *adminclient.File) { f.TLSCA, f.TLSCert, f.TLSKey = "ca.crt", "alice.crt", "alice.key" })
 
+	refuses(exitUnavailable, "or by --cacert", func(f *adminclient.File) { f.TLSCert, f.TLSKey = "alice.crt", "alice.key" })
+	if got, out := i.cli("client", "list", "--issuer", "plain", "--cacert", filepath.Join(i.dir, "ca.crt")); got != exitOK {
+		t.Errorf("--cacert: exit code %d:\n%s", got, out)
+	}
+	if got, out := i.cli("client", "list", "--issuer", "plain", "--cacert", "nowhere.crt"); got != exitUsage || !strings.Contains(out, "--cacert: open nowhere.crt") {
+		t.Errorf("--cacert without a file: exit code %d:\n%s", got, out)
+	}
+	refuses(exitOK, "shop", func(f *adminclient.File) { f.TLSCA, f.TLSCert, f.TLSKey = "ca.crt", "alice.crt", "alice.key" })
+
 	// A file for another administrator elsewhere trusts the same authority, and has
 	// to name a certificate of its own.
 	other := filepath.Join(t.TempDir(), "bob.json")

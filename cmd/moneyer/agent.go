@@ -78,8 +78,9 @@ Its own error responses carry Moneyer-Agent-Error: 503 when no token is availabl
 its health.
 
 SIGHUP reloads the configuration, keys and secrets without dropping a request; if
-they contain an error, the previous configuration stays active. SIGTERM finishes
-the requests in flight first.
+they contain an error, the previous configuration stays active. A secret or key
+that was replaced in its file is also used without a signal, when the platform
+refuses the old one. SIGTERM finishes the requests in flight first.
 
 Exit codes: 0 stopped by a signal, or the configuration is valid · 2 the
 configuration, or a key that it names, is invalid · 3 it could not listen, or did
@@ -97,7 +98,7 @@ not finish in time.`,
 		},
 	}
 	c.Flags().StringVar(&file, "config", "agent.toml", "the configuration `file`")
-	c.Flags().BoolVar(&check, "check", false, "only check the configuration, its keys and its secrets; sends no request")
+	c.Flags().BoolVar(&check, "check", false, "only check the configuration, its keys, its secrets and its token files; sends no request")
 	return c
 }
 

@@ -3,13 +3,13 @@ package main
 import (
 	"cmp"
 	"encoding/json"
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"moneyer/assertion"
+	"moneyer/internal/duration"
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
 	"moneyer/oauth"
@@ -57,7 +57,7 @@ password: do not paste it into a web page.`,
 	flags.StringVar(&f.issuer, "issuer", "", "the issuer URL, exactly as the platform spells it")
 	flags.StringVar(&f.audience, "audience", "", "aud, such as an audience name of the platform (default the issuer URL)")
 	flags.StringVar(&f.subject, "subject", "", "sub (default the client, where the platform requires sub)")
-	flags.DurationVar(&f.lifetime, "lifetime", 0, "how long the assertion is good (default 5m, or less where the platform allows less)")
+	flags.Var((*duration.Value)(&f.lifetime), "lifetime", "how long the assertion is good (default 5m, or less where the platform allows less)")
 	flags.StringVar(&f.id, "jti", "", "jti (default a fresh random one)")
 	flags.BoolVar(&f.noID, "no-jti", false, "leave jti out")
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "make it for client authentication (RFC 7523 section 2.2), as {issuer}/revoke and /introspect require it, instead of as the grant")
@@ -104,8 +104,7 @@ func (a *app) assert(f *assertFlags) error {
 	if a.json {
 		return a.printAssertion(signed)
 	}
-	fmt.Fprintln(a.out, signed)
-	return nil
+	return a.printValue(signed)
 }
 
 // asClientAuth reports whether an assertion is for client authentication: when
@@ -123,8 +122,8 @@ func asClientAuth(p *platform.Profile, asked bool) (bool, error) {
 // claims fills in what the flags leave to the profile.
 func (f *assertFlags) claims(p *platform.Profile, now time.Time) (assertion.Assertion, error) {
 	policy := &p.Policy.Assertion
-	c := assertion.Assertion{Issuer: f.client, Subject: f.subject, ID: f.id, IssuedAt: now}
-	if c.ID == "" && !f.noID {
+	c := assertion.Assertion{Issuer: f.client, Subject: f.subject, ID: f.id}
+	if c.ID == "" && !f.noID && !policy.Forbids("jti") {
 		c.ID = assertion.NewID()
 	}
 	if f.noID && policy.Requires("jti") {
@@ -133,14 +132,11 @@ func (f *assertFlags) claims(p *platform.Profile, now time.Time) (assertion.Asse
 	if c.Subject == "" && (f.clientAuth || policy.Requires("sub")) {
 		c.Subject = f.client
 	}
-	if policy.Requires("nbf") {
-		c.NotBefore = now
-	}
 	lifetime := cmp.Or(f.lifetime, min(defaultAssertionLifetime, policy.MaxLifetime))
 	if lifetime < time.Second || lifetime > policy.MaxLifetime {
 		return c, usagef("--lifetime must be from 1s to the %s that profile %s allows", shortDuration(policy.MaxLifetime), p.Name)
 	}
-	c.Expiry = now.Add(lifetime)
+	c.IssuedAt, c.NotBefore, c.Expiry = policy.Times(now, lifetime)
 	aud, err := f.aud(p)
 	if aud != "" {
 		c.Audience = []string{aud}
@@ -156,6 +152,8 @@ func (f *assertFlags) aud(p *platform.Profile) (string, error) {
 		return "", usagef("for client authentication aud is the issuer URL alone (RFC 10070): leave --audience out")
 	case f.audience != "":
 		return f.audience, nil
+	case policy.Forbids("aud"):
+		return "", nil
 	case f.issuer != "" && (f.clientAuth || policy.Accepts(platform.AudienceIssuer)):
 		return f.issuer, nil
 	case f.issuer != "" && policy.Accepts(platform.AudienceEndpoint):

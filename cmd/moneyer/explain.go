@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
@@ -29,6 +30,7 @@ type explainFlags struct {
 	now                   string
 	clientAuth            bool
 	admin, issuerName     string
+	cacert                string
 	cert                  certificateFlags
 }
 
@@ -82,8 +84,7 @@ registered, or here against the name that is given, and --ca.`,
 	flags.StringArrayVar(&f.subjects, "subject", nil, "a subject that is registered with the client; repeat for several (default sub of the assertion)")
 	flags.StringVar(&f.now, "now", "", "check as of this time, RFC 3339 or seconds since 1970 (default now)")
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "check it as client authentication (RFC 7523 section 2.2) instead of as the grant")
-	flags.StringVar(&f.admin, "admin", "", "ask the server of this admin file instead, which knows its clients and keys")
-	flags.StringVar(&f.issuerName, "issuer-name", "", "the issuer by its name on that server")
+	f.addServer(flags)
 	f.cert.add(c)
 	for _, other := range []string{"profile", "issuer", "key", "kid", "alg", "audience-name", "subject", "now", "ca"} {
 		c.MarkFlagsMutuallyExclusive("admin", other)
@@ -92,6 +93,13 @@ registered, or here against the name that is given, and --ca.`,
 	completeNothing(c, "issuer", "issuer-name", "kid", "client", "audience-name", "subject", "now")
 	complete(c, "alg", "RS256", "PS256")
 	return c
+}
+
+// addServer adds the flags with which a server is asked.
+func (f *explainFlags) addServer(flags *pflag.FlagSet) {
+	flags.StringVar(&f.admin, "admin", "", "ask the server of this admin file instead, which knows its clients and keys")
+	flags.StringVar(&f.issuerName, "issuer-name", "", "the issuer by its name on that server")
+	addCAFlag(flags, &f.cacert)
 }
 
 // explained is the result of explain.
@@ -121,6 +129,8 @@ func (a *app) explain(ctx context.Context, f *explainFlags, arg string) error {
 		explain = a.explainCertificateLocally
 	case f.cert.ca != "" || f.cert.match != "":
 		return usagef("--ca and the names of a certificate go with --cert")
+	case f.cacert != "" && !remote:
+		return usagef("--%s goes with --admin: without it no server is asked", caFlag)
 	case remote && f.client != "":
 		return usagef("the server knows the assertion's client: --client goes with --cert or without --admin")
 	case remote:
@@ -157,13 +167,16 @@ func (a *app) explainLocally(ctx context.Context, f *explainFlags, arg string) (
 	if err != nil {
 		return nil, err
 	}
-	token, mistakes, err := a.readToken(arg, "explain")
+	token, mistakes, err := a.readAssertion(arg)
 	if err != nil {
 		return nil, err
 	}
 	e := &explained{Profile: issuer.Profile.Name, Issuer: issuer.URL}
 	jws, claims := e.read(f, token, key)
-	e.heading = "As " + e.Profile + " at " + e.Issuer + " would judge it, for client " + e.Client
+	e.heading = "As " + e.Profile + " at " + e.Issuer + " would judge it"
+	if e.Client != "" {
+		e.heading += ", for client " + e.Client
+	}
 	e.caveat = "if it knows this client and key and has not seen it before"
 	e.Clock = clockWords(claims, now)
 	if len(f.audienceNames) == 0 && issuer.Profile.Policy.Assertion.Accepts(platform.AudienceName) {
@@ -187,7 +200,7 @@ func (a *app) explainLocally(ctx context.Context, f *explainFlags, arg string) (
 
 // explainRemotely asks a running server, which knows its clients and keys.
 func (a *app) explainRemotely(ctx context.Context, f *explainFlags, arg string) (*explained, error) {
-	token, mistakes, err := a.readToken(arg, "explain")
+	token, mistakes, err := a.readAssertion(arg)
 	if err != nil {
 		return nil, err
 	}
@@ -216,7 +229,7 @@ func (a *app) ask(ctx context.Context, f *explainFlags, question adminapi.Questi
 	if f.issuerName == "" {
 		return nil, usagef("--issuer-name is missing: the issuer by its name on that server")
 	}
-	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName}
+	o := &onboarding{app: a, file: f.admin, issuer: f.issuerName, cacert: f.cacert}
 	at, err := o.at(ctx)
 	if err != nil {
 		return nil, err
@@ -239,11 +252,11 @@ func (f *explainFlags) authority() (*registry.Issuer, error) {
 		return nil, usagef("--issuer is missing: the platform's issuer URL")
 	case f.key == "":
 		return nil, usagef("--key is missing: the file with your public key, such as key.pem.pub")
-	case f.alg != "" && !jose.Alg(f.alg).Known():
+	case f.alg != "" && !jose.AlgOf(f.alg).Known():
 		return nil, usagef("--alg %q is not known; choose from %s", f.alg, strings.Join(algs(), ", "))
 	}
 	return &registry.Issuer{
-		Name: p.Name, URL: strings.TrimSuffix(f.issuer, "/"), Profile: p, AudienceNames: f.audienceNames,
+		Name: p.Name, URL: f.issuer, Profile: p, AudienceNames: f.audienceNames,
 		Replay: p.Policy.Assertion.Replay, TokenLifetime: p.Policy.Token.Lifetime, Alg: p.Policy.Token.Alg,
 	}, nil
 }
@@ -297,11 +310,17 @@ func (e *explained) subjects(f *explainFlags, claims *jose.Claims) []string {
 }
 
 // register returns the client as the platform would register it. The finding says
-// whether it would; a bad client id or key is used for the other rules nevertheless.
+// whether it would; a bad client id or key is used for the other rules nevertheless. Where
+// nothing says what the client is called, the finding is about the key alone.
 func (e *explained) register(issuer *registry.Issuer, key *jose.PublicKey) (*registry.Client, evidence.Finding) {
 	client := &registry.Client{Issuer: issuer.Name, ID: e.Client}
 	finding := evidence.Finding{Rule: "onboarding", Holds: true, Expected: "a client id and a key that the platform would register", Found: "that"}
-	err := client.Check(issuer)
+	var err error
+	if e.Client != "" {
+		err = client.Check(issuer)
+	} else {
+		finding.Expected = "a key that the platform would register"
+	}
 	keyErr := client.AddKey(issuer, nil, registry.Key{Kid: cmp.Or(e.Kid, key.Thumbprint()), Public: key})
 	if keyErr != nil {
 		client.Keys = []registry.Key{{Kid: e.Kid, Public: key}}
@@ -397,7 +416,7 @@ type onlyClient struct {
 
 // FindClient implements authority.Registry.
 func (r onlyClient) FindClient(_ context.Context, _, id string) (c *registry.Client, asked bool, err error) {
-	if id != r.client.ID {
+	if id == "" || id != r.client.ID {
 		return nil, false, registry.ErrNotFound
 	}
 	return r.client, false, nil

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"moneyer/internal/duration"
 	"moneyer/internal/platform"
 	"moneyer/profile"
 )
@@ -71,16 +72,9 @@ func parseMoment(flag, text string, now time.Time) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	hours := text
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		hours = days + "h"
-	}
-	span, err := time.ParseDuration(hours)
+	span, err := duration.Parse(text)
 	if err != nil {
 		return time.Time{}, usagef("--%s takes a time such as 2026-12-31T23:59:59Z, a date, a span from now such as 90d or 12h, or never", flag)
-	}
-	if hours != text {
-		span *= 24
 	}
 	return now.Add(span).UTC().Truncate(time.Second), nil
 }

@@ -32,6 +32,9 @@ What is registered already is replaced. Lines are JSON objects (NDJSON):
 
 %s
 
+CSV is as RFC 4180 has it: commas, values in quotes where they hold any, UTF-8 with or
+without a byte order mark, and names of columns exactly as above.
+
 The file is stored as it streams, so it may be of any length. At the first invalid
 row the import ends with its number: all rows before it are stored and none after.
 Correct the file and import it again.`, kind.plural, kind.example),
@@ -61,7 +64,11 @@ func (o *onboarding) importFile(ctx context.Context, kind rowKind, name, format 
 	}
 	switch format {
 	case "ndjson":
-		return o.importRows(ctx, kind, name, "line", rows)
+		text, err := adminclient.SkipMark(rows)
+		if err != nil {
+			return usagef("%s: %w", name, err)
+		}
+		return o.importRows(ctx, kind, name, "line", text)
 	case "csv":
 		converted := adminclient.ConvertCSV(kind.rows, rows)
 		defer func() { _ = converted.Close() }()

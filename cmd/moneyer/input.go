@@ -7,6 +7,7 @@ import (
 	"moneyer/internal/jose"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -14,6 +15,24 @@ import (
 
 // mistake is an error in the form of a token, such as quotes around it.
 type mistake struct{ found, fix string }
+
+// byteOrderMark is what some editors write before UTF-8 text.
+const byteOrderMark = "\ufeff"
+
+// ends returns the blanks and line ends around a token, which repair removes without a
+// word: a file usually ends in one, and a server refuses a parameter that does.
+func ends(raw string) []mistake {
+	var mistakes []mistake
+	raw = strings.TrimPrefix(raw, byteOrderMark)
+	if raw != strings.TrimLeftFunc(raw, unicode.IsSpace) {
+		mistakes = append(mistakes, mistake{"blanks or line ends before it", "send it without"})
+	}
+	if text := strings.TrimRightFunc(raw, unicode.IsSpace); raw != text {
+		mistakes = append(mistakes, mistake{fmt.Sprintf("%q after it", raw[len(text):]),
+			`leave it out: curl --data-urlencode assertion@FILE sends it, too; "assertion=$(cat FILE)" does not`})
+	}
+	return mistakes
+}
 
 // repair removes what does not belong to a token, and returns what it removed.
 func repair(raw string) (string, []mistake) {
@@ -25,6 +44,7 @@ func repair(raw string) (string, []mistake) {
 			token = rest
 		}
 	}
+	took(strings.TrimSpace(strings.TrimPrefix(token, byteOrderMark)), "a byte order mark before it", "save the file as UTF-8 without one")
 	unquoted := strings.Trim(token, `"'`)
 	took(unquoted, "quotes around it", "send the bare text")
 	bare := token
@@ -58,16 +78,29 @@ func (a *app) readArgument(arg string) ([]byte, error) {
 }
 
 // readToken reads an argument and repairs the token.
-func (a *app) readToken(arg, purpose string) (string, []mistake, error) {
+func (a *app) readToken(arg, purpose string) (token string, mistakes []mistake, err error) {
+	raw, err := a.readArgument(arg)
+	if err != nil {
+		return "", nil, err
+	}
+	if token, mistakes = repair(string(raw)); token == "" {
+		return "", nil, usagef("there is nothing to %s: the input is empty", purpose)
+	}
+	return token, mistakes, nil
+}
+
+// readAssertion is readToken for what is sent as it is: what stands around it is a
+// mistake, too.
+func (a *app) readAssertion(arg string) (string, []mistake, error) {
 	raw, err := a.readArgument(arg)
 	if err != nil {
 		return "", nil, err
 	}
 	token, mistakes := repair(string(raw))
 	if token == "" {
-		return "", nil, usagef("there is nothing to %s: the input is empty", purpose)
+		return "", nil, usagef("there is nothing to explain: the input is empty")
 	}
-	return token, mistakes, nil
+	return token, append(mistakes, ends(string(raw))...), nil
 }
 
 // maxInput bounds what is read from a file or standard input, in bytes: a list of

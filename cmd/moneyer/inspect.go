@@ -50,6 +50,7 @@ that is unsafe to use.`,
 	flags.StringVar(&f.key, "key", "", "check the signature by the public key in this file (PEM or JWK)")
 	flags.StringVar(&f.jwks, "jwks", "", "check the signature by the JWK set in this file or at this URL")
 	flags.StringVar(&f.issuer, "issuer", "", "check the signature by the keys that this issuer's metadata name (RFC 8414)")
+	addCAFlag(flags, &f.cacert)
 	completeNothing(c, "issuer")
 	c.MarkFlagsMutuallyExclusive("key", "jwks", "issuer")
 	return c
@@ -69,6 +70,9 @@ func (a *app) inspect(ctx context.Context, f *inspectFlags, arg string) error {
 		i.key(text)
 	case text[0] == '{':
 		err = i.json(text)
+	case !bytes.HasPrefix(text, []byte("eyJ")) && !errors.Is(jose.NearMiss(data, jose.WantPublic), jose.ErrUnknownForm):
+		i.Kind, i.checked = "a key or a certificate, perhaps", true
+		i.Problems = append(i.Problems, jose.NearMiss(data, jose.WantPublic).Error())
 	default:
 		err = a.inspectToken(ctx, f, i, string(text))
 	}
@@ -137,26 +141,31 @@ func (i *inspected) json(text []byte) error {
 	case members["kty"] != nil:
 		i.key(text)
 	case members["keys"] != nil:
-		i.keySet(text, members["keys"])
+		i.keySet(text)
 	default:
 		return usagef("JSON that is neither a JWK (kty) nor a JWK set (keys)")
 	}
 	return nil
 }
 
-func (i *inspected) keySet(text []byte, entries json.RawMessage) {
+// keySet lists the keys of a set, and those that whoever reads it leaves out.
+func (i *inspected) keySet(text []byte) {
 	i.Kind, i.checked = "key set", true
-	named, err := jose.ParseJWKS(text)
+	set, err := jose.ParseKeySet(text, jose.KeySetRules{})
 	if err != nil {
 		i.Problems = append(i.Problems, err.Error())
 		return
 	}
-	for _, n := range named {
+	for _, n := range set.Keys {
 		i.show(n.Key, n.Kid)
 	}
-	var all []json.RawMessage
-	if json.Unmarshal(entries, &all) == nil && len(all) > len(named) {
-		i.Notes = append(i.Notes, fmt.Sprintf("%d more, of another type or not for signatures, left out", len(all)-len(named)))
+	for _, skipped := range set.Skipped {
+		words := "left out: " + skipped.String()
+		if errors.Is(skipped.Reason, jose.ErrPrivateKey) {
+			i.Problems = append(i.Problems, words)
+		} else {
+			i.Notes = append(i.Notes, words)
+		}
 	}
 }
 

@@ -106,7 +106,7 @@ func (a *app) printMembers(title string, object json.RawMessage) error {
 
 // timeWords describes a claim that is a time.
 func (a *app) timeWords(name string, v strictjson.Value) string {
-	seconds, err := v.Seconds()
+	seconds, err := v.NumericDate()
 	switch name {
 	case "exp", "iat", "nbf", "auth_time":
 	default:

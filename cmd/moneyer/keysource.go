@@ -7,15 +7,18 @@ import (
 )
 
 // inspectFlags say with which keys to check a signature.
-type inspectFlags struct{ key, jwks, issuer string }
+type inspectFlags struct{ key, jwks, issuer, cacert string }
 
 // keySource returns the verification keys, nil when no flag gives any.
 func (a *app) keySource(f *inspectFlags, alg string) (bearer.KeySource, error) {
+	client, err := httpClient(f.cacert)
 	switch {
+	case err != nil:
+		return nil, err
 	case f.issuer != "":
-		return &bearer.RemoteKeys{Issuer: f.issuer, Now: a.now}, nil
+		return &bearer.RemoteKeys{Issuer: f.issuer, HTTPClient: client, Now: a.now}, nil
 	case strings.HasPrefix(f.jwks, "https://"), strings.HasPrefix(f.jwks, "http://"):
-		return &bearer.RemoteKeys{URL: f.jwks, Now: a.now}, nil
+		return &bearer.RemoteKeys{URL: f.jwks, HTTPClient: client, Now: a.now}, nil
 	case f.jwks != "":
 		data, err := a.readFile(f.jwks)
 		if err != nil {

@@ -2,21 +2,15 @@ package main
 
 import (
 	"bufio"
-	"cmp"
 	"context"
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/adminapi"
-	"moneyer/internal/adminclient"
 	"moneyer/internal/ledger"
 	"moneyer/internal/store"
 )
@@ -36,54 +30,6 @@ checkpoint that names the ends of all chains.`,
   moneyer ledger export --kind token > tokens.ndjson
   moneyer ledger verify`,
 	}, o.ledgerList(), o.ledgerExport(), o.ledgerVerify(), o.ledgerKey())
-}
-
-// ledgerFlags select entries.
-type ledgerFlags struct {
-	adminclient.LedgerQuery
-	since, until string
-}
-
-func (f *ledgerFlags) add(c *cobra.Command, o *onboarding) {
-	flags := c.Flags()
-	flags.StringVar(&f.since, "since", f.since, "entries from then on: a `time`, a date, or a span before now such as 2d")
-	flags.StringVar(&f.until, "until", "", "entries before then: a `time`, a date, or a span before now")
-	flags.StringVar(&f.Kind, "kind", "", "entries of that `kind`: "+strings.Join(entryKinds(), ", "))
-	flags.StringVar(&f.Issuer, "issuer", "", "entries of that `issuer`")
-	flags.StringVar(&f.Client, "client", "", "entries of that `client`")
-	flags.StringVar(&f.Correlation, "correlation", "", "entries of the request with that correlation `id`")
-	flags.StringVar(&f.JTI, "jti", "", "the entry of the token with that `jti`")
-	complete(c, "kind", entryKinds()...)
-	completeBy(c, "issuer", o.completeIssuers)
-}
-
-func entryKinds() []string {
-	return []string{string(ledger.KindToken), string(ledger.KindAuthentication), string(ledger.KindRefusal),
-		string(ledger.KindRefusals), string(ledger.KindAdmin), string(ledger.KindCheckpoint)}
-}
-
-// parsePast is parseMoment for a flag whose spans are before now.
-func parsePast(flag, text string, now time.Time) (time.Time, error) {
-	if text != "" && text[0] >= '0' && text[0] <= '9' && !strings.Contains(text, "-") {
-		text = "-" + text
-	}
-	return parseMoment(flag, text, now)
-}
-
-// entries calls visit for each line of the ledger that the flags select.
-func (o *onboarding) entries(ctx context.Context, f *ledgerFlags, visit func(line []byte) error) error {
-	var err error
-	if f.Since, err = parsePast("since", f.since, o.now()); err != nil {
-		return err
-	}
-	if f.Until, err = parsePast("until", f.until, o.now()); err != nil {
-		return err
-	}
-	api, err := o.open()
-	if err != nil {
-		return err
-	}
-	return api.Ledger(ctx, f.LedgerQuery, visit)
 }
 
 func (o *onboarding) ledgerExport() *cobra.Command {
@@ -111,104 +57,6 @@ CHAIN-POSITION.`,
 	f.add(c, o)
 	c.Flags().StringSliceVar(&f.After, "after", nil, "entries after that `number`; of several chains, after the number given for each")
 	return c
-}
-
-func (o *onboarding) ledgerList() *cobra.Command {
-	f := ledgerFlags{since: "1d"}
-	var limit int
-	c := &cobra.Command{
-		Use:   "list",
-		Short: "Show the newest entries",
-		Example: `  moneyer ledger list
-  moneyer ledger list --client merchant01 --kind refusal --since 7d`,
-		RunE: func(c *cobra.Command, _ []string) error {
-			entries := newestEntries{limit: max(limit, 1)}
-			if err := o.entries(c.Context(), &f, entries.line); err != nil {
-				return err
-			}
-			newest := entries.sorted()
-			records := make([]ledger.Record, len(newest)) // never null in JSON
-			for i := range newest {
-				records[i] = newest[i].record
-			}
-			return o.shown(records, []string{"ENTRY", "TIME", "KIND", "ISSUER", "CLIENT", "WHAT"}, rowsOf(newest, entryRow))
-		},
-	}
-	f.add(c, o)
-	c.Flags().IntVar(&limit, "limit", 50, "show at most that `many`")
-	return c
-}
-
-// dated is a line of the ledger with its decoded entry.
-type dated struct {
-	record ledger.Record
-	entry  *ledger.Entry
-}
-
-// newestEntries keeps the newest entries of all chains, up to a limit.
-type newestEntries struct {
-	limit int
-	kept  []dated
-}
-
-func (n *newestEntries) line(line []byte) error {
-	var d dated
-	err := json.Unmarshal(line, &d.record)
-	if err == nil {
-		d.entry, err = d.record.Entry()
-	}
-	if err != nil {
-		return err
-	}
-	if n.kept = append(n.kept, d); len(n.kept) >= 2*n.limit {
-		n.kept = n.kept[:copy(n.kept, n.sorted())]
-	}
-	return nil
-}
-
-// sorted returns the newest entries, oldest first.
-func (n *newestEntries) sorted() []dated {
-	slices.SortFunc(n.kept, func(a, b dated) int {
-		return cmp.Or(a.entry.Time.Compare(b.entry.Time), cmp.Compare(a.record.Seq, b.record.Seq))
-	})
-	return n.kept[max(0, len(n.kept)-n.limit):]
-}
-
-func entryRow(d *dated) []string {
-	e := d.entry
-	return []string{ledger.ShowSeq(d.record.Seq), e.Time.UTC().Format("2006-01-02 15:04:05Z"), string(e.Kind), visible(cmp.Or(e.Issuer, "-")),
-		visible(cmp.Or(e.Client, "-")), visible(entryWords(e))}
-}
-
-// entryWords describes what an entry records.
-func entryWords(e *ledger.Entry) string {
-	switch e.Kind {
-	case ledger.KindToken:
-		return fmt.Sprintf("token %s for %s by %s", e.JTI, e.Subject, e.Credential)
-	case ledger.KindRefusal:
-		words := fmt.Sprintf("%s: %s: expected %s, found %s", e.Code, e.Rule, e.Expected, e.Found)
-		if e.Subject != "" {
-			words += ", for " + e.Subject
-		}
-		return words
-	case ledger.KindAuthentication:
-		return "client authentication by " + e.Credential
-	case ledger.KindCheckpoint:
-		words := "heads"
-		heads, _ := ledger.ParseHeads(e.Heads) // verify reports an error in them
-		for i := range heads {
-			words += " " + ledger.ShowSeq(heads[i].Seq)
-		}
-		return words
-	case ledger.KindRefusals:
-		return fmt.Sprintf("%d further refusals", e.Count)
-	default:
-		words := fmt.Sprintf("%s %s by %s", e.Action, e.Object, e.Actor)
-		if e.Count > 0 {
-			words += fmt.Sprintf(" (%d rows)", e.Count)
-		}
-		return words
-	}
 }
 
 // verification is what `ledger verify` verifies.

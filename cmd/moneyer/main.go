@@ -38,11 +38,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.ExecuteContext(ctx)
+	command, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
 	}
-	failure := failureOf(err)
+	failure := adviseCA(command, failureOf(err))
 	a.printFailure(failure)
 	return failure.code
 }
@@ -93,7 +93,7 @@ func (a *app) serverCommands() []*cobra.Command {
 func (a *app) onboardCommands() []*cobra.Command {
 	o := &onboarding{app: a}
 	return []*cobra.Command{
-		o.adminCommand(), o.backupCommand(),
+		o.adminCommand(), o.issuerCommand(), o.backupCommand(),
 		o.clientCommand(), o.keyCommand(), o.secretCommand(registry.ClientSecret), o.secretCommand(registry.APIKey), o.certificateCommand(), o.identityCommand(),
 		o.accountCommand(), o.itemCommand(), o.signingKeyCommand(), o.revokeCommand(), o.ledgerCommand(),
 	}

@@ -20,13 +20,14 @@ import (
 // onboarding is the state that the commands of the admin API share.
 type onboarding struct {
 	*app
-	file, issuer string // the flags
-	api          *adminclient.Client
+	file, issuer, cacert string // the flags
+	api                  *adminclient.Client
 }
 
 // noun adds --admin and the verbs to the command of a noun.
 func (o *onboarding) noun(c *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
 	c.PersistentFlags().StringVar(&o.file, "admin", "", "the admin `file` (default $MONEYER_ADMIN, else "+adminclient.DefaultFile+")")
+	addCAFlag(c.PersistentFlags(), &o.cacert)
 	c.AddCommand(verbs...)
 	return c
 }
@@ -44,7 +45,10 @@ func (o *onboarding) open() (*adminclient.Client, error) {
 		return o.api, nil
 	}
 	path := cmp.Or(o.file, os.Getenv("MONEYER_ADMIN"), adminclient.DefaultFile)
-	api, err := adminclient.Open(path, o.now)
+	if _, err := httpClient(o.cacert); err != nil {
+		return nil, err
+	}
+	api, err := adminclient.Open(path, o.cacert, o.now)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, usagef("there is no admin file %s: name it with --admin or $MONEYER_ADMIN ('moneyer init' makes the first)", path)
 	}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
-	"text/tabwriter"
 
 	"golang.org/x/term"
 )
@@ -48,16 +46,6 @@ func (a *app) table(heading []string, rows [][]string) error {
 	return writeTable(a.out, append([][]string{heading}, rows...))
 }
 
-func writeTable(w io.Writer, rows [][]string) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		if _, err := fmt.Fprintln(tw, strings.Join(row, "\t")); err != nil {
-			return err
-		}
-	}
-	return tw.Flush()
-}
-
 // terminal is where progress is shown, nil if standard error is not a terminal.
 func (a *app) terminal() *os.File {
 	if f, ok := a.err.(*os.File); ok && !a.json && term.IsTerminal(int(f.Fd())) {
@@ -69,6 +57,17 @@ func (a *app) terminal() *os.File {
 // note prints a remark to standard error.
 func (a *app) note(format string, args ...any) {
 	fmt.Fprintf(a.err, "moneyer: note: "+format+"\n", args...)
+}
+
+// printValue writes one value, such as a secret. It ends in a line end on a terminal
+// alone: a program that sends a file as it is, as curl's --data-urlencode NAME@FILE does,
+// would send the line end, too.
+func (a *app) printValue(text string) error {
+	if f, ok := a.out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		text += "\n"
+	}
+	_, err := io.WriteString(a.out, text)
+	return err
 }
 
 // section prints an empty line and a table, unless it has no rows.

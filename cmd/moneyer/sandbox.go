@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +32,7 @@ with 'moneyer init'.`,
 		Example: `  moneyer sandbox
   moneyer sandbox --dir /tmp/moneyer --listen 127.0.0.1:9080 --admin-listen 127.0.0.1:9081`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.sandbox(c, dir, sandbox.Configuration(address, adminAddress))
+			return a.sandbox(c, dir, address, adminAddress)
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "sandbox", "the `folder` that holds everything")
@@ -38,14 +41,19 @@ with 'moneyer init'.`,
 	return c
 }
 
-func (a *app) sandbox(c *cobra.Command, dir, configuration string) error {
+func (a *app) sandbox(c *cobra.Command, dir, address, adminAddress string) error {
 	file := filepath.Join(dir, daemon.ConfigFile)
 	if _, err := os.Lstat(file); err == nil {
-		if err := fitsSandbox(c, file); err != nil {
+		cfg, err := fitsSandbox(c, file)
+		if err != nil {
 			return usage(err)
 		}
+		address, adminAddress = cfg.Listen.Address, cfg.Admin.Address
 	}
-	if _, err := daemon.Init(c.Context(), dir, configuration, a.now); err != nil {
+	if err := portsFree(c.Context(), dir, address, adminAddress); err != nil {
+		return unavailable(err)
+	}
+	if _, err := daemon.Init(c.Context(), dir, sandbox.Configuration(address, adminAddress), a.now); err != nil {
 		return serverFailure(err)
 	}
 	return a.serve(c.Context(), daemon.Options{
@@ -56,17 +64,33 @@ func (a *app) sandbox(c *cobra.Command, dir, configuration string) error {
 
 // fitsSandbox refuses flags that differ from the addresses of an existing
 // configuration: they would be ignored.
-func fitsSandbox(c *cobra.Command, file string) error {
+func fitsSandbox(c *cobra.Command, file string) (*config.Config, error) {
 	cfg, err := sandbox.Load(file)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for flag, has := range map[string]string{"listen": cfg.Listen.Address, "admin-listen": cfg.Admin.Address} {
 		if c.Flags().Changed(flag) && c.Flag(flag).Value.String() != has {
-			return fmt.Errorf("--%s is for a new folder, and %s says %s: name another folder with --dir, or edit that file", flag, file, has)
+			return nil, fmt.Errorf("--%s is for a new folder, and %s says %s: name another folder with --dir, or edit that file", flag, file, has)
 		}
 	}
-	return nil
+	return cfg, nil
+}
+
+// portsFree refuses addresses that another program has. It comes before anything is written: the
+// folder would keep them.
+func portsFree(ctx context.Context, dir string, addresses ...string) error {
+	for _, address := range addresses {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+		switch {
+		case err == nil:
+			_ = l.Close() // nothing was sent
+		case errors.Is(err, syscall.EADDRINUSE):
+			return fmt.Errorf("%s is in use by another program, perhaps another sandbox: stop it, or try other ports and a folder of their own, such as\n"+
+				"  %s sandbox --dir %s --listen 127.0.0.1:9080 --admin-listen 127.0.0.1:9081", address, sandbox.Quote(os.Args[0]), sandbox.Quote(dir+"-9080"))
+		}
+	}
+	return nil // Start reports what else is wrong with them
 }
 
 // printWelcome registers missing demo clients and prints the commands to try them.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -39,6 +40,33 @@ func (s *sandboxFolder) initWithLongTimeout() {
 		s.t.Fatal(err)
 	}
 	s.rewrite(strings.Replace(sandbox.Configuration(s.address, s.admin), "[limits]", "[limits]\n"+longRequestTimeout, 1))
+}
+
+// TestSandboxBusyPort: while another program has one of the ports nothing is written, so that a later
+// run may have others. An existing folder names its own.
+func TestSandboxBusyPort(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	s := newSandbox(t, "s")
+	for _, flags := range [][]string{{"--listen", taken.Addr().String(), "--admin-listen", s.admin}, {"--listen", s.address, "--admin-listen", taken.Addr().String()}} {
+		code, _, stderr := runCommand(t, "", append([]string{"sandbox", "--dir", s.dir}, flags...)...)
+		if code != exitUnavailable || !strings.Contains(stderr, taken.Addr().String()+" is in use by another program") || !strings.Contains(stderr, "s-9080 --listen 127.0.0.1:9080") {
+			t.Errorf("%v: exit code %d: %s", flags, code, stderr)
+		}
+		if _, err := os.Lstat(s.dir); !os.IsNotExist(err) {
+			t.Fatalf("%v: something was written: %v", flags, err)
+		}
+	}
+	if err := os.Mkdir(s.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.rewrite(sandbox.Configuration(taken.Addr().String(), s.admin))
+	if code, _, stderr := runCommand(t, "", "sandbox", "--dir", s.dir); code != exitUnavailable || !strings.Contains(stderr, "is in use by another program") {
+		t.Errorf("exit code %d: %s", code, stderr)
+	}
 }
 
 // start runs the sandbox and returns its demos.

@@ -63,8 +63,9 @@ func (o *onboarding) secretAdd(n *credential) *cobra.Command {
 	return &cobra.Command{
 		Use:   "add CLIENT",
 		Short: fmt.Sprintf("Generate a new %s and print it once", n.words),
-		Long: fmt.Sprintf(`Generate a new %s of 256 random bits. Only its text goes to standard output;
-it is not stored and cannot be shown again.`, n.words),
+		Long: fmt.Sprintf(`Generate a new %s of 256 random bits. Only its text goes to standard output,
+without a line end unless that is a terminal, so that a file can be sent as it is. It
+is not stored and cannot be shown again.`, n.words),
 		Example: fmt.Sprintf("  moneyer %s add %s > secret.txt", n.command, n.client),
 		RunE: func(c *cobra.Command, args []string) error {
 			at, times, err := o.atTimes(c)
@@ -79,8 +80,7 @@ it is not stored and cannot be shown again.`, n.words),
 				return o.printJSON(made)
 			}
 			o.note("%s %s is registered for client %s of issuer %s; it is not shown again", n.words, made.ID, args[0], o.issuer)
-			_, err = fmt.Fprintln(o.out, made.Text)
-			return err
+			return o.printValue(made.Text)
 		},
 	}
 }

@@ -30,7 +30,7 @@ requests in flight; a second one ends the wait.`,
   moneyer serve --config moneyer.toml --check`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if check {
-				return a.checkConfig(file)
+				return a.checkConfig(cmd.Context(), file)
 			}
 			return a.serve(cmd.Context(), daemon.Options{Load: func() (*config.Config, error) { return config.Load(file) }}, nil)
 		},
@@ -41,12 +41,12 @@ requests in flight; a second one ends the wait.`,
 }
 
 // checkConfig checks everything that a start reads before it opens the store.
-func (a *app) checkConfig(file string) error {
+func (a *app) checkConfig(ctx context.Context, file string) error {
 	cfg, err := config.Load(file)
 	if err != nil {
 		return usage(err)
 	}
-	if err := daemon.Check(cfg); err != nil {
+	if err := daemon.Check(ctx, cfg); err != nil {
 		return serverFailure(err)
 	}
 	return a.done(map[string]any{"good": true, "issuers": len(cfg.Issuers)}, "%s is good: %s", file, count(len(cfg.Issuers), "issuer"))

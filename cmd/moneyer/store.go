@@ -113,8 +113,10 @@ func (a *app) storeStatus() *cobra.Command {
 	return ofStore(&cobra.Command{
 		Use:   "status",
 		Short: "Show the state of the store: schema, replicas, ledger heads, size",
-		Long: `Show the state of the store, as far as that is cheap to read. It changes nothing, and
-does not disturb a server that has the store open.`,
+		Long: `Show the state of the store, as far as that is cheap to read. Of a database it lists
+the replicas: where each runs, where it listens, its version, and how far its clock is
+ahead of the database's. It changes nothing, and does not disturb a server that has the
+store open.`,
 		Example: `  moneyer store status --config moneyer.toml
   moneyer store status --store sqlite:/backups/moneyer.db --json`,
 	}, a.showStatus)
@@ -140,13 +142,13 @@ func (a *app) showStatus(ctx context.Context, url string, _ []string) error {
 		return []string{fmt.Sprint(ledger.ChainOf(c.Seq)), ledger.ShowSeq(c.Seq), hex.EncodeToString(c.Hash[:8]), cmp.Or(c.Holder, "-")}
 	})
 	replicas := rowsOf(s.Replicas, func(r *store.ReplicaStatus) []string {
-		return []string{r.ID, r.HeartbeatAge.Round(time.Millisecond).String() + " ago", fmt.Sprintf("%+.3f s", r.ClockAhead.Seconds())}
+		return []string{r.ID, visible(cmp.Or(r.Host, "-")), visible(cmp.Or(r.Address, "-")), visible(cmp.Or(r.Version, "-")), r.HeartbeatAge.Round(time.Millisecond).String() + " ago", fmt.Sprintf("%+.3f s", r.ClockAhead.Seconds())}
 	})
 	sizes := rowsOf(s.Sizes, func(t *store.TableSize) []string {
 		return []string{t.Table, formatBytes(t.Bytes), fmt.Sprintf("about %d", t.Rows)}
 	})
 	return errors.Join(a.section([]string{"CHAIN", "LAST ENTRY", "HASH", "REPLICA"}, chains),
-		a.section([]string{"REPLICA", "LAST HEARTBEAT", "CLOCK"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))
+		a.section([]string{"REPLICA", "HOST", "ADDRESS", "VERSION", "LAST HEARTBEAT", "CLOCK"}, replicas), a.section([]string{"TABLE", "SIZE", "ROWS"}, sizes))
 }
 
 func statusJSON(s *store.Status) map[string]any {
@@ -155,7 +157,7 @@ func statusJSON(s *store.Status) map[string]any {
 		chains = append(chains, map[string]any{"chain": ledger.ChainOf(c.Seq), "last": ledger.ShowSeq(c.Seq), "head": hex.EncodeToString(c.Hash[:]), "replica": c.Holder})
 	}
 	for _, r := range s.Replicas {
-		replicas = append(replicas, map[string]any{"id": r.ID, "silent_seconds": r.HeartbeatAge.Seconds(), "clock_ahead_seconds": r.ClockAhead.Seconds()})
+		replicas = append(replicas, map[string]any{"id": r.ID, "host": r.Host, "address": r.Address, "version": r.Version, "silent_seconds": r.HeartbeatAge.Seconds(), "clock_ahead_seconds": r.ClockAhead.Seconds()})
 	}
 	for _, t := range s.Sizes {
 		sizes = append(sizes, map[string]any{"table": t.Table, "bytes": t.Bytes, "rows": t.Rows})

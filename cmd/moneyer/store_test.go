@@ -1,7 +1,9 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -40,7 +42,15 @@ func TestStoreMoves(t *testing.T) {
 	p = i.serve()
 	i.wantToken(600)
 	i.does("client", "add", "later", "--scope", "pay")
-	if out := run("status", "--config", i.file); strings.Count(out, "s ago") != 1 {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := regexp.MustCompile(`(?m)^[A-Z2-7]+  ` + regexp.QuoteMeta(host) + ` +127\.0\.0\.1:\d+  development  \S+s ago +[+-]0\.\d{3} s$`)
+	if out := run("status", "--config", i.file); strings.Count(out, "s ago") != 1 || !row.MatchString(out) {
+		t.Error(out)
+	}
+	if out := run("status", "--config", i.file, "--json"); !strings.Contains(out, `"version": "development"`) || !strings.Contains(out, `"host": "`+host+`"`) {
 		t.Error(out)
 	}
 	if out := run("check", "--config", i.file); !strings.Contains(out, "good  pooler") || !strings.Contains(out, "warn  standbys") {

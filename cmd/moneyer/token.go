@@ -2,14 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"moneyer/internal/platform"
 	"moneyer/internal/tlsfiles"
@@ -29,6 +30,7 @@ type tokenFlags struct {
 	signer               signerFlags
 	params               []string
 	tlsCert, tlsKey      string
+	cacert               string
 	discover             bool
 	header, verbose      bool
 }
@@ -83,8 +85,7 @@ Temporary errors (429, 503, a lost connection) are retried, up to four attempts.
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the platform's own, name=value; a list as name=a,b or repeated")
 	flags.StringVar(&f.audience, "audience", "", "aud of the assertion, such as an audience name of the platform (default the issuer URL)")
 	flags.StringVar(&f.subject, "subject", "", "sub of the assertion (default the client)")
-	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, for mutual TLS")
-	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
+	f.addTLS(flags)
 	flags.BoolVar(&f.header, "header", false, `print "Authorization: Bearer ..." as curl takes it`)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log requests and responses to standard error")
 	completeNothing(c, "issuer", "url", "client", "scope", "param", "audience", "subject")
@@ -94,6 +95,13 @@ Temporary errors (429, 503, a lost connection) are retried, up to four attempts.
 		string(oauth.AuthSelfSignedTLS), string(oauth.AuthAPIKey), string(oauth.AuthNone))
 	c.MarkFlagsMutuallyExclusive("url", "discover")
 	return c
+}
+
+// addTLS adds the flags of the connection.
+func (f *tokenFlags) addTLS(flags *pflag.FlagSet) {
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, for mutual TLS")
+	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
+	addCAFlag(flags, &f.cacert)
 }
 
 func (a *app) token(ctx context.Context, f *tokenFlags) error {
@@ -118,15 +126,18 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if source.Credential, err = a.credential(f, p); err != nil {
 		return err
 	}
-	base, err := tlsfiles.Transport("", f.tlsCert, f.tlsKey)
+	base, err := tlsfiles.Transport(f.cacert, f.tlsCert, f.tlsKey)
 	if err != nil {
-		return usagef("--tls-cert, --tls-key: %w", err)
+		return usagef("--cacert, --tls-cert, --tls-key: %w", err)
 	}
-	w := &requestTracer{base: base, app: a, verbose: f.verbose}
+	w := &requestTracer{base: base, app: a, verbose: f.verbose, correlation: p.Wire.Correlation.Header}
 	source.HTTPClient = &http.Client{Transport: w}
 	token, err := source.Fetch(ctx)
 	if err != nil {
-		return w.classify(err)
+		return w.classify(f, p, err)
+	}
+	if left := without(source.Scope, token.Scope); len(left) > 0 {
+		a.note("the platform did not grant %s", visible(left.String()))
 	}
 	if f.verbose {
 		a.describe(token)
@@ -231,13 +242,20 @@ type requestTracer struct {
 	app     *app
 	verbose bool
 	sent    bool
+	// Of the last request: its URL, and whether the answer has its correlation id.
+	url         string
+	correlation string // the header's name, or empty
+	echoed      bool
 }
 
 // RoundTrip implements http.RoundTripper.
 func (w *requestTracer) RoundTrip(req *http.Request) (*http.Response, error) {
-	w.sent = true
+	w.sent, w.url, w.echoed = true, req.URL.Redacted(), false
 	start := w.app.now()
 	resp, err := w.base.RoundTrip(req)
+	if err == nil && w.correlation != "" {
+		w.echoed = resp.Header.Get(w.correlation) == req.Header.Get(w.correlation)
+	}
 	if w.verbose {
 		answer := "no answer"
 		if err == nil {
@@ -248,19 +266,9 @@ func (w *requestTracer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// classify adds the exit code: wrong usage, refused or unavailable.
-func (w *requestTracer) classify(err error) error {
-	var refusal *oauth.Error
-	answered := errors.As(err, &refusal)
-	err = plain(err)
-	switch {
-	case !w.sent:
-		return usage(err)
-	case answered && refusal.Code != oauth.ServerError && !refusal.Code.Retryable():
-		return refused(err)
-	default:
-		return unavailable(err)
-	}
+// without returns the words of asked that were not granted (RFC 6749 section 5.1).
+func without(asked, granted oauth.Scope) oauth.Scope {
+	return slices.DeleteFunc(slices.Clone(asked), func(word string) bool { return slices.Contains(granted, word) })
 }
 
 // describe prints the properties of a token, not the token.

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"moneyer/internal/nearest"
 )
 
 // groupCommand marks a command that only has subcommands.
@@ -71,9 +73,10 @@ func repeatable(word string) bool {
 	return len(word) <= 32 && !strings.HasPrefix(word, "eyJ") && strings.Trim(word, letters) == ""
 }
 
-// quietFlagError omits what follows an unknown short flag, which may be a secret, as
-// in -pSECRET, and a long flag that does not look like the name of one.
-func quietFlagError(_ *cobra.Command, err error) error {
+// quietFlagError adds the flag that was meant to an unknown one. It omits what follows an
+// unknown short flag, which may be a secret, as in -pSECRET, and a long flag that does
+// not look like the name of one.
+func quietFlagError(c *cobra.Command, err error) error {
 	var unknown *pflag.NotExistError
 	switch {
 	case !errors.As(err, &unknown):
@@ -83,5 +86,28 @@ func quietFlagError(_ *cobra.Command, err error) error {
 	case !repeatable(unknown.GetSpecifiedName()):
 		return usagef("unknown flag")
 	}
-	return err
+	var known []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			known = append(known, f.Name)
+		}
+	})
+	advice := fmt.Sprintf("run '%s --help' for the flags", c.CommandPath())
+	if near := nearest.Word(unknown.GetSpecifiedName(), known); near != "" {
+		advice = fmt.Sprintf("did you mean --%s?", near)
+	}
+	return usagef("%w; %s", err, advice)
+}
+
+// notKnown says that a word is none of the known ones, and which was meant or which
+// there are.
+func notKnown(what, word string, known []string) string {
+	text := fmt.Sprintf("%s %q is not known", what, word)
+	if near := nearest.Word(word, known); near != "" {
+		text += fmt.Sprintf("; did you mean %s?", near)
+	}
+	if len(known) > 0 {
+		text += "; there is " + strings.Join(known, ", ")
+	}
+	return text
 }

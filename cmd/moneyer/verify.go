@@ -22,7 +22,7 @@ import (
 type verifyFlags struct {
 	issuer, jwks, profile string
 	audience, typ         []string
-	scope, cert           string
+	scope, cert, cacert   string
 	revocations           string
 	noRevocations         bool
 }
@@ -65,6 +65,7 @@ revocations are unavailable, so the result is unknown.`,
 	flags.StringVar(&f.cert, "cert", "", "file with the client certificate that comes with the token, PEM or DER")
 	flags.StringVar(&f.revocations, "revocations", "", "the URL of the list of revocations (default the issuer URL and /revocations)")
 	flags.BoolVar(&f.noRevocations, "no-revocations", false, "do not check revocations")
+	addCAFlag(flags, &f.cacert)
 	completeNothing(c, "issuer", "audience", "typ", "scope", "revocations")
 	c.MarkFlagsMutuallyExclusive("revocations", "no-revocations")
 	return c
@@ -187,7 +188,7 @@ func (a *app) guard(f *verifyFlags) (*guard, error) {
 		digest := sha256.Sum256(shown.Raw)
 		g.certificate = &digest
 	}
-	where := &inspectFlags{jwks: f.jwks}
+	where := &inspectFlags{jwks: f.jwks, cacert: f.cacert}
 	if f.jwks == "" {
 		where.issuer = f.issuer
 	}
@@ -195,7 +196,11 @@ func (a *app) guard(f *verifyFlags) (*guard, error) {
 		return nil, err
 	}
 	if !f.noRevocations {
-		g.Revocations = &bearer.RevocationList{Issuer: f.issuer, URL: f.revocations, Keys: g.Keys, Now: a.now}
+		client, err := httpClient(f.cacert)
+		if err != nil {
+			return nil, err
+		}
+		g.Revocations = &bearer.RevocationList{Issuer: f.issuer, URL: f.revocations, Keys: g.Keys, HTTPClient: client, Now: a.now}
 	}
 	return g, nil
 }

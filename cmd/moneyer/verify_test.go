@@ -26,6 +26,12 @@ type tokenIssuer struct {
 
 func newTokenIssuer(t *testing.T) *tokenIssuer {
 	t.Helper()
+	return newTokenIssuerOn(t, httptest.NewServer)
+}
+
+// newTokenIssuerOn starts the issuer's server by start.
+func newTokenIssuerOn(t *testing.T, start func(http.Handler) *httptest.Server) *tokenIssuer {
+	t.Helper()
 	signer, err := jose.NewSigner(mustKey(t), jose.ES256, "k1", "at+jwt")
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +57,7 @@ func newTokenIssuer(t *testing.T) *tokenIssuer {
 		}
 		_, _ = w.Write(list)
 	})
-	server := httptest.NewServer(mux)
+	server := start(mux)
 	t.Cleanup(server.Close)
 	i.url = server.URL
 	return i

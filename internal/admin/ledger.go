@@ -33,6 +33,16 @@ func positions(to *[]int64) func(string) error {
 	}
 }
 
+// kindOf reads a kind of entry.
+func kindOf(to *ledger.Kind) func(string) error {
+	return func(s string) error {
+		if *to = ledger.Kind(s); !slices.Contains(ledger.Kinds(), *to) {
+			return invalid("want a kind of entry, one of %q", ledger.Kinds())
+		}
+		return nil
+	}
+}
+
 // readLedger streams the entries that the query selects, chain after chain. After
 // an error the last line is a Failure.
 func (a *API) readLedger(c *call) error {
@@ -41,7 +51,7 @@ func (a *API) readLedger(c *call) error {
 		"after":       positions(&q.After),
 		"since":       instant(&q.Since),
 		"until":       instant(&q.Until),
-		"kind":        word(&q.Kind),
+		"kind":        kindOf(&q.Kind),
 		"issuer":      word(&q.Issuer),
 		"client":      word(&q.Client),
 		"correlation": word(&q.Correlation),

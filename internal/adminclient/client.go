@@ -18,6 +18,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -37,11 +38,17 @@ type Client struct {
 	http *http.Client
 }
 
-// Open returns a client for the admin file at path. A missing file is fs.ErrNotExist.
-func Open(path string, now func() time.Time) (*Client, error) {
+// Open returns a client for the admin file at path. A missing file is fs.ErrNotExist. The
+// authorities in the file ca, if it is not "", replace those that the admin file names.
+func Open(path, ca string, now func() time.Time) (*Client, error) {
 	file, err := ReadFile(path)
 	if err != nil {
 		return nil, err
+	}
+	if ca != "" {
+		if file.TLSCA, err = filepath.Abs(ca); err != nil { // others are relative to the admin file
+			return nil, err
+		}
 	}
 	key, err := assertion.ParseKey([]byte(file.PrivateKey))
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // CSVError is an error in a CSV file.
@@ -32,20 +33,43 @@ func (c *Conversion) Failure() error {
 	return c.err
 }
 
-// ConvertCSV reads CSV, whose first row names the columns, as lines of JSON.
+// byteOrderMark is what spreadsheets write before UTF-8 text.
+const byteOrderMark = "\xef\xbb\xbf"
+
+// SkipMark removes a byte order mark from the start of UTF-8 text. Text in UTF-16 is an
+// error.
+func SkipMark(file io.Reader) (io.Reader, error) {
+	in := bufio.NewReader(file)
+	start, _ := in.Peek(len(byteOrderMark)) // an error is the next reader's
+	switch {
+	case string(start) == byteOrderMark:
+		_, _ = in.Discard(len(byteOrderMark)) // it is in the buffer
+	case len(start) > 1 && (start[0] == 0xff && start[1] == 0xfe || start[0] == 0xfe && start[1] == 0xff):
+		return nil, errors.New("the file is in UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)")
+	}
+	return in, nil
+}
+
+// ConvertCSV reads CSV (RFC 4180) in UTF-8, whose first row names the columns, as lines of
+// JSON. A byte order mark is skipped.
 func ConvertCSV(kind Rows, file io.Reader) *Conversion {
 	r, w := io.Pipe()
 	c := &Conversion{PipeReader: r, done: make(chan struct{})}
 	go func() {
 		defer close(c.done)
 		out := bufio.NewWriter(w)
-		c.err = errors.Join(convertRows(&kind, csv.NewReader(file), out), out.Flush())
+		c.err = errors.Join(convertRows(&kind, file, out), out.Flush())
 		_ = w.CloseWithError(c.err) // never fails
 	}()
 	return c
 }
 
-func convertRows(kind *Rows, in *csv.Reader, out io.Writer) error {
+func convertRows(kind *Rows, file io.Reader, out io.Writer) error {
+	text, err := SkipMark(file)
+	if err != nil {
+		return &CSVError{err}
+	}
+	in := csv.NewReader(text)
 	in.ReuseRecord = true
 	columns, err := kind.header(in)
 	if err != nil {
@@ -78,16 +102,47 @@ func (k *Rows) header(in *csv.Reader) ([]string, error) {
 		return nil, fmt.Errorf("the first row must name the columns: %w", err)
 	}
 	columns := slices.Clone(header)
-	columns[0] = strings.TrimPrefix(columns[0], "\ufeff")
+	if len(columns) == 1 && strings.ContainsAny(columns[0], ";\t|") {
+		return nil, fmt.Errorf("the first row is %.100q: columns must be separated by commas, as in %s", columns[0], strings.Join(k.columns, ","))
+	}
 	for i, column := range columns {
-		switch {
-		case !k.attributes && !slices.Contains(k.columns, column):
-			return nil, fmt.Errorf("unknown column %q; known are %s", column, strings.Join(k.columns, ", "))
-		case slices.Contains(columns[:i], column):
-			return nil, fmt.Errorf("two columns are called %q", column)
+		if err := k.checkColumn(columns[:i], column); err != nil {
+			return nil, err
+		}
+	}
+	for _, column := range k.columns[:k.required] {
+		if !slices.Contains(columns, column) {
+			return nil, fmt.Errorf("the first row, %.100q, must name the columns, and has no %s; %s", strings.Join(columns, ","), column, k.wanted())
 		}
 	}
 	return columns, nil
+}
+
+// checkColumn checks the name of a column that follows others. Names are not matched
+// without case: an attribute may be called so.
+func (k *Rows) checkColumn(before []string, column string) error {
+	same := func(known string) bool { return strings.EqualFold(known, strings.TrimSpace(column)) }
+	near := slices.IndexFunc(k.columns, same)
+	switch {
+	case slices.Contains(before, column):
+		return fmt.Errorf("two columns are called %.100q", column)
+	case near >= 0 && k.columns[near] != column:
+		return fmt.Errorf("a column is called %.100q where %q is wanted: write it exactly so; %s", column, k.columns[near], k.wanted())
+	case near < 0 && !k.attributes:
+		return fmt.Errorf("unknown column %.100q; %s", column, k.wanted())
+	case column == "" || strings.TrimSpace(column) != column:
+		return fmt.Errorf("a column is called %.100q: leave out blanks and empty columns", column)
+	}
+	return nil
+}
+
+// wanted lists the columns.
+func (k *Rows) wanted() string {
+	text := "known are " + strings.Join(k.columns, ", ")
+	if k.attributes {
+		text += " and the names of attributes"
+	}
+	return text
 }
 
 // row converts the cells of a row to members, without the empty ones.
@@ -96,6 +151,8 @@ func (k *Rows) row(columns, cells []string) (map[string]any, error) {
 	for i, column := range columns {
 		cell := cells[i]
 		switch {
+		case !utf8.ValidString(cell):
+			return nil, fmt.Errorf("%s is not UTF-8: save the file as UTF-8", column)
 		case cell == "":
 		case !slices.Contains(k.columns, column):
 			attributes[column] = cell

@@ -18,8 +18,12 @@ import (
 	"moneyer/oauth"
 )
 
-// RefusedError is a request that the server refused. Its text is partly the server's.
-type RefusedError struct{ Err error }
+// RefusedError is a request that the server refused. Its text is partly the server's, and
+// Code is the server's code, if it gave one.
+type RefusedError struct {
+	Err  error
+	Code oauth.Code
+}
 
 func (e *RefusedError) Error() string { return e.Err.Error() }
 func (e *RefusedError) Unwrap() error { return e.Err }
@@ -41,9 +45,9 @@ func (c *Client) unreached(err error) error {
 	var unknown x509.UnknownAuthorityError
 	switch {
 	case errors.As(err, &unknown):
-		return &UnavailableError{fmt.Errorf("%s: %s; if a private authority made it, name its certificate as tls_ca in %s", c.File.URL, plain(err), c.path)}
+		return &UnavailableError{fmt.Errorf("%s: %s; if a private authority made it, name its certificate as tls_ca in %s, or by --cacert", c.File.URL, plain(err), c.path)}
 	case errors.As(err, &told) && !told.Code.Retryable() && told.Code != oauth.ServerError:
-		return &RefusedError{fmt.Errorf("%s: the server gives client %q no token for key %q: %s", c.path, c.File.ClientID, c.File.Kid, told.Description)}
+		return &RefusedError{fmt.Errorf("%s: the server gives client %q no token for key %q: %s", c.path, c.File.ClientID, c.File.Kid, told.Description), told.Code}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return &UnavailableError{fmt.Errorf("no server at %s: start it with 'moneyer serve'", c.File.URL)}
 	case told == nil && c.mayLackCertificate(err):
@@ -80,10 +84,10 @@ func (c *Client) refusal(resp *http.Response) error {
 	text := errors.New(cmp.Or(told.Description, string(told.Code), resp.Status))
 	switch {
 	case resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden:
-		return &RefusedError{fmt.Errorf("%s: what client %q asks is not granted: %w", c.path, c.File.ClientID, text)}
+		return &RefusedError{fmt.Errorf("%s: what client %q asks is not granted: %w", c.path, c.File.ClientID, text), told.Code}
 	case resp.StatusCode >= 500 || resp.StatusCode == http.StatusTooManyRequests:
 		return &UnavailableError{text}
 	default:
-		return &RefusedError{text}
+		return &RefusedError{text, told.Code}
 	}
 }

@@ -12,15 +12,17 @@ import (
 // Rows is a kind of row that can be imported.
 type Rows struct {
 	path string
-	// columns of a CSV file. Others are attributes, where there are such.
+	// columns of a CSV file, of which the first ones are required. Others are attributes,
+	// where there are such.
 	columns    []string
+	required   int
 	attributes bool
 }
 
 // The rows that can be imported.
 var (
-	AccountRows = Rows{path: "accounts:import", columns: []string{"id", "client", "disabled"}, attributes: true}
-	ItemRows    = Rows{path: "items:import", columns: []string{"id", "account", "kind"}}
+	AccountRows = Rows{path: "accounts:import", columns: []string{"id", "client", "disabled"}, required: 2, attributes: true}
+	ItemRows    = Rows{path: "items:import", columns: []string{"id", "account", "kind"}, required: 2}
 )
 
 // CutError is an import whose connection broke.

@@ -101,6 +101,7 @@ func (a *Agent) Reload(cfg *Config) error {
 	old := a.current.Load()
 	g := a.build(cfg, old)
 	old.retire() // first, so that no file has two writers
+	g.inherit(old)
 	g.start()
 	a.current.Store(g)
 	a.cfg = cfg

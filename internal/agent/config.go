@@ -56,7 +56,8 @@ type Token struct {
 	Discover bool `toml:"discover"`
 	// The client id that the platform assigned.
 	Client string `toml:"client"`
-	// The partner's private key, PEM or JWK, ...
+	// The partner's private key, PEM or JWK, ... (This file and the next two are read again when the
+	// platform refuses what was in them.)
 	KeyFile string `toml:"key_file"`
 	// ... the kid under which it is registered at the platform, ...
 	Kid string `toml:"kid"`
@@ -91,7 +92,8 @@ type Token struct {
 	CAFile string `toml:"ca_file"`
 
 	profile     *profile.Profile
-	credential  *tokensource.Credential // a pointer, because fmt does not print what it points to
+	credential  *tokensource.Credential              // a pointer, because fmt does not print what it points to
+	paths       struct{ key, secret, apiKey string } // of KeyFile, SecretFile and APIKeyFile
 	scope       oauth.Scope
 	params      url.Values
 	transport   *http.Transport

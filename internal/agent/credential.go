@@ -19,7 +19,6 @@ import (
 	"strings"
 	"time"
 
-	"moneyer/assertion"
 	"moneyer/internal/platform"
 	"moneyer/internal/tlsfiles"
 	"moneyer/oauth"
@@ -74,18 +73,27 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 		p.Name, strings.Join(p.Policy.Needs(settingNames), "; or "))
 	check.want(t.KeyFile == "" || t.Kid != "" || p.Policy.Assertion.Kid != platform.KidRequired, key+".kid",
 		"is missing: the kid under which the key is registered at %s", p.Name)
-	for _, f := range t.secretFiles() {
-		if f.name != "" {
-			data, err := c.readFile(f.name)
-			if err == nil {
-				err = f.parse(t.credential, data)
-			}
-			check.accept(key+"."+f.setting, err)
+	read := func(setting, name string, files *tokensource.CredentialFiles) {
+		err := c.checkPrivate(name)
+		if err == nil {
+			*t.credential, err = files.Read(*t.credential)
 		}
+		check.accept(key+"."+setting, plain(err))
+	}
+	if t.KeyFile != "" {
+		t.paths.key = c.path(t.KeyFile)
+		read("key_file", t.KeyFile, &tokensource.CredentialFiles{Key: t.paths.key})
+	}
+	if t.SecretFile != "" {
+		t.paths.secret = c.path(t.SecretFile)
+		read("secret_file", t.SecretFile, &tokensource.CredentialFiles{Secret: t.paths.secret})
+	}
+	if t.APIKeyFile != "" {
+		t.paths.apiKey = c.path(t.APIKeyFile)
+		read("api_key_file", t.APIKeyFile, &tokensource.CredentialFiles{APIKey: t.paths.apiKey})
 	}
 	if t.AssertionFile != "" {
-		_, err := c.readFile(t.AssertionFile)
-		check.accept(key+".assertion_file", err)
+		check.accept(key+".assertion_file", c.checkPrivate(t.AssertionFile))
 		t.credential.Assertion = tokensource.AssertionFile(c.path(t.AssertionFile))
 	}
 	switch t.AssertionType {
@@ -94,31 +102,6 @@ func (c *Config) checkCredential(check *checker, key string, t *Token) {
 		t.credential.AssertionType = oauth.AssertionTypeSPIFFE
 	default:
 		check.want(false, key+".assertion_type", `must be "jwt-bearer" or "jwt-spiffe"`)
-	}
-}
-
-// secretFile is a file that holds a part of a credential.
-type secretFile struct {
-	setting, name string
-	parse         func(c *tokensource.Credential, data []byte) error
-}
-
-// secretFiles are the files that are read into the credential. The name of one that is not set is
-// empty.
-func (t *Token) secretFiles() []secretFile {
-	return []secretFile{
-		{"key_file", t.KeyFile, func(c *tokensource.Credential, data []byte) (err error) {
-			c.Key, err = assertion.ParseKey(data)
-			return plain(err)
-		}},
-		{"secret_file", t.SecretFile, func(c *tokensource.Credential, data []byte) (err error) {
-			c.Secret, err = tokensource.ParseSecret(data)
-			return err
-		}},
-		{"api_key_file", t.APIKeyFile, func(c *tokensource.Credential, data []byte) (err error) {
-			c.APIKey, err = tokensource.ParseSecret(data)
-			return err
-		}},
 	}
 }
 
@@ -175,21 +158,20 @@ func (t *Token) usesAll(grant oauth.GrantType, set platform.AuthSet) bool {
 		(t.APIKeyFile == "" || set.Has(oauth.AuthAPIKey))
 }
 
-// readFile reads a file that only its owner should be able to read. Errors do not contain its name,
-// which may be the secret itself by mistake.
-func (c *Config) readFile(file string) ([]byte, error) {
+// checkPrivate checks a file that only its owner should be able to read. Errors do not contain its
+// name, which may be the secret itself by mistake.
+func (c *Config) checkPrivate(file string) error {
 	data, err := os.ReadFile(c.path(file))
-	var pathError *os.PathError
-	if errors.As(err, &pathError) {
-		return nil, fmt.Errorf("must name a file that can be read: %w", pathError.Err)
+	if err != nil {
+		return fmt.Errorf("must name a file that can be read: %w", withoutPath(err))
 	}
 	if info, err := os.Stat(c.path(file)); err == nil && info.Mode()&0o007 != 0 {
 		c.warnings = append(c.warnings, fmt.Sprintf("%s can be read by everybody on this machine: chmod 600 %[1]s", c.path(file)))
 	}
 	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, errors.New("the file is empty")
+		return errors.New("the file is empty")
 	}
-	return data, nil
+	return nil
 }
 
 // readParams converts strings and lists of strings.
@@ -272,11 +254,14 @@ func (c *Config) fingerprint(t *Token) (sum [sha256.Size]byte) {
 	return sum
 }
 
-// source returns a token source with the settings.
+// source returns a token source with the settings. It reads the files of a credential again that the
+// platform refuses.
 func (t *Token) source(log *slog.Logger, now func() time.Time) *tokensource.Source {
 	credential := *t.credential
 	credential.Certificate = t.files.load(log)
+	files := &tokensource.CredentialFiles{Key: t.paths.key, Secret: t.paths.secret, APIKey: t.paths.apiKey, Logger: log, Now: now}
 	return &tokensource.Source{
+		Rotated: files.Rotated,
 		Profile: t.profile, Issuer: t.Issuer, TokenURL: t.TokenURL, Discover: t.Discover, Credential: credential, Scope: t.scope, Params: t.params,
 		HTTPClient: &http.Client{Transport: t.transport}, Logger: log, Now: now,
 	}
@@ -308,5 +293,6 @@ func plain(err error) error {
 	if err == nil {
 		return nil
 	}
-	return errors.New(strings.TrimPrefix(strings.TrimPrefix(err.Error(), "assertion: "), "tokensource: "))
+	text := strings.TrimPrefix(strings.TrimPrefix(err.Error(), "assertion: "), "tokensource: ")
+	return errors.New(strings.Replace(text, ": assertion: ", ": ", 1))
 }

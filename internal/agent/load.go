@@ -192,6 +192,11 @@ func (c *Config) checkFiles(check *checker) {
 		check.want(err != nil || info.Mode().IsRegular(), key+".path", "%s exists and is not a regular file", f.path)
 		check.want(taken[f.path] == "", key+".path", "file %s has this path already", taken[f.path])
 		taken[f.path] = name
+		if check.err == nil {
+			if err := checkReplaceable(f.path); err != nil {
+				check.accept(key+".path", fmt.Errorf("%s cannot be written: %w", f.path, err))
+			}
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 const (
 	boltToken   = "[tokens.bolt]\nprofile = \"boltpay\"\nissuer = \"https://bolt.example\"\nclient = \"shop\"\nsecret_file = \"bolt.secret\"\n"
+	etpToken    = "[tokens.bolt]\nprofile = \"thales-etp\"\nissuer = \"https://etp.example\"\napi_key_file = \"bolt.secret\"\nscope = \"PAYMENT_PASSKEY\"\nparams = { merchantId = \"m\", tokens = [\"a\"] }\n"
 	boltFile    = "[files.f]\npath = \"f.token\"\ntoken = \"bolt\"\n"
 	upstream    = "[upstreams.api]\npath = \"/api/\"\nurl = \"https://api.example/v1\"\ntoken = \"bolt\"\n"
 	plainToken  = "[tokens.bolt]\nprofile = \"oauth2\"\nissuer = \"https://as.example\"\n"
@@ -146,6 +147,7 @@ func TestBadConfigurations(t *testing.T) {
 		{tcp + boltToken + strings.Replace(upstream, "/v1", "/../v1", 1), "must have no . or .."},
 		{tcp + boltToken + upstream + "methods = [\"get\"]\n", `"get" is not a method`},
 		{tcp + boltToken + upstream + "methods = [\"TRACE\"]\n", "TRACE never passes"},
+		{tcp + boltToken + upstream + "answer_timeout = 30\n", "answer_timeout: 30 is a number without a unit: write a duration such as"},
 		{tcp + boltToken + upstream + "answer_timeout = \"-1s\"\n", "answer_timeout: must be over 0"},
 		{tcp + boltToken + upstream + "total_timeout = \"16m\"\n", "total_timeout: must be over 0"},
 		{tcp + boltToken + upstream + "max_body = -1\n", "max_body: must be over 0"},
@@ -187,14 +189,12 @@ func TestSecretsAsUsersMakeThem(t *testing.T) {
 	if err != nil || len(files) != len(refused) {
 		t.Fatalf("%d files for %d rows (%v)", len(files), len(refused), err)
 	}
-	etp := "[tokens.bolt]\nprofile = \"thales-etp\"\nissuer = \"https://etp.example\"\napi_key_file = \"bolt.secret\"\nscope = \"PAYMENT_PASSKEY\"\n" +
-		"params = { merchantId = \"m\", tokens = [\"a\"] }\n"
 	for _, entry := range files {
 		want, known := refused[entry.Name()]
 		if !known {
 			t.Errorf("%s has no row", entry.Name())
 		}
-		for setting, token := range map[string]string{"secret_file": boltToken, "api_key_file": etp} {
+		for setting, token := range map[string]string{"secret_file": boltToken, "api_key_file": etpToken} {
 			file := filepath.Join(t.TempDir(), "agent.toml")
 			write(t, file, tcp+strings.Replace(token, "bolt.secret", filepath.Join(folder, entry.Name()), 1)+boltFile)
 			c, err := Load(file)

@@ -8,14 +8,15 @@ import (
 	"sync"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/oauth"
 	"moneyer/tokensource"
 )
 
 const (
 	minCheckInterval = 100 * time.Millisecond // minimum interval between two checks of a token
-	maxCheckInterval = time.Second
-	maxBackoff       = 30 * time.Second // maximum interval between two attempts while the platform gives no token
+	maxCheckInterval = time.Second            // also after a suspend, in which timers stand still
+	maxBackoff       = 30 * time.Second       // maximum interval between two attempts while the platform gives no token
 )
 
 // renewer keeps one token valid, whether or not requests need it, and writes it to the token files.
@@ -48,7 +49,32 @@ func (k *renewer) run(ctx context.Context) {
 		default:
 			k.succeed(token)
 			failures = 0
-			sleep(ctx, min(max(token.Expiry.Sub(k.now())/10, minCheckInterval), maxCheckInterval))
+			sleep(ctx, min(max(deadline.Left(token.Expiry, k.now())/10, minCheckInterval), maxCheckInterval))
+		}
+	}
+}
+
+// watch removes tokens that have ended from the files, until ctx ends. It does not wait for the
+// platform, as run does. A timer stands still while the machine is suspended, so it looks at the
+// clocks each second.
+func (k *renewer) watch(ctx context.Context) {
+	for ctx.Err() == nil {
+		k.removeEnded()
+		sleep(ctx, maxCheckInterval)
+	}
+}
+
+func (k *renewer) removeEnded() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, f := range k.files {
+		if !f.removeEnded(k.now()) {
+			continue
+		}
+		if f.err != nil {
+			k.log.Error("the token in the file has ended, and the file could not be removed", "file", f.name, "cause", f.err.Error())
+		} else {
+			k.log.Warn("removed the token file: the token in it has ended", "file", f.name)
 		}
 	}
 }

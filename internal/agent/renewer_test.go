@@ -23,10 +23,21 @@ type endpoint struct {
 	mu   sync.Mutex
 	n    int
 	down bool
+	stop chan struct{}        // nil: answer at once
 	ends map[string]time.Time // of the issued tokens
 }
 
-func (e *endpoint) RoundTrip(*http.Request) (*http.Response, error) {
+func (e *endpoint) RoundTrip(req *http.Request) (*http.Response, error) {
+	e.mu.Lock()
+	stop := e.stop
+	e.mu.Unlock()
+	if stop != nil {
+		select {
+		case <-stop:
+		case <-req.Context().Done():
+			return nil, req.Context().Err()
+		}
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.n++
@@ -49,6 +60,18 @@ func (e *endpoint) set(down bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.down = down
+}
+
+// hang lets requests wait until it is called with false.
+func (e *endpoint) hang(wait bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if wait {
+		e.stop = make(chan struct{})
+		return
+	}
+	close(e.stop)
+	e.stop = nil
 }
 
 // left returns how long a token is still valid.

@@ -57,6 +57,23 @@ func (a *Agent) build(cfg *Config, old *snapshot) *snapshot {
 	return g
 }
 
+// inherit takes over from old, which has been retired, what is in the token files.
+func (s *snapshot) inherit(old *snapshot) {
+	for _, k := range s.renewers {
+		before := old.renewer(k.name)
+		if before == nil {
+			continue
+		}
+		for _, f := range k.files {
+			for _, had := range before.files {
+				if had.path == f.path {
+					f.written, f.rewrite = had.written, true
+				}
+			}
+		}
+	}
+}
+
 // renewer returns the renewer of a token, or nil. The snapshot may be nil.
 func (s *snapshot) renewer(name string) *renewer {
 	if s == nil {
@@ -76,6 +93,7 @@ func (s *snapshot) start() {
 	s.cancel = cancel
 	for _, k := range s.renewers {
 		s.running.Go(func() { k.run(ctx) })
+		s.running.Go(func() { k.watch(ctx) })
 	}
 }
 

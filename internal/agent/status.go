@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"moneyer/internal/deadline"
 )
 
 // ownPrefix is the prefix of the agent's own paths.
@@ -59,7 +61,7 @@ func (s *snapshot) readiness(now time.Time) readiness {
 	all := readiness{Ready: true, Tokens: map[string]tokenState{}, Files: map[string]fileState{}}
 	for _, k := range s.renewers {
 		k.mu.Lock()
-		token := tokenState{Ready: k.expiry.After(now), Reason: k.reason}
+		token := tokenState{Ready: !deadline.Passed(k.expiry, now), Reason: k.reason}
 		if !k.expiry.IsZero() {
 			expires := k.expiry.UTC().Truncate(time.Second)
 			token.Expires = &expires

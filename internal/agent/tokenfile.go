@@ -5,7 +5,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/tokensource"
 )
 
@@ -16,22 +18,37 @@ type tokenFile struct {
 	mode       fs.FileMode
 
 	written *tokensource.Token // the token in the file; nil if unknown
+	rewrite bool               // write it even so: the mode may be another one now
 	err     error              // error of the last attempt
 }
 
 // update writes a token unless the file has it. It reports whether something changed: a new token
 // was written, or the error differs from the previous one.
 func (f *tokenFile) update(token *tokensource.Token) bool {
-	if f.written == token {
+	if f.written == token && !f.rewrite {
 		return false
 	}
 	err := replace(f.path, f.mode, token.AccessToken)
 	changed := err == nil || f.err == nil || err.Error() != f.err.Error()
 	f.err = err
 	if err == nil {
-		f.written = token
+		f.written, f.rewrite = token, false
 	}
 	return changed
+}
+
+// removeEnded removes the file if the token in it has ended, and reports whether it had. Then a
+// program that reads the file learns at once that there is no token. A file that somebody else has
+// replaced is kept.
+func (f *tokenFile) removeEnded(now time.Time) bool {
+	if f.written == nil || !deadline.Passed(f.written.Expiry, now) {
+		return false
+	}
+	if data, err := os.ReadFile(f.path); err == nil && string(data) == f.written.AccessToken {
+		f.err = withoutPath(os.Remove(f.path))
+	}
+	f.written = nil
+	return true
 }
 
 // replace writes text to path atomically: readers see the old or the new text, and so after a
@@ -40,7 +57,7 @@ func replace(path string, mode fs.FileMode, text string) error {
 	dir := filepath.Dir(path)
 	temp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // 0600
 	if err != nil {
-		return withoutPath(err)
+		return unreplaceable(dir, err)
 	}
 	_, err = temp.WriteString(text)
 	err = errors.Join(err, temp.Chmod(mode), temp.Sync(), temp.Close())
@@ -49,7 +66,7 @@ func replace(path string, mode fs.FileMode, text string) error {
 	}
 	if err != nil {
 		_ = os.Remove(temp.Name())
-		return withoutPath(err)
+		return unreplaceable(dir, err)
 	}
 	return syncFolder(dir)
 }

@@ -194,6 +194,13 @@ var refusals = []struct{ name, old, text, want string }{
 
 	{"no address", `address = "127.0.0.1:8080"`, ``, `moneyer.toml:3: listen.address: must say where callers reach the server`},
 	{"address without a port", `127.0.0.1:8080`, `127.0.0.1`, `moneyer.toml:4: listen.address: "127.0.0.1" is not an address such as "127.0.0.1:8080"`},
+	{"a port that no machine has", `127.0.0.1:8080`, `127.0.0.1:65536`, `moneyer.toml:4: listen.address: "127.0.0.1:65536": the port is a number from 0 to 65535`},
+	{"an address that is none", `127.0.0.1:8080`, `127.0.0.300:8080`, `listen.address: "127.0.0.300:8080": the host is neither an IP address nor a name`},
+	{"a URL as an address", `127.0.0.1:8080`, `http://127.0.0.1:8080`, `is not an address such as "127.0.0.1:8080"`},
+	{"a port by name", `127.0.0.1:8080`, `127.0.0.1:https`, `listen.address: "127.0.0.1:https": the port is a number`},
+	{"a negative port", `127.0.0.1:8080`, `127.0.0.1:-1`, `the port is a number`},
+	{"no port", `127.0.0.1:8080`, `127.0.0.1:`, `the port is a number`},
+	{"a number as a duration", `profile = "thales-d1"`, "profile = \"thales-d1\"\nrotate = 720", `moneyer.toml:8: issuers.d1.rotate: 720 is a number without a unit`},
 	{"open address without TLS", `127.0.0.1:8080`, `0.0.0.0:8080`, `moneyer.toml:4: listen.address: "0.0.0.0:8080" is not on loopback: set tls_cert and tls_key, or listen`},
 	{"every address without TLS", `127.0.0.1:8080`, `:8080`, `":8080" is not on loopback`},
 	{"a name that is not loopback", `127.0.0.1:8080`, `localhost.evil.example:8080`, `is not on loopback`},

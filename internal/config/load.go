@@ -13,9 +13,11 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"moneyer/internal/jose"
 	"moneyer/internal/openssl"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
@@ -146,8 +148,13 @@ func (a Admin) listener() Listener {
 }
 
 func checkListener(check *checker, key string, l Listener) {
-	host, _, err := net.SplitHostPort(l.Address)
+	host, port, err := net.SplitHostPort(l.Address)
 	check.want(err == nil, key+".address", `%q is not an address such as "127.0.0.1:8080"`, l.Address)
+	_, ipErr := netip.ParseAddr(host)
+	check.want(ipErr == nil || strings.Trim(host, "0123456789.") != "" && !strings.ContainsAny(host, " :/@") || host == "", key+".address",
+		"%q: the host is neither an IP address nor a name", l.Address)
+	_, err = strconv.ParseUint(port, 10, 16)
+	check.want(err == nil, key+".address", "%q: the port is a number from 0 to 65535", l.Address)
 	check.want((l.TLSCert == "") == (l.TLSKey == ""), key+".tls_cert", "tls_cert and tls_key belong together")
 	check.want(l.TLSCert != "" || l.ClientCA == "", key+".client_ca", "needs tls_cert and tls_key: client certificates are shown within TLS")
 	check.want(l.TLSCert != "" || isLoopback(host), key+".address",
@@ -242,7 +249,7 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	made := &registry.Issuer{
 		Name: name, URL: i.URL, Profile: p, Environment: i.Environment, AudienceNames: i.AudienceNames, ResourceAudience: i.ResourceAudience,
 		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(platform.Replay(i.Replay), p.Policy.Assertion.Replay),
-		Alg: cmp.Or(i.Alg, p.Policy.Token.Alg), Disabled: i.Disabled,
+		Alg: string(jose.AlgOf(cmp.Or(i.Alg, p.Policy.Token.Alg))), Disabled: i.Disabled,
 		PrivateRevocations: i.Revocations == "authenticated",
 	}
 	orDefault(check.doc, key+"token_lifetime", &made.TokenLifetime, p.Policy.Token.Lifetime)

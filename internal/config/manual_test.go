@@ -224,7 +224,7 @@ A Moneyer server reads one file, in [TOML](https://toml.io/en/v1.0.0), usually `
 an unknown setting, a value of another type or contradictory settings are errors that name the line and the
 correction. ` + "`moneyer serve --check`" + ` checks a file.
 
-Times are strings such as ` + "`\"90s\"`, `\"15m\"` or `\"24h\"`" + `. Rates are per second and may have a fraction. Relative
+Times are strings such as ` + "`\"90s\"`, `\"15m\"`, `\"24h\"` or `\"30d\"`" + `; a number without a unit is refused, but for 0. Rates are per second and may have a fraction. Relative
 paths are relative to the folder of the file. A [complete example](#example) is at the end.
 
 `
@@ -273,7 +273,7 @@ drain_delay = "5s"
 drain_timeout = "20s"
 
 [ledger]
-retention = "9600h" # 400 days
+retention = "400d"
 
 [log]
 level = "info"
@@ -288,7 +288,7 @@ resource_audience = "https://api.example.com/d1"
 token_lifetime = "15m"
 replay = "same-token" # merchants retry over bad links
 alg = "ES256"
-rotate = "720h" # 30 days
+rotate = "30d"
 announce = "24h"
 revocations = "authenticated"
 disabled = false

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log"
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -39,7 +41,7 @@ type listener struct {
 // listen listens on an address, with limits against many connections, and slow and large requests.
 func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c config.Listener, loaded *tlsfiles.Loaded) (*listener, error) {
 	limits := cfg.Limits.Overload()
-	if err := limits.FitDescriptors(descriptors()); err != nil {
+	if err := limits.FitDescriptors(descriptors()); err != nil { // prepare has said so
 		return nil, &ConfigError{err}
 	}
 	bounds := limits.PublicConnections()
@@ -63,9 +65,9 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 	if loaded != nil {
 		l.server.TLSConfig = tlsfiles.Listener(l.tls.Load)
 	}
-	plain, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Address)
+	plain, err := listenTCP(ctx, name, c.Address)
 	if err != nil {
-		return nil, fmt.Errorf("the %s listener: %w", name, err)
+		return nil, err
 	}
 	tcp, ok := plain.(*net.TCPListener)
 	if !ok {
@@ -73,6 +75,40 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 	}
 	l.Listener = l.connections.Listener(tcp)
 	return l, nil
+}
+
+// listenTCP listens. That the process may not is an error of the configuration: a restart does not
+// help.
+func listenTCP(ctx context.Context, name, address string) (net.Listener, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, &ConfigError{fmt.Errorf("the %s listener: %w: choose a port from 1024 on, or allow it to this user (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)", name, err)}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the %s listener: %w", name, err)
+	}
+	return l, nil
+}
+
+// mayListen returns an error if this process may not listen on an address. It opens a privileged
+// port for an instant, and no other: a server may be about to start there.
+func mayListen(ctx context.Context, name, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return &ConfigError{err}
+	}
+	if n, err := strconv.Atoi(port); err != nil || n == 0 || n >= 1024 {
+		return nil
+	}
+	l, err := listenTCP(ctx, name, address)
+	var wrong *ConfigError
+	if errors.As(err, &wrong) {
+		return err
+	}
+	if err == nil {
+		return l.Close()
+	}
+	return nil // taken, as by the server that is to be reloaded, or the network is down: neither is the configuration
 }
 
 // reportRefused logs when connections begin to be refused, and when none was for a minute.

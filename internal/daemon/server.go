@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"moneyer/internal/config"
+	"moneyer/internal/keyring"
 	"moneyer/internal/openssl"
 	"moneyer/internal/registry"
 	"moneyer/internal/store"
@@ -28,15 +29,37 @@ type Server struct {
 	snapshot *Snapshot
 }
 
-// Check validates a configuration and the files that it names, as Start does before it opens the
-// store.
-func Check(cfg *config.Config) error {
-	_, filesErr := loadFiles(cfg)
-	_, masterErr := ReadMasterKey(cfg)
-	if err := errors.Join(filesErr, masterErr); err != nil {
-		return &ConfigError{err}
+// Check validates a configuration, the files that it names and what this process may do, as Start
+// does before it opens the store. Its errors are ConfigErrors.
+func Check(ctx context.Context, cfg *config.Config) error {
+	if _, _, err := prepare(cfg); err != nil {
+		return err
+	}
+	for _, l := range []struct{ name, address string }{{"public", cfg.Listen.Address}, {"admin", cfg.Admin.Address}} {
+		if err := mayListen(ctx, l.name, l.address); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// prepare reads everything that a start needs beside the store and the ports. Its errors are
+// ConfigErrors.
+func prepare(cfg *config.Config) (files files, master *keyring.MasterKey, err error) {
+	if files, err = loadFiles(cfg); err != nil {
+		return files, nil, &ConfigError{err}
+	}
+	if master, err = ReadMasterKey(cfg); err != nil {
+		return files, nil, &ConfigError{err}
+	}
+	if err := store.CheckURL(cfg.StoreURL()); err != nil {
+		return files, nil, &ConfigError{err}
+	}
+	limits := cfg.Limits.Overload()
+	if err := limits.FitDescriptors(descriptors()); err != nil {
+		return files, nil, &ConfigError{err}
+	}
+	return files, master, nil
 }
 
 // Start opens everything and begins to serve; on an error nothing stays open. ctx bounds the start,
@@ -46,11 +69,11 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, &ConfigError{err}
 	}
-	files, err := loadFiles(cfg)
+	files, master, err := prepare(cfg)
 	if err != nil {
-		return nil, &ConfigError{err}
+		return nil, err
 	}
-	st, err := open(ctx, cfg, o)
+	st, err := open(ctx, cfg, master, o)
 	if err != nil {
 		return nil, err
 	}

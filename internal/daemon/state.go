@@ -52,12 +52,8 @@ type state struct {
 	current atomic.Pointer[Snapshot]
 }
 
-// open reads the master key and opens the store.
-func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
-	master, err := ReadMasterKey(cfg)
-	if err != nil {
-		return nil, &ConfigError{err}
-	}
+// open opens the store.
+func open(ctx context.Context, cfg *config.Config, master *keyring.MasterKey, o Options) (*state, error) {
 	limits := cfg.Limits.Overload()
 	delay, err := overload.NewQueueDelay(limits.QueueDelay, o.Now)
 	if err != nil {
@@ -67,7 +63,7 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 	log := slog.New(newLineBudget(lines.Handler(), limits.Lines, o.Now))
 	s := &state{delay: delay, copyPath: copyPath(cfg), master: master,
 		atWork: overload.NewConcurrencyLimit(limits.AtWork), log: log, lines: lines, auditNow: make(chan struct{}, 1), problems: edgeLog{log: log, failing: map[string]bool{}}, now: o.Now}
-	s.db, err = store.Open(ctx, cfg.StoreURL(), store.Options{Now: o.Now, RowKey: master.RowKey(), Changed: s.changedElsewhere})
+	s.db, err = store.Open(ctx, cfg.StoreURL(), store.Options{Now: o.Now, Process: process(cfg, o), RowKey: master.RowKey(), Changed: s.changedElsewhere})
 	if err != nil {
 		return nil, errors.Join(err, delay.Close())
 	}
@@ -80,6 +76,12 @@ func open(ctx context.Context, cfg *config.Config, o Options) (*state, error) {
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
+}
+
+// process is what the store's status shows of this server.
+func process(cfg *config.Config, o Options) store.Process {
+	host, _ := os.Hostname() // it is for people alone
+	return store.Process{Host: host, Address: cfg.Listen.Address, Version: o.Version}
 }
 
 // startClock takes the first reading of the clocks. The newest entry of the ledger stands for the

@@ -39,9 +39,9 @@ var claimsRule = rule[*Assertion]{
 	name: "claims", tell: "the assertion is not a well-formed signed JWT",
 	testable: func(p *Assertion) bool { return p.jws != nil },
 	holds:    func(p *Assertion) bool { return p.claimsErr == nil },
-	expected: text("a JSON object with each claim once and of its type; times as whole seconds"),
+	expected: text("a JSON object with each claim once and of its type; times as numbers of seconds"),
 	broken:   func(p *Assertion) string { return p.claimsErr.Error() },
-	hint:     text("check the JSON: each claim once, iss, sub and jti as strings, exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no fraction, no exponent"),
+	hint:     text("check the JSON: each claim once, iss, sub and jti as strings, exp, iat and nbf as plain numbers of seconds since 1970: no quotes, no exponent"),
 }
 
 var clientRule = rule[*Assertion]{
@@ -86,6 +86,8 @@ var kidRule = rule[*Assertion]{
 	},
 	hint: func(p *Assertion) string {
 		switch {
+		case p.KeyUnavailable:
+			return "the keys at the jwks_uri could not be fetched: until they can, the answer is 503 with Retry-After"
 		case p.KeyErr != nil:
 			return "publish the key at the jwks_uri, or register it"
 		case p.jws.Header.Kid == "" && p.policy.Kid == platform.KidRequired:
@@ -145,7 +147,7 @@ var algRule = rule[*Assertion]{
 
 var signatureRule = rule[*Assertion]{
 	name: "signature", tell: unverified,
-	testable: hasKey,
+	testable: func(p *Assertion) bool { return hasKey(p) && algRule.holds(p) }, // by another algorithm nothing is verified
 	holds:    func(p *Assertion) bool { return p.Signed() },
 	expected: func(p *Assertion) string {
 		return "a signature by the private half of the key registered as " + Quote(p.Key.Kid)
@@ -153,12 +155,7 @@ var signatureRule = rule[*Assertion]{
 	broken: func(p *Assertion) string {
 		return fmt.Sprintf("%d bytes that the key does not verify", len(p.jws.Signature))
 	},
-	hint: func(p *Assertion) string {
-		if p.jws.Header.Alg != string(p.Key.Public.Alg()) {
-			return "set alg right first"
-		}
-		return SignatureHint(p.jws)
-	},
+	hint: func(p *Assertion) string { return SignatureHint(p.jws) },
 }
 
 // environmentRule is tested after all others: only an assertion for this issuer shows that

@@ -63,6 +63,9 @@ var trustedKidRule = rule[*Assertion]{
 		return Quote(p.jws.Header.Kid)
 	},
 	hint: func(p *Assertion) string {
+		if p.KeyUnavailable {
+			return "the trusted issuer's keys could not be read: until they can, the answer is 503 with Retry-After"
+		}
 		if p.jws.Header.Kid == "" {
 			return "the header has no kid, and the trusted issuer has not just one key"
 		}
@@ -87,7 +90,7 @@ var trustedAlgRule = rule[*Assertion]{
 
 var trustedSignatureRule = rule[*Assertion]{
 	name: "signature", tell: unverified,
-	testable: hasKey,
+	testable: signatureRule.testable,
 	holds:    signatureRule.holds,
 	expected: func(p *Assertion) string {
 		return "a signature by the key " + Quote(p.Key.Kid) + " of trusted issuer " + p.Workload.Trusted.Name

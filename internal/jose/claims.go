@@ -40,7 +40,7 @@ type Claims struct {
 	Issuer       string
 	Subject      string
 	Audience     []string
-	Expiry       int64 // seconds since 1970, like NotBefore and IssuedAt
+	Expiry       int64 // seconds since 1970, rounded down, like NotBefore and IssuedAt
 	NotBefore    int64
 	IssuedAt     int64
 	ID           string // jti
@@ -53,8 +53,8 @@ type Claims struct {
 func (c *Claims) Has(set ClaimSet) bool { return c.Present&set == set }
 
 // ParseClaims reads the payload of a JWT. Names are exact and occur once, each claim of type Claims
-// has its one JSON type and is bounded, and a NumericDate is an integer from 0 to 2^53-1. Other
-// claims are ignored. The error wraps ErrClaims and names the claim.
+// has its one JSON type and is bounded, and a NumericDate is a number from 0 to 2^53-1 in digits, of
+// which a fraction is rounded down. Other claims are ignored. The error wraps ErrClaims and names the claim.
 func ParseClaims(payload []byte) (*Claims, error) { return ParseClaimsOf(payload, MaxClaim) }
 
 // ParseClaimsOf is ParseClaims with another bound of sub, in bytes.
@@ -88,13 +88,13 @@ func (c *Claims) set(name string, v strictjson.Value, maxSubject int) (err error
 		err = c.setAudience(v)
 	case "exp":
 		claim = ClaimExpiry
-		c.Expiry, err = v.Seconds()
+		c.Expiry, err = v.NumericDate()
 	case "nbf":
 		claim = ClaimNotBefore
-		c.NotBefore, err = v.Seconds()
+		c.NotBefore, err = v.NumericDate()
 	case "iat":
 		claim = ClaimIssuedAt
-		c.IssuedAt, err = v.Seconds()
+		c.IssuedAt, err = v.NumericDate()
 	case "jti":
 		claim = ClaimID
 		c.ID, err = boundedText(v, MaxClaim)

@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -45,7 +49,7 @@ func FuzzParse(f *testing.F) {
 func FuzzParseClaims(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"iss":"a","sub":"b","aud":["c","d"],"exp":1,"nbf":2,"iat":3,"jti":"e","client_id":"f","scope":"g h"}`,
-		`{"aud":"a"}`, `{"exp":1e3}`, `{"exp":-0}`, `{"EXP":1,"exp":2}`, `{"\u0069ss":"\ud83d\ude00"}`, ` { "a" : [ 1 , { } ] } `,
+		`{"aud":"a"}`, `{"exp":1e3}`, `{"exp":1700000000.9}`, `{"exp":-0}`, `{"exp":-0.5}`, `{"EXP":1,"exp":2}`, `{"\u0069ss":"\ud83d\ude00"}`, ` { "a" : [ 1 , { } ] } `,
 		`{"sub":"` + strings.Repeat("x", jose.MaxClaim+1) + `"}`,
 	} {
 		f.Add([]byte(seed))
@@ -76,7 +80,9 @@ func FuzzParseClaims(f *testing.F) {
 			t.Fatalf("iss %q, want %q", c.Issuer, theirs["iss"])
 		}
 		if c.Has(jose.ClaimExpiry) {
-			if n, err := theirs["exp"].(json.Number).Int64(); err != nil || n != c.Expiry || n < 0 {
+			text := string(theirs["exp"].(json.Number))
+			whole, _, _ := strings.Cut(text, ".")
+			if n, err := strconv.ParseInt(whole, 10, 64); err != nil || n != c.Expiry || n < 0 || strings.ContainsAny(text, "eE-") {
 				t.Fatalf("exp %d, want %v", c.Expiry, theirs["exp"])
 			}
 		}
@@ -150,10 +156,35 @@ func FuzzParsePublic(f *testing.F) {
 		f.Add(private)
 		f.Add(bytes.ReplaceAll(public.PEM(), []byte("\n"), []byte(" \r\n")))
 	}
+	for _, folder := range []string{"key-files", "key-sets"} {
+		names, err := filepath.Glob("testdata/" + folder + "/*")
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(data)
+		}
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		if block, _ := pem.Decode(data); block != nil {
+			_, _ = jose.ParseCertificate(block.Bytes)
+			_, _ = jose.ParseCertificate(data)
+		}
+		for want := jose.WantPublic; want <= jose.WantCertificate; want++ {
+			if err := jose.NearMiss(data, want); err == nil || len(err.Error()) > 500 || strings.ContainsAny(err.Error(), "\n\x00") {
+				t.Fatalf("a near miss is told as %v", err)
+			}
+		}
 		_, _ = jose.ParsePrivate(data)
-		_, _ = jose.ParseJWKS(data)
-		_, _ = jose.ParseKeySet(data, jose.KeySetRules{SPIFFE: true, Algs: []jose.Alg{jose.PS256}})
+		for _, rules := range []jose.KeySetRules{{}, {SPIFFE: true, Algs: []jose.Alg{jose.PS256}}} {
+			if set, err := jose.ParseKeySet(data, rules); err == nil {
+				checkSet(t, &set)
+			}
+		}
 		key, kid, err := jose.ParsePublic(data, "")
 		if err != nil {
 			if key != nil {
@@ -169,6 +200,24 @@ func FuzzParsePublic(f *testing.F) {
 			t.Fatalf("round trip failed: %v", err)
 		}
 	})
+}
+
+// checkSet checks that each key of a set is found as itself, by its kid or thumbprint and its algorithm.
+func checkSet(t *testing.T, set *jose.KeySet) {
+	t.Helper()
+	for _, named := range set.Keys {
+		kid := named.Kid
+		if kid == "" {
+			kid = named.Key.Thumbprint()
+		}
+		found := set.Find(kid, string(named.Key.Alg()))
+		if found == nil || found.Alg() != named.Key.Alg() || named.Kid != "" && found.Thumbprint() != named.Key.Thumbprint() {
+			t.Fatalf("kid %q of %s is found as %v", kid, named.Key.Alg(), found)
+		}
+	}
+	if report := set.Report(); (report == "") != (len(set.Skipped) == 0) || strings.Contains(report, "\n") {
+		t.Fatalf("%d left out, told as %q", len(set.Skipped), report)
+	}
 }
 
 // FuzzAgainstGoJOSE signs a header and a payload, or takes a token as it comes,
@@ -189,7 +238,7 @@ func FuzzAgainstGoJOSE(f *testing.F) {
 		f.Add(token, "", "")
 	}
 	for _, header := range []string{
-		`{"alg":"ES256"}`, `{"alg":"EdDSA","kid":"a","typ":"JWT"}`, `{"alg":"PS256"}`, `{"ALG":"none","alg":"ES256"}`,
+		`{"alg":"ES256"}`, `{"alg":"Ed25519"}`, `{"alg":"EdDSA","kid":"a","typ":"JWT"}`, `{"alg":"PS256"}`, `{"ALG":"none","alg":"ES256"}`,
 		`{"alg":"ES256","Alg":"RS256"}`, `{"alg":"ES256","KID":1}`, `{"alg":"ES256","x5t":1}`, `{"alg":"ES256","nonce":1}`, `{"alg":"ES256","cty":1}`,
 	} {
 		f.Add("", header, `{"iss":"a","exp":1}`)
@@ -239,6 +288,8 @@ func agree(t *testing.T, token string, j *jose.JWS, key *jose.PublicKey) {
 		if err != nil || !bytes.Equal(payload, j.Payload) {
 			t.Fatalf("go-jose reads %q, not %q: %v", payload, j.Payload, err)
 		}
+	case key.Alg() == jose.EdDSA && strings.Contains(err.Error(), "Ed25519"):
+		// go-jose does not know that name (RFC 9864).
 	case strings.Contains(err.Error(), "json: cannot unmarshal") || foldedName(token):
 		// go-jose checks the types of members that we ignore, and matches names without case.
 	default:

@@ -28,8 +28,11 @@ func ParseJWK(data []byte, defaultAlg Alg) (key *PublicKey, kid string, err erro
 	if err != nil {
 		return nil, "", err
 	}
-	if j.private() {
-		return nil, "", errRegisterPublic
+	switch {
+	case j.symmetric:
+		return nil, "", errSymmetric
+	case j.private():
+		return nil, "", errPrivateJWK
 	}
 	key, err = j.publicKey("sig", defaultAlg)
 	if err != nil {
@@ -113,7 +116,7 @@ func (j *jwk) set(name string, v strictjson.Value) (err error) {
 	case "dp", "dq", "qi", "oth":
 		j.asymmetric = true
 	case "keys":
-		return errors.New("a JWK set, where one of its keys belongs: print one key alone with jq '.keys[0]' set.json")
+		return errJWKS
 	}
 	return err
 }
@@ -138,9 +141,9 @@ func decodeBytes(v strictjson.Value) ([]byte, error) {
 	case err != nil || strings.ContainsAny(text, "\r\n"):
 		return data, errors.New("not strict base64url")
 	case strings.ContainsAny(text, "+/"):
-		return data, errors.New("base64, where base64url belongs (RFC 7518 section 6): write - for +, _ for /, and no =")
+		return data, errStdBase64
 	case strings.HasSuffix(text, "="):
-		return data, errors.New("base64url with padding, which a JWK has not (RFC 7515 section 2): leave out the = at its end")
+		return data, errPaddedText
 	}
 	return data, errors.New("not strict base64url")
 }
@@ -153,16 +156,10 @@ func (j *jwk) private() bool {
 // publicKey validates the public half. A key without use may be used to verify any signature
 // (RFC 7517 section 4.2), but not a JWT-SVID.
 func (j *jwk) publicKey(use string, defaultAlg Alg) (*PublicKey, error) {
-	if j.bad != nil {
-		return nil, j.bad
+	if err := j.verifies(use); err != nil {
+		return nil, err
 	}
-	if j.use != use && (j.use != "" || use == useJWTSVID) {
-		return nil, fmt.Errorf("%w: JWK use is %.32q, want %s", ErrKey, j.use, use)
-	}
-	if j.ops != nil && !slices.Contains(j.ops, "verify") {
-		return nil, fmt.Errorf("%w: JWK key_ops lack verify", ErrKey)
-	}
-	alg := defaultAlg
+	alg := defaultAlg.constant()
 	if j.alg != "" {
 		if alg != "" && alg != j.alg {
 			return nil, fmt.Errorf("%w: JWK is for %.32q, want %s", ErrAlgMismatch, string(j.alg), alg)
@@ -182,6 +179,19 @@ func (j *jwk) publicKey(use string, defaultAlg Alg) (*PublicKey, error) {
 		return &PublicKey{alg: alg, key: pub}, nil // NewPublicKey would check the point again
 	}
 	return NewPublicKey(pub, alg)
+}
+
+// verifies returns why the key is not for verifying signatures of that use, or nil.
+func (j *jwk) verifies(use string) error {
+	switch {
+	case j.bad != nil:
+		return j.bad
+	case j.use != use && (j.use != "" || use == useJWTSVID):
+		return fmt.Errorf("%w: JWK use is %.32q, want %s", ErrKey, j.use, use)
+	case j.ops != nil && !slices.Contains(j.ops, "verify"):
+		return fmt.Errorf("%w: JWK key_ops lack verify", ErrKey)
+	}
+	return nil
 }
 
 // cryptoKey builds the public key of RFC 7518 section 6 or RFC 8037 section 2.

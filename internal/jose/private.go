@@ -17,31 +17,39 @@ import (
 // generatedRSABits is the size of generated RSA keys.
 const generatedRSABits = 2048
 
-// ParsePrivate reads one private key: PEM "PRIVATE KEY" (PKCS #8), "EC PRIVATE KEY" with or without
-// the preceding "EC PARAMETERS" block of openssl, "RSA PRIVATE KEY", or a private JWK. The key must
-// satisfy the limits of NewPublicKey. An encrypted key is refused with ErrEncryptedKey.
+// ParsePrivate reads one private key: PEM "PRIVATE KEY" (PKCS #8), "EC PRIVATE KEY" or "RSA PRIVATE
+// KEY", or a private JWK. What a block holds counts, not its label, and the text around it as little as
+// for ParsePublic. Certificates, public keys and the "EC PARAMETERS" block of openssl may stand beside
+// it. The key must satisfy the limits of NewPublicKey. An encrypted key is refused with
+// ErrEncryptedKey.
 func ParsePrivate(data []byte) (crypto.Signer, error) {
 	if len(data) > maxKeyFile {
 		return nil, fmt.Errorf("%w: longer than %d bytes", ErrKey, maxKeyFile)
 	}
+	data = withoutBOM(data)
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return parsePrivateJWK(data)
 	}
 	var key crypto.Signer
+	var beside string // the type of another block
 	for _, block := range pemBlocks(data) {
-		if block.Type == "EC PARAMETERS" {
+		if block.Type == "EC PARAMETERS" || holdsCertificate(block.Type) || holdsPublic(block.Type) {
+			beside = block.Type
 			continue
 		}
 		if key != nil {
-			return nil, fmt.Errorf("%w: more than one PEM block", ErrKey)
+			return nil, fmt.Errorf("%w: more than one private key", ErrKey)
 		}
 		var err error
 		if key, err = privateBlock(block); err != nil {
 			return nil, err
 		}
 	}
+	if key == nil && beside != "" {
+		return nil, fmt.Errorf("%w: PEM block %q is not a private key: give the file that 'moneyer keygen' or openssl made first", ErrKey, beside)
+	}
 	if key == nil {
-		return nil, fmt.Errorf("%w: neither a PEM block nor a JWK", ErrKey)
+		return nil, NearMiss(data, WantPrivate)
 	}
 	if err := checkSigner(key); err != nil {
 		return nil, err
@@ -54,28 +62,19 @@ func privateBlock(block *pem.Block) (crypto.Signer, error) {
 	if encrypted(block) {
 		return nil, fmt.Errorf("%w: take the passphrase off with: openssl pkey -in encrypted.pem -out private.pem", ErrEncryptedKey)
 	}
-	var (
-		key any
-		err error
-	)
 	switch block.Type {
-	case "PRIVATE KEY":
-		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
-	case "EC PRIVATE KEY":
-		key, err = x509.ParseECPrivateKey(block.Bytes)
-	case "RSA PRIVATE KEY":
-		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "PRIVATE KEY", "EC PRIVATE KEY", "RSA PRIVATE KEY":
 	default:
+		if form, known := pemForms[block.Type]; known {
+			return nil, form.refuse(WantPrivate)
+		}
 		return nil, fmt.Errorf("%w: PEM block %.64q is not a private key", ErrKey, block.Type)
 	}
+	key, err := parsePrivateDER(block.Bytes)
 	if err != nil {
-		return nil, fmt.Errorf("%w: PEM block %q: %w", ErrKey, block.Type, err)
+		return nil, inBlock(block, err)
 	}
-	signer, ok := key.(crypto.Signer)
-	if !ok {
-		return nil, fmt.Errorf("%w: %T cannot sign", ErrWrongKeyType, key)
-	}
-	return signer, nil
+	return key, nil
 }
 
 // parsePrivateJWK parses a private JWK and checks that its public half belongs to the private one.
@@ -154,7 +153,7 @@ func checkSigner(key crypto.Signer) error {
 
 // GenerateKey generates a private key for alg: P-256, RSA of 2048 bits, or Ed25519.
 func GenerateKey(alg Alg) (crypto.Signer, error) {
-	switch alg {
+	switch alg.constant() {
 	case ES256:
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case RS256, PS256:

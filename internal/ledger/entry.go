@@ -30,6 +30,11 @@ const (
 	KindCheckpoint Kind = "checkpoint"
 )
 
+// Kinds lists all kinds.
+func Kinds() []Kind {
+	return []Kind{KindToken, KindAuthentication, KindRefusal, KindRefusals, KindAdmin, KindCheckpoint}
+}
+
 // Entry is one ledger entry. It never holds a secret, an assertion, a token or
 // any other credential.
 type Entry struct {

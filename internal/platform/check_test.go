@@ -134,7 +134,7 @@ func TestParseRefuses(t *testing.T) {
 		{"thales-etp", `item_name = "card token"`, `item_name = "card  token"`, `account = `, "policy.account.item_name: must be 1 to 40 of a-z"},
 
 		{"oauth2", `alg = "ES256"`, `alg = "none"`, `alg = `, `policy.token.alg: "none" is not known; choose from "ES256"`},
-		{"oauth2", `lifetime = "10m"`, `lifetime = 600`, `lifetime = 600`, "policy.token.lifetime: must be 1s to 24h"},
+		{"oauth2", `lifetime = "10m"`, `lifetime = 600`, `lifetime = 600`, "policy.token.lifetime: 600 is a number without a unit: write a duration such as"},
 		{"oauth2", `lifetime = "10m"`, `lifetime = "25h"`, `lifetime = "25h"`, "policy.token.lifetime: must be 1s to 24h"},
 		{"oauth2", `{ name = "sub", from`, `{ from`, `claims = [`, "policy.token.claims: each claim needs a name"},
 		{"oauth2", `{ name = "sub", from`, `{ name = "aud", from`, `claims = [`, `policy.token.claims: "aud" stands twice`},
@@ -156,7 +156,7 @@ func TestParseRefuses(t *testing.T) {
 		{"thales-etp", `from = "param.tokens", type = "strings"`, `from = "param.scope"`, `claims = [`, `policy.token.claims: "tokens": from "param.scope" names no parameter of the platform's own`},
 
 		{"oauth2", `typ = "at+jwt"`, "type = \"at+jwt\"", `type = "at`, `policy.token.type: unknown setting; did you mean "typ"?`},
-		{"oauth2", `lifetime = "10m"`, `lifetime = "soon"`, `lifetime = "soon"`, `invalid duration`},
+		{"oauth2", `lifetime = "10m"`, `lifetime = "soon"`, `lifetime = "soon"`, `policy.token.lifetime: "soon" is not a duration such as`},
 	} {
 		t.Run(row.base+"/"+row.new[:min(len(row.new), 60)], func(t *testing.T) {
 			source := change(t, row.base, row.old, row.new)
@@ -202,11 +202,11 @@ header = "x-id"
 grants = [{ type = "urn:ietf:params:oauth:grant-type:jwt-bearer", client_auth = ["none"] }]
 scope = { default = "nothing" }
 [policy.assertion]
-algs = ["EdDSA"]
+algs = ["Ed25519"] # RFC 9864
 audience = ["issuer"]
 max_lifetime = "1m"
 [policy.token]
-alg = "EdDSA"
+alg = "Ed25519"
 lifetime = "1m"
 claims = [{ name = "iss", from = "issuer" }, { name = "iat", from = "iat" }, { name = "exp", from = "exp" }, { name = "jti", from = "jti" }]
 `))
@@ -219,6 +219,9 @@ claims = [{ name = "iss", from = "issuer" }, { name = "iat", from = "iat" }, { n
 	}
 	if param := w.Param("assertion"); param.Type != TypeString || param.MaxLength != 8192 || param.MaxItems != 16 {
 		t.Errorf("param %+v", param)
+	}
+	if a.Algs[0] != "EdDSA" || p.Policy.Token.Alg != "EdDSA" {
+		t.Errorf("algs %q, alg %q", a.Algs, p.Policy.Token.Alg)
 	}
 	if p.Policy.ClientID != (Identifier{1, 128, CharsVisible}) || p.Policy.Scope.Unknown != UnknownRefuse {
 		t.Errorf("policy %+v", p.Policy)

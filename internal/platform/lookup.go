@@ -37,6 +37,9 @@ func (a *Assertion) Requires(claim string) bool {
 	return claim == "iss" || claim == "exp" || slices.Contains(a.Require, claim)
 }
 
+// Forbids reports whether an assertion must not carry the claim.
+func (a *Assertion) Forbids(claim string) bool { return slices.Contains(a.Forbid, claim) }
+
 // Accepts reports whether an assertion's aud may name that kind of audience.
 func (a *Assertion) Accepts(kind AudienceKind) bool { return slices.Contains(a.Audience, kind) }
 

@@ -269,6 +269,28 @@ type Assertion struct {
 // so long after it was accepted it is refused as expired.
 func (a *Assertion) Horizon() time.Duration { return a.MaxLifetime + 2*a.Leeway }
 
+// issuedBack is how far back a client sets iat: a server whose clock is a little behind refuses an
+// assertion of the future.
+const issuedBack = 5 * time.Second
+
+// Times returns the times of an assertion that a client signs now: iat and nbf, which are zero where they
+// are left out, and exp, which is the lifetime after iat, or MaxLifetime if that is less.
+func (a *Assertion) Times(now time.Time, lifetime time.Duration) (issued, notBefore, expiry time.Time) {
+	lifetime = min(lifetime, a.MaxLifetime)
+	start := now
+	if lifetime >= 4*issuedBack { // of a shorter life, too little would be left
+		start = now.Add(-issuedBack)
+	}
+	expiry = start.Add(lifetime)
+	if !a.Forbids("iat") {
+		issued = start
+	}
+	if a.Requires("nbf") {
+		notBefore = start
+	}
+	return issued, notBefore, expiry
+}
+
 // Presence says whether something must be there.
 type Presence string
 

@@ -3,6 +3,7 @@ package registry
 import (
 	"crypto/x509"
 	"slices"
+	"strings"
 	"time"
 
 	"moneyer/internal/platform"
@@ -50,7 +51,7 @@ func (i *Issuer) Endpoints() []string {
 	paths := i.Profile.Wire.Paths()
 	urls := make([]string, len(paths))
 	for n, path := range paths {
-		urls[n] = i.URL + path
+		urls[n] = strings.TrimSuffix(i.URL, "/") + path // of another's platform, as in moneyer explain, it may end in one
 	}
 	return urls
 }

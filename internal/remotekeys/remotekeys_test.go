@@ -13,6 +13,8 @@ import (
 	"moneyer/internal/jose"
 )
 
+const maxWaiting = 32
+
 // publisher is where keys are read; each read takes a second.
 type publisher struct {
 	mu    sync.Mutex
@@ -22,16 +24,16 @@ type publisher struct {
 	past  bool // of the last read
 }
 
-func (p *publisher) fetch(ctx context.Context, past bool) ([]jose.NamedKey, time.Duration, error) {
+func (p *publisher) fetch(ctx context.Context, past bool) (jose.KeySet, time.Duration, error) {
 	time.Sleep(time.Second)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.reads++
 	p.past = past
 	if ctx.Err() != nil {
-		return nil, 0, ctx.Err()
+		return jose.KeySet{}, 0, ctx.Err()
 	}
-	return p.keys, 10 * time.Minute, p.err
+	return jose.NewKeySet(p.keys...), 10 * time.Minute, p.err
 }
 
 // change changes what is published.
@@ -64,7 +66,7 @@ func named(t *testing.T, kid string) jose.NamedKey {
 // run makes a cache whose Refresh is called each second, as a server does.
 func run(t *testing.T, p *publisher) *Cache {
 	t.Helper()
-	c := &Cache{Fetch: p.fetch, Now: time.Now, Background: true}
+	c := &Cache{Fetch: p.fetch, Now: time.Now, Background: true, MaxWaiting: maxWaiting}
 	ctx, stop := context.WithCancel(t.Context())
 	t.Cleanup(stop)
 	go func() {
@@ -83,7 +85,7 @@ func run(t *testing.T, p *publisher) *Cache {
 func wait(t *testing.T, c *Cache, kid string, want error) time.Duration {
 	t.Helper()
 	start := time.Now()
-	if _, err := c.Key(t.Context(), kid, UnknownKidEvery); !errors.Is(err, want) {
+	if _, err := c.Key(t.Context(), kid, "ES256", UnknownKidEvery); !errors.Is(err, want) {
 		t.Errorf("key %q after %s: %v, want %v", kid, time.Since(start), err, want)
 	}
 	return time.Since(start)
@@ -167,7 +169,7 @@ func TestFewWait(t *testing.T) {
 		for range 1000 {
 			callers.Go(func() {
 				start := time.Now()
-				if _, err := c.Key(t.Context(), "k2", UnknownKidEvery); time.Since(start) > 0 && errors.Is(err, ErrUnknownKey) {
+				if _, err := c.Key(t.Context(), "k2", "ES256", UnknownKidEvery); time.Since(start) > 0 && errors.Is(err, ErrUnknownKey) {
 					waited.Add(1)
 				} else if errors.Is(err, ErrUnavailable) {
 					atOnce.Add(1)
@@ -187,7 +189,7 @@ func TestFewWait(t *testing.T) {
 // TestFewWaitForTheFirst: nor does a flood while there are no keys and the issuer answers slowly.
 func TestFewWaitForTheFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &Cache{Fetch: (&publisher{err: errors.New("down")}).fetch, Now: time.Now, Background: true}
+		c := &Cache{Fetch: (&publisher{err: errors.New("down")}).fetch, Now: time.Now, Background: true, MaxWaiting: maxWaiting}
 		var callers sync.WaitGroup
 		var waited atomic.Int64
 		for range 1000 {
@@ -211,7 +213,7 @@ func TestDeadline(t *testing.T) {
 		c := &Cache{Fetch: p.fetch, Now: time.Now}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
-		if _, err := c.Key(ctx, "", UnknownKidEvery); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := c.Key(ctx, "", "ES256", UnknownKidEvery); !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
 		wait(t, c, p.keys[0].Key.Thumbprint(), nil)

@@ -135,7 +135,7 @@ func presentedToken(values []string) (string, error) {
 	if len(values) == 0 {
 		return "", errNoToken
 	}
-	scheme, token, _ := strings.Cut(values[0], " ")
+	scheme, token := splitScheme(values[0])
 	if len(values) > 1 || !strings.EqualFold(scheme, string(oauth.TokenTypeBearer)) || token == "" {
 		return "", errNoToken
 	}

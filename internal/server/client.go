@@ -37,7 +37,7 @@ func (e *endpoint) clientEndpoint(name string) *endpoint {
 	correlation.Required = false
 	return &endpoint{Server: e.Server, name: name, issuer: e.issuer, wire: &wire{
 		Wire: &platform.Wire{
-			Bodies: []platform.Body{platform.BodyForm}, Errors: platform.ErrorsRFC6749, Correlation: correlation, APIKey: p.Wire.APIKey,
+			Bodies: []platform.Body{platform.BodyForm}, Errors: platform.ErrorsRFC6749, Correlation: correlation, Basic: p.Wire.Basic, APIKey: p.Wire.APIKey,
 			Params: []platform.Param{
 				{Name: "client_id", Means: platform.MeansClientID, Type: platform.TypeString, MaxLength: 256},
 				{Name: "client_secret", Means: platform.MeansClientSecret, Type: platform.TypeString, MaxLength: 1024},

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"moneyer/internal/authority"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
 )
 
@@ -56,7 +57,7 @@ func (p *parameters) apiKey(values []string) error {
 	}
 	key := values[0]
 	if want := p.wire.APIKey.Scheme; want != "" {
-		scheme, rest, _ := strings.Cut(key, " ")
+		scheme, rest := splitScheme(key)
 		if !strings.EqualFold(scheme, want) {
 			return nil
 		}
@@ -72,7 +73,7 @@ func (p *parameters) apiKey(values []string) error {
 	return nil
 }
 
-// basic reads "Basic base64(form(id):form(secret))" (RFC 6749 §2.3.1).
+// basic reads "Basic base64(id:secret)" (RFC 6749 §2.3.1, RFC 7617).
 func (p *parameters) basic(values []string) error {
 	if len(values) == 0 {
 		return nil
@@ -80,11 +81,11 @@ func (p *parameters) basic(values []string) error {
 	if len(values) > 1 {
 		return malformed("the header Authorization is repeated")
 	}
-	scheme, rest, _ := strings.Cut(values[0], " ")
+	scheme, rest := splitScheme(values[0])
 	if !strings.EqualFold(scheme, "Basic") {
 		return nil
 	}
-	id, secret, err := basicPair(rest)
+	id, secret, err := basicPair(rest, p.wire.Basic)
 	if err != nil {
 		return err
 	}
@@ -96,7 +97,16 @@ func (p *parameters) basic(values []string) error {
 	return nil
 }
 
-func basicPair(encoded string) (id, secret string, err error) {
+// splitScheme splits the credentials of an Authorization header: any number of spaces may follow the
+// scheme (RFC 9110 §11.4).
+func splitScheme(value string) (scheme, rest string) {
+	scheme, rest, _ = strings.Cut(value, " ")
+	return scheme, strings.TrimLeft(rest, " ")
+}
+
+// basicPair reads id and secret in the profile's encoding. Where that is form-encoding, a pair that is
+// not form-encoded is taken as it is: a stray % shows a client that does not encode.
+func basicPair(encoded string, encoding platform.BasicEncoding) (id, secret string, err error) {
 	const most = 4096
 	if len(encoded) > most {
 		return "", "", malformed("the Authorization header is too long")
@@ -106,12 +116,13 @@ func basicPair(encoded string) (id, secret string, err error) {
 	if err != nil || !colon {
 		return "", "", malformed("the Authorization header is malformed")
 	}
-	id, err = url.QueryUnescape(rawID)
-	if err == nil {
-		secret, err = url.QueryUnescape(rawSecret)
+	if encoding == platform.BasicPlain {
+		return rawID, rawSecret, nil
 	}
-	if err != nil {
-		return "", "", malformed("id and secret in Authorization must be form-encoded (RFC 6749 section 2.3.1)")
+	id, errID := url.QueryUnescape(rawID)
+	secret, errSecret := url.QueryUnescape(rawSecret)
+	if errID != nil || errSecret != nil {
+		return rawID, rawSecret, nil
 	}
 	return id, secret, nil
 }

@@ -3,7 +3,6 @@ package server
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -32,7 +31,7 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request, limits *overload.
 		p := &parameters{wire: w, req: authority.Request{GrantType: w.grant}}
 		return &p.req, p.authenticate(r.Header)
 	}
-	kind, ascii, err := w.bodyKind(r.Header)
+	kind, err := w.bodyKind(r.Header)
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +39,7 @@ func (w *wire) decode(rw http.ResponseWriter, r *http.Request, limits *overload.
 	if err != nil {
 		return nil, err
 	}
-	p := &parameters{wire: w, ascii: ascii, req: authority.Request{GrantType: w.grant}}
+	p := &parameters{wire: w, req: authority.Request{GrantType: w.grant}}
 	if kind == platform.BodyJSON {
 		err = p.readJSON(body, limits.Parameters)
 	} else {
@@ -60,32 +59,43 @@ func (w *wire) reads(r *http.Request) bool {
 	return w.takesGet && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 }
 
-// bodyKind judges the media type. Apache HttpClient 5 by default calls a form ISO-8859-1, which is
-// the same as UTF-8 if all of it is ASCII: then ascii is true, and decides.
-func (w *wire) bodyKind(h http.Header) (kind platform.Body, ascii bool, err error) {
-	switch contentType := h.Get("Content-Type"); contentType {
-	case "application/x-www-form-urlencoded":
+// bodyKind judges the media type. Its parameters are ignored: neither type has any (RFC 8259 §11,
+// and the registration of forms), though Apache HttpClient 5 by default calls a form ISO-8859-1. Values are held to UTF-8.
+func (w *wire) bodyKind(h http.Header) (kind platform.Body, err error) {
+	contentType, encoding := h.Get("Content-Type"), h.Get("Content-Encoding")
+	media, _, _ := strings.Cut(contentType, ";")
+	switch media = strings.TrimSpace(media); {
+	case strings.EqualFold(media, formType):
 		kind = platform.BodyForm
-	case "application/json":
+	case strings.EqualFold(media, "application/json"):
 		kind = platform.BodyJSON
-	default:
-		media, params, err := mime.ParseMediaType(contentType)
-		charset := strings.ToLower(params["charset"])
-		ascii = charset == "iso-8859-1" && media == "application/x-www-form-urlencoded"
-		if err == nil && (charset == "" || charset == "utf-8" || ascii) {
-			kind = map[string]platform.Body{"application/x-www-form-urlencoded": platform.BodyForm, "application/json": platform.BodyJSON}[media]
-		}
 	}
-	if kind == "" || !w.Reads(kind) || len(h["Content-Type"]) > 1 || h.Get("Content-Encoding") != "" {
-		return "", false, oauth.Errorf(oauth.UnsupportedMediaType, "the body must be %s", mediaTypes(w.Bodies))
+	if w.Reads(kind) && len(h["Content-Type"]) == 1 && encoding == "" {
+		return kind, nil
 	}
-	return kind, ascii, nil
+	found := "no Content-Type"
+	if contentType != "" {
+		found = "'" + contentType[:min(len(contentType), maxQuoted)] + "'"
+	}
+	if len(h["Content-Type"]) > 1 {
+		found += " and another Content-Type"
+	}
+	if encoding != "" {
+		found += " and Content-Encoding '" + encoding[:min(len(encoding), maxQuoted)] + "', which is not read here"
+	}
+	return "", oauth.Errorf(oauth.UnsupportedMediaType, "the body must be %s; this one has %s", mediaTypes(w.Bodies), found)
 }
+
+// formType is the media type of a form.
+const formType = "application/x-www-form-urlencoded"
+
+// maxQuoted bounds what a refusal repeats of a header, in bytes.
+const maxQuoted = 100
 
 func mediaTypes(bodies []platform.Body) string {
 	var names []string
 	for _, b := range bodies {
-		names = append(names, map[platform.Body]string{platform.BodyForm: "application/x-www-form-urlencoded", platform.BodyJSON: "application/json"}[b])
+		names = append(names, map[platform.Body]string{platform.BodyForm: formType, platform.BodyJSON: "application/json"}[b])
 	}
 	return strings.Join(names, " or ")
 }
@@ -115,9 +125,8 @@ func notWhole(err error) error {
 
 // parameters collects the parameters of one request.
 type parameters struct {
-	wire  *wire
-	ascii bool // refuse values that are not ASCII
-	req   authority.Request
+	wire *wire
+	req  authority.Request
 	// seen has a bit for each of wire.Params that came with a value.
 	seen uint64
 	// Credentials that are parameters, which authenticate puts together.
@@ -145,19 +154,17 @@ func (p *parameters) readForm(body string, most int) error {
 			return malformed("too many parameters")
 		}
 		value, err := unescape(rawValue)
-		if err != nil || !utf8.ValidString(value) || p.ascii && !isASCII(value) {
+		if err != nil {
 			return malformed("the form is malformed")
+		}
+		if !utf8.ValidString(value) {
+			return malformed("a value of the form is not UTF-8 (RFC 6749 appendix B)")
 		}
 		if err := p.takeText(name, value); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// isASCII reports whether all of s is.
-func isASCII(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r >= utf8.RuneSelf }) < 0
 }
 
 // unescape is url.QueryUnescape, at once where there is nothing to do.

@@ -110,7 +110,7 @@ func (s *Server) route(mux *router, issuer *registry.Issuer, host, path string) 
 	e := &endpoint{Server: s, name: "token", issuer: issuer, wire: newWire(issuer)}
 	e.wire.certificates = s.certificatesOf(issuer)
 	for _, p := range issuer.Profile.Wire.Paths() {
-		mux.handle(host+path+p, issuer.Name, e.token)
+		mux.handle(host+path+exactly(p), issuer.Name, e.token)
 	}
 	mux.handle("GET "+host+path+jwksPath, issuer.Name, e.jwks)
 	mux.handle(host+path+revokePath, issuer.Name, e.tokenEndpoint("revoke").revoke)
@@ -133,6 +133,14 @@ func (s *Server) route(mux *router, issuer *registry.Issuer, host, path string) 
 			mux.handle("GET "+host+p, issuer.Name, handler)
 		}
 	}
+}
+
+// exactly is the pattern of a path alone: one that ends in a slash would match all below it.
+func exactly(path string) string {
+	if strings.HasSuffix(path, "/") {
+		return path + "{$}"
+	}
+	return path
 }
 
 // router refuses a pattern that is taken, where ServeMux would panic.

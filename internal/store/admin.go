@@ -14,6 +14,8 @@ import (
 type (
 	// Status is what can be read of a store at little cost.
 	Status = engine.Status
+	// Process says which program has a store open.
+	Process = engine.Process
 	// ReplicaStatus is a process that serves a database.
 	ReplicaStatus = engine.ReplicaStatus
 	// ChainStatus is the end of a chain of the ledger.

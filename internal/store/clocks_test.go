@@ -18,7 +18,9 @@ func near(a, b time.Duration) bool { return (a - b).Abs() < 700*time.Millisecond
 func TestClocksOfReplicas(t *testing.T) {
 	t.Parallel()
 	url := PostgresForTests.NewDatabase(t)
-	first := startReplica(t, url, by(10*time.Second))
+	options := by(10 * time.Second)
+	options.Process = Process{Host: "machine-1", Address: "0.0.0.0:8443", Version: "1.2.3"}
+	first := startReplica(t, url, options)
 	if off, ahead := first.ClockOff(), first.ClocksAhead(); off != 0 || ahead != 0 {
 		t.Errorf("alone: off by %v, others ahead by %v", off, ahead)
 	}
@@ -32,6 +34,9 @@ func TestClocksOfReplicas(t *testing.T) {
 		t.Fatalf("%+v, %v", status.Replicas, err)
 	}
 	for _, r := range status.Replicas {
+		if want := options.Process; r.ID == replicaOf(t, first) && r.Process != want || r.ID != replicaOf(t, first) && r.Process != (Process{}) {
+			t.Errorf("status: %+v, want %+v of the first", r, want)
+		}
 		if !near(r.ClockAhead, 10*time.Second) && !near(r.ClockAhead, 15*time.Second) {
 			t.Errorf("status: %+v", r)
 		}

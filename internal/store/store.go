@@ -55,6 +55,9 @@ type Options struct {
 	// Create creates the store if its file is missing or empty, or its database has no
 	// schema. Servers do not set it.
 	Create bool
+	// Process says who opens the store, for ReadStatus of a database. A SQLite file has one
+	// server, and does not record it.
+	Process Process
 	// RowKey authenticates the rows of the registry. It must not be nil. See
 	// keyring.MasterKey.
 	RowKey *rowauth.Key

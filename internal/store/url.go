@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"moneyer/internal/store/engine"
@@ -24,6 +25,16 @@ func parseURL(url string) (path string, u *postgres.URL, err error) {
 	default:
 		return "", nil, errURL
 	}
+}
+
+// CheckURL returns the error of [Open] for a URL that no store can have: one that is malformed, that
+// holds a password, or that would connect without a verified certificate. It opens nothing but the
+// files that the URL of a database names.
+func CheckURL(url string) error {
+	if _, _, err := parseURL(url); err != nil {
+		return fmt.Errorf("store %s: %w", nameOf(url), err)
+	}
+	return nil
 }
 
 // IsPostgres reports whether a store's URL names a PostgreSQL database.
@@ -72,7 +83,7 @@ func openEngine(ctx context.Context, url string, options *Options) (opened, erro
 		}
 		return opened{engine: file, backup: file.Backup, trial: file.Trial, file: file}, nil
 	}
-	database, err := postgres.Open(ctx, u, options.Create, options.Now)
+	database, err := postgres.Open(ctx, u, options.Create, options.Process, options.Now)
 	if err != nil {
 		return opened{}, err
 	}

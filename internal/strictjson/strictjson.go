@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -163,7 +164,7 @@ func (v Value) Int() (int64, error) {
 }
 
 // Seconds returns an integer from 0 to 2^53-1, the range on which all JSON parsers agree (RFC 7493
-// section 2.2). It is for a NumericDate (RFC 7519 section 2) or a lifetime.
+// section 2.2). It is for a lifetime; see NumericDate for a moment.
 func (v Value) Seconds() (int64, error) {
 	n, err := v.Int()
 	if err != nil {
@@ -171,6 +172,29 @@ func (v Value) Seconds() (int64, error) {
 	}
 	if n < 0 || n > 1<<53-1 {
 		return 0, v.fail("integer out of range")
+	}
+	return n, nil
+}
+
+// maxFraction bounds the digits after the point of a NumericDate.
+const maxFraction = 32
+
+// NumericDate returns the seconds of a NumericDate (RFC 7519 section 2) from 0 to 2^53-1. A fraction,
+// which the RFC allows, is rounded down. An exponent is refused, which no library of the field writes.
+func (v Value) NumericDate() (int64, error) {
+	if v.kind == KindString {
+		return 0, v.fail("want a number of seconds, have a string: write it without quotes")
+	}
+	if v.kind != KindNumber {
+		return 0, v.want("a number of seconds")
+	}
+	whole, fraction, _ := strings.Cut(v.text, ".")
+	if strings.ContainsAny(v.text, "eE") {
+		return 0, v.fail("want seconds in digits, have an exponent")
+	}
+	n, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil || whole[0] == '-' || n > 1<<53-1 || len(fraction) > maxFraction {
+		return 0, v.fail("number of seconds out of range")
 	}
 	return n, nil
 }

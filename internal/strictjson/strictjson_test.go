@@ -240,6 +240,27 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
+// TestNumericDate: a fraction is rounded down, and everything else that is no count of seconds refused.
+func TestNumericDate(t *testing.T) {
+	for text, want := range map[string]int64{
+		"0": 0, "1700000000": 1700000000, "1700000000.0": 1700000000, "1700000000.9": 1700000000, "1796048209.519671": 1796048209,
+		"0.999": 0, "9007199254740991": 1<<53 - 1, "9007199254740991.99": 1<<53 - 1, "1." + strings.Repeat("9", 32): 1,
+	} {
+		if got, err := value(t, text).NumericDate(); err != nil || got != want {
+			t.Errorf("%s: %d, %v", text, got, err)
+		}
+	}
+	for text, why := range map[string]string{
+		`"1700000000"`: "without quotes", "1.7e9": "an exponent", "1E0": "an exponent", "1.5e1": "an exponent", "-1": "out of range", "-0": "out of range", "-0.5": "out of range",
+		"9007199254740992": "out of range", "9007199254740992.5": "out of range", "9223372036854775808": "out of range", "1." + strings.Repeat("0", 33): "out of range",
+		"null": "want a number of seconds, have null", "true": "have a boolean", "[1]": "have an array",
+	} {
+		if _, err := value(t, text).NumericDate(); err == nil || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: %v, want %s", text, err, why)
+		}
+	}
+}
+
 func TestBool(t *testing.T) {
 	for text, want := range map[string]bool{"true": true, "false": false} {
 		if got, err := value(t, text).Bool(); err != nil || got != want {

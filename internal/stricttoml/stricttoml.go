@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"moneyer/internal/nearest"
 )
 
 // Document holds the line of each key of a file, so that later validation can report it.
@@ -27,15 +29,22 @@ type Document struct {
 // unknown key, a value of the wrong type or a syntax error is an error that names the line.
 func Decode(name string, data []byte, v any) (*Document, error) {
 	doc := &Document{name: name, lines: lineIndex(string(data)), keys: map[string]bool{}}
-	meta, err := toml.Decode(string(data), v)
+	text, keys, err := doc.withoutDays(string(data), reflect.TypeOf(v))
 	if err != nil {
+		return nil, err
+	}
+	meta, err := toml.Decode(text, v)
+	if err != nil {
+		if text != string(data) { // its lines are others
+			return nil, doc.relocated(err)
+		}
 		return nil, located(name, err)
 	}
 	undecoded := map[string]bool{}
 	for _, key := range meta.Undecoded() {
 		undecoded[key.String()] = true
 	}
-	for _, key := range meta.Keys() {
+	for _, key := range keys {
 		if undecoded[key.String()] || !spelledExactly(reflect.TypeOf(v), key) {
 			return nil, doc.unknown(key, keysAt(reflect.TypeOf(v), key[:len(key)-1]))
 		}
@@ -60,10 +69,18 @@ func located(name string, err error) error {
 	return fmt.Errorf("%s: %w", name, err)
 }
 
+// relocated is located for an error whose line is that of another text.
+func (d *Document) relocated(err error) error {
+	if m := typeError.FindStringSubmatch(err.Error()); m != nil {
+		return d.Errorf(m[2], "%s", m[3])
+	}
+	return fmt.Errorf("%s: %w", d.name, err)
+}
+
 // unknown returns the error for a key that is not among the known ones.
 func (d *Document) unknown(key toml.Key, known []string) error {
 	fix := "remove it"
-	if near := nearest(key[len(key)-1], known); near != "" {
+	if near := nearest.Word(key[len(key)-1], known); near != "" {
 		fix = fmt.Sprintf("did you mean %q?", near)
 	} else if len(known) > 0 {
 		fix = "known here: " + strings.Join(known, ", ")
@@ -185,36 +202,4 @@ func fieldByTag(t reflect.Type, tag string) (reflect.Type, bool) {
 		}
 	}
 	return nil, false
-}
-
-// nearest returns the most similar candidate within an edit distance of a third of its length, or
-// "".
-func nearest(word string, candidates []string) string {
-	best, bestDistance := "", 1<<30
-	for _, c := range candidates {
-		if d := distance(strings.ToLower(word), c); d < bestDistance && d <= max(len(c), 3)/3+1 {
-			best, bestDistance = c, d
-		}
-	}
-	return best
-}
-
-// distance returns the Levenshtein distance of two short words.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }

@@ -1,6 +1,8 @@
 package stricttoml
 
 import (
+	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -27,14 +29,16 @@ type server struct {
 }
 
 type issuer struct {
-	URL   string `toml:"url"`
+	URL   string        `toml:"url"`
+	Wait  time.Duration `toml:"wait"`
 	Limit struct {
 		Rate float64 `toml:"rate"`
 	} `toml:"limit"`
 }
 
 type row struct {
-	Key string `toml:"key"`
+	Key   string          `toml:"key"`
+	Waits []time.Duration `toml:"waits"`
 }
 
 func TestDecode(t *testing.T) {
@@ -82,7 +86,13 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a field that is not for files", "Ignored = \"a\"\n", `f.toml:1: Ignored: unknown setting; known here: issuers, name, optional, rows, server, size, wait`},
 		{"a private field", "untagged = \"a\"\n", `f.toml:1: untagged: unknown setting; known here: issuers, name, optional, rows, server, size, wait`},
 		{"another type", "name = \"a\"\nsize = \"big\"\n", `f.toml:2: size: incompatible types: TOML value has type string; destination has type integer`},
-		{"a duration that is none", "wait = \"soon\"\n", `f.toml:1: invalid duration: "soon"`},
+		{"a duration that is none", "wait = \"soon\"\n", `f.toml:1: wait: "soon" is not a duration such as "90s", "15m", "24h" or "30d"`},
+		{"a duration that is a number", "name = \"a\"\nwait = 90\n", `f.toml:2: wait: 90 is a number without a unit: write a duration such as "90s", "15m", "24h" or "30d"`},
+		{"a duration that is a fraction", "wait = 1.5\n", `f.toml:1: wait: 1.5 is a number without a unit`},
+		{"a number as a duration, in an inline table", "issuers = { d1 = { wait = 90 } }\n", `f.toml:1: issuers.d1.wait: 90 is a number without a unit`},
+		{"a number as a duration, in a list of tables", "[[rows]]\nwaits = [\"1d\", 7]\n", `f.toml:2: rows.waits: 7 is a number without a unit`},
+		{"another type beside days", "name = \"a\"\nwait = \"1d\"\n[server]\nlisten = 1\n", `f.toml:4: server.listen: incompatible types: TOML value has type int64; destination has type string`},
+		{"an unknown setting beside days", "wait = \"1d\"\n\nsise = 1\n", `f.toml:3: sise: unknown setting; did you mean "size"?`},
 		{"a key twice", "size = 1\nname = \"a\"\nsize = 2\n", `f.toml:3: Key 'size' has already been defined.`},
 		{"a string without end", "name = \"a\n", `f.toml:1: strings cannot contain newlines`},
 		{"not UTF-8", "name = \"\xff\"\n", `f.toml:1: invalid UTF-8 byte`},
@@ -127,21 +137,42 @@ func TestErrorf(t *testing.T) {
 	}
 }
 
-func TestNearest(t *testing.T) {
-	known := []string{"audience", "issuer", "url"}
-	for word, want := range map[string]string{
-		"audiance": "audience", "isuer": "issuer", "issuers": "issuer", "uri": "url", "ur": "url", "host": "", "": "", "audit": "",
-	} {
-		if got := nearest(word, known); got != want {
-			t.Errorf("nearest to %q is %q, want %q", word, got, want)
+// TestDecodeDays: a duration may be in days, wherever it is, and nothing else changes by that.
+func TestDecodeDays(t *testing.T) {
+	const text = `
+name = "30d"
+wait = %s
+rows = [{ key = "7d", waits = ["1h"] }, {}]
+[issuers."d 1.x"]
+url = "ü\n\"d"
+wait = "1h30m"
+limit.rate = 200.0
+[optional]
+proxies = []
+`
+	decode := func(wait string) (f file, keys map[string]bool) {
+		doc, err := Decode("f.toml", []byte(strings.ReplaceAll(text, "%s", wait)), &f)
+		if err != nil {
+			t.Fatalf("%s: %v", wait, err)
 		}
+		return f, doc.keys
+	}
+	want, wantKeys := decode(`"36h"`)
+	got, gotKeys := decode(`"1d12h"`)
+	if !reflect.DeepEqual(got, want) || !maps.Equal(gotKeys, wantKeys) || got.Wait != 36*time.Hour {
+		t.Errorf("%+v\n%+v", got, want)
+	}
+	var f file
+	if _, err := Decode("f.toml", []byte("wait = 0\n[[rows]]\nwaits = [\"2d\", \"3d1s\", 0]\n[issuers.a]\nwait = \"1d\"\n"), &f); err != nil ||
+		!slices.Equal(f.Rows[0].Waits, []time.Duration{48 * time.Hour, 72*time.Hour + time.Second, 0}) || f.Issuers["a"].Wait != 24*time.Hour {
+		t.Errorf("%+v, %v", f, err)
 	}
 }
 
 // FuzzDecode: for any input Decode returns a struct or an error that names the file, and accepts no
 // key that the struct does not have.
 func FuzzDecode(f *testing.F) {
-	for _, text := range []string{"name = \"a\"\n", "[server]\nlisten = \"x\"\n", "[[rows]]\nkey = \"1\"\n", "rows = [{ key = \"x\" }]\n", "issuers.a.url = \"u\"\n", "x = 1\n", "Name = 1", "\"\" = 1", "[issuers.\"a.b\"]\nurl = \"\"", "[a]]"} {
+	for _, text := range []string{"name = \"a\"\n", "[server]\nlisten = \"x\"\n", "[[rows]]\nkey = \"1\"\n", "rows = [{ key = \"x\" }]\n", "issuers.a.url = \"u\"\n", "wait = \"1d\"\nname = \"\\u0007\"", "[[rows]]\nwaits = [\"1d\", 0]", "x = 1\n", "Name = 1", "\"\" = 1", "[issuers.\"a.b\"]\nurl = \"\"", "[a]]"} {
 		f.Add(text)
 	}
 	known := []string{"name", "size", "wait", "server", "issuers", "rows", "optional"}

@@ -59,7 +59,7 @@ func (s Server) read() (held Server, err error) {
 }
 
 func (s Server) parse(held Server) (*Loaded, error) {
-	pair, err := tls.X509KeyPair([]byte(held.Cert), []byte(held.Key))
+	pair, err := keyPair([]byte(held.Cert), []byte(held.Key))
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", s.Cert, s.Key, err)
 	}
@@ -110,9 +110,15 @@ func Client(ca, cert, key string) (*tls.Config, error) {
 		config.RootCAs = roots.Pool()
 	}
 	if cert != "" || key != "" {
-		pair, err := tls.LoadX509KeyPair(cmp.Or(cert, key), cmp.Or(key, cert))
-		if err != nil {
+		cert, key = cmp.Or(cert, key), cmp.Or(key, cert)
+		certPEM, err1 := os.ReadFile(cert)
+		keyPEM, err2 := os.ReadFile(key)
+		if err := errors.Join(err1, err2); err != nil {
 			return nil, err
+		}
+		pair, err := keyPair(certPEM, keyPEM)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %s with key %s: %w", cert, key, err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}

@@ -75,6 +75,9 @@ func FuzzJWS(f *testing.F) {
 		if errors.Is(err, jwt.ErrTokenMalformed) && json.Unmarshal(j.Payload, &map[string]any{}) != nil {
 			return // a JWS that is not a JWT
 		}
+		if errors.Is(err, jwt.ErrTokenUnverifiable) && alg == jose.EdDSA {
+			return // golang-jwt does not know the name Ed25519 (RFC 9864)
+		}
 		if err != nil {
 			t.Fatalf("golang-jwt does not verify %s: %v", token, err)
 		}

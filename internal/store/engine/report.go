@@ -24,9 +24,17 @@ type Status struct {
 	Sizes []TableSize
 }
 
+// Process says which program has a store open, for people: nothing is decided by it.
+type Process struct {
+	// Host is the name of the machine or the container, Address where it listens, and
+	// Version that of the program. All may be empty.
+	Host, Address, Version string
+}
+
 // ReplicaStatus is a process that serves a database.
 type ReplicaStatus struct {
 	ID string
+	Process
 	// HeartbeatAge is the time since its last heartbeat. After some seconds without one
 	// the replica is down.
 	HeartbeatAge time.Duration

@@ -55,7 +55,7 @@ func TestCheckNamesWhatExists(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := Open(t.Context(), parsed(t, server.NewDatabase(t)), true, time.Now)
+	d, err := Open(t.Context(), parsed(t, server.NewDatabase(t)), true, engine.Process{}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestCheckHistory(t *testing.T) {
 	if err := e.wentBack(t.Context()); err != nil || len(e.Findings) != 0 {
 		t.Errorf("without a schema: %+v, %v", e.Findings, err)
 	}
-	d, err := Open(t.Context(), parsed(t, url), true, time.Now)
+	d, err := Open(t.Context(), parsed(t, url), true, engine.Process{}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

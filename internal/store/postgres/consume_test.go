@@ -12,7 +12,7 @@ import (
 
 func openReplica(t *testing.T, url string) *Database {
 	t.Helper()
-	d, err := Open(t.Context(), parsed(t, url), true, time.Now)
+	d, err := Open(t.Context(), parsed(t, url), true, engine.Process{}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ const (
 type feed struct {
 	url     *URL
 	replica string
+	process engine.Process
 	now     func() time.Time
 
 	// known is when the last successful heartbeat began, and failure the error of a later
@@ -155,9 +156,9 @@ func (f *feed) heartbeat(ctx context.Context) (p state, err error) {
 	f.warned.Store(false)
 	var batch pgx.Batch
 	least, most := f.ownClock()
-	batch.Queue(`INSERT INTO replica (id, seen, clock_min, clock_max, acknowledged) VALUES ($1, now(), $2, $3, $4) ON CONFLICT (id) DO UPDATE
+	batch.Queue(`INSERT INTO replica (id, seen, clock_min, clock_max, acknowledged, host, address, version) VALUES ($1, now(), $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE
 		SET seen = excluded.seen, has_left = false, clock_min = excluded.clock_min, clock_max = excluded.clock_max, acknowledged = excluded.acknowledged`,
-		f.replica, least, most, f.acknowledged.Load())
+		f.replica, least, most, f.acknowledged.Load(), f.process.Host, f.process.Address, f.process.Version)
 	batch.Queue(`SELECT revision, gone FROM registry_revision`).QueryRow(func(row pgx.Row) error { return row.Scan(&p.revision, &p.gone) })
 	f.queueClocks(&batch, &p)
 	if err := f.conn.SendBatch(context.WithoutCancel(ctx), &batch).Close(); err != nil {

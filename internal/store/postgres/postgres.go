@@ -34,14 +34,14 @@ type Database struct {
 
 // Open opens the database. If it has no schema, Open creates that if create is set, and
 // otherwise returns [engine.ErrNoStore]. Reads go to the same server as writes, so that each
-// sees what was acknowledged before.
-func Open(ctx context.Context, u *URL, create bool, now func() time.Time) (*Database, error) {
+// sees what was acknowledged before. Status shows the process to people.
+func Open(ctx context.Context, u *URL, create bool, process engine.Process, now func() time.Time) (*Database, error) {
 	if err := prepare(ctx, u, create, migrations); err != nil {
 		return nil, err
 	}
 	replica := rand.Text()
 	acknowledged := &atomic.Int64{}
-	d := &Database{url: u, feed: &feed{url: u, replica: replica, now: now, acknowledged: acknowledged}}
+	d := &Database{url: u, feed: &feed{url: u, replica: replica, process: process, now: now, acknowledged: acknowledged}}
 	d.reads = readPool(u, d.feed.servers.Load)
 	d.reader = engine.NewReader(d.reads, &engine.Faults{Lost: isLost, Unstorable: isUnstorable})
 	d.session = &session{url: u, holder: replica, told: acknowledged, days: &partitions{url: u, days: map[int64]bool{}}}

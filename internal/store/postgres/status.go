@@ -28,7 +28,7 @@ func Status(ctx context.Context, u *URL) (s engine.Status, err error) {
 	var batch pgx.Batch
 	batch.Queue(`SELECT to_regclass($1) IS NOT NULL, pg_database_size(current_database())`, transfer.Unfinished).
 		QueryRow(func(row pgx.Row) error { return row.Scan(&s.Unfinished, &s.Bytes) })
-	batch.Queue(`SELECT id, extract(epoch FROM clock_timestamp() - seen)::float8, (clock_min + clock_max) / 2 FROM replica WHERE NOT has_left ORDER BY id`).
+	batch.Queue(`SELECT id, host, address, version, extract(epoch FROM clock_timestamp() - seen)::float8, (clock_min + clock_max) / 2 FROM replica WHERE NOT has_left ORDER BY id`).
 		Query(func(rows pgx.Rows) error { return addReplicas(&s, rows) })
 	batch.Queue(`SELECT seq, hash, holder FROM ledger_chain ORDER BY id`).
 		Query(func(rows pgx.Rows) error { return addChains(&s, rows) })
@@ -41,11 +41,11 @@ func Status(ctx context.Context, u *URL) (s engine.Status, err error) {
 }
 
 func addReplicas(s *engine.Status, rows pgx.Rows) error {
-	var id string
+	var r engine.ReplicaStatus
 	var seconds float64
 	var ahead *int64
-	_, err := pgx.ForEachRow(rows, []any{&id, &seconds, &ahead}, func() error {
-		r := engine.ReplicaStatus{ID: id, HeartbeatAge: time.Duration(seconds * float64(time.Second))}
+	_, err := pgx.ForEachRow(rows, []any{&r.ID, &r.Host, &r.Address, &r.Version, &seconds, &ahead}, func() error {
+		r.HeartbeatAge, r.ClockAhead = time.Duration(seconds*float64(time.Second)), 0
 		if ahead != nil {
 			r.ClockAhead = time.Duration(*ahead) * time.Microsecond
 		}

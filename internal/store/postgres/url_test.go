@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"moneyer/internal/pgtest"
+	"moneyer/internal/store/engine"
 )
 
 func TestURL(t *testing.T) {
@@ -130,7 +131,7 @@ func TestNoServer(t *testing.T) {
 	}
 	for _, hosts := range []string{"127.0.0.1:", "127.0.0.1:1,127.0.0.1:"} {
 		u := parsed(t, "postgres://moneyer@"+hosts+strconv.Itoa(port)+"/m?sslmode=disable")
-		_, err = Open(t.Context(), u, true, time.Now)
+		_, err = Open(t.Context(), u, true, engine.Process{}, time.Now)
 		var gone *brokenError
 		if !errors.As(err, &gone) || !strings.Contains(err.Error(), "connection refused") ||
 			strings.Contains(err.Error(), "tresor") || strings.Contains(err.Error(), "\n") {

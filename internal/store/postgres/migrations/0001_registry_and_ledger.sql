@@ -167,9 +167,13 @@ CREATE TABLE ledger_chain (
 -- The replicas that are up: each writes its row a few times a second. Its clock is ahead
 -- of the database's by clock_min to clock_max microseconds; acknowledged is the last entry
 -- of the ledger that the database has acknowledged to it. A replica that stopped has left:
--- how far its clock was ahead still matters for a while.
+-- how far its clock was ahead still matters for a while. Where it runs and its version are
+-- for people.
 CREATE TABLE replica (
 	id           TEXT NOT NULL PRIMARY KEY,
+	host         TEXT NOT NULL DEFAULT '',
+	address      TEXT NOT NULL DEFAULT '',
+	version      TEXT NOT NULL DEFAULT '',
 	seen         TIMESTAMPTZ NOT NULL,
 	has_left     BOOLEAN NOT NULL DEFAULT false,
 	clock_min    BIGINT,
