@@ -65,9 +65,9 @@ func Server(o Options) subject.Server {
 // build returns the target of the Makefile and its output.
 func (o *Options) build() (target, binary string) {
 	if o.OpenSSL {
-		return "build-openssl", filepath.Join(o.Root, "bin/moneyer-openssl")
+		return "build", filepath.Join(o.Root, "bin/moneyer")
 	}
-	return "build", filepath.Join(o.Root, "bin/moneyer")
+	return "build-static", filepath.Join(o.Root, "bin/moneyer-static")
 }
 
 // install builds the program and returns its version.
@@ -81,6 +81,9 @@ func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
 	version, err := exec.CommandContext(ctx, binary, "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("%s --version: %w", filepath.Base(binary), err)
+	}
+	if o.OpenSSL && !strings.Contains(string(version), "OpenSSL") {
+		return "", errors.New("make build found no OpenSSL to sign with")
 	}
 	text := strings.ReplaceAll(strings.TrimSpace(string(version)), "\n", "; ")
 	return strings.TrimPrefix(text, "moneyer "), nil

@@ -3,6 +3,7 @@ package arch
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -57,4 +58,27 @@ func read(t *testing.T, path string) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// TestHasOpenSSL: make build takes OpenSSL where a C compiler, the headers of OpenSSL 3 and the library
+// are, and says what is missing otherwise.
+func TestHasOpenSSL(t *testing.T) {
+	for name, row := range map[string]struct{ compiler, want string }{
+		"no compiler": {"", "C compiler"},
+		"no headers":  {"#!/bin/sh\nexit 1\n", "headers of OpenSSL 3"},
+		"all":         {"#!/bin/sh\ngrep -q openssl/evp.h\n", ""},
+	} {
+		compiler := filepath.Join(t.TempDir(), "compiler")
+		if row.compiler != "" {
+			if err := os.WriteFile(compiler, []byte(row.compiler), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		script := exec.CommandContext(t.Context(), "../../has-openssl.sh")
+		script.Env = append(os.Environ(), "CC="+compiler)
+		said, err := script.CombinedOutput()
+		if (err == nil) != (row.want == "") || !strings.Contains(string(said), row.want) {
+			t.Errorf("%s: %v, %s", name, err, said)
+		}
+	}
 }
