@@ -49,6 +49,8 @@ type Authority struct {
 	// EndpointAudience is called each time that a client was authenticated by a JWT whose
 	// aud is the token endpoint, which is deprecated; nil means that nobody wants to know.
 	EndpointAudience func(context.Context, EndpointAudience)
+	// Reusable are tokens that may be handed out again.
+	Reusable Reusable
 	// Refusals records refusals at a bounded rate.
 	Refusals *Refusals
 	// Revocations are the tokens that were revoked.

@@ -10,8 +10,8 @@ import (
 	"moneyer/internal/registry"
 )
 
-// mint makes the token and records it in one durable step. Until that step has
-// succeeded the token leaves this function on no path.
+// mint makes the token, or takes the one that is there where the issuer reuses tokens, and records it
+// in one durable step. Until that step has succeeded the token leaves this function on no path.
 func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Grant, now time.Time) (*AccessToken, error) {
 	if _, err := a.KnownUntil(now); err != nil {
 		return nil, unavailable(err) // the key that signs here may be gone everywhere else
@@ -20,22 +20,29 @@ func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Gr
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	token := newToken(issuer, grant, now)
-	if token.Token, err = a.sign(signer, issuer, grant, token, now); err != nil {
+	digest, err := a.reuseOf(issuer, grant, signer.Kid())
+	if err != nil {
 		return nil, err
+	}
+	token := a.reused(digest, issuer, grant, now)
+	again := token != nil
+	if !again {
+		token = newToken(issuer, grant, now)
+		if token.Token, err = a.sign(signer, issuer, grant, token, now); err != nil {
+			return nil, err
+		}
 	}
 	seal := grant.use.seal(grant.Confirmation)
 	if seal != nil {
 		grant.use.values()[0].Sealed = seal.hide(token)
 	}
-	err = a.Ledger.Append(ctx, &ledger.Entry{
-		Kind: ledger.KindToken, Time: now.UTC(), Issuer: issuer.Name, Client: grant.Client.ID, Correlation: grant.Correlation,
-		JTI: token.JTI, Credential: grant.Credential, SigningKid: signer.Kid(), Subject: grant.Subject,
-		Scope: grant.Scope.String(), Expires: token.Expires.UTC(),
-	}, grant.use.values()...)
+	err = a.record(ctx, issuer, grant, token, signer.Kid(), now)
 	var replayed *ledger.ReplayedError
 	switch {
 	case err == nil:
+		if !again {
+			a.keep(digest, issuer, grant, token, signer.Kid(), now)
+		}
 		return token, nil
 	case errors.As(err, &replayed):
 		return a.sameToken(ctx, issuer, grant, seal, replayed, now)

@@ -154,6 +154,10 @@ type Issuer struct {
 	ResourceAudience string `toml:"resource_audience"`
 	// How long an access token is valid, up to "24h". Default: the profile's.
 	TokenLifetime time.Duration `toml:"token_lifetime"`
+	// Who asks again gets the token that is there, while more than this part of its life is left, such as
+	// 0.5: for callers that do not keep tokens. Each time is recorded, and an assertion consumed. Not for
+	// profiles whose answer states no lifetime. Default 0: every request gets a token of its own.
+	Reuse float64 `toml:"reuse"`
 	// How a second use of an assertion is handled: "once", "until-exp" or "same-token". Default: the profile's.
 	Replay string `toml:"replay"`
 	// The algorithm that signs access tokens: "ES256", "PS256", "RS256" or "EdDSA". Default: the profile's.

@@ -115,6 +115,7 @@ environment = "stg"
 audience_names = ["stg", "prd"]
 resource_audience = "https://api.example.com"
 token_lifetime = "24h"
+reuse = 0.5
 replay = "same-token"
 alg = "PS256"
 rotate = "30m"
@@ -148,7 +149,7 @@ disabled = true
 	made := c.Issuers["d1"].RegistryIssuer()
 	want := registry.Issuer{
 		Name: "d1", URL: "http://localhost:8443/d1", Profile: made.Profile, Environment: "stg", AudienceNames: []string{"stg", "prd"},
-		ResourceAudience: "https://api.example.com", TokenLifetime: 24 * time.Hour, Replay: platform.ReplaySameToken, Alg: "PS256", Disabled: true,
+		ResourceAudience: "https://api.example.com", TokenLifetime: 24 * time.Hour, Reuse: 0.5, Replay: platform.ReplaySameToken, Alg: "PS256", Disabled: true,
 	}
 	if !reflect.DeepEqual(*made, want) {
 		t.Errorf("issuer %+v, want %+v", *made, want)
@@ -278,6 +279,9 @@ var refusals = []struct{ name, old, text, want string }{
 	{"unknown alg", `"thales-d1"`, "\"thales-d1\"\nalg = \"HS256\"", `moneyer.toml:8: issuers.d1.alg: must be "ES256"`},
 	{"no resource audience", `resource_audience = "https://api.example.com"`, ``, `moneyer.toml:5: issuers.d1.resource_audience: profile thales-d1 puts an aud into its tokens: name the API`},
 	{"a resource audience without effect", `"thales-d1"`, `"boltpay"`, `moneyer.toml:8: issuers.d1.resource_audience: profile boltpay puts no resource audience into its tokens: remove this`},
+	{"reuse below nothing", `"thales-d1"`, "\"thales-d1\"\nreuse = -0.1", `moneyer.toml:8: issuers.d1.reuse: must be from 0 to 0.95`},
+	{"reuse of all", `"thales-d1"`, "\"thales-d1\"\nreuse = 1.0", `moneyer.toml:8: issuers.d1.reuse: must be from 0 to 0.95`},
+	{"reuse without a lifetime in the answer", `profile = "thales-d1"`, "profile = \"thales-etp\"\nreuse = 0.5", `issuers.d1.reuse: the answers of profile thales-etp state no lifetime`},
 	{"token lifetime zero", `"thales-d1"`, "\"thales-d1\"\ntoken_lifetime = \"0s\"", `moneyer.toml:8: issuers.d1.token_lifetime: must be whole seconds from "1s" to "24h"`},
 	{"token lifetime too long", `"thales-d1"`, "\"thales-d1\"\ntoken_lifetime = \"24h1s\"", `issuers.d1.token_lifetime: must be whole seconds`},
 	{"token lifetime of half seconds", `"thales-d1"`, "\"thales-d1\"\ntoken_lifetime = \"1500ms\"", `issuers.d1.token_lifetime: must be whole seconds`},

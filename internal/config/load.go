@@ -248,7 +248,7 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	key := "issuers." + name + "."
 	made := &registry.Issuer{
 		Name: name, URL: i.URL, Profile: p, Environment: i.Environment, AudienceNames: i.AudienceNames, ResourceAudience: i.ResourceAudience,
-		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(platform.Replay(i.Replay), p.Policy.Assertion.Replay),
+		TokenLifetime: i.TokenLifetime, Reuse: i.Reuse, Replay: cmp.Or(platform.Replay(i.Replay), p.Policy.Assertion.Replay),
 		Alg: string(jose.AlgOf(cmp.Or(i.Alg, p.Policy.Token.Alg))), Disabled: i.Disabled,
 		PrivateRevocations: i.Revocations == "authenticated",
 	}
@@ -269,6 +269,8 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	usesAudience := slices.ContainsFunc(p.Policy.Token.Claims, func(c platform.Claim) bool { return c.From == platform.SourceAudience })
 	check.want(usesAudience == (i.ResourceAudience != ""), key+"resource_audience", audienceAdvice(usesAudience), p.Name)
 	check.want(made.TokenLifetime >= time.Second && made.TokenLifetime <= 24*time.Hour && made.TokenLifetime%time.Second == 0, key+"token_lifetime", `must be whole seconds from "1s" to "24h"`)
+	check.want(i.Reuse >= 0 && i.Reuse <= 0.95, key+"reuse", "must be from 0 to 0.95: the part of its life that a token has left at least when it is handed out again")
+	check.want(i.Reuse == 0 || p.Wire.StatesLifetime(), key+"reuse", "the answers of profile %s state no lifetime: a caller would take a token that is handed out again for a new one", p.Name)
 	check.want(i.Rotate == 0 || i.Rotate > i.Announce, key+"rotate", "must be 0, or longer than announce")
 	made.Trusted = c.makeTrusted(check, key+"trusted", i, assertions)
 	check.want(i.Announce >= minAnnounce, key+"announce", "must be at least %s: verifiers may keep an old key set for some minutes", minAnnounce)

@@ -286,6 +286,7 @@ environment = "stg"
 audience_names = ["stg"]
 resource_audience = "https://api.example.com/d1"
 token_lifetime = "15m"
+reuse = 0.0
 replay = "same-token" # merchants retry over bad links
 alg = "ES256"
 rotate = "30d"

@@ -139,6 +139,10 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		return err
 	}
 	for _, issuer := range snap.Issuers {
+		if issuer.Reuse > 0 && issuer.Profile.Policy.Token.FixedLifetime {
+			s.log.Warn("tokens that are handed out again have less of their life left than the platform promises: remove reuse, or tell the callers",
+				"issuer", issuer.Name, "reuse", issuer.Reuse, "promised", issuer.TokenLifetime.String())
+		}
 		if authorities := snap.roots[issuerRoots(issuer.Name)]; authorities != nil {
 			issuer.CertificateRoots = authorities.Pool
 		}

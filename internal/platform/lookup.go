@@ -32,6 +32,11 @@ func (w *Wire) Reads(b Body) bool { return slices.Contains(w.Bodies, b) }
 // Paths lists the endpoint's path and its aliases.
 func (w *Wire) Paths() []string { return append([]string{w.Path}, w.Aliases...) }
 
+// StatesLifetime reports whether an answer says when its token ends.
+func (w *Wire) StatesLifetime() bool {
+	return slices.ContainsFunc(w.Response, func(m Member) bool { return m.From == FromExpiresIn || m.From == FromExpiresAt })
+}
+
 // Requires reports whether an assertion must carry the claim.
 func (a *Assertion) Requires(claim string) bool {
 	return claim == "iss" || claim == "exp" || slices.Contains(a.Require, claim)

@@ -376,6 +376,9 @@ type Token struct {
 	Typ string `toml:"typ"`
 	// Lifetime is how long a token is good; an issuer may choose another.
 	Lifetime time.Duration `toml:"lifetime"`
+	// FixedLifetime is set where the platform's documentation promises exactly that lifetime: callers may
+	// count on it without looking at the answer.
+	FixedLifetime bool `toml:"fixed_lifetime"`
 	// Claims in the order in which they stand in the token.
 	Claims []Claim `toml:"claims"`
 }

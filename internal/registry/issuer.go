@@ -27,6 +27,9 @@ type Issuer struct {
 	ResourceAudience string
 	// TokenLifetime of access tokens.
 	TokenLifetime time.Duration
+	// Reuse is the part of its life that a token must have left to be handed out again; 0 means that
+	// every request gets one of its own.
+	Reuse float64
 	// Replay says what a second use of an assertion gets.
 	Replay platform.Replay
 	// Alg signs access tokens.
