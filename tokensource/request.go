@@ -70,7 +70,7 @@ func checkParam(param *platform.Param, values []string) error {
 	case platform.Repeated:
 		return errors.New("holds a value twice")
 	case platform.TooLong:
-		return fmt.Errorf("is longer than %d bytes", param.MaxLength)
+		return fmt.Errorf("is longer than %d characters", param.MaxLength)
 	case platform.BadChars:
 		return fmt.Errorf("may hold only characters of the set %s", param.Chars)
 	default:
