@@ -31,6 +31,7 @@ import (
 	"sync"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/internal/jose"
 	"moneyer/oauth"
 )
@@ -85,7 +86,8 @@ type Verifier struct {
 	ClientCertificate func(r *http.Request) (digest [sha256.Size]byte, ok bool)
 	// CacheSize is the number of verified tokens to cache, by their SHA-256 digest
 	// and until their exp; 0 means none. A token in the cache is accepted also when
-	// its key is no longer published, but not when Revocations has it.
+	// its key is no longer published, but not when Revocations has it, and not for longer
+	// than it had left when it was verified, also when the clock was set back since.
 	CacheSize int
 	// Realm is the realm of WWW-Authenticate; empty leaves it out.
 	Realm string
@@ -167,12 +169,16 @@ func (v *Verifier) verified(ctx context.Context, token string) (*Claims, error) 
 		return v.verify(ctx, token, now)
 	}
 	digest := digestOf(token)
-	if claims := v.cache.get(digest); claims != nil {
-		return claims, v.checkTime(claims, now)
+	if known := v.cache.get(digest); known != nil {
+		if deadline.Passed(known.end, now) {
+			return nil, expired(known.claims)
+		}
+		return known.claims, v.checkTime(known.claims, now)
 	}
 	claims, err := v.verify(ctx, token, now)
 	if err == nil {
-		v.cache.put(digest, claims)
+		end := now.Add(claims.Expiry.Add(max(v.Leeway, 0)).Sub(now))
+		v.cache.put(digest, &cached{claims: claims, end: end})
 	}
 	return claims, err
 }
@@ -260,12 +266,16 @@ func (v *Verifier) accepts(alg string) bool { return v.Algs == nil || slices.Con
 func (v *Verifier) checkTime(c *Claims, now time.Time) error {
 	leeway := max(v.Leeway, 0)
 	if !now.Before(c.Expiry.Add(leeway)) {
-		return oauth.Errorf(oauth.InvalidToken, "the access token has expired").Because(fmt.Errorf("exp was %s", c.Expiry.UTC().Format(time.RFC3339)))
+		return expired(c)
 	}
 	if now.Before(c.NotBefore.Add(-leeway)) {
 		return invalid(fmt.Errorf("nbf is %s", c.NotBefore.UTC().Format(time.RFC3339)))
 	}
 	return nil
+}
+
+func expired(c *Claims) *oauth.Error {
+	return oauth.Errorf(oauth.InvalidToken, "the access token has expired").Because(fmt.Errorf("exp was %s", c.Expiry.UTC().Format(time.RFC3339)))
 }
 
 // typ is Typ, or by default the typ of RFC 9068 §2.1 in both forms of RFC 7515 §4.1.9.

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/internal/jose"
 	"moneyer/internal/revocation"
 )
@@ -97,6 +98,7 @@ type RevocationList struct {
 	list      *revocation.List // nil before the first fetch; never changed, only replaced
 	etag      string           // of list
 	confirmed time.Time        // when the issuer last said that list is the newest
+	expires   time.Time        // exp of list, with the monotonic reading of confirmed
 	age       time.Duration    // how old it said that its answer was
 	failed    time.Time        // when the last fetch failed; zero after a success
 	err       error            // of the last fetch; nil after a success
@@ -128,7 +130,12 @@ func (l *RevocationList) Revoked(ctx context.Context, c *Claims) (bool, error) {
 
 // usable reports whether there is a list that may be used. The caller holds mu.
 func (l *RevocationList) usable(now time.Time) bool {
-	return l.list != nil && now.Before(l.list.Expiry) && now.Before(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)-l.age))
+	return l.list != nil && !deadline.Passed(l.expires, now) && !deadline.Passed(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)-l.age), now)
+}
+
+// since returns the time from then to now, by the clock that says more: a suspend counts.
+func since(then, now time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
@@ -155,14 +162,14 @@ func (l *RevocationList) refresh(ctx context.Context) <-chan struct{} {
 	now, interval := clock(l.Now), orDefault(l.Interval, defaultInterval)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	usable, age := l.usable(now), now.Sub(l.confirmed)
+	usable, age := l.usable(now), since(l.confirmed, now)
 	if age < 0 { // Now has no monotonic reading, and was set back
 		age = interval
 	}
 	if usable && age < interval/2 {
 		return nil
 	}
-	pause := now.Sub(l.failed)
+	pause := since(l.failed, now)
 	if pause < 0 {
 		pause = failurePause
 	}
@@ -198,6 +205,7 @@ func (l *RevocationList) begin(ctx context.Context, asked time.Time, interval ti
 			return
 		}
 		l.list, l.etag, l.confirmed, l.age, l.failed = list, newTag, asked, age, time.Time{}
+		l.expires = asked.Add(list.Expiry.Sub(asked))
 	}()
 }
 

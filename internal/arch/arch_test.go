@@ -33,7 +33,7 @@ var policy = map[string][]string{
 	"assertion":           {"internal/jose"},
 	"tokensource":         {"oauth", "profile", "assertion", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
-	"bearer":              {"oauth", "internal/clientcert", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/secrettext", "internal/strictjson"},
+	"bearer":              {"oauth", "internal/clientcert", "internal/deadline", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/secrettext", "internal/strictjson"},
 	"internal/remotekeys": {"internal/deadline", "internal/jose"},
 	"internal/ledger":     {},
 	"internal/revocation": {"internal/strictjson"},
