@@ -37,7 +37,7 @@ import (
 const (
 	maxBody      = jose.MaxJWKS
 	fetchTimeout = 1500 * time.Millisecond // less than the timeout of a token request
-	// slotTimeout bounds the wait for other fetches and then a fetch.
+	// slotTimeout bounds the wait for other fetches and then a fetch, each of which has half of it.
 	slotTimeout = 2 * fetchTimeout
 	maxURLs     = 10_000
 	maxFetches  = 16
@@ -180,11 +180,13 @@ func (s *Source) fetch(ctx context.Context, p *published, uri string, past bool)
 	if err := registry.CheckJWKSURI(uri); err != nil {
 		return set, 0, err
 	}
+	place := time.NewTimer(fetchTimeout)
+	defer place.Stop()
 	select {
 	case s.fetches <- struct{}{}:
 		defer func() { <-s.fetches }()
-	case <-ctx.Done():
-		return set, 0, errors.New("too many key sets are being fetched")
+	case <-place.C: // the rest of the time would not do for a fetch
+		return set, 0, remotekeys.ErrBusy
 	}
 	answer, err := fetch.Get(ctx, s.client, uri, remotekeys.Header(past), fetch.Limits{Bytes: maxBody, Time: fetchTimeout})
 	if err != nil {

@@ -25,6 +25,9 @@ var (
 	// ErrUnavailable says that nobody can tell whether the issuer has such a key: no keys could be
 	// read, or not since the kid was first seen. It is wrapped with the cause.
 	ErrUnavailable = errors.New("no keys of the issuer")
+	// ErrBusy is what Fetch returns when it had no room to ask the issuer: the next fetch is after the
+	// shortest pause, because it says nothing about the issuer.
+	ErrBusy = errors.New("too many key sets are being fetched")
 )
 
 var errTooMany = fmt.Errorf("%w: too many callers wait for them", ErrUnavailable)
@@ -98,7 +101,7 @@ func (c *Cache) Newer(ctx context.Context, kid, alg string, every time.Duration,
 	var key *jose.PublicKey
 	err := c.Find(ctx, every, func(set *jose.KeySet) bool {
 		key = set.Find(kid, alg)
-		return key != nil && key.Thumbprint() != was.Thumbprint()
+		return key != nil && (key.Thumbprint() != was.Thumbprint() || key.Alg() != was.Alg())
 	})
 	if err != nil {
 		return nil
@@ -254,8 +257,11 @@ func (c *Cache) end(set *jose.KeySet, fresh time.Duration, err error) {
 	defer c.mu.Unlock()
 	c.flight, c.err = nil, err
 	if err != nil {
-		c.retryAt = now.Add(min(retryAfter<<min(c.fails, 10), longestRetry))
-		c.fails++
+		c.retryAt = now.Add(retryAfter)
+		if !errors.Is(err, ErrBusy) {
+			c.retryAt = now.Add(min(retryAfter<<min(c.fails, 10), longestRetry))
+			c.fails++
+		}
 		return
 	}
 	c.set, c.fetched, c.fresh = set, now, now.Add(fresh)

@@ -217,6 +217,24 @@ func TestNewerIsGuarded(t *testing.T) {
 	})
 }
 
+// TestBusy: a fetch for which there was no room says nothing about the issuer, so that the next one is after
+// a second, however many there were.
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{keys: []jose.NamedKey{named(t, "k1")}, err: ErrBusy}
+		c := &Cache{Fetch: p.fetch, Now: time.Now}
+		for range 10 {
+			wait(t, c, "k1", ErrBusy)
+			time.Sleep(time.Second)
+		}
+		p.change(p.keys, nil)
+		wait(t, c, "k1", nil)
+		if reads, _ := p.count(); reads != 11 {
+			t.Errorf("%d reads", reads)
+		}
+	})
+}
+
 // TestPlacesAreShared: callers that wait for one slow publisher, or for many, have only so many places
 // together.
 func TestPlacesAreShared(t *testing.T) {
