@@ -51,7 +51,7 @@ var policy = map[string][]string{
 	"internal/store/postgres": {"internal/ledger", "internal/store/engine", "internal/store/transfer", "github.com/jackc/pgx/v5"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
-	"internal/server":          {"oauth", "internal/clientcert", "internal/platform", "internal/evidence", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
+	"internal/server":          {"oauth", "internal/clientcert", "internal/jose", "internal/platform", "internal/evidence", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
 	"internal/admin":           {"oauth", "bearer", "internal/adminapi", "internal/authority", "internal/clientcert", "internal/registry", "internal/revocation", "internal/ledger", "internal/keyring", "internal/overload", "internal/jose", "internal/strictjson"},
 	"internal/jwksuri":         {"internal/fetch", "internal/registry", "internal/jose", "internal/remotekeys", "code.dny.dev/ssrf"},
 	"internal/trustedkeys":     {"internal/fetch", "internal/jose", "internal/registry", "internal/remotekeys", "internal/tlsfiles"},
