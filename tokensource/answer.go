@@ -233,12 +233,13 @@ func (a *answer) checkType() error {
 	raw := a.find(platform.FromTokenType)
 	kind, isText := text(raw)
 	_, isBearer := oauth.ParseTokenType(kind)
-	if raw != nil && !(isText && (kind == "" || isBearer || strings.EqualFold(kind, a.wire.TokenType))) {
-		known := string(oauth.TokenTypeBearer)
-		if a.wire.TokenType != known {
-			known += " and " + a.wire.TokenType
+	known := isText && (kind == "" || isBearer || strings.EqualFold(kind, a.wire.TokenType))
+	if raw != nil && !known {
+		understood := string(oauth.TokenTypeBearer)
+		if a.wire.TokenType != understood {
+			understood += " and " + a.wire.TokenType
 		}
-		return fmt.Errorf("token_type is %.200s; only %s is understood (a profile may say another in wire.token_type)", raw, known)
+		return fmt.Errorf("token_type is %.200s; only %s is understood (a profile may say another in wire.token_type)", raw, understood)
 	}
 	a.drop(platform.FromTokenType)
 	return nil
