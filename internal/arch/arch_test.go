@@ -31,7 +31,8 @@ var policy = map[string][]string{
 	"internal/platform":   {"oauth", "internal/stricttoml"},
 	"profile":             {"internal/platform"},
 	"assertion":           {"internal/jose"},
-	"tokensource":         {"oauth", "profile", "assertion", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext"},
+	"internal/claims":     {"assertion", "internal/platform"},
+	"tokensource":         {"oauth", "profile", "assertion", "internal/claims", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
 	"bearer":              {"oauth", "internal/clientcert", "internal/deadline", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/secrettext", "internal/strictjson"},
 	"internal/remotekeys": {"internal/deadline", "internal/jose"},
@@ -67,7 +68,7 @@ var policy = map[string][]string{
 	"internal/sandbox": {"profile", "assertion", "bearer", "oauth", "internal/config", "internal/daemon", "internal/jose", "internal/ledger", "internal/platform", "internal/registry"},
 	// The command: what a running server is made of stands in daemon, and only offline
 	// commands look into a store, a key or the rules.
-	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent",
+	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent", "internal/claims",
 		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/duration", "internal/evidence", "internal/jose", "internal/keyring", "internal/ledger", "internal/nearest", "internal/openssl",
 		"internal/platform", "internal/registry", "internal/sandbox", "internal/store", "internal/strictjson", "internal/tlsfiles",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text/width"},
