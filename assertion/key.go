@@ -48,7 +48,9 @@ func LoadKey(path string) (crypto.Signer, error) {
 }
 
 // ParseKey parses a private key: PEM "PRIVATE KEY", "EC PRIVATE KEY" or "RSA PRIVATE
-// KEY", as openssl writes them, or a private JWK. It must be a P-256 key, an RSA key
+// KEY", as openssl writes them, or a private JWK. What a block holds counts, not its label, and
+// certificates may stand beside it. Another form (DER, PKCS #12, OpenSSH ...) is refused with the
+// command that turns it into PEM. It must be a P-256 key, an RSA key
 // of 2048 to 4096 bits, or an Ed25519 key, and must not be encrypted.
 func ParseKey(data []byte) (crypto.Signer, error) {
 	key, err := jose.ParsePrivate(data)

@@ -31,7 +31,9 @@ import (
 	"sync"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/internal/jose"
+	"moneyer/internal/remotekeys"
 	"moneyer/oauth"
 )
 
@@ -85,7 +87,8 @@ type Verifier struct {
 	ClientCertificate func(r *http.Request) (digest [sha256.Size]byte, ok bool)
 	// CacheSize is the number of verified tokens to cache, by their SHA-256 digest
 	// and until their exp; 0 means none. A token in the cache is accepted also when
-	// its key is no longer published, but not when Revocations has it.
+	// its key is no longer published, but not when Revocations has it, and not for longer
+	// than it had left when it was verified, also when the clock was set back since.
 	CacheSize int
 	// Realm is the realm of WWW-Authenticate; empty leaves it out.
 	Realm string
@@ -167,12 +170,16 @@ func (v *Verifier) verified(ctx context.Context, token string) (*Claims, error) 
 		return v.verify(ctx, token, now)
 	}
 	digest := digestOf(token)
-	if claims := v.cache.get(digest); claims != nil {
-		return claims, v.checkTime(claims, now)
+	if known := v.cache.get(digest); known != nil {
+		if deadline.Passed(known.end, now) {
+			return nil, expired(known.claims)
+		}
+		return known.claims, v.checkTime(known.claims, now)
 	}
 	claims, err := v.verify(ctx, token, now)
 	if err == nil {
-		v.cache.put(digest, claims)
+		end := now.Add(claims.Expiry.Add(max(v.Leeway, 0)).Sub(now))
+		v.cache.put(digest, &cached{claims: claims, end: end})
 	}
 	return claims, err
 }
@@ -217,7 +224,7 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Cl
 	if err != nil {
 		return nil, invalid(err)
 	}
-	key, err := v.keys.Key(ctx, jws.Header.Kid)
+	key, err := keyOf(ctx, v.keys, &jws.Header, remotekeys.UnknownKidEvery)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
 		return nil, invalid(err)
@@ -226,10 +233,7 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Cl
 	case key.public == nil:
 		return nil, serverError("bearer: the key source returned the zero Key")
 	}
-	if !v.accepts(key.Alg()) {
-		return nil, invalid(fmt.Errorf("a key for %s, which is not among Algs", key.Alg()))
-	}
-	if err := jws.Verify(key.public); err != nil {
+	if err := v.verifySignature(ctx, jws, key); err != nil {
 		return nil, invalid(err)
 	}
 	claims, err := parseClaims(jws.Payload)
@@ -246,6 +250,26 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Cl
 	return claims, nil
 }
 
+// verifySignature verifies a signature with the key, or with the one that has replaced it.
+func (v *Verifier) verifySignature(ctx context.Context, jws *jose.JWS, key Key) error {
+	err := v.verifyBy(jws, key)
+	if err == nil {
+		return nil
+	}
+	if newer := newerKey(ctx, v.keys, &jws.Header, remotekeys.UnknownKidEvery, key); newer.public != nil {
+		return v.verifyBy(jws, newer)
+	}
+	return err
+}
+
+// verifyBy verifies a signature with one key.
+func (v *Verifier) verifyBy(jws *jose.JWS, key Key) error {
+	if v.Algs != nil && !slices.Contains(v.Algs, key.Alg()) {
+		return fmt.Errorf("a key for %s, which is not among Algs", key.Alg())
+	}
+	return jws.Verify(key.public)
+}
+
 // unavailable is the error while a token cannot be verified: for an invalid_token,
 // clients would discard good tokens.
 func unavailable(cause error) *oauth.Error {
@@ -253,19 +277,21 @@ func unavailable(cause error) *oauth.Error {
 	return e.After(retryKeysAfter).Because(cause)
 }
 
-func (v *Verifier) accepts(alg string) bool { return v.Algs == nil || slices.Contains(v.Algs, alg) }
-
 // checkTime checks exp and nbf (RFC 7519 §4.1.4, §4.1.5): a token is good before
 // exp, and no longer at exp itself. The error is an *oauth.Error.
 func (v *Verifier) checkTime(c *Claims, now time.Time) error {
 	leeway := max(v.Leeway, 0)
 	if !now.Before(c.Expiry.Add(leeway)) {
-		return oauth.Errorf(oauth.InvalidToken, "the access token has expired").Because(fmt.Errorf("exp was %s", c.Expiry.UTC().Format(time.RFC3339)))
+		return expired(c)
 	}
 	if now.Before(c.NotBefore.Add(-leeway)) {
 		return invalid(fmt.Errorf("nbf is %s", c.NotBefore.UTC().Format(time.RFC3339)))
 	}
 	return nil
+}
+
+func expired(c *Claims) *oauth.Error {
+	return oauth.Errorf(oauth.InvalidToken, "the access token has expired").Because(fmt.Errorf("exp was %s", c.Expiry.UTC().Format(time.RFC3339)))
 }
 
 // typ is Typ, or by default the typ of RFC 9068 §2.1 in both forms of RFC 7515 §4.1.9.

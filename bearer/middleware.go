@@ -29,7 +29,8 @@ func ClaimsFrom(ctx context.Context) *Claims {
 // Require returns middleware that passes on a request whose access token
 // VerifyRequest accepts and has all of scopes. It answers any other request as
 // RFC 6750 §3 says: 401 without a valid token, 403 when a scope is missing, 400
-// for two credentials or a malformed header, 503 while tokens cannot be verified.
+// for two credentials or a malformed header, 503 while tokens cannot be verified, 500
+// when a required field of the Verifier is not set.
 func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 	needed := oauth.Scope(scopes)
 	return func(next http.Handler) http.Handler {
@@ -50,11 +51,15 @@ func (v *Verifier) Require(scopes ...string) func(http.Handler) http.Handler {
 // the scheme TokenType and one token. A token in the query is never accepted; one
 // beside the header makes two credentials (RFC 6750 §2). The error is always an
 // *oauth.Error: one of Verify's, invalid_token when there is no credential, or
-// invalid_request when there are two or the header is malformed.
+// invalid_request when there are two or the header is malformed. A required field that is
+// not set is server_error, whatever the request has.
 //
 // VerifyRequest is for handlers and frameworks that Require does not fit; it does
 // not look at the scope that a handler needs, but see RequiredScope.
 func (v *Verifier) VerifyRequest(r *http.Request) (*Claims, error) {
+	if err := v.ready(); err != nil {
+		return nil, err // also without a token: no token would help
+	}
 	token, err := v.credential(r)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/internal/jose"
 	"moneyer/internal/revocation"
 )
@@ -97,6 +98,7 @@ type RevocationList struct {
 	list      *revocation.List // nil before the first fetch; never changed, only replaced
 	etag      string           // of list
 	confirmed time.Time        // when the issuer last said that list is the newest
+	expires   time.Time        // exp of list, with the monotonic reading of confirmed
 	age       time.Duration    // how old it said that its answer was
 	failed    time.Time        // when the last fetch failed; zero after a success
 	err       error            // of the last fetch; nil after a success
@@ -128,7 +130,12 @@ func (l *RevocationList) Revoked(ctx context.Context, c *Claims) (bool, error) {
 
 // usable reports whether there is a list that may be used. The caller holds mu.
 func (l *RevocationList) usable(now time.Time) bool {
-	return l.list != nil && now.Before(l.list.Expiry) && now.Before(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)-l.age))
+	return l.list != nil && !deadline.Passed(l.expires, now) && !deadline.Passed(l.confirmed.Add(orDefault(l.MaxStale, defaultListMaxStale)-l.age), now)
+}
+
+// since returns the time from then to now, by the clock that says more: a suspend counts.
+func since(then, now time.Time) time.Duration {
+	return max(now.Sub(then), now.Round(0).Sub(then.Round(0)))
 }
 
 func orDefault(d, otherwise time.Duration) time.Duration {
@@ -155,14 +162,14 @@ func (l *RevocationList) refresh(ctx context.Context) <-chan struct{} {
 	now, interval := clock(l.Now), orDefault(l.Interval, defaultInterval)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	usable, age := l.usable(now), now.Sub(l.confirmed)
+	usable, age := l.usable(now), since(l.confirmed, now)
 	if age < 0 { // Now has no monotonic reading, and was set back
 		age = interval
 	}
 	if usable && age < interval/2 {
 		return nil
 	}
-	pause := now.Sub(l.failed)
+	pause := since(l.failed, now)
 	if pause < 0 {
 		pause = failurePause
 	}
@@ -198,6 +205,7 @@ func (l *RevocationList) begin(ctx context.Context, asked time.Time, interval ti
 			return
 		}
 		l.list, l.etag, l.confirmed, l.age, l.failed = list, newTag, asked, age, time.Time{}
+		l.expires = asked.Add(list.Expiry.Sub(asked))
 	}()
 }
 
@@ -245,14 +253,23 @@ func ageOf(h http.Header) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// key returns the key with the kid of a list. Right after a signing key was revoked, the
-// next list is signed by a new key, which must not wait until a minute after the last
-// fetch of the keys.
-func (l *RevocationList) key(ctx context.Context, kid string) (Key, error) {
-	if remote, ok := l.keys.(*RemoteKeys); ok {
-		return remote.key(ctx, kid, retryListAfter)
+// verify verifies the signature of a list. Right after a signing key was revoked, the next list is signed
+// by a new key, which must not wait until a minute after the last fetch of the keys.
+func (l *RevocationList) verify(ctx context.Context, jws *jose.JWS) error {
+	key, err := keyOf(ctx, l.keys, &jws.Header, retryListAfter)
+	if err != nil {
+		return err
 	}
-	return l.keys.Key(ctx, kid)
+	if key.public == nil {
+		return errors.New("the key source returned the zero Key")
+	}
+	if err = jws.Verify(key.public); err == nil {
+		return nil
+	}
+	if newer := newerKey(ctx, l.keys, &jws.Header, retryListAfter, key); newer.public != nil {
+		return jws.Verify(newer.public)
+	}
+	return err
 }
 
 // open verifies and reads a list. known is the one at hand, or nil: it is not replaced
@@ -265,14 +282,7 @@ func (l *RevocationList) open(ctx context.Context, compact string, known *revoca
 	if known != nil && known.MatchesKey(jws.Header.Kid) {
 		return nil, fmt.Errorf("it is signed by the revoked key %.64q", jws.Header.Kid)
 	}
-	key, err := l.key(ctx, jws.Header.Kid)
-	if err != nil {
-		return nil, err
-	}
-	if key.public == nil {
-		return nil, errors.New("the key source returned the zero Key")
-	}
-	if err := jws.Verify(key.public); err != nil {
+	if err := l.verify(ctx, jws); err != nil {
 		return nil, err
 	}
 	if jws.Header.Typ != revocation.ListType {

@@ -76,8 +76,11 @@ In another terminal:
   # kill a replica: callers notice at most one failed request
   kill -9 %[7]d
 
-  # kill the primary: no tokens until 'promote' is entered here
+  # kill the primary: no tokens until 'promote' is entered here (503 with Retry-After)
   kill -9 %[8]d
+
+  # ... but keys, metadata and /check (of clients that were active before) are still served
+  curl -s %[3]s/.well-known/jwks.json
 `, binary, s.AdminFile(), s.IssuerURL(), local.Client, s.KeyFile(), local.Kid, s.Replicas[0].PID(), s.Primary.PID())
 }
 

@@ -19,13 +19,18 @@ import (
 )
 
 // glewlwydSchema is Debian's path of Glewlwyd's tables for SQLite.
-const glewlwydSchema = "/usr/share/dbconfig-common/data/glewlwyd/install/sqlite3"
+const glewlwydSchema = "usr/share/dbconfig-common/data/glewlwyd/install/sqlite3"
+
+// glewlwydPackages: dbconfig-no-thanks stands in for a database server, which would come else.
+func glewlwydPackages() debian {
+	return debian{name: "glewlwyd", packages: []string{"glewlwyd", "dbconfig-no-thanks", "sqlite3"}}
+}
 
 // glewlwyd is Debian's Glewlwyd with its OpenID Connect plugin, on SQLite.
 func glewlwyd() peer {
 	return peer{
 		installed: func() error {
-			_, err := debianVersion(context.Background(), "glewlwyd")
+			_, err := glewlwydPackages().version()
 			return err
 		},
 		Server: subject.Server{
@@ -35,21 +40,10 @@ func glewlwyd() peer {
 				subject.ClientCredentialsRS256: "set up with one key, ES256",
 				subject.JWTBearerES256:         "no such grant",
 			},
-			Install:   installGlewlwyd,
+			Install:   glewlwydPackages().install,
 			Configure: configureGlewlwyd,
 		},
 	}
-}
-
-func installGlewlwyd(ctx context.Context, log io.Writer) (string, error) {
-	if version, err := debianVersion(ctx, "glewlwyd"); err == nil {
-		return version, nil
-	}
-	// dbconfig-no-thanks keeps apt from installing MariaDB and prompting.
-	if err := aptInstall(ctx, log, "glewlwyd", "dbconfig-no-thanks", "sqlite3"); err != nil {
-		return "", err
-	}
-	return debianVersion(ctx, "glewlwyd")
 }
 
 func configureGlewlwyd(ctx context.Context, folder, address string) (*subject.Setup, error) {
@@ -80,8 +74,15 @@ func configureGlewlwyd(ctx context.Context, folder, address string) (*subject.Se
 	byKey.Kind = subject.PrivateKeyJWTES256
 	byKey.Note = "replay check without an index: slower with each stored id"
 	byKey.Body = c.keyBody(exchange.URL, scope)
-	command := program(ctx, "/usr/bin/glewlwyd", "--config-file="+file)
+	root, err := glewlwydPackages().root()
+	if err != nil {
+		return nil, err
+	}
+	command := program(ctx, filepath.Join(root, "usr", "bin", "glewlwyd"), "--config-file="+file)
 	command.Dir = folder
+	if command.Env, err = glewlwydPackages().environment(); err != nil {
+		return nil, err
+	}
 	return &subject.Setup{
 		Server:    subject.Program{Command: command, Ready: subject.Answers(exchange.Keys)},
 		Exchanges: []subject.Exchange{exchange, byKey},
@@ -93,8 +94,12 @@ func writeGlewlwydConf(folder, address, issuer string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	root, err := glewlwydPackages().root()
+	if err != nil {
+		return "", err
+	}
 	text, err := fillIn("glewlwyd.conf", map[string]string{
-		"Host": host, "Port": port, "Issuer": issuer, "Folder": folder,
+		"Host": host, "Port": port, "Issuer": issuer, "Folder": folder, "Root": root,
 	})
 	if err != nil {
 		return "", err
@@ -135,11 +140,23 @@ func makeGlewlwydDatabase(ctx context.Context, file, issuer string, c *client) e
 	if err != nil {
 		return err
 	}
-	schema, err := os.ReadFile(glewlwydSchema)
+	debian := glewlwydPackages()
+	root, err := debian.root()
 	if err != nil {
 		return err
 	}
-	command := exec.CommandContext(ctx, "sqlite3", "-bail", file)
+	schema, err := os.ReadFile(filepath.Join(root, glewlwydSchema))
+	if err != nil {
+		return err
+	}
+	sqlite, err := debian.program("sqlite3")
+	if err != nil {
+		return err
+	}
+	command := exec.CommandContext(ctx, sqlite, "-bail", file)
+	if command.Env, err = debian.environment(); err != nil {
+		return err
+	}
 	command.Stdin = io.MultiReader(bytes.NewReader(schema), bytes.NewReader(added))
 	output, err := command.CombinedOutput()
 	if err != nil {

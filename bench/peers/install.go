@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"debug/buildinfo"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -44,7 +43,7 @@ func cache(name string) (string, error) {
 func run(ctx context.Context, folder, name string, args ...string) error {
 	command := exec.CommandContext(ctx, name, args...)
 	command.Dir = folder
-	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off", "DEBIAN_FRONTEND=noninteractive")
+	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	output, err := command.CombinedOutput()
 	if err == nil {
 		return nil
@@ -118,64 +117,4 @@ func (g goServer) installed() error {
 	}
 	_, err = os.Stat(binary)
 	return err
-}
-
-// asRoot returns the prefix that runs a command as root, or an error that names what cannot be
-// installed.
-func asRoot(ctx context.Context, missing []string) ([]string, error) {
-	if os.Geteuid() == 0 {
-		return nil, nil
-	}
-	if exec.CommandContext(ctx, "sudo", "-n", "true").Run() == nil {
-		return []string{"sudo", "-n"}, nil
-	}
-	return nil, fmt.Errorf("missing: %s; install by apt-get, or run this as root", strings.Join(missing, " "))
-}
-
-// aptInstall installs Debian packages and lets them start no service: what is
-// measured is started by the benchmark alone. Debian asks policy-rc.d before a
-// package starts its service; a policy that is there already stays.
-func aptInstall(ctx context.Context, log io.Writer, packages ...string) error {
-	if _, err := exec.LookPath("apt-get"); err != nil {
-		return fmt.Errorf("missing: %s, which are Debian packages", strings.Join(packages, " "))
-	}
-	sudo, err := asRoot(ctx, packages)
-	if err != nil {
-		return err
-	}
-	as := func(words ...string) error {
-		words = append(append([]string{}, sudo...), words...)
-		return run(ctx, "/", words[0], words[1:]...)
-	}
-	fmt.Fprintf(log, "installing %s by apt-get\n", strings.Join(packages, " "))
-	const policy = "/usr/sbin/policy-rc.d"
-	if _, err := os.Stat(policy); errors.Is(err, os.ErrNotExist) {
-		if err := as("sh", "-c", `printf '#!/bin/sh\nexit 101\n' >`+policy+` && chmod 755 `+policy); err != nil {
-			return err
-		}
-		defer func() { _ = as("rm", "-f", policy) }() // a policy left behind starts no service, which hurts less
-	}
-	if err := as("apt-get", "update", "-q"); err != nil {
-		return err
-	}
-	if err := as(append([]string{"env", "DEBIAN_FRONTEND=noninteractive",
-		"apt-get", "install", "-qy", "--no-install-recommends"}, packages...)...); err != nil {
-		return err
-	}
-	for _, name := range packages {
-		if _, err := os.Stat(filepath.Join("/etc/init.d", name)); err == nil {
-			_ = as("update-rc.d", name, "disable") // for the next boot, where there is one
-		}
-	}
-	return nil
-}
-
-// debianVersion returns the version of an installed Debian package.
-func debianVersion(ctx context.Context, name string) (string, error) {
-	text, err := exec.CommandContext(ctx, "dpkg-query", "-W", "-f", "${db:Status-Status} ${Version}", name).Output()
-	version, ok := strings.CutPrefix(string(text), "installed ")
-	if err != nil || !ok {
-		return "", fmt.Errorf("the Debian package %s is missing", name)
-	}
-	return version, nil
 }

@@ -1,10 +1,11 @@
-// Package peers describes the servers that Moneyer is compared with: each installed from package
+// Package peers describes the servers that Moneyer is compared with: each from package
 // registries, configured as its authors recommend and to issue JWTs, with logging off or at
 // warnings.
 //
 // One file describes one peer. The folder of its name has what is built or installed: a lock file,
 // or a small main that uses the peer's public API, in a module of its own so that Moneyer's go.mod
-// does not depend on it. The output goes to bench/.cache/peers.
+// does not depend on it. The output goes to bench/.cache/peers, and Debian's packages are unpacked
+// there: the system installs nothing.
 //
 // The package measures nothing: bench/load sends the requests.
 package peers

@@ -15,31 +15,43 @@ import (
 	"moneyer/bench/subject"
 )
 
-// postgresUser runs PostgreSQL if the benchmark runs as root, which PostgreSQL refuses. Debian's
-// package creates this user.
-const postgresUser = "postgres"
+// nobody runs PostgreSQL if the benchmark runs as root, which PostgreSQL refuses. Every Debian has
+// this user and group.
+const nobody = "65534"
 
-// postgresPrograms returns the program folder of the newest PostgreSQL server of Debian.
+// postgresPackages is Debian's PostgreSQL, for a machine that has none.
+func postgresPackages() debian { return debian{name: "postgresql", packages: []string{"postgresql"}} }
+
+// postgresPrograms returns the program folder of the newest PostgreSQL server of the system, or of
+// the one that was unpacked.
 func postgresPrograms() (string, error) {
-	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
-	if err != nil || len(found) == 0 {
-		return "", errors.New("the Debian package postgresql is missing")
+	unpacked, err := postgresPackages().root()
+	if err != nil {
+		return "", err
 	}
-	return filepath.Dir(slices.Max(found)), nil
+	for _, root := range []string{"/", unpacked} {
+		found, err := filepath.Glob(filepath.Join(root, "usr", "lib", "postgresql", "*", "bin", "postgres"))
+		if err == nil && len(found) > 0 {
+			return filepath.Dir(slices.Max(found)), nil
+		}
+	}
+	return "", errors.New("PostgreSQL is missing")
 }
 
-// installPostgres installs Debian's PostgreSQL if there is none.
+// installPostgres unpacks Debian's PostgreSQL if there is none.
 func installPostgres(ctx context.Context, log io.Writer) error {
 	if _, err := postgresPrograms(); err == nil {
 		return nil
 	}
-	return aptInstall(ctx, log, "postgresql")
+	_, err := postgresPackages().install(ctx, log)
+	return err
 }
 
 // A database is a PostgreSQL server with its own folder and loopback port.
 type database struct {
 	programs, data string
 	port           string
+	environment    []string
 }
 
 // newDatabase creates the data folder.
@@ -57,11 +69,14 @@ func newDatabase(ctx context.Context, folder string) (*database, error) {
 		return nil, err
 	}
 	d := &database{programs: programs, data: filepath.Join(folder, "postgres"), port: port}
+	if d.environment, err = postgresPackages().environment(); err != nil {
+		return nil, err
+	}
 	if err := os.Mkdir(d.data, 0o700); err != nil {
 		return nil, err
 	}
 	if os.Geteuid() == 0 {
-		if err := run(ctx, folder, "chown", postgresUser, d.data); err != nil {
+		if err := run(ctx, folder, "chown", nobody, d.data); err != nil {
 			return nil, err
 		}
 		// The user must be able to reach its folder; only root can read the rest.
@@ -80,10 +95,10 @@ func newDatabase(ctx context.Context, folder string) (*database, error) {
 func (d *database) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	words := append([]string{filepath.Join(d.programs, name)}, args...)
 	if os.Geteuid() == 0 {
-		words = append([]string{"setpriv", "--reuid=" + postgresUser, "--regid=" + postgresUser, "--clear-groups", "--"}, words...)
+		words = append([]string{"setpriv", "--reuid=" + nobody, "--regid=" + nobody, "--clear-groups", "--"}, words...)
 	}
 	command := program(ctx, words[0], words[1:]...)
-	command.Dir = d.data
+	command.Dir, command.Env = d.data, d.environment
 	return command
 }
 
@@ -100,8 +115,9 @@ func (d *database) program(ctx context.Context, prepare func(context.Context) er
 			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "synchronous_commit=on",
 			"-c", fmt.Sprint("max_connections=", connections+10)),
 		Ready: func(ctx context.Context) error {
-			return exec.CommandContext(ctx, filepath.Join(d.programs, "pg_isready"),
-				"--quiet", "--host=127.0.0.1", "--port="+d.port).Run()
+			ready := exec.CommandContext(ctx, filepath.Join(d.programs, "pg_isready"), "--quiet", "--host=127.0.0.1", "--port="+d.port)
+			ready.Env = d.environment
+			return ready.Run()
 		},
 		Prepare: prepare,
 	}
@@ -118,7 +134,11 @@ func postgresVersion(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	text, err := exec.CommandContext(ctx, filepath.Join(programs, "postgres"), "--version").Output()
+	command := exec.CommandContext(ctx, filepath.Join(programs, "postgres"), "--version")
+	if command.Env, err = postgresPackages().environment(); err != nil {
+		return "", err
+	}
+	text, err := command.Output()
 	if err != nil {
 		return "", err
 	}

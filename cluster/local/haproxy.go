@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"time"
 
+	"moneyer/examples/cluster"
 	"moneyer/internal/pgtest"
 )
 
@@ -56,49 +57,51 @@ func newHAProxy(ctx context.Context, folder string) (*haproxy, error) {
 	return h, os.Mkdir(h.folder, 0o700)
 }
 
-// haproxyConfiguration: a POST is never retried once sent, since an assertion can be used once
-// only; a failed connection may be retried.
-const haproxyConfiguration = `global
-    maxconn 4096
-    nbthread 1
-
-defaults
-    mode http
-    timeout connect 1s
-    timeout client 30s
-    timeout server 30s
-    timeout check 500ms
-    retries 3
-    retry-on conn-failure
-    option redispatch 1
-    option forwardfor
-    option httpchk GET /readyz
-    http-check expect status 200
-    default-server check inter 100ms fall 2 rise 1
-
-frontend callers
-    bind %s
-    bind %s ssl crt certificate.pem alpn h2,http/1.1
-    default_backend replicas
-
+// administrators is appended to the configuration for production, which has no listener for them:
+// there the admin API is reached on each machine.
+const administrators = `
 frontend administrators
     bind %s
     default_backend admins
 
-backend replicas
-    balance roundrobin
-%s
 backend admins
-    balance roundrobin
+    option httpchk GET /readyz
+    http-check expect status 200
 %s`
 
-func (h *haproxy) start(ctx context.Context, replicas []*Replica) error {
+// onLoopback makes of the configuration in examples/cluster one for processes on this machine: other
+// addresses, no TLS to the replicas, one thread, no log of requests.
+func (h *haproxy) onLoopback(replicas []*Replica) (string, error) {
 	var public, admin strings.Builder
 	for _, r := range replicas {
 		fmt.Fprintf(&public, "    server %s %s\n", r.Name, r.Public)
 		fmt.Fprintf(&admin, "    server %s %s\n", r.Name, r.Admin)
 	}
-	text := fmt.Sprintf(haproxyConfiguration, h.public, h.secure, h.admin, &public, &admin)
+	text, _, found := strings.Cut(cluster.HAProxy, "# Statistics")
+	const servers = "    server moneyer1 moneyer1:8443 verifyhost moneyer1\n    server moneyer2 moneyer2:8443 verifyhost moneyer2\n    server moneyer3 moneyer3:8443 verifyhost moneyer3\n"
+	for _, change := range []struct {
+		times   int
+		of, now string
+	}{
+		{1, "    maxconn 8000\n", "    maxconn 4096\n    nbthread 1\n"},
+		{1, "    log stdout format raw local0\n    option httplog\n", ""},
+		{1, "check check-ssl inter 250ms fall 2 rise 1 ssl verify required ca-file /etc/haproxy/ca.crt alpn http/1.1\n", "check inter 100ms fall 2 rise 1\n"},
+		{1, "    bind :443 ssl crt /etc/haproxy/front.pem alpn h2,http/1.1\n", "    bind " + h.public + "\n    bind " + h.secure + " ssl crt certificate.pem alpn h2,http/1.1\n"},
+		{2, servers, public.String()},
+	} {
+		if !found || strings.Count(text, change.of) != change.times {
+			return "", fmt.Errorf("examples/cluster/haproxy.cfg has changed: it lacks %q", change.of)
+		}
+		text = strings.ReplaceAll(text, change.of, change.now)
+	}
+	return text + fmt.Sprintf(administrators, h.admin, &admin), nil
+}
+
+func (h *haproxy) start(ctx context.Context, replicas []*Replica) error {
+	text, err := h.onLoopback(replicas)
+	if err != nil {
+		return err
+	}
 	if err := os.WriteFile(filepath.Join(h.folder, "haproxy.cfg"), []byte(text), 0o600); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/pem"
+	"fmt"
 	"strings"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
+	"moneyer/internal/jose"
 	"moneyer/internal/registry"
 )
 
@@ -66,6 +68,9 @@ written as 'openssl x509 -noout -subject -nameopt RFC2253' prints it.`,
 					return usage(err)
 				}
 				n.Certificate = certificateText(data)
+				if _, err := registry.ReadCertificate(n.Certificate); err != nil { // before a private key leaves this machine
+					return refused(fmt.Errorf("--pem %s: %w", file, err))
+				}
 			}
 			at, times, err := o.atTimes(c)
 			if err != nil {
@@ -95,8 +100,7 @@ written as 'openssl x509 -noout -subject -nameopt RFC2253' prints it.`,
 
 // certificateText returns a certificate as the API takes it: DER as PEM.
 func certificateText(data []byte) string {
-	const sequence = 0x30 // with which DER begins
-	if len(data) > 0 && data[0] == sequence {
+	if _, err := jose.ParseCertificate(data); err == nil {
 		data = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: data})
 	}
 	return string(data)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/authority"
@@ -83,9 +84,7 @@ registered, or here against the name that is given, and --ca.`,
 	flags.StringArrayVar(&f.subjects, "subject", nil, "a subject that is registered with the client; repeat for several (default sub of the assertion)")
 	flags.StringVar(&f.now, "now", "", "check as of this time, RFC 3339 or seconds since 1970 (default now)")
 	flags.BoolVar(&f.clientAuth, "client-auth", false, "check it as client authentication (RFC 7523 section 2.2) instead of as the grant")
-	flags.StringVar(&f.admin, "admin", "", "ask the server of this admin file instead, which knows its clients and keys")
-	flags.StringVar(&f.issuerName, "issuer-name", "", "the issuer by its name on that server")
-	addCAFlag(flags, &f.cacert)
+	f.addServer(flags)
 	f.cert.add(c)
 	for _, other := range []string{"profile", "issuer", "key", "kid", "alg", "audience-name", "subject", "now", "ca"} {
 		c.MarkFlagsMutuallyExclusive("admin", other)
@@ -94,6 +93,13 @@ registered, or here against the name that is given, and --ca.`,
 	completeNothing(c, "issuer", "issuer-name", "kid", "client", "audience-name", "subject", "now")
 	complete(c, "alg", "RS256", "PS256")
 	return c
+}
+
+// addServer adds the flags with which a server is asked.
+func (f *explainFlags) addServer(flags *pflag.FlagSet) {
+	flags.StringVar(&f.admin, "admin", "", "ask the server of this admin file instead, which knows its clients and keys")
+	flags.StringVar(&f.issuerName, "issuer-name", "", "the issuer by its name on that server")
+	addCAFlag(flags, &f.cacert)
 }
 
 // explained is the result of explain.
@@ -246,7 +252,7 @@ func (f *explainFlags) authority() (*registry.Issuer, error) {
 		return nil, usagef("--issuer is missing: the platform's issuer URL")
 	case f.key == "":
 		return nil, usagef("--key is missing: the file with your public key, such as key.pem.pub")
-	case f.alg != "" && !jose.Alg(f.alg).Known():
+	case f.alg != "" && !jose.AlgOf(f.alg).Known():
 		return nil, usagef("--alg %q is not known; choose from %s", f.alg, strings.Join(algs(), ", "))
 	}
 	return &registry.Issuer{

@@ -22,7 +22,7 @@ func TestExplainFiles(t *testing.T) {
 			want:    []string{"✓ onboarding      a key that the platform would register", "✗ claims", "exp: JSON at byte 82"},
 			without: []string{"for client", "✗ signature", "✗ form", `client id ""`},
 		},
-		"float.jwt": {want: []string{"✓ onboarding"}, without: []string{`client id ""`}},
+		"float.jwt": {want: []string{"✓ onboarding", "for client field1", "✓ claims", "✗ signature", "✓ exp not past", "made 11 seconds ago"}, without: []string{"✗ onboarding", "✗ form"}},
 	}
 	files, err := os.ReadDir(folder)
 	if err != nil || len(files) != len(rows) {

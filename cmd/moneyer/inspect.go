@@ -70,6 +70,9 @@ func (a *app) inspect(ctx context.Context, f *inspectFlags, arg string) error {
 		i.key(text)
 	case text[0] == '{':
 		err = i.json(text)
+	case !bytes.HasPrefix(text, []byte("eyJ")) && !errors.Is(jose.NearMiss(data, jose.WantPublic), jose.ErrUnknownForm):
+		i.Kind, i.checked = "a key or a certificate, perhaps", true
+		i.Problems = append(i.Problems, jose.NearMiss(data, jose.WantPublic).Error())
 	default:
 		err = a.inspectToken(ctx, f, i, string(text))
 	}

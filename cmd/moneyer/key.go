@@ -1,10 +1,13 @@
 package main
 
 import (
+	"fmt"
+
 	"github.com/spf13/cobra"
 
 	"moneyer/internal/adminapi"
 	"moneyer/internal/adminclient"
+	"moneyer/internal/jose"
 )
 
 var keyHeading = []string{"KEY", "ALG", "STATE", "FROM", "UNTIL", "LAST USED", "THUMBPRINT"}
@@ -41,15 +44,20 @@ func (o *onboarding) keyAdd() *cobra.Command {
 		Use:   "add CLIENT FILE",
 		Short: "Register a public key: PEM, certificate or JWK",
 		Long: `Register a public key from a file, or from standard input when it is called '-': PEM
-as 'openssl ec -pubout' writes it, a certificate, or a JWK. Its kid is that of
---kid, else that of the JWK, else the thumbprint. A private key, or a key whose
-private key was published, is refused.`,
+as 'openssl ec -pubout' writes it, a certificate in PEM, or a JWK. Its kid is that of
+--kid, else that of the JWK, else the thumbprint. Of a certificate only the key is
+used. Another form (DER, PKCS #12, a request, OpenSSH, a JWK set ...) is refused with the
+command that turns it into PEM. A private key, which is not sent to the server, and a
+key whose private key was published are refused.`,
 		Example: `  moneyer key add merchant01 public.pem --issuer d1 --kid key-1
   openssl pkey -in private.pem -pubout | moneyer key add merchant01 - --issuer d1`,
 		RunE: func(c *cobra.Command, args []string) error {
 			data, err := o.readFile(args[1])
 			if err != nil {
 				return usage(err)
+			}
+			if _, _, err := jose.ParsePublic(data, jose.Alg(alg)); err != nil { // before a private key leaves this machine
+				return refused(fmt.Errorf("%s: %w", args[1], keyAdvice(err)))
 			}
 			at, times, err := o.atTimes(c)
 			if err != nil {

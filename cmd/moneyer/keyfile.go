@@ -44,6 +44,7 @@ func (a *app) loadSigner(f *signerFlags, p *platform.Profile) (key crypto.Signer
 	if err != nil {
 		return nil, "", usagef("--key %s: %w", f.key, keyAdvice(err))
 	}
+	f.alg = string(jose.AlgOf(f.alg))
 	algs := p.Policy.Assertion.Algs
 	if alg := cmp.Or(f.alg, string(natural)); !slices.Contains(algs, alg) {
 		return nil, "", usagef("--key %s is for %s, and profile %s takes %s: make one with 'moneyer keygen --alg %s'", f.key, alg, p.Name, strings.Join(algs, ", "), algs[0])

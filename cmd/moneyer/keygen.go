@@ -29,7 +29,7 @@ compare it.`,
   moneyer keygen --alg RS256 --out client.pem
   moneyer keygen --jwk                         print the public key as a JWK too`,
 		Args: noArguments,
-		RunE: func(*cobra.Command, []string) error { return a.keygen(jose.Alg(alg), out, jwk) },
+		RunE: func(*cobra.Command, []string) error { return a.keygen(jose.AlgOf(alg), out, jwk) },
 	}
 	c.Flags().StringVar(&alg, "alg", string(jose.ES256), "algorithm of the key: "+strings.Join(algs(), ", "))
 	c.Flags().StringVar(&out, "out", "key.pem", "file for the private key; the public key goes to the same name with .pub")

@@ -3,14 +3,15 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"moneyer/internal/platform"
 	"moneyer/internal/tlsfiles"
@@ -54,7 +55,7 @@ would record them in its history. A file named '-' is standard input.
 The token endpoint is the issuer URL and the profile's path, or with --discover what
 the issuer's metadata say (RFC 8414).
 
-Temporary errors (429, 503, a lost connection) are retried, up to four attempts.`,
+Temporary errors (429, 502, 503, 504, a lost connection) are retried, up to four attempts.`,
 		Example: `  moneyer token --profile thales-d1 --issuer https://d1.example/authz/v1 \
       --client merchant01 --key key.pem --kid my-key-1
   moneyer token --profile boltpay --issuer https://bolt.example --client shop \
@@ -85,9 +86,7 @@ Temporary errors (429, 503, a lost connection) are retried, up to four attempts.
 	flags.StringArrayVar(&f.params, "param", nil, "a parameter of the platform's own, name=value; a list as name=a,b or repeated")
 	flags.StringVar(&f.audience, "audience", "", "aud of the assertion, such as an audience name of the platform (default the issuer URL)")
 	flags.StringVar(&f.subject, "subject", "", "sub of the assertion (default the client)")
-	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, for mutual TLS")
-	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
-	addCAFlag(flags, &f.cacert)
+	f.addTLS(flags)
 	flags.BoolVar(&f.header, "header", false, `print "Authorization: Bearer ..." as curl takes it`)
 	flags.BoolVarP(&f.verbose, "verbose", "v", false, "log requests and responses to standard error")
 	completeNothing(c, "issuer", "url", "client", "scope", "param", "audience", "subject")
@@ -97,6 +96,13 @@ Temporary errors (429, 503, a lost connection) are retried, up to four attempts.
 		string(oauth.AuthSelfSignedTLS), string(oauth.AuthAPIKey), string(oauth.AuthNone))
 	c.MarkFlagsMutuallyExclusive("url", "discover")
 	return c
+}
+
+// addTLS adds the flags of the connection.
+func (f *tokenFlags) addTLS(flags *pflag.FlagSet) {
+	flags.StringVar(&f.tlsCert, "tls-cert", "", "file with the client certificate, PEM, for mutual TLS")
+	flags.StringVar(&f.tlsKey, "tls-key", "", "file with the client certificate's private key, PEM (default the same file)")
+	addCAFlag(flags, &f.cacert)
 }
 
 func (a *app) token(ctx context.Context, f *tokenFlags) error {
@@ -125,11 +131,14 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 	if err != nil {
 		return usagef("--cacert, --tls-cert, --tls-key: %w", err)
 	}
-	w := &requestTracer{base: base, app: a, verbose: f.verbose}
+	w := &requestTracer{base: base, app: a, verbose: f.verbose, correlation: p.Wire.Correlation.Header}
 	source.HTTPClient = &http.Client{Transport: w}
 	token, err := source.Fetch(ctx)
 	if err != nil {
-		return w.classify(err)
+		return w.classify(f, p, err)
+	}
+	if left := without(source.Scope, token.Scope); len(left) > 0 {
+		a.note("the platform did not grant %s", visible(left.String()))
 	}
 	if f.verbose {
 		a.describe(token, source.Scope)
@@ -234,13 +243,20 @@ type requestTracer struct {
 	app     *app
 	verbose bool
 	sent    bool
+	// Of the last request: its URL, and whether the answer has its correlation id.
+	url         string
+	correlation string // the header's name, or empty
+	echoed      bool
 }
 
 // RoundTrip implements http.RoundTripper.
 func (w *requestTracer) RoundTrip(req *http.Request) (*http.Response, error) {
-	w.sent = true
+	w.sent, w.url, w.echoed = true, req.URL.Redacted(), false
 	start := w.app.now()
 	resp, err := w.base.RoundTrip(req)
+	if err == nil && w.correlation != "" {
+		w.echoed = resp.Header.Get(w.correlation) == req.Header.Get(w.correlation)
+	}
 	if w.verbose {
 		answer := "no answer"
 		if err == nil {
@@ -251,19 +267,9 @@ func (w *requestTracer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// classify adds the exit code: wrong usage, refused or unavailable.
-func (w *requestTracer) classify(err error) error {
-	var refusal *oauth.Error
-	answered := errors.As(err, &refusal)
-	err = plain(err)
-	switch {
-	case !w.sent:
-		return usage(err)
-	case answered && refusal.Code != oauth.ServerError && !refusal.Code.Retryable():
-		return refused(err)
-	default:
-		return unavailable(err)
-	}
+// without returns the words of asked that were not granted (RFC 6749 section 5.1).
+func without(asked, granted oauth.Scope) oauth.Scope {
+	return slices.DeleteFunc(slices.Clone(asked), func(word string) bool { return slices.Contains(granted, word) })
 }
 
 // describe prints the properties of a token, not the token.
@@ -274,7 +280,9 @@ func (a *app) describe(token *tokensource.Token, requested oauth.Scope) {
 	} else if scope != "" {
 		fmt.Fprintf(a.err, "scope %s\n", scope)
 	}
-	fmt.Fprintf(a.err, "correlation %s\n", token.Correlation)
+	if token.Correlation != "" {
+		fmt.Fprintf(a.err, "correlation %s\n", token.Correlation)
+	}
 	if token.Skew.Abs() >= 2*time.Second {
 		fmt.Fprintf(a.err, "the platform's clock is %s ahead of this machine's (negative: behind)\n", token.Skew)
 	}
@@ -288,7 +296,7 @@ func (a *app) printToken(token *tokensource.Token, header bool) error {
 			TokenType   string    `json:"token_type"`
 			ExpiresAt   time.Time `json:"expires_at"`
 			Scope       string    `json:"scope,omitempty"`
-			Correlation string    `json:"correlation"`
+			Correlation string    `json:"correlation,omitempty"`
 		}{token.AccessToken, string(token.Type), token.Expiry.UTC().Truncate(time.Second), token.Scope.String(), token.Correlation})
 	case header:
 		fmt.Fprintf(a.out, "Authorization: %s %s\n", token.Type, token.AccessToken)

@@ -147,6 +147,7 @@ func TestBadConfigurations(t *testing.T) {
 		{tcp + boltToken + strings.Replace(upstream, "/v1", "/../v1", 1), "must have no . or .."},
 		{tcp + boltToken + upstream + "methods = [\"get\"]\n", `"get" is not a method`},
 		{tcp + boltToken + upstream + "methods = [\"TRACE\"]\n", "TRACE never passes"},
+		{tcp + boltToken + upstream + "answer_timeout = 30\n", "answer_timeout: 30 is a number without a unit: write a duration such as"},
 		{tcp + boltToken + upstream + "answer_timeout = \"-1s\"\n", "answer_timeout: must be over 0"},
 		{tcp + boltToken + upstream + "total_timeout = \"16m\"\n", "total_timeout: must be over 0"},
 		{tcp + boltToken + upstream + "max_body = -1\n", "max_body: must be over 0"},

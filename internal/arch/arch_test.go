@@ -31,10 +31,11 @@ var policy = map[string][]string{
 	"internal/platform":   {"oauth", "internal/stricttoml"},
 	"profile":             {"internal/platform"},
 	"assertion":           {"internal/jose"},
-	"tokensource":         {"oauth", "profile", "assertion", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext"},
+	"internal/claims":     {"assertion", "internal/platform"},
+	"tokensource":         {"oauth", "profile", "assertion", "internal/claims", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
-	"bearer":              {"oauth", "internal/clientcert", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/secrettext", "internal/strictjson"},
-	"internal/remotekeys": {"internal/jose"},
+	"bearer":              {"oauth", "internal/clientcert", "internal/deadline", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/secrettext", "internal/strictjson"},
+	"internal/remotekeys": {"internal/deadline", "internal/jose"},
 	"internal/ledger":     {},
 	"internal/revocation": {"internal/strictjson"},
 	"internal/rowauth":    {},
@@ -51,9 +52,9 @@ var policy = map[string][]string{
 	"internal/store/postgres": {"internal/ledger", "internal/store/engine", "internal/store/transfer", "github.com/jackc/pgx/v5"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
-	"internal/server":          {"oauth", "internal/clientcert", "internal/platform", "internal/evidence", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
+	"internal/server":          {"oauth", "internal/clientcert", "internal/jose", "internal/platform", "internal/evidence", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
 	"internal/admin":           {"oauth", "bearer", "internal/adminapi", "internal/authority", "internal/clientcert", "internal/registry", "internal/revocation", "internal/ledger", "internal/keyring", "internal/overload", "internal/jose", "internal/strictjson"},
-	"internal/jwksuri":         {"internal/fetch", "internal/registry", "internal/jose", "internal/overload", "code.dny.dev/ssrf", "golang.org/x/sync"},
+	"internal/jwksuri":         {"internal/fetch", "internal/registry", "internal/jose", "internal/remotekeys", "code.dny.dev/ssrf"},
 	"internal/trustedkeys":     {"internal/fetch", "internal/jose", "internal/registry", "internal/remotekeys", "internal/tlsfiles"},
 	"internal/metrics":         {"oauth", "internal/overload", "github.com/prometheus/client_golang"},
 	"internal/config":          {"oauth", "profile", "internal/fetch", "internal/jose", "internal/overload", "internal/registry", "internal/stricttoml", "internal/platform"},
@@ -67,11 +68,12 @@ var policy = map[string][]string{
 	"internal/sandbox": {"profile", "assertion", "bearer", "oauth", "internal/config", "internal/daemon", "internal/jose", "internal/ledger", "internal/platform", "internal/registry"},
 	// The command: what a running server is made of stands in daemon, and only offline
 	// commands look into a store, a key or the rules.
-	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent",
+	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent", "internal/claims",
 		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/duration", "internal/evidence", "internal/jose", "internal/keyring", "internal/ledger", "internal/nearest", "internal/openssl",
 		"internal/platform", "internal/registry", "internal/sandbox", "internal/store", "internal/strictjson", "internal/tlsfiles",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text/width"},
 	"internal/arch":      {},
+	"examples/cluster":   {},
 	"internal/wholelife": {}, // it has tests alone
 	// The key of tests.
 	"internal/rowauth/rowauthtest": {"internal/rowauth"},
@@ -87,7 +89,7 @@ var policy = map[string][]string{
 	"cluster/fault":   {"github.com/Shopify/toxiproxy/v2", "github.com/rs/zerolog"},
 	"cluster/load":    {"assertion", "oauth"},
 	"cluster/patroni": {"internal/pgtest", "github.com/jackc/pgx/v5"},
-	"cluster/local":   {"assertion", "oauth", "tokensource", "cluster/fault", "internal/pgtest"},
+	"cluster/local":   {"assertion", "oauth", "tokensource", "cluster/fault", "examples/cluster", "internal/pgtest"},
 	// The benchmark: a program that starts Moneyer as others would. Only
 	// bench/moneyer, which fills stores, looks inside.
 	"bench":         {"bench/moneyer", "bench/peers", "bench/subject", "bench/trial"},

@@ -1,10 +1,12 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
 	"moneyer/internal/evidence"
+	"moneyer/internal/jose"
 	"moneyer/internal/registry"
 	"moneyer/oauth"
 )
@@ -38,7 +40,14 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, c *Credentia
 	if err := a.penalized(t); err != nil {
 		return err
 	}
-	if err := p.Check(); err != nil {
+	if p.KeyUnavailable {
+		return unavailable(p.KeyErr)
+	}
+	err := p.Check()
+	if err != nil && a.renewKey(ctx, p) {
+		err = p.Check()
+	}
+	if err != nil {
 		return err
 	}
 	t.subject = p.NamedSubject()
@@ -63,25 +72,45 @@ func (a *Authority) present(ctx context.Context, p *evidence.Assertion, compact 
 		return err
 	}
 	p.Key = client.Key(p.Kid())
-	if p.Key == nil && !client.Disabled && client.JWKSURI != "" && a.KeySource != nil && p.Kid() != "" {
+	if p.Key == nil && !client.Disabled && client.JWKSURI != "" && a.KeySource != nil && (p.Kid() != "" || p.KidOptional()) {
 		return a.presentRemoteKey(ctx, p)
 	}
 	return nil
 }
 
-// presentRemoteKey looks for the kid at the client's jwks_uri. An address that
-// does not answer is a missing key.
+// presentRemoteKey looks for the kid at the client's jwks_uri. While that cannot be read, nobody can
+// tell whether there is such a key.
 func (a *Authority) presentRemoteKey(ctx context.Context, p *evidence.Assertion) error {
-	public, err := a.KeySource.Key(ctx, p.Client.JWKSURI, p.Kid())
+	public, err := a.KeySource.Key(ctx, p.Client.JWKSURI, p.Kid(), p.Alg())
 	switch {
 	case err != nil:
-		p.KeyErr = err
+		p.KeyErr, p.KeyUnavailable = err, !errors.Is(err, registry.ErrNotFound)
 	case registry.Blocked(public, a.BlockedKeys) != nil:
 		p.KeyErr = errors.New("the private half of the key there is published, or refused by configuration")
 	default:
-		p.Key, p.IsRemote = &registry.Key{Kid: p.Kid(), Public: public}, true
+		p.Key, p.IsRemote = &registry.Key{Kid: cmp.Or(p.Kid(), public.Thumbprint()), Public: public}, true
 	}
 	return ctx.Err()
+}
+
+// renewKey looks for another key under the same kid after a signature did not verify: its publisher may
+// have replaced it. It reports whether there is one.
+func (a *Authority) renewKey(ctx context.Context, p *evidence.Assertion) bool {
+	if p.Key == nil || p.Signed() {
+		return false
+	}
+	var newer *jose.PublicKey
+	switch {
+	case p.Workload != nil:
+		newer = a.TrustedKeys.Newer(ctx, p.Workload.Trusted, p.Kid(), p.Alg(), p.Key.Public)
+	case p.IsRemote:
+		newer = a.KeySource.Newer(ctx, p.Client.JWKSURI, p.Kid(), p.Alg(), p.Key.Public)
+	}
+	if newer == nil || registry.Blocked(newer, a.BlockedKeys) != nil {
+		return false
+	}
+	p.Rekey(newer)
+	return true
 }
 
 // claim holds a key from a jwks_uri to one environment, as registration does with a registered one.

@@ -37,6 +37,9 @@ func (a *Authority) checkCertificate(ctx context.Context, from Registry, t *atte
 	if err := a.matchCertificate(ctx, s); err != nil {
 		return unavailable(err)
 	}
+	if s.PublishedErr != nil && !errors.Is(s.PublishedErr, registry.ErrNotFound) {
+		return unavailable(s.PublishedErr) // nobody can tell whether the client publishes it
+	}
 	if err := s.Check(); err != nil {
 		return err
 	}

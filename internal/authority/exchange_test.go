@@ -18,6 +18,7 @@ import (
 	"moneyer/internal/authority"
 	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
+	"moneyer/internal/ledger"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
@@ -355,13 +356,16 @@ type keySource struct {
 	keys  map[string]*jose.PublicKey
 	asked []string
 	err   error
+	// newer is what replaces a key whose signatures do not verify, and renewals counts the questions.
+	newer    *jose.PublicKey
+	renewals int
 	// certificates are the kids of keys with one, by its digest.
 	certificates map[[32]byte]string
 	// environment that claimed the keys.
 	environment string
 }
 
-func (k *keySource) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error) {
+func (k *keySource) Key(ctx context.Context, uri, kid, _ string) (*jose.PublicKey, error) {
 	k.asked = append(k.asked, uri+" "+kid)
 	if key := k.keys[kid]; key != nil && k.err == nil {
 		return key, ctx.Err()
@@ -369,9 +373,14 @@ func (k *keySource) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, 
 	return nil, cmp.Or(k.err, error(registry.ErrNotFound))
 }
 
+func (k *keySource) Newer(_ context.Context, _, _, _ string, _ *jose.PublicKey) *jose.PublicKey {
+	k.renewals++
+	return k.newer
+}
+
 func (k *keySource) Certificate(ctx context.Context, uri string, digest [32]byte) (*registry.Key, error) {
 	kid := k.certificates[digest]
-	key, err := k.Key(ctx, uri, kid)
+	key, err := k.Key(ctx, uri, kid, "")
 	return &registry.Key{Kid: kid, Public: key}, err
 }
 
@@ -469,7 +478,8 @@ func TestKeysAtAJWKSURI(t *testing.T) {
 		{"published", func(*spec, *keySource) {}, ok, true},
 		{"not published", func(_ *spec, k *keySource) { k.keys = nil }, "kid", true},
 		{"published, and blocked", func(s *spec, _ *keySource) { s.fixture.BlockedKeys = []string{publicOf(partnerKey).Thumbprint()} }, "kid", true},
-		{"does not answer", func(_ *spec, k *keySource) { k.err = errors.New("timeout") }, "kid", true},
+		{"does not answer", func(_ *spec, k *keySource) { k.err = errors.New("timeout") }, unavailable, true},
+		{"does not answer, for a disabled client", func(s *spec, k *keySource) { s.client().Disabled, k.err = true, errors.New("timeout") }, "client enabled", false},
 		{"another key", func(s *spec, _ *keySource) { s.key = strangerKey }, "signature", true},
 		{"no kid", func(s *spec, _ *keySource) { delete(s.header, "kid") }, "kid", false},
 		{"client disabled", func(s *spec, _ *keySource) { s.client().Disabled = true }, "client enabled", false},
@@ -488,10 +498,14 @@ func TestKeysAtAJWKSURI(t *testing.T) {
 		s.header["kid"] = "remote"
 		c.edit(s, source)
 		token, err := h.exchange(grantRequest(s.String()))
-		if c.rule == ok && err != nil {
+		switch {
+		case c.rule == ok && err != nil:
 			t.Errorf("%s: refused: %v", c.name, err)
-		}
-		if c.rule != ok {
+		case c.rule == unavailable:
+			if e := oauth.AsError(err); e.Code != oauth.TemporarilyUnavailable || e.RetryAfter <= 0 || !strings.Contains(err.Error(), "timeout") || len(h.ledger.entries) != 0 {
+				t.Errorf("%s: %v, %d entries", c.name, err, len(h.ledger.entries))
+			}
+		case c.rule != ok:
 			if _, refusal := refusalOf(t, token, err); refusal.Rule != c.rule {
 				t.Errorf("%s: refused by %q, want %q", c.name, refusal.Rule, c.rule)
 			}
@@ -499,6 +513,76 @@ func TestKeysAtAJWKSURI(t *testing.T) {
 		if asked := slices.Equal(source.asked, []string{uri + " remote"}); asked != c.asked || !c.asked && len(source.asked) > 0 {
 			t.Errorf("%s: asked %v", c.name, source.asked)
 		}
+	}
+}
+
+// unavailable is the word of a row for the answer while nobody can tell.
+const unavailable = "temporarily unavailable"
+
+// TestExplainWithoutKeys: an explanation says that keys could not be fetched, and why.
+func TestExplainWithoutKeys(t *testing.T) {
+	h, source, s := remoteFixture(t, "thales-d1")
+	source.err = errors.New("connection refused")
+	findings, err := h.Explain(t.Context(), h.issuer, s.String(), true, h.now)
+	i := slices.IndexFunc(findings, func(f evidence.Finding) bool { return f.Rule == "kid" })
+	if err != nil || i < 0 || findings[i].Holds || !strings.Contains(findings[i].Found, "connection refused") || !strings.Contains(findings[i].Hint, "503") {
+		t.Errorf("%+v, %v", findings, err)
+	}
+}
+
+// TestReplacedKey: what does not verify with the key at hand is checked with the one that replaced it at
+// the jwks_uri, under the same kid.
+func TestReplacedKey(t *testing.T) {
+	h, source, s := remoteFixture(t, "thales-d1")
+	s.key = strangerKey
+	source.newer = publicOf(strangerKey)
+	h.gets(t, grantRequest(s.String()))
+	if source.renewals != 1 {
+		t.Errorf("asked %d times", source.renewals)
+	}
+	_, _, good := remoteFixture(t, "thales-d1")
+	good.claims["jti"] = "of the old key"
+	h.gets(t, grantRequest(good.String()))
+	if source.renewals != 1 {
+		t.Error("asked for an assertion that verifies")
+	}
+	source.newer = nil
+	s.claims["jti"] = "another"
+	token, err := h.exchange(grantRequest(s.String()))
+	if _, refusal := refusalOf(t, token, err); refusal.Rule != "signature" {
+		t.Errorf("without another key: %+v", refusal)
+	}
+}
+
+// TestRemoteKeyWithoutKid: where the profile does not want a kid, the only key at the jwks_uri is meant.
+func TestRemoteKeyWithoutKid(t *testing.T) {
+	h, source, s := remoteFixture(t, "thales-d1")
+	source.keys[""] = publicOf(partnerKey)
+	delete(s.header, "kid")
+	p := *h.issuer.Profile
+	p.Policy.Assertion.Kid = platform.KidOptional
+	h.issuer.Profile = &p
+	h.gets(t, grantRequest(s.String()))
+	if entry := h.ledger.of(ledger.KindToken)[0]; entry.Credential != publicOf(partnerKey).Thumbprint() {
+		t.Errorf("recorded %q", entry.Credential)
+	}
+}
+
+// TestForbiddenClaims: an assertion with a claim that the profile forbids is refused.
+func TestForbiddenClaims(t *testing.T) {
+	for _, forbidden := range []string{"sub", "aud", "iat", "nbf", "jti"} {
+		h := newFixture(t, "thales-d1-banking")
+		p := *h.issuer.Profile
+		p.Policy.Assertion.Require, p.Policy.Assertion.Forbid = []string{"iss", "exp"}, []string{forbidden}
+		h.issuer.Profile = &p
+		s := h.spec()
+		s.claims["nbf"], s.claims["iat"], s.claims["jti"] = h.at(0), h.at(0), "one"
+		token, err := h.exchange(grantRequest(s.String()))
+		if _, refusal := refusalOf(t, token, err); refusal.Rule != "forbidden claims" || refusal.Found != forbidden || !strings.Contains(refusal.Hint, forbidden) {
+			t.Errorf("%s: %+v", forbidden, refusal)
+		}
+		delete(s.claims, forbidden)
+		h.gets(t, grantRequest(s.String()))
 	}
 }
 

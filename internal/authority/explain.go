@@ -18,6 +18,7 @@ func (a *Authority) Explain(ctx context.Context, issuer *registry.Issuer, compac
 	if err := a.present(ctx, p, compact); err != nil {
 		return nil, err
 	}
+	a.renewKey(ctx, p)
 	if p.Workload != nil {
 		if err := a.findIdentity(ctx, p); err != nil {
 			return nil, err

@@ -50,15 +50,22 @@ type Keyring interface {
 
 // TrustedKeys has the keys of trusted issuers.
 type TrustedKeys interface {
-	// Key returns the trusted issuer's key with that kid, or without a kid its only key, or
-	// ErrNotFound. Every other error means that nobody can tell now.
-	Key(ctx context.Context, t *registry.TrustedIssuer, kid string) (*jose.PublicKey, error)
+	// Key returns the trusted issuer's key for a signature with that kid and alg, without a kid
+	// its only key, or ErrNotFound. Every other error means that nobody can tell now.
+	Key(ctx context.Context, t *registry.TrustedIssuer, kid, alg string) (*jose.PublicKey, error)
+	// Newer is Key after a signature did not verify with the key was; nil when there is no
+	// other one by now.
+	Newer(ctx context.Context, t *registry.TrustedIssuer, kid, alg string, was *jose.PublicKey) *jose.PublicKey
 }
 
 // KeySource reads the keys that a client publishes at its jwks_uri.
 type KeySource interface {
-	// Key returns the client's published key with that kid, or ErrNotFound.
-	Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error)
+	// Key returns the client's published key for a signature with that kid and alg, or
+	// ErrNotFound. Any other error means that nobody can tell now.
+	Key(ctx context.Context, uri, kid, alg string) (*jose.PublicKey, error)
+	// Newer is Key after a signature did not verify with the key was; nil when the client
+	// has no other one by now.
+	Newer(ctx context.Context, uri, kid, alg string, was *jose.PublicKey) *jose.PublicKey
 	// Certificate returns the client's published key whose x5c begins with the certificate of that
 	// SHA-256, with its kid, or its thumbprint if it has none; or ErrNotFound.
 	Certificate(ctx context.Context, uri string, digest [32]byte) (*registry.Key, error)

@@ -31,9 +31,14 @@ type trustedKeys struct {
 	keys  map[string]map[string]*jose.PublicKey
 	err   error
 	asked int
+	newer *jose.PublicKey // replaces a key whose signatures do not verify
 }
 
-func (k *trustedKeys) Key(_ context.Context, t *registry.TrustedIssuer, kid string) (*jose.PublicKey, error) {
+func (k *trustedKeys) Newer(context.Context, *registry.TrustedIssuer, string, string, *jose.PublicKey) *jose.PublicKey {
+	return k.newer
+}
+
+func (k *trustedKeys) Key(_ context.Context, t *registry.TrustedIssuer, kid, _ string) (*jose.PublicKey, error) {
 	k.asked++
 	if k.err != nil {
 		return nil, k.err

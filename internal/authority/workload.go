@@ -15,8 +15,8 @@ func (t *attempt) showsWorkload() bool {
 	return slices.ContainsFunc([]*evidence.Assertion{t.grantAssertion, t.clientAssertion}, func(p *evidence.Assertion) bool { return p != nil && p.Workload != nil })
 }
 
-// presentWorkload looks for the key in the place that configuration names. While nobody can
-// tell whether there is such a key, the error says so, and nothing is refused.
+// presentWorkload looks for the key in the place that configuration names. While that cannot be read,
+// nobody can tell whether there is such a key.
 func (a *Authority) presentWorkload(ctx context.Context, p *evidence.Assertion) error {
 	trusted, kid := p.Workload.Trusted, p.Kid()
 	if trusted.Disabled {
@@ -25,24 +25,31 @@ func (a *Authority) presentWorkload(ctx context.Context, p *evidence.Assertion) 
 	if a.TrustedKeys == nil {
 		return errors.New("nobody has the keys of trusted issuers")
 	}
-	public, err := a.TrustedKeys.Key(ctx, trusted, kid)
+	public, err := a.TrustedKeys.Key(ctx, trusted, kid, p.Alg())
 	switch {
 	case errors.Is(err, registry.ErrNotFound):
 		p.KeyErr = err
 	case err != nil:
-		return fmt.Errorf("trusted issuer %s: %w", trusted.Name, err)
+		p.KeyErr, p.KeyUnavailable = fmt.Errorf("trusted issuer %s: %w", trusted.Name, err), true
 	case registry.Blocked(public, a.BlockedKeys) != nil:
 		p.KeyErr = errors.New("the private half of the key is published, or refused by configuration")
 	default:
 		p.Key = &registry.Key{Kid: kid, Public: public}
 	}
-	return nil
+	return ctx.Err()
 }
 
 // checkWorkload holds a token of a trusted issuer to the rules, and notes the client whose
 // identity it names. The registry is asked only about a token that is verified.
 func (a *Authority) checkWorkload(ctx context.Context, t *attempt, p *evidence.Assertion) error {
-	if err := p.CheckToken(); err != nil {
+	if p.KeyUnavailable {
+		return unavailable(p.KeyErr)
+	}
+	err := p.CheckToken()
+	if err != nil && a.renewKey(ctx, p) {
+		err = p.CheckToken()
+	}
+	if err != nil {
 		return err
 	}
 	if err := a.findIdentity(ctx, p); err != nil {

@@ -334,8 +334,10 @@ func TestKeysThatCannotBeHad(t *testing.T) {
 		if e.Code != oauth.TemporarilyUnavailable || e.RetryAfter <= 0 || !errors.Is(err, h.keys.err) || !strings.Contains(err.Error(), "trusted issuer "+h.trusted.Name+": ") || len(h.ledger.entries) != 0 {
 			t.Errorf("%v, try again after %s, %d entries", err, e.RetryAfter, len(h.ledger.entries))
 		}
-		if _, err := h.Explain(t.Context(), h.issuer, s.String(), u.isGrant, h.now); err == nil {
-			t.Error("explained without keys")
+		findings, err := h.Explain(t.Context(), h.issuer, s.String(), u.isGrant, h.now)
+		i := slices.IndexFunc(findings, func(f evidence.Finding) bool { return f.Rule == "kid" })
+		if err != nil || i < 0 || findings[i].Holds || !strings.Contains(findings[i].Found, "connection refused") || !strings.Contains(findings[i].Hint, "503") {
+			t.Errorf("explained by %+v, %v", findings, err)
 		}
 		h.keys.err = nil
 		h.gets(t, u.request(s.String()))

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/jose"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
 	"moneyer/internal/registry"
@@ -244,7 +245,7 @@ func (c *Config) makeIssuer(check *checker, name string, i *Issuer) (*registry.I
 	made := &registry.Issuer{
 		Name: name, URL: i.URL, Profile: p, Environment: i.Environment, AudienceNames: i.AudienceNames, ResourceAudience: i.ResourceAudience,
 		TokenLifetime: i.TokenLifetime, Replay: cmp.Or(platform.Replay(i.Replay), p.Policy.Assertion.Replay),
-		Alg: cmp.Or(i.Alg, p.Policy.Token.Alg), Disabled: i.Disabled,
+		Alg: string(jose.AlgOf(cmp.Or(i.Alg, p.Policy.Token.Alg))), Disabled: i.Disabled,
 		PrivateRevocations: i.Revocations == "authenticated",
 	}
 	orDefault(check.doc, key+"token_lifetime", &made.TokenLifetime, p.Policy.Token.Lifetime)

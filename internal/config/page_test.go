@@ -2,8 +2,11 @@ package config_test
 
 import (
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"moneyer/internal/registry"
 )
@@ -54,5 +57,43 @@ func TestMutualTLSPage(t *testing.T) {
 	}
 	if behind := parse(t, head+tables[2]+"[issuers.boltpay]\nurl = \"http://127.0.0.1:8080\"\nprofile = \"boltpay\"\n"); behind.Listen.ClientCertHeader == "" {
 		t.Errorf("%+v", behind.Listen)
+	}
+}
+
+// TestDocumentedSettings: every setting that a document names with its table exists, and the server
+// accepts the configuration of README.
+func TestDocumentedSettings(t *testing.T) {
+	known := map[string]bool{}
+	for _, table := range readTables(t) {
+		for _, s := range table.settings {
+			known[strings.Trim(table.title, "[]")+"."+s.name] = true
+		}
+	}
+	pages, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	setting := regexp.MustCompile("`((?:listen|admin|limits|ledger|log)\\.[a-z_]+)\\b[^`(]*`")
+	named := 0
+	for _, page := range append(pages, "../../README.md", "../../SECURITY.md", "../../ARCHITECTURE.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range setting.FindAllStringSubmatch(string(text), -1) {
+			if named++; !known[m[1]] && !strings.HasSuffix(m[1], ".go") {
+				t.Errorf("%s: there is no setting %s", page, m[1])
+			}
+		}
+		if filepath.Base(page) == "README.md" {
+			_, rest, _ := strings.Cut(string(text), "```toml\n")
+			example, _, _ := strings.Cut(rest, "```")
+			if c := parse(t, example); c.Issuers["d1"].Rotate != 30*24*time.Hour {
+				t.Errorf("README rotates after %v", c.Issuers["d1"].Rotate)
+			}
+		}
+	}
+	if named < 30 {
+		t.Errorf("%d settings: most were not found", named)
 	}
 }

@@ -44,6 +44,14 @@ func TestTrustedDefaults(t *testing.T) {
 	}
 }
 
+// TestEd25519Alg: the name of RFC 9864 is EdDSA.
+func TestEd25519Alg(t *testing.T) {
+	c := parse(t, strings.Replace(good, "[issuers.d1]", "[issuers.d1]\nalg = \"Ed25519\"", 1))
+	if alg := c.Served()[0].Alg; alg != "EdDSA" {
+		t.Error(alg)
+	}
+}
+
 func TestTrustedKeysInTheFile(t *testing.T) {
 	for _, alg := range []string{"EdDSA", "Ed25519"} { // two names of one algorithm (RFC 9864 §2.2)
 		c := parse(t, good+fmt.Sprintf("[issuers.d1.trusted.t]\nissuer = \"i\"\nalgs = [%q]\njwks = '{\"keys\":[%s}]}'", alg, edKey))

@@ -84,7 +84,7 @@ func (s *state) build(ctx context.Context, cfg *config.Config, was *Snapshot) (*
 	if was != nil && slices.Equal(was.networks, snap.networks) {
 		snap.clientKeys = was.clientKeys // the cache is kept, in case a client's own server is unavailable
 	} else {
-		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.db, s.now)
+		snap.clientKeys = jwksuri.New(prefixes(snap.networks), nil, s.db, s.now, s.log)
 	}
 	var kept *trustedkeys.Source
 	if was != nil {

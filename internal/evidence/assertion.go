@@ -33,6 +33,8 @@ type Assertion struct {
 	// Key that its kid selects; nil when there is none, and KeyErr may say why.
 	Key    *registry.Key
 	KeyErr error
+	// KeyUnavailable is set while nobody can tell whether there is a key; KeyErr says why.
+	KeyUnavailable bool
 	// IsRemote is set where Key is from the client's jwks_uri, and Elsewhere if that belongs
 	// to another environment.
 	IsRemote  bool
@@ -72,6 +74,17 @@ func (p *Assertion) Parse(compact string) bool {
 
 // Kid is that of the header, or "".
 func (p *Assertion) Kid() string { return p.jws.Header.Kid }
+
+// Alg is that of the header, or "". It chooses between keys of one kid alone.
+func (p *Assertion) Alg() string { return p.jws.Header.Alg }
+
+// KidOptional reports whether an assertion without kid may be by the client's only key.
+func (p *Assertion) KidOptional() bool { return p.policy.Kid == platform.KidOptional }
+
+// Rekey puts another key in place of the one by which the signature did not verify.
+func (p *Assertion) Rekey(public *jose.PublicKey) {
+	p.Key, p.Verifications = &registry.Key{Kid: p.Key.Kid, Public: public}, 0
+}
 
 // Check holds an assertion that the client itself signed to the rules. The error is the
 // refusal.

@@ -86,6 +86,8 @@ var kidRule = rule[*Assertion]{
 	},
 	hint: func(p *Assertion) string {
 		switch {
+		case p.KeyUnavailable:
+			return "the keys at the jwks_uri could not be fetched: until they can, the answer is 503 with Retry-After"
 		case p.KeyErr != nil:
 			return "publish the key at the jwks_uri, or register it"
 		case p.jws.Header.Kid == "" && p.policy.Kid == platform.KidRequired:

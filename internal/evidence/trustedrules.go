@@ -63,6 +63,9 @@ var trustedKidRule = rule[*Assertion]{
 		return Quote(p.jws.Header.Kid)
 	},
 	hint: func(p *Assertion) string {
+		if p.KeyUnavailable {
+			return "the trusted issuer's keys could not be read: until they can, the answer is 503 with Retry-After"
+		}
 		if p.jws.Header.Kid == "" {
 			return "the header has no kid, and the trusted issuer has not just one key"
 		}

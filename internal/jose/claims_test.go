@@ -138,3 +138,26 @@ func TestParseClaimsAllocatesLittle(t *testing.T) {
 		t.Errorf("%v allocations", allocs)
 	}
 }
+
+// TestEd25519Words: whoever names an algorithm may say Ed25519; what is made of it says EdDSA.
+func TestEd25519Words(t *testing.T) {
+	private, err := jose.GenerateKey("Ed25519")
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err := jose.NewPublicKey(private.Public(), "Ed25519")
+	if err != nil || public.Alg() != jose.EdDSA {
+		t.Fatal(err)
+	}
+	if again, _, err := jose.ParsePublic(public.PEM(), "Ed25519"); err != nil || again.Alg() != jose.EdDSA {
+		t.Error(err)
+	}
+	signer, err := jose.NewSigner(private, "Ed25519", "", "")
+	if err != nil || signer.Alg() != jose.EdDSA {
+		t.Fatal(err)
+	}
+	compact, err := signer.Sign(nil, []byte("{}"))
+	if err != nil || !strings.HasPrefix(string(compact), b64(`{"alg":"EdDSA"}`)+".") {
+		t.Errorf("%s, %v", compact, err)
+	}
+}

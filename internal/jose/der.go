@@ -168,42 +168,17 @@ func parsePrivateDER(der []byte) (crypto.Signer, error) {
 	var err error
 	switch types := shape(der); {
 	case strings.HasPrefix(types, "ISO"):
-		var info struct {
-			Version   int
-			Algorithm pkix.AlgorithmIdentifier
+		if err = checkPKCS8(der); err == nil {
+			key, err = x509.ParsePKCS8PrivateKey(der)
 		}
-		if _, err := asn1.Unmarshal(der, &info); err != nil {
-			return nil, errDER
-		}
-		switch {
-		case info.Algorithm.Algorithm.Equal(oidRSAPSS):
-			return nil, fmt.Errorf("%w: RSA-PSS private key, which must not sign with RS256 and does not show it here: make a pair with 'moneyer keygen --alg PS256'", ErrWrongKeyType)
-		case info.Algorithm.Algorithm.Equal(oidEC):
-			if err := checkCurve(info.Algorithm.Parameters, explicitPrivate); err != nil {
-				return nil, err
-			}
-		}
-		key, err = x509.ParsePKCS8PrivateKey(der)
 	case strings.HasPrefix(types, "IO"):
-		var sec1 struct {
-			Version int
-			Key     []byte
-			Curve   asn1.RawValue `asn1:"optional"`
+		if err = checkSEC1(der); err == nil {
+			key, err = x509.ParseECPrivateKey(der)
 		}
-		if _, err := asn1.Unmarshal(der, &sec1); err != nil {
-			return nil, errDER
-		}
-		var curve asn1.RawValue
-		if _, err := asn1.Unmarshal(sec1.Curve.Bytes, &curve); err == nil && sec1.Curve.Tag == 0 {
-			if err := checkCurve(curve, explicitPrivate); err != nil {
-				return nil, err
-			}
-		}
-		key, err = x509.ParseECPrivateKey(der)
 	case strings.HasPrefix(types, "III"):
 		key, err = x509.ParsePKCS1PrivateKey(der)
 	default:
-		return nil, errDER
+		err = errDER
 	}
 	if err != nil {
 		return nil, err
@@ -213,4 +188,39 @@ func parsePrivateDER(der []byte) (crypto.Signer, error) {
 		return nil, fmt.Errorf("%w: %T cannot sign", ErrWrongKeyType, key)
 	}
 	return signer, nil
+}
+
+// checkPKCS8 refuses keys for which crypto/x509 has no clear error.
+func checkPKCS8(der []byte) error {
+	var info struct {
+		Version   int
+		Algorithm pkix.AlgorithmIdentifier
+	}
+	if _, err := asn1.Unmarshal(der, &info); err != nil {
+		return errDER
+	}
+	switch algorithm := info.Algorithm.Algorithm; {
+	case algorithm.Equal(oidRSAPSS):
+		return fmt.Errorf("%w: RSA-PSS private key, which must not sign with RS256 and does not show it here: make a pair with 'moneyer keygen --alg PS256'", ErrWrongKeyType)
+	case algorithm.Equal(oidEC):
+		return checkCurve(info.Algorithm.Parameters, explicitPrivate)
+	}
+	return nil
+}
+
+// checkSEC1 is checkPKCS8 for SEC 1.
+func checkSEC1(der []byte) error {
+	var sec1 struct {
+		Version int
+		Key     []byte
+		Curve   asn1.RawValue `asn1:"optional"`
+	}
+	if _, err := asn1.Unmarshal(der, &sec1); err != nil {
+		return errDER
+	}
+	var curve asn1.RawValue
+	if _, err := asn1.Unmarshal(sec1.Curve.Bytes, &curve); err == nil && sec1.Curve.Tag == 0 {
+		return checkCurve(curve, explicitPrivate)
+	}
+	return nil
 }

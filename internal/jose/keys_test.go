@@ -323,18 +323,19 @@ func TestJWKForms(t *testing.T) {
 	}
 }
 
-func TestParseJWKS(t *testing.T) {
+func TestParseKeySet(t *testing.T) {
 	ec := string(newSigner(t, jose.ES256, "", "").Public().AppendJWK(nil, "a"))
 	ps := string(newSigner(t, jose.PS256, "", "").Public().AppendJWK(nil, "b"))
 	unusable := `{"kty":"EC","crv":"P-521"},{"kty":"AKP","alg":"ML-DSA-44"},{},{"kty":1}`
-	keys, err := jose.ParseJWKS([]byte(`{"other":1,"keys":[` + ec + "," + unusable + "," + ps + `]}`))
+	set, err := jose.ParseKeySet([]byte(`{"other":1,"keys":[`+ec+","+unusable+","+ps+`]}`), jose.KeySetRules{})
+	keys := set.Keys
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(keys) != 2 || keys[0].Kid != "a" || keys[1].Kid != "b" || keys[1].Key.Alg() != jose.PS256 {
 		t.Errorf("%+v", keys)
 	}
-	if keys, err := jose.ParseJWKS([]byte(`{"keys":[]}`)); err != nil || len(keys) != 0 {
+	if set, err := jose.ParseKeySet([]byte(`{"keys":[]}`), jose.KeySetRules{}); err != nil || len(set.Keys) != 0 {
 		t.Errorf("empty set: %v, %v", keys, err)
 	}
 	for name, tc := range map[string]struct {
@@ -349,7 +350,7 @@ func TestParseJWKS(t *testing.T) {
 		"101 keys":    {`{"keys":[` + strings.Repeat("{},", 100) + `{}]}`, jose.ErrKey},
 		"huge":        {`{"keys":[` + strings.Repeat(" ", jose.MaxJWKS) + `]}`, jose.ErrKey},
 	} {
-		if keys, err := jose.ParseJWKS([]byte(tc.data)); !errors.Is(err, tc.want) || keys != nil {
+		if set, err := jose.ParseKeySet([]byte(tc.data), jose.KeySetRules{}); !errors.Is(err, tc.want) || set.Keys != nil {
 			t.Errorf("%s: %v, want %v", name, err, tc.want)
 		}
 	}

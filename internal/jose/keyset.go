@@ -76,12 +76,6 @@ type KeySet struct {
 	byAlg               map[Alg][]*PublicKey
 }
 
-// ParseJWKS returns the keys of ParseKeySet without rules.
-func ParseJWKS(data []byte) ([]NamedKey, error) {
-	set, err := ParseKeySet(data, KeySetRules{})
-	return set.Keys, err
-}
-
 // ParseKeySet reads the public keys of a JWK set (RFC 7517 section 5). A key that cannot be used is
 // left out, and Skipped says why; the others serve:
 //

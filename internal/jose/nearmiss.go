@@ -34,6 +34,9 @@ type form struct {
 	remedy [3]string // by Want: what turns it into what is wanted; empty when nothing does
 }
 
+// ErrUnknownForm says that data have no form that NearMiss knows.
+var ErrUnknownForm = errors.New("neither a PEM block nor a JWK")
+
 var errNoCertificate = errors.New("not a usable certificate")
 
 // refuse returns the error that names the form and the remedy.
@@ -164,7 +167,7 @@ func NearMiss(data []byte, want Want) error {
 	if want == WantCertificate {
 		return fmt.Errorf("%w: there is no PEM block", want.err())
 	}
-	return fmt.Errorf("%w: neither a PEM block nor a JWK", ErrKey)
+	return fmt.Errorf("%w: %w", ErrKey, ErrUnknownForm)
 }
 
 // derForm names what DER holds; empty when it is nothing known.

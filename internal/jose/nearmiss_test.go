@@ -22,6 +22,8 @@ func TestNearMiss(t *testing.T) {
 		"nothing":                {" \n", jose.WantPublic, jose.ErrKey, "the file is empty"},
 		"text":                   {"hello", jose.WantPublic, jose.ErrKey, "neither a PEM block nor a JWK"},
 		"half a block":           {"-----BEGIN PUBLIC KEY-----\nMFkw", jose.WantPublic, jose.ErrKey, "the PEM block is damaged"},
+		"half a block, a whole":  {"-----BEGIN PUBLIC KEY-----\nMFkw\n" + string(newSigner(t, jose.ES256, "", "").Public().PEM()), jose.WantPublic, jose.ErrKey, "the PEM block is damaged"},
+		"private, half a block":  {string(secret) + "-----BEGIN PRIVATE KEY-----\nMFkw\n", jose.WantPrivate, jose.ErrKey, "the PEM block is damaged"},
 		"Ed25519 of OpenSSH":     {"ssh-ed25519 AAAA me", jose.WantPublic, jose.ErrKey, "moneyer keygen --alg EdDSA"},
 		"RFC 4716":               {"---- BEGIN SSH2 PUBLIC KEY ----\n", jose.WantPublic, jose.ErrKey, "ssh-keygen -i -m RFC4716"},
 		"PGP":                    {"-----BEGIN PGP PUBLIC KEY BLOCK-----\n", jose.WantPublic, jose.ErrKey, "a key of PGP"},

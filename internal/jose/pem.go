@@ -29,7 +29,7 @@ func ParsePublic(data []byte, alg Alg) (key *PublicKey, kid string, err error) {
 	if len(data) > maxKeyFile {
 		return nil, "", fmt.Errorf("%w: longer than %d bytes", ErrKey, maxKeyFile)
 	}
-	data = withoutBOM(data)
+	data, alg = withoutBOM(data), alg.constant()
 	if bytes.HasPrefix(bytes.TrimSpace(data), []byte("{")) {
 		return ParseJWK(data, alg)
 	}
@@ -86,11 +86,16 @@ func PEMText(data []byte) []byte {
 	return lines
 }
 
-// pemBlocks returns the PEM blocks of data.
+// pemBlocks returns the PEM blocks of data; nil when one of them is damaged, because then nobody can
+// tell which key is meant.
 func pemBlocks(data []byte) []*pem.Block {
+	text := PEMText(data)
 	var blocks []*pem.Block
-	for block, rest := pem.Decode(PEMText(data)); block != nil; block, rest = pem.Decode(rest) {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		blocks = append(blocks, block)
+	}
+	if len(blocks) != bytes.Count(text, []byte("-----BEGIN ")) {
+		return nil
 	}
 	return blocks
 }

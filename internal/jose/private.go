@@ -153,7 +153,7 @@ func checkSigner(key crypto.Signer) error {
 
 // GenerateKey generates a private key for alg: P-256, RSA of 2048 bits, or Ed25519.
 func GenerateKey(alg Alg) (crypto.Signer, error) {
-	switch alg {
+	switch alg.constant() {
 	case ES256:
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case RS256, PS256:

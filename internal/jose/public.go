@@ -33,8 +33,9 @@ type PublicKey struct {
 
 // NewPublicKey binds pub to alg. It refuses a key whose type or curve does not fit alg
 // (ErrWrongKeyType, ErrWrongCurve), a point that is not on its curve, and a key that is too weak or
-// too large (ErrWeakKey).
+// too large (ErrWeakKey). "Ed25519" is EdDSA.
 func NewPublicKey(pub crypto.PublicKey, alg Alg) (*PublicKey, error) {
+	alg = alg.constant()
 	if !alg.Known() {
 		return nil, fmt.Errorf("%w: unknown algorithm %.32q", ErrWrongKeyType, string(alg))
 	}

@@ -32,6 +32,7 @@ func NewSigner(key crypto.Signer, alg Alg, kid, typ string) (*Signer, error) {
 	if err != nil {
 		return nil, err
 	}
+	alg = public.alg
 	if len(kid) > maxName || len(typ) > maxName || !utf8.ValidString(kid) || !utf8.ValidString(typ) {
 		return nil, fmt.Errorf("%w: kid and typ are UTF-8 of at most %d bytes", ErrHeader, maxName)
 	}

@@ -51,7 +51,7 @@ type claims struct {
 
 func newClaims(t *testing.T) *claims {
 	c := &claims{T: t, registered: &registrations{environments: map[string]string{}}, clock: &clock{}}
-	c.Source = New(nil, nil, c.registered, c.clock.now)
+	c.Source = New(nil, nil, c.registered, c.clock.now, nil)
 	return c
 }
 

@@ -1,7 +1,8 @@
 // Package jwksuri fetches the keys that clients publish at a URL of their own (RFC 7591 section 2,
 // jwks_uri). The client chooses that URL, so each fetch is restricted against SSRF: only https, no
 // redirect, no private or special-purpose address after name resolution, a small body, a short
-// timeout, and a bounded number of concurrent fetches.
+// timeout, and a bounded number of concurrent fetches. Package remotekeys keeps the keys through an
+// outage.
 //
 // It also holds the keys that it fetched to one environment, as the registry does with registered
 // keys: see Claim.
@@ -16,65 +17,66 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
 	"code.dny.dev/ssrf"
-	"golang.org/x/sync/singleflight"
 
 	"moneyer/internal/fetch"
 	"moneyer/internal/jose"
-	"moneyer/internal/overload"
 	"moneyer/internal/registry"
+	"moneyer/internal/remotekeys"
 )
 
 const (
-	maxBody      = 256 << 10
+	maxBody      = jose.MaxJWKS
 	fetchTimeout = 1500 * time.Millisecond // less than the timeout of a token request
-	// The minimum time between two fetches of the same keys.
-	minRefetch = time.Minute
-	// The bounds of max-age in Cache-Control.
-	minFresh, maxFresh = 5 * time.Minute, time.Hour
-	maxURLs            = 10_000
-	maxFetches         = 16
+	// slotTimeout bounds the wait for other fetches and then a fetch, each of which has half of it.
+	slotTimeout = 2 * fetchTimeout
+	maxURLs     = 10_000
+	maxFetches  = 16
+	// maxWaiting is how many requests may wait for the keys of one client.
+	maxWaiting = 32
+	// maxWaitingAll is how many may wait for the keys of any: where many clients publish at one host,
+	// its outage must leave room for the others' requests.
+	maxWaitingAll = 128
 )
 
 // Source fetches and caches clients' keys. It implements authority.KeySource.
 type Source struct {
 	client  *http.Client
 	now     func() time.Time
-	fetches *overload.ConcurrencyLimit
-	flight  singleflight.Group
+	log     *slog.Logger
+	fetches chan struct{} // has a place for each fetch that goes on
+	waiting chan struct{} // has a place for each request that waits for one
 
 	registered Registrations
 
 	mu     sync.Mutex // guards what follows
-	sets   map[string]*keySet
+	sets   map[string]*published
 	claims map[string]claim // by the key's thumbprint
 }
 
-// keySet holds the keys of one URL. It is immutable once stored.
-type keySet struct {
-	keys map[string]*jose.PublicKey
-	// certificates are the keys by the SHA-256 of their certificate.
-	certificates map[[sha256.Size]byte]*registry.Key
-	// fetched is when the last fetch began, whether it succeeded or not; fresh is the end of the
-	// time for which the keys may be used.
-	fetched, fresh time.Time
+// published is what is at one URL.
+type published struct {
+	remotekeys.Cache
+	// certificates are the keys by the SHA-256 of their certificate; nil before the first fetch.
+	certificates atomic.Pointer[map[[sha256.Size]byte]*registry.Key]
+	reported     string // the last report of keys that are left out; only a fetch uses it
 }
 
 // New returns a source. It refuses addresses that are not public unless they are in one of the
 // networks. trust, if not nil, replaces the system's TLS configuration.
-func New(networks []netip.Prefix, trust *tls.Config, registered Registrations, now func() time.Time) *Source {
+func New(networks []netip.Prefix, trust *tls.Config, registered Registrations, now func() time.Time, log *slog.Logger) *Source {
 	dialer := &net.Dialer{Timeout: fetchTimeout, Control: guard(networks)}
 	return &Source{
-		now: now, fetches: overload.NewConcurrencyLimit(maxFetches), sets: map[string]*keySet{}, registered: registered, claims: map[string]claim{},
+		now: now, log: log, fetches: make(chan struct{}, maxFetches), waiting: make(chan struct{}, maxWaitingAll), sets: map[string]*published{}, registered: registered, claims: map[string]claim{},
 		client: &http.Client{Transport: &http.Transport{
 			Proxy: nil, DialContext: dialer.DialContext, TLSClientConfig: trust, DisableKeepAlives: true,
 			TLSHandshakeTimeout: fetchTimeout, MaxResponseHeaderBytes: 16 << 10,
@@ -103,117 +105,108 @@ func guard(networks []netip.Prefix) func(network, address string, c syscall.RawC
 	}
 }
 
-// Key returns a key that a client publishes. For an unknown kid the keys are fetched again, at most
-// once a minute for all callers. If that fails the old keys are used until their max-age ends.
-func (s *Source) Key(ctx context.Context, uri, kid string) (*jose.PublicKey, error) {
-	set, err := s.find(ctx, uri, func(set *keySet) bool { return set.keys[kid] != nil })
+// Key returns the key that a client publishes for a signature with that kid and alg. For an unknown kid
+// the keys are fetched again, at most once a minute for all callers. While that fails the keys of the
+// last day are used. What is not published is registry.ErrNotFound; every other error means that
+// nobody can tell now.
+func (s *Source) Key(ctx context.Context, uri, kid, alg string) (*jose.PublicKey, error) {
+	key, err := s.at(uri).Key(ctx, kid, alg, remotekeys.UnknownKidEvery)
 	if err != nil {
-		return nil, fmt.Errorf("kid %.64q at %s: %w", kid, uri, err)
+		return nil, fmt.Errorf("kid %.64q at %s: %w", kid, uri, notFound(err))
 	}
-	return set.keys[kid], nil
+	return key, nil
+}
+
+// Newer is Key after a signature did not verify with the key was; nil when the client has no other one
+// by now.
+func (s *Source) Newer(ctx context.Context, uri, kid, alg string, was *jose.PublicKey) *jose.PublicKey {
+	return s.at(uri).Newer(ctx, kid, alg, remotekeys.UnknownKidEvery, was)
 }
 
 // Certificate returns the key that a client publishes with the certificate of that SHA-256 as the first
-// of its x5c (RFC 7517 section 4.7), with its kid, or its thumbprint if it has none. Keys are fetched as
-// by Key.
+// of its x5c (RFC 7517 section 4.7), with its kid, or its thumbprint if it has none. Keys are fetched,
+// and errors are, as by Key.
 func (s *Source) Certificate(ctx context.Context, uri string, digest [sha256.Size]byte) (*registry.Key, error) {
-	set, err := s.find(ctx, uri, func(set *keySet) bool { return set.certificates[digest] != nil })
+	var key *registry.Key
+	p := s.at(uri)
+	err := p.Find(ctx, remotekeys.UnknownKidEvery, func(*jose.KeySet) bool {
+		key = (*p.certificates.Load())[digest]
+		return key != nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("certificate at %s: %w", uri, err)
+		return nil, fmt.Errorf("certificate at %s: %w", uri, notFound(err))
 	}
-	return set.certificates[digest], nil
+	return key, nil
 }
 
-// find returns the keys of a URL that have what is looked for, which may take a fetch.
-func (s *Source) find(ctx context.Context, uri string, has func(*keySet) bool) (*keySet, error) {
-	now := s.now()
-	set := s.kept(uri)
-	if set != nil && now.Before(set.fresh) && has(set) {
-		return set, nil
+// notFound gives what is not published the word of the registry.
+func notFound(err error) error {
+	if errors.Is(err, remotekeys.ErrUnknownKey) {
+		return registry.ErrNotFound
 	}
-	if set != nil && now.Sub(set.fetched) < minRefetch {
-		return nil, registry.ErrNotFound
-	}
-	select {
-	case r := <-s.flight.DoChan(uri, func() (any, error) { return s.refresh(uri) }):
-		if r.Err != nil {
-			return nil, r.Err
-		}
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
-	if set = s.kept(uri); set != nil && has(set) && s.now().Before(set.fresh) {
-		return set, nil
-	}
-	return nil, registry.ErrNotFound
+	return err
 }
 
-func (s *Source) kept(uri string) *keySet {
+// at returns what is kept of a URL.
+func (s *Source) at(uri string) *published {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sets[uri]
-}
-
-// refresh fetches the keys and stores them. On an error it stores the old ones with the time of the
-// attempt. If too many fetches are in progress there is no attempt, and the next one may follow at
-// once: slow servers of other clients must not delay this one by a minute.
-func (s *Source) refresh(uri string) (any, error) {
-	if !s.fetches.Acquire() {
-		return nil, errors.New("too many key sets are being fetched")
+	p := s.sets[uri]
+	if p != nil {
+		return p
 	}
-	defer s.fetches.Release()
-	now := s.now()
-	next, age, err := s.fetch(uri)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	next.fetched, next.fresh = now, now.Add(age)
-	if old := s.sets[uri]; err != nil && old != nil {
-		next.keys, next.certificates, next.fresh = old.keys, old.certificates, old.fresh
-	}
-	if _, known := s.sets[uri]; !known && len(s.sets) >= maxURLs {
+	if len(s.sets) >= maxURLs {
 		for other := range s.sets { // any entry: it is fetched again when needed
 			delete(s.sets, other)
 			break
 		}
 	}
-	s.sets[uri] = next
-	return nil, err
+	p = &published{}
+	p.Now, p.Limit, p.MaxWaiting, p.Places = s.now, slotTimeout, maxWaiting, s.waiting
+	p.Fetch = func(ctx context.Context, past bool) (jose.KeySet, time.Duration, error) {
+		set, fresh, err := s.fetch(ctx, p, uri, past)
+		if err != nil {
+			s.log.WarnContext(ctx, "the keys at a client's jwks_uri could not be fetched", "jwks_uri", uri, "cause", err.Error())
+		}
+		return set, fresh, err
+	}
+	s.sets[uri] = p
+	return p
 }
 
-func (s *Source) fetch(uri string) (*keySet, time.Duration, error) {
-	set := &keySet{keys: map[string]*jose.PublicKey{}, certificates: map[[sha256.Size]byte]*registry.Key{}}
+// fetch reads the keys at a URL. It waits for a place among the fetches: slow servers of other clients
+// must not keep this one out.
+func (s *Source) fetch(ctx context.Context, p *published, uri string, past bool) (set jose.KeySet, fresh time.Duration, err error) {
 	if err := registry.CheckJWKSURI(uri); err != nil {
 		return set, 0, err
 	}
-	// The result is shared by all waiting callers, so the fetch does not end with the context of
-	// one of them.
-	header := http.Header{"Accept": {"application/jwk-set+json, application/json"}}
-	answer, err := fetch.Get(context.Background(), s.client, uri, header, fetch.Limits{Bytes: maxBody, Time: fetchTimeout})
-	if err != nil {
-		return set, 0, fmt.Errorf("fetch keys: %w", err)
+	place := time.NewTimer(fetchTimeout)
+	defer place.Stop()
+	select {
+	case s.fetches <- struct{}{}:
+		defer func() { <-s.fetches }()
+	case <-place.C: // the rest of the time would not do for a fetch
+		return set, 0, remotekeys.ErrBusy
 	}
-	named, err := jose.ParseJWKS(answer.Body)
+	answer, err := fetch.Get(ctx, s.client, uri, remotekeys.Header(past), fetch.Limits{Bytes: maxBody, Time: fetchTimeout})
 	if err != nil {
-		return set, 0, fmt.Errorf("fetch keys: %w", err)
+		return set, 0, err
 	}
-	for _, n := range named {
-		if n.Kid != "" {
-			set.keys[n.Kid] = n.Key
-		}
+	if set, err = jose.ParseKeySet(answer.Body, jose.KeySetRules{}); err != nil {
+		return set, 0, err
+	}
+	certificates := map[[sha256.Size]byte]*registry.Key{}
+	for i := range set.Keys {
+		n := &set.Keys[i]
 		if cert, err := registry.ParseX5C(n.JWK); err == nil {
-			set.certificates[sha256.Sum256(cert.Raw)] = &registry.Key{Kid: cmp.Or(n.Kid, n.Key.Thumbprint()), Public: n.Key}
+			certificates[sha256.Sum256(cert.Raw)] = &registry.Key{Kid: cmp.Or(n.Kid, n.Key.Thumbprint()), Public: n.Key}
 		}
+		n.JWK = nil // which would keep the whole answer
 	}
-	return set, freshness(answer.Header.Get("Cache-Control")), nil
-}
-
-// freshness returns the max-age of Cache-Control, clamped to the bounds.
-func freshness(cacheControl string) time.Duration {
-	for directive := range strings.SplitSeq(cacheControl, ",") {
-		name, value, _ := strings.Cut(strings.TrimSpace(directive), "=")
-		if seconds, err := strconv.Atoi(value); err == nil && strings.EqualFold(name, "max-age") {
-			return min(max(time.Duration(min(seconds, 1<<20))*time.Second, minFresh), maxFresh)
-		}
+	p.certificates.Store(&certificates)
+	if report := set.Report(); report != p.reported {
+		p.reported = report
+		s.log.WarnContext(ctx, "keys at a client's jwks_uri are left out", "jwks_uri", uri, "keys", report)
 	}
-	return minFresh
+	return set, remotekeys.Freshness(answer.Header), nil
 }

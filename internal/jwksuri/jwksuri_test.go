@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -20,6 +21,7 @@ import (
 	"moneyer/internal/clientcert/certtest"
 	"moneyer/internal/jose"
 	"moneyer/internal/registry"
+	"moneyer/internal/remotekeys"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
@@ -83,17 +85,17 @@ func (c *clock) forward(d time.Duration) { c.at.Add(int64(d / time.Second)) }
 
 func TestKeyIsFetchedOnceAndKept(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a", "b"))), &clock{}
-	s := New(loopback, p.trust(), &registrations{}, c.now)
+	s := New(loopback, p.trust(), &registrations{}, c.now, slog.New(slog.DiscardHandler))
 	var wg sync.WaitGroup
 	for range 32 {
 		wg.Go(func() {
-			if _, err := s.Key(context.Background(), p.URL, "a"); err != nil {
+			if _, err := s.Key(context.Background(), p.URL, "a", "ES256"); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if _, err := s.Key(context.Background(), p.URL, "b"); err != nil {
+	if _, err := s.Key(context.Background(), p.URL, "b", "ES256"); err != nil {
 		t.Error(err)
 	}
 	if n := p.fetches.Load(); n != 1 {
@@ -103,9 +105,9 @@ func TestKeyIsFetchedOnceAndKept(t *testing.T) {
 
 func TestUnknownKidRefetches(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a"))), &clock{}
-	s := New(loopback, p.trust(), &registrations{}, c.now)
+	s := New(loopback, p.trust(), &registrations{}, c.now, slog.New(slog.DiscardHandler))
 	for range 3 {
-		if _, err := s.Key(context.Background(), p.URL, "b"); !errors.Is(err, registry.ErrNotFound) {
+		if _, err := s.Key(context.Background(), p.URL, "b", "ES256"); !errors.Is(err, registry.ErrNotFound) {
 			t.Errorf("error %v, want not found", err)
 		}
 	}
@@ -114,33 +116,111 @@ func TestUnknownKidRefetches(t *testing.T) {
 	}
 	rotated := answer(keySetOf(t, "b"))
 	p.handle.Store(&rotated)
-	c.forward(minRefetch)
-	if _, err := s.Key(context.Background(), p.URL, "b"); err != nil {
+	c.forward(remotekeys.UnknownKidEvery)
+	if _, err := s.Key(context.Background(), p.URL, "b", "ES256"); err != nil {
 		t.Errorf("the new key is not found after a minute: %v", err)
 	}
-	if _, err := s.Key(context.Background(), p.URL, "a"); err == nil {
+	if _, err := s.Key(context.Background(), p.URL, "a", "ES256"); err == nil {
 		t.Error("a key that is no longer published is accepted")
 	}
 }
 
-func TestKeysUsableDuringOutage(t *testing.T) {
+// TestOutage: while a partner's server is down its keys serve on for a day. What is not among them is
+// not said to be unknown, and it is found once the server is back: the next try is after seconds.
+func TestOutage(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a"), "Cache-Control", "public, max-age=900")), &clock{}
-	s := New(loopback, p.trust(), &registrations{}, c.now)
-	if _, err := s.Key(context.Background(), p.URL, "a"); err != nil {
-		t.Fatal(err)
+	var logged strings.Builder
+	s := New(loopback, p.trust(), &registrations{}, c.now, slog.New(slog.NewTextHandler(&logged, nil)))
+	key := func(kid string) error {
+		_, err := s.Key(t.Context(), p.URL, kid, "ES256")
+		return err
 	}
-	down := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	up, down := *p.handle.Load(), http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadGateway) })
+	p.handle.Store(&down)
+	if err := key("a"); !errors.Is(err, remotekeys.ErrUnavailable) {
+		t.Errorf("before the first fetch: %v", err)
+	}
+	if !strings.Contains(logged.String(), "could not be fetched") || !strings.Contains(logged.String(), "502") {
+		t.Errorf("logged %q", logged.String())
+	}
+	p.handle.Store(&up)
+	if err := key("a"); !errors.Is(err, remotekeys.ErrUnavailable) {
+		t.Errorf("in the same second: %v", err)
+	}
+	c.forward(time.Second)
+	if err := key("a"); err != nil {
+		t.Errorf("a second after the server is back: %v", err)
+	}
 	p.handle.Store(&down)
 	c.forward(2 * time.Minute)
-	if _, err := s.Key(context.Background(), p.URL, "unknown"); err == nil {
-		t.Error("an unknown kid was found while the partner is down")
+	before := p.fetches.Load()
+	for range 3 {
+		if err := key("unknown"); !errors.Is(err, remotekeys.ErrUnavailable) {
+			t.Errorf("an unknown kid while nobody can tell: %v", err)
+		}
 	}
-	if _, err := s.Key(context.Background(), p.URL, "a"); err != nil {
-		t.Errorf("a key within its max-age is refused: %v", err)
+	if n := p.fetches.Load() - before; n != 1 {
+		t.Errorf("%d fetches in a second of the outage", n)
 	}
-	c.forward(14 * time.Minute)
-	if _, err := s.Key(context.Background(), p.URL, "a"); err == nil {
-		t.Error("a key is accepted beyond its max-age")
+	for _, later := range []time.Duration{0, 20 * time.Minute, 23 * time.Hour} {
+		c.forward(later)
+		if err := key("a"); err != nil {
+			t.Errorf("%s later: %v", later, err)
+		}
+	}
+	c.forward(time.Hour)
+	if err := key("a"); !errors.Is(err, remotekeys.ErrUnavailable) {
+		t.Errorf("after a day: %v", err)
+	}
+}
+
+// TestNewerKey: a publisher may replace a key under the same kid. The keys are fetched again for it at
+// most once a minute, however many signatures do not verify.
+func TestNewerKey(t *testing.T) {
+	p, c := newPartner(t, answer(keySetOf(t, "a"))), &clock{}
+	s := New(loopback, p.trust(), &registrations{}, c.now, slog.New(slog.DiscardHandler))
+	old, err := s.Key(t.Context(), p.URL, "a", "ES256")
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := answer(keySetOf(t, "a"))
+	p.handle.Store(&next)
+	ask := func() (found int64) {
+		var callers sync.WaitGroup
+		var n atomic.Int64
+		for range 30 {
+			callers.Go(func() {
+				if key := s.Newer(t.Context(), p.URL, "a", "ES256", old); key != nil && key.Thumbprint() != old.Thumbprint() {
+					n.Add(1)
+				}
+			})
+		}
+		callers.Wait()
+		return n.Load()
+	}
+	if found := ask(); found != 0 || p.fetches.Load() != 1 {
+		t.Errorf("within the minute: found by %d after %d fetches", found, p.fetches.Load())
+	}
+	c.forward(remotekeys.UnknownKidEvery)
+	if found := ask(); found != 30 || p.fetches.Load() != 2 {
+		t.Errorf("after a minute: found by %d after %d fetches", found, p.fetches.Load())
+	}
+}
+
+// TestKeysThatAreLeftOut: one bad key costs the others nothing, and is told once.
+func TestKeysThatAreLeftOut(t *testing.T) {
+	good := strings.TrimSuffix(keySetOf(t, "a"), "]}")
+	p, c := newPartner(t, answer(good+`,{"kty":"EC","crv":"P-384","kid":"b","x":"AA","y":"AA"}]}`)), &clock{}
+	var logged strings.Builder
+	s := New(loopback, p.trust(), &registrations{}, c.now, slog.New(slog.NewTextHandler(&logged, nil)))
+	for range 2 {
+		if _, err := s.Key(t.Context(), p.URL, "a", "ES256"); err != nil {
+			t.Error(err)
+		}
+		c.forward(time.Hour)
+	}
+	if n := strings.Count(logged.String(), "left out 1 of 2 keys"); n != 1 || p.fetches.Load() != 2 {
+		t.Errorf("told %d times in %d fetches: %s", n, p.fetches.Load(), logged.String())
 	}
 }
 
@@ -155,7 +235,7 @@ func TestHostileAnswers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, c := newPartner(t, handle), &clock{}
-			if _, err := New(loopback, p.trust(), &registrations{}, c.now).Key(context.Background(), p.URL, "a"); err == nil {
+			if _, err := New(loopback, p.trust(), &registrations{}, c.now, slog.New(slog.DiscardHandler)).Key(context.Background(), p.URL, "a", "ES256"); err == nil {
 				t.Error("a key was found")
 			}
 		})
@@ -164,7 +244,7 @@ func TestHostileAnswers(t *testing.T) {
 
 func TestPrivateAddressIsRefused(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "a"))), &clock{}
-	_, err := New(nil, p.trust(), &registrations{}, c.now).Key(context.Background(), p.URL, "a")
+	_, err := New(nil, p.trust(), &registrations{}, c.now, slog.New(slog.DiscardHandler)).Key(context.Background(), p.URL, "a", "ES256")
 	if err == nil || !strings.Contains(err.Error(), "not a public one") {
 		t.Errorf("error %v", err)
 	}
@@ -232,44 +312,36 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-func TestFreshness(t *testing.T) {
-	for header, want := range map[string]time.Duration{
-		"": minFresh, "no-store": minFresh, "max-age=1": minFresh, "public, MAX-AGE=600": 10 * time.Minute,
-		"max-age=99999999999": maxFresh, "max-age=999999": maxFresh, "max-age=99999999999999999999": minFresh, "max-age=-5": minFresh, "max-age=x": minFresh,
-	} {
-		if got := freshness(header); got != want {
-			t.Errorf("freshness(%q) = %v, want %v", header, got, want)
-		}
-	}
-}
-
 func TestCanceledCaller(t *testing.T) {
 	hold := make(chan struct{})
 	p, c := newPartner(t, func(http.ResponseWriter, *http.Request) { <-hold }), &clock{}
 	defer close(hold)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := New(loopback, p.trust(), &registrations{}, c.now).Key(ctx, p.URL, "a"); !errors.Is(err, context.Canceled) {
+	if _, err := New(loopback, p.trust(), &registrations{}, c.now, slog.New(slog.DiscardHandler)).Key(ctx, p.URL, "a", "ES256"); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
 
-// TestFetchLimit: a request refused by the limit of concurrent fetches does not count as an
-// attempt.
+// TestFetchLimit: while as many fetches go on as may, another one waits for its place.
 func TestFetchLimit(t *testing.T) {
 	p, c := newPartner(t, answer(keySetOf(t, "k1"))), &clock{}
-	s := New(loopback, p.trust(), &registrations{}, c.now)
+	s := New(loopback, p.trust(), &registrations{}, c.now, slog.New(slog.DiscardHandler))
 	for range maxFetches {
-		s.fetches.Acquire()
+		s.fetches <- struct{}{}
 	}
-	if _, err := s.Key(t.Context(), p.URL, "k1"); err == nil || p.fetches.Load() != 0 {
+	got := make(chan error)
+	go func() {
+		_, err := s.Key(context.Background(), p.URL, "k1", "ES256")
+		got <- err
+	}()
+	select {
+	case err := <-got:
 		t.Fatalf("with %d fetches going on: %v", maxFetches, err)
+	case <-s.fetches: // one of them ends
 	}
-	for range maxFetches {
-		s.fetches.Release()
-	}
-	if key, err := s.Key(t.Context(), p.URL, "k1"); err != nil || key == nil {
-		t.Errorf("after them: %v", err)
+	if err := <-got; err != nil {
+		t.Errorf("after one of them: %v", err)
 	}
 }
 
@@ -286,7 +358,7 @@ func TestCertificate(t *testing.T) {
 		return strings.TrimSuffix(string(public.AppendJWK(nil, kid)), "}") + `,"x5c":["` + base64.StdEncoding.EncodeToString(cert.Leaf.Raw) + `"]}`
 	}
 	p := newPartner(t, answer(`{"keys":[`+jwk(mine, mine, "a")+`,`+jwk(mine, other, "b")+`]}`))
-	s := New(loopback, p.trust(), &registrations{}, c.now)
+	s := New(loopback, p.trust(), &registrations{}, c.now, slog.New(slog.DiscardHandler))
 	key, err := s.Certificate(t.Context(), p.URL, sha256.Sum256(mine.Leaf.Raw))
 	if err != nil || key.Kid != "a" || !mine.Leaf.PublicKey.(*ecdsa.PublicKey).Equal(key.Public.CryptoKey()) {
 		t.Errorf("%+v, %v", key, err)
@@ -297,7 +369,7 @@ func TestCertificate(t *testing.T) {
 	if n := p.fetches.Load(); n != 1 {
 		t.Errorf("%d fetches, want 1", n)
 	}
-	c.forward(minRefetch)
+	c.forward(remotekeys.UnknownKidEvery)
 	next := answer(`{"keys":[` + jwk(other, other, "") + `]}`)
 	p.handle.Store(&next)
 	if key, err = s.Certificate(t.Context(), p.URL, sha256.Sum256(other.Leaf.Raw)); err != nil || key.Kid != key.Public.Thumbprint() {

@@ -200,7 +200,8 @@ func (w *fixture) jwks() []string {
 
 func kids(t testing.TB, published keyring.Published) (kids []string) {
 	t.Helper()
-	keys, err := jose.ParseJWKS(published.Body)
+	set, err := jose.ParseKeySet(published.Body, jose.KeySetRules{})
+	keys := set.Keys
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -276,8 +276,9 @@ func (p *Profile) checkAssertion(c *checker) {
 	}
 	a, key := &p.Policy.Assertion, "policy.assertion."
 	c.want(len(a.Algs) > 0, key+"algs", "must list the algorithms of clients' keys")
-	for _, alg := range a.Algs {
-		oneOf(c, key+"algs", alg, "ES256", "PS256", "RS256", "EdDSA")
+	for n := range a.Algs {
+		a.Algs[n] = algName(a.Algs[n])
+		oneOf(c, key+"algs", a.Algs[n], "ES256", "PS256", "RS256", "EdDSA")
 	}
 	oneOf(c, key+"kid", a.Kid, KidRequired, KidOptional)
 	for _, claim := range a.Require {
@@ -352,8 +353,17 @@ func isNoun(s string) bool {
 	return s != "" && len(s) <= 40 && isSlug(strings.ReplaceAll(s, " ", "")) && strings.Join(strings.Fields(s), " ") == s
 }
 
+// algName returns the name of an algorithm as it is known here: "Ed25519" of RFC 9864 is EdDSA.
+func algName(alg string) string {
+	if alg == "Ed25519" {
+		return "EdDSA"
+	}
+	return alg
+}
+
 func (p *Profile) checkToken(c *checker) {
 	t := &p.Policy.Token
+	t.Alg = algName(t.Alg)
 	oneOf(c, "policy.token.alg", t.Alg, "ES256", "PS256", "RS256", "EdDSA")
 	c.want(t.Lifetime >= time.Second && t.Lifetime <= maxTokenLifetime, "policy.token.lifetime", "must be 1s to 24h")
 	seen := map[string]bool{}

@@ -202,11 +202,11 @@ header = "x-id"
 grants = [{ type = "urn:ietf:params:oauth:grant-type:jwt-bearer", client_auth = ["none"] }]
 scope = { default = "nothing" }
 [policy.assertion]
-algs = ["EdDSA"]
+algs = ["Ed25519"] # RFC 9864
 audience = ["issuer"]
 max_lifetime = "1m"
 [policy.token]
-alg = "EdDSA"
+alg = "Ed25519"
 lifetime = "1m"
 claims = [{ name = "iss", from = "issuer" }, { name = "iat", from = "iat" }, { name = "exp", from = "exp" }, { name = "jti", from = "jti" }]
 `))
@@ -219,6 +219,9 @@ claims = [{ name = "iss", from = "issuer" }, { name = "iat", from = "iat" }, { n
 	}
 	if param := w.Param("assertion"); param.Type != TypeString || param.MaxLength != 8192 || param.MaxItems != 16 {
 		t.Errorf("param %+v", param)
+	}
+	if a.Algs[0] != "EdDSA" || p.Policy.Token.Alg != "EdDSA" {
+		t.Errorf("algs %q, alg %q", a.Algs, p.Policy.Token.Alg)
 	}
 	if p.Policy.ClientID != (Identifier{1, 128, CharsVisible}) || p.Policy.Scope.Unknown != UnknownRefuse {
 		t.Errorf("policy %+v", p.Policy)

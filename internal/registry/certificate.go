@@ -130,7 +130,7 @@ func (c *Certificate) checkUse(issuer *Issuer) error {
 
 // pin makes c stand for one certificate.
 func (c *Certificate) pin(issuer *Issuer, blocked []string, text string) error {
-	leaf, err := readCertificate(text)
+	leaf, err := ReadCertificate(text)
 	if err == nil {
 		err = CheckCertificateKey(leaf, blocked)
 	}
@@ -171,13 +171,13 @@ func (c *Certificate) sameAs(other *Certificate) bool {
 	return mineErr == nil && othersErr == nil && mine.Overlaps(others)
 }
 
-// readCertificate reads one certificate: PEM, or a JWK with x5c.
-func readCertificate(text string) (*x509.Certificate, error) {
+// ReadCertificate reads one certificate as it is registered: PEM, or a JWK with x5c.
+func ReadCertificate(text string) (*x509.Certificate, error) {
 	if strings.HasPrefix(strings.TrimSpace(text), "{") {
 		return ParseX5C([]byte(text))
 	}
 	if strings.Contains(text, "PRIVATE KEY-----") { // before any decoding, so that a damaged one is called so, too
-		return nil, errors.New("this is a private key: register the certificate alone")
+		return nil, errors.New("this is a private key: register the certificate alone, taken out of a file with both by: openssl x509 -in both.pem -out certificate.pem")
 	}
 	lines := jose.PEMText([]byte(text))
 	at := bytes.Index(lines, []byte("-----BEGIN CERTIFICATE-----"))

@@ -2,10 +2,10 @@
 // again in time, keeps them through an outage, and says whether an unknown key is unknown or cannot
 // be looked up now.
 //
-// It does not decide where keys are: Fetch of a Cache does, with package fetch or a file. Package
-// jwksuri is for the keys that clients publish at an address of their own choice.
+// It does not decide where keys are: Fetch of a Cache does, with package fetch or a file. Packages
+// bearer, trustedkeys and jwksuri use it.
 //
-// RFC 7517 §5, RFC 9111 §5.2.2, RFC 5861 §4.
+// RFC 7517 §4.5, §5, RFC 9111 §5.2.2, RFC 5861 §4.
 package remotekeys
 
 import (
@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"moneyer/internal/deadline"
 	"moneyer/internal/jose"
 )
 
@@ -24,14 +25,18 @@ var (
 	// ErrUnavailable says that nobody can tell whether the issuer has such a key: no keys could be
 	// read, or not since the kid was first seen. It is wrapped with the cause.
 	ErrUnavailable = errors.New("no keys of the issuer")
+	// ErrBusy is what Fetch returns when it had no room to ask the issuer: the next fetch is after the
+	// shortest pause, because it says nothing about the issuer.
+	ErrBusy = errors.New("too many key sets are being fetched")
 )
+
+var errTooMany = fmt.Errorf("%w: too many callers wait for them", ErrUnavailable)
 
 const (
 	retryAfter      = time.Second // after a first failure; doubles
 	longestRetry    = time.Minute
 	defaultMaxStale = 24 * time.Hour
 	defaultLimit    = 10 * time.Second
-	maxWaiting      = 32 // callers, of a Cache that is read in the background
 )
 
 // UnknownKidEvery is the usual time between two fetches for kids that are unknown.
@@ -45,7 +50,7 @@ const UnknownKidEvery = time.Minute
 type Cache struct {
 	// Fetch reads the keys, and says how long they are fresh. With past it goes past all caches of
 	// others. Required.
-	Fetch func(ctx context.Context, past bool) (keys []jose.NamedKey, fresh time.Duration, err error)
+	Fetch func(ctx context.Context, past bool) (set jose.KeySet, fresh time.Duration, err error)
 	// Now is the clock. Required.
 	Now func() time.Time
 	// MaxStale is how long after their fetch keys are used while no newer ones can be fetched. 0
@@ -54,62 +59,104 @@ type Cache struct {
 	// Limit bounds the time of one fetch. 0 means 10 seconds.
 	Limit time.Duration
 	// Background is set where Refresh is called about once a second: then Key waits for a fetch
-	// only when it has no key to answer with, and only a few callers do.
+	// only when it has no key to answer with.
 	Background bool
+	// MaxWaiting is how many callers may wait for a fetch; others get ErrUnavailable at once. 0 means
+	// any number.
+	MaxWaiting int
+	// Places, if not nil, has a place for each caller that may wait for a fetch of any of the Caches that
+	// share it. Without a place a caller gets ErrUnavailable at once.
+	Places chan struct{}
 
-	mu      sync.Mutex                 // guards what follows
-	keys    map[string]*jose.PublicKey // by kid; nil before the first fetch
-	fetched time.Time                  // when keys came
-	fresh   time.Time                  // until when keys are fresh
-	asked   time.Time                  // when a fetch last began
-	retryAt time.Time                  // no fetch before this, after a failure
-	fails   int                        // fetches that failed since the last that did not
-	err     error                      // of the last fetch; nil after a success
-	flight  chan struct{}              // closed when the fetch in progress ends; nil without one
-	waiting int                        // callers that wait for it
+	mu      sync.Mutex    // guards what follows
+	set     *jose.KeySet  // nil before the first fetch
+	fetched time.Time     // when set came
+	fresh   time.Time     // until when set is fresh
+	asked   time.Time     // when a fetch last began
+	retryAt time.Time     // no fetch before this, after a failure
+	fails   int           // fetches that failed since the last that did not
+	err     error         // of the last fetch; nil after a success
+	flight  chan struct{} // closed when the fetch in progress ends; nil without one
+	waiting int           // callers that wait for it
 }
 
-// Key returns the issuer's key with that kid, or without a kid its only key. For an unknown kid the
-// keys are fetched again unless a fetch began within every. The error wraps ErrUnknownKey or
-// ErrUnavailable, or is that of ctx.
-func (c *Cache) Key(ctx context.Context, kid string, every time.Duration) (*jose.PublicKey, error) {
-	if flight := c.prepare(ctx, kid, every); flight != nil {
+// Key returns the key for a signature whose header has that kid and alg, as jose.KeySet.Find does. For
+// one that is unknown the keys are fetched again unless a fetch that did not fail began within every. The error wraps
+// ErrUnknownKey or ErrUnavailable, or is that of ctx.
+func (c *Cache) Key(ctx context.Context, kid, alg string, every time.Duration) (*jose.PublicKey, error) {
+	var key *jose.PublicKey
+	err := c.Find(ctx, every, func(set *jose.KeySet) bool {
+		key = set.Find(kid, alg)
+		return key != nil
+	})
+	if errors.Is(err, ErrUnknownKey) {
+		err = fmt.Errorf("%w: kid %.64q", err, kid)
+	}
+	return key, err
+}
+
+// Newer is Key after a signature did not verify with the key was: its publisher may have another key
+// under the same kid by now. It returns nil where there is none, and where nobody can tell: the key at hand has judged.
+func (c *Cache) Newer(ctx context.Context, kid, alg string, every time.Duration, was *jose.PublicKey) *jose.PublicKey {
+	var key *jose.PublicKey
+	err := c.Find(ctx, every, func(set *jose.KeySet) bool {
+		key = set.Find(kid, alg)
+		return key != nil && (key.Thumbprint() != was.Thumbprint() || key.Alg() != was.Alg())
+	})
+	if err != nil {
+		return nil
+	}
+	return key
+}
+
+// Find looks for something in the keys. found reports whether it is there; it is called without any lock held, up
+// to twice. Keys are fetched again, and errors are, as for Key.
+func (c *Cache) Find(ctx context.Context, every time.Duration, found func(*jose.KeySet) bool) error {
+	if flight := c.prepare(ctx, found, every); flight != nil {
 		if err := c.wait(ctx, flight); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.usable(c.Now()) {
-		return nil, c.unavailable()
+	set, err := c.set, c.err
+	usable := c.usable(c.Now())
+	c.mu.Unlock()
+	switch {
+	case usable && found(set):
+		return nil
+	case err != nil: // it may have been published since
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	case !usable:
+		return fmt.Errorf("%w: those at hand are too old", ErrUnavailable)
 	}
-	if key := c.find(kid); key != nil {
-		return key, nil
-	}
-	if c.err != nil {
-		return nil, c.unavailable() // it may have been published since
-	}
-	return nil, fmt.Errorf("%w: kid %.64q", ErrUnknownKey, kid)
+	return ErrUnknownKey
 }
 
-// wait waits for a fetch. Where keys are read in the background, most callers that wait name a kid
-// which nobody has, or an issuer that answers nobody: they must not hold all that the caller has room
-// for.
+// wait waits for a fetch. Most callers that wait may name a kid which nobody has, or an issuer that
+// answers nobody: they must not hold all that the caller has room for.
 func (c *Cache) wait(ctx context.Context, flight <-chan struct{}) error {
 	c.mu.Lock()
-	full := c.Background && c.waiting >= maxWaiting
+	full := c.MaxWaiting > 0 && c.waiting >= c.MaxWaiting
 	if !full {
 		c.waiting++
 	}
 	c.mu.Unlock()
 	if full {
-		return fmt.Errorf("%w: too many callers wait for them", ErrUnavailable)
+		return errTooMany
 	}
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.waiting--
 	}()
+	if c.Places != nil {
+		select {
+		case c.Places <- struct{}{}:
+			defer func() { <-c.Places }()
+		default:
+			return errTooMany
+		}
+	}
 	select {
 	case <-flight:
 		return nil
@@ -125,7 +172,7 @@ func (c *Cache) Refresh(ctx context.Context) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	soon := c.fresh.Add(-c.fresh.Sub(c.fetched) / 5)
-	if !c.usable(now) || !now.Before(soon) {
+	if !c.usable(now) || deadline.Passed(soon, now) {
 		c.begin(ctx, now, false)
 	}
 }
@@ -137,29 +184,32 @@ func (c *Cache) Err() error {
 	return c.err
 }
 
-// unavailable is the error while nobody can tell. The caller holds mu.
-func (c *Cache) unavailable() error { return fmt.Errorf("%w: %w", ErrUnavailable, c.err) }
-
-// find finds a key; nil when there is none. The caller holds mu.
-func (c *Cache) find(kid string) *jose.PublicKey {
-	if kid == "" && len(c.keys) == 1 {
-		for _, key := range c.keys {
-			return key
-		}
+// Report says which of the keys at hand are left out, and why; it is empty when none is.
+func (c *Cache) Report() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.set == nil {
+		return ""
 	}
-	return c.keys[kid]
+	return c.set.Report()
 }
 
 // prepare starts a fetch if one is due. It returns the channel to wait on when the answer depends on
-// the fetch: when kid is unknown, or when the keys are stale and the last fetch did not fail.
-func (c *Cache) prepare(ctx context.Context, kid string, every time.Duration) <-chan struct{} {
+// the fetch: when what is looked for is not there, or when the keys are stale and the last fetch did not fail.
+func (c *Cache) prepare(ctx context.Context, found func(*jose.KeySet) bool, every time.Duration) <-chan struct{} {
 	now := c.Now()
 	c.mu.Lock()
+	set, usable := c.set, c.usable(now)
+	c.mu.Unlock()
+	missing := !usable || !found(set)
+	c.mu.Lock()
 	defer c.mu.Unlock()
-	usable := c.usable(now)
-	stale := !usable || !now.Before(c.fresh)
-	missing := !usable || c.find(kid) == nil
-	if stale || missing && !now.Before(c.asked.Add(every)) {
+	if c.set != set {
+		return nil // a fetch has ended meanwhile
+	}
+	stale := !usable || deadline.Passed(c.fresh, now)
+	// After a failure nobody knows what is missing: begin lets the back-off pass, which is shorter than every.
+	if stale || missing && (c.err != nil || deadline.Passed(c.asked.Add(every), now)) {
 		c.begin(ctx, now, usable && missing)
 	}
 	if missing || stale && c.err == nil && !c.Background {
@@ -174,14 +224,14 @@ func (c *Cache) usable(now time.Time) bool {
 	if most <= 0 {
 		most = defaultMaxStale
 	}
-	return c.keys != nil && now.Before(c.fetched.Add(most))
+	return c.set != nil && !deadline.Passed(c.fetched.Add(most), now)
 }
 
 // begin starts a fetch, unless one is in progress or the last one failed a moment ago. It goes on
 // when the ctx of its caller ends. If the keys at hand lack one, caches of others are told not to
 // answer with the same ones. The caller holds mu.
 func (c *Cache) begin(ctx context.Context, now time.Time, lacking bool) {
-	if c.flight != nil || now.Before(c.retryAt) {
+	if c.flight != nil || !deadline.Passed(c.retryAt, now) {
 		return
 	}
 	c.asked = now
@@ -195,30 +245,25 @@ func (c *Cache) begin(ctx context.Context, now time.Time, lacking bool) {
 	go func() {
 		defer cancel()
 		defer close(done)
-		named, fresh, err := c.Fetch(ctx, lacking)
-		c.end(named, fresh, err)
+		set, fresh, err := c.Fetch(ctx, lacking)
+		c.end(&set, fresh, err)
 	}()
 }
 
 // end keeps what a fetch brought.
-func (c *Cache) end(named []jose.NamedKey, fresh time.Duration, err error) {
+func (c *Cache) end(set *jose.KeySet, fresh time.Duration, err error) {
 	now := c.Now()
-	keys := make(map[string]*jose.PublicKey, len(named))
-	for _, n := range named {
-		kid := n.Kid
-		if kid == "" {
-			kid = n.Key.Thumbprint()
-		}
-		keys[kid] = n.Key
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flight, c.err = nil, err
 	if err != nil {
-		c.retryAt = now.Add(min(retryAfter<<min(c.fails, 10), longestRetry))
-		c.fails++
+		c.retryAt = now.Add(retryAfter)
+		if !errors.Is(err, ErrBusy) {
+			c.retryAt = now.Add(min(retryAfter<<min(c.fails, 10), longestRetry))
+			c.fails++
+		}
 		return
 	}
-	c.keys, c.fetched, c.fresh = keys, now, now.Add(fresh)
+	c.set, c.fetched, c.fresh = set, now, now.Add(fresh)
 	c.fails, c.retryAt = 0, time.Time{}
 }

@@ -26,7 +26,8 @@ import (
 func (h *testServer) published(t testing.TB, issuer, signed string) *jose.JWS {
 	t.Helper()
 	_, body := h.do(t, "GET "+strings.TrimPrefix(issuer, "https://")+"/.well-known/jwks.json")
-	keys, err := jose.ParseJWKS([]byte(body))
+	set, err := jose.ParseKeySet([]byte(body), jose.KeySetRules{})
+	keys := set.Keys
 	must(t, err)
 	jws, err := jose.ParseDocument(signed)
 	must(t, err)

@@ -277,7 +277,11 @@ func TestSDKBoundTokens(t *testing.T) {
 // providerKeys are the keys of the trusted issuers of a test.
 type providerKeys map[string]*jose.PublicKey
 
-func (k providerKeys) Key(_ context.Context, t *registry.TrustedIssuer, _ string) (*jose.PublicKey, error) {
+func (k providerKeys) Newer(context.Context, *registry.TrustedIssuer, string, string, *jose.PublicKey) *jose.PublicKey {
+	return nil
+}
+
+func (k providerKeys) Key(_ context.Context, t *registry.TrustedIssuer, _, _ string) (*jose.PublicKey, error) {
 	return k[t.Name], nil
 }
 

@@ -25,7 +25,11 @@ type oneProvider struct {
 	err error
 }
 
-func (p *oneProvider) Key(context.Context, *registry.TrustedIssuer, string) (*jose.PublicKey, error) {
+func (p *oneProvider) Newer(context.Context, *registry.TrustedIssuer, string, string, *jose.PublicKey) *jose.PublicKey {
+	return nil
+}
+
+func (p *oneProvider) Key(context.Context, *registry.TrustedIssuer, string, string) (*jose.PublicKey, error) {
 	return p.key, p.err
 }
 

@@ -106,7 +106,7 @@ func newCache(t *registry.TrustedIssuer, now func() time.Time) *remotekeys.Cache
 		r.rules.Algs = append(r.rules.Algs, jose.Alg(alg))
 	}
 	r.rules.SPIFFE = t.Kind == registry.TrustedSPIFFE
-	return &remotekeys.Cache{Fetch: r.read, Now: now, Limit: fetchLimit, Background: true}
+	return &remotekeys.Cache{Fetch: r.read, Now: now, Limit: fetchLimit, Background: true, MaxWaiting: 32}
 }
 
 // Refresh starts to read the keys that will soon be stale. It does not wait.
@@ -117,36 +117,55 @@ func (s *Source) Refresh(ctx context.Context) {
 }
 
 // Errors yields for each trusted issuer, by a name for people, why its keys could not be read the
-// last time, or nil.
+// last time, and which of them are left out, or nil.
 func (s *Source) Errors() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for _, k := range s.all {
-			if !yield("read the keys of trusted issuer "+k.place.name+" of issuer "+k.place.issuer, k.cache.Err()) {
+			of := "trusted issuer " + k.place.name + " of issuer " + k.place.issuer
+			var left error
+			if report := k.cache.Report(); report != "" {
+				left = errors.New(report)
+			}
+			if !yield("read the keys of "+of, k.cache.Err()) || !yield("use all keys of "+of, left) {
 				return
 			}
 		}
 	}
 }
 
-// Key returns the key of a trusted issuer with that kid, or without a kid its only key. What it does
-// not have is registry.ErrNotFound; every other error means that nobody can tell now.
-func (s *Source) Key(ctx context.Context, t *registry.TrustedIssuer, kid string) (*jose.PublicKey, error) {
+// Key returns the key of a trusted issuer for a signature with that kid and alg; without a kid its only
+// one. What it does not have is registry.ErrNotFound; every other error means that nobody can tell now.
+func (s *Source) Key(ctx context.Context, t *registry.TrustedIssuer, kid, alg string) (*jose.PublicKey, error) {
 	k := s.kept[t]
 	if k == nil {
-		if key := t.Keys.Find(kid, ""); key != nil {
+		if key := t.Keys.Find(kid, alg); key != nil {
 			return key, nil
 		}
 		return nil, notFound(kid)
 	}
-	every := remotekeys.UnknownKidEvery
-	if t.Bundle != "" {
-		every = unknownInFiles
-	}
-	key, err := k.cache.Key(ctx, kid, every)
+	key, err := k.cache.Key(ctx, kid, alg, k.every())
 	if errors.Is(err, remotekeys.ErrUnknownKey) {
 		return nil, notFound(kid)
 	}
 	return key, err
+}
+
+// Newer is Key after a signature did not verify with the key was; nil when the trusted issuer has no
+// other one by now.
+func (s *Source) Newer(ctx context.Context, t *registry.TrustedIssuer, kid, alg string, was *jose.PublicKey) *jose.PublicKey {
+	k := s.kept[t]
+	if k == nil {
+		return nil
+	}
+	return k.cache.Newer(ctx, kid, alg, k.every(), was)
+}
+
+// every is the time between two readings for what is not among the keys.
+func (k *kept) every() time.Duration {
+	if k.place.file != "" {
+		return unknownInFiles
+	}
+	return remotekeys.UnknownKidEvery
 }
 
 func notFound(kid string) error { return fmt.Errorf("kid %.64q: %w", kid, registry.ErrNotFound) }
@@ -157,32 +176,32 @@ type reader struct {
 	rules jose.KeySetRules
 }
 
-func (r *reader) read(ctx context.Context, past bool) ([]jose.NamedKey, time.Duration, error) {
+func (r *reader) read(ctx context.Context, past bool) (jose.KeySet, time.Duration, error) {
 	if r.from.Bundle != "" {
 		return r.readFile()
 	}
 	return r.fetch(ctx, past)
 }
 
-func (r *reader) readFile() ([]jose.NamedKey, time.Duration, error) {
+func (r *reader) readFile() (jose.KeySet, time.Duration, error) {
 	file, err := os.Open(r.from.Bundle)
 	if err != nil {
-		return nil, 0, err
+		return jose.KeySet{}, 0, err
 	}
 	defer func() { _ = file.Close() }()                           // only read
 	data, err := io.ReadAll(io.LimitReader(file, jose.MaxJWKS+1)) // one byte more is refused as too long
 	if err != nil {
-		return nil, 0, err
+		return jose.KeySet{}, 0, err
 	}
 	set, err := r.parse(data)
-	return set.Keys, fileFresh, err
+	return set, fileFresh, err
 }
 
 // fetch reads the JWK set. The file of authorities is read each time, so that it may be replaced.
-func (r *reader) fetch(ctx context.Context, past bool) ([]jose.NamedKey, time.Duration, error) {
+func (r *reader) fetch(ctx context.Context, past bool) (jose.KeySet, time.Duration, error) {
 	transport, err := tlsfiles.Transport(r.from.CA, "", "")
 	if err != nil {
-		return nil, 0, err
+		return jose.KeySet{}, 0, err
 	}
 	client := &http.Client{Transport: transport}
 	if r.from.CA != "" {
@@ -190,17 +209,17 @@ func (r *reader) fetch(ctx context.Context, past bool) ([]jose.NamedKey, time.Du
 	}
 	answer, err := fetch.Get(ctx, client, r.from.JWKSURI, remotekeys.Header(past), fetch.Limits{Bytes: jose.MaxJWKS, Time: fetchLimit})
 	if err != nil {
-		return nil, 0, err
+		return jose.KeySet{}, 0, err
 	}
 	if kind, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type")); kind == "text/html" {
-		return nil, 0, fmt.Errorf("%s answered with a web page", r.from.JWKSURI)
+		return jose.KeySet{}, 0, fmt.Errorf("%s answered with a web page", r.from.JWKSURI)
 	}
 	set, err := r.parse(answer.Body)
 	fresh := remotekeys.Freshness(answer.Header)
 	if set.Refresh > 0 { // SPIFFE Federation §5.2: poll as often as the bundle says
 		fresh = remotekeys.Bounded(time.Duration(min(set.Refresh, int64(time.Hour/time.Second))) * time.Second)
 	}
-	return set.Keys, fresh, err
+	return set, fresh, err
 }
 
 func (r *reader) parse(data []byte) (jose.KeySet, error) {

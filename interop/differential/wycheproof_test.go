@@ -165,7 +165,8 @@ func wycheproofAccepts(group wycheproofGroup, test wycheproofTest) bool {
 	if key == nil {
 		key = group.Private
 	}
-	keys, err := jose.ParseJWKS(key)
+	set, err := jose.ParseKeySet(key, jose.KeySetRules{})
+	keys := set.Keys
 	if err != nil {
 		public, kid, err := jose.ParseJWK(key, "")
 		if err != nil {
