@@ -98,8 +98,11 @@ func convertRows(kind *Rows, file io.Reader, out io.Writer) error {
 // header reads the row that names the columns.
 func (k *Rows) header(in *csv.Reader) ([]string, error) {
 	header, err := in.Read()
-	if err != nil {
-		return nil, fmt.Errorf("the first row must name the columns: %w", err)
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("the file is empty: the first row must name the columns, as in %s", strings.Join(k.columns, ","))
+	case err != nil: // also of quoted cells with another character between them
+		return nil, fmt.Errorf("the first row must name the columns, separated by commas, as in %s: %w", strings.Join(k.columns, ","), err)
 	}
 	columns := slices.Clone(header)
 	if len(columns) == 1 && strings.ContainsAny(columns[0], ";\t|") {

@@ -76,6 +76,9 @@ func TestConvertHeaders(t *testing.T) {
 		"id, client\n":                    `a column is called " client" where "client" is wanted: write it exactly so; known are id, client, disabled and the names of attributes`,
 		"id,client,\n":                    `a column is called "": leave out blanks and empty columns`,
 		"id,client,trId,TRID\nm,c,1,2\n":  "{\"attributes\":{\"TRID\":\"2\",\"trId\":\"1\"},\"client\":\"c\",\"id\":\"m\"}\n",
+		"\"id\";\"client\"\nm;c\n":        `the first row must name the columns, separated by commas, as in id,client,disabled: parse error on line 1, column 4: extraneous or missing " in quoted-field`,
+		"":                                "the file is empty: the first row must name the columns, as in id,client,disabled",
+		"\n":                              "the file is empty: the first row must name the columns, as in id,client,disabled",
 		"\xff\xfei\x00d\x00":              "the file is in UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
 		"id,client,name\nm,c,B\xe4cker\n": "line 2: name is not UTF-8: save the file as UTF-8",
 	} {
