@@ -82,7 +82,7 @@ func pattern(output string) *regexp.Regexp {
 	for _, varies := range [][2]string{
 		{`\\\.\\\.\\\.`, `[^"]*`},
 		{`[0-9]{10}( +)[0-9TZ:-]{20}`, `[0-9]{10} +[0-9TZ:-]{20}`}, // the column is as wide as the issuer's port
-		{`, now\n`, `, (now|[0-9]+ seconds? ago)\n`}, // on a slow machine
+		{`, now\n`, `, (now|[0-9]+ seconds? ago)\n`},               // on a slow machine
 		{`(kid|jti)( +)"[A-Za-z0-9_-]+"`, `$1$2"[A-Za-z0-9_-]+"`},
 	} {
 		text = regexp.MustCompile(varies[0]).ReplaceAllString(text, varies[1])
