@@ -36,7 +36,7 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 		if isHTML(resp.Header.Get("Content-Type"), resp.Body) {
 			err = errors.New("a web page, not a token: is this the token endpoint?")
 		}
-		return nil, wrong(withExcerpt(err, p.excerpt(resp.Body)))
+		return nil, wrong(withExcerpt(p.clean(err), p.excerpt(resp.Body)))
 	}
 	a := &answer{members: members, wire: &p.profile.Wire}
 	if a.refuses() {
@@ -47,7 +47,7 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 		err = withExcerpt(err, p.excerpt(resp.Body))
 	}
 	if err != nil {
-		return nil, wrong(err)
+		return nil, wrong(p.clean(err))
 	}
 	token.Correlation, token.Skew = p.correlation, skew
 	if token.Scope == nil {
