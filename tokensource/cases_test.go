@@ -181,6 +181,7 @@ func TestExcerptsWithholdWhatWasSent(t *testing.T) {
 		"a part of it":            `{"message":"bad secret ...6789abcdefghijklmnop"}`,
 		"form-encoded":            `{"message":"client_secret s3cr3t%2F%2B0123456789abcdefghijklmnop"}`,
 		"Basic":                   `{"message":"Basic ` + "Y2xpZW50OnMzY3IzdCUyRiUyQjAxMjM0NTY3ODlhYmNkZWZnaGlqa2xtbm9w" + `"}`,
+		"behind a script":         `<html><script a>"6789abcdef"</script><STYLE>6789abcdef</STYLE ><b>` + secret + `</b></html>`,
 		"in a page":               `<html><p>` + secret + `</p></html>`,
 		"a token":                 `{"fault":"x","access_token":"6789abcdef"}`,
 		"a token of another form": `error=x&refresh_token=6789abcdef`,
@@ -232,6 +233,17 @@ func TestExcerptsKeepTheRest(t *testing.T) {
 	_, err := s.Fetch(t.Context())
 	if err == nil || !strings.HasSuffix(err.Error(), `{"message":"no client has the secret [withheld]&more, see https:\/\/help.example"}`) {
 		t.Error(err)
+	}
+}
+
+// Pages that a server made to be slow to read are not.
+func TestExcerptsAreQuick(t *testing.T) {
+	for _, piece := range []string{"<script>", "<style ", `\\u0026`, "token=%26&amp;+", "eyJaaaaa.", `"token":"`, "<"} {
+		begin := time.Now()
+		_, err := atNoon(always(400, "<p>"+strings.Repeat(piece, 120<<10/len(piece)))).Fetch(t.Context())
+		if took := time.Since(begin); err == nil || took > 5*time.Second {
+			t.Errorf("%s: %s, %v", piece, took, err)
+		}
 	}
 }
 

@@ -32,14 +32,38 @@ func (p *plan) excerpt(body []byte) string {
 	case json.Compact(&compact, body) == nil:
 		body = compact.Bytes()
 	case bytes.HasPrefix(bytes.TrimSpace(body), []byte("<")):
-		body = markup.ReplaceAll(body, []byte(" "))
+		return p.sanitize(readable(string(body)))
 	}
 	return p.sanitize(string(body))
 }
 
+// readable returns a web page without its tags, and without elements that are not for readers. It
+// reads the page once: a regular expression that looks for the end of an element anew from each
+// beginning takes minutes for one that a server makes so.
+func readable(page string) string {
+	var text strings.Builder
+	for {
+		before, rest, found := strings.Cut(page, "<")
+		text.WriteString(before + " ")
+		if !found {
+			return text.String()
+		}
+		page = rest
+		if unread.MatchString(rest) {
+			end := unreadEnd.FindStringIndex(rest)
+			if end == nil {
+				return text.String()
+			}
+			page = rest[end[0]+1:] // the end is a tag, too
+		}
+		_, page, _ = strings.Cut(page, ">")
+	}
+}
+
 var (
-	// markup is a tag, or an element that is not for readers.
-	markup = regexp.MustCompile(`(?is)<(script|style)\b.*?</(script|style)>|<[^>]*>`)
+	// unread begins an element that is not for readers, after its <, and unreadEnd ends one.
+	unread    = regexp.MustCompile(`^(?i:script|style)\b`)
+	unreadEnd = regexp.MustCompile(`</(?i:script|style)\b`)
 	// bearers are members of an answer that hold a token or a secret, as JSON or as a form, and JWTs.
 	bearers = regexp.MustCompile(`(?i)"[\w.-]*(?:token|secret|assertion|password)"\s*:\s*"((?:[^"\\]|\\.)*)"|\b\w*(?:token|secret|assertion|password)=([^&\s"]+)|\b(eyJ[\w-]{5,}\.[\w.-]+)`)
 	// escapes are those of JSON, of a form and of HTML.
