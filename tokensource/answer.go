@@ -130,12 +130,13 @@ var refusing = []string{
 }
 
 // refuses reports whether an answer under a good status is a refusal: it has an error, or no access
-// token and words of a refusal.
+// token, or an empty one, and words of a refusal.
 func (a *answer) refuses() bool {
 	if e := string(a.members["error"]); e != "" && e != "null" && e != `""` && e != "false" {
 		return true
 	}
-	return a.find(platform.FromAccessToken) == nil &&
+	token, _ := text(a.find(platform.FromAccessToken))
+	return token == "" &&
 		slices.ContainsFunc(refusing, func(name string) bool { return a.members[name] != nil })
 }
 
@@ -290,7 +291,8 @@ func number(raw json.RawMessage) (float64, bool) {
 var layouts = []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05"}
 
 // instant reads a point in time: ISO 8601, or seconds since 1970 as a number or
-// string, or milliseconds where seconds would lie beyond the year 5000.
+// string, or milliseconds where seconds would lie beyond the year 5000. One that is 0 means none, as
+// for life.
 func instant(raw json.RawMessage) (time.Time, bool) {
 	const millisecondsFrom, latest = 1e11, 1e14
 	if seconds, ok := number(raw); ok {
@@ -298,7 +300,7 @@ func instant(raw json.RawMessage) (time.Time, bool) {
 			seconds /= 1000
 		}
 		whole, fraction := math.Modf(min(seconds, latest))
-		return time.Unix(int64(whole), int64(fraction*1e9)), seconds >= 0
+		return time.Unix(int64(whole), int64(fraction*1e9)), seconds > 0
 	}
 	s, _ := text(raw)
 	for _, layout := range layouts {
@@ -322,6 +324,5 @@ func jwtExpiry(token string) (time.Time, bool) {
 	if err != nil || members["exp"] == nil {
 		return time.Time{}, false
 	}
-	seconds, ok := number(members["exp"])
-	return time.Unix(int64(min(seconds, 1e11)), 0), ok && seconds >= 0
+	return instant(members["exp"]) // by some libraries in milliseconds
 }
