@@ -3,6 +3,7 @@ package tokensource_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -244,6 +245,24 @@ func TestExcerptsAreQuick(t *testing.T) {
 		if took := time.Since(begin); err == nil || took > 5*time.Second {
 			t.Errorf("%s: %s, %v", piece, took, err)
 		}
+	}
+}
+
+// garbled is the error of an answer that is not HTTP, which net/http quotes.
+type garbled struct{}
+
+func (garbled) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("malformed MIME header line: X-Echo 0123456789abcdef\x1b[31m")
+}
+
+// A failed connection may quote the server, too: what is not HTTP, or the names of a certificate.
+func TestConnectionErrorsAreClean(t *testing.T) {
+	s := &tokensource.Source{Issuer: "https://issuer.example", HTTPClient: &http.Client{Transport: garbled{}},
+		Credential: tokensource.Credential{ClientID: "client", Secret: "0123456789abcdef"}}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Fetch(ctx); err == nil || strings.Contains(err.Error(), "cdef") || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "X-Echo [withheld]?[31m") {
+		t.Errorf("%q", err)
 	}
 }
 
