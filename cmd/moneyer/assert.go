@@ -152,7 +152,7 @@ func (f *assertFlags) aud(p *platform.Profile) (string, error) {
 		return "", usagef("for client authentication aud is the issuer URL alone (RFC 10070): leave --audience out")
 	case f.audience != "":
 		return f.audience, nil
-	case policy.Forbids("aud"):
+	case !f.clientAuth && policy.Forbids("aud"):
 		return "", nil
 	case f.issuer != "" && (f.clientAuth || policy.Accepts(platform.AudienceIssuer)):
 		return f.issuer, nil
