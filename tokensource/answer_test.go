@@ -185,10 +185,11 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(200, "", `{"accessToken":"`+unsigned(`{"exp":1795435200}`)+`","tokenType":"bearer"}`)
 	f.Add(400, "application/json", `{"error":"invalid_grant","error_description":"no"}`)
 	f.Add(503, "text/html", `<html>`)
+	f.Add(400, "", `{"m":"s3cret-in\u002dthe-test czNjcmV0LWluLXRoZS10ZXN0 %73%33cret-in-the-test"}`)
 	f.Add(200, "application/json", `{"access_token":"a","expires_at":1e14}`)
 	oauth2 := builtin(f, "oauth2")
 	f.Fuzz(func(t *testing.T, status int, contentType, body string) {
-		if status == 429 || status == 503 {
+		if status == 429 || status >= 502 && status <= 504 {
 			status = 500 // no pauses here
 		}
 		s := atNoon(always(status, body, "Content-Type", contentType))
@@ -197,6 +198,9 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			if token != nil {
 				t.Error("a token beside an error")
+			}
+			if strings.Contains(err.Error(), s.Credential.Secret) || strings.ContainsAny(err.Error(), "\x1b\x00\u202e") {
+				t.Errorf("an error with a secret or a control character: %q", err)
 			}
 			return
 		}

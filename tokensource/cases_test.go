@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"moneyer/oauth"
 	"moneyer/profile"
@@ -197,7 +198,7 @@ func TestExcerptsWithholdWhatWasSent(t *testing.T) {
 // Terminals are not controlled by what a server says, and a long text is cut.
 func TestExcerptsAreClean(t *testing.T) {
 	_, err := atNoon(always(403, "a\x1b[31mred\x00\u202eback\xff"+strings.Repeat(" long", 2000))).Fetch(t.Context())
-	if err == nil || strings.ContainsAny(err.Error(), "\x1b\x00\u202e\xff") || len(err.Error()) > 800 || !strings.Contains(err.Error(), "a?[31mred??back") {
+	if err == nil || strings.ContainsAny(err.Error(), "\x1b\x00\u202e") || !utf8.ValidString(err.Error()) || len(err.Error()) > 800 || !strings.Contains(err.Error(), "a?[31mred??back") {
 		t.Errorf("%d bytes: %v", len(err.Error()), err)
 	}
 }
@@ -225,7 +226,7 @@ func TestWordsOfTheProfile(t *testing.T) {
 			[]string{`require = ["iss", "sub", "aud", "exp"]`, `require = ["iss", "exp", "nbf"]`}, "https://issuer.example",
 			tokensource.Credential{ClientID: "shop", Key: key, Grant: oauth.JWTBearer},
 			func(t *testing.T, _ *http.Request, body string) {
-				if _, claims := readAssertion(t, body, key.Public()); claims["nbf"] == nil || claims["nbf"] != claims["iat"] || claims["iat"].(float64) > float64(time.Now().Unix()-5) { //nolint:forbidigo // the time of the request
+				if _, claims := readAssertion(t, body, key.Public()); claims["nbf"] == nil || claims["nbf"] != claims["iat"] || claims["iat"].(float64) > float64(time.Now().Unix()-5) {
 					t.Errorf("claims %v", claims)
 				}
 			},

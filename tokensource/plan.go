@@ -109,8 +109,20 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// correlation returns the caller's identifier after a check, or a random one.
+// reference names the exchange as the platform's logs do, for an error; empty where it has no name.
+func (p *plan) reference() string {
+	if p.correlation == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (correlation %s)", p.correlation)
+}
+
+// correlation returns the caller's identifier after a check, or a random one; none where the platform has no
+// header for it.
 func correlation(c platform.Correlation, given string) (string, error) {
+	if c.Header == "" {
+		return "", nil
+	}
 	limit := cmp.Or(c.MaxLength, 64)
 	if given != "" {
 		if len(given) > limit || !c.Chars.Allow(given) || !platform.CharsVisible.Allow(given) || strings.TrimSpace(given) != given {

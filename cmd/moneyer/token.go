@@ -54,7 +54,7 @@ would record them in its history. A file named '-' is standard input.
 The token endpoint is the issuer URL and the profile's path, or with --discover what
 the issuer's metadata say (RFC 8414).
 
-Temporary errors (429, 503, a lost connection) are retried, up to four attempts.`,
+Temporary errors (429, 502, 503, 504, a lost connection) are retried, up to four attempts.`,
 		Example: `  moneyer token --profile thales-d1 --issuer https://d1.example/authz/v1 \
       --client merchant01 --key key.pem --kid my-key-1
   moneyer token --profile boltpay --issuer https://bolt.example --client shop \
@@ -277,7 +277,9 @@ func (a *app) describe(token *tokensource.Token) {
 	if scope := token.Scope.String(); scope != "" {
 		fmt.Fprintf(a.err, "scope %s\n", scope)
 	}
-	fmt.Fprintf(a.err, "correlation %s\n", token.Correlation)
+	if token.Correlation != "" {
+		fmt.Fprintf(a.err, "correlation %s\n", token.Correlation)
+	}
 	if token.Skew.Abs() >= 2*time.Second {
 		fmt.Fprintf(a.err, "the platform's clock is %s ahead of this machine's (negative: behind)\n", token.Skew)
 	}
@@ -291,7 +293,7 @@ func (a *app) printToken(token *tokensource.Token, header bool) error {
 			TokenType   string    `json:"token_type"`
 			ExpiresAt   time.Time `json:"expires_at"`
 			Scope       string    `json:"scope,omitempty"`
-			Correlation string    `json:"correlation"`
+			Correlation string    `json:"correlation,omitempty"`
 		}{token.AccessToken, string(token.Type), token.Expiry.UTC().Truncate(time.Second), token.Scope.String(), token.Correlation})
 	case header:
 		fmt.Fprintf(a.out, "Authorization: %s %s\n", token.Type, token.AccessToken)

@@ -156,14 +156,8 @@ func (j *jwk) private() bool {
 // publicKey validates the public half. A key without use may be used to verify any signature
 // (RFC 7517 section 4.2), but not a JWT-SVID.
 func (j *jwk) publicKey(use string, defaultAlg Alg) (*PublicKey, error) {
-	if j.bad != nil {
-		return nil, j.bad
-	}
-	if j.use != use && (j.use != "" || use == useJWTSVID) {
-		return nil, fmt.Errorf("%w: JWK use is %.32q, want %s", ErrKey, j.use, use)
-	}
-	if j.ops != nil && !slices.Contains(j.ops, "verify") {
-		return nil, fmt.Errorf("%w: JWK key_ops lack verify", ErrKey)
+	if err := j.verifies(use); err != nil {
+		return nil, err
 	}
 	alg := defaultAlg.constant()
 	if j.alg != "" {
@@ -185,6 +179,19 @@ func (j *jwk) publicKey(use string, defaultAlg Alg) (*PublicKey, error) {
 		return &PublicKey{alg: alg, key: pub}, nil // NewPublicKey would check the point again
 	}
 	return NewPublicKey(pub, alg)
+}
+
+// verifies returns why the key is not for verifying signatures of that use, or nil.
+func (j *jwk) verifies(use string) error {
+	switch {
+	case j.bad != nil:
+		return j.bad
+	case j.use != use && (j.use != "" || use == useJWTSVID):
+		return fmt.Errorf("%w: JWK use is %.32q, want %s", ErrKey, j.use, use)
+	case j.ops != nil && !slices.Contains(j.ops, "verify"):
+		return fmt.Errorf("%w: JWK key_ops lack verify", ErrKey)
+	}
+	return nil
 }
 
 // cryptoKey builds the public key of RFC 7518 section 6 or RFC 8037 section 2.

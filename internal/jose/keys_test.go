@@ -327,7 +327,7 @@ func TestParseKeySet(t *testing.T) {
 	ec := string(newSigner(t, jose.ES256, "", "").Public().AppendJWK(nil, "a"))
 	ps := string(newSigner(t, jose.PS256, "", "").Public().AppendJWK(nil, "b"))
 	unusable := `{"kty":"EC","crv":"P-521"},{"kty":"AKP","alg":"ML-DSA-44"},{},{"kty":1}`
-	set, err := jose.ParseKeySet([]byte(`{"other":1,"keys":[` + ec + "," + unusable + "," + ps + `]}`), jose.KeySetRules{})
+	set, err := jose.ParseKeySet([]byte(`{"other":1,"keys":[`+ec+","+unusable+","+ps+`]}`), jose.KeySetRules{})
 	keys := set.Keys
 	if err != nil {
 		t.Fatal(err)

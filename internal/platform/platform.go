@@ -102,7 +102,7 @@ type Param struct {
 	Type ValueType `toml:"type"`
 	// Required parameters must be there and not empty.
 	Required bool `toml:"required"`
-	// MaxLength of the value, or of each value of a list, in bytes; 0 means 8192.
+	// MaxLength of the value, or of each value of a list, in characters, as platforms count; 0 means 8192.
 	MaxLength int `toml:"max_length"`
 	// MaxItems of a list; 0 means 16. Items are distinct and there is at least one.
 	MaxItems int `toml:"max_items"`

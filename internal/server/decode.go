@@ -268,7 +268,7 @@ func fits(param *platform.Param, values ...string) error {
 	case platform.Empty, platform.Repeated:
 		return malformed("the items of %s must be distinct and not empty", param.Name)
 	case platform.TooLong:
-		return malformed("%s is longer than %d bytes", param.Name, param.MaxLength)
+		return malformed("%s is longer than %d characters", param.Name, param.MaxLength)
 	case platform.BadChars:
 		return malformed("%s holds a character that is not allowed", param.Name)
 	default:

@@ -103,7 +103,7 @@ func (w *wire) allow() string {
 func (e *endpoint) unavailable(w http.ResponseWriter, r *http.Request, cause error) {
 	c := e.newCall(w, r)
 	defer c.end()
-	c.correlation = newCorrelation(e.wire.Correlation.MaxLength)
+	c.correlation = newCorrelation(&e.wire.Correlation)
 	c.fail(tryAgain(cause))
 }
 

@@ -127,8 +127,8 @@ func (s *Server) route(mux *router, issuer *registry.Issuer, host, path string) 
 	mux.handle(host+path+checkPath+"/{rest...}", issuer.Name, check.check)
 	m := e.metadata()
 	published := map[string]http.HandlerFunc{
-		metadataPath: document(m),
-		openIDPath:   document(openIDMetadata{m, []string{"public"}, []string{issuer.Alg}}),
+		metadataPath: e.document(m, false),
+		openIDPath:   e.document(m, true),
 	}
 	for name, handler := range published {
 		for _, p := range around(path, name) {
