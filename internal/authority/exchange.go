@@ -49,9 +49,6 @@ type Authority struct {
 	// EndpointAudience is called each time that a client was authenticated by a JWT whose
 	// aud is the token endpoint, which is deprecated; nil means that nobody wants to know.
 	EndpointAudience func(context.Context, EndpointAudience)
-	// ScopeDropped is called for each token whose request asked for scope words that the
-	// platform does not know, which it drops; nil means that nobody wants to know.
-	ScopeDropped func(context.Context, ScopeDropped)
 	// Refusals records refusals at a bounded rate.
 	Refusals *Refusals
 	// Revocations are the tokens that were revoked.
@@ -67,13 +64,6 @@ type EndpointAudience struct {
 	Issuer, Client, Correlation string
 	// Found is the aud that it sent, and Expected what it should send.
 	Found, Expected string
-}
-
-// ScopeDropped is a token for less scope than its client asked for.
-type ScopeDropped struct {
-	Issuer, Client, Correlation string
-	// Dropped is an excerpt of the words that were dropped.
-	Dropped string
 }
 
 // ClientName names a client within the process.
@@ -95,8 +85,6 @@ type AccessToken struct {
 	// ExpiresIn is the rest of its lifetime when it is returned, in seconds.
 	ExpiresIn int64
 	Scope     oauth.Scope
-	// Dropped are the words of the request that are not in Scope.
-	Dropped oauth.Scope
 }
 
 // Exchange gives an access token for a request, or refuses with an *oauth.Error
@@ -131,9 +119,6 @@ func (a *Authority) Exchange(ctx context.Context, issuer *registry.Issuer, req *
 		return nil, err
 	}
 	a.touch(ctx, t)
-	if len(token.Dropped) > 0 && a.ScopeDropped != nil {
-		a.ScopeDropped(ctx, ScopeDropped{issuer.Name, t.client.ID, req.Correlation, registry.Excerpt(token.Dropped.String())})
-	}
 	return token, nil
 }
 

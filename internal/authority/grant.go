@@ -27,8 +27,6 @@ type Grant struct {
 	Client  *registry.Client
 	Subject string
 	Scope   oauth.Scope
-	// Dropped are words that were asked for and that the platform does not know.
-	Dropped oauth.Scope
 	// Account on whose behalf the client asks; nil where the profile has none.
 	Account     *registry.Account
 	Params      []Param
@@ -48,11 +46,11 @@ func (a *Authority) verify(ctx context.Context, t *attempt) (*Grant, error) {
 		return nil, oauth.Errorf(oauth.UnauthorizedClient, "this client may not use this grant_type").
 			Because(&evidence.Refusal{Rule: "client's grants", Expected: "a grant that the client is registered for", Found: string(req.GrantType)})
 	}
-	scope, dropped, err := grantScope(&policy.Scope, t.client, req.Scope)
+	scope, err := grantScope(&policy.Scope, t.client, req.Scope)
 	if err != nil {
 		return nil, err
 	}
-	g := &Grant{Client: t.client, Subject: cmp.Or(t.subject, t.client.ID), Scope: scope, Dropped: dropped, Params: req.Params,
+	g := &Grant{Client: t.client, Subject: cmp.Or(t.subject, t.client.ID), Scope: scope, Params: req.Params,
 		Credential: recorded(t.credentials), Correlation: req.Correlation, use: &t.use}
 	if g.Confirmation, err = t.confirmation(); err != nil {
 		return nil, err
@@ -67,30 +65,24 @@ func (a *Authority) verify(ctx context.Context, t *attempt) (*Grant, error) {
 }
 
 // grantScope narrows what was asked for to what the client is registered for
-// (RFC 6749 §3.3). Words that the platform does not know are refused or dropped, as the
-// profile says.
-func grantScope(policy *platform.Scope, client *registry.Client, asked string) (scope, dropped oauth.Scope, err error) {
+// (RFC 6749 §3.3).
+func grantScope(policy *platform.Scope, client *registry.Client, asked string) (oauth.Scope, error) {
 	if asked == "" {
 		if policy.Default == platform.DefaultRegistered {
-			return client.Scope, nil, nil
+			return client.Scope, nil
 		}
-		return nil, nil, nil
+		return nil, nil
 	}
-	if scope, err = oauth.ParseScope(asked); err != nil {
-		return nil, nil, oauth.AsError(err).Because(&evidence.Refusal{Rule: "scope", Expected: "words of RFC 6749 section 3.3", Found: "malformed ones"})
+	scope, err := oauth.ParseScope(asked)
+	if err != nil {
+		return nil, oauth.AsError(err).Because(&evidence.Refusal{Rule: "scope", Expected: "words of RFC 6749 section 3.3", Found: "malformed ones"})
 	}
 	if policy.Unknown == platform.UnknownIgnore {
-		scope = slices.DeleteFunc(scope, func(word string) bool {
-			unknown := !slices.Contains(policy.Words, word)
-			if unknown {
-				dropped = append(dropped, word)
-			}
-			return unknown
-		})
+		scope = slices.DeleteFunc(scope, func(word string) bool { return !slices.Contains(policy.Words, word) })
 	}
 	if word := scope.Missing(client.Scope); word != "" {
-		return nil, nil, oauth.Errorf(oauth.InvalidScope, "the client is not registered for all of this scope").
+		return nil, oauth.Errorf(oauth.InvalidScope, "the client is not registered for all of this scope").
 			Because(&evidence.Refusal{Rule: "scope", Expected: client.Scope.String(), Found: registry.Excerpt(word)})
 	}
-	return scope, dropped, nil
+	return scope, nil
 }

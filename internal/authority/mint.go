@@ -3,7 +3,6 @@ package authority
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"moneyer/internal/jose"
@@ -83,7 +82,6 @@ func (a *Authority) sameToken(ctx context.Context, issuer *registry.Issuer, gran
 		return nil, use.replayed(replayed.Index) // it was revoked meanwhile
 	}
 	token.Client = grant.Client.ID
-	token.Dropped = slices.DeleteFunc(slices.Concat(grant.Scope, grant.Dropped), token.Scope.Has)
 	if token.ExpiresIn = int64(token.Expires.Sub(now) / time.Second); token.ExpiresIn <= 0 {
 		return nil, use.replayed(replayed.Index)
 	}

@@ -31,7 +31,6 @@ func newToken(issuer *registry.Issuer, grant *Grant, now time.Time) *AccessToken
 		Expires:   issued.Add(issuer.TokenLifetime),
 		ExpiresIn: int64(issuer.TokenLifetime / time.Second),
 		Scope:     grant.Scope,
-		Dropped:   grant.Dropped,
 	}
 }
 

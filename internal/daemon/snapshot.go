@@ -150,7 +150,7 @@ func (s *state) buildHandlers(cfg *config.Config, snap *Snapshot) (err error) {
 		Penalty:    overload.NewPenalty[authority.ClientAt](limits.Penalties),
 		Replayed:   overload.NewPenalty[[32]byte](limits.Replays),
 
-		EndpointAudience: s.endpointAudience, ScopeDropped: s.scopeDropped,
+		EndpointAudience: s.endpointAudience,
 	}
 	if store.IsPostgres(cfg.Store) { // there may be other replicas
 		auth.Stale, auth.Staleness = s.db.Stale(), s.db.KnownUntil
@@ -188,13 +188,6 @@ func (s *state) endpointAudience(ctx context.Context, use authority.EndpointAudi
 	s.metrics.EndpointAudience(use.Issuer)
 	s.log.WarnContext(ctx, "the aud of a client assertion is the token endpoint: the client should send the issuer identifier",
 		"issuer", use.Issuer, "client", use.Client, "correlation", use.Correlation, "found", use.Found, "expected", use.Expected)
-}
-
-// scopeDropped logs that a client asks for scope words that nobody knows. Its answer tells, so that
-// this is for whoever looks for the cause.
-func (s *state) scopeDropped(ctx context.Context, drop authority.ScopeDropped) {
-	s.log.DebugContext(ctx, "scope words that the profile does not know were dropped",
-		"issuer", drop.Issuer, "client", drop.Client, "correlation", drop.Correlation, "dropped", drop.Dropped)
 }
 
 // pathOf returns the path of a URL that config has validated.

@@ -10,14 +10,13 @@ import (
 	"moneyer/oauth"
 )
 
-// encode writes the token in the profile's answer (RFC 6749 §5.1). A scope that differs from what was asked
-// for is told, also when nothing is left of it.
+// encode writes the token in the profile's answer (RFC 6749 §5.1).
 func (c *call) encode(token *authority.AccessToken) {
 	body := make([]byte, 0, len(token.Token)+256)
 	body = append(body, '{')
 	for i := range c.wire.Response {
 		member := &c.wire.Response[i]
-		if member.From == platform.FromScope && len(token.Scope) == 0 && len(token.Dropped) == 0 {
+		if member.From == platform.FromScope && len(token.Scope) == 0 {
 			continue
 		}
 		if len(body) > 1 {
