@@ -31,13 +31,12 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 	wrong := func(err error) *failure {
 		return &failure{err: fmt.Errorf("tokensource: the answer of %s%s: %w", p.url.Host, p.reference(), err)}
 	}
-	quoting := func(err error) error { return errors.New(p.sanitize(err.Error())) } // its text has words of the answer
 	members, err := readMembers(resp.Body)
 	if err != nil {
 		if isHTML(resp.Header.Get("Content-Type"), resp.Body) {
 			err = errors.New("a web page, not a token: is this the token endpoint?")
 		}
-		return nil, wrong(withExcerpt(quoting(err), p.excerpt(resp.Body)))
+		return nil, wrong(withExcerpt(p.clean(err), p.excerpt(resp.Body)))
 	}
 	a := &answer{members: members, wire: &p.profile.Wire}
 	if a.refuses() {
@@ -48,7 +47,7 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 		return nil, wrong(withExcerpt(err, p.excerpt(resp.Body)))
 	}
 	if err != nil {
-		return nil, wrong(quoting(err))
+		return nil, wrong(p.clean(err))
 	}
 	token.Correlation, token.Skew = p.correlation, skew
 	if token.Scope == nil {
@@ -134,7 +133,7 @@ var refusing = []string{
 var nothing = []string{"", "null", `""`, "false", "0", `"0"`, "{}", "[]"}
 
 // refuses reports whether an answer under a good status is a refusal: it has an error, or the code of one, or no
-// access token and words of a refusal. An error is believed even beside a token.
+// access token, or an empty one, and words of a refusal. An error is believed even beside a token.
 func (a *answer) refuses() bool {
 	if !slices.Contains(nothing, string(a.members["error"])) || !slices.Contains(nothing, string(a.members["fault"])) {
 		return true
@@ -142,7 +141,8 @@ func (a *answer) refuses() bool {
 	if a.statusIn("responseCode", "statusCode", "status_code") != 0 {
 		return true
 	}
-	return a.find(platform.FromAccessToken) == nil &&
+	token, _ := text(a.find(platform.FromAccessToken))
+	return token == "" &&
 		slices.ContainsFunc(refusing, func(name string) bool { return a.members[name] != nil })
 }
 
@@ -303,7 +303,8 @@ func number(raw json.RawMessage) (float64, bool) {
 var layouts = []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05"}
 
 // instant reads a point in time: ISO 8601, or seconds since 1970 as a number or
-// string, or milliseconds where seconds would lie beyond the year 5000.
+// string, or milliseconds where seconds would lie beyond the year 5000. One that is 0 means none, as
+// for life.
 func instant(raw json.RawMessage) (time.Time, bool) {
 	const millisecondsFrom, latest = 1e11, 1e14
 	if seconds, ok := number(raw); ok {
@@ -311,7 +312,7 @@ func instant(raw json.RawMessage) (time.Time, bool) {
 			seconds /= 1000
 		}
 		whole, fraction := math.Modf(min(seconds, latest))
-		return time.Unix(int64(whole), int64(fraction*1e9)), seconds >= 0
+		return time.Unix(int64(whole), int64(fraction*1e9)), seconds > 0
 	}
 	s, _ := text(raw)
 	for _, layout := range layouts {
@@ -335,6 +336,5 @@ func jwtExpiry(token string) (time.Time, bool) {
 	if err != nil || members["exp"] == nil {
 		return time.Time{}, false
 	}
-	seconds, ok := number(members["exp"])
-	return time.Unix(int64(min(seconds, 1e11)), 0), ok && seconds >= 0
+	return instant(members["exp"]) // by some libraries in milliseconds
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +69,7 @@ one client: "client_secret_basic + tls_client_auth" takes both, "none" leaves it
 the assertion that is the grant. subject = "registered" lets an assertion name a
 subject that is registered with its client; the token names both. A claim cnf, from
 "confirmation", binds the tokens of clients with bound_tokens to their certificate.
+basic = "plain" sends and reads id and secret as they are, instead of form-encoded.
 'moneyer profile check' describes a profile in words.`,
 		Example: `  moneyer profile show boltpay
   moneyer profile show boltpay --json`,
@@ -175,7 +178,7 @@ func summarize(p *platform.Profile) [][]string {
 		[]string{"token", fmt.Sprintf("%s, typ %s, good for %s", token.Alg, token.Typ, shortDuration(token.Lifetime))},
 		[]string{"claims", strings.Join(claims, " ")},
 		[]string{"answer", strings.Join(members, ", ") + tokenTypeWords(wire)},
-		[]string{"errors", map[platform.ErrorStyle]string{platform.ErrorsRFC6749: "JSON with error and error_description", platform.ErrorsStatusOnly: "the HTTP status alone, no body"}[wire.Errors]},
+		[]string{"errors", errorWords(wire)},
 		[]string{"correlation", correlationWords(&wire.Correlation)},
 	)
 }
@@ -207,7 +210,7 @@ func callers(p *platform.Profile) string {
 					oauth.AuthPrivateKeyJWT: "a signed assertion as client authentication",
 					oauth.AuthBasic:         "client id and secret by HTTP Basic" + map[platform.BasicEncoding]string{platform.BasicPlain: ", as they are"}[p.Wire.Basic],
 					oauth.AuthPost:          "client id and secret in the body",
-					oauth.AuthAPIKey:        "an API key in the header " + p.Wire.APIKey.Header,
+					oauth.AuthAPIKey:        "an API key in the header " + p.Wire.APIKey.Header + schemeWords(p.Wire.APIKey.Scheme),
 					oauth.AuthTLS:           "a client certificate of a trusted authority",
 					oauth.AuthSelfSignedTLS: "a client certificate that is registered itself",
 				}[auth])
@@ -216,6 +219,14 @@ func callers(p *platform.Profile) string {
 		}
 	}
 	return strings.Join(ways, "; ")
+}
+
+// schemeWords describes what stands before an API key.
+func schemeWords(scheme string) string {
+	if scheme == "" {
+		return ""
+	}
+	return " after " + scheme
 }
 
 func paramWords(wire *platform.Wire) string {
@@ -232,7 +243,11 @@ func paramWords(wire *platform.Wire) string {
 		}
 		words = append(words, word+")")
 	}
-	return strings.Join(words, ", ")
+	unknown := map[platform.Unknown]string{platform.UnknownRefuse: "; other members of a JSON body are refused", platform.UnknownIgnore: "; others are ignored"}[wire.UnknownMembers]
+	if !wire.Reads(platform.BodyJSON) {
+		unknown = "; others are ignored" // RFC 6749 §3.2
+	}
+	return strings.Join(words, ", ") + unknown
 }
 
 // tokenTypeWords says which token_type an answer has, where that is another than Bearer.
@@ -257,7 +272,8 @@ func assertionWords(policy *platform.Policy) string {
 		words += "; " + grantAssertionWords(a)
 	}
 	if policy.Uses(oauth.AuthPrivateKeyJWT) {
-		words += "; as client authentication: claims iss sub aud exp, sub is the client, aud is the issuer URL"
+		words += "; as client authentication: claims " + requiredWords(func(claim string) bool { return a.Requires(claim) || claim == "sub" || claim == "aud" }) +
+			", sub is the client, aud is the issuer URL"
 	}
 	if len(a.Forbid) > 0 {
 		words += "; must not have " + strings.Join(a.Forbid, " ")
@@ -272,13 +288,7 @@ func grantAssertionWords(a *platform.Assertion) string {
 		platform.AudienceEndpoint: "the token endpoint",
 		platform.AudienceName:     "an audience name",
 	}
-	var claims, names []string
-	for _, claim := range []string{"iss", "sub", "aud", "exp", "iat", "nbf", "jti"} {
-		if a.Requires(claim) {
-			claims = append(claims, claim)
-		}
-	}
-	words := "claims " + strings.Join(claims, " ")
+	words := "claims " + requiredWords(a.Requires)
 	if !a.Forbids("sub") {
 		words += "; sub is the client"
 		if a.Subject == platform.SubjectRegistered {
@@ -286,6 +296,7 @@ func grantAssertionWords(a *platform.Assertion) string {
 		}
 	}
 	if !a.Forbids("aud") {
+		var names []string
 		for _, kind := range a.Audience {
 			names = append(names, audience[kind])
 		}
@@ -295,6 +306,21 @@ func grantAssertionWords(a *platform.Assertion) string {
 }
 
 // scopeWords describes what of a client's scope a token gets.
+// requiredWords lists the claims that are required.
+func requiredWords(required func(claim string) bool) string {
+	claims := []string{"iss", "sub", "aud", "exp", "iat", "nbf", "jti"}
+	return strings.Join(slices.DeleteFunc(claims, func(claim string) bool { return !required(claim) }), " ")
+}
+
+// errorWords describes refusals, with the statuses that are not the usual ones.
+func errorWords(wire *platform.Wire) string {
+	words := map[platform.ErrorStyle]string{platform.ErrorsRFC6749: "JSON with error and error_description", platform.ErrorsStatusOnly: "the HTTP status alone, no body"}[wire.Errors]
+	for _, code := range slices.Sorted(maps.Keys(wire.Status)) {
+		words += fmt.Sprintf("; %d for %s", wire.Status[code], code)
+	}
+	return words
+}
+
 func scopeWords(p *platform.Profile) string {
 	s := &p.Policy.Scope
 	none := "all that the client is registered for"

@@ -32,7 +32,7 @@ var policy = map[string][]string{
 	"profile":             {"internal/platform"},
 	"assertion":           {"internal/jose"},
 	"internal/claims":     {"assertion", "internal/platform"},
-	"tokensource":         {"oauth", "profile", "assertion", "internal/claims", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext"},
+	"tokensource":         {"oauth", "profile", "assertion", "internal/claims", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext", "internal/tlsfiles"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
 	"bearer":              {"oauth", "internal/clientcert", "internal/deadline", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/secrettext", "internal/strictjson"},
 	"internal/remotekeys": {"internal/deadline", "internal/jose"},
