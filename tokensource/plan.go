@@ -86,12 +86,16 @@ func (s *Source) plan(ctx context.Context, r Request, with *identity) (*plan, er
 // endpoint parses the token endpoint's URL. A credential is sent over TLS (RFC 6749
 // §3.2), or to this machine.
 func endpoint(text string) (*url.URL, error) {
+	const form = "must be an absolute URL, such as https://as.example/token, without user and fragment; set Issuer or TokenURL"
 	u, err := url.Parse(text)
+	if err != nil && !strings.Contains(text, "@") { // what stands before @ may be a secret
+		return nil, fmt.Errorf("tokensource: token endpoint %q %s", text, form)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("tokensource: token endpoint: %w", err)
+		return nil, fmt.Errorf("tokensource: the token endpoint %s", form)
 	}
 	if u.Host == "" || u.User != nil || u.Fragment != "" {
-		return nil, fmt.Errorf("tokensource: token endpoint %q must be an absolute URL without user and fragment; set Issuer or TokenURL", u.Redacted())
+		return nil, fmt.Errorf("tokensource: token endpoint %q %s", u.Redacted(), form)
 	}
 	if !fetch.Secure(u) {
 		return nil, fmt.Errorf("tokensource: token endpoint %q must be https; http is for loopback hosts only", u.Redacted())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -140,7 +141,7 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 		a.note("the platform did not grant %s", visible(left.String()))
 	}
 	if f.verbose {
-		a.describe(token)
+		a.describe(token, source.Scope)
 	}
 	return a.printToken(token, f.header)
 }
@@ -272,9 +273,11 @@ func without(asked, granted oauth.Scope) oauth.Scope {
 }
 
 // describe prints the properties of a token, not the token.
-func (a *app) describe(token *tokensource.Token) {
+func (a *app) describe(token *tokensource.Token, requested oauth.Scope) {
 	fmt.Fprintf(a.err, "token until %s (%s)\n", token.Expiry.UTC().Format(time.RFC3339), inWords(token.Expiry.Sub(a.now())))
-	if scope := token.Scope.String(); scope != "" {
+	if scope := token.Scope.String(); len(requested) > 0 && (requested.Missing(token.Scope) != "" || token.Scope.Missing(requested) != "") {
+		fmt.Fprintf(a.err, "scope requested %s, granted %s\n", requested, cmp.Or(scope, "nothing"))
+	} else if scope != "" {
 		fmt.Fprintf(a.err, "scope %s\n", scope)
 	}
 	if token.Correlation != "" {

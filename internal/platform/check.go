@@ -319,6 +319,9 @@ func (p *Profile) checkScope(c *checker) {
 	oneOf(c, "policy.scope.unknown", s.Unknown, UnknownRefuse, UnknownIgnore)
 	oneOf(c, "policy.scope.default", s.Default, DefaultRegistered, DefaultNothing)
 	c.want(s.Unknown == UnknownRefuse || len(s.Words) > 0, "policy.scope.unknown", `"ignore" needs words: without them no word is unknown`)
+	tells := slices.ContainsFunc(p.Wire.Response, func(m Member) bool { return m.From == FromScope })
+	c.want(s.Unknown == UnknownRefuse || tells || p.Wire.Meaning(MeansScope) == nil, "policy.scope.unknown",
+		`"ignore" needs a member from "scope" in wire.response: an answer tells what of the scope was granted (RFC 6749 section 5.1)`)
 	for _, word := range s.Words {
 		scope, err := oauth.ParseScope(word)
 		c.want(err == nil && len(scope) == 1, "policy.scope.words", "%q is not a scope word (RFC 6749 section 3.3)", word)

@@ -190,7 +190,7 @@ const (
 	FromTokenType   ResponseValue = "token_type" // the text of Wire.TokenType
 	FromExpiresIn   ResponseValue = "expires_in" // seconds; number or string
 	FromExpiresAt   ResponseValue = "expires_at" // number (NumericDate), string of it, or iso8601
-	FromScope       ResponseValue = "scope"      // left out when nothing was granted
+	FromScope       ResponseValue = "scope"      // left out when none was asked for and none granted
 )
 
 // ErrorStyle is the shape of a refusal.

@@ -30,7 +30,7 @@ func TestParseRefusesUnreachable(t *testing.T) {
 		{"oauth2", `{ name = "token_type", from`, `{ name = "error", from`, `"error" makes a client read the answer as a refusal`},
 		{"oauth2", `{ name = "sub", from = "subject" }`, `{ name = "nbf", from = "subject" }`, `"nbf" is a time`},
 		{"oauth2", `{ name = "sub", from = "subject" }`, `{ name = "sub", from = "exp" }`, `"sub" must be a string`},
-		{"oauth2", `{ name = "scope", from = "scope" }`, `{ name = "scope", from = "client.x" }`, `"scope" must be from "scope"`},
+		{"oauth2", "{ name = \"scope\", from = \"scope\" },\n  { name = \"iat\"", "{ name = \"scope\", from = \"client.x\" },\n  { name = \"iat\"", `"scope" must be from "scope"`},
 		{"oauth2", `max_lifetime = "1h"`, `max_lifetime = "9s"`, "must be 10s to 24h"},
 	} {
 		source, err := os.ReadFile("../../profile/builtin/" + row.base + ".toml")
