@@ -12,9 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"moneyer/internal/deadline/deadlinetest"
 	"moneyer/oauth"
 	"moneyer/profile"
-	"moneyer/internal/deadline/deadlinetest"
 	"moneyer/tokensource"
 )
 
