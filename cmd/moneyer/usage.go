@@ -124,11 +124,11 @@ func quietFlagError(c *cobra.Command, err error) error {
 // there are.
 func notKnown(what, word string, known []string) string {
 	text := fmt.Sprintf("%s %q is not known", what, word)
-	if near := nearest.Word(word, known); near != "" {
-		text += fmt.Sprintf("; did you mean %s?", near)
-	}
 	if len(known) > 0 {
-		text += "; there is " + strings.Join(known, ", ")
+		text += ": there is " + strings.Join(known, ", ")
+	}
+	if near := nearest.Word(word, known); near != "" {
+		text += fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return text
 }
