@@ -33,6 +33,7 @@ import (
 
 	"moneyer/internal/deadline"
 	"moneyer/internal/jose"
+	"moneyer/internal/remotekeys"
 	"moneyer/oauth"
 )
 
@@ -223,7 +224,7 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Cl
 	if err != nil {
 		return nil, invalid(err)
 	}
-	key, err := v.keys.Key(ctx, jws.Header.Kid)
+	key, err := keyOf(ctx, v.keys, &jws.Header, remotekeys.UnknownKidEvery)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
 		return nil, invalid(err)
@@ -232,10 +233,7 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Cl
 	case key.public == nil:
 		return nil, serverError("bearer: the key source returned the zero Key")
 	}
-	if !v.accepts(key.Alg()) {
-		return nil, invalid(fmt.Errorf("a key for %s, which is not among Algs", key.Alg()))
-	}
-	if err := jws.Verify(key.public); err != nil {
+	if err := v.verifySignature(ctx, jws, key); err != nil {
 		return nil, invalid(err)
 	}
 	claims, err := parseClaims(jws.Payload)
@@ -252,14 +250,32 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Cl
 	return claims, nil
 }
 
+// verifySignature verifies a signature with the key, or with the one that has replaced it.
+func (v *Verifier) verifySignature(ctx context.Context, jws *jose.JWS, key Key) error {
+	err := v.verifyBy(jws, key)
+	if err == nil {
+		return nil
+	}
+	if newer := newerKey(ctx, v.keys, &jws.Header, remotekeys.UnknownKidEvery, key); newer.public != nil {
+		return v.verifyBy(jws, newer)
+	}
+	return err
+}
+
+// verifyBy verifies a signature with one key.
+func (v *Verifier) verifyBy(jws *jose.JWS, key Key) error {
+	if v.Algs != nil && !slices.Contains(v.Algs, key.Alg()) {
+		return fmt.Errorf("a key for %s, which is not among Algs", key.Alg())
+	}
+	return jws.Verify(key.public)
+}
+
 // unavailable is the error while a token cannot be verified: for an invalid_token,
 // clients would discard good tokens.
 func unavailable(cause error) *oauth.Error {
 	e := oauth.Errorf(oauth.TemporarilyUnavailable, "access tokens cannot be checked at the moment")
 	return e.After(retryKeysAfter).Because(cause)
 }
-
-func (v *Verifier) accepts(alg string) bool { return v.Algs == nil || slices.Contains(v.Algs, alg) }
 
 // checkTime checks exp and nbf (RFC 7519 §4.1.4, §4.1.5): a token is good before
 // exp, and no longer at exp itself. The error is an *oauth.Error.

@@ -26,7 +26,9 @@ const (
 // The set is fresh for the max-age of its Cache-Control, but at least a minute and
 // at most an hour; without a max-age, for 10 minutes. It is fetched again when it is
 // stale, and for an unknown kid at most once a minute (for that of a RevocationList,
-// which a caller cannot choose, at most once a second). There is one fetch at a time.
+// which a caller cannot choose, at most once a second). A Verifier has it fetched within the same
+// bounds when a signature does not verify, because the issuer may have replaced the key under its
+// kid. There is one fetch at a time. Keys of the set that cannot be used are left out.
 // When a fetch fails, the keys of the last one are used until MaxStale, and the next
 // fetch is after 1 s, 2 s, and so on up to a minute. Until one succeeds nobody can tell
 // whether the issuer has a key that is not among them.
@@ -54,16 +56,42 @@ type RemoteKeys struct {
 // Key implements KeySource. An error that does not wrap ErrUnknownKey means that keys
 // could not be fetched, or that ctx ended.
 func (r *RemoteKeys) Key(ctx context.Context, kid string) (Key, error) {
-	return r.key(ctx, kid, remotekeys.UnknownKidEvery)
+	return r.key(ctx, kid, "", remotekeys.UnknownKidEvery)
 }
 
-// key is Key with the shortest time between two fetches for kids that are unknown.
-func (r *RemoteKeys) key(ctx context.Context, kid string, every time.Duration) (Key, error) {
+// begin sets up the cache.
+func (r *RemoteKeys) begin() {
 	r.begun.Do(func() {
 		r.cache.Fetch, r.cache.MaxStale, r.cache.Limit = r.fetch, r.MaxStale, fetchLimit
 		r.cache.Now = func() time.Time { return clock(r.Now) }
 	})
-	key, err := r.cache.Key(ctx, kid, "", every)
+}
+
+// keyOf returns the key that signed a JWS by its header. Keys of one kid are told apart by alg where keys
+// can do that (RFC 7517 §4.5). A RemoteKeys fetches again at most once in every.
+func keyOf(ctx context.Context, keys KeySource, h *jose.Header, every time.Duration) (Key, error) {
+	if remote, ok := keys.(*RemoteKeys); ok {
+		return remote.key(ctx, h.Kid, h.Alg, every)
+	}
+	return keys.Key(ctx, h.Kid)
+}
+
+// newerKey is keyOf after a signature did not verify with the key was; the zero Key when there is no other
+// one by now.
+func newerKey(ctx context.Context, keys KeySource, h *jose.Header, every time.Duration, was Key) Key {
+	remote, ok := keys.(*RemoteKeys)
+	if !ok {
+		return Key{}
+	}
+	remote.begin()
+	return Key{public: remote.cache.Newer(ctx, h.Kid, h.Alg, every, was.public)}
+}
+
+// key is Key for a signature with that alg, or any for "", with the shortest time between two fetches for
+// what is unknown.
+func (r *RemoteKeys) key(ctx context.Context, kid, alg string, every time.Duration) (Key, error) {
+	r.begin()
+	key, err := r.cache.Key(ctx, kid, alg, every)
 	switch {
 	case err == nil:
 		return Key{public: key}, nil

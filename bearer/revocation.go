@@ -253,14 +253,23 @@ func ageOf(h http.Header) time.Duration {
 	return time.Duration(seconds) * time.Second
 }
 
-// key returns the key with the kid of a list. Right after a signing key was revoked, the
-// next list is signed by a new key, which must not wait until a minute after the last
-// fetch of the keys.
-func (l *RevocationList) key(ctx context.Context, kid string) (Key, error) {
-	if remote, ok := l.keys.(*RemoteKeys); ok {
-		return remote.key(ctx, kid, retryListAfter)
+// verify verifies the signature of a list. Right after a signing key was revoked, the next list is signed
+// by a new key, which must not wait until a minute after the last fetch of the keys.
+func (l *RevocationList) verify(ctx context.Context, jws *jose.JWS) error {
+	key, err := keyOf(ctx, l.keys, &jws.Header, retryListAfter)
+	if err != nil {
+		return err
 	}
-	return l.keys.Key(ctx, kid)
+	if key.public == nil {
+		return errors.New("the key source returned the zero Key")
+	}
+	if err = jws.Verify(key.public); err == nil {
+		return nil
+	}
+	if newer := newerKey(ctx, l.keys, &jws.Header, retryListAfter, key); newer.public != nil {
+		return jws.Verify(newer.public)
+	}
+	return err
 }
 
 // open verifies and reads a list. known is the one at hand, or nil: it is not replaced
@@ -273,14 +282,7 @@ func (l *RevocationList) open(ctx context.Context, compact string, known *revoca
 	if known != nil && known.MatchesKey(jws.Header.Kid) {
 		return nil, fmt.Errorf("it is signed by the revoked key %.64q", jws.Header.Kid)
 	}
-	key, err := l.key(ctx, jws.Header.Kid)
-	if err != nil {
-		return nil, err
-	}
-	if key.public == nil {
-		return nil, errors.New("the key source returned the zero Key")
-	}
-	if err := jws.Verify(key.public); err != nil {
+	if err := l.verify(ctx, jws); err != nil {
 		return nil, err
 	}
 	if jws.Header.Typ != revocation.ListType {

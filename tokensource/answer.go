@@ -29,14 +29,14 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 		return nil, p.refusal(resp, sent, skew)
 	}
 	wrong := func(err error) *failure {
-		return &failure{err: fmt.Errorf("tokensource: the answer of %s (correlation %s): %w", p.url.Host, p.correlation, err)}
+		return &failure{err: fmt.Errorf("tokensource: the answer of %s%s: %w", p.url.Host, p.reference(), err)}
 	}
 	members, err := readMembers(resp.Body)
 	if err != nil {
 		if isHTML(resp.Header.Get("Content-Type"), resp.Body) {
 			err = errors.New("a web page, not a token: is this the token endpoint?")
 		}
-		return nil, wrong(withExcerpt(err, p.excerpt(resp.Body)))
+		return nil, wrong(withExcerpt(p.clean(err), p.excerpt(resp.Body)))
 	}
 	a := &answer{members: members, wire: &p.profile.Wire}
 	if a.refuses() {
@@ -44,10 +44,10 @@ func (p *plan) read(resp *fetch.Answer, sent time.Time, skew time.Duration) (*To
 	}
 	token, err := a.token(sent, p.profile.Policy.Token.Lifetime)
 	if errors.Is(err, errNoToken) {
-		err = withExcerpt(err, p.excerpt(resp.Body))
+		return nil, wrong(withExcerpt(err, p.excerpt(resp.Body)))
 	}
 	if err != nil {
-		return nil, wrong(err)
+		return nil, wrong(p.clean(err))
 	}
 	token.Correlation, token.Skew = p.correlation, skew
 	if token.Scope == nil {
@@ -88,10 +88,10 @@ func readMembers(body []byte) (map[string]json.RawMessage, error) {
 		}
 		var value json.RawMessage
 		if err := dec.Decode(&value); err != nil {
-			return nil, fmt.Errorf("member %.40q is not JSON", name)
+			return nil, fmt.Errorf("member %.200q is not JSON", name)
 		}
 		if _, twice := members[name]; twice {
-			return nil, fmt.Errorf("member %.40q occurs twice", name)
+			return nil, fmt.Errorf("member %.200q occurs twice", name)
 		}
 		members[name] = value
 	}
@@ -126,23 +126,35 @@ type answer struct {
 // refusing are members that an answer without a token has when it is a refusal.
 var refusing = []string{
 	"error", "errors", "Error", "ErrorCode", "errorCode", "error_code", "errorMessage", "error_message", "fault", "message",
-	"responseCode", "responseMessage", "statusCode", "status_code",
+	"responseCode", "responseMessage", "statusCode", "status_code", "code", "msg", "title", "detail", "success",
 }
 
-// refuses reports whether an answer under a good status is a refusal: it has an error, or no access
-// token and words of a refusal.
+// nothing is how answers write that there is no error.
+var nothing = []string{"", "null", `""`, "false", "0", `"0"`, "{}", "[]"}
+
+// refuses reports whether an answer under a good status is a refusal: it has an error, or the code of one, or no
+// access token, or an empty one, and words of a refusal. An error is believed even beside a token.
 func (a *answer) refuses() bool {
-	if e := string(a.members["error"]); e != "" && e != "null" && e != `""` && e != "false" {
+	if !slices.Contains(nothing, string(a.members["error"])) || !slices.Contains(nothing, string(a.members["fault"])) {
 		return true
 	}
-	return a.find(platform.FromAccessToken) == nil &&
+	if a.statusIn("responseCode", "statusCode", "status_code") != 0 {
+		return true
+	}
+	token, _ := text(a.find(platform.FromAccessToken))
+	return token == "" &&
 		slices.ContainsFunc(refusing, func(name string) bool { return a.members[name] != nil })
 }
 
 // status is the HTTP status that a refusal under a good status speaks of: as a number, or as the
 // first digits of a longer code.
 func (a *answer) status() int {
-	for _, name := range []string{"status", "statusCode", "status_code", "responseCode", "code", "errorCode", "error_code"} {
+	return cmp.Or(a.statusIn("status", "statusCode", "status_code", "responseCode", "code", "errorCode", "error_code"), http.StatusBadRequest)
+}
+
+// statusIn returns the first status of an error in some members; 0 for none.
+func (a *answer) statusIn(names ...string) int {
+	for _, name := range names {
 		raw := a.members[name]
 		digits, ok := text(raw)
 		if !ok {
@@ -152,7 +164,7 @@ func (a *answer) status() int {
 			return status
 		}
 	}
-	return http.StatusBadRequest
+	return 0
 }
 
 // names are the members in which a value may stand: the profile's own, or else the usual ones, but not
@@ -227,7 +239,7 @@ func (a *answer) checkType() error {
 		if a.wire.TokenType != understood {
 			understood += " and " + a.wire.TokenType
 		}
-		return fmt.Errorf("token_type is %.40s; only %s is understood (a profile may say another in wire.token_type)", raw, understood)
+		return fmt.Errorf("token_type is %.200s; only %s is understood (a profile may say another in wire.token_type)", raw, understood)
 	}
 	a.drop(platform.FromTokenType)
 	return nil
@@ -286,11 +298,13 @@ func number(raw json.RawMessage) (float64, bool) {
 }
 
 // layouts of ISO 8601 that platforms use: RFC 3339, a zone without a colon, and no
-// zone, which means UTC. All may have fractions of a second.
+// zone, which means UTC. All may have fractions of a second. A blank instead of the T is no ISO 8601: such a
+// text is in the platform's own zone, and read as UTC it could be hours after the end.
 var layouts = []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05"}
 
 // instant reads a point in time: ISO 8601, or seconds since 1970 as a number or
-// string, or milliseconds where seconds would lie beyond the year 5000.
+// string, or milliseconds where seconds would lie beyond the year 5000. One that is 0 means none, as
+// for life.
 func instant(raw json.RawMessage) (time.Time, bool) {
 	const millisecondsFrom, latest = 1e11, 1e14
 	if seconds, ok := number(raw); ok {
@@ -298,7 +312,7 @@ func instant(raw json.RawMessage) (time.Time, bool) {
 			seconds /= 1000
 		}
 		whole, fraction := math.Modf(min(seconds, latest))
-		return time.Unix(int64(whole), int64(fraction*1e9)), seconds >= 0
+		return time.Unix(int64(whole), int64(fraction*1e9)), seconds > 0
 	}
 	s, _ := text(raw)
 	for _, layout := range layouts {
@@ -322,6 +336,5 @@ func jwtExpiry(token string) (time.Time, bool) {
 	if err != nil || members["exp"] == nil {
 		return time.Time{}, false
 	}
-	seconds, ok := number(members["exp"])
-	return time.Unix(int64(min(seconds, 1e11)), 0), ok && seconds >= 0
+	return instant(members["exp"]) // by some libraries in milliseconds
 }

@@ -65,6 +65,8 @@ func TestAnswers(t *testing.T) {
 		{"an end beyond reason", `{"access_token":"a","expires_at":1e300}`, 365 * 24 * time.Hour, "asked"},
 		{"an exp beyond reason", `{"access_token":"` + unsigned(`{"exp":1e300}`) + `"}`, 365 * 24 * time.Hour, "asked"},
 		{"byte order mark", "\xef\xbb\xbf" + `{"access_token":"a","expires_in":600}`, 10 * time.Minute, "asked"},
+		{"an exp in milliseconds", `{"access_token":"` + unsigned(fmt.Sprintf(`{"exp":%d}`, noon.UnixMilli()+90_500)) + `"}`, 90500 * time.Millisecond, "asked"},
+		{"no end", `{"access_token":"a","expires_at":0}`, 10 * time.Minute, "asked"},
 		{"words for seconds", `{"access_token":"a","expires_in":"soon"}`, 10 * time.Minute, "asked"},
 		{"negative seconds", `{"access_token":"a","expires_in":-1}`, 10 * time.Minute, "asked"},
 		{"NaN", `{"access_token":"a","expires_in":"NaN"}`, 10 * time.Minute, "asked"},
@@ -115,6 +117,7 @@ func TestAnswersThatAreNotTokens(t *testing.T) {
 		{"an end gone by", `{"access_token":"a","expires_at":"2026-11-23T11:59:59.000Z"}`, "before it came"},
 		{"a web page", `<!DOCTYPE html><p>Sign in`, "web page"},
 		{"a refusal under 200", `{"error":"invalid_client","error_description":"no"}`, "invalid_client: no"},
+		{"a refusal with an empty token", `{"access_token":"","responseCode":"4010000","responseMessage":"Unauthorized"}`, "invalid_client (our word"},
 		{"a refusal with a token", `{"error":"invalid_client","access_token":"a"}`, "invalid_client"},
 		{"too long", `{"access_token":"` + strings.Repeat("a", 128<<10) + `"}`, "more than 131072 bytes"},
 	} {
@@ -185,10 +188,11 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(200, "", `{"accessToken":"`+unsigned(`{"exp":1795435200}`)+`","tokenType":"bearer"}`)
 	f.Add(400, "application/json", `{"error":"invalid_grant","error_description":"no"}`)
 	f.Add(503, "text/html", `<html>`)
+	f.Add(400, "", `{"m":"s3cret-in\u002dthe-test czNjcmV0LWluLXRoZS10ZXN0 %73%33cret-in-the-test"}`)
 	f.Add(200, "application/json", `{"access_token":"a","expires_at":1e14}`)
 	oauth2 := builtin(f, "oauth2")
 	f.Fuzz(func(t *testing.T, status int, contentType, body string) {
-		if status == 429 || status == 503 {
+		if status == 429 || status >= 502 && status <= 504 {
 			status = 500 // no pauses here
 		}
 		s := atNoon(always(status, body, "Content-Type", contentType))
@@ -197,6 +201,9 @@ func FuzzAnswer(f *testing.F) {
 		if err != nil {
 			if token != nil {
 				t.Error("a token beside an error")
+			}
+			if strings.Contains(err.Error(), s.Credential.Secret) || strings.ContainsAny(err.Error(), "\x1b\x00\u202e") {
+				t.Errorf("an error with a secret or a control character: %q", err)
 			}
 			return
 		}

@@ -3,11 +3,13 @@ package tokensource_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -165,11 +167,13 @@ func changed(t *testing.T, name string, pairs ...string) *profile.Profile {
 func TestMembersByMeaning(t *testing.T) {
 	p := changed(t, "oauth2", `{ name = "access_token", from = "access_token" }`, `{ name = "token", from = "access_token" }`,
 		`{ name = "expires_in", from = "expires_in" }`, `{ name = "expires_in", from = "expires_at" }`)
-	s := atNoon(always(200, `{"access_token":"session","token":"own","expires_in":"2026-11-23T12:15:00.000Z"}`))
-	s.Profile = p
-	token, err := s.Fetch(t.Context())
-	if err != nil || token.AccessToken != "own" || token.Expiry.Sub(noon) != 15*time.Minute {
-		t.Errorf("%v, %v: %q", token, err, token.AccessToken)
+	for _, end := range []string{`"2026-11-23T12:15:00.000Z"`, strconv.FormatInt(noon.Unix()+900, 10)} { // a number is not a life either
+		s := atNoon(always(200, `{"access_token":"session","token":"own","expires_in":`+end+`}`))
+		s.Profile = p
+		token, err := s.Fetch(t.Context())
+		if err != nil || token.AccessToken != "own" || token.Expiry.Sub(noon) != 15*time.Minute {
+			t.Errorf("%s: %v, %v", end, token, err)
+		}
 	}
 }
 
@@ -181,6 +185,7 @@ func TestExcerptsWithholdWhatWasSent(t *testing.T) {
 		"a part of it":            `{"message":"bad secret ...6789abcdefghijklmnop"}`,
 		"form-encoded":            `{"message":"client_secret s3cr3t%2F%2B0123456789abcdefghijklmnop"}`,
 		"Basic":                   `{"message":"Basic ` + "Y2xpZW50OnMzY3IzdCUyRiUyQjAxMjM0NTY3ODlhYmNkZWZnaGlqa2xtbm9w" + `"}`,
+		"behind a script":         `<html><script a>"6789abcdef"</script><STYLE>6789abcdef</STYLE ><b>` + secret + `</b></html>`,
 		"in a page":               `<html><p>` + secret + `</p></html>`,
 		"a token":                 `{"fault":"x","access_token":"6789abcdef"}`,
 		"a token of another form": `error=x&refresh_token=6789abcdef`,
@@ -195,9 +200,82 @@ func TestExcerptsWithholdWhatWasSent(t *testing.T) {
 	}
 }
 
+// A secret is found however the server escaped it, wherever in the answer it stands, and whatever the
+// answer is wrong in.
+func TestExcerptsWithholdEscaped(t *testing.T) {
+	const secret = `pa$s/horse&"bat"+<b 3`
+	for name, row := range map[string]struct {
+		status int
+		body   string
+	}{
+		"JSON":                       {400, `{"message":"pa$s\/horse\u0026\"bat\"+\u003Cb 3"}`},
+		"JSON in JSON":               {400, `{"fault":"{\"message\":\"pa$s/horse\\u0026\\\"bat\\\"+<b 3\"}"}`},
+		"a page":                     {400, `<p>pa$s/horse&amp;&quot;bat&#34;+&lt;b 3</p>`},
+		"a form":                     {400, `client_id=x pa%24s%2Fhorse%26%22bat%22%2B%3Cb+3`},
+		"a form in small letters":    {400, `client_id=x pa%24s%2fhorse%26%22bat%22%2b%3cb%203`},
+		"a part between punctuation": {400, `...s/horse&"bat"+<b 3`},
+		"far behind":                 {400, strings.Repeat(" ", 8<<10-10) + secret},
+		"a name that occurs twice":   {200, `{"pa$s/horse&\"bat\"+<b 3":1,"pa$s/horse&\"bat\"+<b 3":2}`},
+		"a name of no value":         {200, `{"pa$s/horse&\"bat\"+<b 3":x}`},
+		"the type":                   {200, `{"access_token":"a","token_type":"pa$s/horse&\"bat\"+<b 3"}`},
+		"a token with a quote":       {400, `{"access_token":"horse\"bat"}`},
+		"a token in a text":          {400, `{"fault":"{\"access_token\":\"horse\"}"}`},
+	} {
+		s := atNoon(always(row.status, row.body))
+		s.Credential = tokensource.Credential{ClientID: "client", Secret: secret}
+		_, err := s.Fetch(t.Context())
+		if err == nil || strings.Contains(err.Error(), "horse") || strings.Contains(err.Error(), "bat") || !strings.Contains(err.Error(), "[withheld]") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The words around what is withheld stay.
+func TestExcerptsKeepTheRest(t *testing.T) {
+	s := atNoon(always(400, `{"message":"no client has the secret 0123456789abcdef%26xyz&more, see https:\/\/help.example"}`))
+	s.Credential = tokensource.Credential{ClientID: "client", Secret: "0123456789abcdef&xyz"}
+	_, err := s.Fetch(t.Context())
+	if err == nil || !strings.HasSuffix(err.Error(), `{"message":"no client has the secret [withheld]&more, see https:\/\/help.example"}`) {
+		t.Error(err)
+	}
+}
+
+// Pages that a server made to be slow to read are not.
+func TestExcerptsAreQuick(t *testing.T) {
+	for _, piece := range []string{"<script>", "<style ", `\\u0026`, "token=%26&amp;+", "eyJaaaaa.", `"token":"`, "<"} {
+		begin := time.Now()
+		_, err := atNoon(always(400, "<p>"+strings.Repeat(piece, 120<<10/len(piece)))).Fetch(t.Context())
+		if took := time.Since(begin); err == nil || took > 5*time.Second {
+			t.Errorf("%s: %s, %v", piece, took, err)
+		}
+	}
+}
+
+// garbled is the error of an answer that is not HTTP, which net/http quotes.
+type garbled struct{}
+
+func (garbled) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("malformed MIME header line: X-Echo 0123456789abcdef\x1b[31m")
+}
+
+// A failed connection may quote the server, too: what is not HTTP, or the names of a certificate.
+func TestConnectionErrorsAreClean(t *testing.T) {
+	s := &tokensource.Source{Issuer: "https://issuer.example", HTTPClient: &http.Client{Transport: garbled{}},
+		Credential: tokensource.Credential{ClientID: "client", Secret: "0123456789abcdef"}}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := s.Fetch(ctx); err == nil || strings.Contains(err.Error(), "cdef") || strings.Contains(err.Error(), "\x1b") || !strings.Contains(err.Error(), "X-Echo [withheld]?[31m") {
+		t.Errorf("%q", err)
+	}
+}
+
 // Terminals are not controlled by what a server says, and a long text is cut.
 func TestExcerptsAreClean(t *testing.T) {
-	_, err := atNoon(always(403, "a\x1b[31mred\x00\u202eback\xff"+strings.Repeat(" long", 2000))).Fetch(t.Context())
+	_, err := atNoon(always(200, "{\"access_token\":\"a\",\"token_type\":\"\u009b31m\u202eback\"}")).Fetch(t.Context())
+	if err == nil || strings.ContainsAny(err.Error(), "\u009b\u202e") {
+		t.Errorf("%q", err)
+	}
+	_, err = atNoon(always(403, "a\x1b[31mred\x00\u202eback\xff"+strings.Repeat(" long", 2000))).Fetch(t.Context())
 	if err == nil || strings.ContainsAny(err.Error(), "\x1b\x00\u202e") || !utf8.ValidString(err.Error()) || len(err.Error()) > 800 || !strings.Contains(err.Error(), "a?[31mred??back") {
 		t.Errorf("%d bytes: %v", len(err.Error()), err)
 	}

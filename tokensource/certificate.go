@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"os"
 	"sync"
+
+	"moneyer/internal/tlsfiles"
 )
 
 // CertificateFunc returns the client certificate to show, with its private key. It is
@@ -147,7 +149,7 @@ func (f *CertificateFiles) Certificate(context.Context) (*tls.Certificate, error
 	}
 	var pair tls.Certificate
 	if err == nil {
-		pair, err = tls.LoadX509KeyPair(names[0], names[1])
+		pair, err = tlsfiles.LoadKeyPair(names[0], names[1])
 	}
 	if err == nil {
 		f.pair, f.seen, f.failed = &pair, now, ""

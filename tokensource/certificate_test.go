@@ -418,6 +418,30 @@ func TestCertificateFiles(t *testing.T) {
 	}
 }
 
+// The files are taken as other programs write them, as those of a listener are, and a refusal says what
+// they hold.
+func TestCertificateFilesOfOtherPrograms(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writePair(t, newCertificate(t, 1), cert, key)
+	for _, name := range []string{cert, key} {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, append([]byte("\xef\xbb\xbf"), data...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pair, err := (&tokensource.CertificateFiles{Cert: cert, Key: key}).Certificate(t.Context()); err != nil || pair == nil {
+		t.Errorf("with byte order marks: %v", err)
+	}
+	_, err := (&tokensource.CertificateFiles{Cert: cert, Key: cert}).Certificate(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "private key") || !strings.Contains(err.Error(), cert) {
+		t.Errorf("a certificate as the key: %v", err)
+	}
+}
+
 // TestCredentialWithFunctionsIsNotShown: a credential with functions is printed without them.
 func TestCredentialWithFunctionsIsNotShown(t *testing.T) {
 	c := tokensource.Credential{ClientID: "shop", Certificate: (&switchable{}).get, Assertion: tokensource.AssertionFile("x"), AssertionType: oauth.AssertionTypeSPIFFE}

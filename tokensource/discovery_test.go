@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"moneyer/internal/deadline/deadlinetest"
 	"moneyer/oauth"
 	"moneyer/profile"
 	"moneyer/tokensource"
@@ -161,6 +162,26 @@ func TestDiscoveryIsCached(t *testing.T) {
 	step(24*time.Hour, 6, "")
 	d.issuer = "https://as.example"
 	step(0, 7, "2")
+}
+
+// TestDiscoveryEndsByEitherClock: metadata do not live longer by a suspend.
+func TestDiscoveryEndsByEitherClock(t *testing.T) {
+	start := time.Now()
+	now := start
+	d := &discoverable{issuer: "https://as.example", members: `"token_endpoint":"https://as.example/1"`}
+	s := &tokensource.Source{Issuer: d.issuer, Discover: true, HTTPClient: d.client(), Now: func() time.Time { return now },
+		Credential: tokensource.Credential{ClientID: "shop", Secret: "s"}}
+	for i, slept := range []time.Duration{0, time.Hour} {
+		now = deadlinetest.Suspend(start, slept)
+		if _, err := s.Fetch(t.Context()); err != nil || d.fetched != i+1 {
+			t.Errorf("after %s: fetched %d times, %v", slept, d.fetched, err)
+		}
+	}
+	d.down = true
+	now = deadlinetest.Suspend(start, 26*time.Hour)
+	if _, err := s.Fetch(t.Context()); err == nil {
+		t.Error("metadata of yesterday are used")
+	}
 }
 
 // TestDiscoverOverTLS finds the alias on another listener that asks for the certificate.

@@ -96,7 +96,7 @@ func (p *plan) unreachable(ctx context.Context, err error) *failure {
 	}
 	var untrusted *tls.CertificateVerificationError
 	return &failure{
-		err:   fmt.Errorf("tokensource: asking %s: %w", p.url.Host, err),
+		err:   fmt.Errorf("tokensource: asking %s: %w", p.url.Host, p.clean(err)),
 		retry: !errors.As(err, &untrusted),
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"moneyer/assertion"
+	"moneyer/internal/claims"
 	"moneyer/internal/platform"
 	"moneyer/internal/secrettext"
 	"moneyer/oauth"
@@ -153,17 +154,7 @@ func (p *plan) make(ctx context.Context, m *maker, now time.Time) (string, error
 		}
 		return text, nil
 	}
-	policy := &p.profile.Policy.Assertion
-	a := assertion.Assertion{Issuer: p.credential.ClientID}
-	a.IssuedAt, a.NotBefore, a.Expiry = policy.Times(now, cmp.Or(p.credential.AssertionLifetime, defaultAssertionLifetime))
-	if !policy.Forbids("sub") {
-		a.Subject = m.subject
-	}
-	if !policy.Forbids("aud") {
-		a.Audience = []string{m.audience}
-	}
-	if !policy.Forbids("jti") {
-		a.ID = assertion.NewID()
-	}
-	return m.signer.Sign(a)
+	a := assertion.Assertion{Issuer: p.credential.ClientID, Subject: m.subject, Audience: []string{m.audience}, ID: assertion.NewID()}
+	lifetime := cmp.Or(p.credential.AssertionLifetime, defaultAssertionLifetime)
+	return m.signer.Sign(claims.Fill(&p.profile.Policy.Assertion, a, now, lifetime))
 }

@@ -86,12 +86,16 @@ func (s *Source) plan(ctx context.Context, r Request, with *identity) (*plan, er
 // endpoint parses the token endpoint's URL. A credential is sent over TLS (RFC 6749
 // §3.2), or to this machine.
 func endpoint(text string) (*url.URL, error) {
+	const form = "must be an absolute URL, such as https://as.example/token, without user and fragment; set Issuer or TokenURL"
 	u, err := url.Parse(text)
+	if err != nil && !strings.Contains(text, "@") { // what stands before @ may be a secret
+		return nil, fmt.Errorf("tokensource: token endpoint %q %s", text, form)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("tokensource: token endpoint: %w", err)
+		return nil, fmt.Errorf("tokensource: the token endpoint %s", form)
 	}
 	if u.Host == "" || u.User != nil || u.Fragment != "" {
-		return nil, fmt.Errorf("tokensource: token endpoint %q must be an absolute URL without user and fragment; set Issuer or TokenURL", u.Redacted())
+		return nil, fmt.Errorf("tokensource: token endpoint %q %s", u.Redacted(), form)
 	}
 	if !fetch.Secure(u) {
 		return nil, fmt.Errorf("tokensource: token endpoint %q must be https; http is for loopback hosts only", u.Redacted())
@@ -109,8 +113,20 @@ func hostPort(u *url.URL) string {
 	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
 }
 
-// correlation returns the caller's identifier after a check, or a random one.
+// reference names the exchange as the platform's logs do, for an error; empty where it has no name.
+func (p *plan) reference() string {
+	if p.correlation == "" {
+		return ""
+	}
+	return fmt.Sprintf(" (correlation %s)", p.correlation)
+}
+
+// correlation returns the caller's identifier after a check, or a random one; none where the platform has no
+// header for it.
 func correlation(c platform.Correlation, given string) (string, error) {
+	if c.Header == "" {
+		return "", nil
+	}
 	limit := cmp.Or(c.MaxLength, 64)
 	if given != "" {
 		if len(given) > limit || !c.Chars.Allow(given) || !platform.CharsVisible.Allow(given) || strings.TrimSpace(given) != given {

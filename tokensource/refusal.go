@@ -32,7 +32,7 @@ func (p *plan) refusal(resp *fetch.Answer, sent time.Time, skew time.Duration) *
 		failed.retry, failed.after = true, retryAfter(resp.Header, sent)
 		refused = refused.After(failed.after)
 	}
-	failed.err = fmt.Errorf("tokensource: %s answered %d (correlation %s)%s: %w", p.url.Host, status, p.correlation, p.hint(refused, skew), refused)
+	failed.err = fmt.Errorf("tokensource: %s answered %d%s%s: %w", p.url.Host, status, p.reference(), p.hint(refused, skew), refused)
 	return failed
 }
 

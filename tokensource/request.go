@@ -70,7 +70,7 @@ func checkParam(param *platform.Param, values []string) error {
 	case platform.Repeated:
 		return errors.New("holds a value twice")
 	case platform.TooLong:
-		return fmt.Errorf("is longer than %d bytes", param.MaxLength)
+		return fmt.Errorf("is longer than %d characters", param.MaxLength)
 	case platform.BadChars:
 		return fmt.Errorf("may hold only characters of the set %s", param.Chars)
 	default:
@@ -94,7 +94,7 @@ func (p *plan) values(param *platform.Param, jwt signed) []string {
 	case platform.MeansScope:
 		return one(true, p.scope.String())
 	case platform.MeansClientID:
-		return one(p.namesClient(), p.credential.ClientID)
+		return one(p.auth.NamesClient(p.grant), p.credential.ClientID)
 	case platform.MeansClientSecret:
 		return one(p.auth.Has(oauth.AuthPost), p.credential.Secret)
 	case platform.MeansClientAssertionType:
@@ -104,13 +104,6 @@ func (p *plan) values(param *platform.Param, jwt signed) []string {
 	default:
 		return p.params[param.Name]
 	}
-}
-
-// namesClient reports whether client_id is sent where the profile has it: with client_secret_post, with
-// a certificate (RFC 8705 §2), and beside an assertion (RFC 7521 §4.1, §4.2). In a header the client is named there.
-func (p *plan) namesClient() bool {
-	asserts := p.asGrant != nil || p.asAuth != nil
-	return p.auth.Has(oauth.AuthPost) || p.auth.TLSMethod() != "" || asserts && !p.auth.Has(oauth.AuthBasic)
 }
 
 // assertionType is the client_assertion_type of the client's assertion.

@@ -286,7 +286,7 @@ func TestRefusedBeforeAnythingIsSent(t *testing.T) {
 		{"scope of another kind", "thales-etp", func(s *source) { s.Scope = oauth.Scope{"OTHER"} }, "must be one of: PAYMENT_PASSKEY"},
 		{"two merchants", "thales-etp", func(s *source) { s.Params.Add("merchantId", "m2") }, "has one value, not 2"},
 		{"empty value", "thales-etp", func(s *source) { s.Params.Set("merchantId", "") }, "empty value"},
-		{"value too long", "thales-etp", func(s *source) { s.Params.Set("merchantId", strings.Repeat("m", 129)) }, "longer than 128 bytes"},
+		{"value too long", "thales-etp", func(s *source) { s.Params.Set("merchantId", strings.Repeat("m", 129)) }, "longer than 128 characters"},
 		{"wrong characters", "thales-etp", func(s *source) { s.Params["tokens"] = []string{"t 1"} }, "url-safe"},
 		{"the same card twice", "thales-etp", func(s *source) { s.Params["tokens"] = []string{"t1", "t1"} }, "twice"},
 		{"eleven cards", "thales-etp", func(s *source) { s.Params["tokens"] = strings.Split("abcdefghijk", "") }, "at most 10 values"},

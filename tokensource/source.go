@@ -110,7 +110,7 @@ type Request struct {
 	Params url.Values
 	// Correlation identifies the exchange in the platform's logs, within the
 	// limits of the profile; empty means a random one. It has no effect when the
-	// token comes from the cache.
+	// token comes from the cache, or where the profile has no header for it.
 	Correlation string
 }
 
@@ -199,7 +199,7 @@ func (s *Source) Fetch(ctx context.Context) (*Token, error) {
 // FetchFor makes one exchange (RFC 6749 §4.4, RFC 7523 §2.1) and caches nothing.
 // When the platform refuses, an *oauth.Error is in the error's chain.
 //
-// Status 429, status 503 and a failed connection are tried again, up to four times
+// Status 429, 502, 503 or 504 and a failed connection are tried again, up to four times
 // in all and each time with a new assertion. The pause is what Retry-After says,
 // or grows exponentially with jitter. A Retry-After over 30 s is not waited for but
 // returned. The end of ctx ends it all.

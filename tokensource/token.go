@@ -33,7 +33,7 @@ type Token struct {
 	// Scope is the scope that was granted, or that was requested when the answer
 	// does not say (RFC 6749 §5.1).
 	Scope oauth.Scope
-	// Correlation identifies the exchange in the platform's logs.
+	// Correlation identifies the exchange in the platform's logs; empty where the profile has no header for it.
 	Correlation string
 	// Skew is how far the platform's clock is ahead of the local one, to a second
 	// or so; 0 when the answer has no Date. Assertions are made by the local clock.

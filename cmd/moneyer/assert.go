@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"moneyer/assertion"
+	"moneyer/internal/claims"
 	"moneyer/internal/duration"
 	"moneyer/internal/jose"
 	"moneyer/internal/platform"
@@ -122,8 +123,16 @@ func asClientAuth(p *platform.Profile, asked bool) (bool, error) {
 // claims fills in what the flags leave to the profile.
 func (f *assertFlags) claims(p *platform.Profile, now time.Time) (assertion.Assertion, error) {
 	policy := &p.Policy.Assertion
+	if f.clientAuth {
+		policy = policy.AsClientAuth()
+	}
 	c := assertion.Assertion{Issuer: f.client, Subject: f.subject, ID: f.id}
-	if c.ID == "" && !f.noID && !policy.Forbids("jti") {
+	for claim, given := range map[string]string{"sub": f.subject, "aud": f.audience, "jti": f.id} {
+		if given != "" && policy.Forbids(claim) {
+			return c, usagef("profile %s takes no %s in an assertion: leave %s out", p.Name, claim, claimFlags[claim])
+		}
+	}
+	if c.ID == "" && !f.noID {
 		c.ID = assertion.NewID()
 	}
 	if f.noID && policy.Requires("jti") {
@@ -136,17 +145,18 @@ func (f *assertFlags) claims(p *platform.Profile, now time.Time) (assertion.Asse
 	if lifetime < time.Second || lifetime > policy.MaxLifetime {
 		return c, usagef("--lifetime must be from 1s to the %s that profile %s allows", shortDuration(policy.MaxLifetime), p.Name)
 	}
-	c.IssuedAt, c.NotBefore, c.Expiry = policy.Times(now, lifetime)
-	aud, err := f.aud(p)
+	aud, err := f.aud(p, policy)
 	if aud != "" {
 		c.Audience = []string{aud}
 	}
-	return c, err
+	return claims.Fill(policy, c, now, lifetime), err
 }
 
+// claimFlags are the flags that set a claim.
+var claimFlags = map[string]string{"sub": "--subject", "aud": "--audience", "jti": "--jti"}
+
 // aud is --audience, else the audience of the issuer that the profile accepts.
-func (f *assertFlags) aud(p *platform.Profile) (string, error) {
-	policy := &p.Policy.Assertion
+func (f *assertFlags) aud(p *platform.Profile, policy *platform.Assertion) (string, error) {
 	switch {
 	case f.clientAuth && f.audience != "" && f.issuer != "" && f.audience != f.issuer:
 		return "", usagef("for client authentication aud is the issuer URL alone (RFC 10070): leave --audience out")

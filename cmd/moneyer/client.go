@@ -142,6 +142,7 @@ func (o *onboarding) clientAdd() *cobra.Command {
 				return err
 			}
 			made, err := at.AddClient(c.Context(), adminapi.NewClient{ID: args[0], ClientChange: change})
+			o.noteWarnings(&made)
 			return o.outcome(made, err, "client %s is registered with issuer %s; next give it a credential, such as a key, a secret or a certificate", made.ID, made.Issuer)
 		},
 	}
@@ -171,7 +172,15 @@ func (o *onboarding) clientVerbs() []*cobra.Command {
 	return o.ofClients(append(switches, show, remove, o.clientSet())...)
 }
 
+// noteWarnings prints what the client's tokens will lack.
+func (o *onboarding) noteWarnings(client *adminapi.Client) {
+	for _, warning := range client.Warnings {
+		o.note("%s", visible(warning))
+	}
+}
+
 func (o *onboarding) showClient(client *adminapi.Client) error {
+	o.noteWarnings(client)
 	if o.json {
 		return o.printJSON(client)
 	}
@@ -281,5 +290,6 @@ func (o *onboarding) clientSet() *cobra.Command {
 
 func (o *onboarding) setClient(ctx context.Context, at *adminclient.Issuer, id string, change adminapi.ClientChange, done string) error {
 	client, err := at.SetClient(ctx, id, change)
+	o.noteWarnings(&client)
 	return o.outcome(client, err, "client %s of issuer %s is %s (revision %s)", client.ID, client.Issuer, done, strconv.FormatInt(client.Revision, 10))
 }

@@ -380,15 +380,19 @@ func (a *app) printExplained(e *explained) error {
 		fmt.Fprintln(a.out, a.paint(faint, "note: "+note))
 	}
 	fmt.Fprintln(a.out)
+	width := len("required claims") // the longest of most
+	for _, f := range e.Findings {
+		width = max(width, len(f.Rule))
+	}
 	for _, f := range e.Findings {
 		if f.Holds {
-			fmt.Fprintf(a.out, "%s %-15s %s\n", a.paint(good, "✓"), f.Rule, visible(held(f)))
+			fmt.Fprintf(a.out, "%s %-*s %s\n", a.paint(good, "✓"), width, f.Rule, visible(held(f)))
 			continue
 		}
-		fmt.Fprintf(a.out, "%s %-15s expected %s\n", a.paint(bad, "✗"), f.Rule, visible(f.Expected))
-		fmt.Fprintf(a.out, "  %-15s found    %s\n", "", visible(f.Found))
+		fmt.Fprintf(a.out, "%s %-*s expected %s\n", a.paint(bad, "✗"), width, f.Rule, visible(f.Expected))
+		fmt.Fprintf(a.out, "  %-*s found    %s\n", width, "", visible(f.Found))
 		if f.Hint != "" {
-			fmt.Fprintf(a.out, "  %-15s %s\n", "", a.paint(bold, "→ "+visible(f.Hint)))
+			fmt.Fprintf(a.out, "  %-*s %s\n", width, "", a.paint(bold, "→ "+visible(f.Hint)))
 		}
 	}
 	fmt.Fprintf(a.out, "\nclock: %s\n", e.Clock)

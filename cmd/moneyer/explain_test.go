@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"moneyer/internal/evidence"
 	"moneyer/internal/jose"
 )
 
@@ -178,5 +179,32 @@ func TestExplainColours(t *testing.T) {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("no %q in:\n%s", want, out.String())
 		}
+	}
+}
+
+// TestExplainColumns: what was found stands in one column, however long the rules' names are.
+func TestExplainColumns(t *testing.T) {
+	var out bytes.Buffer
+	a := &app{out: &out, err: &out}
+	e := &explained{Findings: []evidence.Finding{
+		{Holds: true, Rule: "aud", Found: "HERE"},
+		{Holds: true, Rule: "certificate authority", Found: "HERE"},
+		{Rule: "form", Expected: "HERE", Found: "HERE", Hint: "HERE"},
+	}}
+	if err := a.printExplained(e); err != nil {
+		t.Fatal(err)
+	}
+	columns := map[int]bool{}
+	for line := range strings.Lines(out.String()) {
+		before, _, found := strings.Cut(line, "HERE")
+		for _, word := range []string{"expected ", "found    ", "→ "} {
+			before = strings.TrimSuffix(before, word)
+		}
+		if found {
+			columns[len([]rune(before))] = true
+		}
+	}
+	if len(columns) != 1 {
+		t.Errorf("%d columns in:\n%s", len(columns), out.String())
 	}
 }

@@ -77,6 +77,7 @@ not confirmed either.`,
 	group("onboard", "Onboard and oversee (needs a running server):", a.onboardCommands())
 	group("partner", "For those who call a platform (needs no server of ours):", a.partnerCommands())
 	a.setDefaultArgs(root)
+	helpRefuses(root)
 	root.SetUsageTemplate(usageTemplate(root))
 	root.SetFlagErrorFunc(quietFlagError)
 	root.SetVersionTemplate(fmt.Sprintf("moneyer %s, made with %s for %s/%s\ncrypto: %s\n",

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,6 +69,7 @@ one client: "client_secret_basic + tls_client_auth" takes both, "none" leaves it
 the assertion that is the grant. subject = "registered" lets an assertion name a
 subject that is registered with its client; the token names both. A claim cnf, from
 "confirmation", binds the tokens of clients with bound_tokens to their certificate.
+basic = "plain" sends and reads id and secret as they are, instead of form-encoded.
 'moneyer profile check' describes a profile in words.`,
 		Example: `  moneyer profile show boltpay
   moneyer profile show boltpay --json`,
@@ -154,7 +157,7 @@ func summarize(p *platform.Profile) [][]string {
 		{"parameters", paramWords(wire)},
 	}
 	if usesAssertions(p) {
-		rows = append(rows, []string{"assertion", assertionWords(&policy.Assertion)})
+		rows = append(rows, []string{"assertion", assertionWords(policy)})
 	}
 	rows = append(rows, []string{"scope", scopeWords(p)})
 	if policy.Account.Param != "" {
@@ -174,8 +177,8 @@ func summarize(p *platform.Profile) [][]string {
 	return append(rows,
 		[]string{"token", fmt.Sprintf("%s, typ %s, good for %s", token.Alg, token.Typ, shortDuration(token.Lifetime))},
 		[]string{"claims", strings.Join(claims, " ")},
-		[]string{"answer", strings.Join(members, ", ")},
-		[]string{"errors", map[platform.ErrorStyle]string{platform.ErrorsRFC6749: "JSON with error and error_description", platform.ErrorsStatusOnly: "the HTTP status alone, no body"}[wire.Errors]},
+		[]string{"answer", strings.Join(members, ", ") + tokenTypeWords(wire)},
+		[]string{"errors", errorWords(wire)},
 		[]string{"correlation", correlationWords(&wire.Correlation)},
 	)
 }
@@ -185,7 +188,7 @@ func correlationWords(c *platform.Correlation) string {
 	if c.Header == "" {
 		return "no header"
 	}
-	return fmt.Sprintf("%s, %s, up to %d characters%s", c.Header, presence(c.Required), c.MaxLength, charset(c.Chars))
+	return fmt.Sprintf("%s, %s, up to %d bytes%s", c.Header, presence(c.Required), c.MaxLength, charset(c.Chars))
 }
 
 // usesAssertions reports whether callers of the platform sign assertions.
@@ -207,7 +210,7 @@ func callers(p *platform.Profile) string {
 					oauth.AuthPrivateKeyJWT: "a signed assertion as client authentication",
 					oauth.AuthBasic:         "client id and secret by HTTP Basic" + map[platform.BasicEncoding]string{platform.BasicPlain: ", as they are"}[p.Wire.Basic],
 					oauth.AuthPost:          "client id and secret in the body",
-					oauth.AuthAPIKey:        "an API key in the header " + p.Wire.APIKey.Header,
+					oauth.AuthAPIKey:        "an API key in the header " + p.Wire.APIKey.Header + schemeWords(p.Wire.APIKey.Scheme),
 					oauth.AuthTLS:           "a client certificate of a trusted authority",
 					oauth.AuthSelfSignedTLS: "a client certificate that is registered itself",
 				}[auth])
@@ -218,6 +221,14 @@ func callers(p *platform.Profile) string {
 	return strings.Join(ways, "; ")
 }
 
+// schemeWords describes what stands before an API key.
+func schemeWords(scheme string) string {
+	if scheme == "" {
+		return ""
+	}
+	return " after " + scheme
+}
+
 func paramWords(wire *platform.Wire) string {
 	var words []string
 	for i := range wire.Params {
@@ -226,51 +237,107 @@ func paramWords(wire *platform.Wire) string {
 		if param.Type == platform.TypeStrings {
 			word += fmt.Sprintf(", 1 to %d values", param.MaxItems)
 		}
+		word += fmt.Sprintf(", up to %d characters%s", param.MaxLength, charset(param.Chars))
 		if len(param.OneOf) > 0 {
 			word += ", one of " + strings.Join(param.OneOf, " ")
 		}
 		words = append(words, word+")")
 	}
-	return strings.Join(words, ", ")
+	unknown := map[platform.Unknown]string{platform.UnknownRefuse: "; other members of a JSON body are refused", platform.UnknownIgnore: "; others are ignored"}[wire.UnknownMembers]
+	if !wire.Reads(platform.BodyJSON) {
+		unknown = "; others are ignored" // RFC 6749 §3.2
+	}
+	return strings.Join(words, ", ") + unknown
 }
 
-func assertionWords(policy *platform.Assertion) string {
+// tokenTypeWords says which token_type an answer has, where that is another than Bearer.
+func tokenTypeWords(wire *platform.Wire) string {
+	if wire.TokenType == string(oauth.TokenTypeBearer) {
+		return ""
+	}
+	return "; the token type is " + wire.TokenType
+}
+
+// assertionWords describes what an assertion must look like. As client authentication its claims and its
+// audience are those of RFC 7523 and RFC 10070, on each profile.
+func assertionWords(policy *platform.Policy) string {
+	a := &policy.Assertion
 	replay := map[platform.Replay]string{
 		platform.ReplayOnce:      "good for one token",
 		platform.ReplayUntilExp:  "good for any number of tokens",
 		platform.ReplaySameToken: "gives the same token again",
 	}
+	words := strings.Join(a.Algs, " or ") + "; kid " + string(a.Kid)
+	if policy.Grant(oauth.JWTBearer) != nil {
+		words += "; " + grantAssertionWords(a)
+	}
+	if policy.Uses(oauth.AuthPrivateKeyJWT) {
+		words += "; as client authentication: claims " + requiredWords(func(claim string) bool { return a.Requires(claim) || claim == "sub" || claim == "aud" }) +
+			", sub is the client, aud is the issuer URL"
+	}
+	if len(a.Forbid) > 0 {
+		words += "; must not have " + strings.Join(a.Forbid, " ")
+	}
+	return words + fmt.Sprintf("; exp at most %s ahead (leeway %s); %s", shortDuration(a.MaxLifetime), shortDuration(a.Leeway), replay[a.Replay])
+}
+
+// grantAssertionWords describes the claims of an assertion that is the grant.
+func grantAssertionWords(a *platform.Assertion) string {
 	audience := map[platform.AudienceKind]string{
 		platform.AudienceIssuer:   "the issuer URL",
 		platform.AudienceEndpoint: "the token endpoint",
 		platform.AudienceName:     "an audience name",
 	}
-	var names []string
-	for _, kind := range policy.Audience {
-		names = append(names, audience[kind])
+	words := "claims " + requiredWords(a.Requires)
+	if !a.Forbids("sub") {
+		words += "; sub is the client"
+		if a.Subject == platform.SubjectRegistered {
+			words += ", or a subject that is registered with it"
+		}
 	}
-	subject := "the client"
-	if policy.Subject == platform.SubjectRegistered {
-		subject += ", or a subject that is registered with it"
+	if !a.Forbids("aud") {
+		var names []string
+		for _, kind := range a.Audience {
+			names = append(names, audience[kind])
+		}
+		words += "; aud is " + strings.Join(names, " or ")
 	}
-	return fmt.Sprintf("%s; kid %s; claims %s; sub is %s; aud is %s; exp at most %s ahead (leeway %s); %s",
-		strings.Join(policy.Algs, " or "), policy.Kid, strings.Join(policy.Require, " "), subject, strings.Join(names, " or "),
-		shortDuration(policy.MaxLifetime), shortDuration(policy.Leeway), replay[policy.Replay])
+	return words
+}
+
+// scopeWords describes what of a client's scope a token gets.
+// requiredWords lists the claims that are required.
+func requiredWords(required func(claim string) bool) string {
+	claims := []string{"iss", "sub", "aud", "exp", "iat", "nbf", "jti"}
+	return strings.Join(slices.DeleteFunc(claims, func(claim string) bool { return !required(claim) }), " ")
+}
+
+// errorWords describes refusals, with the statuses that are not the usual ones.
+func errorWords(wire *platform.Wire) string {
+	words := map[platform.ErrorStyle]string{platform.ErrorsRFC6749: "JSON with error and error_description", platform.ErrorsStatusOnly: "the HTTP status alone, no body"}[wire.Errors]
+	for _, code := range slices.Sorted(maps.Keys(wire.Status)) {
+		words += fmt.Sprintf("; %d for %s", wire.Status[code], code)
+	}
+	return words
 }
 
 func scopeWords(p *platform.Profile) string {
-	words := "any word that the client is registered for"
-	if len(p.Policy.Scope.Words) > 0 {
-		words = strings.Join(p.Policy.Scope.Words, " ")
+	s := &p.Policy.Scope
+	none := "all that the client is registered for"
+	if s.Default == platform.DefaultNothing {
+		none = "none"
 	}
-	switch {
-	case p.Wire.Meaning(platform.MeansScope) == nil:
-		return "not asked for; all that the client is registered for"
-	case p.Policy.Scope.Default == platform.DefaultRegistered:
-		return words + "; none asked for: all that the client is registered for"
-	default:
-		return words + "; none asked for: none"
+	if p.Wire.Meaning(platform.MeansScope) == nil {
+		return "not asked for; " + none
 	}
+	words := "any word that the client is registered for; others are refused"
+	if len(s.Words) > 0 {
+		words = strings.Join(s.Words, " ") + "; words that the client is not registered for are refused"
+	}
+	if s.Unknown == platform.UnknownIgnore {
+		words += ", unknown ones ignored"
+	}
+	return words + "; none asked for: " + none
 }
 
 func accountWords(a *platform.Account) string {

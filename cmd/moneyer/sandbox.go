@@ -49,6 +49,8 @@ func (a *app) sandbox(c *cobra.Command, dir, address, adminAddress string) error
 			return usage(err)
 		}
 		address, adminAddress = cfg.Listen.Address, cfg.Admin.Address
+	} else if _, err := config.Parse(file, []byte(sandbox.Configuration(address, adminAddress))); err != nil {
+		return usage(err) // before the ports: an address that cannot be is no matter of other programs
 	}
 	if err := portsFree(c.Context(), dir, address, adminAddress); err != nil {
 		return unavailable(err)

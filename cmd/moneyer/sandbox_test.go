@@ -60,6 +60,10 @@ func TestSandboxBusyPort(t *testing.T) {
 			t.Fatalf("%v: something was written: %v", flags, err)
 		}
 	}
+	code, _, stderr := runCommand(t, "", "sandbox", "--dir", s.dir, "--listen", "nonsense", "--admin-listen", taken.Addr().String())
+	if code != exitUsage || !strings.Contains(stderr, `"nonsense" is not an address`) {
+		t.Errorf("an address that cannot be, beside one that is taken: exit code %d: %s", code, stderr)
+	}
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -54,7 +55,7 @@ would record them in its history. A file named '-' is standard input.
 The token endpoint is the issuer URL and the profile's path, or with --discover what
 the issuer's metadata say (RFC 8414).
 
-Temporary errors (429, 503, a lost connection) are retried, up to four attempts.`,
+Temporary errors (429, 502, 503, 504, a lost connection) are retried, up to four attempts.`,
 		Example: `  moneyer token --profile thales-d1 --issuer https://d1.example/authz/v1 \
       --client merchant01 --key key.pem --kid my-key-1
   moneyer token --profile boltpay --issuer https://bolt.example --client shop \
@@ -140,7 +141,7 @@ func (a *app) token(ctx context.Context, f *tokenFlags) error {
 		a.note("the platform did not grant %s", visible(left.String()))
 	}
 	if f.verbose {
-		a.describe(token)
+		a.describe(token, source.Scope)
 	}
 	return a.printToken(token, f.header)
 }
@@ -272,12 +273,16 @@ func without(asked, granted oauth.Scope) oauth.Scope {
 }
 
 // describe prints the properties of a token, not the token.
-func (a *app) describe(token *tokensource.Token) {
+func (a *app) describe(token *tokensource.Token, requested oauth.Scope) {
 	fmt.Fprintf(a.err, "token until %s (%s)\n", token.Expiry.UTC().Format(time.RFC3339), inWords(token.Expiry.Sub(a.now())))
-	if scope := token.Scope.String(); scope != "" {
+	if scope := token.Scope.String(); len(requested) > 0 && (requested.Missing(token.Scope) != "" || token.Scope.Missing(requested) != "") {
+		fmt.Fprintf(a.err, "scope requested %s, granted %s\n", requested, cmp.Or(scope, "nothing"))
+	} else if scope != "" {
 		fmt.Fprintf(a.err, "scope %s\n", scope)
 	}
-	fmt.Fprintf(a.err, "correlation %s\n", token.Correlation)
+	if token.Correlation != "" {
+		fmt.Fprintf(a.err, "correlation %s\n", token.Correlation)
+	}
 	if token.Skew.Abs() >= 2*time.Second {
 		fmt.Fprintf(a.err, "the platform's clock is %s ahead of this machine's (negative: behind)\n", token.Skew)
 	}
@@ -291,7 +296,7 @@ func (a *app) printToken(token *tokensource.Token, header bool) error {
 			TokenType   string    `json:"token_type"`
 			ExpiresAt   time.Time `json:"expires_at"`
 			Scope       string    `json:"scope,omitempty"`
-			Correlation string    `json:"correlation"`
+			Correlation string    `json:"correlation,omitempty"`
 		}{token.AccessToken, string(token.Type), token.Expiry.UTC().Truncate(time.Second), token.Scope.String(), token.Correlation})
 	case header:
 		fmt.Fprintf(a.out, "Authorization: %s %s\n", token.Type, token.AccessToken)

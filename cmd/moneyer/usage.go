@@ -66,6 +66,27 @@ func requireCommand(c *cobra.Command, args []string) error {
 	return usagef("unknown command %q; %s", args[0], advice)
 }
 
+// helpRefuses makes 'help' refuse a command that there is not: cobra would print the help of
+// what stands before it and exit with 0.
+func helpRefuses(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	help, _, err := root.Find([]string{"help"})
+	if err != nil {
+		return
+	}
+	help.RunE = func(_ *cobra.Command, args []string) error {
+		c, rest, err := root.Find(args)
+		if err != nil {
+			return usage(err)
+		}
+		if err := requireCommand(c, rest); err != nil {
+			return err
+		}
+		c.InitDefaultHelpFlag()
+		return c.Help()
+	}
+}
+
 // repeatable reports whether a word may be repeated in an error. A word that does not
 // look like the name of a command or flag may be a token or a secret.
 func repeatable(word string) bool {
@@ -103,11 +124,11 @@ func quietFlagError(c *cobra.Command, err error) error {
 // there are.
 func notKnown(what, word string, known []string) string {
 	text := fmt.Sprintf("%s %q is not known", what, word)
-	if near := nearest.Word(word, known); near != "" {
-		text += fmt.Sprintf("; did you mean %s?", near)
-	}
 	if len(known) > 0 {
-		text += "; there is " + strings.Join(known, ", ")
+		text += ": there is " + strings.Join(known, ", ")
+	}
+	if near := nearest.Word(word, known); near != "" {
+		text += fmt.Sprintf(" (did you mean %s?)", near)
 	}
 	return text
 }

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"fmt"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -82,7 +83,12 @@ func (a *API) findIssuer(c *call) error {
 	issuers := a.Issuers()
 	i := slices.IndexFunc(issuers, func(i *registry.Issuer) bool { return i.Name == name })
 	if i < 0 {
-		return notFound("issuer", name)
+		names := make([]string, len(issuers))
+		for n, known := range issuers {
+			names[n] = known.Name
+		}
+		slices.Sort(names)
+		return fmt.Errorf("%w; there is %s", notFound("issuer", name), strings.Join(names, ", "))
 	}
 	c.issuer = issuers[i]
 	return nil

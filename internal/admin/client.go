@@ -20,6 +20,13 @@ func viewClient(c *registry.Client) adminapi.Client {
 		AssertionAudience: c.AssertionAudience, Created: c.Created, Unverified: c.Unverified}
 }
 
+// warned is the view of a client with its warnings.
+func warned(client *registry.Client, issuer *registry.Issuer) adminapi.Client {
+	view := viewClient(client)
+	view.Warnings = client.Warnings(issuer)
+	return view
+}
+
 func (a *API) listIssuers(c *call) error {
 	issuers := a.Issuers()
 	list := make([]adminapi.Issuer, len(issuers))
@@ -63,7 +70,7 @@ func (a *API) showClient(c *call) error {
 	if err != nil {
 		return err
 	}
-	view := viewClient(client)
+	view := warned(client, c.issuer)
 	view.Keys, view.Secrets = keys.views(a, c, client, used), secrets.views(a, c, client, used)
 	view.Certificates, view.Identities = certificates.views(a, c, client, used), identities.views(a, c, client, used)
 	return c.reply(view)
@@ -89,7 +96,7 @@ func (a *API) addClient(c *call) error {
 	}
 	a.logged(c, done)
 	client.Revision++
-	return c.created(client.ID, viewClient(client))
+	return c.created(client.ID, warned(client, c.issuer))
 }
 
 // clientMembers are the members of a client that may be set and changed.
@@ -144,7 +151,7 @@ func (a *API) setClient(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.reply(viewClient(client))
+	return c.reply(warned(client, c.issuer))
 }
 
 // verb names a change of the member disabled.

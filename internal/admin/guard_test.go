@@ -98,7 +98,7 @@ func TestEveryOperationRequiresItsScope(t *testing.T) {
 func TestWrongPathAndMethod(t *testing.T) {
 	w := newTestAPI(t)
 	w.refused("GET", "/nothing", "", 404, "nothing at this path")
-	w.refused("GET", "/issuers/nobody/clients", "", 404, "issuer 'nobody'")
+	w.refused("GET", "/issuers/nobody/clients", "", 404, "issuer 'nobody': not found; there is admin, bolt, d1, ")
 	w.refused("DELETE", "/issuers", "", 405, "GET")
 	resp := w.send("PUT", "/issuers/d1/clients/c", "", nil)
 	if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "DELETE, GET, PATCH" {

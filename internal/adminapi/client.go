@@ -36,6 +36,9 @@ type Client struct {
 	BoundTokens       registry.Binding           `json:"bound_tokens,omitempty"`
 	AssertionAudience registry.AssertionAudience `json:"client_assertion_audience,omitempty"`
 	Created           time.Time                  `json:"created"`
+	// Warnings are what the profile wants of the client and does not find: it is registered, but its
+	// tokens lack a claim, or it gets none. Lists have none.
+	Warnings []string `json:"warnings,omitempty"`
 	// Unverified is whether the client in the store does not verify under the master key, so
 	// that nothing but its ID is known.
 	Unverified bool `json:"unverified,omitempty"`

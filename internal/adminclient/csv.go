@@ -69,9 +69,11 @@ func convertRows(kind *Rows, file io.Reader, out io.Writer) error {
 	if err != nil {
 		return &CSVError{err}
 	}
-	in := csv.NewReader(text)
+	buffer := bufio.NewReader(text)
+	start, _ := buffer.Peek(maxHeader) // an error is the next reader's
+	in := csv.NewReader(buffer)
 	in.ReuseRecord = true
-	columns, err := kind.header(in)
+	columns, err := kind.header(in, string(start))
 	if err != nil {
 		return &CSVError{err}
 	}
@@ -95,15 +97,25 @@ func convertRows(kind *Rows, file io.Reader, out io.Writer) error {
 	}
 }
 
-// header reads the row that names the columns.
-func (k *Rows) header(in *csv.Reader) ([]string, error) {
+// maxHeader is how many bytes of a file are looked at for what separates its columns.
+const maxHeader = 1024
+
+// header reads the row that names the columns. start is the text with which the file begins.
+func (k *Rows) header(in *csv.Reader, start string) ([]string, error) {
 	header, err := in.Read()
-	if err != nil {
+	line, _, _ := strings.Cut(start, "\n")
+	line = strings.TrimSuffix(line, "\r")
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, fmt.Errorf("the file is empty: the first row must name the columns, as in %s", strings.Join(k.columns, ","))
+	case err != nil && (strings.Contains(line, `";`) || strings.Contains(line, "\"\t") || strings.Contains(line, `"|`)):
+		return nil, k.separated(line)
+	case err != nil:
 		return nil, fmt.Errorf("the first row must name the columns: %w", err)
 	}
 	columns := slices.Clone(header)
 	if len(columns) == 1 && strings.ContainsAny(columns[0], ";\t|") {
-		return nil, fmt.Errorf("the first row is %.100q: columns must be separated by commas, as in %s", columns[0], strings.Join(k.columns, ","))
+		return nil, k.separated(columns[0])
 	}
 	for i, column := range columns {
 		if err := k.checkColumn(columns[:i], column); err != nil {
@@ -116,6 +128,11 @@ func (k *Rows) header(in *csv.Reader) ([]string, error) {
 		}
 	}
 	return columns, nil
+}
+
+// separated refuses a first row whose columns are not separated by commas.
+func (k *Rows) separated(row string) error {
+	return fmt.Errorf("the first row is %.100q: columns must be separated by commas, as in %s", row, strings.Join(k.columns, ","))
 }
 
 // checkColumn checks the name of a column that follows others. Names are not matched

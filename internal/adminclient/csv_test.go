@@ -69,15 +69,18 @@ func TestConvertHeaders(t *testing.T) {
 	for file, want := range map[string]string{
 		"id,client\nm,c\n": "{\"client\":\"c\",\"id\":\"m\"}\n",
 		"\ufeffid,client\r\n\"m\n1\",\"a,\"\"b\"\r\n": "{\"client\":\"a,\\\"b\",\"id\":\"m\\n1\"}\n",
-		"id\tclient\n":                    `the first row is "id\tclient": columns must be separated by commas, as in id,client,disabled`,
-		"merchant,token\n":                `the first row, "merchant,token", must name the columns, and has no id; known are id, client, disabled and the names of attributes`,
-		"m-1,gateway,eu\n":                `the first row, "m-1,gateway,eu", must name the columns, and has no id; known are id, client, disabled and the names of attributes`,
-		"id,region\n":                     `the first row, "id,region", must name the columns, and has no client; known are id, client, disabled and the names of attributes`,
-		"id, client\n":                    `a column is called " client" where "client" is wanted: write it exactly so; known are id, client, disabled and the names of attributes`,
-		"id,client,\n":                    `a column is called "": leave out blanks and empty columns`,
-		"id,client,trId,TRID\nm,c,1,2\n":  "{\"attributes\":{\"TRID\":\"2\",\"trId\":\"1\"},\"client\":\"c\",\"id\":\"m\"}\n",
-		"\xff\xfei\x00d\x00":              "the file is in UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
-		"id,client,name\nm,c,B\xe4cker\n": "line 2: name is not UTF-8: save the file as UTF-8",
+		"id\tclient\n": `the first row is "id\tclient": columns must be separated by commas, as in id,client,disabled`,
+		"\ufeff\"id\";\"client\"\r\n\"m\";\"c\"\r\n": `the first row is "\"id\";\"client\"": columns must be separated by commas, as in id,client,disabled`,
+		"\"id\"\t\"client\"":                         `the first row is "\"id\"\t\"client\"": columns must be separated by commas, as in id,client,disabled`,
+		"":                                           "the file is empty: the first row must name the columns, as in id,client,disabled",
+		"merchant,token\n":                           `the first row, "merchant,token", must name the columns, and has no id; known are id, client, disabled and the names of attributes`,
+		"m-1,gateway,eu\n":                           `the first row, "m-1,gateway,eu", must name the columns, and has no id; known are id, client, disabled and the names of attributes`,
+		"id,region\n":                                `the first row, "id,region", must name the columns, and has no client; known are id, client, disabled and the names of attributes`,
+		"id, client\n":                               `a column is called " client" where "client" is wanted: write it exactly so; known are id, client, disabled and the names of attributes`,
+		"id,client,\n":                               `a column is called "": leave out blanks and empty columns`,
+		"id,client,trId,TRID\nm,c,1,2\n":             "{\"attributes\":{\"TRID\":\"2\",\"trId\":\"1\"},\"client\":\"c\",\"id\":\"m\"}\n",
+		"\xff\xfei\x00d\x00":                         "the file is in UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)",
+		"id,client,name\nm,c,B\xe4cker\n":            "line 2: name is not UTF-8: save the file as UTF-8",
 	} {
 		if got := converted(&AccountRows, file); got != want {
 			t.Errorf("%q:\n%s\nwant\n%s", file, got, want)

@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -224,7 +223,7 @@ func (c *Config) certificate(cert, key string) (*certificateFiles, error) {
 		return nil, nil
 	}
 	f := &certificateFiles{c.path(cmp.Or(cert, key)), c.path(cmp.Or(key, cert))}
-	if _, err := tls.LoadX509KeyPair(f.cert, f.key); err != nil {
+	if _, err := tlsfiles.LoadKeyPair(f.cert, f.key); err != nil {
 		return nil, fmt.Errorf("tls_cert, tls_key: %w", err)
 	}
 	return f, nil

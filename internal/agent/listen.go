@@ -96,6 +96,9 @@ type socket struct {
 	info fs.FileInfo
 }
 
+// Addr returns the path of the socket; the listener itself knows the one where it was made.
+func (s *socket) Addr() net.Addr { return &net.UnixAddr{Name: s.path, Net: "unix"} }
+
 // Close stops listening and removes the socket unless another one has replaced it.
 func (s *socket) Close() error {
 	err := s.Listener.Close()

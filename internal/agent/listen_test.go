@@ -72,6 +72,9 @@ func TestStaleSocket(t *testing.T) {
 		t.Errorf("a socket that may be in use was replaced: %v", err)
 	}
 	l, err := Listen(t.Context(), cfg)
+	if err == nil && l.Addr().String() != path {
+		t.Errorf("the listener says that it is at %s, not at %s", l.Addr(), path)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

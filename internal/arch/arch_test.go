@@ -31,7 +31,8 @@ var policy = map[string][]string{
 	"internal/platform":   {"oauth", "internal/stricttoml"},
 	"profile":             {"internal/platform"},
 	"assertion":           {"internal/jose"},
-	"tokensource":         {"oauth", "profile", "assertion", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext"},
+	"internal/claims":     {"assertion", "internal/platform"},
+	"tokensource":         {"oauth", "profile", "assertion", "internal/claims", "internal/deadline", "internal/discovery", "internal/fetch", "internal/platform", "internal/secrettext", "internal/tlsfiles"},
 	"tokensource/xoauth2": {"tokensource", "golang.org/x/oauth2"},
 	"bearer":              {"oauth", "internal/clientcert", "internal/deadline", "internal/discovery", "internal/fetch", "internal/jose", "internal/remotekeys", "internal/revocation", "internal/secrettext", "internal/strictjson"},
 	"internal/remotekeys": {"internal/deadline", "internal/jose"},
@@ -51,7 +52,7 @@ var policy = map[string][]string{
 	"internal/store/postgres": {"internal/ledger", "internal/store/engine", "internal/store/transfer", "github.com/jackc/pgx/v5"},
 	// The suite that every store passes: it tests, and is imported by tests alone.
 	"internal/store/storetest": {"oauth", "internal/authority", "internal/registry", "internal/revocation", "internal/ledger", "internal/jose", "internal/store"},
-	"internal/server":          {"oauth", "internal/clientcert", "internal/platform", "internal/evidence", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
+	"internal/server":          {"oauth", "internal/clientcert", "internal/jose", "internal/platform", "internal/evidence", "internal/authority", "internal/registry", "internal/revocation", "internal/keyring", "internal/overload", "internal/strictjson"},
 	"internal/admin":           {"oauth", "bearer", "internal/adminapi", "internal/authority", "internal/clientcert", "internal/registry", "internal/revocation", "internal/ledger", "internal/keyring", "internal/overload", "internal/jose", "internal/strictjson"},
 	"internal/jwksuri":         {"internal/fetch", "internal/registry", "internal/jose", "internal/remotekeys", "code.dny.dev/ssrf"},
 	"internal/trustedkeys":     {"internal/fetch", "internal/jose", "internal/registry", "internal/remotekeys", "internal/tlsfiles"},
@@ -67,7 +68,7 @@ var policy = map[string][]string{
 	"internal/sandbox": {"profile", "assertion", "bearer", "oauth", "internal/config", "internal/daemon", "internal/jose", "internal/ledger", "internal/platform", "internal/registry"},
 	// The command: what a running server is made of stands in daemon, and only offline
 	// commands look into a store, a key or the rules.
-	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent",
+	"cmd/moneyer": {"assertion", "bearer", "oauth", "profile", "tokensource", "internal/adminapi", "internal/adminclient", "internal/agent", "internal/claims",
 		"internal/authority", "internal/clientcert", "internal/config", "internal/daemon", "internal/duration", "internal/evidence", "internal/jose", "internal/keyring", "internal/ledger", "internal/nearest", "internal/openssl",
 		"internal/platform", "internal/registry", "internal/sandbox", "internal/store", "internal/strictjson", "internal/tlsfiles",
 		"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/term", "golang.org/x/text/width"},

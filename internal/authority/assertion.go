@@ -34,14 +34,14 @@ func (a *Authority) checkAssertion(ctx context.Context, t *attempt, c *Credentia
 			return err
 		}
 	}
-	if p.KeyUnavailable {
-		return unavailable(p.KeyErr)
-	}
 	if p.Key != nil {
 		t.shows(p.Key.Kid)
 	}
 	if err := a.penalized(t); err != nil {
 		return err
+	}
+	if p.KeyUnavailable {
+		return unavailable(p.KeyErr)
 	}
 	err := p.Check()
 	if err != nil && a.renewKey(ctx, p) {

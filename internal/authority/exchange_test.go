@@ -586,6 +586,41 @@ func TestForbiddenClaims(t *testing.T) {
 	}
 }
 
+// TestClaimsOfClientAuth: as client authentication an assertion has what RFC 7523 §3 wants and what the
+// profile requires beside it, and nothing else that the profile forbids.
+func TestClaimsOfClientAuth(t *testing.T) {
+	for name, c := range map[string]struct {
+		require, forbid []string
+		without         string // a claim that is left out
+		rule            string // that is broken; "" for none
+	}{
+		"all":                              {[]string{"iat", "nbf", "jti"}, nil, "", ""},
+		"required by the profile":          {[]string{"iat", "nbf", "jti"}, nil, "nbf", "required claims"},
+		"required by the RFC":              {nil, nil, "sub", "required claims"},
+		"not required":                     {nil, nil, "jti", ""},
+		"forbidden":                        {nil, []string{"jti"}, "", "forbidden claims"},
+		"forbidden, and left out":          {nil, []string{"jti"}, "jti", ""},
+		"forbidden as a grant alone":       {nil, []string{"sub", "aud"}, "", ""},
+		"forbidden as a grant, and absent": {nil, []string{"sub", "aud"}, "aud", "required claims"},
+	} {
+		h := newFixture(t, "oauth2")
+		p := *h.issuer.Profile
+		p.Policy.Assertion.Require, p.Policy.Assertion.Forbid = c.require, c.forbid
+		h.issuer.Profile = &p
+		s := h.spec()
+		s.claims["nbf"], s.claims["iat"], s.claims["jti"] = h.at(0), h.at(0), "one"
+		delete(s.claims, c.without)
+		if c.rule == "" {
+			h.gets(t, clientAuthRequest(s.String()))
+			continue
+		}
+		token, err := h.exchange(clientAuthRequest(s.String()))
+		if _, refusal := refusalOf(t, token, err); refusal.Rule != c.rule {
+			t.Errorf("%s: %+v, want %s", name, refusal, c.rule)
+		}
+	}
+}
+
 func TestIssuerEndpoints(t *testing.T) {
 	h := newFixture(t, "thales-d1")
 	p := *h.issuer.Profile

@@ -249,10 +249,12 @@ var forbiddenRule = rule[*Assertion]{
 	hint:     func(p *Assertion) string { return "leave " + p.forbidden() + " out of the claims" },
 }
 
-// forbidden is the first claim that the profile forbids and that is there, or "".
+// forbidden is the first claim that the profile forbids and that is there, or "". As client authentication
+// an assertion has what RFC 7523 §3 wants, also where the profile forbids it for grants: a client that signs
+// grants authenticates so at the other endpoints.
 func (p *Assertion) forbidden() string {
 	for _, claim := range p.policy.Forbid {
-		if p.Claims.Has(claimSets[claim]) {
+		if p.Claims.Has(claimSets[claim]) && (p.isGrant || !slices.Contains(clientAuthRequires, claim)) {
 			return claim
 		}
 	}
@@ -264,7 +266,7 @@ var claimSets = map[string]jose.ClaimSet{
 	"sub": jose.ClaimSubject, "aud": jose.ClaimAudience, "iat": jose.ClaimIssuedAt, "nbf": jose.ClaimNotBefore, "jti": jose.ClaimID,
 }
 
-// Claims that must be there whatever the profile says: as client authentication
+// Claims that must be there beside those of the profile: as client authentication
 // all of RFC 7523 §3, as a grant those without which nothing can be judged.
 var (
 	clientAuthRequires = []string{"iss", "sub", "aud", "exp"}
@@ -286,10 +288,10 @@ func (p *Assertion) required() []string {
 	if p.Workload != nil {
 		return p.Workload.required()
 	}
-	if !p.isGrant {
-		return clientAuthRequires
-	}
 	all := slices.Clone(grantRequires)
+	if !p.isGrant {
+		all = slices.Clone(clientAuthRequires)
+	}
 	for _, claim := range slices.Concat(p.policy.Require, p.remoteKeyRequires()) {
 		if !slices.Contains(all, claim) {
 			all = append(all, claim)
@@ -304,7 +306,7 @@ func (p *Assertion) missing() string {
 		return p.firstMissing(p.Workload.required())
 	}
 	if !p.isGrant {
-		return p.firstMissing(clientAuthRequires)
+		return cmp.Or(p.firstMissing(clientAuthRequires), p.firstMissing(p.policy.Require))
 	}
 	return cmp.Or(p.firstMissing(grantRequires), p.firstMissing(p.policy.Require), p.firstMissing(p.remoteKeyRequires()))
 }

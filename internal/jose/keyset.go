@@ -6,8 +6,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"errors"
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -239,19 +241,17 @@ func (j *jwk) algOf(algs []Alg) Alg {
 	return ""
 }
 
-// publishedHalves returns the thumbprints of the public keys that belong to a private JWK: the one that
-// it names, and the one that its private half gives, where it is damaged or false.
+// publishedHalves returns the thumbprints of the public keys that may belong to a private JWK, which may
+// be damaged or false: the one that it names, and those that its private members give for each type.
 func (j *jwk) publishedHalves() []string {
-	var halves []crypto.PublicKey
+	halves := j.rsaHalves()
 	if pub, err := j.cryptoKey(); err == nil {
 		halves = append(halves, pub)
 	}
-	switch {
-	case j.kty == "EC":
-		if key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), j.d); err == nil {
-			halves = append(halves, key.Public())
-		}
-	case j.kty == "OKP" && len(j.d) == ed25519.SeedSize:
+	if key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), j.d); err == nil {
+		halves = append(halves, key.Public())
+	}
+	if len(j.d) == ed25519.SeedSize {
 		halves = append(halves, ed25519.NewKeyFromSeed(j.d).Public())
 	}
 	var thumbprints []string
@@ -263,6 +263,23 @@ func (j *jwk) publishedHalves() []string {
 		}
 	}
 	return thumbprints
+}
+
+// rsaHalves returns the RSA keys of n, and of the product of p and q, each with e and with the exponent
+// that nearly all keys have.
+func (j *jwk) rsaHalves() (halves []crypto.PublicKey) {
+	const usual = 65537
+	number := func(b []byte) *big.Int { return new(big.Int).SetBytes(b) }
+	exponents := []int{usual}
+	if e := number(j.e); e.BitLen() <= 31 && e.Int64() != usual {
+		exponents = append(exponents, int(e.Int64()))
+	}
+	for _, n := range []*big.Int{number(j.n), new(big.Int).Mul(number(j.p), number(j.q))} {
+		for _, e := range exponents {
+			halves = append(halves, &rsa.PublicKey{N: n, E: e})
+		}
+	}
+	return halves
 }
 
 // newKeySet makes the set of keys, without those whose thumbprints are in private.

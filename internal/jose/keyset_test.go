@@ -1,6 +1,9 @@
 package jose_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -117,5 +120,40 @@ func TestKeySetReport(t *testing.T) {
 	var none jose.KeySet
 	if none.Report() != "" || none.Private() || none.Find("", "") != nil || none.Find("a", "ES256") != nil {
 		t.Error("the zero KeySet has something")
+	}
+}
+
+// TestKeySetPrivateHalves: a key of which the private half is in the set does not serve, however damaged
+// the entry with the private half is.
+func TestKeySetPrivateHalves(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	n, primes := encode(key.N.Bytes()), fmt.Sprintf(`"p":"%s","q":"%s"`, encode(key.Primes[0].Bytes()), encode(key.Primes[1].Bytes()))
+	d := fmt.Sprintf(`"d":"%s"`, encode(key.D.Bytes()))
+	ecHalf := rfc7515EC[strings.Index(rfc7515EC, `"d"`):]
+	public := map[string]string{
+		"RSA": fmt.Sprintf(`{"kty":"RSA","kid":"a","n":"%s","e":"AQAB"}`, n),
+		"EC":  rfc7515EC[:strings.Index(rfc7515EC, `,"d"`)] + `,"kid":"a"}`,
+	}
+	for name, private := range map[string]string{
+		"RSA whole":                    `{"kty":"RSA","n":"` + n + `","e":"AQAB",` + d + `,` + primes + `}`,
+		"RSA without n":                `{"kty":"RSA","e":"AQAB",` + d + `,` + primes + `}`,
+		"RSA without e":                `{"kty":"RSA","n":"` + n + `",` + d + `}`,
+		"RSA with a zero before n":     `{"kty":"RSA","n":"` + encode(append([]byte{0}, key.N.Bytes()...)) + `","e":"AQAB",` + d + `}`,
+		"RSA with a zero before e":     `{"kty":"RSA","n":"` + n + `","e":"AAEAAQ",` + d + `}`,
+		"RSA without d":                `{"kty":"RSA","n":"AQAB","e":"AQ",` + primes + `}`,
+		"RSA without kty":              `{"n":"` + n + `","e":"AQAB",` + d + `}`,
+		"RSA with primes of no number": `{"kty":"RSA","n":"` + n + `","e":"AQAB","p":"","q":5}`,
+		"EC without kty":               `{` + ecHalf,
+		"EC under another kty":         `{"kty":"OKP",` + ecHalf,
+	} {
+		kty, _, _ := strings.Cut(name, " ")
+		set, err := jose.ParseKeySet([]byte(`{"keys":[`+public[kty]+`,`+private+`]}`), jose.KeySetRules{})
+		if err != nil || len(set.Keys) != 0 || !set.Private() {
+			t.Errorf("%s: %d keys, %v: %s", name, len(set.Keys), err, set.Report())
+		}
 	}
 }

@@ -37,12 +37,15 @@ import (
 const (
 	maxBody      = jose.MaxJWKS
 	fetchTimeout = 1500 * time.Millisecond // less than the timeout of a token request
-	// slotTimeout bounds the wait for other fetches and then a fetch.
+	// slotTimeout bounds the wait for other fetches and then a fetch, each of which has half of it.
 	slotTimeout = 2 * fetchTimeout
 	maxURLs     = 10_000
 	maxFetches  = 16
 	// maxWaiting is how many requests may wait for the keys of one client.
 	maxWaiting = 32
+	// maxWaitingAll is how many may wait for the keys of any: where many clients publish at one host,
+	// its outage must leave room for the others' requests.
+	maxWaitingAll = 128
 )
 
 // Source fetches and caches clients' keys. It implements authority.KeySource.
@@ -51,6 +54,7 @@ type Source struct {
 	now     func() time.Time
 	log     *slog.Logger
 	fetches chan struct{} // has a place for each fetch that goes on
+	waiting chan struct{} // has a place for each request that waits for one
 
 	registered Registrations
 
@@ -72,7 +76,7 @@ type published struct {
 func New(networks []netip.Prefix, trust *tls.Config, registered Registrations, now func() time.Time, log *slog.Logger) *Source {
 	dialer := &net.Dialer{Timeout: fetchTimeout, Control: guard(networks)}
 	return &Source{
-		now: now, log: log, fetches: make(chan struct{}, maxFetches), sets: map[string]*published{}, registered: registered, claims: map[string]claim{},
+		now: now, log: log, fetches: make(chan struct{}, maxFetches), waiting: make(chan struct{}, maxWaitingAll), sets: map[string]*published{}, registered: registered, claims: map[string]claim{},
 		client: &http.Client{Transport: &http.Transport{
 			Proxy: nil, DialContext: dialer.DialContext, TLSClientConfig: trust, DisableKeepAlives: true,
 			TLSHandshakeTimeout: fetchTimeout, MaxResponseHeaderBytes: 16 << 10,
@@ -158,7 +162,7 @@ func (s *Source) at(uri string) *published {
 		}
 	}
 	p = &published{}
-	p.Now, p.Limit, p.MaxWaiting = s.now, slotTimeout, maxWaiting
+	p.Now, p.Limit, p.MaxWaiting, p.Places = s.now, slotTimeout, maxWaiting, s.waiting
 	p.Fetch = func(ctx context.Context, past bool) (jose.KeySet, time.Duration, error) {
 		set, fresh, err := s.fetch(ctx, p, uri, past)
 		if err != nil {
@@ -176,11 +180,13 @@ func (s *Source) fetch(ctx context.Context, p *published, uri string, past bool)
 	if err := registry.CheckJWKSURI(uri); err != nil {
 		return set, 0, err
 	}
+	place := time.NewTimer(fetchTimeout)
+	defer place.Stop()
 	select {
 	case s.fetches <- struct{}{}:
 		defer func() { <-s.fetches }()
-	case <-ctx.Done():
-		return set, 0, errors.New("too many key sets are being fetched")
+	case <-place.C: // the rest of the time would not do for a fetch
+		return set, 0, remotekeys.ErrBusy
 	}
 	answer, err := fetch.Get(ctx, s.client, uri, remotekeys.Header(past), fetch.Limits{Bytes: maxBody, Time: fetchTimeout})
 	if err != nil {

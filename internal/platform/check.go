@@ -17,6 +17,8 @@ const (
 	defaultValueLength = 8192
 	defaultItems       = 16
 	maxTokenLifetime   = 24 * time.Hour
+	// minAssertionLifetime is what a request takes on its way: times are in whole seconds.
+	minAssertionLifetime = 10 * time.Second
 	// maxParams is as many as the server's bit set of parameters holds.
 	maxParams = 64
 )
@@ -106,10 +108,7 @@ func isSlug(s string) bool {
 
 func (p *Profile) checkWire(c *checker) {
 	w := &p.Wire
-	c.endpointPath("wire.path", w.Path)
-	for _, alias := range w.Aliases {
-		c.endpointPath("wire.aliases", alias)
-	}
+	w.checkPaths(c)
 	c.want(len(w.Bodies) > 0, "wire.bodies", `must list "form", "json" or both`)
 	for _, b := range w.Bodies {
 		oneOf(c, "wire.bodies", b, BodyForm, BodyJSON)
@@ -127,6 +126,7 @@ func (p *Profile) checkWire(c *checker) {
 		c.want(status >= 400 && status < 600 && http.StatusText(status) != "", "wire.status."+string(code), "%d is not an HTTP error status", status)
 		c.want(!code.Retryable() && status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable,
 			"wire.status."+string(code), "429 and 503 belong to the retryable errors alone")
+		c.checkStatus(code, status)
 	}
 }
 
@@ -158,6 +158,8 @@ func (p *Profile) checkCorrelation(c *checker) {
 	}
 	oneOf(c, key+".chars", h.Chars, CharsVisible, CharsURLSafe, CharsDigits, CharsAny)
 	c.want(isToken(h.Header), key+".header", "%q is not the name of a header", h.Header)
+	c.want(!isOwnHeader(h.Header) && !strings.EqualFold(h.Header, "Authorization"), key+".header", "%q has another use in each request", h.Header)
+	c.want(!p.Policy.Uses(oauth.AuthAPIKey) || !strings.EqualFold(h.Header, p.Wire.APIKey.Header), key+".header", "%q holds the API key", h.Header)
 	c.want(h.MaxLength > 0 && h.MaxLength <= 256, key+".max_length", "must be 1 to 256")
 }
 
@@ -171,9 +173,10 @@ func (p *Profile) checkAPIKey(c *checker) {
 		return
 	}
 	c.want(isToken(k.Header), "wire.api_key.header", "must name the header that holds the API key")
+	c.want(!isOwnHeader(k.Header), "wire.api_key.header", "%q has another use in each request", k.Header)
 	c.want(k.Scheme == "" || isToken(k.Scheme), "wire.api_key.scheme", "%q is not a word that may stand before a key", k.Scheme)
 	c.want(k.MaxLength > 0 && k.MaxLength <= 4096, "wire.api_key.max_length", "must be 1 to 4096")
-	c.want(k.Scheme != "" || !strings.EqualFold(k.Header, "Authorization") || !p.Policy.Uses(oauth.AuthBasic),
+	c.want(k.Scheme != "" && !strings.EqualFold(k.Scheme, "Basic") || !strings.EqualFold(k.Header, "Authorization") || !p.Policy.Uses(oauth.AuthBasic),
 		"wire.api_key.scheme", "is needed to tell the key from Basic in the same header")
 }
 
@@ -198,6 +201,7 @@ func (p *Profile) checkParams(c *checker) {
 		c.want(!means[param.Means], key, "two parameters mean %q", param.Means)
 		means[param.Means] = true
 	}
+	p.checkMeanings(c)
 }
 
 func (p *Profile) checkResponse(c *checker) {
@@ -207,6 +211,7 @@ func (p *Profile) checkResponse(c *checker) {
 		key := "wire.response"
 		c.want(m.Name != "", key, "each member needs a name")
 		c.want(!seen[m.Name], key, "%q stands twice", m.Name)
+		c.want(m.Name != "error", key, `"error" makes a client read the answer as a refusal (RFC 6749 section 5.2)`)
 		seen[m.Name] = true
 		oneOf(c, key, m.From, FromAccessToken, FromTokenType, FromExpiresIn, FromExpiresAt, FromScope)
 		oneOf(c, key, m.Type, "", TypeString, TypeNumber, TypeISO8601)
@@ -251,6 +256,7 @@ func (p *Profile) checkGrants(c *checker) {
 			c.want(!slices.ContainsFunc(g.ClientAuth[:n], set.equal), key, "%s: %s stands twice", g.Type, set)
 			c.want(len(set) > 0 || g.Type == oauth.JWTBearer, key, "%s: without client authentication nobody is known; only an assertion says by itself who asks", g.Type)
 			p.checkAuthSet(c, key, set)
+			p.checkSent(c, &p.Policy.Grants[i], set)
 			c.want(len(set) > 1 || set.TLSMethod() == "" || g.Type == oauth.JWTBearer || p.Wire.Meaning(MeansClientID) != nil, key,
 				"%s needs a parameter that means %q, to name the client (RFC 8705 section 2)", set, MeansClientID)
 		}
@@ -290,7 +296,7 @@ func (p *Profile) checkAssertion(c *checker) {
 	for _, kind := range a.Audience {
 		oneOf(c, key+"audience", kind, AudienceIssuer, AudienceEndpoint, AudienceName)
 	}
-	c.want(a.MaxLifetime > 0 && a.MaxLifetime <= maxTokenLifetime, key+"max_lifetime", "must be over 0 and at most 24h")
+	c.want(a.MaxLifetime >= minAssertionLifetime && a.MaxLifetime <= maxTokenLifetime, key+"max_lifetime", "must be 10s to 24h")
 	c.want(a.Leeway >= 0 && a.Leeway <= 5*time.Minute, key+"leeway", "must be 0 to 5m")
 	oneOf(c, key+"replay", a.Replay, ReplayOnce, ReplayUntilExp, ReplaySameToken)
 }
@@ -313,6 +319,9 @@ func (p *Profile) checkScope(c *checker) {
 	oneOf(c, "policy.scope.unknown", s.Unknown, UnknownRefuse, UnknownIgnore)
 	oneOf(c, "policy.scope.default", s.Default, DefaultRegistered, DefaultNothing)
 	c.want(s.Unknown == UnknownRefuse || len(s.Words) > 0, "policy.scope.unknown", `"ignore" needs words: without them no word is unknown`)
+	tells := slices.ContainsFunc(p.Wire.Response, func(m Member) bool { return m.From == FromScope })
+	c.want(s.Unknown == UnknownRefuse || tells || p.Wire.Meaning(MeansScope) == nil, "policy.scope.unknown",
+		`"ignore" needs a member from "scope" in wire.response: an answer tells what of the scope was granted (RFC 6749 section 5.1)`)
 	for _, word := range s.Words {
 		scope, err := oauth.ParseScope(word)
 		c.want(err == nil && len(scope) == 1, "policy.scope.words", "%q is not a scope word (RFC 6749 section 3.3)", word)
@@ -370,6 +379,7 @@ func (p *Profile) checkToken(c *checker) {
 		c.want(claim.Form.MinLength <= claim.Form.MaxLength && claim.Form.MaxLength <= 1024, "policy.token.claims",
 			"%q: the form's min_length must not pass max_length, nor that 1024", claim.Name)
 		p.checkSource(c, claim)
+		c.checkReadable(claim)
 	}
 	for _, want := range []Claim{{Name: "iss", From: SourceIssuer}, {Name: "iat", From: SourceIssuedAt}, {Name: "exp", From: SourceExpiry}, {Name: "jti", From: SourceJTI}} {
 		found := t.Claim(want.Name)

@@ -45,6 +45,14 @@ func (a *Assertion) Requires(claim string) bool {
 // Forbids reports whether an assertion must not carry the claim.
 func (a *Assertion) Forbids(claim string) bool { return slices.Contains(a.Forbid, claim) }
 
+// AsClientAuth returns the policy for client authentication: sub and aud must be there (RFC 7523 §3), also
+// where the profile forbids them for grants. Its clients authenticate so to revoke and introspect.
+func (a *Assertion) AsClientAuth() *Assertion {
+	of := *a
+	of.Forbid = slices.DeleteFunc(slices.Clone(a.Forbid), func(claim string) bool { return claim == "sub" || claim == "aud" })
+	return &of
+}
+
 // Accepts reports whether an assertion's aud may name that kind of audience.
 func (a *Assertion) Accepts(kind AudienceKind) bool { return slices.Contains(a.Audience, kind) }
 

@@ -1,6 +1,9 @@
 package platform
 
-import "slices"
+import (
+	"slices"
+	"unicode/utf8"
+)
 
 // Fault is why a parameter cannot hold a value; "" is for no reason.
 type Fault string
@@ -27,7 +30,7 @@ func (p *Param) Fault(values ...string) Fault {
 			return Empty
 		case slices.Contains(values[:i], value):
 			return Repeated
-		case len(value) > p.MaxLength:
+		case len(value) > p.MaxLength && utf8.RuneCountInString(value) > p.MaxLength:
 			return TooLong
 		case !p.Chars.Allow(value):
 			return BadChars

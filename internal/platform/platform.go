@@ -102,7 +102,7 @@ type Param struct {
 	Type ValueType `toml:"type"`
 	// Required parameters must be there and not empty.
 	Required bool `toml:"required"`
-	// MaxLength of the value, or of each value of a list, in bytes; 0 means 8192.
+	// MaxLength of the value, or of each value of a list, in characters, as platforms count; 0 means 8192.
 	MaxLength int `toml:"max_length"`
 	// MaxItems of a list; 0 means 16. Items are distinct and there is at least one.
 	MaxItems int `toml:"max_items"`
@@ -190,7 +190,7 @@ const (
 	FromTokenType   ResponseValue = "token_type" // the text of Wire.TokenType
 	FromExpiresIn   ResponseValue = "expires_in" // seconds; number or string
 	FromExpiresAt   ResponseValue = "expires_at" // number (NumericDate), string of it, or iso8601
-	FromScope       ResponseValue = "scope"      // left out when nothing was granted
+	FromScope       ResponseValue = "scope"      // left out when none was asked for and none granted
 )
 
 // ErrorStyle is the shape of a refusal.

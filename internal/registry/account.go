@@ -41,7 +41,7 @@ func (a *Account) Check(issuer *Issuer) error {
 	}
 	name, param := policy.Account.Name, issuer.Profile.Wire.Param(policy.Account.Param)
 	if param.Fault(a.ID) != "" {
-		return Invalidf("%s id %q: must be 1 to %d bytes of the profile's characters", name, Excerpt(a.ID), param.MaxLength)
+		return Invalidf("%s id %q: must be 1 to %d characters that the profile allows", name, Excerpt(a.ID), param.MaxLength)
 	}
 	if a.Client == "" {
 		return Invalidf("%s %s: client must name the client that may act for it", name, a.ID)
@@ -64,7 +64,7 @@ func (i *Item) Check(issuer *Issuer) error {
 	name, param := policy.ItemName, issuer.Profile.Wire.Param(policy.Items)
 	switch {
 	case param.Fault(i.ID) != "":
-		return Invalidf("%s id %q: must be 1 to %d bytes of the profile's characters", name, Excerpt(i.ID), param.MaxLength)
+		return Invalidf("%s id %q: must be 1 to %d characters that the profile allows", name, Excerpt(i.ID), param.MaxLength)
 	case IsCardNumber(i.ID):
 		return Invalidf("%s id %s has the form of a card number, which must not be stored here: register the token that stands for it", name, MaskCardNumbers(i.ID))
 	case i.Account == "":

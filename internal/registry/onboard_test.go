@@ -228,8 +228,8 @@ func TestAccountCheck(t *testing.T) {
 	}{
 		{"good", "thales-etp", registry.Account{ID: "shop-1", Client: "c", Attributes: trID}, ""},
 		{"profile without accounts", "boltpay", registry.Account{ID: "shop-1", Client: "c"}, "profile boltpay knows no accounts"},
-		{"no id", "thales-etp", registry.Account{Client: "c", Attributes: trID}, "must be 1 to 128 bytes"},
-		{"id too long", "thales-etp", registry.Account{ID: strings.Repeat("m", 129), Client: "c", Attributes: trID}, "must be 1 to 128 bytes"},
+		{"no id", "thales-etp", registry.Account{Client: "c", Attributes: trID}, "must be 1 to 128 characters"},
+		{"id too long", "thales-etp", registry.Account{ID: strings.Repeat("m", 129), Client: "c", Attributes: trID}, "must be 1 to 128 characters"},
 		{"no client", "thales-etp", registry.Account{ID: "shop-1", Attributes: trID}, "client must name the client"},
 		{"attribute missing", "thales-etp", registry.Account{ID: "shop-1", Client: "c"}, "attribute trId is required"},
 		{"attribute a list", "thales-etp", registry.Account{ID: "shop-1", Client: "c", Attributes: map[string]registry.Attribute{"trId": {List: []string{"4"}, IsList: true}}}, "trId is one text"},
@@ -249,9 +249,9 @@ func TestItemCheck(t *testing.T) {
 	}{
 		{"good", "thales-etp", registry.Item{ID: "card_1", Account: "m", Kind: "visa"}, ""},
 		{"profile without items", "oauth2", registry.Item{ID: "card_1", Account: "m", Kind: "visa"}, "knows no items"},
-		{"no id", "thales-etp", registry.Item{Account: "m", Kind: "visa"}, "must be 1 to 128 bytes"},
-		{"id too long", "thales-etp", registry.Item{ID: strings.Repeat("c", 129), Account: "m", Kind: "visa"}, "must be 1 to 128 bytes"},
-		{"id of other characters", "thales-etp", registry.Item{ID: "card 1", Account: "m", Kind: "visa"}, "must be 1 to 128 bytes"},
+		{"no id", "thales-etp", registry.Item{Account: "m", Kind: "visa"}, "must be 1 to 128 characters"},
+		{"id too long", "thales-etp", registry.Item{ID: strings.Repeat("c", 129), Account: "m", Kind: "visa"}, "must be 1 to 128 characters"},
+		{"id of other characters", "thales-etp", registry.Item{ID: "card 1", Account: "m", Kind: "visa"}, "must be 1 to 128 characters"},
 		{"a card number", "thales-etp", registry.Item{ID: "4111111111111111", Account: "m", Kind: "visa"}, "411111******1111 has the form of a card number"},
 		{"a card number in groups", "thales-etp", registry.Item{ID: "3782-822463-10005", Account: "m", Kind: "visa"}, "has the form of a card number"},
 		{"digits of another form", "thales-etp", registry.Item{ID: "4111111111111112", Account: "m", Kind: "visa"}, ""},

@@ -25,7 +25,12 @@ var (
 	// ErrUnavailable says that nobody can tell whether the issuer has such a key: no keys could be
 	// read, or not since the kid was first seen. It is wrapped with the cause.
 	ErrUnavailable = errors.New("no keys of the issuer")
+	// ErrBusy is what Fetch returns when it had no room to ask the issuer: the next fetch is after the
+	// shortest pause, because it says nothing about the issuer.
+	ErrBusy = errors.New("too many key sets are being fetched")
 )
+
+var errTooMany = fmt.Errorf("%w: too many callers wait for them", ErrUnavailable)
 
 const (
 	retryAfter      = time.Second // after a first failure; doubles
@@ -59,6 +64,9 @@ type Cache struct {
 	// MaxWaiting is how many callers may wait for a fetch; others get ErrUnavailable at once. 0 means
 	// any number.
 	MaxWaiting int
+	// Places, if not nil, has a place for each caller that may wait for a fetch of any of the Caches that
+	// share it. Without a place a caller gets ErrUnavailable at once.
+	Places chan struct{}
 
 	mu      sync.Mutex    // guards what follows
 	set     *jose.KeySet  // nil before the first fetch
@@ -73,7 +81,7 @@ type Cache struct {
 }
 
 // Key returns the key for a signature whose header has that kid and alg, as jose.KeySet.Find does. For
-// one that is unknown the keys are fetched again unless a fetch began within every. The error wraps
+// one that is unknown the keys are fetched again unless a fetch that did not fail began within every. The error wraps
 // ErrUnknownKey or ErrUnavailable, or is that of ctx.
 func (c *Cache) Key(ctx context.Context, kid, alg string, every time.Duration) (*jose.PublicKey, error) {
 	var key *jose.PublicKey
@@ -93,7 +101,7 @@ func (c *Cache) Newer(ctx context.Context, kid, alg string, every time.Duration,
 	var key *jose.PublicKey
 	err := c.Find(ctx, every, func(set *jose.KeySet) bool {
 		key = set.Find(kid, alg)
-		return key != nil && key.Thumbprint() != was.Thumbprint()
+		return key != nil && (key.Thumbprint() != was.Thumbprint() || key.Alg() != was.Alg())
 	})
 	if err != nil {
 		return nil
@@ -134,13 +142,21 @@ func (c *Cache) wait(ctx context.Context, flight <-chan struct{}) error {
 	}
 	c.mu.Unlock()
 	if full {
-		return fmt.Errorf("%w: too many callers wait for them", ErrUnavailable)
+		return errTooMany
 	}
 	defer func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.waiting--
 	}()
+	if c.Places != nil {
+		select {
+		case c.Places <- struct{}{}:
+			defer func() { <-c.Places }()
+		default:
+			return errTooMany
+		}
+	}
 	select {
 	case <-flight:
 		return nil
@@ -192,7 +208,8 @@ func (c *Cache) prepare(ctx context.Context, found func(*jose.KeySet) bool, ever
 		return nil // a fetch has ended meanwhile
 	}
 	stale := !usable || deadline.Passed(c.fresh, now)
-	if stale || missing && deadline.Passed(c.asked.Add(every), now) {
+	// After a failure nobody knows what is missing: begin lets the back-off pass, which is shorter than every.
+	if stale || missing && (c.err != nil || deadline.Passed(c.asked.Add(every), now)) {
 		c.begin(ctx, now, usable && missing)
 	}
 	if missing || stale && c.err == nil && !c.Background {
@@ -240,8 +257,11 @@ func (c *Cache) end(set *jose.KeySet, fresh time.Duration, err error) {
 	defer c.mu.Unlock()
 	c.flight, c.err = nil, err
 	if err != nil {
-		c.retryAt = now.Add(min(retryAfter<<min(c.fails, 10), longestRetry))
-		c.fails++
+		c.retryAt = now.Add(retryAfter)
+		if !errors.Is(err, ErrBusy) {
+			c.retryAt = now.Add(min(retryAfter<<min(c.fails, 10), longestRetry))
+			c.fails++
+		}
 		return
 	}
 	c.set, c.fetched, c.fresh = set, now, now.Add(fresh)

@@ -156,6 +156,109 @@ func TestUnknownKid(t *testing.T) {
 	})
 }
 
+// TestUnknownKidInAnOutage: while the keys at hand are fresh, a kid that is new is looked for again after 1 s,
+// 2 s and so on, not after a minute: one lost connection must not keep a new key out for so long.
+func TestUnknownKidInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		old := named(t, "k1")
+		p := &publisher{keys: []jose.NamedKey{old}}
+		c := &Cache{Fetch: p.fetch, Now: time.Now}
+		wait(t, c, "k1", nil)
+		time.Sleep(UnknownKidEvery)
+		both := []jose.NamedKey{old, named(t, "k2")}
+		p.change(both, errors.New("down"))
+		start := time.Now()
+		for time.Since(start) < 15*time.Second {
+			wait(t, c, "k2", ErrUnavailable)
+			wait(t, c, "k1", nil)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if reads, _ := p.count(); reads != 5 { // the first, at 0 s, after 1 s, 2 s, 4 s, each of which takes 1 s
+			t.Errorf("%d reads", reads)
+		}
+		p.change(both, nil)
+		time.Sleep(8 * time.Second)
+		wait(t, c, "k2", nil)
+		wait(t, c, "k3", ErrUnknownKey)
+	})
+}
+
+// TestNewerIsGuarded: 64 callers with a signature that does not verify cause one fetch a minute between them,
+// and none while the key at hand is younger than that.
+func TestNewerIsGuarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		was, is := named(t, "k1"), named(t, "k1")
+		p := &publisher{keys: []jose.NamedKey{was}}
+		c := &Cache{Fetch: p.fetch, Now: time.Now, MaxWaiting: 64}
+		wait(t, c, "k1", nil)
+		flood := func(want *jose.PublicKey, reads int) {
+			t.Helper()
+			var callers sync.WaitGroup
+			for range 64 {
+				callers.Go(func() {
+					if key := c.Newer(t.Context(), "k1", "ES256", UnknownKidEvery, was.Key); key != want {
+						t.Errorf("another key: %v, want %v", key, want)
+					}
+				})
+			}
+			callers.Wait()
+			if n, _ := p.count(); n != reads {
+				t.Errorf("%d reads, want %d", n, reads)
+			}
+		}
+		flood(nil, 1)
+		time.Sleep(UnknownKidEvery)
+		flood(nil, 2) // still the same key
+		p.change([]jose.NamedKey{is}, nil)
+		flood(nil, 2)
+		time.Sleep(UnknownKidEvery)
+		flood(is.Key, 3)
+		flood(is.Key, 3) // it is at hand now
+	})
+}
+
+// TestBusy: a fetch for which there was no room says nothing about the issuer, so that the next one is after
+// a second, however many there were.
+func TestBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{keys: []jose.NamedKey{named(t, "k1")}, err: ErrBusy}
+		c := &Cache{Fetch: p.fetch, Now: time.Now}
+		for range 10 {
+			wait(t, c, "k1", ErrBusy)
+			time.Sleep(time.Second)
+		}
+		p.change(p.keys, nil)
+		wait(t, c, "k1", nil)
+		if reads, _ := p.count(); reads != 11 {
+			t.Errorf("%d reads", reads)
+		}
+	})
+}
+
+// TestPlacesAreShared: callers that wait for one slow publisher, or for many, have only so many places
+// together.
+func TestPlacesAreShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		places := make(chan struct{}, 10)
+		var callers sync.WaitGroup
+		var waited atomic.Int64
+		for range 50 {
+			c := &Cache{Fetch: (&publisher{err: errors.New("down")}).fetch, Now: time.Now, MaxWaiting: 4, Places: places}
+			for range 4 {
+				callers.Go(func() {
+					if wait(t, c, "k1", ErrUnavailable) > 0 {
+						waited.Add(1)
+					}
+				})
+			}
+		}
+		callers.Wait()
+		if waited.Load() != 10 || len(places) != 0 {
+			t.Errorf("%d waited, %d places are taken", waited.Load(), len(places))
+		}
+	})
+}
+
 // TestFewWait: while there are keys, a flood of unknown kids does not fill the server with callers that
 // wait; whose key is known is answered at once.
 func TestFewWait(t *testing.T) {

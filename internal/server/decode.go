@@ -62,7 +62,7 @@ func (w *wire) reads(r *http.Request) bool {
 // bodyKind judges the media type. Its parameters are ignored: neither type has any (RFC 8259 §11,
 // and the registration of forms), though Apache HttpClient 5 by default calls a form ISO-8859-1. Values are held to UTF-8.
 func (w *wire) bodyKind(h http.Header) (kind platform.Body, err error) {
-	contentType, encoding := h.Get("Content-Type"), h.Get("Content-Encoding")
+	contentType, encoding := h.Get("Content-Type"), strings.Join(h["Content-Encoding"], ", ")
 	media, _, _ := strings.Cut(contentType, ";")
 	switch media = strings.TrimSpace(media); {
 	case strings.EqualFold(media, formType):
@@ -75,13 +75,13 @@ func (w *wire) bodyKind(h http.Header) (kind platform.Body, err error) {
 	}
 	found := "no Content-Type"
 	if contentType != "" {
-		found = "'" + contentType[:min(len(contentType), maxQuoted)] + "'"
+		found = quoted(contentType)
 	}
 	if len(h["Content-Type"]) > 1 {
 		found += " and another Content-Type"
 	}
 	if encoding != "" {
-		found += " and Content-Encoding '" + encoding[:min(len(encoding), maxQuoted)] + "', which is not read here"
+		found += " and Content-Encoding " + quoted(encoding) + ", which is not read here"
 	}
 	return "", oauth.Errorf(oauth.UnsupportedMediaType, "the body must be %s; this one has %s", mediaTypes(w.Bodies), found)
 }
@@ -89,8 +89,16 @@ func (w *wire) bodyKind(h http.Header) (kind platform.Body, err error) {
 // formType is the media type of a form.
 const formType = "application/x-www-form-urlencoded"
 
-// maxQuoted bounds what a refusal repeats of a header, in bytes.
-const maxQuoted = 100
+// quoted is what a refusal repeats of a header: an excerpt in characters that an
+// error_description may hold (RFC 6749 §5.2).
+func quoted(value string) string {
+	return "'" + strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' || r == '"' || r == '\\' {
+			return '?'
+		}
+		return r
+	}, registry.Excerpt(value)) + "'"
+}
 
 func mediaTypes(bodies []platform.Body) string {
 	var names []string
@@ -260,7 +268,7 @@ func fits(param *platform.Param, values ...string) error {
 	case platform.Empty, platform.Repeated:
 		return malformed("the items of %s must be distinct and not empty", param.Name)
 	case platform.TooLong:
-		return malformed("%s is longer than %d bytes", param.Name, param.MaxLength)
+		return malformed("%s is longer than %d characters", param.Name, param.MaxLength)
 	case platform.BadChars:
 		return malformed("%s holds a character that is not allowed", param.Name)
 	default:

@@ -16,8 +16,8 @@ func (c *call) encode(token *authority.AccessToken) {
 	body = append(body, '{')
 	for i := range c.wire.Response {
 		member := &c.wire.Response[i]
-		if member.From == platform.FromScope && len(token.Scope) == 0 {
-			continue
+		if member.From == platform.FromScope && len(token.Scope) == 0 && c.req.Scope == "" {
+			continue // what was asked for and not granted is told, also where nothing is left (RFC 6749 §5.1)
 		}
 		if len(body) > 1 {
 			body = append(body, ',')

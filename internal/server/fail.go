@@ -6,12 +6,15 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"time"
 
+	"moneyer/internal/authority"
 	"moneyer/internal/evidence"
 	"moneyer/internal/overload"
 	"moneyer/internal/platform"
+	"moneyer/internal/registry"
 	"moneyer/internal/strictjson"
 	"moneyer/oauth"
 )
@@ -103,7 +106,7 @@ func (w *wire) allow() string {
 func (e *endpoint) unavailable(w http.ResponseWriter, r *http.Request, cause error) {
 	c := e.newCall(w, r)
 	defer c.end()
-	c.correlation = newCorrelation(e.wire.Correlation.MaxLength)
+	c.correlation = newCorrelation(&e.wire.Correlation)
 	c.fail(tryAgain(cause))
 }
 
@@ -180,6 +183,20 @@ type RefusalLog struct {
 // NewRefusalLog makes a log of refusals, with the rate of each budget.
 func NewRefusalLog(log *slog.Logger, rate overload.Rate) *RefusalLog {
 	return &RefusalLog{log: log, refused: overload.NewRefusals(rate), ours: overload.NewRefusals(rate)}
+}
+
+// dropped writes which words of a request the token does not have, because the platform ignores them.
+func (l *RefusalLog) dropped(ctx context.Context, issuer, correlation string, token *authority.AccessToken, asked string) {
+	if !l.log.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	scope, _ := oauth.ParseScope(asked) // it was read before
+	unknown := slices.DeleteFunc(scope, token.Scope.Has)
+	if len(unknown) == 0 {
+		return
+	}
+	l.log.LogAttrs(ctx, slog.LevelDebug, "scope words dropped: the profile does not know them", slog.String("issuer", issuer),
+		slog.String("correlation", correlation), slog.String("client", token.Client), slog.String("dropped", registry.Excerpt(unknown.String())))
 }
 
 func (l *RefusalLog) write(ctx context.Context, issuer, correlation string, address netip.Addr, status int, refusal *oauth.Error, at time.Time) {

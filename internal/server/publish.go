@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/platform"
 	"moneyer/oauth"
@@ -77,7 +78,7 @@ func (e *endpoint) metadata() metadata {
 		ResponseTypes:      []string{}, // there is no authorization endpoint
 		RevocationEndpoint: e.issuer.URL + revokePath, RevocationAuthMethods: ways,
 		IntrospectionEndpoint: e.issuer.URL + introspectPath, IntrospectionAuthMethods: ways,
-		IntrospectionAlgorithms: []string{e.issuer.Alg}, RevocationList: e.issuer.URL + revocationsPath,
+		RevocationList: e.issuer.URL + revocationsPath,
 	}
 	m.BoundTokens = e.wire.certificates != nil && p.Policy.Token.Claim("cnf") != nil
 	if base := e.issuer.MTLSURL; base != "" {
@@ -104,16 +105,38 @@ func (e *endpoint) metadata() metadata {
 	return m
 }
 
-// document publishes metadata.
-func document(metadata any) http.HandlerFunc {
-	body, err := json.Marshal(metadata)
-	if err != nil {
-		panic(fmt.Sprintf("metadata of strings does not marshal: %v", err))
+// of is the metadata while signatures are by alg, in one of two forms.
+func (m metadata) of(alg string, openID bool) any {
+	m.IntrospectionAlgorithms = []string{alg}
+	if !openID {
+		return m
 	}
-	sum := sha256.Sum256(body)
-	etag := `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`
+	return openIDMetadata{m, []string{"public"}, []string{alg}}
+}
+
+// document publishes metadata. After the issuer's alg is changed the old key signs until the new one
+// takes over, and the algorithm is that of the key that signs.
+func (e *endpoint) document(m metadata, openID bool) http.HandlerFunc {
+	type text struct {
+		body []byte
+		etag string
+	}
+	byAlg := map[string]text{}
+	for _, alg := range []jose.Alg{jose.ES256, jose.PS256, jose.RS256, jose.EdDSA} {
+		body, err := json.Marshal(m.of(string(alg), openID))
+		if err != nil {
+			panic(fmt.Sprintf("metadata of strings does not marshal: %v", err))
+		}
+		sum := sha256.Sum256(body)
+		byAlg[string(alg)] = text{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:12]) + `"`}
+	}
 	return func(w http.ResponseWriter, r *http.Request) {
-		publish(w, r, "application/json", body, etag, keyring.JWKSMaxAge)
+		alg := e.issuer.Alg
+		if signer, err := e.Keyring.Signer(e.issuer.Name, e.Now()); err == nil {
+			alg = string(signer.Alg())
+		}
+		found := byAlg[alg]
+		publish(w, r, "application/json", found.body, found.etag, keyring.JWKSMaxAge)
 	}
 }
 

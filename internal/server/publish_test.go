@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"moneyer/bearer"
+	"moneyer/internal/jose"
 	"moneyer/internal/keyring"
 	"moneyer/internal/registry"
 	"moneyer/internal/server"
@@ -170,6 +171,35 @@ func TestMaxAge(t *testing.T) {
 	if after := age("300"); after == before {
 		t.Error("the retired key is still there, or the new one is not")
 	}
+}
+
+// TestMetadataNameTheAlgOfTheKeyThatSigns: after alg is changed the old key signs until a new one takes
+// over, and so long the metadata name the old algorithm.
+func TestMetadataNameTheAlgOfTheKeyThatSigns(t *testing.T) {
+	h := openD1(t)
+	named := func(want string) {
+		t.Helper()
+		for path, members := range map[string][]string{
+			"/.well-known/oauth-authorization-server": {"introspection_signing_alg_values_supported"},
+			"/.well-known/openid-configuration":       {"introspection_signing_alg_values_supported", "id_token_signing_alg_values_supported"},
+		} {
+			_, body := h.ask(t, "GET", d1+path)
+			for _, member := range members {
+				if !strings.Contains(body, `"`+member+`":["`+want+`"]`) {
+					t.Errorf("%s: %s of %s is not %s", path, member, body, want)
+				}
+			}
+		}
+	}
+	settings := h.keyring.Issuers["d1"]
+	settings.Alg = jose.RS256
+	h.keyring.Issuers["d1"] = settings
+	named("ES256")
+	info, err := h.keyring.Announce(t.Context(), "d1", "test", keyring.NewKey{})
+	must(t, err)
+	named("ES256")
+	must(t, h.keyring.Activate(t.Context(), "d1", "test", info.Kid))
+	named("RS256")
 }
 
 // TestDisabledIssuerStaysReadable: what it signed before must stay verifiable.

@@ -53,7 +53,8 @@ func testSDK(t *testing.T, s *setup, line int) {
 			minted = append(minted, entry)
 		}
 	}
-	if len(minted) != 1 || minted[0].JTI != claims.ID || minted[0].Correlation != token.Correlation {
+	named := issuer.Profile.Wire.Correlation.Header != "" // else each side has a name of its own for the request
+	if len(minted) != 1 || minted[0].JTI != claims.ID || named && minted[0].Correlation != token.Correlation {
 		t.Errorf("the ledger has %+v, want the token %s of request %s alone", minted, claims.ID, token.Correlation)
 	}
 	if subject := source.Credential.Subject; subject != "" && (claims.Subject != subject || minted[0].Subject != subject) {

@@ -12,6 +12,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -70,6 +71,7 @@ func (s *Server) Handler() (http.Handler, error) {
 		}
 		s.route(mux, b.issuer, host, b.path)
 	}
+	mux.exact()
 	return lowerHost(mux.mux), mux.err
 }
 
@@ -125,8 +127,8 @@ func (s *Server) route(mux *router, issuer *registry.Issuer, host, path string) 
 	mux.handle(host+path+checkPath+"/{rest...}", issuer.Name, check.check)
 	m := e.metadata()
 	published := map[string]http.HandlerFunc{
-		metadataPath: document(m),
-		openIDPath:   document(openIDMetadata{m, []string{"public"}, []string{issuer.Alg}}),
+		metadataPath: e.document(m, false),
+		openIDPath:   e.document(m, true),
 	}
 	for name, handler := range published {
 		for _, p := range around(path, name) {
@@ -158,6 +160,17 @@ func (r *router) handle(pattern, owner string, h http.HandlerFunc) {
 		r.mux.HandleFunc(pattern, h)
 	case other != owner && r.err == nil:
 		r.err = fmt.Errorf("issuers %s and %s both want %q: give them URLs with different paths or hosts", other, owner, pattern)
+	}
+}
+
+// exact keeps ServeMux from redirecting a path to the one with a slash behind it: these are two paths, and
+// a client that follows would show its credentials where it was not asked to.
+func (r *router) exact() {
+	for pattern := range maps.Clone(r.taken) {
+		bare, slash := strings.CutSuffix(pattern, "/{$}")
+		if _, served := r.taken[bare]; slash && !served {
+			r.handle(bare, r.taken[pattern], http.NotFound)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"moneyer/internal/authority"
 	"moneyer/internal/overload"
+	"moneyer/internal/platform"
 	"moneyer/oauth"
 )
 
@@ -23,6 +24,9 @@ func (e *endpoint) token(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		c.fail(err)
 		return
+	}
+	if c.req.Scope != "" && c.issuer.Profile.Policy.Scope.Unknown == platform.UnknownIgnore {
+		c.Refused.dropped(ctx, c.issuer.Name, c.correlation, token, c.req.Scope)
 	}
 	c.encode(token)
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"math/big"
 	"net/http"
 	"net/textproto"
 
@@ -57,17 +58,17 @@ func newWire(issuer *registry.Issuer) *wire {
 func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (id string, err error) {
 	policy := &w.Correlation
 	if policy.Header == "" {
-		return newCorrelation(policy.MaxLength), nil
+		return newCorrelation(policy), nil
 	}
 	values := r.Header[w.correlation]
 	switch {
 	case len(values) == 0 || len(values) == 1 && values[0] == "":
-		id = newCorrelation(policy.MaxLength)
+		id = newCorrelation(policy)
 		if policy.Required {
 			err = oauth.Errorf(oauth.InvalidRequest, "the header %s is missing", policy.Header)
 		}
 	case len(values) > 1 || len(values[0]) > policy.MaxLength || !policy.Chars.Allow(values[0]) || registry.LooksLikeCredential(values[0]):
-		id = newCorrelation(policy.MaxLength)
+		id = newCorrelation(policy)
 		err = oauth.Errorf(oauth.InvalidRequest, "the header %s is malformed", policy.Header)
 	default:
 		id = values[0]
@@ -76,9 +77,13 @@ func (w *wire) correlate(rw http.ResponseWriter, r *http.Request) (id string, er
 	return registry.MaskCardNumbers(id), err
 }
 
-func newCorrelation(most int) string {
+// newCorrelation makes a name up that the policy allows.
+func newCorrelation(policy *platform.Correlation) string {
 	var random [15]byte
 	_, _ = rand.Read(random[:]) // never fails (crypto/rand)
 	id := base64.RawURLEncoding.EncodeToString(random[:])
-	return id[:min(len(id), most)]
+	if policy.Chars == platform.CharsDigits {
+		id = new(big.Int).SetBytes(random[:]).String()
+	}
+	return id[:min(len(id), policy.MaxLength)]
 }

@@ -110,19 +110,28 @@ func Client(ca, cert, key string) (*tls.Config, error) {
 		config.RootCAs = roots.Pool()
 	}
 	if cert != "" || key != "" {
-		cert, key = cmp.Or(cert, key), cmp.Or(key, cert)
-		certPEM, err1 := os.ReadFile(cert)
-		keyPEM, err2 := os.ReadFile(key)
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, err
-		}
-		pair, err := keyPair(certPEM, keyPEM)
+		pair, err := LoadKeyPair(cmp.Or(cert, key), cmp.Or(key, cert))
 		if err != nil {
-			return nil, fmt.Errorf("certificate %s with key %s: %w", cert, key, err)
+			return nil, err
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}
 	return config, nil
+}
+
+// LoadKeyPair reads a certificate, with the chain that may follow it, and its private key. Both may be in
+// one file. It takes what tls.LoadX509KeyPair takes, and PEM as other programs write it.
+func LoadKeyPair(cert, key string) (tls.Certificate, error) {
+	certPEM, err1 := os.ReadFile(cert)
+	keyPEM, err2 := os.ReadFile(key)
+	if err := errors.Join(err1, err2); err != nil {
+		return tls.Certificate{}, err
+	}
+	pair, err := keyPair(certPEM, keyPEM)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("certificate %s with key %s: %w", cert, key, err)
+	}
+	return pair, nil
 }
 
 // Transport returns http.DefaultTransport, or a copy of it with the configuration of Client.

@@ -97,22 +97,40 @@ func parseNote(data, key []byte) *Note {
 }
 
 // WriteNote replaces the note beside the file. The content is on disk before it replaces
-// the previous one, so that a power failure leaves one of the two.
+// the previous one, so that a power failure leaves one of the two. If root writes it, it
+// belongs to the owner of the store, as the files that SQLite makes do: a server that runs as
+// another user must read it.
 func (s *File) WriteNote(n *Note, key []byte) error {
 	text, err := json.Marshal(noteText{n.Store, n.Head.Seq, hex.EncodeToString(n.Head.Hash[:]), n.Time.UTC()})
 	if err != nil {
 		return err
 	}
 	path := s.held.path + NoteSuffix
-	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+	if err := syscall.Unlink(path + ".new"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	// The owner of the folder may have put a link there. Only a new file is written and given away.
+	file, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(file, "%s\n%x\n", text, noteMAC(key, text))
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+	if err := errors.Join(err, s.giveToOwner(file), file.Sync(), file.Close()); err != nil {
 		return err
 	}
 	return os.Rename(path+".new", path)
+}
+
+// giveToOwner gives a file that root made to the owner of the store.
+func (s *File) giveToOwner(file *os.File) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	var store syscall.Stat_t
+	if err := syscall.Fstat(s.held.fd, &store); err != nil {
+		return err
+	}
+	return file.Chown(int(store.Uid), int(store.Gid))
 }
 
 // Path returns the absolute path of the file.
