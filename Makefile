@@ -32,7 +32,7 @@ build-static: ## build bin/moneyer-static, one file for containers and other mac
 cluster: build ## three replicas, PostgreSQL with two synchronous standbys, HAProxy, on loopback
 	@go run -C cluster .
 
-test: ## install what the tests need, then pass every test (under 8 minutes on 2 cores)
+test: ## install what the tests need, then pass every test (under 12 minutes on 2 cores)
 	@./test.sh
 
 test-counterparts: ## Java clients, a real Keycloak, the newest Python libraries, more repetitions (under 20 minutes)

@@ -5,7 +5,7 @@
 # what is missing, runs the rest, and fails, so that nobody takes a part for the
 # whole.
 #
-#   ./test.sh                    every test, in under 8 minutes on 2 cores
+#   ./test.sh                    every test, in under 12 minutes on 2 cores
 #   ./test.sh counterparts       the slow programs of others (Java, Keycloak, newest Python
 #                                libraries) and more repetitions, in under 20 minutes
 #   ./test.sh cluster [pattern]  the long run of cluster/ alone, up to an hour

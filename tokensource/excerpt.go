@@ -58,8 +58,7 @@ var (
 
 // sanitize removes secrets from a server's text, then what is not printable, and cuts it.
 func (p *plan) sanitize(text string) string {
-	text = p.withhold(text) // before the cut, which may leave a part of a secret
-	text = strings.Join(strings.Fields(text), " ")
+	text = p.withhold(strings.Join(strings.Fields(text), " ")) // before the cut, which may leave a part of a secret
 	text = strings.Map(func(r rune) rune {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
 			return '?'

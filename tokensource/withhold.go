@@ -15,6 +15,11 @@ const (
 	minWithheld = 8
 	// Half of a secret in a row gives it away, or as many bytes of a long one.
 	minPart, maxPart = 6, 16
+	// maxExamined is how many bytes of a text are looked at: far more than are shown.
+	maxExamined = 4 << 10
+	// maxRest is how many bytes of the end of a longer text are not shown: a part of a secret could stand there
+	// that is too short to be found, in three levels of escapes.
+	maxRest = 512
 	// maxNested is how many levels of escapes are undone, one after the other: a form in JSON in JSON.
 	maxNested = 3
 )
@@ -30,8 +35,11 @@ func (p *plan) remember(secrets ...string) {
 }
 
 // withhold removes from what a server answers what was sent, or a part of it: some quote the
-// request, as it is or encoded. It also removes what looks like a token.
+// request, as it is or encoded. It also removes what looks like a token, and what follows maxExamined
+// bytes: a server could make the rest take seconds.
 func (p *plan) withhold(text string) string {
+	cut := len(text) > maxExamined
+	text = text[:min(len(text), maxExamined)]
 	h := hider{hidden: make([]bool, len(text))}
 	for _, secret := range p.sent {
 		h.sent = append(h.sent, partsOf(secret))
@@ -47,6 +55,9 @@ func (p *plan) withhold(text string) string {
 			break
 		}
 		v = next
+	}
+	if cut {
+		h.mark(view{text: text}, len(text)-maxRest, len(text))
 	}
 	return h.rest(text)
 }

@@ -74,6 +74,7 @@ func helpRefuses(root *cobra.Command) {
 	if err != nil {
 		return
 	}
+	help.Short, help.Example = "Show the help of a command", "  moneyer help token"
 	help.RunE = func(_ *cobra.Command, args []string) error {
 		c, rest, err := root.Find(args)
 		if err != nil {

@@ -19,7 +19,7 @@ func (t *attempt) showsWorkload() bool {
 // nobody can tell whether there is such a key.
 func (a *Authority) presentWorkload(ctx context.Context, p *evidence.Assertion) error {
 	trusted, kid := p.Workload.Trusted, p.Kid()
-	if trusted.Disabled {
+	if trusted.Disabled || trusted.Kind == registry.TrustedSPIFFE && kid == "" { // JWT-SVIDs have a kid
 		return nil
 	}
 	if a.TrustedKeys == nil {
