@@ -115,6 +115,20 @@ func TestReuseEnds(t *testing.T) {
 	}
 }
 
+// TestReuseIsRevokedOnce: a revocation by credential names a token once, however often it was handed out.
+func TestReuseIsRevokedOnce(t *testing.T) {
+	h, ask := reusing(t)
+	first := ask(nil)
+	for range 10 {
+		ask(nil)
+	}
+	credential := h.ledger.of(ledger.KindToken)[0].Credential
+	v := h.plan(t, authority.Target{Client: clientID, Credential: credential})
+	if len(v.JTIs) != 1 || v.JTIs[0] != first.JTI {
+		t.Errorf("%d tokens named, want 1", len(v.JTIs))
+	}
+}
+
 // TestReuseConsumes: an assertion is good for one answer, whether that is a new token or not.
 func TestReuseConsumes(t *testing.T) {
 	h := newFixture(t, "thales-d1")

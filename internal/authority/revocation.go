@@ -314,14 +314,19 @@ var errTooMany = errors.New("too many tokens")
 func (r *Revocations) planTokens(ctx context.Context, v *revocation.Revocation, q ledger.Query, of Target, now time.Time) (*revocation.Revocation, error) {
 	q.Kind, q.Issuer, q.Since = ledger.KindToken, v.Issuer, now.Add(-maxTokenLifetime)
 	v.Before, v.Until = time.Time{}, time.Time{}
+	named := map[string]bool{} // one that was handed out again has an entry each time
 	err := r.store.Entries(ctx, q, func(record *ledger.Record) error {
 		e, err := record.Entry()
 		if err != nil || !now.Before(e.Expires) || of.Credential != "" && !isRecorded(of.Credential, e.Credential) || of.Subject != "" && of.Subject != e.Subject {
 			return err
 		}
+		if named[e.JTI] {
+			return nil
+		}
 		if len(v.JTIs) == MaxRevokedAtOnce {
 			return errTooMany
 		}
+		named[e.JTI] = true
 		v.JTIs = append(v.JTIs, e.JTI)
 		if until := e.Expires.Add(verifierLeeway).UTC(); until.After(v.Until) {
 			v.Until = until
