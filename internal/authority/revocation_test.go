@@ -208,6 +208,11 @@ func TestPlanTooMany(t *testing.T) {
 	if v := h.plan(t, target); len(v.JTIs) != authority.MaxRevokedAtOnce {
 		t.Errorf("%d tokens", len(v.JTIs))
 	}
+	h.ledger.entries = append(h.ledger.entries, entry) // again the last one
+	if v := h.plan(t, target); len(v.JTIs) != authority.MaxRevokedAtOnce {
+		t.Errorf("%d tokens", len(v.JTIs))
+	}
+	entry.JTI = "one more"
 	h.ledger.entries = append(h.ledger.entries, entry)
 	_, err := h.Revocations.Plan(t.Context(), h.issuer, target, h.now)
 	var refused *registry.InvalidError
