@@ -54,7 +54,7 @@ func TestReuse(t *testing.T) {
 func TestReuseIsOff(t *testing.T) {
 	h, ask := reusing(t)
 	h.issuer.Reuse = 0
-	if ask(nil).Token == ask(nil).Token {
+	if first, second := ask(nil), ask(nil); first.Token == second.Token {
 		t.Error("the same token twice")
 	}
 }
