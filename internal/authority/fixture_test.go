@@ -68,7 +68,7 @@ func publicOf(key crypto.Signer) *jose.PublicKey {
 	return must(jose.NewPublicKey(key.Public(), must(jose.KeyAlg(key.Public()))))
 }
 
-// house is an authority with all its neighbours in memory.
+// fixture is an authority with all its neighbours in memory.
 type fixture struct {
 	*authority.Authority
 	registry *memoryRegistry
@@ -354,7 +354,7 @@ func (k keyring) Signer(string, time.Time) (*jose.Signer, error) {
 	return k.signer, nil
 }
 
-// spec is an assertion in the making. A test edits it; edits of the house that
+// spec is an assertion in the making. A test edits it; edits of the fixture that
 // go with it are made at once.
 type spec struct {
 	*fixture
@@ -379,7 +379,7 @@ func (h *fixture) spec() *spec {
 	}
 }
 
-// at is a NumericDate that far from the house's clock.
+// at is a NumericDate that far from the clock of the fixture.
 func (h *fixture) at(d time.Duration) int64 { return h.now.Add(d).Unix() }
 
 func (s *spec) String() string {
@@ -458,7 +458,7 @@ func refusalOf(t testing.TB, token *authority.AccessToken, err error) (*oauth.Er
 	return e, refusal
 }
 
-// claimsOf verifies a token of the house and gives its claims.
+// claimsOf verifies a token of the fixture and gives its claims.
 func claimsOf(t testing.TB, token *authority.AccessToken) map[string]any {
 	t.Helper()
 	jws, err := jose.Parse(token.Token)

@@ -209,7 +209,7 @@ func TestGivenBack(t *testing.T) {
 	})
 }
 
-// signed is a token of the house with those claims.
+// signed is a token of the fixture with those claims.
 func (h *fixture) signed(claims map[string]any) string {
 	return string(must(tokenSigner.As(h.issuer.Profile.Policy.Token.Typ).Sign(nil, must(json.Marshal(claims)))))
 }

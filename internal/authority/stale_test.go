@@ -18,7 +18,7 @@ import (
 	"moneyer/oauth"
 )
 
-// cutOff is a house whose registry and ledger cannot be asked, and what it knew last.
+// cutOff is a fixture whose registry and ledger cannot be asked, and what it knew last.
 type cutOff struct {
 	*fixture
 	last  *memoryRegistry

@@ -28,7 +28,7 @@ func FuzzToken(f *testing.F) {
 		case sdk["secret"] != "":
 			t.credential = "mns_new-secret-of-the-overlap"
 		default:
-			r := &run{TB: f, house: t.testServer, kept: map[string]string{}}
+			r := &run{TB: f, server: t.testServer, kept: map[string]string{}}
 			t.credential = r.expand("{assert " + sdk["key"] + "}")
 		}
 		targets = append(targets, t)

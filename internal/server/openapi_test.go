@@ -187,8 +187,8 @@ func TestETPContract(t *testing.T) {
 			must(t, err)
 			preamble, exchanges := parseTranscript(t, string(text))
 			s := readSetup(t, filepath.Dir(file), preamble)
-			r := &run{TB: t, house: s.open(t), kept: map[string]string{}}
-			r.house.client.Transport = &contractTransport{t: t, base: r.house.client.Transport, contract: c, seen: seen}
+			r := &run{TB: t, server: s.open(t), kept: map[string]string{}}
+			r.server.client.Transport = &contractTransport{t: t, base: r.server.client.Transport, contract: c, seen: seen}
 			for _, x := range exchanges {
 				r.play(x)
 			}

@@ -97,7 +97,7 @@ func (r *run) assert(f *fields) string {
 }
 
 func (r *run) key(kid string) *clientKey {
-	key := r.house.setup.keys[kid]
+	key := r.server.setup.keys[kid]
 	if key == nil {
 		r.Fatalf("the setup has no key %q", kid)
 	}
@@ -138,7 +138,7 @@ func (r *run) numericDate(offset string) string {
 	text, milliseconds := strings.CutSuffix(offset, "ms")
 	seconds, err := strconv.ParseInt(text, 10, 64)
 	must(r, err)
-	at := r.house.Now().Add(time.Duration(seconds) * time.Second)
+	at := r.server.Now().Add(time.Duration(seconds) * time.Second)
 	if milliseconds {
 		return strconv.FormatInt(at.UnixMilli(), 10)
 	}

@@ -45,7 +45,7 @@ func (h *testServer) published(t testing.TB, issuer, signed string) *jose.JWS {
 // stands before the path.
 func (h *testServer) do(t testing.TB, text string) (*http.Response, string) {
 	t.Helper()
-	r := &run{TB: t, house: h, kept: map[string]string{}}
+	r := &run{TB: t, server: h, kept: map[string]string{}}
 	method, rest, _ := strings.Cut(text, " ")
 	host, path, _ := strings.Cut(rest, "/")
 	first, more, _ := strings.Cut(path, "\n")
@@ -102,7 +102,7 @@ func etpRequest(key, merchant, card string) string {
 		"\n\n" + `{"merchantId":"` + merchant + `","tokens":["` + card + `"],"scope":"PAYMENT_PASSKEY"}`
 }
 
-// town is a platform's house with its tokens.
+// platformServer is a server of one platform, with its tokens.
 type platformServer struct {
 	*testServer
 	platformCase

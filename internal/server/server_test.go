@@ -107,7 +107,7 @@ func (b *buffer) Reset() {
 	b.text.Reset()
 }
 
-// house is the real thing: SQLite, keyring, authority and server, over TLS, with
+// testServer is the real thing: SQLite, keyring, authority and server, over TLS, with
 // a clock that stands still.
 type testServer struct {
 	clock

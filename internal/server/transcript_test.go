@@ -85,7 +85,7 @@ type exchange struct {
 // run is one file being played.
 type run struct {
 	testing.TB
-	house   *testServer
+	server  *testServer
 	kept    map[string]string // assertions and tokens by name
 	keep    string            // under which name the next token is kept
 	secrets []string          // what must be in no log
@@ -105,7 +105,7 @@ func playFile(t *testing.T, file string) {
 	must(t, err)
 	preamble, exchanges := parseTranscript(t, string(text))
 	s := readSetup(t, filepath.Dir(file), preamble)
-	r := &run{TB: t, house: s.open(t), kept: map[string]string{}, secrets: slices.Clone(s.secrets)}
+	r := &run{TB: t, server: s.open(t), kept: map[string]string{}, secrets: slices.Clone(s.secrets)}
 	out := preamble
 	for i, x := range exchanges {
 		got := r.play(x)
@@ -156,7 +156,7 @@ func (r *run) play(x exchange) string {
 		}
 	}
 	req := r.request(x.request)
-	resp, err := r.house.client.Do(req)
+	resp, err := r.server.client.Do(req)
 	if err != nil {
 		r.Fatalf("%s: %v", x.title, err)
 	}
@@ -171,7 +171,7 @@ func (r *run) play(x exchange) string {
 
 // obey does what stands behind an @.
 func (r *run) obey(words []string) {
-	h := r.house
+	h := r.server
 	switch strings.Join(words, " ") {
 	case "registry down", "registry up":
 		h.store.registryDown.Store(words[1] == "down")
@@ -203,20 +203,20 @@ func (r *run) obey(words []string) {
 
 // able disables something of the first issuer, or enables it.
 func (r *run) able(what, id string, disabled bool) {
-	issuer, entry := r.house.setup.issuers[0], &ledger.Entry{Kind: ledger.KindAdmin, Time: r.house.Now(), Actor: "test"}
+	issuer, entry := r.server.setup.issuers[0], &ledger.Entry{Kind: ledger.KindAdmin, Time: r.server.Now(), Actor: "test"}
 	switch what {
 	case "client":
-		c, err := r.house.store.DB.Client(r.Context(), issuer.Name, id)
+		c, err := r.server.store.DB.Client(r.Context(), issuer.Name, id)
 		must(r, err)
 		changed := *c
 		changed.Disabled = disabled
-		must(r, r.house.store.PutClient(r.Context(), &changed, entry))
+		must(r, r.server.store.PutClient(r.Context(), &changed, entry))
 	case issuer.Profile.Policy.Account.Name:
-		a, err := r.house.store.DB.Account(r.Context(), issuer.Name, id)
+		a, err := r.server.store.DB.Account(r.Context(), issuer.Name, id)
 		must(r, err)
 		changed := *a
 		changed.Disabled = disabled
-		must(r, r.house.store.PutAccounts(r.Context(), []registry.Account{changed}, entry))
+		must(r, r.server.store.PutAccounts(r.Context(), []registry.Account{changed}, entry))
 	case "issuer":
 		issuer.Disabled = disabled
 	default:
@@ -230,7 +230,7 @@ func (r *run) request(text string) *http.Request {
 	head, body, _ := strings.Cut(text, "\n\n")
 	lines := strings.Split(head, "\n")
 	method, path, _ := strings.Cut(lines[0], " ")
-	host := hostOf(r.house.setup.issuers[0].URL)
+	host := hostOf(r.server.setup.issuers[0].URL)
 	body = r.expand(body)
 	var reader io.Reader
 	if body != "" {
@@ -256,7 +256,7 @@ func (r *run) request(text string) *http.Request {
 
 // hideCredentials collects what the request shows, right or wrong.
 func (r *run) hideCredentials(req *http.Request, body string) {
-	for _, s := range r.house.setup.issuers[:1] {
+	for _, s := range r.server.setup.issuers[:1] {
 		for name, values := range req.Header {
 			if strings.EqualFold(name, s.Profile.Wire.APIKey.Header) || strings.EqualFold(name, "Authorization") {
 				for _, value := range values {
@@ -328,7 +328,7 @@ func (r *run) show(title string, req *http.Request, resp *http.Response, body st
 
 // mints reports whether a request goes to a token endpoint.
 func (r *run) mints(req *http.Request) bool {
-	for _, issuer := range r.house.setup.issuers {
+	for _, issuer := range r.server.setup.issuers {
 		if slices.Contains(issuer.Endpoints(), "https://"+req.URL.Host+req.URL.Path) {
 			return true
 		}
@@ -338,7 +338,7 @@ func (r *run) mints(req *http.Request) bool {
 
 // correlated reports whether an answer has the name of its request.
 func (r *run) correlated(resp *http.Response) bool {
-	for _, issuer := range r.house.setup.issuers {
+	for _, issuer := range r.server.setup.issuers {
 		if resp.Header.Get(issuer.Profile.Wire.Correlation.Header) != "" {
 			return true
 		}
@@ -368,7 +368,7 @@ var compactJWS = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]+`)
 
 // maskCorrelation hides a correlation identifier that the server made up.
 func (r *run) maskCorrelation(req *http.Request, name, value string) string {
-	for _, issuer := range r.house.setup.issuers {
+	for _, issuer := range r.server.setup.issuers {
 		policy := &issuer.Profile.Wire.Correlation
 		if !strings.EqualFold(name, policy.Header) || slices.Contains(sent(req, name), value) {
 			continue
@@ -406,7 +406,7 @@ func (r *run) showToken(title string, req *http.Request, token string) string {
 	}
 	must(r, json.Unmarshal(claims, &said))
 	must(r, json.Unmarshal(header, &said))
-	verifier := r.house.verifiers[said.Iss]
+	verifier := r.server.verifiers[said.Iss]
 	if verifier == nil || !strings.HasPrefix(req.URL.String(), said.Iss+"/") {
 		r.Fatalf("%s: a token of issuer %q from %s", title, said.Iss, req.URL)
 	}
@@ -428,13 +428,13 @@ func (r *run) showToken(title string, req *http.Request, token string) string {
 // keys that the issuer publishes.
 func (r *run) showSigned(title string, req *http.Request, signed string) string {
 	r.Helper()
-	for url, verifier := range r.house.verifiers {
+	for url, verifier := range r.server.verifiers {
 		if _, err := verifier.Verify(r.Context(), signed); err == nil {
 			r.Errorf("%s: the verifier of %s takes this for an access token", title, url)
 		}
 	}
 	issuer := "https://" + req.URL.Host + strings.TrimSuffix(req.URL.Path, "/introspect")
-	jws := r.house.published(r, issuer, signed)
+	jws := r.server.published(r, issuer, signed)
 	header, err := base64.RawURLEncoding.DecodeString(signed[:strings.IndexByte(signed, '.')])
 	must(r, err)
 	return "header " + strings.Replace(string(header), jws.Header.Kid, "{kid}", 1) +
@@ -445,19 +445,19 @@ func (r *run) showSigned(title string, req *http.Request, signed string) string 
 // out is in it, once, and the chain holds.
 func (r *run) checkLedger() {
 	r.Helper()
-	r.house.store.ledgerDown.Store(false)
-	must(r, r.house.refusals.Flush(r.Context(), r.house.Now()))
+	r.server.store.ledgerDown.Store(false)
+	must(r, r.server.refusals.Flush(r.Context(), r.server.Now()))
 	master, err := keyring.NewMasterKey()
 	must(r, err)
-	_, err = r.house.store.Checkpoint(r.Context(), master.SignCheckpoint) // the clock may have leapt
+	_, err = r.server.store.Checkpoint(r.Context(), master.SignCheckpoint) // the clock may have leapt
 	must(r, err)
-	report, err := r.house.store.Verify(r.Context(), nil)
+	report, err := r.server.store.Verify(r.Context(), nil)
 	must(r, err)
 	if report.Broken != 0 {
 		r.Errorf("the ledger is broken at %d: %s", report.Broken, report.How)
 	}
 	recorded := map[string]int{}
-	for _, record := range r.house.entries(r) {
+	for _, record := range r.server.entries(r) {
 		entry, err := record.Entry()
 		must(r, err)
 		if entry.Kind == ledger.KindToken {
@@ -480,11 +480,11 @@ func (r *run) checkLedger() {
 // (ARCHITECTURE.md, invariant 8).
 func (r *run) checkSecrets() {
 	r.Helper()
-	seen := r.house.log.String()
+	seen := r.server.log.String()
 	if lines := strings.Count(seen, `"msg":"token refused"`); lines != r.refused {
 		r.Errorf("the log tells of %d refusals, there were %d", lines, r.refused)
 	}
-	for _, record := range r.house.entries(r) {
+	for _, record := range r.server.entries(r) {
 		seen += string(record.Line) + "\n"
 	}
 	for _, secret := range r.secrets {
