@@ -91,7 +91,8 @@ func (s StaticKeys) Key(_ context.Context, kid string) (Key, error) {
 
 // ParseKeys parses a JWK set of at most 256 KiB and 100 keys (RFC 7517 §5). It skips
 // keys that are not for verifying with a known algorithm. The kid of a key without
-// one is its thumbprint (RFC 7638). A set with a private key is an error.
+// one is its thumbprint (RFC 7638). A set with a private key is an error, and so is one kid for keys of
+// different algorithms, which a StaticKeys cannot tell apart.
 func ParseKeys(jwks []byte) (StaticKeys, error) {
 	set, err := jose.ParseKeySet(jwks, jose.KeySetRules{})
 	if err == nil && set.Private() {
@@ -105,6 +106,9 @@ func ParseKeys(jwks []byte) (StaticKeys, error) {
 		kid := n.Kid
 		if kid == "" {
 			kid = n.Key.Thumbprint()
+		}
+		if twin, found := keys[kid]; found && twin.public.Alg() != n.Key.Alg() {
+			return nil, fmt.Errorf("bearer: kid %.64q is for %s and for %s: use RemoteKeys, or leave one of them out", kid, twin.public.Alg(), n.Key.Alg())
 		}
 		keys[kid] = Key{public: n.Key}
 	}

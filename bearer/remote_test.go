@@ -400,6 +400,9 @@ func TestParseKeys(t *testing.T) {
 	if (bearer.Key{}).Alg() != "" {
 		t.Error("the zero Key has an algorithm")
 	}
+	if _, err := bearer.ParseKeys([]byte(jwks(newMint(t, jose.ES256, "k2", ""), b))); err == nil || !strings.Contains(err.Error(), `kid "k2" is for ES256 and for PS256`) {
+		t.Errorf("one kid for two algorithms: %v", err)
+	}
 	for _, alg := range []string{"ES256", "HS256", "none", ""} {
 		if _, err := bearer.NewKey(b.key.Public(), alg); err == nil {
 			t.Errorf("an RSA key for %q", alg)
