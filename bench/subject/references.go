@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 
 	"crypto"
 )
@@ -48,9 +49,35 @@ func References(m Model) ([]Server, error) {
 					Exchanges: []Exchange{m.exchange(work, "http://"+address)},
 				}, nil
 			},
+			ConfigureTLS: func(ctx context.Context, _, address string, c *Certificates) (*Setup, error) {
+				return m.overTLS(ctx, self, work, address, base64.RawURLEncoding.EncodeToString(der), c)
+			},
 		})
 	}
 	return servers, nil
+}
+
+// BehindTLS returns, of these references, those that are ceilings of exchanges with TLS, behind TLS.
+func BehindTLS(references []Server, mutual bool) []Server {
+	var servers []Server
+	for _, s := range references {
+		switch work, _, _ := strings.Cut(s.Name, " ("); Work(work) {
+		case Empty, Sign, VerifySign:
+			servers = append(servers, OverTLS(s, mutual))
+		}
+	}
+	return servers
+}
+
+// overTLS sets up a reference with TLS.
+func (m *Model) overTLS(ctx context.Context, program string, work Work, address, client string, c *Certificates) (*Setup, error) {
+	return &Setup{
+		Server: Program{
+			Command: exec.CommandContext(context.WithoutCancel(ctx), program, "reference", string(work), address, client, c.Cert, c.Key, c.CA),
+			Ready:   c.Answers("https://" + address + "/jwks.json"),
+		},
+		Exchanges: []Exchange{m.exchange(work, "https://"+address)},
+	}, nil
 }
 
 // exchange returns the exchange of Moneyer that a reference is compared with.

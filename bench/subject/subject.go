@@ -36,6 +36,9 @@ type Server struct {
 	// Configure writes into folder, which is new and empty, what the server needs to serve plain
 	// HTTP at address ("127.0.0.1:port"). It starts nothing.
 	Configure func(ctx context.Context, folder, address string) (*Setup, error)
+	// ConfigureTLS, if not nil, does so for TLS with these certificates. The server's exchanges are
+	// those that are measured; [OverTLS] gives them their connections.
+	ConfigureTLS func(ctx context.Context, folder, address string, certificates *Certificates) (*Setup, error)
 }
 
 // A Setup is a configured server.
@@ -80,6 +83,8 @@ type Exchange struct {
 	Note string
 	// URL of the token endpoint.
 	URL string
+	// TLS, if not nil, says how each request gets a new connection.
+	TLS *TLS
 	// Header of each request, including Content-Type.
 	Header http.Header
 	// Body returns the body of the n-th request. It is called from one goroutine, before the

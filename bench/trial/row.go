@@ -31,7 +31,7 @@ type figures struct {
 
 func newRow(c *contender, e *subject.Exchange) *row {
 	r := &row{contender: c, exchange: e, judge: load.NewJudge(e), rate: map[int]float64{}, found: map[Step]figures{}}
-	r.endpoint, r.err = load.NewEndpoint(e.URL, e.Header)
+	r.endpoint, r.err = load.NewEndpoint(e.URL, e.Header, e.TLS)
 	return r
 }
 
