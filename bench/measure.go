@@ -114,15 +114,7 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err != nil {
 		return nil, err
 	}
-	model, err := moneyer.Model()
-	if err != nil {
-		return nil, err
-	}
-	references, err := subject.References(model)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.Install(ctx, references, true); err != nil {
+	if err := c.references(ctx, t, root); err != nil {
 		return nil, err
 	}
 	if err := t.Install(ctx, c.contenders(root, progress), false); err != nil {
@@ -140,29 +132,53 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err != nil {
 		return nil, err
 	}
-	r.Targets = targets(r)
+	r.Judge(targets(r))
+	r.Verdicts(progress.Say)
 	return r, nil
 }
 
+// references installs the reference servers, with OpenSSL's signatures where that can be built.
+func (c *choices) references(ctx context.Context, t *trial.Trial, root string) error {
+	model, err := moneyer.Model()
+	if err != nil {
+		return err
+	}
+	references, err := subject.References(model, subject.Go, "")
+	if err != nil {
+		return err
+	}
+	program, err := subject.BuildOpenSSL(ctx, root, filepath.Join(root, "bench", ".cache"), t.Progress.Detail())
+	if err != nil {
+		t.Fail("the reference servers that sign with OpenSSL are left out: %v", err)
+	} else {
+		more, err := subject.References(model, subject.OpenSSL, program)
+		if err != nil {
+			return err
+		}
+		references = append(references, more...)
+	}
+	return t.Install(ctx, references, true)
+}
+
 // sparse selects exchanges that are measured with fewer numbers of connections: profiles that
-// differ little from their representative, and many clients.
+// differ little from their representative, the static build, and many clients.
 func sparse(server string, _ subject.Kind, variant string) bool {
-	return variant == "thales-d1-banking" || variant == "thales-etp" || strings.HasPrefix(server, own+", ")
+	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || strings.HasPrefix(server, own+", ")
 }
 
 // contenders returns the selected servers.
 func (c *choices) contenders(root string, progress *trial.Progress) []subject.Server {
 	base := moneyer.Options{Root: root, Log: progress.Detail()}
 	servers := []subject.Server{moneyer.Server(base)}
-	if c.openSSL {
-		faster := base
-		faster.Name, faster.OpenSSL = ownFaster, true
-		servers = append(servers, moneyer.Server(faster))
+	if c.static {
+		static := base
+		static.Name, static.Static = ownStatic, true
+		servers = append(servers, moneyer.Server(static))
 	}
 	if c.scale {
 		for _, many := range []moneyer.Options{
 			{Name: "moneyer, 10,000 clients", Clients: 10_000},
-			{Name: ownMany, Clients: 1_000_000},
+			{Name: ownMany, Clients: manyClients},
 			{Name: ownLong, Entries: 10_000_000},
 		} {
 			many.Root, many.Log = base.Root, base.Log

@@ -22,8 +22,9 @@ type Options struct {
 	Name string
 	// Root is the folder of the repository.
 	Root string
-	// OpenSSL selects the build that signs with the installed OpenSSL.
-	OpenSSL bool
+	// Static selects the build for containers and other machines, which signs with Go, instead of
+	// that of `make run`, which signs with OpenSSL where its headers are.
+	Static bool
 	// Clients is the number of registered and requesting clients; 0 means 1.
 	Clients int
 	// Entries in the ledger before the start, and their minimum age.
@@ -67,10 +68,10 @@ func Server(o Options) subject.Server {
 
 // build returns the target of the Makefile and its output.
 func (o *Options) build() (target, binary string) {
-	if o.OpenSSL {
-		return "build", filepath.Join(o.Root, "bin/moneyer")
+	if o.Static {
+		return "build-static", filepath.Join(o.Root, "bin/moneyer-static")
 	}
-	return "build-static", filepath.Join(o.Root, "bin/moneyer-static")
+	return "build", filepath.Join(o.Root, "bin/moneyer")
 }
 
 // install builds the program and returns its version.
@@ -81,15 +82,25 @@ func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
 	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("make %s: %w", target, err)
 	}
+	return versionOf(ctx, binary)
+}
+
+// versionOf returns what the program says of its version, in one line.
+func versionOf(ctx context.Context, binary string) (string, error) {
 	version, err := exec.CommandContext(ctx, binary, "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("%s --version: %w", filepath.Base(binary), err)
 	}
-	if o.OpenSSL && !strings.Contains(string(version), "OpenSSL") {
-		return "", errors.New("make build found no OpenSSL to sign with")
-	}
 	text := strings.ReplaceAll(strings.TrimSpace(string(version)), "\n", "; ")
 	return strings.TrimPrefix(text, "moneyer "), nil
+}
+
+// signsWith returns the library that a program of this version signs with.
+func signsWith(version string) subject.Library {
+	if strings.Contains(version, "OpenSSL") {
+		return subject.OpenSSL
+	}
+	return subject.Go
 }
 
 // configure sets up a server for plain HTTP, or with certificates for TLS.
@@ -105,6 +116,10 @@ func (o *Options) configure(ctx context.Context, folder, address string, c *subj
 		}
 	}
 	_, binary := o.build()
+	version, err := versionOf(ctx, binary)
+	if err != nil {
+		return nil, err
+	}
 	text := configuration(o, address, admin, c)
 	if err := o.fill(ctx, home, text); err != nil {
 		return nil, err
@@ -118,6 +133,8 @@ func (o *Options) configure(ctx context.Context, folder, address string, c *subj
 			Command: exec.CommandContext(context.WithoutCancel(ctx), binary, "serve", "--config", file),
 			Ready:   subject.Answers("http://" + address + "/readyz"),
 		},
+		Signs:     signsWith(version),
+		Heap:      func(ctx context.Context) (int64, error) { return liveHeap(ctx, "http://"+admin+"/metrics") },
 		Exchanges: o.exchanges("http://" + address),
 	}
 	if c != nil {

@@ -18,7 +18,7 @@ import (
 )
 
 // A Work is what a reference server does for each request. Each adds something to the previous one,
-// except RS256, which has another signature.
+// except RS256, which has another signature. Go makes the signature, unless [Work.By] says otherwise.
 type Work string
 
 // The works.
@@ -30,18 +30,43 @@ const (
 	SignRSA    Work = "form + sign RS256"
 )
 
-// Works returns all of them.
-func Works() []Work { return []Work{Empty, Form, Sign, VerifySign, SignRSA} }
+// byOpenSSL ends the names of works whose signature OpenSSL makes.
+const byOpenSSL = " (OpenSSL)"
 
-// WorkOf returns the work that is the upper bound for a kind of exchange, or "".
-func WorkOf(kind Kind) Work {
+// Works returns all whose signature a library makes. Those that make none are among Go's.
+func Works(library Library) []Work {
+	if library == OpenSSL {
+		return []Work{Sign.By(OpenSSL), VerifySign.By(OpenSSL), SignRSA.By(OpenSSL)}
+	}
+	return []Work{Empty, Form, Sign, VerifySign, SignRSA}
+}
+
+// By returns the same work with the signature by a library.
+func (w Work) By(library Library) Work {
+	if w == "" || library != OpenSSL {
+		return w
+	}
+	return w + byOpenSSL
+}
+
+// split returns the work without its library, and that.
+func (w Work) split() (Work, Library) {
+	if plain, found := strings.CutSuffix(string(w), byOpenSSL); found {
+		return Work(plain), OpenSSL
+	}
+	return w, Go
+}
+
+// WorkOf returns the work that is the upper bound for a kind of exchange with the signature by a
+// library, or "".
+func WorkOf(kind Kind, library Library) Work {
 	switch kind {
 	case JWTBearerES256, PrivateKeyJWTES256:
-		return VerifySign
+		return VerifySign.By(library)
 	case ClientCredentialsES256:
-		return Sign
+		return Sign.By(library)
 	case ClientCredentialsRS256:
-		return SignRSA
+		return SignRSA.By(library)
 	}
 	return ""
 }
@@ -66,7 +91,8 @@ type reference struct {
 // demands a certificate of the client, of an authority, it serves TLS with Go's defaults; "" stands for
 // no file.
 func ServeReference(ctx context.Context, work Work, address, client string, files ...string) error {
-	m, err := newMinter(work == SignRSA)
+	work, library := work.split()
+	m, err := newMinter(work == SignRSA, library)
 	if err != nil {
 		return err
 	}

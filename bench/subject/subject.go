@@ -9,9 +9,9 @@
 //
 // It also has the minimal cost of a token request: basic operations ([Micro]: signatures by Go and
 // by OpenSSL, a durable write), and reference servers ([References]) that only parse a form, verify
-// and sign with Go's standard library. The references are no authorization servers: they know one
-// client's key, check no claim, store nothing, and grant every request. They run in processes of
-// their own, with [ServeReference].
+// with Go's standard library, and sign with that or with OpenSSL. The references are no
+// authorization servers: they know one client's key, check no claim, store nothing, and grant every
+// request. They run in processes of their own, with [ServeReference].
 package subject
 
 import (
@@ -48,9 +48,23 @@ type Setup struct {
 	Beside []Program
 	// Server is the server itself. Its cost includes Beside.
 	Server Program
+	// Signs is the library that signs the tokens: the ceiling is that of a reference that signs with
+	// the same one. Empty means Go, or another library, of which there is no reference.
+	Signs Library
+	// Heap, if not nil, returns the live heap of the server in bytes.
+	Heap func(ctx context.Context) (int64, error)
 	// Exchanges that the server supports.
 	Exchanges []Exchange
 }
+
+// A Library makes the signatures of tokens.
+type Library string
+
+// The libraries that references sign with.
+const (
+	Go      Library = "Go"
+	OpenSSL Library = "OpenSSL"
+)
 
 // A Program is started, used when ready, and stopped by SIGTERM.
 type Program struct {

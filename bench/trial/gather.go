@@ -36,19 +36,8 @@ func (t *Trial) report(ctx context.Context) *Report {
 }
 
 // bound returns the ceiling of a work in the round of a step: the reference server with the same
-// number of connections. For RS256 it is the median of the basic signature operation, which is
-// measured only at the beginning of rounds.
+// number of connections.
 func (t *Trial) bound(work subject.Work, step Step) figures {
-	if work == subject.SignRSA {
-		var rates []float64
-		for i := range t.micro.rounds {
-			rates = append(rates, t.micro.rounds[i].SignRS256)
-		}
-		if rate := SpreadOf(rates).Median; rate > 0 {
-			return figures{rate: rate, cpu: 1e6 / rate}
-		}
-		return figures{}
-	}
 	for _, r := range t.rows {
 		if r.contender.reference && r.contender.server.Name == string(work) {
 			return r.found[step]

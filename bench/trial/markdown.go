@@ -98,19 +98,8 @@ func (r *Report) targets(p *page) {
 	p.table(false, "", "target", "wanted", "measured")
 	for i := range r.Targets {
 		t := &r.Targets[i]
-		mark, got, bound := "✗", "not measured", "at least"
-		if t.AtMost {
-			bound = "at most"
-		}
-		if t.Got == nil {
-			mark = "?"
-		} else {
-			got = figure(*t.Got) + t.Unit
-		}
-		if t.Reached() {
-			mark = "✓"
-		}
-		p.row(mark, t.What, bound+" "+figure(t.Want)+t.Unit, got)
+		want, got := t.bounds()
+		p.row(t.Verdict.mark(), t.What, want, got)
 	}
 }
 
@@ -155,10 +144,10 @@ func (r *Report) kinds(p *page) {
 				figure(row.CPU.Median), ratio, byCPU)
 		}
 	}
-	p.printf("\nThe ceiling of jwt-bearer and private_key_jwt is the reference server that parses the form, verifies and signs.\n" +
-		"The ceiling of client_credentials ES256 is the one that parses and signs, with as many connections and within the\n" +
-		"same minutes. The ceiling of RS256 is Go's bare signature. By CPU: the ceiling's processor time per request, divided by that\n" +
-		"of the row; other work of the machine affects it less than the rate.\n")
+	p.printf("\nThe ceiling of jwt-bearer and private_key_jwt is the reference server that parses the form, verifies and signs,\n" +
+		"that of client_credentials the one that parses and signs, with as many connections and within the same minutes. A server\n" +
+		"that signs with OpenSSL has a ceiling that signs with OpenSSL, any other one that signs with Go; Go verifies in both. By CPU:\n" +
+		"the ceiling's processor time per request, divided by that of the row; other work of the machine affects it less than the rate.\n")
 }
 
 // group returns the table of a row; references share one.

@@ -99,7 +99,7 @@ func (t *Trial) pace(ctx context.Context, r *pacedRow) error {
 		return err
 	}
 	round := &load.Round{Endpoint: r.endpoint, Connections: Compared, Duration: duration, Requests: requests}
-	result, err := open(ctx, round, r.rate)
+	result, _, err := t.attend(r.row, func() (*load.Result, error) { return open(ctx, round, r.rate) })
 	if err != nil {
 		return err
 	}

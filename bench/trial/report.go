@@ -87,6 +87,8 @@ type Server struct {
 	Reference bool `json:"reference,omitempty"`
 	// Memory after rounds with 64 connections, in bytes; 0 if there were none.
 	Memory int64 `json:"memory_bytes,omitempty"`
+	// Heap is the live heap after them, in bytes, of servers that say it.
+	Heap int64 `json:"live_heap_bytes,omitempty"`
 	// ColdStart to the first token, in milliseconds.
 	ColdStart Spread `json:"cold_start_ms"`
 	// Cannot says why an exchange is missing, by kind.
@@ -188,21 +190,6 @@ type Prune struct {
 	Before float64 `json:"longest_before_ms"`
 	During float64 `json:"longest_during_ms"`
 	P999   float64 `json:"p999_during_ms"`
-}
-
-// A Target is a goal and its result.
-type Target struct {
-	What string `json:"what"`
-	// Want is the minimum, or the maximum if AtMost; Got is the result, nil if it was not measured.
-	Want   float64  `json:"want"`
-	AtMost bool     `json:"at_most,omitempty"`
-	Unit   string   `json:"unit"`
-	Got    *float64 `json:"got"`
-}
-
-// Reached reports whether the target was measured and reached.
-func (t *Target) Reached() bool {
-	return t.Got != nil && (t.AtMost && *t.Got <= t.Want || !t.AtMost && *t.Got >= t.Want)
 }
 
 // Row returns a row, or nil if there is none with figures.

@@ -47,8 +47,9 @@ func sample() *Report {
 		Noisy:    &Noisy{Clients: 100, Asked: 12000, Sent: 11000, Got: 500, Limit: 500, Others: 1500, OthersGot: 0.999, OthersP99: 3},
 		Ledger:   []Ledger{{Kind: "jwt-bearer ES256", Tokens: 12345, Bytes: 105.3}},
 		Prune:    &Prune{Entries: 1e6, Rate: 2000, Before: 4, During: 8, P999: 6},
-		Targets:  []Target{{What: "reached", Want: 70, Unit: " %", Got: new(79.0)}, {What: "missed", Want: 5, AtMost: true, Unit: " ms", Got: new(7.25)}, {What: "unknown", Want: 3, Unit: " times"}},
-		Failed:   []string{"broken cannot be installed:\nno network"},
+		Targets: []Target{{What: "reached", Want: 70, Unit: " %", Got: new(79.0), Verdict: Reached},
+			{What: "missed", Want: 5, AtMost: true, Unit: " ms", Got: new(7.25), Verdict: Missed}, {What: "unknown", Want: 3, Unit: " times", Verdict: NotMeasured}},
+		Failed: []string{"broken cannot be installed:\nno network"},
 	}
 }
 
@@ -128,20 +129,6 @@ func TestSpreadOf(t *testing.T) {
 	}{{nil, Spread{}}, {[]float64{3}, Spread{3, 3, 3}}, {[]float64{3, 1, 2}, Spread{2, 1, 3}}, {[]float64{4, 1, 2, 3}, Spread{2.5, 1, 4}}} {
 		if got := SpreadOf(c.figures); got != c.want {
 			t.Errorf("%v: %v", c.figures, got)
-		}
-	}
-}
-
-func TestReached(t *testing.T) {
-	for _, c := range []struct {
-		target Target
-		want   bool
-	}{
-		{Target{Want: 5, Got: new(5.0)}, true}, {Target{Want: 5, Got: new(4.9)}, false}, {Target{Want: 5}, false},
-		{Target{Want: 5, Got: new(5.0), AtMost: true}, true}, {Target{Want: 5, Got: new(5.1), AtMost: true}, false}, {Target{Want: 5, AtMost: true}, false},
-	} {
-		if got := c.target.Reached(); got != c.want {
-			t.Errorf("%+v: %v", c.target, got)
 		}
 	}
 }

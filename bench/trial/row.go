@@ -128,48 +128,47 @@ func (t *Trial) measure(ctx context.Context, r *row, step Step) error {
 		return err
 	}
 	round := load.Round{Endpoint: r.endpoint, Connections: step.Connections, Duration: t.Duration, Requests: requests}
-	family, err := r.contender.family()
+	result, cpu, err := t.attend(r, func() (*load.Result, error) {
+		defer load.Quiet()()
+		return round.Closed(ctx)
+	})
 	if err != nil {
-		return err
-	}
-	watch, err := t.watch()
-	if err != nil {
-		return err
-	}
-	before, err := subject.CPU(family)
-	if err != nil {
-		return err
-	}
-	restore := load.Quiet()
-	result, err := round.Closed(ctx)
-	restore()
-	if err != nil {
-		return err
-	}
-	if family, err = r.contender.family(); err != nil {
-		return err
-	}
-	cpu, err := subject.CPU(family)
-	if err != nil {
-		return err
-	}
-	if err := t.watched(watch, cpu-before); err != nil {
 		return err
 	}
 	if err := r.judge.Round(ctx, result.Answers); err != nil {
 		return err
 	}
-	if step.Connections == Compared && step.Round == 0 {
-		memory, err := subject.Memory(family)
-		if err != nil {
+	if step.Connections == Compared {
+		if err := r.contender.weigh(ctx); err != nil {
 			return err
 		}
-		r.contender.memory = max(r.contender.memory, memory)
 	}
 	r.rate[step.Connections] = result.Rate()
 	step.Row = 0
-	r.found[step] = figuresOf(result, cpu-before)
+	r.found[step] = figuresOf(result, cpu)
 	return nil
+}
+
+// attend runs a round of a row and returns the processor time that it cost the server. What others
+// took of the servers' core meanwhile counts as disturbance.
+func (t *Trial) attend(r *row, run func() (*load.Result, error)) (*load.Result, time.Duration, error) {
+	before, err := r.contender.cpu()
+	if err != nil {
+		return nil, 0, err
+	}
+	watch, err := t.watch()
+	if err != nil {
+		return nil, 0, err
+	}
+	result, err := run()
+	if err != nil {
+		return nil, 0, err
+	}
+	after, err := r.contender.cpu()
+	if err != nil {
+		return nil, 0, err
+	}
+	return result, after - before, t.watched(watch, after-before)
 }
 
 func figuresOf(result *load.Result, cpu time.Duration) figures {
@@ -192,7 +191,7 @@ func (r *row) report(connections int, bound func(subject.Work, Step) figures) Ro
 		out.Error = r.err.Error()
 		return out
 	}
-	work := subject.WorkOf(r.exchange.Kind)
+	work := subject.WorkOf(r.exchange.Kind, r.contender.setup.Signs)
 	var rate, p50, p99, p999, cpu, ratio, cpuRatio []float64
 	for step, f := range r.found {
 		if step.Connections != connections {

@@ -124,7 +124,7 @@ func (t *Trial) Run(ctx context.Context, after func(context.Context, *Report) er
 		return r, nil
 	}
 	err := after(ctx, r)
-	r.Failed = t.failed
+	r.Failed, r.Others = t.failed, t.disturbed.share()
 	return r, err
 }
 

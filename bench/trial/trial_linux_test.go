@@ -54,7 +54,7 @@ func servers(t *testing.T) (references, others []subject.Server) {
 		t.Fatal(err)
 	}
 	body := func(int) ([]byte, error) { return []byte("grant_type=client_credentials"), nil }
-	references, err = subject.References(subject.Model{Client: key.Public(), Grant: body, Credentials: body, RS256: body})
+	references, err = subject.References(subject.Model{Client: key.Public(), Grant: body, Credentials: body, RS256: body}, subject.Go, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,21 +138,20 @@ func TestOverloadAndGrowth(t *testing.T) {
 func TestBound(t *testing.T) {
 	step := Step{Round: 1, Connections: 4}
 	sign := &row{contender: &contender{reference: true, server: subject.Server{Name: string(subject.Sign)}}, found: map[Step]figures{step: {rate: 200, cpu: 5}}}
-	own := &row{contender: &contender{}, exchange: &subject.Exchange{Kind: subject.ClientCredentialsES256}, found: map[Step]figures{step: {tokens: 7, rate: 150, cpu: 10}}}
-	trial := &Trial{rows: []*row{sign, own}, micro: &microFigures{rounds: []subject.Micro{{SignRS256: 1000}, {SignRS256: 3000}}}}
+	openSSL := &row{contender: &contender{reference: true, server: subject.Server{Name: string(subject.Sign.By(subject.OpenSSL))}}, found: map[Step]figures{step: {rate: 300, cpu: 4}}}
+	own := &row{contender: &contender{setup: &subject.Setup{}}, exchange: &subject.Exchange{Kind: subject.ClientCredentialsES256}, found: map[Step]figures{step: {tokens: 7, rate: 150, cpu: 10}}}
+	trial := &Trial{rows: []*row{sign, openSSL, own}}
 	out := own.report(4, trial.bound)
 	if out.Ratio == nil || out.Ratio.Median != 0.75 || out.CPURatio.Median != 0.5 || out.Tokens != 7 {
 		t.Errorf("%+v", out)
 	}
-	if f := trial.bound(subject.SignRSA, step); f.rate != 2000 || f.cpu != 500 {
-		t.Errorf("RS256: %+v", f)
-	}
-	if f := trial.bound(subject.VerifySign, step); f.rate != 0 {
-		t.Errorf("what was not measured: %+v", f)
+	own.contender.setup.Signs = subject.OpenSSL
+	if out := own.report(4, trial.bound); out.Ratio == nil || out.Ratio.Median != 0.5 || out.CPURatio.Median != 0.4 || out.Ceiling != "form + sign ES256 (OpenSSL)" {
+		t.Errorf("a server that signs with OpenSSL: %+v", out)
 	}
 	own.exchange.Kind = subject.ClientCredentialsRS256
-	if out := own.report(4, trial.bound); out.Ratio.Median != 0.075 {
-		t.Errorf("%+v", out)
+	if out := own.report(4, trial.bound); out.Ratio != nil || out.Ceiling != "" {
+		t.Errorf("a ceiling that was not measured: %+v", out)
 	}
 }
 
