@@ -108,7 +108,7 @@ func writeCertificate(t testing.TB, dir string, loaded *Loaded, now time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(dir, "server.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), certtest.KeyPEM(t, pair))
+	write(t, filepath.Join(dir, "server.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), []byte(loaded.held.Key))
 }
 
 // TestPrivateKeyIsInTheTicketKey: who has the secret and everything that is public cannot make a ticket.

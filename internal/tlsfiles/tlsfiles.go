@@ -6,11 +6,14 @@ package tlsfiles
 
 import (
 	"cmp"
+	"crypto"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
+
+	"moneyer/internal/openssl"
 )
 
 // Server names the files of a listener: certificate chain, private key and, optionally, the
@@ -64,6 +67,9 @@ func (s Server) parse(held Server) (*Loaded, error) {
 	pair, err := keyPair([]byte(held.Cert), []byte(held.Key))
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", s.Cert, s.Key, err)
+	}
+	if key, ok := pair.PrivateKey.(crypto.Signer); ok {
+		pair.PrivateKey = openssl.Handshakes(key)
 	}
 	config := serverConfig()
 	config.Certificates = []tls.Certificate{pair}
