@@ -22,6 +22,10 @@ func TestParse(t *testing.T) {
 	if !c.exchange("x", subject.JWTBearerES256, "") || c.exchange("x", subject.ClientCredentialsES256, "oauth2") {
 		t.Error("-kinds is ignored")
 	}
+	if c, err = parse(nil, io.Discard); err != nil || !c.exchange(own, subject.PrivateKeyJWTES256, ownPlain) ||
+		c.exchange(ownStatic, subject.PrivateKeyJWTES256, ownPlain) || !c.exchange(ownStatic, subject.ClientCredentialsES256, ownPlain) {
+		t.Errorf("exchanges of the static build: %v", err)
+	}
 	if c, err = parse([]string{"-quick", "-duration", "2s", "-peers"}, io.Discard); err != nil || c.duration != 2*time.Second || !c.peers {
 		t.Errorf("-quick overrides explicit flags: %+v, %v", c, err)
 	}

@@ -105,8 +105,12 @@ func (c *choices) server(name string) bool {
 	return len(c.servers) == 0 || slices.ContainsFunc(c.servers, func(w string) bool { return strings.Contains(name, strings.ToLower(w)) })
 }
 
-// exchange reports whether an exchange is selected.
+// exchange reports whether an exchange is selected. Of the static build one of each signature is
+// enough: it differs in nothing else.
 func (c *choices) exchange(server string, kind subject.Kind, variant string) bool {
+	if server == ownStatic && variant != ownGrant && variant != ownRSA && (kind != subject.ClientCredentialsES256 || variant != ownPlain) {
+		return false
+	}
 	if len(c.kinds) == 0 {
 		return !c.quick || !sparse(server, kind, variant)
 	}

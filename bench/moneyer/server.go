@@ -2,11 +2,8 @@ package moneyer
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,59 +130,4 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 		Heap:      func(ctx context.Context) (int64, error) { return liveHeap(ctx, "http://"+admin+"/metrics") },
 		Exchanges: o.exchanges("http://" + address),
 	}, nil
-}
-
-// exchanges returns the exchanges of every profile, or with many clients only those of plain OAuth
-// 2.0, with which these are registered.
-func (o *Options) exchanges(base string) []subject.Exchange {
-	p := NewPartners(o.Clients)
-	exchange := func(kind subject.Kind, variant, path, endpoint string, body func(int) ([]byte, error)) subject.Exchange {
-		alg := "ES256"
-		if kind == subject.ClientCredentialsRS256 {
-			alg = "RS256"
-		}
-		return subject.Exchange{Kind: kind, Variant: variant, URL: base + path + endpoint, Header: formHeader(), Body: body,
-			Keys: base + path + "/.well-known/jwks.json", Alg: alg}
-	}
-	plainIssuer := base + "/oauth2"
-	oauth2 := []subject.Exchange{
-		exchange(subject.JWTBearerES256, "oauth2", "/oauth2", "/oauth2/token", p.grant(plainIssuer)),
-		exchange(subject.ClientCredentialsES256, "oauth2", "/oauth2", "/oauth2/token", p.secretPost(plain, "")),
-	}
-	if o.Apart {
-		first, others := NewPartners(1), NewPartners(o.Clients)
-		others.First = 1
-		return []subject.Exchange{
-			exchange(subject.JWTBearerES256, "the first client", "/oauth2", "/oauth2/token", first.grant(plainIssuer)),
-			exchange(subject.JWTBearerES256, "the others", "/oauth2", "/oauth2/token", others.grant(plainIssuer)),
-		}
-	}
-	if o.Clients > 1 || o.Entries > 0 {
-		return oauth2
-	}
-	merchant := exchange(subject.ClientCredentialsES256, "thales-etp", "/tsh-cof", "/auth/accessToken", func(int) ([]byte, error) {
-		return []byte(`{"merchantId":"` + merchantID + `","tokens":["` + cardToken + `"],"scope":"` + etpScope + `"}`), nil
-	})
-	merchant.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"APIKEY " + secret(etp, 0)}, "X-Correlation-Id": {"bench-1"}}
-	merchant.Token = etpToken
-	return append([]subject.Exchange{
-		exchange(subject.JWTBearerES256, "thales-d1", "/d1/authz/v1", "/oauth2/token", p.grant(audienceName)),
-		exchange(subject.JWTBearerES256, "thales-d1-banking", "/d1-banking/authz/v1", "/oauth2/token", p.grant(audienceName)),
-		exchange(subject.PrivateKeyJWTES256, "oauth2", "/oauth2", "/oauth2/token", p.clientAssertion(plainIssuer)),
-		exchange(subject.ClientCredentialsRS256, "boltpay", "/boltpay", "/auth/token", p.secretPost(bolt, boltScope)),
-		merchant,
-	}, oauth2...)
-}
-
-func etpToken(body []byte) (string, error) {
-	var answer struct {
-		Token string `json:"accessToken"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return "", err
-	}
-	if answer.Token == "" {
-		return "", errors.New("no accessToken")
-	}
-	return answer.Token, nil
 }
