@@ -55,7 +55,10 @@ func Server(o Options) subject.Server {
 			return o.install(ctx, log)
 		},
 		Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
-			return o.configure(ctx, folder, address)
+			return o.configure(ctx, folder, address, nil)
+		},
+		ConfigureTLS: func(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
+			return o.configure(ctx, folder, address, c)
 		},
 	}
 }
@@ -97,7 +100,8 @@ func signsWith(version string) subject.Library {
 	return subject.Go
 }
 
-func (o *Options) configure(ctx context.Context, folder, address string) (*subject.Setup, error) {
+// configure sets up a server for plain HTTP, or with certificates for TLS.
+func (o *Options) configure(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
 	admin, err := subject.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -113,7 +117,7 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 	if err != nil {
 		return nil, err
 	}
-	text := configuration(o, address, admin)
+	text := configuration(o, address, admin, c)
 	if err := o.fill(ctx, home, text); err != nil {
 		return nil, err
 	}
@@ -121,7 +125,7 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return &subject.Setup{
+	setup := &subject.Setup{
 		Server: subject.Program{
 			Command: exec.CommandContext(context.WithoutCancel(ctx), binary, "serve", "--config", file),
 			Ready:   subject.Answers("http://" + address + "/readyz"),
@@ -129,5 +133,10 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 		Signs:     signsWith(version),
 		Heap:      func(ctx context.Context) (int64, error) { return liveHeap(ctx, "http://"+admin+"/metrics") },
 		Exchanges: o.exchanges("http://" + address),
-	}, nil
+	}
+	if c != nil {
+		setup.Server.Ready = c.Answers("https://" + address + "/readyz")
+		setup.Exchanges = o.tlsExchanges("https://"+address, c)
+	}
+	return setup, nil
 }

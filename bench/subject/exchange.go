@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 )
 
 // Kind identifies equal exchanges of different servers.
@@ -36,6 +37,8 @@ type Exchange struct {
 	Note string
 	// URL of the endpoint.
 	URL string
+	// TLS, if not nil, says how each request gets a new connection.
+	TLS *TLS
 	// Header of each request, including Content-Type.
 	Header http.Header
 	// Before, if not nil, is called before the requests of a round are made, while the server runs:
@@ -84,7 +87,7 @@ func (e *Exchange) Ask(ctx context.Context) (token string, err error) {
 		return "", err
 	}
 	request.Header = e.Header
-	response, err := http.DefaultClient.Do(request)
+	response, err := e.TLS.Client(10 * time.Second).Do(request)
 	if err != nil {
 		return "", err
 	}
@@ -105,7 +108,7 @@ func (e *Exchange) Ask(ctx context.Context) (token string, err error) {
 func (e *Exchange) Introspect(endpoint, form string) Exchange {
 	var body []byte
 	return Exchange{
-		Kind: Introspection, URL: endpoint, Note: "one token a round",
+		Kind: Introspection, URL: endpoint, TLS: e.TLS, Note: "one token a round",
 		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 		Before: func(ctx context.Context) error {
 			token, err := e.Ask(ctx)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 )
@@ -85,8 +87,10 @@ type reference struct {
 }
 
 // ServeReference runs a reference server on address until ctx ends. client is the public key (PKIX,
-// base64url) that verifies assertions.
-func ServeReference(ctx context.Context, work Work, address, client string) error {
+// base64url) that verifies assertions. With the files of a certificate, of its key and, if the server
+// demands a certificate of the client, of an authority, it serves TLS with Go's defaults; "" stands for
+// no file.
+func ServeReference(ctx context.Context, work Work, address, client string, files ...string) error {
 	work, library := work.split()
 	m, err := newMinter(work == SignRSA, library)
 	if err != nil {
@@ -112,10 +116,28 @@ func ServeReference(ctx context.Context, work Work, address, client string) erro
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(server, l, files); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// serve serves plain HTTP, or TLS with files.
+func serve(server *http.Server, l net.Listener, files []string) error {
+	if len(files) < 2 {
+		return server.Serve(l)
+	}
+	if len(files) > 2 && files[2] != "" {
+		text, err := os.ReadFile(files[2])
+		if err != nil {
+			return err
+		}
+		server.TLSConfig = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()} //nolint:gosec // the defaults are measured
+		if !server.TLSConfig.ClientCAs.AppendCertsFromPEM(text) {
+			return fmt.Errorf("%s holds no certificate", files[2])
+		}
+	}
+	return server.ServeTLS(l, files[0], files[1])
 }
 
 func parseClient(text string) (*ecdsa.PublicKey, error) {

@@ -53,9 +53,35 @@ func References(m Model, library Library, program string) ([]Server, error) {
 					Exchanges: []Exchange{m.exchange(work, "http://"+address)},
 				}, nil
 			},
+			ConfigureTLS: func(ctx context.Context, _, address string, c *Certificates) (*Setup, error) {
+				return m.overTLS(ctx, program, work, address, base64.RawURLEncoding.EncodeToString(der), c)
+			},
 		})
 	}
 	return servers, nil
+}
+
+// BehindTLS returns, of these references, those that are ceilings of exchanges with TLS, behind TLS.
+func BehindTLS(references []Server, mutual bool) []Server {
+	var servers []Server
+	for _, s := range references {
+		switch work, _ := Work(s.Name).split(); work {
+		case Empty, Sign, VerifySign:
+			servers = append(servers, OverTLS(s, mutual))
+		}
+	}
+	return servers
+}
+
+// overTLS sets up a reference with TLS.
+func (m *Model) overTLS(ctx context.Context, program string, work Work, address, client string, c *Certificates) (*Setup, error) {
+	return &Setup{
+		Server: Program{
+			Command: exec.CommandContext(context.WithoutCancel(ctx), program, "reference", string(work), address, client, c.Cert, c.Key, c.CA),
+			Ready:   c.Answers("https://" + address + "/jwks.json"),
+		},
+		Exchanges: []Exchange{m.exchange(work, "https://"+address)},
+	}, nil
 }
 
 // BuildOpenSSL builds the benchmark into folder with the tag openssl, and returns the program. The

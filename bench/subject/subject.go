@@ -35,6 +35,9 @@ type Server struct {
 	// Configure writes into folder, which is new and empty, what the server needs to serve plain
 	// HTTP at address ("127.0.0.1:port"). It starts nothing.
 	Configure func(ctx context.Context, folder, address string) (*Setup, error)
+	// ConfigureTLS, if not nil, does so for TLS with these certificates. The server's exchanges are
+	// those that are measured; [OverTLS] gives them their connections.
+	ConfigureTLS func(ctx context.Context, folder, address string, certificates *Certificates) (*Setup, error)
 }
 
 // A Setup is a configured server.

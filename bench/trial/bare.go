@@ -82,7 +82,7 @@ func (t *Trial) measureGenerator(ctx context.Context) (g generatorRound, err err
 		return g, err
 	}
 	defer func() { err = errors.Join(err, p.Stop()) }()
-	endpoint, err := load.NewEndpoint("http://"+address+"/token", nil)
+	endpoint, err := load.NewEndpoint("http://"+address+"/token", nil, nil)
 	if err != nil {
 		return g, err
 	}

@@ -31,7 +31,7 @@ type figures struct {
 
 func newRow(c *contender, e *subject.Exchange) *row {
 	r := &row{contender: c, exchange: e, judge: load.NewJudge(e), rate: map[int]float64{}, found: map[Step]figures{}}
-	r.endpoint, r.err = load.NewEndpoint(e.URL, e.Header)
+	r.endpoint, r.err = load.NewEndpoint(e.URL, e.Header, e.TLS)
 	return r
 }
 
@@ -54,7 +54,7 @@ func (r *row) requests(ctx context.Context, n int) ([][]byte, error) {
 			return nil, err
 		}
 		var err error
-		if r.endpoint, err = load.NewEndpoint(r.exchange.URL, r.exchange.Header); err != nil {
+		if r.endpoint, err = load.NewEndpoint(r.exchange.URL, r.exchange.Header, r.exchange.TLS); err != nil {
 			return nil, err
 		}
 	}

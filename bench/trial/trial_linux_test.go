@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	}
 	switch os.Args[1] {
 	case "reference":
-		exit(subject.ServeReference(ctx, subject.Work(os.Args[2]), os.Args[3], os.Args[4]))
+		exit(subject.ServeReference(ctx, subject.Work(os.Args[2]), os.Args[3], os.Args[4], os.Args[5:]...))
 	case "raw":
 		exit(subject.ServeRaw(ctx, os.Args[2]))
 	case "micro":
