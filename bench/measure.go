@@ -145,9 +145,9 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 }
 
 // sparse selects exchanges that are measured with fewer numbers of connections: profiles that
-// differ little from their representative, and many clients.
+// differ little from their representative, many clients, and PostgreSQL.
 func sparse(server string, _ subject.Kind, variant string) bool {
-	return variant == "thales-d1-banking" || variant == "thales-etp" || strings.HasPrefix(server, own+", ")
+	return variant == "thales-d1-banking" || variant == "thales-etp" || strings.HasPrefix(server, own+", ") || server == ownPostgres
 }
 
 // contenders returns the selected servers.
@@ -170,7 +170,9 @@ func (c *choices) contenders(root string, progress *trial.Progress) []subject.Se
 		}
 	}
 	if c.peers {
-		servers = append(servers, peers.All()...)
+		durable := base
+		durable.Name, durable.Postgres = ownPostgres, true
+		servers = append(append(servers, moneyer.Server(durable)), peers.All()...)
 	}
 	return slices.DeleteFunc(servers, func(s subject.Server) bool { return !c.server(s.Name) })
 }

@@ -1,6 +1,7 @@
 package moneyer
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 )
@@ -60,7 +61,7 @@ resource_audience = "https://api.example.com/etp"
 // configuration of a server: the defaults, except as changed by Options.
 func configuration(o *Options, address, admin string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", "sqlite:"+storeFile)
+	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", cmp.Or(o.store, "sqlite:"+storeFile))
 	// All connections come from one address.
 	fmt.Fprintf(&b, "[listen]\naddress = %q\ntrusted_proxies = [\"127.0.0.0/8\"]\n\n[admin]\naddress = %q\n\n[limits]\ndrain_delay = \"0s\"\n", address, admin)
 	if !o.Limits {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/bench/peers"
 	"moneyer/bench/subject"
 )
 
@@ -36,8 +37,13 @@ type Options struct {
 	// Apart separates the requests of the first client from those of all others: two exchanges with
 	// jwt-bearer.
 	Apart bool
+	// Postgres keeps the store in a PostgreSQL beside the server, instead of a file.
+	Postgres bool
 	// Log receives progress messages.
 	Log io.Writer
+
+	// store is the URL of the store; empty means a file in the server's folder.
+	store string
 }
 
 // cacheFrom is the number of clients or entries from which a filled store is cached.
@@ -49,9 +55,13 @@ func Server(o Options) subject.Server {
 		o.Name = "moneyer"
 	}
 	o.Clients = max(o.Clients, 1)
+	where := "SQLite"
+	if o.Postgres {
+		where = "PostgreSQL (synchronous_commit=on)"
+	}
 	return subject.Server{
 		Name:   o.Name,
-		Keeps:  "a ledger entry per token and each consumed assertion: SQLite, on the disk before the answer",
+		Keeps:  "a ledger entry per token and each consumed assertion: " + where + ", on the disk before the answer",
 		Cannot: map[subject.Kind]string{},
 		Install: func(ctx context.Context, log io.Writer) (string, error) {
 			return o.install(ctx, log)
@@ -85,8 +95,12 @@ func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
 	if o.OpenSSL && !strings.Contains(string(version), "OpenSSL") {
 		return "", errors.New("make build found no OpenSSL to sign with")
 	}
-	text := strings.ReplaceAll(strings.TrimSpace(string(version)), "\n", "; ")
-	return strings.TrimPrefix(text, "moneyer "), nil
+	text := strings.TrimPrefix(strings.ReplaceAll(strings.TrimSpace(string(version)), "\n", "; "), "moneyer ")
+	if !o.Postgres {
+		return text, nil
+	}
+	postgres, err := peers.InstallPostgres(ctx, log)
+	return text + ", PostgreSQL " + postgres, err
 }
 
 func (o *Options) configure(ctx context.Context, folder, address string) (*subject.Setup, error) {
@@ -100,16 +114,32 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 			return nil, err
 		}
 	}
-	_, binary := o.build()
+	var beside []subject.Program
+	if o.Postgres {
+		db, err := peers.NewDatabase(ctx, folder)
+		if err != nil {
+			return nil, err
+		}
+		there := *o
+		there.store = db.URL()
+		o = &there
+		beside = append(beside, db.Program(ctx, func(ctx context.Context) error { // runs before the server starts
+			return there.fill(ctx, home, configuration(&there, address, admin))
+		}))
+	}
 	text := configuration(o, address, admin)
-	if err := o.fill(ctx, home, text); err != nil {
-		return nil, err
+	if !o.Postgres {
+		if err := o.fill(ctx, home, text); err != nil {
+			return nil, err
+		}
 	}
 	file := filepath.Join(home, configFile)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
+	_, binary := o.build()
 	return &subject.Setup{
+		Beside: beside,
 		Server: subject.Program{
 			Command: exec.CommandContext(context.WithoutCancel(ctx), binary, "serve", "--config", file),
 			Ready:   subject.Answers("http://" + address + "/readyz"),
@@ -118,8 +148,8 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 	}, nil
 }
 
-// exchanges returns the exchanges of every profile, or with many clients only those of plain OAuth
-// 2.0, with which these are registered.
+// exchanges returns the exchanges of every profile, or with many clients, with which only these are
+// registered, and on PostgreSQL only those of plain OAuth 2.0.
 func (o *Options) exchanges(base string) []subject.Exchange {
 	p := NewPartners(o.Clients)
 	exchange := func(kind subject.Kind, variant, path, endpoint string, body func(int) ([]byte, error)) subject.Exchange {
@@ -143,7 +173,7 @@ func (o *Options) exchanges(base string) []subject.Exchange {
 			exchange(subject.JWTBearerES256, "the others", "/oauth2", "/oauth2/token", others.grant(plainIssuer)),
 		}
 	}
-	if o.Clients > 1 || o.Entries > 0 {
+	if o.Clients > 1 || o.Entries > 0 || o.Postgres {
 		return oauth2
 	}
 	merchant := exchange(subject.ClientCredentialsES256, "thales-etp", "/tsh-cof", "/auth/accessToken", func(int) ([]byte, error) {
