@@ -161,9 +161,9 @@ func (c *choices) references(ctx context.Context, t *trial.Trial, root string) e
 }
 
 // sparse selects exchanges that are measured with fewer numbers of connections: profiles that
-// differ little from their representative, the static build, and many clients.
+// differ little from their representative, the static build, many clients, and PostgreSQL.
 func sparse(server string, _ subject.Kind, variant string) bool {
-	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || strings.HasPrefix(server, own+", ")
+	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || strings.HasPrefix(server, own+", ") || server == ownPostgres
 }
 
 // contenders returns the selected servers.
@@ -186,7 +186,9 @@ func (c *choices) contenders(root string, progress *trial.Progress) []subject.Se
 		}
 	}
 	if c.peers {
-		servers = append(servers, peers.All()...)
+		durable := base
+		durable.Name, durable.Postgres = ownPostgres, true
+		servers = append(append(servers, moneyer.Server(durable)), peers.All()...)
 	}
 	return slices.DeleteFunc(servers, func(s subject.Server) bool { return !c.server(s.Name) })
 }

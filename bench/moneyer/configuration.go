@@ -1,6 +1,7 @@
 package moneyer
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -71,7 +72,7 @@ reuse = 0.5
 // certificates.
 func configuration(o *Options, address, admin string, c *subject.Certificates) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", "sqlite:"+storeFile)
+	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", cmp.Or(o.store, "sqlite:"+storeFile))
 	// All connections come from one address.
 	fmt.Fprintf(&b, "[listen]\naddress = %q\ntrusted_proxies = [\"127.0.0.0/8\"]\n%s\n[admin]\naddress = %q\n\n[limits]\ndrain_delay = \"0s\"\n", address, listenTLS(c), admin)
 	if !o.Limits {

@@ -9,8 +9,8 @@ import (
 	"moneyer/bench/subject"
 )
 
-// exchanges returns the exchanges of every profile, or with many clients only those of plain OAuth
-// 2.0, with which these are registered.
+// exchanges returns the exchanges of every profile, or with many clients, with which only these are
+// registered, and on PostgreSQL only those of plain OAuth 2.0.
 func (o *Options) exchanges(base string) []subject.Exchange {
 	p, plainIssuer := NewPartners(o.Clients), base+"/oauth2"
 	if o.Apart {
@@ -22,7 +22,7 @@ func (o *Options) exchanges(base string) []subject.Exchange {
 		}
 	}
 	byGrant, byCredentials := plainExchanges(base, p)
-	if o.Clients > 1 || o.Entries > 0 {
+	if o.Clients > 1 || o.Entries > 0 || o.Postgres {
 		return []subject.Exchange{byGrant, byCredentials}
 	}
 	return []subject.Exchange{

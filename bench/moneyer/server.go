@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"moneyer/bench/peers"
 	"moneyer/bench/subject"
 )
 
@@ -34,8 +35,13 @@ type Options struct {
 	// Apart separates the requests of the first client from those of all others: two exchanges with
 	// jwt-bearer.
 	Apart bool
+	// Postgres keeps the store in a PostgreSQL beside the server, instead of a file.
+	Postgres bool
 	// Log receives progress messages.
 	Log io.Writer
+
+	// store is the URL of the store; empty means a file in the server's folder.
+	store string
 }
 
 // cacheFrom is the number of clients or entries from which a filled store is cached.
@@ -47,9 +53,13 @@ func Server(o Options) subject.Server {
 		o.Name = "moneyer"
 	}
 	o.Clients = max(o.Clients, 1)
+	where := "SQLite"
+	if o.Postgres {
+		where = "PostgreSQL (synchronous_commit=on)"
+	}
 	return subject.Server{
 		Name:   o.Name,
-		Keeps:  "a ledger entry per token and each consumed assertion: SQLite, on the disk before the answer",
+		Keeps:  "a ledger entry per token and each consumed assertion: " + where + ", on the disk before the answer",
 		Cannot: map[subject.Kind]string{},
 		Install: func(ctx context.Context, log io.Writer) (string, error) {
 			return o.install(ctx, log)
@@ -79,7 +89,12 @@ func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
 	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("make %s: %w", target, err)
 	}
-	return versionOf(ctx, binary)
+	version, err := versionOf(ctx, binary)
+	if err != nil || !o.Postgres {
+		return version, err
+	}
+	postgres, err := peers.InstallPostgres(ctx, log)
+	return version + ", PostgreSQL " + postgres, err
 }
 
 // versionOf returns what the program says of its version, in one line.
@@ -117,8 +132,8 @@ func (o *Options) configure(ctx context.Context, folder, address string, c *subj
 	if err != nil {
 		return nil, err
 	}
-	text := configuration(o, address, admin, c)
-	if err := o.fill(ctx, home, text); err != nil {
+	text, beside, err := o.prepare(ctx, home, func(o *Options) string { return configuration(o, address, admin, c) })
+	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(home, configFile)
@@ -126,6 +141,7 @@ func (o *Options) configure(ctx context.Context, folder, address string, c *subj
 		return nil, err
 	}
 	setup := &subject.Setup{
+		Beside: beside,
 		Server: subject.Program{
 			Command: exec.CommandContext(context.WithoutCancel(ctx), binary, "serve", "--config", file),
 			Ready:   subject.Answers("http://" + address + "/readyz"),
@@ -139,4 +155,21 @@ func (o *Options) configure(ctx context.Context, folder, address string, c *subj
 		setup.Exchanges = o.tlsExchanges("https://"+address, c)
 	}
 	return setup, nil
+}
+
+// prepare fills the store in home, and returns the configuration. A store in PostgreSQL is filled by
+// the program beside the server.
+func (o *Options) prepare(ctx context.Context, home string, configuration func(*Options) string) (text string, beside []subject.Program, err error) {
+	if !o.Postgres {
+		text = configuration(o)
+		return text, nil, o.fill(ctx, home, text)
+	}
+	db, err := peers.NewDatabase(ctx, home)
+	if err != nil {
+		return "", nil, err
+	}
+	there := *o
+	there.store = db.URL()
+	text = configuration(&there)
+	return text, []subject.Program{db.Program(ctx, func(ctx context.Context) error { return there.fill(ctx, home, text) })}, nil
 }

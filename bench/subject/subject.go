@@ -18,6 +18,7 @@ import (
 	"context"
 	"io"
 	"os/exec"
+	"time"
 )
 
 // A Server is one server, or one configuration of a server.
@@ -29,6 +30,9 @@ type Server struct {
 	Keeps string
 	// Cannot says, by kind, why an exchange is not available: "no such grant".
 	Cannot map[Kind]string
+	// WarmUp is how long each exchange is requested before it is measured, for a server that compiles
+	// itself while it runs; 0 for the others.
+	WarmUp time.Duration
 	// Install downloads and builds what is missing, logs its progress, and returns the version to
 	// be measured.
 	Install func(ctx context.Context, log io.Writer) (version string, err error)
