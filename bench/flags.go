@@ -33,7 +33,7 @@ func parse(args []string, help io.Writer) (*choices, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(help)
 	flags.BoolVar(&c.quick, "quick", false, "only Moneyer and the ceiling, few and short rounds, no scale: two minutes")
-	flags.StringVar(&c.out, "out", "", "write README.md, results.json and plots to this `folder`, from the root of the repository")
+	flags.StringVar(&c.out, "out", "", "write README.md, results.json and pictures to this `folder`, from the root of the repository")
 	flags.IntVar(&c.rounds, "rounds", 3, "how often each is measured")
 	flags.DurationVar(&c.duration, "duration", time.Second, "how long each round is")
 	connections := flags.String("connections", "1,16,64,256", "numbers of connections")

@@ -132,6 +132,7 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err != nil {
 		return nil, err
 	}
+	r.Pictures = pictures()
 	r.Judge(targets(r))
 	r.Verdicts(progress.Say)
 	return r, nil

@@ -22,6 +22,16 @@ func targets(r *trial.Report) []trial.Target {
 	return g.all
 }
 
+// pictures returns the exchanges that the pictures show.
+func pictures() []trial.Picture {
+	beside := []string{ownPostgres}
+	return []trial.Picture{
+		{Server: own, Kind: string(subject.ClientCredentialsES256), Variant: ownPlain, Beside: beside},
+		{Server: own, Kind: string(subject.JWTBearerES256), Variant: ownGrant, Beside: beside, Also: []string{string(subject.PrivateKeyJWTES256)}},
+		{Server: own, Kind: string(subject.ClientCredentialsRS256), Variant: ownRSA},
+	}
+}
+
 // many is the number of connections of the second comparison.
 const many = 256
 
