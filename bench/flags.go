@@ -24,6 +24,7 @@ type choices struct {
 	kinds       []string
 	peers       bool
 	static      bool
+	tls         bool
 	scale       bool
 	further     bool
 }
@@ -41,6 +42,7 @@ func parse(args []string, help io.Writer) (*choices, error) {
 	kinds := flags.String("kinds", "", "only exchanges whose kind or profile contains one of these `words`")
 	flags.BoolVar(&c.peers, "peers", true, "measure other servers too")
 	flags.BoolVar(&c.static, "static", true, "measure the static build of Moneyer, which signs with Go, too")
+	flags.BoolVar(&c.tls, "tls", true, "measure new TLS connections for each request, too")
 	flags.BoolVar(&c.scale, "scale", true, "measure Moneyer with many clients and a long ledger too")
 	flags.BoolVar(&c.further, "further", true, "measure half load, overload, pruning and the ledger's size too")
 	if err := flags.Parse(args); err != nil {

@@ -158,19 +158,42 @@ func (c *choices) references(ctx context.Context, t *trial.Trial, root string) e
 		}
 		references = append(references, more...)
 	}
+	references = append(references, c.overTLS(references, true)...)
 	return t.Install(ctx, references, true)
+}
+
+// overTLS returns those of the servers behind TLS that are measured so; quickly only with full
+// handshakes. mutual: also with client certificates.
+func (c *choices) overTLS(servers []subject.Server, mutual bool) []subject.Server {
+	kinds := []subject.Connection{subject.TLSFull}
+	if !c.quick {
+		kinds = append(kinds, subject.TLSResumed, subject.TLSClassic)
+	}
+	var all []subject.Server
+	for _, s := range servers {
+		if !c.tls || s.ConfigureTLS == nil {
+			continue
+		}
+		all = append(all, subject.OverTLS(s, kinds...))
+		if mutual && !c.quick {
+			all = append(all, subject.OverTLS(s, subject.MutualTLS))
+		}
+	}
+	return all
 }
 
 // sparse selects exchanges that are measured with fewer numbers of connections: profiles that
 // differ little from their representative, the static build, many clients, and PostgreSQL.
 func sparse(server string, _ subject.Kind, variant string) bool {
-	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || strings.HasPrefix(server, own+", ") || server == ownPostgres
+	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || server == ownPostgres ||
+		strings.HasPrefix(server, own+", ") && !strings.HasSuffix(server, "TLS")
 }
 
 // contenders returns the selected servers.
 func (c *choices) contenders(root string, progress *trial.Progress) []subject.Server {
 	base := moneyer.Options{Root: root, Log: progress.Detail()}
 	servers := []subject.Server{moneyer.Server(base)}
+	servers = append(servers, c.overTLS(servers, true)...)
 	if c.static {
 		static := base
 		static.Name, static.Static = ownStatic, true
@@ -189,7 +212,9 @@ func (c *choices) contenders(root string, progress *trial.Progress) []subject.Se
 	if c.peers {
 		durable := base
 		durable.Name, durable.Postgres = ownPostgres, true
-		servers = append(append(servers, moneyer.Server(durable)), peers.All()...)
+		others := peers.All()
+		servers = append(append(servers, moneyer.Server(durable)), others...)
+		servers = append(servers, c.overTLS(others, false)...)
 	}
 	return slices.DeleteFunc(servers, func(s subject.Server) bool { return !c.server(s.Name) })
 }

@@ -40,7 +40,7 @@ func References(m Model, library Library, program string) ([]Server, error) {
 	}
 	var servers []Server
 	for _, work := range Works(library) {
-		servers = append(servers, Server{
+		s := Server{
 			Name:    string(work),
 			Keeps:   "nothing",
 			Install: func(context.Context, io.Writer) (string, error) { return runtime.Version(), nil },
@@ -53,27 +53,19 @@ func References(m Model, library Library, program string) ([]Server, error) {
 					Exchanges: []Exchange{m.exchange(work, "http://"+address)},
 				}, nil
 			},
-			ConfigureTLS: func(ctx context.Context, _, address string, c *Certificates) (*Setup, error) {
+		}
+		switch plain, _ := work.split(); plain {
+		case Empty, Sign, VerifySign: // servers behind TLS are compared with these
+			s.ConfigureTLS = func(ctx context.Context, _, address string, c *Certificates) (*Setup, error) {
 				return m.overTLS(ctx, program, work, address, base64.RawURLEncoding.EncodeToString(der), c)
-			},
-		})
+			}
+		}
+		servers = append(servers, s)
 	}
 	return servers, nil
 }
 
-// BehindTLS returns, of these references, those that are ceilings of exchanges with TLS, behind TLS.
-func BehindTLS(references []Server, mutual bool) []Server {
-	var servers []Server
-	for _, s := range references {
-		switch work, _ := Work(s.Name).split(); work {
-		case Empty, Sign, VerifySign:
-			servers = append(servers, OverTLS(s, mutual))
-		}
-	}
-	return servers
-}
-
-// overTLS sets up a reference with TLS.
+// overTLS sets up a reference behind Go's TLS with its defaults.
 func (m *Model) overTLS(ctx context.Context, program string, work Work, address, client string, c *Certificates) (*Setup, error) {
 	return &Setup{
 		Server: Program{

@@ -25,6 +25,8 @@ import (
 type Server struct {
 	// Name in tables, such as "oidc-provider".
 	Name string
+	// Plain is the name of the same server without TLS, which its rows have; empty means Name.
+	Plain string
 	// Keeps describes what is stored durably for each token, and where: "nothing", or for example
 	// "a row per token, PostgreSQL 15, synchronous_commit on".
 	Keeps string

@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
+	"slices"
 	"time"
 )
 
@@ -106,11 +106,14 @@ func (c *Certificates) Answers(page string) func(context.Context) error {
 }
 
 // OverTLS returns the server behind TLS, each of its exchanges once for each kind of connection. Its
-// ConfigureTLS must not be nil.
-func OverTLS(s Server, mutual bool) Server {
-	s.Name += ", TLS"
+// ConfigureTLS must not be nil. [MutualTLS] goes with no other kind: the server demands a certificate.
+func OverTLS(s Server, kinds ...Connection) Server {
+	mutual := slices.Contains(kinds, MutualTLS)
+	s.Plain = s.Name
 	if mutual {
-		s.Name = strings.TrimSuffix(s.Name, "TLS") + "mutual TLS"
+		s.Name += ", mutual TLS"
+	} else {
+		s.Name += ", TLS"
 	}
 	s.Configure = func(ctx context.Context, folder, address string) (*Setup, error) {
 		certificates, err := NewCertificates(folder, mutual)
@@ -124,7 +127,9 @@ func OverTLS(s Server, mutual bool) Server {
 		var exchanges []Exchange
 		for _, e := range setup.Exchanges {
 			for _, e.TLS = range certificates.Connections() {
-				exchanges = append(exchanges, e)
+				if slices.Contains(kinds, e.TLS.Connection) {
+					exchanges = append(exchanges, e)
+				}
 			}
 		}
 		setup.Exchanges = exchanges

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"moneyer/bench/subject"
 )
 
 // page collects the output and the first error.
@@ -51,6 +53,7 @@ func (r *Report) Markdown(w io.Writer, pictures ...string) error {
 	r.targets(p)
 	r.ceiling(p)
 	r.kinds(p)
+	r.overTLS(p)
 	r.servers(p)
 	r.paced(p)
 	r.overload(p)
@@ -129,7 +132,7 @@ func (r *Report) kinds(p *page) {
 		p.table(true, "server", "connections", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs/token", "of the ceiling", "by CPU")
 		for i := range r.Rows {
 			row := &r.Rows[i]
-			if row.group() != kind {
+			if row.Connection != subject.Kept || row.group() != kind {
 				continue
 			}
 			if row.Error != "" {
@@ -172,7 +175,7 @@ func (row *Row) title() string {
 func (r *Report) kindsInOrder() []string {
 	var kinds []string
 	for i := range r.Rows {
-		if kind := r.Rows[i].group(); !slices.Contains(kinds, kind) {
+		if kind := r.Rows[i].group(); r.Rows[i].Connection == subject.Kept && !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
 	}

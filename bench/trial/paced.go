@@ -52,7 +52,7 @@ func (t *Trial) Paced(ctx context.Context, model, variant string, kind subject.K
 func (t *Trial) pacedRows(rate float64, wanted func(*row) bool) []*pacedRow {
 	var rows []*pacedRow
 	for _, r := range t.rows {
-		if r.err != nil || r.contender.reference || !wanted(r) {
+		if r.err != nil || r.contender.reference || r.exchange.TLS != nil || !wanted(r) {
 			continue
 		}
 		p := &pacedRow{row: r, rate: rate}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"moneyer/bench/subject"
 )
 
 // A Picture is an exchange that the pictures show, as its main server has it and as others do.
@@ -126,7 +128,9 @@ func escape(text string) string {
 }
 
 // shown reports whether a row has figures on kept connections.
-func (row *Row) shown() bool { return row.Error == "" && row.Rounds > 0 }
+func (row *Row) shown() bool {
+	return row.Error == "" && row.Rounds > 0 && row.Connection == subject.Kept
+}
 
 // main returns the row of a picture at a number of connections, or nil.
 func (r *Report) main(p *Picture, connections int) *Row {

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"testing"
 	"time"
+
+	"moneyer/bench/subject"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected files")
@@ -29,6 +31,9 @@ func sample() *Report {
 	other := row("other <&> \"one\"", "client_credentials ES256", "", 64, 265)
 	other.Note = "no replay | check"
 	failed := Row{Server: "broken", Kind: "jwt-bearer ES256", Connections: 64, Error: "answer 1 of 3 has status 429: slow\ndown"}
+	overTLS, referenceTLS := own, reference
+	overTLS.Connection, overTLS.Connections, overTLS.Handshakes, overTLS.Client, overTLS.Idle = subject.TLSResumed, Together, 9000, s(120), s(0.02)
+	referenceTLS.Connection, referenceTLS.Connections, referenceTLS.Handshakes = subject.TLSResumed, Together, 11400
 	return &Report{
 		Date: time.Date(2026, 11, 23, 4, 5, 6, 0, time.UTC), Command: "go run -C bench . -out docs/benchmarks",
 		Machine:   Machine{CPU: "A processor", Cores: 2, Pinned: true, Kernel: "Linux 6", Go: "go1.26", Memory: 24e9},
@@ -39,7 +44,7 @@ func sample() *Report {
 		Servers: []Server{{Name: "form + sign ES256", Version: "go1.26", Keeps: "nothing", Reference: true, Memory: 14e6},
 			{Name: "moneyer", Version: "v1", Keeps: "each token", Memory: 37e6, ColdStart: s(16), Cannot: map[string]string{"jwt-bearer ES256": "for this test"}},
 			{Name: "other <&> \"one\"", Version: "2", Keeps: "nothing"}},
-		Rows:     []Row{reference, own, other, failed},
+		Rows:     []Row{reference, own, other, failed, referenceTLS, overTLS},
 		Paced:    []Paced{{Server: "moneyer", Kind: "client_credentials ES256", Rate: 4500, P50: s(500), P99: s(2000), P999: s(4000)}, {Server: "other", Kind: "client_credentials ES256", Rate: 4500, Error: "reaches 265/s"}},
 		Overload: &Overload{Kind: "jwt-bearer ES256", Connections: 2048, Seconds: 60, Capacity: 6000, Due: 18000, Busy: 0.4, Asked: 17900, Goodput: 5100, Refused: 12800, RetryAfter: 1, P99: 200, P99Refused: 3, After: 1, P99After: 2},
 		Noisy:    &Noisy{Clients: 100, Asked: 12000, Sent: 11000, Got: 500, Limit: 500, Others: 1500, OthersGot: 0.999, OthersP99: 3},
