@@ -3,6 +3,9 @@ package trial
 import (
 	"fmt"
 	"io"
+	"strings"
+
+	"moneyer/bench/subject"
 )
 
 // CeilingPicture draws the share of the ceiling's processor time in that of the main server.
@@ -17,22 +20,22 @@ func (r *Report) CeilingPicture(w io.Writer) error {
 	return c.writeTo(w, title)
 }
 
-// shares draws the bars of one kind.
+// shares draws the bars of one kind: kept connections, and new ones with TLS.
 func (r *Report) shares(c *canvas, p *Picture) {
-	var rows []*Row
-	for i := range r.Rows {
-		if row := &r.Rows[i]; row.Kind == p.Kind && p.shares(row) && row.shown() && row.CPURatio != nil && row.Connections >= Compared {
-			rows = append(rows, row)
-		}
-	}
-	if len(rows) == 0 {
-		return
-	}
 	const whole = 380.0
-	c.head(p.Kind)
-	for _, row := range rows {
+	begun := false
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		label := p.connections(row)
+		if label == "" || row.Kind != p.Kind || row.Error != "" || row.CPURatio == nil {
+			continue
+		}
+		if !begun {
+			begun = true
+			c.head(p.Kind)
+		}
 		share := row.CPURatio.Median
-		c.text("label", labelRight-8, c.y, fmt.Sprintf("%d connections", row.Connections))
+		c.text("label", labelRight-8, c.y, label)
 		c.rect("track", labelRight, c.y, whole, barHeight)
 		c.rect("own", labelRight, c.y, whole*min(share, 1), barHeight)
 		c.text("value", labelRight+whole+8, c.y, fmt.Sprintf("%.0f %%", 100*share))
@@ -41,5 +44,16 @@ func (r *Report) shares(c *canvas, p *Picture) {
 	}
 }
 
-// shares reports whether a row is one of the main server's.
-func (p *Picture) shares(row *Row) bool { return row.Server == p.Server && row.Variant == p.Variant }
+// connections returns what a row of the main server says of its connections, or "" for one that is
+// not shown. Few connections say little: the server waits for the disk. With TLS there is one variant.
+func (p *Picture) connections(row *Row) string {
+	over := strings.TrimPrefix(row.Server, p.Server)
+	switch {
+	case row.Connection == subject.Kept && over == "" && row.Variant == p.Variant && row.Connections >= Compared:
+		return fmt.Sprintf("%d kept connections", row.Connections)
+	case over == ", TLS" || over == ", mutual TLS":
+		return map[subject.Connection]string{subject.TLSFull: "new TLS connection", subject.TLSClassic: "new TLS connection, no ML-KEM",
+			subject.TLSResumed: "resumed TLS connection", subject.MutualTLS: "new mutual TLS connection"}[row.Connection]
+	}
+	return ""
+}

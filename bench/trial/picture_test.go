@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"moneyer/bench/subject"
 )
 
 // draw returns what is written in a picture, in order, and checks that it is XML.
@@ -48,7 +50,7 @@ func pictured() *Report {
 	r := &Report{
 		Settings: RunSettings{Connections: []int{1, 64, 256}},
 		Servers: []Server{{Name: sign, Reference: true}, {Name: "own"}, {Name: "own on disk"}, {Name: "own, many"},
-			{Name: "quick", Keeps: "nothing"}, {Name: "slow", Keeps: "a row"}, {Name: "none"}},
+			{Name: "quick", Keeps: "nothing"}, {Name: "own, TLS"}, {Name: "quick, TLS"}, {Name: "slow", Keeps: "a row"}, {Name: "none"}},
 		Pictures: []Picture{{Server: "own", Kind: cc, Variant: "plain", Beside: []string{"own on disk"}},
 			{Server: "own", Kind: grant, Variant: "main", Also: []string{pkj}}, {Server: "own", Kind: "not measured"}},
 	}
@@ -59,6 +61,11 @@ func pictured() *Report {
 		ours.Ceiling, ours.Ratio, ours.CPURatio = sign, &Spread{Median: 0.6}, &Spread{Median: 0.8}
 		r.Rows = append(r.Rows, reference, row("own", cc, "odd", connections, 1), ours, row("own on disk", cc, "plain", connections, 6000), row("own, many", cc, "plain", connections, 7),
 			row("quick", cc, "", connections, 8000), row("slow", cc, "", connections, 500), row("quick", pkj, "", connections, 3000), row("own", grant, "main", connections, 4500))
+	}
+	for _, connection := range []subject.Connection{subject.TLSFull, subject.TLSResumed} {
+		ours, theirs := row("own, TLS", cc, "other", Together, 2000), row("quick, TLS", cc, "", Together, 1000)
+		ours.Connection, theirs.Connection, ours.CPURatio = connection, connection, &Spread{Median: 0.95}
+		r.Rows = append(r.Rows, ours, theirs)
 	}
 	broken := row("none", cc, "", 64, 1)
 	broken.Error = "it ended"
@@ -85,10 +92,11 @@ func TestPeersPicture(t *testing.T) {
 func TestCeilingPicture(t *testing.T) {
 	text, svg := draw(t, pictured().CeilingPicture)
 	text = text[slices.Index(text, "client_credentials ES256"):]
-	if want := []string{"client_credentials ES256", "64 connections", "80 %", "66.7 of 83.3 µs", "256 connections", "80 %", "66.7 of 83.3 µs"}; !slices.Equal(text, want) {
+	if want := []string{"client_credentials ES256", "64 kept connections", "80 %", "66.7 of 83.3 µs", "256 kept connections", "80 %", "66.7 of 83.3 µs",
+		"new TLS connection", "95 %", "475 of 500 µs", "resumed TLS connection", "95 %", "475 of 500 µs"}; !slices.Equal(text, want) {
 		t.Errorf("got %q", text)
 	}
-	if strings.Count(svg, `<rect class="own" x="300.0"`) != 2 || strings.Count(svg, `width="304.0"`) != 2 {
+	if strings.Count(svg, `<rect class="own" x="300.0"`) != 4 || strings.Count(svg, `width="304.0"`) != 2 {
 		t.Errorf("bars of %s", svg)
 	}
 }
