@@ -94,7 +94,7 @@ var policy = map[string][]string{
 	// bench/moneyer, which fills stores, looks inside.
 	"bench":         {"bench/moneyer", "bench/peers", "bench/subject", "bench/trial"},
 	"bench/load":    {"bench/subject", "bench/tls13", "github.com/go-jose/go-jose/v4", "golang.org/x/sys"},
-	"bench/moneyer": {"assertion", "oauth", "bench/subject", "internal/registry", "internal/ledger", "internal/config", "internal/jose", "internal/keyring", "internal/store"},
+	"bench/moneyer": {"assertion", "oauth", "bench/peers", "bench/subject", "internal/registry", "internal/ledger", "internal/config", "internal/jose", "internal/keyring", "internal/store"},
 	"bench/peers":   {"assertion", "bench/subject"},
 	"bench/subject": {"internal/openssl", "golang.org/x/sys"},
 	"bench/tls13":   {},
