@@ -68,7 +68,7 @@ func (t *Trial) Replicas(ctx context.Context, s subject.Server, kinds []subject.
 		var rows []*replicated
 		for i := range c.setup.Exchanges {
 			e := &c.setup.Exchanges[i]
-			if !slices.Contains(kinds, e.Kind) {
+			if !slices.Contains(kinds, e.Kind) || t.Wanted != nil && !t.Wanted(s.Name, e.Kind, e.Variant) {
 				continue
 			}
 			r := newRow(c, e)
