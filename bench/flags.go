@@ -23,7 +23,8 @@ type choices struct {
 	servers     []string
 	kinds       []string
 	peers       bool
-	openSSL     bool
+	static      bool
+	tls         bool
 	scale       bool
 	further     bool
 }
@@ -33,14 +34,15 @@ func parse(args []string, help io.Writer) (*choices, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(help)
 	flags.BoolVar(&c.quick, "quick", false, "only Moneyer and the ceiling, few and short rounds, no scale: two minutes")
-	flags.StringVar(&c.out, "out", "", "write README.md, results.json and plots to this `folder`, from the root of the repository")
+	flags.StringVar(&c.out, "out", "", "write README.md, results.json and pictures to this `folder`, from the root of the repository")
 	flags.IntVar(&c.rounds, "rounds", 3, "how often each is measured")
 	flags.DurationVar(&c.duration, "duration", time.Second, "how long each round is")
 	connections := flags.String("connections", "1,16,64,256", "numbers of connections")
 	servers := flags.String("servers", "", "only servers whose name contains one of these `words`; the ceiling is always measured")
 	kinds := flags.String("kinds", "", "only exchanges whose kind or profile contains one of these `words`")
 	flags.BoolVar(&c.peers, "peers", true, "measure other servers too")
-	flags.BoolVar(&c.openSSL, "openssl", true, "measure the build of Moneyer that signs with OpenSSL too")
+	flags.BoolVar(&c.static, "static", true, "measure the static build of Moneyer, which signs with Go, too")
+	flags.BoolVar(&c.tls, "tls", true, "measure new TLS connections for each request, too")
 	flags.BoolVar(&c.scale, "scale", true, "measure Moneyer with many clients and a long ledger too")
 	flags.BoolVar(&c.further, "further", true, "measure half load, overload, pruning and the ledger's size too")
 	if err := flags.Parse(args); err != nil {
@@ -76,7 +78,7 @@ func (c *choices) quicken(given map[string]bool, connections *string) {
 	set("connections", func() { *connections = "1,64" })
 	set("peers", func() { c.peers = false })
 	set("scale", func() { c.scale = false })
-	set("openssl", func() { c.openSSL = false })
+	set("static", func() { c.static = false })
 }
 
 func words(text string) []string {
@@ -105,8 +107,12 @@ func (c *choices) server(name string) bool {
 	return len(c.servers) == 0 || slices.ContainsFunc(c.servers, func(w string) bool { return strings.Contains(name, strings.ToLower(w)) })
 }
 
-// exchange reports whether an exchange is selected.
+// exchange reports whether an exchange is selected. Of the static build one of each signature is
+// enough: it differs in nothing else.
 func (c *choices) exchange(server string, kind subject.Kind, variant string) bool {
+	if server == ownStatic && variant != ownGrant && variant != ownRSA && (kind != subject.ClientCredentialsES256 || variant != ownPlain) {
+		return false
+	}
 	if len(c.kinds) == 0 {
 		return !c.quick || !sparse(server, kind, variant)
 	}

@@ -12,12 +12,15 @@ import (
 // The exchanges and names of Moneyer that its targets refer to.
 const (
 	own       = "moneyer"
-	ownFaster = "moneyer (OpenSSL)"
-	ownMany   = "moneyer, 1,000,000 clients"
-	ownLong   = "moneyer, 10,000,000 ledger entries"
-	ownGrant  = "thales-d1"
-	ownPlain  = "oauth2"
-	ownRSA    = "boltpay"
+	ownStatic = "moneyer (static)"
+	// ownPostgres keeps its store where Hydra and Keycloak do.
+	ownPostgres = "moneyer on PostgreSQL"
+	ownMany     = "moneyer, 1,000,000 clients"
+	ownLong     = "moneyer, 10,000,000 ledger entries"
+	manyClients = 1_000_000
+	ownGrant    = "thales-d1"
+	ownPlain    = "oauth2"
+	ownRSA      = "boltpay"
 	// the defaults of limits.client_rate and client_burst
 	clientRate, clientBurst = 500, 1000
 )

@@ -44,12 +44,12 @@ func TestFillRegistersWhoAsks(t *testing.T) {
 		issuers []string
 		last    int
 	}{
-		"one":  {options(Options{}), []string{d1, banking, plain, bolt, etp}, 0},
+		"one":  {options(Options{}), []string{d1, banking, plain, bolt, etp, reusing}, 0},
 		"many": {options(Options{Clients: 30}), []string{plain}, 29},
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
-			text := configuration(c.o, "127.0.0.1:1", "127.0.0.1:2")
+			text := configuration(c.o, "127.0.0.1:1", "127.0.0.1:2", nil)
 			if err := c.o.fill(t.Context(), folder, text); err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func TestFillRegistersWhoAsks(t *testing.T) {
 
 func TestFillIsDoneOnce(t *testing.T) {
 	o, folder := options(Options{Entries: 50, Age: time.Hour}), t.TempDir()
-	text := configuration(o, "127.0.0.1:1", "127.0.0.1:2")
+	text := configuration(o, "127.0.0.1:1", "127.0.0.1:2", nil)
 	if err := o.fill(t.Context(), folder, text); err != nil {
 		t.Fatal(err)
 	}
@@ -89,18 +89,18 @@ func TestFillIsDoneOnce(t *testing.T) {
 
 func TestConfigurationIsGood(t *testing.T) {
 	for _, o := range []*Options{options(Options{}), options(Options{Limits: true}), options(Options{Retention: 24 * time.Hour})} {
-		cfg, err := config.Parse("moneyer.toml", []byte(configuration(o, "127.0.0.1:1", "127.0.0.1:2")))
+		cfg, err := config.Parse("moneyer.toml", []byte(configuration(o, "127.0.0.1:1", "127.0.0.1:2", nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if limited := cfg.Limits.ClientRate > 0; limited != o.Limits || cfg.Ledger.Retention != o.Retention || len(cfg.Issuers) != 5 {
+		if limited := cfg.Limits.ClientRate > 0; limited != o.Limits || cfg.Ledger.Retention != o.Retention || len(cfg.Issuers) != 6 {
 			t.Errorf("%+v: %+v", o, cfg)
 		}
 	}
 }
 
 func TestExchanges(t *testing.T) {
-	if all := options(Options{}).exchanges("http://x"); len(all) != 7 {
+	if all := options(Options{}).exchanges("http://x"); len(all) != 10 {
 		t.Errorf("%d exchanges", len(all))
 	}
 	for _, e := range options(Options{}).exchanges("http://127.0.0.1:1") {
@@ -163,7 +163,7 @@ func TestFillStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	o := options(Options{Clients: 10})
-	if err := o.fill(ctx, t.TempDir(), configuration(o, "127.0.0.1:1", "127.0.0.1:2")); err == nil {
+	if err := o.fill(ctx, t.TempDir(), configuration(o, "127.0.0.1:1", "127.0.0.1:2", nil)); err == nil {
 		t.Error("an interrupted filling says that all is there")
 	}
 }

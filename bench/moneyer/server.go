@@ -2,17 +2,15 @@ package moneyer
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"moneyer/bench/peers"
 	"moneyer/bench/subject"
 )
 
@@ -22,8 +20,9 @@ type Options struct {
 	Name string
 	// Root is the folder of the repository.
 	Root string
-	// OpenSSL selects the build that signs with the installed OpenSSL.
-	OpenSSL bool
+	// Static selects the build for containers and other machines, which signs with Go, instead of
+	// that of `make run`, which signs with OpenSSL where its headers are.
+	Static bool
 	// Clients is the number of registered and requesting clients; 0 means 1.
 	Clients int
 	// Entries in the ledger before the start, and their minimum age.
@@ -36,8 +35,13 @@ type Options struct {
 	// Apart separates the requests of the first client from those of all others: two exchanges with
 	// jwt-bearer.
 	Apart bool
+	// Postgres keeps the store in a PostgreSQL beside the server, instead of a file.
+	Postgres bool
 	// Log receives progress messages.
 	Log io.Writer
+
+	// store is the URL of the store; empty means a file in the server's folder.
+	store string
 }
 
 // cacheFrom is the number of clients or entries from which a filled store is cached.
@@ -49,25 +53,32 @@ func Server(o Options) subject.Server {
 		o.Name = "moneyer"
 	}
 	o.Clients = max(o.Clients, 1)
+	where := "SQLite"
+	if o.Postgres {
+		where = "PostgreSQL (synchronous_commit=on)"
+	}
 	return subject.Server{
 		Name:   o.Name,
-		Keeps:  "a ledger entry per token and each consumed assertion: SQLite, on the disk before the answer",
+		Keeps:  "a ledger entry per token and each consumed assertion: " + where + ", on the disk before the answer",
 		Cannot: map[subject.Kind]string{},
 		Install: func(ctx context.Context, log io.Writer) (string, error) {
 			return o.install(ctx, log)
 		},
 		Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
-			return o.configure(ctx, folder, address)
+			return o.configure(ctx, folder, address, nil)
+		},
+		ConfigureTLS: func(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
+			return o.configure(ctx, folder, address, c)
 		},
 	}
 }
 
 // build returns the target of the Makefile and its output.
 func (o *Options) build() (target, binary string) {
-	if o.OpenSSL {
-		return "build", filepath.Join(o.Root, "bin/moneyer")
+	if o.Static {
+		return "build-static", filepath.Join(o.Root, "bin/moneyer-static")
 	}
-	return "build-static", filepath.Join(o.Root, "bin/moneyer-static")
+	return "build", filepath.Join(o.Root, "bin/moneyer")
 }
 
 // install builds the program and returns its version.
@@ -78,18 +89,34 @@ func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
 	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("make %s: %w", target, err)
 	}
+	version, err := versionOf(ctx, binary)
+	if err != nil || !o.Postgres {
+		return version, err
+	}
+	postgres, err := peers.InstallPostgres(ctx, log)
+	return version + ", PostgreSQL " + postgres, err
+}
+
+// versionOf returns what the program says of its version, in one line.
+func versionOf(ctx context.Context, binary string) (string, error) {
 	version, err := exec.CommandContext(ctx, binary, "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("%s --version: %w", filepath.Base(binary), err)
-	}
-	if o.OpenSSL && !strings.Contains(string(version), "OpenSSL") {
-		return "", errors.New("make build found no OpenSSL to sign with")
 	}
 	text := strings.ReplaceAll(strings.TrimSpace(string(version)), "\n", "; ")
 	return strings.TrimPrefix(text, "moneyer "), nil
 }
 
-func (o *Options) configure(ctx context.Context, folder, address string) (*subject.Setup, error) {
+// signsWith returns the library that a program of this version signs with.
+func signsWith(version string) subject.Library {
+	if strings.Contains(version, "OpenSSL") {
+		return subject.OpenSSL
+	}
+	return subject.Go
+}
+
+// configure sets up a server for plain HTTP, or with certificates for TLS.
+func (o *Options) configure(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
 	admin, err := subject.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -101,74 +128,48 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 		}
 	}
 	_, binary := o.build()
-	text := configuration(o, address, admin)
-	if err := o.fill(ctx, home, text); err != nil {
+	version, err := versionOf(ctx, binary)
+	if err != nil {
+		return nil, err
+	}
+	text, beside, err := o.prepare(ctx, home, func(o *Options) string { return configuration(o, address, admin, c) })
+	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(home, configFile)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return &subject.Setup{
+	setup := &subject.Setup{
+		Beside: beside,
 		Server: subject.Program{
 			Command: exec.CommandContext(context.WithoutCancel(ctx), binary, "serve", "--config", file),
 			Ready:   subject.Answers("http://" + address + "/readyz"),
 		},
+		Signs:     signsWith(version),
+		Heap:      func(ctx context.Context) (int64, error) { return liveHeap(ctx, "http://"+admin+"/metrics") },
 		Exchanges: o.exchanges("http://" + address),
-	}, nil
+	}
+	if c != nil {
+		setup.Server.Ready = c.Answers("https://" + address + "/readyz")
+		setup.Exchanges = o.tlsExchanges("https://"+address, c)
+	}
+	return setup, nil
 }
 
-// exchanges returns the exchanges of every profile, or with many clients only those of plain OAuth
-// 2.0, with which these are registered.
-func (o *Options) exchanges(base string) []subject.Exchange {
-	p := NewPartners(o.Clients)
-	exchange := func(kind subject.Kind, variant, path, endpoint string, body func(int) ([]byte, error)) subject.Exchange {
-		alg := "ES256"
-		if kind == subject.ClientCredentialsRS256 {
-			alg = "RS256"
-		}
-		return subject.Exchange{Kind: kind, Variant: variant, URL: base + path + endpoint, Header: formHeader(), Body: body,
-			Keys: base + path + "/.well-known/jwks.json", Alg: alg}
+// prepare fills the store in home, and returns the configuration. A store in PostgreSQL is filled by
+// the program beside the server.
+func (o *Options) prepare(ctx context.Context, home string, configuration func(*Options) string) (text string, beside []subject.Program, err error) {
+	if !o.Postgres {
+		text = configuration(o)
+		return text, nil, o.fill(ctx, home, text)
 	}
-	plainIssuer := base + "/oauth2"
-	oauth2 := []subject.Exchange{
-		exchange(subject.JWTBearerES256, "oauth2", "/oauth2", "/oauth2/token", p.grant(plainIssuer)),
-		exchange(subject.ClientCredentialsES256, "oauth2", "/oauth2", "/oauth2/token", p.secretPost(plain, "")),
+	db, err := peers.NewDatabase(ctx, home)
+	if err != nil {
+		return "", nil, err
 	}
-	if o.Apart {
-		first, others := NewPartners(1), NewPartners(o.Clients)
-		others.First = 1
-		return []subject.Exchange{
-			exchange(subject.JWTBearerES256, "the first client", "/oauth2", "/oauth2/token", first.grant(plainIssuer)),
-			exchange(subject.JWTBearerES256, "the others", "/oauth2", "/oauth2/token", others.grant(plainIssuer)),
-		}
-	}
-	if o.Clients > 1 || o.Entries > 0 {
-		return oauth2
-	}
-	merchant := exchange(subject.ClientCredentialsES256, "thales-etp", "/tsh-cof", "/auth/accessToken", func(int) ([]byte, error) {
-		return []byte(`{"merchantId":"` + merchantID + `","tokens":["` + cardToken + `"],"scope":"` + etpScope + `"}`), nil
-	})
-	merchant.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"APIKEY " + secret(etp, 0)}, "X-Correlation-Id": {"bench-1"}}
-	merchant.Token = etpToken
-	return append([]subject.Exchange{
-		exchange(subject.JWTBearerES256, "thales-d1", "/d1/authz/v1", "/oauth2/token", p.grant(audienceName)),
-		exchange(subject.JWTBearerES256, "thales-d1-banking", "/d1-banking/authz/v1", "/oauth2/token", p.grant(audienceName)),
-		exchange(subject.PrivateKeyJWTES256, "oauth2", "/oauth2", "/oauth2/token", p.clientAssertion(plainIssuer)),
-		exchange(subject.ClientCredentialsRS256, "boltpay", "/boltpay", "/auth/token", p.secretPost(bolt, boltScope)),
-		merchant,
-	}, oauth2...)
-}
-
-func etpToken(body []byte) (string, error) {
-	var answer struct {
-		Token string `json:"accessToken"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return "", err
-	}
-	if answer.Token == "" {
-		return "", errors.New("no accessToken")
-	}
-	return answer.Token, nil
+	there := *o
+	there.store = db.URL()
+	text = configuration(&there)
+	return text, []subject.Program{db.Program(ctx, func(ctx context.Context) error { return there.fill(ctx, home, text) })}, nil
 }

@@ -9,33 +9,41 @@
 //
 // It also has the minimal cost of a token request: basic operations ([Micro]: signatures by Go and
 // by OpenSSL, a durable write), and reference servers ([References]) that only parse a form, verify
-// and sign with Go's standard library. The references are no authorization servers: they know one
-// client's key, check no claim, store nothing, and grant every request. They run in processes of
-// their own, with [ServeReference].
+// with Go's standard library, and sign with that or with OpenSSL. The references are no
+// authorization servers: they know one client's key, check no claim, store nothing, and grant every
+// request. They run in processes of their own, with [ServeReference].
 package subject
 
 import (
 	"context"
 	"io"
-	"net/http"
 	"os/exec"
+	"time"
 )
 
 // A Server is one server, or one configuration of a server.
 type Server struct {
 	// Name in tables, such as "oidc-provider".
 	Name string
+	// Plain is the name of the same server without TLS, which its rows have; empty means Name.
+	Plain string
 	// Keeps describes what is stored durably for each token, and where: "nothing", or for example
 	// "a row per token, PostgreSQL 15, synchronous_commit on".
 	Keeps string
 	// Cannot says, by kind, why an exchange is not available: "no such grant".
 	Cannot map[Kind]string
+	// WarmUp is how long each exchange is requested before it is measured, for a server that compiles
+	// itself while it runs; 0 for the others.
+	WarmUp time.Duration
 	// Install downloads and builds what is missing, logs its progress, and returns the version to
 	// be measured.
 	Install func(ctx context.Context, log io.Writer) (version string, err error)
 	// Configure writes into folder, which is new and empty, what the server needs to serve plain
 	// HTTP at address ("127.0.0.1:port"). It starts nothing.
 	Configure func(ctx context.Context, folder, address string) (*Setup, error)
+	// ConfigureTLS, if not nil, does so for TLS with these certificates. The server's exchanges are
+	// those that are measured; [OverTLS] gives them their connections.
+	ConfigureTLS func(ctx context.Context, folder, address string, certificates *Certificates) (*Setup, error)
 }
 
 // A Setup is a configured server.
@@ -45,9 +53,23 @@ type Setup struct {
 	Beside []Program
 	// Server is the server itself. Its cost includes Beside.
 	Server Program
+	// Signs is the library that signs the tokens: the ceiling is that of a reference that signs with
+	// the same one. Empty means Go, or another library, of which there is no reference.
+	Signs Library
+	// Heap, if not nil, returns the live heap of the server in bytes.
+	Heap func(ctx context.Context) (int64, error)
 	// Exchanges that the server supports.
 	Exchanges []Exchange
 }
+
+// A Library makes the signatures of tokens.
+type Library string
+
+// The libraries that references sign with.
+const (
+	Go      Library = "Go"
+	OpenSSL Library = "OpenSSL"
+)
 
 // A Program is started, used when ready, and stopped by SIGTERM.
 type Program struct {
@@ -58,38 +80,4 @@ type Program struct {
 	// admin API; after a restart it is called again only if the server refuses what it granted
 	// before.
 	Prepare func(ctx context.Context) error
-}
-
-// Kind identifies equal exchanges of different servers.
-type Kind string
-
-// The kinds, each with the algorithm of the access token.
-const (
-	ClientCredentialsES256 Kind = "client_credentials ES256"
-	ClientCredentialsRS256 Kind = "client_credentials RS256"
-	JWTBearerES256         Kind = "jwt-bearer ES256"
-	PrivateKeyJWTES256     Kind = "private_key_jwt ES256"
-)
-
-// An Exchange is one kind of token request and how its response is checked.
-type Exchange struct {
-	Kind Kind
-	// Variant distinguishes exchanges of one kind, for example by profile; empty for the only one.
-	Variant string
-	// Note is a remark for readers of the table, such as "no replay check".
-	Note string
-	// URL of the token endpoint.
-	URL string
-	// Header of each request, including Content-Type.
-	Header http.Header
-	// Body returns the body of the n-th request. It is called from one goroutine, before the
-	// measurement; each body is sent once.
-	Body func(n int) ([]byte, error)
-	// Token returns the access token in the body of a 200 response; nil reads the member
-	// access_token.
-	Token func(body []byte) (string, error)
-	// Keys is the URL of the JWK set that verifies the tokens, and Alg their algorithm.
-	// With an empty Alg the response has no token and only its status is checked, for the
-	// empty reference server.
-	Keys, Alg string
 }
