@@ -132,6 +132,7 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err != nil {
 		return nil, err
 	}
+	r.Pictures = pictures()
 	r.Judge(targets(r))
 	r.Verdicts(progress.Say)
 	return r, nil
@@ -182,9 +183,10 @@ func (c *choices) overTLS(servers []subject.Server, mutual bool) []subject.Serve
 }
 
 // sparse selects exchanges that are measured with fewer numbers of connections: profiles that
-// differ little from their representative, the static build, and many clients.
+// differ little from their representative, the static build, many clients, and PostgreSQL.
 func sparse(server string, _ subject.Kind, variant string) bool {
-	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || strings.HasPrefix(server, own+", ") && !strings.HasSuffix(server, "TLS")
+	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || server == ownPostgres ||
+		strings.HasPrefix(server, own+", ") && !strings.HasSuffix(server, "TLS")
 }
 
 // contenders returns the selected servers.
@@ -208,8 +210,10 @@ func (c *choices) contenders(root string, progress *trial.Progress) []subject.Se
 		}
 	}
 	if c.peers {
+		durable := base
+		durable.Name, durable.Postgres = ownPostgres, true
 		others := peers.All()
-		servers = append(servers, others...)
+		servers = append(append(servers, moneyer.Server(durable)), others...)
 		servers = append(servers, c.overTLS(others, false)...)
 	}
 	return slices.DeleteFunc(servers, func(s subject.Server) bool { return !c.server(s.Name) })

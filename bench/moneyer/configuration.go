@@ -1,6 +1,7 @@
 package moneyer
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -14,6 +15,7 @@ const (
 	plain   = "oauth2"
 	bolt    = "boltpay"
 	etp     = "etp"
+	reusing = "reuse"
 )
 
 const (
@@ -57,13 +59,20 @@ url = "%[1]s/tsh-cof"
 profile = "thales-etp"
 environment = "bench"
 resource_audience = "https://api.example.com/etp"
+
+[issuers.reuse]
+url = "%[1]s/reuse"
+profile = "oauth2"
+environment = "bench"
+resource_audience = "https://api.example.com/reuse"
+reuse = 0.5
 `
 
 // configuration of a server: the defaults, except as changed by Options, and for TLS if there are
 // certificates.
 func configuration(o *Options, address, admin string, c *subject.Certificates) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", "sqlite:"+storeFile)
+	fmt.Fprintf(&b, "store = %q\nmaster_key = \"file:master.key\"\n\n", cmp.Or(o.store, "sqlite:"+storeFile))
 	// All connections come from one address.
 	fmt.Fprintf(&b, "[listen]\naddress = %q\ntrusted_proxies = [\"127.0.0.0/8\"]\n%s\n[admin]\naddress = %q\n\n[limits]\ndrain_delay = \"0s\"\n", address, listenTLS(c), admin)
 	if !o.Limits {

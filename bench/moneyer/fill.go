@@ -47,13 +47,40 @@ func (o *Options) fill(ctx context.Context, folder, configuration string) error 
 	if err := os.WriteFile(filepath.Join(folder, masterFile), []byte(master.Text()), 0o600); err != nil {
 		return err
 	}
-	// Filled in memory, if possible, where commits are cheap, then moved to the disk.
+	if o.store == "" {
+		err = o.fillFile(ctx, folder, master, cfg.Issuers)
+	} else {
+		err = o.fillStore(ctx, master, cfg.Issuers)
+	}
+	if err != nil {
+		return fmt.Errorf("fill the store: %w", err)
+	}
+	return os.WriteFile(filepath.Join(folder, filledFile), nil, 0o600)
+}
+
+// fillFile fills a file in memory, if possible, where commits are cheap, then moves it to the disk.
+func (o *Options) fillFile(ctx context.Context, folder string, master *keyring.MasterKey, issuers map[string]config.Issuer) error {
 	workshop, err := os.MkdirTemp(memoryFolder(), "moneyer-bench-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(workshop) }()
-	db, err := store.Open(ctx, "sqlite:"+filepath.Join(workshop, storeFile), store.Options{Create: true, Now: time.Now, RowKey: master.RowKey(), CacheEntries: 1})
+	file := *o
+	file.store = "sqlite:" + filepath.Join(workshop, storeFile)
+	if err := file.fillStore(ctx, master, issuers); err != nil {
+		return err
+	}
+	for _, name := range []string{storeFile, storeFile + ".head"} {
+		if err := move(filepath.Join(workshop, name), filepath.Join(folder, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fillStore creates the store at Options.store and fills it.
+func (o *Options) fillStore(ctx context.Context, master *keyring.MasterKey, issuers map[string]config.Issuer) error {
+	db, err := store.Open(ctx, o.store, store.Options{Create: true, Now: time.Now, RowKey: master.RowKey(), CacheEntries: 1})
 	if err != nil {
 		return err
 	}
@@ -61,16 +88,8 @@ func (o *Options) fill(ctx context.Context, folder, configuration string) error 
 	if _, err := db.Guard(ctx, store.Guard{Key: master.HeadKey(), Horizon: time.Hour}); err != nil {
 		return errors.Join(err, db.Close())
 	}
-	f := &filling{Options: o, db: db, pepper: master.Pepper(), issuers: cfg.Issuers, now: time.Now().UTC()}
-	if err := errors.Join(f.all(ctx), db.Close()); err != nil {
-		return fmt.Errorf("fill the store: %w", err)
-	}
-	for _, name := range []string{storeFile, storeFile + ".head"} {
-		if err := move(filepath.Join(workshop, name), filepath.Join(folder, name)); err != nil {
-			return err
-		}
-	}
-	return os.WriteFile(filepath.Join(folder, filledFile), nil, 0o600)
+	f := &filling{Options: o, db: db, pepper: master.Pepper(), issuers: issuers, now: time.Now().UTC()}
+	return errors.Join(f.all(ctx), db.Close())
 }
 
 // filling is a store that is being filled.
@@ -95,7 +114,7 @@ func (f *filling) all(ctx context.Context) error {
 
 // one registers one client with every issuer.
 func (f *filling) one(ctx context.Context) error {
-	for issuer, scope := range map[string]string{d1: d1Scope, banking: bankingScope, plain: plainScope, bolt: boltScope, etp: etpScope} {
+	for issuer, scope := range map[string]string{d1: d1Scope, banking: bankingScope, plain: plainScope, bolt: boltScope, etp: etpScope, reusing: plainScope} {
 		if err := f.register(ctx, issuer, scope, 0); err != nil {
 			return err
 		}

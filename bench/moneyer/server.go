@@ -2,17 +2,15 @@ package moneyer
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"moneyer/bench/peers"
 	"moneyer/bench/subject"
 )
 
@@ -37,8 +35,13 @@ type Options struct {
 	// Apart separates the requests of the first client from those of all others: two exchanges with
 	// jwt-bearer.
 	Apart bool
+	// Postgres keeps the store in a PostgreSQL beside the server, instead of a file.
+	Postgres bool
 	// Log receives progress messages.
 	Log io.Writer
+
+	// store is the URL of the store; empty means a file in the server's folder.
+	store string
 }
 
 // cacheFrom is the number of clients or entries from which a filled store is cached.
@@ -50,9 +53,13 @@ func Server(o Options) subject.Server {
 		o.Name = "moneyer"
 	}
 	o.Clients = max(o.Clients, 1)
+	where := "SQLite"
+	if o.Postgres {
+		where = "PostgreSQL (synchronous_commit=on)"
+	}
 	return subject.Server{
 		Name:   o.Name,
-		Keeps:  "a ledger entry per token and each consumed assertion: SQLite, on the disk before the answer",
+		Keeps:  "a ledger entry per token and each consumed assertion: " + where + ", on the disk before the answer",
 		Cannot: map[subject.Kind]string{},
 		Install: func(ctx context.Context, log io.Writer) (string, error) {
 			return o.install(ctx, log)
@@ -82,7 +89,12 @@ func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
 	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("make %s: %w", target, err)
 	}
-	return versionOf(ctx, binary)
+	version, err := versionOf(ctx, binary)
+	if err != nil || !o.Postgres {
+		return version, err
+	}
+	postgres, err := peers.InstallPostgres(ctx, log)
+	return version + ", PostgreSQL " + postgres, err
 }
 
 // versionOf returns what the program says of its version, in one line.
@@ -120,8 +132,8 @@ func (o *Options) configure(ctx context.Context, folder, address string, c *subj
 	if err != nil {
 		return nil, err
 	}
-	text := configuration(o, address, admin, c)
-	if err := o.fill(ctx, home, text); err != nil {
+	text, beside, err := o.prepare(ctx, home, func(o *Options) string { return configuration(o, address, admin, c) })
+	if err != nil {
 		return nil, err
 	}
 	file := filepath.Join(home, configFile)
@@ -129,6 +141,7 @@ func (o *Options) configure(ctx context.Context, folder, address string, c *subj
 		return nil, err
 	}
 	setup := &subject.Setup{
+		Beside: beside,
 		Server: subject.Program{
 			Command: exec.CommandContext(context.WithoutCancel(ctx), binary, "serve", "--config", file),
 			Ready:   subject.Answers("http://" + address + "/readyz"),
@@ -144,63 +157,19 @@ func (o *Options) configure(ctx context.Context, folder, address string, c *subj
 	return setup, nil
 }
 
-// exchanges returns the exchanges of every profile, or with many clients only those of plain OAuth
-// 2.0, with which these are registered.
-func (o *Options) exchanges(base string) []subject.Exchange {
-	p, plainIssuer := NewPartners(o.Clients), base+"/oauth2"
-	if o.Apart {
-		first, others := NewPartners(1), NewPartners(o.Clients)
-		others.First = 1
-		return []subject.Exchange{
-			exchange(base, subject.JWTBearerES256, "the first client", "/oauth2", "/oauth2/token", first.grant(plainIssuer)),
-			exchange(base, subject.JWTBearerES256, "the others", "/oauth2", "/oauth2/token", others.grant(plainIssuer)),
-		}
+// prepare fills the store in home, and returns the configuration. A store in PostgreSQL is filled by
+// the program beside the server.
+func (o *Options) prepare(ctx context.Context, home string, configuration func(*Options) string) (text string, beside []subject.Program, err error) {
+	if !o.Postgres {
+		text = configuration(o)
+		return text, nil, o.fill(ctx, home, text)
 	}
-	byGrant, byCredentials := plainExchanges(base, p)
-	if o.Clients > 1 || o.Entries > 0 {
-		return []subject.Exchange{byGrant, byCredentials}
+	db, err := peers.NewDatabase(ctx, home)
+	if err != nil {
+		return "", nil, err
 	}
-	merchant := exchange(base, subject.ClientCredentialsES256, "thales-etp", "/tsh-cof", "/auth/accessToken", func(int) ([]byte, error) {
-		return []byte(`{"merchantId":"` + merchantID + `","tokens":["` + cardToken + `"],"scope":"` + etpScope + `"}`), nil
-	})
-	merchant.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"APIKEY " + secret(etp, 0)}, "X-Correlation-Id": {"bench-1"}}
-	merchant.Token = etpToken
-	return []subject.Exchange{
-		exchange(base, subject.JWTBearerES256, "thales-d1", "/d1/authz/v1", "/oauth2/token", p.grant(audienceName)),
-		exchange(base, subject.JWTBearerES256, "thales-d1-banking", "/d1-banking/authz/v1", "/oauth2/token", p.grant(audienceName)),
-		exchange(base, subject.PrivateKeyJWTES256, "oauth2", "/oauth2", "/oauth2/token", p.clientAssertion(plainIssuer)),
-		exchange(base, subject.ClientCredentialsRS256, "boltpay", "/boltpay", "/auth/token", p.secretPost(bolt, boltScope)),
-		merchant,
-		byGrant,
-		byCredentials,
-	}
-}
-
-// plainExchanges returns jwt-bearer and client_credentials of plain OAuth 2.0.
-func plainExchanges(base string, p *Partners) (byGrant, byCredentials subject.Exchange) {
-	return exchange(base, subject.JWTBearerES256, "oauth2", "/oauth2", "/oauth2/token", p.grant(base+"/oauth2")),
-		exchange(base, subject.ClientCredentialsES256, "oauth2", "/oauth2", "/oauth2/token", p.secretPost(plain, ""))
-}
-
-// exchange returns an exchange of the issuer at a path, of which endpoint is the token endpoint.
-func exchange(base string, kind subject.Kind, variant, path, endpoint string, body func(int) ([]byte, error)) subject.Exchange {
-	alg := "ES256"
-	if kind == subject.ClientCredentialsRS256 {
-		alg = "RS256"
-	}
-	return subject.Exchange{Kind: kind, Variant: variant, URL: base + path + endpoint, Header: formHeader(), Body: body,
-		Keys: base + path + "/.well-known/jwks.json", Alg: alg}
-}
-
-func etpToken(body []byte) (string, error) {
-	var answer struct {
-		Token string `json:"accessToken"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return "", err
-	}
-	if answer.Token == "" {
-		return "", errors.New("no accessToken")
-	}
-	return answer.Token, nil
+	there := *o
+	there.store = db.URL()
+	text = configuration(&there)
+	return text, []subject.Program{db.Program(ctx, func(ctx context.Context) error { return there.fill(ctx, home, text) })}, nil
 }

@@ -44,14 +44,11 @@ func hydra() peer {
 }
 
 func installHydra(ctx context.Context, log io.Writer, built goServer) (string, error) {
-	if err := installPostgres(ctx, log); err != nil {
-		return "", err
-	}
-	version, err := built.build(ctx, log)
+	postgres, err := InstallPostgres(ctx, log)
 	if err != nil {
 		return "", err
 	}
-	postgres, err := postgresVersion(ctx)
+	version, err := built.build(ctx, log)
 	return version + ", PostgreSQL " + postgres, err
 }
 
@@ -63,7 +60,7 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 	if err := built.installed(); err != nil {
 		return nil, err
 	}
-	db, err := newDatabase(ctx, folder)
+	db, err := NewDatabase(ctx, folder)
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +72,7 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 	// and serves plain HTTP.
 	issuer, base := "https://"+address, "http://"+address
 	admin := filepath.Join(folder, "admin.sock")
-	dsn := fmt.Sprintf("%s&max_conns=%d&max_idle_conns=%[2]d", db.url(), connections)
+	dsn := fmt.Sprintf("%s&max_conns=%d&max_idle_conns=%[2]d", db.URL(), connections)
 	file, err := writeHydraConfig(folder, address, issuer, admin, dsn)
 	if err != nil {
 		return nil, err
@@ -98,7 +95,7 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 	command := program(ctx, binary, "serve", "all", "--config", file)
 	command.Dir = folder
 	return &subject.Setup{
-		Beside: []subject.Program{db.program(ctx, func(ctx context.Context) error {
+		Beside: []subject.Program{db.Program(ctx, func(ctx context.Context) error {
 			return run(ctx, folder, binary, "migrate", "sql", "up", "--yes", "--config", file, dsn)
 		})},
 		Server: subject.Program{

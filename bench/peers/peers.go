@@ -36,5 +36,6 @@ func all() []peer {
 		dex(),
 		glewlwyd(),
 		hydra(),
+		keycloak(),
 	}
 }

@@ -135,7 +135,7 @@ func start(t *testing.T, program subject.Program) {
 		program.Command.Wait()
 	}()
 	t.Cleanup(func() { stop(t, program.Command, ended) })
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(2 * time.Minute)
 	for {
 		err := program.Ready(t.Context())
 		if err == nil {

@@ -38,24 +38,25 @@ func postgresPrograms() (string, error) {
 	return "", errors.New("PostgreSQL is missing")
 }
 
-// installPostgres unpacks Debian's PostgreSQL if there is none.
-func installPostgres(ctx context.Context, log io.Writer) error {
-	if _, err := postgresPrograms(); err == nil {
-		return nil
+// InstallPostgres unpacks Debian's PostgreSQL if there is none, and returns the version number.
+func InstallPostgres(ctx context.Context, log io.Writer) (version string, err error) {
+	if _, err := postgresPrograms(); err != nil {
+		if _, err := postgresPackages().install(ctx, log); err != nil {
+			return "", err
+		}
 	}
-	_, err := postgresPackages().install(ctx, log)
-	return err
+	return postgresVersion(ctx)
 }
 
-// A database is a PostgreSQL server with its own folder and loopback port.
-type database struct {
+// A Database is a PostgreSQL server with its own folder and loopback port.
+type Database struct {
 	programs, data string
 	port           string
 	environment    []string
 }
 
-// newDatabase creates the data folder.
-func newDatabase(ctx context.Context, folder string) (*database, error) {
+// NewDatabase creates the data folder, in folder.
+func NewDatabase(ctx context.Context, folder string) (*Database, error) {
 	programs, err := postgresPrograms()
 	if err != nil {
 		return nil, err
@@ -68,7 +69,7 @@ func newDatabase(ctx context.Context, folder string) (*database, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &database{programs: programs, data: filepath.Join(folder, "postgres"), port: port}
+	d := &Database{programs: programs, data: filepath.Join(folder, "postgres"), port: port}
 	if d.environment, err = postgresPackages().environment(); err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func newDatabase(ctx context.Context, folder string) (*database, error) {
 }
 
 // command returns a command for one of PostgreSQL's programs that does not run as root.
-func (d *database) command(ctx context.Context, name string, args ...string) *exec.Cmd {
+func (d *Database) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	words := append([]string{filepath.Join(d.programs, name)}, args...)
 	if os.Geteuid() == 0 {
 		words = append([]string{"setpriv", "--reuid=" + nobody, "--regid=" + nobody, "--clear-groups", "--"}, words...)
@@ -107,9 +108,9 @@ func (d *database) command(ctx context.Context, name string, args ...string) *ex
 // holds one and waits.
 const connections = 300
 
-// program is the server with its defaults except for the address and the connections:
-// synchronous_commit and fsync are on.
-func (d *database) program(ctx context.Context, prepare func(context.Context) error) subject.Program {
+// Program is the server with its defaults except for the address and the connections:
+// synchronous_commit and fsync are on. prepare, if not nil, is called when it is ready.
+func (d *Database) Program(ctx context.Context, prepare func(context.Context) error) subject.Program {
 	return subject.Program{
 		Command: d.command(ctx, "postgres", "-D", d.data, "-p", d.port,
 			"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "synchronous_commit=on",
@@ -123,9 +124,14 @@ func (d *database) program(ctx context.Context, prepare func(context.Context) er
 	}
 }
 
-// url returns the connection URL.
-func (d *database) url() string {
+// URL returns the connection URL.
+func (d *Database) URL() string {
 	return fmt.Sprintf("postgres://bench@127.0.0.1:%s/postgres?sslmode=disable", d.port)
+}
+
+// jdbc returns the connection URL as Java's drivers want it.
+func (d *Database) jdbc() string {
+	return fmt.Sprintf("jdbc:postgresql://127.0.0.1:%s/postgres", d.port)
 }
 
 // postgresVersion returns the version number.

@@ -1,5 +1,5 @@
 // Package trial starts servers, measures them alternately ([Trial]), and writes the results as
-// Markdown, as JSON and as plots in SVG ([Report]).
+// Markdown, as JSON and as pictures in SVG ([Report]).
 //
 // It does not depend on particular servers: [subject.Server] describes each. Answers are checked by
 // [load.Judge].
@@ -114,6 +114,9 @@ func (t *Trial) Run(ctx context.Context, after func(context.Context, *Report) er
 		return nil, err
 	}
 	if err := t.restart(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.warm(ctx); err != nil {
 		return nil, err
 	}
 	if err := t.rounds(ctx); err != nil {
