@@ -48,7 +48,7 @@ func (p *page) overload(title, how string, o *Overload) {
 	}
 	p.printf("\n## %s\n\n%s with the limits as they come, %.0f s, %d connections from many addresses%s.\n", title, o.Kind, o.Seconds, o.Connections, how)
 	p.table(true, "", "")
-	p.row("capacity", figure(o.Capacity)+"/s")
+	p.row("capacity", fmt.Sprintf("%s/s, %s µs of processor time each", figure(o.Capacity), figure(o.TokenCPU)))
 	p.row("offered", fmt.Sprintf("%s/s of %s due, %.1f times the capacity; the load generator's core was %.0f %% busy", figure(o.Asked), figure(o.Due), o.Asked/o.Capacity, 100*o.Busy))
 	p.row("granted", fmt.Sprintf("%s/s, %.0f %% of capacity", figure(o.Goodput), 100*o.Goodput/o.Capacity))
 	p.row("refused with 429 or 503", fmt.Sprintf("%s/s, %.0f %% of them with Retry-After", figure(o.Refused), 100*o.RetryAfter))

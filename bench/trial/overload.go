@@ -76,34 +76,35 @@ func (t *Trial) Overload(ctx context.Context, s subject.Server, reference Refere
 }
 
 // capacity returns the rate that a row grants to the number of connections by which servers are
-// compared. Requests refused by limits are sent again.
-func (t *Trial) capacity(ctx context.Context, r *row) (granted float64, err error) {
+// compared, and the processor time for each in microseconds. Requests refused by limits are sent again.
+func (t *Trial) capacity(ctx context.Context, r *row) (granted, cpu float64, err error) {
 	for n := 500; ; n = int(granted*max(t.Duration, time.Second).Seconds()) + 1 {
 		requests, err := r.requests(ctx, n)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		round := &load.Round{Endpoint: r.endpoint, Connections: Compared, Duration: time.Minute, Requests: requests, Again: true}
-		restore := load.Quiet()
-		result, err := round.Closed(ctx)
-		restore()
+		result, took, err := t.attend(r, func() (*load.Result, error) {
+			defer load.Quiet()()
+			return round.Closed(ctx)
+		})
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		sorted := sortAnswers(result.Answers)
 		if err := r.judge.Round(ctx, sorted.granted); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		warm := granted > 0
 		granted = float64(len(sorted.granted)) / result.Elapsed.Seconds()
 		if warm {
-			return granted, nil
+			return granted, microseconds(took) / float64(len(sorted.granted)), nil
 		}
 	}
 }
 
 func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*Overload, error) {
-	capacity, err := t.capacity(ctx, r)
+	capacity, cpu, err := t.capacity(ctx, r)
 	if err != nil {
 		return nil, err
 	}
@@ -116,7 +117,7 @@ func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*
 	}
 	seconds := result.Elapsed.Seconds()
 	return &Overload{
-		Kind: string(r.exchange.Kind), Connection: r.exchange.TLS.Kind(), Connections: connections, Seconds: seconds, Capacity: capacity,
+		Kind: string(r.exchange.Kind), Connection: r.exchange.TLS.Kind(), Connections: connections, Seconds: seconds, Capacity: capacity, TokenCPU: cpu,
 		Asked: float64(len(result.Answers)) / seconds, Due: due,
 		Broken: float64(len(sorted.broken)) / seconds, FirstBroken: sorted.firstBroken(),
 		Goodput: float64(len(sorted.granted)) / seconds, Refused: float64(len(sorted.refused)) / seconds,
@@ -178,7 +179,7 @@ func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit 
 			return fmt.Errorf("%s has no exchange of other clients", s.Name)
 		}
 		noisy, others := newRow(c, &c.setup.Exchanges[0]), newRow(c, &c.setup.Exchanges[1])
-		capacity, err := t.capacity(ctx, others)
+		capacity, _, err := t.capacity(ctx, others)
 		if err != nil {
 			return err
 		}

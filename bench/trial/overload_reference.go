@@ -19,8 +19,9 @@ type Reference func(library subject.Library, perSecond int) (subject.Server, err
 const besideTime = 20 * time.Second
 
 // beside measures what the refusals of an overload would leave of the capacity if each of them were the
-// answer of an empty handler: the processor time of such an answer is measured, with the same kind of
-// connection. A reference that grants that much and answers the rest so gets the same load.
+// answer of an empty handler. The processor time of such an answer is measured, with the same kind of
+// connection: as many tokens are lost as would have taken that time. A reference that grants what is
+// left, and answers the rest so, gets the same load.
 func (t *Trial) beside(ctx context.Context, o *Overload, library subject.Library, reference Reference, duration time.Duration) error {
 	if reference == nil {
 		return nil
@@ -28,7 +29,7 @@ func (t *Trial) beside(ctx context.Context, o *Overload, library subject.Library
 	if err := t.refusal(ctx, o, library, reference); err != nil {
 		return fmt.Errorf("what an empty handler's answer costs: %w", err)
 	}
-	o.Left = max(0, o.Capacity*(1-o.Refused*o.EmptyCPU/1e6))
+	o.Left = max(0, o.Capacity-o.Refused*o.EmptyCPU/o.TokenCPU)
 	if o.Left < 1 {
 		return nil
 	}

@@ -157,6 +157,8 @@ type Overload struct {
 	Connections int                `json:"connections"`
 	Seconds     float64            `json:"seconds"`
 	Capacity    float64            `json:"capacity_per_second"`
+	// TokenCPU is the processor time of a token at the capacity, in microseconds.
+	TokenCPU float64 `json:"token_cpu_us"`
 	// Due is the intended rate, Asked the rate that was sent.
 	Due float64 `json:"due_per_second"`
 	// Busy is the load of the load generator's core.
@@ -174,7 +176,7 @@ type Overload struct {
 	FirstBroken string  `json:"first_broken,omitempty"`
 	// EmptyCPU is the processor time of an empty 503 of a handler that does nothing else, with the same
 	// kind of connection, in microseconds. Left is what the refusals would leave of the capacity if
-	// each took that long, per second.
+	// each took that long, per second. Connections that ended without an answer count as free.
 	EmptyCPU float64 `json:"empty_answer_cpu_us"`
 	Left     float64 `json:"left_by_empty_refusals_per_second"`
 	// Beside is a reference that grants at most Left and refuses so, under the same load. It is nil

@@ -47,7 +47,7 @@ func sample() *Report {
 		Rows:     []Row{reference, own, other, failed, referenceTLS, overTLS},
 		Paced:    []Paced{{Server: "moneyer", Kind: "client_credentials ES256", Rate: 4500, P50: s(500), P99: s(2000), P999: s(4000)}, {Server: "other", Kind: "client_credentials ES256", Rate: 4500, Error: "reaches 265/s"}},
 		Overload: &Overload{Kind: "jwt-bearer ES256", Connections: 2048, Seconds: 60, Capacity: 6000, Due: 18000, Busy: 0.4, Asked: 17900, Goodput: 5100, Refused: 12800, RetryAfter: 1, P99: 200, P99Refused: 3, After: 1, P99After: 2},
-		OverloadTLS: &Overload{Kind: "jwt-bearer ES256", Connection: subject.TLSFull, Connections: 2048, Seconds: 60, Capacity: 2000, Due: 6000, Busy: 0.9, Asked: 3000, Goodput: 900, Refused: 1500, RetryAfter: 1,
+		OverloadTLS: &Overload{Kind: "jwt-bearer ES256", Connection: subject.TLSFull, Connections: 2048, Seconds: 60, Capacity: 2000, TokenCPU: 410, Due: 6000, Busy: 0.9, Asked: 3000, Goodput: 900, Refused: 1500, RetryAfter: 1,
 			Broken: 600, FirstBroken: "EOF", P99: 200, P99Refused: 3, After: 1, P99After: 2, EmptyCPU: 330, Left: 1010, Beside: &OverloadReference{Server: "form, at most 1010/s, TLS", Goodput: 950, Refused: 1200, Broken: 850, P99: 300}},
 		Noisy:  &Noisy{Clients: 100, Asked: 12000, Sent: 11000, Got: 500, Limit: 500, Others: 1500, OthersGot: 0.999, OthersP99: 3},
 		Ledger: []Ledger{{Kind: "jwt-bearer ES256", Tokens: 12345, Bytes: 105.3}},

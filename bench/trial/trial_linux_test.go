@@ -187,7 +187,7 @@ func TestBeside(t *testing.T) {
 			}
 			return s, err
 		}
-		o := &Overload{Connections: 8, Capacity: 50, Due: 150, Refused: 100}
+		o := &Overload{Connections: 8, Capacity: 50, Due: 150, Refused: 20, TokenCPU: 10_000}
 		if err := trial.beside(t.Context(), o, subject.Go, reference, 500*time.Millisecond); err != nil {
 			t.Fatalf("%s: %v", over, err)
 		}
@@ -195,7 +195,7 @@ func TestBeside(t *testing.T) {
 		if o.EmptyCPU <= 0 || o.Left <= 0 || o.Left >= o.Capacity || b == nil || b.Goodput <= 0 || b.Goodput > o.Capacity+5 || b.Refused <= 0 {
 			t.Errorf("%q: %+v, beside it %+v", over, o, b)
 		}
-		o = &Overload{Connections: 8, Capacity: 50, Due: 150, Refused: 1e9}
+		o = &Overload{Connections: 8, Capacity: 50, Due: 150, Refused: 1e9, TokenCPU: 1000}
 		if err := trial.beside(t.Context(), o, subject.Go, reference, 100*time.Millisecond); err != nil || o.Left != 0 || o.Beside != nil {
 			t.Errorf("refusals that leave nothing: %+v, %v", o, err)
 		}
