@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"moneyer/assertion"
+	"moneyer/bench/subject"
 )
 
 // assertionLife is the lifetime of assertions: the bodies of a round are all made before its first
@@ -60,6 +61,12 @@ func (c *client) secretBody(more url.Values) func(int) ([]byte, error) {
 	}
 	body := encode(form, more)
 	return func(int) ([]byte, error) { return body, nil }
+}
+
+// introspect returns the exchange that asks endpoint about a token of another one (RFC 7662), by the
+// client with its secret in the body.
+func (c *client) introspect(of subject.Exchange, endpoint string) subject.Exchange {
+	return of.Introspect(endpoint, url.Values{"client_id": {c.ID}, "client_secret": {c.Secret}})
 }
 
 // keyBody returns client_credentials requests with private_key_jwt (RFC 7523 section 2.2).

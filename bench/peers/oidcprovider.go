@@ -157,9 +157,13 @@ func configureOIDCProvider(ctx context.Context, folder, address string) (*subjec
 	byKey.Kind = subject.PrivateKeyJWTES256
 	byKey.Body = c.keyBody(issuer, nil)
 	byKey.Note = "replay check find-then-save, in memory, the last 1,000 to 2,000 ids"
+	opaque := exchange
+	opaque.Body = c.secretBody(url.Values{"resource": {"urn:bench:opaque"}})
+	introspection := c.introspect(opaque, issuer+"/token/introspection")
+	introspection.Note = "of an opaque token: not for JWTs"
 	return &subject.Setup{
 		Server:    subject.Program{Command: command, Ready: subject.Answers(exchange.Keys)},
-		Exchanges: []subject.Exchange{exchange, rs256, byKey},
+		Exchanges: []subject.Exchange{exchange, rs256, byKey, introspection},
 	}, nil
 }
 
