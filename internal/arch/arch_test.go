@@ -59,7 +59,7 @@ var policy = map[string][]string{
 	"internal/metrics":         {"oauth", "internal/overload", "github.com/prometheus/client_golang"},
 	"internal/config":          {"oauth", "profile", "internal/fetch", "internal/jose", "internal/openssl", "internal/overload", "internal/registry", "internal/stricttoml", "internal/platform"},
 	"internal/agent":           {"oauth", "profile", "internal/platform", "tokensource", "internal/deadline", "internal/fetch", "internal/stricttoml", "internal/tlsfiles"},
-	"internal/tlsfiles":        {"internal/jose"},
+	"internal/tlsfiles":        {"internal/jose", "internal/openssl"},
 	"internal/adminapi":        {"oauth", "internal/evidence", "internal/ledger", "internal/registry"},
 	"internal/adminclient":     {"oauth", "assertion", "tokensource", "internal/adminapi", "internal/jose", "internal/keyring", "internal/ledger", "internal/registry", "internal/secrettext", "internal/tlsfiles"},
 	"internal/daemon": {"profile", "bearer", "oauth", "internal/admin", "internal/adminapi", "internal/adminclient", "internal/authority", "internal/config", "internal/jose", "internal/openssl",
