@@ -23,13 +23,16 @@ func zitadel() peer {
 			},
 			Install: built.build,
 			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
-				return configureZitadel(ctx, built, folder, address)
+				return configureZitadel(ctx, built, folder, address, nil)
+			},
+			ConfigureTLS: func(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
+				return configureZitadel(ctx, built, folder, address, c)
 			},
 		},
 	}
 }
 
-func configureZitadel(ctx context.Context, built goServer, folder, address string) (*subject.Setup, error) {
+func configureZitadel(ctx context.Context, built goServer, folder, address string, certificates *subject.Certificates) (*subject.Setup, error) {
 	binary, err := built.binary()
 	if err != nil {
 		return nil, err
@@ -42,8 +45,8 @@ func configureZitadel(ctx context.Context, built goServer, folder, address strin
 	if err != nil {
 		return nil, err
 	}
-	issuer := "http://" + address
-	file, err := c.writeConfig(folder, address, issuer, key)
+	issuer := baseURL(address, certificates)
+	file, err := c.writeConfig(folder, address, issuer, certificates, key)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +64,7 @@ func configureZitadel(ctx context.Context, built goServer, folder, address strin
 	introspection := exchange.Introspect(issuer+"/oauth/introspect", url.Values{})
 	introspection.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(c.ID+":"+c.Secret)))
 	return &subject.Setup{
-		Server:    subject.Program{Command: program(ctx, binary, file), Ready: subject.Answers(exchange.Keys)},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: ready(exchange.Keys, certificates)},
 		Exchanges: []subject.Exchange{exchange, bearer, introspection},
 	}, nil
 }
