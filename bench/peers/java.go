@@ -10,9 +10,10 @@ import (
 	"time"
 )
 
-// javaWarmUp is how long each exchange of a server in Java is requested before it is measured: the
-// virtual machine compiles what is used often, on the server's core.
-const javaWarmUp = 15 * time.Second
+// javaWarmUp is how long a server in Java is requested before it is measured: the virtual machine
+// compiles what is used often, on the server's core. The processor time of a token falls to a third
+// meanwhile, and little later.
+const javaWarmUp = time.Minute
 
 // javaTools returns an error if a program is missing that servers in Java need.
 func javaTools() error {
