@@ -23,7 +23,8 @@ type choices struct {
 	servers     []string
 	kinds       []string
 	peers       bool
-	openSSL     bool
+	static      bool
+	tls         bool
 	scale       bool
 	further     bool
 }
@@ -40,7 +41,8 @@ func parse(args []string, help io.Writer) (*choices, error) {
 	servers := flags.String("servers", "", "only servers whose name contains one of these `words`; the ceiling is always measured")
 	kinds := flags.String("kinds", "", "only exchanges whose kind or profile contains one of these `words`")
 	flags.BoolVar(&c.peers, "peers", true, "measure other servers too")
-	flags.BoolVar(&c.openSSL, "openssl", true, "measure the build of Moneyer that signs with OpenSSL too")
+	flags.BoolVar(&c.static, "static", true, "measure the static build of Moneyer, which signs with Go, too")
+	flags.BoolVar(&c.tls, "tls", true, "measure new TLS connections for each request, too")
 	flags.BoolVar(&c.scale, "scale", true, "measure Moneyer with many clients and a long ledger too")
 	flags.BoolVar(&c.further, "further", true, "measure half load, overload, pruning and the ledger's size too")
 	if err := flags.Parse(args); err != nil {
@@ -76,7 +78,7 @@ func (c *choices) quicken(given map[string]bool, connections *string) {
 	set("connections", func() { *connections = "1,64" })
 	set("peers", func() { c.peers = false })
 	set("scale", func() { c.scale = false })
-	set("openssl", func() { c.openSSL = false })
+	set("static", func() { c.static = false })
 }
 
 func words(text string) []string {

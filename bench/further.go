@@ -11,12 +11,12 @@ import (
 
 // The exchanges and names of Moneyer that its targets refer to.
 const (
-	own       = "moneyer"
-	ownFaster = "moneyer (OpenSSL)"
-	// ownPostgres keeps its store where Hydra and Keycloak do.
-	ownPostgres = "moneyer on PostgreSQL"
+	own         = "moneyer"
+	ownStatic   = "moneyer (static)"
 	ownMany     = "moneyer, 1,000,000 clients"
+	ownPostgres = "moneyer, PostgreSQL" // its store is where those of Hydra and Keycloak are
 	ownLong     = "moneyer, 10,000,000 ledger entries"
+	manyClients = 1_000_000
 	ownGrant    = "thales-d1"
 	ownPlain    = "oauth2"
 	ownRSA      = "boltpay"

@@ -41,10 +41,10 @@ func run(ctx context.Context, args []string) error {
 	}
 	switch args[0] {
 	case "reference":
-		if len(args) != 4 {
-			return errors.New("usage: bench reference WORK ADDRESS CLIENT")
+		if len(args) < 4 {
+			return errors.New("usage: bench reference WORK ADDRESS CLIENT [CERTIFICATE KEY [AUTHORITY]]")
 		}
-		return subject.ServeReference(ctx, subject.Work(args[1]), args[2], args[3])
+		return subject.ServeReference(ctx, subject.Work(args[1]), args[2], args[3], args[4:]...)
 	case "raw":
 		if len(args) != 2 {
 			return errors.New("usage: bench raw ADDRESS")

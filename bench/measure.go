@@ -114,15 +114,7 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err != nil {
 		return nil, err
 	}
-	model, err := moneyer.Model()
-	if err != nil {
-		return nil, err
-	}
-	references, err := subject.References(model)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.Install(ctx, references, true); err != nil {
+	if err := c.references(ctx, t, root); err != nil {
 		return nil, err
 	}
 	if err := t.Install(ctx, c.contenders(root, progress), false); err != nil {
@@ -140,29 +132,77 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err != nil {
 		return nil, err
 	}
-	r.Targets = targets(r)
+	r.Judge(targets(r))
+	r.Verdicts(progress.Say)
 	return r, nil
 }
 
+// references installs the reference servers, with OpenSSL's signatures where that can be built.
+func (c *choices) references(ctx context.Context, t *trial.Trial, root string) error {
+	model, err := moneyer.Model()
+	if err != nil {
+		return err
+	}
+	references, err := subject.References(model, subject.Go, "")
+	if err != nil {
+		return err
+	}
+	program, err := subject.BuildOpenSSL(ctx, root, filepath.Join(root, "bench", ".cache"), t.Progress.Detail())
+	if err != nil {
+		t.Fail("the reference servers that sign with OpenSSL are left out: %v", err)
+	} else {
+		more, err := subject.References(model, subject.OpenSSL, program)
+		if err != nil {
+			return err
+		}
+		references = append(references, more...)
+	}
+	references = append(references, c.overTLS(references, true)...)
+	return t.Install(ctx, references, true)
+}
+
+// overTLS returns those of the servers behind TLS that are measured so; quickly only with full
+// handshakes. mutual: also with client certificates.
+func (c *choices) overTLS(servers []subject.Server, mutual bool) []subject.Server {
+	kinds := []subject.Connection{subject.TLSFull}
+	if !c.quick {
+		kinds = append(kinds, subject.TLSResumed, subject.TLSClassic)
+	}
+	var all []subject.Server
+	for _, s := range servers {
+		if !c.tls || s.ConfigureTLS == nil {
+			continue
+		}
+		all = append(all, subject.OverTLS(s, kinds...))
+		if mutual && !c.quick {
+			all = append(all, subject.OverTLS(s, subject.MutualTLS))
+		}
+	}
+	return all
+}
+
 // sparse selects exchanges that are measured with fewer numbers of connections: profiles that
-// differ little from their representative, many clients, and PostgreSQL.
+// differ little from their representative, the static build, many clients, PostgreSQL, and servers
+// in Java, which need a long time.
 func sparse(server string, _ subject.Kind, variant string) bool {
-	return variant == "thales-d1-banking" || variant == "thales-etp" || strings.HasPrefix(server, own+", ") || server == ownPostgres
+	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || server == "Keycloak" || strings.HasPrefix(server, "Spring") ||
+		strings.HasPrefix(server, own+", ") && !strings.HasSuffix(server, "TLS")
 }
 
 // contenders returns the selected servers.
 func (c *choices) contenders(root string, progress *trial.Progress) []subject.Server {
 	base := moneyer.Options{Root: root, Log: progress.Detail()}
 	servers := []subject.Server{moneyer.Server(base)}
-	if c.openSSL {
-		faster := base
-		faster.Name, faster.OpenSSL = ownFaster, true
-		servers = append(servers, moneyer.Server(faster))
+	servers = append(servers, c.overTLS(servers, true)...)
+	if c.static {
+		static := base
+		static.Name, static.Static = ownStatic, true
+		servers = append(servers, moneyer.Server(static))
 	}
 	if c.scale {
 		for _, many := range []moneyer.Options{
 			{Name: "moneyer, 10,000 clients", Clients: 10_000},
-			{Name: ownMany, Clients: 1_000_000},
+			{Name: ownMany, Clients: manyClients},
 			{Name: ownLong, Entries: 10_000_000},
 		} {
 			many.Root, many.Log = base.Root, base.Log
@@ -172,7 +212,9 @@ func (c *choices) contenders(root string, progress *trial.Progress) []subject.Se
 	if c.peers {
 		durable := base
 		durable.Name, durable.Postgres = ownPostgres, true
-		servers = append(append(servers, moneyer.Server(durable)), peers.All()...)
+		others := peers.All()
+		servers = append(append(servers, moneyer.Server(durable)), others...)
+		servers = append(servers, c.overTLS(others, false)...)
 	}
 	return slices.DeleteFunc(servers, func(s subject.Server) bool { return !c.server(s.Name) })
 }

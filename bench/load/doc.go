@@ -1,9 +1,13 @@
-// Package load sends requests to an HTTP/1.1 server over plain TCP with keep-alive, records the
-// latency and content of every response, and checks the responses afterwards.
+// Package load sends requests to an HTTP/1.1 server, records the latency and content of every response,
+// and checks the responses afterwards.
 //
 // Requests are composed before a round, each connection is one goroutine, and responses are only
 // framed (RFC 9112: Content-Length, chunked, or until the connection ends), so the generator costs
-// little. There is no TLS, no redirect, no retry.
+// little. There is no redirect and no retry.
+//
+// Connections are plain TCP with keep-alive, or there is a new one with TLS 1.3 for each request
+// ([moneyer/bench/tls13]): each handshake must be full or resumed as the endpoint wants it, or the
+// round fails. The latency of a request then includes its connection's.
 //
 // There are two modes: in [Round.Closed] each connection sends the next request after the last
 // response; [Round.Open] sends at a fixed rate regardless of the server. In open mode latency

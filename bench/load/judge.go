@@ -32,7 +32,7 @@ type Judge struct {
 
 // NewJudge returns a judge for the responses of an exchange.
 func NewJudge(exchange *subject.Exchange) *Judge {
-	return &Judge{exchange: exchange, client: &http.Client{Timeout: 10 * time.Second},
+	return &Judge{exchange: exchange, client: exchange.TLS.Client(10 * time.Second),
 		headers: map[string]string{}, seed: maphash.MakeSeed(), seen: map[uint64]struct{}{}}
 }
 

@@ -28,7 +28,7 @@ func requests(e *Endpoint, n int) [][]byte {
 
 func endpoint(t *testing.T, url string) *Endpoint {
 	t.Helper()
-	e, err := NewEndpoint(url+"/token", http.Header{"Content-Type": {"text/plain"}})
+	e, err := NewEndpoint(url+"/token", http.Header{"Content-Type": {"text/plain"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -282,7 +282,7 @@ func TestInterrupt(t *testing.T) {
 }
 
 func TestEndpoint(t *testing.T) {
-	e, err := NewEndpoint("http://localhost/a/b?c", http.Header{"X-A": {"1"}})
+	e, err := NewEndpoint("http://localhost/a/b?c", http.Header{"X-A": {"1"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +291,7 @@ func TestEndpoint(t *testing.T) {
 		t.Errorf("%q to %s", got, e.Address)
 	}
 	for _, bad := range []string{"https://localhost/", "http:///x", "::"} {
-		if _, err := NewEndpoint(bad, nil); err == nil {
+		if _, err := NewEndpoint(bad, nil, nil); err == nil {
 			t.Errorf("%s is taken", bad)
 		}
 	}

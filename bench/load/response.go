@@ -34,6 +34,9 @@ func newReader(from io.Reader) *reader {
 	return &reader{from: from, buffer: make([]byte, 0, 8<<10)}
 }
 
+// reset begins with another connection.
+func (r *reader) reset(from io.Reader) { r.from, r.buffer, r.used = from, r.buffer[:0], 0 }
+
 // fill reads more data and keeps what was not consumed.
 func (r *reader) fill() error {
 	if r.used > 0 && r.used == len(r.buffer) {

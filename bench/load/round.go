@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// A Round is one measurement of one endpoint.
+// A Round is one measurement of one endpoint. With TLS each request has a new connection, and
+// Connections is the number of requests at once.
 type Round struct {
 	Endpoint    *Endpoint
 	Connections int
@@ -57,6 +58,8 @@ type Result struct {
 	Unsent int
 	// CPU time of this process.
 	CPU time.Duration
+	// Full and Resumed are the numbers of handshakes, of which there is one for each answer over TLS.
+	Full, Resumed int
 }
 
 // Rate returns the answers per second.
@@ -128,6 +131,8 @@ func (r *Round) run(ctx context.Context, requests *queue, plan func(begin time.T
 		err = errors.Join(err, w.err)
 		result.Answers = append(result.Answers, w.answers...)
 		result.Elapsed = max(result.Elapsed, w.last)
+		result.Full += w.full
+		result.Resumed += w.resumed
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -144,15 +149,19 @@ func firstOf(err error) error {
 	return err
 }
 
-// connect opens every connection before the measurement.
+// connect opens every connection before the measurement. With TLS there are none yet, but for the one
+// whose ticket begins the resumed ones.
 func (r *Round) connect(ctx context.Context) ([]*worker, error) {
 	workers := make([]*worker, r.Connections)
 	for i := range workers {
-		w := &worker{round: r}
+		w := &worker{round: r, reader: newReader(nil)}
 		if len(r.Sources) > 0 {
 			w.dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(r.Sources[i%len(r.Sources)], 0))
 		}
-		if err := w.dial(ctx); err != nil {
+		if i > 0 && r.Endpoint.resumed {
+			w.ticket = workers[0].ticket
+		}
+		if err := w.prepare(ctx); err != nil {
 			for _, before := range workers[:i] {
 				before.close()
 			}

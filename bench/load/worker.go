@@ -1,12 +1,17 @@
 package load
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"moneyer/bench/tls13"
 )
 
 // worker is one connection and its answers.
@@ -20,6 +25,11 @@ type worker struct {
 	conn net.Conn   // nil between connections
 
 	// Owned by the worker's goroutine.
+	stream  io.ReadWriter // conn, or TLS on it
+	secure  *tls13.Conn   // nil without TLS
+	ticket  *tls13.Ticket // for the next connection that is resumed
+	full    int           // number of handshakes
+	resumed int
 	reader  *reader
 	answers []Answer
 	arena   []byte // memory for bodies
@@ -27,15 +37,75 @@ type worker struct {
 	err     error
 }
 
-func (w *worker) dial(ctx context.Context) error {
+// prepare does what comes before the measurement.
+func (w *worker) prepare(ctx context.Context) error {
+	if w.round.Endpoint.tls == nil {
+		return w.dial(ctx)
+	}
+	if !w.round.Endpoint.resumed || w.ticket != nil {
+		return nil
+	}
+	defer w.close()
+	if err := w.dialTCP(ctx); err != nil {
+		return err
+	}
+	var err error
+	if w.secure, err = w.round.Endpoint.tls.Connect(w.conn, nil); err != nil {
+		return err
+	}
+	w.ticket, err = w.secure.AwaitTicket()
+	return err
+}
+
+func (w *worker) dialTCP(ctx context.Context) error {
 	conn, err := w.dialer.DialContext(ctx, "tcp", w.round.Endpoint.Address)
 	if err != nil {
 		return err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.conn, w.reader = conn, newReader(conn)
+	w.conn, w.stream = conn, conn
 	return conn.SetDeadline(time.Now().Add(w.round.Duration + w.timeout()))
+}
+
+// dial opens a connection, with TLS if the endpoint has it.
+func (w *worker) dial(ctx context.Context) error {
+	if err := w.dialTCP(ctx); err != nil {
+		return err
+	}
+	if w.round.Endpoint.tls != nil {
+		if err := w.handshake(); err != nil {
+			return err
+		}
+	}
+	w.reader.reset(w.stream)
+	return nil
+}
+
+var (
+	errNotResumed = errors.New("the server did not resume the session by its ticket: it made a full handshake")
+	errResumed    = errors.New("the server resumed a session, where a full handshake was to be measured")
+)
+
+// handshake makes the handshake that the endpoint wants, and no other one.
+func (w *worker) handshake() error {
+	e := w.round.Endpoint
+	secure, err := e.tls.Connect(w.conn, w.ticket)
+	if err != nil {
+		return err
+	}
+	w.secure, w.stream = secure, secure
+	switch {
+	case e.resumed && !secure.Resumed():
+		return errNotResumed
+	case !e.resumed && secure.Resumed():
+		return errResumed
+	case e.resumed:
+		w.resumed++
+	default:
+		w.full++
+	}
+	return nil
 }
 
 func (w *worker) timeout() time.Duration {
@@ -48,10 +118,12 @@ func (w *worker) timeout() time.Duration {
 func (w *worker) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.conn != nil {
+	if w.secure != nil {
+		_ = w.secure.Close()
+	} else if w.conn != nil {
 		_ = w.conn.Close()
-		w.conn = nil
 	}
+	w.conn, w.secure = nil, nil
 }
 
 // interrupt stops the worker from another goroutine, even while it waits for a response.
@@ -91,13 +163,13 @@ func (w *worker) work(pacing *schedule, requests *queue) {
 
 // exchange sends one request and stores its answer.
 func (w *worker) exchange(begin, due time.Time, index int, request []byte) (retryable bool, err error) {
+	sent := time.Now()
 	if w.conn == nil {
 		if err := w.dial(context.Background()); err != nil {
 			return false, err
 		}
 	}
-	sent := time.Now()
-	if _, err := w.conn.Write(request); err != nil {
+	if _, err := w.stream.Write(request); err != nil {
 		return false, err
 	}
 	answer, err := w.reader.response()
@@ -108,7 +180,10 @@ func (w *worker) exchange(begin, due time.Time, index int, request []byte) (retr
 	w.last = now.Sub(begin)
 	w.answers = append(w.answers, Answer{Index: index, Status: answer.status, Body: w.keep(answer.body), RetryAfter: answer.retryAfter,
 		At: w.last, Latency: now.Sub(due), Served: now.Sub(sent)})
-	if answer.last {
+	if w.secure != nil && w.round.Endpoint.resumed {
+		w.ticket = cmp.Or(w.secure.Ticket(), w.ticket)
+	}
+	if answer.last || w.secure != nil {
 		w.close()
 	}
 	return answer.status == 429 || answer.status == 503, nil

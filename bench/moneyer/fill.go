@@ -173,6 +173,9 @@ func (f *filling) client(issuer, scope string, n int) (*registry.Client, error) 
 	if issuer == etp {
 		kind = registry.APIKey
 	}
+	if err := f.addCertificate(c, of); err != nil {
+		return nil, err
+	}
 	c.Secrets = []registry.Secret{{ID: "bench", Kind: kind, Digest: f.pepper.Digest(secret(issuer, n)), Created: f.now}}
 	return c, nil
 }

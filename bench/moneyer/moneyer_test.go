@@ -49,7 +49,7 @@ func TestFillRegistersWhoAsks(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			folder := t.TempDir()
-			text := configuration(c.o, "127.0.0.1:1", "127.0.0.1:2")
+			text := configuration(c.o, "127.0.0.1:1", "127.0.0.1:2", nil)
 			if err := c.o.fill(t.Context(), folder, text); err != nil {
 				t.Fatal(err)
 			}
@@ -66,7 +66,7 @@ func TestFillRegistersWhoAsks(t *testing.T) {
 
 func TestFillIsDoneOnce(t *testing.T) {
 	o, folder := options(Options{Entries: 50, Age: time.Hour}), t.TempDir()
-	text := configuration(o, "127.0.0.1:1", "127.0.0.1:2")
+	text := configuration(o, "127.0.0.1:1", "127.0.0.1:2", nil)
 	if err := o.fill(t.Context(), folder, text); err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestFillIsDoneOnce(t *testing.T) {
 
 func TestConfigurationIsGood(t *testing.T) {
 	for _, o := range []*Options{options(Options{}), options(Options{Limits: true}), options(Options{Retention: 24 * time.Hour})} {
-		cfg, err := config.Parse("moneyer.toml", []byte(configuration(o, "127.0.0.1:1", "127.0.0.1:2")))
+		cfg, err := config.Parse("moneyer.toml", []byte(configuration(o, "127.0.0.1:1", "127.0.0.1:2", nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -163,7 +163,7 @@ func TestFillStops(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	o := options(Options{Clients: 10})
-	if err := o.fill(ctx, t.TempDir(), configuration(o, "127.0.0.1:1", "127.0.0.1:2")); err == nil {
+	if err := o.fill(ctx, t.TempDir(), configuration(o, "127.0.0.1:1", "127.0.0.1:2", nil)); err == nil {
 		t.Error("an interrupted filling says that all is there")
 	}
 }

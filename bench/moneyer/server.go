@@ -23,8 +23,9 @@ type Options struct {
 	Name string
 	// Root is the folder of the repository.
 	Root string
-	// OpenSSL selects the build that signs with the installed OpenSSL.
-	OpenSSL bool
+	// Static selects the build for containers and other machines, which signs with Go, instead of
+	// that of `make run`, which signs with OpenSSL where its headers are.
+	Static bool
 	// Clients is the number of registered and requesting clients; 0 means 1.
 	Clients int
 	// Entries in the ledger before the start, and their minimum age.
@@ -67,17 +68,20 @@ func Server(o Options) subject.Server {
 			return o.install(ctx, log)
 		},
 		Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
-			return o.configure(ctx, folder, address)
+			return o.configure(ctx, folder, address, nil)
+		},
+		ConfigureTLS: func(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
+			return o.configure(ctx, folder, address, c)
 		},
 	}
 }
 
 // build returns the target of the Makefile and its output.
 func (o *Options) build() (target, binary string) {
-	if o.OpenSSL {
-		return "build", filepath.Join(o.Root, "bin/moneyer")
+	if o.Static {
+		return "build-static", filepath.Join(o.Root, "bin/moneyer-static")
 	}
-	return "build-static", filepath.Join(o.Root, "bin/moneyer-static")
+	return "build", filepath.Join(o.Root, "bin/moneyer")
 }
 
 // install builds the program and returns its version.
@@ -88,22 +92,34 @@ func (o *Options) install(ctx context.Context, log io.Writer) (string, error) {
 	if err := build.Run(); err != nil {
 		return "", fmt.Errorf("make %s: %w", target, err)
 	}
+	version, err := versionOf(ctx, binary)
+	if err != nil || !o.Postgres {
+		return version, err
+	}
+	postgres, err := peers.InstallPostgres(ctx, log)
+	return version + ", PostgreSQL " + postgres, err
+}
+
+// versionOf returns what the program says of its version, in one line.
+func versionOf(ctx context.Context, binary string) (string, error) {
 	version, err := exec.CommandContext(ctx, binary, "--version").Output()
 	if err != nil {
 		return "", fmt.Errorf("%s --version: %w", filepath.Base(binary), err)
 	}
-	if o.OpenSSL && !strings.Contains(string(version), "OpenSSL") {
-		return "", errors.New("make build found no OpenSSL to sign with")
-	}
-	text := strings.TrimPrefix(strings.ReplaceAll(strings.TrimSpace(string(version)), "\n", "; "), "moneyer ")
-	if !o.Postgres {
-		return text, nil
-	}
-	postgres, err := peers.InstallPostgres(ctx, log)
-	return text + ", PostgreSQL " + postgres, err
+	text := strings.ReplaceAll(strings.TrimSpace(string(version)), "\n", "; ")
+	return strings.TrimPrefix(text, "moneyer "), nil
 }
 
-func (o *Options) configure(ctx context.Context, folder, address string) (*subject.Setup, error) {
+// signsWith returns the library that a program of this version signs with.
+func signsWith(version string) subject.Library {
+	if strings.Contains(version, "OpenSSL") {
+		return subject.OpenSSL
+	}
+	return subject.Go
+}
+
+// configure sets up a server for plain HTTP, or with certificates for TLS.
+func (o *Options) configure(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
 	admin, err := subject.FreeAddress(ctx)
 	if err != nil {
 		return nil, err
@@ -114,80 +130,101 @@ func (o *Options) configure(ctx context.Context, folder, address string) (*subje
 			return nil, err
 		}
 	}
-	var beside []subject.Program
+	_, binary := o.build()
+	version, err := versionOf(ctx, binary)
+	if err != nil {
+		return nil, err
+	}
+	var db *peers.Database
 	if o.Postgres {
-		db, err := peers.NewDatabase(ctx, folder)
-		if err != nil {
+		if db, err = peers.NewDatabase(ctx, folder); err != nil {
 			return nil, err
 		}
 		there := *o
 		there.store = db.URL()
 		o = &there
-		beside = append(beside, db.Program(ctx, func(ctx context.Context) error { // runs before the server starts
-			return there.fill(ctx, home, configuration(&there, address, admin))
-		}))
 	}
-	text := configuration(o, address, admin)
-	if !o.Postgres {
-		if err := o.fill(ctx, home, text); err != nil {
-			return nil, err
-		}
+	text := configuration(o, address, admin, c)
+	beside, err := o.filled(ctx, db, home, text)
+	if err != nil {
+		return nil, err
 	}
 	file := filepath.Join(home, configFile)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	_, binary := o.build()
-	return &subject.Setup{
+	setup := &subject.Setup{
 		Beside: beside,
 		Server: subject.Program{
 			Command: exec.CommandContext(context.WithoutCancel(ctx), binary, "serve", "--config", file),
 			Ready:   subject.Answers("http://" + address + "/readyz"),
 		},
+		Signs:     signsWith(version),
+		Heap:      func(ctx context.Context) (int64, error) { return liveHeap(ctx, "http://"+admin+"/metrics") },
 		Exchanges: o.exchanges("http://" + address),
-	}, nil
+	}
+	if c != nil {
+		setup.Server.Ready = c.Answers("https://" + address + "/readyz")
+		setup.Exchanges = o.tlsExchanges("https://"+address, c)
+	}
+	return setup, nil
+}
+
+// filled fills the store: at once, or when its database has started, which it returns.
+func (o *Options) filled(ctx context.Context, db *peers.Database, home, configuration string) (beside []subject.Program, err error) {
+	if db == nil {
+		return nil, o.fill(ctx, home, configuration)
+	}
+	fill := func(ctx context.Context) error { return o.fill(ctx, home, configuration) }
+	return []subject.Program{db.Program(ctx, fill)}, nil
 }
 
 // exchanges returns the exchanges of every profile, or with many clients, with which only these are
 // registered, and on PostgreSQL only those of plain OAuth 2.0.
 func (o *Options) exchanges(base string) []subject.Exchange {
-	p := NewPartners(o.Clients)
-	exchange := func(kind subject.Kind, variant, path, endpoint string, body func(int) ([]byte, error)) subject.Exchange {
-		alg := "ES256"
-		if kind == subject.ClientCredentialsRS256 {
-			alg = "RS256"
-		}
-		return subject.Exchange{Kind: kind, Variant: variant, URL: base + path + endpoint, Header: formHeader(), Body: body,
-			Keys: base + path + "/.well-known/jwks.json", Alg: alg}
-	}
-	plainIssuer := base + "/oauth2"
-	oauth2 := []subject.Exchange{
-		exchange(subject.JWTBearerES256, "oauth2", "/oauth2", "/oauth2/token", p.grant(plainIssuer)),
-		exchange(subject.ClientCredentialsES256, "oauth2", "/oauth2", "/oauth2/token", p.secretPost(plain, "")),
-	}
+	p, plainIssuer := NewPartners(o.Clients), base+"/oauth2"
 	if o.Apart {
 		first, others := NewPartners(1), NewPartners(o.Clients)
 		others.First = 1
 		return []subject.Exchange{
-			exchange(subject.JWTBearerES256, "the first client", "/oauth2", "/oauth2/token", first.grant(plainIssuer)),
-			exchange(subject.JWTBearerES256, "the others", "/oauth2", "/oauth2/token", others.grant(plainIssuer)),
+			exchange(base, subject.JWTBearerES256, "the first client", "/oauth2", "/oauth2/token", first.grant(plainIssuer)),
+			exchange(base, subject.JWTBearerES256, "the others", "/oauth2", "/oauth2/token", others.grant(plainIssuer)),
 		}
 	}
+	byGrant, byCredentials := plainExchanges(base, p)
 	if o.Clients > 1 || o.Entries > 0 || o.Postgres {
-		return oauth2
+		return []subject.Exchange{byGrant, byCredentials}
 	}
-	merchant := exchange(subject.ClientCredentialsES256, "thales-etp", "/tsh-cof", "/auth/accessToken", func(int) ([]byte, error) {
+	merchant := exchange(base, subject.ClientCredentialsES256, "thales-etp", "/tsh-cof", "/auth/accessToken", func(int) ([]byte, error) {
 		return []byte(`{"merchantId":"` + merchantID + `","tokens":["` + cardToken + `"],"scope":"` + etpScope + `"}`), nil
 	})
 	merchant.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"APIKEY " + secret(etp, 0)}, "X-Correlation-Id": {"bench-1"}}
 	merchant.Token = etpToken
-	return append([]subject.Exchange{
-		exchange(subject.JWTBearerES256, "thales-d1", "/d1/authz/v1", "/oauth2/token", p.grant(audienceName)),
-		exchange(subject.JWTBearerES256, "thales-d1-banking", "/d1-banking/authz/v1", "/oauth2/token", p.grant(audienceName)),
-		exchange(subject.PrivateKeyJWTES256, "oauth2", "/oauth2", "/oauth2/token", p.clientAssertion(plainIssuer)),
-		exchange(subject.ClientCredentialsRS256, "boltpay", "/boltpay", "/auth/token", p.secretPost(bolt, boltScope)),
+	return []subject.Exchange{
+		exchange(base, subject.JWTBearerES256, "thales-d1", "/d1/authz/v1", "/oauth2/token", p.grant(audienceName)),
+		exchange(base, subject.JWTBearerES256, "thales-d1-banking", "/d1-banking/authz/v1", "/oauth2/token", p.grant(audienceName)),
+		exchange(base, subject.PrivateKeyJWTES256, "oauth2", "/oauth2", "/oauth2/token", p.clientAssertion(plainIssuer)),
+		exchange(base, subject.ClientCredentialsRS256, "boltpay", "/boltpay", "/auth/token", p.secretPost(bolt, boltScope)),
 		merchant,
-	}, oauth2...)
+		byGrant,
+		byCredentials,
+	}
+}
+
+// plainExchanges returns jwt-bearer and client_credentials of plain OAuth 2.0.
+func plainExchanges(base string, p *Partners) (byGrant, byCredentials subject.Exchange) {
+	return exchange(base, subject.JWTBearerES256, "oauth2", "/oauth2", "/oauth2/token", p.grant(base+"/oauth2")),
+		exchange(base, subject.ClientCredentialsES256, "oauth2", "/oauth2", "/oauth2/token", p.secretPost(plain, ""))
+}
+
+// exchange returns an exchange of the issuer at a path, of which endpoint is the token endpoint.
+func exchange(base string, kind subject.Kind, variant, path, endpoint string, body func(int) ([]byte, error)) subject.Exchange {
+	alg := "ES256"
+	if kind == subject.ClientCredentialsRS256 {
+		alg = "RS256"
+	}
+	return subject.Exchange{Kind: kind, Variant: variant, URL: base + path + endpoint, Header: formHeader(), Body: body,
+		Keys: base + path + "/.well-known/jwks.json", Alg: alg}
 }
 
 func etpToken(body []byte) (string, error) {

@@ -15,17 +15,22 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"moneyer/internal/openssl"
 )
 
 // minter signs tokens that differ only in their jti.
 type minter struct {
 	key    crypto.Signer
+	der    bool   // whether a signature of the key is in DER: ES256
 	header string // encoded, with the dot after it
 	before string // the claims before the jti
 	count  atomic.Int64
 }
 
-func newMinter(useRSA bool) (*minter, error) {
+// newMinter returns a minter that signs with a library. It fails if this program is not built with
+// that one, so that no figure gets a wrong name.
+func newMinter(useRSA bool, library Library) (*minter, error) {
 	var key crypto.Signer
 	var err error
 	alg := "ES256"
@@ -38,9 +43,17 @@ func newMinter(useRSA bool) (*minter, error) {
 	if err != nil {
 		return nil, err
 	}
+	if library == OpenSSL {
+		signer := openssl.Signer(key, crypto.SHA256)
+		if signer == key {
+			return nil, errors.New("this program does not sign with OpenSSL: it is built without the tag openssl, or Go is in FIPS 140 mode")
+		}
+		key = signer
+	}
 	now := time.Now().Unix()
 	return &minter{
 		key:    key,
+		der:    !useRSA,
 		header: base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"alg":"%s","typ":"at+jwt","kid":"wg5cKDaY0DeGBGbWcmWAJhgXwRtBpDQNDv5gcFJkXiE"}`, alg)) + ".",
 		before: fmt.Sprintf(`{"iss":"http://127.0.0.1:8080/d1/authz/v1","sub":"gw00000000","aud":"https://api.example.com/d1","client_id":"gw00000000",`+
 			`"scope":"d1-s2s:api:merchant-gtw","iat":%d,"exp":%d,"jti":"`, now, now+900),
@@ -60,7 +73,7 @@ func (m *minter) mint() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, ok := m.key.(*ecdsa.PrivateKey); ok {
+	if m.der {
 		if signature, err = fromDER(signature); err != nil {
 			return nil, err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/sha256"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -11,12 +12,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 )
 
 // A Work is what a reference server does for each request. Each adds something to the previous one,
-// except RS256, which has another signature.
+// except RS256, which has another signature. Go makes the signature, unless [Work.By] says otherwise.
 type Work string
 
 // The works.
@@ -28,18 +30,43 @@ const (
 	SignRSA    Work = "form + sign RS256"
 )
 
-// Works returns all of them.
-func Works() []Work { return []Work{Empty, Form, Sign, VerifySign, SignRSA} }
+// byOpenSSL ends the names of works whose signature OpenSSL makes.
+const byOpenSSL = " (OpenSSL)"
 
-// WorkOf returns the work that is the upper bound for a kind of exchange, or "".
-func WorkOf(kind Kind) Work {
+// Works returns all whose signature a library makes. Those that make none are among Go's.
+func Works(library Library) []Work {
+	if library == OpenSSL {
+		return []Work{Sign.By(OpenSSL), VerifySign.By(OpenSSL), SignRSA.By(OpenSSL)}
+	}
+	return []Work{Empty, Form, Sign, VerifySign, SignRSA}
+}
+
+// By returns the same work with the signature by a library.
+func (w Work) By(library Library) Work {
+	if w == "" || library != OpenSSL {
+		return w
+	}
+	return w + byOpenSSL
+}
+
+// split returns the work without its library, and that.
+func (w Work) split() (Work, Library) {
+	if plain, found := strings.CutSuffix(string(w), byOpenSSL); found {
+		return Work(plain), OpenSSL
+	}
+	return w, Go
+}
+
+// WorkOf returns the work that is the upper bound for a kind of exchange with the signature by a
+// library, or "".
+func WorkOf(kind Kind, library Library) Work {
 	switch kind {
 	case JWTBearerES256, PrivateKeyJWTES256:
-		return VerifySign
+		return VerifySign.By(library)
 	case ClientCredentialsES256:
-		return Sign
+		return Sign.By(library)
 	case ClientCredentialsRS256:
-		return SignRSA
+		return SignRSA.By(library)
 	}
 	return ""
 }
@@ -60,9 +87,12 @@ type reference struct {
 }
 
 // ServeReference runs a reference server on address until ctx ends. client is the public key (PKIX,
-// base64url) that verifies assertions.
-func ServeReference(ctx context.Context, work Work, address, client string) error {
-	m, err := newMinter(work == SignRSA)
+// base64url) that verifies assertions. With the files of a certificate, of its key and, if the server
+// demands a certificate of the client, of an authority, it serves TLS with Go's defaults; "" stands for
+// no file.
+func ServeReference(ctx context.Context, work Work, address, client string, files ...string) error {
+	work, library := work.split()
+	m, err := newMinter(work == SignRSA, library)
 	if err != nil {
 		return err
 	}
@@ -86,10 +116,28 @@ func ServeReference(ctx context.Context, work Work, address, client string) erro
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := serve(server, l, files); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil
+}
+
+// serve serves plain HTTP, or TLS with files.
+func serve(server *http.Server, l net.Listener, files []string) error {
+	if len(files) < 2 {
+		return server.Serve(l)
+	}
+	if len(files) > 2 && files[2] != "" {
+		text, err := os.ReadFile(files[2])
+		if err != nil {
+			return err
+		}
+		server.TLSConfig = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()} //nolint:gosec // the defaults are measured
+		if !server.TLSConfig.ClientCAs.AppendCertsFromPEM(text) {
+			return fmt.Errorf("%s holds no certificate", files[2])
+		}
+	}
+	return server.ServeTLS(l, files[0], files[1])
 }
 
 func parseClient(text string) (*ecdsa.PublicKey, error) {

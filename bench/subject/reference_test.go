@@ -7,15 +7,21 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"moneyer/assertion"
+	"moneyer/internal/openssl"
 )
 
 func TestReferencesMint(t *testing.T) {
@@ -31,9 +37,14 @@ func TestReferencesMint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, work := range Works() {
-		t.Run(string(work), func(t *testing.T) {
-			m, err := newMinter(work == SignRSA)
+	works := Works(Go)
+	if openssl.Enabled() {
+		works = append(works, Works(OpenSSL)...)
+	}
+	for _, named := range works {
+		t.Run(string(named), func(t *testing.T) {
+			work, library := named.split()
+			m, err := newMinter(work == SignRSA, library)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -54,6 +65,105 @@ func TestReferencesMint(t *testing.T) {
 				t.Error("the same token twice")
 			}
 			verify(t, m, good.Body.Bytes())
+		})
+	}
+}
+
+func TestWorkOf(t *testing.T) {
+	for kind, want := range map[Kind]Work{ClientCredentialsES256: Sign, ClientCredentialsRS256: SignRSA, JWTBearerES256: VerifySign, PrivateKeyJWTES256: VerifySign} {
+		if got := WorkOf(kind, ""); got != want {
+			t.Errorf("%s has the ceiling %q", kind, got)
+		}
+		got := WorkOf(kind, OpenSSL)
+		if !slices.Contains(Works(OpenSSL), got) {
+			t.Errorf("%s with OpenSSL's signature has the ceiling %q, which is no reference", kind, got)
+		}
+		if plain, library := got.split(); plain != want || library != OpenSSL {
+			t.Errorf("%s is %s by %s", got, plain, library)
+		}
+	}
+	if got := WorkOf("a kind without a signature", OpenSSL); got != "" {
+		t.Errorf("the ceiling %q", got)
+	}
+}
+
+// A reference that signs with another library than its name says would make a wrong ceiling.
+func TestReferenceRefusesAnotherLibrary(t *testing.T) {
+	if openssl.Enabled() {
+		t.Skip("this build signs with OpenSSL")
+	}
+	if err := ServeReference(t.Context(), Sign.By(OpenSSL), "127.0.0.1:0", ""); err == nil || !strings.Contains(err.Error(), "does not sign with OpenSSL") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestBuildOpenSSLSaysWhatIsMissing(t *testing.T) {
+	root, err := Repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("CC", "no-such-compiler")
+	if _, err := BuildOpenSSL(t.Context(), root, t.TempDir(), io.Discard); err == nil || !strings.Contains(err.Error(), "the C compiler no-such-compiler is missing") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestBuildOpenSSL builds the references of OpenSSL and gets a token from each.
+func TestBuildOpenSSL(t *testing.T) {
+	root, err := Repository()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), filepath.Join(root, "has-openssl.sh")).CombinedOutput(); err != nil {
+		t.Skipf("%s", out)
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("starts a program")
+	}
+	folder := t.TempDir()
+	program, err := BuildOpenSSL(t.Context(), root, folder, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := func(int) ([]byte, error) { return []byte("grant_type=client_credentials"), nil }
+	servers, err := References(Model{Client: key.Public(), Grant: body, Credentials: body, RS256: body}, OpenSSL, program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, server := range servers {
+		if strings.Contains(server.Name, "verify") {
+			continue // needs an assertion
+		}
+		t.Run(server.Name, func(t *testing.T) {
+			address, err := FreeAddress(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			setup, err := server.Configure(t.Context(), folder, address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p, _, _, err := Start(t.Context(), setup.Server, filepath.Join(folder, "log"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := p.Stop(); err != nil {
+					t.Error(err)
+				}
+			}()
+			answer, err := http.PostForm(setup.Exchanges[0].URL, url.Values{"grant_type": {"client_credentials"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer answer.Body.Close()
+			if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusOK || !bytes.Contains(text, []byte("access_token")) {
+				t.Errorf("%s: %s, %v", answer.Status, text, err)
+			}
 		})
 	}
 }

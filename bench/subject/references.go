@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"strings"
 
 	"crypto"
 )
@@ -23,41 +25,80 @@ type Model struct {
 	Grant, Credentials, RS256 func(int) ([]byte, error)
 }
 
-// References describes the reference servers, which are this program with the command "reference".
-func References(m Model) ([]Server, error) {
+// References describes the reference servers that sign with a library. They are program with the
+// command "reference": this one for Go's signatures, which "" means, and for those of OpenSSL what
+// [BuildOpenSSL] returns.
+func References(m Model, library Library, program string) ([]Server, error) {
 	der, err := x509.MarshalPKIXPublicKey(m.Client)
 	if err != nil {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+	if program == "" {
+		if program, err = os.Executable(); err != nil {
+			return nil, err
+		}
 	}
 	var servers []Server
-	for _, work := range Works() {
-		servers = append(servers, Server{
+	for _, work := range Works(library) {
+		s := Server{
 			Name:    string(work),
 			Keeps:   "nothing",
 			Install: func(context.Context, io.Writer) (string, error) { return runtime.Version(), nil },
 			Configure: func(ctx context.Context, _, address string) (*Setup, error) {
 				return &Setup{
 					Server: Program{
-						Command: exec.CommandContext(context.WithoutCancel(ctx), self, "reference", string(work), address, base64.RawURLEncoding.EncodeToString(der)),
+						Command: exec.CommandContext(context.WithoutCancel(ctx), program, "reference", string(work), address, base64.RawURLEncoding.EncodeToString(der)),
 						Ready:   Answers("http://" + address + "/jwks.json"),
 					},
 					Exchanges: []Exchange{m.exchange(work, "http://"+address)},
 				}, nil
 			},
-		})
+		}
+		switch plain, _ := work.split(); plain {
+		case Empty, Sign, VerifySign: // servers behind TLS are compared with these
+			s.ConfigureTLS = func(ctx context.Context, _, address string, c *Certificates) (*Setup, error) {
+				return m.overTLS(ctx, program, work, address, base64.RawURLEncoding.EncodeToString(der), c)
+			}
+		}
+		servers = append(servers, s)
 	}
 	return servers, nil
+}
+
+// overTLS sets up a reference behind Go's TLS with its defaults.
+func (m *Model) overTLS(ctx context.Context, program string, work Work, address, client string, c *Certificates) (*Setup, error) {
+	return &Setup{
+		Server: Program{
+			Command: exec.CommandContext(context.WithoutCancel(ctx), program, "reference", string(work), address, client, c.Cert, c.Key, c.CA),
+			Ready:   c.Answers("https://" + address + "/jwks.json"),
+		},
+		Exchanges: []Exchange{m.exchange(work, "https://"+address)},
+	}, nil
+}
+
+// BuildOpenSSL builds the benchmark into folder with the tag openssl, and returns the program. The
+// error says what is missing. root is the folder of the repository.
+func BuildOpenSSL(ctx context.Context, root, folder string, log io.Writer) (program string, err error) {
+	check := exec.CommandContext(ctx, filepath.Join(root, "has-openssl.sh"))
+	check.Dir = root
+	if said, err := check.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, strings.TrimSpace(string(said)))
+	}
+	program = filepath.Join(folder, "bench-openssl")
+	build := exec.CommandContext(ctx, "go", "build", "-tags", "openssl", "-o", program, ".")
+	build.Dir, build.Stdout, build.Stderr = filepath.Join(root, "bench"), log, log
+	build.Env = append(os.Environ(), "CGO_ENABLED=1")
+	if err := build.Run(); err != nil {
+		return "", fmt.Errorf("go build -tags openssl: %w", err)
+	}
+	return program, nil
 }
 
 // exchange returns the exchange of Moneyer that a reference is compared with.
 func (m *Model) exchange(work Work, base string) Exchange {
 	e := Exchange{Kind: Kind(work), URL: base + "/token", Keys: base + "/jwks.json",
 		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}
-	switch work {
+	switch plain, _ := work.split(); plain {
 	case VerifySign:
 		e.Alg, e.Body = "ES256", m.Grant
 	case Sign:

@@ -9,9 +9,9 @@
 //
 // It also has the minimal cost of a token request: basic operations ([Micro]: signatures by Go and
 // by OpenSSL, a durable write), and reference servers ([References]) that only parse a form, verify
-// and sign with Go's standard library. The references are no authorization servers: they know one
-// client's key, check no claim, store nothing, and grant every request. They run in processes of
-// their own, with [ServeReference].
+// with Go's standard library, and sign with that or with OpenSSL. The references are no
+// authorization servers: they know one client's key, check no claim, store nothing, and grant every
+// request. They run in processes of their own, with [ServeReference].
 package subject
 
 import (
@@ -26,6 +26,8 @@ import (
 type Server struct {
 	// Name in tables, such as "oidc-provider".
 	Name string
+	// Plain is the name of the same server without TLS, which its rows have; empty means Name.
+	Plain string
 	// Keeps describes what is stored durably for each token, and where: "nothing", or for example
 	// "a row per token, PostgreSQL 15, synchronous_commit on".
 	Keeps string
@@ -40,6 +42,9 @@ type Server struct {
 	// Configure writes into folder, which is new and empty, what the server needs to serve plain
 	// HTTP at address ("127.0.0.1:port"). It starts nothing.
 	Configure func(ctx context.Context, folder, address string) (*Setup, error)
+	// ConfigureTLS, if not nil, does so for TLS with these certificates. The server's exchanges are
+	// those that are measured; [OverTLS] gives them their connections.
+	ConfigureTLS func(ctx context.Context, folder, address string, certificates *Certificates) (*Setup, error)
 }
 
 // A Setup is a configured server.
@@ -49,9 +54,23 @@ type Setup struct {
 	Beside []Program
 	// Server is the server itself. Its cost includes Beside.
 	Server Program
+	// Signs is the library that signs the tokens: the ceiling is that of a reference that signs with
+	// the same one. Empty means Go, or another library, of which there is no reference.
+	Signs Library
+	// Heap, if not nil, returns the live heap of the server in bytes.
+	Heap func(ctx context.Context) (int64, error)
 	// Exchanges that the server supports.
 	Exchanges []Exchange
 }
+
+// A Library makes the signatures of tokens.
+type Library string
+
+// The libraries that references sign with.
+const (
+	Go      Library = "Go"
+	OpenSSL Library = "OpenSSL"
+)
 
 // A Program is started, used when ready, and stopped by SIGTERM.
 type Program struct {
@@ -84,6 +103,8 @@ type Exchange struct {
 	Note string
 	// URL of the token endpoint.
 	URL string
+	// TLS, if not nil, says how each request gets a new connection.
+	TLS *TLS
 	// Header of each request, including Content-Type.
 	Header http.Header
 	// Body returns the body of the n-th request. It is called from one goroutine, before the

@@ -3,13 +3,10 @@ package subject
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 )
 
 // Repository returns the root of Moneyer's repository: the nearest parent folder whose go.mod is
@@ -42,20 +39,4 @@ func FreeAddress(ctx context.Context) (string, error) {
 }
 
 // Answers returns a Ready function that succeeds when a page returns 200.
-func Answers(page string) func(context.Context) error {
-	client := &http.Client{Timeout: time.Second}
-	return func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, page, http.NoBody)
-		if err != nil {
-			return err
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			return err
-		}
-		if response.StatusCode != http.StatusOK {
-			err = fmt.Errorf("%s: %s", page, response.Status)
-		}
-		return errors.Join(err, response.Body.Close())
-	}
-}
+func Answers(page string) func(context.Context) error { return (*TLS)(nil).Answers(page) }

@@ -17,6 +17,9 @@ import (
 	"moneyer/bench/subject"
 )
 
+// Flush is the name of the operation that waits for the disk once.
+const Flush = "write and fsync of 4096 bytes"
+
 // microFigures holds the basic operations of each round.
 type microFigures struct{ rounds []subject.Micro }
 
@@ -79,7 +82,7 @@ func (t *Trial) measureGenerator(ctx context.Context) (g generatorRound, err err
 		return g, err
 	}
 	defer func() { err = errors.Join(err, p.Stop()) }()
-	endpoint, err := load.NewEndpoint("http://"+address+"/token", nil)
+	endpoint, err := load.NewEndpoint("http://"+address+"/token", nil, nil)
 	if err != nil {
 		return g, err
 	}
@@ -105,7 +108,7 @@ func (m *microFigures) operations() []Operation {
 		{"OpenSSL ES256 verify", func(m *subject.Micro) float64 { return m.OpenSSLVerifyES256 }},
 		{"OpenSSL ES256 sign", func(m *subject.Micro) float64 { return m.OpenSSLSignES256 }},
 		{"OpenSSL RS256 sign (2048)", func(m *subject.Micro) float64 { return m.OpenSSLSignRS256 }},
-		{"write and fsync of 4096 bytes", func(m *subject.Micro) float64 { return m.Fsync }},
+		{Flush, func(m *subject.Micro) float64 { return m.Fsync }},
 	} {
 		var figures []float64
 		for i := range m.rounds {

@@ -16,7 +16,7 @@ func (t *Trial) restart(ctx context.Context) error {
 	}
 	for _, c := range t.contenders {
 		first := t.firstRow(c)
-		if c.reference || first == nil {
+		if c.reference || first == nil || first.exchange.TLS != nil {
 			continue
 		}
 		for range t.Restarts {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -28,6 +29,7 @@ type contender struct {
 	main   *subject.Process
 
 	memory    int64
+	heap      int64
 	coldStart []float64 // milliseconds
 }
 
@@ -101,9 +103,37 @@ func (c *contender) family() ([]int, error) {
 	return all, nil
 }
 
+// cpu returns the processor time of all processes of the server so far.
+func (c *contender) cpu() (time.Duration, error) {
+	family, err := c.family()
+	if err != nil {
+		return 0, err
+	}
+	return subject.CPU(family)
+}
+
+// weigh measures the memory of the server's processes, and keeps the most.
+func (c *contender) weigh(ctx context.Context) error {
+	family, err := c.family()
+	if err != nil {
+		return err
+	}
+	memory, err := subject.Memory(family)
+	if err != nil {
+		return err
+	}
+	c.memory = max(c.memory, memory)
+	if c.setup.Heap == nil {
+		return nil
+	}
+	heap, err := c.setup.Heap(ctx)
+	c.heap = max(c.heap, heap)
+	return err
+}
+
 func (c *contender) report() Server {
 	s := Server{Name: c.server.Name, Version: c.version, Keeps: c.server.Keeps, Reference: c.reference,
-		Memory: c.memory, ColdStart: SpreadOf(c.coldStart)}
+		Memory: c.memory, Heap: c.heap, ColdStart: SpreadOf(c.coldStart)}
 	for kind, why := range c.server.Cannot {
 		if s.Cannot == nil {
 			s.Cannot = map[string]string{}
@@ -117,8 +147,8 @@ func (c *contender) report() Server {
 // the load takes it.
 func (t *Trial) freeAddress(ctx context.Context) (string, error) {
 	const first, last = 18100, 32000
-	if t.port == 0 {
-		t.port = first
+	if t.port == 0 { // each trial its own: a server that is started again wants the port that it had
+		t.port = first + rand.IntN((last-first)/2)
 	}
 	for ; t.port < last; t.port++ {
 		address := fmt.Sprintf("127.0.0.1:%d", t.port)

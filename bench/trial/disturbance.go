@@ -33,6 +33,15 @@ func (t *Trial) watch() (w watch, err error) {
 	return w, err
 }
 
+// idle returns the share of the servers' core that nobody used since w; without pinning it is zero.
+func (t *Trial) idle(w watch) (float64, error) {
+	if len(t.ServerCores) == 0 {
+		return 0, nil
+	}
+	busy, err := subject.Busy(t.ServerCores[0])
+	return max(0, 1-(busy-w.busy).Seconds()/time.Since(w.begin).Seconds()), err
+}
+
 // watched adds the core's time since w that was not the server's own.
 func (t *Trial) watched(w watch, own time.Duration) error {
 	if len(t.ServerCores) == 0 {

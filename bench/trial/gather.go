@@ -26,7 +26,7 @@ func (t *Trial) report(ctx context.Context) *Report {
 		r.Servers = append(r.Servers, c.report())
 	}
 	for _, row := range t.rows {
-		for _, connections := range t.Connections {
+		for _, connections := range t.numbers() {
 			if t.asks(row, connections) {
 				r.Rows = append(r.Rows, row.report(connections, t.bound))
 			}
@@ -35,22 +35,11 @@ func (t *Trial) report(ctx context.Context) *Report {
 	return r
 }
 
-// bound returns the ceiling of a work in the round of a step: the reference server with the same
-// number of connections. For RS256 it is the median of the basic signature operation, which is
-// measured only at the beginning of rounds.
-func (t *Trial) bound(work subject.Work, step Step) figures {
-	if work == subject.SignRSA {
-		var rates []float64
-		for i := range t.micro.rounds {
-			rates = append(rates, t.micro.rounds[i].SignRS256)
-		}
-		if rate := SpreadOf(rates).Median; rate > 0 {
-			return figures{rate: rate, cpu: 1e6 / rate}
-		}
-		return figures{}
-	}
+// bound returns the ceiling of a work in the round of a step: the reference server with the same kind
+// and number of connections.
+func (t *Trial) bound(work subject.Work, over subject.Connection, step Step) figures {
 	for _, r := range t.rows {
-		if r.contender.reference && r.contender.server.Name == string(work) {
+		if r.contender.reference && r.exchange.Kind == subject.Kind(work) && r.exchange.TLS.Kind() == over {
 			return r.found[step]
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"moneyer/bench/subject"
 )
 
 // page collects the output and the first error.
@@ -51,6 +53,7 @@ func (r *Report) Markdown(w io.Writer, plots ...string) error {
 		p.printf("\n![%s](%s)\n", strings.TrimSuffix(plot, ".svg"), plot)
 	}
 	r.kinds(p)
+	r.overTLS(p)
 	r.servers(p)
 	r.paced(p)
 	r.overload(p)
@@ -98,19 +101,8 @@ func (r *Report) targets(p *page) {
 	p.table(false, "", "target", "wanted", "measured")
 	for i := range r.Targets {
 		t := &r.Targets[i]
-		mark, got, bound := "✗", "not measured", "at least"
-		if t.AtMost {
-			bound = "at most"
-		}
-		if t.Got == nil {
-			mark = "?"
-		} else {
-			got = figure(*t.Got) + t.Unit
-		}
-		if t.Reached() {
-			mark = "✓"
-		}
-		p.row(mark, t.What, bound+" "+figure(t.Want)+t.Unit, got)
+		want, got := t.bounds()
+		p.row(t.Verdict.mark(), t.What, want, got)
 	}
 }
 
@@ -140,7 +132,7 @@ func (r *Report) kinds(p *page) {
 		p.table(true, "server", "connections", "requests/s", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs/token", "of the ceiling", "by CPU")
 		for i := range r.Rows {
 			row := &r.Rows[i]
-			if row.group() != kind {
+			if row.Connection != subject.Kept || row.group() != kind {
 				continue
 			}
 			if row.Error != "" {
@@ -155,10 +147,10 @@ func (r *Report) kinds(p *page) {
 				figure(row.CPU.Median), ratio, byCPU)
 		}
 	}
-	p.printf("\nThe ceiling of jwt-bearer and private_key_jwt is the reference server that parses the form, verifies and signs.\n" +
-		"The ceiling of client_credentials ES256 is the one that parses and signs, with as many connections and within the\n" +
-		"same minutes. The ceiling of RS256 is Go's bare signature. By CPU: the ceiling's processor time per request, divided by that\n" +
-		"of the row; other work of the machine affects it less than the rate.\n")
+	p.printf("\nThe ceiling of jwt-bearer and private_key_jwt is the reference server that parses the form, verifies and signs,\n" +
+		"that of client_credentials the one that parses and signs, with as many connections and within the same minutes. A server\n" +
+		"that signs with OpenSSL has a ceiling that signs with OpenSSL, any other one that signs with Go; Go verifies in both. By CPU:\n" +
+		"the ceiling's processor time per request, divided by that of the row; other work of the machine affects it less than the rate.\n")
 }
 
 // group returns the table of a row; references share one.
@@ -183,7 +175,7 @@ func (row *Row) title() string {
 func (r *Report) kindsInOrder() []string {
 	var kinds []string
 	for i := range r.Rows {
-		if kind := r.Rows[i].group(); !slices.Contains(kinds, kind) {
+		if kind := r.Rows[i].group(); r.Rows[i].Connection == subject.Kept && !slices.Contains(kinds, kind) {
 			kinds = append(kinds, kind)
 		}
 	}

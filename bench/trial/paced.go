@@ -52,7 +52,7 @@ func (t *Trial) Paced(ctx context.Context, model, variant string, kind subject.K
 func (t *Trial) pacedRows(rate float64, wanted func(*row) bool) []*pacedRow {
 	var rows []*pacedRow
 	for _, r := range t.rows {
-		if r.err != nil || r.contender.reference || !wanted(r) {
+		if r.err != nil || r.contender.reference || r.exchange.TLS != nil || !wanted(r) {
 			continue
 		}
 		p := &pacedRow{row: r, rate: rate}
@@ -99,7 +99,7 @@ func (t *Trial) pace(ctx context.Context, r *pacedRow) error {
 		return err
 	}
 	round := &load.Round{Endpoint: r.endpoint, Connections: Compared, Duration: duration, Requests: requests}
-	result, err := open(ctx, round, r.rate)
+	result, _, err := t.attend(r.row, func() (*load.Result, error) { return open(ctx, round, r.rate) })
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package trial
 import (
 	"slices"
 	"time"
+
+	"moneyer/bench/subject"
 )
 
 // A Report holds all results of one run.
@@ -87,6 +89,8 @@ type Server struct {
 	Reference bool `json:"reference,omitempty"`
 	// Memory after rounds with 64 connections, in bytes; 0 if there were none.
 	Memory int64 `json:"memory_bytes,omitempty"`
+	// Heap is the live heap after them, in bytes, of servers that say it.
+	Heap int64 `json:"live_heap_bytes,omitempty"`
 	// ColdStart to the first token, in milliseconds.
 	ColdStart Spread `json:"cold_start_ms"`
 	// Cannot says why an exchange is missing, by kind.
@@ -95,19 +99,29 @@ type Server struct {
 
 // A Row is one exchange at one number of connections. Times are in microseconds.
 type Row struct {
-	Server      string `json:"server"`
-	Kind        string `json:"kind"`
-	Variant     string `json:"variant,omitempty"`
-	Note        string `json:"note,omitempty"`
-	Reference   bool   `json:"reference,omitempty"`
-	Connections int    `json:"connections"`
-	Rounds      int    `json:"rounds"`
-	Tokens      int    `json:"tokens"`
-	Rate        Spread `json:"requests_per_second"`
-	P50         Spread `json:"p50_us"`
-	P99         Spread `json:"p99_us"`
-	P999        Spread `json:"p999_us"`
-	CPU         Spread `json:"cpu_us_per_token"`
+	Server    string `json:"server"`
+	Kind      string `json:"kind"`
+	Variant   string `json:"variant,omitempty"`
+	Note      string `json:"note,omitempty"`
+	Reference bool   `json:"reference,omitempty"`
+	// Connection is the kind of connection, empty for plain HTTP on connections that are kept.
+	// Otherwise Connections is the number of requests at once, and Handshakes of all that were
+	// made, each of which was judged to be full or resumed as the kind says.
+	Connection  subject.Connection `json:"connection,omitempty"`
+	Handshakes  int                `json:"handshakes,omitempty"`
+	Connections int                `json:"connections"`
+	Rounds      int                `json:"rounds"`
+	Tokens      int                `json:"tokens"`
+	Rate        Spread             `json:"requests_per_second"`
+	P50         Spread             `json:"p50_us"`
+	P99         Spread             `json:"p99_us"`
+	P999        Spread             `json:"p999_us"`
+	CPU         Spread             `json:"cpu_us_per_token"`
+	// Client is the processor time of the load generator per token. Idle is the share of the servers'
+	// core that nobody used: where it is more than a few percent the generator or the disk bounds the
+	// rate, and only the processor time compares.
+	Client Spread `json:"load_generator_cpu_us_per_token"`
+	Idle   Spread `json:"idle_share_of_servers_core"`
 	// Ceiling is the upper bound for the kind, and Ratio the reached share of it, round by round.
 	Ceiling string  `json:"ceiling,omitempty"`
 	Ratio   *Spread `json:"ratio_to_ceiling,omitempty"`
@@ -190,26 +204,23 @@ type Prune struct {
 	P999   float64 `json:"p999_during_ms"`
 }
 
-// A Target is a goal and its result.
-type Target struct {
-	What string `json:"what"`
-	// Want is the minimum, or the maximum if AtMost; Got is the result, nil if it was not measured.
-	Want   float64  `json:"want"`
-	AtMost bool     `json:"at_most,omitempty"`
-	Unit   string   `json:"unit"`
-	Got    *float64 `json:"got"`
+// Over returns a row with a kind of connection, or nil if there is none with figures. kind is the name
+// of the work for a reference.
+func (r *Report) Over(server, kind string, connection subject.Connection) *Row {
+	for i := range r.Rows {
+		row := &r.Rows[i]
+		if row.Server == server && row.Kind == kind && row.Connection == connection && row.Error == "" {
+			return row
+		}
+	}
+	return nil
 }
 
-// Reached reports whether the target was measured and reached.
-func (t *Target) Reached() bool {
-	return t.Got != nil && (t.AtMost && *t.Got <= t.Want || !t.AtMost && *t.Got >= t.Want)
-}
-
-// Row returns a row, or nil if there is none with figures.
+// Row returns a row with connections that are kept, or nil if there is none with figures.
 func (r *Report) Row(server, kind, variant string, connections int) *Row {
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		if row.Server == server && row.Kind == kind && row.Variant == variant && row.Connections == connections && row.Error == "" {
+		if row.Server == server && row.Kind == kind && row.Variant == variant && row.Connections == connections && row.Connection == subject.Kept && row.Error == "" {
 			return row
 		}
 	}

@@ -1,6 +1,7 @@
 package trial
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -27,22 +28,28 @@ type row struct {
 type figures struct {
 	tokens                    int
 	rate, p50, p99, p999, cpu float64
+	// client is the processor time of the load generator for each, and idle the share of the servers'
+	// core that nobody used.
+	client, idle float64
+	handshakes   int
 }
 
 func newRow(c *contender, e *subject.Exchange) *row {
 	r := &row{contender: c, exchange: e, judge: load.NewJudge(e), rate: map[int]float64{}, found: map[Step]figures{}}
-	r.endpoint, r.err = load.NewEndpoint(e.URL, e.Header)
+	r.endpoint, r.err = load.NewEndpoint(e.URL, e.Header, e.TLS)
 	return r
 }
 
 func (r *row) name() string {
-	name := r.contender.server.Name
-	if r.contender.reference {
-		return name
+	name := cmp.Or(r.contender.server.Plain, r.contender.server.Name)
+	if !r.contender.reference {
+		name += ", " + string(r.exchange.Kind)
+		if r.exchange.Variant != "" {
+			name += " (" + r.exchange.Variant + ")"
+		}
 	}
-	name += ", " + string(r.exchange.Kind)
-	if r.exchange.Variant != "" {
-		name += " (" + r.exchange.Variant + ")"
+	if r.exchange.TLS != nil {
+		name += ", " + string(r.exchange.TLS.Kind())
 	}
 	return name
 }
@@ -128,48 +135,57 @@ func (t *Trial) measure(ctx context.Context, r *row, step Step) error {
 		return err
 	}
 	round := load.Round{Endpoint: r.endpoint, Connections: step.Connections, Duration: t.Duration, Requests: requests}
-	family, err := r.contender.family()
-	if err != nil {
-		return err
-	}
 	watch, err := t.watch()
 	if err != nil {
 		return err
 	}
-	before, err := subject.CPU(family)
+	result, cpu, err := t.attend(r, func() (*load.Result, error) {
+		defer load.Quiet()()
+		return round.Closed(ctx)
+	})
 	if err != nil {
 		return err
 	}
-	restore := load.Quiet()
-	result, err := round.Closed(ctx)
-	restore()
+	idle, err := t.idle(watch)
 	if err != nil {
-		return err
-	}
-	if family, err = r.contender.family(); err != nil {
-		return err
-	}
-	cpu, err := subject.CPU(family)
-	if err != nil {
-		return err
-	}
-	if err := t.watched(watch, cpu-before); err != nil {
 		return err
 	}
 	if err := r.judge.Round(ctx, result.Answers); err != nil {
 		return err
 	}
-	if step.Connections == Compared && step.Round == 0 {
-		memory, err := subject.Memory(family)
-		if err != nil {
+	if step.Connections == Compared || r.exchange.TLS != nil {
+		if err := r.contender.weigh(ctx); err != nil {
 			return err
 		}
-		r.contender.memory = max(r.contender.memory, memory)
 	}
 	r.rate[step.Connections] = result.Rate()
 	step.Row = 0
-	r.found[step] = figuresOf(result, cpu-before)
+	f := figuresOf(result, cpu)
+	f.idle = idle
+	r.found[step] = f
 	return nil
+}
+
+// attend runs a round of a row and returns the processor time that it cost the server. What others
+// took of the servers' core meanwhile counts as disturbance.
+func (t *Trial) attend(r *row, run func() (*load.Result, error)) (*load.Result, time.Duration, error) {
+	before, err := r.contender.cpu()
+	if err != nil {
+		return nil, 0, err
+	}
+	watch, err := t.watch()
+	if err != nil {
+		return nil, 0, err
+	}
+	result, err := run()
+	if err != nil {
+		return nil, 0, err
+	}
+	after, err := r.contender.cpu()
+	if err != nil {
+		return nil, 0, err
+	}
+	return result, after - before, t.watched(watch, after-before)
 }
 
 func figuresOf(result *load.Result, cpu time.Duration) figures {
@@ -177,7 +193,8 @@ func figuresOf(result *load.Result, cpu time.Duration) figures {
 	return figures{
 		tokens: len(latencies), rate: result.Rate(), cpu: microseconds(cpu) / float64(len(latencies)),
 		p50: microseconds(load.Quantile(latencies, 0.5)), p99: microseconds(load.Quantile(latencies, 0.99)),
-		p999: microseconds(load.Quantile(latencies, 0.999)),
+		p999:   microseconds(load.Quantile(latencies, 0.999)),
+		client: microseconds(result.CPU) / float64(len(latencies)), handshakes: result.Full + result.Resumed,
 	}
 }
 
@@ -185,28 +202,31 @@ func microseconds(d time.Duration) float64 { return float64(d) / float64(time.Mi
 
 // report returns the results of the row at a number of connections. bound returns the ceiling in a
 // round.
-func (r *row) report(connections int, bound func(subject.Work, Step) figures) Row {
-	out := Row{Server: r.contender.server.Name, Kind: string(r.exchange.Kind), Variant: r.exchange.Variant,
-		Note: r.exchange.Note, Reference: r.contender.reference, Connections: connections}
+func (r *row) report(connections int, bound func(subject.Work, subject.Connection, Step) figures) Row {
+	out := Row{Server: cmp.Or(r.contender.server.Plain, r.contender.server.Name), Kind: string(r.exchange.Kind), Variant: r.exchange.Variant,
+		Note: r.exchange.Note, Reference: r.contender.reference, Connection: r.exchange.TLS.Kind(), Connections: connections}
 	if r.err != nil {
 		out.Error = r.err.Error()
 		return out
 	}
-	work := subject.WorkOf(r.exchange.Kind)
-	var rate, p50, p99, p999, cpu, ratio, cpuRatio []float64
+	work := subject.WorkOf(r.exchange.Kind, r.contender.setup.Signs)
+	var rate, p50, p99, p999, cpu, client, idle, ratio, cpuRatio []float64
 	for step, f := range r.found {
 		if step.Connections != connections {
 			continue
 		}
 		out.Tokens += f.tokens
+		out.Handshakes += f.handshakes
+		client, idle = append(client, f.client), append(idle, f.idle)
 		rate, p50, p99, p999, cpu = append(rate, f.rate), append(p50, f.p50), append(p99, f.p99), append(p999, f.p999), append(cpu, f.cpu)
-		if most := bound(work, step); most.rate > 0 && f.cpu > 0 {
+		if most := bound(work, out.Connection, step); most.rate > 0 && f.cpu > 0 {
 			ratio, cpuRatio = append(ratio, f.rate/most.rate), append(cpuRatio, most.cpu/f.cpu)
 		}
 	}
 	out.Rounds = len(rate)
 	out.Rate, out.P50, out.P99 = SpreadOf(rate), SpreadOf(p50), SpreadOf(p99)
 	out.P999, out.CPU = SpreadOf(p999), SpreadOf(cpu)
+	out.Client, out.Idle = SpreadOf(client), SpreadOf(idle)
 	if len(ratio) > 0 && !r.contender.reference {
 		out.Ceiling, out.Ratio, out.CPURatio = string(work), new(SpreadOf(ratio)), new(SpreadOf(cpuRatio))
 	}

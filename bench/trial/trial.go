@@ -127,7 +127,7 @@ func (t *Trial) Run(ctx context.Context, after func(context.Context, *Report) er
 		return r, nil
 	}
 	err := after(ctx, r)
-	r.Failed = t.failed
+	r.Failed, r.Others = t.failed, t.disturbed.share()
 	return r, err
 }
 
@@ -189,15 +189,26 @@ func (t *Trial) stop() {
 // Compared is the number of connections by which servers are compared.
 const Compared = 64
 
+// Together is the number of requests at once where each has a new connection.
+const Together = 32
+
+// numbers returns all numbers of connections.
+func (t *Trial) numbers() []int {
+	return slices.Compact(slices.Sorted(slices.Values(append([]int{Together}, t.Connections...))))
+}
+
 // asks reports whether a row is measured at a number of connections.
 func (t *Trial) asks(r *row, connections int) bool {
+	if r.exchange.TLS != nil || !slices.Contains(t.Connections, connections) {
+		return r.exchange.TLS != nil && connections == Together
+	}
 	return connections == t.Connections[0] || connections == Compared || t.Sparse == nil || r.contender.reference ||
 		!t.Sparse(r.contender.server.Name, r.exchange.Kind, r.exchange.Variant)
 }
 
 // rounds measures every row at every number of connections, alternating between rows.
 func (t *Trial) rounds(ctx context.Context) error {
-	steps := Interleave(t.Rounds, t.Connections, len(t.rows))
+	steps := Interleave(t.Rounds, t.numbers(), len(t.rows))
 	steps = slices.DeleteFunc(steps, func(s Step) bool { return !t.asks(t.rows[s.Row], s.Connections) })
 	t.Progress.Begin(len(steps))
 	last := -1

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	}
 	switch os.Args[1] {
 	case "reference":
-		exit(subject.ServeReference(ctx, subject.Work(os.Args[2]), os.Args[3], os.Args[4]))
+		exit(subject.ServeReference(ctx, subject.Work(os.Args[2]), os.Args[3], os.Args[4], os.Args[5:]...))
 	case "raw":
 		exit(subject.ServeRaw(ctx, os.Args[2]))
 	case "micro":
@@ -54,7 +54,7 @@ func servers(t *testing.T) (references, others []subject.Server) {
 		t.Fatal(err)
 	}
 	body := func(int) ([]byte, error) { return []byte("grant_type=client_credentials"), nil }
-	references, err = subject.References(subject.Model{Client: key.Public(), Grant: body, Credentials: body, RS256: body})
+	references, err = subject.References(subject.Model{Client: key.Public(), Grant: body, Credentials: body, RS256: body}, subject.Go, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,6 +120,52 @@ func TestTrial(t *testing.T) {
 	}
 }
 
+// TestTLS measures a server by every kind of connection, beside its ceiling by the same kind.
+func TestTLS(t *testing.T) {
+	trial, err := New(Settings{Rounds: 1, Duration: 50 * time.Millisecond, Connections: []int{1}, Folder: t.TempDir(), Progress: NewProgress(io.Discard, false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	references, others := servers(t)
+	kinds := []subject.Connection{subject.TLSFull, subject.TLSClassic, subject.TLSResumed}
+	var behind []subject.Server
+	for _, reference := range references {
+		behind = append(behind, subject.OverTLS(reference, kinds...), subject.OverTLS(reference, subject.MutualTLS))
+	}
+	good := others[0]
+	good.ConfigureTLS = func(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
+		setup, err := references[1].ConfigureTLS(ctx, folder, address, c)
+		if err == nil {
+			setup.Exchanges[0].Kind = subject.ClientCredentialsES256
+		}
+		return setup, err
+	}
+	contenders := []subject.Server{good, subject.OverTLS(good, kinds...), subject.OverTLS(good, subject.MutualTLS)}
+	if err := errors.Join(trial.Install(t.Context(), behind, true), trial.Install(t.Context(), contenders, false)); err != nil {
+		t.Fatal(err)
+	}
+	r, err := trial.Run(t.Context(), nil)
+	if err != nil || len(r.Failed) > 0 {
+		t.Fatalf("%v, %q", err, r.Failed)
+	}
+	for _, kind := range append(kinds, subject.MutualTLS) {
+		row := r.Over("good", string(subject.ClientCredentialsES256), kind)
+		if row == nil || row.Connections != Together || row.Handshakes < row.Tokens || row.Tokens == 0 || row.Client.Median <= 0 || row.Ratio == nil || row.Ceiling != string(subject.Sign) {
+			t.Errorf("%s: %+v", kind, row)
+		}
+		if empty := r.Over(string(subject.Empty), string(subject.Empty), kind); empty == nil || empty.Ratio != nil {
+			t.Errorf("the empty handler, %s: %+v", kind, empty)
+		}
+	}
+	if kept := r.Row("good", string(subject.ClientCredentialsES256), "", 1); kept == nil || kept.Connection != subject.Kept || kept.Handshakes != 0 {
+		t.Errorf("kept: %+v", kept)
+	}
+	var page strings.Builder
+	if err := r.Markdown(&page); err != nil || !strings.Contains(page.String(), "### Resumed by a ticket") || !strings.Contains(page.String(), "| good | client_credentials ES256 |") {
+		t.Errorf("%v\n%s", err, &page)
+	}
+}
+
 func TestOverloadAndGrowth(t *testing.T) {
 	trial, err := New(Settings{Rounds: 1, Duration: 50 * time.Millisecond, Connections: []int{1}, Folder: t.TempDir(), Progress: NewProgress(io.Discard, false)})
 	if err != nil {
@@ -137,22 +183,30 @@ func TestOverloadAndGrowth(t *testing.T) {
 
 func TestBound(t *testing.T) {
 	step := Step{Round: 1, Connections: 4}
-	sign := &row{contender: &contender{reference: true, server: subject.Server{Name: string(subject.Sign)}}, found: map[Step]figures{step: {rate: 200, cpu: 5}}}
-	own := &row{contender: &contender{}, exchange: &subject.Exchange{Kind: subject.ClientCredentialsES256}, found: map[Step]figures{step: {tokens: 7, rate: 150, cpu: 10}}}
-	trial := &Trial{rows: []*row{sign, own}, micro: &microFigures{rounds: []subject.Micro{{SignRS256: 1000}, {SignRS256: 3000}}}}
+	reference := func(work subject.Work) *subject.Exchange { return &subject.Exchange{Kind: subject.Kind(work)} }
+	sign := &row{contender: &contender{reference: true}, exchange: reference(subject.Sign), found: map[Step]figures{step: {rate: 200, cpu: 5}}}
+	openSSL := &row{contender: &contender{reference: true}, exchange: reference(subject.Sign.By(subject.OpenSSL)), found: map[Step]figures{step: {rate: 300, cpu: 4}}}
+	own := &row{contender: &contender{setup: &subject.Setup{}}, exchange: &subject.Exchange{Kind: subject.ClientCredentialsES256}, found: map[Step]figures{step: {tokens: 7, rate: 150, cpu: 10}}}
+	trial := &Trial{rows: []*row{sign, openSSL, own}}
 	out := own.report(4, trial.bound)
 	if out.Ratio == nil || out.Ratio.Median != 0.75 || out.CPURatio.Median != 0.5 || out.Tokens != 7 {
 		t.Errorf("%+v", out)
 	}
-	if f := trial.bound(subject.SignRSA, step); f.rate != 2000 || f.cpu != 500 {
-		t.Errorf("RS256: %+v", f)
-	}
-	if f := trial.bound(subject.VerifySign, step); f.rate != 0 {
-		t.Errorf("what was not measured: %+v", f)
+	own.contender.setup.Signs = subject.OpenSSL
+	if out := own.report(4, trial.bound); out.Ratio == nil || out.Ratio.Median != 0.5 || out.CPURatio.Median != 0.4 || out.Ceiling != "form + sign ES256 (OpenSSL)" {
+		t.Errorf("a server that signs with OpenSSL: %+v", out)
 	}
 	own.exchange.Kind = subject.ClientCredentialsRS256
-	if out := own.report(4, trial.bound); out.Ratio.Median != 0.075 {
-		t.Errorf("%+v", out)
+	if out := own.report(4, trial.bound); out.Ratio != nil || out.Ceiling != "" {
+		t.Errorf("a ceiling that was not measured: %+v", out)
+	}
+	own.exchange = &subject.Exchange{Kind: subject.ClientCredentialsES256, TLS: &subject.TLS{Connection: subject.TLSResumed}}
+	if out := own.report(4, trial.bound); out.Ratio != nil || out.Connection != subject.TLSResumed {
+		t.Errorf("TLS beside a ceiling without it: %+v", out)
+	}
+	openSSL.exchange.TLS = &subject.TLS{Connection: subject.TLSResumed}
+	if out := own.report(4, trial.bound); out.Ratio == nil || out.Ratio.Median != 0.5 {
+		t.Errorf("beside a ceiling with the same TLS: %+v", out)
 	}
 }
 

@@ -93,10 +93,11 @@ var policy = map[string][]string{
 	// The benchmark: a program that starts Moneyer as others would. Only
 	// bench/moneyer, which fills stores, looks inside.
 	"bench":         {"bench/moneyer", "bench/peers", "bench/subject", "bench/trial"},
-	"bench/load":    {"bench/subject", "github.com/go-jose/go-jose/v4", "golang.org/x/sys"},
+	"bench/load":    {"bench/subject", "bench/tls13", "github.com/go-jose/go-jose/v4", "golang.org/x/sys"},
 	"bench/moneyer": {"assertion", "oauth", "bench/subject", "internal/registry", "internal/ledger", "internal/config", "internal/jose", "internal/keyring", "internal/store"},
 	"bench/peers":   {"assertion", "bench/subject"},
-	"bench/subject": {"golang.org/x/sys"},
+	"bench/subject": {"internal/openssl", "golang.org/x/sys"},
+	"bench/tls13":   {},
 	"bench/trial":   {"bench/load", "bench/subject"},
 	// They have tests alone.
 	"interop":              {},
