@@ -222,8 +222,8 @@ test_all() {
   cat "$log"
   rm -f "$log"
   has_libcrypto || return
-  say "go test -race -tags openssl, where keys sign and tokens are verified"
-  CGO_ENABLED=1 go test -race -vet=all -shuffle=on -tags openssl ./internal/openssl ./internal/jose ./bearer &&
+  say "go test -race -tags openssl, where keys sign, tokens are verified and TLS is spoken"
+  CGO_ENABLED=1 go test -race -vet=all -shuffle=on -tags openssl ./internal/openssl ./internal/jose ./internal/tlsfiles ./bearer &&
     CGO_ENABLED=1 go test -C interop -race -shuffle=on -tags openssl ./differential &&
     CGO_ENABLED=1 go test -tags openssl -run Memory ./internal/openssl ||
     failed+=("go test -tags openssl")

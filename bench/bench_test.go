@@ -22,6 +22,10 @@ func TestParse(t *testing.T) {
 	if !c.exchange("x", subject.JWTBearerES256, "") || c.exchange("x", subject.ClientCredentialsES256, "oauth2") {
 		t.Error("-kinds is ignored")
 	}
+	if c, err = parse(nil, io.Discard); err != nil || !c.exchange(own, subject.PrivateKeyJWTES256, ownPlain) ||
+		c.exchange(ownStatic, subject.PrivateKeyJWTES256, ownPlain) || !c.exchange(ownStatic, subject.ClientCredentialsES256, ownPlain) {
+		t.Errorf("exchanges of the static build: %v", err)
+	}
 	if c, err = parse([]string{"-quick", "-duration", "2s", "-peers"}, io.Discard); err != nil || c.duration != 2*time.Second || !c.peers {
 		t.Errorf("-quick overrides explicit flags: %+v, %v", c, err)
 	}
@@ -61,12 +65,12 @@ func results() *trial.Report {
 		return r
 	}
 	cc, grant, pkj, rsa := subject.ClientCredentialsES256, subject.JWTBearerES256, subject.PrivateKeyJWTES256, subject.ClientCredentialsRS256
-	empty := func(variant string, connections int, cpu float64) trial.Row {
-		r := row(string(subject.Empty), subject.Kind(subject.Empty), variant, connections, 1e6/cpu, cpu)
-		r.Reference = true
+	over := func(server string, kind subject.Kind, connection subject.Connection, cpu float64) trial.Row {
+		r := row(server+", TLS", kind, "", trial.Together, 1e6/cpu, cpu)
+		r.Connection, r.Reference = connection, kind == subject.Kind(subject.Empty)
 		return r
 	}
-	full := row(own, grant, "oauth2, tls full without ML-KEM", 32, 9000, 1)
+	const empty, full = string(subject.Empty), subject.TLSFull
 	return &trial.Report{
 		Machine: trial.Machine{Pinned: true},
 		Ceiling: []trial.Operation{{Name: trial.Flush, PerSecond: trial.Spread{Median: 2000}}},
@@ -78,9 +82,9 @@ func results() *trial.Report {
 			row("dex", cc, "", 64, 9000, 120), {Server: "dex", Kind: string(cc), Connections: 256, Error: "broken"},
 			bounded(row(own, grant, ownGrant, 64, 6000, 150), 0.86), bounded(row(own, grant, ownGrant, 256, 6000, 150), 0.89),
 			row(own, grant, ownPlain, 64, 6000, 150), row(ownMany, grant, ownPlain, 64, 5000, 180), row(ownMany, cc, ownPlain, 64, 5000, 84),
-			full, bounded(row(own, grant, "oauth2, tls full", 32, 2000, 450), 0.94), bounded(row(own, cc, "oauth2, tls full", 32, 2200, 400), 0.9),
-			row("dex", cc, "tls full", 32, 1800, 420), row("zitadel/oidc", cc, "tls full", 32, 1800, 440),
-			empty("", 64, 20), empty("tls full", 32, 334),
+			over(own, grant, subject.TLSClassic, 1), bounded(over(own, grant, full, 450), 0.94), bounded(over(own, cc, full, 400), 0.9),
+			over("dex", cc, full, 420), over("zitadel/oidc", cc, full, 440),
+			row(empty, subject.Kind(empty), "", 64, 50000, 20), over(empty, subject.Kind(empty), full, 334),
 			row(ownPostgres, cc, ownPlain, 64, 9000, 90), row("Keycloak", cc, "", 64, 300, 3000),
 		},
 		Paced: []trial.Paced{{Server: own, Kind: string(grant), P99: trial.Spread{Median: 8000}}, {Server: "oidc-provider", Kind: string(pkj), P99: trial.Spread{Median: 9000}},

@@ -34,7 +34,7 @@ func parse(args []string, help io.Writer) (*choices, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(help)
 	flags.BoolVar(&c.quick, "quick", false, "only Moneyer and the ceiling, few and short rounds, no scale: two minutes")
-	flags.StringVar(&c.out, "out", "", "write README.md, results.json and plots to this `folder`, from the root of the repository")
+	flags.StringVar(&c.out, "out", "", "write README.md, results.json and pictures to this `folder`, from the root of the repository")
 	flags.IntVar(&c.rounds, "rounds", 3, "how often each is measured")
 	flags.DurationVar(&c.duration, "duration", time.Second, "how long each round is")
 	connections := flags.String("connections", "1,16,64,256", "numbers of connections")
@@ -107,8 +107,12 @@ func (c *choices) server(name string) bool {
 	return len(c.servers) == 0 || slices.ContainsFunc(c.servers, func(w string) bool { return strings.Contains(name, strings.ToLower(w)) })
 }
 
-// exchange reports whether an exchange is selected.
+// exchange reports whether an exchange is selected. Of the static build one of each signature is
+// enough: it differs in nothing else.
 func (c *choices) exchange(server string, kind subject.Kind, variant string) bool {
+	if server == ownStatic && variant != ownGrant && variant != ownRSA && (kind != subject.ClientCredentialsES256 || variant != ownPlain) {
+		return false
+	}
 	if len(c.kinds) == 0 {
 		return !c.quick || !sparse(server, kind, variant)
 	}

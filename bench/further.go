@@ -11,10 +11,11 @@ import (
 
 // The exchanges and names of Moneyer that its targets refer to.
 const (
-	own         = "moneyer"
-	ownStatic   = "moneyer (static)"
+	own       = "moneyer"
+	ownStatic = "moneyer (static)"
+	// ownPostgres keeps its store where Hydra and Keycloak do.
+	ownPostgres = "moneyer on PostgreSQL"
 	ownMany     = "moneyer, 1,000,000 clients"
-	ownPostgres = "moneyer, PostgreSQL" // its store is where those of Hydra and Keycloak are
 	ownLong     = "moneyer, 10,000,000 ledger entries"
 	manyClients = 1_000_000
 	ownGrant    = "thales-d1"

@@ -132,6 +132,7 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err != nil {
 		return nil, err
 	}
+	r.Pictures = pictures()
 	r.Judge(targets(r))
 	r.Verdicts(progress.Say)
 	return r, nil
@@ -182,10 +183,9 @@ func (c *choices) overTLS(servers []subject.Server, mutual bool) []subject.Serve
 }
 
 // sparse selects exchanges that are measured with fewer numbers of connections: profiles that
-// differ little from their representative, the static build, many clients, PostgreSQL, and servers
-// in Java, which need a long time.
+// differ little from their representative, the static build, many clients, and PostgreSQL.
 func sparse(server string, _ subject.Kind, variant string) bool {
-	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || server == "Keycloak" || strings.HasPrefix(server, "Spring") ||
+	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || server == ownPostgres ||
 		strings.HasPrefix(server, own+", ") && !strings.HasSuffix(server, "TLS")
 }
 

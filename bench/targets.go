@@ -22,6 +22,16 @@ func targets(r *trial.Report) []trial.Target {
 	return g.all
 }
 
+// pictures returns the exchanges that the pictures show.
+func pictures() []trial.Picture {
+	beside := []string{ownPostgres}
+	return []trial.Picture{
+		{Server: own, Kind: string(subject.ClientCredentialsES256), Variant: ownPlain, Beside: beside},
+		{Server: own, Kind: string(subject.JWTBearerES256), Variant: ownGrant, Beside: beside, Also: []string{string(subject.PrivateKeyJWTES256)}},
+		{Server: own, Kind: string(subject.ClientCredentialsRS256), Variant: ownRSA},
+	}
+}
+
 // many is the number of connections of the second comparison.
 const many = 256
 
@@ -78,27 +88,26 @@ func (g *goals) ceilings() {
 // connections compares a token on a new TLS connection with the same handshake before the ceiling's
 // work, with every peer, and with the handshake of Go's default configuration.
 func (g *goals) connections() {
-	for _, connection := range []string{"tls full", "tls resumed", "mtls"} {
+	for _, connection := range []subject.Connection{subject.TLSFull, subject.TLSResumed, subject.MutualTLS} {
 		for _, kind := range []subject.Kind{subject.JWTBearerES256, subject.ClientCredentialsES256} {
-			ours := g.find(own, kind, connection)
+			ours, best := g.over(own, kind, connection), g.cheapestPeer(kind, connection)
 			g.least(fmt.Sprintf("%s, %s, of the same handshake and ceiling, by processor time", kind, connection), 93, " %", ofCeiling(ours))
-			best := g.cheapestPeer(kind, connection)
 			name := "the best peer"
 			if best != nil {
-				name = best.Server
+				name = plainName(best.Server)
 			}
 			g.least(fmt.Sprintf("%s, %s, of %s, by processor time", kind, connection, name), 1, " times", cheaper(ours, best))
 		}
-		g.most(connection+", processor time of a handshake, of Go's defaults", 100, " %", g.handshake(connection))
+		g.most(fmt.Sprintf("%s, processor time of a handshake, of Go's defaults", connection), 100, " %", g.handshake(connection))
 	}
 }
 
 // handshake returns our processor time for a handshake in percent of that of an empty handler with
 // Go's default configuration: a request on a new connection less the same one on a kept connection.
-func (g *goals) handshake(connection string) *float64 {
-	const kind = subject.ClientCredentialsES256
-	ours, kept := g.find(own, kind, connection), g.row(own, kind, ownPlain, trial.Compared)
-	empty, emptyKept := g.find(string(subject.Empty), "", connection), g.row(string(subject.Empty), subject.Kind(subject.Empty), "", trial.Compared)
+func (g *goals) handshake(connection subject.Connection) *float64 {
+	const kind, nothing = subject.ClientCredentialsES256, subject.Kind(subject.Empty)
+	ours, kept := g.over(own, kind, connection), g.row(own, kind, ownPlain, trial.Compared)
+	empty, emptyKept := g.over(string(subject.Empty), nothing, connection), g.row(string(subject.Empty), nothing, "", trial.Compared)
 	if ours == nil || kept == nil || empty == nil || emptyKept == nil || empty.CPU.Median <= emptyKept.CPU.Median {
 		return nil
 	}
@@ -193,19 +202,18 @@ func (g *goals) row(server string, kind subject.Kind, variant string, connection
 func (g *goals) any(server string, kind subject.Kind, connections int) *trial.Row {
 	for i := range g.r.Rows {
 		row := &g.r.Rows[i]
-		if row.Error == "" && row.Rounds > 0 && row.Connections == connections && row.Kind == string(kind) && strings.Contains(strings.ToLower(row.Server), strings.ToLower(server)) {
+		if row.Error == "" && row.Rounds > 0 && row.Connection == subject.Kept && row.Connections == connections && row.Kind == string(kind) && strings.Contains(strings.ToLower(row.Server), strings.ToLower(server)) {
 			return row
 		}
 	}
 	return nil
 }
 
-// find returns the row of a server on new connections of one sort, as the names of server, kind
-// and variant say it.
-func (g *goals) find(server string, kind subject.Kind, connection string) *trial.Row {
+// over returns the row of a server on new connections of one kind.
+func (g *goals) over(server string, kind subject.Kind, connection subject.Connection) *trial.Row {
 	for i := range g.r.Rows {
 		row := &g.r.Rows[i]
-		if strings.HasPrefix(row.Server, server) && (row.Server == server || row.Reference) && onNew(row, kind, connection) {
+		if plainName(row.Server) == server && onNew(row, kind, connection) {
 			return row
 		}
 	}
@@ -213,7 +221,7 @@ func (g *goals) find(server string, kind subject.Kind, connection string) *trial
 }
 
 // cheapestPeer returns the row of the peer that takes the least processor time on such connections.
-func (g *goals) cheapestPeer(kind subject.Kind, connection string) (best *trial.Row) {
+func (g *goals) cheapestPeer(kind subject.Kind, connection subject.Connection) (best *trial.Row) {
 	for i := range g.r.Rows {
 		row := &g.r.Rows[i]
 		if !row.Reference && !isOurs(row.Server) && onNew(row, kind, connection) && (best == nil || row.CPU.Median < best.CPU.Median) {
@@ -223,12 +231,13 @@ func (g *goals) cheapestPeer(kind subject.Kind, connection string) (best *trial.
 	return best
 }
 
-// onNew reports whether a row has figures of a kind on new connections of one sort, with the key
-// exchange that Go's client offers first.
-func onNew(row *trial.Row, kind subject.Kind, connection string) bool {
-	name := row.Server + ", " + row.Kind + ", " + row.Variant
-	return row.Error == "" && row.Rounds > 0 && strings.HasPrefix(row.Kind, string(kind)) &&
-		strings.Contains(name, connection) && !strings.Contains(name, "ML-KEM")
+func onNew(row *trial.Row, kind subject.Kind, connection subject.Connection) bool {
+	return row.Connection == connection && row.Kind == string(kind) && row.Error == "" && row.Rounds > 0
+}
+
+// plainName returns the name of a server without the kind of its listener.
+func plainName(server string) string {
+	return strings.TrimSuffix(strings.TrimSuffix(server, ", mutual TLS"), ", TLS")
 }
 
 func isOurs(server string) bool { return strings.HasPrefix(server, own) }

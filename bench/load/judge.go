@@ -47,11 +47,28 @@ func (j *Judge) Round(ctx context.Context, answers []Answer) error {
 		}
 	}
 	if j.exchange.Alg == "" {
-		return nil
+		return j.unsigned(answers)
 	}
+	before := len(j.seen)
 	every := max(1, len(answers)/Sample)
 	for i := range answers {
 		if err := j.answer(ctx, answers[i].Body, i%every == 0); err != nil {
+			return fmt.Errorf("answer %d of %d: %w: %s", i+1, len(answers), err, excerpt(answers[i].Body))
+		}
+	}
+	if j.exchange.Reused && len(answers) > 1 && len(j.seen)-before == len(answers) {
+		return errors.New("no token came twice")
+	}
+	return nil
+}
+
+// unsigned checks answers without a token.
+func (j *Judge) unsigned(answers []Answer) error {
+	if j.exchange.Check == nil {
+		return nil
+	}
+	for i := range answers {
+		if err := j.exchange.Check(answers[i].Body); err != nil {
 			return fmt.Errorf("answer %d of %d: %w: %s", i+1, len(answers), err, excerpt(answers[i].Body))
 		}
 	}
@@ -64,7 +81,7 @@ func (j *Judge) Answer(ctx context.Context, answer Answer) error {
 }
 
 func (j *Judge) answer(ctx context.Context, body []byte, verify bool) error {
-	token, err := j.token(body)
+	token, err := j.exchange.AccessToken(body)
 	if err != nil {
 		return err
 	}
@@ -72,7 +89,7 @@ func (j *Judge) answer(ctx context.Context, body []byte, verify bool) error {
 		return err
 	}
 	sum := maphash.String(j.seed, token)
-	if _, twice := j.seen[sum]; twice {
+	if _, twice := j.seen[sum]; twice && !j.exchange.Reused {
 		return errors.New("the token was issued before")
 	}
 	j.seen[sum] = struct{}{}
@@ -80,22 +97,6 @@ func (j *Judge) answer(ctx context.Context, body []byte, verify bool) error {
 		return nil
 	}
 	return j.signature(ctx, token)
-}
-
-func (j *Judge) token(body []byte) (string, error) {
-	if j.exchange.Token != nil {
-		return j.exchange.Token(body)
-	}
-	var answer struct {
-		Token string `json:"access_token"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return "", fmt.Errorf("not a token response: %w", err)
-	}
-	if answer.Token == "" {
-		return "", errors.New("no access_token")
-	}
-	return answer.Token, nil
 }
 
 // form checks that the token has three parts of base64url, and the algorithm in the first one.

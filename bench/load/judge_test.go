@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -121,5 +122,36 @@ func TestOwnTokenMember(t *testing.T) {
 	}
 	if err := NewJudge(&subject.Exchange{}).Answer(t.Context(), Answer{Status: 200, Body: []byte("nothing")}); err != nil {
 		t.Errorf("an answer without a token was asked for: %v", err)
+	}
+}
+
+func TestReusedTokens(t *testing.T) {
+	i := newIssuer(t)
+	one, two := answer(i.token(t)), answer(i.token(t))
+	reused := NewJudge(&subject.Exchange{Keys: i.URL, Alg: "ES256", Reused: true})
+	if err := reused.Round(t.Context(), []Answer{one, two, one}); err != nil {
+		t.Error(err)
+	}
+	if err := reused.Round(t.Context(), []Answer{one, one}); err != nil {
+		t.Errorf("in the next round: %v", err)
+	}
+	if err := NewJudge(&subject.Exchange{Keys: i.URL, Alg: "ES256", Reused: true}).Round(t.Context(), []Answer{one, two}); err == nil {
+		t.Error("a server that issues a token each time is measured as one that reuses them")
+	}
+}
+
+func TestAnswersWithoutToken(t *testing.T) {
+	judge := NewJudge(&subject.Exchange{Check: func(body []byte) error {
+		if string(body) != "yes" {
+			return errors.New("not yes")
+		}
+		return nil
+	}})
+	yes := Answer{Status: 200, Body: []byte("yes")}
+	if err := judge.Round(t.Context(), []Answer{yes, yes}); err != nil {
+		t.Error(err)
+	}
+	if err := judge.Round(t.Context(), []Answer{yes, {Status: 200, Body: []byte("no")}}); err == nil || !strings.Contains(err.Error(), "answer 2 of 2: not yes: no") {
+		t.Errorf("got %v", err)
 	}
 }

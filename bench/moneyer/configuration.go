@@ -15,6 +15,7 @@ const (
 	plain   = "oauth2"
 	bolt    = "boltpay"
 	etp     = "etp"
+	reusing = "reuse"
 )
 
 const (
@@ -58,6 +59,13 @@ url = "%[1]s/tsh-cof"
 profile = "thales-etp"
 environment = "bench"
 resource_audience = "https://api.example.com/etp"
+
+[issuers.reuse]
+url = "%[1]s/reuse"
+profile = "oauth2"
+environment = "bench"
+resource_audience = "https://api.example.com/reuse"
+reuse = 0.5
 `
 
 // configuration of a server: the defaults, except as changed by Options, and for TLS if there are

@@ -114,7 +114,7 @@ func (f *filling) all(ctx context.Context) error {
 
 // one registers one client with every issuer.
 func (f *filling) one(ctx context.Context) error {
-	for issuer, scope := range map[string]string{d1: d1Scope, banking: bankingScope, plain: plainScope, bolt: boltScope, etp: etpScope} {
+	for issuer, scope := range map[string]string{d1: d1Scope, banking: bankingScope, plain: plainScope, bolt: boltScope, etp: etpScope, reusing: plainScope} {
 		if err := f.register(ctx, issuer, scope, 0); err != nil {
 			return err
 		}

@@ -44,7 +44,7 @@ func TestFillRegistersWhoAsks(t *testing.T) {
 		issuers []string
 		last    int
 	}{
-		"one":  {options(Options{}), []string{d1, banking, plain, bolt, etp}, 0},
+		"one":  {options(Options{}), []string{d1, banking, plain, bolt, etp, reusing}, 0},
 		"many": {options(Options{Clients: 30}), []string{plain}, 29},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -93,14 +93,14 @@ func TestConfigurationIsGood(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if limited := cfg.Limits.ClientRate > 0; limited != o.Limits || cfg.Ledger.Retention != o.Retention || len(cfg.Issuers) != 5 {
+		if limited := cfg.Limits.ClientRate > 0; limited != o.Limits || cfg.Ledger.Retention != o.Retention || len(cfg.Issuers) != 6 {
 			t.Errorf("%+v: %+v", o, cfg)
 		}
 	}
 }
 
 func TestExchanges(t *testing.T) {
-	if all := options(Options{}).exchanges("http://x"); len(all) != 7 {
+	if all := options(Options{}).exchanges("http://x"); len(all) != 10 {
 		t.Errorf("%d exchanges", len(all))
 	}
 	for _, e := range options(Options{}).exchanges("http://127.0.0.1:1") {

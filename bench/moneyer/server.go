@@ -2,11 +2,8 @@ package moneyer
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -135,17 +132,7 @@ func (o *Options) configure(ctx context.Context, folder, address string, c *subj
 	if err != nil {
 		return nil, err
 	}
-	var db *peers.Database
-	if o.Postgres {
-		if db, err = peers.NewDatabase(ctx, folder); err != nil {
-			return nil, err
-		}
-		there := *o
-		there.store = db.URL()
-		o = &there
-	}
-	text := configuration(o, address, admin, c)
-	beside, err := o.filled(ctx, db, home, text)
+	text, beside, err := o.prepare(ctx, home, func(o *Options) string { return configuration(o, address, admin, c) })
 	if err != nil {
 		return nil, err
 	}
@@ -170,72 +157,19 @@ func (o *Options) configure(ctx context.Context, folder, address string, c *subj
 	return setup, nil
 }
 
-// filled fills the store: at once, or when its database has started, which it returns.
-func (o *Options) filled(ctx context.Context, db *peers.Database, home, configuration string) (beside []subject.Program, err error) {
-	if db == nil {
-		return nil, o.fill(ctx, home, configuration)
+// prepare fills the store in home, and returns the configuration. A store in PostgreSQL is filled by
+// the program beside the server.
+func (o *Options) prepare(ctx context.Context, home string, configuration func(*Options) string) (text string, beside []subject.Program, err error) {
+	if !o.Postgres {
+		text = configuration(o)
+		return text, nil, o.fill(ctx, home, text)
 	}
-	fill := func(ctx context.Context) error { return o.fill(ctx, home, configuration) }
-	return []subject.Program{db.Program(ctx, fill)}, nil
-}
-
-// exchanges returns the exchanges of every profile, or with many clients, with which only these are
-// registered, and on PostgreSQL only those of plain OAuth 2.0.
-func (o *Options) exchanges(base string) []subject.Exchange {
-	p, plainIssuer := NewPartners(o.Clients), base+"/oauth2"
-	if o.Apart {
-		first, others := NewPartners(1), NewPartners(o.Clients)
-		others.First = 1
-		return []subject.Exchange{
-			exchange(base, subject.JWTBearerES256, "the first client", "/oauth2", "/oauth2/token", first.grant(plainIssuer)),
-			exchange(base, subject.JWTBearerES256, "the others", "/oauth2", "/oauth2/token", others.grant(plainIssuer)),
-		}
+	db, err := peers.NewDatabase(ctx, home)
+	if err != nil {
+		return "", nil, err
 	}
-	byGrant, byCredentials := plainExchanges(base, p)
-	if o.Clients > 1 || o.Entries > 0 || o.Postgres {
-		return []subject.Exchange{byGrant, byCredentials}
-	}
-	merchant := exchange(base, subject.ClientCredentialsES256, "thales-etp", "/tsh-cof", "/auth/accessToken", func(int) ([]byte, error) {
-		return []byte(`{"merchantId":"` + merchantID + `","tokens":["` + cardToken + `"],"scope":"` + etpScope + `"}`), nil
-	})
-	merchant.Header = http.Header{"Content-Type": {"application/json"}, "Authorization": {"APIKEY " + secret(etp, 0)}, "X-Correlation-Id": {"bench-1"}}
-	merchant.Token = etpToken
-	return []subject.Exchange{
-		exchange(base, subject.JWTBearerES256, "thales-d1", "/d1/authz/v1", "/oauth2/token", p.grant(audienceName)),
-		exchange(base, subject.JWTBearerES256, "thales-d1-banking", "/d1-banking/authz/v1", "/oauth2/token", p.grant(audienceName)),
-		exchange(base, subject.PrivateKeyJWTES256, "oauth2", "/oauth2", "/oauth2/token", p.clientAssertion(plainIssuer)),
-		exchange(base, subject.ClientCredentialsRS256, "boltpay", "/boltpay", "/auth/token", p.secretPost(bolt, boltScope)),
-		merchant,
-		byGrant,
-		byCredentials,
-	}
-}
-
-// plainExchanges returns jwt-bearer and client_credentials of plain OAuth 2.0.
-func plainExchanges(base string, p *Partners) (byGrant, byCredentials subject.Exchange) {
-	return exchange(base, subject.JWTBearerES256, "oauth2", "/oauth2", "/oauth2/token", p.grant(base+"/oauth2")),
-		exchange(base, subject.ClientCredentialsES256, "oauth2", "/oauth2", "/oauth2/token", p.secretPost(plain, ""))
-}
-
-// exchange returns an exchange of the issuer at a path, of which endpoint is the token endpoint.
-func exchange(base string, kind subject.Kind, variant, path, endpoint string, body func(int) ([]byte, error)) subject.Exchange {
-	alg := "ES256"
-	if kind == subject.ClientCredentialsRS256 {
-		alg = "RS256"
-	}
-	return subject.Exchange{Kind: kind, Variant: variant, URL: base + path + endpoint, Header: formHeader(), Body: body,
-		Keys: base + path + "/.well-known/jwks.json", Alg: alg}
-}
-
-func etpToken(body []byte) (string, error) {
-	var answer struct {
-		Token string `json:"accessToken"`
-	}
-	if err := json.Unmarshal(body, &answer); err != nil {
-		return "", err
-	}
-	if answer.Token == "" {
-		return "", errors.New("no accessToken")
-	}
-	return answer.Token, nil
+	there := *o
+	there.store = db.URL()
+	text = configuration(&there)
+	return text, []subject.Program{db.Program(ctx, func(ctx context.Context) error { return there.fill(ctx, home, text) })}, nil
 }

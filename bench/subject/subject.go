@@ -17,7 +17,6 @@ package subject
 import (
 	"context"
 	"io"
-	"net/http"
 	"os/exec"
 	"time"
 )
@@ -81,40 +80,4 @@ type Program struct {
 	// admin API; after a restart it is called again only if the server refuses what it granted
 	// before.
 	Prepare func(ctx context.Context) error
-}
-
-// Kind identifies equal exchanges of different servers.
-type Kind string
-
-// The kinds, each with the algorithm of the access token.
-const (
-	ClientCredentialsES256 Kind = "client_credentials ES256"
-	ClientCredentialsRS256 Kind = "client_credentials RS256"
-	JWTBearerES256         Kind = "jwt-bearer ES256"
-	PrivateKeyJWTES256     Kind = "private_key_jwt ES256"
-)
-
-// An Exchange is one kind of token request and how its response is checked.
-type Exchange struct {
-	Kind Kind
-	// Variant distinguishes exchanges of one kind, for example by profile; empty for the only one.
-	Variant string
-	// Note is a remark for readers of the table, such as "no replay check".
-	Note string
-	// URL of the token endpoint.
-	URL string
-	// TLS, if not nil, says how each request gets a new connection.
-	TLS *TLS
-	// Header of each request, including Content-Type.
-	Header http.Header
-	// Body returns the body of the n-th request. It is called from one goroutine, before the
-	// measurement; each body is sent once.
-	Body func(n int) ([]byte, error)
-	// Token returns the access token in the body of a 200 response; nil reads the member
-	// access_token.
-	Token func(body []byte) (string, error)
-	// Keys is the URL of the JWK set that verifies the tokens, and Alg their algorithm.
-	// With an empty Alg the response has no token and only its status is checked, for the
-	// empty reference server.
-	Keys, Alg string
 }

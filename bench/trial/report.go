@@ -26,6 +26,8 @@ type Report struct {
 	Ledger    []Ledger    `json:"ledger,omitempty"`
 	Prune     *Prune      `json:"prune,omitempty"`
 	Targets   []Target    `json:"targets,omitempty"`
+	// Pictures are the exchanges that the pictures show.
+	Pictures []Picture `json:"pictures,omitempty"`
 	// Failed lists what could not be measured, and why.
 	Failed []string `json:"failed,omitempty"`
 }

@@ -56,6 +56,15 @@ func (r *row) name() string {
 
 // requests returns n requests that were never sent.
 func (r *row) requests(ctx context.Context, n int) ([][]byte, error) {
+	if r.exchange.Before != nil {
+		if err := r.exchange.Before(ctx); err != nil {
+			return nil, err
+		}
+		var err error
+		if r.endpoint, err = load.NewEndpoint(r.exchange.URL, r.exchange.Header, r.exchange.TLS); err != nil {
+			return nil, err
+		}
+	}
 	requests := make([][]byte, n)
 	for i := range requests {
 		if i%1000 == 0 && ctx.Err() != nil {

@@ -1,5 +1,5 @@
 // Package trial starts servers, measures them alternately ([Trial]), and writes the results as
-// Markdown, as JSON and as plots in SVG ([Report]).
+// Markdown, as JSON and as pictures in SVG ([Report]).
 //
 // It does not depend on particular servers: [subject.Server] describes each. Answers are checked by
 // [load.Judge].

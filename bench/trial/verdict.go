@@ -85,11 +85,19 @@ func (t *Target) bounds() (want, got string) {
 	return want + figure(t.Want) + t.Unit, got
 }
 
-// Verdicts says each target and its verdict.
+// Verdicts says each target that was measured and its verdict, and how many were not.
 func (r *Report) Verdicts(say func(format string, args ...any)) {
+	unknown := 0
 	for i := range r.Targets {
 		t := &r.Targets[i]
+		if t.Verdict == NotMeasured {
+			unknown++
+			continue
+		}
 		want, got := t.bounds()
 		say("%s  %s: %s, %s", t.Verdict.mark(), t.What, want, got)
+	}
+	if unknown > 0 {
+		say("%d targets were not measured", unknown)
 	}
 }

@@ -11,13 +11,11 @@ import (
 
 // The names of the output files.
 const (
-	markdownFile  = "README.md"
-	jsonFile      = "results.json"
-	ratesFile     = "rates.svg"
-	latenciesFile = "p99.svg"
+	markdownFile = "README.md"
+	jsonFile     = "results.json"
 )
 
-// Write writes the report into a folder: Markdown, JSON, and the plots.
+// Write writes the report into a folder: Markdown, JSON, and the pictures.
 func (r *Report) Write(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
@@ -30,10 +28,11 @@ func (r *Report) Write(folder string) error {
 		return os.WriteFile(filepath.Join(folder, name), b.Bytes(), 0o644)
 	}
 	return errors.Join(
-		write(markdownFile, func(w io.Writer) error { return r.Markdown(w, ratesFile, latenciesFile) }),
+		write(markdownFile, func(w io.Writer) error { return r.Markdown(w, peersFile, ceilingFile, connectionsFile) }),
 		write(jsonFile, r.JSON),
-		write(ratesFile, r.Rates),
-		write(latenciesFile, r.Latencies),
+		write(peersFile, r.PeersPicture),
+		write(ceilingFile, r.CeilingPicture),
+		write(connectionsFile, r.ConnectionsPicture),
 	)
 }
 

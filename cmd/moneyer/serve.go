@@ -56,6 +56,7 @@ func (a *app) checkConfig(ctx context.Context, file string) error {
 // server answers requests.
 func (a *app) serve(ctx context.Context, o daemon.Options, started func(context.Context, *daemon.Server) error) error {
 	hangups := notifyHangups()
+	defer spareCollector()()
 	o.Log, o.Version, o.Now = a.err, version, a.now
 	server, err := daemon.Start(ctx, o)
 	if err != nil {

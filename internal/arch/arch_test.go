@@ -59,7 +59,7 @@ var policy = map[string][]string{
 	"internal/metrics":         {"oauth", "internal/overload", "github.com/prometheus/client_golang"},
 	"internal/config":          {"oauth", "profile", "internal/fetch", "internal/jose", "internal/openssl", "internal/overload", "internal/registry", "internal/stricttoml", "internal/platform"},
 	"internal/agent":           {"oauth", "profile", "internal/platform", "tokensource", "internal/deadline", "internal/fetch", "internal/stricttoml", "internal/tlsfiles"},
-	"internal/tlsfiles":        {"internal/jose"},
+	"internal/tlsfiles":        {"internal/jose", "internal/openssl"},
 	"internal/adminapi":        {"oauth", "internal/evidence", "internal/ledger", "internal/registry"},
 	"internal/adminclient":     {"oauth", "assertion", "tokensource", "internal/adminapi", "internal/jose", "internal/keyring", "internal/ledger", "internal/registry", "internal/secrettext", "internal/tlsfiles"},
 	"internal/daemon": {"profile", "bearer", "oauth", "internal/admin", "internal/adminapi", "internal/adminclient", "internal/authority", "internal/config", "internal/jose", "internal/openssl",
@@ -94,7 +94,7 @@ var policy = map[string][]string{
 	// bench/moneyer, which fills stores, looks inside.
 	"bench":         {"bench/moneyer", "bench/peers", "bench/subject", "bench/trial"},
 	"bench/load":    {"bench/subject", "bench/tls13", "github.com/go-jose/go-jose/v4", "golang.org/x/sys"},
-	"bench/moneyer": {"assertion", "oauth", "bench/subject", "internal/registry", "internal/ledger", "internal/config", "internal/jose", "internal/keyring", "internal/store"},
+	"bench/moneyer": {"assertion", "oauth", "bench/peers", "bench/subject", "internal/registry", "internal/ledger", "internal/config", "internal/jose", "internal/keyring", "internal/store"},
 	"bench/peers":   {"assertion", "bench/subject"},
 	"bench/subject": {"internal/openssl", "golang.org/x/sys"},
 	"bench/tls13":   {},

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"moneyer/internal/config"
+	"moneyer/internal/keyring"
 	"moneyer/internal/overload"
 )
 
@@ -52,7 +53,11 @@ func certificate(t *testing.T) string {
 // listenTLS starts a listener with TLS and those limits. The result of its end is sent to served.
 func listenTLS(t *testing.T, limits config.Limits, proxy string) (l *listener, served chan error) {
 	t.Helper()
-	s := &state{log: slog.New(slog.DiscardHandler), now: time.Now}
+	master, err := keyring.NewMasterKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &state{log: slog.New(slog.DiscardHandler), now: time.Now, master: master}
 	cfg := &config.Config{Limits: limits}
 	address := config.Listener{Address: "127.0.0.1:0", TLSCert: certificate(t), TrustedProxies: []string{proxy}}
 	address.TLSKey = address.TLSCert

@@ -63,7 +63,7 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 		ErrorLog:          log.New(connectionLog{s.log}, "", 0),
 	}
 	if loaded != nil {
-		l.server.TLSConfig = tlsfiles.Listener(l.tls.Load)
+		l.server.TLSConfig = tlsfiles.Listener(l.tls.Load, tlsfiles.Sessions{Secret: s.master.SessionKey(), Listener: name, Now: s.now})
 	}
 	plain, err := listenTCP(ctx, name, c.Address)
 	if err != nil {

@@ -223,7 +223,20 @@ func (j *jwk) ecKey() (*ecdsa.PublicKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: the point is not on P-256", ErrKey)
 	}
-	return pub, nil
+	return compacted(pub), nil
+}
+
+// compacted returns pub without the room for growth that the numbers of ParseUncompressedPublicKey have, half
+// of their size: a server holds a key for each of a million clients.
+func compacted(pub *ecdsa.PublicKey) *ecdsa.PublicKey {
+	var c struct {
+		pub  ecdsa.PublicKey
+		x, y big.Int
+	}
+	c.x.SetBits(slices.Clip(slices.Clone(pub.X.Bits())))        //nolint:staticcheck // Bytes gives no way to change how it is held
+	c.y.SetBits(slices.Clip(slices.Clone(pub.Y.Bits())))        //nolint:staticcheck // as above
+	c.pub = ecdsa.PublicKey{Curve: pub.Curve, X: &c.x, Y: &c.y} //nolint:staticcheck // as above
+	return &c.pub
 }
 
 func (j *jwk) rsaKey() (*rsa.PublicKey, error) {

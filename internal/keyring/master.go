@@ -38,6 +38,7 @@ type MasterKey struct {
 	// checkpoint signs the checkpoints of the ledger.
 	checkpoint ed25519.PrivateKey
 	rows       *rowauth.Key
+	sessions   []byte
 }
 
 // NewMasterKey generates a master key.
@@ -101,7 +102,8 @@ func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	checkpoint, err4 := derive("moneyer checkpoint v1", ed25519.SeedSize)
 	rowSecret, err5 := derive("moneyer rows v1", 32)
 	head, err6 := derive("moneyer head v1", sha256.Size)
-	if err := errors.Join(err1, err2, err3, err4, err5, err6); err != nil {
+	sessions, err7 := derive("moneyer sessions v1", 32)
+	if err := errors.Join(err1, err2, err3, err4, err5, err6, err7); err != nil {
 		return nil, fmt.Errorf("deriving from the master key: %w", err)
 	}
 	block, err := aes.NewCipher(seal)
@@ -116,7 +118,7 @@ func newMasterKey(key [masterSize]byte) (*MasterKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, head: head, checkpoint: ed25519.NewKeyFromSeed(checkpoint), rows: rows}, nil
+	return &MasterKey{key: key, sealer: sealer, pepper: pepper, check: check, head: head, checkpoint: ed25519.NewKeyFromSeed(checkpoint), rows: rows, sessions: sessions}, nil
 }
 
 // Text returns the master key in base64url, which ParseMasterKey reads.
@@ -127,6 +129,9 @@ func (m *MasterKey) Pepper() registry.Pepper { return bytes.Clone(m.pepper) }
 
 // HeadKey returns the key for the MAC of the note of the ledger's head beside a store.
 func (m *MasterKey) HeadKey() []byte { return bytes.Clone(m.head) }
+
+// SessionKey returns the key from which those of TLS session tickets are derived.
+func (m *MasterKey) SessionKey() []byte { return bytes.Clone(m.sessions) }
 
 // RowKey returns the key that authenticates the rows of the store.
 func (m *MasterKey) RowKey() *rowauth.Key { return m.rows }

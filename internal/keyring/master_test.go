@@ -90,6 +90,9 @@ func TestDerivedKeysStayTheSame(t *testing.T) {
 	if got, want := hex.EncodeToString(m.HeadKey()), "3641ec1a7b7cd832b2c0cb9c2f1a39d5b43a183deb935031480d6a5deea8af1c"; got != want {
 		t.Errorf("head key %s, want %s", got, want)
 	}
+	if got, want := hex.EncodeToString(m.SessionKey()), "cef1850fb7830687b9ef2b8d2623c3d35ffe23e18f9dfc64c1912fd4d00c6134"; got != want {
+		t.Errorf("session key %s, want %s", got, want)
+	}
 	if got, want := hex.EncodeToString(m.CheckpointKey()), "e15f6f677bb40d31a80af9354d63122d0f9249c4f967c63c9646ba3ff9a32606"; got != want {
 		t.Errorf("checkpoint key %s, want %s", got, want)
 	}

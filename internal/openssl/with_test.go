@@ -230,3 +230,46 @@ func TestVersion(t *testing.T) {
 		t.Error(v)
 	}
 }
+
+// TestHandshakes: a certificate's key signs with OpenSSL in each way that TLS asks of it, and Go where OpenSSL was
+// not prepared.
+func TestHandshakes(t *testing.T) {
+	p256, key := newP256(t), newRSA(t, 2048)
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, long := sha256.Sum256(nil), sha512.Sum384(nil)
+	pss384 := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA384}
+	for _, tc := range []struct {
+		key    crypto.Signer
+		digest []byte
+		opts   crypto.SignerOpts
+	}{
+		{p256, short[:], crypto.SHA256}, {p256, long[:], crypto.SHA384},
+		{key, short[:], pkcs1}, {key, short[:], pss}, {key, long[:], crypto.SHA384}, {key, long[:], pss384},
+	} {
+		signer := openssl.Handshakes(tc.key)
+		if signer == tc.key || signer.Public() != tc.key.Public() {
+			t.Fatalf("OpenSSL does not take a %T", tc.key)
+		}
+		sig, err := signer.Sign(rand.Reader, tc.digest, tc.opts)
+		good := err == nil
+		switch public := tc.key.Public().(type) {
+		case *ecdsa.PublicKey:
+			good = good && ecdsa.VerifyASN1(public, tc.digest, sig)
+		case *rsa.PublicKey:
+			if options, ok := tc.opts.(*rsa.PSSOptions); ok {
+				good = good && rsa.VerifyPSS(public, tc.opts.HashFunc(), tc.digest, sig, options) == nil
+			} else {
+				good = good && rsa.VerifyPKCS1v15(public, tc.opts.HashFunc(), tc.digest, sig) == nil
+			}
+		}
+		if !good {
+			t.Errorf("%T with %v: %v", tc.key, tc.opts, err)
+		}
+	}
+	if openssl.Handshakes(p384) != crypto.Signer(p384) {
+		t.Error("P-384 was replaced")
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"moneyer/internal/platform"
 	"moneyer/oauth"
@@ -23,12 +24,15 @@ type Client struct {
 	// Revision counts the changes; a Put with a stale one is refused. 0 is new.
 	Revision int64 `json:"revision"`
 	Disabled bool  `json:"disabled,omitempty"`
+	// Introspects: the client may ask about tokens of others (RFC 7662).
+	Introspects bool `json:"introspects,omitempty"`
+	// Unverified is set in a list, where the client in the store does not verify under the
+	// master key: nothing but its ID is known. It is never stored.
+	Unverified bool `json:"-"`
 	// Grants that the client may use; empty means every grant of the profile.
 	Grants []oauth.GrantType `json:"grants,omitempty"`
 	// Scope is all that a token for this client may carry.
 	Scope oauth.Scope `json:"scope,omitempty"`
-	// Introspects: the client may ask about tokens of others (RFC 7662).
-	Introspects bool `json:"introspects,omitempty"`
 	// Attributes feed the claims that the profile takes from "client.NAME".
 	Attributes map[string]Attribute `json:"attributes,omitempty"`
 	Keys       []Key                `json:"keys,omitempty"`
@@ -48,9 +52,6 @@ type Client struct {
 	// AssertionAudience is what the aud of the JWT may be by which the client authenticates.
 	AssertionAudience AssertionAudience `json:"client_assertion_audience,omitempty"`
 	Created           time.Time         `json:"created"`
-	// Unverified is set in a list, where the client in the store does not verify under the
-	// master key: nothing but its ID is known. It is never stored.
-	Unverified bool `json:"-"`
 }
 
 // Binding is what a token is bound to.
@@ -73,6 +74,23 @@ const (
 	// moved to RFC 10070 yet.
 	AudienceIssuerOrEndpoint AssertionAudience = "issuer-or-endpoint"
 )
+
+// ShareTexts replaces texts that many clients have in common by one copy of each: a million clients are
+// held in memory.
+func (c *Client) ShareTexts() {
+	c.Issuer, c.JWKSEnvironment = shared(c.Issuer), shared(c.JWKSEnvironment)
+	for i := range c.Scope {
+		c.Scope[i] = shared(c.Scope[i])
+	}
+	for i := range c.Keys {
+		c.Keys[i].Environment = shared(c.Keys[i].Environment)
+	}
+	for i := range c.Secrets {
+		c.Secrets[i].Kind = shared(c.Secrets[i].Kind)
+	}
+}
+
+func shared[T ~string](text T) T { return unique.Make(text).Value() }
 
 // Key finds the client's key for a kid. Without a kid it is the client's only key; nil means
 // that there is none.

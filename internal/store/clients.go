@@ -33,6 +33,7 @@ func (d *DB) Client(ctx context.Context, issuer, id string) (*registry.Client, e
 	if c, err = decode[registry.Client](d.rows, clientRow(issuer, id, revision, document), mac); err != nil {
 		return nil, err
 	}
+	c.ShareTexts()
 	d.cache.clients.put(named{c.Issuer, c.ID}, c, epoch) // not id, which may be a substring that keeps a whole request in memory
 	return c, nil
 }

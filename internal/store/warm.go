@@ -33,6 +33,7 @@ func (d *DB) warm(ctx context.Context) {
 				read++
 				c, err := decode[registry.Client](d.rows, clientRow(last.issuer, last.id, revision, document), mac)
 				if err == nil { // a request for the client reports the error
+					c.ShareTexts()
 					d.cache.clients.add(named{c.Issuer, c.ID}, c, &epochs)
 				}
 				return nil

@@ -201,17 +201,25 @@ func (w *writer) drain() {
 // gone. It yields once, so that requests that are ready to run join the batch.
 func (w *writer) gather(first *engine.Append) []*engine.Append {
 	w.batch = join(w.batch[:0], first)
-	runtime.Gosched()
+	for joined := true; joined && len(w.batch) < maxBatch; {
+		runtime.Gosched()
+		joined = w.take()
+	}
+	w.linger()
+	return w.batch
+}
+
+// take adds the queued appends to the batch, and reports whether there were any.
+func (w *writer) take() (some bool) {
 	for len(w.batch) < maxBatch {
 		select {
 		case a := <-w.appends:
-			w.batch = join(w.batch, a)
+			w.batch, some = join(w.batch, a), true
 		default:
-			w.linger()
-			return w.batch
+			return some
 		}
 	}
-	return w.batch
+	return some
 }
 
 // linger extends a batch if a commit waits for other machines. It waits for the callers

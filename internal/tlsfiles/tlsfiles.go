@@ -6,11 +6,14 @@ package tlsfiles
 
 import (
 	"cmp"
+	"crypto"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
+
+	"moneyer/internal/openssl"
 )
 
 // Server names the files of a listener: certificate chain, private key and, optionally, the
@@ -23,10 +26,12 @@ type Server struct {
 
 // Loaded is the parsed content of the files.
 type Loaded struct {
-	// Config is what Listener offers to clients.
+	// Config is what Listener offers to clients, but for sessions.
 	Config *tls.Config
 
 	held Server // contents, not paths
+	// legacy has the random keys for tickets of TLS 1.2.
+	legacy *tls.Config
 }
 
 // Load reads the files. It returns nil if s is the zero Server.
@@ -63,6 +68,9 @@ func (s Server) parse(held Server) (*Loaded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("certificate %s with key %s: %w", s.Cert, s.Key, err)
 	}
+	if key, ok := pair.PrivateKey.(crypto.Signer); ok {
+		pair.PrivateKey = openssl.Handshakes(key)
+	}
 	config := serverConfig()
 	config.Certificates = []tls.Certificate{pair}
 	if s.ClientCA != "" {
@@ -75,7 +83,7 @@ func (s Server) parse(held Server) (*Loaded, error) {
 		// Without ClientCAs: a list of authorities keeps clients from showing a self-signed certificate.
 		config.ClientAuth = tls.RequestClientCert
 	}
-	return &Loaded{config, held}, nil
+	return &Loaded{config, held, &tls.Config{}}, nil
 }
 
 // serverConfig has what every listener offers: TLS 1.3, and of TLS 1.2 the suites with forward secrecy
@@ -87,14 +95,6 @@ func serverConfig() *tls.Config {
 		tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 		tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 	}}
-}
-
-// Listener returns the configuration of a listener that asks current for the loaded files at each
-// handshake.
-func Listener(current func() *Loaded) *tls.Config {
-	config := serverConfig()
-	config.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return current().Config, nil }
-	return config
 }
 
 // Client returns the configuration of a client that trusts the authorities in the file ca instead

@@ -39,7 +39,7 @@ func pair(t *testing.T, serial int64) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 }
 
-func write(t *testing.T, path string, parts ...[]byte) {
+func write(t testing.TB, path string, parts ...[]byte) {
 	t.Helper()
 	if err := os.WriteFile(path, bytes.Join(parts, nil), 0o600); err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func handshake(t *testing.T, files Server, client *tls.Config) (tls.ConnectionSt
 	here, there := net.Pipe()
 	defer func() { _, _ = here.Close(), there.Close() }()
 	go func() {
-		_ = tls.Server(there, Listener(func() *Loaded { return loaded })).HandshakeContext(t.Context())
+		_ = tls.Server(there, Listener(func() *Loaded { return loaded }, Sessions{Secret: make([]byte, 32), Now: time.Now})).HandshakeContext(t.Context())
 	}()
 	client.InsecureSkipVerify = true // the suites matter here
 	conn := tls.Client(here, client)
@@ -206,7 +206,7 @@ func TestAsk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listening, err := tls.Listen("tcp", "127.0.0.1:0", Listener(func() *Loaded { return loaded }))
+	listening, err := tls.Listen("tcp", "127.0.0.1:0", Listener(func() *Loaded { return loaded }, Sessions{Secret: make([]byte, 32), Now: time.Now}))
 	if err != nil {
 		t.Fatal(err)
 	}
