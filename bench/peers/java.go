@@ -17,9 +17,9 @@ const javaWarmUp = time.Minute
 
 // javaTools returns an error if a program is missing that servers in Java need.
 func javaTools() error {
-	for program, name := range map[string]string{"java": "openjdk-17-jdk-headless", "mvn": "maven"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return fmt.Errorf("%s is missing; on Debian: apt-get install %s", program, name)
+	for _, tool := range []struct{ program, debian string }{{"java", "openjdk-17-jdk-headless"}, {"mvn", "maven"}} {
+		if _, err := exec.LookPath(tool.program); err != nil {
+			return fmt.Errorf("%s is missing; on Debian: apt-get install %s", tool.program, tool.debian)
 		}
 	}
 	return nil
