@@ -142,7 +142,7 @@ func start(t *testing.T, program subject.Program) {
 		program.Command.Wait()
 	}()
 	t.Cleanup(func() { stop(t, program.Command, ended) })
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		err := program.Ready(t.Context())
 		if err == nil {
