@@ -21,7 +21,14 @@ import (
 // TestTokens starts each installed peer and sends every exchange twice: the response must be a
 // token that verifies with the peer's keys.
 func TestTokens(t *testing.T) {
+	peers := all()
 	for _, p := range all() {
+		if p.ConfigureTLS != nil {
+			p.Server = subject.OverTLS(p.Server, subject.TLSFull)
+			peers = append(peers, p)
+		}
+	}
+	for _, p := range peers {
 		t.Run(p.Name, func(t *testing.T) {
 			if testing.Short() {
 				t.Skip("starts servers")
@@ -208,7 +215,7 @@ func exchangeOnce(t *testing.T, exchange subject.Exchange, n int) {
 		t.Fatal(err)
 	}
 	var keys jose.JSONWebKeySet
-	if _, answer = do(t, request); json.Unmarshal(answer, &keys) != nil {
+	if _, answer = do(t, exchange, request); json.Unmarshal(answer, &keys) != nil {
 		t.Fatalf("no key set: %s", answer)
 	}
 	var claims jwt.Claims
@@ -228,12 +235,12 @@ func ask(t *testing.T, exchange subject.Exchange, body []byte) (status int, answ
 		t.Fatal(err)
 	}
 	request.Header = exchange.Header
-	return do(t, request)
+	return do(t, exchange, request)
 }
 
-func do(t *testing.T, request *http.Request) (status int, body []byte) {
+func do(t *testing.T, exchange subject.Exchange, request *http.Request) (status int, body []byte) {
 	t.Helper()
-	response, err := http.DefaultClient.Do(request)
+	response, err := exchange.TLS.Client(time.Minute).Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,13 +21,16 @@ func zitadel() peer {
 			},
 			Install: built.build,
 			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
-				return configureZitadel(ctx, built, folder, address)
+				return configureZitadel(ctx, built, folder, address, nil)
+			},
+			ConfigureTLS: func(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
+				return configureZitadel(ctx, built, folder, address, c)
 			},
 		},
 	}
 }
 
-func configureZitadel(ctx context.Context, built goServer, folder, address string) (*subject.Setup, error) {
+func configureZitadel(ctx context.Context, built goServer, folder, address string, certificates *subject.Certificates) (*subject.Setup, error) {
 	binary, err := built.binary()
 	if err != nil {
 		return nil, err
@@ -40,8 +43,8 @@ func configureZitadel(ctx context.Context, built goServer, folder, address strin
 	if err != nil {
 		return nil, err
 	}
-	issuer := "http://" + address
-	file, err := c.writeConfig(folder, address, issuer, key)
+	issuer := baseURL(address, certificates)
+	file, err := c.writeConfig(folder, address, issuer, certificates, key)
 	if err != nil {
 		return nil, err
 	}
@@ -57,7 +60,7 @@ func configureZitadel(ctx context.Context, built goServer, folder, address strin
 	bearer.Kind, bearer.Note = subject.JWTBearerES256, "no replay check"
 	bearer.Body = c.bearerBody(c.ID, c.ID, issuer, nil)
 	return &subject.Setup{
-		Server:    subject.Program{Command: program(ctx, binary, file), Ready: subject.Answers(exchange.Keys)},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: ready(exchange.Keys, certificates)},
 		Exchanges: []subject.Exchange{exchange, bearer},
 	}, nil
 }

@@ -105,8 +105,9 @@ func (c *Certificates) Answers(page string) func(context.Context) error {
 	return c.Connections()[0].Answers(page)
 }
 
-// OverTLS returns the server behind TLS, each of its exchanges once for each kind of connection. Its
-// ConfigureTLS must not be nil. [MutualTLS] goes with no other kind: the server demands a certificate.
+// OverTLS returns the server behind TLS, with its exchanges of client_credentials ES256 and of the JWT
+// bearer grant, or those of a reference, each once for each kind of connection. Its ConfigureTLS must
+// not be nil. [MutualTLS] goes with no other kind: the server demands a certificate.
 func OverTLS(s Server, kinds ...Connection) Server {
 	mutual := slices.Contains(kinds, MutualTLS)
 	s.Plain = s.Name
@@ -126,6 +127,9 @@ func OverTLS(s Server, kinds ...Connection) Server {
 		}
 		var exchanges []Exchange
 		for _, e := range setup.Exchanges {
+			if e.Kind == ClientCredentialsRS256 || e.Kind == PrivateKeyJWTES256 {
+				continue
+			}
 			for _, e.TLS = range certificates.Connections() {
 				if slices.Contains(kinds, e.TLS.Connection) {
 					exchanges = append(exchanges, e)

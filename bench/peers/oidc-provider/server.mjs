@@ -2,6 +2,7 @@
 // in-memory adapter, JWT access tokens through resource indicators. Its argument
 // is the configuration file that bench/peers writes.
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import Provider from 'oidc-provider';
 
 const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
@@ -49,6 +50,9 @@ const provider = new Provider(config.issuer, {
 });
 
 const [host, port] = config.listen.split(':');
-const server = provider.listen(Number(port), host);
+const server = config.tls_cert
+  ? createServer({ cert: readFileSync(config.tls_cert), key: readFileSync(config.tls_key) }, provider.callback())
+  : provider;
+const listening = server.listen(Number(port), host);
 // Node's default of 5 s closes connections that a load balancer still uses.
-server.keepAliveTimeout = 65_000;
+listening.keepAliveTimeout = 65_000;
