@@ -125,19 +125,23 @@ func OverTLS(s Server, kinds ...Connection) Server {
 		if err != nil {
 			return nil, err
 		}
-		var exchanges []Exchange
-		for _, e := range setup.Exchanges {
-			if e.Kind == ClientCredentialsRS256 || e.Kind == PrivateKeyJWTES256 {
-				continue
-			}
-			for _, e.TLS = range certificates.Connections() {
-				if slices.Contains(kinds, e.TLS.Connection) {
-					exchanges = append(exchanges, e)
-				}
-			}
-		}
-		setup.Exchanges = exchanges
+		connections := slices.DeleteFunc(certificates.Connections(), func(t *TLS) bool { return !slices.Contains(kinds, t.Connection) })
+		setup.Exchanges = over(setup.Exchanges, connections)
 		return setup, nil
 	}
 	return s
+}
+
+// over returns each exchange that is measured over TLS once for each connection.
+func over(exchanges []Exchange, connections []*TLS) []Exchange {
+	var all []Exchange
+	for _, e := range exchanges {
+		if e.Kind == ClientCredentialsRS256 || e.Kind == PrivateKeyJWTES256 {
+			continue
+		}
+		for _, e.TLS = range connections {
+			all = append(all, e)
+		}
+	}
+	return all
 }
