@@ -125,22 +125,25 @@ func OverTLS(s Server, kinds ...Connection) Server {
 		if err != nil {
 			return nil, err
 		}
-		connections := slices.DeleteFunc(certificates.Connections(), func(t *TLS) bool { return !slices.Contains(kinds, t.Connection) })
-		setup.Exchanges = over(setup.Exchanges, connections)
+		setup.Exchanges = overTLS(setup.Exchanges, certificates.Connections(), kinds)
 		return setup, nil
 	}
 	return s
 }
 
-// over returns each exchange that is measured over TLS once for each connection.
-func over(exchanges []Exchange, connections []*TLS) []Exchange {
+// overTLS returns those of the exchanges that are measured with TLS, by each of the connections that
+// is of one of the kinds.
+func overTLS(exchanges []Exchange, connections []*TLS, kinds []Connection) []Exchange {
 	var all []Exchange
 	for _, e := range exchanges {
-		if e.Kind == ClientCredentialsRS256 || e.Kind == PrivateKeyJWTES256 {
+		switch e.Kind {
+		case ClientCredentialsRS256, PrivateKeyJWTES256, Introspection:
 			continue
 		}
 		for _, e.TLS = range connections {
-			all = append(all, e)
+			if slices.Contains(kinds, e.TLS.Connection) {
+				all = append(all, e)
+			}
 		}
 	}
 	return all
