@@ -193,8 +193,8 @@ func (c *choices) overTLS(servers []subject.Server, mutual bool) []subject.Serve
 }
 
 // sparse selects exchanges that are measured with fewer numbers of connections: profiles that
-// differ little from their representative, what is no new token, the static build, many clients, and
-// PostgreSQL.
+// differ little from their representative, what is no new token, the static build, many clients,
+// PostgreSQL, and servers in Java, which take long.
 func sparse(server string, kind subject.Kind, variant string) bool {
 	switch kind {
 	case subject.Introspection, subject.Check, subject.ReusedES256:
@@ -203,6 +203,7 @@ func sparse(server string, kind subject.Kind, variant string) bool {
 		return server == own
 	}
 	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || server == ownPostgres ||
+		server == "Keycloak" || strings.HasPrefix(server, "Spring") ||
 		strings.HasPrefix(server, own+", ") && !strings.HasSuffix(server, "TLS")
 }
 
