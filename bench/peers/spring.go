@@ -112,7 +112,7 @@ func configureSpring(ctx context.Context, folder, address string) (*subject.Setu
 		return nil, err
 	}
 	issuer := "http://" + address
-	file, err := c.writeConfig(folder, address, issuer, key)
+	file, err := c.writeConfig(folder, address, issuer, nil, key)
 	if err != nil {
 		return nil, err
 	}
