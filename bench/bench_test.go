@@ -66,7 +66,7 @@ func results() *trial.Report {
 	}
 	cc, grant, pkj, rsa := subject.ClientCredentialsES256, subject.JWTBearerES256, subject.PrivateKeyJWTES256, subject.ClientCredentialsRS256
 	over := func(server string, kind subject.Kind, connection subject.Connection, cpu float64) trial.Row {
-		r := row(server+", TLS", kind, "", trial.Together, 1e6/cpu, cpu)
+		r := row(server, kind, "", trial.Together, 1e6/cpu, cpu)
 		r.Connection, r.Reference = connection, kind == subject.Kind(subject.Empty)
 		return r
 	}

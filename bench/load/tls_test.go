@@ -3,6 +3,7 @@ package load
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -197,4 +198,42 @@ func silentServer(t *testing.T) string {
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) }))
 	t.Cleanup(func() { server.Listener.Close() })
 	return server.Listener.Addr().String()
+}
+
+// TestBroken: a round that takes broken connections goes on after them, and sends what they kept from
+// being sent again.
+func TestBroken(t *testing.T) {
+	const n, broken = 20, 5
+	var handshakes atomic.Int64
+	url, certificates := tlsServer(t, false, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if handshakes.Add(1) <= broken {
+			return nil, errors.New("too many")
+		}
+		return nil, nil
+	}}, echo)
+	round := tlsRound(t, url, certificates.Connections()[0], n)
+	round.Broken, round.Again = true, true
+	result, err := round.Closed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, bad := map[int]bool{}, 0
+	for _, a := range result.Answers {
+		switch {
+		case a.Status == 200:
+			good[a.Index] = true
+		case a.Status == 0 && len(a.Body) > 0 && a.Latency > 0:
+			bad++
+		default:
+			t.Errorf("%+v", a)
+		}
+	}
+	if len(good) != n || bad != broken || result.Full != n {
+		t.Errorf("%d requests were answered by %d handshakes, %d connections broke", len(good), result.Full, bad)
+	}
+	handshakes.Store(0)
+	round.Broken = false
+	if _, err := round.Closed(t.Context()); err == nil {
+		t.Error("a broken connection is no error")
+	}
 }

@@ -64,6 +64,12 @@ func (c *client) secretBody(more url.Values) func(int) ([]byte, error) {
 	return func(int) ([]byte, error) { return body, nil }
 }
 
+// introspect returns the exchange that asks endpoint about a token of another one (RFC 7662), by the
+// client with its secret in the body.
+func (c *client) introspect(of subject.Exchange, endpoint string) subject.Exchange {
+	return of.Introspect(endpoint, url.Values{"client_id": {c.ID}, "client_secret": {c.Secret}})
+}
+
 // keyBody returns client_credentials requests with private_key_jwt (RFC 7523 section 2.2).
 func (c *client) keyBody(audience string, more url.Values) func(int) ([]byte, error) {
 	return func(int) ([]byte, error) {

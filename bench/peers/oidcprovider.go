@@ -160,9 +160,13 @@ func configureOIDCProvider(ctx context.Context, folder, address string, certific
 	byKey.Kind = subject.PrivateKeyJWTES256
 	byKey.Body = c.keyBody(issuer, nil)
 	byKey.Note = "replay check find-then-save, in memory, the last 1,000 to 2,000 ids"
+	opaque := exchange
+	opaque.Body = c.secretBody(url.Values{"resource": {"urn:bench:opaque"}})
+	introspection := c.introspect(opaque, issuer+"/token/introspection")
+	introspection.Note = "of an opaque token: not for JWTs"
 	return &subject.Setup{
 		Server:    subject.Program{Command: command, Ready: ready(exchange.Keys, certificates)},
-		Exchanges: []subject.Exchange{exchange, rs256, byKey},
+		Exchanges: []subject.Exchange{exchange, rs256, byKey, introspection},
 	}, nil
 }
 

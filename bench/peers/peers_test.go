@@ -55,6 +55,10 @@ func TestTokens(t *testing.T) {
 			}
 			for _, exchange := range setup.Exchanges {
 				t.Run(string(exchange.Kind), func(t *testing.T) {
+					if exchange.Kind == subject.Introspection {
+						introspectOnce(t, exchange)
+						return
+					}
 					for n := range 2 {
 						exchangeOnce(t, exchange, n)
 					}
@@ -181,6 +185,26 @@ func stop(t *testing.T, command *exec.Cmd, ended <-chan struct{}) {
 		t.Errorf("%s does not stop by SIGTERM", command.Path)
 		command.Process.Kill()
 		<-ended
+	}
+}
+
+// introspectOnce asks about a live token, and about what is none.
+func introspectOnce(t *testing.T, exchange subject.Exchange) {
+	t.Helper()
+	if err := exchange.Before(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	body, err := exchange.Body(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, answer := ask(t, exchange, body)
+	if err := exchange.Check(answer); status != http.StatusOK || err != nil {
+		t.Errorf("%d: %s, %v", status, answer, err)
+	}
+	status, answer = ask(t, exchange, append(body, "AAAA"...))
+	if err := exchange.Check(answer); status == http.StatusOK && err == nil {
+		t.Errorf("a token that was not issued is active: %s", answer)
 	}
 }
 

@@ -2,6 +2,8 @@ package peers
 
 import (
 	"context"
+	"encoding/base64"
+	"net/url"
 
 	"moneyer/bench/subject"
 )
@@ -59,8 +61,10 @@ func configureZitadel(ctx context.Context, built goServer, folder, address strin
 	bearer := exchange
 	bearer.Kind, bearer.Note = subject.JWTBearerES256, "no replay check"
 	bearer.Body = c.bearerBody(c.ID, c.ID, issuer, nil)
+	introspection := exchange.Introspect(issuer+"/oauth/introspect", url.Values{})
+	introspection.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(c.ID+":"+c.Secret)))
 	return &subject.Setup{
 		Server:    subject.Program{Command: program(ctx, binary, file), Ready: ready(exchange.Keys, certificates)},
-		Exchanges: []subject.Exchange{exchange, bearer},
+		Exchanges: []subject.Exchange{exchange, bearer, introspection},
 	}, nil
 }

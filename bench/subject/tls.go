@@ -125,19 +125,26 @@ func OverTLS(s Server, kinds ...Connection) Server {
 		if err != nil {
 			return nil, err
 		}
-		var exchanges []Exchange
-		for _, e := range setup.Exchanges {
-			if e.Kind == ClientCredentialsRS256 || e.Kind == PrivateKeyJWTES256 {
-				continue
-			}
-			for _, e.TLS = range certificates.Connections() {
-				if slices.Contains(kinds, e.TLS.Connection) {
-					exchanges = append(exchanges, e)
-				}
-			}
-		}
-		setup.Exchanges = exchanges
+		setup.Exchanges = overTLS(setup.Exchanges, certificates.Connections(), kinds)
 		return setup, nil
 	}
 	return s
+}
+
+// overTLS returns those of the exchanges that are measured with TLS, by each of the connections that
+// is of one of the kinds.
+func overTLS(exchanges []Exchange, connections []*TLS, kinds []Connection) []Exchange {
+	var all []Exchange
+	for _, e := range exchanges {
+		switch e.Kind {
+		case ClientCredentialsRS256, PrivateKeyJWTES256, Introspection:
+			continue
+		}
+		for _, e.TLS = range connections {
+			if slices.Contains(kinds, e.TLS.Connection) {
+				all = append(all, e)
+			}
+		}
+	}
+	return all
 }

@@ -35,15 +35,17 @@ const provider = new Provider(config.issuer, {
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
+    introspection: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => 'urn:bench:es256',
       getResourceServerInfo: (ctx, resource) => ({
         scope: '',
         audience: resource,
-        accessTokenFormat: 'jwt',
+        // Introspection is for opaque tokens only.
+        accessTokenFormat: resource in algorithms ? 'jwt' : 'opaque',
         accessTokenTTL: 3600,
-        jwt: { sign: { alg: algorithms[resource] } },
+        jwt: resource in algorithms ? { sign: { alg: algorithms[resource] } } : undefined,
       }),
     },
   },
