@@ -84,15 +84,33 @@ func (c *certified) with(pair *tls.Certificate, print fingerprint) (*http.Transp
 	if c.transport != nil && c.shown == print {
 		return c.transport, nil
 	}
-	base := c.base
+	t, err := resuming(c.base)
+	if err != nil {
+		return nil, err
+	}
+	if t.DialTLSContext != nil || t.DialTLS != nil { //nolint:staticcheck // a caller may still set the old one
+		return nil, errors.New("tokensource: a transport with DialTLS makes its TLS connections by itself, so that no client certificate can be added")
+	}
+	t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
+	if c.transport != nil {
+		c.transport.CloseIdleConnections()
+	}
+	c.transport, c.shown = t, print
+	return t, nil
+}
+
+// keptSessions is how many TLS sessions, each of a server, are kept to be resumed.
+const keptSessions = 32
+
+// resuming returns a copy of a transport that resumes TLS sessions: tokens are asked for so rarely that each
+// request may find its connection closed. The sessions are its own, because one that is resumed has the client certificate
+// with which it began. Nil means http.DefaultTransport.
+func resuming(base *http.Transport) (*http.Transport, error) {
 	if base == nil {
 		var ok bool
 		if base, ok = http.DefaultTransport.(*http.Transport); !ok {
 			return nil, errors.New("tokensource: http.DefaultTransport was replaced: give a transport that is an *http.Transport")
 		}
-	}
-	if base.DialTLSContext != nil || base.DialTLS != nil { //nolint:staticcheck // a caller may still set the old one
-		return nil, errors.New("tokensource: a transport with DialTLS makes its TLS connections by itself, so that no client certificate can be added")
 	}
 	t := base.Clone()
 	if t.TLSNextProto["h2"] != nil { // keeps connections for all copies (golang.org/x/net/http2)
@@ -101,14 +119,7 @@ func (c *certified) with(pair *tls.Certificate, print fingerprint) (*http.Transp
 	if t.TLSClientConfig == nil {
 		t.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	if t.TLSClientConfig.ClientSessionCache != nil { // a session that is resumed has the certificate with which it began
-		t.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(0)
-	}
-	t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
-	if c.transport != nil {
-		c.transport.CloseIdleConnections()
-	}
-	c.transport, c.shown = t, print
+	t.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(keptSessions)
 	return t, nil
 }
 

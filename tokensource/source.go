@@ -71,8 +71,8 @@ type Source struct {
 	// parameter of type string has one value, a list one or more.
 	Params url.Values
 
-	// HTTPClient sends the requests to the token endpoint; nil means one with
-	// http.DefaultTransport. With Credential.Certificate, copies of its Transport show
+	// HTTPClient sends the requests to the token endpoint. Without a Transport it uses a copy of
+	// http.DefaultTransport that resumes TLS sessions; set ClientSessionCache in the TLSClientConfig of yours. With Credential.Certificate, copies of its Transport show
 	// the certificate, if that is an *http.Transport; any other has to show the same
 	// certificate by itself. Redirects are never followed, and each try ends after 15 s,
 	// whatever the client's own settings.
@@ -86,8 +86,9 @@ type Source struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	skewLogged sync.Once  // the clocks that differ
-	setup      sync.Once  // makes certified and found
+	skewLogged sync.Once // the clocks that differ
+	setup      sync.Once // makes resumes, certified and found
+	resumes    *http.Transport
 	certified  *certified // nil without Credential.Certificate
 	found      found
 
@@ -137,6 +138,7 @@ func (s *Source) makeReady() {
 	s.setup.Do(func() {
 		s.found.turn = make(chan struct{}, 1)
 		if s.Credential.Certificate == nil {
+			s.resumes, _ = resuming(nil) // nil where http.DefaultTransport was replaced, which then serves as it is
 			return
 		}
 		c := &certified{certificate: s.Credential.Certificate}
@@ -150,6 +152,19 @@ func (s *Source) makeReady() {
 	})
 }
 
+// asking returns HTTPClient, or where it has no Transport one that resumes TLS sessions.
+func (s *Source) asking() *http.Client {
+	if s.resumes == nil || s.HTTPClient != nil && s.HTTPClient.Transport != nil {
+		return s.HTTPClient
+	}
+	client := http.Client{}
+	if s.HTTPClient != nil {
+		client = *s.HTTPClient
+	}
+	client.Transport = s.resumes
+	return &client
+}
+
 // identity is the client certificate and the credential of an exchange.
 type identity struct {
 	client      *http.Client // shows it; may be nil
@@ -160,7 +175,7 @@ type identity struct {
 // identify returns the certificate as it is now.
 func (s *Source) identify(ctx context.Context) (*identity, error) {
 	s.makeReady()
-	with := &identity{client: s.HTTPClient, credential: s.credential()}
+	with := &identity{client: s.asking(), credential: s.credential()}
 	if s.Credential.Certificate == nil {
 		return with, nil
 	}

@@ -31,12 +31,16 @@ type Round struct {
 	Sources []netip.Addr
 	// Timeout of one response; 0 means a minute.
 	Timeout time.Duration
+	// Broken takes connections that end before an answer, or do not come about within Timeout, as
+	// answers with status 0 and the reason as their body. Otherwise the first one ends the round.
+	Broken bool
 }
 
 // An Answer is the result of one request.
 type Answer struct {
 	// Index of the request.
-	Index  int
+	Index int
+	// Status is 0 if no answer came.
 	Status int
 	Body   []byte
 	// RetryAfter: the response has that header field.
@@ -160,6 +164,7 @@ func (r *Round) connect(ctx context.Context) ([]*worker, error) {
 		if len(r.Addresses) > 0 {
 			w.address = r.Addresses[i%len(r.Addresses)]
 		}
+		w.dialer.Timeout = w.timeout()
 		if len(r.Sources) > 0 {
 			w.dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(r.Sources[i%len(r.Sources)], 0))
 		}

@@ -56,6 +56,26 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestUpstreamSessionsAreResumed: when the upstream has closed its connection, the next one resumes the session, with
+// the client certificate.
+func TestUpstreamSessionsAreResumed(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, len(r.TLS.PeerCertificates), " ", r.TLS.DidResume)
+	}))
+	s.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert}
+	s.Config.SetKeepAlivesEnabled(false)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	p, dir := newPlatform(t), folder(t)
+	pair(t, dir, s)
+	r := start(t, dir, settings(p.URL, s.URL, "ca_file = \"cert.pem\"\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n"))
+	for i, want := range []string{"1 false", "1 true", "1 true"} {
+		if got := text(t, r.do(t, "GET", "/api/x", nil)); got != want {
+			t.Errorf("request %d: %s, want %s", i, got, want)
+		}
+	}
+}
+
 // TestTLSToThePlatform is TestTLS for the platform.
 func TestTLSToThePlatform(t *testing.T) {
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

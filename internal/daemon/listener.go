@@ -80,7 +80,7 @@ func (s *state) listen(ctx context.Context, cfg *config.Config, name string, c c
 // listenTCP listens. That the process may not is an error of the configuration: a restart does not
 // help.
 func listenTCP(ctx context.Context, name, address string) (net.Listener, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	l, err := keepAlive().Listen(ctx, "tcp", address)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, &ConfigError{fmt.Errorf("the %s listener: %w: choose a port from 1024 on, or allow it to this user (systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE)", name, err)}
 	}

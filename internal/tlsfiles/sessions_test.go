@@ -275,6 +275,23 @@ func TestSessionOfTLS12(t *testing.T) {
 	connect("after that", r, true)
 }
 
+// TestClientResumes: the client of Client keeps its sessions.
+func TestClientResumes(t *testing.T) {
+	now := time.Now()
+	dir := newFiles(t, now)
+	r := newReplica(t, dir, &now, nil)
+	client, err := Client(filepath.Join(dir, "server.pem"), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	client.ServerName, client.InsecureSkipVerify = "server.example", true
+	for i := range 2 {
+		if state, err := r.connect(t, client); err != nil || state.DidResume != (i == 1) {
+			t.Errorf("connection %d: %v, resumed %v", i, err, state.DidResume)
+		}
+	}
+}
+
 // ticketOf returns a ticket that the replica made, and what uses it.
 func ticketOf(t testing.TB, r *replica) ([]byte, *epoch) {
 	t.Helper()

@@ -64,7 +64,9 @@ func TestServerKeys(t *testing.T) {
 		file := filepath.Join(dir, "server.pem")
 		writeFor(t, file, key)
 		r := newReplica(t, dir, &now, nil)
-		_, isGo := r.loaded.Load().Config.Certificates[0].PrivateKey.(interface{ Equal(x crypto.PrivateKey) bool })
+		_, isGo := r.loaded.Load().Config.Certificates[0].PrivateKey.(interface {
+			Equal(x crypto.PrivateKey) bool
+		})
 		if want := !openssl.Enabled() || name != "P-256" && name != "RSA"; isGo != want {
 			t.Errorf("%s: Go signs: %v", name, isGo)
 		}

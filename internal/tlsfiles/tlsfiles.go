@@ -97,11 +97,14 @@ func serverConfig() *tls.Config {
 	}}
 }
 
+// keptSessions is how many sessions, each of a server, a client keeps to resume them.
+const keptSessions = 32
+
 // Client returns the configuration of a client that trusts the authorities in the file ca instead
 // of the system's and presents the client certificate in cert, whose private key is in key or in
-// the same file. Each of them may be empty.
+// the same file. Each of them may be empty. The client resumes sessions.
 func Client(ca, cert, key string) (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, ClientSessionCache: tls.NewLRUClientSessionCache(keptSessions)}
 	if ca != "" {
 		roots, err := LoadRoots(ca)
 		if err != nil {
