@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"moneyer/bench/moneyer"
@@ -171,6 +172,10 @@ func (f *further) spread(ctx context.Context) (err error) {
 	if _, err := s.Install(ctx, f.Progress.Detail()); err != nil {
 		return err
 	}
-	f.r.Replicas, err = f.Replicas(ctx, s, []subject.Kind{subject.JWTBearerES256, subject.ClientCredentialsES256}, []int{trial.Compared, many}, longer*f.duration)
+	connections := []int{trial.Compared, many}
+	if f.replicas { // each replica has at least one
+		connections = slices.DeleteFunc(slices.Clone(f.connections), func(n int) bool { return n < replicas })
+	}
+	f.r.Replicas, err = f.Replicas(ctx, s, []subject.Kind{subject.JWTBearerES256, subject.ClientCredentialsES256}, connections, longer*f.duration)
 	return err
 }
