@@ -31,23 +31,26 @@ type further struct {
 	*choices
 	*trial.Trial
 	base moneyer.Options
-	r    *trial.Report
+	// openSSL is the program of the references that sign with OpenSSL.
+	openSSL string
+	r       *trial.Report
 }
 
 // run runs one measurement after another.
 func (f *further) run(ctx context.Context, r *trial.Report) error {
 	f.r = r
-	steps := []struct {
+	type step struct {
 		name string
 		do   func(context.Context) error
-	}{
+	}
+	steps := []step{
 		{"half of capacity", f.half}, {"overload", f.overload}, {"one noisy client", f.noisy}, {"the ledger's size", f.ledger},
 	}
+	if f.tls && !f.quick {
+		steps = append(steps, step{"overload over TLS", f.overloadTLS})
+	}
 	if !f.quick {
-		steps = append(steps, struct {
-			name string
-			do   func(context.Context) error
-		}{"pruning", f.prune})
+		steps = append(steps, step{"pruning", f.prune})
 	}
 	for _, s := range steps {
 		err := s.do(ctx)
@@ -83,14 +86,46 @@ func (f *further) half(ctx context.Context) error {
 const crowdClients = 100
 
 func (f *further) overload(ctx context.Context) (err error) {
-	duration := time.Minute
-	if f.quick {
-		duration = 5 * time.Second
-	}
+	f.r.Overload, err = f.Trial.Overload(ctx, moneyer.Server(f.crowded()), f.limited(subject.Kept), f.overloadTime())
+	return err
+}
+
+func (f *further) overloadTLS(ctx context.Context) (err error) {
+	f.r.OverloadTLS, err = f.Trial.Overload(ctx, subject.OverTLS(moneyer.Server(f.crowded()), subject.TLSFull), f.limited(subject.TLSFull), f.overloadTime())
+	return err
+}
+
+// crowded returns a Moneyer with its limits and many clients.
+func (f *further) crowded() moneyer.Options {
 	o := f.base
 	o.Name, o.Limits, o.Clients = "moneyer with its limits", true, crowdClients
-	f.r.Overload, err = f.Trial.Overload(ctx, moneyer.Server(o), duration)
-	return err
+	return o
+}
+
+func (f *further) overloadTime() time.Duration {
+	if f.quick {
+		return 5 * time.Second
+	}
+	return time.Minute
+}
+
+// limited returns the reference of jwt-bearer with a limit.
+func (f *further) limited(connection subject.Connection) trial.Reference {
+	return func(library subject.Library, perSecond int) (subject.Server, error) {
+		program := ""
+		if library == subject.OpenSSL {
+			program = f.openSSL
+		}
+		model, err := moneyer.Model()
+		if err != nil {
+			return subject.Server{}, err
+		}
+		s, err := subject.Reference(model, subject.WorkOf(subject.JWTBearerES256, library).AtMost(perSecond), program)
+		if connection != subject.Kept {
+			s = subject.OverTLS(s, connection)
+		}
+		return s, err
+	}
 }
 
 func (f *further) noisy(ctx context.Context) (err error) {

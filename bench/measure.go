@@ -114,7 +114,8 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err != nil {
 		return nil, err
 	}
-	if err := c.references(ctx, t, root); err != nil {
+	openSSL, err := c.references(ctx, t, root)
+	if err != nil {
 		return nil, err
 	}
 	if err := t.Install(ctx, c.contenders(root, progress), false); err != nil {
@@ -125,7 +126,7 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	}
 	var after func(context.Context, *trial.Report) error
 	if c.further && c.server(own) {
-		f := &further{choices: c, Trial: t, base: moneyer.Options{Root: root, Log: progress.Detail()}}
+		f := &further{choices: c, Trial: t, openSSL: openSSL, base: moneyer.Options{Root: root, Log: progress.Detail()}}
 		after = f.run
 	}
 	r, err := t.Run(ctx, after)
@@ -138,28 +139,37 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	return r, nil
 }
 
-// references installs the reference servers, with OpenSSL's signatures where that can be built.
-func (c *choices) references(ctx context.Context, t *trial.Trial, root string) error {
+// references installs the reference servers, with OpenSSL's signatures where that can be built, and
+// returns the program of those.
+func (c *choices) references(ctx context.Context, t *trial.Trial, root string) (program string, err error) {
 	model, err := moneyer.Model()
 	if err != nil {
-		return err
+		return "", err
 	}
 	references, err := subject.References(model, subject.Go, "")
 	if err != nil {
-		return err
+		return "", err
 	}
-	program, err := subject.BuildOpenSSL(ctx, root, filepath.Join(root, "bench", ".cache"), t.Progress.Detail())
+	program, err = subject.BuildOpenSSL(ctx, root, filepath.Join(root, "bench", ".cache"), t.Progress.Detail())
 	if err != nil {
 		t.Fail("the reference servers that sign with OpenSSL are left out: %v", err)
 	} else {
 		more, err := subject.References(model, subject.OpenSSL, program)
 		if err != nil {
-			return err
+			return "", err
+		}
+		if c.quick && !c.peers && !c.static { // nothing else signs with Go
+			references = slices.DeleteFunc(references, signs)
 		}
 		references = append(references, more...)
 	}
 	references = append(references, c.overTLS(references, true)...)
-	return t.Install(ctx, references, true)
+	return program, t.Install(ctx, references, true)
+}
+
+// signs reports whether a reference makes signatures.
+func signs(s subject.Server) bool {
+	return s.Name != string(subject.Empty) && s.Name != string(subject.Form)
 }
 
 // overTLS returns those of the servers behind TLS that are measured so; quickly only with full
@@ -183,9 +193,17 @@ func (c *choices) overTLS(servers []subject.Server, mutual bool) []subject.Serve
 }
 
 // sparse selects exchanges that are measured with fewer numbers of connections: profiles that
-// differ little from their representative, the static build, many clients, and PostgreSQL.
-func sparse(server string, _ subject.Kind, variant string) bool {
+// differ little from their representative, what is no new token, the static build, many clients,
+// PostgreSQL, and servers in Java, which take long.
+func sparse(server string, kind subject.Kind, variant string) bool {
+	switch kind {
+	case subject.Introspection, subject.Check, subject.ReusedES256:
+		return true
+	case subject.PrivateKeyJWTES256:
+		return server == own
+	}
 	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || server == ownPostgres ||
+		server == "Keycloak" || strings.HasPrefix(server, "Spring") ||
 		strings.HasPrefix(server, own+", ") && !strings.HasSuffix(server, "TLS")
 }
 

@@ -94,7 +94,7 @@ func (g *goals) connections() {
 			g.least(fmt.Sprintf("%s, %s, of the same handshake and ceiling, by processor time", kind, connection), 93, " %", ofCeiling(ours))
 			name := "the best peer"
 			if best != nil {
-				name = plainName(best.Server)
+				name = best.Server
 			}
 			g.least(fmt.Sprintf("%s, %s, of %s, by processor time", kind, connection, name), 1, " times", cheaper(ours, best))
 		}
@@ -167,7 +167,11 @@ func similar(theirs string, ours subject.Kind) bool {
 }
 
 func (g *goals) overload() {
-	var others *float64
+	var granted, others *float64
+	if o := g.r.OverloadTLS; o != nil && o.Left > 0 {
+		granted = new(100 * o.Goodput / o.Left)
+	}
+	g.least("granted at 3 times capacity over TLS, of what empty refusals would leave", 90, " %", granted)
 	if n := g.r.Noisy; n != nil {
 		others = new(100 * n.OthersGot)
 	}
@@ -213,7 +217,7 @@ func (g *goals) any(server string, kind subject.Kind, connections int) *trial.Ro
 func (g *goals) over(server string, kind subject.Kind, connection subject.Connection) *trial.Row {
 	for i := range g.r.Rows {
 		row := &g.r.Rows[i]
-		if plainName(row.Server) == server && onNew(row, kind, connection) {
+		if row.Server == server && onNew(row, kind, connection) {
 			return row
 		}
 	}
@@ -233,11 +237,6 @@ func (g *goals) cheapestPeer(kind subject.Kind, connection subject.Connection) (
 
 func onNew(row *trial.Row, kind subject.Kind, connection subject.Connection) bool {
 	return row.Connection == connection && row.Kind == string(kind) && row.Error == "" && row.Rounds > 0
-}
-
-// plainName returns the name of a server without the kind of its listener.
-func plainName(server string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(server, ", mutual TLS"), ", TLS")
 }
 
 func isOurs(server string) bool { return strings.HasPrefix(server, own) }

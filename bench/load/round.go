@@ -29,12 +29,16 @@ type Round struct {
 	Sources []netip.Addr
 	// Timeout of one response; 0 means a minute.
 	Timeout time.Duration
+	// Broken takes connections that end before an answer, or do not come about within Timeout, as
+	// answers with status 0 and the reason as their body. Otherwise the first one ends the round.
+	Broken bool
 }
 
 // An Answer is the result of one request.
 type Answer struct {
 	// Index of the request.
-	Index  int
+	Index int
+	// Status is 0 if no answer came.
 	Status int
 	Body   []byte
 	// RetryAfter: the response has that header field.
@@ -155,6 +159,7 @@ func (r *Round) connect(ctx context.Context) ([]*worker, error) {
 	workers := make([]*worker, r.Connections)
 	for i := range workers {
 		w := &worker{round: r, reader: newReader(nil)}
+		w.dialer.Timeout = w.timeout()
 		if len(r.Sources) > 0 {
 			w.dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(r.Sources[i%len(r.Sources)], 0))
 		}

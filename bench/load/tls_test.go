@@ -1,11 +1,14 @@
 package load
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -180,21 +183,69 @@ func TestNotResumedIsAnError(t *testing.T) {
 	}
 }
 
-// TestTLSInterrupt: a round ends while the server keeps it waiting within a handshake.
+// TestTLSInterrupt: a round is interrupted while the server keeps it waiting within a handshake, also
+// one that takes broken connections.
 func TestTLSInterrupt(t *testing.T) {
 	_, certificates := tlsServer(t, false, &tls.Config{}, echo)
-	address := silentServer(t)
-	round := tlsRound(t, "https://"+address, certificates.Connections()[0], 4)
-	round.Timeout, round.Duration = 50*time.Millisecond, time.Millisecond
-	if result, err := round.Closed(t.Context()); err == nil {
-		t.Errorf("the round gave %+v", result.Answers)
+	for _, broken := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 4096)) // a ClientHello, which gets no answer
+			cancel()
+			_, _ = io.Copy(io.Discard, conn)
+			conn.Close()
+		}()
+		round := tlsRound(t, "https://"+l.Addr().String(), certificates.Connections()[0], 4)
+		round.Broken = broken
+		if result, err := round.Closed(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("the round gave %+v, %v", result, err)
+		}
+		l.Close()
 	}
 }
 
-// silentServer reads and never answers.
-func silentServer(t *testing.T) string {
-	t.Helper()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) }))
-	t.Cleanup(func() { server.Listener.Close() })
-	return server.Listener.Addr().String()
+// TestBroken: a round that takes broken connections goes on after them, and sends what they kept from
+// being sent again.
+func TestBroken(t *testing.T) {
+	const n, broken = 20, 5
+	var handshakes atomic.Int64
+	url, certificates := tlsServer(t, false, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		if handshakes.Add(1) <= broken {
+			return nil, errors.New("too many")
+		}
+		return nil, nil
+	}}, echo)
+	round := tlsRound(t, url, certificates.Connections()[0], n)
+	round.Broken, round.Again = true, true
+	result, err := round.Closed(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	good, bad := map[int]bool{}, 0
+	for _, a := range result.Answers {
+		switch {
+		case a.Status == 200:
+			good[a.Index] = true
+		case a.Status == 0 && len(a.Body) > 0 && a.Latency > 0:
+			bad++
+		default:
+			t.Errorf("%+v", a)
+		}
+	}
+	if len(good) != n || bad != broken || result.Full != n {
+		t.Errorf("%d requests were answered by %d handshakes, %d connections broke", len(good), result.Full, bad)
+	}
+	handshakes.Store(0)
+	round.Broken = false
+	if _, err := round.Closed(t.Context()); err == nil {
+		t.Error("a broken connection is no error")
+	}
 }

@@ -65,7 +65,11 @@ func (w *worker) dialTCP(ctx context.Context) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.conn, w.stream = conn, conn
-	return conn.SetDeadline(time.Now().Add(w.round.Duration + w.timeout()))
+	patience := w.timeout()
+	if w.round.Endpoint.tls == nil {
+		patience += w.round.Duration
+	}
+	return conn.SetDeadline(time.Now().Add(patience))
 }
 
 // dial opens a connection, with TLS if the endpoint has it.
@@ -150,6 +154,11 @@ func (w *worker) work(pacing *schedule, requests *queue) {
 			return
 		}
 		retryable, err := w.exchange(pacing.begin, due, index, request)
+		if err != nil && w.round.Broken && !w.stopped.Load() {
+			w.close()
+			w.answers = append(w.answers, Answer{Index: index, Body: []byte(err.Error()), At: time.Since(pacing.begin), Latency: time.Since(due)})
+			err = nil
+		}
 		if err != nil {
 			w.err = fmt.Errorf("request %d: %w", index, err)
 			pacing.stop()
@@ -161,12 +170,13 @@ func (w *worker) work(pacing *schedule, requests *queue) {
 	}
 }
 
-// exchange sends one request and stores its answer.
+// exchange sends one request and stores its answer. A request that was not sent may be sent again,
+// also after an error.
 func (w *worker) exchange(begin, due time.Time, index int, request []byte) (retryable bool, err error) {
 	sent := time.Now()
 	if w.conn == nil {
 		if err := w.dial(context.Background()); err != nil {
-			return false, err
+			return true, err
 		}
 	}
 	if _, err := w.stream.Write(request); err != nil {

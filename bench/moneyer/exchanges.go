@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/url"
 
 	"moneyer/bench/subject"
 )
@@ -35,7 +36,7 @@ func (o *Options) exchanges(base string) []subject.Exchange {
 		byCredentials,
 		reuse(base, p),
 		check(&byCredentials, plainIssuer),
-		byCredentials.Introspect(plainIssuer+"/introspect", "client_id="+id(0)+"&client_secret="+secret(plain, 0)),
+		byCredentials.Introspect(plainIssuer+"/introspect", url.Values{"client_id": {id(0)}, "client_secret": {secret(plain, 0)}}),
 	}
 }
 

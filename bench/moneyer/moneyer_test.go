@@ -26,11 +26,16 @@ func options(o Options) *Options {
 
 func open(t *testing.T, folder string) *store.DB {
 	t.Helper()
+	return openStore(t, folder, "sqlite:"+filepath.Join(folder, storeFile))
+}
+
+func openStore(t *testing.T, folder, url string) *store.DB {
+	t.Helper()
 	master, err := keyring.ReadMasterKey(filepath.Join(folder, masterFile))
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := store.Open(t.Context(), "sqlite:"+filepath.Join(folder, storeFile), store.Options{Create: true, Now: time.Now, RowKey: master.RowKey()})
+	db, err := store.Open(t.Context(), url, store.Options{Now: time.Now, RowKey: master.RowKey()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,5 +170,37 @@ func TestFillStops(t *testing.T) {
 	o := options(Options{Clients: 10})
 	if err := o.fill(ctx, t.TempDir(), configuration(o, "127.0.0.1:1", "127.0.0.1:2", nil)); err == nil {
 		t.Error("an interrupted filling says that all is there")
+	}
+}
+
+// TestFillPostgres: a store in PostgreSQL is filled when its database has started, once.
+func TestFillPostgres(t *testing.T) {
+	folder, err := os.MkdirTemp("", "moneyer-bench-") //nolint:usetesting // another user must reach it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(folder) })
+	o := options(Options{Postgres: true})
+	text, beside, err := o.prepare(t.Context(), folder, func(o *Options) string { return configuration(o, "127.0.0.1:1", "127.0.0.1:2", nil) })
+	if err != nil {
+		t.Skip(err)
+	}
+	process, _, _, err := subject.Start(t.Context(), beside[0], filepath.Join(folder, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = process.Stop() })               // after the store is closed
+	if err := beside[0].Prepare(t.Context()); err != nil { // again, as after a restart
+		t.Fatal(err)
+	}
+	cfg, err := config.Parse("moneyer.toml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := openStore(t, folder, cfg.Store)
+	for _, issuer := range []string{d1, banking, plain, bolt, etp} {
+		if _, err := db.Client(t.Context(), issuer, id(0)); err != nil {
+			t.Errorf("%s: %v", issuer, err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"moneyer/assertion"
+	"moneyer/bench/subject"
 )
 
 // assertionLife is the lifetime of assertions: the bodies of a round are all made before its first
@@ -60,6 +62,12 @@ func (c *client) secretBody(more url.Values) func(int) ([]byte, error) {
 	}
 	body := encode(form, more)
 	return func(int) ([]byte, error) { return body, nil }
+}
+
+// introspect returns the exchange that asks endpoint about a token of another one (RFC 7662), by the
+// client with its secret in the body.
+func (c *client) introspect(of subject.Exchange, endpoint string) subject.Exchange {
+	return of.Introspect(endpoint, url.Values{"client_id": {c.ID}, "client_secret": {c.Secret}})
 }
 
 // keyBody returns client_credentials requests with private_key_jwt (RFC 7523 section 2.2).
@@ -164,17 +172,37 @@ type config struct {
 	KeyClientID  string `json:"key_client_id"`
 	ClientKey    jwk    `json:"client_key"`
 	SigningKeys  []jwk  `json:"signing_keys"`
+	// TLSCert and TLSKey are the files of a server that serves TLS.
+	TLSCert string `json:"tls_cert,omitempty"`
+	TLSKey  string `json:"tls_key,omitempty"`
 	// Database is the file of a server with a durable store.
 	Database string `json:"database,omitempty"`
 }
 
-// writeConfig writes the configuration for a client and signing keys, and returns the file's name.
-func (c *client) writeConfig(folder, address, issuer string, keys ...jwk) (string, error) {
+// baseURL returns the URL of a server at an address, which serves TLS if there are certificates.
+func baseURL(address string, certificates *subject.Certificates) string {
+	if certificates != nil {
+		return "https://" + address
+	}
+	return "http://" + address
+}
+
+// ready returns a Ready function that succeeds when a page returns 200.
+func ready(page string, certificates *subject.Certificates) func(context.Context) error {
+	if certificates != nil {
+		return certificates.Answers(page)
+	}
+	return subject.Answers(page)
+}
+
+// writeConfig writes the configuration for a client and signing keys, with TLS if there are
+// certificates, and returns the file's name.
+func (c *client) writeConfig(folder, address, issuer string, certificates *subject.Certificates, keys ...jwk) (string, error) {
 	public, err := publicJWK(&c.Key.PublicKey, c.Kid)
 	if err != nil {
 		return "", err
 	}
-	return writeJSON(folder, "config.json", config{
+	written := config{
 		Listen:       address,
 		Issuer:       issuer,
 		ClientID:     c.ID,
@@ -183,7 +211,11 @@ func (c *client) writeConfig(folder, address, issuer string, keys ...jwk) (strin
 		ClientKey:    public,
 		SigningKeys:  keys,
 		Database:     filepath.Join(folder, "store.db"),
-	})
+	}
+	if certificates != nil {
+		written.TLSCert, written.TLSKey = certificates.Cert, certificates.Key
+	}
+	return writeJSON(folder, "config.json", written)
 }
 
 // writeJSON writes a file that only its owner can read.

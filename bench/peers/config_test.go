@@ -85,7 +85,7 @@ func TestAssertions(t *testing.T) {
 // TestConfigurations writes the configurations that need nothing installed.
 func TestConfigurations(t *testing.T) {
 	folder := t.TempDir()
-	path, err := writeHydraConfig(folder, "127.0.0.1:4444", "https://127.0.0.1:4444", "/tmp/admin.sock", "postgres://x")
+	path, err := writeHydraConfig(folder, "127.0.0.1:4444", "https://127.0.0.1:4444", "127.0.0.1:4445", "postgres://x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +93,7 @@ func TestConfigurations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !json.Valid(text) || !bytes.Contains(text, []byte(`"port": 4444`)) {
+	if !json.Valid(text) || !bytes.Contains(text, []byte(`"port": 4444`)) || !bytes.Contains(text, []byte(`"port": 4445`)) {
 		t.Errorf("Hydra is told %s", text)
 	}
 	if path, err = writeGlewlwydConf(folder, "127.0.0.1:4593", "http://127.0.0.1:4593"); err != nil {

@@ -22,13 +22,16 @@ func dex() peer {
 			},
 			Install: built.build,
 			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
-				return configureDex(ctx, built, folder, address)
+				return configureDex(ctx, built, folder, address, nil)
+			},
+			ConfigureTLS: func(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
+				return configureDex(ctx, built, folder, address, c)
 			},
 		},
 	}
 }
 
-func configureDex(ctx context.Context, built goServer, folder, address string) (*subject.Setup, error) {
+func configureDex(ctx context.Context, built goServer, folder, address string, certificates *subject.Certificates) (*subject.Setup, error) {
 	binary, err := built.binary()
 	if err != nil {
 		return nil, err
@@ -37,8 +40,8 @@ func configureDex(ctx context.Context, built goServer, folder, address string) (
 	if err != nil {
 		return nil, err
 	}
-	issuer := "http://" + address
-	file, err := c.writeConfig(folder, address, issuer)
+	issuer := baseURL(address, certificates)
+	file, err := c.writeConfig(folder, address, issuer, certificates)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +54,7 @@ func configureDex(ctx context.Context, built goServer, folder, address string) (
 		Alg:    "ES256",
 	}
 	return &subject.Setup{
-		Server:    subject.Program{Command: program(ctx, binary, file), Ready: subject.Answers(exchange.Keys)},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: ready(exchange.Keys, certificates)},
 		Exchanges: []subject.Exchange{exchange},
 	}, nil
 }

@@ -20,13 +20,16 @@ func fosite() peer {
 			},
 			Install: built.build,
 			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
-				return configureFosite(ctx, built, folder, address)
+				return configureFosite(ctx, built, folder, address, nil)
+			},
+			ConfigureTLS: func(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
+				return configureFosite(ctx, built, folder, address, c)
 			},
 		},
 	}
 }
 
-func configureFosite(ctx context.Context, built goServer, folder, address string) (*subject.Setup, error) {
+func configureFosite(ctx context.Context, built goServer, folder, address string, certificates *subject.Certificates) (*subject.Setup, error) {
 	binary, err := built.binary()
 	if err != nil {
 		return nil, err
@@ -39,8 +42,8 @@ func configureFosite(ctx context.Context, built goServer, folder, address string
 	if err != nil {
 		return nil, err
 	}
-	issuer := "http://" + address
-	file, err := c.writeConfig(folder, address, issuer, key)
+	issuer := baseURL(address, certificates)
+	file, err := c.writeConfig(folder, address, issuer, certificates, key)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +63,7 @@ func configureFosite(ctx context.Context, built goServer, folder, address string
 	byKey.Kind, byKey.Note = subject.PrivateKeyJWTES256, ""
 	byKey.Body = c.keyBody(exchange.URL, nil)
 	return &subject.Setup{
-		Server:    subject.Program{Command: program(ctx, binary, file), Ready: subject.Answers(exchange.Keys)},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: ready(exchange.Keys, certificates)},
 		Exchanges: []subject.Exchange{exchange, bearer, byKey},
 	}, nil
 }

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"time"
 
 	"moneyer/bench/subject"
@@ -71,7 +70,10 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 	// Outside of development mode an issuer must be https: it assumes a proxy that terminates TLS,
 	// and serves plain HTTP.
 	issuer, base := "https://"+address, "http://"+address
-	admin := filepath.Join(folder, "admin.sock")
+	admin, err := subject.FreeAddress(ctx)
+	if err != nil {
+		return nil, err
+	}
 	dsn := fmt.Sprintf("%s&max_conns=%d&max_idle_conns=%[2]d", db.URL(), connections)
 	file, err := writeHydraConfig(folder, address, issuer, admin, dsn)
 	if err != nil {
@@ -92,6 +94,8 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 	byKey := exchange
 	byKey.Kind, byKey.Note = subject.PrivateKeyJWTES256, ""
 	byKey.Body = c.keyBody(issuer+"/oauth2/token", nil)
+	introspection := exchange.Introspect("http://"+admin+"/admin/oauth2/introspect", url.Values{})
+	introspection.Note = "its admin API, without client authentication"
 	command := program(ctx, binary, "serve", "all", "--config", file)
 	command.Dir = folder
 	return &subject.Setup{
@@ -103,7 +107,7 @@ func configureHydra(ctx context.Context, built goServer, folder, address string)
 			Ready:   subject.Answers(base + "/health/ready"),
 			Prepare: func(ctx context.Context) error { return prepareHydra(ctx, admin, c) },
 		},
-		Exchanges: []subject.Exchange{exchange, bearer, byKey},
+		Exchanges: []subject.Exchange{exchange, bearer, byKey, introspection},
 	}, nil
 }
 
@@ -113,11 +117,11 @@ const (
 )
 
 func writeHydraConfig(folder, address, issuer, admin, dsn string) (string, error) {
-	host, port, err := net.SplitHostPort(address)
+	public, err := hydraListener(address)
 	if err != nil {
 		return "", err
 	}
-	number, err := json.Number(port).Int64()
+	private, err := hydraListener(admin)
 	if err != nil {
 		return "", err
 	}
@@ -126,8 +130,8 @@ func writeHydraConfig(folder, address, issuer, admin, dsn string) (string, error
 		"dsn":  dsn,
 		"urls": object{"self": object{"issuer": issuer}},
 		"serve": object{
-			"public": object{"host": host, "port": number},
-			"admin":  object{"host": "unix:" + admin},
+			"public": public,
+			"admin":  private,
 		},
 		"secrets":    object{"system": []string{newSecret()}},
 		"strategies": object{"access_token": "jwt"},
@@ -138,8 +142,18 @@ func writeHydraConfig(folder, address, issuer, admin, dsn string) (string, error
 	})
 }
 
+// hydraListener returns the settings of a listener.
+func hydraListener(address string) (map[string]any, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	number, err := json.Number(port).Int64()
+	return map[string]any{"host": host, "port": number}, err
+}
+
 // prepareHydra creates a P-256 signing key and the clients.
-func prepareHydra(ctx context.Context, socket string, c *client) error {
+func prepareHydra(ctx context.Context, admin string, c *client) error {
 	key, err := newECKey("es256")
 	if err != nil {
 		return err
@@ -165,38 +179,32 @@ func prepareHydra(ctx context.Context, socket string, c *client) error {
 		{http.MethodPost, "/admin/trust/grants/jwt-bearer/issuers", object{"issuer": hydraIssuer, "subject": hydraIssuer,
 			"scope": []string{"bench"}, "jwk": public, "expires_at": time.Now().Add(24 * time.Hour)}},
 	} {
-		if err := callUnix(ctx, socket, call.method, call.path, call.body); err != nil {
+		if err := callHydra(ctx, call.method, "http://"+admin+call.path, call.body); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// callUnix sends JSON to a server on a Unix socket.
-func callUnix(ctx context.Context, socket, method, path string, body any) error {
+// callHydra sends JSON to the admin API, which asks for no credential.
+func callHydra(ctx context.Context, method, url string, body any) error {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, method, "http://admin"+path, bytes.NewReader(text))
+	request, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
 	request.Header.Set("Content-Type", "application/json")
-	transport := &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", socket)
-		},
-	}
-	response, err := (&http.Client{Transport: transport}).Do(request)
+	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = response.Body.Close() }() // read only
 	if response.StatusCode/100 != 2 {
 		answer, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
-		return fmt.Errorf("%s %s: %s: %s", method, path, response.Status, answer)
+		return fmt.Errorf("%s %s: %s: %s", method, url, response.Status, answer)
 	}
 	return nil
 }

@@ -10,15 +10,16 @@ import (
 	"time"
 )
 
-// javaWarmUp is how long each exchange of a server in Java is requested before it is measured: the
-// virtual machine compiles what is used often, on the server's core.
-const javaWarmUp = 15 * time.Second
+// javaWarmUp is how long a server in Java is requested before it is measured: the virtual machine
+// compiles what is used often, on the server's core. The processor time of a token falls to a third
+// meanwhile, and little later.
+const javaWarmUp = time.Minute
 
 // javaTools returns an error if a program is missing that servers in Java need.
 func javaTools() error {
-	for program, name := range map[string]string{"java": "openjdk-17-jdk-headless", "mvn": "maven"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return fmt.Errorf("%s is missing; on Debian: apt-get install %s", program, name)
+	for _, tool := range []struct{ program, debian string }{{"java", "openjdk-17-jdk-headless"}, {"mvn", "maven"}} {
+		if _, err := exec.LookPath(tool.program); err != nil {
+			return fmt.Errorf("%s is missing; on Debian: apt-get install %s", tool.program, tool.debian)
 		}
 	}
 	return nil

@@ -28,8 +28,11 @@ func oidcProvider() peer {
 			Cannot: map[subject.Kind]string{
 				subject.JWTBearerES256: "no such grant",
 			},
-			Install:   installOIDCProvider,
-			Configure: configureOIDCProvider,
+			Install: installOIDCProvider,
+			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
+				return configureOIDCProvider(ctx, folder, address, nil)
+			},
+			ConfigureTLS: configureOIDCProvider,
 		},
 	}
 }
@@ -117,12 +120,12 @@ func npmInstall(ctx context.Context, from, to string) error {
 	return os.WriteFile(filepath.Join(to, oidcProviderStamp), stamp, 0o644)
 }
 
-func configureOIDCProvider(ctx context.Context, folder, address string) (*subject.Setup, error) {
+func configureOIDCProvider(ctx context.Context, folder, address string, certificates *subject.Certificates) (*subject.Setup, error) {
 	_, installed, err := oidcProviderFolders()
 	if err != nil {
 		return nil, err
 	}
-	issuer := "http://" + address
+	issuer := baseURL(address, certificates)
 	c, err := newClient()
 	if err != nil {
 		return nil, err
@@ -135,7 +138,7 @@ func configureOIDCProvider(ctx context.Context, folder, address string) (*subjec
 	if err != nil {
 		return nil, err
 	}
-	file, err := c.writeConfig(folder, address, issuer, ec, rsa)
+	file, err := c.writeConfig(folder, address, issuer, certificates, ec, rsa)
 	if err != nil {
 		return nil, err
 	}
@@ -157,9 +160,13 @@ func configureOIDCProvider(ctx context.Context, folder, address string) (*subjec
 	byKey.Kind = subject.PrivateKeyJWTES256
 	byKey.Body = c.keyBody(issuer, nil)
 	byKey.Note = "replay check find-then-save, in memory, the last 1,000 to 2,000 ids"
+	opaque := exchange
+	opaque.Body = c.secretBody(url.Values{"resource": {"urn:bench:opaque"}})
+	introspection := c.introspect(opaque, issuer+"/token/introspection")
+	introspection.Note = "of an opaque token: not for JWTs"
 	return &subject.Setup{
-		Server:    subject.Program{Command: command, Ready: subject.Answers(exchange.Keys)},
-		Exchanges: []subject.Exchange{exchange, rs256, byKey},
+		Server:    subject.Program{Command: command, Ready: ready(exchange.Keys, certificates)},
+		Exchanges: []subject.Exchange{exchange, rs256, byKey, introspection},
 	}, nil
 }
 

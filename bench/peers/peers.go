@@ -37,5 +37,6 @@ func all() []peer {
 		glewlwyd(),
 		hydra(),
 		keycloak(),
+		spring(),
 	}
 }

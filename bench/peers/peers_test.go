@@ -21,10 +21,20 @@ import (
 // TestTokens starts each installed peer and sends every exchange twice: the response must be a
 // token that verifies with the peer's keys.
 func TestTokens(t *testing.T) {
+	peers := all()
 	for _, p := range all() {
+		if p.ConfigureTLS != nil {
+			p.Server = subject.OverTLS(p.Server, subject.TLSFull)
+			peers = append(peers, p)
+		}
+	}
+	for _, p := range peers {
 		t.Run(p.Name, func(t *testing.T) {
 			if testing.Short() {
 				t.Skip("starts servers")
+			}
+			if p.WarmUp > 0 {
+				needSlow(t, p)
 			}
 			if err := p.installed(); err != nil {
 				t.Skipf("not installed: %v", err)
@@ -45,6 +55,10 @@ func TestTokens(t *testing.T) {
 			}
 			for _, exchange := range setup.Exchanges {
 				t.Run(string(exchange.Kind), func(t *testing.T) {
+					if exchange.Kind == subject.Introspection {
+						introspectOnce(t, exchange)
+						return
+					}
 					for n := range 2 {
 						exchangeOnce(t, exchange, n)
 					}
@@ -52,6 +66,17 @@ func TestTokens(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// needSlow skips a peer that takes a minute to start, or else installs it.
+func needSlow(t *testing.T, p peer) {
+	t.Helper()
+	if os.Getenv("MONEYER_COUNTERPARTS") != "1" {
+		t.Skip("too slow for each change: make test-counterparts")
+	}
+	if _, err := p.Install(t.Context(), io.Discard); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -128,7 +153,7 @@ func start(t *testing.T, program subject.Program) {
 		program.Command.Wait()
 	}()
 	t.Cleanup(func() { stop(t, program.Command, ended) })
-	deadline := time.Now().Add(2 * time.Minute)
+	deadline := time.Now().Add(5 * time.Minute)
 	for {
 		err := program.Ready(t.Context())
 		if err == nil {
@@ -163,6 +188,26 @@ func stop(t *testing.T, command *exec.Cmd, ended <-chan struct{}) {
 	}
 }
 
+// introspectOnce asks about a live token, and about what is none.
+func introspectOnce(t *testing.T, exchange subject.Exchange) {
+	t.Helper()
+	if err := exchange.Before(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	body, err := exchange.Body(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, answer := ask(t, exchange, body)
+	if err := exchange.Check(answer); status != http.StatusOK || err != nil {
+		t.Errorf("%d: %s, %v", status, answer, err)
+	}
+	status, answer = ask(t, exchange, append(body, "AAAA"...))
+	if err := exchange.Check(answer); status == http.StatusOK && err == nil {
+		t.Errorf("a token that was not issued is active: %s", answer)
+	}
+}
+
 // exchangeOnce requests a token and verifies it.
 func exchangeOnce(t *testing.T, exchange subject.Exchange, n int) {
 	t.Helper()
@@ -194,7 +239,7 @@ func exchangeOnce(t *testing.T, exchange subject.Exchange, n int) {
 		t.Fatal(err)
 	}
 	var keys jose.JSONWebKeySet
-	if _, answer = do(t, request); json.Unmarshal(answer, &keys) != nil {
+	if _, answer = do(t, exchange, request); json.Unmarshal(answer, &keys) != nil {
 		t.Fatalf("no key set: %s", answer)
 	}
 	var claims jwt.Claims
@@ -214,12 +259,12 @@ func ask(t *testing.T, exchange subject.Exchange, body []byte) (status int, answ
 		t.Fatal(err)
 	}
 	request.Header = exchange.Header
-	return do(t, request)
+	return do(t, exchange, request)
 }
 
-func do(t *testing.T, request *http.Request) (status int, body []byte) {
+func do(t *testing.T, exchange subject.Exchange, request *http.Request) (status int, body []byte) {
 	t.Helper()
-	response, err := http.DefaultClient.Do(request)
+	response, err := exchange.TLS.Client(time.Minute).Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,8 @@ package peers
 
 import (
 	"context"
+	"encoding/base64"
+	"net/url"
 
 	"moneyer/bench/subject"
 )
@@ -21,13 +23,16 @@ func zitadel() peer {
 			},
 			Install: built.build,
 			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
-				return configureZitadel(ctx, built, folder, address)
+				return configureZitadel(ctx, built, folder, address, nil)
+			},
+			ConfigureTLS: func(ctx context.Context, folder, address string, c *subject.Certificates) (*subject.Setup, error) {
+				return configureZitadel(ctx, built, folder, address, c)
 			},
 		},
 	}
 }
 
-func configureZitadel(ctx context.Context, built goServer, folder, address string) (*subject.Setup, error) {
+func configureZitadel(ctx context.Context, built goServer, folder, address string, certificates *subject.Certificates) (*subject.Setup, error) {
 	binary, err := built.binary()
 	if err != nil {
 		return nil, err
@@ -40,8 +45,8 @@ func configureZitadel(ctx context.Context, built goServer, folder, address strin
 	if err != nil {
 		return nil, err
 	}
-	issuer := "http://" + address
-	file, err := c.writeConfig(folder, address, issuer, key)
+	issuer := baseURL(address, certificates)
+	file, err := c.writeConfig(folder, address, issuer, certificates, key)
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +61,10 @@ func configureZitadel(ctx context.Context, built goServer, folder, address strin
 	bearer := exchange
 	bearer.Kind, bearer.Note = subject.JWTBearerES256, "no replay check"
 	bearer.Body = c.bearerBody(c.ID, c.ID, issuer, nil)
+	introspection := exchange.Introspect(issuer+"/oauth/introspect", url.Values{})
+	introspection.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(c.ID+":"+c.Secret)))
 	return &subject.Setup{
-		Server:    subject.Program{Command: program(ctx, binary, file), Ready: subject.Answers(exchange.Keys)},
-		Exchanges: []subject.Exchange{exchange, bearer},
+		Server:    subject.Program{Command: program(ctx, binary, file), Ready: ready(exchange.Keys, certificates)},
+		Exchanges: []subject.Exchange{exchange, bearer, introspection},
 	}, nil
 }

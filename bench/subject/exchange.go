@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -104,15 +106,17 @@ func (e *Exchange) Ask(ctx context.Context) (token string, err error) {
 }
 
 // Introspect returns the exchange that asks endpoint about a live token of e (RFC 7662). form has
-// the parameters that authenticate the client.
-func (e *Exchange) Introspect(endpoint, form string) Exchange {
+// the other parameters, such as those that authenticate the client.
+func (e *Exchange) Introspect(endpoint string, form url.Values) Exchange {
+	form = maps.Clone(form)
 	var body []byte
 	return Exchange{
 		Kind: Introspection, URL: endpoint, TLS: e.TLS, Note: "one token a round",
 		Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 		Before: func(ctx context.Context) error {
 			token, err := e.Ask(ctx)
-			body = []byte("token=" + token + "&" + form)
+			form["token"] = []string{token}
+			body = []byte(form.Encode())
 			return err
 		},
 		Body:  func(int) ([]byte, error) { return body, nil },

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -28,8 +29,8 @@ func TestIntrospect(t *testing.T) {
 		return &Exchange{URL: server.URL, Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}},
 			Body: func(int) ([]byte, error) { return []byte("client_id=" + client), nil }}
 	}
-	e := from("good").Introspect(server.URL+"/introspect", "client_id=x&client_secret=y")
-	for n, want := range []string{"token=t1&client_id=x&client_secret=y", "token=t2&client_id=x&client_secret=y"} {
+	e := from("good").Introspect(server.URL+"/introspect", url.Values{"client_id": {"x"}})
+	for n, want := range []string{"client_id=x&token=t1", "client_id=x&token=t2"} {
 		if err := e.Before(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +41,7 @@ func TestIntrospect(t *testing.T) {
 		}
 	}
 	for client, want := range map[string]string{"empty": "no access_token", "other": "401 Unauthorized: who are you"} {
-		bad := from(client).Introspect(server.URL, "")
+		bad := from(client).Introspect(server.URL, url.Values{})
 		if err := bad.Before(t.Context()); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("client %s: %v", client, err)
 		}

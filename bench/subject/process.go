@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	startTimeout = 3 * time.Minute // on one core, with a new database
+	startTimeout = 5 * time.Minute // on one core, with a new database
 	stopTimeout  = 15 * time.Second
 	// pollInterval is the interval for polling whether a program is ready.
 	pollInterval = 2 * time.Millisecond

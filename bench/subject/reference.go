@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -49,8 +50,28 @@ func (w Work) By(library Library) Work {
 	return w + byOpenSSL
 }
 
-// split returns the work without its library, and that.
+// atMost begins the end of the names of works with a limit.
+const atMost = ", at most "
+
+// AtMost returns the same work, which is done at most so often a second. All other requests are
+// answered with an empty 503 at once.
+func (w Work) AtMost(perSecond int) Work {
+	return w + Work(fmt.Sprintf("%s%d/s", atMost, perSecond))
+}
+
+// limit returns the work without its limit, and that; -1 stands for none.
+func (w Work) limit() (Work, int) {
+	plain, rest, found := strings.Cut(string(w), atMost)
+	perSecond, err := strconv.Atoi(strings.TrimSuffix(rest, "/s"))
+	if !found || err != nil {
+		return w, -1
+	}
+	return Work(plain), perSecond
+}
+
+// split returns the work without its library and limit, and the library.
 func (w Work) split() (Work, Library) {
+	w, _ = w.limit()
 	if plain, found := strings.CutSuffix(string(w), byOpenSSL); found {
 		return Work(plain), OpenSSL
 	}
@@ -83,7 +104,8 @@ type reference struct {
 	minter *minter
 	// the client's key, for VerifySign.
 	client *ecdsa.PublicKey
-	fixed  []byte // the response if nothing is signed
+	fixed  []byte  // the response if nothing is signed
+	bucket *bucket // of a limit, or nil
 }
 
 // ServeReference runs a reference server on address until ctx ends. client is the public key (PKIX,
@@ -91,6 +113,7 @@ type reference struct {
 // demands a certificate of the client, of an authority, it serves TLS with Go's defaults; "" stands for
 // no file.
 func ServeReference(ctx context.Context, work Work, address, client string, files ...string) error {
+	_, perSecond := work.limit()
 	work, library := work.split()
 	m, err := newMinter(work == SignRSA, library)
 	if err != nil {
@@ -105,6 +128,9 @@ func ServeReference(ctx context.Context, work Work, address, client string, file
 		if r.client, err = parseClient(client); err != nil {
 			return err
 		}
+	}
+	if perSecond >= 0 {
+		r.bucket = &bucket{perSecond: perSecond}
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /token", r.token)
@@ -157,6 +183,11 @@ func parseClient(text string) (*ecdsa.PublicKey, error) {
 }
 
 func (r *reference) token(w http.ResponseWriter, request *http.Request) {
+	if r.bucket != nil && !r.bucket.take(time.Now()) {
+		_, _ = io.Copy(io.Discard, request.Body)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	answer, err := r.answer(request)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -84,6 +85,37 @@ func TestWorkOf(t *testing.T) {
 	}
 	if got := WorkOf("a kind without a signature", OpenSSL); got != "" {
 		t.Errorf("the ceiling %q", got)
+	}
+}
+
+// TestAtMost: a work with a limit is found by its name, and grants no more than that.
+func TestAtMost(t *testing.T) {
+	limited := VerifySign.By(OpenSSL).AtMost(40)
+	plain, library := limited.split()
+	if _, most := limited.limit(); plain != VerifySign || library != OpenSSL || most != 40 {
+		t.Errorf("%s is %s by %s, at most %d", limited, plain, library, most)
+	}
+	if _, most := VerifySign.limit(); most != -1 {
+		t.Errorf("no limit is %d", most)
+	}
+	for _, most := range []int{0, 1, 40, 4000} {
+		b, now, granted := &bucket{perSecond: most}, time.Unix(1e9, 0), 0
+		for range 50_000 { // five seconds
+			now = now.Add(100 * time.Microsecond)
+			if b.take(now) {
+				granted++
+			}
+		}
+		if granted < 5*most-1 || granted > 5*most+most/20+1 {
+			t.Errorf("%d granted in five seconds of at most %d each", granted, most)
+		}
+	}
+	m, err := newMinter(false, Go)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if refused := ask(&reference{work: Sign, minter: m, bucket: &bucket{}}, "grant_type=x"); refused.Code != http.StatusServiceUnavailable || refused.Body.Len() > 0 {
+		t.Errorf("beyond the limit: %d %s", refused.Code, refused.Body)
 	}
 }
 

@@ -29,51 +29,53 @@ type Model struct {
 // command "reference": this one for Go's signatures, which "" means, and for those of OpenSSL what
 // [BuildOpenSSL] returns.
 func References(m Model, library Library, program string) ([]Server, error) {
-	der, err := x509.MarshalPKIXPublicKey(m.Client)
-	if err != nil {
-		return nil, err
-	}
-	if program == "" {
-		if program, err = os.Executable(); err != nil {
-			return nil, err
-		}
-	}
 	var servers []Server
 	for _, work := range Works(library) {
-		s := Server{
-			Name:    string(work),
-			Keeps:   "nothing",
-			Install: func(context.Context, io.Writer) (string, error) { return runtime.Version(), nil },
-			Configure: func(ctx context.Context, _, address string) (*Setup, error) {
-				return &Setup{
-					Server: Program{
-						Command: exec.CommandContext(context.WithoutCancel(ctx), program, "reference", string(work), address, base64.RawURLEncoding.EncodeToString(der)),
-						Ready:   Answers("http://" + address + "/jwks.json"),
-					},
-					Exchanges: []Exchange{m.exchange(work, "http://"+address)},
-				}, nil
-			},
-		}
-		switch plain, _ := work.split(); plain {
-		case Empty, Sign, VerifySign: // servers behind TLS are compared with these
-			s.ConfigureTLS = func(ctx context.Context, _, address string, c *Certificates) (*Setup, error) {
-				return m.overTLS(ctx, program, work, address, base64.RawURLEncoding.EncodeToString(der), c)
-			}
+		s, err := Reference(m, work, program)
+		if err != nil {
+			return nil, err
 		}
 		servers = append(servers, s)
 	}
 	return servers, nil
 }
 
-// overTLS sets up a reference behind Go's TLS with its defaults.
-func (m *Model) overTLS(ctx context.Context, program string, work Work, address, client string, c *Certificates) (*Setup, error) {
-	return &Setup{
-		Server: Program{
-			Command: exec.CommandContext(context.WithoutCancel(ctx), program, "reference", string(work), address, client, c.Cert, c.Key, c.CA),
-			Ready:   c.Answers("https://" + address + "/jwks.json"),
+// Reference describes the reference server of a work.
+func Reference(m Model, work Work, program string) (Server, error) {
+	der, err := x509.MarshalPKIXPublicKey(m.Client)
+	if err != nil {
+		return Server{}, err
+	}
+	if program == "" {
+		if program, err = os.Executable(); err != nil {
+			return Server{}, err
+		}
+	}
+	setup := func(ctx context.Context, address string, c *Certificates) *Setup {
+		args, base, ready := []string{"reference", string(work), address, base64.RawURLEncoding.EncodeToString(der)}, "http://"+address, Answers
+		if c != nil {
+			args, base, ready = append(args, c.Cert, c.Key, c.CA), "https://"+address, c.Answers
+		}
+		return &Setup{
+			Server:    Program{Command: exec.CommandContext(context.WithoutCancel(ctx), program, args...), Ready: ready(base + "/jwks.json")},
+			Exchanges: []Exchange{m.exchange(work, base)},
+		}
+	}
+	s := Server{
+		Name:    string(work),
+		Keeps:   "nothing",
+		Install: func(context.Context, io.Writer) (string, error) { return runtime.Version(), nil },
+		Configure: func(ctx context.Context, _, address string) (*Setup, error) {
+			return setup(ctx, address, nil), nil
 		},
-		Exchanges: []Exchange{m.exchange(work, "https://"+address)},
-	}, nil
+	}
+	switch plain, _ := work.split(); plain {
+	case Empty, Sign, VerifySign: // servers behind TLS are compared with these
+		s.ConfigureTLS = func(ctx context.Context, _, address string, c *Certificates) (*Setup, error) {
+			return setup(ctx, address, c), nil
+		}
+	}
+	return s, nil
 }
 
 // BuildOpenSSL builds the benchmark into folder with the tag openssl, and returns the program. The

@@ -32,8 +32,8 @@ type Server struct {
 	Keeps string
 	// Cannot says, by kind, why an exchange is not available: "no such grant".
 	Cannot map[Kind]string
-	// WarmUp is how long each exchange is requested before it is measured, for a server that compiles
-	// itself while it runs; 0 for the others.
+	// WarmUp is how long the exchanges are requested in turn before the first of them is measured, for a
+	// server that compiles itself while it runs; 0 for the others.
 	WarmUp time.Duration
 	// Install downloads and builds what is missing, logs its progress, and returns the version to
 	// be measured.

@@ -105,8 +105,9 @@ func (c *Certificates) Answers(page string) func(context.Context) error {
 	return c.Connections()[0].Answers(page)
 }
 
-// OverTLS returns the server behind TLS, each of its exchanges once for each kind of connection. Its
-// ConfigureTLS must not be nil. [MutualTLS] goes with no other kind: the server demands a certificate.
+// OverTLS returns the server behind TLS, with its exchanges of client_credentials ES256 and of the JWT
+// bearer grant, or those of a reference, each once for each kind of connection. Its ConfigureTLS must
+// not be nil. [MutualTLS] goes with no other kind: the server demands a certificate.
 func OverTLS(s Server, kinds ...Connection) Server {
 	mutual := slices.Contains(kinds, MutualTLS)
 	s.Plain = s.Name
@@ -124,16 +125,26 @@ func OverTLS(s Server, kinds ...Connection) Server {
 		if err != nil {
 			return nil, err
 		}
-		var exchanges []Exchange
-		for _, e := range setup.Exchanges {
-			for _, e.TLS = range certificates.Connections() {
-				if slices.Contains(kinds, e.TLS.Connection) {
-					exchanges = append(exchanges, e)
-				}
-			}
-		}
-		setup.Exchanges = exchanges
+		setup.Exchanges = overTLS(setup.Exchanges, certificates.Connections(), kinds)
 		return setup, nil
 	}
 	return s
+}
+
+// overTLS returns those of the exchanges that are measured with TLS, by each of the connections that
+// is of one of the kinds.
+func overTLS(exchanges []Exchange, connections []*TLS, kinds []Connection) []Exchange {
+	var all []Exchange
+	for _, e := range exchanges {
+		switch e.Kind {
+		case ClientCredentialsRS256, PrivateKeyJWTES256, Introspection:
+			continue
+		}
+		for _, e.TLS = range connections {
+			if slices.Contains(kinds, e.TLS.Connection) {
+				all = append(all, e)
+			}
+		}
+	}
+	return all
 }

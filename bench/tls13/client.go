@@ -1,18 +1,17 @@
 // Package tls13 is the client's side of TLS 1.3 (RFC 8446) for a load generator: a new connection
-// costs it a third of what crypto/tls takes, so that one core can keep a server's core busy with
-// handshakes.
+// costs it half of what crypto/tls takes, so that one core can keep a server's core busy with handshakes.
 //
 // To the server its connections look like those of Go's own client with TLS 1.3: the same key shares
-// (X25519MLKEM768 first, then X25519), suites and signature algorithms, a full or a resumed handshake,
-// a certificate where the server asks for one. It saves work where the server cannot see it:
+// (X25519MLKEM768 first, then X25519) and signature algorithms, a full or a resumed handshake, a
+// certificate where the server asks for one. It offers one suite, TLS_AES_128_GCM_SHA256, which Go's
+// server prefers, so that all servers have the same work. It saves work where the server cannot see it:
 //
 //   - The key shares of a [Client] are made once and sent in every handshake. crypto/tls makes new ones.
 //   - The server's certificate is compared with the one that is expected, byte by byte. The signature of
 //     the handshake is verified in one of [Sample] handshakes; the MAC that ends a handshake always is.
 //   - The end of a handshake is sent together with the first request.
 //
-// It is therefore not for anything but measuring. It knows one suite, TLS_AES_128_GCM_SHA256, and P-256
-// certificates, and has no HelloRetryRequest (RFC 8446 section 4.1.4), no key updates (4.6.3), no early
+// It is therefore not for anything but measuring. It knows P-256 certificates only, and has no HelloRetryRequest (RFC 8446 section 4.1.4), no key updates (4.6.3), no early
 // data (2.3) and no other version: a server that wants one of them is an error.
 package tls13
 

@@ -76,9 +76,7 @@ func (c *Client) hello(ticket *Ticket, early []byte) ([]byte, error) {
 	b := message(make([]byte, 0, 2048), msgClientHello, func(b []byte) []byte {
 		b = append(append(b, 3, 3), random[:32]...)
 		b = vector(b, 1, func(b []byte) []byte { return append(b, random[32:]...) }) // session id, for middleboxes
-		b = vector(b, 2, func(b []byte) []byte {
-			return uint16s(b, tls.TLS_AES_128_GCM_SHA256, tls.TLS_AES_256_GCM_SHA384, tls.TLS_CHACHA20_POLY1305_SHA256)
-		})
+		b = uint16s(b, 2, tls.TLS_AES_128_GCM_SHA256)
 		b = append(b, 1, 0) // no compression
 		return vector(b, 2, func(b []byte) []byte { return c.extensions(b, ticket) })
 	})
@@ -199,7 +197,7 @@ func parseServerHello(body []byte) (hello serverHello, err error) {
 	case version != tls.VersionTLS13:
 		return hello, errors.New("the server does not choose TLS 1.3")
 	case suite != int(tls.TLS_AES_128_GCM_SHA256):
-		return hello, fmt.Errorf("the server chose %s, and only TLS_AES_128_GCM_SHA256 is supported", tls.CipherSuiteName(uint16(suite)))
+		return hello, fmt.Errorf("the server chose %s, which was not offered", tls.CipherSuiteName(uint16(suite)))
 	}
 	return hello, nil
 }

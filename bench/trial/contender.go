@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"path/filepath"
@@ -146,8 +147,8 @@ func (c *contender) report() Server {
 // the load takes it.
 func (t *Trial) freeAddress(ctx context.Context) (string, error) {
 	const first, last = 18100, 32000
-	if t.port == 0 {
-		t.port = first
+	if t.port == 0 { // each trial its own: a server that is started again wants the port that it had
+		t.port = first + rand.IntN((last-first)/2)
 	}
 	for ; t.port < last; t.port++ {
 		address := fmt.Sprintf("127.0.0.1:%d", t.port)

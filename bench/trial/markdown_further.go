@@ -28,18 +28,8 @@ func (r *Report) paced(p *page) {
 
 // overload writes the results of overload and of one noisy client.
 func (r *Report) overload(p *page) {
-	if o := r.Overload; o != nil {
-		p.printf("\n## Overload\n\n%s with the limits as they come, %.0f s, %d connections from many addresses.\n", o.Kind, o.Seconds, o.Connections)
-		p.table(true, "", "")
-		p.row("capacity", figure(o.Capacity)+"/s")
-		p.row("offered", fmt.Sprintf("%s/s of %s due, %.1f times the capacity; the load generator's core was %.0f %% busy", figure(o.Asked), figure(o.Due), o.Asked/o.Capacity, 100*o.Busy))
-		p.row("granted", fmt.Sprintf("%s/s, %.0f %% of capacity", figure(o.Goodput), 100*o.Goodput/o.Capacity))
-		p.row("refused with 429 or 503", fmt.Sprintf("%s/s, %.0f %% of them with Retry-After", figure(o.Refused), 100*o.RetryAfter))
-		p.row("other answers", strings.TrimSpace(fmt.Sprint(o.Other, " ", cut(o.FirstOther))))
-		p.row("p99 of granted requests, since sending", figure(o.P99)+" ms")
-		p.row("p99 of refused requests", figure(o.P99Refused)+" ms")
-		p.row("five seconds later, at half of capacity", fmt.Sprintf("%.0f %% granted, p99 %s ms", 100*o.After, figure(o.P99After)))
-	}
+	p.overload("Overload", "", r.Overload)
+	p.overload("Overload over TLS", ", each request on a new TLS 1.3 connection with a full handshake", r.OverloadTLS)
 	if n := r.Noisy; n != nil {
 		p.printf("\n## One noisy client among %d\n", n.Clients)
 		p.table(true, "", "offered/s", "granted/s", "p99 ms")
@@ -49,6 +39,32 @@ func (r *Report) overload(p *page) {
 			p.printf("\nOf the other clients' requests %.1f %% were refused, and %.1f %% were never sent because their connections waited.\n", 100*n.OthersRefused, 100*n.OthersUnsent)
 		}
 	}
+}
+
+// overload writes a result of overload, if there is one.
+func (p *page) overload(title, how string, o *Overload) {
+	if o == nil {
+		return
+	}
+	p.printf("\n## %s\n\n%s with the limits as they come, %.0f s, %d connections from many addresses%s.\n", title, o.Kind, o.Seconds, o.Connections, how)
+	p.table(true, "", "")
+	p.row("capacity", fmt.Sprintf("%s/s, %s µs of processor time each", figure(o.Capacity), figure(o.TokenCPU)))
+	p.row("offered", fmt.Sprintf("%s/s of %s due, %.1f times the capacity; the load generator's core was %.0f %% busy", figure(o.Asked), figure(o.Due), o.Asked/o.Capacity, 100*o.Busy))
+	p.row("granted", fmt.Sprintf("%s/s, %.0f %% of capacity", figure(o.Goodput), 100*o.Goodput/o.Capacity))
+	p.row("refused with 429 or 503", fmt.Sprintf("%s/s, %.0f %% of them with Retry-After", figure(o.Refused), 100*o.RetryAfter))
+	if o.Broken > 0 {
+		p.row("connections that ended without an answer", figure(o.Broken)+"/s: "+cut(o.FirstBroken))
+	}
+	p.row("other answers", strings.TrimSpace(fmt.Sprint(o.Other, " ", cut(o.FirstOther))))
+	p.row("p99 of granted requests, since sending", figure(o.P99)+" ms")
+	p.row("p99 of refused requests", figure(o.P99Refused)+" ms")
+	if o.Left > 0 {
+		p.row("left of the capacity if each refusal were an empty handler's answer, of "+figure(o.EmptyCPU)+" µs", fmt.Sprintf("%s/s, of which %.0f %% was granted", figure(o.Left), 100*o.Goodput/o.Left))
+	}
+	if b := o.Beside; b != nil {
+		p.row(b.Server+", the rest an empty 503, under the same load", fmt.Sprintf("%s/s granted, p99 %s ms, %s/s refused, %s/s without an answer", figure(b.Goodput), figure(b.P99), figure(b.Refused), figure(b.Broken)))
+	}
+	p.row("five seconds later, at half of capacity", fmt.Sprintf("%.0f %% granted, p99 %s ms", 100*o.After, figure(o.P99After)))
 }
 
 // disk writes the size of the ledger and the cost of pruning it.

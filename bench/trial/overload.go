@@ -50,77 +50,103 @@ func sources(network byte) []netip.Addr {
 	return all
 }
 
-// Overload sends a server, with its default limits, three times the requests of its capacity.
-func (t *Trial) Overload(ctx context.Context, s subject.Server, duration time.Duration) (*Overload, error) {
+// Overload sends a server, with its default limits, three times the requests of its capacity. Then
+// reference, which says for a library how a reference server with a limit is set up, gets the same
+// load: see [Trial.beside].
+func (t *Trial) Overload(ctx context.Context, s subject.Server, reference Reference, duration time.Duration) (*Overload, error) {
 	var o *Overload
+	var library subject.Library
 	err := t.alone(ctx, s, func(c *contender) (err error) {
+		library = c.setup.Signs
 		r := newRow(c, &c.setup.Exchanges[0])
 		if o, err = t.overload(ctx, r, duration); err != nil {
 			return err
 		}
 		return t.recovery(ctx, r, o)
 	})
-	return only(o, err)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.beside(ctx, o, library, reference, duration); ctx.Err() != nil {
+		return nil, ctx.Err()
+	} else if err != nil {
+		t.Fail("a reference under the same load: %v", err)
+	}
+	return o, nil
 }
 
 // capacity returns the rate that a row grants to the number of connections by which servers are
-// compared. Requests refused by limits are sent again.
-func (t *Trial) capacity(ctx context.Context, r *row) (granted float64, err error) {
+// compared, and the processor time for each in microseconds. Requests refused by limits are sent again.
+func (t *Trial) capacity(ctx context.Context, r *row) (granted, cpu float64, err error) {
 	for n := 500; ; n = int(granted*max(t.Duration, time.Second).Seconds()) + 1 {
 		requests, err := r.requests(ctx, n)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		round := &load.Round{Endpoint: r.endpoint, Connections: Compared, Duration: time.Minute, Requests: requests, Again: true}
-		restore := load.Quiet()
-		result, err := round.Closed(ctx)
-		restore()
+		result, took, err := t.attend(r, func() (*load.Result, error) {
+			defer load.Quiet()()
+			return round.Closed(ctx)
+		})
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		sorted := sortAnswers(result.Answers)
 		if err := r.judge.Round(ctx, sorted.granted); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 		warm := granted > 0
 		granted = float64(len(sorted.granted)) / result.Elapsed.Seconds()
 		if warm {
-			return granted, nil
+			return granted, microseconds(took) / float64(len(sorted.granted)), nil
 		}
 	}
 }
 
 func (t *Trial) overload(ctx context.Context, r *row, duration time.Duration) (*Overload, error) {
-	capacity, err := t.capacity(ctx, r)
+	capacity, cpu, err := t.capacity(ctx, r)
 	if err != nil {
 		return nil, err
 	}
-	t.Progress.Say("preparing %v at %.0f requests/s, %d times the capacity", duration, excess*capacity, excess)
+	due := excess * capacity
+	t.Progress.Say("preparing %v at %.0f requests/s, %d times the capacity", duration, due, excess)
 	connections := crowdHere()
-	requests, err := r.requests(ctx, int(1.3*capacity*duration.Seconds())+2*connections)
+	result, sorted, err := t.flood(ctx, r, connections, capacity, due, duration)
 	if err != nil {
-		return nil, err
-	}
-	round := &load.Round{Endpoint: r.endpoint, Connections: connections, Duration: duration, Requests: requests, Again: true, Sources: sources(1)}
-	result, err := open(ctx, round, excess*capacity)
-	if err != nil {
-		return nil, err
-	}
-	if result.Early && result.Elapsed < duration/2 {
-		return nil, fmt.Errorf("requests ran out after %v: the capacity was found too low", result.Elapsed.Round(time.Millisecond))
-	}
-	sorted := sortAnswers(result.Answers)
-	if err := r.judge.Round(ctx, sorted.granted); err != nil {
 		return nil, err
 	}
 	seconds := result.Elapsed.Seconds()
 	return &Overload{
-		Kind: string(r.exchange.Kind), Connections: connections, Seconds: seconds, Capacity: capacity,
-		Asked: float64(len(result.Answers)) / seconds, Due: excess * capacity,
+		Kind: string(r.exchange.Kind), Connection: r.exchange.TLS.Kind(), Connections: connections, Seconds: seconds, Capacity: capacity, TokenCPU: cpu,
+		Asked: float64(len(result.Answers)) / seconds, Due: due,
+		Broken: float64(len(sorted.broken)) / seconds, FirstBroken: sorted.firstBroken(),
 		Goodput: float64(len(sorted.granted)) / seconds, Refused: float64(len(sorted.refused)) / seconds,
 		RetryAfter: sorted.retryAfter(), Other: len(sorted.other), FirstOther: sorted.firstOther(),
 		P99: served(sorted.granted, 0.99), P99Refused: served(sorted.refused, 0.99), Busy: result.CPU.Seconds() / seconds,
 	}, nil
+}
+
+// flood sends requests at a rate, with connections from many addresses, to a server that grants about
+// as many as its capacity, and checks those that are granted.
+func (t *Trial) flood(ctx context.Context, r *row, connections int, capacity, rate float64, duration time.Duration) (*load.Result, sorted, error) {
+	requests, err := r.requests(ctx, int(1.3*capacity*duration.Seconds())+2*connections)
+	if err != nil {
+		return nil, sorted{}, err
+	}
+	round := &load.Round{Endpoint: r.endpoint, Connections: connections, Duration: duration, Requests: requests, Again: true, Sources: sources(1)}
+	if r.exchange.TLS != nil {
+		// A server may refuse a new connection without an answer.
+		round.Broken, round.Timeout = true, 10*time.Second
+	}
+	result, err := open(ctx, round, rate)
+	if err != nil {
+		return nil, sorted{}, err
+	}
+	if result.Early && result.Elapsed < duration/2 {
+		return nil, sorted{}, fmt.Errorf("requests ran out after %v: the capacity was found too low", result.Elapsed.Round(time.Millisecond))
+	}
+	s := sortAnswers(result.Answers)
+	return result, s, r.judge.Round(ctx, s.granted)
 }
 
 // recovery requests half of the capacity some time later.
@@ -153,7 +179,7 @@ func (t *Trial) Noisy(ctx context.Context, s subject.Server, clients int, limit 
 			return fmt.Errorf("%s has no exchange of other clients", s.Name)
 		}
 		noisy, others := newRow(c, &c.setup.Exchanges[0]), newRow(c, &c.setup.Exchanges[1])
-		capacity, err := t.capacity(ctx, others)
+		capacity, _, err := t.capacity(ctx, others)
 		if err != nil {
 			return err
 		}
@@ -218,7 +244,7 @@ func share(granted []load.Answer, result *load.Result) float64 {
 }
 
 // sorted holds answers by their outcome.
-type sorted struct{ granted, refused, other []load.Answer }
+type sorted struct{ granted, refused, broken, other []load.Answer }
 
 func sortAnswers(answers []load.Answer) (s sorted) {
 	for _, a := range answers {
@@ -227,6 +253,8 @@ func sortAnswers(answers []load.Answer) (s sorted) {
 			s.granted = append(s.granted, a)
 		case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 			s.refused = append(s.refused, a)
+		case 0:
+			s.broken = append(s.broken, a)
 		default:
 			s.other = append(s.other, a)
 		}
@@ -253,6 +281,13 @@ func (s *sorted) firstOther() string {
 		return ""
 	}
 	return fmt.Sprintf("%d %s", s.other[0].Status, s.other[0].Body)
+}
+
+func (s *sorted) firstBroken() string {
+	if len(s.broken) == 0 {
+		return ""
+	}
+	return string(s.broken[0].Body)
 }
 
 // served returns a quantile of the latency since sending, in milliseconds.

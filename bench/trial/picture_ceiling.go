@@ -3,7 +3,6 @@ package trial
 import (
 	"fmt"
 	"io"
-	"strings"
 
 	"moneyer/bench/subject"
 )
@@ -47,13 +46,12 @@ func (r *Report) shares(c *canvas, p *Picture) {
 // connections returns what a row of the main server says of its connections, or "" for one that is
 // not shown. Few connections say little: the server waits for the disk. With TLS there is one variant.
 func (p *Picture) connections(row *Row) string {
-	over := strings.TrimPrefix(row.Server, p.Server)
 	switch {
-	case row.Connection == subject.Kept && over == "" && row.Variant == p.Variant && row.Connections >= Compared:
+	case row.Server != p.Server:
+		return ""
+	case row.Connection == subject.Kept && row.Variant == p.Variant && row.Connections >= Compared:
 		return fmt.Sprintf("%d kept connections", row.Connections)
-	case over == ", TLS" || over == ", mutual TLS":
-		return map[subject.Connection]string{subject.TLSFull: "new TLS connection", subject.TLSClassic: "new TLS connection, no ML-KEM",
-			subject.TLSResumed: "resumed TLS connection", subject.MutualTLS: "new mutual TLS connection"}[row.Connection]
 	}
-	return ""
+	return map[subject.Connection]string{subject.TLSFull: "new TLS connection", subject.TLSClassic: "new TLS connection, no ML-KEM",
+		subject.TLSResumed: "resumed TLS connection", subject.MutualTLS: "new mutual TLS connection"}[row.Connection]
 }

@@ -50,7 +50,7 @@ func pictured() *Report {
 	r := &Report{
 		Settings: RunSettings{Connections: []int{1, 64, 256}},
 		Servers: []Server{{Name: sign, Reference: true}, {Name: "own"}, {Name: "own on disk"}, {Name: "own, many"},
-			{Name: "quick", Keeps: "nothing"}, {Name: "own, TLS"}, {Name: "quick, TLS"}, {Name: "slow", Keeps: "a row"}, {Name: "none"}},
+			{Name: "quick", Keeps: "nothing"}, {Name: "own, TLS"}, {Name: "slow", Keeps: "a row"}, {Name: "none"}},
 		Pictures: []Picture{{Server: "own", Kind: cc, Variant: "plain", Beside: []string{"own on disk"}},
 			{Server: "own", Kind: grant, Variant: "main", Also: []string{pkj}}, {Server: "own", Kind: "not measured"}},
 	}
@@ -63,7 +63,7 @@ func pictured() *Report {
 			row("quick", cc, "", connections, 8000), row("slow", cc, "", connections, 500), row("quick", pkj, "", connections, 3000), row("own", grant, "main", connections, 4500))
 	}
 	for _, connection := range []subject.Connection{subject.TLSFull, subject.TLSResumed} {
-		ours, theirs := row("own, TLS", cc, "other", Together, 2000), row("quick, TLS", cc, "", Together, 1000)
+		ours, theirs := row("own", cc, "other", Together, 2000), row("quick", cc, "", Together, 1000)
 		ours.Connection, theirs.Connection, ours.CPURatio = connection, connection, &Spread{Median: 0.95}
 		r.Rows = append(r.Rows, ours, theirs)
 	}

@@ -22,10 +22,12 @@ type Report struct {
 	Rows      []Row       `json:"rows"`
 	Paced     []Paced     `json:"paced,omitempty"`
 	Overload  *Overload   `json:"overload,omitempty"`
-	Noisy     *Noisy      `json:"noisy,omitempty"`
-	Ledger    []Ledger    `json:"ledger,omitempty"`
-	Prune     *Prune      `json:"prune,omitempty"`
-	Targets   []Target    `json:"targets,omitempty"`
+	// OverloadTLS has a new TLS connection for each request.
+	OverloadTLS *Overload `json:"overload_tls,omitempty"`
+	Noisy       *Noisy    `json:"noisy,omitempty"`
+	Ledger      []Ledger  `json:"ledger,omitempty"`
+	Prune       *Prune    `json:"prune,omitempty"`
+	Targets     []Target  `json:"targets,omitempty"`
 	// Pictures are the exchanges that the pictures show.
 	Pictures []Picture `json:"pictures,omitempty"`
 	// Failed lists what could not be measured, and why.
@@ -149,10 +151,14 @@ type Paced struct {
 
 // Overload is the result of sending more requests than the capacity.
 type Overload struct {
-	Kind        string  `json:"kind"`
-	Connections int     `json:"connections"`
-	Seconds     float64 `json:"seconds"`
-	Capacity    float64 `json:"capacity_per_second"`
+	Kind string `json:"kind"`
+	// Connection is the kind of connection; with TLS Connections is the most that are open at once.
+	Connection  subject.Connection `json:"connection,omitempty"`
+	Connections int                `json:"connections"`
+	Seconds     float64            `json:"seconds"`
+	Capacity    float64            `json:"capacity_per_second"`
+	// TokenCPU is the processor time of a token at the capacity, in microseconds.
+	TokenCPU float64 `json:"token_cpu_us"`
 	// Due is the intended rate, Asked the rate that was sent.
 	Due float64 `json:"due_per_second"`
 	// Busy is the load of the load generator's core.
@@ -165,12 +171,33 @@ type Overload struct {
 	// Other counts responses that are neither tokens nor 429 or 503.
 	Other      int    `json:"other_answers"`
 	FirstOther string `json:"first_other_answer,omitempty"`
+	// Broken is the rate of connections that ended without an answer, or got none within ten seconds.
+	Broken      float64 `json:"broken_per_second"`
+	FirstBroken string  `json:"first_broken,omitempty"`
+	// EmptyCPU is the processor time of an empty 503 of a handler that does nothing else, with the same
+	// kind of connection, in microseconds. Left is what the refusals would leave of the capacity if
+	// each took that long, per second. Connections that ended without an answer count as free.
+	EmptyCPU float64 `json:"empty_answer_cpu_us"`
+	Left     float64 `json:"left_by_empty_refusals_per_second"`
+	// Beside is a reference that grants at most Left and refuses so, under the same load. It is nil
+	// if nothing is left.
+	Beside *OverloadReference `json:"beside,omitempty"`
 	// P99 of granted and of refused requests, since sending, in milliseconds.
 	P99        float64 `json:"p99_granted_ms"`
 	P99Refused float64 `json:"p99_refused_ms"`
 	// After is the granted share at half of capacity, and P99After its latency, five seconds later.
 	After    float64 `json:"goodput_share_after"`
 	P99After float64 `json:"p99_after_ms"`
+}
+
+// OverloadReference is the result of a reference server under the load of an overload, per second.
+type OverloadReference struct {
+	Server  string  `json:"server"`
+	Asked   float64 `json:"asked_per_second"`
+	Goodput float64 `json:"granted_per_second"`
+	Refused float64 `json:"refused_per_second"`
+	Broken  float64 `json:"broken_per_second"`
+	P99     float64 `json:"p99_granted_ms"`
 }
 
 // Noisy is the result of one client that sends far too many requests beside others.

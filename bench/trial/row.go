@@ -123,39 +123,6 @@ func (t *Trial) calibrateRow(ctx context.Context, r *row) error {
 	}
 }
 
-// warm requests each exchange of servers that need it, for as long as they say, after their last
-// restart: their rates of before are those of a server that has just started.
-func (t *Trial) warm(ctx context.Context) error {
-	for _, r := range t.rows {
-		whole := r.contender.server.WarmUp
-		if r.err != nil || whole == 0 {
-			continue
-		}
-		t.Progress.Say("warming up for %v: %s", whole, r.name())
-		r.err = t.warmRow(ctx, r, whole)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if r.err != nil {
-			t.Fail("%s: %v", r.name(), r.err)
-			t.Progress.Say("%s", r.contender.logTail())
-		}
-	}
-	return nil
-}
-
-// warmRow asks in portions of a second, because each request must be made beforehand.
-func (t *Trial) warmRow(ctx context.Context, r *row, whole time.Duration) error {
-	for end := time.Now().Add(whole); time.Now().Before(end); {
-		result, err := t.ask(ctx, r, Compared, max(Compared, int(r.rate[0])))
-		if err != nil {
-			return err
-		}
-		r.rate[0] = result.Rate()
-	}
-	return nil
-}
-
 // ask sends n requests as fast as possible, and checks the answers.
 func (t *Trial) ask(ctx context.Context, r *row, connections, n int) (*load.Result, error) {
 	requests, err := r.requests(ctx, n)

@@ -166,6 +166,42 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestBeside: a reference with a limit gets the load of an overload, grants what the limit says and
+// refuses the rest.
+func TestBeside(t *testing.T) {
+	trial, err := New(Settings{Duration: 50 * time.Millisecond, Connections: []int{1}, Folder: t.TempDir(), Progress: NewProgress(io.Discard, false)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := func(int) ([]byte, error) { return []byte("grant_type=client_credentials"), nil }
+	model := subject.Model{Client: key.Public(), Grant: body, Credentials: body, RS256: body}
+	for _, over := range []subject.Connection{subject.Kept, subject.TLSFull} {
+		reference := func(_ subject.Library, perSecond int) (subject.Server, error) {
+			s, err := subject.Reference(model, subject.Sign.AtMost(perSecond), "")
+			if over != subject.Kept {
+				s = subject.OverTLS(s, over)
+			}
+			return s, err
+		}
+		o := &Overload{Connections: 8, Capacity: 50, Due: 150, Refused: 20, TokenCPU: 10_000}
+		if err := trial.beside(t.Context(), o, subject.Go, reference, 500*time.Millisecond); err != nil {
+			t.Fatalf("%s: %v", over, err)
+		}
+		b := o.Beside
+		if o.EmptyCPU <= 0 || o.Left <= 0 || o.Left >= o.Capacity || b == nil || b.Goodput <= 0 || b.Goodput > o.Capacity+5 || b.Refused <= 0 {
+			t.Errorf("%q: %+v, beside it %+v", over, o, b)
+		}
+		o = &Overload{Connections: 8, Capacity: 50, Due: 150, Refused: 1e9, TokenCPU: 1000}
+		if err := trial.beside(t.Context(), o, subject.Go, reference, 100*time.Millisecond); err != nil || o.Left != 0 || o.Beside != nil {
+			t.Errorf("refusals that leave nothing: %+v, %v", o, err)
+		}
+	}
+}
+
 func TestOverloadAndGrowth(t *testing.T) {
 	trial, err := New(Settings{Rounds: 1, Duration: 50 * time.Millisecond, Connections: []int{1}, Folder: t.TempDir(), Progress: NewProgress(io.Discard, false)})
 	if err != nil {

@@ -229,12 +229,14 @@ func (j *jwk) ecKey() (*ecdsa.PublicKey, error) {
 // compacted returns pub without the room for growth that the numbers of ParseUncompressedPublicKey have, half
 // of their size: a server holds a key for each of a million clients.
 func compacted(pub *ecdsa.PublicKey) *ecdsa.PublicKey {
+	x, y := pub.X.Bits(), pub.Y.Bits() //nolint:staticcheck // Bytes gives no way to change how they are held
+	words := slices.Clip(slices.Concat(x, y))
 	var c struct {
 		pub  ecdsa.PublicKey
 		x, y big.Int
 	}
-	c.x.SetBits(slices.Clip(slices.Clone(pub.X.Bits())))        //nolint:staticcheck // Bytes gives no way to change how it is held
-	c.y.SetBits(slices.Clip(slices.Clone(pub.Y.Bits())))        //nolint:staticcheck // as above
+	c.x.SetBits(words[:len(x):len(x)])
+	c.y.SetBits(words[len(x):])
 	c.pub = ecdsa.PublicKey{Curve: pub.Curve, X: &c.x, Y: &c.y} //nolint:staticcheck // as above
 	return &c.pub
 }

@@ -31,6 +31,8 @@ import (
 // config is what bench/peers writes.
 type config struct {
 	Listen       string `json:"listen"`
+	TLSCert      string `json:"tls_cert"`
+	TLSKey       string `json:"tls_key"`
 	Issuer       string `json:"issuer"`
 	ClientID     string `json:"client_id"`
 	ClientSecret string `json:"client_secret"`
@@ -83,5 +85,9 @@ func serve(path string) error {
 	if err != nil {
 		return err
 	}
-	return http.ListenAndServe(c.Listen, handler)
+	server := &http.Server{Addr: c.Listen, Handler: handler}
+	if c.TLSCert != "" {
+		return server.ListenAndServeTLS(c.TLSCert, c.TLSKey)
+	}
+	return server.ListenAndServe()
 }

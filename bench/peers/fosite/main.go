@@ -26,6 +26,8 @@ import (
 // config is what bench/peers writes.
 type config struct {
 	Listen       string            `json:"listen"`
+	TLSCert      string            `json:"tls_cert"`
+	TLSKey       string            `json:"tls_key"`
 	Issuer       string            `json:"issuer"`
 	ClientID     string            `json:"client_id"`
 	ClientSecret string            `json:"client_secret"`
@@ -80,7 +82,11 @@ func serve(path string) error {
 		w.Header().Set("Content-Type", "application/jwk-set+json")
 		w.Write(keys)
 	})
-	return http.ListenAndServe(c.Listen, mux)
+	server := &http.Server{Addr: c.Listen, Handler: mux}
+	if c.TLSCert != "" {
+		return server.ListenAndServeTLS(c.TLSCert, c.TLSKey)
+	}
+	return server.ListenAndServe()
 }
 
 // token handles one token request.

@@ -2,6 +2,7 @@
 // in-memory adapter, JWT access tokens through resource indicators. Its argument
 // is the configuration file that bench/peers writes.
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import Provider from 'oidc-provider';
 
 const config = JSON.parse(readFileSync(process.argv[2], 'utf8'));
@@ -34,21 +35,26 @@ const provider = new Provider(config.issuer, {
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
+    introspection: { enabled: true },
     resourceIndicators: {
       enabled: true,
       defaultResource: () => 'urn:bench:es256',
       getResourceServerInfo: (ctx, resource) => ({
         scope: '',
         audience: resource,
-        accessTokenFormat: 'jwt',
+        // Introspection is for opaque tokens only.
+        accessTokenFormat: resource in algorithms ? 'jwt' : 'opaque',
         accessTokenTTL: 3600,
-        jwt: { sign: { alg: algorithms[resource] } },
+        jwt: resource in algorithms ? { sign: { alg: algorithms[resource] } } : undefined,
       }),
     },
   },
 });
 
 const [host, port] = config.listen.split(':');
-const server = provider.listen(Number(port), host);
+const server = config.tls_cert
+  ? createServer({ cert: readFileSync(config.tls_cert), key: readFileSync(config.tls_key) }, provider.callback())
+  : provider;
+const listening = server.listen(Number(port), host);
 // Node's default of 5 s closes connections that a load balancer still uses.
-server.keepAliveTimeout = 65_000;
+listening.keepAliveTimeout = 65_000;

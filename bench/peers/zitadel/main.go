@@ -27,6 +27,8 @@ import (
 // config is what bench/peers writes.
 type config struct {
 	Listen       string            `json:"listen"`
+	TLSCert      string            `json:"tls_cert"`
+	TLSKey       string            `json:"tls_key"`
 	Issuer       string            `json:"issuer"`
 	ClientID     string            `json:"client_id"`
 	ClientSecret string            `json:"client_secret"`
@@ -56,7 +58,11 @@ func serve(path string) error {
 	if err != nil {
 		return err
 	}
-	return http.ListenAndServe(c.Listen, provider)
+	server := &http.Server{Addr: c.Listen, Handler: provider}
+	if c.TLSCert != "" {
+		return server.ListenAndServeTLS(c.TLSCert, c.TLSKey)
+	}
+	return server.ListenAndServe()
 }
 
 // store is the example's storage with our keys and our client.
@@ -70,13 +76,18 @@ type store struct {
 
 func newStore(c config) *store {
 	return &store{
-		Storage: storage.NewStorage(storage.NewUserStore(c.Issuer)),
+		Storage: storage.NewStorage(subjects{storage.NewUserStore(c.Issuer)}),
 		signing: key{c.SigningKeys[0]},
 		client:  client{storage.WebClient(c.ClientID, "")},
 		secret:  sha256.Sum256([]byte(c.ClientSecret)),
 		public:  c.ClientKey,
 	}
 }
+
+// subjects has a user for every subject: introspection answers with what is known of it.
+type subjects struct{ storage.UserStore }
+
+func (subjects) GetUserByID(id string) *storage.User { return &storage.User{ID: id} }
 
 // key is a signing key in the form that op requires.
 type key struct{ jwk jose.JSONWebKey }
@@ -112,12 +123,17 @@ func (client) GrantTypes() []oidc.GrantType {
 	return []oidc.GrantType{oidc.GrantTypeClientCredentials, oidc.GrantTypeBearer}
 }
 
-func (s *store) ClientCredentials(_ context.Context, id, secret string) (op.Client, error) {
+func (s *store) ClientCredentials(ctx context.Context, id, secret string) (op.Client, error) {
+	return s.client, s.AuthorizeClientIDSecret(ctx, id, secret)
+}
+
+// AuthorizeClientIDSecret authenticates the client, also for introspection.
+func (s *store) AuthorizeClientIDSecret(_ context.Context, id, secret string) error {
 	given := sha256.Sum256([]byte(secret))
 	if id != s.client.GetID() || subtle.ConstantTimeCompare(given[:], s.secret[:]) != 1 {
-		return nil, errors.New("wrong client or secret")
+		return errors.New("wrong client or secret")
 	}
-	return s.client, nil
+	return nil
 }
 
 func (s *store) ClientCredentialsTokenRequest(_ context.Context, id string, scopes []string) (op.TokenRequest, error) {

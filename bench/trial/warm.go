@@ -1,0 +1,45 @@
+package trial
+
+import (
+	"context"
+	"time"
+)
+
+// warm requests the exchanges of servers that need it, for as long as they say, after their last
+// restart.
+func (t *Trial) warm(ctx context.Context) error {
+	for _, c := range t.contenders {
+		if c.server.WarmUp == 0 || t.firstRow(c) == nil {
+			continue
+		}
+		t.Progress.Say("warming up %s for %v", c.server.Name, c.server.WarmUp)
+		for end := time.Now().Add(c.server.WarmUp); time.Now().Before(end) && t.firstRow(c) != nil; {
+			if err := t.warmOnce(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// warmOnce requests each exchange of a server for about a second. The rates of before are those of a
+// server that had just started.
+func (t *Trial) warmOnce(ctx context.Context, c *contender) error {
+	for _, r := range t.rows {
+		if r.contender != c || r.err != nil {
+			continue
+		}
+		result, err := t.ask(ctx, r, Compared, max(Compared, int(r.rate[0])))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			r.err = err
+			t.Fail("%s: %v", r.name(), err)
+			t.Progress.Say("%s", c.logTail())
+			continue
+		}
+		r.rate[0] = result.Rate()
+	}
+	return nil
+}
