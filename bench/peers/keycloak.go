@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"moneyer/bench/subject"
 )
@@ -46,8 +47,11 @@ func keycloak() peer {
 			Cannot: map[subject.Kind]string{
 				subject.ClientCredentialsRS256: "set up with one key, ES256",
 			},
-			Install:   func(ctx context.Context, log io.Writer) (string, error) { return installKeycloak(ctx, log, java) },
-			Configure: configureKeycloak,
+			Install: func(ctx context.Context, log io.Writer) (string, error) { return installKeycloak(ctx, log, java) },
+			Configure: func(ctx context.Context, folder, address string) (*subject.Setup, error) {
+				return configureKeycloak(ctx, folder, address, nil)
+			},
+			ConfigureTLS: configureKeycloak,
 		},
 	}
 }
@@ -82,7 +86,7 @@ func keycloakScript() (string, error) {
 	return filepath.Join(folder, "keycloak-"+keycloakVersion, "bin", "kc.sh"), err
 }
 
-func configureKeycloak(ctx context.Context, folder, address string) (*subject.Setup, error) {
+func configureKeycloak(ctx context.Context, folder, address string, certificates *subject.Certificates) (*subject.Setup, error) {
 	script, err := keycloakScript()
 	if err != nil {
 		return nil, err
@@ -98,12 +102,45 @@ func configureKeycloak(ctx context.Context, folder, address string) (*subject.Se
 	if err != nil {
 		return nil, err
 	}
-	host, port, err := net.SplitHostPort(address)
+	listen, err := keycloakListener(address, certificates)
 	if err != nil {
 		return nil, err
 	}
-	base := "http://" + address
-	issuer := base + "/realms/" + keycloakRealm
+	base, admin := baseURL(address, certificates), &http.Client{Timeout: time.Minute}
+	if certificates != nil {
+		admin = certificates.Connections()[0].Client(time.Minute)
+	}
+	// The sizes of the pool and of the queue are those of its guide "Deploying Keycloak across multiple
+	// availability zones with the Operator"; one node needs no cache that is distributed.
+	command := program(ctx, "sh", append([]string{script, "start", "--optimized", "--cache=local", "--log-level=warn", "--hostname=" + base,
+		"--db-url=" + db.jdbc(), "--db-username=bench", "--db-password=none",
+		"--db-pool-initial-size=30", "--db-pool-min-size=30", "--db-pool-max-size=30", "--http-max-queued-requests=1000"}, listen...)...)
+	command.Dir = folder
+	secret := newSecret()
+	command.Env = append(os.Environ(), "JAVA_OPTS_KC_HEAP="+keycloakHeap,
+		"KC_BOOTSTRAP_ADMIN_CLIENT_ID="+keycloakAdmin, "KC_BOOTSTRAP_ADMIN_CLIENT_SECRET="+secret)
+	return &subject.Setup{
+		Beside: []subject.Program{db.Program(ctx, nil)},
+		Server: subject.Program{
+			Command: command,
+			Ready:   ready(base+"/realms/master", certificates),
+			Prepare: func(ctx context.Context) error { return prepareKeycloak(ctx, admin, base, secret, c) },
+		},
+		Exchanges: keycloakExchanges(base+"/realms/"+keycloakRealm, c),
+	}, nil
+}
+
+// keycloakListener returns the options for an address.
+func keycloakListener(address string, certificates *subject.Certificates) ([]string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if certificates == nil {
+		return []string{"--http-enabled=true", "--http-host=" + host, "--http-port=" + port}, err
+	}
+	return []string{"--http-host=" + host, "--https-port=" + port,
+		"--https-certificate-file=" + certificates.Cert, "--https-certificate-key-file=" + certificates.Key}, err
+}
+
+func keycloakExchanges(issuer string, c *client) []subject.Exchange {
 	exchange := subject.Exchange{
 		Kind:   subject.ClientCredentialsES256,
 		URL:    issuer + "/protocol/openid-connect/token",
@@ -118,25 +155,7 @@ func configureKeycloak(ctx context.Context, folder, address string) (*subject.Se
 	byKey := exchange
 	byKey.Kind, byKey.Note = subject.PrivateKeyJWTES256, "consumed assertions in memory"
 	byKey.Body = c.keyBody(issuer, nil)
-	// The sizes of the pool and of the queue are those of its guide "Deploying Keycloak across multiple
-	// availability zones with the Operator"; one node needs no cache that is distributed.
-	command := program(ctx, "sh", script, "start", "--optimized", "--cache=local", "--log-level=warn",
-		"--http-enabled=true", "--http-host="+host, "--http-port="+port, "--hostname="+base,
-		"--db-url="+db.jdbc(), "--db-username=bench", "--db-password=none",
-		"--db-pool-initial-size=30", "--db-pool-min-size=30", "--db-pool-max-size=30", "--http-max-queued-requests=1000")
-	command.Dir = folder
-	secret := newSecret()
-	command.Env = append(os.Environ(), "JAVA_OPTS_KC_HEAP="+keycloakHeap,
-		"KC_BOOTSTRAP_ADMIN_CLIENT_ID="+keycloakAdmin, "KC_BOOTSTRAP_ADMIN_CLIENT_SECRET="+secret)
-	return &subject.Setup{
-		Beside: []subject.Program{db.Program(ctx, nil)},
-		Server: subject.Program{
-			Command: command,
-			Ready:   subject.Answers(base + "/realms/master"),
-			Prepare: func(ctx context.Context) error { return prepareKeycloak(ctx, base, secret, c) },
-		},
-		Exchanges: []subject.Exchange{exchange, bearer, byKey},
-	}, nil
+	return []subject.Exchange{exchange, bearer, byKey}
 }
 
 const (
@@ -146,13 +165,13 @@ const (
 )
 
 // prepareKeycloak creates the realm by its admin API.
-func prepareKeycloak(ctx context.Context, base, secret string, c *client) error {
+func prepareKeycloak(ctx context.Context, admin *http.Client, base, secret string, c *client) error {
 	realm, err := writtenRealm(c)
 	if err != nil {
 		return err
 	}
 	granted := url.Values{"grant_type": {"client_credentials"}, "client_id": {keycloakAdmin}, "client_secret": {secret}}
-	text, err := post(ctx, base+"/realms/master/protocol/openid-connect/token", form(), []byte(granted.Encode()))
+	text, err := post(ctx, admin, base+"/realms/master/protocol/openid-connect/token", form(), []byte(granted.Encode()))
 	if err != nil {
 		return err
 	}
@@ -162,7 +181,7 @@ func prepareKeycloak(ctx context.Context, base, secret string, c *client) error 
 	if err := json.Unmarshal(text, &token); err != nil {
 		return err
 	}
-	_, err = post(ctx, base+"/admin/realms", http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + token.AccessToken}}, realm)
+	_, err = post(ctx, admin, base+"/admin/realms", http.Header{"Content-Type": {"application/json"}, "Authorization": {"Bearer " + token.AccessToken}}, realm)
 	return err
 }
 
@@ -199,13 +218,13 @@ func writtenRealm(c *client) ([]byte, error) {
 }
 
 // post sends a request and returns the body of its answer, which must be a 2xx.
-func post(ctx context.Context, page string, header http.Header, body []byte) ([]byte, error) {
+func post(ctx context.Context, client *http.Client, page string, header http.Header, body []byte) ([]byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, page, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	request.Header = header
-	response, err := http.DefaultClient.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return nil, err
 	}
