@@ -167,7 +167,11 @@ func similar(theirs string, ours subject.Kind) bool {
 }
 
 func (g *goals) overload() {
-	var others *float64
+	var granted, others *float64
+	if o := g.r.OverloadTLS; o != nil && o.Left > 0 {
+		granted = new(100 * o.Goodput / o.Left)
+	}
+	g.least("granted at 3 times capacity over TLS, of what empty refusals would leave", 90, " %", granted)
 	if n := g.r.Noisy; n != nil {
 		others = new(100 * n.OthersGot)
 	}

@@ -1,12 +1,14 @@
 package load
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -181,23 +183,33 @@ func TestNotResumedIsAnError(t *testing.T) {
 	}
 }
 
-// TestTLSInterrupt: a round ends while the server keeps it waiting within a handshake.
+// TestTLSInterrupt: a round is interrupted while the server keeps it waiting within a handshake, also
+// one that takes broken connections.
 func TestTLSInterrupt(t *testing.T) {
 	_, certificates := tlsServer(t, false, &tls.Config{}, echo)
-	address := silentServer(t)
-	round := tlsRound(t, "https://"+address, certificates.Connections()[0], 4)
-	round.Timeout, round.Duration = 50*time.Millisecond, time.Millisecond
-	if result, err := round.Closed(t.Context()); err == nil {
-		t.Errorf("the round gave %+v", result.Answers)
+	for _, broken := range []bool{false, true} {
+		ctx, cancel := context.WithCancel(t.Context())
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Read(make([]byte, 4096)) // a ClientHello, which gets no answer
+			cancel()
+			_, _ = io.Copy(io.Discard, conn)
+			conn.Close()
+		}()
+		round := tlsRound(t, "https://"+l.Addr().String(), certificates.Connections()[0], 4)
+		round.Broken = broken
+		if result, err := round.Closed(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("the round gave %+v, %v", result, err)
+		}
+		l.Close()
 	}
-}
-
-// silentServer reads and never answers.
-func silentServer(t *testing.T) string {
-	t.Helper()
-	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.ReadAll(r.Body) }))
-	t.Cleanup(func() { server.Listener.Close() })
-	return server.Listener.Addr().String()
 }
 
 // TestBroken: a round that takes broken connections goes on after them, and sends what they kept from

@@ -132,6 +132,6 @@ func configureSpring(ctx context.Context, folder, address string) (*subject.Setu
 	command.Dir = folder
 	return &subject.Setup{
 		Server:    subject.Program{Command: command, Ready: subject.Answers(exchange.Keys)},
-		Exchanges: []subject.Exchange{exchange, byKey},
+		Exchanges: []subject.Exchange{exchange, byKey, c.introspect(exchange, issuer+"/oauth2/introspect")},
 	}, nil
 }

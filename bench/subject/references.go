@@ -51,7 +51,7 @@ func Reference(m Model, work Work, program string) (Server, error) {
 			return Server{}, err
 		}
 	}
-	setup := func(ctx context.Context, address string, c *Certificates) (*Setup, error) {
+	setup := func(ctx context.Context, address string, c *Certificates) *Setup {
 		args, base, ready := []string{"reference", string(work), address, base64.RawURLEncoding.EncodeToString(der)}, "http://"+address, Answers
 		if c != nil {
 			args, base, ready = append(args, c.Cert, c.Key, c.CA), "https://"+address, c.Answers
@@ -59,20 +59,20 @@ func Reference(m Model, work Work, program string) (Server, error) {
 		return &Setup{
 			Server:    Program{Command: exec.CommandContext(context.WithoutCancel(ctx), program, args...), Ready: ready(base + "/jwks.json")},
 			Exchanges: []Exchange{m.exchange(work, base)},
-		}, nil
+		}
 	}
 	s := Server{
 		Name:    string(work),
 		Keeps:   "nothing",
 		Install: func(context.Context, io.Writer) (string, error) { return runtime.Version(), nil },
 		Configure: func(ctx context.Context, _, address string) (*Setup, error) {
-			return setup(ctx, address, nil)
+			return setup(ctx, address, nil), nil
 		},
 	}
 	switch plain, _ := work.split(); plain {
 	case Empty, Sign, VerifySign: // servers behind TLS are compared with these
 		s.ConfigureTLS = func(ctx context.Context, _, address string, c *Certificates) (*Setup, error) {
-			return setup(ctx, address, c)
+			return setup(ctx, address, c), nil
 		}
 	}
 	return s, nil

@@ -1,6 +1,5 @@
 // Package tls13 is the client's side of TLS 1.3 (RFC 8446) for a load generator: a new connection
-// costs it a third of what crypto/tls takes, so that one core can keep a server's core busy with
-// handshakes.
+// costs it half of what crypto/tls takes, so that one core can keep a server's core busy with handshakes.
 //
 // To the server its connections look like those of Go's own client with TLS 1.3: the same key shares
 // (X25519MLKEM768 first, then X25519) and signature algorithms, a full or a resumed handshake, a

@@ -32,12 +32,17 @@ type Conn struct {
 	resumed    bool
 }
 
-// buffers holds memory for records. A new connection for each request would otherwise leave as much
-// garbage.
-var buffers = sync.Pool{New: func() any {
+// buffers holds the memory for records of closed connections. A new connection for each request would
+// otherwise leave as much garbage.
+var buffers sync.Pool
+
+func newBuffer() *[]byte {
+	if b, ok := buffers.Get().(*[]byte); ok {
+		return b
+	}
 	b := make([]byte, 2*(headerBytes+maxContent+256))
 	return &b
-}}
+}
 
 // Resumed reports whether the handshake was resumed by a ticket.
 func (c *Conn) Resumed() bool { return c.resumed }
@@ -172,31 +177,28 @@ func (c *Conn) message() (kind byte, whole []byte, err error) {
 // content returns the content of the next record, which is valid until the next call. Alerts are
 // errors.
 func (c *Conn) content() (kind byte, content []byte, err error) {
-	for {
-		record, err := c.record()
-		if err != nil {
-			return 0, nil, err
-		}
-		kind, content = record[0], record[headerBytes:]
-		if kind == recordChangeCipherSpec {
-			continue // RFC 8446 appendix D.4
-		}
-		if c.in.aead != nil && kind != recordAlert {
-			if kind != recordData {
-				return 0, nil, fmt.Errorf("the server sent an unprotected record of type %d", kind)
-			}
-			if kind, content, err = c.in.open(record); err != nil {
-				return 0, nil, err
-			}
-		}
-		switch {
-		case kind == recordAlert:
-			return 0, nil, alert(content)
-		case kind != recordHandshake && kind != recordData:
-			return 0, nil, fmt.Errorf("the server sent a record of type %d", kind)
-		}
-		return kind, content, nil
+	record, err := c.record()
+	for err == nil && record[0] == recordChangeCipherSpec { // RFC 8446 appendix D.4
+		record, err = c.record()
 	}
+	if err != nil {
+		return 0, nil, err
+	}
+	kind, content = record[0], record[headerBytes:]
+	if c.in.aead != nil && kind == recordData {
+		kind, content, err = c.in.open(record)
+	} else if c.in.aead != nil && kind != recordAlert {
+		err = errors.New("the server sent an unprotected record")
+	}
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case kind == recordAlert:
+		return 0, nil, alert(content)
+	case kind != recordHandshake && kind != recordData:
+		return 0, nil, fmt.Errorf("the server sent a record of type %d", kind)
+	}
+	return kind, content, nil
 }
 
 func alert(content []byte) error {

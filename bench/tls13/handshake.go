@@ -32,7 +32,7 @@ type handshake struct {
 // connection is the caller's to close; otherwise [Conn.Close] closes it.
 func (c *Client) Connect(conn net.Conn, ticket *Ticket) (*Conn, error) {
 	h := &handshake{Client: c, ticket: ticket, transcript: sha256.New(),
-		conn: &Conn{conn: conn, buffer: buffers.Get().(*[]byte)}} //nolint:forcetypeassert // nothing else is in the pool
+		conn: &Conn{conn: conn, buffer: newBuffer()}}
 	err := h.run()
 	if err == nil {
 		return h.conn, nil

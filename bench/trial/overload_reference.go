@@ -58,29 +58,37 @@ func (t *Trial) refusal(ctx context.Context, o *Overload, library subject.Librar
 	}
 	return t.alone(ctx, s, func(c *contender) error {
 		r := newRow(c, &c.setup.Exchanges[0])
-		requests, err := r.requests(ctx, Compared)
-		if err != nil {
-			return err
-		}
 		for _, duration := range []time.Duration{100 * time.Millisecond, max(t.Duration, time.Second)} { // the first one warms up
-			round := &load.Round{Endpoint: r.endpoint, Connections: Compared, Duration: duration, Requests: requests, Repeat: true}
-			result, cpu, err := t.attend(r, func() (*load.Result, error) {
-				defer load.Quiet()()
-				return round.Closed(ctx)
-			})
-			if err != nil {
+			if o.EmptyCPU, err = t.refuse(ctx, r, duration); err != nil {
 				return err
 			}
-			for _, a := range result.Answers {
-				if a.Status != http.StatusServiceUnavailable {
-					return fmt.Errorf("the reference answers %d, and grants what it should refuse", a.Status)
-				}
-			}
-			if len(result.Answers) == 0 {
-				return errors.New("not one answer")
-			}
-			o.EmptyCPU = microseconds(cpu) / float64(len(result.Answers))
 		}
 		return nil
 	})
+}
+
+// refuse returns the processor time of each answer of a server that refuses everything, in
+// microseconds.
+func (t *Trial) refuse(ctx context.Context, r *row, duration time.Duration) (float64, error) {
+	requests, err := r.requests(ctx, Compared)
+	if err != nil {
+		return 0, err
+	}
+	round := &load.Round{Endpoint: r.endpoint, Connections: Compared, Duration: duration, Requests: requests, Repeat: true}
+	result, cpu, err := t.attend(r, func() (*load.Result, error) {
+		defer load.Quiet()()
+		return round.Closed(ctx)
+	})
+	if err != nil {
+		return 0, err
+	}
+	for _, a := range result.Answers {
+		if a.Status != http.StatusServiceUnavailable {
+			return 0, fmt.Errorf("the reference answers %d, and grants what it should refuse", a.Status)
+		}
+	}
+	if len(result.Answers) == 0 {
+		return 0, errors.New("not one answer")
+	}
+	return microseconds(cpu) / float64(len(result.Answers)), nil
 }

@@ -13,10 +13,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -33,12 +33,14 @@ import (
 type handshakes struct {
 	Address, Cert string
 	Resume        bool
-	Number        int
+	// Kept has each caller keep its connection, and HTTP2 has all of them share one.
+	Kept, HTTP2 bool
+	Number      int
 }
 
 const handshakesEnv = "MONEYER_TEST_HANDSHAKES"
 
-// TestHandshakes is the client process of BenchmarkHandshake: 8 callers at once, each request on a new connection.
+// TestHandshakes is the client process of BenchmarkHandshake: 8 callers at once.
 func TestHandshakes(t *testing.T) {
 	text := os.Getenv(handshakesEnv)
 	if text == "" {
@@ -48,38 +50,48 @@ func TestHandshakes(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &work); err != nil {
 		t.Fatal(err)
 	}
+	shared := work.client(t)
 	var left atomic.Int64
 	left.Store(int64(work.Number))
 	var all sync.WaitGroup
 	for range 8 {
-		client := &tls.Config{InsecureSkipVerify: true, ServerName: "server.example"}
-		if work.Resume {
-			client.ClientSessionCache = tls.NewLRUClientSessionCache(1)
-		}
-		if work.Cert != "" {
-			pair, err := tls.LoadX509KeyPair(work.Cert, work.Cert)
-			if err != nil {
-				t.Fatal(err)
-			}
-			client.Certificates = []tls.Certificate{pair}
+		client := shared
+		if !work.HTTP2 {
+			client = work.client(t)
 		}
 		all.Go(func() {
 			for first := true; left.Add(-1) >= 0; first = false {
-				conn, err := tls.Dial("tcp", work.Address, client)
+				resp, err := client.PostForm("https://"+work.Address+"/token", url.Values{"grant_type": {"client_credentials"}, "client_id": {"shop"}, "client_secret": {"0123456789"}})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				const body = "grant_type=client_credentials&client_id=shop&client_secret=0123456789"
-				_, _ = fmt.Fprintf(conn, "POST /token HTTP/1.1\r\nHost: server.example\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
-				if answer, err := io.ReadAll(conn); err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 200") || conn.ConnectionState().DidResume != (work.Resume && !first) {
-					t.Errorf("%q, %v", answer, err)
+				_, err = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+				if err != nil || resp.StatusCode != http.StatusOK || resp.ProtoMajor == 2 != work.HTTP2 || resp.TLS.DidResume != (work.Resume && !first) {
+					t.Errorf("%s %s, resumed %v, %v", resp.Proto, resp.Status, resp.TLS.DidResume, err)
 				}
-				_ = conn.Close()
 			}
 		})
 	}
 	all.Wait()
+}
+
+// client returns a client of the server, of HTTP/1.1 unless HTTP2 is set.
+func (w *handshakes) client(t *testing.T) *http.Client {
+	t.Helper()
+	config := &tls.Config{InsecureSkipVerify: true}
+	if w.Resume {
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+	}
+	if w.Cert != "" {
+		pair, err := tls.LoadX509KeyPair(w.Cert, w.Cert)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.Certificates = []tls.Certificate{pair}
+	}
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: w.HTTP2, DisableKeepAlives: !w.Kept && !w.HTTP2}}
 }
 
 // processorTime returns what this process has used.
@@ -93,8 +105,8 @@ func processorTime(b *testing.B) time.Duration {
 }
 
 // BenchmarkHandshake measures the server's processor time, as cpu-µs/op, of a request on a new connection of TLS 1.3:
-// with a full handshake, one that resumes a session, and one with a client certificate. The client is a process
-// of its own. Config "go" is net/http behind the default tls.Config, "moneyer" a listener; both serve a form and a
+// with a full handshake, one that resumes a session, and one with a client certificate; and of one on a connection
+// that is kept. The client is a process of its own. Config "go" is net/http behind the default tls.Config, "moneyer" a listener; both serve a form and a
 // P-256 signature by the same library.
 func BenchmarkHandshake(b *testing.B) {
 	dir := b.TempDir()
@@ -118,8 +130,7 @@ func BenchmarkHandshake(b *testing.B) {
 		}
 		_, _ = fmt.Fprintf(w, `{"access_token":"%x"}`, sig)
 	})
-	for _, kind := range []handshakes{{}, {Resume: true}, {Cert: client}} {
-		name := map[handshakes]string{{}: "full", {Resume: true}: "resumed", {Cert: client}: "mtls"}[kind]
+	for name, kind := range map[string]handshakes{"full": {}, "resumed": {Resume: true}, "mtls": {Cert: client}, "kept": {Kept: true}, "http2": {HTTP2: true}} {
 		for config, start := range map[string]func(*testing.B, string, bool, http.Handler) (string, func()){"go": goServer, "moneyer": moneyerListener} {
 			b.Run("kind="+name+"/config="+config, func(b *testing.B) {
 				address, stop := start(b, server, kind.Cert != "", handler)
