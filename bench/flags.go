@@ -27,6 +27,7 @@ type choices struct {
 	tls         bool
 	scale       bool
 	further     bool
+	replicas    bool
 }
 
 func parse(args []string, help io.Writer) (*choices, error) {
@@ -45,6 +46,7 @@ func parse(args []string, help io.Writer) (*choices, error) {
 	flags.BoolVar(&c.tls, "tls", true, "measure new TLS connections for each request, too")
 	flags.BoolVar(&c.scale, "scale", true, "measure Moneyer with many clients and a long ledger too")
 	flags.BoolVar(&c.further, "further", true, "measure half load, overload, pruning and the ledger's size too")
+	flags.BoolVar(&c.replicas, "replicas", false, "measure only replicas on PostgreSQL with a synchronous standby, in rounds of three times -duration")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}

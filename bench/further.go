@@ -43,6 +43,7 @@ func (f *further) run(ctx context.Context, r *trial.Report) error {
 		name string
 		do   func(context.Context) error
 	}
+	replicas := step{"replicas", f.spread}
 	steps := []step{
 		{"half of capacity", f.half}, {"overload", f.overload}, {"one noisy client", f.noisy}, {"the ledger's size", f.ledger},
 	}
@@ -50,7 +51,10 @@ func (f *further) run(ctx context.Context, r *trial.Report) error {
 		steps = append(steps, step{"overload over TLS", f.overloadTLS})
 	}
 	if !f.quick {
-		steps = append(steps, step{"pruning", f.prune})
+		steps = append(steps, step{"pruning", f.prune}, replicas)
+	}
+	if f.replicas {
+		steps = []step{replicas}
 	}
 	for _, s := range steps {
 		err := s.do(ctx)
@@ -155,5 +159,18 @@ func (f *further) prune(ctx context.Context) (err error) {
 	o := f.base
 	o.Name, o.Entries, o.Age, o.Retention = "moneyer with old entries", entries, 48*time.Hour, 24*time.Hour
 	f.r.Prune, err = f.Trial.Prune(ctx, moneyer.Server(o), entries, subject.ClientCredentialsES256, rate)
+	return err
+}
+
+// spread measures replicas on PostgreSQL.
+func (f *further) spread(ctx context.Context) (err error) {
+	const replicas, longer = 3, 3 // rounds are longer, because commits wait for two disks
+	o := f.base
+	o.Name = "three replicas of moneyer on PostgreSQL with a synchronous standby"
+	s := moneyer.Replicas(o, replicas)
+	if _, err := s.Install(ctx, f.Progress.Detail()); err != nil {
+		return err
+	}
+	f.r.Replicas, err = f.Replicas(ctx, s, []subject.Kind{subject.JWTBearerES256, subject.ClientCredentialsES256}, []int{trial.Compared, many}, longer*f.duration)
 	return err
 }

@@ -114,18 +114,20 @@ func (c *choices) try(ctx context.Context, root, folder string, progress *trial.
 	if err != nil {
 		return nil, err
 	}
-	openSSL, err := c.references(ctx, t, root)
-	if err != nil {
-		return nil, err
-	}
-	if err := t.Install(ctx, c.contenders(root, progress), false); err != nil {
-		return nil, err
+	var openSSL string
+	if !c.replicas {
+		if openSSL, err = c.references(ctx, t, root); err != nil {
+			return nil, err
+		}
+		if err := t.Install(ctx, c.contenders(root, progress), false); err != nil {
+			return nil, err
+		}
 	}
 	if err := t.Pin(); err != nil {
 		return nil, err
 	}
 	var after func(context.Context, *trial.Report) error
-	if c.further && c.server(own) {
+	if c.replicas || c.further && c.server(own) {
 		f := &further{choices: c, Trial: t, openSSL: openSSL, base: moneyer.Options{Root: root, Log: progress.Detail()}}
 		after = f.run
 	}

@@ -311,3 +311,34 @@ func TestQuantile(t *testing.T) {
 		t.Error("quantiles of few")
 	}
 }
+
+// TestAddressesInTurn: connections are spread evenly over equal servers.
+func TestAddressesInTurn(t *testing.T) {
+	var counts [3]atomic.Int64
+	var addresses []string
+	var first *Endpoint
+	for i := range counts {
+		server := httptest.NewUnstartedServer(http.HandlerFunc(echo))
+		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+			if state == http.StateNew {
+				counts[i].Add(1)
+			}
+		}
+		server.Start()
+		t.Cleanup(server.Close)
+		addresses = append(addresses, server.Listener.Addr().String())
+		if first == nil {
+			first = endpoint(t, server.URL)
+		}
+	}
+	round := Round{Endpoint: first, Addresses: addresses, Connections: 6, Duration: time.Minute, Requests: requests(first, 60)}
+	result, err := round.Closed(t.Context())
+	if err != nil || len(result.Answers) != 60 {
+		t.Fatal(result, err)
+	}
+	for i := range counts {
+		if n := counts[i].Load(); n != 2 {
+			t.Errorf("server %d got %d connections of 6, want 2", i+1, n)
+		}
+	}
+}

@@ -25,6 +25,8 @@ type Round struct {
 	// Again sends a request again, later, if it was refused with a status that allows a
 	// retry: 429 or 503. Its assertion was not consumed.
 	Again bool
+	// Addresses, if any, are connected to in turn instead of the endpoint's: those of equal servers.
+	Addresses []string
 	// Sources are the local addresses, used in turn; none means the system's choice.
 	Sources []netip.Addr
 	// Timeout of one response; 0 means a minute.
@@ -158,7 +160,10 @@ func firstOf(err error) error {
 func (r *Round) connect(ctx context.Context) ([]*worker, error) {
 	workers := make([]*worker, r.Connections)
 	for i := range workers {
-		w := &worker{round: r, reader: newReader(nil)}
+		w := &worker{round: r, address: r.Endpoint.Address, reader: newReader(nil)}
+		if len(r.Addresses) > 0 {
+			w.address = r.Addresses[i%len(r.Addresses)]
+		}
 		w.dialer.Timeout = w.timeout()
 		if len(r.Sources) > 0 {
 			w.dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(r.Sources[i%len(r.Sources)], 0))

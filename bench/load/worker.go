@@ -16,8 +16,9 @@ import (
 
 // worker is one connection and its answers.
 type worker struct {
-	round  *Round
-	dialer net.Dialer
+	round   *Round
+	address string // to connect to
+	dialer  net.Dialer
 	// stopped is set when the round is interrupted.
 	stopped atomic.Bool
 
@@ -58,7 +59,7 @@ func (w *worker) prepare(ctx context.Context) error {
 }
 
 func (w *worker) dialTCP(ctx context.Context) error {
-	conn, err := w.dialer.DialContext(ctx, "tcp", w.round.Endpoint.Address)
+	conn, err := w.dialer.DialContext(ctx, "tcp", w.address)
 	if err != nil {
 		return err
 	}

@@ -73,23 +73,27 @@ func NewDatabase(ctx context.Context, folder string) (*Database, error) {
 	if d.environment, err = postgresPackages().environment(); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(d.data, 0o700); err != nil {
+	if err := d.makeData(ctx); err != nil {
 		return nil, err
-	}
-	if os.Geteuid() == 0 {
-		if err := run(ctx, folder, "chown", nobody, d.data); err != nil {
-			return nil, err
-		}
-		// The user must be able to reach its folder; only root can read the rest.
-		if err := os.Chmod(folder, 0o711); err != nil {
-			return nil, err
-		}
 	}
 	initdb := d.command(ctx, "initdb", "--pgdata="+d.data, "--username=bench", "--auth=trust", "--encoding=UTF8", "--no-locale")
 	if output, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, output)
 	}
 	return d, nil
+}
+
+// makeData creates the empty data folder.
+func (d *Database) makeData(ctx context.Context) error {
+	if err := os.Mkdir(d.data, 0o700); err != nil || os.Geteuid() != 0 {
+		return err
+	}
+	folder := filepath.Dir(d.data)
+	if err := run(ctx, folder, "chown", nobody, d.data); err != nil {
+		return err
+	}
+	// The user must be able to reach its folder; only root can read the rest.
+	return os.Chmod(folder, 0o711)
 }
 
 // command returns a command for one of PostgreSQL's programs that does not run as root.

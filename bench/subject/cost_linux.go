@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -71,6 +73,40 @@ func CPU(processes []int) (time.Duration, error) {
 		sum += own + s.children
 	}
 	return sum, nil
+}
+
+// Titles returns the processor time of the processes by what they do: the name of the program, or for a
+// process of PostgreSQL the first word of its title, such as "walsender", where a session has its user's
+// name.
+func Titles(processes []int) (map[string]time.Duration, error) {
+	sums := map[string]time.Duration{}
+	for _, id := range processes {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", id))
+		if gone(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		own, err := CPU([]int{id})
+		if err != nil {
+			return nil, err
+		}
+		sums[titleOf(text)] += own
+	}
+	return sums, nil
+}
+
+// titleOf parses /proc/PID/cmdline.
+func titleOf(text []byte) string {
+	words := strings.FieldsFunc(string(text), func(r rune) bool { return r == ' ' || r == 0 })
+	switch {
+	case len(words) == 0:
+		return ""
+	case words[0] == "postgres:" && len(words) > 1:
+		return words[1]
+	}
+	return filepath.Base(words[0])
 }
 
 // clock reads the processor-time clock of a process with nanosecond resolution, where /proc counts

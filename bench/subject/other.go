@@ -26,6 +26,9 @@ func (p *Process) Family() ([]int, error) { return nil, errLinuxOnly }
 // CPU is for Linux only.
 func CPU([]int) (time.Duration, error) { return 0, errLinuxOnly }
 
+// Titles is for Linux only.
+func Titles([]int) (map[string]time.Duration, error) { return nil, errLinuxOnly }
+
 // Busy is for Linux only.
 func Busy(int) (time.Duration, error) { return 0, errLinuxOnly }
 

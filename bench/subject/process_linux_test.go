@@ -3,6 +3,7 @@ package subject
 import (
 	"context"
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -81,5 +82,23 @@ func TestFamilyOf(t *testing.T) {
 	slices.Sort(got)
 	if want := []int{2, 3, 5, 9}; !slices.Equal(got, want) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestTitles(t *testing.T) {
+	for text, want := range map[string]string{
+		"/usr/lib/postgresql/15/bin/postgres\x00-D\x00data\x00":    "postgres",
+		"postgres: walsender bench 127.0.0.1(1) streaming 0/1\x00": "walsender",
+		"postgres: bench postgres 127.0.0.1(1) COMMIT":             "bench",
+		"postgres:": "postgres:",
+		"":          "",
+	} {
+		if got := titleOf([]byte(text)); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+	sums, err := Titles([]int{os.Getpid()})
+	if own := filepath.Base(os.Args[0]); err != nil || len(sums) != 1 || sums[own] <= 0 {
+		t.Errorf("this process: %v, %v", sums, err)
 	}
 }

@@ -60,6 +60,23 @@ type Setup struct {
 	Heap func(ctx context.Context) (int64, error)
 	// Exchanges that the server supports.
 	Exchanges []Exchange
+	// Replicas are the addresses of equal servers, of which that of the exchanges is the first; the
+	// others run beside it. None means that there is one server only.
+	Replicas []string
+	// Count, if not nil, returns what the store of the replicas has done so far.
+	Count func(ctx context.Context) (Counts, error)
+}
+
+// Counts are what a store has done so far.
+type Counts struct {
+	// Commits of batches, and the appends in them.
+	Commits, Appends int64
+	// WAL is the size of what the primary wrote to its log, in bytes.
+	WAL int64
+	// Transactions, also those that are no batch, Active for how long they executed statements or
+	// waited for the disk and the standby, and Between for how long they waited for their client.
+	Transactions    int64
+	Active, Between time.Duration
 }
 
 // A Library makes the signatures of tokens.
@@ -74,6 +91,8 @@ const (
 // A Program is started, used when ready, and stopped by SIGTERM.
 type Program struct {
 	Command *exec.Cmd
+	// Role is what the program is among those of a server with replicas.
+	Role Role
 	// Ready is polled until it returns nil. It must not take long.
 	Ready func(ctx context.Context) error
 	// Prepare, if not nil, is called once after Ready, for example to register clients through an
@@ -81,3 +100,13 @@ type Program struct {
 	// before.
 	Prepare func(ctx context.Context) error
 }
+
+// A Role is the part of a program in the cost of a token.
+type Role string
+
+// The roles. The server itself is a replica.
+const (
+	Replica Role = "replica"
+	Primary Role = "primary"
+	Standby Role = "standby"
+)

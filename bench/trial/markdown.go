@@ -58,6 +58,7 @@ func (r *Report) Markdown(w io.Writer, pictures ...string) error {
 	r.paced(p)
 	r.overload(p)
 	r.disk(p)
+	r.replicas(p)
 	if len(r.Failed) > 0 {
 		p.printf("\n## What could not be measured\n\n")
 		for _, f := range r.Failed {

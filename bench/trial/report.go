@@ -27,7 +27,9 @@ type Report struct {
 	Noisy       *Noisy    `json:"noisy,omitempty"`
 	Ledger      []Ledger  `json:"ledger,omitempty"`
 	Prune       *Prune    `json:"prune,omitempty"`
-	Targets     []Target  `json:"targets,omitempty"`
+	// Replicas are replicas on one store whose commits wait for a standby.
+	Replicas []Replicated `json:"replicas,omitempty"`
+	Targets  []Target     `json:"targets,omitempty"`
 	// Pictures are the exchanges that the pictures show.
 	Pictures []Picture `json:"pictures,omitempty"`
 	// Failed lists what could not be measured, and why.

@@ -143,3 +143,20 @@ func TestNextPartitionFailure(t *testing.T) {
 		t.Errorf("an entry of a day whose partition is there: %v", err)
 	}
 }
+
+// TestLinesAreNotCompressedAgain: the partitions have the column as the table has it.
+func TestLinesAreNotCompressedAgain(t *testing.T) {
+	url := PostgresForTests.NewDatabase(t)
+	d, err := Open(t.Context(), url, Options{Create: true, RowKey: rowauthtest.Key(), Now: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = d.Close() })
+	appendEntries(t, d, 1)
+	var tables, external int
+	err = d.reads.Row(t.Context(), `SELECT count(*), count(*) FILTER (WHERE attstorage = 'e') FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+		WHERE relkind IN ('r', 'p') AND relname LIKE 'ledger\_batch%' AND attname = 'lines'`, nil, []any{&tables, &external})
+	if err != nil || tables < 2 || external != tables {
+		t.Errorf("%d of %d tables store lines as they are, %v", external, tables, err)
+	}
+}

@@ -153,6 +153,9 @@ CREATE TABLE ledger_batch (
 	PRIMARY KEY (first_seq, time_max)
 ) PARTITION BY RANGE (time_max);
 
+-- PostgreSQL would try to compress again what is compressed.
+ALTER TABLE ledger_batch ALTER COLUMN lines SET STORAGE EXTERNAL;
+
 CREATE INDEX ledger_batch_times ON ledger_batch (time_max, time_min);
 
 -- The end of each chain, and the replica that goes on with it. Whoever appends
