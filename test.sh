@@ -235,7 +235,7 @@ test_counterparts() {
   MONEYER_COUNTERPARTS=1 go test -C interop -race -timeout=15m -v -run '^Test(Clients|Signers|Verifiers|CertificateClients)$/^(java|pypi)|^TestSlow' . ||
     failed+=("the counterparts")
   say "the benchmark's servers in Java"
-  MONEYER_COUNTERPARTS=1 go test -C bench -timeout=10m -v -run '^TestTokens$/^(Keycloak|Spring)' ./peers ||
+  MONEYER_COUNTERPARTS=1 go test -C bench -timeout=15m -v -run '^TestTokens$/^(Keycloak|Spring)' ./peers ||
     failed+=("the benchmark's servers in Java")
   if has_libcrypto; then
     say "the rules, with keys that sign by OpenSSL"

@@ -26,6 +26,11 @@ func TestParse(t *testing.T) {
 		c.exchange(ownStatic, subject.PrivateKeyJWTES256, ownPlain) || !c.exchange(ownStatic, subject.ClientCredentialsES256, ownPlain) {
 		t.Errorf("exchanges of the static build: %v", err)
 	}
+	for server, want := range map[string]bool{own: false, own + ", TLS": false, "dex": false, ownStatic: true, ownMany: true, ownPostgres: true, "Ory Hydra": true, "Keycloak": true} {
+		if got := sparse(server, subject.ClientCredentialsES256, ownPlain); got != want {
+			t.Errorf("%s is measured with few numbers of connections: %v", server, got)
+		}
+	}
 	if c, err = parse([]string{"-quick", "-duration", "2s", "-peers"}, io.Discard); err != nil || c.duration != 2*time.Second || !c.peers {
 		t.Errorf("-quick overrides explicit flags: %+v, %v", c, err)
 	}

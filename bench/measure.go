@@ -196,17 +196,19 @@ func (c *choices) overTLS(servers []subject.Server, mutual bool) []subject.Serve
 
 // sparse selects exchanges that are measured with fewer numbers of connections: profiles that
 // differ little from their representative, what is no new token, the static build, many clients,
-// PostgreSQL, and servers in Java, which take long.
+// PostgreSQL, and servers that are far behind, most of which are slow to measure.
 func sparse(server string, kind subject.Kind, variant string) bool {
 	switch kind {
 	case subject.Introspection, subject.Check, subject.ReusedES256:
 		return true
 	case subject.PrivateKeyJWTES256:
-		return server == own
+		return server != "oidc-provider"
 	}
-	return variant == "thales-d1-banking" || variant == "thales-etp" || server == ownStatic || server == ownPostgres ||
-		server == "Keycloak" || strings.HasPrefix(server, "Spring") ||
-		strings.HasPrefix(server, own+", ") && !strings.HasSuffix(server, "TLS")
+	switch strings.TrimSuffix(strings.TrimSuffix(server, ", mutual TLS"), ", TLS") {
+	case own, "oidc-provider", "zitadel/oidc", "dex":
+		return variant == "thales-d1-banking" || variant == "thales-etp"
+	}
+	return true
 }
 
 // contenders returns the selected servers.

@@ -42,14 +42,8 @@ func (o *Options) replicas(ctx context.Context, folder, address string, count in
 		Exchanges: there.exchanges("http://" + address),
 		Count:     func(ctx context.Context) (subject.Counts, error) { return counts(ctx, db) },
 	}
-	for i := range count {
-		at := address
-		if i > 0 {
-			if at, err = subject.FreeAddress(ctx); err != nil {
-				return nil, err
-			}
-		}
-		setup.Replicas = append(setup.Replicas, at)
+	if setup.Replicas, err = addressesOf(ctx, address, count); err != nil {
+		return nil, err
 	}
 	text, err := there.configurationAt(ctx, address, address)
 	if err != nil {
@@ -71,6 +65,19 @@ func (o *Options) replicas(ctx context.Context, folder, address string, count in
 		}
 	}
 	return setup, nil
+}
+
+// addressesOf returns the addresses of so many replicas, of which the first is given.
+func addressesOf(ctx context.Context, first string, count int) ([]string, error) {
+	all := []string{first}
+	for len(all) < count {
+		next, err := subject.FreeAddress(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, next)
+	}
+	return all, nil
 }
 
 // replica configures one that listens at an address, and has the issuers of the first one.

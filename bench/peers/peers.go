@@ -5,7 +5,8 @@
 // One file describes one peer. The folder of its name has what is built or installed: a lock file,
 // or a small main that uses the peer's public API, in a module of its own so that Moneyer's go.mod
 // does not depend on it. The output goes to bench/.cache/peers, and Debian's packages are unpacked
-// there: the system installs nothing.
+// there: the system installs nothing. Servers in Java need the system's Java and Maven, and are left
+// out where these are missing.
 //
 // The package measures nothing: bench/load sends the requests.
 package peers

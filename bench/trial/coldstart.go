@@ -19,19 +19,27 @@ func (t *Trial) restart(ctx context.Context) error {
 		if c.reference || first == nil || first.exchange.TLS != nil {
 			continue
 		}
-		for range t.Restarts {
-			took, err := t.coldStart(ctx, c, first)
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			if err != nil {
-				t.Fail("restart of %s: %v", c.server.Name, err)
-				break
-			}
-			c.coldStart = append(c.coldStart, microseconds(took)/1000)
-			if took > slowStart {
-				break
-			}
+		if err := t.restartServer(ctx, c, first); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restartServer reports what fails, and returns an error only if the context ended.
+func (t *Trial) restartServer(ctx context.Context, c *contender, first *row) error {
+	for range t.Restarts {
+		took, err := t.coldStart(ctx, c, first)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			t.Fail("restart of %s: %v", c.server.Name, err)
+			return nil
+		}
+		c.coldStart = append(c.coldStart, microseconds(took)/1000)
+		if took > slowStart {
+			return nil
 		}
 	}
 	return nil

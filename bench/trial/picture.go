@@ -57,8 +57,12 @@ func (c *canvas) line(class string, x1, y1, x2, y2 float64) {
 	fmt.Fprintf(c, "<line class=%q x1=\"%.1f\" y1=\"%.1f\" x2=\"%.1f\" y2=\"%.1f\"/>\n", class, x1, y1, x2, y2)
 }
 
-// newCanvas returns a picture with its title and what is to be known of it, one line each.
-func newCanvas(title string, lines ...string) *canvas {
+// newCanvas returns a picture with its title and what is to be known of it, one line each. It says
+// if the run has no verdict.
+func (r *Report) newCanvas(title string, lines ...string) *canvas {
+	if why := r.disturbed(); why != "" {
+		lines = append(lines, string(why))
+	}
 	c := &canvas{y: 10}
 	c.text("title", margin, c.y, title)
 	c.y += 26

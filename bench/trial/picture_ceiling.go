@@ -10,7 +10,7 @@ import (
 // CeilingPicture draws the share of the ceiling's processor time in that of the main server.
 func (r *Report) CeilingPicture(w io.Writer) error {
 	const title = "Share of the ceiling, by processor time"
-	c := newCanvas(title,
+	c := r.newCanvas(title,
 		"The full bar is a server that only parses the form, verifies and signs, with the same library and connections.",
 		"The rest is what Moneyer adds: who may have the token, the ledger's entry on the disk, the use of the assertion.")
 	for i := range r.Pictures {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -30,7 +31,7 @@ type curve struct {
 // and the fastest other servers.
 func (r *Report) ConnectionsPicture(w io.Writer) error {
 	const title = "Tokens per second by the number of connections"
-	c := newCanvas(title, "One core, connections kept open. The dashed line is the ceiling: form and signatures alone, by the same library.")
+	c := r.newCanvas(title, "One core, connections kept open. The dashed line is the ceiling: form and signatures alone, by the same library.")
 	for i := range r.Pictures {
 		r.panel(c, &r.Pictures[i])
 	}
@@ -126,6 +127,8 @@ func (r *Report) curves(p *Picture) []curve {
 	if len(ours.points) == 0 {
 		return nil
 	}
+	last := len(r.Settings.Connections) - 1
+	maps.DeleteFunc(others, func(_ string, points map[int]float64) bool { return points[last] == 0 }) // measured with few connections only
 	curves := fastest(others)
 	if len(bound.points) > 0 {
 		curves = append(curves, bound)

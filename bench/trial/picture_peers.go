@@ -12,7 +12,7 @@ import (
 // many the main one makes.
 func (r *Report) PeersPicture(w io.Writer) error {
 	const title = "Tokens per second beside other servers"
-	c := newCanvas(title, "One core, 64 connections kept open. Longer is better. On the right: Moneyer's rate as a multiple of that server's.")
+	c := r.newCanvas(title, "One core, 64 connections kept open. Longer is better. On the right: Moneyer's rate as a multiple of that server's.")
 	c.legend([]string{"own", "beside", "keeps", "nothing"},
 		[]string{"Moneyer, each token on the disk", "with another store", "stores something for a token", "stores nothing for a token"})
 	for i := range r.Pictures {

@@ -48,7 +48,7 @@ func pictured() *Report {
 	}
 	const cc, grant, pkj, sign = "client_credentials ES256", "jwt-bearer ES256", "private_key_jwt ES256", "form + sign ES256"
 	r := &Report{
-		Settings: RunSettings{Connections: []int{1, 64, 256}},
+		Machine: Machine{Pinned: true}, Settings: RunSettings{Connections: []int{1, 64, 256}},
 		Servers: []Server{{Name: sign, Reference: true}, {Name: "own"}, {Name: "own on disk"}, {Name: "own, many"},
 			{Name: "quick", Keeps: "nothing"}, {Name: "own, TLS"}, {Name: "slow", Keeps: "a row"}, {Name: "none"}},
 		Pictures: []Picture{{Server: "own", Kind: cc, Variant: "plain", Beside: []string{"own on disk"}},
@@ -62,6 +62,8 @@ func pictured() *Report {
 		r.Rows = append(r.Rows, reference, row("own", cc, "odd", connections, 1), ours, row("own on disk", cc, "plain", connections, 6000), row("own, many", cc, "plain", connections, 7),
 			row("quick", cc, "", connections, 8000), row("slow", cc, "", connections, 500), row("quick", pkj, "", connections, 3000), row("own", grant, "main", connections, 4500))
 	}
+	r.Servers = append(r.Servers, Server{Name: "seldom"})
+	r.Rows = append(r.Rows, row("seldom", cc, "", 1, 9000))
 	for _, connection := range []subject.Connection{subject.TLSFull, subject.TLSResumed} {
 		ours, theirs := row("own", cc, "other", Together, 2000), row("quick", cc, "", Together, 1000)
 		ours.Connection, theirs.Connection, ours.CPURatio = connection, connection, &Spread{Median: 0.95}
@@ -118,6 +120,21 @@ func TestConnectionsPicture(t *testing.T) {
 	}
 	if !strings.Contains(svg, `points="110.0,274.3 355.0,232.5 600.0,105.0"`) {
 		t.Errorf("the ceiling's curve: %s", svg)
+	}
+}
+
+func TestPictureOfDisturbedRun(t *testing.T) {
+	r := pictured()
+	const want = "no verdict: the machine was disturbed (4.0 %)"
+	for _, picture := range []func(io.Writer) error{r.PeersPicture, r.CeilingPicture, r.ConnectionsPicture} {
+		r.Others = MostDisturbed
+		if text, _ := draw(t, picture); slices.Contains(text, want) {
+			t.Errorf("a quiet run: %q", text)
+		}
+		r.Others = 0.04
+		if text, _ := draw(t, picture); !slices.Contains(text, want) {
+			t.Errorf("a disturbed run: %q", text)
+		}
 	}
 }
 

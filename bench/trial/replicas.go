@@ -75,12 +75,7 @@ func (t *Trial) Replicas(ctx context.Context, s subject.Server, kinds []subject.
 			if err := t.calibrateRow(ctx, r); err != nil {
 				return err
 			}
-			for _, n := range connections {
-				for _, replicas := range []int{1, len(c.setup.Replicas)} {
-					rows = append(rows, &replicated{row: r, addresses: c.setup.Replicas[:replicas], connections: n,
-						cpu: map[subject.Role][]float64{}, parts: map[string][]float64{}})
-				}
-			}
+			rows = append(rows, r.replicated(connections)...)
 		}
 		if err := t.replicatedRounds(ctx, rows, duration); err != nil {
 			return err
@@ -90,6 +85,18 @@ func (t *Trial) Replicas(ctx context.Context, s subject.Server, kinds []subject.
 		}
 		return nil
 	})
+}
+
+// replicated returns the measurements of a row: each number of connections to one replica and to all.
+func (r *row) replicated(connections []int) (all []*replicated) {
+	addresses := r.contender.setup.Replicas
+	for _, n := range connections {
+		for _, replicas := range []int{1, len(addresses)} {
+			all = append(all, &replicated{row: r, addresses: addresses[:replicas], connections: n,
+				cpu: map[subject.Role][]float64{}, parts: map[string][]float64{}})
+		}
+	}
+	return all
 }
 
 func (t *Trial) replicatedRounds(ctx context.Context, rows []*replicated, duration time.Duration) error {
