@@ -22,7 +22,7 @@ const (
 	touchesPerSecond = 500
 	// maxTouched bounds the times in one shard. A credential that does not fit is stored
 	// at a later use.
-	maxTouched = 4096
+	maxTouched = 2048
 )
 
 // touched holds the times of last use that are not yet written, in Unix milliseconds.

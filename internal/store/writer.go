@@ -17,6 +17,9 @@ import (
 const (
 	// maxBatch bounds the appends of one transaction.
 	maxBatch = 1024
+	// maxGather bounds how long a batch takes what comes while others finish: while more requests come
+	// than can be answered, something always does, and the whole batch would wait for it.
+	maxGather = 4 * time.Millisecond
 	// maxLinger bounds how long a batch waits for the callers that were answered last.
 	maxLinger = 10 * time.Millisecond
 )
@@ -198,10 +201,12 @@ func (w *writer) drain() {
 }
 
 // gather returns a batch of first and the queued appends, without those whose callers have
-// gone. It yields once, so that requests that are ready to run join the batch.
+// gone. It yields until a yield has brought no further append, so that requests that are ready
+// to run join the batch, and for at most maxGather: under overload there are always more.
 func (w *writer) gather(first *engine.Append) []*engine.Append {
 	w.batch = join(w.batch[:0], first)
-	for joined := true; joined && len(w.batch) < maxBatch; {
+	began := time.Now()
+	for joined := true; joined && len(w.batch) < maxBatch && time.Since(began) < maxGather; {
 		runtime.Gosched()
 		joined = w.take()
 	}
