@@ -32,7 +32,7 @@ const (
 const (
 	width      = 900
 	margin     = 20
-	labelRight = 300 // right edge of the labels of bars, which begin beside it
+	labelRight = 330 // right edge of the labels of bars, which begin beside it
 	barHeight  = 20
 	barStep    = 28
 	headStep   = 34 // from the end of a group to its first bar

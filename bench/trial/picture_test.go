@@ -83,7 +83,7 @@ func TestPeersPicture(t *testing.T) {
 	if !slices.Equal(text, want) {
 		t.Errorf("got %q", text)
 	}
-	bars := regexp.MustCompile(`<rect class="(\w+)" x="300.0" y="[\d.]+" width="([\d.]+)"`).FindAllStringSubmatch(svg, -1)
+	bars := regexp.MustCompile(`<rect class="(\w+)" x="330.0" y="[\d.]+" width="([\d.]+)"`).FindAllStringSubmatch(svg, -1)
 	for i, want := range []string{"own 430.0", "nothing 286.7", "beside 215.0", "keeps 17.9", "own 430.0", "nothing 286.7"} {
 		if got := strings.Join(bars[i][1:], " "); got != want {
 			t.Errorf("bar %d: %s, want %s", i, got, want)
@@ -98,7 +98,7 @@ func TestCeilingPicture(t *testing.T) {
 		"new TLS connection", "95 %", "475 of 500 µs", "resumed TLS connection", "95 %", "475 of 500 µs"}; !slices.Equal(text, want) {
 		t.Errorf("got %q", text)
 	}
-	if strings.Count(svg, `<rect class="own" x="300.0"`) != 4 || strings.Count(svg, `width="304.0"`) != 2 {
+	if strings.Count(svg, `<rect class="own" x="330.0"`) != 4 || strings.Count(svg, `width="304.0"`) != 2 {
 		t.Errorf("bars of %s", svg)
 	}
 }
