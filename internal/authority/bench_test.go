@@ -17,6 +17,8 @@ type noLedger struct{}
 
 func (noLedger) Append(context.Context, *ledger.Entry, ...ledger.Consumed) error { return nil }
 
+func (noLedger) Expect(int) {}
+
 // quiet is a registry that notes no last use.
 type quiet struct{ *memoryRegistry }
 

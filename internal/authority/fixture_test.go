@@ -251,6 +251,15 @@ type memoryLedger struct {
 	// listed is called after each reading of revocations, and puts before each is put.
 	listed, puts func()
 	ahead        time.Duration // of another replica's clock
+	// expected entries now, when one was appended last, and the most at any time.
+	expected, expectedAtAppend, mostExpected int
+}
+
+func (l *memoryLedger) Expect(n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expected += n
+	l.mostExpected = max(l.mostExpected, l.expected)
 }
 
 // ClocksAhead implements authority.RevocationStore.
@@ -259,6 +268,7 @@ func (l *memoryLedger) ClocksAhead() time.Duration { return l.ahead }
 func (l *memoryLedger) Append(_ context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.expectedAtAppend = l.expected
 	if l.err != nil {
 		return l.err
 	}

@@ -141,6 +141,20 @@ func TestInvariant3NoTokenLeavesUnrecorded(t *testing.T) {
 	}
 }
 
+// TestExpectedEntries: the ledger expects an entry while its token is signed, and not for longer.
+func TestExpectedEntries(t *testing.T) {
+	for _, u := range uses {
+		h := newFixture(t, u.profile)
+		if _, err := h.exchange(u.request(h.assertion())); err != nil {
+			t.Fatal(err)
+		}
+		if h.ledger.mostExpected != 1 || h.ledger.expectedAtAppend != 0 || h.ledger.expected != 0 {
+			t.Errorf("%s: %d entries were expected at most, %d when it came, and %d are afterwards; want 1, 0 and 0",
+				u.name, h.ledger.mostExpected, h.ledger.expectedAtAppend, h.ledger.expected)
+		}
+	}
+}
+
 func TestInvariant4ExpIsMeasuredByOurClock(t *testing.T) {
 	for _, u := range uses {
 		for _, iat := range []time.Duration{-24 * time.Hour, 0, leeway} {

@@ -54,13 +54,16 @@ func (a *Authority) mint(ctx context.Context, issuer *registry.Issuer, grant *Gr
 // draft is where a token is composed before it is a string of its own.
 type draft struct{ claims, compact []byte }
 
-// sign composes the claims of token and signs them.
+// sign composes the claims of token and signs them. Meanwhile the ledger expects the token's entry: where
+// signatures are made one after the other, a commit for each would cost more than what it is for.
 func (a *Authority) sign(signer *jose.Signer, issuer *registry.Issuer, grant *Grant, token *AccessToken, now time.Time) (compact string, err error) {
 	d, ok := a.drafts.Get().(*draft)
 	if !ok {
 		d = &draft{}
 	}
 	defer a.drafts.Put(d)
+	a.Ledger.Expect(1)
+	defer a.Ledger.Expect(-1)
 	if d.claims, err = appendClaims(d.claims[:0], issuer, grant, token, now); err != nil {
 		return "", err
 	}

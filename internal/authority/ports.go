@@ -37,6 +37,9 @@ type Ledger interface {
 	// and none of the others is consumed. The values of one call must differ. Any other
 	// error means that the outcome is unknown to the caller, who must then return no token.
 	Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Consumed) error
+	// Expect says that n more entries are about to be appended, or, if n is negative, that many
+	// fewer. Their commit may wait for them, a few milliseconds at most.
+	Expect(n int)
 }
 
 // Keyring provides the keys of issuers.

@@ -15,6 +15,7 @@ import (
 
 // weighing is a ledger that counts entries and their bytes before compression, by kind.
 type weighing struct {
+	noLedger
 	entries, bytes map[ledger.Kind]int
 	seen           map[string]int // refusals by their correlation
 }
@@ -37,7 +38,7 @@ func TestADayOfAttackIsBounded(t *testing.T) {
 	long := ledger.Entry{Kind: ledger.KindRefusal, Issuer: strings.Repeat("i", 40), Client: strings.Repeat("c", 256), Correlation: strings.Repeat("x", 64),
 		Code: "invalid_client", Rule: "client authentication", Expected: strings.Repeat("e", 200), Found: registry.Excerpt(strings.Repeat("\x01", 200))}
 	for name, addresses := range map[string]int{"one address": 1, "many addresses": 50_000} {
-		w := &weighing{map[ledger.Kind]int{}, map[ledger.Kind]int{}, map[string]int{}}
+		w := &weighing{entries: map[ledger.Kind]int{}, bytes: map[ledger.Kind]int{}, seen: map[string]int{}}
 		r := authority.NewRefusals(w, rate)
 		sent := 0
 		for at := time.Duration(0); at < part; at += time.Second {

@@ -26,6 +26,9 @@ func (d *DB) Append(ctx context.Context, e *ledger.Entry, consumed ...ledger.Con
 	return d.writer.append(ctx, l, consumed)
 }
 
+// Expect implements authority.Ledger.
+func (d *DB) Expect(n int) { d.writer.coming.Add(int64(n)) }
+
 // NewestEntry returns the latest time of an entry in the ledger; zero if there is none.
 func (d *DB) NewestEntry(ctx context.Context) (time.Time, error) {
 	s, err := d.standing(ctx)

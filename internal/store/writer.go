@@ -17,8 +17,8 @@ import (
 const (
 	// maxBatch bounds the appends of one transaction.
 	maxBatch = 1024
-	// maxGather bounds how long a batch takes what comes while others finish: while more requests come
-	// than can be answered, something always does, and the whole batch would wait for it.
+	// maxGather bounds how long a batch waits for what is about to come: while more requests come
+	// than can be answered, something always is, and the whole batch would wait for it.
 	maxGather = 4 * time.Millisecond
 	// maxLinger bounds how long a batch waits for the callers that were answered last.
 	maxLinger = 10 * time.Millisecond
@@ -39,6 +39,8 @@ type writer struct {
 	// succeeded since.
 	committed atomic.Pointer[time.Time]
 	failed    atomic.Pointer[error]
+	// coming is the number of appends that are announced but not queued yet.
+	coming atomic.Int64
 	// changed is called with the possible changes of a transaction before its callers are
 	// answered.
 	changed func([]engine.Change)
@@ -53,6 +55,7 @@ type writer struct {
 	// the last batch, and expected the number of appends that it answered or left queued.
 	remote    bool
 	took      time.Duration
+	maxGather time.Duration
 	maxLinger time.Duration
 	expected  int
 }
@@ -73,6 +76,7 @@ func newWriter(session engine.Session, remote bool, options Options, packer *his
 		stopped:   make(chan struct{}),
 		session:   session,
 		remote:    remote,
+		maxGather: maxGather,
 		maxLinger: maxLinger,
 		changed:   changed,
 		packer:    packer,
@@ -202,16 +206,35 @@ func (w *writer) drain() {
 
 // gather returns a batch of first and the queued appends, without those whose callers have
 // gone. It yields until a yield has brought no further append, so that requests that are ready
-// to run join the batch, and for at most maxGather: under overload there are always more.
+// to run join the batch, and waits for those that are announced; for at most maxGather in all.
 func (w *writer) gather(first *engine.Append) []*engine.Append {
 	w.batch = join(w.batch[:0], first)
 	began := time.Now()
-	for joined := true; joined && len(w.batch) < maxBatch && time.Since(began) < maxGather; {
+	for joined := true; joined && len(w.batch) < maxBatch && time.Since(began) < w.maxGather; {
 		runtime.Gosched()
 		joined = w.take()
 	}
+	w.await(w.maxGather-time.Since(began), func() bool { return w.coming.Load() <= 0 })
 	w.linger()
 	return w.batch
+}
+
+// await extends the batch until there is enough, for no longer than limit.
+func (w *writer) await(limit time.Duration, enough func() bool) {
+	if limit <= 0 || enough() {
+		return
+	}
+	w.timer.Reset(limit)
+	for len(w.batch) < maxBatch && !enough() {
+		select {
+		case a := <-w.appends:
+			w.batch = join(w.batch, a)
+		case <-w.timer.C:
+			return
+		case <-w.quit:
+			return
+		}
+	}
 }
 
 // take adds the queued appends to the batch, and reports whether there were any.
@@ -231,19 +254,8 @@ func (w *writer) take() (some bool) {
 // that were answered last, which are likely to append again and otherwise need a commit of
 // their own. It takes at most a quarter of a commit's time.
 func (w *writer) linger() {
-	if !w.remote || len(w.batch) >= w.expected {
-		return
-	}
-	w.timer.Reset(min(w.took/4, w.maxLinger))
-	for len(w.batch) < min(w.expected, maxBatch) {
-		select {
-		case a := <-w.appends:
-			w.batch = join(w.batch, a)
-		case <-w.timer.C:
-			return
-		case <-w.quit:
-			return
-		}
+	if w.remote {
+		w.await(min(w.took/4, w.maxLinger), func() bool { return len(w.batch) >= w.expected })
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"moneyer/internal/ledger"
@@ -168,6 +169,37 @@ func TestLinger(t *testing.T) {
 			if len(w.batch) == test.want {
 				<-done
 			}
+		})
+	}
+}
+
+// TestGather: a batch waits for the appends that are announced, for maxGather at most.
+func TestGather(t *testing.T) {
+	for name, test := range map[string]struct {
+		announced, come int
+		after           time.Duration
+	}{
+		"all that are announced come": {3, 3, 3 * time.Millisecond / 2},
+		"none is announced":           {0, 0, 0},
+		"one never comes":             {2, 1, maxGather},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := &writer{appends: make(chan *engine.Append), timer: time.NewTimer(0), maxGather: maxGather}
+				w.coming.Store(int64(test.announced))
+				began := time.Now()
+				go func() {
+					for range test.come {
+						time.Sleep(time.Millisecond / 2)
+						w.coming.Add(-1)
+						w.appends <- &engine.Append{}
+					}
+				}()
+				batch := w.gather(&engine.Append{})
+				if after := time.Since(began); len(batch) != 1+test.come || after != test.after {
+					t.Errorf("a batch of %d after %s, want %d after %s", len(batch), after, 1+test.come, test.after)
+				}
+			})
 		})
 	}
 }
