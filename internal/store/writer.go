@@ -20,6 +20,8 @@ const (
 	// maxGather bounds how long a batch waits for what is about to come: while more requests come
 	// than can be answered, something always is, and the whole batch would wait for it.
 	maxGather = 4 * time.Millisecond
+	// idleYield is longer than a yield takes while nothing else is ready to run.
+	idleYield = 30 * time.Microsecond
 	// maxLinger bounds how long a batch waits for the callers that were answered last.
 	maxLinger = 10 * time.Millisecond
 )
@@ -205,16 +207,19 @@ func (w *writer) drain() {
 }
 
 // gather returns a batch of first and the queued appends, without those whose callers have
-// gone. It yields until a yield has brought no further append, so that requests that are ready
-// to run join the batch, and waits for those that are announced; for at most maxGather in all.
+// gone. It yields until nothing else is ready to run, so that requests join the batch that have all
+// they need, and waits for those that are announced; for at most maxGather in all.
 func (w *writer) gather(first *engine.Append) []*engine.Append {
 	w.batch = join(w.batch[:0], first)
 	began := time.Now()
-	for joined := true; joined && len(w.batch) < maxBatch && time.Since(began) < w.maxGather; {
+	at := began
+	for busy := true; busy && len(w.batch) < maxBatch && at.Sub(began) < w.maxGather; {
 		runtime.Gosched()
-		joined = w.take()
+		yielded := at
+		at = time.Now()
+		busy = w.take() || at.Sub(yielded) > idleYield
 	}
-	w.await(w.maxGather-time.Since(began), func() bool { return w.coming.Load() <= 0 })
+	w.await(w.maxGather-at.Sub(began), func() bool { return w.coming.Load() <= 0 })
 	w.linger()
 	return w.batch
 }
