@@ -119,6 +119,9 @@ func (t *Trial) Run(ctx context.Context, after func(context.Context, *Report) er
 	if err := t.warm(ctx); err != nil {
 		return nil, err
 	}
+	if err := t.quiet(ctx); err != nil {
+		return nil, err
+	}
 	if err := t.rounds(ctx); err != nil {
 		return nil, err
 	}

@@ -22,6 +22,32 @@ func (t *Trial) warm(ctx context.Context) error {
 	return nil
 }
 
+// restless is how long the servers may go on after their start before they are measured all the same.
+const restless = 5 * time.Minute
+
+// quiet waits until the servers' core is idle. What servers do after their start, such as reading a million
+// clients into memory, would take time from the one that is measured.
+func (t *Trial) quiet(ctx context.Context) error {
+	if len(t.ServerCores) == 0 {
+		return nil
+	}
+	t.Progress.Say("waiting for the servers to come to rest")
+	for end := time.Now().Add(restless); time.Now().Before(end); {
+		w, err := t.watch()
+		if err != nil {
+			return err
+		}
+		if err := settle(ctx, 2*time.Second); err != nil {
+			return err
+		}
+		if idle, err := t.idle(w); err != nil || idle > 0.98 {
+			return err
+		}
+	}
+	t.Progress.Say("the servers' core is still in use")
+	return nil
+}
+
 // warmOnce requests each exchange of a server for about a second. The rates of before are those of a
 // server that had just started.
 func (t *Trial) warmOnce(ctx context.Context, c *contender) error {
