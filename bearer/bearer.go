@@ -11,13 +11,14 @@
 //   - RevocationList fetches which tokens the issuer has revoked.
 //   - Verifier.ClientCertificate is for tokens that are bound to a client certificate, where
 //     a proxy of the API ends TLS.
+//   - Verifier.Metadata serves what a caller must know of the API (RFC 9728).
 //   - Claims.Text and Claims.Texts read the claims of a platform's own.
 //
 // It does not ask the issuer about each token (RFC 7662), and does not accept
 // opaque tokens. It reads a token from the Authorization header alone, never from
 // a query or a body: RFC 6750 §2.2 and §2.3 are left out on purpose.
 //
-// RFC 6750, RFC 9068 §4, RFC 8705 §3, RFC 7519 §4.1, RFC 7517, RFC 8414 §3, RFC 8725.
+// RFC 6750, RFC 9068 §4, RFC 8705 §3, RFC 7519 §4.1, RFC 7517, RFC 8414 §3, RFC 8725, RFC 9728 §2, §3, §5.1.
 package bearer
 
 import (
@@ -90,6 +91,11 @@ type Verifier struct {
 	// its key is no longer published, but not when Revocations has it, and not for longer
 	// than it had left when it was verified, also when the clock was set back since.
 	CacheSize int
+	// Resource is the identifier of this API as a protected resource (RFC 9728 §1.2): its URL. If it is set,
+	// WWW-Authenticate says where the API's metadata are, and Metadata serves them.
+	Resource string
+	// Scopes are the scope words that the metadata list.
+	Scopes oauth.Scope
 	// Realm is the realm of WWW-Authenticate; empty leaves it out.
 	Realm string
 	// Refuse writes the status and body of a refusal; nil means an empty body.
@@ -103,7 +109,12 @@ type Verifier struct {
 	setup sync.Once // makes what follows
 	keys  KeySource
 	cache *cache // nil for none
+	// metadata is the URL of the metadata; empty without a Resource. unusable is why Resource cannot be used.
+	metadata string
+	unusable error
 }
+
+var errNoIssuer = errors.New("bearer: Verifier.Issuer is not set")
 
 // invalid is the refusal of a token. The caller is not told the cause.
 func invalid(cause error) *oauth.Error {
@@ -194,12 +205,20 @@ func (v *Verifier) ready() error {
 		if v.CacheSize > 0 {
 			v.cache = newCache(v.CacheSize)
 		}
+		if v.Resource != "" {
+			at, err := metadataURL(v.Resource)
+			if v.unusable = err; err == nil {
+				v.metadata = at.String()
+			}
+		}
 	})
 	switch {
 	case v.Issuer == "":
-		return serverError("bearer: Verifier.Issuer is not set")
+		return oauth.Errorf(oauth.ServerError, "").Because(errNoIssuer)
 	case len(v.Audience) == 0 && !v.AnyAudience:
 		return serverError("bearer: Verifier.Audience is not set, nor AnyAudience")
+	case v.unusable != nil:
+		return oauth.Errorf(oauth.ServerError, "").Because(v.unusable)
 	}
 	return nil
 }

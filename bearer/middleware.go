@@ -156,6 +156,7 @@ func (v *Verifier) challenge(e *oauth.Error, needed oauth.Scope) string {
 		scope := append(v.RequiredScope[:len(v.RequiredScope):len(v.RequiredScope)], needed...)
 		add("scope", scope.String())
 	}
+	add("resource_metadata", v.metadata) // RFC 9728 §5.1
 	return strings.TrimSpace(v.scheme() + " " + strings.Join(params, ", "))
 }
 
