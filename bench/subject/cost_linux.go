@@ -22,6 +22,15 @@ const tick = time.Second / 100
 // Family returns the processes of a program: itself, its descendants, and other processes in its
 // process group.
 func (p *Process) Family() ([]int, error) {
+	all, err := processes()
+	if err != nil {
+		return nil, err
+	}
+	return familyOf(p.command.Process.Pid, all), nil
+}
+
+// processes returns all processes of the machine.
+func processes() ([]stat, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil, err
@@ -36,7 +45,7 @@ func (p *Process) Family() ([]int, error) {
 			all = append(all, s)
 		}
 	}
-	return familyOf(p.command.Process.Pid, all), nil
+	return all, nil
 }
 
 // familyOf returns the processes that belong to a leader.
@@ -118,19 +127,19 @@ func clock(id int) (time.Duration, error) {
 	return time.Duration(t.Nano()), err
 }
 
-// Busy returns the time for which a core was not idle, including interrupts and time stolen by the
-// hypervisor.
-func Busy(core int) (time.Duration, error) {
+// Busy returns the time for which a core was not idle, including time stolen by the hypervisor, and how much of
+// it went into interrupts.
+func Busy(core int) (busy, interrupts time.Duration, err error) {
 	text, err := os.ReadFile("/proc/stat")
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	return busyOf(text, core)
 }
 
 // busyOf parses the line of a core in /proc/stat: user, nice, system, idle, iowait, irq, softirq,
 // steal.
-func busyOf(text []byte, core int) (time.Duration, error) {
+func busyOf(text []byte, core int) (busy, interrupts time.Duration, err error) {
 	for line := range bytes.Lines(text) {
 		rest, found := bytes.CutPrefix(line, fmt.Appendf(nil, "cpu%d ", core))
 		if !found {
@@ -140,17 +149,37 @@ func busyOf(text []byte, core int) (time.Duration, error) {
 		if len(fields) < 8 {
 			break
 		}
-		var ticks int64
 		for _, i := range []int{0, 1, 2, 5, 6, 7} {
 			n, err := strconv.ParseInt(string(fields[i]), 10, 64)
 			if err != nil {
-				return 0, err
+				return 0, 0, err
 			}
-			ticks += n
+			busy += time.Duration(n) * tick
+			if i == 5 || i == 6 {
+				interrupts += time.Duration(n) * tick
+			}
 		}
-		return time.Duration(ticks) * tick, nil
+		return busy, interrupts, nil
 	}
-	return 0, fmt.Errorf("/proc/stat does not tell of core %d", core)
+	return 0, 0, fmt.Errorf("/proc/stat does not tell of core %d", core)
+}
+
+// kernel is the parent of the kernel's own threads.
+const kernel = 2
+
+// Kernel returns the processor time of the kernel's own threads, which write to the disk what programs flush.
+func Kernel() (time.Duration, error) {
+	all, err := processes()
+	if err != nil {
+		return 0, err
+	}
+	var threads []int
+	for _, s := range all {
+		if s.parent == kernel {
+			threads = append(threads, s.id)
+		}
+	}
+	return CPU(threads)
 }
 
 // Memory returns the memory of the processes in bytes, with shared pages counted once.

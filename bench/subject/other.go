@@ -30,7 +30,10 @@ func CPU([]int) (time.Duration, error) { return 0, errLinuxOnly }
 func Titles([]int) (map[string]time.Duration, error) { return nil, errLinuxOnly }
 
 // Busy is for Linux only.
-func Busy(int) (time.Duration, error) { return 0, errLinuxOnly }
+func Busy(int) (busy, interrupts time.Duration, err error) { return 0, 0, errLinuxOnly }
+
+// Kernel is for Linux only.
+func Kernel() (time.Duration, error) { return 0, errLinuxOnly }
 
 // Memory is for Linux only.
 func Memory([]int) (int64, error) { return 0, errLinuxOnly }

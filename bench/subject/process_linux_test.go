@@ -66,11 +66,11 @@ func TestParseStat(t *testing.T) {
 
 func TestBusyOf(t *testing.T) {
 	text := []byte("cpu  9 9 9 9 9 9 9 9 0 0\ncpu0 1 2 3 100 100 4 5 6 0 0\ncpu11 1 1 1 1 1 1 1 1 0 0\ncpu1 x\n")
-	if busy, err := busyOf(text, 0); err != nil || busy != 210*time.Millisecond {
-		t.Errorf("%v, %v", busy, err)
+	if busy, interrupts, err := busyOf(text, 0); err != nil || busy != 210*time.Millisecond || interrupts != 90*time.Millisecond {
+		t.Errorf("%v, %v, %v", busy, interrupts, err)
 	}
 	for _, core := range []int{1, 2} {
-		if busy, err := busyOf(text, core); err == nil {
+		if busy, _, err := busyOf(text, core); err == nil {
 			t.Errorf("core %d: %v", core, busy)
 		}
 	}

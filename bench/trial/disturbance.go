@@ -6,7 +6,8 @@ import (
 	"moneyer/bench/subject"
 )
 
-// disturbance is the time that other programs took on the servers' core during rounds.
+// disturbance is the time that other programs took on the servers' core during rounds. Interrupts and the kernel's
+// own threads do not count: they are the disk and the network of the server that is measured.
 type disturbance struct{ others, all time.Duration }
 
 // share returns the share of the core that others took.
@@ -19,8 +20,8 @@ func (d *disturbance) share() float64 {
 
 // watch is the state of the servers' core at the beginning of a round.
 type watch struct {
-	begin time.Time
-	busy  time.Duration
+	begin                    time.Time
+	busy, interrupts, kernel time.Duration
 }
 
 // watch reads the state of the servers' core; without pinning it is zero.
@@ -28,8 +29,11 @@ func (t *Trial) watch() (w watch, err error) {
 	if len(t.ServerCores) == 0 {
 		return w, nil
 	}
+	if w.kernel, err = subject.Kernel(); err != nil {
+		return w, err
+	}
 	w.begin = time.Now()
-	w.busy, err = subject.Busy(t.ServerCores[0])
+	w.busy, w.interrupts, err = subject.Busy(t.ServerCores[0])
 	return w, err
 }
 
@@ -38,7 +42,7 @@ func (t *Trial) idle(w watch) (float64, error) {
 	if len(t.ServerCores) == 0 {
 		return 0, nil
 	}
-	busy, err := subject.Busy(t.ServerCores[0])
+	busy, _, err := subject.Busy(t.ServerCores[0])
 	return max(0, 1-(busy-w.busy).Seconds()/time.Since(w.begin).Seconds()), err
 }
 
@@ -47,11 +51,11 @@ func (t *Trial) watched(w watch, own time.Duration) error {
 	if len(t.ServerCores) == 0 {
 		return nil
 	}
-	busy, err := subject.Busy(t.ServerCores[0])
+	now, err := t.watch()
 	if err != nil {
 		return err
 	}
-	t.disturbed.others += max(0, busy-w.busy-own)
-	t.disturbed.all += time.Since(w.begin)
+	t.disturbed.others += max(0, now.busy-w.busy-(now.interrupts-w.interrupts)-max(0, now.kernel-w.kernel)-own)
+	t.disturbed.all += now.begin.Sub(w.begin)
 	return nil
 }

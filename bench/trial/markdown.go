@@ -85,7 +85,7 @@ func (r *Report) method(p *page) {
 	p.row("machine", fmt.Sprintf("%s, %d cores, %.0f GB, %s", m.CPU, m.Cores, float64(m.Memory)/1e9, m.Kernel))
 	p.row("pinned", pinned)
 	if m.Pinned {
-		p.row("disturbed", fmt.Sprintf("%.1f %% of the servers' core was used by other work during the rounds (interrupts included)", 100*r.Others))
+		p.row("disturbed", fmt.Sprintf("%.1f %% of the servers' core was used by other programs during the rounds", 100*r.Others))
 	}
 	p.row("Go, OpenSSL", m.Go+", "+openSSL)
 	p.row("rounds", fmt.Sprintf("%d of %v s for each figure, interleaved; each cell is the median, with minimum and maximum in brackets where there is room", r.Settings.Rounds, r.Settings.Seconds))
