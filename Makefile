@@ -47,7 +47,7 @@ lint: ## gofmt, go vet, golangci-lint and govulncheck
 fuzz: ## run every fuzz target for FUZZTIME (60s)
 	@./fuzz.sh
 
-bench: ## measure Moneyer, its ceiling and other servers, write docs/benchmarks (under 25 minutes)
+bench: ## measure Moneyer, its ceiling and other servers, write docs/benchmarks (half an hour)
 	@go run -C bench . -out docs/benchmarks
 
 bench-quick: ## measure Moneyer and its ceiling (under 2 minutes), write nothing

@@ -6,7 +6,7 @@
 // and, with -out, to Markdown, JSON and SVG. Linux only.
 //
 //	go run -C bench . -quick                     Moneyer and the ceiling, two minutes
-//	go run -C bench . -out docs/benchmarks       everything, 25 minutes
+//	go run -C bench . -out docs/benchmarks       everything, half an hour
 //	go run -C bench . -servers moneyer,dex -kinds client_credentials -connections 64
 package main
 
