@@ -211,12 +211,12 @@ func (w *writer) drain() {
 // they need, and waits for those that are announced; for at most maxGather in all.
 func (w *writer) gather(first *engine.Append) []*engine.Append {
 	w.batch = join(w.batch[:0], first)
-	began := time.Now()
+	began := w.now()
 	at := began
 	for busy := true; busy && len(w.batch) < maxBatch && at.Sub(began) < w.maxGather; {
 		runtime.Gosched()
 		yielded := at
-		at = time.Now()
+		at = w.now()
 		busy = w.take() || at.Sub(yielded) > idleYield
 	}
 	w.await(w.maxGather-at.Sub(began), func() bool { return w.coming.Load() <= 0 })
