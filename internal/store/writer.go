@@ -57,7 +57,6 @@ type writer struct {
 	// the last batch, and expected the number of appends that it answered or left queued.
 	remote    bool
 	took      time.Duration
-	maxGather time.Duration
 	maxLinger time.Duration
 	expected  int
 }
@@ -78,7 +77,6 @@ func newWriter(session engine.Session, remote bool, options Options, packer *his
 		stopped:   make(chan struct{}),
 		session:   session,
 		remote:    remote,
-		maxGather: maxGather,
 		maxLinger: maxLinger,
 		changed:   changed,
 		packer:    packer,
@@ -213,13 +211,13 @@ func (w *writer) gather(first *engine.Append) []*engine.Append {
 	w.batch = join(w.batch[:0], first)
 	began := w.now()
 	at := began
-	for busy := true; busy && len(w.batch) < maxBatch && at.Sub(began) < w.maxGather; {
+	for busy := true; busy && len(w.batch) < maxBatch && at.Sub(began) < maxGather; {
 		runtime.Gosched()
 		yielded := at
 		at = w.now()
 		busy = w.take() || at.Sub(yielded) > idleYield
 	}
-	w.await(w.maxGather-at.Sub(began), func() bool { return w.coming.Load() <= 0 })
+	w.await(maxGather-at.Sub(began), func() bool { return w.coming.Load() <= 0 })
 	w.linger()
 	return w.batch
 }

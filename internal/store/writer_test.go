@@ -185,7 +185,7 @@ func TestGather(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := &writer{appends: make(chan *engine.Append), timer: time.NewTimer(0), maxGather: maxGather, now: time.Now}
+				w := &writer{appends: make(chan *engine.Append), timer: time.NewTimer(0), now: time.Now}
 				w.coming.Store(int64(test.announced))
 				began := time.Now()
 				go func() {
