@@ -214,11 +214,11 @@ func (v *Verifier) ready() error {
 	})
 	switch {
 	case v.Issuer == "":
-		return oauth.Errorf(oauth.ServerError, "").Because(errNoIssuer)
+		return serverError(errNoIssuer)
 	case len(v.Audience) == 0 && !v.AnyAudience:
-		return serverError("bearer: Verifier.Audience is not set, nor AnyAudience")
+		return serverError(errors.New("bearer: Verifier.Audience is not set, nor AnyAudience"))
 	case v.unusable != nil:
-		return oauth.Errorf(oauth.ServerError, "").Because(v.unusable)
+		return serverError(v.unusable)
 	}
 	return nil
 }
@@ -232,8 +232,8 @@ func (v *Verifier) remoteKeys() KeySource {
 	return &RemoteKeys{Issuer: v.Issuer, Now: v.Now}
 }
 
-func serverError(what string) *oauth.Error {
-	return oauth.Errorf(oauth.ServerError, "").Because(errors.New(what))
+func serverError(cause error) *oauth.Error {
+	return oauth.Errorf(oauth.ServerError, "").Because(cause)
 }
 
 // verify verifies a token without the cache. Before the signature is verified,
@@ -250,7 +250,7 @@ func (v *Verifier) verify(ctx context.Context, token string, now time.Time) (*Cl
 	case err != nil:
 		return nil, unavailable(err)
 	case key.public == nil:
-		return nil, serverError("bearer: the key source returned the zero Key")
+		return nil, serverError(errors.New("bearer: the key source returned the zero Key"))
 	}
 	if err := v.verifySignature(ctx, jws, key); err != nil {
 		return nil, invalid(err)
